@@ -1,0 +1,50 @@
+//! The artifact format of precast: the only thing that its compiler and its loader both know.
+//!
+//! An artifact is an ELF64 file that the loader reads without parsing ELF: a [`Header`] at a fixed
+//! offset leads to every table.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`header`] | the fixed header and the order of sections |
+//! | [`records`] | the plain-data tables |
+//! | [`vm`] | what machine code sees: VM context, import slots, function references |
+//! | [`abi`] | what machine code calls and how it stops: builtins, traps, strategies |
+//! | [`signature`] | value types and signature identity |
+//! | [`target`] | architectures and CPU features |
+//! | [`traps`], [`addresses`] | from code offsets to trap codes and wasm offsets |
+//! | [`metadata`] | cold metadata, the only user of bincode |
+//! | [`reader`] | a checked view of the bytes |
+//! | `writer` (feature `write`) | the same, the other way round |
+//!
+//! Two numbers say what a loader must know, and neither is a crate version: [`FORMAT`] (how to
+//! read the file) and [`ABI`] (what machine code assumes).
+
+pub mod abi;
+pub mod addresses;
+pub mod header;
+pub mod metadata;
+pub mod reader;
+pub mod records;
+pub mod signature;
+pub mod target;
+pub mod traps;
+pub mod vm;
+#[cfg(feature = "write")]
+pub mod writer;
+
+pub use abi::{ABI, Builtin, LibCall, Strategy, TrapCode};
+pub use header::{FORMAT, HEADER_OFFSET, Header, MAGIC, Section};
+pub use reader::{Artifact, Error, FoundFile, Host, Mismatch};
+pub use signature::ValType;
+
+/// Hash of an export's name: FNV-1a, 32 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>).
+pub const fn name_hash(name: &str) -> u32 {
+    let bytes = name.as_bytes();
+    let mut hash = 0x811c_9dc5_u32;
+    let mut i = 0;
+    while i < bytes.len() {
+        hash = (hash ^ bytes[i] as u32).wrapping_mul(0x0100_0193);
+        i += 1;
+    }
+    hash
+}

@@ -1,0 +1,124 @@
+//! Value types, signatures and their identity across modules.
+//!
+//! `call_indirect` through a table that modules may share compares a 64-bit *type id*. Up to
+//! [`MAX_ENCODED_VALUES`] parameters and results together, the id **is** the signature: three bits
+//! a value, so two ids are equal exactly when the signatures are, no registry is asked, and opening
+//! a module registers nothing. Longer signatures, which are rare, get an id from the loader's
+//! process-wide table, through a slot of the link table; such ids have their top bit set. A hash
+//! would be simpler but not collision free, and a collision would be type confusion.
+
+/// A value type of WebAssembly 2.0, as one byte in the artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum ValType {
+    /// 32-bit integer.
+    I32 = 1,
+    /// 64-bit integer.
+    I64 = 2,
+    /// 32-bit float.
+    F32 = 3,
+    /// 64-bit float.
+    F64 = 4,
+    /// 128-bit vector.
+    V128 = 5,
+    /// Nullable reference to a function.
+    FuncRef = 6,
+    /// Nullable reference to a host value.
+    ExternRef = 7,
+}
+
+impl ValType {
+    /// The type that byte `b` stands for in an artifact.
+    pub const fn from_byte(b: u8) -> Option<Self> {
+        Some(match b {
+            1 => Self::I32,
+            2 => Self::I64,
+            3 => Self::F32,
+            4 => Self::F64,
+            5 => Self::V128,
+            6 => Self::FuncRef,
+            7 => Self::ExternRef,
+            _ => return None,
+        })
+    }
+
+    /// Name in the WebAssembly text format.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::I32 => "i32",
+            Self::I64 => "i64",
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+            Self::V128 => "v128",
+            Self::FuncRef => "funcref",
+            Self::ExternRef => "externref",
+        }
+    }
+
+    /// Whether the type is a reference type.
+    pub const fn is_ref(self) -> bool {
+        matches!(self, Self::FuncRef | Self::ExternRef)
+    }
+}
+
+impl core::fmt::Display for ValType {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Most parameters and results together that a type id can hold by itself.
+pub const MAX_ENCODED_VALUES: usize = 20;
+
+/// Bit that is set in type ids which the loader gave out, and in no other.
+pub const INTERNED_TYPE_ID: u64 = 1 << 63;
+
+/// Most parameters that a native entry, exit or shim takes; longer signatures use arrays.
+pub const MAX_NATIVE_PARAMS: usize = 16;
+
+/// The type id of a signature, or `None` if it is too long to be its own id.
+///
+/// Base-8 digits from the least significant: parameters, a zero, results.
+pub fn type_id(params: &[ValType], results: &[ValType]) -> Option<u64> {
+    if params.len() + results.len() > MAX_ENCODED_VALUES {
+        return None;
+    }
+    let digits = params.iter().map(|t| *t as u64).chain([0]).chain(results.iter().map(|t| *t as u64));
+    Some(digits.enumerate().fold(0, |id, (i, digit)| id | digit << (3 * i)))
+}
+
+/// Whether the native convention covers this signature: at most one result, at most
+/// [`MAX_NATIVE_PARAMS`] parameters, no `v128` (whose C type differs between targets).
+pub fn is_native(params: &[ValType], results: &[ValType]) -> bool {
+    results.len() <= 1
+        && params.len() <= MAX_NATIVE_PARAMS
+        && !params.iter().chain(results).any(|t| *t == ValType::V128)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ValType::*;
+
+    #[test]
+    fn ids_tell_signatures_apart() {
+        let all: [(&[ValType], &[ValType]); 8] = [
+            (&[], &[]),
+            (&[I32], &[]),
+            (&[], &[I32]),
+            (&[I32], &[I32]),
+            (&[I32, I32], &[]),
+            (&[I64], &[I32]),
+            (&[I32], &[I64]),
+            (&[ExternRef; 20], &[]),
+        ];
+        for (i, a) in all.iter().enumerate() {
+            for (j, b) in all.iter().enumerate() {
+                assert_eq!(type_id(a.0, a.1) == type_id(b.0, b.1), i == j, "{a:?} {b:?}");
+            }
+        }
+        assert_eq!(type_id(&[I32, I64], &[F64]), Some(0o4021));
+        assert_eq!(type_id(&[I32; 20], &[I32]), None);
+        assert_eq!(type_id(&[ExternRef; 20], &[]).map(|id| id & INTERNED_TYPE_ID), Some(0));
+    }
+}

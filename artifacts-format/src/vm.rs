@@ -1,0 +1,196 @@
+//! What machine code sees: the VM context and everything it points at.
+//!
+//! The compiler takes `offset_of!` of these types, the loader uses the same types, and the tests
+//! below pin each offset. Changing any of them means a new [`ABI`](crate::ABI) number.
+//!
+//! ```text
+//!   VmContext (one per instance; `size` and every offset below come from the artifact's VmLayout)
+//!   +0    VmContextHeader                     fixed
+//!   ...   globals      inline, 8 or 16 bytes  defined globals; imported ones are pointers
+//!   ...   memories     VmMemory               defined memories; imported ones are *mut VmMemory
+//!   ...   tables       VmTable                defined, not frozen; imported ones are *mut VmTable
+//!   ...   func_imports [VmFuncImport]         one per imported function
+//!   ...   funcrefs     [VmFuncRef]            one per function whose reference can escape
+//!   ...   dropped      [u8]                   one per run-time data and element segment
+//! ```
+//!
+//! Calling conventions, for a wasm signature `(P…) -> (R…)`:
+//!
+//! | code | convention | signature |
+//! |---|---|---|
+//! | wasm function | Cranelift `tail` | `(vmctx, P…) -> R…` |
+//! | native entry (host calls wasm) | C | `(vmctx, code, P…) -> R` ; at most one result, no v128 |
+//! | array entry (host calls wasm) | C | `(vmctx, code, *mut ValRaw)` ; arguments in, results out |
+//! | native exit (wasm calls host) | `tail` | `(*const VmFuncImport, P…) -> R` ; calls `shim` |
+//! | array exit (wasm calls host) | `tail` | `(*const VmFuncImport, P…) -> R…` ; calls `shim` |
+//! | native shim (host function) | C | `(*const VmFuncImport, P…) -> R` |
+//! | array shim (host function) | C | `(*const VmFuncImport, *mut ValRaw)` |
+//! | builtin | C | see [`Builtin`](crate::Builtin) |
+//!
+//! "C" is the platform's own C convention (System V on Linux). i32 and f32 travel as such, funcref
+//! as `*const VmFuncRef` (null is the null reference), externref as u64 (zero is null).
+//!
+//! - An *entry* stores its frame pointer, stack pointer and landing pad in the store's
+//!   [`VmStoreContext`] (`entry_*`) and calls `code` with `try_call`. A trap resumes at the landing
+//!   pad, which returns to the host at once, with a meaningless result: the host then looks at
+//!   `VmStoreContext::trapped`. The host saves and restores the `entry_*` of an outer activation.
+//! - An *exit* and a builtin's thunk store their frame pointer and return address
+//!   (`exit_fp`, `exit_pc`) before they call out, so that the host can walk the wasm frames above.
+//! - Host functions and builtins never unwind through wasm frames: they resume at `entry_handler`.
+
+/// State of one store that machine code reads and writes: limits, and the edges of the innermost
+/// wasm activation.
+#[derive(Debug)]
+#[repr(C)]
+pub struct VmStoreContext {
+    /// Lowest address that the stack pointer of a wasm function may have. A function that would go
+    /// below it traps with [`TrapCode::StackOverflow`](crate::TrapCode::StackOverflow).
+    pub stack_limit: usize,
+    /// Fuel that is left, counted up from a negative number to zero (reserved: interruption).
+    pub fuel: i64,
+    /// Epoch number at which to stop (reserved: interruption).
+    pub epoch_deadline: u64,
+    /// Frame pointer of the last exit trampoline or builtin thunk that was entered.
+    pub exit_fp: usize,
+    /// Return address, inside wasm code, of that trampoline or thunk.
+    pub exit_pc: usize,
+    /// Frame pointer of the entry trampoline of the innermost activation.
+    pub entry_fp: usize,
+    /// Stack pointer of that trampoline at its `try_call`.
+    pub entry_sp: usize,
+    /// Address of that trampoline's landing pad.
+    pub entry_handler: usize,
+    /// Not zero when the activation that just returned to the host ended by a trap, a host error
+    /// or a host panic, whose details the loader keeps beside this.
+    pub trapped: u64,
+}
+
+/// Start of every VM context.
+#[derive(Debug)]
+#[repr(C)]
+pub struct VmContextHeader {
+    /// The store that the instance lives in.
+    pub store: *mut VmStoreContext,
+    /// The loader's own data of the instance; machine code never reads it.
+    pub instance: *mut core::ffi::c_void,
+}
+
+/// A linear memory as machine code sees it.
+#[derive(Debug)]
+#[repr(C)]
+pub struct VmMemory {
+    /// First byte. Never changes for a guarded memory; may change on growth for a checked one.
+    pub base: *mut u8,
+    /// Bytes that are accessible now.
+    pub len: usize,
+}
+
+/// A table as machine code sees it. Elements are 8 bytes: `*const VmFuncRef` for a table of
+/// funcref, a u64 for a table of externref; zero is the null reference.
+#[derive(Debug)]
+#[repr(C)]
+pub struct VmTable {
+    /// First element; changes on growth.
+    pub base: *mut u64,
+    /// Number of elements.
+    pub len: usize,
+}
+
+/// An imported function: what a call through the import slot needs.
+///
+/// For a function of another instance, `code` is its machine code and `ctx` its VM context; the
+/// other fields are unused. For a host function, `code` is an exit trampoline of the *importing*
+/// module and `ctx` is the address of this very struct.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct VmFuncImport {
+    /// Machine code to call, convention `tail`, first argument `ctx`.
+    pub code: *const u8,
+    /// First argument of `code`.
+    pub ctx: *mut core::ffi::c_void,
+    /// The host function's shim that the exit trampoline calls.
+    pub shim: *const u8,
+    /// The host function's own data; only its shim knows what it is.
+    pub data: *const core::ffi::c_void,
+    /// VM context of the importing instance, null for a host function that no instance imported.
+    pub owner: *mut VmContextHeader,
+    /// The store, for the exit trampoline.
+    pub store: *mut VmStoreContext,
+}
+
+/// A function reference.
+///
+/// The slot of a function inside a VM context is all zero until the loader fills it, at the first
+/// `ref.func`, table initialisation or export that needs it.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct VmFuncRef {
+    /// Machine code, convention `tail`, first argument `ctx`; null while the slot is not filled.
+    pub code: *const u8,
+    /// First argument of `code`.
+    pub ctx: *mut core::ffi::c_void,
+    /// Identity of the signature, see [`type_id`](crate::signature::type_id).
+    pub type_id: u64,
+    /// Array entry for this signature.
+    pub array_entry: *const u8,
+    /// Native entry for this signature, null if it has none.
+    pub native_entry: *const u8,
+}
+
+/// One wasm value at the boundary between host and wasm, as arrays of arguments and results hold
+/// it: 16 bytes, the value in the first bytes, little-endian, the others not defined.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+pub union ValRaw {
+    /// An `i32`.
+    pub i32: i32,
+    /// An `i64`.
+    pub i64: i64,
+    /// The bits of an `f32`.
+    pub f32: u32,
+    /// The bits of an `f64`.
+    pub f64: u64,
+    /// A `v128`.
+    pub v128: u128,
+    /// A `funcref`; null is the null reference.
+    pub funcref: *const VmFuncRef,
+    /// An `externref`; zero is the null reference.
+    pub externref: u64,
+}
+
+impl core::fmt::Debug for ValRaw {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("ValRaw(..)")
+    }
+}
+
+const _: () = {
+    use core::mem::{offset_of, size_of};
+    assert!(size_of::<usize>() == 8, "precast artifacts are for 64-bit targets");
+    assert!(size_of::<VmStoreContext>() == 72);
+    assert!(offset_of!(VmStoreContext, stack_limit) == 0);
+    assert!(offset_of!(VmStoreContext, fuel) == 8);
+    assert!(offset_of!(VmStoreContext, epoch_deadline) == 16);
+    assert!(offset_of!(VmStoreContext, exit_fp) == 24);
+    assert!(offset_of!(VmStoreContext, exit_pc) == 32);
+    assert!(offset_of!(VmStoreContext, entry_fp) == 40);
+    assert!(offset_of!(VmStoreContext, entry_sp) == 48);
+    assert!(offset_of!(VmStoreContext, entry_handler) == 56);
+    assert!(offset_of!(VmStoreContext, trapped) == 64);
+    assert!(size_of::<VmContextHeader>() == 16);
+    assert!(offset_of!(VmContextHeader, store) == 0);
+    assert!(offset_of!(VmContextHeader, instance) == 8);
+    assert!(size_of::<VmMemory>() == 16);
+    assert!(offset_of!(VmMemory, base) == 0 && offset_of!(VmMemory, len) == 8);
+    assert!(size_of::<VmTable>() == 16);
+    assert!(offset_of!(VmTable, base) == 0 && offset_of!(VmTable, len) == 8);
+    assert!(size_of::<VmFuncImport>() == 48);
+    assert!(offset_of!(VmFuncImport, code) == 0 && offset_of!(VmFuncImport, ctx) == 8);
+    assert!(offset_of!(VmFuncImport, shim) == 16 && offset_of!(VmFuncImport, data) == 24);
+    assert!(offset_of!(VmFuncImport, owner) == 32 && offset_of!(VmFuncImport, store) == 40);
+    assert!(size_of::<VmFuncRef>() == 40);
+    assert!(offset_of!(VmFuncRef, code) == 0 && offset_of!(VmFuncRef, ctx) == 8);
+    assert!(offset_of!(VmFuncRef, type_id) == 16);
+    assert!(offset_of!(VmFuncRef, array_entry) == 24 && offset_of!(VmFuncRef, native_entry) == 32);
+    assert!(size_of::<ValRaw>() == 16);
+};
