@@ -1,0 +1,311 @@
+//! Writing artifacts: fill in an [`ArtifactBuilder`], get the bytes of the file.
+//!
+//! The builder knows the layout of the file and nothing of WebAssembly: whoever fills it in is
+//! responsible for records that make sense. The compiler does so from a module; tests of the loader
+//! do so by hand, without a compiler.
+//!
+//! Three pieces of the layout are fixed relative to the text, so that machine code can refer to
+//! them before anything else is known; [`TextLayout`] says where. Large pieces (text, data) are
+//! borrowed or dropped as soon as they are copied: there is one extra copy at most.
+
+mod elf;
+
+use std::borrow::Cow;
+
+use crate::metadata::Metadata;
+use crate::records::*;
+use crate::signature::type_id;
+use crate::target::{Arch, Os};
+use crate::{Strategy, ValType, name_hash};
+
+/// Why an artifact cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// A part is too large for the numbers that refer to it.
+    #[error("{what} would be {found} bytes long; an artifact holds at most {limit}")]
+    TooLarge {
+        /// The part.
+        what: &'static str,
+        /// Its size in bytes.
+        found: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+}
+
+/// Where the pieces that machine code refers to are, relative to the start of the text.
+///
+/// ```text
+///   … rodata │ text … │ link table …
+///            ^0       ^text length, rounded up to a page
+/// ```
+///
+/// The rodata ends where the text starts, so its distance depends on its own length alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextLayout {
+    /// Bytes of a page.
+    pub page_size: u32,
+    /// Bytes of rodata.
+    pub rodata_len: u64,
+    /// Bytes of text.
+    pub text_len: u64,
+}
+
+impl TextLayout {
+    /// Alignment of the first byte of the rodata.
+    pub const RODATA_ALIGN: u64 = 16;
+
+    /// Distance from the start of the text back to the start of the rodata.
+    pub fn rodata_before_text(&self) -> u64 {
+        self.rodata_len.next_multiple_of(Self::RODATA_ALIGN)
+    }
+
+    /// Distance from the start of the text to the start of the link table.
+    pub fn link_table_after_text(&self) -> u64 {
+        self.text_len.next_multiple_of(u64::from(self.page_size))
+    }
+}
+
+/// A symbol of the ELF symbol table.
+#[derive(Debug, Clone)]
+pub struct Symbol<'a> {
+    /// Name, as people should read it.
+    pub name: Cow<'a, str>,
+    /// First byte in the text.
+    pub text_offset: u32,
+    /// Number of bytes.
+    pub text_len: u32,
+}
+
+/// Collects the parts of an artifact.
+#[derive(Debug)]
+pub struct ArtifactBuilder<'a> {
+    /// Architecture of the text.
+    pub arch: Arch,
+    /// Operating system.
+    pub os: Os,
+    /// CPU features that the text uses.
+    pub cpu_features: u64,
+    /// Page size that sections are aligned for.
+    pub page_size: u32,
+    /// How memory accesses are kept in bounds.
+    pub strategy: Strategy,
+    /// Start function, in the function index space.
+    pub start_function: Option<u32>,
+    /// Layout of the VM context.
+    pub vm: VmLayout,
+
+    strings: Vec<u8>,
+    types: Vec<u8>,
+    /// Signatures, see [`signature`](Self::signature).
+    pub signatures: Vec<SignatureRecord>,
+    /// Imports, see [`import`](Self::import).
+    pub imports: Vec<ImportRecord>,
+    exports: Vec<ExportRecord>,
+    /// Memories.
+    pub memories: Vec<MemoryRecord>,
+    /// Tables.
+    pub tables: Vec<TableRecord>,
+    /// Globals.
+    pub globals: Vec<GlobalRecord>,
+    /// Operations of constant expressions, see [`const_expr`](Self::const_expr).
+    pub const_ops: Vec<ConstOp>,
+    /// Initial values of tables.
+    pub table_inits: Vec<TableInitRecord>,
+    /// Element segments.
+    pub elements: Vec<ElementRecord>,
+    /// Their elements.
+    pub element_items: Vec<ConstOp>,
+    /// Data segments, see [`data_segment`](Self::data_segment).
+    pub data: Vec<DataRecord>,
+    segments: Vec<Cow<'a, [u8]>>,
+    segments_len: u64,
+    /// Runs of the memory image.
+    pub images: Vec<ImageRecord>,
+    /// Bytes of the image, in the order in which they are copied into zeroed pages: offset in the
+    /// `image` section, bytes. A later piece overwrites an earlier one.
+    pub image_pieces: Vec<(u64, Cow<'a, [u8]>)>,
+    /// Slots of the link table.
+    pub links: Vec<LinkRecord>,
+    /// First bytes of a VM context.
+    pub template: Vec<u8>,
+    /// Frozen tables.
+    pub rodata: Vec<u8>,
+    /// Machine code.
+    pub text: Vec<u8>,
+    /// Defined functions.
+    pub functions: Vec<FunctionRecord>,
+    /// Symbols: those of the defined functions first, in index order.
+    pub symbols: Vec<Symbol<'a>>,
+    /// Trap table, see [`traps::encode`](crate::traps::encode).
+    pub traps: Vec<u8>,
+    /// Address map, see [`AddressMapBuilder`](crate::addresses::AddressMapBuilder).
+    pub addresses: Vec<u8>,
+    /// Cold metadata.
+    pub metadata: Metadata,
+}
+
+impl<'a> ArtifactBuilder<'a> {
+    /// An artifact without any parts.
+    pub fn new(arch: Arch, os: Os, strategy: Strategy) -> Self {
+        Self {
+            arch,
+            os,
+            cpu_features: 0,
+            page_size: arch.page_size(),
+            strategy,
+            start_function: None,
+            vm: VmLayout {
+                size: 16,
+                func_imports: 16,
+                func_import_count: 0,
+                funcrefs: 16,
+                funcref_count: 0,
+                data_dropped: 16,
+                elem_dropped: 16,
+                reserved: 0,
+            },
+            strings: Vec::new(),
+            types: Vec::new(),
+            signatures: Vec::new(),
+            imports: Vec::new(),
+            exports: Vec::new(),
+            memories: Vec::new(),
+            tables: Vec::new(),
+            globals: Vec::new(),
+            const_ops: Vec::new(),
+            table_inits: Vec::new(),
+            elements: Vec::new(),
+            element_items: Vec::new(),
+            data: Vec::new(),
+            segments: Vec::new(),
+            segments_len: 0,
+            images: Vec::new(),
+            image_pieces: Vec::new(),
+            links: Vec::new(),
+            template: Vec::new(),
+            rodata: Vec::new(),
+            text: Vec::new(),
+            functions: Vec::new(),
+            symbols: Vec::new(),
+            traps: Vec::new(),
+            addresses: Vec::new(),
+            metadata: Metadata::default(),
+        }
+    }
+
+    /// Adds a signature without trampolines (set their offsets in the record) and returns its
+    /// index.
+    pub fn signature(&mut self, params: &[ValType], results: &[ValType]) -> u32 {
+        let types = self.types.len() as u32;
+        self.types.extend(params.iter().chain(results).map(|t| *t as u8));
+        self.signatures.push(SignatureRecord {
+            type_id: type_id(params, results).unwrap_or(0),
+            types,
+            params: params.len() as u16,
+            results: results.len() as u16,
+            native_entry: NONE,
+            array_entry: NONE,
+            native_exit: NONE,
+            array_exit: NONE,
+        });
+        self.signatures.len() as u32 - 1
+    }
+
+    /// Adds an import of something else than a function.
+    pub fn import(&mut self, module: &str, name: &str, kind: ExternKind, index: u32) {
+        let (module, name) = (self.string(module), self.string(name));
+        let kind = kind as u32;
+        self.imports.push(ImportRecord { module, name, kind, index, signature: NONE, funcref: NONE });
+    }
+
+    /// Adds an import of a function.
+    pub fn import_func(
+        &mut self,
+        module: &str,
+        name: &str,
+        index: u32,
+        signature: u32,
+        funcref: Option<u32>,
+    ) {
+        self.import(module, name, ExternKind::Func, index);
+        if let Some(record) = self.imports.last_mut() {
+            record.signature = signature;
+            record.funcref = funcref.unwrap_or(NONE);
+        }
+    }
+
+    /// Adds an export; the table is sorted at the end.
+    pub fn export(&mut self, name: &str, kind: ExternKind, index: u32) {
+        let record = ExportRecord {
+            hash: name_hash(name),
+            ordinal: self.exports.len() as u32,
+            name: self.string(name),
+            kind: kind as u32,
+            index,
+        };
+        self.exports.push(record);
+    }
+
+    /// Adds the operations of a constant expression.
+    pub fn const_expr(&mut self, ops: &[ConstOp]) -> Run {
+        let first = self.const_ops.len() as u32;
+        self.const_ops.extend_from_slice(ops);
+        Run { first, count: ops.len() as u32 }
+    }
+
+    /// Adds a data segment that is copied at run time; `memory` is `None` for a passive one.
+    pub fn data_segment(
+        &mut self,
+        segment: u32,
+        memory: Option<u32>,
+        offset: Run,
+        bytes: impl Into<Cow<'a, [u8]>>,
+    ) {
+        let bytes = bytes.into();
+        self.data.push(DataRecord {
+            segment,
+            memory: memory.unwrap_or(NONE),
+            offset,
+            bytes: self.segments_len,
+            len: bytes.len() as u64,
+        });
+        self.segments_len += bytes.len() as u64;
+        self.segments.push(bytes);
+    }
+
+    /// Adds a defined function and its symbol; functions come in index order.
+    pub fn function(&mut self, name: impl Into<Cow<'a, str>>, record: FunctionRecord) {
+        let FunctionRecord { text_offset, text_len, .. } = record;
+        debug_assert_eq!(self.functions.len(), self.symbols.len(), "functions' symbols come first");
+        self.functions.push(record);
+        self.symbols.push(Symbol { name: name.into(), text_offset, text_len });
+    }
+
+    fn string(&mut self, text: &str) -> Slice {
+        // Import modules repeat: most imports have the module name of the one before.
+        if let Some(last) = self.imports.last().map(|i| i.module) {
+            let (from, len) = (last.offset as usize, last.len as usize);
+            if self.strings.get(from..from + len) == Some(text.as_bytes()) {
+                return last;
+            }
+        }
+        let offset = self.strings.len() as u32;
+        self.strings.extend_from_slice(text.as_bytes());
+        Slice { offset, len: text.len() as u32 }
+    }
+
+    /// The bytes of the file.
+    ///
+    /// # Errors
+    /// When a part is too large for the format.
+    pub fn finish(mut self) -> Result<Vec<u8>, WriteError> {
+        let strings = &self.strings;
+        let name = |slice: Slice| &strings[slice.offset as usize..][..slice.len as usize];
+        let mut exports = core::mem::take(&mut self.exports);
+        exports.sort_unstable_by(|a, b| (a.hash, name(a.name)).cmp(&(b.hash, name(b.name))));
+        self.exports = exports;
+        elf::write(self)
+    }
+}

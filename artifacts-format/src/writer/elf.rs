@@ -1,0 +1,393 @@
+//! From the parts of an artifact to an ELF file, in one pass.
+//!
+//! Sections are appended in the order that [`header`](crate::header) documents; ELF headers,
+//! [`Header`], digest and checksum are filled in at the end. Addresses equal file offsets.
+//!
+//! What running needs is in segments, one for each kind of access; tables that are only looked up
+//! are sections without an address, as debug information is elsewhere. Program headers fit between
+//! the ELF header and [`HEADER_OFFSET`].
+
+use core::mem::{size_of, take};
+
+use bytemuck::{Zeroable, bytes_of, cast_slice};
+use object::Endianness;
+use object::elf::{self, ProgramFlags, SectionFlags, SectionType, SymbolInfo};
+use object::write::elf::{
+    Encoder, FileHeader, FileHeaderLayout, ProgramHeader, SectionHeader, Sym,
+};
+
+use super::{ArtifactBuilder, Symbol, TextLayout, WriteError};
+use crate::reader::{checksum, digest};
+use crate::records::NONE;
+use crate::target::Arch;
+use crate::{ABI, FORMAT, HEADER_OFFSET, Header, MAGIC, Section};
+
+/// The file so far.
+struct Output {
+    bytes: Vec<u8>,
+    sections: Vec<SectionHeader>,
+    section_names: Vec<u8>,
+    segments: Vec<ProgramHeader>,
+}
+
+pub(super) fn write(mut parts: ArtifactBuilder<'_>) -> Result<Vec<u8>, WriteError> {
+    let layout = TextLayout {
+        page_size: parts.page_size,
+        rodata_len: parts.rodata.len() as u64,
+        text_len: parts.text.len() as u64,
+    };
+    check("the text", layout.text_len)?;
+    let page = u64::from(parts.page_size);
+    let read = elf::PF_R;
+    let alloc = elf::SHF_ALLOC;
+    let progbits = elf::SHT_PROGBITS;
+    let mut h = header(&parts);
+    let mut out = Output::new(size_estimate(&parts));
+
+    out.hot_tables(&mut h, &parts)?;
+    let hot = Section { start: 0, len: u64::from(h.hot_len) };
+    out.section(".precast", progbits, alloc, hot, 8, 0);
+
+    // Without text there is nothing to align for.
+    let text_align = if parts.text.is_empty() { TextLayout::RODATA_ALIGN } else { page };
+    let text_start = (out.len() + layout.rodata_before_text()).next_multiple_of(text_align);
+    out.pad_to(text_start - layout.rodata_before_text());
+    h.rodata = out.append(1, &take(&mut parts.rodata));
+    out.segment(read, 0, out.len(), page);
+    out.section(".rodata", progbits, alloc, h.rodata, TextLayout::RODATA_ALIGN, 0);
+    if !parts.text.is_empty() {
+        out.pad_to(text_start);
+        h.text = out.append(page, &take(&mut parts.text));
+        out.section(".text", progbits, alloc | elf::SHF_EXECINSTR, h.text, page, 0);
+        out.segment_of(read | elf::PF_X, h.text, page);
+    }
+    let text_section = out.sections.len() as u32;
+
+    h.link_table = out.append_zeros(page, 8 * parts.links.len() as u64);
+    out.section(".precast.link", progbits, alloc | elf::SHF_WRITE, h.link_table, page, 8);
+    out.segment_of(read | elf::PF_W, h.link_table, page);
+    h.image = out.image(&mut parts, page);
+    out.section(".precast.image", progbits, alloc, h.image, page, 0);
+    out.segment_of(read, h.image, page);
+
+    let none = SectionFlags::default();
+    h.element_items = out.append(8, cast_slice(&parts.element_items));
+    out.section(".precast.elements", progbits, none, h.element_items, 8, 16);
+    h.functions = out.append(8, cast_slice(&parts.functions));
+    out.section(".precast.functions", progbits, none, h.functions, 8, 16);
+    h.traps = out.append(8, &take(&mut parts.traps));
+    out.section(".precast.traps", progbits, none, h.traps, 8, 0);
+    h.addresses = out.append(8, &take(&mut parts.addresses));
+    out.section(".precast.addresses", progbits, none, h.addresses, 8, 0);
+    for bytes in take(&mut parts.segments) {
+        let piece = out.append(1, &bytes);
+        h.segments = join(h.segments, piece);
+    }
+    out.section(".precast.segments", progbits, none, h.segments, 1, 0);
+    h.metadata = out.append(8, &parts.metadata.encode());
+    out.section(".precast.meta", progbits, none, h.metadata, 8, 0);
+
+    let encoder = encoder(parts.arch);
+    if !parts.symbols.is_empty() {
+        let text = out_position(h.text);
+        out.symbols(&mut h, encoder, &take(&mut parts.symbols), text, text_section)?;
+    }
+    out.finish(h, encoder, parts.arch)
+}
+
+impl Output {
+    fn new(capacity: u64) -> Self {
+        let mut bytes = Vec::with_capacity(usize::try_from(capacity).unwrap_or(0));
+        bytes.resize(HEADER_OFFSET + size_of::<Header>(), 0);
+        Self { bytes, sections: Vec::new(), section_names: vec![0], segments: Vec::new() }
+    }
+
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn pad_to(&mut self, offset: u64) {
+        self.bytes.resize(offset as usize, 0);
+    }
+
+    /// Appends bytes; says where they are, relative to the header; all zero if there are none.
+    fn append(&mut self, align: u64, bytes: &[u8]) -> Section {
+        if bytes.is_empty() {
+            return Section::default();
+        }
+        self.pad_to(self.len().next_multiple_of(align));
+        let start = self.len() - HEADER_OFFSET as u64;
+        self.bytes.extend_from_slice(bytes);
+        Section { start, len: bytes.len() as u64 }
+    }
+
+    fn append_zeros(&mut self, align: u64, len: u64) -> Section {
+        if len == 0 {
+            return Section::default();
+        }
+        let start = self.len().next_multiple_of(align);
+        self.pad_to(start + len);
+        Section { start: start - HEADER_OFFSET as u64, len }
+    }
+
+    fn hot_tables(&mut self, h: &mut Header, parts: &ArtifactBuilder<'_>) -> Result<(), WriteError> {
+        h.strings = self.append(8, &parts.strings);
+        h.types = self.append(8, &parts.types);
+        h.signatures = self.append(8, cast_slice(&parts.signatures));
+        h.imports = self.append(8, cast_slice(&parts.imports));
+        h.exports = self.append(8, cast_slice(&parts.exports));
+        h.memories = self.append(8, cast_slice(&parts.memories));
+        h.tables = self.append(8, cast_slice(&parts.tables));
+        h.globals = self.append(8, cast_slice(&parts.globals));
+        h.const_ops = self.append(8, cast_slice(&parts.const_ops));
+        h.table_inits = self.append(8, cast_slice(&parts.table_inits));
+        h.elements = self.append(8, cast_slice(&parts.elements));
+        h.data = self.append(8, cast_slice(&parts.data));
+        h.images = self.append(8, cast_slice(&parts.images));
+        h.links = self.append(8, cast_slice(&parts.links));
+        h.template = self.append(16, &parts.template);
+        h.hot_len = check("the header and hot tables", self.len() - HEADER_OFFSET as u64)?;
+        Ok(())
+    }
+
+    /// Appends the pages of the memory image, made in place from their pieces.
+    fn image(&mut self, parts: &mut ArtifactBuilder<'_>, page: u64) -> Section {
+        let len = parts.images.iter().map(|r| r.offset + r.len).max().unwrap_or(0);
+        let image = self.append_zeros(page, len);
+        if len == 0 {
+            return image;
+        }
+        let pages = &mut self.bytes[out_position(image) as usize..];
+        for (offset, piece) in take(&mut parts.image_pieces) {
+            pages[offset as usize..][..piece.len()].copy_from_slice(&piece);
+        }
+        image
+    }
+
+    fn symbols(
+        &mut self,
+        h: &mut Header,
+        encoder: Encoder<Endianness>,
+        symbols: &[Symbol<'_>],
+        text: u64,
+        text_section: u32,
+    ) -> Result<(), WriteError> {
+        let mut strings = vec![0];
+        let mut records = Vec::with_capacity(24 * (symbols.len() + 1));
+        encoder.null_symbol(&mut records);
+        for symbol in symbols {
+            let name = check("the symbols' names", strings.len() as u64)?;
+            // A NUL would end the name early.
+            strings.extend(symbol.name.bytes().map(|b| if b == 0 { b'?' } else { b }));
+            strings.push(0);
+            encoder.symbol(
+                &mut records,
+                &Sym {
+                    section: Some(text_section),
+                    st_name: name,
+                    st_info: SymbolInfo::new(elf::STB_LOCAL, elf::STT_FUNC),
+                    st_other: Default::default(),
+                    st_shndx: elf::SHN_UNDEF,
+                    st_value: text + u64::from(symbol.text_offset),
+                    st_size: u64::from(symbol.text_len),
+                },
+            );
+        }
+        h.symtab = self.append(8, &records);
+        h.strtab = self.append(1, &strings);
+        let none = SectionFlags::default();
+        self.section(".symtab", elf::SHT_SYMTAB, none, h.symtab, 8, 24);
+        // Its strings are in the section after it; all of its symbols are local.
+        let strtab = self.sections.len() as u32 + 1;
+        if let Some(symtab) = self.sections.last_mut() {
+            symtab.sh_link = strtab;
+            symtab.sh_info = symbols.len() as u32 + 1;
+        }
+        self.section(".strtab", elf::SHT_STRTAB, none, h.strtab, 1, 0);
+        Ok(())
+    }
+
+    /// Describes a section for ELF tools; nothing if it is absent.
+    fn section(
+        &mut self,
+        name: &str,
+        sh_type: SectionType,
+        sh_flags: SectionFlags,
+        place: Section,
+        align: u64,
+        entry: u64,
+    ) {
+        if place.len == 0 {
+            return;
+        }
+        let sh_name = self.section_names.len() as u32;
+        self.section_names.extend_from_slice(name.as_bytes());
+        self.section_names.push(0);
+        let offset = out_position(place);
+        self.sections.push(SectionHeader {
+            sh_name,
+            sh_type,
+            sh_flags,
+            sh_addr: if sh_flags == SectionFlags::default() { 0 } else { offset },
+            sh_offset: offset,
+            sh_size: place.len,
+            sh_link: 0,
+            sh_info: 0,
+            sh_addralign: align,
+            sh_entsize: entry,
+        });
+    }
+
+    fn segment_of(&mut self, flags: ProgramFlags, place: Section, page: u64) {
+        if place.len != 0 {
+            let start = out_position(place);
+            self.segment(flags, start, start + place.len, page);
+        }
+    }
+
+    fn segment(&mut self, p_flags: ProgramFlags, start: u64, end: u64, page: u64) {
+        self.segments.push(ProgramHeader {
+            p_type: elf::PT_LOAD,
+            p_flags,
+            p_offset: start,
+            p_vaddr: start,
+            p_paddr: start,
+            p_filesz: end - start,
+            p_memsz: end - start,
+            p_align: page,
+        });
+    }
+
+    fn finish(
+        mut self,
+        mut h: Header,
+        encoder: Encoder<Endianness>,
+        arch: Arch,
+    ) -> Result<Vec<u8>, WriteError> {
+        // The names' own section must be described before they are written.
+        let own_name = b".shstrtab\0";
+        let len = (self.section_names.len() + own_name.len()) as u64;
+        let place = Section { start: self.len() - HEADER_OFFSET as u64, len };
+        self.section(".shstrtab", elf::SHT_STRTAB, SectionFlags::default(), place, 1, 0);
+        self.bytes.extend_from_slice(&self.section_names);
+
+        // An executable stack is never asked for.
+        self.segments.push(ProgramHeader {
+            p_type: elf::PT_GNU_STACK,
+            p_flags: elf::PF_R | elf::PF_W,
+            p_offset: 0,
+            p_vaddr: 0,
+            p_paddr: 0,
+            p_filesz: 0,
+            p_memsz: 0,
+            p_align: 16,
+        });
+        self.pad_to(self.len().next_multiple_of(8));
+        let layout = FileHeaderLayout {
+            e_phoff: encoder.file_header_size(),
+            segment_num: self.segments.len() as u32,
+            e_shoff: self.len(),
+            section_num: self.sections.len() as u32 + 1,
+            shstrtab_index: self.sections.len() as u32,
+        };
+        encoder.null_section_header(&mut self.bytes, &layout);
+        for section in &self.sections {
+            encoder.section_header(&mut self.bytes, section);
+        }
+        let mut start = Vec::with_capacity(HEADER_OFFSET);
+        let file_header = FileHeader {
+            e_type: elf::ET_DYN,
+            e_machine: machine(arch),
+            e_flags: match arch {
+                Arch::Riscv64 => elf::EF_RISCV_RVC | elf::EF_RISCV_FLOAT_ABI_DOUBLE,
+                Arch::X86_64 | Arch::Aarch64 | Arch::S390x => Default::default(),
+            },
+            ..FileHeader::default()
+        };
+        let written = encoder.file_header(&mut start, &file_header, &layout);
+        written.expect("only counts above 65000 are refused, and there are about 15 sections");
+        for segment in &self.segments {
+            encoder.program_header(&mut start, segment);
+        }
+        assert!(start.len() <= HEADER_OFFSET, "program headers reach into the header");
+        self.bytes[..start.len()].copy_from_slice(&start);
+
+        h.file_len = self.len();
+        let place = HEADER_OFFSET..HEADER_OFFSET + size_of::<Header>();
+        self.bytes[place.clone()].copy_from_slice(bytes_of(&h));
+        h.digest = digest(&self.bytes);
+        self.bytes[place.clone()].copy_from_slice(bytes_of(&h));
+        h.checksum = checksum(&self.bytes[HEADER_OFFSET..][..h.hot_len as usize]);
+        self.bytes[place].copy_from_slice(bytes_of(&h));
+        Ok(self.bytes)
+    }
+}
+
+/// The header, as far as it does not depend on where things are.
+fn header(parts: &ArtifactBuilder<'_>) -> Header {
+    Header {
+        magic: MAGIC,
+        format: FORMAT,
+        abi: ABI,
+        arch: parts.arch as u32,
+        os: parts.os as u32,
+        cpu_features: parts.cpu_features,
+        page_size: parts.page_size,
+        pointer_width: 8,
+        strategy: parts.strategy as u32,
+        start_function: parts.start_function.unwrap_or(NONE),
+        vm: parts.vm,
+        ..Header::zeroed()
+    }
+}
+
+/// File offset of a section.
+fn out_position(section: Section) -> u64 {
+    section.start + HEADER_OFFSET as u64
+}
+
+fn join(first: Section, second: Section) -> Section {
+    if first.len == 0 { second } else { Section { len: first.len + second.len, ..first } }
+}
+
+fn check(what: &'static str, found: u64) -> Result<u32, WriteError> {
+    let limit = u64::from(u32::MAX) - 1;
+    match u32::try_from(found) {
+        Ok(fits) if found <= limit => Ok(fits),
+        _ => Err(WriteError::TooLarge { what, found, limit }),
+    }
+}
+
+/// About how large the file will be, so that the buffer is allocated once.
+fn size_estimate(parts: &ArtifactBuilder<'_>) -> u64 {
+    let image: u64 = parts.images.iter().map(|r| r.len).sum();
+    let names: usize = parts.symbols.iter().map(|s| s.name.len() + 25).sum();
+    let pieces = parts.text.len()
+        + parts.rodata.len()
+        + parts.traps.len()
+        + parts.addresses.len()
+        + names
+        + 16 * (parts.functions.len() + parts.element_items.len() + parts.const_ops.len())
+        + 32 * (parts.imports.len() + parts.exports.len() + parts.data.len())
+        + parts.strings.len()
+        + parts.template.len();
+    image + parts.segments_len + pieces as u64 + 4 * u64::from(parts.page_size) + (16 << 10)
+}
+
+/// Byte order of the ELF structures is the architecture's; our own records are little-endian.
+fn encoder(arch: Arch) -> Encoder<Endianness> {
+    let endian = match arch {
+        Arch::S390x => Endianness::Big,
+        Arch::X86_64 | Arch::Aarch64 | Arch::Riscv64 => Endianness::Little,
+    };
+    Encoder::new(endian, true, machine(arch))
+}
+
+fn machine(arch: Arch) -> elf::Machine {
+    match arch {
+        Arch::X86_64 => elf::EM_X86_64,
+        Arch::Aarch64 => elf::EM_AARCH64,
+        Arch::Riscv64 => elf::EM_RISCV,
+        Arch::S390x => elf::EM_S390,
+    }
+}

@@ -1,0 +1,5 @@
+//! The format from both ends: what the builder writes, the reader finds again; and what is damaged
+//! is an error.
+
+mod layout;
+mod sample;
