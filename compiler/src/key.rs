@@ -1,0 +1,185 @@
+//! Names of everything that the compiler emits or refers to: one enum.
+//!
+//! A [`Symbol`] is the name of a piece of text, of a slot of the link table or of read-only data.
+//! Cranelift carries it through code generation as a `(namespace, index)` pair; [`Symbol::to_name`]
+//! and [`Symbol::from_name`] are the only places that know the encoding. The order of symbols is
+//! the order of the text after the module's own functions, so it must not depend on anything but
+//! the module.
+
+use cranelift_codegen::ir::UserExternalName;
+use cranelift_entity::{EntityRef, entity_impl};
+use precast_artifact::{Builtin, LibCall};
+
+/// A function of the module's function index space, imports first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct FuncIndex(u32);
+entity_impl!(FuncIndex, "func");
+
+/// A function that the module defines, counted from the first that is not imported.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct DefinedFuncIndex(u32);
+entity_impl!(DefinedFuncIndex, "defined");
+
+/// A table of the module's table index space.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TableIndex(u32);
+entity_impl!(TableIndex, "table");
+
+/// A linear memory of the module's memory index space.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct MemoryIndex(u32);
+entity_impl!(MemoryIndex, "memory");
+
+/// A global of the module's global index space.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct GlobalIndex(u32);
+entity_impl!(GlobalIndex, "global");
+
+/// A type of the module's type section; several may be the same signature.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TypeIndex(u32);
+entity_impl!(TypeIndex, "type");
+
+/// A signature: equal types of the type section have one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SigIndex(u32);
+entity_impl!(SigIndex, "signature");
+
+/// A data segment.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct DataIndex(u32);
+entity_impl!(DataIndex, "data");
+
+/// An element segment.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ElemIndex(u32);
+entity_impl!(ElemIndex, "elem");
+
+/// What a slot of the link table holds. Slots are in the order of these values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Link {
+    /// Address of a routine of the loader.
+    Builtin(Builtin),
+    /// Address of an operation that the CPU lacks.
+    LibCall(LibCall),
+    /// Type id of a signature that is too long to be its own.
+    TypeId(SigIndex),
+}
+
+/// The name of something that the compiler emits or refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Symbol {
+    /// A function of the module.
+    Function(DefinedFuncIndex),
+    /// Called by the host with native arguments, calls a function of this signature.
+    NativeEntry(SigIndex),
+    /// Called by the host with an array of values, calls a function of this signature.
+    ArrayEntry(SigIndex),
+    /// Called by wasm, calls a host function's native shim.
+    NativeExit(SigIndex),
+    /// Called by wasm, calls a host function's array shim.
+    ArrayExit(SigIndex),
+    /// Stands for an imported function in a frozen table: same VM context as the caller.
+    ImportThunk(FuncIndex),
+    /// Records the edge of the wasm frames and calls a routine of the loader.
+    BuiltinThunk(Builtin),
+    /// Reached by Cranelift's own calls; goes on to the loader's routine.
+    LibCallThunk(LibCall),
+    /// An 8-byte slot of the link table (data).
+    LinkSlot(Link),
+    /// The entries of a frozen table (read-only data).
+    FrozenTable(TableIndex),
+    /// First byte of the text.
+    TextStart,
+}
+
+impl Symbol {
+    /// Whether the symbol is a piece of the text, as opposed to data or a mere address.
+    pub(crate) fn is_code(self) -> bool {
+        !matches!(self, Self::LinkSlot(_) | Self::FrozenTable(_) | Self::TextStart)
+    }
+
+    /// The name that stands for this symbol inside Cranelift.
+    pub(crate) fn to_name(self) -> UserExternalName {
+        let (namespace, index) = match self {
+            Self::Function(i) => (0, i.as_u32()),
+            Self::NativeEntry(i) => (1, i.as_u32()),
+            Self::ArrayEntry(i) => (2, i.as_u32()),
+            Self::NativeExit(i) => (3, i.as_u32()),
+            Self::ArrayExit(i) => (4, i.as_u32()),
+            Self::ImportThunk(i) => (5, i.as_u32()),
+            Self::BuiltinThunk(b) => (6, b as u32),
+            Self::LibCallThunk(l) => (7, l as u32),
+            Self::LinkSlot(Link::Builtin(b)) => (8, b as u32),
+            Self::LinkSlot(Link::LibCall(l)) => (9, l as u32),
+            Self::LinkSlot(Link::TypeId(i)) => (10, i.as_u32()),
+            Self::FrozenTable(i) => (11, i.as_u32()),
+            Self::TextStart => (12, 0),
+        };
+        UserExternalName { namespace, index }
+    }
+
+    /// The symbol that a name made by [`Symbol::to_name`] stands for.
+    ///
+    /// # Panics
+    ///
+    /// If no symbol has that name.
+    pub(crate) fn from_name(name: &UserExternalName) -> Self {
+        let index = name.index as usize;
+        let builtin = || Builtin::from_number(name.index).expect("number of a builtin");
+        let libcall = || LibCall::from_number(name.index).expect("number of a library call");
+        match name.namespace {
+            0 => Self::Function(DefinedFuncIndex::new(index)),
+            1 => Self::NativeEntry(SigIndex::new(index)),
+            2 => Self::ArrayEntry(SigIndex::new(index)),
+            3 => Self::NativeExit(SigIndex::new(index)),
+            4 => Self::ArrayExit(SigIndex::new(index)),
+            5 => Self::ImportThunk(FuncIndex::new(index)),
+            6 => Self::BuiltinThunk(builtin()),
+            7 => Self::LibCallThunk(libcall()),
+            8 => Self::LinkSlot(Link::Builtin(builtin())),
+            9 => Self::LinkSlot(Link::LibCall(libcall())),
+            10 => Self::LinkSlot(Link::TypeId(SigIndex::new(index))),
+            11 => Self::FrozenTable(TableIndex::new(index)),
+            12 => Self::TextStart,
+            n => panic!("no symbol has namespace {n}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_differ() {
+        let mut all = vec![Symbol::TextStart];
+        for i in [0_u32, 1, 70_000] {
+            let sig = SigIndex::from_u32(i);
+            all.extend([
+                Symbol::Function(DefinedFuncIndex::from_u32(i)),
+                Symbol::NativeEntry(sig),
+                Symbol::ArrayEntry(sig),
+                Symbol::NativeExit(sig),
+                Symbol::ArrayExit(sig),
+                Symbol::ImportThunk(FuncIndex::from_u32(i)),
+                Symbol::LinkSlot(Link::TypeId(sig)),
+                Symbol::FrozenTable(TableIndex::from_u32(i)),
+            ]);
+        }
+        for &builtin in Builtin::ALL {
+            all.push(Symbol::BuiltinThunk(builtin));
+            all.push(Symbol::LinkSlot(Link::Builtin(builtin)));
+        }
+        for &libcall in LibCall::ALL {
+            all.push(Symbol::LibCallThunk(libcall));
+            all.push(Symbol::LinkSlot(Link::LibCall(libcall)));
+        }
+        for (i, a) in all.iter().enumerate() {
+            assert_eq!(Symbol::from_name(&a.to_name()), *a);
+            for b in &all[i + 1..] {
+                assert_ne!(a.to_name(), b.to_name(), "{a:?} {b:?}");
+            }
+        }
+    }
+}

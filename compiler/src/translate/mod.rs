@@ -1,0 +1,29 @@
+//! WebAssembly operators to Cranelift IR.
+//!
+//! One [`FuncTranslator`] translates one function body that has been validated already: it may rely
+//! on everything that validation guarantees, so its only failures are broken invariants of ours.
+//! Operators are dispatched in [`operators`] by one-line arms into a file for each family; whether
+//! an access stays inside its memory is decided in [`bounds`] alone, how code stops in [`trap`]
+//! alone.
+//!
+//! Invariants:
+//! - the operand stack holds the SSA values of the operands; a `v128` is always an `I8X16` there,
+//!   in locals, in block parameters and in calls ([`FuncTranslator::push_vector`] and
+//!   [`FuncTranslator::pop_vector`] cast);
+//! - references are `I64`;
+//! - family files see reachable code only.
+
+mod bounds;
+mod call;
+mod control;
+mod global;
+mod memory;
+mod numeric;
+mod operators;
+mod reference;
+mod simd;
+mod state;
+mod table;
+mod trap;
+
+pub(crate) use state::{Env, FuncTranslator, Scratch};
