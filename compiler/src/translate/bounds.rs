@@ -16,9 +16,8 @@
 //!    the carry is checked as well. When Cranelift's Spectre mitigation is enabled, the address is
 //!    replaced by null on the mispredicted path.
 //!
-//! An access that the second rule has checked cannot fault, for `len` never shrinks, so its trap
-//! code is never needed; it is kept so that a fault could never be mistaken for a non-trapping
-//! access.
+//! An access that the second rule has checked cannot fault, for `len` never shrinks. It keeps the
+//! trap code of the others, so that Cranelift never moves it away from its check.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::immediates::Offset32;
@@ -30,7 +29,6 @@ use wasmparser::MemArg;
 
 use super::FuncTranslator;
 use super::state::Region;
-use super::trap::clif_code;
 use crate::key::MemoryIndex;
 
 impl FuncTranslator<'_, '_> {
@@ -81,21 +79,18 @@ impl FuncTranslator<'_, '_> {
         self.trapnz(out, TrapCode::MemoryOutOfBounds);
 
         let base = self.memory_base(memory);
-        let mut address = self.builder.ins().iadd(base, index);
-        // Small offsets are part of the instruction, others are added here.
-        let offset = match i32::try_from(memarg.offset) {
-            Ok(offset) => offset,
-            Err(_) => {
-                let offset = self.builder.ins().iconst(I64, memarg.offset.cast_signed());
-                address = self.builder.ins().iadd(address, offset);
-                0
-            }
-        };
-        if self.env.isa.flags().enable_heap_access_spectre_mitigation() {
+        let address = self.builder.ins().iadd(base, index);
+        let mitigate = self.env.isa.flags().enable_heap_access_spectre_mitigation();
+        if let (false, Ok(offset)) = (mitigate, i32::try_from(memarg.offset)) {
+            return (address, flags, offset.into());
+        }
+        let offset = self.builder.ins().iconst(I64, memarg.offset.cast_signed());
+        let mut address = self.builder.ins().iadd(address, offset);
+        if mitigate {
             let null = self.builder.ins().iconst(I64, 0);
             address = self.builder.ins().select_spectre_guard(out, null, address);
         }
-        (address, flags, offset.into())
+        (address, flags, 0.into())
     }
 
     /// Traps unless `len` bytes from `start` lie in the memory; all three are 64 bits wide, and
@@ -121,10 +116,7 @@ impl FuncTranslator<'_, '_> {
         let region = self.region(region);
         MemFlagsData::new()
             .with_endianness(ir::Endianness::Little)
-            .with_trap_code(Some(match self.env.strategy {
-                Strategy::Guarded => ir::TrapCode::HEAP_OUT_OF_BOUNDS,
-                Strategy::Checked => clif_code(TrapCode::MemoryOutOfBounds),
-            }))
+            .with_trap_code(Some(ir::TrapCode::HEAP_OUT_OF_BOUNDS))
             .with_alias_region(Some(region))
     }
 
