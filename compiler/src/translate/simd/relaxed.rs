@@ -5,14 +5,13 @@
 //! |---|---|
 //! | `swizzle` | `i8x16.swizzle` |
 //! | `trunc_*` | `trunc_sat_*` |
-//! | `madd`, `nmadd` | fused: one rounding |
+//! | `madd`, `nmadd` | not fused: the product is rounded, then the sum |
 //! | `laneselect` | `v128.bitselect` |
 //! | `min`, `max` | `min`, `max` |
 //! | `q15mulr_s` | `q15mulr_sat_s` |
 //! | `dot_i8x16_i7x16` | both operands signed |
 //!
-//! Most lose an instruction or two against what one CPU would like best. `madd` loses more on an
-//! x86-64 without FMA, where each lane is a library call: compile for a CPU level that has it.
+//! That costs an instruction or two against what each CPU would like best.
 //!
 //! [deterministic profile]: https://webassembly.github.io/spec/core/appendix/profiles.html#deterministic-profile-small-mathrm-det
 
@@ -78,15 +77,18 @@ impl FuncTranslator<'_, '_> {
     fn multiply_add(&mut self, shape: Type) {
         let z = self.pop_vector(shape);
         let (x, y) = self.pop_vectors(shape);
-        let value = self.builder.ins().fma(x, y, z);
+        let product = self.builder.ins().fmul(x, y);
+        let value = self.builder.ins().fadd(product, z);
         self.push_vector(value);
     }
 
+    /// `-(x * y) + z`. Negation is exact, so which factor or product it falls on does not matter.
     fn negated_multiply_add(&mut self, shape: Type) {
         let z = self.pop_vector(shape);
         let (x, y) = self.pop_vectors(shape);
         let x = self.builder.ins().fneg(x);
-        let value = self.builder.ins().fma(x, y, z);
+        let product = self.builder.ins().fmul(x, y);
+        let value = self.builder.ins().fadd(product, z);
         self.push_vector(value);
     }
 }
