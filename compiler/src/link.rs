@@ -1,0 +1,242 @@
+//! From machine code in pieces to one text without relocations.
+//!
+//! The pieces are placed in the order they come in (the module's functions by index, then the rest
+//! by symbol), each aligned as it needs. Everything that code refers to is then at a known distance
+//! from it: other code by that placement, the link table and the read-only data by
+//! [`TextLayout`]. So the result runs at any address and nobody ever patches it again; what only
+//! the host knows is reached through the link table.
+//!
+//! Gaps between functions are filled with instructions that trap.
+
+mod relocate;
+
+use cranelift_codegen::binemit::Reloc;
+use cranelift_entity::EntityRef;
+use precast_artifact::TrapCode;
+use precast_artifact::addresses::AddressMapBuilder;
+use precast_artifact::target::Arch;
+use precast_artifact::writer::TextLayout;
+
+
+use crate::codegen::{CompiledFunction, CompiledModule};
+use crate::key::{Link, Symbol, TableIndex};
+use relocate::Reference;
+
+/// Why machine code cannot be linked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// More machine code than text offsets can tell apart.
+    #[error("the machine code would be {found} bytes long; an artifact holds at most {limit}")]
+    TextTooLarge {
+        /// Bytes of machine code.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// A branch or an address is further away than the architecture's instruction reaches.
+    #[error(
+        "{from} is {distance} bytes away from {to}, which one instruction refers to; \
+         {arch} reaches {limit} bytes: the module is too large for this target"
+    )]
+    OutOfReach {
+        /// Symbol that refers.
+        from: String,
+        /// Symbol that is referred to.
+        to: String,
+        /// Bytes between them.
+        distance: i64,
+        /// How far the instruction reaches.
+        limit: i64,
+        /// Architecture.
+        arch: &'static str,
+    },
+}
+
+/// A piece of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Placed {
+    /// What it is.
+    pub(crate) symbol: Symbol,
+    /// First byte in the text.
+    pub(crate) offset: u32,
+    /// Number of bytes.
+    pub(crate) len: u32,
+}
+
+/// Linked machine code.
+#[derive(Debug)]
+pub(crate) struct LinkedText {
+    /// The text.
+    pub(crate) text: Vec<u8>,
+    /// Its pieces, in order, which is also the order of their symbols.
+    pub(crate) pieces: Vec<Placed>,
+    /// Slots of the link table.
+    pub(crate) links: Vec<Link>,
+    /// Traps of the whole text, ascending.
+    pub(crate) traps: Vec<(u32, TrapCode)>,
+    /// Address map of the module's functions.
+    pub(crate) addresses: Vec<u8>,
+}
+
+impl LinkedText {
+    /// Where a symbol's code is.
+    pub(crate) fn find(&self, symbol: Symbol) -> Option<Placed> {
+        find(&self.pieces, symbol)
+    }
+}
+
+/// Read-only data that code refers to: its frozen tables and where in the data they start.
+#[derive(Debug, Default)]
+pub(crate) struct RodataLayout {
+    /// Ascending by table.
+    pub(crate) tables: Vec<(TableIndex, u32)>,
+    /// Bytes of all of it.
+    pub(crate) len: u64,
+}
+
+/// Links `module` for an artifact of this architecture and page size.
+///
+/// # Panics
+/// When code refers to something that does not exist: a bug of this compiler.
+pub(crate) fn link(
+    module: CompiledModule,
+    arch: Arch,
+    page_size: u32,
+    rodata: &RodataLayout,
+) -> Result<LinkedText, LinkError> {
+    let CompiledModule { functions, links } = module;
+    debug_assert!(functions.is_sorted_by(|a, b| a.symbol < b.symbol));
+    debug_assert!(links.is_sorted_by(|a, b| a < b));
+    let (pieces, text_len) = place(&functions)?;
+    let layout = TextLayout { page_size, rodata_len: rodata.len, text_len: text_len.into() };
+    let targets = Targets { pieces: &pieces, links: &links, rodata, layout, arch };
+
+    let mut text = Vec::with_capacity(text_len as usize);
+    let mut traps = Vec::with_capacity(functions.iter().map(|f| f.traps.len()).sum());
+    let mut addresses = AddressMapBuilder::new(instruction_scale(arch));
+    // Each piece is freed once it is copied.
+    for (function, placed) in functions.into_iter().zip(&pieces) {
+        text.resize(placed.offset as usize, filler(arch));
+        text.extend_from_slice(&function.code);
+        traps.extend(function.traps.iter().map(|(at, code)| (placed.offset + at, *code)));
+        if matches!(function.symbol, Symbol::Function(_)) {
+            addresses.function(&function.addresses);
+        }
+        targets.resolve(&function, *placed, &mut text)?;
+    }
+    let addresses = addresses.finish();
+    Ok(LinkedText { text, pieces, links, traps, addresses })
+}
+
+/// Gives each function its place; returns the length of the text too.
+fn place(functions: &[CompiledFunction]) -> Result<(Vec<Placed>, u32), LinkError> {
+    // Offsets up to and including the end must be different from "none".
+    let limit = u64::from(u32::MAX) - 1;
+    let mut pieces = Vec::with_capacity(functions.len());
+    let mut end = 0_u64;
+    for function in functions {
+        let offset = end.next_multiple_of(function.align.into());
+        end = offset + function.code.len() as u64;
+        pieces.push(Placed {
+            symbol: function.symbol,
+            // Wraps only where `end` is refused below.
+            offset: offset as u32,
+            len: function.code.len() as u32,
+        });
+    }
+    match u32::try_from(end) {
+        Ok(len) if end <= limit => Ok((pieces, len)),
+        _ => Err(LinkError::TextTooLarge { found: end, limit }),
+    }
+}
+
+fn find(pieces: &[Placed], symbol: Symbol) -> Option<Placed> {
+    if let Symbol::Function(i) = symbol {
+        return pieces.get(i.index()).copied().filter(|p| p.symbol == symbol);
+    }
+    pieces.binary_search_by_key(&symbol, |p| p.symbol).ok().map(|i| pieces[i])
+}
+
+/// Everything that a relocation can refer to.
+struct Targets<'a> {
+    pieces: &'a [Placed],
+    links: &'a [Link],
+    rodata: &'a RodataLayout,
+    layout: TextLayout,
+    arch: Arch,
+}
+
+impl Targets<'_> {
+    /// Where a symbol is, in bytes from the start of the text.
+    fn position(&self, symbol: Symbol) -> Option<i64> {
+        Some(match symbol {
+            Symbol::TextStart => 0,
+            Symbol::LinkSlot(link) => {
+                let slot = self.links.binary_search(&link).ok()? as i64;
+                self.layout.link_table_after_text() as i64 + 8 * slot
+            }
+            Symbol::FrozenTable(table) => {
+                let i = self.rodata.tables.binary_search_by_key(&table, |t| t.0).ok()?;
+                i64::from(self.rodata.tables[i].1) - self.layout.rodata_before_text() as i64
+            }
+            code => i64::from(find(self.pieces, code)?.offset),
+        })
+    }
+
+    fn resolve(
+        &self,
+        function: &CompiledFunction,
+        placed: Placed,
+        text: &mut [u8],
+    ) -> Result<(), LinkError> {
+        let value = |symbol: Symbol, addend: i64| {
+            let position = self.position(symbol).unwrap_or_else(|| {
+                panic!("{:?} refers to {symbol:?}, which does not exist", function.symbol)
+            });
+            position + addend
+        };
+        for reloc in &function.relocs {
+            let at = placed.offset + reloc.offset;
+            let (mut from, mut to) = (i64::from(at), value(reloc.target, reloc.addend));
+            if reloc.kind == Reloc::RiscvPCRelLo12I {
+                // It refers to the instruction that holds the other half of the address.
+                from = to;
+                let high = function.relocs.iter().find(|r| {
+                    r.kind == Reloc::RiscvPCRelHi20 && i64::from(placed.offset + r.offset) == from
+                });
+                let high = high.unwrap_or_else(|| panic!("{:?}: no auipc", function.symbol));
+                to = value(high.target, high.addend);
+            }
+            let reference = Reference { at, from, to };
+            relocate::apply(text, reloc.kind, reference).map_err(|limit| LinkError::OutOfReach {
+                from: format!("{:?}", function.symbol),
+                to: format!("{:?}", reloc.target),
+                distance: to - from,
+                limit,
+                arch: self.arch.name(),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Base-two logarithm of the alignment of instructions.
+fn instruction_scale(arch: Arch) -> u32 {
+    match arch {
+        Arch::X86_64 => 0,
+        Arch::Riscv64 | Arch::S390x => 1,
+        Arch::Aarch64 => 2,
+    }
+}
+
+/// What fills gaps: on x86-64 `int3`, elsewhere zeros, which are no instruction.
+fn filler(arch: Arch) -> u8 {
+    match arch {
+        Arch::X86_64 => 0xcc,
+        Arch::Aarch64 | Arch::Riscv64 | Arch::S390x => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;
