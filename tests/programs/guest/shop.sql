@@ -16,7 +16,7 @@ WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 19999)
 INSERT INTO sale (customer, product, amount, day)
   SELECT 1 + i * 7 % 3, 1 + i * 13 % 4, 1 + i * 31 % 17, date('2024-01-01', (i % 366) || ' days') FROM n;
 COMMIT;
-SELECT name, city, count(*) AS sales, sum(amount * price) AS total, round(avg(amount), 4) AS mean
+SELECT customer.name, city, count(*) AS sales, sum(amount * price) AS total, round(avg(amount), 4) AS mean
   FROM customer JOIN sale ON customer.id = customer JOIN product ON product.id = product
   GROUP BY customer HAVING total > 100 ORDER BY total DESC;
 SELECT customer.name, sale.id IS NULL AS nothing_bought FROM customer LEFT JOIN sale ON customer.id = customer GROUP BY customer.id;

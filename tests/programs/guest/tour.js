@@ -59,8 +59,7 @@ const proxy = new Proxy({}, { get: (_, key) => `<${String(key)}>` });
 print(a, JSON.stringify(rest), proxy.anything, rest?.d?.e ?? "nothing", [3, 1, 2].toSorted?.(), [[1], [2, [3]]].flat(Infinity), Object.entries({ x: 1 }));
 print([..."añ🦀"].length, "ß".toUpperCase(), "abc".at(-1), "5".padStart(3, "0"), "é".normalize("NFD").length, `${Symbol("s").toString()}`);
 
-const deep = (n) => deep(n + 1) + 1;
-for (const action of [() => null.x, () => undefined_name, () => new Array(-1), () => deep(0), () => { throw { custom: true }; }, () => 1n + 1]) {
+for (const action of [() => null.x, () => undefined_name, () => new Array(-1), () => { throw { custom: true }; }, () => 1n + 1]) {
   try { action(); } catch (error) { print(error.name ?? JSON.stringify(error)); } finally { counter.up(); }
 }
 label: for (let i = 0; ; i++) for (let j = 0; j < 5; j++) { if (i * j === 12) { print("found", i, j); break label; } }

@@ -91,10 +91,13 @@ class Version:
 class Meta(type):
     registry = []
 
-    def __new__(mcs, name, bases, body):
-        cls = super().__new__(mcs, name, bases, body)
+    def __new__(mcs, name, bases, body, **options):
+        cls = super().__new__(mcs, name, bases, body, **options)
         mcs.registry.append(name)
         return cls
+
+    def __init__(cls, name, bases, body, **_):
+        super().__init__(name, bases, body)
 
 
 class Base(metaclass=Meta):
@@ -131,7 +134,7 @@ def objects():
     try:
         generator.send(None)
     except StopIteration as stop:
-        print(fibonacci(90), lengths, stop.value)
+        print(fibonacci(12), lengths, stop.value)
     match {"kind": "call", "args": [1, 2, 3]}:
         case {"kind": "call", "args": [first, *rest]}:
             print("matched", first, rest)
@@ -141,6 +144,7 @@ def failures():
     def deep(n):
         return deep(n + 1) + 1
 
+    sys.setrecursionlimit(100)  # far below what any engine's stack allows
     for action in (lambda: 1 // 0, lambda: [][3], lambda: {}["k"], lambda: int("x"), lambda: "a" + 1, lambda: deep(0), lambda: open("/nowhere")):
         try:
             action()

@@ -1,0 +1,205 @@
+#!/usr/bin/env bash
+# run.sh [--long] [--list] [NAME…]: real programs, compiled and run by precast, compared with what Wasmtime does.
+#
+# A case is a function below that runs one or more commands in an empty folder. It is run once under Wasmtime and once under precast;
+# standard output, standard error, every exit code and every file and folder left there must be equal. (Of a trap only
+# standard output and the exit code 134 are compared: each engine has its own words for it.) What Wasmtime did is kept in
+# target/programs/reference, keyed by Wasmtime, the module, the case's text and the files in guest/.
+#
+# NAME is a case or a program (`python` is every case that starts with `python-`); without names: all short cases, which take one to
+# two minutes on two cores once fetched. --long adds the cases of clang: its 76 MB of code take minutes to compile, under Wasmtime as
+# well. PRECAST=FILE tests that binary instead of building target/release/precast.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+export PRECAST_PROGRAMS=${PRECAST_PROGRAMS:-$root/target/programs}
+mkdir -p "$PRECAST_PROGRAMS"
+out=$(cd "$PRECAST_PROGRAMS" && pwd)
+guest=$here/guest
+
+short=(c-tour c-plain c-unopened rust-tour rust-panic python-answer python-tour python-stdin python-trace python-overflow quickjs-tour quickjs-eval
+  quickjs-uncaught quickjs-overflow sqlite-shop sqlite-twice gofmt-stdin gofmt-diff gofmt-write gofmt-error)
+long=(clang-hello clang-warnings clang-sqlite)
+
+# --- the cases ---------------------------------------------------------------------------------------------------------------------
+# guest PROGRAM [OPTION…] -- ARG…: one run; options are those of both command lines. Standard input is empty unless redirected.
+
+lines() { printf 'Hello world\nthe quick brown fox\nhello the end\n'; }
+
+c-tour() { mkdir data; lines | run_guest c --dir data::/data --env COLOR=teal -- 5 a 'b c' ''; }
+c-plain() { mkdir data; run_guest c --dir data::/data -- < /dev/null; }
+c-unopened() { run_guest c -- 1 < /dev/null; }
+rust-tour() { mkdir data; lines | run_guest rust --dir data::/data --env COLOR=teal -- 9 a 'b c' ''; }
+rust-panic() { mkdir data; run_guest rust --dir data::/data -- panic < /dev/null; }
+
+python-answer() { run_guest python -- -c 'print(6*7)' < /dev/null; }
+python-tour() { mkdir data; run_guest python --dir data::/data --dir "$guest::/src" --env COLOR=teal -- /src/tour.py one 'two 2' < /dev/null; }
+python-stdin() { printf 'import sys\nfor i in range(3):\n    print(i, sys.stdin.read())\n' | run_guest python -- -; }
+python-trace() { run_guest python -- -c 'import json; json.loads("{")' < /dev/null; }
+# The guest's own stack runs over: an access outside the memory.
+python-overflow() {
+  run_guest python -- -u -c 'import functools; f = functools.cache(lambda n: f(n - 1) if n else 0); print(f(9)); f(400)' < /dev/null
+}
+
+quickjs-tour() { run_guest quickjs --dir "$guest::/src" -- /src/tour.js < /dev/null; }
+quickjs-eval() { run_guest quickjs -- --std -e 'print([..."abc"].reverse().join("")); std.exit(4)' < /dev/null; }
+quickjs-uncaught() { run_guest quickjs -- -e 'function f(n) { if (n === 3) throw new TypeError("as asked"); f(n + 1) } f(0)' < /dev/null; }
+quickjs-overflow() { run_guest quickjs -- -e 'print("before"); (function f() { f() })()' < /dev/null; }
+
+sqlite-shop() { mkdir db; run_guest sqlite --dir db::/db -- -batch /db/shop.sqlite < "$guest/shop.sql"; }
+sqlite-twice() {
+  mkdir db
+  run_guest sqlite --dir db::/db -- /db/t.sqlite 'create table t (n); insert into t select value from generate_series(1, 5000)' < /dev/null
+  run_guest sqlite --dir db::/db -- -json /db/t.sqlite 'select sum(n) as s, max(n) as m from t where n % 3 = 0' < /dev/null
+  run_guest sqlite --dir db::/db -- /db/t.sqlite .dump < /dev/null
+}
+
+gofmt-stdin() { run_guest gofmt -- -s < "$guest/messy.go"; }
+gofmt-diff() { mkdir src; cp "$guest/messy.go" src; printf 'package tidy\n' > src/tidy.go; run_guest gofmt --dir src::/src -- -d -l /src < /dev/null; }
+gofmt-write() {
+  mkdir src; cp "$guest/messy.go" src/a.go; cp "$guest/messy.go" src/b.go
+  run_guest gofmt --dir src::/src -- -w -r 'total -> sum' /src/a.go /src/b.go < /dev/null
+  run_guest gofmt --dir src::/src -- -l /src < /dev/null
+}
+gofmt-error() { printf 'package p\nfunc f( {\n\tx := }\n' | run_guest gofmt --; }
+
+# clang and the linker are one module that goes by its argv[0].
+clang() { run_guest clang --argv0 clang --dir "$out/clang-sysroot::/usr" --dir .::/work -- "$@" < /dev/null; }
+wasm_ld() {
+  run_guest clang --argv0 wasm-ld --dir "$out/clang-sysroot::/usr" --dir .::/work -- -m wasm32 -L/usr/lib/wasm32-wasip1 \
+    /usr/lib/wasm32-wasip1/crt1-command.o "$@" -lc -lm /usr/lib/wasm32-unknown-wasip1/libclang_rt.builtins.a < /dev/null
+}
+clang-hello() {
+  cp "$guest/answer.c" .
+  clang -O2 -g -c /work/answer.c -o /work/answer.o
+  wasm_ld /work/answer.o -o /work/answer.wasm
+  run_guest ./answer.wasm -- 2.5 < /dev/null
+}
+clang-warnings() {
+  printf '#include <stdio.h>\nint main(void) { int unused; return printf("%%s", 1) + undeclared; }\n' > bad.c
+  clang -Wall -c /work/bad.c -o /work/bad.o
+}
+# 250,000 lines through the whole optimiser, the heaviest run here; then the linked shell answers a query.
+clang-sqlite() {
+  tar xzf "$out"/archives/sqlite3-5.1.7.tgz package/deps/sqlite-autoconf-3440200.tar.gz
+  tar xzf package/deps/sqlite-autoconf-3440200.tar.gz --strip-components=1
+  for unit in shell sqlite3; do
+    clang -O2 -c /work/$unit.c -o /work/$unit.o -DSQLITE_THREADSAFE=0 -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_NOHAVE_SYSTEM -DSQLITE_OMIT_POPEN \
+      -D_WASI_EMULATED_SIGNAL -D_WASI_EMULATED_PROCESS_CLOCKS -D_WASI_EMULATED_GETPID -D_WASI_EMULATED_MMAN
+  done
+  wasm_ld /work/shell.o /work/sqlite3.o -lwasi-emulated-signal -lwasi-emulated-process-clocks -lwasi-emulated-getpid -lwasi-emulated-mman \
+    -o /work/sqlite.wasm
+  run_guest ./sqlite.wasm -- :memory: 'select 6 * 7, sqlite_version()' < /dev/null
+}
+
+# --- how they are run --------------------------------------------------------------------------------------------------------------
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# Set by `record`: the command that runs a file, the folder and ending of its compiled programs, and where the run is written down.
+engine=() artifacts='' ending='' into=''
+
+run_guest() { # PROGRAM [OPTION…] -- ARG…
+  local program=$1 file options=() status=0
+  shift
+  while [ "$1" != -- ]; do options+=("$1"); shift; done
+  shift
+  case $program in ./*) file=$program ;; *) file=$artifacts/$program.$ending ;; esac
+  case " ${options[*]} " in *\ --argv0\ *) ;; *) options+=(--argv0 "$program") ;; esac
+  timeout -k 5 900 "${engine[@]}" "${options[@]}" "$file" "$@" 2> "$into/stderr.one" || status=$?
+  if [ $status = 134 ]; then echo trap; else cat "$into/stderr.one"; fi >> "$into/stderr"
+  echo "$program $status" >> "$into/exits"
+}
+
+# record CASE DIR: runs the case in DIR/box and leaves DIR/{stdout,stderr,exits,files}.
+record() {
+  into=$2
+  rm -rf "$into"; mkdir -p "$into/box"
+  : > "$into/stderr"; : > "$into/exits"
+  (cd "$into/box" && "$1" > "$into/stdout" && {
+    find . -printf '%y %P\n' | sort
+    find . -type f -print0 | sort -z | xargs -0r sha256sum
+  } > "$into/files") || return 1
+  rm -rf "$into/box" "$into/stderr.one"
+}
+
+# reference CASE: prints the folder of what Wasmtime did.
+reference() {
+  local program=${1%%-*} key dir
+  local engine=("$wasmtime" run --allow-precompiled) artifacts=$out/reference ending=cwasm
+  key=$({ "$wasmtime" --version; sha256sum < "$out/$program.wasm"; declare -f "$1" run_guest lines clang wasm_ld; cat "$guest"/*; } | sha256sum | cut -c1-16)
+  dir=$out/reference/$1-$key
+  if [ ! -e "$dir" ]; then
+    if [ ! "$artifacts/$program.cwasm" -nt "$out/$program.wasm" ]; then
+      "$wasmtime" compile -o "$artifacts/$program.cwasm.part" "$out/$program.wasm" >&2 || return 1
+      mv "$artifacts/$program.cwasm.part" "$artifacts/$program.cwasm"
+    fi
+    record "$1" "$dir.part.$$" >&2 || return 1
+    mv "$dir.part.$$" "$dir"
+  fi
+  echo "$dir"
+}
+
+# compile PROGRAM: into artifacts/, unless that is newer than the compiler and the module.
+compile() {
+  local to=$out/artifacts/$1.precast started=$EPOCHREALTIME
+  [ "$to" -nt "$out/$1.wasm" ] && [ "$to" -nt "$precast" ] && return 0
+  rm -f "$to"
+  timeout -k 5 1800 "$precast" compile "$out/$1.wasm" -o "$to" || { echo "compiling $1 failed"; rm -f "$to"; return 1; }
+  echo "compiled $1 in $(seconds "$started"), $(stat -c %s "$to") bytes from $(stat -c %s "$out/$1.wasm")"
+}
+
+seconds() { awk -v a="${1/,/.}" -v b="${EPOCHREALTIME/,/.}" 'BEGIN { printf "%.2f s", b - a }'; }
+
+check() { # CASE
+  local program=${1%%-*} want got=$out/runs/$1 started
+  [ -e "$out/artifacts/$program.precast" ] || { echo "FAIL $1 (not compiled)"; return 1; }
+  want=$(reference "$1") || { echo "FAIL $1 (the reference run failed)"; return 1; }
+  local engine=("$precast" run) artifacts=$out/artifacts ending=precast
+  started=$EPOCHREALTIME
+  record "$1" "$got" || { echo "FAIL $1 (could not be run)"; return 1; }
+  if diff -r "$want" "$got" > "$got.diff"; then
+    echo "ok $1 $(seconds "$started"), $(wc -c < "$got/stdout") bytes out, exit $(cut -d' ' -f2 "$got/exits" | paste -sd,)"
+  else
+    echo "FAIL $1: Wasmtime (<) and precast (>) differ"
+    head -n 20 "$got.diff" | cut -c1-200 | sed 's/^/    /'
+    return 1
+  fi
+}
+
+names=() cases=("${short[@]}")
+for arg; do
+  case $arg in
+    --long) cases=("${short[@]}" "${long[@]}") ;;
+    --list) printf '%s\n' "${short[@]}" "${long[@]/%/ (long)}"; exit ;;
+    -*) die "unknown option '$arg' (expected --long or --list)" ;;
+    *) names+=("$arg") ;;
+  esac
+done
+if [ ${#names[@]} -gt 0 ]; then
+  cases=()
+  for name in "${names[@]}"; do
+    found=0
+    for case in "${short[@]}" "${long[@]}"; do
+      case $case in "$name" | "$name"-*) cases+=("$case"); found=1 ;; esac
+    done
+    [ $found = 1 ] || die "no case or program is called '$name' (--list prints them)"
+  done
+fi
+programs=$(printf '%s\n' "${cases[@]%%-*}" | sort -u)
+
+"$here/fetch.sh" wasmtime $programs $(case " ${cases[*]} " in *\ clang-sqlite\ *) echo sqlite ;; esac)
+wasmtime=$out/tools/wasmtime/wasmtime_cli/wasmtime
+if [ -z "${PRECAST:-}" ]; then
+  cargo build --release -q --manifest-path "$root/Cargo.toml" -p precast
+  PRECAST=${CARGO_TARGET_DIR:-$root/target}/release/precast
+fi
+precast=$(realpath "$PRECAST")
+mkdir -p "$out"/{artifacts,reference,runs}
+
+passed=0 failed=0
+for program in $programs; do compile "$program" || true; done
+for case in "${cases[@]}"; do
+  if check "$case"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+done
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]
