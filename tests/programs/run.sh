@@ -126,7 +126,7 @@ record() {
 reference() {
   local program=${1%%-*} key dir
   local engine=("$wasmtime" run --allow-precompiled) artifacts=$out/reference ending=cwasm
-  key=$({ "$wasmtime" --version; sha256sum < "$out/$program.wasm"; declare -f "$1" run_guest lines clang wasm_ld; cat "$guest"/*; } | sha256sum | cut -c1-16)
+  key=$({ "$wasmtime" --version; sha256sum < "$out/$program.wasm"; declare -f "$1" record run_guest lines clang wasm_ld; cat "$guest"/*; } | sha256sum | cut -c1-16)
   dir=$out/reference/$1-$key
   if [ ! -e "$dir" ]; then
     if [ ! "$artifacts/$program.cwasm" -nt "$out/$program.wasm" ]; then
@@ -139,11 +139,12 @@ reference() {
   echo "$dir"
 }
 
-# compile PROGRAM: into artifacts/, unless that is newer than the compiler and the module.
+# compile PROGRAM: into artifacts/, unless the same compiler has compiled the same module there.
 compile() {
-  local to=$out/artifacts/$1.precast started=$EPOCHREALTIME
-  [ "$to" -nt "$out/$1.wasm" ] && [ "$to" -nt "$precast" ] && return 0
-  rm -f "$to"
+  local to=$out/artifacts/$1.precast key started=$EPOCHREALTIME
+  key=$(cat "$precast" "$out/$1.wasm" | sha256sum)
+  [ -e "$to" ] && [ "$(cat "$to.key")" = "$key" ] && return 0
+  rm -f "$to"; echo "$key" > "$to.key"
   timeout -k 5 1800 "$precast" compile "$out/$1.wasm" -o "$to" || { echo "compiling $1 failed"; rm -f "$to"; return 1; }
   echo "compiled $1 in $(seconds "$started"), $(stat -c %s "$to") bytes from $(stat -c %s "$out/$1.wasm")"
 }
