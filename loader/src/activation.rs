@@ -1,0 +1,107 @@
+//! Entering wasm code and leaving it early.
+//!
+//! An *activation* is one call of the host into wasm code. Entry trampolines (in the artifact) note
+//! where to resume if it ends early; [`enter`] keeps the notes of an outer activation of the same
+//! store, the stack limit, and the thread-local that the signal handler reads.
+//!
+//! Ending early means: [`raise`] (host functions and builtins) or the signal handler records why
+//! and the frames, then continues at the trampoline's landing pad, which returns to [`enter`] as a
+//! call would. Host frames in between are those of one shim or builtin, which has nothing left to
+//! drop by then. Nothing unwinds.
+
+use std::cell::Cell;
+
+use crate::arch;
+use crate::error::{Ending, Error};
+use crate::store::StoreCore;
+use crate::sys::stack;
+
+thread_local! {
+    static CURRENT: Cell<*mut StoreCore> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// The store of the innermost activation on this thread, or null.
+pub(crate) fn current() -> *mut StoreCore {
+    CURRENT.get()
+}
+
+/// Runs `call`, which calls an entry trampoline of machine code that belongs to `core`.
+///
+/// # Errors
+/// What ended the activation early. A panic of a host function goes on here.
+///
+/// # Safety
+/// `core` is a live store that no reference is held to, and `call` enters code of one of its
+/// instances, with arguments of the right types.
+#[inline]
+pub(crate) unsafe fn enter<R>(core: *mut StoreCore, call: impl FnOnce() -> R) -> Result<R, Error> {
+    // SAFETY: by this function's contract; the store's fields are only reached through `core`.
+    unsafe {
+        let vm = &raw mut (*core).vm;
+        let entry = ((*vm).entry_fp, (*vm).entry_sp, (*vm).entry_handler);
+        let exit = ((*vm).exit_fp, (*vm).exit_pc);
+        if entry.1 == 0 {
+            (*vm).stack_limit = stack::limit((*core).stack_bytes);
+        }
+        let outer = CURRENT.replace(core);
+        let result = call();
+        CURRENT.set(outer);
+        ((*vm).entry_fp, (*vm).entry_sp, (*vm).entry_handler) = entry;
+        ((*vm).exit_fp, (*vm).exit_pc) = exit;
+        if (&raw const (*vm).trapped).read_volatile() != 0 {
+            Err(ended(core))
+        } else {
+            Ok(result)
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn ended(core: *mut StoreCore) -> Error {
+    // SAFETY: as for `enter`; the activation is over, so nothing else uses the store now.
+    let core = unsafe { &mut *core };
+    core.vm.trapped = 0;
+    let ending = core.ending.take();
+    match ending {
+        Some(Ending::Panic(payload)) => {
+            core.frames.clear();
+            std::panic::resume_unwind(payload)
+        }
+        Some(Ending::Trap(code)) => crate::Trap::new(code, core.frames.resolve(core)).into(),
+        Some(Ending::Error(error)) => with_backtrace(error, core),
+        None => unreachable!("whoever sets `trapped` says why"),
+    }
+}
+
+/// Adds the frames to an error that has none yet.
+fn with_backtrace(error: Error, core: &StoreCore) -> Error {
+    match error {
+        Error::Trap(trap) if trap.backtrace().frames().is_empty() => {
+            crate::Trap::new(trap.code(), core.frames.resolve(core)).into()
+        }
+        Error::Host { source, trace } if trace.frames().is_empty() => Error::Host {
+            source,
+            trace: core.frames.resolve(core),
+        },
+        error => error,
+    }
+}
+
+/// Ends the innermost activation of `core`.
+///
+/// # Safety
+/// Called by a host function's shim or a builtin that machine code of `core` called through an exit
+/// trampoline or thunk, whose frame and those below have nothing left to drop.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn raise(core: *mut StoreCore, ending: Ending) -> ! {
+    // SAFETY: by this function's contract the innermost entry and exit notes are those of this
+    // very activation.
+    unsafe {
+        let vm = &raw mut (*core).vm;
+        let (pc, fp) = ((*vm).exit_pc, (*vm).exit_fp);
+        (*core).record(ending, pc, fp, false);
+        arch::resume((*vm).entry_handler, (*vm).entry_sp, (*vm).entry_fp)
+    }
+}

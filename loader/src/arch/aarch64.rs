@@ -1,0 +1,65 @@
+//! 64-bit Arm.
+
+use std::arch::asm;
+
+use libc::ucontext_t;
+use precast_artifact::target::{AARCH64_FEATURES, Arch};
+
+pub(crate) const ARCH: Arch = Arch::Aarch64;
+
+/// Continues at a landing pad of an entry trampoline; every frame below it is forgotten.
+///
+/// # Safety
+/// The three values are the `entry_*` of the innermost activation on this thread's stack, and no
+/// frame below has anything left to drop.
+pub(crate) unsafe fn resume(handler: usize, sp: usize, fp: usize) -> ! {
+    // SAFETY: the trampoline declared this landing pad to clobber every register but these two.
+    unsafe {
+        asm!(
+            "mov sp, {sp}",
+            "mov x29, {fp}",
+            "br {handler}",
+            sp = in(reg) sp,
+            fp = in(reg) fp,
+            handler = in(reg) handler,
+            options(noreturn),
+        )
+    }
+}
+
+/// The stack pointer, roughly: that of the caller or a little below.
+#[inline(always)]
+pub(crate) fn stack_pointer() -> usize {
+    let sp: usize;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, sp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
+    sp
+}
+
+/// Program counter and frame pointer of an interrupted context.
+pub(crate) fn context_pc_fp(context: &ucontext_t) -> (usize, usize) {
+    let regs = &context.uc_mcontext;
+    (regs.pc as usize, regs.regs[29] as usize)
+}
+
+/// Lets an interrupted context continue at a landing pad, see [`resume`].
+pub(crate) fn context_resume(context: &mut ucontext_t, handler: usize, sp: usize, fp: usize) {
+    let regs = &mut context.uc_mcontext;
+    regs.pc = handler as u64;
+    regs.sp = sp as u64;
+    regs.regs[29] = fp as u64;
+}
+
+/// CPU features of this machine, as bits of [`AARCH64_FEATURES`].
+pub(crate) fn cpu_features() -> u64 {
+    macro_rules! detect {
+        ($($name:tt),*) => {{
+            let mut bits = 0;
+            $(if std::arch::is_aarch64_feature_detected!($name) {
+                bits |= 1 << AARCH64_FEATURES.iter().position(|f| *f == $name).unwrap_or(63);
+            })*
+            bits
+        }};
+    }
+    detect!("lse", "paca", "fp16", "dotprod", "fcma")
+}

@@ -1,0 +1,105 @@
+//! x86-64.
+
+use std::arch::asm;
+use std::arch::x86_64::__m128i;
+
+use libc::{REG_RBP, REG_RIP, REG_RSP, ucontext_t};
+use precast_artifact::target::{Arch, X86_64_FEATURES};
+
+pub(crate) const ARCH: Arch = Arch::X86_64;
+
+/// Continues at a landing pad of an entry trampoline; every frame below it is forgotten.
+///
+/// # Safety
+/// The three values are the `entry_*` of the innermost activation on this thread's stack, and no
+/// frame below has anything left to drop.
+pub(crate) unsafe fn resume(handler: usize, sp: usize, fp: usize) -> ! {
+    // SAFETY: the trampoline declared this landing pad to clobber every register but these two.
+    unsafe {
+        asm!(
+            "mov rsp, {sp}",
+            "mov rbp, {fp}",
+            "jmp {handler}",
+            sp = in(reg) sp,
+            fp = in(reg) fp,
+            handler = in(reg) handler,
+            options(noreturn),
+        )
+    }
+}
+
+/// The stack pointer, roughly: that of the caller or a little below.
+#[inline(always)]
+pub(crate) fn stack_pointer() -> usize {
+    let sp: usize;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
+    sp
+}
+
+/// Program counter and frame pointer of an interrupted context.
+pub(crate) fn context_pc_fp(context: &ucontext_t) -> (usize, usize) {
+    let regs = &context.uc_mcontext.gregs;
+    (
+        regs[REG_RIP as usize] as usize,
+        regs[REG_RBP as usize] as usize,
+    )
+}
+
+/// Lets an interrupted context continue at a landing pad, see [`resume`].
+pub(crate) fn context_resume(context: &mut ucontext_t, handler: usize, sp: usize, fp: usize) {
+    let regs = &mut context.uc_mcontext.gregs;
+    regs[REG_RIP as usize] = handler as i64;
+    regs[REG_RSP as usize] = sp as i64;
+    regs[REG_RBP as usize] = fp as i64;
+}
+
+/// CPU features of this machine, as bits of [`X86_64_FEATURES`].
+pub(crate) fn cpu_features() -> u64 {
+    macro_rules! detect {
+        ($($name:tt),*) => {{
+            let mut bits = 0;
+            $(if is_x86_feature_detected!($name) {
+                bits |= 1 << X86_64_FEATURES.iter().position(|f| *f == $name).unwrap_or(63);
+            })*
+            bits
+        }};
+    }
+    detect!(
+        "sse3",
+        "ssse3",
+        "sse4.1",
+        "sse4.2",
+        "popcnt",
+        "avx",
+        "avx2",
+        "fma",
+        "bmi1",
+        "bmi2",
+        "lzcnt",
+        "cmpxchg16b",
+        "avx512f",
+        "avx512bitalg",
+        "avx512dq",
+        "avx512vl",
+        "avx512vbmi",
+        "f16c"
+    )
+}
+
+/// The instruction `pshufb`, for CPUs without SSSE3.
+#[expect(
+    improper_ctypes_definitions,
+    reason = "machine code calls it, with vectors in registers"
+)]
+pub(crate) extern "C" fn pshufb(value: __m128i, mask: __m128i) -> __m128i {
+    // SAFETY: 16 bytes are 16 bytes.
+    let (value, mask): ([u8; 16], [u8; 16]) =
+        unsafe { (std::mem::transmute(value), std::mem::transmute(mask)) };
+    let out: [u8; 16] = std::array::from_fn(|i| match mask[i] {
+        m if m & 0x80 != 0 => 0,
+        m => value[usize::from(m & 15)],
+    });
+    // SAFETY: as above.
+    unsafe { std::mem::transmute(out) }
+}

@@ -1,0 +1,206 @@
+//! Routines that machine code calls through the link table.
+//!
+//! They run on the guest's stack, below the limit that leaves [`HOST_RESERVE`] for them. Those that
+//! can trap have nothing to drop when they do, see [`raise`].
+//!
+//! [`HOST_RESERVE`]: crate::sys::stack::HOST_RESERVE
+
+use precast_artifact::vm::{VmContextHeader, VmFuncRef};
+use precast_artifact::{Builtin, TrapCode};
+
+use crate::activation::raise;
+use crate::error::Ending;
+use crate::instance::InstanceData;
+use crate::store::StoreCore;
+
+/// Address of a builtin; `None` for one that this loader does not have.
+pub(crate) fn address(builtin: Builtin) -> Option<usize> {
+    Some(match builtin {
+        Builtin::MemoryGrow => memory_grow as *const () as usize,
+        Builtin::MemoryInit => memory_init as *const () as usize,
+        Builtin::MemMove => mem_move as *const () as usize,
+        Builtin::MemSet => mem_set as *const () as usize,
+        Builtin::TableGrow => table_grow as *const () as usize,
+        Builtin::TableInit => table_init as *const () as usize,
+        Builtin::TableCopy => table_copy as *const () as usize,
+        Builtin::TableFill => table_fill as *const () as usize,
+        Builtin::RefFunc => ref_func as *const () as usize,
+        Builtin::RaiseTrap => raise_trap as *const () as usize,
+        _ => return None,
+    })
+}
+
+/// The instance and the store of a VM context.
+///
+/// # Safety
+/// `vmctx` is the context of a live instance whose code is calling; the references end before it
+/// goes on.
+unsafe fn parts<'a>(vmctx: *mut VmContextHeader) -> (&'a mut InstanceData, &'a mut StoreCore) {
+    // SAFETY: by this function's contract; the store is not part of the instance.
+    unsafe { (&mut *(*vmctx).instance.cast(), &mut *(*vmctx).store.cast()) }
+}
+
+/// Goes on with the value, or ends the activation.
+///
+/// # Safety
+/// As for [`raise`].
+unsafe fn or_raise<T>(core: &mut StoreCore, result: Result<T, TrapCode>) -> T {
+    match result {
+        Ok(value) => value,
+        // SAFETY: by this function's contract.
+        Err(code) => unsafe { raise(core.this, Ending::Trap(code)) },
+    }
+}
+
+unsafe extern "C" fn memory_grow(vmctx: *mut VmContextHeader, memory: u32, delta: u64) -> u64 {
+    // SAFETY: called by machine code with its own context and one of its memories.
+    unsafe {
+        let (instance, core) = parts(vmctx);
+        let limit = core.limits.memory_bytes;
+        instance
+            .memory(memory)
+            .as_mut()
+            .grow(delta, limit)
+            .unwrap_or(u64::MAX)
+    }
+}
+
+unsafe extern "C" fn memory_init(
+    vmctx: *mut VmContextHeader,
+    memory: u32,
+    segment: u32,
+    dst: u64,
+    src: u64,
+    len: u64,
+) {
+    // SAFETY: called by machine code with its own context and indices.
+    unsafe {
+        let (instance, core) = parts(vmctx);
+        let result = instance.memory_init(memory, segment, dst, src, len);
+        or_raise(core, result);
+    }
+}
+
+unsafe extern "C" fn mem_move(dst: *mut u8, src: *const u8, len: u64) {
+    // SAFETY: machine code has checked both ranges.
+    unsafe { std::ptr::copy(src, dst, len as usize) }
+}
+
+unsafe extern "C" fn mem_set(dst: *mut u8, value: u32, len: u64) {
+    // SAFETY: machine code has checked the range.
+    unsafe { std::ptr::write_bytes(dst, value as u8, len as usize) }
+}
+
+unsafe extern "C" fn table_grow(
+    vmctx: *mut VmContextHeader,
+    table: u32,
+    delta: u64,
+    init: u64,
+) -> u64 {
+    // SAFETY: called by machine code with its own context and one of its tables.
+    unsafe {
+        let (instance, core) = parts(vmctx);
+        let limit = core.limits.table_elements;
+        instance
+            .table(table)
+            .as_mut()
+            .grow(delta, init, limit)
+            .unwrap_or(u64::MAX)
+    }
+}
+
+unsafe extern "C" fn table_init(
+    vmctx: *mut VmContextHeader,
+    table: u32,
+    segment: u32,
+    dst: u64,
+    src: u64,
+    len: u64,
+) {
+    // SAFETY: called by machine code with its own context and indices.
+    unsafe {
+        let (instance, core) = parts(vmctx);
+        let result = instance.table_init(core, table, segment, dst, src, len);
+        or_raise(core, result);
+    }
+}
+
+unsafe extern "C" fn table_copy(
+    vmctx: *mut VmContextHeader,
+    dst_table: u32,
+    src_table: u32,
+    dst: u64,
+    src: u64,
+    len: u64,
+) {
+    // SAFETY: called by machine code with its own context and two of its tables.
+    unsafe {
+        let (instance, core) = parts(vmctx);
+        let (mut to, mut from) = (instance.table(dst_table), instance.table(src_table));
+        let result = if to == from {
+            copy_within(to.as_mut().elements(), dst, src, len)
+        } else {
+            copy(
+                to.as_mut().elements(),
+                from.as_mut().elements(),
+                dst,
+                src,
+                len,
+            )
+        };
+        or_raise(core, result);
+    }
+}
+
+unsafe extern "C" fn table_fill(
+    vmctx: *mut VmContextHeader,
+    table: u32,
+    dst: u64,
+    value: u64,
+    len: u64,
+) {
+    // SAFETY: called by machine code with its own context and one of its tables.
+    unsafe {
+        let (instance, core) = parts(vmctx);
+        let elements = instance.table(table).as_mut().elements();
+        let result = range(dst, len, elements.len()).map(|range| elements[range].fill(value));
+        or_raise(core, result);
+    }
+}
+
+unsafe extern "C" fn ref_func(vmctx: *mut VmContextHeader, function: u32) -> *const VmFuncRef {
+    // SAFETY: called by machine code with its own context and one of its functions, for which the
+    // compiler made a slot.
+    unsafe {
+        let (instance, core) = parts(vmctx);
+        let found = instance.func_ref(function).ok_or(TrapCode::NullReference);
+        or_raise(core, found).as_ptr()
+    }
+}
+
+unsafe extern "C" fn raise_trap(vmctx: *mut VmContextHeader, code: u32) -> ! {
+    let code = TrapCode::from_number(code).unwrap_or(TrapCode::Unreachable);
+    // SAFETY: called by machine code with its own context, through a thunk.
+    unsafe { raise((*vmctx).store.cast(), Ending::Trap(code)) }
+}
+
+/// The elements `start..start + len` of a table of `size` elements.
+pub(crate) fn range(start: u64, len: u64, size: usize) -> Result<std::ops::Range<usize>, TrapCode> {
+    let end = start.checked_add(len).filter(|end| *end <= size as u64);
+    end.map(|end| start as usize..end as usize)
+        .ok_or(TrapCode::TableOutOfBounds)
+}
+
+fn copy_within(elements: &mut [u64], dst: u64, src: u64, len: u64) -> Result<(), TrapCode> {
+    let to = range(dst, len, elements.len())?;
+    let from = range(src, len, elements.len())?;
+    elements.copy_within(from, to.start);
+    Ok(())
+}
+
+fn copy(to: &mut [u64], from: &[u64], dst: u64, src: u64, len: u64) -> Result<(), TrapCode> {
+    let dst = range(dst, len, to.len())?;
+    let src = range(src, len, from.len())?;
+    to[dst].copy_from_slice(&from[src]);
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! The crate's error type.
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::trap::{Trap, WasmBacktrace};
+
+/// What can go wrong between a file and a returned value.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file could not be read or mapped.
+    #[error("cannot {action} {}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The bytes are not an artifact that can run here.
+    #[error(transparent)]
+    Artifact(#[from] precast_artifact::Error),
+    /// The system refused memory.
+    #[error("cannot {action}")]
+    Memory {
+        /// What was tried, with the size.
+        action: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Imports that are missing or of another type; all of them.
+    #[error("cannot link the module:{}", lines(.0))]
+    Link(Vec<LinkError>),
+    /// A name that is defined in a linker already.
+    #[error("`{module}`.`{name}` is defined already")]
+    Duplicate {
+        /// Module name.
+        module: String,
+        /// Item name.
+        name: String,
+    },
+    /// A type other than the expected one: of a function, a value, an item.
+    #[error("{what}: found {found}, expected {expected}")]
+    Type {
+        /// Of what.
+        what: String,
+        /// The type there is.
+        found: String,
+        /// The type there should be.
+        expected: String,
+    },
+    /// There is no export of that name.
+    #[error("there is no exported {kind} named `{name}`")]
+    NoExport {
+        /// What was looked for.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A limit of the store or of the item itself.
+    #[error("{what}: {wanted} asked for, the limit is {limit}")]
+    Limit {
+        /// Limit of what, with its unit.
+        what: &'static str,
+        /// How much was asked for.
+        wanted: u64,
+        /// How much is allowed.
+        limit: u64,
+    },
+    /// An access outside of a memory or table by the host.
+    #[error("{what}: {len} from {start} on is outside of {size}")]
+    OutOfBounds {
+        /// Of what, with its unit.
+        what: &'static str,
+        /// First element.
+        start: u64,
+        /// Number of elements.
+        len: u64,
+        /// Number of elements that there are.
+        size: u64,
+    },
+    /// Wasm code trapped.
+    #[error(transparent)]
+    Trap(#[from] Trap),
+    /// The guest asked to end with this exit code.
+    #[error("exit with code {0}")]
+    Exit(i32),
+    /// A host function returned an error of its own.
+    #[error("{source}")]
+    Host {
+        /// That error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// The wasm frames that led to the host function.
+        trace: WasmBacktrace,
+    },
+}
+
+impl Error {
+    /// Wraps an error of a host function, which the caller of the wasm code then finds in
+    /// [`Error::Host`].
+    pub fn host(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Host {
+            source: error.into(),
+            trace: WasmBacktrace::default(),
+        }
+    }
+
+    /// The trap, if this is one.
+    pub fn trap(&self) -> Option<&Trap> {
+        match self {
+            Self::Trap(trap) => Some(trap),
+            _ => None,
+        }
+    }
+
+    /// The host function's error, if this is one of type `E`.
+    pub fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        match self {
+            Self::Host { source, .. } => source.downcast_ref(),
+            _ => None,
+        }
+    }
+
+    /// The wasm frames that were active, innermost first, if wasm code was running.
+    pub fn backtrace(&self) -> Option<&WasmBacktrace> {
+        match self {
+            Self::Trap(trap) => Some(trap.backtrace()),
+            Self::Host { trace, .. } => Some(trace),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn system(action: impl Into<String>) -> Self {
+        Self::Memory {
+            action: action.into(),
+            source: std::io::Error::last_os_error(),
+        }
+    }
+}
+
+/// One import that cannot be linked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("import `{module}`.`{name}`: {}", what(.found.as_deref(), expected))]
+#[non_exhaustive]
+pub struct LinkError {
+    /// Module name of the import.
+    pub module: String,
+    /// Item name of the import.
+    pub name: String,
+    /// Type of what is defined under that name, `None` if nothing is.
+    pub found: Option<String>,
+    /// Type that the module expects.
+    pub expected: String,
+}
+
+fn what(found: Option<&str>, expected: &str) -> String {
+    match found {
+        None => format!("unknown import: nothing is defined, expected {expected}"),
+        Some(found) => format!("incompatible import type: found {found}, expected {expected}"),
+    }
+}
+
+fn lines(errors: &[LinkError]) -> String {
+    errors.iter().map(|e| format!("\n  {e}")).collect()
+}
+
+/// How an activation of wasm code ended, if not by returning.
+pub(crate) enum Ending {
+    Trap(precast_artifact::TrapCode),
+    Error(Error),
+    Panic(Box<dyn Any + Send>),
+}
+
+/// A value of the host that wasm code can hold and pass on, but not look into.
+#[derive(Clone)]
+pub struct ExternRef(Arc<dyn Any + Send + Sync>);
+
+impl ExternRef {
+    /// Wraps a value.
+    pub fn new(value: impl Any + Send + Sync) -> Self {
+        Self(Arc::new(value))
+    }
+
+    /// The value.
+    pub fn data(&self) -> &(dyn Any + Send + Sync) {
+        &*self.0
+    }
+
+    /// Whether both are the same reference.
+    pub fn ptr_eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl std::fmt::Debug for ExternRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ExternRef({:p})", Arc::as_ptr(&self.0))
+    }
+}

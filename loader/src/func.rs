@@ -1,0 +1,336 @@
+//! Functions, and calls from the host.
+//!
+//! A typed call goes straight to the *native entry* of the function's signature: the arguments are
+//! in registers, nothing is boxed. Signatures that have none (see
+//! [`is_native`](precast_artifact::signature::is_native)) and untyped calls use the *array entry*.
+
+use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use precast_artifact::vm::{ValRaw, VmFuncImport, VmFuncRef};
+
+use crate::activation::enter;
+use crate::error::Error;
+use crate::host::{Caller, HostFunc, IntoFunc};
+use crate::store::{AsContext, AsContextMut, StoreCore, StoreId};
+use crate::typed::{WasmParams, WasmResults};
+use crate::types::FuncType;
+use crate::val::Val;
+
+/// A function of a store: of an instance, or one that the host made.
+#[derive(Debug, Clone, Copy)]
+pub struct Func {
+    store: StoreId,
+    func_ref: NonNull<VmFuncRef>,
+}
+
+// SAFETY: the pointer is only followed by who shows the store that owns what it points to.
+unsafe impl Send for Func {}
+// SAFETY: as above.
+unsafe impl Sync for Func {}
+
+/// A host function that a store owns.
+#[repr(C)]
+pub(crate) struct StoreFunc {
+    /// First: the context of the function reference is a pointer to this struct.
+    import: VmFuncImport,
+    func_ref: VmFuncRef,
+    host: Arc<HostFunc>,
+}
+
+/// Its address, as array entry, marks function references of host functions. The host calls these
+/// without any trampoline.
+static HOST_ENTRY: u8 = 0;
+
+impl StoreFunc {
+    fn new(core: &StoreCore, host: Arc<HostFunc>) -> Box<Self> {
+        let import = VmFuncImport {
+            code: std::ptr::null(),
+            ctx: std::ptr::null_mut(),
+            shim: std::ptr::null(),
+            data: std::ptr::null(),
+            owner: std::ptr::null_mut(),
+            store: core.this.cast(),
+        };
+        let func_ref = VmFuncRef {
+            code: std::ptr::null(),
+            ctx: std::ptr::null_mut(),
+            type_id: host.type_id(),
+            array_entry: &raw const HOST_ENTRY,
+            native_entry: std::ptr::null(),
+        };
+        let mut this = Box::new(Self {
+            import,
+            func_ref,
+            host,
+        });
+        let ctx: *mut c_void = (&raw mut *this).cast();
+        this.func_ref.ctx = ctx;
+        this.import.ctx = ctx;
+        for module in core.modules() {
+            this.fill(module);
+        }
+        this
+    }
+
+    /// Takes the exits of `module` if it has any for this signature and the function has none yet.
+    ///
+    /// No wasm code can call the function before that: a caller's module has exits for every
+    /// signature that it calls indirectly, and is added to the store before it runs.
+    pub(crate) fn fill(&mut self, module: &crate::module::ModuleInner) {
+        if !self.func_ref.code.is_null() {
+            return;
+        }
+        if let Some(record) = module.exits_for(self.host.ty()) {
+            let native = module.code(record.native_exit);
+            let (code, shim) = self.host.exit(native, module.code(record.array_exit));
+            self.func_ref.code = code;
+            self.import.code = code;
+            self.import.shim = shim;
+            self.import.data = self.host.data();
+        }
+    }
+}
+
+impl Func {
+    /// A host function from a closure over wasm's own types, see [`IntoFunc`].
+    pub fn wrap<T: 'static, Params, Results>(
+        mut store: impl AsContextMut<Data = T>,
+        func: impl IntoFunc<T, Params, Results>,
+    ) -> Self {
+        Self::from_host(store.as_context_mut().core(), Arc::new(func.into_host()))
+    }
+
+    /// A host function of a type that is known at run time only.
+    ///
+    /// The closure gets the arguments, and results set to zero or null; an error of a wrong result
+    /// type goes to the caller of the wasm code.
+    pub fn new<T: 'static>(
+        mut store: impl AsContextMut<Data = T>,
+        ty: FuncType,
+        func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), Error> + Send + Sync + 'static,
+    ) -> Self {
+        Self::from_host(
+            store.as_context_mut().core(),
+            Arc::new(HostFunc::new(ty, func)),
+        )
+    }
+
+    pub(crate) fn from_host(core: &mut StoreCore, host: Arc<HostFunc>) -> Self {
+        let mut func = StoreFunc::new(core, host);
+        let this = Self {
+            store: core.id,
+            func_ref: NonNull::from(&mut func.func_ref),
+        };
+        core.funcs.push(func);
+        this
+    }
+
+    /// # Safety
+    /// `raw` is null or a function reference that belongs to `core`.
+    pub(crate) unsafe fn from_raw(core: &StoreCore, raw: *const VmFuncRef) -> Option<Self> {
+        Some(Self {
+            store: core.id,
+            func_ref: NonNull::new(raw.cast_mut())?,
+        })
+    }
+
+    /// # Panics
+    /// If the function belongs to another store.
+    pub(crate) fn func_ref(&self, core: &StoreCore) -> NonNull<VmFuncRef> {
+        assert!(
+            self.store == core.id,
+            "a function was used with a store that does not own it"
+        );
+        self.func_ref
+    }
+
+    pub(crate) fn belongs_to(&self, core: &StoreCore) -> bool {
+        self.store == core.id
+    }
+
+    fn get<'a>(&self, core: &'a StoreCore) -> &'a VmFuncRef {
+        // SAFETY: the store owns the reference and is borrowed.
+        unsafe { self.func_ref(core).as_ref() }
+    }
+
+    /// The type.
+    ///
+    /// # Panics
+    /// As do all methods, if the function belongs to another store.
+    pub fn ty(&self, store: impl AsContext) -> FuncType {
+        FuncType::from_id(self.get(&store.as_context().0.core).type_id)
+    }
+
+    pub(crate) fn type_id(&self, core: &StoreCore) -> u64 {
+        self.get(core).type_id
+    }
+
+    /// The host function behind this, if it is one of the store's.
+    pub(crate) fn host<'a>(&self, core: &'a StoreCore) -> Option<&'a Arc<HostFunc>> {
+        let func_ref = self.get(core);
+        if !std::ptr::eq(func_ref.array_entry, &raw const HOST_ENTRY) {
+            return None;
+        }
+        // SAFETY: the mark says that the context is a `StoreFunc`, which the store owns.
+        Some(unsafe { &(*func_ref.ctx.cast::<StoreFunc>()).host })
+    }
+
+    /// What a call from wasm code needs: code and context.
+    pub(crate) fn code(&self, core: &StoreCore) -> (*const u8, *mut c_void) {
+        let func_ref = self.get(core);
+        (func_ref.code, func_ref.ctx)
+    }
+
+    /// Calls the function with values whose types are checked now.
+    ///
+    /// # Errors
+    /// [`Error::Type`] when arguments or the number of results do not fit; what ended the call
+    /// early: [`Error::Trap`], [`Error::Host`], [`Error::Exit`] or whatever a host function gave.
+    ///
+    /// # Panics
+    /// With the panic of a host function that the call reached.
+    pub fn call(
+        &self,
+        mut store: impl AsContextMut,
+        params: &[Val],
+        results: &mut [Val],
+    ) -> Result<(), Error> {
+        let mut store = store.as_context_mut();
+        let ty = FuncType::from_id(self.get(store.core()).type_id);
+        let fits = params.iter().map(Val::ty).eq(ty.params().iter().copied());
+        if !fits || results.len() != ty.results().len() {
+            let given: Vec<_> = params.iter().map(Val::ty).collect();
+            let found = FuncType::new(given, ty.results().iter().copied().take(results.len()));
+            return Err(Error::Type {
+                what: "call of a function".into(),
+                found: found.to_string(),
+                expected: ty.to_string(),
+            });
+        }
+        let core = store.core();
+        let mut values = vec![ValRaw { v128: 0 }; params.len().max(results.len()).max(1)];
+        for (raw, param) in values.iter_mut().zip(params) {
+            *raw = param.to_raw(core);
+        }
+        // SAFETY: as many values of the right types as the function takes, and room for its
+        // results.
+        unsafe { self.call_raw(store.core_ptr(), values.as_mut_ptr())? };
+        let core = store.core();
+        for ((result, raw), ty) in results.iter_mut().zip(values).zip(ty.results()) {
+            // SAFETY: the function has written its results.
+            *result = unsafe { Val::from_raw(*ty, raw, core) };
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    /// `core` is the function's store, `values` are its arguments with room for its results.
+    pub(crate) unsafe fn call_raw(
+        &self,
+        core: *mut StoreCore,
+        values: *mut ValRaw,
+    ) -> Result<(), Error> {
+        // SAFETY: by this function's contract; the entry is an array entry unless it is the mark.
+        unsafe {
+            let func_ref = self.func_ref.as_ptr();
+            let (ctx, code, entry) = ((*func_ref).ctx, (*func_ref).code, (*func_ref).array_entry);
+            if std::ptr::eq(entry, &raw const HOST_ENTRY) {
+                let func = ctx.cast::<StoreFunc>();
+                let host = Arc::clone(&(*func).host);
+                return host.call(&raw const (*func).import, values);
+            }
+            let entry: unsafe extern "C" fn(*mut c_void, *const u8, *mut ValRaw) =
+                std::mem::transmute(entry);
+            enter(core, || entry(ctx, code, values))
+        }
+    }
+
+    /// The function as one whose type is checked once, here.
+    ///
+    /// # Errors
+    /// [`Error::Type`].
+    pub fn typed<P: WasmParams, R: WasmResults>(
+        &self,
+        store: impl AsContext,
+    ) -> Result<TypedFunc<P, R>, Error> {
+        let found = self.ty(store);
+        let expected = FuncType::new(P::types(), R::types());
+        if found != expected {
+            return Err(Error::Type {
+                what: "function".into(),
+                found: found.to_string(),
+                expected: expected.to_string(),
+            });
+        }
+        Ok(TypedFunc {
+            func: *self,
+            types: PhantomData,
+        })
+    }
+}
+
+/// A function whose type is known when the host is compiled.
+#[derive(Debug)]
+pub struct TypedFunc<P, R> {
+    func: Func,
+    types: PhantomData<fn(P) -> R>,
+}
+
+impl<P, R> Clone for TypedFunc<P, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P, R> Copy for TypedFunc<P, R> {}
+
+impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
+    /// The function.
+    pub fn func(&self) -> &Func {
+        &self.func
+    }
+
+    /// Calls it.
+    ///
+    /// # Errors
+    /// What ended the call early, see [`Func::call`]; [`Error::Type`] when an argument is a
+    /// function of another store.
+    ///
+    /// # Panics
+    /// With the panic of a host function that the call reached, or if the function belongs to
+    /// another store.
+    #[inline]
+    pub fn call(&self, mut store: impl AsContextMut, params: P) -> Result<R, Error> {
+        let core = store.as_context_mut().core_ptr();
+        // SAFETY: the type was checked when this was made; the store is the right one (`func_ref`
+        // checks it), is borrowed exclusively, and no reference to it is used until the call is
+        // over.
+        unsafe {
+            let func_ref = self.func.func_ref(&*core).as_ptr();
+            let entry = (*func_ref).native_entry;
+            if P::NATIVE && R::NATIVE && !entry.is_null() {
+                let (ctx, code) = ((*func_ref).ctx, (*func_ref).code);
+                let params = params.params_into_native(&mut *core)?;
+                let raw = enter(core, || P::call_native::<R>(entry, ctx, code, params))?;
+                return Ok(R::results_from_native(raw, &mut *core));
+            }
+            self.call_array(core, params)
+        }
+    }
+
+    /// # Safety
+    /// As in `call`.
+    #[inline(never)]
+    unsafe fn call_array(&self, core: *mut StoreCore, params: P) -> Result<R, Error> {
+        // SAFETY: by this function's contract; the array has room for parameters and results.
+        unsafe {
+            let mut values = vec![ValRaw { v128: 0 }; P::COUNT.max(R::COUNT).max(1)];
+            params.write_params(values.as_mut_ptr(), &mut *core)?;
+            self.func.call_raw(core, values.as_mut_ptr())?;
+            Ok(R::read_results(values.as_ptr(), &mut *core))
+        }
+    }
+}

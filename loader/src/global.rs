@@ -1,0 +1,139 @@
+//! Globals.
+
+use std::ptr::NonNull;
+
+use precast_artifact::vm::ValRaw;
+
+use crate::error::Error;
+use crate::store::{AsContext, AsContextMut, StoreCore, StoreId};
+use crate::types::GlobalType;
+use crate::val::Val;
+
+/// The value of a global that the host made.
+#[derive(Debug)]
+pub(crate) struct HostGlobal(ValRaw);
+
+/// A global of a store.
+#[derive(Debug, Clone, Copy)]
+pub struct Global {
+    store: StoreId,
+    value: NonNull<u8>,
+    ty: GlobalType,
+}
+
+// SAFETY: the pointer is only followed by who shows the store that owns what it points to.
+unsafe impl Send for Global {}
+// SAFETY: as above.
+unsafe impl Sync for Global {}
+
+impl Global {
+    /// A global that the host makes.
+    ///
+    /// # Errors
+    /// [`Error::Type`] when `value` is not of the global's type.
+    pub fn new(mut store: impl AsContextMut, ty: GlobalType, value: Val) -> Result<Self, Error> {
+        value.check("value of a global", ty.content)?;
+        let mut store = store.as_context_mut();
+        let core = store.core();
+        let mut cell = Box::new(HostGlobal(value.to_raw(core)));
+        let this = Self::from_raw(core, NonNull::from(&mut cell.0).cast(), ty);
+        core.globals.push(cell);
+        Ok(this)
+    }
+
+    pub(crate) fn from_raw(core: &StoreCore, value: NonNull<u8>, ty: GlobalType) -> Self {
+        Self {
+            store: core.id,
+            value,
+            ty,
+        }
+    }
+
+    /// # Panics
+    /// If the global belongs to another store.
+    pub(crate) fn value(&self, core: &StoreCore) -> NonNull<u8> {
+        assert!(
+            self.store == core.id,
+            "a global was used with a store that does not own it"
+        );
+        self.value
+    }
+
+    /// The type.
+    pub fn ty(&self) -> GlobalType {
+        self.ty
+    }
+
+    /// The value.
+    ///
+    /// # Panics
+    /// If the global belongs to another store.
+    pub fn get(&self, store: impl AsContext) -> Val {
+        let store = store.as_context();
+        let core = &store.0.core;
+        // SAFETY: the store owns the global, whose place holds a value of its type.
+        unsafe {
+            Val::from_raw(
+                self.ty.content,
+                read_global(self.value(core), self.ty),
+                core,
+            )
+        }
+    }
+
+    /// Sets the value.
+    ///
+    /// # Errors
+    /// [`Error::Type`] when the global is immutable or `value` is not of its type.
+    ///
+    /// # Panics
+    /// If the global belongs to another store.
+    pub fn set(&self, mut store: impl AsContextMut, value: Val) -> Result<(), Error> {
+        if !self.ty.mutable {
+            return Err(Error::Type {
+                what: "global to set".into(),
+                found: self.ty.to_string(),
+                expected: GlobalType::new(self.ty.content, true).to_string(),
+            });
+        }
+        value.check("value of a global", self.ty.content)?;
+        let mut store = store.as_context_mut();
+        let core = store.core();
+        let raw = value.to_raw(core);
+        // SAFETY: the store owns the global and is borrowed exclusively.
+        unsafe { write_global(self.value(core), self.ty, raw) };
+        Ok(())
+    }
+}
+
+/// Reads a global's value from its place, which is 16 bytes for a `v128`, else 8.
+///
+/// # Safety
+/// The place is valid for that.
+pub(crate) unsafe fn read_global(at: NonNull<u8>, ty: GlobalType) -> ValRaw {
+    // SAFETY: by this function's contract.
+    unsafe {
+        match ty.content {
+            precast_artifact::ValType::V128 => ValRaw {
+                v128: at.cast::<u128>().read_unaligned(),
+            },
+            _ => ValRaw {
+                i64: at.cast::<i64>().read(),
+            },
+        }
+    }
+}
+
+/// Writes a global's value to its place, see [`read_global`].
+///
+/// # Safety
+/// The place is valid for that.
+pub(crate) unsafe fn write_global(at: NonNull<u8>, ty: GlobalType, value: ValRaw) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        match ty.content {
+            precast_artifact::ValType::V128 => at.cast::<u128>().write_unaligned(value.v128),
+            _ => at.cast::<i64>().write(value.i64),
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! Host functions: Rust closures that wasm code calls.
+//!
+//! Each typed closure gets two *shims*, machine-level functions made for its very types. Wasm code
+//! reaches the native one through an exit trampoline of its own module, with the arguments in
+//! registers. The array shim serves signatures that have no native form, and closures whose type is
+//! known at run time only.
+//!
+//! A shim catches panics. When the closure is done and everything it owned is dropped, an error or
+//! panic ends the activation (see [`activation`](crate::activation)): nothing ever unwinds through
+//! wasm frames.
+
+use std::any::Any;
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use precast_artifact::vm::{ValRaw, VmContextHeader, VmFuncImport};
+
+use crate::activation::raise;
+use crate::error::{Ending, Error};
+use crate::instance::{Extern, InstanceData};
+use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreCore, StoreInner};
+use crate::typed::{WasmParams, WasmResults, WasmTy, for_each_arity, read_value};
+use crate::types::FuncType;
+use crate::val::Val;
+
+/// What a host function sees of its caller: the store, and the calling instance's exports.
+pub struct Caller<'a, T: 'static> {
+    store: StoreContextMut<'a, T>,
+    owner: *mut VmContextHeader,
+}
+
+impl<'a, T: 'static> Caller<'a, T> {
+    /// # Safety
+    /// `import` is a slot of a host function of a `Store<T>` that nobody else is using until the
+    /// caller is gone.
+    unsafe fn new(import: *const VmFuncImport) -> Self {
+        // SAFETY: by this function's contract.
+        unsafe {
+            let store = (*import).store.cast::<StoreInner<T>>();
+            Self {
+                store: StoreContextMut(&mut *store),
+                owner: (*import).owner,
+            }
+        }
+    }
+
+    /// An export of the instance that imported the host function; `None` if there is no such
+    /// export, or no instance because the call came from the host or through a table.
+    pub fn get_export(&mut self, name: &str) -> Option<Extern> {
+        if self.owner.is_null() {
+            return None;
+        }
+        // SAFETY: the owner is a live instance of this store.
+        let instance = unsafe { (*self.owner).instance.cast::<InstanceData>() };
+        let core = self.store.core();
+        // SAFETY: as above; the instance is not part of the store's own fields.
+        unsafe { (*instance).export(core, name) }
+    }
+
+    /// The host's data.
+    pub fn data(&self) -> &T {
+        self.store.data()
+    }
+
+    /// The host's data.
+    pub fn data_mut(&mut self) -> &mut T {
+        self.store.data_mut()
+    }
+}
+
+impl<T: 'static> AsContext for Caller<'_, T> {
+    type Data = T;
+
+    fn as_context(&self) -> StoreContext<'_, T> {
+        self.store.as_context()
+    }
+}
+
+impl<T: 'static> AsContextMut for Caller<'_, T> {
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, T> {
+        self.store.as_context_mut()
+    }
+}
+
+/// Calls the closure behind `data` with values in an array.
+type CallArray = unsafe fn(*const VmFuncImport, *const c_void, *mut ValRaw) -> Result<(), Error>;
+
+/// A host function, of no store yet.
+pub struct HostFunc {
+    ty: FuncType,
+    type_id: u64,
+    native_shim: *const u8,
+    array_shim: *const u8,
+    call: CallArray,
+    data: *const c_void,
+    /// What `data` points to.
+    _closure: Box<dyn Any + Send + Sync>,
+}
+
+// SAFETY: the closure is Send and Sync; the other pointers lead to code.
+unsafe impl Send for HostFunc {}
+// SAFETY: as above.
+unsafe impl Sync for HostFunc {}
+
+impl std::fmt::Debug for HostFunc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HostFunc({})", self.ty)
+    }
+}
+
+struct Dynamic<F> {
+    ty: FuncType,
+    func: F,
+}
+
+impl HostFunc {
+    pub(crate) fn new<T: 'static, F>(ty: FuncType, func: F) -> Self
+    where
+        F: Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), Error> + Send + Sync + 'static,
+    {
+        unsafe fn call<T: 'static, F>(
+            import: *const VmFuncImport,
+            data: *const c_void,
+            values: *mut ValRaw,
+        ) -> Result<(), Error>
+        where
+            F: Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), Error> + 'static,
+        {
+            // SAFETY: `data` is the closure below; the values are those of its type, and there is
+            // room for its results.
+            unsafe {
+                let Dynamic { ty, func } = &*data.cast::<Dynamic<F>>();
+                let core = (*import).store.cast::<StoreCore>();
+                let params: Vec<_> = (0..)
+                    .zip(ty.params())
+                    .map(|(i, ty)| Val::from_raw(*ty, *values.add(i), &*core))
+                    .collect();
+                let mut results: Vec<_> = ty
+                    .results()
+                    .iter()
+                    .map(|ty| Val::default_for(*ty))
+                    .collect();
+                func(Caller::new(import), &params, &mut results)?;
+                for (i, (result, ty)) in results.iter().zip(ty.results()).enumerate() {
+                    result.check("result of a host function", *ty)?;
+                    *values.add(i) = result.to_raw(&mut *core);
+                }
+                Ok(())
+            }
+        }
+        let closure = Box::new(Dynamic {
+            ty: ty.clone(),
+            func,
+        });
+        Self::with(
+            ty,
+            std::ptr::null(),
+            array_shim as *const u8,
+            call::<T, F>,
+            closure,
+        )
+    }
+
+    fn with<C: Send + Sync + 'static>(
+        ty: FuncType,
+        native_shim: *const u8,
+        array_shim: *const u8,
+        call: CallArray,
+        closure: Box<C>,
+    ) -> Self {
+        let body = Box::new(Body {
+            call,
+            closure: closure_ptr(&closure),
+        });
+        let data = (&raw const *body).cast();
+        let type_id = ty.id();
+        let _closure = Box::new((body, closure));
+        Self {
+            ty,
+            type_id,
+            native_shim,
+            array_shim,
+            call,
+            data,
+            _closure,
+        }
+    }
+
+    pub(crate) fn ty(&self) -> &FuncType {
+        &self.ty
+    }
+
+    pub(crate) fn type_id(&self) -> u64 {
+        self.type_id
+    }
+
+    /// What shims find in [`VmFuncImport::data`].
+    pub(crate) fn data(&self) -> *const c_void {
+        self.data
+    }
+
+    /// Which of a module's exits to call the function through, and the shim for it.
+    pub(crate) fn exit(&self, native: *const u8, array: *const u8) -> (*const u8, *const u8) {
+        if native.is_null() || self.native_shim.is_null() {
+            (array, self.array_shim)
+        } else {
+            (native, self.native_shim)
+        }
+    }
+
+    /// Calls the function from the host.
+    ///
+    /// # Safety
+    /// The values fit its type, with room for the results; `import` is a slot of this function in
+    /// a store that nobody else is using.
+    pub(crate) unsafe fn call(
+        &self,
+        import: *const VmFuncImport,
+        values: *mut ValRaw,
+    ) -> Result<(), Error> {
+        // SAFETY: by this function's contract.
+        unsafe { (self.call)(import, (*self.data.cast::<Body>()).closure, values) }
+    }
+}
+
+/// What the `data` of an import slot points to.
+struct Body {
+    call: CallArray,
+    closure: *const c_void,
+}
+
+// SAFETY: pointers to code and to a closure that is Send and Sync.
+unsafe impl Send for Body {}
+// SAFETY: as above.
+unsafe impl Sync for Body {}
+
+fn closure_ptr<C>(closure: &C) -> *const c_void {
+    (&raw const *closure).cast()
+}
+
+/// Ends the activation if the closure failed or panicked.
+///
+/// # Safety
+/// Called by a shim that was called by machine code, its closure being done.
+unsafe fn finish<R>(
+    import: *const VmFuncImport,
+    result: std::thread::Result<Result<R, Error>>,
+) -> R {
+    let ending = match result {
+        Ok(Ok(result)) => return result,
+        Ok(Err(error)) => Ending::Error(error),
+        Err(panic) => Ending::Panic(panic),
+    };
+    // SAFETY: by this function's contract; `ending` is moved, nothing else is left to drop.
+    unsafe { raise((*import).store.cast(), ending) }
+}
+
+unsafe extern "C" fn array_shim(import: *const VmFuncImport, values: *mut ValRaw) {
+    // SAFETY: machine code calls this through an exit of the function's signature.
+    unsafe {
+        let body = (*import).data.cast::<Body>();
+        let call = AssertUnwindSafe(|| ((*body).call)(import, (*body).closure, values));
+        finish(import, catch_unwind(call));
+    }
+}
+
+/// What a host closure may return: results, or `Result` of them and [`Error`].
+pub trait WasmRet {
+    #[doc(hidden)]
+    type Ok: WasmResults;
+    #[doc(hidden)]
+    fn into_result(self) -> Result<Self::Ok, Error>;
+}
+
+impl<R: WasmResults> WasmRet for R {
+    type Ok = R;
+    #[inline]
+    fn into_result(self) -> Result<R, Error> {
+        Ok(self)
+    }
+}
+
+impl<R: WasmResults> WasmRet for Result<R, Error> {
+    type Ok = R;
+    #[inline]
+    fn into_result(self) -> Result<R, Error> {
+        self
+    }
+}
+
+/// Closures that can be host functions: `Fn(A, B, …) -> R` or `Fn(Caller<'_, T>, A, B, …) -> R` with
+/// up to 16 [`WasmTy`] parameters and a [`WasmRet`] result, `Send + Sync + 'static`.
+pub trait IntoFunc<T: 'static, Params, Results>: Send + Sync + 'static {
+    #[doc(hidden)]
+    fn into_host(self) -> HostFunc;
+}
+
+macro_rules! into_func {
+    ($($A:ident $a:ident)*) => {
+        impl<T: 'static, F, Ret, $($A: WasmTy),*> IntoFunc<T, ($($A,)*), Ret> for F
+        where
+            F: Fn($($A),*) -> Ret + Send + Sync + 'static,
+            Ret: WasmRet,
+        {
+            fn into_host(self) -> HostFunc {
+                let func = move |_: Caller<'_, T>, $($a: $A),*| self($($a),*);
+                IntoFunc::<T, (Caller<'_, T>, $($A,)*), Ret>::into_host(func)
+            }
+        }
+
+        #[allow(unused_variables, unused_mut, unused_assignments, reason = "for no parameters")]
+        impl<T: 'static, F, Ret, $($A: WasmTy),*> IntoFunc<T, (Caller<'_, T>, $($A,)*), Ret> for F
+        where
+            F: Fn(Caller<'_, T>, $($A),*) -> Ret + Send + Sync + 'static,
+            Ret: WasmRet,
+        {
+            fn into_host(self) -> HostFunc {
+                unsafe extern "C" fn native<T: 'static, F, Ret, $($A: WasmTy),*>(
+                    import: *const VmFuncImport,
+                    $($a: $A::Native),*
+                ) -> <Ret::Ok as WasmResults>::Native
+                where
+                    F: Fn(Caller<'_, T>, $($A),*) -> Ret + 'static,
+                    Ret: WasmRet,
+                {
+                    // SAFETY: machine code calls this through the native exit of the signature;
+                    // `closure` is an `F`.
+                    unsafe {
+                        let call = AssertUnwindSafe(|| {
+                            let core = (*import).store.cast::<StoreCore>();
+                            let func = &*(*(*import).data.cast::<Body>()).closure.cast::<F>();
+                            $(let $a = $A::from_native($a, &*core);)*
+                            let result = func(Caller::new(import), $($a),*).into_result()?;
+                            result.results_into_native(&mut *core)
+                        });
+                        finish(import, catch_unwind(call))
+                    }
+                }
+
+                unsafe fn array<T: 'static, F, Ret, $($A: WasmTy),*>(
+                    import: *const VmFuncImport,
+                    closure: *const c_void,
+                    values: *mut ValRaw,
+                ) -> Result<(), Error>
+                where
+                    F: Fn(Caller<'_, T>, $($A),*) -> Ret + 'static,
+                    Ret: WasmRet,
+                {
+                    // SAFETY: the values are those of the signature, with room for the results;
+                    // `closure` is an `F`.
+                    unsafe {
+                        let core = (*import).store.cast::<StoreCore>();
+                        let mut at = values.cast_const();
+                        $(let $a = read_value::<$A>(at, &mut *core); at = at.add(1);)*
+                        let func = &*closure.cast::<F>();
+                        let result = func(Caller::new(import), $($a),*).into_result()?;
+                        result.write_results(values, &mut *core)
+                    }
+                }
+
+                let ty = FuncType::new([$($A::TYPE),*], <Ret::Ok as WasmResults>::types());
+                let is_native = <($($A,)*) as WasmParams>::NATIVE && <Ret::Ok as WasmResults>::NATIVE;
+                let native_shim = if is_native {
+                    native::<T, F, Ret, $($A),*> as *const u8
+                } else {
+                    std::ptr::null()
+                };
+                let call = array::<T, F, Ret, $($A),*>;
+                HostFunc::with(ty, native_shim, array_shim as *const u8, call, Box::new(self))
+            }
+        }
+    };
+}
+
+for_each_arity!(into_func);

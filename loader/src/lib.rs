@@ -1,0 +1,62 @@
+//! Maps artifacts of the precast compiler and runs them. No compiler inside.
+//!
+//! The API follows Wasmtime's, which Rust users know: an [`Engine`] holds settings, a [`Module`] is
+//! a mapped artifact, a [`Linker`] names host functions and other imports, a [`Store`] owns
+//! instances, [`TypedFunc`]s call into them.
+//!
+//! | module | what |
+//! |---|---|
+//! | `mapping` | an artifact in memory: mapped, checked, patched, executable |
+//! | `module`, `engine` | modules, settings |
+//! | `store` | stores and access to them |
+//! | `instance`, `link`, `linker` | instantiation, checking imports, definitions by name |
+//! | `func`, `typed`, `host` | calls from the host, Rust types of wasm values, host functions |
+//! | `memory`, `table`, `global`, `val`, `types` | the other items, values, types |
+//! | `activation`, `trap`, `error` | entering wasm code and leaving it early |
+//! | `builtins`, `libcalls` | what machine code calls |
+//! | `sys`, `arch` | the operating system; the architecture |
+//!
+//! Invariants: no mapping is ever writable and executable; the signal handler takes no lock and
+//! allocates nothing; nothing unwinds through wasm frames; nothing is registered anywhere when a
+//! module is opened.
+
+mod activation;
+mod arch;
+mod builtins;
+mod engine;
+mod error;
+mod func;
+mod global;
+mod host;
+mod instance;
+mod libcalls;
+mod link;
+mod linker;
+mod mapping;
+mod memory;
+mod module;
+mod store;
+mod sys;
+mod table;
+mod trap;
+mod typed;
+mod types;
+mod val;
+
+pub use engine::{Config, Engine};
+pub use error::{Error, ExternRef, LinkError};
+pub use func::{Func, TypedFunc};
+pub use global::Global;
+pub use host::{Caller, HostFunc, IntoFunc, WasmRet};
+pub use instance::{Extern, Instance};
+pub use linker::{InstancePre, Linker};
+pub use memory::Memory;
+pub use module::Module;
+pub use store::{AsContext, AsContextMut, Limits, Store, StoreContext, StoreContextMut};
+pub use table::Table;
+pub use trap::{Frame, Trap, WasmBacktrace};
+pub use typed::{WasmParams, WasmResults, WasmTy};
+pub use types::{ExternType, FuncType, GlobalType, MemoryType, TableType};
+pub use val::{V128, Val};
+
+pub use precast_artifact::{TrapCode, ValType};

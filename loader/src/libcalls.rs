@@ -1,0 +1,47 @@
+//! Operations that some CPUs have no instruction for, see [`LibCall`].
+
+use precast_artifact::LibCall;
+
+/// Address of a library call; `None` for one that this loader does not have.
+pub(crate) fn address(call: LibCall) -> Option<usize> {
+    Some(match call {
+        LibCall::CeilF32 => ceil_f32 as *const () as usize,
+        LibCall::CeilF64 => ceil_f64 as *const () as usize,
+        LibCall::FloorF32 => floor_f32 as *const () as usize,
+        LibCall::FloorF64 => floor_f64 as *const () as usize,
+        LibCall::TruncF32 => trunc_f32 as *const () as usize,
+        LibCall::TruncF64 => trunc_f64 as *const () as usize,
+        LibCall::NearestF32 => nearest_f32 as *const () as usize,
+        LibCall::NearestF64 => nearest_f64 as *const () as usize,
+        LibCall::FmaF32 => fma_f32 as *const () as usize,
+        LibCall::FmaF64 => fma_f64 as *const () as usize,
+        #[cfg(target_arch = "x86_64")]
+        LibCall::X86Pshufb => crate::arch::pshufb as *const () as usize,
+        _ => return None,
+    })
+}
+
+macro_rules! unary {
+    ($($name:ident $T:ident $method:ident),* $(,)?) => {
+        $(extern "C" fn $name(x: $T) -> $T { x.$method() })*
+    };
+}
+
+unary! {
+    ceil_f32 f32 ceil,
+    ceil_f64 f64 ceil,
+    floor_f32 f32 floor,
+    floor_f64 f64 floor,
+    trunc_f32 f32 trunc,
+    trunc_f64 f64 trunc,
+    nearest_f32 f32 round_ties_even,
+    nearest_f64 f64 round_ties_even,
+}
+
+extern "C" fn fma_f32(a: f32, b: f32, c: f32) -> f32 {
+    a.mul_add(b, c)
+}
+
+extern "C" fn fma_f64(a: f64, b: f64, c: f64) -> f64 {
+    a.mul_add(b, c)
+}

@@ -1,0 +1,139 @@
+//! Checking imports: everything that does not fit is reported at once.
+
+use std::sync::Arc;
+
+use precast_artifact::Strategy;
+use precast_artifact::records::ExternKind;
+
+use crate::error::{Error, LinkError};
+use crate::host::HostFunc;
+use crate::instance::{Extern, import_func_type};
+use crate::module::ModuleInner;
+use crate::store::StoreCore;
+use crate::types::{ExternType, FuncType, MemoryType, TableType, extern_type};
+
+/// What an import is linked to.
+#[derive(Clone, Copy)]
+pub(crate) enum Import<'a> {
+    /// A host function of no store yet.
+    Host(&'a Arc<HostFunc>),
+    /// An item of the store.
+    Extern(Extern),
+}
+
+/// Checks that there is one item of the right type for each import.
+///
+/// # Errors
+/// [`Error::Link`] with all imports that do not fit.
+pub(crate) fn check_imports(
+    core: &StoreCore,
+    module: &ModuleInner,
+    imports: &[Import<'_>],
+) -> Result<(), Error> {
+    let artifact = module.artifact();
+    let records = artifact.imports();
+    if imports.len() > records.len() {
+        return Err(Error::Type {
+            what: "number of imports".into(),
+            found: imports.len().to_string(),
+            expected: records.len().to_string(),
+        });
+    }
+    let mut errors = Vec::new();
+    for (i, record) in records.iter().enumerate() {
+        let kind = ExternKind::from_number(record.kind).unwrap_or(ExternKind::Func);
+        let found = match imports.get(i) {
+            None => None,
+            Some(import) => {
+                // The common case first, without building types.
+                if kind == ExternKind::Func && func_fits(core, module, record.signature, import) {
+                    continue;
+                }
+                let expected = extern_type(&artifact, kind, record.index);
+                match mismatch(core, module, import, &expected) {
+                    None => continue,
+                    found => found,
+                }
+            }
+        };
+        errors.push(LinkError {
+            module: artifact.str(record.module).unwrap_or_default().into(),
+            name: artifact.str(record.name).unwrap_or_default().into(),
+            found,
+            expected: extern_type(&artifact, kind, record.index).to_string(),
+        });
+    }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Link(errors))
+    }
+}
+
+fn func_fits(core: &StoreCore, module: &ModuleInner, signature: u32, import: &Import<'_>) -> bool {
+    let found = match import {
+        Import::Host(host) => host.type_id(),
+        Import::Extern(Extern::Func(func)) => func.type_id(core),
+        Import::Extern(_) => return false,
+    };
+    match module.artifact().signatures()[signature as usize].type_id {
+        0 => import_func_type(module, signature).id() == found,
+        id => id == found,
+    }
+}
+
+/// What was found, if it does not fit.
+fn mismatch(
+    core: &StoreCore,
+    module: &ModuleInner,
+    import: &Import<'_>,
+    expected: &ExternType,
+) -> Option<String> {
+    let found = match import {
+        Import::Host(host) => ExternType::Func(host.ty().clone()),
+        Import::Extern(Extern::Func(f)) => ExternType::Func(FuncType::from_id(f.type_id(core))),
+        // SAFETY: the store owns the entity and is borrowed.
+        Import::Extern(Extern::Memory(m)) => unsafe {
+            let entity = m.entity(core);
+            let found = entity.as_ref().present_type();
+            let guarded = module.artifact().strategy() == Strategy::Guarded;
+            if guarded && !found.memory64 && !entity.as_ref().is_guarded() {
+                return Some(format!("{found}, of a module with checked memories"));
+            }
+            ExternType::Memory(found)
+        },
+        // SAFETY: the store owns the entity and is borrowed.
+        Import::Extern(Extern::Table(t)) => unsafe {
+            ExternType::Table(t.entity(core).as_ref().present_type())
+        },
+        Import::Extern(Extern::Global(g)) => ExternType::Global(g.ty()),
+    };
+    (!fits(&found, expected)).then(|| found.to_string())
+}
+
+/// Import matching (<https://webassembly.github.io/spec/core/valid/matching.html>).
+fn fits(found: &ExternType, expected: &ExternType) -> bool {
+    match (found, expected) {
+        (ExternType::Func(f), ExternType::Func(e)) => f == e,
+        (ExternType::Global(f), ExternType::Global(e)) => f == e,
+        (ExternType::Memory(f), ExternType::Memory(e)) => {
+            let MemoryType { min, max, memory64 } = *f;
+            memory64 == e.memory64 && limits_fit(min, max, e.min, e.max)
+        }
+        (ExternType::Table(f), ExternType::Table(e)) => {
+            let TableType {
+                element,
+                min,
+                max,
+                table64,
+            } = *f;
+            element == e.element && table64 == e.table64 && limits_fit(min, max, e.min, e.max)
+        }
+        _ => false,
+    }
+}
+
+fn limits_fit(min: u64, max: Option<u64>, expected_min: u64, expected_max: Option<u64>) -> bool {
+    min >= expected_min
+        && expected_max.is_none_or(|expected| max.is_some_and(|max| max <= expected))
+}

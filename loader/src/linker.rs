@@ -1,0 +1,240 @@
+//! Definitions by name, and modules linked with them.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::engine::Engine;
+use crate::error::{Error, LinkError};
+use crate::host::{Caller, HostFunc, IntoFunc};
+use crate::instance::{Extern, Instance};
+use crate::link::Import;
+use crate::module::Module;
+use crate::store::AsContextMut;
+use crate::types::FuncType;
+use crate::val::Val;
+
+#[derive(Debug, Clone)]
+enum Definition {
+    Host(Arc<HostFunc>),
+    Extern(Extern),
+}
+
+/// Names for what modules import.
+#[derive(Debug)]
+pub struct Linker<T: 'static> {
+    engine: Engine,
+    /// By module name, then by item name.
+    definitions: HashMap<String, HashMap<String, Definition>>,
+    allow_shadowing: bool,
+    data: PhantomData<fn() -> T>,
+}
+
+impl<T: 'static> Clone for Linker<T> {
+    fn clone(&self) -> Self {
+        Self {
+            engine: self.engine.clone(),
+            definitions: self.definitions.clone(),
+            allow_shadowing: self.allow_shadowing,
+            data: PhantomData,
+        }
+    }
+}
+
+impl<T: 'static> Linker<T> {
+    /// A linker without definitions.
+    pub fn new(engine: &Engine) -> Self {
+        Self {
+            engine: engine.clone(),
+            definitions: HashMap::new(),
+            allow_shadowing: false,
+            data: PhantomData,
+        }
+    }
+
+    /// The engine that the linker was made with.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Whether a later definition of the same name replaces the earlier one, instead of being an
+    /// error.
+    pub fn allow_shadowing(&mut self, allow: bool) -> &mut Self {
+        self.allow_shadowing = allow;
+        self
+    }
+
+    fn insert(&mut self, module: &str, name: &str, item: Definition) -> Result<&mut Self, Error> {
+        let items = self.definitions.entry(module.to_string()).or_default();
+        if !self.allow_shadowing && items.contains_key(name) {
+            return Err(Error::Duplicate {
+                module: module.into(),
+                name: name.into(),
+            });
+        }
+        items.insert(name.to_string(), item);
+        Ok(self)
+    }
+
+    /// Defines a host function from a closure over wasm's own types, see [`IntoFunc`].
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`].
+    pub fn func_wrap<Params, Results>(
+        &mut self,
+        module: &str,
+        name: &str,
+        func: impl IntoFunc<T, Params, Results>,
+    ) -> Result<&mut Self, Error> {
+        self.insert(module, name, Definition::Host(Arc::new(func.into_host())))
+    }
+
+    /// Defines a host function of a type that is known at run time only, see
+    /// [`Func::new`](crate::Func::new).
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`].
+    pub fn func_new(
+        &mut self,
+        module: &str,
+        name: &str,
+        ty: FuncType,
+        func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), Error> + Send + Sync + 'static,
+    ) -> Result<&mut Self, Error> {
+        self.insert(
+            module,
+            name,
+            Definition::Host(Arc::new(HostFunc::new(ty, func))),
+        )
+    }
+
+    /// Defines an item of a store. Modules can then be instantiated in that store only.
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`].
+    pub fn define(
+        &mut self,
+        module: &str,
+        name: &str,
+        item: impl Into<Extern>,
+    ) -> Result<&mut Self, Error> {
+        self.insert(module, name, Definition::Extern(item.into()))
+    }
+
+    /// Defines all exports of an instance under the module name `module`.
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`].
+    pub fn instance(
+        &mut self,
+        store: impl AsContextMut<Data = T>,
+        module: &str,
+        instance: Instance,
+    ) -> Result<&mut Self, Error> {
+        for (name, item) in instance.exports(store) {
+            self.define(module, &name, item)?;
+        }
+        Ok(self)
+    }
+
+    /// Resolves the imports of a module once, for any number of instances.
+    ///
+    /// # Errors
+    /// [`Error::Link`] with all imports that nothing is defined for, or a host function of another
+    /// type. Items of a store are checked at instantiation, because their types can change.
+    pub fn instantiate_pre(&self, module: &Module) -> Result<InstancePre<T>, Error> {
+        let mut imports = Vec::with_capacity(module.imports().len());
+        let mut errors = Vec::new();
+        for (import_module, name, ty) in module.imports() {
+            let found = self
+                .definitions
+                .get(import_module)
+                .and_then(|items| items.get(name));
+            let mismatch = match found {
+                None => None,
+                Some(Definition::Host(host)) => {
+                    let found = crate::ExternType::Func(host.ty().clone());
+                    if found == ty {
+                        imports.push(Definition::Host(Arc::clone(host)));
+                        continue;
+                    }
+                    Some(found.to_string())
+                }
+                Some(item) => {
+                    imports.push(item.clone());
+                    continue;
+                }
+            };
+            errors.push(LinkError {
+                module: import_module.into(),
+                name: name.into(),
+                found: mismatch,
+                expected: ty.to_string(),
+            });
+        }
+        if !errors.is_empty() {
+            return Err(Error::Link(errors));
+        }
+        let inner = Arc::new((module.clone(), imports.into()));
+        Ok(InstancePre {
+            inner,
+            data: PhantomData,
+        })
+    }
+
+    /// Resolves the imports of a module and instantiates it.
+    ///
+    /// # Errors
+    /// As for [`Linker::instantiate_pre`] and [`InstancePre::instantiate`].
+    pub fn instantiate(
+        &self,
+        store: impl AsContextMut<Data = T>,
+        module: &Module,
+    ) -> Result<Instance, Error> {
+        self.instantiate_pre(module)?.instantiate(store)
+    }
+}
+
+/// A module whose imports are resolved. Cheap to clone; can be used by many threads.
+#[derive(Debug)]
+pub struct InstancePre<T: 'static> {
+    inner: Arc<(Module, Box<[Definition]>)>,
+    data: PhantomData<fn() -> T>,
+}
+
+impl<T: 'static> Clone for InstancePre<T> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            data: PhantomData,
+        }
+    }
+}
+
+impl<T: 'static> InstancePre<T> {
+    /// The module.
+    pub fn module(&self) -> &Module {
+        &self.inner.0
+    }
+
+    /// Makes an instance.
+    ///
+    /// # Errors
+    /// As for [`Instance::new`].
+    ///
+    /// # Panics
+    /// If an item that was defined in the linker belongs to another store.
+    pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance, Error> {
+        let (module, definitions) = &*self.inner;
+        let imports: Vec<_> = definitions
+            .iter()
+            .map(|definition| match definition {
+                Definition::Host(host) => Import::Host(host),
+                Definition::Extern(item) => Import::Extern(*item),
+            })
+            .collect();
+        let core = store.as_context_mut().core_ptr();
+        // SAFETY: the store is borrowed exclusively, and not used otherwise until this returns.
+        unsafe { Instance::instantiate(core, module, &imports) }
+    }
+}

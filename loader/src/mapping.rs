@@ -1,0 +1,208 @@
+//! An artifact in memory: mapped, checked, its link table patched, its text executable.
+//!
+//! ```text
+//!   file:    | ELF, header, tables, rodata | text  | link table | image | functions, names, … |
+//!   memory:  |            r                | r x   | r          | r     | r                   |
+//!   patched: |                                     | copy-on-write, then read-only
+//! ```
+//!
+//! The whole file is one private mapping, so text pages are shared between processes. Text is never
+//! writable and nothing else is ever executable. Bytes that are in memory already (`include_bytes!`)
+//! go through an anonymous file (`memfd_create`), so that there is one way to map code and images.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::FromRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+
+use memmap2::{Mmap, MmapOptions};
+use precast_artifact::records::{LinkKind, LinkRecord};
+use precast_artifact::target::Os;
+use precast_artifact::{
+    Artifact, Builtin, Error as ArtifactError, FoundFile, HEADER_OFFSET, Header, Host, LibCall,
+    Section,
+};
+
+use crate::error::Error;
+use crate::sys::map::{page_size, protect};
+use crate::{arch, builtins, libcalls, types};
+
+/// A mapped artifact.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    bytes: Mmap,
+    /// Where images are mapped from; kept only if the artifact has any.
+    file: Option<File>,
+}
+
+/// What must be known of the bytes before machine code is made executable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Trust<'a> {
+    /// The caller vouches for them.
+    Unchecked,
+    /// They must have this digest.
+    Digest(&'a [u8; 32]),
+}
+
+impl Mapping {
+    /// Maps the artifact at `path`.
+    pub(crate) fn open(path: &Path, trust: Trust<'_>) -> Result<Self, Error> {
+        let fail = |action, source| Error::File {
+            action,
+            path: path.to_path_buf(),
+            source,
+        };
+        // O_NONBLOCK: opening a FIFO must not wait for its other end.
+        let file = File::options()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+            .map_err(|e| fail("open", e))?;
+        let data = file.metadata().map_err(|e| fail("read the size of", e))?;
+        if !data.is_file() {
+            let what = if data.is_dir() {
+                "it is a directory"
+            } else {
+                "it is not a regular file"
+            };
+            return Err(fail("map", std::io::Error::other(what)));
+        }
+        if data.len() == 0 {
+            return Err(ArtifactError::NotArtifact(FoundFile::Empty).into());
+        }
+        Self::map(file, data.len(), path, trust)
+    }
+
+    /// Maps a copy of `bytes`.
+    pub(crate) fn from_bytes(bytes: &[u8], trust: Trust<'_>) -> Result<Self, Error> {
+        let name = PathBuf::from("artifact in memory");
+        // Says what the bytes are before any copy is made.
+        Artifact::parse(bytes, None)
+            .map(drop)
+            .or_else(|e| match e {
+                ArtifactError::Misaligned { .. } => Ok(()),
+                e => Err(e),
+            })?;
+        let fail = |source| Error::File {
+            action: "copy",
+            path: name.clone(),
+            source,
+        };
+        // SAFETY: the name is a C string.
+        let fd = unsafe { libc::memfd_create(c"precast".as_ptr(), libc::MFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(fail(std::io::Error::last_os_error()));
+        }
+        // SAFETY: `fd` was just made and belongs to nobody else.
+        let mut file = unsafe { File::from_raw_fd(fd) };
+        file.write_all(bytes).map_err(fail)?;
+        Self::map(file, bytes.len() as u64, &name, trust)
+    }
+
+    fn map(file: File, len: u64, path: &Path, trust: Trust<'_>) -> Result<Self, Error> {
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        // SAFETY: a private mapping. That nobody truncates or overwrites the file while it is
+        // mapped is part of the contract of the public functions; precast's own tools replace
+        // files by renaming and never write to a finished artifact.
+        let bytes = unsafe { MmapOptions::new().len(len).map_copy_read_only(&file) };
+        let bytes = bytes.map_err(|source| Error::File {
+            action: "map",
+            path: path.to_path_buf(),
+            source,
+        })?;
+        let artifact = Artifact::parse(&bytes, Some(&host(&bytes)))?;
+        if let Trust::Digest(expected) = trust {
+            artifact.verify_digest(Some(expected))?;
+        }
+        let header = artifact.header();
+        if header.link_table.len > 0 {
+            Self::patch(&bytes, &artifact)?;
+        }
+        if header.text.len > 0 {
+            let (start, len) = pages(&bytes, header.text);
+            // SAFETY: whole pages of this private mapping, from the text's own first page on to
+            // the last that it touches; nobody has a reference that writes to them.
+            unsafe { protect(start, len, libc::PROT_READ | libc::PROT_EXEC)? };
+        }
+        let file = (header.image.len > 0).then_some(file);
+        Ok(Self { bytes, file })
+    }
+
+    fn patch(bytes: &Mmap, artifact: &Artifact<'_>) -> Result<(), Error> {
+        let section = artifact.header().link_table;
+        let mut values = Vec::with_capacity(artifact.links().len());
+        for (i, record) in artifact.links().iter().enumerate() {
+            values.push(link_value(artifact, record).ok_or(ArtifactError::Damaged {
+                offset: HEADER_OFFSET as u64 + artifact.header().links.start + 8 * i as u64,
+                what: "a link record that this loader does not know",
+            })?);
+        }
+        let (start, len) = pages(bytes, section);
+        // SAFETY: the link table has pages of its own (checked: it starts on one, and what follows
+        // it starts on another), there are as many values as slots (checked when parsing), and no
+        // reference to these bytes is alive but `bytes` itself, which nobody reads meanwhile.
+        unsafe {
+            protect(start, len, libc::PROT_READ | libc::PROT_WRITE)?;
+            let slots = bytes
+                .as_ptr()
+                .add(HEADER_OFFSET + section.start as usize)
+                .cast_mut();
+            std::ptr::copy_nonoverlapping(values.as_ptr(), slots.cast::<u64>(), values.len());
+            protect(start, len, libc::PROT_READ)
+        }
+    }
+
+    /// The artifact's tables.
+    #[inline]
+    pub(crate) fn artifact(&self) -> Artifact<'_> {
+        match Artifact::reopen(&self.bytes) {
+            Some(artifact) => artifact,
+            None => unreachable!("parsed when it was mapped"),
+        }
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        self.artifact().header()
+    }
+
+    pub(crate) fn file(&self) -> Option<&File> {
+        self.file.as_ref()
+    }
+
+    /// Address of the first byte of the text.
+    pub(crate) fn text(&self) -> usize {
+        self.bytes.as_ptr() as usize + HEADER_OFFSET + self.header().text.start as usize
+    }
+}
+
+/// The whole pages that a section touches.
+fn pages(bytes: &Mmap, section: Section) -> (NonNull<u8>, usize) {
+    let start = HEADER_OFFSET + section.start as usize;
+    let end = (start + section.len as usize).next_multiple_of(page_size());
+    // The parser checked that sections lie inside the mapping.
+    let base = NonNull::from(&bytes[start]);
+    (base, end - start)
+}
+
+/// What this machine offers. CPU features are asked for only when the artifact uses any: asking
+/// costs microseconds under a hypervisor.
+fn host(bytes: &[u8]) -> Host {
+    let needed = Artifact::reopen(bytes).map_or(0, |a| a.header().cpu_features);
+    Host {
+        arch: arch::ARCH,
+        os: Os::Linux,
+        cpu_features: if needed == 0 { 0 } else { arch::cpu_features() },
+        page_size: page_size() as u32,
+    }
+}
+
+/// Whether this machine could run an artifact with the given header; see [`Host`].
+pub(crate) fn link_value(artifact: &Artifact<'_>, record: &LinkRecord) -> Option<u64> {
+    Some(match LinkKind::from_number(record.kind)? {
+        LinkKind::Builtin => builtins::address(Builtin::from_number(record.index)?)? as u64,
+        LinkKind::LibCall => libcalls::address(LibCall::from_number(record.index)?)? as u64,
+        LinkKind::TypeId => types::type_id(artifact.signature(record.index)?),
+    })
+}

@@ -1,0 +1,197 @@
+//! Modules: artifacts that are ready to be instantiated.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use precast_artifact::records::{ExternKind, NONE, SignatureRecord};
+use precast_artifact::{Artifact, Strategy, TrapCode, addresses, traps};
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::mapping::{Mapping, Trust};
+use crate::sys::signal;
+use crate::trap::Frame;
+use crate::types::{ExternType, FuncType, extern_type};
+
+/// A compiled module. Cheap to clone; clones share the mapping.
+#[derive(Debug, Clone)]
+pub struct Module(pub(crate) Arc<ModuleInner>);
+
+#[derive(Debug)]
+pub(crate) struct ModuleInner {
+    mapping: Mapping,
+    engine: Engine,
+    text: usize,
+    text_len: usize,
+}
+
+impl Module {
+    /// Maps the artifact at `path`.
+    ///
+    /// # Errors
+    /// [`Error::File`] or [`Error::Artifact`].
+    ///
+    /// # Safety
+    /// The file holds what a precast compiler wrote: its machine code runs with all rights of this
+    /// process. While the module lives nobody may truncate the file or write to it (replacing it by
+    /// renaming another over it is fine). [`Module::open_verified`] needs no such promise about the
+    /// content.
+    pub unsafe fn open(engine: &Engine, path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::new(engine, Mapping::open(path.as_ref(), Trust::Unchecked)?)
+    }
+
+    /// Maps the artifact at `path` if its digest (see `precast inspect`) is `digest`. The digest is
+    /// computed over the very bytes that are mapped, in time proportional to their number.
+    ///
+    /// The file must not be truncated or written to while the module lives; files that precast
+    /// wrote never are, because it replaces them by renaming.
+    ///
+    /// # Errors
+    /// [`Error::File`] or [`Error::Artifact`].
+    pub fn open_verified(
+        engine: &Engine,
+        path: impl AsRef<Path>,
+        digest: &[u8; 32],
+    ) -> Result<Self, Error> {
+        Self::new(engine, Mapping::open(path.as_ref(), Trust::Digest(digest))?)
+    }
+
+    /// Uses a copy of an artifact that is in memory, for example by `include_bytes!`.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the system refuses an anonymous file, or [`Error::Artifact`].
+    ///
+    /// # Safety
+    /// As for [`Module::open`]: the bytes are what a precast compiler wrote.
+    pub unsafe fn from_bytes(engine: &Engine, bytes: &[u8]) -> Result<Self, Error> {
+        Self::new(engine, Mapping::from_bytes(bytes, Trust::Unchecked)?)
+    }
+
+    /// [`Module::from_bytes`] for bytes whose digest must be `digest`.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the system refuses an anonymous file, or [`Error::Artifact`].
+    pub fn from_bytes_verified(
+        engine: &Engine,
+        bytes: &[u8],
+        digest: &[u8; 32],
+    ) -> Result<Self, Error> {
+        Self::new(engine, Mapping::from_bytes(bytes, Trust::Digest(digest))?)
+    }
+
+    fn new(engine: &Engine, mapping: Mapping) -> Result<Self, Error> {
+        if mapping.artifact().strategy() == Strategy::Guarded {
+            signal::install();
+        }
+        let (text, text_len) = (mapping.text(), mapping.header().text.len as usize);
+        Ok(Self(Arc::new(ModuleInner {
+            mapping,
+            engine: engine.clone(),
+            text,
+            text_len,
+        })))
+    }
+
+    /// The engine that the module was made with.
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// BLAKE3 digest that the artifact's header holds.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.0.mapping.header().digest
+    }
+
+    /// The imports, in the module's order: module name, item name, type.
+    pub fn imports(&self) -> impl ExactSizeIterator<Item = (&str, &str, ExternType)> {
+        let artifact = self.0.artifact();
+        artifact.imports().iter().map(move |import| {
+            let kind = ExternKind::from_number(import.kind).unwrap_or(ExternKind::Func);
+            (
+                artifact.str(import.module).unwrap_or_default(),
+                artifact.str(import.name).unwrap_or_default(),
+                extern_type(&artifact, kind, import.index),
+            )
+        })
+    }
+
+    /// The exports, in the module's order: name, type.
+    pub fn exports(&self) -> impl ExactSizeIterator<Item = (&str, ExternType)> {
+        let artifact = self.0.artifact();
+        let mut exports: Vec<_> = artifact.exports().iter().collect();
+        exports.sort_by_key(|e| e.ordinal);
+        exports.into_iter().map(move |export| {
+            let kind = ExternKind::from_number(export.kind).unwrap_or(ExternKind::Func);
+            (
+                artifact.str(export.name).unwrap_or_default(),
+                extern_type(&artifact, kind, export.index),
+            )
+        })
+    }
+
+    /// The type of the export of this name.
+    pub fn export(&self, name: &str) -> Option<ExternType> {
+        let artifact = self.0.artifact();
+        let export = artifact.export(name)?;
+        Some(extern_type(
+            &artifact,
+            ExternKind::from_number(export.kind)?,
+            export.index,
+        ))
+    }
+}
+
+impl ModuleInner {
+    #[inline]
+    pub(crate) fn artifact(&self) -> Artifact<'_> {
+        self.mapping.artifact()
+    }
+
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    /// Address range of the text.
+    pub(crate) fn text(&self) -> (usize, usize) {
+        (self.text, self.text + self.text_len)
+    }
+
+    /// Address of a text offset from a record, or null for [`NONE`].
+    pub(crate) fn code(&self, offset: u32) -> *const u8 {
+        if offset == NONE || offset as usize >= self.text_len {
+            return std::ptr::null();
+        }
+        (self.text + offset as usize) as *const u8
+    }
+
+    /// The signature record of the same type as `ty`, if the module has one with exits.
+    pub(crate) fn exits_for(&self, ty: &FuncType) -> Option<&SignatureRecord> {
+        let artifact = self.artifact();
+        (0_u32..)
+            .zip(artifact.signatures())
+            .find_map(|(i, record)| {
+                let fits = record.array_exit != NONE && ty.is(artifact.signature(i)?);
+                fits.then_some(record)
+            })
+    }
+
+    /// Looks up the trap table; called from a signal handler.
+    pub(crate) fn trap_at(&self, pc: usize) -> Option<TrapCode> {
+        let artifact = self.artifact();
+        let offset = u32::try_from(pc.checked_sub(self.text)?).ok()?;
+        traps::lookup(artifact.section(artifact.header().traps), offset)
+    }
+
+    pub(crate) fn frame_at(&self, pc: usize) -> Option<Frame> {
+        let artifact = self.artifact();
+        let offset = u32::try_from(pc.checked_sub(self.text)?).ok()?;
+        let (defined, _) = artifact.function_at(offset)?;
+        let name = artifact.function_name(defined).unwrap_or_default();
+        let map = artifact.section(artifact.header().addresses);
+        Some(Frame {
+            function: defined + artifact.header().vm.func_import_count,
+            name: String::from_utf8_lossy(name).into_owned(),
+            wasm_offset: addresses::lookup(map, defined, offset),
+        })
+    }
+}

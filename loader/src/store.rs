@@ -1,0 +1,418 @@
+//! Stores: what instances live in.
+//!
+//! A [`Store`] owns instances and everything that the host made for them, until it is dropped.
+//! Handles ([`Func`](crate::Func), [`Memory`](crate::Memory), …) are a store's number and a pointer
+//! into it: whoever can show the store with that number holds it alive, so the pointer is valid.
+//!
+//! Machine code and the signal handler reach the store through a raw pointer. So does this crate
+//! wherever both could look at the same field: [`StoreCore::this`] is the one pointer that all of
+//! them use, and no reference to the core is held while wasm code runs.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use precast_artifact::TrapCode;
+use precast_artifact::vm::VmStoreContext;
+
+use crate::engine::Engine;
+use crate::error::{Ending, ExternRef};
+use crate::func::StoreFunc;
+use crate::global::HostGlobal;
+use crate::instance::InstanceData;
+use crate::memory::MemoryEntity;
+use crate::module::ModuleInner;
+use crate::table::TableEntity;
+use crate::trap::RawFrames;
+
+/// Limits of what the instances of a store may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Most bytes of any one linear memory.
+    pub memory_bytes: u64,
+    /// Most elements of any one table.
+    pub table_elements: u64,
+    /// Most instances.
+    pub instances: usize,
+}
+
+impl Default for Limits {
+    /// As much as wasm allows, but ten million table elements.
+    fn default() -> Self {
+        Self {
+            memory_bytes: u64::MAX,
+            table_elements: 10_000_000,
+            instances: usize::MAX,
+        }
+    }
+}
+
+/// Number of a store, unique in the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StoreId(u64);
+
+impl StoreId {
+    /// Threads take numbers in blocks, so that making stores does not bounce a cache line.
+    fn next() -> Self {
+        const BLOCK: u64 = 1 << 16;
+        static BLOCKS: AtomicU64 = AtomicU64::new(0);
+        thread_local! {
+            static NEXT: Cell<u64> = const { Cell::new(0) };
+        }
+        let mut next = NEXT.get();
+        if next % BLOCK == 0 {
+            next = BLOCKS.fetch_add(1, Ordering::Relaxed) * BLOCK + 1;
+        }
+        NEXT.set(next + 1);
+        Self(next)
+    }
+}
+
+/// A store: instances, and data of the host's own type `T` that host functions can reach.
+pub struct Store<T: 'static> {
+    inner: NonNull<StoreInner<T>>,
+    owns: PhantomData<StoreInner<T>>,
+}
+
+#[repr(C)]
+pub(crate) struct StoreInner<T> {
+    /// First, so that a pointer to the VM's part of a store is a pointer to all of it.
+    pub(crate) core: StoreCore,
+    pub(crate) data: T,
+}
+
+/// The part of a store that does not depend on `T`.
+#[doc(hidden)]
+#[repr(C)]
+pub struct StoreCore {
+    /// First, see [`StoreInner`].
+    pub(crate) vm: VmStoreContext,
+    /// The pointer to use for everything that machine code touches too.
+    pub(crate) this: *mut StoreCore,
+    pub(crate) stack_bytes: usize,
+    pub(crate) id: StoreId,
+    pub(crate) limits: Limits,
+    pub(crate) ending: Option<Ending>,
+    pub(crate) frames: RawFrames,
+    engine: Engine,
+    /// Modules of the instances, sorted by address. Each `Arc` is held by an instance.
+    modules: Vec<TextRange>,
+    /// Reservations of guarded memories, first byte and end.
+    guarded: Vec<(usize, usize)>,
+    pub(crate) instances: Vec<Box<InstanceData>>,
+    pub(crate) funcs: Vec<Box<StoreFunc>>,
+    pub(crate) memories: Vec<Box<MemoryEntity>>,
+    pub(crate) tables: Vec<Box<TableEntity>>,
+    pub(crate) globals: Vec<Box<HostGlobal>>,
+    externrefs: Vec<ExternRef>,
+}
+
+struct TextRange {
+    start: usize,
+    end: usize,
+    module: *const ModuleInner,
+}
+
+// SAFETY: the raw pointers lead to what the store itself owns; `T` decides about the rest.
+unsafe impl<T: Send> Send for Store<T> {}
+// SAFETY: a shared store only gives out shared references to its data and reads of its fields.
+unsafe impl<T: Sync> Sync for Store<T> {}
+
+impl<T: 'static> Store<T> {
+    /// A store without instances.
+    pub fn new(engine: &Engine, data: T) -> Self {
+        let core = StoreCore {
+            vm: VmStoreContext {
+                stack_limit: usize::MAX,
+                fuel: 0,
+                epoch_deadline: 0,
+                exit_fp: 0,
+                exit_pc: 0,
+                entry_fp: 0,
+                entry_sp: 0,
+                entry_handler: 0,
+                trapped: 0,
+            },
+            this: std::ptr::null_mut(),
+            stack_bytes: engine.config().stack_bytes(),
+            id: StoreId::next(),
+            limits: Limits::default(),
+            ending: None,
+            frames: RawFrames::EMPTY,
+            engine: engine.clone(),
+            modules: Vec::new(),
+            guarded: Vec::new(),
+            instances: Vec::new(),
+            funcs: Vec::new(),
+            memories: Vec::new(),
+            tables: Vec::new(),
+            globals: Vec::new(),
+            externrefs: Vec::new(),
+        };
+        let mut inner = NonNull::from(Box::leak(Box::new(StoreInner { core, data })));
+        // SAFETY: just allocated, and nobody else knows it.
+        unsafe { inner.as_mut().core.this = inner.as_ptr().cast() };
+        Self {
+            inner,
+            owns: PhantomData,
+        }
+    }
+
+    /// The host's data.
+    pub fn data(&self) -> &T {
+        &self.inner().data
+    }
+
+    /// The host's data.
+    pub fn data_mut(&mut self) -> &mut T {
+        &mut self.inner_mut().data
+    }
+
+    /// The engine that the store was made with.
+    pub fn engine(&self) -> &Engine {
+        &self.inner().core.engine
+    }
+
+    /// Sets limits for what happens from now on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.inner_mut().core.limits = limits;
+    }
+
+    /// Drops the store and gives the data back.
+    pub fn into_data(self) -> T {
+        let this = std::mem::ManuallyDrop::new(self);
+        // SAFETY: allocated by `Box` in `new`; `self` is not dropped a second time.
+        let StoreInner { core, data } = *unsafe { Box::from_raw(this.inner.as_ptr()) };
+        drop(core);
+        data
+    }
+
+    fn inner(&self) -> &StoreInner<T> {
+        // SAFETY: owned by this store; no wasm code of it runs while there is a shared reference
+        // to it, since entering takes an exclusive one.
+        unsafe { self.inner.as_ref() }
+    }
+
+    fn inner_mut(&mut self) -> &mut StoreInner<T> {
+        // SAFETY: as above, exclusively.
+        unsafe { self.inner.as_mut() }
+    }
+}
+
+impl<T: 'static> Drop for Store<T> {
+    fn drop(&mut self) {
+        // SAFETY: allocated by `Box` in `new`, dropped once.
+        drop(unsafe { Box::from_raw(self.inner.as_ptr()) });
+    }
+}
+
+impl<T: std::fmt::Debug> std::fmt::Debug for Store<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("data", self.data())
+            .finish_non_exhaustive()
+    }
+}
+
+impl StoreCore {
+    /// The module whose text contains `pc`. Called from a signal handler too.
+    pub(crate) fn module_at(&self, pc: usize) -> Option<&ModuleInner> {
+        let i = self
+            .modules
+            .partition_point(|m| m.start <= pc)
+            .checked_sub(1)?;
+        // SAFETY: an instance of this store holds the module.
+        (pc < self.modules[i].end).then(|| unsafe { &*self.modules[i].module })
+    }
+
+    /// Whether an address lies in the reservation of a guarded memory of this store.
+    pub(crate) fn is_guest_memory(&self, address: usize) -> bool {
+        self.guarded
+            .iter()
+            .any(|(start, end)| (*start..*end).contains(&address))
+    }
+
+    pub(crate) fn modules(&self) -> impl Iterator<Item = &ModuleInner> {
+        // SAFETY: instances of this store hold the modules.
+        self.modules.iter().map(|m| unsafe { &*m.module })
+    }
+
+    /// Adds a module that an instance of this store is about to hold. Whether it was new.
+    pub(crate) fn add_module(&mut self, module: &Arc<ModuleInner>) -> bool {
+        let (start, end) = module.text();
+        let i = self.modules.partition_point(|m| m.start < start);
+        let module = Arc::as_ptr(module);
+        if self.modules.get(i).is_some_and(|m| m.module == module) || start == end {
+            return false;
+        }
+        self.modules.insert(i, TextRange { start, end, module });
+        true
+    }
+
+    pub(crate) fn add_guarded(&mut self, start: usize, len: usize) {
+        self.guarded.push((start, start + len));
+    }
+
+    /// Notes why and where an activation ends; allocates nothing.
+    ///
+    /// # Safety
+    /// As for [`RawFrames::walk`].
+    pub(crate) unsafe fn record(&mut self, ending: Ending, pc: usize, fp: usize, exact: bool) {
+        self.ending = Some(ending);
+        self.vm.trapped = 1;
+        // SAFETY: by this function's contract.
+        unsafe { self.frames.walk(pc, fp, self.vm.entry_fp, exact) };
+    }
+
+    /// [`StoreCore::record`] for the signal handler.
+    ///
+    /// # Safety
+    /// `pc` and `fp` are those of wasm code of this store that was interrupted.
+    pub(crate) unsafe fn record_trap(&mut self, code: TrapCode, pc: usize, fp: usize) {
+        // SAFETY: by this function's contract.
+        unsafe { self.record(Ending::Trap(code), pc, fp, true) };
+    }
+
+    /// The raw value of an external reference; the store keeps it alive from now on.
+    pub(crate) fn externref_to_raw(&mut self, value: Option<&ExternRef>) -> u64 {
+        let Some(value) = value else { return 0 };
+        if let Some(i) = self.externrefs.iter().rposition(|e| e.ptr_eq(value)) {
+            return i as u64 + 1;
+        }
+        self.externrefs.push(value.clone());
+        self.externrefs.len() as u64
+    }
+
+    pub(crate) fn externref_from_raw(&self, raw: u64) -> Option<ExternRef> {
+        self.externrefs.get((raw as usize).checked_sub(1)?).cloned()
+    }
+}
+
+/// Shared access to a store.
+pub struct StoreContext<'a, T: 'static>(pub(crate) &'a StoreInner<T>);
+
+/// Exclusive access to a store.
+pub struct StoreContextMut<'a, T: 'static>(pub(crate) &'a mut StoreInner<T>);
+
+impl<'a, T: 'static> StoreContext<'a, T> {
+    /// The host's data.
+    pub fn data(&self) -> &'a T {
+        &self.0.data
+    }
+}
+
+impl<T: 'static> StoreContextMut<'_, T> {
+    /// The host's data.
+    pub fn data(&self) -> &T {
+        &self.0.data
+    }
+
+    /// The host's data.
+    pub fn data_mut(&mut self) -> &mut T {
+        &mut self.0.data
+    }
+
+    pub(crate) fn core(&mut self) -> &mut StoreCore {
+        &mut self.0.core
+    }
+
+    /// The pointer for what machine code touches too.
+    pub(crate) fn core_ptr(&self) -> *mut StoreCore {
+        self.0.core.this
+    }
+}
+
+/// What gives shared access to a store: stores, contexts, callers and references to them.
+pub trait AsContext {
+    /// The host's data.
+    type Data: 'static;
+
+    /// The access.
+    fn as_context(&self) -> StoreContext<'_, Self::Data>;
+}
+
+/// What gives exclusive access to a store.
+pub trait AsContextMut: AsContext {
+    /// The access.
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, Self::Data>;
+}
+
+impl<T: 'static> AsContext for Store<T> {
+    type Data = T;
+
+    fn as_context(&self) -> StoreContext<'_, T> {
+        StoreContext(self.inner())
+    }
+}
+
+impl<T: 'static> AsContextMut for Store<T> {
+    #[inline]
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, T> {
+        StoreContextMut(self.inner_mut())
+    }
+}
+
+impl<T: 'static> AsContext for StoreContext<'_, T> {
+    type Data = T;
+
+    fn as_context(&self) -> StoreContext<'_, T> {
+        StoreContext(self.0)
+    }
+}
+
+impl<T: 'static> AsContext for StoreContextMut<'_, T> {
+    type Data = T;
+
+    fn as_context(&self) -> StoreContext<'_, T> {
+        StoreContext(self.0)
+    }
+}
+
+impl<T: 'static> AsContextMut for StoreContextMut<'_, T> {
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, T> {
+        StoreContextMut(self.0)
+    }
+}
+
+impl<C: AsContext> AsContext for &C {
+    type Data = C::Data;
+
+    fn as_context(&self) -> StoreContext<'_, C::Data> {
+        C::as_context(self)
+    }
+}
+
+impl<C: AsContext> AsContext for &mut C {
+    type Data = C::Data;
+
+    fn as_context(&self) -> StoreContext<'_, C::Data> {
+        C::as_context(self)
+    }
+}
+
+impl<C: AsContextMut> AsContextMut for &mut C {
+    #[inline]
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, C::Data> {
+        C::as_context_mut(self)
+    }
+}
+
+impl<'a, C: AsContext> From<&'a C> for StoreContext<'a, C::Data> {
+    fn from(store: &'a C) -> Self {
+        store.as_context()
+    }
+}
+
+impl<'a, C: AsContext> From<&'a mut C> for StoreContext<'a, C::Data> {
+    fn from(store: &'a mut C) -> Self {
+        C::as_context(store)
+    }
+}
+
+impl<'a, C: AsContextMut> From<&'a mut C> for StoreContextMut<'a, C::Data> {
+    fn from(store: &'a mut C) -> Self {
+        store.as_context_mut()
+    }
+}

@@ -1,0 +1,146 @@
+//! Address space: reservations, protection, file pages inside them.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+
+use crate::error::Error;
+
+/// Bytes of a page of this system.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: no preconditions. A constant of the auxiliary vector: no system call.
+    let size = unsafe { libc::getauxval(libc::AT_PAGESZ) };
+    if size == 0 { 4096 } else { size as usize }
+}
+
+/// Address space that belongs to its owner alone. Unmapped when dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: plain address space; who may read or write it is its owner's business.
+unsafe impl Send for Reservation {}
+// SAFETY: as above.
+unsafe impl Sync for Reservation {}
+
+impl Reservation {
+    /// Reserves `len` bytes that nothing can access yet. `len` is a multiple of the page size and
+    /// not zero.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn new(len: usize) -> Result<Self, Error> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a new mapping at an address of the system's choice touches nothing that exists.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(Error::system(format!(
+                "reserve {len} bytes of address space"
+            )));
+        }
+        match NonNull::new(base.cast()) {
+            Some(base) => Ok(Self { base, len }),
+            None => Err(Error::system(
+                "reserve address space: the system gave address zero",
+            )),
+        }
+    }
+
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Makes `len` bytes from `start` on readable and writable. Both are multiples of the page
+    /// size.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn commit(&mut self, start: usize, len: usize) -> Result<(), Error> {
+        assert!(
+            start.checked_add(len).is_some_and(|end| end <= self.len),
+            "inside the reservation"
+        );
+        if len == 0 {
+            return Ok(());
+        }
+        // SAFETY: the range is inside this reservation.
+        unsafe {
+            protect(
+                self.base.add(start),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+            )
+        }
+    }
+
+    /// Puts pages of a file there, copy-on-write. All numbers are multiples of the page size.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn map_file(
+        &mut self,
+        start: usize,
+        len: usize,
+        file: &File,
+        offset: u64,
+    ) -> Result<(), Error> {
+        assert!(
+            start.checked_add(len).is_some_and(|end| end <= self.len),
+            "inside the reservation"
+        );
+        if len == 0 {
+            return Ok(());
+        }
+        let offset = libc::off_t::try_from(offset).unwrap_or(libc::off_t::MAX);
+        // SAFETY: the range is inside this reservation, whose owner asked for it to be replaced.
+        let at = unsafe {
+            libc::mmap(
+                self.base.as_ptr().add(start).cast(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_FIXED,
+                file.as_raw_fd(),
+                offset,
+            )
+        };
+        if at == libc::MAP_FAILED {
+            return Err(Error::system(format!("map {len} bytes of a memory image")));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        // SAFETY: the reservation is the owner's, and nobody can use it after the owner.
+        let result = unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+        debug_assert_eq!(result, 0, "munmap of a whole mapping");
+    }
+}
+
+/// Sets the protection of whole pages.
+///
+/// # Safety
+/// The pages are mapped, and whoever uses them can live with the new protection.
+///
+/// # Errors
+/// The system's.
+pub(crate) unsafe fn protect(
+    start: NonNull<u8>,
+    len: usize,
+    protection: libc::c_int,
+) -> Result<(), Error> {
+    // SAFETY: by this function's contract.
+    if unsafe { libc::mprotect(start.as_ptr().cast(), len, protection) } != 0 {
+        return Err(Error::system(format!(
+            "change the protection of {len} bytes"
+        )));
+    }
+    Ok(())
+}

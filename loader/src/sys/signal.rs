@@ -1,0 +1,147 @@
+//! Faults in machine code become traps.
+//!
+//! Installed once per process, when the first module with guarded memories is opened; modules with
+//! checked memories need no signals. The handler takes no lock and allocates nothing. It reads one
+//! thread-local (the store that runs on this thread), decides whether the fault is one that wasm
+//! code makes, and if so continues at the landing pad of the activation. Every other fault goes to
+//! the handler that was there before, as if this one did not exist.
+//!
+//! A fault is a trap when its program counter lies in the text of a module of the running store, and
+//! - the address of an access (SIGSEGV, SIGBUS) lies in the reservation of one of the store's
+//!   memories: out of bounds; or
+//! - the trap table of the artifact has an entry for that very instruction.
+//!
+//! Why so: a memory access needs no entry in the trap table then, which would be the largest part
+//! of it, and a fault of wrong machine code outside of any memory is not mistaken for a trap.
+
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+use std::sync::Once;
+
+use libc::{c_int, c_void, siginfo_t, ucontext_t};
+use precast_artifact::TrapCode;
+
+use crate::activation;
+use crate::arch;
+
+/// SIGSEGV and SIGBUS: access to guard pages (or, SIGBUS, beyond the end of a mapped file).
+/// SIGILL: explicit trap instructions. SIGFPE: division on x86-64.
+const SIGNALS: [c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
+
+struct Previous([UnsafeCell<MaybeUninit<libc::sigaction>>; 4]);
+
+// SAFETY: written once, under `INSTALL`, before the handler can run; only read afterwards.
+unsafe impl Sync for Previous {}
+
+static INSTALL: Once = Once::new();
+static PREVIOUS: Previous =
+    Previous([const { UnsafeCell::new(MaybeUninit::uninit()) }; SIGNALS.len()]);
+
+/// Installs the handlers, once.
+pub(crate) fn install() {
+    INSTALL.call_once(|| {
+        for (signal, previous) in SIGNALS.iter().zip(&PREVIOUS.0) {
+            // SAFETY: `previous` is written before the handler that reads it is installed (the
+            // first call only asks), and `action` is a valid sigaction: zero is valid for all its
+            // fields that are not set here.
+            unsafe {
+                let previous = (*previous.get()).as_mut_ptr();
+                let asked = libc::sigaction(*signal, std::ptr::null(), previous);
+                let mut action: libc::sigaction = std::mem::zeroed();
+                action.sa_sigaction = handler as *const () as usize;
+                // SA_ONSTACK: a fault of the host by stack overflow must still reach its handler.
+                // SA_NODEFER: a fault inside a chained handler is not held back.
+                // SA_SIGINFO: the handler needs the context.
+                action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+                libc::sigemptyset(&mut action.sa_mask);
+                let set = libc::sigaction(*signal, &action, std::ptr::null_mut());
+                assert!(
+                    asked == 0 && set == 0,
+                    "sigaction for a fixed, valid signal"
+                );
+            }
+        }
+    });
+}
+
+unsafe extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    // SAFETY: with SA_SIGINFO the kernel passes valid pointers.
+    unsafe {
+        if trap(signal, &*info, &mut *context.cast::<ucontext_t>()) {
+            return;
+        }
+        chain(signal, info, context);
+    }
+}
+
+/// Turns the fault into a trap if wasm code made it.
+///
+/// # Safety
+/// Called from a signal handler, with that signal's context.
+unsafe fn trap(signal: c_int, info: &siginfo_t, context: &mut ucontext_t) -> bool {
+    let core = activation::current();
+    if core.is_null() {
+        return false;
+    }
+    let (pc, fp) = arch::context_pc_fp(context);
+    // SAFETY: `core` is the store that runs on this thread; the fault is in machine code (if not,
+    // the store has no module at `pc`), so no host code is in the middle of changing the store.
+    unsafe {
+        let Some(module) = (*core).module_at(pc) else {
+            return false;
+        };
+        let by_access = matches!(signal, libc::SIGSEGV | libc::SIGBUS)
+            && (*core).is_guest_memory(info.si_addr() as usize);
+        let code = if by_access {
+            TrapCode::MemoryOutOfBounds
+        } else {
+            match module.trap_at(pc) {
+                Some(code) => code,
+                None => return false,
+            }
+        };
+        let vm = &raw mut (*core).vm;
+        let (handler, sp, entry_fp) = ((*vm).entry_handler, (*vm).entry_sp, (*vm).entry_fp);
+        (*core).record_trap(code, pc, fp);
+        arch::context_resume(context, handler, sp, entry_fp);
+    }
+    true
+}
+
+/// Does what would have happened without this handler.
+///
+/// # Safety
+/// Called from a signal handler with its arguments.
+unsafe fn chain(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    let Some(i) = SIGNALS.iter().position(|s| *s == signal) else {
+        return;
+    };
+    // SAFETY: written before the handler was installed; the function pointers are those that the
+    // program gave to sigaction.
+    unsafe {
+        let previous = (*PREVIOUS.0[i].get()).assume_init_ref();
+        match previous.sa_sigaction {
+            // The instruction faults again, this time with the default action: the process ends
+            // with the honest signal.
+            libc::SIG_DFL => {
+                libc::sigaction(signal, previous, std::ptr::null_mut());
+            }
+            // A fault that is ignored repeats for ever; the kernel ends the process in that case
+            // too, which the default action does here.
+            libc::SIG_IGN => {
+                let mut default: libc::sigaction = std::mem::zeroed();
+                default.sa_sigaction = libc::SIG_DFL;
+                libc::sigaction(signal, &default, std::ptr::null_mut());
+            }
+            action if previous.sa_flags & libc::SA_SIGINFO != 0 => {
+                let action: extern "C" fn(c_int, *mut siginfo_t, *mut c_void) =
+                    std::mem::transmute(action);
+                action(signal, info, context);
+            }
+            action => {
+                let action: extern "C" fn(c_int) = std::mem::transmute(action);
+                action(signal);
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Tables that are not frozen.
+
+use std::ptr::NonNull;
+
+use precast_artifact::ValType;
+use precast_artifact::vm::{ValRaw, VmTable};
+
+use crate::error::Error;
+use crate::store::{AsContext, AsContextMut, StoreCore, StoreId};
+use crate::types::TableType;
+use crate::val::Val;
+
+/// A table as its owner, an instance or a store, keeps it.
+#[derive(Debug)]
+pub(crate) struct TableEntity {
+    /// What machine code sees: in the VM context of the owning instance, or `own`.
+    vm: *mut VmTable,
+    own: VmTable,
+    ty: TableType,
+    elements: Vec<u64>,
+}
+
+impl TableEntity {
+    /// A table of `ty.min` times `init`.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] beyond `limit` elements.
+    pub(crate) fn new(ty: TableType, init: u64, limit: u64) -> Result<Self, Error> {
+        let mut elements = Vec::new();
+        let len = usize::try_from(ty.min).unwrap_or(usize::MAX);
+        if ty.min > limit || elements.try_reserve_exact(len).is_err() {
+            return Err(Error::Limit {
+                what: "elements of a table",
+                wanted: ty.min,
+                limit,
+            });
+        }
+        elements.resize(len, init);
+        let own = VmTable {
+            base: elements.as_mut_ptr(),
+            len,
+        };
+        Ok(Self {
+            vm: std::ptr::null_mut(),
+            own,
+            ty,
+            elements,
+        })
+    }
+
+    /// Tells where machine code looks for this table, and puts its base and length there. `None`:
+    /// in the entity itself, which must not move any more.
+    ///
+    /// # Safety
+    /// The place is valid as long as the entity.
+    pub(crate) unsafe fn publish(&mut self, vm: Option<NonNull<VmTable>>) {
+        self.vm = vm.map_or(&raw mut self.own, NonNull::as_ptr);
+        self.update();
+    }
+
+    fn update(&mut self) {
+        let table = VmTable {
+            base: self.elements.as_mut_ptr(),
+            len: self.elements.len(),
+        };
+        // SAFETY: published before it is used.
+        unsafe { self.vm.write(table) };
+    }
+
+    pub(crate) fn vm(&self) -> *mut VmTable {
+        self.vm
+    }
+
+    /// The type, its minimum being the present size: what linking compares with.
+    pub(crate) fn present_type(&self) -> TableType {
+        TableType {
+            min: self.elements.len() as u64,
+            ..self.ty
+        }
+    }
+
+    /// The elements. Machine code writes to them too, but never while the host holds this.
+    pub(crate) fn elements(&mut self) -> &mut [u64] {
+        &mut self.elements
+    }
+
+    /// Adds `delta` elements; the number before, or `None` if it did not grow.
+    pub(crate) fn grow(&mut self, delta: u64, init: u64, limit: u64) -> Option<u64> {
+        let before = self.elements.len();
+        let after = (before as u64).checked_add(delta)?;
+        if after
+            > self
+                .ty
+                .max
+                .unwrap_or(u64::MAX)
+                .min(limit)
+                .min(u32::MAX.into())
+        {
+            return None;
+        }
+        let delta = usize::try_from(delta).ok()?;
+        self.elements.try_reserve(delta).ok()?;
+        self.elements.resize(before + delta, init);
+        self.update();
+        Some(before as u64)
+    }
+}
+
+/// A table of a store.
+#[derive(Debug, Clone, Copy)]
+pub struct Table {
+    store: StoreId,
+    entity: NonNull<TableEntity>,
+}
+
+// SAFETY: the pointer is only followed by who shows the store that owns what it points to.
+unsafe impl Send for Table {}
+// SAFETY: as above.
+unsafe impl Sync for Table {}
+
+impl Table {
+    /// A table that the host makes, of `ty.min` times `init`.
+    ///
+    /// # Errors
+    /// [`Error::Type`] when `init` is not of the element type, [`Error::Limit`] beyond the store's
+    /// limits.
+    pub fn new(mut store: impl AsContextMut, ty: TableType, init: Val) -> Result<Self, Error> {
+        let mut store = store.as_context_mut();
+        let core = store.core();
+        let init = element_to_raw(&init, ty.element, core)?;
+        let mut entity = Box::new(TableEntity::new(ty, init, core.limits.table_elements)?);
+        // SAFETY: a boxed entity does not move.
+        unsafe { entity.publish(None) };
+        let this = Self::from_entity(core, NonNull::from(&mut *entity));
+        core.tables.push(entity);
+        Ok(this)
+    }
+
+    pub(crate) fn from_entity(core: &StoreCore, entity: NonNull<TableEntity>) -> Self {
+        Self {
+            store: core.id,
+            entity,
+        }
+    }
+
+    /// # Panics
+    /// If the table belongs to another store.
+    pub(crate) fn entity(&self, core: &StoreCore) -> NonNull<TableEntity> {
+        assert!(
+            self.store == core.id,
+            "a table was used with a store that does not own it"
+        );
+        self.entity
+    }
+
+    fn get<'a>(&self, core: &'a StoreCore) -> &'a TableEntity {
+        // SAFETY: the store owns the entity and is borrowed; machine code is not running.
+        unsafe { self.entity(core).as_ref() }
+    }
+
+    /// The type it was declared with.
+    ///
+    /// # Panics
+    /// As do all methods, if the table belongs to another store.
+    pub fn ty(&self, store: impl AsContext) -> TableType {
+        self.get(&store.as_context().0.core).ty
+    }
+
+    /// Number of elements.
+    pub fn size(&self, store: impl AsContext) -> u64 {
+        self.get(&store.as_context().0.core).elements.len() as u64
+    }
+
+    /// An element, `None` outside of the table.
+    pub fn get_element(&self, store: impl AsContext, index: u64) -> Option<Val> {
+        let store = store.as_context();
+        let core = &store.0.core;
+        let table = self.get(core);
+        let raw = *table.elements.get(usize::try_from(index).ok()?)?;
+        // SAFETY: elements of a table are references of its element type that belong to its store.
+        Some(unsafe { Val::from_raw(table.ty.element, ValRaw { externref: raw }, core) })
+    }
+
+    /// Sets an element.
+    ///
+    /// # Errors
+    /// [`Error::OutOfBounds`], or [`Error::Type`] when `value` is not of the element type.
+    pub fn set(&self, mut store: impl AsContextMut, index: u64, value: Val) -> Result<(), Error> {
+        let mut store = store.as_context_mut();
+        let core = store.core();
+        let raw = element_to_raw(&value, self.get(core).ty.element, core)?;
+        // SAFETY: the store owns the entity and is borrowed exclusively.
+        let table = unsafe { self.entity(core).as_mut() };
+        let size = table.elements.len() as u64;
+        let what = "elements of a table";
+        let element = usize::try_from(index)
+            .ok()
+            .and_then(|i| table.elements.get_mut(i));
+        *element.ok_or(Error::OutOfBounds {
+            what,
+            start: index,
+            len: 1,
+            size,
+        })? = raw;
+        Ok(())
+    }
+
+    /// Adds `delta` elements and returns the number before.
+    ///
+    /// # Errors
+    /// [`Error::Type`] when `init` is not of the element type, [`Error::Limit`] when the table's
+    /// maximum or the store's limits forbid it.
+    pub fn grow(&self, mut store: impl AsContextMut, delta: u64, init: Val) -> Result<u64, Error> {
+        let mut store = store.as_context_mut();
+        let core = store.core();
+        let raw = element_to_raw(&init, self.get(core).ty.element, core)?;
+        let limit = core.limits.table_elements;
+        // SAFETY: the store owns the entity and is borrowed exclusively.
+        let table = unsafe { self.entity(core).as_mut() };
+        table.grow(delta, raw, limit).ok_or(Error::Limit {
+            what: "elements of a table",
+            wanted: (table.elements.len() as u64).saturating_add(delta),
+            limit: table.ty.max.unwrap_or(u64::MAX).min(limit),
+        })
+    }
+}
+
+fn element_to_raw(value: &Val, element: ValType, core: &mut StoreCore) -> Result<u64, Error> {
+    value.check("element of a table", element)?;
+    // SAFETY: references are 8 bytes, see `ValRaw`.
+    Ok(unsafe { value.to_raw(core).externref })
+}

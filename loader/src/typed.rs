@@ -1,0 +1,364 @@
+//! Rust types that stand for wasm types, and the machine-level calls with them.
+
+use std::ffi::c_void;
+
+use precast_artifact::ValType;
+use precast_artifact::signature::MAX_NATIVE_PARAMS;
+use precast_artifact::vm::{ValRaw, VmFuncRef};
+
+use crate::error::{Error, ExternRef};
+use crate::func::Func;
+use crate::store::StoreCore;
+use crate::val::V128;
+
+/// A Rust type for one wasm type: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, [`V128`],
+/// `Option<Func>`, `Option<ExternRef>`.
+///
+/// # Safety
+/// `Native` is how C passes the wasm type [`TYPE`](Self::TYPE) on this target, and the raw value is
+/// in the first bytes of a [`ValRaw`].
+pub unsafe trait WasmTy: Sized {
+    /// The wasm type.
+    const TYPE: ValType;
+    /// The type in a native call.
+    #[doc(hidden)]
+    type Native: Copy;
+    #[doc(hidden)]
+    fn into_native(self, core: &mut StoreCore) -> Result<Self::Native, Error>;
+    #[doc(hidden)]
+    fn from_native(raw: Self::Native, core: &StoreCore) -> Self;
+}
+
+macro_rules! number {
+    ($($T:ty, $Native:ty, $TYPE:ident;)*) => {
+        $(
+            // SAFETY: C passes numbers of the same width alike, whatever their sign.
+            unsafe impl WasmTy for $T {
+                const TYPE: ValType = ValType::$TYPE;
+                type Native = $Native;
+                #[inline]
+                fn into_native(self, _: &mut StoreCore) -> Result<$Native, Error> {
+                    Ok(self as $Native)
+                }
+                #[inline]
+                fn from_native(raw: $Native, _: &StoreCore) -> Self {
+                    raw as Self
+                }
+            }
+        )*
+    };
+}
+
+number! {
+    i32, i32, I32;
+    u32, i32, I32;
+    i64, i64, I64;
+    u64, i64, I64;
+    f32, f32, F32;
+    f64, f64, F64;
+}
+
+// SAFETY: vectors are never passed natively (`NATIVE` is false for every signature with one).
+unsafe impl WasmTy for V128 {
+    const TYPE: ValType = ValType::V128;
+    type Native = u128;
+    fn into_native(self, _: &mut StoreCore) -> Result<u128, Error> {
+        Ok(self.as_u128())
+    }
+    fn from_native(raw: u128, _: &StoreCore) -> Self {
+        raw.into()
+    }
+}
+
+// SAFETY: a funcref is a pointer.
+unsafe impl WasmTy for Option<Func> {
+    const TYPE: ValType = ValType::FuncRef;
+    type Native = *const VmFuncRef;
+    fn into_native(self, core: &mut StoreCore) -> Result<*const VmFuncRef, Error> {
+        match self {
+            Some(func) if !func.belongs_to(core) => Err(Error::Type {
+                what: "funcref".into(),
+                found: "a function of another store".into(),
+                expected: "a function of the same store".into(),
+            }),
+            func => Ok(crate::val::func_to_raw(func.as_ref(), core)),
+        }
+    }
+    fn from_native(raw: *const VmFuncRef, core: &StoreCore) -> Self {
+        // SAFETY: machine code of this store gave it as a funcref.
+        unsafe { Func::from_raw(core, raw) }
+    }
+}
+
+// SAFETY: an externref is a u64.
+unsafe impl WasmTy for Option<ExternRef> {
+    const TYPE: ValType = ValType::ExternRef;
+    type Native = u64;
+    fn into_native(self, core: &mut StoreCore) -> Result<u64, Error> {
+        Ok(core.externref_to_raw(self.as_ref()))
+    }
+    fn from_native(raw: u64, core: &StoreCore) -> Self {
+        core.externref_from_raw(raw)
+    }
+}
+
+const fn is_native<T: WasmTy>() -> bool {
+    !matches!(T::TYPE, ValType::V128)
+}
+
+/// Writes a value where arrays of values have it.
+///
+/// # Safety
+/// `at` is valid for a [`ValRaw`].
+pub(crate) unsafe fn write_value<T: WasmTy>(
+    value: T,
+    at: *mut ValRaw,
+    core: &mut StoreCore,
+) -> Result<(), Error> {
+    let native = value.into_native(core)?;
+    const { assert!(size_of::<T::Native>() <= size_of::<ValRaw>()) };
+    // SAFETY: by this function's contract; the size was just compared.
+    unsafe { at.cast::<T::Native>().write(native) };
+    Ok(())
+}
+
+/// Reads a value from where arrays of values have it.
+///
+/// # Safety
+/// `at` holds a value of this type that belongs to `core`.
+pub(crate) unsafe fn read_value<T: WasmTy>(at: *const ValRaw, core: &mut StoreCore) -> T {
+    // SAFETY: by this function's contract.
+    T::from_native(unsafe { at.cast::<T::Native>().read() }, core)
+}
+
+/// Parameters of a typed function: one [`WasmTy`] or a tuple of up to 16.
+///
+/// # Safety
+/// The conversions agree with [`types`](Self::types).
+pub unsafe trait WasmParams {
+    #[doc(hidden)]
+    const COUNT: usize;
+    #[doc(hidden)]
+    const NATIVE: bool;
+    #[doc(hidden)]
+    type Native;
+    /// The wasm types.
+    fn types() -> impl Iterator<Item = ValType>;
+    #[doc(hidden)]
+    fn params_into_native(self, core: &mut StoreCore) -> Result<Self::Native, Error>;
+    /// # Safety
+    /// `entry` is a native entry for these parameters and the results `R`.
+    #[doc(hidden)]
+    unsafe fn call_native<R: WasmResults>(
+        entry: *const u8,
+        ctx: *mut c_void,
+        code: *const u8,
+        params: Self::Native,
+    ) -> R::Native;
+    /// # Safety
+    /// There is room for [`COUNT`](Self::COUNT) values.
+    #[doc(hidden)]
+    unsafe fn write_params(self, to: *mut ValRaw, core: &mut StoreCore) -> Result<(), Error>;
+}
+
+/// Results of a typed function: `()`, one [`WasmTy`] or a tuple of up to 16.
+///
+/// # Safety
+/// The conversions agree with [`types`](Self::types).
+pub unsafe trait WasmResults: Sized {
+    #[doc(hidden)]
+    const COUNT: usize;
+    #[doc(hidden)]
+    const NATIVE: bool;
+    #[doc(hidden)]
+    type Native;
+    /// The wasm types.
+    fn types() -> impl Iterator<Item = ValType>;
+    #[doc(hidden)]
+    fn results_into_native(self, core: &mut StoreCore) -> Result<Self::Native, Error>;
+    #[doc(hidden)]
+    fn results_from_native(raw: Self::Native, core: &mut StoreCore) -> Self;
+    /// # Safety
+    /// There is room for [`COUNT`](Self::COUNT) values.
+    #[doc(hidden)]
+    unsafe fn write_results(self, to: *mut ValRaw, core: &mut StoreCore) -> Result<(), Error>;
+    /// # Safety
+    /// There are [`COUNT`](Self::COUNT) values of these types.
+    #[doc(hidden)]
+    unsafe fn read_results(from: *const ValRaw, core: &mut StoreCore) -> Self;
+}
+
+/// The machine-level type of a native entry.
+macro_rules! native_entry {
+    ($R:ty $(, $A:ty)*) => { unsafe extern "C" fn(*mut c_void, *const u8 $(, $A)*) -> $R };
+}
+
+// SAFETY: one value of `T::TYPE`.
+unsafe impl<T: WasmTy> WasmParams for T {
+    const COUNT: usize = 1;
+    const NATIVE: bool = is_native::<T>();
+    type Native = T::Native;
+    fn types() -> impl Iterator<Item = ValType> {
+        [T::TYPE].into_iter()
+    }
+    #[inline]
+    fn params_into_native(self, core: &mut StoreCore) -> Result<T::Native, Error> {
+        WasmTy::into_native(self, core)
+    }
+    #[inline]
+    unsafe fn call_native<R: WasmResults>(
+        entry: *const u8,
+        ctx: *mut c_void,
+        code: *const u8,
+        param: T::Native,
+    ) -> R::Native {
+        // SAFETY: by this function's contract.
+        unsafe {
+            std::mem::transmute::<*const u8, native_entry!(R::Native, T::Native)>(entry)(
+                ctx, code, param,
+            )
+        }
+    }
+    unsafe fn write_params(self, to: *mut ValRaw, core: &mut StoreCore) -> Result<(), Error> {
+        // SAFETY: by this function's contract.
+        unsafe { write_value(self, to, core) }
+    }
+}
+
+// SAFETY: one value of `T::TYPE`.
+unsafe impl<T: WasmTy> WasmResults for T {
+    const COUNT: usize = 1;
+    const NATIVE: bool = is_native::<T>();
+    type Native = T::Native;
+    fn types() -> impl Iterator<Item = ValType> {
+        [T::TYPE].into_iter()
+    }
+    #[inline]
+    fn results_into_native(self, core: &mut StoreCore) -> Result<T::Native, Error> {
+        WasmTy::into_native(self, core)
+    }
+    #[inline]
+    fn results_from_native(raw: T::Native, core: &mut StoreCore) -> Self {
+        T::from_native(raw, core)
+    }
+    unsafe fn write_results(self, to: *mut ValRaw, core: &mut StoreCore) -> Result<(), Error> {
+        // SAFETY: by this function's contract.
+        unsafe { write_value(self, to, core) }
+    }
+    unsafe fn read_results(from: *const ValRaw, core: &mut StoreCore) -> Self {
+        // SAFETY: by this function's contract.
+        unsafe { read_value(from, core) }
+    }
+}
+
+/// Calls a macro with each list of names from none to sixteen.
+macro_rules! for_each_arity {
+    ($m:ident) => {
+        for_each_arity!(@ $m [] A1 a1, A2 a2, A3 a3, A4 a4, A5 a5, A6 a6, A7 a7, A8 a8, A9 a9,
+            A10 a10, A11 a11, A12 a12, A13 a13, A14 a14, A15 a15, A16 a16);
+    };
+    (@ $m:ident [$($done:tt)*]) => { $m! { $($done)* } };
+    (@ $m:ident [$($done:tt)*] $A:ident $a:ident $(, $($rest:tt)*)?) => {
+        $m! { $($done)* }
+        for_each_arity!(@ $m [$($done)* $A $a] $($($rest)*)?);
+    };
+}
+pub(crate) use for_each_arity;
+
+const fn count(types: &[ValType]) -> usize {
+    types.len()
+}
+
+macro_rules! tuples {
+    ($($A:ident $a:ident)*) => {
+        #[allow(unused_variables, unused_mut, unused_assignments, unused_unsafe, clippy::unused_unit, reason = "for the empty tuple")]
+        // SAFETY: the values in order, each of its own type.
+        unsafe impl<$($A: WasmTy),*> WasmParams for ($($A,)*) {
+            const COUNT: usize = count(&[$($A::TYPE),*]);
+            const NATIVE: bool = true $(&& is_native::<$A>())*;
+            type Native = ($($A::Native,)*);
+            fn types() -> impl Iterator<Item = ValType> {
+                [$($A::TYPE),*].into_iter()
+            }
+            #[inline]
+            fn params_into_native(self, core: &mut StoreCore) -> Result<Self::Native, Error> {
+                let ($($a,)*) = self;
+                Ok(($($a.into_native(core)?,)*))
+            }
+            #[inline]
+            unsafe fn call_native<Res: WasmResults>(
+                entry: *const u8,
+                ctx: *mut c_void,
+                code: *const u8,
+                ($($a,)*): Self::Native,
+            ) -> Res::Native {
+                // SAFETY: by this function's contract.
+                unsafe {
+                    std::mem::transmute::<*const u8, native_entry!(Res::Native $(, $A::Native)*)>(
+                        entry,
+                    )(ctx, code $(, $a)*)
+                }
+            }
+            unsafe fn write_params(
+                self,
+                mut to: *mut ValRaw,
+                core: &mut StoreCore,
+            ) -> Result<(), Error> {
+                let ($($a,)*) = self;
+                // SAFETY: by this function's contract.
+                unsafe {
+                    $(write_value($a, to, core)?; to = to.add(1);)*
+                }
+                Ok(())
+            }
+        }
+
+        #[allow(unused_variables, unused_mut, unused_assignments, unused_unsafe, clippy::unused_unit, reason = "for the empty tuple")]
+        // SAFETY: the values in order, each of its own type. Two or more are never native.
+        unsafe impl<$($A: WasmTy),*> WasmResults for ($($A,)*) {
+            const COUNT: usize = count(&[$($A::TYPE),*]);
+            const NATIVE: bool = <Self as WasmResults>::COUNT == 0;
+            type Native = ();
+            fn types() -> impl Iterator<Item = ValType> {
+                [$($A::TYPE),*].into_iter()
+            }
+            #[inline]
+            fn results_into_native(self, _: &mut StoreCore) -> Result<(), Error> {
+                Ok(())
+            }
+            #[inline]
+            fn results_from_native(_: (), core: &mut StoreCore) -> Self {
+                // Reached for the empty tuple only, whose values need no reading.
+                let zero = [ValRaw { v128: 0 }; 16];
+                // SAFETY: zero is a value of every type.
+                unsafe { Self::read_results(zero.as_ptr(), core) }
+            }
+            unsafe fn write_results(
+                self,
+                mut to: *mut ValRaw,
+                core: &mut StoreCore,
+            ) -> Result<(), Error> {
+                let ($($a,)*) = self;
+                // SAFETY: by this function's contract.
+                unsafe {
+                    $(write_value($a, to, core)?; to = to.add(1);)*
+                }
+                Ok(())
+            }
+            unsafe fn read_results(mut from: *const ValRaw, core: &mut StoreCore) -> Self {
+                // SAFETY: by this function's contract.
+                unsafe {
+                    $(let $a = read_value::<$A>(from, core); from = from.add(1);)*
+                    ($($a,)*)
+                }
+            }
+        }
+    };
+}
+
+for_each_arity!(tuples);
+
+const _: () = assert!(
+    MAX_NATIVE_PARAMS == 16,
+    "the longest tuple has a native form"
+);

@@ -1,0 +1,289 @@
+//! Types of functions, memories, tables and globals, as the host sees them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use precast_artifact::records::{ExternKind, INDEX64, ImportRecord, MUTABLE};
+use precast_artifact::signature::{self, INTERNED_TYPE_ID};
+use precast_artifact::{Artifact, ValType, reader};
+
+/// Type of a function.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FuncType {
+    params: Box<[ValType]>,
+    results: Box<[ValType]>,
+}
+
+impl FuncType {
+    /// A function type.
+    pub fn new(
+        params: impl IntoIterator<Item = ValType>,
+        results: impl IntoIterator<Item = ValType>,
+    ) -> Self {
+        Self {
+            params: params.into_iter().collect(),
+            results: results.into_iter().collect(),
+        }
+    }
+
+    /// Types of the parameters.
+    pub fn params(&self) -> &[ValType] {
+        &self.params
+    }
+
+    /// Types of the results.
+    pub fn results(&self) -> &[ValType] {
+        &self.results
+    }
+
+    /// Whether a signature of an artifact is the same type.
+    pub(crate) fn is(&self, other: reader::Signature<'_>) -> bool {
+        self.params.iter().copied().eq(other.params())
+            && self.results.iter().copied().eq(other.results())
+    }
+
+    pub(crate) fn from_signature(signature: reader::Signature<'_>) -> Self {
+        Self::new(signature.params(), signature.results())
+    }
+
+    /// The type id, see [`signature`].
+    pub(crate) fn id(&self) -> u64 {
+        signature::type_id(&self.params, &self.results).unwrap_or_else(|| intern(self.clone()))
+    }
+
+    /// The type that an id stands for.
+    pub(crate) fn from_id(id: u64) -> Self {
+        if id & INTERNED_TYPE_ID != 0 {
+            let interned = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
+            let found = interned.iter().find(|(_, i)| **i == id);
+            return found.map_or_else(|| Self::new([], []), |(ty, _)| ty.clone());
+        }
+        let digits = |id: u64| {
+            (0..21)
+                .map(move |i| (id >> (3 * i)) as u8 & 7)
+                .map_while(ValType::from_byte)
+        };
+        let params: Box<[ValType]> = digits(id).collect();
+        let results = digits(id >> (3 * (params.len() + 1))).collect();
+        Self { params, results }
+    }
+}
+
+impl fmt::Display for FuncType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |types: &[ValType]| types.iter().map(|t| t.name()).collect::<Vec<_>>().join(" ");
+        write!(
+            f,
+            "func ({}) -> ({})",
+            list(&self.params),
+            list(&self.results)
+        )
+    }
+}
+
+/// Ids of the signatures that are too long to be their own; for the whole process, since functions
+/// of different engines never meet but their modules may be mapped once.
+static INTERNED: LazyLock<Mutex<HashMap<FuncType, u64>>> = LazyLock::new(Mutex::default);
+
+fn intern(ty: FuncType) -> u64 {
+    let mut interned = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
+    let next = INTERNED_TYPE_ID | interned.len() as u64;
+    *interned.entry(ty).or_insert(next)
+}
+
+/// The type id of an artifact's signature.
+pub(crate) fn type_id(signature: reader::Signature<'_>) -> u64 {
+    FuncType::from_signature(signature).id()
+}
+
+/// Type of a linear memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MemoryType {
+    /// Pages of 64 KiB at the start.
+    pub min: u64,
+    /// Most pages.
+    pub max: Option<u64>,
+    /// Whether addresses are 64-bit.
+    pub memory64: bool,
+}
+
+impl MemoryType {
+    /// A memory with 32-bit addresses.
+    pub fn new(min: u32, max: Option<u32>) -> Self {
+        Self {
+            min: min.into(),
+            max: max.map(u64::from),
+            memory64: false,
+        }
+    }
+}
+
+impl fmt::Display for MemoryType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let index = if self.memory64 { "i64 " } else { "" };
+        write!(f, "memory {index}{}", limits(self.min, self.max))
+    }
+}
+
+/// Type of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TableType {
+    /// Type of the elements: a reference type.
+    pub element: ValType,
+    /// Elements at the start.
+    pub min: u64,
+    /// Most elements.
+    pub max: Option<u64>,
+    /// Whether indices are 64-bit.
+    pub table64: bool,
+}
+
+impl TableType {
+    /// A table with 32-bit indices.
+    pub fn new(element: ValType, min: u32, max: Option<u32>) -> Self {
+        Self {
+            element,
+            min: min.into(),
+            max: max.map(u64::from),
+            table64: false,
+        }
+    }
+}
+
+impl fmt::Display for TableType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let index = if self.table64 { "i64 " } else { "" };
+        write!(
+            f,
+            "table {index}{} {}",
+            limits(self.min, self.max),
+            self.element
+        )
+    }
+}
+
+/// Type of a global.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct GlobalType {
+    /// Type of the value.
+    pub content: ValType,
+    /// Whether it can change.
+    pub mutable: bool,
+}
+
+impl GlobalType {
+    /// A global type.
+    pub fn new(content: ValType, mutable: bool) -> Self {
+        Self { content, mutable }
+    }
+}
+
+impl fmt::Display for GlobalType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.mutable {
+            write!(f, "global (mut {})", self.content)
+        } else {
+            write!(f, "global {}", self.content)
+        }
+    }
+}
+
+/// Type of an import or export.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ExternType {
+    /// A function.
+    Func(FuncType),
+    /// A linear memory.
+    Memory(MemoryType),
+    /// A table.
+    Table(TableType),
+    /// A global.
+    Global(GlobalType),
+}
+
+impl fmt::Display for ExternType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Func(t) => t.fmt(f),
+            Self::Memory(t) => t.fmt(f),
+            Self::Table(t) => t.fmt(f),
+            Self::Global(t) => t.fmt(f),
+        }
+    }
+}
+
+fn limits(min: u64, max: Option<u64>) -> String {
+    max.map_or_else(|| format!("{min}"), |max| format!("{min} {max}"))
+}
+
+fn maximum(max: u64) -> Option<u64> {
+    (max != u64::MAX).then_some(max)
+}
+
+pub(crate) fn memory_type(artifact: &Artifact<'_>, index: u32) -> Option<MemoryType> {
+    let r = artifact.memories().get(index as usize)?;
+    Some(MemoryType {
+        min: r.min,
+        max: maximum(r.max),
+        memory64: r.flags & INDEX64 != 0,
+    })
+}
+
+pub(crate) fn table_type(artifact: &Artifact<'_>, index: u32) -> Option<TableType> {
+    let r = artifact.tables().get(index as usize)?;
+    Some(TableType {
+        element: ValType::from_byte(r.element as u8)?,
+        min: r.min,
+        max: maximum(r.max),
+        table64: r.flags & INDEX64 != 0,
+    })
+}
+
+pub(crate) fn global_type(artifact: &Artifact<'_>, index: u32) -> Option<GlobalType> {
+    let r = artifact.globals().get(index as usize)?;
+    Some(GlobalType::new(
+        ValType::from_byte(r.ty as u8)?,
+        r.flags & MUTABLE != 0,
+    ))
+}
+
+/// Type of an item of an artifact. An index that cannot be (the parser checks those of imports;
+/// an export's may be damaged) reads as a function without parameters and results.
+pub(crate) fn extern_type(artifact: &Artifact<'_>, kind: ExternKind, index: u32) -> ExternType {
+    let found = match kind {
+        ExternKind::Func => func_type(artifact, index).map(ExternType::Func),
+        ExternKind::Memory => memory_type(artifact, index).map(ExternType::Memory),
+        ExternKind::Table => table_type(artifact, index).map(ExternType::Table),
+        ExternKind::Global => global_type(artifact, index).map(ExternType::Global),
+    };
+    found.unwrap_or(ExternType::Func(FuncType::new([], [])))
+}
+
+fn func_type(artifact: &Artifact<'_>, index: u32) -> Option<FuncType> {
+    Some(FuncType::from_signature(
+        artifact.signature(signature_index(artifact, index)?)?,
+    ))
+}
+
+/// Index of the signature record of a function of the function index space.
+pub(crate) fn signature_index(artifact: &Artifact<'_>, function: u32) -> Option<u32> {
+    let imported = artifact.header().vm.func_import_count;
+    match function.checked_sub(imported) {
+        Some(defined) => Some(artifact.functions().get(defined as usize)?.signature),
+        None => imported_function(artifact, function).map(|import| import.signature),
+    }
+}
+
+/// The record of an imported function.
+pub(crate) fn imported_function<'a>(
+    artifact: &Artifact<'a>,
+    function: u32,
+) -> Option<&'a ImportRecord> {
+    let mut functions = artifact
+        .imports()
+        .iter()
+        .filter(|i| i.kind == ExternKind::Func as u32);
+    functions.nth(function as usize)
+}

@@ -1,0 +1,181 @@
+//! Values that cross between host and wasm.
+
+use precast_artifact::ValType;
+use precast_artifact::vm::{ValRaw, VmFuncRef};
+
+use crate::error::{Error, ExternRef};
+use crate::func::Func;
+use crate::store::StoreCore;
+
+/// A 128-bit vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct V128(u128);
+
+impl From<u128> for V128 {
+    fn from(bits: u128) -> Self {
+        Self(bits)
+    }
+}
+
+impl From<V128> for u128 {
+    fn from(v: V128) -> Self {
+        v.0
+    }
+}
+
+impl V128 {
+    /// The bits; byte 0 is the least significant.
+    pub fn as_u128(self) -> u128 {
+        self.0
+    }
+}
+
+/// A wasm value of any type.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Val {
+    /// An `i32`.
+    I32(i32),
+    /// An `i64`.
+    I64(i64),
+    /// The bits of an `f32`.
+    F32(u32),
+    /// The bits of an `f64`.
+    F64(u64),
+    /// A `v128`.
+    V128(V128),
+    /// A `funcref`.
+    FuncRef(Option<Func>),
+    /// An `externref`.
+    ExternRef(Option<ExternRef>),
+}
+
+macro_rules! unwraps {
+    ($($(#[$doc:meta])* $name:ident: $Variant:ident($v:ident) -> $T:ty = $e:expr),* $(,)?) => {
+        impl Val {
+            $($(#[$doc])*
+            pub fn $name(&self) -> Option<$T> {
+                match self { Self::$Variant($v) => Some($e), _ => None }
+            })*
+        }
+    };
+}
+
+unwraps! {
+    /// The `i32`, if it is one.
+    i32: I32(v) -> i32 = *v,
+    /// The `i64`, if it is one.
+    i64: I64(v) -> i64 = *v,
+    /// The `f32`, if it is one.
+    f32: F32(v) -> f32 = f32::from_bits(*v),
+    /// The `f64`, if it is one.
+    f64: F64(v) -> f64 = f64::from_bits(*v),
+    /// The `v128`, if it is one.
+    v128: V128(v) -> V128 = *v,
+    /// The `funcref`, if it is one.
+    funcref: FuncRef(v) -> Option<&Func> = v.as_ref(),
+    /// The `externref`, if it is one.
+    externref: ExternRef(v) -> Option<&ExternRef> = v.as_ref(),
+}
+
+impl Val {
+    /// The type.
+    pub fn ty(&self) -> ValType {
+        match self {
+            Self::I32(_) => ValType::I32,
+            Self::I64(_) => ValType::I64,
+            Self::F32(_) => ValType::F32,
+            Self::F64(_) => ValType::F64,
+            Self::V128(_) => ValType::V128,
+            Self::FuncRef(_) => ValType::FuncRef,
+            Self::ExternRef(_) => ValType::ExternRef,
+        }
+    }
+
+    /// Zero, or the null reference.
+    pub fn default_for(ty: ValType) -> Self {
+        match ty {
+            ValType::I32 => Self::I32(0),
+            ValType::I64 => Self::I64(0),
+            ValType::F32 => Self::F32(0),
+            ValType::F64 => Self::F64(0),
+            ValType::V128 => Self::V128(V128(0)),
+            ValType::FuncRef => Self::FuncRef(None),
+            ValType::ExternRef => Self::ExternRef(None),
+        }
+    }
+
+    /// Checks that the value is of type `expected`.
+    pub(crate) fn check(&self, what: &str, expected: ValType) -> Result<(), Error> {
+        if self.ty() == expected {
+            return Ok(());
+        }
+        Err(Error::Type {
+            what: what.to_string(),
+            found: self.ty().to_string(),
+            expected: expected.to_string(),
+        })
+    }
+
+    pub(crate) fn to_raw(&self, core: &mut StoreCore) -> ValRaw {
+        match self {
+            // The upper half is defined too: a table element or global is read as a whole.
+            Self::I32(v) => ValRaw {
+                i64: i64::from(*v as u32),
+            },
+            Self::I64(v) => ValRaw { i64: *v },
+            Self::F32(v) => ValRaw { f64: u64::from(*v) },
+            Self::F64(v) => ValRaw { f64: *v },
+            Self::V128(v) => ValRaw { v128: v.0 },
+            Self::FuncRef(v) => ValRaw {
+                funcref: func_to_raw(v.as_ref(), core),
+            },
+            Self::ExternRef(v) => ValRaw {
+                externref: core.externref_to_raw(v.as_ref()),
+            },
+        }
+    }
+
+    /// # Safety
+    /// `raw` holds a value of type `ty` that belongs to `core`.
+    pub(crate) unsafe fn from_raw(ty: ValType, raw: ValRaw, core: &StoreCore) -> Self {
+        // SAFETY: by this function's contract.
+        unsafe {
+            match ty {
+                ValType::I32 => Self::I32(raw.i32),
+                ValType::I64 => Self::I64(raw.i64),
+                ValType::F32 => Self::F32(raw.f32),
+                ValType::F64 => Self::F64(raw.f64),
+                ValType::V128 => Self::V128(V128(raw.v128)),
+                ValType::FuncRef => Self::FuncRef(Func::from_raw(core, raw.funcref)),
+                ValType::ExternRef => Self::ExternRef(core.externref_from_raw(raw.externref)),
+            }
+        }
+    }
+}
+
+pub(crate) fn func_to_raw(func: Option<&Func>, core: &StoreCore) -> *const VmFuncRef {
+    func.map_or(std::ptr::null(), |f| f.func_ref(core).as_ptr())
+}
+
+macro_rules! from {
+    ($($T:ty => $v:ident $e:expr),* $(,)?) => {
+        $(impl From<$T> for Val {
+            fn from($v: $T) -> Self {
+                $e
+            }
+        })*
+    };
+}
+
+from! {
+    i32 => v Self::I32(v),
+    u32 => v Self::I32(v as i32),
+    i64 => v Self::I64(v),
+    u64 => v Self::I64(v as i64),
+    f32 => v Self::F32(v.to_bits()),
+    f64 => v Self::F64(v.to_bits()),
+    V128 => v Self::V128(v),
+    Func => v Self::FuncRef(Some(v)),
+    ExternRef => v Self::ExternRef(Some(v)),
+}
