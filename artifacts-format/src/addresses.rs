@@ -26,7 +26,10 @@ const BIAS: i64 = 4;
 
 /// The wasm offset that the code at `code_offset` of defined function `function` comes from.
 pub fn lookup(map: &[u8], function: u32, code_offset: u32) -> Option<u32> {
-    entries(map, function).take_while(|e| e.0 <= code_offset).last().map(|e| e.1)
+    entries(map, function)
+        .take_while(|e| e.0 <= code_offset)
+        .last()
+        .map(|e| e.1)
 }
 
 /// The entries of one function: code offset and wasm offset. Ends early where the bytes make no
@@ -58,7 +61,11 @@ pub struct AddressMapBuilder {
 impl AddressMapBuilder {
     /// For code whose instructions are aligned to `1 << scale` bytes.
     pub fn new(scale: u32) -> Self {
-        Self { scale, starts: Vec::new(), entries: Vec::new() }
+        Self {
+            scale,
+            starts: Vec::new(),
+            entries: Vec::new(),
+        }
     }
 
     /// Adds the next function's entries: pairs of code offset and wasm offset, code offsets
@@ -68,14 +75,18 @@ impl AddressMapBuilder {
     /// If they are not.
     pub fn function(&mut self, pairs: &[(u32, u32)]) {
         // Saturated when there are 4 GiB of entries, which `finish` reports.
-        self.starts.push(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+        self.starts
+            .push(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
         let (mut code, mut wasm, mut first) = (0, 0, true);
         for &(pair_code, pair_wasm) in pairs {
             if !first && pair_wasm == wasm {
                 continue;
             }
             let unit = pair_code >> self.scale;
-            assert!(unit << self.scale == pair_code, "code offset {pair_code:#x} is not aligned");
+            assert!(
+                unit << self.scale == pair_code,
+                "code offset {pair_code:#x} is not aligned"
+            );
             assert!(first || unit > code, "code offsets are not ascending");
             self.entry(unit - code, i64::from(pair_wasm) - i64::from(wasm));
             (code, wasm, first) = (unit, pair_wasm, false);
@@ -116,7 +127,11 @@ fn run(map: &[u8], function: u32) -> Option<&[u8]> {
     }
     let entries = map.get((n as usize).checked_add(2)?.checked_mul(4)?..)?;
     let start = word(map, i + 2)? as usize;
-    let end = if function + 1 == n { entries.len() } else { word(map, i + 3)? as usize };
+    let end = if function + 1 == n {
+        entries.len()
+    } else {
+        word(map, i + 3)? as usize
+    };
     entries.get(start..end)
 }
 
@@ -185,7 +200,14 @@ mod tests {
             &[],
             &[(4, 7)],
             &[(0, 0), (big, u32::MAX)],
-            &[(8, u32::MAX), (12, 0), (16, 64), (20, 0), (24, 63), (28, 12_345_678)],
+            &[
+                (8, u32::MAX),
+                (12, 0),
+                (16, 64),
+                (20, 0),
+                (24, 63),
+                (28, 12_345_678),
+            ],
             &[(0, 5), (60, 16), (120, 12), (184, 27), (188, 22)],
         ];
         for scale in [0, 2] {
@@ -212,7 +234,14 @@ mod tests {
 
     #[test]
     fn any_bytes_are_harmless() {
-        let good = map(2, &[&[(0, 100), (4, 104)], &[(8, u32::MAX), (12, 0)], &[(0, 1 << 20)]]);
+        let good = map(
+            2,
+            &[
+                &[(0, 100), (4, 104)],
+                &[(8, u32::MAX), (12, 0)],
+                &[(0, 1 << 20)],
+            ],
+        );
         for at in 0..good.len() {
             for byte in 0..=255 {
                 let mut bad = good.clone();

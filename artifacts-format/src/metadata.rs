@@ -67,7 +67,10 @@ impl Metadata {
         let (metadata, used) = bincode::decode_from_slice(bytes, configuration())
             .map_err(|e| MetadataError(e.to_string()))?;
         if used != bytes.len() {
-            return Err(MetadataError(format!("{} bytes after its end", bytes.len() - used)));
+            return Err(MetadataError(format!(
+                "{} bytes after its end",
+                bytes.len() - used
+            )));
         }
         Ok(metadata)
     }
@@ -100,9 +103,19 @@ mod tests {
     fn large_texts_of_the_module_are_dropped() {
         let mut large = sample();
         large.producers[0].1[0].0 = "x".repeat(LIMIT);
-        assert_eq!(Metadata::decode(&large.encode()), Ok(Metadata { producers: vec![], ..sample() }));
+        assert_eq!(
+            Metadata::decode(&large.encode()),
+            Ok(Metadata {
+                producers: vec![],
+                ..sample()
+            })
+        );
         large.module_name = Some("y".repeat(LIMIT));
-        let expected = Metadata { producers: vec![], module_name: None, ..sample() };
+        let expected = Metadata {
+            producers: vec![],
+            module_name: None,
+            ..sample()
+        };
         assert_eq!(Metadata::decode(&large.encode()), Ok(expected));
     }
 

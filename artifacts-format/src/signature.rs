@@ -83,8 +83,16 @@ pub fn type_id(params: &[ValType], results: &[ValType]) -> Option<u64> {
     if params.len() + results.len() > MAX_ENCODED_VALUES {
         return None;
     }
-    let digits = params.iter().map(|t| *t as u64).chain([0]).chain(results.iter().map(|t| *t as u64));
-    Some(digits.enumerate().fold(0, |id, (i, digit)| id | digit << (3 * i)))
+    let digits = params
+        .iter()
+        .map(|t| *t as u64)
+        .chain([0])
+        .chain(results.iter().map(|t| *t as u64));
+    Some(
+        digits
+            .enumerate()
+            .fold(0, |id, (i, digit)| id | digit << (3 * i)),
+    )
 }
 
 /// Whether the native convention covers this signature: at most one result, at most
@@ -114,11 +122,18 @@ mod tests {
         ];
         for (i, a) in all.iter().enumerate() {
             for (j, b) in all.iter().enumerate() {
-                assert_eq!(type_id(a.0, a.1) == type_id(b.0, b.1), i == j, "{a:?} {b:?}");
+                assert_eq!(
+                    type_id(a.0, a.1) == type_id(b.0, b.1),
+                    i == j,
+                    "{a:?} {b:?}"
+                );
             }
         }
         assert_eq!(type_id(&[I32, I64], &[F64]), Some(0o4021));
         assert_eq!(type_id(&[I32; 20], &[I32]), None);
-        assert_eq!(type_id(&[ExternRef; 20], &[]).map(|id| id & INTERNED_TYPE_ID), Some(0));
+        assert_eq!(
+            type_id(&[ExternRef; 20], &[]).map(|id| id & INTERNED_TYPE_ID),
+            Some(0)
+        );
     }
 }

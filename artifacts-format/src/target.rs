@@ -60,8 +60,24 @@ impl Arch {
 
 /// x86-64, in the spelling of Rust's `target_feature`.
 pub static X86_64_FEATURES: [&str; 18] = [
-    "sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "avx", "avx2", "fma", "bmi1", "bmi2", "lzcnt",
-    "cmpxchg16b", "avx512f", "avx512bitalg", "avx512dq", "avx512vl", "avx512vbmi", "f16c",
+    "sse3",
+    "ssse3",
+    "sse4.1",
+    "sse4.2",
+    "popcnt",
+    "avx",
+    "avx2",
+    "fma",
+    "bmi1",
+    "bmi2",
+    "lzcnt",
+    "cmpxchg16b",
+    "avx512f",
+    "avx512bitalg",
+    "avx512dq",
+    "avx512vl",
+    "avx512vbmi",
+    "f16c",
 ];
 
 /// aarch64.

@@ -45,7 +45,10 @@ pub fn entries(table: &[u8]) -> impl Iterator<Item = (u32, TrapCode)> + '_ {
 /// # Panics
 /// If they are not.
 pub fn encode(traps: &[(u32, TrapCode)]) -> Vec<u8> {
-    assert!(traps.is_sorted_by(|a, b| a.0 < b.0), "traps are not in ascending order");
+    assert!(
+        traps.is_sorted_by(|a, b| a.0 < b.0),
+        "traps are not in ascending order"
+    );
     let mut table = Vec::with_capacity(traps.len() * ENTRY);
     table.extend(traps.iter().flat_map(|t| t.0.to_le_bytes()));
     // Every code fits a byte: `code` below is the inverse, and the tests go through all of them.
@@ -68,8 +71,11 @@ mod tests {
 
     #[test]
     fn finds_exactly_what_was_written() {
-        let traps: Vec<(u32, TrapCode)> =
-            TrapCode::ALL.iter().enumerate().map(|(i, c)| (7 * i as u32 + 3, *c)).collect();
+        let traps: Vec<(u32, TrapCode)> = TrapCode::ALL
+            .iter()
+            .enumerate()
+            .map(|(i, c)| (7 * i as u32 + 3, *c))
+            .collect();
         for len in 0..=traps.len() {
             let table = encode(&traps[..len]);
             assert_eq!(table.len(), 5 * len);
@@ -79,7 +85,10 @@ mod tests {
                 assert_eq!(lookup(&table, at), expected, "{at} of {len}");
             }
         }
-        assert_eq!(lookup(&encode(&[(u32::MAX, TrapCode::Unreachable)]), u32::MAX), Some(TrapCode::Unreachable));
+        assert_eq!(
+            lookup(&encode(&[(u32::MAX, TrapCode::Unreachable)]), u32::MAX),
+            Some(TrapCode::Unreachable)
+        );
     }
 
     #[test]

@@ -166,7 +166,10 @@ impl core::fmt::Debug for ValRaw {
 
 const _: () = {
     use core::mem::{offset_of, size_of};
-    assert!(size_of::<usize>() == 8, "precast artifacts are for 64-bit targets");
+    assert!(
+        size_of::<usize>() == 8,
+        "precast artifacts are for 64-bit targets"
+    );
     assert!(size_of::<VmStoreContext>() == 72);
     assert!(offset_of!(VmStoreContext, stack_limit) == 0);
     assert!(offset_of!(VmStoreContext, fuel) == 8);

@@ -199,7 +199,8 @@ impl<'a> ArtifactBuilder<'a> {
     /// index.
     pub fn signature(&mut self, params: &[ValType], results: &[ValType]) -> u32 {
         let types = self.types.len() as u32;
-        self.types.extend(params.iter().chain(results).map(|t| *t as u8));
+        self.types
+            .extend(params.iter().chain(results).map(|t| *t as u8));
         self.signatures.push(SignatureRecord {
             type_id: type_id(params, results).unwrap_or(0),
             types,
@@ -217,7 +218,14 @@ impl<'a> ArtifactBuilder<'a> {
     pub fn import(&mut self, module: &str, name: &str, kind: ExternKind, index: u32) {
         let (module, name) = (self.string(module), self.string(name));
         let kind = kind as u32;
-        self.imports.push(ImportRecord { module, name, kind, index, signature: NONE, funcref: NONE });
+        self.imports.push(ImportRecord {
+            module,
+            name,
+            kind,
+            index,
+            signature: NONE,
+            funcref: NONE,
+        });
     }
 
     /// Adds an import of a function.
@@ -252,7 +260,10 @@ impl<'a> ArtifactBuilder<'a> {
     pub fn const_expr(&mut self, ops: &[ConstOp]) -> Run {
         let first = self.const_ops.len() as u32;
         self.const_ops.extend_from_slice(ops);
-        Run { first, count: ops.len() as u32 }
+        Run {
+            first,
+            count: ops.len() as u32,
+        }
     }
 
     /// Adds a data segment that is copied at run time; `memory` is `None` for a passive one.
@@ -277,10 +288,22 @@ impl<'a> ArtifactBuilder<'a> {
 
     /// Adds a defined function and its symbol; functions come in index order.
     pub fn function(&mut self, name: impl Into<Cow<'a, str>>, record: FunctionRecord) {
-        let FunctionRecord { text_offset, text_len, .. } = record;
-        debug_assert_eq!(self.functions.len(), self.symbols.len(), "functions' symbols come first");
+        let FunctionRecord {
+            text_offset,
+            text_len,
+            ..
+        } = record;
+        debug_assert_eq!(
+            self.functions.len(),
+            self.symbols.len(),
+            "functions' symbols come first"
+        );
         self.functions.push(record);
-        self.symbols.push(Symbol { name: name.into(), text_offset, text_len });
+        self.symbols.push(Symbol {
+            name: name.into(),
+            text_offset,
+            text_len,
+        });
     }
 
     fn string(&mut self, text: &str) -> Slice {
@@ -293,7 +316,10 @@ impl<'a> ArtifactBuilder<'a> {
         }
         let offset = self.strings.len() as u32;
         self.strings.extend_from_slice(text.as_bytes());
-        Slice { offset, len: text.len() as u32 }
+        Slice {
+            offset,
+            len: text.len() as u32,
+        }
     }
 
     /// The bytes of the file.

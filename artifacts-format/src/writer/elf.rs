@@ -45,26 +45,54 @@ pub(super) fn write(mut parts: ArtifactBuilder<'_>) -> Result<Vec<u8>, WriteErro
     let mut out = Output::new(size_estimate(&parts));
 
     out.hot_tables(&mut h, &parts)?;
-    let hot = Section { start: 0, len: u64::from(h.hot_len) };
+    let hot = Section {
+        start: 0,
+        len: u64::from(h.hot_len),
+    };
     out.section(".precast", progbits, alloc, hot, 8, 0);
 
     // Without text there is nothing to align for.
-    let text_align = if parts.text.is_empty() { TextLayout::RODATA_ALIGN } else { page };
+    let text_align = if parts.text.is_empty() {
+        TextLayout::RODATA_ALIGN
+    } else {
+        page
+    };
     let text_start = (out.len() + layout.rodata_before_text()).next_multiple_of(text_align);
     out.pad_to(text_start - layout.rodata_before_text());
     h.rodata = out.append(1, &take(&mut parts.rodata));
     out.segment(read, 0, out.len(), page);
-    out.section(".rodata", progbits, alloc, h.rodata, TextLayout::RODATA_ALIGN, 0);
+    out.section(
+        ".rodata",
+        progbits,
+        alloc,
+        h.rodata,
+        TextLayout::RODATA_ALIGN,
+        0,
+    );
     if !parts.text.is_empty() {
         out.pad_to(text_start);
         h.text = out.append(page, &take(&mut parts.text));
-        out.section(".text", progbits, alloc | elf::SHF_EXECINSTR, h.text, page, 0);
+        out.section(
+            ".text",
+            progbits,
+            alloc | elf::SHF_EXECINSTR,
+            h.text,
+            page,
+            0,
+        );
         out.segment_of(read | elf::PF_X, h.text, page);
     }
     let text_section = out.sections.len() as u32;
 
     h.link_table = out.append_zeros(page, 8 * parts.links.len() as u64);
-    out.section(".precast.link", progbits, alloc | elf::SHF_WRITE, h.link_table, page, 8);
+    out.section(
+        ".precast.link",
+        progbits,
+        alloc | elf::SHF_WRITE,
+        h.link_table,
+        page,
+        8,
+    );
     out.segment_of(read | elf::PF_W, h.link_table, page);
     h.image = out.image(&mut parts, page);
     out.section(".precast.image", progbits, alloc, h.image, page, 0);
@@ -90,7 +118,13 @@ pub(super) fn write(mut parts: ArtifactBuilder<'_>) -> Result<Vec<u8>, WriteErro
     let encoder = encoder(parts.arch);
     if !parts.symbols.is_empty() {
         let text = out_position(h.text);
-        out.symbols(&mut h, encoder, &take(&mut parts.symbols), text, text_section)?;
+        out.symbols(
+            &mut h,
+            encoder,
+            &take(&mut parts.symbols),
+            text,
+            text_section,
+        )?;
     }
     out.finish(h, encoder, parts.arch)
 }
@@ -99,7 +133,12 @@ impl Output {
     fn new(capacity: u64) -> Self {
         let mut bytes = Vec::with_capacity(usize::try_from(capacity).unwrap_or(0));
         bytes.resize(HEADER_OFFSET + size_of::<Header>(), 0);
-        Self { bytes, sections: Vec::new(), section_names: vec![0], segments: Vec::new() }
+        Self {
+            bytes,
+            sections: Vec::new(),
+            section_names: vec![0],
+            segments: Vec::new(),
+        }
     }
 
     fn len(&self) -> u64 {
@@ -118,7 +157,10 @@ impl Output {
         self.pad_to(self.len().next_multiple_of(align));
         let start = self.len() - HEADER_OFFSET as u64;
         self.bytes.extend_from_slice(bytes);
-        Section { start, len: bytes.len() as u64 }
+        Section {
+            start,
+            len: bytes.len() as u64,
+        }
     }
 
     fn append_zeros(&mut self, align: u64, len: u64) -> Section {
@@ -127,10 +169,17 @@ impl Output {
         }
         let start = self.len().next_multiple_of(align);
         self.pad_to(start + len);
-        Section { start: start - HEADER_OFFSET as u64, len }
+        Section {
+            start: start - HEADER_OFFSET as u64,
+            len,
+        }
     }
 
-    fn hot_tables(&mut self, h: &mut Header, parts: &ArtifactBuilder<'_>) -> Result<(), WriteError> {
+    fn hot_tables(
+        &mut self,
+        h: &mut Header,
+        parts: &ArtifactBuilder<'_>,
+    ) -> Result<(), WriteError> {
         h.strings = self.append(8, &parts.strings);
         h.types = self.append(8, &parts.types);
         h.signatures = self.append(8, cast_slice(&parts.signatures));
@@ -146,13 +195,21 @@ impl Output {
         h.images = self.append(8, cast_slice(&parts.images));
         h.links = self.append(8, cast_slice(&parts.links));
         h.template = self.append(16, &parts.template);
-        h.hot_len = check("the header and hot tables", self.len() - HEADER_OFFSET as u64)?;
+        h.hot_len = check(
+            "the header and hot tables",
+            self.len() - HEADER_OFFSET as u64,
+        )?;
         Ok(())
     }
 
     /// Appends the pages of the memory image, made in place from their pieces.
     fn image(&mut self, parts: &mut ArtifactBuilder<'_>, page: u64) -> Section {
-        let len = parts.images.iter().map(|r| r.offset + r.len).max().unwrap_or(0);
+        let len = parts
+            .images
+            .iter()
+            .map(|r| r.offset + r.len)
+            .max()
+            .unwrap_or(0);
         let image = self.append_zeros(page, len);
         if len == 0 {
             return image;
@@ -228,7 +285,11 @@ impl Output {
             sh_name,
             sh_type,
             sh_flags,
-            sh_addr: if sh_flags == SectionFlags::default() { 0 } else { offset },
+            sh_addr: if sh_flags == SectionFlags::default() {
+                0
+            } else {
+                offset
+            },
             sh_offset: offset,
             sh_size: place.len,
             sh_link: 0,
@@ -267,8 +328,18 @@ impl Output {
         // The names' own section must be described before they are written.
         let own_name = b".shstrtab\0";
         let len = (self.section_names.len() + own_name.len()) as u64;
-        let place = Section { start: self.len() - HEADER_OFFSET as u64, len };
-        self.section(".shstrtab", elf::SHT_STRTAB, SectionFlags::default(), place, 1, 0);
+        let place = Section {
+            start: self.len() - HEADER_OFFSET as u64,
+            len,
+        };
+        self.section(
+            ".shstrtab",
+            elf::SHT_STRTAB,
+            SectionFlags::default(),
+            place,
+            1,
+            0,
+        );
         self.bytes.extend_from_slice(&self.section_names);
 
         // An executable stack is never asked for.
@@ -309,7 +380,10 @@ impl Output {
         for segment in &self.segments {
             encoder.program_header(&mut start, segment);
         }
-        assert!(start.len() <= HEADER_OFFSET, "program headers reach into the header");
+        assert!(
+            start.len() <= HEADER_OFFSET,
+            "program headers reach into the header"
+        );
         self.bytes[..start.len()].copy_from_slice(&start);
 
         h.file_len = self.len();
@@ -347,7 +421,14 @@ fn out_position(section: Section) -> u64 {
 }
 
 fn join(first: Section, second: Section) -> Section {
-    if first.len == 0 { second } else { Section { len: first.len + second.len, ..first } }
+    if first.len == 0 {
+        second
+    } else {
+        Section {
+            len: first.len + second.len,
+            ..first
+        }
+    }
 }
 
 fn check(what: &'static str, found: u64) -> Result<u32, WriteError> {

@@ -20,7 +20,13 @@ fn reader_finds_what_the_builder_wrote() {
     let signature = a.signature(0).expect("there are two");
     assert!(signature.params().eq([ValType::I32; 2]) && signature.results().eq([ValType::I32]));
     assert_eq!(a.imports(), b.imports);
-    assert_eq!(a.imports().iter().map(|i| a.str(i.module)).collect::<Vec<_>>(), [Some("env"); 2]);
+    assert_eq!(
+        a.imports()
+            .iter()
+            .map(|i| a.str(i.module))
+            .collect::<Vec<_>>(),
+        [Some("env"); 2]
+    );
     assert_eq!(a.str(a.imports()[1].name), Some("memory"));
     for (ordinal, (name, kind, index)) in [
         ("add", ExternKind::Func, 1),
@@ -56,13 +62,27 @@ fn reader_finds_what_the_builder_wrote() {
     assert_eq!(image.len(), 8192);
     assert_eq!(&image[..16], b"\0page TWO\0\0\0\0\0\0\0");
     assert_eq!(&image[8188..], [0, 0, 1, 2]);
-    assert_eq!(traps::lookup(a.section(a.header().traps), 16).map(|c| c as u32), Some(1));
-    assert_eq!(addresses::lookup(a.section(a.header().addresses), 0, 3), Some(103));
-    assert_eq!(metadata::Metadata::decode(a.section(a.header().metadata)), Ok(b.metadata));
+    assert_eq!(
+        traps::lookup(a.section(a.header().traps), 16).map(|c| c as u32),
+        Some(1)
+    );
+    assert_eq!(
+        addresses::lookup(a.section(a.header().addresses), 0, 3),
+        Some(103)
+    );
+    assert_eq!(
+        metadata::Metadata::decode(a.section(a.header().metadata)),
+        Ok(b.metadata)
+    );
     assert_eq!(a.function_name(0), Some(&b"add"[..]));
     assert_eq!(a.function_name(1), Some(&b"run"[..]));
-    a.verify_digest(Some(&a.header().digest)).expect("its own digest");
-    assert_eq!(full_bytes()[..], bytes[..], "the same parts give the same bytes");
+    a.verify_digest(Some(&a.header().digest))
+        .expect("its own digest");
+    assert_eq!(
+        full_bytes()[..],
+        bytes[..],
+        "the same parts give the same bytes"
+    );
 }
 
 #[test]
@@ -75,7 +95,10 @@ fn machine_code_finds_rodata_and_link_table_by_their_distance() {
         text_len: h.text.len,
     };
     assert_eq!(h.text.start - h.rodata.start, layout.rodata_before_text());
-    assert_eq!(h.link_table.start - h.text.start, layout.link_table_after_text());
+    assert_eq!(
+        h.link_table.start - h.text.start,
+        layout.link_table_after_text()
+    );
 }
 
 #[test]
@@ -85,8 +108,10 @@ fn elf_tools_see_the_same() {
         builder.arch = arch;
         let bytes = builder.finish().expect("small");
         let elf = object::File::parse(&*bytes).expect("an ELF file");
-        let sections: Vec<(&str, u64)> =
-            elf.sections().map(|s| (s.name().expect("has a name"), s.address())).collect();
+        let sections: Vec<(&str, u64)> = elf
+            .sections()
+            .map(|s| (s.name().expect("has a name"), s.address()))
+            .collect();
         let names: Vec<&str> = sections.iter().map(|s| s.0).collect();
         let expected = ".precast|.rodata|.text|.precast.link|.precast.image|.precast.elements\
             |.precast.functions|.precast.traps|.precast.addresses|.precast.segments|.precast.meta\
@@ -96,9 +121,18 @@ fn elf_tools_see_the_same() {
         assert_eq!(text.file_range(), Some((text.address(), 48)));
         let symbols: Vec<(&str, u64, u64)> = elf
             .symbols()
-            .map(|s| (s.name().expect("UTF-8"), s.address() - text.address(), s.size()))
+            .map(|s| {
+                (
+                    s.name().expect("UTF-8"),
+                    s.address() - text.address(),
+                    s.size(),
+                )
+            })
             .collect();
-        assert_eq!(symbols, [("add", 0, 4), ("run", 16, 2), ("trampoline", 32, 1)]);
+        assert_eq!(
+            symbols,
+            [("add", 0, 4), ("run", 16, 2), ("trampoline", 32, 1)]
+        );
         let flags: Vec<_> = elf
             .segments()
             .map(|s| match s.flags() {
@@ -119,11 +153,20 @@ fn absent_parts_cost_no_page() {
     let mut trivial = ArtifactBuilder::new(Arch::X86_64, Os::Linux, Strategy::Guarded);
     let signature = trivial.signature(&[], &[]);
     trivial.text = vec![0xc3; 100];
-    trivial.function("f", FunctionRecord { text_offset: 0, text_len: 1, signature, funcref: NONE });
+    trivial.function(
+        "f",
+        FunctionRecord {
+            text_offset: 0,
+            text_len: 1,
+            signature,
+            funcref: NONE,
+        },
+    );
     trivial.export("f", ExternKind::Func, 0);
     let bytes = trivial.finish().expect("small");
-    let header: precast_artifact::Header =
-        bytemuck::pod_read_unaligned(&bytes[HEADER_OFFSET..][..size_of::<precast_artifact::Header>()]);
+    let header: precast_artifact::Header = bytemuck::pod_read_unaligned(
+        &bytes[HEADER_OFFSET..][..size_of::<precast_artifact::Header>()],
+    );
     assert_eq!(header.text.start, 4096 - HEADER_OFFSET as u64);
     assert!(bytes.len() < 6144, "{} bytes", bytes.len());
 }

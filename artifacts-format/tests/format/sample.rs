@@ -7,8 +7,12 @@ use precast_artifact::writer::{ArtifactBuilder, Symbol};
 use precast_artifact::{Builtin, Host, Strategy, TrapCode, ValType, traps};
 
 /// The host that [`full`] is for.
-pub const HOST: Host =
-    Host { arch: Arch::X86_64, os: Os::Linux, cpu_features: 0b1111, page_size: 4096 };
+pub const HOST: Host = Host {
+    arch: Arch::X86_64,
+    os: Os::Linux,
+    cpu_features: 0b1111,
+    page_size: 4096,
+};
 
 /// Something in every table.
 pub fn full() -> ArtifactBuilder<'static> {
@@ -51,25 +55,78 @@ pub fn full() -> ArtifactBuilder<'static> {
         frozen,
     };
     b.tables = vec![table(FROZEN, NONE, 0), table(0, 48, NONE)];
-    b.rodata.extend([0_u32, 0, 0, NONE, 16, 1].iter().flat_map(|n| n.to_le_bytes()));
+    b.rodata.extend(
+        [0_u32, 0, 0, NONE, 16, 1]
+            .iter()
+            .flat_map(|n| n.to_le_bytes()),
+    );
     b.globals = vec![
-        GlobalRecord { ty: ValType::I32 as u32, flags: MUTABLE, vm_offset: 64, init: NONE, init_len: 0, reserved: 0 },
-        GlobalRecord { ty: ValType::FuncRef as u32, flags: 0, vm_offset: 80, init: 0, init_len: 1, reserved: 0 },
+        GlobalRecord {
+            ty: ValType::I32 as u32,
+            flags: MUTABLE,
+            vm_offset: 64,
+            init: NONE,
+            init_len: 0,
+            reserved: 0,
+        },
+        GlobalRecord {
+            ty: ValType::FuncRef as u32,
+            flags: 0,
+            vm_offset: 80,
+            init: 0,
+            init_len: 1,
+            reserved: 0,
+        },
     ];
-    let op = |op: ConstOpcode, index, bits| ConstOp { op: op as u32, index, bits };
+    let op = |op: ConstOpcode, index, bits| ConstOp {
+        op: op as u32,
+        index,
+        bits,
+    };
     let reference = b.const_expr(&[op(ConstOpcode::RefFunc, 1, 0)]);
     let offset = b.const_expr(&[op(ConstOpcode::GlobalGet, 0, 0)]);
-    b.table_inits = vec![TableInitRecord { table: 1, reserved: 0, value: reference }];
-    b.elements = vec![ElementRecord { segment: 0, table: 1, offset, items: Run { first: 0, count: 2 } }];
-    b.element_items = vec![op(ConstOpcode::RefFunc, 2, 0), op(ConstOpcode::RefNull, 0, 0)];
+    b.table_inits = vec![TableInitRecord {
+        table: 1,
+        reserved: 0,
+        value: reference,
+    }];
+    b.elements = vec![ElementRecord {
+        segment: 0,
+        table: 1,
+        offset,
+        items: Run { first: 0, count: 2 },
+    }];
+    b.element_items = vec![
+        op(ConstOpcode::RefFunc, 2, 0),
+        op(ConstOpcode::RefNull, 0, 0),
+    ];
     b.data_segment(1, Some(0), offset, &b"hello"[..]);
     b.data_segment(2, None, Run { first: 0, count: 0 }, &b"passive"[..]);
     b.images = vec![
-        ImageRecord { memory: 1, reserved: 0, guest: 0, offset: 0, len: 4096 },
-        ImageRecord { memory: 1, reserved: 0, guest: 0x1_f000, offset: 4096, len: 4096 },
+        ImageRecord {
+            memory: 1,
+            reserved: 0,
+            guest: 0,
+            offset: 0,
+            len: 4096,
+        },
+        ImageRecord {
+            memory: 1,
+            reserved: 0,
+            guest: 0x1_f000,
+            offset: 4096,
+            len: 4096,
+        },
     ];
-    b.image_pieces = vec![(1, b"page one"[..].into()), (6, b"TWO"[..].into()), (8190, b"\x01\x02"[..].into())];
-    b.links = vec![LinkRecord { kind: LinkKind::Builtin as u32, index: Builtin::MemoryGrow as u32 }];
+    b.image_pieces = vec![
+        (1, b"page one"[..].into()),
+        (6, b"TWO"[..].into()),
+        (8190, b"\x01\x02"[..].into()),
+    ];
+    b.links = vec![LinkRecord {
+        kind: LinkKind::Builtin as u32,
+        index: Builtin::MemoryGrow as u32,
+    }];
     b.template = vec![0; 68];
     b.template[64] = 42;
 
@@ -78,9 +135,29 @@ pub fn full() -> ArtifactBuilder<'static> {
     b.text[..4].copy_from_slice(&[0x8d, 0x04, 0x16, 0xc3]);
     b.text[16..18].copy_from_slice(&[0x0f, 0x0b]);
     b.text[32] = 0xc3;
-    b.function("add", FunctionRecord { text_offset: 0, text_len: 4, signature: binary, funcref: 1 });
-    b.function("run", FunctionRecord { text_offset: 16, text_len: 2, signature: nullary, funcref: NONE });
-    b.symbols.push(Symbol { name: "trampoline".into(), text_offset: 32, text_len: 1 });
+    b.function(
+        "add",
+        FunctionRecord {
+            text_offset: 0,
+            text_len: 4,
+            signature: binary,
+            funcref: 1,
+        },
+    );
+    b.function(
+        "run",
+        FunctionRecord {
+            text_offset: 16,
+            text_len: 2,
+            signature: nullary,
+            funcref: NONE,
+        },
+    );
+    b.symbols.push(Symbol {
+        name: "trampoline".into(),
+        text_offset: 32,
+        text_len: 1,
+    });
     b.signatures[nullary as usize].native_entry = 32;
     b.traps = traps::encode(&[(16, TrapCode::Unreachable)]);
     let mut addresses = AddressMapBuilder::new(0);
@@ -108,7 +185,10 @@ impl Aligned {
     pub fn new(bytes: &[u8]) -> Self {
         let mut words = vec![0_u64; bytes.len().div_ceil(8)];
         bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
-        Self { words, len: bytes.len() }
+        Self {
+            words,
+            len: bytes.len(),
+        }
     }
 }
 

@@ -1,0 +1,215 @@
+//! What an artifact needs of its host, and why bytes cannot be used as an artifact.
+
+use crate::HEADER_OFFSET;
+use crate::target::{Arch, Os};
+
+/// What the host offers, to be compared with what an artifact needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Host {
+    /// Architecture.
+    pub arch: Arch,
+    /// Operating system.
+    pub os: Os,
+    /// CPU features, bits as in [`Arch::features`].
+    pub cpu_features: u64,
+    /// Bytes of a page.
+    pub page_size: u32,
+}
+
+/// One thing that an artifact needs and the host does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Mismatch {
+    /// Compiled for another ABI of the loader.
+    #[error(
+        "it needs loader ABI {found}, this loader has {expected}: compile it again with a precast of the same ABI"
+    )]
+    Abi {
+        /// The artifact's.
+        found: u32,
+        /// The loader's.
+        expected: u32,
+    },
+    /// Compiled for another architecture or system.
+    #[error(
+        "it was compiled for {found}, this host is {expected}: compile with --target {expected}"
+    )]
+    Target {
+        /// The artifact's.
+        found: String,
+        /// The host's.
+        expected: String,
+    },
+    /// Uses CPU features that this CPU does not have.
+    #[error(
+        "it uses CPU features that this CPU lacks ({missing}): compile with --cpu baseline, or without these"
+    )]
+    CpuFeatures {
+        /// Names, separated by commas.
+        missing: String,
+    },
+    /// Laid out for smaller pages than the host's.
+    #[error("it is laid out for pages of {found} bytes, this host has pages of {expected}")]
+    PageSize {
+        /// The artifact's.
+        found: u32,
+        /// The host's.
+        expected: u32,
+    },
+}
+
+/// What a file is that is not an artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FoundFile {
+    /// No bytes.
+    Empty,
+    /// A WebAssembly core module.
+    WasmModule,
+    /// A WebAssembly component.
+    WasmComponent,
+    /// WebAssembly text.
+    WasmText,
+    /// Some other ELF file.
+    OtherElf,
+    /// Something else, with its first four bytes.
+    Unknown([u8; 4]),
+}
+
+impl FoundFile {
+    /// What `bytes` look like, if not an artifact.
+    pub fn sniff(bytes: &[u8]) -> Self {
+        match bytes {
+            [] => Self::Empty,
+            [0, b'a', b's', b'm', _, _, 1, 0, ..] => Self::WasmComponent,
+            [0, b'a', b's', b'm', ..] => Self::WasmModule,
+            [0x7f, b'E', b'L', b'F', ..] => Self::OtherElf,
+            _ if bytes.trim_ascii_start().starts_with(b"(module") => Self::WasmText,
+            _ => {
+                let mut first = [0; 4];
+                let n = bytes.len().min(4);
+                first[..n].copy_from_slice(&bytes[..n]);
+                Self::Unknown(first)
+            }
+        }
+    }
+}
+
+impl core::fmt::Display for FoundFile {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Empty => f.write_str("an empty file"),
+            Self::WasmModule => {
+                f.write_str("a WebAssembly module: compile it first, with `precast compile`")
+            }
+            Self::WasmComponent => {
+                f.write_str("a WebAssembly component: only core modules can be compiled")
+            }
+            Self::WasmText => f.write_str("WebAssembly text: compile it first"),
+            Self::OtherElf => f.write_str("an ELF file that precast did not write"),
+            Self::Unknown(b) => {
+                write!(
+                    f,
+                    "a file that starts with {:02x} {:02x} {:02x} {:02x}",
+                    b[0], b[1], b[2], b[3]
+                )
+            }
+        }
+    }
+}
+
+/// Why bytes cannot be used as an artifact.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Something else than an artifact.
+    #[error("expected a precast artifact, found {0}")]
+    NotArtifact(FoundFile),
+    /// Shorter than it says, or than any artifact.
+    #[error("the artifact is truncated: {found} bytes, expected {expected}")]
+    Truncated {
+        /// Bytes there are.
+        found: u64,
+        /// Bytes there should be.
+        expected: u64,
+    },
+    /// Longer than it says.
+    #[error("the artifact is {found} bytes long, but its header says {expected}")]
+    TrailingBytes {
+        /// Bytes there are.
+        found: u64,
+        /// Bytes there should be.
+        expected: u64,
+    },
+    /// Written in a layout that this reader does not know.
+    #[error(
+        "the artifact has format {found}, this loader reads format {expected}: compile it again"
+    )]
+    Format {
+        /// The artifact's.
+        found: u32,
+        /// The reader's.
+        expected: u32,
+    },
+    /// Made for another loader or host.
+    #[error("the artifact does not fit this host: {}", list(.0))]
+    Mismatch(Vec<Mismatch>),
+    /// Header or hot tables are damaged.
+    #[error(
+        "the artifact is damaged: checksum of its first {len} bytes from offset {HEADER_OFFSET} is {found:#010x}, expected {expected:#010x}"
+    )]
+    Checksum {
+        /// Computed.
+        found: u32,
+        /// Stored.
+        expected: u32,
+        /// Bytes covered.
+        len: u32,
+    },
+    /// The file's digest is not the expected one.
+    #[error("the artifact's digest is {found}, expected {expected}")]
+    Digest {
+        /// Computed, in hexadecimal.
+        found: String,
+        /// Expected, in hexadecimal.
+        expected: String,
+    },
+    /// A field has a value that cannot be.
+    #[error("the artifact is damaged at offset {offset:#x}: {what}")]
+    Damaged {
+        /// File offset of the field, or of the start of its table.
+        offset: u64,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The bytes in memory do not start at an address that records can be read from.
+    #[error("the artifact's bytes are not aligned to {expected} bytes in memory")]
+    Misaligned {
+        /// Alignment needed.
+        expected: u32,
+    },
+}
+
+fn list(mismatches: &[Mismatch]) -> String {
+    mismatches
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+/// Names of CPU feature bits, separated by commas.
+pub fn feature_names(arch: Arch, bits: u64) -> String {
+    let known = arch.features();
+    let mut names: Vec<String> = Vec::new();
+    for bit in 0..64 {
+        if bits & (1 << bit) != 0 {
+            names.push(
+                known
+                    .get(bit)
+                    .map_or_else(|| format!("unknown feature {bit}"), |n| (*n).into()),
+            );
+        }
+    }
+    names.join(", ")
+}
