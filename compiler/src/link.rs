@@ -24,8 +24,7 @@ use relocate::Reference;
 
 /// Why machine code cannot be linked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LinkError {
+pub(crate) enum LinkError {
     /// More machine code than text offsets can tell apart.
     #[error("the machine code would be {found} bytes long; an artifact holds at most {limit}")]
     TextTooLarge {

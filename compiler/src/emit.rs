@@ -1,0 +1,323 @@
+//! From decisions and linked machine code to the bytes of an artifact.
+//!
+//! Nothing is decided here but the form: every record is a plan's decision in the artifact's
+//! words. The order matters in one place: the length of the read-only data is known before linking,
+//! its content (text offsets) only after.
+
+mod image;
+
+use std::collections::HashMap;
+
+use bytemuck::bytes_of;
+use cranelift_entity::EntityRef;
+use precast_artifact::metadata::Metadata;
+use precast_artifact::reader::feature_names;
+use precast_artifact::records::{
+    ConstOp, ElementRecord, ExternKind, FROZEN, FrozenEntry, FunctionRecord, GlobalRecord,
+    IMPORTED, INDEX64, LinkKind, LinkRecord, MUTABLE, MemoryRecord, NONE, Run, TableRecord,
+};
+use precast_artifact::traps;
+use precast_artifact::writer::{ArtifactBuilder, Symbol as NamedCode};
+use wasmparser::{BinaryReader, ProducersSectionReader, WasmFeatures};
+
+use crate::Error;
+use crate::codegen::CompiledModule;
+use crate::key::{FuncIndex, Link, SigIndex, Symbol};
+use crate::link::{LinkedText, RodataLayout, link};
+use crate::module::{ElementMode, Extern, Module, PAGE_SHIFT, Signature};
+use crate::plan::Plan;
+use crate::settings::{OptLevel, Settings};
+use crate::target::Target;
+use crate::verify::verify;
+
+/// Links `code` and writes the artifact of `module`, whose bytes are `wasm`.
+pub(crate) fn emit(
+    wasm: &[u8],
+    module: &Module<'_>,
+    plan: &Plan,
+    target: &Target,
+    settings: &Settings,
+    code: CompiledModule,
+) -> Result<Vec<u8>, Error> {
+    let rodata = rodata_layout(plan);
+    let mut b = ArtifactBuilder::new(target.arch, target.os, settings.strategy);
+    let unwritable = |error: &dyn std::error::Error| Error::Artifact(error.to_string());
+    let linked = link(code, target.arch, b.page_size, &rodata).map_err(|e| unwritable(&e))?;
+    b.cpu_features = target.cpu_features;
+    b.start_function = module.start.map(FuncIndex::as_u32);
+    b.vm = plan.vm;
+    b.template.clone_from(&plan.template);
+    b.metadata = metadata(wasm, module, target, settings);
+
+    signatures(&mut b, module, &linked);
+    imports_and_exports(&mut b, module, plan);
+    memories(&mut b, module, plan);
+    tables(&mut b, module, plan, &rodata);
+    globals(&mut b, module, plan);
+    segments(&mut b, module, plan);
+    image::add(&mut b, module, plan);
+    b.rodata = frozen_tables(module, plan, &linked);
+    functions(&mut b, module, plan, &linked);
+    b.links = linked.links.iter().map(|link| link_record(*link)).collect();
+    b.traps = traps::encode(&linked.traps);
+    b.addresses = linked.addresses;
+    b.text = linked.text;
+    let bytes = b.finish().map_err(|e| unwritable(&e))?;
+    if cfg!(debug_assertions) {
+        verify(&bytes).map_err(|e| unwritable(&e))?;
+    }
+    Ok(bytes)
+}
+
+/// Where each frozen table is in the read-only data: one after the other.
+fn rodata_layout(plan: &Plan) -> RodataLayout {
+    let mut layout = RodataLayout::default();
+    for (index, table) in plan.tables.iter() {
+        if let Some(frozen) = &table.frozen {
+            // At most 2^20 elements each; beyond 4 GiB in total `finish` refuses the artifact.
+            layout.tables.push((index, layout.len as u32));
+            layout.len += (frozen.elements.len() * size_of::<FrozenEntry>()) as u64;
+        }
+    }
+    layout
+}
+
+fn frozen_tables(module: &Module<'_>, plan: &Plan, linked: &LinkedText) -> Vec<u8> {
+    let entry = |element: Option<FuncIndex>| {
+        let Some(index) = element else { return FrozenEntry { code: 0, signature: NONE } };
+        let symbol = module.defined(index).map_or(Symbol::ImportThunk(index), Symbol::Function);
+        let code = linked.find(symbol).expect("code for every element of a frozen table");
+        FrozenEntry { code: code.offset, signature: module.functions[index].as_u32() }
+    };
+    let elements = plan.tables.values().filter_map(|t| t.frozen.as_ref()).flat_map(|t| &t.elements);
+    elements.flat_map(|element| bytes_of(&entry(*element)).to_vec()).collect()
+}
+
+fn signatures(b: &mut ArtifactBuilder<'_>, module: &Module<'_>, linked: &LinkedText) {
+    for (index, signature) in module.signatures.iter() {
+        let record = b.signature(&signature.params, &signature.results) as usize;
+        let offset = |symbol| linked.find(symbol).map_or(NONE, |code| code.offset);
+        let record = &mut b.signatures[record];
+        record.native_entry = offset(Symbol::NativeEntry(index));
+        record.array_entry = offset(Symbol::ArrayEntry(index));
+        record.native_exit = offset(Symbol::NativeExit(index));
+        record.array_exit = offset(Symbol::ArrayExit(index));
+    }
+}
+
+fn imports_and_exports(b: &mut ArtifactBuilder<'_>, module: &Module<'_>, plan: &Plan) {
+    for import in &module.imports {
+        if let Extern::Func(index) = import.item {
+            let signature = module.functions[index].as_u32();
+            let funcref = Some(plan.funcrefs[index]).filter(|slot| *slot != NONE);
+            b.import_func(import.module, import.name, index.as_u32(), signature, funcref);
+        } else {
+            let (kind, index) = kind_and_index(import.item);
+            b.import(import.module, import.name, kind, index);
+        }
+    }
+    for export in &module.exports {
+        let (kind, index) = kind_and_index(export.item);
+        b.export(export.name, kind, index);
+    }
+}
+
+fn kind_and_index(item: Extern) -> (ExternKind, u32) {
+    match item {
+        Extern::Func(i) => (ExternKind::Func, i.as_u32()),
+        Extern::Table(i) => (ExternKind::Table, i.as_u32()),
+        Extern::Memory(i) => (ExternKind::Memory, i.as_u32()),
+        Extern::Global(i) => (ExternKind::Global, i.as_u32()),
+    }
+}
+
+/// `bit` if `set`.
+fn flag(set: bool, bit: u32) -> u32 {
+    if set { bit } else { 0 }
+}
+
+fn memories(b: &mut ArtifactBuilder<'_>, module: &Module<'_>, plan: &Plan) {
+    for (index, memory) in module.memories.iter() {
+        b.memories.push(MemoryRecord {
+            min: memory.min,
+            max: memory.max.unwrap_or(u64::MAX),
+            flags: flag(module.is_imported_memory(index), IMPORTED) | flag(memory.index64, INDEX64),
+            vm_offset: plan.memories[index].offset,
+            page_shift: PAGE_SHIFT,
+            reserved: 0,
+        });
+    }
+}
+
+fn tables(b: &mut ArtifactBuilder<'_>, module: &Module<'_>, plan: &Plan, rodata: &RodataLayout) {
+    for (index, table) in module.tables.iter() {
+        let frozen = rodata.tables.iter().find(|t| t.0 == index).map(|t| t.1);
+        b.tables.push(TableRecord {
+            min: table.min,
+            max: table.max.unwrap_or(u64::MAX),
+            element: table.element as u32,
+            flags: flag(module.is_imported_table(index), IMPORTED)
+                | flag(frozen.is_some(), FROZEN)
+                | flag(table.index64, INDEX64),
+            vm_offset: plan.tables[index].offset,
+            frozen: frozen.unwrap_or(NONE),
+        });
+    }
+}
+
+fn globals(b: &mut ArtifactBuilder<'_>, module: &Module<'_>, plan: &Plan) {
+    for (index, global) in module.globals.iter() {
+        let waiting = global.init.as_ref().filter(|_| plan.globals[index].init.is_none());
+        let init = waiting.map(|expr| const_expr(b, expr.ops()));
+        b.globals.push(GlobalRecord {
+            ty: global.ty as u32,
+            flags: flag(module.is_imported_global(index), IMPORTED) | flag(global.mutable, MUTABLE),
+            vm_offset: plan.globals[index].offset,
+            init: init.map_or(NONE, |run| run.first),
+            init_len: init.map_or(0, |run| run.count),
+            reserved: 0,
+        });
+    }
+}
+
+fn const_expr(b: &mut ArtifactBuilder<'_>, ops: impl Iterator<Item = ConstOp>) -> Run {
+    b.const_expr(&ops.collect::<Vec<_>>())
+}
+
+/// Segments that the loader has to do something with.
+fn segments<'a>(b: &mut ArtifactBuilder<'a>, module: &Module<'a>, plan: &Plan) {
+    const EMPTY: Run = Run { first: 0, count: 0 };
+    for &index in &plan.data_records {
+        let segment = &module.data[index];
+        let (memory, offset) = match &segment.active {
+            Some((memory, offset)) => (Some(memory.as_u32()), const_expr(b, offset.ops())),
+            None => (None, EMPTY),
+        };
+        b.data_segment(index.as_u32(), memory, offset, segment.bytes);
+    }
+    for &index in &plan.element_records {
+        let segment = &module.elements[index];
+        let (table, offset) = match &segment.mode {
+            ElementMode::Active { table, offset } => (table.as_u32(), const_expr(b, offset.ops())),
+            ElementMode::Passive | ElementMode::Declared => (NONE, EMPTY),
+        };
+        let first = b.element_items.len() as u32;
+        // Each item is a single operation: none of those that compute applies to references.
+        b.element_items.extend(segment.items.iter().flat_map(|item| item.ops().collect::<Vec<_>>()));
+        let items = Run { first, count: b.element_items.len() as u32 - first };
+        b.elements.push(ElementRecord { segment: index.as_u32(), table, offset, items });
+    }
+}
+
+/// Functions with their names, then the names of all other code.
+fn functions<'a>(
+    b: &mut ArtifactBuilder<'a>,
+    module: &Module<'a>,
+    plan: &Plan,
+    linked: &LinkedText,
+) {
+    let exported: HashMap<FuncIndex, &'a str> = module
+        .exports
+        .iter()
+        .filter_map(|export| match export.item {
+            Extern::Func(index) => Some((index, export.name)),
+            _ => None,
+        })
+        .collect();
+    for code in &linked.pieces {
+        let (text_offset, text_len) = (code.offset, code.len);
+        let Symbol::Function(defined) = code.symbol else {
+            let name = symbol_name(module, code.symbol).into();
+            b.symbols.push(NamedCode { name, text_offset, text_len });
+            continue;
+        };
+        let index = module.func_index(defined);
+        let signature = module.functions[index].as_u32();
+        let funcref = plan.funcrefs[index];
+        let record = FunctionRecord { text_offset, text_len, signature, funcref };
+        let name = module.names.function(index).or_else(|| exported.get(&index).copied());
+        match name.filter(|name| !name.is_empty()) {
+            Some(name) => b.function(name, record),
+            None => b.function(format!("wasm-function[{}]", index.as_u32()), record),
+        }
+    }
+}
+
+/// What people see in disassembly and profiles for code that is not the module's own.
+fn symbol_name(module: &Module<'_>, symbol: Symbol) -> String {
+    let of = |what, sig: SigIndex| format!("precast.{what}[{}]", text(&module.signatures[sig]));
+    match symbol {
+        Symbol::NativeEntry(sig) => of("native_entry", sig),
+        Symbol::ArrayEntry(sig) => of("array_entry", sig),
+        Symbol::NativeExit(sig) => of("native_exit", sig),
+        Symbol::ArrayExit(sig) => of("array_exit", sig),
+        Symbol::ImportThunk(index) => format!("precast.import[{}]", index.index()),
+        Symbol::BuiltinThunk(builtin) => format!("precast.builtin[{builtin}]"),
+        Symbol::LibCallThunk(libcall) => format!("precast.libcall[{libcall}]"),
+        other => unreachable!("{other:?} is not code of the artifact's own"),
+    }
+}
+
+/// A signature without spaces, which tools for profiles would cut at: `i32,i64->f32`.
+fn text(signature: &Signature) -> String {
+    let names = |types: &[precast_artifact::ValType]| {
+        types.iter().map(|ty| ty.name()).collect::<Vec<_>>().join(",")
+    };
+    format!("{}->{}", names(&signature.params), names(&signature.results))
+}
+
+fn link_record(link: Link) -> LinkRecord {
+    let (kind, index) = match link {
+        Link::Builtin(builtin) => (LinkKind::Builtin, builtin as u32),
+        Link::LibCall(libcall) => (LinkKind::LibCall, libcall as u32),
+        Link::TypeId(signature) => (LinkKind::TypeId, signature.as_u32()),
+    };
+    LinkRecord { kind: kind as u32, index }
+}
+
+fn metadata(wasm: &[u8], module: &Module<'_>, target: &Target, settings: &Settings) -> Metadata {
+    let cpu = match feature_names(target.arch, target.cpu_features) {
+        none if none.is_empty() => "baseline".to_owned(),
+        names => names,
+    };
+    let opt_level = match settings.opt_level {
+        OptLevel::None => "none",
+        OptLevel::Speed => "speed",
+        OptLevel::Size => "size",
+    };
+    let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let beyond_1 = crate::parse::features().difference(WasmFeatures::WASM1);
+    Metadata {
+        producer: format!("precast {}", env!("CARGO_PKG_VERSION")),
+        target: target.isa.triple().to_string(),
+        module_name: module.names.module.map(str::to_owned),
+        settings: vec![
+            setting("opt-level", opt_level),
+            setting("cpu", &cpu),
+            setting("strategy", settings.strategy.text()),
+            setting("cranelift", cranelift_codegen::VERSION),
+        ],
+        wasm_features: beyond_1.iter_names().map(|(name, _)| name.to_lowercase()).collect(),
+        producers: producers(module).unwrap_or_default(),
+        source_len: wasm.len() as u64,
+        source_digest: blake3::hash(wasm).into(),
+    }
+}
+
+type Producers = Vec<(String, Vec<(String, String)>)>;
+
+/// The producers section. It is informative, so one that cannot be read is as good as none.
+fn producers(module: &Module<'_>) -> Option<Producers> {
+    let (_, bytes) = module.custom_sections.iter().find(|(name, _)| *name == "producers")?;
+    let mut producers = Vec::new();
+    for field in ProducersSectionReader::new(BinaryReader::new(bytes, 0)).ok()? {
+        let field = field.ok()?;
+        let mut values = Vec::new();
+        for value in field.values {
+            let value = value.ok()?;
+            values.push((value.name.to_owned(), value.version.to_owned()));
+        }
+        producers.push((field.name.to_owned(), values));
+    }
+    Some(producers)
+}

@@ -1,0 +1,340 @@
+//! An independent check of finished artifacts.
+//!
+//! Works from the bytes alone, as whoever opens the file would: the loader's view through
+//! [`Artifact`], the view of ELF tools through the `object` crate, and that both agree. It shares no
+//! code with what computed the layout. Where the reader makes sure that damage is harmless, this
+//! makes sure that there is none: tables are sorted, parts do not overlap, every offset points at
+//! the start of what it should.
+//!
+//! Runs on every artifact that a debug build writes and in all tests.
+
+mod elf;
+
+use precast_artifact::metadata::Metadata;
+use precast_artifact::records::{FROZEN, FrozenEntry, FunctionRecord, IMPORTED, NONE};
+use precast_artifact::writer::TextLayout;
+use precast_artifact::{Artifact, Header, Section, ValType, addresses, traps};
+
+/// What is wrong with an artifact: everything that was found, each with its place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the artifact is broken: {}", .problems.join("; "))]
+#[non_exhaustive]
+pub struct VerifyError {
+    /// One sentence each.
+    pub problems: Vec<String>,
+}
+
+/// Checks an artifact from end to end.
+///
+/// # Errors
+/// With everything that is wrong, if anything is.
+pub fn verify(bytes: &[u8]) -> Result<(), VerifyError> {
+    let fatal = |problem: String| VerifyError { problems: vec![problem] };
+    let artifact = Artifact::parse(bytes, None).map_err(|e| fatal(e.to_string()))?;
+    artifact.verify_digest(None).map_err(|e| fatal(e.to_string()))?;
+    let mut check = Check { artifact, header: artifact.header(), problems: Vec::new() };
+    check.sections();
+    let code = elf::check(&mut check);
+    check.functions(&code);
+    check.signatures(&code);
+    check.traps(&code);
+    check.addresses();
+    check.frozen_tables(&code);
+    check.exports();
+    check.images();
+    check.vm_context();
+    if check.problems.is_empty() { Ok(()) } else { Err(VerifyError { problems: check.problems }) }
+}
+
+/// A piece of code, as the symbol table has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Code {
+    start: u64,
+    len: u64,
+}
+
+/// The check so far.
+struct Check<'a> {
+    artifact: Artifact<'a>,
+    header: &'a Header,
+    problems: Vec<String>,
+}
+
+impl Check<'_> {
+    /// Notes a problem unless `ok`. One broken table must not fill the memory with problems.
+    fn expect(&mut self, ok: bool, problem: impl FnOnce() -> String) {
+        if !ok && self.problems.len() < 20 {
+            self.problems.push(problem());
+        }
+    }
+
+    /// Expects parts not to overlap.
+    fn disjoint(&mut self, what: &str, mut parts: Vec<(u64, u64, String)>) {
+        parts.sort();
+        for pair in parts.windows(2) {
+            let [(start, len, first), (next, _, second)] = pair else { continue };
+            self.expect(start + len <= *next, || format!("{what}: {first} overlaps {second}"));
+        }
+    }
+
+    fn sections(&mut self) {
+        let h = self.header;
+        let all = sections(h);
+        let header_len = size_of::<Header>() as u64;
+        let mut parts = vec![(0, header_len, "the header".to_owned())];
+        for (name, section, hot) in all {
+            let end = section.start + section.len;
+            if section.len == 0 {
+                self.expect(section == Section::default(), || format!("{name} is empty but somewhere"));
+                continue;
+            }
+            parts.push((section.start, section.len, name.to_owned()));
+            self.expect(hot == (end <= u64::from(h.hot_len)), || {
+                format!("{name} is on the wrong side of the end of the hot tables")
+            });
+        }
+        self.disjoint("sections", parts);
+        let page = u64::from(h.page_size);
+        let offset = precast_artifact::HEADER_OFFSET as u64;
+        for (name, section) in [("text", h.text), ("link table", h.link_table), ("image", h.image)] {
+            let aligned = section.len == 0 || (section.start + offset).is_multiple_of(page);
+            self.expect(aligned, || format!("the {name} is not page aligned"));
+        }
+        let layout =
+            TextLayout { page_size: h.page_size, rodata_len: h.rodata.len, text_len: h.text.len };
+        let rodata = h.text.start.checked_sub(layout.rodata_before_text());
+        self.expect(h.rodata.len == 0 || Some(h.rodata.start) == rodata, || {
+            format!("rodata at {:#x} is not where the text expects it", h.rodata.start)
+        });
+        let link_table = h.text.start + layout.link_table_after_text();
+        self.expect(h.link_table.len == 0 || h.link_table.start == link_table, || {
+            format!("link table at {:#x} is not where the text expects it", h.link_table.start)
+        });
+        let slots = self.artifact.section(h.link_table);
+        self.expect(slots.len() == 8 * self.artifact.links().len(), || {
+            "the link table does not have one slot for each link record".to_owned()
+        });
+        self.expect(slots.iter().all(|b| *b == 0), || "the link table is not zero".to_owned());
+        let metadata = Metadata::decode(self.artifact.section(h.metadata));
+        self.expect(metadata.is_ok(), || "the metadata cannot be read".to_owned());
+    }
+
+    fn functions(&mut self, code: &[Code]) {
+        let functions = self.artifact.functions();
+        self.expect(functions.len() <= code.len(), || "fewer symbols than functions".to_owned());
+        for (i, (function, symbol)) in functions.iter().zip(code).enumerate() {
+            let (start, len) = (function.text_offset.into(), function.text_len.into());
+            self.expect(*symbol == Code { start, len }, || {
+                format!("function {i} is at {start:#x}, {len} bytes, but its symbol is {symbol:x?}")
+            });
+        }
+        self.expect(functions.is_sorted_by_key(|f| f.text_offset), || {
+            "functions are not in the order of their code".to_owned()
+        });
+        let imported = self.artifact.imports().iter().map(|i| i.funcref);
+        let mut slots: Vec<u32> =
+            functions.iter().map(|f| f.funcref).chain(imported).filter(|s| *s != NONE).collect();
+        slots.sort_unstable();
+        self.expect(slots.iter().copied().eq(0..self.header.vm.funcref_count), || {
+            "funcref slots do not have one function each".to_owned()
+        });
+        let signatures = self.artifact.signatures().len();
+        for (i, f) in functions.iter().enumerate() {
+            self.expect((f.signature as usize) < signatures, || {
+                format!("function {i} has signature {} of {signatures}", f.signature)
+            });
+        }
+    }
+
+    /// Code inside the text, none overlapping, sorted by place.
+    fn signatures(&mut self, code: &[Code]) {
+        let named = |i: usize, c: &Code| (c.start, c.len, format!("symbol {}", i + 1));
+        self.disjoint("code", code.iter().enumerate().map(|(i, c)| named(i, c)).collect());
+        let starts = starts(code);
+        for (i, s) in self.artifact.signatures().iter().enumerate() {
+            for trampoline in [s.native_entry, s.array_entry, s.native_exit, s.array_exit] {
+                let ok = trampoline == NONE || starts.binary_search(&trampoline.into()).is_ok();
+                self.expect(ok, || format!("signature {i}: no code starts at {trampoline:#x}"));
+            }
+        }
+    }
+
+    fn traps(&mut self, code: &[Code]) {
+        let table = self.artifact.section(self.header.traps);
+        let entries: Vec<_> = traps::entries(table).collect();
+        self.expect(5 * entries.len() == table.len(), || "unreadable trap table".to_owned());
+        self.expect(entries.is_sorted_by(|a, b| a.0 < b.0), || "unsorted trap table".to_owned());
+        let mut places: Vec<Code> = code.to_vec();
+        places.sort_by_key(|c| c.start);
+        for (at, trap) in entries {
+            let at = u64::from(at);
+            let i = places.partition_point(|c| c.start <= at);
+            let inside = i > 0 && at < places[i - 1].start + places[i - 1].len;
+            self.expect(inside, || format!("trap `{trap}` at {at:#x} is in no code"));
+        }
+    }
+
+    fn addresses(&mut self) {
+        let map = self.artifact.section(self.header.addresses);
+        let functions = self.artifact.functions();
+        let count = map.first_chunk::<4>().map(|n| u32::from_le_bytes(*n) as usize);
+        self.expect(count.unwrap_or(0) == functions.len(), || {
+            "the address map has another number of functions".to_owned()
+        });
+        for (i, function) in functions.iter().enumerate() {
+            let entries: Vec<_> = addresses::entries(map, i as u32).collect();
+            let sorted = entries.is_sorted_by(|a, b| a.0 < b.0);
+            let inside = entries.last().is_none_or(|e| e.0 < function.text_len);
+            self.expect(sorted && inside, || format!("address map of function {i}"));
+        }
+    }
+
+    fn frozen_tables(&mut self, code: &[Code]) {
+        let starts = starts(code);
+        let rodata = self.artifact.section(self.header.rodata);
+        let functions = self.artifact.functions();
+        let mut parts = Vec::new();
+        for (i, table) in self.artifact.tables().iter().enumerate() {
+            if table.flags & FROZEN == 0 {
+                continue;
+            }
+            let len = table.min * size_of::<FrozenEntry>() as u64;
+            parts.push((table.frozen.into(), len, format!("table {i}")));
+            let entries = rodata.get(table.frozen as usize..).and_then(|r| r.get(..len as usize));
+            let (entries, _) = entries.unwrap_or(&[]).as_chunks::<8>();
+            self.expect(entries.len() as u64 == table.min, || format!("table {i} is cut off"));
+            for (at, entry) in entries.iter().enumerate() {
+                let [a, b, c, d, signature @ ..] = *entry;
+                let offset = u32::from_le_bytes([a, b, c, d]);
+                let signature = u32::from_le_bytes(signature);
+                let ok = match function_at(functions, offset) {
+                    _ if signature == NONE => offset == 0,
+                    Some(function) => function.signature == signature,
+                    // The thunk of an imported function.
+                    None => {
+                        starts.binary_search(&offset.into()).is_ok()
+                            && (signature as usize) < self.artifact.signatures().len()
+                    }
+                };
+                self.expect(ok, || {
+                    format!("element {at} of table {i}: code {offset:#x}, signature {signature}")
+                });
+            }
+        }
+        self.disjoint("frozen tables", parts);
+    }
+
+    fn exports(&mut self) {
+        let a = self.artifact;
+        let exports = a.exports();
+        let name = |e: &precast_artifact::records::ExportRecord| a.str(e.name).unwrap_or("?");
+        self.expect(exports.is_sorted_by(|a, b| (a.hash, name(a)) < (b.hash, name(b))), || {
+            "exports are not sorted, or one is there twice".to_owned()
+        });
+        let functions = self.header.vm.func_import_count as usize + a.functions().len();
+        let spaces = [functions, a.tables().len(), a.memories().len(), a.globals().len()];
+        let mut ordinals: Vec<u32> = exports.iter().map(|e| e.ordinal).collect();
+        ordinals.sort_unstable();
+        self.expect(ordinals.into_iter().eq(0..exports.len() as u32), || {
+            "exports have no order of their own".to_owned()
+        });
+        for e in exports {
+            let inside = spaces.get(e.kind as usize).is_some_and(|len| (e.index as usize) < *len);
+            let found = a.export(name(e)) == Some(e);
+            self.expect(inside && found, || format!("export `{}`", name(e)));
+        }
+    }
+
+    fn images(&mut self) {
+        let images = self.artifact.images();
+        let part = |i: usize, start, len| (start, len, format!("run {i}"));
+        let in_file = images.iter().enumerate().map(|(i, r)| part(i, r.offset, r.len)).collect();
+        self.disjoint("pages of the image", in_file);
+        for memory in 0..self.artifact.memories().len() as u32 {
+            let runs = images.iter().enumerate().filter(|(_, r)| r.memory == memory);
+            let in_memory = runs.map(|(i, r)| part(i, r.guest, r.len)).collect();
+            self.disjoint("the image in a memory", in_memory);
+        }
+    }
+
+    /// The parts of the VM context do not overlap and fit in it.
+    fn vm_context(&mut self) {
+        let (a, vm) = (self.artifact, self.header.vm);
+        let size = |flags: u32, own| if flags & IMPORTED != 0 { 8 } else { own };
+        let mut parts = vec![
+            (0, 16, "header".to_owned()),
+            (vm.func_imports.into(), 48 * u64::from(vm.func_import_count), "imports".to_owned()),
+            (vm.funcrefs.into(), 40 * u64::from(vm.funcref_count), "references".to_owned()),
+            (vm.data_dropped.into(), a.data().len() as u64, "data flags".to_owned()),
+            (vm.elem_dropped.into(), a.elements().len() as u64, "element flags".to_owned()),
+        ];
+        for (i, global) in a.globals().iter().enumerate() {
+            let own = if global.ty == ValType::V128 as u32 { 16 } else { 8 };
+            parts.push((global.vm_offset.into(), size(global.flags, own), format!("global {i}")));
+        }
+        for (i, memory) in a.memories().iter().enumerate() {
+            parts.push((memory.vm_offset.into(), size(memory.flags, 16), format!("memory {i}")));
+        }
+        for (i, table) in a.tables().iter().enumerate() {
+            if table.flags & FROZEN == 0 {
+                parts.push((table.vm_offset.into(), size(table.flags, 16), format!("table {i}")));
+            }
+        }
+        // An empty part may have any place.
+        parts.retain(|part| part.1 != 0);
+        let end = parts.iter().map(|part| part.0 + part.1).max().unwrap_or(0);
+        self.expect(end <= vm.size.into(), || format!("VM context of {} needs {end}", vm.size));
+        self.disjoint("VM context", parts);
+        self.expect(a.section(self.header.template).len() <= vm.size as usize, || {
+            "the template is larger than the VM context".to_owned()
+        });
+    }
+}
+
+/// Where code starts, ascending.
+fn starts(code: &[Code]) -> Vec<u64> {
+    let mut starts: Vec<u64> = code.iter().map(|c| c.start).collect();
+    starts.sort_unstable();
+    starts
+}
+
+fn function_at(functions: &[FunctionRecord], offset: u32) -> Option<&FunctionRecord> {
+    let i = functions.binary_search_by_key(&offset, |f| f.text_offset).ok()?;
+    Some(&functions[i])
+}
+
+/// Every section of the header: name, place, whether it is a hot table.
+fn sections(h: &Header) -> [(&'static str, Section, bool); 27] {
+    [
+        ("strings", h.strings, true),
+        ("types", h.types, true),
+        ("signatures", h.signatures, true),
+        ("imports", h.imports, true),
+        ("exports", h.exports, true),
+        ("memories", h.memories, true),
+        ("tables", h.tables, true),
+        ("globals", h.globals, true),
+        ("constant expressions", h.const_ops, true),
+        ("table values", h.table_inits, true),
+        ("element segments", h.elements, true),
+        ("data segments", h.data, true),
+        ("image runs", h.images, true),
+        ("link records", h.links, true),
+        ("template", h.template, true),
+        ("rodata", h.rodata, false),
+        ("text", h.text, false),
+        ("link table", h.link_table, false),
+        ("image", h.image, false),
+        ("elements", h.element_items, false),
+        ("segments", h.segments, false),
+        ("functions", h.functions, false),
+        ("traps", h.traps, false),
+        ("addresses", h.addresses, false),
+        ("metadata", h.metadata, false),
+        ("symtab", h.symtab, false),
+        ("strtab", h.strtab, false),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

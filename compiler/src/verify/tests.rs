@@ -1,0 +1,94 @@
+//! The verifier must find what is broken: each test breaks one thing.
+
+use precast_artifact::records::*;
+use precast_artifact::target::{Arch, Os};
+use precast_artifact::writer::{ArtifactBuilder, Symbol};
+use precast_artifact::{Strategy, TrapCode, ValType, traps};
+
+use super::*;
+
+fn good() -> ArtifactBuilder<'static> {
+    let mut b = ArtifactBuilder::new(Arch::X86_64, Os::Linux, Strategy::Guarded);
+    let signature = b.signature(&[ValType::I32], &[]);
+    b.text = vec![0xc3; 48];
+    for text_offset in [0, 16] {
+        let name = format!("function at {text_offset}");
+        b.function(name, FunctionRecord { text_offset, text_len: 10, signature, funcref: NONE });
+    }
+    b.symbols.push(Symbol { name: "entry".into(), text_offset: 32, text_len: 16 });
+    b.signatures[0].native_entry = 32;
+    b.tables.push(TableRecord {
+        min: 3,
+        max: 3,
+        element: ValType::FuncRef as u32,
+        flags: FROZEN,
+        vm_offset: NONE,
+        frozen: 0,
+    });
+    b.rodata = [0, 0, 0, NONE, 16, 0].iter().flat_map(|n: &u32| n.to_le_bytes()).collect();
+    b.traps = traps::encode(&[(3, TrapCode::Unreachable)]);
+    let mut addresses = precast_artifact::addresses::AddressMapBuilder::new(0);
+    addresses.function(&[(0, 100)]);
+    addresses.function(&[(0, 200), (9, 205)]);
+    b.addresses = addresses.finish();
+    b.export("f", ExternKind::Func, 0);
+    b.export("g", ExternKind::Func, 1);
+    b.links = vec![LinkRecord { kind: LinkKind::Builtin as u32, index: 1 }];
+    b
+}
+
+#[track_caller]
+fn finds(expected: &str, break_it: impl FnOnce(&mut ArtifactBuilder<'_>)) {
+    let mut b = good();
+    break_it(&mut b);
+    let error = verify(&b.finish().expect("small")).expect_err(expected);
+    assert!(error.problems.iter().any(|p| p.contains(expected)), "{error}");
+}
+
+#[test]
+fn accepts_good_artifacts() {
+    assert_eq!(verify(&good().finish().expect("small")), Ok(()));
+    let empty = ArtifactBuilder::new(Arch::Aarch64, Os::Linux, Strategy::Checked);
+    assert_eq!(verify(&empty.finish().expect("small")), Ok(()));
+}
+
+#[test]
+fn finds_what_is_broken() {
+    finds("code: symbol 1 overlaps symbol 2", |b| {
+        b.functions[0].text_len = 17;
+        b.symbols[0].text_len = 17;
+    });
+    finds("its symbol is", |b| b.functions[1].text_offset = 17);
+    finds("symbol 3 is not a function with a name in the text", |b| b.symbols[2].text_len = 17);
+    finds("no code starts at 0x21", |b| b.signatures[0].native_entry = 33);
+    finds("trap `unreachable` at 0xa is in no code", |b| {
+        b.traps = traps::encode(&[(10, TrapCode::Unreachable)]);
+    });
+    finds("unsorted trap table", |b| b.traps = vec![9, 0, 0, 0, 3, 0, 0, 0, 1, 1]);
+    finds("unreadable trap table", |b| b.traps[4] = 99);
+    finds("address map of function 1", |b| b.functions[1].text_len = 9);
+    finds("another number of functions", |b| b.addresses.clear());
+    finds("element 2 of table 0", |b| b.rodata[16] = 15);
+    finds("element 2 of table 0", |b| b.rodata[20] = 1);
+    finds("export `g`", |b| {
+        b.functions.pop();
+        b.symbols.remove(1);
+    });
+    finds("one is there twice", |b| b.export("f", ExternKind::Func, 1));
+    finds("funcref slots", |b| b.functions[0].funcref = 1);
+    finds("VM context: header overlaps references", |b| {
+        b.functions[0].funcref = 0;
+        b.vm.funcref_count = 1;
+        b.vm.funcrefs = 8;
+        b.vm.size = 64;
+    });
+}
+
+#[test]
+fn finds_bytes_changed_afterwards() {
+    let mut bytes = good().finish().expect("small");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    let error = verify(&bytes).expect_err("the digest must differ");
+    assert!(error.to_string().contains("digest"), "{error}");
+}
