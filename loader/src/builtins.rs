@@ -120,7 +120,7 @@ unsafe extern "C" fn table_init(
     // SAFETY: called by machine code with its own context and indices.
     unsafe {
         let (instance, core) = parts(vmctx);
-        let result = instance.table_init(core, table, segment, dst, src, len);
+        let result = instance.table_init(table, segment, dst, src, len);
         or_raise(core, result);
     }
 }

@@ -7,7 +7,7 @@ use precast_artifact::records::ExternKind;
 
 use crate::error::{Error, LinkError};
 use crate::host::HostFunc;
-use crate::instance::{Extern, import_func_type};
+use crate::instance::Extern;
 use crate::module::ModuleInner;
 use crate::store::StoreCore;
 use crate::types::{ExternType, FuncType, MemoryType, TableType, extern_type};
@@ -136,4 +136,12 @@ fn fits(found: &ExternType, expected: &ExternType) -> bool {
 fn limits_fit(min: u64, max: Option<u64>, expected_min: u64, expected_max: Option<u64>) -> bool {
     min >= expected_min
         && expected_max.is_none_or(|expected| max.is_some_and(|max| max <= expected))
+}
+
+/// The type of a function of an artifact, for messages.
+fn import_func_type(module: &ModuleInner, signature: u32) -> FuncType {
+    let artifact = module.artifact();
+    artifact
+        .signature(signature)
+        .map_or(FuncType::new([], []), FuncType::from_signature)
 }

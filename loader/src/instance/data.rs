@@ -1,0 +1,350 @@
+//! An instance as its store keeps it: VM context, memories, tables, import slots.
+
+use std::alloc::Layout;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use precast_artifact::records::{ExternKind, FROZEN, IMPORTED};
+use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable};
+use precast_artifact::{HEADER_OFFSET, Strategy};
+
+use super::Extern;
+use crate::error::Error;
+use crate::func::Func;
+use crate::global::Global;
+use crate::host::HostFunc;
+use crate::link::Import;
+use crate::memory::{Memory, MemoryEntity};
+use crate::module::{Module, ModuleInner};
+use crate::store::StoreCore;
+use crate::table::{Table, TableEntity};
+use crate::types::{
+    global_type, imported_function, memory_type, signature_index, table_type, type_id,
+};
+
+/// An instance as its store keeps it.
+pub(crate) struct InstanceData {
+    pub(super) module: Arc<ModuleInner>,
+    vmctx: NonNull<VmContextHeader>,
+    layout: Layout,
+    imported_memories: Box<[NonNull<MemoryEntity>]>,
+    pub(super) memories: Box<[MemoryEntity]>,
+    imported_tables: Box<[NonNull<TableEntity>]>,
+    tables: Box<[TableEntity]>,
+    /// Keeps imported host functions alive.
+    _hosts: Box<[Arc<HostFunc>]>,
+}
+
+impl Drop for InstanceData {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout in `new`.
+        unsafe { std::alloc::dealloc(self.vmctx.as_ptr().cast(), self.layout) };
+    }
+}
+
+impl InstanceData {
+    /// Makes memories and tables and fills the VM context, all but the pointers to the instance
+    /// itself and to what is in it, which follow in [`InstanceData::publish`].
+    pub(super) fn new(
+        core: &mut StoreCore,
+        module: &Arc<ModuleInner>,
+        imports: &[Import<'_>],
+    ) -> Result<Self, Error> {
+        let artifact = module.artifact();
+        let guarded = artifact.strategy() == Strategy::Guarded;
+        let mut memories = Vec::new();
+        for (i, record) in (0_u32..).zip(artifact.memories()) {
+            if record.flags & IMPORTED == 0 {
+                let ty = memory_type(&artifact, i).ok_or(DAMAGED)?;
+                let limit = core.limits.memory_bytes;
+                memories.push(MemoryEntity::new(ty, guarded && !ty.memory64, limit)?);
+            }
+        }
+        let first_defined = artifact.memories().len() - memories.len();
+        for run in artifact.images() {
+            let memory = (run.memory as usize).checked_sub(first_defined);
+            let memory = memory.and_then(|i| memories.get_mut(i)).ok_or(DAMAGED)?;
+            let file = module.mapping().file().ok_or(DAMAGED)?;
+            let offset = HEADER_OFFSET as u64 + artifact.header().image.start + run.offset;
+            let (guest, len) = (run.guest as usize, run.len as usize);
+            memory.reservation().map_file(guest, len, file, offset)?;
+        }
+        let mut tables = Vec::new();
+        for (i, record) in (0_u32..).zip(artifact.tables()) {
+            if record.flags & IMPORTED == 0 {
+                let mut ty = table_type(&artifact, i).ok_or(DAMAGED)?;
+                if record.flags & FROZEN != 0 {
+                    // Only machine code sees it, in the artifact itself.
+                    ty.min = 0;
+                }
+                tables.push(TableEntity::new(ty, 0, core.limits.table_elements)?);
+            }
+        }
+
+        let vm = &artifact.header().vm;
+        let layout = Layout::from_size_align(vm.size as usize, 16).map_err(|_| DAMAGED)?;
+        // SAFETY: the size is not zero (the header alone takes 16 bytes; the parser checked).
+        let vmctx = unsafe { std::alloc::alloc_zeroed(layout) };
+        let Some(vmctx) = NonNull::new(vmctx.cast::<VmContextHeader>()) else {
+            std::alloc::handle_alloc_error(layout)
+        };
+        let template = artifact.section(artifact.header().template);
+        // SAFETY: the parser checked that the template is no longer than the context.
+        unsafe {
+            let to = vmctx.as_ptr().cast::<u8>();
+            std::ptr::copy_nonoverlapping(template.as_ptr(), to, template.len());
+            (*vmctx.as_ptr()).store = core.this.cast();
+        }
+        let mut this = Self {
+            module: Arc::clone(module),
+            vmctx,
+            layout,
+            imported_memories: Box::default(),
+            memories: memories.into(),
+            imported_tables: Box::default(),
+            tables: tables.into(),
+            _hosts: Box::default(),
+        };
+        this.import(core, imports);
+        Ok(this)
+    }
+
+    /// Fills the import slots. The imports have been checked.
+    fn import(&mut self, core: &mut StoreCore, imports: &[Import<'_>]) {
+        let module = Arc::clone(&self.module);
+        let artifact = module.artifact();
+        let (mut memories, mut tables, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
+        for (record, import) in artifact.imports().iter().zip(imports) {
+            let index = record.index as usize;
+            // SAFETY: the parser checked that these places are inside the context; each pointer
+            // that is written belongs to the store.
+            unsafe {
+                match import {
+                    Import::Host(host) => {
+                        hosts.push(Arc::clone(host));
+                        self.import_host(core, record.index, record.signature, host);
+                    }
+                    Import::Extern(Extern::Func(func)) => match func.host(core) {
+                        // The store holds the function.
+                        Some(host) => {
+                            self.import_host(core, record.index, record.signature, host);
+                        }
+                        None => {
+                            let (code, ctx) = func.code(core);
+                            let slot = self.func_import(record.index);
+                            ((*slot).code, (*slot).ctx) = (code, ctx);
+                        }
+                    },
+                    Import::Extern(Extern::Memory(memory)) => {
+                        let entity = memory.entity(core);
+                        let at = artifact.memories()[index].vm_offset;
+                        self.at::<*mut VmMemory>(at).write(entity.as_ref().vm());
+                        memories.push(entity);
+                    }
+                    Import::Extern(Extern::Table(table)) => {
+                        let entity = table.entity(core);
+                        let at = artifact.tables()[index].vm_offset;
+                        self.at::<*mut VmTable>(at).write(entity.as_ref().vm());
+                        tables.push(entity);
+                    }
+                    Import::Extern(Extern::Global(global)) => {
+                        let at = artifact.globals()[index].vm_offset;
+                        self.at::<*mut u8>(at).write(global.value(core).as_ptr());
+                    }
+                }
+            }
+        }
+        self.imported_memories = memories.into();
+        self.imported_tables = tables.into();
+        self._hosts = hosts.into();
+    }
+
+    /// # Safety
+    /// `function` is an imported function of the module, of signature `signature`.
+    unsafe fn import_host(
+        &self,
+        core: &StoreCore,
+        function: u32,
+        signature: u32,
+        host: &Arc<HostFunc>,
+    ) {
+        let artifact = self.module.artifact();
+        let record = &artifact.signatures()[signature as usize];
+        let native = self.module.code(record.native_exit);
+        let (code, shim) = host.exit(native, self.module.code(record.array_exit));
+        let slot = self.func_import(function);
+        let import = VmFuncImport {
+            code,
+            ctx: slot.cast(),
+            shim,
+            data: host.data(),
+            owner: self.vmctx.as_ptr(),
+            store: core.this.cast(),
+        };
+        // SAFETY: the parser checked that the slots are inside the context.
+        unsafe { slot.write(import) };
+    }
+
+    /// Fills what points into the instance itself, which does not move any more.
+    pub(super) fn publish(&mut self) {
+        let this: *mut Self = self;
+        let artifact = self.module.artifact();
+        let defined = |flags: u32| flags & IMPORTED == 0;
+        let memories = artifact.memories().iter().filter(|r| defined(r.flags));
+        let tables = artifact.tables().iter().filter(|r| defined(r.flags));
+        // SAFETY: the parser checked the places; the instance is in its final place.
+        unsafe {
+            (*self.vmctx.as_ptr()).instance = this.cast();
+            for (memory, record) in self.memories.iter_mut().zip(memories) {
+                let at = self
+                    .vmctx
+                    .as_ptr()
+                    .cast::<u8>()
+                    .add(record.vm_offset as usize);
+                memory.publish(NonNull::new(at.cast()));
+            }
+            for (table, record) in self.tables.iter_mut().zip(tables) {
+                let at = (record.flags & FROZEN == 0).then(|| {
+                    self.vmctx
+                        .as_ptr()
+                        .cast::<u8>()
+                        .add(record.vm_offset as usize)
+                        .cast()
+                });
+                table.publish(at.and_then(NonNull::new));
+            }
+        }
+    }
+
+    pub(super) fn module(&self) -> Module {
+        Module(Arc::clone(&self.module))
+    }
+
+    pub(super) fn at<V>(&self, offset: u32) -> *mut V {
+        self.byte(offset).as_ptr().cast()
+    }
+
+    pub(super) fn byte(&self, offset: u32) -> NonNull<u8> {
+        // SAFETY: offsets come from records that the parser checked against the context's size.
+        unsafe { self.vmctx.cast::<u8>().add(offset as usize) }
+    }
+
+    fn func_import(&self, function: u32) -> *mut VmFuncImport {
+        self.at::<VmFuncImport>(self.module.artifact().header().vm.func_imports)
+            .wrapping_add(function as usize)
+    }
+
+    /// The place of a global's value.
+    pub(super) fn global(&self, index: u32) -> Option<NonNull<u8>> {
+        let record = self.module.artifact().globals().get(index as usize)?;
+        if record.flags & IMPORTED == 0 {
+            return Some(self.byte(record.vm_offset));
+        }
+        // SAFETY: the slot of an imported global holds a pointer to it.
+        NonNull::new(unsafe { self.at::<*mut u8>(record.vm_offset).read() })
+    }
+
+    /// A memory, by its index.
+    ///
+    /// # Panics
+    /// If there is none: indices come from machine code and checked records.
+    pub(crate) fn memory(&mut self, index: u32) -> NonNull<MemoryEntity> {
+        let imported = self.imported_memories.len();
+        match (index as usize).checked_sub(imported) {
+            Some(defined) => NonNull::from(&mut self.memories[defined]),
+            None => self.imported_memories[index as usize],
+        }
+    }
+
+    /// A table, by its index.
+    ///
+    /// # Panics
+    /// If there is none: indices come from machine code and checked records.
+    pub(crate) fn table(&mut self, index: u32) -> NonNull<TableEntity> {
+        let imported = self.imported_tables.len();
+        match (index as usize).checked_sub(imported) {
+            Some(defined) => NonNull::from(&mut self.tables[defined]),
+            None => self.imported_tables[index as usize],
+        }
+    }
+
+    /// The reference of a function, whose slot is filled if it is not yet. `None` if the compiler
+    /// made no slot, because the reference cannot escape.
+    pub(crate) fn func_ref(&mut self, function: u32) -> Option<NonNull<VmFuncRef>> {
+        let artifact = self.module.artifact();
+        let vm = &artifact.header().vm;
+        let defined = function.checked_sub(vm.func_import_count);
+        let slot = match defined {
+            Some(defined) => artifact.functions().get(defined as usize)?.funcref,
+            None => imported_function(&artifact, function)?.funcref,
+        };
+        if slot >= vm.funcref_count {
+            return None;
+        }
+        let slot = self
+            .at::<VmFuncRef>(vm.funcrefs)
+            .wrapping_add(slot as usize);
+        // SAFETY: the parser checked that the slots are inside the context.
+        if unsafe { !(*slot).code.is_null() } {
+            return NonNull::new(slot);
+        }
+        let (code, ctx) = match defined {
+            Some(defined) => {
+                let code = artifact.functions().get(defined as usize)?.text_offset;
+                (self.module.code(code), self.vmctx.as_ptr().cast())
+            }
+            None => {
+                // SAFETY: an imported function's slot, filled when the instance was made.
+                let import = unsafe { &*self.func_import(function) };
+                (import.code, import.ctx)
+            }
+        };
+        let index = signature_index(&artifact, function)?;
+        let record = artifact.signatures().get(index as usize)?;
+        let type_id = match record.type_id {
+            0 => type_id(artifact.signature(index)?),
+            id => id,
+        };
+        let func_ref = VmFuncRef {
+            code,
+            ctx,
+            type_id,
+            array_entry: self.module.code(record.array_entry),
+            native_entry: self.module.code(record.native_entry),
+        };
+        // SAFETY: as above.
+        unsafe { slot.write(func_ref) };
+        NonNull::new(slot)
+    }
+
+    /// The export of this name.
+    pub(crate) fn export(&mut self, core: &StoreCore, name: &str) -> Option<Extern> {
+        let artifact = self.module.artifact();
+        let export = artifact.export(name)?;
+        let index = export.index;
+        Some(match ExternKind::from_number(export.kind)? {
+            ExternKind::Func => {
+                let func_ref = self.func_ref(index)?;
+                // SAFETY: a filled slot of an instance of this store.
+                Extern::Func(unsafe { Func::from_raw(core, func_ref.as_ptr())? })
+            }
+            ExternKind::Memory if (index as usize) < artifact.memories().len() => {
+                Extern::Memory(Memory::from_entity(core, self.memory(index)))
+            }
+            ExternKind::Table if (index as usize) < artifact.tables().len() => {
+                Extern::Table(Table::from_entity(core, self.table(index)))
+            }
+            ExternKind::Global => {
+                let ty = global_type(&artifact, index)?;
+                Extern::Global(Global::from_raw(core, self.global(index)?, ty))
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// Records that contradict each other although the checksum is right.
+const DAMAGED: Error = Error::Artifact(precast_artifact::Error::Damaged {
+    offset: HEADER_OFFSET as u64,
+    what: "records of memories, tables or images contradict each other",
+});
