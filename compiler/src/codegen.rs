@@ -1,9 +1,25 @@
 //! From functions to machine code, in parallel.
+//!
+//! Each worker takes functions one by one and keeps nothing of them but machine code: Cranelift's
+//! data structures are used again for the next function. First the module's functions are compiled,
+//! then the trampolines that the plan asks for and the thunks that the code turned out to refer to.
+//! The result does not depend on the number of threads: its order is that of the symbols.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 
 use cranelift_codegen::binemit::Reloc;
-use precast_artifact::TrapCode;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{ExternalName, LibCall as ClifLibCall};
+use cranelift_codegen::{Context, FinalizedMachReloc, FinalizedRelocTarget};
+use cranelift_frontend::FunctionBuilderContext;
+use precast_artifact::{LibCall, TrapCode};
+use rayon::prelude::*;
 
-use crate::key::Symbol;
+use crate::Error;
+use crate::key::{Link, Symbol};
+use crate::trampoline;
+use crate::translate::{self, Env, Scratch};
 
 /// The machine code of one symbol, not yet linked.
 #[derive(Debug)]
@@ -41,5 +57,224 @@ pub(crate) struct CompiledModule {
     /// The module's own functions in index order, then everything else in the order of its symbols.
     pub(crate) functions: Vec<CompiledFunction>,
     /// Slots of the link table that the code refers to, sorted.
-    pub(crate) links: Vec<crate::key::Link>,
+    pub(crate) links: Vec<Link>,
+}
+
+/// Compiles everything that the module needs.
+pub(crate) fn compile(env: &Env<'_>) -> Result<CompiledModule, Error> {
+    let workers = Pool::default();
+    let mut functions = workers.compile(
+        env,
+        env.module
+            .bodies
+            .keys()
+            .map(Symbol::Function)
+            .collect::<Vec<_>>(),
+    )?;
+
+    let plan = env.plan;
+    let mut trampolines = BTreeSet::new();
+    for &index in &plan.entries {
+        trampolines.insert(Symbol::ArrayEntry(index));
+        if env.module.signatures[index].is_native() {
+            trampolines.insert(Symbol::NativeEntry(index));
+        }
+    }
+    for &index in &plan.exits {
+        trampolines.insert(Symbol::ArrayExit(index));
+        if env.module.signatures[index].is_native() {
+            trampolines.insert(Symbol::NativeExit(index));
+        }
+    }
+    trampolines.extend(plan.import_thunks.iter().copied().map(Symbol::ImportThunk));
+    let thunks = targets(&functions)
+        .filter(|symbol| matches!(symbol, Symbol::BuiltinThunk(_) | Symbol::LibCallThunk(_)));
+    trampolines.extend(thunks);
+
+    functions.extend(workers.compile(env, trampolines.into_iter().collect())?);
+    let links: BTreeSet<Link> = targets(&functions)
+        .filter_map(|symbol| match symbol {
+            Symbol::LinkSlot(link) => Some(link),
+            _ => None,
+        })
+        .collect();
+    Ok(CompiledModule {
+        functions,
+        links: links.into_iter().collect(),
+    })
+}
+
+/// Everything that the code refers to.
+fn targets(functions: &[CompiledFunction]) -> impl Iterator<Item = Symbol> {
+    functions
+        .iter()
+        .flat_map(|function| function.relocs.iter().map(|reloc| reloc.target))
+}
+
+/// Allocations of as many workers as have been active at the same time.
+#[derive(Default)]
+struct Pool(Mutex<Vec<Box<Worker>>>);
+
+impl Pool {
+    /// Compiles these symbols; the result is in the same order.
+    fn compile(&self, env: &Env<'_>, symbols: Vec<Symbol>) -> Result<Vec<CompiledFunction>, Error> {
+        symbols
+            .into_par_iter()
+            .map(|symbol| {
+                let mut worker = self.0.lock().expect("no panic").pop().unwrap_or_default();
+                let result = worker.compile(env, symbol);
+                self.0.lock().expect("no panic").push(worker);
+                result
+            })
+            .collect()
+    }
+}
+
+/// What one thread needs to compile.
+struct Worker {
+    context: Context,
+    builder: FunctionBuilderContext,
+    scratch: Scratch,
+    control: ControlPlane,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self {
+            context: Context::new(),
+            builder: FunctionBuilderContext::new(),
+            scratch: Scratch::default(),
+            control: ControlPlane::default(),
+        }
+    }
+}
+
+impl Worker {
+    fn compile(&mut self, env: &Env<'_>, symbol: Symbol) -> Result<CompiledFunction, Error> {
+        self.context.clear();
+        let func = &mut self.context.func;
+        match symbol {
+            Symbol::Function(index) => {
+                translate::translate(env, index, func, &mut self.builder, &mut self.scratch)?;
+            }
+            _ => trampoline::build(env, symbol, func, &mut self.builder),
+        }
+        self.context
+            .compile(env.isa, &mut self.control)
+            .map_err(|error| Error::Codegen {
+                symbol: describe(env, symbol),
+                message: format!("{:?}", error.inner),
+            })?;
+        let function = self.finish(env, symbol);
+        if matches!(symbol, Symbol::Function(_)) && cfg!(debug_assertions) {
+            assert!(function.code.len() < u32::MAX as usize);
+        }
+        Ok(function)
+    }
+
+    /// Takes what matters of the code that the context has just compiled.
+    fn finish(&self, env: &Env<'_>, symbol: Symbol) -> CompiledFunction {
+        let compiled = self.context.compiled_code().expect("compiled");
+        let buffer = &compiled.buffer;
+        // Functions of the module start where the CPU likes it; other code is small and rare.
+        let align = match symbol {
+            Symbol::Function(_) => env.isa.function_alignment().preferred,
+            _ => env.isa.function_alignment().minimum,
+        };
+        let mut relocs: Vec<_> = buffer
+            .relocs()
+            .iter()
+            .map(|reloc| self.relocation(reloc))
+            .collect();
+        relocs.sort_by_key(|reloc| reloc.offset);
+        let mut traps: Vec<_> = buffer
+            .traps()
+            .iter()
+            .filter_map(|trap| Some((trap.offset, translate::artifact_code(trap.code)?)))
+            .collect();
+        traps.sort_by_key(|(offset, _)| *offset);
+        let addresses = match symbol {
+            Symbol::Function(_) => addresses(buffer.get_srclocs_sorted()),
+            _ => Box::default(),
+        };
+        CompiledFunction {
+            symbol,
+            code: buffer.data().into(),
+            align: align.max(buffer.alignment),
+            relocs: relocs.into(),
+            traps: traps.into(),
+            addresses,
+        }
+    }
+
+    fn relocation(&self, reloc: &FinalizedMachReloc) -> Relocation {
+        let names = self.context.func.params.user_named_funcs();
+        let (target, addend) = match &reloc.target {
+            FinalizedRelocTarget::ExternalName(ExternalName::User(name)) => {
+                (Symbol::from_name(&names[*name]), reloc.addend)
+            }
+            FinalizedRelocTarget::ExternalName(ExternalName::LibCall(libcall)) => (
+                Symbol::LibCallThunk(artifact_libcall(*libcall)),
+                reloc.addend,
+            ),
+            other => panic!("no symbol is called {other:?}"),
+        };
+        Relocation {
+            offset: reloc.offset,
+            kind: reloc.kind,
+            target,
+            addend,
+        }
+    }
+}
+
+/// Where the wasm offset of the code changes.
+fn addresses(
+    srclocs: &[cranelift_codegen::MachSrcLoc<cranelift_codegen::Final>],
+) -> Box<[(u32, u32)]> {
+    let mut addresses: Vec<(u32, u32)> = Vec::with_capacity(srclocs.len());
+    for range in srclocs {
+        if range.loc.is_default() {
+            continue;
+        }
+        let wasm = range.loc.bits();
+        if addresses
+            .last()
+            .is_none_or(|(_, previous)| *previous != wasm)
+        {
+            addresses.push((range.start, wasm));
+        }
+    }
+    addresses.into()
+}
+
+/// The artifact's number of a library call of Cranelift's.
+fn artifact_libcall(libcall: ClifLibCall) -> LibCall {
+    match libcall {
+        ClifLibCall::CeilF32 => LibCall::CeilF32,
+        ClifLibCall::CeilF64 => LibCall::CeilF64,
+        ClifLibCall::FloorF32 => LibCall::FloorF32,
+        ClifLibCall::FloorF64 => LibCall::FloorF64,
+        ClifLibCall::TruncF32 => LibCall::TruncF32,
+        ClifLibCall::TruncF64 => LibCall::TruncF64,
+        ClifLibCall::NearestF32 => LibCall::NearestF32,
+        ClifLibCall::NearestF64 => LibCall::NearestF64,
+        ClifLibCall::FmaF32 => LibCall::FmaF32,
+        ClifLibCall::FmaF64 => LibCall::FmaF64,
+        ClifLibCall::X86Pshufb => LibCall::X86Pshufb,
+        other => panic!("wasm code never needs {other:?}"),
+    }
+}
+
+/// What people call a symbol.
+fn describe(env: &Env<'_>, symbol: Symbol) -> String {
+    let Symbol::Function(index) = symbol else {
+        return format!("{symbol:?}");
+    };
+    let func = env.module.func_index(index);
+    let start = env.module.body_range(index).start;
+    match env.module.names.function(func) {
+        Some(name) => format!("function `{name}` ({}, at byte {start:#x})", func.as_u32()),
+        None => format!("function {} (at byte {start:#x})", func.as_u32()),
+    }
 }

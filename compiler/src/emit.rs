@@ -84,13 +84,31 @@ fn rodata_layout(plan: &Plan) -> RodataLayout {
 
 fn frozen_tables(module: &Module<'_>, plan: &Plan, linked: &LinkedText) -> Vec<u8> {
     let entry = |element: Option<FuncIndex>| {
-        let Some(index) = element else { return FrozenEntry { code: 0, signature: NONE } };
-        let symbol = module.defined(index).map_or(Symbol::ImportThunk(index), Symbol::Function);
-        let code = linked.find(symbol).expect("code for every element of a frozen table");
-        FrozenEntry { code: code.offset, signature: module.functions[index].as_u32() }
+        let Some(index) = element else {
+            return FrozenEntry {
+                code: 0,
+                signature: NONE,
+            };
+        };
+        let symbol = module
+            .defined(index)
+            .map_or(Symbol::ImportThunk(index), Symbol::Function);
+        let code = linked
+            .find(symbol)
+            .expect("code for every element of a frozen table");
+        FrozenEntry {
+            code: code.offset,
+            signature: module.functions[index].as_u32(),
+        }
     };
-    let elements = plan.tables.values().filter_map(|t| t.frozen.as_ref()).flat_map(|t| &t.elements);
-    elements.flat_map(|element| bytes_of(&entry(*element)).to_vec()).collect()
+    let elements = plan
+        .tables
+        .values()
+        .filter_map(|t| t.frozen.as_ref())
+        .flat_map(|t| &t.elements);
+    elements
+        .flat_map(|element| bytes_of(&entry(*element)).to_vec())
+        .collect()
 }
 
 fn signatures(b: &mut ArtifactBuilder<'_>, module: &Module<'_>, linked: &LinkedText) {
@@ -110,7 +128,13 @@ fn imports_and_exports(b: &mut ArtifactBuilder<'_>, module: &Module<'_>, plan: &
         if let Extern::Func(index) = import.item {
             let signature = module.functions[index].as_u32();
             let funcref = Some(plan.funcrefs[index]).filter(|slot| *slot != NONE);
-            b.import_func(import.module, import.name, index.as_u32(), signature, funcref);
+            b.import_func(
+                import.module,
+                import.name,
+                index.as_u32(),
+                signature,
+                funcref,
+            );
         } else {
             let (kind, index) = kind_and_index(import.item);
             b.import(import.module, import.name, kind, index);
@@ -167,7 +191,10 @@ fn tables(b: &mut ArtifactBuilder<'_>, module: &Module<'_>, plan: &Plan, rodata:
 
 fn globals(b: &mut ArtifactBuilder<'_>, module: &Module<'_>, plan: &Plan) {
     for (index, global) in module.globals.iter() {
-        let waiting = global.init.as_ref().filter(|_| plan.globals[index].init.is_none());
+        let waiting = global
+            .init
+            .as_ref()
+            .filter(|_| plan.globals[index].init.is_none());
         let init = waiting.map(|expr| const_expr(b, expr.ops()));
         b.globals.push(GlobalRecord {
             ty: global.ty as u32,
@@ -203,9 +230,22 @@ fn segments<'a>(b: &mut ArtifactBuilder<'a>, module: &Module<'a>, plan: &Plan) {
         };
         let first = b.element_items.len() as u32;
         // Each item is a single operation: none of those that compute applies to references.
-        b.element_items.extend(segment.items.iter().flat_map(|item| item.ops().collect::<Vec<_>>()));
-        let items = Run { first, count: b.element_items.len() as u32 - first };
-        b.elements.push(ElementRecord { segment: index.as_u32(), table, offset, items });
+        b.element_items.extend(
+            segment
+                .items
+                .iter()
+                .flat_map(|item| item.ops().collect::<Vec<_>>()),
+        );
+        let items = Run {
+            first,
+            count: b.element_items.len() as u32 - first,
+        };
+        b.elements.push(ElementRecord {
+            segment: index.as_u32(),
+            table,
+            offset,
+            items,
+        });
     }
 }
 
@@ -228,14 +268,26 @@ fn functions<'a>(
         let (text_offset, text_len) = (code.offset, code.len);
         let Symbol::Function(defined) = code.symbol else {
             let name = symbol_name(module, code.symbol).into();
-            b.symbols.push(NamedCode { name, text_offset, text_len });
+            b.symbols.push(NamedCode {
+                name,
+                text_offset,
+                text_len,
+            });
             continue;
         };
         let index = module.func_index(defined);
         let signature = module.functions[index].as_u32();
         let funcref = plan.funcrefs[index];
-        let record = FunctionRecord { text_offset, text_len, signature, funcref };
-        let name = module.names.function(index).or_else(|| exported.get(&index).copied());
+        let record = FunctionRecord {
+            text_offset,
+            text_len,
+            signature,
+            funcref,
+        };
+        let name = module
+            .names
+            .function(index)
+            .or_else(|| exported.get(&index).copied());
         match name.filter(|name| !name.is_empty()) {
             Some(name) => b.function(name, record),
             None => b.function(format!("wasm-function[{}]", index.as_u32()), record),
@@ -261,9 +313,17 @@ fn symbol_name(module: &Module<'_>, symbol: Symbol) -> String {
 /// A signature without spaces, which tools for profiles would cut at: `i32,i64->f32`.
 fn text(signature: &Signature) -> String {
     let names = |types: &[precast_artifact::ValType]| {
-        types.iter().map(|ty| ty.name()).collect::<Vec<_>>().join(",")
+        types
+            .iter()
+            .map(|ty| ty.name())
+            .collect::<Vec<_>>()
+            .join(",")
     };
-    format!("{}->{}", names(&signature.params), names(&signature.results))
+    format!(
+        "{}->{}",
+        names(&signature.params),
+        names(&signature.results)
+    )
 }
 
 fn link_record(link: Link) -> LinkRecord {
@@ -272,7 +332,10 @@ fn link_record(link: Link) -> LinkRecord {
         Link::LibCall(libcall) => (LinkKind::LibCall, libcall as u32),
         Link::TypeId(signature) => (LinkKind::TypeId, signature.as_u32()),
     };
-    LinkRecord { kind: kind as u32, index }
+    LinkRecord {
+        kind: kind as u32,
+        index,
+    }
 }
 
 fn metadata(wasm: &[u8], module: &Module<'_>, target: &Target, settings: &Settings) -> Metadata {
@@ -297,7 +360,10 @@ fn metadata(wasm: &[u8], module: &Module<'_>, target: &Target, settings: &Settin
             setting("strategy", settings.strategy.text()),
             setting("cranelift", cranelift_codegen::VERSION),
         ],
-        wasm_features: beyond_1.iter_names().map(|(name, _)| name.to_lowercase()).collect(),
+        wasm_features: beyond_1
+            .iter_names()
+            .map(|(name, _)| name.to_lowercase())
+            .collect(),
         producers: producers(module).unwrap_or_default(),
         source_len: wasm.len() as u64,
         source_digest: blake3::hash(wasm).into(),
@@ -308,7 +374,10 @@ type Producers = Vec<(String, Vec<(String, String)>)>;
 
 /// The producers section. It is informative, so one that cannot be read is as good as none.
 fn producers(module: &Module<'_>) -> Option<Producers> {
-    let (_, bytes) = module.custom_sections.iter().find(|(name, _)| *name == "producers")?;
+    let (_, bytes) = module
+        .custom_sections
+        .iter()
+        .find(|(name, _)| *name == "producers")?;
     let mut producers = Vec::new();
     for field in ProducersSectionReader::new(BinaryReader::new(bytes, 0)).ok()? {
         let field = field.ok()?;

@@ -94,11 +94,6 @@ pub(crate) enum Symbol {
 }
 
 impl Symbol {
-    /// Whether the symbol is a piece of the text, as opposed to data or a mere address.
-    pub(crate) fn is_code(self) -> bool {
-        !matches!(self, Self::LinkSlot(_) | Self::FrozenTable(_) | Self::TextStart)
-    }
-
     /// The name that stands for this symbol inside Cranelift.
     pub(crate) fn to_name(self) -> UserExternalName {
         let (namespace, index) = match self {

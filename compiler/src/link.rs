@@ -17,7 +17,6 @@ use precast_artifact::addresses::AddressMapBuilder;
 use precast_artifact::target::Arch;
 use precast_artifact::writer::TextLayout;
 
-
 use crate::codegen::{CompiledFunction, CompiledModule};
 use crate::key::{Link, Symbol, TableIndex};
 use relocate::Reference;
@@ -108,8 +107,18 @@ pub(crate) fn link(
     debug_assert!(functions.is_sorted_by(|a, b| a.symbol < b.symbol));
     debug_assert!(links.is_sorted_by(|a, b| a < b));
     let (pieces, text_len) = place(&functions)?;
-    let layout = TextLayout { page_size, rodata_len: rodata.len, text_len: text_len.into() };
-    let targets = Targets { pieces: &pieces, links: &links, rodata, layout, arch };
+    let layout = TextLayout {
+        page_size,
+        rodata_len: rodata.len,
+        text_len: text_len.into(),
+    };
+    let targets = Targets {
+        pieces: &pieces,
+        links: &links,
+        rodata,
+        layout,
+        arch,
+    };
 
     let mut text = Vec::with_capacity(text_len as usize);
     let mut traps = Vec::with_capacity(functions.iter().map(|f| f.traps.len()).sum());
@@ -118,14 +127,25 @@ pub(crate) fn link(
     for (function, placed) in functions.into_iter().zip(&pieces) {
         text.resize(placed.offset as usize, filler(arch));
         text.extend_from_slice(&function.code);
-        traps.extend(function.traps.iter().map(|(at, code)| (placed.offset + at, *code)));
+        traps.extend(
+            function
+                .traps
+                .iter()
+                .map(|(at, code)| (placed.offset + at, *code)),
+        );
         if matches!(function.symbol, Symbol::Function(_)) {
             addresses.function(&function.addresses);
         }
         targets.resolve(&function, *placed, &mut text)?;
     }
     let addresses = addresses.finish();
-    Ok(LinkedText { text, pieces, links, traps, addresses })
+    Ok(LinkedText {
+        text,
+        pieces,
+        links,
+        traps,
+        addresses,
+    })
 }
 
 /// Gives each function its place; returns the length of the text too.
@@ -152,9 +172,15 @@ fn place(functions: &[CompiledFunction]) -> Result<(Vec<Placed>, u32), LinkError
 
 fn find(pieces: &[Placed], symbol: Symbol) -> Option<Placed> {
     if let Symbol::Function(i) = symbol {
-        return pieces.get(i.index()).copied().filter(|p| p.symbol == symbol);
+        return pieces
+            .get(i.index())
+            .copied()
+            .filter(|p| p.symbol == symbol);
     }
-    pieces.binary_search_by_key(&symbol, |p| p.symbol).ok().map(|i| pieces[i])
+    pieces
+        .binary_search_by_key(&symbol, |p| p.symbol)
+        .ok()
+        .map(|i| pieces[i])
 }
 
 /// Everything that a relocation can refer to.
@@ -176,7 +202,11 @@ impl Targets<'_> {
                 self.layout.link_table_after_text() as i64 + 8 * slot
             }
             Symbol::FrozenTable(table) => {
-                let i = self.rodata.tables.binary_search_by_key(&table, |t| t.0).ok()?;
+                let i = self
+                    .rodata
+                    .tables
+                    .binary_search_by_key(&table, |t| t.0)
+                    .ok()?;
                 i64::from(self.rodata.tables[i].1) - self.layout.rodata_before_text() as i64
             }
             code => i64::from(find(self.pieces, code)?.offset),
@@ -191,7 +221,10 @@ impl Targets<'_> {
     ) -> Result<(), LinkError> {
         let value = |symbol: Symbol, addend: i64| {
             let position = self.position(symbol).unwrap_or_else(|| {
-                panic!("{:?} refers to {symbol:?}, which does not exist", function.symbol)
+                panic!(
+                    "{:?} refers to {symbol:?}, which does not exist",
+                    function.symbol
+                )
             });
             position + addend
         };
@@ -208,12 +241,14 @@ impl Targets<'_> {
                 to = value(high.target, high.addend);
             }
             let reference = Reference { at, from, to };
-            relocate::apply(text, reloc.kind, reference).map_err(|limit| LinkError::OutOfReach {
-                from: format!("{:?}", function.symbol),
-                to: format!("{:?}", reloc.target),
-                distance: to - from,
-                limit,
-                arch: self.arch.name(),
+            relocate::apply(text, reloc.kind, reference).map_err(|limit| {
+                LinkError::OutOfReach {
+                    from: format!("{:?}", function.symbol),
+                    to: format!("{:?}", reloc.target),
+                    distance: to - from,
+                    limit,
+                    arch: self.arch.name(),
+                }
             })?;
         }
         Ok(())

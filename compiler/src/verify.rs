@@ -29,10 +29,18 @@ pub struct VerifyError {
 /// # Errors
 /// With everything that is wrong, if anything is.
 pub fn verify(bytes: &[u8]) -> Result<(), VerifyError> {
-    let fatal = |problem: String| VerifyError { problems: vec![problem] };
+    let fatal = |problem: String| VerifyError {
+        problems: vec![problem],
+    };
     let artifact = Artifact::parse(bytes, None).map_err(|e| fatal(e.to_string()))?;
-    artifact.verify_digest(None).map_err(|e| fatal(e.to_string()))?;
-    let mut check = Check { artifact, header: artifact.header(), problems: Vec::new() };
+    artifact
+        .verify_digest(None)
+        .map_err(|e| fatal(e.to_string()))?;
+    let mut check = Check {
+        artifact,
+        header: artifact.header(),
+        problems: Vec::new(),
+    };
     check.sections();
     let code = elf::check(&mut check);
     check.functions(&code);
@@ -43,7 +51,13 @@ pub fn verify(bytes: &[u8]) -> Result<(), VerifyError> {
     check.exports();
     check.images();
     check.vm_context();
-    if check.problems.is_empty() { Ok(()) } else { Err(VerifyError { problems: check.problems }) }
+    if check.problems.is_empty() {
+        Ok(())
+    } else {
+        Err(VerifyError {
+            problems: check.problems,
+        })
+    }
 }
 
 /// A piece of code, as the symbol table has it.
@@ -72,8 +86,12 @@ impl Check<'_> {
     fn disjoint(&mut self, what: &str, mut parts: Vec<(u64, u64, String)>) {
         parts.sort();
         for pair in parts.windows(2) {
-            let [(start, len, first), (next, _, second)] = pair else { continue };
-            self.expect(start + len <= *next, || format!("{what}: {first} overlaps {second}"));
+            let [(start, len, first), (next, _, second)] = pair else {
+                continue;
+            };
+            self.expect(start + len <= *next, || {
+                format!("{what}: {first} overlaps {second}")
+            });
         }
     }
 
@@ -85,7 +103,9 @@ impl Check<'_> {
         for (name, section, hot) in all {
             let end = section.start + section.len;
             if section.len == 0 {
-                self.expect(section == Section::default(), || format!("{name} is empty but somewhere"));
+                self.expect(section == Section::default(), || {
+                    format!("{name} is empty but somewhere")
+                });
                 continue;
             }
             parts.push((section.start, section.len, name.to_owned()));
@@ -96,32 +116,54 @@ impl Check<'_> {
         self.disjoint("sections", parts);
         let page = u64::from(h.page_size);
         let offset = precast_artifact::HEADER_OFFSET as u64;
-        for (name, section) in [("text", h.text), ("link table", h.link_table), ("image", h.image)] {
+        for (name, section) in [
+            ("text", h.text),
+            ("link table", h.link_table),
+            ("image", h.image),
+        ] {
             let aligned = section.len == 0 || (section.start + offset).is_multiple_of(page);
             self.expect(aligned, || format!("the {name} is not page aligned"));
         }
-        let layout =
-            TextLayout { page_size: h.page_size, rodata_len: h.rodata.len, text_len: h.text.len };
+        let layout = TextLayout {
+            page_size: h.page_size,
+            rodata_len: h.rodata.len,
+            text_len: h.text.len,
+        };
         let rodata = h.text.start.checked_sub(layout.rodata_before_text());
         self.expect(h.rodata.len == 0 || Some(h.rodata.start) == rodata, || {
-            format!("rodata at {:#x} is not where the text expects it", h.rodata.start)
+            format!(
+                "rodata at {:#x} is not where the text expects it",
+                h.rodata.start
+            )
         });
         let link_table = h.text.start + layout.link_table_after_text();
-        self.expect(h.link_table.len == 0 || h.link_table.start == link_table, || {
-            format!("link table at {:#x} is not where the text expects it", h.link_table.start)
-        });
+        self.expect(
+            h.link_table.len == 0 || h.link_table.start == link_table,
+            || {
+                format!(
+                    "link table at {:#x} is not where the text expects it",
+                    h.link_table.start
+                )
+            },
+        );
         let slots = self.artifact.section(h.link_table);
         self.expect(slots.len() == 8 * self.artifact.links().len(), || {
             "the link table does not have one slot for each link record".to_owned()
         });
-        self.expect(slots.iter().all(|b| *b == 0), || "the link table is not zero".to_owned());
+        self.expect(slots.iter().all(|b| *b == 0), || {
+            "the link table is not zero".to_owned()
+        });
         let metadata = Metadata::decode(self.artifact.section(h.metadata));
-        self.expect(metadata.is_ok(), || "the metadata cannot be read".to_owned());
+        self.expect(metadata.is_ok(), || {
+            "the metadata cannot be read".to_owned()
+        });
     }
 
     fn functions(&mut self, code: &[Code]) {
         let functions = self.artifact.functions();
-        self.expect(functions.len() <= code.len(), || "fewer symbols than functions".to_owned());
+        self.expect(functions.len() <= code.len(), || {
+            "fewer symbols than functions".to_owned()
+        });
         for (i, (function, symbol)) in functions.iter().zip(code).enumerate() {
             let (start, len) = (function.text_offset.into(), function.text_len.into());
             self.expect(*symbol == Code { start, len }, || {
@@ -132,12 +174,17 @@ impl Check<'_> {
             "functions are not in the order of their code".to_owned()
         });
         let imported = self.artifact.imports().iter().map(|i| i.funcref);
-        let mut slots: Vec<u32> =
-            functions.iter().map(|f| f.funcref).chain(imported).filter(|s| *s != NONE).collect();
+        let mut slots: Vec<u32> = functions
+            .iter()
+            .map(|f| f.funcref)
+            .chain(imported)
+            .filter(|s| *s != NONE)
+            .collect();
         slots.sort_unstable();
-        self.expect(slots.iter().copied().eq(0..self.header.vm.funcref_count), || {
-            "funcref slots do not have one function each".to_owned()
-        });
+        self.expect(
+            slots.iter().copied().eq(0..self.header.vm.funcref_count),
+            || "funcref slots do not have one function each".to_owned(),
+        );
         let signatures = self.artifact.signatures().len();
         for (i, f) in functions.iter().enumerate() {
             self.expect((f.signature as usize) < signatures, || {
@@ -149,12 +196,17 @@ impl Check<'_> {
     /// Code inside the text, none overlapping, sorted by place.
     fn signatures(&mut self, code: &[Code]) {
         let named = |i: usize, c: &Code| (c.start, c.len, format!("symbol {}", i + 1));
-        self.disjoint("code", code.iter().enumerate().map(|(i, c)| named(i, c)).collect());
+        self.disjoint(
+            "code",
+            code.iter().enumerate().map(|(i, c)| named(i, c)).collect(),
+        );
         let starts = starts(code);
         for (i, s) in self.artifact.signatures().iter().enumerate() {
             for trampoline in [s.native_entry, s.array_entry, s.native_exit, s.array_exit] {
                 let ok = trampoline == NONE || starts.binary_search(&trampoline.into()).is_ok();
-                self.expect(ok, || format!("signature {i}: no code starts at {trampoline:#x}"));
+                self.expect(ok, || {
+                    format!("signature {i}: no code starts at {trampoline:#x}")
+                });
             }
         }
     }
@@ -162,8 +214,12 @@ impl Check<'_> {
     fn traps(&mut self, code: &[Code]) {
         let table = self.artifact.section(self.header.traps);
         let entries: Vec<_> = traps::entries(table).collect();
-        self.expect(5 * entries.len() == table.len(), || "unreadable trap table".to_owned());
-        self.expect(entries.is_sorted_by(|a, b| a.0 < b.0), || "unsorted trap table".to_owned());
+        self.expect(5 * entries.len() == table.len(), || {
+            "unreadable trap table".to_owned()
+        });
+        self.expect(entries.is_sorted_by(|a, b| a.0 < b.0), || {
+            "unsorted trap table".to_owned()
+        });
         let mut places: Vec<Code> = code.to_vec();
         places.sort_by_key(|c| c.start);
         for (at, trap) in entries {
@@ -177,7 +233,9 @@ impl Check<'_> {
     fn addresses(&mut self) {
         let map = self.artifact.section(self.header.addresses);
         let functions = self.artifact.functions();
-        let count = map.first_chunk::<4>().map(|n| u32::from_le_bytes(*n) as usize);
+        let count = map
+            .first_chunk::<4>()
+            .map(|n| u32::from_le_bytes(*n) as usize);
         self.expect(count.unwrap_or(0) == functions.len(), || {
             "the address map has another number of functions".to_owned()
         });
@@ -200,9 +258,13 @@ impl Check<'_> {
             }
             let len = table.min * size_of::<FrozenEntry>() as u64;
             parts.push((table.frozen.into(), len, format!("table {i}")));
-            let entries = rodata.get(table.frozen as usize..).and_then(|r| r.get(..len as usize));
+            let entries = rodata
+                .get(table.frozen as usize..)
+                .and_then(|r| r.get(..len as usize));
             let (entries, _) = entries.unwrap_or(&[]).as_chunks::<8>();
-            self.expect(entries.len() as u64 == table.min, || format!("table {i} is cut off"));
+            self.expect(entries.len() as u64 == table.min, || {
+                format!("table {i} is cut off")
+            });
             for (at, entry) in entries.iter().enumerate() {
                 let [a, b, c, d, signature @ ..] = *entry;
                 let offset = u32::from_le_bytes([a, b, c, d]);
@@ -228,18 +290,26 @@ impl Check<'_> {
         let a = self.artifact;
         let exports = a.exports();
         let name = |e: &precast_artifact::records::ExportRecord| a.str(e.name).unwrap_or("?");
-        self.expect(exports.is_sorted_by(|a, b| (a.hash, name(a)) < (b.hash, name(b))), || {
-            "exports are not sorted, or one is there twice".to_owned()
-        });
+        self.expect(
+            exports.is_sorted_by(|a, b| (a.hash, name(a)) < (b.hash, name(b))),
+            || "exports are not sorted, or one is there twice".to_owned(),
+        );
         let functions = self.header.vm.func_import_count as usize + a.functions().len();
-        let spaces = [functions, a.tables().len(), a.memories().len(), a.globals().len()];
+        let spaces = [
+            functions,
+            a.tables().len(),
+            a.memories().len(),
+            a.globals().len(),
+        ];
         let mut ordinals: Vec<u32> = exports.iter().map(|e| e.ordinal).collect();
         ordinals.sort_unstable();
         self.expect(ordinals.into_iter().eq(0..exports.len() as u32), || {
             "exports have no order of their own".to_owned()
         });
         for e in exports {
-            let inside = spaces.get(e.kind as usize).is_some_and(|len| (e.index as usize) < *len);
+            let inside = spaces
+                .get(e.kind as usize)
+                .is_some_and(|len| (e.index as usize) < *len);
             let found = a.export(name(e)) == Some(e);
             self.expect(inside && found, || format!("export `{}`", name(e)));
         }
@@ -248,10 +318,17 @@ impl Check<'_> {
     fn images(&mut self) {
         let images = self.artifact.images();
         let part = |i: usize, start, len| (start, len, format!("run {i}"));
-        let in_file = images.iter().enumerate().map(|(i, r)| part(i, r.offset, r.len)).collect();
+        let in_file = images
+            .iter()
+            .enumerate()
+            .map(|(i, r)| part(i, r.offset, r.len))
+            .collect();
         self.disjoint("pages of the image", in_file);
         for memory in 0..self.artifact.memories().len() as u32 {
-            let runs = images.iter().enumerate().filter(|(_, r)| r.memory == memory);
+            let runs = images
+                .iter()
+                .enumerate()
+                .filter(|(_, r)| r.memory == memory);
             let in_memory = runs.map(|(i, r)| part(i, r.guest, r.len)).collect();
             self.disjoint("the image in a memory", in_memory);
         }
@@ -263,31 +340,66 @@ impl Check<'_> {
         let size = |flags: u32, own| if flags & IMPORTED != 0 { 8 } else { own };
         let mut parts = vec![
             (0, 16, "header".to_owned()),
-            (vm.func_imports.into(), 48 * u64::from(vm.func_import_count), "imports".to_owned()),
-            (vm.funcrefs.into(), 40 * u64::from(vm.funcref_count), "references".to_owned()),
-            (vm.data_dropped.into(), a.data().len() as u64, "data flags".to_owned()),
-            (vm.elem_dropped.into(), a.elements().len() as u64, "element flags".to_owned()),
+            (
+                vm.func_imports.into(),
+                48 * u64::from(vm.func_import_count),
+                "imports".to_owned(),
+            ),
+            (
+                vm.funcrefs.into(),
+                40 * u64::from(vm.funcref_count),
+                "references".to_owned(),
+            ),
+            (
+                vm.data_dropped.into(),
+                a.data().len() as u64,
+                "data flags".to_owned(),
+            ),
+            (
+                vm.elem_dropped.into(),
+                a.elements().len() as u64,
+                "element flags".to_owned(),
+            ),
         ];
         for (i, global) in a.globals().iter().enumerate() {
-            let own = if global.ty == ValType::V128 as u32 { 16 } else { 8 };
-            parts.push((global.vm_offset.into(), size(global.flags, own), format!("global {i}")));
+            let own = if global.ty == ValType::V128 as u32 {
+                16
+            } else {
+                8
+            };
+            parts.push((
+                global.vm_offset.into(),
+                size(global.flags, own),
+                format!("global {i}"),
+            ));
         }
         for (i, memory) in a.memories().iter().enumerate() {
-            parts.push((memory.vm_offset.into(), size(memory.flags, 16), format!("memory {i}")));
+            parts.push((
+                memory.vm_offset.into(),
+                size(memory.flags, 16),
+                format!("memory {i}"),
+            ));
         }
         for (i, table) in a.tables().iter().enumerate() {
             if table.flags & FROZEN == 0 {
-                parts.push((table.vm_offset.into(), size(table.flags, 16), format!("table {i}")));
+                parts.push((
+                    table.vm_offset.into(),
+                    size(table.flags, 16),
+                    format!("table {i}"),
+                ));
             }
         }
         // An empty part may have any place.
         parts.retain(|part| part.1 != 0);
         let end = parts.iter().map(|part| part.0 + part.1).max().unwrap_or(0);
-        self.expect(end <= vm.size.into(), || format!("VM context of {} needs {end}", vm.size));
-        self.disjoint("VM context", parts);
-        self.expect(a.section(self.header.template).len() <= vm.size as usize, || {
-            "the template is larger than the VM context".to_owned()
+        self.expect(end <= vm.size.into(), || {
+            format!("VM context of {} needs {end}", vm.size)
         });
+        self.disjoint("VM context", parts);
+        self.expect(
+            a.section(self.header.template).len() <= vm.size as usize,
+            || "the template is larger than the VM context".to_owned(),
+        );
     }
 }
 
@@ -299,7 +411,9 @@ fn starts(code: &[Code]) -> Vec<u64> {
 }
 
 fn function_at(functions: &[FunctionRecord], offset: u32) -> Option<&FunctionRecord> {
-    let i = functions.binary_search_by_key(&offset, |f| f.text_offset).ok()?;
+    let i = functions
+        .binary_search_by_key(&offset, |f| f.text_offset)
+        .ok()?;
     Some(&functions[i])
 }
 

@@ -28,7 +28,10 @@ const HOLES_ALWAYS: u64 = 256 << 10;
 pub(super) fn add<'a>(b: &mut ArtifactBuilder<'a>, module: &Module<'a>, plan: &Plan) {
     let mut by_memory = BTreeMap::<MemoryIndex, Vec<(u64, &'a [u8])>>::new();
     for &(memory, start, segment) in &plan.image {
-        by_memory.entry(memory).or_default().push((start, module.data[segment].bytes));
+        by_memory
+            .entry(memory)
+            .or_default()
+            .push((start, module.data[segment].bytes));
     }
     let mut end = 0;
     for (memory, segments) in by_memory {
@@ -47,7 +50,8 @@ pub(super) fn add<'a>(b: &mut ArtifactBuilder<'a>, module: &Module<'a>, plan: &P
         }
         let runs = &b.images[first..];
         for (start, bytes) in segments {
-            b.image_pieces.extend(pieces(runs, start, bytes).map(|(at, p)| (at, p.into())));
+            b.image_pieces
+                .extend(pieces(runs, start, bytes).map(|(at, p)| (at, p.into())));
         }
     }
 }
@@ -61,12 +65,15 @@ fn pieces<'a>(
 ) -> impl Iterator<Item = (u64, &'a [u8])> {
     let end = start + bytes.len() as u64;
     let first = runs.partition_point(|run| run.guest + run.len <= start);
-    runs[first..].iter().take_while(move |run| run.guest < end).filter_map(move |run| {
-        let from = start.max(run.guest);
-        let to = end.min(run.guest + run.len);
-        let part = &bytes[(from - start) as usize..(to - start) as usize];
-        (!part.is_empty()).then_some((run.offset + (from - run.guest), part))
-    })
+    runs[first..]
+        .iter()
+        .take_while(move |run| run.guest < end)
+        .filter_map(move |run| {
+            let from = start.max(run.guest);
+            let to = end.min(run.guest + run.len);
+            let part = &bytes[(from - start) as usize..(to - start) as usize];
+            (!part.is_empty()).then_some((run.offset + (from - run.guest), part))
+        })
 }
 
 /// Runs of pages, in bytes of the memory, ascending and page aligned, outside of which the segments
@@ -116,7 +123,13 @@ mod tests {
             .map(|run| {
                 let len = run.end - run.start;
                 offset += len;
-                ImageRecord { memory: 0, reserved: 0, guest: run.start, offset: offset - len, len }
+                ImageRecord {
+                    memory: 0,
+                    reserved: 0,
+                    guest: run.start,
+                    offset: offset - len,
+                    len,
+                }
             })
             .collect();
         let mut bytes = vec![0; offset as usize];
@@ -131,7 +144,11 @@ mod tests {
 
     /// The image against a memory that the segments were copied into one by one.
     fn check(segments: &[(u64, &[u8])]) -> Vec<(u64, u64)> {
-        let len = segments.iter().map(|(start, b)| start + b.len() as u64).max().unwrap_or(0);
+        let len = segments
+            .iter()
+            .map(|(start, b)| start + b.len() as u64)
+            .max()
+            .unwrap_or(0);
         let len = len.next_multiple_of(PAGE) as usize;
         let (mut expected, mut found) = (vec![0; len], vec![0; len]);
         for (start, bytes) in segments {
@@ -142,7 +159,10 @@ mod tests {
             found[*guest as usize..][..bytes.len()].copy_from_slice(bytes);
         }
         assert!(found == expected);
-        image.iter().map(|(guest, bytes)| (guest / PAGE, bytes.len() as u64 / PAGE)).collect()
+        image
+            .iter()
+            .map(|(guest, bytes)| (guest / PAGE, bytes.len() as u64 / PAGE))
+            .collect()
     }
 
     #[test]
@@ -159,10 +179,16 @@ mod tests {
 
     #[test]
     fn segments_overlap_in_order() {
-        assert_eq!(check(&[(4090, b"0123456789"), (4092, b"xx"), (4094, &[0; 4])]), [(0, 2)]);
+        assert_eq!(
+            check(&[(4090, b"0123456789"), (4092, b"xx"), (4094, &[0; 4])]),
+            [(0, 2)]
+        );
         // The second page ends up all zero, but stays: nobody looks that closely.
         let zeros = [0; 8192];
-        assert_eq!(check(&[(4096, b"gone"), (8192, b"stays"), (0, &zeros)]), [(1, 2)]);
+        assert_eq!(
+            check(&[(4096, b"gone"), (8192, b"stays"), (0, &zeros)]),
+            [(1, 2)]
+        );
     }
 
     #[test]
@@ -173,6 +199,10 @@ mod tests {
         let strewn: Vec<(u64, &[u8])> = (0..200).map(|i| at(i * 17)).collect();
         let runs = check(&strewn);
         let pages: u64 = runs.iter().map(|r| r.1).sum();
-        assert_eq!(pages, 200 + 192, "holes of 16 pages, for no more than 200 pages");
+        assert_eq!(
+            pages,
+            200 + 192,
+            "holes of 16 pages, for no more than 200 pages"
+        );
     }
 }

@@ -67,11 +67,18 @@ pub(super) fn apply(text: &mut [u8], kind: Reloc, reference: Reference) -> Resul
 /// Whether a distance fits a signed number of `bits` bits and its sign.
 fn reach(distance: i64, bits: u32) -> Result<(), i64> {
     let limit = 1 << bits;
-    if (-limit..limit).contains(&distance) { Ok(()) } else { Err(limit) }
+    if (-limit..limit).contains(&distance) {
+        Ok(())
+    } else {
+        Err(limit)
+    }
 }
 
 fn aligned(distance: i64, to: i64) {
-    assert!(distance % to == 0, "distance {distance:#x} between instructions is not aligned");
+    assert!(
+        distance % to == 0,
+        "distance {distance:#x} between instructions is not aligned"
+    );
 }
 
 /// Replaces the masked bits of a little-endian instruction.

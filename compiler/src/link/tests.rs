@@ -13,7 +13,12 @@ fn function(symbol: Symbol, code: &[u8], relocs: &[(u32, Reloc, Symbol, i64)]) -
         align: 16,
         relocs: relocs
             .iter()
-            .map(|&(offset, kind, target, addend)| Relocation { offset, kind, target, addend })
+            .map(|&(offset, kind, target, addend)| Relocation {
+                offset,
+                kind,
+                target,
+                addend,
+            })
             .collect(),
         traps: Box::new([]),
         addresses: Box::new([]),
@@ -29,9 +34,18 @@ fn defined(i: u32) -> Symbol {
 fn link_two(arch: Arch, code: &[u8], relocs: &[(u32, Reloc, Symbol, i64)]) -> Vec<u8> {
     let mut code = code.to_vec();
     code.resize(0x20, 0);
-    let functions = vec![function(defined(0), &code, relocs), function(defined(1), &[0; 4], &[])];
-    let links = vec![Link::Builtin(Builtin::MemoryGrow), Link::TypeId(SigIndex::from_u32(3))];
-    let rodata = RodataLayout { tables: vec![(TableIndex::from_u32(7), 8)], len: 40 };
+    let functions = vec![
+        function(defined(0), &code, relocs),
+        function(defined(1), &[0; 4], &[]),
+    ];
+    let links = vec![
+        Link::Builtin(Builtin::MemoryGrow),
+        Link::TypeId(SigIndex::from_u32(3)),
+    ];
+    let rodata = RodataLayout {
+        tables: vec![(TableIndex::from_u32(7), 8)],
+        len: 40,
+    };
     let linked = link(CompiledModule { functions, links }, arch, 4096, &rodata).expect("small");
     assert_eq!(linked.find(defined(1)).map(|p| p.offset), Some(0x20));
     linked.text
@@ -46,12 +60,17 @@ fn slot() -> Symbol {
 }
 
 fn words(bytes: &[u8]) -> Vec<u32> {
-    bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    bytes
+        .chunks_exact(4)
+        .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect()
 }
 
 #[test]
 fn x86_64() {
-    let code = [0xe8, 0, 0, 0, 0, 0x48, 0x8d, 5, 0, 0, 0, 0, 0x48, 0x8d, 5, 0, 0, 0, 0];
+    let code = [
+        0xe8, 0, 0, 0, 0, 0x48, 0x8d, 5, 0, 0, 0, 0, 0x48, 0x8d, 5, 0, 0, 0, 0,
+    ];
     let relocs = [
         (1, Reloc::X86CallPCRel4, defined(1), -4),
         (8, Reloc::X86PCRel4, table(), -4),
@@ -59,7 +78,11 @@ fn x86_64() {
     ];
     let text = link_two(Arch::X86_64, &code, &relocs);
     assert_eq!(text[1..5], (0x20_i32 - 5).to_le_bytes());
-    assert_eq!(text[8..12], (-48 + 8 - 12_i32).to_le_bytes(), "rodata is 16-byte aligned");
+    assert_eq!(
+        text[8..12],
+        (-48 + 8 - 12_i32).to_le_bytes(),
+        "rodata is 16-byte aligned"
+    );
     assert_eq!(text[15..19], (0x1008_i32 - 19).to_le_bytes());
     assert_eq!(text[0x20..], [0; 4]);
 }
@@ -67,8 +90,10 @@ fn x86_64() {
 #[test]
 fn aarch64() {
     // bl; adrp x3; add x3, x3
-    let code: Vec<u8> =
-        [0x9400_0000_u32, 0x9000_0003, 0x9100_0063].iter().flat_map(|w| w.to_le_bytes()).collect();
+    let code: Vec<u8> = [0x9400_0000_u32, 0x9000_0003, 0x9100_0063]
+        .iter()
+        .flat_map(|w| w.to_le_bytes())
+        .collect();
     let relocs = |symbol| {
         [
             (0, Reloc::Arm64Call, defined(1), 0),
@@ -77,9 +102,17 @@ fn aarch64() {
         ]
     };
     let forward = words(&link_two(Arch::Aarch64, &code, &relocs(slot())));
-    assert_eq!(forward[..3], [0x9400_0008, 0xb000_0003, 0x9100_2063], "one page on, eight bytes");
+    assert_eq!(
+        forward[..3],
+        [0x9400_0008, 0xb000_0003, 0x9100_2063],
+        "one page on, eight bytes"
+    );
     let back = words(&link_two(Arch::Aarch64, &code, &relocs(table())));
-    assert_eq!(back[..3], [0x9400_0008, 0xf0ff_ffe3, 0x913f_6063], "one page back, 0xfd8 bytes");
+    assert_eq!(
+        back[..3],
+        [0x9400_0008, 0xf0ff_ffe3, 0x913f_6063],
+        "one page back, 0xfd8 bytes"
+    );
 }
 
 #[test]
@@ -97,16 +130,27 @@ fn riscv64() {
         ]
     };
     let forward = words(&link_two(Arch::Riscv64, &code, &relocs(slot())));
-    assert_eq!(forward[..4], [0x0000_0097, 0x0200_80e7, 0x0000_1517, 0x0005_0513], "0x1000");
+    assert_eq!(
+        forward[..4],
+        [0x0000_0097, 0x0200_80e7, 0x0000_1517, 0x0005_0513],
+        "0x1000"
+    );
     let back = words(&link_two(Arch::Riscv64, &code, &relocs(table())));
-    assert_eq!(back[..4], [0x0000_0097, 0x0200_80e7, 0x0000_0517, 0xfd05_0513], "-0x30");
+    assert_eq!(
+        back[..4],
+        [0x0000_0097, 0x0200_80e7, 0x0000_0517, 0xfd05_0513],
+        "-0x30"
+    );
 }
 
 #[test]
 fn s390x() {
     // brasl %r14; larl %r1
     let code = [0xc0, 0xe5, 0, 0, 0, 0, 0xc0, 0x10, 0, 0, 0, 0];
-    let relocs = [(2, Reloc::S390xPLTRel32Dbl, defined(1), 2), (8, Reloc::S390xPCRel32Dbl, table(), 2)];
+    let relocs = [
+        (2, Reloc::S390xPLTRel32Dbl, defined(1), 2),
+        (8, Reloc::S390xPCRel32Dbl, table(), 2),
+    ];
     let text = link_two(Arch::S390x, &code, &relocs);
     assert_eq!(text[2..6], 0x10_i32.to_be_bytes());
     assert_eq!(text[8..12], (-(40 + 6) / 2_i32).to_be_bytes());
@@ -126,7 +170,13 @@ fn limits_of_reach() {
         assert_eq!(apply(-limit), Ok(()), "{kind:?}");
         assert_eq!(apply(-limit - 4096), Err(limit), "{kind:?}");
     }
-    let apply = |to| relocate::apply(&mut [0; 8], Reloc::RiscvCallPlt, Reference { at: 0, from: 0, to });
+    let apply = |to| {
+        relocate::apply(
+            &mut [0; 8],
+            Reloc::RiscvCallPlt,
+            Reference { at: 0, from: 0, to },
+        )
+    };
     assert_eq!(apply((1 << 31) - 0x802), Ok(()));
     assert_eq!(apply((1 << 31) - 0x800), Err(1 << 31));
     assert_eq!(apply(-(1 << 31) - 0x800), Ok(()));
@@ -139,16 +189,31 @@ fn out_of_reach_says_what_and_how_far() {
         &[0; 8],
         &[(0, Reloc::Arm64Call, Symbol::TextStart, 1 << 30)],
     )];
-    let module = CompiledModule { functions, links: vec![] };
+    let module = CompiledModule {
+        functions,
+        links: vec![],
+    };
     let error = link(module, Arch::Aarch64, 65536, &RodataLayout::default()).expect_err("too far");
-    let LinkError::OutOfReach { distance, limit, arch, .. } = error else { panic!("{error}") };
+    let LinkError::OutOfReach {
+        distance,
+        limit,
+        arch,
+        ..
+    } = error
+    else {
+        panic!("{error}")
+    };
     assert_eq!((distance, limit, arch), (1 << 30, 1 << 27, "aarch64"));
 }
 
 #[test]
 #[should_panic(expected = "does not exist")]
 fn unresolved_symbols_are_bugs() {
-    link_two(Arch::X86_64, &[0; 4], &[(0, Reloc::X86PCRel4, defined(2), 0)]);
+    link_two(
+        Arch::X86_64,
+        &[0; 4],
+        &[(0, Reloc::X86PCRel4, defined(2), 0)],
+    );
 }
 
 #[test]
@@ -166,7 +231,10 @@ fn gaps_trap_and_tables_are_in_text_offsets() {
     second.traps = Box::new([(0, TrapCode::IntegerOverflow), (2, TrapCode::NullReference)]);
     second.addresses = Box::new([(0, 60), (2, 66)]);
     let entry = function(Symbol::NativeEntry(SigIndex::from_u32(0)), &[0xc3], &[]);
-    let module = CompiledModule { functions: vec![first, second, entry], links: vec![] };
+    let module = CompiledModule {
+        functions: vec![first, second, entry],
+        links: vec![],
+    };
     let linked = link(module, Arch::X86_64, 4096, &RodataLayout::default()).expect("small");
     assert_eq!(linked.text.len(), 33);
     assert!(linked.text[1..16].iter().all(|b| *b == 0xcc));
@@ -180,6 +248,14 @@ fn gaps_trap_and_tables_are_in_text_offsets() {
     );
     assert_eq!(addresses::lookup(&linked.addresses, 1, 2), Some(66));
     assert_eq!(addresses::lookup(&linked.addresses, 2, 0), None);
-    assert_eq!(linked.find(Symbol::NativeEntry(SigIndex::from_u32(0))).map(|p| p.offset), Some(32));
-    assert_eq!(linked.find(Symbol::NativeEntry(SigIndex::from_u32(1))), None);
+    assert_eq!(
+        linked
+            .find(Symbol::NativeEntry(SigIndex::from_u32(0)))
+            .map(|p| p.offset),
+        Some(32)
+    );
+    assert_eq!(
+        linked.find(Symbol::NativeEntry(SigIndex::from_u32(1))),
+        None
+    );
 }

@@ -25,7 +25,7 @@ use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, Value};
 use precast_artifact::abi::GUARDED_OFFSET_LIMIT;
 use precast_artifact::{Strategy, TrapCode};
-use wasmparser::MemArg;
+use wasmparser::{MemArg, MemArgTarget};
 
 use super::FuncTranslator;
 use super::state::Region;
@@ -40,7 +40,10 @@ impl FuncTranslator<'_, '_> {
         memarg: &MemArg,
         size: u32,
     ) -> (Value, MemFlagsData, Offset32) {
-        let memory = MemoryIndex::from_u32(memarg.memory);
+        let MemArgTarget::Memory(memory) = memarg.target else {
+            unreachable!("the validator refuses arrays")
+        };
+        let memory = MemoryIndex::from_u32(memory);
         let index = self.pop();
         let is_64 = self.env.module.memories[memory].index64;
         let flags = self.heap_flags(memory);
@@ -59,18 +62,27 @@ impl FuncTranslator<'_, '_> {
             return (address, flags, offset.into());
         }
 
-        let index = if is_64 { index } else { self.builder.ins().uextend(I64, index) };
+        let index = if is_64 {
+            index
+        } else {
+            self.builder.ins().uextend(I64, index)
+        };
         let len = self.memory_len(memory);
         let out = match u64::try_from(end_offset) {
             Ok(end_offset) => {
                 let end_offset = self.builder.ins().iconst(I64, end_offset.cast_signed());
                 if is_64 {
                     let (end, carry) = self.builder.ins().uadd_overflow(index, end_offset);
-                    let beyond = self.builder.ins().icmp(IntCC::UnsignedGreaterThan, end, len);
+                    let beyond = self
+                        .builder
+                        .ins()
+                        .icmp(IntCC::UnsignedGreaterThan, end, len);
                     self.builder.ins().bor(carry, beyond)
                 } else {
                     let end = self.builder.ins().iadd(index, end_offset);
-                    self.builder.ins().icmp(IntCC::UnsignedGreaterThan, end, len)
+                    self.builder
+                        .ins()
+                        .icmp(IntCC::UnsignedGreaterThan, end, len)
                 }
             }
             // No memory is that long.
@@ -99,7 +111,10 @@ impl FuncTranslator<'_, '_> {
     pub(crate) fn memory_range(&mut self, memory: MemoryIndex, start: Value, len: Value) -> Value {
         let (end, carry) = self.builder.ins().uadd_overflow(start, len);
         let memory_len = self.memory_len(memory);
-        let beyond = self.builder.ins().icmp(IntCC::UnsignedGreaterThan, end, memory_len);
+        let beyond = self
+            .builder
+            .ins()
+            .icmp(IntCC::UnsignedGreaterThan, end, memory_len);
         let out = self.builder.ins().bor(carry, beyond);
         self.trapnz(out, TrapCode::MemoryOutOfBounds);
         let base = self.memory_base(memory);
@@ -108,7 +123,7 @@ impl FuncTranslator<'_, '_> {
 
     /// Flags of an access to a linear memory: little-endian, may fault, aligned or not.
     fn heap_flags(&mut self, memory: MemoryIndex) -> MemFlagsData {
-        let region = if self.env.plan.is_private_memory(memory) {
+        let region = if self.env.plan.memories[memory].private {
             Region::Memory(memory.as_u32())
         } else {
             Region::SharedMemory

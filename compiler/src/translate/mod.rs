@@ -2,8 +2,8 @@
 //!
 //! One [`FuncTranslator`] translates one function body that has been validated already: it may rely
 //! on everything that validation guarantees, so its only failures are broken invariants of ours.
-//! Operators are dispatched in [`operators`] by one-line arms into a file for each family; whether
-//! an access stays inside its memory is decided in [`bounds`] alone, how code stops in [`trap`]
+//! Operators are dispatched in `operators.rs` by one-line arms into a file for each family; whether
+//! an access stays inside its memory is decided in `bounds.rs` alone, how code stops in `trap.rs`
 //! alone.
 //!
 //! Invariants:
@@ -14,16 +14,23 @@
 //! - family files see reachable code only.
 
 mod bounds;
+mod bulk;
 mod call;
 mod control;
+mod function;
 mod global;
 mod memory;
 mod numeric;
 mod operators;
 mod reference;
 mod simd;
+mod stack;
 mod state;
 mod table;
 mod trap;
 
-pub(crate) use state::{Env, FuncTranslator, Scratch};
+pub(crate) use function::translate;
+pub(crate) use state::{Env, Scratch, declare_symbol, vm_offset};
+pub(crate) use trap::{AFTER_NO_RETURN, artifact_code};
+
+use state::FuncTranslator;

@@ -1,25 +1,27 @@
-//! The state of one function's translation: builder, operand stack, control stack, caches.
+//! The state of one function's translation, and what it reads of the VM context.
 //!
 //! A [`Scratch`] outlives the function and keeps the allocations; each worker thread has one. The
-//! caches (signatures, callees, memory bases, alias regions) belong to one function, because the
-//! values and entities that they hold do.
+//! [`Caches`] (signatures, callees, memory bases) are emptied for each function, because the values
+//! and entities in them belong to one.
 
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
-use cranelift_codegen::ir::types::{I8X16, I64};
+use cranelift_codegen::ir::immediates::Offset32;
+use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{
-    self, AbiParam, AliasRegion, AliasRegionData, Block, ExtFuncData, ExternalName,
-    GlobalValueData, InstBuilder, MemFlagsData, Type, Value,
+    self, AliasRegion, AliasRegionData, Block, BlockArg, ExtFuncData, ExternalName, FuncRef,
+    GlobalValue, GlobalValueData, InstBuilder, MemFlagsData, SigRef, Type, Value,
 };
 use cranelift_codegen::isa::TargetIsa;
-use cranelift_entity::packed_option::PackedOption;
+use cranelift_entity::packed_option::{PackedOption, ReservedValue};
 use cranelift_entity::{EntityRef, SecondaryMap};
 use cranelift_frontend::{FunctionBuilder, Variable};
-use precast_artifact::{Strategy, ValType};
+use precast_artifact::{Builtin, Strategy};
 
 use super::control::Frame;
 use crate::key::{FuncIndex, MemoryIndex, SigIndex, Symbol};
 use crate::module::Module;
 use crate::plan::Plan;
+use crate::signature;
 
 /// What every function's translation reads: the module, the decisions about it, the target.
 pub(crate) struct Env<'a> {
@@ -31,68 +33,77 @@ pub(crate) struct Env<'a> {
 
 /// Translates one function.
 pub(crate) struct FuncTranslator<'a, 'b> {
-    pub(crate) builder: FunctionBuilder<'b>,
-    pub(crate) env: &'a Env<'a>,
+    pub(super) builder: FunctionBuilder<'b>,
+    pub(super) env: &'a Env<'a>,
     /// Operands, innermost last.
-    pub(crate) stack: Vec<Value>,
+    pub(super) stack: Vec<Value>,
     /// Open blocks, innermost last; the first is the function itself.
-    pub(crate) control: Vec<Frame>,
+    pub(super) control: Vec<Frame>,
     /// Whether the current position can be reached at all.
-    pub(crate) reachable: bool,
+    pub(super) reachable: bool,
     /// Cranelift variable of each local.
-    pub(crate) locals: Vec<Variable>,
+    pub(super) locals: Vec<Variable>,
+    /// Arguments of the call or jump that is being built.
+    pub(super) args: Vec<Value>,
+    pub(super) block_args: Vec<BlockArg>,
     pub(super) vmctx: Value,
     pub(super) entry: Block,
     pub(super) caches: Caches,
 }
 
-/// Allocations and per-function caches that are used again for the next function.
+/// Allocations that are used again for the next function.
 #[derive(Default)]
 pub(crate) struct Scratch {
     pub(super) stack: Vec<Value>,
     pub(super) control: Vec<Frame>,
     pub(super) locals: Vec<Variable>,
+    pub(super) args: Vec<Value>,
+    pub(super) block_args: Vec<BlockArg>,
     pub(super) caches: Caches,
 }
 
 /// Entities and values of the current function that are made at first use.
 #[derive(Default)]
 pub(super) struct Caches {
-    pub(super) signatures: Cache<SigIndex, ir::SigRef>,
-    pub(super) callees: Cache<FuncIndex, ir::FuncRef>,
-    /// Pointers to imported memories and tables, bases of memories that do not move.
-    pub(super) memory_bases: Cache<MemoryIndex, Value>,
+    signatures: Cache<SigIndex, SigRef>,
+    callees: Cache<FuncIndex, FuncRef>,
+    memory_bases: Cache<MemoryIndex, Value>,
+    /// Few enough for a linear search.
+    symbols: Vec<(Symbol, GlobalValue)>,
+    thunks: Vec<(Builtin, FuncRef)>,
 }
 
 impl Caches {
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.signatures.clear();
         self.callees.clear();
         self.memory_bases.clear();
+        self.symbols.clear();
+        self.thunks.clear();
     }
 }
 
-/// A dense map that forgets in time proportional to what it holds, not to the module.
-pub(super) struct Cache<K: EntityRef, V: EntityRef + cranelift_entity::packed_option::ReservedValue>
-{
+/// A dense map that is emptied in time proportional to what it holds, not to the module.
+struct Cache<K: EntityRef, V: ReservedValue + Copy> {
     map: SecondaryMap<K, PackedOption<V>>,
     used: Vec<K>,
 }
 
-impl<K: EntityRef, V: EntityRef + cranelift_entity::packed_option::ReservedValue> Default
-    for Cache<K, V>
-{
+impl<K: EntityRef, V: ReservedValue + Copy> Default for Cache<K, V> {
     fn default() -> Self {
-        Self { map: SecondaryMap::new(), used: Vec::new() }
+        Self {
+            map: SecondaryMap::new(),
+            used: Vec::new(),
+        }
     }
 }
 
-impl<K: EntityRef, V: EntityRef + cranelift_entity::packed_option::ReservedValue> Cache<K, V> {
-    pub(super) fn get(&self, key: K) -> Option<V> {
+impl<K: EntityRef, V: ReservedValue + Copy> Cache<K, V> {
+    fn get(&self, key: K) -> Option<V> {
         self.map[key].expand()
     }
 
-    pub(super) fn insert(&mut self, key: K, value: V) {
+    fn insert(&mut self, key: K, value: V) {
         self.map[key] = value.into();
         self.used.push(key);
     }
@@ -115,6 +126,8 @@ pub(super) enum Region {
     TableHead,
     /// Elements of tables.
     TableElements,
+    /// Read-only data of the artifact and its link table.
+    Artifact,
     /// Memories that other modules may share.
     SharedMemory,
     /// Globals that other modules may share.
@@ -133,78 +146,176 @@ impl Region {
             Self::MemoryHead => (1, "memory head"),
             Self::TableHead => (2, "table head"),
             Self::TableElements => (3, "table elements"),
-            Self::SharedMemory => (4, "shared memory"),
-            Self::SharedGlobal => (5, "shared global"),
+            Self::Artifact => (4, "artifact"),
+            Self::SharedMemory => (5, "shared memory"),
+            Self::SharedGlobal => (6, "shared global"),
             Self::Memory(i) => (8 + 2 * i, "memory"),
             Self::Global(i) => (9 + 2 * i, "global"),
         };
-        AliasRegionData { user_id, description: description.into() }
-    }
-}
-
-/// The Cranelift type of a wasm value.
-pub(crate) fn clif_type(ty: ValType) -> Type {
-    match ty {
-        ValType::I32 => ir::types::I32,
-        ValType::F32 => ir::types::F32,
-        ValType::F64 => ir::types::F64,
-        ValType::V128 => I8X16,
-        ValType::I64 | ValType::FuncRef | ValType::ExternRef => I64,
-    }
-}
-
-/// Operand stack.
-impl FuncTranslator<'_, '_> {
-    /// Pushes an operand. A vector must be an `I8X16`, see [`Self::push_vector`].
-    pub(crate) fn push(&mut self, value: Value) {
-        debug_assert!({
-            let ty = self.builder.func.dfg.value_type(value);
-            !ty.is_vector() || ty == I8X16
-        });
-        self.stack.push(value);
-    }
-
-    /// Pops an operand.
-    pub(crate) fn pop(&mut self) -> Value {
-        self.stack.pop().expect("validated: an operand")
-    }
-
-    /// Pops two operands, in the order in which they were pushed.
-    pub(crate) fn pop2(&mut self) -> (Value, Value) {
-        let b = self.pop();
-        (self.pop(), b)
-    }
-
-    /// Pops three operands, in the order in which they were pushed.
-    pub(crate) fn pop3(&mut self) -> (Value, Value, Value) {
-        let c = self.pop();
-        let (a, b) = self.pop2();
-        (a, b, c)
-    }
-
-    /// The operand on top.
-    pub(crate) fn peek(&self) -> Value {
-        *self.stack.last().expect("validated: an operand")
-    }
-
-    /// Pushes a `v128` of any lane type.
-    pub(crate) fn push_vector(&mut self, value: Value) {
-        let value = self.cast_vector(value, I8X16);
-        self.stack.push(value);
-    }
-
-    /// Pops a `v128` as a vector of this type.
-    pub(crate) fn pop_vector(&mut self, ty: Type) -> Value {
-        let value = self.pop();
-        self.cast_vector(value, ty)
-    }
-
-    /// The same 128 bits as another vector type.
-    pub(crate) fn cast_vector(&mut self, value: Value, ty: Type) -> Value {
-        if self.builder.func.dfg.value_type(value) == ty {
-            return value;
+        AliasRegionData {
+            user_id,
+            description: description.into(),
         }
-        let flags = MemFlagsData::new().with_endianness(ir::Endianness::Little);
-        self.builder.ins().bitcast(ty, flags, value)
     }
+}
+
+/// Flags of a load of something that never changes while the function runs, from an address that
+/// is always valid.
+pub(super) fn constant_flags() -> MemFlagsData {
+    MemFlagsData::trusted().with_readonly().with_can_move()
+}
+
+impl FuncTranslator<'_, '_> {
+    /// The alias region, as an entity of this function.
+    pub(super) fn region(&mut self, region: Region) -> AliasRegion {
+        self.builder.func.dfg.alias_regions.insert(region.data())
+    }
+
+    /// Flags of an access to mutable data of the VM context or of what it points at.
+    pub(super) fn vm_flags(&mut self, region: Region) -> MemFlagsData {
+        let region = self.region(region);
+        MemFlagsData::trusted().with_alias_region(Some(region))
+    }
+
+    /// Loads something that never changes, at `base + offset`.
+    pub(super) fn load_constant(&mut self, ty: Type, base: Value, offset: usize) -> Value {
+        let region = self.region(Region::Vm);
+        let flags = constant_flags().with_alias_region(Some(region));
+        self.builder.ins().load(ty, flags, base, vm_offset(offset))
+    }
+
+    /// Loads something that may change, at `base + offset`.
+    pub(super) fn load_vm(
+        &mut self,
+        ty: Type,
+        region: Region,
+        base: Value,
+        offset: usize,
+    ) -> Value {
+        let flags = self.vm_flags(region);
+        self.builder.ins().load(ty, flags, base, vm_offset(offset))
+    }
+
+    /// Follows a chain of pointers that never change, from the VM context, at these offsets. The
+    /// loads are at the start of the function, so that the result can be used anywhere in it;
+    /// Cranelift moves them to where they are needed.
+    fn load_hoisted(&mut self, offsets: &[usize]) -> Value {
+        let region = self.region(Region::Vm);
+        let flags = constant_flags().with_alias_region(Some(region));
+        let mut cursor = FuncCursor::new(self.builder.func).at_first_insertion_point(self.entry);
+        offsets.iter().fold(self.vmctx, |base, offset| {
+            cursor.ins().load(I64, flags, base, vm_offset(*offset))
+        })
+    }
+
+    /// The base of a memory whose base never changes, which is at the end of such a chain.
+    pub(super) fn constant_memory_base(&mut self, memory: MemoryIndex, path: &[usize]) -> Value {
+        if let Some(base) = self.caches.memory_bases.get(memory) {
+            return base;
+        }
+        let base = self.load_hoisted(path);
+        self.caches.memory_bases.insert(memory, base);
+        base
+    }
+
+    /// The signature of wasm functions with these parameters and results.
+    pub(super) fn signature(&mut self, index: SigIndex) -> SigRef {
+        if let Some(signature) = self.caches.signatures.get(index) {
+            return signature;
+        }
+        let signature = signature::wasm(&self.env.module.signatures[index]);
+        let signature = self.builder.import_signature(signature);
+        self.caches.signatures.insert(index, signature);
+        signature
+    }
+
+    /// A function of the module, as a callee.
+    pub(super) fn callee(&mut self, index: FuncIndex) -> FuncRef {
+        if let Some(callee) = self.caches.callees.get(index) {
+            return callee;
+        }
+        let defined = self
+            .env
+            .module
+            .defined(index)
+            .expect("a function of the module");
+        let signature = self.signature(self.env.module.functions[index]);
+        let callee = self.import_function(Symbol::Function(defined), signature);
+        self.caches.callees.insert(index, callee);
+        callee
+    }
+
+    /// Calls the thunk of a routine of the loader, with the VM context and these arguments.
+    pub(super) fn call_builtin(&mut self, builtin: Builtin, args: &[Value]) -> Option<Value> {
+        let known = self
+            .caches
+            .thunks
+            .iter()
+            .find(|(other, _)| *other == builtin);
+        let thunk = match known {
+            Some((_, thunk)) => *thunk,
+            None => {
+                let signature = self
+                    .builder
+                    .import_signature(signature::builtin_thunk(builtin));
+                let thunk = self.import_function(Symbol::BuiltinThunk(builtin), signature);
+                self.caches.thunks.push((builtin, thunk));
+                thunk
+            }
+        };
+        self.args.clear();
+        self.args.push(self.vmctx);
+        self.args.extend_from_slice(args);
+        let call = self.builder.ins().call(thunk, &self.args);
+        self.builder.inst_results(call).first().copied()
+    }
+
+    fn import_function(&mut self, symbol: Symbol, signature: SigRef) -> FuncRef {
+        let name = self
+            .builder
+            .func
+            .declare_imported_user_function(symbol.to_name());
+        self.builder.import_function(ExtFuncData {
+            name: ExternalName::user(name),
+            signature,
+            colocated: true,
+            patchable: false,
+        })
+    }
+
+    /// The address of a symbol.
+    pub(super) fn symbol(&mut self, symbol: Symbol) -> Value {
+        let known = self
+            .caches
+            .symbols
+            .iter()
+            .find(|(other, _)| *other == symbol);
+        let global = match known {
+            Some((_, global)) => *global,
+            None => {
+                let global = declare_symbol(self.builder.func, symbol);
+                self.caches.symbols.push((symbol, global));
+                global
+            }
+        };
+        self.builder.ins().symbol_value(I64, global)
+    }
+}
+
+/// A symbol of the artifact as a global value of `func`: its address is relative to the code's.
+pub(crate) fn declare_symbol(func: &mut ir::Function, symbol: Symbol) -> GlobalValue {
+    let name = func.declare_imported_user_function(symbol.to_name());
+    func.create_global_value(GlobalValueData::Symbol {
+        name: ExternalName::user(name),
+        offset: 0.into(),
+        colocated: true,
+        tls: false,
+    })
+}
+
+/// An offset in the VM context or one of its parts, which the plan keeps below 2^31.
+pub(crate) fn vm_offset(offset: usize) -> Offset32 {
+    i32::try_from(offset)
+        .expect("the plan limits the VM context")
+        .into()
 }

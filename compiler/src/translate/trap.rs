@@ -83,7 +83,10 @@ impl FuncTranslator<'_, '_> {
     }
 
     fn raise(&mut self, code: TrapCode) {
-        let number = self.builder.ins().iconst(ir::types::I32, i64::from(code as u32));
+        let number = self
+            .builder
+            .ins()
+            .iconst(ir::types::I32, i64::from(code as u32));
         self.call_builtin(Builtin::RaiseTrap, &[number]);
         self.builder.ins().trap(AFTER_NO_RETURN);
     }

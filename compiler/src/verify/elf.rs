@@ -35,8 +35,12 @@ fn file_header(check: &mut Check<'_>, file: &File<'_>) {
         Some(Arch::S390x) => EM_S390,
         None => return check.expect(false, || "unknown architecture".to_owned()),
     };
-    check.expect(header.e_machine(endian) == machine, || "ELF says another machine".to_owned());
-    check.expect(header.e_type(endian) == ET_DYN, || "not a shared object".to_owned());
+    check.expect(header.e_machine(endian) == machine, || {
+        "ELF says another machine".to_owned()
+    });
+    check.expect(header.e_type(endian) == ET_DYN, || {
+        "not a shared object".to_owned()
+    });
 }
 
 fn segments(check: &mut Check<'_>, file: &File<'_>) {
@@ -52,14 +56,19 @@ fn segments(check: &mut Check<'_>, file: &File<'_>) {
         }
         let flags = segment.p_flags(endian);
         let (start, len) = (segment.p_offset(endian), segment.p_filesz(endian));
-        check.expect(flags & PF_R == PF_R, || format!("segment {i} is not readable"));
+        check.expect(flags & PF_R == PF_R, || {
+            format!("segment {i} is not readable")
+        });
         check.expect(flags & (PF_W | PF_X) != PF_W | PF_X, || {
             format!("segment {i} is writable and executable")
         });
-        check.expect(segment.p_vaddr(endian) == start && segment.p_memsz(endian) == len, || {
-            format!("segment {i} is somewhere else in memory than in the file")
+        check.expect(
+            segment.p_vaddr(endian) == start && segment.p_memsz(endian) == len,
+            || format!("segment {i} is somewhere else in memory than in the file"),
+        );
+        check.expect(start.is_multiple_of(page), || {
+            format!("segment {i} is not page aligned")
         });
-        check.expect(start.is_multiple_of(page), || format!("segment {i} is not page aligned"));
         if flags & PF_X == PF_X {
             executable.push((start, len));
         }
@@ -67,7 +76,11 @@ fn segments(check: &mut Check<'_>, file: &File<'_>) {
         parts.push((start, len.next_multiple_of(page), format!("segment {i}")));
     }
     check.disjoint("segments", parts);
-    let expected = if text.len == 0 { vec![] } else { vec![(text_start, text.len)] };
+    let expected = if text.len == 0 {
+        vec![]
+    } else {
+        vec![(text_start, text.len)]
+    };
     check.expect(executable == expected, || {
         format!("executable segments are {executable:x?}, the text is {expected:x?}")
     });
@@ -75,7 +88,10 @@ fn segments(check: &mut Check<'_>, file: &File<'_>) {
 
 fn sections(check: &mut Check<'_>, file: &File<'_>) {
     let h = check.header;
-    let hot = Section { start: 0, len: h.hot_len.into() };
+    let hot = Section {
+        start: 0,
+        len: h.hot_len.into(),
+    };
     let expected = [
         (".precast", hot),
         (".rodata", h.rodata),
@@ -104,7 +120,9 @@ fn sections(check: &mut Check<'_>, file: &File<'_>) {
         check.expect(section.relocations().next().is_none(), || {
             format!("section {name} has relocations")
         });
-        let SectionFlags::Elf { sh_flags, .. } = section.flags() else { continue };
+        let SectionFlags::Elf { sh_flags, .. } = section.flags() else {
+            continue;
+        };
         let loaded = sh_flags & object::elf::SHF_ALLOC == object::elf::SHF_ALLOC;
         let address = section.address();
         let offset = section.file_range().map_or(0, |range| range.0);
@@ -126,7 +144,10 @@ fn symbols(check: &mut Check<'_>, file: &File<'_>) -> Vec<Code> {
         check.expect(inside && named && symbol.kind() == SymbolKind::Text, || {
             format!("symbol {} is not a function with a name in the text", i + 1)
         });
-        code.push(Code { start, len: symbol.size() });
+        code.push(Code {
+            start,
+            len: symbol.size(),
+        });
     }
     code
 }

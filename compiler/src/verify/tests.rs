@@ -13,9 +13,21 @@ fn good() -> ArtifactBuilder<'static> {
     b.text = vec![0xc3; 48];
     for text_offset in [0, 16] {
         let name = format!("function at {text_offset}");
-        b.function(name, FunctionRecord { text_offset, text_len: 10, signature, funcref: NONE });
+        b.function(
+            name,
+            FunctionRecord {
+                text_offset,
+                text_len: 10,
+                signature,
+                funcref: NONE,
+            },
+        );
     }
-    b.symbols.push(Symbol { name: "entry".into(), text_offset: 32, text_len: 16 });
+    b.symbols.push(Symbol {
+        name: "entry".into(),
+        text_offset: 32,
+        text_len: 16,
+    });
     b.signatures[0].native_entry = 32;
     b.tables.push(TableRecord {
         min: 3,
@@ -25,7 +37,10 @@ fn good() -> ArtifactBuilder<'static> {
         vm_offset: NONE,
         frozen: 0,
     });
-    b.rodata = [0, 0, 0, NONE, 16, 0].iter().flat_map(|n: &u32| n.to_le_bytes()).collect();
+    b.rodata = [0, 0, 0, NONE, 16, 0]
+        .iter()
+        .flat_map(|n: &u32| n.to_le_bytes())
+        .collect();
     b.traps = traps::encode(&[(3, TrapCode::Unreachable)]);
     let mut addresses = precast_artifact::addresses::AddressMapBuilder::new(0);
     addresses.function(&[(0, 100)]);
@@ -33,7 +48,10 @@ fn good() -> ArtifactBuilder<'static> {
     b.addresses = addresses.finish();
     b.export("f", ExternKind::Func, 0);
     b.export("g", ExternKind::Func, 1);
-    b.links = vec![LinkRecord { kind: LinkKind::Builtin as u32, index: 1 }];
+    b.links = vec![LinkRecord {
+        kind: LinkKind::Builtin as u32,
+        index: 1,
+    }];
     b
 }
 
@@ -42,7 +60,10 @@ fn finds(expected: &str, break_it: impl FnOnce(&mut ArtifactBuilder<'_>)) {
     let mut b = good();
     break_it(&mut b);
     let error = verify(&b.finish().expect("small")).expect_err(expected);
-    assert!(error.problems.iter().any(|p| p.contains(expected)), "{error}");
+    assert!(
+        error.problems.iter().any(|p| p.contains(expected)),
+        "{error}"
+    );
 }
 
 #[test]
@@ -59,12 +80,18 @@ fn finds_what_is_broken() {
         b.symbols[0].text_len = 17;
     });
     finds("its symbol is", |b| b.functions[1].text_offset = 17);
-    finds("symbol 3 is not a function with a name in the text", |b| b.symbols[2].text_len = 17);
-    finds("no code starts at 0x21", |b| b.signatures[0].native_entry = 33);
+    finds("symbol 3 is not a function with a name in the text", |b| {
+        b.symbols[2].text_len = 17
+    });
+    finds("no code starts at 0x21", |b| {
+        b.signatures[0].native_entry = 33
+    });
     finds("trap `unreachable` at 0xa is in no code", |b| {
         b.traps = traps::encode(&[(10, TrapCode::Unreachable)]);
     });
-    finds("unsorted trap table", |b| b.traps = vec![9, 0, 0, 0, 3, 0, 0, 0, 1, 1]);
+    finds("unsorted trap table", |b| {
+        b.traps = vec![9, 0, 0, 0, 3, 0, 0, 0, 1, 1]
+    });
     finds("unreadable trap table", |b| b.traps[4] = 99);
     finds("address map of function 1", |b| b.functions[1].text_len = 9);
     finds("another number of functions", |b| b.addresses.clear());

@@ -1,0 +1,121 @@
+//! What can go wrong, typed by what the caller can do about it.
+
+use wasmparser::WasmFeatures;
+
+/// Why a module was not compiled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The bytes are not a valid WebAssembly module: whoever made them must mend them.
+    #[error("invalid WebAssembly module: {message} (at byte {offset:#x})")]
+    Invalid {
+        /// Byte offset from the start of the module.
+        offset: u64,
+        /// What was found and what was expected.
+        message: String,
+    },
+
+    /// The bytes are something else than a WebAssembly module.
+    #[error("expected a WebAssembly module, found {found}; {remedy}")]
+    NotAModule {
+        /// What the bytes look like.
+        found: &'static str,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+
+    /// The module needs a proposal that this compiler does not implement.
+    #[error(
+        "the module uses the {proposal} proposal, which is not supported: {message} \
+         (at byte {offset:#x}); turn that feature off in the toolchain that made the module"
+    )]
+    Unsupported {
+        /// Name of the proposal.
+        proposal: String,
+        /// Byte offset of the first use, from the start of the module.
+        offset: u64,
+        /// What was found there.
+        message: String,
+    },
+
+    /// A limit of this compiler is exceeded.
+    #[error("the module is too large: {what} is {found}, at most {limit} is supported")]
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// How large it is.
+        found: u64,
+        /// How large it may be.
+        limit: u64,
+    },
+
+    /// Settings that do not fit together, or that name something unknown.
+    #[error("{setting} `{found}` is not supported; expected {expected}")]
+    Setting {
+        /// Which setting.
+        setting: &'static str,
+        /// Its value.
+        found: String,
+        /// What it could be.
+        expected: String,
+    },
+
+    /// The code generator refused a function that is valid.
+    #[error("cannot generate code for {symbol}: {message}")]
+    Codegen {
+        /// What it was generating.
+        symbol: String,
+        /// What it said.
+        message: String,
+    },
+
+    /// The threads for the work could not be started.
+    #[error("cannot start {threads} compilation threads: {message}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the system said.
+        message: String,
+    },
+
+    /// The compiled module does not make a correct artifact.
+    #[error("cannot write the artifact: {0}")]
+    Artifact(String),
+}
+
+impl From<wasmparser::Error> for Error {
+    fn from(error: wasmparser::Error) -> Self {
+        let (offset, message) = (error.offset(), error.message().to_owned());
+        match error.missing_wasm_feature() {
+            Some(features) => Self::Unsupported {
+                proposal: proposal_name(features),
+                offset,
+                message,
+            },
+            None => Self::Invalid { offset, message },
+        }
+    }
+}
+
+/// `function-references` for the feature that wasmparser calls `FUNCTION_REFERENCES`.
+fn proposal_name(features: WasmFeatures) -> String {
+    let names: Vec<_> = features
+        .iter_names()
+        .map(|(name, _)| name.to_lowercase().replace('_', "-"))
+        .collect();
+    names.join(" and ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proposals_have_their_own_names() {
+        assert_eq!(
+            proposal_name(WasmFeatures::FUNCTION_REFERENCES),
+            "function-references"
+        );
+        assert_eq!(proposal_name(WasmFeatures::THREADS), "threads");
+    }
+}

@@ -1,0 +1,173 @@
+//! Compiles WebAssembly modules ahead of time to precast artifacts.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use precast_compiler::{Compiler, Settings};
+//!
+//! let compiler = Compiler::new(Settings::default())?;
+//! let compiled = compiler.compile(&std::fs::read("hello.wasm")?)?;
+//! std::fs::write("hello.precast", &compiled.artifact)?;
+//! # Ok(()) }
+//! ```
+//!
+//! Each phase borrows the result of the one before:
+//!
+//! | module | what |
+//! |---|---|
+//! | `parse` | bytes → a validated `module::Module` |
+//! | `plan` | every decision: VM context, frozen tables, memory image, trampolines |
+//! | `translate`, `trampoline` | operators and conventions → Cranelift IR |
+//! | `codegen` | → machine code, in parallel |
+//! | `link` | → one text without relocations |
+//! | `emit` | → the bytes of an artifact |
+//! | [`verify()`] | checks those bytes, independently of all that |
+//! | `key` | names of everything that these pass to each other |
+
+mod codegen;
+mod const_expr;
+mod emit;
+mod error;
+mod key;
+mod link;
+mod module;
+mod parse;
+mod plan;
+mod settings;
+mod signature;
+mod target;
+mod trampoline;
+mod translate;
+mod verify;
+
+use std::time::{Duration, Instant};
+
+pub use error::Error;
+pub use settings::{Cpu, CpuLevel, OptLevel, Settings};
+pub use verify::{VerifyError, verify};
+
+use target::Target;
+
+/// Compiles modules for one target with one set of settings. Cheap to make; may be shared between
+/// threads.
+pub struct Compiler {
+    settings: Settings,
+    target: Target,
+    threads: Option<rayon::ThreadPool>,
+}
+
+/// An artifact and how long it took.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// The bytes of the artifact.
+    pub artifact: Vec<u8>,
+    /// Wall-clock time of each phase.
+    pub timings: Timings,
+}
+
+/// Wall-clock time of each phase of a compilation.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timings {
+    /// Reading and validating the module.
+    pub parse: Duration,
+    /// Decisions.
+    pub plan: Duration,
+    /// Translation and code generation.
+    pub codegen: Duration,
+    /// Linking and writing.
+    pub emit: Duration,
+}
+
+impl Timings {
+    /// Names and times of the phases, in their order.
+    pub fn phases(&self) -> [(&'static str, Duration); 4] {
+        let Self {
+            parse,
+            plan,
+            codegen,
+            emit,
+        } = *self;
+        [
+            ("parse", parse),
+            ("plan", plan),
+            ("codegen", codegen),
+            ("emit", emit),
+        ]
+    }
+
+    /// All phases together.
+    pub fn total(&self) -> Duration {
+        self.phases().iter().map(|(_, time)| *time).sum()
+    }
+}
+
+impl Compiler {
+    /// A compiler with these settings.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for settings that are not supported, [`Error::Threads`] when its threads
+    /// cannot be started.
+    pub fn new(settings: Settings) -> Result<Self, Error> {
+        let target = Target::new(&settings)?;
+        let pool = |threads: usize| {
+            let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            builder.build().map_err(|error| Error::Threads {
+                threads,
+                message: error.to_string(),
+            })
+        };
+        let threads = settings.threads.map(pool).transpose()?;
+        Ok(Self {
+            settings,
+            target,
+            threads,
+        })
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Compiles a module.
+    ///
+    /// # Errors
+    /// [`Error::NotAModule`], [`Error::Invalid`] and [`Error::Unsupported`] for what is wrong with
+    /// the bytes; [`Error::TooLarge`] when a limit is exceeded.
+    pub fn compile(&self, wasm: &[u8]) -> Result<Compiled, Error> {
+        match &self.threads {
+            Some(pool) => pool.install(|| self.compile_here(wasm)),
+            None => self.compile_here(wasm),
+        }
+    }
+
+    fn compile_here(&self, wasm: &[u8]) -> Result<Compiled, Error> {
+        let mut timings = Timings::default();
+        let mut start = Instant::now();
+        let mut lap = |phase: &mut Duration| {
+            *phase = start.elapsed();
+            start = Instant::now();
+        };
+        let module = parse::parse(wasm)?;
+        lap(&mut timings.parse);
+        let plan = plan::Plan::new(&module)?;
+        lap(&mut timings.plan);
+        let code = codegen::compile(&translate::Env {
+            module: &module,
+            plan: &plan,
+            isa: &*self.target.isa,
+            strategy: self.settings.strategy,
+        })?;
+        lap(&mut timings.codegen);
+        let artifact = emit::emit(wasm, &module, &plan, &self.target, &self.settings, code)?;
+        lap(&mut timings.emit);
+        Ok(Compiled { artifact, timings })
+    }
+}
+
+impl std::fmt::Debug for Compiler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compiler")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,232 @@
+//! A WebAssembly module as the compiler sees it: validated, and still borrowing from its bytes.
+//!
+//! Each index space has an index type of its own (see [`key`](crate::key)). Equal types of the type
+//! section are one [`SigIndex`] here. Nothing in this file decides anything about the code to come:
+//! that is [`plan`](crate::plan).
+
+use std::ops::Range;
+
+use cranelift_entity::{EntityRef, EntitySet, PrimaryMap};
+use precast_artifact::ValType;
+use precast_artifact::signature::{is_native, type_id};
+use wasmparser::FunctionBody;
+
+use crate::const_expr::ConstExpr;
+use crate::key::{
+    DataIndex, DefinedFuncIndex, ElemIndex, FuncIndex, GlobalIndex, MemoryIndex, SigIndex,
+    TableIndex, TypeIndex,
+};
+
+/// A validated module.
+pub(crate) struct Module<'a> {
+    pub(crate) types: PrimaryMap<TypeIndex, SigIndex>,
+    pub(crate) signatures: PrimaryMap<SigIndex, Signature>,
+    /// All imports, in the module's order.
+    pub(crate) imports: Vec<Import<'a>>,
+    pub(crate) functions: PrimaryMap<FuncIndex, SigIndex>,
+    pub(crate) imported_functions: usize,
+    pub(crate) tables: PrimaryMap<TableIndex, Table>,
+    pub(crate) imported_tables: usize,
+    pub(crate) memories: PrimaryMap<MemoryIndex, Memory>,
+    pub(crate) imported_memories: usize,
+    pub(crate) globals: PrimaryMap<GlobalIndex, Global>,
+    pub(crate) imported_globals: usize,
+    /// All exports, in the module's order.
+    pub(crate) exports: Vec<Export<'a>>,
+    pub(crate) start: Option<FuncIndex>,
+    pub(crate) elements: PrimaryMap<ElemIndex, Element>,
+    pub(crate) data: PrimaryMap<DataIndex, Data<'a>>,
+    pub(crate) bodies: PrimaryMap<DefinedFuncIndex, FunctionBody<'a>>,
+    pub(crate) names: Names<'a>,
+    /// Custom sections other than `name`, in the module's order.
+    pub(crate) custom_sections: Vec<(&'a str, &'a [u8])>,
+    /// What the code refers to.
+    pub(crate) facts: Facts,
+}
+
+/// Parameters and results of a function.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Signature {
+    pub(crate) params: Box<[ValType]>,
+    pub(crate) results: Box<[ValType]>,
+}
+
+impl Signature {
+    /// Whether native entries and exits exist for it.
+    pub(crate) fn is_native(&self) -> bool {
+        is_native(&self.params, &self.results)
+    }
+
+    /// Its type id, unless it is so long that only the loader can give it one.
+    pub(crate) fn type_id(&self) -> Option<u64> {
+        type_id(&self.params, &self.results)
+    }
+}
+
+/// An item of one of the index spaces that modules share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extern {
+    Func(FuncIndex),
+    Table(TableIndex),
+    Memory(MemoryIndex),
+    Global(GlobalIndex),
+}
+
+pub(crate) struct Import<'a> {
+    pub(crate) module: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) item: Extern,
+}
+
+pub(crate) struct Export<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) item: Extern,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Table {
+    /// `FuncRef` or `ExternRef`.
+    pub(crate) element: ValType,
+    /// Elements at the start.
+    pub(crate) min: u64,
+    pub(crate) max: Option<u64>,
+    pub(crate) index64: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Memory {
+    /// Pages at the start.
+    pub(crate) min: u64,
+    pub(crate) max: Option<u64>,
+    pub(crate) index64: bool,
+}
+
+/// Base-two logarithm of the size of a page of linear memory.
+pub(crate) const PAGE_SHIFT: u32 = 16;
+
+pub(crate) struct Global {
+    pub(crate) ty: ValType,
+    pub(crate) mutable: bool,
+    /// Initial value; `None` for an imported global.
+    pub(crate) init: Option<ConstExpr>,
+}
+
+pub(crate) struct Element {
+    pub(crate) mode: ElementMode,
+    pub(crate) items: ElementItems,
+}
+
+pub(crate) enum ElementMode {
+    Passive,
+    Declared,
+    Active {
+        table: TableIndex,
+        offset: ConstExpr,
+    },
+}
+
+pub(crate) enum ElementItems {
+    Functions(Vec<FuncIndex>),
+    Expressions(Vec<ConstExpr>),
+}
+
+impl ElementItems {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Functions(items) => items.len(),
+            Self::Expressions(items) => items.len(),
+        }
+    }
+
+    /// Each item as an expression.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = ConstExpr> {
+        (0..self.len()).map(move |i| match self {
+            Self::Functions(items) => ConstExpr::ref_func(items[i]),
+            Self::Expressions(items) => items[i].clone(),
+        })
+    }
+}
+
+pub(crate) struct Data<'a> {
+    /// Memory and offset of an active segment, `None` for a passive one.
+    pub(crate) active: Option<(MemoryIndex, ConstExpr)>,
+    pub(crate) bytes: &'a [u8],
+}
+
+/// Names of the `name` section.
+#[derive(Default)]
+pub(crate) struct Names<'a> {
+    pub(crate) module: Option<&'a str>,
+    /// Names of functions, imported and defined, in index order, each at most once.
+    pub(crate) functions: Vec<(FuncIndex, &'a str)>,
+}
+
+impl<'a> Names<'a> {
+    pub(crate) fn function(&self, index: FuncIndex) -> Option<&'a str> {
+        let i = self
+            .functions
+            .binary_search_by_key(&index, |(index, _)| *index)
+            .ok()?;
+        Some(self.functions[i].1)
+    }
+}
+
+/// What the code of a module refers to.
+#[derive(Default)]
+pub(crate) struct Facts {
+    /// Tables that an instruction other than `call_indirect`, `return_call_indirect` and
+    /// `table.size` names.
+    pub(crate) tables_accessed: EntitySet<TableIndex>,
+    /// Tables that `table.grow` names.
+    pub(crate) tables_grown: EntitySet<TableIndex>,
+    /// Tables and types of indirect calls.
+    pub(crate) indirect_calls: std::collections::BTreeSet<(TableIndex, TypeIndex)>,
+    /// Data segments that `memory.init` or `data.drop` names.
+    pub(crate) data_named: EntitySet<DataIndex>,
+    /// Element segments that `table.init` or `elem.drop` names.
+    pub(crate) elements_named: EntitySet<ElemIndex>,
+    /// Functions that `ref.func` names.
+    pub(crate) functions_referenced: EntitySet<FuncIndex>,
+}
+
+impl Module<'_> {
+    /// The function's index among those that are defined, or `None` for an imported function.
+    pub(crate) fn defined(&self, index: FuncIndex) -> Option<DefinedFuncIndex> {
+        index
+            .index()
+            .checked_sub(self.imported_functions)
+            .map(DefinedFuncIndex::new)
+    }
+
+    /// The function's index in the index space of all functions.
+    pub(crate) fn func_index(&self, index: DefinedFuncIndex) -> FuncIndex {
+        FuncIndex::new(index.index() + self.imported_functions)
+    }
+
+    /// The signature of a function.
+    pub(crate) fn signature(&self, index: FuncIndex) -> &Signature {
+        &self.signatures[self.functions[index]]
+    }
+
+    /// The signature of a defined function.
+    pub(crate) fn func_type(&self, index: DefinedFuncIndex) -> SigIndex {
+        self.functions[self.func_index(index)]
+    }
+
+    pub(crate) fn is_imported_table(&self, index: TableIndex) -> bool {
+        index.index() < self.imported_tables
+    }
+
+    pub(crate) fn is_imported_memory(&self, index: MemoryIndex) -> bool {
+        index.index() < self.imported_memories
+    }
+
+    pub(crate) fn is_imported_global(&self, index: GlobalIndex) -> bool {
+        index.index() < self.imported_globals
+    }
+
+    /// Bytes of the module that the body of a function takes, from its locals to its end.
+    pub(crate) fn body_range(&self, index: DefinedFuncIndex) -> Range<u64> {
+        self.bodies[index].range()
+    }
+}

@@ -1,0 +1,591 @@
+//! From bytes to a validated [`Module`].
+//!
+//! Sections are read and validated in order; function bodies are validated in parallel afterwards,
+//! and the same pass gathers the [`Facts`] that decisions depend on (is a table ever changed? is a
+//! segment ever named?). So every error of the module is known before any code is generated, and
+//! the translator meets valid code only. Of several invalid functions the first is reported,
+//! whatever the number of threads.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use cranelift_entity::{EntityRef, EntitySet, PrimaryMap};
+use precast_artifact::ValType;
+use rayon::prelude::*;
+use wasmparser::{
+    DataKind, Encoding, ExternalKind, FuncToValidate, FuncValidatorAllocations, FunctionBody,
+    KnownCustom, Name, NameSectionReader, Operator, OperatorsReader, OperatorsReaderAllocations,
+    Parser, Payload, RefType, TableInit, TypeRef, ValidPayload, Validator, ValidatorResources,
+    WasmFeatures,
+};
+
+use crate::Error;
+use crate::const_expr::ConstExpr;
+use crate::key::{
+    DataIndex, ElemIndex, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TypeIndex,
+};
+use crate::module::{
+    Data, Element, ElementItems, ElementMode, Export, Extern, Facts, Global, Import, Memory,
+    Module, Names, Signature, Table,
+};
+
+/// WebAssembly 2.0 and the proposals that this compiler implements besides.
+pub(crate) fn features() -> WasmFeatures {
+    WasmFeatures::WASM2
+        | WasmFeatures::TAIL_CALL
+        | WasmFeatures::EXTENDED_CONST
+        | WasmFeatures::MULTI_MEMORY
+        | WasmFeatures::MEMORY64
+        | WasmFeatures::RELAXED_SIMD
+}
+
+/// Reads and validates a module.
+pub(crate) fn parse(wasm: &[u8]) -> Result<Module<'_>, Error> {
+    sniff(wasm)?;
+    let mut reader = Reader::new();
+    let mut validator = Validator::new_with_features(features());
+    let mut parser = Parser::new(0);
+    parser.set_features(features());
+    let mut functions = Vec::new();
+    for payload in parser.parse_all(wasm) {
+        let payload = payload?;
+        match validator.payload(&payload)? {
+            ValidPayload::Func(function, body) => functions.push((function, body)),
+            _ => reader.section(payload)?,
+        }
+    }
+    let mut module = reader.module;
+    module.facts = validate_bodies(&functions)?;
+    module.bodies = functions.into_iter().map(|(_, body)| body).collect();
+    Ok(module)
+}
+
+/// Tells apart what is no WebAssembly module at all, so that the error can say what to do.
+fn sniff(wasm: &[u8]) -> Result<(), Error> {
+    let not_a_module = |found, remedy| Err(Error::NotAModule { found, remedy });
+    if wasm.is_empty() {
+        return not_a_module("nothing (0 bytes)", "check how the file was made");
+    }
+    if wasm.starts_with(b"\0asm") {
+        return match wasm.get(4..8) {
+            Some([0x0d, 0, 1, 0]) => not_a_module(
+                "a component",
+                "components are not supported: extract its core module, or build a core module",
+            ),
+            _ => Ok(()),
+        };
+    }
+    if wasm.starts_with(b"\x7fELF") {
+        return not_a_module(
+            "an ELF file",
+            "if it is a precast artifact, it is compiled already",
+        );
+    }
+    let text = wasm
+        .iter()
+        .position(|b| !b.is_ascii_whitespace())
+        .unwrap_or(0);
+    if wasm[text..].starts_with(b"(") || wasm[text..].starts_with(b";;") {
+        return not_a_module(
+            "WebAssembly text",
+            "convert it with `wasm-tools parse` or `wat2wasm`",
+        );
+    }
+    not_a_module(
+        "bytes that do not start with `\\0asm`",
+        "check that it is a .wasm file",
+    )
+}
+
+struct Reader<'a> {
+    module: Module<'a>,
+    signatures: HashMap<Signature, crate::key::SigIndex>,
+}
+
+impl<'a> Reader<'a> {
+    fn new() -> Self {
+        let module = Module {
+            types: PrimaryMap::new(),
+            signatures: PrimaryMap::new(),
+            imports: Vec::new(),
+            functions: PrimaryMap::new(),
+            imported_functions: 0,
+            tables: PrimaryMap::new(),
+            imported_tables: 0,
+            memories: PrimaryMap::new(),
+            imported_memories: 0,
+            globals: PrimaryMap::new(),
+            imported_globals: 0,
+            exports: Vec::new(),
+            start: None,
+            elements: PrimaryMap::new(),
+            data: PrimaryMap::new(),
+            bodies: PrimaryMap::new(),
+            names: Names::default(),
+            custom_sections: Vec::new(),
+            facts: Facts::default(),
+        };
+        Self {
+            module,
+            signatures: HashMap::new(),
+        }
+    }
+
+    /// Takes what a validated section holds.
+    fn section(&mut self, payload: Payload<'a>) -> Result<(), Error> {
+        let module = &mut self.module;
+        match payload {
+            Payload::Version {
+                encoding: Encoding::Module,
+                ..
+            }
+            | Payload::CodeSectionStart { .. }
+            | Payload::DataCountSection { .. }
+            | Payload::End(_) => {}
+            Payload::TypeSection(section) => {
+                for ty in section.into_iter_err_on_gc_types() {
+                    let ty = ty?;
+                    let signature = Signature {
+                        params: ty
+                            .params()
+                            .iter()
+                            .map(|t| val_type(*t))
+                            .collect::<Result<_, _>>()?,
+                        results: ty
+                            .results()
+                            .iter()
+                            .map(|t| val_type(*t))
+                            .collect::<Result<_, _>>()?,
+                    };
+                    let index = *self
+                        .signatures
+                        .entry(signature)
+                        .or_insert_with_key(|signature| module.signatures.push(signature.clone()));
+                    module.types.push(index);
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    self.import(import?)?;
+                }
+            }
+            Payload::FunctionSection(section) => {
+                for ty in section {
+                    let signature = module.types[TypeIndex::from_u32(ty?)];
+                    module.functions.push(signature);
+                }
+            }
+            Payload::TableSection(section) => {
+                for table in section {
+                    let table = table?;
+                    if !matches!(table.init, TableInit::RefNull) {
+                        return Err(Error::Unsupported {
+                            proposal: "function-references".to_owned(),
+                            offset: 0,
+                            message: "a table with an initial value".to_owned(),
+                        });
+                    }
+                    module.tables.push(self::table(&table.ty)?);
+                }
+            }
+            Payload::MemorySection(section) => {
+                for memory in section {
+                    module.memories.push(self::memory(&memory?));
+                }
+            }
+            Payload::GlobalSection(section) => {
+                for global in section {
+                    let global = global?;
+                    module.globals.push(Global {
+                        ty: val_type(global.ty.content_type)?,
+                        mutable: global.ty.mutable,
+                        init: Some(ConstExpr::parse(&global.init_expr)?),
+                    });
+                }
+            }
+            Payload::ExportSection(section) => {
+                for export in section {
+                    let export = export?;
+                    let item = match export.kind {
+                        ExternalKind::Func => Extern::Func(FuncIndex::from_u32(export.index)),
+                        ExternalKind::Table => Extern::Table(TableIndex::from_u32(export.index)),
+                        ExternalKind::Memory => Extern::Memory(MemoryIndex::from_u32(export.index)),
+                        ExternalKind::Global => Extern::Global(GlobalIndex::from_u32(export.index)),
+                        _ => return Err(unexpected("an export of an unknown kind")),
+                    };
+                    module.exports.push(Export {
+                        name: export.name,
+                        item,
+                    });
+                }
+            }
+            Payload::StartSection { func, .. } => module.start = Some(FuncIndex::from_u32(func)),
+            Payload::ElementSection(section) => {
+                for element in section {
+                    module.elements.push(self::element(element?)?);
+                }
+            }
+            Payload::DataSection(section) => {
+                for data in section {
+                    let data = data?;
+                    let active = match data.kind {
+                        DataKind::Passive => None,
+                        DataKind::Active {
+                            memory_index,
+                            offset_expr,
+                        } => Some((
+                            MemoryIndex::from_u32(memory_index),
+                            ConstExpr::parse(&offset_expr)?,
+                        )),
+                    };
+                    module.data.push(Data {
+                        active,
+                        bytes: data.data,
+                    });
+                }
+            }
+            Payload::CustomSection(section) => match section.as_known() {
+                // A custom section that is malformed does not make the module invalid.
+                KnownCustom::Name(names) => self.module.names = self::names(names),
+                _ => module
+                    .custom_sections
+                    .push((section.name(), section.data())),
+            },
+            _ => return Err(unexpected("a section of an unknown kind")),
+        }
+        Ok(())
+    }
+
+    fn import(&mut self, import: wasmparser::Import<'a>) -> Result<(), Error> {
+        let module = &mut self.module;
+        let item = match import.ty {
+            TypeRef::Func(ty) => {
+                module.imported_functions += 1;
+                let signature = module.types[TypeIndex::from_u32(ty)];
+                Extern::Func(module.functions.push(signature))
+            }
+            TypeRef::Table(ty) => {
+                module.imported_tables += 1;
+                Extern::Table(module.tables.push(table(&ty)?))
+            }
+            TypeRef::Memory(ty) => {
+                module.imported_memories += 1;
+                Extern::Memory(module.memories.push(memory(&ty)))
+            }
+            TypeRef::Global(ty) => {
+                module.imported_globals += 1;
+                Extern::Global(module.globals.push(Global {
+                    ty: val_type(ty.content_type)?,
+                    mutable: ty.mutable,
+                    init: None,
+                }))
+            }
+            TypeRef::Tag(_) | TypeRef::FuncExact(_) => {
+                return Err(unexpected("an import of an unknown kind"));
+            }
+        };
+        module.imports.push(Import {
+            module: import.module,
+            name: import.name,
+            item,
+        });
+        Ok(())
+    }
+}
+
+fn val_type(ty: wasmparser::ValType) -> Result<ValType, Error> {
+    Ok(match ty {
+        wasmparser::ValType::I32 => ValType::I32,
+        wasmparser::ValType::I64 => ValType::I64,
+        wasmparser::ValType::F32 => ValType::F32,
+        wasmparser::ValType::F64 => ValType::F64,
+        wasmparser::ValType::V128 => ValType::V128,
+        wasmparser::ValType::Ref(RefType::FUNCREF) => ValType::FuncRef,
+        wasmparser::ValType::Ref(RefType::EXTERNREF) => ValType::ExternRef,
+        wasmparser::ValType::Ref(_) => return Err(unexpected("a reference type")),
+    })
+}
+
+fn table(ty: &wasmparser::TableType) -> Result<Table, Error> {
+    Ok(Table {
+        element: val_type(wasmparser::ValType::Ref(ty.element_type))?,
+        min: ty.initial,
+        max: ty.maximum,
+        index64: ty.table64,
+    })
+}
+
+fn memory(ty: &wasmparser::MemoryType) -> Memory {
+    Memory {
+        min: ty.initial,
+        max: ty.maximum,
+        index64: ty.memory64,
+    }
+}
+
+fn element(element: wasmparser::Element<'_>) -> Result<Element, Error> {
+    let mode = match element.kind {
+        wasmparser::ElementKind::Passive => ElementMode::Passive,
+        wasmparser::ElementKind::Declared => ElementMode::Declared,
+        wasmparser::ElementKind::Active {
+            table_index,
+            offset_expr,
+        } => ElementMode::Active {
+            table: TableIndex::from_u32(table_index.unwrap_or(0)),
+            offset: ConstExpr::parse(&offset_expr)?,
+        },
+    };
+    let items = match element.items {
+        wasmparser::ElementItems::Functions(items) => ElementItems::Functions(
+            items
+                .into_iter()
+                .map(|f| Ok(FuncIndex::from_u32(f?)))
+                .collect::<Result<_, Error>>()?,
+        ),
+        wasmparser::ElementItems::Expressions(_, items) => ElementItems::Expressions(
+            items
+                .into_iter()
+                .map(|e| ConstExpr::parse(&e?))
+                .collect::<Result<_, _>>()?,
+        ),
+    };
+    Ok(Element { mode, items })
+}
+
+/// As many names as can be read.
+fn names<'a>(section: NameSectionReader<'a>) -> Names<'a> {
+    let mut names = Names::default();
+    for subsection in section {
+        match subsection {
+            Ok(Name::Module { name, .. }) => names.module = Some(name),
+            Ok(Name::Function(functions)) if names.functions.is_empty() => {
+                let named = functions.map_while(Result::ok);
+                names.functions = named
+                    .map(|n| (FuncIndex::from_u32(n.index), n.name))
+                    .collect();
+            }
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    names
+}
+
+/// Something that the validator should have refused, for no enabled feature has it.
+fn unexpected(what: &str) -> Error {
+    Error::Unsupported {
+        proposal: "unknown".to_owned(),
+        offset: 0,
+        message: format!("found {what}"),
+    }
+}
+
+type Function<'a> = (FuncToValidate<ValidatorResources>, FunctionBody<'a>);
+
+/// Validates all function bodies and tells what they refer to.
+fn validate_bodies(functions: &[Function<'_>]) -> Result<Facts, Error> {
+    let pool = Mutex::new(Vec::<Allocations>::new());
+    let (facts, error) = functions
+        .par_iter()
+        .fold(
+            || (Facts::default(), None),
+            |(mut facts, error), function| {
+                // Later functions than one that is invalid need no look.
+                if error.is_some() {
+                    return (facts, error);
+                }
+                let mut allocations = pool.lock().expect("not poisoned").pop().unwrap_or_default();
+                let error = validate_body(function, &mut facts, &mut allocations).err();
+                pool.lock().expect("not poisoned").push(allocations);
+                (facts, error)
+            },
+        )
+        .reduce(
+            || (Facts::default(), None),
+            |(mut facts, first), (other, second)| {
+                facts.merge(other);
+                let error = match (first, second) {
+                    (Some(a), Some(b)) if b.offset() < a.offset() => Some(b),
+                    (a, b) => a.or(b),
+                };
+                (facts, error)
+            },
+        );
+    match error {
+        None => Ok(facts),
+        Some(error) => Err(error.into()),
+    }
+}
+
+#[derive(Default)]
+struct Allocations {
+    validator: FuncValidatorAllocations,
+    reader: OperatorsReaderAllocations,
+}
+
+fn validate_body(
+    (function, body): &Function<'_>,
+    facts: &mut Facts,
+    allocations: &mut Allocations,
+) -> Result<(), wasmparser::Error> {
+    let function = FuncToValidate {
+        resources: function.resources.clone(),
+        index: function.index,
+        ty: function.ty,
+        features: function.features,
+    };
+    let mut validator = function.into_validator(std::mem::take(&mut allocations.validator));
+    let mut reader = body.get_binary_reader();
+    reader.set_features(features());
+    validator.read_locals(&mut reader)?;
+    let mut reader =
+        OperatorsReader::new_with_allocs(reader, std::mem::take(&mut allocations.reader));
+    while !reader.eof() {
+        let (operator, offset) = reader.read_with_offset()?;
+        validator.op(offset, &operator)?;
+        facts.note(&operator);
+    }
+    reader.finish()?;
+    allocations.validator = validator.into_allocations();
+    allocations.reader = reader.into_allocations();
+    Ok(())
+}
+
+impl Facts {
+    /// Takes what a valid operator refers to.
+    fn note(&mut self, operator: &Operator<'_>) {
+        match *operator {
+            Operator::CallIndirect {
+                type_index,
+                table_index,
+            }
+            | Operator::ReturnCallIndirect {
+                type_index,
+                table_index,
+            } => {
+                let table = TableIndex::from_u32(table_index);
+                self.indirect_calls
+                    .insert((table, TypeIndex::from_u32(type_index)));
+            }
+            Operator::TableGet { table }
+            | Operator::TableSet { table }
+            | Operator::TableFill { table } => {
+                self.tables_accessed.insert(TableIndex::from_u32(table));
+            }
+            Operator::TableGrow { table } => {
+                self.tables_accessed.insert(TableIndex::from_u32(table));
+                self.tables_grown.insert(TableIndex::from_u32(table));
+            }
+            Operator::TableCopy {
+                dst_table,
+                src_table,
+            } => {
+                self.tables_accessed.insert(TableIndex::from_u32(dst_table));
+                self.tables_accessed.insert(TableIndex::from_u32(src_table));
+            }
+            Operator::TableInit { elem_index, table } => {
+                self.tables_accessed.insert(TableIndex::from_u32(table));
+                self.elements_named.insert(ElemIndex::from_u32(elem_index));
+            }
+            Operator::ElemDrop { elem_index } => {
+                self.elements_named.insert(ElemIndex::from_u32(elem_index));
+            }
+            Operator::MemoryInit { data_index, .. } | Operator::DataDrop { data_index } => {
+                self.data_named.insert(DataIndex::from_u32(data_index));
+            }
+            Operator::RefFunc { function_index } => {
+                self.functions_referenced
+                    .insert(FuncIndex::from_u32(function_index));
+            }
+            _ => {}
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        fn extend<K: EntityRef>(set: &mut EntitySet<K>, other: &EntitySet<K>) {
+            for key in other.keys() {
+                set.insert(key);
+            }
+        }
+        extend(&mut self.tables_accessed, &other.tables_accessed);
+        extend(&mut self.tables_grown, &other.tables_grown);
+        extend(&mut self.data_named, &other.data_named);
+        extend(&mut self.elements_named, &other.elements_named);
+        extend(&mut self.functions_referenced, &other.functions_referenced);
+        self.indirect_calls.extend(other.indirect_calls);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &[u8] = b"\0asm\x01\0\0\0";
+
+    fn section(id: u8, bytes: &[u8]) -> Vec<u8> {
+        let mut section = vec![id, u8::try_from(bytes.len()).unwrap()];
+        section.extend(bytes);
+        section
+    }
+
+    fn module(sections: &[Vec<u8>]) -> Vec<u8> {
+        [EMPTY.to_vec(), sections.concat()].concat()
+    }
+
+    #[test]
+    fn tells_what_the_bytes_are() {
+        for (bytes, expected) in [
+            (&b""[..], "nothing (0 bytes)"),
+            (b"\x7fELF\x02", "an ELF file"),
+            (b"\0asm\x0d\0\x01\0", "a component"),
+            (b"  (module)", "WebAssembly text"),
+            (b"MZ", "bytes that do not start with `\\0asm`"),
+        ] {
+            match parse(bytes) {
+                Err(Error::NotAModule { found, .. }) => assert_eq!(found, expected),
+                other => panic!("{expected}: {:?}", other.err()),
+            }
+        }
+        assert!(parse(EMPTY).is_ok());
+        assert!(matches!(
+            parse(b"\0asm\x02\0\0\0"),
+            Err(Error::Invalid { offset: 4, .. })
+        ));
+        assert!(matches!(parse(b"\0asm\x01"), Err(Error::Invalid { .. })));
+    }
+
+    #[test]
+    fn equal_types_are_one_signature() {
+        let types = section(1, &[3, 0x60, 1, 0x7f, 0, 0x60, 0, 0, 0x60, 1, 0x7f, 0]);
+        let bytes = module(&[types]);
+        let module = parse(&bytes).unwrap();
+        assert_eq!(module.signatures.len(), 2);
+        let types: Vec<_> = module.types.values().copied().collect();
+        assert_eq!(types[0], types[2]);
+        assert_ne!(types[0], types[1]);
+    }
+
+    #[test]
+    fn names_the_missing_proposal() {
+        // (memory 1 1 shared)
+        let bytes = module(&[section(5, &[1, 3, 1, 1])]);
+        match parse(&bytes) {
+            Err(Error::Unsupported { proposal, .. }) => assert_eq!(proposal, "threads"),
+            other => panic!("{:?}", other.err()),
+        }
+    }
+
+    #[test]
+    fn reports_the_first_invalid_function() {
+        // Two functions of type [] -> [], each `i32.const 0` without a drop.
+        let types = section(1, &[1, 0x60, 0, 0]);
+        let functions = section(3, &[2, 0, 0]);
+        let code = section(10, &[2, 4, 0, 0x41, 0, 0x0b, 4, 0, 0x41, 0, 0x0b]);
+        let bytes = module(&[types, functions, code]);
+        let first_end = u64::try_from(bytes.len() - 6).unwrap();
+        match parse(&bytes) {
+            Err(Error::Invalid { offset, .. }) => assert_eq!(offset, first_end),
+            other => panic!("{:?}", other.err()),
+        }
+    }
+}

@@ -1,0 +1,477 @@
+//! Every decision about a module that is made before code is generated, and never changed after.
+//!
+//! | decision | rule |
+//! |---|---|
+//! | frozen table | defined, not exported, touched by indirect calls and `table.size` only, and all its active segments are constant and in bounds: its elements are read-only data |
+//! | memory image | active segments with a constant place in bounds of a defined memory, as long as no earlier segment of that memory has to wait for instantiation (order shows when they overlap) |
+//! | constant global | defined, immutable, with a value that the compiler can compute: folded into code |
+//! | escaping function | exported, named by `ref.func`, or in something that is not a frozen table: has a slot for its reference in the VM context |
+//! | entries | for each signature of an escaping function and of the start function |
+//! | exits | for each signature of an imported function, and of an indirect call through a table that is not frozen, since the host may put its functions there |
+//!
+//! A segment that is gone before any code can name it (declared, part of a frozen table or of the
+//! memory image) is *spent*: code that names it sees a segment of length zero.
+
+use std::collections::BTreeSet;
+
+use cranelift_entity::{EntityRef, EntitySet, PrimaryMap};
+use precast_artifact::ValType;
+use precast_artifact::records::{NONE, VmLayout};
+use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable};
+
+use crate::Error;
+use crate::const_expr::ConstValue;
+use crate::key::{DataIndex, ElemIndex, FuncIndex, GlobalIndex, MemoryIndex, SigIndex, TableIndex};
+use crate::module::{ElementMode, Extern, Module, PAGE_SHIFT};
+
+/// Decisions about a module.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Where the parts of the VM context are.
+    pub(crate) vm: VmLayout,
+    pub(crate) globals: PrimaryMap<GlobalIndex, GlobalPlan>,
+    pub(crate) memories: PrimaryMap<MemoryIndex, MemoryPlan>,
+    pub(crate) tables: PrimaryMap<TableIndex, TablePlan>,
+    /// Slot of each function's reference in the VM context, [`NONE`] if it cannot escape.
+    pub(crate) funcrefs: PrimaryMap<FuncIndex, u32>,
+    /// First bytes of a fresh VM context; the rest is zero.
+    pub(crate) template: Vec<u8>,
+    pub(crate) data: PrimaryMap<DataIndex, SegmentPlan>,
+    /// Segments that get a data record, in its order.
+    pub(crate) data_records: Vec<DataIndex>,
+    /// Segments that are in the memory image: memory, first byte in it, segment. In the module's
+    /// order: where they overlap, later ones win.
+    pub(crate) image: Vec<(MemoryIndex, u64, DataIndex)>,
+    pub(crate) elements: PrimaryMap<ElemIndex, SegmentPlan>,
+    /// Segments that get an element record, in its order.
+    pub(crate) element_records: Vec<ElemIndex>,
+    /// Signatures that the host calls functions with.
+    pub(crate) entries: BTreeSet<SigIndex>,
+    /// Signatures that host functions may be called with.
+    pub(crate) exits: BTreeSet<SigIndex>,
+    /// Imported functions that are elements of frozen tables.
+    pub(crate) import_thunks: BTreeSet<FuncIndex>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GlobalPlan {
+    /// In the VM context: the value, or a pointer to it if imported.
+    pub(crate) offset: u32,
+    /// Initial value, if the template holds it.
+    pub(crate) init: Option<ConstValue>,
+    /// Value, if the global is a constant.
+    pub(crate) constant: Option<ConstValue>,
+    /// Whether no other module can see the global.
+    pub(crate) private: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MemoryPlan {
+    /// In the VM context: the [`VmMemory`], or a pointer to one if imported.
+    pub(crate) offset: u32,
+    /// Whether no other module can see the memory.
+    pub(crate) private: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct TablePlan {
+    /// In the VM context: the [`VmTable`], or a pointer to one if imported; [`NONE`] if frozen.
+    pub(crate) offset: u32,
+    pub(crate) frozen: Option<FrozenTable>,
+    /// Length, if it can never change.
+    pub(crate) fixed_len: Option<u64>,
+}
+
+/// A table that is read-only data.
+#[derive(Debug)]
+pub(crate) struct FrozenTable {
+    /// Its elements; `None` is null.
+    pub(crate) elements: Vec<Option<FuncIndex>>,
+    /// The signature of all its elements that are not null, if they share one.
+    pub(crate) signature: Option<SigIndex>,
+}
+
+/// What becomes of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SegmentPlan {
+    /// The loader has it, as this record.
+    Record(u32),
+    /// It has length zero before any code runs.
+    Spent,
+    /// Nothing ever names it.
+    Unused,
+}
+
+/// Largest table that is frozen, in elements: more are not worth the bytes in the file.
+const MAX_FROZEN: u64 = 1 << 20;
+
+/// Largest VM context, in bytes. Far beyond real modules; keeps offsets in 31 bits.
+const MAX_VM_CONTEXT: u64 = 1 << 30;
+
+impl Plan {
+    /// Decides.
+    pub(crate) fn new(module: &Module<'_>) -> Result<Self, Error> {
+        let exports = Exports::new(module);
+        let mut constants: PrimaryMap<GlobalIndex, Option<ConstValue>> = PrimaryMap::new();
+        let mut inits = PrimaryMap::<GlobalIndex, Option<ConstValue>>::new();
+        for global in module.globals.values() {
+            let known = |index: GlobalIndex| constants.get(index).copied().flatten();
+            let init = global.init.as_ref().and_then(|init| init.fold(known));
+            inits.push(init);
+            constants.push(init.filter(|_| !global.mutable));
+        }
+        let known = |index: GlobalIndex| constants[index];
+
+        let mut frozen = freeze_tables(module, &exports, known);
+        let (data, data_records, image) = plan_data(module, known);
+        let (elements, element_records) = plan_elements(module, &frozen);
+        let escaping = escaping_functions(module, &exports, &frozen);
+
+        let mut layout = Layout {
+            end: size_of::<VmContextHeader>() as u64,
+        };
+        let globals: PrimaryMap<GlobalIndex, GlobalPlan> = module
+            .globals
+            .iter()
+            .map(|(index, global)| GlobalPlan {
+                offset: match global.ty {
+                    ValType::V128 if !module.is_imported_global(index) => layout.place(16, 16),
+                    _ => layout.place(8, 8),
+                },
+                init: inits[index],
+                constant: constants[index],
+                private: !module.is_imported_global(index) && !exports.globals.contains(index),
+            })
+            .collect();
+        let template = template(&globals);
+        let memories = module
+            .memories
+            .keys()
+            .map(|index| {
+                let imported = module.is_imported_memory(index);
+                let size = if imported { 8 } else { size_of::<VmMemory>() };
+                MemoryPlan {
+                    offset: layout.place(size as u64, 8),
+                    private: !imported && !exports.memories.contains(index),
+                }
+            })
+            .collect();
+        let tables = module
+            .tables
+            .iter()
+            .map(|(index, table)| {
+                let imported = module.is_imported_table(index);
+                let frozen = frozen[index].take();
+                let can_grow = exports.tables.contains(index)
+                    || module.facts.tables_grown.contains(index)
+                    || imported;
+                TablePlan {
+                    offset: match (&frozen, imported) {
+                        (Some(_), _) => NONE,
+                        (None, true) => layout.place(8, 8),
+                        (None, false) => layout.place(size_of::<VmTable>() as u64, 8),
+                    },
+                    fixed_len: (!can_grow || (!imported && table.max == Some(table.min)))
+                        .then_some(table.min),
+                    frozen,
+                }
+            })
+            .collect::<PrimaryMap<TableIndex, TablePlan>>();
+
+        let func_import_count = module.imported_functions;
+        let func_imports = layout.place((func_import_count * size_of::<VmFuncImport>()) as u64, 8);
+        let mut funcref_count = 0;
+        let funcrefs = module
+            .functions
+            .keys()
+            .map(|index| {
+                if !escaping.contains(index) {
+                    return NONE;
+                }
+                funcref_count += 1;
+                funcref_count - 1
+            })
+            .collect();
+        let funcrefs_offset =
+            layout.place(u64::from(funcref_count) * size_of::<VmFuncRef>() as u64, 8);
+        let data_dropped = layout.place(data_records.len() as u64, 1);
+        let elem_dropped = layout.place(element_records.len() as u64, 1);
+        let size = layout.place(0, 16);
+        if layout.end > MAX_VM_CONTEXT {
+            return Err(Error::TooLarge {
+                what: "what an instance needs besides memories and tables, in bytes,".to_owned(),
+                found: layout.end,
+                limit: MAX_VM_CONTEXT,
+            });
+        }
+
+        let signature = |index: FuncIndex| module.functions[index];
+        let entries = escaping.keys().chain(module.start).map(signature).collect();
+        let imported = (0..func_import_count).map(|i| signature(FuncIndex::new(i)));
+        let called = module
+            .facts
+            .indirect_calls
+            .iter()
+            .filter(|(table, _)| tables[*table].frozen.is_none())
+            .map(|(_, ty)| module.types[*ty]);
+        let exits = imported.chain(called).collect();
+        let import_thunks = tables
+            .values()
+            .filter_map(|table| table.frozen.as_ref())
+            .flat_map(|table| table.elements.iter().flatten().copied())
+            .filter(|index| module.defined(*index).is_none())
+            .collect();
+
+        Ok(Self {
+            vm: VmLayout {
+                size,
+                func_imports,
+                func_import_count: func_import_count as u32,
+                funcrefs: funcrefs_offset,
+                funcref_count,
+                data_dropped,
+                elem_dropped,
+                reserved: 0,
+            },
+            globals,
+            memories,
+            tables,
+            funcrefs,
+            template,
+            data,
+            data_records,
+            image,
+            elements,
+            element_records,
+            entries,
+            exits,
+            import_thunks,
+        })
+    }
+
+    /// Offset in the VM context of an imported function's slot.
+    pub(crate) fn func_import(&self, index: FuncIndex) -> u32 {
+        self.vm.func_imports + index.as_u32() * size_of::<VmFuncImport>() as u32
+    }
+
+    /// Offset in the VM context of the slot for a function's reference.
+    pub(crate) fn funcref(&self, index: FuncIndex) -> u32 {
+        let slot = self.funcrefs[index];
+        assert_ne!(
+            slot, NONE,
+            "{index} was taken for one whose reference cannot escape"
+        );
+        self.vm.funcrefs + slot * size_of::<VmFuncRef>() as u32
+    }
+}
+
+/// Hands out places in the VM context.
+struct Layout {
+    end: u64,
+}
+
+impl Layout {
+    /// The place is right only as long as the end stays below [`MAX_VM_CONTEXT`].
+    fn place(&mut self, size: u64, align: u64) -> u32 {
+        let place = self.end.next_multiple_of(align);
+        self.end = place + size;
+        place as u32
+    }
+}
+
+/// What other modules and the host can reach.
+#[derive(Default)]
+struct Exports {
+    functions: EntitySet<FuncIndex>,
+    tables: EntitySet<TableIndex>,
+    memories: EntitySet<MemoryIndex>,
+    globals: EntitySet<GlobalIndex>,
+}
+
+impl Exports {
+    fn new(module: &Module<'_>) -> Self {
+        let mut exports = Self::default();
+        for export in &module.exports {
+            match export.item {
+                Extern::Func(i) => exports.functions.insert(i),
+                Extern::Table(i) => exports.tables.insert(i),
+                Extern::Memory(i) => exports.memories.insert(i),
+                Extern::Global(i) => exports.globals.insert(i),
+            };
+        }
+        exports
+    }
+}
+
+/// The tables that can be read-only data.
+fn freeze_tables(
+    module: &Module<'_>,
+    exports: &Exports,
+    known: impl Fn(GlobalIndex) -> Option<ConstValue>,
+) -> PrimaryMap<TableIndex, Option<FrozenTable>> {
+    let mut frozen: PrimaryMap<TableIndex, Option<FrozenTable>> = module
+        .tables
+        .iter()
+        .map(|(index, table)| {
+            let freezable = !module.is_imported_table(index)
+                && !exports.tables.contains(index)
+                && !module.facts.tables_accessed.contains(index)
+                && table.element == ValType::FuncRef
+                && table.min <= MAX_FROZEN;
+            freezable.then(|| FrozenTable {
+                elements: vec![None; table.min as usize],
+                signature: None,
+            })
+        })
+        .collect();
+    for segment in module.elements.values() {
+        let ElementMode::Active { table, offset } = &segment.mode else {
+            continue;
+        };
+        let Some(target) = &mut frozen[*table] else {
+            continue;
+        };
+        let place = offset
+            .fold(&known)
+            .and_then(|offset| usize::try_from(offset.as_u64()).ok())
+            .and_then(|start| {
+                target
+                    .elements
+                    .get_mut(start..start.checked_add(segment.items.len())?)
+            });
+        let fits = place.is_some_and(|place| {
+            place
+                .iter_mut()
+                .zip(segment.items.iter())
+                .all(|(element, item)| {
+                    *element = item.as_ref_func();
+                    element.is_some() || item.is_null()
+                })
+        });
+        if !fits {
+            frozen[*table] = None;
+        }
+    }
+    for table in frozen.values_mut().flatten() {
+        let mut signatures = table
+            .elements
+            .iter()
+            .flatten()
+            .map(|f| module.functions[*f]);
+        if let Some(first) = signatures.next() {
+            table.signature = signatures.all(|other| other == first).then_some(first);
+        }
+    }
+    frozen
+}
+
+type DataPlans = (
+    PrimaryMap<DataIndex, SegmentPlan>,
+    Vec<DataIndex>,
+    Vec<(MemoryIndex, u64, DataIndex)>,
+);
+
+fn plan_data(module: &Module<'_>, known: impl Fn(GlobalIndex) -> Option<ConstValue>) -> DataPlans {
+    let (mut plans, mut records, mut image) = (PrimaryMap::new(), Vec::new(), Vec::new());
+    let mut waits = EntitySet::<MemoryIndex>::new();
+    for (index, segment) in module.data.iter() {
+        plans.push(match &segment.active {
+            Some((memory, offset)) => {
+                let bytes = module.memories[*memory].min.saturating_mul(1 << PAGE_SHIFT);
+                let start = offset.fold(&known).map(ConstValue::as_u64).filter(|start| {
+                    start
+                        .checked_add(segment.bytes.len() as u64)
+                        .is_some_and(|end| end <= bytes)
+                });
+                match start {
+                    Some(start)
+                        if !module.is_imported_memory(*memory) && !waits.contains(*memory) =>
+                    {
+                        image.push((*memory, start, index));
+                        SegmentPlan::Spent
+                    }
+                    _ => {
+                        waits.insert(*memory);
+                        record(&mut records, index)
+                    }
+                }
+            }
+            None if module.facts.data_named.contains(index) => record(&mut records, index),
+            None => SegmentPlan::Unused,
+        });
+    }
+    (plans, records, image)
+}
+
+fn plan_elements(
+    module: &Module<'_>,
+    frozen: &PrimaryMap<TableIndex, Option<FrozenTable>>,
+) -> (PrimaryMap<ElemIndex, SegmentPlan>, Vec<ElemIndex>) {
+    let (mut plans, mut records) = (PrimaryMap::new(), Vec::new());
+    for (index, segment) in module.elements.iter() {
+        plans.push(match &segment.mode {
+            ElementMode::Declared => SegmentPlan::Spent,
+            ElementMode::Active { table, .. } if frozen[*table].is_some() => SegmentPlan::Spent,
+            ElementMode::Active { .. } => record(&mut records, index),
+            ElementMode::Passive if module.facts.elements_named.contains(index) => {
+                record(&mut records, index)
+            }
+            ElementMode::Passive => SegmentPlan::Unused,
+        });
+    }
+    (plans, records)
+}
+
+fn record<I>(records: &mut Vec<I>, index: I) -> SegmentPlan {
+    records.push(index);
+    SegmentPlan::Record(u32::try_from(records.len() - 1).expect("fewer segments than 2^32"))
+}
+
+/// The functions that something may hold a reference to.
+fn escaping_functions(
+    module: &Module<'_>,
+    exports: &Exports,
+    frozen: &PrimaryMap<TableIndex, Option<FrozenTable>>,
+) -> EntitySet<FuncIndex> {
+    let mut escaping = exports.functions.clone();
+    let mut insert_all = |functions: &mut dyn Iterator<Item = FuncIndex>| {
+        for function in functions {
+            escaping.insert(function);
+        }
+    };
+    insert_all(&mut module.facts.functions_referenced.keys());
+    for global in module.globals.values() {
+        insert_all(&mut global.init.iter().flat_map(|init| init.functions()));
+    }
+    for segment in module.elements.values() {
+        let contained = match &segment.mode {
+            ElementMode::Declared => true,
+            ElementMode::Active { table, .. } => frozen[*table].is_some(),
+            ElementMode::Passive => false,
+        };
+        if !contained {
+            for item in segment.items.iter() {
+                insert_all(&mut item.functions());
+            }
+        }
+    }
+    escaping
+}
+
+/// Initial bytes of the VM context as far as the last that is not zero.
+fn template(globals: &PrimaryMap<GlobalIndex, GlobalPlan>) -> Vec<u8> {
+    let mut template = Vec::new();
+    for global in globals.values() {
+        let Some(ConstValue(bits)) = global.init else {
+            continue;
+        };
+        let bytes = bits.to_le_bytes();
+        let len = bytes.len() - bits.leading_zeros() as usize / 8;
+        let start = global.offset as usize;
+        if len > 0 {
+            template.resize(template.len().max(start + len), 0);
+            template[start..start + len].copy_from_slice(&bytes[..len]);
+        }
+    }
+    template
+}

@@ -1,0 +1,147 @@
+//! What the user may choose. Few things, and each is recorded in the artifact.
+
+use std::str::FromStr;
+
+use precast_artifact::Strategy;
+
+use crate::Error;
+
+/// Settings of a [`Compiler`](crate::Compiler). The default is code for any machine like this one,
+/// optimised for speed, in guarded memories.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What to optimise for.
+    pub opt_level: OptLevel,
+    /// Target triple, such as `aarch64-unknown-linux-gnu`; `None` for the host's.
+    pub target: Option<String>,
+    /// Which CPU features the code may use.
+    pub cpu: Cpu,
+    /// How accesses to linear memory are kept inside it.
+    pub strategy: Strategy,
+    /// Threads to compile with; `None` for as many as there are CPUs.
+    pub threads: Option<usize>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            opt_level: OptLevel::Speed,
+            target: None,
+            cpu: Cpu::default(),
+            strategy: Strategy::Guarded,
+            threads: None,
+        }
+    }
+}
+
+/// What to optimise for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OptLevel {
+    /// Short compile times.
+    None,
+    /// Fast code.
+    #[default]
+    Speed,
+    /// Fast code that is not larger than it must be.
+    Size,
+}
+
+impl FromStr for OptLevel {
+    type Err = Error;
+
+    fn from_str(s: &str) -> Result<Self, Error> {
+        match s {
+            "none" => Ok(Self::None),
+            "speed" => Ok(Self::Speed),
+            "size" => Ok(Self::Size),
+            _ => Err(Error::Setting {
+                setting: "optimisation level",
+                found: s.to_owned(),
+                expected: "none, speed or size".to_owned(),
+            }),
+        }
+    }
+}
+
+/// CPU features that the code may use: a level, then single features added and removed.
+///
+/// As text: `baseline`, `native`, `x86-64-v2`, `x86-64-v3` or `x86-64-v4`, then any number of
+/// `,+feature` and `,-feature`; the level may be left out. Names of features are those of
+/// [`Arch::features`](precast_artifact::target::Arch::features).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cpu {
+    /// What to start from.
+    pub level: CpuLevel,
+    /// Features to add (`true`) or remove, in this order.
+    pub features: Vec<(String, bool)>,
+}
+
+/// A named set of CPU features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CpuLevel {
+    /// What every CPU of the architecture has.
+    #[default]
+    Baseline,
+    /// What this machine has.
+    Native,
+    /// x86-64 with SSE4.2 and POPCNT (2008).
+    X86_64V2,
+    /// x86-64 with AVX2, BMI and FMA (2013).
+    X86_64V3,
+    /// x86-64 with AVX-512.
+    X86_64V4,
+}
+
+impl FromStr for Cpu {
+    type Err = Error;
+
+    fn from_str(s: &str) -> Result<Self, Error> {
+        let mut cpu = Self::default();
+        for (i, part) in s.split(',').enumerate() {
+            cpu.level = match part {
+                _ if part.starts_with(['+', '-']) && part.len() > 1 => {
+                    cpu.features
+                        .push((part[1..].to_owned(), part.starts_with('+')));
+                    continue;
+                }
+                "baseline" if i == 0 => CpuLevel::Baseline,
+                "native" if i == 0 => CpuLevel::Native,
+                "x86-64-v2" if i == 0 => CpuLevel::X86_64V2,
+                "x86-64-v3" if i == 0 => CpuLevel::X86_64V3,
+                "x86-64-v4" if i == 0 => CpuLevel::X86_64V4,
+                _ => {
+                    return Err(Error::Setting {
+                        setting: "CPU",
+                        found: part.to_owned(),
+                        expected: "baseline, native, x86-64-v2, x86-64-v3 or x86-64-v4, then \
+                                   `+feature` or `-feature`, separated by commas"
+                            .to_owned(),
+                    });
+                }
+            };
+        }
+        Ok(cpu)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_from_text() {
+        let cpu: Cpu = "x86-64-v3,+avx512f,-bmi2".parse().unwrap();
+        assert_eq!(cpu.level, CpuLevel::X86_64V3);
+        assert_eq!(
+            cpu.features,
+            [("avx512f".to_owned(), true), ("bmi2".to_owned(), false)]
+        );
+        assert_eq!("+popcnt".parse::<Cpu>().unwrap().level, CpuLevel::Baseline);
+        for bad in ["", "haswell", "native,baseline", "+", "native,", "avx"] {
+            assert!(
+                matches!(bad.parse::<Cpu>(), Err(Error::Setting { .. })),
+                "{bad}"
+            );
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Cranelift signatures of the calling conventions that
+//! [`precast_artifact::vm`] lists.
+
+use cranelift_codegen::ir::types::{F32, F64, I8X16, I32, I64};
+use cranelift_codegen::ir::{AbiParam, ArgumentExtension, ArgumentPurpose, Signature, Type};
+use cranelift_codegen::isa::{CallConv, TargetIsa};
+use precast_artifact::{Builtin, LibCall, ValType};
+use target_lexicon::Architecture;
+
+use crate::module;
+
+/// The Cranelift type of a wasm value.
+pub(crate) fn clif_type(ty: ValType) -> Type {
+    match ty {
+        ValType::I32 => I32,
+        ValType::F32 => F32,
+        ValType::F64 => F64,
+        ValType::V128 => I8X16,
+        ValType::I64 | ValType::FuncRef | ValType::ExternRef => I64,
+    }
+}
+
+/// `tail`: `(vmctx, P…) -> R…`. The first parameter of exits is their import slot.
+pub(crate) fn wasm(signature: &module::Signature) -> Signature {
+    let value = |ty: &ValType| AbiParam::new(clif_type(*ty));
+    let vmctx = AbiParam::special(I64, ArgumentPurpose::VMContext);
+    Signature {
+        params: [vmctx]
+            .into_iter()
+            .chain(signature.params.iter().map(value))
+            .collect(),
+        returns: signature.results.iter().map(value).collect(),
+        call_conv: CallConv::Tail,
+    }
+}
+
+/// The platform's C convention: `leading` pointers, then the wasm parameters, at most one result.
+pub(crate) fn native(
+    isa: &dyn TargetIsa,
+    leading: usize,
+    signature: &module::Signature,
+) -> Signature {
+    let value = |ty: &ValType| c_param(isa, clif_type(*ty));
+    Signature {
+        params: std::iter::repeat_n(AbiParam::new(I64), leading)
+            .chain(signature.params.iter().map(value))
+            .collect(),
+        returns: signature.results.iter().map(value).collect(),
+        call_conv: isa.default_call_conv(),
+    }
+}
+
+/// The platform's C convention: that many pointers, no result.
+pub(crate) fn pointers(isa: &dyn TargetIsa, count: usize) -> Signature {
+    Signature {
+        params: vec![AbiParam::new(I64); count],
+        returns: Vec::new(),
+        call_conv: isa.default_call_conv(),
+    }
+}
+
+/// A routine of the loader, in the platform's C convention.
+pub(crate) fn builtin(isa: &dyn TargetIsa, builtin: Builtin) -> Signature {
+    let (params, result) = builtin_types(builtin);
+    Signature {
+        params: params.iter().map(|ty| c_param(isa, *ty)).collect(),
+        returns: result.iter().map(|ty| c_param(isa, *ty)).collect(),
+        call_conv: isa.default_call_conv(),
+    }
+}
+
+/// The thunk of a routine of the loader: same types, convention `tail`.
+pub(crate) fn builtin_thunk(builtin: Builtin) -> Signature {
+    let (params, result) = builtin_types(builtin);
+    Signature {
+        params: params.iter().map(|ty| AbiParam::new(*ty)).collect(),
+        returns: result.iter().map(|ty| AbiParam::new(*ty)).collect(),
+        call_conv: CallConv::Tail,
+    }
+}
+
+/// Types of parameters and result.
+fn builtin_types(builtin: Builtin) -> (&'static [Type], Option<Type>) {
+    match builtin {
+        Builtin::MemoryGrow => (&[I64, I32, I64], Some(I64)),
+        Builtin::MemoryInit => (&[I64, I32, I32, I64, I64, I64], None),
+        Builtin::MemMove => (&[I64, I64, I64], None),
+        Builtin::MemSet => (&[I64, I32, I64], None),
+        Builtin::TableGrow => (&[I64, I32, I64, I64], Some(I64)),
+        Builtin::TableInit => (&[I64, I32, I32, I64, I64, I64], None),
+        Builtin::TableCopy => (&[I64, I32, I32, I64, I64, I64], None),
+        Builtin::TableFill => (&[I64, I32, I64, I64, I64], None),
+        Builtin::RefFunc => (&[I64, I32], Some(I64)),
+        Builtin::RaiseTrap => (&[I64, I32], None),
+        _ => unreachable!("a builtin that this compiler does not know is never called"),
+    }
+}
+
+/// A library call, in the convention that Cranelift calls it with.
+pub(crate) fn libcall(isa: &dyn TargetIsa, libcall: LibCall) -> Signature {
+    let (ty, operands) = match libcall {
+        LibCall::CeilF32 | LibCall::FloorF32 | LibCall::TruncF32 | LibCall::NearestF32 => (F32, 1),
+        LibCall::CeilF64 | LibCall::FloorF64 | LibCall::TruncF64 | LibCall::NearestF64 => (F64, 1),
+        LibCall::FmaF32 => (F32, 3),
+        LibCall::FmaF64 => (F64, 3),
+        LibCall::X86Pshufb => (I8X16, 2),
+        _ => unreachable!("a library call that this compiler does not know is never called"),
+    };
+    Signature {
+        params: vec![AbiParam::new(ty); operands],
+        returns: vec![AbiParam::new(ty)],
+        call_conv: CallConv::for_libcall(isa.flags(), isa.default_call_conv()),
+    }
+}
+
+/// A parameter or result of a C function. Some platforms have integers extended by whoever passes
+/// them; RISC-V extends even unsigned ones by their sign.
+fn c_param(isa: &dyn TargetIsa, ty: Type) -> AbiParam {
+    let extend = ty == I32 && matches!(isa.triple().architecture, Architecture::Riscv64(_));
+    AbiParam {
+        extension: if extend {
+            ArgumentExtension::Sext
+        } else {
+            ArgumentExtension::None
+        },
+        ..AbiParam::new(ty)
+    }
+}

@@ -1,0 +1,290 @@
+//! From settings to a Cranelift target, and to what the header says about it.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use cranelift_codegen::isa::{self, TargetIsa};
+use cranelift_codegen::settings::{self, Configurable};
+use precast_artifact::target::{Arch, Os};
+use target_lexicon::{Architecture, OperatingSystem, Triple};
+
+use crate::Error;
+use crate::settings::{CpuLevel, OptLevel, Settings};
+
+/// What code is generated for.
+pub(crate) struct Target {
+    pub(crate) isa: Arc<dyn TargetIsa>,
+    pub(crate) arch: Arch,
+    pub(crate) os: Os,
+    /// Bits of [`Arch::features`] that the code may use, so that a CPU must have.
+    pub(crate) cpu_features: u64,
+}
+
+const X86_64_V2: &[&str] = &["sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "cmpxchg16b"];
+const X86_64_V3: &[&str] = &["avx", "avx2", "fma", "bmi1", "bmi2", "lzcnt"];
+const X86_64_V4: &[&str] = &["avx512f", "avx512dq", "avx512vl"];
+
+impl Target {
+    /// The target that the settings ask for.
+    pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
+        let triple = match &settings.target {
+            None => Triple::host(),
+            Some(text) => Triple::from_str(text).map_err(|_| unsupported_triple(text))?,
+        };
+        let arch = match triple.architecture {
+            Architecture::X86_64 => Arch::X86_64,
+            Architecture::Aarch64(_) => Arch::Aarch64,
+            Architecture::Riscv64(_) => Arch::Riscv64,
+            Architecture::S390x => Arch::S390x,
+            _ => return Err(unsupported_triple(&triple.to_string())),
+        };
+        let os = match triple.operating_system {
+            OperatingSystem::Linux => Os::Linux,
+            _ => return Err(unsupported_triple(&triple.to_string())),
+        };
+        let mut builder = isa::lookup(triple.clone()).map_err(|error| Error::Setting {
+            setting: "target",
+            found: triple.to_string(),
+            expected: format!("a target that this build has a code generator for ({error})"),
+        })?;
+
+        let cpu_features = cpu_features(settings, arch)?;
+        for (bit, feature) in arch.features().iter().enumerate() {
+            // Features without a Cranelift name were refused above, unless they are not asked for.
+            if let Some(flag) = cranelift_flag(arch, feature) {
+                let on = cpu_features & (1 << bit) != 0;
+                builder
+                    .set(&flag, if on { "true" } else { "false" })
+                    .map_err(internal)?;
+            }
+        }
+        let isa = builder.finish(shared_flags(settings)?).map_err(internal)?;
+        Ok(Self {
+            isa,
+            arch,
+            os,
+            cpu_features,
+        })
+    }
+}
+
+/// Cranelift's settings that do not depend on the architecture.
+fn shared_flags(settings: &Settings) -> Result<settings::Flags, Error> {
+    let mut flags = settings::builder();
+    let opt_level = match settings.opt_level {
+        OptLevel::None => "none",
+        OptLevel::Speed => "speed",
+        OptLevel::Size => "speed_and_size",
+    };
+    for (name, value) in [
+        ("opt_level", opt_level),
+        // The loader walks frames by their pointers and unwinds none.
+        ("preserve_frame_pointers", "true"),
+        ("unwind_info", "false"),
+        // More results than registers are returned through memory.
+        ("enable_multi_ret_implicit_sret", "true"),
+        // Library calls are thunks in the artifact.
+        ("use_colocated_libcalls", "true"),
+        ("enable_probestack", "false"),
+        (
+            "enable_verifier",
+            if cfg!(debug_assertions) {
+                "true"
+            } else {
+                "false"
+            },
+        ),
+    ] {
+        flags.set(name, value).map_err(internal)?;
+    }
+    Ok(settings::Flags::new(flags))
+}
+
+/// Cranelift's name of a feature of the artifact, if it has one.
+fn cranelift_flag(arch: Arch, feature: &str) -> Option<String> {
+    match (arch, feature) {
+        // In the list for code generators to come.
+        (Arch::X86_64, "f16c") | (Arch::Aarch64, "fcma") => None,
+        (Arch::Aarch64, "paca") => Some("has_pauth".to_owned()),
+        _ => Some(format!("has_{}", feature.replace('.', ""))),
+    }
+}
+
+/// The feature bits that the settings ask for.
+fn cpu_features(settings: &Settings, arch: Arch) -> Result<u64, Error> {
+    let all = |names: &[&'static str]| {
+        bits(
+            arch,
+            &names.iter().map(|name| (*name, true)).collect::<Vec<_>>(),
+        )
+    };
+    let level = settings.cpu.level;
+    let mut features = match level {
+        CpuLevel::Baseline => 0,
+        CpuLevel::Native => native_features(arch)?,
+        _ if arch != Arch::X86_64 => {
+            return Err(Error::Setting {
+                setting: "CPU",
+                found: format!("{level:?}"),
+                expected: format!("baseline or native: the target is {}", arch.name()),
+            });
+        }
+        CpuLevel::X86_64V2 => all(X86_64_V2),
+        CpuLevel::X86_64V3 => all(X86_64_V2) | all(X86_64_V3),
+        CpuLevel::X86_64V4 => all(X86_64_V2) | all(X86_64_V3) | all(X86_64_V4),
+    };
+    for (name, on) in &settings.cpu.features {
+        let known = position(arch, name).filter(|_| cranelift_flag(arch, name).is_some());
+        let bit = known.ok_or_else(|| Error::Setting {
+            setting: "CPU feature",
+            found: name.clone(),
+            expected: format!("one of {}", arch.features().join(", ")),
+        })?;
+        features = if *on {
+            features | 1 << bit
+        } else {
+            features & !(1 << bit)
+        };
+    }
+    Ok(features)
+}
+
+/// The bit of a feature.
+fn position(arch: Arch, name: &str) -> Option<usize> {
+    arch.features().iter().position(|feature| *feature == name)
+}
+
+/// The bits of those features that are on.
+fn bits(arch: Arch, features: &[(&'static str, bool)]) -> u64 {
+    let on = features.iter().filter(|(_, on)| *on);
+    on.fold(0, |bits, (name, _)| {
+        bits | 1 << position(arch, name).expect("a listed feature")
+    })
+}
+
+/// The features of the machine that the compiler runs on.
+fn native_features(arch: Arch) -> Result<u64, Error> {
+    #[cfg(target_arch = "x86_64")]
+    if arch == Arch::X86_64 {
+        use std::is_x86_feature_detected as has;
+        return Ok(bits(
+            arch,
+            &[
+                ("sse3", has!("sse3")),
+                ("ssse3", has!("ssse3")),
+                ("sse4.1", has!("sse4.1")),
+                ("sse4.2", has!("sse4.2")),
+                ("popcnt", has!("popcnt")),
+                ("avx", has!("avx")),
+                ("avx2", has!("avx2")),
+                ("fma", has!("fma")),
+                ("bmi1", has!("bmi1")),
+                ("bmi2", has!("bmi2")),
+                ("lzcnt", has!("lzcnt")),
+                ("cmpxchg16b", has!("cmpxchg16b")),
+                ("avx512f", has!("avx512f")),
+                ("avx512bitalg", has!("avx512bitalg")),
+                ("avx512dq", has!("avx512dq")),
+                ("avx512vl", has!("avx512vl")),
+                ("avx512vbmi", has!("avx512vbmi")),
+            ],
+        ));
+    }
+    #[cfg(target_arch = "aarch64")]
+    if arch == Arch::Aarch64 {
+        use std::arch::is_aarch64_feature_detected as has;
+        return Ok(bits(
+            arch,
+            &[
+                ("lse", has!("lse")),
+                ("paca", has!("paca")),
+                ("fp16", has!("fp16")),
+                ("dotprod", has!("dotprod")),
+            ],
+        ));
+    }
+    Err(Error::Setting {
+        setting: "CPU",
+        found: "native".to_owned(),
+        expected: format!("the target to be this machine's; it is {}", arch.name()),
+    })
+}
+
+fn unsupported_triple(found: &str) -> Error {
+    Error::Setting {
+        setting: "target",
+        found: found.to_owned(),
+        expected: "x86_64, aarch64, riscv64gc or s390x with Linux, such as \
+                   aarch64-unknown-linux-gnu"
+            .to_owned(),
+    }
+}
+
+/// An error of Cranelift's about settings that are ours.
+fn internal(error: impl std::fmt::Display) -> Error {
+    Error::Codegen {
+        symbol: "the target".to_owned(),
+        message: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(triple: &str, cpu: &str) -> Result<Target, Error> {
+        Target::new(&Settings {
+            target: Some(triple.to_owned()),
+            cpu: cpu.parse()?,
+            ..Settings::default()
+        })
+    }
+
+    #[test]
+    fn every_listed_feature_can_be_asked_for() {
+        for (triple, arch) in [
+            ("x86_64-unknown-linux-gnu", Arch::X86_64),
+            ("aarch64-unknown-linux-gnu", Arch::Aarch64),
+            ("riscv64gc-unknown-linux-gnu", Arch::Riscv64),
+            ("s390x-unknown-linux-gnu", Arch::S390x),
+        ] {
+            for (bit, feature) in arch.features().iter().enumerate() {
+                if cranelift_flag(arch, feature).is_some() {
+                    let target = target(triple, &format!("+{feature}")).unwrap();
+                    assert_eq!(target.cpu_features, 1 << bit, "{feature}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn levels_contain_each_other() {
+        let bits = |cpu| {
+            target("x86_64-unknown-linux-gnu", cpu)
+                .unwrap()
+                .cpu_features
+        };
+        let (v2, v3, v4) = (bits("x86-64-v2"), bits("x86-64-v3"), bits("x86-64-v4"));
+        assert_eq!(bits("baseline"), 0);
+        assert!(v2 != 0 && v2 & v3 == v2 && v2 != v3 && v3 & v4 == v3 && v3 != v4);
+        assert_eq!(bits("x86-64-v2,-popcnt,+popcnt"), v2);
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know() {
+        for (triple, cpu) in [
+            ("x86_64-pc-windows-msvc", "baseline"),
+            ("powerpc64-unknown-linux-gnu", "baseline"),
+            ("potato", "baseline"),
+            ("aarch64-unknown-linux-gnu", "x86-64-v2"),
+            ("x86_64-unknown-linux-gnu", "+potato"),
+            ("x86_64-unknown-linux-gnu", "+f16c"),
+            ("s390x-unknown-linux-gnu", "native"),
+        ] {
+            assert!(
+                matches!(target(triple, cpu), Err(Error::Setting { .. })),
+                "{triple} {cpu}"
+            );
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Operators on ranges of linear memories and on data segments.
+//!
+//! Ranges are checked here and then copied or filled by the loader's `memmove` and `memset`, which
+//! are called directly: they neither trap nor look at wasm frames, so they need no thunk.
+
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{InstBuilder, Value};
+use precast_artifact::{Builtin, TrapCode};
+
+use super::FuncTranslator;
+use super::state::{Region, constant_flags};
+use crate::key::{DataIndex, Link, MemoryIndex, Symbol};
+use crate::plan::SegmentPlan;
+use crate::signature;
+
+impl FuncTranslator<'_, '_> {
+    pub(super) fn memory_copy(&mut self, dst_memory: u32, src_memory: u32) {
+        let (dst, src, len) = self.pop3();
+        let (dst, src, len) = (
+            self.widen_index(dst),
+            self.widen_index(src),
+            self.widen_index(len),
+        );
+        let dst = self.memory_range(MemoryIndex::from_u32(dst_memory), dst, len);
+        let src = self.memory_range(MemoryIndex::from_u32(src_memory), src, len);
+        self.call_linked(Builtin::MemMove, &[dst, src, len]);
+    }
+
+    pub(super) fn memory_fill(&mut self, memory: u32) {
+        let (dst, value, len) = self.pop3();
+        let (dst, len) = (self.widen_index(dst), self.widen_index(len));
+        let dst = self.memory_range(MemoryIndex::from_u32(memory), dst, len);
+        self.call_linked(Builtin::MemSet, &[dst, value, len]);
+    }
+
+    pub(super) fn memory_init(&mut self, memory: u32, segment: u32) {
+        let (dst, src, len) = self.pop3();
+        let (dst, src, len) = (
+            self.widen_index(dst),
+            self.widen_index(src),
+            self.widen_index(len),
+        );
+        match self.env.plan.data[DataIndex::from_u32(segment)] {
+            SegmentPlan::Record(_) => {
+                let memory = self.index(memory);
+                let segment = self.index(segment);
+                self.call_builtin(Builtin::MemoryInit, &[memory, segment, dst, src, len]);
+            }
+            SegmentPlan::Spent | SegmentPlan::Unused => {
+                self.check_spent(src, len, TrapCode::MemoryOutOfBounds);
+                self.memory_range(MemoryIndex::from_u32(memory), dst, len);
+            }
+        }
+    }
+
+    pub(super) fn data_drop(&mut self, segment: u32) {
+        if let SegmentPlan::Record(record) = self.env.plan.data[DataIndex::from_u32(segment)] {
+            self.set_dropped(self.env.plan.vm.data_dropped, record);
+        }
+    }
+
+    /// Traps unless `len` elements from `src` are in a segment that has none.
+    pub(super) fn check_spent(&mut self, src: Value, len: Value, code: TrapCode) {
+        let any = self.builder.ins().bor(src, len);
+        self.trapnz(any, code);
+    }
+
+    /// An index of the module, as an argument of a routine of the loader.
+    pub(super) fn index(&mut self, index: u32) -> Value {
+        self.builder
+            .ins()
+            .iconst(cranelift_codegen::ir::types::I32, i64::from(index))
+    }
+
+    /// Calls a routine of the loader that needs no thunk.
+    fn call_linked(&mut self, builtin: Builtin, args: &[Value]) {
+        let slot = self.symbol(Symbol::LinkSlot(Link::Builtin(builtin)));
+        let region = self.region(Region::Artifact);
+        let flags = constant_flags().with_alias_region(Some(region));
+        let code = self.builder.ins().load(I64, flags, slot, 0);
+        let signature = signature::builtin(self.env.isa, builtin);
+        let signature = self.builder.import_signature(signature);
+        self.builder.ins().call_indirect(signature, code, args);
+    }
+}

@@ -1,0 +1,234 @@
+//! Calls: direct, through import slots, and through tables.
+//!
+//! A direct call passes on the caller's VM context. An imported function has a context of its own,
+//! next to its code in the import slot. An element of a frozen table belongs to this module, so the
+//! caller's context is right for it; any other function reference carries its own.
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::{Inst, InstBuilder, SigRef, Value};
+use precast_artifact::TrapCode;
+use precast_artifact::records::{FrozenEntry, NONE};
+use precast_artifact::vm::{VmFuncImport, VmFuncRef};
+use std::mem::{offset_of, size_of};
+
+use super::FuncTranslator;
+use super::state::{Region, constant_flags};
+use crate::key::{FuncIndex, Link, SigIndex, Symbol, TableIndex, TypeIndex};
+use crate::plan::FrozenTable;
+
+/// What a call that is not direct jumps to.
+struct Callee {
+    code: Value,
+    ctx: Value,
+}
+
+impl FuncTranslator<'_, '_> {
+    pub(super) fn call(&mut self, index: u32) {
+        let index = FuncIndex::from_u32(index);
+        let params = self.env.module.signature(index).params.len();
+        let call = if self.env.module.defined(index).is_some() {
+            let callee = self.callee(index);
+            self.take_args(self.vmctx, params);
+            self.builder.ins().call(callee, &self.args)
+        } else {
+            let Callee { code, ctx } = self.imported(index);
+            let signature = self.signature(self.env.module.functions[index]);
+            self.take_args(ctx, params);
+            self.builder
+                .ins()
+                .call_indirect(signature, code, &self.args)
+        };
+        self.push_results(call);
+    }
+
+    pub(super) fn return_call(&mut self, index: u32) {
+        let index = FuncIndex::from_u32(index);
+        let params = self.env.module.signature(index).params.len();
+        if self.env.module.defined(index).is_some() {
+            let callee = self.callee(index);
+            self.take_args(self.vmctx, params);
+            self.builder.ins().return_call(callee, &self.args);
+        } else {
+            let Callee { code, ctx } = self.imported(index);
+            let signature = self.signature(self.env.module.functions[index]);
+            self.take_args(ctx, params);
+            self.builder
+                .ins()
+                .return_call_indirect(signature, code, &self.args);
+        }
+        self.reachable = false;
+    }
+
+    pub(super) fn call_indirect(&mut self, table: u32, ty: u32) {
+        let (signature, code) = self.prepare_indirect(table, ty);
+        let call = self
+            .builder
+            .ins()
+            .call_indirect(signature, code, &self.args);
+        self.push_results(call);
+    }
+
+    pub(super) fn return_call_indirect(&mut self, table: u32, ty: u32) {
+        let (signature, code) = self.prepare_indirect(table, ty);
+        self.builder
+            .ins()
+            .return_call_indirect(signature, code, &self.args);
+        self.reachable = false;
+    }
+
+    /// Checks the callee and takes the arguments of an indirect call.
+    fn prepare_indirect(&mut self, table: u32, ty: u32) -> (SigRef, Value) {
+        let index = self.pop();
+        let expected = self.env.module.types[TypeIndex::from_u32(ty)];
+        let params = self.env.module.signatures[expected].params.len();
+        let table = TableIndex::from_u32(table);
+        let env = self.env;
+        let Callee { code, ctx } = match &env.plan.tables[table].frozen {
+            Some(frozen) => self.frozen_element(table, frozen, index, expected),
+            None => self.table_function(table, index, expected),
+        };
+        let signature = self.signature(expected);
+        self.take_args(ctx, params);
+        (signature, code)
+    }
+
+    /// Code and context of an imported function, from its slot.
+    fn imported(&mut self, index: FuncIndex) -> Callee {
+        let slot = self.env.plan.func_import(index) as usize;
+        Callee {
+            code: self.load_constant(I64, self.vmctx, slot + offset_of!(VmFuncImport, code)),
+            ctx: self.load_constant(I64, self.vmctx, slot + offset_of!(VmFuncImport, ctx)),
+        }
+    }
+
+    /// The element of a frozen table, if it has the expected signature.
+    fn frozen_element(
+        &mut self,
+        table: TableIndex,
+        frozen: &FrozenTable,
+        index: Value,
+        expected: SigIndex,
+    ) -> Callee {
+        let len = self.builder.ins().iconst(I64, frozen.elements.len() as i64);
+        let mut index = self.widen_index(index);
+        let out = self
+            .builder
+            .ins()
+            .icmp(IntCC::UnsignedGreaterThanOrEqual, index, len);
+        self.trapnz(out, TrapCode::UndefinedElement);
+        if self
+            .env
+            .isa
+            .flags()
+            .enable_table_access_spectre_mitigation()
+        {
+            let zero = self.builder.ins().iconst(I64, 0);
+            index = self.builder.ins().select_spectre_guard(out, zero, index);
+        }
+
+        let entries = self.symbol(Symbol::FrozenTable(table));
+        let offset = self
+            .builder
+            .ins()
+            .ishl_imm_u(index, i64::from(size_of::<FrozenEntry>().ilog2()));
+        let entry = self.builder.ins().iadd(entries, offset);
+        let region = self.region(Region::Artifact);
+        // Not `can_move`: the address is right only behind the check.
+        let flags = constant_flags_in_place().with_alias_region(Some(region));
+        let field = |offset: usize| i32::try_from(offset).expect("a small record");
+        let signature =
+            self.builder
+                .ins()
+                .load(I32, flags, entry, field(offset_of!(FrozenEntry, signature)));
+        if frozen.signature == Some(expected) {
+            let null = self
+                .builder
+                .ins()
+                .icmp_imm_u(IntCC::Equal, signature, i64::from(NONE));
+            self.trapnz(null, TrapCode::UninitializedElement);
+        } else {
+            let same = self.builder.ins().icmp_imm_u(
+                IntCC::Equal,
+                signature,
+                i64::from(expected.as_u32()),
+            );
+            let (wrong, next) = self.unless_cold(same);
+            self.builder.seal_block(next);
+            self.builder.switch_to_block(wrong);
+            let null = self
+                .builder
+                .ins()
+                .icmp_imm_u(IntCC::Equal, signature, i64::from(NONE));
+            self.trapnz(null, TrapCode::UninitializedElement);
+            self.trap(TrapCode::IndirectCallTypeMismatch);
+            self.builder.switch_to_block(next);
+        }
+        let code = self
+            .builder
+            .ins()
+            .load(I32, flags, entry, field(offset_of!(FrozenEntry, code)));
+        let code = self.builder.ins().uextend(I64, code);
+        let text = self.symbol(Symbol::TextStart);
+        Callee {
+            code: self.builder.ins().iadd(text, code),
+            ctx: self.vmctx,
+        }
+    }
+
+    /// The function that an element of a table refers to, if it has the expected signature.
+    fn table_function(&mut self, table: TableIndex, index: Value, expected: SigIndex) -> Callee {
+        let element = self.table_element(table, index, TrapCode::UndefinedElement);
+        let funcref = self.load_vm(I64, Region::TableElements, element, 0);
+        self.trapz(funcref, TrapCode::UninitializedElement);
+        // What a reference refers to never changes once it is in a table; the address is valid
+        // only behind the check.
+        let region = self.region(Region::Vm);
+        let flags = constant_flags_in_place().with_alias_region(Some(region));
+        let field = |offset: usize| i32::try_from(offset).expect("a small record");
+        let found =
+            self.builder
+                .ins()
+                .load(I64, flags, funcref, field(offset_of!(VmFuncRef, type_id)));
+        let type_id = self.type_id(expected);
+        let same = self.equal(found, type_id);
+        self.trapz(same, TrapCode::IndirectCallTypeMismatch);
+        let mut load = |offset| self.builder.ins().load(I64, flags, funcref, field(offset));
+        let code = load(offset_of!(VmFuncRef, code));
+        Callee {
+            code,
+            ctx: load(offset_of!(VmFuncRef, ctx)),
+        }
+    }
+
+    /// The identity of a signature across modules.
+    fn type_id(&mut self, signature: SigIndex) -> Value {
+        match self.env.module.signatures[signature].type_id() {
+            Some(id) => self.builder.ins().iconst(I64, id.cast_signed()),
+            None => {
+                let slot = self.symbol(Symbol::LinkSlot(Link::TypeId(signature)));
+                let region = self.region(Region::Artifact);
+                let flags = constant_flags().with_alias_region(Some(region));
+                self.builder.ins().load(I64, flags, slot, 0)
+            }
+        }
+    }
+
+    /// Moves operands from the stack to the arguments of a call.
+    fn take_args(&mut self, ctx: Value, count: usize) {
+        let first = self.stack.len() - count;
+        self.args.clear();
+        self.args.push(ctx);
+        self.args.extend(self.stack.drain(first..));
+    }
+
+    fn push_results(&mut self, call: Inst) {
+        self.stack
+            .extend_from_slice(self.builder.inst_results(call));
+    }
+}
+
+/// Flags of a load of something that never changes, from an address that was checked before.
+fn constant_flags_in_place() -> cranelift_codegen::ir::MemFlagsData {
+    cranelift_codegen::ir::MemFlagsData::trusted().with_readonly()
+}

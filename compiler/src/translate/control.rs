@@ -1,0 +1,365 @@
+//! Structured control: blocks, branches and where values go when they meet.
+//!
+//! Values that cross the end of a block travel as parameters of a Cranelift block. That block is
+//! made when the first branch needs it: most blocks of real code are never branched out of, and
+//! code just goes on behind them.
+//!
+//! Unreachable code is skipped, but its nesting is followed.
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, JumpTableData, Value};
+use precast_artifact::ValType;
+use wasmparser::{BlockType, BrTable};
+
+use super::FuncTranslator;
+use crate::key::{SigIndex, TypeIndex};
+use crate::signature::clif_type;
+
+/// An open block.
+pub(crate) struct Frame {
+    kind: FrameKind,
+    ty: FrameType,
+    /// Height of the operand stack below the block's parameters.
+    height: usize,
+    /// Where branches out of the block go, once there is one. Its parameters are the results.
+    exit: Option<Block>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FrameKind {
+    Function,
+    Block,
+    Loop {
+        header: Block,
+    },
+    /// An `if` before its `else`. The block's parameters are on the stack twice: below for the
+    /// `else`, above for what runs now.
+    If {
+        otherwise: Block,
+    },
+    /// Opened in unreachable code: nothing of it exists.
+    Dead,
+}
+
+#[derive(Clone, Copy)]
+enum FrameType {
+    Empty,
+    Result(ValType),
+    Signature(SigIndex),
+}
+
+impl Frame {
+    /// The frame of a function as a whole. Its parameters are locals.
+    pub(super) fn function(signature: SigIndex) -> Self {
+        let ty = FrameType::Signature(signature);
+        Self {
+            kind: FrameKind::Function,
+            ty,
+            height: 0,
+            exit: None,
+        }
+    }
+}
+
+impl FuncTranslator<'_, '_> {
+    pub(super) fn block(&mut self, ty: BlockType) {
+        self.open(FrameKind::Block, ty);
+    }
+
+    pub(super) fn loop_(&mut self, ty: BlockType) {
+        let params = self.param_count(self.frame_type(ty));
+        let header = self.builder.create_block();
+        let first = self.stack.len() - params;
+        for i in first..self.stack.len() {
+            let ty = self.builder.func.dfg.value_type(self.stack[i]);
+            self.builder.append_block_param(header, ty);
+        }
+        self.jump(header, params);
+        self.builder.switch_to_block(header);
+        self.stack.truncate(first);
+        self.stack
+            .extend_from_slice(self.builder.block_params(header));
+        self.open(FrameKind::Loop { header }, ty);
+    }
+
+    pub(super) fn if_(&mut self, ty: BlockType) {
+        let condition = self.pop();
+        let (then, otherwise) = (self.builder.create_block(), self.builder.create_block());
+        self.builder
+            .ins()
+            .brif(condition, then, &[], otherwise, &[]);
+        self.builder.seal_block(then);
+        self.builder.switch_to_block(then);
+        self.open(FrameKind::If { otherwise }, ty);
+        let params = self.param_count(self.frame_type(ty));
+        self.stack.extend_from_within(self.stack.len() - params..);
+    }
+
+    pub(super) fn else_(&mut self) {
+        let depth = self.control.len() - 1;
+        let FrameKind::If { otherwise } = self.control[depth].kind else {
+            return; // unreachable from before the `if`
+        };
+        if self.reachable {
+            self.jump_to_exit(depth);
+        }
+        let frame = &mut self.control[depth];
+        frame.kind = FrameKind::Block;
+        let (height, ty) = (frame.height, frame.ty);
+        self.stack.truncate(height + self.param_count(ty));
+        self.builder.seal_block(otherwise);
+        self.builder.switch_to_block(otherwise);
+        self.reachable = true;
+    }
+
+    pub(super) fn end(&mut self) {
+        let depth = self.control.len() - 1;
+        match self.control[depth].kind {
+            FrameKind::Dead => {
+                self.control.pop();
+                return;
+            }
+            FrameKind::Loop { header } => self.builder.seal_block(header),
+            FrameKind::If { otherwise } => {
+                // Without an `else`, the parameters are the results.
+                let Frame {
+                    height, ty, exit, ..
+                } = self.control[depth];
+                let params = self.param_count(ty);
+                if self.reachable {
+                    if params == 0 && exit.is_none() {
+                        self.jump(otherwise, 0);
+                    } else {
+                        self.jump_to_exit(depth);
+                    }
+                }
+                self.stack.truncate(height + params);
+                self.builder.seal_block(otherwise);
+                self.builder.switch_to_block(otherwise);
+                self.reachable = true;
+            }
+            FrameKind::Function | FrameKind::Block => {}
+        }
+
+        let Frame {
+            height, exit, kind, ..
+        } = self.control[depth];
+        if let Some(exit) = exit {
+            if self.reachable {
+                self.jump_to_exit(depth);
+            }
+            self.builder.seal_block(exit);
+            self.builder.switch_to_block(exit);
+            self.stack.truncate(height);
+            self.stack
+                .extend_from_slice(self.builder.block_params(exit));
+            self.reachable = true;
+        } else if !self.reachable {
+            self.stack.truncate(height);
+        }
+        if kind == FrameKind::Function && self.reachable {
+            self.return_();
+        }
+        self.control.pop();
+    }
+
+    pub(super) fn br(&mut self, relative_depth: u32) {
+        let depth = self.depth(relative_depth);
+        if self.control[depth].kind == FrameKind::Function {
+            return self.return_();
+        }
+        let (target, count) = self.target(depth);
+        self.jump(target, count);
+        self.reachable = false;
+    }
+
+    pub(super) fn br_if(&mut self, relative_depth: u32) {
+        let condition = self.pop();
+        let depth = self.depth(relative_depth);
+        let (target, count) = self.target(depth);
+        self.fill_block_args(count);
+        let next = self.builder.create_block();
+        self.builder
+            .ins()
+            .brif(condition, target, &self.block_args, next, &[]);
+        self.builder.seal_block(next);
+        self.builder.switch_to_block(next);
+    }
+
+    pub(super) fn br_table(&mut self, table: &BrTable<'_>) {
+        let index = self.pop();
+        // A 64-bit index is not possible: `br_table` takes an i32.
+        let depths = table
+            .targets()
+            .map(|t| t.expect("validated: a branch table"));
+        let depths: Vec<usize> = depths
+            .chain([table.default()])
+            .map(|relative| self.depth(relative))
+            .collect();
+        let arity = self.target(depths[depths.len() - 1]).1;
+
+        // Cranelift's jump tables pass no arguments here: with results to pass, each target is
+        // reached through a block of its own that passes them.
+        let mut bridges: Vec<(usize, Block)> = Vec::new();
+        let mut destinations = Vec::with_capacity(depths.len());
+        for depth in depths {
+            let block = if arity == 0 {
+                self.target(depth).0
+            } else if let Some((_, block)) = bridges.iter().find(|(other, _)| *other == depth) {
+                *block
+            } else {
+                let block = self.builder.create_block();
+                bridges.push((depth, block));
+                block
+            };
+            destinations.push(self.builder.func.dfg.block_call(block, &[]));
+        }
+        let default = destinations.pop().expect("the default target");
+        let table = self
+            .builder
+            .create_jump_table(JumpTableData::new(default, &destinations));
+        self.builder.ins().br_table(index, table);
+        for (depth, block) in bridges {
+            self.builder.seal_block(block);
+            self.builder.switch_to_block(block);
+            let (target, count) = self.target(depth);
+            self.jump(target, count);
+        }
+        self.reachable = false;
+    }
+
+    pub(super) fn return_(&mut self) {
+        let FrameType::Signature(signature) = self.control[0].ty else {
+            unreachable!("the frame of a function")
+        };
+        let results = self.env.module.signatures[signature].results.len();
+        let first = self.stack.len() - results;
+        self.builder.ins().return_(&self.stack[first..]);
+        self.reachable = false;
+    }
+
+    pub(super) fn select(&mut self) {
+        let (a, b, condition) = self.pop3();
+        let value = self.builder.ins().select(condition, a, b);
+        self.push(value);
+    }
+
+    /// Follows the nesting of code that is never reached.
+    pub(super) fn open_dead(&mut self) {
+        self.control.push(Frame {
+            kind: FrameKind::Dead,
+            ty: FrameType::Empty,
+            height: self.stack.len(),
+            exit: None,
+        });
+    }
+
+    /// Opens a block whose parameters are on the stack.
+    fn open(&mut self, kind: FrameKind, ty: BlockType) {
+        let ty = self.frame_type(ty);
+        let height = self.stack.len() - self.param_count(ty);
+        self.control.push(Frame {
+            kind,
+            ty,
+            height,
+            exit: None,
+        });
+    }
+
+    fn frame_type(&self, ty: BlockType) -> FrameType {
+        match ty {
+            BlockType::Empty => FrameType::Empty,
+            BlockType::Type(ty) => FrameType::Result(match ty {
+                wasmparser::ValType::I32 => ValType::I32,
+                wasmparser::ValType::F32 => ValType::F32,
+                wasmparser::ValType::F64 => ValType::F64,
+                wasmparser::ValType::V128 => ValType::V128,
+                // References are 64-bit integers here.
+                wasmparser::ValType::I64 | wasmparser::ValType::Ref(_) => ValType::I64,
+            }),
+            BlockType::FuncType(index) => {
+                FrameType::Signature(self.env.module.types[TypeIndex::from_u32(index)])
+            }
+        }
+    }
+
+    fn param_count(&self, ty: FrameType) -> usize {
+        match ty {
+            FrameType::Empty | FrameType::Result(_) => 0,
+            FrameType::Signature(index) => self.env.module.signatures[index].params.len(),
+        }
+    }
+
+    fn depth(&self, relative: u32) -> usize {
+        self.control.len() - 1 - relative as usize
+    }
+
+    /// Where a branch to this frame goes, and how many values it takes along.
+    fn target(&mut self, depth: usize) -> (Block, usize) {
+        match self.control[depth].kind {
+            FrameKind::Loop { header } => (header, self.param_count(self.control[depth].ty)),
+            _ => {
+                let exit = self.exit(depth);
+                (exit, self.builder.block_params(exit).len())
+            }
+        }
+    }
+
+    /// The block behind a frame, made when it is first needed.
+    fn exit(&mut self, depth: usize) -> Block {
+        if let Some(exit) = self.control[depth].exit {
+            return exit;
+        }
+        let exit = self.builder.create_block();
+        match self.control[depth].ty {
+            FrameType::Empty => {}
+            FrameType::Result(ty) => {
+                self.builder.append_block_param(exit, clif_type(ty));
+            }
+            FrameType::Signature(index) => {
+                for ty in &self.env.module.signatures[index].results {
+                    self.builder.append_block_param(exit, clif_type(*ty));
+                }
+            }
+        }
+        self.control[depth].exit = Some(exit);
+        exit
+    }
+
+    fn jump_to_exit(&mut self, depth: usize) {
+        let exit = self.exit(depth);
+        let count = self.builder.block_params(exit).len();
+        self.jump(exit, count);
+    }
+
+    /// Jumps with the topmost operands, which stay on the stack.
+    fn jump(&mut self, target: Block, count: usize) {
+        self.fill_block_args(count);
+        self.builder.ins().jump(target, &self.block_args);
+    }
+
+    fn fill_block_args(&mut self, count: usize) {
+        self.block_args.clear();
+        let first = self.stack.len() - count;
+        self.block_args.extend(
+            self.stack[first..]
+                .iter()
+                .map(|value| BlockArg::Value(*value)),
+        );
+    }
+
+    /// Goes on in a block of its own if `condition` is not zero, in a cold one if it is. Returns
+    /// the cold block, which the caller fills and ends, then comes back with `switch_to_block`.
+    pub(super) fn unless_cold(&mut self, condition: Value) -> (Block, Block) {
+        let (cold, next) = (self.builder.create_block(), self.builder.create_block());
+        self.builder.ins().brif(condition, next, &[], cold, &[]);
+        self.builder.seal_block(cold);
+        self.builder.set_cold_block(cold);
+        (cold, next)
+    }
+
+    /// Whether two integers are equal.
+    pub(super) fn equal(&mut self, a: Value, b: Value) -> Value {
+        self.builder.ins().icmp(IntCC::Equal, a, b)
+    }
+}

@@ -1,0 +1,198 @@
+//! Translation of one whole function: parameters, locals, body, end.
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{self, GlobalValueData, InstBuilder, SourceLoc, Type, Value};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use precast_artifact::vm::{VmContextHeader, VmStoreContext};
+use precast_artifact::{Strategy, TrapCode, ValType};
+use std::mem::{offset_of, take};
+use wasmparser::OperatorsReader;
+
+use super::control::Frame;
+use super::state::{Env, FuncTranslator, Region, Scratch, constant_flags, vm_offset};
+use crate::Error;
+use crate::key::{DefinedFuncIndex, Symbol};
+use crate::signature::{self, clif_type};
+
+/// Translates a validated function of the module into `func`, which is empty.
+pub(crate) fn translate(
+    env: &Env<'_>,
+    index: DefinedFuncIndex,
+    func: &mut ir::Function,
+    context: &mut FunctionBuilderContext,
+    scratch: &mut Scratch,
+) -> Result<(), Error> {
+    let signature = env.module.signature(env.module.func_index(index));
+    func.name = ir::UserFuncName::User(Symbol::Function(index).to_name());
+    func.signature = signature::wasm(signature);
+    if env.strategy == Strategy::Guarded {
+        func.stack_limit = Some(stack_limit(func));
+    }
+
+    let mut builder = FunctionBuilder::new(func, context);
+    let entry = builder.create_block();
+    builder.append_block_params_for_function_params(entry);
+    builder.switch_to_block(entry);
+    builder.ensure_inserted_block();
+    builder.seal_block(entry);
+    let vmctx = builder.block_params(entry)[0];
+    scratch.caches.clear();
+    let mut translator = FuncTranslator {
+        builder,
+        env,
+        stack: take(&mut scratch.stack),
+        control: take(&mut scratch.control),
+        reachable: true,
+        locals: take(&mut scratch.locals),
+        args: take(&mut scratch.args),
+        block_args: take(&mut scratch.block_args),
+        vmctx,
+        entry,
+        caches: take(&mut scratch.caches),
+    };
+    translator.stack.clear();
+    translator.control.clear();
+    translator.locals.clear();
+    translator.function(index, signature)?;
+
+    scratch.stack = translator.stack;
+    scratch.control = translator.control;
+    scratch.locals = translator.locals;
+    scratch.args = translator.args;
+    scratch.block_args = translator.block_args;
+    scratch.caches = translator.caches;
+    translator.builder.finalize(env.isa.frontend_config());
+    Ok(())
+}
+
+/// The lowest stack pointer, for the check that Cranelift puts before a function's frame.
+fn stack_limit(func: &mut ir::Function) -> ir::GlobalValue {
+    let vmctx = func.create_global_value(GlobalValueData::VMContext);
+    let readonly = func
+        .dfg
+        .mem_flags
+        .insert(constant_flags())
+        .expect("the first flags");
+    let store = func.create_global_value(GlobalValueData::Load {
+        base: vmctx,
+        offset: vm_offset(offset_of!(VmContextHeader, store)),
+        global_type: I64,
+        flags: readonly,
+    });
+    let mutable = func
+        .dfg
+        .mem_flags
+        .insert(ir::MemFlagsData::trusted())
+        .expect("the second flags");
+    func.create_global_value(GlobalValueData::Load {
+        base: store,
+        offset: vm_offset(offset_of!(VmStoreContext, stack_limit)),
+        global_type: I64,
+        flags: mutable,
+    })
+}
+
+impl FuncTranslator<'_, '_> {
+    fn function(
+        &mut self,
+        index: DefinedFuncIndex,
+        signature: &crate::module::Signature,
+    ) -> Result<(), Error> {
+        let body = &self.env.module.bodies[index];
+        let start = u32::try_from(body.range().start).expect("modules are below 4 GiB");
+        self.builder.set_srcloc(SourceLoc::new(start));
+        for (i, ty) in signature.params.iter().enumerate() {
+            let value = self.builder.block_params(self.entry)[1 + i];
+            self.local(clif_type(*ty), value);
+        }
+        let mut zeros = Vec::new();
+        for declaration in body.get_locals_reader()? {
+            let (count, ty) = declaration?;
+            let ty = clif_type(match ty {
+                wasmparser::ValType::I32 => ValType::I32,
+                wasmparser::ValType::F32 => ValType::F32,
+                wasmparser::ValType::F64 => ValType::F64,
+                wasmparser::ValType::V128 => ValType::V128,
+                wasmparser::ValType::I64 | wasmparser::ValType::Ref(_) => ValType::I64,
+            });
+            let zero = match zeros.iter().find(|(other, _)| *other == ty) {
+                Some((_, zero)) => *zero,
+                None => {
+                    let zero = self.zero(ty);
+                    zeros.push((ty, zero));
+                    zero
+                }
+            };
+            for _ in 0..count {
+                self.local(ty, zero);
+            }
+        }
+        if self.env.strategy == Strategy::Checked {
+            self.check_stack();
+        }
+
+        self.control
+            .push(Frame::function(self.env.module.func_type(index)));
+        let mut reader = OperatorsReader::new(body.get_binary_reader_for_operators()?);
+        while !reader.eof() {
+            let (operator, offset) = reader.read_with_offset()?;
+            // No module is longer than that, see above.
+            self.builder.set_srcloc(SourceLoc::new(offset as u32));
+            self.operator(&operator);
+        }
+        Ok(())
+    }
+
+    fn local(&mut self, ty: Type, value: Value) {
+        let variable = self.builder.declare_var(ty);
+        self.builder.def_var(variable, value);
+        self.locals.push(variable);
+    }
+
+    /// Zero, or null, of a wasm value's type.
+    pub(super) fn zero(&mut self, ty: Type) -> Value {
+        match ty {
+            ir::types::F32 => self.builder.ins().f32const(0.0),
+            ir::types::F64 => self.builder.ins().f64const(0.0),
+            ir::types::I8X16 => {
+                let zero = self.builder.func.dfg.constants.insert([0; 16][..].into());
+                self.builder.ins().vconst(ty, zero)
+            }
+            _ => self.builder.ins().iconst(ty, 0),
+        }
+    }
+
+    /// Traps when the stack pointer is below its limit. The frame of this function counts already,
+    /// and nothing of it has been written that the code below would not write anyway.
+    fn check_stack(&mut self) {
+        let pointer = self.builder.ins().get_stack_pointer(I64);
+        let store = self.load_constant(I64, self.vmctx, offset_of!(VmContextHeader, store));
+        let limit = self.load_vm(
+            I64,
+            Region::Vm,
+            store,
+            offset_of!(VmStoreContext, stack_limit),
+        );
+        let below = self
+            .builder
+            .ins()
+            .icmp(IntCC::UnsignedLessThan, pointer, limit);
+        self.trapnz(below, TrapCode::StackOverflow);
+    }
+
+    pub(super) fn local_get(&mut self, index: u32) {
+        let value = self.builder.use_var(self.locals[index as usize]);
+        self.push(value);
+    }
+
+    pub(super) fn local_set(&mut self, index: u32) {
+        let value = self.pop();
+        self.builder.def_var(self.locals[index as usize], value);
+    }
+
+    pub(super) fn local_tee(&mut self, index: u32) {
+        let value = self.peek();
+        self.builder.def_var(self.locals[index as usize], value);
+    }
+}

@@ -1,0 +1,184 @@
+//! Linear memory: scalar loads and stores, size and growth. Vector accesses are with the vectors,
+//! copies and fills in `bulk.rs`; all of them get their addresses from `bounds.rs`.
+
+use cranelift_codegen::ir::immediates::Offset32;
+use cranelift_codegen::ir::types::{F32, F64, I32, I64};
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value};
+use cranelift_frontend::FuncInstBuilder;
+use precast_artifact::vm::VmMemory;
+use precast_artifact::{Builtin, Strategy};
+use std::mem::offset_of;
+use wasmparser::{MemArg, Operator};
+
+use super::FuncTranslator;
+use super::state::{Region, vm_offset};
+use crate::key::MemoryIndex;
+use crate::module::PAGE_SHIFT;
+
+impl<'b> FuncTranslator<'_, 'b> {
+    /// Translates a load or store of a scalar; says whether it was one.
+    pub(super) fn scalar_access(&mut self, op: &Operator<'_>) -> bool {
+        use Operator as O;
+        match *op {
+            O::I32Load { ref memarg } => self.load(memarg, I32),
+            O::I64Load { ref memarg } => self.load(memarg, I64),
+            O::F32Load { ref memarg } => self.load(memarg, F32),
+            O::F64Load { ref memarg } => self.load(memarg, F64),
+            O::I32Load8S { ref memarg } => {
+                self.load_with(memarg, 1, |b, flags, p, o| b.sload8(I32, flags, p, o));
+            }
+            O::I32Load8U { ref memarg } => {
+                self.load_with(memarg, 1, |b, flags, p, o| b.uload8(I32, flags, p, o));
+            }
+            O::I32Load16S { ref memarg } => {
+                self.load_with(memarg, 2, |b, flags, p, o| b.sload16(I32, flags, p, o));
+            }
+            O::I32Load16U { ref memarg } => {
+                self.load_with(memarg, 2, |b, flags, p, o| b.uload16(I32, flags, p, o));
+            }
+            O::I64Load8S { ref memarg } => {
+                self.load_with(memarg, 1, |b, flags, p, o| b.sload8(I64, flags, p, o));
+            }
+            O::I64Load8U { ref memarg } => {
+                self.load_with(memarg, 1, |b, flags, p, o| b.uload8(I64, flags, p, o));
+            }
+            O::I64Load16S { ref memarg } => {
+                self.load_with(memarg, 2, |b, flags, p, o| b.sload16(I64, flags, p, o));
+            }
+            O::I64Load16U { ref memarg } => {
+                self.load_with(memarg, 2, |b, flags, p, o| b.uload16(I64, flags, p, o));
+            }
+            O::I64Load32S { ref memarg } => {
+                self.load_with(memarg, 4, |b, flags, p, o| b.sload32(flags, p, o));
+            }
+            O::I64Load32U { ref memarg } => {
+                self.load_with(memarg, 4, |b, flags, p, o| b.uload32(flags, p, o));
+            }
+
+            O::I32Store { ref memarg } | O::F32Store { ref memarg } => self.store(memarg, 4),
+            O::I64Store { ref memarg } | O::F64Store { ref memarg } => self.store(memarg, 8),
+            O::I32Store8 { ref memarg } | O::I64Store8 { ref memarg } => {
+                let value = self.pop();
+                let (address, flags, offset) = self.memory_access(memarg, 1);
+                self.builder.ins().istore8(flags, value, address, offset);
+            }
+            O::I32Store16 { ref memarg } | O::I64Store16 { ref memarg } => {
+                let value = self.pop();
+                let (address, flags, offset) = self.memory_access(memarg, 2);
+                self.builder.ins().istore16(flags, value, address, offset);
+            }
+            O::I64Store32 { ref memarg } => {
+                let value = self.pop();
+                let (address, flags, offset) = self.memory_access(memarg, 4);
+                self.builder.ins().istore32(flags, value, address, offset);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn load(&mut self, memarg: &MemArg, ty: Type) {
+        self.load_with(memarg, ty.bytes(), |b, flags, p, offset| {
+            b.load(ty, flags, p, offset)
+        });
+    }
+
+    fn load_with(
+        &mut self,
+        memarg: &MemArg,
+        size: u32,
+        load: impl FnOnce(FuncInstBuilder<'_, 'b>, MemFlagsData, Value, Offset32) -> Value,
+    ) {
+        let (address, flags, offset) = self.memory_access(memarg, size);
+        let value = load(self.builder.ins(), flags, address, offset);
+        self.push(value);
+    }
+
+    fn store(&mut self, memarg: &MemArg, size: u32) {
+        let value = self.pop();
+        let (address, flags, offset) = self.memory_access(memarg, size);
+        self.builder.ins().store(flags, value, address, offset);
+    }
+
+    /// Pages.
+    pub(super) fn memory_size(&mut self, memory: u32) {
+        let memory = MemoryIndex::from_u32(memory);
+        let len = self.memory_len(memory);
+        let pages = self.builder.ins().ushr_imm_u(len, i64::from(PAGE_SHIFT));
+        self.push_index(pages, self.env.module.memories[memory].index64);
+    }
+
+    pub(super) fn memory_grow(&mut self, memory: u32) {
+        let delta = self.pop();
+        let delta = self.widen_index(delta);
+        let index = self.builder.ins().iconst(I32, i64::from(memory));
+        let before = self.call_builtin(Builtin::MemoryGrow, &[index, delta]);
+        let index64 = self.env.module.memories[MemoryIndex::from_u32(memory)].index64;
+        self.push_index(before.expect("a result"), index64);
+    }
+
+    /// Pushes a 64-bit number as an index of a memory or table.
+    pub(super) fn push_index(&mut self, value: Value, index64: bool) {
+        let value = if index64 {
+            value
+        } else {
+            self.builder.ins().ireduce(I32, value)
+        };
+        self.push(value);
+    }
+
+    /// First byte of a memory.
+    pub(super) fn memory_base(&mut self, memory: MemoryIndex) -> Value {
+        let place = self.env.plan.memories[memory].offset as usize;
+        let imported = self.env.module.is_imported_memory(memory);
+        // A memory that cannot grow cannot move either.
+        if self.env.strategy == Strategy::Guarded || self.fixed_memory_len(memory).is_some() {
+            let base = offset_of!(VmMemory, base);
+            return match imported {
+                true => self.constant_memory_base(memory, &[place, base]),
+                false => self.constant_memory_base(memory, &[place + base]),
+            };
+        }
+        self.load_memory_head(memory, offset_of!(VmMemory, base))
+    }
+
+    /// Bytes that are accessible now.
+    pub(super) fn memory_len(&mut self, memory: MemoryIndex) -> Value {
+        match self.fixed_memory_len(memory) {
+            Some(len) => self.builder.ins().iconst(I64, len),
+            None => self.load_memory_head(memory, offset_of!(VmMemory, len)),
+        }
+    }
+
+    /// Bytes of a memory that cannot grow.
+    fn fixed_memory_len(&self, memory: MemoryIndex) -> Option<i64> {
+        let memory = &self.env.module.memories[memory];
+        (memory.max == Some(memory.min)).then(|| {
+            memory
+                .min
+                .checked_mul(1 << PAGE_SHIFT)
+                .and_then(|len| len.try_into().ok())
+        })?
+    }
+
+    fn load_memory_head(&mut self, memory: MemoryIndex, field: usize) -> Value {
+        let place = self.env.plan.memories[memory].offset as usize;
+        let (base, offset) = if self.env.module.is_imported_memory(memory) {
+            (self.load_constant(I64, self.vmctx, place), field)
+        } else {
+            (self.vmctx, place + field)
+        };
+        self.load_vm(I64, Region::MemoryHead, base, offset)
+    }
+
+    /// Sets a segment's flag that it is gone.
+    pub(super) fn set_dropped(&mut self, flags_start: u32, record: u32) {
+        let flags = self.vm_flags(Region::Vm);
+        let one = self
+            .builder
+            .ins()
+            .iconst(cranelift_codegen::ir::types::I8, 1);
+        let place = vm_offset((flags_start + record) as usize);
+        self.builder.ins().store(flags, one, self.vmctx, place);
+    }
+}

@@ -1,0 +1,97 @@
+//! Which family an operator belongs to.
+
+use precast_artifact::TrapCode;
+use wasmparser::Operator;
+
+use super::FuncTranslator;
+
+impl FuncTranslator<'_, '_> {
+    /// Translates one operator.
+    pub(super) fn operator(&mut self, operator: &Operator<'_>) {
+        if !self.reachable {
+            return self.unreachable_operator(operator);
+        }
+        match *operator {
+            Operator::LocalGet { local_index } => self.local_get(local_index),
+            Operator::LocalSet { local_index } => self.local_set(local_index),
+            Operator::LocalTee { local_index } => self.local_tee(local_index),
+            Operator::GlobalGet { global_index } => self.global_get(global_index),
+            Operator::GlobalSet { global_index } => self.global_set(global_index),
+
+            Operator::Block { blockty } => self.block(blockty),
+            Operator::Loop { blockty } => self.loop_(blockty),
+            Operator::If { blockty } => self.if_(blockty),
+            Operator::Else => self.else_(),
+            Operator::End => self.end(),
+            Operator::Br { relative_depth } => self.br(relative_depth),
+            Operator::BrIf { relative_depth } => self.br_if(relative_depth),
+            Operator::BrTable { ref targets } => self.br_table(targets),
+            Operator::Return => self.return_(),
+            Operator::Select | Operator::TypedSelect { .. } => self.select(),
+            Operator::Nop => {}
+            Operator::Drop => {
+                self.pop();
+            }
+            Operator::Unreachable => {
+                self.trap(TrapCode::Unreachable);
+                self.reachable = false;
+            }
+
+            Operator::Call { function_index } => self.call(function_index),
+            Operator::CallIndirect {
+                type_index,
+                table_index,
+            } => {
+                self.call_indirect(table_index, type_index);
+            }
+            Operator::ReturnCall { function_index } => self.return_call(function_index),
+            Operator::ReturnCallIndirect {
+                type_index,
+                table_index,
+            } => {
+                self.return_call_indirect(table_index, type_index);
+            }
+
+            Operator::RefNull { .. } => self.ref_null(),
+            Operator::RefIsNull => self.ref_is_null(),
+            Operator::RefFunc { function_index } => self.ref_func(function_index),
+
+            Operator::TableGet { table } => self.table_get(table),
+            Operator::TableSet { table } => self.table_set(table),
+            Operator::TableSize { table } => self.table_size(table),
+            Operator::TableGrow { table } => self.table_grow(table),
+            Operator::TableFill { table } => self.table_fill(table),
+            Operator::TableCopy {
+                dst_table,
+                src_table,
+            } => self.table_copy(dst_table, src_table),
+            Operator::TableInit { elem_index, table } => self.table_init(table, elem_index),
+            Operator::ElemDrop { elem_index } => self.elem_drop(elem_index),
+
+            Operator::MemorySize { mem } => self.memory_size(mem),
+            Operator::MemoryGrow { mem } => self.memory_grow(mem),
+            Operator::MemoryFill { mem } => self.memory_fill(mem),
+            Operator::MemoryCopy { dst_mem, src_mem } => self.memory_copy(dst_mem, src_mem),
+            Operator::MemoryInit { data_index, mem } => self.memory_init(mem, data_index),
+            Operator::DataDrop { data_index } => self.data_drop(data_index),
+
+            _ => {
+                let known =
+                    self.scalar_access(operator) || self.numeric(operator) || self.simd(operator);
+                assert!(known, "the validator let {operator:?} pass");
+            }
+        }
+    }
+
+    /// Follows the nesting of an operator that is never reached.
+    fn unreachable_operator(&mut self, operator: &Operator<'_>) {
+        match operator {
+            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
+                self.open_dead();
+            }
+            Operator::Else => self.else_(),
+            Operator::End => self.end(),
+            _ => {}
+        }
+    }
+}
