@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# aarch64.sh                   cross-compiles with the x86_64 compiler, and runs the loader's tests and a sample of the official suite
+#                              as aarch64 programs under qemu
+# aarch64.sh toolchain         only sets up what that needs
+# aarch64.sh run COMMAND…      runs a command with the cross toolchain in its environment (`run cargo test -p X --target $TARGET`)
+#
+# rustup has no second standard library to offer offline, so everything comes from Debian 12 packages, into target/cross/ (kept there):
+#   rustc-web and libstd-rust-web-dev for amd64 and arm64, a current rustc that Debian keeps in its security archive; unpacked only
+#   qemu-user from the backports, unpacked only: Debian 12's own copies page tables for every reservation, which costs about 90 ms and
+#     6 MB for each GiB; 10.0 does not
+#   gcc-aarch64-linux-gnu and libc6-dev-arm64-cross, and what libLLVM needs, which are installed (as root)
+# Host programs built through it use Debian's rustc too, so it has a target directory of its own.
+set -euo pipefail
+shopt -s inherit_errexit
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cross=$root/target/cross
+export TARGET=aarch64-unknown-linux-gnu
+
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# missing PACKAGE…: those that are not installed.
+missing() { for package; do dpkg -s "$package" > /dev/null 2>&1 || echo "$package"; done; }
+
+# An apt of our own: both architectures and the backports, without touching this machine's lists. The archives are this machine's.
+private_apt() {
+  local key=/usr/share/keyrings/debian-archive-keyring.gpg debian security
+  debian=$(archive debian) security=$(archive debian-security)
+  mkdir -p "$part/apt/lists/partial" "$part/apt/cache/archives/partial"
+  printf "deb [signed-by=$key] %s main\n" "$debian bookworm" "$debian bookworm-backports" "$security bookworm-security" > "$part/apt/sources.list"
+  cat > "$part/apt/conf" << CONF
+Dir::Etc::sourcelist "$part/apt/sources.list"; Dir::Etc::sourceparts "-";
+Dir::State::lists "$part/apt/lists"; Dir::State::status "/dev/null"; Dir::Cache "$part/apt/cache";
+Acquire::Languages "none"; APT::Sandbox::User "root"; APT::Architectures { "amd64"; "arm64"; };
+CONF
+  APT_CONFIG=$part/apt/conf apt-get update -q > /dev/null
+}
+
+# archive NAME: the address of that archive in this machine's apt sources, of either style.
+archive() {
+  local found
+  found=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list /etc/apt/sources.list 2> /dev/null |
+    grep -oE "^(URIs:|deb ).*https?://[^ ]+/$1/?( |\$)" | grep -oE "https?://[^ ]+/$1" | head -n 1) || true
+  [ -n "$found" ] || die "this machine's apt sources name no archive '$1' (expected Debian 12)"
+  echo "$found"
+}
+
+toolchain() {
+  local packages debs dep llvm std
+  [ "$(uname -m)" = x86_64 ] || die "this script cross-compiles from x86_64, found $(uname -m)"
+  packages=$(missing gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
+  if [ -n "$packages" ]; then
+    apt-get update -q > /dev/null
+    # shellcheck disable=SC2086 # one word per package
+    DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $packages > /dev/null
+  fi
+  [ ! -e "$cross/toolchain" ] || return 0
+  part=$cross/toolchain.part
+  rm -rf "$part"; mkdir -p "$part/debs" "$part/bin"
+  private_apt
+  std=$(APT_CONFIG=$part/apt/conf apt-cache depends libstd-rust-web-dev:amd64 | awk '/Depends: libstd-rust-web-1/ { print $2 }')
+  llvm=$(APT_CONFIG=$part/apt/conf apt-cache depends "$std:amd64" | awk '/Depends: libllvm/ { print $2 }')
+  dep=$(APT_CONFIG=$part/apt/conf apt-cache depends "$llvm:amd64" | awk '/Depends: (lib|zlib)/ { print $2 }')
+  # shellcheck disable=SC2086
+  packages=$(missing $dep)
+  # shellcheck disable=SC2086
+  [ -z "$packages" ] || DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $packages > /dev/null
+  (cd "$part/debs" && APT_CONFIG=$part/apt/conf apt-get download -q rustc-web:amd64 libstd-rust-web-dev:amd64 libstd-rust-web-dev:arm64 \
+    "$std:amd64" "$llvm:amd64" qemu-user:amd64/bookworm-backports > /dev/null)
+  for debs in "$part"/debs/*.deb; do
+    case $debs in
+      */qemu-user_*) dpkg --fsys-tarfile "$debs" | tar x -C "$part/bin" --strip-components=3 ./usr/bin/qemu-aarch64 ;;
+      *) dpkg -x "$debs" "$part/root" ;;
+    esac
+  done
+  # The libraries are found beside the program, wherever this folder is.
+  cat > "$part/bin/rustc" << 'WRAPPER'
+#!/bin/sh
+root=$(dirname "$(dirname "$(realpath "$0")")")/root
+LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu exec "$root/usr/bin/rustc" --sysroot "$root/usr" "$@"
+WRAPPER
+  chmod +x "$part/bin/rustc"
+  rm -rf "$part/debs" "$part/apt"
+  mv "$part" "$cross/toolchain"
+}
+
+environment() {
+  export RUSTC=$cross/toolchain/bin/rustc
+  export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+  export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$cross/toolchain/bin/qemu-aarch64 -L /usr/aarch64-linux-gnu"
+  export CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
+  unset RUSTUP_TOOLCHAIN RUSTFLAGS
+}
+# crossed COMMAND…: in that environment, with its own target directory.
+crossed() { (environment && CARGO_TARGET_DIR=$cross/build "$@"); }
+
+run_tests() {
+  cd "$root"
+  # The compiler is the host's own; only what it makes is for aarch64.
+  cargo build --release -p precast
+  crossed cargo test -p precast-loader --target "$TARGET"
+
+  # === The sample of the official suite goes here. ==============================================================================
+  # It needs a program that runs .wast scripts whose modules the host's compiler has compiled for $TARGET; see tests/.
+  # ==============================================================================================================================
+}
+
+case ${1:-} in
+  '') mkdir -p "$cross"; toolchain; run_tests ;;
+  toolchain) mkdir -p "$cross"; toolchain; "$cross/toolchain/bin/rustc" -V; "$cross/toolchain/bin/qemu-aarch64" --version | head -n 1 ;;
+  run) shift; mkdir -p "$cross"; toolchain; crossed "$@" ;;
+  *) die "unknown command '$1' (expected toolchain, run or nothing)" ;;
+esac
