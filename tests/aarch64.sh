@@ -45,7 +45,7 @@ archive() {
 }
 
 toolchain() {
-  local packages debs dep llvm std
+  local packages name deb dep llvm std
   [ "$(uname -m)" = x86_64 ] || die "this script cross-compiles from x86_64, found $(uname -m)"
   packages=$(missing gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
   if [ -n "$packages" ]; then
@@ -66,25 +66,27 @@ toolchain() {
   [ -z "$packages" ] || DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $packages > /dev/null
   (cd "$part/debs" && APT_CONFIG=$part/apt/conf apt-get download -q rustc-web:amd64 libstd-rust-web-dev:amd64 libstd-rust-web-dev:arm64 \
     "$std:amd64" "$llvm:amd64" qemu-user:amd64/bookworm-backports > /dev/null)
-  for debs in "$part"/debs/*.deb; do
-    case $debs in
-      */qemu-user_*) dpkg --fsys-tarfile "$debs" | tar x -C "$part/bin" --strip-components=3 ./usr/bin/qemu-aarch64 ;;
-      *) dpkg -x "$debs" "$part/root" ;;
+  for deb in "$part"/debs/*.deb; do
+    case $deb in
+      */qemu-user_*) dpkg --fsys-tarfile "$deb" | tar x -C "$part/bin" --strip-components=3 ./usr/bin/qemu-aarch64 ;;
+      *) dpkg -x "$deb" "$part/root" ;;
     esac
   done
   # The libraries are found beside the program, wherever this folder is.
-  cat > "$part/bin/rustc" << 'WRAPPER'
+  for name in rustc rustdoc; do
+    cat > "$part/bin/$name" << 'WRAPPER'
 #!/bin/sh
 root=$(dirname "$(dirname "$(realpath "$0")")")/root
-LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu exec "$root/usr/bin/rustc" --sysroot "$root/usr" "$@"
+LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu exec "$root/usr/bin/$(basename "$0")" --sysroot "$root/usr" "$@"
 WRAPPER
-  chmod +x "$part/bin/rustc"
+    chmod +x "$part/bin/$name"
+  done
   rm -rf "$part/debs" "$part/apt"
   mv "$part" "$cross/toolchain"
 }
 
 environment() {
-  export RUSTC=$cross/toolchain/bin/rustc
+  export RUSTC=$cross/toolchain/bin/rustc RUSTDOC=$cross/toolchain/bin/rustdoc
   export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
   export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$cross/toolchain/bin/qemu-aarch64 -L /usr/aarch64-linux-gnu"
   export CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
