@@ -1,0 +1,103 @@
+//! Reading inputs and writing outputs, with errors that name the file.
+//!
+//! Outputs are written to a temporary file beside their place and renamed, so that a full disk or
+//! an interrupt leaves what was there before, and nobody who has mapped the old file sees it change.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+/// The bytes of a file, or of standard input for `-`.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes).context("cannot read standard input")?;
+        return Ok(bytes);
+    }
+    if path.is_dir() {
+        bail!("`{}` is a directory; expected a file", path.display());
+    }
+    fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))
+}
+
+/// Writes a file, all or nothing; standard output for `-`.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    if path == Path::new("-") {
+        return io::stdout().write_all(bytes).context("cannot write to standard output");
+    }
+    let context = || format!("cannot write `{}`", path.display());
+    if path.is_dir() {
+        bail!("{}: it is a directory", context());
+    }
+    // Devices and pipes have no contents to protect, and must not be replaced by a file.
+    let special = fs::metadata(path).is_ok_and(|found| !found.is_file());
+    if special { fs::write(path, bytes) } else { replace(path, bytes) }.with_context(context)
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // Through a symbolic link, as writing in place would go.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let (temporary, mut file) = create_beside(path)?;
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        fs::remove_file(&temporary).ok();
+    }
+    written
+}
+
+/// A new file in the same directory, with a name that nobody else uses.
+fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let process = std::process::id();
+    for attempt in 0..100 {
+        let temporary = path.with_file_name(format!(".{name}.{process}-{attempt}.tmp"));
+        match OpenOptions::new().write(true).create_new(true).open(&temporary) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            opened => return Ok((temporary, opened?)),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, "no free name for a temporary file"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("precast-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("temporary directory");
+        path
+    }
+
+    #[test]
+    fn replaces_files_and_leaves_nothing_behind() {
+        let dir = directory("files");
+        let (path, link) = (dir.join("out"), dir.join("link"));
+        write(&path, b"old").expect("writable");
+        std::os::unix::fs::symlink(&path, &link).expect("writable");
+        let opened = File::open(&path).expect("exists");
+        write(&link, b"new").expect("writable");
+        assert_eq!(read(&path).expect("readable"), b"new");
+        assert!(link.is_symlink());
+        assert_eq!(io::read_to_string(opened).expect("readable"), "old", "not changed in place");
+        assert_eq!(fs::read_dir(&dir).expect("exists").count(), 2);
+        fs::remove_dir_all(dir).expect("ours");
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let dir = directory("failed");
+        let error = write(&dir.join("missing/out"), b"new").expect_err("no such directory");
+        assert!(error.to_string().starts_with("cannot write `"), "{error}");
+        let error = write(&dir, b"new").expect_err("a directory");
+        assert!(error.to_string().ends_with("it is a directory"), "{error}");
+        assert_eq!(fs::read_dir(&dir).expect("exists").count(), 0);
+        write(Path::new("/dev/null"), b"new").expect("a device is written in place");
+        fs::remove_dir_all(dir).expect("ours");
+    }
+}

@@ -1,0 +1,211 @@
+//! `precast inspect`: what an artifact is for and what is in it, for people or as JSON.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use precast_artifact::metadata::Metadata;
+use precast_artifact::reader::{feature_names, hex};
+use precast_artifact::records::{ExternKind, FROZEN};
+use precast_artifact::target::{Arch, Os};
+use precast_artifact::{Artifact, Section};
+use serde_json::{Value, json};
+
+use crate::Failure;
+use crate::artifact::{Bytes, defined, item_type};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The artifact
+    file: PathBuf,
+    /// Print JSON instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
+    let bytes = Bytes::read(&args.file)?;
+    let artifact = bytes.parse(&args.file)?;
+    let report = Report::new(&artifact)?;
+    let text = if args.json {
+        format!("{:#}\n", report.json())
+    } else {
+        report.text(&args.file.display().to_string())
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Everything that is shown.
+struct Report<'a> {
+    artifact: &'a Artifact<'a>,
+    metadata: Metadata,
+    target: String,
+    cpu_features: String,
+    /// Module name, item name, kind, type.
+    imports: Vec<(&'a str, &'a str, &'static str, String)>,
+    /// Name, kind, type; in the module's order.
+    exports: Vec<(&'a str, &'static str, String)>,
+    /// What and how many.
+    counts: Vec<(&'static str, usize)>,
+    /// Name and size in bytes, in the order of the file.
+    sections: Vec<(&'static str, u64)>,
+    intact: bool,
+}
+
+impl<'a> Report<'a> {
+    fn new(artifact: &'a Artifact<'a>) -> Result<Self> {
+        let h = artifact.header();
+        let arch = Arch::from_number(h.arch);
+        let os = Os::from_number(h.os).map_or("unknown", Os::name);
+        let kind = |number| ExternKind::from_number(number).unwrap_or(ExternKind::Func);
+        let name = |slice| artifact.str(slice).unwrap_or("?");
+        let mut exports: Vec<_> = artifact.exports().iter().collect();
+        exports.sort_by_key(|e| e.ordinal);
+        let tables = artifact.tables();
+        Ok(Self {
+            artifact,
+            metadata: Metadata::decode(artifact.section(h.metadata))?,
+            target: format!("{}-{os}", arch.map_or("unknown", Arch::name)),
+            cpu_features: match arch {
+                Some(arch) if h.cpu_features != 0 => feature_names(arch, h.cpu_features),
+                _ => "baseline".to_owned(),
+            },
+            imports: artifact
+                .imports()
+                .iter()
+                .map(|i| {
+                    let kind = kind(i.kind);
+                    let ty = item_type(artifact, kind, i.index);
+                    (name(i.module), name(i.name), kind.name(), ty)
+                })
+                .collect(),
+            exports: exports
+                .iter()
+                .map(|e| {
+                    let kind = kind(e.kind);
+                    (name(e.name), kind.name(), item_type(artifact, kind, e.index))
+                })
+                .collect(),
+            counts: vec![
+                ("functions", artifact.functions().len()),
+                ("signatures", artifact.signatures().len()),
+                ("memories", defined(artifact.memories().iter().map(|m| m.flags))),
+                ("tables", defined(tables.iter().map(|t| t.flags))),
+                ("frozen tables", tables.iter().filter(|t| t.flags & FROZEN != 0).count()),
+                ("globals", defined(artifact.globals().iter().map(|g| g.flags))),
+                ("run-time data segments", artifact.data().len()),
+                ("run-time element segments", artifact.elements().len()),
+                ("image runs", artifact.images().len()),
+                ("link slots", artifact.links().len()),
+            ],
+            sections: sections(artifact),
+            intact: artifact.verify_digest(None).is_ok(),
+        })
+    }
+
+    fn text(&self, file: &str) -> String {
+        let (h, m) = (self.artifact.header(), &self.metadata);
+        let mut out = String::new();
+        let mut line = |name: &str, value: String| {
+            // Writing to a string cannot fail.
+            writeln!(out, "{name:<11}{value}").ok();
+        };
+        line("file", format!("{file}, {} bytes", h.file_len));
+        line("format", format!("{}, ABI {}", h.format, h.abi));
+        line("producer", m.producer.clone());
+        line("target", format!("{}, pages of {} bytes", m.target, h.page_size));
+        line("cpu", self.cpu_features.clone());
+        line("strategy", self.artifact.strategy().to_string());
+        let settings: Vec<String> = m.settings.iter().map(|(n, v)| format!("{n}={v}")).collect();
+        line("settings", settings.join(" "));
+        line("module", m.module_name.clone().unwrap_or_else(|| "(without a name)".to_owned()));
+        line("source", format!("{} bytes, BLAKE3 {}", m.source_len, hex(&m.source_digest)));
+        let state = if self.intact { "matches" } else { "DOES NOT MATCH THE FILE" };
+        line("digest", format!("{} ({state})", hex(&h.digest)));
+        line("context", format!("{} bytes for each instance", h.vm.size));
+        for (field, values) in &m.producers {
+            let values: Vec<String> =
+                values.iter().map(|(n, v)| format!("{n} {v}").trim_end().to_owned()).collect();
+            line(field, values.join(", "));
+        }
+
+        writeln!(out, "\nimports ({})", self.imports.len()).ok();
+        for (module, name, kind, ty) in &self.imports {
+            writeln!(out, "  {kind:<7}{module}.{name} {ty}").ok();
+        }
+        writeln!(out, "\nexports ({})", self.exports.len()).ok();
+        for (name, kind, ty) in &self.exports {
+            writeln!(out, "  {kind:<7}{name} {ty}").ok();
+        }
+        writeln!(out, "\nnumbers").ok();
+        for (what, count) in self.counts.iter().filter(|(_, count)| *count != 0) {
+            writeln!(out, "  {what:<26}{count:>10}").ok();
+        }
+        writeln!(out, "\nsections (bytes)").ok();
+        for (name, size) in &self.sections {
+            writeln!(out, "  {name:<26}{size:>10}").ok();
+        }
+        out
+    }
+
+    fn json(&self) -> Value {
+        let (h, m) = (self.artifact.header(), &self.metadata);
+        let object = |pairs: &mut dyn Iterator<Item = (String, Value)>| Value::Object(pairs.collect());
+        json!({
+            "file_size": h.file_len,
+            "format": h.format,
+            "abi": h.abi,
+            "producer": m.producer,
+            "target": m.target,
+            "architecture": self.target,
+            "page_size": h.page_size,
+            "cpu_features": self.cpu_features,
+            "strategy": self.artifact.strategy().text(),
+            "settings": object(&mut m.settings.iter().map(|(n, v)| (n.clone(), json!(v)))),
+            "wasm_features": m.wasm_features,
+            "module_name": m.module_name,
+            "source": { "size": m.source_len, "blake3": hex(&m.source_digest) },
+            "digest": { "blake3": hex(&h.digest), "matches": self.intact },
+            "context_size": h.vm.size,
+            "producers": object(&mut m.producers.iter().map(|(field, values)| {
+                let values = values.iter().map(|(n, v)| json!({ "name": n, "version": v }));
+                (field.clone(), values.collect())
+            })),
+            "imports": self.imports.iter().map(|(module, name, kind, ty)| {
+                json!({ "module": module, "name": name, "kind": kind, "type": ty })
+            }).collect::<Value>(),
+            "exports": self.exports.iter().map(|(name, kind, ty)| {
+                json!({ "name": name, "kind": kind, "type": ty })
+            }).collect::<Value>(),
+            "counts": object(&mut self.counts.iter().map(|(n, c)| (n.replace([' ', '-'], "_"), json!(c)))),
+            "sections": object(&mut self.sections.iter().map(|(n, s)| (n.replace([' ', '-'], "_"), json!(s)))),
+        })
+    }
+}
+
+/// Sections with content.
+fn sections(artifact: &Artifact<'_>) -> Vec<(&'static str, u64)> {
+    let h = artifact.header();
+    let hot = Section { start: 0, len: h.hot_len.into() };
+    let mut sections = vec![
+        ("header and hot tables", hot),
+        ("frozen tables", h.rodata),
+        ("text", h.text),
+        ("link table", h.link_table),
+        ("memory image", h.image),
+        ("element items", h.element_items),
+        ("run-time segments", h.segments),
+        ("functions", h.functions),
+        ("traps", h.traps),
+        ("address map", h.addresses),
+        ("metadata", h.metadata),
+        ("symbols", h.symtab),
+        ("names", h.strtab),
+    ];
+    sections.retain(|(_, section)| section.len != 0);
+    sections.sort_by_key(|(_, section)| section.start);
+    sections.into_iter().map(|(name, section)| (name, section.len)).collect()
+}

@@ -1,0 +1,110 @@
+//! `precast`: compiles WebAssembly modules ahead of time, looks into the artifacts, runs them.
+//!
+//! One file for each command. Commands return a [`Failure`] and print nothing themselves about what
+//! went wrong: this file does, in one form. Exit codes: the guest's own for `run`, 134 for a trap
+//! (as a native program that aborts has), 1 for errors, 2 for wrong usage. Whoever closes the
+//! pipe has seen enough: that is no error.
+
+mod artifact;
+mod compile;
+mod files;
+mod inspect;
+mod objdump;
+mod run;
+mod wast;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Compiles WebAssembly modules ahead of time to native artifacts that start in microseconds.
+#[derive(Parser)]
+#[command(name = "precast", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compile a WebAssembly module to an artifact
+    Compile(compile::Args),
+    /// Show what an artifact is for and what is in it
+    Inspect(inspect::Args),
+    /// Disassemble an artifact, with the places in the WebAssembly module that code comes from
+    Objdump(objdump::Args),
+    /// Run an artifact: a WASI program, or one of its functions
+    Run(run::Args),
+    /// Run scripts of the WebAssembly specification's test suite
+    Wast(wast::Args),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Why a command did not succeed, and the exit code that says so.
+struct Failure {
+    error: anyhow::Error,
+    code: u8,
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), code: 1 }
+    }
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Compile(args) => compile::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Objdump(args) => objdump::run(args),
+        Command::Run(args) => run::run(args),
+        Command::Wast(args) => wast::run(args),
+        Command::Completions { shell } => completions(shell),
+    };
+    match result {
+        Ok(code) => code,
+        Err(failure) if is_closed_pipe(&failure.error) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure.error);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "precast", &mut script);
+    io::stdout().write_all(&script)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A mistake on the command line that clap cannot see: exits as clap does for its own.
+fn usage_error(command: &str, message: String) -> ! {
+    let mut cli = Cli::command();
+    cli.build();
+    let command = cli.find_subcommand_mut(command).expect("a subcommand of this program");
+    command.error(clap::error::ErrorKind::ValueValidation, message).exit()
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+    io.is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// The only place that prints errors. Nothing can be done if even that fails.
+fn report(error: &anyhow::Error) {
+    let mut text = format!("error: {error}\n");
+    let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+    if !causes.is_empty() {
+        text += "Caused by:\n";
+        for cause in causes {
+            text += &format!("    {}\n", cause.replace('\n', "\n    "));
+        }
+    }
+    io::stderr().write_all(text.as_bytes()).ok();
+}

@@ -1,0 +1,217 @@
+//! `precast run`: runs an artifact as a WASI program, or calls one of its functions.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow, bail};
+use precast_loader::{Config, Engine, Error, ExternType, Func, Instance, Linker, Module, Store, Val, ValType};
+use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker};
+
+use crate::{Failure, usage_error};
+
+/// Exit code of a native program that aborts: 128 and the number of SIGABRT.
+const TRAPPED: u8 = 134;
+
+/// Most bytes of stack for the guest; the thread's own stack is the limit where it is smaller.
+const MAX_STACK: usize = 16 << 20;
+
+#[derive(clap::Args)]
+#[command(override_usage = "precast run [OPTIONS] <FILE> [ARGS]...")]
+pub(crate) struct Args {
+    /// Give the guest a directory, under its own or another name
+    #[arg(long = "dir", value_name = "HOST[::GUEST]")]
+    dirs: Vec<String>,
+    /// Set an environment variable, or hand on the one of this name
+    #[arg(long = "env", value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Call this exported function with ARGS as its parameters, and print its results
+    #[arg(long, value_name = "NAME")]
+    invoke: Option<String>,
+    /// What the guest sees as its own name [default: FILE]
+    #[arg(long, value_name = "NAME")]
+    argv0: Option<String>,
+    /// The artifact, then everything for the guest
+    #[arg(required = true, trailing_var_arg = true, value_name = "FILE> [ARGS")]
+    command: Vec<OsString>,
+}
+
+pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
+    let Some((file, guest_args)) = args.command.split_first() else {
+        usage_error("run", "expected the artifact's file".to_owned());
+    };
+    let file = PathBuf::from(file);
+    let guest_args: Vec<&str> = guest_args.iter().map(text).collect::<Result<_>>()?;
+    let module = open(&file)?;
+    let mut wasi = WasiCtxBuilder::new().inherit_stdio();
+    if args.invoke.is_none() {
+        let argv0 = match &args.argv0 {
+            Some(name) => name,
+            None => text(file.as_os_str())?,
+        };
+        wasi = wasi.arg(argv0)?.args(&guest_args)?;
+    }
+    let store = Store::new(module.engine(), grant(wasi, &args.dirs, &args.env)?.build());
+    let called = call(&module, store, args.invoke.as_deref(), &guest_args);
+    match called {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => match error.downcast_ref::<Error>() {
+            // As the system does: of the exit code, eight bits are left.
+            Some(Error::Exit(code)) => Ok(ExitCode::from(*code as u8)),
+            Some(Error::Trap(_)) => Err(Failure { error, code: TRAPPED }),
+            _ => Err(error.into()),
+        },
+    }
+}
+
+fn open(file: &Path) -> Result<Module> {
+    let context = || format!("cannot run `{}`", file.display());
+    if file.is_dir() {
+        bail!("{}: it is a directory; expected an artifact", context());
+    }
+    let engine = Engine::new(Config::new().max_wasm_stack(MAX_STACK));
+    // SAFETY: whoever asks to run a program trusts what is in it, as with any other executable.
+    // Nobody truncates it or writes to it while it is mapped: precast replaces files whole.
+    unsafe { Module::open(&engine, file) }.with_context(context)
+}
+
+/// Directories and environment variables.
+fn grant(mut wasi: WasiCtxBuilder, dirs: &[String], env: &[String]) -> Result<WasiCtxBuilder> {
+    for dir in dirs {
+        let (host, guest) = dir.split_once("::").unwrap_or((dir, dir));
+        wasi = wasi.preopened_dir(host, guest, DirAccess::ReadWrite)?;
+    }
+    for variable in env {
+        wasi = match variable.split_once('=') {
+            Some((name, value)) => wasi.env(name, value)?,
+            None => {
+                let value = std::env::var(variable).with_context(|| {
+                    format!("cannot hand on the environment variable `{variable}`")
+                })?;
+                wasi.env(variable, value)?
+            }
+        };
+    }
+    Ok(wasi)
+}
+
+fn call(
+    module: &Module,
+    mut store: Store<WasiCtx>,
+    invoke: Option<&str>,
+    args: &[&str],
+) -> Result<()> {
+    // Checked before anything of the module runs.
+    let name = invoke.unwrap_or("_start");
+    if !matches!(module.export(name), Some(ExternType::Func(_))) {
+        return Err(no_function(module, invoke));
+    }
+    let mut linker = Linker::new(module.engine());
+    add_to_linker(&mut linker, |wasi: &mut WasiCtx| wasi)?;
+    let instance = linker.instantiate(&mut store, module)?;
+    if invoke.is_some() && module.export("_initialize").is_some() && name != "_initialize" {
+        function(&instance, &mut store, "_initialize")?.call(&mut store, &[], &mut [])?;
+    }
+    let func = function(&instance, &mut store, name)?;
+    let ty = func.ty(&store);
+    let (params, results) = (ty.params().to_vec(), ty.results().to_vec());
+    let values = match invoke {
+        Some(_) => values(name, &params, args)?,
+        None => Vec::new(),
+    };
+    let mut returned: Vec<Val> = results.iter().map(|ty| Val::default_for(*ty)).collect();
+    func.call(&mut store, &values, &mut returned)?;
+    store.data_mut().flush().context("cannot write what the guest printed")?;
+    let mut out = io::stdout().lock();
+    for value in &returned {
+        writeln!(out, "{}", show(value))?;
+    }
+    Ok(())
+}
+
+fn function(instance: &Instance, store: &mut Store<WasiCtx>, name: &str) -> Result<Func> {
+    instance.get_func(store, name).with_context(|| format!("`{name}` is not a function"))
+}
+
+/// What to do instead of calling a function that is not there.
+fn no_function(module: &Module, invoke: Option<&str>) -> anyhow::Error {
+    let functions: Vec<String> = module
+        .exports()
+        .filter(|(_, ty)| matches!(ty, ExternType::Func(_)))
+        .map(|(name, _)| format!("`{name}`"))
+        .collect();
+    let mut message = match invoke {
+        Some(name) => format!("there is no exported function `{name}`"),
+        None => "this is not a WASI program: it does not export a function `_start`".to_owned(),
+    };
+    // Writing to a string cannot fail.
+    match (functions.len(), invoke) {
+        (0, _) => message += "; it exports no function at all",
+        (1..=10, None) => {
+            write!(message, "; with --invoke, expected one of {}", functions.join(", ")).ok();
+        }
+        (1..=10, Some(_)) => write!(message, "; expected {}", functions.join(", ")).unwrap_or(()),
+        (count, _) => {
+            write!(message, "; see `precast inspect` for the {count} that it exports").ok();
+        }
+    }
+    anyhow!(message)
+}
+
+/// Arguments as values of the parameters' types.
+fn values(name: &str, params: &[ValType], args: &[&str]) -> Result<Vec<Val>> {
+    if params.len() != args.len() {
+        let types: Vec<&str> = params.iter().map(|ty| ty.name()).collect();
+        bail!(
+            "`{name}` takes {} arguments ({}), found {}",
+            params.len(),
+            types.join(", "),
+            args.len()
+        );
+    }
+    let parse = |(ty, arg): (&ValType, &&str)| {
+        value(*ty, arg).ok_or_else(|| anyhow!("argument `{arg}` of `{name}`: expected {ty}"))
+    };
+    params.iter().zip(args).map(parse).collect()
+}
+
+/// A number: decimal or `0x`, signed or unsigned.
+fn value(ty: ValType, text: &str) -> Option<Val> {
+    let integer = || match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok().map(i128::from),
+        None => text.parse::<i128>().ok(),
+    };
+    Some(match ty {
+        ValType::I32 => {
+            let n = integer()?;
+            Val::I32(i32::try_from(n).or_else(|_| u32::try_from(n).map(u32::cast_signed)).ok()?)
+        }
+        ValType::I64 => {
+            let n = integer()?;
+            Val::I64(i64::try_from(n).or_else(|_| u64::try_from(n).map(u64::cast_signed)).ok()?)
+        }
+        ValType::F32 => Val::F32(text.parse::<f32>().ok()?.to_bits()),
+        ValType::F64 => Val::F64(text.parse::<f64>().ok()?.to_bits()),
+        ValType::V128 | ValType::FuncRef | ValType::ExternRef => return None,
+    })
+}
+
+fn show(value: &Val) -> String {
+    match value {
+        Val::I32(v) => v.to_string(),
+        Val::I64(v) => v.to_string(),
+        Val::F32(bits) => f32::from_bits(*bits).to_string(),
+        Val::F64(bits) => f64::from_bits(*bits).to_string(),
+        Val::V128(v) => format!("{:#034x}", v.as_u128()),
+        Val::FuncRef(None) | Val::ExternRef(None) => "null".to_owned(),
+        other => other.ty().to_string(),
+    }
+}
+
+/// An argument as the UTF-8 text that WASI wants.
+fn text<'a>(arg: &'a (impl AsRef<std::ffi::OsStr> + ?Sized)) -> Result<&'a str> {
+    let arg = arg.as_ref();
+    arg.to_str().with_context(|| format!("argument {arg:?} is not UTF-8"))
+}

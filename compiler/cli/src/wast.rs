@@ -1,0 +1,59 @@
+//! `precast wast`: runs scripts of the official test suite.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use precast_artifact::Strategy;
+use precast_compiler::{Cpu, OptLevel, Settings};
+
+use crate::{Failure, compile, files};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Scripts (.wast)
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// How memory accesses are kept in bounds: guarded or checked [default: both, one after the
+    /// other]
+    #[arg(long, value_parser = compile::strategy)]
+    strategy: Option<Strategy>,
+    /// What to optimise for: none, speed or size
+    #[arg(long, value_name = "LEVEL", default_value = "speed")]
+    opt_level: OptLevel,
+    /// CPU that the code may use, as for `compile`
+    #[arg(long, default_value = "baseline", allow_hyphen_values = true)]
+    cpu: Cpu,
+}
+
+pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
+    let strategies = match args.strategy {
+        Some(strategy) => vec![strategy],
+        None => Strategy::ALL.to_vec(),
+    };
+    let (mut passed, mut failed) = (0, 0);
+    let mut out = io::stdout().lock();
+    for file in &args.files {
+        let shown = file.display();
+        let text = String::from_utf8(files::read(file)?)
+            .map_err(|_| anyhow!("`{shown}` is not text: expected a script (.wast)"))?;
+        for strategy in &strategies {
+            let settings = Settings {
+                strategy: *strategy,
+                opt_level: args.opt_level,
+                cpu: args.cpu.clone(),
+                ..Settings::default()
+            };
+            let report = precast_wast::run(&text, &settings)
+                .with_context(|| format!("cannot run `{shown}`"))?;
+            passed += report.passed;
+            failed += report.failures.len();
+            for failure in report.failures {
+                writeln!(out, "{shown}:{failure} ({strategy})")?;
+            }
+        }
+    }
+    writeln!(out, "{passed} passed, {failed} failed")?;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
