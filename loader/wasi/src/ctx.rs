@@ -1,0 +1,375 @@
+//! What a guest is given: [`WasiCtx`] and its builder.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+
+use crate::clock::{Clocks, SystemClocks};
+use crate::descriptor::{Descriptor, Descriptors, MAX_DESCRIPTORS, OpenDir};
+use crate::stdio::{Input, Output};
+use crate::types::Rights;
+
+/// What can be wrong with what a guest is to be given.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// An argument with a NUL, which would end it.
+    #[error("argument {index} has a NUL byte: {arg:?}; arguments end at the first NUL")]
+    Arg {
+        /// Its place, from 0.
+        index: usize,
+        /// The argument.
+        arg: String,
+    },
+    /// A variable that no environment can hold.
+    #[error("environment variable {key:?}: {what}")]
+    Env {
+        /// Its name.
+        key: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// A directory that cannot be opened.
+    #[error("cannot open directory {} for the guest's {guest:?}", host.display())]
+    Preopen {
+        /// The directory.
+        host: PathBuf,
+        /// The guest's name for it.
+        guest: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A guest's name for a directory that no path can begin with.
+    #[error("the guest's name {guest:?} of directory {}: {what}", host.display())]
+    GuestPath {
+        /// The directory.
+        host: PathBuf,
+        /// The guest's name for it.
+        guest: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// Too many directories.
+    #[error("{wanted} preopened directories, at most {limit} are possible")]
+    TooManyPreopens {
+        /// How many were given.
+        wanted: usize,
+        /// How many can be given.
+        limit: usize,
+    },
+}
+
+/// What a guest may do with a directory and everything in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DirAccess {
+    /// Look, but change nothing: neither contents nor names nor times.
+    ReadOnly,
+    /// Everything.
+    ReadWrite,
+}
+
+type RandomSource = Box<dyn FnMut(&mut [u8]) + Send>;
+
+/// Says what a guest is given. By default: no arguments, no environment, no directories, an empty
+/// standard input, standard output and error that go nowhere; the system's clocks and secure random
+/// numbers.
+///
+/// ```
+/// # fn main() -> Result<(), precast_wasi::ConfigError> {
+/// use precast_wasi::WasiCtxBuilder;
+///
+/// let wasi = WasiCtxBuilder::new()
+///     .inherit_stdio()
+///     .args(["program", "--verbose"])?
+///     .env("LANG", "C.UTF-8")?
+///     .build();
+/// # drop(wasi);
+/// # Ok(())
+/// # }
+/// ```
+pub struct WasiCtxBuilder {
+    ctx: WasiCtx,
+    preopens: usize,
+}
+
+impl Default for WasiCtxBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl WasiCtxBuilder {
+    /// Nothing of the host.
+    pub fn new() -> Self {
+        let ctx = WasiCtx {
+            args: Strings::default(),
+            env: Vec::new(),
+            environ: Strings::default(),
+            stdin: Input::Reader(Box::new(std::io::empty())),
+            stdout: Output::new(Box::new(std::io::sink())),
+            stderr: Output::new(Box::new(std::io::sink())),
+            clocks: Box::new(SystemClocks::new()),
+            random: None,
+            descriptors: Descriptors::new(),
+        };
+        Self { ctx, preopens: 0 }
+    }
+
+    /// Adds an argument. The first one is the program's name.
+    ///
+    /// # Errors
+    /// [`ConfigError::Arg`] for a NUL.
+    pub fn arg(mut self, arg: impl AsRef<str>) -> Result<Self, ConfigError> {
+        let arg = arg.as_ref();
+        if arg.contains('\0') {
+            return Err(ConfigError::Arg {
+                index: self.ctx.args.count(),
+                arg: arg.into(),
+            });
+        }
+        self.ctx.args.push(&[arg]);
+        Ok(self)
+    }
+
+    /// Adds arguments.
+    ///
+    /// # Errors
+    /// As for [`arg`](Self::arg).
+    pub fn args(
+        self,
+        args: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Self, ConfigError> {
+        args.into_iter().try_fold(self, Self::arg)
+    }
+
+    /// Sets an environment variable, instead of an earlier one of the same name.
+    ///
+    /// # Errors
+    /// [`ConfigError::Env`] for an empty name, one with `=`, or a NUL in the name or the value.
+    pub fn env(
+        mut self,
+        key: impl AsRef<str>,
+        value: impl AsRef<str>,
+    ) -> Result<Self, ConfigError> {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        let what = if key.is_empty() {
+            "the name is empty"
+        } else if key.contains('=') {
+            "the name has a `=`, which would end it"
+        } else if key.contains('\0') {
+            "the name has a NUL byte"
+        } else if value.contains('\0') {
+            "the value has a NUL byte, which would end it"
+        } else {
+            let env = &mut self.ctx.env;
+            match env.iter_mut().find(|(k, _)| k == key) {
+                Some((_, old)) => *old = value.into(),
+                None => env.push((key.into(), value.into())),
+            }
+            return Ok(self);
+        };
+        Err(ConfigError::Env {
+            key: key.into(),
+            what,
+        })
+    }
+
+    /// Sets environment variables.
+    ///
+    /// # Errors
+    /// As for [`env`](Self::env).
+    pub fn envs(
+        self,
+        envs: impl IntoIterator<Item = (impl AsRef<str>, impl AsRef<str>)>,
+    ) -> Result<Self, ConfigError> {
+        envs.into_iter()
+            .try_fold(self, |this, (key, value)| this.env(key, value))
+    }
+
+    /// Gives the guest the host's standard streams.
+    pub fn inherit_stdio(self) -> Self {
+        self.inherit_stdin().inherit_stdout().inherit_stderr()
+    }
+
+    /// Gives the guest the host's standard input. It is read without a buffer: bytes that
+    /// [`std::io::stdin`] has taken already are not seen.
+    pub fn inherit_stdin(mut self) -> Self {
+        self.ctx.stdin = Input::Inherited;
+        self
+    }
+
+    /// Gives the guest the host's standard output.
+    pub fn inherit_stdout(mut self) -> Self {
+        self.ctx.stdout = Output::inherited_stdout();
+        self
+    }
+
+    /// Gives the guest the host's standard error.
+    pub fn inherit_stderr(mut self) -> Self {
+        self.ctx.stderr = Output::inherited_stderr().eager();
+        self
+    }
+
+    /// What the guest reads from its standard input. It is always taken to be ready.
+    pub fn stdin(mut self, reader: impl Read + Send + 'static) -> Self {
+        self.ctx.stdin = Input::Reader(Box::new(reader));
+        self
+    }
+
+    /// What the guest writes its standard output to. It is flushed when the guest reads its input,
+    /// waits, writes to standard error or exits, and when the context is dropped.
+    pub fn stdout(mut self, writer: impl Write + Send + 'static) -> Self {
+        self.ctx.stdout = Output::new(Box::new(writer));
+        self
+    }
+
+    /// What the guest writes its standard error to. It is flushed after each write.
+    pub fn stderr(mut self, writer: impl Write + Send + 'static) -> Self {
+        self.ctx.stderr = Output::new(Box::new(writer)).eager();
+        self
+    }
+
+    /// Gives the guest the directory `host` under the name `guest`: the next descriptor from 3 on.
+    /// No path leads out of it, whatever symbolic links it holds.
+    ///
+    /// # Errors
+    /// [`ConfigError::Preopen`], [`ConfigError::GuestPath`], [`ConfigError::TooManyPreopens`].
+    pub fn preopened_dir(
+        mut self,
+        host: impl AsRef<Path>,
+        guest: impl AsRef<str>,
+        access: DirAccess,
+    ) -> Result<Self, ConfigError> {
+        let (host, guest) = (host.as_ref(), guest.as_ref());
+        if guest.is_empty() || guest.contains('\0') {
+            let what = "it is empty or has a NUL byte; expected a path such as `/` or `data`";
+            return Err(ConfigError::GuestPath {
+                host: host.into(),
+                guest: guest.into(),
+                what,
+            });
+        }
+        let dir = Dir::open_ambient_dir(host, ambient_authority()).map_err(|source| {
+            ConfigError::Preopen {
+                host: host.into(),
+                guest: guest.into(),
+                source,
+            }
+        })?;
+        let dir = OpenDir {
+            dir,
+            read_only: access == DirAccess::ReadOnly,
+            preopen: Some(guest.into()),
+            listing: None,
+        };
+        let inheriting = Rights::DIRECTORY.and(Rights::FILE);
+        self.preopens += 1;
+        self.ctx
+            .descriptors
+            .insert(Descriptor::directory(dir, inheriting))
+            .map_err(|_| ConfigError::TooManyPreopens {
+                wanted: self.preopens,
+                limit: MAX_DESCRIPTORS - 3,
+            })?;
+        Ok(self)
+    }
+
+    /// Other clocks than the system's.
+    pub fn clocks(mut self, clocks: impl Clocks + 'static) -> Self {
+        self.ctx.clocks = Box::new(clocks);
+        self
+    }
+
+    /// Fills what `random_get` gives, instead of the system's secure source.
+    pub fn random(mut self, fill: impl FnMut(&mut [u8]) + Send + 'static) -> Self {
+        self.ctx.random = Some(Box::new(fill));
+        self
+    }
+
+    /// The context.
+    pub fn build(self) -> WasiCtx {
+        let mut ctx = self.ctx;
+        for (key, value) in std::mem::take(&mut ctx.env) {
+            ctx.environ.push(&[&key, "=", &value]);
+        }
+        ctx
+    }
+}
+
+/// What a guest was given, and what it made of it: its open files. Dropping it flushes standard
+/// output and closes the files.
+pub struct WasiCtx {
+    pub(crate) args: Strings,
+    /// Until it is built.
+    env: Vec<(String, String)>,
+    pub(crate) environ: Strings,
+    pub(crate) stdin: Input,
+    pub(crate) stdout: Output,
+    pub(crate) stderr: Output,
+    pub(crate) clocks: Box<dyn Clocks>,
+    /// `None`: the system's.
+    pub(crate) random: Option<RandomSource>,
+    pub(crate) descriptors: Descriptors,
+}
+
+impl WasiCtx {
+    /// Hands on what the guest has written to its standard output and error so far.
+    ///
+    /// # Errors
+    /// Those of the writers.
+    pub fn flush(&mut self) -> std::io::Result<()> {
+        self.stdout.flush().and(self.stderr.flush())
+    }
+}
+
+impl Drop for WasiCtx {
+    fn drop(&mut self) {
+        // There is nobody left to tell.
+        drop(self.flush());
+    }
+}
+
+impl std::fmt::Debug for WasiCtx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WasiCtx").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for WasiCtxBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WasiCtxBuilder").finish_non_exhaustive()
+    }
+}
+
+/// Strings as guests want them: one after the other, each ended by NUL.
+#[derive(Default)]
+pub(crate) struct Strings {
+    bytes: Vec<u8>,
+    starts: Vec<usize>,
+}
+
+impl Strings {
+    /// Adds one string that is given in parts.
+    fn push(&mut self, parts: &[&str]) {
+        self.starts.push(self.bytes.len());
+        for part in parts {
+            self.bytes.extend_from_slice(part.as_bytes());
+        }
+        self.bytes.push(0);
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.starts.len()
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Offsets of the first bytes.
+    pub(crate) fn starts(&self) -> &[usize] {
+        &self.starts
+    }
+}

@@ -1,0 +1,212 @@
+//! Descriptors: what a guest's small numbers stand for.
+//!
+//! Numbers 0 to 2 are the standard streams, preopened directories follow from 3 on, a new
+//! descriptor gets the lowest free number as in POSIX. A file keeps its position and flags in the
+//! system's open file, which belongs to one descriptor only: there is no `dup` in the snapshot.
+
+use cap_std::fs::{Dir, File};
+
+use crate::errno::{Errno, Result};
+use crate::readdir::Listing;
+use crate::types::{FdFlags, Rights};
+
+/// Most descriptors of a guest: what Linux grants a process by default. Each costs the host one of
+/// its own.
+pub(crate) const MAX_DESCRIPTORS: usize = 1024;
+
+/// What a descriptor is for.
+pub(crate) enum Kind {
+    Stdin,
+    Stdout,
+    Stderr,
+    File(OpenFile),
+    Dir(OpenDir),
+}
+
+/// A file, a device or a pipe, opened in a preopened directory.
+pub(crate) struct OpenFile {
+    pub(crate) file: File,
+    /// Nothing about the file may change. (It is not open for writing then; but its times could be
+    /// set even so.)
+    pub(crate) read_only: bool,
+}
+
+/// A directory.
+pub(crate) struct OpenDir {
+    pub(crate) dir: Dir,
+    /// Nothing in the directory may change. Goes over to what is opened in it.
+    pub(crate) read_only: bool,
+    /// The guest's name for it, if it was there when the guest started.
+    pub(crate) preopen: Option<String>,
+    /// What `fd_readdir` gives.
+    pub(crate) listing: Option<Listing>,
+}
+
+/// A descriptor.
+pub(crate) struct Descriptor {
+    pub(crate) kind: Kind,
+    pub(crate) flags: FdFlags,
+    pub(crate) rights: Rights,
+    /// Most rights of what is opened in it.
+    pub(crate) inheriting: Rights,
+}
+
+impl Descriptor {
+    pub(crate) fn stream(kind: Kind) -> Self {
+        let rights = match kind {
+            // No seeking: that, and to be a character device, is what guests take for a terminal.
+            Kind::Stdin => Rights::FD_READ,
+            _ => Rights::FD_WRITE,
+        };
+        Self {
+            kind,
+            flags: FdFlags::NONE,
+            rights: rights.and(Rights::STREAM),
+            inheriting: Rights::NONE,
+        }
+    }
+
+    pub(crate) fn directory(dir: OpenDir, inheriting: Rights) -> Self {
+        Self {
+            kind: Kind::Dir(dir),
+            flags: FdFlags::NONE,
+            rights: inheriting.common(Rights::DIRECTORY),
+            inheriting,
+        }
+    }
+}
+
+/// All descriptors of a guest.
+pub(crate) struct Descriptors {
+    slots: Vec<Option<Descriptor>>,
+}
+
+impl Descriptors {
+    /// The standard streams.
+    pub(crate) fn new() -> Self {
+        let streams = [Kind::Stdin, Kind::Stdout, Kind::Stderr];
+        Self {
+            slots: streams
+                .map(|kind| Some(Descriptor::stream(kind)))
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    /// # Errors
+    /// `BADF` if there is none of that number.
+    pub(crate) fn get(&self, fd: u32) -> Result<&Descriptor> {
+        self.slots
+            .get(fd as usize)
+            .and_then(Option::as_ref)
+            .ok_or(Errno::BADF)
+    }
+
+    /// As [`get`](Self::get).
+    pub(crate) fn get_mut(&mut self, fd: u32) -> Result<&mut Descriptor> {
+        self.slots
+            .get_mut(fd as usize)
+            .and_then(Option::as_mut)
+            .ok_or(Errno::BADF)
+    }
+
+    /// A descriptor with certain rights.
+    ///
+    /// # Errors
+    /// `BADF`, `NOTCAPABLE`.
+    pub(crate) fn with(&mut self, fd: u32, rights: Rights) -> Result<&mut Descriptor> {
+        let descriptor = self.get_mut(fd)?;
+        descriptor.rights.require(rights)?;
+        Ok(descriptor)
+    }
+
+    /// A file with certain rights.
+    ///
+    /// # Errors
+    /// `BADF` for directories, `SPIPE` for standard streams; `BADF` and `NOTCAPABLE` if rights are
+    /// missing.
+    pub(crate) fn file(&mut self, fd: u32, rights: Rights) -> Result<&mut OpenFile> {
+        let descriptor = self.get_mut(fd)?;
+        match &mut descriptor.kind {
+            Kind::File(file) => {
+                descriptor.rights.require(rights)?;
+                Ok(file)
+            }
+            Kind::Dir(_) => Err(Errno::BADF),
+            Kind::Stdin | Kind::Stdout | Kind::Stderr => Err(Errno::SPIPE),
+        }
+    }
+
+    /// A directory with certain rights.
+    ///
+    /// # Errors
+    /// `NOTDIR` for everything else; `NOTCAPABLE`.
+    pub(crate) fn dir(&self, fd: u32, rights: Rights) -> Result<&OpenDir> {
+        let descriptor = self.get(fd)?;
+        match &descriptor.kind {
+            Kind::Dir(dir) => {
+                descriptor.rights.require(rights)?;
+                Ok(dir)
+            }
+            _ => Err(Errno::NOTDIR),
+        }
+    }
+
+    /// A directory in which something is to be changed.
+    ///
+    /// # Errors
+    /// As for [`dir`](Self::dir); `ROFS` if nothing in it may change.
+    pub(crate) fn writable_dir(&self, fd: u32, rights: Rights) -> Result<&Dir> {
+        let dir = self.dir(fd, rights)?;
+        if dir.read_only {
+            return Err(Errno::ROFS);
+        }
+        Ok(&dir.dir)
+    }
+
+    /// Gives a descriptor the lowest free number.
+    ///
+    /// # Errors
+    /// `MFILE` if there are [`MAX_DESCRIPTORS`] already.
+    pub(crate) fn insert(&mut self, descriptor: Descriptor) -> Result<u32> {
+        let fd = self.slots.iter().position(Option::is_none);
+        let fd = fd.unwrap_or(self.slots.len());
+        if fd >= MAX_DESCRIPTORS {
+            return Err(Errno::MFILE);
+        }
+        if fd == self.slots.len() {
+            self.slots.push(None);
+        }
+        self.slots[fd] = Some(descriptor);
+        Ok(fd as u32)
+    }
+
+    /// Whether [`insert`](Self::insert) would find a number.
+    pub(crate) fn has_room(&self) -> bool {
+        self.slots.len() < MAX_DESCRIPTORS || self.slots.iter().any(Option::is_none)
+    }
+
+    /// # Errors
+    /// `BADF`.
+    pub(crate) fn remove(&mut self, fd: u32) -> Result<Descriptor> {
+        self.slots
+            .get_mut(fd as usize)
+            .and_then(Option::take)
+            .ok_or(Errno::BADF)
+    }
+
+    /// Moves a descriptor to the number of another one, which is closed. Both must exist, so that
+    /// a guest cannot make the table grow; nothing happens if they are the same.
+    ///
+    /// # Errors
+    /// `BADF`; nothing is changed then.
+    pub(crate) fn renumber(&mut self, from: u32, to: u32) -> Result<()> {
+        self.get(from)?;
+        self.get(to)?;
+        if from != to {
+            let descriptor = self.remove(from)?;
+            self.slots[to as usize] = Some(descriptor);
+        }
+        Ok(())
+    }
+}

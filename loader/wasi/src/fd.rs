@@ -1,0 +1,336 @@
+//! Descriptors: reading, writing, seeking, closing.
+//!
+//! Data moves directly between guest memory and the system. Results are given through pointers
+//! that are checked before anything is done.
+
+use std::io::{IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
+
+use cap_std::fs::{File, FileExt};
+use rustix::event::Timespec;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+
+use crate::ctx::WasiCtx;
+use crate::descriptor::Kind;
+use crate::errno::{Errno, Result};
+use crate::guest::GuestMemory;
+use crate::types::{FdFlags, Rights};
+
+pub(crate) fn fd_read(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    fd: u32,
+    buffers: u32,
+    count: u32,
+    read: u32,
+) -> Result<()> {
+    memory.check(read, 4)?;
+    let n = memory.scatter(buffers, count, |buffers| read_current(ctx, fd, buffers))?;
+    memory.write_u32(read, n as u32)
+}
+
+fn read_current(ctx: &mut WasiCtx, fd: u32, buffers: &mut [IoSliceMut<'_>]) -> Result<usize> {
+    let descriptor = ctx.descriptors.get(fd)?;
+    if let Kind::Dir(_) = descriptor.kind {
+        return Err(Errno::ISDIR);
+    }
+    descriptor.rights.require(Rights::FD_READ)?;
+    match &descriptor.kind {
+        Kind::File(file) => retry(|| (&file.file).read_vectored(buffers)),
+        Kind::Stdin => {
+            if buffers.iter().all(|b| b.is_empty()) {
+                return Ok(0);
+            }
+            // What is asked there must be seen before it is answered here.
+            ctx.stdout.flush()?;
+            if descriptor.flags.contains(FdFlags::NONBLOCK)
+                && !ctx.stdin.wait(Some(Timespec::default()))?
+            {
+                return Err(Errno::AGAIN);
+            }
+            Ok(ctx.stdin.read(buffers)?)
+        }
+        Kind::Stdout | Kind::Stderr | Kind::Dir(_) => Err(Errno::BADF),
+    }
+}
+
+pub(crate) fn fd_write(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    fd: u32,
+    buffers: u32,
+    count: u32,
+    written: u32,
+) -> Result<()> {
+    memory.check(written, 4)?;
+    let n = memory.gather(buffers, count, |buffers| write_current(ctx, fd, buffers))?;
+    memory.write_u32(written, n as u32)
+}
+
+fn write_current(ctx: &mut WasiCtx, fd: u32, buffers: &[IoSlice<'_>]) -> Result<usize> {
+    let descriptor = ctx.descriptors.with(fd, Rights::FD_WRITE)?;
+    match &descriptor.kind {
+        Kind::File(file) => retry(|| (&file.file).write_vectored(buffers)),
+        Kind::Stdout => Ok(ctx.stdout.write(buffers)?),
+        Kind::Stderr => {
+            // Both may end in one place: in the order in which they were written.
+            ctx.stdout.flush()?;
+            Ok(ctx.stderr.write(buffers)?)
+        }
+        Kind::Stdin | Kind::Dir(_) => Err(Errno::BADF),
+    }
+}
+
+pub(crate) fn fd_pread(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    fd: u32,
+    buffers: u32,
+    count: u32,
+    offset: u64,
+    read: u32,
+) -> Result<()> {
+    memory.check(read, 4)?;
+    if let Ok(descriptor) = ctx.descriptors.get(fd)
+        && let Kind::Dir(_) = descriptor.kind
+    {
+        return Err(Errno::ISDIR);
+    }
+    let file = ctx
+        .descriptors
+        .file(fd, Rights::FD_READ.and(Rights::FD_SEEK))?;
+    let n = memory.scatter(buffers, count, |buffers| {
+        let buffers = buffers.iter_mut();
+        at_offset(
+            offset,
+            buffers,
+            |b| b.len(),
+            |b, at| file.file.read_at(b, at),
+        )
+    })?;
+    memory.write_u32(read, n as u32)
+}
+
+pub(crate) fn fd_pwrite(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    fd: u32,
+    buffers: u32,
+    count: u32,
+    offset: u64,
+    written: u32,
+) -> Result<()> {
+    memory.check(written, 4)?;
+    let descriptor = ctx.descriptors.get(fd)?;
+    let appends = descriptor.flags.contains(FdFlags::APPEND);
+    let file = ctx
+        .descriptors
+        .file(fd, Rights::FD_WRITE.and(Rights::FD_SEEK))?;
+    let n = memory.gather(buffers, count, |buffers| {
+        let write = || {
+            let buffers = buffers.iter();
+            at_offset(
+                offset,
+                buffers,
+                |b| b.len(),
+                |b, at| file.file.write_at(b, at),
+            )
+        };
+        if appends {
+            not_appending(&file.file, write)
+        } else {
+            write()
+        }
+    })?;
+    memory.write_u32(written, n as u32)
+}
+
+/// Linux appends whatever `pwrite` says if the file is open for appending; POSIX and guests want
+/// the offset to count. The open file is this descriptor's alone, so nobody sees the difference.
+fn not_appending<R>(file: &File, write: impl FnOnce() -> Result<R>) -> Result<R> {
+    let flags = fcntl_getfl(file)?;
+    fcntl_setfl(file, flags - OFlags::APPEND)?;
+    let result = write();
+    fcntl_setfl(file, flags)?;
+    result
+}
+
+/// Transfers buffers one after the other until one is not filled.
+fn at_offset<B>(
+    offset: u64,
+    buffers: impl Iterator<Item = B>,
+    len: impl Fn(&B) -> usize,
+    mut transfer: impl FnMut(&mut B, u64) -> std::io::Result<usize>,
+) -> Result<usize> {
+    // Offsets are signed in the system.
+    if i64::try_from(offset).is_err() {
+        return Err(Errno::INVAL);
+    }
+    let mut total = 0;
+    for mut buffer in buffers {
+        let wanted = len(&buffer);
+        let at = offset.saturating_add(total as u64);
+        match retry(|| transfer(&mut buffer, at)) {
+            Ok(n) => {
+                total += n;
+                if n < wanted {
+                    break;
+                }
+            }
+            // What was transferred counts; the error will come again.
+            Err(_) if total > 0 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(total)
+}
+
+fn retry<R>(mut call: impl FnMut() -> std::io::Result<R>) -> Result<R> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+pub(crate) fn fd_seek(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    fd: u32,
+    offset: i64,
+    whence: u32,
+    position: u32,
+) -> Result<()> {
+    memory.check(position, 8)?;
+    let to = match whence {
+        0 => SeekFrom::Start(u64::try_from(offset).map_err(|_| Errno::INVAL)?),
+        1 => SeekFrom::Current(offset),
+        2 => SeekFrom::End(offset),
+        _ => return Err(Errno::INVAL),
+    };
+    // To ask where one is takes less than to go elsewhere.
+    let rights = if to == SeekFrom::Current(0) {
+        Rights::FD_TELL
+    } else {
+        Rights::FD_SEEK.and(Rights::FD_TELL)
+    };
+    let file = ctx.descriptors.file(fd, rights)?;
+    let at = (&file.file).seek(to)?;
+    memory.write_u64(position, at)
+}
+
+pub(crate) fn fd_tell(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    fd: u32,
+    position: u32,
+) -> Result<()> {
+    memory.check(position, 8)?;
+    let file = ctx.descriptors.file(fd, Rights::FD_TELL)?;
+    let at = (&file.file).stream_position()?;
+    memory.write_u64(position, at)
+}
+
+pub(crate) fn fd_close(ctx: &mut WasiCtx, _: &mut GuestMemory<'_>, fd: u32) -> Result<()> {
+    let descriptor = ctx.descriptors.remove(fd)?;
+    match descriptor.kind {
+        Kind::Stdout => ctx.stdout.flush()?,
+        Kind::Stderr => ctx.stderr.flush()?,
+        Kind::Stdin | Kind::File(_) | Kind::Dir(_) => {}
+    }
+    Ok(())
+}
+
+pub(crate) fn fd_renumber(
+    ctx: &mut WasiCtx,
+    _: &mut GuestMemory<'_>,
+    from: u32,
+    to: u32,
+) -> Result<()> {
+    ctx.flush()?;
+    ctx.descriptors.renumber(from, to)
+}
+
+pub(crate) fn fd_sync(ctx: &mut WasiCtx, _: &mut GuestMemory<'_>, fd: u32) -> Result<()> {
+    sync(ctx, fd, Rights::FD_SYNC, File::sync_all)
+}
+
+pub(crate) fn fd_datasync(ctx: &mut WasiCtx, _: &mut GuestMemory<'_>, fd: u32) -> Result<()> {
+    sync(ctx, fd, Rights::FD_DATASYNC, File::sync_data)
+}
+
+fn sync(
+    ctx: &mut WasiCtx,
+    fd: u32,
+    rights: Rights,
+    sync: impl FnOnce(&File) -> std::io::Result<()>,
+) -> Result<()> {
+    match &ctx.descriptors.with(fd, rights)?.kind {
+        Kind::File(file) => sync(&file.file)?,
+        // The handle may be one that names the directory only.
+        Kind::Dir(dir) => sync(&dir.dir.open(".")?)?,
+        Kind::Stdin => {}
+        Kind::Stdout => ctx.stdout.flush()?,
+        Kind::Stderr => ctx.stderr.flush()?,
+    }
+    Ok(())
+}
+
+pub(crate) fn fd_advise(
+    ctx: &mut WasiCtx,
+    _: &mut GuestMemory<'_>,
+    fd: u32,
+    offset: u64,
+    len: u64,
+    advice: u32,
+) -> Result<()> {
+    if advice > 5 || i64::try_from(offset).is_err() || i64::try_from(len).is_err() {
+        return Err(Errno::INVAL);
+    }
+    let file = ctx.descriptors.file(fd, Rights::FD_ADVISE)?;
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::Advice;
+        let advice = match advice {
+            0 => Advice::Normal,
+            1 => Advice::Sequential,
+            2 => Advice::Random,
+            3 => Advice::WillNeed,
+            4 => Advice::DontNeed,
+            _ => Advice::NoReuse,
+        };
+        rustix::fs::fadvise(&file.file, offset, std::num::NonZeroU64::new(len), advice)?;
+    }
+    // Elsewhere it is not heeded, as is the right of whoever is advised.
+    #[cfg(not(target_os = "linux"))]
+    let _ = file;
+    Ok(())
+}
+
+pub(crate) fn fd_allocate(
+    ctx: &mut WasiCtx,
+    _: &mut GuestMemory<'_>,
+    fd: u32,
+    offset: u64,
+    len: u64,
+) -> Result<()> {
+    let file = ctx.descriptors.file(fd, Rights::FD_ALLOCATE)?;
+    if len == 0 || i64::try_from(offset).is_err() || i64::try_from(len).is_err() {
+        return Err(Errno::INVAL);
+    }
+    let end = offset + len;
+    if i64::try_from(end).is_err() {
+        return Err(Errno::FBIG);
+    }
+    let flags = rustix::fs::FallocateFlags::empty();
+    match rustix::fs::fallocate(&file.file, flags, offset, len) {
+        // A file system that cannot reserve: the size at least can be had.
+        Err(rustix::io::Errno::OPNOTSUPP) => {
+            if file.file.metadata()?.len() < end {
+                file.file.set_len(end)?;
+            }
+            Ok(())
+        }
+        result => Ok(result?),
+    }
+}

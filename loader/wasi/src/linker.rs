@@ -1,0 +1,132 @@
+//! The functions of the snapshot by name, for a linker.
+
+use precast_loader::{Caller, Error, Extern, Linker};
+
+use crate::ctx::WasiCtx;
+use crate::errno::status;
+use crate::guest::GuestMemory;
+use crate::{clock, fd, fdstat, open, path, poll, process, readdir};
+
+/// The module name that guests import the functions from.
+pub const MODULE: &str = "wasi_snapshot_preview1";
+
+/// Why a guest cannot use these functions.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{function} of {MODULE} was called by a module without an exported memory: \
+     expected a memory that is exported as `memory`"
+)]
+struct NoMemory {
+    function: &'static str,
+}
+
+/// Defines all functions of WASI preview 1 in a linker. `get` finds the guest's [`WasiCtx`] in the
+/// data of the store.
+///
+/// # Errors
+/// [`Error::Duplicate`] if one of them is defined already.
+pub fn add_to_linker<T: 'static>(
+    linker: &mut Linker<T>,
+    get: impl Fn(&mut T) -> &mut WasiCtx + Copy + Send + Sync + 'static,
+) -> Result<(), Error> {
+    macro_rules! functions {
+        ($($module:ident :: $name:ident ( $($arg:ident : $ty:ty),* );)*) => {
+            $(linker.func_wrap(
+                MODULE,
+                stringify!($name),
+                move |mut caller: Caller<'_, T>, $($arg: $ty),*| -> Result<i32, Error> {
+                    let (mut memory, data) = enter(&mut caller, stringify!($name))?;
+                    Ok(status($module::$name(get(data), &mut memory, $($arg),*)))
+                },
+            )?;)*
+        };
+    }
+    functions! {
+        process::args_get(argv: u32, argv_buf: u32);
+        process::args_sizes_get(count: u32, size: u32);
+        process::environ_get(environ: u32, environ_buf: u32);
+        process::environ_sizes_get(count: u32, size: u32);
+        clock::clock_res_get(id: u32, resolution: u32);
+        clock::clock_time_get(id: u32, precision: u64, time: u32);
+        fd::fd_advise(fd: u32, offset: u64, len: u64, advice: u32);
+        fd::fd_allocate(fd: u32, offset: u64, len: u64);
+        fd::fd_close(fd: u32);
+        fd::fd_datasync(fd: u32);
+        fdstat::fd_fdstat_get(fd: u32, stat: u32);
+        fdstat::fd_fdstat_set_flags(fd: u32, flags: u32);
+        fdstat::fd_fdstat_set_rights(fd: u32, base: u64, inheriting: u64);
+        fdstat::fd_filestat_get(fd: u32, stat: u32);
+        fdstat::fd_filestat_set_size(fd: u32, size: u64);
+        fdstat::fd_filestat_set_times(fd: u32, atim: u64, mtim: u64, flags: u32);
+        fd::fd_pread(fd: u32, buffers: u32, count: u32, offset: u64, read: u32);
+        open::fd_prestat_get(fd: u32, prestat: u32);
+        open::fd_prestat_dir_name(fd: u32, path: u32, path_len: u32);
+        fd::fd_pwrite(fd: u32, buffers: u32, count: u32, offset: u64, written: u32);
+        fd::fd_read(fd: u32, buffers: u32, count: u32, read: u32);
+        readdir::fd_readdir(fd: u32, buf: u32, len: u32, cookie: u64, used: u32);
+        fd::fd_renumber(from: u32, to: u32);
+        fd::fd_seek(fd: u32, offset: i64, whence: u32, position: u32);
+        fd::fd_sync(fd: u32);
+        fd::fd_tell(fd: u32, position: u32);
+        fd::fd_write(fd: u32, buffers: u32, count: u32, written: u32);
+        path::path_create_directory(fd: u32, path: u32, path_len: u32);
+        path::path_filestat_get(fd: u32, flags: u32, path: u32, path_len: u32, stat: u32);
+        path::path_filestat_set_times(
+            fd: u32, flags: u32, path: u32, path_len: u32, atim: u64, mtim: u64, times_flags: u32
+        );
+        path::path_link(
+            old_fd: u32, old_flags: u32, old_path: u32, old_path_len: u32,
+            new_fd: u32, new_path: u32, new_path_len: u32
+        );
+        open::path_open(
+            fd: u32, lookup: u32, path: u32, path_len: u32, oflags: u32,
+            rights: u64, inheriting: u64, fdflags: u32, opened_fd: u32
+        );
+        path::path_readlink(
+            fd: u32, path: u32, path_len: u32, buf: u32, buf_len: u32, used: u32
+        );
+        path::path_remove_directory(fd: u32, path: u32, path_len: u32);
+        path::path_rename(
+            old_fd: u32, old_path: u32, old_path_len: u32,
+            new_fd: u32, new_path: u32, new_path_len: u32
+        );
+        path::path_symlink(target: u32, target_len: u32, fd: u32, path: u32, path_len: u32);
+        path::path_unlink_file(fd: u32, path: u32, path_len: u32);
+        poll::poll_oneoff(subscriptions: u32, events: u32, count: u32, ready: u32);
+        process::random_get(buf: u32, len: u32);
+        process::sched_yield();
+        process::sock_accept(fd: u32, flags: u32, new_fd: u32);
+        process::sock_recv(
+            fd: u32, buffers: u32, count: u32, flags: u32, received: u32, out_flags: u32
+        );
+        process::sock_send(fd: u32, buffers: u32, count: u32, flags: u32, sent: u32);
+        process::sock_shutdown(fd: u32, how: u32);
+    }
+    linker.func_wrap(
+        MODULE,
+        "proc_exit",
+        move |mut caller: Caller<'_, T>, code: u32| -> Result<(), Error> {
+            Err(process::proc_exit(get(caller.data_mut()), code))
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "proc_raise",
+        move |mut caller: Caller<'_, T>, signal: u32| -> Result<i32, Error> {
+            process::proc_raise(get(caller.data_mut()), signal)
+        },
+    )?;
+    Ok(())
+}
+
+/// The caller's memory and the host's data.
+fn enter<'a, T: 'static>(
+    caller: &'a mut Caller<'_, T>,
+    function: &'static str,
+) -> Result<(GuestMemory<'a>, &'a mut T), Error> {
+    let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
+        return Err(Error::host(NoMemory { function }));
+    };
+    let (bytes, data) = memory.data_and_store_mut(caller);
+    Ok((GuestMemory::new(bytes), data))
+}

@@ -1,0 +1,224 @@
+//! Opening paths: `path_open`, `fd_prestat_*`.
+//!
+//! What a guest asks for as rights says how the system opens the file: for reading, writing or
+//! both. The other rights are given whether asked for or not, as far as the directory passes them
+//! on: guests ask for very different sets of them, and nobody means anything by it.
+
+use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
+use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
+use rustix::fs::OFlags as SystemFlags;
+
+use crate::ctx::WasiCtx;
+use crate::descriptor::{Descriptor, Kind, OpenDir, OpenFile};
+use crate::errno::{Errno, Result};
+use crate::guest::GuestMemory;
+use crate::types::{FdFlags, LookupFlags, OFlags, Rights};
+
+#[expect(clippy::too_many_arguments, reason = "as many as the snapshot has")]
+pub(crate) fn path_open(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    fd: u32,
+    lookup: u32,
+    path: u32,
+    path_len: u32,
+    oflags: u32,
+    rights: u64,
+    _inheriting: u64,
+    fdflags: u32,
+    opened_fd: u32,
+) -> Result<()> {
+    memory.check(opened_fd, 4)?;
+    let request = Request {
+        follow: LookupFlags::new(lookup)?.contains(LookupFlags::SYMLINK_FOLLOW),
+        oflags: OFlags::new(oflags)?,
+        fdflags: FdFlags::new(fdflags)?,
+        read: Rights(rights).contains(Rights::FD_READ),
+        write: Rights(rights).contains(Rights::FD_WRITE),
+    };
+    let path = memory.path(path, path_len)?;
+    let inheriting = ctx.descriptors.get(fd)?.inheriting;
+    let parent = ctx.descriptors.dir(fd, request.needed())?;
+    inheriting.require(request.inherited())?;
+    if !ctx.descriptors.has_room() {
+        return Err(Errno::MFILE);
+    }
+    let file = if parent.read_only {
+        request.open_read_only(&parent.dir, path)?
+    } else {
+        request.open(&parent.dir, path)?
+    };
+    let read_only = parent.read_only;
+    let descriptor = if file.metadata()?.is_dir() {
+        let dir = OpenDir {
+            dir: Dir::from_std_file(file.into_std()),
+            read_only,
+            preopen: None,
+            listing: None,
+        };
+        Descriptor::directory(dir, inheriting)
+    } else {
+        let rights = Rights::of_file(request.read || !request.write, request.write);
+        Descriptor {
+            kind: Kind::File(OpenFile { file, read_only }),
+            flags: request.fdflags,
+            rights: rights.common(inheriting),
+            inheriting: Rights::NONE,
+        }
+    };
+    let fd = ctx.descriptors.insert(descriptor)?;
+    memory.write_u32(opened_fd, fd)
+}
+
+/// How a guest wants something opened.
+struct Request {
+    follow: bool,
+    oflags: OFlags,
+    fdflags: FdFlags,
+    read: bool,
+    write: bool,
+}
+
+impl Request {
+    fn creates(&self) -> bool {
+        self.oflags.contains(OFlags::CREAT)
+    }
+
+    fn truncates(&self) -> bool {
+        self.oflags.contains(OFlags::TRUNC)
+    }
+
+    /// Rights that this takes on the directory.
+    fn needed(&self) -> Rights {
+        let mut rights = Rights::PATH_OPEN;
+        if self.creates() {
+            rights = rights.and(Rights::PATH_CREATE_FILE);
+        }
+        if self.truncates() {
+            rights = rights.and(Rights::PATH_FILESTAT_SET_SIZE);
+        }
+        rights
+    }
+
+    /// Rights that the directory must pass on.
+    fn inherited(&self) -> Rights {
+        let mut rights = Rights::NONE;
+        if self.read {
+            rights = rights.and(Rights::FD_READ);
+        }
+        if self.write {
+            rights = rights.and(Rights::FD_WRITE);
+        }
+        rights
+    }
+
+    /// Opens in a directory where nothing may change. Creating is nothing if the file exists.
+    fn open_read_only(&self, dir: &Dir, path: &std::path::Path) -> Result<File> {
+        if self.write || self.truncates() {
+            return Err(Errno::ROFS);
+        }
+        let exclusive = self.creates() && self.oflags.contains(OFlags::EXCL);
+        let plain = Request {
+            follow: self.follow && !exclusive,
+            oflags: self.oflags.without_creation(),
+            ..*self
+        };
+        match plain.open(dir, path) {
+            Ok(_) if exclusive => Err(Errno::EXIST),
+            Err(Errno::NOENT) if self.creates() => Err(Errno::ROFS),
+            // A symbolic link is there too.
+            Err(Errno::LOOP) if exclusive => Err(Errno::EXIST),
+            result => result,
+        }
+    }
+
+    fn open(&self, dir: &Dir, path: &std::path::Path) -> Result<File> {
+        // cap-std, as the standard library, creates and truncates files only for writing. For a
+        // guest that does not want to write, what exists must not need the permission to.
+        let exclusive = self.oflags.contains(OFlags::EXCL);
+        if self.creates() && !self.write && !exclusive && !self.truncates() {
+            let plain = Request {
+                oflags: self.oflags.without_creation(),
+                ..*self
+            };
+            match plain.open(dir, path) {
+                Err(Errno::NOENT) => {}
+                result => return result,
+            }
+        }
+        let directory = self.oflags.contains(OFlags::DIRECTORY);
+        if directory && (self.creates() || self.truncates()) {
+            return Err(Errno::INVAL);
+        }
+        let mut options = OpenOptions::new();
+        options
+            .read(self.read || !self.write)
+            .write(self.write || self.creates() || self.truncates())
+            .create(self.creates())
+            .create_new(self.creates() && exclusive)
+            .truncate(self.truncates())
+            .follow(if self.follow {
+                FollowSymlinks::Yes
+            } else {
+                FollowSymlinks::No
+            })
+            .custom_flags(self.system_flags().bits() as i32);
+        Ok(dir.open_with(path, &options)?)
+    }
+
+    fn system_flags(&self) -> SystemFlags {
+        // A terminal among the guest's files must not become the host's.
+        let mut flags = SystemFlags::NOCTTY;
+        if self.oflags.contains(OFlags::DIRECTORY) {
+            flags |= SystemFlags::DIRECTORY;
+        }
+        if self.fdflags.contains(FdFlags::APPEND) {
+            flags |= SystemFlags::APPEND;
+        }
+        if self.fdflags.contains(FdFlags::NONBLOCK) {
+            flags |= SystemFlags::NONBLOCK;
+        }
+        if self.fdflags.contains(FdFlags::DSYNC) {
+            flags |= SystemFlags::DSYNC;
+        }
+        // Reads that wait for pending writes: Linux has one flag for this and `SYNC`, too.
+        if self.fdflags.contains(FdFlags::SYNC) || self.fdflags.contains(FdFlags::RSYNC) {
+            flags |= SystemFlags::SYNC;
+        }
+        flags
+    }
+}
+
+pub(crate) fn fd_prestat_get(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    fd: u32,
+    prestat: u32,
+) -> Result<()> {
+    // Guests look for preopened directories from 3 on until this gives `BADF`.
+    let name = preopen_name(ctx, fd)?;
+    let mut bytes = [0; 8];
+    bytes[4..].copy_from_slice(&(name.len() as u32).to_le_bytes());
+    memory.write(prestat, &bytes)
+}
+
+pub(crate) fn fd_prestat_dir_name(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    fd: u32,
+    path: u32,
+    path_len: u32,
+) -> Result<()> {
+    let name = preopen_name(ctx, fd)?;
+    if name.len() > path_len as usize {
+        return Err(Errno::NAMETOOLONG);
+    }
+    memory.write(path, name.as_bytes())
+}
+
+fn preopen_name(ctx: &WasiCtx, fd: u32) -> Result<&str> {
+    match &ctx.descriptors.get(fd)?.kind {
+        Kind::Dir(dir) => dir.preopen.as_deref().ok_or(Errno::BADF),
+        _ => Err(Errno::BADF),
+    }
+}

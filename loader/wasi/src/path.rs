@@ -1,0 +1,227 @@
+//! Paths: everything but opening them.
+//!
+//! **The sandbox of the file system is cap-std**: no path reaches the system but through a
+//! [`Dir`](cap_std::fs::Dir), which resolves it beneath itself (on Linux the kernel does, with
+//! `openat2`): absolute paths, `..` and symbolic links that lead out are refused with `PERM`.
+//!
+//! Whatever changes something takes its directory from
+//! [`Descriptors::writable_dir`](crate::descriptor::Descriptors::writable_dir), which refuses those
+//! that are read-only. For two directories (links, renames) this holds for both: a link to a file
+//! in a read-only directory would make it writable from elsewhere.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use cap_fs_ext::DirExt;
+use cap_std::fs::Dir;
+
+use crate::ctx::WasiCtx;
+use crate::errno::{Errno, Result};
+use crate::fdstat::times;
+use crate::guest::GuestMemory;
+use crate::types::{Filestat, LookupFlags, Rights};
+
+pub(crate) fn path_create_directory(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    fd: u32,
+    path: u32,
+    path_len: u32,
+) -> Result<()> {
+    let path = memory.path(path, path_len)?;
+    let dir = ctx
+        .descriptors
+        .writable_dir(fd, Rights::PATH_CREATE_DIRECTORY)?;
+    Ok(dir.create_dir(path)?)
+}
+
+pub(crate) fn path_filestat_get(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    fd: u32,
+    flags: u32,
+    path: u32,
+    path_len: u32,
+    stat: u32,
+) -> Result<()> {
+    let flags = LookupFlags::new(flags)?;
+    let path = memory.path(path, path_len)?;
+    let dir = &ctx.descriptors.dir(fd, Rights::PATH_FILESTAT_GET)?.dir;
+    let metadata = if flags.contains(LookupFlags::SYMLINK_FOLLOW) {
+        dir.metadata(path)?
+    } else {
+        dir.symlink_metadata(path)?
+    };
+    memory.write(stat, &Filestat::from(&metadata).to_bytes())
+}
+
+#[expect(clippy::too_many_arguments, reason = "as many as the snapshot has")]
+pub(crate) fn path_filestat_set_times(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    fd: u32,
+    flags: u32,
+    path: u32,
+    path_len: u32,
+    atim: u64,
+    mtim: u64,
+    times_flags: u32,
+) -> Result<()> {
+    let flags = LookupFlags::new(flags)?;
+    let (atime, mtime) = times(atim, mtim, times_flags)?;
+    let path = memory.path(path, path_len)?;
+    let dir = ctx
+        .descriptors
+        .writable_dir(fd, Rights::PATH_FILESTAT_SET_TIMES)?;
+    // Through the path without links rather than through an open file: opening a named pipe could
+    // take for ever, and nothing need be readable for this.
+    if flags.contains(LookupFlags::SYMLINK_FOLLOW) {
+        let path = canonical(dir, path)?;
+        Ok(dir.set_symlink_times(path, atime, mtime)?)
+    } else {
+        Ok(dir.set_symlink_times(path, atime, mtime)?)
+    }
+}
+
+/// The path without symbolic links, beneath the directory.
+fn canonical(dir: &Dir, path: &Path) -> Result<std::path::PathBuf> {
+    let mut found = dir.canonicalize(path)?;
+    if found.as_os_str().is_empty() {
+        found.push(".");
+    }
+    Ok(found)
+}
+
+#[expect(clippy::too_many_arguments, reason = "as many as the snapshot has")]
+pub(crate) fn path_link(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    old_fd: u32,
+    old_flags: u32,
+    old_path: u32,
+    old_path_len: u32,
+    new_fd: u32,
+    new_path: u32,
+    new_path_len: u32,
+) -> Result<()> {
+    let old_flags = LookupFlags::new(old_flags)?;
+    let old_path = memory.path(old_path, old_path_len)?;
+    let new_path = memory.path(new_path, new_path_len)?;
+    let fds = &ctx.descriptors;
+    let old_dir = fds.writable_dir(old_fd, Rights::PATH_LINK_SOURCE)?;
+    let new_dir = fds.writable_dir(new_fd, Rights::PATH_LINK_TARGET)?;
+    if old_flags.contains(LookupFlags::SYMLINK_FOLLOW) {
+        let old_path = canonical(old_dir, old_path)?;
+        Ok(old_dir.hard_link(old_path, new_dir, new_path)?)
+    } else {
+        Ok(old_dir.hard_link(old_path, new_dir, new_path)?)
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "as many as the snapshot has")]
+pub(crate) fn path_readlink(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    fd: u32,
+    path: u32,
+    path_len: u32,
+    buf: u32,
+    buf_len: u32,
+    used: u32,
+) -> Result<()> {
+    memory.check(used, 4)?;
+    memory.check(buf, u64::from(buf_len))?;
+    let path = memory.path(path, path_len)?;
+    let dir = &ctx.descriptors.dir(fd, Rights::PATH_READLINK)?.dir;
+    // An absolute target would tell about the host: `PERM`.
+    let target = dir.read_link(path)?;
+    // As in POSIX, what does not fit is cut off.
+    let target = target.as_os_str().as_bytes();
+    let n = target.len().min(buf_len as usize);
+    memory.write(buf, &target[..n])?;
+    memory.write_u32(used, n as u32)
+}
+
+pub(crate) fn path_remove_directory(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    fd: u32,
+    path: u32,
+    path_len: u32,
+) -> Result<()> {
+    let path = memory.path(path, path_len)?;
+    let dir = ctx
+        .descriptors
+        .writable_dir(fd, Rights::PATH_REMOVE_DIRECTORY)?;
+    // A directory may be named with a slash, but `x/` must not become `x/.`, which none may remove.
+    Ok(dir.remove_dir(without_slashes(path))?)
+}
+
+#[expect(clippy::too_many_arguments, reason = "as many as the snapshot has")]
+pub(crate) fn path_rename(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    old_fd: u32,
+    old_path: u32,
+    old_path_len: u32,
+    new_fd: u32,
+    new_path: u32,
+    new_path_len: u32,
+) -> Result<()> {
+    let old_path = memory.path(old_path, old_path_len)?;
+    let new_path = memory.path(new_path, new_path_len)?;
+    let fds = &ctx.descriptors;
+    let old_dir = fds.writable_dir(old_fd, Rights::PATH_RENAME_SOURCE)?;
+    let new_dir = fds.writable_dir(new_fd, Rights::PATH_RENAME_TARGET)?;
+    // Only directories may be named with a slash, and a name that ends in one is for a directory.
+    if (has_slash(old_path) || has_slash(new_path))
+        && !old_dir
+            .symlink_metadata(without_slashes(old_path))?
+            .is_dir()
+    {
+        return Err(Errno::NOTDIR);
+    }
+    Ok(old_dir.rename(old_path, new_dir, new_path)?)
+}
+
+pub(crate) fn path_symlink(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    target: u32,
+    target_len: u32,
+    fd: u32,
+    path: u32,
+    path_len: u32,
+) -> Result<()> {
+    let target = memory.path(target, target_len)?;
+    let path = memory.path(path, path_len)?;
+    let dir = ctx.descriptors.writable_dir(fd, Rights::PATH_SYMLINK)?;
+    // An absolute target is refused, `PERM`: it would mean one of the host's files to others.
+    Ok(dir.symlink(target, path)?)
+}
+
+pub(crate) fn path_unlink_file(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    fd: u32,
+    path: u32,
+    path_len: u32,
+) -> Result<()> {
+    let path = memory.path(path, path_len)?;
+    let dir = ctx.descriptors.writable_dir(fd, Rights::PATH_UNLINK_FILE)?;
+    Ok(dir.remove_file(path)?)
+}
+
+fn has_slash(path: &Path) -> bool {
+    path.as_os_str().as_bytes().ends_with(b"/")
+}
+
+/// The path without slashes at its end; the root stays what it is.
+fn without_slashes(path: &Path) -> &Path {
+    let bytes = path.as_os_str().as_bytes();
+    match bytes.iter().rposition(|b| *b != b'/') {
+        Some(last) => Path::new(OsStr::from_bytes(&bytes[..=last])),
+        None => path,
+    }
+}

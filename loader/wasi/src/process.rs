@@ -1,0 +1,166 @@
+//! Arguments, environment, the end of the program, random numbers; and sockets, of which there are
+//! none.
+
+use precast_loader::Error;
+
+use crate::ctx::{Strings, WasiCtx};
+use crate::errno::{Errno, Result, status};
+use crate::guest::GuestMemory;
+
+pub(crate) fn args_get(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    argv: u32,
+    argv_buf: u32,
+) -> Result<()> {
+    write_strings(&ctx.args, memory, argv, argv_buf)
+}
+
+pub(crate) fn args_sizes_get(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    count: u32,
+    size: u32,
+) -> Result<()> {
+    write_sizes(&ctx.args, memory, count, size)
+}
+
+pub(crate) fn environ_get(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    environ: u32,
+    environ_buf: u32,
+) -> Result<()> {
+    write_strings(&ctx.environ, memory, environ, environ_buf)
+}
+
+pub(crate) fn environ_sizes_get(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    count: u32,
+    size: u32,
+) -> Result<()> {
+    write_sizes(&ctx.environ, memory, count, size)
+}
+
+/// Writes the strings to `buffer` and the address of each to `pointers`.
+fn write_strings(
+    strings: &Strings,
+    memory: &mut GuestMemory<'_>,
+    pointers: u32,
+    buffer: u32,
+) -> Result<()> {
+    memory.check(pointers, strings.count() as u64 * 4)?;
+    memory.write(buffer, strings.bytes())?;
+    let mut to = pointers;
+    for start in strings.starts() {
+        // The whole buffer lies in the memory: no sum can wrap before the last is written.
+        memory.write_u32(to, buffer.wrapping_add(*start as u32))?;
+        to = to.wrapping_add(4);
+    }
+    Ok(())
+}
+
+fn write_sizes(
+    strings: &Strings,
+    memory: &mut GuestMemory<'_>,
+    count: u32,
+    size: u32,
+) -> Result<()> {
+    let narrow = |n: usize| u32::try_from(n).map_err(|_| Errno::OVERFLOW);
+    let (number, bytes) = (narrow(strings.count())?, narrow(strings.bytes().len())?);
+    memory.check(size, 4)?;
+    memory.write_u32(count, number)?;
+    memory.write_u32(size, bytes)
+}
+
+/// Ends the program: the host finds [`Error::Exit`]. A negative code is one that the guest's `int`
+/// could hold.
+pub(crate) fn proc_exit(ctx: &mut WasiCtx, code: u32) -> Error {
+    // A guest that cannot write has been told so by an earlier call, or will never know.
+    drop(ctx.flush());
+    Error::Exit(code as i32)
+}
+
+/// Sends the program a signal. It cannot have handlers, so the default action follows: most signals
+/// end it, with the exit code that shells report, 128 and the signal's number.
+pub(crate) fn proc_raise(ctx: &mut WasiCtx, signal: u32) -> std::result::Result<i32, Error> {
+    match signal {
+        // None, CHLD, CONT, URG, WINCH: ignored.
+        0 | 16 | 17 | 22 | 27 => Ok(0),
+        // STOP, TSTP, TTIN, TTOU: nobody could make it continue.
+        18..=21 => Ok(status(Err(Errno::NOTSUP))),
+        1..=30 => Err(proc_exit(ctx, 128 + signal)),
+        _ => Ok(status(Err(Errno::INVAL))),
+    }
+}
+
+pub(crate) fn sched_yield(_: &mut WasiCtx, _: &mut GuestMemory<'_>) -> Result<()> {
+    std::thread::yield_now();
+    Ok(())
+}
+
+pub(crate) fn random_get(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    buf: u32,
+    len: u32,
+) -> Result<()> {
+    let buf = memory.slice_mut(buf, len)?;
+    match &mut ctx.random {
+        Some(fill) => fill(buf),
+        None => getrandom::fill(buf).map_err(|_| Errno::IO)?,
+    }
+    Ok(())
+}
+
+pub(crate) fn sock_accept(
+    ctx: &mut WasiCtx,
+    _: &mut GuestMemory<'_>,
+    fd: u32,
+    _flags: u32,
+    _new_fd: u32,
+) -> Result<()> {
+    no_socket(ctx, fd)
+}
+
+#[expect(clippy::too_many_arguments, reason = "as many as the snapshot has")]
+pub(crate) fn sock_recv(
+    ctx: &mut WasiCtx,
+    _: &mut GuestMemory<'_>,
+    fd: u32,
+    _buffers: u32,
+    _count: u32,
+    _flags: u32,
+    _received: u32,
+    _out_flags: u32,
+) -> Result<()> {
+    no_socket(ctx, fd)
+}
+
+pub(crate) fn sock_send(
+    ctx: &mut WasiCtx,
+    _: &mut GuestMemory<'_>,
+    fd: u32,
+    _buffers: u32,
+    _count: u32,
+    _flags: u32,
+    _sent: u32,
+) -> Result<()> {
+    no_socket(ctx, fd)
+}
+
+pub(crate) fn sock_shutdown(
+    ctx: &mut WasiCtx,
+    _: &mut GuestMemory<'_>,
+    fd: u32,
+    _how: u32,
+) -> Result<()> {
+    no_socket(ctx, fd)
+}
+
+/// The snapshot has no way to open a socket, and the host gives none: no descriptor is one.
+fn no_socket(ctx: &WasiCtx, fd: u32) -> Result<()> {
+    ctx.descriptors.get(fd)?;
+    Err(Errno::NOTSOCK)
+}
