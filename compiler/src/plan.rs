@@ -475,3 +475,6 @@ fn template(globals: &PrimaryMap<GlobalIndex, GlobalPlan>) -> Vec<u8> {
     }
     template
 }
+
+#[cfg(test)]
+mod tests;

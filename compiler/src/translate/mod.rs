@@ -34,3 +34,6 @@ pub(crate) use state::{Env, Scratch, declare_symbol, vm_offset};
 pub(crate) use trap::{AFTER_NO_RETURN, artifact_code};
 
 use state::FuncTranslator;
+
+#[cfg(test)]
+mod tests;

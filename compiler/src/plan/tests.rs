@@ -1,0 +1,161 @@
+use super::*;
+use crate::parse::parse;
+
+fn plan<T>(wat: &str, look: impl FnOnce(&Plan, &Module<'_>) -> T) -> T {
+    let wasm = wat::parse_str(wat).unwrap();
+    let module = parse(&wasm).unwrap();
+    look(&Plan::new(&module).unwrap(), &module)
+}
+
+/// Whether the only table of a module with these additions is frozen.
+fn frozen(fields: &str) -> bool {
+    let wat = format!("(module {fields} (func $f) (type $t (func)))");
+    plan(&wat, |plan, _| {
+        plan.tables[TableIndex::new(0)].frozen.is_some()
+    })
+}
+
+#[test]
+fn tables_that_nothing_changes_are_frozen() {
+    assert!(frozen("(table 2 funcref) (elem (i32.const 0) $f)"));
+    assert!(frozen(
+        "(table 2 funcref) (elem (i32.const 0) funcref (ref.null func) (ref.func $f))"
+    ));
+    assert!(frozen(
+        "(table 2 funcref) (func (call_indirect (type $t) (table.size))) (elem (i32.const 0) $f)"
+    ));
+}
+
+#[test]
+fn tables_that_something_may_change_are_not() {
+    for fields in [
+        "(table (export \"t\") 2 funcref)",
+        "(import \"\" \"\" (table 2 funcref))",
+        "(table 2 externref)",
+        "(table 2000000 funcref)",
+        "(table 2 funcref) (func (table.set (i32.const 0) (ref.null func)))",
+        "(table 2 funcref) (func (drop (table.get (i32.const 0))))",
+        "(table 2 funcref) (func (drop (table.grow (ref.null func) (i32.const 1))))",
+        "(table 2 funcref) (func (table.copy (i32.const 0) (i32.const 0) (i32.const 0)))",
+        "(table 2 funcref) (elem $e func $f)
+         (func (table.init $e (i32.const 0) (i32.const 0) (i32.const 0)))",
+        // Segments that are not known, or not inside.
+        "(table 2 funcref) (elem (i32.const 2) $f)",
+        "(table 2 funcref) (elem (i32.const -1) $f $f)",
+    ] {
+        assert!(!frozen(fields), "{fields}");
+    }
+    let imported =
+        "(module (import \"\" \"\" (global $g i32)) (import \"\" \"r\" (global $r funcref))
+        (table 2 funcref) (table 2 funcref) (func $f)
+        (elem (table 0) (global.get $g) func $f)
+        (elem (table 1) (i32.const 0) funcref (global.get $r)))";
+    plan(imported, |plan, _| {
+        assert!(plan.tables.values().all(|table| table.frozen.is_none()));
+        assert_eq!(plan.element_records.len(), 2);
+    });
+}
+
+#[test]
+fn later_segments_win_in_frozen_tables() {
+    let wat = "(module (func $a) (func $b (param i32)) (table 3 funcref)
+        (elem (i32.const 0) func $a $a) (elem (i32.const 1) func $b)
+        (elem (i32.const 0) funcref (ref.null func)))";
+    plan(wat, |plan, _| {
+        let table = plan.tables[TableIndex::new(0)].frozen.as_ref().unwrap();
+        assert_eq!(table.elements, [None, Some(FuncIndex::new(1)), None]);
+        assert_eq!(table.signature, Some(SigIndex::new(1)));
+        assert!(plan.entries.is_empty(), "nothing escapes");
+    });
+}
+
+#[test]
+fn memory_image_keeps_the_order_of_segments() {
+    let wat = "(module (import \"\" \"\" (global $g i32)) (memory 1) (memory 1)
+        (data (memory 0) (i32.const 65534) \"ab\")
+        (data (memory 0) (global.get $g) \"c\")
+        (data (memory 0) (i32.const 1) \"d\")
+        (data (memory 1) (i32.const 2) \"e\")
+        (data (memory 1) (i32.const 65536) \"f\")
+        (data $named \"g\") (data \"h\")
+        (func (data.drop $named)))";
+    plan(wat, |plan, _| {
+        let image: Vec<_> = plan
+            .image
+            .iter()
+            .map(|(m, at, d)| (m.index(), *at, d.index()))
+            .collect();
+        assert_eq!(image, [(0, 65534, 0), (1, 2, 3)]);
+        let plans: Vec<_> = plan.data.values().copied().collect();
+        use SegmentPlan::{Record, Spent, Unused};
+        assert_eq!(
+            plans,
+            [
+                Spent,
+                Record(0),
+                Record(1),
+                Spent,
+                Record(2),
+                Record(3),
+                Unused
+            ]
+        );
+    });
+}
+
+#[test]
+fn constants_are_folded_and_in_the_template() {
+    let wat = "(module (import \"\" \"\" (global $i i32))
+        (global $a i32 (i32.const -2)) (global $b (mut i64) (i64.const 5))
+        (global $c i32 (i32.mul (i32.const -2) (i32.const 3)))
+        (global $d i32 (global.get $i)) (global $e v128 (v128.const i64x2 1 2)))";
+    plan(wat, |plan, _| {
+        let global = |i| plan.globals[GlobalIndex::new(i)];
+        assert_eq!(global(1).constant, Some(ConstValue(0xffff_fffe)));
+        assert_eq!(
+            (global(2).constant, global(2).init),
+            (None, Some(ConstValue(5)))
+        );
+        assert_eq!(global(3).constant, Some(ConstValue(0xffff_fffa)));
+        assert_eq!((global(4).constant, global(4).init), (None, None));
+        assert_eq!(global(5).offset % 16, 0);
+        let byte = |i| plan.template.get(global(i).offset as usize).copied();
+        assert_eq!(
+            [1, 2, 3, 4].map(byte),
+            [Some(0xfe), Some(5), Some(0xfa), Some(0)]
+        );
+        assert_eq!(plan.template[global(5).offset as usize + 8..], [2]);
+    });
+}
+
+#[test]
+fn parts_of_the_vm_context_do_not_overlap() {
+    let wat = "(module (import \"\" \"f\" (func $f)) (import \"\" \"m\" (memory 1))
+        (memory 1) (table (export \"t\") 1 funcref) (global (mut v128) (v128.const i64x2 0 0))
+        (data $d \"x\") (elem $e func $f) (export \"f\" (func $f))
+        (func (data.drop $d) (elem.drop $e)))";
+    plan(wat, |plan, module| {
+        let vm = plan.vm;
+        let mut parts = vec![
+            (0, 16),
+            (plan.globals[GlobalIndex::new(0)].offset, 16),
+            (plan.memories[MemoryIndex::new(0)].offset, 8),
+            (plan.memories[MemoryIndex::new(1)].offset, 16),
+            (plan.tables[TableIndex::new(0)].offset, 16),
+            (vm.func_imports, 48),
+            (vm.funcrefs, 40 * vm.funcref_count),
+            (vm.data_dropped, 1),
+            (vm.elem_dropped, 1),
+            (vm.size, 0),
+        ];
+        parts.sort_unstable();
+        assert!(parts.is_sorted_by(|a, b| a.0 + a.1 <= b.0), "{parts:?}");
+        assert_eq!(vm.size % 16, 0);
+        assert_eq!(vm.funcref_count, 1);
+        assert_eq!(plan.entries.len(), 1, "the exported import's");
+        assert_eq!(
+            plan.exits.iter().copied().collect::<Vec<_>>(),
+            [module.functions[FuncIndex::new(0)]]
+        );
+    });
+}
