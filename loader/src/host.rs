@@ -170,7 +170,7 @@ impl HostFunc {
     ) -> Self {
         let body = Box::new(Body {
             call,
-            closure: closure_ptr(&closure),
+            closure: (&raw const *closure).cast(),
         });
         let data = (&raw const *body).cast();
         let type_id = ty.id();
@@ -233,10 +233,6 @@ struct Body {
 unsafe impl Send for Body {}
 // SAFETY: as above.
 unsafe impl Sync for Body {}
-
-fn closure_ptr<C>(closure: &C) -> *const c_void {
-    (&raw const *closure).cast()
-}
 
 /// Ends the activation if the closure failed or panicked.
 ///

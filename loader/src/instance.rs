@@ -154,10 +154,10 @@ impl Instance {
             data.as_mut().initialise().map_err(Trap::from)?;
             let start = module.0.artifact().header().start_function;
             if start != NONE {
-                let func = data.as_mut().func_ref(start);
-                let func = func.and_then(|f| Func::from_raw(&*core_ptr, f.as_ptr()));
-                // A start function takes and gives nothing.
-                if let Some(func) = func {
+                // A start function takes and gives nothing. It needs no slot of its own.
+                if let Some(func_ref) = data.as_ref().new_func_ref(start)
+                    && let Some(func) = Func::from_raw(&*core_ptr, &func_ref)
+                {
                     func.call_raw(core_ptr, &mut ValRaw { v128: 0 })?;
                 }
             }

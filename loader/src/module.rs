@@ -185,13 +185,13 @@ impl ModuleInner {
     pub(crate) fn frame_at(&self, pc: usize) -> Option<Frame> {
         let artifact = self.artifact();
         let offset = u32::try_from(pc.checked_sub(self.text)?).ok()?;
-        let (defined, _) = artifact.function_at(offset)?;
+        let (defined, function) = artifact.function_at(offset)?;
         let name = artifact.function_name(defined).unwrap_or_default();
         let map = artifact.section(artifact.header().addresses);
         Some(Frame {
             function: defined + artifact.header().vm.func_import_count,
             name: String::from_utf8_lossy(name).into_owned(),
-            wasm_offset: addresses::lookup(map, defined, offset),
+            wasm_offset: addresses::lookup(map, defined, offset - function.text_offset),
         })
     }
 }

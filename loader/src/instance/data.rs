@@ -288,7 +288,16 @@ impl InstanceData {
         if unsafe { !(*slot).code.is_null() } {
             return NonNull::new(slot);
         }
-        let (code, ctx) = match defined {
+        let func_ref = self.new_func_ref(function)?;
+        // SAFETY: as above.
+        unsafe { slot.write(func_ref) };
+        NonNull::new(slot)
+    }
+
+    /// What a reference to a function is, whether or not it has a slot.
+    pub(super) fn new_func_ref(&self, function: u32) -> Option<VmFuncRef> {
+        let artifact = self.module.artifact();
+        let (code, ctx) = match function.checked_sub(artifact.header().vm.func_import_count) {
             Some(defined) => {
                 let code = artifact.functions().get(defined as usize)?.text_offset;
                 (self.module.code(code), self.vmctx.as_ptr().cast())
@@ -305,16 +314,13 @@ impl InstanceData {
             0 => type_id(artifact.signature(index)?),
             id => id,
         };
-        let func_ref = VmFuncRef {
+        Some(VmFuncRef {
             code,
             ctx,
             type_id,
             array_entry: self.module.code(record.array_entry),
             native_entry: self.module.code(record.native_entry),
-        };
-        // SAFETY: as above.
-        unsafe { slot.write(func_ref) };
-        NonNull::new(slot)
+        })
     }
 
     /// The export of this name.

@@ -1,0 +1,21 @@
+//! The smallest host: `basic 7 9` adds two numbers in a guest.
+
+use std::error::Error;
+
+use precast_loader::{Engine, Instance, Module, Store};
+
+static GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.precast"));
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let numbers: Vec<i32> = std::env::args().skip(1).map(|a| a.parse()).collect::<Result<_, _>>()?;
+    let [a, b] = numbers[..] else { return Err("usage: basic A B".into()) };
+
+    let engine = Engine::default();
+    // SAFETY: the build script wrote it, with the compiler of this very version.
+    let module = unsafe { Module::from_bytes(&engine, GUEST)? };
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[])?;
+    let add = instance.get_typed_func::<(i32, i32), i32>(&mut store, "add")?;
+    println!("{a} + {b} = {}", add.call(&mut store, (a, b))?);
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! Growth and limits of memories and tables.
+
+use precast_loader::{Engine, Error, Instance, Limits, Store, Val};
+use precast_tests::{module, store, strategies};
+
+const WAT: &str = r#"(module
+    (memory (export "m") 1 100)
+    (table (export "t") 2 10 externref)
+    (data (i32.const 65530) "edge")
+    (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+    (func (export "size") (result i32) (memory.size))
+    (func (export "load") (param i32) (result i32) (i32.load8_u (local.get 0)))
+    (func (export "store") (param i32 i32) (i32.store8 (local.get 0) (local.get 1)))
+    (func (export "grow-table") (param i32) (result i32)
+        (table.grow (ref.null extern) (local.get 0))))"#;
+
+#[test]
+fn memories_grow_up_to_their_maximum() {
+    for strategy in strategies() {
+        let mut store = store();
+        let module = module(store.engine(), WAT, strategy);
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let grow = instance
+            .get_typed_func::<i32, i32>(&mut store, "grow")
+            .unwrap();
+        let load = instance
+            .get_typed_func::<i32, i32>(&mut store, "load")
+            .unwrap();
+        let put = instance
+            .get_typed_func::<(i32, i32), ()>(&mut store, "store")
+            .unwrap();
+        let size = instance
+            .get_typed_func::<(), i32>(&mut store, "size")
+            .unwrap();
+        // Step by step, past every move of a checked memory: old bytes stay, new ones are zero.
+        for pages in 1..100 {
+            let last = pages * 65536 - 1;
+            assert_eq!(load.call(&mut store, last).unwrap(), 0);
+            put.call(&mut store, (last, pages)).unwrap();
+            assert!(load.call(&mut store, last + 1).is_err());
+            assert_eq!(grow.call(&mut store, 1).unwrap(), pages);
+            assert_eq!(load.call(&mut store, last).unwrap(), pages);
+            assert_eq!(load.call(&mut store, 65530).unwrap(), i32::from(b'e'));
+        }
+        assert_eq!(size.call(&mut store, ()).unwrap(), 100);
+        assert_eq!(grow.call(&mut store, 0).unwrap(), 100);
+        assert_eq!(grow.call(&mut store, 1).unwrap(), -1);
+        assert_eq!(grow.call(&mut store, -1).unwrap(), -1);
+        let memory = instance.get_memory(&mut store, "m").unwrap();
+        let error = memory.grow(&mut store, 1).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "pages of a linear memory: 101 asked for, the limit is 100"
+        );
+    }
+}
+
+#[test]
+fn limits_of_the_store() {
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let module = module(&engine, WAT, strategy);
+        let mut store = Store::new(&engine, ());
+        store.set_limits(Limits {
+            memory_bytes: 3 * 65536,
+            table_elements: 4,
+            instances: 1,
+        });
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let grow = instance
+            .get_typed_func::<i32, i32>(&mut store, "grow")
+            .unwrap();
+        assert_eq!(grow.call(&mut store, 2).unwrap(), 1);
+        assert_eq!(grow.call(&mut store, 1).unwrap(), -1);
+        let grow = instance
+            .get_typed_func::<i32, i32>(&mut store, "grow-table")
+            .unwrap();
+        assert_eq!(grow.call(&mut store, 2).unwrap(), 2);
+        assert_eq!(grow.call(&mut store, 1).unwrap(), -1);
+        let table = instance.get_table(&mut store, "t").unwrap();
+        let error = table.grow(&mut store, 1, Val::ExternRef(None)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "elements of a table: 5 asked for, the limit is 4"
+        );
+        let error = Instance::new(&mut store, &module, &[]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "instances of a store: 2 asked for, the limit is 1"
+        );
+
+        let mut store = Store::new(&engine, ());
+        store.set_limits(Limits {
+            memory_bytes: 10,
+            ..Limits::default()
+        });
+        let error = Instance::new(&mut store, &module, &[]).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::Limit {
+                    wanted: 65536,
+                    limit: 10,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn reads_and_writes_of_the_host() {
+    for strategy in strategies() {
+        let mut store = store();
+        let module = module(store.engine(), WAT, strategy);
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let memory = instance.get_memory(&mut store, "m").unwrap();
+        let mut bytes = [0; 4];
+        memory.read(&store, 65530, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"edge");
+        memory.write(&mut store, 65532, &[1, 2, 3, 4]).unwrap();
+        let error = memory.write(&mut store, 65533, &[9; 4]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "bytes of a linear memory: 4 from 65533 on is outside of 65536"
+        );
+        assert!(memory.read(&store, usize::MAX, &mut bytes).is_err());
+        assert_eq!(memory.data(&store)[65535], 4);
+    }
+}

@@ -1,0 +1,13 @@
+//! The loader's behaviour, through its public interface, on artifacts of our own compiler.
+
+mod calls;
+mod files;
+mod globals;
+mod host;
+mod limits;
+mod linking;
+mod mapping;
+mod signals;
+mod stack;
+mod threads;
+mod traps;

@@ -1,0 +1,69 @@
+//! What the process's address space looks like while wasm code runs.
+
+use precast_artifact::HEADER_OFFSET;
+use precast_loader::{Engine, Linker, Module, Store};
+use precast_tests::{artifact, strategies};
+
+#[test]
+fn nothing_is_writable_and_executable() {
+    let wat = r#"(module
+        (import "h" "look" (func $look))
+        (memory 1) (data (i32.const 0) "some bytes")
+        (table 1 funcref) (elem (i32.const 0) func $f)
+        (func $f (drop (memory.grow (i32.const 1))) (call $look))
+        (func (export "run") (call_indirect (i32.const 0))))"#;
+    for strategy in strategies() {
+        let dir = std::env::temp_dir().join(format!("precast-maps-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join(format!("{strategy}.precast"));
+        std::fs::write(&path, artifact(wat, strategy)).unwrap();
+        let engine = Engine::default();
+        // SAFETY: our own compiler just wrote it.
+        let module = unsafe { Module::open(&engine, &path) }.unwrap();
+        let mut linker: Linker<String> = Linker::new(&engine);
+        linker
+            .func_wrap(
+                "h",
+                "look",
+                |mut caller: precast_loader::Caller<'_, String>| {
+                    *caller.data_mut() = std::fs::read_to_string("/proc/self/maps").unwrap();
+                },
+            )
+            .unwrap();
+        let mut store = Store::new(&engine, String::new());
+        let instance = linker.instantiate(&mut store, &module).unwrap();
+        instance
+            .get_typed_func::<(), ()>(&mut store, "run")
+            .unwrap()
+            .call(&mut store, ())
+            .unwrap();
+        let maps = store.data();
+        let bad: Vec<_> = maps.lines().filter(|line| line.contains("rwx")).collect();
+        assert!(bad.is_empty(), "{bad:?}");
+        let name = path.to_str().unwrap();
+        let text: Vec<_> = maps
+            .lines()
+            .filter(|l| l.contains(name) && l.contains("r-x"))
+            .collect();
+        assert_eq!(
+            text.len(),
+            1,
+            "the text is mapped from the file, once: {maps}"
+        );
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
+
+#[test]
+fn the_text_of_the_mapping_is_that_of_the_file() {
+    // The link table is patched, the text is not.
+    let wat = "(module (memory 1) (func (export \"f\") (drop (memory.grow (i32.const 1)))))";
+    for strategy in strategies() {
+        let bytes = artifact(wat, strategy);
+        let view = precast_artifact::Artifact::parse(&bytes, None).unwrap();
+        assert!(view.header().link_table.len > 0);
+        let slots = view.section(view.header().link_table);
+        assert!(slots.iter().all(|b| *b == 0), "slots are empty in the file");
+        assert_eq!((HEADER_OFFSET as u64 + view.header().text.start) % 4096, 0);
+    }
+}

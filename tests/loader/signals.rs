@@ -1,0 +1,173 @@
+//! Faults that are not wasm's go to whoever was there before.
+//!
+//! Each case runs in a process of its own: this test binary, started again for the one case.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus};
+
+use precast_artifact::Strategy;
+use precast_loader::{Instance, TrapCode};
+use precast_tests::{module, store};
+
+const CASE: &str = "PRECAST_SIGNAL_CASE";
+
+fn in_child(test: &str, case: &str) -> ExitStatus {
+    let exe = std::env::current_exe().unwrap();
+    let mut command = Command::new(exe);
+    command
+        .args(["--exact", test, "--nocapture", "--test-threads", "1"])
+        .env(CASE, case);
+    let output = command.output().unwrap();
+    output.status
+}
+
+fn case() -> Option<String> {
+    std::env::var(CASE).ok()
+}
+
+/// Runs guarded wasm code that traps, so that our handlers are installed and work.
+fn trap_once() {
+    let wat = "(module (memory 1) (func (export \"f\") (result i32) (i32.load (i32.const -4))))";
+    let mut store = store();
+    let module = module(store.engine(), wat, Strategy::Guarded);
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    let f = instance.get_typed_func::<(), i32>(&mut store, "f").unwrap();
+    let error = f.call(&mut store, ()).unwrap_err();
+    assert_eq!(error.trap().unwrap().code(), TrapCode::MemoryOutOfBounds);
+}
+
+fn fault() {
+    // SAFETY: it is not; the point is to fault, in a process made for it.
+    unsafe { std::ptr::without_provenance_mut::<u8>(8).write_volatile(1) };
+}
+
+extern "C" fn leave(_: libc::c_int) {
+    // SAFETY: ends the process at once.
+    unsafe { libc::_exit(77) };
+}
+
+extern "C" fn leave_with_info(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: the kernel's pointer, passed on by whoever chained.
+    let address = unsafe { (*info).si_addr() } as usize;
+    // SAFETY: ends the process at once.
+    unsafe { libc::_exit(if address == 8 { 78 } else { 79 }) };
+}
+
+fn install(handler: usize, flags: libc::c_int) {
+    // SAFETY: a valid action for a valid signal.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler;
+        action.sa_flags = flags;
+        assert_eq!(
+            libc::sigaction(libc::SIGSEGV, &action, std::ptr::null_mut()),
+            0
+        );
+    }
+}
+
+#[test]
+fn a_handler_from_before_gets_foreign_faults() {
+    match case().as_deref() {
+        Some("plain") => {
+            install(leave as *const () as usize, 0);
+            trap_once();
+            fault();
+        }
+        Some("info") => {
+            install(leave_with_info as *const () as usize, libc::SA_SIGINFO);
+            trap_once();
+            fault();
+        }
+        Some("default") => {
+            install(libc::SIG_DFL, 0);
+            trap_once();
+            fault();
+        }
+        _ => {
+            let test = "signals::a_handler_from_before_gets_foreign_faults";
+            assert_eq!(in_child(test, "plain").code(), Some(77));
+            assert_eq!(in_child(test, "info").code(), Some(78));
+            assert_eq!(in_child(test, "default").signal(), Some(libc::SIGSEGV));
+        }
+    }
+}
+
+#[test]
+fn a_handler_from_after_that_chains_leaves_traps_working() {
+    // What crash reporters do: install theirs later, and call ours for what they do not know.
+    static mut OURS: usize = 0;
+    extern "C" fn theirs(
+        signal: libc::c_int,
+        info: *mut libc::siginfo_t,
+        context: *mut libc::c_void,
+    ) {
+        // SAFETY: written before this handler was installed; it is a three-argument handler.
+        unsafe {
+            let ours: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+                std::mem::transmute((&raw const OURS).read());
+            ours(signal, info, context);
+        }
+    }
+    if case().is_some() {
+        trap_once();
+        // SAFETY: a process with one thread that cares.
+        unsafe {
+            let mut old: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(libc::SIGSEGV, std::ptr::null(), &mut old);
+            (&raw mut OURS).write(old.sa_sigaction);
+        }
+        install(
+            theirs as *const () as usize,
+            libc::SA_SIGINFO | libc::SA_ONSTACK,
+        );
+        trap_once();
+        return;
+    }
+    let test = "signals::a_handler_from_after_that_chains_leaves_traps_working";
+    assert!(in_child(test, "after").success());
+}
+
+#[test]
+fn checked_modules_install_no_handler() {
+    if case().is_some() {
+        let current = || {
+            // SAFETY: only asks.
+            unsafe {
+                let mut old: libc::sigaction = std::mem::zeroed();
+                libc::sigaction(libc::SIGILL, std::ptr::null(), &mut old);
+                old.sa_sigaction
+            }
+        };
+        let before = current();
+        let wat = "(module (memory 1) (func (export \"f\") (param i32) (result i32)
+            (i32.div_s (i32.const 1) (i32.load (local.get 0)))))";
+        let mut store = store();
+        let module = module(store.engine(), wat, Strategy::Checked);
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let f = instance
+            .get_typed_func::<i32, i32>(&mut store, "f")
+            .unwrap();
+        let code = |store: &mut _, at| f.call(store, at).unwrap_err().trap().unwrap().code();
+        assert_eq!(code(&mut store, -4), TrapCode::MemoryOutOfBounds);
+        assert_eq!(code(&mut store, 0), TrapCode::IntegerDivideByZero);
+        assert_eq!(current(), before);
+        return;
+    }
+    assert!(in_child("signals::checked_modules_install_no_handler", "checked").success());
+}
+
+#[test]
+fn a_thread_without_an_alternate_stack() {
+    std::thread::spawn(|| {
+        // SAFETY: switches this thread's alternate stack off.
+        unsafe {
+            let mut none: libc::stack_t = std::mem::zeroed();
+            none.ss_flags = libc::SS_DISABLE;
+            assert_eq!(libc::sigaltstack(&none, std::ptr::null_mut()), 0);
+        }
+        trap_once();
+    })
+    .join()
+    .unwrap();
+}

@@ -1,0 +1,158 @@
+//! Every kind of trap, in both strategies, with its backtrace.
+
+use precast_loader::{Error, Instance, Store, TrapCode, Val};
+use precast_tests::{module, store, strategies};
+
+const WAT: &str = r#"
+(module $traps
+  (type $none (func))
+  (type $int (func (result i32)))
+  (memory (export "memory") 1 2)
+  (table $t 10 funcref)
+  (table $e 10 externref)
+  (elem (table $t) (i32.const 0) func $unreachable $int)
+  (data $d "abc")
+  (func $int (type $int) (i32.const 1))
+  (func $unreachable (export "unreachable") (unreachable))
+  (func (export "load") (param i32) (result i32) (i32.load (local.get 0)))
+  (func (export "load-far") (param i32) (result i32) (i32.load offset=0xfffffff0 (local.get 0)))
+  (func (export "store") (param i32) (i64.store (local.get 0) (i64.const -1)))
+  (func (export "v128") (param i32) (v128.store (local.get 0) (v128.const i64x2 1 1)))
+  (func (export "fill") (param i32 i32) (memory.fill (local.get 0) (i32.const 7) (local.get 1)))
+  (func (export "copy") (param i32 i32)
+    (memory.copy (local.get 0) (i32.const 0) (local.get 1)))
+  (func (export "init") (param i32 i32)
+    (memory.init $d (local.get 0) (i32.const 0) (local.get 1)))
+  (func (export "div_s") (param i32 i32) (result i32) (i32.div_s (local.get 0) (local.get 1)))
+  (func (export "rem_u") (param i64 i64) (result i64) (i64.rem_u (local.get 0) (local.get 1)))
+  (func (export "trunc") (param f64) (result i32) (i32.trunc_f64_s (local.get 0)))
+  (func (export "indirect") (param i32) (call_indirect $t (type $none) (local.get 0)))
+  (func (export "get") (param i32) (result externref) (table.get $e (local.get 0)))
+  (func (export "set") (param i32) (table.set $e (local.get 0) (ref.null extern)))
+  (func $recurse (export "recurse") (param i32) (result i32)
+    (i32.add (i32.const 1) (call $recurse (local.get 0))))
+  (func $c (call $unreachable))
+  (func $b (call $c))
+  (func (export "deep") (call $b)))
+"#;
+
+fn trap(store: &mut Store<()>, instance: Instance, name: &str, args: &[Val]) -> Option<TrapCode> {
+    let func = instance.get_func(&mut *store, name).unwrap();
+    let results = func.ty(&*store).results().len();
+    match func.call(&mut *store, args, &mut vec![Val::I32(0); results]) {
+        Ok(()) => None,
+        Err(Error::Trap(trap)) => {
+            assert!(
+                !trap.backtrace().frames().is_empty(),
+                "{name}: a trap has frames"
+            );
+            Some(trap.code())
+        }
+        Err(other) => panic!("{name}: {other}"),
+    }
+}
+
+#[test]
+fn every_kind() {
+    use TrapCode::*;
+    let (i32, i64) = (|x: i32| Val::I32(x), |x: i64| Val::I64(x));
+    let f64 = |x: f64| Val::F64(x.to_bits());
+    let cases: Vec<(&str, Vec<Val>, Option<TrapCode>)> = vec![
+        ("unreachable", vec![], Some(Unreachable)),
+        ("load", vec![i32(65532)], None),
+        ("load", vec![i32(65533)], Some(MemoryOutOfBounds)),
+        ("load", vec![i32(65536)], Some(MemoryOutOfBounds)),
+        ("load", vec![i32(-1)], Some(MemoryOutOfBounds)),
+        ("load-far", vec![i32(0)], Some(MemoryOutOfBounds)),
+        ("load-far", vec![i32(-1)], Some(MemoryOutOfBounds)),
+        ("store", vec![i32(65528)], None),
+        ("store", vec![i32(65529)], Some(MemoryOutOfBounds)),
+        ("v128", vec![i32(65520)], None),
+        ("v128", vec![i32(65521)], Some(MemoryOutOfBounds)),
+        ("fill", vec![i32(65536), i32(0)], None),
+        ("fill", vec![i32(65536), i32(1)], Some(MemoryOutOfBounds)),
+        ("fill", vec![i32(65537), i32(0)], Some(MemoryOutOfBounds)),
+        ("copy", vec![i32(1), i32(65535)], None),
+        ("copy", vec![i32(1), i32(65536)], Some(MemoryOutOfBounds)),
+        ("init", vec![i32(65533), i32(3)], None),
+        ("init", vec![i32(65534), i32(3)], Some(MemoryOutOfBounds)),
+        ("init", vec![i32(0), i32(4)], Some(MemoryOutOfBounds)),
+        ("div_s", vec![i32(7), i32(2)], None),
+        ("div_s", vec![i32(7), i32(0)], Some(IntegerDivideByZero)),
+        ("div_s", vec![i32(i32::MIN), i32(-1)], Some(IntegerOverflow)),
+        ("rem_u", vec![i64(7), i64(0)], Some(IntegerDivideByZero)),
+        ("trunc", vec![f64(1.5)], None),
+        ("trunc", vec![f64(1e10)], Some(IntegerOverflow)),
+        (
+            "trunc",
+            vec![f64(f64::NAN)],
+            Some(InvalidConversionToInteger),
+        ),
+        ("indirect", vec![i32(0)], Some(Unreachable)),
+        ("indirect", vec![i32(1)], Some(IndirectCallTypeMismatch)),
+        ("indirect", vec![i32(2)], Some(UninitializedElement)),
+        ("indirect", vec![i32(10)], Some(UndefinedElement)),
+        ("get", vec![i32(9)], None),
+        ("get", vec![i32(10)], Some(TableOutOfBounds)),
+        ("set", vec![i32(-1)], Some(TableOutOfBounds)),
+        ("recurse", vec![i32(0)], Some(StackOverflow)),
+    ];
+    for strategy in strategies() {
+        let mut store = store();
+        let module = module(store.engine(), WAT, strategy);
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        // Twice: a trap leaves the store usable.
+        for _ in 0..2 {
+            for (name, args, expected) in &cases {
+                let found = trap(&mut store, instance, name, args);
+                assert_eq!(found, *expected, "{name} {args:?} {strategy}");
+            }
+        }
+    }
+}
+
+#[test]
+fn backtraces_have_names_and_offsets() {
+    for strategy in strategies() {
+        let mut store = store();
+        let module = module(store.engine(), WAT, strategy);
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let deep = instance
+            .get_typed_func::<(), ()>(&mut store, "deep")
+            .unwrap();
+        let error = deep.call(&mut store, ()).unwrap_err();
+        let frames = error.backtrace().unwrap().frames();
+        let names: Vec<_> = frames.iter().map(|f| f.name.as_str()).collect();
+        assert_eq!(names[..3], ["unreachable", "c", "b"], "{strategy}");
+        assert_eq!(frames.len(), 4);
+        let wasm = wat::parse_str(WAT).unwrap();
+        let at = |i: usize| wasm[frames[i].wasm_offset.unwrap() as usize];
+        assert_eq!(at(0), 0x00, "offset of the instruction `unreachable`");
+        assert_eq!(
+            [at(1), at(2), at(3)],
+            [0x10; 3],
+            "offsets of `call` instructions"
+        );
+        let text = error.to_string();
+        assert!(
+            text.starts_with("wasm trap: unreachable\nwasm backtrace"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn deep_backtraces_are_cut() {
+    for strategy in strategies() {
+        let mut store = store();
+        let module = module(store.engine(), WAT, strategy);
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let recurse = instance
+            .get_typed_func::<i32, i32>(&mut store, "recurse")
+            .unwrap();
+        let error = recurse.call(&mut store, 0).unwrap_err();
+        let backtrace = error.backtrace().unwrap();
+        assert!(backtrace.is_truncated());
+        assert!(backtrace.frames().iter().all(|f| f.name == "recurse"));
+    }
+}

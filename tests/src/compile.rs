@@ -1,0 +1,22 @@
+//! Compiling in the test's own process.
+
+use precast_artifact::Strategy;
+use precast_compiler::{Compiler, Settings};
+
+/// # Errors
+/// The compiler's message.
+pub(crate) fn compile(
+    wasm: &[u8],
+    strategy: Strategy,
+    target: Option<&str>,
+) -> Result<Vec<u8>, String> {
+    let mut settings = Settings {
+        strategy,
+        ..Settings::default()
+    };
+    if let Some(target) = target {
+        settings.target = Some(target.into());
+    }
+    let compiled = Compiler::new(settings).and_then(|compiler| compiler.compile(wasm));
+    Ok(compiled.map_err(|error| error.to_string())?.artifact)
+}

@@ -1,0 +1,17 @@
+//! Where the tests' artifacts come from.
+//!
+//! Most tests compile a module and run it in the same process. On a machine that only runs
+//! artifacts (another architecture under emulation, say) nothing is compiled: the same tests run
+//! on the machine that can compile first, which keeps what it compiles *for the other target* in a
+//! directory, and then on the other, which finds it there.
+//!
+//! | environment variable | effect |
+//! |---|---|
+//! | `PRECAST_RECORD=DIR`, `PRECAST_RECORD_TARGET=TRIPLE` | also compile for `TRIPLE`, keep in `DIR` |
+//! | `PRECAST_REPLAY=DIR` | take from `DIR`, compile nothing |
+
+#[cfg(feature = "compiler")]
+mod compile;
+mod source;
+
+pub use source::{Source, artifact, module, store, strategies};
