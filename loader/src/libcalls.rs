@@ -21,9 +21,14 @@ pub(crate) fn address(call: LibCall) -> Option<usize> {
     })
 }
 
+/// Rounding, with the result that WebAssembly wants for a NaN: a quiet one. The functions of `std`
+/// give a signalling NaN back as it is.
 macro_rules! unary {
     ($($name:ident $T:ident $method:ident),* $(,)?) => {
-        $(extern "C" fn $name(x: $T) -> $T { x.$method() })*
+        $(extern "C" fn $name(x: $T) -> $T {
+            const QUIET: u64 = 1 << ($T::MANTISSA_DIGITS - 2);
+            if x.is_nan() { $T::from_bits(x.to_bits() | QUIET as _) } else { x.$method() }
+        })*
     };
 }
 
