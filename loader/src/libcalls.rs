@@ -24,23 +24,23 @@ pub(crate) fn address(call: LibCall) -> Option<usize> {
 /// Rounding, with the result that WebAssembly wants for a NaN: a quiet one. The functions of `std`
 /// give a signalling NaN back as it is.
 macro_rules! unary {
-    ($($name:ident $T:ident $method:ident),* $(,)?) => {
+    ($($name:ident $T:ident $Bits:ident $method:ident),* $(,)?) => {
         $(extern "C" fn $name(x: $T) -> $T {
-            const QUIET: u64 = 1 << ($T::MANTISSA_DIGITS - 2);
-            if x.is_nan() { $T::from_bits(x.to_bits() | QUIET as _) } else { x.$method() }
+            const QUIET: $Bits = 1 << ($T::MANTISSA_DIGITS - 2);
+            if x.is_nan() { $T::from_bits(x.to_bits() | QUIET) } else { x.$method() }
         })*
     };
 }
 
 unary! {
-    ceil_f32 f32 ceil,
-    ceil_f64 f64 ceil,
-    floor_f32 f32 floor,
-    floor_f64 f64 floor,
-    trunc_f32 f32 trunc,
-    trunc_f64 f64 trunc,
-    nearest_f32 f32 round_ties_even,
-    nearest_f64 f64 round_ties_even,
+    ceil_f32 f32 u32 ceil,
+    ceil_f64 f64 u64 ceil,
+    floor_f32 f32 u32 floor,
+    floor_f64 f64 u64 floor,
+    trunc_f32 f32 u32 trunc,
+    trunc_f64 f64 u64 trunc,
+    nearest_f32 f32 u32 round_ties_even,
+    nearest_f64 f64 u64 round_ties_even,
 }
 
 extern "C" fn fma_f32(a: f32, b: f32, c: f32) -> f32 {
