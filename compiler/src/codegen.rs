@@ -184,7 +184,7 @@ impl Worker {
         let mut relocs: Vec<_> = buffer
             .relocs()
             .iter()
-            .map(|reloc| self.relocation(reloc))
+            .map(|reloc| self.relocation(symbol, reloc))
             .collect();
         relocs.sort_by_key(|reloc| reloc.offset);
         let mut traps: Vec<_> = buffer
@@ -207,7 +207,7 @@ impl Worker {
         }
     }
 
-    fn relocation(&self, reloc: &FinalizedMachReloc) -> Relocation {
+    fn relocation(&self, symbol: Symbol, reloc: &FinalizedMachReloc) -> Relocation {
         let names = self.context.func.params.user_named_funcs();
         let (target, addend) = match &reloc.target {
             FinalizedRelocTarget::ExternalName(ExternalName::User(name)) => {
@@ -217,6 +217,8 @@ impl Worker {
                 Symbol::LibCallThunk(artifact_libcall(*libcall)),
                 reloc.addend,
             ),
+            // A place in this very code.
+            FinalizedRelocTarget::Func(offset) => (symbol, reloc.addend + i64::from(*offset)),
             other => panic!("no symbol is called {other:?}"),
         };
         Relocation {
