@@ -106,9 +106,9 @@ fn trial(script: &Script, strategy: Strategy, totals: &Totals) -> Result<(), Fai
                 "listed as failing ({reason}), but everything passes"
             ));
         }
-        Expected::Lines(lines) => {
+        Expected::Lines(reason, lines) => {
             let failed = |line: usize| report.failures.iter().any(|failure| failure.line == line);
-            for (line, reason) in lines.iter().filter(|(line, _)| !failed(*line)) {
+            for line in lines.iter().filter(|line| !failed(**line)) {
                 problems.push(format!(
                     "line {line} is listed as failing ({reason}), but passes"
                 ));

@@ -99,10 +99,10 @@ impl Runner {
             }
             D::AssertInvalid {
                 module, message, ..
-            }
-            | D::AssertMalformed {
+            } => self.assert_rejected(module, Rejected::Invalid, message),
+            D::AssertMalformed {
                 module, message, ..
-            } => self.assert_rejected(module, message),
+            } => self.assert_rejected(module, Rejected::Malformed, message),
             D::AssertUnlinkable {
                 module, message, ..
             } => self.assert_unlinkable(module, message),

@@ -39,13 +39,15 @@ pub(crate) fn define(store: &mut Store<()>) -> Result<HashMap<&'static str, Exte
         items.insert(name, Global::new(&mut *store, ty, value)?.into());
     }
     let table = TableType::new(FuncRef, 10, Some(20));
-    items.insert(
-        "table",
-        Table::new(&mut *store, table, Val::FuncRef(None))?.into(),
-    );
-    items.insert(
-        "memory",
-        Memory::new(&mut *store, MemoryType::new(1, Some(2)))?.into(),
-    );
+    let table64 = TableType {
+        table64: true,
+        ..table
+    };
+    for (name, ty) in [("table", table), ("table64", table64)] {
+        let table = Table::new(&mut *store, ty, Val::FuncRef(None))?;
+        items.insert(name, table.into());
+    }
+    let memory = Memory::new(&mut *store, MemoryType::new(1, Some(2)))?;
+    items.insert("memory", memory.into());
     Ok(items)
 }
