@@ -1,5 +1,7 @@
 //! The format from both ends: what the builder writes, the reader finds again; and what is damaged
 //! is an error.
 
+mod damage;
 mod layout;
 mod sample;
+mod versions;

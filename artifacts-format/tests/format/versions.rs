@@ -1,0 +1,131 @@
+//! A change to what old artifacts or old machine code rely on needs a new number.
+//!
+//! Each test has a hash of everything that one number stands for. When one fails: if old artifacts
+//! would be read wrongly, raise `FORMAT`; if old machine code would be served wrongly, raise `ABI`;
+//! then put the new hash here, beside the new number. What was only added, such as a CPU feature
+//! that no old artifact uses, needs no new number, but the new hash.
+
+use std::fmt::Write;
+use std::mem::{offset_of, size_of};
+
+use precast_artifact::abi::{GUARDED_OFFSET_LIMIT, GUARDED_RESERVATION};
+use precast_artifact::records::*;
+use precast_artifact::signature::{INTERNED_TYPE_ID, MAX_ENCODED_VALUES, MAX_NATIVE_PARAMS};
+use precast_artifact::target::{Arch, Os};
+use precast_artifact::vm::*;
+use precast_artifact::{
+    ABI, Builtin, FORMAT, HEADER_OFFSET, Header, LibCall, MAGIC, Strategy, TrapCode, ValType,
+};
+
+/// One line for each field: type, name, offset; and the size of the type.
+macro_rules! layout {
+    ($out:ident, $($Type:ident { $($field:ident),* $(,)? })*) => {
+        $(
+            $(writeln!($out, "{} {} {}", stringify!($Type), stringify!($field), offset_of!($Type, $field)).unwrap();)*
+            writeln!($out, "{} size {}", stringify!($Type), size_of::<$Type>()).unwrap();
+        )*
+    };
+}
+
+#[track_caller]
+fn unchanged(what: &str, number: u32, description: &str, known: &[(u32, &str)]) {
+    let hash = blake3::hash(description.as_bytes()).to_hex();
+    let expected = known.iter().find(|(n, _)| *n == number).map(|k| k.1);
+    assert_eq!(
+        Some(&hash[..16]),
+        expected,
+        "what {what} {number} stands for has changed; it is now:\n{description}"
+    );
+}
+
+#[test]
+fn format() {
+    let mut out = String::new();
+    writeln!(out, "{MAGIC:?} at {HEADER_OFFSET}").unwrap();
+    layout!(out,
+        Header {
+            magic, format, abi, checksum, hot_len, digest, file_len, arch, os, cpu_features,
+            page_size, pointer_width, strategy, start_function, vm, strings, types, signatures,
+            imports, exports, memories, tables, globals, const_ops, table_inits, elements, data,
+            images, links, template, rodata, text, link_table, image, element_items, segments,
+            functions, traps, addresses, metadata, symtab, strtab,
+        }
+        Slice { offset, len }
+        Run { first, count }
+        SignatureRecord {
+            type_id, types, params, results, native_entry, array_entry, native_exit, array_exit,
+        }
+        ImportRecord { module, name, kind, index, signature, funcref }
+        ExportRecord { hash, ordinal, name, kind, index }
+        MemoryRecord { min, max, flags, vm_offset, page_shift, reserved }
+        TableRecord { min, max, element, flags, vm_offset, frozen }
+        GlobalRecord { ty, flags, vm_offset, init, init_len, reserved }
+        FunctionRecord { text_offset, text_len, signature, funcref }
+        ConstOp { op, index, bits }
+        DataRecord { segment, memory, offset, bytes, len }
+        ElementRecord { segment, table, offset, items }
+        TableInitRecord { table, reserved, value }
+        ImageRecord { memory, reserved, guest, offset, len }
+        LinkRecord { kind, index }
+    );
+    writeln!(out, "flags {IMPORTED} {MUTABLE} {FROZEN} {INDEX64} {SHARED} none {NONE}").unwrap();
+    for n in 0..32 {
+        let kind = ExternKind::from_number(n).map(ExternKind::name);
+        let op = ConstOpcode::from_number(n);
+        let (link, arch) = (LinkKind::from_number(n), Arch::from_number(n));
+        let os = Os::from_number(n).map(Os::name);
+        writeln!(out, "{n} {kind:?} {op:?} {link:?} {arch:?} {os:?}").unwrap();
+        if let Some(arch) = arch {
+            writeln!(out, "{} {} {:?}", arch.name(), arch.page_size(), arch.features()).unwrap();
+        }
+    }
+    writeln!(out, "hash {:#x}", precast_artifact::name_hash("memory")).unwrap();
+    // Tables without records: bytes of an example.
+    let traps = precast_artifact::traps::encode(&[(1, TrapCode::Unreachable), (515, TrapCode::OutOfFuel)]);
+    let mut addresses = precast_artifact::addresses::AddressMapBuilder::new(1);
+    addresses.function(&[(0, 300), (2, 303), (600, 1)]);
+    addresses.function(&[]);
+    let metadata = crate::sample::full().metadata.encode();
+    writeln!(out, "{traps:?} {:?} {metadata:?}", addresses.finish()).unwrap();
+    unchanged("FORMAT", FORMAT, &out, &[(1, "039d16aa5dc138a7")]);
+}
+
+#[test]
+fn abi() {
+    let mut out = String::new();
+    layout!(out,
+        VmLayout {
+            size, func_imports, func_import_count, funcrefs, funcref_count, data_dropped,
+            elem_dropped,
+        }
+        VmStoreContext {
+            stack_limit, fuel, epoch_deadline, exit_fp, exit_pc, entry_fp, entry_sp, entry_handler,
+            trapped,
+        }
+        VmContextHeader { store, instance }
+        VmMemory { base, len }
+        VmTable { base, len }
+        VmFuncImport { code, ctx, shim, data, owner, store }
+        VmFuncRef { code, ctx, type_id, array_entry, native_entry }
+        ValRaw { i32, i64, f32, f64, v128, funcref, externref }
+        FrozenEntry { code, signature }
+    );
+    for builtin in Builtin::ALL {
+        writeln!(out, "{builtin} {} {}", *builtin as u32, builtin.takes_vmctx()).unwrap();
+    }
+    for libcall in LibCall::ALL {
+        writeln!(out, "{libcall} {}", *libcall as u32).unwrap();
+    }
+    for trap in TrapCode::ALL {
+        writeln!(out, "{trap} {}", *trap as u32).unwrap();
+    }
+    for strategy in Strategy::ALL {
+        writeln!(out, "{strategy} {}", *strategy as u32).unwrap();
+    }
+    for ty in (0..16).filter_map(ValType::from_byte) {
+        writeln!(out, "{ty} {}", ty as u8).unwrap();
+    }
+    writeln!(out, "{GUARDED_RESERVATION} {GUARDED_OFFSET_LIMIT}").unwrap();
+    writeln!(out, "{INTERNED_TYPE_ID} {MAX_ENCODED_VALUES} {MAX_NATIVE_PARAMS}").unwrap();
+    unchanged("ABI", ABI, &out, &[(1, "629f94d9d34f2a98")]);
+}
