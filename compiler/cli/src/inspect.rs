@@ -111,7 +111,7 @@ impl<'a> Report<'a> {
         let mut out = String::new();
         let mut line = |name: &str, value: String| {
             // Writing to a string cannot fail.
-            writeln!(out, "{name:<11}{value}").ok();
+            writeln!(out, "{name:<13}{value}").ok();
         };
         line("file", format!("{file}, {} bytes", h.file_len));
         line("format", format!("{}, ABI {}", h.format, h.abi));

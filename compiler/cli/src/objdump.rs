@@ -144,7 +144,11 @@ impl<'a> Disassembly<'a> {
             }
             let mnemonic = instruction.mnemonic().unwrap_or("?");
             let operands = instruction.op_str().unwrap_or("");
-            write!(out, "{wasm:>10} {at:>8x}:  {mnemonic:<8} {operands}")?;
+            write!(out, "{wasm:>10} {at:>8x}:  {mnemonic}")?;
+            if !operands.is_empty() {
+                let width = 9_usize.saturating_sub(mnemonic.len()).max(1);
+                write!(out, "{:width$}{operands}", "")?;
+            }
             if let Some(target) = self.target(mnemonic, operands).filter(|t| *t != i) {
                 write!(out, "  ; <{}>", self.code[target].name)?;
             }
@@ -163,8 +167,9 @@ impl<'a> Disassembly<'a> {
             return None;
         }
         let last = operands.rsplit([' ', ',']).next()?.trim_start_matches('#');
-        let address = u64::from_str_radix(last.strip_prefix("0x")?, 16).ok();
-        self.names.get(&address?).copied()
+        // Numbers below ten come without a prefix.
+        let address = u64::from_str_radix(last.strip_prefix("0x").unwrap_or(last), 16).ok()?;
+        self.names.get(&address).copied()
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
     /// The artifact, then everything for the guest
-    #[arg(required = true, trailing_var_arg = true, value_name = "FILE> [ARGS")]
+    #[arg(required = true, trailing_var_arg = true, value_name = "FILE")]
     command: Vec<OsString>,
 }
 
