@@ -10,6 +10,7 @@ mod data;
 mod initialise;
 
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 pub(crate) use data::InstanceData;
 
@@ -20,8 +21,10 @@ use crate::error::Error;
 use crate::func::{Func, TypedFunc};
 use crate::global::Global;
 use crate::link::{Import, check_imports};
+use crate::linker::PreInner;
 use crate::memory::Memory;
 use crate::module::Module;
+use crate::pool;
 use crate::store::{AsContext, AsContextMut, StoreCore, StoreId};
 use crate::table::Table;
 use crate::trap::Trap;
@@ -107,21 +110,52 @@ impl Instance {
         let imports: Vec<_> = imports.iter().map(|item| Import::Extern(*item)).collect();
         let core = store.as_context_mut().core_ptr();
         // SAFETY: the store is borrowed exclusively, and not used otherwise until this returns.
-        unsafe { Self::instantiate(core, module, &imports) }
+        unsafe {
+            check_imports(&*core, &module.0, &imports)?;
+            let instance = InstanceData::new(&*core, &module.0, &imports, None)?;
+            Self::start(core, instance)
+        }
     }
 
-    /// Checks the imports, then makes the instance and runs its start function.
+    /// Makes an instance of linked imports, or takes a parked one over.
     ///
     /// # Safety
-    /// `core` is used by nobody else until this returns; it is the pointer that machine code uses.
-    pub(crate) unsafe fn instantiate(
+    /// `core` is the pointer that machine code uses, of a store that is used by nobody else until
+    /// this returns.
+    pub(crate) unsafe fn from_pre(
+        core: *mut StoreCore,
+        pre: &Arc<PreInner>,
+    ) -> Result<Self, Error> {
+        // SAFETY: by this function's contract.
+        unsafe {
+            if pre.reusable
+                && let Some(mut instance) = pool::take(pre)
+            {
+                if instance.fits(&(*core).limits) {
+                    instance.enter_store(&*core);
+                    return Self::start(core, instance);
+                }
+            }
+            // Host functions were checked when they were linked; items of a store can change.
+            if !pre.reusable {
+                check_imports(&*core, &pre.module.0, &pre.imports)?;
+            }
+            let parked_as = pre.reusable.then_some(pre);
+            let instance = InstanceData::new(&*core, &pre.module.0, &pre.imports, parked_as)?;
+            Self::start(core, instance)
+        }
+    }
+
+    /// Gives a fresh instance to the store, initialises it and runs its start function.
+    ///
+    /// # Safety
+    /// As for [`Instance::from_pre`].
+    unsafe fn start(
         core_ptr: *mut StoreCore,
-        module: &Module,
-        imports: &[Import<'_>],
+        mut instance: Box<InstanceData>,
     ) -> Result<Self, Error> {
         // SAFETY: by this function's contract.
         let core = unsafe { &mut *core_ptr };
-        check_imports(core, &module.0, imports)?;
         let most = core.limits.instances;
         if core.instances.len() >= most {
             let wanted = core.instances.len() as u64 + 1;
@@ -131,19 +165,17 @@ impl Instance {
                 limit: most as u64,
             });
         }
-        let instance = InstanceData::new(core, &module.0, imports)?;
-        let mut instance = Box::new(instance);
         let mut data = NonNull::from(&mut *instance);
         instance.publish();
         for memory in instance.memories.iter_mut().filter(|m| m.is_guarded()) {
-            let reservation = memory.reservation();
-            core.add_guarded(reservation.base().as_ptr() as usize, reservation.len());
+            core.add_guarded(NonNull::from(memory));
         }
-        if core.add_module(&module.0) {
+        if core.add_module(&instance.module) {
             for func in &mut core.funcs {
-                func.fill(&module.0);
+                func.fill(&instance.module);
             }
         }
+        let start = instance.module.artifact().header().start_function;
         core.instances.push(instance);
         let this = Self {
             store: core.id,
@@ -152,14 +184,12 @@ impl Instance {
         // SAFETY: the instance is the store's now, which is used by nobody else.
         unsafe {
             data.as_mut().initialise().map_err(Trap::from)?;
-            let start = module.0.artifact().header().start_function;
-            if start != NONE {
-                // A start function takes and gives nothing. It needs no slot of its own.
-                if let Some(func_ref) = data.as_ref().new_func_ref(start)
-                    && let Some(func) = Func::from_raw(&*core_ptr, &func_ref)
-                {
-                    func.call_raw(core_ptr, &mut ValRaw { v128: 0 })?;
-                }
+            // A start function takes and gives nothing. It needs no slot of its own.
+            if start != NONE
+                && let Some(func_ref) = data.as_ref().new_func_ref(start)
+                && let Some(func) = Func::from_raw(&*core_ptr, &func_ref)
+            {
+                func.call_raw(core_ptr, &mut ValRaw { v128: 0 })?;
             }
         }
         Ok(this)

@@ -11,6 +11,7 @@
 //! | `store` | stores and access to them |
 //! | `instance`, `link`, `linker` | instantiation, checking imports, definitions by name |
 //! | `func`, `typed`, `host` | calls from the host, Rust types of wasm values, host functions |
+//! | `pool` | instances kept for reuse |
 //! | `memory`, `table`, `global`, `val`, `types` | the other items, values, types |
 //! | `activation`, `trap`, `error` | entering wasm code and leaving it early |
 //! | `builtins`, `libcalls` | what machine code calls |
@@ -35,6 +36,7 @@ mod linker;
 mod mapping;
 mod memory;
 mod module;
+mod pool;
 mod store;
 mod sys;
 mod table;

@@ -13,10 +13,10 @@ use crate::store::StoreCore;
 use crate::types::{ExternType, FuncType, MemoryType, TableType, extern_type};
 
 /// What an import is linked to.
-#[derive(Clone, Copy)]
-pub(crate) enum Import<'a> {
+#[derive(Debug, Clone)]
+pub(crate) enum Import {
     /// A host function of no store yet.
-    Host(&'a Arc<HostFunc>),
+    Host(Arc<HostFunc>),
     /// An item of the store.
     Extern(Extern),
 }
@@ -28,7 +28,7 @@ pub(crate) enum Import<'a> {
 pub(crate) fn check_imports(
     core: &StoreCore,
     module: &ModuleInner,
-    imports: &[Import<'_>],
+    imports: &[Import],
 ) -> Result<(), Error> {
     let artifact = module.artifact();
     let records = artifact.imports();
@@ -70,7 +70,7 @@ pub(crate) fn check_imports(
     }
 }
 
-fn func_fits(core: &StoreCore, module: &ModuleInner, signature: u32, import: &Import<'_>) -> bool {
+fn func_fits(core: &StoreCore, module: &ModuleInner, signature: u32, import: &Import) -> bool {
     let found = match import {
         Import::Host(host) => host.type_id(),
         Import::Extern(Extern::Func(func)) => func.type_id(core),
@@ -86,7 +86,7 @@ fn func_fits(core: &StoreCore, module: &ModuleInner, signature: u32, import: &Im
 fn mismatch(
     core: &StoreCore,
     module: &ModuleInner,
-    import: &Import<'_>,
+    import: &Import,
     expected: &ExternType,
 ) -> Option<String> {
     let found = match import {

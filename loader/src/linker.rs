@@ -1,8 +1,9 @@
-//! Definitions by name, and modules linked with them.
+//! Imports by name, and modules linked with them.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::engine::Engine;
 use crate::error::{Error, LinkError};
@@ -10,22 +11,17 @@ use crate::host::{Caller, HostFunc, IntoFunc};
 use crate::instance::{Extern, Instance};
 use crate::link::Import;
 use crate::module::Module;
+use crate::pool;
 use crate::store::AsContextMut;
 use crate::types::FuncType;
 use crate::val::Val;
-
-#[derive(Debug, Clone)]
-enum Definition {
-    Host(Arc<HostFunc>),
-    Extern(Extern),
-}
 
 /// Names for what modules import.
 #[derive(Debug)]
 pub struct Linker<T: 'static> {
     engine: Engine,
     /// By module name, then by item name.
-    definitions: HashMap<String, HashMap<String, Definition>>,
+    definitions: HashMap<String, HashMap<String, Import>>,
     allow_shadowing: bool,
     data: PhantomData<fn() -> T>,
 }
@@ -64,7 +60,7 @@ impl<T: 'static> Linker<T> {
         self
     }
 
-    fn insert(&mut self, module: &str, name: &str, item: Definition) -> Result<&mut Self, Error> {
+    fn insert(&mut self, module: &str, name: &str, item: Import) -> Result<&mut Self, Error> {
         let items = self.definitions.entry(module.to_string()).or_default();
         if !self.allow_shadowing && items.contains_key(name) {
             return Err(Error::Duplicate {
@@ -86,7 +82,7 @@ impl<T: 'static> Linker<T> {
         name: &str,
         func: impl IntoFunc<T, Params, Results>,
     ) -> Result<&mut Self, Error> {
-        self.insert(module, name, Definition::Host(Arc::new(func.into_host())))
+        self.insert(module, name, Import::Host(Arc::new(func.into_host())))
     }
 
     /// Defines a host function of a type that is known at run time only, see
@@ -104,7 +100,7 @@ impl<T: 'static> Linker<T> {
         self.insert(
             module,
             name,
-            Definition::Host(Arc::new(HostFunc::new(ty, func))),
+            Import::Host(Arc::new(HostFunc::new(ty, func))),
         )
     }
 
@@ -118,7 +114,7 @@ impl<T: 'static> Linker<T> {
         name: &str,
         item: impl Into<Extern>,
     ) -> Result<&mut Self, Error> {
-        self.insert(module, name, Definition::Extern(item.into()))
+        self.insert(module, name, Import::Extern(item.into()))
     }
 
     /// Defines all exports of an instance under the module name `module`.
@@ -152,10 +148,10 @@ impl<T: 'static> Linker<T> {
                 .and_then(|items| items.get(name));
             let mismatch = match found {
                 None => None,
-                Some(Definition::Host(host)) => {
+                Some(Import::Host(host)) => {
                     let found = crate::ExternType::Func(host.ty().clone());
                     if found == ty {
-                        imports.push(Definition::Host(Arc::clone(host)));
+                        imports.push(Import::Host(Arc::clone(host)));
                         continue;
                     }
                     Some(found.to_string())
@@ -175,11 +171,7 @@ impl<T: 'static> Linker<T> {
         if !errors.is_empty() {
             return Err(Error::Link(errors));
         }
-        let inner = Arc::new((module.clone(), imports.into()));
-        Ok(InstancePre {
-            inner,
-            data: PhantomData,
-        })
+        Ok(InstancePre::new(module.clone(), imports))
     }
 
     /// Resolves the imports of a module and instantiates it.
@@ -196,25 +188,74 @@ impl<T: 'static> Linker<T> {
 }
 
 /// A module whose imports are resolved. Cheap to clone; can be used by many threads.
+///
+/// If all imports are host functions, a thread keeps instances for reuse when their store is
+/// dropped, up to [`Config::pool_per_thread`](crate::Config::pool_per_thread): making one again
+/// costs no system call, only what the last one wrote is put back. Keep the `InstancePre` for as long
+/// as instances are wanted; what is parked goes with it.
 #[derive(Debug)]
 pub struct InstancePre<T: 'static> {
-    inner: Arc<(Module, Box<[Definition]>)>,
+    handle: Arc<Handle>,
     data: PhantomData<fn() -> T>,
+}
+
+/// What parked instances share with the handles that users hold.
+#[derive(Debug)]
+pub(crate) struct PreInner {
+    pub(crate) module: Module,
+    pub(crate) imports: Box<[Import]>,
+    /// Whether instances can be reused in other stores: no import belongs to a store.
+    pub(crate) reusable: bool,
+    /// Whether all handles are gone.
+    closed: AtomicBool,
+}
+
+impl PreInner {
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug)]
+struct Handle(Arc<PreInner>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.closed.store(true, Ordering::Relaxed);
+        pool::purge();
+    }
 }
 
 impl<T: 'static> Clone for InstancePre<T> {
     fn clone(&self) -> Self {
         Self {
-            inner: Arc::clone(&self.inner),
+            handle: Arc::clone(&self.handle),
             data: PhantomData,
         }
     }
 }
 
 impl<T: 'static> InstancePre<T> {
+    fn new(module: Module, imports: Vec<Import>) -> Self {
+        let reusable = imports
+            .iter()
+            .all(|import| matches!(import, Import::Host(_)));
+        let (imports, closed) = (imports.into(), AtomicBool::new(false));
+        let inner = Arc::new(PreInner {
+            module,
+            imports,
+            reusable,
+            closed,
+        });
+        Self {
+            handle: Arc::new(Handle(inner)),
+            data: PhantomData,
+        }
+    }
+
     /// The module.
     pub fn module(&self) -> &Module {
-        &self.inner.0
+        &self.handle.0.module
     }
 
     /// Makes an instance.
@@ -225,16 +266,8 @@ impl<T: 'static> InstancePre<T> {
     /// # Panics
     /// If an item that was defined in the linker belongs to another store.
     pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance, Error> {
-        let (module, definitions) = &*self.inner;
-        let imports: Vec<_> = definitions
-            .iter()
-            .map(|definition| match definition {
-                Definition::Host(host) => Import::Host(host),
-                Definition::Extern(item) => Import::Extern(*item),
-            })
-            .collect();
         let core = store.as_context_mut().core_ptr();
         // SAFETY: the store is borrowed exclusively, and not used otherwise until this returns.
-        unsafe { Instance::instantiate(core, module, &imports) }
+        unsafe { Instance::from_pre(core, &self.handle.0) }
     }
 }

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use precast_artifact::TrapCode;
 use precast_artifact::vm::VmStoreContext;
+use smallvec::SmallVec;
 
 use crate::engine::Engine;
 use crate::error::{Ending, ExternRef};
@@ -24,6 +25,7 @@ use crate::global::HostGlobal;
 use crate::instance::InstanceData;
 use crate::memory::MemoryEntity;
 use crate::module::ModuleInner;
+use crate::pool;
 use crate::table::TableEntity;
 use crate::trap::RawFrames;
 
@@ -98,15 +100,21 @@ pub struct StoreCore {
     pub(crate) frames: RawFrames,
     engine: Engine,
     /// Modules of the instances, sorted by address. Each `Arc` is held by an instance.
-    modules: Vec<TextRange>,
-    /// Reservations of guarded memories, first byte and end.
-    guarded: Vec<(usize, usize)>,
-    pub(crate) instances: Vec<Box<InstanceData>>,
+    modules: SmallVec<[TextRange; 2]>,
+    guarded: SmallVec<[Guarded; 2]>,
+    pub(crate) instances: SmallVec<[Box<InstanceData>; 2]>,
     pub(crate) funcs: Vec<Box<StoreFunc>>,
     pub(crate) memories: Vec<Box<MemoryEntity>>,
     pub(crate) tables: Vec<Box<TableEntity>>,
     pub(crate) globals: Vec<Box<HostGlobal>>,
     externrefs: Vec<ExternRef>,
+}
+
+/// A guarded memory and its reservation.
+struct Guarded {
+    start: usize,
+    end: usize,
+    memory: NonNull<MemoryEntity>,
 }
 
 struct TextRange {
@@ -141,10 +149,10 @@ impl<T: 'static> Store<T> {
             limits: Limits::default(),
             ending: None,
             frames: RawFrames::EMPTY,
-            engine: engine.clone(),
-            modules: Vec::new(),
-            guarded: Vec::new(),
-            instances: Vec::new(),
+            engine: *engine,
+            modules: SmallVec::new(),
+            guarded: SmallVec::new(),
+            instances: SmallVec::new(),
             funcs: Vec::new(),
             memories: Vec::new(),
             tables: Vec::new(),
@@ -216,6 +224,14 @@ impl<T: std::fmt::Debug> std::fmt::Debug for Store<T> {
     }
 }
 
+impl Drop for StoreCore {
+    fn drop(&mut self) {
+        for instance in self.instances.drain(..) {
+            pool::park(instance);
+        }
+    }
+}
+
 impl StoreCore {
     /// The module whose text contains `pc`. Called from a signal handler too.
     pub(crate) fn module_at(&self, pc: usize) -> Option<&ModuleInner> {
@@ -227,11 +243,24 @@ impl StoreCore {
         (pc < self.modules[i].end).then(|| unsafe { &*self.modules[i].module })
     }
 
-    /// Whether an address lies in the reservation of a guarded memory of this store.
-    pub(crate) fn is_guest_memory(&self, address: usize) -> bool {
+    fn guarded_at(&self, address: usize) -> Option<&Guarded> {
         self.guarded
             .iter()
-            .any(|(start, end)| (*start..*end).contains(&address))
+            .find(|g| (g.start..g.end).contains(&address))
+    }
+
+    /// Whether an address lies in the reservation of a guarded memory of this store.
+    pub(crate) fn is_guest_memory(&self, address: usize) -> bool {
+        self.guarded_at(address).is_some()
+    }
+
+    /// Lets a write through that faulted because the memory's pages are watched: whether it did.
+    /// Called from the signal handler.
+    pub(crate) fn let_write(&self, address: usize) -> bool {
+        // SAFETY: the store or one of its instances owns the memory; nobody is in the middle of
+        // changing which pages are watched, since that code does not write to the memory.
+        self.guarded_at(address)
+            .is_some_and(|g| unsafe { (*g.memory.as_ptr()).fault(address) })
     }
 
     pub(crate) fn modules(&self) -> impl Iterator<Item = &ModuleInner> {
@@ -251,8 +280,18 @@ impl StoreCore {
         true
     }
 
-    pub(crate) fn add_guarded(&mut self, start: usize, len: usize) {
-        self.guarded.push((start, start + len));
+    /// Adds a memory of this store, if it is guarded.
+    pub(crate) fn add_guarded(&mut self, memory: NonNull<MemoryEntity>) {
+        // SAFETY: the store or one of its instances owns the memory.
+        let entity = unsafe { memory.as_ref() };
+        if entity.is_guarded() {
+            let start = entity.reservation().base().as_ptr() as usize;
+            self.guarded.push(Guarded {
+                start,
+                end: start + entity.reservation().len(),
+                memory,
+            });
+        }
     }
 
     /// Notes why and where an activation ends; allocates nothing.

@@ -84,6 +84,17 @@ impl TableEntity {
         &mut self.elements
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.elements.len()
+    }
+
+    /// Puts the initial size back, all elements null.
+    pub(crate) fn reset(&mut self) {
+        self.elements
+            .truncate(usize::try_from(self.ty.min).unwrap_or(usize::MAX));
+        self.elements.fill(0);
+    }
+
     /// Adds `delta` elements; the number before, or `None` if it did not grow.
     pub(crate) fn grow(&mut self, delta: u64, init: u64, limit: u64) -> Option<u64> {
         let before = self.elements.len();

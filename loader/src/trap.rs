@@ -5,6 +5,7 @@
 //! Names and wasm offsets are looked up later, on the host's side.
 
 use std::fmt;
+use std::mem::MaybeUninit;
 
 use precast_artifact::TrapCode;
 
@@ -105,7 +106,7 @@ impl fmt::Display for WasmBacktrace {
 
 /// Addresses inside wasm code, innermost frame first.
 pub(crate) struct RawFrames {
-    pcs: [usize; MAX_FRAMES],
+    pcs: [MaybeUninit<usize>; MAX_FRAMES],
     len: usize,
     truncated: bool,
     /// Whether the innermost address is that of the trapping instruction itself, not a return
@@ -115,7 +116,7 @@ pub(crate) struct RawFrames {
 
 impl RawFrames {
     pub(crate) const EMPTY: Self = Self {
-        pcs: [0; MAX_FRAMES],
+        pcs: [MaybeUninit::uninit(); MAX_FRAMES],
         len: 0,
         truncated: false,
         exact: false,
@@ -143,7 +144,7 @@ impl RawFrames {
                 self.truncated = true;
                 return;
             }
-            self.pcs[self.len] = pc;
+            self.pcs[self.len].write(pc);
             self.len += 1;
             // SAFETY: as above; both targets put the return address behind the saved frame pointer.
             unsafe {
@@ -160,7 +161,9 @@ impl RawFrames {
     /// Looks up what people want to read.
     pub(crate) fn resolve(&self, core: &StoreCore) -> WasmBacktrace {
         let mut frames = Vec::with_capacity(self.len);
-        for (i, &pc) in self.pcs[..self.len].iter().enumerate() {
+        for (i, pc) in self.pcs[..self.len].iter().enumerate() {
+            // SAFETY: `walk` wrote the first `len`.
+            let pc = unsafe { pc.assume_init() };
             // A return address may be the first byte of the next function.
             let pc = if i == 0 && self.exact { pc } else { pc - 1 };
             if let Some(frame) = core.module_at(pc).and_then(|m| m.frame_at(pc)) {

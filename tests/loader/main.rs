@@ -7,6 +7,7 @@ mod host;
 mod limits;
 mod linking;
 mod mapping;
+mod pool;
 mod signals;
 mod stack;
 mod threads;

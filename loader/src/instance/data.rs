@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use precast_artifact::records::{ExternKind, FROZEN, IMPORTED};
 use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable};
-use precast_artifact::{HEADER_OFFSET, Strategy};
+use precast_artifact::{HEADER_OFFSET, Section, Strategy};
 
 use super::Extern;
 use crate::error::Error;
@@ -14,9 +14,10 @@ use crate::func::Func;
 use crate::global::Global;
 use crate::host::HostFunc;
 use crate::link::Import;
-use crate::memory::{Memory, MemoryEntity};
+use crate::linker::PreInner;
+use crate::memory::{Image, Memory, MemoryEntity};
 use crate::module::{Module, ModuleInner};
-use crate::store::StoreCore;
+use crate::store::{Limits, StoreCore};
 use crate::table::{Table, TableEntity};
 use crate::types::{
     global_type, imported_function, memory_type, signature_index, table_type, type_id,
@@ -33,6 +34,8 @@ pub(crate) struct InstanceData {
     tables: Box<[TableEntity]>,
     /// Keeps imported host functions alive.
     _hosts: Box<[Arc<HostFunc>]>,
+    /// What it can be parked for.
+    pre: Option<Arc<PreInner>>,
 }
 
 impl Drop for InstanceData {
@@ -45,11 +48,15 @@ impl Drop for InstanceData {
 impl InstanceData {
     /// Makes memories and tables and fills the VM context, all but the pointers to the instance
     /// itself and to what is in it, which follow in [`InstanceData::publish`].
+    ///
+    /// # Errors
+    /// [`Error::Memory`] and [`Error::Limit`] when there is no room.
     pub(super) fn new(
-        core: &mut StoreCore,
+        core: &StoreCore,
         module: &Arc<ModuleInner>,
-        imports: &[Import<'_>],
-    ) -> Result<Self, Error> {
+        imports: &[Import],
+        pre: Option<&Arc<PreInner>>,
+    ) -> Result<Box<Self>, Error> {
         let artifact = module.artifact();
         let guarded = artifact.strategy() == Strategy::Guarded;
         let mut memories = Vec::new();
@@ -65,9 +72,17 @@ impl InstanceData {
             let memory = (run.memory as usize).checked_sub(first_defined);
             let memory = memory.and_then(|i| memories.get_mut(i)).ok_or(DAMAGED)?;
             let file = module.mapping().file().ok_or(DAMAGED)?;
-            let offset = HEADER_OFFSET as u64 + artifact.header().image.start + run.offset;
-            let (guest, len) = (run.guest as usize, run.len as usize);
-            memory.reservation().map_file(guest, len, file, offset)?;
+            let offset = artifact.header().image.start + run.offset;
+            let bytes = Section {
+                start: offset,
+                len: run.len,
+            };
+            let image = Image {
+                guest: run.guest as usize,
+                bytes: NonNull::from(artifact.section(bytes)),
+                offset: HEADER_OFFSET as u64 + offset,
+            };
+            memory.map_image(file, image)?;
         }
         let mut tables = Vec::new();
         for (i, record) in (0_u32..).zip(artifact.tables()) {
@@ -104,13 +119,14 @@ impl InstanceData {
             imported_tables: Box::default(),
             tables: tables.into(),
             _hosts: Box::default(),
+            pre: pre.cloned(),
         };
         this.import(core, imports);
-        Ok(this)
+        Ok(Box::new(this))
     }
 
     /// Fills the import slots. The imports have been checked.
-    fn import(&mut self, core: &mut StoreCore, imports: &[Import<'_>]) {
+    fn import(&mut self, core: &StoreCore, imports: &[Import]) {
         let module = Arc::clone(&self.module);
         let artifact = module.artifact();
         let (mut memories, mut tables, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
@@ -183,6 +199,91 @@ impl InstanceData {
         };
         // SAFETY: the parser checked that the slots are inside the context.
         unsafe { slot.write(import) };
+    }
+
+    /// Whether it was made from these linked imports, and so can stand in for a new one.
+    pub(crate) fn is_of(&self, pre: &Arc<PreInner>) -> bool {
+        self.pre.as_ref().is_some_and(|own| Arc::ptr_eq(own, pre))
+    }
+
+    /// Whether nobody can ask for it any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.pre.as_ref().is_none_or(|pre| pre.is_closed())
+    }
+
+    /// How many instances a thread may keep, if this is one that can be kept.
+    pub(crate) fn pool_size(&self) -> Option<usize> {
+        let pre = self.pre.as_ref().filter(|pre| !pre.is_closed())?;
+        Some(pre.module.engine().config().pooled())
+    }
+
+    /// Whether it is within the limits of another store.
+    pub(super) fn fits(&self, limits: &Limits) -> bool {
+        self.memories
+            .iter()
+            .all(|m| m.initial_bytes() <= limits.memory_bytes)
+            && self
+                .tables
+                .iter()
+                .all(|t| t.len() as u64 <= limits.table_elements)
+    }
+
+    /// Whether [`InstanceData::reset`] can put everything back.
+    pub(crate) fn is_resettable(&self) -> bool {
+        self.memories.iter().all(MemoryEntity::is_resettable)
+    }
+
+    /// Puts everything back to where [`InstanceData::new`] left it.
+    ///
+    /// # Errors
+    /// When the system refuses; the instance must be dropped then.
+    pub(crate) fn reset(&mut self) -> Result<(), Error> {
+        for memory in &mut self.memories {
+            memory.reset()?;
+        }
+        for table in &mut self.tables {
+            table.reset();
+        }
+        let artifact = self.module.artifact();
+        let vm = &artifact.header().vm;
+        let template = artifact.section(artifact.header().template);
+        // SAFETY: the parser checked that these parts are inside the context. What machine code
+        // changes is before the import slots (globals) and behind the references (dropped flags);
+        // slots and references stay right for as long as the instance exists.
+        unsafe {
+            let state = vm.func_imports as usize - size_of::<VmContextHeader>();
+            let template = template.get(size_of::<VmContextHeader>()..).unwrap_or(&[]);
+            let initial = &template[..template.len().min(state)];
+            let to = self.vmctx.add(1).cast::<u8>();
+            to.copy_from_nonoverlapping(NonNull::from(initial).cast(), initial.len());
+            to.add(initial.len()).write_bytes(0, state - initial.len());
+            self.byte(vm.data_dropped)
+                .write_bytes(0, artifact.data().len());
+            self.byte(vm.elem_dropped)
+                .write_bytes(0, artifact.elements().len());
+        }
+        Ok(())
+    }
+
+    /// The module, for longer than a borrow of the instance.
+    pub(super) fn held_module<'a>(&self) -> &'a ModuleInner {
+        // SAFETY: the instance holds the module. All callers are methods of the instance, and none
+        // lets the reference out.
+        unsafe { &*Arc::as_ptr(&self.module) }
+    }
+
+    /// Makes it an instance of another store.
+    pub(super) fn enter_store(&mut self, core: &StoreCore) {
+        let store = core.this.cast();
+        let imports = self.module.artifact().header().vm.func_import_count;
+        // SAFETY: the context and its import slots, which the parser checked; all of them are host
+        // functions.
+        unsafe {
+            (*self.vmctx.as_ptr()).store = store;
+            for i in 0..imports {
+                (*self.func_import(i)).store = store;
+            }
+        }
     }
 
     /// Fills what points into the instance itself, which does not move any more.

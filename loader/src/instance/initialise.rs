@@ -1,7 +1,5 @@
 //! What is left to do at instantiation, and the segments that machine code may name later.
 
-use std::sync::Arc;
-
 use precast_artifact::TrapCode;
 use precast_artifact::records::{ConstOp, ConstOpcode, IMPORTED, NONE, Run};
 use precast_artifact::vm::ValRaw;
@@ -17,7 +15,7 @@ impl InstanceData {
     /// # Safety
     /// The store is used by nobody else.
     pub(super) unsafe fn initialise(&mut self) -> Result<(), TrapCode> {
-        let module = Arc::clone(&self.module);
+        let module = self.held_module();
         let artifact = module.artifact();
         for (i, record) in (0_u32..).zip(artifact.globals()) {
             if record.init != NONE && record.flags & IMPORTED == 0 {
@@ -60,7 +58,7 @@ impl InstanceData {
     /// Evaluates a constant expression. The compiler wrote only valid ones, so what cannot be is
     /// damage.
     fn evaluate(&mut self, run: Run) -> Result<ValRaw, TrapCode> {
-        let module = Arc::clone(&self.module);
+        let module = self.held_module();
         let ops = module.artifact().const_ops();
         let ops = &ops[run.first as usize..(run.first + run.count) as usize];
         let mut stack = Vec::with_capacity(2);
@@ -116,7 +114,7 @@ impl InstanceData {
         src: u64,
         len: u64,
     ) -> Result<(), TrapCode> {
-        let module = Arc::clone(&self.module);
+        let module = self.held_module();
         let artifact = module.artifact();
         let i = artifact.data().partition_point(|r| r.segment < segment);
         let record = artifact.data().get(i).filter(|r| r.segment == segment);
@@ -132,8 +130,9 @@ impl InstanceData {
         let out = TrapCode::MemoryOutOfBounds;
         let from = range(src, len, bytes.len()).map_err(|_| out)?;
         // SAFETY: a memory of this instance.
-        let memory = unsafe { self.memory(memory).as_ref() };
+        let memory = unsafe { self.memory(memory).as_mut() };
         let to = range(dst, len, memory.len()).map_err(|_| out)?;
+        memory.will_write(to.clone());
         // SAFETY: both ranges are in bounds; the artifact is not part of any linear memory.
         unsafe {
             let to = memory.base().add(to.start);
@@ -151,7 +150,7 @@ impl InstanceData {
         src: u64,
         len: u64,
     ) -> Result<(), TrapCode> {
-        let module = Arc::clone(&self.module);
+        let module = self.held_module();
         let artifact = module.artifact();
         let i = artifact.elements().partition_point(|r| r.segment < segment);
         let record = artifact.elements().get(i).filter(|r| r.segment == segment);

@@ -79,6 +79,41 @@ impl Reservation {
         }
     }
 
+    /// Takes the content of `len` bytes from `start` on away: they read as they did when they were
+    /// mapped. Both are multiples of the page size.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn discard(&mut self, start: usize, len: usize) -> Result<(), Error> {
+        assert!(
+            start.checked_add(len).is_some_and(|end| end <= self.len),
+            "inside the reservation"
+        );
+        // SAFETY: the range is inside this reservation, whose owner asked for it.
+        let done = unsafe {
+            libc::madvise(
+                self.base.add(start).as_ptr().cast(),
+                len,
+                libc::MADV_DONTNEED,
+            )
+        };
+        if done == 0 {
+            Ok(())
+        } else {
+            Err(Error::system(format!("discard {len} bytes")))
+        }
+    }
+
+    /// Takes content and access away, see [`Reservation::commit`].
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn decommit(&mut self, start: usize, len: usize) -> Result<(), Error> {
+        self.discard(start, len)?;
+        // SAFETY: the range is inside this reservation, whose owner asked for it.
+        unsafe { protect(self.base.add(start), len, libc::PROT_NONE) }
+    }
+
     /// Puts pages of a file there, copy-on-write. All numbers are multiples of the page size.
     ///
     /// # Errors
@@ -137,10 +172,19 @@ pub(crate) unsafe fn protect(
     protection: libc::c_int,
 ) -> Result<(), Error> {
     // SAFETY: by this function's contract.
-    if unsafe { libc::mprotect(start.as_ptr().cast(), len, protection) } != 0 {
-        return Err(Error::system(format!(
-            "change the protection of {len} bytes"
-        )));
+    if unsafe { protect_raw(start, len, protection) } {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::system(format!(
+        "change the protection of {len} bytes"
+    )))
+}
+
+/// [`protect`] for signal handlers: whether the system did it.
+///
+/// # Safety
+/// As for [`protect`].
+pub(crate) unsafe fn protect_raw(start: NonNull<u8>, len: usize, protection: libc::c_int) -> bool {
+    // SAFETY: by this function's contract.
+    unsafe { libc::mprotect(start.as_ptr().cast(), len, protection) == 0 }
 }

@@ -11,6 +11,9 @@
 //!   memories: out of bounds; or
 //! - the trap table of the artifact has an entry for that very instruction.
 //!
+//! Besides, memories that are watched for writes (see `memory::track`) fault at the first write to a
+//! page, by whatever code: that write is let through.
+//!
 //! Why so: a memory access needs no entry in the trap table then, which would be the largest part
 //! of it, and a fault of wrong machine code outside of any memory is not mistaken for a trap.
 
@@ -83,6 +86,13 @@ unsafe fn trap(signal: c_int, info: &siginfo_t, context: &mut ucontext_t) -> boo
     if core.is_null() {
         return false;
     }
+    let by_access = matches!(signal, libc::SIGSEGV | libc::SIGBUS);
+    // SAFETY: the kernel filled the address in; `core` is the store that runs on this thread.
+    let address = unsafe { info.si_addr() } as usize;
+    // SAFETY: as above.
+    if by_access && unsafe { (*core).let_write(address) } {
+        return true;
+    }
     let (pc, fp) = arch::context_pc_fp(context);
     // SAFETY: `core` is the store that runs on this thread; the fault is in machine code (if not,
     // the store has no module at `pc`), so no host code is in the middle of changing the store.
@@ -90,9 +100,7 @@ unsafe fn trap(signal: c_int, info: &siginfo_t, context: &mut ucontext_t) -> boo
         let Some(module) = (*core).module_at(pc) else {
             return false;
         };
-        let by_access = matches!(signal, libc::SIGSEGV | libc::SIGBUS)
-            && (*core).is_guest_memory(info.si_addr() as usize);
-        let code = if by_access {
+        let code = if by_access && (*core).is_guest_memory(address) {
             TrapCode::MemoryOutOfBounds
         } else {
             match module.trap_at(pc) {

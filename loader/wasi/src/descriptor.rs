@@ -210,3 +210,39 @@ impl Descriptors {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_are_limited_and_the_lowest_number_is_next() {
+        let mut descriptors = Descriptors::new();
+        for fd in 3..MAX_DESCRIPTORS as u32 {
+            assert!(descriptors.has_room());
+            let next = descriptors.insert(Descriptor::stream(Kind::Stdin));
+            assert_eq!(next, Ok(fd));
+        }
+        assert!(!descriptors.has_room());
+        let next = descriptors.insert(Descriptor::stream(Kind::Stdin));
+        assert_eq!(next, Err(Errno::MFILE));
+        for fd in [500, 10] {
+            descriptors.remove(fd).unwrap();
+        }
+        assert!(descriptors.has_room());
+        let next = descriptors.insert(Descriptor::stream(Kind::Stdin));
+        assert_eq!(next, Ok(10));
+    }
+
+    #[test]
+    fn renumbering_cannot_make_the_table_grow() {
+        let mut descriptors = Descriptors::new();
+        for (from, to) in [(0, 3), (3, 0), (0, u32::MAX), (9, 9)] {
+            assert_eq!(descriptors.renumber(from, to), Err(Errno::BADF));
+        }
+        assert_eq!(descriptors.renumber(2, 2), Ok(()));
+        assert_eq!(descriptors.renumber(2, 0), Ok(()));
+        assert!(matches!(descriptors.get(0), Ok(d) if matches!(d.kind, Kind::Stderr)));
+        assert!(descriptors.get(2).is_err());
+    }
+}

@@ -36,6 +36,9 @@ pub(crate) fn path_open(
         read: Rights(rights).contains(Rights::FD_READ),
         write: Rights(rights).contains(Rights::FD_WRITE),
     };
+    if request.oflags.contains(OFlags::DIRECTORY) && (request.creates() || request.truncates()) {
+        return Err(Errno::INVAL);
+    }
     let path = memory.path(path, path_len)?;
     let inheriting = ctx.descriptors.get(fd)?.inheriting;
     let parent = ctx.descriptors.dir(fd, request.needed())?;
@@ -145,10 +148,6 @@ impl Request {
                 Err(Errno::NOENT) => {}
                 result => return result,
             }
-        }
-        let directory = self.oflags.contains(OFlags::DIRECTORY);
-        if directory && (self.creates() || self.truncates()) {
-            return Err(Errno::INVAL);
         }
         let mut options = OpenOptions::new();
         options

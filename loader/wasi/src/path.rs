@@ -14,7 +14,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use cap_fs_ext::DirExt;
-use cap_std::fs::Dir;
 
 use crate::ctx::WasiCtx;
 use crate::errno::{Errno, Result};
@@ -45,10 +44,12 @@ pub(crate) fn path_filestat_get(
     path_len: u32,
     stat: u32,
 ) -> Result<()> {
+    memory.check(stat, Filestat::SIZE as u64)?;
     let flags = LookupFlags::new(flags)?;
     let path = memory.path(path, path_len)?;
     let dir = &ctx.descriptors.dir(fd, Rights::PATH_FILESTAT_GET)?.dir;
-    let metadata = if flags.contains(LookupFlags::SYMLINK_FOLLOW) {
+    // What must be a directory is looked up through links in any case.
+    let metadata = if flags.contains(LookupFlags::SYMLINK_FOLLOW) || names_directory(path) {
         dir.metadata(path)?
     } else {
         dir.symlink_metadata(path)?
@@ -77,20 +78,11 @@ pub(crate) fn path_filestat_set_times(
     // Through the path without links rather than through an open file: opening a named pipe could
     // take for ever, and nothing need be readable for this.
     if flags.contains(LookupFlags::SYMLINK_FOLLOW) {
-        let path = canonical(dir, path)?;
+        let path = dir.canonicalize(path)?;
         Ok(dir.set_symlink_times(path, atime, mtime)?)
     } else {
         Ok(dir.set_symlink_times(path, atime, mtime)?)
     }
-}
-
-/// The path without symbolic links, beneath the directory.
-fn canonical(dir: &Dir, path: &Path) -> Result<std::path::PathBuf> {
-    let mut found = dir.canonicalize(path)?;
-    if found.as_os_str().is_empty() {
-        found.push(".");
-    }
-    Ok(found)
 }
 
 #[expect(clippy::too_many_arguments, reason = "as many as the snapshot has")]
@@ -112,7 +104,7 @@ pub(crate) fn path_link(
     let old_dir = fds.writable_dir(old_fd, Rights::PATH_LINK_SOURCE)?;
     let new_dir = fds.writable_dir(new_fd, Rights::PATH_LINK_TARGET)?;
     if old_flags.contains(LookupFlags::SYMLINK_FOLLOW) {
-        let old_path = canonical(old_dir, old_path)?;
+        let old_path = old_dir.canonicalize(old_path)?;
         Ok(old_dir.hard_link(old_path, new_dir, new_path)?)
     } else {
         Ok(old_dir.hard_link(old_path, new_dir, new_path)?)
@@ -175,7 +167,7 @@ pub(crate) fn path_rename(
     let old_dir = fds.writable_dir(old_fd, Rights::PATH_RENAME_SOURCE)?;
     let new_dir = fds.writable_dir(new_fd, Rights::PATH_RENAME_TARGET)?;
     // Only directories may be named with a slash, and a name that ends in one is for a directory.
-    if (has_slash(old_path) || has_slash(new_path))
+    if (names_directory(old_path) || names_directory(new_path))
         && !old_dir
             .symlink_metadata(without_slashes(old_path))?
             .is_dir()
@@ -213,8 +205,10 @@ pub(crate) fn path_unlink_file(
     Ok(dir.remove_file(path)?)
 }
 
-fn has_slash(path: &Path) -> bool {
-    path.as_os_str().as_bytes().ends_with(b"/")
+/// Whether the path can only be that of a directory. ([`Path::components`] hides it.)
+fn names_directory(path: &Path) -> bool {
+    let path = path.as_os_str().as_bytes();
+    path.ends_with(b"/") || path.ends_with(b"/.")
 }
 
 /// The path without slashes at its end; the root stays what it is.

@@ -1,0 +1,287 @@
+//! A linear memory as its owner keeps it: its address space, growth, and the way back to its
+//! initial content.
+
+use std::fs::File;
+use std::ptr::NonNull;
+
+use precast_artifact::abi::GUARDED_RESERVATION;
+use precast_artifact::vm::VmMemory;
+
+use super::track::Track;
+use super::{MAX_PAGES32, MAX_PAGES64, WASM_PAGE};
+use crate::error::Error;
+use crate::sys::map::{Reservation, page_size};
+use crate::types::MemoryType;
+
+/// Room that a checked memory gets for growing in place, beyond what it needs at once, in bytes.
+const CHECKED_ROOM: u64 = 1 << 20;
+
+/// A run of pages of the initial content.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Image {
+    /// First byte in the memory.
+    pub(crate) guest: usize,
+    /// The bytes, in the artifact's mapping, which outlives the memory.
+    pub(crate) bytes: NonNull<[u8]>,
+    /// Where they are in the artifact's file.
+    pub(crate) offset: u64,
+}
+
+/// A linear memory.
+#[derive(Debug)]
+pub(crate) struct MemoryEntity {
+    /// What machine code sees: in the VM context of the owning instance, or `own`.
+    vm: *mut VmMemory,
+    own: VmMemory,
+    ty: MemoryType,
+    guarded: bool,
+    reservation: Reservation,
+    images: Vec<Image>,
+    track: Track,
+}
+
+impl MemoryEntity {
+    /// A memory of `ty.min` zero pages.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when the system refuses, [`Error::Limit`] beyond `limit` bytes.
+    pub(crate) fn new(ty: MemoryType, guarded: bool, limit: u64) -> Result<Self, Error> {
+        let len = initial_len(ty, limit)?;
+        let room = if guarded {
+            GUARDED_RESERVATION
+        } else {
+            let most = ty.max.unwrap_or(u64::MAX).saturating_mul(WASM_PAGE);
+            (len as u64)
+                .saturating_add(CHECKED_ROOM)
+                .min(most)
+                .max(page_size() as u64)
+        };
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let mut reservation = Reservation::new(room.next_multiple_of(page_size()))?;
+        reservation.commit(0, len.next_multiple_of(page_size()))?;
+        let own = VmMemory {
+            base: reservation.base().as_ptr(),
+            len,
+        };
+        let (vm, images) = (std::ptr::null_mut(), Vec::new());
+        Ok(Self {
+            vm,
+            own,
+            ty,
+            guarded,
+            reservation,
+            images,
+            track: Track::OFF,
+        })
+    }
+
+    /// Puts pages of initial content there, copy-on-write.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn map_image(&mut self, file: &File, image: Image) -> Result<(), Error> {
+        self.reservation
+            .map_file(image.guest, image.bytes.len(), file, image.offset)?;
+        self.images.push(image);
+        Ok(())
+    }
+
+    /// Tells where machine code looks for this memory, and puts its base and length there. `None`:
+    /// in the entity itself, which must not move any more.
+    ///
+    /// # Safety
+    /// The place is valid as long as the entity.
+    pub(crate) unsafe fn publish(&mut self, vm: Option<NonNull<VmMemory>>) {
+        let VmMemory { base, len } = self.own;
+        self.vm = vm.map_or(&raw mut self.own, NonNull::as_ptr);
+        // SAFETY: by this function's contract.
+        unsafe { self.vm.write(VmMemory { base, len }) };
+    }
+
+    pub(crate) fn vm(&self) -> *mut VmMemory {
+        self.vm
+    }
+
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.guarded
+    }
+
+    pub(crate) fn ty(&self) -> MemoryType {
+        self.ty
+    }
+
+    pub(crate) fn reservation(&self) -> &Reservation {
+        &self.reservation
+    }
+
+    /// The type, its minimum being the present size: what linking compares with.
+    pub(crate) fn present_type(&self) -> MemoryType {
+        MemoryType {
+            min: self.len() as u64 / WASM_PAGE,
+            ..self.ty
+        }
+    }
+
+    pub(crate) fn base(&self) -> *mut u8 {
+        // SAFETY: published when it was made.
+        unsafe { (*self.vm).base }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        // SAFETY: published when it was made.
+        unsafe { (*self.vm).len }
+    }
+
+    /// Bytes that wasm code can access from the start.
+    pub(crate) fn initial_bytes(&self) -> u64 {
+        self.own.len as u64
+    }
+
+    /// Bytes that are accessible from the start, in whole pages of the system.
+    fn initial_len(&self) -> usize {
+        ((self.ty.min * WASM_PAGE) as usize).next_multiple_of(page_size())
+    }
+
+    /// Adds `delta` pages of zeros; the pages before, or `None` if it did not grow.
+    pub(crate) fn grow(&mut self, delta: u64, limit: u64) -> Option<u64> {
+        let len = self.len();
+        let before = len as u64 / WASM_PAGE;
+        let most = if self.ty.memory64 {
+            MAX_PAGES64
+        } else {
+            MAX_PAGES32
+        };
+        let most = self.ty.max.unwrap_or(most).min(most);
+        let after = before.checked_add(delta).filter(|after| *after <= most)?;
+        if delta == 0 {
+            return Some(before);
+        }
+        if after * WASM_PAGE > limit {
+            return None;
+        }
+        let new_len = usize::try_from(after * WASM_PAGE).ok()?;
+        let page = page_size();
+        let (committed, needed) = (len.next_multiple_of(page), new_len.next_multiple_of(page));
+        if needed <= self.reservation.len() {
+            self.reservation
+                .commit(committed, needed - committed)
+                .ok()?;
+        } else {
+            // A checked memory: twice the room, so that copying stays in proportion to growth.
+            let room = (needed.saturating_mul(2) as u64).min(most.saturating_mul(WASM_PAGE));
+            let room = (room as usize).max(needed).next_multiple_of(page);
+            let mut moved = Reservation::new(room)
+                .or_else(|_| Reservation::new(needed))
+                .ok()?;
+            moved.commit(0, needed).ok()?;
+            // SAFETY: two different reservations, both accessible for `len` bytes.
+            unsafe { std::ptr::copy_nonoverlapping(self.base(), moved.base().as_ptr(), len) };
+            self.reservation = moved;
+        }
+        let base = self.reservation.base().as_ptr();
+        // SAFETY: published when it was made.
+        unsafe { self.vm.write(VmMemory { base, len: new_len }) };
+        Some(before)
+    }
+
+    /// Lets a write through that faulted because pages are watched: whether it did. Called from
+    /// the signal handler.
+    pub(crate) fn fault(&mut self, address: usize) -> bool {
+        let base = self.reservation.base();
+        let offset = address.wrapping_sub(base.as_ptr() as usize);
+        let len = self.initial_len();
+        // SAFETY: the initial pages of this memory.
+        unsafe { self.track.fault(base, len, offset) }
+    }
+
+    /// Tells that the host is going to write there, so that the kernel may too.
+    pub(crate) fn will_write(&mut self, range: std::ops::Range<usize>) {
+        let page = page_size();
+        let mut at = range.start / page * page;
+        while at < range.end && self.track.known().is_some() {
+            let address = self.reservation.base().as_ptr() as usize + at;
+            self.fault(address);
+            at += page;
+        }
+    }
+
+    /// Tells that the host may write anywhere.
+    pub(crate) fn will_write_anywhere(&mut self) {
+        let len = self.initial_len();
+        // SAFETY: the initial pages of this memory.
+        unsafe { self.track.open(self.reservation.base(), len) };
+    }
+
+    /// Whether [`MemoryEntity::reset`] can put the initial content back.
+    pub(crate) fn is_resettable(&self) -> bool {
+        // A checked memory that moved has lost its image mapping.
+        self.reservation.base().as_ptr() == self.own.base
+    }
+
+    /// Puts size and content back to what they were after instantiation began; the owner publishes
+    /// the memory again. Costs in proportion to the pages that were written, see
+    /// [`track`](super::track).
+    ///
+    /// # Errors
+    /// The system's; the memory must not be used any more then.
+    pub(crate) fn reset(&mut self) -> Result<(), Error> {
+        let initial = self.initial_len();
+        let present = self.len().next_multiple_of(page_size());
+        if present > initial {
+            self.reservation.decommit(initial, present - initial)?;
+        }
+        match self.track.known() {
+            Some(pages) => {
+                for page in pages {
+                    // SAFETY: known pages are writable pages among the initial ones.
+                    unsafe { self.restore(*page as usize * page_size()) };
+                }
+            }
+            None => {
+                self.reservation.discard(0, initial)?;
+                if self.guarded {
+                    // SAFETY: the initial pages; the instance is gone.
+                    unsafe { self.track.start(self.reservation.base(), initial)? };
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the content of one page back.
+    ///
+    /// # Safety
+    /// `at` is the offset of a writable page among the initial ones.
+    unsafe fn restore(&self, at: usize) {
+        let size = page_size();
+        let image = self
+            .images
+            .iter()
+            .find(|i| (i.guest..i.guest + i.bytes.len()).contains(&at));
+        // SAFETY: by this function's contract; images are whole pages of the artifact's page size,
+        // which the system's divides, and the artifact outlives the memory.
+        unsafe {
+            let to = self.reservation.base().add(at);
+            match image {
+                Some(image) => {
+                    let from = image.bytes.cast::<u8>().add(at - image.guest);
+                    to.copy_from_nonoverlapping(from, size);
+                }
+                None => to.write_bytes(0, size),
+            }
+        }
+    }
+}
+
+/// Bytes at the start, if they are within the limit.
+fn initial_len(ty: MemoryType, limit: u64) -> Result<usize, Error> {
+    let wanted = ty.min.saturating_mul(WASM_PAGE);
+    if wanted > limit {
+        return Err(Error::Limit {
+            what: "bytes of a linear memory",
+            wanted,
+            limit,
+        });
+    }
+    Ok(usize::try_from(wanted).unwrap_or(usize::MAX))
+}

@@ -1,0 +1,172 @@
+//! Preopened directories, and reading directories.
+
+use super::*;
+
+struct Entry {
+    next: u64,
+    filetype: u8,
+    name: String,
+}
+
+/// The whole entries of a buffer.
+fn entries(mut bytes: &[u8]) -> Vec<Entry> {
+    let mut found = Vec::new();
+    while bytes.len() >= 24 {
+        let len = u32::from_le_bytes(bytes[16..20].try_into().unwrap()) as usize;
+        let Some(name) = bytes.get(24..24 + len) else {
+            break;
+        };
+        found.push(Entry {
+            next: u64::from_le_bytes(bytes[0..8].try_into().unwrap()),
+            filetype: bytes[20],
+            name: String::from_utf8(name.to_vec()).unwrap(),
+        });
+        bytes = &bytes[24 + len..];
+    }
+    found
+}
+
+/// Reads a directory as a C library does, with a buffer of `room` bytes.
+fn list(guest: &mut Guest, fd: u32, room: u32) -> Vec<(String, u8)> {
+    let mut found = Vec::new();
+    let mut cookie = 0;
+    loop {
+        let bytes = guest.readdir(fd, room, cookie).unwrap();
+        let is_end = bytes.len() < room as usize;
+        let entries = entries(&bytes);
+        assert!(is_end || !entries.is_empty(), "{room} bytes are too few");
+        for entry in entries {
+            cookie = entry.next;
+            found.push((entry.name, entry.filetype));
+        }
+        if is_end {
+            return found;
+        }
+    }
+}
+
+fn guest(files: usize) -> (TempDir, Guest) {
+    let folder = folder();
+    for i in 0..files {
+        std::fs::write(folder.path().join(format!("file-{i:03}")), "").unwrap();
+    }
+    let guest = Guest::in_folder(&folder, DirAccess::ReadOnly);
+    (folder, guest)
+}
+
+#[test]
+fn preopened_directories_have_names_from_3_on() {
+    let folder = folder();
+    let builder = WasiCtxBuilder::new()
+        .preopened_dir(folder.path(), "/", DirAccess::ReadOnly)
+        .and_then(|b| b.preopened_dir(folder.path(), "data/in", DirAccess::ReadWrite))
+        .unwrap();
+    let mut guest = Guest::new(builder.build());
+    for (fd, name) in [(3, "/"), (4, "data/in")] {
+        guest
+            .call(|c, m| open::fd_prestat_get(c, m, fd, OUT))
+            .unwrap();
+        let len = name.len() as u32;
+        assert_eq!((guest.u32(OUT), guest.u32(OUT + 4)), (0, len));
+        let result = guest.call(|c, m| open::fd_prestat_dir_name(c, m, fd, INPUT, len - 1));
+        assert_eq!(result, Err(Errno::NAMETOOLONG));
+        let result = guest.call(|c, m| open::fd_prestat_dir_name(c, m, fd, INPUT, len));
+        assert_eq!(result, Ok(()));
+        assert_eq!(
+            &guest.bytes[INPUT as usize..][..name.len()],
+            name.as_bytes()
+        );
+    }
+    for fd in [0, 1, 2, 5, u32::MAX] {
+        let result = guest.call(|c, m| open::fd_prestat_get(c, m, fd, OUT));
+        assert_eq!(result, Err(Errno::BADF));
+    }
+    // One that was opened has none.
+    let fd = guest.open(".", DIRECTORY, READ).unwrap();
+    let result = guest.call(|c, m| open::fd_prestat_get(c, m, fd, OUT));
+    assert_eq!(result, Err(Errno::BADF));
+}
+
+#[test]
+fn every_entry_is_told_once_whatever_the_buffer() {
+    let (folder, mut guest) = guest(100);
+    std::fs::create_dir(folder.path().join("dir")).unwrap();
+    std::os::unix::fs::symlink("dir", folder.path().join("link")).unwrap();
+    let mut whole = list(&mut guest, DIR, 16 << 10);
+    assert_eq!(whole[0], (".".into(), 3));
+    assert_eq!(whole[1], ("..".into(), 3));
+    for room in [32, 33, 56, 100, 1000] {
+        assert_eq!(list(&mut guest, DIR, room), whole);
+    }
+    whole.sort();
+    assert_eq!(whole.len(), 104);
+    assert_eq!(whole[2], ("dir".into(), 3));
+    assert_eq!(whole[3], ("file-000".into(), 4));
+    assert_eq!(whole[103], ("link".into(), 7));
+}
+
+#[test]
+fn a_full_buffer_means_that_there_is_more() {
+    let (_folder, mut guest) = guest(1);
+    // 25 bytes for `.`, then 26 for `..`, then 32 for the file.
+    for (room, used) in [
+        (0, 0),
+        (1, 1),
+        (24, 24),
+        (25, 25),
+        (60, 60),
+        (83, 83),
+        (84, 83),
+    ] {
+        assert_eq!(guest.readdir(DIR, room, 0).unwrap().len(), used);
+    }
+    assert_eq!(entries(&guest.readdir(DIR, 51, 0).unwrap()).len(), 2);
+    // From each cookie on; none beyond the end.
+    assert_eq!(guest.readdir(DIR, 100, 1).unwrap().len(), 58);
+    assert_eq!(guest.readdir(DIR, 100, 2).unwrap().len(), 32);
+    for cookie in [3, 4, u64::MAX] {
+        assert_eq!(guest.readdir(DIR, 100, cookie).unwrap().len(), 0);
+    }
+}
+
+#[test]
+fn cookies_keep_their_meaning_while_files_go() {
+    let folder = folder();
+    for i in 0..50 {
+        std::fs::write(folder.path().join(format!("file-{i:03}")), "").unwrap();
+    }
+    let mut guest = Guest::in_folder(&folder, DirAccess::ReadWrite);
+    let mut cookie = 0;
+    let mut deleted = 0;
+    loop {
+        let bytes = guest.readdir(DIR, 64, cookie).unwrap();
+        for entry in entries(&bytes) {
+            cookie = entry.next;
+            if entry.filetype == 4 {
+                guest.at(UNLINK, &entry.name).unwrap();
+                deleted += 1;
+            }
+        }
+        if bytes.len() < 64 {
+            break;
+        }
+    }
+    assert_eq!(deleted, 50);
+    // From the beginning, it is read anew.
+    assert_eq!(list(&mut guest, DIR, 64).len(), 2);
+    let fd = guest.open("new", CREAT, WRITE).unwrap();
+    assert_eq!(list(&mut guest, DIR, 64).len(), 3);
+    // A cookie without a beginning, as after `telldir` in another descriptor.
+    let dir = guest.open(".", DIRECTORY, READ).unwrap();
+    assert_eq!(entries(&guest.readdir(dir, 64, 2).unwrap()).len(), 1);
+    assert_eq!(guest.readdir(fd, 64, 0), Err(Errno::NOTDIR));
+}
+
+#[test]
+fn inodes_agree_with_those_of_the_files() {
+    let (_folder, mut guest) = guest(1);
+    let bytes = guest.readdir(DIR, 1000, 2).unwrap();
+    let told = u64::from_le_bytes(bytes[8..16].try_into().unwrap());
+    guest.stat("file-000", 0).unwrap();
+    assert_eq!(guest.u64(OUT + 8), told);
+}

@@ -1,0 +1,211 @@
+//! No path leads out of a preopened directory.
+
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+/// A folder with a secret beside the guest's directory `box`, and links to it from inside.
+fn prison() -> (TempDir, Guest) {
+    let folder = folder();
+    let inside = folder.path().join("box");
+    std::fs::create_dir_all(inside.join("sub")).unwrap();
+    std::fs::write(folder.path().join("secret"), "secret").unwrap();
+    std::fs::write(inside.join("file"), "file").unwrap();
+    symlink("../secret", inside.join("up")).unwrap();
+    symlink(folder.path().join("secret"), inside.join("absolute")).unwrap();
+    symlink("..", inside.join("parent")).unwrap();
+    symlink("/", inside.join("root")).unwrap();
+    symlink("sub/../../secret", inside.join("winding")).unwrap();
+    symlink("../new", inside.join("dangling")).unwrap();
+    let builder = WasiCtxBuilder::new().preopened_dir(&inside, "/", DirAccess::ReadWrite);
+    let guest = Guest::new(builder.unwrap().build());
+    (folder, guest)
+}
+
+const ESCAPES: [&str; 12] = [
+    "../secret",
+    "..",
+    "../",
+    "/",
+    "/etc/passwd",
+    "sub/../../secret",
+    "./../secret",
+    "up",
+    "absolute",
+    "winding",
+    "parent/secret",
+    "root/etc/passwd",
+];
+
+#[test]
+fn nothing_outside_can_be_opened() {
+    let (folder, mut guest) = prison();
+    for name in ESCAPES {
+        for (oflags, rights) in [
+            (0, READ),
+            (0, READ | WRITE),
+            (CREAT, WRITE),
+            (CREAT, READ),
+            (TRUNC, WRITE),
+            (CREAT | TRUNC, READ),
+            (DIRECTORY, READ),
+        ] {
+            let result = guest.open(name, oflags, rights);
+            let refused = [Errno::PERM, Errno::NOTDIR, Errno::ISDIR];
+            assert!(
+                result.is_err_and(|e| refused.contains(&e)),
+                "{name} {oflags} {result:?}"
+            );
+        }
+        assert_eq!(guest.open(name, 0, READ), Err(Errno::PERM), "{name}");
+    }
+    assert_eq!(contents(folder.path().join("secret")), "secret");
+}
+
+#[test]
+fn nothing_outside_can_be_created() {
+    let (folder, mut guest) = prison();
+    let before = std::fs::read_dir(folder.path()).unwrap().count();
+    for name in ["../new", "parent/new", "sub/../../new"] {
+        assert_eq!(guest.open(name, CREAT, WRITE), Err(Errno::PERM), "{name}");
+        assert_eq!(guest.open(name, CREAT | EXCL, WRITE), Err(Errno::PERM));
+        assert_eq!(guest.at(MKDIR, name), Err(Errno::PERM), "{name}");
+        assert_eq!(guest.symlink("file", name), Err(Errno::PERM), "{name}");
+        assert_eq!(guest.rename((DIR, "file"), (DIR, name)), Err(Errno::PERM));
+        assert_eq!(guest.link(0, (DIR, "file"), (DIR, name)), Err(Errno::PERM));
+    }
+    assert_eq!(guest.open("dangling", CREAT, WRITE), Err(Errno::PERM));
+    assert_eq!(guest.open("dangling", CREAT, READ), Err(Errno::PERM));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), before);
+}
+
+#[test]
+fn nothing_outside_can_be_changed_or_looked_at() {
+    let (folder, mut guest) = prison();
+    let modified = || {
+        let metadata = std::fs::metadata(folder.path().join("secret")).unwrap();
+        metadata.modified().unwrap()
+    };
+    let before = modified();
+    for name in ["../secret", "parent/secret", "sub/../../secret"] {
+        assert_eq!(guest.stat(name, FOLLOW), Err(Errno::PERM), "{name}");
+        assert_eq!(guest.stat(name, 0), Err(Errno::PERM), "{name}");
+        assert_eq!(guest.at(UNLINK, name), Err(Errno::PERM), "{name}");
+        assert_eq!(guest.at(RMDIR, name), Err(Errno::PERM), "{name}");
+        assert_eq!(guest.readlink(name, 100), Err(Errno::PERM), "{name}");
+        assert_eq!(guest.set_times(name, 0, (1, 1, 5)), Err(Errno::PERM));
+        assert_eq!(guest.set_times(name, FOLLOW, (1, 1, 5)), Err(Errno::PERM));
+        assert_eq!(guest.rename((DIR, name), (DIR, "x")), Err(Errno::PERM));
+        assert_eq!(guest.link(0, (DIR, name), (DIR, "x")), Err(Errno::PERM));
+        assert_eq!(
+            guest.link(FOLLOW, (DIR, name), (DIR, "x")),
+            Err(Errno::PERM)
+        );
+    }
+    for name in ["up", "absolute", "winding"] {
+        assert_eq!(guest.stat(name, FOLLOW), Err(Errno::PERM), "{name}");
+        assert_eq!(guest.set_times(name, FOLLOW, (1, 1, 5)), Err(Errno::PERM));
+        assert_eq!(
+            guest.link(FOLLOW, (DIR, name), (DIR, "x")),
+            Err(Errno::PERM)
+        );
+        // The link itself is the guest's.
+        assert_eq!(guest.stat(name, 0).unwrap().0, 7, "{name}");
+    }
+    assert_eq!(modified(), before);
+    assert_eq!(contents(folder.path().join("secret")), "secret");
+}
+
+#[test]
+fn links_that_lead_out_cannot_be_made_useful() {
+    let (_folder, mut guest) = prison();
+    // They can be made relative, as in any sandboxed directory, but not followed.
+    assert_eq!(guest.symlink("../secret", "mine"), Ok(()));
+    assert_eq!(guest.open("mine", 0, READ), Err(Errno::PERM));
+    assert_eq!(guest.symlink("/etc/passwd", "theirs"), Err(Errno::PERM));
+    // Nor do absolute ones that are there tell about the host.
+    assert_eq!(guest.readlink("absolute", 100), Err(Errno::PERM));
+    assert_eq!(guest.readlink("up", 100).unwrap(), "../secret");
+    // A link that moves deeper keeps pointing out.
+    assert_eq!(guest.rename((DIR, "mine"), (DIR, "sub/mine")), Ok(()));
+    assert_eq!(
+        guest.open("sub/mine", 0, READ),
+        Err(Errno::NOENT),
+        "box/secret"
+    );
+}
+
+#[test]
+fn a_directory_that_is_moved_out_of_reach_stays_closed() {
+    let (folder, mut guest) = prison();
+    let with = Open {
+        oflags: DIRECTORY,
+        ..Open::default()
+    };
+    let sub = guest.open_with(DIR, "sub", with).unwrap();
+    // `..` of an opened directory is none of its business.
+    assert_eq!(
+        guest.open_with(sub, "../file", Open::default()),
+        Err(Errno::PERM)
+    );
+    std::fs::rename(folder.path().join("box/sub"), folder.path().join("out")).unwrap();
+    assert_eq!(
+        guest.open_with(sub, "../secret", Open::default()),
+        Err(Errno::PERM)
+    );
+}
+
+#[test]
+fn links_inside_are_followed_where_asked() {
+    let (_folder, mut guest) = prison();
+    guest.symlink("file", "link").unwrap();
+    let fd = guest.open("link", 0, READ).unwrap();
+    assert_eq!(guest.read(fd, 10).unwrap(), b"file");
+    let with = Open {
+        lookup: 0,
+        ..Open::default()
+    };
+    assert_eq!(guest.open_with(DIR, "link", with), Err(Errno::LOOP));
+    guest.symlink("loop", "loop").unwrap();
+    assert_eq!(guest.open("loop", 0, READ), Err(Errno::LOOP));
+    guest.symlink("sub/../file", "around").unwrap();
+    let fd = guest.open("around", 0, READ).unwrap();
+    assert_eq!(guest.read(fd, 10).unwrap(), b"file");
+}
+
+#[test]
+fn slashes_at_the_end_are_for_directories() {
+    let (_folder, mut guest) = prison();
+    guest.symlink("file", "to-file").unwrap();
+    guest.symlink("sub", "to-sub").unwrap();
+    for name in ["file/", "to-file/", "file/.", "file//"] {
+        assert_eq!(guest.open(name, 0, READ), Err(Errno::NOTDIR), "{name}");
+        assert_eq!(guest.stat(name, 0), Err(Errno::NOTDIR), "{name}");
+        assert_eq!(guest.at(UNLINK, name), Err(Errno::NOTDIR), "{name}");
+        assert_eq!(guest.at(RMDIR, name), Err(Errno::NOTDIR), "{name}");
+        assert_eq!(
+            guest.rename((DIR, name), (DIR, "x")),
+            Err(Errno::NOTDIR),
+            "{name}"
+        );
+        assert_eq!(
+            guest.link(0, (DIR, name), (DIR, "x")),
+            Err(Errno::NOTDIR),
+            "{name}"
+        );
+    }
+    assert_eq!(
+        guest.rename((DIR, "file"), (DIR, "new/")),
+        Err(Errno::NOTDIR)
+    );
+    assert!(guest.open("new/", CREAT, WRITE).is_err());
+    assert!(guest.link(0, (DIR, "file"), (DIR, "new/")).is_err());
+    assert!(guest.symlink("file", "new/").is_err());
+    assert_eq!(guest.stat("new", 0), Err(Errno::NOENT));
+    assert_eq!(guest.at(RMDIR, "to-sub/"), Err(Errno::NOTDIR));
+    assert_eq!(guest.at(MKDIR, "made/"), Ok(()));
+    assert_eq!(guest.rename((DIR, "made/"), (DIR, "moved/")), Ok(()));
+    assert_eq!(guest.at(UNLINK, "moved/"), Err(Errno::ISDIR));
+    assert_eq!(guest.at(RMDIR, "moved/"), Ok(()));
+    assert_eq!(guest.stat("to-sub/", 0).unwrap().0, 3);
+}

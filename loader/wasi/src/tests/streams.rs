@@ -1,0 +1,231 @@
+//! Standard streams, arguments, environment, the end of the program.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use precast_loader::Error;
+
+use super::*;
+use crate::ctx::ConfigError;
+use crate::process;
+
+/// A writer that collects until it is flushed, and says when it is.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<(Vec<u8>, Vec<String>)>>);
+
+impl Log {
+    fn flushed(&self) -> Vec<String> {
+        self.0.lock().unwrap().1.clone()
+    }
+}
+
+struct Stream(&'static str, Vec<u8>, Log);
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.1.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let text = String::from_utf8(std::mem::take(&mut self.1)).unwrap();
+        let mut log = self.2.0.lock().unwrap();
+        log.1.push(format!("{}: {text}", self.0));
+        Ok(())
+    }
+}
+
+fn guest(input: &'static str) -> (Log, Guest) {
+    let log = Log::default();
+    let builder = WasiCtxBuilder::new()
+        .stdin(input.as_bytes())
+        .stdout(Stream("out", Vec::new(), log.clone()))
+        .stderr(Stream("err", Vec::new(), log.clone()));
+    (log, Guest::new(builder.build()))
+}
+
+#[test]
+fn output_is_in_order_and_never_lost() {
+    let (log, mut guest) = guest("answer");
+    for byte in [b"a", b"b"] {
+        assert_eq!(guest.write(1, byte), Ok(1));
+    }
+    assert_eq!(log.flushed(), [""; 0], "collected by the writer");
+    guest.write(2, b"oops").unwrap();
+    assert_eq!(log.flushed(), ["out: ab", "err: oops"]);
+    guest.write(1, b"name? ").unwrap();
+    assert_eq!(guest.read(0, 100).unwrap(), b"answer");
+    assert_eq!(log.flushed().last().unwrap(), "out: name? ");
+    assert_eq!(guest.read(0, 100).unwrap(), b"");
+    guest.write(1, b"bye").unwrap();
+    let exit = guest.call(|c, _| process::proc_exit(c, 3));
+    assert!(matches!(exit, Error::Exit(3)));
+    assert_eq!(log.flushed().last().unwrap(), "out: bye");
+    guest.write(1, b"trapped").unwrap();
+    drop(guest);
+    assert_eq!(log.flushed().last().unwrap(), "out: trapped");
+}
+
+#[test]
+fn closing_and_syncing_flush() {
+    let (log, mut guest) = guest("");
+    guest.write(1, b"one").unwrap();
+    guest.call(|c, m| fd::fd_sync(c, m, 1)).unwrap();
+    guest.write(1, b"two").unwrap();
+    guest.close(1).unwrap();
+    assert_eq!(log.flushed(), ["out: one", "out: two"]);
+    assert_eq!(guest.write(1, b"three"), Err(Errno::BADF));
+    // Standard error under the number of standard output.
+    guest.call(|c, m| fd::fd_renumber(c, m, 2, 1)).unwrap_err();
+    guest.call(|c, m| fd::fd_renumber(c, m, 2, 0)).unwrap();
+    guest.write(0, b"three").unwrap();
+    assert_eq!(log.flushed().last().unwrap(), "err: three");
+}
+
+#[test]
+fn streams_are_not_seekable_and_say_so() {
+    let (_log, mut guest) = guest("input");
+    for fd in 0..3 {
+        assert_eq!(guest.seek(fd, 0, 1), Err(Errno::SPIPE));
+        let (filetype, flags, rights, inheriting) = guest.fdstat(fd).unwrap();
+        // No terminal: neither a character device nor, if it were one, seekable.
+        assert_eq!((filetype, flags, inheriting), (0, 0, 0));
+        assert_eq!(rights & (1 << 2 | 1 << 5), 0);
+        let result = guest.call(|c, m| fdstat::fd_filestat_get(c, m, fd, OUT));
+        assert_eq!(result, Ok(()));
+        let (list, count) = guest.put_list(&[(0, 0)]);
+        let result = guest.call(|c, m| fd::fd_pread(c, m, fd, list, count, 0, OUT));
+        assert_eq!(result, Err(Errno::SPIPE));
+        let result = guest.call(|c, m| fdstat::fd_fdstat_set_flags(c, m, fd, 4));
+        assert_eq!(result, Ok(()));
+        assert_eq!(guest.fdstat(fd).unwrap().1, 4);
+        let result = guest.call(|c, m| process::sock_accept(c, m, fd, 0, OUT));
+        assert_eq!(result, Err(Errno::NOTSOCK));
+        let result = guest.call(|c, m| process::sock_recv(c, m, fd, 0, 0, 0, OUT, OUT));
+        assert_eq!(result, Err(Errno::NOTSOCK));
+        let result = guest.call(|c, m| process::sock_send(c, m, fd, 0, 0, 0, OUT));
+        assert_eq!(result, Err(Errno::NOTSOCK));
+    }
+    assert_eq!(guest.write(0, b"x"), Err(Errno::BADF));
+    assert_eq!(guest.read(1, 1), Err(Errno::BADF));
+    assert_eq!(guest.read(0, 2).unwrap(), b"in");
+    assert_eq!(guest.read(0, 0).unwrap(), b"");
+    assert_eq!(guest.read(0, 9).unwrap(), b"put");
+}
+
+#[test]
+fn by_default_there_is_nothing() {
+    let mut guest = Guest::new(WasiCtxBuilder::new().build());
+    assert_eq!(guest.read(0, 10).unwrap(), b"");
+    assert_eq!(guest.write(1, b"into the void"), Ok(13));
+    assert_eq!(guest.write(2, b"into the void"), Ok(13));
+    guest
+        .call(|c, m| process::args_sizes_get(c, m, OUT, OUT + 4))
+        .unwrap();
+    assert_eq!((guest.u32(OUT), guest.u32(OUT + 4)), (0, 0));
+    guest
+        .call(|c, m| process::environ_sizes_get(c, m, OUT, OUT + 4))
+        .unwrap();
+    assert_eq!((guest.u32(OUT), guest.u32(OUT + 4)), (0, 0));
+    assert_eq!(guest.open("x", 0, READ), Err(Errno::BADF));
+}
+
+#[test]
+fn arguments_and_environment() {
+    let builder = WasiCtxBuilder::new()
+        .args(["program", "", "b c"])
+        .and_then(|b| b.envs([("A", "1"), ("B", ""), ("A", "x=y")]))
+        .unwrap();
+    let mut guest = Guest::new(builder.build());
+    guest
+        .call(|c, m| process::args_sizes_get(c, m, OUT, OUT + 4))
+        .unwrap();
+    assert_eq!((guest.u32(OUT), guest.u32(OUT + 4)), (3, 13));
+    guest
+        .call(|c, m| process::args_get(c, m, OUT, INPUT))
+        .unwrap();
+    assert_eq!(guest.u32(OUT), INPUT);
+    assert_eq!(
+        (guest.u32(OUT + 4), guest.u32(OUT + 8)),
+        (INPUT + 8, INPUT + 9)
+    );
+    assert_eq!(&guest.bytes[INPUT as usize..][..13], b"program\0\0b c\0");
+    guest
+        .call(|c, m| process::environ_get(c, m, OUT, INPUT))
+        .unwrap();
+    assert_eq!(&guest.bytes[INPUT as usize..][..9], b"A=x=y\0B=\0");
+    assert_eq!(guest.u32(OUT + 4), INPUT + 6);
+}
+
+#[test]
+fn what_cannot_be_given_is_refused_with_a_reason() {
+    let refused = |key: &str, value: &str| {
+        let error = WasiCtxBuilder::new().env(key, value).unwrap_err();
+        assert!(matches!(error, ConfigError::Env { .. }));
+        error.to_string()
+    };
+    assert!(refused("", "x").contains("the name is empty"));
+    assert!(refused("A=B", "x").contains("\"A=B\": the name has a `=`"));
+    assert!(refused("A\0", "x").contains("the name has a NUL"));
+    assert!(refused("A", "x\0").contains("the value has a NUL"));
+    let error = WasiCtxBuilder::new().args(["a", "b\0"]).unwrap_err();
+    assert!(error.to_string().starts_with("argument 1 has a NUL byte"));
+    let missing = Path::new("/nonexistent/folder");
+    let error = WasiCtxBuilder::new()
+        .preopened_dir(missing, "/data", DirAccess::ReadOnly)
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot open directory /nonexistent/folder for the guest's \"/data\""
+    );
+    let error = WasiCtxBuilder::new()
+        .preopened_dir("/", "", DirAccess::ReadOnly)
+        .unwrap_err();
+    assert!(matches!(error, ConfigError::GuestPath { .. }));
+}
+
+#[test]
+fn signals_do_what_they_do_by_default() {
+    let (_log, mut guest) = guest("");
+    let mut raise = |signal| guest.call(|c, _| process::proc_raise(c, signal));
+    assert!(matches!(raise(0), Ok(0)));
+    assert!(matches!(raise(6), Err(Error::Exit(134))));
+    assert!(matches!(raise(15), Err(Error::Exit(143))));
+    assert!(matches!(raise(16), Ok(0)));
+    assert!(matches!(raise(18), Ok(58)));
+    assert!(matches!(raise(31), Ok(28)));
+    assert!(matches!(raise(u32::MAX), Ok(28)));
+}
+
+#[test]
+fn random_bytes_fill_what_was_asked_and_no_more() {
+    let (_log, mut guest) = guest("");
+    guest
+        .call(|c, m| process::random_get(c, m, INPUT, 4096))
+        .unwrap();
+    let filled = &guest.bytes[INPUT as usize..][..4096];
+    assert!(filled.iter().filter(|b| **b == 0).count() < 100);
+    assert_eq!(guest.bytes[INPUT as usize + 4096..][..16], [0; 16]);
+    let builder = WasiCtxBuilder::new().random(|bytes| bytes.fill(7));
+    let mut guest = Guest::new(builder.build());
+    guest
+        .call(|c, m| process::random_get(c, m, OUT, 3))
+        .unwrap();
+    assert_eq!(guest.bytes[OUT as usize..][..4], [7, 7, 7, 0]);
+    assert_eq!(guest.call(|c, m| process::random_get(c, m, OUT, 0)), Ok(()));
+}
+
+#[test]
+fn a_writer_that_fails_is_reported() {
+    struct Broken;
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut guest = Guest::new(WasiCtxBuilder::new().stdout(Broken).build());
+    assert_eq!(guest.write(1, b"x"), Err(Errno::PIPE));
+}

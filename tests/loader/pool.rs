@@ -1,0 +1,266 @@
+//! Reused instances are as good as new: nothing of the last tenant is left.
+
+use precast_artifact::Strategy;
+use precast_loader::{Config, Engine, Error, Instance, InstancePre, Limits, Linker, Store, Val};
+use precast_tests::{module, strategies};
+
+/// 8 pages of wasm, data in some of them, every kind of state that an instance can change.
+const WAT: &str = r#"(module
+    (import "h" "fail" (func $fail (result i32)))
+    (memory (export "m") 8 20)
+    (table $t (export "t") 4 10 funcref)
+    (elem (table $t) (i32.const 1) func $seven)
+    (elem $passive func $seven)
+    (data (i32.const 4090) "across the end of a page")
+    (data (i32.const 200000) "far away")
+    (data $late "passive")
+    (global $g (export "g") (mut i64) (i64.const 11))
+    (global (export "v") (mut v128) (v128.const i64x2 5 6))
+    (func $seven (result i32) (i32.const 7))
+    (func (export "poke") (param i32 i32)
+        (i32.store8 (local.get 0) (i32.const 0xaa))
+        (global.set $g (i64.const 99))
+        (table.set $t (i32.const 3) (ref.func $seven))
+        (table.set $t (i32.const 1) (ref.null func))
+        (global.set 1 (v128.const i64x2 -1 -1))
+        (data.drop $late)
+        (elem.drop $passive)
+        (drop (table.grow $t (ref.func $seven) (i32.const 2)))
+        (drop (memory.grow (local.get 1)))
+        (if (local.get 1) (then (i32.store8 (i32.const 524288) (i32.const 0xbb)))))
+    (func (export "fill") (param i32 i32)
+        (memory.fill (local.get 0) (i32.const 0xcc) (local.get 1)))
+    (func (export "init") (memory.init $late (i32.const 0) (i32.const 0) (i32.const 7)))
+    (func (export "trap") (i32.store8 (i32.const 77) (i32.const 1)) (unreachable))
+    (func (export "fail") (i32.store8 (i32.const 78) (i32.const 1)) (drop (call $fail))))"#;
+
+fn pre(strategy: Strategy) -> InstancePre<u32> {
+    let engine = Engine::default();
+    let module = module(&engine, WAT, strategy);
+    let mut linker: Linker<u32> = Linker::new(&engine);
+    let fail = || -> Result<i32, Error> { Err(Error::Exit(3)) };
+    linker.func_wrap("h", "fail", fail).unwrap();
+    linker.instantiate_pre(&module).unwrap()
+}
+
+fn assert_fresh(store: &mut Store<u32>, instance: Instance) {
+    let memory = instance.get_memory(&mut *store, "m").unwrap();
+    let bytes = memory.data(&*store);
+    assert_eq!(bytes.len(), 8 * 65536);
+    let mut expected = vec![0; 8 * 65536];
+    expected[4090..4114].copy_from_slice(b"across the end of a page");
+    expected[200_000..200_008].copy_from_slice(b"far away");
+    let first = bytes.iter().zip(&expected).position(|(a, b)| a != b);
+    assert_eq!(first, None, "first byte that is not as new");
+    let table = instance.get_table(&mut *store, "t").unwrap();
+    assert_eq!(table.size(&*store), 4);
+    let set: Vec<_> = (0..4)
+        .map(|i| {
+            table
+                .get_element(&*store, i)
+                .unwrap()
+                .funcref()
+                .unwrap()
+                .is_some()
+        })
+        .collect();
+    assert_eq!(set, [false, true, false, false]);
+    let g = instance.get_global(&mut *store, "g").unwrap();
+    assert_eq!(g.get(&*store).i64(), Some(11));
+    let v = instance.get_global(&mut *store, "v").unwrap();
+    assert_eq!(v.get(&*store).v128().unwrap().as_u128(), (6 << 64) + 5);
+    let init = instance
+        .get_typed_func::<(), ()>(&mut *store, "init")
+        .unwrap();
+    init.call(&mut *store, ()).unwrap();
+    memory.write(&mut *store, 0, &[0; 7]).unwrap();
+}
+
+fn one(pre: &InstancePre<u32>, use_it: impl FnOnce(&mut Store<u32>, Instance)) {
+    let mut store = Store::new(pre.module().engine(), 0);
+    let instance = pre.instantiate(&mut store).unwrap();
+    assert_fresh(&mut store, instance);
+    use_it(&mut store, instance);
+}
+
+fn call2(store: &mut Store<u32>, instance: Instance, name: &str, args: (i32, i32)) {
+    let func = instance
+        .get_typed_func::<(i32, i32), ()>(&mut *store, name)
+        .unwrap();
+    func.call(store, args).unwrap();
+}
+
+fn tenants(pre: &InstancePre<u32>) {
+    // A few pages, up to more than are tracked, in both directions; each time grown too.
+    for pages in [1, 2, 3, 5, 31, 32, 33, 60, 3, 1, 100, 2] {
+        for grow in [0, 3] {
+            one(pre, |store, instance| {
+                for page in 0..pages {
+                    call2(store, instance, "poke", (page * 4096 + 5, 0));
+                }
+                call2(store, instance, "poke", (8 * 65536 - 1, grow));
+            });
+        }
+    }
+    // By a builtin, over many pages; after a trap; after an error of the host.
+    one(pre, |store, instance| {
+        call2(store, instance, "fill", (4000, 20_000))
+    });
+    one(pre, |store, instance| {
+        call2(store, instance, "fill", (0, 8 * 65536))
+    });
+    for name in ["trap", "fail", "trap"] {
+        one(pre, |store, instance| {
+            let func = instance
+                .get_typed_func::<(), ()>(&mut *store, name)
+                .unwrap();
+            assert!(func.call(store, ()).is_err());
+        });
+    }
+    // By the host: in place, through slices, on pages seen before and not.
+    for _ in 0..4 {
+        one(pre, |store, instance| {
+            let memory = instance.get_memory(&mut *store, "m").unwrap();
+            memory.write(&mut *store, 4094, &[1, 2, 3, 4]).unwrap();
+            memory.write(&mut *store, 300_000, b"secret").unwrap();
+            memory.grow(&mut *store, 1).unwrap();
+        });
+        one(pre, |store, instance| {
+            let memory = instance.get_memory(&mut *store, "m").unwrap();
+            memory.data_mut(&mut *store).fill(0xdd);
+            let g = instance.get_global(&mut *store, "g").unwrap();
+            g.set(&mut *store, Val::I64(-1)).unwrap();
+        });
+    }
+    one(pre, |_, _| {});
+}
+
+#[test]
+fn no_tenant_sees_the_last_one() {
+    for strategy in strategies() {
+        tenants(&pre(strategy));
+    }
+}
+
+#[test]
+fn nor_on_several_threads() {
+    for strategy in strategies() {
+        let pre = pre(strategy);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| tenants(&pre));
+            }
+        });
+    }
+}
+
+#[test]
+fn two_at_once_are_two() {
+    for strategy in strategies() {
+        let pre = pre(strategy);
+        for _ in 0..3 {
+            one(&pre, |store, instance| {
+                call2(store, instance, "poke", (50_000, 0));
+                let second = pre.instantiate(&mut *store).unwrap();
+                assert_fresh(store, second);
+                let mut other = Store::new(pre.module().engine(), 0);
+                let third = pre.instantiate(&mut other).unwrap();
+                assert_fresh(&mut other, third);
+                let memory = instance.get_memory(&mut *store, "m").unwrap();
+                assert_eq!(memory.data(&*store)[50_000], 0xaa);
+            });
+        }
+    }
+}
+
+#[test]
+fn the_kernel_may_write_for_the_host() {
+    use std::io::Read;
+    for strategy in strategies() {
+        let pre = pre(strategy);
+        for _ in 0..5 {
+            one(&pre, |store, instance| {
+                let memory = instance.get_memory(&mut *store, "m").unwrap();
+                let bytes = &mut memory.data_mut(&mut *store)[100_000..100_064];
+                std::fs::File::open("/dev/zero")
+                    .unwrap()
+                    .read_exact(bytes)
+                    .unwrap();
+                let mut urandom = std::fs::File::open("/dev/urandom").unwrap();
+                urandom.read_exact(bytes).unwrap();
+                assert!(bytes.iter().any(|b| *b != 0));
+            });
+        }
+    }
+}
+
+#[test]
+fn limits_of_the_new_store_count() {
+    for strategy in strategies() {
+        let pre = pre(strategy);
+        one(&pre, |_, _| {});
+        let mut store = Store::new(pre.module().engine(), 0);
+        store.set_limits(Limits {
+            memory_bytes: 65536,
+            ..Limits::default()
+        });
+        let error = pre.instantiate(&mut store).unwrap_err();
+        assert!(matches!(error, Error::Limit { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_pool_of_nothing() {
+    for strategy in strategies() {
+        let mut config = Config::new();
+        config.pool_per_thread(0);
+        let engine = Engine::new(&config);
+        let module = module(&engine, WAT, strategy);
+        let mut linker: Linker<u32> = Linker::new(&engine);
+        linker.func_wrap("h", "fail", || 1_i32).unwrap();
+        tenants(&pre(strategy));
+        let pre = linker.instantiate_pre(&module).unwrap();
+        one(&pre, |store, instance| {
+            call2(store, instance, "poke", (0, 3))
+        });
+        one(&pre, |_, _| {});
+    }
+}
+
+#[test]
+fn start_functions_that_fail_leave_nothing() {
+    let wat = r#"(module
+        (import "h" "fails" (func $fails (result i32)))
+        (memory (export "m") 1) (global $n (export "n") (mut i32) (i32.const 0))
+        (func $start
+            (i32.store (i32.const 60000) (i32.const -1))
+            (global.set $n (i32.const 1))
+            (if (call $fails) (then (unreachable))))
+        (start $start)
+        (func (export "sum") (result i32) (i32.load (i32.const 60000))))"#;
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let module = module(&engine, wat, strategy);
+        let mut linker: Linker<i32> = Linker::new(&engine);
+        let fails = |caller: precast_loader::Caller<'_, i32>| *caller.data();
+        linker.func_wrap("h", "fails", fails).unwrap();
+        let pre = linker.instantiate_pre(&module).unwrap();
+        for round in 0..6 {
+            let mut store = Store::new(&engine, round % 2);
+            let instance = pre.instantiate(&mut store);
+            if round % 2 == 1 {
+                assert!(instance.unwrap_err().trap().is_some());
+            } else {
+                let instance = instance.unwrap();
+                let memory = instance.get_memory(&mut store, "m").unwrap();
+                assert_eq!(
+                    memory.data(&store)[59_990..60_010]
+                        .iter()
+                        .map(|b| u32::from(*b))
+                        .sum::<u32>(),
+                    4 * 255
+                );
+            }
+        }
+    }
+}
