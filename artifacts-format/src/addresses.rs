@@ -232,7 +232,10 @@ mod tests {
 
     #[test]
     fn keeps_only_changes_and_packs_small_ones() {
-        let map = map(0, &[&[(1, 5), (3, 5), (5, 5), (7, 9), (9, 9), (12, 8), (40, 9)]]);
+        let map = map(
+            0,
+            &[&[(1, 5), (3, 5), (5, 5), (7, 9), (9, 9), (12, 8), (40, 9)]],
+        );
         assert!(entries(&map, 0).eq([(1, 5), (7, 9), (12, 8), (40, 9)]));
         assert_eq!(map.len(), 12 + 1 + 1 + 2 + 2);
     }

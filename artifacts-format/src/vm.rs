@@ -14,6 +14,9 @@
 //!   ...   dropped      [u8]                   one per run-time data and element segment
 //! ```
 //!
+//! Machine code writes only in front of `func_imports` (globals) and to the dropped flags, so those
+//! are what a loader must put back before it uses a context again.
+//!
 //! Calling conventions, for a wasm signature `(P…) -> (R…)`:
 //!
 //! | code | convention | signature |

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
@@ -60,17 +61,14 @@ pub(crate) struct CompiledModule {
     pub(crate) links: Vec<Link>,
 }
 
+/// Hears of each function that is compiled: how many are done, and how many there are.
+pub(crate) type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
+
 /// Compiles everything that the module needs.
-pub(crate) fn compile(env: &Env<'_>) -> Result<CompiledModule, Error> {
+pub(crate) fn compile(env: &Env<'_>, progress: Progress<'_>) -> Result<CompiledModule, Error> {
     let workers = Pool::default();
-    let mut functions = workers.compile(
-        env,
-        env.module
-            .bodies
-            .keys()
-            .map(Symbol::Function)
-            .collect::<Vec<_>>(),
-    )?;
+    let bodies: Vec<_> = env.module.bodies.keys().map(Symbol::Function).collect();
+    let mut functions = workers.compile(env, bodies, progress)?;
 
     let plan = env.plan;
     let mut trampolines = BTreeSet::new();
@@ -91,7 +89,8 @@ pub(crate) fn compile(env: &Env<'_>) -> Result<CompiledModule, Error> {
         .filter(|symbol| matches!(symbol, Symbol::BuiltinThunk(_) | Symbol::LibCallThunk(_)));
     trampolines.extend(thunks);
 
-    functions.extend(workers.compile(env, trampolines.into_iter().collect())?);
+    let trampolines = trampolines.into_iter().collect();
+    functions.extend(workers.compile(env, trampolines, &|_, _| {})?);
     let links: BTreeSet<Link> = targets(&functions)
         .filter_map(|symbol| match symbol {
             Symbol::LinkSlot(link) => Some(link),
@@ -117,13 +116,20 @@ struct Pool(Mutex<Vec<Box<Worker>>>);
 
 impl Pool {
     /// Compiles these symbols; the result is in the same order.
-    fn compile(&self, env: &Env<'_>, symbols: Vec<Symbol>) -> Result<Vec<CompiledFunction>, Error> {
+    fn compile(
+        &self,
+        env: &Env<'_>,
+        symbols: Vec<Symbol>,
+        progress: Progress<'_>,
+    ) -> Result<Vec<CompiledFunction>, Error> {
+        let (done, total) = (AtomicUsize::new(0), symbols.len());
         symbols
             .into_par_iter()
             .map(|symbol| {
                 let mut worker = self.0.lock().expect("no panic").pop().unwrap_or_default();
                 let result = worker.compile(env, symbol);
                 self.0.lock().expect("no panic").push(worker);
+                progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
                 result
             })
             .collect()

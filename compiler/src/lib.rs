@@ -134,13 +134,30 @@ impl Compiler {
     /// [`Error::NotAModule`], [`Error::Invalid`] and [`Error::Unsupported`] for what is wrong with
     /// the bytes; [`Error::TooLarge`] when a limit is exceeded.
     pub fn compile(&self, wasm: &[u8]) -> Result<Compiled, Error> {
+        self.compile_with_progress(wasm, &|_, _| {})
+    }
+
+    /// [`Compiler::compile`] that tells how far it is: `progress` is called after each function,
+    /// by the thread that compiled it, with the number of functions that are done and of all.
+    ///
+    /// # Errors
+    /// Those of [`Compiler::compile`].
+    pub fn compile_with_progress(
+        &self,
+        wasm: &[u8],
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Compiled, Error> {
         match &self.threads {
-            Some(pool) => pool.install(|| self.compile_here(wasm)),
-            None => self.compile_here(wasm),
+            Some(pool) => pool.install(|| self.compile_here(wasm, progress)),
+            None => self.compile_here(wasm, progress),
         }
     }
 
-    fn compile_here(&self, wasm: &[u8]) -> Result<Compiled, Error> {
+    fn compile_here(
+        &self,
+        wasm: &[u8],
+        progress: codegen::Progress<'_>,
+    ) -> Result<Compiled, Error> {
         let mut timings = Timings::default();
         let mut start = Instant::now();
         let mut lap = |phase: &mut Duration| {
@@ -151,12 +168,13 @@ impl Compiler {
         lap(&mut timings.parse);
         let plan = plan::Plan::new(&module)?;
         lap(&mut timings.plan);
-        let code = codegen::compile(&translate::Env {
+        let env = translate::Env {
             module: &module,
             plan: &plan,
             isa: &*self.target.isa,
             strategy: self.settings.strategy,
-        })?;
+        };
+        let code = codegen::compile(&env, progress)?;
         lap(&mut timings.codegen);
         let artifact = emit::emit(wasm, &module, &plan, &self.target, &self.settings, code)?;
         lap(&mut timings.emit);

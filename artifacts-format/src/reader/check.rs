@@ -223,7 +223,7 @@ impl Artifact<'_> {
             (vm.elem_dropped, self.elements().len() as u64, 1),
         ];
         let bad = |p: &(u32, u64, u32)| !self.in_context(p.0, p.1) || !p.0.is_multiple_of(p.2);
-        if vm.size < 16 || parts.iter().any(bad) {
+        if vm.func_imports < 16 || parts.iter().any(bad) {
             return Err(damaged(vm_field, "part of the VM context outside of it"));
         }
         Ok(())

@@ -29,13 +29,18 @@ fn read_all(a: &Artifact<'_>) -> usize {
     let h = a.header();
     let mut seen = 0;
     for i in 0..a.signatures().len() as u32 + 1 {
-        seen += a.signature(i).map_or(0, |s| s.params().count() + s.results().count());
+        seen += a
+            .signature(i)
+            .map_or(0, |s| s.params().count() + s.results().count());
     }
     for import in a.imports() {
         seen += a.str(import.module).map_or(0, str::len) + a.str(import.name).map_or(0, str::len);
     }
     for export in a.exports() {
-        seen += a.str(export.name).and_then(|name| a.export(name)).map_or(0, |_| 1);
+        seen += a
+            .str(export.name)
+            .and_then(|name| a.export(name))
+            .map_or(0, |_| 1);
     }
     seen += a.memories().len() + a.tables().len() + a.globals().len() + a.const_ops().len();
     seen += a.elements().len() + a.element_items().len() + a.data().len() + a.images().len();
@@ -49,7 +54,14 @@ fn read_all(a: &Artifact<'_>) -> usize {
         seen += addresses::entries(a.section(h.addresses), i).count();
     }
     seen += metadata::Metadata::decode(a.section(h.metadata)).map_or(0, |m| m.producer.len());
-    for section in [h.rodata, h.text, h.link_table, h.image, h.segments, h.template] {
+    for section in [
+        h.rodata,
+        h.text,
+        h.link_table,
+        h.image,
+        h.segments,
+        h.template,
+    ] {
         seen += a.section(section).len();
     }
     seen
@@ -80,11 +92,17 @@ fn every_damaged_byte_of_header_and_hot_tables_is_an_error() {
     for at in HEADER_OFFSET..end {
         for change in [1_u8, 0x10, 0x80, 0xff] {
             bytes[at] ^= change;
-            assert!(Artifact::parse(&bytes, Some(&HOST)).is_err(), "{at:#x} ^ {change:#x}");
+            assert!(
+                Artifact::parse(&bytes, Some(&HOST)).is_err(),
+                "{at:#x} ^ {change:#x}"
+            );
             bytes[at] ^= change;
         }
     }
-    assert!(Artifact::parse(&bytes, Some(&HOST)).is_ok(), "all is as it was");
+    assert!(
+        Artifact::parse(&bytes, Some(&HOST)).is_ok(),
+        "all is as it was"
+    );
 }
 
 #[test]
@@ -95,7 +113,8 @@ fn every_damaged_byte_anywhere_changes_the_digest() {
         bytes[at] ^= 0x40;
         assert!(
             Artifact::parse(&bytes, None).is_err()
-                || Artifact::parse(&bytes, None).is_ok_and(|a| a.verify_digest(Some(&digest)).is_err()),
+                || Artifact::parse(&bytes, None)
+                    .is_ok_and(|a| a.verify_digest(Some(&digest)).is_err()),
             "{at:#x}"
         );
         bytes[at] ^= 0x40;
@@ -115,7 +134,15 @@ fn damage_with_intent_is_harmless() {
         if at >= end && (0x2008..0x5000).contains(&at) {
             continue;
         }
-        for value in [0, 1, 0x7f, 0x80, 0xff, bytes[at].wrapping_add(1), bytes[at].wrapping_sub(1)] {
+        for value in [
+            0,
+            1,
+            0x7f,
+            0x80,
+            0xff,
+            bytes[at].wrapping_add(1),
+            bytes[at].wrapping_sub(1),
+        ] {
             bytes[at] = value;
             if at < end {
                 seal(&mut bytes);
@@ -129,12 +156,13 @@ fn damage_with_intent_is_harmless() {
             }
             bytes[at] = good[at];
         }
-        header(&mut bytes).checksum = bytemuck::from_bytes::<Header>(
-            &good[HEADER_OFFSET..][..size_of::<Header>()],
-        )
-        .checksum;
+        header(&mut bytes).checksum =
+            bytemuck::from_bytes::<Header>(&good[HEADER_OFFSET..][..size_of::<Header>()]).checksum;
     }
-    assert!(accepted > 1000 && refused > 1000, "{accepted} accepted, {refused} refused");
+    assert!(
+        accepted > 1000 && refused > 1000,
+        "{accepted} accepted, {refused} refused"
+    );
 }
 
 /// Whole fields at their extremes: overlapping, overflowing and huge sections and counts.
@@ -191,12 +219,18 @@ fn version_skew_says_what_was_found_and_expected() {
 
 #[test]
 fn everything_that_does_not_fit_is_one_error() {
-    let host = Host { cpu_features: 0b01, page_size: 16384, ..HOST };
+    let host = Host {
+        cpu_features: 0b01,
+        page_size: 16384,
+        ..HOST
+    };
     let mut bytes = full_bytes();
     header(&mut bytes).abi = ABI + 1;
     seal(&mut bytes);
     let error = Artifact::parse(&bytes, Some(&host)).expect_err("nothing fits");
-    let Error::Mismatch(mismatches) = &error else { panic!("{error}") };
+    let Error::Mismatch(mismatches) = &error else {
+        panic!("{error}")
+    };
     assert!(
         matches!(
             &mismatches[..],
@@ -208,8 +242,19 @@ fn everything_that_does_not_fit_is_one_error() {
         ),
         "{error}"
     );
-    let error = Artifact::parse(&bytes, Some(&Host { arch: Arch::Aarch64, ..HOST }));
-    assert!(error.expect_err("another architecture").to_string().contains("aarch64"));
+    let error = Artifact::parse(
+        &bytes,
+        Some(&Host {
+            arch: Arch::Aarch64,
+            ..HOST
+        }),
+    );
+    assert!(
+        error
+            .expect_err("another architecture")
+            .to_string()
+            .contains("aarch64")
+    );
 }
 
 #[test]
@@ -221,7 +266,10 @@ fn other_files_are_called_by_their_names() {
         (b"  (module)", "WebAssembly text"),
         (b"#!/bin/sh\n", "a file that starts with 23 21 2f 62"),
         (b"ab", "a file that starts with 61 62"),
-        (&[&b"\x7fELF"[..], &[0; 2000]].concat(), "an ELF file that precast did not write"),
+        (
+            &[&b"\x7fELF"[..], &[0; 2000]].concat(),
+            "an ELF file that precast did not write",
+        ),
     ] {
         let error = Artifact::parse(&Aligned::new(bytes), None).expect_err(name);
         assert!(error.to_string().contains(name), "{error}");
@@ -232,7 +280,10 @@ fn other_files_are_called_by_their_names() {
 fn exports_are_found_among_equal_hashes() {
     // `name_hash` of these is the same.
     let (a, b) = ("costarring", "liquid");
-    assert_eq!(precast_artifact::name_hash(a), precast_artifact::name_hash(b));
+    assert_eq!(
+        precast_artifact::name_hash(a),
+        precast_artifact::name_hash(b)
+    );
     let mut builder = crate::sample::full();
     builder.export(b, ExternKind::Func, 2);
     builder.export(a, ExternKind::Func, 1);

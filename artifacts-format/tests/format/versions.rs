@@ -68,7 +68,11 @@ fn format() {
         ImageRecord { memory, reserved, guest, offset, len }
         LinkRecord { kind, index }
     );
-    writeln!(out, "flags {IMPORTED} {MUTABLE} {FROZEN} {INDEX64} {SHARED} none {NONE}").unwrap();
+    writeln!(
+        out,
+        "flags {IMPORTED} {MUTABLE} {FROZEN} {INDEX64} {SHARED} none {NONE}"
+    )
+    .unwrap();
     for n in 0..32 {
         let kind = ExternKind::from_number(n).map(ExternKind::name);
         let op = ConstOpcode::from_number(n);
@@ -76,12 +80,20 @@ fn format() {
         let os = Os::from_number(n).map(Os::name);
         writeln!(out, "{n} {kind:?} {op:?} {link:?} {arch:?} {os:?}").unwrap();
         if let Some(arch) = arch {
-            writeln!(out, "{} {} {:?}", arch.name(), arch.page_size(), arch.features()).unwrap();
+            writeln!(
+                out,
+                "{} {} {:?}",
+                arch.name(),
+                arch.page_size(),
+                arch.features()
+            )
+            .unwrap();
         }
     }
     writeln!(out, "hash {:#x}", precast_artifact::name_hash("memory")).unwrap();
     // Tables without records: bytes of an example.
-    let traps = precast_artifact::traps::encode(&[(1, TrapCode::Unreachable), (515, TrapCode::OutOfFuel)]);
+    let traps =
+        precast_artifact::traps::encode(&[(1, TrapCode::Unreachable), (515, TrapCode::OutOfFuel)]);
     let mut addresses = precast_artifact::addresses::AddressMapBuilder::new(1);
     addresses.function(&[(0, 300), (2, 303), (600, 1)]);
     addresses.function(&[]);
@@ -111,7 +123,13 @@ fn abi() {
         FrozenEntry { code, signature }
     );
     for builtin in Builtin::ALL {
-        writeln!(out, "{builtin} {} {}", *builtin as u32, builtin.takes_vmctx()).unwrap();
+        writeln!(
+            out,
+            "{builtin} {} {}",
+            *builtin as u32,
+            builtin.takes_vmctx()
+        )
+        .unwrap();
     }
     for libcall in LibCall::ALL {
         writeln!(out, "{libcall} {}", *libcall as u32).unwrap();
@@ -126,6 +144,10 @@ fn abi() {
         writeln!(out, "{ty} {}", ty as u8).unwrap();
     }
     writeln!(out, "{GUARDED_RESERVATION} {GUARDED_OFFSET_LIMIT}").unwrap();
-    writeln!(out, "{INTERNED_TYPE_ID} {MAX_ENCODED_VALUES} {MAX_NATIVE_PARAMS}").unwrap();
+    writeln!(
+        out,
+        "{INTERNED_TYPE_ID} {MAX_ENCODED_VALUES} {MAX_NATIVE_PARAMS}"
+    )
+    .unwrap();
     unchanged("ABI", ABI, &out, &[(1, "629f94d9d34f2a98")]);
 }

@@ -20,7 +20,10 @@ impl Bytes {
         let bytes = files::read(path)?;
         let mut words = vec![0; bytes.len().div_ceil(8)];
         bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(&bytes);
-        Ok(Self { words, len: bytes.len() })
+        Ok(Self {
+            words,
+            len: bytes.len(),
+        })
     }
 
     /// A checked view; `path` is for the error.
@@ -32,7 +35,9 @@ impl Bytes {
 
 /// `(i32, i64) -> f32`.
 pub(crate) fn signature(artifact: &Artifact<'_>, index: u32) -> String {
-    let Some(signature) = artifact.signature(index) else { return "?".to_owned() };
+    let Some(signature) = artifact.signature(index) else {
+        return "?".to_owned();
+    };
     let list = |types: &mut dyn Iterator<Item = ValType>| {
         types.map(ValType::name).collect::<Vec<_>>().join(", ")
     };
@@ -49,7 +54,11 @@ pub(crate) fn item_type(artifact: &Artifact<'_>, kind: ExternKind, index: u32) -
     let unknown = || "?".to_owned();
     let limits = |min: u64, max: u64, flags: u32| {
         let index_type = if flags & INDEX64 != 0 { "i64 " } else { "" };
-        let max = if max == u64::MAX { String::new() } else { format!(" {max}") };
+        let max = if max == u64::MAX {
+            String::new()
+        } else {
+            format!(" {max}")
+        };
         format!("{index_type}{min}{max}")
     };
     let value = |ty: u32| u8::try_from(ty).ok().and_then(ValType::from_byte);
@@ -58,7 +67,10 @@ pub(crate) fn item_type(artifact: &Artifact<'_>, kind: ExternKind, index: u32) -
         ExternKind::Func => {
             let imported = artifact.header().vm.func_import_count;
             let index = match index.checked_sub(imported) {
-                Some(defined) => artifact.functions().get(defined as usize).map(|f| f.signature),
+                Some(defined) => artifact
+                    .functions()
+                    .get(defined as usize)
+                    .map(|f| f.signature),
                 None => artifact
                     .imports()
                     .iter()
@@ -67,16 +79,21 @@ pub(crate) fn item_type(artifact: &Artifact<'_>, kind: ExternKind, index: u32) -
             };
             index.map_or_else(unknown, |index| signature(artifact, index))
         }
-        ExternKind::Memory => artifact.memories().get(i).map_or_else(unknown, |m| {
-            limits(m.min, m.max, m.flags)
-        }),
+        ExternKind::Memory => artifact
+            .memories()
+            .get(i)
+            .map_or_else(unknown, |m| limits(m.min, m.max, m.flags)),
         ExternKind::Table => artifact.tables().get(i).map_or_else(unknown, |t| {
             let element = value(t.element).map_or("?", ValType::name);
             format!("{} {element}", limits(t.min, t.max, t.flags))
         }),
         ExternKind::Global => artifact.globals().get(i).map_or_else(unknown, |g| {
             let ty = value(g.ty).map_or("?", ValType::name);
-            if g.flags & MUTABLE != 0 { format!("(mut {ty})") } else { ty.to_owned() }
+            if g.flags & MUTABLE != 0 {
+                format!("(mut {ty})")
+            } else {
+                ty.to_owned()
+            }
         }),
     }
 }

@@ -10,6 +10,7 @@ use anyhow::Context;
 use precast_artifact::Strategy;
 use precast_compiler::{Compiler, Cpu, OptLevel, Settings};
 
+use crate::progress::Progress;
 use crate::{Failure, files, usage_error};
 
 #[derive(clap::Args)]
@@ -70,9 +71,12 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let start = Instant::now();
     let wasm = files::read(&args.input)?;
     let mut times = vec![("read", start.elapsed())];
-    let compiled = compiler
-        .compile(&wasm)
-        .with_context(|| format!("cannot compile `{}`", args.input.display()))?;
+    let progress = Progress::new();
+    let compiled =
+        compiler.compile_with_progress(&wasm, &|done, total| progress.functions(done, total));
+    progress.finish();
+    let compiled =
+        compiled.with_context(|| format!("cannot compile `{}`", args.input.display()))?;
     times.extend(compiled.timings.phases());
     let writing = Instant::now();
     files::write(&output, &compiled.artifact)?;

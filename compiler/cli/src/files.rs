@@ -13,7 +13,9 @@ use anyhow::{Context, Result, bail};
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     if path == Path::new("-") {
         let mut bytes = Vec::new();
-        io::stdin().read_to_end(&mut bytes).context("cannot read standard input")?;
+        io::stdin()
+            .read_to_end(&mut bytes)
+            .context("cannot read standard input")?;
         return Ok(bytes);
     }
     if path.is_dir() {
@@ -25,7 +27,9 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
 /// Writes a file, all or nothing; standard output for `-`.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     if path == Path::new("-") {
-        return io::stdout().write_all(bytes).context("cannot write to standard output");
+        return io::stdout()
+            .write_all(bytes)
+            .context("cannot write to standard output");
     }
     let context = || format!("cannot write `{}`", path.display());
     if path.is_dir() {
@@ -33,7 +37,12 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     }
     // Devices and pipes have no contents to protect, and must not be replaced by a file.
     let special = fs::metadata(path).is_ok_and(|found| !found.is_file());
-    if special { fs::write(path, bytes) } else { replace(path, bytes) }.with_context(context)
+    if special {
+        fs::write(path, bytes)
+    } else {
+        replace(path, bytes)
+    }
+    .with_context(context)
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -56,12 +65,19 @@ fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     let process = std::process::id();
     for attempt in 0..100 {
         let temporary = path.with_file_name(format!(".{name}.{process}-{attempt}.tmp"));
-        match OpenOptions::new().write(true).create_new(true).open(&temporary) {
+        match OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&temporary)
+        {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             opened => return Ok((temporary, opened?)),
         }
     }
-    Err(io::Error::new(io::ErrorKind::AlreadyExists, "no free name for a temporary file"))
+    Err(io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        "no free name for a temporary file",
+    ))
 }
 
 #[cfg(test)]
@@ -84,7 +100,11 @@ mod tests {
         write(&link, b"new").expect("writable");
         assert_eq!(read(&path).expect("readable"), b"new");
         assert!(link.is_symlink());
-        assert_eq!(io::read_to_string(opened).expect("readable"), "old", "not changed in place");
+        assert_eq!(
+            io::read_to_string(opened).expect("readable"),
+            "old",
+            "not changed in place"
+        );
         assert_eq!(fs::read_dir(&dir).expect("exists").count(), 2);
         fs::remove_dir_all(dir).expect("ours");
     }

@@ -86,16 +86,29 @@ impl<'a> Report<'a> {
                 .iter()
                 .map(|e| {
                     let kind = kind(e.kind);
-                    (name(e.name), kind.name(), item_type(artifact, kind, e.index))
+                    (
+                        name(e.name),
+                        kind.name(),
+                        item_type(artifact, kind, e.index),
+                    )
                 })
                 .collect(),
             counts: vec![
                 ("functions", artifact.functions().len()),
                 ("signatures", artifact.signatures().len()),
-                ("memories", defined(artifact.memories().iter().map(|m| m.flags))),
+                (
+                    "memories",
+                    defined(artifact.memories().iter().map(|m| m.flags)),
+                ),
                 ("tables", defined(tables.iter().map(|t| t.flags))),
-                ("frozen tables", tables.iter().filter(|t| t.flags & FROZEN != 0).count()),
-                ("globals", defined(artifact.globals().iter().map(|g| g.flags))),
+                (
+                    "frozen tables",
+                    tables.iter().filter(|t| t.flags & FROZEN != 0).count(),
+                ),
+                (
+                    "globals",
+                    defined(artifact.globals().iter().map(|g| g.flags)),
+                ),
                 ("run-time data segments", artifact.data().len()),
                 ("run-time element segments", artifact.elements().len()),
                 ("image runs", artifact.images().len()),
@@ -116,19 +129,36 @@ impl<'a> Report<'a> {
         line("file", format!("{file}, {} bytes", h.file_len));
         line("format", format!("{}, ABI {}", h.format, h.abi));
         line("producer", m.producer.clone());
-        line("target", format!("{}, pages of {} bytes", m.target, h.page_size));
+        line(
+            "target",
+            format!("{}, pages of {} bytes", m.target, h.page_size),
+        );
         line("cpu", self.cpu_features.clone());
         line("strategy", self.artifact.strategy().to_string());
         let settings: Vec<String> = m.settings.iter().map(|(n, v)| format!("{n}={v}")).collect();
         line("settings", settings.join(" "));
-        line("module", m.module_name.clone().unwrap_or_else(|| "(without a name)".to_owned()));
-        line("source", format!("{} bytes, BLAKE3 {}", m.source_len, hex(&m.source_digest)));
-        let state = if self.intact { "matches" } else { "DOES NOT MATCH THE FILE" };
+        line(
+            "module",
+            m.module_name
+                .clone()
+                .unwrap_or_else(|| "(without a name)".to_owned()),
+        );
+        line(
+            "source",
+            format!("{} bytes, BLAKE3 {}", m.source_len, hex(&m.source_digest)),
+        );
+        let state = if self.intact {
+            "matches"
+        } else {
+            "DOES NOT MATCH THE FILE"
+        };
         line("digest", format!("{} ({state})", hex(&h.digest)));
         line("context", format!("{} bytes for each instance", h.vm.size));
         for (field, values) in &m.producers {
-            let values: Vec<String> =
-                values.iter().map(|(n, v)| format!("{n} {v}").trim_end().to_owned()).collect();
+            let values: Vec<String> = values
+                .iter()
+                .map(|(n, v)| format!("{n} {v}").trim_end().to_owned())
+                .collect();
             line(field, values.join(", "));
         }
 
@@ -153,7 +183,8 @@ impl<'a> Report<'a> {
 
     fn json(&self) -> Value {
         let (h, m) = (self.artifact.header(), &self.metadata);
-        let object = |pairs: &mut dyn Iterator<Item = (String, Value)>| Value::Object(pairs.collect());
+        let object =
+            |pairs: &mut dyn Iterator<Item = (String, Value)>| Value::Object(pairs.collect());
         json!({
             "file_size": h.file_len,
             "format": h.format,
@@ -189,7 +220,10 @@ impl<'a> Report<'a> {
 /// Sections with content.
 fn sections(artifact: &Artifact<'_>) -> Vec<(&'static str, u64)> {
     let h = artifact.header();
-    let hot = Section { start: 0, len: h.hot_len.into() };
+    let hot = Section {
+        start: 0,
+        len: h.hot_len.into(),
+    };
     let mut sections = vec![
         ("header and hot tables", hot),
         ("frozen tables", h.rodata),
@@ -207,5 +241,8 @@ fn sections(artifact: &Artifact<'_>) -> Vec<(&'static str, u64)> {
     ];
     sections.retain(|(_, section)| section.len != 0);
     sections.sort_by_key(|(_, section)| section.start);
-    sections.into_iter().map(|(name, section)| (name, section.len)).collect()
+    sections
+        .into_iter()
+        .map(|(name, section)| (name, section.len))
+        .collect()
 }

@@ -10,6 +10,7 @@ mod compile;
 mod files;
 mod inspect;
 mod objdump;
+mod progress;
 mod run;
 mod wast;
 
@@ -53,7 +54,10 @@ struct Failure {
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { error: error.into(), code: 1 }
+        Self {
+            error: error.into(),
+            code: 1,
+        }
     }
 }
 
@@ -87,12 +91,18 @@ fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
 fn usage_error(command: &str, message: String) -> ! {
     let mut cli = Cli::command();
     cli.build();
-    let command = cli.find_subcommand_mut(command).expect("a subcommand of this program");
-    command.error(clap::error::ErrorKind::ValueValidation, message).exit()
+    let command = cli
+        .find_subcommand_mut(command)
+        .expect("a subcommand of this program");
+    command
+        .error(clap::error::ErrorKind::ValueValidation, message)
+        .exit()
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let io = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+    let io = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<io::Error>());
     io.is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe)
 }
 

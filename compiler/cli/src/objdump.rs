@@ -89,8 +89,9 @@ impl<'a> Disassembly<'a> {
 
     /// Positions of the functions with this name or index.
     fn find(&self, name: &str) -> Result<Vec<usize>> {
-        let named: Vec<usize> =
-            (0..self.code.len()).filter(|i| self.code[*i].name == name).collect();
+        let named: Vec<usize> = (0..self.code.len())
+            .filter(|i| self.code[*i].name == name)
+            .collect();
         if !named.is_empty() {
             return Ok(named);
         }
@@ -105,13 +106,20 @@ impl<'a> Disassembly<'a> {
                 None => bail!("function {index} is imported: it has no code"),
             };
         }
-        let mut similar: Vec<&str> =
-            self.code.iter().map(|c| &*c.name).filter(|n| n.contains(name)).collect();
+        let mut similar: Vec<&str> = self
+            .code
+            .iter()
+            .map(|c| &*c.name)
+            .filter(|n| n.contains(name))
+            .collect();
         similar.truncate(5);
         if similar.is_empty() {
             bail!("there is no function `{name}` among {functions}");
         }
-        bail!("there is no function `{name}`; there is `{}`", similar.join("`, `"))
+        bail!(
+            "there is no function `{name}`; there is `{}`",
+            similar.join("`, `")
+        )
     }
 
     fn print(&self, out: &mut impl Write, i: usize) -> Result<()> {
@@ -129,7 +137,11 @@ impl<'a> Disassembly<'a> {
             .and_then(|end| self.text.get(code.start as usize..end as usize))
             .with_context(|| format!("the symbol `{}` is outside of the text", code.name))?;
         let map = self.artifact.section(self.artifact.header().addresses);
-        let index = if function.is_some() { i as u32 } else { u32::MAX };
+        let index = if function.is_some() {
+            i as u32
+        } else {
+            u32::MAX
+        };
         let mut places = addresses::entries(map, index).peekable();
 
         let mut instructions = self

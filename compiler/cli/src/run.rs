@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow, bail};
-use precast_loader::{Config, Engine, Error, ExternType, Func, Instance, Linker, Module, Store, Val, ValType};
+use precast_loader::{
+    Config, Engine, Error, ExternType, Func, Instance, Linker, Module, Store, Val, ValType,
+};
 use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker};
 
 use crate::{Failure, usage_error};
@@ -60,7 +62,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Err(error) => match error.downcast_ref::<Error>() {
             // As the system does: of the exit code, eight bits are left.
             Some(Error::Exit(code)) => Ok(ExitCode::from(*code as u8)),
-            Some(Error::Trap(_)) => Err(Failure { error, code: TRAPPED }),
+            Some(Error::Trap(_)) => Err(Failure {
+                error,
+                code: TRAPPED,
+            }),
             _ => Err(error.into()),
         },
     }
@@ -123,7 +128,10 @@ fn call(
     };
     let mut returned: Vec<Val> = results.iter().map(|ty| Val::default_for(*ty)).collect();
     func.call(&mut store, &values, &mut returned)?;
-    store.data_mut().flush().context("cannot write what the guest printed")?;
+    store
+        .data_mut()
+        .flush()
+        .context("cannot write what the guest printed")?;
     let mut out = io::stdout().lock();
     for value in &returned {
         writeln!(out, "{}", show(value))?;
@@ -132,7 +140,9 @@ fn call(
 }
 
 fn function(instance: &Instance, store: &mut Store<WasiCtx>, name: &str) -> Result<Func> {
-    instance.get_func(store, name).with_context(|| format!("`{name}` is not a function"))
+    instance
+        .get_func(store, name)
+        .with_context(|| format!("`{name}` is not a function"))
 }
 
 /// What to do instead of calling a function that is not there.
@@ -150,11 +160,20 @@ fn no_function(module: &Module, invoke: Option<&str>) -> anyhow::Error {
     match (functions.len(), invoke) {
         (0, _) => message += "; it exports no function at all",
         (1..=10, None) => {
-            write!(message, "; with --invoke, expected one of {}", functions.join(", ")).ok();
+            write!(
+                message,
+                "; with --invoke, expected one of {}",
+                functions.join(", ")
+            )
+            .ok();
         }
         (1..=10, Some(_)) => write!(message, "; expected {}", functions.join(", ")).unwrap_or(()),
         (count, _) => {
-            write!(message, "; see `precast inspect` for the {count} that it exports").ok();
+            write!(
+                message,
+                "; see `precast inspect` for the {count} that it exports"
+            )
+            .ok();
         }
     }
     anyhow!(message)
@@ -186,11 +205,19 @@ fn value(ty: ValType, text: &str) -> Option<Val> {
     Some(match ty {
         ValType::I32 => {
             let n = integer()?;
-            Val::I32(i32::try_from(n).or_else(|_| u32::try_from(n).map(u32::cast_signed)).ok()?)
+            Val::I32(
+                i32::try_from(n)
+                    .or_else(|_| u32::try_from(n).map(u32::cast_signed))
+                    .ok()?,
+            )
         }
         ValType::I64 => {
             let n = integer()?;
-            Val::I64(i64::try_from(n).or_else(|_| u64::try_from(n).map(u64::cast_signed)).ok()?)
+            Val::I64(
+                i64::try_from(n)
+                    .or_else(|_| u64::try_from(n).map(u64::cast_signed))
+                    .ok()?,
+            )
         }
         ValType::F32 => Val::F32(text.parse::<f32>().ok()?.to_bits()),
         ValType::F64 => Val::F64(text.parse::<f64>().ok()?.to_bits()),
@@ -213,5 +240,6 @@ fn show(value: &Val) -> String {
 /// An argument as the UTF-8 text that WASI wants.
 fn text<'a>(arg: &'a (impl AsRef<std::ffi::OsStr> + ?Sized)) -> Result<&'a str> {
     let arg = arg.as_ref();
-    arg.to_str().with_context(|| format!("argument {arg:?} is not UTF-8"))
+    arg.to_str()
+        .with_context(|| format!("argument {arg:?} is not UTF-8"))
 }
