@@ -341,7 +341,7 @@ fn link_record(link: Link) -> LinkRecord {
 fn metadata(wasm: &[u8], module: &Module<'_>, target: &Target, settings: &Settings) -> Metadata {
     let cpu = match feature_names(target.arch, target.cpu_features) {
         none if none.is_empty() => "baseline".to_owned(),
-        names => names,
+        names => names.replace(' ', ""),
     };
     let opt_level = match settings.opt_level {
         OptLevel::None => "none",

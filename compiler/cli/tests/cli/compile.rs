@@ -1,0 +1,264 @@
+//! `precast compile`.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use crate::{ADD, Dir};
+
+#[test]
+fn writes_beside_the_module_and_says_nothing() {
+    let dir = Dir::new();
+    dir.artifact("add", ADD);
+    assert_eq!(dir.names(), ["add.precast", "add.wasm"]);
+    dir.precast(&["run", "--invoke", "add", "add.precast", "40", "2"])
+        .is("42\n", "", 0);
+}
+
+#[test]
+fn takes_standard_input_and_writes_where_it_is_told() {
+    let dir = Dir::new();
+    let wasm = wat::parse_str(ADD).expect("valid text");
+    let mut child = dir
+        .command(&["compile", "-", "-o", "out.bin"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    child
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(&wasm)
+        .expect("read to the end");
+    assert!(child.wait().expect("ends").success());
+    dir.wasm("add", ADD);
+    let written = dir.precast(&["compile", "add.wasm", "-o", "-"]);
+    assert_eq!(
+        written.0.stdout,
+        fs::read(dir.path("out.bin")).expect("written")
+    );
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() {
+    let dir = Dir::new();
+    let functions: String = (0..200)
+        .map(|i| format!("(func (export \"f{i}\") (result i32) i32.const {i})"))
+        .collect();
+    dir.wasm("many", &format!("(module {functions})"));
+    for threads in ["1", "2", "7"] {
+        let args = ["compile", "many.wasm", "--threads", threads, "-o", threads];
+        dir.precast(&args).is("", "", 0);
+    }
+    let bytes = |name| fs::read(dir.path(name)).expect("written");
+    assert!(bytes("1") == bytes("2") && bytes("1") == bytes("7"));
+}
+
+#[test]
+fn every_target_can_be_compiled_for() {
+    let dir = Dir::new();
+    dir.wasm("add", ADD);
+    for (target, pages) in [
+        ("x86_64-unknown-linux-gnu", 4096),
+        ("aarch64-unknown-linux-gnu", 65536),
+        ("riscv64gc-unknown-linux-gnu", 4096),
+    ] {
+        dir.precast(&["compile", "add.wasm", "--target", target])
+            .is("", "", 0);
+        let shown = dir.precast(&["inspect", "add.precast"]).stdout();
+        assert!(
+            shown.contains(&format!("target       {target}, pages of {pages} bytes\n")),
+            "{shown}"
+        );
+    }
+    dir.precast(&["compile", "add.wasm", "--target", "mips-unknown-linux-gnu"])
+        .is(
+            "",
+            "error: target `mips-unknown-linux-gnu` is not supported; expected x86_64, aarch64 or \
+         riscv64gc with Linux, such as aarch64-unknown-linux-gnu\n",
+            1,
+        );
+}
+
+#[test]
+fn tells_what_the_input_is() {
+    let dir = Dir::new();
+    dir.write("empty", "");
+    dir.write("text.wat", "(module)");
+    dir.write("image.png", b"\x89PNG\r\n\x1a\n");
+    dir.write("component.wasm", b"\0asm\x0d\0\x01\0");
+    dir.write("cut.wasm", b"\0asm\x01\0\0\0\x01");
+    dir.artifact("add", ADD);
+    for (file, cause) in [
+        (
+            "empty",
+            "expected a WebAssembly module, found nothing (0 bytes); check how the file was made",
+        ),
+        (
+            "text.wat",
+            "expected a WebAssembly module, found WebAssembly text; convert it with \
+             `wasm-tools parse` or `wat2wasm`",
+        ),
+        (
+            "image.png",
+            "expected a WebAssembly module, found bytes that do not start with `\\0asm`; check that \
+             it is a .wasm file",
+        ),
+        (
+            "component.wasm",
+            "expected a WebAssembly module, found a component; components are not supported: \
+             extract its core module, or build a core module",
+        ),
+        (
+            "add.precast",
+            "expected a WebAssembly module, found an ELF file; if it is a precast artifact, it is \
+             compiled already",
+        ),
+        (
+            "cut.wasm",
+            "invalid WebAssembly module: unexpected end-of-file (at byte 0x9)",
+        ),
+    ] {
+        let expected = format!("error: cannot compile `{file}`\nCaused by:\n    {cause}\n");
+        dir.precast(&["compile", file]).is("", &expected, 1);
+    }
+    dir.precast(&["compile", "."])
+        .is("", "error: `.` is a directory; expected a file\n", 1);
+    dir.precast(&["compile", "missing.wasm"]).is(
+        "",
+        "error: cannot read `missing.wasm`\nCaused by:\n    No such file or directory (os error 2)\n",
+        1,
+    );
+}
+
+#[test]
+fn tells_what_is_wrong_with_the_module() {
+    let dir = Dir::new();
+    dir.wasm("invalid", "(module (func (result i32) i64.const 0))");
+    dir.wasm("threads", "(module (memory 1 1 shared))");
+    dir.precast(&["compile", "invalid.wasm"]).is(
+        "",
+        "error: cannot compile `invalid.wasm`\nCaused by:\n    invalid WebAssembly module: type \
+         mismatch: expected i32, found i64 (at byte 0x1a)\n",
+        1,
+    );
+    dir.precast(&["compile", "threads.wasm"]).is(
+        "",
+        "error: cannot compile `threads.wasm`\nCaused by:\n    the module uses the threads \
+         proposal, which is not supported: threads must be enabled for shared memories (at byte \
+         0xb); turn that feature off in the toolchain that made the module\n",
+        1,
+    );
+}
+
+#[test]
+fn a_failed_write_leaves_what_was_there() {
+    let dir = Dir::new();
+    dir.wasm("add", ADD);
+    dir.write("full", "precious");
+    // A full disk, as far as this process is concerned.
+    let mut limited = std::process::Command::new("bash");
+    let precast = env!("CARGO_BIN_EXE_precast");
+    let script = format!("trap '' XFSZ; ulimit -f 1; exec '{precast}' compile add.wasm -o full");
+    let output = limited
+        .args(["-c", &script])
+        .current_dir(&dir.0)
+        .output()
+        .expect("runs");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "error: cannot write `full`\nCaused by:\n    File too large (os error 27)\n"
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        fs::read(dir.path("full")).expect("still there"),
+        b"precious"
+    );
+    assert_eq!(
+        dir.names(),
+        ["add.wasm", "full"],
+        "no temporary file is left"
+    );
+
+    dir.precast(&["compile", "add.wasm", "-o", "no/such/place"]).is(
+        "",
+        "error: cannot write `no/such/place`\nCaused by:\n    No such file or directory (os error 2)\n",
+        1,
+    );
+    dir.precast(&["compile", "add.wasm", "-o", "."]).is(
+        "",
+        "error: cannot write `.`: it is a directory\n",
+        1,
+    );
+}
+
+#[test]
+fn an_artifact_in_use_is_replaced_not_changed() {
+    let dir = Dir::new();
+    dir.artifact("add", ADD);
+    let path = dir.path("add.precast");
+    let before = fs::read(&path).expect("written");
+    let opened = fs::File::open(&path).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).expect("ours");
+    dir.precast(&["compile", "add.wasm", "--strategy", "checked"])
+        .is("", "", 0);
+    let mut still = Vec::new();
+    std::io::Read::read_to_end(&mut &opened, &mut still).expect("readable");
+    assert!(still == before);
+    assert!(fs::read(&path).expect("written") != before);
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    let dir = Dir::new();
+    for (args, message) in [
+        (
+            &["compile", "-"][..],
+            "error: standard input has no name to derive the output's from: give --output\n",
+        ),
+        (
+            &["compile", "x", "--opt-level", "max"],
+            "error: invalid value 'max' for '--opt-level <LEVEL>': optimisation level `max` is not \
+             supported; expected none, speed or size\n",
+        ),
+        (
+            &["compile", "x", "--strategy", "fast"],
+            "error: invalid value 'fast' for '--strategy <STRATEGY>': expected guarded or checked\n",
+        ),
+        (
+            &["compile", "x", "--threads", "0"],
+            "error: invalid value '0' for '--threads <N>': number would be zero for non-zero type\n",
+        ),
+    ] {
+        let ran = dir.precast(args);
+        assert_eq!(ran.0.status.code(), Some(2), "{args:?}");
+        assert!(ran.stderr().starts_with(message), "{}", ran.stderr());
+    }
+    dir.precast(&["compile", "x", "--cpu", "x86-64-v3,+sse9"])
+        .is(
+            "",
+            &format!(
+                "error: CPU feature `sse9` is not supported; expected one of {}\n",
+                precast_artifact::target::X86_64_FEATURES.join(", ")
+            ),
+            1,
+        );
+}
+
+#[test]
+fn prints_times_when_asked() {
+    let dir = Dir::new();
+    dir.wasm("add", ADD);
+    let ran = dir.precast(&["compile", "add.wasm", "--time"]);
+    let stderr = ran.stderr();
+    let phases: Vec<&str> = stderr
+        .lines()
+        .filter_map(|l| l.split_whitespace().next())
+        .collect();
+    assert_eq!(
+        phases,
+        ["read", "parse", "plan", "codegen", "emit", "write", "total"]
+    );
+    assert!(stderr.lines().all(|line| line.ends_with(" ms")), "{stderr}");
+}

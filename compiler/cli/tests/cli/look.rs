@@ -1,0 +1,327 @@
+//! `precast inspect`, `precast objdump`, `precast completions`.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use crate::{ADD, Dir};
+
+const EVERYTHING: &str = r#"(module $everything
+  (import "env" "log" (func $log (param i32 f64)))
+  (import "env" "table" (table 1 externref))
+  (memory (export "memory") 1 5)
+  (table $frozen 3 3 funcref)
+  (elem (table $frozen) (i32.const 1) func $log $div)
+  (global (export "counter") (mut i64) (i64.const 5))
+  (data (i32.const 16) "hello")
+  (func $div (export "div") (param i32 i32) (result i32)
+    (i32.div_u (local.get 0) (local.get 1)))
+  (func (export "both") (result i32 i64)
+    (call $log (i32.const 1) (f64.const 2))
+    (call_indirect $frozen (param i32 f64) (i32.const 1) (f64.const 2) (i32.const 1))
+    (i32.const 1) (i64.const 2)))"#;
+
+/// Replaces what differs between machines and versions.
+fn normalize(text: &str) -> String {
+    let hex = |word: &str| word.len() == 64 && word.bytes().all(|b| b.is_ascii_hexdigit());
+    let words = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
+    let mut out: String = words
+        .map(|word| {
+            let end = word.len()
+                - word.chars().next_back().map_or(0, |c| {
+                    if c.is_ascii_alphanumeric() {
+                        0
+                    } else {
+                        c.len_utf8()
+                    }
+                });
+            let (text, rest) = word.split_at(end);
+            if hex(text) {
+                format!("[DIGEST]{rest}")
+            } else {
+                word.to_owned()
+            }
+        })
+        .collect();
+    out = out.replace(env!("CARGO_PKG_VERSION"), "[VERSION]");
+    out
+}
+
+#[test]
+fn inspect_shows_what_is_in_it() {
+    let dir = Dir::new();
+    dir.wasm("all", EVERYTHING);
+    let target = ["--target", "x86_64-unknown-linux-gnu", "--cpu", "x86-64-v2"];
+    dir.precast(&[&["compile", "all.wasm"][..], &target].concat())
+        .is("", "", 0);
+    let shown = normalize(&dir.precast(&["inspect", "all.precast"]).stdout());
+    let (top, sections) = shown
+        .split_once("\nsections (bytes)\n")
+        .expect("has sections");
+    let cranelift = top
+        .split("cranelift=")
+        .nth(1)
+        .and_then(|t| t.split('\n').next());
+    let top = top.replace(cranelift.expect("has a version"), "[CRANELIFT]");
+    let size = std::fs::metadata(dir.path("all.precast"))
+        .expect("written")
+        .len();
+    assert_eq!(
+        top.replace(&size.to_string(), "[SIZE]"),
+        "\
+file         all.precast, [SIZE] bytes
+format       1, ABI 1
+producer     precast [VERSION]
+target       x86_64-unknown-linux-gnu, pages of 4096 bytes
+cpu          sse3, ssse3, sse4.1, sse4.2, popcnt, cmpxchg16b
+strategy     guarded
+settings     opt-level=speed cpu=sse3,ssse3,sse4.1,sse4.2,popcnt,cmpxchg16b strategy=guarded cranelift=[CRANELIFT]
+module       everything
+source       231 bytes, BLAKE3 [DIGEST]
+digest       [DIGEST] (matches)
+context      176 bytes for each instance
+
+imports (2)
+  func   env.log (i32, f64)
+  table  env.table 1 externref
+
+exports (4)
+  memory memory 1 5
+  global counter (mut i64)
+  func   div (i32, i32) -> i32
+  func   both () -> (i32, i64)
+
+numbers
+  functions                          2
+  signatures                         3
+  memories                           1
+  tables                             1
+  frozen tables                      1
+  globals                            1
+  image runs                         1
+"
+    );
+    let names: Vec<&str> = sections
+        .lines()
+        .filter_map(|line| line.get(2..28))
+        .collect();
+    assert_eq!(
+        names.iter().map(|name| name.trim()).collect::<Vec<_>>(),
+        [
+            "header and hot tables",
+            "frozen tables",
+            "text",
+            "memory image",
+            "functions",
+            "traps",
+            "address map",
+            "metadata",
+            "symbols",
+            "names"
+        ]
+    );
+}
+
+#[test]
+fn inspect_as_json() {
+    let dir = Dir::new();
+    dir.artifact("all", EVERYTHING);
+    let ran = dir.precast(&["inspect", "--json", "all.precast"]);
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout()).expect("JSON");
+    assert_eq!(json["module_name"], "everything");
+    assert_eq!(json["strategy"], "guarded");
+    assert_eq!(json["settings"]["opt-level"], "speed");
+    assert_eq!(json["digest"]["matches"], true);
+    assert_eq!(json["imports"][0]["name"], "log");
+    assert_eq!(json["imports"][0]["type"], "(i32, f64)");
+    assert_eq!(json["exports"][3]["type"], "() -> (i32, i64)");
+    assert_eq!(json["counts"]["frozen_tables"], 1);
+    assert_eq!(json["sections"]["memory_image"], 4096);
+}
+
+#[test]
+fn inspect_tells_what_the_file_is() {
+    let dir = Dir::new();
+    dir.artifact("add", ADD);
+    dir.write("empty", "");
+    let bytes = std::fs::read(dir.path("add.precast")).expect("written");
+    dir.write("cut", &bytes[..3000]);
+    let mut damaged = bytes.clone();
+    damaged[600] ^= 1;
+    dir.write("damaged", &damaged);
+    let mut changed = bytes.clone();
+    let last = changed.len() - 1;
+    changed[last] ^= 1;
+    dir.write("changed", &changed);
+    for (file, cause) in [
+        (
+            "add.wasm",
+            "expected a precast artifact, found a WebAssembly module: compile it first, with \
+             `precast compile`"
+                .to_owned(),
+        ),
+        (
+            "empty",
+            "expected a precast artifact, found an empty file".to_owned(),
+        ),
+        (
+            "cut",
+            format!(
+                "the artifact is truncated: 3000 bytes, expected {}",
+                bytes.len()
+            ),
+        ),
+    ] {
+        let expected = format!("error: cannot use `{file}`\nCaused by:\n    {cause}\n");
+        for command in ["inspect", "objdump"] {
+            dir.precast(&[command, file]).is("", &expected, 1);
+        }
+        let expected = format!("error: cannot run `{file}`\nCaused by:\n    {cause}\n");
+        dir.precast(&["run", file]).is("", &expected, 1);
+    }
+    let damaged = dir.precast(&["inspect", "damaged"]).stderr();
+    assert!(
+        damaged.contains("the artifact is damaged: checksum of its first"),
+        "{damaged}"
+    );
+    let changed = dir.precast(&["inspect", "changed"]).stdout();
+    assert!(changed.contains("(DOES NOT MATCH THE FILE)"), "{changed}");
+    dir.precast(&["inspect", "."])
+        .is("", "error: `.` is a directory; expected a file\n", 1);
+}
+
+#[test]
+fn objdump_shows_code_with_its_places() {
+    let dir = Dir::new();
+    dir.wasm("all", EVERYTHING);
+    dir.precast(&[
+        "compile",
+        "all.wasm",
+        "--target",
+        "x86_64-unknown-linux-gnu",
+    ])
+    .is("", "", 0);
+    let all = dir.precast(&["objdump", "all.precast"]).stdout();
+    for part in [
+        "<div> ",
+        " bytes, function 1 (i32, i32) -> i32\n",
+        "; trap: integer divide by zero\n",
+        "<both> ",
+        "<precast.native_entry[i32,i32->i32]> ",
+        "<precast.import[0]> ",
+    ] {
+        assert!(all.contains(part), "no `{part}` in\n{all}");
+    }
+    let named = dir
+        .precast(&["objdump", "all.precast", "--func", "div"])
+        .stdout();
+    assert!(
+        named.starts_with("<div> ") && !named.contains("<both>"),
+        "{named}"
+    );
+    assert_eq!(
+        named,
+        dir.precast(&["objdump", "all.precast", "--func", "1"])
+            .stdout()
+    );
+    // The division comes from where it is in the module.
+    let wasm = std::fs::read(dir.path("all.wasm")).expect("written");
+    let division = [0x20, 0, 0x20, 1, 0x6e, 0x0b];
+    let at = wasm
+        .windows(6)
+        .position(|w| w == division)
+        .expect("the body")
+        + 4;
+    let line = named
+        .lines()
+        .find(|line| line.contains(" div "))
+        .expect("a division");
+    let place = named
+        .lines()
+        .take_while(|l| *l != line)
+        .chain([line])
+        .filter_map(|l| {
+            l.split_whitespace()
+                .next()
+                .filter(|word| word.starts_with("0x"))
+        });
+    assert_eq!(place.last(), Some(&*format!("{at:#x}")), "{named}");
+
+    for (name, message) in [
+        ("0", "function 0 is imported: it has no code"),
+        ("9", "there is no function 9: the last is 2"),
+        ("di", "there is no function `di`; there is `div`"),
+        ("nothing", "there is no function `nothing` among 2"),
+    ] {
+        let expected = format!("error: {message}\n");
+        dir.precast(&["objdump", "all.precast", "--func", name])
+            .is("", &expected, 1);
+    }
+}
+
+#[test]
+fn objdump_knows_every_architecture() {
+    let dir = Dir::new();
+    dir.wasm("all", EVERYTHING);
+    for (target, division) in [
+        ("x86_64-unknown-linux-gnu", " div "),
+        ("aarch64-unknown-linux-gnu", " udiv "),
+        ("riscv64gc-unknown-linux-gnu", " divuw "),
+    ] {
+        dir.precast(&["compile", "all.wasm", "--target", target])
+            .is("", "", 0);
+        let shown = dir
+            .precast(&["objdump", "all.precast", "--func", "div"])
+            .stdout();
+        assert!(shown.contains(division), "{target}:\n{shown}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let dir = Dir::new();
+    let functions: String = (0..2000)
+        .map(|i| format!("(func (export \"f{i}\"))"))
+        .collect();
+    dir.artifact("many", &format!("(module {functions})"));
+    for args in [
+        &["objdump", "many.precast"][..],
+        &["inspect", "many.precast"],
+    ] {
+        let mut command = dir.command(args);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("runs");
+        let mut first = [0; 10];
+        child
+            .stdout
+            .take()
+            .expect("piped")
+            .read_exact(&mut first)
+            .expect("some output");
+        // The pipe is closed now.
+        let mut stderr = String::new();
+        child
+            .stderr
+            .take()
+            .expect("piped")
+            .read_to_string(&mut stderr)
+            .expect("UTF-8");
+        assert_eq!(stderr, "", "{args:?}");
+        assert_eq!(child.wait().expect("ends").code(), Some(0), "{args:?}");
+    }
+}
+
+#[test]
+fn completions_for_shells() {
+    let dir = Dir::new();
+    for (shell, part) in [
+        ("bash", "complete -F _precast"),
+        ("zsh", "#compdef precast"),
+        ("fish", "complete -c precast"),
+    ] {
+        let ran = dir.precast(&["completions", shell]);
+        assert!(ran.stdout().contains(part), "{shell}");
+    }
+}

@@ -1,0 +1,104 @@
+//! What the program prints and how it exits, so that every message is read in review.
+
+mod compile;
+mod look;
+mod run;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A directory of its own for each test, removed at its end.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("precast-cli-{}-{n}", std::process::id()));
+        fs::create_dir_all(&path).expect("a temporary directory");
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        fs::write(self.path(name), bytes).expect("writable");
+    }
+
+    /// Writes NAME.wasm from text.
+    fn wasm(&self, name: &str, wat: &str) {
+        self.write(
+            &format!("{name}.wasm"),
+            wat::parse_str(wat).expect("valid text"),
+        );
+    }
+
+    /// Writes NAME.wasm and compiles it to NAME.precast.
+    fn artifact(&self, name: &str, wat: &str) {
+        self.wasm(name, wat);
+        self.precast(&["compile", &format!("{name}.wasm")])
+            .is("", "", 0);
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).expect("readable");
+        let name = |e: fs::DirEntry| e.file_name().into_string().expect("UTF-8");
+        let mut names: Vec<String> = entries.map(|e| name(e.expect("readable"))).collect();
+        names.sort();
+        names
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_precast"));
+        command.args(args).current_dir(&self.0).stdin(Stdio::null());
+        command
+    }
+
+    #[track_caller]
+    fn precast(&self, args: &[&str]) -> Ran {
+        Ran(self.command(args).output().expect("runs"))
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// What a run left.
+struct Ran(Output);
+
+impl Ran {
+    #[track_caller]
+    fn is(&self, stdout: &str, stderr: &str, code: i32) {
+        same("standard error", &self.stderr(), stderr);
+        same("standard output", &self.stdout(), stdout);
+        assert_eq!(self.0.status.code(), Some(code));
+    }
+
+    fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.0.stdout).into_owned()
+    }
+
+    fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.0.stderr).into_owned()
+    }
+}
+
+#[track_caller]
+fn same(what: &str, found: &str, expected: &str) {
+    assert!(
+        found == expected,
+        "{what} is\n{found}\nexpected\n{expected}"
+    );
+}
+
+/// The example in most tests.
+const ADD: &str = r#"(module $add
+  (func $add (export "add") (param i32 i32) (result i32)
+    (i32.add (local.get 0) (local.get 1))))"#;

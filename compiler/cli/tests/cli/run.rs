@@ -1,0 +1,214 @@
+//! `precast run`.
+
+use crate::{ADD, Dir};
+
+/// Prints its arguments, one a line, and exits with their number.
+const ARGS: &str = r#"(module
+  (import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "args_get" (func $get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write"
+    (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (func $len (param $p i32) (result i32) (local $n i32)
+    (loop $more
+      (if (i32.load8_u (i32.add (local.get $p) (local.get $n)))
+        (then
+          (local.set $n (i32.add (local.get $n) (i32.const 1)))
+          (br $more))))
+    (local.get $n))
+  (func (export "_start") (local $i i32) (local $arg i32) (local $n i32)
+    (drop (call $sizes (i32.const 0) (i32.const 4)))
+    (drop (call $get (i32.const 1024) (i32.const 8192)))
+    (loop $next
+      (if (i32.lt_u (local.get $i) (i32.load (i32.const 0)))
+        (then
+          (local.set $arg
+            (i32.load (i32.add (i32.const 1024) (i32.mul (local.get $i) (i32.const 4)))))
+          (local.set $n (call $len (local.get $arg)))
+          (i32.store8 (i32.add (local.get $arg) (local.get $n)) (i32.const 10))
+          (i32.store (i32.const 16) (local.get $arg))
+          (i32.store (i32.const 20) (i32.add (local.get $n) (i32.const 1)))
+          (drop (call $write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 24)))
+          (local.set $i (i32.add (local.get $i) (i32.const 1)))
+          (br $next))))
+    (call $exit (i32.load (i32.const 0)))))"#;
+
+#[test]
+fn everything_after_the_file_is_the_guests() {
+    let dir = Dir::new();
+    dir.artifact("args", ARGS);
+    dir.precast(&["run", "args.precast"])
+        .is("args.precast\n", "", 1);
+    dir.precast(&["run", "args.precast", "--dir", "x", "--", "-h", ""])
+        .is("args.precast\n--dir\nx\n--\n-h\n\n", "", 6);
+    dir.precast(&["run", "--argv0", "me", "args.precast", "--invoke"])
+        .is("me\n--invoke\n", "", 2);
+    let ran = dir.precast(&["run", "--nonsense", "args.precast"]);
+    assert_eq!(ran.0.status.code(), Some(2));
+    assert!(
+        ran.stderr()
+            .starts_with("error: unexpected argument '--nonsense' found\n")
+    );
+    assert_eq!(dir.precast(&["run"]).0.status.code(), Some(2));
+}
+
+#[test]
+fn traps_exit_with_134_and_say_where() {
+    let dir = Dir::new();
+    dir.artifact(
+        "trap",
+        r#"(module
+          (func $inner (param i32) (result i32) (i32.div_u (i32.const 1) (local.get 0)))
+          (func $outer (export "_start") (drop (call $inner (i32.const 0))))
+          (func (export "deep") (call 2))
+          (func (export "wild") (result i32) (i32.load (i32.const -8)))
+          (memory 1))"#,
+    );
+    let ran = dir.precast(&["run", "trap.precast"]);
+    assert_eq!(ran.0.status.code(), Some(134));
+    let stderr = ran.stderr();
+    assert!(
+        stderr.starts_with("error: wasm trap: integer divide by zero\n"),
+        "{stderr}"
+    );
+    let inner = stderr.find("inner").expect("a backtrace");
+    assert!(
+        inner < stderr.find("outer").expect("a backtrace"),
+        "innermost first: {stderr}"
+    );
+    for (name, text) in [
+        ("deep", "call stack exhausted"),
+        ("wild", "out of bounds memory access"),
+    ] {
+        let ran = dir.precast(&["run", "--invoke", name, "trap.precast"]);
+        assert_eq!(ran.0.status.code(), Some(134), "{}", ran.stderr());
+        let expected = format!("error: wasm trap: {text}\n");
+        assert!(ran.stderr().starts_with(&expected), "{}", ran.stderr());
+    }
+}
+
+#[test]
+fn calls_functions_with_values() {
+    let dir = Dir::new();
+    dir.artifact("add", ADD);
+    let invoke = |args: &[&str]| {
+        dir.precast(&[&["run", "--invoke", "add", "add.precast"][..], args].concat())
+    };
+    invoke(&["-1", "0xffffffff"]).is("-2\n", "", 0);
+    invoke(&["4294967295", "0"]).is("-1\n", "", 0);
+    invoke(&["1"]).is(
+        "",
+        "error: `add` takes 2 arguments (i32, i32), found 1\n",
+        1,
+    );
+    invoke(&["1", "x"]).is("", "error: argument `x` of `add`: expected i32\n", 1);
+    invoke(&["1", "4294967296"]).is(
+        "",
+        "error: argument `4294967296` of `add`: expected i32\n",
+        1,
+    );
+    dir.artifact(
+        "swap",
+        r#"(module (func (export "swap") (param i64 f32 f64) (result f64 f32 i64)
+          (local.get 2) (local.get 1) (local.get 0)))"#,
+    );
+    dir.precast(&[
+        "run",
+        "--invoke",
+        "swap",
+        "swap.precast",
+        "-7",
+        "0.5",
+        "nan",
+    ])
+    .is("NaN\n0.5\n-7\n", "", 0);
+}
+
+#[test]
+fn says_what_could_be_called_instead() {
+    let dir = Dir::new();
+    dir.artifact("add", ADD);
+    dir.artifact("none", "(module)");
+    dir.precast(&["run", "add.precast"]).is(
+        "",
+        "error: this is not a WASI program: it does not export a function `_start`; with --invoke, \
+         expected one of `add`\n",
+        1,
+    );
+    dir.precast(&["run", "--invoke", "sub", "add.precast"]).is(
+        "",
+        "error: there is no exported function `sub`; expected `add`\n",
+        1,
+    );
+    dir.precast(&["run", "none.precast"]).is(
+        "",
+        "error: this is not a WASI program: it does not export a function `_start`; it exports no \
+         function at all\n",
+        1,
+    );
+}
+
+#[test]
+fn missing_imports_are_listed_together() {
+    let dir = Dir::new();
+    dir.artifact(
+        "imports",
+        r#"(module
+          (import "env" "f" (func (param i32)))
+          (import "wasi_snapshot_preview1" "fd_write" (func))
+          (func (export "_start")))"#,
+    );
+    let ran = dir.precast(&["run", "imports.precast"]);
+    let stderr = ran.stderr();
+    assert_eq!(ran.0.status.code(), Some(1));
+    assert!(
+        stderr.starts_with("error: cannot link the module:"),
+        "{stderr}"
+    );
+    assert!(
+        stderr.contains("env") && stderr.contains("fd_write"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn gives_directories_and_variables() {
+    let dir = Dir::new();
+    dir.artifact("args", ARGS);
+    let refused = dir.precast(&["run", "--dir", "missing::/", "args.precast"]);
+    refused.is(
+        "",
+        "error: cannot open directory missing for the guest's \"/\"\nCaused by:\n    No such file or \
+         directory (os error 2)\n",
+        1,
+    );
+    dir.precast(&["run", "--env", "NO_SUCH_VARIABLE", "args.precast"])
+        .is(
+            "",
+            "error: cannot hand on the environment variable `NO_SUCH_VARIABLE`\nCaused by:\n    \
+         environment variable not found\n",
+            1,
+        );
+    dir.artifact(
+        "env",
+        r#"(module
+          (import "wasi_snapshot_preview1" "environ_get" (func $get (param i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "environ_sizes_get"
+            (func $sizes (param i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "fd_write"
+            (func $write (param i32 i32 i32 i32) (result i32)))
+          (memory (export "memory") 1)
+          (func (export "_start")
+            (drop (call $sizes (i32.const 0) (i32.const 20)))
+            (drop (call $get (i32.const 1024) (i32.const 8192)))
+            (i32.store (i32.const 16) (i32.const 8192))
+            (drop (call $write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 24)))))"#,
+    );
+    let mut command = dir.command(&["run", "--env", "A=1=2", "--env", "HANDED_ON", "env.precast"]);
+    let output = command.env("HANDED_ON", "yes").output().expect("runs");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "A=1=2\0HANDED_ON=yes\0"
+    );
+}
