@@ -40,9 +40,10 @@ pub(crate) struct StoreFunc {
     host: Arc<HostFunc>,
 }
 
-/// Its address, as array entry, marks function references of host functions. The host calls these
-/// without any trampoline.
-static HOST_ENTRY: u8 = 0;
+/// Its address, as array entry, marks function references of host functions, whose context is a
+/// [`VmFuncImport`]: that of a [`StoreFunc`], or the import slot of an instance that passes the
+/// function on. The host calls these without any trampoline.
+pub(crate) static HOST_ENTRY: u8 = 0;
 
 impl StoreFunc {
     fn new(core: &StoreCore, host: Arc<HostFunc>) -> Box<Self> {
@@ -50,7 +51,7 @@ impl StoreFunc {
             code: std::ptr::null(),
             ctx: std::ptr::null_mut(),
             shim: std::ptr::null(),
-            data: std::ptr::null(),
+            data: host.data(),
             owner: std::ptr::null_mut(),
             store: core.this.cast(),
         };
@@ -89,7 +90,6 @@ impl StoreFunc {
             self.func_ref.code = code;
             self.import.code = code;
             self.import.shim = shim;
-            self.import.data = self.host.data();
         }
     }
 }
@@ -170,12 +170,20 @@ impl Func {
 
     /// The host function behind this, if it is one of the store's.
     pub(crate) fn host<'a>(&self, core: &'a StoreCore) -> Option<&'a Arc<HostFunc>> {
-        let func_ref = self.get(core);
-        if !std::ptr::eq(func_ref.array_entry, &raw const HOST_ENTRY) {
-            return None;
+        let import = self.host_import(core)?;
+        // SAFETY: what the mark says; a slot without an owner is the first field of a `StoreFunc`,
+        // which the store owns.
+        unsafe {
+            let is_of_store = (*import).owner.is_null();
+            is_of_store.then(|| &(*import.cast::<StoreFunc>()).host)
         }
-        // SAFETY: the mark says that the context is a `StoreFunc`, which the store owns.
-        Some(unsafe { &(*func_ref.ctx.cast::<StoreFunc>()).host })
+    }
+
+    /// The slot that leads to the host function behind this, if it is a host function.
+    pub(crate) fn host_import(&self, core: &StoreCore) -> Option<*const VmFuncImport> {
+        let func_ref = self.get(core);
+        let is_host = std::ptr::eq(func_ref.array_entry, &raw const HOST_ENTRY);
+        is_host.then(|| func_ref.ctx.cast_const().cast())
     }
 
     /// What a call from wasm code needs: code and context.
@@ -238,9 +246,7 @@ impl Func {
             let func_ref = self.func_ref.as_ptr();
             let (ctx, code, entry) = ((*func_ref).ctx, (*func_ref).code, (*func_ref).array_entry);
             if std::ptr::eq(entry, &raw const HOST_ENTRY) {
-                let func = ctx.cast::<StoreFunc>();
-                let host = Arc::clone(&(*func).host);
-                return host.call(&raw const (*func).import, values);
+                return HostFunc::call(ctx.cast_const().cast(), values);
             }
             let entry: unsafe extern "C" fn(*mut c_void, *const u8, *mut ValRaw) =
                 std::mem::transmute(entry);

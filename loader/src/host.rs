@@ -91,7 +91,6 @@ pub struct HostFunc {
     type_id: u64,
     native_shim: *const u8,
     array_shim: *const u8,
-    call: CallArray,
     data: *const c_void,
     /// What `data` points to.
     _closure: Box<dyn Any + Send + Sync>,
@@ -180,7 +179,6 @@ impl HostFunc {
             type_id,
             native_shim,
             array_shim,
-            call,
             data,
             _closure,
         }
@@ -208,18 +206,20 @@ impl HostFunc {
         }
     }
 
-    /// Calls the function from the host.
+    /// Calls the function behind an import slot from the host.
     ///
     /// # Safety
-    /// The values fit its type, with room for the results; `import` is a slot of this function in
+    /// The values fit its type, with room for the results; `import` is a host function's slot in
     /// a store that nobody else is using.
     pub(crate) unsafe fn call(
-        &self,
         import: *const VmFuncImport,
         values: *mut ValRaw,
     ) -> Result<(), Error> {
         // SAFETY: by this function's contract.
-        unsafe { (self.call)(import, (*self.data.cast::<Body>()).closure, values) }
+        unsafe {
+            let body = (*import).data.cast::<Body>();
+            ((*body).call)(import, (*body).closure, values)
+        }
     }
 }
 

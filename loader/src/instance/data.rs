@@ -10,7 +10,7 @@ use precast_artifact::{HEADER_OFFSET, Section, Strategy};
 
 use super::Extern;
 use crate::error::Error;
-use crate::func::Func;
+use crate::func::{Func, HOST_ENTRY};
 use crate::global::Global;
 use crate::host::HostFunc;
 use crate::link::Import;
@@ -149,6 +149,10 @@ impl InstanceData {
                             let (code, ctx) = func.code(core);
                             let slot = self.func_import(record.index);
                             ((*slot).code, (*slot).ctx) = (code, ctx);
+                            // Passed on by another instance: so that this one can tell.
+                            if let Some(import) = func.host_import(core) {
+                                ((*slot).shim, (*slot).data) = ((*import).shim, (*import).data);
+                            }
                         }
                     },
                     Import::Extern(Extern::Memory(memory)) => {
@@ -398,29 +402,38 @@ impl InstanceData {
     /// What a reference to a function is, whether or not it has a slot.
     pub(super) fn new_func_ref(&self, function: u32) -> Option<VmFuncRef> {
         let artifact = self.module.artifact();
-        let (code, ctx) = match function.checked_sub(artifact.header().vm.func_import_count) {
-            Some(defined) => {
-                let code = artifact.functions().get(defined as usize)?.text_offset;
-                (self.module.code(code), self.vmctx.as_ptr().cast())
-            }
-            None => {
-                // SAFETY: an imported function's slot, filled when the instance was made.
-                let import = unsafe { &*self.func_import(function) };
-                (import.code, import.ctx)
-            }
-        };
+        let (code, ctx, is_host) =
+            match function.checked_sub(artifact.header().vm.func_import_count) {
+                Some(defined) => {
+                    let code = artifact.functions().get(defined as usize)?.text_offset;
+                    let ctx = self.vmctx.as_ptr().cast();
+                    (self.module.code(code), ctx, false)
+                }
+                None => {
+                    // SAFETY: an imported function's slot, filled when the instance was made.
+                    let import = unsafe { &*self.func_import(function) };
+                    (import.code, import.ctx, !import.shim.is_null())
+                }
+            };
         let index = signature_index(&artifact, function)?;
         let record = artifact.signatures().get(index as usize)?;
         let type_id = match record.type_id {
             0 => type_id(artifact.signature(index)?),
             id => id,
         };
+        // Entries are for functions whose context is a VM context.
+        let (array_entry, native_entry) = if is_host {
+            (&raw const HOST_ENTRY, std::ptr::null())
+        } else {
+            let entry = |offset| self.module.code(offset);
+            (entry(record.array_entry), entry(record.native_entry))
+        };
         Some(VmFuncRef {
             code,
             ctx,
             type_id,
-            array_entry: self.module.code(record.array_entry),
-            native_entry: self.module.code(record.native_entry),
+            array_entry,
+            native_entry,
         })
     }
 
