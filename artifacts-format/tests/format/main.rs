@@ -2,6 +2,7 @@
 //! is an error.
 
 mod damage;
+mod golden;
 mod layout;
 mod sample;
 mod versions;

@@ -1,0 +1,66 @@
+//! Artifacts of each format that was ever released: they must open forever.
+//!
+//! `golden/FORMAT-ABI.precast` is what the builder made of `sample::full` at that time. With
+//! `PRECAST_BLESS` set, the one of today's numbers is written anew: right as long as these numbers
+//! are not released, and when only bytes changed that no reader looks at.
+
+use std::fs;
+use std::path::PathBuf;
+
+use precast_artifact::metadata::Metadata;
+use precast_artifact::{ABI, Artifact, FORMAT, TrapCode, addresses, traps};
+
+use crate::sample::{Aligned, HOST, full};
+
+fn directory() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "format", "golden"]
+        .iter()
+        .collect()
+}
+
+#[test]
+fn todays_builder_writes_todays_golden_bytes() {
+    let path = directory().join(format!("{FORMAT}-{ABI}.precast"));
+    let bytes = full().finish().expect("small");
+    if std::env::var_os("PRECAST_BLESS").is_some() {
+        fs::write(&path, &bytes).expect("writable");
+    }
+    let golden = fs::read(&path).unwrap_or_default();
+    let first = golden.iter().zip(&bytes).position(|(a, b)| a != b);
+    assert!(
+        golden == bytes,
+        "the builder writes other bytes than {} holds, {} and {} of them, first at {first:#x?}: see \
+         the top of this file",
+        path.display(),
+        bytes.len(),
+        golden.len(),
+    );
+}
+
+#[test]
+fn golden_artifacts_open() {
+    let mut opened = 0;
+    for entry in fs::read_dir(directory()).expect("there are some") {
+        let path = entry.expect("readable").path();
+        let bytes = Aligned::new(&fs::read(&path).expect("readable"));
+        let a = Artifact::parse(&bytes, Some(&HOST)).unwrap_or_else(|error| {
+            panic!("{}: {error}", path.display());
+        });
+        let h = a.header();
+        a.verify_digest(None).expect("undamaged");
+        assert_eq!(a.export("run").map(|e| e.index), Some(2));
+        assert_eq!(a.imports().len(), 2);
+        assert_eq!(a.function_name(1), Some(&b"run"[..]));
+        assert_eq!(a.function_at(17).map(|f| f.0), Some(1));
+        assert_eq!(
+            traps::lookup(a.section(h.traps), 16),
+            Some(TrapCode::Unreachable)
+        );
+        assert_eq!(addresses::lookup(a.section(h.addresses), 0, 3), Some(103));
+        assert_eq!(&a.section(h.image)[1..9], b"page TWO");
+        let metadata = Metadata::decode(a.section(h.metadata)).expect("undamaged");
+        assert_eq!(metadata.module_name.as_deref(), Some("sample"));
+        opened += 1;
+    }
+    assert!(opened > 0);
+}
