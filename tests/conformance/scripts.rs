@@ -12,6 +12,9 @@ const CHECKOUT: &str = "PRECAST_TESTSUITE";
 /// Prefix of the names of a checkout's scripts.
 const CHECKOUT_PREFIX: &str = "testsuite";
 
+/// Scripts of precast's own, beside this file.
+const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conformance/own");
+
 /// Finished proposals that came after 2.0 and are supported, and SIMD, whose part of the 2.0 suite
 /// the crate keeps apart.
 const PROPOSALS: [Proposal; 5] = [
@@ -54,6 +57,7 @@ pub(crate) fn all() -> Result<Vec<Script>, String> {
             source: Source::Embedded(file.contents),
         })
         .collect();
+    find(Path::new(OWN), "own", &mut scripts).map_err(|e| format!("{OWN}: {e}"))?;
     if let Some(root) = env::var_os(CHECKOUT) {
         let root = PathBuf::from(root);
         let before = scripts.len();
