@@ -194,6 +194,7 @@ if [ -z "${PRECAST:-}" ]; then
   cargo build --release -q --manifest-path "$root/Cargo.toml" -p precast
   PRECAST=${CARGO_TARGET_DIR:-$root/target}/release/precast
 fi
+[ -x "$PRECAST" ] || die "$PRECAST is not a program (PRECAST should name precast's command line)"
 precast=$(realpath "$PRECAST")
 mkdir -p "$out"/{artifacts,reference,runs}
 
