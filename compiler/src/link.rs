@@ -8,6 +8,7 @@
 //!
 //! Gaps between functions are filled with instructions that trap.
 
+mod island;
 mod relocate;
 
 use cranelift_codegen::binemit::Reloc;
@@ -19,7 +20,11 @@ use precast_artifact::writer::TextLayout;
 
 use crate::codegen::{CompiledFunction, CompiledModule};
 use crate::key::{Link, Symbol, TableIndex};
+use island::Island;
 use relocate::Reference;
+
+/// Length of an instruction where there are islands.
+const INSTRUCTION: u64 = 4;
 
 /// Why machine code cannot be linked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +74,8 @@ pub(crate) struct LinkedText {
     pub(crate) text: Vec<u8>,
     /// Its pieces, in order, which is also the order of their symbols.
     pub(crate) pieces: Vec<Placed>,
+    /// Where there is code between pieces, all of it branches: offset and length.
+    pub(crate) islands: Vec<(u32, u32)>,
     /// Slots of the link table.
     pub(crate) links: Vec<Link>,
     /// Traps of the whole text, ascending.
@@ -103,10 +110,21 @@ pub(crate) fn link(
     page_size: u32,
     rodata: &RodataLayout,
 ) -> Result<LinkedText, LinkError> {
+    let islands = island::plan(&module.functions, arch);
+    link_with_islands(module, islands, arch, page_size, rodata)
+}
+
+fn link_with_islands(
+    module: CompiledModule,
+    islands: Vec<Island>,
+    arch: Arch,
+    page_size: u32,
+    rodata: &RodataLayout,
+) -> Result<LinkedText, LinkError> {
     let CompiledModule { functions, links } = module;
     debug_assert!(functions.is_sorted_by(|a, b| a.symbol < b.symbol));
     debug_assert!(links.is_sorted_by(|a, b| a < b));
-    let (pieces, text_len) = place(&functions)?;
+    let (pieces, islands, text_len) = place(&functions, islands)?;
     let layout = TextLayout {
         page_size,
         rodata_len: rodata.len,
@@ -123,49 +141,59 @@ pub(crate) fn link(
     let mut text = Vec::with_capacity(text_len as usize);
     let mut traps = Vec::with_capacity(functions.iter().map(|f| f.traps.len()).sum());
     let mut addresses = AddressMapBuilder::new(instruction_scale(arch));
+    let mut ahead = islands.iter().peekable();
     // Each piece is freed once it is copied.
-    for (function, placed) in functions.into_iter().zip(&pieces) {
+    for (i, (function, placed)) in functions.into_iter().zip(&pieces).enumerate() {
         text.resize(placed.offset as usize, filler(arch));
         text.extend_from_slice(&function.code);
-        traps.extend(
-            function
-                .traps
-                .iter()
-                .map(|(at, code)| (placed.offset + at, *code)),
-        );
+        let place = |(at, code): &(u32, TrapCode)| (placed.offset + at, *code);
+        traps.extend(function.traps.iter().map(place));
         if matches!(function.symbol, Symbol::Function(_)) {
             addresses.function(&function.addresses);
         }
-        targets.resolve(&function, *placed, &mut text)?;
+        targets.resolve(&function, *placed, ahead.peek().copied(), &mut text)?;
+        if let Some(island) = ahead.next_if(|island| island.group.end == i + 1) {
+            text.resize(island.offset as usize, filler(arch));
+            island.write(&mut text, |symbol| targets.must_find(symbol, "an island"));
+        }
     }
-    let addresses = addresses.finish();
     Ok(LinkedText {
         text,
+        islands: islands.iter().map(|i| (i.offset, i.len())).collect(),
         pieces,
         links,
         traps,
-        addresses,
+        addresses: addresses.finish(),
     })
 }
 
-/// Gives each function its place; returns the length of the text too.
-fn place(functions: &[CompiledFunction]) -> Result<(Vec<Placed>, u32), LinkError> {
+/// Gives each function and island its place; returns the length of the text too.
+fn place(
+    functions: &[CompiledFunction],
+    mut islands: Vec<Island>,
+) -> Result<(Vec<Placed>, Vec<Island>, u32), LinkError> {
     // Offsets up to and including the end must be different from "none".
     let limit = u64::from(u32::MAX) - 1;
     let mut pieces = Vec::with_capacity(functions.len());
+    let mut ahead = islands.iter_mut().peekable();
     let mut end = 0_u64;
-    for function in functions {
+    for (i, function) in functions.iter().enumerate() {
+        // Offsets wrap only where `end` is refused below.
         let offset = end.next_multiple_of(function.align.into());
         end = offset + function.code.len() as u64;
         pieces.push(Placed {
             symbol: function.symbol,
-            // Wraps only where `end` is refused below.
             offset: offset as u32,
             len: function.code.len() as u32,
         });
+        if let Some(island) = ahead.next_if(|island| island.group.end == i + 1) {
+            end = end.next_multiple_of(INSTRUCTION);
+            island.offset = end as u32;
+            end += u64::from(island.len());
+        }
     }
     match u32::try_from(end) {
-        Ok(len) if end <= limit => Ok((pieces, len)),
+        Ok(len) if end <= limit => Ok((pieces, islands, len)),
         _ => Err(LinkError::TextTooLarge { found: end, limit }),
     }
 }
@@ -213,21 +241,19 @@ impl Targets<'_> {
         })
     }
 
+    fn must_find(&self, symbol: Symbol, from: impl std::fmt::Debug) -> i64 {
+        let position = self.position(symbol);
+        position.unwrap_or_else(|| panic!("{from:?} refers to {symbol:?}, which does not exist"))
+    }
+
     fn resolve(
         &self,
         function: &CompiledFunction,
         placed: Placed,
+        island: Option<&Island>,
         text: &mut [u8],
     ) -> Result<(), LinkError> {
-        let value = |symbol: Symbol, addend: i64| {
-            let position = self.position(symbol).unwrap_or_else(|| {
-                panic!(
-                    "{:?} refers to {symbol:?}, which does not exist",
-                    function.symbol
-                )
-            });
-            position + addend
-        };
+        let value = |symbol: Symbol, addend: i64| self.must_find(symbol, function.symbol) + addend;
         for reloc in &function.relocs {
             let at = placed.offset + reloc.offset;
             let (mut from, mut to) = (i64::from(at), value(reloc.target, reloc.addend));
@@ -239,6 +265,10 @@ impl Targets<'_> {
                 });
                 let high = high.unwrap_or_else(|| panic!("{:?}: no auipc", function.symbol));
                 to = value(high.target, high.addend);
+            }
+            let veneer = island.and_then(|island| island.veneer(reloc.target));
+            if let (Reloc::Arm64Call, Some(veneer)) = (reloc.kind, veneer) {
+                to = veneer;
             }
             let reference = Reference { at, from, to };
             relocate::apply(text, reloc.kind, reference).map_err(|limit| {

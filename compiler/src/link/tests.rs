@@ -259,3 +259,53 @@ fn gaps_trap_and_tables_are_in_text_offsets() {
         None
     );
 }
+
+#[test]
+fn branches_between_groups_go_through_veneers() {
+    // bl in each function, to each of the others in turn.
+    let call = 0x9400_0000_u32.to_le_bytes();
+    let caller = |i: u32, targets: &[u32]| {
+        let relocs: Vec<_> = targets
+            .iter()
+            .enumerate()
+            .map(|(n, t)| (4 * n as u32, Reloc::Arm64Call, defined(*t), 0))
+            .collect();
+        let mut code = call.repeat(targets.len());
+        code.resize(16, 0);
+        function(defined(i), &code, &relocs)
+    };
+    let functions = vec![
+        caller(0, &[1, 2, 3]),
+        caller(1, &[0, 3]),
+        caller(2, &[0, 3]),
+        caller(3, &[3]),
+    ];
+    let islands = island::plan_groups(&functions, 64);
+    let groups: Vec<_> = islands.iter().map(|i| i.group.clone()).collect();
+    assert_eq!(groups, [0..2, 2..4]);
+    let module = CompiledModule {
+        functions,
+        links: vec![],
+    };
+    let rodata = RodataLayout::default();
+    let linked = link_with_islands(module, islands, Arch::Aarch64, 65536, &rodata).expect("small");
+    // Function 0, 1, veneers to 2 and 3, padding, function 2, 3, a veneer to 0.
+    assert_eq!(linked.islands, [(32, 24), (96, 12)]);
+    let offsets: Vec<u32> = linked.pieces.iter().map(|p| p.offset).collect();
+    assert_eq!(offsets, [0, 16, 64, 80]);
+    let words = words(&linked.text);
+    let branch = |at: usize| 4 * at as u32 + 4 * (words[at] & 0x03ff_ffff) & 0x0fff_ffff;
+    assert_eq!([branch(0), branch(1), branch(2)], [16, 32, 44]);
+    assert_eq!([branch(4), branch(5)], [0, 44]);
+    assert_eq!([branch(16), branch(17), branch(20)], [96, 80, 80]);
+    // adrp x16, 0; add x16, x16, 64; br x16
+    assert_eq!(words[8..11], [0x9000_0010, 0x9101_0210, 0xd61f_0200]);
+    assert_eq!(words[11..14], [0x9000_0010, 0x9101_4210, 0xd61f_0200]);
+    assert_eq!(words[24..27], [0x9000_0010, 0x9100_0210, 0xd61f_0200]);
+}
+
+#[test]
+fn small_texts_have_no_islands() {
+    let functions = vec![function(defined(0), &[0; 16], &[])];
+    assert_eq!(island::plan(&functions, Arch::Aarch64), []);
+}
