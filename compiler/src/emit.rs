@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use bytemuck::bytes_of;
 use cranelift_entity::EntityRef;
 use precast_artifact::metadata::Metadata;
-use precast_artifact::reader::feature_names;
 use precast_artifact::records::{
     ConstOp, ElementRecord, ExternKind, FROZEN, FrozenEntry, FunctionRecord, GlobalRecord,
     IMPORTED, INDEX64, LinkKind, LinkRecord, MUTABLE, MemoryRecord, NONE, Run, TableRecord,
@@ -26,9 +25,10 @@ use crate::key::{FuncIndex, Link, SigIndex, Symbol};
 use crate::link::{LinkedText, RodataLayout, link};
 use crate::module::{ElementMode, Extern, Module, PAGE_SHIFT, Signature};
 use crate::plan::Plan;
-use crate::settings::{OptLevel, Settings};
+use crate::settings::Settings;
 use crate::target::Target;
 use crate::verify::verify;
+use crate::{Error, identity};
 
 /// Links `code` and writes the artifact of `module`, whose bytes are `wasm`.
 pub(crate) fn emit(
@@ -339,27 +339,12 @@ fn link_record(link: Link) -> LinkRecord {
 }
 
 fn metadata(wasm: &[u8], module: &Module<'_>, target: &Target, settings: &Settings) -> Metadata {
-    let cpu = match feature_names(target.arch, target.cpu_features) {
-        none if none.is_empty() => "baseline".to_owned(),
-        names => names.replace(' ', ""),
-    };
-    let opt_level = match settings.opt_level {
-        OptLevel::None => "none",
-        OptLevel::Speed => "speed",
-        OptLevel::Size => "size",
-    };
-    let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let beyond_1 = crate::parse::features().difference(WasmFeatures::WASM1);
     Metadata {
-        producer: format!("precast {}", env!("CARGO_PKG_VERSION")),
+        producer: identity::PRODUCER.to_owned(),
         target: target.isa.triple().to_string(),
         module_name: module.names.module.map(str::to_owned),
-        settings: vec![
-            setting("opt-level", opt_level),
-            setting("cpu", &cpu),
-            setting("strategy", settings.strategy.text()),
-            setting("cranelift", cranelift_codegen::VERSION),
-        ],
+        settings: identity::settings(target, settings),
         wasm_features: beyond_1
             .iter_names()
             .map(|(name, _)| name.to_lowercase())

@@ -21,12 +21,14 @@
 //! | `link` | → one text without relocations |
 //! | `emit` | → the bytes of an artifact |
 //! | [`verify()`] | checks those bytes, independently of all that |
+//! | `identity` | what artifacts depend on besides the module |
 //! | `key` | names of everything that these pass to each other |
 
 mod codegen;
 mod const_expr;
 mod emit;
 mod error;
+mod identity;
 mod key;
 mod link;
 mod module;
@@ -42,6 +44,7 @@ mod verify;
 use std::time::{Duration, Instant};
 
 pub use error::Error;
+pub use identity::Identity;
 pub use settings::{Cpu, CpuLevel, OptLevel, Settings};
 pub use verify::{VerifyError, verify};
 

@@ -53,7 +53,7 @@ pub use host::{Caller, HostFunc, IntoFunc, WasmRet};
 pub use instance::{Extern, Instance};
 pub use linker::{InstancePre, Linker};
 pub use memory::Memory;
-pub use module::Module;
+pub use module::{Module, WeakModule};
 pub use store::{AsContext, AsContextMut, Limits, Store, StoreContext, StoreContextMut};
 pub use table::Table;
 pub use trap::{Frame, Trap, WasmBacktrace};

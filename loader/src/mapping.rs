@@ -49,17 +49,26 @@ pub(crate) enum Trust<'a> {
 impl Mapping {
     /// Maps the artifact at `path`.
     pub(crate) fn open(path: &Path, trust: Trust<'_>) -> Result<Self, Error> {
-        let fail = |action, source| Error::File {
-            action,
-            path: path.to_path_buf(),
-            source,
-        };
         // O_NONBLOCK: opening a FIFO must not wait for its other end.
         let file = File::options()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
             .open(path)
-            .map_err(|e| fail("open", e))?;
+            .map_err(|source| Error::File {
+                action: "open",
+                path: path.to_path_buf(),
+                source,
+            })?;
+        Self::from_file(file, path, trust)
+    }
+
+    /// Maps the artifact in `file`; `path` is for errors.
+    pub(crate) fn from_file(file: File, path: &Path, trust: Trust<'_>) -> Result<Self, Error> {
+        let fail = |action, source| Error::File {
+            action,
+            path: path.to_path_buf(),
+            source,
+        };
         let data = file.metadata().map_err(|e| fail("read the size of", e))?;
         if !data.is_file() {
             let what = if data.is_dir() {

@@ -1,7 +1,8 @@
 //! Modules: artifacts that are ready to be instantiated.
 
+use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use precast_artifact::records::{ExternKind, NONE, SignatureRecord};
 use precast_artifact::{Artifact, Strategy, TrapCode, addresses, traps};
@@ -19,7 +20,7 @@ pub struct Module(pub(crate) Arc<ModuleInner>);
 
 #[derive(Debug)]
 pub(crate) struct ModuleInner {
-    mapping: Mapping,
+    mapping: Arc<Mapping>,
     engine: Engine,
     text: usize,
     text_len: usize,
@@ -56,6 +57,23 @@ impl Module {
         Self::new(engine, Mapping::open(path.as_ref(), Trust::Digest(digest))?)
     }
 
+    /// Maps the artifact that is in an open file: what was learnt about the file before is then true
+    /// of what is mapped. `path` is for errors.
+    ///
+    /// # Errors
+    /// [`Error::File`] or [`Error::Artifact`].
+    ///
+    /// # Safety
+    /// As for [`Module::open`].
+    pub unsafe fn from_file(
+        engine: &Engine,
+        file: File,
+        path: impl AsRef<Path>,
+    ) -> Result<Self, Error> {
+        let mapping = Mapping::from_file(file, path.as_ref(), Trust::Unchecked)?;
+        Self::new(engine, mapping)
+    }
+
     /// Uses a copy of an artifact that is in memory, for example by `include_bytes!`.
     ///
     /// # Errors
@@ -83,13 +101,28 @@ impl Module {
         if mapping.artifact().strategy() == Strategy::Guarded {
             signal::install();
         }
+        Ok(Self::of_mapping(engine, Arc::new(mapping)))
+    }
+
+    fn of_mapping(engine: &Engine, mapping: Arc<Mapping>) -> Self {
         let (text, text_len) = (mapping.text(), mapping.header().text.len as usize);
-        Ok(Self(Arc::new(ModuleInner {
+        Self(Arc::new(ModuleInner {
             mapping,
-            engine: engine.clone(),
+            engine: *engine,
             text,
             text_len,
-        })))
+        }))
+    }
+
+    /// The same module for another engine. Both share the mapping.
+    #[must_use]
+    pub fn with_engine(&self, engine: &Engine) -> Self {
+        Self::of_mapping(engine, Arc::clone(&self.0.mapping))
+    }
+
+    /// A handle that does not keep the mapping, for those who share modules without owning them.
+    pub fn downgrade(&self) -> WeakModule {
+        WeakModule(Arc::downgrade(&self.0.mapping))
     }
 
     /// The engine that the module was made with.
@@ -138,6 +171,23 @@ impl Module {
             ExternKind::from_number(export.kind)?,
             export.index,
         ))
+    }
+}
+
+/// A [`Module`] that may be gone; see [`Module::downgrade`].
+#[derive(Debug, Clone, Default)]
+pub struct WeakModule(Weak<Mapping>);
+
+impl WeakModule {
+    /// The module for an engine, if anything still uses its mapping.
+    pub fn upgrade(&self, engine: &Engine) -> Option<Module> {
+        let mapping = self.0.upgrade()?;
+        Some(Module::of_mapping(engine, mapping))
+    }
+
+    /// Whether nothing uses the mapping any more.
+    pub fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
     }
 }
 

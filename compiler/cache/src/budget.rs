@@ -1,0 +1,237 @@
+//! What is in the directory, and what goes: by age, by size, what crashes left, everything.
+//!
+//! Removing an entry only removes its name: who has mapped it keeps it. One process at a time looks
+//! for what to evict; another that finds it busy has nothing left to do.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::directory::{Directory, Name};
+use crate::lock::{FileLock, Locked, is_at};
+use crate::{Error, Key};
+
+/// How old a temporary file must be to be taken for a crashed process's. It is locked while its
+/// process lives; this is for the moment before, and for file systems without locks.
+const TEMPORARIES_LIVE: Duration = Duration::from_secs(60);
+
+/// One entry, as its directory shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// What it is found by.
+    pub key: Key,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Bytes of its artifact.
+    pub bytes: u64,
+    /// When it was written, or last checked in full.
+    pub written: SystemTime,
+    /// When it was last used, to about a day.
+    pub used: SystemTime,
+    /// It is kept whatever the budget.
+    pub pinned: bool,
+}
+
+/// What a directory holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Number of entries.
+    pub entries: u64,
+    /// Bytes of all entries.
+    pub bytes: u64,
+    /// Entries that are pinned.
+    pub pinned: u64,
+    /// Entries that are being written, or were when their process died.
+    pub temporaries: u64,
+    /// Files in the place of entries that precast did not write, moved aside. They are never
+    /// deleted.
+    pub foreign: u64,
+    /// The last use of the entry that was used least recently.
+    pub oldest_use: Option<SystemTime>,
+    /// The last use of the entry that was used most recently.
+    pub newest_use: Option<SystemTime>,
+}
+
+/// What went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Removed {
+    /// Number of entries.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Left-over temporary files and locks.
+    pub leftovers: u64,
+}
+
+/// All entries, the least recently used first.
+pub(crate) fn entries(directory: &Directory) -> Result<Vec<Entry>, Error> {
+    let names = names(directory)?;
+    let pinned: HashSet<Key> = names
+        .iter()
+        .filter_map(|(name, _)| match name {
+            Name::Pin(key) => Some(*key),
+            _ => None,
+        })
+        .collect();
+    let mut entries: Vec<Entry> = names
+        .into_iter()
+        .filter_map(|(name, path)| {
+            let Name::Entry(key) = name else {
+                return None;
+            };
+            // Whatever is not a file is in the way of an entry, and is none; and others may remove
+            // entries while we look.
+            let data = fs::symlink_metadata(&path)
+                .ok()
+                .filter(fs::Metadata::is_file)?;
+            Some(Entry {
+                key,
+                path,
+                bytes: data.len(),
+                written: data.modified().ok()?,
+                used: data.accessed().ok()?,
+                pinned: pinned.contains(&key),
+            })
+        })
+        .collect();
+    entries.sort_by(|a, b| (a.used, a.key).cmp(&(b.used, b.key)));
+    Ok(entries)
+}
+
+pub(crate) fn usage(directory: &Directory) -> Result<Usage, Error> {
+    let entries = entries(directory)?;
+    let mut usage = Usage {
+        entries: entries.len() as u64,
+        bytes: entries.iter().map(|entry| entry.bytes).sum(),
+        pinned: entries.iter().filter(|entry| entry.pinned).count() as u64,
+        oldest_use: entries.first().map(|entry| entry.used),
+        newest_use: entries.last().map(|entry| entry.used),
+        ..Usage::default()
+    };
+    for (name, _) in names(directory)? {
+        match name {
+            Name::Temporary => usage.temporaries += 1,
+            Name::Foreign => usage.foreign += 1,
+            Name::Entry(_) | Name::Lock(_) | Name::Pin(_) => {}
+        }
+    }
+    Ok(usage)
+}
+
+/// Removes entries that were not used for `max_age`, then the least recently used ones until the
+/// rest fits in `max_bytes`; never pinned ones. Then what crashes left.
+pub(crate) fn prune(
+    directory: &Directory,
+    max_bytes: Option<u64>,
+    max_age: Option<Duration>,
+) -> Result<Removed, Error> {
+    let path = directory.prune_lock();
+    let _lock = match FileLock::take(&path, Duration::ZERO) {
+        Ok(Locked::Yes(lock, _)) => Some(lock),
+        Ok(Locked::No) => return Ok(Removed::default()),
+        // A full disk, or one that knows no locks: removing twice does no harm.
+        Err(_) => None,
+    };
+    let entries = entries(directory)?;
+    let now = SystemTime::now();
+    let mut total: u64 = entries.iter().map(|entry| entry.bytes).sum();
+    let mut removed = Removed::default();
+    for entry in entries.iter().filter(|entry| !entry.pinned) {
+        let too_old = max_age.is_some_and(|most| {
+            // A time in the future, after the clock was set back, is recent.
+            now.duration_since(entry.used).is_ok_and(|age| age > most)
+        });
+        if !too_old && max_bytes.is_none_or(|most| total <= most) {
+            continue;
+        }
+        if remove(&entry.path)? {
+            tracing::debug!(key = %entry.key, bytes = entry.bytes, too_old, "evicted");
+            removed.entries += 1;
+            removed.bytes += entry.bytes;
+        }
+        total -= entry.bytes;
+    }
+    removed.leftovers = sweep(directory, TEMPORARIES_LIVE)?;
+    Ok(removed)
+}
+
+/// Removes what processes left that died while they wrote.
+pub(crate) fn sweep_crashed(directory: &Directory) -> Result<u64, Error> {
+    sweep(directory, TEMPORARIES_LIVE)
+}
+
+fn sweep(directory: &Directory, older_than: Duration) -> Result<u64, Error> {
+    let mut count = 0;
+    for (name, path) in names(directory)? {
+        let gone = match name {
+            Name::Temporary => is_abandoned(&path, older_than) && remove(&path)?,
+            Name::Lock(_) => FileLock::sweep(&path),
+            Name::Entry(_) | Name::Pin(_) | Name::Foreign => false,
+        };
+        count += u64::from(gone);
+    }
+    Ok(count)
+}
+
+/// Removes all that precast wrote, pinned or not.
+pub(crate) fn clear(directory: &Directory) -> Result<Removed, Error> {
+    let mut removed = Removed::default();
+    for entry in entries(directory)? {
+        // Somebody else's file under an entry's name is counted when it is looked for, not here.
+        if crate::entry::is_ours(&entry.path) && remove(&entry.path)? {
+            removed.entries += 1;
+            removed.bytes += entry.bytes;
+        }
+    }
+    for (name, path) in names(directory)? {
+        if let Name::Pin(_) = name {
+            remove(&path)?;
+        }
+    }
+    removed.leftovers = sweep(directory, Duration::ZERO)?;
+    Ok(removed)
+}
+
+/// Keeps an entry from being evicted, or no longer.
+pub(crate) fn pin(directory: &Directory, key: &Key, on: bool) -> Result<(), Error> {
+    let path = directory.pin(key);
+    if on {
+        File::create(&path)
+            .map(drop)
+            .map_err(Error::file("create", path))
+    } else {
+        remove(&path).map(drop)
+    }
+}
+
+fn is_abandoned(path: &Path, older_than: Duration) -> bool {
+    let Ok(file) = crate::entry::open(path) else {
+        return false;
+    };
+    let age = file.metadata().and_then(|data| data.modified());
+    let old = age.is_ok_and(|modified| {
+        let age = SystemTime::now().duration_since(modified);
+        age.is_ok_and(|age| age >= older_than)
+    });
+    old && file.try_lock().is_ok() && is_at(&file, path)
+}
+
+/// Removes a file; says whether it was there.
+fn remove(path: &Path) -> Result<bool, Error> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::file("remove", path)(error)),
+    }
+}
+
+fn names(directory: &Directory) -> Result<Vec<(Name, PathBuf)>, Error> {
+    directory
+        .names()
+        .map_err(Error::file("list", &directory.entries))
+}

@@ -1,0 +1,227 @@
+//! What happens when this process does not have a module yet: look on disk, compile, write.
+//!
+//! ```text
+//!   look ── hit ─────────────────────────────────> module
+//!     └─ miss ─ lock the key ─ look again ─ hit ─> module     (another process compiled it)
+//!                                 └─ miss ─ make room ─ compile ─ write ─ look ─> module
+//!                                                                   └─ cannot ──> module in memory
+//! ```
+//!
+//! Without a lock (a read-only directory, a full disk, a file system that has none) everything works
+//! as with it, and two processes may compile the same module.
+
+use std::io::ErrorKind;
+use std::num::NonZero;
+use std::time::Duration;
+
+use precast_compiler::{Compiler, Settings};
+use precast_loader::{Engine, Module};
+
+use crate::directory::Directory;
+use crate::entry::{self, Found};
+use crate::key::Wanted;
+use crate::lock::{FileLock, Locked};
+use crate::{CompilationCache, Error, budget};
+
+/// How long to wait for another process that compiles the same module. Long beside any compilation:
+/// whoever holds the lock longer is stopped, or a child of its that knows nothing of it.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
+
+impl CompilationCache {
+    /// The caller holds the module's slot.
+    pub(crate) fn load_or_compile(
+        &self,
+        engine: &Engine,
+        wasm: &[u8],
+        settings: &Settings,
+        wanted: &Wanted,
+        progress: Progress<'_>,
+    ) -> Result<Module, Error> {
+        let mut lock = None;
+        if let Some(directory) = &self.0.directory {
+            let mut found = entry::load(directory, engine, wanted)?;
+            let may_write = directory.is_writable() && !self.0.options.require_hit;
+            if !matches!(found, Found::Module { .. }) && may_write {
+                lock = self.lock(directory, wanted);
+                if lock.is_some() {
+                    found = entry::load(directory, engine, wanted)?;
+                }
+            }
+            if let Some(module) = self.use_found(directory, wanted, found, lock.is_some()) {
+                return Ok(module);
+            }
+        }
+        let counters = &self.0.counters;
+        counters.misses.one();
+        if self.0.options.require_hit {
+            return Err(Error::Missing {
+                key: wanted.key,
+                looked: self.0.directory.as_ref().map_or_else(
+                    || "memory".to_owned(),
+                    |directory| format!("`{}`", directory.entries.display()),
+                ),
+            });
+        }
+        let artifact = compile(wasm, settings, progress)?;
+        counters.compilations.one();
+        if let Some(directory) = &self.0.directory
+            && let Some(module) = self.store(directory, engine, wanted, &artifact)?
+        {
+            drop(lock);
+            self.keep_budget(directory);
+            return Ok(module);
+        }
+        // SAFETY: the compiler of this very process wrote these bytes.
+        let module = unsafe { Module::from_bytes(engine, &artifact) }?;
+        let bytes = artifact.len() as u64;
+        counters.bytes.add(bytes);
+        let mut residents = self.residents();
+        residents.insert(wanted.key, &module, bytes);
+        counters.evictions.add(residents.prune(&self.0.options));
+        Ok(module)
+    }
+
+    /// The module that was found on disk; if what was found is not usable, room for another.
+    fn use_found(
+        &self,
+        directory: &Directory,
+        wanted: &Wanted,
+        found: Found,
+        locked: bool,
+    ) -> Option<Module> {
+        let counters = &self.0.counters;
+        let fault = match found {
+            Found::Nothing => return None,
+            Found::Module {
+                module,
+                bytes,
+                checked,
+            } => {
+                counters.disk_hits.one();
+                counters.bytes.add(bytes);
+                if checked {
+                    counters.full_checks.one();
+                }
+                return Some(module);
+            }
+            Found::Unusable(fault) => fault,
+        };
+        counters.damaged.one();
+        tracing::warn!(
+            path = %directory.entry(&wanted.key).display(),
+            reason = fault.reason,
+            "an entry of the cache is not used"
+        );
+        if locked && let Err(error) = entry::discard(directory, &wanted.key, fault.foreign) {
+            tracing::debug!(%error, "cannot remove the entry");
+        }
+        None
+    }
+
+    fn lock(&self, directory: &Directory, wanted: &Wanted) -> Option<FileLock> {
+        let path = directory.lock(&wanted.key);
+        let mut taken = FileLock::take(&path, PATIENCE);
+        if taken
+            .as_ref()
+            .is_err_and(|e| e.kind() == ErrorKind::NotFound)
+            && directory.restore().is_ok()
+        {
+            taken = FileLock::take(&path, PATIENCE);
+        }
+        match taken {
+            Ok(Locked::Yes(lock, waited)) => {
+                if waited {
+                    self.0.counters.waits.one();
+                }
+                Some(lock)
+            }
+            Ok(Locked::No) => {
+                tracing::warn!(
+                    path = %path.display(),
+                    "gave up waiting for the process that compiles the same module"
+                );
+                None
+            }
+            Err(error) => {
+                tracing::debug!(path = %path.display(), %error, "no lock");
+                None
+            }
+        }
+    }
+
+    /// Writes an entry and maps it. Nothing if the disk does not let us, or somebody removed the
+    /// entry at once.
+    fn store(
+        &self,
+        directory: &Directory,
+        engine: &Engine,
+        wanted: &Wanted,
+        artifact: &[u8],
+    ) -> Result<Option<Module>, Error> {
+        if !directory.is_writable() {
+            return Ok(None);
+        }
+        let counters = &self.0.counters;
+        if let Err(error) = entry::store(directory, &wanted.key, artifact) {
+            counters.store_failures.one();
+            let lasting = matches!(
+                error.kind(),
+                ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied
+            );
+            if lasting {
+                directory.freeze();
+            }
+            if self.warns() {
+                tracing::warn!(
+                    directory = %directory.root.display(), %error,
+                    "cannot write to the cache: what is compiled stays in memory"
+                );
+            }
+            return Ok(None);
+        }
+        counters.stores.one();
+        Ok(match entry::load(directory, engine, wanted)? {
+            Found::Module { module, bytes, .. } => {
+                counters.bytes.add(bytes);
+                Some(module)
+            }
+            Found::Nothing | Found::Unusable(_) => None,
+        })
+    }
+
+    fn keep_budget(&self, directory: &Directory) {
+        let options = &self.0.options;
+        match budget::prune(directory, options.max_bytes, options.max_age) {
+            Ok(removed) => self.0.counters.evictions.add(removed.entries),
+            Err(error) => tracing::debug!(%error, "cannot keep the budget"),
+        }
+    }
+}
+
+fn compile(wasm: &[u8], settings: &Settings, progress: Progress<'_>) -> Result<Vec<u8>, Error> {
+    let compile = |settings: Settings| -> Result<Vec<u8>, Error> {
+        let compiler = Compiler::new(settings)?;
+        Ok(compiler.compile_with_progress(wasm, progress)?.artifact)
+    };
+    if rayon::current_thread_index().is_none() {
+        return compile(settings.clone());
+    }
+    // A thread of a rayon pool that waits for its part of a compilation takes up other work, and
+    // that may be to ask this cache for the same module: it would wait for itself. So the
+    // compilation has threads of its own, and this one just waits.
+    let threads = settings
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+    let settings = Settings {
+        threads: Some(threads),
+        ..settings.clone()
+    };
+    std::thread::scope(|scope| {
+        let compilation = scope.spawn(|| compile(settings));
+        compilation
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}

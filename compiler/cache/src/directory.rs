@@ -1,0 +1,304 @@
+//! The directory of a cache: whether it can be trusted, and the names in it.
+//!
+//! ```text
+//! DIR/                            as the user gave it; other things may be in there
+//!   artifacts-1/                  mode 0700, ours or root's, writable for nobody else
+//!     CACHEDIR.TAG                tells backups that this can be made again
+//!     KEY.precast                 an entry: an artifact, mode 0400; appears whole, never changes
+//!     KEY.lock                    locked while somebody compiles that entry
+//!     KEY.pin                     the entry does not count for the budget
+//!     .KEY.PID-N.tmp              an entry that is being written; locked meanwhile
+//!     KEY.foreign-N               was in the place of an entry, but is not from here
+//!     prune.lock                  locked while somebody looks for what to evict
+//! ```
+//!
+//! Whoever can write to the directory can make us run what they like, so its owner and mode are
+//! the boundary of trust, and those of every entry as well. Files with other names are not
+//! touched.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::live::Place;
+use crate::{Error, Key};
+
+/// Name of the directory with the entries; the number changes when the names in it do.
+const ENTRIES: &str = "artifacts-1";
+
+const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+    # This directory was made by precast. It can be deleted at any time.\n\
+    # For information about cache directory tags see https://bford.info/cachedir/\n";
+
+/// A directory that entries are in, or would be.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    /// As the user gave it.
+    pub(crate) root: PathBuf,
+    /// Where the entries are.
+    pub(crate) entries: PathBuf,
+    pub(crate) place: Place,
+    /// Nothing may be written, or trying again is pointless.
+    frozen: AtomicBool,
+}
+
+/// What a file is for, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Name {
+    Entry(Key),
+    Lock(Key),
+    Pin(Key),
+    Temporary,
+    Foreign,
+}
+
+impl Directory {
+    /// Opens the cache in `root`, and makes it if it is not there.
+    pub(crate) fn open(root: &Path, read_only: bool) -> Result<Self, Error> {
+        let root = std::path::absolute(root).map_err(Error::file("use", root))?;
+        let mut frozen = read_only;
+        if !frozen {
+            create(&root).or_else(|error| obstacle(&root, error))?;
+        } else if let Err(error) = fs::metadata(&root)
+            && error.kind() != ErrorKind::NotFound
+        {
+            obstacle(&root, error)?;
+        }
+        if let Ok(found) = fs::metadata(&root)
+            && !found.is_dir()
+        {
+            return Err(not_a_directory(&root, &found));
+        }
+        let entries = root.join(ENTRIES);
+        if !frozen && let Err(error) = create(&entries) {
+            if fs::symlink_metadata(&entries).is_ok() {
+                obstacle(&entries, error)?;
+            } else {
+                tracing::warn!(
+                    directory = %root.display(), %error,
+                    "cannot write to the cache: what is compiled stays in memory"
+                );
+                frozen = true;
+            }
+        }
+        let place = match fs::symlink_metadata(&entries) {
+            Ok(found) => {
+                check(&entries, &found)?;
+                Place::Directory {
+                    dev: found.dev(),
+                    ino: found.ino(),
+                }
+            }
+            // Nothing in it, and nothing will be.
+            Err(error) if error.kind() == ErrorKind::NotFound => Place::in_memory(),
+            Err(error) => return Err(Error::file("use", &entries)(error)),
+        };
+        if !frozen {
+            tag(&entries);
+        }
+        Ok(Self {
+            root,
+            entries,
+            place,
+            frozen: AtomicBool::new(frozen),
+        })
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        !self.frozen.load(Ordering::Relaxed)
+    }
+
+    /// Gives up writing.
+    pub(crate) fn freeze(&self) {
+        self.frozen.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes the directory again, when somebody removed it under a running cache.
+    pub(crate) fn restore(&self) -> io::Result<()> {
+        create(&self.root)?;
+        create(&self.entries)
+    }
+
+    pub(crate) fn entry(&self, key: &Key) -> PathBuf {
+        self.entries.join(format!("{key}.precast"))
+    }
+
+    pub(crate) fn lock(&self, key: &Key) -> PathBuf {
+        self.entries.join(format!("{key}.lock"))
+    }
+
+    pub(crate) fn pin(&self, key: &Key) -> PathBuf {
+        self.entries.join(format!("{key}.pin"))
+    }
+
+    pub(crate) fn prune_lock(&self) -> PathBuf {
+        self.entries.join("prune.lock")
+    }
+
+    pub(crate) fn temporary(&self, key: &Key, number: u64) -> PathBuf {
+        let process = std::process::id();
+        self.entries.join(format!(".{key}.{process}-{number}.tmp"))
+    }
+
+    pub(crate) fn foreign(&self, key: &Key, number: u64) -> PathBuf {
+        self.entries.join(format!("{key}.foreign-{number}"))
+    }
+
+    /// Everything in the directory that has a name of ours.
+    pub(crate) fn names(&self) -> io::Result<Vec<(Name, PathBuf)>> {
+        let listing = match fs::read_dir(&self.entries) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            listing => listing?,
+        };
+        let mut names = Vec::new();
+        for file in listing {
+            let file = file?;
+            if let Some(name) = Name::of(&file.file_name()) {
+                names.push((name, file.path()));
+            }
+        }
+        Ok(names)
+    }
+}
+
+impl Name {
+    fn of(name: &OsStr) -> Option<Self> {
+        let name = name.to_str()?;
+        let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        if let Some(rest) = name.strip_prefix('.') {
+            let (key, rest) = rest.split_once('.')?;
+            let (process, attempt) = rest.strip_suffix(".tmp")?.split_once('-')?;
+            key.parse::<Key>().ok()?;
+            return (number(process) && number(attempt)).then_some(Self::Temporary);
+        }
+        let (key, kind) = name.split_once('.')?;
+        let key = key.parse().ok()?;
+        match kind {
+            "precast" => Some(Self::Entry(key)),
+            "lock" => Some(Self::Lock(key)),
+            "pin" => Some(Self::Pin(key)),
+            _ => number(kind.strip_prefix("foreign-")?).then_some(Self::Foreign),
+        }
+    }
+}
+
+/// Whether what is described can have been written by nobody but us and root.
+pub(crate) fn is_trusted(found: &Metadata) -> bool {
+    let us = rustix::process::geteuid().as_raw();
+    (found.uid() == us || found.uid() == 0) && found.mode() & 0o022 == 0
+}
+
+/// What is wrong with the owner or the mode.
+pub(crate) fn distrust(found: &Metadata) -> String {
+    let us = rustix::process::geteuid().as_raw();
+    if found.uid() != us && found.uid() != 0 {
+        return format!("it belongs to user {}, and this is user {us}", found.uid());
+    }
+    format!(
+        "others than its owner may write to it (mode {:03o})",
+        found.mode() & 0o777
+    )
+}
+
+fn create(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn check(path: &Path, found: &Metadata) -> Result<(), Error> {
+    if !found.is_dir() {
+        return Err(not_a_directory(path, found));
+    }
+    if !is_trusted(found) {
+        return Err(Error::Directory {
+            path: path.to_owned(),
+            found: distrust(found),
+            expected: "a directory of this user's or of root's that nobody else may write to, \
+                       because what is in it will be run",
+        });
+    }
+    Ok(())
+}
+
+/// An error that names what is in the way of making a directory, if anything is.
+fn obstacle(path: &Path, error: io::Error) -> Result<(), Error> {
+    for ancestor in path.ancestors() {
+        match fs::metadata(ancestor) {
+            Ok(found) if !found.is_dir() => return Err(not_a_directory(ancestor, &found)),
+            Ok(_) => break,
+            Err(_) => {}
+        }
+    }
+    Err(Error::file("create the directory", path)(error))
+}
+
+fn not_a_directory(path: &Path, found: &Metadata) -> Error {
+    let kind = found.file_type();
+    Error::Directory {
+        path: path.to_owned(),
+        found: if kind.is_file() {
+            "a file"
+        } else if kind.is_symlink() {
+            "a symbolic link"
+        } else if kind.is_fifo() {
+            "a pipe"
+        } else {
+            "a special file"
+        }
+        .to_owned(),
+        expected: "a directory, or a path at which one can be made",
+    }
+}
+
+/// Writes the tag if it is missing. Nothing depends on it.
+fn tag(entries: &Path) {
+    let path = entries.join("CACHEDIR.TAG");
+    if path.exists() {
+        return;
+    }
+    let create = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path);
+    if let Err(error) = create.and_then(|mut file: File| file.write_all(TAG.as_bytes())) {
+        tracing::debug!(path = %path.display(), %error, "no tag for backups");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestDir;
+
+    #[test]
+    fn names_are_told_apart() {
+        let dir = TestDir::new("names");
+        let directory = Directory::open(dir.path(), false).unwrap();
+        let key: Key = "5a".repeat(32).parse().unwrap();
+        let name = |path: PathBuf| Name::of(path.file_name().unwrap());
+        assert_eq!(name(directory.entry(&key)), Some(Name::Entry(key)));
+        assert_eq!(name(directory.lock(&key)), Some(Name::Lock(key)));
+        assert_eq!(name(directory.pin(&key)), Some(Name::Pin(key)));
+        assert_eq!(name(directory.temporary(&key, 3)), Some(Name::Temporary));
+        assert_eq!(name(directory.foreign(&key, 0)), Some(Name::Foreign));
+        for other in [
+            "notes.txt",
+            "CACHEDIR.TAG",
+            "prune.lock",
+            "a.precast",
+            ".tmp",
+            "..tmp",
+            &format!("{key}.precast.bak"),
+            &format!("{key}.foreign-"),
+            &format!(".{key}.1-x.tmp"),
+        ] {
+            assert_eq!(Name::of(OsStr::new(other)), None, "{other}");
+        }
+        assert_eq!(directory.names().unwrap(), []);
+        let mode = fs::metadata(&directory.entries).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+}

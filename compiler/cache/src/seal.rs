@@ -1,0 +1,86 @@
+//! The seal: a constant-time answer to "has anybody written to this file since it was checked?"
+//!
+//! Every write to a file makes its time of modification *now*. So this cache, when it has written
+//! an entry (or has just read and checked all of it), sets that time itself, to one whose
+//! nanoseconds follow from the entry's key, its length and the seconds. An entry whose nanoseconds
+//! are others was written to, or truncated, or moved here from the name of another key, or copied
+//! without its times; then its whole content is read and checked, once, and it is sealed again.
+//!
+//! The odds that a write at any other time makes a seal by accident are one in a thousand million.
+//! A seal does not stop anybody who forges it: such a person can write to the directory, and what
+//! is in there is trusted like any other program of its owner's. Nor does it see bits that rot below
+//! the file system; the header's checksum sees those in hot tables, `verify` sees all.
+//!
+//! On file systems that do not keep nanoseconds no seal ever holds: slower, but right.
+
+use std::fs::{File, FileTimes, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::Key;
+
+/// Seals an entry of this length.
+pub(crate) fn set(file: &File, key: &Key, len: u64) -> io::Result<()> {
+    let now = SystemTime::now();
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = since.as_secs();
+    let sealed = UNIX_EPOCH + Duration::new(seconds, nanoseconds(key, len, seconds));
+    file.set_times(FileTimes::new().set_modified(sealed).set_accessed(now))
+}
+
+/// Whether an entry has its seal.
+pub(crate) fn holds(data: &Metadata, key: &Key) -> bool {
+    u64::try_from(data.mtime())
+        .is_ok_and(|seconds| data.mtime_nsec() == i64::from(nanoseconds(key, data.len(), seconds)))
+}
+
+fn nanoseconds(key: &Key, len: u64, seconds: u64) -> u32 {
+    let mut hasher = blake3::Hasher::new_keyed(key.as_bytes());
+    hasher.update(&len.to_le_bytes());
+    hasher.update(&seconds.to_le_bytes());
+    let mut number = [0; 8];
+    hasher.finalize_xof().fill(&mut number);
+    (u64::from_le_bytes(number) % 1_000_000_000) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::{Seek, Write};
+
+    use super::*;
+    use crate::testing::TestDir;
+
+    #[test]
+    fn a_seal_breaks_when_the_file_is_written_to() {
+        let dir = TestDir::new("seal");
+        let path = dir.path().join("entry");
+        let key: Key = "0f".repeat(32).parse().unwrap();
+        let other: Key = "f0".repeat(32).parse().unwrap();
+        let sealed = || {
+            fs::write(&path, b"content").unwrap();
+            let file = File::options().write(true).open(&path).unwrap();
+            assert!(!holds(&file.metadata().unwrap(), &key));
+            set(&file, &key, 7).unwrap();
+            assert!(holds(&file.metadata().unwrap(), &key));
+            assert!(!holds(&file.metadata().unwrap(), &other));
+            file
+        };
+        let holds = || holds(&fs::metadata(&path).unwrap(), &key);
+
+        let mut file = sealed();
+        file.rewind().unwrap();
+        file.write_all(b"C").unwrap();
+        assert!(!holds(), "written");
+        sealed().set_len(3).unwrap();
+        assert!(!holds(), "truncated");
+        let times = FileTimes::new().set_accessed(SystemTime::now());
+        sealed().set_times(times).unwrap();
+        assert!(holds(), "only used");
+        let moved = dir.path().join("moved");
+        fs::rename(&path, &moved).unwrap();
+        fs::rename(&moved, &path).unwrap();
+        assert!(holds(), "the same name again");
+    }
+}

@@ -1,0 +1,107 @@
+//! What the bytes of an artifact depend on besides the module that it is compiled from.
+//!
+//! A cache that compares all of this, and the module's bytes, never hands out code that the
+//! compiler at hand would not write. The settings are those that the artifact's metadata record;
+//! `threads` is missing on purpose, for the bytes do not depend on it. The list is made from
+//! [`Settings`] without `..`, so that a new setting cannot be forgotten here.
+
+use precast_artifact::reader::feature_names;
+use precast_artifact::{ABI, FORMAT};
+
+use crate::Compiler;
+use crate::settings::{OptLevel, Settings};
+use crate::target::Target;
+
+/// Name and version of this compiler.
+pub(crate) const PRODUCER: &str = concat!("precast ", env!("CARGO_PKG_VERSION"));
+
+/// What an artifact depends on besides the module; see [`Compiler::identity`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Identity {
+    /// [`Metadata::producer`](precast_artifact::metadata::Metadata::producer) of its artifacts.
+    pub producer: &'static str,
+    /// Hash of the compiler's sources: development changes them without changing the version.
+    pub sources: &'static str,
+    /// [`FORMAT`].
+    pub format: u32,
+    /// [`ABI`].
+    pub abi: u32,
+    /// Target triple.
+    pub target: String,
+    /// Settings, as in the metadata of its artifacts, CPU features resolved.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Compiler {
+    /// Everything that the bytes of this compiler's artifacts depend on besides the module.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            producer: PRODUCER,
+            sources: env!("PRECAST_COMPILER_SOURCES"),
+            format: FORMAT,
+            abi: ABI,
+            target: self.target.isa.triple().to_string(),
+            settings: settings(&self.target, &self.settings),
+        }
+    }
+}
+
+/// Every setting that changes the output, by name.
+pub(crate) fn settings(target: &Target, settings: &Settings) -> Vec<(String, String)> {
+    let Settings {
+        opt_level,
+        target: _,
+        cpu: _,
+        strategy,
+        threads: _,
+    } = settings;
+    let opt_level = match opt_level {
+        OptLevel::None => "none",
+        OptLevel::Speed => "speed",
+        OptLevel::Size => "size",
+    };
+    let cpu = match feature_names(target.arch, target.cpu_features) {
+        none if none.is_empty() => "baseline".to_owned(),
+        names => names.replace(' ', ""),
+    };
+    let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    vec![
+        setting("opt-level", opt_level),
+        setting("cpu", &cpu),
+        setting("strategy", strategy.text()),
+        setting("cranelift", cranelift_codegen::VERSION),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(change: impl FnOnce(&mut Settings)) -> Identity {
+        let mut settings = Settings {
+            target: Some("x86_64-unknown-linux-gnu".to_owned()),
+            ..Settings::default()
+        };
+        change(&mut settings);
+        Compiler::new(settings).unwrap().identity()
+    }
+
+    #[test]
+    fn differs_for_what_changes_the_output_and_for_nothing_else() {
+        let base = identity(|_| ());
+        assert_eq!(base.sources.len(), 16);
+        assert_eq!(base, identity(|s| s.threads = Some(1)));
+        assert_eq!(base, identity(|s| s.cpu = "+sse3,-sse3".parse().unwrap()));
+        let others = [
+            identity(|s| s.opt_level = OptLevel::Size),
+            identity(|s| s.strategy = precast_artifact::Strategy::Checked),
+            identity(|s| s.cpu = "x86-64-v3".parse().unwrap()),
+            identity(|s| s.target = Some("aarch64-unknown-linux-gnu".to_owned())),
+        ];
+        for (i, other) in others.iter().enumerate() {
+            assert_ne!(&base, other);
+            assert!(others[..i].iter().all(|earlier| earlier != other));
+        }
+    }
+}
