@@ -100,9 +100,10 @@ impl<'a> Disassembly<'a> {
         if let Ok(index) = name.parse::<u32>() {
             return match index.checked_sub(imported) {
                 Some(defined) if (defined as usize) < functions => Ok(vec![defined as usize]),
-                Some(_) => bail!("there is no function {index}: the last is {}", {
-                    u64::from(imported) + functions as u64 - 1
-                }),
+                Some(_) => {
+                    let all = imported as usize + functions;
+                    bail!("there is no function {index}: the module has {all}")
+                }
                 None => bail!("function {index} is imported: it has no code"),
             };
         }

@@ -248,7 +248,7 @@ fn objdump_shows_code_with_its_places() {
 
     for (name, message) in [
         ("0", "function 0 is imported: it has no code"),
-        ("9", "there is no function 9: the last is 2"),
+        ("9", "there is no function 9: the module has 3"),
         ("di", "there is no function `di`; there is `div`"),
         ("nothing", "there is no function `nothing` among 2"),
     ] {
