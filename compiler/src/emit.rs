@@ -19,7 +19,6 @@ use precast_artifact::traps;
 use precast_artifact::writer::{ArtifactBuilder, Symbol as NamedCode};
 use wasmparser::{BinaryReader, ProducersSectionReader, WasmFeatures};
 
-use crate::Error;
 use crate::codegen::CompiledModule;
 use crate::key::{FuncIndex, Link, SigIndex, Symbol};
 use crate::link::{LinkedText, RodataLayout, link};
@@ -292,6 +291,14 @@ fn functions<'a>(
             Some(name) => b.function(name, record),
             None => b.function(format!("wasm-function[{}]", index.as_u32()), record),
         }
+    }
+    for &(text_offset, text_len) in &linked.islands {
+        let name = "precast.veneers".into();
+        b.symbols.push(NamedCode {
+            name,
+            text_offset,
+            text_len,
+        });
     }
 }
 
