@@ -85,6 +85,40 @@ pub enum Error {
     /// Wasm code trapped.
     #[error(transparent)]
     Trap(#[from] Trap),
+    /// The instance or runtime is closed. The texts are wazero's.
+    #[error("{what} closed with exit_code({exit_code})")]
+    Closed {
+        /// `module` or `runtime`.
+        what: &'static str,
+        /// The exit code that it was closed with.
+        exit_code: u32,
+    },
+    /// There is an open instance of that name in the runtime.
+    #[error("module[{name}] has already been instantiated")]
+    AlreadyInstantiated {
+        /// The name.
+        name: String,
+    },
+    /// There is no open instance of that name in the runtime.
+    #[error("module[{name}] not instantiated")]
+    NotInstantiated {
+        /// The name.
+        name: String,
+    },
+    /// Instances that cannot be used together, because they live in different stores.
+    #[error(
+        "{first} and {second} live in different stores; instances that a third one imports from \
+         must be made with `with_shared_store`"
+    )]
+    DifferentStores {
+        /// One of them.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A host function called back, by a handle of a runtime, into the store that it is called from.
+    #[error("this thread is in a call of that store already; use what `Instance::within` gives")]
+    InUse,
     /// The guest asked to end with this exit code.
     #[error("exit with code {0}")]
     Exit(i32),
@@ -131,6 +165,16 @@ impl Error {
             Self::Host { trace, .. } => Some(trace),
             _ => None,
         }
+    }
+
+    pub(crate) fn module_closed(exit_code: u32) -> Self {
+        let what = "module";
+        Self::Closed { what, exit_code }
+    }
+
+    pub(crate) fn runtime_closed(exit_code: u32) -> Self {
+        let what = "runtime";
+        Self::Closed { what, exit_code }
     }
 
     pub(crate) fn system(action: impl Into<String>) -> Self {

@@ -12,12 +12,15 @@
 use std::any::Any;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
 
+use precast_artifact::TrapCode;
 use precast_artifact::vm::{ValRaw, VmContextHeader, VmFuncImport};
 
 use crate::activation::raise;
 use crate::error::{Ending, Error};
-use crate::instance::{Extern, InstanceData};
+use crate::instance::{Extern, Instance, InstanceData};
+use crate::interrupt;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreCore, StoreInner};
 use crate::typed::{WasmParams, WasmResults, WasmTy, for_each_arity, read_value};
 use crate::types::FuncType;
@@ -55,6 +58,15 @@ impl<'a, T: 'static> Caller<'a, T> {
         let core = self.store.core();
         // SAFETY: as above; the instance is not part of the store's own fields.
         unsafe { (*instance).export(core, name) }
+    }
+
+    /// The instance that imported the host function; `None` if the call came from the host or
+    /// through a table.
+    pub fn instance(&mut self) -> Option<Instance> {
+        let owner = NonNull::new(self.owner)?;
+        // SAFETY: the owner is a live instance of this store.
+        let data = NonNull::new(unsafe { owner.as_ref().instance.cast() })?;
+        Some(Instance::from_data(self.store.core(), data))
     }
 
     /// The host's data.
@@ -243,7 +255,9 @@ unsafe fn finish<R>(
     result: std::thread::Result<Result<R, Error>>,
 ) -> R {
     let ending = match result {
-        Ok(Ok(result)) => return result,
+        // SAFETY: the slot's store is live: its code is calling.
+        Ok(Ok(result)) if unsafe { !interrupt::is_raised((*import).store) } => return result,
+        Ok(Ok(_)) => Ending::Trap(TrapCode::Interrupt),
         Ok(Err(error)) => Ending::Error(error),
         Err(panic) => Ending::Panic(panic),
     };

@@ -81,7 +81,7 @@ impl Extern {
 }
 
 /// An instance of a module, in a store.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instance {
     store: StoreId,
     data: NonNull<InstanceData>,
@@ -193,6 +193,22 @@ impl Instance {
             }
         }
         Ok(this)
+    }
+
+    pub(crate) fn from_data(core: &StoreCore, data: NonNull<InstanceData>) -> Self {
+        let store = core.id;
+        Self { store, data }
+    }
+
+    /// Gives the pages of the instance's own memories back to the system; they have no bytes then.
+    ///
+    /// # Panics
+    /// If the instance belongs to another store.
+    pub(crate) fn release_memories(&self, core: &mut StoreCore) {
+        // SAFETY: the store owns the instance and is borrowed exclusively.
+        for memory in unsafe { self.get(core).as_mut().memories.iter_mut() } {
+            memory.release();
+        }
     }
 
     /// # Panics

@@ -12,8 +12,10 @@
 //! | `instance`, `link`, `linker` | instantiation, checking imports, definitions by name |
 //! | `func`, `typed`, `host` | calls from the host, Rust types of wasm values, host functions |
 //! | `pool` | instances kept for reuse |
+//! | [`runtime`], `redirect` | instances that find each other by name; import redirection |
 //! | `memory`, `table`, `global`, `val`, `types` | the other items, values, types |
 //! | `activation`, `trap`, `error` | entering wasm code and leaving it early |
+//! | `interrupt` | ending it from outside |
 //! | `builtins`, `libcalls` | what machine code calls |
 //! | `sys`, `arch` | the operating system; the architecture |
 //!
@@ -30,6 +32,7 @@ mod func;
 mod global;
 mod host;
 mod instance;
+mod interrupt;
 mod libcalls;
 mod link;
 mod linker;
@@ -37,6 +40,8 @@ mod mapping;
 mod memory;
 mod module;
 mod pool;
+mod redirect;
+pub mod runtime;
 mod store;
 mod sys;
 mod table;
@@ -54,6 +59,7 @@ pub use instance::{Extern, Instance};
 pub use linker::{InstancePre, Linker};
 pub use memory::Memory;
 pub use module::{Module, WeakModule};
+pub use redirect::{Redirected, Redirections};
 pub use store::{AsContext, AsContextMut, Limits, Store, StoreContext, StoreContextMut};
 pub use table::Table;
 pub use trap::{Frame, Trap, WasmBacktrace};

@@ -12,6 +12,7 @@ use crate::instance::{Extern, Instance};
 use crate::link::Import;
 use crate::module::Module;
 use crate::pool;
+use crate::redirect::Redirections;
 use crate::store::AsContextMut;
 use crate::types::FuncType;
 use crate::val::Val;
@@ -133,19 +134,44 @@ impl<T: 'static> Linker<T> {
         Ok(self)
     }
 
+    /// What is defined under a module name.
+    pub(crate) fn items(&self, module: &str) -> impl Iterator<Item = (&str, &Import)> {
+        let items = self.definitions.get(module).into_iter().flatten();
+        items.map(|(name, item)| (name.as_str(), item))
+    }
+
+    /// Whether anything is defined under these names.
+    pub fn contains(&self, module: &str, name: &str) -> bool {
+        let items = self.definitions.get(module);
+        items.is_some_and(|items| items.contains_key(name))
+    }
+
     /// Resolves the imports of a module once, for any number of instances.
     ///
     /// # Errors
     /// [`Error::Link`] with all imports that nothing is defined for, or a host function of another
     /// type. Items of a store are checked at instantiation, because their types can change.
     pub fn instantiate_pre(&self, module: &Module) -> Result<InstancePre<T>, Error> {
+        self.instantiate_pre_redirected(module, &Redirections::new())
+    }
+
+    /// [`Linker::instantiate_pre`] with some imports looked up elsewhere.
+    ///
+    /// # Errors
+    /// As for [`Linker::instantiate_pre`].
+    pub fn instantiate_pre_redirected(
+        &self,
+        module: &Module,
+        redirections: &Redirections,
+    ) -> Result<InstancePre<T>, Error> {
         let mut imports = Vec::with_capacity(module.imports().len());
         let mut errors = Vec::new();
         for (import_module, name, ty) in module.imports() {
+            let (target_module, target_name) = redirections.target(import_module, name);
             let found = self
                 .definitions
-                .get(import_module)
-                .and_then(|items| items.get(name));
+                .get(target_module)
+                .and_then(|items| items.get(target_name));
             let mismatch = match found {
                 None => None,
                 Some(Import::Host(host)) => {
@@ -236,7 +262,7 @@ impl<T: 'static> Clone for InstancePre<T> {
 }
 
 impl<T: 'static> InstancePre<T> {
-    fn new(module: Module, imports: Vec<Import>) -> Self {
+    pub(crate) fn new(module: Module, imports: Vec<Import>) -> Self {
         let reusable = imports
             .iter()
             .all(|import| matches!(import, Import::Host(_)));
@@ -256,6 +282,23 @@ impl<T: 'static> InstancePre<T> {
     /// The module.
     pub fn module(&self) -> &Module {
         &self.handle.0.module
+    }
+
+    /// Whether instances can be made in any store.
+    pub(crate) fn is_reusable(&self) -> bool {
+        self.handle.0.reusable
+    }
+
+    /// Whether this is that module linked with those very host functions.
+    pub(crate) fn is_of(&self, module: &Module, imports: &[Import]) -> bool {
+        let same = |(a, b): (&Import, &Import)| match (a, b) {
+            (Import::Host(a), Import::Host(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        };
+        let own = &self.handle.0;
+        Arc::ptr_eq(&own.module.0, &module.0)
+            && own.imports.len() == imports.len()
+            && own.imports.iter().zip(imports).all(same)
     }
 
     /// Makes an instance.

@@ -171,6 +171,12 @@ impl Memory {
         Ok(())
     }
 
+    /// Gives its pages back to the system; it has no bytes then.
+    pub(crate) fn release(&self, core: &mut StoreCore) {
+        // SAFETY: the store owns the entity and is borrowed exclusively.
+        unsafe { self.entity(core).as_mut() }.release();
+    }
+
     /// Adds `delta` pages of zeros and returns the number of pages before.
     ///
     /// # Errors

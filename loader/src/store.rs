@@ -23,6 +23,7 @@ use crate::error::{Ending, ExternRef};
 use crate::func::StoreFunc;
 use crate::global::HostGlobal;
 use crate::instance::InstanceData;
+use crate::interrupt;
 use crate::memory::MemoryEntity;
 use crate::module::ModuleInner;
 use crate::pool;
@@ -135,7 +136,7 @@ impl<T: 'static> Store<T> {
             vm: VmStoreContext {
                 stack_limit: usize::MAX,
                 fuel: 0,
-                epoch_deadline: 0,
+                epoch_deadline: interrupt::GO_ON,
                 exit_fp: 0,
                 exit_pc: 0,
                 entry_fp: 0,

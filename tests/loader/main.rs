@@ -8,6 +8,7 @@ mod limits;
 mod linking;
 mod mapping;
 mod pool;
+mod runtime;
 mod signals;
 mod stack;
 mod threads;

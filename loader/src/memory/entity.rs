@@ -38,6 +38,7 @@ pub(crate) struct MemoryEntity {
     reservation: Reservation,
     images: Vec<Image>,
     track: Track,
+    released: bool,
 }
 
 impl MemoryEntity {
@@ -72,6 +73,7 @@ impl MemoryEntity {
             reservation,
             images,
             track: Track::OFF,
+            released: false,
         })
     }
 
@@ -212,10 +214,22 @@ impl MemoryEntity {
         unsafe { self.track.open(self.reservation.base(), len) };
     }
 
+    /// Gives the pages back to the system, whose refusal only means that they stay. There are no
+    /// bytes then, and the entity is not [resettable](Self::is_resettable) any more.
+    pub(crate) fn release(&mut self) {
+        let (base, len) = (self.base(), self.len().next_multiple_of(page_size()));
+        // Or the signal handler would let writes through.
+        self.track = Track::OFF;
+        // SAFETY: published when it was made.
+        unsafe { self.vm.write(VmMemory { base, len: 0 }) };
+        self.reservation.decommit(0, len).ok();
+        self.released = true;
+    }
+
     /// Whether [`MemoryEntity::reset`] can put the initial content back.
     pub(crate) fn is_resettable(&self) -> bool {
         // A checked memory that moved has lost its image mapping.
-        self.reservation.base().as_ptr() == self.own.base
+        !self.released && self.reservation.base().as_ptr() == self.own.base
     }
 
     /// Puts size and content back to what they were after instantiation began; the owner publishes

@@ -1,0 +1,245 @@
+//! Host modules: functions, memories, tables and globals of the host under one module name.
+
+use std::collections::HashSet;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use precast_artifact::ValType;
+
+use crate::error::Error;
+use crate::global::Global;
+use crate::host::{Caller, HostFunc, IntoFunc};
+use crate::link::Import;
+use crate::linker::Linker;
+use crate::memory::Memory;
+use crate::store::StoreContextMut;
+use crate::table::Table;
+use crate::types::{ExternType, FuncType, GlobalType, MemoryType, TableType};
+use crate::val::Val;
+
+use super::group::State;
+use super::node::{HostItem, Items, Node, Uses};
+use super::{Instance, Runtime};
+
+/// A module whose items the host makes. See [`HostModule::builder`].
+///
+/// ```no_run
+/// # use precast_loader::{Engine, Error, runtime::{HostModule, Runtime}};
+/// # fn main() -> Result<(), Error> {
+/// let runtime: Runtime = Runtime::new(&Engine::default());
+/// HostModule::builder("env")
+///     .func("log_i32", |x: i32| println!("{x}"))
+///     .instantiate(&runtime)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct HostModule(());
+
+impl HostModule {
+    /// Begins a host module of this name; empty: anonymous, for
+    /// [`with_import_resolver`](super::InstanceConfig::with_import_resolver).
+    pub fn builder<T: Send + 'static>(name: impl Into<String>) -> HostModuleBuilder<T> {
+        HostModuleBuilder {
+            name: name.into(),
+            items: Vec::new(),
+            shared_store: false,
+            data: PhantomData,
+        }
+    }
+}
+
+/// A host module in the making.
+pub struct HostModuleBuilder<T: Send + 'static = ()> {
+    name: String,
+    items: Vec<(String, Planned)>,
+    shared_store: bool,
+    data: PhantomData<fn() -> T>,
+}
+
+enum Planned {
+    Func(Arc<HostFunc>),
+    Memory(MemoryType),
+    Table(TableType),
+    Global(GlobalType, Val),
+}
+
+impl Planned {
+    /// The item, if it is of no store.
+    fn without_store(&self) -> Option<HostItem> {
+        match self {
+            Self::Func(host) => Some(HostItem::Func(Arc::clone(host))),
+            Self::Global(ty, value) if !ty.mutable && ty.content != ValType::ExternRef => {
+                Some(HostItem::Const(*ty, value.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The item, in a store if it must be.
+    fn make<T: Send + 'static>(
+        &self,
+        store: &mut StoreContextMut<'_, State<T>>,
+    ) -> Result<HostItem, Error> {
+        if let Some(item) = self.without_store() {
+            return Ok(item);
+        }
+        Ok(HostItem::Stored(match self {
+            Self::Func(host) => return Ok(HostItem::Func(Arc::clone(host))),
+            Self::Memory(ty) => Memory::new(store, *ty)?.into(),
+            Self::Table(ty) => Table::new(store, *ty, Val::default_for(ty.element))?.into(),
+            Self::Global(ty, value) => Global::new(store, *ty, value.clone())?.into(),
+        }))
+    }
+}
+
+impl HostItem {
+    /// The type, of what is of no store.
+    pub(super) fn ty(&self) -> Option<ExternType> {
+        match self {
+            Self::Func(host) => Some(ExternType::Func(host.ty().clone())),
+            Self::Const(ty, _) => Some(ExternType::Global(*ty)),
+            Self::Stored(_) => None,
+        }
+    }
+}
+
+impl<T: Send + 'static> std::fmt::Debug for HostModuleBuilder<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let items: Vec<_> = self.items.iter().map(|(name, _)| name).collect();
+        f.debug_struct("HostModuleBuilder")
+            .field("name", &self.name)
+            .field("items", &items)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static> HostModuleBuilder<T> {
+    fn item(mut self, name: &str, item: Planned) -> Self {
+        self.items.push((name.to_owned(), item));
+        self
+    }
+
+    /// A function, from a closure over wasm's own types, see [`IntoFunc`].
+    pub fn func<Params, Results>(
+        self,
+        name: &str,
+        func: impl IntoFunc<State<T>, Params, Results>,
+    ) -> Self {
+        let host = Arc::new(func.into_host());
+        self.item(name, Planned::Func(host))
+    }
+
+    /// A function of a type that is known at run time only, see [`Func::new`](crate::Func::new).
+    pub fn func_new(
+        self,
+        name: &str,
+        ty: FuncType,
+        func: impl Fn(Caller<'_, State<T>>, &[Val], &mut [Val]) -> Result<(), Error>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        let host = Arc::new(HostFunc::new(ty, func));
+        self.item(name, Planned::Func(host))
+    }
+
+    /// The host functions that a linker has under the module name `module`, WASI's for example.
+    pub fn funcs_of(mut self, linker: &Linker<State<T>>, module: &str) -> Self {
+        for (name, item) in linker.items(module) {
+            if let Import::Host(host) = item {
+                let host = Planned::Func(Arc::clone(host));
+                self.items.push((name.to_owned(), host));
+            }
+        }
+        self
+    }
+
+    /// A memory. Who imports it shares a store with it.
+    pub fn memory(self, name: &str, ty: MemoryType) -> Self {
+        self.item(name, Planned::Memory(ty))
+    }
+
+    /// A table of null references. Who imports it shares a store with it.
+    pub fn table(self, name: &str, ty: TableType) -> Self {
+        self.item(name, Planned::Table(ty))
+    }
+
+    /// A global. Who imports it shares a store with it, if it is mutable.
+    pub fn global(self, name: &str, ty: GlobalType, value: Val) -> Self {
+        self.item(name, Planned::Global(ty, value))
+    }
+
+    /// As [`InstanceConfig::with_shared_store`](super::InstanceConfig::with_shared_store), for
+    /// memories, tables and globals.
+    pub fn with_shared_store(mut self) -> Self {
+        self.shared_store = true;
+        self
+    }
+
+    /// Makes the instance.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyInstantiated`], [`Error::Duplicate`], [`Error::Type`] for a global's value,
+    /// [`Error::Limit`], [`Error::Memory`], [`Error::Closed`].
+    pub fn instantiate(self, runtime: &Runtime<T>) -> Result<Instance<T>, Error> {
+        let inner = &runtime.0;
+        let place = inner.reserve(&self.name)?;
+        let mut names = HashSet::new();
+        for (name, planned) in &self.items {
+            check(planned)?;
+            if !names.insert(name) {
+                let (module, name) = (self.name.clone(), name.clone());
+                return Err(Error::Duplicate { module, name });
+            }
+        }
+        let of_no_store =
+            |(name, planned): &(String, Planned)| Some((name.clone(), planned.without_store()?));
+        let (items, group) = match self.items.iter().map(of_no_store).collect() {
+            Some(items) => (items, None),
+            None => {
+                let group = if self.shared_store {
+                    inner.shared_group(&mut None).0
+                } else {
+                    inner.new_group(None)
+                };
+                let make = |mut store: StoreContextMut<'_, State<T>>| {
+                    let make = |(name, planned): &(String, Planned)| {
+                        Ok((name.clone(), planned.make(&mut store)?))
+                    };
+                    self.items.iter().map(make).collect::<Result<_, Error>>()
+                };
+                match group.enter(place.seq, make) {
+                    Ok(items) => (items, Some(group)),
+                    Err(error) => {
+                        group.leave();
+                        return Err(error);
+                    }
+                }
+            }
+        };
+        let identity = (Arc::downgrade(inner), self.name, place.seq);
+        let uses = Uses::new(Vec::new());
+        let node = Node::new(identity, Items::Host(items), group, uses, Vec::new());
+        let this = Instance::new(Arc::clone(&node));
+        place.fill(&node)?;
+        Ok(this)
+    }
+}
+
+fn check(planned: &Planned) -> Result<(), Error> {
+    match planned {
+        Planned::Global(ty, value) => {
+            value.check("value of a global", ty.content)?;
+            match value {
+                Val::FuncRef(Some(_)) => Err(Error::Type {
+                    what: "value of a host module's global".into(),
+                    found: "a function, which is of some store already".into(),
+                    expected: "a null reference".into(),
+                }),
+                _ => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,251 @@
+//! Handles of instances: calls, closing.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::store::{AsContext, StoreContextMut};
+use crate::typed::{WasmParams, WasmResults};
+use crate::types::ExternType;
+use crate::val::Val;
+
+use super::group::{Group, State};
+use super::lock;
+use super::node::{Items, Node};
+
+/// An instance of a runtime, guest or host module. Cheap to clone; clones are the same instance.
+///
+/// Threads may share it; calls on instances of one store wait for each other. Dropping the last
+/// handle of an anonymous instance closes it.
+pub struct Instance<T: Send + 'static = ()>(Arc<Handle<T>>);
+
+/// What all handles of an instance share.
+pub(super) struct Handle<T: Send + 'static>(Arc<Node<T>>);
+
+impl<T: Send + 'static> Drop for Handle<T> {
+    fn drop(&mut self) {
+        if self.0.name.is_empty() {
+            self.0.close(0);
+        }
+    }
+}
+
+impl<T: Send + 'static> Clone for Instance<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: Send + 'static> std::fmt::Debug for Instance<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Instance")
+            .field("name", &self.name())
+            .field("exit_code", &self.exit_code())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static> Instance<T> {
+    /// The handle of an instance: one more of those that there are, so that only the last one of
+    /// all closes an anonymous instance.
+    pub(super) fn new(node: Arc<Node<T>>) -> Self {
+        let mut handle = lock(&node.handle);
+        if let Some(handle) = handle.upgrade() {
+            return Self(handle);
+        }
+        let new = Arc::new(Handle(Arc::clone(&node)));
+        *handle = Arc::downgrade(&new);
+        Self(new)
+    }
+
+    pub(super) fn node(&self) -> &Arc<Node<T>> {
+        &self.0.0
+    }
+
+    /// How messages name it.
+    pub(super) fn label(node: &Node<T>) -> String {
+        match node.name.as_str() {
+            "" => format!("anonymous instance #{}", node.seq),
+            name => format!("`{name}`"),
+        }
+    }
+
+    /// The name; empty if it is anonymous.
+    pub fn name(&self) -> &str {
+        &self.node().name
+    }
+
+    /// The exit code, if it is closed.
+    pub fn exit_code(&self) -> Option<u32> {
+        self.node().exit_code()
+    }
+
+    /// [`Instance::close_with_exit_code`] with 0.
+    pub fn close(&self) {
+        self.close_with_exit_code(0);
+    }
+
+    /// Closes the instance, from anywhere: its name is free, later use of it is
+    /// [`Error::Closed`], and a call in flight ends with that too. Does nothing if it is closed
+    /// already. What is freed when is said in the [module's documentation](super).
+    pub fn close_with_exit_code(&self, exit_code: u32) {
+        self.node().close(exit_code);
+    }
+
+    /// Rules of redirection that matched none of its imports.
+    pub fn unmatched_redirections(&self) -> &[String] {
+        &self.node().unmatched
+    }
+
+    /// Names and types of what it exports; of a host module, functions and constants only.
+    pub fn exports(&self) -> Vec<(String, ExternType)> {
+        match &self.node().items {
+            Items::Guest(_, module) => {
+                let exports = module.exports();
+                exports.map(|(name, ty)| (name.to_owned(), ty)).collect()
+            }
+            Items::Host(items) => items
+                .iter()
+                .filter_map(|(name, item)| Some((name.clone(), item.ty()?)))
+                .collect(),
+        }
+    }
+
+    fn guest(&self) -> Result<(crate::Instance, &Arc<Group<T>>), Error> {
+        match (&self.node().items, &self.node().group) {
+            (Items::Guest(instance, _), Some(group)) => Ok((*instance, group)),
+            _ => Err(Error::Type {
+                what: format!("instance {}", Self::label(self.node())),
+                found: "a host module, whose functions only guests can call".into(),
+                expected: "a guest".into(),
+            }),
+        }
+    }
+
+    /// Uses the instance's store, and ends as a call does: an exit closes the instance.
+    ///
+    /// # Errors
+    /// What `f` gives; [`Error::Closed`]; [`Error::InUse`] from inside of a call in the same store.
+    pub fn with<R>(
+        &self,
+        f: impl FnOnce(StoreContextMut<'_, State<T>>, crate::Instance) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let node = self.node();
+        let (instance, group) = self.guest()?;
+        node.check()?;
+        let result = group.enter(node.seq, |store| {
+            // Closed while it waited?
+            node.check()?;
+            f(store, instance)
+        });
+        if let Err(Error::Exit(exit_code)) = result {
+            node.close(exit_code.cast_unsigned());
+        }
+        if let Err(Error::Closed { .. } | Error::InUse) = result {
+            return result;
+        }
+        node.check()?;
+        result
+    }
+
+    /// The instance as one of the store that a host function is called from.
+    ///
+    /// # Errors
+    /// [`Error::Closed`]; [`Error::DifferentStores`] if it lives elsewhere, so that
+    /// [`Instance::call`] is the way.
+    pub fn within(
+        &self,
+        store: &impl AsContext<Data = State<T>>,
+    ) -> Result<crate::Instance, Error> {
+        let (instance, group) = self.guest()?;
+        self.node().check()?;
+        let here = store.as_context().data().group();
+        if here.is_some_and(|here| Arc::ptr_eq(&here, group)) {
+            Ok(instance)
+        } else {
+            Err(Error::DifferentStores {
+                first: Self::label(self.node()),
+                second: "the caller".into(),
+            })
+        }
+    }
+
+    /// Calls an exported function.
+    ///
+    /// # Errors
+    /// [`Error::NoExport`], [`Error::Type`], those of [`Instance::with`], and what ended the call.
+    pub fn call(&self, name: &str, params: &[Val]) -> Result<Vec<Val>, Error> {
+        self.with(|mut store, instance| {
+            let func = instance.get_func(&mut store, name);
+            let func = func.ok_or_else(|| no_function(name))?;
+            let results = func.ty(&store);
+            let results = results.results().iter().copied();
+            let mut results: Vec<_> = results.map(Val::default_for).collect();
+            func.call(&mut store, params, &mut results)?;
+            Ok(results)
+        })
+    }
+
+    /// Calls an exported function whose type is known when the host is compiled.
+    ///
+    /// # Errors
+    /// As for [`Instance::call`].
+    pub fn call_typed<P: WasmParams, R: WasmResults>(
+        &self,
+        name: &str,
+        params: P,
+    ) -> Result<R, Error> {
+        self.with(|mut store, instance| {
+            let func = instance.get_typed_func::<P, R>(&mut store, name)?;
+            func.call(&mut store, params)
+        })
+    }
+
+    /// Calls the start functions that there are.
+    pub(super) fn start(&self, names: &[String]) -> Result<(), Error> {
+        for name in names {
+            let Items::Guest(_, module) = &self.node().items else {
+                break;
+            };
+            if !matches!(module.export(name), Some(ExternType::Func(_))) {
+                continue;
+            }
+            match self.call_typed::<(), ()>(name, ()) {
+                Ok(()) => {}
+                Err(Error::Closed { exit_code: 0, .. }) => break,
+                Err(error) => {
+                    self.close();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn no_function(name: &str) -> Error {
+    Error::NoExport {
+        kind: "function",
+        name: name.into(),
+    }
+}
+
+impl<T: Send + 'static> crate::Caller<'_, State<T>> {
+    /// The instance that called, if the call came from one that is made (its start function, in
+    /// the sense of the specification, runs before).
+    pub fn calling_instance(&mut self) -> Option<Instance<T>> {
+        let instance = self.instance()?;
+        let group = self.data().group()?;
+        group.member(instance).map(Instance::new)
+    }
+
+    /// Closes the instance that called, and gives the error to return, so that nothing of the guest
+    /// runs any more.
+    pub fn exit(&mut self, exit_code: u32) -> Error {
+        let group = self.data().group();
+        let caller = group.zip(self.instance());
+        if let Some(node) = caller.and_then(|(group, caller)| group.member(caller)) {
+            node.close(exit_code);
+        }
+        Error::Exit(exit_code.cast_signed())
+    }
+}

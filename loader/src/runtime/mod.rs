@@ -1,0 +1,413 @@
+//! Runtimes: instances that find each other by name, with limits, closing and exit codes.
+//!
+//! A thin layer over [`Engine`], [`Store`](crate::Store) and [`Linker`](crate::Linker) for hosts that
+//! would rather not own stores. A [`Runtime`] keeps the names of its instances; compiled
+//! [`Module`]s are of no runtime, any number of them can share one. Dropping the last handle of a
+//! runtime drops what only it held.
+//!
+//! # Where instances live, and what closing one frees
+//!
+//! - An instance that imports host functions and constants only gets a store of its own. Closing it
+//!   frees all of it at once, or, if it is in a call, when that call is over. The last handle of
+//!   an anonymous instance closes it, so anonymous instances without number take no more room than
+//!   those that are held.
+//! - An instance that imports from another instance, or a memory or mutable global of a host
+//!   module, joins that one's store. One call at a time runs in a store; another thread waits.
+//! - Instances of two stores cannot be linked with a third ([`Error::DifferentStores`]). Make them
+//!   with [`InstanceConfig::with_shared_store`] then: they all live in one store of the runtime.
+//! - In a store of several instances, closing one frees its name, and gives its memories' pages back
+//!   as soon as all instances that import from it (through others too) are closed; their
+//!   address space (4 GiB each when guarded) and a few kilobytes stay until the last instance of
+//!   the store is closed, because tables may hold references to its functions. So a library that
+//!   stays open can have some ten thousand importers in its life, not more: close it now and then.
+//!
+//! # Closing
+//!
+//! [`Instance::close_with_exit_code`] works from anywhere, also from inside of a host function and
+//! from other threads; the first exit code counts. A call that is in flight on the instance, or
+//! inside of which it is closed, ends with [`Error::Closed`]: at the return of the host function
+//! that is active or called next. (Loops that call nothing are not interrupted yet: machine code
+//! does not look at the interrupt word so far.) When a guest asks to exit, the instance that
+//! the host called is closed with that exit code.
+
+mod config;
+mod group;
+mod host_module;
+mod instance;
+mod node;
+mod resolve;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+pub use config::{InstanceConfig, Target};
+pub use group::State;
+pub use host_module::{HostModule, HostModuleBuilder};
+pub use instance::Instance;
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::linker::InstancePre;
+use crate::module::Module;
+use crate::store::Limits;
+
+use group::Group;
+use node::{Items, Node, Uses};
+
+/// What a host function of a runtime sees of its caller.
+pub type Caller<'a, T = ()> = crate::Caller<'a, State<T>>;
+
+/// Most linked modules that a runtime keeps to make further instances of.
+const PREPARED: usize = 32;
+
+/// Names, limits, and the instances that have names. Cheap to clone; clones are the same runtime.
+///
+/// `T` is data of the host's own that each store has one of, see [`State`].
+pub struct Runtime<T: Send + 'static = ()>(Arc<Inner<T>>);
+
+pub(crate) struct Inner<T: Send + 'static> {
+    engine: Engine,
+    make_data: Box<dyn Fn() -> T + Send + Sync>,
+    registry: Mutex<Registry<T>>,
+    shared: Mutex<Weak<Group<T>>>,
+    /// Modules linked with host functions only, so that their instances can be pooled. The most
+    /// recently used last.
+    prepared: Mutex<Vec<InstancePre<State<T>>>>,
+}
+
+struct Registry<T: Send + 'static> {
+    limits: Limits,
+    closed: Option<u32>,
+    next: u64,
+    names: HashMap<String, u64>,
+    /// By order of instantiation.
+    members: BTreeMap<u64, Member<T>>,
+}
+
+enum Member<T: Send + 'static> {
+    /// Being made.
+    Reserved,
+    Named(Arc<Node<T>>),
+    /// Its handles hold it.
+    Anonymous(Weak<Node<T>>),
+}
+
+/// Locks a mutex whose content is right at all times, even if a thread panicked with it.
+fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<T: Send + 'static> Clone for Runtime<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: Send + 'static> std::fmt::Debug for Runtime<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let registry = lock(&self.0.registry);
+        f.debug_struct("Runtime")
+            .field("names", &registry.names.keys())
+            .field("closed", &registry.closed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Default + Send + 'static> Runtime<T> {
+    /// A runtime without instances, whose stores have default data.
+    pub fn new(engine: &Engine) -> Self {
+        Self::with_data(engine, T::default)
+    }
+}
+
+impl<T: Send + 'static> Runtime<T> {
+    /// A runtime without instances, whose stores get data from `make`.
+    pub fn with_data(engine: &Engine, make: impl Fn() -> T + Send + Sync + 'static) -> Self {
+        let registry = Registry {
+            limits: Limits::default(),
+            closed: None,
+            next: 0,
+            names: HashMap::new(),
+            members: BTreeMap::new(),
+        };
+        Self(Arc::new(Inner {
+            engine: *engine,
+            make_data: Box::new(make),
+            registry: Mutex::new(registry),
+            shared: Mutex::default(),
+            prepared: Mutex::default(),
+        }))
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// Sets limits for stores that are made from now on: of each linear memory, of each table, and
+    /// of how many instances, host modules included, may be open at a time in the whole runtime.
+    pub fn set_limits(&self, limits: Limits) {
+        lock(&self.0.registry).limits = limits;
+    }
+
+    /// The open instance of this name, guest or host module.
+    pub fn instance(&self, name: &str) -> Option<Instance<T>> {
+        self.0.node(name).ok().map(Instance::new)
+    }
+
+    /// The exit code, if the runtime is closed.
+    pub fn exit_code(&self) -> Option<u32> {
+        lock(&self.0.registry).closed
+    }
+
+    /// [`Runtime::close_with_exit_code`] with 0.
+    pub fn close(&self) {
+        self.close_with_exit_code(0);
+    }
+
+    /// Closes all instances, the last made first. Nothing can be instantiated any more. Does
+    /// nothing if the runtime is closed already.
+    pub fn close_with_exit_code(&self, exit_code: u32) {
+        let mut registry = lock(&self.0.registry);
+        if registry.closed.is_some() {
+            return;
+        }
+        registry.closed = Some(exit_code);
+        registry.names.clear();
+        let members = std::mem::take(&mut registry.members);
+        drop(registry);
+        for member in members.into_values().rev() {
+            match member {
+                Member::Named(node) => node.close(exit_code),
+                Member::Anonymous(node) => {
+                    if let Some(node) = node.upgrade() {
+                        node.close(exit_code);
+                    }
+                }
+                Member::Reserved => {}
+            }
+        }
+        let prepared = std::mem::take(&mut *lock(&self.0.prepared));
+        drop(prepared);
+    }
+
+    /// Instantiates a module: resolves its imports, makes the instance, and calls the start
+    /// functions that it has. A start function that exits with code 0 is a success; the instance is
+    /// closed then.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyInstantiated`], [`Error::NotInstantiated`] and [`Error::Link`] for names and
+    /// imports, [`Error::DifferentStores`], [`Error::InUse`] when an import comes from the
+    /// instance whose call this thread is in, [`Error::Limit`], [`Error::Closed`], and what the
+    /// module's initialisation or a start function ended with.
+    pub fn instantiate(
+        &self,
+        module: &Module,
+        mut config: InstanceConfig<T>,
+    ) -> Result<Instance<T>, Error> {
+        let place = self.0.reserve(&config.name)?;
+        let imports = resolve::resolve(&self.0, module, &config)?;
+        let group = self.0.group_for(&imports, &mut config)?;
+        let unmatched = config.redirections.unmatched(module);
+        let uses = Uses::new(imports.nodes.clone());
+        let made = group.enter(place.seq, |mut store| {
+            let limits = lock(&self.0.registry).limits.clone();
+            store.core().limits = Limits {
+                // The registry counts; those of a store may be closed already.
+                instances: usize::MAX,
+                ..limits
+            };
+            let pre = self.0.prepare(module, &mut store, &imports)?;
+            pre.instantiate(&mut store)
+        });
+        let instance = match made {
+            Ok(instance) => instance,
+            Err(error) => {
+                group.leave();
+                drop(uses);
+                return Err(match error {
+                    Error::Exit(code) => Error::module_closed(code.cast_unsigned()),
+                    error => imports.explain(error),
+                });
+            }
+        };
+        let identity = (Arc::downgrade(&self.0), config.name, place.seq);
+        let items = Items::Guest(instance, module.clone());
+        let node = Node::new(identity, items, Some(Arc::clone(&group)), uses, unmatched);
+        group.add(instance, Arc::downgrade(&node));
+        let this = Instance::new(Arc::clone(&node));
+        place.fill(&node)?;
+        this.start(&config.start_functions)?;
+        Ok(this)
+    }
+}
+
+impl<T: Send + 'static> Inner<T> {
+    /// The open instance of a name.
+    fn node(&self, name: &str) -> Result<Arc<Node<T>>, Error> {
+        let registry = lock(&self.registry);
+        let seq = registry.names.get(name);
+        match seq.and_then(|seq| registry.members.get(seq)) {
+            Some(Member::Named(node)) => Ok(Arc::clone(node)),
+            _ => Err(Error::NotInstantiated { name: name.into() }),
+        }
+    }
+
+    /// Takes a name and a place in the order.
+    fn reserve(self: &Arc<Self>, name: &str) -> Result<Place<T>, Error> {
+        let mut registry = lock(&self.registry);
+        if let Some(exit_code) = registry.closed {
+            return Err(Error::runtime_closed(exit_code));
+        }
+        if registry.names.contains_key(name) {
+            return Err(Error::AlreadyInstantiated { name: name.into() });
+        }
+        let (open, limit) = (registry.members.len(), registry.limits.instances);
+        if open >= limit {
+            return Err(Error::Limit {
+                what: "instances of a runtime",
+                wanted: open as u64 + 1,
+                limit: limit as u64,
+            });
+        }
+        let seq = registry.next;
+        registry.next += 1;
+        registry.members.insert(seq, Member::Reserved);
+        if !name.is_empty() {
+            registry.names.insert(name.to_owned(), seq);
+        }
+        let (runtime, name) = (Arc::clone(self), name.to_owned());
+        Ok(Place { runtime, name, seq })
+    }
+
+    /// Frees a name and a place.
+    fn remove(&self, name: &str, seq: u64) {
+        let mut registry = lock(&self.registry);
+        if registry.names.get(name) == Some(&seq) {
+            registry.names.remove(name);
+        }
+        let removed = registry.members.remove(&seq);
+        drop(registry);
+        // Without the lock: a store may go with it.
+        drop(removed);
+    }
+
+    /// A new store for an instance.
+    fn new_group(self: &Arc<Self>, data: Option<T>) -> Arc<Group<T>> {
+        let limits = lock(&self.registry).limits.clone();
+        let data = data.unwrap_or_else(|| (self.make_data)());
+        Group::new(&self.engine, limits, data, Arc::downgrade(self))
+    }
+
+    /// The store that an instance goes to, with room for it.
+    fn group_for(
+        self: &Arc<Self>,
+        imports: &resolve::Imports<T>,
+        config: &mut InstanceConfig<T>,
+    ) -> Result<Arc<Group<T>>, Error> {
+        let (group, joined) = match imports.nodes.first() {
+            None if config.shared_store => self.shared_group(&mut config.data),
+            None => (self.new_group(config.data.take()), false),
+            Some(node) => {
+                let group = node.group.as_ref().filter(|group| group.join());
+                let Some(group) = group else {
+                    node.check()?;
+                    return Err(Error::module_closed(0));
+                };
+                let shared = lock(&self.shared).upgrade();
+                if config.shared_store && !shared.is_some_and(|s| Arc::ptr_eq(&s, group)) {
+                    group.leave();
+                    return Err(Error::DifferentStores {
+                        first: Instance::label(node),
+                        second: "the runtime's shared store".into(),
+                    });
+                }
+                (Arc::clone(group), true)
+            }
+        };
+        if joined && config.data.is_some() {
+            group.leave();
+            return Err(Error::Type {
+                what: "data of an instance that joins the store of others".into(),
+                found: "data of its own".into(),
+                expected: "none".into(),
+            });
+        }
+        Ok(group)
+    }
+
+    /// The runtime's shared store, and whether others live there; else it takes the data.
+    fn shared_group(self: &Arc<Self>, data: &mut Option<T>) -> (Arc<Group<T>>, bool) {
+        let mut shared = lock(&self.shared);
+        match shared.upgrade() {
+            Some(group) if group.join() => (group, true),
+            _ => {
+                let group = self.new_group(data.take());
+                *shared = Arc::downgrade(&group);
+                (group, false)
+            }
+        }
+    }
+
+    /// The module linked with its imports.
+    fn prepare(
+        &self,
+        module: &Module,
+        store: &mut crate::StoreContextMut<'_, State<T>>,
+        imports: &resolve::Imports<T>,
+    ) -> Result<InstancePre<State<T>>, Error> {
+        let imports = imports.of_store(store)?;
+        let mut prepared = lock(&self.prepared);
+        if let Some(i) = prepared.iter().position(|pre| pre.is_of(module, &imports)) {
+            let pre = prepared.remove(i);
+            prepared.push(pre.clone());
+            return Ok(pre);
+        }
+        let pre = InstancePre::new(module.clone(), imports);
+        let mut old = None;
+        if pre.is_reusable() {
+            old = (prepared.len() >= PREPARED).then(|| prepared.remove(0));
+            prepared.push(pre.clone());
+        }
+        drop(prepared);
+        drop(old);
+        Ok(pre)
+    }
+}
+
+/// A name and a place in the order, given back unless an instance fills it.
+struct Place<T: Send + 'static> {
+    runtime: Arc<Inner<T>>,
+    name: String,
+    seq: u64,
+}
+
+impl<T: Send + 'static> Place<T> {
+    fn fill(self, node: &Arc<Node<T>>) -> Result<(), Error> {
+        let mut registry = lock(&self.runtime.registry);
+        if let Some(exit_code) = registry.closed {
+            drop(registry);
+            node.close(exit_code);
+            return Err(Error::runtime_closed(exit_code));
+        }
+        let member = if self.name.is_empty() {
+            Member::Anonymous(Arc::downgrade(node))
+        } else {
+            Member::Named(Arc::clone(node))
+        };
+        registry.members.insert(self.seq, member);
+        drop(registry);
+        Ok(())
+    }
+}
+
+impl<T: Send + 'static> Drop for Place<T> {
+    fn drop(&mut self) {
+        let registry = lock(&self.runtime.registry);
+        let reserved = matches!(registry.members.get(&self.seq), Some(Member::Reserved));
+        drop(registry);
+        if reserved {
+            self.runtime.remove(&self.name, self.seq);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What a runtime knows of one instance, guest or host.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use crate::error::Error;
+use crate::host::HostFunc;
+use crate::instance::Extern;
+use crate::module::Module;
+use crate::store::StoreCore;
+use crate::types::GlobalType;
+use crate::val::Val;
+
+use super::group::Group;
+use super::instance::Handle;
+use super::{Inner, lock};
+
+/// An instance of a runtime.
+pub(super) struct Node<T: Send + 'static> {
+    pub(super) runtime: Weak<Inner<T>>,
+    /// Empty: anonymous.
+    pub(super) name: String,
+    /// Its number in the runtime, by order of instantiation.
+    pub(super) seq: u64,
+    /// 0 while it is open, then [`CLOSED`] and the exit code.
+    exit: AtomicU64,
+    pub(super) items: Items,
+    /// Where its store is; `None` for a host module that has nothing in a store.
+    pub(super) group: Option<Arc<Group<T>>>,
+    /// What it imports from, until nothing can reach it any more.
+    uses: Mutex<Option<Uses<T>>>,
+    /// Instances that import from it and can still be reached.
+    users: AtomicUsize,
+    retired: AtomicBool,
+    /// The handles that the host has.
+    pub(super) handle: Mutex<Weak<Handle<T>>>,
+    /// Rules of redirection that matched none of its imports.
+    pub(super) unmatched: Vec<String>,
+}
+
+const CLOSED: u64 = 1 << 32;
+
+/// What an instance has to offer.
+pub(super) enum Items {
+    Guest(crate::Instance, Module),
+    Host(HashMap<String, HostItem>),
+}
+
+/// An item of a host module.
+#[derive(Clone)]
+pub(super) enum HostItem {
+    /// Of no store: any instance can import it.
+    Func(Arc<HostFunc>),
+    /// A global that never changes is as good as its value: of no store either.
+    Const(GlobalType, Val),
+    /// Of the group's store.
+    Stored(Extern),
+}
+
+impl<T: Send + 'static> Node<T> {
+    pub(super) fn new(
+        (runtime, name, seq): (Weak<Inner<T>>, String, u64),
+        items: Items,
+        group: Option<Arc<Group<T>>>,
+        uses: Uses<T>,
+        unmatched: Vec<String>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            runtime,
+            name,
+            seq,
+            exit: AtomicU64::new(0),
+            items,
+            group,
+            uses: Mutex::new(Some(uses)),
+            users: AtomicUsize::new(0),
+            retired: AtomicBool::new(false),
+            handle: Mutex::default(),
+            unmatched,
+        })
+    }
+
+    /// # Errors
+    /// [`Error::Closed`].
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match self.exit_code() {
+            Some(exit_code) => Err(Error::module_closed(exit_code)),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn exit_code(&self) -> Option<u32> {
+        let exit = self.exit.load(Ordering::SeqCst);
+        (exit & CLOSED != 0).then_some(exit as u32)
+    }
+
+    /// Closes the instance; the first exit code counts.
+    pub(super) fn close(&self, exit_code: u32) {
+        let exit = CLOSED | u64::from(exit_code);
+        let (set, fetch) = (Ordering::SeqCst, Ordering::SeqCst);
+        if self.exit.compare_exchange(0, exit, set, fetch).is_err() {
+            return;
+        }
+        if let Some(runtime) = self.runtime.upgrade() {
+            runtime.remove(&self.name, self.seq);
+        }
+        if let Some(group) = &self.group {
+            group.stop(self.seq, exit_code);
+            group.leave();
+        }
+        self.retire();
+    }
+
+    /// Releases the memories if the instance is closed and no user of it can be reached.
+    fn retire(&self) {
+        let used = self.users.load(Ordering::SeqCst) != 0;
+        if used || self.exit_code().is_none() || self.retired.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if let Some(group) = &self.group {
+            group.retire(match &self.items {
+                Items::Guest(instance, _) => Retired::Guest(*instance),
+                Items::Host(items) => {
+                    let stored = items.values().filter_map(|item| match item {
+                        HostItem::Stored(item) => Some(*item),
+                        _ => None,
+                    });
+                    Retired::Host(stored.collect())
+                }
+            });
+        }
+        let uses = lock(&self.uses).take();
+        drop(uses);
+    }
+}
+
+/// What an instance imports from: held against the release of its memories.
+pub(super) struct Uses<T: Send + 'static>(Vec<Arc<Node<T>>>);
+
+impl<T: Send + 'static> Uses<T> {
+    pub(super) fn new(nodes: Vec<Arc<Node<T>>>) -> Self {
+        for node in &nodes {
+            node.users.fetch_add(1, Ordering::SeqCst);
+        }
+        Self(nodes)
+    }
+}
+
+impl<T: Send + 'static> Drop for Uses<T> {
+    fn drop(&mut self) {
+        for node in &self.0 {
+            node.users.fetch_sub(1, Ordering::SeqCst);
+            node.retire();
+        }
+    }
+}
+
+/// An instance whose memories nobody needs any more, in a store that goes on.
+pub(super) enum Retired {
+    Guest(crate::Instance),
+    Host(Vec<Extern>),
+}
+
+impl Retired {
+    /// Gives the memories' pages back to the system. The address space stays, since the store may
+    /// hold references to functions of the instance: their accesses trap.
+    pub(super) fn release(&self, core: &mut StoreCore) {
+        match self {
+            Self::Guest(instance) => instance.release_memories(core),
+            Self::Host(items) => {
+                for memory in items.iter().filter_map(|item| item.memory()) {
+                    memory.release(core);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What the imports of an instance are resolved to.
+
+use std::sync::Arc;
+
+use crate::error::{Error, LinkError};
+use crate::global::Global;
+use crate::instance::Extern;
+use crate::link::Import;
+use crate::module::Module;
+use crate::store::StoreContextMut;
+use crate::types::ExternType;
+
+use super::config::{InstanceConfig, Target};
+use super::group::{Group, State};
+use super::node::{HostItem, Items, Node};
+use super::{Inner, Instance};
+
+/// The resolved imports of a module.
+pub(super) struct Imports<T: Send + 'static> {
+    items: Vec<HostItem>,
+    /// The instances that items in a store come from, each once; all of one group.
+    pub(super) nodes: Vec<Arc<Node<T>>>,
+    /// Imports that were redirected: module and name, and where to.
+    redirected: Vec<(String, String, String)>,
+}
+
+/// Resolves the imports of a module: rules first, then the resolver, then names.
+///
+/// # Errors
+/// [`Error::NotInstantiated`], [`Error::Link`] with all that is missing or of another type,
+/// [`Error::DifferentStores`], [`Error::Closed`], [`Error::InUse`].
+pub(super) fn resolve<T: Send + 'static>(
+    runtime: &Inner<T>,
+    module: &Module,
+    config: &InstanceConfig<T>,
+) -> Result<Imports<T>, Error> {
+    let mut imports = Imports {
+        items: Vec::new(),
+        nodes: Vec::new(),
+        redirected: Vec::new(),
+    };
+    let mut errors = Vec::new();
+    for (import_module, import_name, ty) in module.imports() {
+        let (module, name) = config.redirections.target(import_module, import_name);
+        let target = config.resolver.as_ref().and_then(|f| f(&ty, module, name));
+        let (node, name) = match target {
+            None => (runtime.node(module)?, name.to_owned()),
+            Some(Target::Named(module, name)) => (runtime.node(&module)?, name),
+            Some(Target::Instance(instance, name)) => (Arc::clone(instance.node()), name),
+        };
+        node.check()?;
+        if (node.name.as_str(), name.as_str()) != (import_module, import_name) {
+            let to = match node.name.as_str() {
+                "" => format!("`{name}` of an anonymous instance"),
+                module => format!("`{module}`.`{name}`"),
+            };
+            let (module, name) = (import_module.to_owned(), import_name.to_owned());
+            imports.redirected.push((module, name, to));
+        }
+        let found = match find(&node, &name)? {
+            Some(item) => match host_type(&item).filter(|found| *found != ty) {
+                None => {
+                    imports.add(item, &node)?;
+                    continue;
+                }
+                found => found,
+            },
+            None => None,
+        };
+        errors.push(LinkError {
+            module: import_module.into(),
+            name: import_name.into(),
+            found: found.map(|found| found.to_string()),
+            expected: ty.to_string(),
+        });
+    }
+    if errors.is_empty() {
+        Ok(imports)
+    } else {
+        Err(imports.explain(Error::Link(errors)))
+    }
+}
+
+/// The item of this name.
+fn find<T: Send + 'static>(node: &Arc<Node<T>>, name: &str) -> Result<Option<HostItem>, Error> {
+    match (&node.items, &node.group) {
+        (Items::Host(items), _) => Ok(items.get(name).cloned()),
+        (Items::Guest(instance, _), Some(group)) => group.enter(node.seq, |store| {
+            Ok(instance.get_export(store, name).map(HostItem::Stored))
+        }),
+        (Items::Guest(..), None) => Ok(None),
+    }
+}
+
+/// The type of what is of no store; the rest is compared when the instance is made.
+fn host_type(item: &HostItem) -> Option<ExternType> {
+    match item {
+        HostItem::Func(host) => Some(ExternType::Func(host.ty().clone())),
+        HostItem::Const(ty, _) => Some(ExternType::Global(*ty)),
+        HostItem::Stored(_) => None,
+    }
+}
+
+impl<T: Send + 'static> Imports<T> {
+    fn add(&mut self, item: HostItem, node: &Arc<Node<T>>) -> Result<(), Error> {
+        let known = self.nodes.iter().any(|known| Arc::ptr_eq(known, node));
+        if matches!(item, HostItem::Stored(_)) && !known {
+            if let Some(other) = self.nodes.first()
+                && !same_group(other.group.as_ref(), node.group.as_ref())
+            {
+                return Err(Error::DifferentStores {
+                    first: Instance::label(other),
+                    second: Instance::label(node),
+                });
+            }
+            self.nodes.push(Arc::clone(node));
+        }
+        self.items.push(item);
+        Ok(())
+    }
+
+    /// The imports for an instance in this store.
+    pub(super) fn of_store(
+        &self,
+        store: &mut StoreContextMut<'_, State<T>>,
+    ) -> Result<Vec<Import>, Error> {
+        let import = |item: &HostItem| {
+            Ok(match item {
+                HostItem::Func(host) => Import::Host(Arc::clone(host)),
+                HostItem::Const(ty, value) => {
+                    let global = Global::new(&mut *store, *ty, value.clone())?;
+                    Import::Extern(Extern::Global(global))
+                }
+                HostItem::Stored(item) => Import::Extern(*item),
+            })
+        };
+        self.items.iter().map(import).collect()
+    }
+
+    /// Adds to a linking error where the imports were redirected to.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        let Error::Link(mut errors) = error else {
+            return error;
+        };
+        for error in &mut errors {
+            let of = |r: &&(String, String, String)| r.0 == error.module && r.1 == error.name;
+            if let Some((.., to)) = self.redirected.iter().find(of) {
+                error.found = Some(match error.found.take() {
+                    Some(found) => format!("{found} at {to}, where it is redirected to"),
+                    None => format!("nothing at {to}, where it is redirected to"),
+                });
+            }
+        }
+        Error::Link(errors)
+    }
+}
+
+fn same_group<T: Send + 'static>(a: Option<&Arc<Group<T>>>, b: Option<&Arc<Group<T>>>) -> bool {
+    matches!((a, b), (Some(a), Some(b)) if Arc::ptr_eq(a, b))
+}

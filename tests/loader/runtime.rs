@@ -1,0 +1,628 @@
+//! Runtimes: names, closing, limits, redirection, and what is freed when.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use precast_artifact::Strategy;
+use precast_loader::runtime::{Caller, HostModule, Instance, InstanceConfig, Runtime, Target};
+use precast_loader::{
+    Engine, Error, ExternType, GlobalType, Limits, MemoryType, Module, Val, ValType,
+};
+use precast_tests::{module, strategies};
+
+/// Data that counts how many of it there are.
+#[derive(Default)]
+struct Counted(Option<Arc<AtomicUsize>>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(Some(Arc::clone(count)))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(count) = &self.0 {
+            count.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+fn compile(engine: &Engine, wat: &str) -> Module {
+    module(engine, wat, Strategy::Guarded)
+}
+
+fn runtime(engine: &Engine) -> Runtime {
+    Runtime::new(engine)
+}
+
+fn named(name: &str) -> InstanceConfig {
+    InstanceConfig::new().with_name(name)
+}
+
+fn message<V: std::fmt::Debug>(result: Result<V, Error>) -> String {
+    result.unwrap_err().to_string()
+}
+
+/// A runtime whose stores count themselves.
+fn counting(engine: &Engine) -> (Runtime<Counted>, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&count);
+    let runtime = Runtime::with_data(engine, move || Counted::new(&counter));
+    (runtime, count)
+}
+
+#[test]
+fn names_are_unique_until_closed() {
+    let engine = Engine::default();
+    let runtime = runtime(&engine);
+    let empty = compile(&engine, "(module)");
+    let first = runtime.instantiate(&empty, named("m")).unwrap();
+    let again = message(runtime.instantiate(&empty, named("m")));
+    assert_eq!(again, "module[m] has already been instantiated");
+    let host = HostModule::builder("m").instantiate(&runtime);
+    assert_eq!(message(host), "module[m] has already been instantiated");
+    assert!(runtime.instance("m").is_some());
+    first.close();
+    assert!(runtime.instance("m").is_none());
+    runtime.instantiate(&empty, named("m")).unwrap();
+    // The runtime holds named instances; their handles may go.
+    assert!(runtime.instance("m").is_some());
+    // Names are of one runtime.
+    let other: Runtime = Runtime::new(&engine);
+    other.instantiate(&empty, named("m")).unwrap();
+    // A name is free again when instantiation fails.
+    let importer = compile(&engine, r#"(module (import "n" "f" (func)))"#);
+    let failed = message(runtime.instantiate(&importer, named("x")));
+    assert_eq!(failed, "module[n] not instantiated");
+    runtime.instantiate(&empty, named("x")).unwrap();
+}
+
+#[test]
+fn anonymous_instances_have_no_limit_and_leave_nothing() {
+    let engine = Engine::default();
+    let (runtime, count) = counting(&engine);
+    HostModule::builder("env")
+        .func("f", |x: i32| x + 1)
+        .global("g", GlobalType::new(ValType::I64, false), Val::I64(7))
+        .instantiate(&runtime)
+        .unwrap();
+    let wat = r#"(module (import "env" "f" (func $f (param i32) (result i32))) (memory 1)
+        (func (export "run") (param i32) (result i32)
+            (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (local.get 0)))
+            (call $f (i32.load (i32.const 0)))))"#;
+    let guest = compile(&engine, wat);
+    for i in 0..20_000 {
+        let instance = runtime.instantiate(&guest, InstanceConfig::new()).unwrap();
+        assert_eq!(instance.call_typed::<i32, i32>("run", i).unwrap(), i + 1);
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 0);
+    let held: Vec<_> = (0..100)
+        .map(|_| runtime.instantiate(&guest, InstanceConfig::new()).unwrap())
+        .collect();
+    assert_eq!(count.load(Ordering::SeqCst), 100);
+    assert_eq!(format!("{runtime:?}").matches("env").count(), 1);
+    drop(held);
+    assert_eq!(count.load(Ordering::SeqCst), 0);
+    // Named ones are held, and go one by one.
+    let config = |name: &str| InstanceConfig::new().with_name(name);
+    let a = runtime.instantiate(&guest, config("a")).unwrap();
+    runtime.instantiate(&guest, config("b")).unwrap();
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+    a.close();
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn instances_import_from_each_other_by_name() {
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let runtime = runtime(&engine);
+        let library = r#"(module (memory (export "memory") 1) (global (export "g") (mut i32) (i32.const 5))
+            (func (export "get") (result i32) (i32.load (i32.const 8))))"#;
+        let program = r#"(module (import "lib" "memory" (memory 1)) (import "lib" "g" (global $g (mut i32)))
+            (import "lib" "get" (func $get (result i32)))
+            (func (export "run") (result i32)
+                (i32.store (i32.const 8) (global.get $g)) (call $get)))"#;
+        let library = module(&engine, library, strategy);
+        let program = module(&engine, program, strategy);
+        let lib = runtime.instantiate(&library, named("lib")).unwrap();
+        let instance = runtime.instantiate(&program, named("p")).unwrap();
+        assert_eq!(instance.call_typed::<(), i32>("run", ()).unwrap(), 5);
+        // Closing the library forbids its use by the host, not by who is linked with it.
+        lib.close();
+        assert_eq!(
+            message(lib.call("get", &[])),
+            "module closed with exit_code(0)"
+        );
+        assert_eq!(instance.call_typed::<(), i32>("run", ()).unwrap(), 5);
+        let late = runtime.instantiate(&program, InstanceConfig::new());
+        assert_eq!(message(late), "module[lib] not instantiated");
+    }
+}
+
+#[test]
+fn memories_go_when_nobody_needs_them_and_stores_with_the_last_instance() {
+    let engine = Engine::default();
+    let (runtime, count) = counting(&engine);
+    let config = |name: &str| InstanceConfig::new().with_name(name);
+    let library = r#"(module (memory (export "memory") 16)
+        (func (export "fill") (memory.fill (i32.const 0) (i32.const 1) (i32.const 1048576))))"#;
+    let library = compile(&engine, library);
+    let user = r#"(module (import "lib" "memory" (memory 1)) (memory $own 16) (export "memory" (memory 0))
+        (func (export "fill") (memory.fill $own (i32.const 0) (i32.const 1) (i32.const 1048576)))
+        (func (export "get") (result i32) (i32.load (i32.const 0))))"#;
+    let user = compile(&engine, user);
+    let lib = runtime.instantiate(&library, config("lib")).unwrap();
+    lib.call("fill", &[]).unwrap();
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+    let before = resident();
+    for _ in 0..200 {
+        let user = runtime.instantiate(&user, InstanceConfig::new()).unwrap();
+        user.call("fill", &[]).unwrap();
+    }
+    // 200 MiB were written, in a store that is still there.
+    assert!(resident() < before + (60 << 20), "{before} {}", resident());
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+    // The memory outlives its instance for those who import it, through others too.
+    let first = runtime.instantiate(&user, config("first")).unwrap();
+    let rule = InstanceConfig::new().with_import_module("lib", "first");
+    let second = runtime.instantiate(&user, rule).unwrap();
+    lib.close();
+    first.close();
+    assert_eq!(
+        second.call_typed::<(), i32>("get", ()).unwrap(),
+        0x0101_0101
+    );
+    drop(second);
+    assert_eq!(count.load(Ordering::SeqCst), 0);
+}
+
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = statm.split_whitespace().nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
+
+#[test]
+fn stores_that_cannot_be_linked_say_what_to_do() {
+    let engine = Engine::default();
+    let runtime = runtime(&engine);
+    let library = compile(
+        &engine,
+        r#"(module (func (export "f") (result i32) (i32.const 4)))"#,
+    );
+    let both = r#"(module (import "a" "f" (func $a (result i32))) (import "b" "f" (func $b (result i32)))
+        (func (export "sum") (result i32) (i32.add (call $a) (call $b))))"#;
+    let both = compile(&engine, both);
+    runtime.instantiate(&library, named("a")).unwrap();
+    runtime.instantiate(&library, named("b")).unwrap();
+    let error = message(runtime.instantiate(&both, InstanceConfig::new()));
+    assert!(
+        error.starts_with("`a` and `b` live in different stores"),
+        "{error}"
+    );
+    for name in ["a", "b"] {
+        runtime.instance(name).unwrap().close();
+        let config = named(name).with_shared_store();
+        runtime.instantiate(&library, config).unwrap();
+    }
+    let sum = runtime.instantiate(&both, InstanceConfig::new()).unwrap();
+    assert_eq!(sum.call_typed::<(), i32>("sum", ()).unwrap(), 8);
+}
+
+#[test]
+fn host_modules_have_memories_and_globals() {
+    let engine = Engine::default();
+    let runtime = runtime(&engine);
+    HostModule::builder("env")
+        .memory("memory", MemoryType::new(1, Some(2)))
+        .global(
+            "constant",
+            GlobalType::new(ValType::I32, false),
+            Val::I32(40),
+        )
+        .global("variable", GlobalType::new(ValType::I32, true), Val::I32(2))
+        .instantiate(&runtime)
+        .unwrap();
+    let wat = r#"(module (import "env" "memory" (memory 1 2))
+        (import "env" "constant" (global $c i32)) (import "env" "variable" (global $v (mut i32)))
+        (func (export "run") (result i32)
+            (global.set $v (i32.add (global.get $c) (global.get $v)))
+            (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (global.get $v)))
+            (i32.load (i32.const 0))))"#;
+    let guest = compile(&engine, wat);
+    let one = runtime.instantiate(&guest, named("one")).unwrap();
+    let two = runtime.instantiate(&guest, named("two")).unwrap();
+    assert_eq!(one.call_typed::<(), i32>("run", ()).unwrap(), 42);
+    assert_eq!(two.call_typed::<(), i32>("run", ()).unwrap(), 42 + 82);
+
+    let twice = HostModule::builder("x").func("f", || {}).func("f", || {});
+    let error = message(twice.instantiate(&runtime));
+    assert_eq!(error, "`x`.`f` is defined already");
+    let wrong = GlobalType::new(ValType::I32, false);
+    let wrong = HostModule::builder("x").global("g", wrong, Val::I64(0));
+    let error = message(wrong.instantiate(&runtime));
+    assert_eq!(error, "value of a global: found i64, expected i32");
+}
+
+#[test]
+fn limits_are_of_the_runtime() {
+    let engine = Engine::default();
+    let runtime = runtime(&engine);
+    let small = Limits {
+        memory_bytes: 2 << 16,
+        table_elements: 10,
+        instances: 2,
+    };
+    runtime.set_limits(small);
+    let grow = r#"(module (memory 1) (table 1 funcref) (func (export "grow") (param i32) (result i32 i32)
+        (memory.grow (local.get 0)) (table.grow 0 (ref.null func) (i32.const 10))))"#;
+    let grow = compile(&engine, grow);
+    let one = runtime.instantiate(&grow, named("one")).unwrap();
+    let grown = one.call_typed::<i32, (i32, i32)>("grow", 1).unwrap();
+    assert_eq!(grown, (1, -1));
+    assert_eq!(
+        one.call_typed::<i32, (i32, i32)>("grow", 1).unwrap(),
+        (-1, -1)
+    );
+    let big = compile(&engine, "(module (memory 3))");
+    let error = message(runtime.instantiate(&big, InstanceConfig::new()));
+    assert!(
+        error.contains("196608 asked for, the limit is 131072"),
+        "{error}"
+    );
+    let two = runtime.instantiate(&grow, InstanceConfig::new()).unwrap();
+    let error = message(runtime.instantiate(&grow, InstanceConfig::new()));
+    assert_eq!(error, "instances of a runtime: 3 asked for, the limit is 2");
+    drop(two);
+    runtime.instantiate(&grow, InstanceConfig::new()).unwrap();
+}
+
+#[test]
+fn closing_is_idempotent_and_reaches_everything_in_reverse() {
+    let engine = Engine::default();
+    let closed = Arc::new(std::sync::Mutex::new(Vec::new()));
+    struct Last(usize, Arc<std::sync::Mutex<Vec<usize>>>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            self.1.lock().unwrap().push(self.0);
+        }
+    }
+    let (order, next) = (Arc::clone(&closed), AtomicUsize::new(0));
+    let make = move || Last(next.fetch_add(1, Ordering::SeqCst), Arc::clone(&order));
+    let runtime = Runtime::with_data(&engine, make);
+    let guest = compile(&engine, r#"(module (func (export "f")))"#);
+    let instances: Vec<_> = ["a", "", "b", ""]
+        .map(|name| runtime.instantiate(&guest, InstanceConfig::new().with_name(name)))
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    instances[2].close_with_exit_code(3);
+    instances[2].close_with_exit_code(4);
+    runtime.close_with_exit_code(7);
+    runtime.close_with_exit_code(8);
+    assert_eq!(*closed.lock().unwrap(), [2, 3, 1, 0]);
+    let codes: Vec<_> = instances.iter().map(Instance::exit_code).collect();
+    assert_eq!(codes, [Some(7), Some(7), Some(3), Some(7)]);
+    assert_eq!(runtime.exit_code(), Some(7));
+    let late = runtime.instantiate(&guest, InstanceConfig::new());
+    assert_eq!(message(late), "runtime closed with exit_code(7)");
+    let late = HostModule::builder("env").instantiate(&runtime);
+    assert_eq!(message(late), "runtime closed with exit_code(7)");
+    assert_eq!(
+        message(instances[0].call("f", &[])),
+        "module closed with exit_code(7)"
+    );
+    assert_eq!(
+        message(instances[2].call("f", &[])),
+        "module closed with exit_code(3)"
+    );
+}
+
+/// Calls `env.f`, then notes that it went on.
+const CALLS: &str = r#"(module (import "env" "f" (func $f)) (import "env" "on" (func $on))
+    (func (export "run") (call $f) (call $on))
+    (func (export "nothing")))"#;
+
+#[test]
+fn closing_inside_of_a_host_function_ends_the_guest() {
+    let engine = Engine::default();
+    // The instance itself, by name; the runtime; the caller; the caller, going on regardless.
+    for how in 0..4 {
+        let runtime = runtime(&engine);
+        let went_on = Arc::new(AtomicBool::new(false));
+        let on = Arc::clone(&went_on);
+        let f = move |mut caller: Caller<'_>| -> Result<(), Error> {
+            let runtime = caller.data().runtime().unwrap();
+            match how {
+                0 => runtime.instance("m").unwrap().close_with_exit_code(9),
+                1 => runtime.close_with_exit_code(9),
+                2 => return Err(caller.exit(9)),
+                _ => caller.calling_instance().unwrap().close_with_exit_code(9),
+            }
+            Ok(())
+        };
+        HostModule::builder("env")
+            .func("f", f)
+            .func("on", move || on.store(true, Ordering::SeqCst))
+            .instantiate(&runtime)
+            .unwrap();
+        let guest = compile(&engine, CALLS);
+        let instance = runtime.instantiate(&guest, named("m")).unwrap();
+        let error = message(instance.call("run", &[]));
+        assert_eq!(error, "module closed with exit_code(9)", "{how}");
+        assert!(!went_on.load(Ordering::SeqCst), "{how}");
+        assert_eq!(instance.exit_code(), Some(9));
+        assert_eq!(
+            message(instance.call("nothing", &[])),
+            "module closed with exit_code(9)"
+        );
+        assert!(runtime.instance("m").is_none());
+    }
+}
+
+#[test]
+fn closing_from_another_thread_ends_the_call_at_the_next_host_function() {
+    let engine = Engine::default();
+    let runtime = runtime(&engine);
+    let (entered, wait) = channel();
+    let f = move || {
+        entered.send(()).ok();
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    HostModule::builder("env")
+        .func("f", f)
+        .instantiate(&runtime)
+        .unwrap();
+    let forever = r#"(module (import "env" "f" (func $f))
+        (func (export "run") (loop $l (call $f) (br $l))) (func (export "nothing")))"#;
+    let guest = compile(&engine, forever);
+    let instance = runtime.instantiate(&guest, named("m")).unwrap();
+    let other = runtime.instantiate(&guest, named("other")).unwrap();
+    let running = instance.clone();
+    let thread = std::thread::spawn(move || message(running.call("run", &[])));
+    wait.recv().unwrap();
+    instance.close_with_exit_code(5);
+    assert_eq!(thread.join().unwrap(), "module closed with exit_code(5)");
+    other.call("nothing", &[]).unwrap();
+}
+
+#[test]
+fn a_neighbour_in_the_same_store_goes_on_after_an_interrupted_call() {
+    let engine = Engine::default();
+    let runtime = runtime(&engine);
+    let close = |caller: Caller<'_>| {
+        let runtime = caller.data().runtime().unwrap();
+        runtime.instance("user").unwrap().close_with_exit_code(6);
+    };
+    HostModule::builder("env")
+        .func("f", close)
+        .instantiate(&runtime)
+        .unwrap();
+    let library = compile(
+        &engine,
+        r#"(module (func (export "four") (result i32) (i32.const 4)))"#,
+    );
+    let user = r#"(module (import "lib" "four" (func (result i32))) (import "env" "f" (func $f))
+        (func (export "run") (call $f)))"#;
+    let user = compile(&engine, user);
+    let library = runtime.instantiate(&library, named("lib")).unwrap();
+    let user = runtime.instantiate(&user, named("user")).unwrap();
+    assert_eq!(
+        message(user.call("run", &[])),
+        "module closed with exit_code(6)"
+    );
+    assert_eq!(library.call_typed::<(), i32>("four", ()).unwrap(), 4);
+}
+
+#[test]
+fn calling_back_by_a_handle_is_an_error_not_a_deadlock() {
+    let engine = Engine::default();
+    let runtime = runtime(&engine);
+    let back = |mut caller: Caller<'_>| -> Result<i32, Error> {
+        let instance = caller.calling_instance().unwrap();
+        let error = message(instance.call("four", &[]));
+        assert!(
+            error.starts_with("this thread is in a call of that store already"),
+            "{error}"
+        );
+        let guest = instance.within(&caller)?;
+        let four = guest.get_typed_func::<(), i32>(&mut caller, "four")?;
+        four.call(&mut caller, ())
+    };
+    HostModule::builder("env")
+        .func("back", back)
+        .instantiate(&runtime)
+        .unwrap();
+    let wat = r#"(module (import "env" "back" (func $back (result i32)))
+        (func (export "four") (result i32) (i32.const 4))
+        (func (export "run") (result i32) (call $back)))"#;
+    let guest = compile(&engine, wat);
+    let instance = runtime.instantiate(&guest, InstanceConfig::new()).unwrap();
+    assert_eq!(instance.call_typed::<(), i32>("run", ()).unwrap(), 4);
+}
+
+#[test]
+fn start_functions() {
+    let engine = Engine::default();
+    let runtime = runtime(&engine);
+    let log = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let notes = Arc::clone(&log);
+    HostModule::builder("env")
+        .func("note", move |n: i32| notes.lock().unwrap().push(n))
+        .func("exit", |code: i32| -> Result<(), Error> {
+            Err(Error::Exit(code))
+        })
+        .instantiate(&runtime)
+        .unwrap();
+    let wat = r#"(module (import "env" "note" (func $note (param i32))) (import "env" "exit" (func $exit (param i32)))
+        (func (export "_start") (call $note (i32.const 1)))
+        (func (export "two") (call $note (i32.const 2)))
+        (func (export "zero") (call $exit (i32.const 0)))
+        (func (export "three") (call $exit (i32.const 3)))
+        (func (export "trap") unreachable))"#;
+    let guest = compile(&engine, wat);
+    let start = |names: &[&str]| {
+        let config = InstanceConfig::new().with_start_functions(names.iter().copied());
+        runtime.instantiate(&guest, config)
+    };
+    start(&["missing", "two", "_start"]).unwrap();
+    assert_eq!(*log.lock().unwrap(), [2, 1]);
+    assert_eq!(start(&["zero", "two"]).unwrap().exit_code(), Some(0));
+    assert_eq!(
+        message(start(&["three", "two"])),
+        "module closed with exit_code(3)"
+    );
+    assert!(message(start(&["trap"])).starts_with("wasm trap: unreachable"));
+    assert_eq!(log.lock().unwrap().len(), 2);
+    runtime.instantiate(&guest, InstanceConfig::new()).unwrap();
+    assert_eq!(*log.lock().unwrap(), [2, 1, 1]);
+}
+
+#[test]
+fn redirection() {
+    let engine = Engine::default();
+    let runtime = runtime(&engine);
+    for (name, value) in [("env", 1), ("other", 2), ("third", 3)] {
+        HostModule::builder(name)
+            .func("f", move || value)
+            .func("g", move || value * 10)
+            .func("wrong", || 1_i64)
+            .instantiate(&runtime)
+            .unwrap();
+    }
+    let wat = r#"(module (import "env" "f" (func $f (result i32))) (import "env" "g" (func $g (result i32)))
+        (func (export "f") (result i32) (call $f)) (func (export "g") (result i32) (call $g)))"#;
+    let guest = compile(&engine, wat);
+    let run = |config: InstanceConfig| {
+        let instance = runtime.instantiate(&guest, config).unwrap();
+        let call = |name| instance.call_typed::<(), i32>(name, ()).unwrap();
+        let unmatched = instance.unmatched_redirections().to_vec();
+        ((call("f"), call("g")), unmatched)
+    };
+    let new = InstanceConfig::new;
+    assert_eq!(run(new()), ((1, 10), vec![]));
+    assert_eq!(
+        run(new().with_import("env", "f", "other", "g")),
+        ((20, 10), vec![])
+    );
+    assert_eq!(
+        run(new().with_import_module("env", "third")),
+        ((3, 30), vec![])
+    );
+    let both = new()
+        .with_import("other", "g", "env", "f")
+        .with_import_module("env", "other");
+    assert_eq!(run(both), ((2, 1), vec![]));
+    let last = new()
+        .with_import("env", "f", "other", "f")
+        .with_import("env", "f", "third", "f")
+        .with_import("env", "typo", "third", "f");
+    let unmatched = ["`env`.`f` -> `other`.`f`", "`env`.`typo` -> `third`.`f`"];
+    assert_eq!(run(last), ((3, 10), unmatched.map(str::to_owned).to_vec()));
+
+    let missing = new().with_import("env", "f", "other", "h");
+    let error = message(runtime.instantiate(&guest, missing));
+    let expected = "import `env`.`f`: incompatible import type: found nothing at `other`.`h`, where \
+        it is redirected to, expected func () -> (i32)";
+    assert!(error.contains(expected), "{error}");
+    let wrong = new().with_import("env", "f", "other", "wrong");
+    let error = message(runtime.instantiate(&guest, wrong));
+    let expected = "found func () -> (i64) at `other`.`wrong`, where it is redirected to, expected \
+        func () -> (i32)";
+    assert!(error.contains(expected), "{error}");
+    let nowhere = new().with_import_module("env", "nowhere");
+    let error = message(runtime.instantiate(&guest, nowhere));
+    assert_eq!(error, "module[nowhere] not instantiated");
+}
+
+#[test]
+fn resolvers_reach_anonymous_instances() {
+    let engine = Engine::default();
+    let runtime = runtime(&engine);
+    let library = r#"(module (global $n (mut i32) (i32.const 0))
+        (func (export "next") (result i32)
+            (global.set $n (i32.add (global.get $n) (i32.const 1))) (global.get $n)))"#;
+    let library = compile(&engine, library);
+    let user = r#"(module (import "lib" "f" (func $f (result i32)))
+        (func (export "run") (result i32) (call $f)))"#;
+    let user = compile(&engine, user);
+    let mut users = Vec::new();
+    for _ in 0..3 {
+        let lib = runtime
+            .instantiate(&library, InstanceConfig::new())
+            .unwrap();
+        let config = InstanceConfig::new().with_import_resolver(move |ty, module, name| {
+            assert!(matches!(ty, ExternType::Func(_)));
+            assert_eq!((module, name), ("lib", "f"));
+            Some(Target::Instance(lib.clone(), "next".into()))
+        });
+        users.push(runtime.instantiate(&user, config).unwrap());
+    }
+    for n in 1..3 {
+        for user in &users {
+            assert_eq!(user.call_typed::<(), i32>("run", ()).unwrap(), n);
+        }
+    }
+    let closed = runtime
+        .instantiate(&library, InstanceConfig::new())
+        .unwrap();
+    closed.close_with_exit_code(2);
+    let config = InstanceConfig::new()
+        .with_import_resolver(move |_, _, _| Some(Target::Instance(closed.clone(), "next".into())));
+    let error = message(runtime.instantiate(&user, config));
+    assert_eq!(error, "module closed with exit_code(2)");
+}
+
+#[test]
+fn threads_make_call_and_close_at_once() {
+    let engine = Engine::default();
+    let (runtime, count) = counting(&engine);
+    HostModule::builder("env")
+        .func("f", || std::thread::yield_now())
+        .func("on", || {})
+        .instantiate(&runtime)
+        .unwrap();
+    let guest = compile(&engine, CALLS);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (runtime, guest) = (&runtime, &guest);
+            scope.spawn(move || {
+                for i in 0..200 {
+                    let name = if i % 2 == 0 { "shared" } else { "" };
+                    let config = InstanceConfig::new().with_name(name);
+                    match runtime.instantiate(guest, config) {
+                        Ok(instance) => match instance.call("run", &[]) {
+                            Ok(_) => instance.close_with_exit_code(thread),
+                            Err(error) => assert!(matches!(error, Error::Closed { .. }), "{error}"),
+                        },
+                        Err(Error::AlreadyInstantiated { .. }) => {
+                            if let Some(instance) = runtime.instance("shared") {
+                                instance.close();
+                            }
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+        }
+    });
+    runtime.close();
+    assert_eq!(count.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn names_of_any_size_and_content() {
+    let engine = Engine::default();
+    let runtime = runtime(&engine);
+    let empty = compile(&engine, "(module)");
+    let long = "\u{0}é\n".repeat(100_000);
+    runtime.instantiate(&empty, named(&long)).unwrap();
+    assert!(runtime.instance(&long).is_some());
+    let again = message(runtime.instantiate(&empty, named(&long)));
+    assert!(again.ends_with("has already been instantiated"));
+}
