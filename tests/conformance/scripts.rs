@@ -17,12 +17,13 @@ const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conformance/own");
 
 /// Finished proposals that came after 2.0 and are supported, and SIMD, whose part of the 2.0 suite
 /// the crate keeps apart.
-const PROPOSALS: [Proposal; 5] = [
+const PROPOSALS: [Proposal; 6] = [
     Proposal::Simd,
     Proposal::TailCall,
     Proposal::ExtendedConst,
     Proposal::MultiMemory,
     Proposal::RelaxedSimd,
+    Proposal::Memory64,
 ];
 
 /// A script of the suite.
@@ -38,6 +39,11 @@ enum Source {
 }
 
 impl Script {
+    /// First part of the name.
+    pub(crate) fn collection(&self) -> &str {
+        self.name.split('/').next().unwrap_or_default()
+    }
+
     pub(crate) fn text(&self) -> Result<String, String> {
         match &self.source {
             Source::Embedded(text) => Ok((*text).to_owned()),

@@ -12,7 +12,7 @@ mod memory;
 mod relaxed;
 
 use cranelift_codegen::ir::types::{F32X4, F64X2, I8, I8X16, I16, I16X8, I32, I32X4, I64X2};
-use cranelift_codegen::ir::{InstBuilder, InstructionData, Opcode, Type, Value, ValueDef};
+use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use cranelift_frontend::FuncInstBuilder;
 use wasmparser::Operator;
 
@@ -87,23 +87,6 @@ impl<'b> FuncTranslator<'_, 'b> {
     pub(super) fn pop_vectors(&mut self, shape: Type) -> (Value, Value) {
         let y = self.pop_vector(shape);
         (self.pop_vector(shape), y)
-    }
-
-    /// The vector that `value` is a cast of, or `value` itself.
-    fn before_cast(&self, value: Value) -> Value {
-        let dfg = &self.builder.func.dfg;
-        if let ValueDef::Result(inst, _) = dfg.value_def(value)
-            && let InstructionData::LoadNoOffset {
-                opcode: Opcode::Bitcast,
-                arg,
-                ..
-            } = dfg.insts[inst]
-            && dfg.value_type(arg).is_vector()
-        {
-            arg
-        } else {
-            value
-        }
     }
 
     /// Pops a vector of the given shape, pushes one of any shape.

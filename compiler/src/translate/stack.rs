@@ -1,7 +1,9 @@
 //! The operand stack.
 
 use cranelift_codegen::ir::types::I8X16;
-use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Type, Value};
+use cranelift_codegen::ir::{
+    Endianness, InstBuilder, InstructionData, MemFlagsData, Opcode, Type, Value, ValueDef,
+};
 
 use super::FuncTranslator;
 
@@ -50,12 +52,35 @@ impl FuncTranslator<'_, '_> {
         self.cast_vector(value, ty)
     }
 
-    /// The same 128 bits as another vector type.
+    /// The same 128 bits as another vector type. Casts between vectors cost no instruction, but hide
+    /// what an operand is from Cranelift's patterns, so none is stacked upon another.
     pub(super) fn cast_vector(&mut self, value: Value, ty: Type) -> Value {
-        if self.builder.func.dfg.value_type(value) == ty {
+        let origin = self.before_cast(value);
+        let type_of = |v| self.builder.func.dfg.value_type(v);
+        if type_of(value) == ty {
             return value;
         }
+        if type_of(origin) == ty {
+            return origin;
+        }
         let flags = MemFlagsData::new().with_endianness(Endianness::Little);
-        self.builder.ins().bitcast(ty, flags, value)
+        self.builder.ins().bitcast(ty, flags, origin)
+    }
+
+    /// The vector that `value` is a cast of, or `value` itself.
+    pub(super) fn before_cast(&self, value: Value) -> Value {
+        let dfg = &self.builder.func.dfg;
+        if let ValueDef::Result(inst, _) = dfg.value_def(value)
+            && let InstructionData::LoadNoOffset {
+                opcode: Opcode::Bitcast,
+                arg,
+                ..
+            } = dfg.insts[inst]
+            && dfg.value_type(arg).is_vector()
+        {
+            arg
+        } else {
+            value
+        }
     }
 }

@@ -70,11 +70,51 @@ pub enum Error {
     Spectest(#[source] precast_loader::Error),
 }
 
+/// Gives the WebAssembly modules of the script `text` that are meant to be valid to `see`, each
+/// with its line.
+///
+/// # Errors
+/// When the script cannot be parsed.
+pub fn modules(text: &str, mut see: impl FnMut(usize, Vec<u8>)) -> Result<(), Error> {
+    use WastDirective as D;
+    with_script(text, |script| {
+        for directive in script.directives {
+            let line = directive.span().linecol_in(text).0 + 1;
+            if let D::Module(mut wat) | D::ModuleDefinition(mut wat) = directive
+                && let Ok(wasm) = wat.encode()
+            {
+                see(line, wasm);
+            }
+        }
+        Ok(())
+    })
+}
+
 /// Runs the script `text`; its modules are compiled with `settings`.
 ///
 /// # Errors
 /// When the script cannot be parsed, or nothing can be compiled with these settings.
 pub fn run(text: &str, settings: &Settings) -> Result<Report, Error> {
+    with_script(text, |script| {
+        let mut runner = script::Runner::new(settings)?;
+        let mut report = Report::default();
+        for directive in script.directives {
+            let keyword = keyword(&directive);
+            let line = directive.span().linecol_in(text).0 + 1;
+            match runner.directive(directive) {
+                Ok(()) => report.passed += 1,
+                Err(message) => report.failures.push(Failure {
+                    line,
+                    directive: keyword,
+                    message,
+                }),
+            }
+        }
+        Ok(report)
+    })
+}
+
+fn with_script<R>(text: &str, then: impl FnOnce(Wast<'_>) -> Result<R, Error>) -> Result<R, Error> {
     let parse_error = |error: wast::Error| {
         let (line, column) = error.span().linecol_in(text);
         Error::Parse {
@@ -87,23 +127,7 @@ pub fn run(text: &str, settings: &Settings) -> Result<Report, Error> {
     // The suite has names in right-to-left scripts.
     lexer.allow_confusing_unicode(true);
     let buffer = ParseBuffer::new_with_lexer(lexer).map_err(parse_error)?;
-    let script = parser::parse::<Wast<'_>>(&buffer).map_err(parse_error)?;
-
-    let mut runner = script::Runner::new(settings)?;
-    let mut report = Report::default();
-    for directive in script.directives {
-        let keyword = keyword(&directive);
-        let line = directive.span().linecol_in(text).0 + 1;
-        match runner.directive(directive) {
-            Ok(()) => report.passed += 1,
-            Err(message) => report.failures.push(Failure {
-                line,
-                directive: keyword,
-                message,
-            }),
-        }
-    }
-    Ok(report)
+    then(parser::parse::<Wast<'_>>(&buffer).map_err(parse_error)?)
 }
 
 fn keyword(directive: &WastDirective<'_>) -> &'static str {
