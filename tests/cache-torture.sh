@@ -1,0 +1,9 @@
+#!/bin/sh
+# The cache's torture test in its long form: tests/cache-torture.sh [SECONDS]
+#
+# Eight processes of four threads share a directory while another process kills them, deletes and
+# damages entries, and (as root) fills the disk. The short form is part of `cargo test`.
+set -eu
+cd "$(dirname "$0")/.."
+PRECAST_TORTURE_SECONDS="${1:-300}" exec cargo test --release -p precast-tests --test cache -- \
+    --nocapture --test-threads=1 torture::

@@ -1,0 +1,17 @@
+//! The compilation cache: what it promises, on good days and bad ones.
+//!
+//! | module | what |
+//! |---|---|
+//! | `guests` | the modules, and whether one works |
+//! | `scratch` | directories and small disks that go with the test |
+//! | `sharing` | one compilation, one mapping; options; the budget |
+//! | `damage` | every kind of broken entry is a miss |
+//! | `places` | directories that are not as they should be; full disks |
+//! | `torture` | many processes against one that kills, damages and deletes |
+
+mod damage;
+mod guests;
+mod places;
+mod scratch;
+mod sharing;
+mod torture;

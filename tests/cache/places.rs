@@ -1,0 +1,163 @@
+//! Directories that are not as they should be, and disks that are full or read-only.
+
+use std::fs::{self, File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+
+use precast_cache::{CompilationCache, Error, Options};
+
+use crate::guests::{get, key};
+use crate::scratch::{Scratch, is_root};
+
+fn refused(result: Result<CompilationCache, Error>) -> String {
+    match result.expect_err("not a place for a cache") {
+        error @ Error::Directory { .. } => error.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn paths_that_are_no_directories_are_named() {
+    let dir = Scratch::new("file");
+    let file = dir.path().join("file");
+    fs::write(&file, "precious").unwrap();
+    for path in [file.clone(), file.join("cache")] {
+        let message = refused(CompilationCache::open(&path));
+        let expected = format!("cannot use `{}` as a cache: found a file,", file.display());
+        assert!(message.starts_with(&expected), "{message}");
+        refused(Options::new().read_only(true).open(&path));
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+
+    let taken = dir.path().join("taken");
+    fs::create_dir(&taken).unwrap();
+    fs::write(taken.join("artifacts-1"), "precious").unwrap();
+    assert!(refused(CompilationCache::open(&taken)).contains("found a file"));
+    std::os::unix::fs::symlink("/tmp", dir.path().join("artifacts-1")).unwrap();
+    assert!(refused(CompilationCache::open(dir.path())).contains("a symbolic link"));
+}
+
+#[test]
+fn directories_that_others_can_write_to_are_refused() {
+    let dir = Scratch::new("trust");
+    drop(get(&CompilationCache::open(dir.path()).unwrap(), 0));
+    // What is around it may be anybody's.
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o1777)).unwrap();
+    drop(get(&CompilationCache::open(dir.path()).unwrap(), 0));
+    fs::set_permissions(dir.entries(), Permissions::from_mode(0o770)).unwrap();
+    let message = refused(CompilationCache::open(dir.path()));
+    assert!(message.contains("may write to it (mode 770)"), "{message}");
+    fs::set_permissions(dir.entries(), Permissions::from_mode(0o755)).unwrap();
+    drop(get(&CompilationCache::open(dir.path()).unwrap(), 0));
+    if is_root() {
+        std::os::unix::fs::chown(dir.entries(), Some(12345), None).unwrap();
+        let message = refused(CompilationCache::open(dir.path()));
+        assert!(message.contains("it belongs to user 12345"), "{message}");
+    } else {
+        eprintln!("skipped another user's directory: only root can give it away");
+    }
+}
+
+#[test]
+fn other_files_are_left_alone() {
+    let dir = Scratch::new("guests");
+    let cache = CompilationCache::open(dir.path()).unwrap();
+    drop(get(&cache, 0));
+    let key = key(0);
+    let others = [
+        "notes.txt".to_owned(),
+        "app.precast".to_owned(),
+        ".cache.tmp".to_owned(),
+        format!("{key}.precast.bak"),
+        format!("{key}.foreign-7"),
+    ];
+    for name in &others {
+        fs::write(dir.entries().join(name), "not from here").unwrap();
+    }
+    fs::write(dir.path().join("0.precast"), "nor this").unwrap();
+    // What a crash leaves: a lock that nobody holds, half an entry.
+    fs::write(dir.entries().join(format!("{key}.lock")), "").unwrap();
+    let half = dir.entries().join(format!(".{key}.4711-0.tmp"));
+    fs::write(&half, "\u{7f}ELF").unwrap();
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let times = fs::FileTimes::new().set_modified(hour_ago);
+    File::open(&half).unwrap().set_times(times).unwrap();
+    drop(CompilationCache::open(dir.path()).unwrap());
+    assert!(!half.exists(), "swept");
+
+    cache.prune(Some(0), None).unwrap();
+    let removed = cache.clear().unwrap();
+    assert_eq!((removed.entries, removed.leftovers), (0, 0));
+    let mut expected = others.to_vec();
+    expected.sort();
+    assert_eq!(dir.names(), expected);
+    assert!(dir.path().join("0.precast").exists());
+}
+
+#[test]
+fn a_directory_that_is_removed_comes_back() {
+    let dir = Scratch::new("removed");
+    let cache = CompilationCache::open(dir.path().join("cache")).unwrap();
+    let module = get(&cache, 0);
+    fs::remove_dir_all(dir.path().join("cache")).unwrap();
+    drop(get(&cache, 0));
+    drop(get(&cache, 1));
+    drop(module);
+    drop(get(&cache, 0));
+    drop(get(&cache, 1));
+    let stats = cache.stats();
+    assert_eq!(
+        (stats.compilations, stats.stores, stats.disk_hits),
+        (3, 3, 1)
+    );
+    let mode = fs::metadata(dir.path().join("cache/artifacts-1")).unwrap();
+    assert_eq!(mode.permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn a_full_disk_means_memory() {
+    let Some(disk) = Scratch::disk("full-disk", 400) else {
+        return;
+    };
+    let cache = CompilationCache::open(disk.path()).unwrap();
+    drop(get(&cache, 0));
+    let mut ballast = File::create(disk.path().join("ballast")).unwrap();
+    while ballast.write_all(&[1; 4096]).is_ok() {}
+    for i in [1, 2, 1, 2, 0] {
+        drop(get(&cache, i));
+    }
+    let stats = cache.stats();
+    assert_eq!((stats.compilations, stats.store_failures), (3, 2));
+    assert_eq!((stats.memory_hits, stats.disk_hits), (2, 1));
+    let temporaries = cache.usage().unwrap().temporaries;
+    assert_eq!(temporaries, 0);
+    // Damaged entries on a full disk: nothing to replace them with, and no harm.
+    drop((cache, ballast));
+    fs::remove_file(disk.path().join("ballast")).unwrap();
+    let cache = CompilationCache::open(disk.path()).unwrap();
+    drop(get(&cache, 1));
+    assert_eq!(cache.stats().stores, 1, "there is room again");
+}
+
+#[test]
+fn a_read_only_disk_serves_what_it_has() {
+    let Some(disk) = Scratch::disk("read-only-disk", 4000) else {
+        return;
+    };
+    drop(get(&CompilationCache::open(disk.path()).unwrap(), 0));
+    disk.remount("ro");
+    let cache = CompilationCache::open(disk.path()).unwrap();
+    for i in [0, 1, 0, 1] {
+        drop(get(&cache, i));
+    }
+    let stats = cache.stats();
+    assert_eq!((stats.disk_hits, stats.memory_hits), (2, 1));
+    assert_eq!((stats.compilations, stats.store_failures), (1, 1));
+    // One that would have to be made there.
+    let none = CompilationCache::open(disk.path().join("none"));
+    assert!(matches!(none, Err(Error::File { .. })), "{none:?}");
+    disk.remount("rw");
+    let again = CompilationCache::open(disk.path()).unwrap();
+    drop(get(&again, 2));
+    assert_eq!(again.stats().stores, 1);
+}

@@ -1,0 +1,398 @@
+//! Processes that share a directory while another kills, deletes, damages and fills the disk.
+//!
+//! Rounds: [`PROCESSES`] workers (this test's own executable) of [`THREADS`] threads each get random
+//! modules, run them and compare the results. Meanwhile the test kills workers at random (`kill
+//! -9`) and starts others, deletes entries, and puts truncated, flipped and foreign files in their
+//! place by renaming. Between rounds, when nobody has mapped anything, it truncates and flips
+//! entries in place, which no cache of mapped files could survive while they are mapped.
+//!
+//! How often a module may be compiled is stated by [`Tally::most`]. Without anything that
+//! torments, the bound is one.
+//!
+//! | environment variable | effect |
+//! |---|---|
+//! | `PRECAST_TORTURE_SECONDS` | how long, instead of a few seconds |
+//! | `PRECAST_TORTURE_SEED` | which sequence of torments |
+
+use std::collections::HashMap;
+use std::env;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use precast_cache::{CompilationCache, Options};
+use precast_compiler::Settings;
+use precast_loader::Engine;
+
+use crate::guests::{self, COUNT};
+use crate::scratch::Scratch;
+
+const PROCESSES: usize = 8;
+const THREADS: usize = 4;
+
+/// Shared with the workers: directory of the cache, log of compilations, milliseconds to live.
+const WORKER: &str = "PRECAST_TORTURE_WORKER";
+
+/// xorshift64*
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n
+    }
+}
+
+/// Not a test: what the workers do.
+#[test]
+#[ignore = "started by the others as a process"]
+fn worker() {
+    let Ok(task) = env::var(WORKER) else {
+        return;
+    };
+    let parts: Vec<&str> = task.split('\n').collect();
+    let [dir, log, millis, seed] = parts[..] else {
+        panic!("{task}");
+    };
+    let end = Instant::now() + Duration::from_millis(millis.parse().unwrap());
+    let seed: u64 = seed.parse().unwrap();
+    let cache = CompilationCache::open(dir).unwrap();
+    let log = &OpenOptions::new().append(true).open(log).unwrap();
+    let (cache, wasm): (_, &Vec<_>) = (&cache, &(0..COUNT).map(guests::wasm).collect());
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS as u64 {
+            scope.spawn(move || {
+                let mut random = Random(seed * 31 + thread + 1);
+                // Some stay mapped for a while.
+                let mut kept = HashMap::new();
+                while Instant::now() < end {
+                    let i = random.below(COUNT);
+                    let compiled = AtomicBool::new(false);
+                    let progress = |done, all| {
+                        if done == all {
+                            compiled.store(true, Ordering::Relaxed);
+                        }
+                    };
+                    let module = cache
+                        .get_or_compile_with_progress(
+                            &Engine::default(),
+                            &wasm[i],
+                            &Settings::default(),
+                            &progress,
+                        )
+                        .expect("nothing that is done to the directory is an error");
+                    if compiled.load(Ordering::Relaxed) {
+                        let mut log: &File = log;
+                        log.write_all(&[i as u8]).unwrap();
+                    }
+                    guests::check(i, &module).expect("the right code");
+                    kept.insert(random.below(6), module);
+                }
+            });
+        }
+    });
+}
+
+struct Workers {
+    children: Vec<Child>,
+    dir: PathBuf,
+    log: PathBuf,
+    end: Instant,
+    started: u64,
+    killed: u64,
+}
+
+impl Workers {
+    fn start(&mut self) {
+        self.started += 1;
+        let millis = self
+            .end
+            .saturating_duration_since(Instant::now())
+            .as_millis();
+        let task = format!(
+            "{}\n{}\n{millis}\n{}",
+            self.dir.display(),
+            self.log.display(),
+            self.started * 7919
+        );
+        let child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "torture::worker", "--ignored", "--nocapture"])
+            .env(WORKER, task)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
+        self.children.push(child.unwrap());
+    }
+
+    fn kill_one(&mut self, random: &mut Random) {
+        let mut child = self.children.swap_remove(random.below(self.children.len()));
+        child.kill().unwrap();
+        self.killed += 1;
+        finished(child, true);
+    }
+
+    fn join(&mut self) {
+        for child in self.children.drain(..) {
+            finished(child, false);
+        }
+    }
+}
+
+/// Fails unless a worker ended as it should: well, or killed by us.
+fn finished(child: Child, killed: bool) {
+    let output = child.wait_with_output().unwrap();
+    let fine = output.status.success() || killed && output.status.signal() == Some(9);
+    assert!(
+        fine,
+        "a worker ended with {}:\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// What may have cost a compilation.
+struct Tally {
+    /// For each module, how often its entry was taken away or made unusable.
+    taken: [u64; COUNT],
+    compiled: [u64; COUNT],
+}
+
+impl Tally {
+    fn new() -> Self {
+        Self {
+            taken: [0; COUNT],
+            compiled: [0; COUNT],
+        }
+    }
+
+    /// How often a module may have been compiled: once, once for each time that its entry was taken
+    /// away, and once for each process that was killed and may have been compiling it. On a disk
+    /// that was full, each process may have had to compile it for itself.
+    fn most(&self, i: usize, workers: &Workers, full: bool) -> u64 {
+        1 + self.taken[i]
+            + if full {
+                workers.started
+            } else {
+                workers.killed
+            }
+    }
+
+    fn judge(&mut self, workers: &Workers, full: bool) {
+        for byte in fs::read(&workers.log).unwrap() {
+            self.compiled[usize::from(byte)] += 1;
+        }
+        for i in 0..COUNT {
+            let (found, most) = (self.compiled[i], self.most(i, workers, full));
+            assert!(
+                found <= most,
+                "module {i} was compiled {found} times, {most} are accounted for"
+            );
+        }
+    }
+}
+
+fn environment(name: &str) -> Option<u64> {
+    let text = env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name}={text}: expected a number")),
+    )
+}
+
+/// Truncates, flips or replaces an entry, by renaming, or deletes it; says whether it was there.
+fn torment(dir: &Scratch, path: &Path, random: &mut Random) -> bool {
+    let kind = random.below(4);
+    if kind == 0 {
+        return fs::remove_file(path).is_ok();
+    }
+    let Ok(mut bytes) = fs::read(path) else {
+        return false;
+    };
+    match kind {
+        1 => bytes.truncate(random.below(bytes.len() + 1)),
+        2 if !bytes.is_empty() => {
+            let at = random.below(bytes.len());
+            bytes[at] ^= 1 << random.below(8);
+        }
+        _ => bytes = b"not from here".to_vec(),
+    }
+    let other = dir.path().join("torment");
+    fs::write(&other, bytes).is_ok() && fs::rename(&other, path).is_ok()
+}
+
+/// Truncates or flips an entry in place.
+fn torment_in_place(path: &Path, random: &mut Random) -> bool {
+    let Ok(data) = fs::metadata(path) else {
+        return false;
+    };
+    // Entries are mode 0400, which root does not notice.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(path, mode).unwrap();
+    let mut file = File::options().read(true).write(true).open(path).unwrap();
+    if random.below(2) == 0 || data.len() == 0 {
+        file.set_len(data.len() / 2).unwrap();
+    } else {
+        let at = random.below(data.len() as usize) as u64;
+        let mut byte = [0];
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut byte, at).unwrap();
+        file.seek(SeekFrom::Start(at)).unwrap();
+        file.write_all(&[byte[0] ^ 0x40]).unwrap();
+    }
+    true
+}
+
+/// Rounds of torments; `fill` also fills the disk and empties it.
+fn torture(dir: &Scratch, rounds: u64, round: Duration, fill: bool) {
+    let seed = environment("PRECAST_TORTURE_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    eprintln!("PRECAST_TORTURE_SEED={seed}");
+    let mut random = Random(seed + 1);
+    let log = std::env::temp_dir().join(format!("precast-torture-{}-{fill}", std::process::id()));
+    fs::write(&log, "").unwrap();
+    let mut workers = Workers {
+        children: Vec::new(),
+        dir: dir.path().to_owned(),
+        log,
+        end: Instant::now(),
+        started: 0,
+        killed: 0,
+    };
+    let mut tally = Tally::new();
+    let (mut renamed, mut in_place, mut fillings) = (0_u64, 0_u64, 0_u64);
+    let ballast = dir.path().join("ballast");
+    let entries: Vec<PathBuf> = (0..COUNT).map(|i| dir.entry(&guests::key(i))).collect();
+    for _ in 0..rounds {
+        workers.end = Instant::now() + round;
+        for _ in 0..PROCESSES {
+            workers.start();
+        }
+        while Instant::now() + Duration::from_millis(100) < workers.end {
+            std::thread::sleep(Duration::from_millis(5 + random.below(30) as u64));
+            match random.below(8) {
+                0 => {
+                    workers.kill_one(&mut random);
+                    workers.start();
+                }
+                1 if fill => {
+                    if fs::remove_file(&ballast).is_err() {
+                        let mut file = File::create(&ballast).unwrap();
+                        while file.write_all(&[1; 4096]).is_ok() {}
+                        fillings += 1;
+                    }
+                }
+                _ => {
+                    let i = random.below(COUNT);
+                    if torment(dir, &entries[i], &mut random) {
+                        tally.taken[i] += 1;
+                        renamed += 1;
+                    }
+                }
+            }
+        }
+        workers.join();
+        for _ in 0..5 {
+            let i = random.below(COUNT);
+            if torment_in_place(&entries[i], &mut random) {
+                tally.taken[i] += 1;
+                in_place += 1;
+            }
+        }
+    }
+    fs::remove_file(&ballast).ok();
+    fs::remove_file(dir.path().join("torment")).ok();
+    tally.judge(&workers, fill);
+    let total: u64 = tally.compiled.iter().sum();
+    let largest = tally.compiled.iter().max().unwrap();
+    eprintln!(
+        "{} processes, {} killed; {renamed} entries deleted or replaced, {in_place} damaged in \
+         place, disk filled {fillings} times; {total} compilations, {largest} of one module at most",
+        workers.started, workers.killed
+    );
+    fs::remove_file(&workers.log).unwrap();
+    aftermath(dir, &workers);
+}
+
+/// What is left must be whole, or recognised as not.
+fn aftermath(dir: &Scratch, workers: &Workers) {
+    let cache = CompilationCache::open(dir.path()).unwrap();
+    let before = cache.usage().unwrap();
+    assert!(before.temporaries <= workers.killed * THREADS as u64);
+    for i in 0..COUNT {
+        drop(guests::get(&cache, i));
+    }
+    let stats = cache.stats();
+    assert_eq!(stats.store_failures, 0);
+    assert_eq!(stats.disk_hits + stats.compilations, COUNT as u64);
+    let checked = cache.verify().unwrap();
+    assert_eq!(checked.len(), COUNT);
+    assert!(
+        checked.iter().all(|entry| entry.fault.is_none()),
+        "{checked:?}"
+    );
+
+    let cache = Options::new().require_hit(true).open(dir.path()).unwrap();
+    for i in 0..COUNT {
+        drop(guests::get(&cache, i));
+    }
+    assert_eq!(cache.stats().disk_hits, COUNT as u64);
+    cache.clear().unwrap();
+    let left = dir.names();
+    assert!(
+        left.iter().all(|name| name.contains(".foreign-")),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn undisturbed_processes_compile_each_module_once() {
+    let dir = Scratch::new("calm");
+    let log = dir.path().join("log");
+    fs::write(&log, "").unwrap();
+    let mut workers = Workers {
+        children: Vec::new(),
+        dir: dir.path().join("cache"),
+        log,
+        end: Instant::now() + Duration::from_secs(3),
+        started: 0,
+        killed: 0,
+    };
+    for _ in 0..PROCESSES {
+        workers.start();
+    }
+    workers.join();
+    let mut tally = Tally::new();
+    tally.judge(&workers, false);
+    assert!(tally.compiled.iter().any(|n| *n == 1));
+}
+
+#[test]
+fn killed_damaged_deleted() {
+    let dir = Scratch::new("torture");
+    let seconds = environment("PRECAST_TORTURE_SECONDS").unwrap_or(5);
+    torture(
+        &dir,
+        seconds.div_ceil(3),
+        Duration::from_millis(2500),
+        false,
+    );
+}
+
+#[test]
+fn killed_damaged_deleted_on_a_full_disk() {
+    // Room for all entries as long as there is no ballast.
+    let Some(disk) = Scratch::disk("torture-on-a-full-disk", 2000) else {
+        return;
+    };
+    let seconds = environment("PRECAST_TORTURE_SECONDS").unwrap_or(5);
+    torture(
+        &disk,
+        seconds.div_ceil(3),
+        Duration::from_millis(2500),
+        true,
+    );
+}
