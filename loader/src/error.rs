@@ -107,8 +107,8 @@ pub enum Error {
     },
     /// Instances that cannot be used together, because they live in different stores.
     #[error(
-        "{first} and {second} live in different stores; instances that a third one imports from \
-         must be made with `with_shared_store`"
+        "{first} and {second} live in different stores: only what is in one store can be linked or \
+         used in one call (see `InstanceConfig::with_shared_store`)"
     )]
     DifferentStores {
         /// One of them.

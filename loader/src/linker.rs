@@ -140,10 +140,12 @@ impl<T: 'static> Linker<T> {
         items.map(|(name, item)| (name.as_str(), item))
     }
 
-    /// Whether anything is defined under these names.
-    pub fn contains(&self, module: &str, name: &str) -> bool {
-        let items = self.definitions.get(module);
-        items.is_some_and(|items| items.contains_key(name))
+    /// The type of the host function that is defined under these names, if one is.
+    pub fn host_func(&self, module: &str, name: &str) -> Option<&FuncType> {
+        match self.definitions.get(module)?.get(name)? {
+            Import::Host(host) => Some(host.ty()),
+            Import::Extern(_) => None,
+        }
     }
 
     /// Resolves the imports of a module once, for any number of instances.

@@ -626,3 +626,52 @@ fn names_of_any_size_and_content() {
     let again = message(runtime.instantiate(&empty, named(&long)));
     assert!(again.ends_with("has already been instantiated"));
 }
+
+#[test]
+fn a_panic_of_a_host_function_leaves_the_instance_usable() {
+    let engine = Engine::default();
+    let runtime = runtime(&engine);
+    HostModule::builder("env")
+        .func("f", || -> () { panic!("on purpose") })
+        .func("on", || {})
+        .instantiate(&runtime)
+        .unwrap();
+    let guest = compile(&engine, CALLS);
+    let instance = runtime.instantiate(&guest, named("m")).unwrap();
+    let call = std::panic::AssertUnwindSafe(|| instance.call("run", &[]).is_ok());
+    let panic = std::panic::catch_unwind(call).unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"on purpose"));
+    instance.call("nothing", &[]).unwrap();
+    instance.close();
+    assert_eq!(
+        message(instance.call("nothing", &[])),
+        "module closed with exit_code(0)"
+    );
+}
+
+#[test]
+fn data_is_of_a_store() {
+    let engine = Engine::default();
+    let runtime: Runtime<i32> = Runtime::with_data(&engine, || 1);
+    HostModule::builder("env")
+        .func("get", |caller: Caller<'_, i32>| *caller.data().data())
+        .instantiate(&runtime)
+        .unwrap();
+    let wat = r#"(module (import "env" "get" (func $get (result i32)))
+        (func (export "get") (result i32) (call $get)))"#;
+    let guest = compile(&engine, wat);
+    let get = |config| {
+        let instance = runtime.instantiate(&guest, config)?;
+        instance.call_typed::<(), i32>("get", ())
+    };
+    assert_eq!(get(InstanceConfig::new()).unwrap(), 1);
+    assert_eq!(get(InstanceConfig::new().with_data(5)).unwrap(), 5);
+    let shared = || InstanceConfig::new().with_shared_store();
+    let first = runtime.instantiate(&guest, shared().with_data(6)).unwrap();
+    assert_eq!(get(shared()).unwrap(), 6);
+    let error = message(get(shared().with_data(7)));
+    let expected = "data of an instance that joins the store of others: found data of its own";
+    assert!(error.starts_with(expected), "{error}");
+    drop(first);
+    assert_eq!(get(shared()).unwrap(), 1);
+}

@@ -140,9 +140,10 @@ impl<T: Send + 'static> Instance<T> {
         if let Err(Error::Exit(exit_code)) = result {
             node.close(exit_code.cast_unsigned());
         }
-        if let Err(Error::Closed { .. } | Error::InUse) = result {
+        if let Err(Error::InUse) = result {
             return result;
         }
+        // Its own exit code, whatever else came to an end with it.
         node.check()?;
         result
     }

@@ -10,9 +10,11 @@
 //! - An instance that imports host functions and constants only gets a store of its own. Closing it
 //!   frees all of it at once, or, if it is in a call, when that call is over. The last handle of
 //!   an anonymous instance closes it, so anonymous instances without number take no more room than
-//!   those that are held.
+//!   those that are held. (A runtime keeps the last few modules that it linked, for instances to
+//!   come.)
 //! - An instance that imports from another instance, or a memory or mutable global of a host
-//!   module, joins that one's store. One call at a time runs in a store; another thread waits.
+//!   module, joins that one's store. One call at a time runs in a store; another thread waits. So
+//!   host functions that call into other stores should do so in one direction only.
 //! - Instances of two stores cannot be linked with a third ([`Error::DifferentStores`]). Make them
 //!   with [`InstanceConfig::with_shared_store`] then: they all live in one store of the runtime.
 //! - In a store of several instances, closing one frees its name, and gives its memories' pages back
