@@ -97,13 +97,12 @@ crossed() { (environment && CARGO_TARGET_DIR=$cross/build "$@"); }
 
 run_tests() {
   cd "$root"
-  # The compiler is the host's own; only what it makes is for aarch64.
-  cargo build --release -p precast
-  crossed cargo test -p precast-loader --target "$TARGET"
-
-  # === The sample of the official suite goes here. ==============================================================================
-  # It needs a program that runs .wast scripts whose modules the host's compiler has compiled for $TARGET; see tests/.
-  # ==============================================================================================================================
+  local artifacts=$cross/artifacts
+  rm -rf "$artifacts"
+  # Natively, where everything that is compiled is compiled for aarch64 as well and kept; then there, where nothing is compiled.
+  PRECAST_RECORD=$artifacts PRECAST_RECORD_TARGET=$TARGET cargo test --release -p precast-tests --test loader --test sample
+  PRECAST_REPLAY=$artifacts PRECAST_RUNNER="$cross/toolchain/bin/qemu-aarch64 -L /usr/aarch64-linux-gnu" \
+    crossed cargo test --release -p precast-tests --no-default-features --test loader --test sample --target "$TARGET"
 }
 
 case ${1:-} in

@@ -2,6 +2,7 @@
 //!
 //! Each case runs in a process of its own: this test binary, started again for the one case.
 
+use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 
@@ -13,7 +14,14 @@ const CASE: &str = "PRECAST_SIGNAL_CASE";
 
 fn in_child(test: &str, case: &str) -> ExitStatus {
     let exe = std::env::current_exe().unwrap();
-    let mut command = Command::new(exe);
+    // Under emulation the system cannot start this program by itself.
+    let runner = std::env::var("PRECAST_RUNNER").unwrap_or_default();
+    let mut words = runner
+        .split_whitespace()
+        .map(OsStr::new)
+        .chain([exe.as_os_str()]);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words);
     command
         .args(["--exact", test, "--nocapture", "--test-threads", "1"])
         .env(CASE, case);

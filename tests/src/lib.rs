@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `PRECAST_RECORD=DIR`, `PRECAST_RECORD_TARGET=TRIPLE` | also compile for `TRIPLE`, keep in `DIR` |
 //! | `PRECAST_REPLAY=DIR` | take from `DIR`, compile nothing |
+//! | `PRECAST_RUNNER=COMMAND` | what starts a program of this architecture, for tests that start themselves |
 
 #[cfg(feature = "compiler")]
 mod compile;

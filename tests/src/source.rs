@@ -53,6 +53,21 @@ fn directory(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from)
 }
 
+impl precast_wast::Modules for Source {
+    fn artifact(&self, wasm: &[u8]) -> Result<Vec<u8>, String> {
+        Self::artifact(self, wasm)
+    }
+
+    /// Whether it is rejected at all; what for is not recorded.
+    fn rejects(&self, wasm: &[u8], _: precast_wast::Rejected) -> Result<(), String> {
+        match Self::artifact(self, wasm) {
+            Ok(_) => Err("the module compiled".into()),
+            Err(message) if message.starts_with("nothing recorded") => Err(message),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
 /// A recorded file is `+` and an artifact, or `-` and a message.
 fn replay(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes =

@@ -1,7 +1,7 @@
 //! Runs `.wast` scripts, the form of the [official test suite], against precast: every module is
 //! compiled to an artifact, loaded, and called as the script says.
 //!
-//! [`run`] gives a [`Report`]: how many directives did what they should, and which did not. A
+//! [`run_with`] gives a [`Report`]: how many directives did what they should, and which did not. A
 //! directive that fails does not end the script; a module that fails takes the place of the one
 //! before it, so that what follows fails too instead of testing the wrong module.
 //!
@@ -11,13 +11,16 @@
 //!
 //! [official test suite]: https://github.com/WebAssembly/testsuite
 
+#[cfg(feature = "compiler")]
+mod compile;
 mod script;
 mod spectest;
 mod value;
 
 use std::fmt;
 
-use precast_compiler::Settings;
+#[cfg(feature = "compiler")]
+pub use compile::run;
 use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
 use wast::{Wast, WastDirective};
@@ -63,6 +66,7 @@ pub enum Error {
         message: String,
     },
     /// The settings cannot be used.
+    #[cfg(feature = "compiler")]
     #[error(transparent)]
     Compiler(#[from] precast_compiler::Error),
     /// The `spectest` module could not be made.
@@ -90,13 +94,38 @@ pub fn modules(text: &str, mut see: impl FnMut(usize, Vec<u8>)) -> Result<(), Er
     })
 }
 
-/// Runs the script `text`; its modules are compiled with `settings`.
+/// Where the artifacts of a script's modules come from.
+pub trait Modules {
+    /// The artifact of a module.
+    ///
+    /// # Errors
+    /// The compiler's message.
+    fn artifact(&self, wasm: &[u8]) -> Result<Vec<u8>, String>;
+
+    /// Checks that a module does not compile, for the right kind of reason.
+    ///
+    /// # Errors
+    /// What happened instead.
+    fn rejects(&self, wasm: &[u8], kind: Rejected) -> Result<(), String>;
+}
+
+/// Why a module must not compile.
+#[derive(Debug, Clone, Copy)]
+pub enum Rejected {
+    /// It decodes, and breaks a rule. That it uses a proposal which is not supported is no reason.
+    Invalid,
+    /// It does not decode.
+    Malformed,
+}
+
+/// Runs the script `text` with modules from `artifacts`, which must be artifacts that may run in
+/// this process.
 ///
 /// # Errors
-/// When the script cannot be parsed, or nothing can be compiled with these settings.
-pub fn run(text: &str, settings: &Settings) -> Result<Report, Error> {
+/// When the script cannot be parsed.
+pub fn run_with(text: &str, artifacts: &dyn Modules) -> Result<Report, Error> {
     with_script(text, |script| {
-        let mut runner = script::Runner::new(settings)?;
+        let mut runner = script::Runner::new(artifacts)?;
         let mut report = Report::default();
         for directive in script.directives {
             let keyword = keyword(&directive);

@@ -6,15 +6,14 @@
 use std::collections::{HashMap, HashSet};
 
 use precast_artifact::TrapCode;
-use precast_compiler::{Compiler, Settings};
 use precast_loader::{Engine, Extern, Instance, Linker, Module, Store, Val};
 use wast::token::Id;
 use wast::{QuoteWat, WastDirective, WastExecute, WastInvoke, WastRet, Wat};
 
-use crate::{Error, spectest, value};
+use crate::{Error, Modules, Rejected, spectest, value};
 
-pub(crate) struct Runner {
-    compiler: Compiler,
+pub(crate) struct Runner<'a> {
+    artifacts: &'a dyn Modules,
     engine: Engine,
     store: Store<()>,
     spectest: HashMap<&'static str, Extern>,
@@ -34,15 +33,6 @@ enum Stop {
     Other(String),
 }
 
-/// Why a module must not compile.
-#[derive(Clone, Copy)]
-enum Rejected {
-    /// It decodes, and breaks a rule. That it uses a proposal which is not supported is no reason.
-    Invalid,
-    /// It does not decode.
-    Malformed,
-}
-
 impl From<String> for Stop {
     fn from(message: String) -> Self {
         Self::Other(message)
@@ -58,13 +48,13 @@ impl std::fmt::Display for Stop {
     }
 }
 
-impl Runner {
-    pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
+impl<'a> Runner<'a> {
+    pub(crate) fn new(artifacts: &'a dyn Modules) -> Result<Self, Error> {
         let engine = Engine::default();
         let mut store = Store::new(&engine, ());
         let spectest = spectest::define(&mut store).map_err(Error::Spectest)?;
         Ok(Self {
-            compiler: Compiler::new(settings.clone())?,
+            artifacts,
             engine,
             store,
             spectest,
@@ -178,15 +168,10 @@ impl Runner {
         self.load_binary(&wasm)
     }
 
-    /// Every artifact that a script makes is verified as well.
     fn load_binary(&self, wasm: &[u8]) -> Result<Module, String> {
-        let compiled = self
-            .compiler
-            .compile(wasm)
-            .map_err(|error| error.to_string())?;
-        precast_compiler::verify(&compiled.artifact).map_err(|error| error.to_string())?;
-        // SAFETY: the compiler has just written these bytes.
-        let module = unsafe { Module::from_bytes(&self.engine, &compiled.artifact) };
+        let artifact = self.artifacts.artifact(wasm)?;
+        // SAFETY: whoever gives artifacts to this crate vouches for them.
+        let module = unsafe { Module::from_bytes(&self.engine, &artifact) };
         module.map_err(|error| error.to_string())
     }
 
@@ -267,17 +252,12 @@ impl Runner {
         kind: Rejected,
         expected: &str,
     ) -> Result<(), String> {
-        use precast_compiler::Error as E;
         let Ok(wasm) = module.encode() else {
             return Ok(());
         };
-        match (self.compiler.compile(&wasm), kind) {
-            (Ok(_), _) => Err(format!("the module compiled, expected \"{expected}\"")),
-            (Err(E::Invalid { .. } | E::NotAModule { .. } | E::TooLarge { .. }), _) => Ok(()),
-            // Bits that mean something in a later version only.
-            (Err(E::Unsupported { .. }), Rejected::Malformed) => Ok(()),
-            (Err(other), _) => Err(format!("found \"{other}\", expected \"{expected}\"")),
-        }
+        self.artifacts
+            .rejects(&wasm, kind)
+            .map_err(|found| format!("{found}, expected \"{expected}\""))
     }
 
     /// The module must compile, and fail to link for the reason that the script names.

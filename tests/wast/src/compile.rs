@@ -1,0 +1,35 @@
+//! Modules that are compiled when a script needs them.
+
+use precast_compiler::{Compiler, Error as CompileError, Settings};
+
+use crate::{Error, Modules, Rejected, Report, run_with};
+
+/// Runs the script `text`; its modules are compiled with `settings`, and every artifact is
+/// verified as well.
+///
+/// # Errors
+/// When the script cannot be parsed, or nothing can be compiled with these settings.
+pub fn run(text: &str, settings: &Settings) -> Result<Report, Error> {
+    run_with(text, &Compiled(Compiler::new(settings.clone())?))
+}
+
+struct Compiled(Compiler);
+
+impl Modules for Compiled {
+    fn artifact(&self, wasm: &[u8]) -> Result<Vec<u8>, String> {
+        let compiled = self.0.compile(wasm).map_err(|error| error.to_string())?;
+        precast_compiler::verify(&compiled.artifact).map_err(|error| error.to_string())?;
+        Ok(compiled.artifact)
+    }
+
+    fn rejects(&self, wasm: &[u8], kind: Rejected) -> Result<(), String> {
+        use CompileError as E;
+        match (self.0.compile(wasm), kind) {
+            (Ok(_), _) => Err("the module compiled".to_owned()),
+            (Err(E::Invalid { .. } | E::NotAModule { .. } | E::TooLarge { .. }), _) => Ok(()),
+            // Bits that mean something in a later version only.
+            (Err(E::Unsupported { .. }), Rejected::Malformed) => Ok(()),
+            (Err(other), _) => Err(format!("found \"{other}\"")),
+        }
+    }
+}
