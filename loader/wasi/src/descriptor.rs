@@ -152,6 +152,24 @@ impl Descriptors {
         }
     }
 
+    /// A directory.
+    ///
+    /// # Errors
+    /// `BADF`, `NOTDIR`.
+    pub(crate) fn dir_mut(&mut self, fd: u32) -> Result<&mut OpenDir> {
+        match &mut self.get_mut(fd)?.kind {
+            Kind::Dir(dir) => Ok(dir),
+            _ => Err(Errno::NOTDIR),
+        }
+    }
+
+    /// All descriptors with their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Descriptor)> {
+        (0..)
+            .zip(&self.slots)
+            .filter_map(|(fd, slot)| Some((fd, slot.as_ref()?)))
+    }
+
     /// A directory in which something is to be changed.
     ///
     /// # Errors

@@ -110,7 +110,11 @@ pub(crate) fn fd_filestat_set_times(
     flags: u32,
 ) -> Result<()> {
     let (atime, mtime) = times(atim, mtim, flags)?;
-    let descriptor = ctx.descriptors.with(fd, Rights::FD_FILESTAT_SET_TIMES)?;
+    let descriptor = ctx.descriptors.get(fd)?;
+    if let Kind::Stdin | Kind::Stdout | Kind::Stderr = descriptor.kind {
+        return Err(Errno::BADF);
+    }
+    descriptor.rights.require(Rights::FD_FILESTAT_SET_TIMES)?;
     match &descriptor.kind {
         Kind::File(file) if file.read_only => Err(Errno::ROFS),
         Kind::Dir(dir) if dir.read_only => Err(Errno::ROFS),

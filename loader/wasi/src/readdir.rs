@@ -3,52 +3,96 @@
 //! A guest reads a directory in parts, each from a *cookie* on that it was given with an entry. So
 //! that cookies keep their meaning while files come and go (guests delete while they read), the
 //! names are listed once, when the guest reads from the beginning, and kept until it does so again
-//! or closes the directory. A cookie is the place of the entry in that list.
+//! or closes the directory. A cookie is the place of the entry in that list, and the list is what
+//! the guest gets, byte for byte:
+//!
+//! ```text
+//! 0       8      16       20     21     24
+//! | next  | ino  | length | type | zero | name … | next entry
+//! ```
 
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirEntryExt;
 
 use cap_std::fs::{Dir, MetadataExt};
 
 use crate::ctx::WasiCtx;
-use crate::descriptor::Kind;
+use crate::descriptor::{Descriptors, Kind};
 use crate::errno::{Errno, Result};
 use crate::guest::GuestMemory;
 use crate::types::{Filetype, Rights};
 
-/// What a directory held when it was listed.
-pub(crate) struct Listing {
-    entries: Vec<Entry>,
-}
+/// Most bytes of all lists of a guest together: it could open a large directory many times.
+const MAX_LISTED: usize = 256 << 20;
 
-struct Entry {
-    ino: u64,
-    filetype: Filetype,
-    name: Box<[u8]>,
+const HEAD: usize = 24;
+
+/// What a directory held when it was listed.
+#[derive(Default)]
+pub(crate) struct Listing {
+    /// The entries, as guests get them.
+    bytes: Vec<u8>,
+    /// Where each begins.
+    starts: Vec<usize>,
 }
 
 impl Listing {
-    fn new(dir: &Dir) -> Result<Self> {
+    /// # Errors
+    /// `NOMEM` if it takes more than `room` bytes; those of the system.
+    fn new(dir: &Dir, room: usize) -> Result<Self> {
+        let mut listing = Self::default();
         let ino = dir.dir_metadata()?.ino();
-        // The parent is not told: it may be none of the guest's business.
-        let mut entries: Vec<_> = [&b"."[..], b".."]
-            .into_iter()
-            .map(|name| Entry {
-                ino,
-                filetype: Filetype::Directory,
-                name: name.into(),
-            })
-            .collect();
+        // Of the parent nothing is told: it may be none of the guest's business.
+        for name in [&b"."[..], b".."] {
+            listing.push(ino, Filetype::Directory, name);
+        }
         for entry in dir.entries()? {
             let entry = entry?;
-            entries.push(Entry {
-                ino: entry.ino(),
-                filetype: entry.file_type()?.into(),
-                name: entry.file_name().into_vec().into(),
-            });
+            let filetype = entry.file_type()?.into();
+            listing.push(entry.ino(), filetype, entry.file_name().as_bytes());
+            if listing.size() > room {
+                return Err(Errno::NOMEM);
+            }
         }
-        Ok(Self { entries })
+        Ok(listing)
     }
+
+    fn push(&mut self, ino: u64, filetype: Filetype, name: &[u8]) {
+        let mut head = [0; HEAD];
+        let next = self.starts.len() as u64 + 1;
+        head[0..8].copy_from_slice(&next.to_le_bytes());
+        head[8..16].copy_from_slice(&ino.to_le_bytes());
+        head[16..20].copy_from_slice(&(name.len() as u32).to_le_bytes());
+        head[20] = filetype as u8;
+        self.starts.push(self.bytes.len());
+        self.bytes.extend_from_slice(&head);
+        self.bytes.extend_from_slice(name);
+    }
+
+    /// The entries from a cookie on; none beyond the end.
+    fn from_cookie(&self, cookie: u64) -> &[u8] {
+        let start = usize::try_from(cookie)
+            .ok()
+            .and_then(|i| self.starts.get(i));
+        start.map_or(&[], |start| &self.bytes[*start..])
+    }
+
+    fn size(&self) -> usize {
+        self.bytes.len() + size_of_val(&self.starts[..])
+    }
+}
+
+/// What the lists of all directories but one take.
+fn listed(descriptors: &Descriptors, but: u32) -> usize {
+    descriptors
+        .iter()
+        .filter(|(fd, _)| *fd != but)
+        .filter_map(|(_, descriptor)| match &descriptor.kind {
+            Kind::Dir(dir) => dir.listing.as_ref(),
+            _ => None,
+        })
+        .map(Listing::size)
+        .sum()
 }
 
 pub(crate) fn fd_readdir(
@@ -61,45 +105,44 @@ pub(crate) fn fd_readdir(
     used: u32,
 ) -> Result<()> {
     memory.check(used, 4)?;
-    memory.check(buf, u64::from(len))?;
-    let descriptor = ctx.descriptors.get_mut(fd)?;
-    let Kind::Dir(dir) = &mut descriptor.kind else {
-        return Err(Errno::NOTDIR);
+    let buf = memory.slice_mut(buf, len)?;
+    let dir = ctx.descriptors.dir(fd, Rights::FD_READDIR)?;
+    let is_new = cookie == 0 || dir.listing.is_none();
+    let room = if is_new {
+        MAX_LISTED - listed(&ctx.descriptors, fd).min(MAX_LISTED)
+    } else {
+        0
     };
-    descriptor.rights.require(Rights::FD_READDIR)?;
-    if cookie == 0 || dir.listing.is_none() {
-        dir.listing = Some(Listing::new(&dir.dir)?);
+    let dir = ctx.descriptors.dir_mut(fd)?;
+    if is_new {
+        dir.listing = None;
     }
-    let entries = dir.listing.as_ref().map_or(&[][..], |l| &l.entries);
-    let first = usize::try_from(cookie)
-        .unwrap_or(usize::MAX)
-        .min(entries.len());
-    let written = write_entries(memory.slice_mut(buf, len)?, &entries[first..], cookie);
-    memory.write_u32(used, written as u32)
+    let listing = match &mut dir.listing {
+        Some(listing) => listing,
+        none => none.insert(Listing::new(&dir.dir, room)?),
+    };
+    // The last entry may be cut off: the buffer is full then, from which the guest sees that there
+    // is more.
+    let entries = listing.from_cookie(cookie);
+    let n = entries.len().min(buf.len());
+    buf[..n].copy_from_slice(&entries[..n]);
+    memory.write_u32(used, n as u32)
 }
 
-/// Writes as many entries as fit, the last one possibly cut off: then the buffer is full, from
-/// which the guest sees that there is more.
-fn write_entries(buf: &mut [u8], entries: &[Entry], cookie: u64) -> usize {
-    let mut free = &mut *buf;
-    let mut next = cookie;
-    for entry in entries {
-        next += 1;
-        let mut head = [0; 24];
-        head[0..8].copy_from_slice(&next.to_le_bytes());
-        head[8..16].copy_from_slice(&entry.ino.to_le_bytes());
-        head[16..20].copy_from_slice(&(entry.name.len() as u32).to_le_bytes());
-        head[20] = entry.filetype as u8;
-        for part in [&head[..], &entry.name] {
-            let n = part.len().min(free.len());
-            let (to, rest) = free.split_at_mut(n);
-            to.copy_from_slice(&part[..n]);
-            free = rest;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_have_a_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        for i in 0..10 {
+            std::fs::write(folder.path().join(i.to_string()), "").unwrap();
         }
-        if free.is_empty() {
-            break;
-        }
+        let dir = Dir::open_ambient_dir(folder.path(), cap_std::ambient_authority()).unwrap();
+        let size = Listing::new(&dir, usize::MAX).unwrap().size();
+        assert_eq!(size, 12 * (HEAD + 8) + 10 + 3);
+        assert!(Listing::new(&dir, size).is_ok());
+        assert!(matches!(Listing::new(&dir, size - 1), Err(Errno::NOMEM)));
     }
-    let left = free.len();
-    buf.len() - left
 }

@@ -124,12 +124,13 @@ impl Rights {
     }
 
     /// # Errors
-    /// `BADF` if reading or writing itself is what is missing, as in POSIX; else `NOTCAPABLE`.
+    /// `BADF` if the file is not open for this (reading, or writing in any way), as in POSIX; else
+    /// `NOTCAPABLE`.
     pub(crate) fn require(self, needed: Self) -> Result<()> {
         let missing = needed.0 & !self.0;
         if missing == 0 {
             Ok(())
-        } else if missing & Self::FD_READ.and(Self::FD_WRITE).0 != 0 {
+        } else if missing & Self::FD_READ.and(Self::WRITING).0 != 0 {
             Err(Errno::BADF)
         } else {
             Err(Errno::NOTCAPABLE)
