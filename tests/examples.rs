@@ -1,0 +1,106 @@
+//! The examples print what they promise, to the byte. Each is run as a user would run it.
+
+use std::process::{Command, Output};
+
+/// Runs an example.
+fn run(name: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args(["run", "--offline", "--quiet", "--release", "--package"])
+        .args([name, "--"])
+        .args(args)
+        .envs(env.iter().copied())
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    // What cargo and the test's own package left there is not for the example.
+    for (variable, _) in std::env::vars_os() {
+        let name = variable.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR" {
+            cargo.env_remove(&variable);
+        }
+    }
+    cargo.output().expect("cargo starts")
+}
+
+/// Checks that an example succeeds and prints exactly this.
+#[track_caller]
+fn prints(name: &str, args: &[&str], env: &[(&str, &str)], expected: &str) {
+    let output = run(name, args, env);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{name}: {}\n{errors}",
+        output.status
+    );
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        expected,
+        "{name}: {errors}"
+    );
+}
+
+#[test]
+fn age_calculator() {
+    let expected = "println >> 21\nlog_i32 >> 21\n";
+    prints(
+        "age-calculator",
+        &["2000"],
+        &[("CURRENT_YEAR", "2021")],
+        expected,
+    );
+}
+
+#[test]
+fn basic() {
+    prints("basic", &["7", "9"], &[], "7 + 9 = 16\n");
+}
+
+#[test]
+fn a_wrong_use_fails() {
+    let output = run("basic", &["7"], &[]);
+    assert!(!output.status.success());
+    assert!(output.stdout.is_empty());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("usage: basic A B"), "{errors}");
+}
+
+#[test]
+fn multiple_results() {
+    let expected = "multi-value/wasm: age=37 errno=0\n\
+        multi-value/imported_host: age=73 errno=0\n";
+    prints("multiple-results", &[], &[], expected);
+}
+
+#[test]
+fn concurrent_instantiation() {
+    // Each of the instances 0 to 49 adds its number and 1.
+    let expected = "50 instances, sum 1275\n";
+    prints("concurrent-instantiation", &[], &[], expected);
+}
+
+#[test]
+fn multiple_runtimes() {
+    let expected = "m1 counter=0\nm2 counter=0\nm1 counter=1\nm2 counter=1\n";
+    prints("multiple-runtimes", &[], &[], expected);
+}
+
+#[test]
+fn replace_import() {
+    prints(
+        "replace-import",
+        &[],
+        &[],
+        "module closed with exit_code(255)\n",
+    );
+}
+
+#[test]
+fn import_resolver() {
+    let expected = "out0: Module instance #0\nout1: Module instance #1\nout2: Module instance #2\n";
+    prints("import-resolver", &[], &[], expected);
+}
+
+#[test]
+fn allocation() {
+    let expected = "wasm >> Hello, wazero!\nhost >> Hello, wazero!\n";
+    prints("allocation", &["wazero"], &[], expected);
+}

@@ -1,0 +1,61 @@
+//! Strings in both directions, through memory that the guest's allocator gives out.
+
+use std::error::Error;
+
+use precast_loader::runtime::{Caller, HostModule, InstanceConfig, Runtime};
+use precast_loader::{Engine, Error as LoaderError, Memory, Module, StoreContext};
+
+static GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.precast"));
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let name = std::env::args().nth(1).ok_or("usage: allocation NAME")?;
+    let engine = Engine::default();
+    let runtime: Runtime = Runtime::new(&engine);
+    // SAFETY: the build script wrote it, with the compiler of this very version.
+    let module = unsafe { Module::from_bytes(&engine, GUEST)? };
+
+    let log = |mut caller: Caller<'_>, ptr: u32, len: u32| -> Result<(), LoaderError> {
+        let memory = caller.get_export("memory").and_then(|item| item.memory());
+        let memory = memory.ok_or_else(|| LoaderError::host("the guest exports no memory"))?;
+        println!("{}", text(memory, &caller, ptr, len)?);
+        Ok(())
+    };
+    HostModule::builder("env")
+        .func("log", log)
+        .instantiate(&runtime)?;
+
+    let guest = runtime.instantiate(&module, InstanceConfig::new())?;
+    let greeting = guest.with(|mut store, guest| {
+        let memory = guest.get_memory(&mut store, "memory");
+        let memory = memory.ok_or_else(|| LoaderError::host("the guest exports no memory"))?;
+        let allocate = guest.get_typed_func::<u32, u32>(&mut store, "allocate")?;
+        let deallocate = guest.get_typed_func::<(u32, u32), ()>(&mut store, "deallocate")?;
+        let greet = guest.get_typed_func::<(u32, u32), ()>(&mut store, "greet")?;
+        let greeting = guest.get_typed_func::<(u32, u32), (u32, u32)>(&mut store, "greeting")?;
+
+        let len = u32::try_from(name.len()).map_err(LoaderError::host)?;
+        let ptr = allocate.call(&mut store, len)?;
+        memory.write(&mut store, ptr as usize, name.as_bytes())?;
+        greet.call(&mut store, (ptr, len))?;
+        let (at, size) = greeting.call(&mut store, (ptr, len))?;
+        let greeting = text(memory, &store, at, size)?;
+        deallocate.call(&mut store, (at, size))?;
+        deallocate.call(&mut store, (ptr, len))?;
+        Ok(greeting)
+    })?;
+    println!("host >> {greeting}");
+    Ok(())
+}
+
+/// Text of the guest, copied out: what is there changes when the guest goes on.
+fn text<'a, T: 'static>(
+    memory: Memory,
+    store: impl Into<StoreContext<'a, T>>,
+    ptr: u32,
+    len: u32,
+) -> Result<String, LoaderError> {
+    let start = ptr as usize;
+    let bytes = memory.data(store).get(start..start + len as usize);
+    let bytes = bytes.ok_or_else(|| LoaderError::host("the text is outside of the memory"))?;
+    String::from_utf8(bytes.to_vec()).map_err(LoaderError::host)
+}

@@ -1,0 +1,3 @@
+(module $guest
+  (import "env" "print" (func $print))
+  (func (export "_start") (call $print)))

@@ -1,0 +1,27 @@
+//! Each instance of a guest gets an `env` of its own: an anonymous host module that a resolver finds.
+
+use std::error::Error;
+
+use precast_loader::runtime::{HostModule, InstanceConfig, Runtime, Target};
+use precast_loader::{Engine, Module};
+
+static GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.precast"));
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let engine = Engine::default();
+    let runtime: Runtime = Runtime::new(&engine);
+    // SAFETY: the build script wrote it, with the compiler of this very version.
+    let module = unsafe { Module::from_bytes(&engine, GUEST)? };
+
+    for i in 0..3 {
+        let env = HostModule::builder("")
+            .func("print", move || println!("out{i}: Module instance #{i}"))
+            .instantiate(&runtime)?;
+        let config = InstanceConfig::new().with_import_resolver(move |_, module, name| {
+            (module == "env").then(|| Target::Instance(env.clone(), name.to_owned()))
+        });
+        // The guest prints in its start function.
+        runtime.instantiate(&module, config)?;
+    }
+    Ok(())
+}

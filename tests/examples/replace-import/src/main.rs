@@ -1,0 +1,34 @@
+//! An import that the guest asks `env` for comes from another host module: `env` does not exist.
+
+use std::error::Error;
+
+use precast_loader::runtime::{Caller, HostModule, InstanceConfig, Runtime};
+use precast_loader::{Engine, Error as LoaderError, Module};
+
+static GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.precast"));
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let engine = Engine::default();
+    let runtime: Runtime = Runtime::new(&engine);
+    // SAFETY: the build script wrote it, with the compiler of this very version.
+    let module = unsafe { Module::from_bytes(&engine, GUEST)? };
+
+    // As AssemblyScript's runtime has it: message, file, line and column, all unused here.
+    let abort =
+        |mut caller: Caller<'_>, _: i32, _: i32, _: i32, _: i32| -> Result<(), LoaderError> {
+            Err(caller.exit(255))
+        };
+    HostModule::builder("assemblyscript")
+        .func("abort", abort)
+        .instantiate(&runtime)?;
+
+    let config = InstanceConfig::new().with_import("env", "abort", "assemblyscript", "abort");
+    let instance = runtime.instantiate(&module, config)?;
+    match instance.call_typed::<(i32, i32, i32, i32), ()>("abort", (0, 0, 0, 0)) {
+        Ok(()) => Err("the guest goes on".into()),
+        Err(error) => {
+            println!("{error}");
+            Ok(())
+        }
+    }
+}
