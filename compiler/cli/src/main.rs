@@ -6,12 +6,14 @@
 //! pipe has seen enough: that is no error.
 
 mod artifact;
+mod cache;
 mod compile;
 mod files;
 mod inspect;
 mod objdump;
 mod progress;
 mod run;
+mod warnings;
 mod wast;
 
 use std::io::{self, Write};
@@ -35,8 +37,10 @@ enum Command {
     Inspect(inspect::Args),
     /// Disassemble an artifact, with the places in the WebAssembly module that code comes from
     Objdump(objdump::Args),
-    /// Run an artifact: a WASI program, or one of its functions
+    /// Run an artifact or a WebAssembly module: a WASI program, or one of its functions
     Run(run::Args),
+    /// Look after the cache of compiled modules
+    Cache(cache::Args),
     /// Run scripts of the WebAssembly specification's test suite
     Wast(wast::Args),
     /// Print completions for a shell
@@ -62,11 +66,13 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 }
 
 fn main() -> ExitCode {
+    warnings::show();
     let result = match Cli::parse().command {
         Command::Compile(args) => compile::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Objdump(args) => objdump::run(args),
         Command::Run(args) => run::run(args),
+        Command::Cache(args) => cache::run(args),
         Command::Wast(args) => wast::run(args),
         Command::Completions { shell } => completions(shell),
     };

@@ -1,4 +1,5 @@
-//! `precast run`: runs an artifact as a WASI program, or calls one of its functions.
+//! `precast run`: runs an artifact, or a module through the cache: as a WASI program, or one of its
+//! functions.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -12,7 +13,7 @@ use precast_loader::{
 };
 use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker};
 
-use crate::{Failure, usage_error};
+use crate::{Failure, cache, usage_error};
 
 /// Exit code of a native program that aborts: 128 and the number of SIGABRT.
 const TRAPPED: u8 = 134;
@@ -35,7 +36,9 @@ pub(crate) struct Args {
     /// What the guest sees as its own name [default: FILE]
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
-    /// The artifact, then everything for the guest
+    #[command(flatten)]
+    cache: cache::Use,
+    /// The artifact or WebAssembly module, then everything for the guest
     #[arg(required = true, trailing_var_arg = true, value_name = "FILE")]
     command: Vec<OsString>,
 }
@@ -46,7 +49,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     };
     let file = PathBuf::from(file);
     let guest_args: Vec<&str> = guest_args.iter().map(text).collect::<Result<_>>()?;
-    let module = open(&file)?;
+    let module = open(&file, &args.cache)?;
     let mut wasi = WasiCtxBuilder::new().inherit_stdio();
     if args.invoke.is_none() {
         let argv0 = match &args.argv0 {
@@ -71,12 +74,15 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     }
 }
 
-fn open(file: &Path) -> Result<Module> {
+fn open(file: &Path, cache: &cache::Use) -> Result<Module> {
     let context = || format!("cannot run `{}`", file.display());
     if file.is_dir() {
         bail!("{}: it is a directory; expected an artifact", context());
     }
     let engine = Engine::new(Config::new().max_wasm_stack(MAX_STACK));
+    if cache::is_wasm(file) {
+        return cache.module(&engine, file).with_context(context);
+    }
     // SAFETY: whoever asks to run a program trusts what is in it, as with any other executable.
     // Nobody truncates it or writes to it while it is mapped: precast replaces files whole.
     unsafe { Module::open(&engine, file) }.with_context(context)

@@ -1,5 +1,6 @@
 //! What the program prints and how it exits, so that every message is read in review.
 
+mod cache;
 mod compile;
 mod look;
 mod run;

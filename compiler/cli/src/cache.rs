@@ -1,0 +1,353 @@
+//! `precast cache`, and the cache that `precast run` compiles into.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use precast_cache::{
+    CompilationCache, DIRECTORY_VARIABLE, Entry, Options, Removed, default_directory,
+};
+use precast_compiler::Settings;
+use precast_loader::{Engine, Module};
+use serde_json::{Value, json};
+
+use crate::progress::Progress;
+use crate::{Failure, files};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// Directory of the cache [default: $PRECAST_CACHE_DIR, else `precast` among the user's caches]
+    #[arg(long, global = true, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Print the directory of the cache
+    Path,
+    /// Print how much is in the cache
+    Stats,
+    /// List the entries, the least recently used first
+    List,
+    /// Read and check every entry; damaged ones are removed. Exits with 1 if there were any
+    Verify,
+    /// Remove entries that were not used lately, or for which there is no room
+    #[command(group(clap::ArgGroup::new("budget").required(true).multiple(true)))]
+    Prune {
+        /// Keep at most so much: a number of bytes, or with K, M, G or T
+        #[arg(long, value_name = "N", group = "budget", value_parser = size)]
+        max_bytes: Option<u64>,
+        /// Remove what was not used for so long: a number with s, m, h, d or w
+        #[arg(long, value_name = "AGE", group = "budget", value_parser = age)]
+        older_than: Option<Duration>,
+    },
+    /// Remove everything that precast wrote, and nothing else
+    Clear,
+}
+
+/// The options of commands that use the cache by the way.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Cache of compiled modules")]
+pub(crate) struct Use {
+    /// Compile modules in memory, without the cache
+    #[arg(long, conflicts_with_all = ["cache_dir", "require_cached"])]
+    no_cache: bool,
+    /// Directory of the cache [default: $PRECAST_CACHE_DIR, else `precast` among the user's caches]
+    #[arg(long, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+    /// Never compile: fail when a module is not in the cache
+    #[arg(long)]
+    require_cached: bool,
+}
+
+impl Use {
+    /// The module that the WebAssembly module in `path` compiles to.
+    pub(crate) fn module(&self, engine: &Engine, path: &Path) -> Result<Module> {
+        let cache = self.open()?;
+        let wasm = files::read(path)?;
+        let progress = Progress::new();
+        let module = cache.get_or_compile_with_progress(
+            engine,
+            &wasm,
+            &Settings::default(),
+            &|done, total| progress.functions(done, total),
+        );
+        progress.finish();
+        Ok(module?)
+    }
+
+    fn open(&self) -> Result<CompilationCache> {
+        let options = Options::new().require_hit(self.require_cached);
+        if self.no_cache {
+            return Ok(options.in_memory());
+        }
+        let asked_for = self.cache_dir.is_some()
+            || self.require_cached
+            || std::env::var_os(DIRECTORY_VARIABLE).is_some();
+        match self.cache_dir.clone().or_else(default_directory) {
+            None if asked_for => bail!(NOWHERE),
+            None => Ok(options.in_memory()),
+            Some(directory) => match options.clone().open(&directory) {
+                // Nobody asked for it by name, and the program runs without it.
+                Err(error) if !asked_for => {
+                    eprintln!("warning: no cache: {error}");
+                    Ok(options.in_memory())
+                }
+                cache => Ok(cache?),
+            },
+        }
+    }
+}
+
+const NOWHERE: &str = "there is no place for a cache: give --cache-dir, or set PRECAST_CACHE_DIR, \
+                       XDG_CACHE_HOME or HOME to an absolute path";
+
+/// Whether a file is a WebAssembly module rather than an artifact.
+pub(crate) fn is_wasm(path: &Path) -> bool {
+    let mut start = [0; 4];
+    fs::metadata(path).is_ok_and(|data| data.is_file())
+        && fs::File::open(path)
+            .and_then(|mut file| io::Read::read_exact(&mut file, &mut start))
+            .is_ok_and(|()| start == *b"\0asm")
+}
+
+pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
+    let directory = args.cache_dir.or_else(default_directory).context(NOWHERE)?;
+    let reads = matches!(args.command, Command::Path | Command::Stats | Command::List);
+    let cache = if matches!(args.command, Command::Path) {
+        None
+    } else {
+        // Looking must not make a directory.
+        Some(
+            Options::new()
+                .read_only(reads || !directory.exists())
+                .open(&directory)?,
+        )
+    };
+    let mut code = ExitCode::SUCCESS;
+    let (text, value) = match (&args.command, &cache) {
+        (Command::Path, _) | (_, None) => {
+            let path = std::path::absolute(&directory)?;
+            let shown = path.display().to_string();
+            (format!("{shown}\n"), json!({ "path": shown }))
+        }
+        (Command::Stats, Some(cache)) => stats(cache)?,
+        (Command::List, Some(cache)) => list(cache)?,
+        (Command::Verify, Some(cache)) => {
+            let (text, value, damaged) = verify(cache)?;
+            if damaged {
+                code = ExitCode::from(1);
+            }
+            (text, value)
+        }
+        (
+            Command::Prune {
+                max_bytes,
+                older_than,
+            },
+            Some(cache),
+        ) if directory.exists() => removed(cache.prune(*max_bytes, *older_than)?),
+        (Command::Clear, Some(cache)) if directory.exists() => removed(cache.clear()?),
+        (Command::Prune { .. } | Command::Clear, Some(_)) => removed(Removed::default()),
+    };
+    let mut out = io::stdout().lock();
+    if args.json {
+        writeln!(out, "{value:#}")?;
+    } else {
+        out.write_all(text.as_bytes())?;
+    }
+    Ok(code)
+}
+
+fn stats(cache: &CompilationCache) -> Result<(String, Value)> {
+    let usage = cache.usage()?;
+    let path = cache.directory().map(|path| path.display().to_string());
+    let ago = |time: Option<SystemTime>| {
+        time.map_or_else(|| "never".to_owned(), |t| shown_age(t) + " ago")
+    };
+    let text = format!(
+        "directory        {}\nentries          {}\nbytes            {}\npinned           {}\n\
+         unfinished       {}\nforeign          {}\nleast recent use {}\nmost recent use  {}\n",
+        path.as_deref().unwrap_or_default(),
+        usage.entries,
+        usage.bytes,
+        usage.pinned,
+        usage.temporaries,
+        usage.foreign,
+        ago(usage.oldest_use),
+        ago(usage.newest_use),
+    );
+    let value = json!({
+        "directory": path,
+        "entries": usage.entries,
+        "bytes": usage.bytes,
+        "pinned": usage.pinned,
+        "unfinished": usage.temporaries,
+        "foreign": usage.foreign,
+        "oldest_use": usage.oldest_use.map(unix),
+        "newest_use": usage.newest_use.map(unix),
+    });
+    Ok((text, value))
+}
+
+fn list(cache: &CompilationCache) -> Result<(String, Value)> {
+    let mut text = String::new();
+    let mut values = Vec::new();
+    for entry in cache.entries()? {
+        let about = cache.describe(&entry);
+        let name = about
+            .as_ref()
+            .and_then(|about| about.module_name.as_deref());
+        text += &format!(
+            "{}  {:>12}  {:>5}  {}{}\n",
+            entry.key,
+            entry.bytes,
+            shown_age(entry.used),
+            name.unwrap_or("-"),
+            if entry.pinned { "  (pinned)" } else { "" }
+        );
+        values.push(entry_value(&entry, about.as_ref()));
+    }
+    Ok((text, Value::Array(values)))
+}
+
+fn entry_value(entry: &Entry, about: Option<&precast_artifact::metadata::Metadata>) -> Value {
+    let settings = about.map(|about| {
+        let pairs = about.settings.iter().map(|(n, v)| (n.clone(), json!(v)));
+        Value::Object(pairs.collect())
+    });
+    json!({
+        "key": entry.key.to_string(),
+        "path": entry.path.display().to_string(),
+        "bytes": entry.bytes,
+        "used": unix(entry.used),
+        "written": unix(entry.written),
+        "pinned": entry.pinned,
+        "module": about.and_then(|about| about.module_name.clone()),
+        "source_bytes": about.map(|about| about.source_len),
+        "producer": about.map(|about| about.producer.clone()),
+        "target": about.map(|about| about.target.clone()),
+        "settings": settings,
+    })
+}
+
+fn verify(cache: &CompilationCache) -> Result<(String, Value, bool)> {
+    let all = cache.verify()?;
+    let mut text = String::new();
+    for entry in &all {
+        if let Some(fault) = &entry.fault {
+            let done = if entry.removed {
+                "removed"
+            } else {
+                "still there"
+            };
+            text += &format!("{}: {fault} ({done})\n", entry.path.display());
+        }
+    }
+    let damaged = all.iter().filter(|entry| entry.fault.is_some()).count();
+    let bytes: u64 = all.iter().map(|entry| entry.bytes).sum();
+    text += &format!(
+        "{} entries ({bytes} bytes) read, {damaged} damaged\n",
+        all.len()
+    );
+    let faults: Vec<Value> = all
+        .iter()
+        .filter_map(|entry| {
+            Some(json!({
+                "key": entry.key.to_string(),
+                "path": entry.path.display().to_string(),
+                "fault": entry.fault.as_ref()?,
+                "removed": entry.removed,
+            }))
+        })
+        .collect();
+    let value = json!({ "entries": all.len(), "bytes": bytes, "damaged": faults });
+    Ok((text, value, damaged > 0))
+}
+
+fn removed(removed: Removed) -> (String, Value) {
+    let text = format!(
+        "removed {} entries ({} bytes) and {} left-over files\n",
+        removed.entries, removed.bytes, removed.leftovers
+    );
+    let value = json!({
+        "entries": removed.entries,
+        "bytes": removed.bytes,
+        "leftovers": removed.leftovers,
+    });
+    (text, value)
+}
+
+fn unix(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+/// How long ago, in the largest unit of which it is at least one.
+fn shown_age(time: SystemTime) -> String {
+    let seconds = time.elapsed().unwrap_or_default().as_secs();
+    let units = [(86400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let (length, unit) = units
+        .into_iter()
+        .find(|(length, _)| seconds >= *length)
+        .unwrap_or((1, "s"));
+    format!("{}{unit}", seconds / length)
+}
+
+/// `512`, `64K`, `2G`.
+fn size(text: &str) -> Result<u64, String> {
+    let units = [("K", 10), ("M", 20), ("G", 30), ("T", 40)];
+    let (number, shift) = units
+        .into_iter()
+        .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)))
+        .unwrap_or((text, 0));
+    let bytes = number.parse::<u64>().ok();
+    bytes
+        .and_then(|n| n.checked_mul(1 << shift))
+        .ok_or_else(|| "expected a number of bytes, or a number with K, M, G or T".to_owned())
+}
+
+/// `90s`, `12h`, `30d`.
+fn age(text: &str) -> Result<Duration, String> {
+    let units = [
+        ("s", 1),
+        ("m", 60),
+        ("h", 3600),
+        ("d", 86400),
+        ("w", 604_800),
+    ];
+    let found = units
+        .into_iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
+    let seconds = found.and_then(|(number, unit)| number.parse::<u64>().ok()?.checked_mul(unit));
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| "expected a number with s, m, h, d or w, such as 30d".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_ages() {
+        assert_eq!(size("512"), Ok(512));
+        assert_eq!(size("2G"), Ok(2 << 30));
+        assert_eq!(age("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(age("2w"), Ok(Duration::from_secs(14 * 86400)));
+        for wrong in ["", "G", "-1", "1.5G", "99999999999T", "x"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "d", "30", "-1d", "99999999999999999999s"] {
+            assert!(age(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! `precast cache`, and `precast run` of modules.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
+
+use crate::{ADD, Dir, Ran};
+
+impl Dir {
+    /// With a cache of its own, and no other.
+    #[track_caller]
+    fn cached(&self, args: &[&str]) -> Ran {
+        let mut command = self.command(args);
+        command.env("PRECAST_CACHE_DIR", self.path("cache"));
+        Ran(command.output().expect("runs"))
+    }
+
+    #[track_caller]
+    fn json(&self, verb: &[&str]) -> Value {
+        let args = [&["cache", "--json"], verb].concat();
+        let ran = self.cached(&args);
+        serde_json::from_slice(&ran.0.stdout).expect("JSON")
+    }
+
+    fn entry(&self) -> std::path::PathBuf {
+        let list = self.json(&["list"]);
+        list[0]["path"].as_str().expect("an entry").into()
+    }
+}
+
+const RUN: [&str; 6] = ["run", "--invoke", "add", "add.wasm", "7", "9"];
+
+#[test]
+fn a_module_is_compiled_once() {
+    let dir = Dir::new();
+    dir.wasm("add", ADD);
+    dir.cached(&["cache", "stats"]);
+    assert!(!dir.path("cache").exists(), "looking makes nothing");
+
+    dir.cached(&RUN).is("16\n", "", 0);
+    let stats = dir.json(&["stats"]);
+    assert_eq!(
+        (stats["entries"].as_u64(), stats["foreign"].as_u64()),
+        (Some(1), Some(0))
+    );
+    let list = dir.json(&["list"]);
+    assert_eq!(list[0]["bytes"], stats["bytes"]);
+    assert_eq!(list[0]["settings"]["strategy"], "guarded");
+    let key = list[0]["key"].as_str().expect("a key");
+    let human = dir.cached(&["cache", "list"]);
+    assert!(String::from_utf8_lossy(&human.0.stdout).starts_with(key));
+
+    let required = [&["run", "--require-cached"], &RUN[1..]].concat();
+    dir.cached(&required).is("16\n", "", 0);
+    dir.cached(&["cache", "clear"]).is(
+        &format!(
+            "removed 1 entries ({} bytes) and 0 left-over files\n",
+            stats["bytes"]
+        ),
+        "",
+        0,
+    );
+    let place = dir.path("cache/artifacts-1");
+    let place = place.display();
+    dir.cached(&required).is(
+        "",
+        &format!(
+            "error: cannot run `add.wasm`\nCaused by:\n    the module is not in the cache: no \
+             usable entry {key} in `{place}`; compile it once with a cache that may compile, by \
+             the same precast and with the same settings\n"
+        ),
+        1,
+    );
+    let none = [&["run", "--no-cache"], &RUN[1..]].concat();
+    dir.cached(&none).is("16\n", "", 0);
+    assert_eq!(dir.json(&["stats"])["entries"], 0);
+    let elsewhere = [&["run", "--cache-dir", "other"], &RUN[1..]].concat();
+    dir.cached(&elsewhere).is("16\n", "", 0);
+    assert!(dir.path("other/artifacts-1").is_dir());
+}
+
+#[test]
+fn damage_is_told_and_mended() {
+    let dir = Dir::new();
+    dir.wasm("add", ADD);
+    dir.cached(&RUN).is("16\n", "", 0);
+    let damage = || {
+        let path = dir.entry();
+        let mut bytes = fs::read(&path).expect("readable");
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("ours");
+        fs::write(&path, bytes).expect("writable");
+        path
+    };
+    let path = damage();
+    let ran = dir.cached(&RUN);
+    assert_eq!(ran.0.stdout, b"16\n");
+    let warning = ran.stderr();
+    let expected = format!(
+        "warning: an entry of the cache is not used: {}: \"the artifact's digest is ",
+        path.display()
+    );
+    assert!(warning.starts_with(&expected), "{warning}");
+    dir.cached(&RUN).is("16\n", "", 0);
+
+    damage();
+    let verified = dir.json(&["verify"]);
+    assert_eq!(verified["damaged"][0]["removed"], true);
+    assert_eq!(dir.cached(&["cache", "verify"]).0.status.code(), Some(0));
+    assert_eq!(dir.json(&["stats"])["entries"], 0);
+}
+
+#[test]
+fn prune_wants_to_know_what() {
+    let dir = Dir::new();
+    dir.wasm("add", ADD);
+    dir.cached(&RUN).is("16\n", "", 0);
+    assert_eq!(dir.cached(&["cache", "prune"]).0.status.code(), Some(2));
+    let wrong = dir.cached(&["cache", "prune", "--older-than", "30"]);
+    assert!(
+        wrong
+            .stderr()
+            .contains("expected a number with s, m, h, d or w")
+    );
+    assert_eq!(dir.json(&["prune", "--older-than", "1d"])["entries"], 0);
+    assert_eq!(dir.json(&["prune", "--max-bytes", "1K"])["entries"], 1);
+}
+
+#[test]
+fn without_a_usable_place_it_runs_in_memory() {
+    let dir = Dir::new();
+    dir.wasm("add", ADD);
+    let homeless = |args: &[&str]| {
+        let mut command = dir.command(args);
+        for name in ["PRECAST_CACHE_DIR", "XDG_CACHE_HOME", "HOME"] {
+            command.env_remove(name);
+        }
+        Ran(command.output().expect("runs"))
+    };
+    homeless(&RUN).is("16\n", "", 0);
+    let nowhere = "error: there is no place for a cache: give --cache-dir, or set \
+                   PRECAST_CACHE_DIR, XDG_CACHE_HOME or HOME to an absolute path\n";
+    homeless(&["cache", "path"]).is("", nowhere, 1);
+
+    dir.write("file", "precious");
+    let file = dir.path("file");
+    let mut command = dir.command(&RUN);
+    command
+        .env_remove("PRECAST_CACHE_DIR")
+        .env("XDG_CACHE_HOME", &file);
+    let ran = Ran(command.output().expect("runs"));
+    let found = format!(
+        "cannot use `{}` as a cache: found a file, expected a directory, or a path at which one \
+         can be made",
+        file.display()
+    );
+    ran.is("16\n", &format!("warning: no cache: {found}\n"), 0);
+    // Asked for by name, it is an error.
+    let asked = [&["run", "--cache-dir", "file"], &RUN[1..]].concat();
+    let expected = format!("error: cannot run `add.wasm`\nCaused by:\n    {found}\n");
+    dir.cached(&asked).is("", &expected, 1);
+    assert_eq!(dir.names(), ["add.wasm", "file"]);
+}
