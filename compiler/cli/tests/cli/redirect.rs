@@ -1,0 +1,83 @@
+//! `precast run --redirect`, `--explain-imports`.
+
+use crate::Dir;
+
+const OLD: &str = r#"(module
+  (import "wasi_unstable" "proc_exit" (func $exit (param i32)))
+  (import "env" "abort" (func $abort (param i32)))
+  (func (export "_start") (call $abort (i32.const 3)))
+  (func (export "exit") (call $exit (i32.const 4))))"#;
+
+const MODULE: &str = "wasi_unstable=wasi_snapshot_preview1";
+const ITEM: &str = "env::abort=wasi_snapshot_preview1::proc_exit";
+
+#[test]
+fn imports_come_from_where_the_rules_say() {
+    let dir = Dir::new();
+    dir.artifact("old", OLD);
+    let ran = dir.precast(&["run", "old.precast"]);
+    assert_eq!(ran.0.status.code(), Some(1));
+    assert!(
+        ran.stderr().contains("nothing is defined"),
+        "{}",
+        ran.stderr()
+    );
+    let rules = ["run", "--redirect", MODULE, "--redirect", ITEM];
+    dir.precast(&[&rules[..], &["old.precast"]].concat())
+        .is("", "", 3);
+    dir.precast(&[&rules[..], &["--invoke", "exit", "old.precast"]].concat())
+        .is("", "", 4);
+    dir.precast(&[&rules[..], &["--redirect", "x=y", "old.precast"]].concat())
+        .is(
+            "",
+            "warning: the redirection `x` -> `y` matches no import\n",
+            3,
+        );
+}
+
+#[test]
+fn imports_are_explained() {
+    let dir = Dir::new();
+    dir.artifact("old", OLD);
+    let arguments = ["run", "--explain-imports", "--redirect", MODULE];
+    let wrong = "env::abort=wasi_snapshot_preview1::sched_yield";
+    dir.precast(
+        &[
+            &arguments[..],
+            &["--redirect", wrong, "--redirect", "x=y", "old.precast"],
+        ]
+        .concat(),
+    )
+    .is(
+        "`wasi_unstable`.`proc_exit` (func (i32) -> ()) is looked up as \
+             `wasi_snapshot_preview1`.`proc_exit`: `wasi_unstable` -> `wasi_snapshot_preview1`; \
+             defined by the host\n\
+             `env`.`abort` (func (i32) -> ()) is looked up as \
+             `wasi_snapshot_preview1`.`sched_yield`: `env`.`abort` -> \
+             `wasi_snapshot_preview1`.`sched_yield`; \
+             defined by the host as func () -> (i32), which does not fit\n\
+             the redirection `x` -> `y` matches no import\n",
+        "",
+        0,
+    );
+    dir.precast(&["run", "--explain-imports", "old.precast"])
+        .is(
+            "`wasi_unstable`.`proc_exit` (func (i32) -> ()) is looked up as \
+         `wasi_unstable`.`proc_exit`: no rule matches; nothing is defined there\n\
+         `env`.`abort` (func (i32) -> ()) is looked up as \
+         `env`.`abort`: no rule matches; nothing is defined there\n",
+            "",
+            0,
+        );
+}
+
+#[test]
+fn rules_are_checked() {
+    let dir = Dir::new();
+    for rule in ["x", "=y", "x=", "a::b=c", "a=b::c"] {
+        let ran = dir.precast(&["run", "--redirect", rule, "none.precast"]);
+        assert_eq!(ran.0.status.code(), Some(2), "{rule}");
+        let expected = format!("redirection `{rule}`: expected `MODULE=MODULE`");
+        assert!(ran.stderr().contains(&expected), "{}", ran.stderr());
+    }
+}
