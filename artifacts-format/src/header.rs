@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Sections are located relative to the header itself, so the same header serves an artifact that
-//! is a file, bytes in memory, or part of an executable. Integers are little-endian.
+//! is a file, bytes in memory, or part of an executable. Integers are little-endian, but for those
+//! in the template and in ELF structures, which are in the byte order of the architecture.
 //!
 //! `digest` is BLAKE3 over the whole file with `digest` and `checksum` taken as zero; `checksum` is
 //! CRC-32 (IEEE) over header and hot tables with `checksum` taken as zero. Any single damaged byte

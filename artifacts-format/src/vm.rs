@@ -30,8 +30,9 @@
 //! | array shim (host function) | C | `(*const VmFuncImport, *mut ValRaw)` |
 //! | builtin | C | see [`Builtin`](crate::Builtin) |
 //!
-//! "C" is the platform's own C convention (System V on Linux). i32 and f32 travel as such, funcref
-//! as `*const VmFuncRef` (null is the null reference), externref as u64 (zero is null).
+//! "C" is the platform's own C convention (System V on Linux). i32 travels as `int`, f32 as
+//! `float`, funcref as `*const VmFuncRef` (null is the null reference), externref as u64 (zero is
+//! null).
 //!
 //! - An *entry* stores its frame pointer, stack pointer and landing pad in the store's
 //!   [`VmStoreContext`] (`entry_*`) and calls `code` with `try_call`. A trap resumes at the landing
@@ -40,6 +41,14 @@
 //! - An *exit* and a builtin's thunk store their frame pointer and return address
 //!   (`exit_fp`, `exit_pc`) before they call out, so that the host can walk the wasm frames above.
 //! - Host functions and builtins never unwind through wasm frames: they resume at `entry_handler`.
+//!
+//! Byte order. Machine code and the loader run on the same machine, so all that the loader makes
+//! for machine code is in the target's own order: VM context, link table, store context, tables.
+//! The artifact's template of the VM context is too, being the initial value of globals. What is
+//! little-endian even on a big-endian target (s390x), and what code there says so for at each
+//! access: guest memory, [`FrozenEntry`](crate::records::FrozenEntry), arrays of [`ValRaw`]. A
+//! v128 always has its lane 0 first, in a global too. All other records and tables of the artifact
+//! are little-endian; machine code does not read them.
 
 /// State of one store that machine code reads and writes: limits, and the edges of the innermost
 /// wasm activation.

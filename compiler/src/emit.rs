@@ -5,6 +5,7 @@
 //! its content (text offsets) only after.
 
 mod image;
+mod template;
 
 use std::collections::HashMap;
 
@@ -45,7 +46,7 @@ pub(crate) fn emit(
     b.cpu_features = target.cpu_features;
     b.start_function = module.start.map(FuncIndex::as_u32);
     b.vm = plan.vm;
-    b.template.clone_from(&plan.template);
+    b.template = template::template(module, plan, target.isa.endianness());
     b.metadata = metadata(wasm, module, target, settings);
 
     signatures(&mut b, module, &linked);

@@ -34,8 +34,6 @@ pub(crate) struct Plan {
     pub(crate) tables: PrimaryMap<TableIndex, TablePlan>,
     /// Slot of each function's reference in the VM context, [`NONE`] if it cannot escape.
     pub(crate) funcrefs: PrimaryMap<FuncIndex, u32>,
-    /// First bytes of a fresh VM context; the rest is zero.
-    pub(crate) template: Vec<u8>,
     pub(crate) data: PrimaryMap<DataIndex, SegmentPlan>,
     /// Segments that get a data record, in its order.
     pub(crate) data_records: Vec<DataIndex>,
@@ -143,7 +141,6 @@ impl Plan {
                 private: !module.is_imported_global(index) && !exports.globals.contains(index),
             })
             .collect();
-        let template = template(&globals);
         let memories = module
             .memories
             .keys()
@@ -237,7 +234,6 @@ impl Plan {
             memories,
             tables,
             funcrefs,
-            template,
             data,
             data_records,
             image,
@@ -456,24 +452,6 @@ fn escaping_functions(
         }
     }
     escaping
-}
-
-/// Initial bytes of the VM context as far as the last that is not zero.
-fn template(globals: &PrimaryMap<GlobalIndex, GlobalPlan>) -> Vec<u8> {
-    let mut template = Vec::new();
-    for global in globals.values() {
-        let Some(ConstValue(bits)) = global.init else {
-            continue;
-        };
-        let bytes = bits.to_le_bytes();
-        let len = bytes.len() - bits.leading_zeros() as usize / 8;
-        let start = global.offset as usize;
-        if len > 0 {
-            template.resize(template.len().max(start + len), 0);
-            template[start..start + len].copy_from_slice(&bytes[..len]);
-        }
-    }
-    template
 }
 
 #[cfg(test)]

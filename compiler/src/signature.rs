@@ -40,7 +40,7 @@ pub(crate) fn native(
     leading: usize,
     signature: &module::Signature,
 ) -> Signature {
-    let value = |ty: &ValType| c_param(isa, clif_type(*ty));
+    let value = |ty: &ValType| c_param(isa, clif_type(*ty), false);
     Signature {
         params: std::iter::repeat_n(AbiParam::new(I64), leading)
             .chain(signature.params.iter().map(value))
@@ -62,9 +62,11 @@ pub(crate) fn pointers(isa: &dyn TargetIsa, count: usize) -> Signature {
 /// A routine of the loader, in the platform's C convention.
 pub(crate) fn builtin(isa: &dyn TargetIsa, builtin: Builtin) -> Signature {
     let (params, result) = builtin_types(builtin);
+    // What is not 64 bits wide is an index, but for the `int` of `memset`.
+    let value = |ty: &Type| c_param(isa, *ty, builtin != Builtin::MemSet);
     Signature {
-        params: params.iter().map(|ty| c_param(isa, *ty)).collect(),
-        returns: result.iter().map(|ty| c_param(isa, *ty)).collect(),
+        params: params.iter().map(value).collect(),
+        returns: result.iter().map(value).collect(),
         call_conv: isa.default_call_conv(),
     }
 }
@@ -114,15 +116,17 @@ pub(crate) fn libcall(isa: &dyn TargetIsa, libcall: LibCall) -> Signature {
 }
 
 /// A parameter or result of a C function. Some platforms have integers extended by whoever passes
-/// them; RISC-V extends even unsigned ones by their sign.
-fn c_param(isa: &dyn TargetIsa, ty: Type) -> AbiParam {
-    let extend = ty == I32 && matches!(isa.triple().architecture, Architecture::Riscv64(_));
+/// them: z/Architecture by the type, which is `int` for an i32; RISC-V extends even unsigned ones by
+/// their sign.
+fn c_param(isa: &dyn TargetIsa, ty: Type, unsigned: bool) -> AbiParam {
+    let extension = match isa.triple().architecture {
+        Architecture::Riscv64(_) if ty == I32 => ArgumentExtension::Sext,
+        Architecture::S390x if ty == I32 && unsigned => ArgumentExtension::Uext,
+        Architecture::S390x if ty == I32 => ArgumentExtension::Sext,
+        _ => ArgumentExtension::None,
+    };
     AbiParam {
-        extension: if extend {
-            ArgumentExtension::Sext
-        } else {
-            ArgumentExtension::None
-        },
+        extension,
         ..AbiParam::new(ty)
     }
 }

@@ -1,4 +1,12 @@
 //! From settings to a Cranelift target, and to what the header says about it.
+//!
+//! One target is big-endian, s390x. Code reads what the loader keeps (VM context, link table,
+//! store context) in the target's own byte order, and says `little` at each access to what is
+//! little-endian everywhere: guest memory, frozen tables, arrays of values; see
+//! [`precast_artifact::vm`].
+//!
+//! RISC-V has vector instructions only with the feature `v`, which is not in `gc`: without it a
+//! module that uses v128 is refused, for there is nothing to fall back to.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -35,7 +43,7 @@ impl Target {
             Architecture::X86_64 => Arch::X86_64,
             Architecture::Aarch64(_) => Arch::Aarch64,
             Architecture::Riscv64(_) => Arch::Riscv64,
-            // Not s390x: it is big-endian, which the VM context is not ready for.
+            Architecture::S390x => Arch::S390x,
             _ => return Err(unsupported_triple(&triple.to_string())),
         };
         let os = match triple.operating_system {
@@ -214,7 +222,7 @@ fn unsupported_triple(found: &str) -> Error {
     Error::Setting {
         setting: "target",
         found: found.to_owned(),
-        expected: "x86_64, aarch64 or riscv64gc with Linux, such as aarch64-unknown-linux-gnu"
+        expected: "x86_64, aarch64, riscv64gc or s390x with Linux, such as aarch64-unknown-linux-gnu"
             .to_owned(),
     }
 }
@@ -245,6 +253,7 @@ mod tests {
             ("x86_64-unknown-linux-gnu", Arch::X86_64),
             ("aarch64-unknown-linux-gnu", Arch::Aarch64),
             ("riscv64gc-unknown-linux-gnu", Arch::Riscv64),
+            ("s390x-unknown-linux-gnu", Arch::S390x),
         ] {
             for (bit, feature) in arch.features().iter().enumerate() {
                 if cranelift_flag(arch, feature).is_some() {
@@ -277,7 +286,7 @@ mod tests {
             ("aarch64-unknown-linux-gnu", "x86-64-v2"),
             ("x86_64-unknown-linux-gnu", "+potato"),
             ("x86_64-unknown-linux-gnu", "+f16c"),
-            ("s390x-unknown-linux-gnu", "baseline"),
+            ("s390x-unknown-linux-gnu", "native"),
             ("riscv64gc-unknown-linux-gnu", "native"),
         ] {
             assert!(

@@ -6,7 +6,7 @@
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
-use cranelift_codegen::ir::{Inst, InstBuilder, SigRef, Value};
+use cranelift_codegen::ir::{Endianness, Inst, InstBuilder, SigRef, Value};
 use precast_artifact::TrapCode;
 use precast_artifact::records::{FrozenEntry, NONE};
 use precast_artifact::vm::{VmFuncImport, VmFuncRef};
@@ -135,7 +135,9 @@ impl FuncTranslator<'_, '_> {
         let entry = self.builder.ins().iadd(entries, offset);
         let region = self.region(Region::Artifact);
         // Not `can_move`: the address is right only behind the check.
-        let flags = constant_flags_in_place().with_alias_region(Some(region));
+        let flags = constant_flags_in_place()
+            .with_alias_region(Some(region))
+            .with_endianness(Endianness::Little);
         let field = |offset: usize| i32::try_from(offset).expect("a small record");
         let signature =
             self.builder

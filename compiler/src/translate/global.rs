@@ -1,7 +1,7 @@
 //! Globals: inline in the VM context, or a pointer there if imported; constants are in the code.
 
 use cranelift_codegen::ir::types::{F32, F64, I8X16, I64};
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value};
+use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Type, Value};
 
 use super::FuncTranslator;
 use super::state::{Region, vm_offset};
@@ -51,7 +51,9 @@ impl FuncTranslator<'_, '_> {
         let mut flags = MemFlagsData::new()
             .with_notrap()
             .with_alias_region(Some(region));
-        if ty != I8X16 {
+        if ty == I8X16 {
+            flags.set_endianness(Endianness::Little);
+        } else {
             flags.set_aligned();
         }
         let offset = plan.offset as usize;

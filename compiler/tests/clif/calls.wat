@@ -69,7 +69,7 @@
 ;;     v9 = iconst.i64 3
 ;;     v10 = ishl v7, v9  ; v9 = 3
 ;;     v11 = iadd v8, v10
-;;     v12 = load.i32 notrap aligned readonly region0 v11+4
+;;     v12 = load.i32 notrap aligned readonly little region0 v11+4
 ;;     v13 = iconst.i32 0
 ;;     v14 = icmp eq v12, v13  ; v13 = 0
 ;;     brif v14, block2, block1
@@ -81,7 +81,7 @@
 ;;     trap user6
 ;;
 ;; block2:
-;;     v17 = load.i32 notrap aligned readonly region0 v11
+;;     v17 = load.i32 notrap aligned readonly little region0 v11
 ;;     v18 = uextend.i64 v17
 ;;     v19 = symbol_value.i64 gv4
 ;;     v20 = iadd v19, v18
@@ -110,11 +110,11 @@
 ;;     v9 = iconst.i64 3
 ;;     v10 = ishl v7, v9  ; v9 = 3
 ;;     v11 = iadd v8, v10
-;;     v12 = load.i32 notrap aligned readonly region0 v11+4
+;;     v12 = load.i32 notrap aligned readonly little region0 v11+4
 ;;     v13 = iconst.i32 -1
 ;;     v14 = icmp eq v12, v13  ; v13 = -1
 ;;     trapnz v14, user5
-;;     v15 = load.i32 notrap aligned readonly region0 v11
+;;     v15 = load.i32 notrap aligned readonly little region0 v11
 ;;     v16 = uextend.i64 v15
 ;;     v17 = symbol_value.i64 gv4
 ;;     v18 = iadd v17, v16
