@@ -12,6 +12,7 @@ mod files;
 mod inspect;
 mod objdump;
 mod progress;
+mod redirect;
 mod run;
 mod warnings;
 mod wast;

@@ -9,11 +9,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow, bail};
 use precast_loader::{
-    Config, Engine, Error, ExternType, Func, Instance, Linker, Module, Store, Val, ValType,
+    Config, Engine, Error, ExternType, Func, Instance, Linker, Module, Redirections, Store, Val,
+    ValType,
 };
 use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker};
 
-use crate::{Failure, cache, usage_error};
+use crate::{Failure, cache, redirect, usage_error};
 
 /// Exit code of a native program that aborts: 128 and the number of SIGABRT.
 const TRAPPED: u8 = 134;
@@ -33,6 +34,12 @@ pub(crate) struct Args {
     /// Call this exported function with ARGS as its parameters, and print its results
     #[arg(long, value_name = "NAME")]
     invoke: Option<String>,
+    /// Look imports up elsewhere: those of a module, or one (repeatable, the last one counts)
+    #[arg(long = "redirect", value_name = "MODULE[::NAME]=MODULE[::NAME]")]
+    redirections: Vec<String>,
+    /// Print where each import comes from and why, instead of running anything
+    #[arg(long)]
+    explain_imports: bool,
     /// What the guest sees as its own name [default: FILE]
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
@@ -49,7 +56,16 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     };
     let file = PathBuf::from(file);
     let guest_args: Vec<&str> = guest_args.iter().map(text).collect::<Result<_>>()?;
+    let redirections = redirect::parse(&args.redirections)
+        .unwrap_or_else(|error| usage_error("run", error.to_string()));
     let module = open(&file, &args.cache)?;
+    if args.explain_imports {
+        redirect::explain(&module, &linker(&module)?, &redirections)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for rule in redirections.unmatched(&module) {
+        eprintln!("warning: the redirection {rule} matches no import");
+    }
     let mut wasi = WasiCtxBuilder::new().inherit_stdio();
     if args.invoke.is_none() {
         let argv0 = match &args.argv0 {
@@ -59,7 +75,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         wasi = wasi.arg(argv0)?.args(&guest_args)?;
     }
     let store = Store::new(module.engine(), grant(wasi, &args.dirs, &args.env)?.build());
-    let called = call(&module, store, args.invoke.as_deref(), &guest_args);
+    let invoke = args.invoke.as_deref();
+    let called = call(&module, &redirections, store, invoke, &guest_args);
     match called {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<Error>() {
@@ -108,8 +125,16 @@ fn grant(mut wasi: WasiCtxBuilder, dirs: &[String], env: &[String]) -> Result<Wa
     Ok(wasi)
 }
 
+/// What guests can import.
+fn linker(module: &Module) -> Result<Linker<WasiCtx>> {
+    let mut linker = Linker::new(module.engine());
+    add_to_linker(&mut linker, |wasi: &mut WasiCtx| wasi)?;
+    Ok(linker)
+}
+
 fn call(
     module: &Module,
+    redirections: &Redirections,
     mut store: Store<WasiCtx>,
     invoke: Option<&str>,
     args: &[&str],
@@ -119,9 +144,8 @@ fn call(
     if !matches!(module.export(name), Some(ExternType::Func(_))) {
         return Err(no_function(module, invoke));
     }
-    let mut linker = Linker::new(module.engine());
-    add_to_linker(&mut linker, |wasi: &mut WasiCtx| wasi)?;
-    let instance = linker.instantiate(&mut store, module)?;
+    let linked = linker(module)?.instantiate_pre_redirected(module, redirections)?;
+    let instance = linked.instantiate(&mut store)?;
     if invoke.is_some() && module.export("_initialize").is_some() && name != "_initialize" {
         function(&instance, &mut store, "_initialize")?.call(&mut store, &[], &mut [])?;
     }

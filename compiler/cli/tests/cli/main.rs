@@ -3,6 +3,7 @@
 mod cache;
 mod compile;
 mod look;
+mod redirect;
 mod run;
 
 use std::fs;
