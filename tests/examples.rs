@@ -1,24 +1,49 @@
-//! The examples print what they promise, to the byte. Each is run as a user would run it.
+//! The examples print what they promise, to the byte.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+/// Builds all examples, once, with the features that the whole workspace has: `cargo run -p NAME`
+/// for each would build the compiler again and again, with other features of what it depends on.
+fn build() -> &'static Path {
+    static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo
+            .args([
+                "build",
+                "--offline",
+                "--quiet",
+                "--release",
+                "--workspace",
+                "--bins",
+            ])
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        // What cargo set for this test's own package is not for the build.
+        for (variable, _) in std::env::vars_os() {
+            let name = variable.to_string_lossy();
+            if name.starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR" {
+                cargo.env_remove(&variable);
+            }
+        }
+        assert!(
+            cargo.status().expect("cargo starts").success(),
+            "the examples build"
+        );
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
+            PathBuf::from,
+        );
+        target.join("release")
+    });
+    &BUILT
+}
 
 /// Runs an example.
 fn run(name: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .args(["run", "--offline", "--quiet", "--release", "--package"])
-        .args([name, "--"])
-        .args(args)
-        .envs(env.iter().copied())
-        .current_dir(env!("CARGO_MANIFEST_DIR"));
-    // What cargo and the test's own package left there is not for the example.
-    for (variable, _) in std::env::vars_os() {
-        let name = variable.to_string_lossy();
-        if name.starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR" {
-            cargo.env_remove(&variable);
-        }
-    }
-    cargo.output().expect("cargo starts")
+    let mut example = Command::new(build().join(name));
+    example.args(args).envs(env.iter().copied());
+    example.output().expect("the example starts")
 }
 
 /// Checks that an example succeeds and prints exactly this.
