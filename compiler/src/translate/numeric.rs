@@ -7,7 +7,7 @@
 //! - Division and float-to-integer conversion trap. Where instructions may trap by themselves Cranelift's own instructions are used as they are: they trap with its
 //!   codes `INTEGER_DIVISION_BY_ZERO`, `INTEGER_OVERFLOW` and `BAD_CONVERSION_TO_INTEGER`, on
 //!   x86-64 partly as the CPU's divide error (SIGFPE). Where they are calls
-//!   ([`Strategy::Checked`]) explicit checks come first, after which the instruction cannot trap.
+//!   ([`Strategy::Checked`](precast_artifact::Strategy::Checked)) explicit checks come first, after which the instruction cannot trap.
 //!
 //! NaN results keep whatever payload the hardware gives: the specification leaves that open.
 
