@@ -167,7 +167,9 @@ impl Compiler {
             *phase = start.elapsed();
             start = Instant::now();
         };
-        let module = parse::parse(wasm)?;
+        let allowed = self.target.wasm_features();
+        let module =
+            parse::parse_with(allowed, wasm).map_err(|error| self.target.explain(error))?;
         lap(&mut timings.parse);
         let plan = plan::Plan::new(&module)?;
         lap(&mut timings.plan);

@@ -39,11 +39,17 @@ pub(crate) fn features() -> WasmFeatures {
         | WasmFeatures::RELAXED_SIMD
 }
 
-/// Reads and validates a module.
+/// Reads and validates a module that may use all [`features`].
+#[cfg(test)]
 pub(crate) fn parse(wasm: &[u8]) -> Result<Module<'_>, Error> {
+    parse_with(features(), wasm)
+}
+
+/// Reads and validates a module that may use `allowed`, which are among [`features`].
+pub(crate) fn parse_with(allowed: WasmFeatures, wasm: &[u8]) -> Result<Module<'_>, Error> {
     sniff(wasm)?;
     let mut reader = Reader::new();
-    let mut validator = Validator::new_with_features(features());
+    let mut validator = Validator::new_with_features(allowed);
     let mut parser = Parser::new(0);
     parser.set_features(features());
     let mut functions = Vec::new();

@@ -15,8 +15,10 @@ use cranelift_codegen::isa::{self, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use precast_artifact::target::{Arch, Os};
 use target_lexicon::{Architecture, OperatingSystem, Triple};
+use wasmparser::WasmFeatures;
 
 use crate::Error;
+use crate::parse;
 use crate::settings::{CpuLevel, OptLevel, Settings};
 
 /// What code is generated for.
@@ -73,6 +75,34 @@ impl Target {
             os,
             cpu_features,
         })
+    }
+
+    /// What modules may use: all that this compiler implements and the CPU can do.
+    pub(crate) fn wasm_features(&self) -> WasmFeatures {
+        let vectors = WasmFeatures::SIMD | WasmFeatures::RELAXED_SIMD;
+        match self.has_vectors() {
+            true => parse::features(),
+            false => parse::features() - vectors,
+        }
+    }
+
+    fn has_vectors(&self) -> bool {
+        self.arch != Arch::Riscv64
+            || position(self.arch, "v").is_some_and(|bit| self.cpu_features & (1 << bit) != 0)
+    }
+
+    /// Says so where a module is refused for what another CPU of this architecture could do.
+    pub(crate) fn explain(&self, mut error: Error) -> Error {
+        if let Error::Unsupported {
+            proposal, message, ..
+        } = &mut error
+            && proposal.ends_with("simd")
+            && !self.has_vectors()
+        {
+            let arch = self.arch.name();
+            *message = format!("vectors need a {arch} CPU with the feature `v` (`+v`)");
+        }
+        error
     }
 }
 

