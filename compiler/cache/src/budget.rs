@@ -99,7 +99,7 @@ pub(crate) fn entries(directory: &Directory) -> Result<Vec<Entry>, Error> {
             })
         })
         .collect();
-    entries.sort_by(|a, b| (a.used, a.key).cmp(&(b.used, b.key)));
+    entries.sort_by_key(|entry| (entry.used, entry.key));
     Ok(entries)
 }
 
