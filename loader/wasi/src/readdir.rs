@@ -70,7 +70,7 @@ impl Listing {
     }
 
     /// The entries from a cookie on; none beyond the end.
-    fn from_cookie(&self, cookie: u64) -> &[u8] {
+    fn entries_from(&self, cookie: u64) -> &[u8] {
         let start = usize::try_from(cookie)
             .ok()
             .and_then(|i| self.starts.get(i));
@@ -123,7 +123,7 @@ pub(crate) fn fd_readdir(
     };
     // The last entry may be cut off: the buffer is full then, from which the guest sees that there
     // is more.
-    let entries = listing.from_cookie(cookie);
+    let entries = listing.entries_from(cookie);
     let n = entries.len().min(buf.len());
     buf[..n].copy_from_slice(&entries[..n]);
     memory.write_u32(used, n as u32)
