@@ -252,8 +252,9 @@ fn unsupported_triple(found: &str) -> Error {
     Error::Setting {
         setting: "target",
         found: found.to_owned(),
-        expected: "x86_64, aarch64, riscv64gc or s390x with Linux, such as aarch64-unknown-linux-gnu"
-            .to_owned(),
+        expected:
+            "x86_64, aarch64, riscv64gc or s390x with Linux, such as aarch64-unknown-linux-gnu"
+                .to_owned(),
     }
 }
 

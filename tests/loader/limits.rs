@@ -129,3 +129,16 @@ fn reads_and_writes_of_the_host() {
         assert_eq!(memory.data(&store)[65535], 4);
     }
 }
+
+#[test]
+fn memories_that_no_machine_has_are_refused_when_they_are_made() {
+    for pages in ["0x8000_0001", "0x1_0000_0000_0000"] {
+        let wat = format!("(module (memory i64 {pages}) (data (i64.const 70000) \"x\"))");
+        for strategy in strategies() {
+            let mut store = store();
+            let module = module(store.engine(), &wat, strategy);
+            let error = Instance::new(&mut store, &module, &[]).unwrap_err();
+            assert!(matches!(error, Error::Limit { .. }), "{error}");
+        }
+    }
+}

@@ -319,12 +319,7 @@ impl Artifact<'_> {
             self.in_context(offset, size) && offset.is_multiple_of(8)
         };
         for (i, r) in m.iter().enumerate() {
-            let bad = !placed(r.vm_offset, r.flags, 16)
-                || r.page_shift > 16
-                || r.min
-                    .checked_shl(r.page_shift)
-                    .is_none_or(|b| b >> r.page_shift != r.min)
-                || r.min > r.max;
+            let bad = !placed(r.vm_offset, r.flags, 16) || r.page_shift > 16 || r.min > r.max;
             if bad {
                 return Err(damaged(
                     at::<MemoryRecord>(h.memories, i),
@@ -335,7 +330,7 @@ impl Artifact<'_> {
         for (i, r) in t.iter().enumerate() {
             let element = u8::try_from(r.element).ok().and_then(ValType::from_byte);
             let place = if r.flags & FROZEN != 0 {
-                u64::from(r.frozen) + r.min.saturating_mul(8) <= h.rodata.len
+                r.min.saturating_mul(8).saturating_add(r.frozen.into()) <= h.rodata.len
             } else {
                 placed(r.vm_offset, r.flags, 16)
             };
@@ -410,7 +405,7 @@ impl Artifact<'_> {
                     m.flags & IMPORTED != 0
                         || r.guest
                             .checked_add(r.len)
-                            .is_none_or(|end| end > (m.min << m.page_shift).next_multiple_of(page))
+                            .is_none_or(|end| end > initial_end(m, page))
                 });
             if bad {
                 return Err(damaged(
@@ -429,6 +424,13 @@ impl Artifact<'_> {
         }
         Ok(())
     }
+}
+
+/// Bytes of a memory at the start, in whole pages of the artifact. A memory may ask for more than a
+/// u64 can count: its module is valid, though no instance of it can ever be made.
+fn initial_end(memory: &MemoryRecord, page: u64) -> u64 {
+    let len = u128::from(memory.min) << memory.page_shift;
+    u64::try_from(len.next_multiple_of(page.into())).unwrap_or(u64::MAX)
 }
 
 /// Whether a run of records is inside a table of `len` records.

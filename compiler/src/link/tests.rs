@@ -294,7 +294,7 @@ fn branches_between_groups_go_through_veneers() {
     let offsets: Vec<u32> = linked.pieces.iter().map(|p| p.offset).collect();
     assert_eq!(offsets, [0, 16, 64, 80]);
     let words = words(&linked.text);
-    let branch = |at: usize| 4 * at as u32 + 4 * (words[at] & 0x03ff_ffff) & 0x0fff_ffff;
+    let branch = |at: usize| (4 * at as u32 + 4 * (words[at] & 0x03ff_ffff)) & 0x0fff_ffff;
     assert_eq!([branch(0), branch(1), branch(2)], [16, 32, 44]);
     assert_eq!([branch(4), branch(5)], [0, 44]);
     assert_eq!([branch(16), branch(17), branch(20)], [96, 80, 80]);

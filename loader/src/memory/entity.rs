@@ -148,11 +148,7 @@ impl MemoryEntity {
     pub(crate) fn grow(&mut self, delta: u64, limit: u64) -> Option<u64> {
         let len = self.len();
         let before = len as u64 / WASM_PAGE;
-        let most = if self.ty.memory64 {
-            MAX_PAGES64
-        } else {
-            MAX_PAGES32
-        };
+        let most = most_pages(self.ty);
         let most = self.ty.max.unwrap_or(most).min(most);
         let after = before.checked_add(delta).filter(|after| *after <= most)?;
         if delta == 0 {
@@ -287,8 +283,19 @@ impl MemoryEntity {
     }
 }
 
-/// Bytes at the start, if they are within the limit.
+/// Most pages that a memory can have, whatever its type says.
+fn most_pages(ty: MemoryType) -> u64 {
+    if ty.memory64 {
+        MAX_PAGES64
+    } else {
+        MAX_PAGES32
+    }
+}
+
+/// Bytes at the start, if they are within the limit and can exist at all: a valid module may ask for
+/// more than any address space has.
 fn initial_len(ty: MemoryType, limit: u64) -> Result<usize, Error> {
+    let limit = limit.min(most_pages(ty) * WASM_PAGE);
     let wanted = ty.min.saturating_mul(WASM_PAGE);
     if wanted > limit {
         return Err(Error::Limit {
