@@ -184,7 +184,6 @@ const LINES: &[(&str, &str, &[usize])] = &[
           198, 202, 206, 210, 215, 219, 223, 227, 232, 236, 240, 244, 249, 253, 257, 261, 426, 432,
           434, 441, 445, 450, 454, 459, 463]),
     ("testsuite/local_tee.wast", "function-references", &[612]),
-    ("testsuite/memory64.wast", "2^48 pages are 2^64 bytes: more than an artifact can say", &[8]),
     ("testsuite/select.wast", "function-references", &[383]),
     ("testsuite/table.wast", "function-references",
         &[14, 19, 20, 21, 54, 58, 62, 66, 70, 74, 78, 86, 91, 93, 112, 113, 114, 115, 116, 119,
