@@ -130,11 +130,10 @@ impl Instance {
         unsafe {
             if pre.reusable
                 && let Some(mut instance) = pool::take(pre)
+                && instance.fits(&(*core).limits)
             {
-                if instance.fits(&(*core).limits) {
-                    instance.enter_store(&*core);
-                    return Self::start(core, instance);
-                }
+                instance.enter_store(&*core);
+                return Self::start(core, instance);
             }
             // Host functions were checked when they were linked; items of a store can change.
             if !pre.reusable {

@@ -30,7 +30,7 @@ pub struct Linker<T: 'static> {
 impl<T: 'static> Clone for Linker<T> {
     fn clone(&self) -> Self {
         Self {
-            engine: self.engine.clone(),
+            engine: self.engine,
             definitions: self.definitions.clone(),
             allow_shadowing: self.allow_shadowing,
             data: PhantomData,
@@ -42,7 +42,7 @@ impl<T: 'static> Linker<T> {
     /// A linker without definitions.
     pub fn new(engine: &Engine) -> Self {
         Self {
-            engine: engine.clone(),
+            engine: *engine,
             definitions: HashMap::new(),
             allow_shadowing: false,
             data: PhantomData,

@@ -12,6 +12,11 @@
 //! When the last handle of an `InstancePre` is gone, its parked instances are too: at once on the
 //! thread that dropped the handle, on others the next time that they miss or park.
 
+#![expect(
+    clippy::vec_box,
+    reason = "contexts point to their instance, which must not move"
+)]
+
 use std::cell::RefCell;
 use std::sync::Arc;
 

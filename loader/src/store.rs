@@ -8,6 +8,11 @@
 //! wherever both could look at the same field: [`StoreCore::this`] is the one pointer that all of
 //! them use, and no reference to the core is held while wasm code runs.
 
+#![expect(
+    clippy::vec_box,
+    reason = "handles point into the boxes, which must not move"
+)]
+
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -65,7 +70,7 @@ impl StoreId {
             static NEXT: Cell<u64> = const { Cell::new(0) };
         }
         let mut next = NEXT.get();
-        if next % BLOCK == 0 {
+        if next.is_multiple_of(BLOCK) {
             next = BLOCKS.fetch_add(1, Ordering::Relaxed) * BLOCK + 1;
         }
         NEXT.set(next + 1);

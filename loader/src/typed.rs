@@ -25,8 +25,10 @@ pub unsafe trait WasmTy: Sized {
     type Native: Copy;
     #[doc(hidden)]
     fn into_native(self, core: &mut StoreCore) -> Result<Self::Native, Error>;
+    /// # Safety
+    /// `raw` is a value of this type that belongs to `core`.
     #[doc(hidden)]
-    fn from_native(raw: Self::Native, core: &StoreCore) -> Self;
+    unsafe fn from_native(raw: Self::Native, core: &StoreCore) -> Self;
 }
 
 macro_rules! number {
@@ -41,7 +43,7 @@ macro_rules! number {
                     Ok(self as $Native)
                 }
                 #[inline]
-                fn from_native(raw: $Native, _: &StoreCore) -> Self {
+                unsafe fn from_native(raw: $Native, _: &StoreCore) -> Self {
                     raw as Self
                 }
             }
@@ -65,7 +67,7 @@ unsafe impl WasmTy for V128 {
     fn into_native(self, _: &mut StoreCore) -> Result<u128, Error> {
         Ok(self.as_u128())
     }
-    fn from_native(raw: u128, _: &StoreCore) -> Self {
+    unsafe fn from_native(raw: u128, _: &StoreCore) -> Self {
         raw.into()
     }
 }
@@ -84,7 +86,7 @@ unsafe impl WasmTy for Option<Func> {
             func => Ok(crate::val::func_to_raw(func.as_ref(), core)),
         }
     }
-    fn from_native(raw: *const VmFuncRef, core: &StoreCore) -> Self {
+    unsafe fn from_native(raw: *const VmFuncRef, core: &StoreCore) -> Self {
         // SAFETY: machine code of this store gave it as a funcref.
         unsafe { Func::from_raw(core, raw) }
     }
@@ -97,7 +99,7 @@ unsafe impl WasmTy for Option<ExternRef> {
     fn into_native(self, core: &mut StoreCore) -> Result<u64, Error> {
         Ok(core.externref_to_raw(self.as_ref()))
     }
-    fn from_native(raw: u64, core: &StoreCore) -> Self {
+    unsafe fn from_native(raw: u64, core: &StoreCore) -> Self {
         core.externref_from_raw(raw)
     }
 }
@@ -128,7 +130,7 @@ pub(crate) unsafe fn write_value<T: WasmTy>(
 /// `at` holds a value of this type that belongs to `core`.
 pub(crate) unsafe fn read_value<T: WasmTy>(at: *const ValRaw, core: &mut StoreCore) -> T {
     // SAFETY: by this function's contract.
-    T::from_native(unsafe { at.cast::<T::Native>().read() }, core)
+    unsafe { T::from_native(at.cast::<T::Native>().read(), core) }
 }
 
 /// Parameters of a typed function: one [`WasmTy`] or a tuple of up to 16.
@@ -176,8 +178,10 @@ pub unsafe trait WasmResults: Sized {
     fn types() -> impl Iterator<Item = ValType>;
     #[doc(hidden)]
     fn results_into_native(self, core: &mut StoreCore) -> Result<Self::Native, Error>;
+    /// # Safety
+    /// `raw` is what a native call gave; it belongs to `core`.
     #[doc(hidden)]
-    fn results_from_native(raw: Self::Native, core: &mut StoreCore) -> Self;
+    unsafe fn results_from_native(raw: Self::Native, core: &mut StoreCore) -> Self;
     /// # Safety
     /// There is room for [`COUNT`](Self::COUNT) values.
     #[doc(hidden)]
@@ -238,8 +242,9 @@ unsafe impl<T: WasmTy> WasmResults for T {
         WasmTy::into_native(self, core)
     }
     #[inline]
-    fn results_from_native(raw: T::Native, core: &mut StoreCore) -> Self {
-        T::from_native(raw, core)
+    unsafe fn results_from_native(raw: T::Native, core: &mut StoreCore) -> Self {
+        // SAFETY: by this function's contract.
+        unsafe { T::from_native(raw, core) }
     }
     unsafe fn write_results(self, to: *mut ValRaw, core: &mut StoreCore) -> Result<(), Error> {
         // SAFETY: by this function's contract.
@@ -327,7 +332,7 @@ macro_rules! tuples {
                 Ok(())
             }
             #[inline]
-            fn results_from_native(_: (), core: &mut StoreCore) -> Self {
+            unsafe fn results_from_native(_: (), core: &mut StoreCore) -> Self {
                 // Reached for the empty tuple only, whose values need no reading.
                 let zero = [ValRaw { v128: 0 }; 16];
                 // SAFETY: zero is a value of every type.

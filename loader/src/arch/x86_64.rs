@@ -94,12 +94,12 @@ pub(crate) fn cpu_features() -> u64 {
 )]
 pub(crate) extern "C" fn pshufb(value: __m128i, mask: __m128i) -> __m128i {
     // SAFETY: 16 bytes are 16 bytes.
-    let (value, mask): ([u8; 16], [u8; 16]) =
-        unsafe { (std::mem::transmute(value), std::mem::transmute(mask)) };
+    let [value, mask] =
+        [value, mask].map(|v| unsafe { std::mem::transmute::<__m128i, [u8; 16]>(v) });
     let out: [u8; 16] = std::array::from_fn(|i| match mask[i] {
         m if m & 0x80 != 0 => 0,
         m => value[usize::from(m & 15)],
     });
     // SAFETY: as above.
-    unsafe { std::mem::transmute(out) }
+    unsafe { std::mem::transmute::<[u8; 16], __m128i>(out) }
 }
