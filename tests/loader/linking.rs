@@ -116,7 +116,7 @@ fn instances_share_items() {
         (func (export "poke") (i32.store8 (i32.const 150000) (i32.const 9))))"#;
     for strategy in strategies() {
         let mut store = store();
-        let engine = store.engine().clone();
+        let engine = *store.engine();
         let a = Instance::new(&mut store, &module(&engine, exporter, strategy), &[]).unwrap();
         let mut linker = Linker::new(&engine);
         linker.instance(&mut store, "a", a).unwrap();
@@ -157,7 +157,7 @@ fn host_items_and_host_functions_in_tables() {
             (call_indirect (param i32) (result i32) (local.get 1) (local.get 0))))"#;
     for strategy in strategies() {
         let mut store = store();
-        let engine = store.engine().clone();
+        let engine = *store.engine();
         let ty = TableType::new(ValType::FuncRef, 2, None);
         // Made before any module is there whose trampolines it could use.
         let triple = Func::wrap(&mut store, |x: i32| x * 3);
@@ -197,7 +197,7 @@ fn start_functions_run_and_their_traps_are_errors() {
     let traps = r#"(module (func $s (unreachable)) (start $s))"#;
     for strategy in strategies() {
         let mut store = store();
-        let engine = store.engine().clone();
+        let engine = *store.engine();
         let instance = Instance::new(&mut store, &module(&engine, fine, strategy), &[]).unwrap();
         let g = instance.get_global(&mut store, "g").unwrap();
         assert_eq!(g.get(&store).i32(), Some(5));

@@ -583,7 +583,7 @@ fn threads_make_call_and_close_at_once() {
     let engine = Engine::default();
     let (runtime, count) = counting(&engine);
     HostModule::builder("env")
-        .func("f", || std::thread::yield_now())
+        .func("f", std::thread::yield_now)
         .func("on", || {})
         .instantiate(&runtime)
         .unwrap();

@@ -268,7 +268,7 @@ fn show(value: &Val) -> String {
 }
 
 /// An argument as the UTF-8 text that WASI wants.
-fn text<'a>(arg: &'a (impl AsRef<std::ffi::OsStr> + ?Sized)) -> Result<&'a str> {
+fn text(arg: &(impl AsRef<std::ffi::OsStr> + ?Sized)) -> Result<&str> {
     let arg = arg.as_ref();
     arg.to_str()
         .with_context(|| format!("argument {arg:?} is not UTF-8"))

@@ -8,7 +8,10 @@ use precast_compiler::{Compiler, Settings};
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=guest.wat");
     let wasm = wat::parse_file("guest.wat")?;
-    let settings = Settings { target: Some(std::env::var("TARGET")?), ..Settings::default() };
+    let settings = Settings {
+        target: Some(std::env::var("TARGET")?),
+        ..Settings::default()
+    };
     let compiled = Compiler::new(settings)?.compile(&wasm)?;
     let out = Path::new(&std::env::var("OUT_DIR")?).join("guest.precast");
     std::fs::write(out, compiled.artifact)?;

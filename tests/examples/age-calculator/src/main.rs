@@ -10,7 +10,10 @@ use precast_loader::{Engine, Linker, Module, Store};
 static GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.precast"));
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let year_born: i32 = std::env::args().nth(1).ok_or("usage: age-calculator YEAR")?.parse()?;
+    let year_born: i32 = std::env::args()
+        .nth(1)
+        .ok_or("usage: age-calculator YEAR")?
+        .parse()?;
     let current_year: i32 = std::env::var("CURRENT_YEAR")?.parse()?;
 
     let engine = Engine::default();
@@ -18,7 +21,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let module = unsafe { Module::from_bytes(&engine, GUEST)? };
 
     let mut linker = Linker::new(&engine);
-    linker.func_wrap("env", "log_i32", |value: i32| println!("log_i32 >> {value}"))?;
+    linker.func_wrap("env", "log_i32", |value: i32| {
+        println!("log_i32 >> {value}")
+    })?;
     linker.func_wrap("env", "current_year", move || current_year)?;
 
     let mut store = Store::new(&engine, ());

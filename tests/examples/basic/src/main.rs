@@ -7,8 +7,13 @@ use precast_loader::{Engine, Instance, Module, Store};
 static GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.precast"));
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let numbers: Vec<i32> = std::env::args().skip(1).map(|a| a.parse()).collect::<Result<_, _>>()?;
-    let [a, b] = numbers[..] else { return Err("usage: basic A B".into()) };
+    let numbers: Vec<i32> = std::env::args()
+        .skip(1)
+        .map(|a| a.parse())
+        .collect::<Result<_, _>>()?;
+    let [a, b] = numbers[..] else {
+        return Err("usage: basic A B".into());
+    };
 
     let engine = Engine::default();
     // SAFETY: the build script wrote it, with the compiler of this very version.

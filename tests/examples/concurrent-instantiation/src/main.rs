@@ -32,7 +32,10 @@ fn main() -> Result<(), Box<dyn Error>> {
                 })
             })
             .collect();
-        threads.into_iter().map(|t| t.join().expect("no panic")).collect::<Result<Vec<_>, _>>()
+        threads
+            .into_iter()
+            .map(|t| t.join().expect("no panic"))
+            .collect::<Result<Vec<_>, _>>()
     })?;
     println!("{INSTANCES} instances, sum {}", sums.iter().sum::<i32>());
     Ok(())
