@@ -129,12 +129,10 @@ fn compile_all(target: usize) {
     ] {
         let compiler = compiler(arch, cpu, strategy, opt_level);
         for Module { place, wasm } in &modules {
-            let t0 = std::time::Instant::now();
             let problem = match compiler.compile(wasm) {
                 Ok(compiled) => verify(&compiled.artifact).err().map(|e| e.to_string()),
                 Err(error) => Some(error.to_string()),
             };
-            eprintln!("TIME {} {} {}", t0.elapsed().as_micros(), wasm.len(), place);
             problems.extend(problem.map(|problem| format!("{strategy} {place}: {problem}")));
         }
     }

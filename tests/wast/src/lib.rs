@@ -5,9 +5,9 @@
 //! directive that fails does not end the script; a module that fails takes the place of the one
 //! before it, so that what follows fails too instead of testing the wrong module.
 //!
-//! - [`script`] goes through the directives.
-//! - [`value`] turns the script's constants into arguments, and compares results with its patterns.
-//! - [`spectest`] is the host module that the suite imports.
+//! - `script` goes through the directives.
+//! - `value` turns the script's constants into arguments, and compares results with its patterns.
+//! - `spectest` is the host module that the suite imports.
 //!
 //! [official test suite]: https://github.com/WebAssembly/testsuite
 
