@@ -63,6 +63,7 @@ fn every_target_can_be_compiled_for() {
         ("x86_64-unknown-linux-gnu", 4096),
         ("aarch64-unknown-linux-gnu", 65536),
         ("riscv64gc-unknown-linux-gnu", 4096),
+        ("s390x-unknown-linux-gnu", 4096),
     ] {
         dir.precast(&["compile", "add.wasm", "--target", target])
             .is("", "", 0);
@@ -75,8 +76,8 @@ fn every_target_can_be_compiled_for() {
     dir.precast(&["compile", "add.wasm", "--target", "mips-unknown-linux-gnu"])
         .is(
             "",
-            "error: target `mips-unknown-linux-gnu` is not supported; expected x86_64, aarch64 or \
-         riscv64gc with Linux, such as aarch64-unknown-linux-gnu\n",
+            "error: target `mips-unknown-linux-gnu` is not supported; expected x86_64, aarch64, \
+         riscv64gc or s390x with Linux, such as aarch64-unknown-linux-gnu\n",
             1,
         );
 }
