@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# run.sh [--long] [--list] [NAME…]: real programs, compiled and run by precast, compared with what Wasmtime does.
+# run.sh [--long] [--list] [NAME…]: real programs, compiled and run by precast, compared with what Wasmtime does (CRuby: with fixed values).
 #
 # A case is a function below that runs one or more commands in an empty folder. It is run once under Wasmtime and once under precast;
 # standard output, standard error, every exit code and every file and folder left there must be equal. (Of a trap only

@@ -151,8 +151,8 @@ fn config(pool: bool) -> wasmtime::Config {
         pooling.total_tables(100);
         pooling.table_elements(100_000);
         pooling.max_unused_warm_slots(100);
-        pooling.linear_memory_keep_resident(1 << 20);
-        pooling.table_keep_resident(1 << 20);
+        pooling.linear_memory_keep_resident(64 << 10);
+        pooling.table_keep_resident(64 << 10);
         config.allocation_strategy(pooling);
     }
     config
