@@ -207,7 +207,7 @@ fn host(bytes: &[u8]) -> Host {
     }
 }
 
-/// Whether this machine could run an artifact with the given header; see [`Host`].
+/// What belongs in the slot of a link record; `None` for one that this loader does not know.
 pub(crate) fn link_value(artifact: &Artifact<'_>, record: &LinkRecord) -> Option<u64> {
     Some(match LinkKind::from_number(record.kind)? {
         LinkKind::Builtin => builtins::address(Builtin::from_number(record.index)?)? as u64,
