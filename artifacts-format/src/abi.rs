@@ -5,7 +5,7 @@
 //! here that old machine code would notice needs a new [`ABI`] number.
 
 /// Version of what machine code assumes about the loader.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 macro_rules! numbered {
     ($(#[$attr:meta])* $vis:vis enum $Name:ident { $($(#[$vattr:meta])* $Variant:ident = $number:literal $text:literal),* $(,)? }) => {
@@ -71,10 +71,11 @@ numbered! {
 }
 
 numbered! {
-    /// Routines of the loader that machine code calls through the link table.
+    /// Routines of the loader that machine code calls through
+    /// [`VmStoreContext::builtins`](crate::vm::VmStoreContext::builtins).
     ///
     /// All use the C convention. Those that take a VM context as first argument are called through
-    /// a thunk in the artifact that stores `exit_fp` and `exit_pc` first, and may raise a trap.
+    /// a thunk in the artifact that stores `exit_fp` and `exit_sp` first, and may raise a trap.
     /// Indices of memories, tables, segments and functions are those of the module's index spaces,
     /// u32; lengths and positions are u64.
     #[non_exhaustive]
@@ -105,6 +106,14 @@ numbered! {
 }
 
 impl Builtin {
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// Position of its address in [`VmBuiltins`](crate::vm::VmBuiltins).
+    pub const fn position(self) -> usize {
+        self as usize - 1
+    }
+
     /// Whether the first argument is the VM context and calls go through a thunk.
     pub const fn takes_vmctx(self) -> bool {
         !matches!(self, Self::MemMove | Self::MemSet)
@@ -112,25 +121,10 @@ impl Builtin {
 }
 
 numbered! {
-    /// Operations that some CPUs lack and Cranelift calls a function for.
+    /// Operations that some CPUs lack and Cranelift calls a function for, which machine code
+    /// reaches through the link table. (Rounding is not among them: the compiler writes it out.)
     #[non_exhaustive]
     pub enum LibCall {
-        /// `ceil` of an f32.
-        CeilF32 = 1 "ceilf",
-        /// `ceil` of an f64.
-        CeilF64 = 2 "ceil",
-        /// `floor` of an f32.
-        FloorF32 = 3 "floorf",
-        /// `floor` of an f64.
-        FloorF64 = 4 "floor",
-        /// `trunc` of an f32.
-        TruncF32 = 5 "truncf",
-        /// `trunc` of an f64.
-        TruncF64 = 6 "trunc",
-        /// Round to nearest, ties to even, of an f32.
-        NearestF32 = 7 "nearbyintf",
-        /// Round to nearest, ties to even, of an f64.
-        NearestF64 = 8 "nearbyint",
         /// Fused multiply-add of f32.
         FmaF32 = 9 "fmaf",
         /// Fused multiply-add of f64.

@@ -340,7 +340,7 @@ pub struct ImageRecord {
 pub struct LinkRecord {
     /// [`LinkKind`].
     pub kind: u32,
-    /// Number of the builtin or library call, or index of the signature record.
+    /// Number of the library call, or index of the signature record.
     pub index: u32,
 }
 
@@ -348,8 +348,6 @@ pub struct LinkRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u32)]
 pub enum LinkKind {
-    /// Address of a [`Builtin`](crate::Builtin).
-    Builtin = 0,
     /// Address of a [`LibCall`](crate::LibCall).
     LibCall = 1,
     /// Type id of a signature that is too long to be its own.
@@ -360,7 +358,6 @@ impl LinkKind {
     /// The kind with this number.
     pub const fn from_number(n: u32) -> Option<Self> {
         Some(match n {
-            0 => Self::Builtin,
             1 => Self::LibCall,
             2 => Self::TypeId,
             _ => return None,

@@ -7,6 +7,8 @@
 //! process-wide table, through a slot of the link table; such ids have their top bit set. A hash
 //! would be simpler but not collision free, and a collision would be type confusion.
 
+use crate::target::Arch;
+
 /// A value type of WebAssembly 2.0, as one byte in the artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -101,6 +103,20 @@ pub fn is_native(params: &[ValType], results: &[ValType]) -> bool {
     results.len() <= 1
         && params.len() <= MAX_NATIVE_PARAMS
         && !params.iter().chain(results).any(|t| *t == ValType::V128)
+}
+
+/// Whether the `tail` and the C convention agree about functions with these parameters and results
+/// and one pointer in front of them: on x86-64, where both use the same registers, as long as no
+/// value is on the stack.
+pub fn is_tail_like_c(arch: Arch, params: &[ValType], results: &[ValType]) -> bool {
+    let floats = params
+        .iter()
+        .filter(|t| matches!(t, ValType::F32 | ValType::F64))
+        .count();
+    arch == Arch::X86_64
+        && is_native(params, results)
+        && floats <= 8
+        && 1 + params.len() - floats <= 6
 }
 
 #[cfg(test)]

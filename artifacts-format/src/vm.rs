@@ -38,8 +38,12 @@
 //!   [`VmStoreContext`] (`entry_*`) and calls `code` with `try_call`. A trap resumes at the landing
 //!   pad, which returns to the host at once, with a meaningless result: the host then looks at
 //!   `VmStoreContext::trapped`. The host saves and restores the `entry_*` of an outer activation.
-//! - An *exit* and a builtin's thunk store their frame pointer and return address
-//!   (`exit_fp`, `exit_pc`) before they call out, so that the host can walk the wasm frames above.
+//! - An *exit* and a builtin's thunk store the edge of the wasm frames before they call out, so that
+//!   the host can walk them: `exit_fp`, their caller's frame pointer, and `exit_sp`, where the
+//!   return address into their caller is.
+//! - On x86-64 `tail` and C use the same registers for values and leave the same ones alone, so where
+//!   no value is on the stack ([`is_tail_like_c`](crate::signature::is_tail_like_c)) the loader may
+//!   put a shim in place of an exit that does what the exit would do.
 //! - Host functions and builtins never unwind through wasm frames: they resume at `entry_handler`.
 //!
 //! Byte order. Machine code and the loader run on the same machine, so all that the loader makes
@@ -62,10 +66,10 @@ pub struct VmStoreContext {
     pub fuel: i64,
     /// Epoch number at which to stop (reserved: interruption).
     pub epoch_deadline: u64,
-    /// Frame pointer of the last exit trampoline or builtin thunk that was entered.
+    /// Frame pointer of the wasm function that called out last.
     pub exit_fp: usize,
-    /// Return address, inside wasm code, of that trampoline or thunk.
-    pub exit_pc: usize,
+    /// Address of the word with the return address into that function: the end of its stack.
+    pub exit_sp: usize,
     /// Frame pointer of the entry trampoline of the innermost activation.
     pub entry_fp: usize,
     /// Stack pointer of that trampoline at its `try_call`.
@@ -75,7 +79,18 @@ pub struct VmStoreContext {
     /// Not zero when the activation that just returned to the host ended by a trap, a host error
     /// or a host panic, whose details the loader keeps beside this.
     pub trapped: u64,
+    /// Routines of the loader.
+    pub builtins: *const VmBuiltins,
 }
+
+/// Addresses of the [`Builtin`](crate::Builtin)s at their
+/// [positions](crate::Builtin::position). A loader may have more of them than an artifact knows.
+///
+/// One table for the whole process: were they slots of the link table, every module would have one
+/// to patch, which is two system calls and a page of its own for each module that is opened.
+#[derive(Debug)]
+#[repr(C)]
+pub struct VmBuiltins(pub [*const (); crate::Builtin::COUNT]);
 
 /// Start of every VM context.
 #[derive(Debug)]
@@ -112,7 +127,7 @@ pub struct VmTable {
 ///
 /// For a function of another instance, `code` is its machine code and `ctx` its VM context; the
 /// other fields are unused. For a host function, `code` is an exit trampoline of the *importing*
-/// module and `ctx` is the address of this very struct.
+/// module (or stands in for one) and `ctx` is the address of this very struct.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct VmFuncImport {
@@ -182,16 +197,18 @@ const _: () = {
         size_of::<usize>() == 8,
         "precast artifacts are for 64-bit targets"
     );
-    assert!(size_of::<VmStoreContext>() == 72);
+    assert!(size_of::<VmStoreContext>() == 80);
     assert!(offset_of!(VmStoreContext, stack_limit) == 0);
     assert!(offset_of!(VmStoreContext, fuel) == 8);
     assert!(offset_of!(VmStoreContext, epoch_deadline) == 16);
     assert!(offset_of!(VmStoreContext, exit_fp) == 24);
-    assert!(offset_of!(VmStoreContext, exit_pc) == 32);
+    assert!(offset_of!(VmStoreContext, exit_sp) == 32);
     assert!(offset_of!(VmStoreContext, entry_fp) == 40);
     assert!(offset_of!(VmStoreContext, entry_sp) == 48);
     assert!(offset_of!(VmStoreContext, entry_handler) == 56);
     assert!(offset_of!(VmStoreContext, trapped) == 64);
+    assert!(offset_of!(VmStoreContext, builtins) == 72);
+    assert!(size_of::<VmBuiltins>() == 80);
     assert!(size_of::<VmContextHeader>() == 16);
     assert!(offset_of!(VmContextHeader, store) == 0);
     assert!(offset_of!(VmContextHeader, instance) == 8);

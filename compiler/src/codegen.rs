@@ -18,7 +18,7 @@ use precast_artifact::{LibCall, TrapCode};
 use rayon::prelude::*;
 
 use crate::Error;
-use crate::key::{Link, Symbol};
+use crate::key::{Float, Link, Rounding, Symbol};
 use crate::trampoline;
 use crate::translate::{self, Env, Scratch};
 
@@ -86,7 +86,10 @@ pub(crate) fn compile(env: &Env<'_>, progress: Progress<'_>) -> Result<CompiledM
     }
     trampolines.extend(plan.import_thunks.iter().copied().map(Symbol::ImportThunk));
     let thunks = targets(&functions)
-        .filter(|symbol| matches!(symbol, Symbol::BuiltinThunk(_) | Symbol::LibCallThunk(_)));
+        .filter(|symbol| {
+        use Symbol::{BuiltinThunk, LibCallThunk, Round};
+        matches!(symbol, BuiltinThunk(_) | LibCallThunk(_) | Round(..))
+    });
     trampolines.extend(thunks);
 
     let trampolines = trampolines.into_iter().collect();
@@ -219,10 +222,9 @@ impl Worker {
             FinalizedRelocTarget::ExternalName(ExternalName::User(name)) => {
                 (Symbol::from_name(&names[*name]), reloc.addend)
             }
-            FinalizedRelocTarget::ExternalName(ExternalName::LibCall(libcall)) => (
-                Symbol::LibCallThunk(artifact_libcall(*libcall)),
-                reloc.addend,
-            ),
+            FinalizedRelocTarget::ExternalName(ExternalName::LibCall(libcall)) => {
+                (libcall_symbol(*libcall), reloc.addend)
+            }
             // A place in this very code.
             FinalizedRelocTarget::Func(offset) => (symbol, reloc.addend + i64::from(*offset)),
             other => panic!("no symbol is called {other:?}"),
@@ -256,20 +258,22 @@ fn addresses(
     addresses.into()
 }
 
-/// The artifact's number of a library call of Cranelift's.
-fn artifact_libcall(libcall: ClifLibCall) -> LibCall {
+/// The code that a library call of Cranelift's goes to.
+fn libcall_symbol(libcall: ClifLibCall) -> Symbol {
+    use Float::{F32, F64};
+    use Rounding::{Ceil, Floor, Nearest, Trunc};
     match libcall {
-        ClifLibCall::CeilF32 => LibCall::CeilF32,
-        ClifLibCall::CeilF64 => LibCall::CeilF64,
-        ClifLibCall::FloorF32 => LibCall::FloorF32,
-        ClifLibCall::FloorF64 => LibCall::FloorF64,
-        ClifLibCall::TruncF32 => LibCall::TruncF32,
-        ClifLibCall::TruncF64 => LibCall::TruncF64,
-        ClifLibCall::NearestF32 => LibCall::NearestF32,
-        ClifLibCall::NearestF64 => LibCall::NearestF64,
-        ClifLibCall::FmaF32 => LibCall::FmaF32,
-        ClifLibCall::FmaF64 => LibCall::FmaF64,
-        ClifLibCall::X86Pshufb => LibCall::X86Pshufb,
+        ClifLibCall::CeilF32 => Symbol::Round(Ceil, F32),
+        ClifLibCall::CeilF64 => Symbol::Round(Ceil, F64),
+        ClifLibCall::FloorF32 => Symbol::Round(Floor, F32),
+        ClifLibCall::FloorF64 => Symbol::Round(Floor, F64),
+        ClifLibCall::TruncF32 => Symbol::Round(Trunc, F32),
+        ClifLibCall::TruncF64 => Symbol::Round(Trunc, F64),
+        ClifLibCall::NearestF32 => Symbol::Round(Nearest, F32),
+        ClifLibCall::NearestF64 => Symbol::Round(Nearest, F64),
+        ClifLibCall::FmaF32 => Symbol::LibCallThunk(LibCall::FmaF32),
+        ClifLibCall::FmaF64 => Symbol::LibCallThunk(LibCall::FmaF64),
+        ClifLibCall::X86Pshufb => Symbol::LibCallThunk(LibCall::X86Pshufb),
         other => panic!("wasm code never needs {other:?}"),
     }
 }

@@ -314,6 +314,7 @@ fn symbol_name(module: &Module<'_>, symbol: Symbol) -> String {
         Symbol::ImportThunk(index) => format!("precast.import[{}]", index.index()),
         Symbol::BuiltinThunk(builtin) => format!("precast.builtin[{builtin}]"),
         Symbol::LibCallThunk(libcall) => format!("precast.libcall[{libcall}]"),
+        Symbol::Round(how, ty) => format!("precast.round[{how:?},{ty:?}]").to_lowercase(),
         other => unreachable!("{other:?} is not code of the artifact's own"),
     }
 }
@@ -336,7 +337,6 @@ fn text(signature: &Signature) -> String {
 
 fn link_record(link: Link) -> LinkRecord {
     let (kind, index) = match link {
-        Link::Builtin(builtin) => (LinkKind::Builtin, builtin as u32),
         Link::LibCall(libcall) => (LinkKind::LibCall, libcall as u32),
         Link::TypeId(signature) => (LinkKind::TypeId, signature.as_u32()),
     };

@@ -58,12 +58,32 @@ entity_impl!(ElemIndex, "elem");
 /// What a slot of the link table holds. Slots are in the order of these values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Link {
-    /// Address of a routine of the loader.
-    Builtin(Builtin),
     /// Address of an operation that the CPU lacks.
     LibCall(LibCall),
     /// Type id of a signature that is too long to be its own.
     TypeId(SigIndex),
+}
+
+/// A way to round a float to an integer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Rounding {
+    Ceil,
+    Floor,
+    Trunc,
+    /// To nearest, ties to even.
+    Nearest,
+}
+
+impl Rounding {
+    /// All of them, in order.
+    pub(crate) const ALL: [Self; 4] = [Self::Ceil, Self::Floor, Self::Trunc, Self::Nearest];
+}
+
+/// A float type, by its bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Float {
+    F32,
+    F64,
 }
 
 /// The name of something that the compiler emits or refers to.
@@ -85,6 +105,8 @@ pub(crate) enum Symbol {
     BuiltinThunk(Builtin),
     /// Reached by Cranelift's own calls; goes on to the loader's routine.
     LibCallThunk(LibCall),
+    /// Reached by Cranelift's own calls where the CPU cannot round.
+    Round(Rounding, Float),
     /// An 8-byte slot of the link table (data).
     LinkSlot(Link),
     /// The entries of a frozen table (read-only data).
@@ -105,7 +127,8 @@ impl Symbol {
             Self::ImportThunk(i) => (5, i.as_u32()),
             Self::BuiltinThunk(b) => (6, b as u32),
             Self::LibCallThunk(l) => (7, l as u32),
-            Self::LinkSlot(Link::Builtin(b)) => (8, b as u32),
+            Self::Round(how, Float::F32) => (8, how as u32),
+            Self::Round(how, Float::F64) => (8, 4 + how as u32),
             Self::LinkSlot(Link::LibCall(l)) => (9, l as u32),
             Self::LinkSlot(Link::TypeId(i)) => (10, i.as_u32()),
             Self::FrozenTable(i) => (11, i.as_u32()),
@@ -132,7 +155,8 @@ impl Symbol {
             5 => Self::ImportThunk(FuncIndex::new(index)),
             6 => Self::BuiltinThunk(builtin()),
             7 => Self::LibCallThunk(libcall()),
-            8 => Self::LinkSlot(Link::Builtin(builtin())),
+            8 if index < 4 => Self::Round(Rounding::ALL[index], Float::F32),
+            8 => Self::Round(Rounding::ALL[index - 4], Float::F64),
             9 => Self::LinkSlot(Link::LibCall(libcall())),
             10 => Self::LinkSlot(Link::TypeId(SigIndex::new(index))),
             11 => Self::FrozenTable(TableIndex::new(index)),
@@ -164,7 +188,9 @@ mod tests {
         }
         for &builtin in Builtin::ALL {
             all.push(Symbol::BuiltinThunk(builtin));
-            all.push(Symbol::LinkSlot(Link::Builtin(builtin)));
+        }
+        for how in Rounding::ALL {
+            all.extend([Float::F32, Float::F64].map(|ty| Symbol::Round(how, ty)));
         }
         for &libcall in LibCall::ALL {
             all.push(Symbol::LibCallThunk(libcall));

@@ -34,6 +34,7 @@ mod link;
 mod module;
 mod parse;
 mod plan;
+mod rounding;
 mod settings;
 mod signature;
 mod target;

@@ -87,6 +87,8 @@ pub(crate) struct FrozenTable {
     pub(crate) elements: Vec<Option<FuncIndex>>,
     /// The signature of all its elements that are not null, if they share one.
     pub(crate) signature: Option<SigIndex>,
+    /// Whether any is null.
+    pub(crate) has_null: bool,
 }
 
 /// What becomes of a segment.
@@ -317,6 +319,7 @@ fn freeze_tables(
             freezable.then(|| FrozenTable {
                 elements: vec![None; table.min as usize],
                 signature: None,
+                has_null: true,
             })
         })
         .collect();
@@ -349,6 +352,7 @@ fn freeze_tables(
         }
     }
     for table in frozen.values_mut().flatten() {
+        table.has_null = table.elements.contains(&None);
         let mut signatures = table
             .elements
             .iter()

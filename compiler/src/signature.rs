@@ -101,13 +101,16 @@ fn builtin_types(builtin: Builtin) -> (&'static [Type], Option<Type>) {
 /// A library call, in the convention that Cranelift calls it with.
 pub(crate) fn libcall(isa: &dyn TargetIsa, libcall: LibCall) -> Signature {
     let (ty, operands) = match libcall {
-        LibCall::CeilF32 | LibCall::FloorF32 | LibCall::TruncF32 | LibCall::NearestF32 => (F32, 1),
-        LibCall::CeilF64 | LibCall::FloorF64 | LibCall::TruncF64 | LibCall::NearestF64 => (F64, 1),
         LibCall::FmaF32 => (F32, 3),
         LibCall::FmaF64 => (F64, 3),
         LibCall::X86Pshufb => (I8X16, 2),
         _ => unreachable!("a library call that this compiler does not know is never called"),
     };
+    called_by_cranelift(isa, ty, operands)
+}
+
+/// A function that Cranelift calls instead of an instruction.
+pub(crate) fn called_by_cranelift(isa: &dyn TargetIsa, ty: Type, operands: usize) -> Signature {
     Signature {
         params: vec![AbiParam::new(ty); operands],
         returns: vec![AbiParam::new(ty)],

@@ -17,6 +17,7 @@ use std::mem::{offset_of, size_of};
 
 use crate::key::{FuncIndex, Link, Symbol};
 use crate::module::Signature;
+use crate::rounding;
 use crate::signature::{self, clif_type};
 use crate::translate::{AFTER_NO_RETURN, Env, declare_symbol, vm_offset};
 
@@ -36,6 +37,7 @@ pub(crate) fn build(
         Symbol::ImportThunk(index) => signature::wasm(env.module.signature(index)),
         Symbol::BuiltinThunk(builtin) => signature::builtin_thunk(builtin),
         Symbol::LibCallThunk(libcall) => signature::libcall(env.isa, libcall),
+        Symbol::Round(_, ty) => signature::called_by_cranelift(env.isa, ty.clif_type(), 1),
         Symbol::Function(_) | Symbol::LinkSlot(_) | Symbol::FrozenTable(_) | Symbol::TextStart => {
             unreachable!("{symbol:?} is no trampoline")
         }
@@ -60,6 +62,9 @@ pub(crate) fn build(
         Symbol::ImportThunk(index) => trampoline.import_thunk(env, index),
         Symbol::BuiltinThunk(builtin) => trampoline.builtin_thunk(builtin),
         Symbol::LibCallThunk(libcall) => trampoline.libcall_thunk(libcall),
+        Symbol::Round(how, ty) => {
+            rounding::round_and_return(&mut trampoline.builder, how, ty, trampoline.params[0]);
+        }
         Symbol::Function(_) | Symbol::LinkSlot(_) | Symbol::FrozenTable(_) | Symbol::TextStart => {}
     }
     trampoline.builder.finalize(env.isa.frontend_config());
@@ -217,7 +222,8 @@ impl Trampoline<'_, '_> {
     fn builtin_thunk(&mut self, builtin: Builtin) {
         let store = self.load(I64, self.params[0], offset_of!(VmContextHeader, store));
         self.record_exit(store);
-        let code = self.load_link(Link::Builtin(builtin));
+        let builtins = self.load(I64, store, offset_of!(VmStoreContext, builtins));
+        let code = self.load(I64, builtins, builtin.position() * size_of::<usize>());
         let args = self.params.clone();
         let results = self.call_indirect(signature::builtin(self.isa, builtin), code, &args);
         if builtin == Builtin::RaiseTrap {
@@ -235,12 +241,14 @@ impl Trampoline<'_, '_> {
         self.builder.ins().return_(&results);
     }
 
-    /// Tells the host where the wasm frames end.
+    /// Tells the host where the wasm frames end: with the caller of this very code.
     fn record_exit(&mut self, store: Value) {
+        // A frame starts with the caller's frame pointer and the return address.
         let fp = self.builder.ins().get_frame_pointer(I64);
-        self.store(fp, store, offset_of!(VmStoreContext, exit_fp));
-        let pc = self.builder.ins().get_return_address(I64);
-        self.store(pc, store, offset_of!(VmStoreContext, exit_pc));
+        let caller = self.load(I64, fp, 0);
+        self.store(caller, store, offset_of!(VmStoreContext, exit_fp));
+        let sp = self.builder.ins().iadd_imm_u(fp, size_of::<usize>() as i64);
+        self.store(sp, store, offset_of!(VmStoreContext, exit_sp));
     }
 
     fn call_indirect(&mut self, sig: ir::Signature, code: Value, args: &[Value]) -> Vec<Value> {

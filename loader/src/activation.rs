@@ -11,6 +11,8 @@
 
 use std::cell::Cell;
 
+use precast_artifact::vm::VmStoreContext;
+
 use crate::arch;
 use crate::error::{Ending, Error};
 use crate::store::StoreCore;
@@ -33,25 +35,68 @@ pub(crate) fn current() -> *mut StoreCore {
 /// # Safety
 /// `core` is a live store that no reference is held to, and `call` enters code of one of its
 /// instances, with arguments of the right types.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn enter<R>(core: *mut StoreCore, call: impl FnOnce() -> R) -> Result<R, Error> {
     // SAFETY: by this function's contract; the store's fields are only reached through `core`.
     unsafe {
         let vm = &raw mut (*core).vm;
-        let entry = ((*vm).entry_fp, (*vm).entry_sp, (*vm).entry_handler);
-        let exit = ((*vm).exit_fp, (*vm).exit_pc);
-        if entry.1 == 0 {
+        let notes = if (*vm).entry_sp == 0 {
             (*vm).stack_limit = stack::limit((*core).stack_bytes);
-        }
+            None
+        } else {
+            Some(Notes::take(vm))
+        };
         let outer = CURRENT.replace(core);
         let result = call();
         CURRENT.set(outer);
-        ((*vm).entry_fp, (*vm).entry_sp, (*vm).entry_handler) = entry;
-        ((*vm).exit_fp, (*vm).exit_pc) = exit;
+        match notes {
+            None => (*vm).entry_sp = 0,
+            Some(notes) => notes.put_back(vm),
+        }
         if (&raw const (*vm).trapped).read_volatile() != 0 {
-            Err(ended(core))
-        } else {
-            Ok(result)
+            return Err(ended(core));
+        }
+        Ok(result)
+    }
+}
+
+/// What an inner activation of a store overwrites. The stack limit is the outermost one's.
+struct Notes {
+    entry_fp: usize,
+    entry_sp: usize,
+    entry_handler: usize,
+    exit_fp: usize,
+    exit_sp: usize,
+}
+
+impl Notes {
+    /// # Safety
+    /// `vm` is valid.
+    #[cold]
+    unsafe fn take(vm: *const VmStoreContext) -> Self {
+        // SAFETY: by this function's contract.
+        unsafe {
+            Self {
+                entry_fp: (*vm).entry_fp,
+                entry_sp: (*vm).entry_sp,
+                entry_handler: (*vm).entry_handler,
+                exit_fp: (*vm).exit_fp,
+                exit_sp: (*vm).exit_sp,
+            }
+        }
+    }
+
+    /// # Safety
+    /// `vm` is valid.
+    #[cold]
+    unsafe fn put_back(self, vm: *mut VmStoreContext) {
+        // SAFETY: by this function's contract.
+        unsafe {
+            (*vm).entry_fp = self.entry_fp;
+            (*vm).entry_sp = self.entry_sp;
+            (*vm).entry_handler = self.entry_handler;
+            (*vm).exit_fp = self.exit_fp;
+            (*vm).exit_sp = self.exit_sp;
         }
     }
 }
@@ -100,7 +145,8 @@ pub(crate) unsafe fn raise(core: *mut StoreCore, ending: Ending) -> ! {
     // very activation.
     unsafe {
         let vm = &raw mut (*core).vm;
-        let (pc, fp) = ((*vm).exit_pc, (*vm).exit_fp);
+        let fp = (*vm).exit_fp;
+        let pc = *((*vm).exit_sp as *const usize);
         (*core).record(ending, pc, fp, false);
         arch::resume((*vm).entry_handler, (*vm).entry_sp, (*vm).entry_fp)
     }

@@ -1,11 +1,11 @@
-//! Routines that machine code calls through the link table.
+//! Routines that machine code calls through its store.
 //!
 //! They run on the guest's stack, below the limit that leaves [`HOST_RESERVE`] for them. Those that
 //! can trap have nothing to drop when they do, see [`raise`].
 //!
 //! [`HOST_RESERVE`]: crate::sys::stack::HOST_RESERVE
 
-use precast_artifact::vm::{VmContextHeader, VmFuncRef};
+use precast_artifact::vm::{VmBuiltins, VmContextHeader, VmFuncRef};
 use precast_artifact::{Builtin, TrapCode};
 
 use crate::activation::raise;
@@ -13,22 +13,27 @@ use crate::error::Ending;
 use crate::instance::InstanceData;
 use crate::store::StoreCore;
 
-/// Address of a builtin; `None` for one that this loader does not have.
-pub(crate) fn address(builtin: Builtin) -> Option<usize> {
-    Some(match builtin {
-        Builtin::MemoryGrow => memory_grow as *const () as usize,
-        Builtin::MemoryInit => memory_init as *const () as usize,
-        Builtin::MemMove => mem_move as *const () as usize,
-        Builtin::MemSet => mem_set as *const () as usize,
-        Builtin::TableGrow => table_grow as *const () as usize,
-        Builtin::TableInit => table_init as *const () as usize,
-        Builtin::TableCopy => table_copy as *const () as usize,
-        Builtin::TableFill => table_fill as *const () as usize,
-        Builtin::RefFunc => ref_func as *const () as usize,
-        Builtin::RaiseTrap => raise_trap as *const () as usize,
-        _ => return None,
-    })
-}
+/// The table that stores lead machine code to.
+pub(crate) static BUILTINS: Builtins = Builtins(VmBuiltins({
+    let mut table = [std::ptr::null(); Builtin::COUNT];
+    table[Builtin::MemoryGrow.position()] = memory_grow as *const ();
+    table[Builtin::MemoryInit.position()] = memory_init as *const ();
+    table[Builtin::MemMove.position()] = mem_move as *const ();
+    table[Builtin::MemSet.position()] = mem_set as *const ();
+    table[Builtin::TableGrow.position()] = table_grow as *const ();
+    table[Builtin::TableInit.position()] = table_init as *const ();
+    table[Builtin::TableCopy.position()] = table_copy as *const ();
+    table[Builtin::TableFill.position()] = table_fill as *const ();
+    table[Builtin::RefFunc.position()] = ref_func as *const ();
+    table[Builtin::RaiseTrap.position()] = raise_trap as *const ();
+    table
+}));
+
+/// A [`VmBuiltins`] that threads share.
+pub(crate) struct Builtins(pub(crate) VmBuiltins);
+
+// SAFETY: addresses of code, which nobody changes.
+unsafe impl Sync for Builtins {}
 
 /// The instance and the store of a VM context.
 ///
@@ -203,4 +208,14 @@ fn copy(to: &mut [u64], from: &[u64], dst: u64, src: u64, len: u64) -> Result<()
     let src = range(src, len, from.len())?;
     to[dst].copy_from_slice(&from[src]);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_builtin_is_there() {
+        assert!(BUILTINS.0.0.iter().all(|address| !address.is_null()));
+    }
 }

@@ -47,8 +47,10 @@ pub(crate) static HOST_ENTRY: u8 = 0;
 
 impl StoreFunc {
     fn new(core: &StoreCore, host: Arc<HostFunc>) -> Box<Self> {
+        // Other host functions get their code from a module, see `fill`.
+        let code = host.direct_shim();
         let import = VmFuncImport {
-            code: std::ptr::null(),
+            code,
             ctx: std::ptr::null_mut(),
             shim: std::ptr::null(),
             data: host.data(),
@@ -56,7 +58,7 @@ impl StoreFunc {
             store: core.this.cast(),
         };
         let func_ref = VmFuncRef {
-            code: std::ptr::null(),
+            code,
             ctx: std::ptr::null_mut(),
             type_id: host.type_id(),
             array_entry: &raw const HOST_ENTRY,
@@ -139,11 +141,11 @@ impl Func {
 
     /// # Panics
     /// If the function belongs to another store.
+    #[inline]
     pub(crate) fn func_ref(&self, core: &StoreCore) -> NonNull<VmFuncRef> {
-        assert!(
-            self.store == core.id,
-            "a function was used with a store that does not own it"
-        );
+        if self.store != core.id {
+            used_with_another_store();
+        }
         self.func_ref
     }
 
@@ -278,6 +280,12 @@ impl Func {
     }
 }
 
+#[cold]
+#[inline(never)]
+fn used_with_another_store() -> ! {
+    panic!("a function was used with a store that does not own it")
+}
+
 /// A function whose type is known when the host is compiled.
 #[derive(Debug)]
 pub struct TypedFunc<P, R> {
@@ -308,7 +316,7 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
     /// # Panics
     /// With the panic of a host function that the call reached, or if the function belongs to
     /// another store.
-    #[inline]
+    #[inline(always)]
     pub fn call(&self, mut store: impl AsContextMut, params: P) -> Result<R, Error> {
         let core = store.as_context_mut().core_ptr();
         // SAFETY: the type was checked when this was made; the store is the right one (`func_ref`

@@ -1,8 +1,9 @@
 //! Host functions: Rust closures that wasm code calls.
 //!
-//! Each typed closure gets two *shims*, machine-level functions made for its very types. Wasm code
-//! reaches the native one through an exit trampoline of its own module, with the arguments in
-//! registers. The array shim serves signatures that have no native form, and closures whose type is
+//! Each typed closure gets *shims*, machine-level functions made for its very types. Wasm code
+//! reaches the native one with the arguments in registers, through an exit trampoline of its own
+//! module; or, where calling conventions allow, through the direct one, which notes the edge of the
+//! wasm frames as an exit does and jumps on: no frame, no second call. The array shim serves signatures that have no native form, and closures whose type is
 //! known at run time only.
 //!
 //! A shim catches panics. When the closure is done and everything it owned is dropped, an error or
@@ -15,9 +16,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
 use precast_artifact::TrapCode;
+use precast_artifact::signature::is_tail_like_c;
 use precast_artifact::vm::{ValRaw, VmContextHeader, VmFuncImport};
 
 use crate::activation::raise;
+use crate::arch::{ARCH, direct_shim};
 use crate::error::{Ending, Error};
 use crate::instance::{Extern, Instance, InstanceData};
 use crate::interrupt;
@@ -101,6 +104,9 @@ type CallArray = unsafe fn(*const VmFuncImport, *const c_void, *mut ValRaw) -> R
 pub struct HostFunc {
     ty: FuncType,
     type_id: u64,
+    /// Takes the place of an exit; null where it cannot.
+    direct_shim: *const u8,
+    /// Called by a native exit; null where there is none for the signature.
     native_shim: *const u8,
     array_shim: *const u8,
     data: *const c_void,
@@ -165,8 +171,11 @@ impl HostFunc {
         });
         Self::with(
             ty,
-            std::ptr::null(),
-            array_shim as *const u8,
+            Shims {
+                direct: std::ptr::null(),
+                native: std::ptr::null(),
+                array: array_shim as *const u8,
+            },
             call::<T, F>,
             closure,
         )
@@ -174,8 +183,7 @@ impl HostFunc {
 
     fn with<C: Send + Sync + 'static>(
         ty: FuncType,
-        native_shim: *const u8,
-        array_shim: *const u8,
+        shims: Shims,
         call: CallArray,
         closure: Box<C>,
     ) -> Self {
@@ -186,11 +194,17 @@ impl HostFunc {
         let data = (&raw const *body).cast();
         let type_id = ty.id();
         let _closure = Box::new((body, closure));
+        let tail_like_c = is_tail_like_c(ARCH, ty.params(), ty.results());
         Self {
+            direct_shim: if tail_like_c {
+                shims.direct
+            } else {
+                std::ptr::null()
+            },
             ty,
             type_id,
-            native_shim,
-            array_shim,
+            native_shim: shims.native,
+            array_shim: shims.array,
             data,
             _closure,
         }
@@ -209,9 +223,16 @@ impl HostFunc {
         self.data
     }
 
-    /// Which of a module's exits to call the function through, and the shim for it.
+    /// Code for wasm to call that needs no module's exit, or null.
+    pub(crate) fn direct_shim(&self) -> *const u8 {
+        self.direct_shim
+    }
+
+    /// What wasm code of a module with these exits calls, and the shim that an exit goes on to.
     pub(crate) fn exit(&self, native: *const u8, array: *const u8) -> (*const u8, *const u8) {
-        if native.is_null() || self.native_shim.is_null() {
+        if !self.direct_shim.is_null() {
+            (self.direct_shim, self.native_shim)
+        } else if native.is_null() || self.native_shim.is_null() {
             (array, self.array_shim)
         } else {
             (native, self.native_shim)
@@ -233,6 +254,13 @@ impl HostFunc {
             ((*body).call)(import, (*body).closure, values)
         }
     }
+}
+
+/// The machine-level functions made for a closure; null: none.
+struct Shims {
+    direct: *const u8,
+    native: *const u8,
+    array: *const u8,
 }
 
 /// What the `data` of an import slot points to.
@@ -368,15 +396,26 @@ macro_rules! into_func {
                     }
                 }
 
+                direct_shim! {
+                    fn direct<T: 'static, F, Ret, $($A: WasmTy),*>() -> native::<T, F, Ret, $($A),*>
+                    where
+                        F: Fn(Caller<'_, T>, $($A),*) -> Ret + 'static,
+                        Ret: WasmRet,
+                }
+
                 let ty = FuncType::new([$($A::TYPE),*], <Ret::Ok as WasmResults>::types());
                 let is_native = <($($A,)*) as WasmParams>::NATIVE && <Ret::Ok as WasmResults>::NATIVE;
-                let native_shim = if is_native {
-                    native::<T, F, Ret, $($A),*> as *const u8
-                } else {
-                    std::ptr::null()
+                let mut shims = Shims {
+                    direct: std::ptr::null(),
+                    native: std::ptr::null(),
+                    array: array_shim as *const u8,
                 };
+                if is_native {
+                    shims.direct = direct_shim!(direct::<T, F, Ret, $($A),*>);
+                    shims.native = native::<T, F, Ret, $($A),*> as *const u8;
+                }
                 let call = array::<T, F, Ret, $($A),*>;
-                HostFunc::with(ty, native_shim, array_shim as *const u8, call, Box::new(self))
+                HostFunc::with(ty, shims, call, Box::new(self))
             }
         }
     };

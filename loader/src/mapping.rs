@@ -21,13 +21,13 @@ use memmap2::{Mmap, MmapOptions};
 use precast_artifact::records::{LinkKind, LinkRecord};
 use precast_artifact::target::Os;
 use precast_artifact::{
-    Artifact, Builtin, Error as ArtifactError, FoundFile, HEADER_OFFSET, Header, Host, LibCall,
+    Artifact, Error as ArtifactError, FoundFile, HEADER_OFFSET, Header, Host, LibCall,
     Section,
 };
 
 use crate::error::Error;
 use crate::sys::map::{page_size, protect};
-use crate::{arch, builtins, libcalls, types};
+use crate::{arch, libcalls, types};
 
 /// A mapped artifact.
 #[derive(Debug)]
@@ -210,7 +210,6 @@ fn host(bytes: &[u8]) -> Host {
 /// What belongs in the slot of a link record; `None` for one that this loader does not know.
 pub(crate) fn link_value(artifact: &Artifact<'_>, record: &LinkRecord) -> Option<u64> {
     Some(match LinkKind::from_number(record.kind)? {
-        LinkKind::Builtin => builtins::address(Builtin::from_number(record.index)?)? as u64,
         LinkKind::LibCall => libcalls::address(LibCall::from_number(record.index)?)? as u64,
         LinkKind::TypeId => types::type_id(artifact.signature(record.index)?),
     })

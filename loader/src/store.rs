@@ -23,6 +23,7 @@ use precast_artifact::TrapCode;
 use precast_artifact::vm::VmStoreContext;
 use smallvec::SmallVec;
 
+use crate::builtins::BUILTINS;
 use crate::engine::Engine;
 use crate::error::{Ending, ExternRef};
 use crate::func::StoreFunc;
@@ -143,11 +144,12 @@ impl<T: 'static> Store<T> {
                 fuel: 0,
                 epoch_deadline: interrupt::GO_ON,
                 exit_fp: 0,
-                exit_pc: 0,
+                exit_sp: 0,
                 entry_fp: 0,
                 entry_sp: 0,
                 entry_handler: 0,
                 trapped: 0,
+                builtins: &raw const BUILTINS.0,
             },
             this: std::ptr::null_mut(),
             stack_bytes: engine.config().stack_bytes(),

@@ -126,18 +126,12 @@ impl RawFrames {
     /// `entry_fp`. Allocates nothing.
     ///
     /// # Safety
-    /// `fp` is the frame pointer of the wasm function that contains `pc` (or, if not `exact`, of a
-    /// trampoline that was called from `pc`, its frame being skipped), and the chain of frame
-    /// pointers from there on reaches `entry_fp`. Machine code of artifacts keeps frame pointers
+    /// `fp` is the frame pointer of the wasm function that contains `pc` (a return address unless
+    /// `exact`), and the chain of frame pointers from there on reaches `entry_fp`. Machine code of artifacts keeps frame pointers
     /// everywhere.
     pub(crate) unsafe fn walk(&mut self, pc: usize, fp: usize, entry_fp: usize, exact: bool) {
         (self.len, self.truncated, self.exact) = (0, false, exact);
         let (mut pc, mut fp) = (pc, fp);
-        if !exact {
-            // SAFETY: by this function's contract `fp` is a frame, whose first word is the frame
-            // pointer of its caller.
-            fp = unsafe { *(fp as *const usize) };
-        }
         // Frames grow towards higher addresses; anything else is the end of the chain.
         while fp < entry_fp && fp != 0 {
             if self.len == MAX_FRAMES {
@@ -146,7 +140,8 @@ impl RawFrames {
             }
             self.pcs[self.len].write(pc);
             self.len += 1;
-            // SAFETY: as above; both targets put the return address behind the saved frame pointer.
+            // SAFETY: by this function's contract `fp` is a frame: it starts with the caller's
+            // frame pointer, and both targets put the return address behind that.
             unsafe {
                 pc = *((fp + 8) as *const usize);
                 fp = *(fp as *const usize);

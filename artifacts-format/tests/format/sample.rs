@@ -4,7 +4,7 @@ use precast_artifact::addresses::AddressMapBuilder;
 use precast_artifact::records::*;
 use precast_artifact::target::{Arch, Os};
 use precast_artifact::writer::{ArtifactBuilder, Symbol};
-use precast_artifact::{Builtin, Host, Strategy, TrapCode, ValType, traps};
+use precast_artifact::{Host, LibCall, Strategy, TrapCode, ValType, traps};
 
 /// The host that [`full`] is for.
 pub const HOST: Host = Host {
@@ -124,8 +124,8 @@ pub fn full() -> ArtifactBuilder<'static> {
         (8190, b"\x01\x02"[..].into()),
     ];
     b.links = vec![LinkRecord {
-        kind: LinkKind::Builtin as u32,
-        index: Builtin::MemoryGrow as u32,
+        kind: LinkKind::LibCall as u32,
+        index: LibCall::FmaF64 as u32,
     }];
     b.template = vec![0; 68];
     b.template[64] = 42;

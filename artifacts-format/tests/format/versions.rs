@@ -111,8 +111,8 @@ fn abi() {
             elem_dropped,
         }
         VmStoreContext {
-            stack_limit, fuel, epoch_deadline, exit_fp, exit_pc, entry_fp, entry_sp, entry_handler,
-            trapped,
+            stack_limit, fuel, epoch_deadline, exit_fp, exit_sp, entry_fp, entry_sp, entry_handler,
+            trapped, builtins,
         }
         VmContextHeader { store, instance }
         VmMemory { base, len }

@@ -1,6 +1,6 @@
 //! Relocations against encodings worked out by hand from the architectures' manuals.
 
-use precast_artifact::{Builtin, addresses};
+use precast_artifact::{LibCall, addresses};
 
 use super::*;
 use crate::codegen::Relocation;
@@ -39,7 +39,7 @@ fn link_two(arch: Arch, code: &[u8], relocs: &[(u32, Reloc, Symbol, i64)]) -> Ve
         function(defined(1), &[0; 4], &[]),
     ];
     let links = vec![
-        Link::Builtin(Builtin::MemoryGrow),
+        Link::LibCall(LibCall::FmaF64),
         Link::TypeId(SigIndex::from_u32(3)),
     ];
     let rodata = RodataLayout {

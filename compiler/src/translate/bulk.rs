@@ -5,11 +5,12 @@
 
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{InstBuilder, Value};
+use precast_artifact::vm::{VmContextHeader, VmStoreContext};
 use precast_artifact::{Builtin, TrapCode};
+use std::mem::{offset_of, size_of};
 
 use super::FuncTranslator;
-use super::state::{Region, constant_flags};
-use crate::key::{DataIndex, Link, MemoryIndex, Symbol};
+use crate::key::{DataIndex, MemoryIndex};
 use crate::plan::SegmentPlan;
 use crate::signature;
 
@@ -23,14 +24,14 @@ impl FuncTranslator<'_, '_> {
         );
         let dst = self.memory_range(MemoryIndex::from_u32(dst_memory), dst, len);
         let src = self.memory_range(MemoryIndex::from_u32(src_memory), src, len);
-        self.call_linked(Builtin::MemMove, &[dst, src, len]);
+        self.call_host(Builtin::MemMove, &[dst, src, len]);
     }
 
     pub(super) fn memory_fill(&mut self, memory: u32) {
         let (dst, value, len) = self.pop3();
         let (dst, len) = (self.widen_index(dst), self.widen_index(len));
         let dst = self.memory_range(MemoryIndex::from_u32(memory), dst, len);
-        self.call_linked(Builtin::MemSet, &[dst, value, len]);
+        self.call_host(Builtin::MemSet, &[dst, value, len]);
     }
 
     pub(super) fn memory_init(&mut self, memory: u32, segment: u32) {
@@ -73,11 +74,11 @@ impl FuncTranslator<'_, '_> {
     }
 
     /// Calls a routine of the loader that needs no thunk.
-    fn call_linked(&mut self, builtin: Builtin, args: &[Value]) {
-        let slot = self.symbol(Symbol::LinkSlot(Link::Builtin(builtin)));
-        let region = self.region(Region::Artifact);
-        let flags = constant_flags().with_alias_region(Some(region));
-        let code = self.builder.ins().load(I64, flags, slot, 0);
+    fn call_host(&mut self, builtin: Builtin, args: &[Value]) {
+        let store = self.load_constant(I64, self.vmctx, offset_of!(VmContextHeader, store));
+        let builtins = self.load_constant(I64, store, offset_of!(VmStoreContext, builtins));
+        let position = builtin.position() * size_of::<usize>();
+        let code = self.load_constant(I64, builtins, position);
         let signature = signature::builtin(self.env.isa, builtin);
         let signature = self.builder.import_signature(signature);
         self.builder.ins().call_indirect(signature, code, args);

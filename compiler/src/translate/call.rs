@@ -139,17 +139,22 @@ impl FuncTranslator<'_, '_> {
             .with_alias_region(Some(region))
             .with_endianness(Endianness::Little);
         let field = |offset: usize| i32::try_from(offset).expect("a small record");
-        let signature =
+        let mut signature = || {
             self.builder
                 .ins()
-                .load(I32, flags, entry, field(offset_of!(FrozenEntry, signature)));
-        if frozen.signature == Some(expected) {
+                .load(I32, flags, entry, field(offset_of!(FrozenEntry, signature)))
+        };
+        if frozen.signature == Some(expected) && !frozen.has_null {
+            // Whatever the element is, it fits.
+        } else if frozen.signature == Some(expected) {
+            let signature = signature();
             let null = self
                 .builder
                 .ins()
                 .icmp_imm_u(IntCC::Equal, signature, i64::from(NONE));
             self.trapnz(null, TrapCode::UninitializedElement);
         } else {
+            let signature = signature();
             let same = self.builder.ins().icmp_imm_u(
                 IntCC::Equal,
                 signature,
@@ -169,8 +174,7 @@ impl FuncTranslator<'_, '_> {
         let code = self
             .builder
             .ins()
-            .load(I32, flags, entry, field(offset_of!(FrozenEntry, code)));
-        let code = self.builder.ins().uextend(I64, code);
+            .uload32(flags, entry, field(offset_of!(FrozenEntry, code)));
         let text = self.symbol(Symbol::TextStart);
         Callee {
             code: self.builder.ins().iadd(text, code),

@@ -49,8 +49,8 @@ fn good() -> ArtifactBuilder<'static> {
     b.export("f", ExternKind::Func, 0);
     b.export("g", ExternKind::Func, 1);
     b.links = vec![LinkRecord {
-        kind: LinkKind::Builtin as u32,
-        index: 1,
+        kind: LinkKind::LibCall as u32,
+        index: precast_artifact::LibCall::FmaF64 as u32,
     }];
     b
 }

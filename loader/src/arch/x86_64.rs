@@ -28,6 +28,38 @@ pub(crate) unsafe fn resume(handler: usize, sp: usize, fp: usize) -> ! {
     }
 }
 
+/// Defines a function that stands in for a native exit: it stores where the wasm frames end and goes
+/// on to the native shim with the arguments untouched. It has no frame of its own, so `rbp` is still
+/// the caller's and the return address is on top of the stack. Called with the name of one, gives
+/// its address.
+///
+/// Wasm code calls it with the `tail` convention, see [`is_tail_like_c`].
+///
+/// [`is_tail_like_c`]: precast_artifact::signature::is_tail_like_c
+macro_rules! direct_shim {
+    (fn $name:ident<$($G:ident $(: $Bound:tt)?),* $(,)?>() -> $inner:path where $($where:tt)*) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name<$($G $(: $Bound)?),*>()
+        where $($where)*
+        {
+            std::arch::naked_asm!(
+                "mov r11, [rdi + {store}]",
+                "mov [r11 + {exit_fp}], rbp",
+                "mov [r11 + {exit_sp}], rsp",
+                "jmp {inner}",
+                store = const std::mem::offset_of!(precast_artifact::vm::VmFuncImport, store),
+                exit_fp = const std::mem::offset_of!(precast_artifact::vm::VmStoreContext, exit_fp),
+                exit_sp = const std::mem::offset_of!(precast_artifact::vm::VmStoreContext, exit_sp),
+                inner = sym $inner,
+            )
+        }
+    };
+    ($shim:path) => {
+        $shim as *const u8
+    };
+}
+pub(crate) use direct_shim;
+
 /// The stack pointer, roughly: that of the caller or a little below.
 #[inline(always)]
 pub(crate) fn stack_pointer() -> usize {

@@ -9,8 +9,8 @@ use crate::arch;
 pub(crate) const HOST_RESERVE: usize = 256 << 10;
 
 thread_local! {
-    /// Lowest usable address of this thread's stack; zero: not asked yet.
-    static LOWEST: Cell<usize> = const { Cell::new(0) };
+    /// Lowest address that wasm code may use on this thread's stack; `usize::MAX`: not asked yet.
+    static FLOOR: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
 /// The limit for wasm code that is entered now and may use `most` bytes of stack.
@@ -21,22 +21,26 @@ thread_local! {
 pub(crate) fn limit(most: usize) -> usize {
     let sp = arch::stack_pointer();
     let by_config = sp.saturating_sub(most);
-    let lowest = match LOWEST.get() {
-        0 => find_lowest(sp),
-        lowest => lowest,
-    };
-    if sp < lowest {
+    if by_config >= FLOOR.get() {
         by_config
     } else {
-        by_config.max(lowest.saturating_add(HOST_RESERVE))
+        limit_near_floor(sp, by_config)
     }
 }
 
 #[cold]
-fn find_lowest(sp: usize) -> usize {
-    let lowest = lowest(sp).unwrap_or(1);
-    LOWEST.set(lowest);
-    lowest
+#[inline(never)]
+fn limit_near_floor(sp: usize, by_config: usize) -> usize {
+    if FLOOR.get() == usize::MAX {
+        let lowest = lowest(sp).unwrap_or(1);
+        FLOOR.set(lowest.saturating_add(HOST_RESERVE).min(usize::MAX - 1));
+    }
+    let floor = FLOOR.get();
+    if sp < floor.saturating_sub(HOST_RESERVE) {
+        by_config
+    } else {
+        by_config.max(floor)
+    }
 }
 
 fn lowest(sp: usize) -> Option<usize> {
