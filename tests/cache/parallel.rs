@@ -55,7 +55,7 @@ fn ten_runtimes_have_one_mapping() {
         let module = cache
             .get_or_compile(&engine, &guests::wasm(9), &Settings::default())
             .unwrap();
-        let runtime = Runtime::new(&engine);
+        let runtime: Runtime = Runtime::new(&engine);
         for i in 0..3 {
             let config = InstanceConfig::new().with_name(format!("guest{i}"));
             let instance = runtime.instantiate(&module, config).unwrap();
@@ -63,13 +63,13 @@ fn ten_runtimes_have_one_mapping() {
             alive.push((runtime.clone(), instance, result));
         }
         let areas = Area::of_file(&name);
-        let with = |permissions: &str| areas.iter().filter(move |a| a.permissions == permissions);
+        let count = |what: &str| areas.iter().filter(|a| a.permissions == what).count();
         // The artifact once: its text, and what is only read before and after it. Each instance has
         // its image besides, copy-on-write.
-        assert_eq!(with("r-xp").count(), 1, "text, with {n} runtimes");
-        assert_eq!(with("rw-p").count(), 3 * n, "images");
+        assert_eq!(count("r-xp"), 1, "text, with {n} runtimes");
+        assert_eq!(count("rw-p"), 3 * n, "images");
         assert!(areas.len() <= 3 * n + 4, "{}", areas.len());
-        for text in with("r-xp") {
+        for text in areas.iter().filter(|a| a.permissions == "r-xp") {
             let private = (text.kib("Private_Dirty:"), text.kib("Anonymous:"));
             assert_eq!(
                 private,
