@@ -5,5 +5,5 @@
 # damages entries, and (as root) fills the disk. The short form is part of `cargo test`.
 set -eu
 cd "$(dirname "$0")/.."
-PRECAST_TORTURE_SECONDS="${1:-300}" exec cargo test --release -p precast-tests --test cache -- \
+PRECAST_TORTURE_SECONDS="${1:-300}" exec cargo test --release --workspace --test cache -- \
     --nocapture --test-threads=1 torture::

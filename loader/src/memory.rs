@@ -156,7 +156,8 @@ impl Memory {
     /// Copies bytes in.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`]; nothing is copied then.
+    /// [`Error::OutOfBounds`], or [`Error::Memory`] when the system refuses to make a page writable;
+    /// nothing is copied then.
     pub fn write(&self, mut store: impl AsContextMut, at: usize, from: &[u8]) -> Result<(), Error> {
         let mut store = store.as_context_mut();
         // SAFETY: the store owns the entity and is borrowed exclusively; the range is in bounds.
@@ -165,7 +166,7 @@ impl Memory {
             let size = entity.len();
             let end = at.checked_add(from.len()).filter(|end| *end <= size);
             let end = end.ok_or_else(|| out_of_bounds(at, from.len(), size))?;
-            entity.will_write(at..end);
+            entity.will_write(at..end)?;
             std::ptr::copy_nonoverlapping(from.as_ptr(), entity.base().add(at), from.len());
         }
         Ok(())

@@ -10,6 +10,9 @@ use crate::store::{AsContext, AsContextMut, StoreCore, StoreId};
 use crate::types::TableType;
 use crate::val::Val;
 
+/// Room for elements that a table keeps when it is reset, beyond what it starts with.
+const KEPT: usize = 4096;
+
 /// A table as its owner, an instance or a store, keeps it.
 #[derive(Debug)]
 pub(crate) struct TableEntity {
@@ -88,11 +91,14 @@ impl TableEntity {
         self.elements.len()
     }
 
-    /// Puts the initial size back, all elements null.
+    /// Puts the initial size back, all elements null. What it grew by is given back if it is much.
     pub(crate) fn reset(&mut self) {
-        self.elements
-            .truncate(usize::try_from(self.ty.min).unwrap_or(usize::MAX));
+        let len = usize::try_from(self.ty.min).unwrap_or(usize::MAX);
+        self.elements.truncate(len);
         self.elements.fill(0);
+        if self.elements.capacity() - len > KEPT {
+            self.elements.shrink_to(len);
+        }
     }
 
     /// Adds `delta` elements; the number before, or `None` if it did not grow.

@@ -6,11 +6,13 @@
 //! | `scratch` | directories and small disks that go with the test |
 //! | `sharing` | one compilation, one mapping; options; the budget |
 //! | `damage` | every kind of broken entry is a miss |
+//! | `parallel` | ten runtimes, one mapping; modules that come and go
 //! | `places` | directories that are not as they should be; full disks |
 //! | `torture` | many processes against one that kills, damages and deletes |
 
 mod damage;
 mod guests;
+mod parallel;
 mod places;
 mod scratch;
 mod sharing;

@@ -161,3 +161,129 @@ fn a_read_only_disk_serves_what_it_has() {
     drop(get(&again, 2));
     assert_eq!(again.stats().stores, 1);
 }
+
+/// What another user finds, in a process of theirs.
+const USER: &str = "PRECAST_OTHER_USER";
+
+/// Not a test: what the other user does with the directory.
+#[test]
+#[ignore = "started by the next one as a process of another user"]
+fn as_another_user() {
+    let Ok(dir) = std::env::var(USER) else {
+        return;
+    };
+    assert!(!is_root());
+    let dir = std::path::Path::new(&dir);
+    let counts = |cache: &CompilationCache, i: usize| {
+        drop(get(cache, i));
+        drop(get(cache, i));
+        let stats = cache.stats();
+        (stats.disk_hits, stats.compilations, stats.damaged)
+    };
+    // Root's cache, which root closed to others: an entry that cannot be read counts as damaged, and
+    // modules stay in memory.
+    let cache = CompilationCache::open(dir.join("closed")).unwrap();
+    assert_eq!(counts(&cache, 0), (0, 1, 1));
+    // Root's cache, open for reading: what may be read is used, the rest is not.
+    let cache = CompilationCache::open(dir.join("shared")).unwrap();
+    assert_eq!(counts(&cache, 0), (2, 0, 0));
+    let (_, compiled, _) = counts(&cache, 1);
+    assert_eq!(compiled, 1);
+    // Nothing there, and nothing can be made.
+    let none = CompilationCache::open(dir.join("none"));
+    let Err(Error::File { path, source, .. }) = none else {
+        panic!("{none:?}");
+    };
+    assert_eq!(path, dir.join("none"));
+    assert_eq!(source.kind(), std::io::ErrorKind::PermissionDenied);
+    // A third user's.
+    let message = refused(CompilationCache::open(dir.join("foreign")));
+    let expected = "it belongs to user 54321, and this is user 12345";
+    assert!(message.contains(expected), "{message}");
+}
+
+#[test]
+fn caches_of_another_user() {
+    if !is_root() {
+        eprintln!("skipped caches_of_another_user: only root can become somebody else");
+        return;
+    }
+    let dir = Scratch::new("user");
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    for name in ["closed", "shared", "foreign"] {
+        let root = dir.path().join(name);
+        let cache = CompilationCache::open(&root).unwrap();
+        drop((get(&cache, 0), get(&cache, 1)));
+        fs::set_permissions(&root, Permissions::from_mode(0o755)).unwrap();
+    }
+    let shared = dir.path().join("shared/artifacts-1");
+    fs::set_permissions(&shared, Permissions::from_mode(0o755)).unwrap();
+    let readable = shared.join(format!("{}.precast", key(0)));
+    fs::set_permissions(&readable, Permissions::from_mode(0o444)).unwrap();
+    let foreign = dir.path().join("foreign/artifacts-1");
+    std::os::unix::fs::chown(&foreign, Some(54321), None).unwrap();
+    let before = listing(dir.path());
+
+    let mut command = std::process::Command::new("/proc/self/exe");
+    std::os::unix::process::CommandExt::uid(&mut command, 12345);
+    let output = command
+        .args(["--exact", "places::as_another_user", "--ignored"])
+        .arg("--nocapture")
+        .env(USER, dir.path())
+        .current_dir("/")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(listing(dir.path()), before, "nothing made, nothing deleted");
+}
+
+/// All files below a directory, with their sizes.
+fn listing(dir: &std::path::Path) -> Vec<(std::path::PathBuf, u64)> {
+    let mut found = Vec::new();
+    for file in fs::read_dir(dir).unwrap() {
+        let path = file.unwrap().path();
+        let data = fs::symlink_metadata(&path).unwrap();
+        if data.is_dir() {
+            found.extend(listing(&path));
+        }
+        found.push((path, data.len()));
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn names_of_directories_that_are_unusual() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = Scratch::new("names");
+    // Not UTF-8, a line break, as long as a name may be.
+    let long = "n".repeat(255);
+    for name in [&b"\xff\xfe"[..], b"line\nbreak", b" ", long.as_bytes()] {
+        let path = dir.path().join(std::ffi::OsStr::from_bytes(name));
+        let cache = CompilationCache::open(&path).unwrap();
+        drop((get(&cache, 0), cache));
+        let cache = CompilationCache::open(&path).unwrap();
+        drop(get(&cache, 0));
+        assert_eq!(cache.stats().disk_hits, 1, "{path:?}");
+    }
+    // Longer than that, no name at all, a NUL.
+    let nul = std::ffi::OsStr::from_bytes(b"a\0b");
+    for path in [
+        dir.path().join("n".repeat(256)),
+        dir.path().join("n/".repeat(3000)),
+        std::path::PathBuf::new(),
+        dir.path().join(nul),
+    ] {
+        let error = CompilationCache::open(&path).expect_err("no such directory can be");
+        let Error::File { path: named, .. } = &error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(*named, path);
+    }
+}

@@ -17,7 +17,7 @@
 use std::collections::HashMap;
 use std::env;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -34,7 +34,8 @@ use crate::scratch::Scratch;
 const PROCESSES: usize = 8;
 const THREADS: usize = 4;
 
-/// Shared with the workers: directory of the cache, log of compilations, milliseconds to live.
+/// Shared with the workers: directory of the cache, log of compilations, seed. They go on until their
+/// standard input ends.
 const WORKER: &str = "PRECAST_TORTURE_WORKER";
 
 /// xorshift64*
@@ -57,21 +58,25 @@ fn worker() {
         return;
     };
     let parts: Vec<&str> = task.split('\n').collect();
-    let [dir, log, millis, seed] = parts[..] else {
+    let [dir, log, seed] = parts[..] else {
         panic!("{task}");
     };
-    let end = Instant::now() + Duration::from_millis(millis.parse().unwrap());
+    let over = &AtomicBool::new(false);
     let seed: u64 = seed.parse().unwrap();
     let cache = CompilationCache::open(dir).unwrap();
     let log = &OpenOptions::new().append(true).open(log).unwrap();
     let (cache, wasm): (_, &Vec<_>) = (&cache, &(0..COUNT).map(guests::wasm).collect());
     std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+            over.store(true, Ordering::Relaxed);
+        });
         for thread in 0..THREADS as u64 {
             scope.spawn(move || {
                 let mut random = Random(seed * 31 + thread + 1);
                 // Some stay mapped for a while.
                 let mut kept = HashMap::new();
-                while Instant::now() < end {
+                while !over.load(Ordering::Relaxed) {
                     let i = random.below(COUNT);
                     let compiled = AtomicBool::new(false);
                     let progress = |done, all| {
@@ -103,7 +108,6 @@ struct Workers {
     children: Vec<Child>,
     dir: PathBuf,
     log: PathBuf,
-    end: Instant,
     started: u64,
     killed: u64,
 }
@@ -111,12 +115,8 @@ struct Workers {
 impl Workers {
     fn start(&mut self) {
         self.started += 1;
-        let millis = self
-            .end
-            .saturating_duration_since(Instant::now())
-            .as_millis();
         let task = format!(
-            "{}\n{}\n{millis}\n{}",
+            "{}\n{}\n{}",
             self.dir.display(),
             self.log.display(),
             self.started * 7919
@@ -124,6 +124,7 @@ impl Workers {
         let child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "torture::worker", "--ignored", "--nocapture"])
             .env(WORKER, task)
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn();
@@ -138,6 +139,9 @@ impl Workers {
     }
 
     fn join(&mut self) {
+        for child in &mut self.children {
+            drop(child.stdin.take());
+        }
         for child in self.children.drain(..) {
             finished(child, false);
         }
@@ -247,8 +251,14 @@ fn torment_in_place(path: &Path, random: &mut Random) -> bool {
     true
 }
 
-/// Rounds of torments; `fill` also fills the disk and empties it.
-fn torture(dir: &Scratch, rounds: u64, round: Duration, fill: bool) {
+/// How long a round is, once its workers run.
+const ROUND: Duration = Duration::from_millis(2500);
+
+/// Rounds of torments, two or as many as begin in the given time; `fill` also fills the disk and
+/// empties it.
+fn torture(dir: &Scratch, fill: bool) {
+    let seconds = environment("PRECAST_TORTURE_SECONDS").unwrap_or(4);
+    let last = Instant::now() + Duration::from_secs(seconds);
     let seed = environment("PRECAST_TORTURE_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     eprintln!("PRECAST_TORTURE_SEED={seed}");
     let mut random = Random(seed + 1);
@@ -258,7 +268,6 @@ fn torture(dir: &Scratch, rounds: u64, round: Duration, fill: bool) {
         children: Vec::new(),
         dir: dir.path().to_owned(),
         log,
-        end: Instant::now(),
         started: 0,
         killed: 0,
     };
@@ -266,12 +275,14 @@ fn torture(dir: &Scratch, rounds: u64, round: Duration, fill: bool) {
     let (mut renamed, mut in_place, mut fillings) = (0_u64, 0_u64, 0_u64);
     let ballast = dir.path().join("ballast");
     let entries: Vec<PathBuf> = (0..COUNT).map(|i| dir.entry(&guests::key(i))).collect();
-    for _ in 0..rounds {
-        workers.end = Instant::now() + round;
+    let mut rounds = 0;
+    while rounds < 2 || Instant::now() < last {
+        rounds += 1;
         for _ in 0..PROCESSES {
             workers.start();
         }
-        while Instant::now() + Duration::from_millis(100) < workers.end {
+        let end = Instant::now() + ROUND;
+        while Instant::now() < end {
             std::thread::sleep(Duration::from_millis(5 + random.below(30) as u64));
             match random.below(8) {
                 0 => {
@@ -309,10 +320,11 @@ fn torture(dir: &Scratch, rounds: u64, round: Duration, fill: bool) {
     let total: u64 = tally.compiled.iter().sum();
     let largest = tally.compiled.iter().max().unwrap();
     eprintln!(
-        "{} processes, {} killed; {renamed} entries deleted or replaced, {in_place} damaged in \
+        "{rounds} rounds: {} processes, {} killed; {renamed} entries deleted or replaced, {in_place} damaged in \
          place, disk filled {fillings} times; {total} compilations, {largest} of one module at most",
         workers.started, workers.killed
     );
+    assert!(workers.killed > 0 && renamed > 0 && in_place > 0 && (fillings > 0 || !fill));
     fs::remove_file(&workers.log).unwrap();
     aftermath(dir, &workers);
 }
@@ -357,13 +369,13 @@ fn undisturbed_processes_compile_each_module_once() {
         children: Vec::new(),
         dir: dir.path().join("cache"),
         log,
-        end: Instant::now() + Duration::from_secs(3),
         started: 0,
         killed: 0,
     };
     for _ in 0..PROCESSES {
         workers.start();
     }
+    std::thread::sleep(Duration::from_secs(3));
     workers.join();
     let mut tally = Tally::new();
     tally.judge(&workers, false);
@@ -373,13 +385,7 @@ fn undisturbed_processes_compile_each_module_once() {
 #[test]
 fn killed_damaged_deleted() {
     let dir = Scratch::new("torture");
-    let seconds = environment("PRECAST_TORTURE_SECONDS").unwrap_or(5);
-    torture(
-        &dir,
-        seconds.div_ceil(3),
-        Duration::from_millis(2500),
-        false,
-    );
+    torture(&dir, false);
 }
 
 #[test]
@@ -388,11 +394,5 @@ fn killed_damaged_deleted_on_a_full_disk() {
     let Some(disk) = Scratch::disk("torture-on-a-full-disk", 2000) else {
         return;
     };
-    let seconds = environment("PRECAST_TORTURE_SECONDS").unwrap_or(5);
-    torture(
-        &disk,
-        seconds.div_ceil(3),
-        Duration::from_millis(2500),
-        true,
-    );
+    torture(&disk, true);
 }

@@ -1,15 +1,20 @@
 //! The loader's behaviour, through its public interface, on artifacts of our own compiler.
 
 mod calls;
+mod child;
 mod files;
 mod globals;
 mod host;
+mod kernel;
 mod limits;
 mod linking;
 mod mapping;
+mod poison;
 mod pool;
+mod refusals;
 mod runtime;
 mod signals;
 mod stack;
+mod syscalls;
 mod threads;
 mod traps;

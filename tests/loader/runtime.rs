@@ -538,6 +538,41 @@ fn redirection() {
     let nowhere = new().with_import_module("env", "nowhere");
     let error = message(runtime.instantiate(&guest, nowhere));
     assert_eq!(error, "module[nowhere] not instantiated");
+    // Names that no module has.
+    for name in ["", "\u{0}", &"long".repeat(50_000)] {
+        let odd = new().with_import("env", "f", "other", name);
+        let error = message(runtime.instantiate(&guest, odd));
+        let expected = format!("found nothing at `other`.`{name}`, where");
+        assert!(error.contains(&expected), "{} bytes", error.len());
+    }
+}
+
+#[test]
+fn redirection_to_another_kind_or_type() {
+    let engine = Engine::default();
+    let runtime = runtime(&engine);
+    let library = r#"(module
+        (func (export "f")) (memory (export "m") 1 2) (table (export "t") 3 funcref)
+        (global (export "g") i32 (i32.const 1)) (global (export "v") (mut i64) (i64.const 1)))"#;
+    let library = compile(&engine, library);
+    runtime.instantiate(&library, named("lib")).unwrap();
+    for (import, target, found, expected) in [
+        ("(func)", "m", "memory", "func"),
+        ("(func)", "g", "global", "func"),
+        ("(memory 1)", "f", "func", "memory"),
+        ("(memory 2)", "m", "memory", "memory"),
+        ("(table 1 externref)", "t", "table", "table"),
+        ("(table 1 funcref)", "m", "memory", "table"),
+        ("(global (mut i32))", "g", "global", "global"),
+        ("(global i64)", "v", "global", "global"),
+    ] {
+        let guest = compile(&engine, &format!("(module (import \"a\" \"b\" {import}))"));
+        let config = InstanceConfig::new().with_import("a", "b", "lib", target);
+        let error = message(runtime.instantiate(&guest, config));
+        let start = format!("import `a`.`b`: incompatible import type: found {found}");
+        let end = format!(" at `lib`.`{target}`, where it is redirected to, expected {expected}");
+        assert!(error.contains(&start) && error.contains(&end), "{error}");
+    }
 }
 
 #[test]

@@ -2,35 +2,17 @@
 //!
 //! Each case runs in a process of its own: this test binary, started again for the one case.
 
-use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 
 use precast_artifact::Strategy;
 use precast_loader::{Instance, TrapCode};
 use precast_tests::{module, store};
 
-const CASE: &str = "PRECAST_SIGNAL_CASE";
+use crate::child::{self, case};
 
 fn in_child(test: &str, case: &str) -> ExitStatus {
-    let exe = std::env::current_exe().unwrap();
-    // Under emulation the system cannot start this program by itself.
-    let runner = std::env::var("PRECAST_RUNNER").unwrap_or_default();
-    let mut words = runner
-        .split_whitespace()
-        .map(OsStr::new)
-        .chain([exe.as_os_str()]);
-    let mut command = Command::new(words.next().unwrap());
-    command.args(words);
-    command
-        .args(["--exact", test, "--nocapture", "--test-threads", "1"])
-        .env(CASE, case);
-    let output = command.output().unwrap();
-    output.status
-}
-
-fn case() -> Option<String> {
-    std::env::var(CASE).ok()
+    child::in_child(test, case).status
 }
 
 /// Runs guarded wasm code that traps, so that our handlers are installed and work.

@@ -193,14 +193,21 @@ impl MemoryEntity {
     }
 
     /// Tells that the host is going to write there, so that the kernel may too.
-    pub(crate) fn will_write(&mut self, range: std::ops::Range<usize>) {
+    ///
+    /// # Errors
+    /// The system's; some of the pages cannot be written to then.
+    pub(crate) fn will_write(&mut self, range: std::ops::Range<usize>) -> Result<(), Error> {
         let page = page_size();
         let mut at = range.start / page * page;
-        while at < range.end && self.track.known().is_some() {
+        let end = range.end.min(self.initial_len());
+        while at < end && self.track.known().is_some() {
             let address = self.reservation.base().as_ptr() as usize + at;
-            self.fault(address);
+            if !self.track.is_writable(at) && !self.fault(address) {
+                return Err(Error::system("make a page of a linear memory writable"));
+            }
             at += page;
         }
+        Ok(())
     }
 
     /// Tells that the host may write anywhere.

@@ -92,22 +92,36 @@ impl Track {
         }
         let size = page_size();
         let page = (offset / size) as u32;
-        if self.known[..self.len].contains(&page) {
+        if self.known().is_some_and(|known| known.contains(&page)) {
             return false;
         }
-        if self.len == MOST {
-            self.given_up = true;
-            self.mode = Mode::Off;
-            // SAFETY: by this function's contract.
-            return unsafe { map::protect_raw(base, len, libc::PROT_READ | libc::PROT_WRITE) };
+        if self.len < MOST {
+            // SAFETY: by this function's contract; the page is inside.
+            let done = unsafe {
+                let page = base.add(page as usize * size);
+                map::protect_raw(page, size, libc::PROT_READ | libc::PROT_WRITE)
+            };
+            if done {
+                self.known[self.len] = page;
+                self.len += 1;
+                return true;
+            }
+            // Each page that differs from its neighbours is a mapping of its own, of which a
+            // process may have only so many. As a whole the memory is one.
         }
-        self.known[self.len] = page;
-        self.len += 1;
-        // SAFETY: by this function's contract; the page is inside.
-        unsafe {
-            let page = base.add(page as usize * size);
-            map::protect_raw(page, size, libc::PROT_READ | libc::PROT_WRITE)
+        // SAFETY: by this function's contract.
+        if !unsafe { map::protect_raw(base, len, libc::PROT_READ | libc::PROT_WRITE) } {
+            return false;
         }
+        self.given_up = true;
+        self.mode = Mode::Off;
+        true
+    }
+
+    /// Whether the page of `offset` can be written to without a fault.
+    pub(super) fn is_writable(&self, offset: usize) -> bool {
+        self.known()
+            .is_none_or(|known| known.contains(&((offset / page_size()) as u32)))
     }
 
     /// Makes everything writable, for a host that may write anywhere.
