@@ -11,6 +11,8 @@
 
 use std::cell::Cell;
 
+use precast_artifact::TrapCode;
+
 use crate::arch;
 use crate::error::{Ending, Error};
 use crate::store::StoreCore;
@@ -63,6 +65,10 @@ unsafe fn ended(core: *mut StoreCore) -> Error {
     let core = unsafe { &mut *core };
     core.vm.trapped = 0;
     let ending = core.ending.take();
+    if let Some(Ending::Trap(TrapCode::OutOfFuel)) = ending {
+        // What the code counted is in a register that is gone.
+        core.vm.fuel = 0;
+    }
     match ending {
         Some(Ending::Panic(payload)) => {
             core.frames.clear();
