@@ -215,6 +215,13 @@ fn fuel_is_counted_exactly() {
         (func $loop (export "loop") (param i32)
             (loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
         (func (export "tail") (param i32) (return_call $loop (local.get 0)))
+        (memory 1) (table 4 funcref) (data $d "abcdefgh")
+        (func (export "fill") (param i32) (memory.fill (i32.const 0) (i32.const 1) (local.get 0)))
+        (func (export "fill20") (memory.fill (i32.const 0) (i32.const 1) (i32.const 20)))
+        (func (export "copy") (param i32) (memory.copy (i32.const 0) (i32.const 9) (local.get 0)))
+        (func (export "init") (param i32) (memory.init $d (i32.const 0) (i32.const 1) (local.get 0)))
+        (func (export "table") (param i32) (table.fill 0 (i32.const 0) (ref.null func) (local.get 0)))
+        (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
         (func (export "trap") (drop (i32.const 1)) (unreachable))
         (func (export "seen") (result i64) (drop (i32.const 1)) (call $left)))"#;
     for strategy in strategies() {
@@ -252,6 +259,15 @@ fn fuel_is_counted_exactly() {
         assert_eq!(used("loop", &[1]).0, 1 + 5);
         assert_eq!(used("loop", &[9]).0, 1 + 9 * 5);
         assert_eq!(used("tail", &[9]).0, 1 + 2 + 1 + 9 * 5);
+        assert_eq!(used("fill", &[10]).0, 1 + 4 + 10);
+        assert_eq!(used("fill20", &[]).0, 1 + 4 + 20);
+        assert_eq!(used("copy", &[7]).0, 1 + 4 + 7);
+        assert_eq!(used("init", &[5]).0, 1 + 4 + 5);
+        assert_eq!(used("table", &[3]).0, 1 + 4 + 3);
+        assert_eq!(used("grow", &[1]).0, 1 + 2);
+        // What it is asked for counts, before it is looked whether that is there.
+        let (fill, ok, _) = used("fill", &[-1]);
+        assert_eq!((fill, ok), (100, false));
         let (trap, ok, _) = used("trap", &[]);
         assert_eq!((trap, ok), (1 + 1, false));
         // The host function sees what is left, and what it sets holds.
@@ -399,7 +415,7 @@ fn tail_calls_between_instances_are_stopped() {
         let a = Instance::new(&mut store, &first, &[]).unwrap();
         let mut linker: Linker<()> = Linker::new(&engine);
         for (name, item) in a.exports(&mut store) {
-            linker.define(&store, "a", &name, item).unwrap();
+            linker.define("a", &name, item).unwrap();
         }
         linker.instantiate(&mut store, &second).unwrap();
         store.set_epoch_deadline(1);

@@ -3,21 +3,22 @@
 //! Every loop and every recursion passes a check, in both kinds, so no code runs on unnoticed.
 //!
 //! *Epoch* code looks at one word of the store, which other threads write: at loop headers, at the
-//! entry of functions, and before operators that work on ranges of memories and tables. A
-//! function that calls nothing and is short ([`SHORT`]) has no check of its own: whoever calls it
-//! often enough to matter does. The longest stretch without a check is thus one operator on a
-//! range, or the calls of one function without loops to short ones.
+//! entry of functions, and before operators that work on ranges of memories and tables (unless the
+//! range is constant and small). A function that calls nothing and is short ([`SHORT`]) has no check
+//! of its own: whoever calls it often enough to matter does. The longest stretch without a check is
+//! thus one operator on a range, or the calls of one function without loops to short ones.
 //!
-//! *Fuel* code counts the operators that it executes: one each, but none for those that only
-//! structure code (see [`cost`]), and one for each function that is entered. The count is in a
-//! local variable; it goes to the store before calls and returns and comes back behind calls, so
-//! that callees, host functions and hosts see what is right. It is looked at where functions begin
-//! and at loop headers. Costs and places are those of Wasmtime: the same module with the same fuel
-//! comes equally far. After a trap other than that fuel is used up, what the innermost function did
-//! since its last call is not in the count.
+//! *Fuel* code counts what it executes: one for each operator, but none for those that only
+//! structure code (see [`cost`]); one for each function that is entered; and for each byte or table
+//! element that an operator on a range is asked to write. The count is in a local variable; it goes
+//! to the store before calls and returns and comes back behind calls, so that callees, host
+//! functions and hosts see what is right. It is looked at in the same places, but in short functions
+//! too. Costs and places are those of Wasmtime: the same module with the same fuel comes equally
+//! far. After a trap other than that fuel is used up, what the innermost function did since its last
+//! call is not in the count.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Value};
 use cranelift_frontend::Variable;
 use precast_artifact::vm::{VmContextHeader, VmStoreContext};
@@ -28,6 +29,12 @@ use wasmparser::{FunctionBody, Operator, OperatorsReader};
 use super::FuncTranslator;
 use super::state::{Region, vm_offset};
 use crate::Error;
+
+/// Largest constant range, in bytes or elements, that is worked on without a check before.
+const SMALL_RANGE: i64 = 128;
+
+/// Most fuel that one operator costs: far more than anybody has, and no count overflows by it.
+const MOST: i64 = 1 << 61;
 
 /// Most bytes of a function that calls nothing for it to do without a check at its entry.
 const SHORT: usize = 256;
@@ -65,19 +72,20 @@ fn is_call(operator: &Operator<'_>) -> bool {
     )
 }
 
-/// Whether how long the operator takes depends on an operand.
-fn is_range(operator: &Operator<'_>) -> bool {
-    matches!(
-        operator,
+/// Of an operator that works on a range, the cost of each unit of its last operand.
+fn range_cost(operator: &Operator<'_>) -> Option<i64> {
+    match operator {
         Operator::MemoryFill { .. }
-            | Operator::MemoryCopy { .. }
-            | Operator::MemoryInit { .. }
-            | Operator::MemoryGrow { .. }
-            | Operator::TableFill { .. }
-            | Operator::TableCopy { .. }
-            | Operator::TableInit { .. }
-            | Operator::TableGrow { .. }
-    )
+        | Operator::MemoryCopy { .. }
+        | Operator::MemoryInit { .. }
+        | Operator::TableFill { .. }
+        | Operator::TableCopy { .. }
+        | Operator::TableInit { .. }
+        | Operator::TableGrow { .. } => Some(1),
+        // Pages are nobody's until they are touched.
+        Operator::MemoryGrow { .. } => Some(0),
+        _ => None,
+    }
 }
 
 /// Whether a function calls nothing and is over soon, but for its loops.
@@ -126,11 +134,17 @@ impl FuncTranslator<'_, '_> {
         if !self.reachable {
             return;
         }
-        if self.env.interruption == Interruption::Epoch && is_range(operator) {
-            self.check_interrupt();
+        if let Some(fuel) = &mut self.fuel {
+            fuel.pending += cost(operator);
         }
-        let Some(fuel) = &mut self.fuel else { return };
-        fuel.pending += cost(operator);
+        if self.env.interruption != Interruption::None
+            && let Some(cost) = range_cost(operator)
+        {
+            self.interruption_at_range(cost);
+        }
+        if self.fuel.is_none() {
+            return;
+        }
         match operator {
             // The end of a stretch of code that is executed as one: each way out counts the same.
             Operator::Loop { .. }
@@ -146,6 +160,41 @@ impl FuncTranslator<'_, '_> {
             operator if is_call(operator) => self.save_fuel(),
             _ => {}
         }
+    }
+
+    /// Before an operator on as many units as the topmost operand says.
+    fn interruption_at_range(&mut self, cost: i64) {
+        let units = self.peek();
+        let constant = self.constant(units).map(|units| {
+            let units = match self.builder.func.dfg.value_type(self.peek()) {
+                I32 => u64::from(units as u32),
+                _ => units.cast_unsigned(),
+            };
+            i64::try_from(units).unwrap_or(MOST).min(MOST) * cost
+        });
+        if let Some(fuel) = &mut self.fuel {
+            match constant {
+                Some(cost) => fuel.pending = (fuel.pending + cost).min(MOST),
+                None if cost == 0 => {}
+                None => self.count_units(units),
+            }
+        }
+        if constant.is_none_or(|cost| cost > SMALL_RANGE) {
+            self.interruption_at_loop();
+        }
+    }
+
+    /// Counts one for each unit.
+    fn count_units(&mut self, units: Value) {
+        let mut units = self.widen_index(units);
+        if self.builder.func.dfg.value_type(self.peek()) == I64 {
+            let most = self.builder.ins().iconst(I64, MOST);
+            units = self.builder.ins().umin(units, most);
+        }
+        let count = self.count_fuel_now();
+        let count = self.builder.ins().iadd(count, units);
+        let variable = self.fuel.as_ref().expect("code that counts fuel").count;
+        self.builder.def_var(variable, count);
     }
 
     /// Behind an operator.

@@ -15,6 +15,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -156,11 +157,16 @@ impl Inner {
         state.firing = Some(thread::current().id());
         let watchers = std::mem::take(&mut state.watchers);
         drop(state);
+        let mut panicked = Ok(());
         for end in watchers.into_values() {
-            end(done);
+            // Closing may drop data of the host, which may do anything.
+            panicked = panicked.and(catch_unwind(AssertUnwindSafe(|| end(done))));
         }
         lock(&self.state).firing = None;
         self.fired.notify_all();
+        if let Err(panic) = panicked {
+            resume_unwind(panic);
+        }
     }
 }
 
@@ -257,7 +263,9 @@ impl Timer {
                     let due = queue.pop().and_then(|entry| entry.0.context.upgrade());
                     drop(queue);
                     if let Some(context) = due {
-                        context.finish(Done::DeadlineExceeded);
+                        let finish = || context.finish(Done::DeadlineExceeded);
+                        // The message of a panic is out; other deadlines are still to be kept.
+                        catch_unwind(AssertUnwindSafe(finish)).ok();
                     }
                     queue = lock(&self.queue);
                     continue;
