@@ -157,9 +157,9 @@ impl Region {
             Self::SharedMemory => (5, "shared memory"),
             Self::SharedGlobal => (6, "shared global"),
             Self::Interrupt => (7, "interrupt"),
-            Self::Fuel => (8, "fuel"),
-            Self::Memory(i) => (10 + 2 * i, "memory"),
-            Self::Global(i) => (11 + 2 * i, "global"),
+            Self::Fuel => (u32::MAX, "fuel"),
+            Self::Memory(i) => (8 + 2 * i, "memory"),
+            Self::Global(i) => (9 + 2 * i, "global"),
         };
         AliasRegionData {
             user_id,
