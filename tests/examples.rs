@@ -129,3 +129,11 @@ fn allocation() {
     let expected = "wasm >> Hello, wazero!\nhost >> Hello, wazero!\n";
     prints("allocation", &["wazero"], &[], expected);
 }
+
+#[test]
+fn context_done() {
+    let expected = "module closed with context deadline exceeded\n\
+        module closed with context canceled\n\
+        module closed with exit_code(1)\n";
+    prints("context-done", &[], &[], expected);
+}

@@ -63,9 +63,9 @@ numbered! {
         StackOverflow = 10 "call stack exhausted",
         /// A null reference where an instruction needs one that is not.
         NullReference = 11 "null reference",
-        /// The deadline of an epoch has passed (reserved: interruption).
+        /// The host asked for it, or the deadline of an epoch has passed.
         Interrupt = 12 "interrupted",
-        /// Fuel is used up (reserved: interruption).
+        /// Fuel is used up.
         OutOfFuel = 13 "all fuel consumed",
     }
 }
@@ -143,6 +143,20 @@ numbered! {
         /// Explicit checks before each access; traps are calls of [`Builtin::RaiseTrap`], so that
         /// neither a large reservation nor a signal handler is needed.
         Checked = 2 "checked",
+    }
+}
+
+numbered! {
+    /// How code that calls nothing can be stopped.
+    pub enum Interruption {
+        /// Not at all: only where it calls the host.
+        None = 0 "none",
+        /// It counts what it does in [`VmStoreContext::fuel`](crate::vm::VmStoreContext::fuel), and
+        /// stops when that is used up.
+        Fuel = 1 "fuel",
+        /// It looks at [`VmStoreContext::interrupt`](crate::vm::VmStoreContext::interrupt) in every
+        /// loop and every recursion.
+        Epoch = 2 "epoch",
     }
 }
 

@@ -32,7 +32,7 @@ pub mod vm;
 #[cfg(feature = "write")]
 pub mod writer;
 
-pub use abi::{ABI, Builtin, LibCall, Strategy, TrapCode};
+pub use abi::{ABI, Builtin, Interruption, LibCall, Strategy, TrapCode};
 pub use header::{FORMAT, HEADER_OFFSET, Header, MAGIC, Section};
 pub use reader::{Artifact, Error, FoundFile, Host, Mismatch};
 pub use signature::ValType;

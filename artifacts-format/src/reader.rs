@@ -16,7 +16,7 @@ use bytemuck::Pod;
 pub use error::{Error, FoundFile, Host, Mismatch, feature_names};
 
 use crate::records::*;
-use crate::{HEADER_OFFSET, Header, Section, Strategy, ValType};
+use crate::{HEADER_OFFSET, Header, Interruption, Section, Strategy, ValType};
 
 /// A signature of an artifact: parameters and results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +121,11 @@ impl<'a> Artifact<'a> {
     /// How memory accesses are kept in bounds.
     pub fn strategy(&self) -> Strategy {
         Strategy::from_number(self.header.strategy).unwrap_or(Strategy::Checked)
+    }
+
+    /// How code that calls nothing can be stopped.
+    pub fn interruption(&self) -> Interruption {
+        Interruption::from_number(self.header.vm.interruption).unwrap_or(Interruption::None)
     }
 
     /// The bytes of a section.

@@ -384,8 +384,9 @@ pub struct VmLayout {
     pub data_dropped: u32,
     /// First byte of the dropped flags of element segments, one for each [`ElementRecord`].
     pub elem_dropped: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// [`Interruption`](crate::Interruption) of the code. It is here because a word was left, which
+    /// was zero, as is [`Interruption::None`](crate::Interruption::None).
+    pub interruption: u32,
 }
 
 const _: () = {

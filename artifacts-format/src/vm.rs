@@ -62,10 +62,12 @@ pub struct VmStoreContext {
     /// Lowest address that the stack pointer of a wasm function may have. A function that would go
     /// below it traps with [`TrapCode::StackOverflow`](crate::TrapCode::StackOverflow).
     pub stack_limit: usize,
-    /// Fuel that is left, counted up from a negative number to zero (reserved: interruption).
+    /// Fuel that is left, negated: code counts up and stops where this is not negative
+    /// ([`Interruption::Fuel`](crate::Interruption::Fuel)).
     pub fuel: i64,
-    /// Epoch number at which to stop (reserved: interruption).
-    pub epoch_deadline: u64,
+    /// Zero: go on. [`INTERRUPT_LEAST`] or more: stop. Other threads write it
+    /// ([`Interruption::Epoch`](crate::Interruption::Epoch)).
+    pub interrupt: u64,
     /// Frame pointer of the wasm function that called out last.
     pub exit_fp: usize,
     /// Address of the word with the return address into that function: the end of its stack.
@@ -91,6 +93,10 @@ pub struct VmStoreContext {
 #[derive(Debug)]
 #[repr(C)]
 pub struct VmBuiltins(pub [*const (); crate::Builtin::COUNT]);
+
+/// Least value of [`VmStoreContext::interrupt`] that means "stop": higher than any address, so that
+/// code may compare the word with a pointer that it has at hand.
+pub const INTERRUPT_LEAST: u64 = 1 << 61;
 
 /// Start of every VM context.
 #[derive(Debug)]
@@ -200,7 +206,7 @@ const _: () = {
     assert!(size_of::<VmStoreContext>() == 80);
     assert!(offset_of!(VmStoreContext, stack_limit) == 0);
     assert!(offset_of!(VmStoreContext, fuel) == 8);
-    assert!(offset_of!(VmStoreContext, epoch_deadline) == 16);
+    assert!(offset_of!(VmStoreContext, interrupt) == 16);
     assert!(offset_of!(VmStoreContext, exit_fp) == 24);
     assert!(offset_of!(VmStoreContext, exit_sp) == 32);
     assert!(offset_of!(VmStoreContext, entry_fp) == 40);

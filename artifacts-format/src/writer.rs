@@ -164,7 +164,7 @@ impl<'a> ArtifactBuilder<'a> {
                 funcref_count: 0,
                 data_dropped: 16,
                 elem_dropped: 16,
-                reserved: 0,
+                interruption: 0,
             },
             strings: Vec::new(),
             types: Vec::new(),

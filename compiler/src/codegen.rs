@@ -85,8 +85,7 @@ pub(crate) fn compile(env: &Env<'_>, progress: Progress<'_>) -> Result<CompiledM
         }
     }
     trampolines.extend(plan.import_thunks.iter().copied().map(Symbol::ImportThunk));
-    let thunks = targets(&functions)
-        .filter(|symbol| {
+    let thunks = targets(&functions).filter(|symbol| {
         use Symbol::{BuiltinThunk, LibCallThunk, Round};
         matches!(symbol, BuiltinThunk(_) | LibCallThunk(_) | Round(..))
     });

@@ -46,6 +46,7 @@ pub(crate) fn emit(
     b.cpu_features = target.cpu_features;
     b.start_function = module.start.map(FuncIndex::as_u32);
     b.vm = plan.vm;
+    b.vm.interruption = settings.interruption as u32;
     b.template = template::template(module, plan, target.isa.endianness());
     b.metadata = metadata(wasm, module, target, settings);
 

@@ -54,6 +54,7 @@ pub(crate) fn settings(target: &Target, settings: &Settings) -> Vec<(String, Str
         target: _,
         cpu: _,
         strategy,
+        interruption,
         threads: _,
     } = settings;
     let opt_level = match opt_level {
@@ -70,6 +71,7 @@ pub(crate) fn settings(target: &Target, settings: &Settings) -> Vec<(String, Str
         setting("opt-level", opt_level),
         setting("cpu", &cpu),
         setting("strategy", strategy.text()),
+        setting("interruption", interruption.text()),
         setting("cranelift", cranelift_codegen::VERSION),
     ]
 }
@@ -96,6 +98,8 @@ mod tests {
         let others = [
             identity(|s| s.opt_level = OptLevel::Size),
             identity(|s| s.strategy = precast_artifact::Strategy::Checked),
+            identity(|s| s.interruption = precast_artifact::Interruption::Fuel),
+            identity(|s| s.interruption = precast_artifact::Interruption::Epoch),
             identity(|s| s.cpu = "x86-64-v3".parse().unwrap()),
             identity(|s| s.target = Some("aarch64-unknown-linux-gnu".to_owned())),
         ];

@@ -49,6 +49,8 @@ pub use identity::Identity;
 pub use settings::{Cpu, CpuLevel, OptLevel, Settings};
 pub use verify::{VerifyError, verify};
 
+pub use precast_artifact::{Interruption, Strategy};
+
 use target::Target;
 
 /// Compiles modules for one target with one set of settings. Cheap to make; may be shared between
@@ -179,6 +181,7 @@ impl Compiler {
             plan: &plan,
             isa: &*self.target.isa,
             strategy: self.settings.strategy,
+            interruption: self.settings.interruption,
         };
         let code = codegen::compile(&env, progress)?;
         lap(&mut timings.codegen);

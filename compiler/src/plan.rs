@@ -230,7 +230,7 @@ impl Plan {
                 funcref_count,
                 data_dropped,
                 elem_dropped,
-                reserved: 0,
+                interruption: 0,
             },
             globals,
             memories,

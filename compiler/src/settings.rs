@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use precast_artifact::Strategy;
+use precast_artifact::{Interruption, Strategy};
 
 use crate::Error;
 
@@ -18,6 +18,8 @@ pub struct Settings {
     pub cpu: Cpu,
     /// How accesses to linear memory are kept inside it.
     pub strategy: Strategy,
+    /// How the host can stop code that calls nothing.
+    pub interruption: Interruption,
     /// Threads to compile with; `None` for as many as there are CPUs.
     pub threads: Option<usize>,
 }
@@ -29,6 +31,7 @@ impl Default for Settings {
             target: None,
             cpu: Cpu::default(),
             strategy: Strategy::Guarded,
+            interruption: Interruption::None,
             threads: None,
         }
     }

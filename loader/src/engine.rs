@@ -4,14 +4,25 @@
 //! kept once, so making engines does not use up memory. A counted reference would do, but stores
 //! hold one each, and counting it would bounce a cache line between threads that only want to make
 //! stores of their own.
+//!
+//! An engine also has the epoch that deadlines of stores are counted in. Engines that ask for
+//! [`Config::epoch_interruption`] have one each; all others of equal settings are the same engine,
+//! epoch and all.
 
 use std::sync::{Mutex, PoisonError};
+
+use precast_artifact::Interruption;
+
+use crate::error::Error;
+use crate::interrupt::Epochs;
+use crate::module::ModuleInner;
 
 /// Settings of an [`Engine`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     max_wasm_stack: usize,
     pool_per_thread: usize,
+    required: Option<Interruption>,
 }
 
 impl Default for Config {
@@ -19,6 +30,7 @@ impl Default for Config {
         Self {
             max_wasm_stack: 1 << 20,
             pool_per_thread: 16,
+            required: None,
         }
     }
 }
@@ -46,6 +58,24 @@ impl Config {
         self
     }
 
+    /// Whether every module must have been compiled so that a deadline stops it wherever it is
+    /// ([`Interruption::Epoch`]): others are an [`Error::Interruption`] when they are
+    /// instantiated.
+    ///
+    /// Each engine made with this has an epoch of its own and lives as long as the process.
+    pub fn epoch_interruption(&mut self, required: bool) -> &mut Self {
+        self.required = required.then_some(Interruption::Epoch);
+        self
+    }
+
+    /// Whether every module must have been compiled so that it counts fuel
+    /// ([`Interruption::Fuel`]): others are an [`Error::Interruption`] when they are
+    /// instantiated. A module cannot have both.
+    pub fn consume_fuel(&mut self, required: bool) -> &mut Self {
+        self.required = required.then_some(Interruption::Fuel);
+        self
+    }
+
     pub(crate) fn stack_bytes(&self) -> usize {
         self.max_wasm_stack
     }
@@ -57,7 +87,13 @@ impl Config {
 
 /// Settings shared by modules and stores. Free to copy.
 #[derive(Debug, Clone, Copy)]
-pub struct Engine(&'static Config);
+pub struct Engine(&'static Inner);
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    epochs: Epochs,
+}
 
 impl Default for Engine {
     fn default() -> Self {
@@ -68,17 +104,50 @@ impl Default for Engine {
 impl Engine {
     /// An engine with these settings.
     pub fn new(config: &Config) -> Self {
-        static CONFIGS: Mutex<Vec<&'static Config>> = Mutex::new(Vec::new());
-        let mut configs = CONFIGS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = configs.iter().find(|known| **known == config) {
+        static ENGINES: Mutex<Vec<&'static Inner>> = Mutex::new(Vec::new());
+        let new = || -> &'static Inner {
+            Box::leak(Box::new(Inner {
+                config: config.clone(),
+                epochs: Epochs::new(),
+            }))
+        };
+        if config.required == Some(Interruption::Epoch) {
+            return Self(new());
+        }
+        let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = engines.iter().find(|known| known.config == *config) {
             return Self(known);
         }
-        let config: &'static Config = Box::leak(Box::new(config.clone()));
-        configs.push(config);
-        Self(config)
+        let engine = new();
+        engines.push(engine);
+        Self(engine)
+    }
+
+    /// The next epoch begins: code in stores whose deadline that is stops, see
+    /// [`Store::set_epoch_deadline`](crate::Store::set_epoch_deadline). For a timer thread; takes a
+    /// lock, so not for signal handlers.
+    pub fn increment_epoch(&self) {
+        self.0.epochs.increment();
     }
 
     pub(crate) fn config(self) -> &'static Config {
-        self.0
+        &self.0.config
+    }
+
+    pub(crate) fn epochs(self) -> &'static Epochs {
+        &self.0.epochs
+    }
+
+    /// # Errors
+    /// [`Error::Interruption`] for a module that this engine does not take.
+    #[inline]
+    pub(crate) fn check(self, module: &ModuleInner) -> Result<(), Error> {
+        let Some(expected) = self.0.config.required else {
+            return Ok(());
+        };
+        match module.artifact().interruption() {
+            found if found == expected => Ok(()),
+            found => Err(Error::Interruption { found, expected }),
+        }
     }
 }

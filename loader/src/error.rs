@@ -23,6 +23,17 @@ pub enum Error {
     /// The bytes are not an artifact that can run here.
     #[error(transparent)]
     Artifact(#[from] precast_artifact::Error),
+    /// A module that cannot be stopped in the way that the engine asks for.
+    #[error(
+        "the module was compiled with interruption `{found}`, and the engine asks for `{expected}`: \
+         compile it again with `--interruption {expected}`"
+    )]
+    Interruption {
+        /// How its code can be stopped.
+        found: precast_artifact::Interruption,
+        /// How it should be.
+        expected: precast_artifact::Interruption,
+    },
     /// The system refused memory.
     #[error("cannot {action}")]
     Memory {
@@ -93,6 +104,12 @@ pub enum Error {
         /// The exit code that it was closed with.
         exit_code: u32,
     },
+    /// The instance is closed because the deadline of the context of a call has passed.
+    #[error("module closed with context deadline exceeded")]
+    DeadlineExceeded,
+    /// The instance is closed because the context of a call was cancelled.
+    #[error("module closed with context canceled")]
+    Canceled,
     /// There is an open instance of that name in the runtime.
     #[error("module[{name}] has already been instantiated")]
     AlreadyInstantiated {

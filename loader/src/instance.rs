@@ -155,6 +155,7 @@ impl Instance {
     ) -> Result<Self, Error> {
         // SAFETY: by this function's contract.
         let core = unsafe { &mut *core_ptr };
+        core.engine().check(&instance.module)?;
         let most = core.limits.instances;
         if core.instances.len() >= most {
             let wanted = core.instances.len() as u64 + 1;

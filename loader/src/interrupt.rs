@@ -1,29 +1,46 @@
-//! Ending wasm code from outside: the interrupt word of a store.
+//! Ending wasm code from outside: deadlines, handles, fuel.
 //!
-//! [`VmStoreContext::epoch_deadline`] is the word. `u64::MAX` means "go on", 0 means "stop now", which
-//! is what any comparison of a running epoch with it would say too. The shims of host functions look
-//! at it when the host function is done, and end the activation with [`TrapCode::Interrupt`].
+//! [`VmStoreContext::interrupt`] is the word that machine code with
+//! [`Interruption::Epoch`](precast_artifact::Interruption::Epoch) looks at in every loop and every
+//! recursion, and that the shims of host functions look at when the host function is done, whatever
+//! the code. Not zero, it ends the activation with
+//! [`TrapCode::Interrupt`](precast_artifact::TrapCode::Interrupt). Each reason to stop has a bit of
+//! its own ([`Reason`]), so that taking one back does not take back another.
 //!
-//! What is missing: machine code does not look at it yet, so a guest that loops without calling a
-//! host function runs on. Checks at loop headers and function entries that trap when
-//! `epoch >= epoch_deadline` need no change here.
+//! Machine code reads nothing of the engine: an engine knows its stores that have a deadline and
+//! raises the words of those that are due. Its lock is taken when a store gets a deadline, when such
+//! a store is dropped, and when the epoch changes; stores without deadlines never meet it.
 //!
-//! [`TrapCode::Interrupt`]: precast_artifact::TrapCode::Interrupt
+//! Lifetimes: an [`Interrupt`] points into a store. The engine's list and the [`InterruptHandle`]s
+//! lose theirs, under the same lock that they use it under, before the store is gone
+//! ([`StoreCore::forget_interrupts`]).
 
+use std::collections::BTreeMap;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use precast_artifact::vm::VmStoreContext;
+use precast_artifact::vm::{INTERRUPT_LEAST, VmStoreContext};
 
-use crate::store::StoreCore;
+use crate::store::{Store, StoreContextMut, StoreCore, StoreId};
 
 /// The word's value while nothing is asked for.
-pub(crate) const GO_ON: u64 = u64::MAX;
+pub(crate) const GO_ON: u64 = 0;
 
-const STOP: u64 = 0;
+/// Who wants a store's code to stop.
+#[derive(Debug, Clone, Copy)]
+#[repr(u64)]
+pub(crate) enum Reason {
+    /// A runtime closes an instance.
+    Closing = INTERRUPT_LEAST,
+    /// An [`InterruptHandle`].
+    Handle = INTERRUPT_LEAST << 1,
+    /// The epoch has reached the deadline.
+    Deadline = INTERRUPT_LEAST << 2,
+}
 
 /// The interrupt word of a store, for other threads.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Interrupt(NonNull<AtomicU64>);
 
 // SAFETY: the word is only used atomically by all but its own store's thread, which makes it.
@@ -36,22 +53,19 @@ impl Interrupt {
     /// `core` is valid, and the result is not used when the store is gone.
     pub(crate) unsafe fn of(core: *mut StoreCore) -> Self {
         // SAFETY: by this function's contract; an `AtomicU64` is laid out as a `u64`.
-        Self(unsafe { NonNull::new_unchecked(&raw mut (*core).vm.epoch_deadline).cast() })
+        Self(unsafe { NonNull::new_unchecked(&raw mut (*core).vm.interrupt).cast() })
     }
 
     /// Asks the store's wasm code to stop.
-    pub(crate) fn raise(&self) {
-        self.set(STOP);
+    pub(crate) fn raise(&self, reason: Reason) {
+        // SAFETY: by the contract of `of` the store exists.
+        unsafe { self.0.as_ref() }.fetch_or(reason as u64, Ordering::AcqRel);
     }
 
     /// Takes the wish back.
-    pub(crate) fn clear(&self) {
-        self.set(GO_ON);
-    }
-
-    fn set(&self, value: u64) {
-        // SAFETY: by the contract of `of` the store exists.
-        unsafe { self.0.as_ref() }.store(value, Ordering::Release);
+    pub(crate) fn clear(&self, reason: Reason) {
+        // SAFETY: as above.
+        unsafe { self.0.as_ref() }.fetch_and(!(reason as u64), Ordering::AcqRel);
     }
 }
 
@@ -62,6 +76,194 @@ impl Interrupt {
 #[inline]
 pub(crate) unsafe fn is_raised(store: *mut VmStoreContext) -> bool {
     // SAFETY: by this function's contract; the word is aligned and lives as long as the store.
-    let word = unsafe { AtomicU64::from_ptr(&raw mut (*store).epoch_deadline) };
-    word.load(Ordering::Acquire) == STOP
+    let word = unsafe { AtomicU64::from_ptr(&raw mut (*store).interrupt) };
+    word.load(Ordering::Acquire) != GO_ON
+}
+
+fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
+    // Nothing here panics half way.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The epoch of an engine, and its stores that have a deadline.
+#[derive(Debug)]
+pub(crate) struct Epochs(Mutex<EpochsInner>);
+
+#[derive(Debug)]
+struct EpochsInner {
+    epoch: u64,
+    /// By deadline. Those that are due are not in it any more.
+    waiting: BTreeMap<(u64, StoreId), Interrupt>,
+}
+
+impl Epochs {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(EpochsInner {
+            epoch: 0,
+            waiting: BTreeMap::new(),
+        }))
+    }
+
+    /// The next epoch begins.
+    pub(crate) fn increment(&self) {
+        let mut this = lock(&self.0);
+        this.epoch += 1;
+        let epoch = this.epoch;
+        while let Some(first) = this.waiting.first_entry()
+            && first.key().0 <= epoch
+        {
+            first.remove().raise(Reason::Deadline);
+        }
+    }
+
+    /// Gives a store another deadline: `ticks` epochs from now, or none. Returns it.
+    fn set(
+        &self,
+        store: StoreId,
+        interrupt: &Interrupt,
+        old: Option<u64>,
+        ticks: Option<u64>,
+    ) -> Option<u64> {
+        let mut this = lock(&self.0);
+        if let Some(old) = old {
+            this.waiting.remove(&(old, store));
+        }
+        interrupt.clear(Reason::Deadline);
+        let deadline = this.epoch.saturating_add(ticks?);
+        if deadline <= this.epoch {
+            interrupt.raise(Reason::Deadline);
+        } else {
+            this.waiting.insert((deadline, store), interrupt.clone());
+        }
+        Some(deadline)
+    }
+}
+
+/// Ends the wasm code of a store from another thread. Outlives the store, and does nothing then.
+///
+/// See [`Store::interrupt_handle`].
+#[derive(Debug, Clone)]
+pub struct InterruptHandle(Arc<Mutex<Option<Interrupt>>>);
+
+impl InterruptHandle {
+    /// Ends the wasm code that runs in the store, and any that starts to run later, with
+    /// [`TrapCode::Interrupt`](crate::TrapCode::Interrupt), until [`clear`](Self::clear).
+    ///
+    /// Code compiled with [`Interruption::Epoch`](crate::Interruption::Epoch) stops within
+    /// microseconds (an operator on a range of memory is finished first), other code when a host
+    /// function returns to it.
+    pub fn interrupt(&self) {
+        if let Some(interrupt) = &*lock(&self.0) {
+            interrupt.raise(Reason::Handle);
+        }
+    }
+
+    /// Lets the store's code run again.
+    pub fn clear(&self) {
+        if let Some(interrupt) = &*lock(&self.0) {
+            interrupt.clear(Reason::Handle);
+        }
+    }
+}
+
+/// What a store has given away of its interrupt word.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    deadline: Option<u64>,
+    handle: Option<InterruptHandle>,
+}
+
+impl StoreCore {
+    /// Takes back every pointer to the interrupt word, before the store is moved or dropped.
+    pub(crate) fn forget_interrupts(&mut self) {
+        if self.given.deadline.is_some() {
+            self.set_deadline(None);
+        }
+        if let Some(handle) = self.given.handle.take() {
+            *lock(&handle.0) = None;
+        }
+    }
+
+    fn set_deadline(&mut self, ticks: Option<u64>) {
+        // SAFETY: the list loses it before the store is gone, see `forget_interrupts`.
+        let interrupt = unsafe { Interrupt::of(self.this) };
+        let epochs = self.engine().epochs();
+        self.given.deadline = epochs.set(self.id, &interrupt, self.given.deadline, ticks);
+    }
+
+    fn interrupt_handle(&mut self) -> InterruptHandle {
+        let this = self.this;
+        let handle = self.given.handle.get_or_insert_with(|| {
+            // SAFETY: as above.
+            let interrupt = unsafe { Interrupt::of(this) };
+            InterruptHandle(Arc::new(Mutex::new(Some(interrupt))))
+        });
+        handle.clone()
+    }
+
+    fn set_fuel(&mut self, fuel: u64) {
+        self.vm.fuel = -i64::try_from(fuel).unwrap_or(i64::MAX);
+    }
+
+    fn fuel(&self) -> u64 {
+        self.vm.fuel.saturating_neg().max(0).cast_unsigned()
+    }
+}
+
+impl<T: 'static> Store<T> {
+    /// [`StoreContextMut::set_epoch_deadline`].
+    pub fn set_epoch_deadline(&mut self, ticks: u64) {
+        self.core_mut().set_deadline(Some(ticks));
+    }
+
+    /// The store has no deadline any more, as when it was new.
+    pub fn clear_epoch_deadline(&mut self) {
+        self.core_mut().set_deadline(None);
+    }
+
+    /// What ends the store's wasm code from another thread.
+    pub fn interrupt_handle(&mut self) -> InterruptHandle {
+        self.core_mut().interrupt_handle()
+    }
+
+    /// [`StoreContextMut::set_fuel`].
+    pub fn set_fuel(&mut self, fuel: u64) {
+        self.core_mut().set_fuel(fuel);
+    }
+
+    /// [`StoreContextMut::get_fuel`].
+    pub fn get_fuel(&self) -> u64 {
+        self.core().fuel()
+    }
+}
+
+impl<T: 'static> StoreContextMut<'_, T> {
+    /// Wasm code of the store ends with [`TrapCode::Interrupt`](crate::TrapCode::Interrupt) when
+    /// [`Engine::increment_epoch`](crate::Engine::increment_epoch) has been called `ticks` times
+    /// from now on, and so does code that is called after that, until this is called again. Zero:
+    /// at once. A new store has no deadline.
+    ///
+    /// Code compiled with [`Interruption::Epoch`](crate::Interruption::Epoch) stops wherever it is;
+    /// other code only when a host function returns to it. An engine whose
+    /// [`Config::epoch_interruption`](crate::Config::epoch_interruption) is set takes no other code.
+    pub fn set_epoch_deadline(&mut self, ticks: u64) {
+        self.core().set_deadline(Some(ticks));
+    }
+
+    /// Sets how much more code compiled with [`Interruption::Fuel`](crate::Interruption::Fuel) may
+    /// do before it ends with [`TrapCode::OutOfFuel`](crate::TrapCode::OutOfFuel): one unit for
+    /// each operator that does something, for each function that is entered, and for each byte or
+    /// table element that an operator on a range is asked to write; as Wasmtime counts. A new store has none. More than 2^63 - 1 is that.
+    ///
+    /// From a host function, it holds for its caller too.
+    pub fn set_fuel(&mut self, fuel: u64) {
+        self.core().set_fuel(fuel);
+    }
+
+    /// How much fuel is left: exact when wasm code has returned, in a host function, and when fuel
+    /// was used up. When code ended otherwise, what the innermost function did since its last call
+    /// is not subtracted.
+    pub fn get_fuel(&self) -> u64 {
+        self.0.core.fuel()
+    }
 }

@@ -15,7 +15,7 @@
 //! | [`runtime`], `redirect` | instances that find each other by name; import redirection |
 //! | `memory`, `table`, `global`, `val`, `types` | the other items, values, types |
 //! | `activation`, `trap`, `error` | entering wasm code and leaving it early |
-//! | `interrupt` | ending it from outside |
+//! | `interrupt` | ending it from outside, deadlines, fuel |
 //! | `builtins`, `libcalls` | what machine code calls |
 //! | `sys`, `arch` | the operating system; the architecture |
 //!
@@ -56,6 +56,7 @@ pub use func::{Func, TypedFunc};
 pub use global::Global;
 pub use host::{Caller, HostFunc, IntoFunc, WasmRet};
 pub use instance::{Extern, Instance};
+pub use interrupt::InterruptHandle;
 pub use linker::{InstancePre, Linker};
 pub use memory::Memory;
 pub use module::{Module, WeakModule};
@@ -67,4 +68,4 @@ pub use typed::{WasmParams, WasmResults, WasmTy};
 pub use types::{ExternType, FuncType, GlobalType, MemoryType, TableType};
 pub use val::{V128, Val};
 
-pub use precast_artifact::{TrapCode, ValType};
+pub use precast_artifact::{Interruption, TrapCode, ValType};

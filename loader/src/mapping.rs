@@ -21,8 +21,7 @@ use memmap2::{Mmap, MmapOptions};
 use precast_artifact::records::{LinkKind, LinkRecord};
 use precast_artifact::target::Os;
 use precast_artifact::{
-    Artifact, Error as ArtifactError, FoundFile, HEADER_OFFSET, Header, Host, LibCall,
-    Section,
+    Artifact, Error as ArtifactError, FoundFile, HEADER_OFFSET, Header, Host, LibCall, Section,
 };
 
 use crate::error::Error;

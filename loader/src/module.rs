@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use precast_artifact::records::{ExternKind, NONE, SignatureRecord};
-use precast_artifact::{Artifact, Strategy, TrapCode, addresses, traps};
+use precast_artifact::{Artifact, Interruption, Strategy, TrapCode, addresses, traps};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -123,6 +123,11 @@ impl Module {
     /// A handle that does not keep the mapping, for those who share modules without owning them.
     pub fn downgrade(&self) -> WeakModule {
         WeakModule(Arc::downgrade(&self.0.mapping))
+    }
+
+    /// How its code can be stopped where it calls nothing.
+    pub fn interruption(&self) -> Interruption {
+        self.0.artifact().interruption()
     }
 
     /// The engine that the module was made with.

@@ -29,7 +29,7 @@ use crate::error::{Ending, ExternRef};
 use crate::func::StoreFunc;
 use crate::global::HostGlobal;
 use crate::instance::InstanceData;
-use crate::interrupt;
+use crate::interrupt::{self, Given};
 use crate::memory::MemoryEntity;
 use crate::module::ModuleInner;
 use crate::pool;
@@ -59,7 +59,7 @@ impl Default for Limits {
 }
 
 /// Number of a store, unique in the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StoreId(u64);
 
 impl StoreId {
@@ -106,6 +106,7 @@ pub struct StoreCore {
     pub(crate) ending: Option<Ending>,
     pub(crate) frames: RawFrames,
     engine: Engine,
+    pub(crate) given: Given,
     /// Modules of the instances, sorted by address. Each `Arc` is held by an instance.
     modules: SmallVec<[TextRange; 2]>,
     guarded: SmallVec<[Guarded; 2]>,
@@ -142,7 +143,7 @@ impl<T: 'static> Store<T> {
             vm: VmStoreContext {
                 stack_limit: usize::MAX,
                 fuel: 0,
-                epoch_deadline: interrupt::GO_ON,
+                interrupt: interrupt::GO_ON,
                 exit_fp: 0,
                 exit_sp: 0,
                 entry_fp: 0,
@@ -158,6 +159,7 @@ impl<T: 'static> Store<T> {
             ending: None,
             frames: RawFrames::EMPTY,
             engine: *engine,
+            given: Given::default(),
             modules: SmallVec::new(),
             guarded: SmallVec::new(),
             instances: SmallVec::new(),
@@ -197,12 +199,22 @@ impl<T: 'static> Store<T> {
     }
 
     /// Drops the store and gives the data back.
-    pub fn into_data(self) -> T {
+    pub fn into_data(mut self) -> T {
+        // The core moves below.
+        self.core_mut().forget_interrupts();
         let this = std::mem::ManuallyDrop::new(self);
         // SAFETY: allocated by `Box` in `new`; `self` is not dropped a second time.
         let StoreInner { core, data } = *unsafe { Box::from_raw(this.inner.as_ptr()) };
         drop(core);
         data
+    }
+
+    pub(crate) fn core(&self) -> &StoreCore {
+        &self.inner().core
+    }
+
+    pub(crate) fn core_mut(&mut self) -> &mut StoreCore {
+        &mut self.inner_mut().core
     }
 
     fn inner(&self) -> &StoreInner<T> {
@@ -234,6 +246,7 @@ impl<T: std::fmt::Debug> std::fmt::Debug for Store<T> {
 
 impl Drop for StoreCore {
     fn drop(&mut self) {
+        self.forget_interrupts();
         for instance in self.instances.drain(..) {
             pool::park(instance);
         }
@@ -241,6 +254,10 @@ impl Drop for StoreCore {
 }
 
 impl StoreCore {
+    pub(crate) fn engine(&self) -> Engine {
+        self.engine
+    }
+
     /// The module whose text contains `pc`. Called from a signal handler too.
     pub(crate) fn module_at(&self, pc: usize) -> Option<&ModuleInner> {
         let i = self

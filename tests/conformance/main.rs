@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use precast_artifact::Strategy;
+use precast_artifact::{Interruption, Strategy};
 use precast_compiler::{Cpu, CpuLevel, OptLevel, Settings};
 
 use crate::expected::Expected;
@@ -27,6 +27,7 @@ use crate::scripts::Script;
 struct Variant {
     name: &'static str,
     strategy: Strategy,
+    interruption: Interruption,
     opt_level: OptLevel,
     cpu: CpuLevel,
     /// Collections of scripts that it is for; empty for all.
@@ -35,10 +36,11 @@ struct Variant {
 
 /// Other instructions are chosen for this machine's CPU, and without optimisation: most of all for
 /// vectors.
-const VARIANTS: [Variant; 4] = [
+const VARIANTS: [Variant; 6] = [
     Variant {
         name: "guarded",
         strategy: Strategy::Guarded,
+        interruption: Interruption::None,
         opt_level: OptLevel::Speed,
         cpu: CpuLevel::Baseline,
         collections: &[],
@@ -46,6 +48,7 @@ const VARIANTS: [Variant; 4] = [
     Variant {
         name: "checked",
         strategy: Strategy::Checked,
+        interruption: Interruption::None,
         opt_level: OptLevel::Speed,
         cpu: CpuLevel::Baseline,
         collections: &[],
@@ -53,6 +56,7 @@ const VARIANTS: [Variant; 4] = [
     Variant {
         name: "native-cpu",
         strategy: Strategy::Guarded,
+        interruption: Interruption::None,
         opt_level: OptLevel::Speed,
         cpu: CpuLevel::Native,
         collections: &["own", "relaxed-simd", "simd"],
@@ -60,9 +64,26 @@ const VARIANTS: [Variant; 4] = [
     Variant {
         name: "unoptimised",
         strategy: Strategy::Checked,
+        interruption: Interruption::None,
         opt_level: OptLevel::None,
         cpu: CpuLevel::Baseline,
         collections: &["own", "relaxed-simd", "simd"],
+    },
+    Variant {
+        name: "fuel",
+        strategy: Strategy::Guarded,
+        interruption: Interruption::Fuel,
+        opt_level: OptLevel::Speed,
+        cpu: CpuLevel::Baseline,
+        collections: &["memory64", "own", "tail-call", "wasm-v2"],
+    },
+    Variant {
+        name: "epoch",
+        strategy: Strategy::Checked,
+        interruption: Interruption::Epoch,
+        opt_level: OptLevel::Speed,
+        cpu: CpuLevel::Baseline,
+        collections: &["memory64", "own", "tail-call", "wasm-v2"],
     },
 ];
 
@@ -74,6 +95,7 @@ impl Variant {
     fn settings(&self) -> Settings {
         Settings {
             strategy: self.strategy,
+            interruption: self.interruption,
             opt_level: self.opt_level,
             cpu: Cpu {
                 level: self.cpu,
@@ -108,6 +130,13 @@ fn main() -> ExitCode {
         .collect();
     if !unknown.is_empty() {
         eprintln!("error: listed as expected failures, but no such scripts: {unknown:?}");
+        return ExitCode::FAILURE;
+    }
+
+    let collections = VARIANTS.iter().flat_map(|variant| variant.collections);
+    let mut empty = collections.filter(|name| !scripts.iter().any(|s| s.collection() == **name));
+    if let Some(name) = empty.next() {
+        eprintln!("error: a variant is for the scripts of `{name}`, but there are none");
         return ExitCode::FAILURE;
     }
 

@@ -39,6 +39,7 @@ pub(crate) fn trials(scripts: &[Arc<Script>]) -> Vec<Trial> {
                 cpu: cpu.parse()?,
                 strategy,
                 threads: Some(1),
+                ..Settings::default()
             })?;
             scripts
                 .iter()

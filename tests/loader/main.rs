@@ -2,9 +2,11 @@
 
 mod calls;
 mod child;
+mod context;
 mod files;
 mod globals;
 mod host;
+mod interrupt;
 mod kernel;
 mod limits;
 mod linking;

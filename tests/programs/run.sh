@@ -18,7 +18,7 @@ out=$(cd "$PRECAST_PROGRAMS" && pwd)
 guest=$here/guest
 
 short=(c-tour c-plain c-unopened rust-tour rust-panic python-answer python-tour python-stdin python-trace python-overflow quickjs-tour quickjs-eval
-  quickjs-uncaught quickjs-overflow sqlite-shop sqlite-twice gofmt-stdin gofmt-diff gofmt-write gofmt-error ruby-answer)
+  quickjs-uncaught quickjs-overflow quickjs-fuel sqlite-shop sqlite-twice gofmt-stdin gofmt-diff gofmt-write gofmt-error ruby-answer)
 long=(clang-hello clang-warnings clang-sqlite)
 
 # --- the cases ---------------------------------------------------------------------------------------------------------------------
@@ -161,10 +161,31 @@ check_ruby() { # CASE
   echo "ok $1 $(seconds "$started")"
 }
 
+# The least fuel that is enough under precast is the least that is enough under Wasmtime.
+check_fuel() { # CASE
+  local started=$EPOCHREALTIME wasm=$out/${1%%-*}.wasm low=0 high=1 middle
+  local js='let o = {}; for (let i = 0; i < 2000; i++) o["k" + i % 7] = "v".repeat(i); print(o.k3.length)'
+  enough() { "${engine[@]}" "$1" --argv0 js "$wasm" -e "$js" > /dev/null 2>&1; }
+  local engine=("$precast" run --fuel)
+  until enough $high; do
+    high=$((high * 4))
+    [ $high -lt 1000000000000 ] || { echo "FAIL $1: not even $high is enough"; return 1; }
+  done
+  while [ $((high - low)) -gt 1 ]; do
+    middle=$(((low + high) / 2))
+    if enough $middle; then high=$middle; else low=$middle; fi
+  done
+  engine=("$wasmtime" run -W)
+  enough fuel=$high || { echo "FAIL $1: $high is enough, but not for Wasmtime"; return 1; }
+  ! enough fuel=$low || { echo "FAIL $1: for Wasmtime, $low is enough"; return 1; }
+  echo "ok $1 $(seconds "$started"), $high needed"
+}
+
 check() { # CASE
   local program=${1%%-*} want got=$out/runs/$1 started
   [ -e "$out/artifacts/$program.precast" ] || { echo "FAIL $1 (not compiled)"; return 1; }
   [ "$program" != ruby ] || { check_ruby "$1"; return; }
+  [ "$1" != quickjs-fuel ] || { check_fuel "$1"; return; }
   want=$(reference "$1") || { echo "FAIL $1 (the reference run failed)"; return 1; }
   local engine=("$precast" run) artifacts=$out/artifacts ending=precast
   started=$EPOCHREALTIME

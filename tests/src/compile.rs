@@ -1,6 +1,6 @@
 //! Compiling in the test's own process.
 
-use precast_artifact::Strategy;
+use precast_artifact::{Interruption, Strategy};
 use precast_compiler::{Compiler, Settings};
 
 /// # Errors
@@ -8,10 +8,12 @@ use precast_compiler::{Compiler, Settings};
 pub(crate) fn compile(
     wasm: &[u8],
     strategy: Strategy,
+    interruption: Interruption,
     target: Option<&str>,
 ) -> Result<Vec<u8>, String> {
     let mut settings = Settings {
         strategy,
+        interruption,
         ..Settings::default()
     };
     if let Some(target) = target {

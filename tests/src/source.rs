@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use precast_artifact::Strategy;
+use precast_artifact::{Interruption, Strategy};
 use precast_loader::{Engine, Module, Store};
 
 /// Both memory strategies: tests run under each.
@@ -10,16 +10,41 @@ pub fn strategies() -> [Strategy; 2] {
     [Strategy::Guarded, Strategy::Checked]
 }
 
-/// Where artifacts come from, for one memory strategy.
+/// Where artifacts come from, for one memory strategy and one way of being interrupted.
 #[derive(Debug, Clone)]
 pub struct Source {
     strategy: Strategy,
+    interruption: Interruption,
 }
 
 impl Source {
-    /// A source as the environment says.
+    /// A source as the environment says, of code that cannot be interrupted.
     pub fn new(strategy: Strategy) -> Self {
-        Self { strategy }
+        Self {
+            strategy,
+            interruption: Interruption::None,
+        }
+    }
+
+    /// Code that can be interrupted.
+    #[must_use]
+    pub fn interruption(self, interruption: Interruption) -> Self {
+        Self {
+            interruption,
+            ..self
+        }
+    }
+
+    /// A module in text form, ready to be instantiated.
+    ///
+    /// # Panics
+    /// If the text is wrong, does not compile, or the loader refuses it: tests give modules that
+    /// do.
+    pub fn module(&self, engine: &Engine, wat: &str) -> Module {
+        let wasm = wat::parse_str(wat).expect("the test's own text");
+        let bytes = self.artifact(&wasm).expect("the test's own module");
+        // SAFETY: our own compiler just wrote it.
+        unsafe { Module::from_bytes(engine, &bytes) }.expect("an artifact of our own compiler")
     }
 
     /// The artifact of a module.
@@ -35,17 +60,23 @@ impl Source {
             if let Some(dir) = directory("PRECAST_RECORD") {
                 let target = std::env::var("PRECAST_RECORD_TARGET")
                     .map_err(|_| "PRECAST_RECORD is set, but not PRECAST_RECORD_TARGET")?;
-                let result = crate::compile::compile(wasm, self.strategy, Some(&target));
+                let result =
+                    crate::compile::compile(wasm, self.strategy, self.interruption, Some(&target));
                 record(&self.path(&dir, wasm), &result).map_err(|e| e.to_string())?;
             }
-            crate::compile::compile(wasm, self.strategy, None)
+            crate::compile::compile(wasm, self.strategy, self.interruption, None)
         }
         #[cfg(not(feature = "compiler"))]
         Err("built without the compiler, and PRECAST_REPLAY is not set".into())
     }
 
     fn path(&self, dir: &Path, wasm: &[u8]) -> PathBuf {
-        dir.join(format!("{}-{}", blake3::hash(wasm).to_hex(), self.strategy))
+        let mut name = format!("{}-{}", blake3::hash(wasm).to_hex(), self.strategy);
+        if self.interruption != Interruption::None {
+            name += "-";
+            name += self.interruption.text();
+        }
+        dir.join(name)
     }
 }
 
@@ -106,9 +137,7 @@ pub fn artifact(wat: &str, strategy: Strategy) -> Vec<u8> {
 /// # Panics
 /// As [`artifact`], or if the loader refuses it.
 pub fn module(engine: &Engine, wat: &str, strategy: Strategy) -> Module {
-    let bytes = artifact(wat, strategy);
-    // SAFETY: our own compiler just wrote it.
-    unsafe { Module::from_bytes(engine, &bytes) }.expect("an artifact of our own compiler")
+    Source::new(strategy).module(engine, wat)
 }
 
 /// A store without data.

@@ -3,7 +3,7 @@
 use super::{Artifact, Error, FoundFile, Host, Mismatch, checksum, feature_names};
 use crate::records::*;
 use crate::target::{Arch, Os};
-use crate::{ABI, FORMAT, HEADER_OFFSET, Header, MAGIC, Section, Strategy, ValType};
+use crate::{ABI, FORMAT, HEADER_OFFSET, Header, Interruption, MAGIC, Section, Strategy, ValType};
 
 /// Distance of a field from the start of the header.
 macro_rules! field {
@@ -215,6 +215,9 @@ impl Artifact<'_> {
         let vm_field = field!(vm);
         if !vm.size.is_multiple_of(16) || u64::from(vm.size) < h.template.len {
             return Err(damaged(vm_field, "size of the VM context"));
+        }
+        if Interruption::from_number(vm.interruption).is_none() {
+            return Err(damaged(vm_field, "unknown interruption"));
         }
         let parts = [
             (vm.func_imports, 48 * u64::from(vm.func_import_count), 8),

@@ -35,7 +35,7 @@ pub fn full() -> ArtifactBuilder<'static> {
         funcref_count: 2,
         data_dropped: 224,
         elem_dropped: 225,
-        reserved: 0,
+        interruption: 0,
     };
     let memory = |min, flags, vm_offset| MemoryRecord {
         min,

@@ -14,7 +14,8 @@ use precast_artifact::signature::{INTERNED_TYPE_ID, MAX_ENCODED_VALUES, MAX_NATI
 use precast_artifact::target::{Arch, Os};
 use precast_artifact::vm::*;
 use precast_artifact::{
-    ABI, Builtin, FORMAT, HEADER_OFFSET, Header, LibCall, MAGIC, Strategy, TrapCode, ValType,
+    ABI, Builtin, FORMAT, HEADER_OFFSET, Header, Interruption, LibCall, MAGIC, Strategy, TrapCode,
+    ValType,
 };
 
 /// One line for each field: type, name, offset; and the size of the type.
@@ -99,7 +100,7 @@ fn format() {
     addresses.function(&[]);
     let metadata = crate::sample::full().metadata.encode();
     writeln!(out, "{traps:?} {:?} {metadata:?}", addresses.finish()).unwrap();
-    unchanged("FORMAT", FORMAT, &out, &[(1, "039d16aa5dc138a7")]);
+    unchanged("FORMAT", FORMAT, &out, &[(1, "7a5fc70e3dc5ca8a")]);
 }
 
 #[test]
@@ -108,10 +109,10 @@ fn abi() {
     layout!(out,
         VmLayout {
             size, func_imports, func_import_count, funcrefs, funcref_count, data_dropped,
-            elem_dropped,
+            elem_dropped, interruption,
         }
         VmStoreContext {
-            stack_limit, fuel, epoch_deadline, exit_fp, exit_sp, entry_fp, entry_sp, entry_handler,
+            stack_limit, fuel, interrupt, exit_fp, exit_sp, entry_fp, entry_sp, entry_handler,
             trapped, builtins,
         }
         VmContextHeader { store, instance }
@@ -140,6 +141,9 @@ fn abi() {
     for strategy in Strategy::ALL {
         writeln!(out, "{strategy} {}", *strategy as u32).unwrap();
     }
+    for interruption in Interruption::ALL {
+        writeln!(out, "{interruption} {}", *interruption as u32).unwrap();
+    }
     for ty in (0..16).filter_map(ValType::from_byte) {
         writeln!(out, "{ty} {}", ty as u8).unwrap();
     }
@@ -149,5 +153,5 @@ fn abi() {
         "{INTERNED_TYPE_ID} {MAX_ENCODED_VALUES} {MAX_NATIVE_PARAMS}"
     )
     .unwrap();
-    unchanged("ABI", ABI, &out, &[(1, "629f94d9d34f2a98")]);
+    unchanged("ABI", ABI, &out, &[(2, "e8ff5a41a3b0a256")]);
 }

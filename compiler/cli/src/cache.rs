@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use precast_cache::{
-    CompilationCache, DIRECTORY_VARIABLE, Entry, Options, Removed, default_directory,
+    CompilationCache, DIRECTORY_VARIABLE, Entry, Key, Options, Removed, default_directory,
 };
 use precast_compiler::Settings;
 use precast_loader::{Engine, Module};
@@ -51,6 +51,18 @@ enum Command {
     },
     /// Remove everything that precast wrote, and nothing else
     Clear,
+    /// Keep entries whatever the budget, for everybody who uses the directory
+    Pin {
+        /// Keys, as `list` prints them
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<Key>,
+    },
+    /// Undo `pin`
+    Unpin {
+        /// Keys, as `list` prints them
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<Key>,
+    },
 }
 
 /// The options of commands that use the cache by the way.
@@ -70,16 +82,18 @@ pub(crate) struct Use {
 
 impl Use {
     /// The module that the WebAssembly module in `path` compiles to.
-    pub(crate) fn module(&self, engine: &Engine, path: &Path) -> Result<Module> {
+    pub(crate) fn module(
+        &self,
+        engine: &Engine,
+        path: &Path,
+        settings: &Settings,
+    ) -> Result<Module> {
         let cache = self.open()?;
         let wasm = files::read(path)?;
         let progress = Progress::new();
-        let module = cache.get_or_compile_with_progress(
-            engine,
-            &wasm,
-            &Settings::default(),
-            &|done, total| progress.functions(done, total),
-        );
+        let module = cache.get_or_compile_with_progress(engine, &wasm, settings, &|done, total| {
+            progress.functions(done, total)
+        });
         progress.finish();
         Ok(module?)
     }
@@ -157,6 +171,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         ) if directory.exists() => removed(cache.prune(*max_bytes, *older_than)?),
         (Command::Clear, Some(cache)) if directory.exists() => removed(cache.clear()?),
         (Command::Prune { .. } | Command::Clear, Some(_)) => removed(Removed::default()),
+        (Command::Pin { keys }, Some(cache)) => pin(cache, keys, true)?,
+        (Command::Unpin { keys }, Some(cache)) => pin(cache, keys, false)?,
     };
     let mut out = io::stdout().lock();
     if args.json {
@@ -284,6 +300,29 @@ fn removed(removed: Removed) -> (String, Value) {
         "leftovers": removed.leftovers,
     });
     (text, value)
+}
+
+/// Only what is there: a key that is mistyped would be kept for ever.
+fn pin(cache: &CompilationCache, keys: &[Key], on: bool) -> Result<(String, Value)> {
+    let entries = cache.entries()?;
+    let mut text = String::new();
+    let mut values = Vec::new();
+    for key in keys {
+        let Some(entry) = entries.iter().find(|entry| entry.key == *key) else {
+            bail!(
+                "there is no entry {key} in the cache; `precast cache list` prints those there are"
+            );
+        };
+        if on {
+            cache.pin(key)?;
+        } else {
+            cache.unpin(key)?;
+        }
+        let done = if on { "pinned" } else { "not pinned" };
+        text += &format!("{key}  {done}\n");
+        values.push(json!({ "key": key.to_string(), "pinned": on, "was_pinned": entry.pinned }));
+    }
+    Ok((text, Value::Array(values)))
 }
 
 fn unix(time: SystemTime) -> u64 {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context;
-use precast_artifact::Strategy;
+use precast_artifact::{Interruption, Strategy};
 use precast_compiler::{Compiler, Cpu, OptLevel, Settings};
 
 use crate::progress::Progress;
@@ -35,6 +35,10 @@ pub(crate) struct Args {
     /// explicit checks
     #[arg(long, default_value = "guarded", value_parser = strategy)]
     strategy: Strategy,
+    /// How the host can stop code that calls nothing: `none`, `fuel` (it counts what it does) or
+    /// `epoch` (it looks whether a deadline has passed)
+    #[arg(long, value_name = "HOW", default_value = "none", value_parser = interruption)]
+    interruption: Interruption,
     /// Threads to compile with [default: one for each CPU]
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
@@ -51,6 +55,14 @@ pub(crate) fn strategy(text: &str) -> Result<Strategy, String> {
         .ok_or_else(|| "expected guarded or checked".to_owned())
 }
 
+pub(crate) fn interruption(text: &str) -> Result<Interruption, String> {
+    Interruption::ALL
+        .iter()
+        .copied()
+        .find(|interruption| interruption.text() == text)
+        .ok_or_else(|| "expected none, fuel or epoch".to_owned())
+}
+
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let output = match args.output {
         Some(output) => output,
@@ -65,6 +77,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         target: args.target,
         cpu: args.cpu,
         strategy: args.strategy,
+        interruption: args.interruption,
         threads: args.threads.map(NonZero::get),
     })?;
 

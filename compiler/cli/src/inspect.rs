@@ -135,6 +135,7 @@ impl<'a> Report<'a> {
         );
         line("cpu", self.cpu_features.clone());
         line("strategy", self.artifact.strategy().to_string());
+        line("interruption", self.artifact.interruption().to_string());
         let settings: Vec<String> = m.settings.iter().map(|(n, v)| format!("{n}={v}")).collect();
         line("settings", settings.join(" "));
         line(
@@ -195,6 +196,7 @@ impl<'a> Report<'a> {
             "page_size": h.page_size,
             "cpu_features": self.cpu_features,
             "strategy": self.artifact.strategy().text(),
+            "interruption": self.artifact.interruption().text(),
             "settings": object(&mut m.settings.iter().map(|(n, v)| (n.clone(), json!(v)))),
             "wasm_features": m.wasm_features,
             "module_name": m.module_name,

@@ -2,7 +2,7 @@
 //!
 //! One file for each command. Commands return a [`Failure`] and print nothing themselves about what
 //! went wrong: this file does, in one form. Exit codes: the guest's own for `run`, 134 for a trap
-//! (as a native program that aborts has), 1 for errors, 2 for wrong usage. Whoever closes the
+//! (as a native program that aborts has), 124 for `run --timeout` (as timeout(1) has), 1 for errors, 2 for wrong usage. Whoever closes the
 //! pipe has seen enough: that is no error.
 
 mod artifact;

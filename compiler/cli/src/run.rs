@@ -6,18 +6,23 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use precast_compiler::Settings;
 use precast_loader::{
-    Config, Engine, Error, ExternType, Func, Instance, Linker, Module, Redirections, Store, Val,
-    ValType,
+    Config, Engine, Error, ExternType, Func, Instance, InterruptHandle, Interruption, Linker,
+    Module, Redirections, Store, TrapCode, Val, ValType,
 };
 use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker};
 
-use crate::{Failure, cache, redirect, usage_error};
+use crate::{Failure, cache, compile, redirect, report, usage_error};
 
 /// Exit code of a native program that aborts: 128 and the number of SIGABRT.
 const TRAPPED: u8 = 134;
+
+/// Exit code of `timeout(1)`.
+const TIMED_OUT: u8 = 124;
 
 /// Most bytes of stack for the guest; the thread's own stack is the limit where it is smaller.
 const MAX_STACK: usize = 16 << 20;
@@ -25,8 +30,8 @@ const MAX_STACK: usize = 16 << 20;
 #[derive(clap::Args)]
 #[command(override_usage = "precast run [OPTIONS] <FILE> [ARGS]...")]
 pub(crate) struct Args {
-    /// Give the guest a directory, under its own or another name
-    #[arg(long = "dir", value_name = "HOST[::GUEST]")]
+    /// Give the guest a directory, under its own or another name; with `::ro`, to look at only
+    #[arg(long = "dir", value_name = "HOST[::GUEST[::ro]]")]
     dirs: Vec<String>,
     /// Set an environment variable, or hand on the one of this name
     #[arg(long = "env", value_name = "NAME[=VALUE]")]
@@ -43,6 +48,17 @@ pub(crate) struct Args {
     /// What the guest sees as its own name [default: FILE]
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
+    /// How a module is compiled: `none`, `fuel` or `epoch`, as for `compile`; --fuel and --timeout
+    /// choose by themselves
+    #[arg(long, value_name = "HOW", value_parser = compile::interruption,
+        conflicts_with_all = ["fuel", "timeout"])]
+    interruption: Option<Interruption>,
+    /// End the program when it has done so much, about one for each WebAssembly operator
+    #[arg(long, value_name = "N", conflicts_with = "timeout")]
+    fuel: Option<u64>,
+    /// End the program after this time, with exit code 124: a number with ms, s, m or h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    timeout: Option<Duration>,
     #[command(flatten)]
     cache: cache::Use,
     /// The artifact or WebAssembly module, then everything for the guest
@@ -58,7 +74,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let guest_args: Vec<&str> = guest_args.iter().map(text).collect::<Result<_>>()?;
     let redirections = redirect::parse(&args.redirections)
         .unwrap_or_else(|error| usage_error("run", error.to_string()));
-    let module = open(&file, &args.cache)?;
+    let module = open(&file, &args)?;
     if args.explain_imports {
         redirect::explain(&module, &linker(&module)?, &redirections)?;
         return Ok(ExitCode::SUCCESS);
@@ -74,7 +90,11 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         };
         wasi = wasi.arg(argv0)?.args(&guest_args)?;
     }
-    let store = Store::new(module.engine(), grant(wasi, &args.dirs, &args.env)?.build());
+    let mut store = Store::new(module.engine(), grant(wasi, &args.dirs, &args.env)?.build());
+    store.set_fuel(args.fuel.unwrap_or(u64::MAX));
+    if let Some(timeout) = args.timeout {
+        end_after(timeout, store.interrupt_handle());
+    }
     let invoke = args.invoke.as_deref();
     let called = call(&module, &redirections, store, invoke, &guest_args);
     match called {
@@ -82,6 +102,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Err(error) => match error.downcast_ref::<Error>() {
             // As the system does: of the exit code, eight bits are left.
             Some(Error::Exit(code)) => Ok(ExitCode::from(*code as u8)),
+            Some(Error::Trap(trap)) if trap.code() == TrapCode::Interrupt => Err(Failure {
+                error: error.context(timed_out(args.timeout)),
+                code: TIMED_OUT,
+            }),
             Some(Error::Trap(_)) => Err(Failure {
                 error,
                 code: TRAPPED,
@@ -91,14 +115,55 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     }
 }
 
-fn open(file: &Path, cache: &cache::Use) -> Result<Module> {
+/// Ends the program when its time is over. What does not end then, because it waits for the system
+/// in a host function, is left behind.
+fn end_after(timeout: Duration, handle: InterruptHandle) {
+    const GRACE: Duration = Duration::from_millis(500);
+    std::thread::spawn(move || {
+        std::thread::sleep(timeout);
+        handle.interrupt();
+        std::thread::sleep(GRACE);
+        report(&anyhow!(timed_out(Some(timeout))).context("the guest waits for the system"));
+        std::process::exit(TIMED_OUT.into());
+    });
+}
+
+fn timed_out(timeout: Option<Duration>) -> String {
+    format!("timed out after {:?}", timeout.unwrap_or_default())
+}
+
+fn open(file: &Path, args: &Args) -> Result<Module> {
     let context = || format!("cannot run `{}`", file.display());
     if file.is_dir() {
         bail!("{}: it is a directory; expected an artifact", context());
     }
-    let engine = Engine::new(Config::new().max_wasm_stack(MAX_STACK));
+    let mut config = Config::new();
+    config.max_wasm_stack(MAX_STACK);
+    let interruption = match (args.fuel, args.timeout) {
+        (Some(_), _) => {
+            config.consume_fuel(true);
+            Interruption::Fuel
+        }
+        (None, Some(_)) => {
+            config.epoch_interruption(true);
+            Interruption::Epoch
+        }
+        (None, None) => args.interruption.unwrap_or(Interruption::None),
+    };
+    let engine = Engine::new(&config);
     if cache::is_wasm(file) {
-        return cache.module(&engine, file).with_context(context);
+        let settings = Settings {
+            interruption,
+            ..Settings::default()
+        };
+        let module = args.cache.module(&engine, file, &settings);
+        return module.with_context(context);
+    }
+    if args.interruption.is_some() {
+        bail!(
+            "{}: it is compiled already; --interruption is for modules, and for `precast compile`",
+            context()
+        );
     }
     // SAFETY: whoever asks to run a program trusts what is in it, as with any other executable.
     // Nobody truncates it or writes to it while it is mapped: precast replaces files whole.
@@ -108,8 +173,12 @@ fn open(file: &Path, cache: &cache::Use) -> Result<Module> {
 /// Directories and environment variables.
 fn grant(mut wasi: WasiCtxBuilder, dirs: &[String], env: &[String]) -> Result<WasiCtxBuilder> {
     for dir in dirs {
+        let (dir, access) = match dir.strip_suffix("::ro") {
+            Some(dir) => (dir, DirAccess::ReadOnly),
+            None => (dir.as_str(), DirAccess::ReadWrite),
+        };
         let (host, guest) = dir.split_once("::").unwrap_or((dir, dir));
-        wasi = wasi.preopened_dir(host, guest, DirAccess::ReadWrite)?;
+        wasi = wasi.preopened_dir(host, guest, access)?;
     }
     for variable in env {
         wasi = match variable.split_once('=') {
@@ -123,6 +192,17 @@ fn grant(mut wasi: WasiCtxBuilder, dirs: &[String], env: &[String]) -> Result<Wa
         };
     }
     Ok(wasi)
+}
+
+/// `500ms`, `5s`, `2m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+    let found = units
+        .into_iter()
+        .find_map(|(unit, length)| Some((text.strip_suffix(unit)?, length)));
+    let time = found.and_then(|(number, length)| number.parse::<u64>().ok()?.checked_mul(length));
+    time.map(Duration::from_millis)
+        .ok_or_else(|| "expected a number with ms, s, m or h, such as 5s".to_owned())
 }
 
 /// What guests can import.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
-use precast_artifact::Strategy;
+use precast_artifact::{Interruption, Strategy};
 use precast_compiler::{Cpu, OptLevel, Settings};
 
 use crate::{Failure, compile, files};
@@ -19,6 +19,9 @@ pub(crate) struct Args {
     /// other]
     #[arg(long, value_parser = compile::strategy)]
     strategy: Option<Strategy>,
+    /// How code can be stopped: none, fuel or epoch
+    #[arg(long, value_name = "HOW", default_value = "none", value_parser = compile::interruption)]
+    interruption: Interruption,
     /// What to optimise for: none, speed or size
     #[arg(long, value_name = "LEVEL", default_value = "speed")]
     opt_level: OptLevel,
@@ -41,6 +44,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         for strategy in &strategies {
             let settings = Settings {
                 strategy: *strategy,
+                interruption: args.interruption,
                 opt_level: args.opt_level,
                 cpu: args.cpu.clone(),
                 ..Settings::default()

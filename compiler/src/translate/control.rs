@@ -80,6 +80,7 @@ impl FuncTranslator<'_, '_> {
         self.stack
             .extend_from_slice(self.builder.block_params(header));
         self.open(FrameKind::Loop { header }, ty);
+        self.interruption_at_loop();
     }
 
     pub(super) fn if_(&mut self, ty: BlockType) {
@@ -233,6 +234,7 @@ impl FuncTranslator<'_, '_> {
             unreachable!("the frame of a function")
         };
         let results = self.env.module.signatures[signature].results.len();
+        self.save_fuel();
         let first = self.stack.len() - results;
         self.builder.ins().return_(&self.stack[first..]);
         self.reachable = false;

@@ -50,6 +50,7 @@ pub(crate) fn translate(
         vmctx,
         entry,
         caches: take(&mut scratch.caches),
+        fuel: None,
     };
     translator.stack.clear();
     translator.control.clear();
@@ -131,6 +132,7 @@ impl FuncTranslator<'_, '_> {
         if self.env.strategy == Strategy::Checked {
             self.check_stack();
         }
+        self.interruption_at_entry(body)?;
 
         self.control
             .push(Frame::function(self.env.module.func_type(index)));
@@ -139,7 +141,9 @@ impl FuncTranslator<'_, '_> {
             let (operator, offset) = reader.read_with_offset()?;
             // No module is longer than that, see above.
             self.builder.set_srcloc(SourceLoc::new(offset as u32));
+            self.interruption_before(&operator);
             self.operator(&operator);
+            self.interruption_after(&operator);
         }
         Ok(())
     }

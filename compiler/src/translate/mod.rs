@@ -4,7 +4,7 @@
 //! on everything that validation guarantees, so its only failures are broken invariants of ours.
 //! Operators are dispatched in `operators.rs` by one-line arms into a file for each family; whether
 //! an access stays inside its memory is decided in `bounds.rs` alone, how code stops in `trap.rs`
-//! alone.
+//! alone, where it looks whether it should in `interrupt.rs` alone.
 //!
 //! Invariants:
 //! - the operand stack holds the SSA values of the operands; a `v128` is always an `I8X16` there,
@@ -19,6 +19,7 @@ mod call;
 mod control;
 mod function;
 mod global;
+mod interrupt;
 mod memory;
 mod numeric;
 mod operators;

@@ -243,7 +243,7 @@ impl<'b> FuncTranslator<'_, 'b> {
     }
 
     /// The number that `value` is, if an `iconst` made it.
-    fn constant(&self, value: Value) -> Option<i64> {
+    pub(super) fn constant(&self, value: Value) -> Option<i64> {
         let dfg = &self.builder.func.dfg;
         let ValueDef::Result(inst, _) = dfg.value_def(value) else {
             return None;

@@ -15,9 +15,10 @@ use cranelift_codegen::isa::TargetIsa;
 use cranelift_entity::packed_option::{PackedOption, ReservedValue};
 use cranelift_entity::{EntityRef, SecondaryMap};
 use cranelift_frontend::{FunctionBuilder, Variable};
-use precast_artifact::{Builtin, Strategy};
+use precast_artifact::{Builtin, Interruption, Strategy};
 
 use super::control::Frame;
+use super::interrupt::Fuel;
 use crate::key::{FuncIndex, MemoryIndex, SigIndex, Symbol};
 use crate::module::Module;
 use crate::plan::Plan;
@@ -29,6 +30,7 @@ pub(crate) struct Env<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) isa: &'a dyn TargetIsa,
     pub(crate) strategy: Strategy,
+    pub(crate) interruption: Interruption,
 }
 
 /// Translates one function.
@@ -49,6 +51,7 @@ pub(crate) struct FuncTranslator<'a, 'b> {
     pub(super) vmctx: Value,
     pub(super) entry: Block,
     pub(super) caches: Caches,
+    pub(super) fuel: Option<Fuel>,
 }
 
 /// Allocations that are used again for the next function.
@@ -120,6 +123,10 @@ impl<K: EntityRef, V: ReservedValue + Copy> Cache<K, V> {
 pub(super) enum Region {
     /// Fixed parts of the VM context and of what it points at.
     Vm,
+    /// The word that other threads write.
+    Interrupt,
+    /// The count of fuel.
+    Fuel,
     /// Base and length of a memory.
     MemoryHead,
     /// Base and length of a table.
@@ -149,6 +156,8 @@ impl Region {
             Self::Artifact => (4, "artifact"),
             Self::SharedMemory => (5, "shared memory"),
             Self::SharedGlobal => (6, "shared global"),
+            Self::Interrupt => (7, "interrupt"),
+            Self::Fuel => (u32::MAX, "fuel"),
             Self::Memory(i) => (8 + 2 * i, "memory"),
             Self::Global(i) => (9 + 2 * i, "global"),
         };

@@ -1,7 +1,8 @@
 //! File tests: `compiler/tests/clif/*.wat`, each with the Cranelift IR of its functions in comments
 //! at its end. `PRECAST_BLESS=1` writes what is found there instead.
 //!
-//! A first line `;; checked` chooses that memory strategy; guarded is the default. The target is
+//! A first line such as `;; checked epoch` chooses the memory strategy, guarded being the default,
+//! and interruption. The target is
 //! x86-64 with no extensions, though hardly anything depends on it before instruction selection.
 
 use std::fmt::Write as _;
@@ -9,7 +10,7 @@ use std::path::Path;
 
 use cranelift_codegen::ir::Function;
 use cranelift_frontend::FunctionBuilderContext;
-use precast_artifact::Strategy;
+use precast_artifact::{Interruption, Strategy};
 
 use super::{Env, Scratch, translate};
 use crate::parse::parse;
@@ -50,13 +51,26 @@ fn files() {
 
 /// The IR of all functions, as comments.
 fn clif(source: &str) -> String {
-    let checked = source.starts_with(";; checked\n");
+    let chosen = |word| {
+        source
+            .lines()
+            .next()
+            .is_some_and(|line| line.starts_with(";;") && line.contains(word))
+    };
+    let checked = chosen("checked");
     let settings = Settings {
         target: Some("x86_64-unknown-linux-gnu".to_owned()),
         strategy: if checked {
             Strategy::Checked
         } else {
             Strategy::Guarded
+        },
+        interruption: if chosen("fuel") {
+            Interruption::Fuel
+        } else if chosen("epoch") {
+            Interruption::Epoch
+        } else {
+            Interruption::None
         },
         ..Settings::default()
     };
@@ -69,6 +83,7 @@ fn clif(source: &str) -> String {
         plan: &plan,
         isa: &*target.isa,
         strategy: settings.strategy,
+        interruption: settings.interruption,
     };
     let (mut context, mut scratch) = (FunctionBuilderContext::new(), Scratch::default());
     let mut out = String::new();

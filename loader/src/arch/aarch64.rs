@@ -30,7 +30,9 @@ pub(crate) unsafe fn resume(handler: usize, sp: usize, fp: usize) -> ! {
 /// Never needed: `tail` and C pass values in other registers here.
 macro_rules! direct_shim {
     (fn $($definition:tt)*) => {};
-    ($shim:path) => { std::ptr::null() };
+    ($shim:path) => {
+        std::ptr::null()
+    };
 }
 pub(crate) use direct_shim;
 

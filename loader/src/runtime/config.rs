@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::redirect::Redirections;
 use crate::types::ExternType;
 
-use super::Instance;
+use super::{Context, Instance};
 
 /// What an import is resolved to by [`InstanceConfig::with_import_resolver`].
 #[derive(Debug, Clone)]
@@ -29,6 +29,7 @@ pub struct InstanceConfig<T: Send + 'static = ()> {
     pub(super) resolver: Option<Resolver<T>>,
     pub(super) shared_store: bool,
     pub(super) data: Option<T>,
+    pub(super) context: Option<Context>,
 }
 
 impl<T: Send + 'static> Default for InstanceConfig<T> {
@@ -40,6 +41,7 @@ impl<T: Send + 'static> Default for InstanceConfig<T> {
             resolver: None,
             shared_store: false,
             data: None,
+            context: None,
         }
     }
 }
@@ -108,6 +110,13 @@ impl<T: Send + 'static> InstanceConfig<T> {
     /// others can import from several of them. It must not import from instances elsewhere.
     pub fn with_shared_store(mut self) -> Self {
         self.shared_store = true;
+        self
+    }
+
+    /// Ends the making of the instance and its start functions when the context is done. Later
+    /// calls have their own, see [`Instance::with_context`].
+    pub fn with_context(mut self, context: &Context) -> Self {
+        self.context = Some(context.clone());
         self
     }
 

@@ -15,10 +15,10 @@ use std::thread::{self, ThreadId};
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Reason};
 use crate::store::{AsContextMut, Limits, Store, StoreContextMut};
 
-use super::node::{Node, Retired};
+use super::node::{Closing, Node, Retired};
 use super::{Inner, Runtime, lock};
 
 /// What the store of a runtime's instances holds: the host's data, to which it dereferences.
@@ -79,8 +79,8 @@ struct Call {
     thread: Option<ThreadId>,
     /// Number of the instance that the host called.
     on: u64,
-    /// The exit code that the call is to end with.
-    stopped: Option<u32>,
+    /// What the call is to end with.
+    stopped: Option<Closing>,
     /// `None` when the store is gone.
     interrupt: Option<Interrupt>,
 }
@@ -89,7 +89,7 @@ impl<T: Send + 'static> Group<T> {
     /// A group with room for an instance that is being made.
     pub(super) fn new(
         engine: &Engine,
-        limits: Limits,
+        (limits, fuel): (Limits, u64),
         data: T,
         runtime: Weak<Inner<T>>,
     ) -> Arc<Self> {
@@ -104,6 +104,7 @@ impl<T: Send + 'static> Group<T> {
                 },
             );
             store.set_limits(limits);
+            store.set_fuel(fuel);
             // SAFETY: the store exists, and `free` takes this away before it drops the store.
             let interrupt = unsafe { Interrupt::of(store.as_context_mut().core_ptr()) };
             Self {
@@ -142,7 +143,8 @@ impl<T: Send + 'static> Group<T> {
     /// Uses the store for a call on the instance of number `on`.
     ///
     /// # Errors
-    /// [`Error::InUse`]; what `f` gives; [`Error::Closed`] if the call was ended by closing.
+    /// [`Error::InUse`]; what `f` gives; [`Error::Closed`] and its like if the call was ended by
+    /// closing.
     pub(super) fn enter<R>(
         &self,
         on: u64,
@@ -165,21 +167,21 @@ impl<T: Send + 'static> Group<T> {
         let in_flight = InFlight(self);
         let result = f(store.as_context_mut());
         match in_flight.end() {
-            Some(exit_code) => Err(Error::module_closed(exit_code)),
+            Some(closing) => Err(closing.error()),
             None => result,
         }
     }
 
     /// Ends the call that is in flight, if it is one on the instance of this number, or if this
     /// happens inside of it.
-    pub(super) fn stop(&self, instance: u64, exit_code: u32) {
+    pub(super) fn stop(&self, instance: u64, closing: Closing) {
         let mut call = lock(&self.call);
         let inside = call.thread == Some(thread::current().id());
         let concerned = inside || (call.thread.is_some() && call.on == instance);
         if concerned && call.stopped.is_none() {
-            call.stopped = Some(exit_code);
+            call.stopped = Some(closing);
             if let Some(interrupt) = &call.interrupt {
-                interrupt.raise();
+                interrupt.raise(Reason::Closing);
             }
         }
     }
@@ -238,18 +240,18 @@ impl<T: Send + 'static> Drop for Tidy<'_, T> {
 struct InFlight<'a, T: Send + 'static>(&'a Group<T>);
 
 impl<T: Send + 'static> InFlight<'_, T> {
-    /// The exit code that the call was ended with.
-    fn end(self) -> Option<u32> {
+    /// What the call was ended with.
+    fn end(self) -> Option<Closing> {
         let this = std::mem::ManuallyDrop::new(self);
         this.finish()
     }
 
-    fn finish(&self) -> Option<u32> {
+    fn finish(&self) -> Option<Closing> {
         let mut call = lock(&self.0.call);
         call.thread = None;
         let stopped = call.stopped.take();
         if let (Some(_), Some(interrupt)) = (stopped, &call.interrupt) {
-            interrupt.clear();
+            interrupt.clear(Reason::Closing);
         }
         stopped
     }

@@ -8,9 +8,10 @@ use crate::typed::{WasmParams, WasmResults};
 use crate::types::ExternType;
 use crate::val::Val;
 
+use super::context::Context;
 use super::group::{Group, State};
 use super::lock;
-use super::node::{Items, Node};
+use super::node::{Closing, Items, Node};
 
 /// An instance of a runtime, guest or host module. Cheap to clone; clones are the same instance.
 ///
@@ -24,7 +25,7 @@ pub(super) struct Handle<T: Send + 'static>(Arc<Node<T>>);
 impl<T: Send + 'static> Drop for Handle<T> {
     fn drop(&mut self) {
         if self.0.name.is_empty() {
-            self.0.close(0);
+            self.0.close(Closing::Exit(0));
         }
     }
 }
@@ -88,7 +89,7 @@ impl<T: Send + 'static> Instance<T> {
     /// [`Error::Closed`], and a call in flight ends with that too. Does nothing if it is closed
     /// already. What is freed when is said in the [module's documentation](super).
     pub fn close_with_exit_code(&self, exit_code: u32) {
-        self.node().close(exit_code);
+        self.node().close(Closing::Exit(exit_code));
     }
 
     /// Rules of redirection that matched none of its imports.
@@ -121,31 +122,35 @@ impl<T: Send + 'static> Instance<T> {
         }
     }
 
+    /// The instance, for calls that end when the context is done: the instance is closed then. A
+    /// context that is done already closes it too.
+    ///
+    /// Code compiled with [`Interruption::Epoch`](crate::Interruption::Epoch) ends promptly wherever
+    /// it is, other code when a host function returns to it.
+    pub fn with_context<'a>(&'a self, context: &'a Context) -> InstanceIn<'a, T> {
+        InstanceIn {
+            instance: self,
+            context: Some(context),
+        }
+    }
+
+    fn without_context(&self) -> InstanceIn<'_, T> {
+        InstanceIn {
+            instance: self,
+            context: None,
+        }
+    }
+
     /// Uses the instance's store, and ends as a call does: an exit closes the instance.
     ///
     /// # Errors
-    /// What `f` gives; [`Error::Closed`]; [`Error::InUse`] from inside of a call in the same store.
+    /// What `f` gives; [`Error::Closed`], [`Error::DeadlineExceeded`], [`Error::Canceled`];
+    /// [`Error::InUse`] from inside of a call in the same store.
     pub fn with<R>(
         &self,
         f: impl FnOnce(StoreContextMut<'_, State<T>>, crate::Instance) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let node = self.node();
-        let (instance, group) = self.guest()?;
-        node.check()?;
-        let result = group.enter(node.seq, |store| {
-            // Closed while it waited?
-            node.check()?;
-            f(store, instance)
-        });
-        if let Err(Error::Exit(exit_code)) = result {
-            node.close(exit_code.cast_unsigned());
-        }
-        if let Err(Error::InUse) = result {
-            return result;
-        }
-        // Its own exit code, whatever else came to an end with it.
-        node.check()?;
-        result
+        self.without_context().with(f)
     }
 
     /// The instance as one of the store that a host function is called from.
@@ -175,15 +180,7 @@ impl<T: Send + 'static> Instance<T> {
     /// # Errors
     /// [`Error::NoExport`], [`Error::Type`], those of [`Instance::with`], and what ended the call.
     pub fn call(&self, name: &str, params: &[Val]) -> Result<Vec<Val>, Error> {
-        self.with(|mut store, instance| {
-            let func = instance.get_func(&mut store, name);
-            let func = func.ok_or_else(|| no_function(name))?;
-            let results = func.ty(&store);
-            let results = results.results().iter().copied();
-            let mut results: Vec<_> = results.map(Val::default_for).collect();
-            func.call(&mut store, params, &mut results)?;
-            Ok(results)
-        })
+        self.without_context().call(name, params)
     }
 
     /// Calls an exported function whose type is known when the host is compiled.
@@ -195,14 +192,15 @@ impl<T: Send + 'static> Instance<T> {
         name: &str,
         params: P,
     ) -> Result<R, Error> {
-        self.with(|mut store, instance| {
-            let func = instance.get_typed_func::<P, R>(&mut store, name)?;
-            func.call(&mut store, params)
-        })
+        self.without_context().call_typed(name, params)
     }
 
     /// Calls the start functions that there are.
-    pub(super) fn start(&self, names: &[String]) -> Result<(), Error> {
+    pub(super) fn start(&self, names: &[String], context: Option<&Context>) -> Result<(), Error> {
+        let this = InstanceIn {
+            instance: self,
+            context,
+        };
         for name in names {
             let Items::Guest(_, module) = &self.node().items else {
                 break;
@@ -210,7 +208,7 @@ impl<T: Send + 'static> Instance<T> {
             if !matches!(module.export(name), Some(ExternType::Func(_))) {
                 continue;
             }
-            match self.call_typed::<(), ()>(name, ()) {
+            match this.call_typed::<(), ()>(name, ()) {
                 Ok(()) => {}
                 Err(Error::Closed { exit_code: 0, .. }) => break,
                 Err(error) => {
@@ -220,6 +218,82 @@ impl<T: Send + 'static> Instance<T> {
             }
         }
         Ok(())
+    }
+}
+
+/// An [`Instance`] and the context of the calls to make, see [`Instance::with_context`].
+#[derive(Debug)]
+pub struct InstanceIn<'a, T: Send + 'static = ()> {
+    instance: &'a Instance<T>,
+    context: Option<&'a Context>,
+}
+
+impl<T: Send + 'static> InstanceIn<'_, T> {
+    /// [`Instance::with`] in the context.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with<R>(
+        &self,
+        f: impl FnOnce(StoreContextMut<'_, State<T>>, crate::Instance) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let node = self.instance.node();
+        let (instance, group) = self.instance.guest()?;
+        node.check()?;
+        let watch = self.context.map(|context| {
+            let node = Arc::downgrade(node);
+            context.watch(move |done| {
+                if let Some(node) = node.upgrade() {
+                    node.close(Closing::Done(done));
+                }
+            })
+        });
+        let result = group.enter(node.seq, |store| {
+            // Closed while it waited?
+            node.check()?;
+            f(store, instance)
+        });
+        drop(watch);
+        if let Err(Error::Exit(exit_code)) = result {
+            node.close(Closing::Exit(exit_code.cast_unsigned()));
+        }
+        if let Err(Error::InUse) = result {
+            return result;
+        }
+        // Its own exit code, whatever else came to an end with it.
+        node.check()?;
+        result
+    }
+
+    /// [`Instance::call`] in the context.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn call(&self, name: &str, params: &[Val]) -> Result<Vec<Val>, Error> {
+        self.with(|mut store, instance| {
+            let func = instance.get_func(&mut store, name);
+            let func = func.ok_or_else(|| no_function(name))?;
+            let results = func.ty(&store);
+            let results = results.results().iter().copied();
+            let mut results: Vec<_> = results.map(Val::default_for).collect();
+            func.call(&mut store, params, &mut results)?;
+            Ok(results)
+        })
+    }
+
+    /// [`Instance::call_typed`] in the context.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn call_typed<P: WasmParams, R: WasmResults>(
+        &self,
+        name: &str,
+        params: P,
+    ) -> Result<R, Error> {
+        self.with(|mut store, instance| {
+            let func = instance.get_typed_func::<P, R>(&mut store, name)?;
+            func.call(&mut store, params)
+        })
     }
 }
 
@@ -245,7 +319,7 @@ impl<T: Send + 'static> crate::Caller<'_, State<T>> {
         let group = self.data().group();
         let caller = group.zip(self.instance());
         if let Some(node) = caller.and_then(|(group, caller)| group.member(caller)) {
-            node.close(exit_code);
+            node.close(Closing::Exit(exit_code));
         }
         Error::Exit(exit_code.cast_signed())
     }

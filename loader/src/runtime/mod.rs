@@ -27,12 +27,20 @@
 //!
 //! [`Instance::close_with_exit_code`] works from anywhere, also from inside of a host function and
 //! from other threads; the first exit code counts. A call that is in flight on the instance, or
-//! inside of which it is closed, ends with [`Error::Closed`]: at the return of the host function
-//! that is active or called next. (Loops that call nothing are not interrupted yet: machine code
-//! does not look at the interrupt word so far.) When a guest asks to exit, the instance that
-//! the host called is closed with that exit code.
+//! inside of which it is closed, ends with [`Error::Closed`]: within microseconds if the code was
+//! compiled with [`Interruption::Epoch`](crate::Interruption::Epoch), else at the return of the host
+//! function that is active or called next. When a guest asks to exit, the instance that the host
+//! called is closed with that exit code.
+//!
+//! A call can be made with a [`Context`], that is a deadline and a way to cancel it
+//! ([`Instance::with_context`], [`InstanceConfig::with_context`]): when that is done, the instance
+//! is closed, with [`Error::DeadlineExceeded`] or [`Error::Canceled`]. Hosts whose guests must not
+//! get around this make the engine with
+//! [`Config::epoch_interruption`](crate::Config::epoch_interruption), so that other code is an
+//! error.
 
 mod config;
+mod context;
 mod group;
 mod host_module;
 mod instance;
@@ -43,9 +51,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 pub use config::{InstanceConfig, Target};
+pub use context::{Context, Done};
 pub use group::State;
 pub use host_module::{HostModule, HostModuleBuilder};
-pub use instance::Instance;
+pub use instance::{Instance, InstanceIn};
+pub use node::{EXIT_CANCELED, EXIT_DEADLINE_EXCEEDED};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -54,7 +64,7 @@ use crate::module::Module;
 use crate::store::Limits;
 
 use group::Group;
-use node::{Items, Node, Uses};
+use node::{Closing, Items, Node, Uses};
 
 /// What a host function of a runtime sees of its caller.
 pub type Caller<'a, T = ()> = crate::Caller<'a, State<T>>;
@@ -79,6 +89,7 @@ pub(crate) struct Inner<T: Send + 'static> {
 
 struct Registry<T: Send + 'static> {
     limits: Limits,
+    fuel: u64,
     closed: Option<u32>,
     next: u64,
     names: HashMap<String, u64>,
@@ -127,6 +138,7 @@ impl<T: Send + 'static> Runtime<T> {
     pub fn with_data(engine: &Engine, make: impl Fn() -> T + Send + Sync + 'static) -> Self {
         let registry = Registry {
             limits: Limits::default(),
+            fuel: u64::MAX,
             closed: None,
             next: 0,
             names: HashMap::new(),
@@ -150,6 +162,12 @@ impl<T: Send + 'static> Runtime<T> {
     /// of how many instances, host modules included, may be open at a time in the whole runtime.
     pub fn set_limits(&self, limits: Limits) {
         lock(&self.0.registry).limits = limits;
+    }
+
+    /// Sets the fuel that stores which are made from now on begin with, for code compiled with
+    /// [`Interruption::Fuel`](crate::Interruption::Fuel); all there is if not set.
+    pub fn set_fuel(&self, fuel: u64) {
+        lock(&self.0.registry).fuel = fuel;
     }
 
     /// The open instance of this name, guest or host module.
@@ -180,10 +198,10 @@ impl<T: Send + 'static> Runtime<T> {
         drop(registry);
         for member in members.into_values().rev() {
             match member {
-                Member::Named(node) => node.close(exit_code),
+                Member::Named(node) => node.close(Closing::Exit(exit_code)),
                 Member::Anonymous(node) => {
                     if let Some(node) = node.upgrade() {
-                        node.close(exit_code);
+                        node.close(Closing::Exit(exit_code));
                     }
                 }
                 Member::Reserved => {}
@@ -201,7 +219,8 @@ impl<T: Send + 'static> Runtime<T> {
     /// [`Error::AlreadyInstantiated`], [`Error::NotInstantiated`] and [`Error::Link`] for names and
     /// imports, [`Error::DifferentStores`], [`Error::InUse`] when an import comes from the
     /// instance whose call this thread is in, [`Error::Limit`], [`Error::Closed`], and what the
-    /// module's initialisation or a start function ended with.
+    /// module's initialisation or a start function ended with; [`Error::DeadlineExceeded`] and
+    /// [`Error::Canceled`] for the context of the configuration.
     pub fn instantiate(
         &self,
         module: &Module,
@@ -212,7 +231,18 @@ impl<T: Send + 'static> Runtime<T> {
         let group = self.0.group_for(&imports, &mut config)?;
         let unmatched = config.redirections.unmatched(module);
         let uses = Uses::new(imports.nodes.clone());
+        let making = config.context.as_ref().map(|context| {
+            let (group, seq) = (Arc::downgrade(&group), place.seq);
+            context.watch(move |done| {
+                if let Some(group) = group.upgrade() {
+                    group.stop(seq, Closing::Done(done));
+                }
+            })
+        });
         let made = group.enter(place.seq, |mut store| {
+            if let Some(done) = config.context.as_ref().and_then(Context::done) {
+                return Err(Closing::Done(done).error());
+            }
             let limits = lock(&self.0.registry).limits.clone();
             store.core().limits = Limits {
                 // The registry counts; those of a store may be closed already.
@@ -222,6 +252,7 @@ impl<T: Send + 'static> Runtime<T> {
             let pre = self.0.prepare(module, &mut store, &imports)?;
             pre.instantiate(&mut store)
         });
+        drop(making);
         let instance = match made {
             Ok(instance) => instance,
             Err(error) => {
@@ -239,7 +270,7 @@ impl<T: Send + 'static> Runtime<T> {
         group.add(instance, Arc::downgrade(&node));
         let this = Instance::new(Arc::clone(&node));
         place.fill(&node)?;
-        this.start(&config.start_functions)?;
+        this.start(&config.start_functions, config.context.as_ref())?;
         Ok(this)
     }
 }
@@ -296,9 +327,11 @@ impl<T: Send + 'static> Inner<T> {
 
     /// A new store for an instance.
     fn new_group(self: &Arc<Self>, data: Option<T>) -> Arc<Group<T>> {
-        let limits = lock(&self.registry).limits.clone();
+        let registry = lock(&self.registry);
+        let (limits, fuel) = (registry.limits.clone(), registry.fuel);
+        drop(registry);
         let data = data.unwrap_or_else(|| (self.make_data)());
-        Group::new(&self.engine, limits, data, Arc::downgrade(self))
+        Group::new(&self.engine, (limits, fuel), data, Arc::downgrade(self))
     }
 
     /// The store that an instance goes to, with room for it.
@@ -389,7 +422,7 @@ impl<T: Send + 'static> Place<T> {
         let mut registry = lock(&self.runtime.registry);
         if let Some(exit_code) = registry.closed {
             drop(registry);
-            node.close(exit_code);
+            node.close(Closing::Exit(exit_code));
             return Err(Error::runtime_closed(exit_code));
         }
         let member = if self.name.is_empty() {

@@ -12,6 +12,7 @@ use crate::store::StoreCore;
 use crate::types::GlobalType;
 use crate::val::Val;
 
+use super::context::Done;
 use super::group::Group;
 use super::instance::Handle;
 use super::{Inner, lock};
@@ -23,8 +24,8 @@ pub(super) struct Node<T: Send + 'static> {
     pub(super) name: String,
     /// Its number in the runtime, by order of instantiation.
     pub(super) seq: u64,
-    /// 0 while it is open, then [`CLOSED`] and the exit code.
-    exit: AtomicU64,
+    /// 0 while it is open, then how it was closed, see [`Closing::bits`].
+    closing: AtomicU64,
     pub(super) items: Items,
     /// Where its store is; `None` for a host module that has nothing in a store.
     pub(super) group: Option<Arc<Group<T>>>,
@@ -39,7 +40,54 @@ pub(super) struct Node<T: Send + 'static> {
     pub(super) unmatched: Vec<String>,
 }
 
-const CLOSED: u64 = 1 << 32;
+/// Exit code of an instance that was closed because a context's deadline has passed; wazero's.
+pub const EXIT_DEADLINE_EXCEEDED: u32 = 0xefff_ffff;
+/// Exit code of an instance that was closed because a context was cancelled; wazero's.
+pub const EXIT_CANCELED: u32 = 0xffff_ffff;
+
+/// How an instance is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Closing {
+    Exit(u32),
+    Done(Done),
+}
+
+impl Closing {
+    /// Not zero.
+    fn bits(self) -> u64 {
+        match self {
+            Self::Exit(code) => 1 << 32 | u64::from(code),
+            Self::Done(Done::DeadlineExceeded) => 2 << 32,
+            Self::Done(Done::Canceled) => 3 << 32,
+        }
+    }
+
+    fn from_bits(bits: u64) -> Option<Self> {
+        Some(match bits >> 32 {
+            0 => return None,
+            1 => Self::Exit(bits as u32),
+            2 => Self::Done(Done::DeadlineExceeded),
+            _ => Self::Done(Done::Canceled),
+        })
+    }
+
+    pub(super) fn exit_code(self) -> u32 {
+        match self {
+            Self::Exit(code) => code,
+            Self::Done(Done::DeadlineExceeded) => EXIT_DEADLINE_EXCEEDED,
+            Self::Done(Done::Canceled) => EXIT_CANCELED,
+        }
+    }
+
+    /// What uses of the closed instance get.
+    pub(super) fn error(self) -> Error {
+        match self {
+            Self::Exit(code) => Error::module_closed(code),
+            Self::Done(Done::DeadlineExceeded) => Error::DeadlineExceeded,
+            Self::Done(Done::Canceled) => Error::Canceled,
+        }
+    }
+}
 
 /// What an instance has to offer.
 pub(super) enum Items {
@@ -70,7 +118,7 @@ impl<T: Send + 'static> Node<T> {
             runtime,
             name,
             seq,
-            exit: AtomicU64::new(0),
+            closing: AtomicU64::new(0),
             items,
             group,
             uses: Mutex::new(Some(uses)),
@@ -82,31 +130,34 @@ impl<T: Send + 'static> Node<T> {
     }
 
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`], [`Error::DeadlineExceeded`], [`Error::Canceled`].
     pub(super) fn check(&self) -> Result<(), Error> {
-        match self.exit_code() {
-            Some(exit_code) => Err(Error::module_closed(exit_code)),
+        match self.closing() {
+            Some(closing) => Err(closing.error()),
             None => Ok(()),
         }
     }
 
-    pub(super) fn exit_code(&self) -> Option<u32> {
-        let exit = self.exit.load(Ordering::SeqCst);
-        (exit & CLOSED != 0).then_some(exit as u32)
+    fn closing(&self) -> Option<Closing> {
+        Closing::from_bits(self.closing.load(Ordering::SeqCst))
     }
 
-    /// Closes the instance; the first exit code counts.
-    pub(super) fn close(&self, exit_code: u32) {
-        let exit = CLOSED | u64::from(exit_code);
+    pub(super) fn exit_code(&self) -> Option<u32> {
+        self.closing().map(Closing::exit_code)
+    }
+
+    /// Closes the instance; the first time counts.
+    pub(super) fn close(&self, closing: Closing) {
         let (set, fetch) = (Ordering::SeqCst, Ordering::SeqCst);
-        if self.exit.compare_exchange(0, exit, set, fetch).is_err() {
+        let first = self.closing.compare_exchange(0, closing.bits(), set, fetch);
+        if first.is_err() {
             return;
         }
         if let Some(runtime) = self.runtime.upgrade() {
             runtime.remove(&self.name, self.seq);
         }
         if let Some(group) = &self.group {
-            group.stop(self.seq, exit_code);
+            group.stop(self.seq, closing);
             group.leave();
         }
         self.retire();
@@ -115,7 +166,7 @@ impl<T: Send + 'static> Node<T> {
     /// Releases the memories if the instance is closed and no user of it can be reached.
     fn retire(&self) {
         let used = self.users.load(Ordering::SeqCst) != 0;
-        if used || self.exit_code().is_none() || self.retired.swap(true, Ordering::SeqCst) {
+        if used || self.closing().is_none() || self.retired.swap(true, Ordering::SeqCst) {
             return;
         }
         if let Some(group) = &self.group {

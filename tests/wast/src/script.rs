@@ -52,6 +52,8 @@ impl<'a> Runner<'a> {
     pub(crate) fn new(artifacts: &'a dyn Modules) -> Result<Self, Error> {
         let engine = Engine::default();
         let mut store = Store::new(&engine, ());
+        // For those who have code compiled that counts.
+        store.set_fuel(u64::MAX);
         let spectest = spectest::define(&mut store).map_err(Error::Spectest)?;
         Ok(Self {
             artifacts,

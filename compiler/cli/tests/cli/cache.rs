@@ -163,3 +163,33 @@ fn without_a_usable_place_it_runs_in_memory() {
     dir.cached(&asked).is("", &expected, 1);
     assert_eq!(dir.names(), ["add.wasm", "file"]);
 }
+
+#[test]
+fn pinned_entries_outlive_the_budget() {
+    let dir = Dir::new();
+    dir.wasm("add", ADD);
+    dir.cached(&RUN).is("16\n", "", 0);
+    let key = dir.json(&["list"])[0]["key"]
+        .as_str()
+        .expect("a key")
+        .to_owned();
+    dir.cached(&["cache", "pin", &key])
+        .is(&format!("{key}  pinned\n"), "", 0);
+    dir.cached(&["cache", "prune", "--max-bytes", "0"]);
+    assert_eq!(dir.json(&["list"])[0]["pinned"], true);
+    dir.cached(&["cache", "unpin", &key])
+        .is(&format!("{key}  not pinned\n"), "", 0);
+    dir.cached(&["cache", "prune", "--max-bytes", "0"]);
+    assert_eq!(dir.json(&["list"]).as_array().map(Vec::len), Some(0));
+    dir.cached(&["cache", "pin", &key]).is(
+        "",
+        &format!(
+            "error: there is no entry {key} in the cache; `precast cache list` prints those there are\n"
+        ),
+        1,
+    );
+    assert_eq!(
+        dir.cached(&["cache", "pin", "abc"]).0.status.code(),
+        Some(2)
+    );
+}

@@ -74,7 +74,8 @@ producer     precast [VERSION]
 target       x86_64-unknown-linux-gnu, pages of 4096 bytes
 cpu          sse3, ssse3, sse4.1, sse4.2, popcnt, cmpxchg16b
 strategy     guarded
-settings     opt-level=speed cpu=sse3,ssse3,sse4.1,sse4.2,popcnt,cmpxchg16b strategy=guarded cranelift=[CRANELIFT]
+interruption none
+settings     opt-level=speed cpu=sse3,ssse3,sse4.1,sse4.2,popcnt,cmpxchg16b strategy=guarded interruption=none cranelift=[CRANELIFT]
 module       everything
 source       231 bytes, BLAKE3 [DIGEST]
 digest       [DIGEST] (matches)
@@ -129,6 +130,7 @@ fn inspect_as_json() {
     let json: serde_json::Value = serde_json::from_str(&ran.stdout()).expect("JSON");
     assert_eq!(json["module_name"], "everything");
     assert_eq!(json["strategy"], "guarded");
+    assert_eq!(json["interruption"], "none");
     assert_eq!(json["settings"]["opt-level"], "speed");
     assert_eq!(json["digest"]["matches"], true);
     assert_eq!(json["imports"][0]["name"], "log");

@@ -212,3 +212,157 @@ fn gives_directories_and_variables() {
         "A=1=2\0HANDED_ON=yes\0"
     );
 }
+
+/// A program that never ends; and one that waits for input that never comes.
+const LOOP: &str =
+    r#"(module (memory (export "memory") 1) (func $f (export "_start") (loop (br 0))))"#;
+const WAIT: &str = r#"(module
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (i32.store (i32.const 4) (i32.const 8))
+    (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
+
+#[test]
+fn a_timeout_ends_the_program_with_124() {
+    let dir = Dir::new();
+    dir.wasm("loop", LOOP);
+    let run = &["run", "--no-cache", "--timeout", "50ms", "loop.wasm"];
+    let ran = dir.precast(run);
+    assert_eq!(ran.0.status.code(), Some(124));
+    let errors = ran.stderr();
+    let start = "error: timed out after 50ms\nCaused by:\n    wasm trap: interrupted\n";
+    assert!(errors.starts_with(start), "{errors}");
+
+    // It is compiled so that it can be ended; an artifact must have been.
+    dir.precast(&["compile", "loop.wasm"]).is("", "", 0);
+    dir.precast(&["run", "--timeout", "50ms", "loop.precast"]).is(
+        "",
+        "error: the module was compiled with interruption `none`, and the engine asks for `epoch`: \
+         compile it again with `--interruption epoch`\n",
+        1,
+    );
+    dir.precast(&["compile", "--interruption", "epoch", "loop.wasm"])
+        .is("", "", 0);
+    let ran = dir.precast(&["run", "--timeout", "50ms", "loop.precast"]);
+    assert_eq!(ran.0.status.code(), Some(124));
+    let inspected = dir.precast(&["inspect", "loop.precast"]).stdout();
+    assert!(inspected.contains("\ninterruption epoch\n"), "{inspected}");
+
+    // One that waits in the system is left behind.
+    dir.wasm("wait", WAIT);
+    let mut command = dir.command(&["run", "--no-cache", "--timeout", "50ms", "wait.wasm"]);
+    command.stdin(std::process::Stdio::piped());
+    command.stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("runs");
+    let stdin = child.stdin.take();
+    assert_eq!(child.wait().expect("ends").code(), Some(124));
+    drop(stdin);
+
+    // Time enough.
+    dir.wasm("add", ADD);
+    let run = [
+        "run",
+        "--no-cache",
+        "--timeout",
+        "1h",
+        "--invoke",
+        "add",
+        "add.wasm",
+        "1",
+        "2",
+    ];
+    dir.precast(&run).is("3\n", "", 0);
+    dir.precast(&["run", "--interruption", "epoch", "loop.precast"]).is(
+        "",
+        "error: cannot run `loop.precast`: it is compiled already; --interruption is for modules, \
+         and for `precast compile`\n",
+        1,
+    );
+    for (options, expected) in [
+        (
+            &["--timeout", "5"][..],
+            "error: invalid value '5' for '--timeout <TIME>': expected a number with ms, s, m or h, \
+             such as 5s\n",
+        ),
+        (
+            &["--timeout", "5s", "--fuel", "9"],
+            "error: the argument '--timeout <TIME>' cannot be used with '--fuel <N>'\n",
+        ),
+        (
+            &["--interruption", "time"],
+            "error: invalid value 'time' for '--interruption <HOW>': expected none, fuel or epoch\n",
+        ),
+    ] {
+        let ran = dir.precast(&[&["run"], options, &["loop.wasm"]].concat());
+        assert_eq!(ran.0.status.code(), Some(2));
+        let errors = ran.stderr();
+        assert!(errors.starts_with(expected), "{errors}");
+    }
+}
+
+#[test]
+fn fuel_that_is_used_up_is_a_trap() {
+    let dir = Dir::new();
+    dir.wasm("loop", LOOP);
+    let ran = dir.precast(&["run", "--no-cache", "--fuel", "1000", "loop.wasm"]);
+    assert_eq!(ran.0.status.code(), Some(134));
+    let errors = ran.stderr();
+    assert!(
+        errors.contains("wasm trap: all fuel consumed\n"),
+        "{errors}"
+    );
+    dir.wasm("add", ADD);
+    let run = |fuel| {
+        dir.precast(&[
+            "run",
+            "--no-cache",
+            "--fuel",
+            fuel,
+            "--invoke",
+            "add",
+            "add.wasm",
+            "1",
+            "2",
+        ])
+    };
+    run("5").is("3\n", "", 0);
+    assert_eq!(run("1").0.status.code(), Some(134));
+    // Nobody limits it: all there is.
+    dir.precast(&["compile", "--interruption", "fuel", "add.wasm"])
+        .is("", "", 0);
+    dir.precast(&["run", "--invoke", "add", "add.precast", "1", "2"])
+        .is("3\n", "", 0);
+    dir.precast(&["run", "--timeout", "5s", "--invoke", "add", "add.precast"]).is(
+        "",
+        "error: the module was compiled with interruption `fuel`, and the engine asks for `epoch`: \
+         compile it again with `--interruption epoch`\n",
+        1,
+    );
+}
+
+/// Makes the file `new` in the first directory that it was given, and exits with the error.
+const MAKE: &str = r#"(module
+  (import "wasi_snapshot_preview1" "path_open"
+    (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "new")
+  (func (export "_start")
+    (call $exit (call $open (i32.const 3) (i32.const 0) (i32.const 16) (i32.const 3) (i32.const 1)
+      (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 0)))))"#;
+
+#[test]
+fn directories_to_look_at_only() {
+    let dir = Dir::new();
+    dir.artifact("make", MAKE);
+    for given in [".::ro", ".::/guest::ro"] {
+        let ran = dir.precast(&["run", "--dir", given, "make.precast"]);
+        assert!(ran.0.status.code().is_some_and(|code| code > 2), "{given}");
+        assert_eq!(ran.stderr(), "");
+        assert!(!dir.path("new").exists(), "{given}");
+    }
+    dir.precast(&["run", "--dir", ".::/guest", "make.precast"])
+        .is("", "", 0);
+    assert!(dir.path("new").exists());
+}

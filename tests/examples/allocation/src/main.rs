@@ -31,13 +31,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         let allocate = guest.get_typed_func::<u32, u32>(&mut store, "allocate")?;
         let deallocate = guest.get_typed_func::<(u32, u32), ()>(&mut store, "deallocate")?;
         let greet = guest.get_typed_func::<(u32, u32), ()>(&mut store, "greet")?;
-        let greeting = guest.get_typed_func::<(u32, u32), (u32, u32)>(&mut store, "greeting")?;
+        let greeting = guest.get_typed_func::<(u32, u32), u64>(&mut store, "greeting")?;
 
         let len = u32::try_from(name.len()).map_err(LoaderError::host)?;
         let ptr = allocate.call(&mut store, len)?;
         memory.write(&mut store, ptr as usize, name.as_bytes())?;
         greet.call(&mut store, (ptr, len))?;
-        let (at, size) = greeting.call(&mut store, (ptr, len))?;
+        let packed = greeting.call(&mut store, (ptr, len))?;
+        let (at, size) = ((packed >> 32) as u32, packed as u32);
         let greeting = text(memory, &store, at, size)?;
         deallocate.call(&mut store, (at, size))?;
         deallocate.call(&mut store, (ptr, len))?;

@@ -1,0 +1,279 @@
+//! Where code looks whether it should stop, and what it costs: interruption.
+//!
+//! Every loop and every recursion passes a check, in both kinds, so no code runs on unnoticed.
+//!
+//! *Epoch* code looks at one word of the store, which other threads write: at loop headers, at the
+//! entry of functions, and before operators that work on ranges of memories and tables (unless the
+//! range is constant and small). A function that calls nothing and is short ([`SHORT`]) has no check
+//! of its own: whoever calls it often enough to matter does. The longest stretch without a check is
+//! thus one operator on a range, or the calls of one function without loops to short ones.
+//!
+//! *Fuel* code counts what it executes: one for each operator, but none for those that only
+//! structure code (see [`cost`]); one for each function that is entered; and for each byte or table
+//! element that an operator on a range is asked to write. The count is in a local variable; it goes
+//! to the store before calls and returns and comes back behind calls, so that callees, host
+//! functions and hosts see what is right. It is looked at in the same places, but in short functions
+//! too. Costs and places are those of Wasmtime: the same module with the same fuel comes equally
+//! far. After a trap other than that fuel is used up, what the innermost function did since its last
+//! call is not in the count.
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::{InstBuilder, Value};
+use cranelift_frontend::Variable;
+use precast_artifact::vm::{VmContextHeader, VmStoreContext};
+use precast_artifact::{Interruption, TrapCode};
+use std::mem::{offset_of, take};
+use wasmparser::{FunctionBody, Operator, OperatorsReader};
+
+use super::FuncTranslator;
+use super::state::{Region, vm_offset};
+use crate::Error;
+
+/// Largest constant range, in bytes or elements, that is worked on without a check before.
+const SMALL_RANGE: i64 = 128;
+
+/// Most fuel that one operator costs: far more than anybody has, and no count overflows by it.
+const MOST: i64 = 1 << 61;
+
+/// Most bytes of a function that calls nothing for it to do without a check at its entry.
+const SHORT: usize = 256;
+
+/// The count of fuel while a function is translated.
+pub(super) struct Fuel {
+    /// What [`VmStoreContext::fuel`] would be, but for `pending`.
+    count: Variable,
+    /// Cost of the operators since the variable was last up to date.
+    pending: i64,
+}
+
+/// Fuel that an operator costs.
+fn cost(operator: &Operator<'_>) -> i64 {
+    match operator {
+        Operator::Nop
+        | Operator::Drop
+        | Operator::Block { .. }
+        | Operator::Loop { .. }
+        | Operator::Unreachable
+        | Operator::Return
+        | Operator::Else
+        | Operator::End => 0,
+        _ => 1,
+    }
+}
+
+fn is_call(operator: &Operator<'_>) -> bool {
+    matches!(
+        operator,
+        Operator::Call { .. }
+            | Operator::CallIndirect { .. }
+            | Operator::ReturnCall { .. }
+            | Operator::ReturnCallIndirect { .. }
+    )
+}
+
+/// Of an operator that works on a range, the cost of each unit of its last operand.
+fn range_cost(operator: &Operator<'_>) -> Option<i64> {
+    match operator {
+        Operator::MemoryFill { .. }
+        | Operator::MemoryCopy { .. }
+        | Operator::MemoryInit { .. }
+        | Operator::TableFill { .. }
+        | Operator::TableCopy { .. }
+        | Operator::TableInit { .. }
+        | Operator::TableGrow { .. } => Some(1),
+        // Pages are nobody's until they are touched.
+        Operator::MemoryGrow { .. } => Some(0),
+        _ => None,
+    }
+}
+
+/// Whether a function calls nothing and is over soon, but for its loops.
+fn is_short(body: &FunctionBody<'_>) -> Result<bool, Error> {
+    let range = body.range();
+    if range.end - range.start > SHORT as u64 {
+        return Ok(false);
+    }
+    let mut reader = OperatorsReader::new(body.get_binary_reader_for_operators()?);
+    while !reader.eof() {
+        if is_call(&reader.read()?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl FuncTranslator<'_, '_> {
+    /// At the start of a function, in its entry block.
+    pub(super) fn interruption_at_entry(&mut self, body: &FunctionBody<'_>) -> Result<(), Error> {
+        match self.env.interruption {
+            Interruption::None => {}
+            Interruption::Fuel => {
+                let count = self.builder.declare_var(I64);
+                self.fuel = Some(Fuel { count, pending: 1 });
+                self.load_fuel();
+                self.check_fuel();
+            }
+            Interruption::Epoch if is_short(body)? => {}
+            Interruption::Epoch => self.check_interrupt(),
+        }
+        Ok(())
+    }
+
+    /// At the start of a loop, in its header.
+    pub(super) fn interruption_at_loop(&mut self) {
+        match self.env.interruption {
+            Interruption::None => {}
+            Interruption::Fuel => self.check_fuel(),
+            Interruption::Epoch => self.check_interrupt(),
+        }
+    }
+
+    /// Before an operator.
+    pub(super) fn interruption_before(&mut self, operator: &Operator<'_>) {
+        if !self.reachable {
+            return;
+        }
+        if let Some(fuel) = &mut self.fuel {
+            fuel.pending += cost(operator);
+        }
+        if self.env.interruption != Interruption::None
+            && let Some(cost) = range_cost(operator)
+        {
+            self.interruption_at_range(cost);
+        }
+        if self.fuel.is_none() {
+            return;
+        }
+        match operator {
+            // The end of a stretch of code that is executed as one: each way out counts the same.
+            Operator::Loop { .. }
+            | Operator::If { .. }
+            | Operator::Else
+            | Operator::End
+            | Operator::Br { .. }
+            | Operator::BrIf { .. }
+            | Operator::BrTable { .. }
+            | Operator::Return => self.count_fuel(),
+            // Somebody looks at the count. A return saves it by itself.
+            Operator::Unreachable => self.save_fuel(),
+            operator if is_call(operator) => self.save_fuel(),
+            _ => {}
+        }
+    }
+
+    /// Before an operator on as many units as the topmost operand says.
+    fn interruption_at_range(&mut self, cost: i64) {
+        let units = self.peek();
+        let constant = self.constant(units).map(|units| {
+            let units = match self.builder.func.dfg.value_type(self.peek()) {
+                I32 => u64::from(units as u32),
+                _ => units.cast_unsigned(),
+            };
+            i64::try_from(units).unwrap_or(MOST).min(MOST) * cost
+        });
+        if let Some(fuel) = &mut self.fuel {
+            match constant {
+                Some(cost) => fuel.pending = (fuel.pending + cost).min(MOST),
+                None if cost == 0 => {}
+                None => self.count_units(units),
+            }
+        }
+        if constant.is_none_or(|cost| cost > SMALL_RANGE) {
+            self.interruption_at_loop();
+        }
+    }
+
+    /// Counts one for each unit.
+    fn count_units(&mut self, units: Value) {
+        let mut units = self.widen_index(units);
+        if self.builder.func.dfg.value_type(self.peek()) == I64 {
+            let most = self.builder.ins().iconst(I64, MOST);
+            units = self.builder.ins().umin(units, most);
+        }
+        let count = self.count_fuel_now();
+        let count = self.builder.ins().iadd(count, units);
+        let variable = self.fuel.as_ref().expect("code that counts fuel").count;
+        self.builder.def_var(variable, count);
+    }
+
+    /// Behind an operator.
+    pub(super) fn interruption_after(&mut self, operator: &Operator<'_>) {
+        if self.fuel.is_some() && self.reachable && is_call(operator) {
+            self.load_fuel();
+        }
+    }
+
+    /// Stops if the store's word says so.
+    fn check_interrupt(&mut self) {
+        // Nothing here writes the word: without this, Cranelift would take the value of an earlier
+        // load for it. No instruction comes of this.
+        self.builder.ins().sequence_point();
+        let store = self.store_context();
+        let offset = offset_of!(VmStoreContext, interrupt);
+        let word = self.load_vm(I64, Region::Interrupt, store, offset);
+        // A word that means "stop" is higher than any address. This way round, x86-64 compares a
+        // register with memory and needs no other.
+        let stop = self
+            .builder
+            .ins()
+            .icmp(IntCC::UnsignedLessThan, store, word);
+        self.trapnz(stop, TrapCode::Interrupt);
+    }
+
+    /// Stops if no fuel is left.
+    fn check_fuel(&mut self) {
+        let &Fuel { count, pending } = self.fuel.as_ref().expect("code that counts fuel");
+        let count = self.builder.use_var(count);
+        // What is pending is added with what follows.
+        let out = self
+            .builder
+            .ins()
+            .icmp_imm_s(IntCC::SignedGreaterThanOrEqual, count, -pending);
+        self.trapnz(out, TrapCode::OutOfFuel);
+    }
+
+    fn count_fuel(&mut self) {
+        if self.fuel.as_ref().is_some_and(|fuel| fuel.pending != 0) {
+            self.count_fuel_now();
+        }
+    }
+
+    /// Brings the variable up to date.
+    fn count_fuel_now(&mut self) -> Value {
+        let Fuel { count, pending } = self.fuel.as_mut().expect("code that counts fuel");
+        let (variable, cost) = (*count, take(pending));
+        let mut count = self.builder.use_var(variable);
+        if cost != 0 {
+            count = self.builder.ins().iadd_imm_s(count, cost);
+            self.builder.def_var(variable, count);
+        }
+        count
+    }
+
+    /// Puts the count where others look.
+    pub(super) fn save_fuel(&mut self) {
+        if self.fuel.is_none() {
+            return;
+        }
+        let count = self.count_fuel_now();
+        let store = self.store_context();
+        let flags = self.vm_flags(Region::Fuel);
+        let offset = vm_offset(offset_of!(VmStoreContext, fuel));
+        self.builder.ins().store(flags, count, store, offset);
+    }
+
+    /// Takes the count back.
+    fn load_fuel(&mut self) {
+        let store = self.store_context();
+        let offset = offset_of!(VmStoreContext, fuel);
+        let count = self.load_vm(I64, Region::Fuel, store, offset);
+        let variable = self.fuel.as_ref().expect("code that counts fuel").count;
+        self.builder.def_var(variable, count);
+    }
+
+    fn store_context(&mut self) -> Value {
+        let offset = offset_of!(VmContextHeader, store);
+        self.load_constant(I64, self.vmctx, offset)
+    }
+}

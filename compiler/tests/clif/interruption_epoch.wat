@@ -1,0 +1,94 @@
+;; epoch
+(module
+  (memory 1)
+  (func $short (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
+  (func (param i32) (loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
+  (func (param i32) (result i32) (i32.mul (call $short (local.get 0)) (i32.const 3)))
+  (func (memory.fill (i32.const 0) (i32.const 1) (i32.const 2))))
+
+;; ----
+;; function u0:0(i64 vmctx, i32) -> i32 tail {
+;;     gv0 = vmctx
+;;     gv1 = load.i64 notrap aligned readonly can_move gv0
+;;     gv2 = load.i64 notrap aligned gv1
+;;     stack_limit = gv2
+;;
+;; block0(v0: i64, v1: i32):
+;;     v2 = iconst.i32 1
+;;     v3 = iadd v1, v2  ; v2 = 1
+;;     return v3
+;; }
+;; function u0:1(i64 vmctx, i32) tail {
+;;     region0 = 0 "vm"
+;;     region1 = 7 "interrupt"
+;;     gv0 = vmctx
+;;     gv1 = load.i64 notrap aligned readonly can_move gv0
+;;     gv2 = load.i64 notrap aligned gv1
+;;     stack_limit = gv2
+;;
+;; block0(v0: i64, v1: i32):
+;;     jump block1(v1)
+;;
+;; block1(v5: i32):
+;;     sequence_point
+;;     v2 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v3 = load.i64 notrap aligned region1 v2+16
+;;     v4 = icmp ult v2, v3
+;;     trapnz v4, user12
+;;     v6 = iconst.i32 1
+;;     v7 = isub v5, v6  ; v6 = 1
+;;     brif v7, block1(v7), block2
+;;
+;; block2:
+;;     return
+;; }
+;; function u0:2(i64 vmctx, i32) -> i32 tail {
+;;     region0 = 0 "vm"
+;;     region1 = 7 "interrupt"
+;;     gv0 = vmctx
+;;     gv1 = load.i64 notrap aligned readonly can_move gv0
+;;     gv2 = load.i64 notrap aligned gv1
+;;     sig0 = (i64 vmctx, i32) -> i32 tail
+;;     fn0 = colocated u0:0 sig0
+;;     stack_limit = gv2
+;;
+;; block0(v0: i64, v1: i32):
+;;     sequence_point
+;;     v2 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v3 = load.i64 notrap aligned region1 v2+16
+;;     v4 = icmp ult v2, v3
+;;     trapnz v4, user12
+;;     v5 = call fn0(v0, v1)
+;;     v6 = iconst.i32 3
+;;     v7 = imul v5, v6  ; v6 = 3
+;;     return v7
+;; }
+;; function u0:3(i64 vmctx) tail {
+;;     region0 = 1 "memory head"
+;;     region1 = 0 "vm"
+;;     region2 = 4 "artifact"
+;;     gv0 = vmctx
+;;     gv1 = load.i64 notrap aligned readonly can_move gv0
+;;     gv2 = load.i64 notrap aligned gv1
+;;     gv3 = symbol colocated userextname0
+;;     sig0 = (i64, i32, i64) system_v
+;;     stack_limit = gv2
+;;
+;; block0(v0: i64):
+;;     v11 = load.i64 notrap aligned readonly can_move region1 v0+16
+;;     v1 = iconst.i32 0
+;;     v2 = iconst.i32 1
+;;     v3 = iconst.i32 2
+;;     v4 = uextend.i64 v1  ; v1 = 0
+;;     v5 = uextend.i64 v3  ; v3 = 2
+;;     v6, v7 = uadd_overflow v4, v5
+;;     v8 = load.i64 notrap aligned region0 v0+24
+;;     v9 = icmp ugt v6, v8
+;;     v10 = bor v7, v9
+;;     trapnz v10, user2
+;;     v12 = iadd v11, v4
+;;     v13 = symbol_value.i64 gv3
+;;     v14 = load.i64 notrap aligned readonly can_move region2 v13
+;;     call_indirect sig0, v14(v12, v2, v5)  ; v2 = 1
+;;     return
+;; }

@@ -1,0 +1,134 @@
+;; fuel
+(module
+  (memory 1)
+  (func $short (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
+  (func (param i32) (loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
+  (func (param i32) (result i32) (i32.mul (call $short (local.get 0)) (i32.const 3)))
+  (func (memory.fill (i32.const 0) (i32.const 1) (i32.const 2))))
+
+;; ----
+;; function u0:0(i64 vmctx, i32) -> i32 tail {
+;;     region0 = 0 "vm"
+;;     region1 = 4294967295 "fuel"
+;;     gv0 = vmctx
+;;     gv1 = load.i64 notrap aligned readonly can_move gv0
+;;     gv2 = load.i64 notrap aligned gv1
+;;     stack_limit = gv2
+;;
+;; block0(v0: i64, v1: i32):
+;;     v2 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v3 = load.i64 notrap aligned region1 v2+8
+;;     v4 = iconst.i64 -1
+;;     v5 = icmp sge v3, v4  ; v4 = -1
+;;     trapnz v5, user13
+;;     v6 = iconst.i32 1
+;;     v7 = iadd v1, v6  ; v6 = 1
+;;     v8 = iconst.i64 4
+;;     v9 = iadd v3, v8  ; v8 = 4
+;;     v10 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store notrap aligned region1 v9, v10+8
+;;     return v7
+;; }
+;; function u0:1(i64 vmctx, i32) tail {
+;;     region0 = 0 "vm"
+;;     region1 = 4294967295 "fuel"
+;;     gv0 = vmctx
+;;     gv1 = load.i64 notrap aligned readonly can_move gv0
+;;     gv2 = load.i64 notrap aligned gv1
+;;     stack_limit = gv2
+;;
+;; block0(v0: i64, v1: i32):
+;;     v2 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v3 = load.i64 notrap aligned region1 v2+8
+;;     v4 = iconst.i64 -1
+;;     v5 = icmp sge v3, v4  ; v4 = -1
+;;     trapnz v5, user13
+;;     v6 = iconst.i64 1
+;;     v7 = iadd v3, v6  ; v6 = 1
+;;     jump block1(v7, v1)
+;;
+;; block1(v8: i64, v11: i32):
+;;     v9 = iconst.i64 0
+;;     v10 = icmp sge v8, v9  ; v9 = 0
+;;     trapnz v10, user13
+;;     v12 = iconst.i32 1
+;;     v13 = isub v11, v12  ; v12 = 1
+;;     v14 = iconst.i64 5
+;;     v15 = iadd v8, v14  ; v14 = 5
+;;     brif v13, block1(v15, v13), block2
+;;
+;; block2:
+;;     v16 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store.i64 notrap aligned region1 v15, v16+8
+;;     return
+;; }
+;; function u0:2(i64 vmctx, i32) -> i32 tail {
+;;     region0 = 0 "vm"
+;;     region1 = 4294967295 "fuel"
+;;     gv0 = vmctx
+;;     gv1 = load.i64 notrap aligned readonly can_move gv0
+;;     gv2 = load.i64 notrap aligned gv1
+;;     sig0 = (i64 vmctx, i32) -> i32 tail
+;;     fn0 = colocated u0:0 sig0
+;;     stack_limit = gv2
+;;
+;; block0(v0: i64, v1: i32):
+;;     v2 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v3 = load.i64 notrap aligned region1 v2+8
+;;     v4 = iconst.i64 -1
+;;     v5 = icmp sge v3, v4  ; v4 = -1
+;;     trapnz v5, user13
+;;     v6 = iconst.i64 3
+;;     v7 = iadd v3, v6  ; v6 = 3
+;;     v8 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store notrap aligned region1 v7, v8+8
+;;     v9 = call fn0(v0, v1)
+;;     v10 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v11 = load.i64 notrap aligned region1 v10+8
+;;     v12 = iconst.i32 3
+;;     v13 = imul v9, v12  ; v12 = 3
+;;     v14 = iconst.i64 2
+;;     v15 = iadd v11, v14  ; v14 = 2
+;;     v16 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store notrap aligned region1 v15, v16+8
+;;     return v13
+;; }
+;; function u0:3(i64 vmctx) tail {
+;;     region0 = 0 "vm"
+;;     region1 = 4294967295 "fuel"
+;;     region2 = 1 "memory head"
+;;     region3 = 4 "artifact"
+;;     gv0 = vmctx
+;;     gv1 = load.i64 notrap aligned readonly can_move gv0
+;;     gv2 = load.i64 notrap aligned gv1
+;;     gv3 = symbol colocated userextname0
+;;     sig0 = (i64, i32, i64) system_v
+;;     stack_limit = gv2
+;;
+;; block0(v0: i64):
+;;     v15 = load.i64 notrap aligned readonly can_move region0 v0+16
+;;     v1 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v2 = load.i64 notrap aligned region1 v1+8
+;;     v3 = iconst.i64 -1
+;;     v4 = icmp sge v2, v3  ; v3 = -1
+;;     trapnz v4, user13
+;;     v5 = iconst.i32 0
+;;     v6 = iconst.i32 1
+;;     v7 = iconst.i32 2
+;;     v8 = uextend.i64 v5  ; v5 = 0
+;;     v9 = uextend.i64 v7  ; v7 = 2
+;;     v10, v11 = uadd_overflow v8, v9
+;;     v12 = load.i64 notrap aligned region2 v0+24
+;;     v13 = icmp ugt v10, v12
+;;     v14 = bor v11, v13
+;;     trapnz v14, user2
+;;     v16 = iadd v15, v8
+;;     v17 = symbol_value.i64 gv3
+;;     v18 = load.i64 notrap aligned readonly can_move region3 v17
+;;     call_indirect sig0, v18(v16, v6, v9)  ; v6 = 1
+;;     v19 = iconst.i64 7
+;;     v20 = iadd v2, v19  ; v19 = 7
+;;     v21 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store notrap aligned region1 v20, v21+8
+;;     return
+;; }

@@ -1,0 +1,565 @@
+//! Code that calls nothing is stopped: by deadlines, by handles, by fuel.
+
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use precast_artifact::{Interruption, Strategy};
+use precast_loader::{
+    Caller, Config, Engine, Error, Instance, Linker, Module, Store, TrapCode, TypedFunc,
+};
+use precast_tests::{Source, strategies};
+
+/// Ways to run for ever, or as good as; each is an export.
+const LOOPS: &str = r#"(module
+    (import "h" "host" (func $host))
+    (type $v (func))
+    (memory 2)
+    (table 2 2 funcref)
+    (elem (i32.const 0) $tail $indirect)
+    (global $g (mut i32) (i32.const 0))
+    (func (export "empty") (loop (br 0)))
+    ;; The check of the inner loop sees what the outer one's and the first one's saw.
+    (func (export "nested") (local i32)
+        (loop (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 9))))
+        (loop (loop (br 0)) (br 0)))
+    (func (export "counting") (local i64)
+        (loop (local.set 0 (i64.add (local.get 0) (i64.const 1)))
+            (br_if 0 (i64.ne (local.get 0) (i64.const -1)))))
+    (func (export "table") (param i32)
+        (loop (loop (br_table 0 1 0 (local.get 0)))))
+    (func (export "storing")
+        (loop (i32.store (i32.const 8) (i32.add (i32.load (i32.const 8)) (i32.const 1)))
+            (global.set $g (i32.load (i32.const 8))) (br 0)))
+    (func $fill (loop (memory.fill (i32.const 0) (i32.const 1) (i32.const 131072)) (br 0)))
+    (export "fill" (func $fill))
+    (func (export "copy")
+        (loop (memory.copy (i32.const 0) (i32.const 65536) (i32.const 65536)) (br 0)))
+    (func $leaf (param i32) (result i32) (i32.mul (local.get 0) (i32.const 3)))
+    (func (export "leaves") (local i32)
+        (loop (local.set 0 (call $leaf (local.get 0))) (br 0)))
+    (func $tree (param i32)
+        (if (local.get 0) (then
+            (call $tree (i32.sub (local.get 0) (i32.const 1)))
+            (call $tree (i32.sub (local.get 0) (i32.const 1))))))
+    (func (export "recursion") (call $tree (i32.const 100)))
+    (func $tail (export "tail") (return_call $other))
+    (func $other (return_call $tail))
+    (func $indirect (export "indirect") (return_call_indirect (type $v) (i32.const 1)))
+    (func (export "hosts") (loop (call $host) (br 0)))
+    (func (export "host") (call $host))
+    (func (export "fine") (result i32) (i32.const 7)))"#;
+
+const NAMES: [&str; 12] = [
+    "empty",
+    "nested",
+    "counting",
+    "storing",
+    "fill",
+    "copy",
+    "leaves",
+    "recursion",
+    "tail",
+    "indirect",
+    "hosts",
+    "table",
+];
+
+/// Ends the process if the test does not end: what it tests for would run for ever.
+struct Watchdog(Sender<()>);
+
+impl Watchdog {
+    fn new() -> Self {
+        let (send, receive) = channel::<()>();
+        thread::spawn(move || {
+            let patience = Duration::from_secs(60);
+            if receive.recv_timeout(patience) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("a guest was not stopped within {patience:?}");
+                std::process::exit(101);
+            }
+        });
+        Self(send)
+    }
+}
+
+fn epoch_engine() -> Engine {
+    Engine::new(Config::new().epoch_interruption(true))
+}
+
+fn epoch(engine: &Engine, wat: &str, strategy: Strategy) -> Module {
+    let source = Source::new(strategy).interruption(Interruption::Epoch);
+    source.module(engine, wat)
+}
+
+fn instantiate(module: &Module) -> (Store<u32>, Instance) {
+    let mut linker: Linker<u32> = Linker::new(module.engine());
+    linker
+        .func_wrap("h", "host", |mut caller: Caller<'_, u32>| {
+            *caller.data_mut() += 1;
+        })
+        .unwrap();
+    let mut store = Store::new(module.engine(), 0);
+    let instance = linker.instantiate(&mut store, module).unwrap();
+    (store, instance)
+}
+
+fn code<V: std::fmt::Debug>(result: Result<V, Error>) -> TrapCode {
+    result.unwrap_err().trap().expect("a trap").code()
+}
+
+fn call(store: &mut Store<u32>, instance: Instance, name: &str) -> Result<(), Error> {
+    if name == "table" {
+        let func = instance.get_typed_func::<i32, ()>(&mut *store, name)?;
+        return func.call(store, 0);
+    }
+    let func = instance.get_typed_func::<(), ()>(&mut *store, name)?;
+    func.call(store, ())
+}
+
+fn fine(store: &mut Store<u32>, instance: Instance) -> Result<i32, Error> {
+    let func: TypedFunc<(), i32> = instance.get_typed_func(&mut *store, "fine")?;
+    func.call(store, ())
+}
+
+#[test]
+fn deadlines_stop_every_loop_and_recursion() {
+    let dog = Watchdog::new();
+    for strategy in strategies() {
+        let engine = epoch_engine();
+        let module = epoch(&engine, LOOPS, strategy);
+        assert_eq!(module.interruption(), Interruption::Epoch);
+        for name in NAMES {
+            let (mut store, instance) = instantiate(&module);
+            store.set_epoch_deadline(2);
+            let ticks = thread::spawn(move || {
+                for _ in 0..2 {
+                    thread::sleep(Duration::from_millis(5));
+                    engine.increment_epoch();
+                }
+            });
+            let error = call(&mut store, instance, name).unwrap_err();
+            let trap = error.trap().expect(name);
+            assert_eq!(trap.code(), TrapCode::Interrupt, "{name} {strategy}");
+            assert!(!trap.backtrace().frames().is_empty(), "{name} {strategy}");
+            ticks.join().unwrap();
+            assert_eq!(
+                fine(&mut store, instance).unwrap(),
+                7,
+                "short functions pass"
+            );
+            // The deadline stays in the past until there is another.
+            assert_eq!(
+                code(call(&mut store, instance, "empty")),
+                TrapCode::Interrupt
+            );
+            store.set_epoch_deadline(1);
+            call(&mut store, instance, "host").unwrap();
+            engine.increment_epoch();
+            assert_eq!(
+                code(call(&mut store, instance, "host")),
+                TrapCode::Interrupt
+            );
+            store.clear_epoch_deadline();
+            call(&mut store, instance, "host").unwrap();
+        }
+    }
+    drop(dog.0);
+}
+
+#[test]
+fn fuel_stops_every_loop_and_recursion() {
+    let dog = Watchdog::new();
+    for strategy in strategies() {
+        let engine = Engine::new(Config::new().consume_fuel(true));
+        let source = Source::new(strategy).interruption(Interruption::Fuel);
+        let module = source.module(&engine, LOOPS);
+        for name in NAMES {
+            let (mut store, instance) = instantiate(&module);
+            let none = call(&mut store, instance, name);
+            assert_eq!(code(none), TrapCode::OutOfFuel, "{name} without any");
+            store.set_fuel(1000);
+            let error = call(&mut store, instance, name).unwrap_err();
+            assert_eq!(
+                error.trap().map(precast_loader::Trap::code),
+                Some(TrapCode::OutOfFuel)
+            );
+            assert!(
+                error
+                    .to_string()
+                    .starts_with("wasm trap: all fuel consumed"),
+                "{error}"
+            );
+            assert_eq!(store.get_fuel(), 0, "{name} {strategy}");
+            assert_eq!(code(fine(&mut store, instance)), TrapCode::OutOfFuel);
+            store.set_fuel(1000);
+            assert_eq!(fine(&mut store, instance).unwrap(), 7);
+        }
+    }
+    drop(dog.0);
+}
+
+/// Each operator costs 1 but those of structure; each function that is entered costs 1.
+#[test]
+fn fuel_is_counted_exactly() {
+    const WAT: &str = r#"(module
+        (import "h" "left" (func $left (result i64)))
+        (func (export "empty"))
+        (func $add (export "add") (param i32 i32) (result i32)
+            (i32.add (local.get 0) (local.get 1)))
+        (func (export "structure")
+            (block (nop) (drop (i32.const 1)) (block (br 0)) (return)))
+        (func (export "twice") (result i32)
+            (call $add (call $add (i32.const 1) (i32.const 2)) (i32.const 3)))
+        (func (export "choose") (param i32) (result i32)
+            (if (result i32) (local.get 0) (then (i32.const 1)) (else (i32.add (i32.const 1) (i32.const 2)))))
+        (func $loop (export "loop") (param i32)
+            (loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
+        (func (export "tail") (param i32) (return_call $loop (local.get 0)))
+        (memory 1) (table 4 funcref) (data $d "abcdefgh")
+        (func (export "fill") (param i32) (memory.fill (i32.const 0) (i32.const 1) (local.get 0)))
+        (func (export "fill20") (memory.fill (i32.const 0) (i32.const 1) (i32.const 20)))
+        (func (export "copy") (param i32) (memory.copy (i32.const 0) (i32.const 9) (local.get 0)))
+        (func (export "init") (param i32) (memory.init $d (i32.const 0) (i32.const 1) (local.get 0)))
+        (func (export "table") (param i32) (table.fill 0 (i32.const 0) (ref.null func) (local.get 0)))
+        (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+        (func (export "trap") (drop (i32.const 1)) (unreachable))
+        (func (export "seen") (result i64) (drop (i32.const 1)) (call $left)))"#;
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let source = Source::new(strategy).interruption(Interruption::Fuel);
+        let module = source.module(&engine, WAT);
+        let mut linker: Linker<()> = Linker::new(&engine);
+        let left = |mut caller: Caller<'_, ()>| {
+            use precast_loader::AsContextMut;
+            let mut store = caller.as_context_mut();
+            let left = store.get_fuel().cast_signed();
+            store.set_fuel(50);
+            left
+        };
+        linker.func_wrap("h", "left", left).unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = linker.instantiate(&mut store, &module).unwrap();
+        let mut used = |name: &str, params: &[i32]| {
+            let func = instance.get_func(&mut store, name).unwrap();
+            let params: Vec<_> = params
+                .iter()
+                .map(|v| precast_loader::Val::I32(*v))
+                .collect();
+            let mut results = vec![precast_loader::Val::I32(0); func.ty(&store).results().len()];
+            store.set_fuel(100);
+            let result = func.call(&mut store, &params, &mut results);
+            (100 - store.get_fuel(), result.is_ok(), results)
+        };
+        assert_eq!(used("empty", &[]).0, 1);
+        assert_eq!(used("add", &[1, 2]).0, 1 + 3);
+        assert_eq!(used("structure", &[]).0, 1 + 2);
+        assert_eq!(used("twice", &[]).0, 1 + 5 + 2 * 4);
+        assert_eq!(used("choose", &[1]).0, 1 + 2 + 1);
+        assert_eq!(used("choose", &[0]).0, 1 + 2 + 3);
+        assert_eq!(used("loop", &[1]).0, 1 + 5);
+        assert_eq!(used("loop", &[9]).0, 1 + 9 * 5);
+        assert_eq!(used("tail", &[9]).0, 1 + 2 + 1 + 9 * 5);
+        assert_eq!(used("fill", &[10]).0, 1 + 4 + 10);
+        assert_eq!(used("fill20", &[]).0, 1 + 4 + 20);
+        assert_eq!(used("copy", &[7]).0, 1 + 4 + 7);
+        assert_eq!(used("init", &[5]).0, 1 + 4 + 5);
+        assert_eq!(used("table", &[3]).0, 1 + 4 + 3);
+        assert_eq!(used("grow", &[1]).0, 1 + 2);
+        // What it is asked for counts, before it is looked whether that is there.
+        let (fill, ok, _) = used("fill", &[-1]);
+        assert_eq!((fill, ok), (100, false));
+        let (trap, ok, _) = used("trap", &[]);
+        assert_eq!((trap, ok), (1 + 1, false));
+        // The host function sees what is left, and what it sets holds.
+        let (after, ok, results) = used("seen", &[]);
+        assert!(ok);
+        assert!(
+            matches!(results[0], precast_loader::Val::I64(97)),
+            "{results:?}"
+        );
+        assert_eq!(after, 50);
+        // With just enough, and with one too little.
+        let func = instance
+            .get_typed_func::<i32, ()>(&mut store, "loop")
+            .unwrap();
+        store.set_fuel(42);
+        func.call(&mut store, 8).unwrap();
+        assert_eq!(store.get_fuel(), 1);
+        store.set_fuel(36);
+        assert_eq!(code(func.call(&mut store, 8)), TrapCode::OutOfFuel);
+        store.set_fuel(u64::MAX);
+        assert_eq!(store.get_fuel(), i64::MAX.cast_unsigned());
+    }
+}
+
+#[test]
+fn handles_work_from_anywhere_and_outlive_the_store() {
+    let dog = Watchdog::new();
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let module = epoch(&engine, LOOPS, strategy);
+        let (mut store, instance) = instantiate(&module);
+        let handle = store.interrupt_handle();
+        let other = handle.clone();
+        let thread = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(5));
+            other.interrupt();
+        });
+        assert_eq!(
+            code(call(&mut store, instance, "nested")),
+            TrapCode::Interrupt
+        );
+        thread.join().unwrap();
+        assert_eq!(
+            code(call(&mut store, instance, "nested")),
+            TrapCode::Interrupt
+        );
+        handle.clear();
+        call(&mut store, instance, "host").unwrap();
+        // Reasons do not take back each other.
+        handle.interrupt();
+        store.set_epoch_deadline(5);
+        assert_eq!(
+            code(call(&mut store, instance, "host")),
+            TrapCode::Interrupt
+        );
+        handle.clear();
+        call(&mut store, instance, "host").unwrap();
+        drop(store);
+        handle.interrupt();
+        handle.clear();
+        engine.increment_epoch();
+        // Moving the store's content away counts as its end.
+        let (mut store, _) = instantiate(&module);
+        let handle = store.interrupt_handle();
+        store.set_epoch_deadline(1);
+        store.into_data();
+        handle.interrupt();
+        engine.increment_epoch();
+    }
+    drop(dog.0);
+}
+
+#[test]
+fn host_functions_can_stop_their_caller_whatever_its_code() {
+    for interruption in Interruption::ALL {
+        for strategy in strategies() {
+            let engine = Engine::default();
+            let source = Source::new(strategy).interruption(*interruption);
+            let module = source.module(&engine, LOOPS);
+            let mut linker: Linker<u32> = Linker::new(&engine);
+            let stop = |mut caller: Caller<'_, u32>| {
+                use precast_loader::AsContextMut;
+                *caller.data_mut() += 1;
+                if *caller.data() == 3 {
+                    caller.as_context_mut().set_epoch_deadline(0);
+                }
+            };
+            linker.func_wrap("h", "host", stop).unwrap();
+            let mut store = Store::new(&engine, 0);
+            store.set_fuel(1000);
+            let instance = linker.instantiate(&mut store, &module).unwrap();
+            assert_eq!(
+                code(call(&mut store, instance, "hosts")),
+                TrapCode::Interrupt
+            );
+            assert_eq!(*store.data(), 3);
+        }
+    }
+}
+
+#[test]
+fn start_functions_are_stopped() {
+    let dog = Watchdog::new();
+    for strategy in strategies() {
+        let engine = epoch_engine();
+        let module = epoch(
+            &engine,
+            "(module (func $f (loop (br 0))) (start $f))",
+            strategy,
+        );
+        let mut store = Store::new(&engine, ());
+        store.set_epoch_deadline(1);
+        let ticks = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(5));
+            engine.increment_epoch();
+        });
+        assert_eq!(
+            code(Instance::new(&mut store, &module, &[])),
+            TrapCode::Interrupt
+        );
+        ticks.join().unwrap();
+    }
+    drop(dog.0);
+}
+
+/// Two instances that call each other's functions as tail calls, for ever.
+#[test]
+fn tail_calls_between_instances_are_stopped() {
+    let dog = Watchdog::new();
+    for strategy in strategies() {
+        let engine = epoch_engine();
+        let first = epoch(
+            &engine,
+            r#"(module (type $v (func)) (table (export "t") 1 1 funcref)
+                (func (export "f") (return_call_indirect (type $v) (i32.const 0))))"#,
+            strategy,
+        );
+        let second = epoch(
+            &engine,
+            r#"(module (import "a" "t" (table 1 1 funcref)) (import "a" "f" (func $f))
+                (func $g (return_call $f)) (elem (i32.const 0) $g))"#,
+            strategy,
+        );
+        let mut store = Store::new(&engine, ());
+        let a = Instance::new(&mut store, &first, &[]).unwrap();
+        let mut linker: Linker<()> = Linker::new(&engine);
+        for (name, item) in a.exports(&mut store) {
+            linker.define("a", &name, item).unwrap();
+        }
+        linker.instantiate(&mut store, &second).unwrap();
+        store.set_epoch_deadline(1);
+        let ticks = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(5));
+            engine.increment_epoch();
+        });
+        let f = a.get_typed_func::<(), ()>(&mut store, "f").unwrap();
+        assert_eq!(code(f.call(&mut store, ())), TrapCode::Interrupt);
+        ticks.join().unwrap();
+    }
+    drop(dog.0);
+}
+
+#[test]
+fn engines_have_their_own_epochs_and_refuse_other_code() {
+    let (a, b) = (epoch_engine(), epoch_engine());
+    let module = epoch(&a, LOOPS, Strategy::Guarded);
+    let (mut store, instance) = instantiate(&module);
+    store.set_epoch_deadline(1);
+    b.increment_epoch();
+    call(&mut store, instance, "host").unwrap();
+    a.increment_epoch();
+    assert_eq!(
+        code(call(&mut store, instance, "host")),
+        TrapCode::Interrupt
+    );
+
+    let fuel = Engine::new(Config::new().consume_fuel(true));
+    for (engine, found, expected) in [
+        (a, "none", "epoch"),
+        (a, "fuel", "epoch"),
+        (fuel, "none", "fuel"),
+    ] {
+        let interruption = Interruption::ALL
+            .iter()
+            .find(|i| i.text() == found)
+            .unwrap();
+        let source = Source::new(Strategy::Checked).interruption(*interruption);
+        let module = source.module(&engine, "(module)");
+        let mut store = Store::new(&engine, ());
+        let error = Instance::new(&mut store, &module, &[]).unwrap_err();
+        assert!(matches!(error, Error::Interruption { .. }));
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "the module was compiled with interruption `{found}`, and the engine asks for \
+                 `{expected}`: compile it again with `--interruption {expected}`"
+            )
+        );
+    }
+}
+
+/// Who comes after a tenant that was stopped in the middle of writing finds nothing of it.
+#[test]
+fn pooled_instances_are_clean_after_an_interrupt() {
+    const WAT: &str = r#"(module
+        (memory (export "m") 4)
+        (data (i32.const 70000) "initial")
+        (global $g (export "g") (mut i64) (i64.const 5))
+        (func (export "scribble") (local i32)
+            (loop
+                (global.set $g (i64.const -1))
+                (i32.store8 (i32.and (local.get 0) (i32.const 0x3ffff)) (i32.const 0xee))
+                (local.set 0 (i32.add (local.get 0) (i32.const 61)))
+                (br 0))))"#;
+    let dog = Watchdog::new();
+    for interruption in [Interruption::Epoch, Interruption::Fuel] {
+        for strategy in strategies() {
+            let engine = Engine::default();
+            let source = Source::new(strategy).interruption(interruption);
+            let module = source.module(&engine, WAT);
+            let linker: Linker<()> = Linker::new(&engine);
+            let pre = linker.instantiate_pre(&module).unwrap();
+            for round in 0..30 {
+                let mut store = Store::new(&engine, ());
+                let instance = pre.instantiate(&mut store).unwrap();
+                let memory = instance.get_memory(&mut store, "m").unwrap();
+                let mut expected = vec![0; 4 << 16];
+                expected[70000..70007].copy_from_slice(b"initial");
+                assert!(
+                    memory.data(&store) == expected,
+                    "{interruption} {strategy} {round}"
+                );
+                let global = instance.get_global(&mut store, "g").unwrap();
+                assert!(matches!(
+                    global.get(&mut store),
+                    precast_loader::Val::I64(5)
+                ));
+                store.set_fuel(200_000);
+                let handle = store.interrupt_handle();
+                let stop = (interruption == Interruption::Epoch).then(|| {
+                    thread::spawn(move || {
+                        thread::sleep(Duration::from_millis(1));
+                        handle.interrupt();
+                    })
+                });
+                let scribble = instance
+                    .get_typed_func::<(), ()>(&mut store, "scribble")
+                    .unwrap();
+                assert!(scribble.call(&mut store, ()).is_err());
+                stop.map(|stop| stop.join().unwrap());
+                // A new store is not stopped, though its instance may be an old one.
+            }
+        }
+    }
+    drop(dog.0);
+}
+
+/// Stores with deadlines come and go on many threads while epochs pass.
+#[test]
+fn stores_come_and_go_while_epochs_pass() {
+    let dog = Watchdog::new();
+    let engine = epoch_engine();
+    let module = epoch(&engine, LOOPS, Strategy::Guarded);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..4)
+            .map(|i| {
+                let module = &module;
+                scope.spawn(move || {
+                    for round in 0..100 {
+                        let (mut store, instance) = instantiate(module);
+                        store.set_epoch_deadline(1 + (round + i) % 4);
+                        let handle = store.interrupt_handle();
+                        if round % 3 == 0 {
+                            store.into_data();
+                            handle.interrupt();
+                            continue;
+                        }
+                        if round % 5 == 0 {
+                            handle.interrupt();
+                        }
+                        assert_eq!(
+                            code(call(&mut store, instance, "nested")),
+                            TrapCode::Interrupt
+                        );
+                    }
+                })
+            })
+            .collect();
+        while workers.iter().any(|worker| !worker.is_finished()) {
+            engine.increment_epoch();
+            thread::sleep(Duration::from_micros(200));
+        }
+    });
+    drop(dog.0);
+}

@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""interruption.py [--rounds N] [NAME...]: what interruption costs in real programs.
+
+Compiles each program without interruption, with fuel and with epochs, then runs the three in
+alternation and compares the medians of their user time with that of the first: read the ratios, on a
+machine that does nothing else. Programs are those of fetch.sh, which is asked for them. PRECAST=FILE
+measures that binary instead of target/release/precast, PRECAST_PROGRAMS=DIR is where programs are.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+PROGRAMS = Path(os.environ.get("PRECAST_PROGRAMS", ROOT / "target/programs"))
+PRECAST = os.environ.get("PRECAST", str(ROOT / "target/release/precast"))
+KINDS = ("none", "fuel", "epoch")
+
+# A second or so each, nearly all of it in the guest's own code.
+PYTHON = """
+def run(n):
+    total, seen = 0, {}
+    for i in range(n):
+        total = (total * 31 + i) % 1000003
+        if total not in seen: seen[total] = i
+    return total, len(seen)
+print(run(900000))
+"""
+QUICKJS = """
+function sieve(n) {
+  const a = new Uint8Array(n + 1); let count = 0;
+  for (let i = 2; i <= n; i++) { if (!a[i]) { count++; for (let j = i * 2; j <= n; j += i) a[j] = 1; } }
+  return count;
+}
+let s = 0; for (let k = 0; k < 8; k++) s += sieve(250000);
+const o = {}; for (let i = 0; i < 600000; i++) { const k = 'k' + (i % 997); o[k] = (o[k] || 0) + i; }
+print(s, Object.keys(o).length);
+"""
+SQLITE = """
+create table t (a integer primary key, b integer, c text);
+with recursive n(i) as (select 1 union all select i + 1 from n where i < 200000)
+  insert into t select i, (i * 7919) % 100003, 'row ' || (i % 1009) from n;
+create index tb on t (b);
+select count(*), sum(x.a * y.b % 13) from t x join t y on y.b = x.a where x.c like '%7%';
+select c, sum(b) from t group by c order by 2 desc limit 3;
+"""
+WORK = {
+    "python": (["-c", PYTHON], None),
+    "quickjs": (["-e", QUICKJS], None),
+    "sqlite": (["-batch"], SQLITE),
+}
+
+
+def run(artifact, program):
+    """User time in seconds, and what was printed."""
+    args, stdin = WORK[program]
+    process = subprocess.Popen(
+        [PRECAST, "run", str(artifact), *args],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    process.stdin.write(stdin or "")
+    process.stdin.close()
+    out = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"error: {artifact} ended with {process.returncode}")
+    return usage.ru_utime, out
+
+
+def code_size(artifact):
+    about = subprocess.check_output([PRECAST, "inspect", "--json", str(artifact)], text=True)
+    return next(size for name, size in json.loads(about)["sections"].items() if "text" in name)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("programs", nargs="*", metavar="NAME", help=f"of {', '.join(WORK)}")
+    options = parser.parse_args()
+    unknown = [name for name in options.programs if name not in WORK]
+    if unknown:
+        parser.error(f"unknown program {unknown[0]!r}: expected {', '.join(WORK)}")
+    programs = options.programs or list(WORK)
+    subprocess.run([HERE / "fetch.sh", *programs], check=True)
+    print(f"{'program':9}{'kind':7}{'user time':>10}{'ratio':>8}{'code':>14}{'ratio':>8}")
+    for program in programs:
+        with tempfile.TemporaryDirectory() as folder:
+            artifacts = {kind: Path(folder) / f"{kind}.precast" for kind in KINDS}
+            for kind, artifact in artifacts.items():
+                wasm = PROGRAMS / f"{program}.wasm"
+                command = [PRECAST, "compile", wasm, "--interruption", kind, "-o", artifact]
+                subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+            times = {kind: [] for kind in KINDS}
+            outputs = set()
+            for _ in range(options.rounds + 1):
+                for kind in KINDS:
+                    time, out = run(artifacts[kind], program)
+                    times[kind].append(time)
+                    outputs.add(out)
+            if len(outputs) != 1:
+                sys.exit(f"error: {program} prints other things with interruption: {outputs}")
+            # The first round warms the page cache.
+            medians = {kind: statistics.median(times[kind][1:]) for kind in KINDS}
+            for kind in KINDS:
+                size = code_size(artifacts[kind])
+                base = code_size(artifacts["none"])
+                ratio = medians[kind] / medians["none"]
+                print(f"{program:9}{kind:7}{medians[kind]:9.3f}s{ratio:8.3f}{size:14}{size / base:8.3f}", flush=True)
+
+
+main()
