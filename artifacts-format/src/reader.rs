@@ -48,6 +48,8 @@ impl<'a> Signature<'a> {
 /// A checked view of an artifact.
 #[derive(Debug, Clone, Copy)]
 pub struct Artifact<'a> {
+    /// The file's start up to the end of the hot tables, or more of it.
+    hot: &'a [u8],
     bytes: &'a [u8],
     header: &'a Header,
 }
@@ -58,9 +60,24 @@ impl<'a> Artifact<'a> {
     /// # Errors
     /// Everything but [`Error::Digest`].
     pub fn parse(bytes: &'a [u8], host: Option<&Host>) -> Result<Self, Error> {
+        Self::parse_parts(bytes, bytes, host)
+    }
+
+    /// [`Artifact::parse`] with a copy of the file's start in `hot`. Where that reaches to the end of
+    /// the hot tables, which [`Artifact::hot_end`] tells, `bytes` are not looked at, nor later by
+    /// what only reads hot tables.
+    ///
+    /// # Errors
+    /// Everything but [`Error::Digest`].
+    pub fn parse_parts(
+        hot: &'a [u8],
+        bytes: &'a [u8],
+        host: Option<&Host>,
+    ) -> Result<Self, Error> {
         let this = Self {
+            hot,
             bytes,
-            header: check::header(bytes)?,
+            header: check::header(hot, bytes.len())?,
         };
         if let Some(host) = host {
             this.check_host(host)?;
@@ -79,16 +96,24 @@ impl<'a> Artifact<'a> {
         Ok(this)
     }
 
-    /// The same view of the same bytes, without checking them again.
+    /// The same view of the same parts, without checking them again.
     ///
     /// Slices that damaged bytes would make impossible come out empty, as they do from
     /// [`Artifact::parse`], so this is no worse than wrong when the bytes were never checked.
-    pub fn reopen(bytes: &'a [u8]) -> Option<Self> {
-        let header = bytes.get(HEADER_OFFSET..HEADER_OFFSET + size_of::<Header>())?;
+    #[inline]
+    pub fn reopen(hot: &'a [u8], bytes: &'a [u8]) -> Option<Self> {
+        let header = hot.get(HEADER_OFFSET..HEADER_OFFSET + size_of::<Header>())?;
         Some(Self {
+            hot,
             bytes,
             header: bytemuck::try_from_bytes(header).ok()?,
         })
+    }
+
+    /// Where the hot tables end in a file that starts with `start`, if that is an artifact.
+    pub fn hot_end(start: &[u8]) -> Option<usize> {
+        let header = check::header(start, start.len()).ok()?;
+        HEADER_OFFSET.checked_add(header.hot_len as usize)
     }
 
     /// Computes the digest of the whole file.
@@ -132,10 +157,11 @@ impl<'a> Artifact<'a> {
     pub fn section(&self, section: Section) -> &'a [u8] {
         let start = (HEADER_OFFSET as u64).saturating_add(section.start);
         let end = start.saturating_add(section.len);
-        match (usize::try_from(start), usize::try_from(end)) {
-            (Ok(start), Ok(end)) => self.bytes.get(start..end).unwrap_or(&[]),
-            _ => &[],
-        }
+        let (Ok(start), Ok(end)) = (usize::try_from(start), usize::try_from(end)) else {
+            return &[];
+        };
+        let hot = self.hot.get(start..end);
+        hot.or_else(|| self.bytes.get(start..end)).unwrap_or(&[])
     }
 
     fn records<T: Pod>(&self, section: Section) -> &'a [T] {

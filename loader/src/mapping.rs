@@ -25,13 +25,17 @@ use precast_artifact::{
 };
 
 use crate::error::Error;
-use crate::sys::map::{page_size, protect};
+use crate::sys::map::{page_size, protect, read_start};
 use crate::{arch, libcalls, types};
 
 /// A mapped artifact.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     bytes: Mmap,
+    /// A copy of the file's start with the hot tables, so that nothing of the mapping is touched to
+    /// open and link a module: that would cost a page fault, and a page table of its own for a
+    /// mapping that is large. Empty if they are large.
+    hot: Box<[u64]>,
     /// Where images are mapped from; kept only if the artifact has any.
     file: Option<File>,
 }
@@ -120,7 +124,13 @@ impl Mapping {
             path: path.to_path_buf(),
             source,
         })?;
-        let artifact = Artifact::parse(&bytes, Some(&host(&bytes)))?;
+        // Bytes whose digest is asked for are those of the mapping itself.
+        let hot = match trust {
+            Trust::Unchecked => hot_tables(&file),
+            Trust::Digest(_) => Box::default(),
+        };
+        let start = start_of(&hot, &bytes);
+        let artifact = Artifact::parse_parts(start, &bytes, Some(&host(start)))?;
         if let Trust::Digest(expected) = trust {
             artifact.verify_digest(Some(expected))?;
         }
@@ -135,7 +145,7 @@ impl Mapping {
             unsafe { protect(start, len, libc::PROT_READ | libc::PROT_EXEC)? };
         }
         let file = (header.image.len > 0).then_some(file);
-        Ok(Self { bytes, file })
+        Ok(Self { bytes, hot, file })
     }
 
     fn patch(bytes: &Mmap, artifact: &Artifact<'_>) -> Result<(), Error> {
@@ -165,7 +175,7 @@ impl Mapping {
     /// The artifact's tables.
     #[inline]
     pub(crate) fn artifact(&self) -> Artifact<'_> {
-        match Artifact::reopen(&self.bytes) {
+        match Artifact::reopen(start_of(&self.hot, &self.bytes), &self.bytes) {
             Some(artifact) => artifact,
             None => unreachable!("parsed when it was mapped"),
         }
@@ -185,6 +195,30 @@ impl Mapping {
     }
 }
 
+/// A copy of the hot tables and what is in front of them; nothing if the file is no artifact, or they
+/// are so large that copying costs more than page faults.
+fn hot_tables(file: &File) -> Box<[u64]> {
+    const MOST: usize = 16 << 10;
+    let mut words = read_start(file, MOST / size_of::<u64>());
+    let end = Artifact::hot_end(bytemuck::cast_slice(&words));
+    let end = end.map(|end| end.div_ceil(size_of::<u64>()));
+    match end.filter(|end| *end <= words.len()) {
+        Some(end) => words.truncate(end),
+        None => words.clear(),
+    }
+    words.into_boxed_slice()
+}
+
+/// The file's start: the copy if there is one.
+#[inline]
+fn start_of<'a>(hot: &'a [u64], bytes: &'a [u8]) -> &'a [u8] {
+    if hot.is_empty() {
+        bytes
+    } else {
+        bytemuck::cast_slice(hot)
+    }
+}
+
 /// The whole pages that a section touches.
 fn pages(bytes: &Mmap, section: Section) -> (NonNull<u8>, usize) {
     let start = HEADER_OFFSET + section.start as usize;
@@ -196,8 +230,8 @@ fn pages(bytes: &Mmap, section: Section) -> (NonNull<u8>, usize) {
 
 /// What this machine offers. CPU features are asked for only when the artifact uses any: asking
 /// costs microseconds under a hypervisor.
-fn host(bytes: &[u8]) -> Host {
-    let needed = Artifact::reopen(bytes).map_or(0, |a| a.header().cpu_features);
+fn host(start: &[u8]) -> Host {
+    let needed = Artifact::reopen(start, start).map_or(0, |a| a.header().cpu_features);
     Host {
         arch: arch::ARCH,
         os: Os::Linux,

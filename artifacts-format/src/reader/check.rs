@@ -12,8 +12,8 @@ macro_rules! field {
     };
 }
 
-/// The header, if magic and format are right.
-pub(super) fn header(bytes: &[u8]) -> Result<&Header, Error> {
+/// The header, if magic and format are right, of a file of `len` bytes that starts with `bytes`.
+pub(super) fn header(bytes: &[u8], len: usize) -> Result<&Header, Error> {
     let start = HEADER_OFFSET;
     let end = start + size_of::<Header>();
     let is_elf = bytes.starts_with(b"\x7fELF");
@@ -22,7 +22,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<&Header, Error> {
         Some(_) => return Err(Error::NotArtifact(FoundFile::sniff(bytes))),
         None if is_elf => {
             return Err(Error::Truncated {
-                found: bytes.len() as u64,
+                found: len as u64,
                 expected: end as u64,
             });
         }
@@ -31,7 +31,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<&Header, Error> {
     let Some(header) = bytes.get(start..end) else {
         // The format number is known even where the rest of the header is missing.
         return Err(Error::Truncated {
-            found: bytes.len() as u64,
+            found: len as u64,
             expected: end as u64,
         });
     };
@@ -95,7 +95,7 @@ impl Artifact<'_> {
         let len = self.header.hot_len;
         let covered = HEADER_OFFSET
             .checked_add(len as usize)
-            .and_then(|end| self.bytes.get(HEADER_OFFSET..end))
+            .and_then(|end| self.hot.get(HEADER_OFFSET..end).or(self.bytes.get(HEADER_OFFSET..end)))
             .filter(|covered| covered.len() >= size_of::<Header>())
             .ok_or(damaged(field!(hot_len), "length of the hot tables"))?;
         let found = checksum(covered);

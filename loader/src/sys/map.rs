@@ -159,6 +159,23 @@ impl Drop for Reservation {
     }
 }
 
+/// The first words of a file, at most `most` of them; fewer where it ends or cannot be read.
+pub(crate) fn read_start(file: &File, most: usize) -> Vec<u64> {
+    let mut words = Vec::<u64>::with_capacity(most);
+    // SAFETY: the file is open, and there is room for that many bytes, every value of which is
+    // valid; `pread` says how many of them it has written.
+    unsafe {
+        let read = libc::pread(
+            file.as_raw_fd(),
+            words.as_mut_ptr().cast(),
+            most * size_of::<u64>(),
+            0,
+        );
+        words.set_len(usize::try_from(read).unwrap_or(0) / size_of::<u64>());
+    }
+    words
+}
+
 /// Sets the protection of whole pages.
 ///
 /// # Safety
