@@ -69,11 +69,7 @@ impl<'a> Artifact<'a> {
     ///
     /// # Errors
     /// Everything but [`Error::Digest`].
-    pub fn parse_parts(
-        hot: &'a [u8],
-        bytes: &'a [u8],
-        host: Option<&Host>,
-    ) -> Result<Self, Error> {
+    pub fn parse_parts(hot: &'a [u8], bytes: &'a [u8], host: Option<&Host>) -> Result<Self, Error> {
         let this = Self {
             hot,
             bytes,

@@ -3,8 +3,8 @@
 //! Each typed closure gets *shims*, machine-level functions made for its very types. Wasm code
 //! reaches the native one with the arguments in registers, through an exit trampoline of its own
 //! module; or, where calling conventions allow, through the direct one, which notes the edge of the
-//! wasm frames as an exit does and jumps on: no frame, no second call. The array shim serves signatures that have no native form, and closures whose type is
-//! known at run time only.
+//! wasm frames as an exit does and jumps on: no frame, no second call. The array shim serves
+//! signatures that have no native form, and closures whose type is known at run time only.
 //!
 //! A shim catches panics. When the closure is done and everything it owned is dropped, an error or
 //! panic ends the activation (see [`activation`](crate::activation)): nothing ever unwinds through
@@ -97,7 +97,7 @@ impl<T: 'static> AsContextMut for Caller<'_, T> {
     }
 }
 
-/// Calls the closure behind `data` with values in an array.
+/// Calls the closure in the [`Body`] that `data` points to with values in an array.
 type CallArray = unsafe fn(*const VmFuncImport, *const c_void, *mut ValRaw) -> Result<(), Error>;
 
 /// A host function, of no store yet.
@@ -110,8 +110,8 @@ pub struct HostFunc {
     native_shim: *const u8,
     array_shim: *const u8,
     data: *const c_void,
-    /// What `data` points to.
-    _closure: Box<dyn Any + Send + Sync>,
+    /// What `data` points to: a [`Body`].
+    _body: Box<dyn Any + Send + Sync>,
 }
 
 // SAFETY: the closure is Send and Sync; the other pointers lead to code.
@@ -143,10 +143,10 @@ impl HostFunc {
         where
             F: Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), Error> + 'static,
         {
-            // SAFETY: `data` is the closure below; the values are those of its type, and there is
+            // SAFETY: `data` is the body of the closure below; the values are those of its type, and there is
             // room for its results.
             unsafe {
-                let Dynamic { ty, func } = &*data.cast::<Dynamic<F>>();
+                let Dynamic { ty, func } = &(*data.cast::<Body<Dynamic<F>>>()).closure;
                 let core = (*import).store.cast::<StoreCore>();
                 let params: Vec<_> = (0..)
                     .zip(ty.params())
@@ -165,10 +165,10 @@ impl HostFunc {
                 Ok(())
             }
         }
-        let closure = Box::new(Dynamic {
+        let closure = Dynamic {
             ty: ty.clone(),
             func,
-        });
+        };
         Self::with(
             ty,
             Shims {
@@ -185,15 +185,11 @@ impl HostFunc {
         ty: FuncType,
         shims: Shims,
         call: CallArray,
-        closure: Box<C>,
+        closure: C,
     ) -> Self {
-        let body = Box::new(Body {
-            call,
-            closure: (&raw const *closure).cast(),
-        });
+        let body = Box::new(Body { call, closure });
         let data = (&raw const *body).cast();
         let type_id = ty.id();
-        let _closure = Box::new((body, closure));
         let tail_like_c = is_tail_like_c(ARCH, ty.params(), ty.results());
         Self {
             direct_shim: if tail_like_c {
@@ -206,7 +202,7 @@ impl HostFunc {
             native_shim: shims.native,
             array_shim: shims.array,
             data,
-            _closure,
+            _body: body,
         }
     }
 
@@ -250,8 +246,8 @@ impl HostFunc {
     ) -> Result<(), Error> {
         // SAFETY: by this function's contract.
         unsafe {
-            let body = (*import).data.cast::<Body>();
-            ((*body).call)(import, (*body).closure, values)
+            let data = (*import).data;
+            (*data.cast::<CallArray>())(import, data, values)
         }
     }
 }
@@ -264,15 +260,12 @@ struct Shims {
 }
 
 /// What the `data` of an import slot points to.
-struct Body {
+#[repr(C)]
+struct Body<C> {
+    /// First: who calls through an array does not know the closure's type.
     call: CallArray,
-    closure: *const c_void,
+    closure: C,
 }
-
-// SAFETY: pointers to code and to a closure that is Send and Sync.
-unsafe impl Send for Body {}
-// SAFETY: as above.
-unsafe impl Sync for Body {}
 
 /// Ends the activation if the closure failed or panicked.
 ///
@@ -296,8 +289,7 @@ unsafe fn finish<R>(
 unsafe extern "C" fn array_shim(import: *const VmFuncImport, values: *mut ValRaw) {
     // SAFETY: machine code calls this through an exit of the function's signature.
     unsafe {
-        let body = (*import).data.cast::<Body>();
-        let call = AssertUnwindSafe(|| ((*body).call)(import, (*body).closure, values));
+        let call = AssertUnwindSafe(|| HostFunc::call(import, values));
         finish(import, catch_unwind(call));
     }
 }
@@ -362,11 +354,11 @@ macro_rules! into_func {
                     Ret: WasmRet,
                 {
                     // SAFETY: machine code calls this through the native exit of the signature;
-                    // `closure` is an `F`.
+                    // `data` is a body with an `F`.
                     unsafe {
                         let call = AssertUnwindSafe(|| {
                             let core = (*import).store.cast::<StoreCore>();
-                            let func = &*(*(*import).data.cast::<Body>()).closure.cast::<F>();
+                            let func = &(*(*import).data.cast::<Body<F>>()).closure;
                             $(let $a = $A::from_native($a, &*core);)*
                             let result = func(Caller::new(import), $($a),*).into_result()?;
                             result.results_into_native(&mut *core)
@@ -377,7 +369,7 @@ macro_rules! into_func {
 
                 unsafe fn array<T: 'static, F, Ret, $($A: WasmTy),*>(
                     import: *const VmFuncImport,
-                    closure: *const c_void,
+                    data: *const c_void,
                     values: *mut ValRaw,
                 ) -> Result<(), Error>
                 where
@@ -385,12 +377,12 @@ macro_rules! into_func {
                     Ret: WasmRet,
                 {
                     // SAFETY: the values are those of the signature, with room for the results;
-                    // `closure` is an `F`.
+                    // `data` is a body with an `F`.
                     unsafe {
                         let core = (*import).store.cast::<StoreCore>();
                         let mut at = values.cast_const();
                         $(let $a = read_value::<$A>(at, &mut *core); at = at.add(1);)*
-                        let func = &*closure.cast::<F>();
+                        let func = &(*data.cast::<Body<F>>()).closure;
                         let result = func(Caller::new(import), $($a),*).into_result()?;
                         result.write_results(values, &mut *core)
                     }
@@ -415,7 +407,7 @@ macro_rules! into_func {
                     shims.native = native::<T, F, Ret, $($A),*> as *const u8;
                 }
                 let call = array::<T, F, Ret, $($A),*>;
-                HostFunc::with(ty, shims, call, Box::new(self))
+                HostFunc::with(ty, shims, call, self)
             }
         }
     };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use precast_artifact::Strategy;
-use precast_artifact::records::ExternKind;
+use precast_artifact::records::{ExternKind, ImportRecord};
 
 use crate::error::{Error, LinkError};
 use crate::host::HostFunc;
@@ -19,6 +19,19 @@ pub(crate) enum Import {
     Host(Arc<HostFunc>),
     /// An item of the store.
     Extern(Extern),
+}
+
+impl Import {
+    /// Whether the import can be linked to this, as far as can be told without a store.
+    pub(crate) fn may_fit(&self, module: &ModuleInner, record: &ImportRecord) -> bool {
+        match self {
+            Self::Host(host) => {
+                record.kind == ExternKind::Func as u32
+                    && has_type(module, record.signature, host.type_id())
+            }
+            Self::Extern(_) => true,
+        }
+    }
 }
 
 /// Checks that there is one item of the right type for each import.
@@ -76,9 +89,14 @@ fn func_fits(core: &StoreCore, module: &ModuleInner, signature: u32, import: &Im
         Import::Extern(Extern::Func(func)) => func.type_id(core),
         Import::Extern(_) => return false,
     };
+    has_type(module, signature, found)
+}
+
+/// Whether a signature of a module is the type with this id.
+fn has_type(module: &ModuleInner, signature: u32, id: u64) -> bool {
     match module.artifact().signatures()[signature as usize].type_id {
-        0 => import_func_type(module, signature).id() == found,
-        id => id == found,
+        0 => import_func_type(module, signature).id() == id,
+        own => own == id,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Imports by name, and modules linked with them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use crate::module::Module;
 use crate::pool;
 use crate::redirect::Redirections;
 use crate::store::AsContextMut;
-use crate::types::FuncType;
+use crate::types::{ExternType, FuncType, import_type};
 use crate::val::Val;
 
 /// Names for what modules import.
@@ -22,7 +22,7 @@ use crate::val::Val;
 pub struct Linker<T: 'static> {
     engine: Engine,
     /// By module name, then by item name.
-    definitions: HashMap<String, HashMap<String, Import>>,
+    definitions: BTreeMap<String, BTreeMap<String, Import>>,
     allow_shadowing: bool,
     data: PhantomData<fn() -> T>,
 }
@@ -43,7 +43,7 @@ impl<T: 'static> Linker<T> {
     pub fn new(engine: &Engine) -> Self {
         Self {
             engine: *engine,
-            definitions: HashMap::new(),
+            definitions: BTreeMap::new(),
             allow_shadowing: false,
             data: PhantomData,
         }
@@ -61,9 +61,18 @@ impl<T: 'static> Linker<T> {
         self
     }
 
+    fn items_mut(&mut self, module: &str) -> &mut BTreeMap<String, Import> {
+        // `entry` alone would make a string of each name.
+        if !self.definitions.contains_key(module) {
+            self.definitions.insert(module.to_string(), BTreeMap::new());
+        }
+        self.definitions.entry(module.to_string()).or_default()
+    }
+
     fn insert(&mut self, module: &str, name: &str, item: Import) -> Result<&mut Self, Error> {
-        let items = self.definitions.entry(module.to_string()).or_default();
-        if !self.allow_shadowing && items.contains_key(name) {
+        let allow_shadowing = self.allow_shadowing;
+        let items = self.items_mut(module);
+        if !allow_shadowing && items.contains_key(name) {
             return Err(Error::Duplicate {
                 module: module.into(),
                 name: name.into(),
@@ -103,6 +112,29 @@ impl<T: 'static> Linker<T> {
             name,
             Import::Host(Arc::new(HostFunc::new(ty, func))),
         )
+    }
+
+    /// Defines a host function for each imported function of a module that nothing is defined for;
+    /// it fails with an error that names the import. For hosts that know which imports a guest never
+    /// calls.
+    pub fn define_unknown_imports_as_traps(&mut self, module: &Module) -> &mut Self {
+        let artifact = module.0.artifact();
+        for record in artifact.imports() {
+            let ExternType::Func(ty) = import_type(&artifact, record) else {
+                continue;
+            };
+            let from = artifact.str(record.module).unwrap_or_default();
+            let name = artifact.str(record.name).unwrap_or_default();
+            let items = self.items_mut(from);
+            if items.contains_key(name) {
+                continue;
+            }
+            let message =
+                format!("the guest called `{from}`.`{name}`, which nothing is defined for");
+            let host = HostFunc::new::<T, _>(ty, move |_, _, _| Err(Error::host(&*message)));
+            items.insert(name.to_string(), Import::Host(Arc::new(host)));
+        }
+        self
     }
 
     /// Defines an item of a store. Modules can then be instantiated in that store only.
@@ -166,34 +198,30 @@ impl<T: 'static> Linker<T> {
         module: &Module,
         redirections: &Redirections,
     ) -> Result<InstancePre<T>, Error> {
-        let mut imports = Vec::with_capacity(module.imports().len());
+        let artifact = module.0.artifact();
+        let mut imports = Vec::with_capacity(artifact.imports().len());
         let mut errors = Vec::new();
-        for (import_module, name, ty) in module.imports() {
+        for record in artifact.imports() {
+            let import_module = artifact.str(record.module).unwrap_or_default();
+            let name = artifact.str(record.name).unwrap_or_default();
             let (target_module, target_name) = redirections.target(import_module, name);
             let found = self
                 .definitions
                 .get(target_module)
                 .and_then(|items| items.get(target_name));
-            let mismatch = match found {
-                None => None,
-                Some(Import::Host(host)) => {
-                    let found = crate::ExternType::Func(host.ty().clone());
-                    if found == ty {
-                        imports.push(Import::Host(Arc::clone(host)));
-                        continue;
-                    }
-                    Some(found.to_string())
-                }
-                Some(item) => {
+            let found = match found {
+                Some(item) if item.may_fit(&module.0, record) => {
                     imports.push(item.clone());
                     continue;
                 }
+                Some(Import::Host(host)) => Some(ExternType::Func(host.ty().clone()).to_string()),
+                _ => None,
             };
             errors.push(LinkError {
                 module: import_module.into(),
                 name: name.into(),
-                found: mismatch,
-                expected: ty.to_string(),
+                found,
+                expected: import_type(&artifact, record).to_string(),
             });
         }
         if !errors.is_empty() {

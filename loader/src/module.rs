@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::mapping::{Mapping, Trust};
 use crate::sys::signal;
 use crate::trap::Frame;
-use crate::types::{ExternType, FuncType, extern_type};
+use crate::types::{ExternType, FuncType, extern_type, import_type};
 
 /// A compiled module. Cheap to clone; clones share the mapping.
 #[derive(Debug, Clone)]
@@ -144,11 +144,10 @@ impl Module {
     pub fn imports(&self) -> impl ExactSizeIterator<Item = (&str, &str, ExternType)> {
         let artifact = self.0.artifact();
         artifact.imports().iter().map(move |import| {
-            let kind = ExternKind::from_number(import.kind).unwrap_or(ExternKind::Func);
             (
                 artifact.str(import.module).unwrap_or_default(),
                 artifact.str(import.name).unwrap_or_default(),
-                extern_type(&artifact, kind, import.index),
+                import_type(&artifact, import),
             )
         })
     }

@@ -7,12 +7,14 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use precast_artifact::records::{ExternKind, INDEX64, ImportRecord, MUTABLE};
 use precast_artifact::signature::{self, INTERNED_TYPE_ID};
 use precast_artifact::{Artifact, ValType, reader};
+use smallvec::SmallVec;
 
 /// Type of a function.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FuncType {
-    params: Box<[ValType]>,
-    results: Box<[ValType]>,
+    /// Parameters, then results; nearly always few enough to need no allocation.
+    types: SmallVec<[ValType; 22]>,
+    params: usize,
 }
 
 impl FuncType {
@@ -21,26 +23,26 @@ impl FuncType {
         params: impl IntoIterator<Item = ValType>,
         results: impl IntoIterator<Item = ValType>,
     ) -> Self {
-        Self {
-            params: params.into_iter().collect(),
-            results: results.into_iter().collect(),
-        }
+        let mut types: SmallVec<_> = params.into_iter().collect();
+        let params = types.len();
+        types.extend(results);
+        Self { types, params }
     }
 
     /// Types of the parameters.
     pub fn params(&self) -> &[ValType] {
-        &self.params
+        &self.types[..self.params]
     }
 
     /// Types of the results.
     pub fn results(&self) -> &[ValType] {
-        &self.results
+        &self.types[self.params..]
     }
 
     /// Whether a signature of an artifact is the same type.
     pub(crate) fn is(&self, other: reader::Signature<'_>) -> bool {
-        self.params.iter().copied().eq(other.params())
-            && self.results.iter().copied().eq(other.results())
+        self.params().iter().copied().eq(other.params())
+            && self.results().iter().copied().eq(other.results())
     }
 
     pub(crate) fn from_signature(signature: reader::Signature<'_>) -> Self {
@@ -49,7 +51,7 @@ impl FuncType {
 
     /// The type id, see [`signature`].
     pub(crate) fn id(&self) -> u64 {
-        signature::type_id(&self.params, &self.results).unwrap_or_else(|| intern(self.clone()))
+        signature::type_id(self.params(), self.results()).unwrap_or_else(|| intern(self.clone()))
     }
 
     /// The type that an id stands for.
@@ -64,9 +66,8 @@ impl FuncType {
                 .map(move |i| (id >> (3 * i)) as u8 & 7)
                 .map_while(ValType::from_byte)
         };
-        let params: Box<[ValType]> = digits(id).collect();
-        let results = digits(id >> (3 * (params.len() + 1))).collect();
-        Self { params, results }
+        let results = id >> (3 * (digits(id).count() + 1));
+        Self::new(digits(id), digits(results))
     }
 }
 
@@ -76,8 +77,8 @@ impl fmt::Display for FuncType {
         write!(
             f,
             "func ({}) -> ({})",
-            list(&self.params),
-            list(&self.results)
+            list(self.params()),
+            list(self.results())
         )
     }
 }
@@ -261,6 +262,17 @@ pub(crate) fn extern_type(artifact: &Artifact<'_>, kind: ExternKind, index: u32)
     found.unwrap_or(ExternType::Func(FuncType::new([], [])))
 }
 
+/// Type of an import.
+pub(crate) fn import_type(artifact: &Artifact<'_>, import: &ImportRecord) -> ExternType {
+    let kind = ExternKind::from_number(import.kind).unwrap_or(ExternKind::Func);
+    if kind == ExternKind::Func
+        && let Some(signature) = artifact.signature(import.signature)
+    {
+        return ExternType::Func(FuncType::from_signature(signature));
+    }
+    extern_type(artifact, kind, import.index)
+}
+
 fn func_type(artifact: &Artifact<'_>, index: u32) -> Option<FuncType> {
     Some(FuncType::from_signature(
         artifact.signature(signature_index(artifact, index)?)?,
@@ -276,14 +288,15 @@ pub(crate) fn signature_index(artifact: &Artifact<'_>, function: u32) -> Option<
     }
 }
 
-/// The record of an imported function.
+/// The record of an imported function. Functions' indices among the imports ascend.
 pub(crate) fn imported_function<'a>(
     artifact: &Artifact<'a>,
     function: u32,
 ) -> Option<&'a ImportRecord> {
-    let mut functions = artifact
-        .imports()
-        .iter()
-        .filter(|i| i.kind == ExternKind::Func as u32);
-    functions.nth(function as usize)
+    let imports = artifact.imports();
+    let is_func = |import: &&ImportRecord| import.kind == ExternKind::Func as u32;
+    // Most modules import functions only.
+    let at = imports.get(function as usize).filter(is_func);
+    at.filter(|import| import.index == function)
+        .or_else(|| imports.iter().filter(is_func).nth(function as usize))
 }

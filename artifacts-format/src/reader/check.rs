@@ -95,7 +95,11 @@ impl Artifact<'_> {
         let len = self.header.hot_len;
         let covered = HEADER_OFFSET
             .checked_add(len as usize)
-            .and_then(|end| self.hot.get(HEADER_OFFSET..end).or(self.bytes.get(HEADER_OFFSET..end)))
+            .and_then(|end| {
+                self.hot
+                    .get(HEADER_OFFSET..end)
+                    .or(self.bytes.get(HEADER_OFFSET..end))
+            })
             .filter(|covered| covered.len() >= size_of::<Header>())
             .ok_or(damaged(field!(hot_len), "length of the hot tables"))?;
         let found = checksum(covered);
