@@ -129,8 +129,14 @@ impl<T: 'static> Linker<T> {
             if items.contains_key(name) {
                 continue;
             }
-            let message =
-                format!("the guest called `{from}`.`{name}`, which nothing is defined for");
+            let message = [
+                "nothing is defined for `",
+                from,
+                "`.`",
+                name,
+                "`, which was called",
+            ];
+            let message = message.concat();
             let host = HostFunc::new::<T, _>(ty, move |_, _, _| Err(Error::host(&*message)));
             items.insert(name.to_string(), Import::Host(Arc::new(host)));
         }

@@ -234,3 +234,28 @@ fn types_of_imports_and_exports() {
         assert!(module.export("absent").is_none());
     }
 }
+
+#[test]
+fn imports_that_nothing_is_defined_for_can_be_made_to_fail_when_they_are_called() {
+    let wat = r#"(module (import "a" "known" (func $known (result i32)))
+        (import "a" "unknown" (func $unknown (param i64))) (import "b" "other" (func))
+        (func (export "fine") (result i32) call $known)
+        (func (export "fails") i64.const 1 call $unknown))"#;
+    for strategy in strategies() {
+        let mut store = store();
+        let module = module(store.engine(), wat, strategy);
+        let mut linker = Linker::new(store.engine());
+        linker.func_wrap("a", "known", || 7).unwrap();
+        linker.define_unknown_imports_as_traps(&module);
+        let instance = linker.instantiate(&mut store, &module).unwrap();
+        let fine = instance.get_typed_func::<(), i32>(&mut store, "fine");
+        assert_eq!(fine.unwrap().call(&mut store, ()).unwrap(), 7);
+        let fails = instance.get_typed_func::<(), ()>(&mut store, "fails");
+        let error = fails.unwrap().call(&mut store, ()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "nothing is defined for `a`.`unknown`, which was called"
+        );
+        assert_eq!(error.backtrace().unwrap().frames().len(), 1);
+    }
+}
