@@ -56,10 +56,16 @@ fn nothing_is_writable_and_executable() {
 
 #[test]
 fn the_text_of_the_mapping_is_that_of_the_file() {
-    // The link table is patched, the text is not.
-    let wat = "(module (memory 1) (func (export \"f\") (drop (memory.grow (i32.const 1)))))";
+    // The link table is patched, the text is not. What needs one is a signature that is too long to
+    // be its own number.
+    let wat = format!(
+        "(module (type $long (func (param {}))) (table (export \"t\") 1 funcref)
+            (func (export \"f\") {} (call_indirect (type $long) (i32.const 0))))",
+        "i32 ".repeat(21),
+        "(i32.const 0) ".repeat(21)
+    );
     for strategy in strategies() {
-        let bytes = artifact(wat, strategy);
+        let bytes = artifact(&wat, strategy);
         let view = precast_artifact::Artifact::parse(&bytes, None).unwrap();
         assert!(view.header().link_table.len > 0);
         let slots = view.section(view.header().link_table);

@@ -186,7 +186,7 @@ impl Tenant {
     fn spoil_the_rest(&mut self) {
         let value = Val::ExternRef(Some(ExternRef::new(String::from("secret"))));
         self.call("init-elements", &[]).unwrap();
-        self.call("others", &[value.clone()]).unwrap();
+        self.call("others", std::slice::from_ref(&value)).unwrap();
         assert!(self.call("init-elements", &[]).is_err(), "dropped");
         let table = self.instance.get_table(&mut self.store, "t").unwrap();
         table.grow(&mut self.store, 5, value.clone()).unwrap();

@@ -13,11 +13,9 @@ use precast_tests::artifact;
 use crate::child::{case, passes_in_child};
 use crate::kernel::{Kernel, emulated, names, quiet_allocator};
 
-/// Opening a file, in order: the file is mapped as a whole, the link table is writable for a moment,
-/// the text becomes executable.
-const OPEN: &[&str] = &[
-    "openat", "statx", "mmap", "mprotect", "mprotect", "mprotect",
-];
+/// Opening a file, in order: the file is mapped as a whole, the text becomes executable. (Modules that
+/// need a link table, which few do, make it writable for a moment with two calls more.)
+const OPEN: &[&str] = &["openat", "statx", "mmap", "mprotect"];
 
 /// What the first module with guarded memories adds: four signals, asked for and set.
 const INSTALL: usize = 8;
@@ -246,16 +244,15 @@ fn pages_of_this_process() {
         let before = faults();
         let module = open(&engine, &path);
         let faults = faults() - before;
-        found.push((faults, resident(&path)));
+        found.push(faults);
         drop(module);
     }
-    eprintln!("faults and resident KiB of the mapping: {found:?}");
-    let (tiny, sizes) = (found[0], &found[..SIZES.len()]);
-    for (faults, resident) in sizes {
-        // What lies near a page that is touched may be mapped along with it, up to 64 KiB.
-        assert!(faults.abs_diff(tiny.0) <= 2, "{found:?}");
-        assert!(*resident <= 4 * 64 + 16, "{found:?}");
-    }
+    // What the file system keeps in one piece is mapped by one fault, so a page more or less.
+    let most = found[0] + 1;
+    assert!(
+        most <= 4 && found.iter().all(|faults| *faults <= most),
+        "{found:?}"
+    );
 }
 
 /// Minor page faults of this thread.
@@ -266,25 +263,4 @@ fn faults() -> i64 {
         assert_eq!(libc::getrusage(libc::RUSAGE_THREAD, &mut usage), 0);
         usage.ru_minflt
     }
-}
-
-/// KiB of the mappings of a file that are in this process's page tables.
-fn resident(path: &Path) -> u64 {
-    let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
-    let mut ours = false;
-    let mut sum = 0;
-    for line in smaps.lines() {
-        match line.strip_prefix("Rss:") {
-            Some(rss) if ours => {
-                let number = rss.trim().split(' ').next().unwrap();
-                sum += number.parse::<u64>().unwrap();
-            }
-            Some(_) => {}
-            None if line.contains('-') && line.contains(" r") => {
-                ours = line.ends_with(path.to_str().unwrap());
-            }
-            None => {}
-        }
-    }
-    sum
 }
