@@ -264,7 +264,7 @@ fn fuel_is_counted_exactly() {
         assert_eq!(used("copy", &[7]).0, 1 + 4 + 7);
         assert_eq!(used("init", &[5]).0, 1 + 4 + 5);
         assert_eq!(used("table", &[3]).0, 1 + 4 + 3);
-        assert_eq!(used("grow", &[1]).0, 1 + 2);
+        assert_eq!(used("grow", &[1]).0, 1 + 2 + 1);
         // What it is asked for counts, before it is looked whether that is there.
         let (fill, ok, _) = used("fill", &[-1]);
         assert_eq!((fill, ok), (100, false));

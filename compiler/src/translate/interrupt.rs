@@ -9,11 +9,11 @@
 //! thus one operator on a range, or the calls of one function without loops to short ones.
 //!
 //! *Fuel* code counts what it executes: one for each operator, but none for those that only
-//! structure code (see [`cost`]); one for each function that is entered; and for each byte or table
-//! element that an operator on a range is asked to write. The count is in a local variable; it goes
+//! structure code (see [`cost`]); one for each function that is entered; and for each byte, element or
+//! page that an operator on a range is asked for. The count is in a local variable; it goes
 //! to the store before calls and returns and comes back behind calls, so that callees, host
 //! functions and hosts see what is right. It is looked at in the same places, but in short functions
-//! too. Costs and places are those of Wasmtime: the same module with the same fuel comes equally
+//! too. Costs and places are those of Wasmtime 49: the same module with the same fuel comes equally
 //! far. After a trap other than that fuel is used up, what the innermost function did since its last
 //! call is not in the count.
 
@@ -72,20 +72,19 @@ fn is_call(operator: &Operator<'_>) -> bool {
     )
 }
 
-/// Of an operator that works on a range, the cost of each unit of its last operand.
-fn range_cost(operator: &Operator<'_>) -> Option<i64> {
-    match operator {
+/// Whether an operator works on as many bytes, elements or pages as its last operand says.
+fn is_range(operator: &Operator<'_>) -> bool {
+    matches!(
+        operator,
         Operator::MemoryFill { .. }
-        | Operator::MemoryCopy { .. }
-        | Operator::MemoryInit { .. }
-        | Operator::TableFill { .. }
-        | Operator::TableCopy { .. }
-        | Operator::TableInit { .. }
-        | Operator::TableGrow { .. } => Some(1),
-        // Pages are nobody's until they are touched.
-        Operator::MemoryGrow { .. } => Some(0),
-        _ => None,
-    }
+            | Operator::MemoryCopy { .. }
+            | Operator::MemoryInit { .. }
+            | Operator::MemoryGrow { .. }
+            | Operator::TableFill { .. }
+            | Operator::TableCopy { .. }
+            | Operator::TableInit { .. }
+            | Operator::TableGrow { .. }
+    )
 }
 
 /// Whether a function calls nothing and is over soon, but for its loops.
@@ -137,10 +136,8 @@ impl FuncTranslator<'_, '_> {
         if let Some(fuel) = &mut self.fuel {
             fuel.pending += cost(operator);
         }
-        if self.env.interruption != Interruption::None
-            && let Some(cost) = range_cost(operator)
-        {
-            self.interruption_at_range(cost);
+        if self.env.interruption != Interruption::None && is_range(operator) {
+            self.interruption_at_range();
         }
         if self.fuel.is_none() {
             return;
@@ -163,19 +160,18 @@ impl FuncTranslator<'_, '_> {
     }
 
     /// Before an operator on as many units as the topmost operand says.
-    fn interruption_at_range(&mut self, cost: i64) {
+    fn interruption_at_range(&mut self) {
         let units = self.peek();
         let constant = self.constant(units).map(|units| {
             let units = match self.builder.func.dfg.value_type(self.peek()) {
                 I32 => u64::from(units as u32),
                 _ => units.cast_unsigned(),
             };
-            i64::try_from(units).unwrap_or(MOST).min(MOST) * cost
+            i64::try_from(units).unwrap_or(MOST).min(MOST)
         });
         if let Some(fuel) = &mut self.fuel {
             match constant {
                 Some(cost) => fuel.pending = (fuel.pending + cost).min(MOST),
-                None if cost == 0 => {}
                 None => self.count_units(units),
             }
         }
