@@ -8,6 +8,7 @@
 //!         text                                   page aligned; read + execute
 //!         link table                             page aligned; copy-on-write, patched at open
 //!         image                                  page aligned; mapped copy-on-write into memories
+//!         image records                          read by whoever makes an instance anew
 //!         functions, traps, addresses, segments  read lazily
 //!         metadata (bincode), .symtab, .strtab, .shstrtab, ELF section headers
 //! ```

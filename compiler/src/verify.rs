@@ -318,6 +318,8 @@ impl Check<'_> {
     }
 
     fn images(&mut self) {
+        let records = self.artifact.check_images();
+        self.expect(records.is_ok(), || "image records are damaged".to_owned());
         let images = self.artifact.images();
         let part = |i: usize, start, len| (start, len, format!("run {i}"));
         let in_file = images
@@ -434,13 +436,13 @@ fn sections(h: &Header) -> [(&'static str, Section, bool); 27] {
         ("table values", h.table_inits, true),
         ("element segments", h.elements, true),
         ("data segments", h.data, true),
-        ("image runs", h.images, true),
         ("link records", h.links, true),
         ("template", h.template, true),
         ("rodata", h.rodata, false),
         ("text", h.text, false),
         ("link table", h.link_table, false),
         ("image", h.image, false),
+        ("image runs", h.images, false),
         ("elements", h.element_items, false),
         ("segments", h.segments, false),
         ("functions", h.functions, false),

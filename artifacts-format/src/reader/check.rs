@@ -117,7 +117,7 @@ impl Artifact<'_> {
 
     pub(super) fn check_sections(&self) -> Result<(), Error> {
         let h = self.header;
-        let hot: [(Section, usize, usize); 15] = [
+        let hot: [(Section, usize, usize); 14] = [
             (h.strings, 1, field!(strings)),
             (h.types, 1, field!(types)),
             (
@@ -138,16 +138,16 @@ impl Artifact<'_> {
             ),
             (h.elements, size_of::<ElementRecord>(), field!(elements)),
             (h.data, size_of::<DataRecord>(), field!(data)),
-            (h.images, size_of::<ImageRecord>(), field!(images)),
             (h.links, size_of::<LinkRecord>(), field!(links)),
             (h.template, 1, field!(template)),
         ];
-        let cold: [(Section, usize, usize); 12] = [
+        let cold: [(Section, usize, usize); 13] = [
             (h.rodata, 8, field!(rodata)),
             (h.text, 1, field!(text)),
             (h.link_table, 8, field!(link_table)),
             (h.image, 1, field!(image)),
             (h.element_items, size_of::<ConstOp>(), field!(element_items)),
+            (h.images, size_of::<ImageRecord>(), field!(images)),
             (h.segments, 1, field!(segments)),
             (h.functions, size_of::<FunctionRecord>(), field!(functions)),
             (h.traps, 1, field!(traps)),
@@ -400,6 +400,24 @@ impl Artifact<'_> {
                 return Err(damaged(at::<DataRecord>(h.data, i), "a data segment"));
             }
         }
+        for (i, r) in self.links().iter().enumerate() {
+            if LinkKind::from_number(r.kind).is_none() {
+                return Err(damaged(
+                    at::<LinkRecord>(h.links, i),
+                    "unknown kind of link record",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the records of the memory image, which [`Artifact::parse`] leaves out: a sparse image
+    /// has one for each run of pages, and only who maps them all needs them.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn check_images(&self) -> Result<(), Error> {
+        let (h, m) = (self.header, self.memories());
         let page = u64::from(h.page_size);
         for (i, r) in self.images().iter().enumerate() {
             let bad = [r.guest, r.offset, r.len]
@@ -418,14 +436,6 @@ impl Artifact<'_> {
                 return Err(damaged(
                     at::<ImageRecord>(h.images, i),
                     "a run of the memory image",
-                ));
-            }
-        }
-        for (i, r) in self.links().iter().enumerate() {
-            if LinkKind::from_number(r.kind).is_none() {
-                return Err(damaged(
-                    at::<LinkRecord>(h.links, i),
-                    "unknown kind of link record",
                 ));
             }
         }

@@ -101,6 +101,8 @@ pub(super) fn write(mut parts: ArtifactBuilder<'_>) -> Result<Vec<u8>, WriteErro
     let none = SectionFlags::default();
     h.element_items = out.append(8, cast_slice(&parts.element_items));
     out.section(".precast.elements", progbits, none, h.element_items, 8, 16);
+    h.images = out.append(8, cast_slice(&parts.images));
+    out.section(".precast.images", progbits, none, h.images, 8, 32);
     h.functions = out.append(8, cast_slice(&parts.functions));
     out.section(".precast.functions", progbits, none, h.functions, 8, 16);
     h.traps = out.append(8, &take(&mut parts.traps));
@@ -192,7 +194,6 @@ impl Output {
         h.table_inits = self.append(8, cast_slice(&parts.table_inits));
         h.elements = self.append(8, cast_slice(&parts.elements));
         h.data = self.append(8, cast_slice(&parts.data));
-        h.images = self.append(8, cast_slice(&parts.images));
         h.links = self.append(8, cast_slice(&parts.links));
         h.template = self.append(16, &parts.template);
         h.hot_len = check(

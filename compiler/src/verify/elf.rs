@@ -99,6 +99,7 @@ fn sections(check: &mut Check<'_>, file: &File<'_>) {
         (".precast.link", h.link_table),
         (".precast.image", h.image),
         (".precast.elements", h.element_items),
+        (".precast.images", h.images),
         (".precast.functions", h.functions),
         (".precast.traps", h.traps),
         (".precast.addresses", h.addresses),

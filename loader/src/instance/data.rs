@@ -68,6 +68,7 @@ impl InstanceData {
             }
         }
         let first_defined = artifact.memories().len() - memories.len();
+        artifact.check_images()?;
         for run in artifact.images() {
             let memory = (run.memory as usize).checked_sub(first_defined);
             let memory = memory.and_then(|i| memories.get_mut(i)).ok_or(DAMAGED)?;
