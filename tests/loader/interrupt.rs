@@ -517,7 +517,9 @@ fn pooled_instances_are_clean_after_an_interrupt() {
                     .get_typed_func::<(), ()>(&mut store, "scribble")
                     .unwrap();
                 assert!(scribble.call(&mut store, ()).is_err());
-                stop.map(|stop| stop.join().unwrap());
+                if let Some(stop) = stop {
+                    stop.join().unwrap();
+                }
                 // A new store is not stopped, though its instance may be an old one.
             }
         }
