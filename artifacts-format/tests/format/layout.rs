@@ -114,7 +114,7 @@ fn elf_tools_see_the_same() {
             .collect();
         let names: Vec<&str> = sections.iter().map(|s| s.0).collect();
         let expected = ".precast|.rodata|.text|.precast.link|.precast.image|.precast.elements\
-            |.precast.functions|.precast.traps|.precast.addresses|.precast.segments|.precast.meta\
+            |.precast.images|.precast.functions|.precast.traps|.precast.addresses|.precast.segments|.precast.meta\
             |.symtab|.strtab|.shstrtab";
         assert_eq!(names.join("|"), expected);
         let text = elf.section_by_name(".text").expect("listed above");
