@@ -264,12 +264,12 @@ impl Func {
         &self,
         store: impl AsContext,
     ) -> Result<TypedFunc<P, R>, Error> {
-        let found = self.ty(store);
         let expected = FuncType::new(P::types(), R::types());
-        if found != expected {
+        let found = self.type_id(&store.as_context().0.core);
+        if found != expected.id() {
             return Err(Error::Type {
                 what: "function".into(),
-                found: found.to_string(),
+                found: FuncType::from_id(found).to_string(),
                 expected: expected.to_string(),
             });
         }
