@@ -17,12 +17,9 @@
 ;; function u0:0(i64 vmctx, i32, i32, i32) tail {
 ;;     region0 = 0 "vm"
 ;;     region1 = 1 "memory head"
-;;     region2 = 4 "artifact"
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
-;;     gv3 = symbol colocated userextname0
-;;     gv4 = symbol colocated userextname1
 ;;     sig0 = (i64, i64, i64) system_v
 ;;     sig1 = (i64, i32, i64) system_v
 ;;     stack_limit = gv2
@@ -45,20 +42,22 @@
 ;;     v18 = bor v15, v17
 ;;     trapnz v18, user2
 ;;     v20 = iadd v19, v5
-;;     v21 = symbol_value.i64 gv3
-;;     v22 = load.i64 notrap aligned readonly can_move region2 v21
-;;     call_indirect sig0, v22(v13, v20, v6)
-;;     v23 = uextend.i64 v1
-;;     v24 = uextend.i64 v3
-;;     v25, v26 = uadd_overflow v23, v24
-;;     v27 = load.i64 notrap aligned region1 v0+40
-;;     v28 = icmp ugt v25, v27
-;;     v29 = bor v26, v28
-;;     trapnz v29, user2
-;;     v30 = iadd v19, v23
-;;     v31 = symbol_value.i64 gv4
-;;     v32 = load.i64 notrap aligned readonly can_move region2 v31
-;;     call_indirect sig1, v32(v30, v2, v24)
+;;     v21 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v22 = load.i64 notrap aligned readonly can_move region0 v21+72
+;;     v23 = load.i64 notrap aligned readonly can_move region0 v22+16
+;;     call_indirect sig0, v23(v13, v20, v6)
+;;     v24 = uextend.i64 v1
+;;     v25 = uextend.i64 v3
+;;     v26, v27 = uadd_overflow v24, v25
+;;     v28 = load.i64 notrap aligned region1 v0+40
+;;     v29 = icmp ugt v26, v28
+;;     v30 = bor v27, v29
+;;     trapnz v30, user2
+;;     v31 = iadd v19, v24
+;;     v32 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v33 = load.i64 notrap aligned readonly can_move region0 v32+72
+;;     v34 = load.i64 notrap aligned readonly can_move region0 v33+24
+;;     call_indirect sig1, v34(v31, v2, v25)
 ;;     return
 ;; }
 ;; function u0:1(i64 vmctx, i32, i32, i32) tail {

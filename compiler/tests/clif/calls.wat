@@ -81,12 +81,11 @@
 ;;     trap user6
 ;;
 ;; block2:
-;;     v17 = load.i32 notrap aligned readonly little region0 v11
-;;     v18 = uextend.i64 v17
-;;     v19 = symbol_value.i64 gv4
-;;     v20 = iadd v19, v18
-;;     v21 = call_indirect sig0, v20(v0, v2)  ; v2 = 7
-;;     return v21
+;;     v17 = uload32.i64 notrap aligned readonly little region0 v11
+;;     v18 = symbol_value.i64 gv4
+;;     v19 = iadd v18, v17
+;;     v20 = call_indirect sig0, v19(v0, v2)  ; v2 = 7
+;;     return v20
 ;; }
 ;; function u0:3(i64 vmctx, i32) -> i32 tail {
 ;;     region0 = 4 "artifact"
@@ -114,11 +113,10 @@
 ;;     v13 = iconst.i32 -1
 ;;     v14 = icmp eq v12, v13  ; v13 = -1
 ;;     trapnz v14, user5
-;;     v15 = load.i32 notrap aligned readonly little region0 v11
-;;     v16 = uextend.i64 v15
-;;     v17 = symbol_value.i64 gv4
-;;     v18 = iadd v17, v16
-;;     return_call_indirect sig0, v18(v0, v2)  ; v2 = 7
+;;     v15 = uload32 notrap aligned readonly little region0 v11
+;;     v16 = symbol_value.i64 gv4
+;;     v17 = iadd v16, v15
+;;     return_call_indirect sig0, v17(v0, v2)  ; v2 = 7
 ;; }
 ;; function u0:4(i64 vmctx, i32) -> i32 tail {
 ;;     region0 = 2 "table head"

@@ -111,8 +111,6 @@
 ;; function u0:3(i64 vmctx) tail {
 ;;     region0 = 0 "vm"
 ;;     region1 = 1 "memory head"
-;;     region2 = 4 "artifact"
-;;     gv0 = symbol colocated userextname1
 ;;     sig0 = (i64, i32) tail
 ;;     sig1 = (i64, i32, i64) system_v
 ;;     fn0 = colocated u6:10 sig0
@@ -149,8 +147,9 @@
 ;; block4:
 ;;     v17 = load.i64 notrap aligned region1 v0+16
 ;;     v18 = iadd v17, v9
-;;     v19 = symbol_value.i64 gv0
-;;     v20 = load.i64 notrap aligned readonly can_move region2 v19
-;;     call_indirect sig1, v20(v18, v7, v10)  ; v7 = 1
+;;     v19 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v20 = load.i64 notrap aligned readonly can_move region0 v19+72
+;;     v21 = load.i64 notrap aligned readonly can_move region0 v20+24
+;;     call_indirect sig1, v21(v18, v7, v10)  ; v7 = 1
 ;;     return
 ;; }

@@ -66,11 +66,9 @@
 ;; function u0:3(i64 vmctx) tail {
 ;;     region0 = 1 "memory head"
 ;;     region1 = 0 "vm"
-;;     region2 = 4 "artifact"
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
-;;     gv3 = symbol colocated userextname0
 ;;     sig0 = (i64, i32, i64) system_v
 ;;     stack_limit = gv2
 ;;
@@ -87,8 +85,9 @@
 ;;     v10 = bor v7, v9
 ;;     trapnz v10, user2
 ;;     v12 = iadd v11, v4
-;;     v13 = symbol_value.i64 gv3
-;;     v14 = load.i64 notrap aligned readonly can_move region2 v13
-;;     call_indirect sig0, v14(v12, v2, v5)  ; v2 = 1
+;;     v13 = load.i64 notrap aligned readonly can_move region1 v0
+;;     v14 = load.i64 notrap aligned readonly can_move region1 v13+72
+;;     v15 = load.i64 notrap aligned readonly can_move region1 v14+24
+;;     call_indirect sig0, v15(v12, v2, v5)  ; v2 = 1
 ;;     return
 ;; }

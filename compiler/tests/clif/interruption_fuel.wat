@@ -97,11 +97,9 @@
 ;;     region0 = 0 "vm"
 ;;     region1 = 4294967295 "fuel"
 ;;     region2 = 1 "memory head"
-;;     region3 = 4 "artifact"
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
-;;     gv3 = symbol colocated userextname0
 ;;     sig0 = (i64, i32, i64) system_v
 ;;     stack_limit = gv2
 ;;
@@ -123,12 +121,13 @@
 ;;     v14 = bor v11, v13
 ;;     trapnz v14, user2
 ;;     v16 = iadd v15, v8
-;;     v17 = symbol_value.i64 gv3
-;;     v18 = load.i64 notrap aligned readonly can_move region3 v17
-;;     call_indirect sig0, v18(v16, v6, v9)  ; v6 = 1
-;;     v19 = iconst.i64 7
-;;     v20 = iadd v2, v19  ; v19 = 7
-;;     v21 = load.i64 notrap aligned readonly can_move region0 v0
-;;     store notrap aligned region1 v20, v21+8
+;;     v17 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v18 = load.i64 notrap aligned readonly can_move region0 v17+72
+;;     v19 = load.i64 notrap aligned readonly can_move region0 v18+24
+;;     call_indirect sig0, v19(v16, v6, v9)  ; v6 = 1
+;;     v20 = iconst.i64 7
+;;     v21 = iadd v2, v20  ; v20 = 7
+;;     v22 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store notrap aligned region1 v21, v22+8
 ;;     return
 ;; }
