@@ -13,9 +13,9 @@ use precast_tests::artifact;
 use crate::child::{case, passes_in_child};
 use crate::kernel::{Kernel, emulated, names, quiet_allocator};
 
-/// Opening a file, in order: the hot tables are read, the file is mapped as a whole, the text becomes executable. (Modules that
+/// Opening a file, in order: the file is mapped as a whole, a copy of its hot tables is read, the text becomes executable. (Modules that
 /// need a link table, which few do, make it writable for a moment with two calls more.)
-const OPEN: &[&str] = &["openat", "statx", "pread64", "mmap", "mprotect"];
+const OPEN: &[&str] = &["openat", "statx", "mmap", "pread64", "mprotect"];
 
 /// What the first module with guarded memories adds: four signals, asked for and set.
 const INSTALL: usize = 8;
