@@ -1,1 +1,393 @@
-fn main(){}
+//! Opening, linking, instantiating, calling and dropping, side by side: `runtime-bench [--rounds N] [--settings] [FILTER]`.
+//!
+//! One table, one run: precast, Wasmtime and Wasmer's headless engine take turns on artifacts that each one's own compiler made of the
+//! same modules. Printed: minimum / median / maximum of the rounds in nanoseconds, and precast's median as a ratio to the others'.
+//! Wasmtime's cell is the best of its settings (named at the end of the row; `--settings` prints all of them). FILTER is a part of
+//! rows' names.
+//!
+//! Whole processes and sizes of binaries are compared by `process-bench`, memory by `memory-bench`.
+
+use std::error::Error;
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use precast_peers::Result;
+use precast_peers::peers::{Peer, Precast, Wasmer, Wasmtime, settings};
+use precast_peers::subjects::{self, Subject};
+use precast_peers::table::{Row, Table};
+
+const COLUMNS: [&str; 3] = ["precast", "wasmtime", "wasmer"];
+const PRECAST: usize = 0;
+const WASMTIME: usize = 1;
+const WASMER: usize = 2;
+
+fn main() -> Result<()> {
+    let (mut rounds, mut all, mut filter) = (15, false, String::new());
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--rounds" => rounds = args.next().ok_or("--rounds needs a number")?.parse()?,
+            "--settings" => all = true,
+            _ if arg.starts_with('-') => return Err(format!("unknown option {arg}").into()),
+            _ => filter = arg,
+        }
+    }
+    println!(
+        "{}, {rounds} rounds; min / median / max",
+        precast_peers::machine()
+    );
+    let mut bench = Bench::new(Table::new(&COLUMNS, rounds, filter, all))?;
+    bench.table.head();
+    for subject in subjects::programs() {
+        bench.program(&subject)?;
+    }
+    bench.calls(&subjects::calls())?;
+    for (dimension, subjects) in subjects::sweeps() {
+        bench.sweep(dimension, &subjects)?;
+    }
+    Ok(())
+}
+
+/// The runtimes, and the table that is being printed.
+struct Bench {
+    table: Table,
+    pooled: Precast,
+    fresh: Precast,
+    /// The one without a pool first.
+    wasmtimes: Vec<Wasmtime>,
+    wasmer: Wasmer,
+}
+
+/// One module in one runtime, opened and linked.
+struct Side<'a, P: Peer> {
+    peer: &'a P,
+    artifact: PathBuf,
+    module: P::Module,
+    linker: P::Linker,
+    linked: P::Linked,
+}
+
+impl<'a, P: Peer> Side<'a, P> {
+    fn new(peer: &'a P, subject: &Subject) -> Result<Self> {
+        let artifact = subject.artifact(P::EXTENSION)?;
+        let module = peer.open(&artifact)?;
+        let linker = peer.linker(&module)?;
+        let linked = peer.link(&linker, &module)?;
+        Ok(Self {
+            peer,
+            artifact,
+            module,
+            linker,
+            linked,
+        })
+    }
+
+    fn opens(&self, n: u32) -> Result<Duration> {
+        per(n, || {
+            black_box(self.peer.open(&self.artifact)?);
+            Ok(())
+        })
+    }
+
+    fn links(&self, n: u32) -> Result<Duration> {
+        per(n, || {
+            black_box(self.peer.link(&self.linker, &self.module)?);
+            Ok(())
+        })
+    }
+
+    /// From the file to an instance, and all of it dropped.
+    fn starts(&self, n: u32) -> Result<Duration> {
+        per(n, || {
+            let module = self.peer.open(&self.artifact)?;
+            let linked = self.peer.link(&self.linker, &module)?;
+            black_box(self.peer.instantiate(&linked)?);
+            Ok(())
+        })
+    }
+
+    fn instances(&self, n: u32) -> Result<Duration> {
+        per(n, || {
+            black_box(self.peer.instantiate(&self.linked)?);
+            Ok(())
+        })
+    }
+
+    fn uses(&self, n: u32) -> Result<Duration> {
+        per(n, || {
+            let mut live = self.peer.instantiate(&self.linked)?;
+            let f = self.peer.func(&mut live, "f")?;
+            black_box(self.peer.call(&mut live, &f, black_box(7))?);
+            Ok(())
+        })
+    }
+
+    /// Instances are made and dropped eight at a time; the clock runs during one of the phases only.
+    fn phase(&self, phase: Phase, n: u32) -> Result<Duration> {
+        const AT_ONCE: u32 = 8;
+        let mut time = Duration::ZERO;
+        for _ in 0..n.div_ceil(AT_ONCE) {
+            let mut instances = Vec::with_capacity(AT_ONCE as usize);
+            for _ in 0..AT_ONCE {
+                instances.push(self.peer.instantiate(&self.linked)?);
+            }
+            let start = Instant::now();
+            for live in &mut instances {
+                let f = self.peer.func(live, "f")?;
+                black_box(self.peer.call(live, &f, black_box(7))?);
+            }
+            let called = Instant::now();
+            drop(instances);
+            time += match phase {
+                Phase::FirstCall => called - start,
+                Phase::Drop => called.elapsed(),
+            };
+        }
+        Ok(time * n / n.next_multiple_of(AT_ONCE))
+    }
+
+    /// Two threads make and drop `n` instances each; the result is half the time of that, so that twice the rate is half the
+    /// time.
+    fn on_two_threads(&self, n: u32) -> Result<Duration> {
+        let (peer, linked, barrier) = (self.peer, &self.linked, Barrier::new(2));
+        let instance = || match peer.instantiate(linked) {
+            Ok(live) => Ok(drop(black_box(live))),
+            Err(error) => Err(error.to_string()),
+        };
+        let run = || {
+            // The pools of both threads are filled before the clock starts.
+            instance()?;
+            barrier.wait();
+            let start = Instant::now();
+            (0..n).try_for_each(|_| instance())?;
+            Ok::<_, String>((start, Instant::now()))
+        };
+        let (a, b) = std::thread::scope(|scope| {
+            let (a, b) = (scope.spawn(run), scope.spawn(run));
+            let panicked = "a thread panicked";
+            Ok::<_, String>((
+                a.join().map_err(|_| panicked)??,
+                b.join().map_err(|_| panicked)??,
+            ))
+        })?;
+        Ok((a.1.max(b.1) - a.0.min(b.0)) / 2)
+    }
+
+    /// Calls with the number of repetitions as the argument: the loop is in the guest.
+    fn looping(&self, export: &str, n: u32) -> Result<Duration> {
+        let mut live = self.peer.instantiate(&self.linked)?;
+        let f = self.peer.func(&mut live, export)?;
+        let start = Instant::now();
+        black_box(self.peer.call(&mut live, &f, n.cast_signed())?);
+        Ok(start.elapsed())
+    }
+
+    fn calling(&self, n: u32) -> Result<Duration> {
+        let mut live = self.peer.instantiate(&self.linked)?;
+        let f = self.peer.func(&mut live, "f")?;
+        per(n, || {
+            black_box(self.peer.call(&mut live, &f, black_box(7))?);
+            Ok(())
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    FirstCall,
+    Drop,
+}
+
+fn per(n: u32, mut f: impl FnMut() -> Result<()>) -> Result<Duration> {
+    let start = Instant::now();
+    for _ in 0..n {
+        f()?;
+    }
+    Ok(start.elapsed())
+}
+
+/// A row with precast and some settings of Wasmtime, measured by the same code.
+macro_rules! row {
+    ($name:expr, $ours:expr, $theirs:expr, |$side:ident, $n:ident| $measure:expr) => {{
+        let $side = $ours;
+        let mut row = Row::new($name).with(PRECAST, "", move |$n| $measure);
+        for $side in $theirs {
+            row = row.with(WASMTIME, $side.peer.setting.name, move |$n| $measure);
+        }
+        row
+    }};
+}
+
+impl Bench {
+    fn new(table: Table) -> std::result::Result<Self, Box<dyn Error>> {
+        Ok(Self {
+            table,
+            pooled: Precast::pooled(),
+            fresh: Precast::fresh(),
+            wasmtimes: settings()
+                .into_iter()
+                .map(Wasmtime::new)
+                .collect::<Result<_>>()?,
+            wasmer: Wasmer::default(),
+        })
+    }
+
+    fn program(&mut self, subject: &Subject) -> Result<()> {
+        let name = &subject.name;
+        if !subject.is_there() {
+            println!("without {name}: tests/programs/fetch.sh was not run for it");
+            return Ok(());
+        }
+        let ours = Side::new(&self.pooled, subject)?;
+        let ours_fresh = Side::new(&self.fresh, subject)?;
+        let theirs = sides(&self.wasmtimes, subject)?;
+        let wasmer = Side::new(&self.wasmer, subject)?;
+        let (fresh, pooled) = theirs.split_at(1);
+        let table = &mut self.table;
+
+        table.measure(
+            row!(
+                format!("open + drop, {name}"),
+                &ours,
+                &theirs[..2],
+                |s, n| s.opens(n)
+            )
+            .with(WASMER, "", |n| wasmer.opens(n)),
+        )?;
+        table.measure(row!(
+            format!("link, {name}"),
+            &ours,
+            &theirs[..2],
+            |s, n| s.links(n)
+        ))?;
+        table.measure(
+            row!(
+                format!("open + link + fresh instance, {name}"),
+                &ours_fresh,
+                fresh,
+                |s, n| { s.starts(n) }
+            )
+            .with(WASMER, "", |n| wasmer.starts(n)),
+        )?;
+        table.measure(
+            row!(
+                format!("fresh instance + drop, {name}"),
+                &ours_fresh,
+                fresh,
+                |s, n| { s.instances(n) }
+            )
+            .with(WASMER, "", |n| wasmer.instances(n)),
+        )?;
+        let one = format!("pooled instance + drop, {name}");
+        let two = format!("the same on 2 threads, {name}");
+        table.measure(row!(&*one, &ours, pooled, |s, n| s.instances(n)))?;
+        table.measure(
+            row!(&*two, &ours, pooled, |s, n| s.on_two_threads(n)).floor(Duration::from_millis(20)),
+        )?;
+        for (column, runtime) in COLUMNS.iter().enumerate().take(2) {
+            if let (Some(one), Some(two)) = (table.median(&one, column), table.median(&two, column))
+            {
+                println!("    rate on 2 threads / on 1: {runtime} {:.2}", one / two);
+            }
+        }
+        if name.starts_with("tiny") {
+            let call = format!("pooled instance + call + drop, {name}");
+            table.measure(row!(call, &ours, pooled, |s, n| s.uses(n)))?;
+            let first = format!("  first call, with lookup, {name}");
+            table.measure(row!(first, &ours, pooled, |s, n| s.phase(Phase::FirstCall, n)))?;
+            let drop = format!("  drop after it, {name}");
+            table.measure(row!(drop, &ours, pooled, |s, n| s.phase(Phase::Drop, n)))?;
+        }
+        Ok(())
+    }
+
+    fn calls(&mut self, subject: &Subject) -> Result<()> {
+        let ours = Side::new(&self.pooled, subject)?;
+        let theirs = sides(&self.wasmtimes, subject)?;
+        let wasmer = Side::new(&self.wasmer, subject)?;
+        let table = &mut self.table;
+        table.measure(
+            row!("call host to wasm", &ours, &theirs[..2], |s, n| s
+                .calling(n))
+            .with(WASMER, "", |n| wasmer.calling(n)),
+        )?;
+        for (name, export) in [
+            ("call wasm to host", "host"),
+            ("call_indirect, frozen table", "indirect"),
+        ] {
+            table.measure(
+                row!(name, &ours, &theirs[..2], |s, n| s.looping(export, n)).with(
+                    WASMER,
+                    "",
+                    |n| wasmer.looping(export, n),
+                ),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn sweep(&mut self, dimension: &str, subjects: &[Subject]) -> Result<()> {
+        let mut medians = [const { Vec::new() }; 3];
+        let kinds = [
+            "open + drop",
+            "pooled instance + drop",
+            "pooled instance + call + drop",
+        ];
+        for subject in subjects {
+            let name = &subject.name;
+            if !kinds
+                .iter()
+                .any(|kind| self.table.wants(&format!("{kind}, {name}")))
+            {
+                continue;
+            }
+            let ours = Side::new(&self.pooled, subject)?;
+            let theirs = sides(&self.wasmtimes, subject)?;
+            let (_, pooled) = theirs.split_at(1);
+            let rows = [
+                row!(
+                    format!("{}, {name}", kinds[0]),
+                    &ours,
+                    &theirs[..2],
+                    |s, n| s.opens(n)
+                ),
+                row!(format!("{}, {name}", kinds[1]), &ours, pooled, |s, n| {
+                    s.instances(n)
+                }),
+                row!(format!("{}, {name}", kinds[2]), &ours, pooled, |s, n| s
+                    .uses(n)),
+            ];
+            for (i, row) in rows.into_iter().enumerate() {
+                self.table.measure(row)?;
+                let row = format!("{}, {name}", kinds[i]);
+                if let (Some(ours), Some(theirs)) = (
+                    self.table.median(&row, PRECAST),
+                    self.table.median(&row, WASMTIME),
+                ) {
+                    medians[i].push((ours, theirs));
+                }
+            }
+        }
+        for (kind, medians) in kinds.iter().zip(&medians) {
+            if medians.len() > 1 {
+                println!(
+                    "    growth with {dimension}, {kind}: precast {:.2}, wasmtime {:.2}",
+                    growth(medians.iter().map(|m| m.0)),
+                    growth(medians.iter().map(|m| m.1)),
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The largest over the smallest.
+fn growth(of: impl Iterator<Item = f64> + Clone) -> f64 {
+    of.clone().fold(f64::NAN, f64::max) / of.fold(f64::NAN, f64::min)
+}
+
+fn sides<'a>(peers: &'a [Wasmtime], subject: &Subject) -> Result<Vec<Side<'a, Wasmtime>>> {
+    peers.iter().map(|peer| Side::new(peer, subject)).collect()
+}
