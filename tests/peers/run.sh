@@ -3,9 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-rounds=15 runs=300 hits=30
+rounds=41 runs=300 hits=30
 if [ "${1:-}" = --rounds ]; then
-  rounds=${2:?--rounds needs a number} runs=$((rounds * 20)) hits=$((rounds * 2))
+  rounds=${2:?--rounds needs a number} runs=$((rounds * 8)) hits=$((rounds * 2))
 elif [ $# -gt 0 ]; then
   echo "usage: run.sh [--rounds N]" >&2
   exit 2

@@ -1,7 +1,8 @@
 //! A table of comparisons: each row measures several contenders in alternation.
 //!
 //! A column may have several contenders (settings of one runtime); it shows the one whose median is lowest. How often something is
-//! repeated in one sample is found out first, for each contender, so that a sample takes a few milliseconds.
+//! repeated in one sample is found out first, for each contender. A sample is short, half a millisecond: on a busy machine it is then
+//! either disturbed or not, and the median of many is one that was not.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -32,12 +33,12 @@ impl<'a> Row<'a> {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            floor: Duration::from_millis(3),
+            floor: Duration::from_micros(500),
             contenders: Vec::new(),
         }
     }
 
-    /// Samples take at least this; 3 ms if not said.
+    /// Samples take at least this; half a millisecond if not said.
     #[must_use]
     pub fn floor(mut self, floor: Duration) -> Self {
         self.floor = floor;
@@ -61,14 +62,28 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Prints rows as they are measured and remembers medians.
+impl<'a> Row<'a> {
+    /// [`Row::with`], if there is one.
+    #[must_use]
+    pub fn maybe(
+        self,
+        contender: Option<(usize, impl FnMut(u32) -> Result<Duration> + 'a)>,
+    ) -> Self {
+        match contender {
+            Some((column, measure)) => self.with(column, "", measure),
+            None => self,
+        }
+    }
+}
+
+/// Prints rows as they are measured and remembers them.
 pub struct Table {
     rounds: usize,
     filter: String,
     columns: Vec<&'static str>,
     /// Every setting is printed, not only the best.
     all: bool,
-    medians: HashMap<(String, usize), f64>,
+    measured: HashMap<(String, usize), Samples>,
 }
 
 impl Table {
@@ -79,7 +94,7 @@ impl Table {
             filter,
             columns: columns.to_vec(),
             all,
-            medians: HashMap::new(),
+            measured: HashMap::new(),
         }
     }
 
@@ -88,13 +103,18 @@ impl Table {
         name.contains(&self.filter)
     }
 
+    /// Whether rows whose names end like this may be wanted: the filter may name their beginning, or the end itself.
+    pub fn wants_any_ending(&self, end: &str) -> bool {
+        !self.filter.contains(", ") || self.filter.ends_with(end) || end.contains(&self.filter)
+    }
+
     /// Prints the heads of columns.
     pub fn head(&self) {
         print!("{:<40}", "nanoseconds");
         for column in &self.columns {
             print!(" {column:>34}");
         }
-        println!("  ratios");
+        println!("  ratio of medians (of minima)");
     }
 
     /// Measures a row, unless the filter excludes it.
@@ -140,16 +160,19 @@ impl Table {
                 continue;
             };
             print!(" {:>34.1}", samples[best]);
-            let median = samples[best].median();
-            self.medians.insert((row.name.clone(), column), median);
+            let key = (row.name.clone(), column);
+            self.measured.insert(key, samples[best].clone());
             if !row.contenders[best].setting.is_empty() {
                 settings += &format!("  [{}]", row.contenders[best].setting);
             }
         }
         for column in 1..self.columns.len() {
-            match self.ratio(&row.name, column) {
-                Some(ratio) => print!(" {ratio:>7.3}"),
-                None => print!(" {:>7}", "-"),
+            match (self.samples(&row.name, 0), self.samples(&row.name, column)) {
+                (Some(ours), Some(theirs)) => {
+                    let medians = ours.median() / theirs.median();
+                    print!(" {medians:>7.3} ({:.3})", ours.min() / theirs.min());
+                }
+                _ => print!(" {:>15}", "-"),
             }
         }
         println!("{settings}");
@@ -161,12 +184,8 @@ impl Table {
     }
 
     /// What was measured, if it was.
-    pub fn median(&self, row: &str, column: usize) -> Option<f64> {
-        self.medians.get(&(row.to_owned(), column)).copied()
-    }
-
-    fn ratio(&self, row: &str, column: usize) -> Option<f64> {
-        Some(self.median(row, 0)? / self.median(row, column)?)
+    pub fn samples(&self, row: &str, column: usize) -> Option<&Samples> {
+        self.measured.get(&(row.to_owned(), column))
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! precast: ten [`Runtime`]s with ten instances each, of one module. Wasmtime: a hundred instances of one module, in stores of their
 //! own, with its pool and without. Each in a process of its own, which reads what the kernel says about its mappings
-//! (`/proc/self/smaps`) before there is a module, with a hundred instances, and after each of them wrote to sixteen pages of its
-//! memory. *Private* pages belong to the process and to one mapping only; *shared* ones are mapped several times, or are files that
+//! (`/proc/self/smaps`) before there is a module, with a hundred instances, after each of them read every page of its memory, and after it wrote to
+//! sixteen of them. *Private* pages belong to the process and to one mapping only; *shared* ones are mapped several times, or are files that
 //! another process has mapped too; `artifact` counts pages of the artifact's file that are mapped as such, each mapping for
 //! itself (*Rss*) and divided by how often each page is mapped (*Pss*: once each, that is).
 
+use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
 
@@ -82,6 +83,15 @@ fn precast(subject: &Subject) -> Result<()> {
     for instance in &instances {
         instance.with(|mut store, instance| {
             if let Some(memory) = instance.get_memory(&mut store, "memory") {
+                read(memory.data(&store));
+            }
+            Ok(())
+        })?;
+    }
+    let seen = Memory::now(&artifact)?;
+    for instance in &instances {
+        instance.with(|mut store, instance| {
+            if let Some(memory) = instance.get_memory(&mut store, "memory") {
                 for page in 0..PAGES {
                     memory.write(&mut store, 1 << 20 | page << 12, &[1])?;
                 }
@@ -90,7 +100,7 @@ fn precast(subject: &Subject) -> Result<()> {
         })?;
     }
     let used = Memory::now(&artifact)?;
-    print("precast", &before, &made, &used);
+    print("precast", &before, [&made, &seen, &used]);
     Ok(())
 }
 
@@ -123,6 +133,12 @@ fn wasmtime(setting: Setting, subject: &Subject) -> Result<()> {
     let made = Memory::now(&artifact)?;
     for (store, instance) in &mut instances {
         if let Some(memory) = instance.get_memory(&mut *store, "memory") {
+            read(memory.data(&*store));
+        }
+    }
+    let seen = Memory::now(&artifact)?;
+    for (store, instance) in &mut instances {
+        if let Some(memory) = instance.get_memory(&mut *store, "memory") {
             for page in 0..PAGES {
                 memory.write(&mut *store, 1 << 20 | page << 12, &[1])?;
             }
@@ -132,14 +148,21 @@ fn wasmtime(setting: Setting, subject: &Subject) -> Result<()> {
     print(
         &format!("wasmtime, {}", setting.name),
         &before,
-        &made,
-        &used,
+        [&made, &seen, &used],
     );
     Ok(())
 }
 
-fn print(name: &str, before: &Memory, made: &Memory, used: &Memory) {
-    for (when, memory) in [("instances made", made), ("16 pages written in each", used)] {
+/// Touches every page.
+fn read(memory: &[u8]) {
+    for page in memory.chunks(4096) {
+        black_box(page[0]);
+    }
+}
+
+fn print(name: &str, before: &Memory, after: [&Memory; 3]) {
+    let when = ["made", "every page read", "16 pages written"];
+    for (when, memory) in when.into_iter().zip(after) {
         let above = |of: fn(&Memory) -> u64| of(memory).saturating_sub(of(before));
         println!(
             "{:<44} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}   {} mappings, {} of the file",

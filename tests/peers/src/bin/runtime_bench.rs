@@ -1,7 +1,8 @@
 //! Opening, linking, instantiating, calling and dropping, side by side: `runtime-bench [--rounds N] [--settings] [FILTER]`.
 //!
 //! One table, one run: precast, Wasmtime and Wasmer's headless engine take turns on artifacts that each one's own compiler made of the
-//! same modules. Printed: minimum / median / maximum of the rounds in nanoseconds, and precast's median as a ratio to the others'.
+//! same modules. Printed: minimum / median / maximum of the rounds in nanoseconds, and precast's median
+//! (in parentheses: minimum) as a ratio to the others'.
 //! Wasmtime's cell is the best of its settings (named at the end of the row; `--settings` prints all of them). FILTER is a part of
 //! rows' names.
 //!
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use precast_peers::Result;
 use precast_peers::peers::{Peer, Precast, Wasmer, Wasmtime, settings};
+use precast_peers::stats::Samples;
 use precast_peers::subjects::{self, Subject};
 use precast_peers::table::{Row, Table};
 
@@ -24,7 +26,7 @@ const WASMTIME: usize = 1;
 const WASMER: usize = 2;
 
 fn main() -> Result<()> {
-    let (mut rounds, mut all, mut filter) = (15, false, String::new());
+    let (mut rounds, mut all, mut filter) = (41, false, String::new());
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -82,6 +84,14 @@ impl<'a, P: Peer> Side<'a, P> {
             linker,
             linked,
         })
+    }
+
+    /// Nothing if `prepare` did not make the artifact.
+    fn if_made(peer: &'a P, subject: &Subject) -> Result<Option<Self>> {
+        if subject.file(P::EXTENSION).exists() {
+            return Self::new(peer, subject).map(Some);
+        }
+        Ok(None)
     }
 
     fn opens(&self, n: u32) -> Result<Duration> {
@@ -240,10 +250,13 @@ impl Bench {
             println!("without {name}: tests/programs/fetch.sh was not run for it");
             return Ok(());
         }
+        if !self.table.wants_any_ending(&format!(", {name}")) {
+            return Ok(());
+        }
         let ours = Side::new(&self.pooled, subject)?;
         let ours_fresh = Side::new(&self.fresh, subject)?;
         let theirs = sides(&self.wasmtimes, subject)?;
-        let wasmer = Side::new(&self.wasmer, subject)?;
+        let wasmer = Side::if_made(&self.wasmer, subject)?;
         let (fresh, pooled) = theirs.split_at(1);
         let table = &mut self.table;
 
@@ -254,7 +267,7 @@ impl Bench {
                 &theirs[..2],
                 |s, n| s.opens(n)
             )
-            .with(WASMER, "", |n| wasmer.opens(n)),
+            .maybe(wasmer.as_ref().map(|side| (WASMER, move |n| side.opens(n)))),
         )?;
         table.measure(row!(
             format!("link, {name}"),
@@ -269,7 +282,11 @@ impl Bench {
                 fresh,
                 |s, n| { s.starts(n) }
             )
-            .with(WASMER, "", |n| wasmer.starts(n)),
+            .maybe(
+                wasmer
+                    .as_ref()
+                    .map(|side| (WASMER, move |n| side.starts(n))),
+            ),
         )?;
         table.measure(
             row!(
@@ -278,18 +295,26 @@ impl Bench {
                 fresh,
                 |s, n| { s.instances(n) }
             )
-            .with(WASMER, "", |n| wasmer.instances(n)),
+            .maybe(
+                wasmer
+                    .as_ref()
+                    .map(|side| (WASMER, move |n| side.instances(n))),
+            ),
         )?;
         let one = format!("pooled instance + drop, {name}");
         let two = format!("the same on 2 threads, {name}");
         table.measure(row!(&*one, &ours, pooled, |s, n| s.instances(n)))?;
         table.measure(
-            row!(&*two, &ours, pooled, |s, n| s.on_two_threads(n)).floor(Duration::from_millis(20)),
+            row!(&*two, &ours, pooled, |s, n| s.on_two_threads(n)).floor(Duration::from_millis(4)),
         )?;
         for (column, runtime) in COLUMNS.iter().enumerate().take(2) {
-            if let (Some(one), Some(two)) = (table.median(&one, column), table.median(&two, column))
-            {
-                println!("    rate on 2 threads / on 1: {runtime} {:.2}", one / two);
+            let samples = (table.samples(&one, column), table.samples(&two, column));
+            if let (Some(one), Some(two)) = samples {
+                println!(
+                    "    rate on 2 threads / on 1: {runtime} {:.2} ({:.2})",
+                    one.median() / two.median(),
+                    one.min() / two.min()
+                );
             }
         }
         if name.starts_with("tiny") {
@@ -306,22 +331,26 @@ impl Bench {
     fn calls(&mut self, subject: &Subject) -> Result<()> {
         let ours = Side::new(&self.pooled, subject)?;
         let theirs = sides(&self.wasmtimes, subject)?;
-        let wasmer = Side::new(&self.wasmer, subject)?;
+        let wasmer = Side::if_made(&self.wasmer, subject)?;
         let table = &mut self.table;
         table.measure(
             row!("call host to wasm", &ours, &theirs[..2], |s, n| s
                 .calling(n))
-            .with(WASMER, "", |n| wasmer.calling(n)),
+            .maybe(
+                wasmer
+                    .as_ref()
+                    .map(|side| (WASMER, move |n| side.calling(n))),
+            ),
         )?;
         for (name, export) in [
             ("call wasm to host", "host"),
             ("call_indirect, frozen table", "indirect"),
         ] {
             table.measure(
-                row!(name, &ours, &theirs[..2], |s, n| s.looping(export, n)).with(
-                    WASMER,
-                    "",
-                    |n| wasmer.looping(export, n),
+                row!(name, &ours, &theirs[..2], |s, n| s.looping(export, n)).maybe(
+                    wasmer
+                        .as_ref()
+                        .map(|side| (WASMER, move |n| side.looping(export, n))),
                 ),
             )?;
         }
@@ -329,63 +358,48 @@ impl Bench {
     }
 
     fn sweep(&mut self, dimension: &str, subjects: &[Subject]) -> Result<()> {
-        let mut medians = [const { Vec::new() }; 3];
         let kinds = [
             "open + drop",
             "pooled instance + drop",
             "pooled instance + call + drop",
         ];
         for subject in subjects {
-            let name = &subject.name;
-            if !kinds
-                .iter()
-                .any(|kind| self.table.wants(&format!("{kind}, {name}")))
-            {
+            let names = kinds.map(|kind| format!("{kind}, {}", subject.name));
+            if !names.iter().any(|name| self.table.wants(name)) {
                 continue;
             }
             let ours = Side::new(&self.pooled, subject)?;
             let theirs = sides(&self.wasmtimes, subject)?;
-            let (_, pooled) = theirs.split_at(1);
-            let rows = [
-                row!(
-                    format!("{}, {name}", kinds[0]),
-                    &ours,
-                    &theirs[..2],
-                    |s, n| s.opens(n)
-                ),
-                row!(format!("{}, {name}", kinds[1]), &ours, pooled, |s, n| {
-                    s.instances(n)
-                }),
-                row!(format!("{}, {name}", kinds[2]), &ours, pooled, |s, n| s
-                    .uses(n)),
-            ];
-            for (i, row) in rows.into_iter().enumerate() {
-                self.table.measure(row)?;
-                let row = format!("{}, {name}", kinds[i]);
-                if let (Some(ours), Some(theirs)) = (
-                    self.table.median(&row, PRECAST),
-                    self.table.median(&row, WASMTIME),
-                ) {
-                    medians[i].push((ours, theirs));
-                }
-            }
+            let pooled = &theirs[1..];
+            let table = &mut self.table;
+            table.measure(row!(&*names[0], &ours, &theirs[..2], |s, n| s.opens(n)))?;
+            table.measure(row!(&*names[1], &ours, pooled, |s, n| s.instances(n)))?;
+            table.measure(row!(&*names[2], &ours, pooled, |s, n| s.uses(n)))?;
         }
-        for (kind, medians) in kinds.iter().zip(&medians) {
-            if medians.len() > 1 {
-                println!(
-                    "    growth with {dimension}, {kind}: precast {:.2}, wasmtime {:.2}",
-                    growth(medians.iter().map(|m| m.0)),
-                    growth(medians.iter().map(|m| m.1)),
-                );
+        for kind in kinds {
+            let of = |column| {
+                let name = |subject: &Subject| format!("{kind}, {}", subject.name);
+                let samples = subjects
+                    .iter()
+                    .map(|s| self.table.samples(&name(s), column));
+                let samples: Option<Vec<&Samples>> = samples.collect();
+                Some(growth(&samples?))
+            };
+            if let (Some(ours), Some(theirs)) = (of(PRECAST), of(WASMTIME)) {
+                println!("    growth with {dimension}, {kind}: precast {ours}, wasmtime {theirs}");
             }
         }
         Ok(())
     }
 }
 
-/// The largest over the smallest.
-fn growth(of: impl Iterator<Item = f64> + Clone) -> f64 {
-    of.clone().fold(f64::NAN, f64::max) / of.fold(f64::NAN, f64::min)
+/// The largest over the smallest: of medians, and of minima.
+fn growth(samples: &[&Samples]) -> String {
+    let of = |what: fn(&Samples) -> f64| {
+        let values = samples.iter().map(|samples| what(samples));
+        values.clone().fold(f64::NAN, f64::max) / values.fold(f64::NAN, f64::min)
+    };
+    format!("{:.2} ({:.2})", of(Samples::median), of(Samples::min))
 }
 
 fn sides<'a>(peers: &'a [Wasmtime], subject: &Subject) -> Result<Vec<Side<'a, Wasmtime>>> {
