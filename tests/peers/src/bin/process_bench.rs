@@ -85,25 +85,33 @@ fn main() -> Result<()> {
     }
     let [empty, precast, wasmtime] = &hosts;
     println!(
-        "{:<10} {:>30} {:>12} {:>12} {:>12}",
-        "", "wall, us", "extra, us", "binary, B", "extra, B"
+        "{:<10} {:>30} {:>26} {:>30} {:>12} {:>12}",
+        "", "wall, us", "extra of medians (minima)", "cpu, us", "binary, B", "extra, B"
     );
-    let extra_wall = |host: &Host| host.wall.median() - empty.wall.median();
+    let above = |host: &Host, of: fn(&Host) -> f64| of(host) - of(empty);
     let extra_size =
         |host: &Host| Ok::<_, Box<dyn std::error::Error>>(host.size()? - empty.size()?);
     for host in &hosts {
+        let (median, minimum) = (
+            above(host, |h| h.wall.median()),
+            above(host, |h| h.wall.min()),
+        );
         println!(
-            "{:<10} {:>30.0} {:>12.0} {:>12} {:>12}",
+            "{:<10} {:>30.0} {:>26} {:>30.0} {:>12} {:>12}",
             host.name,
             host.wall,
-            extra_wall(host),
+            format!("{median:.0} ({minimum:.0})"),
+            host.cpu,
             host.size()?,
             extra_size(host)?
         );
     }
+    let ratio = |of: fn(&Host) -> f64| above(precast, of) / above(wasmtime, of);
     println!(
-        "precast / wasmtime: extra wall {:.3}, extra binary {:.3}",
-        extra_wall(precast) / extra_wall(wasmtime),
+        "precast / wasmtime: extra wall {:.3} (minima: {:.3}), extra processor time {:.3}, extra binary {:.3}",
+        ratio(|host| host.wall.median()),
+        ratio(|host| host.wall.min()),
+        ratio(|host| host.cpu.median()),
         extra_size(precast)? as f64 / extra_size(wasmtime)? as f64
     );
     Ok(())
