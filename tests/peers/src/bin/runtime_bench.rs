@@ -8,6 +8,7 @@
 //!
 //! Whole processes and sizes of binaries are compared by `process-bench`, memory by `memory-bench`.
 
+use std::cell::OnceCell;
 use std::error::Error;
 use std::hint::{black_box, spin_loop};
 use std::path::PathBuf;
@@ -69,6 +70,8 @@ struct Side<'a, P: Peer> {
     module: P::Module,
     linker: P::Linker,
     linked: P::Linked,
+    /// See [`Side::count_for_a_millisecond`].
+    count: OnceCell<u32>,
 }
 
 impl<'a, P: Peer> Side<'a, P> {
@@ -83,6 +86,7 @@ impl<'a, P: Peer> Side<'a, P> {
             module,
             linker,
             linked,
+            count: OnceCell::new(),
         })
     }
 
@@ -158,10 +162,11 @@ impl<'a, P: Peer> Side<'a, P> {
         Ok(time * n / n.next_multiple_of(AT_ONCE))
     }
 
-    /// Two threads make and drop `n` instances each; the result is half the time of that, so that twice the rate is half the
-    /// time.
+    /// Two threads make and drop instances, about a millisecond's worth each; the result is what `n` take, with both together, so
+    /// that twice the rate is half the time.
     fn on_two_threads(&self, n: u32) -> Result<Duration> {
         let (peer, linked, ready) = (self.peer, &self.linked, AtomicU32::new(0));
+        let count = self.count_for_a_millisecond()?;
         let instance = || match peer.instantiate(linked) {
             Ok(live) => Ok(drop(black_box(live))),
             Err(error) => Err(error.to_string()),
@@ -176,7 +181,7 @@ impl<'a, P: Peer> Side<'a, P> {
             }
             first?;
             let start = Instant::now();
-            (0..n).try_for_each(|_| instance())?;
+            (0..count).try_for_each(|_| instance())?;
             Ok::<_, String>((start, Instant::now()))
         };
         let (a, b) = std::thread::scope(|scope| {
@@ -187,7 +192,21 @@ impl<'a, P: Peer> Side<'a, P> {
                 b.join().map_err(|_| panicked)??,
             ))
         })?;
-        Ok((a.1.max(b.1) - a.0.min(b.0)) / 2)
+        let time = a.1.max(b.1) - a.0.min(b.0);
+        Ok(time.mul_f64(f64::from(n) / f64::from(2 * count)))
+    }
+
+    /// Found out on one thread: with two, what disturbs would be taken for work.
+    fn count_for_a_millisecond(&self) -> Result<u32> {
+        if let Some(&count) = self.count.get() {
+            return Ok(count);
+        }
+        let mut shortest = Duration::MAX;
+        for _ in 0..20 {
+            shortest = shortest.min(self.instances(100)?);
+        }
+        let count = Duration::from_millis(100).div_duration_f64(shortest);
+        Ok(*self.count.get_or_init(|| count.ceil() as u32))
     }
 
     /// Calls with the number of repetitions as the argument: the loop is in the guest.
@@ -310,7 +329,7 @@ impl Bench {
         let two = format!("the same on 2 threads, {name}");
         table.measure(row!(&*one, &ours, pooled, |s, n| s.instances(n)))?;
         table.measure(
-            row!(&*two, &ours, pooled, |s, n| s.on_two_threads(n)).floor(Duration::from_millis(1)),
+            row!(&*two, &ours, pooled, |s, n| s.on_two_threads(n)).floor(Duration::ZERO),
         )?;
         for (column, runtime) in COLUMNS.iter().enumerate().take(2) {
             let samples = (table.samples(&one, column), table.samples(&two, column));
