@@ -1,22 +1,39 @@
 //! What the benchmarks of this folder share.
 //!
-//! Each binary compares precast with another runtime in one run, in alternation, because absolute times say little on a machine that
+//! Each binary compares precast with other runtimes in one run, in alternation, because absolute times say little on a machine that
 //! does other things as well: read the ratios of medians, and distrust a run whose minimum and median lie far apart.
 //!
 //! | module | what |
 //! |---|---|
+//! | [`subjects`] | the modules that are measured, and where their artifacts are |
+//! | [`peers`] | precast, Wasmtime and Wasmer behind one trait |
+//! | [`table`] | rounds, columns, ratios |
 //! | [`child`] | runs a command and reads its time and memory from the kernel |
 //! | [`stats`] | minimum, median and maximum, and how they are printed |
 
 pub mod child;
+pub mod peers;
 pub mod stats;
+pub mod subjects;
+pub mod table;
 
 use std::path::{Path, PathBuf};
+
+/// What can go wrong in a benchmark ends it.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The folder at the top of the project.
 pub fn project_root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+}
+
+/// A file that this workspace's builds make: `built("small", "host-empty")`.
+pub fn built(profile: &str, name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("target")
+        .join(profile)
+        .join(name)
 }
 
 /// The release build of precast's command line, which `cargo build --release -p precast` makes.

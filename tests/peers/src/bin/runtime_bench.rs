@@ -1,370 +1,431 @@
-//! Opening, instantiating and calling, side by side with Wasmtime: `runtime-bench [--rounds N] [FILTER]`.
+//! Opening, linking, instantiating, calling and dropping, side by side: `runtime-bench [--rounds N] [--settings] [FILTER]`.
 //!
-//! Both run in this process, in alternation, each on artifacts made by its own compiler from the same
-//! modules. Wasmtime has its pooling allocator, copy-on-write images and resident pages; precast its
-//! defaults. Printed: minimum / median / maximum of the rounds, and the ratio of medians.
+//! One table, one run: precast, Wasmtime and Wasmer's headless engine take turns on artifacts that each one's own compiler made of the
+//! same modules. Printed: minimum / median / maximum of the rounds in nanoseconds, and precast's median
+//! (in parentheses: minimum) as a ratio to the others'.
+//! Wasmtime's cell is the best of its settings (named at the end of the row; `--settings` prints all of them). FILTER is a part of
+//! rows' names.
+//!
+//! Whole processes and sizes of binaries are compared by `process-bench`, memory by `memory-bench`.
 
+use std::cell::OnceCell;
 use std::error::Error;
-use std::hint::black_box;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
+use std::hint::{black_box, spin_loop};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
+use precast_peers::Result;
+use precast_peers::peers::{Peer, Precast, Wasmer, Wasmtime, settings};
 use precast_peers::stats::Samples;
+use precast_peers::subjects::{self, Subject};
+use precast_peers::table::{Row, Table};
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
-
-const TINY: &str = r#"(module
-    (func (export "f") (param i32) (result i32) (i32.add (local.get 0) (i32.const 1))))"#;
-
-const TINY_DATA: &str = r#"(module (memory 1) (data (i32.const 100) "some data")
-    (func (export "f") (param i32) (result i32)
-        (i32.store (i32.const 200) (local.get 0)) (i32.load (i32.const 100))))"#;
-
-const CALLS: &str = r#"(module
-    (import "h" "f" (func $host (param i32) (result i32)))
-    (table 4 funcref) (elem (i32.const 0) func $inc $dec $inc $dec)
-    (type $t (func (param i32) (result i32)))
-    (func $inc (type $t) (i32.add (local.get 0) (i32.const 3)))
-    (func $dec (type $t) (i32.sub (local.get 0) (i32.const 1)))
-    (func (export "f") (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
-    (func (export "host") (param i32) (result i32) (local i32)
-        (loop $l
-            (local.set 1 (call $host (local.get 1)))
-            (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
-        (local.get 1))
-    (func (export "indirect") (param i32) (result i32) (local i32)
-        (loop $l
-            (local.set 1 (call_indirect (type $t) (local.get 1)
-                (i32.and (local.get 0) (i32.const 3))))
-            (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
-        (local.get 1)))"#;
-
-/// A module compiled by both.
-struct Subject {
-    name: &'static str,
-    ours: PathBuf,
-    theirs: PathBuf,
-}
-
-/// One comparison: what one round of `n` repetitions takes, in nanoseconds each.
-struct Row<'a> {
-    name: String,
-    ours: Box<dyn FnMut() -> Result<f64> + 'a>,
-    theirs: Box<dyn FnMut() -> Result<f64> + 'a>,
-}
-
-fn per(n: u32, mut f: impl FnMut() -> Result<()>) -> Result<f64> {
-    let start = Instant::now();
-    for _ in 0..n {
-        f()?;
-    }
-    Ok(start.elapsed().as_nanos() as f64 / f64::from(n))
-}
+const COLUMNS: [&str; 3] = ["precast", "wasmtime", "wasmer"];
+const PRECAST: usize = 0;
+const WASMTIME: usize = 1;
+const WASMER: usize = 2;
 
 fn main() -> Result<()> {
-    let mut args = std::env::args().skip(1).peekable();
-    let mut rounds = 15;
-    if args.peek().is_some_and(|a| a == "--rounds") {
-        args.next();
-        rounds = args.next().ok_or("--rounds needs a number")?.parse()?;
+    let (mut rounds, mut all, mut filter) = (41, false, String::new());
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--rounds" => rounds = args.next().ok_or("--rounds needs a number")?.parse()?,
+            "--settings" => all = true,
+            _ if arg.starts_with('-') => return Err(format!("unknown option {arg}").into()),
+            _ => filter = arg,
+        }
     }
-    let filter = args.next().unwrap_or_default();
     println!(
-        "{}, {rounds} rounds; min / median / max, ns",
+        "{}, {rounds} rounds; min / median / max",
         precast_peers::machine()
     );
-
-    let dir = std::env::temp_dir().join(format!("precast-runtime-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&dir)?;
-    let result = run(&dir, rounds, &filter);
-    std::fs::remove_dir_all(&dir)?;
-    result
-}
-
-fn run(dir: &Path, rounds: usize, filter: &str) -> Result<()> {
-    let pooled = wasmtime::Engine::new(&config(true))?;
-    let fresh = wasmtime::Engine::new(&config(false))?;
-    let mut subjects = Vec::new();
-    for (name, wat) in [("tiny", TINY), ("tiny-data", TINY_DATA), ("calls", CALLS)] {
-        let wasm = dir.join(format!("{name}.wasm"));
-        std::fs::write(&wasm, wat::parse_str(wat)?)?;
-        subjects.push(subject(dir, name, &wasm, &pooled)?);
+    let mut bench = Bench::new(Table::new(&COLUMNS, rounds, filter, all))?;
+    bench.table.head();
+    for subject in subjects::programs() {
+        bench.program(&subject)?;
     }
-    for (name, program) in [("1 MB", "sqlite"), ("CRuby", "ruby")] {
-        let wasm = precast_peers::program(program);
-        if wasm.exists() {
-            subjects.push(subject(dir, name, &wasm, &pooled)?);
-        } else {
-            println!("without {name}: run tests/programs/fetch.sh {program} first");
-        }
-    }
-    for s in &subjects {
-        let size = |path: &Path| std::fs::metadata(path).map(|m| m.len() as f64);
-        let (ours, theirs) = (size(&s.ours)?, size(&s.theirs)?);
-        println!(
-            "artifact {:<12} {ours:>12} {theirs:>12} bytes  ratio {:.2}",
-            s.name,
-            ours / theirs
-        );
-    }
-
-    let linked: Vec<Linked> = subjects
-        .iter()
-        .map(|s| Linked::new(s, &pooled, &fresh))
-        .collect::<Result<_>>()?;
-    let mut rows = Vec::new();
-    for (s, linked) in subjects.iter().zip(&linked) {
-        rows.extend(open_rows(s, &pooled));
-        rows.extend(instantiate_rows(s, linked));
-    }
-    rows.extend(call_rows(
-        linked
-            .iter()
-            .find(|l| l.name == "calls")
-            .ok_or("no subject `calls`")?,
-    ));
-    println!("\n{:<36} {:>32} {:>32}  ratio", "", "precast", "wasmtime");
-    for row in rows.iter_mut().filter(|row| row.name.contains(filter)) {
-        let (mut ours, mut theirs) = (Samples::default(), Samples::default());
-        (row.ours)()?;
-        (row.theirs)()?;
-        for _ in 0..rounds {
-            ours.push((row.ours)()?);
-            theirs.push((row.theirs)()?);
-        }
-        let ratio = ours.median() / theirs.median();
-        println!("{:<36} {ours:>32.1} {theirs:>32.1}  {ratio:.3}", row.name);
+    bench.calls(&subjects::calls())?;
+    for (dimension, subjects) in subjects::sweeps() {
+        bench.sweep(dimension, &subjects)?;
     }
     Ok(())
 }
 
-fn config(pool: bool) -> wasmtime::Config {
-    let mut config = wasmtime::Config::new();
-    config.native_unwind_info(false);
-    config.memory_init_cow(true);
-    if pool {
-        let mut pooling = wasmtime::PoolingAllocationConfig::new();
-        pooling.max_memory_size(4 << 30);
-        pooling.total_memories(100);
-        pooling.total_core_instances(100);
-        pooling.total_tables(100);
-        pooling.table_elements(100_000);
-        pooling.max_unused_warm_slots(100);
-        pooling.linear_memory_keep_resident(64 << 10);
-        pooling.table_keep_resident(64 << 10);
-        config.allocation_strategy(pooling);
-    }
-    config
+/// The runtimes, and the table that is being printed.
+struct Bench {
+    table: Table,
+    pooled: Precast,
+    fresh: Precast,
+    /// The one without a pool first.
+    wasmtimes: Vec<Wasmtime>,
+    wasmer: Wasmer,
 }
 
-fn subject(
-    dir: &Path,
-    name: &'static str,
-    wasm: &Path,
-    engine: &wasmtime::Engine,
-) -> Result<Subject> {
-    let (ours, theirs) = (
-        dir.join(format!("{name}.precast")),
-        dir.join(format!("{name}.cwasm")),
-    );
-    let mut compile = Command::new(precast_peers::default_precast());
-    if !compile
-        .arg("compile")
-        .arg(wasm)
-        .arg("-o")
-        .arg(&ours)
-        .status()?
-        .success()
-    {
-        return Err(format!("precast does not compile {name}").into());
-    }
-    std::fs::write(&theirs, engine.precompile_module(&std::fs::read(wasm)?)?)?;
-    Ok(Subject { name, ours, theirs })
+/// One module in one runtime, opened and linked.
+struct Side<'a, P: Peer> {
+    peer: &'a P,
+    artifact: PathBuf,
+    module: P::Module,
+    linker: P::Linker,
+    linked: P::Linked,
+    /// See [`Side::count_for_a_millisecond`].
+    count: OnceCell<u32>,
 }
 
-fn open_ours(s: &Subject, engine: &precast_loader::Engine) -> Result<precast_loader::Module> {
-    // SAFETY: our own compiler wrote it a moment ago.
-    Ok(unsafe { precast_loader::Module::open(engine, &s.ours)? })
-}
-
-fn open_theirs(s: &Subject, engine: &wasmtime::Engine) -> Result<wasmtime::Module> {
-    // SAFETY: its own compiler wrote it a moment ago.
-    Ok(unsafe { wasmtime::Module::deserialize_file(engine, &s.theirs)? })
-}
-
-/// A module with its imports stubbed, in both.
-struct Linked {
-    name: &'static str,
-    ours: precast_loader::InstancePre<()>,
-    ours_fresh: precast_loader::InstancePre<()>,
-    theirs: wasmtime::InstancePre<()>,
-    theirs_fresh: wasmtime::InstancePre<()>,
-}
-
-impl Linked {
-    fn new(s: &Subject, pooled: &wasmtime::Engine, fresh: &wasmtime::Engine) -> Result<Self> {
-        let mut config = precast_loader::Config::new();
-        config.pool_per_thread(0);
-        let ours = precast_loader::Engine::default();
+impl<'a, P: Peer> Side<'a, P> {
+    fn new(peer: &'a P, subject: &Subject) -> Result<Self> {
+        let artifact = subject.artifact(P::EXTENSION)?;
+        let module = peer.open(&artifact)?;
+        let linker = peer.linker(&module)?;
+        let linked = peer.link(&linker, &module)?;
         Ok(Self {
-            name: s.name,
-            ours: link_ours(&open_ours(s, &ours)?)?,
-            ours_fresh: link_ours(&open_ours(s, &precast_loader::Engine::new(&config))?)?,
-            theirs: link_theirs(&open_theirs(s, pooled)?)?,
-            theirs_fresh: link_theirs(&open_theirs(s, fresh)?)?,
+            peer,
+            artifact,
+            module,
+            linker,
+            linked,
+            count: OnceCell::new(),
+        })
+    }
+
+    /// Nothing if `prepare` did not make the artifact.
+    fn if_made(peer: &'a P, subject: &Subject) -> Result<Option<Self>> {
+        if subject.file(P::EXTENSION).exists() {
+            return Self::new(peer, subject).map(Some);
+        }
+        Ok(None)
+    }
+
+    fn opens(&self, n: u32) -> Result<Duration> {
+        per(n, || {
+            black_box(self.peer.open(&self.artifact)?);
+            Ok(())
+        })
+    }
+
+    fn links(&self, n: u32) -> Result<Duration> {
+        per(n, || {
+            black_box(self.peer.link(&self.linker, &self.module)?);
+            Ok(())
+        })
+    }
+
+    /// From the file to an instance, and all of it dropped.
+    fn starts(&self, n: u32) -> Result<Duration> {
+        per(n, || {
+            let module = self.peer.open(&self.artifact)?;
+            let linked = self.peer.link(&self.linker, &module)?;
+            black_box(self.peer.instantiate(&linked)?);
+            Ok(())
+        })
+    }
+
+    fn instances(&self, n: u32) -> Result<Duration> {
+        per(n, || {
+            black_box(self.peer.instantiate(&self.linked)?);
+            Ok(())
+        })
+    }
+
+    fn uses(&self, n: u32) -> Result<Duration> {
+        per(n, || {
+            let mut live = self.peer.instantiate(&self.linked)?;
+            let f = self.peer.func(&mut live, "f")?;
+            black_box(self.peer.call(&mut live, &f, black_box(7))?);
+            Ok(())
+        })
+    }
+
+    /// Instances are made and dropped eight at a time; the clock runs during one of the phases only.
+    fn phase(&self, phase: Phase, n: u32) -> Result<Duration> {
+        const AT_ONCE: u32 = 8;
+        let mut time = Duration::ZERO;
+        for _ in 0..n.div_ceil(AT_ONCE) {
+            let mut instances = Vec::with_capacity(AT_ONCE as usize);
+            for _ in 0..AT_ONCE {
+                instances.push(self.peer.instantiate(&self.linked)?);
+            }
+            let start = Instant::now();
+            for live in &mut instances {
+                let f = self.peer.func(live, "f")?;
+                black_box(self.peer.call(live, &f, black_box(7))?);
+            }
+            let called = Instant::now();
+            drop(instances);
+            time += match phase {
+                Phase::FirstCall => called - start,
+                Phase::Drop => called.elapsed(),
+            };
+        }
+        Ok(time * n / n.next_multiple_of(AT_ONCE))
+    }
+
+    /// Two threads make and drop instances, about a millisecond's worth each; the result is what `n` take, with both together, so
+    /// that twice the rate is half the time.
+    fn on_two_threads(&self, n: u32) -> Result<Duration> {
+        let (peer, linked, ready) = (self.peer, &self.linked, AtomicU32::new(0));
+        let count = self.count_for_a_millisecond()?;
+        let instance = || match peer.instantiate(linked) {
+            Ok(live) => Ok(drop(black_box(live))),
+            Err(error) => Err(error.to_string()),
+        };
+        let run = || {
+            // The pools of both threads are filled before the clock starts.
+            let first = instance();
+            // Spinning, so that both are on a processor when the clock starts, even on a busy machine.
+            ready.fetch_add(1, Ordering::AcqRel);
+            while ready.load(Ordering::Acquire) < 2 {
+                spin_loop();
+            }
+            first?;
+            let start = Instant::now();
+            (0..count).try_for_each(|_| instance())?;
+            Ok::<_, String>((start, Instant::now()))
+        };
+        let (a, b) = std::thread::scope(|scope| {
+            let (a, b) = (scope.spawn(run), scope.spawn(run));
+            let panicked = "a thread panicked";
+            Ok::<_, String>((
+                a.join().map_err(|_| panicked)??,
+                b.join().map_err(|_| panicked)??,
+            ))
+        })?;
+        let time = a.1.max(b.1) - a.0.min(b.0);
+        Ok(time.mul_f64(f64::from(n) / f64::from(2 * count)))
+    }
+
+    /// Found out on one thread: with two, what disturbs would be taken for work.
+    fn count_for_a_millisecond(&self) -> Result<u32> {
+        if let Some(&count) = self.count.get() {
+            return Ok(count);
+        }
+        let mut shortest = Duration::MAX;
+        for _ in 0..20 {
+            shortest = shortest.min(self.instances(100)?);
+        }
+        let count = Duration::from_millis(100).div_duration_f64(shortest);
+        Ok(*self.count.get_or_init(|| count.ceil() as u32))
+    }
+
+    /// Calls with the number of repetitions as the argument: the loop is in the guest.
+    fn looping(&self, export: &str, n: u32) -> Result<Duration> {
+        let mut live = self.peer.instantiate(&self.linked)?;
+        let f = self.peer.func(&mut live, export)?;
+        let start = Instant::now();
+        black_box(self.peer.call(&mut live, &f, n.cast_signed())?);
+        Ok(start.elapsed())
+    }
+
+    fn calling(&self, n: u32) -> Result<Duration> {
+        let mut live = self.peer.instantiate(&self.linked)?;
+        let f = self.peer.func(&mut live, "f")?;
+        per(n, || {
+            black_box(self.peer.call(&mut live, &f, black_box(7))?);
+            Ok(())
         })
     }
 }
 
-fn link_ours(module: &precast_loader::Module) -> Result<precast_loader::InstancePre<()>> {
-    let mut linker = precast_loader::Linker::new(module.engine());
-    linker.allow_shadowing(true);
-    linker.func_wrap("h", "f", |x: i32| x + 1)?;
-    for (from, name, ty) in module.imports() {
-        if let (precast_loader::ExternType::Func(ty), true) = (ty, from != "h") {
-            linker.func_new(from, name, ty, |_, _, _| Ok(()))?;
-        }
-    }
-    Ok(linker.instantiate_pre(module)?)
+#[derive(Clone, Copy)]
+enum Phase {
+    FirstCall,
+    Drop,
 }
 
-fn link_theirs(module: &wasmtime::Module) -> Result<wasmtime::InstancePre<()>> {
-    let mut linker = wasmtime::Linker::new(module.engine());
-    linker.func_wrap("h", "f", |x: i32| x + 1)?;
-    linker.define_unknown_imports_as_traps(module)?;
-    Ok(linker.instantiate_pre(module)?)
-}
-
-fn open_rows<'a>(s: &'a Subject, pooled: &'a wasmtime::Engine) -> Vec<Row<'a>> {
-    let engine = precast_loader::Engine::default();
-    let mut rows = vec![Row {
-        name: format!("open + drop, {}", s.name),
-        ours: Box::new(move || per(200, || open_ours(s, &engine).map(drop))),
-        theirs: Box::new(move || per(200, || open_theirs(s, pooled).map(drop))),
-    }];
-    rows.push(Row {
-        name: format!("open + link + instantiate, {}", s.name),
-        ours: Box::new(move || {
-            per(50, || {
-                let pre = link_ours(&open_ours(s, &engine)?)?;
-                let mut store = precast_loader::Store::new(&engine, ());
-                black_box(pre.instantiate(&mut store)?);
-                Ok(())
-            })
-        }),
-        theirs: Box::new(move || {
-            per(50, || {
-                let pre = link_theirs(&open_theirs(s, pooled)?)?;
-                let mut store = wasmtime::Store::new(pooled, ());
-                black_box(pre.instantiate(&mut store)?);
-                Ok(())
-            })
-        }),
-    });
-    rows
-}
-
-fn instance_ours(pre: &precast_loader::InstancePre<()>) -> Result<()> {
-    let mut store = precast_loader::Store::new(pre.module().engine(), ());
-    black_box(pre.instantiate(&mut store)?);
-    Ok(())
-}
-
-fn instance_theirs(pre: &wasmtime::InstancePre<()>) -> Result<()> {
-    let mut store = wasmtime::Store::new(pre.module().engine(), ());
-    black_box(pre.instantiate(&mut store)?);
-    Ok(())
-}
-
-/// Rate of two threads together, as nanoseconds for each instance.
-fn on_two_threads(n: u32, f: impl Fn() -> Result<()> + Sync) -> Result<f64> {
+fn per(n: u32, mut f: impl FnMut() -> Result<()>) -> Result<Duration> {
     let start = Instant::now();
-    std::thread::scope(|scope| {
-        let run = || (0..n).try_for_each(|_| f().map_err(|e| e.to_string()));
-        let threads = [scope.spawn(run), scope.spawn(run)];
-        threads
-            .into_iter()
-            .try_for_each(|t| t.join().map_err(|_| "a thread panicked".to_string())?)
-    })?;
-    Ok(start.elapsed().as_nanos() as f64 / f64::from(2 * n))
-}
-
-fn instantiate_rows<'a>(s: &'a Subject, linked: &'a Linked) -> Vec<Row<'a>> {
-    let mut rows = vec![
-        Row {
-            name: format!("pooled instance + drop, {}", s.name),
-            ours: Box::new(|| per(10_000, || instance_ours(&linked.ours))),
-            theirs: Box::new(|| per(10_000, || instance_theirs(&linked.theirs))),
-        },
-        Row {
-            name: format!("the same on 2 threads, {}", s.name),
-            ours: Box::new(|| on_two_threads(50_000, || instance_ours(&linked.ours))),
-            theirs: Box::new(|| on_two_threads(50_000, || instance_theirs(&linked.theirs))),
-        },
-        Row {
-            name: format!("fresh instance + drop, {}", s.name),
-            ours: Box::new(|| per(500, || instance_ours(&linked.ours_fresh))),
-            theirs: Box::new(|| per(500, || instance_theirs(&linked.theirs_fresh))),
-        },
-    ];
-    if s.name.starts_with("tiny") {
-        rows.push(Row {
-            name: format!("pooled instance + call + drop, {}", s.name),
-            ours: Box::new(|| {
-                per(10_000, || {
-                    let mut store = precast_loader::Store::new(linked.ours.module().engine(), ());
-                    let instance = linked.ours.instantiate(&mut store)?;
-                    let f = instance.get_typed_func::<i32, i32>(&mut store, "f")?;
-                    black_box(f.call(&mut store, 7)?);
-                    Ok(())
-                })
-            }),
-            theirs: Box::new(|| {
-                per(10_000, || {
-                    let mut store = wasmtime::Store::new(linked.theirs.module().engine(), ());
-                    let instance = linked.theirs.instantiate(&mut store)?;
-                    let f = instance.get_typed_func::<i32, i32>(&mut store, "f")?;
-                    black_box(f.call(&mut store, 7)?);
-                    Ok(())
-                })
-            }),
-        });
+    for _ in 0..n {
+        f()?;
     }
-    rows
+    Ok(start.elapsed())
 }
 
-fn call_rows(linked: &Linked) -> Vec<Row<'_>> {
-    let row = |name: &str, export: &'static str, loops: bool| {
-        let n = if loops { 1 } else { 1_000_000 };
-        let (argument, scale) = if loops { (1_000_000, 1e6) } else { (7, 1.) };
-        Row {
-            name: name.into(),
-            ours: Box::new(move || {
-                let mut store = precast_loader::Store::new(linked.ours.module().engine(), ());
-                let instance = linked.ours.instantiate(&mut store)?;
-                let f = instance.get_typed_func::<i32, i32>(&mut store, export)?;
-                let time = per(n, || {
-                    black_box(f.call(&mut store, black_box(argument))?);
-                    Ok(())
-                });
-                Ok(time? / scale)
-            }),
-            theirs: Box::new(move || {
-                let mut store = wasmtime::Store::new(linked.theirs.module().engine(), ());
-                let instance = linked.theirs.instantiate(&mut store)?;
-                let f = instance.get_typed_func::<i32, i32>(&mut store, export)?;
-                let time = per(n, || {
-                    black_box(f.call(&mut store, black_box(argument))?);
-                    Ok(())
-                });
-                Ok(time? / scale)
-            }),
+/// A row with precast and some settings of Wasmtime, measured by the same code.
+macro_rules! row {
+    ($name:expr, $ours:expr, $theirs:expr, |$side:ident, $n:ident| $measure:expr) => {{
+        let $side = $ours;
+        let mut row = Row::new($name).with(PRECAST, "", move |$n| $measure);
+        for $side in $theirs {
+            row = row.with(WASMTIME, $side.peer.setting.name, move |$n| $measure);
         }
+        row
+    }};
+}
+
+impl Bench {
+    fn new(table: Table) -> std::result::Result<Self, Box<dyn Error>> {
+        Ok(Self {
+            table,
+            pooled: Precast::pooled(),
+            fresh: Precast::fresh(),
+            wasmtimes: settings()
+                .into_iter()
+                .map(Wasmtime::new)
+                .collect::<Result<_>>()?,
+            wasmer: Wasmer::default(),
+        })
+    }
+
+    fn program(&mut self, subject: &Subject) -> Result<()> {
+        let name = &subject.name;
+        if !subject.is_there() {
+            println!("without {name}: tests/programs/fetch.sh was not run for it");
+            return Ok(());
+        }
+        if !self.table.wants_any_ending(&format!(", {name}")) {
+            return Ok(());
+        }
+        let ours = Side::new(&self.pooled, subject)?;
+        let ours_fresh = Side::new(&self.fresh, subject)?;
+        let theirs = sides(&self.wasmtimes, subject)?;
+        let wasmer = Side::if_made(&self.wasmer, subject)?;
+        let (fresh, pooled) = theirs.split_at(1);
+        let table = &mut self.table;
+
+        table.measure(
+            row!(
+                format!("open + drop, {name}"),
+                &ours,
+                &theirs[..2],
+                |s, n| s.opens(n)
+            )
+            .maybe(wasmer.as_ref().map(|side| (WASMER, move |n| side.opens(n)))),
+        )?;
+        table.measure(row!(
+            format!("link, {name}"),
+            &ours,
+            &theirs[..2],
+            |s, n| s.links(n)
+        ))?;
+        table.measure(
+            row!(
+                format!("open + link + fresh instance, {name}"),
+                &ours_fresh,
+                fresh,
+                |s, n| { s.starts(n) }
+            )
+            .maybe(
+                wasmer
+                    .as_ref()
+                    .map(|side| (WASMER, move |n| side.starts(n))),
+            ),
+        )?;
+        table.measure(
+            row!(
+                format!("fresh instance + drop, {name}"),
+                &ours_fresh,
+                fresh,
+                |s, n| { s.instances(n) }
+            )
+            .maybe(
+                wasmer
+                    .as_ref()
+                    .map(|side| (WASMER, move |n| side.instances(n))),
+            ),
+        )?;
+        let one = format!("pooled instance + drop, {name}");
+        let two = format!("the same on 2 threads, {name}");
+        table.measure(row!(&*one, &ours, pooled, |s, n| s.instances(n)))?;
+        table.measure(
+            row!(&*two, &ours, pooled, |s, n| s.on_two_threads(n)).floor(Duration::ZERO),
+        )?;
+        for (column, runtime) in COLUMNS.iter().enumerate().take(2) {
+            let samples = (table.samples(&one, column), table.samples(&two, column));
+            if let (Some(one), Some(two)) = samples {
+                println!(
+                    "    rate on 2 threads / on 1: {runtime} {:.2} ({:.2})",
+                    one.median() / two.median(),
+                    one.min() / two.min()
+                );
+            }
+        }
+        if name.starts_with("tiny") {
+            let call = format!("pooled instance + call + drop, {name}");
+            table.measure(row!(call, &ours, pooled, |s, n| s.uses(n)))?;
+            let first = format!("  first call, with lookup, {name}");
+            table.measure(row!(first, &ours, pooled, |s, n| s.phase(Phase::FirstCall, n)))?;
+            let drop = format!("  drop after it, {name}");
+            table.measure(row!(drop, &ours, pooled, |s, n| s.phase(Phase::Drop, n)))?;
+        }
+        Ok(())
+    }
+
+    fn calls(&mut self, subject: &Subject) -> Result<()> {
+        let ours = Side::new(&self.pooled, subject)?;
+        let theirs = sides(&self.wasmtimes, subject)?;
+        let wasmer = Side::if_made(&self.wasmer, subject)?;
+        let table = &mut self.table;
+        table.measure(
+            row!("call host to wasm", &ours, &theirs[..2], |s, n| s
+                .calling(n))
+            .maybe(
+                wasmer
+                    .as_ref()
+                    .map(|side| (WASMER, move |n| side.calling(n))),
+            ),
+        )?;
+        for (name, export) in [
+            ("call wasm to host", "host"),
+            ("call_indirect, frozen table", "indirect"),
+        ] {
+            table.measure(
+                row!(name, &ours, &theirs[..2], |s, n| s.looping(export, n)).maybe(
+                    wasmer
+                        .as_ref()
+                        .map(|side| (WASMER, move |n| side.looping(export, n))),
+                ),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn sweep(&mut self, dimension: &str, subjects: &[Subject]) -> Result<()> {
+        let kinds = [
+            "open + drop",
+            "pooled instance + drop",
+            "pooled instance + call + drop",
+        ];
+        for subject in subjects {
+            let names = kinds.map(|kind| format!("{kind}, {}", subject.name));
+            if !names.iter().any(|name| self.table.wants(name)) {
+                continue;
+            }
+            let ours = Side::new(&self.pooled, subject)?;
+            let theirs = sides(&self.wasmtimes, subject)?;
+            let pooled = &theirs[1..];
+            let table = &mut self.table;
+            table.measure(row!(&*names[0], &ours, &theirs[..2], |s, n| s.opens(n)))?;
+            table.measure(row!(&*names[1], &ours, pooled, |s, n| s.instances(n)))?;
+            table.measure(row!(&*names[2], &ours, pooled, |s, n| s.uses(n)))?;
+        }
+        for kind in kinds {
+            let of = |column| {
+                let name = |subject: &Subject| format!("{kind}, {}", subject.name);
+                let samples = subjects
+                    .iter()
+                    .map(|s| self.table.samples(&name(s), column));
+                let samples: Option<Vec<&Samples>> = samples.collect();
+                Some(growth(&samples?))
+            };
+            if let (Some(ours), Some(theirs)) = (of(PRECAST), of(WASMTIME)) {
+                println!("    growth with {dimension}, {kind}: precast {ours}, wasmtime {theirs}");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The largest over the smallest: of medians, and of minima.
+fn growth(samples: &[&Samples]) -> String {
+    let of = |what: fn(&Samples) -> f64| {
+        let values = samples.iter().map(|samples| what(samples));
+        values.clone().fold(f64::NAN, f64::max) / values.fold(f64::NAN, f64::min)
     };
-    vec![
-        row("call host to wasm", "f", false),
-        row("call wasm to host", "host", true),
-        row("call_indirect, frozen table", "indirect", true),
-    ]
+    format!("{:.2} ({:.2})", of(Samples::median), of(Samples::min))
+}
+
+fn sides<'a>(peers: &'a [Wasmtime], subject: &Subject) -> Result<Vec<Side<'a, Wasmtime>>> {
+    peers.iter().map(|peer| Side::new(peer, subject)).collect()
 }

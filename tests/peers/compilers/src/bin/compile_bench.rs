@@ -4,9 +4,9 @@
 //! from a file to a file. Wasmtime runs in a child of this program (`Engine::precompile_module`), with the same Cranelift as precast.
 //! Each round runs every compiler at every number of threads once, and each round starts with another one.
 
+use precast_peers::Result;
 use precast_peers::child::{self, Cost};
 use precast_peers::stats::Samples;
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -18,8 +18,6 @@ Compares `precast compile` with Wasmtime's compiler on one module (default: the 
 
 /// First argument of the child process that is Wasmtime's side.
 const CHILD: &str = "compile-with-wasmtime";
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -1,0 +1,124 @@
+//! Makes the artifacts that the other benchmarks measure, each with the runtime's own compiler: `prepare [FILTER]`.
+//!
+//! What is newer than its module and its compiler stays. Every compiler optimises for speed; precast and Wasmer compile for the
+//! architecture's baseline, Wasmtime for this processor (their defaults).
+
+use std::path::Path;
+use std::process::Command;
+use std::time::SystemTime;
+
+use precast_peers::Result;
+use precast_peers::peers::{Peer, Precast, Wasmer, Wasmtime, compile_config};
+use precast_peers::subjects::{self, Source, Subject};
+
+fn main() -> Result<()> {
+    let filter = std::env::args().nth(1).unwrap_or_default();
+    std::fs::create_dir_all(subjects::directory())?;
+    let mut all = subjects::programs();
+    all.push(subjects::calls());
+    let with_wasmer = all.len();
+    all.extend(
+        subjects::sweeps()
+            .into_iter()
+            .flat_map(|(_, subjects)| subjects),
+    );
+    println!(
+        "{:<16} {:>12} {:>12} {:>12} {:>12}  ratio to wasmtime's",
+        "bytes", "wasm", "precast", "wasmtime", "wasmer"
+    );
+    for (i, subject) in all.iter().enumerate() {
+        if !subject.name.contains(&filter) {
+            continue;
+        }
+        if !subject.is_there() {
+            println!("{:<16} not fetched", subject.name);
+            continue;
+        }
+        let wasm = module(subject)?;
+        let ours = subject.file(Precast::EXTENSION);
+        let precast = precast_peers::default_precast();
+        make(&ours, &[&wasm, &precast], || {
+            with_precast(&precast, &wasm, &ours)
+        })?;
+        let this = std::env::current_exe()?;
+        let theirs = subject.file(Wasmtime::EXTENSION);
+        make(&theirs, &[&wasm, &this], || with_wasmtime(&wasm, &theirs))?;
+        let wasmer = subject.file(Wasmer::EXTENSION);
+        if i < with_wasmer {
+            make(&wasmer, &[&wasm, &this], || {
+                with_wasmer_cranelift(&wasm, &wasmer)
+            })?;
+        }
+        let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        println!(
+            "{:<16} {:>12} {:>12} {:>12} {:>12}  {:.2}",
+            subject.name,
+            size(&wasm),
+            size(&ours),
+            size(&theirs),
+            size(&wasmer),
+            size(&ours) as f64 / size(&theirs) as f64
+        );
+    }
+    Ok(())
+}
+
+/// The module as a file, written only if it is another one than before.
+fn module(subject: &Subject) -> Result<std::path::PathBuf> {
+    let bytes = match &subject.source {
+        Source::Text(text) => wat::parse_str(text)?,
+        Source::Program(program) => return Ok(precast_peers::program(program)),
+    };
+    let path = subject.file("wasm");
+    if !path.exists() || std::fs::read(&path)? != bytes {
+        std::fs::write(&path, bytes)?;
+    }
+    Ok(path)
+}
+
+/// Makes `artifact` unless it is newer than everything that it is made from.
+fn make(artifact: &Path, from: &[&Path], make: impl FnOnce() -> Result<()>) -> Result<()> {
+    let modified = |path: &Path| -> Result<SystemTime> {
+        let metadata = std::fs::metadata(path);
+        Ok(metadata
+            .map_err(|e| format!("{}: {e}", path.display()))?
+            .modified()?)
+    };
+    if let Ok(made) = modified(artifact) {
+        let mut fresh = true;
+        for source in from {
+            fresh &= modified(source)? < made;
+        }
+        if fresh {
+            return Ok(());
+        }
+    }
+    make()
+}
+
+fn with_precast(precast: &Path, wasm: &Path, artifact: &Path) -> Result<()> {
+    let status = Command::new(precast)
+        .arg("compile")
+        .arg(wasm)
+        .arg("-o")
+        .arg(artifact)
+        .status()?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(format!("precast does not compile {}", wasm.display()).into())
+}
+
+fn with_wasmtime(wasm: &Path, artifact: &Path) -> Result<()> {
+    let engine = wasmtime::Engine::new(&compile_config())?;
+    let bytes = engine.precompile_module(&std::fs::read(wasm)?)?;
+    Ok(std::fs::write(artifact, bytes)?)
+}
+
+fn with_wasmer_cranelift(wasm: &Path, artifact: &Path) -> Result<()> {
+    use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder};
+    let compiler: Box<dyn CompilerConfig> = Box::new(Cranelift::new());
+    let engine = wasmer::Engine::from(EngineBuilder::new(compiler).engine());
+    let module = wasmer::Module::new(&engine, std::fs::read(wasm)?)?;
+    Ok(module.serialize_to_file(artifact)?)
+}

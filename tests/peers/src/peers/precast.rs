@@ -1,0 +1,71 @@
+//! precast, with its defaults or without its pool.
+
+use std::path::Path;
+
+use precast_loader::{Config, Engine, ExternType, InstancePre, Linker, Module, Store, TypedFunc};
+
+use super::Peer;
+use crate::Result;
+
+/// precast.
+pub struct Precast(Engine);
+
+impl Precast {
+    /// With defaults: threads keep instances for reuse.
+    pub fn pooled() -> Self {
+        Self(Engine::default())
+    }
+
+    /// Nothing is kept.
+    pub fn fresh() -> Self {
+        Self(Engine::new(Config::new().pool_per_thread(0)))
+    }
+}
+
+impl Peer for Precast {
+    const EXTENSION: &'static str = "precast";
+    type Module = Module;
+    type Linker = Linker<()>;
+    type Linked = InstancePre<()>;
+    type Live = (Store<()>, precast_loader::Instance);
+    type Func = TypedFunc<i32, i32>;
+
+    #[inline]
+    fn open(&self, artifact: &Path) -> Result<Module> {
+        // SAFETY: precast made it for this benchmark.
+        Ok(unsafe { Module::open(&self.0, artifact)? })
+    }
+
+    fn linker(&self, module: &Module) -> Result<Linker<()>> {
+        let mut linker = Linker::new(&self.0);
+        linker.func_wrap("h", "f", |x: i32| x + 1)?;
+        for (from, name, ty) in module.imports() {
+            if let (ExternType::Func(ty), true) = (ty, from != "h") {
+                linker.func_new(from, name, ty, |_, _, _| Ok(()))?;
+            }
+        }
+        Ok(linker)
+    }
+
+    #[inline]
+    fn link(&self, linker: &Linker<()>, module: &Module) -> Result<InstancePre<()>> {
+        Ok(linker.instantiate_pre(module)?)
+    }
+
+    #[inline]
+    fn instantiate(&self, linked: &InstancePre<()>) -> Result<Self::Live> {
+        let mut store = Store::new(&self.0, ());
+        let instance = linked.instantiate(&mut store)?;
+        Ok((store, instance))
+    }
+
+    #[inline]
+    fn func(&self, (store, instance): &mut Self::Live, name: &str) -> Result<Self::Func> {
+        Ok(instance.get_typed_func(store, name)?)
+    }
+
+    #[inline]
+    fn call(&self, live: &mut Self::Live, func: &Self::Func, argument: i32) -> Result<i32> {
+        Ok(func.call(&mut live.0, argument)?)
+    }
+}

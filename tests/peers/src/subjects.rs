@@ -1,0 +1,160 @@
+//! The modules that are measured. `prepare` (in `compilers/`) compiles them for every runtime; the other benchmarks only read
+//! the artifacts, so that no compiler is in the processes that are measured.
+
+use std::path::{Path, PathBuf};
+
+use crate::Result;
+
+/// A module, of which there is a `.wasm` and one artifact for each runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Its name in tables and file names.
+    pub name: String,
+    /// Where its text or bytes come from.
+    pub source: Source,
+}
+
+/// Where a module comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Text format.
+    Text(String),
+    /// One of the programs that `tests/programs/fetch.sh` fetches.
+    Program(&'static str),
+}
+
+const TINY: &str = r#"(module
+    (func (export "f") (param i32) (result i32) (i32.add (local.get 0) (i32.const 1))))"#;
+
+/// Calling `f` dirties one page.
+const TINY_DATA: &str = r#"(module (memory 1) (data (i32.const 100) "some data")
+    (func (export "f") (param i32) (result i32)
+        (i32.store (i32.const 200) (local.get 0)) (i32.load (i32.const 100))))"#;
+
+const CALLS: &str = r#"(module
+    (import "h" "f" (func $host (param i32) (result i32)))
+    (table 4 funcref) (elem (i32.const 0) func $inc $dec $inc $dec)
+    (type $t (func (param i32) (result i32)))
+    (func $inc (type $t) (i32.add (local.get 0) (i32.const 3)))
+    (func $dec (type $t) (i32.sub (local.get 0) (i32.const 1)))
+    (func (export "f") (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
+    (func (export "host") (param i32) (result i32) (local i32)
+        (loop $l
+            (local.set 1 (call $host (local.get 1)))
+            (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+        (local.get 1))
+    (func (export "indirect") (param i32) (result i32) (local i32)
+        (loop $l
+            (local.set 1 (call_indirect (type $t) (local.get 1)
+                (i32.and (local.get 0) (i32.const 3))))
+            (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+        (local.get 1)))"#;
+
+/// What instances are made of: a trivial module, one with a data segment, SQLite (about 1 MB of code), CRuby.
+pub fn programs() -> Vec<Subject> {
+    let mut subjects = vec![
+        text("tiny", TINY.into()),
+        text("tiny-data", TINY_DATA.into()),
+    ];
+    for (name, program) in [("1MB", "sqlite"), ("CRuby", "ruby")] {
+        subjects.push(Subject {
+            name: name.into(),
+            source: Source::Program(program),
+        });
+    }
+    subjects
+}
+
+/// What calls are measured with.
+pub fn calls() -> Subject {
+    text("calls", CALLS.into())
+}
+
+/// Modules of which one dimension grows: the name of the dimension and three sizes each.
+pub fn sweeps() -> Vec<(&'static str, Vec<Subject>)> {
+    let each =
+        |sizes: [usize; 3], make: fn(usize) -> Subject| sizes.into_iter().map(make).collect();
+    vec![
+        ("functions", each([10, 1_000, 30_000], functions)),
+        ("table entries", each([0, 100, 10_000], table)),
+        (
+            "sparse image, KiB",
+            each([64, 4 << 10, 64 << 10], |kib| image("sparse", kib, 64)),
+        ),
+        (
+            "dense image, KiB",
+            each([64, 4 << 10, 64 << 10], |kib| image("dense", kib, 0)),
+        ),
+    ]
+}
+
+fn text(name: &str, text: String) -> Subject {
+    Subject {
+        name: name.into(),
+        source: Source::Text(text),
+    }
+}
+
+fn module(name: &str, pages: usize, body: &str) -> Subject {
+    let f = r#"(func (export "f") (param i32) (result i32) (i32.store (i32.const 200) (local.get 0)) (i32.load (i32.const 100)))"#;
+    text(name, format!("(module (memory {pages}) {body} {f})"))
+}
+
+fn functions(n: usize) -> Subject {
+    let one =
+        |i| format!("(func (param i32) (result i32) (i32.mul (local.get 0) (i32.const {i})))");
+    let bodies: String = (0..n).map(one).collect();
+    module(&format!("functions-{n}"), 1, &bodies)
+}
+
+fn table(n: usize) -> Subject {
+    let bodies: String = (0..100).map(|i| format!("(func $f{i})")).collect();
+    let entries: String = (0..n).map(|i| format!("$f{} ", i % 100)).collect();
+    let body = format!("{bodies} (table {n} funcref) (elem (i32.const 0) func {entries})");
+    module(&format!("table-{n}"), 1, &body)
+}
+
+/// Bytes everywhere (`every` is 0), or sixteen of them each `every` KiB.
+fn image(kind: &str, kib: usize, every: usize) -> Subject {
+    const SIXTEEN: &str = "sixteen  bytes, ";
+    let body = if every == 0 {
+        format!("(data (i32.const 0) \"{}\")", SIXTEEN.repeat(kib * 64))
+    } else {
+        let one = |at: usize| format!("(data (i32.const {}) \"{SIXTEEN}\")", at * 1024);
+        (0..kib).step_by(every).map(one).collect()
+    };
+    module(&format!("{kind}-{kib}"), kib / 64, &body)
+}
+
+impl Subject {
+    /// The module itself, or one runtime's artifact of it: `file("wasm")`, `file("precast")`.
+    pub fn file(&self, extension: &str) -> PathBuf {
+        directory().join(format!("{}.{extension}", self.name))
+    }
+
+    /// Whether it can be had: programs must have been fetched.
+    pub fn is_there(&self) -> bool {
+        match self.source {
+            Source::Text(_) => true,
+            Source::Program(program) => crate::program(program).exists(),
+        }
+    }
+
+    /// An artifact that `prepare` made.
+    ///
+    /// # Errors
+    /// When it did not.
+    pub fn artifact(&self, extension: &str) -> Result<PathBuf> {
+        let path = self.file(extension);
+        if path.exists() {
+            return Ok(path);
+        }
+        let make = "cargo run --release -p precast-peers-compilers --bin prepare";
+        Err(format!("{} is not there; `{make}` makes it", path.display()).into())
+    }
+}
+
+/// Where `prepare` puts everything.
+pub fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/artifacts")
+}
