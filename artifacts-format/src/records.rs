@@ -168,7 +168,8 @@ pub struct TableRecord {
     /// In the VM context: the [`VmTable`](crate::vm::VmTable), or a pointer to one if imported;
     /// [`NONE`] for a frozen table.
     pub vm_offset: u32,
-    /// Offset in `rodata` of the [`FrozenEntry`] array of a frozen table, else [`NONE`].
+    /// Offset in `rodata` of the [`FrozenEntry`]s of a frozen table, else [`NONE`]. There is one more
+    /// than elements, a null one, which indices beyond the end lead to.
     pub frozen: u32,
 }
 

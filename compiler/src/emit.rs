@@ -77,7 +77,8 @@ fn rodata_layout(plan: &Plan) -> RodataLayout {
         if let Some(frozen) = &table.frozen {
             // At most 2^20 elements each; beyond 4 GiB in total `finish` refuses the artifact.
             layout.tables.push((index, layout.len as u32));
-            layout.len += (frozen.elements.len() * size_of::<FrozenEntry>()) as u64;
+            // And the null element that all indices beyond the end stand for.
+            layout.len += ((frozen.elements.len() + 1) * size_of::<FrozenEntry>()) as u64;
         }
     }
     layout
@@ -106,9 +107,9 @@ fn frozen_tables(module: &Module<'_>, plan: &Plan, linked: &LinkedText) -> Vec<u
         .tables
         .values()
         .filter_map(|t| t.frozen.as_ref())
-        .flat_map(|t| &t.elements);
+        .flat_map(|t| t.elements.iter().copied().chain([None]));
     elements
-        .flat_map(|element| bytes_of(&entry(*element)).to_vec())
+        .flat_map(|element| bytes_of(&entry(element)).to_vec())
         .collect()
 }
 

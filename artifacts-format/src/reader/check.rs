@@ -337,7 +337,8 @@ impl Artifact<'_> {
         for (i, r) in t.iter().enumerate() {
             let element = u8::try_from(r.element).ok().and_then(ValType::from_byte);
             let place = if r.flags & FROZEN != 0 {
-                r.min.saturating_mul(8).saturating_add(r.frozen.into()) <= h.rodata.len
+                let entries = r.min.saturating_add(1);
+                entries.saturating_mul(8).saturating_add(r.frozen.into()) <= h.rodata.len
             } else {
                 placed(r.vm_offset, r.flags, 16)
             };

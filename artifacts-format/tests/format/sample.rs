@@ -56,7 +56,7 @@ pub fn full() -> ArtifactBuilder<'static> {
     };
     b.tables = vec![table(FROZEN, NONE, 0), table(0, 48, NONE)];
     b.rodata.extend(
-        [0_u32, 0, 0, NONE, 16, 1]
+        [0_u32, 0, 0, NONE, 16, 1, 0, NONE]
             .iter()
             .flat_map(|n| n.to_le_bytes()),
     );

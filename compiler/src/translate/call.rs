@@ -6,14 +6,14 @@
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
-use cranelift_codegen::ir::{Endianness, Inst, InstBuilder, SigRef, Value};
+use cranelift_codegen::ir::{Endianness, Inst, InstBuilder, MemFlagsData, SigRef, Value};
 use precast_artifact::TrapCode;
 use precast_artifact::records::{FrozenEntry, NONE};
 use precast_artifact::vm::{VmFuncImport, VmFuncRef};
 use std::mem::{offset_of, size_of};
 
 use super::FuncTranslator;
-use super::state::{Region, constant_flags};
+use super::state::{Region, constant_flags, vm_offset};
 use crate::key::{FuncIndex, Link, SigIndex, Symbol, TableIndex, TypeIndex};
 use crate::plan::FrozenTable;
 
@@ -103,6 +103,13 @@ impl FuncTranslator<'_, '_> {
     }
 
     /// The element of a frozen table, if it has the expected signature.
+    ///
+    /// One null element follows the last one. An index that is too large becomes that element's,
+    /// without a branch, so the check of the signature is a check of the bounds too, and there is
+    /// nothing for speculation to get past. What was wrong is found out where it does not matter.
+    ///
+    /// Where all elements have the expected signature and none is null, the bounds are checked
+    /// instead: the signature is not even loaded.
     fn frozen_element(
         &mut self,
         table: TableIndex,
@@ -111,75 +118,72 @@ impl FuncTranslator<'_, '_> {
         expected: SigIndex,
     ) -> Callee {
         let len = self.builder.ins().iconst(I64, frozen.elements.len() as i64);
-        let mut index = self.widen_index(index);
-        let out = self
-            .builder
-            .ins()
-            .icmp(IntCC::UnsignedGreaterThanOrEqual, index, len);
-        self.trapnz(out, TrapCode::UndefinedElement);
-        if self
-            .env
-            .isa
-            .flags()
-            .enable_table_access_spectre_mitigation()
-        {
-            let zero = self.builder.ins().iconst(I64, 0);
-            index = self.builder.ins().select_spectre_guard(out, zero, index);
+        let index = self.widen_index(index);
+        let inside = self.builder.ins().icmp(IntCC::UnsignedLessThan, index, len);
+        let all_fit = frozen.signature == Some(expected) && !frozen.has_null;
+        if all_fit {
+            self.trapz(inside, TrapCode::UndefinedElement);
         }
-
+        let place = self.builder.ins().select_spectre_guard(inside, index, len);
         let entries = self.symbol(Symbol::FrozenTable(table));
         let offset = self
             .builder
             .ins()
-            .ishl_imm_u(index, i64::from(size_of::<FrozenEntry>().ilog2()));
+            .ishl_imm_u(place, i64::from(size_of::<FrozenEntry>().ilog2()));
         let entry = self.builder.ins().iadd(entries, offset);
         let region = self.region(Region::Artifact);
-        // Not `can_move`: the address is right only behind the check.
-        let flags = constant_flags_in_place()
+        let flags = constant_flags()
             .with_alias_region(Some(region))
             .with_endianness(Endianness::Little);
-        let field = |offset: usize| i32::try_from(offset).expect("a small record");
-        let mut signature = || {
+        if !all_fit {
+            self.check_frozen(frozen, inside, entry, flags, expected);
+        }
+        let code =
             self.builder
                 .ins()
-                .load(I32, flags, entry, field(offset_of!(FrozenEntry, signature)))
-        };
-        if frozen.signature == Some(expected) && !frozen.has_null {
-            // Whatever the element is, it fits.
-        } else if frozen.signature == Some(expected) {
-            let signature = signature();
-            let null = self
-                .builder
-                .ins()
-                .icmp_imm_u(IntCC::Equal, signature, i64::from(NONE));
-            self.trapnz(null, TrapCode::UninitializedElement);
-        } else {
-            let signature = signature();
-            let same = self.builder.ins().icmp_imm_u(
-                IntCC::Equal,
-                signature,
-                i64::from(expected.as_u32()),
-            );
-            let (wrong, next) = self.unless_cold(same);
-            self.builder.seal_block(next);
-            self.builder.switch_to_block(wrong);
-            let null = self
-                .builder
-                .ins()
-                .icmp_imm_u(IntCC::Equal, signature, i64::from(NONE));
-            self.trapnz(null, TrapCode::UninitializedElement);
-            self.trap(TrapCode::IndirectCallTypeMismatch);
-            self.builder.switch_to_block(next);
-        }
-        let code = self
-            .builder
-            .ins()
-            .uload32(flags, entry, field(offset_of!(FrozenEntry, code)));
+                .uload32(flags, entry, vm_offset(offset_of!(FrozenEntry, code)));
         let text = self.symbol(Symbol::TextStart);
         Callee {
             code: self.builder.ins().iadd(text, code),
             ctx: self.vmctx,
         }
+    }
+
+    /// Stops unless an entry of a frozen table has the expected signature.
+    fn check_frozen(
+        &mut self,
+        frozen: &FrozenTable,
+        inside: Value,
+        entry: Value,
+        flags: MemFlagsData,
+        expected: SigIndex,
+    ) {
+        let signature = self.builder.ins().load(
+            I32,
+            flags,
+            entry,
+            vm_offset(offset_of!(FrozenEntry, signature)),
+        );
+        let fits = if frozen.signature == Some(expected) {
+            self.builder
+                .ins()
+                .icmp_imm_u(IntCC::NotEqual, signature, i64::from(NONE))
+        } else {
+            self.builder
+                .ins()
+                .icmp_imm_u(IntCC::Equal, signature, i64::from(expected.as_u32()))
+        };
+        let (wrong, next) = self.unless_cold(fits);
+        self.builder.seal_block(next);
+        self.builder.switch_to_block(wrong);
+        self.trapz(inside, TrapCode::UndefinedElement);
+        let null = self
+            .builder
+            .ins()
+            .icmp_imm_u(IntCC::Equal, signature, i64::from(NONE));
+        self.trapnz(null, TrapCode::UninitializedElement);
+        self.trap(TrapCode::IndirectCallTypeMismatch);
+        self.builder.switch_to_block(next);
     }
 
     /// The function that an element of a table refers to, if it has the expected signature.
@@ -235,6 +239,6 @@ impl FuncTranslator<'_, '_> {
 }
 
 /// Flags of a load of something that never changes, from an address that was checked before.
-fn constant_flags_in_place() -> cranelift_codegen::ir::MemFlagsData {
-    cranelift_codegen::ir::MemFlagsData::trusted().with_readonly()
+fn constant_flags_in_place() -> MemFlagsData {
+    MemFlagsData::trusted().with_readonly()
 }

@@ -37,7 +37,7 @@ fn good() -> ArtifactBuilder<'static> {
         vm_offset: NONE,
         frozen: 0,
     });
-    b.rodata = [0, 0, 0, NONE, 16, 0]
+    b.rodata = [0, 0, 0, NONE, 16, 0, 0, NONE]
         .iter()
         .flat_map(|n: &u32| n.to_le_bytes())
         .collect();
@@ -97,6 +97,7 @@ fn finds_what_is_broken() {
     finds("another number of functions", |b| b.addresses.clear());
     finds("element 2 of table 0", |b| b.rodata[16] = 15);
     finds("element 2 of table 0", |b| b.rodata[20] = 1);
+    finds("element 3 of table 0", |b| b.rodata[28..].fill(0));
     finds("export `g`", |b| {
         b.functions.pop();
         b.symbols.remove(1);
