@@ -61,31 +61,30 @@
 ;;     v2 = iconst.i32 7
 ;;     v3 = iconst.i64 4
 ;;     v4 = uextend.i64 v1
-;;     v5 = icmp uge v4, v3  ; v3 = 4
-;;     trapnz v5, user4
-;;     v6 = iconst.i64 0
-;;     v7 = select_spectre_guard v5, v6, v4  ; v6 = 0
-;;     v8 = symbol_value.i64 gv3
-;;     v9 = iconst.i64 3
-;;     v10 = ishl v7, v9  ; v9 = 3
-;;     v11 = iadd v8, v10
-;;     v12 = load.i32 notrap aligned readonly little region0 v11+4
-;;     v13 = iconst.i32 0
-;;     v14 = icmp eq v12, v13  ; v13 = 0
-;;     brif v14, block2, block1
+;;     v5 = icmp ult v4, v3  ; v3 = 4
+;;     v6 = select_spectre_guard v5, v4, v3  ; v3 = 4
+;;     v7 = symbol_value.i64 gv3
+;;     v8 = iconst.i64 3
+;;     v9 = ishl v6, v8  ; v8 = 3
+;;     v10 = iadd v7, v9
+;;     v11 = load.i32 notrap aligned readonly can_move little region0 v10+4
+;;     v12 = iconst.i32 0
+;;     v13 = icmp eq v11, v12  ; v12 = 0
+;;     brif v13, block2, block1
 ;;
 ;; block1 cold:
-;;     v15 = iconst.i32 -1
-;;     v16 = icmp.i32 eq v12, v15  ; v15 = -1
-;;     trapnz v16, user5
+;;     trapz.i8 v5, user4
+;;     v14 = iconst.i32 -1
+;;     v15 = icmp.i32 eq v11, v14  ; v14 = -1
+;;     trapnz v15, user5
 ;;     trap user6
 ;;
 ;; block2:
-;;     v17 = uload32.i64 notrap aligned readonly little region0 v11
-;;     v18 = symbol_value.i64 gv4
-;;     v19 = iadd v18, v17
-;;     v20 = call_indirect sig0, v19(v0, v2)  ; v2 = 7
-;;     return v20
+;;     v16 = uload32.i64 notrap aligned readonly can_move little region0 v10
+;;     v17 = symbol_value.i64 gv4
+;;     v18 = iadd v17, v16
+;;     v19 = call_indirect sig0, v18(v0, v2)  ; v2 = 7
+;;     return v19
 ;; }
 ;; function u0:3(i64 vmctx, i32) -> i32 tail {
 ;;     region0 = 4 "artifact"
@@ -101,22 +100,29 @@
 ;;     v2 = iconst.i32 7
 ;;     v3 = iconst.i64 2
 ;;     v4 = uextend.i64 v1
-;;     v5 = icmp uge v4, v3  ; v3 = 2
-;;     trapnz v5, user4
-;;     v6 = iconst.i64 0
-;;     v7 = select_spectre_guard v5, v6, v4  ; v6 = 0
-;;     v8 = symbol_value.i64 gv3
-;;     v9 = iconst.i64 3
-;;     v10 = ishl v7, v9  ; v9 = 3
-;;     v11 = iadd v8, v10
-;;     v12 = load.i32 notrap aligned readonly little region0 v11+4
-;;     v13 = iconst.i32 -1
-;;     v14 = icmp eq v12, v13  ; v13 = -1
-;;     trapnz v14, user5
-;;     v15 = uload32 notrap aligned readonly little region0 v11
-;;     v16 = symbol_value.i64 gv4
-;;     v17 = iadd v16, v15
-;;     return_call_indirect sig0, v17(v0, v2)  ; v2 = 7
+;;     v5 = icmp ult v4, v3  ; v3 = 2
+;;     v6 = select_spectre_guard v5, v4, v3  ; v3 = 2
+;;     v7 = symbol_value.i64 gv3
+;;     v8 = iconst.i64 3
+;;     v9 = ishl v6, v8  ; v8 = 3
+;;     v10 = iadd v7, v9
+;;     v11 = load.i32 notrap aligned readonly can_move little region0 v10+4
+;;     v12 = iconst.i32 -1
+;;     v13 = icmp ne v11, v12  ; v12 = -1
+;;     brif v13, block2, block1
+;;
+;; block1 cold:
+;;     trapz.i8 v5, user4
+;;     v14 = iconst.i32 -1
+;;     v15 = icmp.i32 eq v11, v14  ; v14 = -1
+;;     trapnz v15, user5
+;;     trap user6
+;;
+;; block2:
+;;     v16 = uload32.i64 notrap aligned readonly can_move little region0 v10
+;;     v17 = symbol_value.i64 gv4
+;;     v18 = iadd v17, v16
+;;     return_call_indirect sig0, v18(v0, v2)  ; v2 = 7
 ;; }
 ;; function u0:4(i64 vmctx, i32) -> i32 tail {
 ;;     region0 = 2 "table head"
