@@ -12,10 +12,11 @@ use std::sync::Arc;
 use precast_artifact::vm::{ValRaw, VmFuncImport, VmFuncRef};
 
 use crate::activation::enter;
+use crate::arch::{CALLS_WASM, call_wasm};
 use crate::error::Error;
 use crate::host::{Caller, HostFunc, IntoFunc};
 use crate::store::{AsContext, AsContextMut, StoreCore, StoreId};
-use crate::typed::{WasmParams, WasmResults};
+use crate::typed::{WasmParams, WasmResults, from_word};
 use crate::types::FuncType;
 use crate::val::Val;
 
@@ -328,7 +329,14 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
             if P::NATIVE && R::NATIVE && !entry.is_null() {
                 let (ctx, code) = ((*func_ref).ctx, (*func_ref).code);
                 let params = params.params_into_native(&mut *core)?;
-                let raw = enter(core, || P::call_native::<R>(entry, ctx, code, params))?;
+                let raw = if const { CALLS_WASM && P::WORDS && R::WORD } {
+                    let vm = &raw mut (*core).vm;
+                    enter(core, || {
+                        from_word(call_wasm(vm, ctx, code, P::words(params)))
+                    })?
+                } else {
+                    enter(core, || P::call_native::<R>(entry, ctx, code, params))?
+                };
                 return Ok(R::results_from_native(raw, &mut *core));
             }
             self.call_array(core, params)

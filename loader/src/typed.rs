@@ -1,11 +1,13 @@
 //! Rust types that stand for wasm types, and the machine-level calls with them.
 
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 
 use precast_artifact::ValType;
 use precast_artifact::signature::MAX_NATIVE_PARAMS;
 use precast_artifact::vm::{ValRaw, VmFuncRef};
 
+use crate::arch::Words;
 use crate::error::{Error, ExternRef};
 use crate::func::Func;
 use crate::store::StoreCore;
@@ -108,6 +110,33 @@ const fn is_native<T: WasmTy>() -> bool {
     !matches!(T::TYPE, ValType::V128)
 }
 
+const fn is_word<T: WasmTy>() -> bool {
+    use ValType::{ExternRef, FuncRef, I32, I64};
+    matches!(T::TYPE, I32 | I64 | FuncRef | ExternRef)
+}
+
+/// A native value in an integer register; nothing if it is not one for that.
+#[inline]
+fn word<N: Copy>(native: N) -> MaybeUninit<u64> {
+    let mut word = MaybeUninit::<u64>::uninit();
+    if size_of::<N>() <= size_of::<u64>() {
+        // SAFETY: it fits, as was just compared.
+        unsafe { word.as_mut_ptr().cast::<N>().write(native) };
+    }
+    word
+}
+
+/// The native value that an integer register holds.
+///
+/// # Safety
+/// The register holds an `N`, which is no longer than it.
+#[inline]
+pub(crate) unsafe fn from_word<N>(word: u64) -> N {
+    debug_assert!(size_of::<N>() <= size_of::<u64>());
+    // SAFETY: by this function's contract.
+    unsafe { (&raw const word).cast::<N>().read() }
+}
+
 /// Writes a value where arrays of values have it.
 ///
 /// # Safety
@@ -142,10 +171,16 @@ pub unsafe trait WasmParams {
     const COUNT: usize;
     #[doc(hidden)]
     const NATIVE: bool;
+    /// Whether all are integers or references, at most five.
+    #[doc(hidden)]
+    const WORDS: bool;
     #[doc(hidden)]
     type Native;
     /// The wasm types.
     fn types() -> impl Iterator<Item = ValType>;
+    /// What `native` is in registers, if `WORDS`.
+    #[doc(hidden)]
+    fn words(native: Self::Native) -> Words;
     #[doc(hidden)]
     fn params_into_native(self, core: &mut StoreCore) -> Result<Self::Native, Error>;
     /// # Safety
@@ -172,6 +207,9 @@ pub unsafe trait WasmResults: Sized {
     const COUNT: usize;
     #[doc(hidden)]
     const NATIVE: bool;
+    /// Whether it is one integer or reference, or nothing.
+    #[doc(hidden)]
+    const WORD: bool;
     #[doc(hidden)]
     type Native;
     /// The wasm types.
@@ -201,9 +239,16 @@ macro_rules! native_entry {
 unsafe impl<T: WasmTy> WasmParams for T {
     const COUNT: usize = 1;
     const NATIVE: bool = is_native::<T>();
+    const WORDS: bool = is_word::<T>();
     type Native = T::Native;
     fn types() -> impl Iterator<Item = ValType> {
         [T::TYPE].into_iter()
+    }
+    #[inline]
+    fn words(native: T::Native) -> Words {
+        let mut words = [MaybeUninit::uninit(); 5];
+        words[0] = word(native);
+        words
     }
     #[inline]
     fn params_into_native(self, core: &mut StoreCore) -> Result<T::Native, Error> {
@@ -233,6 +278,7 @@ unsafe impl<T: WasmTy> WasmParams for T {
 unsafe impl<T: WasmTy> WasmResults for T {
     const COUNT: usize = 1;
     const NATIVE: bool = is_native::<T>();
+    const WORD: bool = is_word::<T>();
     type Native = T::Native;
     fn types() -> impl Iterator<Item = ValType> {
         [T::TYPE].into_iter()
@@ -281,9 +327,17 @@ macro_rules! tuples {
         unsafe impl<$($A: WasmTy),*> WasmParams for ($($A,)*) {
             const COUNT: usize = count(&[$($A::TYPE),*]);
             const NATIVE: bool = true $(&& is_native::<$A>())*;
+            const WORDS: bool = <Self as WasmParams>::COUNT <= 5 $(&& is_word::<$A>())*;
             type Native = ($($A::Native,)*);
             fn types() -> impl Iterator<Item = ValType> {
                 [$($A::TYPE),*].into_iter()
+            }
+            #[inline]
+            fn words(($($a,)*): Self::Native) -> Words {
+                let mut words = [MaybeUninit::uninit(); 5];
+                let mut rest = words.iter_mut();
+                $(if let Some(next) = rest.next() { *next = word($a); })*
+                words
             }
             #[inline]
             fn params_into_native(self, core: &mut StoreCore) -> Result<Self::Native, Error> {
@@ -323,6 +377,7 @@ macro_rules! tuples {
         unsafe impl<$($A: WasmTy),*> WasmResults for ($($A,)*) {
             const COUNT: usize = count(&[$($A::TYPE),*]);
             const NATIVE: bool = <Self as WasmResults>::COUNT == 0;
+            const WORD: bool = <Self as WasmResults>::COUNT == 0;
             type Native = ();
             fn types() -> impl Iterator<Item = ValType> {
                 [$($A::TYPE),*].into_iter()

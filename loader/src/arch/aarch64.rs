@@ -1,9 +1,11 @@
 //! 64-bit Arm.
 
 use std::arch::asm;
+use std::ffi::c_void;
 
 use libc::ucontext_t;
 use precast_artifact::target::{AARCH64_FEATURES, Arch};
+use precast_artifact::vm::VmStoreContext;
 
 pub(crate) const ARCH: Arch = Arch::Aarch64;
 
@@ -25,6 +27,25 @@ pub(crate) unsafe fn resume(handler: usize, sp: usize, fp: usize) -> ! {
             options(noreturn),
         )
     }
+}
+
+/// Integers of a call.
+pub(crate) type Words = [std::mem::MaybeUninit<u64>; 5];
+
+/// Whether [`call_wasm`] exists.
+pub(crate) const CALLS_WASM: bool = false;
+
+/// Never called: `tail` and C pass values in other registers here.
+///
+/// # Safety
+/// None is enough.
+pub(crate) unsafe fn call_wasm(
+    _: *mut VmStoreContext,
+    _: *mut c_void,
+    _: *const u8,
+    _: Words,
+) -> u64 {
+    unreachable!("`CALLS_WASM` is false")
 }
 
 /// Never needed: `tail` and C pass values in other registers here.

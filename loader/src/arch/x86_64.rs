@@ -2,9 +2,12 @@
 
 use std::arch::asm;
 use std::arch::x86_64::__m128i;
+use std::ffi::c_void;
+use std::mem::{MaybeUninit, offset_of};
 
 use libc::{REG_RBP, REG_RIP, REG_RSP, ucontext_t};
 use precast_artifact::target::{Arch, X86_64_FEATURES};
+use precast_artifact::vm::VmStoreContext;
 
 pub(crate) const ARCH: Arch = Arch::X86_64;
 
@@ -26,6 +29,70 @@ pub(crate) unsafe fn resume(handler: usize, sp: usize, fp: usize) -> ! {
             options(noreturn),
         )
     }
+}
+
+/// Integers of a call, in their order; the others are not passed.
+pub(crate) type Words = [MaybeUninit<u64>; 5];
+
+/// Whether [`call_wasm`] exists.
+pub(crate) const CALLS_WASM: bool = true;
+
+/// Does what a native entry does for a function that takes at most five integers or references and
+/// gives at most one: stores where this frame is and calls it. Where the activation ends early, this
+/// returns too, with a meaningless result.
+///
+/// The registers that a C function must leave alone are those that the compiler of the caller needs
+/// saved anyway, so this saves them once where an entry would save them a second time. The function
+/// is called with the `tail` convention, see [`is_tail_like_c`].
+///
+/// # Safety
+/// As for calling a native entry. `vm` is the store of the context `ctx`.
+///
+/// [`is_tail_like_c`]: precast_artifact::signature::is_tail_like_c
+#[inline(always)]
+pub(crate) unsafe fn call_wasm(
+    vm: *mut VmStoreContext,
+    ctx: *mut c_void,
+    code: *const u8,
+    args: Words,
+) -> u64 {
+    let result;
+    // SAFETY: `rbx` and `rbp`, which cannot be operands, are put back from the stack, whose pointer
+    // is what it was at the label, whichever way that is reached; all other registers but `rsp` are
+    // declared as changed. The stack is aligned for the call: two words are pushed.
+    unsafe {
+        asm!(
+            "push rbx",
+            "push rbp",
+            "mov rbp, rsp",
+            "mov [r10 + {entry_fp}], rbp",
+            "mov [r10 + {entry_sp}], rsp",
+            "lea r11, [rip + 2f]",
+            "mov [r10 + {entry_handler}], r11",
+            "call rax",
+            "2:",
+            "pop rbp",
+            "pop rbx",
+            entry_fp = const offset_of!(VmStoreContext, entry_fp),
+            entry_sp = const offset_of!(VmStoreContext, entry_sp),
+            entry_handler = const offset_of!(VmStoreContext, entry_handler),
+            inlateout("rax") code as u64 => result,
+            in("r10") vm,
+            out("r11") _,
+            in("rdi") ctx,
+            in("rsi") args[0],
+            in("rdx") args[1],
+            in("rcx") args[2],
+            in("r8") args[3],
+            in("r9") args[4],
+            lateout("r12") _,
+            lateout("r13") _,
+            lateout("r14") _,
+            lateout("r15") _,
+            clobber_abi("C"),
+        )
+    }
+    result
 }
 
 /// Defines a function that stands in for a native exit: it stores where the wasm frames end and goes
