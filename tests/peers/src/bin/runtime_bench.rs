@@ -167,9 +167,10 @@ impl<'a, P: Peer> Side<'a, P> {
     fn on_two_threads(&self, n: u32) -> Result<Duration> {
         let (peer, linked, ready) = (self.peer, &self.linked, AtomicU32::new(0));
         let count = self.count_for_a_millisecond()?;
-        let instance = || match peer.instantiate(linked) {
-            Ok(live) => Ok(drop(black_box(live))),
-            Err(error) => Err(error.to_string()),
+        let instance = || {
+            let live = peer.instantiate(linked);
+            drop(black_box(live.map_err(|error| error.to_string())?));
+            Ok::<_, String>(())
         };
         let run = |processor| {
             pin_to(processor);
