@@ -198,14 +198,19 @@ impl Mapping {
 /// A copy of the hot tables and what is in front of them; nothing if the file is no artifact, or they
 /// are so large that copying costs more than page faults.
 fn hot_tables(file: &File) -> Box<[u64]> {
-    const MOST: usize = 16 << 10;
-    let mut words = read_start(file, MOST / size_of::<u64>());
-    let end = Artifact::hot_end(bytemuck::cast_slice(&words));
-    let end = end.map(|end| end.div_ceil(size_of::<u64>()));
-    match end.filter(|end| *end <= words.len()) {
-        Some(end) => words.truncate(end),
-        None => words.clear(),
+    /// Nearly always enough, and no more than a page of fresh memory.
+    const FIRST: usize = 4096 / size_of::<u64>();
+    const MOST: usize = 4 * FIRST;
+    let mut words = read_start(file, FIRST);
+    let end = Artifact::hot_end(bytemuck::cast_slice(&words)).unwrap_or(usize::MAX);
+    let end = end.div_ceil(size_of::<u64>());
+    if end > words.len() && end <= MOST {
+        words = read_start(file, end);
     }
+    if end > words.len() {
+        words.clear();
+    }
+    words.truncate(end);
     words.into_boxed_slice()
 }
 
