@@ -36,25 +36,63 @@ pub(crate) fn current() -> *mut StoreCore {
 /// # Safety
 /// `core` is a live store that no reference is held to, and `call` enters code of one of its
 /// instances, with arguments of the right types.
-#[inline(always)]
+#[inline]
 pub(crate) unsafe fn enter<R>(core: *mut StoreCore, call: impl FnOnce() -> R) -> Result<R, Error> {
     // SAFETY: by this function's contract; the store's fields are only reached through `core`.
     unsafe {
+        if !is_active(core) {
+            return enter_outermost(core, call);
+        }
         let vm = &raw mut (*core).vm;
-        let notes = if (*vm).entry_sp == 0 {
-            (*vm).stack_limit = stack::limit((*core).stack_bytes);
-            None
-        } else {
-            Some(Notes::take(vm))
-        };
+        let notes = Notes::take(vm);
         let outer = CURRENT.replace(core);
         let result = call();
         CURRENT.set(outer);
-        match notes {
-            None => (*vm).entry_sp = 0,
-            Some(notes) => notes.put_back(vm),
-        }
-        if (&raw const (*vm).trapped).read_volatile() != 0 {
+        notes.put_back(vm);
+        finish(core, result)
+    }
+}
+
+/// Whether wasm code of a store is active, on this thread: who asks has the store to itself.
+///
+/// # Safety
+/// `core` is valid.
+#[inline(always)]
+pub(crate) unsafe fn is_active(core: *const StoreCore) -> bool {
+    // SAFETY: by this function's contract.
+    unsafe { (*core).vm.entry_sp != 0 }
+}
+
+/// [`enter`] for a store without an activation.
+///
+/// # Errors
+/// As for [`enter`].
+///
+/// # Safety
+/// As for [`enter`], and the store is not [active](is_active).
+#[inline(always)]
+pub(crate) unsafe fn enter_outermost<R>(
+    core: *mut StoreCore,
+    call: impl FnOnce() -> R,
+) -> Result<R, Error> {
+    // SAFETY: by this function's contract.
+    unsafe {
+        (*core).vm.stack_limit = stack::limit((*core).stack_bytes);
+        let outer = CURRENT.replace(core);
+        let result = call();
+        CURRENT.set(outer);
+        (*core).vm.entry_sp = 0;
+        finish(core, result)
+    }
+}
+
+/// # Safety
+/// An activation of `core` is just over.
+#[inline(always)]
+unsafe fn finish<R>(core: *mut StoreCore, result: R) -> Result<R, Error> {
+    // SAFETY: by this function's contract.
+    unsafe {
+        if (&raw const (*core).vm.trapped).read_volatile() != 0 {
             return Err(ended(core));
         }
         Ok(result)
@@ -73,7 +111,6 @@ struct Notes {
 impl Notes {
     /// # Safety
     /// `vm` is valid.
-    #[cold]
     unsafe fn take(vm: *const VmStoreContext) -> Self {
         // SAFETY: by this function's contract.
         unsafe {
@@ -89,7 +126,6 @@ impl Notes {
 
     /// # Safety
     /// `vm` is valid.
-    #[cold]
     unsafe fn put_back(self, vm: *mut VmStoreContext) {
         // SAFETY: by this function's contract.
         unsafe {

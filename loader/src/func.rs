@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use precast_artifact::vm::{ValRaw, VmFuncImport, VmFuncRef};
 
-use crate::activation::enter;
+use crate::activation::{enter, enter_outermost, is_active};
 use crate::arch::{CALLS_WASM, call_wasm};
 use crate::error::Error;
 use crate::host::{Caller, HostFunc, IntoFunc};
@@ -325,22 +325,45 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
         // over.
         unsafe {
             let func_ref = self.func.func_ref(&*core).as_ptr();
-            let entry = (*func_ref).native_entry;
-            if P::NATIVE && R::NATIVE && !entry.is_null() {
-                let (ctx, code) = ((*func_ref).ctx, (*func_ref).code);
-                let params = params.params_into_native(&mut *core)?;
-                let raw = if const { CALLS_WASM && P::WORDS && R::WORD } {
-                    let vm = &raw mut (*core).vm;
-                    enter(core, || {
-                        from_word(call_wasm(vm, ctx, code, P::words(params)))
-                    })?
-                } else {
-                    enter(core, || P::call_native::<R>(entry, ctx, code, params))?
-                };
-                return Ok(R::results_from_native(raw, &mut *core));
+            if !P::NATIVE || !R::NATIVE || (*func_ref).native_entry.is_null() {
+                return self.call_array(core, params);
             }
-            self.call_array(core, params)
+            if const { !CALLS_WASM || !P::WORDS || !R::WORD } {
+                return self.call_native(core, params);
+            }
+            if is_active(core) {
+                return self.call_nested(core, params);
+            }
+            let (ctx, code) = ((*func_ref).ctx, (*func_ref).code);
+            let words = P::words(params.params_into_native(&mut *core)?);
+            let vm = &raw mut (*core).vm;
+            let word = enter_outermost(core, || call_wasm(vm, ctx, code, words))?;
+            Ok(R::results_from_native(from_word(word), &mut *core))
         }
+    }
+
+    /// # Safety
+    /// As in `call`; there is a native entry.
+    #[inline(always)]
+    unsafe fn call_native(&self, core: *mut StoreCore, params: P) -> Result<R, Error> {
+        // SAFETY: by this function's contract.
+        unsafe {
+            let func_ref = self.func.func_ref.as_ptr();
+            let (ctx, code) = ((*func_ref).ctx, (*func_ref).code);
+            let entry = (*func_ref).native_entry;
+            let params = params.params_into_native(&mut *core)?;
+            let raw = enter(core, || P::call_native::<R>(entry, ctx, code, params))?;
+            Ok(R::results_from_native(raw, &mut *core))
+        }
+    }
+
+    /// # Safety
+    /// As for `call_native`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn call_nested(&self, core: *mut StoreCore, params: P) -> Result<R, Error> {
+        // SAFETY: by this function's contract.
+        unsafe { self.call_native(core, params) }
     }
 
     /// # Safety
