@@ -202,7 +202,11 @@ impl Worker {
             .collect();
         traps.sort_by_key(|(offset, _)| *offset);
         let addresses = match symbol {
-            Symbol::Function(_) => addresses(buffer.get_srclocs_sorted()),
+            Symbol::Function(_) => {
+                let faults = buffer.traps().iter().map(|trap| trap.offset);
+                let calls = buffer.call_sites().map(|call| call.ret_addr - 1);
+                addresses(buffer.get_srclocs_sorted(), faults.chain(calls))
+            }
             _ => Box::default(),
         };
         CompiledFunction {
@@ -237,13 +241,19 @@ impl Worker {
     }
 }
 
-/// Where the wasm offset of the code changes.
+/// Where the wasm offset of the code changes, as far as backtraces can tell: a program counter that
+/// they see is one of `seen`, an instruction that can fault or that calls. Code that only computes
+/// counts as part of what is before it.
 fn addresses(
     srclocs: &[cranelift_codegen::MachSrcLoc<cranelift_codegen::Final>],
+    seen: impl Iterator<Item = u32>,
 ) -> Box<[(u32, u32)]> {
-    let mut addresses: Vec<(u32, u32)> = Vec::with_capacity(srclocs.len());
+    let mut seen: Vec<u32> = seen.collect();
+    seen.sort_unstable();
+    let mut addresses: Vec<(u32, u32)> = Vec::with_capacity(seen.len());
     for range in srclocs {
-        if range.loc.is_default() {
+        let next = seen.get(seen.partition_point(|offset| *offset < range.start));
+        if range.loc.is_default() || next.is_none_or(|offset| *offset >= range.end) {
             continue;
         }
         let wasm = range.loc.bits();
