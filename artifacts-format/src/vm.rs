@@ -43,7 +43,8 @@
 //!   return address into their caller is.
 //! - On x86-64 `tail` and C use the same registers for values and leave the same ones alone, so where
 //!   no value is on the stack ([`is_tail_like_c`](crate::signature::is_tail_like_c)) the loader may
-//!   put a shim in place of an exit that does what the exit would do.
+//!   put a shim in place of an exit that does what the exit would do, and call wasm functions itself
+//!   after doing what the entry would do.
 //! - Host functions and builtins never unwind through wasm frames: they resume at `entry_handler`.
 //!
 //! Byte order. Machine code and the loader run on the same machine, so all that the loader makes
