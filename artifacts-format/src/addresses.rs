@@ -18,7 +18,8 @@
 //!   0000 0000, ULEB128, SLEB128  both
 //! ```
 //!
-//! An entry exists only where the wasm offset changes. Address maps are more than half of the
+//! An entry exists only where the wasm offset changes, and the compiler makes one only for code that
+//! can fault or that calls: no backtrace sees other places, and what is between counts as before. Address maps are more than half of the
 //! files of other runtimes; here an entry takes about one and a half bytes and the map a tenth.
 
 use core::iter;

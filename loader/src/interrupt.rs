@@ -253,7 +253,8 @@ impl<T: 'static> StoreContextMut<'_, T> {
     /// Sets how much more code compiled with [`Interruption::Fuel`](crate::Interruption::Fuel) may
     /// do before it ends with [`TrapCode::OutOfFuel`](crate::TrapCode::OutOfFuel): one unit for
     /// each operator that does something, for each function that is entered, and for each byte,
-    /// element or page that an operator on a range is asked for; as Wasmtime 49 counts. A new store has none. More than 2^63 - 1 is that.
+    /// element or page that an operator on a range is asked for; as Wasmtime 49 counts. A new store
+    /// has none. More than 2^63 - 1 is that.
     ///
     /// From a host function, it holds for its caller too.
     pub fn set_fuel(&mut self, fuel: u64) {

@@ -66,7 +66,10 @@ impl<T: 'static> Linker<T> {
         if !self.definitions.contains_key(module) {
             self.definitions.insert(module.to_string(), BTreeMap::new());
         }
-        self.definitions.entry(module.to_string()).or_default()
+        let Some(items) = self.definitions.get_mut(module) else {
+            unreachable!("just inserted");
+        };
+        items
     }
 
     fn insert(&mut self, module: &str, name: &str, item: Import) -> Result<&mut Self, Error> {
