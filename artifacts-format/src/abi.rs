@@ -5,7 +5,20 @@
 //! here that old machine code would notice needs a new [`ABI`] number.
 
 /// Version of what machine code assumes about the loader.
-pub const ABI: u32 = 2;
+///
+/// It changes for a vulnerability or a redesign, and for nothing else:
+///
+/// - **3** The base of a memory with 64-bit indices is read again after each call, because such a
+///   memory moves when it grows. Code made for 1 and 2 kept it under [`Strategy::Guarded`].
+///   Withdraws 1 and 2, see [`LEAST_SAFE`].
+/// - **2** Builtins are reached through the store context, not through the link table; interruption
+///   by fuel and by epochs.
+/// - **1** The first one.
+pub const ABI: u32 = 3;
+
+/// Least ABI number whose code stays in the sandbox. What was made for an older one is refused for
+/// that reason, and will be by every loader to come.
+pub const LEAST_SAFE: u32 = 3;
 
 macro_rules! numbered {
     ($(#[$attr:meta])* $vis:vis enum $Name:ident { $($(#[$vattr:meta])* $Variant:ident = $number:literal $text:literal),* $(,)? }) => {
@@ -143,6 +156,18 @@ numbered! {
         /// Explicit checks before each access; traps are calls of [`Builtin::RaiseTrap`], so that
         /// neither a large reservation nor a signal handler is needed.
         Checked = 2 "checked",
+    }
+}
+
+impl Strategy {
+    /// Whether memories of this kind are *guarded* in modules with this strategy: reserved with
+    /// [`GUARDED_RESERVATION`] bytes, so that they never move and that every address which a 32-bit
+    /// index and a small static offset can make lies inside. All others move when they outgrow
+    /// their room, and every access to them is checked.
+    ///
+    /// Compiler and loader both ask here and nowhere else.
+    pub const fn guards(self, memory64: bool) -> bool {
+        matches!(self, Self::Guarded) && !memory64
     }
 }
 

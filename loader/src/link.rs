@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use precast_artifact::Strategy;
 use precast_artifact::records::{ExternKind, ImportRecord};
 
 use crate::error::{Error, LinkError};
@@ -114,8 +113,8 @@ fn mismatch(
         Import::Extern(Extern::Memory(m)) => unsafe {
             let entity = m.entity(core);
             let found = entity.as_ref().present_type();
-            let guarded = module.artifact().strategy() == Strategy::Guarded;
-            if guarded && !found.memory64 && !entity.as_ref().is_guarded() {
+            let expects_guard = module.artifact().strategy().guards(found.memory64);
+            if expects_guard && !entity.as_ref().is_guarded() {
                 return Some(format!("{found}, of a module with checked memories"));
             }
             ExternType::Memory(found)

@@ -16,6 +16,8 @@ use std::ptr::NonNull;
 
 pub(crate) use entity::{Image, MemoryEntity};
 
+use precast_artifact::Strategy;
+
 use crate::error::Error;
 use crate::store::{AsContext, AsContextMut, StoreCore, StoreId};
 use crate::types::MemoryType;
@@ -49,8 +51,9 @@ impl Memory {
     pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Self, Error> {
         let mut store = store.as_context_mut();
         let core = store.core();
-        let guarded = !ty.memory64;
-        let mut entity = Box::new(MemoryEntity::new(ty, guarded, core.limits.memory_bytes)?);
+        // Guarded where it can be, so that modules of either strategy can import it.
+        let limit = core.limits.memory_bytes;
+        let mut entity = Box::new(MemoryEntity::new(ty, Strategy::Guarded, limit)?);
         // SAFETY: a boxed entity does not move.
         unsafe { entity.publish(None) };
         let pointer = NonNull::from(&mut *entity);

@@ -1,6 +1,7 @@
 //! The checks of [`Artifact::parse`], in their order.
 
 use super::{Artifact, Error, FoundFile, Host, Mismatch, checksum, feature_names};
+use crate::abi::LEAST_SAFE;
 use crate::records::*;
 use crate::target::{Arch, Os};
 use crate::{ABI, FORMAT, HEADER_OFFSET, Header, Interruption, MAGIC, Section, Strategy, ValType};
@@ -52,7 +53,9 @@ impl Artifact<'_> {
     pub(super) fn check_host(&self, host: &Host) -> Result<(), Error> {
         let h = self.header;
         let mut mismatches = Vec::new();
-        if h.abi != ABI {
+        if h.abi < LEAST_SAFE {
+            mismatches.push(Mismatch::UnsafeAbi { found: h.abi });
+        } else if h.abi != ABI {
             mismatches.push(Mismatch::Abi {
                 found: h.abi,
                 expected: ABI,

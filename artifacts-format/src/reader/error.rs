@@ -20,6 +20,14 @@ pub struct Host {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Mismatch {
+    /// Compiled for an ABI that was withdrawn.
+    #[error(
+        "it was made for loader ABI {found}, and code made for ABI 1 and 2 can leave the sandbox: compile it again with a precast of today"
+    )]
+    UnsafeAbi {
+        /// The artifact's.
+        found: u32,
+    },
     /// Compiled for another ABI of the loader.
     #[error(
         "it needs loader ABI {found}, this loader has {expected}: compile it again with a precast of the same ABI"

@@ -1,4 +1,5 @@
-//! Artifacts of each format that was ever released: they must open forever.
+//! Artifacts of each format that was ever released: they must open forever, unless their ABI was
+//! withdrawn because its code can leave the sandbox: those must be refused forever, for that reason.
 //!
 //! `golden/FORMAT-ABI.precast` is what the builder made of `sample::full` at that time. With
 //! `PRECAST_BLESS` set, the one of today's numbers is written anew: right as long as these numbers
@@ -7,6 +8,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use precast_artifact::abi::LEAST_SAFE;
 use precast_artifact::metadata::Metadata;
 use precast_artifact::{ABI, Artifact, FORMAT, TrapCode, addresses, traps};
 
@@ -39,10 +41,27 @@ fn todays_builder_writes_todays_golden_bytes() {
 
 #[test]
 fn golden_artifacts_open() {
-    let mut opened = 0;
+    let (mut opened, mut refused) = (0, 0);
     for entry in fs::read_dir(directory()).expect("there are some") {
         let path = entry.expect("readable").path();
         let bytes = Aligned::new(&fs::read(&path).expect("readable"));
+        let abi = Artifact::parse(&bytes, None)
+            .expect("undamaged")
+            .header()
+            .abi;
+        if abi < LEAST_SAFE {
+            let error = Artifact::parse(&bytes, Some(&HOST)).expect_err("withdrawn");
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "the artifact does not fit this host: it was made for loader ABI {abi}, and \
+                     code made for ABI 1 and 2 can leave the sandbox: compile it again with a \
+                     precast of today"
+                )
+            );
+            refused += 1;
+            continue;
+        }
         let a = Artifact::parse(&bytes, Some(&HOST)).unwrap_or_else(|error| {
             panic!("{}: {error}", path.display());
         });
@@ -62,5 +81,5 @@ fn golden_artifacts_open() {
         assert_eq!(metadata.module_name.as_deref(), Some("sample"));
         opened += 1;
     }
-    assert!(opened > 0);
+    assert!(opened > 0 && refused > 0);
 }

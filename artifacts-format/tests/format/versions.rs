@@ -139,7 +139,8 @@ fn abi() {
         writeln!(out, "{trap} {}", *trap as u32).unwrap();
     }
     for strategy in Strategy::ALL {
-        writeln!(out, "{strategy} {}", *strategy as u32).unwrap();
+        let guards = [false, true].map(|memory64| strategy.guards(memory64));
+        writeln!(out, "{strategy} {} {guards:?}", *strategy as u32).unwrap();
     }
     for interruption in Interruption::ALL {
         writeln!(out, "{interruption} {}", *interruption as u32).unwrap();
@@ -153,5 +154,5 @@ fn abi() {
         "{INTERNED_TYPE_ID} {MAX_ENCODED_VALUES} {MAX_NATIVE_PARAMS}"
     )
     .unwrap();
-    unchanged("ABI", ABI, &out, &[(2, "e8ff5a41a3b0a256")]);
+    unchanged("ABI", ABI, &out, &[(3, "38cca111f536b996")]);
 }

@@ -7,7 +7,7 @@
 //! An access of `size` bytes at `index + offset` of a memory with `len` bytes must trap when
 //! `index + offset + size > len`, computed without wrapping. Every path below upholds one of:
 //!
-//! 1. **Guarded, 32-bit index, `offset + size <= GUARDED_OFFSET_LIMIT`**: no check. `index` is zero
+//! 1. **[Guarded](precast_artifact::Strategy::guards) memory, `offset + size <= GUARDED_OFFSET_LIMIT`**: no check. `index` is zero
 //!    extended, so `index + offset + size <= 2^32 - 1 + GUARDED_OFFSET_LIMIT`, which is less than
 //!    [`GUARDED_RESERVATION`](precast_artifact::abi::GUARDED_RESERVATION): the access lies in the
 //!    reservation, of which exactly the first `len` bytes are accessible.
@@ -23,8 +23,8 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::immediates::Offset32;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, Value};
+use precast_artifact::TrapCode;
 use precast_artifact::abi::GUARDED_OFFSET_LIMIT;
-use precast_artifact::{Strategy, TrapCode};
 use wasmparser::{MemArg, MemArgTarget};
 
 use super::FuncTranslator;
@@ -51,10 +51,7 @@ impl FuncTranslator<'_, '_> {
         // Cannot wrap in u128 arithmetic; a 64-bit memory allows offsets up to 2^64 - 1.
         let end_offset = u128::from(memarg.offset) + u128::from(size);
 
-        if self.env.strategy == Strategy::Guarded
-            && !is_64
-            && end_offset <= u128::from(GUARDED_OFFSET_LIMIT)
-        {
+        if self.is_guarded(memory) && end_offset <= u128::from(GUARDED_OFFSET_LIMIT) {
             let base = self.memory_base(memory);
             let index = self.builder.ins().uextend(I64, index);
             let address = self.builder.ins().iadd(base, index);

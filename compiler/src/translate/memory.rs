@@ -5,8 +5,8 @@ use cranelift_codegen::ir::immediates::Offset32;
 use cranelift_codegen::ir::types::{F32, F64, I32, I64};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value};
 use cranelift_frontend::FuncInstBuilder;
+use precast_artifact::Builtin;
 use precast_artifact::vm::VmMemory;
-use precast_artifact::{Builtin, Strategy};
 use std::mem::offset_of;
 use wasmparser::{MemArg, Operator};
 
@@ -132,7 +132,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         let place = self.env.plan.memories[memory].offset as usize;
         let imported = self.env.module.is_imported_memory(memory);
         // A memory that cannot grow cannot move either.
-        if self.env.strategy == Strategy::Guarded || self.fixed_memory_len(memory).is_some() {
+        if self.is_guarded(memory) || self.fixed_memory_len(memory).is_some() {
             let base = offset_of!(VmMemory, base);
             return match imported {
                 true => self.constant_memory_base(memory, &[place, base]),
@@ -140,6 +140,12 @@ impl<'b> FuncTranslator<'_, 'b> {
             };
         }
         self.load_memory_head(memory, offset_of!(VmMemory, base))
+    }
+
+    /// Whether accesses beyond the end of a memory can fault, and its base never changes.
+    pub(super) fn is_guarded(&self, memory: MemoryIndex) -> bool {
+        let index64 = self.env.module.memories[memory].index64;
+        self.env.strategy.guards(index64)
     }
 
     /// Bytes that are accessible now.

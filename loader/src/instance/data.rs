@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use precast_artifact::records::{ExternKind, FROZEN, IMPORTED};
 use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable};
-use precast_artifact::{HEADER_OFFSET, Section, Strategy};
+use precast_artifact::{HEADER_OFFSET, Section};
 
 use super::Extern;
 use crate::error::Error;
@@ -58,13 +58,12 @@ impl InstanceData {
         pre: Option<&Arc<PreInner>>,
     ) -> Result<Box<Self>, Error> {
         let artifact = module.artifact();
-        let guarded = artifact.strategy() == Strategy::Guarded;
         let mut memories = Vec::new();
         for (i, record) in (0_u32..).zip(artifact.memories()) {
             if record.flags & IMPORTED == 0 {
                 let ty = memory_type(&artifact, i).ok_or(DAMAGED)?;
                 let limit = core.limits.memory_bytes;
-                memories.push(MemoryEntity::new(ty, guarded && !ty.memory64, limit)?);
+                memories.push(MemoryEntity::new(ty, artifact.strategy(), limit)?);
             }
         }
         let first_defined = artifact.memories().len() - memories.len();

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::ptr::NonNull;
 
+use precast_artifact::Strategy;
 use precast_artifact::abi::GUARDED_RESERVATION;
 use precast_artifact::vm::VmMemory;
 
@@ -42,11 +43,12 @@ pub(crate) struct MemoryEntity {
 }
 
 impl MemoryEntity {
-    /// A memory of `ty.min` zero pages.
+    /// A memory of `ty.min` zero pages, as modules with `strategy` have them.
     ///
     /// # Errors
     /// [`Error::Memory`] when the system refuses, [`Error::Limit`] beyond `limit` bytes.
-    pub(crate) fn new(ty: MemoryType, guarded: bool, limit: u64) -> Result<Self, Error> {
+    pub(crate) fn new(ty: MemoryType, strategy: Strategy, limit: u64) -> Result<Self, Error> {
+        let guarded = strategy.guards(ty.memory64);
         let len = initial_len(ty, limit)?;
         let room = if guarded {
             GUARDED_RESERVATION
@@ -164,8 +166,11 @@ impl MemoryEntity {
             self.reservation
                 .commit(committed, needed - committed)
                 .ok()?;
+        } else if self.guarded {
+            // Code keeps its base. Its reservation holds all that a 32-bit memory can have.
+            return None;
         } else {
-            // A checked memory: twice the room, so that copying stays in proportion to growth.
+            // Twice the room, so that copying stays in proportion to growth.
             let room = (needed.saturating_mul(2) as u64).min(most.saturating_mul(WASM_PAGE));
             let room = (room as usize).max(needed).next_multiple_of(page);
             let mut moved = Reservation::new(room)
