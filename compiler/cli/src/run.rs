@@ -238,10 +238,6 @@ fn call(
     };
     let mut returned: Vec<Val> = results.iter().map(|ty| Val::default_for(*ty)).collect();
     func.call(&mut store, &values, &mut returned)?;
-    store
-        .data_mut()
-        .flush()
-        .context("cannot write what the guest printed")?;
     let mut out = io::stdout().lock();
     for value in &returned {
         writeln!(out, "{}", show(value))?;

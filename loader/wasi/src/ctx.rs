@@ -108,8 +108,8 @@ impl WasiCtxBuilder {
             env: Vec::new(),
             environ: Strings::default(),
             stdin: Input::Reader(Box::new(std::io::empty())),
-            stdout: Output::new(Box::new(std::io::sink())),
-            stderr: Output::new(Box::new(std::io::sink())),
+            stdout: Output::Writer(Box::new(std::io::sink())),
+            stderr: Output::Writer(Box::new(std::io::sink())),
             clocks: Box::new(SystemClocks::new()),
             random: None,
             descriptors: Descriptors::new(),
@@ -202,13 +202,13 @@ impl WasiCtxBuilder {
 
     /// Gives the guest the host's standard output.
     pub fn inherit_stdout(mut self) -> Self {
-        self.ctx.stdout = Output::inherited_stdout();
+        self.ctx.stdout = Output::Stdout;
         self
     }
 
     /// Gives the guest the host's standard error.
     pub fn inherit_stderr(mut self) -> Self {
-        self.ctx.stderr = Output::inherited_stderr().eager();
+        self.ctx.stderr = Output::Stderr;
         self
     }
 
@@ -218,16 +218,16 @@ impl WasiCtxBuilder {
         self
     }
 
-    /// What the guest writes its standard output to. It is flushed when the guest reads its input,
-    /// waits, writes to standard error or exits, and when the context is dropped.
+    /// What the guest writes its standard output to. It is flushed after each write of the guest's,
+    /// whose result tells of errors.
     pub fn stdout(mut self, writer: impl Write + Send + 'static) -> Self {
-        self.ctx.stdout = Output::new(Box::new(writer));
+        self.ctx.stdout = Output::Writer(Box::new(writer));
         self
     }
 
-    /// What the guest writes its standard error to. It is flushed after each write.
+    /// What the guest writes its standard error to; as for [`stdout`](Self::stdout).
     pub fn stderr(mut self, writer: impl Write + Send + 'static) -> Self {
-        self.ctx.stderr = Output::new(Box::new(writer)).eager();
+        self.ctx.stderr = Output::Writer(Box::new(writer));
         self
     }
 
@@ -298,8 +298,8 @@ impl WasiCtxBuilder {
     }
 }
 
-/// What a guest was given, and what it made of it: its open files. Dropping it flushes standard
-/// output and closes the files.
+/// What a guest was given, and what it made of it: its open files. Dropping it closes the
+/// files.
 pub struct WasiCtx {
     pub(crate) args: Strings,
     /// Until it is built.
@@ -312,23 +312,6 @@ pub struct WasiCtx {
     /// `None`: the system's.
     pub(crate) random: Option<RandomSource>,
     pub(crate) descriptors: Descriptors,
-}
-
-impl WasiCtx {
-    /// Hands on what the guest has written to its standard output and error so far.
-    ///
-    /// # Errors
-    /// Those of the writers.
-    pub fn flush(&mut self) -> std::io::Result<()> {
-        self.stdout.flush().and(self.stderr.flush())
-    }
-}
-
-impl Drop for WasiCtx {
-    fn drop(&mut self) {
-        // There is nobody left to tell.
-        drop(self.flush());
-    }
 }
 
 impl std::fmt::Debug for WasiCtx {

@@ -40,8 +40,6 @@ fn read_current(ctx: &mut WasiCtx, fd: u32, buffers: &mut [IoSliceMut<'_>]) -> R
             if buffers.iter().all(|b| b.is_empty()) {
                 return Ok(0);
             }
-            // What is asked there must be seen before it is answered here.
-            ctx.stdout.flush()?;
             if descriptor.flags.contains(FdFlags::NONBLOCK)
                 && !ctx.stdin.wait(Some(Timespec::default()))?
             {
@@ -71,11 +69,7 @@ fn write_current(ctx: &mut WasiCtx, fd: u32, buffers: &[IoSlice<'_>]) -> Result<
     match &descriptor.kind {
         Kind::File(file) => retry(|| (&file.file).write_vectored(buffers)),
         Kind::Stdout => Ok(ctx.stdout.write(buffers)?),
-        Kind::Stderr => {
-            // Both may end in one place: in the order in which they were written.
-            ctx.stdout.flush()?;
-            Ok(ctx.stderr.write(buffers)?)
-        }
+        Kind::Stderr => Ok(ctx.stderr.write(buffers)?),
         Kind::Stdin | Kind::Dir(_) => Err(Errno::BADF),
     }
 }
@@ -232,12 +226,7 @@ pub(crate) fn fd_tell(
 }
 
 pub(crate) fn fd_close(ctx: &mut WasiCtx, _: &mut GuestMemory<'_>, fd: u32) -> Result<()> {
-    let descriptor = ctx.descriptors.remove(fd)?;
-    match descriptor.kind {
-        Kind::Stdout => ctx.stdout.flush()?,
-        Kind::Stderr => ctx.stderr.flush()?,
-        Kind::Stdin | Kind::File(_) | Kind::Dir(_) => {}
-    }
+    ctx.descriptors.remove(fd)?;
     Ok(())
 }
 
@@ -247,10 +236,7 @@ pub(crate) fn fd_renumber(
     from: u32,
     to: u32,
 ) -> Result<()> {
-    ctx.descriptors.renumber(from, to)?;
-    // What was closed may have been an output. As with `dup2`, nobody is told of its last errors.
-    drop(ctx.flush());
-    Ok(())
+    ctx.descriptors.renumber(from, to)
 }
 
 pub(crate) fn fd_sync(ctx: &mut WasiCtx, _: &mut GuestMemory<'_>, fd: u32) -> Result<()> {
@@ -271,9 +257,7 @@ fn sync(
         Kind::File(file) => sync(&file.file)?,
         // The handle may be one that names the directory only.
         Kind::Dir(dir) => sync(&dir.dir.open(".")?)?,
-        Kind::Stdin => {}
-        Kind::Stdout => ctx.stdout.flush()?,
-        Kind::Stderr => ctx.stderr.flush()?,
+        Kind::Stdin | Kind::Stdout | Kind::Stderr => {}
     }
     Ok(())
 }

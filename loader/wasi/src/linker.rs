@@ -102,20 +102,12 @@ pub fn add_to_linker<T: 'static>(
         process::sock_send(fd: u32, buffers: u32, count: u32, flags: u32, sent: u32);
         process::sock_shutdown(fd: u32, how: u32);
     }
-    linker.func_wrap(
-        MODULE,
-        "proc_exit",
-        move |mut caller: Caller<'_, T>, code: u32| -> Result<(), Error> {
-            Err(process::proc_exit(get(caller.data_mut()), code))
-        },
-    )?;
-    linker.func_wrap(
-        MODULE,
-        "proc_raise",
-        move |mut caller: Caller<'_, T>, signal: u32| -> Result<i32, Error> {
-            process::proc_raise(get(caller.data_mut()), signal)
-        },
-    )?;
+    linker.func_wrap(MODULE, "proc_exit", |code: u32| -> Result<(), Error> {
+        Err(process::proc_exit(code))
+    })?;
+    linker.func_wrap(MODULE, "proc_raise", |signal: u32| -> Result<i32, Error> {
+        process::proc_raise(signal)
+    })?;
     Ok(())
 }
 

@@ -36,8 +36,6 @@ pub(crate) fn poll_oneoff(
     memory.check(ready, 4)?;
     memory.check(subscriptions, u64::from(count) * u64::from(SUBSCRIPTION))?;
     memory.check(events, u64::from(count) * u64::from(EVENT))?;
-    // The guest may be about to wait for an answer to what it has written.
-    ctx.stdout.flush()?;
 
     let start = Moment::now(ctx);
     let mut timeout: Option<Duration> = None;

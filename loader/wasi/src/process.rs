@@ -76,21 +76,19 @@ fn write_sizes(
 
 /// Ends the program: the host finds [`Error::Exit`]. A negative code is one that the guest's `int`
 /// could hold.
-pub(crate) fn proc_exit(ctx: &mut WasiCtx, code: u32) -> Error {
-    // A guest that cannot write has been told so by an earlier call, or will never know.
-    drop(ctx.flush());
+pub(crate) fn proc_exit(code: u32) -> Error {
     Error::Exit(code as i32)
 }
 
 /// Sends the program a signal. It cannot have handlers, so the default action follows: most signals
 /// end it, with the exit code that shells report, 128 and the signal's number.
-pub(crate) fn proc_raise(ctx: &mut WasiCtx, signal: u32) -> std::result::Result<i32, Error> {
+pub(crate) fn proc_raise(signal: u32) -> std::result::Result<i32, Error> {
     match signal {
         // None, CHLD, CONT, URG, WINCH: ignored.
         0 | 16 | 17 | 22 | 27 => Ok(0),
         // STOP, TSTP, TTIN, TTOU: nobody could make it continue.
         18..=21 => Ok(status(Err(Errno::NOTSUP))),
-        1..=30 => Err(proc_exit(ctx, 128 + signal)),
+        1..=30 => Err(proc_exit(128 + signal)),
         _ => Ok(status(Err(Errno::INVAL))),
     }
 }

@@ -1,11 +1,10 @@
 //! Standard input, output and error.
 //!
-//! Output of the host's standard output is collected to lines, as the standard library does it, so
-//! that guests that write byte by byte are not slow. What is collected is handed on at the latest
-//! when the guest reads its input, waits, writes to standard error or exits, and when the context
-//! is dropped; a terminal gets everything at once. Should none of this happen, because the host
-//! calls `std::process::exit`, the standard library flushes its standard output itself: nothing is
-//! lost short of an abort.
+//! Nothing that a guest writes is kept in a buffer: `fd_write` returns when the bytes have reached
+//! the host's descriptor, or the embedder's writer and its `flush`, and gives the guest the errno of
+//! what went wrong on the way. So nothing is lost when the process ends by a signal, a guest that
+//! prints a prompt and then reads from a pipe is heard before it waits, and a full disk is the
+//! guest's to know. Guests collect bytes to lines themselves, in their C or Rust library.
 
 use std::io::{self, IoSlice, IoSliceMut, IsTerminal, Read, Write};
 
@@ -23,18 +22,10 @@ pub(crate) enum Input {
 
 impl Input {
     pub(crate) fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        loop {
-            let result = match self {
-                Self::Reader(reader) => reader.read_vectored(buffers),
-                Self::Inherited => {
-                    rustix::io::readv(rustix::stdio::stdin(), buffers).map_err(Into::into)
-                }
-            };
-            match result {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
-        }
+        retry(|| match self {
+            Self::Reader(reader) => reader.read_vectored(buffers),
+            Self::Inherited => Ok(rustix::io::readv(rustix::stdio::stdin(), buffers)?),
+        })
     }
 
     pub(crate) fn filetype(&self) -> Filetype {
@@ -72,75 +63,57 @@ impl Input {
 }
 
 /// Where a guest's standard output or error goes.
-pub(crate) struct Output {
-    writer: Box<dyn Write + Send>,
-    is_terminal: bool,
-    /// Nothing is collected.
-    is_eager: bool,
-    /// Something may have been collected.
-    is_pending: bool,
+pub(crate) enum Output {
+    Writer(Box<dyn Write + Send>),
+    /// The host's own standard output, written without a buffer in between.
+    Stdout,
+    /// The host's own standard error, likewise.
+    Stderr,
 }
 
 impl Output {
-    pub(crate) fn new(writer: Box<dyn Write + Send>) -> Self {
-        Self {
-            writer,
-            is_terminal: false,
-            is_eager: false,
-            is_pending: false,
-        }
-    }
-
-    pub(crate) fn inherited_stdout() -> Self {
-        Self::terminal(Box::new(io::stdout()), io::stdout().is_terminal())
-    }
-
-    pub(crate) fn inherited_stderr() -> Self {
-        Self::terminal(Box::new(io::stderr()), io::stderr().is_terminal())
-    }
-
-    fn terminal(writer: Box<dyn Write + Send>, is_terminal: bool) -> Self {
-        Self {
-            is_terminal,
-            is_eager: is_terminal,
-            ..Self::new(writer)
-        }
-    }
-
-    /// The same, collecting nothing: for standard error.
-    pub(crate) fn eager(self) -> Self {
-        Self {
-            is_eager: true,
-            ..self
-        }
-    }
-
+    /// Writes as many of the bytes as the other side takes at once, and returns their number when
+    /// they are there.
     pub(crate) fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        let written = loop {
-            match self.writer.write_vectored(buffers) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result?,
+        let written = retry(|| match self {
+            Self::Writer(writer) => writer.write_vectored(buffers),
+            Self::Stdout => {
+                // What the host itself has printed comes first, and nothing of it in between.
+                let mut stdout = io::stdout().lock();
+                stdout.flush()?;
+                Ok(rustix::io::writev(rustix::stdio::stdout(), buffers)?)
             }
-        };
-        self.is_pending = true;
-        if self.is_eager {
-            self.flush()?;
+            Self::Stderr => {
+                let _lock = io::stderr().lock();
+                Ok(rustix::io::writev(rustix::stdio::stderr(), buffers)?)
+            }
+        })?;
+        if let Self::Writer(writer) = self {
+            retry(|| writer.flush())?;
         }
         Ok(written)
     }
 
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.is_pending) {
-            self.writer.flush()?;
-        }
-        Ok(())
-    }
-
     pub(crate) fn filetype(&self) -> Filetype {
-        if self.is_terminal {
+        let is_terminal = match self {
+            Self::Writer(_) => false,
+            Self::Stdout => io::stdout().is_terminal(),
+            Self::Stderr => io::stderr().is_terminal(),
+        };
+        if is_terminal {
             Filetype::CharacterDevice
         } else {
             Filetype::Unknown
+        }
+    }
+}
+
+/// Does something again for as long as signals interrupt it.
+fn retry<R>(mut f: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+    loop {
+        match f() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
         }
     }
 }

@@ -366,3 +366,66 @@ fn directories_to_look_at_only() {
         .is("", "", 0);
     assert!(dir.path("new").exists());
 }
+
+/// Writes `hello`, without a newline, and exits with the errno of that.
+const UNFINISHED_LINE: &str = r#"(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\10\00\00\00\05\00\00\00")
+  (data (i32.const 16) "hello")
+  (func (export "_start")
+    (call $exit (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
+
+#[test]
+fn a_guest_hears_that_its_output_cannot_be_written() {
+    const NOSPC: i32 = 51;
+    const BADF: i32 = 8;
+    const PIPE: i32 = 64;
+    let dir = Dir::new();
+    dir.artifact("line", UNFINISHED_LINE);
+    let run = || dir.command(&["run", "line.precast"]);
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    assert_eq!(run().stdout(full).status().unwrap().code(), Some(NOSPC));
+    // A standard output that is open for reading only.
+    let null = std::fs::File::open("/dev/null").unwrap();
+    assert_eq!(run().stdout(null).status().unwrap().code(), Some(BADF));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(run().stdout(writer).status().unwrap().code(), Some(PIPE));
+    dir.precast(&["run", "line.precast"]).is("hello", "", 0);
+}
+
+#[test]
+fn output_arrives_while_the_guest_goes_on() {
+    use std::io::Read as _;
+    let dir = Dir::new();
+    // Writes a dot without a newline, then computes for ever.
+    dir.artifact(
+        "dot",
+        r#"(module
+          (import "wasi_snapshot_preview1" "fd_write"
+            (func $write (param i32 i32 i32 i32) (result i32)))
+          (memory (export "memory") 1)
+          (data (i32.const 0) "\10\00\00\00\01\00\00\00")
+          (data (i32.const 16) ".")
+          (func (export "_start")
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+            (loop (br 0))))"#,
+    );
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut child = dir
+        .command(&["run", "dot.precast"])
+        .stdout(writer)
+        .spawn()
+        .unwrap();
+    let mut dot = [0];
+    reader.read_exact(&mut dot).unwrap();
+    assert_eq!(&dot, b".");
+    // SIGKILL, of which no buffer would hear.
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
