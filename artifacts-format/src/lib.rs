@@ -8,6 +8,7 @@
 //! | [`header`] | the fixed header and the order of sections |
 //! | [`records`] | the plain-data tables |
 //! | [`vm`] | what machine code sees: VM context, import slots, function references |
+//! | [`promises`] | what of that machine code may take for constant, and who keeps it so |
 //! | [`abi`] | what machine code calls and how it stops: builtins, traps, strategies |
 //! | [`signature`] | value types and signature identity |
 //! | [`target`] | architectures and CPU features |
@@ -23,6 +24,7 @@ pub mod abi;
 pub mod addresses;
 pub mod header;
 pub mod metadata;
+pub mod promises;
 pub mod reader;
 pub mod records;
 pub mod signature;

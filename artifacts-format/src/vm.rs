@@ -1,7 +1,8 @@
 //! What machine code sees: the VM context and everything it points at.
 //!
 //! The compiler takes `offset_of!` of these types, the loader uses the same types, and the tests
-//! below pin each offset. Changing any of them means a new [`ABI`](crate::ABI) number.
+//! below pin each offset. Changing any of them means a new [`ABI`](crate::ABI) number. For how long
+//! machine code may keep what it reads here is in [`promises`](crate::promises).
 //!
 //! ```text
 //!   VmContext (one per instance; `size` and every offset below come from the artifact's VmLayout)
@@ -113,7 +114,8 @@ pub struct VmContextHeader {
 #[derive(Debug)]
 #[repr(C)]
 pub struct VmMemory {
-    /// First byte. Never changes for a guarded memory; may change on growth for a checked one.
+    /// First byte. Never changes for a [guarded](crate::Strategy::guards) memory; others move when
+    /// they grow.
     pub base: *mut u8,
     /// Bytes that are accessible now.
     pub len: usize,

@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 
 use cranelift_entity::{EntityRef, EntitySet, PrimaryMap};
 use precast_artifact::ValType;
+use precast_artifact::promises::Promise;
 use precast_artifact::records::{NONE, VmLayout};
 use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable};
 
@@ -118,7 +119,8 @@ impl Plan {
             let known = |index: GlobalIndex| constants.get(index).copied().flatten();
             let init = global.init.as_ref().and_then(|init| init.fold(known));
             inits.push(init);
-            constants.push(init.filter(|_| !global.mutable));
+            let folds = !global.mutable && Promise::FoldedGlobal.is_constant();
+            constants.push(init.filter(|_| folds));
         }
         let known = |index: GlobalIndex| constants[index];
 
@@ -311,7 +313,8 @@ fn freeze_tables(
         .tables
         .iter()
         .map(|(index, table)| {
-            let freezable = !module.is_imported_table(index)
+            let freezable = Promise::FrozenElements.is_constant()
+                && !module.is_imported_table(index)
                 && !exports.tables.contains(index)
                 && !module.facts.tables_accessed.contains(index)
                 && table.element == ValType::FuncRef

@@ -6,12 +6,14 @@
 //! context's template and in the memory image already. An instance whose initialisation traps stays
 //! in its store, since other instances may have references to its functions by then.
 
+mod close;
 mod data;
 mod initialise;
 
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+pub(crate) use close::call_of_closed;
 pub(crate) use data::InstanceData;
 
 use precast_artifact::records::NONE;
@@ -200,15 +202,14 @@ impl Instance {
         Self { store, data }
     }
 
-    /// Gives the pages of the instance's own memories back to the system; they have no bytes then.
+    /// Closes the instance, see [`close`].
     ///
     /// # Panics
     /// If the instance belongs to another store.
-    pub(crate) fn release_memories(&self, core: &mut StoreCore) {
+    pub(crate) fn close(&self, core: &mut StoreCore, exit_code: u32) {
+        let instance = self.get(core);
         // SAFETY: the store owns the instance and is borrowed exclusively.
-        for memory in unsafe { self.get(core).as_mut().memories.iter_mut() } {
-            memory.release();
-        }
+        unsafe { core.close_instance(instance, exit_code) };
     }
 
     /// # Panics

@@ -175,7 +175,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Gives its pages back to the system; it has no bytes then.
+    /// Gives its pages back to the system, see [`MemoryEntity::release`].
     pub(crate) fn release(&self, core: &mut StoreCore) {
         // SAFETY: the store owns the entity and is borrowed exclusively.
         unsafe { self.entity(core).as_mut() }.release();

@@ -13,6 +13,7 @@ mod linking;
 mod mapping;
 mod poison;
 mod pool;
+mod promises;
 mod refusals;
 mod runtime;
 mod signals;

@@ -3,8 +3,8 @@
 //! Ranges are checked here and then copied or filled by the loader's `memmove` and `memset`, which
 //! are called directly: they neither trap nor look at wasm frames, so they need no thunk.
 
-use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{InstBuilder, Value};
+use precast_artifact::promises::Promise;
 use precast_artifact::vm::{VmContextHeader, VmStoreContext};
 use precast_artifact::{Builtin, TrapCode};
 use std::mem::{offset_of, size_of};
@@ -75,10 +75,12 @@ impl FuncTranslator<'_, '_> {
 
     /// Calls a routine of the loader that needs no thunk.
     fn call_host(&mut self, builtin: Builtin, args: &[Value]) {
-        let store = self.load_constant(I64, self.vmctx, offset_of!(VmContextHeader, store));
-        let builtins = self.load_constant(I64, store, offset_of!(VmStoreContext, builtins));
+        let store = offset_of!(VmContextHeader, store);
+        let store = self.read(Promise::StorePointer, self.vmctx, store);
+        let builtins = offset_of!(VmStoreContext, builtins);
+        let builtins = self.read(Promise::Builtins, store, builtins);
         let position = builtin.position() * size_of::<usize>();
-        let code = self.load_constant(I64, builtins, position);
+        let code = self.read(Promise::Builtins, builtins, position);
         let signature = signature::builtin(self.env.isa, builtin);
         let signature = self.builder.import_signature(signature);
         self.builder.ins().call_indirect(signature, code, args);

@@ -8,12 +8,13 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{Endianness, Inst, InstBuilder, MemFlagsData, SigRef, Value};
 use precast_artifact::TrapCode;
+use precast_artifact::promises::Promise;
 use precast_artifact::records::{FrozenEntry, NONE};
 use precast_artifact::vm::{VmFuncImport, VmFuncRef};
 use std::mem::{offset_of, size_of};
 
 use super::FuncTranslator;
-use super::state::{Region, constant_flags, vm_offset};
+use super::state::vm_offset;
 use crate::key::{FuncIndex, Link, SigIndex, Symbol, TableIndex, TypeIndex};
 use crate::plan::FrozenTable;
 
@@ -97,8 +98,16 @@ impl FuncTranslator<'_, '_> {
     fn imported(&mut self, index: FuncIndex) -> Callee {
         let slot = self.env.plan.func_import(index) as usize;
         Callee {
-            code: self.load_constant(I64, self.vmctx, slot + offset_of!(VmFuncImport, code)),
-            ctx: self.load_constant(I64, self.vmctx, slot + offset_of!(VmFuncImport, ctx)),
+            code: self.read(
+                Promise::ImportCode,
+                self.vmctx,
+                slot + offset_of!(VmFuncImport, code),
+            ),
+            ctx: self.read(
+                Promise::ImportContext,
+                self.vmctx,
+                slot + offset_of!(VmFuncImport, ctx),
+            ),
         }
     }
 
@@ -131,9 +140,8 @@ impl FuncTranslator<'_, '_> {
             .ins()
             .ishl_imm_u(place, i64::from(size_of::<FrozenEntry>().ilog2()));
         let entry = self.builder.ins().iadd(entries, offset);
-        let region = self.region(Region::Artifact);
-        let flags = constant_flags()
-            .with_alias_region(Some(region))
+        let flags = self
+            .read_flags(Promise::FrozenElements)
             .with_endianness(Endianness::Little);
         if !all_fit {
             self.check_frozen(frozen, inside, entry, flags, expected);
@@ -189,25 +197,19 @@ impl FuncTranslator<'_, '_> {
     /// The function that an element of a table refers to, if it has the expected signature.
     fn table_function(&mut self, table: TableIndex, index: Value, expected: SigIndex) -> Callee {
         let element = self.table_element(table, index, TrapCode::UndefinedElement);
-        let funcref = self.load_vm(I64, Region::TableElements, element, 0);
+        let funcref = self.read(Promise::TableElements, element, 0);
         self.trapz(funcref, TrapCode::UninitializedElement);
-        // What a reference refers to never changes once it is in a table; the address is valid
-        // only behind the check.
-        let region = self.region(Region::Vm);
-        let flags = constant_flags_in_place().with_alias_region(Some(region));
-        let field = |offset: usize| i32::try_from(offset).expect("a small record");
-        let found =
-            self.builder
-                .ins()
-                .load(I64, flags, funcref, field(offset_of!(VmFuncRef, type_id)));
+        let found = self.read(
+            Promise::FuncRefType,
+            funcref,
+            offset_of!(VmFuncRef, type_id),
+        );
         let type_id = self.type_id(expected);
         let same = self.equal(found, type_id);
         self.trapz(same, TrapCode::IndirectCallTypeMismatch);
-        let mut load = |offset| self.builder.ins().load(I64, flags, funcref, field(offset));
-        let code = load(offset_of!(VmFuncRef, code));
         Callee {
-            code,
-            ctx: load(offset_of!(VmFuncRef, ctx)),
+            code: self.read(Promise::FuncRefCode, funcref, offset_of!(VmFuncRef, code)),
+            ctx: self.read(Promise::FuncRefContext, funcref, offset_of!(VmFuncRef, ctx)),
         }
     }
 
@@ -217,9 +219,7 @@ impl FuncTranslator<'_, '_> {
             Some(id) => self.builder.ins().iconst(I64, id.cast_signed()),
             None => {
                 let slot = self.symbol(Symbol::LinkSlot(Link::TypeId(signature)));
-                let region = self.region(Region::Artifact);
-                let flags = constant_flags().with_alias_region(Some(region));
-                self.builder.ins().load(I64, flags, slot, 0)
+                self.read(Promise::LinkSlots, slot, 0)
             }
         }
     }
@@ -236,9 +236,4 @@ impl FuncTranslator<'_, '_> {
         self.stack
             .extend_from_slice(self.builder.inst_results(call));
     }
-}
-
-/// Flags of a load of something that never changes, from an address that was checked before.
-fn constant_flags_in_place() -> MemFlagsData {
-    MemFlagsData::trusted().with_readonly()
 }

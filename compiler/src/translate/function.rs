@@ -4,13 +4,15 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{self, GlobalValueData, InstBuilder, SourceLoc, Type, Value};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use precast_artifact::promises::Promise;
 use precast_artifact::vm::{VmContextHeader, VmStoreContext};
 use precast_artifact::{Strategy, TrapCode, ValType};
 use std::mem::{offset_of, take};
 use wasmparser::OperatorsReader;
 
 use super::control::Frame;
-use super::state::{Env, FuncTranslator, Region, Scratch, constant_flags, vm_offset};
+use super::promises;
+use super::state::{Env, FuncTranslator, Scratch, vm_offset};
 use crate::Error;
 use crate::key::{DefinedFuncIndex, Symbol};
 use crate::signature::{self, clif_type};
@@ -73,7 +75,7 @@ fn stack_limit(func: &mut ir::Function) -> ir::GlobalValue {
     let readonly = func
         .dfg
         .mem_flags
-        .insert(constant_flags())
+        .insert(promises::flags(Promise::StorePointer))
         .expect("the first flags");
     let store = func.create_global_value(GlobalValueData::Load {
         base: vmctx,
@@ -84,7 +86,7 @@ fn stack_limit(func: &mut ir::Function) -> ir::GlobalValue {
     let mutable = func
         .dfg
         .mem_flags
-        .insert(ir::MemFlagsData::trusted())
+        .insert(promises::flags(Promise::StackLimit))
         .expect("the second flags");
     func.create_global_value(GlobalValueData::Load {
         base: store,
@@ -171,13 +173,10 @@ impl FuncTranslator<'_, '_> {
     /// and nothing of it has been written that the code below would not write anyway.
     fn check_stack(&mut self) {
         let pointer = self.builder.ins().get_stack_pointer(I64);
-        let store = self.load_constant(I64, self.vmctx, offset_of!(VmContextHeader, store));
-        let limit = self.load_vm(
-            I64,
-            Region::Vm,
-            store,
-            offset_of!(VmStoreContext, stack_limit),
-        );
+        let store = offset_of!(VmContextHeader, store);
+        let store = self.read(Promise::StorePointer, self.vmctx, store);
+        let limit = offset_of!(VmStoreContext, stack_limit);
+        let limit = self.read(Promise::StackLimit, store, limit);
         let below = self
             .builder
             .ins()

@@ -2,8 +2,10 @@
 
 use cranelift_codegen::ir::types::{F32, F64, I8X16, I64};
 use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Type, Value};
+use precast_artifact::promises::Promise;
 
 use super::FuncTranslator;
+use super::promises::with_promise;
 use super::state::{Region, vm_offset};
 use crate::const_expr::ConstValue;
 use crate::key::GlobalIndex;
@@ -21,10 +23,8 @@ impl FuncTranslator<'_, '_> {
             let value = self.global_constant(ty, value);
             return self.push(value);
         }
-        let (base, offset, mut flags) = self.global_place(index, ty);
-        if !global.mutable {
-            flags = flags.with_readonly().with_can_move();
-        }
+        let (base, offset, flags) = self.global_place(index, ty);
+        let flags = with_promise(flags, Promise::global(global.mutable));
         let value = self.builder.ins().load(ty, flags, base, vm_offset(offset));
         self.push(value);
     }
@@ -58,7 +58,11 @@ impl FuncTranslator<'_, '_> {
         }
         let offset = plan.offset as usize;
         if self.env.module.is_imported_global(index) {
-            (self.load_constant(I64, self.vmctx, offset), 0, flags)
+            (
+                self.read(Promise::ImportedGlobal, self.vmctx, offset),
+                0,
+                flags,
+            )
         } else {
             (self.vmctx, offset, flags)
         }

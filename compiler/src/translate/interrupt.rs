@@ -21,13 +21,13 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Value};
 use cranelift_frontend::Variable;
+use precast_artifact::promises::Promise;
 use precast_artifact::vm::{VmContextHeader, VmStoreContext};
 use precast_artifact::{Interruption, TrapCode};
 use std::mem::{offset_of, take};
 use wasmparser::{FunctionBody, Operator, OperatorsReader};
 
 use super::FuncTranslator;
-use super::state::{Region, vm_offset};
 use crate::Error;
 
 /// Largest constant range, in bytes or elements, that is worked on without a check before.
@@ -202,12 +202,9 @@ impl FuncTranslator<'_, '_> {
 
     /// Stops if the store's word says so.
     fn check_interrupt(&mut self) {
-        // Nothing here writes the word: without this, Cranelift would take the value of an earlier
-        // load for it. No instruction comes of this.
-        self.builder.ins().sequence_point();
         let store = self.store_context();
         let offset = offset_of!(VmStoreContext, interrupt);
-        let word = self.load_vm(I64, Region::Interrupt, store, offset);
+        let word = self.read(Promise::InterruptWord, store, offset);
         // A word that means "stop" is higher than any address. This way round, x86-64 compares a
         // register with memory and needs no other.
         let stop = self
@@ -254,22 +251,21 @@ impl FuncTranslator<'_, '_> {
         }
         let count = self.count_fuel_now();
         let store = self.store_context();
-        let flags = self.vm_flags(Region::Fuel);
-        let offset = vm_offset(offset_of!(VmStoreContext, fuel));
-        self.builder.ins().store(flags, count, store, offset);
+        let offset = offset_of!(VmStoreContext, fuel);
+        self.write(Promise::Fuel, count, store, offset);
     }
 
     /// Takes the count back.
     fn load_fuel(&mut self) {
         let store = self.store_context();
         let offset = offset_of!(VmStoreContext, fuel);
-        let count = self.load_vm(I64, Region::Fuel, store, offset);
+        let count = self.read(Promise::Fuel, store, offset);
         let variable = self.fuel.as_ref().expect("code that counts fuel").count;
         self.builder.def_var(variable, count);
     }
 
     fn store_context(&mut self) -> Value {
         let offset = offset_of!(VmContextHeader, store);
-        self.load_constant(I64, self.vmctx, offset)
+        self.read(Promise::StorePointer, self.vmctx, offset)
     }
 }

@@ -6,12 +6,12 @@ use cranelift_codegen::ir::types::{F32, F64, I32, I64};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value};
 use cranelift_frontend::FuncInstBuilder;
 use precast_artifact::Builtin;
+use precast_artifact::promises::Promise;
 use precast_artifact::vm::VmMemory;
 use std::mem::offset_of;
 use wasmparser::{MemArg, Operator};
 
 use super::FuncTranslator;
-use super::state::{Region, vm_offset};
 use crate::key::MemoryIndex;
 use crate::module::PAGE_SHIFT;
 
@@ -131,15 +131,18 @@ impl<'b> FuncTranslator<'_, 'b> {
     pub(super) fn memory_base(&mut self, memory: MemoryIndex) -> Value {
         let place = self.env.plan.memories[memory].offset as usize;
         let imported = self.env.module.is_imported_memory(memory);
-        // A memory that cannot grow cannot move either.
-        if self.is_guarded(memory) || self.fixed_memory_len(memory).is_some() {
-            let base = offset_of!(VmMemory, base);
-            return match imported {
-                true => self.constant_memory_base(memory, &[place, base]),
-                false => self.constant_memory_base(memory, &[place + base]),
-            };
+        let index64 = self.env.module.memories[memory].index64;
+        let is_fixed = self.fixed_memory_len(memory).is_some();
+        let promise = Promise::memory_base(self.env.strategy, index64, is_fixed);
+        let base = offset_of!(VmMemory, base);
+        match (promise.can_move(), imported) {
+            (true, true) => {
+                let path = [(Promise::ImportedMemory, place), (promise, base)];
+                self.hoisted_memory_base(memory, &path)
+            }
+            (true, false) => self.hoisted_memory_base(memory, &[(promise, place + base)]),
+            (false, _) => self.read_memory_head(memory, promise, base),
         }
-        self.load_memory_head(memory, offset_of!(VmMemory, base))
     }
 
     /// Whether accesses beyond the end of a memory can fault, and its base never changes.
@@ -151,8 +154,13 @@ impl<'b> FuncTranslator<'_, 'b> {
     /// Bytes that are accessible now.
     pub(super) fn memory_len(&mut self, memory: MemoryIndex) -> Value {
         match self.fixed_memory_len(memory) {
-            Some(len) => self.builder.ins().iconst(I64, len),
-            None => self.load_memory_head(memory, offset_of!(VmMemory, len)),
+            Some(len) if Promise::FixedMemoryLen.is_constant() => {
+                self.builder.ins().iconst(I64, len)
+            }
+            _ => {
+                let promise = Promise::GrowingMemoryLen;
+                self.read_memory_head(memory, promise, offset_of!(VmMemory, len))
+            }
         }
     }
 
@@ -167,24 +175,23 @@ impl<'b> FuncTranslator<'_, 'b> {
         })?
     }
 
-    fn load_memory_head(&mut self, memory: MemoryIndex, field: usize) -> Value {
+    fn read_memory_head(&mut self, memory: MemoryIndex, promise: Promise, field: usize) -> Value {
         let place = self.env.plan.memories[memory].offset as usize;
         let (base, offset) = if self.env.module.is_imported_memory(memory) {
-            (self.load_constant(I64, self.vmctx, place), field)
+            (self.read(Promise::ImportedMemory, self.vmctx, place), field)
         } else {
             (self.vmctx, place + field)
         };
-        self.load_vm(I64, Region::MemoryHead, base, offset)
+        self.read(promise, base, offset)
     }
 
     /// Sets a segment's flag that it is gone.
     pub(super) fn set_dropped(&mut self, flags_start: u32, record: u32) {
-        let flags = self.vm_flags(Region::Vm);
         let one = self
             .builder
             .ins()
             .iconst(cranelift_codegen::ir::types::I8, 1);
-        let place = vm_offset((flags_start + record) as usize);
-        self.builder.ins().store(flags, one, self.vmctx, place);
+        let place = (flags_start + record) as usize;
+        self.write(Promise::DroppedFlags, one, self.vmctx, place);
     }
 }

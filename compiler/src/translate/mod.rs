@@ -23,6 +23,7 @@ mod interrupt;
 mod memory;
 mod numeric;
 mod operators;
+mod promises;
 mod reference;
 mod simd;
 mod stack;

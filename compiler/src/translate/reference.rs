@@ -5,11 +5,11 @@ use cranelift_codegen::ir::InstBuilder;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use precast_artifact::Builtin;
+use precast_artifact::promises::Promise;
 use precast_artifact::vm::VmFuncRef;
 use std::mem::offset_of;
 
 use super::FuncTranslator;
-use super::state::Region;
 use crate::key::FuncIndex;
 
 impl FuncTranslator<'_, '_> {
@@ -30,7 +30,7 @@ impl FuncTranslator<'_, '_> {
         let slot = self.env.plan.funcref(FuncIndex::from_u32(index));
         let offset = self.builder.ins().iconst(I64, i64::from(slot));
         let slot = self.builder.ins().iadd(self.vmctx, offset);
-        let code = self.load_vm(I64, Region::Vm, slot, offset_of!(VmFuncRef, code));
+        let code = self.read(Promise::FuncRefSlot, slot, offset_of!(VmFuncRef, code));
         let (cold, next) = self.unless_cold(code);
         self.builder.switch_to_block(cold);
         let function = self.builder.ins().iconst(I32, i64::from(index));

@@ -4,17 +4,17 @@
 //! [`Caches`] (signatures, callees, memory bases) are emptied for each function, because the values
 //! and entities in them belong to one.
 
-use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::immediates::Offset32;
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{
     self, AliasRegion, AliasRegionData, Block, BlockArg, ExtFuncData, ExternalName, FuncRef,
-    GlobalValue, GlobalValueData, InstBuilder, MemFlagsData, SigRef, Type, Value,
+    GlobalValue, GlobalValueData, InstBuilder, SigRef, Value,
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_entity::packed_option::{PackedOption, ReservedValue};
 use cranelift_entity::{EntityRef, SecondaryMap};
 use cranelift_frontend::{FunctionBuilder, Variable};
+use precast_artifact::promises::Promise;
 use precast_artifact::{Builtin, Interruption, Strategy};
 
 use super::control::Frame;
@@ -168,61 +168,23 @@ impl Region {
     }
 }
 
-/// Flags of a load of something that never changes while the function runs, from an address that
-/// is always valid.
-pub(super) fn constant_flags() -> MemFlagsData {
-    MemFlagsData::trusted().with_readonly().with_can_move()
-}
-
 impl FuncTranslator<'_, '_> {
     /// The alias region, as an entity of this function.
     pub(super) fn region(&mut self, region: Region) -> AliasRegion {
         self.builder.func.dfg.alias_regions.insert(region.data())
     }
 
-    /// Flags of an access to mutable data of the VM context or of what it points at.
-    pub(super) fn vm_flags(&mut self, region: Region) -> MemFlagsData {
-        let region = self.region(region);
-        MemFlagsData::trusted().with_alias_region(Some(region))
-    }
-
-    /// Loads something that never changes, at `base + offset`.
-    pub(super) fn load_constant(&mut self, ty: Type, base: Value, offset: usize) -> Value {
-        let region = self.region(Region::Vm);
-        let flags = constant_flags().with_alias_region(Some(region));
-        self.builder.ins().load(ty, flags, base, vm_offset(offset))
-    }
-
-    /// Loads something that may change, at `base + offset`.
-    pub(super) fn load_vm(
+    /// The base of a memory that [can move](precast_artifact::promises::Promise::can_move), which
+    /// is at the end of this chain.
+    pub(super) fn hoisted_memory_base(
         &mut self,
-        ty: Type,
-        region: Region,
-        base: Value,
-        offset: usize,
+        memory: MemoryIndex,
+        path: &[(Promise, usize)],
     ) -> Value {
-        let flags = self.vm_flags(region);
-        self.builder.ins().load(ty, flags, base, vm_offset(offset))
-    }
-
-    /// Follows a chain of pointers that never change, from the VM context, at these offsets. The
-    /// loads are at the start of the function, so that the result can be used anywhere in it;
-    /// Cranelift moves them to where they are needed.
-    fn load_hoisted(&mut self, offsets: &[usize]) -> Value {
-        let region = self.region(Region::Vm);
-        let flags = constant_flags().with_alias_region(Some(region));
-        let mut cursor = FuncCursor::new(self.builder.func).at_first_insertion_point(self.entry);
-        offsets.iter().fold(self.vmctx, |base, offset| {
-            cursor.ins().load(I64, flags, base, vm_offset(*offset))
-        })
-    }
-
-    /// The base of a memory whose base never changes, which is at the end of such a chain.
-    pub(super) fn constant_memory_base(&mut self, memory: MemoryIndex, path: &[usize]) -> Value {
         if let Some(base) = self.caches.memory_bases.get(memory) {
             return base;
         }
-        let base = self.load_hoisted(path);
+        let base = self.read_hoisted(path);
         self.caches.memory_bases.insert(memory, base);
         base
     }

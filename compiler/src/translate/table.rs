@@ -4,12 +4,12 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{InstBuilder, Value};
+use precast_artifact::promises::Promise;
 use precast_artifact::vm::VmTable;
 use precast_artifact::{Builtin, TrapCode};
 use std::mem::offset_of;
 
 use super::FuncTranslator;
-use super::state::{Region, constant_flags, vm_offset};
 use crate::key::{ElemIndex, TableIndex};
 use crate::plan::SegmentPlan;
 
@@ -18,7 +18,7 @@ impl FuncTranslator<'_, '_> {
         let index = self.pop();
         let table = TableIndex::from_u32(table);
         let element = self.table_element(table, index, TrapCode::TableOutOfBounds);
-        let value = self.load_vm(I64, Region::TableElements, element, 0);
+        let value = self.read(Promise::TableElements, element, 0);
         self.push(value);
     }
 
@@ -26,8 +26,7 @@ impl FuncTranslator<'_, '_> {
         let (index, value) = self.pop2();
         let table = TableIndex::from_u32(table);
         let element = self.table_element(table, index, TrapCode::TableOutOfBounds);
-        let flags = self.vm_flags(Region::TableElements);
-        self.builder.ins().store(flags, value, element, 0);
+        self.write(Promise::TableElements, value, element, 0);
     }
 
     pub(super) fn table_size(&mut self, table: u32) {
@@ -125,35 +124,28 @@ impl FuncTranslator<'_, '_> {
 
     /// Number of elements.
     pub(super) fn table_len(&mut self, table: TableIndex) -> Value {
-        if let Some(len) = self.env.plan.tables[table].fixed_len {
+        if let Some(len) = self.env.plan.tables[table].fixed_len
+            && Promise::FixedTableLen.is_constant()
+        {
             return self.builder.ins().iconst(I64, len.cast_signed());
         }
         let (head, offset) = self.table_head(table);
-        self.load_vm(
-            I64,
-            Region::TableHead,
-            head,
-            offset + offset_of!(VmTable, len),
-        )
+        let place = offset + offset_of!(VmTable, len);
+        self.read(Promise::GrowingTableLen, head, place)
     }
 
     fn table_base(&mut self, table: TableIndex) -> Value {
         let (head, offset) = self.table_head(table);
         let place = offset + offset_of!(VmTable, base);
-        if self.env.plan.tables[table].fixed_len.is_none() {
-            return self.load_vm(I64, Region::TableHead, head, place);
-        }
-        // A table that cannot grow cannot move either.
-        let region = self.region(Region::TableHead);
-        let flags = constant_flags().with_alias_region(Some(region));
-        self.builder.ins().load(I64, flags, head, vm_offset(place))
+        let is_fixed = self.env.plan.tables[table].fixed_len.is_some();
+        self.read(Promise::table_base(is_fixed), head, place)
     }
 
     /// Where the [`VmTable`] is.
     fn table_head(&mut self, table: TableIndex) -> (Value, usize) {
         let place = self.env.plan.tables[table].offset as usize;
         if self.env.module.is_imported_table(table) {
-            (self.load_constant(I64, self.vmctx, place), 0)
+            (self.read(Promise::ImportedTable, self.vmctx, place), 0)
         } else {
             (self.vmctx, place)
         }

@@ -9,6 +9,7 @@ use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, V
 use precast_artifact::{HEADER_OFFSET, Section};
 
 use super::Extern;
+use crate::arch;
 use crate::error::Error;
 use crate::func::{Func, HOST_ENTRY};
 use crate::global::Global;
@@ -26,7 +27,7 @@ use crate::types::{
 /// An instance as its store keeps it.
 pub(crate) struct InstanceData {
     pub(super) module: Arc<ModuleInner>,
-    vmctx: NonNull<VmContextHeader>,
+    pub(super) vmctx: NonNull<VmContextHeader>,
     layout: Layout,
     imported_memories: Box<[NonNull<MemoryEntity>]>,
     pub(super) memories: Box<[MemoryEntity]>,
@@ -36,6 +37,10 @@ pub(crate) struct InstanceData {
     _hosts: Box<[Arc<HostFunc>]>,
     /// What it can be parked for.
     pre: Option<Arc<PreInner>>,
+    /// Whether import slots of other instances lead to its functions.
+    pub(super) has_importers: bool,
+    /// The exit code, if it is closed although its store goes on.
+    pub(super) closed: Option<u32>,
 }
 
 impl Drop for InstanceData {
@@ -120,6 +125,8 @@ impl InstanceData {
             tables: tables.into(),
             _hosts: Box::default(),
             pre: pre.cloned(),
+            has_importers: false,
+            closed: None,
         };
         this.import(core, imports);
         Ok(Box::new(this))
@@ -152,6 +159,8 @@ impl InstanceData {
                             // Passed on by another instance: so that this one can tell.
                             if let Some(import) = func.host_import(core) {
                                 ((*slot).shim, (*slot).data) = ((*import).shim, (*import).data);
+                            } else {
+                                Self::note_importer(ctx.cast());
                             }
                         }
                     },
@@ -234,7 +243,7 @@ impl InstanceData {
 
     /// Whether [`InstanceData::reset`] can put everything back.
     pub(crate) fn is_resettable(&self) -> bool {
-        self.memories.iter().all(MemoryEntity::is_resettable)
+        self.closed.is_none() && self.memories.iter().all(MemoryEntity::is_resettable)
     }
 
     /// Puts everything back to where [`InstanceData::new`] left it.
@@ -407,7 +416,11 @@ impl InstanceData {
                 Some(defined) => {
                     let code = artifact.functions().get(defined as usize)?.text_offset;
                     let ctx = self.vmctx.as_ptr().cast();
-                    (self.module.code(code), ctx, false)
+                    let code = match self.closed {
+                        None => self.module.code(code),
+                        Some(_) => arch::closed as *const u8,
+                    };
+                    (code, ctx, false)
                 }
                 None => {
                     // SAFETY: an imported function's slot, filled when the instance was made.

@@ -156,6 +156,9 @@ impl MemoryEntity {
         if delta == 0 {
             return Some(before);
         }
+        if self.released {
+            return None;
+        }
         if after * WASM_PAGE > limit {
             return None;
         }
@@ -222,15 +225,12 @@ impl MemoryEntity {
         unsafe { self.track.open(self.reservation.base(), len) };
     }
 
-    /// Gives the pages back to the system, whose refusal only means that they stay. There are no
-    /// bytes then, and the entity is not [resettable](Self::is_resettable) any more.
+    /// Gives the pages back to the system, whose refusal only means that they stay. Code may hold
+    /// base and length, so these stay, and so does access: the bytes are the initial ones, or zero.
+    /// The memory never grows again, and is not [resettable](Self::is_resettable) any more.
     pub(crate) fn release(&mut self) {
-        let (base, len) = (self.base(), self.len().next_multiple_of(page_size()));
-        // Or the signal handler would let writes through.
-        self.track = Track::OFF;
-        // SAFETY: published when it was made.
-        unsafe { self.vm.write(VmMemory { base, len: 0 }) };
-        self.reservation.decommit(0, len).ok();
+        let len = self.len().next_multiple_of(page_size());
+        self.reservation.discard(0, len).ok();
         self.released = true;
     }
 

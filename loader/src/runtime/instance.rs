@@ -210,7 +210,7 @@ impl<T: Send + 'static> Instance<T> {
             }
             match this.call_typed::<(), ()>(name, ()) {
                 Ok(()) => {}
-                Err(Error::Closed { exit_code: 0, .. }) => break,
+                Err(Error::Closed { exit_code: 0, .. }) if self.exit_code() == Some(0) => break,
                 Err(error) => {
                     self.close();
                     return Err(error);

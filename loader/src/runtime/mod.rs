@@ -20,8 +20,9 @@
 //! - In a store of several instances, closing one frees its name, and gives its memories' pages back
 //!   as soon as all instances that import from it (through others too) are closed; their
 //!   address space (4 GiB each when guarded) and a few kilobytes stay until the last instance of
-//!   the store is closed, because tables may hold references to its functions. So a library that
-//!   stays open can have some ten thousand importers in its life, not more: close it now and then.
+//!   the store is closed, because tables may hold references to its functions: calling one is
+//!   [`Error::Closed`] from then on. So a library that stays open can have some ten thousand
+//!   importers in its life, not more: close it now and then.
 //!
 //! # Closing
 //!

@@ -163,7 +163,7 @@ impl<T: Send + 'static> Node<T> {
         self.retire();
     }
 
-    /// Releases the memories if the instance is closed and no user of it can be reached.
+    /// Closes the instance in its store if it is closed and no user of it can be reached.
     fn retire(&self) {
         let used = self.users.load(Ordering::SeqCst) != 0;
         if used || self.closing().is_none() || self.retired.swap(true, Ordering::SeqCst) {
@@ -171,7 +171,9 @@ impl<T: Send + 'static> Node<T> {
         }
         if let Some(group) = &self.group {
             group.retire(match &self.items {
-                Items::Guest(instance, _) => Retired::Guest(*instance),
+                Items::Guest(instance, _) => {
+                    Retired::Guest(*instance, self.exit_code().unwrap_or_default())
+                }
                 Items::Host(items) => {
                     let stored = items.values().filter_map(|item| match item {
                         HostItem::Stored(item) => Some(*item),
@@ -207,18 +209,19 @@ impl<T: Send + 'static> Drop for Uses<T> {
     }
 }
 
-/// An instance whose memories nobody needs any more, in a store that goes on.
+/// An instance that nobody needs any more, in a store that goes on.
 pub(super) enum Retired {
-    Guest(crate::Instance),
+    /// With its exit code.
+    Guest(crate::Instance, u32),
     Host(Vec<Extern>),
 }
 
 impl Retired {
-    /// Gives the memories' pages back to the system. The address space stays, since the store may
-    /// hold references to functions of the instance: their accesses trap.
+    /// Gives the memories' pages back to the system, and lets nobody enter the instance's code any
+    /// more, to which the store may hold references.
     pub(super) fn release(&self, core: &mut StoreCore) {
         match self {
-            Self::Guest(instance) => instance.release_memories(core),
+            Self::Guest(instance, exit_code) => instance.close(core, *exit_code),
             Self::Host(items) => {
                 for memory in items.iter().filter_map(|item| item.memory()) {
                     memory.release(core);

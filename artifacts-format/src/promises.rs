@@ -1,0 +1,278 @@
+//! What machine code may take for constant, and who keeps it so.
+//!
+//! Machine code reads values that the loader made, and the compiler keeps them in registers, moves
+//! the reads to better places, or folds the values into code. Each such use relies on the loader
+//! leaving the value alone for long enough. So there is a row here for every value that machine
+//! code reads: how long one that was read stays right, whether its address can be read from at any
+//! time, who keeps that, and which test breaks it if it is not kept.
+//!
+//! The compiler derives from these rows, and from nothing else, which loads are read-only, which it
+//! may move or hoist, and what it may fold. A promise that cannot be kept any more is a row with a
+//! shorter [`Lifetime`] and a new [`ABI`](crate::ABI) number.
+//!
+//! Two promises are behind several rows:
+//!
+//! - The length of a memory or table never shrinks while code may use it: what was checked once
+//!   stays in bounds.
+//! - Nothing of an instance goes away before its store does, closed or not: VM context, memories
+//!   with base and length, tables, code. A closed instance is only not entered any more.
+
+use crate::Strategy;
+
+/// How long a value that machine code has read stays right. A longer one is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lifetime {
+    /// Not at all: other threads may change it, so it is read each time.
+    Moment,
+    /// Until the code that read it calls something. Whatever is called, even a routine of the
+    /// loader, may change it.
+    UntilCall,
+    /// As long as the instance is in a store, closed or not. Where the loader replaces such a value
+    /// all the same, the old one must go on to work for whoever has read it.
+    Instance,
+    /// For every instance of the artifact.
+    Forever,
+}
+
+/// When code may read from the address of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Address {
+    /// Whenever code of the instance runs.
+    Valid,
+    /// Only behind a check that the code has made, so the read must stay there.
+    Checked,
+}
+
+macro_rules! promises {
+    ($(
+        $(#[$attr:meta])*
+        $Promise:ident: $Lifetime:ident, $Address:ident,
+            kept by $($keeper:literal)*, broken by $($test:literal)*;
+    )*) => {
+        /// A value that machine code reads.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Promise { $($(#[$attr])* $Promise),* }
+
+        impl Promise {
+            /// All rows.
+            pub const ALL: &'static [Self] = &[$(Self::$Promise),*];
+
+            /// How long a value that was read stays right.
+            pub const fn lifetime(self) -> Lifetime {
+                match self { $(Self::$Promise => Lifetime::$Lifetime),* }
+            }
+
+            /// When it can be read.
+            pub const fn address(self) -> Address {
+                match self { $(Self::$Promise => Address::$Address),* }
+            }
+
+            /// Functions of the loader that keep it.
+            pub const fn keepers(self) -> &'static [&'static str] {
+                match self { $(Self::$Promise => &[$($keeper),*]),* }
+            }
+
+            /// Tests that fail if it is not kept: test binary, module, function.
+            pub const fn tests(self) -> &'static [&'static str] {
+                match self { $(Self::$Promise => &[$($test),*]),* }
+            }
+        }
+    };
+}
+
+promises! {
+    /// [`VmContextHeader::store`](crate::vm::VmContextHeader::store).
+    StorePointer: Instance, Valid,
+        kept by "InstanceData::new" "InstanceData::enter_store",
+        broken by "loader::promises::store::a_reused_instance_uses_its_new_store";
+    /// [`VmStoreContext::builtins`](crate::vm::VmStoreContext::builtins), and the addresses there.
+    Builtins: Forever, Valid,
+        kept by "Store::new",
+        broken by "loader::promises::store::a_reused_instance_uses_its_new_store";
+    /// [`VmStoreContext::stack_limit`](crate::vm::VmStoreContext::stack_limit): of the activation.
+    StackLimit: UntilCall, Valid,
+        kept by "enter_outermost",
+        broken by "loader::promises::store::the_stack_limit_is_that_of_the_thread";
+    /// [`VmStoreContext::interrupt`](crate::vm::VmStoreContext::interrupt).
+    InterruptWord: Moment, Valid,
+        kept by "Interrupt::raise",
+        broken by "loader::promises::store::the_interrupt_word_is_read_each_time";
+    /// [`VmStoreContext::fuel`](crate::vm::VmStoreContext::fuel).
+    Fuel: UntilCall, Valid,
+        kept by "Store::set_fuel",
+        broken by "loader::promises::store::fuel_that_a_host_function_gives_counts";
+
+    /// Base of a [guarded](Strategy::guards) memory. From there on, [`GUARDED_RESERVATION`] bytes
+    /// are the memory's, and an access to them that is not to its first `len` bytes faults.
+    ///
+    /// [`GUARDED_RESERVATION`]: crate::abi::GUARDED_RESERVATION
+    GuardedMemoryBase: Instance, Valid,
+        kept by "MemoryEntity::new" "MemoryEntity::grow" "MemoryEntity::release" "mismatch",
+        broken by "loader::promises::memory::guarded_memories_never_move"
+            "loader::promises::memory::who_expects_a_guard_gets_one"
+            "loader::promises::closing::memories_keep_base_and_length";
+    /// Base of another memory that cannot grow: its maximum is its minimum.
+    FixedMemoryBase: Instance, Valid,
+        kept by "MemoryEntity::grow" "MemoryEntity::release" "limits_fit",
+        broken by "loader::promises::memory::fixed_memories_cannot_grow"
+            "loader::promises::closing::memories_keep_base_and_length";
+    /// Base of any other memory: growth moves it.
+    MovingMemoryBase: UntilCall, Valid,
+        kept by "MemoryEntity::grow",
+        broken by "loader::promises::memory::memories_move_and_grow_under_running_code";
+    /// Length of a memory whose maximum is its minimum.
+    FixedMemoryLen: Instance, Valid,
+        kept by "MemoryEntity::grow" "MemoryEntity::release" "limits_fit",
+        broken by "loader::promises::memory::fixed_memories_cannot_grow"
+            "loader::promises::memory::fixed_imports_get_fixed_memories"
+            "loader::promises::closing::memories_keep_base_and_length";
+    /// Length of any other memory. It never shrinks.
+    GrowingMemoryLen: UntilCall, Valid,
+        kept by "MemoryEntity::grow" "MemoryEntity::release",
+        broken by "loader::promises::memory::memories_move_and_grow_under_running_code"
+            "loader::promises::closing::memories_keep_base_and_length";
+    /// Where the [`VmMemory`](crate::vm::VmMemory) of an imported memory is.
+    ImportedMemory: Instance, Valid,
+        kept by "InstanceData::import" "MemoryEntity::publish",
+        broken by "loader::promises::memory::memories_move_and_grow_under_running_code"
+            "loader::promises::closing::what_others_import_stays";
+    /// The bytes of a memory.
+    MemoryBytes: UntilCall, Checked,
+        kept by "Memory::write",
+        broken by "loader::promises::memory::bytes_that_others_write_are_seen";
+
+    /// Base of a table that cannot grow: nothing that could make it grow can reach it, or its
+    /// maximum is its minimum.
+    FixedTableBase: Instance, Valid,
+        kept by "TableEntity::grow",
+        broken by "loader::promises::table::fixed_tables_cannot_grow";
+    /// Length of such a table.
+    FixedTableLen: Instance, Valid,
+        kept by "TableEntity::grow" "limits_fit",
+        broken by "loader::promises::table::fixed_tables_cannot_grow";
+    /// Base of any other table: growth moves it.
+    GrowingTableBase: UntilCall, Valid,
+        kept by "TableEntity::update",
+        broken by "loader::promises::table::tables_move_and_grow_under_running_code";
+    /// Length of any other table. It never shrinks.
+    GrowingTableLen: UntilCall, Valid,
+        kept by "TableEntity::update",
+        broken by "loader::promises::table::tables_move_and_grow_under_running_code";
+    /// Where the [`VmTable`](crate::vm::VmTable) of an imported table is.
+    ImportedTable: Instance, Valid,
+        kept by "InstanceData::import" "TableEntity::publish",
+        broken by "loader::promises::table::tables_move_and_grow_under_running_code"
+            "loader::promises::closing::what_others_import_stays";
+    /// The elements of a table that is not frozen.
+    TableElements: UntilCall, Checked,
+        kept by "Table::set",
+        broken by "loader::promises::table::elements_that_others_set_are_seen";
+    /// Length and [elements](crate::records::FrozenEntry) of a frozen table.
+    FrozenElements: Forever, Valid,
+        kept by "InstanceData::export",
+        broken by "loader::promises::table::frozen_tables_are_the_same_for_all";
+
+    /// [`VmFuncRef::code`](crate::vm::VmFuncRef::code): the loader puts other code there when the
+    /// instance is closed. The old code still works.
+    FuncRefCode: UntilCall, Checked,
+        kept by "InstanceData::func_ref" "StoreCore::close_instance",
+        broken by "loader::promises::call::references_stay_what_they_are"
+            "loader::promises::closing::code_of_a_closed_instance_is_not_entered";
+    /// [`VmFuncRef::ctx`](crate::vm::VmFuncRef::ctx).
+    FuncRefContext: Instance, Checked,
+        kept by "InstanceData::func_ref",
+        broken by "loader::promises::call::references_stay_what_they_are";
+    /// [`VmFuncRef::type_id`](crate::vm::VmFuncRef::type_id).
+    FuncRefType: Instance, Checked,
+        kept by "InstanceData::func_ref",
+        broken by "loader::promises::call::references_stay_what_they_are";
+    /// Whether the slot of a function's reference is filled. A filled one stays so.
+    FuncRefSlot: UntilCall, Valid,
+        kept by "InstanceData::func_ref" "InstanceData::reset",
+        broken by "loader::promises::call::references_stay_what_they_are";
+    /// [`VmFuncImport::code`](crate::vm::VmFuncImport::code): the loader puts other code there when
+    /// the instance that it belongs to is closed. The old code still works.
+    ImportCode: Instance, Valid,
+        kept by "InstanceData::import" "StoreCore::close_instance",
+        broken by "loader::promises::call::imports_stay_what_they_are"
+            "loader::promises::closing::code_of_a_closed_instance_is_not_entered";
+    /// [`VmFuncImport::ctx`](crate::vm::VmFuncImport::ctx).
+    ImportContext: Instance, Valid,
+        kept by "InstanceData::import",
+        broken by "loader::promises::call::imports_stay_what_they_are";
+
+    /// Where the value of an imported global is.
+    ImportedGlobal: Instance, Valid,
+        kept by "InstanceData::import",
+        broken by "loader::promises::global::mutable_globals_are_read_again"
+            "loader::promises::closing::what_others_import_stays";
+    /// Value of a mutable global.
+    MutableGlobal: UntilCall, Valid,
+        kept by "Global::set",
+        broken by "loader::promises::global::mutable_globals_are_read_again";
+    /// Value of an immutable global that is known at instantiation only.
+    ImmutableGlobal: Instance, Valid,
+        kept by "InstanceData::initialise" "Global::set" "fits",
+        broken by "loader::promises::global::immutable_globals_cannot_be_set"
+            "loader::promises::global::immutable_globals_are_of_the_instance";
+    /// Value of an immutable global that the compiler can compute: it is in the code.
+    FoldedGlobal: Forever, Valid,
+        kept by "Global::set",
+        broken by "loader::promises::global::immutable_globals_cannot_be_set";
+
+    /// Offsets of the parts of the VM context: they are in the code, the loader takes them from the
+    /// artifact.
+    ContextOffsets: Forever, Valid,
+        kept by "InstanceData::at",
+        broken by "format::versions::abi" "loader::promises::store::every_part_of_the_context_is_used";
+    /// A flag that a segment is dropped. Code sets it and never reads it.
+    DroppedFlags: UntilCall, Valid,
+        kept by "InstanceData::is_dropped" "InstanceData::reset",
+        broken by "loader::promises::store::every_part_of_the_context_is_used";
+    /// A slot of the link table: library routines, ids of long signatures.
+    LinkSlots: Forever, Valid,
+        kept by "patch",
+        broken by "loader::promises::call::long_signatures_keep_their_ids";
+}
+
+impl Promise {
+    /// Whether the value does not change while code of the instance can run: a load of it is
+    /// read-only, and where the compiler knows the value it may fold it.
+    pub const fn is_constant(self) -> bool {
+        matches!(self.lifetime(), Lifetime::Instance | Lifetime::Forever)
+    }
+
+    /// Whether a load of it may be anywhere in a function.
+    pub const fn can_move(self) -> bool {
+        self.is_constant() && matches!(self.address(), Address::Valid)
+    }
+
+    /// The base of a memory, as code of a module with `strategy` has it.
+    pub const fn memory_base(strategy: Strategy, memory64: bool, is_fixed: bool) -> Self {
+        if strategy.guards(memory64) {
+            Self::GuardedMemoryBase
+        } else if is_fixed {
+            Self::FixedMemoryBase
+        } else {
+            Self::MovingMemoryBase
+        }
+    }
+
+    /// The base of a table.
+    pub const fn table_base(is_fixed: bool) -> Self {
+        if is_fixed {
+            Self::FixedTableBase
+        } else {
+            Self::GrowingTableBase
+        }
+    }
+
+    /// The value of a global that is not folded.
+    pub const fn global(mutable: bool) -> Self {
+        if mutable {
+            Self::MutableGlobal
+        } else {
+            Self::ImmutableGlobal
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Reads of what the loader keeps for machine code, with the flags that [`Promise`] allows: the only
+//! place where a load becomes read-only, may move, or is hoisted.
+
+use cranelift_codegen::cursor::{Cursor, FuncCursor};
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value};
+use precast_artifact::promises::{Lifetime, Promise};
+
+use super::FuncTranslator;
+use super::state::{Region, vm_offset};
+
+/// `flags`, and what the promise adds to them.
+pub(super) fn with_promise(mut flags: MemFlagsData, promise: Promise) -> MemFlagsData {
+    if promise.is_constant() {
+        flags = flags.with_readonly();
+    }
+    if promise.can_move() {
+        flags = flags.with_can_move();
+    }
+    flags
+}
+
+/// Flags of a load of a value that is aligned, and cannot fault where its address is right.
+pub(super) fn flags(promise: Promise) -> MemFlagsData {
+    with_promise(MemFlagsData::trusted(), promise)
+}
+
+impl Region {
+    /// Where a value is, unless it is that of a global or of a memory, of which each has its own.
+    fn of(promise: Promise) -> Self {
+        match promise {
+            Promise::StorePointer
+            | Promise::Builtins
+            | Promise::StackLimit
+            | Promise::GuardedMemoryBase
+            | Promise::FixedMemoryBase
+            | Promise::FixedMemoryLen
+            | Promise::ImportedMemory
+            | Promise::ImportedTable
+            | Promise::ImportedGlobal
+            | Promise::FuncRefCode
+            | Promise::FuncRefContext
+            | Promise::FuncRefType
+            | Promise::FuncRefSlot
+            | Promise::ImportCode
+            | Promise::ImportContext
+            | Promise::ContextOffsets
+            | Promise::DroppedFlags => Self::Vm,
+            Promise::InterruptWord => Self::Interrupt,
+            Promise::Fuel => Self::Fuel,
+            Promise::MovingMemoryBase | Promise::GrowingMemoryLen => Self::MemoryHead,
+            Promise::FixedTableBase
+            | Promise::FixedTableLen
+            | Promise::GrowingTableBase
+            | Promise::GrowingTableLen => Self::TableHead,
+            Promise::TableElements => Self::TableElements,
+            Promise::FrozenElements | Promise::LinkSlots => Self::Artifact,
+            Promise::MemoryBytes => Self::SharedMemory,
+            Promise::MutableGlobal | Promise::ImmutableGlobal | Promise::FoldedGlobal => {
+                Self::SharedGlobal
+            }
+        }
+    }
+}
+
+impl FuncTranslator<'_, '_> {
+    /// Flags of a load of this value, with its region.
+    pub(super) fn read_flags(&mut self, promise: Promise) -> MemFlagsData {
+        let region = self.region(Region::of(promise));
+        flags(promise).with_alias_region(Some(region))
+    }
+
+    /// Reads a value of 64 bits at `base + offset`.
+    pub(super) fn read(&mut self, promise: Promise, base: Value, offset: usize) -> Value {
+        if promise.lifetime() == Lifetime::Moment {
+            // Nothing here writes the value: without this, Cranelift would take that of an earlier
+            // load for it. No instruction comes of this.
+            self.builder.ins().sequence_point();
+        }
+        let flags = self.read_flags(promise);
+        self.builder.ins().load(I64, flags, base, vm_offset(offset))
+    }
+
+    /// Reads a value at the end of a chain of pointers, from the VM context, at these offsets. All
+    /// of it can move: the loads are at the start of the function, so that the result can be used
+    /// anywhere in it; Cranelift moves them to where they are needed.
+    pub(super) fn read_hoisted(&mut self, path: &[(Promise, usize)]) -> Value {
+        let path: Vec<_> = path
+            .iter()
+            .map(|(promise, offset)| {
+                assert!(promise.can_move(), "{promise:?} is read where it is used");
+                (self.read_flags(*promise), vm_offset(*offset))
+            })
+            .collect();
+        let mut cursor = FuncCursor::new(self.builder.func).at_first_insertion_point(self.entry);
+        path.into_iter().fold(self.vmctx, |base, (flags, offset)| {
+            cursor.ins().load(I64, flags, base, offset)
+        })
+    }
+
+    /// Writes a value at `base + offset`.
+    pub(super) fn write(&mut self, promise: Promise, value: Value, base: Value, offset: usize) {
+        let region = self.region(Region::of(promise));
+        let flags = MemFlagsData::trusted().with_alias_region(Some(region));
+        let offset = vm_offset(offset);
+        self.builder.ins().store(flags, value, base, offset);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    /// Every file of Rust code below a directory.
+    fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).expect("readable") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.push(path);
+            }
+        }
+    }
+
+    #[test]
+    fn no_other_file_says_what_is_constant() {
+        let mut files = Vec::new();
+        sources(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+            &mut files,
+        );
+        assert!(files.len() > 20);
+        files.retain(|file| !file.ends_with("translate/promises.rs"));
+        for file in &files {
+            let text = fs::read_to_string(file).expect("readable");
+            for word in ["readonly", "can_move", "at_first_insertion_point"] {
+                let of_flags = text.contains(&format!("with_{word}"))
+                    || text.contains(&format!("set_{word}"))
+                    || text.contains(&format!(".{word}("));
+                assert!(!of_flags, "{}: {word}", file.display());
+            }
+        }
+    }
+}

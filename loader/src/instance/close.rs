@@ -1,0 +1,107 @@
+//! Closing an instance in a store that goes on.
+//!
+//! Tables and import slots of the store may lead to functions of the instance, and machine code may
+//! hold base and length of its memories, or have its context. So nothing of it goes away before the
+//! store does (see [`precast_artifact::promises`]). Closing does two things:
+//!
+//! - The pages of its memories are given back to the system: base, length and access stay, and the
+//!   bytes are the initial ones again. They cannot grow any more.
+//! - Wherever the store has the address of code that is to be called with the instance's context, it
+//!   puts that of [`arch::closed`], which ends the activation with [`Error::Closed`]. So no code of
+//!   the instance is entered any more, except by code in flight that has read the old address:
+//!   which finds everything as it was.
+
+use std::ptr::NonNull;
+
+use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef};
+
+use super::InstanceData;
+use crate::activation::raise;
+use crate::arch;
+use crate::error::{Ending, Error};
+use crate::store::StoreCore;
+
+impl StoreCore {
+    /// Closes an instance of this store; the first exit code counts.
+    ///
+    /// # Safety
+    /// The instance is one of this store's, and no reference to it or another one is held.
+    pub(crate) unsafe fn close_instance(
+        &mut self,
+        instance: NonNull<InstanceData>,
+        exit_code: u32,
+    ) {
+        // SAFETY: by this function's contract, here and below.
+        let (ctx, has_importers) = unsafe {
+            let instance = &mut *instance.as_ptr();
+            if instance.closed.is_some() {
+                return;
+            }
+            instance.closed = Some(exit_code);
+            for memory in &mut instance.memories {
+                memory.release();
+            }
+            (instance.vmctx, instance.has_importers)
+        };
+        if has_importers {
+            for other in &mut self.instances {
+                other.replace_code(ctx, arch::closed as *const u8);
+            }
+        } else {
+            // SAFETY: as above.
+            unsafe { (*instance.as_ptr()).replace_code(ctx, arch::closed as *const u8) };
+        }
+    }
+}
+
+impl InstanceData {
+    /// Puts `code` wherever this instance has the address of code for this context.
+    fn replace_code(&mut self, ctx: NonNull<VmContextHeader>, code: *const u8) {
+        let ctx = ctx.as_ptr().cast();
+        let vm = self.module.artifact().header().vm;
+        let imports = self.at::<VmFuncImport>(vm.func_imports);
+        for i in 0..vm.func_import_count as usize {
+            // SAFETY: the parser checked that the slots are inside the context.
+            unsafe {
+                let slot = imports.add(i);
+                if (*slot).ctx == ctx {
+                    (*slot).code = code;
+                }
+            }
+        }
+        let refs = self.at::<VmFuncRef>(vm.funcrefs);
+        for i in 0..vm.funcref_count as usize {
+            // SAFETY: as above. A slot that is not filled has no context.
+            unsafe {
+                let slot = refs.add(i);
+                if (*slot).ctx == ctx {
+                    (*slot).code = code;
+                }
+            }
+        }
+    }
+
+    /// Tells the instance that `ctx` belongs to that others import its functions.
+    ///
+    /// # Safety
+    /// The context of a published instance that no reference is held to.
+    pub(super) unsafe fn note_importer(ctx: *mut VmContextHeader) {
+        // SAFETY: by this function's contract.
+        unsafe { (*(*ctx).instance.cast::<Self>()).has_importers = true };
+    }
+}
+
+/// What [`arch::closed`] goes on to: ends the activation.
+///
+/// # Safety
+/// Called in place of a function of the closed instance that `ctx` belongs to, the edge of the wasm
+/// frames being stored.
+pub(crate) unsafe extern "C" fn call_of_closed(ctx: *mut VmContextHeader) -> ! {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let instance = (*ctx).instance.cast::<InstanceData>();
+        let exit_code = (*instance).closed.unwrap_or_default();
+        let ending = Ending::Error(Error::module_closed(exit_code));
+        raise((*ctx).store.cast(), ending)
+    }
+}
