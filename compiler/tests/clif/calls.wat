@@ -151,7 +151,7 @@
 ;;     v13 = iconst.i64 65
 ;;     v14 = icmp eq v12, v13  ; v13 = 65
 ;;     trapz v14, user6
-;;     v15 = load.i64 notrap aligned readonly region2 v11
+;;     v15 = load.i64 notrap aligned region2 v11
 ;;     v16 = load.i64 notrap aligned readonly region2 v11+8
 ;;     v17 = call_indirect sig0, v15(v16, v2)  ; v2 = 7
 ;;     return v17

@@ -51,8 +51,8 @@
 ;;     jump block3(v1)
 ;;
 ;; block3(v11: i32):
-;;     sequence_point
 ;;     v7 = load.i64 notrap aligned readonly can_move region0 v0
+;;     sequence_point
 ;;     v8 = load.i64 notrap aligned region1 v7+16
 ;;     v9 = icmp ult v7, v8
 ;;     brif v9, block4, block5
@@ -91,8 +91,8 @@
 ;;     trap user200
 ;;
 ;; block2:
-;;     sequence_point
 ;;     v7 = load.i64 notrap aligned readonly can_move region0 v0
+;;     sequence_point
 ;;     v8 = load.i64 notrap aligned region1 v7+16
 ;;     v9 = icmp ult v7, v8
 ;;     brif v9, block3, block4

@@ -30,8 +30,8 @@
 ;;     jump block1(v1)
 ;;
 ;; block1(v5: i32):
-;;     sequence_point
 ;;     v2 = load.i64 notrap aligned readonly can_move region0 v0
+;;     sequence_point
 ;;     v3 = load.i64 notrap aligned region1 v2+16
 ;;     v4 = icmp ult v2, v3
 ;;     trapnz v4, user12
@@ -53,8 +53,8 @@
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i32):
-;;     sequence_point
 ;;     v2 = load.i64 notrap aligned readonly can_move region0 v0
+;;     sequence_point
 ;;     v3 = load.i64 notrap aligned region1 v2+16
 ;;     v4 = icmp ult v2, v3
 ;;     trapnz v4, user12

@@ -17,8 +17,6 @@
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i64):
-;;     v9 = load.i64 notrap aligned readonly can_move region1 v0+16
-;;     v10 = load.i64 notrap aligned readonly can_move region1 v9
 ;;     v2 = load.i64 notrap aligned readonly can_move region1 v0+16
 ;;     v3 = load.i64 notrap aligned region2 v2+8
 ;;     v4 = iconst.i64 -8
@@ -26,6 +24,8 @@
 ;;     v7 = icmp ugt v5, v3
 ;;     v8 = bor v6, v7
 ;;     trapnz v8, user2
+;;     v9 = load.i64 notrap aligned readonly can_move region1 v0+16
+;;     v10 = load.i64 notrap aligned region2 v9
 ;;     v11 = iadd v10, v1
 ;;     v12 = iconst.i64 -16
 ;;     v13 = iadd v11, v12  ; v12 = -16
@@ -44,12 +44,12 @@
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i64):
-;;     v5 = load.i64 notrap aligned readonly can_move region1 v0+16
-;;     v6 = load.i64 notrap aligned readonly can_move region1 v5
 ;;     v2 = load.i64 notrap aligned readonly can_move region1 v0+16
 ;;     v3 = load.i64 notrap aligned region2 v2+8
 ;;     v4 = iconst.i8 1
 ;;     trapnz v4, user2  ; v4 = 1
+;;     v5 = load.i64 notrap aligned readonly can_move region1 v0+16
+;;     v6 = load.i64 notrap aligned region2 v5
 ;;     v7 = iadd v6, v1
 ;;     v8 = iconst.i64 -1
 ;;     v9 = iadd v7, v8  ; v8 = -1
