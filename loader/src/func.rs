@@ -14,8 +14,9 @@ use precast_artifact::vm::{ValRaw, VmFuncImport, VmFuncRef};
 use crate::activation::{enter, enter_outermost, is_active};
 use crate::arch::{CALLS_WASM, call_wasm};
 use crate::error::Error;
-use crate::host::{Caller, HostFunc, IntoFunc};
-use crate::store::{AsContext, AsContextMut, StoreCore, StoreId};
+use crate::host::{Caller, HostFunc};
+use crate::into_func::IntoFunc;
+use crate::store::{AsContext, AsContextMut, Invariant, StoreCore, StoreId};
 use crate::typed::{WasmParams, WasmResults, from_word};
 use crate::types::FuncType;
 use crate::val::Val;
@@ -291,7 +292,7 @@ fn used_with_another_store() -> ! {
 #[derive(Debug)]
 pub struct TypedFunc<P, R> {
     func: Func,
-    types: PhantomData<fn(P) -> R>,
+    types: Invariant<(P, R)>,
 }
 
 impl<P, R> Clone for TypedFunc<P, R> {

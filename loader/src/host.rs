@@ -1,6 +1,7 @@
 //! Host functions: Rust closures that wasm code calls.
 //!
-//! Each typed closure gets *shims*, machine-level functions made for its very types. Wasm code
+//! Each typed closure gets *shims*, machine-level functions made for its very types (see
+//! [`into_func`](crate::into_func)). Wasm code
 //! reaches the native one with the arguments in registers, through an exit trampoline of its own
 //! module; or, where calling conventions allow, through the direct one, which notes the edge of the
 //! wasm frames as an exit does and jumps on: no frame, no second call. The array shim serves
@@ -20,12 +21,11 @@ use precast_artifact::signature::is_tail_like_c;
 use precast_artifact::vm::{ValRaw, VmContextHeader, VmFuncImport};
 
 use crate::activation::raise;
-use crate::arch::{ARCH, direct_shim};
+use crate::arch::ARCH;
 use crate::error::{Ending, Error};
 use crate::instance::{Extern, Instance, InstanceData};
 use crate::interrupt;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreCore, StoreInner};
-use crate::typed::{WasmParams, WasmResults, WasmTy, for_each_arity, read_value};
 use crate::types::FuncType;
 use crate::val::Val;
 
@@ -39,7 +39,7 @@ impl<'a, T: 'static> Caller<'a, T> {
     /// # Safety
     /// `import` is a slot of a host function of a `Store<T>` that nobody else is using until the
     /// caller is gone.
-    unsafe fn new(import: *const VmFuncImport) -> Self {
+    pub(crate) unsafe fn new(import: *const VmFuncImport) -> Self {
         // SAFETY: by this function's contract.
         unsafe {
             let store = (*import).store.cast::<StoreInner<T>>();
@@ -98,9 +98,12 @@ impl<T: 'static> AsContextMut for Caller<'_, T> {
 }
 
 /// Calls the closure in the [`Body`] that `data` points to with values in an array.
-type CallArray = unsafe fn(*const VmFuncImport, *const c_void, *mut ValRaw) -> Result<(), Error>;
+pub(crate) type CallArray =
+    unsafe fn(*const VmFuncImport, *const c_void, *mut ValRaw) -> Result<(), Error>;
 
-/// A host function, of no store yet.
+/// A host function, of no store yet. It works in stores of one type `T` only, and whoever keeps it
+/// says which (see [`Invariant`](crate::store::Invariant)): so it is no public type.
+#[doc(hidden)]
 pub struct HostFunc {
     ty: FuncType,
     type_id: u64,
@@ -181,7 +184,7 @@ impl HostFunc {
         )
     }
 
-    fn with<C: Send + Sync + 'static>(
+    pub(crate) fn with<C: Send + Sync + 'static>(
         ty: FuncType,
         shims: Shims,
         call: CallArray,
@@ -253,25 +256,25 @@ impl HostFunc {
 }
 
 /// The machine-level functions made for a closure; null: none.
-struct Shims {
-    direct: *const u8,
-    native: *const u8,
-    array: *const u8,
+pub(crate) struct Shims {
+    pub(crate) direct: *const u8,
+    pub(crate) native: *const u8,
+    pub(crate) array: *const u8,
 }
 
 /// What the `data` of an import slot points to.
 #[repr(C)]
-struct Body<C> {
+pub(crate) struct Body<C> {
     /// First: who calls through an array does not know the closure's type.
     call: CallArray,
-    closure: C,
+    pub(crate) closure: C,
 }
 
 /// Ends the activation if the closure failed or panicked.
 ///
 /// # Safety
 /// Called by a shim that was called by machine code, its closure being done.
-unsafe fn finish<R>(
+pub(crate) unsafe fn finish<R>(
     import: *const VmFuncImport,
     result: std::thread::Result<Result<R, Error>>,
 ) -> R {
@@ -286,131 +289,10 @@ unsafe fn finish<R>(
     unsafe { raise((*import).store.cast(), ending) }
 }
 
-unsafe extern "C" fn array_shim(import: *const VmFuncImport, values: *mut ValRaw) {
+pub(crate) unsafe extern "C" fn array_shim(import: *const VmFuncImport, values: *mut ValRaw) {
     // SAFETY: machine code calls this through an exit of the function's signature.
     unsafe {
         let call = AssertUnwindSafe(|| HostFunc::call(import, values));
         finish(import, catch_unwind(call));
     }
 }
-
-/// What a host closure may return: results, or `Result` of them and [`Error`].
-pub trait WasmRet {
-    #[doc(hidden)]
-    type Ok: WasmResults;
-    #[doc(hidden)]
-    fn into_result(self) -> Result<Self::Ok, Error>;
-}
-
-impl<R: WasmResults> WasmRet for R {
-    type Ok = R;
-    #[inline]
-    fn into_result(self) -> Result<R, Error> {
-        Ok(self)
-    }
-}
-
-impl<R: WasmResults> WasmRet for Result<R, Error> {
-    type Ok = R;
-    #[inline]
-    fn into_result(self) -> Result<R, Error> {
-        self
-    }
-}
-
-/// Closures that can be host functions: `Fn(A, B, …) -> R` or `Fn(Caller<'_, T>, A, B, …) -> R` with
-/// up to 16 [`WasmTy`] parameters and a [`WasmRet`] result, `Send + Sync + 'static`.
-pub trait IntoFunc<T: 'static, Params, Results>: Send + Sync + 'static {
-    #[doc(hidden)]
-    fn into_host(self) -> HostFunc;
-}
-
-macro_rules! into_func {
-    ($($A:ident $a:ident)*) => {
-        impl<T: 'static, F, Ret, $($A: WasmTy),*> IntoFunc<T, ($($A,)*), Ret> for F
-        where
-            F: Fn($($A),*) -> Ret + Send + Sync + 'static,
-            Ret: WasmRet,
-        {
-            fn into_host(self) -> HostFunc {
-                let func = move |_: Caller<'_, T>, $($a: $A),*| self($($a),*);
-                IntoFunc::<T, (Caller<'_, T>, $($A,)*), Ret>::into_host(func)
-            }
-        }
-
-        #[allow(unused_variables, unused_mut, unused_assignments, reason = "for no parameters")]
-        impl<T: 'static, F, Ret, $($A: WasmTy),*> IntoFunc<T, (Caller<'_, T>, $($A,)*), Ret> for F
-        where
-            F: Fn(Caller<'_, T>, $($A),*) -> Ret + Send + Sync + 'static,
-            Ret: WasmRet,
-        {
-            fn into_host(self) -> HostFunc {
-                unsafe extern "C" fn native<T: 'static, F, Ret, $($A: WasmTy),*>(
-                    import: *const VmFuncImport,
-                    $($a: $A::Native),*
-                ) -> <Ret::Ok as WasmResults>::Native
-                where
-                    F: Fn(Caller<'_, T>, $($A),*) -> Ret + 'static,
-                    Ret: WasmRet,
-                {
-                    // SAFETY: machine code calls this through the native exit of the signature;
-                    // `data` is a body with an `F`.
-                    unsafe {
-                        let call = AssertUnwindSafe(|| {
-                            let core = (*import).store.cast::<StoreCore>();
-                            let func = &(*(*import).data.cast::<Body<F>>()).closure;
-                            $(let $a = $A::from_native($a, &*core);)*
-                            let result = func(Caller::new(import), $($a),*).into_result()?;
-                            result.results_into_native(&mut *core)
-                        });
-                        finish(import, catch_unwind(call))
-                    }
-                }
-
-                unsafe fn array<T: 'static, F, Ret, $($A: WasmTy),*>(
-                    import: *const VmFuncImport,
-                    data: *const c_void,
-                    values: *mut ValRaw,
-                ) -> Result<(), Error>
-                where
-                    F: Fn(Caller<'_, T>, $($A),*) -> Ret + 'static,
-                    Ret: WasmRet,
-                {
-                    // SAFETY: the values are those of the signature, with room for the results;
-                    // `data` is a body with an `F`.
-                    unsafe {
-                        let core = (*import).store.cast::<StoreCore>();
-                        let mut at = values.cast_const();
-                        $(let $a = read_value::<$A>(at, &mut *core); at = at.add(1);)*
-                        let func = &(*data.cast::<Body<F>>()).closure;
-                        let result = func(Caller::new(import), $($a),*).into_result()?;
-                        result.write_results(values, &mut *core)
-                    }
-                }
-
-                direct_shim! {
-                    fn direct<T: 'static, F, Ret, $($A: WasmTy),*>() -> native::<T, F, Ret, $($A),*>
-                    where
-                        F: Fn(Caller<'_, T>, $($A),*) -> Ret + 'static,
-                        Ret: WasmRet,
-                }
-
-                let ty = FuncType::new([$($A::TYPE),*], <Ret::Ok as WasmResults>::types());
-                let is_native = <($($A,)*) as WasmParams>::NATIVE && <Ret::Ok as WasmResults>::NATIVE;
-                let mut shims = Shims {
-                    direct: std::ptr::null(),
-                    native: std::ptr::null(),
-                    array: array_shim as *const u8,
-                };
-                if is_native {
-                    shims.direct = direct_shim!(direct::<T, F, Ret, $($A),*>);
-                    shims.native = native::<T, F, Ret, $($A),*> as *const u8;
-                }
-                let call = array::<T, F, Ret, $($A),*>;
-                HostFunc::with(ty, shims, call, self)
-            }
-        }
-    };
-}
-
-for_each_arity!(into_func);

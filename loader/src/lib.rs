@@ -10,7 +10,8 @@
 //! | `module`, `engine` | modules, settings |
 //! | `store` | stores and access to them |
 //! | `instance`, `link`, `linker` | instantiation, checking imports, definitions by name |
-//! | `func`, `typed`, `host` | calls from the host, Rust types of wasm values, host functions |
+//! | `func`, `typed` | calls from the host, Rust types of wasm values |
+//! | `host`, `into_func` | host functions, closures that can be some |
 //! | `pool` | instances kept for reuse |
 //! | [`runtime`], `redirect` | instances that find each other by name; import redirection |
 //! | `memory`, `table`, `global`, `val`, `types` | the other items, values, types |
@@ -33,6 +34,7 @@ mod global;
 mod host;
 mod instance;
 mod interrupt;
+mod into_func;
 mod libcalls;
 mod link;
 mod linker;
@@ -54,9 +56,10 @@ pub use engine::{Config, Engine};
 pub use error::{Error, ExternRef, LinkError};
 pub use func::{Func, TypedFunc};
 pub use global::Global;
-pub use host::{Caller, HostFunc, IntoFunc, WasmRet};
+pub use host::Caller;
 pub use instance::{Extern, Instance};
 pub use interrupt::InterruptHandle;
+pub use into_func::{IntoFunc, WasmRet};
 pub use linker::{InstancePre, Linker};
 pub use memory::Memory;
 pub use module::{Module, WeakModule};

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::engine::Engine;
 use crate::error::{Error, LinkError};
-use crate::host::{Caller, HostFunc, IntoFunc};
+use crate::host::{Caller, HostFunc};
 use crate::instance::{Extern, Instance};
+use crate::into_func::IntoFunc;
 use crate::link::Import;
 use crate::module::Module;
 use crate::pool;
 use crate::redirect::Redirections;
-use crate::store::AsContextMut;
+use crate::store::{AsContextMut, Invariant};
 use crate::types::{ExternType, FuncType, import_type};
 use crate::val::Val;
 
@@ -24,7 +25,7 @@ pub struct Linker<T: 'static> {
     /// By module name, then by item name.
     definitions: BTreeMap<String, BTreeMap<String, Import>>,
     allow_shadowing: bool,
-    data: PhantomData<fn() -> T>,
+    data: Invariant<T>,
 }
 
 impl<T: 'static> Clone for Linker<T> {
@@ -261,7 +262,7 @@ impl<T: 'static> Linker<T> {
 #[derive(Debug)]
 pub struct InstancePre<T: 'static> {
     handle: Arc<Handle>,
-    data: PhantomData<fn() -> T>,
+    data: Invariant<T>,
 }
 
 /// What parked instances share with the handles that users hold.

@@ -85,11 +85,21 @@ pub struct Store<T: 'static> {
     owns: PhantomData<StoreInner<T>>,
 }
 
+/// Makes a type that holds this invariant in `T`.
+///
+/// Every public type that holds host functions of a `T`, or leads to a store that does, holds this:
+/// the functions get a [`Caller`](crate::Caller) of the very `T` that they were made for. Were such
+/// a type covariant, safe code could turn a store of `for<'a> fn(&'a str)` into one of
+/// `fn(&'static str)`, put a function that keeps its argument there, and let an old host function
+/// give it a short-lived one. `tests/compile-fail/cases/variance.rs` tries that with each of them.
+pub(crate) type Invariant<T> = PhantomData<fn(T) -> T>;
+
 #[repr(C)]
 pub(crate) struct StoreInner<T> {
     /// First, so that a pointer to the VM's part of a store is a pointer to all of it.
     pub(crate) core: StoreCore,
     pub(crate) data: T,
+    invariant: Invariant<T>,
 }
 
 /// The part of a store that does not depend on `T`.
@@ -169,7 +179,11 @@ impl<T: 'static> Store<T> {
             globals: Vec::new(),
             externrefs: Vec::new(),
         };
-        let mut inner = NonNull::from(Box::leak(Box::new(StoreInner { core, data })));
+        let mut inner = NonNull::from(Box::leak(Box::new(StoreInner {
+            core,
+            data,
+            invariant: PhantomData,
+        })));
         // SAFETY: just allocated, and nobody else knows it.
         unsafe { inner.as_mut().core.this = inner.as_ptr().cast() };
         Self {
@@ -204,7 +218,7 @@ impl<T: 'static> Store<T> {
         self.core_mut().forget_interrupts();
         let this = std::mem::ManuallyDrop::new(self);
         // SAFETY: allocated by `Box` in `new`; `self` is not dropped a second time.
-        let StoreInner { core, data } = *unsafe { Box::from_raw(this.inner.as_ptr()) };
+        let StoreInner { core, data, .. } = *unsafe { Box::from_raw(this.inner.as_ptr()) };
         drop(core);
         data
     }

@@ -8,11 +8,12 @@ use precast_artifact::ValType;
 
 use crate::error::Error;
 use crate::global::Global;
-use crate::host::{Caller, HostFunc, IntoFunc};
+use crate::host::{Caller, HostFunc};
+use crate::into_func::IntoFunc;
 use crate::link::Import;
 use crate::linker::Linker;
 use crate::memory::Memory;
-use crate::store::StoreContextMut;
+use crate::store::{Invariant, StoreContextMut};
 use crate::table::Table;
 use crate::types::{ExternType, FuncType, GlobalType, MemoryType, TableType};
 use crate::val::Val;
@@ -54,7 +55,7 @@ pub struct HostModuleBuilder<T: Send + 'static = ()> {
     name: String,
     items: Vec<(String, Planned)>,
     shared_store: bool,
-    data: PhantomData<fn() -> T>,
+    data: Invariant<T>,
 }
 
 enum Planned {
