@@ -100,9 +100,9 @@ run_tests() {
   local artifacts=$cross/artifacts
   rm -rf "$artifacts"
   # Natively, where everything that is compiled is compiled for aarch64 as well and kept; then there, where nothing is compiled.
-  PRECAST_RECORD=$artifacts PRECAST_RECORD_TARGET=$TARGET cargo test --release --workspace --test loader --test sample
+  PRECAST_RECORD=$artifacts PRECAST_RECORD_TARGET=$TARGET cargo test --release --workspace --test loader --test main-thread --test sample
   PRECAST_REPLAY=$artifacts PRECAST_RUNNER="$cross/toolchain/bin/qemu-aarch64 -L /usr/aarch64-linux-gnu" \
-    crossed cargo test --release -p precast-tests --no-default-features --test loader --test sample --target "$TARGET"
+    crossed cargo test --release -p precast-tests --no-default-features --test loader --test main-thread --test sample --target "$TARGET"
 }
 
 case ${1:-} in

@@ -43,6 +43,8 @@ impl Config {
 
     /// Most bytes of stack that wasm code may use from where the host enters it; 1 MiB if not set.
     /// A thread whose stack has less left allows less: a guest never reaches the end of the stack.
+    /// Of a stack that the program made itself (a coroutine's) the loader does not know the end:
+    /// it must have as much as this and 256 KiB more.
     pub fn max_wasm_stack(&mut self, bytes: usize) -> &mut Self {
         self.max_wasm_stack = bytes;
         self

@@ -5,8 +5,13 @@ use std::process::{Command, Output};
 
 const CASE: &str = "PRECAST_CHILD_CASE";
 
-/// Runs the test of this name again, in a process where [`case`] is `case`.
+/// Runs the test of this name again, in a process where [`case`] is `case`, on its main thread.
 pub(crate) fn in_child(test: &str, case: &str) -> Output {
+    in_child_with(test, case, |_| {})
+}
+
+/// [`in_child`], of a process that `prepare` has changed.
+pub(crate) fn in_child_with(test: &str, case: &str, prepare: impl FnOnce(&mut Command)) -> Output {
     let exe = std::env::current_exe().unwrap();
     // Under emulation the system cannot start this program by itself.
     let runner = std::env::var("PRECAST_RUNNER").unwrap_or_default();
@@ -19,12 +24,18 @@ pub(crate) fn in_child(test: &str, case: &str) -> Output {
     command
         .args(["--exact", test, "--nocapture", "--test-threads", "1"])
         .env(CASE, case);
+    prepare(&mut command);
     command.output().unwrap()
 }
 
 /// [`in_child`], whose success is expected; what it said is shown if not.
 pub(crate) fn passes_in_child(test: &str, case: &str) {
-    let output = in_child(test, case);
+    passes_in_child_with(test, case, |_| {});
+}
+
+/// [`passes_in_child`], of a process that `prepare` has changed.
+pub(crate) fn passes_in_child_with(test: &str, case: &str, prepare: impl FnOnce(&mut Command)) {
+    let output = in_child_with(test, case, prepare);
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(
         output.status.success(),

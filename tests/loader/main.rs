@@ -11,6 +11,7 @@ mod kernel;
 mod limits;
 mod linking;
 mod mapping;
+mod overflow;
 mod poison;
 mod pool;
 mod promises;

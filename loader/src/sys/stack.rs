@@ -1,22 +1,48 @@
 //! Where the current thread's stack ends.
+//!
+//! ```text
+//!   low           floor                       sp            high
+//!    | HOST_RESERVE |  wasm code may use this  |  in use      |
+//! ```
+//!
+//! Found out once per thread, when wasm code is entered on it first. A thread that pthread made has
+//! a stack of fixed size, which pthread knows. The initial thread's stack grows down on demand, as far
+//! as its resource limit and other mappings allow at that moment; so it is made to grow before wasm
+//! code is entered, and again when that is from deeper in the host: what the kernel has given it does
+//! not take back, whatever limit is set later.
+//!
+//! glibc would find the initial stack by reading `/proc/self/maps`, which costs more than everything
+//! else at startup, so it is asked only if there is no resource limit. The kernel puts the name of the
+//! executable at the very start of that stack, before environment and arguments, and tells where. A
+//! child that another thread forked has one thread too, but on that other thread's stack, as the
+//! stack pointer shows.
+//!
+//! A stack that the program made itself (a coroutine's) is unknown. The configured limit alone holds
+//! there, see [`Config::max_wasm_stack`](crate::Config::max_wasm_stack).
 
 use std::cell::Cell;
+use std::ops::Range;
 
 use crate::arch;
+use crate::sys::map::page_size;
 
 /// Stack that is left for host functions, builtins and signal handlers below the lowest address
 /// that wasm code may use, in bytes.
 pub(crate) const HOST_RESERVE: usize = 256 << 10;
 
+/// How much further than needed the initial thread's stack is made to grow, so that entering wasm code
+/// a little deeper in the host needs no system call.
+const AHEAD: usize = 1 << 20;
+
 thread_local! {
     /// Lowest address that wasm code may use on this thread's stack; `usize::MAX`: not asked yet.
     static FLOOR: Cell<usize> = const { Cell::new(usize::MAX) };
+    /// The stack that the system made for this thread: from its lowest usable address, or the
+    /// lowest that it may grow to, to its end.
+    static RANGE: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
 /// The limit for wasm code that is entered now and may use `most` bytes of stack.
-///
-/// Without knowledge of the thread's stack (a stack that the program made itself), `most` is all
-/// there is to go by.
 #[inline]
 pub(crate) fn limit(most: usize) -> usize {
     let sp = arch::stack_pointer();
@@ -28,42 +54,88 @@ pub(crate) fn limit(most: usize) -> usize {
     }
 }
 
+/// The stack that the system made for this thread, if wasm code was entered on the thread before.
+pub(crate) fn range() -> Range<usize> {
+    let (low, high) = RANGE.get();
+    low..high
+}
+
 #[cold]
 #[inline(never)]
 fn limit_near_floor(sp: usize, by_config: usize) -> usize {
     if FLOOR.get() == usize::MAX {
-        let lowest = lowest(sp).unwrap_or(1);
-        FLOOR.set(lowest.saturating_add(HOST_RESERVE).min(usize::MAX - 1));
+        find(sp);
     }
-    let floor = FLOOR.get();
-    if sp < floor.saturating_sub(HOST_RESERVE) {
-        by_config
-    } else {
-        by_config.max(floor)
+    if !range().contains(&sp) {
+        return by_config;
     }
+    // Where the stack ends that there is now: higher than `low` only if it may still grow.
+    let end = FLOOR.get() - HOST_RESERVE;
+    if by_config < FLOOR.get() && range().start < end {
+        grow(sp, by_config.saturating_sub(HOST_RESERVE + AHEAD), end);
+    }
+    by_config.max(FLOOR.get())
 }
 
-fn lowest(sp: usize) -> Option<usize> {
+/// Finds the stack of this thread.
+fn find(sp: usize) {
     // SAFETY: no preconditions.
-    if unsafe { libc::getpid() == libc::gettid() } {
-        // The main thread's stack grows on demand up to its resource limit. glibc would read
-        // /proc/self/maps to find its start, which costs more than everything else at startup;
-        // what lies above `sp` (arguments and environment, at most a quarter of the limit) is
-        // little in a process that is not built to abuse it, and the reserve covers it.
-        // SAFETY: zero is a valid rlimit, and the call only writes to it.
-        let mut stack: libc::rlimit = unsafe { std::mem::zeroed() };
-        // SAFETY: as above.
-        if unsafe { libc::getrlimit(libc::RLIMIT_STACK, &mut stack) } != 0
-            || stack.rlim_cur == libc::RLIM_INFINITY
-        {
-            return None;
+    let may_grow = unsafe { libc::getpid() == libc::gettid() };
+    let initial = if may_grow { initial_stack(sp) } else { None };
+    let range = initial.or_else(thread_stack).unwrap_or(0..0);
+    RANGE.set((range.start, range.end));
+    // Nothing is known to be there of one that may grow, until it is asked for.
+    let end = if may_grow { range.end } else { range.start };
+    FLOOR.set(end + HOST_RESERVE);
+}
+
+/// Makes the stack that ends at `end` grow down to `target`, or as far as the kernel lets it.
+fn grow(sp: usize, target: usize, end: usize) {
+    let (low, high) = RANGE.get();
+    let mut target = target.max(low);
+    if target < end && !can_grow_to(target) {
+        // Half the way again and again. The last try is a page that is in use, and nothing further
+        // down is asked for later.
+        while target < end && !can_grow_to(target) {
+            target = (target + ((sp - target) / 2).max(page_size())).min(sp);
         }
-        let used_above = HOST_RESERVE / 2;
-        let size = usize::try_from(stack.rlim_cur)
-            .ok()?
-            .saturating_sub(used_above);
-        return Some(sp.saturating_sub(size));
+        RANGE.set((target.min(end), high));
     }
+    FLOOR.set(target.min(end) + HOST_RESERVE);
+}
+
+/// Makes the stack grow to an address, and tells whether it could.
+///
+/// The kernel is asked to read from there, so nothing is written, and a refusal is no signal: it reads
+/// the signals to block, and then finds that it does not know what to do with them.
+fn can_grow_to(address: usize) -> bool {
+    let (no_way, nowhere) = (-1, std::ptr::null_mut::<u8>());
+    // SAFETY: the call does nothing, since there is no such way to change the signal mask.
+    let done =
+        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, no_way, address, nowhere, 8_usize) };
+    done == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::EFAULT)
+}
+
+/// The initial thread's stack, if `sp` is in it.
+fn initial_stack(sp: usize) -> Option<Range<usize>> {
+    // SAFETY: no preconditions.
+    let name = unsafe { libc::getauxval(libc::AT_EXECFN) } as usize;
+    // SAFETY: zero is a valid rlimit, and the call only writes to it.
+    let mut stack: libc::rlimit = unsafe { std::mem::zeroed() };
+    // SAFETY: as above.
+    let asked = unsafe { libc::getrlimit(libc::RLIMIT_STACK, &mut stack) };
+    if name == 0 || asked != 0 || stack.rlim_cur == libc::RLIM_INFINITY {
+        return None;
+    }
+    // The name has at most PATH_MAX bytes and is all there is between its start and the stack's.
+    let high = (name + libc::PATH_MAX as usize).next_multiple_of(page_size());
+    let size = usize::try_from(stack.rlim_cur).unwrap_or(usize::MAX);
+    let range = high.saturating_sub(size)..high;
+    range.contains(&sp).then_some(range)
+}
+
+/// This thread's stack by pthread, without its guard.
+fn thread_stack() -> Option<Range<usize>> {
     // SAFETY: the attributes are initialised by pthread_getattr_np before they are read, and
     // destroyed once.
     unsafe {
@@ -75,6 +147,7 @@ fn lowest(sp: usize) -> Option<usize> {
         let found = libc::pthread_attr_getstack(attributes.as_ptr(), &mut low, &mut size) == 0
             && libc::pthread_attr_getguardsize(attributes.as_ptr(), &mut guard) == 0;
         libc::pthread_attr_destroy(attributes.as_mut_ptr());
-        found.then_some(low as usize + guard)
+        let low = low as usize;
+        found.then_some(low + guard..low + size)
     }
 }
