@@ -5,6 +5,11 @@
 //! hold one each, and counting it would bounce a cache line between threads that only want to make
 //! stores of their own.
 //!
+//! What one engine asks of code, the stack that it gives and its epoch apply to the stores made with
+//! it. So a module, a linker and a store that are used together must be of one engine: a module of an
+//! engine that asks for deadlines would run in another one's store without any. Nothing else depends
+//! on it: types of functions mean the same in every engine.
+//!
 //! An engine also has the epoch that deadlines of stores are counted in. Engines that ask for
 //! [`Config::epoch_interruption`] have one each; all others of equal settings are the same engine,
 //! epoch and all.
@@ -141,9 +146,29 @@ impl Engine {
     }
 
     /// # Errors
-    /// [`Error::Interruption`] for a module that this engine does not take.
+    /// [`Error::DifferentEngines`], naming who has this engine and who has the other.
+    #[inline]
+    pub(crate) fn check_same(
+        self,
+        other: Self,
+        first: &'static str,
+        second: &'static str,
+    ) -> Result<(), Error> {
+        if std::ptr::eq(self.0, other.0) {
+            Ok(())
+        } else {
+            Err(Error::DifferentEngines { first, second })
+        }
+    }
+
+    /// # Errors
+    /// [`Error::DifferentEngines`] for a module of another engine than this store's,
+    /// [`Error::Interruption`] for one that the engine does not take.
     #[inline]
     pub(crate) fn check(self, module: &ModuleInner) -> Result<(), Error> {
+        module
+            .engine()
+            .check_same(self, "the module", "the store")?;
         let Some(expected) = self.0.config.required else {
             return Ok(());
         };

@@ -133,6 +133,17 @@ pub enum Error {
         /// The other.
         second: String,
     },
+    /// A module, a linker and a store of different engines, whose settings would not all hold.
+    #[error(
+        "{first} and {second} are of different engines: use one engine for both \
+         (`Module::with_engine` gives a module for another one)"
+    )]
+    DifferentEngines {
+        /// One of them.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+    },
     /// A host function called back, by a handle of a runtime, into the store that it is called from.
     #[error("this thread is in a call of that store already; use what `Instance::within` gives")]
     InUse,

@@ -225,7 +225,7 @@ impl Func {
         let core = store.core();
         let mut values = vec![ValRaw { v128: 0 }; params.len().max(results.len()).max(1)];
         for (raw, param) in values.iter_mut().zip(params) {
-            *raw = param.to_raw(core);
+            *raw = param.to_raw(core)?;
         }
         // SAFETY: as many values of the right types as the function takes, and room for its
         // results.

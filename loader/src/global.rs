@@ -30,12 +30,12 @@ impl Global {
     /// A global that the host makes.
     ///
     /// # Errors
-    /// [`Error::Type`] when `value` is not of the global's type.
+    /// [`Error::Type`] when `value` is not of the global's type, or a function of another store.
     pub fn new(mut store: impl AsContextMut, ty: GlobalType, value: Val) -> Result<Self, Error> {
         value.check("value of a global", ty.content)?;
         let mut store = store.as_context_mut();
         let core = store.core();
-        let mut cell = Box::new(HostGlobal(value.to_raw(core)));
+        let mut cell = Box::new(HostGlobal(value.to_raw(core)?));
         let this = Self::from_raw(core, NonNull::from(&mut cell.0).cast(), ty);
         core.globals.push(cell);
         Ok(this)
@@ -99,7 +99,7 @@ impl Global {
         value.check("value of a global", self.ty.content)?;
         let mut store = store.as_context_mut();
         let core = store.core();
-        let raw = value.to_raw(core);
+        let raw = value.to_raw(core)?;
         // SAFETY: the store owns the global and is borrowed exclusively.
         unsafe { write_global(self.value(core), self.ty, raw) };
         Ok(())

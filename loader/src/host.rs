@@ -163,7 +163,7 @@ impl HostFunc {
                 func(Caller::new(import), &params, &mut results)?;
                 for (i, (result, ty)) in results.iter().zip(ty.results()).enumerate() {
                     result.check("result of a host function", *ty)?;
-                    *values.add(i) = result.to_raw(&mut *core);
+                    *values.add(i) = result.to_raw(&mut *core)?;
                 }
                 Ok(())
             }

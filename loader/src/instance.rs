@@ -98,8 +98,9 @@ impl Instance {
     /// Instantiates a module with one item for each of its imports, in their order.
     ///
     /// # Errors
-    /// [`Error::Link`] when imports do not fit, [`Error::Memory`] and [`Error::Limit`] when there
-    /// is no room, [`Error::Trap`] and what host functions return when initialisation or the start
+    /// [`Error::DifferentEngines`] and [`Error::Interruption`] for a module that the store's engine
+    /// does not take, [`Error::Link`] when imports do not fit, [`Error::Memory`] and
+    /// [`Error::Limit`] when there is no room, [`Error::Trap`] and what host functions return when initialisation or the start
     /// function fails.
     ///
     /// # Panics
@@ -113,6 +114,7 @@ impl Instance {
         let core = store.as_context_mut().core_ptr();
         // SAFETY: the store is borrowed exclusively, and not used otherwise until this returns.
         unsafe {
+            (*core).engine().check(&module.0)?;
             check_imports(&*core, &module.0, &imports)?;
             let instance = InstanceData::new(&*core, &module.0, &imports, None)?;
             Self::start(core, instance)
@@ -130,6 +132,7 @@ impl Instance {
     ) -> Result<Self, Error> {
         // SAFETY: by this function's contract.
         unsafe {
+            (*core).engine().check(&pre.module.0)?;
             if pre.reusable
                 && let Some(mut instance) = pool::take(pre)
                 && instance.fits(&(*core).limits)
@@ -157,7 +160,6 @@ impl Instance {
     ) -> Result<Self, Error> {
         // SAFETY: by this function's contract.
         let core = unsafe { &mut *core_ptr };
-        core.engine().check(&instance.module)?;
         let most = core.limits.instances;
         if core.instances.len() >= most {
             let wanted = core.instances.len() as u64 + 1;

@@ -195,6 +195,7 @@ impl<T: 'static> Linker<T> {
     /// # Errors
     /// [`Error::Link`] with all imports that nothing is defined for, or a host function of another
     /// type. Items of a store are checked at instantiation, because their types can change.
+    /// [`Error::DifferentEngines`].
     pub fn instantiate_pre(&self, module: &Module) -> Result<InstancePre<T>, Error> {
         self.instantiate_pre_redirected(module, &Redirections::new())
     }
@@ -208,6 +209,9 @@ impl<T: 'static> Linker<T> {
         module: &Module,
         redirections: &Redirections,
     ) -> Result<InstancePre<T>, Error> {
+        module
+            .engine()
+            .check_same(self.engine, "the module", "the linker")?;
         let artifact = module.0.artifact();
         let mut imports = Vec::with_capacity(artifact.imports().len());
         let mut errors = Vec::new();

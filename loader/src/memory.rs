@@ -26,7 +26,10 @@ use crate::types::MemoryType;
 pub(crate) const WASM_PAGE: u64 = 65536;
 
 /// Most pages of a memory with 32-bit addresses.
-const MAX_PAGES32: u64 = 65536;
+pub(crate) const MAX_PAGES32: u64 = 65536;
+
+/// Most pages that the type of a memory with 64-bit addresses may name.
+pub(crate) const MAX_PAGES_BY_TYPE64: u64 = 1 << 48;
 
 /// Most pages of a memory with 64-bit addresses: what a 47-bit address space can hold at all.
 const MAX_PAGES64: u64 = 1 << 31;
@@ -47,8 +50,10 @@ impl Memory {
     /// A memory that the host makes, of `ty.min` zero pages.
     ///
     /// # Errors
-    /// [`Error::Memory`] when the system refuses, [`Error::Limit`] beyond the store's limits.
+    /// [`Error::Type`] when there can be no such memory, [`Error::Memory`] when the system refuses,
+    /// [`Error::Limit`] beyond the store's limits.
     pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Self, Error> {
+        ty.check()?;
         let mut store = store.as_context_mut();
         let core = store.core();
         // Guarded where it can be, so that modules of either strategy can import it.

@@ -201,6 +201,10 @@ impl ModuleInner {
         self.mapping.artifact()
     }
 
+    pub(crate) fn engine(&self) -> Engine {
+        self.engine
+    }
+
     pub(crate) fn mapping(&self) -> &Mapping {
         &self.mapping
     }

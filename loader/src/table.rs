@@ -139,9 +139,10 @@ impl Table {
     /// A table that the host makes, of `ty.min` times `init`.
     ///
     /// # Errors
-    /// [`Error::Type`] when `init` is not of the element type, [`Error::Limit`] beyond the store's
-    /// limits.
+    /// [`Error::Type`] when there can be no such table or `init` is not of the element type,
+    /// [`Error::Limit`] beyond the store's limits.
     pub fn new(mut store: impl AsContextMut, ty: TableType, init: Val) -> Result<Self, Error> {
+        ty.check()?;
         let mut store = store.as_context_mut();
         let core = store.core();
         let init = element_to_raw(&init, ty.element, core)?;
@@ -245,5 +246,5 @@ impl Table {
 fn element_to_raw(value: &Val, element: ValType, core: &mut StoreCore) -> Result<u64, Error> {
     value.check("element of a table", element)?;
     // SAFETY: references are 8 bytes, see `ValRaw`.
-    Ok(unsafe { value.to_raw(core).externref })
+    Ok(unsafe { value.to_raw(core)?.externref })
 }

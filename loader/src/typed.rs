@@ -79,14 +79,7 @@ unsafe impl WasmTy for Option<Func> {
     const TYPE: ValType = ValType::FuncRef;
     type Native = *const VmFuncRef;
     fn into_native(self, core: &mut StoreCore) -> Result<*const VmFuncRef, Error> {
-        match self {
-            Some(func) if !func.belongs_to(core) => Err(Error::Type {
-                what: "funcref".into(),
-                found: "a function of another store".into(),
-                expected: "a function of the same store".into(),
-            }),
-            func => Ok(crate::val::func_to_raw(func.as_ref(), core)),
-        }
+        crate::val::func_to_raw(self.as_ref(), core)
     }
     unsafe fn from_native(raw: *const VmFuncRef, core: &StoreCore) -> Self {
         // SAFETY: machine code of this store gave it as a funcref.

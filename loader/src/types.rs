@@ -9,6 +9,9 @@ use precast_artifact::signature::{self, INTERNED_TYPE_ID};
 use precast_artifact::{Artifact, ValType, reader};
 use smallvec::SmallVec;
 
+use crate::error::Error;
+use crate::memory::{MAX_PAGES_BY_TYPE64, MAX_PAGES32};
+
 /// Type of a function.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FuncType {
@@ -58,8 +61,8 @@ impl FuncType {
     pub(crate) fn from_id(id: u64) -> Self {
         if id & INTERNED_TYPE_ID != 0 {
             let interned = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = interned.iter().find(|(_, i)| **i == id);
-            return found.map_or_else(|| Self::new([], []), |(ty, _)| ty.clone());
+            let found = interned.types.get((id ^ INTERNED_TYPE_ID) as usize);
+            return found.map_or_else(|| Self::new([], []), Self::clone);
         }
         let digits = |id: u64| {
             (0..21)
@@ -83,14 +86,26 @@ impl fmt::Display for FuncType {
     }
 }
 
-/// Ids of the signatures that are too long to be their own; for the whole process, since functions
-/// of different engines never meet but their modules may be mapped once.
-static INTERNED: LazyLock<Mutex<HashMap<FuncType, u64>>> = LazyLock::new(Mutex::default);
+/// Ids of the signatures that are too long to be their own. They are the whole process's: an id
+/// means the same type in every engine, so types of different engines cannot be mixed up, and modules
+/// that several engines use are mapped once.
+static INTERNED: LazyLock<Mutex<Interned>> = LazyLock::new(Mutex::default);
+
+#[derive(Default)]
+struct Interned {
+    /// By id, without its mark.
+    types: Vec<FuncType>,
+    ids: HashMap<FuncType, u64>,
+}
 
 fn intern(ty: FuncType) -> u64 {
     let mut interned = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
-    let next = INTERNED_TYPE_ID | interned.len() as u64;
-    *interned.entry(ty).or_insert(next)
+    let Interned { types, ids } = &mut *interned;
+    let id = INTERNED_TYPE_ID | types.len() as u64;
+    *ids.entry(ty).or_insert_with_key(|ty| {
+        types.push(ty.clone());
+        id
+    })
 }
 
 /// The type id of an artifact's signature.
@@ -118,6 +133,46 @@ impl MemoryType {
             memory64: false,
         }
     }
+
+    /// Checks that there can be such a memory.
+    ///
+    /// # Errors
+    /// [`Error::Type`].
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let (bits, most) = if self.memory64 {
+            (64, MAX_PAGES_BY_TYPE64)
+        } else {
+            (32, MAX_PAGES32)
+        };
+        let unit = "pages";
+        check_limits(
+            self,
+            (self.min, self.max),
+            (most, unit, bits),
+            "a linear memory",
+        )
+    }
+}
+
+/// Checks limits of a type, against each other and against what addresses or indices can reach.
+fn check_limits(
+    ty: &dyn fmt::Display,
+    (min, max): (u64, Option<u64>),
+    (most, unit, bits): (u64, &str, u32),
+    what: &str,
+) -> Result<(), Error> {
+    let expected = if max.is_some_and(|max| max < min) {
+        "a maximum that is not below the minimum".to_owned()
+    } else if min.max(max.unwrap_or(0)) > most {
+        format!("at most {most} {unit}, all that {bits} bits can address")
+    } else {
+        return Ok(());
+    };
+    Err(Error::Type {
+        what: format!("type of {what}"),
+        found: ty.to_string(),
+        expected,
+    })
 }
 
 impl fmt::Display for MemoryType {
@@ -149,6 +204,27 @@ impl TableType {
             max: max.map(u64::from),
             table64: false,
         }
+    }
+
+    /// Checks that there can be such a table.
+    ///
+    /// # Errors
+    /// [`Error::Type`].
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if !self.element.is_ref() {
+            return Err(Error::Type {
+                what: "type of a table".into(),
+                found: self.to_string(),
+                expected: "elements of a reference type: funcref or externref".into(),
+            });
+        }
+        let (bits, most) = if self.table64 {
+            (64, u64::MAX)
+        } else {
+            (32, u32::MAX.into())
+        };
+        let unit = "elements";
+        check_limits(self, (self.min, self.max), (most, unit, bits), "a table")
     }
 }
 

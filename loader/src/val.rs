@@ -117,8 +117,10 @@ impl Val {
         })
     }
 
-    pub(crate) fn to_raw(&self, core: &mut StoreCore) -> ValRaw {
-        match self {
+    /// # Errors
+    /// [`Error::Type`] for a function of another store.
+    pub(crate) fn to_raw(&self, core: &mut StoreCore) -> Result<ValRaw, Error> {
+        Ok(match self {
             // The upper half is defined too: a table element or global is read as a whole.
             Self::I32(v) => ValRaw {
                 i64: i64::from(*v as u32),
@@ -128,12 +130,12 @@ impl Val {
             Self::F64(v) => ValRaw { f64: *v },
             Self::V128(v) => ValRaw { v128: v.0 },
             Self::FuncRef(v) => ValRaw {
-                funcref: func_to_raw(v.as_ref(), core),
+                funcref: func_to_raw(v.as_ref(), core)?,
             },
             Self::ExternRef(v) => ValRaw {
                 externref: core.externref_to_raw(v.as_ref()),
             },
-        }
+        })
     }
 
     /// # Safety
@@ -154,8 +156,21 @@ impl Val {
     }
 }
 
-pub(crate) fn func_to_raw(func: Option<&Func>, core: &StoreCore) -> *const VmFuncRef {
-    func.map_or(std::ptr::null(), |f| f.func_ref(core).as_ptr())
+/// # Errors
+/// [`Error::Type`] for a function of another store.
+pub(crate) fn func_to_raw(
+    func: Option<&Func>,
+    core: &StoreCore,
+) -> Result<*const VmFuncRef, Error> {
+    match func {
+        None => Ok(std::ptr::null()),
+        Some(func) if func.belongs_to(core) => Ok(func.func_ref(core).as_ptr()),
+        Some(_) => Err(Error::Type {
+            what: "funcref".into(),
+            found: "a function of another store".into(),
+            expected: "a function of the same store".into(),
+        }),
+    }
 }
 
 macro_rules! from {

@@ -4,3 +4,25 @@
 #![forbid(unsafe_code)]
 
 mod auto_traits;
+mod contexts;
+mod drops;
+mod engines;
+mod handles;
+mod types;
+mod values;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What `f` panics with.
+fn panic_of<R>(f: impl FnOnce() -> R) -> String {
+    let payload = match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(_) => panic!("it should have panicked"),
+        Err(payload) => payload,
+    };
+    match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(payload) => payload
+            .downcast_ref::<&str>()
+            .map_or_else(|| "not a text".to_owned(), ToString::to_string),
+    }
+}

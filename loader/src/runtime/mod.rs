@@ -219,7 +219,8 @@ impl<T: Send + 'static> Runtime<T> {
     /// # Errors
     /// [`Error::AlreadyInstantiated`], [`Error::NotInstantiated`] and [`Error::Link`] for names and
     /// imports, [`Error::DifferentStores`], [`Error::InUse`] when an import comes from the
-    /// instance whose call this thread is in, [`Error::Limit`], [`Error::Closed`], and what the
+    /// instance whose call this thread is in, [`Error::DifferentEngines`] and
+    /// [`Error::Interruption`], [`Error::Limit`], [`Error::Closed`], and what the
     /// module's initialisation or a start function ended with; [`Error::DeadlineExceeded`] and
     /// [`Error::Canceled`] for the context of the configuration.
     pub fn instantiate(
