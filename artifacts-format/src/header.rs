@@ -8,10 +8,13 @@
 //!         text                                   page aligned; read + execute
 //!         link table                             page aligned; copy-on-write, patched at open
 //!         image                                  page aligned; mapped copy-on-write into memories
-//!         image records                          read by whoever makes an instance anew
+//!         elements, image records                read by whoever makes an instance anew
 //!         functions, traps, addresses, segments  read lazily
 //!         metadata (bincode), .symtab, .strtab, .shstrtab, ELF section headers
 //! ```
+//!
+//! Sections do not overlap; readers make sure of it, because what overlaps could make the loader write
+//! where it should not.
 //!
 //! Sections are located relative to the header itself, so the same header serves an artifact that
 //! is a file, bytes in memory, or part of an executable. Integers are little-endian, but for those

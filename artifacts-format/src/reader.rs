@@ -1,15 +1,36 @@
 //! A checked view of an artifact's bytes.
 //!
-//! [`Artifact::parse`] checks in this order: magic, format, then everything that must match the
-//! host (all mismatches in one error), then the checksum, then the bounds of every section and of
-//! every reference inside the hot tables. Its cost grows with imports, exports, globals and tables,
-//! not with functions. What is read lazily (functions, traps, addresses, names) is checked at the
-//! time of reading, where damage means "not found".
+//! Whatever the bytes say, reading them is harmless, and so is everything that a loader does with
+//! what it read until the first instruction of the artifact's machine code runs: code is trusted,
+//! records are not. The checksum is against accidents only; who wants to do harm makes it right.
 //!
-//! Accessors return slices of the bytes; nothing is copied and nothing allocated.
+//! | what | who checks it, and when |
+//! |---|---|
+//! | magic, format; ABI, target, CPU features, page size; checksum | `check`, at opening, in this order |
+//! | sections: inside the file, apart, aligned | `sections`, at opening |
+//! | hot tables: every index, run, name, flag and type id; imports in the order of the index spaces | `tables`, at opening |
+//! | constant expressions: types, globals, functions | `expr`, at opening |
+//! | VM context: parts apart and aligned, no pointer in the template | `context`, at opening |
+//! | functions: code, signature, slot; signatures' entries and exits; type of the start function | `lazy`, where the loader makes a reference or an import slot, or starts |
+//! | elements: types, functions, globals | `expr`, where an element is put into a table |
+//! | image runs: inside image and memory, apart | `lazy`, where they are mapped |
+//! | traps, addresses, names, metadata | their readers; damage means "not found" |
+//! | link records: which library call | the loader, when it patches the link table at opening |
+//! | frozen tables (rodata), segments' bytes, pages of the image | nobody: the first is read by machine code alone, any bytes are right for the others |
+//!
+//! The cost of opening grows with imports, exports, globals and tables, not with functions. Hot tables
+//! must not change between check and use: a loader checks and uses the same copy. What is checked
+//! later is given out as a copy of what was checked.
+//!
+//! Accessors of whole tables return slices of the bytes; nothing is copied and nothing allocated.
 
 mod check;
+mod context;
 mod error;
+mod expr;
+mod lazy;
+mod sections;
+mod tables;
 
 use bytemuck::Pod;
 

@@ -1,8 +1,9 @@
 //! The plain-data tables of an artifact: fixed-size little-endian records, used in place.
 //!
-//! Every field that is an index or an offset is checked by whoever uses it, at the time of use, by
-//! the accessors of [`Artifact`](crate::Artifact). [`NONE`] stands for "there is none" in u32
-//! fields.
+//! Indices and offsets of hot tables are checked when an artifact is opened, those of the tables
+//! that opening leaves alone where they are read: [`reader`](crate::reader) says which are which.
+//! Reserved fields and unknown flags must be zero, so that a loader that does not know their
+//! meaning refuses them. [`NONE`] stands for "there is none" in u32 fields.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -19,7 +20,8 @@ pub struct Slice {
     pub len: u32,
 }
 
-/// A run of consecutive records in another table.
+/// A run of consecutive records in another table. Runs of [`ConstOp`]s have no more operations
+/// together than there are; those of element segments follow one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Run {
@@ -218,7 +220,9 @@ pub struct FunctionRecord {
 }
 
 /// Operation of a constant expression that the compiler could not evaluate. A stack machine:
-/// operands are pushed, arithmetic pops two and pushes one.
+/// operands are pushed, arithmetic pops two and pushes one. All operations of an expression are of
+/// the type of its value, and globals that it reads are immutable and come before the one that it is
+/// the value of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct ConstOp {
@@ -319,7 +323,8 @@ pub struct TableInitRecord {
     pub value: Run,
 }
 
-/// A run of pages of the memory image, page aligned in the file and in the memory.
+/// A run of pages of the memory image, page aligned in the file and in the memory. Runs are in the
+/// order of memories, then of places in them, and do not overlap there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct ImageRecord {
@@ -367,7 +372,8 @@ impl LinkKind {
 }
 
 /// Where the parts of the VM context are, in bytes from its start. Written by the compiler; the
-/// loader never computes a layout.
+/// loader never computes a layout. Import slots, references and flags follow one another in the
+/// order of these fields; globals, memories and tables are in front of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct VmLayout {

@@ -82,19 +82,31 @@ pub const MAX_NATIVE_PARAMS: usize = 16;
 ///
 /// Base-8 digits from the least significant: parameters, a zero, results.
 pub fn type_id(params: &[ValType], results: &[ValType]) -> Option<u64> {
-    if params.len() + results.len() > MAX_ENCODED_VALUES {
-        return None;
-    }
-    let digits = params
-        .iter()
-        .map(|t| *t as u64)
-        .chain([0])
-        .chain(results.iter().map(|t| *t as u64));
-    Some(
-        digits
-            .enumerate()
-            .fold(0, |id, (i, digit)| id | digit << (3 * i)),
+    let digit = |t: &ValType| *t as u64;
+    encode(
+        params.len() + results.len(),
+        params.iter().map(digit),
+        results.iter().map(digit),
     )
+}
+
+/// [`type_id`] of value types as an artifact holds them, each of which is one.
+pub(crate) fn type_id_of_bytes(params: &[u8], results: &[u8]) -> Option<u64> {
+    let digit = |b: &u8| u64::from(*b);
+    encode(
+        params.len() + results.len(),
+        params.iter().map(digit),
+        results.iter().map(digit),
+    )
+}
+
+fn encode(
+    values: usize,
+    params: impl Iterator<Item = u64>,
+    results: impl Iterator<Item = u64>,
+) -> Option<u64> {
+    let digits = params.chain([0]).chain(results).enumerate();
+    (values <= MAX_ENCODED_VALUES).then(|| digits.fold(0, |id, (i, digit)| id | digit << (3 * i)))
 }
 
 /// Whether the native convention covers this signature: at most one result, at most

@@ -3,17 +3,17 @@
 //! Works from the bytes alone, as whoever opens the file would: the loader's view through
 //! [`Artifact`], the view of ELF tools through the `object` crate, and that both agree. It shares no
 //! code with what computed the layout. Where the reader makes sure that damage is harmless, this
-//! makes sure that there is none: tables are sorted, parts do not overlap, every offset points at
-//! the start of what it should.
+//! makes sure that there is none: what the reader refuses when it opens or later is not there, tables
+//! are sorted, every offset points at the start of what it should.
 //!
 //! Runs on every artifact that a debug build writes and in all tests.
 
 mod elf;
 
 use precast_artifact::metadata::Metadata;
-use precast_artifact::records::{FROZEN, FrozenEntry, FunctionRecord, IMPORTED, NONE};
+use precast_artifact::records::{ConstOpcode, FROZEN, FrozenEntry, FunctionRecord, NONE};
 use precast_artifact::writer::TextLayout;
-use precast_artifact::{Artifact, Header, Section, ValType, addresses, traps};
+use precast_artifact::{Artifact, Header, ValType, addresses, traps};
 
 /// What is wrong with an artifact: everything that was found, each with its place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +50,7 @@ pub fn verify(bytes: &[u8]) -> Result<(), VerifyError> {
     check.frozen_tables(&code);
     check.exports();
     check.images();
-    check.vm_context();
+    check.references();
     if check.problems.is_empty() {
         Ok(())
     } else {
@@ -97,33 +97,6 @@ impl Check<'_> {
 
     fn sections(&mut self) {
         let h = self.header;
-        let all = sections(h);
-        let header_len = size_of::<Header>() as u64;
-        let mut parts = vec![(0, header_len, "the header".to_owned())];
-        for (name, section, hot) in all {
-            let end = section.start + section.len;
-            if section.len == 0 {
-                self.expect(section == Section::default(), || {
-                    format!("{name} is empty but somewhere")
-                });
-                continue;
-            }
-            parts.push((section.start, section.len, name.to_owned()));
-            self.expect(hot == (end <= u64::from(h.hot_len)), || {
-                format!("{name} is on the wrong side of the end of the hot tables")
-            });
-        }
-        self.disjoint("sections", parts);
-        let page = u64::from(h.page_size);
-        let offset = precast_artifact::HEADER_OFFSET as u64;
-        for (name, section) in [
-            ("text", h.text),
-            ("link table", h.link_table),
-            ("image", h.image),
-        ] {
-            let aligned = section.len == 0 || (section.start + offset).is_multiple_of(page);
-            self.expect(aligned, || format!("the {name} is not page aligned"));
-        }
         let layout = TextLayout {
             page_size: h.page_size,
             rodata_len: h.rodata.len,
@@ -149,9 +122,6 @@ impl Check<'_> {
             },
         );
         let slots = self.artifact.section(h.link_table);
-        self.expect(slots.len() == 8 * self.artifact.links().len(), || {
-            "the link table does not have one slot for each link record".to_owned()
-        });
         self.expect(slots.iter().all(|b| *b == 0), || {
             "the link table is not zero".to_owned()
         });
@@ -187,11 +157,9 @@ impl Check<'_> {
             slots.iter().copied().eq(0..self.header.vm.funcref_count),
             || "funcref slots do not have one function each".to_owned(),
         );
-        let signatures = self.artifact.signatures().len();
-        for (i, f) in functions.iter().enumerate() {
-            self.expect((f.signature as usize) < signatures, || {
-                format!("function {i} has signature {} of {signatures}", f.signature)
-            });
+        for i in 0..functions.len() {
+            let damaged = self.artifact.function(i as u32).err();
+            self.expect(damaged.is_none(), || format!("function {i}: {damaged:?}"));
         }
     }
 
@@ -299,30 +267,20 @@ impl Check<'_> {
             exports.is_sorted_by(|a, b| (a.hash, name(a)) < (b.hash, name(b))),
             || "exports are not sorted, or one is there twice".to_owned(),
         );
-        let functions = self.header.vm.func_import_count as usize + a.functions().len();
-        let spaces = [
-            functions,
-            a.tables().len(),
-            a.memories().len(),
-            a.globals().len(),
-        ];
         let mut ordinals: Vec<u32> = exports.iter().map(|e| e.ordinal).collect();
         ordinals.sort_unstable();
         self.expect(ordinals.into_iter().eq(0..exports.len() as u32), || {
             "exports have no order of their own".to_owned()
         });
         for e in exports {
-            let inside = spaces
-                .get(e.kind as usize)
-                .is_some_and(|len| (e.index as usize) < *len);
             let found = a.export(name(e)) == Some(e);
-            self.expect(inside && found, || format!("export `{}`", name(e)));
+            self.expect(found, || format!("export `{}`", name(e)));
         }
     }
 
     fn images(&mut self) {
-        let records = self.artifact.check_images();
-        self.expect(records.is_ok(), || "image records are damaged".to_owned());
+        let damaged = self.artifact.image_runs().find_map(Result::err);
+        self.expect(damaged.is_none(), || format!("image: {damaged:?}"));
         let images = self.artifact.images();
         let part = |i: usize, start, len| (start, len, format!("run {i}"));
         let in_file = images
@@ -341,72 +299,46 @@ impl Check<'_> {
         }
     }
 
-    /// The parts of the VM context do not overlap and fit in it.
-    fn vm_context(&mut self) {
+    /// What the loader checks at instantiation.
+    fn references(&mut self) {
         let (a, vm) = (self.artifact, self.header.vm);
-        let size = |flags: u32, own| if flags & IMPORTED != 0 { 8 } else { own };
-        let mut parts = vec![
-            (0, 16, "header".to_owned()),
-            (
-                vm.func_imports.into(),
-                48 * u64::from(vm.func_import_count),
-                "imports".to_owned(),
-            ),
-            (
-                vm.funcrefs.into(),
-                40 * u64::from(vm.funcref_count),
-                "references".to_owned(),
-            ),
-            (
-                vm.data_dropped.into(),
-                a.data().len() as u64,
-                "data flags".to_owned(),
-            ),
-            (
-                vm.elem_dropped.into(),
-                a.elements().len() as u64,
-                "element flags".to_owned(),
-            ),
-        ];
-        for (i, global) in a.globals().iter().enumerate() {
-            let own = if global.ty == ValType::V128 as u32 {
-                16
-            } else {
-                8
+        let mut damage = Vec::new();
+        let escaping = |f: &u32| a.funcref_slot(*f).is_ok();
+        let functions = a.function_count() as u32;
+        let start = a.start_function();
+        damage.extend(start.clone().err());
+        for f in (0..functions).filter(escaping).chain(start.ok().flatten()) {
+            let entry = a.function_signature(f);
+            damage.extend(entry.and_then(|s| a.signature_with_entry(s)).err());
+        }
+        for f in 0..vm.func_import_count {
+            let exit = a.function_signature(f);
+            damage.extend(exit.and_then(|s| a.signature_with_exit(s)).err());
+        }
+        for segment in a.elements() {
+            let items = segment.items.first..segment.items.first + segment.items.count;
+            // Only its table tells the type of a segment.
+            let table = a.tables().get(segment.table as usize);
+            let is_of = |ty: ValType| {
+                let fits = table.is_none_or(|table| table.element == ty as u32);
+                fits && items
+                    .clone()
+                    .all(|i| a.element_item(i as usize, ty).is_ok())
             };
-            parts.push((
-                global.vm_offset.into(),
-                size(global.flags, own),
-                format!("global {i}"),
-            ));
-        }
-        for (i, memory) in a.memories().iter().enumerate() {
-            parts.push((
-                memory.vm_offset.into(),
-                size(memory.flags, 16),
-                format!("memory {i}"),
-            ));
-        }
-        for (i, table) in a.tables().iter().enumerate() {
-            if table.flags & FROZEN == 0 {
-                parts.push((
-                    table.vm_offset.into(),
-                    size(table.flags, 16),
-                    format!("table {i}"),
-                ));
+            let ok = is_of(ValType::FuncRef) || is_of(ValType::ExternRef);
+            self.expect(ok, || format!("elements of segment {}", segment.segment));
+            for item in items.filter_map(|i| a.element_items().get(i as usize)) {
+                if item.op == ConstOpcode::RefFunc as u32 {
+                    damage.extend(a.funcref_slot(item.index).err());
+                }
             }
         }
-        // An empty part may have any place.
-        parts.retain(|part| part.1 != 0);
-        let end = parts.iter().map(|part| part.0 + part.1).max().unwrap_or(0);
-        self.expect(end <= vm.size.into(), || {
-            format!("VM context of {} needs {end}", vm.size)
-        });
-        self.disjoint("VM context", parts);
-        self.expect(
-            a.section(self.header.template).len() <= vm.size as usize,
-            || "the template is larger than the VM context".to_owned(),
-        );
+        for op in a.const_ops() {
+            if op.op == ConstOpcode::RefFunc as u32 {
+                damage.extend(a.funcref_slot(op.index).err());
+            }
+        }
+        self.expect(damage.is_empty(), || format!("{damage:?}"));
     }
 }
 
@@ -422,39 +354,6 @@ fn function_at(functions: &[FunctionRecord], offset: u32) -> Option<&FunctionRec
         .binary_search_by_key(&offset, |f| f.text_offset)
         .ok()?;
     Some(&functions[i])
-}
-
-/// Every section of the header: name, place, whether it is a hot table.
-fn sections(h: &Header) -> [(&'static str, Section, bool); 27] {
-    [
-        ("strings", h.strings, true),
-        ("types", h.types, true),
-        ("signatures", h.signatures, true),
-        ("imports", h.imports, true),
-        ("exports", h.exports, true),
-        ("memories", h.memories, true),
-        ("tables", h.tables, true),
-        ("globals", h.globals, true),
-        ("constant expressions", h.const_ops, true),
-        ("table values", h.table_inits, true),
-        ("element segments", h.elements, true),
-        ("data segments", h.data, true),
-        ("link records", h.links, true),
-        ("template", h.template, true),
-        ("rodata", h.rodata, false),
-        ("text", h.text, false),
-        ("link table", h.link_table, false),
-        ("image", h.image, false),
-        ("image runs", h.images, false),
-        ("elements", h.element_items, false),
-        ("segments", h.segments, false),
-        ("functions", h.functions, false),
-        ("traps", h.traps, false),
-        ("addresses", h.addresses, false),
-        ("metadata", h.metadata, false),
-        ("symtab", h.symtab, false),
-        ("strtab", h.strtab, false),
-    ]
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use precast_artifact::vm::{VmBuiltins, VmContextHeader, VmFuncRef};
 use precast_artifact::{Builtin, TrapCode};
 
 use crate::activation::raise;
-use crate::error::Ending;
+use crate::error::{Ending, Error};
 use crate::instance::InstanceData;
 use crate::store::StoreCore;
 
@@ -49,11 +49,11 @@ unsafe fn parts<'a>(vmctx: *mut VmContextHeader) -> (&'a mut InstanceData, &'a m
 ///
 /// # Safety
 /// As for [`raise`].
-unsafe fn or_raise<T>(core: &mut StoreCore, result: Result<T, TrapCode>) -> T {
+unsafe fn or_raise<T, E: Into<Ending>>(core: &mut StoreCore, result: Result<T, E>) -> T {
     match result {
         Ok(value) => value,
         // SAFETY: by this function's contract.
-        Err(code) => unsafe { raise(core.this, Ending::Trap(code)) },
+        Err(ending) => unsafe { raise(core.this, ending.into()) },
     }
 }
 
@@ -178,7 +178,7 @@ unsafe extern "C" fn ref_func(vmctx: *mut VmContextHeader, function: u32) -> *co
     // compiler made a slot.
     unsafe {
         let (instance, core) = parts(vmctx);
-        let found = instance.func_ref(function).ok_or(TrapCode::NullReference);
+        let found = instance.func_ref(function).map_err(Error::from);
         or_raise(core, found).as_ptr()
     }
 }

@@ -246,6 +246,18 @@ pub(crate) enum Ending {
     Panic(Box<dyn Any + Send>),
 }
 
+impl From<precast_artifact::TrapCode> for Ending {
+    fn from(code: precast_artifact::TrapCode) -> Self {
+        Self::Trap(code)
+    }
+}
+
+impl From<Error> for Ending {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
 /// A value of the host that wasm code can hold and pass on, but not look into.
 #[derive(Clone)]
 pub struct ExternRef(Arc<dyn Any + Send + Sync>);

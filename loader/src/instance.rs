@@ -16,7 +16,6 @@ use std::sync::Arc;
 pub(crate) use close::call_of_closed;
 pub(crate) use data::InstanceData;
 
-use precast_artifact::records::NONE;
 use precast_artifact::vm::ValRaw;
 
 use crate::error::Error;
@@ -29,7 +28,6 @@ use crate::module::Module;
 use crate::pool;
 use crate::store::{AsContext, AsContextMut, StoreCore, StoreId};
 use crate::table::Table;
-use crate::trap::Trap;
 use crate::typed::{WasmParams, WasmResults};
 use crate::types::ExternType;
 
@@ -179,7 +177,7 @@ impl Instance {
                 func.fill(&instance.module);
             }
         }
-        let start = instance.module.artifact().header().start_function;
+        let start = instance.module.artifact().start_function()?;
         core.instances.push(instance);
         let this = Self {
             store: core.id,
@@ -187,13 +185,13 @@ impl Instance {
         };
         // SAFETY: the instance is the store's now, which is used by nobody else.
         unsafe {
-            data.as_mut().initialise().map_err(Trap::from)?;
+            data.as_mut().initialise()?;
             // A start function takes and gives nothing. It needs no slot of its own.
-            if start != NONE
-                && let Some(func_ref) = data.as_ref().new_func_ref(start)
-                && let Some(func) = Func::from_raw(&*core_ptr, &func_ref)
-            {
-                func.call_raw(core_ptr, &mut ValRaw { v128: 0 })?;
+            if let Some(start) = start {
+                let func_ref = data.as_ref().new_func_ref(start)?;
+                if let Some(func) = Func::from_raw(&*core_ptr, &func_ref) {
+                    func.call_raw(core_ptr, &mut ValRaw { v128: 0 })?;
+                }
             }
         }
         Ok(this)

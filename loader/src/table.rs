@@ -91,6 +91,10 @@ impl TableEntity {
         self.elements.len()
     }
 
+    pub(crate) fn ty(&self) -> TableType {
+        self.ty
+    }
+
     /// Puts the initial size back, all elements null. What it grew by is given back if it is much.
     pub(crate) fn reset(&mut self) {
         let len = usize::try_from(self.ty.min).unwrap_or(usize::MAX);

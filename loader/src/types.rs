@@ -326,8 +326,8 @@ pub(crate) fn global_type(artifact: &Artifact<'_>, index: u32) -> Option<GlobalT
     ))
 }
 
-/// Type of an item of an artifact. An index that cannot be (the parser checks those of imports;
-/// an export's may be damaged) reads as a function without parameters and results.
+/// Type of an item of an artifact. The parser checks indices; a function whose own record is damaged
+/// reads as one without parameters and results.
 pub(crate) fn extern_type(artifact: &Artifact<'_>, kind: ExternKind, index: u32) -> ExternType {
     let found = match kind {
         ExternKind::Func => func_type(artifact, index).map(ExternType::Func),
@@ -350,29 +350,6 @@ pub(crate) fn import_type(artifact: &Artifact<'_>, import: &ImportRecord) -> Ext
 }
 
 fn func_type(artifact: &Artifact<'_>, index: u32) -> Option<FuncType> {
-    Some(FuncType::from_signature(
-        artifact.signature(signature_index(artifact, index)?)?,
-    ))
-}
-
-/// Index of the signature record of a function of the function index space.
-pub(crate) fn signature_index(artifact: &Artifact<'_>, function: u32) -> Option<u32> {
-    let imported = artifact.header().vm.func_import_count;
-    match function.checked_sub(imported) {
-        Some(defined) => Some(artifact.functions().get(defined as usize)?.signature),
-        None => imported_function(artifact, function).map(|import| import.signature),
-    }
-}
-
-/// The record of an imported function. Functions' indices among the imports ascend.
-pub(crate) fn imported_function<'a>(
-    artifact: &Artifact<'a>,
-    function: u32,
-) -> Option<&'a ImportRecord> {
-    let imports = artifact.imports();
-    let is_func = |import: &&ImportRecord| import.kind == ExternKind::Func as u32;
-    // Most modules import functions only.
-    let at = imports.get(function as usize).filter(is_func);
-    at.filter(|import| import.index == function)
-        .or_else(|| imports.iter().filter(is_func).nth(function as usize))
+    let signature = artifact.function_signature(index).ok()?;
+    Some(FuncType::from_signature(artifact.signature(signature)?))
 }

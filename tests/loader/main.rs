@@ -3,6 +3,7 @@
 mod calls;
 mod child;
 mod context;
+mod damage;
 mod files;
 mod globals;
 mod host;

@@ -9,12 +9,12 @@ use precast_artifact::{
 
 use crate::sample::{Aligned, HOST, full_bytes};
 
-fn header(bytes: &mut [u8]) -> &mut Header {
+pub fn header(bytes: &mut [u8]) -> &mut Header {
     bytemuck::from_bytes_mut(&mut bytes[HEADER_OFFSET..][..size_of::<Header>()])
 }
 
 /// Makes the checksum right again, as damage with intent would.
-fn seal(bytes: &mut [u8]) {
+pub fn seal(bytes: &mut [u8]) {
     let len = header(bytes).hot_len as usize;
     if let Some(covered) = bytes.get(HEADER_OFFSET..).and_then(|b| b.get(..len))
         && len >= size_of::<Header>()
@@ -50,9 +50,21 @@ fn read_all(a: &Artifact<'_>) -> usize {
         seen += traps::lookup(a.section(h.traps), at).map_or(0, |code| code as usize);
     }
     for i in [0, 1, 2, 3, u32::MAX] {
+        seen += a.function(i).map_or(0, |f| f.text_len as usize);
+        seen += a.function_signature(i).map_or(0, |s| s as usize);
+        for ty in [
+            precast_artifact::ValType::FuncRef,
+            precast_artifact::ValType::ExternRef,
+        ] {
+            seen += a
+                .element_item(i as usize, ty)
+                .map_or(0, |op| op.op as usize);
+        }
         seen += a.function_name(i).map_or(0, <[u8]>::len);
         seen += addresses::entries(a.section(h.addresses), i).count();
     }
+    seen += a.image_runs().filter(Result::is_ok).count();
+    seen += a.start_function().map_or(0, |start| start.map_or(1, |_| 2));
     seen += metadata::Metadata::decode(a.section(h.metadata)).map_or(0, |m| m.producer.len());
     for section in [
         h.rodata,

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use precast_artifact::abi::LEAST_SAFE;
 use precast_artifact::metadata::Metadata;
-use precast_artifact::{ABI, Artifact, FORMAT, TrapCode, addresses, traps};
+use precast_artifact::{ABI, Artifact, FORMAT, HEADER_OFFSET, Header, TrapCode, addresses, traps};
 
 use crate::sample::{Aligned, HOST, full};
 
@@ -45,10 +45,9 @@ fn golden_artifacts_open() {
     for entry in fs::read_dir(directory()).expect("there are some") {
         let path = entry.expect("readable").path();
         let bytes = Aligned::new(&fs::read(&path).expect("readable"));
-        let abi = Artifact::parse(&bytes, None)
-            .expect("undamaged")
-            .header()
-            .abi;
+        // Not what the reader says: that no longer takes all that was once written.
+        let at = HEADER_OFFSET + core::mem::offset_of!(Header, abi);
+        let abi: u32 = bytemuck::pod_read_unaligned(&bytes[at..at + 4]);
         if abi < LEAST_SAFE {
             let error = Artifact::parse(&bytes, Some(&HOST)).expect_err("withdrawn");
             assert_eq!(

@@ -34,7 +34,7 @@ pub fn full() -> ArtifactBuilder<'static> {
         funcrefs: 144,
         funcref_count: 2,
         data_dropped: 224,
-        elem_dropped: 225,
+        elem_dropped: 226,
         interruption: 0,
     };
     let memory = |min, flags, vm_offset| MemoryRecord {
@@ -73,8 +73,8 @@ pub fn full() -> ArtifactBuilder<'static> {
             ty: ValType::FuncRef as u32,
             flags: 0,
             vm_offset: 80,
-            init: 0,
-            init_len: 1,
+            init: NONE,
+            init_len: 0,
             reserved: 0,
         },
     ];
@@ -83,24 +83,28 @@ pub fn full() -> ArtifactBuilder<'static> {
         index,
         bits,
     };
-    let reference = b.const_expr(&[op(ConstOpcode::RefFunc, 1, 0)]);
-    let offset = b.const_expr(&[op(ConstOpcode::GlobalGet, 0, 0)]);
+    let reference = [op(ConstOpcode::RefFunc, 1, 0)];
+    let offset = [op(ConstOpcode::Const, 0, 0)];
+    let value = b.const_expr(&reference);
+    b.globals[1].init = value.first;
+    b.globals[1].init_len = value.count;
     b.table_inits = vec![TableInitRecord {
         table: 1,
         reserved: 0,
-        value: reference,
+        value: b.const_expr(&reference),
     }];
     b.elements = vec![ElementRecord {
         segment: 0,
         table: 1,
-        offset,
+        offset: b.const_expr(&offset),
         items: Run { first: 0, count: 2 },
     }];
     b.element_items = vec![
         op(ConstOpcode::RefFunc, 2, 0),
         op(ConstOpcode::RefNull, 0, 0),
     ];
-    b.data_segment(1, Some(0), offset, &b"hello"[..]);
+    let place = b.const_expr(&offset);
+    b.data_segment(1, Some(0), place, &b"hello"[..]);
     b.data_segment(2, None, Run { first: 0, count: 0 }, &b"passive"[..]);
     b.images = vec![
         ImageRecord {

@@ -98,17 +98,64 @@ fn finds_what_is_broken() {
     finds("element 2 of table 0", |b| b.rodata[16] = 15);
     finds("element 2 of table 0", |b| b.rodata[20] = 1);
     finds("element 3 of table 0", |b| b.rodata[28..].fill(0));
-    finds("export `g`", |b| {
+    finds("damaged at offset", |b| {
         b.functions.pop();
         b.symbols.remove(1);
     });
+    finds("function 0: Some(Damaged", |b| b.functions[0].signature = 1);
     finds("one is there twice", |b| b.export("f", ExternKind::Func, 1));
     finds("funcref slots", |b| b.functions[0].funcref = 1);
-    finds("VM context: header overlaps references", |b| {
+    let reference = |b: &mut ArtifactBuilder<'_>| {
         b.functions[0].funcref = 0;
-        b.vm.funcref_count = 1;
+        b.vm = VmLayout {
+            size: 64,
+            funcrefs: 16,
+            funcref_count: 1,
+            data_dropped: 56,
+            elem_dropped: 56,
+            ..b.vm
+        };
+    };
+    finds("without the trampoline", reference);
+    finds("overlaps what is before it", |b| {
+        reference(b);
         b.vm.funcrefs = 8;
+    });
+    finds("without the trampoline", |b| {
+        b.import_func("h", "f", 0, 0, None);
+        b.vm.func_import_count = 1;
+        (b.vm.funcrefs, b.vm.data_dropped, b.vm.elem_dropped) = (64, 64, 64);
         b.vm.size = 64;
+    });
+    finds("a start function with parameters", |b| {
+        b.start_function = Some(0)
+    });
+    let elements = |b: &mut ArtifactBuilder<'_>, items: &[(ConstOpcode, u32)]| {
+        let op = |(op, index): &(ConstOpcode, u32)| ConstOp {
+            op: *op as u32,
+            index: *index,
+            bits: 0,
+        };
+        b.element_items = items.iter().map(op).collect();
+        b.elements.push(ElementRecord {
+            segment: 0,
+            table: NONE,
+            offset: Run { first: 0, count: 0 },
+            items: Run {
+                first: 0,
+                count: items.len() as u32,
+            },
+        });
+        (b.vm.size, b.vm.func_imports) = (32, 16);
+    };
+    finds("elements of segment 0", |b| {
+        elements(b, &[(ConstOpcode::RefNull, 0), (ConstOpcode::Const, 0)]);
+    });
+    finds("elements of segment 0", |b| {
+        elements(b, &[(ConstOpcode::RefFunc, 2)]);
+    });
+    finds("a function without a slot", |b| {
+        elements(b, &[(ConstOpcode::RefFunc, 1)]);
     });
 }
 

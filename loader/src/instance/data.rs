@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use precast_artifact::records::{ExternKind, FROZEN, IMPORTED};
 use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable};
-use precast_artifact::{HEADER_OFFSET, Section};
+use precast_artifact::{Error as ArtifactError, HEADER_OFFSET, Section};
 
 use super::Extern;
 use crate::arch;
@@ -20,9 +20,7 @@ use crate::memory::{Image, Memory, MemoryEntity};
 use crate::module::{Module, ModuleInner};
 use crate::store::{Limits, StoreCore};
 use crate::table::{Table, TableEntity};
-use crate::types::{
-    global_type, imported_function, memory_type, signature_index, table_type, type_id,
-};
+use crate::types::{global_type, memory_type, table_type, type_id};
 
 /// An instance as its store keeps it.
 pub(crate) struct InstanceData {
@@ -72,8 +70,8 @@ impl InstanceData {
             }
         }
         let first_defined = artifact.memories().len() - memories.len();
-        artifact.check_images()?;
-        for run in artifact.images() {
+        for run in artifact.image_runs() {
+            let run = run?;
             let memory = (run.memory as usize).checked_sub(first_defined);
             let memory = memory.and_then(|i| memories.get_mut(i)).ok_or(DAMAGED)?;
             let file = module.mapping().file().ok_or(DAMAGED)?;
@@ -106,10 +104,14 @@ impl InstanceData {
         // SAFETY: the size is not zero (the header alone takes 16 bytes; the parser checked).
         let vmctx = unsafe { std::alloc::alloc_zeroed(layout) };
         let Some(vmctx) = NonNull::new(vmctx.cast::<VmContextHeader>()) else {
-            std::alloc::handle_alloc_error(layout)
+            return Err(Error::Memory {
+                action: format!("allocate {} bytes for an instance", vm.size),
+                source: std::io::ErrorKind::OutOfMemory.into(),
+            });
         };
         let template = artifact.section(artifact.header().template);
-        // SAFETY: the parser checked that the template is no longer than the context.
+        // SAFETY: the parser checked that the template ends before the import slots, and is zero
+        // where pointers go.
         unsafe {
             let to = vmctx.as_ptr().cast::<u8>();
             std::ptr::copy_nonoverlapping(template.as_ptr(), to, template.len());
@@ -128,29 +130,29 @@ impl InstanceData {
             has_importers: false,
             closed: None,
         };
-        this.import(core, imports);
+        this.import(core, imports)?;
         Ok(Box::new(this))
     }
 
     /// Fills the import slots. The imports have been checked.
-    fn import(&mut self, core: &StoreCore, imports: &[Import]) {
+    fn import(&mut self, core: &StoreCore, imports: &[Import]) -> Result<(), ArtifactError> {
         let module = Arc::clone(&self.module);
         let artifact = module.artifact();
         let (mut memories, mut tables, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
         for (record, import) in artifact.imports().iter().zip(imports) {
             let index = record.index as usize;
-            // SAFETY: the parser checked that these places are inside the context; each pointer
-            // that is written belongs to the store.
+            // SAFETY: the parser checked that these places are inside the context, apart from each
+            // other; each pointer that is written belongs to the store.
             unsafe {
                 match import {
                     Import::Host(host) => {
                         hosts.push(Arc::clone(host));
-                        self.import_host(core, record.index, record.signature, host);
+                        self.import_host(core, record.index, record.signature, host)?;
                     }
                     Import::Extern(Extern::Func(func)) => match func.host(core) {
                         // The store holds the function.
                         Some(host) => {
-                            self.import_host(core, record.index, record.signature, host);
+                            self.import_host(core, record.index, record.signature, host)?;
                         }
                         None => {
                             let (code, ctx) = func.code(core);
@@ -186,6 +188,7 @@ impl InstanceData {
         self.imported_memories = memories.into();
         self.imported_tables = tables.into();
         self._hosts = hosts.into();
+        Ok(())
     }
 
     /// # Safety
@@ -196,9 +199,9 @@ impl InstanceData {
         function: u32,
         signature: u32,
         host: &Arc<HostFunc>,
-    ) {
+    ) -> Result<(), ArtifactError> {
         let artifact = self.module.artifact();
-        let record = &artifact.signatures()[signature as usize];
+        let record = artifact.signature_with_exit(signature)?;
         let native = self.module.code(record.native_exit);
         let (code, shim) = host.exit(native, self.module.code(record.array_exit));
         let slot = self.func_import(function);
@@ -212,6 +215,7 @@ impl InstanceData {
         };
         // SAFETY: the parser checked that the slots are inside the context.
         unsafe { slot.write(import) };
+        Ok(())
     }
 
     /// Whether it was made from these linked imports, and so can stand in for a new one.
@@ -382,39 +386,42 @@ impl InstanceData {
         }
     }
 
-    /// The reference of a function, whose slot is filled if it is not yet. `None` if the compiler
-    /// made no slot, because the reference cannot escape.
-    pub(crate) fn func_ref(&mut self, function: u32) -> Option<NonNull<VmFuncRef>> {
+    /// The reference of a function, whose slot is filled if it is not yet.
+    ///
+    /// # Errors
+    /// When its records are damaged, or the compiler made no slot because the reference cannot
+    /// escape.
+    pub(crate) fn func_ref(&mut self, function: u32) -> Result<NonNull<VmFuncRef>, ArtifactError> {
         let artifact = self.module.artifact();
-        let vm = &artifact.header().vm;
-        let defined = function.checked_sub(vm.func_import_count);
-        let slot = match defined {
-            Some(defined) => artifact.functions().get(defined as usize)?.funcref,
-            None => imported_function(&artifact, function)?.funcref,
+        let slot = artifact.funcref_slot(function)? as usize * size_of::<VmFuncRef>();
+        let slots = artifact.header().vm.funcrefs as usize;
+        // SAFETY: the parser checked that the slots are inside the context, and whoever gave the
+        // number that there is a slot of that number.
+        let slot = unsafe {
+            self.vmctx
+                .cast::<u8>()
+                .add(slots + slot)
+                .cast::<VmFuncRef>()
         };
-        if slot >= vm.funcref_count {
-            return None;
-        }
-        let slot = self
-            .at::<VmFuncRef>(vm.funcrefs)
-            .wrapping_add(slot as usize);
-        // SAFETY: the parser checked that the slots are inside the context.
-        if unsafe { !(*slot).code.is_null() } {
-            return NonNull::new(slot);
-        }
-        let func_ref = self.new_func_ref(function)?;
         // SAFETY: as above.
-        unsafe { slot.write(func_ref) };
-        NonNull::new(slot)
+        if unsafe { slot.as_ref().code.is_null() } {
+            let func_ref = self.new_func_ref(function)?;
+            // SAFETY: as above.
+            unsafe { slot.write(func_ref) };
+        }
+        Ok(slot)
     }
 
     /// What a reference to a function is, whether or not it has a slot.
-    pub(super) fn new_func_ref(&self, function: u32) -> Option<VmFuncRef> {
+    ///
+    /// # Errors
+    /// When its records are damaged.
+    pub(super) fn new_func_ref(&self, function: u32) -> Result<VmFuncRef, ArtifactError> {
         let artifact = self.module.artifact();
         let (code, ctx, is_host) =
             match function.checked_sub(artifact.header().vm.func_import_count) {
                 Some(defined) => {
-                    let code = artifact.functions().get(defined as usize)?.text_offset;
+                    let code = artifact.function(defined)?.text_offset;
                     let ctx = self.vmctx.as_ptr().cast();
                     let code = match self.closed {
                         None => self.module.code(code),
@@ -428,20 +435,22 @@ impl InstanceData {
                     (import.code, import.ctx, !import.shim.is_null())
                 }
             };
-        let index = signature_index(&artifact, function)?;
-        let record = artifact.signatures().get(index as usize)?;
+        let index = artifact.function_signature(function)?;
+        // Entries are for functions whose context is a VM context.
+        let (record, array_entry, native_entry) = if is_host {
+            let record = &artifact.signatures()[index as usize];
+            (record, &raw const HOST_ENTRY, std::ptr::null())
+        } else {
+            let record = artifact.signature_with_entry(index)?;
+            let entry = |offset| self.module.code(offset);
+            let (array, native) = (record.array_entry, record.native_entry);
+            (record, entry(array), entry(native))
+        };
         let type_id = match record.type_id {
-            0 => type_id(artifact.signature(index)?),
+            0 => artifact.signature(index).map_or(0, type_id),
             id => id,
         };
-        // Entries are for functions whose context is a VM context.
-        let (array_entry, native_entry) = if is_host {
-            (&raw const HOST_ENTRY, std::ptr::null())
-        } else {
-            let entry = |offset| self.module.code(offset);
-            (entry(record.array_entry), entry(record.native_entry))
-        };
-        Some(VmFuncRef {
+        Ok(VmFuncRef {
             code,
             ctx,
             type_id,
@@ -457,7 +466,7 @@ impl InstanceData {
         let index = export.index;
         Some(match ExternKind::from_number(export.kind)? {
             ExternKind::Func => {
-                let func_ref = self.func_ref(index)?;
+                let func_ref = self.func_ref(index).ok()?;
                 // SAFETY: a filled slot of an instance of this store.
                 Extern::Func(unsafe { Func::from_raw(core, func_ref.as_ptr())? })
             }
@@ -477,7 +486,7 @@ impl InstanceData {
 }
 
 /// Records that contradict each other although the checksum is right.
-const DAMAGED: Error = Error::Artifact(precast_artifact::Error::Damaged {
+const DAMAGED: Error = Error::Artifact(ArtifactError::Damaged {
     offset: HEADER_OFFSET as u64,
     what: "records of memories, tables or images contradict each other",
 });

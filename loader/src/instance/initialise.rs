@@ -1,20 +1,29 @@
 //! What is left to do at instantiation, and the segments that machine code may name later.
+//!
+//! The reader checked the types of constant expressions when the artifact was opened, and checks
+//! elements here, where they are read.
 
-use precast_artifact::TrapCode;
 use precast_artifact::records::{ConstOp, ConstOpcode, IMPORTED, NONE, Run};
 use precast_artifact::vm::ValRaw;
+use precast_artifact::{Error as ArtifactError, HEADER_OFFSET, TrapCode, ValType};
+use smallvec::SmallVec;
 
 use super::InstanceData;
 use crate::builtins::range;
+use crate::error::Error;
 use crate::global::{read_global, write_global};
+use crate::trap::Trap;
 use crate::types::global_type;
 
 impl InstanceData {
     /// Globals, tables and segments that are known at instantiation only.
     ///
+    /// # Errors
+    /// [`Error::Trap`] for a segment out of bounds, [`Error::Artifact`] for damage.
+    ///
     /// # Safety
     /// The store is used by nobody else.
-    pub(super) unsafe fn initialise(&mut self) -> Result<(), TrapCode> {
+    pub(super) unsafe fn initialise(&mut self) -> Result<(), Error> {
         let module = self.held_module();
         let artifact = module.artifact();
         for (i, record) in (0_u32..).zip(artifact.globals()) {
@@ -24,21 +33,20 @@ impl InstanceData {
                     count: record.init_len,
                 };
                 let value = self.evaluate(run)?;
-                let ty = global_type(&artifact, i).ok_or(TrapCode::Unreachable)?;
-                // SAFETY: the parser checked the place.
+                let ty = global_type(&artifact, i).ok_or_else(damaged)?;
+                // SAFETY: the parser checked the place, and that the value is of this type.
                 unsafe { write_global(self.byte(record.vm_offset), ty, value) };
             }
         }
         for init in artifact.table_inits() {
-            // SAFETY: the value of an expression of a reference type.
+            // SAFETY: the parser checked that the value is a reference.
             let value = unsafe { self.evaluate(init.value)?.externref };
             // SAFETY: a table of this instance.
             unsafe { self.table(init.table).as_mut().elements().fill(value) };
         }
         for (i, record) in (0_u32..).zip(artifact.elements()) {
             if record.table != NONE {
-                // SAFETY: offsets are integers; those of 32-bit tables are zero-extended.
-                let offset = unsafe { self.evaluate(record.offset)?.i64 as u64 };
+                let offset = self.offset(record.offset)?;
                 let len = u64::from(record.items.count);
                 self.table_init(record.table, record.segment, offset, 0, len)?;
                 self.drop_element(i);
@@ -46,63 +54,79 @@ impl InstanceData {
         }
         for (i, record) in (0_u32..).zip(artifact.data()) {
             if record.memory != NONE {
-                // SAFETY: as above.
-                let offset = unsafe { self.evaluate(record.offset)?.i64 as u64 };
-                self.memory_init(record.memory, record.segment, offset, 0, record.len)?;
+                let offset = self.offset(record.offset)?;
+                self.memory_init(record.memory, record.segment, offset, 0, record.len)
+                    .map_err(Trap::from)?;
                 self.drop_data(i);
             }
         }
         Ok(())
     }
 
-    /// Evaluates a constant expression. The compiler wrote only valid ones, so what cannot be is
-    /// damage.
-    fn evaluate(&mut self, run: Run) -> Result<ValRaw, TrapCode> {
-        let module = self.held_module();
-        let ops = module.artifact().const_ops();
-        let ops = &ops[run.first as usize..(run.first + run.count) as usize];
-        let mut stack = Vec::with_capacity(2);
-        for op in ops {
-            self.step(op, &mut stack).ok_or(TrapCode::Unreachable)?;
-        }
-        stack.pop().ok_or(TrapCode::Unreachable)
+    /// The place of a segment.
+    fn offset(&mut self, run: Run) -> Result<u64, Error> {
+        // SAFETY: the parser checked that it is an integer; an i32 is zero-extended.
+        Ok(unsafe { self.evaluate(run)?.i64 as u64 })
     }
 
-    fn step(&mut self, op: &ConstOp, stack: &mut Vec<ValRaw>) -> Option<()> {
+    /// Evaluates a constant expression. Values of 32 bits are zero-extended.
+    fn evaluate(&mut self, run: Run) -> Result<ValRaw, Error> {
         use ConstOpcode as Op;
-        let opcode = Op::from_number(op.op)?;
-        let value = match opcode {
-            Op::Const => ValRaw {
-                i64: op.bits as i64,
-            },
-            Op::RefNull => ValRaw { externref: 0 },
-            Op::RefFunc => ValRaw {
-                funcref: self.func_ref(op.index)?.as_ptr(),
-            },
-            Op::GlobalGet => {
-                let ty = global_type(&self.module.artifact(), op.index)?;
-                // SAFETY: a global of this instance.
-                unsafe { read_global(self.global(op.index)?, ty) }
-            }
-            _ => {
-                // SAFETY: operands of integer arithmetic are integers; 32-bit ones have defined
-                // upper halves, see `Val::to_raw` and the wrapping below.
-                let (b, a) = unsafe { (stack.pop()?.i64, stack.pop()?.i64) };
-                let wrap = |v: i64| i64::from(v as u32);
-                ValRaw {
-                    i64: match opcode {
+        let module = self.held_module();
+        let ops = module.artifact().const_ops();
+        let ops = ops.get(run.first as usize..run.first as usize + run.count as usize);
+        let mut stack = SmallVec::<[ValRaw; 4]>::new();
+        for op in ops.ok_or_else(damaged)? {
+            let opcode = Op::from_number(op.op).ok_or_else(damaged)?;
+            let value = match opcode {
+                Op::Const | Op::RefNull | Op::RefFunc | Op::GlobalGet => self.value(opcode, op)?,
+                Op::I32Add | Op::I32Sub | Op::I32Mul | Op::I64Add | Op::I64Sub | Op::I64Mul => {
+                    let b = stack.pop().ok_or_else(damaged)?;
+                    let a = stack.pop().ok_or_else(damaged)?;
+                    // SAFETY: the parser checked that operands of arithmetic are integers.
+                    let (a, b) = unsafe { (a.i64, b.i64) };
+                    let wrap = |v: i64| i64::from(v as u32);
+                    let i64 = match opcode {
                         Op::I32Add => wrap(a.wrapping_add(b)),
                         Op::I32Sub => wrap(a.wrapping_sub(b)),
                         Op::I32Mul => wrap(a.wrapping_mul(b)),
                         Op::I64Add => a.wrapping_add(b),
                         Op::I64Sub => a.wrapping_sub(b),
                         _ => a.wrapping_mul(b),
+                    };
+                    ValRaw { i64 }
+                }
+            };
+            stack.push(value);
+        }
+        stack.pop().ok_or_else(damaged)
+    }
+
+    /// The value of an operation without operands.
+    fn value(&mut self, opcode: ConstOpcode, op: &ConstOp) -> Result<ValRaw, Error> {
+        Ok(match opcode {
+            ConstOpcode::Const => ValRaw {
+                i64: op.bits as i64,
+            },
+            ConstOpcode::RefFunc => ValRaw {
+                funcref: self.func_ref(op.index)?.as_ptr(),
+            },
+            ConstOpcode::GlobalGet => {
+                let ty = global_type(&self.module.artifact(), op.index).ok_or_else(damaged)?;
+                let place = self.global(op.index).ok_or_else(damaged)?;
+                // SAFETY: a global of this instance.
+                let value = unsafe { read_global(place, ty) };
+                match ty.content {
+                    // Machine code leaves the other half alone.
+                    ValType::I32 | ValType::F32 => ValRaw {
+                        // SAFETY: any bytes are an integer.
+                        i64: i64::from(unsafe { value.f32 }),
                     },
+                    _ => value,
                 }
             }
-        };
-        stack.push(value);
-        Some(())
+            _ => ValRaw { externref: 0 },
+        })
     }
 
     /// `memory.init`, and active data segments.
@@ -143,6 +167,9 @@ impl InstanceData {
     }
 
     /// `table.init`, and active element segments.
+    ///
+    /// # Errors
+    /// [`Error::Trap`] out of bounds, [`Error::Artifact`] for elements that are damaged.
     pub(crate) fn table_init(
         &mut self,
         table: u32,
@@ -150,30 +177,25 @@ impl InstanceData {
         dst: u64,
         src: u64,
         len: u64,
-    ) -> Result<(), TrapCode> {
+    ) -> Result<(), Error> {
         let module = self.held_module();
         let artifact = module.artifact();
         let i = artifact.elements().partition_point(|r| r.segment < segment);
         let record = artifact.elements().get(i).filter(|r| r.segment == segment);
         let items = match record {
-            Some(r) if !self.is_dropped(artifact.header().vm.elem_dropped, i) => {
-                let end = (r.items.first + r.items.count) as usize;
-                artifact
-                    .element_items()
-                    .get(r.items.first as usize..end)
-                    .unwrap_or(&[])
-            }
-            _ => &[],
+            Some(r) if !self.is_dropped(artifact.header().vm.elem_dropped, i) => r.items,
+            _ => Run { first: 0, count: 0 },
         };
-        let from = range(src, len, items.len())?;
+        let from = range(src, len, items.count as usize).map_err(Trap::from)?;
         let mut table = self.table(table);
         // SAFETY: a table of this instance.
-        let to = range(dst, len, unsafe { table.as_mut().elements().len() })?;
-        let mut stack = Vec::with_capacity(1);
-        for (item, at) in items[from].iter().zip(to) {
-            self.step(item, &mut stack).ok_or(TrapCode::Unreachable)?;
-            let value = stack.pop().ok_or(TrapCode::Unreachable)?;
-            // SAFETY: items are references, 8 bytes.
+        let (size, ty) = unsafe { (table.as_ref().len(), table.as_ref().ty().element) };
+        let to = range(dst, len, size).map_err(Trap::from)?;
+        for (item, at) in from.zip(to) {
+            let item = artifact.element_item(items.first as usize + item, ty)?;
+            let opcode = ConstOpcode::from_number(item.op).ok_or_else(damaged)?;
+            let value = self.value(opcode, &item)?;
+            // SAFETY: the reader checked that it is a reference of the table's type.
             unsafe { table.as_mut().elements()[at] = value.externref };
         }
         Ok(())
@@ -195,4 +217,12 @@ impl InstanceData {
         // SAFETY: as for `is_dropped`.
         unsafe { self.at::<u8>(flags).add(i as usize).write(1) };
     }
+}
+
+/// For what the parser checked: never seen, but better than a panic.
+fn damaged() -> Error {
+    Error::Artifact(ArtifactError::Damaged {
+        offset: HEADER_OFFSET as u64,
+        what: "a constant expression that has no value",
+    })
 }

@@ -1,0 +1,153 @@
+//! The VM context: its parts are apart from each other, and its template forges no pointer.
+//!
+//! ```text
+//!   header │ globals, memories, tables │ func_imports │ funcrefs │ data_dropped │ elem_dropped │ size
+//!          └ in any order, apart       └ each of these at or behind the end of what is before it
+//! ```
+//! The loader writes pointers into every part but the globals, resets what is in front of
+//! `func_imports`, and calls through what it finds in import slots and references. So a global over
+//! the header, or template bytes where a pointer goes, would be a write or a call anywhere.
+
+use super::check::{at, damaged, field};
+use super::{Artifact, Error};
+use crate::records::*;
+use crate::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable};
+use crate::{Interruption, ValType};
+
+/// Largest VM context, in bytes.
+const MAX_SIZE: u32 = 1 << 30;
+
+/// The place of a global, memory or table.
+#[derive(Clone, Copy)]
+struct Part {
+    start: u32,
+    size: u32,
+    align: u32,
+    /// Whether the template may have bytes there: a value that is no reference.
+    is_plain: bool,
+    /// Its record, as distance from the header.
+    record: usize,
+}
+
+impl Part {
+    /// The place of an item that takes `size` bytes, or of the pointer to one that is imported.
+    fn new(start: u32, size: usize, flags: u32, is_plain: bool, record: usize) -> Self {
+        let imported = flags & IMPORTED != 0;
+        Self {
+            start,
+            size: if imported { size_of::<usize>() } else { size } as u32,
+            align: 8,
+            is_plain: is_plain && !imported,
+            record,
+        }
+    }
+
+    fn end(self) -> u64 {
+        u64::from(self.start) + u64::from(self.size)
+    }
+}
+
+impl Artifact<'_> {
+    pub(super) fn check_context(&self) -> Result<(), Error> {
+        let h = self.header;
+        let vm = &h.vm;
+        let bad = |what| Err(damaged(field!(vm), what));
+        if Interruption::from_number(vm.interruption).is_none() {
+            return bad("unknown interruption");
+        }
+        if !vm.size.is_multiple_of(16) || vm.size > MAX_SIZE {
+            return bad("size of the VM context");
+        }
+        let imports = size_of::<VmFuncImport>() as u64 * u64::from(vm.func_import_count);
+        let references = size_of::<VmFuncRef>() as u64 * u64::from(vm.funcref_count);
+        let regions = [
+            (vm.func_imports, imports, 8),
+            (vm.funcrefs, references, 8),
+            (vm.data_dropped, self.data().len() as u64, 1),
+            (vm.elem_dropped, self.elements().len() as u64, 1),
+        ];
+        let mut end = size_of::<VmContextHeader>() as u64;
+        for (start, len, align) in regions {
+            if u64::from(start) < end || !start.is_multiple_of(align) {
+                return bad("a part of the VM context that overlaps what is before it");
+            }
+            end = u64::from(start) + len;
+        }
+        if end > vm.size.into() {
+            return bad("a part of the VM context outside of it");
+        }
+        self.check_parts()
+    }
+
+    /// Globals, memories and tables are between the header and the import slots, apart from each
+    /// other; the template has bytes for values only.
+    fn check_parts(&self) -> Result<(), Error> {
+        let header = size_of::<VmContextHeader>();
+        let end = u64::from(self.header.vm.func_imports);
+        let template = self.section(self.header.template);
+        let forged = damaged(
+            field!(template),
+            "a template with bytes where pointers or references go",
+        );
+        let is_zero = |start: usize, end: usize| {
+            let bytes = template.get(start..end.min(template.len()));
+            bytes.is_none_or(|bytes| bytes.iter().all(|b| *b == 0))
+        };
+        if template.len() as u64 > end || !is_zero(0, header) {
+            return Err(forged);
+        }
+        let mut in_order = true;
+        let mut last = header as u64;
+        for part in self.parts() {
+            in_order &= u64::from(part.start) >= last;
+            last = part.end();
+            let inside = part.start as usize >= header && last <= end;
+            if !inside || !part.start.is_multiple_of(part.align) {
+                return Err(damaged(
+                    part.record,
+                    "its place in the VM context is not one for globals, memories and tables",
+                ));
+            }
+            if !part.is_plain && !is_zero(part.start as usize, last as usize) {
+                return Err(forged);
+            }
+        }
+        if in_order {
+            return Ok(());
+        }
+        let mut parts: Vec<Part> = self.parts().collect();
+        parts.sort_unstable_by_key(|part| part.start);
+        let overlap = parts
+            .windows(2)
+            .find(|pair| pair[0].end() > pair[1].start.into());
+        overlap.map_or(Ok(()), |pair| {
+            let what = "its place in the VM context overlaps another";
+            Err(damaged(pair[1].record, what))
+        })
+    }
+
+    fn parts(&self) -> impl Iterator<Item = Part> {
+        let h = self.header;
+        let globals = self.globals().iter().enumerate().map(move |(i, g)| {
+            let ty = u8::try_from(g.ty).ok().and_then(ValType::from_byte);
+            let size = if ty == Some(ValType::V128) { 16 } else { 8 };
+            let is_plain = ty.is_some_and(|ty| !ty.is_ref());
+            let record = at::<GlobalRecord>(h.globals, i);
+            let part = Part::new(g.vm_offset, size, g.flags, is_plain, record);
+            Part {
+                align: part.size,
+                ..part
+            }
+        });
+        let memories = self.memories().iter().enumerate().map(move |(i, m)| {
+            let record = at::<MemoryRecord>(h.memories, i);
+            Part::new(m.vm_offset, size_of::<VmMemory>(), m.flags, false, record)
+        });
+        let tables = self.tables().iter().enumerate().map(move |(i, t)| {
+            let record = at::<TableRecord>(h.tables, i);
+            let part = Part::new(t.vm_offset, size_of::<VmTable>(), t.flags, false, record);
+            (t.flags & FROZEN == 0).then_some(part)
+        });
+        globals.chain(memories).chain(tables.flatten())
+    }
+}

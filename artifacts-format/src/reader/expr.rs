@@ -1,0 +1,125 @@
+//! Types of constant expressions and of elements.
+//!
+//! All operations of an expression have the type of its value: arithmetic takes two operands of
+//! the type that it gives. So one pass with a count of operands is the whole type checker, and an
+//! integer cannot become a reference. Expressions share no operations, so checking all of them
+//! takes one look at each operation.
+
+use super::check::{at, damaged};
+use super::{Artifact, Error};
+use crate::ValType;
+use crate::records::*;
+
+/// Checks the expressions of an artifact, one after the other.
+pub(super) struct Exprs<'a> {
+    artifact: Artifact<'a>,
+    /// Operations that are left: expressions have no more of them together than there are.
+    left: usize,
+}
+
+impl<'a> Exprs<'a> {
+    pub(super) fn new(artifact: Artifact<'a>) -> Self {
+        let left = artifact.const_ops().len();
+        Self { artifact, left }
+    }
+
+    /// Checks that `run` is an expression with a value of type `ty` that reads none but the first
+    /// `globals` globals.
+    pub(super) fn check(&mut self, run: Run, ty: ValType, globals: usize) -> Result<(), Error> {
+        let a = &self.artifact;
+        let table = a.header.const_ops;
+        let (first, count) = (run.first as usize, run.count as usize);
+        let ops = a.const_ops().get(first..first + count);
+        let (Some(ops), Some(left)) = (ops, self.left.checked_sub(count)) else {
+            return Err(damaged(
+                at::<ConstOp>(table, first),
+                "a constant expression outside of its table, or that shares operations",
+            ));
+        };
+        self.left = left;
+        let mut operands = 0_usize;
+        for (i, op) in ops.iter().enumerate() {
+            let ok = match arithmetic(op) {
+                Some(of) if of == ty && operands >= 2 => {
+                    operands -= 1;
+                    true
+                }
+                Some(_) => false,
+                None => {
+                    operands += 1;
+                    a.gives(op, ty, globals)
+                }
+            };
+            if !ok {
+                return Err(damaged(
+                    at::<ConstOp>(table, first + i),
+                    "an operation of a constant expression of another type",
+                ));
+            }
+        }
+        if operands != 1 {
+            return Err(damaged(
+                at::<ConstOp>(table, first),
+                "a constant expression that does not give one value",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Artifact<'_> {
+    /// Checks element `index` of all element segments, which must be a reference of type `ty`.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn element_item(&self, index: usize, ty: ValType) -> Result<ConstOp, Error> {
+        let table = self.header.element_items;
+        match self.element_items().get(index) {
+            Some(op) if ty.is_ref() && self.gives(op, ty, self.globals().len()) => Ok(*op),
+            _ => Err(damaged(
+                at::<ConstOp>(table, index),
+                "an element of another type than its table's",
+            )),
+        }
+    }
+
+    /// Whether an operation without operands gives a value of type `ty`, reading none but the first
+    /// `globals` globals.
+    fn gives(&self, op: &ConstOp, ty: ValType, globals: usize) -> bool {
+        let Some(opcode) = ConstOpcode::from_number(op.op) else {
+            return false;
+        };
+        let index = op.index as usize;
+        match opcode {
+            ConstOpcode::Const => match ty {
+                ValType::I32 | ValType::F32 => op.bits <= u32::MAX.into(),
+                ValType::I64 | ValType::F64 => true,
+                ValType::V128 | ValType::FuncRef | ValType::ExternRef => false,
+            },
+            ConstOpcode::GlobalGet => {
+                let global = self.globals().get(..globals).and_then(|g| g.get(index));
+                global.is_some_and(|g| g.flags & MUTABLE == 0 && g.ty == ty as u32)
+            }
+            ConstOpcode::RefFunc => ty == ValType::FuncRef && index < self.function_count(),
+            ConstOpcode::RefNull => ty.is_ref(),
+            ConstOpcode::I32Add
+            | ConstOpcode::I32Sub
+            | ConstOpcode::I32Mul
+            | ConstOpcode::I64Add
+            | ConstOpcode::I64Sub
+            | ConstOpcode::I64Mul => false,
+        }
+    }
+}
+
+/// The type of operands and value of an operation that has operands.
+fn arithmetic(op: &ConstOp) -> Option<ValType> {
+    match ConstOpcode::from_number(op.op)? {
+        ConstOpcode::I32Add | ConstOpcode::I32Sub | ConstOpcode::I32Mul => Some(ValType::I32),
+        ConstOpcode::I64Add | ConstOpcode::I64Sub | ConstOpcode::I64Mul => Some(ValType::I64),
+        ConstOpcode::Const
+        | ConstOpcode::GlobalGet
+        | ConstOpcode::RefFunc
+        | ConstOpcode::RefNull => None,
+    }
+}

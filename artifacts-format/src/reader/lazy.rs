@@ -1,0 +1,164 @@
+//! Checks of what [`Artifact::parse`] leaves alone, because its size grows with the module's: each is
+//! made where a record is read, and gives a copy of what was checked.
+
+use super::check::{at, damaged, field};
+use super::{Artifact, Error};
+use crate::records::*;
+
+impl<'a> Artifact<'a> {
+    /// Defined function `index`.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn function(&self, index: u32) -> Result<FunctionRecord, Error> {
+        let h = self.header;
+        let in_text = |f: &FunctionRecord| {
+            let end = u64::from(f.text_offset) + u64::from(f.text_len);
+            f.text_len > 0 && end <= h.text.len
+        };
+        match self.functions().get(index as usize) {
+            Some(f)
+                if in_text(f)
+                    && (f.signature as usize) < self.signatures().len()
+                    && (f.funcref == NONE || f.funcref < h.vm.funcref_count) =>
+            {
+                Ok(*f)
+            }
+            _ => Err(damaged(
+                at::<FunctionRecord>(h.functions, index as usize),
+                "a function's record",
+            )),
+        }
+    }
+
+    /// The import of function `index` of the index space, if it is an imported one.
+    pub fn imported_function(&self, index: u32) -> Option<&'a ImportRecord> {
+        let imports = self.imports();
+        let is_func = |import: &&ImportRecord| import.kind == ExternKind::Func as u32;
+        // Most modules import functions only. Functions' indices among the imports ascend.
+        let at = imports.get(index as usize).filter(is_func);
+        at.filter(|import| import.index == index)
+            .or_else(|| imports.iter().filter(is_func).nth(index as usize))
+    }
+
+    /// The signature of function `index` of the index space.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn function_signature(&self, index: u32) -> Result<u32, Error> {
+        match index.checked_sub(self.header.vm.func_import_count) {
+            Some(defined) => Ok(self.function(defined)?.signature),
+            None => self
+                .imported_function(index)
+                .map(|import| import.signature)
+                .ok_or(damaged(field!(imports), "number of imported functions")),
+        }
+    }
+
+    /// The funcref slot of function `index` of the index space, a reference to which is needed.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], also for a function without a slot.
+    pub fn funcref_slot(&self, index: u32) -> Result<u32, Error> {
+        let h = self.header;
+        let (slot, record) = match index.checked_sub(h.vm.func_import_count) {
+            Some(defined) => (
+                self.function(defined)?.funcref,
+                at::<FunctionRecord>(h.functions, defined as usize),
+            ),
+            None => (
+                self.imported_function(index).map_or(NONE, |i| i.funcref),
+                h.imports.start as usize,
+            ),
+        };
+        if slot == NONE {
+            return Err(damaged(
+                record,
+                "a function without a slot for its reference",
+            ));
+        }
+        Ok(slot)
+    }
+
+    /// The start function. It takes and gives nothing.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn start_function(&self) -> Result<Option<u32>, Error> {
+        let start = self.header.start_function;
+        if start == NONE {
+            return Ok(None);
+        }
+        let signature = self.function_signature(start)?;
+        let record = self.signatures().get(signature as usize);
+        match record {
+            Some(r) if r.params == 0 && r.results == 0 => Ok(Some(start)),
+            _ => Err(damaged(
+                field!(start_function),
+                "a start function with parameters or results",
+            )),
+        }
+    }
+
+    /// The record of signature `index`, whose functions the host calls: it has an array entry.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn signature_with_entry(&self, index: u32) -> Result<&'a SignatureRecord, Error> {
+        self.signature_with(index, |record| record.array_entry)
+    }
+
+    /// The record of signature `index`, whose host functions wasm code calls: it has an array exit.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn signature_with_exit(&self, index: u32) -> Result<&'a SignatureRecord, Error> {
+        self.signature_with(index, |record| record.array_exit)
+    }
+
+    fn signature_with(
+        &self,
+        index: u32,
+        trampoline: impl Fn(&SignatureRecord) -> u32,
+    ) -> Result<&'a SignatureRecord, Error> {
+        let record = self.signatures().get(index as usize);
+        record.filter(|r| trampoline(r) != NONE).ok_or(damaged(
+            at::<SignatureRecord>(self.header.signatures, index as usize),
+            "a signature without the trampoline that its functions need",
+        ))
+    }
+
+    /// The runs of pages of the memory image: in the order of memories and, in each, of places, none
+    /// overlapping another.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], for the first that is.
+    pub fn image_runs(&self) -> impl Iterator<Item = Result<ImageRecord, Error>> + use<'a> {
+        let h = self.header;
+        let memories = self.memories();
+        let mut from = (0, 0);
+        self.images().iter().enumerate().map(move |(i, r)| {
+            let run = *r;
+            let aligned = [run.guest, run.offset, run.len]
+                .iter()
+                .all(|n| n.is_multiple_of(u64::from(h.page_size)));
+            let in_file = run.offset.checked_add(run.len);
+            let in_memory = run.guest.checked_add(run.len);
+            let initial = memories
+                .get(run.memory as usize)
+                .filter(|m| m.flags & IMPORTED == 0)
+                // A memory may ask for more than a u64 can count: its module is valid, though no
+                // instance of it can ever be made.
+                .map(|m| m.min.saturating_mul(1 << m.page_shift));
+            let good = aligned
+                && run.len > 0
+                && run.reserved == 0
+                && (run.memory, run.guest) >= from
+                && in_file.is_some_and(|end| end <= h.image.len)
+                && in_memory.is_some_and(|end| initial.is_some_and(|initial| end <= initial));
+            from = (run.memory, run.guest.saturating_add(run.len));
+            good.then_some(run)
+                .ok_or_else(|| damaged(at::<ImageRecord>(h.images, i), "a run of the memory image"))
+        })
+    }
+}

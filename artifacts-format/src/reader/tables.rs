@@ -1,0 +1,343 @@
+//! The hot tables: indices, runs, types and flags of every record, in the order of the tables.
+
+use super::check::{at, damaged, field};
+use super::expr::Exprs;
+use super::{Artifact, Error};
+use crate::records::*;
+use crate::signature::type_id_of_bytes;
+use crate::{LibCall, ValType};
+
+/// Most pages of a memory with 32-bit and with 64-bit indices.
+const MAX_PAGES: [u64; 2] = [1 << 16, 1 << 48];
+
+/// Most elements of a table with 32-bit and with 64-bit indices.
+const MAX_ELEMENTS: [u64; 2] = [u32::MAX as u64, u64::MAX];
+
+/// Base-two logarithm of the size of a page of linear memory.
+const PAGE_SHIFT: u32 = 16;
+
+impl Artifact<'_> {
+    pub(super) fn check_tables(&self) -> Result<(), Error> {
+        let strings = self.section(self.header.strings);
+        let strings = core::str::from_utf8(strings)
+            .map_err(|_| damaged(field!(strings), "names are not UTF-8"))?;
+        self.check_signatures()?;
+        self.check_imports(strings)?;
+        self.check_memories()?;
+        self.check_items()?;
+        self.check_context()?;
+        let mut exprs = Exprs::new(*self);
+        self.check_globals(&mut exprs)?;
+        self.check_segments(&mut exprs)?;
+        self.check_exports(strings)?;
+        self.check_links()
+    }
+
+    fn check_signatures(&self) -> Result<(), Error> {
+        let h = self.header;
+        let types = self.section(h.types);
+        for (i, s) in self.signatures().iter().enumerate() {
+            let at = at::<SignatureRecord>(h.signatures, i);
+            let (start, params) = (s.types as usize, s.params as usize);
+            let Some(types) = types.get(start..start + params + s.results as usize) else {
+                return Err(damaged(
+                    at,
+                    "value types of a signature outside of their table",
+                ));
+            };
+            if types.iter().any(|b| ValType::from_byte(*b).is_none()) {
+                return Err(damaged(at, "unknown value type in a signature"));
+            }
+            let (params, results) = types.split_at(params);
+            // What links and calls functions goes by the id alone.
+            if s.type_id != type_id_of_bytes(params, results).unwrap_or(0) {
+                return Err(damaged(at, "type id of another signature"));
+            }
+            let trampolines = [s.native_entry, s.array_entry, s.native_exit, s.array_exit];
+            if trampolines
+                .iter()
+                .any(|t| *t != NONE && u64::from(*t) >= h.text.len)
+            {
+                return Err(damaged(at, "trampoline outside of the text"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_imports(&self, strings: &str) -> Result<(), Error> {
+        let h = self.header;
+        let vm = &h.vm;
+        let mut counts = [0_u32; 4];
+        for (i, import) in self.imports().iter().enumerate() {
+            let at = at::<ImportRecord>(h.imports, i);
+            if !is_name(strings, import.module) || !is_name(strings, import.name) {
+                return Err(damaged(at, "name of an import"));
+            }
+            let Some(kind) = ExternKind::from_number(import.kind) else {
+                return Err(damaged(at, "unknown kind of import"));
+            };
+            if import.index != counts[kind as usize] {
+                return Err(damaged(at, "index of an import"));
+            }
+            counts[kind as usize] += 1;
+            if kind == ExternKind::Func
+                && (import.signature as usize >= self.signatures().len()
+                    || (import.funcref != NONE && import.funcref >= vm.funcref_count))
+            {
+                return Err(damaged(
+                    at,
+                    "signature or funcref slot of an imported function",
+                ));
+            }
+        }
+        if counts[ExternKind::Func as usize] != vm.func_import_count {
+            return Err(damaged(field!(vm), "number of imported functions"));
+        }
+        let functions = self.function_count() as u64;
+        if functions >= NONE.into() {
+            return Err(damaged(field!(functions), "number of functions"));
+        }
+        if h.start_function != NONE && u64::from(h.start_function) >= functions {
+            return Err(damaged(
+                field!(start_function),
+                "index of the start function",
+            ));
+        }
+        let (m, t, g) = (self.memories(), self.tables(), self.globals());
+        let [_, tables, memories, globals] = counts;
+        if !imported_first(m.iter().map(|r| r.flags), memories)
+            || !imported_first(t.iter().map(|r| r.flags), tables)
+            || !imported_first(g.iter().map(|r| r.flags), globals)
+        {
+            return Err(damaged(
+                field!(imports),
+                "imports do not match the index spaces",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_memories(&self) -> Result<(), Error> {
+        let h = self.header;
+        for (i, r) in self.memories().iter().enumerate() {
+            let good = r.flags & !(IMPORTED | INDEX64) == 0
+                && r.page_shift == PAGE_SHIFT
+                && r.reserved == 0
+                && limits_ok(r.min, r.max, r.flags, MAX_PAGES);
+            if !good {
+                return Err(damaged(
+                    at::<MemoryRecord>(h.memories, i),
+                    "a memory's record",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tables, and the records of globals but for what they refer to.
+    fn check_items(&self) -> Result<(), Error> {
+        let h = self.header;
+        for (i, r) in self.tables().iter().enumerate() {
+            let frozen = r.flags & FROZEN != 0;
+            let funcref = r.element == ValType::FuncRef as u32;
+            let place = if frozen {
+                let entries = r.min.saturating_add(1);
+                let bytes = entries.saturating_mul(size_of::<FrozenEntry>() as u64);
+                r.flags & IMPORTED == 0
+                    && funcref
+                    && r.vm_offset == NONE
+                    && r.frozen.is_multiple_of(8)
+                    && bytes.saturating_add(r.frozen.into()) <= h.rodata.len
+            } else {
+                r.frozen == NONE
+            };
+            let good = place
+                && r.flags & !(IMPORTED | FROZEN | INDEX64) == 0
+                && (funcref || r.element == ValType::ExternRef as u32)
+                && limits_ok(r.min, r.max, r.flags, MAX_ELEMENTS);
+            if !good {
+                return Err(damaged(at::<TableRecord>(h.tables, i), "a table's record"));
+            }
+        }
+        for (i, r) in self.globals().iter().enumerate() {
+            let good = u8::try_from(r.ty)
+                .ok()
+                .and_then(ValType::from_byte)
+                .is_some()
+                && r.flags & !(IMPORTED | MUTABLE) == 0
+                && r.reserved == 0;
+            if !good {
+                return Err(damaged(
+                    at::<GlobalRecord>(h.globals, i),
+                    "a global's record",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Initial values of globals. Those that the template holds are plain values, see
+    /// [`context`](super::context).
+    fn check_globals(&self, exprs: &mut Exprs<'_>) -> Result<(), Error> {
+        let h = self.header;
+        for (i, r) in self.globals().iter().enumerate() {
+            if r.init == NONE && r.init_len == 0 {
+                continue;
+            }
+            let ty = u8::try_from(r.ty).ok().and_then(ValType::from_byte);
+            let Some(ty) = ty.filter(|_| r.flags & IMPORTED == 0) else {
+                return Err(damaged(
+                    at::<GlobalRecord>(h.globals, i),
+                    "an initial value of an imported global",
+                ));
+            };
+            let run = Run {
+                first: r.init,
+                count: r.init_len,
+            };
+            exprs.check(run, ty, i)?;
+        }
+        Ok(())
+    }
+
+    /// Table values, element and data segments: what instantiation goes through.
+    fn check_segments(&self, exprs: &mut Exprs<'_>) -> Result<(), Error> {
+        let h = self.header;
+        let (m, t, g) = (self.memories(), self.tables(), self.globals().len());
+        // Only machine code sees frozen tables: nothing is put into them.
+        let table = |index: u32| {
+            let table = t.get(index as usize);
+            table.filter(|table| table.flags & FROZEN == 0)
+        };
+        for (i, r) in self.table_inits().iter().enumerate() {
+            let at = at::<TableInitRecord>(h.table_inits, i);
+            let table = table(r.table).filter(|_| r.reserved == 0);
+            let Some(table) = table.filter(|table| table.flags & IMPORTED == 0) else {
+                return Err(damaged(at, "the initial value of a table that has none"));
+            };
+            let funcref = table.element == ValType::FuncRef as u32;
+            let element = if funcref {
+                ValType::FuncRef
+            } else {
+                ValType::ExternRef
+            };
+            exprs.check(r.value, element, g)?;
+        }
+        let (mut segment, mut items) = (0, 0_u64);
+        for (i, r) in self.elements().iter().enumerate() {
+            let target = table(r.table).map(|table| table.flags);
+            let run = u64::from(r.items.first) == items && r.segment >= segment;
+            items += u64::from(r.items.count);
+            segment = r.segment.saturating_add(1);
+            if !run || items > self.element_items().len() as u64 || r.segment == NONE {
+                return Err(damaged(
+                    at::<ElementRecord>(h.elements, i),
+                    "an element segment",
+                ));
+            }
+            let at = at::<ElementRecord>(h.elements, i);
+            check_target(exprs, at, r.table, target, r.offset, g)?;
+        }
+        let (mut segment, mut bytes) = (0, 0_u64);
+        for (i, r) in self.data().iter().enumerate() {
+            let at = at::<DataRecord>(h.data, i);
+            let target = m.get(r.memory as usize).map(|memory| memory.flags);
+            let end = r.bytes.checked_add(r.len);
+            let run = r.bytes == bytes && r.segment >= segment;
+            segment = r.segment.saturating_add(1);
+            match end {
+                Some(end) if run && end <= h.segments.len && r.segment != NONE => bytes = end,
+                _ => return Err(damaged(at, "a data segment")),
+            }
+            check_target(exprs, at, r.memory, target, r.offset, g)?;
+        }
+        Ok(())
+    }
+
+    fn check_exports(&self, strings: &str) -> Result<(), Error> {
+        let h = self.header;
+        let (m, t, g) = (self.memories(), self.tables(), self.globals());
+        let mut hash = 0;
+        for (i, e) in self.exports().iter().enumerate() {
+            let index = e.index as usize;
+            let exists = match ExternKind::from_number(e.kind) {
+                Some(ExternKind::Func) => index < self.function_count(),
+                Some(ExternKind::Table) => t.get(index).is_some_and(|t| t.flags & FROZEN == 0),
+                Some(ExternKind::Memory) => index < m.len(),
+                Some(ExternKind::Global) => index < g.len(),
+                None => false,
+            };
+            if !exists || e.hash < hash || !is_name(strings, e.name) {
+                return Err(damaged(at::<ExportRecord>(h.exports, i), "an export"));
+            }
+            hash = e.hash;
+        }
+        Ok(())
+    }
+
+    fn check_links(&self) -> Result<(), Error> {
+        let h = self.header;
+        for (i, r) in self.links().iter().enumerate() {
+            let known = match LinkKind::from_number(r.kind) {
+                Some(LinkKind::LibCall) => LibCall::from_number(r.index).is_some(),
+                Some(LinkKind::TypeId) => (r.index as usize) < self.signatures().len(),
+                None => false,
+            };
+            if !known {
+                return Err(damaged(
+                    at::<LinkRecord>(h.links, i),
+                    "a link record that this reader does not know",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Functions of the index space, imported and defined.
+    pub fn function_count(&self) -> usize {
+        let defined = self.header.functions.len as usize / size_of::<FunctionRecord>();
+        (self.header.vm.func_import_count as usize).saturating_add(defined)
+    }
+}
+
+/// Checks where an element or data segment goes: `index` is its table or memory, `flags` are those
+/// of that if it exists.
+fn check_target(
+    exprs: &mut Exprs<'_>,
+    record: usize,
+    index: u32,
+    flags: Option<u32>,
+    offset: Run,
+    globals: usize,
+) -> Result<(), Error> {
+    match flags {
+        Some(flags) if flags & INDEX64 != 0 => exprs.check(offset, ValType::I64, globals),
+        Some(_) => exprs.check(offset, ValType::I32, globals),
+        None if index == NONE && offset.count == 0 => Ok(()),
+        None => Err(damaged(record, "a segment whose target does not exist")),
+    }
+}
+
+/// Whether the first `count` items of an index space are the imported ones.
+fn imported_first(flags: impl ExactSizeIterator<Item = u32>, count: u32) -> bool {
+    let count = count as usize;
+    count <= flags.len()
+        && flags
+            .enumerate()
+            .all(|(i, flags)| (flags & IMPORTED != 0) == (i < count))
+}
+
+/// Whether these are limits that a module can have; `most` is for 32-bit and for 64-bit indices.
+fn limits_ok(min: u64, max: u64, flags: u32, most: [u64; 2]) -> bool {
+    let most = most[usize::from(flags & INDEX64 != 0)];
+    min <= max && min <= most && (max <= most || max == u64::MAX)
+}
+
+/// Whether a slice of the names is one.
+fn is_name(strings: &str, name: Slice) -> bool {
+    let (start, end) = (
+        name.offset as usize,
+        name.offset as usize + name.len as usize,
+    );
+    strings.get(start..end).is_some()
+}

@@ -1,0 +1,626 @@
+//! What the reader refuses although the checksum is right: each test makes one record or field say
+//! something that would lead whoever believes it astray. The error says where it is.
+
+use precast_artifact::records::*;
+use precast_artifact::writer::ArtifactBuilder;
+use precast_artifact::{Artifact, Error, HEADER_OFFSET, Header, Section, ValType};
+
+use crate::damage::{header, seal};
+use crate::sample::{Aligned, HOST, full, full_bytes};
+
+/// Where an error is expected.
+type Place = fn(&Header) -> Section;
+
+/// What makes an artifact lie.
+type Change = fn(&mut ArtifactBuilder<'_>);
+
+/// Expects the damage that `found` has, in the section that `place` gives, or in the header itself.
+#[track_caller]
+fn expect(found: Result<(), Error>, bytes: &[u8], place: Place, what: &str) {
+    let Err(Error::Damaged { offset, what: said }) = found else {
+        panic!("{what}: {found:?}");
+    };
+    let header: Header =
+        bytemuck::pod_read_unaligned(&bytes[HEADER_OFFSET..][..size_of::<Header>()]);
+    let Section { start, len } = place(&header);
+    let start = HEADER_OFFSET as u64 + start;
+    assert!(
+        said.contains(what) && (start..start + len.max(1)).contains(&offset),
+        "expected `{what}` at {start:#x}, {len} bytes, found `{said}` at {offset:#x}"
+    );
+}
+
+/// Expects the artifact not to open.
+#[track_caller]
+fn refused(change: impl FnOnce(&mut ArtifactBuilder<'_>), place: Place, what: &str) {
+    let mut b = full();
+    change(&mut b);
+    let bytes = Aligned::new(&b.finish().expect("small"));
+    expect(
+        Artifact::parse(&bytes, Some(&HOST)).map(drop),
+        &bytes,
+        place,
+        what,
+    );
+}
+
+/// [`refused`] for what only the header says.
+#[track_caller]
+fn header_refused(change: impl FnOnce(&mut Header), what: &str) {
+    let mut bytes = full_bytes();
+    change(header(&mut bytes));
+    seal(&mut bytes);
+    let found = Artifact::parse(&bytes, Some(&HOST)).map(drop);
+    expect(found, &bytes, whole_header, what);
+}
+
+fn whole_header(_: &Header) -> Section {
+    Section {
+        start: 0,
+        len: size_of::<Header>() as u64,
+    }
+}
+
+#[test]
+fn sections_that_overlap() {
+    let outside = "outside of the file or of the hot tables";
+    for change in [
+        |h: &mut Header| h.link_table.start = h.text.start,
+        |h: &mut Header| h.types.start = h.strings.start,
+        |h: &mut Header| h.image.start = h.text.start,
+        |h: &mut Header| h.strtab.start = h.symtab.start,
+        |h: &mut Header| h.strtab.start -= 1,
+        |h: &mut Header| h.symtab.len += 24,
+        |h: &mut Header| h.template.start = h.links.start,
+    ] {
+        header_refused(change, "overlaps another");
+    }
+    header_refused(|h| h.strings.start = 8, outside);
+    header_refused(|h| h.rodata.start = h.template.start, outside);
+    header_refused(|h| h.text.start = 0, outside);
+    // The text would be executed where the file ends before it starts.
+    header_refused(
+        |h| {
+            h.text = Section {
+                start: u64::MAX - 4095,
+                len: 0,
+            }
+        },
+        "empty but somewhere",
+    );
+    header_refused(
+        |h| h.template.len += 4096,
+        "outside of the file or of the hot tables",
+    );
+    header_refused(
+        |h| h.strtab.len = u64::MAX,
+        "outside of the file or of the hot tables",
+    );
+    header_refused(|h| h.page_size = 1 << 17, "page size");
+    header_refused(|h| h.strategy = 3, "memory strategy");
+}
+
+#[test]
+fn parts_of_the_vm_context_that_overlap() {
+    let header: Place = whole_header;
+    let globals: Place = |h| h.globals;
+    let (memories, tables): (Place, Place) = (|h| h.memories, |h| h.tables);
+    let place = "its place in the VM context";
+    // The store's pointer.
+    refused(|b| b.globals[0].vm_offset = 0, globals, place);
+    refused(|b| b.globals[0].vm_offset = 8, globals, place);
+    // An import slot, a reference, a flag.
+    refused(|b| b.globals[0].vm_offset = 96, globals, place);
+    refused(|b| b.globals[0].vm_offset = 144, globals, place);
+    refused(|b| b.globals[0].vm_offset = 216, globals, place);
+    refused(|b| b.globals[0].vm_offset = 68, globals, place);
+    refused(|b| b.globals[0].vm_offset = u32::MAX - 7, globals, place);
+    refused(|b| b.memories[1].vm_offset = 88, memories, place);
+    refused(|b| b.tables[1].vm_offset = 88, tables, place);
+    let overlapping: [(Change, Place); 5] = [
+        (|b| b.memories[1].vm_offset = 48, tables),
+        (|b| b.memories[1].vm_offset = 56, memories),
+        (|b| b.memories[0].vm_offset = 40, memories),
+        (|b| b.globals[1].vm_offset = 64, globals),
+        (
+            |b| {
+                b.globals[0].ty = ValType::V128 as u32;
+                b.globals[1].vm_offset = 72;
+            },
+            globals,
+        ),
+    ];
+    for (change, place) in overlapping {
+        let change = |b: &mut ArtifactBuilder<'_>| {
+            b.template.clear();
+            change(b);
+        };
+        refused(change, place, "overlaps another");
+    }
+    let region = "overlaps what is before it";
+    refused(|b| b.vm.func_imports = 8, header, region);
+    refused(|b| b.vm.func_imports = 100, header, region);
+    refused(|b| b.vm.funcrefs = 136, header, region);
+    refused(|b| b.vm.data_dropped = 223, header, region);
+    refused(|b| b.vm.elem_dropped = 225, header, region);
+    refused(|b| b.vm.elem_dropped = u32::MAX, header, "outside of it");
+    refused(|b| b.vm.size = 224, header, "outside of it");
+    refused(|b| b.vm.size = 257, header, "size of the VM context");
+    refused(|b| b.vm.size = 1 << 31, header, "size of the VM context");
+    refused(
+        |b| b.vm.func_import_count = u32::MAX,
+        header,
+        "number of imported functions",
+    );
+    refused(|b| b.vm.interruption = 3, header, "interruption");
+}
+
+#[test]
+fn items_may_have_any_order() {
+    let mut b = full();
+    (b.memories[1].vm_offset, b.tables[1].vm_offset) = (48, 32);
+    let bytes = Aligned::new(&b.finish().expect("small"));
+    assert!(Artifact::parse(&bytes, Some(&HOST)).is_ok());
+}
+
+#[test]
+fn templates_that_forge_pointers() {
+    let header: Place = whole_header;
+    for place in [0, 8, 16, 32, 48, 80, 87] {
+        refused(
+            |b| {
+                b.template.resize(96, 0);
+                b.template[place] = 1;
+            },
+            header,
+            "pointers or references",
+        );
+    }
+    refused(
+        |b| b.template.resize(97, 0),
+        header,
+        "pointers or references",
+    );
+    // A reference whose initial value the template would hold.
+    refused(
+        |b| {
+            b.template.resize(96, 0);
+            b.template[81] = 1;
+            (b.globals[1].init, b.globals[1].init_len) = (NONE, 0);
+        },
+        header,
+        "pointers or references",
+    );
+    // An imported value: the place holds a pointer.
+    refused(
+        |b| {
+            b.import("env", "global", ExternKind::Global, 0);
+            b.globals[0].flags |= IMPORTED;
+        },
+        header,
+        "pointers or references",
+    );
+}
+
+#[test]
+fn constant_expressions_of_other_types() {
+    let ops: Place = |h| h.const_ops;
+    let globals: Place = |h| h.globals;
+    let ty = "of another type";
+    let set = |opcode: ConstOpcode, index, bits| ConstOp {
+        op: opcode as u32,
+        index,
+        bits,
+    };
+    // Operation 0 is the value of a funcref global, 1 that of a table of funcref, 2 the place of an
+    // element segment, 3 that of a data segment.
+    for at in [0, 1] {
+        for op in [
+            set(ConstOpcode::Const, 0, 0x4141_4141),
+            set(ConstOpcode::Const, 0, 0),
+            set(ConstOpcode::RefFunc, 3, 0),
+            set(ConstOpcode::GlobalGet, 0, 0),
+            set(ConstOpcode::GlobalGet, 2, 0),
+            set(ConstOpcode::I64Add, 0, 0),
+        ] {
+            refused(|b| b.const_ops[at] = op, ops, ty);
+        }
+    }
+    // A global that is not initialised yet: itself.
+    refused(
+        |b| b.const_ops[0] = set(ConstOpcode::GlobalGet, 1, 0),
+        ops,
+        ty,
+    );
+    for at in [2, 3] {
+        for op in [
+            set(ConstOpcode::RefFunc, 1, 0),
+            set(ConstOpcode::RefNull, 0, 0),
+            set(ConstOpcode::Const, 0, 1 << 32),
+            // Mutable.
+            set(ConstOpcode::GlobalGet, 0, 0),
+            set(ConstOpcode::GlobalGet, 1, 0),
+            set(ConstOpcode::I32Add, 0, 0),
+        ] {
+            refused(|b| b.const_ops[at] = op, ops, ty);
+        }
+    }
+    refused(|b| b.const_ops[0].op = 99, ops, ty);
+    let shares = "outside of its table, or that shares";
+    refused(|b| b.globals[1].init_len = 5, ops, shares);
+    refused(
+        |b| b.globals[1].init_len = 2,
+        ops,
+        "does not give one value",
+    );
+    refused(
+        |b| b.globals[1].init_len = 0,
+        ops,
+        "does not give one value",
+    );
+    refused(
+        |b| b.data[0].offset.first = 9,
+        |h| Section {
+            len: 999,
+            ..h.const_ops
+        },
+        shares,
+    );
+    refused(
+        |b| b.data[0].offset.count = 0,
+        ops,
+        "does not give one value",
+    );
+    refused(
+        |b| {
+            b.const_ops.push(set(ConstOpcode::Const, 0, 1));
+            b.data[0].offset.count = 2;
+        },
+        ops,
+        "does not give one value",
+    );
+    refused(
+        |b| b.globals[1].init = u32::MAX - 1,
+        |_| Section {
+            start: 0,
+            len: 1 << 40,
+        },
+        shares,
+    );
+    refused(
+        |b| {
+            b.import("env", "global", ExternKind::Global, 0);
+            b.globals[0] = GlobalRecord {
+                flags: IMPORTED,
+                init: 0,
+                init_len: 1,
+                ..b.globals[0]
+            };
+            b.template.clear();
+        },
+        globals,
+        "initial value of an imported global",
+    );
+}
+
+#[test]
+fn arithmetic_in_constant_expressions() {
+    let sum = |left: ConstOp, right: ConstOp, opcode: ConstOpcode| {
+        let mut b = full();
+        b.import("env", "i32", ExternKind::Global, 0);
+        let op = ConstOp {
+            op: opcode as u32,
+            index: 0,
+            bits: 0,
+        };
+        b.globals.insert(
+            0,
+            GlobalRecord {
+                ty: ValType::I32 as u32,
+                flags: IMPORTED,
+                vm_offset: 72,
+                init: NONE,
+                init_len: 0,
+                reserved: 0,
+            },
+        );
+        b.data[0].offset = b.const_expr(&[left, right, op]);
+        let bytes = Aligned::new(&b.finish().expect("small"));
+        Artifact::parse(&bytes, Some(&HOST)).map(drop)
+    };
+    let constant = |bits| ConstOp {
+        op: ConstOpcode::Const as u32,
+        index: 0,
+        bits,
+    };
+    let global = |index| ConstOp {
+        op: ConstOpcode::GlobalGet as u32,
+        index,
+        bits: 0,
+    };
+    assert_eq!(sum(constant(1), constant(2), ConstOpcode::I32Add), Ok(()));
+    assert_eq!(sum(global(0), constant(2), ConstOpcode::I32Mul), Ok(()));
+    assert!(sum(global(2), constant(2), ConstOpcode::I32Mul).is_err());
+    assert!(sum(constant(1), constant(2), ConstOpcode::I64Add).is_err());
+}
+
+#[test]
+fn signatures_imports_and_exports() {
+    let signatures: Place = |h| h.signatures;
+    let imports: Place = |h| h.imports;
+    let exports: Place = |h| h.exports;
+    let header: Place = whole_header;
+    // Typed calls compare this number alone.
+    refused(|b| b.signatures[0].type_id ^= 1, signatures, "type id");
+    refused(|b| b.signatures[0].type_id = 0, signatures, "type id");
+    refused(|b| b.signatures[1].type_id = 1 << 63, signatures, "type id");
+    refused(|b| b.signatures[0].params = 1, signatures, "type id");
+    refused(|b| b.signatures[0].results = 9, signatures, "value types");
+    refused(
+        |b| b.signatures[1].array_exit = 48,
+        signatures,
+        "trampoline",
+    );
+    refused(
+        |b| b.imports[0].signature = 2,
+        imports,
+        "signature or funcref slot",
+    );
+    refused(
+        |b| b.imports[0].funcref = 2,
+        imports,
+        "signature or funcref slot",
+    );
+    refused(|b| b.imports[0].name.len = 99, imports, "name of an import");
+    refused(|b| b.imports[0].kind = 4, imports, "kind of import");
+    refused(|b| b.imports[1].index = 1, imports, "index of an import");
+    refused(|b| b.imports[1].kind = 0, imports, "index of an import");
+    refused(
+        |b| b.memories[1].flags = IMPORTED,
+        header,
+        "imports do not match",
+    );
+    refused(
+        |b| b.globals[1].flags = IMPORTED,
+        header,
+        "imports do not match",
+    );
+    refused(
+        |b| b.start_function = Some(3),
+        header,
+        "index of the start function",
+    );
+    for (kind, index) in [
+        (ExternKind::Func, 3),
+        (ExternKind::Table, 2),
+        // Frozen.
+        (ExternKind::Table, 0),
+        (ExternKind::Memory, 2),
+        (ExternKind::Global, 2),
+    ] {
+        refused(|b| b.export("x", kind, index), exports, "an export");
+    }
+    let mut bytes = full_bytes();
+    let strings = HEADER_OFFSET + header_of(&bytes).strings.start as usize;
+    bytes[strings] = 0xff;
+    seal(&mut bytes);
+    let found = Artifact::parse(&bytes, None).map(drop);
+    expect(found, &bytes, header, "not UTF-8");
+}
+
+fn header_of(bytes: &[u8]) -> Header {
+    bytemuck::pod_read_unaligned(&bytes[HEADER_OFFSET..][..size_of::<Header>()])
+}
+
+#[test]
+fn memories_tables_and_segments() {
+    let memories: Place = |h| h.memories;
+    let tables: Place = |h| h.tables;
+    refused(
+        |b| b.memories[1].page_shift = 12,
+        memories,
+        "a memory's record",
+    );
+    refused(|b| b.memories[1].min = 4, memories, "a memory's record");
+    refused(|b| b.memories[1].max = 65537, memories, "a memory's record");
+    refused(
+        |b| b.memories[1].flags = SHARED,
+        memories,
+        "a memory's record",
+    );
+    refused(
+        |b| b.memories[1].reserved = 1,
+        memories,
+        "a memory's record",
+    );
+    refused(|b| b.tables[1].min = 4, tables, "a table's record");
+    refused(|b| b.tables[1].max = 1 << 32, tables, "a table's record");
+    refused(
+        |b| b.tables[1].element = ValType::I64 as u32,
+        tables,
+        "a table's record",
+    );
+    refused(
+        |b| b.tables[1].element = ValType::FuncRef as u32 | 256,
+        tables,
+        "a table's record",
+    );
+    refused(|b| b.tables[1].frozen = 0, tables, "a table's record");
+    refused(|b| b.tables[0].frozen = 4, tables, "a table's record");
+    refused(|b| b.tables[0].frozen = 8, tables, "a table's record");
+    refused(|b| b.tables[0].vm_offset = 48, tables, "a table's record");
+    refused(
+        |b| b.tables[0].element = ValType::ExternRef as u32,
+        tables,
+        "a table's record",
+    );
+    // The loader would write the pointer of an imported table to where the record says: nowhere.
+    refused(
+        |b| {
+            b.import("env", "table", ExternKind::Table, 0);
+            b.tables[0].flags |= IMPORTED;
+        },
+        tables,
+        "a table's record",
+    );
+    refused(|b| b.globals[0].ty = 0, |h| h.globals, "a global's record");
+    refused(
+        |b| b.globals[0].flags = 16,
+        |h| h.globals,
+        "a global's record",
+    );
+    let inits: Place = |h| h.table_inits;
+    refused(
+        |b| b.table_inits[0].table = 0,
+        inits,
+        "initial value of a table",
+    );
+    refused(
+        |b| b.table_inits[0].table = 2,
+        inits,
+        "initial value of a table",
+    );
+    let elements: Place = |h| h.elements;
+    refused(
+        |b| b.elements[0].items.count = 3,
+        elements,
+        "an element segment",
+    );
+    refused(
+        |b| b.elements[0].items.first = 1,
+        elements,
+        "an element segment",
+    );
+    refused(
+        |b| b.elements[0].table = 0,
+        elements,
+        "target does not exist",
+    );
+    refused(
+        |b| b.elements[0].table = NONE,
+        elements,
+        "target does not exist",
+    );
+    let data: Place = |h| h.data;
+    refused(|b| b.data[0].memory = 2, data, "target does not exist");
+    refused(
+        |b| b.data[1].memory = 1,
+        |h| h.const_ops,
+        "does not give one value",
+    );
+    refused(|b| b.data[1].bytes = 0, data, "a data segment");
+    refused(|b| b.data[1].len = 8, data, "a data segment");
+    refused(|b| b.data[1].len = u64::MAX, data, "a data segment");
+    refused(|b| b.data[1].segment = 1, data, "a data segment");
+    let links: Place = |h| h.links;
+    refused(|b| b.links[0].kind = 3, links, "link record");
+    refused(|b| b.links[0].index = 1, links, "link record");
+    refused(
+        |b| {
+            b.links[0] = LinkRecord {
+                kind: LinkKind::TypeId as u32,
+                index: 2,
+            }
+        },
+        links,
+        "link record",
+    );
+}
+
+/// What opening does not look at is checked by whoever reads it.
+#[test]
+fn records_that_are_read_later() {
+    let with = |change: fn(&mut ArtifactBuilder<'_>)| {
+        let mut b = full();
+        change(&mut b);
+        Aligned::new(&b.finish().expect("small"))
+    };
+    let functions: Place = |h| h.functions;
+    for change in [
+        |b: &mut ArtifactBuilder<'_>| b.functions[1].text_offset = 47,
+        |b: &mut ArtifactBuilder<'_>| b.functions[1].text_len = 33,
+        |b: &mut ArtifactBuilder<'_>| b.functions[1].text_len = 0,
+        |b: &mut ArtifactBuilder<'_>| b.functions[1].signature = 2,
+        |b: &mut ArtifactBuilder<'_>| b.functions[1].funcref = 2,
+    ] {
+        let bytes = with(change);
+        let a = Artifact::parse(&bytes, Some(&HOST)).expect("opens");
+        expect(
+            a.function(1).map(drop),
+            &bytes,
+            functions,
+            "a function's record",
+        );
+        expect(
+            a.function_signature(2).map(drop),
+            &bytes,
+            functions,
+            "a function's record",
+        );
+        assert!(a.function(0).is_ok());
+    }
+    let bytes = with(|b| b.start_function = Some(0));
+    let a = Artifact::parse(&bytes, Some(&HOST)).expect("opens");
+    expect(
+        a.start_function().map(drop),
+        &bytes,
+        whole_header,
+        "start function",
+    );
+    let bytes = with(|b| b.start_function = Some(2));
+    let a = Artifact::parse(&bytes, Some(&HOST)).expect("opens");
+    assert_eq!(a.start_function(), Ok(Some(2)));
+    let trampoline = "without the trampoline";
+    let signatures: Place = |h| h.signatures;
+    expect(
+        a.signature_with_entry(1).map(drop),
+        &bytes,
+        signatures,
+        trampoline,
+    );
+    expect(
+        a.signature_with_exit(0).map(drop),
+        &bytes,
+        signatures,
+        trampoline,
+    );
+
+    let items: Place = |h| h.element_items;
+    for change in [
+        |b: &mut ArtifactBuilder<'_>| b.element_items[0].op = ConstOpcode::Const as u32,
+        |b: &mut ArtifactBuilder<'_>| b.element_items[0].index = 3,
+        |b: &mut ArtifactBuilder<'_>| b.element_items[0].op = ConstOpcode::GlobalGet as u32,
+        |b: &mut ArtifactBuilder<'_>| b.element_items[0].op = ConstOpcode::I32Add as u32,
+        |b: &mut ArtifactBuilder<'_>| b.element_items[0].op = 99,
+    ] {
+        let bytes = with(change);
+        let a = Artifact::parse(&bytes, Some(&HOST)).expect("opens");
+        let found = a.element_item(0, ValType::FuncRef).map(drop);
+        expect(found, &bytes, items, "an element of another type");
+        assert!(a.element_item(1, ValType::FuncRef).is_ok());
+    }
+    let bytes = full_bytes();
+    let a = Artifact::parse(&bytes, Some(&HOST)).expect("opens");
+    let found = a.element_item(0, ValType::ExternRef).map(drop);
+    expect(found, &bytes, items, "an element of another type");
+
+    let images: Place = |h| h.images;
+    for change in [
+        |b: &mut ArtifactBuilder<'_>| b.images[1].guest = 0x2_0000,
+        |b: &mut ArtifactBuilder<'_>| b.images[1].guest = 0,
+        |b: &mut ArtifactBuilder<'_>| b.images[1].guest += 1,
+        |b: &mut ArtifactBuilder<'_>| b.images[1].guest = 1 << 63,
+        |b: &mut ArtifactBuilder<'_>| b.images[1].len = 0,
+        |b: &mut ArtifactBuilder<'_>| b.images[1].memory = 0,
+        |b: &mut ArtifactBuilder<'_>| b.images[1].memory = 2,
+        |b: &mut ArtifactBuilder<'_>| b.images[0].memory = 2,
+    ] {
+        let mut b = full();
+        b.image_pieces.clear();
+        change(&mut b);
+        let bytes = Aligned::new(&b.finish().expect("small"));
+        let a = Artifact::parse(&bytes, Some(&HOST)).expect("opens");
+        let found = a.image_runs().find_map(Result::err).map_or(Ok(()), Err);
+        expect(found, &bytes, images, "a run of the memory image");
+    }
+}
