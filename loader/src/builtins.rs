@@ -5,12 +5,15 @@
 //!
 //! [`HOST_RESERVE`]: crate::sys::stack::HOST_RESERVE
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use precast_artifact::vm::{VmBuiltins, VmContextHeader, VmFuncRef};
 use precast_artifact::{Builtin, TrapCode};
 
 use crate::activation::raise;
 use crate::error::{Ending, Error};
 use crate::instance::InstanceData;
+use crate::limits::ask::{self, Denied};
 use crate::store::StoreCore;
 
 /// The table that stores lead machine code to.
@@ -61,12 +64,8 @@ unsafe extern "C" fn memory_grow(vmctx: *mut VmContextHeader, memory: u32, delta
     // SAFETY: called by machine code with its own context and one of its memories.
     unsafe {
         let (instance, core) = parts(vmctx);
-        let limit = core.limits.memory_bytes;
-        instance
-            .memory(memory)
-            .as_mut()
-            .grow(delta, limit)
-            .unwrap_or(u64::MAX)
+        let (memory, core) = (instance.memory(memory), core.this);
+        grown(core, || ask::grow_memory(core, memory, delta))
     }
 }
 
@@ -105,13 +104,25 @@ unsafe extern "C" fn table_grow(
     // SAFETY: called by machine code with its own context and one of its tables.
     unsafe {
         let (instance, core) = parts(vmctx);
-        let limit = core.limits.table_elements;
-        instance
-            .table(table)
-            .as_mut()
-            .grow(delta, init, limit)
-            .unwrap_or(u64::MAX)
+        let (table, core) = (instance.table(table), core.this);
+        grown(core, || ask::grow_table(core, table, delta, init))
     }
+}
+
+/// The size before growing, or -1, for machine code; ends the activation if the host's limiter says
+/// so, or panics.
+///
+/// # Safety
+/// As for [`raise`].
+unsafe fn grown(core: *mut StoreCore, grow: impl FnOnce() -> Result<u64, Denied>) -> u64 {
+    let ending = match catch_unwind(AssertUnwindSafe(grow)) {
+        Ok(Ok(before)) => return before,
+        Ok(Err(Denied::Failed(_))) => return u64::MAX,
+        Ok(Err(Denied::Ended(error))) => Ending::Error(error),
+        Err(panic) => Ending::Panic(panic),
+    };
+    // SAFETY: by this function's contract; `ending` is moved, nothing else is left to drop.
+    unsafe { raise(core, ending) }
 }
 
 unsafe extern "C" fn table_init(

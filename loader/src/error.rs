@@ -81,6 +81,14 @@ pub enum Error {
         /// How much is allowed.
         limit: u64,
     },
+    /// The store's own [`ResourceLimiter`](crate::ResourceLimiter) does not allow it.
+    #[error("{what}: {wanted} asked for, which the store's limiter does not allow")]
+    Refused {
+        /// What, with its unit.
+        what: &'static str,
+        /// How much was asked for.
+        wanted: u64,
+    },
     /// An access outside of a memory or table by the host.
     #[error("{what}: {len} from {start} on is outside of {size}")]
     OutOfBounds {
@@ -203,6 +211,14 @@ impl Error {
     pub(crate) fn runtime_closed(exit_code: u32) -> Self {
         let what = "runtime";
         Self::Closed { what, exit_code }
+    }
+
+    /// The allocator gave nothing.
+    pub(crate) fn no_memory(action: impl Into<String>) -> Self {
+        Self::Memory {
+            action: action.into(),
+            source: std::io::Error::from_raw_os_error(libc::ENOMEM),
+        }
     }
 
     pub(crate) fn system(action: impl Into<String>) -> Self {

@@ -21,6 +21,7 @@ use precast_artifact::vm::ValRaw;
 use crate::error::Error;
 use crate::func::{Func, TypedFunc};
 use crate::global::Global;
+use crate::limits::ask::{self, Demand};
 use crate::link::{Import, check_imports};
 use crate::linker::PreInner;
 use crate::memory::Memory;
@@ -98,7 +99,8 @@ impl Instance {
     /// # Errors
     /// [`Error::DifferentEngines`] and [`Error::Interruption`] for a module that the store's engine
     /// does not take, [`Error::Link`] when imports do not fit, [`Error::Memory`] and
-    /// [`Error::Limit`] when there is no room, [`Error::Trap`] and what host functions return when initialisation or the start
+    /// [`Error::Limit`] when there is no room, [`Error::Refused`] and any other error by the store's
+    /// limiter, [`Error::Trap`] and what host functions return when initialisation or the start
     /// function fails.
     ///
     /// # Panics
@@ -114,8 +116,11 @@ impl Instance {
         unsafe {
             (*core).engine().check(&module.0)?;
             check_imports(&*core, &module.0, &imports)?;
+            let artifact = module.0.artifact();
+            let demand = Demand::of(&artifact);
+            ask::for_instance(core, &demand, &artifact)?;
             let instance = InstanceData::new(&*core, &module.0, &imports, None)?;
-            Self::start(core, instance)
+            Self::start(core, instance, &demand)
         }
     }
 
@@ -131,20 +136,22 @@ impl Instance {
         // SAFETY: by this function's contract.
         unsafe {
             (*core).engine().check(&pre.module.0)?;
-            if pre.reusable
-                && let Some(mut instance) = pool::take(pre)
-                && instance.fits(&(*core).limits)
-            {
-                instance.enter_store(&*core);
-                return Self::start(core, instance);
-            }
             // Host functions were checked when they were linked; items of a store can change.
             if !pre.reusable {
                 check_imports(&*core, &pre.module.0, &pre.imports)?;
             }
-            let parked_as = pre.reusable.then_some(pre);
-            let instance = InstanceData::new(&*core, &pre.module.0, &pre.imports, parked_as)?;
-            Self::start(core, instance)
+            ask::for_instance(core, &pre.demand, &pre.module.0.artifact())?;
+            let instance = match pre.reusable.then(|| pool::take(pre)).flatten() {
+                Some(mut instance) => {
+                    instance.enter_store(&*core);
+                    instance
+                }
+                None => {
+                    let parked_as = pre.reusable.then_some(pre);
+                    InstanceData::new(&*core, &pre.module.0, &pre.imports, parked_as)?
+                }
+            };
+            Self::start(core, instance, &pre.demand)
         }
     }
 
@@ -155,18 +162,11 @@ impl Instance {
     unsafe fn start(
         core_ptr: *mut StoreCore,
         mut instance: Box<InstanceData>,
+        demand: &Demand,
     ) -> Result<Self, Error> {
         // SAFETY: by this function's contract.
         let core = unsafe { &mut *core_ptr };
-        let most = core.limits.instances;
-        if core.instances.len() >= most {
-            let wanted = core.instances.len() as u64 + 1;
-            return Err(Error::Limit {
-                what: "instances of a store",
-                wanted,
-                limit: most as u64,
-            });
-        }
+        core.usage.add(demand);
         let mut data = NonNull::from(&mut *instance);
         instance.publish();
         for memory in instance.memories.iter_mut().filter(|m| m.is_guarded()) {

@@ -12,6 +12,7 @@
 //! | `instance`, `link`, `linker` | instantiation, checking imports, definitions by name |
 //! | `func`, `typed` | calls from the host, Rust types of wasm values |
 //! | `host`, `into_func` | host functions, closures that can be some |
+//! | `limits` | what a store's instances may take |
 //! | `pool` | instances kept for reuse |
 //! | [`runtime`], `redirect` | instances that find each other by name; import redirection |
 //! | `memory`, `table`, `global`, `val`, `types` | the other items, values, types |
@@ -36,6 +37,7 @@ mod instance;
 mod interrupt;
 mod into_func;
 mod libcalls;
+mod limits;
 mod link;
 mod linker;
 mod mapping;
@@ -60,11 +62,12 @@ pub use host::Caller;
 pub use instance::{Extern, Instance};
 pub use interrupt::InterruptHandle;
 pub use into_func::{IntoFunc, WasmRet};
+pub use limits::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 pub use linker::{InstancePre, Linker};
 pub use memory::Memory;
 pub use module::{Module, WeakModule};
 pub use redirect::{Redirected, Redirections};
-pub use store::{AsContext, AsContextMut, Limits, Store, StoreContext, StoreContextMut};
+pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
 pub use table::Table;
 pub use trap::{Frame, Trap, WasmBacktrace};
 pub use typed::{WasmParams, WasmResults, WasmTy};

@@ -10,6 +10,7 @@ use crate::error::{Error, LinkError};
 use crate::host::{Caller, HostFunc};
 use crate::instance::{Extern, Instance};
 use crate::into_func::IntoFunc;
+use crate::limits::Demand;
 use crate::link::Import;
 use crate::module::Module;
 use crate::pool;
@@ -276,6 +277,8 @@ pub(crate) struct PreInner {
     pub(crate) imports: Box<[Import]>,
     /// Whether instances can be reused in other stores: no import belongs to a store.
     pub(crate) reusable: bool,
+    /// What an instance takes of its store.
+    pub(crate) demand: Demand,
     /// Whether all handles are gone.
     closed: AtomicBool,
 }
@@ -310,11 +313,13 @@ impl<T: 'static> InstancePre<T> {
         let reusable = imports
             .iter()
             .all(|import| matches!(import, Import::Host(_)));
+        let demand = Demand::of(&module.0.artifact());
         let (imports, closed) = (imports.into(), AtomicBool::new(false));
         let inner = Arc::new(PreInner {
             module,
             imports,
             reusable,
+            demand,
             closed,
         });
         Self {

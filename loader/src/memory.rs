@@ -19,6 +19,7 @@ pub(crate) use entity::{Image, MemoryEntity};
 use precast_artifact::Strategy;
 
 use crate::error::Error;
+use crate::limits::ask;
 use crate::store::{AsContext, AsContextMut, StoreCore, StoreId};
 use crate::types::MemoryType;
 
@@ -51,20 +52,23 @@ impl Memory {
     ///
     /// # Errors
     /// [`Error::Type`] when there can be no such memory, [`Error::Memory`] when the system refuses,
-    /// [`Error::Limit`] beyond the store's limits.
+    /// [`Error::Limit`] beyond the store's limits, [`Error::Refused`] and any other error by its
+    /// limiter.
     pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Self, Error> {
         ty.check()?;
         let mut store = store.as_context_mut();
+        // SAFETY: the store is borrowed exclusively.
+        let demand = unsafe { ask::for_memory(store.core_ptr(), ty)? };
         let core = store.core();
         // Guarded where it can be, so that modules of either strategy can import it.
-        let limit = core.limits.memory_bytes;
-        let mut entity = Box::new(MemoryEntity::new(ty, Strategy::Guarded, limit)?);
+        let mut entity = Box::new(MemoryEntity::new(ty, Strategy::Guarded)?);
         // SAFETY: a boxed entity does not move.
         unsafe { entity.publish(None) };
         let pointer = NonNull::from(&mut *entity);
         core.add_guarded(pointer);
         let this = Self::from_entity(core, pointer);
         core.memories.push(entity);
+        core.usage.add(&demand);
         Ok(this)
     }
 
@@ -183,29 +187,21 @@ impl Memory {
     /// Gives its pages back to the system, see [`MemoryEntity::release`].
     pub(crate) fn release(&self, core: &mut StoreCore) {
         // SAFETY: the store owns the entity and is borrowed exclusively.
-        unsafe { self.entity(core).as_mut() }.release();
+        let bytes = unsafe { self.entity(core).as_mut() }.release();
+        core.usage.release(bytes);
     }
 
     /// Adds `delta` pages of zeros and returns the number of pages before.
     ///
     /// # Errors
-    /// [`Error::Limit`] when the memory's maximum, the store's limits or the system forbid it.
+    /// [`Error::Limit`] when the memory's maximum or the store's limits forbid it,
+    /// [`Error::Memory`] when the system does, [`Error::Refused`] and any other error by the store's
+    /// limiter.
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64) -> Result<u64, Error> {
         let mut store = store.as_context_mut();
-        let core = store.core();
-        let limit = core.limits.memory_bytes;
-        let mut entity = self.entity(core);
+        let entity = self.entity(store.core());
         // SAFETY: the store owns the entity and is borrowed exclusively.
-        let entity = unsafe { entity.as_mut() };
-        entity.grow(delta, limit).ok_or_else(|| Error::Limit {
-            what: "pages of a linear memory",
-            wanted: entity.present_type().min.saturating_add(delta),
-            limit: entity
-                .ty()
-                .max
-                .unwrap_or(MAX_PAGES32)
-                .min(limit / WASM_PAGE),
-        })
+        Ok(unsafe { ask::grow_memory(store.core_ptr(), entity, delta)? })
     }
 }
 

@@ -30,33 +30,12 @@ use crate::func::StoreFunc;
 use crate::global::HostGlobal;
 use crate::instance::InstanceData;
 use crate::interrupt::{self, Given};
+use crate::limits::{ResourceLimiter, StoreLimits, Usage};
 use crate::memory::MemoryEntity;
 use crate::module::ModuleInner;
 use crate::pool;
 use crate::table::TableEntity;
 use crate::trap::RawFrames;
-
-/// Limits of what the instances of a store may take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Most bytes of any one linear memory.
-    pub memory_bytes: u64,
-    /// Most elements of any one table.
-    pub table_elements: u64,
-    /// Most instances.
-    pub instances: usize,
-}
-
-impl Default for Limits {
-    /// As much as wasm allows, but ten million table elements.
-    fn default() -> Self {
-        Self {
-            memory_bytes: u64::MAX,
-            table_elements: 10_000_000,
-            instances: usize::MAX,
-        }
-    }
-}
 
 /// Number of a store, unique in the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,8 +78,12 @@ pub(crate) struct StoreInner<T> {
     /// First, so that a pointer to the VM's part of a store is a pointer to all of it.
     pub(crate) core: StoreCore,
     pub(crate) data: T,
+    limiter: Option<Box<LimiterOf<T>>>,
     invariant: Invariant<T>,
 }
+
+/// How to find a limiter in the host's data.
+type LimiterOf<T> = dyn (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync;
 
 /// The part of a store that does not depend on `T`.
 #[doc(hidden)]
@@ -112,7 +95,11 @@ pub struct StoreCore {
     pub(crate) this: *mut StoreCore,
     pub(crate) stack_bytes: usize,
     pub(crate) id: StoreId,
-    pub(crate) limits: Limits,
+    /// What counts as long as there is no `limiter`.
+    pub(crate) limits: StoreLimits,
+    /// Finds the host's own limiter.
+    pub(crate) limiter: Option<FindLimiter>,
+    pub(crate) usage: Usage,
     pub(crate) ending: Option<Ending>,
     pub(crate) frames: RawFrames,
     engine: Engine,
@@ -127,6 +114,12 @@ pub struct StoreCore {
     pub(crate) globals: Vec<Box<HostGlobal>>,
     externrefs: Vec<ExternRef>,
 }
+
+/// Finds the limiter in the data of a store, which nobody uses otherwise as long as it is used.
+pub(crate) type FindLimiter = for<'a> unsafe fn(
+    *mut StoreCore,
+    PhantomData<&'a mut ()>,
+) -> &'a mut (dyn ResourceLimiter + 'a);
 
 /// A guarded memory and its reservation.
 struct Guarded {
@@ -165,7 +158,9 @@ impl<T: 'static> Store<T> {
             this: std::ptr::null_mut(),
             stack_bytes: engine.config().stack_bytes(),
             id: StoreId::next(),
-            limits: Limits::default(),
+            limits: StoreLimits::default(),
+            limiter: None,
+            usage: Usage::default(),
             ending: None,
             frames: RawFrames::EMPTY,
             engine: *engine,
@@ -179,11 +174,13 @@ impl<T: 'static> Store<T> {
             globals: Vec::new(),
             externrefs: Vec::new(),
         };
-        let mut inner = NonNull::from(Box::leak(Box::new(StoreInner {
+        let inner = StoreInner {
             core,
             data,
+            limiter: None,
             invariant: PhantomData,
-        })));
+        };
+        let mut inner = NonNull::from(Box::leak(Box::new(inner)));
         // SAFETY: just allocated, and nobody else knows it.
         unsafe { inner.as_mut().core.this = inner.as_ptr().cast() };
         Self {
@@ -207,9 +204,47 @@ impl<T: 'static> Store<T> {
         &self.inner().core.engine
     }
 
-    /// Sets limits for what happens from now on.
-    pub fn set_limits(&mut self, limits: Limits) {
-        self.inner_mut().core.limits = limits;
+    /// Sets limits for what happens from now on. What is there stays, even if it is more. A
+    /// [limiter](Store::limiter) is forgotten.
+    pub fn set_limits(&mut self, limits: StoreLimits) {
+        let inner = self.inner_mut();
+        inner.core.limits = limits;
+        inner.core.limiter = None;
+        inner.limiter = None;
+    }
+
+    /// Sets who decides about what happens from now on, instead of the store's limits: a
+    /// [`ResourceLimiter`] that is a part of the host's data.
+    ///
+    /// ```
+    /// # use precast_loader::{Engine, Store, StoreLimits, StoreLimitsBuilder};
+    /// struct Host {
+    ///     limits: StoreLimits,
+    /// }
+    /// let limits = StoreLimitsBuilder::new().memory_size(1 << 20).build();
+    /// let mut store = Store::new(&Engine::default(), Host { limits });
+    /// store.limiter(|host| &mut host.limits);
+    /// ```
+    pub fn limiter(
+        &mut self,
+        limiter: impl (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
+    ) {
+        unsafe fn find<'a, T: 'static>(
+            core: *mut StoreCore,
+            _: PhantomData<&'a mut ()>,
+        ) -> &'a mut (dyn ResourceLimiter + 'a) {
+            let inner = core.cast::<StoreInner<T>>();
+            // SAFETY: the pointer is to the whole store, of this `T`; by `FindLimiter`'s contract
+            // nobody else uses these two parts.
+            let (data, limiter) = unsafe { (&mut (*inner).data, &mut (*inner).limiter) };
+            match limiter {
+                Some(limiter) => limiter(data),
+                None => unreachable!("the two are set together"),
+            }
+        }
+        let inner = self.inner_mut();
+        inner.limiter = Some(Box::new(limiter));
+        inner.core.limiter = Some(find::<T>);
     }
 
     /// Drops the store and gives the data back.

@@ -6,6 +6,7 @@ use precast_artifact::ValType;
 use precast_artifact::vm::{ValRaw, VmTable};
 
 use crate::error::Error;
+use crate::limits::ask;
 use crate::store::{AsContext, AsContextMut, StoreCore, StoreId};
 use crate::types::TableType;
 use crate::val::Val;
@@ -27,16 +28,12 @@ impl TableEntity {
     /// A table of `ty.min` times `init`.
     ///
     /// # Errors
-    /// [`Error::Limit`] beyond `limit` elements.
-    pub(crate) fn new(ty: TableType, init: u64, limit: u64) -> Result<Self, Error> {
+    /// [`Error::Memory`] when there is no memory for it.
+    pub(crate) fn new(ty: TableType, init: u64) -> Result<Self, Error> {
         let mut elements = Vec::new();
         let len = usize::try_from(ty.min).unwrap_or(usize::MAX);
-        if ty.min > limit || elements.try_reserve_exact(len).is_err() {
-            return Err(Error::Limit {
-                what: "elements of a table",
-                wanted: ty.min,
-                limit,
-            });
+        if elements.try_reserve_exact(len).is_err() {
+            return Err(no_memory(ty.min));
         }
         elements.resize(len, init);
         let own = VmTable {
@@ -105,25 +102,29 @@ impl TableEntity {
         }
     }
 
-    /// Adds `delta` elements; the number before, or `None` if it did not grow.
-    pub(crate) fn grow(&mut self, delta: u64, init: u64, limit: u64) -> Option<u64> {
+    /// The maximum of its type.
+    pub(crate) fn max(&self) -> Option<u64> {
+        self.ty.max
+    }
+
+    /// Most elements that it can have.
+    pub(crate) fn most_elements(&self) -> u64 {
+        self.ty.max.unwrap_or(u64::MAX).min(u32::MAX.into())
+    }
+
+    /// Adds `delta` elements, of which it can have as many.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when there is no memory for it.
+    pub(crate) fn grow(&mut self, delta: u64, init: u64) -> Result<(), Error> {
         let before = self.elements.len();
-        let after = (before as u64).checked_add(delta)?;
-        if after
-            > self
-                .ty
-                .max
-                .unwrap_or(u64::MAX)
-                .min(limit)
-                .min(u32::MAX.into())
-        {
-            return None;
+        let added = usize::try_from(delta).unwrap_or(usize::MAX);
+        if self.elements.try_reserve(added).is_err() {
+            return Err(no_memory(before as u64 + delta));
         }
-        let delta = usize::try_from(delta).ok()?;
-        self.elements.try_reserve(delta).ok()?;
-        self.elements.resize(before + delta, init);
+        self.elements.resize(before + added, init);
         self.update();
-        Some(before as u64)
+        Ok(())
     }
 }
 
@@ -144,17 +145,21 @@ impl Table {
     ///
     /// # Errors
     /// [`Error::Type`] when there can be no such table or `init` is not of the element type,
-    /// [`Error::Limit`] beyond the store's limits.
+    /// [`Error::Limit`] beyond the store's limits, [`Error::Memory`] when there is no memory for it,
+    /// [`Error::Refused`] and any other error by the store's limiter.
     pub fn new(mut store: impl AsContextMut, ty: TableType, init: Val) -> Result<Self, Error> {
         ty.check()?;
         let mut store = store.as_context_mut();
+        let init = element_to_raw(&init, ty.element, store.core())?;
+        // SAFETY: the store is borrowed exclusively.
+        let demand = unsafe { ask::for_table(store.core_ptr(), ty)? };
         let core = store.core();
-        let init = element_to_raw(&init, ty.element, core)?;
-        let mut entity = Box::new(TableEntity::new(ty, init, core.limits.table_elements)?);
+        let mut entity = Box::new(TableEntity::new(ty, init)?);
         // SAFETY: a boxed entity does not move.
         unsafe { entity.publish(None) };
         let this = Self::from_entity(core, NonNull::from(&mut *entity));
         core.tables.push(entity);
+        core.usage.add(&demand);
         Ok(this)
     }
 
@@ -231,20 +236,20 @@ impl Table {
     ///
     /// # Errors
     /// [`Error::Type`] when `init` is not of the element type, [`Error::Limit`] when the table's
-    /// maximum or the store's limits forbid it.
+    /// maximum or the store's limits forbid it, [`Error::Memory`] when there is no memory for it,
+    /// [`Error::Refused`] and any other error by the store's limiter.
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64, init: Val) -> Result<u64, Error> {
         let mut store = store.as_context_mut();
         let core = store.core();
-        let raw = element_to_raw(&init, self.get(core).ty.element, core)?;
-        let limit = core.limits.table_elements;
+        let (entity, element) = (self.entity(core), self.get(core).ty.element);
+        let raw = element_to_raw(&init, element, core)?;
         // SAFETY: the store owns the entity and is borrowed exclusively.
-        let table = unsafe { self.entity(core).as_mut() };
-        table.grow(delta, raw, limit).ok_or(Error::Limit {
-            what: "elements of a table",
-            wanted: (table.elements.len() as u64).saturating_add(delta),
-            limit: table.ty.max.unwrap_or(u64::MAX).min(limit),
-        })
+        Ok(unsafe { ask::grow_table(store.core_ptr(), entity, delta, raw)? })
     }
+}
+
+fn no_memory(elements: u64) -> Error {
+    Error::no_memory(format!("allocate a table of {elements} elements"))
 }
 
 fn element_to_raw(value: &Val, element: ValType, core: &mut StoreCore) -> Result<u64, Error> {

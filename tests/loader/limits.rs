@@ -1,6 +1,6 @@
 //! Growth and limits of memories and tables.
 
-use precast_loader::{Engine, Error, Instance, Limits, Store, Val};
+use precast_loader::{Engine, Error, Instance, Store, StoreLimitsBuilder, Val};
 use precast_tests::{module, store, strategies};
 
 const WAT: &str = r#"(module
@@ -61,11 +61,9 @@ fn limits_of_the_store() {
         let engine = Engine::default();
         let module = module(&engine, WAT, strategy);
         let mut store = Store::new(&engine, ());
-        store.set_limits(Limits {
-            memory_bytes: 3 * 65536,
-            table_elements: 4,
-            instances: 1,
-        });
+        let limits = StoreLimitsBuilder::new();
+        let limits = limits.memory_size(3 * 65536).table_elements(4).instances(1);
+        store.set_limits(limits.build());
         let instance = Instance::new(&mut store, &module, &[]).unwrap();
         let grow = instance
             .get_typed_func::<i32, i32>(&mut store, "grow")
@@ -90,10 +88,7 @@ fn limits_of_the_store() {
         );
 
         let mut store = Store::new(&engine, ());
-        store.set_limits(Limits {
-            memory_bytes: 10,
-            ..Limits::default()
-        });
+        store.set_limits(StoreLimitsBuilder::new().memory_size(10).build());
         let error = Instance::new(&mut store, &module, &[]).unwrap_err();
         assert!(
             matches!(

@@ -9,6 +9,7 @@ mod globals;
 mod host;
 mod interrupt;
 mod kernel;
+mod limiter;
 mod limits;
 mod linking;
 mod mapping;

@@ -1,7 +1,9 @@
 //! Reused instances are as good as new: nothing of the last tenant is left.
 
 use precast_artifact::Strategy;
-use precast_loader::{Config, Engine, Error, Instance, InstancePre, Limits, Linker, Store, Val};
+use precast_loader::{
+    Config, Engine, Error, Instance, InstancePre, Linker, Store, StoreLimitsBuilder, Val,
+};
 use precast_tests::{module, strategies};
 
 /// 8 pages of wasm, data in some of them, every kind of state that an instance can change.
@@ -200,10 +202,7 @@ fn limits_of_the_new_store_count() {
         let pre = pre(strategy);
         one(&pre, |_, _| {});
         let mut store = Store::new(pre.module().engine(), 0);
-        store.set_limits(Limits {
-            memory_bytes: 65536,
-            ..Limits::default()
-        });
+        store.set_limits(StoreLimitsBuilder::new().memory_size(65536).build());
         let error = pre.instantiate(&mut store).unwrap_err();
         assert!(matches!(error, Error::Limit { .. }), "{error}");
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use precast_artifact::Strategy;
 use precast_loader::runtime::{Caller, HostModule, Instance, InstanceConfig, Runtime, Target};
 use precast_loader::{
-    Engine, Error, ExternType, GlobalType, Limits, MemoryType, Module, Val, ValType,
+    Engine, Error, ExternType, GlobalType, MemoryType, Module, StoreLimitsBuilder, Val, ValType,
 };
 use precast_tests::{module, strategies};
 
@@ -253,12 +253,8 @@ fn host_modules_have_memories_and_globals() {
 fn limits_are_of_the_runtime() {
     let engine = Engine::default();
     let runtime = runtime(&engine);
-    let small = Limits {
-        memory_bytes: 2 << 16,
-        table_elements: 10,
-        instances: 2,
-    };
-    runtime.set_limits(small);
+    let small = StoreLimitsBuilder::new().memory_size(2 << 16);
+    runtime.set_limits(small.table_elements(10).instances(2).build());
     let grow = r#"(module (memory 1) (table 1 funcref) (func (export "grow") (param i32) (result i32 i32)
         (memory.grow (local.get 0)) (table.grow 0 (ref.null func) (i32.const 10))))"#;
     let grow = compile(&engine, grow);

@@ -15,7 +15,7 @@ use precast_loader::{Engine, Module};
 use serde_json::{Value, json};
 
 use crate::progress::Progress;
-use crate::{Failure, files};
+use crate::{Failure, files, quantity};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -43,7 +43,7 @@ enum Command {
     #[command(group(clap::ArgGroup::new("budget").required(true).multiple(true)))]
     Prune {
         /// Keep at most so much: a number of bytes, or with K, M, G or T
-        #[arg(long, value_name = "N", group = "budget", value_parser = size)]
+        #[arg(long, value_name = "N", group = "budget", value_parser = quantity::size)]
         max_bytes: Option<u64>,
         /// Remove what was not used for so long: a number with s, m, h, d or w
         #[arg(long, value_name = "AGE", group = "budget", value_parser = age)]
@@ -341,19 +341,6 @@ fn shown_age(time: SystemTime) -> String {
     format!("{}{unit}", seconds / length)
 }
 
-/// `512`, `64K`, `2G`.
-fn size(text: &str) -> Result<u64, String> {
-    let units = [("K", 10), ("M", 20), ("G", 30), ("T", 40)];
-    let (number, shift) = units
-        .into_iter()
-        .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)))
-        .unwrap_or((text, 0));
-    let bytes = number.parse::<u64>().ok();
-    bytes
-        .and_then(|n| n.checked_mul(1 << shift))
-        .ok_or_else(|| "expected a number of bytes, or a number with K, M, G or T".to_owned())
-}
-
 /// `90s`, `12h`, `30d`.
 fn age(text: &str) -> Result<Duration, String> {
     let units = [
@@ -377,14 +364,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_ages() {
-        assert_eq!(size("512"), Ok(512));
-        assert_eq!(size("2G"), Ok(2 << 30));
+    fn ages() {
         assert_eq!(age("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(age("2w"), Ok(Duration::from_secs(14 * 86400)));
-        for wrong in ["", "G", "-1", "1.5G", "99999999999T", "x"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
         for wrong in ["", "d", "30", "-1d", "99999999999999999999s"] {
             assert!(age(wrong).is_err(), "{wrong}");
         }

@@ -16,7 +16,7 @@ use precast_loader::{
 };
 use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker};
 
-use crate::{Failure, cache, compile, redirect, report, usage_error};
+use crate::{Failure, cache, compile, limits, redirect, report, usage_error};
 
 /// Exit code of a native program that aborts: 128 and the number of SIGABRT.
 const TRAPPED: u8 = 134;
@@ -60,6 +60,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
     #[command(flatten)]
+    limits: limits::Args,
+    #[command(flatten)]
     cache: cache::Use,
     /// The artifact or WebAssembly module, then everything for the guest
     #[arg(required = true, trailing_var_arg = true, value_name = "FILE")]
@@ -91,6 +93,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         wasi = wasi.arg(argv0)?.args(&guest_args)?;
     }
     let mut store = Store::new(module.engine(), grant(wasi, &args.dirs, &args.env)?.build());
+    store.set_limits(args.limits.limits());
     store.set_fuel(args.fuel.unwrap_or(u64::MAX));
     if let Some(timeout) = args.timeout {
         end_after(timeout, store.interrupt_handle());

@@ -39,7 +39,7 @@ impl StoreCore {
             }
             instance.closed = Some(exit_code);
             for memory in &mut instance.memories {
-                memory.release();
+                self.usage.release(memory.release());
             }
             (instance.vmctx, instance.has_importers)
         };

@@ -18,7 +18,7 @@ use crate::link::Import;
 use crate::linker::PreInner;
 use crate::memory::{Image, Memory, MemoryEntity};
 use crate::module::{Module, ModuleInner};
-use crate::store::{Limits, StoreCore};
+use crate::store::StoreCore;
 use crate::table::{Table, TableEntity};
 use crate::types::{global_type, memory_type, table_type, type_id};
 
@@ -65,8 +65,7 @@ impl InstanceData {
         for (i, record) in (0_u32..).zip(artifact.memories()) {
             if record.flags & IMPORTED == 0 {
                 let ty = memory_type(&artifact, i).ok_or(DAMAGED)?;
-                let limit = core.limits.memory_bytes;
-                memories.push(MemoryEntity::new(ty, artifact.strategy(), limit)?);
+                memories.push(MemoryEntity::new(ty, artifact.strategy())?);
             }
         }
         let first_defined = artifact.memories().len() - memories.len();
@@ -95,7 +94,7 @@ impl InstanceData {
                     // Only machine code sees it, in the artifact itself.
                     ty.min = 0;
                 }
-                tables.push(TableEntity::new(ty, 0, core.limits.table_elements)?);
+                tables.push(TableEntity::new(ty, 0)?);
             }
         }
 
@@ -104,10 +103,8 @@ impl InstanceData {
         // SAFETY: the size is not zero (the header alone takes 16 bytes; the parser checked).
         let vmctx = unsafe { std::alloc::alloc_zeroed(layout) };
         let Some(vmctx) = NonNull::new(vmctx.cast::<VmContextHeader>()) else {
-            return Err(Error::Memory {
-                action: format!("allocate {} bytes for an instance", vm.size),
-                source: std::io::ErrorKind::OutOfMemory.into(),
-            });
+            let what = format!("allocate {} bytes for an instance", vm.size);
+            return Err(Error::no_memory(what));
         };
         let template = artifact.section(artifact.header().template);
         // SAFETY: the parser checked that the template ends before the import slots, and is zero
@@ -232,17 +229,6 @@ impl InstanceData {
     pub(crate) fn pool_size(&self) -> Option<usize> {
         let pre = self.pre.as_ref().filter(|pre| !pre.is_closed())?;
         Some(pre.module.engine().config().pooled())
-    }
-
-    /// Whether it is within the limits of another store.
-    pub(super) fn fits(&self, limits: &Limits) -> bool {
-        self.memories
-            .iter()
-            .all(|m| m.initial_bytes() <= limits.memory_bytes)
-            && self
-                .tables
-                .iter()
-                .all(|t| t.len() as u64 <= limits.table_elements)
     }
 
     /// Whether [`InstanceData::reset`] can put everything back.

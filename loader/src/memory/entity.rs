@@ -46,10 +46,10 @@ impl MemoryEntity {
     /// A memory of `ty.min` zero pages, as modules with `strategy` have them.
     ///
     /// # Errors
-    /// [`Error::Memory`] when the system refuses, [`Error::Limit`] beyond `limit` bytes.
-    pub(crate) fn new(ty: MemoryType, strategy: Strategy, limit: u64) -> Result<Self, Error> {
+    /// [`Error::Memory`] when the system refuses, [`Error::Limit`] beyond what there can be.
+    pub(crate) fn new(ty: MemoryType, strategy: Strategy) -> Result<Self, Error> {
         let guarded = strategy.guards(ty.memory64);
-        let len = initial_len(ty, limit)?;
+        let len = initial_len(ty)?;
         let room = if guarded {
             GUARDED_RESERVATION
         } else {
@@ -136,9 +136,10 @@ impl MemoryEntity {
         unsafe { (*self.vm).len }
     }
 
-    /// Bytes that wasm code can access from the start.
-    pub(crate) fn initial_bytes(&self) -> u64 {
-        self.own.len as u64
+    /// Most pages that it can have.
+    pub(crate) fn most_pages(&self) -> u64 {
+        let most = most_pages(self.ty);
+        self.ty.max.unwrap_or(most).min(most)
     }
 
     /// Bytes that are accessible from the start, in whole pages of the system.
@@ -146,40 +147,31 @@ impl MemoryEntity {
         ((self.ty.min * WASM_PAGE) as usize).next_multiple_of(page_size())
     }
 
-    /// Adds `delta` pages of zeros; the pages before, or `None` if it did not grow.
-    pub(crate) fn grow(&mut self, delta: u64, limit: u64) -> Option<u64> {
+    /// Makes it `new_len` bytes long, whole pages of wasm of which it has less now and can have as
+    /// many.
+    ///
+    /// # Errors
+    /// [`Error::Memory`]; nothing has changed then.
+    pub(crate) fn grow(&mut self, new_len: u64) -> Result<(), Error> {
         let len = self.len();
-        let before = len as u64 / WASM_PAGE;
-        let most = most_pages(self.ty);
-        let most = self.ty.max.unwrap_or(most).min(most);
-        let after = before.checked_add(delta).filter(|after| *after <= most)?;
-        if delta == 0 {
-            return Some(before);
-        }
         if self.released {
-            return None;
+            return Err(too_long(new_len, len as u64));
         }
-        if after * WASM_PAGE > limit {
-            return None;
-        }
-        let new_len = usize::try_from(after * WASM_PAGE).ok()?;
+        let most = self.most_pages().saturating_mul(WASM_PAGE);
+        let new_len = usize::try_from(new_len).unwrap_or(usize::MAX);
         let page = page_size();
         let (committed, needed) = (len.next_multiple_of(page), new_len.next_multiple_of(page));
         if needed <= self.reservation.len() {
-            self.reservation
-                .commit(committed, needed - committed)
-                .ok()?;
+            self.reservation.commit(committed, needed - committed)?;
         } else if self.guarded {
             // Code keeps its base. Its reservation holds all that a 32-bit memory can have.
-            return None;
+            return Err(too_long(new_len as u64, self.reservation.len() as u64));
         } else {
             // Twice the room, so that copying stays in proportion to growth.
-            let room = (needed.saturating_mul(2) as u64).min(most.saturating_mul(WASM_PAGE));
+            let room = (needed.saturating_mul(2) as u64).min(most);
             let room = (room as usize).max(needed).next_multiple_of(page);
-            let mut moved = Reservation::new(room)
-                .or_else(|_| Reservation::new(needed))
-                .ok()?;
-            moved.commit(0, needed).ok()?;
+            let mut moved = Reservation::new(room).or_else(|_| Reservation::new(needed))?;
+            moved.commit(0, needed)?;
             // SAFETY: two different reservations, both accessible for `len` bytes.
             unsafe { std::ptr::copy_nonoverlapping(self.base(), moved.base().as_ptr(), len) };
             self.reservation = moved;
@@ -187,7 +179,7 @@ impl MemoryEntity {
         let base = self.reservation.base().as_ptr();
         // SAFETY: published when it was made.
         unsafe { self.vm.write(VmMemory { base, len: new_len }) };
-        Some(before)
+        Ok(())
     }
 
     /// Lets a write through that faulted because pages are watched: whether it did. Called from
@@ -227,11 +219,18 @@ impl MemoryEntity {
 
     /// Gives the pages back to the system, whose refusal only means that they stay. Code may hold
     /// base and length, so these stay, and so does access: the bytes are the initial ones, or zero.
-    /// The memory never grows again, and is not [resettable](Self::is_resettable) any more.
-    pub(crate) fn release(&mut self) {
-        let len = self.len().next_multiple_of(page_size());
-        self.reservation.discard(0, len).ok();
+    /// The memory never grows again, and is not [resettable](Self::is_resettable) any more. How many
+    /// bytes nobody needs from now on.
+    pub(crate) fn release(&mut self) -> u64 {
+        if self.released {
+            return 0;
+        }
+        let bytes = self.len();
+        self.reservation
+            .discard(0, bytes.next_multiple_of(page_size()))
+            .ok();
         self.released = true;
+        bytes as u64
     }
 
     /// Whether [`MemoryEntity::reset`] can put the initial content back.
@@ -304,17 +303,21 @@ fn most_pages(ty: MemoryType) -> u64 {
     }
 }
 
-/// Bytes at the start, if they are within the limit and can exist at all: a valid module may ask for
-/// more than any address space has.
-fn initial_len(ty: MemoryType, limit: u64) -> Result<usize, Error> {
-    let limit = limit.min(most_pages(ty) * WASM_PAGE);
+fn too_long(wanted: u64, limit: u64) -> Error {
+    Error::Limit {
+        what: "bytes of a linear memory",
+        wanted,
+        limit,
+    }
+}
+
+/// Bytes at the start, if they can exist at all: a valid module may ask for more than any address
+/// space has.
+fn initial_len(ty: MemoryType) -> Result<usize, Error> {
+    let limit = most_pages(ty) * WASM_PAGE;
     let wanted = ty.min.saturating_mul(WASM_PAGE);
     if wanted > limit {
-        return Err(Error::Limit {
-            what: "bytes of a linear memory",
-            wanted,
-            limit,
-        });
+        return Err(too_long(wanted, limit));
     }
     Ok(usize::try_from(wanted).unwrap_or(usize::MAX))
 }

@@ -16,7 +16,8 @@ use std::thread::{self, ThreadId};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::interrupt::{Interrupt, Reason};
-use crate::store::{AsContextMut, Limits, Store, StoreContextMut};
+use crate::limits::StoreLimits;
+use crate::store::{AsContextMut, Store, StoreContextMut};
 
 use super::node::{Closing, Node, Retired};
 use super::{Inner, Runtime, lock};
@@ -89,7 +90,7 @@ impl<T: Send + 'static> Group<T> {
     /// A group with room for an instance that is being made.
     pub(super) fn new(
         engine: &Engine,
-        (limits, fuel): (Limits, u64),
+        (limits, fuel): (StoreLimits, u64),
         data: T,
         runtime: Weak<Inner<T>>,
     ) -> Arc<Self> {

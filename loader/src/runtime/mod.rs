@@ -60,9 +60,9 @@ pub use node::{EXIT_CANCELED, EXIT_DEADLINE_EXCEEDED};
 
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::limits::{ResourceLimiter, StoreLimits};
 use crate::linker::InstancePre;
 use crate::module::Module;
-use crate::store::Limits;
 
 use group::Group;
 use node::{Closing, Items, Node, Uses};
@@ -89,7 +89,7 @@ pub(crate) struct Inner<T: Send + 'static> {
 }
 
 struct Registry<T: Send + 'static> {
-    limits: Limits,
+    limits: StoreLimits,
     fuel: u64,
     closed: Option<u32>,
     next: u64,
@@ -138,7 +138,7 @@ impl<T: Send + 'static> Runtime<T> {
     /// A runtime without instances, whose stores get data from `make`.
     pub fn with_data(engine: &Engine, make: impl Fn() -> T + Send + Sync + 'static) -> Self {
         let registry = Registry {
-            limits: Limits::default(),
+            limits: StoreLimits::default(),
             fuel: u64::MAX,
             closed: None,
             next: 0,
@@ -159,9 +159,10 @@ impl<T: Send + 'static> Runtime<T> {
         &self.0.engine
     }
 
-    /// Sets limits for stores that are made from now on: of each linear memory, of each table, and
-    /// of how many instances, host modules included, may be open at a time in the whole runtime.
-    pub fn set_limits(&self, limits: Limits) {
+    /// Sets limits for what is instantiated from now on: they hold for each store of the runtime, but
+    /// that of [instances](crate::StoreLimitsBuilder::instances), host modules included, which is
+    /// for how many may be open at a time in the whole runtime.
+    pub fn set_limits(&self, limits: StoreLimits) {
         lock(&self.0.registry).limits = limits;
     }
 
@@ -245,12 +246,8 @@ impl<T: Send + 'static> Runtime<T> {
             if let Some(done) = config.context.as_ref().and_then(Context::done) {
                 return Err(Closing::Done(done).error());
             }
-            let limits = lock(&self.0.registry).limits.clone();
-            store.core().limits = Limits {
-                // The registry counts; those of a store may be closed already.
-                instances: usize::MAX,
-                ..limits
-            };
+            // The registry counts; those of a store may be closed already.
+            store.core().limits = lock(&self.0.registry).limits.clone().of_any_instances();
             let pre = self.0.prepare(module, &mut store, &imports)?;
             pre.instantiate(&mut store)
         });
@@ -297,7 +294,7 @@ impl<T: Send + 'static> Inner<T> {
         if registry.names.contains_key(name) {
             return Err(Error::AlreadyInstantiated { name: name.into() });
         }
-        let (open, limit) = (registry.members.len(), registry.limits.instances);
+        let (open, limit) = (registry.members.len(), registry.limits.instances());
         if open >= limit {
             return Err(Error::Limit {
                 what: "instances of a runtime",

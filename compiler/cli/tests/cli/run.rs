@@ -341,6 +341,52 @@ fn fuel_that_is_used_up_is_a_trap() {
     );
 }
 
+/// Grows memory by pages, and a table by elements, that are left of two; or says that it cannot.
+const GROW: &str = r#"(module
+  (memory 2) (table 100 funcref) (table $other (export "t") 100 externref)
+  (func (export "memory") (param i32) (result i32) (memory.grow (local.get 0)))
+  (func (export "table") (param i32) (result i32)
+    (table.grow $other (ref.null extern) (local.get 0))))"#;
+
+#[test]
+fn guests_take_no_more_than_they_may() {
+    let dir = Dir::new();
+    dir.artifact("grow", GROW);
+    let run = |limit: &[&str], name, by| {
+        let end = ["--invoke", name, "grow.precast", by];
+        dir.precast(&[&["run"], limit, &end].concat())
+    };
+    let memory = ["--max-memory", "256KiB"];
+    run(&memory, "memory", "2").is("2\n", "", 0);
+    run(&memory, "memory", "3").is("-1\n", "", 0);
+    run(&["--max-memory", "64K"], "memory", "0").is(
+        "",
+        "error: bytes of all linear memories of a store: 131072 asked for, the limit is 65536\n",
+        1,
+    );
+    let tables = ["--max-table-elements", "110"];
+    run(&tables, "table", "10").is("100\n", "", 0);
+    run(&tables, "table", "11").is("-1\n", "", 0);
+    run(&["--max-table-elements=99"], "table", "0").is(
+        "",
+        "error: elements of all tables of a store: 100 asked for, the limit is 99\n",
+        1,
+    );
+    run(&["--max-instances", "1"], "table", "0").is("100\n", "", 0);
+    run(&["--max-instances", "0"], "table", "0").is(
+        "",
+        "error: instances of a store: 1 asked for, the limit is 0\n",
+        1,
+    );
+    let ran = run(&["--max-memory", "64MB"], "memory", "0");
+    assert_eq!(ran.0.status.code(), Some(2));
+    assert!(
+        ran.stderr().contains("such as 64M or 64MiB"),
+        "{}",
+        ran.stderr()
+    );
+}
+
 /// Makes the file `new` in the first directory that it was given, and exits with the error.
 const MAKE: &str = r#"(module
   (import "wasi_snapshot_preview1" "path_open"

@@ -1,0 +1,37 @@
+//! What `precast run` lets a program take.
+
+use precast_loader::{StoreLimits, StoreLimitsBuilder};
+
+use crate::quantity;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Most memory that the guest can have, all its linear memories together: a number of bytes, or
+    /// with KiB, MiB or GiB [default: 16GiB]
+    #[arg(long, value_name = "SIZE", value_parser = quantity::size)]
+    max_memory: Option<u64>,
+    /// Most elements that all tables of the guest can have together, but for those that nothing can
+    /// change [default: 10000000]
+    #[arg(long, value_name = "N")]
+    max_table_elements: Option<u64>,
+    /// Most instances [default: 10000]
+    #[arg(long, value_name = "N")]
+    max_instances: Option<u64>,
+}
+
+impl Args {
+    pub(crate) fn limits(&self) -> StoreLimits {
+        let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let mut limits = StoreLimitsBuilder::new();
+        if let Some(bytes) = self.max_memory {
+            limits = limits.total_memory_size(number(bytes));
+        }
+        if let Some(elements) = self.max_table_elements {
+            limits = limits.total_table_elements(number(elements));
+        }
+        if let Some(instances) = self.max_instances {
+            limits = limits.instances(number(instances));
+        }
+        limits.build()
+    }
+}

@@ -1,0 +1,457 @@
+//! Asking before something is made or grows.
+//!
+//! The limiter is the host's code, a part of the store's data: no reference to the store as a whole is
+//! held while it runs. It has no way to reach the store's items.
+
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use precast_artifact::Artifact;
+use precast_artifact::records::{FROZEN, IMPORTED};
+
+use super::{ResourceLimiter, StoreLimits};
+use crate::error::Error;
+use crate::memory::{MemoryEntity, WASM_PAGE};
+use crate::store::StoreCore;
+use crate::table::TableEntity;
+use crate::types::{MemoryType, TableType, memory_type, table_type};
+
+/// What the items of a store take, its instances aside.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Usage {
+    memories: usize,
+    tables: usize,
+    memory_bytes: u64,
+    table_elements: u64,
+}
+
+impl Usage {
+    /// An instance or an item of the host is there now.
+    pub(crate) fn add(&mut self, demand: &Demand) {
+        self.memories += demand.memories;
+        self.tables += demand.tables;
+        self.memory_bytes += demand.memory_bytes;
+        self.table_elements += demand.table_elements;
+    }
+
+    /// A memory has lost all of its bytes.
+    pub(crate) fn release(&mut self, bytes: u64) {
+        self.memory_bytes -= bytes;
+    }
+}
+
+/// What an instance of a module, or an item of the host, takes when it is made.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Demand {
+    instances: usize,
+    memories: usize,
+    tables: usize,
+    memory_bytes: u64,
+    table_elements: u64,
+    largest_memory: u64,
+    largest_table: u64,
+}
+
+impl Demand {
+    /// Of an instance.
+    pub(crate) fn of(artifact: &Artifact<'_>) -> Self {
+        let mut this = Self {
+            instances: 1,
+            ..Self::default()
+        };
+        for memory in artifact.memories() {
+            if memory.flags & IMPORTED == 0 {
+                this.add_memory(memory.min);
+            }
+        }
+        for table in artifact.tables() {
+            if table.flags & IMPORTED == 0 {
+                this.add_table(elements(table.min, table.flags));
+            }
+        }
+        this
+    }
+
+    pub(crate) fn of_memory(ty: MemoryType) -> Self {
+        let mut this = Self::default();
+        this.add_memory(ty.min);
+        this
+    }
+
+    pub(crate) fn of_table(ty: TableType) -> Self {
+        let mut this = Self::default();
+        this.add_table(ty.min);
+        this
+    }
+
+    fn add_memory(&mut self, pages: u64) {
+        let bytes = bytes(pages);
+        self.memories += 1;
+        self.memory_bytes = self.memory_bytes.saturating_add(bytes);
+        self.largest_memory = self.largest_memory.max(bytes);
+    }
+
+    fn add_table(&mut self, elements: u64) {
+        self.tables += 1;
+        self.table_elements = self.table_elements.saturating_add(elements);
+        self.largest_table = self.largest_table.max(elements);
+    }
+}
+
+fn bytes(pages: u64) -> u64 {
+    pages.saturating_mul(WASM_PAGE)
+}
+
+/// Elements of a table at the start. Of a frozen one an instance has none: machine code reads those
+/// of the artifact.
+fn elements(min: u64, flags: u32) -> u64 {
+    if flags & FROZEN == 0 { min } else { 0 }
+}
+
+/// Why something does not grow.
+pub(crate) enum Denied {
+    /// Wasm code goes on with -1.
+    Failed(Error),
+    /// The call ends.
+    Ended(Error),
+}
+
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Failed(error) | Denied::Ended(error) => error,
+        }
+    }
+}
+
+/// # Errors
+/// [`Error::Limit`] if there are more than the limit.
+#[inline]
+pub(crate) fn within(what: &'static str, wanted: u64, limit: usize) -> Result<(), Error> {
+    if wanted <= limit as u64 {
+        return Ok(());
+    }
+    Err(limit_error(what, wanted, limit as u64))
+}
+
+#[cold]
+fn limit_error(what: &'static str, wanted: u64, limit: u64) -> Error {
+    Error::Limit {
+        what,
+        wanted,
+        limit,
+    }
+}
+
+/// Who decides.
+enum Judge<'a> {
+    /// The store's own limits, whose errors name the limit.
+    Limits(&'a mut StoreLimits),
+    Limiter(&'a mut dyn ResourceLimiter),
+}
+
+impl Judge<'_> {
+    /// The judge of a store.
+    ///
+    /// # Safety
+    /// `core` is the pointer that machine code uses, of a store whose limits and data nobody else
+    /// uses as long as the judge is there.
+    unsafe fn of<'a>(core: *mut StoreCore) -> Judge<'a> {
+        // SAFETY: by this function's contract.
+        unsafe {
+            match (*core).limiter {
+                None => Judge::Limits(&mut (*core).limits),
+                Some(find) => Judge::Limiter(find(core, PhantomData)),
+            }
+        }
+    }
+
+    fn as_limiter(&mut self) -> &mut dyn ResourceLimiter {
+        match self {
+            Self::Limits(limits) => *limits,
+            Self::Limiter(limiter) => *limiter,
+        }
+    }
+
+    fn memory(&mut self, current: u64, desired: u64, max: Option<u64>) -> Result<(), Denied> {
+        let (current, desired, max) = (size(current), size(desired), max.map(size));
+        let allowed = match self {
+            Self::Limits(limits) => match limits.check_memory(desired) {
+                Ok(()) => return Ok(()),
+                Err(error) => return Err(self.memory_failed(error)),
+            },
+            Self::Limiter(limiter) => limiter.memory_growing(current, desired, max),
+        };
+        refused("bytes of a linear memory", desired, allowed)
+    }
+
+    fn memory_failed(&mut self, error: Error) -> Denied {
+        let copy = copy_of(&error);
+        match self.as_limiter().memory_grow_failed(copy) {
+            Ok(()) => Denied::Failed(error),
+            Err(error) => Denied::Ended(error),
+        }
+    }
+
+    fn table(&mut self, current: u64, desired: u64, max: Option<u64>) -> Result<(), Denied> {
+        let (current, desired, max) = (size(current), size(desired), max.map(size));
+        let allowed = match self {
+            Self::Limits(limits) => match limits.check_table(desired) {
+                Ok(()) => return Ok(()),
+                Err(error) => return Err(self.table_failed(error)),
+            },
+            Self::Limiter(limiter) => limiter.table_growing(current, desired, max),
+        };
+        refused("elements of a table", desired, allowed)
+    }
+
+    fn table_failed(&mut self, error: Error) -> Denied {
+        let copy = copy_of(&error);
+        match self.as_limiter().table_grow_failed(copy) {
+            Ok(()) => Denied::Failed(error),
+            Err(error) => Denied::Ended(error),
+        }
+    }
+}
+
+/// What the host's limiter said.
+fn refused(what: &'static str, desired: usize, allowed: Result<bool, Error>) -> Result<(), Denied> {
+    match allowed {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Denied::Failed(Error::Refused {
+            what,
+            wanted: desired as u64,
+        })),
+        Err(error) => Err(Denied::Ended(error)),
+    }
+}
+
+/// Numbers that no machine has are the largest one.
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// The same error again, for the limiter: one that growth fails with.
+fn copy_of(error: &Error) -> Error {
+    match error {
+        Error::Limit {
+            what,
+            wanted,
+            limit,
+        } => limit_error(what, *wanted, *limit),
+        Error::Memory { action, source } => Error::Memory {
+            action: action.clone(),
+            source: match source.raw_os_error() {
+                Some(code) => std::io::Error::from_raw_os_error(code),
+                None => source.kind().into(),
+            },
+        },
+        other => Error::host(other.to_string()),
+    }
+}
+
+/// The counts and totals, which `limits` are compared with for something that is made.
+#[inline(always)]
+fn totals(
+    limits: &(impl ResourceLimiter + ?Sized),
+    (instances, usage): (usize, Usage),
+    demand: &Demand,
+) -> Result<(), Error> {
+    let Usage {
+        memories,
+        tables,
+        memory_bytes,
+        table_elements,
+    } = usage;
+    let instances = instances + demand.instances;
+    if demand.instances > 0 {
+        within("instances of a store", instances as u64, limits.instances())?;
+    }
+    if demand.memories > 0 {
+        let count = (memories + demand.memories) as u64;
+        within("linear memories of a store", count, limits.memories())?;
+        let bytes = memory_bytes.saturating_add(demand.memory_bytes);
+        within(ALL_MEMORIES, bytes, limits.total_memory_size())?;
+    }
+    if demand.tables > 0 {
+        let count = (tables + demand.tables) as u64;
+        within("tables of a store", count, limits.tables())?;
+        let elements = table_elements.saturating_add(demand.table_elements);
+        within(ALL_TABLES, elements, limits.total_table_elements())?;
+    }
+    Ok(())
+}
+
+/// Instances and other items that are there.
+///
+/// # Safety
+/// `core` is valid.
+#[inline(always)]
+unsafe fn taken(core: *const StoreCore) -> (usize, Usage) {
+    // SAFETY: by this function's contract.
+    unsafe { ((*core).instances.len(), (*core).usage) }
+}
+
+const ALL_MEMORIES: &str = "bytes of all linear memories of a store";
+const ALL_TABLES: &str = "elements of all tables of a store";
+
+/// Asks for an instance of a module and its items.
+///
+/// # Errors
+/// [`Error::Limit`], [`Error::Refused`], what the limiter fails with.
+///
+/// # Safety
+/// `core` is the pointer that machine code uses, of a store that is used by nobody else until this
+/// returns.
+#[inline]
+pub(crate) unsafe fn for_instance(
+    core: *mut StoreCore,
+    demand: &Demand,
+    artifact: &Artifact<'_>,
+) -> Result<(), Error> {
+    // SAFETY: by this function's contract.
+    unsafe {
+        if (*core).limiter.is_none() {
+            let limits = &(*core).limits;
+            totals(limits, taken(core), demand)?;
+            limits.check_memory(size(demand.largest_memory))?;
+            return limits.check_table(size(demand.largest_table));
+        }
+        for_items(core, demand, artifact)
+    }
+}
+
+/// [`for_instance`] with a limiter.
+#[cold]
+unsafe fn for_items(
+    core: *mut StoreCore,
+    demand: &Demand,
+    artifact: &Artifact<'_>,
+) -> Result<(), Error> {
+    // SAFETY: by the caller's contract.
+    let (mut judge, taken) = unsafe { (Judge::of(core), taken(core)) };
+    totals(judge.as_limiter(), taken, demand)?;
+    for (i, record) in (0_u32..).zip(artifact.memories()) {
+        if record.flags & IMPORTED == 0
+            && let Some(ty) = memory_type(artifact, i)
+        {
+            judge.memory(0, bytes(ty.min), ty.max.map(bytes))?;
+        }
+    }
+    for (i, record) in (0_u32..).zip(artifact.tables()) {
+        if record.flags & (IMPORTED | FROZEN) == 0
+            && let Some(ty) = table_type(artifact, i)
+        {
+            judge.table(0, ty.min, ty.max)?;
+        }
+    }
+    Ok(())
+}
+
+/// Asks for a memory of the host.
+///
+/// # Errors
+/// As for [`for_instance`].
+///
+/// # Safety
+/// As for [`for_instance`].
+pub(crate) unsafe fn for_memory(core: *mut StoreCore, ty: MemoryType) -> Result<Demand, Error> {
+    let demand = Demand::of_memory(ty);
+    // SAFETY: by this function's contract.
+    let (mut judge, taken) = unsafe { (Judge::of(core), taken(core)) };
+    totals(judge.as_limiter(), taken, &demand)?;
+    judge.memory(0, demand.memory_bytes, ty.max.map(bytes))?;
+    Ok(demand)
+}
+
+/// Asks for a table of the host.
+///
+/// # Errors
+/// As for [`for_instance`].
+///
+/// # Safety
+/// As for [`for_instance`].
+pub(crate) unsafe fn for_table(core: *mut StoreCore, ty: TableType) -> Result<Demand, Error> {
+    let demand = Demand::of_table(ty);
+    // SAFETY: by this function's contract.
+    let (mut judge, taken) = unsafe { (Judge::of(core), taken(core)) };
+    totals(judge.as_limiter(), taken, &demand)?;
+    judge.table(0, ty.min, ty.max)?;
+    Ok(demand)
+}
+
+/// Adds `delta` pages to a memory if it may grow; the pages before.
+///
+/// # Safety
+/// As for [`for_instance`]; the store owns the memory.
+pub(crate) unsafe fn grow_memory(
+    core: *mut StoreCore,
+    mut memory: NonNull<MemoryEntity>,
+    delta: u64,
+) -> Result<u64, Denied> {
+    // SAFETY: by this function's contract; the entity is no part of the host's data, which the
+    // limiter is.
+    let (mut judge, entity) = unsafe { (Judge::of(core), memory.as_mut()) };
+    let current = entity.len() as u64;
+    if delta == 0 {
+        return Ok(current / WASM_PAGE);
+    }
+    let pages = (current / WASM_PAGE).saturating_add(delta);
+    if pages > entity.most_pages() {
+        let what = "pages of a linear memory";
+        return Err(judge.memory_failed(limit_error(what, pages, entity.most_pages())));
+    }
+    let desired = bytes(pages);
+    // SAFETY: as above.
+    let used = unsafe { (*core).usage.memory_bytes };
+    let total = used.saturating_add(desired - current);
+    let most = judge.as_limiter().total_memory_size();
+    if let Err(error) = within(ALL_MEMORIES, total, most) {
+        return Err(judge.memory_failed(error));
+    }
+    judge.memory(current, desired, entity.ty().max.map(bytes))?;
+    if let Err(error) = entity.grow(desired) {
+        return Err(judge.memory_failed(error));
+    }
+    // SAFETY: as above.
+    unsafe { (*core).usage.memory_bytes = total };
+    Ok(current / WASM_PAGE)
+}
+
+/// Adds `delta` elements to a table if it may grow; the number before.
+///
+/// # Safety
+/// As for [`for_instance`]; the store owns the table.
+pub(crate) unsafe fn grow_table(
+    core: *mut StoreCore,
+    mut table: NonNull<TableEntity>,
+    delta: u64,
+    init: u64,
+) -> Result<u64, Denied> {
+    // SAFETY: by this function's contract; the entity is no part of the host's data, which the
+    // limiter is.
+    let (mut judge, entity) = unsafe { (Judge::of(core), table.as_mut()) };
+    let current = entity.len() as u64;
+    if delta == 0 {
+        return Ok(current);
+    }
+    let desired = current.saturating_add(delta);
+    if desired > entity.most_elements() {
+        let what = "elements of a table";
+        return Err(judge.table_failed(limit_error(what, desired, entity.most_elements())));
+    }
+    // SAFETY: as above.
+    let used = unsafe { (*core).usage.table_elements };
+    let total = used.saturating_add(delta);
+    let most = judge.as_limiter().total_table_elements();
+    if let Err(error) = within(ALL_TABLES, total, most) {
+        return Err(judge.table_failed(error));
+    }
+    judge.table(current, desired, entity.max())?;
+    if let Err(error) = entity.grow(delta, init) {
+        return Err(judge.table_failed(error));
+    }
+    // SAFETY: as above.
+    unsafe { (*core).usage.table_elements = total };
+    Ok(current)
+}
