@@ -509,7 +509,7 @@ impl Facts {
 
     fn merge(&mut self, other: Self) {
         fn extend<K: EntityRef>(set: &mut EntitySet<K>, other: &EntitySet<K>) {
-            for key in other.keys() {
+            for key in other.iter() {
                 set.insert(key);
             }
         }

@@ -207,7 +207,7 @@ impl Plan {
         }
 
         let signature = |index: FuncIndex| module.functions[index];
-        let entries = escaping.keys().chain(module.start).map(signature).collect();
+        let entries = escaping.iter().chain(module.start).map(signature).collect();
         let imported = (0..func_import_count).map(|i| signature(FuncIndex::new(i)));
         let called = module
             .facts
@@ -442,7 +442,7 @@ fn escaping_functions(
             escaping.insert(function);
         }
     };
-    insert_all(&mut module.facts.functions_referenced.keys());
+    insert_all(&mut module.facts.functions_referenced.iter());
     for global in module.globals.values() {
         insert_all(&mut global.init.iter().flat_map(|init| init.functions()));
     }

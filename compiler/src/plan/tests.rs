@@ -56,6 +56,29 @@ fn tables_that_something_may_change_are_not() {
     });
 }
 
+/// What has a low index is not taken for what has a higher one.
+#[test]
+fn facts_are_of_the_items_that_code_names() {
+    let wat = "(module (type $t (func)) (func $a (param i64)) (func $b) (func $c (param i32))
+        (table 2 funcref) (table $t1 2 funcref) (data $d \"x\") (data $e \"y\")
+        (elem $p func $a) (elem $q func $a) (elem declare func $b)
+        (memory 1) (func (table.set $t1 (i32.const 0) (ref.func $b))
+            (data.drop $e) (elem.drop $q)))";
+    plan(wat, |plan, module| {
+        let frozen: Vec<_> = plan.tables.values().map(|t| t.frozen.is_some()).collect();
+        assert_eq!(frozen, [true, false]);
+        assert_eq!(
+            (plan.data_records.len(), plan.element_records.len()),
+            (1, 1)
+        );
+        let slots: Vec<_> = plan.funcrefs.values().map(|slot| *slot != NONE).collect();
+        // `$a` is in a segment that has a record.
+        assert_eq!(slots, [true, true, false, false]);
+        let signature = |f| module.functions[FuncIndex::new(f)];
+        assert_eq!(plan.entries, BTreeSet::from([signature(0), signature(1)]));
+    });
+}
+
 #[test]
 fn later_segments_win_in_frozen_tables() {
     let wat = "(module (func $a) (func $b (param i32)) (table 3 funcref)
