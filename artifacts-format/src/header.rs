@@ -4,15 +4,17 @@
 //!   0     ELF header, program headers          for readelf, objdump, perf, gdb; the loader skips it
 //!   512   Header                               \
 //!         hot tables: strings, types, …        / covered by `checksum`, verified at every open
-//!         rodata (frozen tables)                 read-only for machine code
-//!         text                                   page aligned; read + execute
-//!         link table                             page aligned; copy-on-write, patched at open
 //!         image                                  page aligned; mapped copy-on-write into memories
 //!         elements, image records                read by whoever makes an instance anew
 //!         functions, traps, addresses, segments  read lazily
 //!         metadata (bincode), .symtab, .strtab, .shstrtab, ELF section headers
+//!         rodata (frozen tables)                 read-only for machine code
+//!         text                                   page aligned; read + execute
+//!         link table                             page aligned; copy-on-write, patched at open
 //! ```
 //!
+//! The text is the end of nearly every file, because few need a link table: a mapping of the file then
+//! has one part that is read and one that is run. Readers do not depend on that order, or any other.
 //! Sections do not overlap; readers make sure of it, because what overlaps could make the loader write
 //! where it should not.
 //!

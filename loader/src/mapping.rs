@@ -1,23 +1,26 @@
 //! An artifact in memory: mapped, checked, its link table patched, its text executable.
 //!
 //! ```text
-//!   file:    | ELF, header, tables, rodata | text  | link table | image | functions, names, … |
-//!   memory:  |            r                | r x   | r          | r     | r                   |
-//!   patched: |                                     | copy-on-write, then read-only
+//!   file:    | ELF, header, tables, image, functions, names, …, rodata | text  | link table |
+//!   memory:  |                             r                           | r x   | r          |
+//!   patched: |                                                                 | copy-on-write,
+//!                                                                                then read-only
 //! ```
 //!
 //! The whole file is one private mapping, so text pages are shared between processes. Text is never
-//! writable and nothing else is ever executable. Bytes that are in memory already (`include_bytes!`)
-//! go through an anonymous file (`memfd_create`), so that there is one way to map code and images.
+//! writable, nothing else is executable, and nothing becomes executable after it was mapped. Nearly
+//! every file ends with its text, and is mapped in two system calls; where a link table follows, or the
+//! tables are too large to be looked at before, or a digest is to be checked first, the text's pages are
+//! mapped again in their place.
+//!
+//! A file that others can write to is no place for code that was verified, so what must not change is
+//! mapped from a [sealed](crate::sys::sealed) file, see [`Trust`]. Bytes that are in memory already
+//! (`include_bytes!`) go through one too, so that there is one way to map code and images.
 
 use std::fs::File;
-use std::io::Write;
-use std::os::fd::FromRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::ptr::NonNull;
 
-use memmap2::{Mmap, MmapOptions};
 use precast_artifact::records::{LinkKind, LinkRecord};
 use precast_artifact::target::Os;
 use precast_artifact::{
@@ -25,13 +28,15 @@ use precast_artifact::{
 };
 
 use crate::error::Error;
+use crate::sys::file_map::FileMap;
 use crate::sys::map::{page_size, protect, read_start};
+use crate::sys::sealed;
 use crate::{arch, libcalls, types};
 
 /// A mapped artifact.
 #[derive(Debug)]
 pub(crate) struct Mapping {
-    bytes: Mmap,
+    bytes: FileMap,
     /// A copy of the file's start with the hot tables, so that nothing of the mapping is touched to
     /// open and link a module: that would cost a page fault, and a page table of its own for a
     /// mapping that is large. Empty if they are large.
@@ -43,9 +48,11 @@ pub(crate) struct Mapping {
 /// What must be known of the bytes before machine code is made executable.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Trust<'a> {
-    /// The caller vouches for them.
+    /// The caller vouches for them, and that they do not change while they are mapped.
     Unchecked,
-    /// They must have this digest.
+    /// The caller vouches for them as they are now. What is mapped is sealed.
+    Sealed,
+    /// They must have this digest. What is mapped, and had its digest taken, is sealed.
     Digest(&'a [u8; 32]),
 }
 
@@ -84,10 +91,15 @@ impl Mapping {
         if data.len() == 0 {
             return Err(ArtifactError::NotArtifact(FoundFile::Empty).into());
         }
-        Self::map(file, data.len(), path, trust)
+        if matches!(trust, Trust::Unchecked) || sealed::has_verity(&file) {
+            return Self::map(file, data.len(), path, trust);
+        }
+        let copy = sealed::of_file(&file, data.len());
+        let (copy, len) = copy.map_err(|e| fail("make a sealed copy in memory of", e))?;
+        Self::map(copy, len, path, trust)
     }
 
-    /// Maps a copy of `bytes`.
+    /// Maps a sealed copy of `bytes`.
     pub(crate) fn from_bytes(bytes: &[u8], trust: Trust<'_>) -> Result<Self, Error> {
         let name = PathBuf::from("artifact in memory");
         // Says what the bytes are before any copy is made.
@@ -97,38 +109,30 @@ impl Mapping {
                 ArtifactError::Misaligned { .. } => Ok(()),
                 e => Err(e),
             })?;
-        let fail = |source| Error::File {
-            action: "copy",
+        let file = sealed::of_bytes(bytes).map_err(|source| Error::File {
+            action: "make a sealed copy in memory of",
             path: name.clone(),
             source,
-        };
-        // SAFETY: the name is a C string.
-        let fd = unsafe { libc::memfd_create(c"precast".as_ptr(), libc::MFD_CLOEXEC) };
-        if fd < 0 {
-            return Err(fail(std::io::Error::last_os_error()));
-        }
-        // SAFETY: `fd` was just made and belongs to nobody else.
-        let mut file = unsafe { File::from_raw_fd(fd) };
-        file.write_all(bytes).map_err(fail)?;
+        })?;
         Self::map(file, bytes.len() as u64, &name, trust)
     }
 
     fn map(file: File, len: u64, path: &Path, trust: Trust<'_>) -> Result<Self, Error> {
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        // SAFETY: a private mapping. That nobody truncates or overwrites the file while it is
-        // mapped is part of the contract of the public functions; precast's own tools replace
-        // files by renaming and never write to a finished artifact.
-        let bytes = unsafe { MmapOptions::new().len(len).map_copy_read_only(&file) };
-        let bytes = bytes.map_err(|source| Error::File {
-            action: "map",
+        let fail = |action, source| Error::File {
+            action,
             path: path.to_path_buf(),
             source,
-        })?;
-        // Bytes whose digest is asked for are those of the mapping itself.
-        let hot = match trust {
-            Trust::Unchecked => hot_tables(&file),
-            Trust::Digest(_) => Box::default(),
         };
+        // Bytes whose digest is asked for are those of the mapping itself, and are run when they have it.
+        let (hot, code) = match trust {
+            Trust::Unchecked | Trust::Sealed => hot_tables(&file, len),
+            Trust::Digest(_) => (Box::default(), None),
+        };
+        // SAFETY: nobody can truncate or overwrite the file if it is sealed; else, that nobody does while
+        // it is mapped is part of the contract of the public functions.
+        let bytes = unsafe { FileMap::new(&file, len, code) };
+        let bytes = bytes.map_err(|e| fail("map", e))?;
         let start = start_of(&hot, &bytes);
         let artifact = Artifact::parse_parts(start, &bytes, Some(&host(start)))?;
         if let Trust::Digest(expected) = trust {
@@ -138,17 +142,16 @@ impl Mapping {
         if header.link_table.len > 0 {
             Self::patch(&bytes, &artifact)?;
         }
-        if header.text.len > 0 {
-            let (start, len) = pages(&bytes, header.text);
-            // SAFETY: whole pages of this private mapping, from the text's own first page on to
-            // the last that it touches; nobody has a reference that writes to them.
-            unsafe { protect(start, len, libc::PROT_READ | libc::PROT_EXEC)? };
+        if header.text.len > 0 && code.is_none() {
+            let (start, len) = pages(header.text);
+            let again = bytes.make_executable(&file, start, len);
+            again.map_err(|e| fail("map the code of", e))?;
         }
         let file = (header.image.len > 0).then_some(file);
         Ok(Self { bytes, hot, file })
     }
 
-    fn patch(bytes: &Mmap, artifact: &Artifact<'_>) -> Result<(), Error> {
+    fn patch(bytes: &FileMap, artifact: &Artifact<'_>) -> Result<(), Error> {
         let section = artifact.header().link_table;
         let mut values = Vec::with_capacity(artifact.links().len());
         for (i, record) in artifact.links().iter().enumerate() {
@@ -157,7 +160,8 @@ impl Mapping {
                 what: "a link record that this loader does not know",
             })?);
         }
-        let (start, len) = pages(bytes, section);
+        let (start, len) = pages(section);
+        let start = bytes.pages(start, len);
         // SAFETY: the link table has pages of its own (checked: it starts on one, and what follows
         // it starts on another), there are as many values as slots (checked when parsing), and no
         // reference to these bytes is alive but `bytes` itself, which nobody reads meanwhile.
@@ -196,12 +200,14 @@ impl Mapping {
 }
 
 /// A copy of the hot tables and what is in front of them; nothing if the file is no artifact, or they
-/// are so large that copying costs more than page faults.
-fn hot_tables(file: &File) -> Box<[u64]> {
+/// are so large that copying costs more than page faults. And where the text starts, if the file of
+/// `len` bytes ends with it.
+fn hot_tables(file: &File, len: usize) -> (Box<[u64]>, Option<usize>) {
     /// Nearly always enough, and no more than a page of fresh memory.
     const FIRST: usize = 4096 / size_of::<u64>();
     const MOST: usize = 4 * FIRST;
     let mut words = read_start(file, FIRST);
+    let code = code_at_end(bytemuck::cast_slice(&words), len);
     let end = Artifact::hot_end(bytemuck::cast_slice(&words)).unwrap_or(usize::MAX);
     let end = end.div_ceil(size_of::<u64>());
     if end > words.len() && end <= MOST {
@@ -211,7 +217,19 @@ fn hot_tables(file: &File) -> Box<[u64]> {
         words.clear();
     }
     words.truncate(end);
-    words.into_boxed_slice()
+    (words.into_boxed_slice(), code)
+}
+
+/// Where the text starts in a file of `len` bytes that starts with `start`, if the file ends with it.
+/// The header is not checked yet, so what it says counts only if it is possible.
+fn code_at_end(start: &[u8], len: usize) -> Option<usize> {
+    Artifact::hot_end(start)?;
+    let header = Artifact::reopen(start, start)?.header();
+    let code = usize::try_from(header.text.start).ok()?;
+    let code = code.checked_add(HEADER_OFFSET)?;
+    let end = (code as u64).checked_add(header.text.len)?;
+    let is_last = header.text.len > 0 && header.link_table.len == 0 && end == len as u64;
+    (is_last && code.is_multiple_of(page_size())).then_some(code)
 }
 
 /// The file's start: the copy if there is one.
@@ -224,13 +242,11 @@ fn start_of<'a>(hot: &'a [u64], bytes: &'a [u8]) -> &'a [u8] {
     }
 }
 
-/// The whole pages that a section touches.
-fn pages(bytes: &Mmap, section: Section) -> (NonNull<u8>, usize) {
+/// The whole pages that a section touches: offset of the first, bytes of all.
+fn pages(section: Section) -> (usize, usize) {
     let start = HEADER_OFFSET + section.start as usize;
     let end = (start + section.len as usize).next_multiple_of(page_size());
-    // The parser checked that sections lie inside the mapping.
-    let base = NonNull::from(&bytes[start]);
-    (base, end - start)
+    (start, end - start)
 }
 
 /// What this machine offers. CPU features are asked for only when the artifact uses any: asking

@@ -34,6 +34,10 @@ pub(crate) struct Refusal {
     pub(crate) count: usize,
 }
 
+/// What some calls give without being made, for states of the system that a test cannot bring about.
+/// Runs on the listening thread, with the other one's memory in reach.
+pub(crate) type Answer = fn(&Call) -> Option<i64>;
+
 /// What the thread under test talks to.
 pub(crate) struct Kernel {
     state: Mutex<State>,
@@ -42,8 +46,16 @@ pub(crate) struct Kernel {
 struct State {
     watching: bool,
     refusal: Option<Refusal>,
+    answer: Option<Answer>,
     seen: usize,
     calls: Vec<Call>,
+}
+
+/// What becomes of a call.
+enum Verdict {
+    Made,
+    Refused,
+    Answered(i64),
 }
 
 impl Kernel {
@@ -53,6 +65,7 @@ impl Kernel {
             state: Mutex::new(State {
                 watching: false,
                 refusal: None,
+                answer: None,
                 seen: 0,
                 calls: Vec::with_capacity(100_000),
             }),
@@ -92,27 +105,38 @@ impl Kernel {
 
     /// Runs `f`; its system calls.
     pub(crate) fn watch<T>(&self, f: impl FnOnce() -> T) -> (T, Vec<Call>) {
-        self.run(None, f)
+        self.run(None, None, f)
+    }
+
+    /// [`watch`](Self::watch), while some system calls are answered instead of made.
+    pub(crate) fn answer<T>(&self, answer: Answer, f: impl FnOnce() -> T) -> (T, Vec<Call>) {
+        self.run(None, Some(answer), f)
     }
 
     /// Runs `f`, while some of its system calls fail.
     pub(crate) fn refuse<T>(&self, refusal: Refusal, f: impl FnOnce() -> T) -> (T, Vec<Call>) {
-        self.run(Some(refusal), f)
+        self.run(Some(refusal), None, f)
     }
 
-    fn run<T>(&self, refusal: Option<Refusal>, f: impl FnOnce() -> T) -> (T, Vec<Call>) {
-        self.set(true, refusal);
+    fn run<T>(
+        &self,
+        refusal: Option<Refusal>,
+        answer: Option<Answer>,
+        f: impl FnOnce() -> T,
+    ) -> (T, Vec<Call>) {
+        self.set(true, refusal, answer);
         let result = f();
-        self.set(false, None);
+        self.set(false, None, None);
         // Allocated before the lock is taken: the listener needs the lock to answer.
         let empty = Vec::with_capacity(1000);
         let calls = std::mem::replace(&mut self.state.lock().unwrap().calls, empty);
         (result, calls)
     }
 
-    fn set(&self, watching: bool, refusal: Option<Refusal>) {
+    fn set(&self, watching: bool, refusal: Option<Refusal>, answer: Option<Answer>) {
         let mut state = self.state.lock().unwrap();
         (state.watching, state.refusal, state.seen) = (watching, refusal, 0);
+        state.answer = answer;
     }
 
     /// Answers until the thread is gone.
@@ -143,13 +167,14 @@ impl Kernel {
                     continue;
                 }
                 answer.id = call.id;
-                if self.note(&call.data) {
+                match self.note(&call.data) {
                     // This one does not fail with an error but by giving an end that is too low.
-                    if c_long::from(call.data.nr) != libc::SYS_brk {
-                        answer.error = -libc::ENOMEM;
+                    Verdict::Refused if c_long::from(call.data.nr) == libc::SYS_brk => {}
+                    Verdict::Refused => answer.error = -libc::ENOMEM,
+                    Verdict::Answered(value) => answer.val = value,
+                    Verdict::Made => {
+                        answer.flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
                     }
-                } else {
-                    answer.flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
                 }
                 // Fails if the thread is gone meanwhile.
                 libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer);
@@ -157,12 +182,12 @@ impl Kernel {
         }
     }
 
-    /// Writes a call down: whether it is refused.
-    fn note(&self, data: &libc::seccomp_data) -> bool {
+    /// Writes a call down; what becomes of it.
+    fn note(&self, data: &libc::seccomp_data) -> Verdict {
         let number = c_long::from(data.nr);
         let mut state = self.state.lock().unwrap();
         if !state.watching {
-            return false;
+            return Verdict::Made;
         }
         let mut refused = false;
         if let Some(refusal) = state.refusal
@@ -172,12 +197,17 @@ impl Kernel {
             refused = range.contains(&state.seen);
             state.seen += 1;
         }
-        state.calls.push(Call {
+        let call = Call {
             number,
             args: data.args,
             refused,
-        });
-        refused
+        };
+        state.calls.push(call);
+        match state.answer.and_then(|answer| answer(&call)) {
+            Some(value) => Verdict::Answered(value),
+            None if refused => Verdict::Refused,
+            None => Verdict::Made,
+        }
     }
 }
 
@@ -246,7 +276,7 @@ fn name(number: c_long) -> String {
     known!(
         SYS_openat SYS_close SYS_read SYS_write SYS_pread64 SYS_lseek SYS_fcntl SYS_ioctl
         SYS_fstat SYS_newfstatat SYS_statx SYS_fadvise64 SYS_readahead SYS_memfd_create
-        SYS_ftruncate SYS_mmap SYS_munmap SYS_mremap SYS_mprotect SYS_madvise SYS_brk
+        SYS_ftruncate SYS_fstatfs SYS_sendfile SYS_mmap SYS_munmap SYS_mremap SYS_mprotect SYS_madvise SYS_brk
         SYS_rt_sigaction SYS_rt_sigprocmask SYS_rt_sigreturn SYS_sigaltstack SYS_futex
         SYS_sched_getaffinity SYS_sched_yield SYS_prlimit64 SYS_getrlimit SYS_getrusage
         SYS_getpid SYS_gettid SYS_getrandom SYS_prctl SYS_exit

@@ -19,6 +19,7 @@ mod pool;
 mod promises;
 mod refusals;
 mod runtime;
+mod sealed;
 mod signals;
 mod stack;
 mod syscalls;

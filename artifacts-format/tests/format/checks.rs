@@ -67,7 +67,7 @@ fn sections_that_overlap() {
     for change in [
         |h: &mut Header| h.link_table.start = h.text.start,
         |h: &mut Header| h.types.start = h.strings.start,
-        |h: &mut Header| h.image.start = h.text.start,
+        |h: &mut Header| h.text.start = h.image.start,
         |h: &mut Header| h.strtab.start = h.symtab.start,
         |h: &mut Header| h.strtab.start -= 1,
         |h: &mut Header| h.symtab.len += 24,

@@ -1,5 +1,7 @@
-//! The operating system: address space, signals, stacks.
+//! The operating system: address space, files in memory, signals, stacks.
 
+pub(crate) mod file_map;
 pub(crate) mod map;
+pub(crate) mod sealed;
 pub(crate) mod signal;
 pub(crate) mod stack;

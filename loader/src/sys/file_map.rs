@@ -1,0 +1,139 @@
+//! A file in memory: its bytes to read, and the machine code in it to run.
+//!
+//! The mapping is private and read-only. Pages become executable when they are mapped, and never
+//! later: where the system forbids that (`PR_SET_MDWE`, systemd's `MemoryDenyWriteExecute=`), nothing is
+//! different. What is mapped with too much access loses it, which is always allowed.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::ops::Deref;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+
+/// The mapping of a whole file. Unmapped when dropped.
+#[derive(Debug)]
+pub(crate) struct FileMap {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: bytes that nobody writes to while anybody can reach them, see `FileMap::new`.
+unsafe impl Send for FileMap {}
+// SAFETY: as above.
+unsafe impl Sync for FileMap {}
+
+impl FileMap {
+    /// Maps the first `len` bytes of a file to be read. From the offset `code` on, a multiple of the
+    /// page size, they can be run, too.
+    ///
+    /// # Safety
+    /// Nobody writes to the file or truncates it while the mapping lives.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) unsafe fn new(file: &File, len: usize, code: Option<usize>) -> io::Result<Self> {
+        let access = match code {
+            None => libc::PROT_READ,
+            Some(_) => libc::PROT_READ | libc::PROT_EXEC,
+        };
+        // SAFETY: a new mapping at an address of the system's choice touches nothing that exists.
+        let base = unsafe { map(std::ptr::null_mut(), len, access, 0, file, 0) };
+        let base = base.map_err(|error| match code {
+            None => error,
+            Some(_) => explained(error),
+        })?;
+        let map = Self { base, len };
+        if let Some(code) = code
+            && code > 0
+        {
+            // Costs less than to map both parts: it is one mapping that is divided. Until here what is
+            // not code could be run as well, for as long as nobody knows its address.
+            // SAFETY: pages of this mapping, which nobody has used yet.
+            let done = unsafe { libc::mprotect(base.as_ptr().cast(), code, libc::PROT_READ) };
+            if done != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(map)
+    }
+
+    /// Maps a part of the file again, in its place, to be run. `start`, in the mapping as in the file,
+    /// and `len` are multiples of the page size, and not beyond the page with the last byte.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn make_executable(&self, file: &File, start: usize, len: usize) -> io::Result<()> {
+        let at = self.pages(start, len).as_ptr();
+        let access = libc::PROT_READ | libc::PROT_EXEC;
+        // SAFETY: whole pages of this mapping are replaced by the same pages of the same file, so who
+        // reads them sees no difference, and nobody writes.
+        let again = unsafe { map(at, len, access, libc::MAP_FIXED, file, start) };
+        again.map(drop).map_err(explained)
+    }
+
+    /// The address of whole pages of the mapping.
+    pub(crate) fn pages(&self, start: usize, len: usize) -> NonNull<u8> {
+        let page = super::map::page_size();
+        assert!(
+            start
+                .checked_add(len)
+                .is_some_and(|end| end <= self.len.next_multiple_of(page)),
+            "inside the mapping"
+        );
+        // SAFETY: inside the mapping, or just behind it.
+        unsafe { self.base.add(start) }
+    }
+}
+
+impl Deref for FileMap {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: mapped and readable for as long as `self` lives, and not written to.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for FileMap {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is the owner's, and nobody can use it after the owner. If the system
+        // refuses (to split what it merged with a neighbour), the range stays unused.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}
+
+/// # Safety
+/// As for `mmap`, of a private mapping.
+unsafe fn map(
+    at: *mut u8,
+    len: usize,
+    access: libc::c_int,
+    flags: libc::c_int,
+    file: &File,
+    offset: usize,
+) -> io::Result<NonNull<u8>> {
+    let flags = libc::MAP_PRIVATE | flags;
+    let offset = libc::off_t::try_from(offset).map_err(|_| ErrorKind::InvalidInput)?;
+    // SAFETY: by this function's contract.
+    let base = unsafe { libc::mmap(at.cast(), len, access, flags, file.as_raw_fd(), offset) };
+    match NonNull::new(base.cast()) {
+        _ if base == libc::MAP_FAILED => Err(io::Error::last_os_error()),
+        Some(base) => Ok(base),
+        None => Err(io::Error::other("the system gave address zero")),
+    }
+}
+
+/// The system's refusal to map code, with what may be behind it.
+fn explained(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::PermissionDenied => io::Error::new(
+            ErrorKind::PermissionDenied,
+            format!(
+                "{error}: the system forbids to run code from there; is the file system mounted \
+                 `noexec`, or does a security policy forbid it?"
+            ),
+        ),
+        _ => error,
+    }
+}

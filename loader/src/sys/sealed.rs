@@ -1,0 +1,234 @@
+//! Files whose content nobody can change any more: sealed memory files, and files with fs-verity.
+//!
+//! What is mapped from a file changes with the file: whoever can write to it, through whatever name,
+//! changes code that is running, and whoever can truncate it makes the process die. So code that
+//! must be what it was when it was checked is mapped from one of these:
+//!
+//! - **A memory file** (`memfd_create`) with the content copied into it, then sealed against writing,
+//!   shrinking, growing and further seals. Seals belong to the file, not to a descriptor: neither a
+//!   descriptor that was opened or inherited before, nor one from `/proc/self/fd`, can write to it, and
+//!   the system refuses the seal while a writable mapping exists (`EBUSY`). What is checked is what is
+//!   in the memory file after it was sealed.
+//! - **A file with fs-verity**, as it is: the system refuses to open it for writing, whoever asks, for as
+//!   long as it exists. That answer counts only from file systems of the kernel's own: one in user
+//!   space (FUSE) can say what it likes.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd};
+
+/// Every seal there is for content and length, and that none can be taken off.
+const SEALS: libc::c_int =
+    libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+
+/// A sealed copy of `bytes`.
+///
+/// # Errors
+/// The system's: no memory files, no memory.
+pub(crate) fn of_bytes(bytes: &[u8]) -> io::Result<File> {
+    let mut file = memory_file()?;
+    file.write_all(bytes)?;
+    seal(&file)?;
+    Ok(file)
+}
+
+/// A sealed copy of the first `len` bytes of a file, or of all of a shorter one; how many that are.
+///
+/// # Errors
+/// As for [`of_bytes`], and those of reading.
+pub(crate) fn of_file(file: &File, len: u64) -> io::Result<(File, u64)> {
+    let mut copy = memory_file()?;
+    let copied = transfer(file, &mut copy, len)?;
+    seal(&copy)?;
+    Ok((copy, copied))
+}
+
+/// Whether the system guarantees that the content of this file never changes.
+pub(crate) fn has_verity(file: &File) -> bool {
+    /// `FS_IOC_MEASURE_VERITY`, with room for no digest: only whether there is one matters.
+    const MEASURE: libc::c_ulong = 0xc004_6686;
+    const EXT4: u32 = 0xef53;
+    const BTRFS: u32 = 0x9123_683e;
+    const F2FS: u32 = 0xf2f5_2010;
+    /// `struct fsverity_digest` without a digest.
+    #[repr(C)]
+    struct Digest {
+        algorithm: u16,
+        size: u16,
+    }
+    let mut system = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the file is open, and the call writes no more than the structure.
+    if unsafe { libc::fstatfs(file.as_raw_fd(), system.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: the call has filled it.
+    let kind = unsafe { system.assume_init() }.f_type as u32;
+    if ![EXT4, BTRFS, F2FS].contains(&kind) {
+        return false;
+    }
+    let mut digest = Digest {
+        algorithm: 0,
+        size: 0,
+    };
+    // SAFETY: the file is open, and the call writes no more of the digest than there is room for.
+    let done = unsafe { libc::ioctl(file.as_raw_fd(), MEASURE as _, &raw mut digest) };
+    // It has a digest, and that does not fit.
+    done == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EOVERFLOW)
+}
+
+/// An empty memory file that can be sealed.
+fn memory_file() -> io::Result<File> {
+    /// Not to be executed as a program: mapping its pages as code is another thing. The system can be
+    /// set up to refuse memory files without this (`vm.memfd_noexec`). Linux 6.3 has it; before, the
+    /// flag is unknown and unneeded.
+    const NOEXEC_SEAL: libc::c_uint = 8;
+    let make = |flags| {
+        let name = c"precast";
+        // SAFETY: the name is a C string.
+        unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | flags) }
+    };
+    let mut fd = make(NOEXEC_SEAL);
+    if fd < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) {
+        fd = make(libc::MFD_ALLOW_SEALING);
+    }
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `fd` was just made and belongs to nobody else.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+fn seal(file: &File) -> io::Result<()> {
+    // SAFETY: the file is open; seals take no pointer.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, SEALS) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Copies the start of a file without moving its position; how many bytes.
+fn transfer(from: &File, to: &mut File, len: u64) -> io::Result<u64> {
+    let mut offset: libc::off_t = 0;
+    while (offset as u64) < len {
+        let left = usize::try_from(len - offset as u64).unwrap_or(usize::MAX);
+        // SAFETY: both files are open, and the call writes only the offset.
+        let copied =
+            unsafe { libc::sendfile(to.as_raw_fd(), from.as_raw_fd(), &raw mut offset, left) };
+        match copied {
+            0 => break,
+            1.. => {}
+            _ => {
+                let error = io::Error::last_os_error();
+                match error.raw_os_error() {
+                    Some(libc::EINTR) => {}
+                    // A file system that cannot do it.
+                    Some(libc::EINVAL | libc::ENOSYS) => {
+                        return transfer_in_pieces(from, to, offset as u64, len);
+                    }
+                    _ => return Err(error),
+                }
+            }
+        }
+    }
+    Ok(offset as u64)
+}
+
+fn transfer_in_pieces(from: &File, to: &mut File, start: u64, len: u64) -> io::Result<u64> {
+    use std::os::unix::fs::FileExt;
+    let mut piece = vec![0; 64 << 10];
+    let mut at = start;
+    while at < len {
+        let most = piece
+            .len()
+            .min(usize::try_from(len - at).unwrap_or(usize::MAX));
+        match from.read_at(&mut piece[..most], at) {
+            Ok(0) => break,
+            Ok(read) => {
+                to.write_all(&piece[..read])?;
+                at += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Seek};
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    fn content(mut file: &File) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// The address of a page of the file whose changes would be the file's.
+    fn map_for_writing(file: &File) -> io::Result<usize> {
+        let (access, fd) = (libc::PROT_READ | libc::PROT_WRITE, file.as_raw_fd());
+        let anywhere = std::ptr::null_mut();
+        // SAFETY: a new mapping, which nobody uses.
+        let at = unsafe { libc::mmap(anywhere, 4096, access, libc::MAP_SHARED, fd, 0) };
+        if at == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(at as usize)
+    }
+
+    #[test]
+    fn nothing_changes_a_sealed_file() {
+        let file = memory_file().unwrap();
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        // Opened for writing before the seal.
+        let earlier = File::options().write(true).open(&path).unwrap();
+        earlier.write_all_at(b"content", 0).unwrap();
+        seal(&file).unwrap();
+        let later = File::options().read(true).write(true).open(&path).unwrap();
+        for writer in [&file, &earlier, &later] {
+            assert!(writer.write_all_at(b"C", 0).is_err());
+            assert!(writer.write_all_at(b"more", 7).is_err());
+            assert!(writer.set_len(3).is_err());
+            assert!(writer.set_len(9).is_err());
+            assert!(map_for_writing(writer).is_err());
+            // SAFETY: takes no pointer.
+            let more = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_ADD_SEALS, 0) };
+            assert_eq!(more, -1, "seals are sealed");
+        }
+        assert_eq!(content(&file), b"content");
+    }
+
+    #[test]
+    fn a_writable_mapping_is_an_error() {
+        let file = memory_file().unwrap();
+        file.set_len(100).unwrap();
+        let at = map_for_writing(&file).unwrap();
+        let error = seal(&file).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EBUSY));
+        // SAFETY: just mapped, and nobody uses it.
+        assert_eq!(unsafe { libc::munmap(at as *mut libc::c_void, 4096) }, 0);
+        seal(&file).unwrap();
+    }
+
+    #[test]
+    fn files_are_copied_from_their_start() {
+        let bytes: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
+        let mut source = memory_file().unwrap();
+        source.write_all(&bytes).unwrap();
+        let (copy, len) = of_file(&source, bytes.len() as u64).unwrap();
+        assert_eq!((content(&copy), len), (bytes.clone(), 300_000));
+        let (copy, len) = of_file(&source, 100_000).unwrap();
+        assert_eq!((content(&copy), len), (bytes[..100_000].to_vec(), 100_000));
+        let (copy, len) = of_file(&source, 400_000).unwrap();
+        assert_eq!((content(&copy), len), (bytes.clone(), 300_000), "truncated");
+        let mut pieces = memory_file().unwrap();
+        let len = transfer_in_pieces(&source, &mut pieces, 0, 400_000).unwrap();
+        assert_eq!((content(&pieces), len), (bytes, 300_000));
+        assert!(!has_verity(&copy));
+    }
+}

@@ -1,0 +1,255 @@
+//! Modules whose code nobody can change: neither what happens to the file that they were opened from,
+//! nor to the memory that they are in, reaches what runs.
+
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use precast_artifact::{Artifact, Strategy};
+use precast_loader::{Engine, Error, Linker, Module, Store};
+use precast_tests::{artifact, strategies};
+
+use crate::child::{case, passes_in_child};
+use crate::kernel::{Call, Kernel, emulated, names, quiet_allocator};
+
+/// Code and data: `f` gives 7, `load` the first of six letters.
+const WAT: &str = r#"(module
+    (memory (export "m") 1)
+    (data (i32.const 0) "sealed")
+    (func (export "f") (result i32) (i32.const 7))
+    (func (export "load") (result i32) (i32.load8_u (i32.const 0))))"#;
+
+/// A file of an artifact, removed at the end.
+struct Artifacts {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    digest: [u8; 32],
+}
+
+impl Artifacts {
+    fn new(name: &str, strategy: Strategy) -> Self {
+        let path = std::env::temp_dir().join(format!(
+            "precast-sealed-{}-{name}-{strategy}",
+            std::process::id()
+        ));
+        let bytes = artifact(WAT, strategy);
+        fs::write(&path, &bytes).unwrap();
+        let digest = Artifact::parse(&bytes, None).unwrap().header().digest;
+        Self {
+            path,
+            bytes,
+            digest,
+        }
+    }
+
+    /// Every way to open it that keeps what it opens.
+    fn open_all(&self, engine: &Engine) -> Vec<(&'static str, Module)> {
+        // SAFETY: our own compiler just wrote it.
+        let (sealed, bytes) = unsafe {
+            (
+                Module::open_sealed(engine, &self.path),
+                Module::from_bytes(engine, &self.bytes),
+            )
+        };
+        vec![
+            ("open_sealed", sealed.unwrap()),
+            (
+                "open_verified",
+                Module::open_verified(engine, &self.path, &self.digest).unwrap(),
+            ),
+            ("from_bytes", bytes.unwrap()),
+            (
+                "from_bytes_verified",
+                Module::from_bytes_verified(engine, &self.bytes, &self.digest).unwrap(),
+            ),
+        ]
+    }
+}
+
+impl Drop for Artifacts {
+    fn drop(&mut self) {
+        fs::remove_file(&self.path).ok();
+    }
+}
+
+/// What `f` and `load` of a new instance give.
+fn values(engine: &Engine, module: &Module) -> (i32, i32) {
+    let mut store = Store::new(engine, ());
+    let linker: Linker<()> = Linker::new(engine);
+    let instance = linker.instantiate(&mut store, module).unwrap();
+    let mut get = |name| {
+        let func = instance.get_typed_func::<(), i32>(&mut store, name);
+        func.unwrap().call(&mut store, ()).unwrap()
+    };
+    (get("f"), get("load"))
+}
+
+/// Overwrites all of a file in place.
+fn overwrite(path: &Path) {
+    let file = File::options().write(true).open(path).unwrap();
+    let len = file.metadata().unwrap().len() as usize;
+    file.write_all_at(&vec![0xcc; len], 0).unwrap();
+}
+
+#[test]
+fn a_file_that_changes_later_changes_nothing() {
+    let engine = Engine::default();
+    let expected = (7, i32::from(b's'));
+    for strategy in strategies() {
+        let file = Artifacts::new("changes", strategy);
+        let modules = file.open_all(&engine);
+        overwrite(&file.path);
+        for (how, module) in &modules {
+            assert_eq!(values(&engine, module), expected, "{how}: overwritten");
+        }
+        let damaged = Module::open_verified(&engine, &file.path, &file.digest);
+        assert!(matches!(damaged, Err(Error::Artifact(_))), "{damaged:?}");
+        // The first instances of other threads map the memory's image again.
+        for len in [600, 0] {
+            let opened = File::options().write(true).open(&file.path).unwrap();
+            opened.set_len(len).unwrap();
+            for (how, module) in &modules {
+                let engine = Engine::default();
+                let other = std::thread::scope(|scope| {
+                    let thread = scope.spawn(|| values(&engine, module));
+                    thread.join().unwrap()
+                });
+                assert_eq!(other, expected, "{how}: truncated to {len}");
+            }
+        }
+    }
+}
+
+/// Whatever this process has open under that name.
+fn memory_files() -> Vec<PathBuf> {
+    let all = fs::read_dir("/proc/self/fd").unwrap();
+    let is_ours = |path: &PathBuf| {
+        fs::read_link(path).is_ok_and(|to| to.to_string_lossy().starts_with("/memfd:precast"))
+    };
+    all.map(|fd| fd.unwrap().path()).filter(is_ours).collect()
+}
+
+#[test]
+fn the_memory_that_code_is_in_cannot_be_opened_for_change() {
+    const NAME: &str = "sealed::the_memory_that_code_is_in_cannot_be_opened_for_change";
+    // In a process of its own: descriptors are everybody's.
+    if case().is_none() {
+        return passes_in_child(NAME, "alone");
+    }
+    let engine = Engine::default();
+    let file = Artifacts::new("memory", Strategy::Guarded);
+    let modules = file.open_all(&engine);
+    let paths = memory_files();
+    assert_eq!(paths.len(), modules.len(), "each keeps its file: {paths:?}");
+    for path in paths {
+        // SAFETY: takes no pointer.
+        let seals = |file: &File| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
+        let all = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+        let opened = File::options().read(true).write(true).open(&path);
+        if let Ok(writer) = opened {
+            assert_eq!(seals(&writer) & all, all);
+            assert!(writer.write_all_at(b"\xcc", 0).is_err());
+            assert!(writer.set_len(0).is_err());
+            assert!(writer.set_len(1 << 30).is_err());
+        }
+    }
+    for (how, module) in &modules {
+        assert_eq!(values(&engine, module).0, 7, "{how}");
+    }
+}
+
+#[test]
+fn no_mapping_becomes_executable_later() {
+    const NAME: &str = "sealed::no_mapping_becomes_executable_later";
+    /// `PR_SET_MDWE`, and its flag that refuses to add the right to execute.
+    const SET: libc::c_int = 65;
+    const REFUSE_GAIN: libc::c_ulong = 1;
+    let Some(case) = case() else {
+        for strategy in strategies() {
+            passes_in_child(NAME, strategy.text());
+        }
+        return;
+    };
+    let strategy = strategies().into_iter().find(|s| s.text() == case).unwrap();
+    // Compiled first: only what the loader does is the question.
+    let file = Artifacts::new("mdwe", strategy);
+    // SAFETY: takes no pointer, and only this process suffers.
+    if unsafe { libc::prctl(SET, REFUSE_GAIN, 0, 0, 0) } != 0 {
+        let error = std::io::Error::last_os_error();
+        eprintln!("skipped {NAME}: PR_SET_MDWE, of Linux 6.3: {error}");
+        return;
+    }
+    let engine = Engine::default();
+    // SAFETY: our own compiler just wrote it.
+    let mapped = unsafe { Module::open(&engine, &file.path) }.unwrap();
+    let modules = file.open_all(&engine);
+    for (how, module) in modules.iter().chain([&("open", mapped)]) {
+        assert_eq!(values(&engine, module), (7, i32::from(b's')), "{how}");
+    }
+}
+
+/// As a file with fs-verity on ext4 answers.
+fn verity(call: &Call) -> Option<i64> {
+    match call.number {
+        libc::SYS_fstatfs => {
+            let to = call.args[1] as *mut libc::statfs;
+            // SAFETY: the loader's call, which gives room for one; its thread waits.
+            unsafe {
+                to.write(std::mem::zeroed());
+                (*to).f_type = 0xef53;
+            }
+            Some(0)
+        }
+        libc::SYS_ioctl if call.args[1] == 0xc004_6686 => Some(0),
+        _ => None,
+    }
+}
+
+/// The same of a file system that a user's program answers for.
+fn verity_of_fuse(call: &Call) -> Option<i64> {
+    let answer = verity(call)?;
+    if call.number == libc::SYS_fstatfs {
+        // SAFETY: as above.
+        unsafe { (*(call.args[1] as *mut libc::statfs)).f_type = 0x6573_5546 };
+    }
+    Some(answer)
+}
+
+#[test]
+fn a_copy_is_made_unless_the_system_keeps_the_file() {
+    const NAME: &str = "sealed::a_copy_is_made_unless_the_system_keeps_the_file";
+    if case().is_none() {
+        if !emulated(NAME) {
+            passes_in_child(NAME, "alone");
+        }
+        return;
+    }
+    let file = Artifacts::new("verity", Strategy::Checked);
+    let engine = Engine::default();
+    let open = || Module::open_verified(&engine, &file.path, &file.digest).unwrap();
+    let ino = fs::metadata(&file.path).unwrap().ino();
+    // Whether the file itself is mapped.
+    let is_mapped = || {
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines()
+            .any(|line| line.contains(&format!(" {ino} ")) && line.contains("r-xp"))
+    };
+    quiet_allocator(8 << 20);
+    drop(open());
+    Kernel::with(|kernel| {
+        let copied = ["memfd_create", "sendfile", "fcntl", "mmap", "mmap", "close"];
+        let (module, calls) = kernel.answer(verity_of_fuse, open);
+        let start = ["openat", "statx", "fstatfs"];
+        assert_eq!(names(&calls), [&start[..], &copied[..]].concat());
+        assert!(!is_mapped());
+        drop(module);
+        let (module, calls) = kernel.answer(verity, open);
+        assert_eq!(
+            names(&calls),
+            ["openat", "statx", "fstatfs", "ioctl", "mmap", "mmap"]
+        );
+        assert!(is_mapped());
+        drop(module);
+    });
+}
