@@ -8,6 +8,8 @@ mod read_only;
 mod sandbox;
 mod streams;
 mod waiting;
+#[cfg(target_os = "linux")]
+mod without_openat2;
 
 use std::path::Path;
 
@@ -47,6 +49,8 @@ struct Guest {
 
 impl Guest {
     fn new(ctx: WasiCtx) -> Self {
+        #[cfg(target_os = "linux")]
+        without_openat2::refuse_if_asked();
         Self {
             ctx,
             bytes: vec![0; 256 << 10],

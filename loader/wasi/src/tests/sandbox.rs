@@ -209,3 +209,96 @@ fn slashes_at_the_end_are_for_directories() {
     assert_eq!(guest.at(RMDIR, "moved/"), Ok(()));
     assert_eq!(guest.stat("to-sub/", 0).unwrap().0, 3);
 }
+
+/// The advisory GHSA-vqjp-4c8c-hfgg: with a slash behind it, a link is no last component for the system,
+/// so it follows the link even where it was told not to.
+#[test]
+fn no_slash_makes_a_link_lead_out() {
+    let (folder, mut guest) = prison();
+    let (inside, outside) = (folder.path().join("box"), folder.path().join("outside"));
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(outside.join("file"), "outside").unwrap();
+    for (target, name) in [
+        ("..", "to-parent"),
+        ("../", "to-parent/ with slash"),
+        ("../outside", "to-outside"),
+        ("../outside/", "to-outside/ with slash"),
+        ("../outside/.", "to-outside/."),
+        ("to-outside", "hop"),
+        ("to-outside/", "hop/"),
+        ("./to-outside//", "hop//"),
+        ("sub/../to-outside/", "winding/"),
+        ("../outside/new", "to-new"),
+        ("../outside/new/", "to-new/"),
+        ("../outside/file", "to-file"),
+        ("../outside/file/", "to-file/"),
+    ] {
+        symlink(target, inside.join(name.replace('/', "\u{2215}"))).unwrap();
+    }
+    let before = snapshot(folder.path());
+    let names: Vec<String> = std::fs::read_dir(&inside)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "file" && name != "sub")
+        .collect();
+    assert!(names.len() > 15);
+    for (name, slash) in names
+        .iter()
+        .flat_map(|name| ["/", "//", "/.", "/./", "/.//."].map(|slash| (name, slash)))
+    {
+        let name = &format!("{name}{slash}");
+        for lookup in [0, FOLLOW] {
+            for oflags in [0, DIRECTORY, CREAT, CREAT | EXCL, TRUNC, CREAT | TRUNC] {
+                for rights in [0, READ, WRITE, READ | WRITE] {
+                    let with = Open {
+                        lookup,
+                        oflags,
+                        rights,
+                        fdflags: 0,
+                    };
+                    let opened = guest.open_with(DIR, name, with);
+                    assert!(opened.is_err(), "{name} {lookup} {oflags} {rights}");
+                }
+            }
+            assert!(guest.stat(name, lookup).is_err(), "{name} {lookup}");
+            assert!(guest.set_times(name, lookup, (1, 1, 5)).is_err(), "{name}");
+            let linked = guest.link(lookup, (DIR, name), (DIR, "sub/linked"));
+            assert!(linked.is_err(), "{name} {lookup}");
+        }
+        assert!(guest.readlink(name, 100).is_err(), "{name}");
+        assert!(guest.at(MKDIR, name).is_err(), "{name}");
+        assert!(guest.at(RMDIR, name).is_err(), "{name}");
+        assert!(guest.at(UNLINK, name).is_err(), "{name}");
+        assert!(guest.symlink("file", name).is_err(), "{name}");
+        assert!(guest.link(0, (DIR, "file"), (DIR, name)).is_err(), "{name}");
+        for other in ["file", "sub"] {
+            assert!(guest.rename((DIR, other), (DIR, name)).is_err(), "{name}");
+        }
+        assert!(
+            guest.rename((DIR, name), (DIR, "sub/moved")).is_err(),
+            "{name}"
+        );
+        assert_eq!(snapshot(folder.path()), before, "{name}");
+    }
+}
+
+/// Everything below a directory: names, kinds, lengths, times.
+fn snapshot(folder: &Path) -> Vec<String> {
+    use std::os::unix::fs::MetadataExt;
+    let mut found = Vec::new();
+    let mut dirs = vec![folder.to_path_buf()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let data = std::fs::symlink_metadata(&path).unwrap();
+            if data.is_dir() {
+                dirs.push(path.clone());
+            }
+            let (size, links) = (data.len(), data.nlink());
+            let (mtime, nanoseconds) = (data.mtime(), data.mtime_nsec());
+            found.push(format!("{path:?} {size} {links} {mtime} {nanoseconds}"));
+        }
+    }
+    found.sort();
+    found
+}

@@ -1,0 +1,99 @@
+//! All tests of this crate again, where the system refuses `openat2`.
+//!
+//! With it the kernel resolves a path beneath a directory. Without it (before Linux 5.6; under seccomp
+//! filters of older container runtimes, which say that it is not permitted) cap-std does so one component
+//! after the other, and a guest can bring that about by itself: the kernel gives up when directories are
+//! renamed meanwhile. So both ways must come to the same.
+
+use std::cell::Cell;
+use std::process::Command;
+
+/// The error number that `openat2` gives in a process with this variable.
+const REFUSE: &str = "PRECAST_WASI_REFUSE_OPENAT2";
+
+/// Refuses `openat2` to this thread from now on, if this process is to be without.
+pub(super) fn refuse_if_asked() {
+    thread_local!(static DONE: Cell<bool> = const { Cell::new(false) });
+    if let Ok(errno) = std::env::var(REFUSE)
+        && !DONE.replace(true)
+    {
+        refuse(errno.parse().unwrap());
+        assert_eq!(openat2(), errno.parse().unwrap());
+    }
+}
+
+/// The error number that `openat2` gives here, 0 if it works.
+fn openat2() -> i32 {
+    let how = [0_u64; 3];
+    // SAFETY: a C string, and a structure of the length that is given: flags, mode, resolve.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            libc::AT_FDCWD,
+            c"/".as_ptr(),
+            how.as_ptr(),
+            size_of_val(&how),
+        )
+    };
+    if fd < 0 {
+        return std::io::Error::last_os_error().raw_os_error().unwrap();
+    }
+    // SAFETY: just opened, and nobody else's.
+    unsafe { libc::close(fd as i32) };
+    0
+}
+
+fn refuse(errno: u32) {
+    let statement = |code: u32, jt, jf, k| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
+    // The number of the call is the first word of what a filter sees.
+    let mut program = [
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        statement(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            0,
+            1,
+            libc::SYS_openat2 as u32,
+        ),
+        statement(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_ERRNO | errno),
+        statement(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: a valid filter program; it is copied.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let mode = libc::SECCOMP_SET_MODE_FILTER;
+        let done = libc::syscall(libc::SYS_seccomp, mode, 0, &raw const filter);
+        assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    }
+}
+
+fn all_tests_pass(errno: i32) {
+    if std::env::var_os(REFUSE).is_some() {
+        return;
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .env(REFUSE, errno.to_string())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(!said.contains(" 0 passed"), "{said}");
+}
+
+#[test]
+fn as_on_old_systems() {
+    all_tests_pass(libc::ENOSYS);
+}
+
+#[test]
+fn as_under_old_container_runtimes() {
+    all_tests_pass(libc::EPERM);
+}
