@@ -113,7 +113,7 @@ promises! {
             "loader::promises::closing::memories_keep_base_and_length";
     /// Base of another memory that cannot grow: its maximum is its minimum.
     FixedMemoryBase: Instance, Valid,
-        kept by "MemoryEntity::grow" "MemoryEntity::release" "limits_fit",
+        kept by "grow_memory" "MemoryEntity::release" "limits_fit",
         broken by "loader::promises::memory::fixed_memories_cannot_grow"
             "loader::promises::closing::memories_keep_base_and_length";
     /// Base of any other memory: growth moves it.
@@ -122,7 +122,7 @@ promises! {
         broken by "loader::promises::memory::memories_move_and_grow_under_running_code";
     /// Length of a memory whose maximum is its minimum.
     FixedMemoryLen: Instance, Valid,
-        kept by "MemoryEntity::grow" "MemoryEntity::release" "limits_fit",
+        kept by "grow_memory" "MemoryEntity::release" "limits_fit",
         broken by "loader::promises::memory::fixed_memories_cannot_grow"
             "loader::promises::memory::fixed_imports_get_fixed_memories"
             "loader::promises::closing::memories_keep_base_and_length";
@@ -144,11 +144,11 @@ promises! {
     /// Base of a table that cannot grow: nothing that could make it grow can reach it, or its
     /// maximum is its minimum.
     FixedTableBase: Instance, Valid,
-        kept by "TableEntity::grow",
+        kept by "grow_table",
         broken by "loader::promises::table::fixed_tables_cannot_grow";
     /// Length of such a table.
     FixedTableLen: Instance, Valid,
-        kept by "TableEntity::grow" "limits_fit",
+        kept by "grow_table" "limits_fit",
         broken by "loader::promises::table::fixed_tables_cannot_grow";
     /// Base of any other table: growth moves it.
     GrowingTableBase: UntilCall, Valid,

@@ -2,7 +2,7 @@
 
 use precast_artifact::Strategy;
 use precast_loader::runtime::{Caller, HostModule, Instance, InstanceConfig, Runtime};
-use precast_loader::{Engine, Error, Val};
+use precast_loader::{AsContextMut, Engine, Error, Func, Memory, TrapCode, Val};
 use precast_tests::{module, strategies};
 
 fn named(name: &str) -> InstanceConfig {
@@ -126,5 +126,325 @@ fn code_of_a_closed_instance_is_not_entered() {
             })
             .unwrap();
         assert!(runtime.instance("b").is_none());
+    }
+}
+
+/// Uses a memory that another instance exports, in every way.
+fn memory_user(limits: &str, memory64: bool) -> String {
+    let it = if memory64 { "i64" } else { "i32" };
+    let ty = if memory64 { "i64 " } else { "" };
+    format!(
+        r#"(module (import "b" "m" (memory {ty}{limits})) (import "h" "f" (func $host))
+        (data $d "12345678")
+        (func (export "load") (param {it}) (i32.load8_u (local.get 0)) (drop))
+        (func (export "store") (param {it}) (i32.store8 (local.get 0) (i32.const 3)))
+        (func (export "fill") (param {it}) (memory.fill ({it}.const 0) (i32.const 1) (local.get 0)))
+        (func (export "copy") (param {it}) (memory.copy ({it}.const 1) ({it}.const 2) (local.get 0)))
+        (func (export "init") (param {it})
+            (memory.init $d (local.get 0) (i32.const 0) (i32.const 8)))
+        (func (export "around") (param {it})
+            (i32.store8 (local.get 0) (i32.const 3)) (call $host)
+            (if (i32.ne (i32.load8_u (local.get 0)) (i32.const 3)) (then unreachable)))
+        (func (export "grow") (param {it}) (result {it}) (memory.grow (local.get 0))))"#
+    )
+}
+
+#[test]
+fn memories_keep_base_and_length() {
+    for (owner, user) in pairs() {
+        for memory64 in [false, true] {
+            if user.guards(memory64) && !owner.guards(memory64) {
+                continue;
+            }
+            for (own, known, grown) in [
+                ("2 2", "2 2", 0),
+                ("2 2", "1", 0),
+                ("1 9", "1", 1),
+                ("1", "1", 1),
+            ] {
+                let engine = Engine::default();
+                let runtime: Runtime = Runtime::new(&engine);
+                let keeper = r#"(module (table (export "t") 1 funcref))"#;
+                let keeper = module(&engine, keeper, owner);
+                let (ty, it) = if memory64 {
+                    ("i64 ", "i64")
+                } else {
+                    ("", "i32")
+                };
+                let exporter = format!(
+                    r#"(module (import "a" "t" (table 1 funcref)) (memory (export "m") {ty}{own})
+                    (data ({it}.const 100) "initial"))"#
+                );
+                let exporter = module(&engine, &exporter, owner);
+                let importer = module(&engine, &memory_user(known, memory64), user);
+                let a = runtime.instantiate(&keeper, named("a")).unwrap();
+                let b = runtime.instantiate(&exporter, named("b")).unwrap();
+                // The runtime does not know of this one.
+                let (instance, memory) = b
+                    .with(|mut store, instance| {
+                        let memory = instance.get_memory(&mut store, "m").unwrap();
+                        memory.grow(&mut store, grown)?;
+                        let host = Func::wrap(&mut store, || {});
+                        let imports = [memory.into(), host.into()];
+                        let user = precast_loader::Instance::new(&mut store, &importer, &imports)?;
+                        Ok((user, memory))
+                    })
+                    .unwrap();
+                let call = |name: &str, at: u64| {
+                    a.with(|mut store, _| {
+                        let func = instance.get_func(&mut store, name).unwrap();
+                        let at = match memory64 {
+                            true => Val::I64(at.cast_signed()),
+                            false => Val::I32((at as u32).cast_signed()),
+                        };
+                        let mut results = vec![Val::I64(0); func.ty(&store).results().len()];
+                        func.call(&mut store, &[at], &mut results)?;
+                        Ok(results)
+                    })
+                };
+                let all = |closed: bool| {
+                    let case = format!("{owner} {user} {memory64} {own} {known} {closed}");
+                    let len = 131_072;
+                    for (name, at) in [
+                        ("load", len - 1),
+                        ("store", len - 1),
+                        ("fill", len),
+                        ("copy", len - 2),
+                        ("init", len - 8),
+                        ("around", len - 1),
+                    ] {
+                        call(name, at).unwrap_or_else(|error| panic!("{case} {name}: {error}"));
+                        let error = call(name, at + 1).unwrap_err();
+                        let code = error.trap().unwrap().code();
+                        assert_eq!(code, TrapCode::MemoryOutOfBounds, "{case} {name}");
+                    }
+                    a.with(|mut store, _| {
+                        assert_eq!(memory.data_size(&store), 131_072, "{case}");
+                        Ok(memory.data_ptr(&mut store) as usize)
+                    })
+                    .unwrap()
+                };
+                let base = all(false);
+                b.close();
+                // The pages were given back.
+                a.with(|store, _| {
+                    assert_eq!(&memory.data(&store)[100..107], b"initial");
+                    Ok(())
+                })
+                .unwrap();
+                assert_eq!(all(true), base);
+                for delta in [1, 5] {
+                    let result = call("grow", delta).unwrap();
+                    let refused = result[0].i64().or(result[0].i32().map(i64::from));
+                    assert_eq!(refused, Some(-1));
+                }
+                let grown = a.with(|mut store, _| memory.grow(store.as_context_mut(), 1));
+                assert!(matches!(grown, Err(Error::Limit { .. })));
+                assert_eq!(all(true), base);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_others_import_stays() {
+    let keeper = r#"(module (table (export "t") 8 funcref)
+        (type $f (func (result i32)))
+        (func (export "call") (param i32) (result i32) (call_indirect (type $f) (local.get 0))))"#;
+    let exporter = r#"(module (import "a" "t" (table 8 funcref))
+        (memory (export "m") 1 1) (global (export "g") (mut i32) (i32.const 1))
+        (global (export "c") i32 (i32.const 9)) (table $own (export "own") 3 3 funcref)
+        (elem (table $own) (i32.const 0) func $f)
+        (func $f (export "f") (result i32)
+            (global.set 0 (i32.add (global.get 0) (i32.const 1)))
+            (i32.store (i32.const 0) (global.get 0)) (i32.load (i32.const 0))))"#;
+    // Every way into the other's code: import slot, tail call, table, frozen table, its own export.
+    let importer = r#"(module
+        (import "b" "m" (memory 1 1)) (import "b" "g" (global $g (mut i32)))
+        (import "b" "c" (global $c i32)) (import "b" "own" (table $own 3 3 funcref))
+        (import "b" "f" (func $f (result i32))) (import "a" "t" (table $t 8 funcref))
+        (type $r (func (result i32)))
+        (table $frozen 2 funcref) (elem (table $frozen) (i32.const 0) func $f $mine)
+        (export "passed" (func $f))
+        (elem declare func $f)
+        (func $mine (result i32) (i32.load (i32.const 0)))
+        (func (export "import") (result i32) (call $f))
+        (func (export "tail") (result i32) (return_call $f))
+        (func (export "table") (result i32) (call_indirect $own (type $r) (i32.const 0)))
+        (func (export "frozen") (result i32) (call_indirect $frozen (type $r) (i32.const 0)))
+        (func (export "own") (result i32) (call_indirect $frozen (type $r) (i32.const 1)))
+        (func (export "ref") (result i32)
+            (table.set $t (i32.const 5) (ref.func $f))
+            (call_indirect $t (type $r) (i32.const 5)))
+        (func (export "items") (result i32)
+            (global.set $g (i32.const 40))
+            (i32.store (i32.const 65532) (i32.const 2))
+            (table.set $own (i32.const 2) (table.get $own (i32.const 1)))
+            (i32.add (i32.add (global.get $g) (i32.load (i32.const 65532)))
+                (i32.add (global.get $c) (table.size $own)))))"#;
+    const INTO: [&str; 6] = ["import", "tail", "table", "frozen", "ref", "passed"];
+    for (first, second) in pairs() {
+        if second.guards(false) && !first.guards(false) {
+            continue;
+        }
+        let engine = Engine::default();
+        let runtime: Runtime = Runtime::new(&engine);
+        let keeper = module(&engine, keeper, first);
+        let exporter = module(&engine, exporter, first);
+        let importer = module(&engine, importer, second);
+        let a = runtime.instantiate(&keeper, named("a")).unwrap();
+        let b = runtime.instantiate(&exporter, named("b")).unwrap();
+        let known = runtime.instantiate(&importer, named("c")).unwrap();
+        // The same module again, of which the runtime does not know.
+        let (unknown, of_b) = b
+            .with(|mut store, instance| {
+                let table = a.within(&store)?.get_export(&mut store, "t").unwrap();
+                let mut imports = Vec::new();
+                for name in ["m", "g", "c", "own", "f"] {
+                    imports.push(instance.get_export(&mut store, name).unwrap());
+                }
+                imports.push(table);
+                let unknown = precast_loader::Instance::new(&mut store, &importer, &imports)?;
+                Ok((unknown, instance))
+            })
+            .unwrap();
+        let unknown = |name: &str| {
+            a.with(|mut store, _| {
+                let func = unknown.get_typed_func::<(), i32>(&mut store, name)?;
+                func.call(&mut store, ())
+            })
+        };
+        let known = |name: &str| known.call_typed::<(), i32>(name, ());
+        let all_work = || {
+            for name in INTO {
+                assert!(known(name).unwrap() > 1, "{name}");
+                assert!(unknown(name).unwrap() > 1, "{name}");
+            }
+        };
+        all_work();
+        b.close_with_exit_code(4);
+        // Who is linked with it goes on.
+        all_work();
+        assert_eq!(
+            (known("items").unwrap(), unknown("items").unwrap()),
+            (54, 54)
+        );
+        runtime.instance("c").unwrap().close();
+        // Nobody is, as far as the runtime knows: no code of it runs, all else is there.
+        let closed = "module closed with exit_code(4)";
+        for _ in 0..2 {
+            for name in INTO {
+                assert_eq!(message(unknown(name)), closed, "{name} {first} {second}");
+            }
+            assert_eq!(unknown("items").unwrap(), 54);
+            assert_eq!(unknown("own").unwrap(), 0);
+            // Its own handles, and a reference made only now.
+            a.with(|mut store, _| {
+                let func = of_b.get_typed_func::<(), i32>(&mut store, "f")?;
+                assert_eq!(message(func.call(&mut store, ())), closed);
+                Ok(())
+            })
+            .unwrap();
+            // The one of the closed importer's that leads to the closed exporter.
+            assert_eq!(message(a.call("call", &[Val::I32(5)])), closed);
+        }
+    }
+}
+
+#[test]
+fn start_functions_do_not_take_it_for_their_own_end() {
+    let starter = r#"(module (import "a" "t" (table 4 funcref)) (type $f (func (param i32) (result i32)))
+        (func (export "_start") (drop (call_indirect (type $f) (i32.const 0) (i32.const 0)))))"#;
+    let start = starter.replace(r#"(func (export "_start")"#, "(start $s) (func $s");
+    for pair in pairs() {
+        let two = two(pair);
+        two.callee.close();
+        for text in [starter, &start] {
+            let text = module(two.runtime.engine(), text, pair.1);
+            let made = two.runtime.instantiate(&text, InstanceConfig::new());
+            assert_eq!(message(made), "module closed with exit_code(0)");
+        }
+        assert_eq!(two.caller.call_typed::<(), i32>("fine", ()).unwrap(), 7);
+    }
+}
+
+#[test]
+fn closing_while_its_code_runs() {
+    for pair in pairs() {
+        let two = two(pair);
+        // The callee's code calls the host, which closes it.
+        let error = message(two.caller.call("go", &[Val::I32(2)]));
+        assert_eq!(error, "module closed with exit_code(5)");
+        assert_eq!(two.callee.exit_code(), Some(5));
+        assert_eq!(two.caller.exit_code(), None);
+        for way in WAYS {
+            let error = message(two.caller.call(way, &[Val::I32(1)]));
+            assert_eq!(error, "module closed with exit_code(5)", "{way}");
+        }
+        assert_eq!(two.caller.call_typed::<(), i32>("fine", ()).unwrap(), 7);
+    }
+}
+
+#[test]
+fn a_closed_instance_is_not_reused() {
+    // No memory, so nothing else forbids it; the shared store goes on until the other is closed.
+    let text = r#"(module (import "h" "n" (func $n (result i32))) (table (export "t") 1 funcref)
+        (elem (i32.const 0) $f) (func $f (export "f") (result i32) (call $n)))"#;
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let runtime: Runtime = Runtime::new(&engine);
+        HostModule::builder("h")
+            .func("n", || 6)
+            .instantiate(&runtime)
+            .unwrap();
+        let module = module(&engine, text, strategy);
+        for _ in 0..4 {
+            let config = || InstanceConfig::new().with_shared_store();
+            let [a, b] = [0, 1].map(|_| runtime.instantiate(&module, config()).unwrap());
+            assert_eq!(a.call_typed::<(), i32>("f", ()).unwrap(), 6);
+            a.close_with_exit_code(3);
+            assert_eq!(b.call_typed::<(), i32>("f", ()).unwrap(), 6);
+            b.close();
+        }
+    }
+}
+
+#[test]
+fn host_functions_that_it_passed_on_stay() {
+    let passes = r#"(module (import "h" "n" (func $n (param i32) (result i32)))
+        (import "a" "t" (table 4 funcref)) (memory (export "m") 1) (elem (i32.const 0) $n))"#;
+    for pair in pairs() {
+        let engine = Engine::default();
+        let runtime: Runtime = Runtime::new(&engine);
+        let n = |mut caller: Caller<'_>, x: i32| -> Result<i32, Error> {
+            let memory: Memory = caller.get_export("m").unwrap().memory().unwrap();
+            memory.write(&mut caller, 65535, &[1])?;
+            Ok(x + memory.data(&caller).len() as i32)
+        };
+        HostModule::builder("h")
+            .func("n", n)
+            .instantiate(&runtime)
+            .unwrap();
+        let caller = module(&engine, CALLER, pair.0);
+        let passes = module(&engine, passes, pair.1);
+        let a = runtime.instantiate(&caller, named("a")).unwrap();
+        let b = runtime.instantiate(&passes, named("b")).unwrap();
+        for _ in 0..2 {
+            assert_eq!(a.call("go", &[Val::I32(1)]).unwrap()[0].i32(), Some(65537));
+            b.close();
+        }
+    }
+}
+
+#[test]
+fn stores_that_go_take_everything() {
+    // Nothing of the closed instance is used when the store is dropped or its parts are reused.
+    for pair in pairs() {
+        for _ in 0..3 {
+            let two = two(pair);
+            two.callee.close();
+            two.caller.call("go", &[Val::I32(1)]).unwrap_err();
+            two.caller.close();
+        }
     }
 }

@@ -1,0 +1,596 @@
+//! Memories: bases, lengths, bytes.
+
+use precast_artifact::Strategy;
+use precast_loader::{
+    Caller, Engine, Error, Extern, Func, Instance, Linker, Memory, MemoryType, Store,
+    StoreLimitsBuilder, TrapCode,
+};
+use precast_tests::{module, strategies};
+
+/// What host functions use.
+#[derive(Default)]
+struct Side {
+    memory: Option<Memory>,
+    back: Option<Func>,
+}
+
+/// Where a module's memory is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Defines and exports memory and table.
+    Owner,
+    /// Defines and exports the table, takes the memory from the host.
+    Guest,
+    /// Takes both from another instance.
+    User,
+}
+
+/// Ways for something to happen to a memory while code that uses it runs, and code for each. Slot 0
+/// of the table has the first instance's `$own`, slot 1 the second's.
+const WAYS: [(&str, &str); 6] = [
+    ("inline", "{inline}"),
+    ("callee", "(call $own)"),
+    ("slot 0", "(call_indirect (i32.const 0))"),
+    ("slot 1", "(call_indirect (i32.const 1))"),
+    ("host", "(call $host)"),
+    ("back", "(call $back)"),
+];
+
+fn index(memory64: bool) -> &'static str {
+    if memory64 { "i64" } else { "i32" }
+}
+
+/// A module of that role. `inline` is what happens; `straight` and `looped` are bodies, for each way,
+/// with `{way}` in it. In all, `{it}` is the type of indices.
+fn text(
+    role: Role,
+    memory64: bool,
+    limits: &str,
+    inline: &str,
+    straight: &str,
+    looped: &str,
+) -> String {
+    let ty = format!("{}{limits}", if memory64 { "i64 " } else { "" });
+    let memory = match role {
+        Role::Owner => format!(r#"(memory (export "m") {ty})"#),
+        Role::Guest | Role::User => format!(r#"(import "o" "m" (memory {ty}))"#),
+    };
+    let (table, slot) = match role {
+        Role::Owner | Role::Guest => (r#"(table (export "t") 2 funcref)"#, 0),
+        Role::User => (r#"(import "o" "t" (table 2 funcref))"#, 1),
+    };
+    let (mut imports, mut defined) = (String::new(), String::new());
+    for part in [memory.as_str(), table] {
+        let to = if part.starts_with("(import") {
+            &mut imports
+        } else {
+            &mut defined
+        };
+        to.push_str(part);
+    }
+    let mut functions = String::new();
+    for (name, way) in WAYS {
+        for (kind, body) in [("straight", straight), ("loop", looped)] {
+            let body = body.replace("{way}", way);
+            functions +=
+                &format!(r#"(func (export "{kind} {name}") (param $n i32) (result i64) {body})"#);
+        }
+    }
+    format!(
+        r#"(module (import "h" "host" (func $host)) (import "h" "back" (func $back)) {imports}
+        {defined} (elem (i32.const {slot}) $own) (data $seven "\07\00\00\00\00\00\00\00")
+        (func $own (export "own") {{inline}})
+        (func (export "grow") (param i64) (result i64) {{extend}}(memory.grow {{narrow}}(local.get 0){{close}}){{end}})
+        (func (export "size") (result i64) {{extend}}(memory.size){{end}})
+        (func (export "get") (param i64) (result i64) (i64.load {{narrow}}(local.get 0){{close}}))
+        {functions})"#
+    )
+    .replace("{inline}", inline)
+    .replace("{extend}", if memory64 { "" } else { "(i64.extend_i32_u " })
+    .replace("{end}", if memory64 { "" } else { ")" })
+    .replace("{narrow}", if memory64 { "" } else { "(i32.wrap_i64 " })
+    .replace("{close}", if memory64 { "" } else { ")" })
+    .replace("{it}", index(memory64))
+}
+
+struct Pair {
+    store: Store<Side>,
+    memory: Memory,
+    instances: [Instance; 2],
+}
+
+impl Pair {
+    fn call(&mut self, which: usize, name: &str, param: i32) -> Result<i64, Error> {
+        let func = self.instances[which].get_typed_func::<i32, i64>(&mut self.store, name)?;
+        func.call(&mut self.store, param)
+    }
+
+    fn call64(&mut self, which: usize, name: &str, param: i64) -> Result<i64, Error> {
+        let func = self.instances[which].get_typed_func::<i64, i64>(&mut self.store, name)?;
+        func.call(&mut self.store, param)
+    }
+
+    fn size(&mut self, which: usize) -> i64 {
+        let func = self.instances[which]
+            .get_typed_func::<(), i64>(&mut self.store, "size")
+            .unwrap();
+        func.call(&mut self.store, ()).unwrap()
+    }
+
+    fn base(&mut self) -> usize {
+        self.memory.data_ptr(&mut self.store) as usize
+    }
+}
+
+/// What a host function does to the memory.
+type Deed = fn(&mut Caller<'_, Side>, Memory);
+
+/// Two linked instances, the second of [`Role::User`]; the first one's memory is the host's where
+/// there is a type for it.
+fn pair(
+    modules: &[precast_loader::Module; 2],
+    host: Option<MemoryType>,
+    deed: Deed,
+) -> Result<Pair, Error> {
+    let engine = modules[0].engine();
+    let mut store = Store::new(engine, Side::default());
+    let mut linker: Linker<Side> = Linker::new(engine);
+    linker.func_wrap("h", "host", move |mut caller: Caller<'_, Side>| {
+        let memory = caller.data().memory.unwrap();
+        deed(&mut caller, memory);
+    })?;
+    linker.func_wrap(
+        "h",
+        "back",
+        |mut caller: Caller<'_, Side>| -> Result<(), Error> {
+            let back = caller.data().back.unwrap();
+            back.call(&mut caller, &[], &mut [])
+        },
+    )?;
+    if let Some(ty) = host {
+        let memory = Memory::new(&mut store, ty)?;
+        store.data_mut().memory = Some(memory);
+        linker.define("o", "m", memory)?;
+    }
+    let first = linker.instantiate(&mut store, &modules[0])?;
+    for (name, item) in first.exports(&mut store) {
+        if let Extern::Memory(memory) = item {
+            store.data_mut().memory = Some(memory);
+        }
+        linker.define("o", &name, item)?;
+    }
+    let second = linker.instantiate(&mut store, &modules[1])?;
+    store.data_mut().back = second.get_func(&mut store, "own");
+    let memory = store.data().memory.unwrap();
+    Ok(Pair {
+        store,
+        memory,
+        instances: [first, second],
+    })
+}
+
+/// Every way to link two modules: strategies, width of indices, who made the memory.
+fn combinations() -> Vec<(Strategy, Strategy, bool, Role)> {
+    let mut all = Vec::new();
+    for first in strategies() {
+        for second in strategies() {
+            for memory64 in [false, true] {
+                for role in [Role::Owner, Role::Guest] {
+                    // A guarded module does not take a checked 32-bit memory, see below.
+                    let owner = if role == Role::Owner {
+                        first
+                    } else {
+                        Strategy::Guarded
+                    };
+                    if owner.guards(memory64) || !second.guards(memory64) {
+                        all.push((first, second, memory64, role));
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn memories_move_and_grow_under_running_code() {
+    // More than the room that a memory has, however large it is.
+    let inline = "(drop (memory.grow ({it}.add (memory.size) ({it}.const 17))))";
+    let last = "({it}.sub ({it}.shl (memory.size) ({it}.const 16)) ({it}.const 8))";
+    let straight = format!(
+        "(i64.store ({{it}}.const 8) (i64.const 1)) {{way}}
+        (i64.store {last} (i64.add (i64.load ({{it}}.const 8)) (i64.load {last}))) {{way}}
+        (i64.store ({{it}}.const 16) (i64.load ({{it}}.const 8)))
+        (i64.add (i64.load ({{it}}.const 8)) (i64.mul (i64.const 10) (i64.load ({{it}}.const 16))))"
+    );
+    let looped = format!(
+        "(i64.store ({{it}}.const 8) (i64.const 0))
+        (loop $l
+            (i64.store ({{it}}.const 8) (i64.add (i64.load ({{it}}.const 8)) (i64.const 1)))
+            {{way}}
+            (i64.store {last} (i64.load ({{it}}.const 8)))
+            (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+        (i64.load {last})"
+    );
+    for (first, second, memory64, role) in combinations() {
+        let engine = Engine::default();
+        let compile = |role, strategy| {
+            let text = text(role, memory64, "1", inline, &straight, &looped);
+            module(&engine, &text, strategy)
+        };
+        let modules = [compile(role, first), compile(Role::User, second)];
+        let mut ty = MemoryType::new(1, None);
+        ty.memory64 = memory64;
+        let host = (role == Role::Guest).then_some(ty);
+        let owner = if role == Role::Owner {
+            first
+        } else {
+            Strategy::Guarded
+        };
+        for (way, _) in WAYS {
+            for which in [0, 1] {
+                let case = format!("{first} {second} {memory64} {role:?} {way} {which}");
+                let mut pair = pair(&modules, host, |caller, memory| {
+                    let delta = memory.size(&mut *caller) + 17;
+                    memory.grow(&mut *caller, delta).unwrap();
+                })
+                .unwrap();
+                let base = pair.base();
+                assert_eq!(
+                    pair.call(which, &format!("straight {way}"), 0).unwrap(),
+                    11,
+                    "{case}"
+                );
+                assert_eq!((pair.size(0), pair.size(1)), (55, 55), "{case}");
+                // Or the test shows nothing.
+                assert_eq!(pair.base() == base, owner.guards(memory64), "{case}");
+                let delta = 72;
+                pair.memory.grow(&mut pair.store, delta).unwrap();
+                assert_eq!(
+                    pair.call(which, &format!("loop {way}"), 2).unwrap(),
+                    2,
+                    "{case}"
+                );
+                assert_eq!((pair.size(0), pair.size(1)), (559, 559), "{case}");
+                for which in [0, 1] {
+                    let end = 559 * 65536;
+                    assert_eq!(pair.call64(which, "get", end - 8).unwrap(), 2, "{case}");
+                    let error = pair.call64(which, "get", end - 7).unwrap_err();
+                    assert_eq!(error.trap().unwrap().code(), TrapCode::MemoryOutOfBounds);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn guarded_memories_never_move() {
+    let wat = r#"(module (memory (export "m") 1)
+        (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+        (func (export "store") (param i32) (i32.store8 (local.get 0) (i32.const 1)))
+        (func (export "far") (param i32) (i32.store8 offset=33554000 (local.get 0) (i32.const 1)))
+        (func (export "farther") (param i32) (i32.store8 offset=4294967295 (local.get 0) (i32.const 1)))
+        (func (export "wide") (param i32) (v128.store (local.get 0) (v128.const i64x2 1 1))))"#;
+    let engine = Engine::default();
+    let mut store = Store::new(&engine, ());
+    let module = module(&engine, wat, Strategy::Guarded);
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    let memory = instance.get_memory(&mut store, "m").unwrap();
+    let base = memory.data_ptr(&mut store);
+    let grow = instance
+        .get_typed_func::<u32, i32>(&mut store, "grow")
+        .unwrap();
+    let mut pages = 1_u64;
+    for more in [1, 16, 50, 1000, 20_000, 44_467] {
+        if more % 2 == 0 {
+            memory.grow(&mut store, more).unwrap();
+        } else {
+            assert_eq!(grow.call(&mut store, more as u32).unwrap(), pages as i32);
+        }
+        pages += more;
+        assert_eq!(memory.data_ptr(&mut store), base);
+        let mut call = |name, at: u64| {
+            let func = instance
+                .get_typed_func::<u32, ()>(&mut store, name)
+                .unwrap();
+            func.call(&mut store, u32::try_from(at).unwrap())
+        };
+        let len = pages << 16;
+        call("store", len - 1).unwrap();
+        call("wide", len - 16).unwrap();
+        let inside = len.checked_sub(33_554_001);
+        if let Some(at) = inside {
+            call("far", at).unwrap();
+        }
+        let far = inside.map_or(0, |at| at + 1);
+        for (name, at) in [
+            ("store", len),
+            ("wide", len - 15),
+            ("far", far),
+            ("farther", 1),
+        ] {
+            for at in [at, u64::from(u32::MAX)] {
+                let error = call(name, at).unwrap_err();
+                let code = error.trap().unwrap().code();
+                assert_eq!(
+                    code,
+                    TrapCode::MemoryOutOfBounds,
+                    "{name} {at} of {pages} pages"
+                );
+            }
+        }
+    }
+    assert_eq!(pages, 65535);
+    assert_eq!(grow.call(&mut store, 2).unwrap(), -1);
+    assert!(memory.grow(&mut store, 2).is_err());
+    assert_eq!(memory.data_ptr(&mut store), base);
+}
+
+#[test]
+fn who_expects_a_guard_gets_one() {
+    let out = |memory64| {
+        text(
+            Role::Guest,
+            memory64,
+            "1",
+            "(nop)",
+            "{way} (i64.const 0)",
+            "{way} (i64.const 0)",
+        )
+    };
+    for owner in strategies() {
+        for user in strategies() {
+            for memory64 in [false, true] {
+                let engine = Engine::default();
+                let exporter = format!(r#"(module (memory (export "m") {} 1))"#, index(memory64));
+                let exporter = module(&engine, &exporter, owner);
+                let importer = module(&engine, &out(memory64), user);
+                let mut ty = MemoryType::new(1, None);
+                ty.memory64 = memory64;
+                for by_host in [false, true] {
+                    let mut store = Store::new(&engine, ());
+                    let memory = match by_host {
+                        true => Memory::new(&mut store, ty).unwrap(),
+                        false => {
+                            let owner = Instance::new(&mut store, &exporter, &[]).unwrap();
+                            owner.get_memory(&mut store, "m").unwrap()
+                        }
+                    };
+                    let nothing = Func::wrap(&mut store, || {});
+                    let imports = [nothing.into(), nothing.into(), memory.into()];
+                    let linked = Instance::new(&mut store, &importer, &imports);
+                    let fits = by_host
+                        || memory64
+                        || owner == Strategy::Guarded
+                        || user == Strategy::Checked;
+                    let case = format!("{owner} {user} {memory64} {by_host}");
+                    let instance = match linked {
+                        Ok(instance) => instance,
+                        Err(error) => {
+                            assert!(!fits, "{case}: {error}");
+                            let error = error.to_string();
+                            assert!(
+                                error.contains("of a module with checked memories"),
+                                "{error}"
+                            );
+                            continue;
+                        }
+                    };
+                    assert!(fits, "{case}");
+                    let get = instance
+                        .get_typed_func::<i64, i64>(&mut store, "get")
+                        .unwrap();
+                    get.call(&mut store, 65528).unwrap();
+                    for at in [65529, 65536, 1 << 20, 1 << 30, i64::from(u32::MAX)] {
+                        let error = get.call(&mut store, at).unwrap_err();
+                        let code = error.trap().unwrap().code();
+                        assert_eq!(code, TrapCode::MemoryOutOfBounds, "{case} {at}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn fixed_memories_cannot_grow() {
+    let inline = "(if ({it}.ne (memory.grow ({it}.const 1)) ({it}.const -1)) (then unreachable))
+        (if ({it}.ne (memory.grow ({it}.const 0)) ({it}.const 2)) (then unreachable))";
+    let straight = "(i64.store ({it}.const 131064) (i64.const 1)) {way}
+        (i64.store ({it}.const 8) (i64.load ({it}.const 131064))) {way}
+        (memory.fill ({it}.const 16) (i32.const 0) ({it}.const 131056))
+        (i64.add (i64.load ({it}.const 8)) (i64.load ({it}.const 131064)))";
+    let looped = "(loop $l
+            (i64.store ({it}.const 131064) (i64.add (i64.load ({it}.const 131064)) (i64.const 1)))
+            {way}
+            (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+        (i64.load ({it}.const 131064))";
+    for (first, second, memory64, role) in combinations() {
+        // The second module may know the maximum or not.
+        for limits in ["2 2", "1", "2 3"] {
+            let engine = Engine::default();
+            let compile = |role, limits, strategy| {
+                let text = text(role, memory64, limits, inline, straight, looped);
+                module(&engine, &text, strategy)
+            };
+            let modules = [
+                compile(role, "2 2", first),
+                compile(Role::User, limits, second),
+            ];
+            let mut ty = MemoryType::new(2, Some(2));
+            ty.memory64 = memory64;
+            let host = (role == Role::Guest).then_some(ty);
+            let mut pair = pair(&modules, host, |caller, memory| {
+                assert!(memory.grow(&mut *caller, 1).is_err());
+                assert_eq!(memory.grow(&mut *caller, 0).unwrap(), 2);
+            })
+            .unwrap();
+            let base = pair.base();
+            for (way, _) in WAYS {
+                for which in [0, 1] {
+                    let case =
+                        format!("{first} {second} {memory64} {role:?} {limits} {way} {which}");
+                    assert_eq!(
+                        pair.call(which, &format!("straight {way}"), 0).unwrap(),
+                        1,
+                        "{case}"
+                    );
+                    assert_eq!(
+                        pair.call(which, &format!("loop {way}"), 5).unwrap(),
+                        5,
+                        "{case}"
+                    );
+                    assert!(pair.memory.grow(&mut pair.store, 1).is_err());
+                    assert_eq!(pair.call64(which, "grow", 1).unwrap() as i32, -1);
+                    let error = pair.call64(which, "get", 131_065).unwrap_err();
+                    assert_eq!(error.trap().unwrap().code(), TrapCode::MemoryOutOfBounds);
+                    assert_eq!(pair.base(), base);
+                    assert_eq!(pair.memory.data_size(&pair.store), 131_072);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn fixed_imports_get_fixed_memories() {
+    for strategy in strategies() {
+        for memory64 in [false, true] {
+            let engine = Engine::default();
+            let text = text(
+                Role::Guest,
+                memory64,
+                "2 2",
+                "(nop)",
+                "{way} (i64.const 0)",
+                "{way} (i64.const 0)",
+            );
+            let importer = module(&engine, &text, strategy);
+            let offer = |min: u32, max: Option<u32>, grown: u64, by_host: bool| {
+                let mut store = Store::new(&engine, ());
+                let mut ty = MemoryType::new(min, max);
+                ty.memory64 = memory64;
+                let memory = if by_host {
+                    Memory::new(&mut store, ty).unwrap()
+                } else {
+                    let max = max.map_or(String::new(), |max| max.to_string());
+                    let limits = format!("{} {min} {max}", index(memory64));
+                    let exporter = format!(r#"(module (memory (export "m") {limits}))"#);
+                    let exporter = module(&engine, &exporter, strategy);
+                    let exporter = Instance::new(&mut store, &exporter, &[]).unwrap();
+                    exporter.get_memory(&mut store, "m").unwrap()
+                };
+                memory.grow(&mut store, grown).unwrap();
+                let nothing = Func::wrap(&mut store, || {});
+                let imports = [nothing.into(), nothing.into(), memory.into()];
+                let instance = Instance::new(&mut store, &importer, &imports)?;
+                assert!(memory.grow(&mut store, 1).is_err());
+                let get = instance.get_typed_func::<i64, i64>(&mut store, "get")?;
+                get.call(&mut store, 131_064)?;
+                let error = get.call(&mut store, 131_065).unwrap_err();
+                assert_eq!(error.trap().unwrap().code(), TrapCode::MemoryOutOfBounds);
+                Ok::<_, Error>(())
+            };
+            for by_host in [false, true] {
+                for (min, max, grown) in [(2, Some(2), 0), (1, Some(2), 1), (0, Some(2), 2)] {
+                    offer(min, max, grown, by_host).unwrap();
+                }
+                for (min, max, grown) in [
+                    (1, Some(1), 0),
+                    (1, Some(2), 0),
+                    (1, Some(3), 1),
+                    (2, Some(3), 0),
+                    (2, None, 0),
+                    (3, Some(3), 0),
+                    (3, None, 0),
+                    (1, None, 1),
+                ] {
+                    let error = offer(min, max, grown, by_host).unwrap_err();
+                    let case = format!("{strategy} {memory64} {min} {max:?} {grown} {by_host}");
+                    assert!(matches!(error, Error::Link(_)), "{case}: {error}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sizes_that_no_code_can_hold_are_not_folded() {
+    // As long as it is not instantiated, a memory of any size is valid.
+    for strategy in strategies() {
+        for pages in [
+            "0x10000",
+            "0x800000000000",
+            "0xffffffffffff",
+            "0x1000000000000",
+        ] {
+            let engine = Engine::default();
+            let wat = format!(
+                r#"(module (memory i64 {pages} {pages})
+                (func (export "f") (param i64) (result i64) (i64.load (local.get 0))))"#
+            );
+            let huge = module(&engine, &wat, strategy);
+            let mut store = Store::new(&engine, ());
+            let limits = StoreLimitsBuilder::new().memory_size(1 << 20);
+            store.set_limits(limits.build());
+            let error = Instance::new(&mut store, &huge, &[]).unwrap_err();
+            assert!(matches!(error, Error::Limit { .. }), "{pages}: {error}");
+        }
+    }
+}
+
+#[test]
+fn bytes_that_others_write_are_seen() {
+    let by = |inline: &str| {
+        let straight = "(local $sum i64)
+            (i64.store ({it}.const 8) (i64.const 5))
+            (local.set $sum (i64.load ({it}.const 8))) {way}
+            (local.set $sum (i64.add (i64.mul (local.get $sum) (i64.const 100)) (i64.load ({it}.const 8))))
+            (i64.store ({it}.const 8) (i64.const 5)) {way}
+            (i64.add (i64.mul (local.get $sum) (i64.const 100)) (i64.load ({it}.const 8)))";
+        let looped = "(local $sum i64)
+            (loop $l
+                (i64.store ({it}.const 8) (i64.const 6)) {way}
+                (local.set $sum (i64.add (local.get $sum) (i64.load ({it}.const 8))))
+                (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+            (local.get $sum)";
+        for (first, second, memory64, role) in combinations() {
+            let engine = Engine::default();
+            let compile = |role, strategy| {
+                let text = text(role, memory64, "1", inline, straight, looped);
+                module(&engine, &text, strategy)
+            };
+            let modules = [compile(role, first), compile(Role::User, second)];
+            let mut ty = MemoryType::new(1, None);
+            ty.memory64 = memory64;
+            let host = (role == Role::Guest).then_some(ty);
+            let deed: Deed = |caller, memory| match caller.data().back {
+                Some(_) => memory.write(&mut *caller, 8, &[7]).unwrap(),
+                None => memory.data_mut(&mut *caller)[8] = 7,
+            };
+            let mut pair = pair(&modules, host, deed).unwrap();
+            for (way, _) in WAYS {
+                for which in [0, 1] {
+                    let case =
+                        format!("{inline} {first} {second} {memory64} {role:?} {way} {which}");
+                    assert_eq!(
+                        pair.call(which, &format!("straight {way}"), 0).unwrap(),
+                        50707,
+                        "{case}"
+                    );
+                    assert_eq!(
+                        pair.call(which, &format!("loop {way}"), 3).unwrap(),
+                        21,
+                        "{case}"
+                    );
+                }
+            }
+        }
+    };
+    by("(i64.store ({it}.const 8) (i64.const 7))");
+    by("(memory.init $seven ({it}.const 8) (i32.const 0) (i32.const 8))");
+    by("(memory.fill ({it}.const 8) (i32.const 7) ({it}.const 1))");
+    by(
+        "(i64.store ({it}.const 64) (i64.const 7)) (memory.copy ({it}.const 8) ({it}.const 64) ({it}.const 8))",
+    );
+}
