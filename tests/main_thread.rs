@@ -186,6 +186,11 @@ fn forked_by_a_thread() {
 /// Where the program makes stacks itself, the configured limit and the reserve are all there is.
 #[cfg(all(target_env = "gnu", target_arch = "x86_64"))]
 mod coroutines {
+    use std::sync::Arc;
+
+    use precast_loader::{Caller, Engine, Extern, ExternRef, Linker, Store};
+    use precast_tests::{module, strategies};
+
     use super::{Config, deep, linked, overflow};
 
     const SIZE: usize = 2 << 20;
@@ -214,7 +219,47 @@ mod coroutines {
         }
     }
 
+    /// Wasm code on such a stack gives references back too; with the host in between, where the stacks
+    /// of the activations are unknown, it keeps them.
+    fn references() {
+        let wat = r#"(module
+            (import "h" "fresh" (func $fresh (result externref)))
+            (import "h" "again" (func $again))
+            (func $burn (export "burn") (param $n i32) (loop $l
+                (drop (call $fresh))
+                (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+            (func (export "nest") (call $again)))"#;
+        let engine = Engine::default();
+        let held = Arc::new(());
+        for strategy in strategies() {
+            let module = module(&engine, wat, strategy);
+            let mut linker: Linker<Arc<()>> = Linker::new(&engine);
+            let fresh =
+                |caller: Caller<'_, Arc<()>>| Some(ExternRef::new(Arc::clone(caller.data())));
+            linker.func_wrap("h", "fresh", fresh).unwrap();
+            let again = |mut caller: Caller<'_, Arc<()>>| {
+                let burn = caller.get_export("burn").and_then(Extern::func).unwrap();
+                burn.typed::<i32, ()>(&caller)?.call(&mut caller, 10_000)
+            };
+            linker.func_wrap("h", "again", again).unwrap();
+            let mut store = Store::new(&engine, Arc::clone(&held));
+            let instance = linker.instantiate(&mut store, &module).unwrap();
+            let burn = instance
+                .get_typed_func::<i32, ()>(&mut store, "burn")
+                .unwrap();
+            let nest = instance
+                .get_typed_func::<(), ()>(&mut store, "nest")
+                .unwrap();
+            burn.call(&mut store, 100_000).unwrap();
+            assert!(Arc::strong_count(&held) < 1500);
+            nest.call(&mut store, ()).unwrap();
+            burn.call(&mut store, 100_000).unwrap();
+            assert!(Arc::strong_count(&held) < 25_000);
+        }
+    }
+
     extern "C" fn run() {
+        references();
         assert!(overflow(&linked(&Config::default())) > 20);
     }
 

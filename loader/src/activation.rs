@@ -12,10 +12,10 @@
 use std::cell::Cell;
 
 use precast_artifact::TrapCode;
-use precast_artifact::vm::VmStoreContext;
 
 use crate::arch;
 use crate::error::{Ending, Error};
+use crate::externref::Point;
 use crate::store::StoreCore;
 use crate::sys::stack;
 
@@ -43,12 +43,12 @@ pub(crate) unsafe fn enter<R>(core: *mut StoreCore, call: impl FnOnce() -> R) ->
         if !is_active(core) {
             return enter_outermost(core, call);
         }
-        let vm = &raw mut (*core).vm;
-        let notes = Notes::take(vm);
+        let notes = Notes::take(core);
+        (*core).outer = &raw const notes;
         let outer = CURRENT.replace(core);
         let result = call();
         CURRENT.set(outer);
-        notes.put_back(vm);
+        notes.put_back(core);
         finish(core, result)
     }
 }
@@ -100,21 +100,25 @@ unsafe fn finish<R>(core: *mut StoreCore, result: R) -> Result<R, Error> {
 }
 
 /// What an inner activation of a store overwrites. The stack limit is the outermost one's.
-struct Notes {
+pub(crate) struct Notes {
     entry_fp: usize,
     entry_sp: usize,
     entry_handler: usize,
     exit_fp: usize,
     exit_sp: usize,
+    /// The activation around this one, or null.
+    outer: *const Notes,
 }
 
 impl Notes {
     /// # Safety
-    /// `vm` is valid.
-    unsafe fn take(vm: *const VmStoreContext) -> Self {
+    /// `core` is valid.
+    unsafe fn take(core: *const StoreCore) -> Self {
         // SAFETY: by this function's contract.
         unsafe {
+            let vm = &raw const (*core).vm;
             Self {
+                outer: (*core).outer,
                 entry_fp: (*vm).entry_fp,
                 entry_sp: (*vm).entry_sp,
                 entry_handler: (*vm).entry_handler,
@@ -125,10 +129,12 @@ impl Notes {
     }
 
     /// # Safety
-    /// `vm` is valid.
-    unsafe fn put_back(self, vm: *mut VmStoreContext) {
+    /// `core` is valid.
+    unsafe fn put_back(&self, core: *mut StoreCore) {
         // SAFETY: by this function's contract.
         unsafe {
+            (*core).outer = self.outer;
+            let vm = &raw mut (*core).vm;
             (*vm).entry_fp = self.entry_fp;
             (*vm).entry_sp = self.entry_sp;
             (*vm).entry_handler = self.entry_handler;
@@ -171,6 +177,52 @@ fn with_backtrace(error: Error, core: &StoreCore) -> Error {
             trace: core.frames.resolve(core),
         },
         error => error,
+    }
+}
+
+/// Gives every word that code of the store's activations may hold a value in: those of their frames,
+/// and of host frames in between, where machine code's registers are saved. Whether it could: it gives
+/// nothing if the activations are not known to be on one stack.
+///
+/// # Safety
+/// `core` is a live store whose machine code is not running; for [`Point::Shim`], it called this
+/// thread's innermost shim.
+#[inline(never)]
+pub(crate) unsafe fn visit_words(
+    core: *const StoreCore,
+    point: Point,
+    visit: &mut impl FnMut(u64),
+) -> bool {
+    // SAFETY: by this function's contract: the notes of an activation are on the stack for as long
+    // as it lasts. The frames are readable, being between this one and one of the same stack.
+    unsafe {
+        if !is_active(core) {
+            return true;
+        }
+        let registers = arch::saved_registers();
+        let sp = arch::stack_pointer();
+        let vm = &raw const (*core).vm;
+        // Each activation is further up on a stack than what it called.
+        let (mut exit, mut entry) = ((*vm).exit_sp, (*vm).entry_fp);
+        let mut in_order = sp <= exit && exit <= entry;
+        let mut outer = (*core).outer;
+        // The shim of the only activation is on its stack, whichever that is.
+        let mut on_one_stack = point == Point::Shim && outer.is_null();
+        while let Some(notes) = outer.as_ref() {
+            in_order &= entry <= notes.exit_sp && notes.exit_sp <= notes.entry_fp;
+            (exit, entry) = (notes.exit_sp, notes.entry_fp);
+            outer = notes.outer;
+        }
+        let known = stack::range();
+        on_one_stack |= known.contains(&sp) && known.contains(&entry) && known.contains(&exit);
+        if !in_order || !on_one_stack {
+            return false;
+        }
+        registers.into_iter().for_each(&mut *visit);
+        for at in (sp.next_multiple_of(8)..entry).step_by(8) {
+            visit((at as *const u64).read_volatile());
+        }
+        true
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use crate::trap::{Trap, WasmBacktrace};
 
@@ -271,32 +270,5 @@ impl From<precast_artifact::TrapCode> for Ending {
 impl From<Error> for Ending {
     fn from(error: Error) -> Self {
         Self::Error(error)
-    }
-}
-
-/// A value of the host that wasm code can hold and pass on, but not look into.
-#[derive(Clone)]
-pub struct ExternRef(Arc<dyn Any + Send + Sync>);
-
-impl ExternRef {
-    /// Wraps a value.
-    pub fn new(value: impl Any + Send + Sync) -> Self {
-        Self(Arc::new(value))
-    }
-
-    /// The value.
-    pub fn data(&self) -> &(dyn Any + Send + Sync) {
-        &*self.0
-    }
-
-    /// Whether both are the same reference.
-    pub fn ptr_eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl std::fmt::Debug for ExternRef {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ExternRef({:p})", Arc::as_ptr(&self.0))
     }
 }

@@ -14,6 +14,7 @@ use precast_artifact::vm::{ValRaw, VmFuncImport, VmFuncRef};
 use crate::activation::{enter, enter_outermost, is_active};
 use crate::arch::{CALLS_WASM, call_wasm};
 use crate::error::Error;
+use crate::externref::Point;
 use crate::host::{Caller, HostFunc};
 use crate::into_func::IntoFunc;
 use crate::store::{AsContext, AsContextMut, Invariant, StoreCore, StoreId};
@@ -223,6 +224,7 @@ impl Func {
             });
         }
         let core = store.core();
+        core.collect_externrefs(Point::Host);
         let mut values = vec![ValRaw { v128: 0 }; params.len().max(results.len()).max(1)];
         for (raw, param) in values.iter_mut().zip(params) {
             *raw = param.to_raw(core)?;
@@ -326,6 +328,9 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
         // over.
         unsafe {
             let func_ref = self.func.func_ref(&*core).as_ptr();
+            if const { P::EXTERNREFS } {
+                (*core).collect_externrefs(Point::Host);
+            }
             if !P::NATIVE || !R::NATIVE || (*func_ref).native_entry.is_null() {
                 return self.call_array(core, params);
             }

@@ -2,6 +2,7 @@
 
 use std::ptr::NonNull;
 
+use precast_artifact::ValType;
 use precast_artifact::vm::ValRaw;
 
 use crate::error::Error;
@@ -11,7 +12,20 @@ use crate::val::Val;
 
 /// The value of a global that the host made.
 #[derive(Debug)]
-pub(crate) struct HostGlobal(ValRaw);
+pub(crate) struct HostGlobal {
+    value: ValRaw,
+    ty: GlobalType,
+}
+
+impl HostGlobal {
+    /// Gives the number of the external reference in it.
+    pub(crate) fn visit_externref(&self, visit: &mut impl FnMut(u64)) {
+        if self.ty.content == ValType::ExternRef {
+            // SAFETY: the value is of this type.
+            visit(unsafe { self.value.externref });
+        }
+    }
+}
 
 /// A global of a store.
 #[derive(Debug, Clone, Copy)]
@@ -35,8 +49,9 @@ impl Global {
         value.check("value of a global", ty.content)?;
         let mut store = store.as_context_mut();
         let core = store.core();
-        let mut cell = Box::new(HostGlobal(value.to_raw(core)?));
-        let this = Self::from_raw(core, NonNull::from(&mut cell.0).cast(), ty);
+        let value = value.to_raw_alone(core)?;
+        let mut cell = Box::new(HostGlobal { value, ty });
+        let this = Self::from_raw(core, NonNull::from(&mut cell.value).cast(), ty);
         core.globals.push(cell);
         Ok(this)
     }
@@ -99,7 +114,7 @@ impl Global {
         value.check("value of a global", self.ty.content)?;
         let mut store = store.as_context_mut();
         let core = store.core();
-        let raw = value.to_raw(core)?;
+        let raw = value.to_raw_alone(core)?;
         // SAFETY: the store owns the global and is borrowed exclusively.
         unsafe { write_global(self.value(core), self.ty, raw) };
         Ok(())
@@ -114,7 +129,7 @@ pub(crate) unsafe fn read_global(at: NonNull<u8>, ty: GlobalType) -> ValRaw {
     // SAFETY: by this function's contract.
     unsafe {
         match ty.content {
-            precast_artifact::ValType::V128 => ValRaw {
+            ValType::V128 => ValRaw {
                 v128: at.cast::<u128>().read_unaligned(),
             },
             _ => ValRaw {
@@ -132,7 +147,7 @@ pub(crate) unsafe fn write_global(at: NonNull<u8>, ty: GlobalType, value: ValRaw
     // SAFETY: by this function's contract.
     unsafe {
         match ty.content {
-            precast_artifact::ValType::V128 => at.cast::<u128>().write_unaligned(value.v128),
+            ValType::V128 => at.cast::<u128>().write_unaligned(value.v128),
             _ => at.cast::<i64>().write(value.i64),
         }
     }

@@ -23,6 +23,7 @@ use precast_artifact::vm::{ValRaw, VmContextHeader, VmFuncImport};
 use crate::activation::raise;
 use crate::arch::ARCH;
 use crate::error::{Ending, Error};
+use crate::externref::Point;
 use crate::instance::{Extern, Instance, InstanceData};
 use crate::interrupt;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreCore, StoreInner};
@@ -292,7 +293,11 @@ pub(crate) unsafe fn finish<R>(
 pub(crate) unsafe extern "C" fn array_shim(import: *const VmFuncImport, values: *mut ValRaw) {
     // SAFETY: machine code calls this through an exit of the function's signature.
     unsafe {
-        let call = AssertUnwindSafe(|| HostFunc::call(import, values));
+        let call = AssertUnwindSafe(|| {
+            // The arguments are still in a frame of machine code.
+            (*(*import).store.cast::<StoreCore>()).collect_externrefs(Point::Shim);
+            HostFunc::call(import, values)
+        });
         finish(import, catch_unwind(call));
     }
 }

@@ -9,6 +9,7 @@
 mod close;
 mod data;
 mod initialise;
+mod roots;
 
 use std::ptr::NonNull;
 use std::sync::Arc;

@@ -12,6 +12,7 @@ use precast_artifact::vm::{ValRaw, VmFuncImport};
 
 use crate::arch::direct_shim;
 use crate::error::Error;
+use crate::externref::Point;
 use crate::host::{Body, Caller, HostFunc, Shims, array_shim, finish};
 use crate::store::StoreCore;
 use crate::typed::{WasmParams, WasmResults, WasmTy, for_each_arity, read_value};
@@ -106,6 +107,9 @@ macro_rules! into_func {
                             let core = (*import).store.cast::<StoreCore>();
                             let func = &(*(*import).data.cast::<Body<F>>()).closure;
                             $(let $a = $A::from_native($a, &*core);)*
+                            if const { <Ret::Ok as WasmResults>::EXTERNREFS } {
+                                (*core).collect_externrefs(Point::Shim);
+                            }
                             let result = func(Caller::new(import), $($a),*).into_result()?;
                             result.results_into_native(&mut *core)
                         });

@@ -16,6 +16,7 @@
 //! | `pool` | instances kept for reuse |
 //! | [`runtime`], `redirect` | instances that find each other by name; import redirection |
 //! | `memory`, `table`, `global`, `val`, `types` | the other items, values, types |
+//! | `externref` | references to the host's values, and when they are dropped |
 //! | `activation`, `trap`, `error` | entering wasm code and leaving it early |
 //! | `interrupt` | ending it from outside, deadlines, fuel |
 //! | `builtins`, `libcalls` | what machine code calls |
@@ -30,6 +31,7 @@ mod arch;
 mod builtins;
 mod engine;
 mod error;
+mod externref;
 mod func;
 mod global;
 mod host;
@@ -55,7 +57,8 @@ mod types;
 mod val;
 
 pub use engine::{Config, Engine};
-pub use error::{Error, ExternRef, LinkError};
+pub use error::{Error, LinkError};
+pub use externref::ExternRef;
 pub use func::{Func, TypedFunc};
 pub use global::Global;
 pub use host::Caller;

@@ -23,9 +23,11 @@ use precast_artifact::TrapCode;
 use precast_artifact::vm::VmStoreContext;
 use smallvec::SmallVec;
 
+use crate::activation::Notes;
 use crate::builtins::BUILTINS;
 use crate::engine::Engine;
-use crate::error::{Ending, ExternRef};
+use crate::error::Ending;
+use crate::externref::ExternRefs;
 use crate::func::StoreFunc;
 use crate::global::HostGlobal;
 use crate::instance::InstanceData;
@@ -112,7 +114,10 @@ pub struct StoreCore {
     pub(crate) memories: Vec<Box<MemoryEntity>>,
     pub(crate) tables: Vec<Box<TableEntity>>,
     pub(crate) globals: Vec<Box<HostGlobal>>,
-    externrefs: Vec<ExternRef>,
+    /// `None` until there is one.
+    pub(crate) externrefs: Option<Box<ExternRefs>>,
+    /// The activation that the innermost one is inside of, of this store.
+    pub(crate) outer: *const Notes,
 }
 
 /// Finds the limiter in the data of a store, which nobody uses otherwise as long as it is used.
@@ -172,7 +177,8 @@ impl<T: 'static> Store<T> {
             memories: Vec::new(),
             tables: Vec::new(),
             globals: Vec::new(),
-            externrefs: Vec::new(),
+            externrefs: None,
+            outer: std::ptr::null(),
         };
         let inner = StoreInner {
             core,
@@ -386,20 +392,6 @@ impl StoreCore {
     pub(crate) unsafe fn record_trap(&mut self, code: TrapCode, pc: usize, fp: usize) {
         // SAFETY: by this function's contract.
         unsafe { self.record(Ending::Trap(code), pc, fp, true) };
-    }
-
-    /// The raw value of an external reference; the store keeps it alive from now on.
-    pub(crate) fn externref_to_raw(&mut self, value: Option<&ExternRef>) -> u64 {
-        let Some(value) = value else { return 0 };
-        if let Some(i) = self.externrefs.iter().rposition(|e| e.ptr_eq(value)) {
-            return i as u64 + 1;
-        }
-        self.externrefs.push(value.clone());
-        self.externrefs.len() as u64
-    }
-
-    pub(crate) fn externref_from_raw(&self, raw: u64) -> Option<ExternRef> {
-        self.externrefs.get((raw as usize).checked_sub(1)?).cloned()
     }
 }
 

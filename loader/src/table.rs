@@ -92,6 +92,13 @@ impl TableEntity {
         self.ty
     }
 
+    /// Gives the numbers of the external references in it.
+    pub(crate) fn visit_externrefs(&self, visit: &mut impl FnMut(u64)) {
+        if self.ty.element == ValType::ExternRef {
+            self.elements.iter().copied().for_each(visit);
+        }
+    }
+
     /// Puts the initial size back, all elements null. What it grew by is given back if it is much.
     pub(crate) fn reset(&mut self) {
         let len = usize::try_from(self.ty.min).unwrap_or(usize::MAX);
@@ -255,5 +262,5 @@ fn no_memory(elements: u64) -> Error {
 fn element_to_raw(value: &Val, element: ValType, core: &mut StoreCore) -> Result<u64, Error> {
     value.check("element of a table", element)?;
     // SAFETY: references are 8 bytes, see `ValRaw`.
-    Ok(unsafe { value.to_raw(core)?.externref })
+    Ok(unsafe { value.to_raw_alone(core)?.externref })
 }

@@ -8,7 +8,8 @@ use precast_artifact::signature::MAX_NATIVE_PARAMS;
 use precast_artifact::vm::{ValRaw, VmFuncRef};
 
 use crate::arch::Words;
-use crate::error::{Error, ExternRef};
+use crate::error::Error;
+use crate::externref::ExternRef;
 use crate::func::Func;
 use crate::store::StoreCore;
 use crate::val::V128;
@@ -92,7 +93,7 @@ unsafe impl WasmTy for Option<ExternRef> {
     const TYPE: ValType = ValType::ExternRef;
     type Native = u64;
     fn into_native(self, core: &mut StoreCore) -> Result<u64, Error> {
-        Ok(core.externref_to_raw(self.as_ref()))
+        core.externref_to_raw(self.as_ref())
     }
     unsafe fn from_native(raw: u64, core: &StoreCore) -> Self {
         core.externref_from_raw(raw)
@@ -106,6 +107,10 @@ const fn is_native<T: WasmTy>() -> bool {
 const fn is_word<T: WasmTy>() -> bool {
     use ValType::{ExternRef, FuncRef, I32, I64};
     matches!(T::TYPE, I32 | I64 | FuncRef | ExternRef)
+}
+
+const fn is_externref<T: WasmTy>() -> bool {
+    matches!(T::TYPE, ValType::ExternRef)
 }
 
 /// A native value in an integer register; nothing if it is not one for that.
@@ -167,6 +172,9 @@ pub unsafe trait WasmParams {
     /// Whether all are integers or references, at most five.
     #[doc(hidden)]
     const WORDS: bool;
+    /// Whether any is an external reference.
+    #[doc(hidden)]
+    const EXTERNREFS: bool;
     #[doc(hidden)]
     type Native;
     /// The wasm types.
@@ -203,6 +211,9 @@ pub unsafe trait WasmResults: Sized {
     /// Whether it is one integer or reference, or nothing.
     #[doc(hidden)]
     const WORD: bool;
+    /// Whether any is an external reference.
+    #[doc(hidden)]
+    const EXTERNREFS: bool;
     #[doc(hidden)]
     type Native;
     /// The wasm types.
@@ -233,6 +244,7 @@ unsafe impl<T: WasmTy> WasmParams for T {
     const COUNT: usize = 1;
     const NATIVE: bool = is_native::<T>();
     const WORDS: bool = is_word::<T>();
+    const EXTERNREFS: bool = is_externref::<T>();
     type Native = T::Native;
     fn types() -> impl Iterator<Item = ValType> {
         [T::TYPE].into_iter()
@@ -272,6 +284,7 @@ unsafe impl<T: WasmTy> WasmResults for T {
     const COUNT: usize = 1;
     const NATIVE: bool = is_native::<T>();
     const WORD: bool = is_word::<T>();
+    const EXTERNREFS: bool = is_externref::<T>();
     type Native = T::Native;
     fn types() -> impl Iterator<Item = ValType> {
         [T::TYPE].into_iter()
@@ -321,6 +334,7 @@ macro_rules! tuples {
             const COUNT: usize = count(&[$($A::TYPE),*]);
             const NATIVE: bool = true $(&& is_native::<$A>())*;
             const WORDS: bool = <Self as WasmParams>::COUNT <= 5 $(&& is_word::<$A>())*;
+            const EXTERNREFS: bool = false $(|| is_externref::<$A>())*;
             type Native = ($($A::Native,)*);
             fn types() -> impl Iterator<Item = ValType> {
                 [$($A::TYPE),*].into_iter()
@@ -371,6 +385,7 @@ macro_rules! tuples {
             const COUNT: usize = count(&[$($A::TYPE),*]);
             const NATIVE: bool = <Self as WasmResults>::COUNT == 0;
             const WORD: bool = <Self as WasmResults>::COUNT == 0;
+            const EXTERNREFS: bool = false $(|| is_externref::<$A>())*;
             type Native = ();
             fn types() -> impl Iterator<Item = ValType> {
                 [$($A::TYPE),*].into_iter()

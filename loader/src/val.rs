@@ -3,7 +3,8 @@
 use precast_artifact::ValType;
 use precast_artifact::vm::{ValRaw, VmFuncRef};
 
-use crate::error::{Error, ExternRef};
+use crate::error::Error;
+use crate::externref::{ExternRef, Point};
 use crate::func::Func;
 use crate::store::StoreCore;
 
@@ -117,8 +118,18 @@ impl Val {
         })
     }
 
+    /// [`Val::to_raw`] while no other value is on its way to wasm code: references that nothing holds
+    /// may go.
+    ///
     /// # Errors
-    /// [`Error::Type`] for a function of another store.
+    /// As there.
+    pub(crate) fn to_raw_alone(&self, core: &mut StoreCore) -> Result<ValRaw, Error> {
+        core.collect_externrefs(Point::Host);
+        self.to_raw(core)
+    }
+
+    /// # Errors
+    /// [`Error::Type`] for a function of another store, [`Error::Limit`] for too many references.
     pub(crate) fn to_raw(&self, core: &mut StoreCore) -> Result<ValRaw, Error> {
         Ok(match self {
             // The upper half is defined too: a table element or global is read as a whole.
@@ -133,7 +144,7 @@ impl Val {
                 funcref: func_to_raw(v.as_ref(), core)?,
             },
             Self::ExternRef(v) => ValRaw {
-                externref: core.externref_to_raw(v.as_ref()),
+                externref: core.externref_to_raw(v.as_ref())?,
             },
         })
     }

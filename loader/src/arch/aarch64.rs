@@ -94,6 +94,31 @@ pub(crate) fn stack_pointer() -> usize {
     sp
 }
 
+/// The registers that a function leaves as they were: those that hold values of callers further up, if
+/// no function in between has saved them. Of vector registers a function leaves the lower halves.
+#[inline(always)]
+pub(crate) fn saved_registers() -> [u64; 20] {
+    let mut saved = [0; 20];
+    // SAFETY: writes twenty registers to the array.
+    unsafe {
+        asm!(
+            "stp x19, x20, [{to}]",
+            "stp x21, x22, [{to}, 16]",
+            "stp x23, x24, [{to}, 32]",
+            "stp x25, x26, [{to}, 48]",
+            "stp x27, x28, [{to}, 64]",
+            "stp x29, x30, [{to}, 80]",
+            "stp d8, d9, [{to}, 96]",
+            "stp d10, d11, [{to}, 112]",
+            "stp d12, d13, [{to}, 128]",
+            "stp d14, d15, [{to}, 144]",
+            to = in(reg) &raw mut saved,
+            options(nostack, preserves_flags),
+        );
+    }
+    saved
+}
+
 /// Program counter and frame pointer of an interrupted context.
 pub(crate) fn context_pc_fp(context: &ucontext_t) -> (usize, usize) {
     let regs = &context.uc_mcontext;

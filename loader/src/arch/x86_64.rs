@@ -157,6 +157,27 @@ pub(crate) fn stack_pointer() -> usize {
     sp
 }
 
+/// The registers that a function leaves as they were: those that hold values of callers further up, if
+/// no function in between has saved them.
+#[inline(always)]
+pub(crate) fn saved_registers() -> [u64; 6] {
+    let mut saved = [0; 6];
+    // SAFETY: writes six registers to the array.
+    unsafe {
+        asm!(
+            "mov [{to}], rbx",
+            "mov [{to} + 8], rbp",
+            "mov [{to} + 16], r12",
+            "mov [{to} + 24], r13",
+            "mov [{to} + 32], r14",
+            "mov [{to} + 40], r15",
+            to = in(reg) &raw mut saved,
+            options(nostack, preserves_flags),
+        );
+    }
+    saved
+}
+
 /// Program counter and frame pointer of an interrupted context.
 pub(crate) fn context_pc_fp(context: &ucontext_t) -> (usize, usize) {
     let regs = &context.uc_mcontext.gregs;

@@ -30,7 +30,7 @@ pub(crate) struct InstanceData {
     imported_memories: Box<[NonNull<MemoryEntity>]>,
     pub(super) memories: Box<[MemoryEntity]>,
     imported_tables: Box<[NonNull<TableEntity>]>,
-    tables: Box<[TableEntity]>,
+    pub(super) tables: Box<[TableEntity]>,
     /// Keeps imported host functions alive.
     _hosts: Box<[Arc<HostFunc>]>,
     /// What it can be parked for.
