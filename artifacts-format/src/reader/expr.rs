@@ -23,17 +23,23 @@ impl<'a> Exprs<'a> {
         Self { artifact, left }
     }
 
-    /// Checks that `run` is an expression with a value of type `ty` that reads none but the first
-    /// `globals` globals.
-    pub(super) fn check(&mut self, run: Run, ty: ValType, globals: usize) -> Result<(), Error> {
+    /// Checks that `run`, of a record at that distance from the header, is an expression with a value
+    /// of type `ty` that reads none but the first `globals` globals.
+    pub(super) fn check(
+        &mut self,
+        record: usize,
+        run: Run,
+        ty: ValType,
+        globals: usize,
+    ) -> Result<(), Error> {
         let a = &self.artifact;
         let table = a.header.const_ops;
         let (first, count) = (run.first as usize, run.count as usize);
         let ops = a.const_ops().get(first..first + count);
         let (Some(ops), Some(left)) = (ops, self.left.checked_sub(count)) else {
             return Err(damaged(
-                at::<ConstOp>(table, first),
-                "a constant expression outside of its table, or that shares operations",
+                record,
+                "its constant expression is outside of the table, or shares operations",
             ));
         };
         self.left = left;
@@ -59,8 +65,8 @@ impl<'a> Exprs<'a> {
         }
         if operands != 1 {
             return Err(damaged(
-                at::<ConstOp>(table, first),
-                "a constant expression that does not give one value",
+                record,
+                "its constant expression does not give one value",
             ));
         }
         Ok(())

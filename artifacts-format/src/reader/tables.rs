@@ -195,7 +195,7 @@ impl Artifact<'_> {
                 first: r.init,
                 count: r.init_len,
             };
-            exprs.check(run, ty, i)?;
+            exprs.check(at::<GlobalRecord>(h.globals, i), run, ty, i)?;
         }
         Ok(())
     }
@@ -221,7 +221,7 @@ impl Artifact<'_> {
             } else {
                 ValType::ExternRef
             };
-            exprs.check(r.value, element, g)?;
+            exprs.check(at, r.value, element, g)?;
         }
         let (mut segment, mut items) = (0, 0_u64);
         for (i, r) in self.elements().iter().enumerate() {
@@ -311,8 +311,8 @@ fn check_target(
     globals: usize,
 ) -> Result<(), Error> {
     match flags {
-        Some(flags) if flags & INDEX64 != 0 => exprs.check(offset, ValType::I64, globals),
-        Some(_) => exprs.check(offset, ValType::I32, globals),
+        Some(flags) if flags & INDEX64 != 0 => exprs.check(record, offset, ValType::I64, globals),
+        Some(_) => exprs.check(record, offset, ValType::I32, globals),
         None if index == NONE && offset.count == 0 => Ok(()),
         None => Err(damaged(record, "a segment whose target does not exist")),
     }

@@ -246,46 +246,22 @@ fn constant_expressions_of_other_types() {
         }
     }
     refused(|b| b.const_ops[0].op = 99, ops, ty);
-    let shares = "outside of its table, or that shares";
-    refused(|b| b.globals[1].init_len = 5, ops, shares);
-    refused(
-        |b| b.globals[1].init_len = 2,
-        ops,
-        "does not give one value",
-    );
-    refused(
-        |b| b.globals[1].init_len = 0,
-        ops,
-        "does not give one value",
-    );
-    refused(
-        |b| b.data[0].offset.first = 9,
-        |h| Section {
-            len: 999,
-            ..h.const_ops
-        },
-        shares,
-    );
-    refused(
-        |b| b.data[0].offset.count = 0,
-        ops,
-        "does not give one value",
-    );
+    let shares = "outside of the table, or shares";
+    let one = "does not give one value";
+    let data: Place = |h| h.data;
+    refused(|b| b.globals[1].init_len = 5, globals, shares);
+    refused(|b| b.globals[1].init = u32::MAX - 1, globals, shares);
+    refused(|b| b.data[0].offset.first = 9, data, shares);
+    refused(|b| b.globals[1].init_len = 2, globals, one);
+    refused(|b| b.globals[1].init_len = 0, globals, one);
+    refused(|b| b.data[0].offset.count = 0, data, one);
     refused(
         |b| {
             b.const_ops.push(set(ConstOpcode::Const, 0, 1));
             b.data[0].offset.count = 2;
         },
-        ops,
-        "does not give one value",
-    );
-    refused(
-        |b| b.globals[1].init = u32::MAX - 1,
-        |_| Section {
-            start: 0,
-            len: 1 << 40,
-        },
-        shares,
+        data,
+        one,
     );
     refused(
         |b| {
@@ -503,11 +479,7 @@ fn memories_tables_and_segments() {
     );
     let data: Place = |h| h.data;
     refused(|b| b.data[0].memory = 2, data, "target does not exist");
-    refused(
-        |b| b.data[1].memory = 1,
-        |h| h.const_ops,
-        "does not give one value",
-    );
+    refused(|b| b.data[1].memory = 1, data, "does not give one value");
     refused(|b| b.data[1].bytes = 0, data, "a data segment");
     refused(|b| b.data[1].len = 8, data, "a data segment");
     refused(|b| b.data[1].len = u64::MAX, data, "a data segment");

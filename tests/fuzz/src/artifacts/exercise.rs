@@ -1,0 +1,296 @@
+//! Everything that can be done with an artifact short of running its machine code: reading all of it,
+//! opening, listing, linking, instantiating, looking at what is exported, reusing instances.
+
+use precast_artifact::metadata::Metadata;
+use precast_artifact::{Artifact, Error as ArtifactError, HEADER_OFFSET, addresses, traps};
+use precast_loader::{
+    Engine, Error, Extern, ExternRef, ExternType, Func, FuncType, Global, Linker, Memory, Module,
+    Store, StoreLimits, StoreLimitsBuilder, Table, Val, ValType,
+};
+
+use super::mutate::Mutant;
+
+/// How far a mutant came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It does not open.
+    Refused,
+    /// It opens, and cannot be linked or instantiated.
+    Opened,
+    /// It was instantiated.
+    Instantiated,
+}
+
+/// Larger VM contexts, in bytes, are not made: they are an honest wish, but take long to fill.
+const MOST_CONTEXT: u32 = 4 << 20;
+
+/// Does everything.
+///
+/// # Errors
+/// What should not be, as a sentence.
+pub fn everything(engine: &Engine, mutant: &mut Mutant) -> Result<Outcome, String> {
+    if let Some(start) = started(mutant) {
+        // Functions of the host may run, those of the artifact must not.
+        mutant.header_mut().start_function = start;
+        mutant.seal();
+    }
+    let bytes = mutant.bytes();
+    let context = match Artifact::parse(bytes, None) {
+        Ok(artifact) => {
+            read(&artifact);
+            Some(artifact.header().vm.size)
+        }
+        Err(error) => {
+            is_inside(&error, bytes)?;
+            None
+        }
+    };
+    // SAFETY: none of the code ever runs.
+    let module = match unsafe { Module::from_bytes(engine, bytes) } {
+        Ok(module) => module,
+        Err(Error::Artifact(error)) => {
+            is_inside(&error, bytes)?;
+            return Ok(Outcome::Refused);
+        }
+        Err(error) => return Err(format!("opening fails with `{error}`")),
+    };
+    let Some(context) = context else {
+        return Err("the loader opens what the reader refuses".to_owned());
+    };
+    list(&module);
+    if context > MOST_CONTEXT {
+        return Ok(Outcome::Opened);
+    }
+    let error = match instantiate(engine, &module) {
+        Ok(()) => return Ok(Outcome::Instantiated),
+        Err(error) => error,
+    };
+    match &error {
+        Error::Artifact(damage) => is_inside(damage, bytes)?,
+        // Segments out of bounds, sizes beyond the limits.
+        Error::Trap(_) | Error::Limit { .. } | Error::Memory { .. } => {}
+        // All imports are of the types that the module asks for, but names may be equal.
+        Error::Link(_) | Error::Duplicate { .. } | Error::Type { .. } => {}
+        _ => return Err(format!("instantiating fails with `{error}`")),
+    }
+    Ok(Outcome::Opened)
+}
+
+/// What to set the start function to, if that is one of the artifact's own.
+fn started(mutant: &Mutant) -> Option<u32> {
+    let artifact = Artifact::parse(mutant.bytes(), None).ok()?;
+    let start = artifact.start_function().ok()??;
+    let imported = artifact.header().vm.func_import_count;
+    (start >= imported).then_some(precast_artifact::records::NONE)
+}
+
+/// Damage is somewhere in the file.
+fn is_inside(error: &ArtifactError, bytes: &[u8]) -> Result<(), String> {
+    match error {
+        ArtifactError::Damaged { offset, what } if *offset > bytes.len() as u64 => Err(format!(
+            "`{what}` is said to be at {offset:#x} of {:#x} bytes",
+            bytes.len()
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Reads all that a tool would.
+fn read(a: &Artifact<'_>) {
+    let h = a.header();
+    for i in 0..a.signatures().len() as u32 + 1 {
+        if let Some(signature) = a.signature(i) {
+            assert!(signature.params().len() + signature.results().len() <= h.types.len as usize);
+        }
+    }
+    for import in a.imports() {
+        assert!(a.str(import.module).is_some() && a.str(import.name).is_some());
+    }
+    for export in a.exports() {
+        let name = a.str(export.name).expect("checked when opened");
+        a.export(name);
+    }
+    for f in 0..(a.function_count() as u32).min(500) {
+        if let Ok(signature) = a.function_signature(f) {
+            assert!(a.signature(signature).is_some());
+        }
+        a.funcref_slot(f).ok();
+    }
+    let ends = [0, 1, h.text.len as u32, u32::MAX];
+    let places = a.functions().iter().take(100).flat_map(|f| {
+        [
+            f.text_offset,
+            f.text_offset.wrapping_add(f.text_len).wrapping_sub(1),
+        ]
+    });
+    for at in places.chain(ends) {
+        if let Some((i, function)) = a.function_at(at) {
+            a.function_name(i);
+            addresses::lookup(a.section(h.addresses), i, at - function.text_offset);
+        }
+        traps::lookup(a.section(h.traps), at);
+    }
+    for i in 0..(a.functions().len() as u32).min(100) + 2 {
+        a.function_name(i);
+        addresses::entries(a.section(h.addresses), i).count();
+    }
+    for i in 0..a.element_items().len() + 1 {
+        for ty in [ValType::FuncRef, ValType::ExternRef] {
+            a.element_item(i, ty).ok();
+        }
+    }
+    a.image_runs().filter(Result::is_ok).count();
+    traps::entries(a.section(h.traps)).count();
+    Metadata::decode(a.section(h.metadata)).ok();
+    assert!(a.bytes().len() >= HEADER_OFFSET);
+}
+
+/// The module as the host sees it.
+fn list(module: &Module) {
+    for (from, name, ty) in module.imports() {
+        drop((from.len(), name.len(), ty.to_string()));
+    }
+    let names: Vec<String> = module.exports().map(|(name, _)| name.to_owned()).collect();
+    for name in names {
+        module.export(&name).map(|ty| ty.to_string());
+    }
+}
+
+fn limits() -> StoreLimits {
+    StoreLimitsBuilder::new()
+        .memory_size(8 << 20)
+        .table_elements(10_000)
+        .build()
+}
+
+/// Links the module with items of the types that it asks for, and makes instances: two at a time, one
+/// after the other.
+fn instantiate(engine: &Engine, module: &Module) -> Result<(), Error> {
+    for _ in 0..2 {
+        let mut store = Store::new(engine, ());
+        store.set_limits(limits());
+        let linker = link(&mut store, module)?;
+        let pre = linker.instantiate_pre(module)?;
+        for _ in 0..2 {
+            let instance = pre.instantiate(&mut store)?;
+            let items = instance.exports(&mut store);
+            look(&mut store, items);
+        }
+        let reused = pre.clone();
+        drop(store);
+        let mut store = Store::new(engine, ());
+        store.set_limits(limits());
+        let host_only = module
+            .imports()
+            .all(|(_, _, ty)| matches!(ty, ExternType::Func(_)));
+        if host_only {
+            let instance = reused.instantiate(&mut store)?;
+            let items = instance.exports(&mut store);
+            look(&mut store, items);
+        }
+    }
+    Ok(())
+}
+
+fn link(store: &mut Store<()>, module: &Module) -> Result<Linker<()>, Error> {
+    let mut linker = Linker::new(store.engine());
+    linker.allow_shadowing(true);
+    let imports: Vec<_> = module
+        .imports()
+        .map(|(from, name, ty)| (from.to_owned(), name.to_owned(), ty))
+        .collect();
+    for (from, name, ty) in imports {
+        match ty {
+            ExternType::Func(ty) => {
+                linker.func_new(&from, &name, ty, |_, _, _| Ok(()))?;
+            }
+            ExternType::Memory(ty) => {
+                linker.define(&from, &name, Memory::new(&mut *store, ty)?)?;
+            }
+            ExternType::Table(ty) => {
+                let item = Table::new(&mut *store, ty, null(ty.element))?;
+                linker.define(&from, &name, item)?;
+            }
+            ExternType::Global(ty) => {
+                let value = value(store, ty.content);
+                linker.define(&from, &name, Global::new(&mut *store, ty, value)?)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(linker)
+}
+
+fn null(ty: ValType) -> Val {
+    match ty {
+        ValType::ExternRef => Val::ExternRef(None),
+        _ => Val::FuncRef(None),
+    }
+}
+
+/// A value that is not zero.
+fn value(store: &mut Store<()>, ty: ValType) -> Val {
+    match ty {
+        ValType::I32 => Val::I32(1),
+        ValType::I64 => Val::I64(2),
+        ValType::F32 => Val::F32(0x3f80_0000),
+        ValType::F64 => Val::F64(0x3ff0_0000_0000_0000),
+        ValType::V128 => Val::V128(3_u128.into()),
+        ValType::FuncRef => {
+            let func = Func::new(store, FuncType::new([ValType::I32], []), |_, _, _| Ok(()));
+            Val::FuncRef(Some(func))
+        }
+        ValType::ExternRef => Val::ExternRef(Some(ExternRef::new(7_u32))),
+    }
+}
+
+/// Looks at items as a host does, and changes what can be changed.
+fn look(store: &mut Store<()>, items: Vec<(String, Extern)>) {
+    for (_, item) in items {
+        match item {
+            Extern::Func(func) => {
+                look_at(store, &Val::FuncRef(Some(func)));
+            }
+            Extern::Memory(memory) => {
+                let len = memory.data_size(&*store);
+                let mut bytes = [0; 8];
+                for at in [0, len / 2, len.saturating_sub(8), len] {
+                    memory.read(&*store, at, &mut bytes).ok();
+                    memory.write(&mut *store, at, &bytes).ok();
+                }
+                memory.grow(&mut *store, 1).ok();
+            }
+            Extern::Table(table) => {
+                for i in 0..table.size(&*store).min(100) {
+                    let value = table.get_element(&*store, i).expect("inside");
+                    look_at(store, &value);
+                    table.set(&mut *store, i, value).expect("its own element");
+                }
+                let element = table.ty(&*store).element;
+                table.grow(&mut *store, 1, null(element)).ok();
+            }
+            Extern::Global(global) => {
+                let found = global.get(&*store);
+                look_at(store, &found);
+                if global.ty().mutable {
+                    let new = value(store, global.ty().content);
+                    global.set(&mut *store, new).expect("of its type");
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn look_at(store: &mut Store<()>, value: &Val) {
+    match value {
+        Val::FuncRef(Some(func)) => {
+            drop(func.ty(&*store).to_string());
+            func.typed::<i32, i32>(&*store).ok();
+        }
+        Val::ExternRef(Some(value)) => {
+            assert_eq!(value.data().downcast_ref(), Some(&7_u32));
+        }
+        _ => {}
+    }
+}

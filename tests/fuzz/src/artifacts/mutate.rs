@@ -1,0 +1,291 @@
+//! Changes of an artifact that know where its fields are.
+//!
+//! Most of them put a value that is likely to matter into one field of one record: a bound, a
+//! neighbour of the old value, the value of another field, the offset of something else. The checksum
+//! is made right afterwards, so that what is tested is what the checks of records find.
+
+use std::mem::{offset_of, size_of};
+
+use precast_artifact::records::*;
+use precast_artifact::{HEADER_OFFSET, Header, Section, reader};
+
+use crate::Case;
+
+/// Where the header's pieces are, and how they are called.
+type Named = (&'static str, fn(&Header) -> Section, usize);
+
+macro_rules! tables {
+    ($($name:ident: $size:expr),* $(,)?) => {
+        &[$((stringify!($name), |h: &Header| h.$name, $size)),*]
+    };
+}
+
+/// Tables of records that lead somewhere; a record's size is in bytes.
+const TABLES: &[Named] = tables!(
+    signatures: size_of::<SignatureRecord>(),
+    imports: size_of::<ImportRecord>(),
+    exports: size_of::<ExportRecord>(),
+    memories: size_of::<MemoryRecord>(),
+    tables: size_of::<TableRecord>(),
+    globals: size_of::<GlobalRecord>(),
+    const_ops: size_of::<ConstOp>(),
+    elements: size_of::<ElementRecord>(),
+    data: size_of::<DataRecord>(),
+    links: size_of::<LinkRecord>(),
+    element_items: size_of::<ConstOp>(),
+    images: size_of::<ImageRecord>(),
+    functions: size_of::<FunctionRecord>(),
+);
+
+/// Sections of bytes; text, rodata and the pages of the image are not among them: they are code, and
+/// data of the guest.
+const BYTES: &[Named] = tables!(
+    types: 1,
+    template: 1,
+    strings: 1,
+    traps: 1,
+    addresses: 4,
+    metadata: 1,
+    symtab: 24,
+    strtab: 1,
+    segments: 1,
+);
+
+/// An artifact that is being changed; aligned as a mapping would be.
+pub struct Mutant {
+    words: Vec<u64>,
+    len: usize,
+}
+
+impl Mutant {
+    pub fn new(bytes: &[u8]) -> Self {
+        let mut words = vec![0_u64; bytes.len().div_ceil(8)];
+        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
+        let len = bytes.len();
+        Self { words, len }
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.words)[..self.len]
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.len]
+    }
+
+    pub fn header_mut(&mut self) -> &mut Header {
+        bytemuck::from_bytes_mut(&mut self.bytes_mut()[HEADER_OFFSET..][..size_of::<Header>()])
+    }
+
+    fn header(&self) -> Header {
+        bytemuck::pod_read_unaligned(&self.bytes()[HEADER_OFFSET..][..size_of::<Header>()])
+    }
+
+    /// Makes the checksum right.
+    pub fn seal(&mut self) {
+        let hot = self.header().hot_len as usize;
+        let covered = self.bytes().get(HEADER_OFFSET..HEADER_OFFSET + hot);
+        if let Some(covered) = covered.filter(|bytes| bytes.len() >= size_of::<Header>()) {
+            self.header_mut().checksum = reader::checksum(covered);
+        }
+    }
+
+    /// File offset of record `i` of a table that is in the file, or nothing.
+    fn record(&self, section: Section, size: usize, i: usize) -> Option<usize> {
+        let start = usize::try_from(section.start).ok()?;
+        let at = HEADER_OFFSET.checked_add(start)?.checked_add(i * size)?;
+        (at.checked_add(size)? <= self.len).then_some(at)
+    }
+
+    fn get(&self, at: usize, width: usize) -> u64 {
+        let mut bytes = [0; 8];
+        bytes[..width].copy_from_slice(&self.bytes()[at..at + width]);
+        u64::from_le_bytes(bytes)
+    }
+
+    fn put(&mut self, at: usize, width: usize, value: u64) {
+        self.bytes_mut()[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
+    }
+
+    /// One change.
+    pub fn change(&mut self, case: &mut Case) {
+        match case.rng.u32(..100) {
+            0..45 => self.change_field(case),
+            45..57 => self.change_layout(case),
+            57..65 => self.change_section(case),
+            65..73 => self.change_header(case),
+            73..80 => self.swap(case),
+            _ => self.change_bytes(case),
+        }
+    }
+
+    fn pick(&self, case: &mut Case, from: &[Named]) -> Option<(Named, usize, usize)> {
+        let named = *case.one_of(from);
+        let (_, section, size) = named;
+        let section = section(&self.header());
+        let count = usize::try_from(section.len).ok()? / size;
+        if count == 0 {
+            return None;
+        }
+        let i = case.rng.usize(..count);
+        Some((named, i, self.record(section, size, i)?))
+    }
+
+    /// A field of a record.
+    fn change_field(&mut self, case: &mut Case) {
+        let Some(((name, _, size), i, at)) = self.pick(case, TABLES) else {
+            return;
+        };
+        // Some fields are 8 bytes, some 2; all are multiples of their size.
+        let width = *case.one_of(&[4, 4, 4, 4, 8, 2]);
+        let field = case.rng.usize(..size / width) * width;
+        let old = self.get(at + field, width);
+        let new = self.interesting(case, old, width);
+        self.put(at + field, width, new);
+        case.show(|| format!("{name}[{i}] + {field}: {old:#x} becomes {new:#x} ({width} bytes)"));
+    }
+
+    /// The layout of the VM context.
+    fn change_layout(&mut self, case: &mut Case) {
+        let field = case.rng.usize(..size_of::<VmLayout>() / 4) * 4;
+        let at = HEADER_OFFSET + offset_of!(Header, vm) + field;
+        let old = self.get(at, 4);
+        let new = self.interesting(case, old, 4);
+        self.put(at, 4, new);
+        case.show(|| format!("vm + {field}: {old:#x} becomes {new:#x}"));
+    }
+
+    /// Place or length of a section, often by one of its records.
+    fn change_section(&mut self, case: &mut Case) {
+        let first = offset_of!(Header, strings);
+        let count = (size_of::<Header>() - first) / size_of::<Section>();
+        let i = case.rng.usize(..count);
+        let at = HEADER_OFFSET + first + i * size_of::<Section>() + case.rng.usize(..2) * 8;
+        let old = self.get(at, 8);
+        let step = *case.one_of(&[1, 4, 8, 16, 24, 32, 64, 4096, 65536]);
+        let new = match case.rng.u32(..4) {
+            0 => old.wrapping_add(step),
+            1 => old.wrapping_sub(step),
+            2 => self.get(HEADER_OFFSET + first + case.rng.usize(..2 * count) * 8, 8),
+            _ => self.interesting(case, old, 8),
+        };
+        self.put(at, 8, new);
+        case.show(|| format!("section {i}: {old:#x} becomes {new:#x}"));
+    }
+
+    /// Any other field of the header, but for the numbers that make it another file altogether.
+    fn change_header(&mut self, case: &mut Case) {
+        let at = offset_of!(Header, hot_len);
+        let field = at + case.rng.usize(..(offset_of!(Header, strings) - at) / 4) * 4;
+        let old = self.get(HEADER_OFFSET + field, 4);
+        let new = self.interesting(case, old, 4);
+        self.put(HEADER_OFFSET + field, 4, new);
+        case.show(|| format!("header + {field}: {old:#x} becomes {new:#x}"));
+    }
+
+    /// Two records of a table change places, or one replaces the other.
+    fn swap(&mut self, case: &mut Case) {
+        let Some(((name, section, size), a, from)) = self.pick(case, TABLES) else {
+            return;
+        };
+        let section = section(&self.header());
+        let b = case.rng.usize(..section.len as usize / size);
+        let Some(to) = self.record(section, size, b) else {
+            return;
+        };
+        let (first, second) = (from.min(to), from.max(to));
+        if first == second {
+            return;
+        }
+        let copy = case.once_in(2);
+        let bytes = self.bytes_mut();
+        if copy {
+            bytes.copy_within(from..from + size, to);
+        } else {
+            let (head, tail) = bytes.split_at_mut(second);
+            head[first..first + size].swap_with_slice(&mut tail[..size]);
+        }
+        case.show(|| {
+            format!(
+                "{name}[{b}] {} {name}[{a}]",
+                if copy { "becomes" } else { "and" }
+            )
+        });
+    }
+
+    /// Some bytes of a section without records.
+    fn change_bytes(&mut self, case: &mut Case) {
+        let Some(((name, _, size), i, at)) = self.pick(case, BYTES) else {
+            return;
+        };
+        for byte in 0..size.min(1 + case.rng.usize(..8)) {
+            let at = at + byte;
+            let old = self.get(at, 1);
+            let new = self.interesting(case, old, 1);
+            self.put(at, 1, new);
+            case.show(|| format!("{name}[{i}] + {byte}: {old:#x} becomes {new:#x}"));
+        }
+    }
+
+    /// A value to put in the place of `old`.
+    fn interesting(&self, case: &mut Case, old: u64, width: usize) -> u64 {
+        let h = self.header();
+        let most = u64::MAX >> (64 - 8 * width);
+        let vm = [
+            h.vm.size,
+            h.vm.func_imports,
+            h.vm.funcrefs,
+            h.vm.data_dropped,
+            h.vm.elem_dropped,
+            h.vm.func_import_count,
+            h.vm.funcref_count,
+        ];
+        let value = match case.rng.u32(..14) {
+            0 => *case.one_of(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 16, 17, 24, 32, 48, 64]),
+            1 => *case.one_of(&[
+                most,
+                most - 1,
+                most - 7,
+                most - 15,
+                most >> 1,
+                (most >> 1) + 1,
+            ]),
+            2 => old.wrapping_add(*case.one_of(&[1, 4, 8, 16, 24, 40, 48])),
+            3 => old.wrapping_sub(*case.one_of(&[1, 4, 8, 16, 24, 40, 48])),
+            4 => old ^ (1 << case.rng.u32(..8 * width as u32)),
+            5 => old.wrapping_mul(2),
+            6 | 7 => u64::from(*case.one_of(&vm)).wrapping_add(*case.one_of(&[0, 0, 8, 16])),
+            8 | 9 => {
+                // The same or another field of another record.
+                let other = self.pick(case, TABLES);
+                other.map_or(0, |((_, _, size), _, at)| {
+                    self.get(at + case.rng.usize(..size / 4) * 4, 4)
+                })
+            }
+            10 => {
+                let (_, section, size) = *case.one_of(TABLES);
+                section(&h).len / size as u64
+            }
+            11 => {
+                let (_, section, _) = *case.one_of(TABLES);
+                section(&h)
+                    .start
+                    .wrapping_add(*case.one_of(&[0, HEADER_OFFSET as u64]))
+            }
+            12 => *case.one_of(&[
+                h.text.len,
+                h.text.len.wrapping_sub(1),
+                h.image.len,
+                h.rodata.len,
+                h.template.len,
+                h.segments.len,
+                h.file_len,
+                4096,
+                65536,
+                1 << 32,
+            ]),
+            _ => case.rng.u64(..),
+        };
+        value & most
+    }
+}
