@@ -185,6 +185,23 @@ numbered! {
     }
 }
 
+/// Most bytes of stack that a function takes before it compares the stack pointer with
+/// [`VmStoreContext::stack_limit`](crate::vm::VmStoreContext::stack_limit)
+/// ([`Strategy::Checked`]), or without doing so because it calls no function. In front of one with a
+/// larger frame there is code that compares first. Guarded code always compares first, but for
+/// functions that have no frame and call nothing.
+pub const UNCHECKED_FRAME: u32 = 32 << 10;
+
+/// Most bytes of stack that an entry, exit or thunk of an artifact takes, with the arguments and
+/// results that it passes: those of a function, at most 1,000 each. None of them compares.
+pub const TRAMPOLINE_FRAME: u32 = 64 << 10;
+
+/// Most bytes of stack that machine code takes below the limit before the loader's code, or a host
+/// function, runs there: a function that has not compared yet, then an exit or thunk. A function's
+/// arguments on the stack are the caller's, but for those of a tail call, which has room for as many in
+/// the exit's share.
+pub const MACHINE_RESERVE: usize = UNCHECKED_FRAME as usize + TRAMPOLINE_FRAME as usize;
+
 /// Bytes of address space that a guarded 32-bit memory is reserved with: every sum of a 32-bit
 /// index and a static offset below [`GUARDED_OFFSET_LIMIT`] stays inside.
 pub const GUARDED_RESERVATION: u64 = (4 << 30) + GUARDED_OFFSET_LIMIT;

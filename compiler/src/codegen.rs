@@ -14,13 +14,17 @@ use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{ExternalName, LibCall as ClifLibCall};
 use cranelift_codegen::{Context, FinalizedMachReloc, FinalizedRelocTarget};
 use cranelift_frontend::FunctionBuilderContext;
-use precast_artifact::{LibCall, TrapCode};
+use precast_artifact::abi::{TRAMPOLINE_FRAME, UNCHECKED_FRAME};
+use precast_artifact::{LibCall, Strategy, TrapCode};
 use rayon::prelude::*;
 
 use crate::Error;
 use crate::key::{Float, Link, Rounding, Symbol};
 use crate::trampoline;
 use crate::translate::{self, Env, Scratch};
+
+/// Largest frame of a function, in bytes: more than any stack that is in use has.
+const MAX_FRAME: u32 = 256 << 20;
 
 /// The machine code of one symbol, not yet linked.
 #[derive(Debug)]
@@ -61,6 +65,50 @@ pub(crate) struct CompiledModule {
     pub(crate) links: Vec<Link>,
 }
 
+impl CompiledFunction {
+    /// This function with `guard` in front, which goes on to it by a jump to their symbol.
+    fn behind(self, guard: Self) -> Self {
+        let align = self.align.max(guard.align);
+        let body = (guard.code.len() as u32).next_multiple_of(align);
+        let mut code = guard.code.into_vec();
+        code.resize(body as usize, 0);
+        code.extend_from_slice(&self.code);
+        let to_body = guard.relocs.into_iter().map(|reloc| Relocation {
+            addend: reloc.addend
+                + if reloc.target == self.symbol {
+                    i64::from(body)
+                } else {
+                    0
+                },
+            ..reloc
+        });
+        let of_body = self.relocs.into_iter().map(|reloc| Relocation {
+            offset: reloc.offset + body,
+            // The other half of an address is in this code, not at the symbol.
+            addend: reloc.addend
+                + if reloc.kind == Reloc::RiscvPCRelLo12I {
+                    i64::from(body)
+                } else {
+                    0
+                },
+            ..reloc
+        });
+        let traps = self.traps.into_iter().map(|(at, code)| (at + body, code));
+        let addresses = self
+            .addresses
+            .into_iter()
+            .map(|(at, wasm)| (at + body, wasm));
+        Self {
+            symbol: self.symbol,
+            code: code.into(),
+            align,
+            relocs: to_body.chain(of_body).collect(),
+            traps: guard.traps.into_iter().chain(traps).collect(),
+            addresses: guard.addresses.into_iter().chain(addresses).collect(),
+        }
+    }
+}
+
 /// Hears of each function that is compiled: how many are done, and how many there are.
 pub(crate) type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
@@ -86,8 +134,11 @@ pub(crate) fn compile(env: &Env<'_>, progress: Progress<'_>) -> Result<CompiledM
     }
     trampolines.extend(plan.import_thunks.iter().copied().map(Symbol::ImportThunk));
     let thunks = targets(&functions).filter(|symbol| {
-        use Symbol::{BuiltinThunk, LibCallThunk, Round};
-        matches!(symbol, BuiltinThunk(_) | LibCallThunk(_) | Round(..))
+        use Symbol::{BuiltinThunk, LibCallThunk, Raise, Round};
+        matches!(
+            symbol,
+            BuiltinThunk(_) | Raise(_) | LibCallThunk(_) | Round(..)
+        )
     });
     trampolines.extend(thunks);
 
@@ -173,11 +224,48 @@ impl Worker {
                 symbol: describe(env, symbol),
                 message: format!("{:?}", error.inner),
             })?;
-        let function = self.finish(env, symbol);
-        if matches!(symbol, Symbol::Function(_)) && cfg!(debug_assertions) {
-            assert!(function.code.len() < u32::MAX as usize);
+        let mut function = self.finish(env, symbol);
+        let frame = self.frame(env, symbol)?;
+        if let Symbol::Function(index) = symbol
+            && env.strategy == Strategy::Checked
+            && frame > UNCHECKED_FRAME
+        {
+            self.context.clear();
+            let (func, builder) = (&mut self.context.func, &mut self.builder);
+            translate::guard(env, index, frame, func, builder);
+            self.context
+                .compile(env.isa, &mut self.control)
+                .map_err(|error| Error::Codegen {
+                    symbol: describe(env, symbol),
+                    message: format!("{:?}", error.inner),
+                })?;
+            self.frame(env, symbol)?;
+            function = function.behind(self.finish(env, symbol));
         }
         Ok(function)
+    }
+
+    /// Bytes of stack that the code that has just been compiled takes, without the arguments that
+    /// its caller has put there.
+    ///
+    /// # Errors
+    /// If it is more than there may be of it.
+    fn frame(&self, env: &Env<'_>, symbol: Symbol) -> Result<u32, Error> {
+        let compiled = self.context.compiled_code().expect("compiled");
+        let layout = compiled.buffer.frame_layout().expect("every frame has one");
+        let frame = layout.frame_to_fp_offset;
+        let limit = match symbol {
+            Symbol::Function(_) => MAX_FRAME,
+            _ => TRAMPOLINE_FRAME,
+        };
+        if frame > limit {
+            return Err(Error::TooLarge {
+                what: format!("the stack frame of {}", describe(env, symbol)),
+                found: frame.into(),
+                limit: limit.into(),
+            });
+        }
+        Ok(frame)
     }
 
     /// Takes what matters of the code that the context has just compiled.

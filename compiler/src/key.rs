@@ -8,7 +8,7 @@
 
 use cranelift_codegen::ir::UserExternalName;
 use cranelift_entity::{EntityRef, entity_impl};
-use precast_artifact::{Builtin, LibCall};
+use precast_artifact::{Builtin, LibCall, TrapCode};
 
 /// A function of the module's function index space, imports first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,6 +103,8 @@ pub(crate) enum Symbol {
     ImportThunk(FuncIndex),
     /// Records the edge of the wasm frames and calls a routine of the loader.
     BuiltinThunk(Builtin),
+    /// Ends the activation with this trap.
+    Raise(TrapCode),
     /// Reached by Cranelift's own calls; goes on to the loader's routine.
     LibCallThunk(LibCall),
     /// Reached by Cranelift's own calls where the CPU cannot round.
@@ -133,6 +135,7 @@ impl Symbol {
             Self::LinkSlot(Link::TypeId(i)) => (10, i.as_u32()),
             Self::FrozenTable(i) => (11, i.as_u32()),
             Self::TextStart => (12, 0),
+            Self::Raise(code) => (13, code as u32),
         };
         UserExternalName { namespace, index }
     }
@@ -161,6 +164,7 @@ impl Symbol {
             10 => Self::LinkSlot(Link::TypeId(SigIndex::new(index))),
             11 => Self::FrozenTable(TableIndex::new(index)),
             12 => Self::TextStart,
+            13 => Self::Raise(TrapCode::from_number(name.index).expect("number of a trap")),
             n => panic!("no symbol has namespace {n}"),
         }
     }
@@ -189,6 +193,7 @@ mod tests {
         for &builtin in Builtin::ALL {
             all.push(Symbol::BuiltinThunk(builtin));
         }
+        all.extend(TrapCode::ALL.iter().copied().map(Symbol::Raise));
         for how in Rounding::ALL {
             all.extend([Float::F32, Float::F64].map(|ty| Symbol::Round(how, ty)));
         }

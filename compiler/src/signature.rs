@@ -81,6 +81,16 @@ pub(crate) fn builtin_thunk(builtin: Builtin) -> Signature {
     }
 }
 
+/// Code that ends the activation with a trap: `(vmctx)`. Who calls it loses no register, not that
+/// anybody comes back: register allocation would note each of them at each of the calls.
+pub(crate) fn raise() -> Signature {
+    Signature {
+        params: vec![AbiParam::new(I64)],
+        returns: Vec::new(),
+        call_conv: CallConv::PreserveAll,
+    }
+}
+
 /// Types of parameters and result.
 fn builtin_types(builtin: Builtin) -> (&'static [Type], Option<Type>) {
     match builtin {

@@ -12,7 +12,7 @@ use cranelift_codegen::ir::{
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use precast_artifact::vm::{ValRaw, VmContextHeader, VmFuncImport, VmStoreContext};
-use precast_artifact::{Builtin, LibCall};
+use precast_artifact::{Builtin, LibCall, TrapCode};
 use std::mem::{offset_of, size_of};
 
 use crate::key::{FuncIndex, Link, Symbol};
@@ -36,6 +36,7 @@ pub(crate) fn build(
         Symbol::NativeExit(index) | Symbol::ArrayExit(index) => signature::wasm(of(index)),
         Symbol::ImportThunk(index) => signature::wasm(env.module.signature(index)),
         Symbol::BuiltinThunk(builtin) => signature::builtin_thunk(builtin),
+        Symbol::Raise(_) => signature::raise(),
         Symbol::LibCallThunk(libcall) => signature::libcall(env.isa, libcall),
         Symbol::Round(_, ty) => signature::called_by_cranelift(env.isa, ty.clif_type(), 1),
         Symbol::Function(_) | Symbol::LinkSlot(_) | Symbol::FrozenTable(_) | Symbol::TextStart => {
@@ -61,6 +62,7 @@ pub(crate) fn build(
         Symbol::ArrayExit(index) => trampoline.array_exit(of(index)),
         Symbol::ImportThunk(index) => trampoline.import_thunk(env, index),
         Symbol::BuiltinThunk(builtin) => trampoline.builtin_thunk(builtin),
+        Symbol::Raise(code) => trampoline.raise(code),
         Symbol::LibCallThunk(libcall) => trampoline.libcall_thunk(libcall),
         Symbol::Round(how, ty) => {
             rounding::round_and_return(&mut trampoline.builder, how, ty, trampoline.params[0]);
@@ -220,17 +222,29 @@ impl Trampoline<'_, '_> {
 
     /// `(vmctx, …) -> …`, calls a routine of the loader with the same arguments.
     fn builtin_thunk(&mut self, builtin: Builtin) {
-        let store = self.load(I64, self.params[0], offset_of!(VmContextHeader, store));
+        let args = self.params.clone();
+        let results = self.call_builtin(builtin, &args);
+        self.builder.ins().return_(&results);
+    }
+
+    /// `(vmctx)`, ends the activation with a trap of its caller.
+    fn raise(&mut self, code: TrapCode) {
+        let number = self
+            .builder
+            .ins()
+            .iconst(ir::types::I32, i64::from(code as u32));
+        self.call_builtin(Builtin::RaiseTrap, &[self.params[0], number]);
+        self.builder.ins().trap(AFTER_NO_RETURN);
+    }
+
+    /// Records the edge of the wasm frames and calls a routine of the loader, whose first argument
+    /// is the VM context.
+    fn call_builtin(&mut self, builtin: Builtin, args: &[Value]) -> Vec<Value> {
+        let store = self.load(I64, args[0], offset_of!(VmContextHeader, store));
         self.record_exit(store);
         let builtins = self.load(I64, store, offset_of!(VmStoreContext, builtins));
         let code = self.load(I64, builtins, builtin.position() * size_of::<usize>());
-        let args = self.params.clone();
-        let results = self.call_indirect(signature::builtin(self.isa, builtin), code, &args);
-        if builtin == Builtin::RaiseTrap {
-            self.builder.ins().trap(AFTER_NO_RETURN);
-        } else {
-            self.builder.ins().return_(&results);
-        }
+        self.call_indirect(signature::builtin(self.isa, builtin), code, args)
     }
 
     /// Calls a routine of the loader with the same arguments and convention.

@@ -4,6 +4,7 @@ mod calls;
 mod child;
 mod context;
 mod damage;
+mod edge;
 mod externrefs;
 mod files;
 mod globals;

@@ -11,12 +11,21 @@
 //!    extended, so `index + offset + size <= 2^32 - 1 + GUARDED_OFFSET_LIMIT`, which is less than
 //!    [`GUARDED_RESERVATION`](precast_artifact::abi::GUARDED_RESERVATION): the access lies in the
 //!    reservation, of which exactly the first `len` bytes are accessible.
-//! 2. **Everything else**: an explicit comparison with `len`, before the access. `end = index +
+//! 2. **A constant index, `index + offset + size <= min`**, the memory's minimum, which `len` is never
+//!    below: no check, and the access cannot fault.
+//! 3. **`offset + size <= min`**: an explicit comparison of `index` with `len - (offset + size)`, which
+//!    cannot wrap, before the access; or one of the same index with no smaller end, before on every way
+//!    here ([`Checks`](super::checks)).
+//! 4. **Everything else**: an explicit comparison with `len`, before the access. `end = index +
 //!    (offset + size)` cannot wrap for a 32-bit index (the sum is below 2^34); for a 64-bit index
-//!    the carry is checked as well. When Cranelift's Spectre mitigation is enabled, the address is
-//!    replaced by null on the mispredicted path.
+//!    the carry is checked as well.
 //!
-//! An access that the second rule has checked cannot fault, for `len` never shrinks. It keeps the
+//! Speculation: a mispredicted check of the third kind goes on with an index that is in bounds (the
+//! last one that passes), one of the fourth kind with a null address, both by a conditional move
+//! on the same comparison. Later accesses use the index so masked. The first two kinds need no
+//! mask.
+//!
+//! An access that the last two rules have checked cannot fault, for `len` never shrinks. It keeps the
 //! trap code of the others, so that Cranelift never moves it away from its check.
 
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -28,8 +37,10 @@ use precast_artifact::abi::GUARDED_OFFSET_LIMIT;
 use wasmparser::{MemArg, MemArgTarget};
 
 use super::FuncTranslator;
+use super::checks::Checked;
 use super::state::Region;
 use crate::key::MemoryIndex;
+use crate::module::PAGE_SHIFT;
 
 impl FuncTranslator<'_, '_> {
     /// Pops the index operand and gives what an access of `size` bytes there needs: native address,
@@ -45,38 +56,86 @@ impl FuncTranslator<'_, '_> {
         };
         let memory = MemoryIndex::from_u32(memory);
         let index = self.pop();
-        let is_64 = self.env.module.memories[memory].index64;
-        let flags = self.heap_flags(memory);
+        let mut flags = self.heap_flags(memory);
 
         // Cannot wrap in u128 arithmetic; a 64-bit memory allows offsets up to 2^64 - 1.
-        let end_offset = u128::from(memarg.offset) + u128::from(size);
-
-        if self.is_guarded(memory) && end_offset <= u128::from(GUARDED_OFFSET_LIMIT) {
-            let base = self.memory_base(memory);
-            let index = self.builder.ins().uextend(I64, index);
-            let address = self.builder.ins().iadd(base, index);
-            let offset = i32::try_from(memarg.offset).expect("below the limit");
-            return (address, flags, offset.into());
-        }
-
-        let index = if is_64 {
-            index
+        let end = u128::from(memarg.offset) + u128::from(size);
+        let min = self.min_memory_len(memory);
+        let within = self
+            .constant_index(index)
+            .is_some_and(|index| u128::from(index) + end <= min);
+        let index = if within {
+            flags = flags.with_trap_code(None);
+            self.widen_index(index)
+        } else if self.is_guarded(memory) && end <= u128::from(GUARDED_OFFSET_LIMIT) {
+            self.widen_index(index)
+        } else if end <= min {
+            self.checked_index(memory, index, end as u64)
         } else {
-            self.builder.ins().uextend(I64, index)
+            let address = self.checked_address(memory, index, memarg.offset, end);
+            return (address, flags, 0.into());
         };
+        let base = self.memory_base(memory);
+        let mut address = self.builder.ins().iadd(base, index);
+        let offset = i32::try_from(memarg.offset).unwrap_or_else(|_| {
+            let offset = self.builder.ins().iconst(I64, memarg.offset.cast_signed());
+            address = self.builder.ins().iadd(address, offset);
+            0
+        });
+        (address, flags, offset.into())
+    }
+
+    /// Traps unless `index + end` is in the memory, whose minimum is at least `end`. Gives the index, 64 bits
+    /// wide, of which that is true also where speculation has got past the check.
+    fn checked_index(&mut self, memory: MemoryIndex, index: Value, end: u64) -> Value {
+        let index = self.builder.func.dfg.resolve_aliases(index);
+        if let Some(known) = self.caches.checks.get(memory, index)
+            && known.end >= end
+        {
+            return known.index;
+        }
+        let wide = self.widen_index(index);
         let len = self.memory_len(memory);
-        let out = match u64::try_from(end_offset) {
-            Ok(end_offset) => {
-                let end_offset = self.builder.ins().iconst(I64, end_offset.cast_signed());
+        let last = self.builder.ins().iadd_imm_s(len, -end.cast_signed());
+        let out = self
+            .builder
+            .ins()
+            .icmp(IntCC::UnsignedGreaterThan, wide, last);
+        self.trapnz(out, TrapCode::MemoryOutOfBounds);
+        let masked = if self.env.isa.flags().enable_heap_access_spectre_mitigation() {
+            self.builder.ins().select_spectre_guard(out, last, wide)
+        } else {
+            wide
+        };
+        let checked = Checked { end, index: masked };
+        self.caches.checks.insert(memory, index, checked);
+        masked
+    }
+
+    /// Traps unless `index + end` is in the memory. Gives the address of `index + offset`, or null
+    /// where speculation has got past the check.
+    fn checked_address(
+        &mut self,
+        memory: MemoryIndex,
+        index: Value,
+        offset: u64,
+        end: u128,
+    ) -> Value {
+        let is_64 = self.env.module.memories[memory].index64;
+        let index = self.widen_index(index);
+        let len = self.memory_len(memory);
+        let out = match u64::try_from(end) {
+            Ok(end) => {
+                let end = self.builder.ins().iconst(I64, end.cast_signed());
                 if is_64 {
-                    let (end, carry) = self.builder.ins().uadd_overflow(index, end_offset);
+                    let (end, carry) = self.builder.ins().uadd_overflow(index, end);
                     let beyond = self
                         .builder
                         .ins()
                         .icmp(IntCC::UnsignedGreaterThan, end, len);
                     self.builder.ins().bor(carry, beyond)
                 } else {
-                    let end = self.builder.ins().iadd(index, end_offset);
+                    let end = self.builder.ins().iadd(index, end);
                     self.builder
                         .ins()
                         .icmp(IntCC::UnsignedGreaterThan, end, len)
@@ -89,17 +148,28 @@ impl FuncTranslator<'_, '_> {
 
         let base = self.memory_base(memory);
         let address = self.builder.ins().iadd(base, index);
-        let mitigate = self.env.isa.flags().enable_heap_access_spectre_mitigation();
-        if let (false, Ok(offset)) = (mitigate, i32::try_from(memarg.offset)) {
-            return (address, flags, offset.into());
+        let offset = self.builder.ins().iconst(I64, offset.cast_signed());
+        let address = self.builder.ins().iadd(address, offset);
+        if !self.env.isa.flags().enable_heap_access_spectre_mitigation() {
+            return address;
         }
-        let offset = self.builder.ins().iconst(I64, memarg.offset.cast_signed());
-        let mut address = self.builder.ins().iadd(address, offset);
-        if mitigate {
-            let null = self.builder.ins().iconst(I64, 0);
-            address = self.builder.ins().select_spectre_guard(out, null, address);
-        }
-        (address, flags, 0.into())
+        let null = self.builder.ins().iconst(I64, 0);
+        self.builder.ins().select_spectre_guard(out, null, address)
+    }
+
+    /// Bytes that a memory has at least; no more than can be in an `i64`.
+    fn min_memory_len(&self, memory: MemoryIndex) -> u128 {
+        let min = u128::from(self.env.module.memories[memory].min) << PAGE_SHIFT;
+        min.min(i64::MAX as u128)
+    }
+
+    /// An index that is a constant, zero extended.
+    fn constant_index(&self, index: Value) -> Option<u64> {
+        let constant = self.constant(index)?;
+        Some(match self.builder.func.dfg.value_type(index) {
+            I32 => u64::from(constant as u32),
+            _ => constant.cast_unsigned(),
+        })
     }
 
     /// Traps unless `len` bytes from `start` lie in the memory; all three are 64 bits wide, and

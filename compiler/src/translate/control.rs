@@ -12,6 +12,7 @@ use precast_artifact::ValType;
 use wasmparser::{BlockType, BrTable};
 
 use super::FuncTranslator;
+use super::checks::Mark;
 use crate::key::{SigIndex, TypeIndex};
 use crate::signature::clif_type;
 
@@ -23,6 +24,8 @@ pub(crate) struct Frame {
     height: usize,
     /// Where branches out of the block go, once there is one. Its parameters are the results.
     exit: Option<Block>,
+    /// What is known of addresses on every way into the block.
+    checks: Mark,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,6 +60,7 @@ impl Frame {
             ty,
             height: 0,
             exit: None,
+            checks: Mark::START,
         }
     }
 }
@@ -106,7 +110,8 @@ impl FuncTranslator<'_, '_> {
         }
         let frame = &mut self.control[depth];
         frame.kind = FrameKind::Block;
-        let (height, ty) = (frame.height, frame.ty);
+        let (height, ty, checks) = (frame.height, frame.ty, frame.checks);
+        self.caches.checks.forget(checks);
         self.stack.truncate(height + self.param_count(ty));
         self.builder.seal_block(otherwise);
         self.builder.switch_to_block(otherwise);
@@ -124,7 +129,11 @@ impl FuncTranslator<'_, '_> {
             FrameKind::If { otherwise } => {
                 // Without an `else`, the parameters are the results.
                 let Frame {
-                    height, ty, exit, ..
+                    height,
+                    ty,
+                    exit,
+                    checks,
+                    ..
                 } = self.control[depth];
                 let params = self.param_count(ty);
                 if self.reachable {
@@ -134,6 +143,7 @@ impl FuncTranslator<'_, '_> {
                         self.jump_to_exit(depth);
                     }
                 }
+                self.caches.checks.forget(checks);
                 self.stack.truncate(height + params);
                 self.builder.seal_block(otherwise);
                 self.builder.switch_to_block(otherwise);
@@ -143,12 +153,17 @@ impl FuncTranslator<'_, '_> {
         }
 
         let Frame {
-            height, exit, kind, ..
+            height,
+            exit,
+            kind,
+            checks,
+            ..
         } = self.control[depth];
         if let Some(exit) = exit {
             if self.reachable {
                 self.jump_to_exit(depth);
             }
+            self.caches.checks.forget(checks);
             self.builder.seal_block(exit);
             self.builder.switch_to_block(exit);
             self.stack.truncate(height);
@@ -253,6 +268,7 @@ impl FuncTranslator<'_, '_> {
             ty: FrameType::Empty,
             height: self.stack.len(),
             exit: None,
+            checks: self.caches.checks.mark(),
         });
     }
 
@@ -265,6 +281,7 @@ impl FuncTranslator<'_, '_> {
             ty,
             height,
             exit: None,
+            checks: self.caches.checks.mark(),
         });
     }
 

@@ -13,6 +13,7 @@ use wasmparser::OperatorsReader;
 use super::control::Frame;
 use super::promises;
 use super::state::{Env, FuncTranslator, Scratch, vm_offset};
+use super::trap::AFTER_NO_RETURN;
 use crate::Error;
 use crate::key::{DefinedFuncIndex, Symbol};
 use crate::signature::{self, clif_type};
@@ -67,6 +68,71 @@ pub(crate) fn translate(
     scratch.caches = translator.caches;
     translator.builder.finalize(env.isa.frontend_config());
     Ok(())
+}
+
+/// Builds the code in front of a function whose frame is too large to be taken before the stack
+/// pointer is compared: it compares and goes on to the function. `func` is empty.
+pub(crate) fn guard(
+    env: &Env<'_>,
+    index: DefinedFuncIndex,
+    frame: u32,
+    func: &mut ir::Function,
+    context: &mut FunctionBuilderContext,
+) {
+    let symbol = Symbol::Function(index).to_name();
+    func.name = ir::UserFuncName::User(symbol.clone());
+    func.signature = signature::wasm(env.module.signature(env.module.func_index(index)));
+    let mut builder = FunctionBuilder::new(func, context);
+    let entry = builder.create_block();
+    builder.append_block_params_for_function_params(entry);
+    builder.switch_to_block(entry);
+    builder.seal_block(entry);
+    let start = u32::try_from(env.module.bodies[index].range().start);
+    builder.set_srcloc(SourceLoc::new(start.expect("modules are below 4 GiB")));
+    let args = builder.block_params(entry).to_vec();
+    let vmctx = args[0];
+
+    let pointer = builder.ins().get_stack_pointer(I64);
+    let mut read = |promise, base, offset| {
+        let flags = promises::flags(promise);
+        builder.ins().load(I64, flags, base, vm_offset(offset))
+    };
+    let store = offset_of!(VmContextHeader, store);
+    let store = read(Promise::StorePointer, vmctx, store);
+    let limit = offset_of!(VmStoreContext, stack_limit);
+    let limit = read(Promise::StackLimit, store, limit);
+    // Whatever the limit is, nothing wraps unseen.
+    let below = builder.ins().icmp(IntCC::UnsignedLessThan, pointer, limit);
+    let room = builder.ins().isub(pointer, limit);
+    let frame = builder.ins().iconst(I64, i64::from(frame));
+    let little = builder.ins().icmp(IntCC::UnsignedLessThan, room, frame);
+    let stop = builder.ins().bor(below, little);
+    let (out, enough) = (builder.create_block(), builder.create_block());
+    builder.ins().brif(stop, out, &[], enough, &[]);
+    builder.set_cold_block(out);
+    builder.switch_to_block(out);
+    builder.seal_block(out);
+    let mut import = |symbol: Symbol, signature| {
+        let name = builder
+            .func
+            .declare_imported_user_function(symbol.to_name());
+        let signature = builder.import_signature(signature);
+        builder.import_function(ir::ExtFuncData {
+            name: ir::ExternalName::user(name),
+            signature,
+            colocated: true,
+            patchable: false,
+        })
+    };
+    let raise = import(Symbol::Raise(TrapCode::StackOverflow), signature::raise());
+    let signature = signature::wasm(env.module.signature(env.module.func_index(index)));
+    let body = import(Symbol::Function(index), signature);
+    builder.ins().call(raise, &[vmctx]);
+    builder.ins().trap(AFTER_NO_RETURN);
+    builder.switch_to_block(enough);
+    builder.seal_block(enough);
+    builder.ins().return_call(body, &args);
+    builder.finalize(env.isa.frontend_config());
 }
 
 /// The lowest stack pointer, for the check that Cranelift puts before a function's frame.
@@ -169,8 +235,9 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Traps when the stack pointer is below its limit. The frame of this function counts already,
-    /// and nothing of it has been written that the code below would not write anyway.
+    /// Traps when the stack pointer is below its limit. The frame of this function counts already:
+    /// it is at most [`UNCHECKED_FRAME`](precast_artifact::abi::UNCHECKED_FRAME), or else there is a
+    /// [`guard`] in front.
     fn check_stack(&mut self) {
         let pointer = self.builder.ins().get_stack_pointer(I64);
         let store = offset_of!(VmContextHeader, store);

@@ -16,6 +16,7 @@
 mod bounds;
 mod bulk;
 mod call;
+mod checks;
 mod control;
 mod function;
 mod global;
@@ -31,7 +32,7 @@ mod state;
 mod table;
 mod trap;
 
-pub(crate) use function::translate;
+pub(crate) use function::{guard, translate};
 pub(crate) use state::{Env, Scratch, declare_symbol, vm_offset};
 pub(crate) use trap::{AFTER_NO_RETURN, artifact_code};
 

@@ -3,7 +3,7 @@
 
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::types::I64;
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value};
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, StackSlot, Value};
 use precast_artifact::promises::{Lifetime, Promise};
 
 use super::FuncTranslator;
@@ -96,6 +96,12 @@ impl FuncTranslator<'_, '_> {
         path.into_iter().fold(self.vmctx, |base, (flags, offset)| {
             cursor.ins().load(I64, flags, base, offset)
         })
+    }
+
+    /// Puts the VM context into a slot of the frame, at the start of the function.
+    pub(super) fn keep_vmctx(&mut self, slot: StackSlot) {
+        let mut cursor = FuncCursor::new(self.builder.func).at_first_insertion_point(self.entry);
+        cursor.ins().stack_store(I64, self.vmctx, slot, 0);
     }
 
     /// Writes a value at `base + offset`.

@@ -8,15 +8,17 @@ use cranelift_codegen::ir::immediates::Offset32;
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{
     self, AliasRegion, AliasRegionData, Block, BlockArg, ExtFuncData, ExternalName, FuncRef,
-    GlobalValue, GlobalValueData, InstBuilder, SigRef, Value,
+    GlobalValue, GlobalValueData, InstBuilder, SigRef, StackSlot, StackSlotData, StackSlotKind,
+    Value,
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_entity::packed_option::{PackedOption, ReservedValue};
 use cranelift_entity::{EntityRef, SecondaryMap};
 use cranelift_frontend::{FunctionBuilder, Variable};
 use precast_artifact::promises::Promise;
-use precast_artifact::{Builtin, Interruption, Strategy};
+use precast_artifact::{Builtin, Interruption, Strategy, TrapCode};
 
+use super::checks::Checks;
 use super::control::Frame;
 use super::interrupt::Fuel;
 use crate::key::{FuncIndex, MemoryIndex, SigIndex, Symbol};
@@ -71,9 +73,13 @@ pub(super) struct Caches {
     signatures: Cache<SigIndex, SigRef>,
     callees: Cache<FuncIndex, FuncRef>,
     memory_bases: Cache<MemoryIndex, Value>,
+    pub(super) checks: Checks,
+    /// Where the VM context is kept for code that stops, once there is such code.
+    pub(super) vmctx_slot: Option<StackSlot>,
     /// Few enough for a linear search.
     symbols: Vec<(Symbol, GlobalValue)>,
     thunks: Vec<(Builtin, FuncRef)>,
+    raises: Vec<(TrapCode, FuncRef)>,
 }
 
 impl Caches {
@@ -81,8 +87,11 @@ impl Caches {
         self.signatures.clear();
         self.callees.clear();
         self.memory_bases.clear();
+        self.checks.clear();
+        self.vmctx_slot = None;
         self.symbols.clear();
         self.thunks.clear();
+        self.raises.clear();
     }
 }
 
@@ -239,6 +248,40 @@ impl FuncTranslator<'_, '_> {
         self.args.extend_from_slice(args);
         let call = self.builder.ins().call(thunk, &self.args);
         self.builder.inst_results(call).first().copied()
+    }
+
+    /// Calls the code that ends the activation with this trap.
+    pub(super) fn call_raise(&mut self, vmctx: Value, code: TrapCode) {
+        let known = self.caches.raises.iter().find(|(other, _)| *other == code);
+        let raise = match known {
+            Some((_, raise)) => *raise,
+            None => {
+                let signature = self.builder.import_signature(signature::raise());
+                let raise = self.import_function(Symbol::Raise(code), signature);
+                self.caches.raises.push((code, raise));
+                raise
+            }
+        };
+        self.builder.ins().call(raise, &[vmctx]);
+    }
+
+    /// The VM context, for code that stops: from the frame, where it is put once. Were the value itself used
+    /// in each such block, it would be alive all over a function that may have tens of thousands of
+    /// them, and register allocation would take time in the square of their number.
+    pub(super) fn kept_vmctx(&mut self) -> Value {
+        let slot = match self.caches.vmctx_slot {
+            Some(slot) => slot,
+            None => {
+                let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 8, 3);
+                let slot = self.builder.create_sized_stack_slot(data);
+                self.keep_vmctx(slot);
+                self.caches.vmctx_slot = Some(slot);
+                slot
+            }
+        };
+        // Without this, Cranelift would take the value that was stored.
+        self.builder.ins().sequence_point();
+        self.builder.ins().stack_load(I64, I64, slot, 0)
     }
 
     fn import_function(&mut self, symbol: Symbol, signature: SigRef) -> FuncRef {

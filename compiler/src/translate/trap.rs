@@ -7,7 +7,7 @@
 //!   its return address tells where in the wasm it happened.
 
 use cranelift_codegen::ir::{self, InstBuilder, Value};
-use precast_artifact::{Builtin, Strategy, TrapCode};
+use precast_artifact::{Strategy, TrapCode};
 
 use super::FuncTranslator;
 
@@ -83,11 +83,8 @@ impl FuncTranslator<'_, '_> {
     }
 
     fn raise(&mut self, code: TrapCode) {
-        let number = self
-            .builder
-            .ins()
-            .iconst(ir::types::I32, i64::from(code as u32));
-        self.call_builtin(Builtin::RaiseTrap, &[number]);
+        let vmctx = self.kept_vmctx();
+        self.call_raise(vmctx, code);
         self.builder.ins().trap(AFTER_NO_RETURN);
     }
 }

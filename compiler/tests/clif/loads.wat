@@ -16,12 +16,12 @@
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i32):
-;;     v2 = load.i64 notrap aligned readonly can_move region1 v0+16
-;;     v3 = uextend.i64 v1
-;;     v4 = iadd v2, v3
+;;     v3 = load.i64 notrap aligned readonly can_move region1 v0+16
+;;     v2 = uextend.i64 v1
+;;     v4 = iadd v3, v2
 ;;     v5 = load.i32 little region0 v4+4
 ;;     v6 = uextend.i64 v1
-;;     v7 = iadd v2, v6
+;;     v7 = iadd v3, v6
 ;;     v8 = uload8.i32 little region0 v7
 ;;     v9 = iadd v5, v8
 ;;     return v9
@@ -36,9 +36,9 @@
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i32, v2: f64):
-;;     v3 = load.i64 notrap aligned readonly can_move region1 v0+16
-;;     v4 = uextend.i64 v1
-;;     v5 = iadd v3, v4
+;;     v4 = load.i64 notrap aligned readonly can_move region1 v0+16
+;;     v3 = uextend.i64 v1
+;;     v5 = iadd v4, v3
 ;;     store little region0 v2, v5+0x01ff_fff8
 ;;     v6 = uextend.i64 v1
 ;;     v7 = load.i64 notrap aligned region2 v0+24
@@ -46,7 +46,7 @@
 ;;     v9 = iadd v6, v8  ; v8 = 0x0200_0001
 ;;     v10 = icmp ugt v9, v7
 ;;     trapnz v10, user2
-;;     v11 = iadd v3, v6
+;;     v11 = iadd v4, v6
 ;;     v12 = iconst.i64 0x01ff_fff9
 ;;     v13 = iadd v11, v12  ; v12 = 0x01ff_fff9
 ;;     v14 = iconst.i64 0

@@ -23,12 +23,18 @@
 use std::cell::Cell;
 use std::ops::Range;
 
+use precast_artifact::abi::MACHINE_RESERVE;
+
 use crate::arch;
 use crate::sys::map::page_size;
 
 /// Stack that is left for host functions, builtins and signal handlers below the lowest address
 /// that wasm code may use, in bytes.
 pub(crate) const HOST_RESERVE: usize = 256 << 10;
+
+// Machine code may have taken its share when a host function or builtin starts, and again when the host
+// function enters wasm code; half of the rest is the host function's.
+const _: () = assert!(2 * MACHINE_RESERVE + (64 << 10) <= HOST_RESERVE);
 
 /// How much further than needed the initial thread's stack is made to grow, so that entering wasm code
 /// a little deeper in the host needs no system call.
