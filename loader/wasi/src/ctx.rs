@@ -8,6 +8,8 @@ use cap_std::fs::Dir;
 
 use crate::clock::{Clocks, SystemClocks};
 use crate::descriptor::{Descriptor, Descriptors, MAX_DESCRIPTORS, OpenDir};
+use crate::protect::Protected;
+use crate::reach::Reach;
 use crate::stdio::{Input, Output};
 use crate::types::Rights;
 
@@ -51,6 +53,14 @@ pub enum ConfigError {
         /// What is wrong.
         what: &'static str,
     },
+    /// What is to be protected cannot be found out.
+    #[error("cannot protect {} from the guest", path.display())]
+    Protect {
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
     /// Too many directories.
     #[error("{wanted} preopened directories, at most {limit} are possible")]
     TooManyPreopens {
@@ -92,6 +102,7 @@ type RandomSource = Box<dyn FnMut(&mut [u8]) + Send>;
 pub struct WasiCtxBuilder {
     ctx: WasiCtx,
     preopens: usize,
+    reach: Reach,
 }
 
 impl Default for WasiCtxBuilder {
@@ -113,8 +124,13 @@ impl WasiCtxBuilder {
             clocks: Box::new(SystemClocks::new()),
             random: None,
             descriptors: Descriptors::new(),
+            protected: Protected::default(),
         };
-        Self { ctx, preopens: 0 }
+        Self {
+            ctx,
+            preopens: 0,
+            reach: Reach::default(),
+        }
     }
 
     /// Adds an argument. The first one is the program's name.
@@ -264,6 +280,9 @@ impl WasiCtxBuilder {
             preopen: Some(guest.into()),
             listing: None,
         };
+        if access == DirAccess::ReadWrite {
+            self.reach.add(host);
+        }
         let inheriting = Rights::DIRECTORY.and(Rights::FILE);
         self.preopens += 1;
         self.ctx
@@ -274,6 +293,51 @@ impl WasiCtxBuilder {
                 limit: MAX_DESCRIPTORS - 3,
             })?;
         Ok(self)
+    }
+
+    /// Whether the guest could change the file or directory at `path`, or what the path leads to, through
+    /// one of the directories that it can write to so far.
+    ///
+    /// That is so if a name on the way to `path` is in such a directory, under whatever mounts and through
+    /// whatever symbolic links; if it is a directory and such a directory is inside of it; and if it is a
+    /// file with several names (hard links), of which one could be in such a directory because that is on
+    /// the same file system. Directories are compared by device and inode and by their places in their file
+    /// systems, not by paths. When the system does not tell, the answer is yes. Directories that are to be
+    /// looked at only do not count.
+    ///
+    /// Whoever maps code from a file must know: see `Module::open` and `Module::open_sealed` of
+    /// `precast-loader`.
+    pub fn reaches(&self, path: impl AsRef<Path>) -> bool {
+        self.reach.includes(path.as_ref())
+    }
+
+    /// Keeps the guest from changing the file or directory at `path`, although it may be in a directory
+    /// that the guest can write to. It can look, and no more: nothing in a protected directory changes, a
+    /// protected file is not written to, truncated, linked or removed, whatever name the guest uses (a hard
+    /// link, a symbolic link, another mount), because files are recognised by device and inode. Nor can it
+    /// change any of the names that lead to `path`: move a directory away in which it is, put another file
+    /// in its place, make it if it does not exist yet. What is refused fails with `EROFS`.
+    ///
+    /// For what becomes code of the host's or says what does: artifacts, caches of compiled modules,
+    /// programs, configuration. It costs every use of a path some microseconds.
+    ///
+    /// # Errors
+    /// [`ConfigError::Protect`].
+    pub fn protect(mut self, path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
+        let added = self.ctx.protected.add(path);
+        added.map_err(|source| ConfigError::Protect {
+            path: path.into(),
+            source,
+        })?;
+        Ok(self)
+    }
+
+    /// As [`protect`](Self::protect), for the file or directory with this device and inode number. The
+    /// names that lead there are the guest's to change.
+    pub fn protect_inode(mut self, dev: u64, ino: u64) -> Self {
+        self.ctx.protected.add_inode(dev, ino);
+        self
     }
 
     /// Other clocks than the system's.
@@ -294,6 +358,10 @@ impl WasiCtxBuilder {
         for (key, value) in std::mem::take(&mut ctx.env) {
             ctx.environ.push(&[&key, "=", &value]);
         }
+        for dir in ctx.descriptors.directories_mut() {
+            // What cannot be told may be protected.
+            dir.read_only |= ctx.protected.holds_directory(&dir.dir).unwrap_or(true);
+        }
         ctx
     }
 }
@@ -312,6 +380,7 @@ pub struct WasiCtx {
     /// `None`: the system's.
     pub(crate) random: Option<RandomSource>,
     pub(crate) descriptors: Descriptors,
+    pub(crate) protected: Protected,
 }
 
 impl std::fmt::Debug for WasiCtx {

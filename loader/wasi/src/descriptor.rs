@@ -170,6 +170,15 @@ impl Descriptors {
             .filter_map(|(fd, slot)| Some((fd, slot.as_ref()?)))
     }
 
+    /// All directories.
+    pub(crate) fn directories_mut(&mut self) -> impl Iterator<Item = &mut OpenDir> {
+        let slots = self.slots.iter_mut().flatten();
+        slots.filter_map(|descriptor| match &mut descriptor.kind {
+            Kind::Dir(dir) => Some(dir),
+            Kind::Stdin | Kind::Stdout | Kind::Stderr | Kind::File(_) => None,
+        })
+    }
+
     /// A directory in which something is to be changed.
     ///
     /// # Errors
@@ -180,6 +189,26 @@ impl Descriptors {
             return Err(Errno::ROFS);
         }
         Ok(&dir.dir)
+    }
+
+    /// The directories that something goes from and to: as [`writable_dir`](Self::writable_dir). Where it
+    /// goes to, no more may be done with it than where it comes from.
+    ///
+    /// # Errors
+    /// As for `writable_dir`; `NOTCAPABLE` if more may be done.
+    pub(crate) fn writable_dirs(
+        &self,
+        (from, from_rights): (u32, Rights),
+        (to, to_rights): (u32, Rights),
+    ) -> Result<(&Dir, &Dir)> {
+        let dirs = (
+            self.writable_dir(from, from_rights)?,
+            self.writable_dir(to, to_rights)?,
+        );
+        if !(self.get(from)?.inheriting).contains(self.get(to)?.inheriting) {
+            return Err(Errno::NOTCAPABLE);
+        }
+        Ok(dirs)
     }
 
     /// Gives a descriptor the lowest free number.

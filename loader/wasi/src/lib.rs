@@ -6,7 +6,8 @@
 //! |---|---|
 //! | `ctx`, `descriptor`, `stdio` | what a guest has: context, descriptors, standard streams |
 //! | `guest` | guest memory: where every pointer is checked |
-//! | `path`, `open` | paths, where the sandbox of the file system is |
+//! | `path`, `open`, `spot` | paths, where the sandbox of the file system is |
+//! | `protect`, `names`, `reach`, `mounts` | what a guest must not change although it is in its directories |
 //! | `fd`, `fdstat`, `readdir` | descriptors: data, attributes, directories |
 //! | `clock`, `poll`, `process` | time, waiting, everything else |
 //! | `errno`, `types` | the snapshot's numbers and records |
@@ -51,11 +52,16 @@ mod fd;
 mod fdstat;
 mod guest;
 mod linker;
+mod mounts;
+mod names;
 mod open;
 mod path;
 mod poll;
 mod process;
+mod protect;
+mod reach;
 mod readdir;
+mod spot;
 mod stdio;
 mod types;
 

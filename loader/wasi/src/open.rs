@@ -12,6 +12,7 @@ use crate::ctx::WasiCtx;
 use crate::descriptor::{Descriptor, Kind, OpenDir, OpenFile};
 use crate::errno::{Errno, Result};
 use crate::guest::GuestMemory;
+use crate::spot::names_directory;
 use crate::types::{FdFlags, LookupFlags, OFlags, Rights};
 
 #[expect(clippy::too_many_arguments, reason = "as many as the snapshot has")]
@@ -46,12 +47,29 @@ pub(crate) fn path_open(
     if !ctx.descriptors.has_room() {
         return Err(Errno::MFILE);
     }
-    let file = if parent.read_only {
-        request.open_read_only(&parent.dir, path)?
+    // A slash at the end says that it is a directory: those are not made in this way.
+    let is_named_directory = names_directory(path);
+    if is_named_directory && request.creates() {
+        return Err(Errno::ISDIR);
+    }
+    let exclusive = request.creates() && request.oflags.contains(OFlags::EXCL);
+    let follow = request.follow && !exclusive;
+    let mut request = request;
+    let (spot, changeable) = if is_named_directory || request.oflags.contains(OFlags::DIRECTORY) {
+        // Links to directories are followed here: cap-std, where the kernel does not do it, cannot if
+        // it must be a directory.
+        request.oflags = request.oflags.and(OFlags::DIRECTORY);
+        ctx.protected.resolved(&parent.dir, path, follow)?
     } else {
-        request.open(&parent.dir, path)?
+        ctx.protected.object(&parent.dir, path, follow)?
     };
-    let read_only = parent.read_only;
+    request.follow &= spot.is_plain();
+    let read_only = parent.read_only || !changeable;
+    let file = if read_only || (request.creates() && ctx.protected.keeps_name(&spot)?) {
+        request.open_read_only(spot.dir(), spot.path())?
+    } else {
+        request.open(spot.dir(), spot.path())?
+    };
     let descriptor = if file.metadata()?.is_dir() {
         let dir = OpenDir {
             dir: Dir::from_std_file(file.into_std()),
@@ -111,6 +129,9 @@ impl Request {
         }
         if self.write {
             rights = rights.and(Rights::FD_WRITE);
+        }
+        if self.truncates() {
+            rights = rights.and(Rights::FD_FILESTAT_SET_SIZE);
         }
         rights
     }

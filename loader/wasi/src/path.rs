@@ -7,18 +7,22 @@
 //! Whatever changes something takes its directory from
 //! [`Descriptors::writable_dir`](crate::descriptor::Descriptors::writable_dir), which refuses those
 //! that are read-only. For two directories (links, renames) this holds for both: a link to a file
-//! in a read-only directory would make it writable from elsewhere.
+//! in a read-only directory would make it writable from elsewhere. What a read-write directory holds may
+//! be [protected](crate::protect) all the same: then the path is resolved to a [`Spot`](crate::spot::Spot)
+//! first, and refused or used where it was found to lead.
 
-use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use cap_fs_ext::DirExt;
+use cap_std::fs::Dir;
 
 use crate::ctx::WasiCtx;
 use crate::errno::{Errno, Result};
 use crate::fdstat::times;
 use crate::guest::GuestMemory;
+use crate::protect::Protected;
+use crate::spot::{Spot, names_directory, without_slashes};
 use crate::types::{Filestat, LookupFlags, Rights};
 
 pub(crate) fn path_create_directory(
@@ -32,7 +36,9 @@ pub(crate) fn path_create_directory(
     let dir = ctx
         .descriptors
         .writable_dir(fd, Rights::PATH_CREATE_DIRECTORY)?;
-    Ok(dir.create_dir(path)?)
+    // A directory may be named with a slash before it exists, too.
+    let spot = ctx.protected.name(dir, without_slashes(path))?;
+    Ok(spot.dir().create_dir(spot.path())?)
 }
 
 pub(crate) fn path_filestat_get(
@@ -77,12 +83,9 @@ pub(crate) fn path_filestat_set_times(
         .writable_dir(fd, Rights::PATH_FILESTAT_SET_TIMES)?;
     // Through the path without links rather than through an open file: opening a named pipe could
     // take for ever, and nothing need be readable for this.
-    if flags.contains(LookupFlags::SYMLINK_FOLLOW) {
-        let path = dir.canonicalize(path)?;
-        Ok(dir.set_symlink_times(path, atime, mtime)?)
-    } else {
-        Ok(dir.set_symlink_times(path, atime, mtime)?)
-    }
+    let follow = flags.contains(LookupFlags::SYMLINK_FOLLOW);
+    let spot = changeable(&ctx.protected, dir, path, follow)?;
+    Ok(spot.dir().set_symlink_times(spot.path(), atime, mtime)?)
 }
 
 #[expect(clippy::too_many_arguments, reason = "as many as the snapshot has")]
@@ -101,14 +104,14 @@ pub(crate) fn path_link(
     let old_path = memory.path(old_path, old_path_len)?;
     let new_path = memory.path(new_path, new_path_len)?;
     let fds = &ctx.descriptors;
-    let old_dir = fds.writable_dir(old_fd, Rights::PATH_LINK_SOURCE)?;
-    let new_dir = fds.writable_dir(new_fd, Rights::PATH_LINK_TARGET)?;
-    if old_flags.contains(LookupFlags::SYMLINK_FOLLOW) {
-        let old_path = old_dir.canonicalize(old_path)?;
-        Ok(old_dir.hard_link(old_path, new_dir, new_path)?)
-    } else {
-        Ok(old_dir.hard_link(old_path, new_dir, new_path)?)
-    }
+    let (old_dir, new_dir) = fds.writable_dirs(
+        (old_fd, Rights::PATH_LINK_SOURCE),
+        (new_fd, Rights::PATH_LINK_TARGET),
+    )?;
+    let follow = old_flags.contains(LookupFlags::SYMLINK_FOLLOW);
+    let old = changeable(&ctx.protected, old_dir, old_path, follow)?;
+    let new = ctx.protected.name(new_dir, new_path)?;
+    Ok(old.dir().hard_link(old.path(), new.dir(), new.path())?)
 }
 
 #[expect(clippy::too_many_arguments, reason = "as many as the snapshot has")]
@@ -147,7 +150,8 @@ pub(crate) fn path_remove_directory(
         .descriptors
         .writable_dir(fd, Rights::PATH_REMOVE_DIRECTORY)?;
     // A directory may be named with a slash, but `x/` must not become `x/.`, which none may remove.
-    Ok(dir.remove_dir(without_slashes(path))?)
+    let spot = ctx.protected.name(dir, without_slashes(path))?;
+    Ok(spot.dir().remove_dir(spot.path())?)
 }
 
 #[expect(clippy::too_many_arguments, reason = "as many as the snapshot has")]
@@ -164,8 +168,10 @@ pub(crate) fn path_rename(
     let old_path = memory.path(old_path, old_path_len)?;
     let new_path = memory.path(new_path, new_path_len)?;
     let fds = &ctx.descriptors;
-    let old_dir = fds.writable_dir(old_fd, Rights::PATH_RENAME_SOURCE)?;
-    let new_dir = fds.writable_dir(new_fd, Rights::PATH_RENAME_TARGET)?;
+    let (old_dir, new_dir) = fds.writable_dirs(
+        (old_fd, Rights::PATH_RENAME_SOURCE),
+        (new_fd, Rights::PATH_RENAME_TARGET),
+    )?;
     // Only directories may be named with a slash, and a name that ends in one is for a directory.
     if (names_directory(old_path) || names_directory(new_path))
         && !old_dir
@@ -174,7 +180,10 @@ pub(crate) fn path_rename(
     {
         return Err(Errno::NOTDIR);
     }
-    Ok(old_dir.rename(old_path, new_dir, new_path)?)
+    // None gets a slash on its way to the system.
+    let old = ctx.protected.name(old_dir, without_slashes(old_path))?;
+    let new = ctx.protected.name(new_dir, without_slashes(new_path))?;
+    Ok(old.dir().rename(old.path(), new.dir(), new.path())?)
 }
 
 pub(crate) fn path_symlink(
@@ -190,7 +199,8 @@ pub(crate) fn path_symlink(
     let path = memory.path(path, path_len)?;
     let dir = ctx.descriptors.writable_dir(fd, Rights::PATH_SYMLINK)?;
     // An absolute target is refused, `PERM`: it would mean one of the host's files to others.
-    Ok(dir.symlink(target, path)?)
+    let spot = ctx.protected.name(dir, path)?;
+    Ok(spot.dir().symlink(target, spot.path())?)
 }
 
 pub(crate) fn path_unlink_file(
@@ -202,20 +212,25 @@ pub(crate) fn path_unlink_file(
 ) -> Result<()> {
     let path = memory.path(path, path_len)?;
     let dir = ctx.descriptors.writable_dir(fd, Rights::PATH_UNLINK_FILE)?;
-    Ok(dir.remove_file(path)?)
+    let spot = ctx.protected.name(dir, path)?;
+    Ok(spot.dir().remove_file(spot.path())?)
 }
 
-/// Whether the path can only be that of a directory. ([`Path::components`] hides it.)
-fn names_directory(path: &Path) -> bool {
-    let path = path.as_os_str().as_bytes();
-    path.ends_with(b"/") || path.ends_with(b"/.")
-}
-
-/// The path without slashes at its end; the root stays what it is.
-fn without_slashes(path: &Path) -> &Path {
-    let bytes = path.as_os_str().as_bytes();
-    match bytes.iter().rposition(|b| *b != b'/') {
-        Some(last) => Path::new(OsStr::from_bytes(&bytes[..=last])),
-        None => path,
+/// Where a path leads, if what is there may be changed. Links at the end are followed by reading them, and
+/// not by opening what they lead to: that could be a named pipe, and never open.
+fn changeable<'a>(
+    protected: &Protected,
+    dir: &'a Dir,
+    path: &'a Path,
+    follow: bool,
+) -> Result<Spot<'a>> {
+    let (spot, changeable) = match follow {
+        true => protected.resolved(dir, path, true)?,
+        false => protected.object(dir, path, false)?,
+    };
+    if changeable {
+        Ok(spot)
+    } else {
+        Err(Errno::ROFS)
     }
 }

@@ -12,10 +12,14 @@ use rustix::event::Timespec;
 
 use crate::clock::Clock;
 use crate::ctx::WasiCtx;
-use crate::descriptor::Kind;
+use crate::descriptor::{Kind, MAX_DESCRIPTORS};
 use crate::errno::{Errno, Result};
 use crate::guest::GuestMemory;
 use crate::types::{Rights, SubClockFlags};
+
+/// Most subscriptions of one call: the system is asked about each, and the guest cannot be stopped
+/// meanwhile. Room for reading and writing of every descriptor, and as many clocks.
+const MAX_SUBSCRIPTIONS: u32 = 4 * MAX_DESCRIPTORS as u32;
 
 const SUBSCRIPTION: u32 = 48;
 const EVENT: u32 = 32;
@@ -36,6 +40,10 @@ pub(crate) fn poll_oneoff(
     memory.check(ready, 4)?;
     memory.check(subscriptions, u64::from(count) * u64::from(SUBSCRIPTION))?;
     memory.check(events, u64::from(count) * u64::from(EVENT))?;
+    // As `poll` of the system has it.
+    if count > MAX_SUBSCRIPTIONS {
+        return Err(Errno::INVAL);
+    }
 
     let start = Moment::now(ctx);
     let mut timeout: Option<Duration> = None;

@@ -198,6 +198,11 @@ impl FdFlags {
 }
 
 impl OFlags {
+    /// Both sets.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// The same for what exists already.
     pub(crate) fn without_creation(self) -> Self {
         Self(self.0 & !(Self::CREAT.0 | Self::EXCL.0))

@@ -369,3 +369,33 @@ fn links_and_names() {
     assert_eq!(guest.at(RMDIR, "dir"), Ok(()));
     assert_eq!(guest.at(UNLINK, "dir"), Err(Errno::NOENT));
 }
+
+/// Without `openat2`, cap-std opens what it resolves, and opening a pipe waits for its other end.
+#[test]
+fn named_pipes_are_not_waited_for() {
+    let (folder, mut guest) = guest();
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    std::os::unix::fs::symlink("pipe", folder.path().join("link")).unwrap();
+    // Should somebody wait, this is the other end.
+    let (done, waiting) = std::sync::mpsc::channel::<()>();
+    let rescuer = std::thread::spawn(move || {
+        let late = waiting.recv_timeout(Duration::from_secs(10)).is_err();
+        if late {
+            drop(std::fs::File::options().read(true).write(true).open(pipe));
+        }
+        late
+    });
+    for name in ["pipe", "link"] {
+        for lookup in [0, FOLLOW] {
+            assert_eq!(guest.set_times(name, lookup, (7, 7, 5)), Ok(()), "{name}");
+            let new = format!("{name}-{lookup}");
+            assert_eq!(guest.link(lookup, (DIR, name), (DIR, &new)), Ok(()));
+            assert!(guest.stat(name, lookup).is_ok());
+        }
+    }
+    assert_eq!(guest.at(UNLINK, "pipe"), Ok(()));
+    done.send(()).unwrap();
+    assert!(!rescuer.join().unwrap(), "somebody waited");
+}

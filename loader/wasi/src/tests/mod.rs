@@ -1,9 +1,11 @@
 //! Tests that call the functions as a guest does, on a memory that is a `Vec<u8>`: no machine code
 //! needed.
 
+mod advisories;
 mod dirs;
 mod files;
 mod hostile;
+mod protected;
 mod read_only;
 mod sandbox;
 mod streams;

@@ -168,6 +168,10 @@ fn links_inside_are_followed_where_asked() {
     assert_eq!(guest.open_with(DIR, "link", with), Err(Errno::LOOP));
     guest.symlink("loop", "loop").unwrap();
     assert_eq!(guest.open("loop", 0, READ), Err(Errno::LOOP));
+    guest.symlink("sub", "to-sub").unwrap();
+    for name in ["to-sub", "to-sub/", "to-sub/."] {
+        assert!(guest.open(name, DIRECTORY, READ).is_ok(), "{name}");
+    }
     guest.symlink("sub/../file", "around").unwrap();
     let fd = guest.open("around", 0, READ).unwrap();
     assert_eq!(guest.read(fd, 10).unwrap(), b"file");

@@ -1,0 +1,391 @@
+//! What is protected stays as it is, whatever name a guest finds for it.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::PathBuf;
+
+use super::*;
+
+/// A folder that the guest may write to, with an artifact and a cache in it, both protected:
+///
+/// ```text
+/// app/code   app/data
+/// cache/entries/key
+/// link → app        code → app/code        entries → cache/entries
+/// hard (app/code)   other (cache/entries/key)
+/// ```
+fn guest() -> (TempDir, Guest) {
+    let folder = folder();
+    let at = |path: &str| folder.path().join(path);
+    fs::create_dir_all(at("app")).unwrap();
+    fs::create_dir_all(at("cache/entries")).unwrap();
+    for file in ["app/code", "app/data", "cache/entries/key"] {
+        fs::write(at(file), file).unwrap();
+    }
+    symlink("app", at("link")).unwrap();
+    symlink("app/code", at("code")).unwrap();
+    symlink("cache/entries", at("entries")).unwrap();
+    fs::hard_link(at("app/code"), at("hard")).unwrap();
+    fs::hard_link(at("cache/entries/key"), at("other")).unwrap();
+    let builder = WasiCtxBuilder::new()
+        .preopened_dir(folder.path(), "/", DirAccess::ReadWrite)
+        .and_then(|b| b.protect(at("link/code")))
+        .and_then(|b| b.protect(at("cache")))
+        .and_then(|b| b.protect(at("later/cache")))
+        .unwrap();
+    let guest = Guest::new(builder.build());
+    (folder, guest)
+}
+
+/// Every name of the two files.
+const FILES: [&str; 8] = [
+    "app/code",
+    "link/code",
+    "code",
+    "app/../link/./code",
+    "hard",
+    "cache/entries/key",
+    "entries/key",
+    "other",
+];
+
+fn state(folder: &TempDir) -> Vec<(PathBuf, u64, i64, i64, u64, Option<String>)> {
+    let mut found = Vec::new();
+    for path in [
+        "app",
+        "app/code",
+        "cache",
+        "cache/entries",
+        "cache/entries/key",
+        "link",
+        "hard",
+        "other",
+    ] {
+        let path = folder.path().join(path);
+        let data = fs::symlink_metadata(&path).unwrap();
+        let content = fs::read_to_string(&path).ok();
+        // The times of the guest's own directory are its own.
+        let (mtime, nanoseconds) = match path.ends_with("app") {
+            true => (0, 0),
+            false => (data.mtime(), data.mtime_nsec()),
+        };
+        found.push((path, data.ino(), mtime, nanoseconds, data.nlink(), content));
+    }
+    found
+}
+
+#[test]
+fn files_are_not_written_to() {
+    let (folder, mut guest) = guest();
+    let before = state(&folder);
+    for name in FILES {
+        for (oflags, rights) in [
+            (0, WRITE),
+            (0, READ | WRITE),
+            (TRUNC, READ),
+            (TRUNC, WRITE),
+            (CREAT, WRITE),
+            (CREAT | TRUNC, READ),
+        ] {
+            let opened = guest.open(name, oflags, rights);
+            assert_eq!(opened, Err(Errno::ROFS), "{name} {oflags} {rights}");
+        }
+        for lookup in [0, FOLLOW] {
+            // A link in the guest's own directory is its own.
+            if name != "code" || lookup == FOLLOW {
+                assert_eq!(guest.set_times(name, lookup, (1, 1, 5)), Err(Errno::ROFS));
+                assert_eq!(
+                    guest.link(lookup, (DIR, name), (DIR, "app/new")),
+                    Err(Errno::ROFS),
+                    "{name}"
+                );
+            }
+        }
+        // To look is allowed, and what is open for that can do no more.
+        let fd = guest.open(name, CREAT, READ).unwrap();
+        assert!(!guest.read(fd, 100).unwrap().is_empty());
+        assert_eq!(guest.write(fd, b"x"), Err(Errno::BADF));
+        let times = guest.call(|c, m| fdstat::fd_filestat_set_times(c, m, fd, 1, 1, 5));
+        assert_eq!(times, Err(Errno::ROFS), "{name}");
+        let size = guest.call(|c, m| fdstat::fd_filestat_set_size(c, m, fd, 0));
+        assert_eq!(size, Err(Errno::BADF));
+        guest.close(fd).unwrap();
+        assert_eq!(guest.stat(name, FOLLOW).unwrap().0, 4);
+    }
+    assert_eq!(state(&folder), before);
+}
+
+#[test]
+fn no_name_is_taken_away_or_given_to_another() {
+    let (folder, mut guest) = guest();
+    let before = state(&folder);
+    let refused = Err(Errno::ROFS);
+    // Names of the files, of directories above them, and the link on the way.
+    for name in [
+        "app/code",
+        "link/code",
+        "hard",
+        "other",
+        "entries/key",
+        "app",
+        "app/",
+        "link",
+        "cache",
+        "cache/entries",
+    ] {
+        assert_eq!(guest.rename((DIR, name), (DIR, "moved")), refused, "{name}");
+        assert_eq!(guest.rename((DIR, "app/data"), (DIR, name)), {
+            match name.ends_with('/') {
+                true => Err(Errno::NOTDIR),
+                false => refused,
+            }
+        });
+        assert_eq!(guest.at(UNLINK, name), refused, "{name}");
+        assert_eq!(guest.at(RMDIR, name), refused, "{name}");
+    }
+    // Nothing appears in a protected directory, by whatever name of it.
+    for name in ["cache/new", "cache/entries/new", "entries/new"] {
+        assert_eq!(guest.open(name, CREAT, WRITE), Err(Errno::ROFS), "{name}");
+        assert_eq!(
+            guest.open(name, CREAT | EXCL, READ),
+            Err(Errno::ROFS),
+            "{name}"
+        );
+        assert_eq!(guest.at(MKDIR, name), refused, "{name}");
+        assert_eq!(guest.symlink("file", name), refused, "{name}");
+        assert_eq!(guest.link(0, (DIR, "app/data"), (DIR, name)), refused);
+        assert_eq!(guest.rename((DIR, "app/data"), (DIR, name)), refused);
+    }
+    assert_eq!(state(&folder), before);
+    assert_eq!(contents(folder.path().join("app/data")), "app/data");
+}
+
+#[test]
+fn names_that_do_not_exist_yet_are_not_made() {
+    let (folder, mut guest) = guest();
+    let refused = Err(Errno::ROFS);
+    for name in ["later", "later/", "LATER", "link/../later"] {
+        assert_eq!(guest.at(MKDIR, name), refused, "{name}");
+    }
+    assert_eq!(guest.open("later", CREAT, WRITE), Err(Errno::ROFS));
+    assert_eq!(guest.open("later", CREAT | EXCL, READ), Err(Errno::ROFS));
+    assert_eq!(guest.symlink("app", "later"), refused);
+    assert_eq!(guest.link(0, (DIR, "app/data"), (DIR, "later")), refused);
+    assert_eq!(guest.rename((DIR, "app/data"), (DIR, "later")), refused);
+    // Nor through a link that leads there.
+    assert_eq!(guest.symlink("later", "mine"), Ok(()));
+    assert_eq!(guest.open("mine", CREAT, WRITE), Err(Errno::ROFS));
+    assert!(!folder.path().join("later").exists());
+}
+
+#[test]
+fn opened_directories_are_kept_too() {
+    let (folder, mut guest) = guest();
+    let before = state(&folder);
+    let with = Open {
+        oflags: DIRECTORY,
+        ..Open::default()
+    };
+    let write = Open {
+        oflags: CREAT | TRUNC,
+        rights: WRITE,
+        ..Open::default()
+    };
+    for (dir, name) in [
+        ("cache", "entries/key"),
+        ("cache/entries", "key"),
+        ("entries", "key"),
+        ("entries/", "key"),
+        ("app", "code"),
+        ("link", "code"),
+    ] {
+        let fd = guest.open_with(DIR, dir, with).unwrap();
+        assert_eq!(guest.open_with(fd, name, write), Err(Errno::ROFS), "{dir}");
+        assert_eq!(guest.rename((fd, name), (DIR, "x")), Err(Errno::ROFS));
+        assert_eq!(guest.rename((DIR, "app/data"), (fd, name)), {
+            Err(Errno::ROFS)
+        });
+        guest.close(fd).unwrap();
+    }
+    let cache = guest.open_with(DIR, "cache", with).unwrap();
+    let times = guest.call(|c, m| fdstat::fd_filestat_set_times(c, m, cache, 1, 1, 5));
+    assert_eq!(times, Err(Errno::ROFS));
+    assert_eq!(state(&folder), before);
+}
+
+#[test]
+fn preopened_directories_inside_are_read_only() {
+    let (folder, _) = guest();
+    let at = |path: &str| folder.path().join(path);
+    let builder = WasiCtxBuilder::new()
+        .preopened_dir(at("cache/entries"), "/", DirAccess::ReadWrite)
+        .and_then(|b| b.protect(at("cache")))
+        .unwrap();
+    let mut guest = Guest::new(builder.build());
+    assert_eq!(guest.open("key", 0, WRITE), Err(Errno::ROFS));
+    assert_eq!(guest.open("new", CREAT, WRITE), Err(Errno::ROFS));
+    assert_eq!(guest.at(UNLINK, "key"), Err(Errno::ROFS));
+}
+
+#[test]
+fn the_rest_is_as_it_would_be() {
+    let (folder, mut guest) = guest();
+    let fd = guest.open("app/data", 0, READ | WRITE).unwrap();
+    assert_eq!(guest.write(fd, b"DATA"), Ok(4));
+    let fd = guest.open("link/new", CREAT | EXCL, READ | WRITE).unwrap();
+    assert_eq!(guest.write(fd, b"new"), Ok(3));
+    assert_eq!(contents(folder.path().join("app/new")), "new");
+    assert_eq!(guest.open("code", CREAT | EXCL, WRITE), Err(Errno::EXIST));
+    assert_eq!(guest.rename((DIR, "app/new"), (DIR, "link/newer")), Ok(()));
+    assert_eq!(guest.at(MKDIR, "app/sub/"), Ok(()));
+    assert_eq!(guest.set_times("app/sub/", 0, (0, 7, 4)), Ok(()));
+    assert_eq!(guest.set_times(".", 0, (0, 7, 4)), Ok(()));
+    assert_eq!(guest.link(0, (DIR, "app/data"), (DIR, "data")), Ok(()));
+    // A dangling link is made good.
+    assert_eq!(guest.symlink("sub/made", "app/dangling"), Ok(()));
+    assert!(guest.open("link/dangling", CREAT, WRITE).is_ok());
+    assert_eq!(guest.stat("app/sub/made", 0), Ok((4, 0)));
+    assert_eq!(guest.at(UNLINK, "code"), Ok(()), "the guest's own link");
+    assert_eq!(guest.at(UNLINK, "app/data"), Ok(()));
+    assert_eq!(guest.at(UNLINK, "app/sub"), Err(Errno::ISDIR));
+    assert_eq!(guest.at(UNLINK, "app/newer/"), Err(Errno::NOTDIR));
+    assert_eq!(guest.at(RMDIR, "app/sub"), Err(Errno::NOTEMPTY));
+    for (name, errno) in [
+        ("../x", Errno::PERM),
+        ("/x", Errno::PERM),
+        ("app/../../x", Errno::PERM),
+        ("missing/x", Errno::NOENT),
+        ("app/newer/x", Errno::NOTDIR),
+    ] {
+        assert_eq!(guest.open(name, CREAT, WRITE), Err(errno), "{name}");
+        assert_eq!(guest.at(MKDIR, name), Err(errno), "{name}");
+        assert_eq!(guest.at(UNLINK, name), Err(errno), "{name}");
+        assert_eq!(guest.rename((DIR, "hard"), (DIR, name)), {
+            Err(Errno::ROFS)
+        });
+    }
+}
+
+#[test]
+fn an_inode_alone_is_enough() {
+    let folder = folder();
+    let at = |path: &str| folder.path().join(path);
+    fs::write(at("code"), "code").unwrap();
+    let found = fs::metadata(at("code")).unwrap();
+    let builder = WasiCtxBuilder::new()
+        .preopened_dir(folder.path(), "/", DirAccess::ReadWrite)
+        .unwrap()
+        .protect_inode(found.dev(), found.ino());
+    let mut guest = Guest::new(builder.build());
+    assert_eq!(guest.open("code", 0, WRITE), Err(Errno::ROFS));
+    assert_eq!(guest.rename((DIR, "code"), (DIR, "x")), Err(Errno::ROFS));
+    assert_eq!(guest.link(0, (DIR, "code"), (DIR, "x")), Err(Errno::ROFS));
+    assert_eq!(contents(at("code")), "code");
+}
+
+#[test]
+fn what_writable_directories_reach() {
+    let (folder, _) = guest();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    let with = |dir: PathBuf, access| {
+        let builder = WasiCtxBuilder::new().preopened_dir(dir, "/", access);
+        builder.unwrap()
+    };
+    let reaches = |dir: &str, path: &str| {
+        assert!(!with(at(dir), DirAccess::ReadOnly).reaches(at(path)));
+        with(at(dir), DirAccess::ReadWrite).reaches(at(path))
+    };
+    for (dir, path) in [
+        ("", "app/code"),
+        ("", "app"),
+        ("", ""),
+        ("app", "app/code"),
+        ("link", "app/code"),
+        ("app", "link/code"),
+        ("app", "code"),
+        // Inside of what is asked for.
+        ("cache/entries", "cache"),
+        ("app", ""),
+        // What does not exist yet.
+        ("", "later/cache"),
+        // Another name, which could be anywhere on this file system.
+        ("cache", "app/code"),
+    ] {
+        assert!(reaches(dir, path), "{dir} {path}");
+    }
+    for (dir, path) in [
+        ("app", "cache"),
+        ("app", "later"),
+        ("cache", "app/data"),
+        ("cache/entries", "app"),
+    ] {
+        assert!(!reaches(dir, path), "{dir} {path}");
+    }
+    assert!(!WasiCtxBuilder::new().reaches(at("app/code")));
+    // The link is elsewhere, and what it leads to is out of reach, but the link itself is not.
+    symlink(at("cache"), elsewhere.path().join("cache")).unwrap();
+    let builder = with(elsewhere.path().into(), DirAccess::ReadWrite);
+    assert!(builder.reaches(elsewhere.path().join("cache")));
+    assert!(!builder.reaches(at("cache")));
+}
+
+/// A directory that is mounted at a second place, until this is dropped.
+struct Bound(PathBuf);
+
+impl Bound {
+    fn new(dir: &Path, at: &Path) -> Option<Self> {
+        let mount = std::process::Command::new("mount");
+        let mounted = { mount }.arg("--bind").arg(dir).arg(at).output();
+        let mounted = mounted.is_ok_and(|output| output.status.success());
+        if !mounted {
+            eprintln!("skipped: only root may mount a directory a second time");
+        }
+        mounted.then(|| Self(at.to_path_buf()))
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        let unmounted = std::process::Command::new("umount").arg(&self.0).status();
+        assert!(unmounted.is_ok_and(|status| status.success()));
+    }
+}
+
+#[test]
+fn other_mounts_are_other_names() {
+    let (folder, _) = guest();
+    let at = |path: &str| folder.path().join(path);
+    for dir in ["share/app", "share/entries", "share/all"] {
+        fs::create_dir_all(at(dir)).unwrap();
+    }
+    let mounts = [("app", "share/app"), ("cache/entries", "share/entries")];
+    let mounts = mounts.map(|(dir, to)| Bound::new(&at(dir), &at(to)));
+    if mounts.iter().any(Option::is_none) {
+        return;
+    }
+    let before = state(&folder);
+    let builder = WasiCtxBuilder::new()
+        .preopened_dir(at("share"), "/", DirAccess::ReadWrite)
+        .unwrap();
+    for path in ["app/code", "share/app/code", "cache", "cache/entries"] {
+        assert!(builder.reaches(at(path)), "{path}");
+    }
+    let builder = builder.protect(at("app/code")).unwrap();
+    let mut guest = Guest::new(builder.protect(at("cache")).unwrap().build());
+    for name in ["app/code", "entries/key"] {
+        assert_eq!(guest.open(name, TRUNC, WRITE), Err(Errno::ROFS), "{name}");
+        assert_eq!(guest.at(UNLINK, name), Err(Errno::ROFS), "{name}");
+        let replaced = guest
+            .symlink("x", "mine")
+            .and_then(|()| guest.rename((DIR, "mine"), (DIR, "app/code")));
+        assert!(replaced.is_err());
+        guest.at(UNLINK, "mine").unwrap();
+    }
+    assert_eq!(guest.open("entries/new", CREAT, WRITE), Err(Errno::ROFS));
+    assert!(guest.open("app/new", CREAT, WRITE).is_ok());
+    assert_eq!(state(&folder), before);
+    // Seen from the other side: the file is opened by the second name.
+    let builder = WasiCtxBuilder::new().preopened_dir(at("app"), "/", DirAccess::ReadWrite);
+    assert!(builder.unwrap().reaches(at("share/app/code")));
+}
