@@ -68,6 +68,9 @@ pub fn run(exe: &Path, target: &Target, plan: &Plan) -> std::io::Result<Outcome>
         command.args([next.to_string(), end.unwrap_or(u64::MAX).to_string()]);
         let millis = left.map_or(u64::MAX, |left| left.as_millis() as u64);
         command.args([millis.to_string(), plan.verbose.to_string()]);
+        // Whatever the child leaves behind goes with this.
+        let scratch = tempfile::tempdir()?;
+        command.env("TMPDIR", scratch.path());
         let mut child = command.spawn()?;
         let ended = watch(&mut child, &progress)?;
         let at = progress.get()?;
@@ -163,7 +166,8 @@ pub fn child(
     let progress = File::options().write(true).open(progress)?;
     let mut run = (target.prepare)();
     let mut next = seed;
-    while next < end && start.elapsed() < time {
+    // At least one, however long it took to get ready.
+    while next < end && (next == seed || start.elapsed() < time) {
         progress.write_all_at(&next.to_le_bytes(), 0)?;
         let mut case = Case::new(next, verbose);
         // A panic has printed its message.

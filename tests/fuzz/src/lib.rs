@@ -4,15 +4,23 @@
 //! |---|---|
 //! | [`driver`] | runs cases of a target in a child process, and tells which case failed |
 //! | [`case`](mod@case) | one case: its seed and its random numbers |
+//! | `api` | sequences of operations of the loader's API |
 //! | `artifacts` | artifacts whose records lie |
+//! | `differential` | modules that precast and another engine run |
+//! | `edges` | generates modules for it that use everything at its limits |
+//! | `wasi` | sequences of WASI calls on paths and descriptors |
 //!
 //! A [`Target`] turns the random numbers of a case into an input and checks what must hold. Cases do
 //! not depend on each other: a case that fails does so alone, too, so its seed is all that must be
 //! reported. `README.md` says how to run them, and what long runs found.
 
+mod api;
 mod artifacts;
 pub mod case;
+mod differential;
 pub mod driver;
+mod edges;
+mod wasi;
 
 pub use case::Case;
 
@@ -32,7 +40,14 @@ pub struct Target {
 }
 
 /// All fuzzers.
-pub const TARGETS: &[Target] = &[artifacts::ARTIFACTS];
+pub const TARGETS: &[Target] = &[
+    differential::SMITH,
+    differential::EDGES,
+    artifacts::ARTIFACTS,
+    api::API,
+    wasi::WASI,
+    wasi::WASI_BY_STEPS,
+];
 
 /// A target of which the cases 3, 5 and 7 fail, each in a way of its own: to test the driver with.
 const SELF_TEST: Target = Target {

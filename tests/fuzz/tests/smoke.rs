@@ -38,7 +38,12 @@ macro_rules! targets {
 }
 
 targets! {
+    differential: "differential",
+    edges: "edges",
     artifacts: "artifacts",
+    api: "api",
+    wasi: "wasi",
+    wasi_by_steps: "wasi-by-steps",
 }
 
 /// However a case fails, it is found and the cases after it are run.

@@ -1,0 +1,139 @@
+//! Modules that are run by precast, compiled in all ways that it knows, and by another engine.
+//!
+//! | module | what |
+//! |---|---|
+//! | `scenario` | what is run, and the comparison of two engines that run it |
+//! | `value` | values and outcomes, as far as engines must agree on them |
+//! | `oracle` | wasmi |
+//! | `subject`, `settings` | precast; the ways to compile |
+//! | `smith` | modules of `wasm-smith` |
+
+mod oracle;
+pub(crate) mod scenario;
+mod settings;
+mod smith;
+mod subject;
+pub(crate) mod value;
+
+use precast_loader::Interruption;
+
+use crate::{Case, Run, Target};
+use oracle::Oracles;
+use scenario::{Call, Reference, Scenario};
+use settings::Ways;
+use subject::{Running, Subject};
+use value::Value;
+
+/// Modules of `wasm-smith`.
+pub const SMITH: Target = Target {
+    name: "differential",
+    about: "modules of wasm-smith, compiled in all ways, against wasmi",
+    prepare: || prepare(smith::scenario),
+};
+
+/// Modules made for what such generators miss.
+pub const EDGES: Target = Target {
+    name: "edges",
+    about: "modules that use memories, tables and frames at their limits, likewise",
+    prepare: || prepare(crate::edges::scenario),
+};
+
+/// A target that compares engines at scenarios of one generator.
+fn prepare(generate: fn(&mut Case) -> Option<Scenario>) -> Run {
+    let mut engines = Engines {
+        oracles: Oracles::new(),
+        ways: Ways::new(),
+    };
+    Box::new(move |case| match generate(case) {
+        Some(scenario) => engines.compare(case, scenario),
+        None => Ok(()),
+    })
+}
+
+struct Engines {
+    oracles: Oracles,
+    ways: Ways,
+}
+
+impl Engines {
+    fn compare(&mut self, case: &mut Case, mut scenario: Scenario) -> Result<(), String> {
+        case.show(|| text(&scenario));
+        let modules = self.oracles.modules(&scenario.modules)?;
+        add_calls(case, &mut scenario, &modules);
+        let mut reference = Reference::run(&scenario, self.oracles.oracle(&modules));
+        case.show(|| outcomes(&scenario, &reference.outcomes));
+        let ways = if case.once_in(4) { 2 } else { 1 };
+        for _ in 0..ways {
+            let way = self.ways.random(case);
+            let name = self.ways.describe(way);
+            case.show(|| name.clone());
+            let compile = |wasm: &Vec<u8>| self.ways.compile(way, wasm).map(Subject::new);
+            let subjects: Result<Vec<_>, _> = scenario.modules.iter().map(compile).collect();
+            let subjects = subjects.map_err(|error| format!("{name}: {error}"))?;
+            let fuel = match way.interruption {
+                Interruption::Fuel if case.once_in(4) => case.rng.u64(..2000),
+                _ => u64::MAX,
+            };
+            // The second time, instances come from the pool where they can.
+            let runs = if case.once_in(3) { 2 } else { 1 };
+            for run in 0..runs {
+                let mut running = Running::new(&subjects, fuel);
+                let compared = reference.compare(&scenario, &mut running);
+                compared.map_err(|error| format!("{name}, run {run}, fuel {fuel}: {error}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds calls of exported functions with random arguments.
+fn add_calls(case: &mut Case, scenario: &mut Scenario, modules: &[wasmi::Module]) {
+    let mut functions = Vec::new();
+    for (i, module) in modules.iter().enumerate() {
+        let exported = oracle::exported_functions(module).into_iter();
+        functions.extend(exported.map(|(name, params)| (i, name, params)));
+    }
+    if functions.is_empty() {
+        return;
+    }
+    for _ in 0..scenario.random_calls {
+        let (module, export, params) = case.one_of(&functions).clone();
+        if scenario
+            .before_each
+            .as_ref()
+            .is_some_and(|call| call.export == export)
+        {
+            continue;
+        }
+        let args = params.iter().map(|ty| Value::random(case, *ty)).collect();
+        scenario.calls.extend(scenario.before_each.clone());
+        scenario.calls.push(Call {
+            module,
+            export,
+            args,
+        });
+    }
+}
+
+/// The modules as text.
+fn text(scenario: &Scenario) -> String {
+    let mut text = String::new();
+    for (i, wasm) in scenario.modules.iter().enumerate() {
+        match wasmprinter::print_bytes(wasm) {
+            Ok(printed) => text += &format!(";; m{i}\n{printed}"),
+            Err(error) => text += &format!(";; m{i} cannot be printed: {error}\n"),
+        }
+    }
+    text
+}
+
+fn outcomes(scenario: &Scenario, outcomes: &[value::Outcome]) -> String {
+    let mut text = String::new();
+    for (i, outcome) in outcomes.iter().enumerate() {
+        match i.checked_sub(scenario.modules.len()) {
+            None => text += &format!("instantiation of module {i}: {outcome:?}\n"),
+            Some(call) => text += &format!("{:?}: {outcome:?}\n", scenario.calls[call]),
+        }
+    }
+    text
+}

@@ -1,0 +1,245 @@
+//! precast, in one of its many settings, in the middle of a scenario.
+
+use precast_loader::{
+    Caller, Error, Extern, ExternRef, ExternType, Func, FuncType, Global, Instance, InstancePre,
+    Linker, Memory, Module, Store, StoreLimitsBuilder, Table, Val, ValType,
+};
+
+use super::scenario::{
+    Call, HOST_FAILS_AT, Item, MEMORY_LIMIT, Machine, TABLE_LIMIT, linked_module,
+};
+use super::value::{Outcome, Value};
+
+/// What host functions share.
+#[derive(Default)]
+pub struct Host {
+    log: Vec<Vec<Value>>,
+}
+
+/// A module and, if all of its imports are functions of the host, the same module linked: a second
+/// run then takes over the instances of the first.
+pub struct Subject {
+    module: Module,
+    linked: Option<InstancePre<Host>>,
+}
+
+impl Subject {
+    pub fn new(module: Module) -> Self {
+        let linked = Self::link(&module);
+        Self { module, linked }
+    }
+
+    fn link(module: &Module) -> Option<InstancePre<Host>> {
+        let mut linker = Linker::new(module.engine());
+        linker.allow_shadowing(true);
+        for (from, name, ty) in module.imports() {
+            let ExternType::Func(ty) = ty else {
+                return None;
+            };
+            if linked_module(from).is_some() {
+                return None;
+            }
+            let results = ty.results().to_vec();
+            let func = move |caller: Caller<'_, Host>, args: &[Val], out: &mut [Val]| {
+                host_function(caller, args, out, &results)
+            };
+            linker.func_new(from, name, ty, func).ok()?;
+        }
+        linker.instantiate_pre(module).ok()
+    }
+}
+
+fn host_function(
+    mut caller: Caller<'_, Host>,
+    args: &[Val],
+    out: &mut [Val],
+    results: &[ValType],
+) -> Result<(), Error> {
+    caller
+        .data_mut()
+        .log
+        .push(args.iter().map(from_precast).collect());
+    let n = caller.data().log.len() as u32;
+    if n.is_multiple_of(HOST_FAILS_AT) {
+        return Err(Error::host("the harness's"));
+    }
+    for (out, ty) in out.iter_mut().zip(results) {
+        *out = to_precast(Value::of_host(*ty, n));
+    }
+    Ok(())
+}
+
+/// precast in the middle of a scenario.
+pub struct Running<'s> {
+    store: Store<Host>,
+    subjects: &'s [Subject],
+    instances: Vec<Instance>,
+}
+
+impl<'s> Running<'s> {
+    /// `fuel` is for modules that count it.
+    pub fn new(subjects: &'s [Subject], fuel: u64) -> Self {
+        let engine = *subjects[0].module.engine();
+        let mut store = Store::new(&engine, Host::default());
+        let limits = StoreLimitsBuilder::new()
+            .memory_size(MEMORY_LIMIT)
+            .table_elements(TABLE_LIMIT);
+        store.set_limits(limits.build());
+        store.set_fuel(fuel);
+        Self {
+            store,
+            subjects,
+            instances: Vec::new(),
+        }
+    }
+
+    /// An item for an import that no other module has.
+    fn host_item(&mut self, ty: ExternType) -> Result<Extern, Error> {
+        Ok(match ty {
+            ExternType::Func(ty) => {
+                let results = ty.results().to_vec();
+                let func = move |caller: Caller<'_, Host>, args: &[Val], out: &mut [Val]| {
+                    host_function(caller, args, out, &results)
+                };
+                let ty = FuncType::new(ty.params().to_vec(), ty.results().to_vec());
+                Func::new(&mut self.store, ty, func).into()
+            }
+            ExternType::Memory(ty) => Memory::new(&mut self.store, ty)?.into(),
+            ExternType::Table(ty) => {
+                Table::new(&mut self.store, ty, Val::default_for(ty.element))?.into()
+            }
+            ExternType::Global(ty) => {
+                let value = to_precast(Value::of_host(ty.content, 2));
+                Global::new(&mut self.store, ty, value)?.into()
+            }
+            _ => unreachable!("a kind of import that the harness does not know"),
+        })
+    }
+
+    fn try_instantiate(&mut self) -> Result<Instance, Error> {
+        let subject = &self.subjects[self.instances.len()];
+        if let Some(linked) = &subject.linked {
+            return linked.instantiate(&mut self.store);
+        }
+        let mut imports = Vec::new();
+        for (from, name, ty) in subject.module.imports() {
+            let linked = linked_module(from).and_then(|i| self.instances.get(i).copied());
+            let linked = linked.and_then(|i| i.get_export(&mut self.store, name));
+            imports.push(match linked {
+                Some(item) => item,
+                None => self.host_item(ty)?,
+            });
+        }
+        Instance::new(&mut self.store, &subject.module, &imports)
+    }
+
+    fn export(&mut self, module: usize, name: &str) -> Extern {
+        let export = self.instances[module].get_export(&mut self.store, name);
+        export.expect("the name of an export")
+    }
+}
+
+impl Machine for Running<'_> {
+    fn instantiate(&mut self) -> Outcome {
+        match self.try_instantiate() {
+            Ok(instance) => {
+                self.instances.push(instance);
+                Outcome::Returned(Vec::new())
+            }
+            Err(error) => outcome(&error),
+        }
+    }
+
+    fn call(&mut self, call: &Call) -> Outcome {
+        let func = self.export(call.module, &call.export).func();
+        let func = func.expect("the name of a function");
+        let args: Vec<_> = call.args.iter().map(|v| to_precast(*v)).collect();
+        let ty = func.ty(&self.store);
+        let mut results: Vec<_> = ty.results().iter().map(|t| Val::default_for(*t)).collect();
+        match func.call(&mut self.store, &args, &mut results) {
+            Ok(()) => Outcome::Returned(results.iter().map(from_precast).collect()),
+            Err(error) => outcome(&error),
+        }
+    }
+
+    fn call_if_there(&mut self, call: &Call) {
+        if call.module < self.instances.len() {
+            self.call(call);
+        }
+    }
+
+    fn items(&mut self, module: usize) -> Vec<(String, Item)> {
+        let item = |(name, ty): (&str, ExternType)| {
+            let item = match ty {
+                ExternType::Memory(_) => Item::Memory,
+                ExternType::Table(_) => Item::Table,
+                ExternType::Global(_) => Item::Global,
+                ExternType::Func(_) => return None,
+                _ => unreachable!("a kind of export that the harness does not know"),
+            };
+            Some((name.to_owned(), item))
+        };
+        self.subjects[module]
+            .module
+            .exports()
+            .filter_map(item)
+            .collect()
+    }
+
+    fn memory(&mut self, module: usize, name: &str) -> &[u8] {
+        let memory = self.export(module, name).memory();
+        memory.expect("the name of a memory").data(&self.store)
+    }
+
+    fn values(&mut self, module: usize, name: &str) -> Vec<Value> {
+        match self.export(module, name) {
+            Extern::Table(table) => {
+                let size = table.size(&self.store);
+                let element = |i| table.get_element(&self.store, i).expect("an element");
+                (0..size).map(|i| from_precast(&element(i))).collect()
+            }
+            Extern::Global(global) => vec![from_precast(&global.get(&self.store))],
+            _ => Vec::new(),
+        }
+    }
+
+    fn log(&self) -> &[Vec<Value>] {
+        &self.store.data().log
+    }
+}
+
+fn outcome(error: &Error) -> Outcome {
+    match error {
+        Error::Trap(trap) => Outcome::Trapped(trap.code()),
+        Error::Host { .. } => Outcome::HostFailed,
+        _ => Outcome::Refused,
+    }
+}
+
+fn to_precast(value: Value) -> Val {
+    match value {
+        Value::I32(v) => Val::I32(v.cast_signed()),
+        Value::I64(v) => Val::I64(v.cast_signed()),
+        Value::F32(v) => Val::F32(v),
+        Value::F64(v) => Val::F64(v),
+        Value::V128(v) => Val::V128(v.into()),
+        Value::Func(_) => Val::FuncRef(None),
+        Value::Extern(v) => Val::ExternRef(v.map(ExternRef::new)),
+    }
+}
+
+fn from_precast(value: &Val) -> Value {
+    match value {
+        Val::I32(v) => Value::I32(v.cast_unsigned()),
+        Val::I64(v) => Value::I64(v.cast_unsigned()),
+        Val::F32(v) => Value::F32(*v),
+        Val::F64(v) => Value::F64(*v),
+        Val::V128(v) => Value::V128(v.as_u128()),
+        Val::FuncRef(v) => Value::Func(v.is_some()),
+        Val::ExternRef(v) => {
+            let number = v.as_ref().map(|v| v.data().downcast_ref::<u32>().copied());
+            Value::Extern(number.map(|n| n.expect("the harness wraps numbers only")))
+        }
+        _ => unreachable!("a type that the harness does not know"),
+    }
+}

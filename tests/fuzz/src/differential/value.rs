@@ -1,0 +1,123 @@
+//! Values and outcomes that engines can be compared by.
+
+use precast_loader::{TrapCode, ValType};
+
+use crate::Case;
+
+/// A value, as far as engines must agree on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value {
+    I32(u32),
+    I64(u64),
+    /// Bits: NaNs are made equal by the generators.
+    F32(u32),
+    F64(u64),
+    V128(u128),
+    /// Whether there is a function.
+    Func(bool),
+    /// The number that the host wrapped.
+    Extern(Option<u32>),
+}
+
+impl Value {
+    /// A value that may be at an edge of something.
+    pub fn random(case: &mut Case, ty: ValType) -> Self {
+        const EDGES: [u64; 20] = [
+            0,
+            1,
+            2,
+            7,
+            8,
+            0xff,
+            0xffff,
+            0x1_0000,
+            0x1_0001,
+            0x7fff_ffff,
+            0x8000_0000,
+            0xffff_fff8,
+            0xffff_ffff,
+            0x1_0000_0000,
+            0x7fff_ffff_ffff_ffff,
+            0x8000_0000_0000_0000,
+            u64::MAX,
+            u64::MAX - 7,
+            0x7ff0_0000_0000_0000,
+            0x4330_0000_0000_0001,
+        ];
+        const SINGLES: [u32; 9] = [
+            0,
+            0x8000_0000,
+            0x3f80_0000,
+            0x7f80_0000,
+            0xff80_0000,
+            0x7fc0_0000,
+            0x4f00_0000,
+            0xcf00_0000,
+            1,
+        ];
+        const DOUBLES: [u64; 9] = [
+            0,
+            1 << 63,
+            0x3ff0_0000_0000_0000,
+            0x7ff0_0000_0000_0000,
+            0xfff0_0000_0000_0000,
+            0x7ff8_0000_0000_0000,
+            0x41e0_0000_0000_0000,
+            0xc3e0_0000_0000_0000,
+            1,
+        ];
+        let bits = match case.rng.u32(..4) {
+            0 => case.rng.u64(..),
+            1 => case.rng.u64(..300),
+            _ => *case.one_of(&EDGES),
+        };
+        match ty {
+            ValType::I32 => Self::I32(bits as u32),
+            ValType::I64 => Self::I64(bits),
+            ValType::F32 => Self::F32(*case.one_of(&SINGLES)),
+            ValType::F64 => Self::F64(*case.one_of(&DOUBLES)),
+            ValType::V128 => Self::V128(u128::from(bits) << 64 | u128::from(case.rng.u64(..))),
+            ValType::FuncRef => Self::Func(false),
+            ValType::ExternRef => Self::Extern((!case.once_in(3)).then(|| case.rng.u32(..4))),
+        }
+    }
+
+    /// What a host function of the harness gives at its `n`th call.
+    pub fn of_host(ty: ValType, n: u32) -> Self {
+        match ty {
+            ValType::I32 => Self::I32(n.wrapping_mul(0x0101)),
+            ValType::I64 => Self::I64(u64::from(n) << 30),
+            ValType::F32 => Self::F32((n as f32).to_bits()),
+            ValType::F64 => Self::F64(f64::from(n).to_bits()),
+            ValType::V128 => Self::V128(u128::from(n) << 60),
+            ValType::FuncRef => Self::Func(false),
+            ValType::ExternRef => Self::Extern(n.is_multiple_of(2).then_some(n % 4)),
+        }
+    }
+}
+
+/// How an instantiation or a call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It went well, with these results.
+    Returned(Vec<Value>),
+    /// It trapped.
+    Trapped(TrapCode),
+    /// A host function of the harness failed.
+    HostFailed,
+    /// Imports do not fit, a limit, …
+    Refused,
+}
+
+impl Outcome {
+    /// Whether engines must agree on this, and on what is there afterwards. How deep a recursion may
+    /// go, and how much fuel an operator takes, is each engine's own affair.
+    pub fn is_binding(&self) -> bool {
+        let own = [
+            TrapCode::StackOverflow,
+            TrapCode::OutOfFuel,
+            TrapCode::Interrupt,
+        ];
+        !matches!(self, Self::Trapped(code) if own.contains(code))
+    }
+}
