@@ -150,6 +150,7 @@ fn tables_move_and_grow_under_running_code() {
     // 1 before, then 2 from the new end, then 1 from the old place; then again, in a loop.
     let body = "(local $sum i32)
         (local.set $sum (call_indirect $t (type $r) (i32.const 0))) {way}
+        (if (i32.ne (table.size $t) (i32.const 5002)) (then unreachable))
         (local.set $sum (i32.add (local.get $sum)
             (i32.mul (i32.const 10) (call_indirect $t (type $r) (i32.sub (table.size $t) (i32.const 1))))))
         (local.set $sum (i32.add (local.get $sum)
