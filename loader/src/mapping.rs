@@ -39,7 +39,8 @@ pub(crate) struct Mapping {
     bytes: FileMap,
     /// A copy of the file's start with the hot tables, so that nothing of the mapping is touched to
     /// open and link a module: that would cost a page fault, and a page table of its own for a
-    /// mapping that is large. Empty if they are large.
+    /// mapping that is large. And so that what was checked is what is used, should somebody write to
+    /// the file after all. Empty if the file cannot change and they are large.
     hot: Box<[u64]>,
     /// Where images are mapped from; kept only if the artifact has any.
     file: Option<File>,
@@ -126,7 +127,8 @@ impl Mapping {
         };
         // Bytes whose digest is asked for are those of the mapping itself, and are run when they have it.
         let (hot, code) = match trust {
-            Trust::Unchecked | Trust::Sealed => hot_tables(&file, len),
+            Trust::Unchecked => hot_tables(&file, len, len),
+            Trust::Sealed => hot_tables(&file, len, MOST_COPIED),
             Trust::Digest(_) => (Box::default(), None),
         };
         // SAFETY: nobody can truncate or overwrite the file if it is sealed; else, that nobody does while
@@ -199,24 +201,27 @@ impl Mapping {
     }
 }
 
-/// A copy of the hot tables and what is in front of them; nothing if the file is no artifact, or they
-/// are so large that copying costs more than page faults. And where the text starts, if the file of
-/// `len` bytes ends with it.
-fn hot_tables(file: &File, len: usize) -> (Box<[u64]>, Option<usize>) {
+/// Larger hot tables, in bytes, are copied only if the file could change: copying costs more than page
+/// faults then.
+const MOST_COPIED: usize = 16384;
+
+/// A copy of the hot tables and what is in front of them; nothing if the file is no artifact, or that
+/// is more than `most` bytes. And where the text starts, if the file of `len` bytes ends with it.
+fn hot_tables(file: &File, len: usize, most: usize) -> (Box<[u64]>, Option<usize>) {
     /// Nearly always enough, and no more than a page of fresh memory.
     const FIRST: usize = 4096 / size_of::<u64>();
-    const MOST: usize = 4 * FIRST;
     let mut words = read_start(file, FIRST);
-    let code = code_at_end(bytemuck::cast_slice(&words), len);
     let end = Artifact::hot_end(bytemuck::cast_slice(&words)).unwrap_or(usize::MAX);
-    let end = end.div_ceil(size_of::<u64>());
-    if end > words.len() && end <= MOST {
-        words = read_start(file, end);
+    // A length that cannot be leads nowhere: the tables are outside of the file then.
+    let wanted = end.div_ceil(size_of::<u64>());
+    if wanted > words.len() && end <= most.min(len) {
+        words = read_start(file, wanted);
     }
-    if end > words.len() {
+    let code = code_at_end(bytemuck::cast_slice(&words), len);
+    if wanted > words.len() {
         words.clear();
     }
-    words.truncate(end);
+    words.truncate(wanted);
     (words.into_boxed_slice(), code)
 }
 

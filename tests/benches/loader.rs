@@ -1,8 +1,9 @@
 //! The loader and the reader of artifacts on their own: `cargo bench --workspace --bench loader -- [FILTER]`.
 //!
-//! For changes to these crates; how precast compares with others is measured in `tests/peers/`. Three
-//! modules: a trivial one, one with a data segment of which a call dirties a page, and one with ten
-//! thousand functions and table entries, with which nothing here may take longer.
+//! For changes to these crates; how precast compares with others is measured in `tests/peers/`. Four
+//! modules: a trivial one, one with a data segment of which a call dirties a page, one with ten
+//! thousand functions and table entries, with which nothing here may take longer, and one with three
+//! thousand exports, which are hot: opening it takes longer.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,7 +15,8 @@ use precast_loader::{Config, Engine, InstancePre, Linker, Module, Store};
 const TRIVIAL: &str = "trivial";
 const DATA: &str = "data";
 const LARGE: &str = "large";
-const ALL: [&str; 3] = [TRIVIAL, DATA, LARGE];
+const WIDE: &str = "wide";
+const ALL: [&str; 4] = [TRIVIAL, DATA, LARGE, WIDE];
 
 fn main() {
     // Fixed, because divan goes by the first iteration, which fills caches and pools.
@@ -28,6 +30,10 @@ fn text(subject: &str) -> String {
         (i32.store (i32.const 200) (local.get 0)) (i32.load (i32.const 100)))"#;
     match subject {
         TRIVIAL => format!("(module {f})"),
+        WIDE => {
+            let one = |i| format!("(global (export \"export {i}\") i32 (i32.const {i}))");
+            format!("(module {f} {})", (0..3000).map(one).collect::<String>())
+        }
         DATA => format!("(module (memory 1) (data (i32.const 100) \"some data\") {g})"),
         _ => {
             let one = |i| format!("(func $f{i} (result i32) (i32.const {i}))");

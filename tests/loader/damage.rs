@@ -3,12 +3,15 @@
 //! is tested with the format.
 
 use std::mem::offset_of;
+use std::os::unix::fs::FileExt;
 
 use precast_artifact::records::{
     ConstOp, ConstOpcode, FunctionRecord, ImageRecord, NONE, SignatureRecord,
 };
-use precast_artifact::{Artifact, HEADER_OFFSET, Header, Section, ValType, reader};
-use precast_loader::{Engine, Error, Global, GlobalType, Instance, Linker, Module, Store, Val};
+use precast_artifact::{Artifact, HEADER_OFFSET, Header, Section, Strategy, ValType, reader};
+use precast_loader::{
+    Engine, Error, Extern, Global, GlobalType, Instance, Linker, Module, Store, Val,
+};
 use precast_tests::{artifact, strategies};
 
 /// A global and a table with references, a start function that runs nothing, images, an import that
@@ -207,5 +210,36 @@ fn exports_of_damaged_functions() {
         let g = instance.get_typed_func::<(), i32>(&mut store, "g").unwrap();
         assert_eq!(g.call(&mut store, ()).unwrap(), 8);
         assert_eq!(module.exports().count(), 2);
+    }
+}
+
+/// Should somebody write to the file, against the contract of opening it, records are still those that
+/// were checked, however many there are.
+#[test]
+fn hot_tables_are_those_that_were_checked() {
+    for count in [1, 3000] {
+        let global = |i| format!("(global (export \"number {i}\") i32 (i32.const {i}))");
+        let globals: String = (0..count).map(global).collect();
+        let lie = Lie(artifact(&format!("(module {globals})"), Strategy::Guarded));
+        let hot = lie.header().hot_len as usize;
+        assert!(count == 1 || hot > 65536, "{hot} bytes of hot tables");
+        let name = format!("precast-damage-{}-{count}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, &lie.0).unwrap();
+        let engine = Engine::default();
+        // SAFETY: there is no code that could change, and nothing else is trusted.
+        let module = unsafe { Module::open(&engine, &path) }.unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.write_all_at(&vec![0xff; hot], HEADER_OFFSET as u64)
+            .unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = Linker::new(&engine).instantiate(&mut store, &module);
+        let exports = instance.unwrap().exports(&mut store);
+        let values = exports.into_iter().map(|(_, item)| match item {
+            Extern::Global(global) => global.get(&store).i32(),
+            other => panic!("{other:?}"),
+        });
+        assert!(values.eq((0..count).map(Some)), "{count} globals");
+        std::fs::remove_file(&path).unwrap();
     }
 }
