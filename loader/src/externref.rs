@@ -255,11 +255,13 @@ impl StoreCore {
             for instance in &self.instances {
                 instance.visit_externrefs(&mut mark);
             }
-            for table in &self.tables {
-                table.visit_externrefs(&mut mark);
-            }
-            for global in &self.globals {
-                global.visit_externref(&mut mark);
+            if let Some(made) = &self.made {
+                for table in &made.tables {
+                    table.visit_externrefs(&mut mark);
+                }
+                for global in &made.globals {
+                    global.visit_externref(&mut mark);
+                }
             }
         }
         // There are no more generations after the last one.

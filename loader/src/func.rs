@@ -129,7 +129,7 @@ impl Func {
             store: core.id,
             func_ref: NonNull::from(&mut func.func_ref),
         };
-        core.funcs.push(func);
+        core.made_mut().funcs.push(func);
         this
     }
 

@@ -52,7 +52,7 @@ impl Global {
         let value = value.to_raw_alone(core)?;
         let mut cell = Box::new(HostGlobal { value, ty });
         let this = Self::from_raw(core, NonNull::from(&mut cell.value).cast(), ty);
-        core.globals.push(cell);
+        core.made_mut().globals.push(cell);
         Ok(this)
     }
 

@@ -174,7 +174,7 @@ impl Instance {
             core.add_guarded(NonNull::from(memory));
         }
         if core.add_module(&instance.module) {
-            for func in &mut core.funcs {
+            for func in core.made.iter_mut().flat_map(|made| &mut made.funcs) {
                 func.fill(&instance.module);
             }
         }

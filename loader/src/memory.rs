@@ -67,7 +67,7 @@ impl Memory {
         let pointer = NonNull::from(&mut *entity);
         core.add_guarded(pointer);
         let this = Self::from_entity(core, pointer);
-        core.memories.push(entity);
+        core.made_mut().memories.push(entity);
         core.usage.add(&demand);
         Ok(this)
     }

@@ -107,18 +107,29 @@ pub struct StoreCore {
     engine: Engine,
     pub(crate) given: Given,
     /// Modules of the instances, sorted by address. Each `Arc` is held by an instance.
-    modules: SmallVec<[TextRange; 2]>,
-    guarded: SmallVec<[Guarded; 2]>,
+    modules: SmallVec<[TextRange; 1]>,
+    guarded: SmallVec<[Guarded; 1]>,
     pub(crate) instances: SmallVec<[Box<InstanceData>; 2]>,
-    pub(crate) funcs: Vec<Box<StoreFunc>>,
-    pub(crate) memories: Vec<Box<MemoryEntity>>,
-    pub(crate) tables: Vec<Box<TableEntity>>,
-    pub(crate) globals: Vec<Box<HostGlobal>>,
+    /// What the host made besides instances; `None` until there is some.
+    pub(crate) made: Option<Box<HostItems>>,
     /// `None` until there is one.
     pub(crate) externrefs: Option<Box<ExternRefs>>,
     /// The activation that the innermost one is inside of, of this store.
     pub(crate) outer: *const Notes,
 }
+
+/// What the host made in a store besides instances.
+#[derive(Default)]
+pub(crate) struct HostItems {
+    pub(crate) funcs: Vec<Box<StoreFunc>>,
+    pub(crate) memories: Vec<Box<MemoryEntity>>,
+    pub(crate) tables: Vec<Box<TableEntity>>,
+    pub(crate) globals: Vec<Box<HostGlobal>>,
+}
+
+/// A store without data of the host's is as large as the allocator still takes from its cache: a
+/// store comes and goes with each short-lived instance, and beyond this that costs half as much more.
+const _: () = assert!(size_of::<StoreInner<()>>() <= 1032);
 
 /// Finds the limiter in the data of a store, which nobody uses otherwise as long as it is used.
 pub(crate) type FindLimiter = for<'a> unsafe fn(
@@ -173,10 +184,7 @@ impl<T: 'static> Store<T> {
             modules: SmallVec::new(),
             guarded: SmallVec::new(),
             instances: SmallVec::new(),
-            funcs: Vec::new(),
-            memories: Vec::new(),
-            tables: Vec::new(),
-            globals: Vec::new(),
+            made: None,
             externrefs: None,
             outer: std::ptr::null(),
         };
@@ -311,6 +319,10 @@ impl Drop for StoreCore {
 impl StoreCore {
     pub(crate) fn engine(&self) -> Engine {
         self.engine
+    }
+
+    pub(crate) fn made_mut(&mut self) -> &mut HostItems {
+        self.made.get_or_insert_default()
     }
 
     /// The module whose text contains `pc`. Called from a signal handler too.

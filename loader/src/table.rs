@@ -165,7 +165,7 @@ impl Table {
         // SAFETY: a boxed entity does not move.
         unsafe { entity.publish(None) };
         let this = Self::from_entity(core, NonNull::from(&mut *entity));
-        core.tables.push(entity);
+        core.made_mut().tables.push(entity);
         core.usage.add(&demand);
         Ok(this)
     }

@@ -40,6 +40,9 @@ const _: () = assert!(2 * MACHINE_RESERVE + (64 << 10) <= HOST_RESERVE);
 /// a little deeper in the host needs no system call.
 const AHEAD: usize = 1 << 20;
 
+/// Bytes of address space that the kernel leaves to the initial thread's stack, whatever its limit.
+const KEPT_FREE: usize = 128 << 20;
+
 thread_local! {
     /// Lowest address that wasm code may use on this thread's stack; `usize::MAX`: not asked yet.
     static FLOOR: Cell<usize> = const { Cell::new(usize::MAX) };
@@ -100,11 +103,17 @@ fn grow(sp: usize, target: usize, end: usize) {
     let (low, high) = RANGE.get();
     let mut target = target.max(low);
     if target < end && !can_grow_to(target) {
-        // Half the way again and again. The last try is a page that is in use, and nothing further
-        // down is asked for later.
-        while target < end && !can_grow_to(target) {
+        // The limit may be a lower one by now.
+        let now = initial_stack(sp);
+        target = now.as_ref().map_or(target, |now| now.start.max(low));
+        // Below a stack of such a size nothing is mapped, so that a refusal is no answer: programs
+        // like Valgrind's make stacks grow themselves, and know of no growth by a system call.
+        let is_kept_free = now.is_some_and(|now| now.len() <= KEPT_FREE);
+        // Else half the way again and again. The last try is a page that is in use.
+        while target < end && !can_grow_to(target) && !is_kept_free {
             target = (target + ((sp - target) / 2).max(page_size())).min(sp);
         }
+        // Nothing further down is asked for later.
         RANGE.set((target.min(end), high));
     }
     FLOOR.set(target.min(end) + HOST_RESERVE);
@@ -112,17 +121,21 @@ fn grow(sp: usize, target: usize, end: usize) {
 
 /// Makes the stack grow to an address, and tells whether it could.
 ///
-/// The kernel is asked to read from there, so nothing is written, and a refusal is no signal: it reads
-/// the signals to block, and then finds that it does not know what to do with them.
+/// The kernel is asked to read from there, so nothing is written, and a refusal is no signal: whether
+/// to wait for a word there, which it is not to wait for.
 fn can_grow_to(address: usize) -> bool {
-    let (no_way, nowhere) = (-1, std::ptr::null_mut::<u8>());
-    // SAFETY: the call does nothing, since there is no such way to change the signal mask.
-    let done =
-        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, no_way, address, nowhere, 8_usize) };
+    let word = address.next_multiple_of(4);
+    let (wait, expected) = (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, 1);
+    let no_time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the call only reads the word and the time.
+    let done = unsafe { libc::syscall(libc::SYS_futex, word, wait, expected, &raw const no_time) };
     done == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::EFAULT)
 }
 
-/// The initial thread's stack, if `sp` is in it.
+/// The initial thread's stack as far as it may grow, if `sp` is in it.
 fn initial_stack(sp: usize) -> Option<Range<usize>> {
     // SAFETY: no preconditions.
     let name = unsafe { libc::getauxval(libc::AT_EXECFN) } as usize;
