@@ -2,8 +2,8 @@
 //!
 //! | decision | rule |
 //! |---|---|
-//! | frozen table | defined, not exported, touched by indirect calls and `table.size` only, and all its active segments are constant and in bounds: its elements are read-only data |
-//! | memory image | active segments with a constant place in bounds of a defined memory, as long as no earlier segment of that memory has to wait for instantiation (order shows when they overlap) |
+//! | frozen table | defined, not exported, touched by indirect calls and `table.size` only, not much longer than its segments, which are all constant and in bounds: its elements are read-only data |
+//! | memory image | active segments with a constant place in bounds of a defined memory, as long as no earlier segment of that memory has to wait for instantiation (order shows when they overlap), unless they are strewn over many more pages than they fill |
 //! | constant global | defined, immutable, with a value that the compiler can compute: folded into code |
 //! | escaping function | exported, named by `ref.func`, or in something that is not a frozen table: has a slot for its reference in the VM context |
 //! | entries | for each signature of an escaping function and of the start function |
@@ -11,6 +11,12 @@
 //!
 //! A segment that is gone before any code can name it (declared, part of a frozen table or of the
 //! memory image) is *spent*: code that names it sees a segment of length zero.
+//!
+//! What a decision writes into the artifact is in proportion to what the module spends on it, so that
+//! a small module never makes a large artifact.
+
+mod data;
+mod freeze;
 
 use std::collections::BTreeSet;
 
@@ -23,7 +29,7 @@ use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, V
 use crate::Error;
 use crate::const_expr::ConstValue;
 use crate::key::{DataIndex, ElemIndex, FuncIndex, GlobalIndex, MemoryIndex, SigIndex, TableIndex};
-use crate::module::{ElementMode, Extern, Module, PAGE_SHIFT};
+use crate::module::{ElementMode, Extern, Module};
 
 /// Decisions about a module.
 #[derive(Debug)]
@@ -103,9 +109,6 @@ pub(crate) enum SegmentPlan {
     Unused,
 }
 
-/// Largest table that is frozen, in elements: more are not worth the bytes in the file.
-const MAX_FROZEN: u64 = 1 << 20;
-
 /// Largest VM context, in bytes. Far beyond real modules; keeps offsets in 31 bits.
 const MAX_VM_CONTEXT: u64 = 1 << 30;
 
@@ -124,8 +127,8 @@ impl Plan {
         }
         let known = |index: GlobalIndex| constants[index];
 
-        let mut frozen = freeze_tables(module, &exports, known);
-        let (data, data_records, image) = plan_data(module, known);
+        let mut frozen = freeze::tables(module, &exports, known);
+        let (data, data_records, image) = data::plan(module, known);
         let (elements, element_records) = plan_elements(module, &frozen);
         let escaping = escaping_functions(module, &exports, &frozen);
 
@@ -301,109 +304,6 @@ impl Exports {
         }
         exports
     }
-}
-
-/// The tables that can be read-only data.
-fn freeze_tables(
-    module: &Module<'_>,
-    exports: &Exports,
-    known: impl Fn(GlobalIndex) -> Option<ConstValue>,
-) -> PrimaryMap<TableIndex, Option<FrozenTable>> {
-    let mut frozen: PrimaryMap<TableIndex, Option<FrozenTable>> = module
-        .tables
-        .iter()
-        .map(|(index, table)| {
-            let freezable = Promise::FrozenElements.is_constant()
-                && !module.is_imported_table(index)
-                && !exports.tables.contains(index)
-                && !module.facts.tables_accessed.contains(index)
-                && table.element == ValType::FuncRef
-                && table.min <= MAX_FROZEN;
-            freezable.then(|| FrozenTable {
-                elements: vec![None; table.min as usize],
-                signature: None,
-                has_null: true,
-            })
-        })
-        .collect();
-    for segment in module.elements.values() {
-        let ElementMode::Active { table, offset } = &segment.mode else {
-            continue;
-        };
-        let Some(target) = &mut frozen[*table] else {
-            continue;
-        };
-        let place = offset
-            .fold(&known)
-            .and_then(|offset| usize::try_from(offset.as_u64()).ok())
-            .and_then(|start| {
-                target
-                    .elements
-                    .get_mut(start..start.checked_add(segment.items.len())?)
-            });
-        let fits = place.is_some_and(|place| {
-            place
-                .iter_mut()
-                .zip(segment.items.iter())
-                .all(|(element, item)| {
-                    *element = item.as_ref_func();
-                    element.is_some() || item.is_null()
-                })
-        });
-        if !fits {
-            frozen[*table] = None;
-        }
-    }
-    for table in frozen.values_mut().flatten() {
-        table.has_null = table.elements.contains(&None);
-        let mut signatures = table
-            .elements
-            .iter()
-            .flatten()
-            .map(|f| module.functions[*f]);
-        if let Some(first) = signatures.next() {
-            table.signature = signatures.all(|other| other == first).then_some(first);
-        }
-    }
-    frozen
-}
-
-type DataPlans = (
-    PrimaryMap<DataIndex, SegmentPlan>,
-    Vec<DataIndex>,
-    Vec<(MemoryIndex, u64, DataIndex)>,
-);
-
-fn plan_data(module: &Module<'_>, known: impl Fn(GlobalIndex) -> Option<ConstValue>) -> DataPlans {
-    let (mut plans, mut records, mut image) = (PrimaryMap::new(), Vec::new(), Vec::new());
-    let mut waits = EntitySet::<MemoryIndex>::new();
-    for (index, segment) in module.data.iter() {
-        plans.push(match &segment.active {
-            Some((memory, offset)) => {
-                let bytes = module.memories[*memory].min.saturating_mul(1 << PAGE_SHIFT);
-                let start = offset.fold(&known).map(ConstValue::as_u64).filter(|start| {
-                    start
-                        .checked_add(segment.bytes.len() as u64)
-                        .is_some_and(|end| end <= bytes)
-                });
-                match start {
-                    Some(start)
-                        if !module.is_imported_memory(*memory) && !waits.contains(*memory) =>
-                    {
-                        image.push((*memory, start, index));
-                        SegmentPlan::Spent
-                    }
-                    _ => {
-                        waits.insert(*memory);
-                        record(&mut records, index)
-                    }
-                }
-            }
-            None if module.facts.data_named.contains(index) => record(&mut records, index),
-            None => SegmentPlan::Unused,
-        });
-    }
-    (plans, records, image)
 }
 
 fn plan_elements(

@@ -32,7 +32,7 @@ fn tables_that_something_may_change_are_not() {
         "(table (export \"t\") 2 funcref)",
         "(import \"\" \"\" (table 2 funcref))",
         "(table 2 externref)",
-        "(table 2000000 funcref)",
+        "(table 5000 funcref) (elem (i32.const 0) $f)",
         "(table 2 funcref) (func (table.set (i32.const 0) (ref.null func)))",
         "(table 2 funcref) (func (drop (table.get (i32.const 0))))",
         "(table 2 funcref) (func (drop (table.grow (ref.null func) (i32.const 1))))",
@@ -54,6 +54,86 @@ fn tables_that_something_may_change_are_not() {
         assert!(plan.tables.values().all(|table| table.frozen.is_none()));
         assert_eq!(plan.element_records.len(), 2);
     });
+}
+
+#[test]
+fn frozen_tables_are_in_proportion_to_their_segments() {
+    let tables = |fields: &str| {
+        plan(&format!("(module (func $f) {fields})"), |plan, _| {
+            let frozen = plan.tables.values().map(|table| table.frozen.is_some());
+            frozen.collect::<Vec<_>>()
+        })
+    };
+    // At the bound, beyond it; what one takes the others have not.
+    assert_eq!(tables("(table 4096 funcref)"), [true]);
+    assert_eq!(tables("(table 4097 funcref)"), [false]);
+    assert_eq!(
+        tables("(table 4098 funcref) (elem (i32.const 9) $f)"),
+        [true]
+    );
+    assert_eq!(
+        tables("(table 4099 funcref) (elem (i32.const 9) $f)"),
+        [false]
+    );
+    assert_eq!(
+        tables("(table 3000 funcref) (table 3000 funcref) (table 1096 funcref)"),
+        [true, false, true]
+    );
+    let items = "$f ".repeat(50_000);
+    assert_eq!(
+        tables(&format!(
+            "(table 100001 funcref) (elem (i32.const 0) {items})"
+        )),
+        [true]
+    );
+    assert_eq!(tables(&"(table 10000000 funcref)".repeat(10)), [false; 10]);
+}
+
+#[test]
+fn images_are_in_proportion_to_their_segments() {
+    let in_image = |segments: &str| {
+        plan(
+            &format!("(module (memory 65536) {segments})"),
+            |plan, module| {
+                assert_eq!(
+                    plan.image.len() + plan.data_records.len(),
+                    module.data.len()
+                );
+                plan.image.len()
+            },
+        )
+    };
+    let at = |place: u64, len: usize| {
+        format!(
+            "(data (i32.const {}) \"{}\")",
+            place as u32 as i32,
+            "x".repeat(len)
+        )
+    };
+    let strewn = |count: u64, distance: u64, len: usize| {
+        (0..count)
+            .map(|i| at(i * distance, len))
+            .collect::<String>()
+    };
+    // A page for each byte, as long as that is not much; two pages where a segment crosses.
+    assert_eq!(in_image(&strewn(256, 4096, 1)), 256);
+    assert_eq!(in_image(&strewn(300, 4096, 1)), 0);
+    assert_eq!(in_image(&strewn(300, 4096, 256)), 300);
+    assert_eq!(
+        in_image(&(strewn(127, 8192, 1) + &at(4_000_000, 16) + &at(4_095, 2))),
+        129
+    );
+    // Mappings, whatever they hold.
+    assert_eq!(in_image(&strewn(1024, 70_000, 256)), 1024);
+    assert_eq!(in_image(&strewn(1025, 70_000, 256)), 0);
+    // Many segments close together, one page for all.
+    assert_eq!(in_image(&strewn(4000, 1, 1)), 4000);
+    // Of one memory, not of another.
+    let two = format!(
+        "(memory $b 1) (data (memory $b) (i32.const 5) \"x\") {}",
+        strewn(300, 4096, 1)
+    );
+    assert_eq!(in_image(&two), 1);
 }
 
 /// What has a low index is not taken for what has a higher one.

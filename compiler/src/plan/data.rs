@@ -1,0 +1,109 @@
+//! Which data segments are in the memory image.
+//!
+//! The image is mapped page by page, so a segment of one byte may cost a page in the artifact, and a
+//! segment far from all others a mapping in every instance. Compilers write segments that lie close
+//! together. A memory whose segments are strewn over more pages than they are worth has no image: its
+//! segments are copied at instantiation.
+
+use cranelift_entity::{EntitySet, PrimaryMap};
+
+use super::{SegmentPlan, record};
+use crate::const_expr::ConstValue;
+use crate::key::{DataIndex, GlobalIndex, MemoryIndex};
+use crate::module::{Module, PAGE_SHIFT};
+
+/// Unit of what an image takes; the target's pages may be larger.
+const PAGE: u64 = 4096;
+
+/// Bytes that the pages of an image may have for each byte of its segments.
+const PER_BYTE: u64 = 16;
+
+/// Bytes that the pages of an image may have beyond that.
+const SPARE: u64 = 1 << 20;
+
+/// Most runs of neighbouring segments in an image, each of which is a mapping.
+const MAX_RUNS: u64 = 1024;
+
+/// Distance from which on two segments are no neighbours, in bytes.
+const APART: u64 = 64 << 10;
+
+/// What becomes of each segment, those that get a data record, and those in the image with their
+/// memory and first byte in it.
+pub(super) type DataPlans = (
+    PrimaryMap<DataIndex, SegmentPlan>,
+    Vec<DataIndex>,
+    Vec<(MemoryIndex, u64, DataIndex)>,
+);
+
+/// Decides about data segments.
+pub(super) fn plan(
+    module: &Module<'_>,
+    known: impl Fn(GlobalIndex) -> Option<ConstValue>,
+) -> DataPlans {
+    let mut places = PrimaryMap::<DataIndex, Option<u64>>::new();
+    for segment in module.data.values() {
+        places.push(segment.active.as_ref().and_then(|(memory, offset)| {
+            if module.is_imported_memory(*memory) {
+                return None;
+            }
+            let bytes = module.memories[*memory].min.saturating_mul(1 << PAGE_SHIFT);
+            let start = offset.fold(&known)?.as_u64();
+            let end = start.checked_add(segment.bytes.len() as u64)?;
+            (end <= bytes).then_some(start)
+        }));
+    }
+    let (mut plans, mut records, mut image) = (PrimaryMap::new(), Vec::new(), Vec::new());
+    let mut waits = strewn(module, &places);
+    for (index, segment) in module.data.iter() {
+        plans.push(match &segment.active {
+            Some((memory, _)) => match places[index] {
+                Some(start) if !waits.contains(*memory) => {
+                    image.push((*memory, start, index));
+                    SegmentPlan::Spent
+                }
+                _ => {
+                    waits.insert(*memory);
+                    record(&mut records, index)
+                }
+            },
+            None if module.facts.data_named.contains(index) => record(&mut records, index),
+            None => SegmentPlan::Unused,
+        });
+    }
+    (plans, records, image)
+}
+
+/// The memories whose images would not be worth what they take.
+fn strewn(
+    module: &Module<'_>,
+    places: &PrimaryMap<DataIndex, Option<u64>>,
+) -> EntitySet<MemoryIndex> {
+    let mut segments: Vec<(MemoryIndex, u64, u64)> = module
+        .data
+        .iter()
+        .filter(|(_, segment)| !segment.bytes.is_empty())
+        .filter_map(|(index, segment)| {
+            let (memory, _) = segment.active.as_ref()?;
+            Some((*memory, places[index]?, segment.bytes.len() as u64))
+        })
+        .collect();
+    segments.sort_unstable();
+    let mut strewn = EntitySet::new();
+    for of_memory in segments.chunk_by(|a, b| a.0 == b.0) {
+        // First page that is not counted yet, end of what was seen.
+        let (mut next, mut end) = (0, 0);
+        let (mut bytes, mut pages, mut runs) = (0, 0, 0);
+        for &(_, start, len) in of_memory {
+            let (first, last) = (start / PAGE, (start + len - 1) / PAGE);
+            pages += (last + 1).saturating_sub(first.max(next));
+            next = next.max(last + 1);
+            runs += u64::from(runs == 0 || start > end + APART);
+            end = end.max(start + len);
+            bytes += len;
+        }
+        if pages * PAGE > bytes * PER_BYTE + SPARE || runs > MAX_RUNS {
+            strewn.insert(of_memory[0].0);
+        }
+    }
+    strewn
+}
