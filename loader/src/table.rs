@@ -1,18 +1,19 @@
 //! Tables that are not frozen.
 
+mod elements;
+
 use std::ptr::NonNull;
 
 use precast_artifact::ValType;
 use precast_artifact::vm::{ValRaw, VmTable};
+
+use elements::Elements;
 
 use crate::error::Error;
 use crate::limits::ask;
 use crate::store::{AsContext, AsContextMut, StoreCore, StoreId};
 use crate::types::TableType;
 use crate::val::Val;
-
-/// Room for elements that a table keeps when it is reset, beyond what it starts with.
-const KEPT: usize = 4096;
 
 /// A table as its owner, an instance or a store, keeps it.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub(crate) struct TableEntity {
     vm: *mut VmTable,
     own: VmTable,
     ty: TableType,
-    elements: Vec<u64>,
+    elements: Elements,
 }
 
 impl TableEntity {
@@ -30,12 +31,8 @@ impl TableEntity {
     /// # Errors
     /// [`Error::Memory`] when there is no memory for it.
     pub(crate) fn new(ty: TableType, init: u64) -> Result<Self, Error> {
-        let mut elements = Vec::new();
         let len = usize::try_from(ty.min).unwrap_or(usize::MAX);
-        if elements.try_reserve_exact(len).is_err() {
-            return Err(no_memory(ty.min));
-        }
-        elements.resize(len, init);
+        let mut elements = Elements::new(len, init)?;
         let own = VmTable {
             base: elements.as_mut_ptr(),
             len,
@@ -99,14 +96,13 @@ impl TableEntity {
         }
     }
 
-    /// Puts the initial size back, all elements null. What it grew by is given back if it is much.
-    pub(crate) fn reset(&mut self) {
+    /// Puts the initial size back, all elements null.
+    ///
+    /// # Errors
+    /// [`Error::Memory`]; the table must not be used any more then.
+    pub(crate) fn reset(&mut self) -> Result<(), Error> {
         let len = usize::try_from(self.ty.min).unwrap_or(usize::MAX);
-        self.elements.truncate(len);
-        self.elements.fill(0);
-        if self.elements.capacity() - len > KEPT {
-            self.elements.shrink_to(len);
-        }
+        self.elements.reset(len)
     }
 
     /// The maximum of its type.
@@ -124,12 +120,8 @@ impl TableEntity {
     /// # Errors
     /// [`Error::Memory`] when there is no memory for it.
     pub(crate) fn grow(&mut self, delta: u64, init: u64) -> Result<(), Error> {
-        let before = self.elements.len();
         let added = usize::try_from(delta).unwrap_or(usize::MAX);
-        if self.elements.try_reserve(added).is_err() {
-            return Err(no_memory(before as u64 + delta));
-        }
-        self.elements.resize(before + added, init);
+        self.elements.grow(added, init)?;
         self.update();
         Ok(())
     }
@@ -253,10 +245,6 @@ impl Table {
         // SAFETY: the store owns the entity and is borrowed exclusively.
         Ok(unsafe { ask::grow_table(store.core_ptr(), entity, delta, raw)? })
     }
-}
-
-fn no_memory(elements: u64) -> Error {
-    Error::no_memory(format!("allocate a table of {elements} elements"))
 }
 
 fn element_to_raw(value: &Val, element: ValType, core: &mut StoreCore) -> Result<u64, Error> {

@@ -23,6 +23,7 @@ mod refusals;
 mod runtime;
 mod sealed;
 mod signals;
+mod small_modules;
 mod stack;
 mod syscalls;
 mod threads;

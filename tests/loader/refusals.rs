@@ -21,6 +21,7 @@ const MEMORY: &[libc::c_long] = &[
     libc::SYS_mmap,
     libc::SYS_mprotect,
     libc::SYS_madvise,
+    libc::SYS_mremap,
     libc::SYS_munmap,
     libc::SYS_memfd_create,
 ];

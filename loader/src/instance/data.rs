@@ -245,7 +245,7 @@ impl InstanceData {
             memory.reset()?;
         }
         for table in &mut self.tables {
-            table.reset();
+            table.reset()?;
         }
         let artifact = self.module.artifact();
         let vm = &artifact.header().vm;

@@ -40,6 +40,9 @@ pub(crate) struct MemoryEntity {
     images: Vec<Image>,
     track: Track,
     released: bool,
+    /// Whether it has left its first place, and the mapping of its images with it. The address does
+    /// not tell: it may be back.
+    moved: bool,
 }
 
 impl MemoryEntity {
@@ -76,6 +79,7 @@ impl MemoryEntity {
             images,
             track: Track::OFF,
             released: false,
+            moved: false,
         })
     }
 
@@ -167,14 +171,15 @@ impl MemoryEntity {
             // Code keeps its base. Its reservation holds all that a 32-bit memory can have.
             return Err(too_long(new_len as u64, self.reservation.len() as u64));
         } else {
-            // Twice the room, so that copying stays in proportion to growth.
+            // Twice the room, so that moving stays in proportion to growth.
             let room = (needed.saturating_mul(2) as u64).min(most);
             let room = (room as usize).max(needed).next_multiple_of(page);
-            let mut moved = Reservation::new(room).or_else(|_| Reservation::new(needed))?;
-            moved.commit(0, needed)?;
-            // SAFETY: two different reservations, both accessible for `len` bytes.
-            unsafe { std::ptr::copy_nonoverlapping(self.base(), moved.base().as_ptr(), len) };
-            self.reservation = moved;
+            let has_file = !self.images.is_empty() && !self.moved;
+            let place = &mut self.reservation;
+            place
+                .move_to(committed, needed, room, has_file)
+                .or_else(|_| place.move_to(committed, needed, needed, has_file))?;
+            self.moved = true;
         }
         let base = self.reservation.base().as_ptr();
         // SAFETY: published when it was made.
@@ -235,8 +240,7 @@ impl MemoryEntity {
 
     /// Whether [`MemoryEntity::reset`] can put the initial content back.
     pub(crate) fn is_resettable(&self) -> bool {
-        // A checked memory that moved has lost its image mapping.
-        !self.released && self.reservation.base().as_ptr() == self.own.base
+        !self.released && !self.moved
     }
 
     /// Puts size and content back to what they were after instantiation began; the owner publishes

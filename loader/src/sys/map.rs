@@ -79,6 +79,77 @@ impl Reservation {
         }
     }
 
+    /// Makes it `len` bytes long, a multiple of the page size and not zero; what stays may be
+    /// elsewhere then, and costs no copy. All of it must have the same access, as new bytes do.
+    ///
+    /// # Errors
+    /// The system's; nothing has changed then.
+    pub(crate) fn resize(&mut self, len: usize) -> Result<(), Error> {
+        // SAFETY: the range is this reservation, whose owner asked for it; the system chooses a place
+        // where nothing is.
+        let base = unsafe {
+            let old = self.base.as_ptr().cast();
+            libc::mremap(old, self.len, len, libc::MREMAP_MAYMOVE)
+        };
+        let moved = NonNull::new(base.cast()).filter(|_| base != libc::MAP_FAILED);
+        let refused = || Error::system(format!("make a mapping {len} bytes long"));
+        self.base = moved.ok_or_else(refused)?;
+        self.len = len;
+        Ok(())
+    }
+
+    /// Goes to another place of `room` bytes, of which the first `accessible` can be read and written
+    /// then. The first `used` bytes, which can be now, go along. All numbers are multiples of the page
+    /// size, and none is zero but possibly `used`; `used <= accessible <= room`.
+    ///
+    /// Where there are no pages of a file among them, the system moves the pages themselves. Else they
+    /// are copied, and zeros are left out, so that what nobody has written takes no memory, nor what
+    /// is there takes it twice.
+    ///
+    /// # Errors
+    /// The system's; nothing has changed then.
+    pub(crate) fn move_to(
+        &mut self,
+        used: usize,
+        accessible: usize,
+        room: usize,
+        has_file: bool,
+    ) -> Result<(), Error> {
+        assert!(used <= self.len && used <= accessible && accessible <= room);
+        let base = if used == 0 || has_file {
+            libc::MAP_FAILED
+        } else {
+            // SAFETY: the range is inside this reservation, whose owner asked for it; the system
+            // chooses a place where nothing is. More of a mapping without a file is zero.
+            unsafe {
+                let old = self.base.as_ptr().cast();
+                libc::mremap(old, used, room, libc::MREMAP_MAYMOVE)
+            }
+        };
+        if let Some(base) = NonNull::new(base.cast()).filter(|_| base != libc::MAP_FAILED) {
+            // It was the beginning, and has been unmapped where it was.
+            let rest = (self.base, self.len);
+            (self.base, self.len) = (base, room);
+            // SAFETY: this reservation's own ranges: what is left of the old one, and what nobody
+            // uses yet of the new one, where more access than is due would do no harm.
+            unsafe {
+                if rest.1 > used {
+                    libc::munmap(rest.0.add(used).as_ptr().cast(), rest.1 - used);
+                }
+                if room > accessible {
+                    protect_raw(base.add(accessible), room - accessible, libc::PROT_NONE);
+                }
+            }
+            return Ok(());
+        }
+        let mut moved = Self::new(room)?;
+        moved.commit(0, accessible)?;
+        // SAFETY: two different reservations, both accessible for `used` bytes.
+        unsafe { move_pages(self.base, moved.base, used) };
+        *self = moved;
+        Ok(())
+    }
+
     /// Takes the content of `len` bytes from `start` on away: they read as they did when they were
     /// mapped. Both are multiples of the page size.
     ///
@@ -156,6 +227,34 @@ impl Drop for Reservation {
         // SAFETY: the reservation is the owner's, and nobody can use it after the owner. If the
         // system refuses (to split what it merged with a neighbour), the range stays unused.
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}
+
+/// Copies whole pages that are not zero to where all is zero, and takes them away where they were, a
+/// few at a time.
+///
+/// # Safety
+/// Both ranges can be read and written, nobody else uses them, and they do not overlap.
+unsafe fn move_pages(from: NonNull<u8>, to: NonNull<u8>, len: usize) {
+    const AT_ONCE: usize = 1 << 20;
+    let page = page_size();
+    for start in (0..len).step_by(AT_ONCE) {
+        let end = (start + AT_ONCE).min(len);
+        for at in (start..end).step_by(page) {
+            // SAFETY: by this function's contract.
+            unsafe {
+                let words = from.add(at).cast::<u64>().as_ptr();
+                let words = std::slice::from_raw_parts(words, page / size_of::<u64>());
+                if words.iter().any(|word| *word != 0) {
+                    to.add(at).copy_from_nonoverlapping(from.add(at), page);
+                }
+            }
+        }
+        // SAFETY: by this function's contract. If the system refuses, the pages go with the rest.
+        unsafe {
+            let place = from.add(start).as_ptr().cast();
+            libc::madvise(place, end - start, libc::MADV_DONTNEED);
+        }
     }
 }
 

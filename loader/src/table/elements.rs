@@ -1,0 +1,194 @@
+//! The elements of a table.
+//!
+//! A short table is in a vector. A long one is in pages of its own, which the system provides when an
+//! element in them is first written: a guest that asks for ten million null elements has not taken
+//! anything yet. Such a table grows without copying, and null elements are put back page by page.
+
+use std::ops::{Deref, DerefMut};
+
+use crate::error::Error;
+use crate::sys::map::{Reservation, page_size};
+
+/// Most elements of a table in a vector: a mebibyte.
+const SHORT: usize = 1 << 17;
+
+/// Room for elements that a short table keeps when it is reset, beyond what it starts with.
+const KEPT: usize = 4096;
+
+const SIZE: usize = size_of::<u64>();
+
+/// References, 8 bytes each; zero is null.
+#[derive(Debug)]
+pub(super) enum Elements {
+    Short(Vec<u64>),
+    /// All of the reservation can be read and written; behind the first `len` elements is zero.
+    Long {
+        pages: Reservation,
+        len: usize,
+    },
+}
+
+impl Elements {
+    /// `len` times `init`.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub(super) fn new(len: usize, init: u64) -> Result<Self, Error> {
+        let mut this = Self::Short(Vec::new());
+        this.grow(len, init)?;
+        Ok(this)
+    }
+
+    /// Adds elements.
+    ///
+    /// # Errors
+    /// [`Error::Memory`]; nothing has changed then.
+    pub(super) fn grow(&mut self, added: usize, init: u64) -> Result<(), Error> {
+        let before = self.len();
+        let after = before.saturating_add(added);
+        match self {
+            Self::Short(elements) if after <= SHORT => {
+                if elements.try_reserve(added).is_err() {
+                    return Err(Error::no_memory(format!(
+                        "allocate a table of {after} elements"
+                    )));
+                }
+                elements.resize(after, init);
+                return Ok(());
+            }
+            Self::Short(elements) => {
+                let mut pages = Reservation::new(bytes(after))?;
+                pages.commit(0, pages.len())?;
+                // SAFETY: there is room for more elements than these, in pages of our own.
+                unsafe {
+                    let to = pages.base().as_ptr().cast::<u64>();
+                    std::ptr::copy_nonoverlapping(elements.as_ptr(), to, before);
+                }
+                *self = Self::Long { pages, len: after };
+            }
+            Self::Long { pages, len } => {
+                if bytes(after) > pages.len() {
+                    // Twice the room, which takes nothing as long as it is not used.
+                    let room = bytes(after).max(pages.len().saturating_mul(2));
+                    let resized = pages.resize(room);
+                    resized.or_else(|_| pages.resize(bytes(after)))?;
+                }
+                *len = after;
+            }
+        }
+        if init != 0 {
+            self[before..].fill(init);
+        }
+        Ok(())
+    }
+
+    /// Makes it `len` null elements. Costs in proportion to what was written; room beyond that is
+    /// given back if it is much.
+    ///
+    /// # Errors
+    /// [`Error::Memory`]; the elements must not be used any more then.
+    pub(super) fn reset(&mut self, len: usize) -> Result<(), Error> {
+        match self {
+            Self::Short(elements) if len <= elements.len() => {
+                elements.truncate(len);
+                elements.fill(0);
+                if elements.capacity() - len > KEPT {
+                    elements.shrink_to(len);
+                }
+            }
+            Self::Long {
+                pages,
+                len: present,
+            } if len > SHORT && len <= *present => {
+                let used = *present * SIZE;
+                pages.discard(0, used.next_multiple_of(page_size()))?;
+                if pages.len() / 2 > bytes(len) {
+                    pages.resize(bytes(len))?;
+                }
+                *present = len;
+            }
+            _ => *self = Self::new(len, 0)?,
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of the whole pages that so many elements take.
+fn bytes(elements: usize) -> usize {
+    let most = usize::MAX - page_size();
+    elements
+        .saturating_mul(SIZE)
+        .min(most)
+        .next_multiple_of(page_size())
+}
+
+impl Deref for Elements {
+    type Target = [u64];
+
+    fn deref(&self) -> &[u64] {
+        match self {
+            Self::Short(elements) => elements,
+            // SAFETY: the pages are this table's, can be read, and hold as many elements; every
+            // value is one.
+            Self::Long { pages, len } => unsafe {
+                std::slice::from_raw_parts(pages.base().as_ptr().cast(), *len)
+            },
+        }
+    }
+}
+
+impl DerefMut for Elements {
+    fn deref_mut(&mut self) -> &mut [u64] {
+        match self {
+            Self::Short(elements) => elements,
+            // SAFETY: as above, and they can be written.
+            Self::Long { pages, len } => unsafe {
+                std::slice::from_raw_parts_mut(pages.base().as_ptr().cast(), *len)
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Against a vector: lengths around where a table becomes a long one, and back.
+    #[test]
+    fn elements_stay_and_new_ones_are_as_asked() {
+        let lengths = [0, 1, 100, SHORT - 1, SHORT, SHORT + 1, 3 * SHORT];
+        for first in lengths {
+            for more in lengths {
+                let mut elements = Elements::new(first, 7).unwrap();
+                let mut expected = vec![7; first];
+                if first > 0 {
+                    elements[first - 1] = 8;
+                    expected[first - 1] = 8;
+                }
+                for init in [0, 9] {
+                    elements.grow(more, init).unwrap();
+                    expected.resize(expected.len() + more, init);
+                    assert!(elements[..] == expected[..], "{first} and {more}");
+                }
+                elements.fill(5);
+                for len in [first, more] {
+                    elements.reset(len).unwrap();
+                    assert!(elements[..] == vec![0; len][..], "{first} and {more}");
+                    // What was there before does not come back.
+                    elements.grow(300, 0).unwrap();
+                    assert!(elements[len..].iter().all(|e| *e == 0));
+                    elements.fill(5);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_machine_has_is_an_error() {
+        assert!(Elements::new(usize::MAX, 0).is_err());
+        let mut elements = Elements::new(3 * SHORT, 1).unwrap();
+        assert!(elements.grow(usize::MAX, 0).is_err());
+        assert_eq!(elements.len(), 3 * SHORT);
+        assert_eq!(elements[3 * SHORT - 1], 1);
+    }
+}
