@@ -115,6 +115,11 @@ numbered! {
         /// `(vmctx, code: u32)`: raises the [`TrapCode`]; never returns. Used where traps are not
         /// made by signals ([`Strategy::Checked`]).
         RaiseTrap = 10 "raise_trap",
+        /// `(vmctx, dst: *mut u8, src: *const u8, len: u64)`: [`Self::MemMove`] in pieces, see
+        /// [`PIECE`]; raises.
+        MemoryCopy = 11 "memory_copy",
+        /// `(vmctx, dst: *mut u8, value: u32, len: u64)`: [`Self::MemSet`] in pieces; raises.
+        MemoryFill = 12 "memory_fill",
     }
 }
 
@@ -209,3 +214,11 @@ pub const GUARDED_RESERVATION: u64 = (4 << 30) + GUARDED_OFFSET_LIMIT;
 /// Static offsets from this on (counted to the access's end) are checked explicitly even in a
 /// guarded memory.
 pub const GUARDED_OFFSET_LIMIT: u64 = 32 << 20;
+
+/// Most bytes that an operator on a range of a memory or table works on between two looks at
+/// [`VmStoreContext::interrupt`](crate::vm::VmStoreContext::interrupt), in code that can be stopped by
+/// it: a millisecond or so.
+///
+/// The compiler calls the builtins that look for what is longer, and the loader's work in pieces of
+/// this size.
+pub const PIECE: u64 = 4 << 20;

@@ -63,7 +63,8 @@ pub(crate) fn pointers(isa: &dyn TargetIsa, count: usize) -> Signature {
 pub(crate) fn builtin(isa: &dyn TargetIsa, builtin: Builtin) -> Signature {
     let (params, result) = builtin_types(builtin);
     // What is not 64 bits wide is an index, but for the `int` of `memset`.
-    let value = |ty: &Type| c_param(isa, *ty, builtin != Builtin::MemSet);
+    let is_fill = matches!(builtin, Builtin::MemSet | Builtin::MemoryFill);
+    let value = |ty: &Type| c_param(isa, *ty, !is_fill);
     Signature {
         params: params.iter().map(value).collect(),
         returns: result.iter().map(value).collect(),
@@ -104,6 +105,8 @@ fn builtin_types(builtin: Builtin) -> (&'static [Type], Option<Type>) {
         Builtin::TableFill => (&[I64, I32, I64, I64, I64], None),
         Builtin::RefFunc => (&[I64, I32], Some(I64)),
         Builtin::RaiseTrap => (&[I64, I32], None),
+        Builtin::MemoryCopy => (&[I64, I64, I64, I64], None),
+        Builtin::MemoryFill => (&[I64, I64, I32, I64], None),
         _ => unreachable!("a builtin that this compiler does not know is never called"),
     }
 }

@@ -5,6 +5,8 @@
 //!
 //! [`HOST_RESERVE`]: crate::sys::stack::HOST_RESERVE
 
+mod ranges;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use precast_artifact::vm::{VmBuiltins, VmContextHeader, VmFuncRef};
@@ -16,19 +18,23 @@ use crate::instance::InstanceData;
 use crate::limits::ask::{self, Denied};
 use crate::store::StoreCore;
 
+pub(crate) use ranges::range;
+
 /// The table that stores lead machine code to.
 pub(crate) static BUILTINS: Builtins = Builtins(VmBuiltins({
     let mut table = [std::ptr::null(); Builtin::COUNT];
     table[Builtin::MemoryGrow.position()] = memory_grow as *const ();
-    table[Builtin::MemoryInit.position()] = memory_init as *const ();
+    table[Builtin::MemoryInit.position()] = ranges::memory_init as *const ();
     table[Builtin::MemMove.position()] = mem_move as *const ();
     table[Builtin::MemSet.position()] = mem_set as *const ();
     table[Builtin::TableGrow.position()] = table_grow as *const ();
-    table[Builtin::TableInit.position()] = table_init as *const ();
-    table[Builtin::TableCopy.position()] = table_copy as *const ();
-    table[Builtin::TableFill.position()] = table_fill as *const ();
+    table[Builtin::TableInit.position()] = ranges::table_init as *const ();
+    table[Builtin::TableCopy.position()] = ranges::table_copy as *const ();
+    table[Builtin::TableFill.position()] = ranges::table_fill as *const ();
     table[Builtin::RefFunc.position()] = ref_func as *const ();
     table[Builtin::RaiseTrap.position()] = raise_trap as *const ();
+    table[Builtin::MemoryCopy.position()] = ranges::memory_copy as *const ();
+    table[Builtin::MemoryFill.position()] = ranges::memory_fill as *const ();
     table
 }));
 
@@ -66,22 +72,6 @@ unsafe extern "C" fn memory_grow(vmctx: *mut VmContextHeader, memory: u32, delta
         let (instance, core) = parts(vmctx);
         let (memory, core) = (instance.memory(memory), core.this);
         grown(core, || ask::grow_memory(core, memory, delta))
-    }
-}
-
-unsafe extern "C" fn memory_init(
-    vmctx: *mut VmContextHeader,
-    memory: u32,
-    segment: u32,
-    dst: u64,
-    src: u64,
-    len: u64,
-) {
-    // SAFETY: called by machine code with its own context and indices.
-    unsafe {
-        let (instance, core) = parts(vmctx);
-        let result = instance.memory_init(memory, segment, dst, src, len);
-        or_raise(core, result);
     }
 }
 
@@ -125,65 +115,6 @@ unsafe fn grown(core: *mut StoreCore, grow: impl FnOnce() -> Result<u64, Denied>
     unsafe { raise(core, ending) }
 }
 
-unsafe extern "C" fn table_init(
-    vmctx: *mut VmContextHeader,
-    table: u32,
-    segment: u32,
-    dst: u64,
-    src: u64,
-    len: u64,
-) {
-    // SAFETY: called by machine code with its own context and indices.
-    unsafe {
-        let (instance, core) = parts(vmctx);
-        let result = instance.table_init(table, segment, dst, src, len);
-        or_raise(core, result);
-    }
-}
-
-unsafe extern "C" fn table_copy(
-    vmctx: *mut VmContextHeader,
-    dst_table: u32,
-    src_table: u32,
-    dst: u64,
-    src: u64,
-    len: u64,
-) {
-    // SAFETY: called by machine code with its own context and two of its tables.
-    unsafe {
-        let (instance, core) = parts(vmctx);
-        let (mut to, mut from) = (instance.table(dst_table), instance.table(src_table));
-        let result = if to == from {
-            copy_within(to.as_mut().elements(), dst, src, len)
-        } else {
-            copy(
-                to.as_mut().elements(),
-                from.as_mut().elements(),
-                dst,
-                src,
-                len,
-            )
-        };
-        or_raise(core, result);
-    }
-}
-
-unsafe extern "C" fn table_fill(
-    vmctx: *mut VmContextHeader,
-    table: u32,
-    dst: u64,
-    value: u64,
-    len: u64,
-) {
-    // SAFETY: called by machine code with its own context and one of its tables.
-    unsafe {
-        let (instance, core) = parts(vmctx);
-        let elements = instance.table(table).as_mut().elements();
-        let result = range(dst, len, elements.len()).map(|range| elements[range].fill(value));
-        or_raise(core, result);
-    }
-}
-
 unsafe extern "C" fn ref_func(vmctx: *mut VmContextHeader, function: u32) -> *const VmFuncRef {
     // SAFETY: called by machine code with its own context and one of its functions, for which the
     // compiler made a slot.
@@ -198,27 +129,6 @@ unsafe extern "C" fn raise_trap(vmctx: *mut VmContextHeader, code: u32) -> ! {
     let code = TrapCode::from_number(code).unwrap_or(TrapCode::Unreachable);
     // SAFETY: called by machine code with its own context, through a thunk.
     unsafe { raise((*vmctx).store.cast(), Ending::Trap(code)) }
-}
-
-/// The elements `start..start + len` of a table of `size` elements.
-pub(crate) fn range(start: u64, len: u64, size: usize) -> Result<std::ops::Range<usize>, TrapCode> {
-    let end = start.checked_add(len).filter(|end| *end <= size as u64);
-    end.map(|end| start as usize..end as usize)
-        .ok_or(TrapCode::TableOutOfBounds)
-}
-
-fn copy_within(elements: &mut [u64], dst: u64, src: u64, len: u64) -> Result<(), TrapCode> {
-    let to = range(dst, len, elements.len())?;
-    let from = range(src, len, elements.len())?;
-    elements.copy_within(from, to.start);
-    Ok(())
-}
-
-fn copy(to: &mut [u64], from: &[u64], dst: u64, src: u64, len: u64) -> Result<(), TrapCode> {
-    let dst = range(dst, len, to.len())?;
-    let src = range(src, len, from.len())?;
-    to[dst].copy_from_slice(&from[src]);
-    Ok(())
 }
 
 #[cfg(test)]

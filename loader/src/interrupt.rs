@@ -150,8 +150,8 @@ impl InterruptHandle {
     /// [`TrapCode::Interrupt`](crate::TrapCode::Interrupt), until [`clear`](Self::clear).
     ///
     /// Code compiled with [`Interruption::Epoch`](crate::Interruption::Epoch) stops within
-    /// microseconds (an operator on a range of memory is finished first), other code when a host
-    /// function returns to it.
+    /// microseconds, or a few milliseconds in an operator on a long range of a memory or table
+    /// (which is left half done); other code when a host function returns to it.
     pub fn interrupt(&self) {
         if let Some(interrupt) = &*lock(&self.0) {
             interrupt.raise(Reason::Handle);
@@ -253,7 +253,7 @@ impl<T: 'static> StoreContextMut<'_, T> {
     /// Sets how much more code compiled with [`Interruption::Fuel`](crate::Interruption::Fuel) may
     /// do before it ends with [`TrapCode::OutOfFuel`](crate::TrapCode::OutOfFuel): one unit for
     /// each operator that does something, for each function that is entered, and for each byte,
-    /// element or page that an operator on a range is asked for; as Wasmtime 49 counts. A new store
+    /// element or page that an operator on a range works on; as Wasmtime 49 counts. A new store
     /// has none. More than 2^63 - 1 is that.
     ///
     /// From a host function, it holds for its caller too.

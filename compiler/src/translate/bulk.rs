@@ -1,12 +1,16 @@
 //! Operators on ranges of linear memories and on data segments.
 //!
 //! Ranges are checked here and then copied or filled by the loader's `memmove` and `memset`, which
-//! are called directly: they neither trap nor look at wasm frames, so they need no thunk.
+//! are called directly: they neither trap nor look at wasm frames, so they need no thunk. Epoch code
+//! has long ranges worked on in pieces instead, by routines that stop in between when asked to.
 
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{InstBuilder, Value};
+use precast_artifact::abi::PIECE;
 use precast_artifact::promises::Promise;
 use precast_artifact::vm::{VmContextHeader, VmStoreContext};
-use precast_artifact::{Builtin, TrapCode};
+use precast_artifact::{Builtin, Interruption, TrapCode};
 use std::mem::{offset_of, size_of};
 
 use super::FuncTranslator;
@@ -17,6 +21,8 @@ use crate::signature;
 impl FuncTranslator<'_, '_> {
     pub(super) fn memory_copy(&mut self, dst_memory: u32, src_memory: u32) {
         let (dst, src, len) = self.pop3();
+        let units = self.range_begins(len);
+        let constant = self.constant_index(len);
         let (dst, src, len) = (
             self.widen_index(dst),
             self.widen_index(src),
@@ -24,18 +30,33 @@ impl FuncTranslator<'_, '_> {
         );
         let dst = self.memory_range(MemoryIndex::from_u32(dst_memory), dst, len);
         let src = self.memory_range(MemoryIndex::from_u32(src_memory), src, len);
-        self.call_host(Builtin::MemMove, &[dst, src, len]);
+        self.range_succeeds(units);
+        self.move_or_set(
+            Builtin::MemMove,
+            Builtin::MemoryCopy,
+            [dst, src, len],
+            constant,
+        );
     }
 
     pub(super) fn memory_fill(&mut self, memory: u32) {
         let (dst, value, len) = self.pop3();
+        let units = self.range_begins(len);
+        let constant = self.constant_index(len);
         let (dst, len) = (self.widen_index(dst), self.widen_index(len));
         let dst = self.memory_range(MemoryIndex::from_u32(memory), dst, len);
-        self.call_host(Builtin::MemSet, &[dst, value, len]);
+        self.range_succeeds(units);
+        self.move_or_set(
+            Builtin::MemSet,
+            Builtin::MemoryFill,
+            [dst, value, len],
+            constant,
+        );
     }
 
     pub(super) fn memory_init(&mut self, memory: u32, segment: u32) {
         let (dst, src, len) = self.pop3();
+        let units = self.range_begins(len);
         let (dst, src, len) = (
             self.widen_index(dst),
             self.widen_index(src),
@@ -52,6 +73,7 @@ impl FuncTranslator<'_, '_> {
                 self.memory_range(MemoryIndex::from_u32(memory), dst, len);
             }
         }
+        self.range_succeeds(units);
     }
 
     pub(super) fn data_drop(&mut self, segment: u32) {
@@ -71,6 +93,45 @@ impl FuncTranslator<'_, '_> {
         self.builder
             .ins()
             .iconst(cranelift_codegen::ir::types::I32, i64::from(index))
+    }
+
+    /// Works on `len` bytes at once, or where they are many and the code is one that can be stopped,
+    /// in pieces.
+    fn move_or_set(
+        &mut self,
+        at_once: Builtin,
+        in_pieces: Builtin,
+        args: [Value; 3],
+        constant: Option<u64>,
+    ) {
+        let len = args[2];
+        if self.env.interruption != Interruption::Epoch {
+            return self.call_host(at_once, &args);
+        }
+        match constant {
+            Some(len) if len <= PIECE => self.call_host(at_once, &args),
+            Some(_) => {
+                self.call_builtin(in_pieces, &args);
+            }
+            None => {
+                let piece = self.builder.ins().iconst(I64, PIECE.cast_signed());
+                let is_short = self
+                    .builder
+                    .ins()
+                    .icmp(IntCC::UnsignedLessThanOrEqual, len, piece);
+                let (long, short) = self.unless_cold(is_short);
+                let done = self.builder.create_block();
+                self.builder.switch_to_block(long);
+                self.call_builtin(in_pieces, &args);
+                self.builder.ins().jump(done, &[]);
+                self.builder.seal_block(short);
+                self.builder.switch_to_block(short);
+                self.call_host(at_once, &args);
+                self.builder.ins().jump(done, &[]);
+                self.builder.seal_block(done);
+                self.builder.switch_to_block(done);
+            }
+        }
     }
 
     /// Calls a routine of the loader that needs no thunk.

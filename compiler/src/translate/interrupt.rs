@@ -4,18 +4,26 @@
 //!
 //! *Epoch* code looks at one word of the store, which other threads write: at loop headers, at the
 //! entry of functions, and before operators that work on ranges of memories and tables (unless the
-//! range is constant and small). A function that calls nothing and is short ([`SHORT`]) has no check
-//! of its own: whoever calls it often enough to matter does. The longest stretch without a check is
-//! thus one operator on a range, or the calls of one function without loops to short ones.
+//! range is constant and small). Long ranges are worked on in pieces of [`PIECE`] bytes, with a look
+//! between two. A function that calls nothing and is short ([`SHORT`]) has no check of its own: whoever
+//! calls it often enough to matter does. The longest stretch without a check is thus one piece, or the
+//! calls of one function without loops to short ones.
 //!
 //! *Fuel* code counts what it executes: one for each operator, but none for those that only
 //! structure code (see [`cost`]); one for each function that is entered; and for each byte, element or
-//! page that an operator on a range is asked for. The count is in a local variable; it goes
+//! page that an operator on a range worked on. The count is in a local variable; it goes
 //! to the store before calls and returns and comes back behind calls, so that callees, host
 //! functions and hosts see what is right. It is looked at in the same places, but in short functions
 //! too. Costs and places are those of Wasmtime 49: the same module with the same fuel comes equally
-//! far. After a trap other than that fuel is used up, what the innermost function did since its last
-//! call is not in the count.
+//! far. So an operator on a range that fails costs one, whatever it was asked for, but for growth by
+//! a small constant, which is counted beforehand. Only where Wasmtime fills or copies memory and then
+//! looks whether that was paid for, code here looks first, when the bounds have been checked.
+//!
+//! After a trap other than that fuel is used up, under the checked strategy, all that was executed is
+//! in the count: the code that raises the trap puts it there. Under the guarded one, what the
+//! innermost function did since its last call is not.
+//!
+//! [`PIECE`]: precast_artifact::abi::PIECE
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
@@ -47,7 +55,18 @@ pub(super) struct Fuel {
     pending: i64,
 }
 
-/// Fuel that an operator costs.
+/// What an operator on a range costs besides what every operator does.
+#[must_use]
+pub(super) enum Units {
+    /// Nothing, or it is counted already.
+    Settled,
+    /// This.
+    Constant(i64),
+    /// As much as this index says, see [`FuncTranslator::widen_index`].
+    Dynamic(Value),
+}
+
+/// Fuel that an operator without regard to ranges costs.
 fn cost(operator: &Operator<'_>) -> i64 {
     match operator {
         Operator::Nop
@@ -69,21 +88,6 @@ fn is_call(operator: &Operator<'_>) -> bool {
             | Operator::CallIndirect { .. }
             | Operator::ReturnCall { .. }
             | Operator::ReturnCallIndirect { .. }
-    )
-}
-
-/// Whether an operator works on as many bytes, elements or pages as its last operand says.
-fn is_range(operator: &Operator<'_>) -> bool {
-    matches!(
-        operator,
-        Operator::MemoryFill { .. }
-            | Operator::MemoryCopy { .. }
-            | Operator::MemoryInit { .. }
-            | Operator::MemoryGrow { .. }
-            | Operator::TableFill { .. }
-            | Operator::TableCopy { .. }
-            | Operator::TableInit { .. }
-            | Operator::TableGrow { .. }
     )
 }
 
@@ -136,9 +140,6 @@ impl FuncTranslator<'_, '_> {
         if let Some(fuel) = &mut self.fuel {
             fuel.pending += cost(operator);
         }
-        if self.env.interruption != Interruption::None && is_range(operator) {
-            self.interruption_at_range();
-        }
         if self.fuel.is_none() {
             return;
         }
@@ -159,38 +160,90 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Before an operator on as many units as the topmost operand says.
-    fn interruption_at_range(&mut self) {
-        let units = self.peek();
-        let constant = self.constant(units).map(|units| {
-            let units = match self.builder.func.dfg.value_type(self.peek()) {
-                I32 => u64::from(units as u32),
-                _ => units.cast_unsigned(),
-            };
-            i64::try_from(units).unwrap_or(MOST).min(MOST)
-        });
-        if let Some(fuel) = &mut self.fuel {
-            match constant {
-                Some(cost) => fuel.pending = (fuel.pending + cost).min(MOST),
-                None => self.count_units(units),
-            }
+    /// Before an operator does what costs one for each of so many bytes, elements or pages.
+    ///
+    /// Epoch code looks now, unless that is constant and small. Fuel is counted when the operator
+    /// has turned out to succeed, with what this gives.
+    pub(super) fn range_begins(&mut self, units: Value) -> Units {
+        if self.env.interruption == Interruption::None {
+            return Units::Settled;
         }
-        if constant.is_none_or(|cost| cost > SMALL_RANGE) {
-            self.interruption_at_loop();
+        let constant = self
+            .constant_index(units)
+            .map(|units| units.min(MOST.cast_unsigned()).cast_signed());
+        if let Some(units) = constant.filter(|units| *units <= SMALL_RANGE) {
+            if let Some(fuel) = &mut self.fuel {
+                fuel.pending += units;
+            }
+            return Units::Settled;
+        }
+        if self.fuel.is_none() {
+            self.check_interrupt();
+            return Units::Settled;
+        }
+        constant.map_or(Units::Dynamic(units), Units::Constant)
+    }
+
+    /// Counts what an operator on a range costs, because nothing can go wrong any more.
+    pub(super) fn range_succeeds(&mut self, units: Units) {
+        if let Some(units) = self.units(units) {
+            self.count_units(units);
+            self.check_fuel();
+        }
+    }
+
+    /// Counts what growing costs if it took place, that is, if what it gave is not -1.
+    pub(super) fn growth_ends(&mut self, units: Units, before: Value) {
+        let Some(units) = self.units(units) else {
+            return;
+        };
+        let failed = self.builder.ins().icmp_imm_s(IntCC::Equal, before, -1);
+        let none = self.builder.ins().iconst(I64, 0);
+        let units = self.builder.ins().select(failed, none, units);
+        let count = self.count_units(units);
+        // As Wasmtime does, this looks only behind growth that took place.
+        let full = self.builder.ins().iconst(I64, i64::MIN);
+        let count = self.builder.ins().select(failed, full, count);
+        let out = self
+            .builder
+            .ins()
+            .icmp_imm_s(IntCC::SignedGreaterThanOrEqual, count, 0);
+        self.trapnz(out, TrapCode::OutOfFuel);
+    }
+
+    /// An operand that is an index or a length, if it is constant.
+    pub(super) fn constant_index(&self, value: Value) -> Option<u64> {
+        self.constant(value)
+            .map(|constant| match self.builder.func.dfg.value_type(value) {
+                I32 => u64::from(constant as u32),
+                _ => constant.cast_unsigned(),
+            })
+    }
+
+    fn units(&mut self, units: Units) -> Option<Value> {
+        match units {
+            Units::Settled => None,
+            Units::Constant(units) => Some(self.builder.ins().iconst(I64, units)),
+            Units::Dynamic(units) => {
+                let wide = self.widen_index(units);
+                Some(match self.builder.func.dfg.value_type(units) {
+                    I64 => {
+                        let most = self.builder.ins().iconst(I64, MOST);
+                        self.builder.ins().umin(wide, most)
+                    }
+                    _ => wide,
+                })
+            }
         }
     }
 
     /// Counts one for each unit.
-    fn count_units(&mut self, units: Value) {
-        let mut units = self.widen_index(units);
-        if self.builder.func.dfg.value_type(self.peek()) == I64 {
-            let most = self.builder.ins().iconst(I64, MOST);
-            units = self.builder.ins().umin(units, most);
-        }
+    fn count_units(&mut self, units: Value) -> Value {
         let count = self.count_fuel_now();
         let count = self.builder.ins().iadd(count, units);
         let variable = self.fuel.as_ref().expect("code that counts fuel").count;
         self.builder.def_var(variable, count);
+        count
     }
 
     /// Behind an operator.
@@ -250,6 +303,23 @@ impl FuncTranslator<'_, '_> {
             return;
         }
         let count = self.count_fuel_now();
+        self.store_fuel(count);
+    }
+
+    /// Puts the count where others look, should the code end here; it goes on counting as if it had
+    /// not.
+    pub(super) fn note_fuel(&mut self) {
+        let Some(&Fuel { count, pending }) = self.fuel.as_ref() else {
+            return;
+        };
+        let mut count = self.builder.use_var(count);
+        if pending != 0 {
+            count = self.builder.ins().iadd_imm_s(count, pending);
+        }
+        self.store_fuel(count);
+    }
+
+    fn store_fuel(&mut self, count: Value) {
         let store = self.store_context();
         let offset = offset_of!(VmStoreContext, fuel);
         self.write(Promise::Fuel, count, store, offset);

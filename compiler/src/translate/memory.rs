@@ -110,11 +110,14 @@ impl<'b> FuncTranslator<'_, 'b> {
 
     pub(super) fn memory_grow(&mut self, memory: u32) {
         let delta = self.pop();
+        let units = self.range_begins(delta);
         let delta = self.widen_index(delta);
         let index = self.builder.ins().iconst(I32, i64::from(memory));
         let before = self.call_builtin(Builtin::MemoryGrow, &[index, delta]);
+        let before = before.expect("a result");
+        self.growth_ends(units, before);
         let index64 = self.env.module.memories[MemoryIndex::from_u32(memory)].index64;
-        self.push_index(before.expect("a result"), index64);
+        self.push_index(before, index64);
     }
 
     /// Pushes a 64-bit number as an index of a memory or table.

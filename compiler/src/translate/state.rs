@@ -243,6 +243,7 @@ impl FuncTranslator<'_, '_> {
                 thunk
             }
         };
+        self.note_fuel();
         self.args.clear();
         self.args.push(self.vmctx);
         self.args.extend_from_slice(args);

@@ -37,22 +37,28 @@ impl FuncTranslator<'_, '_> {
 
     pub(super) fn table_grow(&mut self, table: u32) {
         let (init, delta) = self.pop2();
+        let units = self.range_begins(delta);
         let delta = self.widen_index(delta);
         let index = self.index(table);
         let before = self.call_builtin(Builtin::TableGrow, &[index, delta, init]);
+        let before = before.expect("a result");
+        self.growth_ends(units, before);
         let index64 = self.env.module.tables[TableIndex::from_u32(table)].index64;
-        self.push_index(before.expect("a result"), index64);
+        self.push_index(before, index64);
     }
 
     pub(super) fn table_fill(&mut self, table: u32) {
         let (dst, value, len) = self.pop3();
+        let units = self.range_begins(len);
         let (dst, len) = (self.widen_index(dst), self.widen_index(len));
         let table = self.index(table);
         self.call_builtin(Builtin::TableFill, &[table, dst, value, len]);
+        self.range_succeeds(units);
     }
 
     pub(super) fn table_copy(&mut self, dst_table: u32, src_table: u32) {
         let (dst, src, len) = self.pop3();
+        let units = self.range_begins(len);
         let (dst, src, len) = (
             self.widen_index(dst),
             self.widen_index(src),
@@ -60,10 +66,12 @@ impl FuncTranslator<'_, '_> {
         );
         let (dst_table, src_table) = (self.index(dst_table), self.index(src_table));
         self.call_builtin(Builtin::TableCopy, &[dst_table, src_table, dst, src, len]);
+        self.range_succeeds(units);
     }
 
     pub(super) fn table_init(&mut self, table: u32, segment: u32) {
         let (dst, src, len) = self.pop3();
+        let units = self.range_begins(len);
         let (dst, src, len) = (
             self.widen_index(dst),
             self.widen_index(src),
@@ -85,6 +93,7 @@ impl FuncTranslator<'_, '_> {
                 self.trapnz(out, TrapCode::TableOutOfBounds);
             }
         }
+        self.range_succeeds(units);
     }
 
     pub(super) fn elem_drop(&mut self, segment: u32) {

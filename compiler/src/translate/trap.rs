@@ -83,6 +83,7 @@ impl FuncTranslator<'_, '_> {
     }
 
     fn raise(&mut self, code: TrapCode) {
+        self.note_fuel();
         let vmctx = self.kept_vmctx();
         self.call_raise(vmctx, code);
         self.builder.ins().trap(AFTER_NO_RETURN);

@@ -4,7 +4,9 @@
   (func $short (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
   (func (param i32) (loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
   (func (param i32) (result i32) (i32.mul (call $short (local.get 0)) (i32.const 3)))
-  (func (memory.fill (i32.const 0) (i32.const 1) (i32.const 2))))
+  (func (memory.fill (i32.const 0) (i32.const 1) (i32.const 2)))
+  (func (param i32) (memory.fill (i32.const 0) (i32.const 1) (local.get 0)))
+  (func (param i32) (result i32) (memory.grow (local.get 0))))
 
 ;; ----
 ;; function u0:0(i64 vmctx, i32) -> i32 tail {
@@ -130,4 +132,87 @@
 ;;     v22 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     store notrap aligned region1 v21, v22+8
 ;;     return
+;; }
+;; function u0:4(i64 vmctx, i32) tail {
+;;     region0 = 0 "vm"
+;;     region1 = 4294967295 "fuel"
+;;     region2 = 1 "memory head"
+;;     gv0 = vmctx
+;;     gv1 = load.i64 notrap aligned readonly can_move gv0
+;;     gv2 = load.i64 notrap aligned gv1
+;;     sig0 = (i64, i32, i64) system_v
+;;     stack_limit = gv2
+;;
+;; block0(v0: i64, v1: i32):
+;;     v15 = load.i64 notrap aligned readonly can_move region0 v0+16
+;;     v2 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v3 = load.i64 notrap aligned region1 v2+8
+;;     v4 = iconst.i64 -1
+;;     v5 = icmp sge v3, v4  ; v4 = -1
+;;     trapnz v5, user13
+;;     v6 = iconst.i32 0
+;;     v7 = iconst.i32 1
+;;     v8 = uextend.i64 v6  ; v6 = 0
+;;     v9 = uextend.i64 v1
+;;     v10, v11 = uadd_overflow v8, v9
+;;     v12 = load.i64 notrap aligned region2 v0+24
+;;     v13 = icmp ugt v10, v12
+;;     v14 = bor v11, v13
+;;     trapnz v14, user2
+;;     v16 = iadd v15, v8
+;;     v17 = uextend.i64 v1
+;;     v18 = iconst.i64 5
+;;     v19 = iadd v3, v18  ; v18 = 5
+;;     v20 = iadd v19, v17
+;;     v21 = iconst.i64 0
+;;     v22 = icmp sge v20, v21  ; v21 = 0
+;;     trapnz v22, user13
+;;     v23 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v24 = load.i64 notrap aligned readonly can_move region0 v23+72
+;;     v25 = load.i64 notrap aligned readonly can_move region0 v24+24
+;;     call_indirect sig0, v25(v16, v7, v9)  ; v7 = 1
+;;     v26 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store notrap aligned region1 v20, v26+8
+;;     return
+;; }
+;; function u0:5(i64 vmctx, i32) -> i32 tail {
+;;     region0 = 0 "vm"
+;;     region1 = 4294967295 "fuel"
+;;     gv0 = vmctx
+;;     gv1 = load.i64 notrap aligned readonly can_move gv0
+;;     gv2 = load.i64 notrap aligned gv1
+;;     sig0 = (i64, i32, i64) -> i64 tail
+;;     fn0 = colocated u6:1 sig0
+;;     stack_limit = gv2
+;;
+;; block0(v0: i64, v1: i32):
+;;     v2 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v3 = load.i64 notrap aligned region1 v2+8
+;;     v4 = iconst.i64 -1
+;;     v5 = icmp sge v3, v4  ; v4 = -1
+;;     trapnz v5, user13
+;;     v6 = uextend.i64 v1
+;;     v7 = iconst.i32 0
+;;     v8 = iconst.i64 3
+;;     v9 = iadd v3, v8  ; v8 = 3
+;;     v10 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store notrap aligned region1 v9, v10+8
+;;     v11 = call fn0(v0, v7, v6)  ; v7 = 0
+;;     v12 = uextend.i64 v1
+;;     v13 = iconst.i64 -1
+;;     v14 = icmp eq v11, v13  ; v13 = -1
+;;     v15 = iconst.i64 0
+;;     v16 = select v14, v15, v12  ; v15 = 0
+;;     v17 = iconst.i64 3
+;;     v18 = iadd v3, v17  ; v17 = 3
+;;     v19 = iadd v18, v16
+;;     v20 = iconst.i64 -9223372036854775808
+;;     v21 = select v14, v20, v19  ; v20 = -9223372036854775808
+;;     v22 = iconst.i64 0
+;;     v23 = icmp sge v21, v22  ; v22 = 0
+;;     trapnz v23, user13
+;;     v24 = ireduce.i32 v11
+;;     v25 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store notrap aligned region1 v19, v25+8
+;;     return v24
 ;; }

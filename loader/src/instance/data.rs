@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use precast_artifact::records::{ExternKind, FROZEN, IMPORTED};
 use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable};
-use precast_artifact::{Error as ArtifactError, HEADER_OFFSET, Section};
+use precast_artifact::{Error as ArtifactError, HEADER_OFFSET, Interruption, Section};
 
 use super::Extern;
 use crate::arch;
@@ -266,6 +266,11 @@ impl InstanceData {
                 .write_bytes(0, artifact.elements().len());
         }
         Ok(())
+    }
+
+    /// How its code can be stopped.
+    pub(crate) fn interruption(&self) -> Interruption {
+        self.module.artifact().interruption()
     }
 
     /// The module, for longer than a borrow of the instance.

@@ -1,0 +1,247 @@
+//! Operators on ranges of memories and tables.
+//!
+//! Code that can be stopped ([`Interruption::Epoch`]) can be stopped in the middle of a long range,
+//! after each [`PIECE`]. The whole range is checked first; what has been done by then stays done, as
+//! it does where another thread sees the operator half way. Growth, which limits bound, is not stopped.
+
+use std::ops::Range;
+
+use precast_artifact::abi::PIECE;
+use precast_artifact::vm::VmContextHeader;
+use precast_artifact::{Interruption, TrapCode};
+
+use super::{or_raise, parts};
+use crate::error::Ending;
+use crate::interrupt::is_raised;
+use crate::store::StoreCore;
+
+/// Bytes of an element of a table.
+const ELEMENT: u64 = size_of::<u64>() as u64;
+
+/// Who works on a range, and whether it should stop half way.
+#[derive(Clone, Copy)]
+struct Worker {
+    core: *mut StoreCore,
+    can_stop: bool,
+}
+
+impl Worker {
+    /// # Safety
+    /// `vmctx` is the context of a live instance whose code is calling.
+    unsafe fn new(vmctx: *mut VmContextHeader) -> Self {
+        // SAFETY: by this function's contract.
+        let (instance, core) = unsafe { parts(vmctx) };
+        Self {
+            core: core.this,
+            can_stop: instance.interruption() == Interruption::Epoch,
+        }
+    }
+
+    /// Calls `work` for `0..len`, in pieces, each unit being `size` bytes: from the end on if that is
+    /// asked for.
+    fn pieces(
+        self,
+        len: u64,
+        size: u64,
+        from_end: bool,
+        mut work: impl FnMut(Range<u64>) -> Result<(), Ending>,
+    ) -> Result<(), Ending> {
+        let piece = match self.can_stop {
+            true => PIECE / size,
+            false => u64::MAX,
+        };
+        let mut done = 0;
+        loop {
+            let next = piece.min(len - done);
+            work(match from_end {
+                true => len - done - next..len - done,
+                false => done..done + next,
+            })?;
+            done += next;
+            if done == len {
+                return Ok(());
+            }
+            // SAFETY: the store runs the code that is calling.
+            if unsafe { is_raised(&raw mut (*self.core).vm) } {
+                return Err(TrapCode::Interrupt.into());
+            }
+        }
+    }
+
+    /// Goes on, or ends the activation.
+    ///
+    /// # Safety
+    /// As for [`or_raise`].
+    unsafe fn end(self, result: Result<(), Ending>) {
+        // SAFETY: by this function's contract.
+        unsafe { or_raise(&mut *self.core, result) }
+    }
+}
+
+pub(super) unsafe extern "C" fn memory_copy(
+    vmctx: *mut VmContextHeader,
+    dst: *mut u8,
+    src: *const u8,
+    len: u64,
+) {
+    // SAFETY: called by machine code with its own context; it has checked both ranges. Where they
+    // overlap, no piece overwrites what a later one reads.
+    unsafe {
+        let worker = Worker::new(vmctx);
+        let result = worker.pieces(len, 1, dst.cast_const() > src, |piece| {
+            let (start, len) = (piece.start as usize, piece.end - piece.start);
+            std::ptr::copy(src.add(start), dst.add(start), len as usize);
+            Ok(())
+        });
+        worker.end(result);
+    }
+}
+
+pub(super) unsafe extern "C" fn memory_fill(
+    vmctx: *mut VmContextHeader,
+    dst: *mut u8,
+    value: u32,
+    len: u64,
+) {
+    // SAFETY: called by machine code with its own context; it has checked the range.
+    unsafe {
+        let worker = Worker::new(vmctx);
+        let result = worker.pieces(len, 1, false, |piece| {
+            let (start, len) = (piece.start as usize, piece.end - piece.start);
+            std::ptr::write_bytes(dst.add(start), value as u8, len as usize);
+            Ok(())
+        });
+        worker.end(result);
+    }
+}
+
+pub(super) unsafe extern "C" fn memory_init(
+    vmctx: *mut VmContextHeader,
+    memory: u32,
+    segment: u32,
+    dst: u64,
+    src: u64,
+    len: u64,
+) {
+    // SAFETY: called by machine code with its own context and indices.
+    unsafe {
+        let worker = Worker::new(vmctx);
+        // From the end on: if the last piece is in bounds, so is the whole range.
+        let result = worker.pieces(len, 1, true, |piece| {
+            let out = TrapCode::MemoryOutOfBounds;
+            let (dst, src) = (at(dst, &piece, out)?, at(src, &piece, out)?);
+            let len = piece.end - piece.start;
+            let done = parts(vmctx).0.memory_init(memory, segment, dst, src, len);
+            done.map_err(Ending::from)
+        });
+        worker.end(result);
+    }
+}
+
+pub(super) unsafe extern "C" fn table_init(
+    vmctx: *mut VmContextHeader,
+    table: u32,
+    segment: u32,
+    dst: u64,
+    src: u64,
+    len: u64,
+) {
+    // SAFETY: called by machine code with its own context and indices.
+    unsafe {
+        let worker = Worker::new(vmctx);
+        let result = worker.pieces(len, ELEMENT, true, |piece| {
+            let out = TrapCode::TableOutOfBounds;
+            let (dst, src) = (at(dst, &piece, out)?, at(src, &piece, out)?);
+            let len = piece.end - piece.start;
+            let done = parts(vmctx).0.table_init(table, segment, dst, src, len);
+            done.map_err(Ending::from)
+        });
+        worker.end(result);
+    }
+}
+
+pub(super) unsafe extern "C" fn table_copy(
+    vmctx: *mut VmContextHeader,
+    dst_table: u32,
+    src_table: u32,
+    dst: u64,
+    src: u64,
+    len: u64,
+) {
+    // SAFETY: called by machine code with its own context and two of its tables.
+    unsafe {
+        let worker = Worker::new(vmctx);
+        let (instance, _) = parts(vmctx);
+        let (mut to, mut from) = (instance.table(dst_table), instance.table(src_table));
+        let result = if to == from {
+            let elements = to.as_mut().elements();
+            check_both(dst, elements.len(), src, elements.len(), len).and_then(|()| {
+                worker.pieces(len, ELEMENT, dst > src, |piece| {
+                    let source = range(src + piece.start, piece.end - piece.start, elements.len())?;
+                    elements.copy_within(source, (dst + piece.start) as usize);
+                    Ok(())
+                })
+            })
+        } else {
+            let (to, from) = (to.as_mut().elements(), from.as_mut().elements());
+            check_both(dst, to.len(), src, from.len(), len).and_then(|()| {
+                worker.pieces(len, ELEMENT, false, |piece| {
+                    let len = piece.end - piece.start;
+                    let target = range(dst + piece.start, len, to.len())?;
+                    let source = range(src + piece.start, len, from.len())?;
+                    to[target].copy_from_slice(&from[source]);
+                    Ok(())
+                })
+            })
+        };
+        worker.end(result);
+    }
+}
+
+pub(super) unsafe extern "C" fn table_fill(
+    vmctx: *mut VmContextHeader,
+    table: u32,
+    dst: u64,
+    value: u64,
+    len: u64,
+) {
+    // SAFETY: called by machine code with its own context and one of its tables.
+    unsafe {
+        let worker = Worker::new(vmctx);
+        let (instance, _) = parts(vmctx);
+        let elements = instance.table(table).as_mut().elements();
+        let range = range(dst, len, elements.len()).map_err(Ending::from);
+        let result = range.and_then(|range| {
+            let elements = &mut elements[range];
+            worker.pieces(len, ELEMENT, false, |piece| {
+                elements[piece.start as usize..piece.end as usize].fill(value);
+                Ok(())
+            })
+        });
+        worker.end(result);
+    }
+}
+
+/// Where a piece of a range starts.
+fn at(start: u64, piece: &Range<u64>, out: TrapCode) -> Result<u64, TrapCode> {
+    start.checked_add(piece.start).ok_or(out)
+}
+
+/// The elements `start..start + len` of a table of `size` elements.
+pub(crate) fn range(start: u64, len: u64, size: usize) -> Result<Range<usize>, TrapCode> {
+    let end = start.checked_add(len).filter(|end| *end <= size as u64);
+    end.map(|end| start as usize..end as usize)
+        .ok_or(TrapCode::TableOutOfBounds)
+}
+
+fn check_both(
+    dst: u64,
+    dst_size: usize,
+    src: u64,
+    src_size: usize,
+    len: u64,
+) -> Result<(), Ending> {
+    range(dst, len, dst_size)?;
+    range(src, len, src_size)?;
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! What code that counts fuel costs: as much as with Wasmtime 49.
+
+use precast_artifact::{Interruption, Strategy};
+use precast_loader::{Caller, Engine, Error, Instance, Linker, Module, Store, TrapCode};
+use precast_tests::{Source, strategies};
+
+fn fuel(engine: &Engine, wat: &str, strategy: Strategy) -> Module {
+    let source = Source::new(strategy).interruption(Interruption::Fuel);
+    source.module(engine, wat)
+}
+
+fn code<V: std::fmt::Debug>(result: Result<V, Error>) -> TrapCode {
+    result.unwrap_err().trap().expect("a trap").code()
+}
+
+/// Each operator costs 1 but those of structure; each function that is entered costs 1.
+#[test]
+fn fuel_is_counted_exactly() {
+    const WAT: &str = r#"(module
+        (import "h" "left" (func $left (result i64)))
+        (func (export "empty"))
+        (func $add (export "add") (param i32 i32) (result i32)
+            (i32.add (local.get 0) (local.get 1)))
+        (func (export "structure")
+            (block (nop) (drop (i32.const 1)) (block (br 0)) (return)))
+        (func (export "twice") (result i32)
+            (call $add (call $add (i32.const 1) (i32.const 2)) (i32.const 3)))
+        (func (export "choose") (param i32) (result i32)
+            (if (result i32) (local.get 0) (then (i32.const 1)) (else (i32.add (i32.const 1) (i32.const 2)))))
+        (func $loop (export "loop") (param i32)
+            (loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
+        (func (export "tail") (param i32) (return_call $loop (local.get 0)))
+        (memory 1) (table 4 funcref) (data $d "abcdefgh")
+        (func (export "fill") (param i32) (memory.fill (i32.const 0) (i32.const 1) (local.get 0)))
+        (func (export "fill20") (memory.fill (i32.const 0) (i32.const 1) (i32.const 20)))
+        (func (export "copy") (param i32) (memory.copy (i32.const 0) (i32.const 9) (local.get 0)))
+        (func (export "init") (param i32) (memory.init $d (i32.const 0) (i32.const 1) (local.get 0)))
+        (func (export "table") (param i32) (table.fill 0 (i32.const 0) (ref.null func) (local.get 0)))
+        (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+        (func (export "trap") (drop (i32.const 1)) (unreachable))
+        (func (export "seen") (result i64) (drop (i32.const 1)) (call $left)))"#;
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let source = Source::new(strategy).interruption(Interruption::Fuel);
+        let module = source.module(&engine, WAT);
+        let mut linker: Linker<()> = Linker::new(&engine);
+        let left = |mut caller: Caller<'_, ()>| {
+            use precast_loader::AsContextMut;
+            let mut store = caller.as_context_mut();
+            let left = store.get_fuel().cast_signed();
+            store.set_fuel(50);
+            left
+        };
+        linker.func_wrap("h", "left", left).unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = linker.instantiate(&mut store, &module).unwrap();
+        let mut used = |name: &str, params: &[i32]| {
+            let func = instance.get_func(&mut store, name).unwrap();
+            let params: Vec<_> = params
+                .iter()
+                .map(|v| precast_loader::Val::I32(*v))
+                .collect();
+            let mut results = vec![precast_loader::Val::I32(0); func.ty(&store).results().len()];
+            store.set_fuel(100);
+            let result = func.call(&mut store, &params, &mut results);
+            (100 - store.get_fuel(), result.is_ok(), results)
+        };
+        assert_eq!(used("empty", &[]).0, 1);
+        assert_eq!(used("add", &[1, 2]).0, 1 + 3);
+        assert_eq!(used("structure", &[]).0, 1 + 2);
+        assert_eq!(used("twice", &[]).0, 1 + 5 + 2 * 4);
+        assert_eq!(used("choose", &[1]).0, 1 + 2 + 1);
+        assert_eq!(used("choose", &[0]).0, 1 + 2 + 3);
+        assert_eq!(used("loop", &[1]).0, 1 + 5);
+        assert_eq!(used("loop", &[9]).0, 1 + 9 * 5);
+        assert_eq!(used("tail", &[9]).0, 1 + 2 + 1 + 9 * 5);
+        assert_eq!(used("fill", &[10]).0, 1 + 4 + 10);
+        assert_eq!(used("fill20", &[]).0, 1 + 4 + 20);
+        assert_eq!(used("copy", &[7]).0, 1 + 4 + 7);
+        assert_eq!(used("init", &[5]).0, 1 + 4 + 5);
+        assert_eq!(used("table", &[3]).0, 1 + 4 + 3);
+        assert_eq!(used("grow", &[1]).0, 1 + 2 + 1);
+        let (trap, ok, _) = used("trap", &[]);
+        assert_eq!((trap, ok), (1 + 1, false));
+        // The host function sees what is left, and what it sets holds.
+        let (after, ok, results) = used("seen", &[]);
+        assert!(ok);
+        assert!(
+            matches!(results[0], precast_loader::Val::I64(97)),
+            "{results:?}"
+        );
+        assert_eq!(after, 50);
+        // With just enough, and with one too little.
+        let func = instance
+            .get_typed_func::<i32, ()>(&mut store, "loop")
+            .unwrap();
+        store.set_fuel(42);
+        func.call(&mut store, 8).unwrap();
+        assert_eq!(store.get_fuel(), 1);
+        store.set_fuel(36);
+        assert_eq!(code(func.call(&mut store, 8)), TrapCode::OutOfFuel);
+        store.set_fuel(u64::MAX);
+        assert_eq!(store.get_fuel(), i64::MAX.cast_unsigned());
+    }
+}
+
+/// Operators on ranges cost one for each unit if they succeed. Those that fail cost what any operator
+/// costs, however much they were asked for, and growth by a small constant is counted either way.
+#[test]
+fn ranges_are_charged_when_the_operator_succeeds() {
+    const WAT: &str = r#"(module
+        (memory 2 10) (memory $m64 i64 1 8)
+        (table $t 100 200 funcref) (table $t64 i64 10 20 funcref)
+        (data $d "0123456789") (elem $e func $x $x $x) (func $x)
+        (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+        (func (export "grow -1") (drop (memory.grow (i32.const -1))))
+        (func (export "grow 5000") (drop (memory.grow (i32.const 5000))))
+        (func (export "grow 3") (drop (memory.grow (i32.const 3))))
+        (func (export "grow 100") (drop (memory.grow (i32.const 100))))
+        (func (export "grow64 100000") (drop (memory.grow $m64 (i64.const 100000))))
+        (func (export "grow64 -1") (drop (memory.grow $m64 (i64.const -1))))
+        (func (export "tgrow -1") (drop (table.grow $t (ref.null func) (i32.const -1))))
+        (func (export "tgrow 50") (drop (table.grow $t (ref.null func) (i32.const 50))))
+        (func (export "tgrow64 -1") (drop (table.grow $t64 (ref.null func) (i64.const -1))))
+        (func (export "fill oob") (memory.fill (i32.const 0) (i32.const 1) (i32.const -1)))
+        (func (export "fill") (memory.fill (i32.const 0) (i32.const 1) (i32.const 70000)))
+        (func (export "fill64 oob")
+            (memory.fill $m64 (i64.const 0) (i32.const 1) (i64.const -1)))
+        (func (export "copy oob") (memory.copy (i32.const 0) (i32.const 1) (i32.const -1)))
+        (func (export "copy") (memory.copy (i32.const 0) (i32.const 1) (i32.const 70000)))
+        (func (export "init oob") (memory.init $d (i32.const 0) (i32.const 1) (i32.const -1)))
+        (func (export "init") (memory.init $d (i32.const 0) (i32.const 1) (i32.const 9)))
+        (func (export "tfill oob") (table.fill $t (i32.const 0) (ref.null func) (i32.const -1)))
+        (func (export "tfill") (table.fill $t (i32.const 0) (ref.null func) (i32.const 99)))
+        (func (export "tcopy oob") (table.copy $t $t (i32.const 0) (i32.const 0) (i32.const -1)))
+        (func (export "tcopy") (table.copy $t $t (i32.const 0) (i32.const 1) (i32.const 90)))
+        (func (export "tinit oob") (table.init $t $e (i32.const 0) (i32.const 0) (i32.const -1)))
+        (func (export "tinit") (table.init $t $e (i32.const 0) (i32.const 0) (i32.const 3))))"#;
+    // Name, what it costs, whether it returns.
+    const CASES: [(&str, u64, bool); 26] = [
+        ("grow -1", 3, true),
+        ("grow 5000", 3, true),
+        ("grow 3", 6, true),
+        ("grow 100", 103, true),
+        ("grow64 100000", 3, true),
+        ("grow64 -1", 3, true),
+        ("tgrow -1", 4, true),
+        ("tgrow 50", 54, true),
+        ("tgrow64 -1", 4, true),
+        ("fill oob", 5, false),
+        ("fill", 70_005, true),
+        ("fill64 oob", 5, false),
+        ("copy oob", 5, false),
+        ("copy", 70_005, true),
+        ("init oob", 5, false),
+        ("init", 14, true),
+        ("tfill oob", 5, false),
+        ("tfill", 104, true),
+        ("tcopy oob", 5, false),
+        ("tcopy", 95, true),
+        ("tinit oob", 5, false),
+        ("tinit", 8, true),
+        // Once more: nothing of what failed is left over.
+        ("grow -1", 3, true),
+        ("tgrow -1", 4, true),
+        ("fill oob", 5, false),
+        ("fill", 70_005, true),
+    ];
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let module = fuel(&engine, WAT, strategy);
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        for (name, cost, returns) in CASES {
+            let func = instance.get_typed_func::<(), ()>(&mut store, name).unwrap();
+            store.set_fuel(1 << 40);
+            let result = func.call(&mut store, ());
+            assert_eq!(result.is_ok(), returns, "{name} {strategy}");
+            if returns || strategy == Strategy::Checked {
+                assert_eq!((1 << 40) - store.get_fuel(), cost, "{name} {strategy}");
+            }
+        }
+        let grow = instance
+            .get_typed_func::<i32, i32>(&mut store, "grow")
+            .unwrap();
+        // With nothing left, growth that fails goes on, as it does not look; one that takes place
+        // has to be paid for.
+        store.set_fuel(3);
+        assert_eq!(grow.call(&mut store, -1).unwrap(), -1);
+        assert_eq!(store.get_fuel(), 0);
+        store.set_fuel(4);
+        assert_eq!(code(grow.call(&mut store, 1)), TrapCode::OutOfFuel);
+        store.set_fuel(5);
+        assert_eq!(grow.call(&mut store, 1).unwrap(), 6);
+        assert_eq!(store.get_fuel(), 1);
+    }
+}
+
+/// A range is paid for before it is worked on: who has no fuel cannot have gigabytes moved.
+#[test]
+fn ranges_are_paid_for_before_they_are_worked_on() {
+    const WAT: &str = r#"(module
+        (memory (export "m") 16)
+        (func (export "fill") (param i32)
+            (memory.fill (i32.const 0) (i32.const 7) (local.get 0)))
+        (func (export "copy") (param i32)
+            (memory.copy (i32.const 0) (i32.const 500000) (local.get 0))))"#;
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let module = fuel(&engine, WAT, strategy);
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let memory = instance.get_memory(&mut store, "m").unwrap();
+        memory.data_mut(&mut store)[500_000] = 9;
+        for name in ["fill", "copy"] {
+            let func = instance
+                .get_typed_func::<i32, ()>(&mut store, name)
+                .unwrap();
+            store.set_fuel(400_000);
+            assert_eq!(code(func.call(&mut store, 400_000)), TrapCode::OutOfFuel);
+            assert_eq!((store.get_fuel(), memory.data(&store)[0]), (0, 0), "{name}");
+        }
+    }
+}
