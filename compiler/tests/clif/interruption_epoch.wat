@@ -69,9 +69,7 @@
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
-;;     sig0 = (i64, i64, i32, i64) tail
-;;     sig1 = (i64, i32, i64) system_v
-;;     fn0 = colocated u6:12 sig0
+;;     sig0 = (i64, i32, i64) system_v
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64):
@@ -87,21 +85,9 @@
 ;;     v10 = bor v7, v9
 ;;     trapnz v10, user2
 ;;     v12 = iadd v11, v4
-;;     v13 = iconst.i64 0x0040_0000
-;;     v14 = icmp ule v5, v13  ; v13 = 0x0040_0000
-;;     brif v14, block2, block1
-;;
-;; block1 cold:
-;;     call fn0(v0, v12, v2, v5)  ; v2 = 1
-;;     jump block3
-;;
-;; block2:
-;;     v15 = load.i64 notrap aligned readonly can_move region1 v0
-;;     v16 = load.i64 notrap aligned readonly can_move region1 v15+72
-;;     v17 = load.i64 notrap aligned readonly can_move region1 v16+24
-;;     call_indirect sig1, v17(v12, v2, v5)  ; v2 = 1
-;;     jump block3
-;;
-;; block3:
+;;     v13 = load.i64 notrap aligned readonly can_move region1 v0
+;;     v14 = load.i64 notrap aligned readonly can_move region1 v13+72
+;;     v15 = load.i64 notrap aligned readonly can_move region1 v14+24
+;;     call_indirect sig0, v15(v12, v2, v5)  ; v2 = 1
 ;;     return
 ;; }
