@@ -84,15 +84,21 @@
     (v128.const i16x8 -32768 32767 32767 1 0 0 0 0))
   (v128.const i16x8 32767 -32767 32766 0 0 0 0 0))
 
-;; Both operands are signed, sums of two products wrap.
+;; Both operands are signed, sums of two products saturate, sums with the addend wrap.
 (assert_return
   (invoke "dot"
     (v128.const i8x16 -128 -128 127 127 1 2 -1 -2 0 0 0 0 0 0 0 0)
     (v128.const i8x16 -128 -128 127 127 3 4 -128 1 0 0 0 0 0 0 0 0))
-  (v128.const i16x8 -32768 32258 11 126 0 0 0 0))
+  (v128.const i16x8 32767 32258 11 126 0 0 0 0))
 (assert_return
   (invoke "dot_add"
     (v128.const i8x16 1 2 3 4 -128 -128 -128 -128 0 0 0 0 0 0 0 0)
     (v128.const i8x16 1 2 3 4 -128 -128 -128 -128 0 0 0 0 0 0 0 0)
     (v128.const i32x4 100 0 -1 -2))
-  (v128.const i32x4 130 -65536 -1 -2))
+  (v128.const i32x4 130 65534 -1 -2))
+(assert_return
+  (invoke "dot_add"
+    (v128.const i8x16 -128 -128 -128 -128 127 127 127 127 -128 -128 0 0 0 0 0 0)
+    (v128.const i8x16 -128 -128 -128 -128 -128 -128 -128 -128 127 127 0 0 0 0 0 0)
+    (v128.const i32x4 0x7fffffff 0 1 0))
+  (v128.const i32x4 -2147418115 -65024 -32511 0))

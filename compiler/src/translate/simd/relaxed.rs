@@ -9,14 +9,15 @@
 //! | `laneselect` | `v128.bitselect` |
 //! | `min`, `max` | `min`, `max` |
 //! | `q15mulr_s` | `q15mulr_sat_s` |
-//! | `dot_i8x16_i7x16` | both operands signed |
+//! | `dot_i8x16_i7x16` | both operands signed; the sum of two products saturates |
 //!
 //! That costs an instruction or two against what each CPU would like best.
 //!
 //! [deterministic profile]: https://webassembly.github.io/spec/core/appendix/profiles.html#deterministic-profile-small-mathrm-det
 
-use cranelift_codegen::ir::types::{F32X4, F64X2, I8X16, I16X8, I32X4};
-use cranelift_codegen::ir::{InstBuilder, Type};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{F32X4, F64X2, I8X16, I16, I16X8, I32X4};
+use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use wasmparser::Operator;
 
 use crate::translate::FuncTranslator;
@@ -57,13 +58,13 @@ impl FuncTranslator<'_, '_> {
 
             O::I16x8RelaxedDotI8x16I7x16S => {
                 let (x, y) = self.pop_vectors(I8X16);
-                let value = self.dot(x, y);
+                let value = self.saturating_dot(x, y);
                 self.push_vector(value);
             }
             O::I32x4RelaxedDotI8x16I7x16AddS => {
                 let addend = self.pop_vector(I32X4);
                 let (x, y) = self.pop_vectors(I8X16);
-                let products = self.dot(x, y);
+                let products = self.saturating_dot(x, y);
                 let sums = self.sum_of_neighbours(products, Signed);
                 let value = self.builder.ins().iadd(sums, addend);
                 self.push_vector(value);
@@ -72,6 +73,16 @@ impl FuncTranslator<'_, '_> {
             _ => return false,
         }
         true
+    }
+
+    /// The dot product of bytes: products of 16 bits, the sums of neighbours saturating. Of all sums only
+    /// that of twice -128 * -128 = 2^15 does not fit. It comes out as -2^15, which no other sum is.
+    fn saturating_dot(&mut self, x: Value, y: Value) -> Value {
+        let sums = self.dot(x, y);
+        let least = self.builder.ins().iconst(I16, i64::from(i16::MIN as u16));
+        let least = self.builder.ins().splat(I16X8, least);
+        let wrapped = self.builder.ins().icmp(IntCC::Equal, sums, least);
+        self.builder.ins().bxor(sums, wrapped)
     }
 
     fn multiply_add(&mut self, shape: Type) {
