@@ -15,6 +15,7 @@
 //! | [`traps`], [`addresses`] | from code offsets to trap codes and wasm offsets |
 //! | [`metadata`] | cold metadata, the only user of bincode |
 //! | [`reader`] | a checked view of the bytes |
+//! | [`shown()`] | text of modules, as people are shown it |
 //! | `writer` (feature `write`) | the same, the other way round |
 //!
 //! Two numbers say what a loader must know, and neither is a crate version: [`FORMAT`] (how to
@@ -27,6 +28,7 @@ pub mod metadata;
 pub mod promises;
 pub mod reader;
 pub mod records;
+mod shown;
 pub mod signature;
 pub mod target;
 pub mod traps;
@@ -37,6 +39,7 @@ pub mod writer;
 pub use abi::{ABI, Builtin, Interruption, LibCall, Strategy, TrapCode};
 pub use header::{FORMAT, HEADER_OFFSET, Header, MAGIC, Section};
 pub use reader::{Artifact, Error, FoundFile, Host, Mismatch};
+pub use shown::{Shown, shown};
 pub use signature::ValType;
 
 /// Hash of an export's name: FNV-1a, 32 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>).

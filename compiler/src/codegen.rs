@@ -15,7 +15,7 @@ use cranelift_codegen::ir::{ExternalName, LibCall as ClifLibCall};
 use cranelift_codegen::{Context, FinalizedMachReloc, FinalizedRelocTarget};
 use cranelift_frontend::FunctionBuilderContext;
 use precast_artifact::abi::{TRAMPOLINE_FRAME, UNCHECKED_FRAME};
-use precast_artifact::{LibCall, Strategy, TrapCode};
+use precast_artifact::{LibCall, Strategy, TrapCode, shown};
 use rayon::prelude::*;
 
 use crate::Error;
@@ -383,7 +383,11 @@ fn describe(env: &Env<'_>, symbol: Symbol) -> String {
     let func = env.module.func_index(index);
     let start = env.module.body_range(index).start;
     match env.module.names.function(func) {
-        Some(name) => format!("function `{name}` ({}, at byte {start:#x})", func.as_u32()),
+        Some(name) => format!(
+            "function `{}` ({}, at byte {start:#x})",
+            shown(name),
+            func.as_u32()
+        ),
         None => format!("function {} (at byte {start:#x})", func.as_u32()),
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong, typed by what the caller can do about it.
 
+use precast_artifact::shown;
 use wasmparser::WasmFeatures;
 
 /// Why a module was not compiled.
@@ -7,7 +8,7 @@ use wasmparser::WasmFeatures;
 #[non_exhaustive]
 pub enum Error {
     /// The bytes are not a valid WebAssembly module: whoever made them must mend them.
-    #[error("invalid WebAssembly module: {message} (at byte {offset:#x})")]
+    #[error("invalid WebAssembly module: {} (at byte {offset:#x})", shown(message))]
     Invalid {
         /// Byte offset from the start of the module.
         offset: u64,
@@ -26,8 +27,9 @@ pub enum Error {
 
     /// The module needs a proposal that this compiler does not implement.
     #[error(
-        "the module uses the {proposal} proposal, which is not supported: {message} \
-         (at byte {offset:#x}); turn that feature off in the toolchain that made the module"
+        "the module uses the {proposal} proposal, which is not supported: {} \
+         (at byte {offset:#x}); turn that feature off in the toolchain that made the module",
+        shown(message)
     )]
     Unsupported {
         /// Name of the proposal.

@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::path::PathBuf;
 
+use precast_artifact::shown;
+
 use crate::trap::{Trap, WasmBacktrace};
 
 /// What can go wrong between a file and a returned value.
@@ -45,7 +47,7 @@ pub enum Error {
     #[error("cannot link the module:{}", lines(.0))]
     Link(Vec<LinkError>),
     /// A name that is defined in a linker already.
-    #[error("`{module}`.`{name}` is defined already")]
+    #[error("`{}`.`{}` is defined already", shown(module), shown(name))]
     Duplicate {
         /// Module name.
         module: String,
@@ -63,7 +65,7 @@ pub enum Error {
         expected: String,
     },
     /// There is no export of that name.
-    #[error("there is no exported {kind} named `{name}`")]
+    #[error("there is no exported {kind} named `{}`", shown(name))]
     NoExport {
         /// What was looked for.
         kind: &'static str,
@@ -118,13 +120,13 @@ pub enum Error {
     #[error("module closed with context canceled")]
     Canceled,
     /// There is an open instance of that name in the runtime.
-    #[error("module[{name}] has already been instantiated")]
+    #[error("module[{}] has already been instantiated", shown(name))]
     AlreadyInstantiated {
         /// The name.
         name: String,
     },
     /// There is no open instance of that name in the runtime.
-    #[error("module[{name}] not instantiated")]
+    #[error("module[{}] not instantiated", shown(name))]
     NotInstantiated {
         /// The name.
         name: String,
@@ -230,7 +232,12 @@ impl Error {
 
 /// One import that cannot be linked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("import `{module}`.`{name}`: {}", what(.found.as_deref(), expected))]
+#[error(
+    "import `{}`.`{}`: {}",
+    shown(module),
+    shown(name),
+    what(.found.as_deref(), expected)
+)]
 #[non_exhaustive]
 pub struct LinkError {
     /// Module name of the import.

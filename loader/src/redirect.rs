@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use precast_artifact::shown;
+
 use crate::module::Module;
 use crate::types::ExternType;
 
@@ -71,12 +73,22 @@ impl fmt::Display for Redirected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (module, name) = &self.target;
         let Self { ty, .. } = self;
-        write!(f, "`{}`.`{}` ({ty})", self.module, self.name)?;
-        write!(f, " is looked up as `{module}`.`{name}`: ")?;
+        write!(
+            f,
+            "`{}`.`{}` ({ty})",
+            shown(&self.module),
+            shown(&self.name)
+        )?;
+        write!(
+            f,
+            " is looked up as `{}`.`{}`: ",
+            shown(module),
+            shown(name)
+        )?;
         if self.rules.is_empty() {
             f.write_str("no rule matches")
         } else {
-            f.write_str(&self.rules.join(", then "))
+            write!(f, "{}", shown(&self.rules.join(", then ")))
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::mem::MaybeUninit;
 
-use precast_artifact::TrapCode;
+use precast_artifact::{TrapCode, shown};
 
 use crate::store::StoreCore;
 
@@ -65,7 +65,8 @@ pub struct WasmBacktrace {
 pub struct Frame {
     /// Index of the function in its module.
     pub function: u32,
-    /// Its name: from the module's name section, or made from the index.
+    /// Its name: from the module's name section, or made from the index. It is as the module has it,
+    /// whatever characters that may be; what displays a backtrace shows them as [`shown`] says.
     pub name: String,
     /// Offset of the instruction in the wasm module, if the artifact has address maps.
     pub wasm_offset: Option<u32>,
@@ -95,7 +96,7 @@ impl fmt::Display for WasmBacktrace {
                 Some(offset) => write!(f, "{offset:#8x} ")?,
                 None => f.write_str("       ? ")?,
             }
-            f.write_str(&frame.name)?;
+            write!(f, "{}", shown(&frame.name))?;
         }
         if self.truncated {
             f.write_str("\n      ...")?;

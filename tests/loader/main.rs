@@ -16,6 +16,7 @@ mod limiter;
 mod limits;
 mod linking;
 mod mapping;
+mod names;
 mod overflow;
 mod pieces;
 mod poison;

@@ -10,7 +10,7 @@ use precast_artifact::metadata::Metadata;
 use precast_artifact::reader::{feature_names, hex};
 use precast_artifact::records::{ExternKind, FROZEN};
 use precast_artifact::target::{Arch, Os};
-use precast_artifact::{Artifact, Section};
+use precast_artifact::{Artifact, Section, shown};
 use serde_json::{Value, json};
 
 use crate::Failure;
@@ -124,7 +124,7 @@ impl<'a> Report<'a> {
         let mut out = String::new();
         let mut line = |name: &str, value: String| {
             // Writing to a string cannot fail.
-            writeln!(out, "{name:<13}{value}").ok();
+            writeln!(out, "{:<13}{}", shown(name).to_string(), shown(&value)).ok();
         };
         line("file", format!("{file}, {} bytes", h.file_len));
         line("format", format!("{}, ABI {}", h.format, h.abi));
@@ -165,11 +165,11 @@ impl<'a> Report<'a> {
 
         writeln!(out, "\nimports ({})", self.imports.len()).ok();
         for (module, name, kind, ty) in &self.imports {
-            writeln!(out, "  {kind:<7}{module}.{name} {ty}").ok();
+            writeln!(out, "  {kind:<7}{}.{} {ty}", shown(module), shown(name)).ok();
         }
         writeln!(out, "\nexports ({})", self.exports.len()).ok();
         for (name, kind, ty) in &self.exports {
-            writeln!(out, "  {kind:<7}{name} {ty}").ok();
+            writeln!(out, "  {kind:<7}{} {ty}", shown(name)).ok();
         }
         writeln!(out, "\nnumbers").ok();
         for (what, count) in self.counts.iter().filter(|(_, count)| *count != 0) {

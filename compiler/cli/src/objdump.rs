@@ -12,7 +12,7 @@ use capstone::Capstone;
 use capstone::arch::{BuildsCapstone, BuildsCapstoneExtraMode, arm64, riscv, sysz, x86};
 use object::{Object, ObjectSymbol};
 use precast_artifact::target::Arch;
-use precast_artifact::{Artifact, addresses, traps};
+use precast_artifact::{Artifact, addresses, shown, traps};
 
 use crate::Failure;
 use crate::artifact::{Bytes, signature};
@@ -119,7 +119,7 @@ impl<'a> Disassembly<'a> {
         }
         bail!(
             "there is no function `{name}`; there is `{}`",
-            similar.join("`, `")
+            shown(&similar.join("`, `"))
         )
     }
 
@@ -127,7 +127,7 @@ impl<'a> Disassembly<'a> {
         let code = &self.code[i];
         let function = self.artifact.functions().get(i);
         let imported = self.artifact.header().vm.func_import_count as usize;
-        write!(out, "<{}> {} bytes", code.name, code.len)?;
+        write!(out, "<{}> {} bytes", shown(&code.name), code.len)?;
         if let Some(function) = function {
             let signature = signature(self.artifact, function.signature);
             write!(out, ", function {} {signature}", imported + i)?;
@@ -136,7 +136,9 @@ impl<'a> Disassembly<'a> {
         let end = code.start.checked_add(code.len);
         let bytes = end
             .and_then(|end| self.text.get(code.start as usize..end as usize))
-            .with_context(|| format!("the symbol `{}` is outside of the text", code.name))?;
+            .with_context(|| {
+                format!("the symbol `{}` is outside of the text", shown(&code.name))
+            })?;
         let map = self.artifact.section(self.artifact.header().addresses);
         let index = if function.is_some() {
             i as u32
@@ -163,7 +165,7 @@ impl<'a> Disassembly<'a> {
                 write!(out, "{:width$}{operands}", "")?;
             }
             if let Some(target) = self.target(mnemonic, operands).filter(|t| *t != i) {
-                write!(out, "  ; <{}>", self.code[target].name)?;
+                write!(out, "  ; <{}>", shown(&self.code[target].name))?;
             }
             if let Some(trap) = u32::try_from(at).ok().and_then(|at| self.traps.get(&at)) {
                 write!(out, "  ; trap: {trap}")?;

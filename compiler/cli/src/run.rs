@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use precast_artifact::shown;
 use precast_compiler::Settings;
 use precast_loader::{
     Config, Engine, Error, ExternType, Func, Instance, InterruptHandle, Interruption, Linker,
@@ -251,7 +252,7 @@ fn call(
 fn function(instance: &Instance, store: &mut Store<WasiCtx>, name: &str) -> Result<Func> {
     instance
         .get_func(store, name)
-        .with_context(|| format!("`{name}` is not a function"))
+        .with_context(|| format!("`{}` is not a function", shown(name)))
 }
 
 /// What to do instead of calling a function that is not there.
@@ -259,7 +260,7 @@ fn no_function(module: &Module, invoke: Option<&str>) -> anyhow::Error {
     let functions: Vec<String> = module
         .exports()
         .filter(|(_, ty)| matches!(ty, ExternType::Func(_)))
-        .map(|(name, _)| format!("`{name}`"))
+        .map(|(name, _)| format!("`{}`", shown(name)))
         .collect();
     let mut message = match invoke {
         Some(name) => format!("there is no exported function `{name}`"),

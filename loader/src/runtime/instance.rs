@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use precast_artifact::shown;
+
 use crate::error::Error;
 use crate::store::{AsContext, StoreContextMut};
 use crate::typed::{WasmParams, WasmResults};
@@ -66,7 +68,7 @@ impl<T: Send + 'static> Instance<T> {
     pub(super) fn label(node: &Node<T>) -> String {
         match node.name.as_str() {
             "" => format!("anonymous instance #{}", node.seq),
-            name => format!("`{name}`"),
+            name => format!("`{}`", shown(name)),
         }
     }
 

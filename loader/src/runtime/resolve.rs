@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use precast_artifact::shown;
+
 use crate::error::{Error, LinkError};
 use crate::global::Global;
 use crate::instance::Extern;
@@ -51,8 +53,8 @@ pub(super) fn resolve<T: Send + 'static>(
         node.check()?;
         if (node.name.as_str(), name.as_str()) != (import_module, import_name) {
             let to = match node.name.as_str() {
-                "" => format!("`{name}` of an anonymous instance"),
-                module => format!("`{module}`.`{name}`"),
+                "" => format!("`{}` of an anonymous instance", shown(&name)),
+                module => format!("`{}`.`{}`", shown(module), shown(&name)),
             };
             let (module, name) = (import_module.to_owned(), import_name.to_owned());
             imports.redirected.push((module, name, to));

@@ -330,3 +330,48 @@ fn completions_for_shells() {
         assert!(ran.stdout().contains(part), "{shell}");
     }
 }
+
+/// Names of a module that a terminal would obey, or that forge lines.
+#[test]
+fn hostile_names_are_written_out() {
+    let dir = Dir::new();
+    let name = r"x\1b[31m\n   1: f\u{202e}";
+    let text = format!(
+        r#"(module $"m{name}" (import "i{name}" "j{name}" (func))
+            (func $"f{name}" (export "e{name}") (unreachable)))"#
+    );
+    dir.wasm("hostile", &text);
+    dir.precast(&["compile", "hostile.wasm"]).is("", "", 0);
+    let outputs = [
+        &["inspect", "hostile.precast"][..],
+        &["objdump", "hostile.precast"],
+        &["objdump", "hostile.precast", "--func", "nothing"],
+        &["objdump", "hostile.precast", "--func", "f"],
+        &["run", "hostile.precast"],
+        &["run", "--explain-imports", "hostile.precast"],
+        &["run", "--invoke", "nothing", "hostile.precast"],
+    ];
+    for arguments in outputs {
+        let output = dir.precast(arguments);
+        let shown = [output.stdout(), output.stderr()].concat();
+        let bad = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(!shown.contains(bad), "{arguments:?}: {shown:?}");
+        assert!(
+            !shown.lines().any(|line| line.starts_with("   1: f")),
+            "{arguments:?}: {shown}"
+        );
+    }
+    let inspected = dir.precast(&["inspect", "hostile.precast"]).stdout();
+    let shown = r"x\u{1b}[31m\u{a}   1: f\u{202e}";
+    for start in ["m", "i", "j", "e"] {
+        assert!(
+            inspected.contains(&format!("{start}{shown}")),
+            "{inspected}"
+        );
+    }
+    let json = dir
+        .precast(&["inspect", "--json", "hostile.precast"])
+        .stdout();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["exports"][0]["name"], "ex\u{1b}[31m\n   1: f\u{202e}");
+}
