@@ -17,6 +17,7 @@ use cranelift_frontend::FunctionBuilderContext;
 use precast_artifact::abi::{TRAMPOLINE_FRAME, UNCHECKED_FRAME};
 use precast_artifact::{LibCall, Strategy, TrapCode, shown};
 use rayon::prelude::*;
+use target_lexicon::Architecture;
 
 use crate::Error;
 use crate::key::{Float, Link, Rounding, Symbol};
@@ -291,9 +292,25 @@ impl Worker {
         traps.sort_by_key(|(offset, _)| *offset);
         let addresses = match symbol {
             Symbol::Function(_) => {
-                let faults = buffer.traps().iter().map(|trap| trap.offset);
-                let calls = buffer.call_sites().map(|call| call.ret_addr - 1);
-                addresses(buffer.get_srclocs_sorted(), faults.chain(calls))
+                let srclocs = buffer.get_srclocs_sorted();
+                let is_access = |code| translate::is_access(code);
+                let of_accesses = buffer.traps().iter().filter(|trap| is_access(trap.code));
+                let mut of_accesses: Vec<_> = of_accesses.map(|t| (t.offset, t.code)).collect();
+                of_accesses.sort_unstable_by_key(|(offset, _)| *offset);
+                let remains = |inst| self.context.func.layout.inst_block(inst).is_some();
+                let accesses = &self.scratch.accesses;
+                let mut seen = translate::resolve(accesses, &of_accesses, srclocs, remains);
+                let others = buffer.traps().iter().filter(|trap| !is_access(trap.code));
+                let others = others.map(|trap| trap.offset);
+                let unit = instruction_unit(env.isa.triple().architecture);
+                let calls = buffer.call_sites();
+                let calls = calls.map(|call| (call.ret_addr - 1) / unit * unit);
+                seen.extend(
+                    others
+                        .chain(calls)
+                        .filter_map(|at| Some((at, translate::place(srclocs, at)?))),
+                );
+                addresses(seen)
             }
             _ => Box::default(),
         };
@@ -329,30 +346,22 @@ impl Worker {
     }
 }
 
+/// What all lengths of instructions are multiples of.
+fn instruction_unit(architecture: Architecture) -> u32 {
+    match architecture {
+        Architecture::Aarch64(_) => 4,
+        Architecture::Riscv64(_) | Architecture::S390x => 2,
+        _ => 1,
+    }
+}
+
 /// Where the wasm offset of the code changes, as far as backtraces can tell: a program counter that
 /// they see is one of `seen`, an instruction that can fault or that calls. Code that only computes
 /// counts as part of what is before it.
-fn addresses(
-    srclocs: &[cranelift_codegen::MachSrcLoc<cranelift_codegen::Final>],
-    seen: impl Iterator<Item = u32>,
-) -> Box<[(u32, u32)]> {
-    let mut seen: Vec<u32> = seen.collect();
+fn addresses(mut seen: Vec<(u32, u32)>) -> Box<[(u32, u32)]> {
     seen.sort_unstable();
-    let mut addresses: Vec<(u32, u32)> = Vec::with_capacity(seen.len());
-    for range in srclocs {
-        let next = seen.get(seen.partition_point(|offset| *offset < range.start));
-        if range.loc.is_default() || next.is_none_or(|offset| *offset >= range.end) {
-            continue;
-        }
-        let wasm = range.loc.bits();
-        if addresses
-            .last()
-            .is_none_or(|(_, previous)| *previous != wasm)
-        {
-            addresses.push((range.start, wasm));
-        }
-    }
-    addresses.into()
+    seen.dedup_by_key(|(_, wasm)| *wasm);
+    seen.into()
 }
 
 /// The code that a library call of Cranelift's goes to.

@@ -17,6 +17,7 @@ mod limits;
 mod linking;
 mod mapping;
 mod names;
+mod offsets;
 mod overflow;
 mod pieces;
 mod poison;

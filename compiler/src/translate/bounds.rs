@@ -196,9 +196,10 @@ impl FuncTranslator<'_, '_> {
             Region::SharedMemory
         };
         let region = self.region(region);
+        let code = self.access_code();
         MemFlagsData::new()
             .with_endianness(ir::Endianness::Little)
-            .with_trap_code(Some(ir::TrapCode::HEAP_OUT_OF_BOUNDS))
+            .with_trap_code(Some(code))
             .with_alias_region(Some(region))
     }
 

@@ -54,9 +54,11 @@ pub(crate) fn translate(
         entry,
         caches: take(&mut scratch.caches),
         fuel: None,
+        accesses: take(&mut scratch.accesses),
     };
     translator.stack.clear();
     translator.control.clear();
+    translator.accesses.clear();
     translator.locals.clear();
     translator.function(index, signature)?;
 
@@ -66,6 +68,7 @@ pub(crate) fn translate(
     scratch.args = translator.args;
     scratch.block_args = translator.block_args;
     scratch.caches = translator.caches;
+    scratch.accesses = translator.accesses;
     translator.builder.finalize(env.isa.frontend_config());
     Ok(())
 }

@@ -97,6 +97,7 @@ impl<'b> FuncTranslator<'_, 'b> {
     fn store(&mut self, memarg: &MemArg, size: u32) {
         let value = self.pop();
         let (address, flags, offset) = self.memory_access(memarg, size);
+        let flags = self.store_flags(flags, value);
         self.builder.ins().store(flags, value, address, offset);
     }
 

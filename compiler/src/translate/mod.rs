@@ -13,6 +13,7 @@
 //! - references are `I64`;
 //! - family files see reachable code only.
 
+mod accesses;
 mod bounds;
 mod bulk;
 mod call;
@@ -32,6 +33,7 @@ mod state;
 mod table;
 mod trap;
 
+pub(crate) use accesses::{is_access, place, resolve};
 pub(crate) use function::{guard, translate};
 pub(crate) use state::{Env, Scratch, declare_symbol, vm_offset};
 pub(crate) use trap::{AFTER_NO_RETURN, artifact_code};

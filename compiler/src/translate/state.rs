@@ -18,6 +18,7 @@ use cranelift_frontend::{FunctionBuilder, Variable};
 use precast_artifact::promises::Promise;
 use precast_artifact::{Builtin, Interruption, Strategy, TrapCode};
 
+use super::accesses::Access;
 use super::checks::Checks;
 use super::control::Frame;
 use super::interrupt::Fuel;
@@ -53,12 +54,16 @@ pub(crate) struct FuncTranslator<'a, 'b> {
     pub(super) vmctx: Value,
     pub(super) entry: Block,
     pub(super) caches: Caches,
+    /// Accesses that may fault, in the order of the code.
+    pub(super) accesses: Vec<Access>,
     pub(super) fuel: Option<Fuel>,
 }
 
 /// Allocations that are used again for the next function.
 #[derive(Default)]
 pub(crate) struct Scratch {
+    /// Accesses of the last function that may fault, in the order of its code.
+    pub(crate) accesses: Vec<Access>,
     pub(super) stack: Vec<Value>,
     pub(super) control: Vec<Frame>,
     pub(super) locals: Vec<Variable>,

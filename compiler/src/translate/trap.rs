@@ -10,6 +10,7 @@ use cranelift_codegen::ir::{self, InstBuilder, Value};
 use precast_artifact::{Strategy, TrapCode};
 
 use super::FuncTranslator;
+use super::accesses::is_access;
 
 /// The code that Cranelift carries for this trap.
 pub(crate) fn clif_code(code: TrapCode) -> ir::TrapCode {
@@ -28,6 +29,7 @@ pub(crate) fn artifact_code(code: ir::TrapCode) -> Option<TrapCode> {
         ir::TrapCode::INTEGER_DIVISION_BY_ZERO => Some(TrapCode::IntegerDivideByZero),
         ir::TrapCode::BAD_CONVERSION_TO_INTEGER => Some(TrapCode::InvalidConversionToInteger),
         ir::TrapCode::HEAP_OUT_OF_BOUNDS | AFTER_NO_RETURN => None,
+        code if is_access(code) => None,
         other => {
             let code = TrapCode::from_number(u32::from(other.as_raw().get()));
             Some(code.expect("only codes made by clif_code"))
@@ -44,6 +46,9 @@ impl FuncTranslator<'_, '_> {
     /// Stops here. Ends the current Cranelift block; what follows is unreachable.
     pub(crate) fn trap(&mut self, code: TrapCode) {
         if self.traps_by_signal() {
+            // A block of nothing but a trap would become a conditional trap in the block before,
+            // which has no place in the wasm. No instruction comes of this.
+            self.builder.ins().sequence_point();
             self.builder.ins().trap(clif_code(code));
         } else {
             self.raise(code);
