@@ -167,7 +167,7 @@ fn ranges_of_tables_are_stopped_half_way() {
         let this = &mut instance(strategy, Interruption::Epoch);
         let value = Val::ExternRef(Some(precast_loader::ExternRef::new(5_u32)));
         let all = 0x20_0000;
-        is_stopped_half_way(this, "table-fill", &[value.clone()], all, |this| {
+        is_stopped_half_way(this, "table-fill", &[value], all, |this| {
             let mut is_null = |i: u64| {
                 let element = call(this, "table-at", &[Val::I32(i as i32)]);
                 matches!(element, Ok(Some(Val::ExternRef(None))))
