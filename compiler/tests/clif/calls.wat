@@ -77,6 +77,7 @@
 ;;     v14 = iconst.i32 -1
 ;;     v15 = icmp.i32 eq v11, v14  ; v14 = -1
 ;;     trapnz v15, user5
+;;     sequence_point
 ;;     trap user6
 ;;
 ;; block2:
@@ -116,6 +117,7 @@
 ;;     v14 = iconst.i32 -1
 ;;     v15 = icmp.i32 eq v11, v14  ; v14 = -1
 ;;     trapnz v15, user5
+;;     sequence_point
 ;;     trap user6
 ;;
 ;; block2:

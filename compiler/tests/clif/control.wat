@@ -149,6 +149,7 @@
 ;;     brif v1, block1, block2
 ;;
 ;; block1:
+;;     sequence_point
 ;;     trap user1
 ;;
 ;; block2:

@@ -19,10 +19,10 @@
 ;;     v3 = load.i64 notrap aligned readonly can_move region1 v0+16
 ;;     v2 = uextend.i64 v1
 ;;     v4 = iadd v3, v2
-;;     v5 = load.i32 little region0 v4+4
+;;     v5 = load.i32 user210 little region0 v4+4
 ;;     v6 = uextend.i64 v1
 ;;     v7 = iadd v3, v6
-;;     v8 = uload8.i32 little region0 v7
+;;     v8 = uload8.i32 user211 little region0 v7
 ;;     v9 = iadd v5, v8
 ;;     return v9
 ;; }
@@ -39,7 +39,7 @@
 ;;     v4 = load.i64 notrap aligned readonly can_move region1 v0+16
 ;;     v3 = uextend.i64 v1
 ;;     v5 = iadd v4, v3
-;;     store little region0 v2, v5+0x01ff_fff8
+;;     store user210 little region0 v2, v5+0x01ff_fff8
 ;;     v6 = uextend.i64 v1
 ;;     v7 = load.i64 notrap aligned region2 v0+24
 ;;     v8 = iconst.i64 0x0200_0001
@@ -51,6 +51,6 @@
 ;;     v13 = iadd v11, v12  ; v12 = 0x01ff_fff9
 ;;     v14 = iconst.i64 0
 ;;     v15 = select_spectre_guard v10, v14, v13  ; v14 = 0
-;;     store little region0 v2, v15
+;;     store user211 little region0 v2, v15
 ;;     return
 ;; }

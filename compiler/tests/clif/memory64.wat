@@ -31,7 +31,7 @@
 ;;     v13 = iadd v11, v12  ; v12 = -16
 ;;     v14 = iconst.i64 0
 ;;     v15 = select_spectre_guard v8, v14, v13  ; v14 = 0
-;;     v16 = load.i64 little region0 v15
+;;     v16 = load.i64 user210 little region0 v15
 ;;     return v16
 ;; }
 ;; function u0:1(i64 vmctx, i64) -> i64 tail {
@@ -55,7 +55,7 @@
 ;;     v9 = iadd v7, v8  ; v8 = -1
 ;;     v10 = iconst.i64 0
 ;;     v11 = select_spectre_guard v4, v10, v9  ; v4 = 1, v10 = 0
-;;     v12 = load.i64 little region0 v11
+;;     v12 = load.i64 user210 little region0 v11
 ;;     return v12
 ;; }
 ;; function u0:2(i64 vmctx) -> i64 tail {
