@@ -163,8 +163,8 @@ impl FuncTranslator<'_, '_> {
         min.min(i64::MAX as u128)
     }
 
-    /// An index that is a constant, zero extended.
-    fn constant_index(&self, index: Value) -> Option<u64> {
+    /// An index or a length that is a constant, zero extended.
+    pub(super) fn constant_index(&self, index: Value) -> Option<u64> {
         let constant = self.constant(index)?;
         Some(match self.builder.func.dfg.value_type(index) {
             I32 => u64::from(constant as u32),

@@ -211,15 +211,6 @@ impl FuncTranslator<'_, '_> {
         self.trapnz(out, TrapCode::OutOfFuel);
     }
 
-    /// An operand that is an index or a length, if it is constant.
-    pub(super) fn constant_index(&self, value: Value) -> Option<u64> {
-        self.constant(value)
-            .map(|constant| match self.builder.func.dfg.value_type(value) {
-                I32 => u64::from(constant as u32),
-                _ => constant.cast_unsigned(),
-            })
-    }
-
     fn units(&mut self, units: Units) -> Option<Value> {
         match units {
             Units::Settled => None,
