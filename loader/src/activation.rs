@@ -43,6 +43,9 @@ pub(crate) unsafe fn enter<R>(core: *mut StoreCore, call: impl FnOnce() -> R) ->
         if !is_active(core) {
             return enter_outermost(core, call);
         }
+        if !stack::has_room((*core).vm.stack_limit) {
+            return Err(no_stack());
+        }
         let notes = Notes::take(core);
         (*core).outer = &raw const notes;
         let outer = CURRENT.replace(core);
@@ -77,13 +80,23 @@ pub(crate) unsafe fn enter_outermost<R>(
 ) -> Result<R, Error> {
     // SAFETY: by this function's contract.
     unsafe {
-        (*core).vm.stack_limit = stack::limit((*core).stack_bytes);
+        let Some(limit) = stack::limit((*core).stack_bytes) else {
+            return Err(no_stack());
+        };
+        (*core).vm.stack_limit = limit;
         let outer = CURRENT.replace(core);
         let result = call();
         CURRENT.set(outer);
         (*core).vm.entry_sp = 0;
         finish(core, result)
     }
+}
+
+/// The trap of code that could not even be entered.
+#[cold]
+#[inline(never)]
+fn no_stack() -> Error {
+    crate::Trap::from(TrapCode::StackOverflow).into()
 }
 
 /// # Safety

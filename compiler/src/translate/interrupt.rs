@@ -26,7 +26,7 @@
 //! [`PIECE`]: precast_artifact::abi::PIECE
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{InstBuilder, Value};
 use cranelift_frontend::Variable;
 use precast_artifact::promises::Promise;

@@ -51,16 +51,23 @@ thread_local! {
     static RANGE: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
-/// The limit for wasm code that is entered now and may use `most` bytes of stack.
+/// The limit for wasm code that is entered now and may use `most` bytes of stack. `None`: the host has
+/// used so much that code cannot be entered at all, since it takes up to [`MACHINE_RESERVE`] bytes
+/// before it looks at the limit.
 #[inline]
-pub(crate) fn limit(most: usize) -> usize {
+pub(crate) fn limit(most: usize) -> Option<usize> {
     let sp = arch::stack_pointer();
     let by_config = sp.saturating_sub(most);
     if by_config >= FLOOR.get() {
-        by_config
+        Some(by_config)
     } else {
         limit_near_floor(sp, by_config)
     }
+}
+
+/// Whether code with this limit, that of an activation around the present one, can be entered again.
+pub(crate) fn has_room(limit: usize) -> bool {
+    arch::stack_pointer() >= limit.saturating_sub(HOST_RESERVE - MACHINE_RESERVE)
 }
 
 /// The stack that the system made for this thread, if wasm code was entered on the thread before.
@@ -71,19 +78,19 @@ pub(crate) fn range() -> Range<usize> {
 
 #[cold]
 #[inline(never)]
-fn limit_near_floor(sp: usize, by_config: usize) -> usize {
+fn limit_near_floor(sp: usize, by_config: usize) -> Option<usize> {
     if FLOOR.get() == usize::MAX {
         find(sp);
     }
     if !range().contains(&sp) {
-        return by_config;
+        return Some(by_config);
     }
     // Where the stack ends that there is now: higher than `low` only if it may still grow.
     let end = FLOOR.get() - HOST_RESERVE;
     if by_config < FLOOR.get() && range().start < end {
         grow(sp, by_config.saturating_sub(HOST_RESERVE + AHEAD), end);
     }
-    by_config.max(FLOOR.get())
+    has_room(FLOOR.get()).then(|| by_config.max(FLOOR.get()))
 }
 
 /// Finds the stack of this thread.
