@@ -75,6 +75,9 @@ pub(crate) fn load(
     if !is_trusted(&found) {
         return unusable(distrust(&found), true);
     }
+    if let Err(fault) = one_name(&found) {
+        return Ok(Found::Unusable(fault));
+    }
     let sealed = seal::holds(&found, &wanted.key);
     if !sealed {
         if let Err(fault) = check(&mut file, &found, Some(wanted)) {
@@ -110,6 +113,18 @@ pub(crate) fn load(
         // The seal holds and still the header is wrong: damage below the file system.
         Err(precast_loader::Error::Artifact(error)) => unusable(error.to_string(), false),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a file has no other name (hard link), by which others could reach and change it: a guest of
+/// ours, with a directory that has the other name in it. No entry ever gets one from us.
+pub(crate) fn one_name(found: &Metadata) -> Result<(), Unusable> {
+    match found.nlink() {
+        0 | 1 => Ok(()),
+        names => Err(Unusable {
+            reason: format!("it has {names} names (hard links), expected one"),
+            foreign: false,
+        }),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::directory::{Directory, is_trusted};
-use crate::entry::{Unusable, check, discard, open};
+use crate::entry::{Unusable, check, discard, one_name, open};
 use crate::lock::{FileLock, Locked};
 use crate::{Error, Key, budget};
 
@@ -61,5 +61,5 @@ fn check_at(directory: &Directory, key: &Key) -> Option<Result<(), Unusable>> {
             foreign: true,
         }));
     }
-    Some(check(&mut file, &found, None).map(drop))
+    Some(one_name(&found).and_then(|()| check(&mut file, &found, None).map(drop)))
 }

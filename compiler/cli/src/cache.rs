@@ -81,14 +81,24 @@ pub(crate) struct Use {
 }
 
 impl Use {
-    /// The module that the WebAssembly module in `path` compiles to.
+    /// Where the cache is that these options choose, or would without `--no-cache`.
+    pub(crate) fn directory(&self) -> Option<PathBuf> {
+        self.cache_dir.clone().or_else(default_directory)
+    }
+
+    /// The module that the WebAssembly module in `path` compiles to; in memory if the cache is `exposed`
+    /// to the guest.
     pub(crate) fn module(
         &self,
         engine: &Engine,
         path: &Path,
         settings: &Settings,
+        exposed: bool,
     ) -> Result<Module> {
-        let cache = self.open()?;
+        let cache = match exposed && !self.no_cache {
+            true => self.avoid()?,
+            false => self.open()?,
+        };
         let wasm = files::read(path)?;
         let progress = Progress::new();
         let module = cache.get_or_compile_with_progress(engine, &wasm, settings, &|done, total| {
@@ -96,6 +106,23 @@ impl Use {
         });
         progress.finish();
         Ok(module?)
+    }
+
+    /// A cache in memory, instead of one that the guest may write to.
+    fn avoid(&self) -> Result<CompilationCache> {
+        let directory = self.directory().unwrap_or_default();
+        let directory = directory.display();
+        if self.require_cached {
+            bail!(
+                "the guest may write to a directory that leads to the cache `{directory}`, so nothing \
+                 is taken from there; give it other directories, or drop --require-cached"
+            );
+        }
+        eprintln!(
+            "warning: the guest may write to a directory that leads to the cache `{directory}`: the \
+             module is compiled in memory, without the cache"
+        );
+        Ok(Options::new().in_memory())
     }
 
     fn open(&self) -> Result<CompilationCache> {
@@ -106,7 +133,7 @@ impl Use {
         let asked_for = self.cache_dir.is_some()
             || self.require_cached
             || std::env::var_os(DIRECTORY_VARIABLE).is_some();
-        match self.cache_dir.clone().or_else(default_directory) {
+        match self.directory() {
             None if asked_for => bail!(NOWHERE),
             None => Ok(options.in_memory()),
             Some(directory) => match options.clone().open(&directory) {

@@ -8,6 +8,7 @@
 mod artifact;
 mod cache;
 mod compile;
+mod exposure;
 mod files;
 mod inspect;
 mod limits;

@@ -17,6 +17,7 @@ use precast_loader::{
 };
 use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker};
 
+use crate::exposure::Exposure;
 use crate::{Failure, cache, compile, limits, redirect, report, usage_error};
 
 /// Exit code of a native program that aborts: 128 and the number of SIGABRT.
@@ -77,13 +78,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let guest_args: Vec<&str> = guest_args.iter().map(text).collect::<Result<_>>()?;
     let redirections = redirect::parse(&args.redirections)
         .unwrap_or_else(|error| usage_error("run", error.to_string()));
-    let module = open(&file, &args)?;
     if args.explain_imports {
+        let module = open(&file, &args, &Exposure::default())?;
         redirect::explain(&module, &linker(&module)?, &redirections)?;
         return Ok(ExitCode::SUCCESS);
-    }
-    for rule in redirections.unmatched(&module) {
-        eprintln!("warning: the redirection {rule} matches no import");
     }
     let mut wasi = WasiCtxBuilder::new().inherit_stdio();
     if args.invoke.is_none() {
@@ -93,7 +91,13 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         };
         wasi = wasi.arg(argv0)?.args(&guest_args)?;
     }
-    let mut store = Store::new(module.engine(), grant(wasi, &args.dirs, &args.env)?.build());
+    let wasi = grant(wasi, &args.dirs, &args.env)?;
+    let exposure = Exposure::new(&wasi, &file, args.cache.directory());
+    let module = open(&file, &args, &exposure)?;
+    for rule in redirections.unmatched(&module) {
+        eprintln!("warning: the redirection {rule} matches no import");
+    }
+    let mut store = Store::new(module.engine(), exposure.protect(wasi)?.build());
     store.set_limits(args.limits.limits());
     store.set_fuel(args.fuel.unwrap_or(u64::MAX));
     if let Some(timeout) = args.timeout {
@@ -136,7 +140,7 @@ fn timed_out(timeout: Option<Duration>) -> String {
     format!("timed out after {:?}", timeout.unwrap_or_default())
 }
 
-fn open(file: &Path, args: &Args) -> Result<Module> {
+fn open(file: &Path, args: &Args, exposure: &Exposure) -> Result<Module> {
     let context = || format!("cannot run `{}`", file.display());
     if file.is_dir() {
         bail!("{}: it is a directory; expected an artifact", context());
@@ -160,7 +164,9 @@ fn open(file: &Path, args: &Args) -> Result<Module> {
             interruption,
             ..Settings::default()
         };
-        let module = args.cache.module(&engine, file, &settings);
+        let module = args
+            .cache
+            .module(&engine, file, &settings, exposure.cache());
         return module.with_context(context);
     }
     if args.interruption.is_some() {
@@ -169,8 +175,18 @@ fn open(file: &Path, args: &Args) -> Result<Module> {
             context()
         );
     }
-    // SAFETY: whoever asks to run a program trusts what is in it, as with any other executable.
-    // Nobody truncates it or writes to it while it is mapped: precast replaces files whole.
+    if exposure.artifact() {
+        // SAFETY: whoever asks to run a program trusts what is in it, as with any other executable.
+        let module = unsafe { Module::open_sealed(&engine, file) }.with_context(context)?;
+        eprintln!(
+            "warning: the guest may write to a directory that leads to `{}`: its code runs from a \
+             sealed copy in memory",
+            file.display()
+        );
+        return Ok(module);
+    }
+    // SAFETY: as above. Nobody truncates it or writes to it while it is mapped: precast replaces
+    // files whole, and it is out of the guest's reach.
     unsafe { Module::open(&engine, file) }.with_context(context)
 }
 

@@ -63,7 +63,12 @@ impl Protected {
         if !found.is_dir() {
             return Ok(());
         }
-        for entry in fs::read_dir(path)? {
+        let entries = match fs::read_dir(path) {
+            // What this process may not look into, its guest may not either.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
             let entry = entry?;
             match entry.metadata() {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

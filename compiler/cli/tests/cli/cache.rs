@@ -10,20 +10,20 @@ use crate::{ADD, Dir, Ran};
 impl Dir {
     /// With a cache of its own, and no other.
     #[track_caller]
-    fn cached(&self, args: &[&str]) -> Ran {
+    pub(crate) fn cached(&self, args: &[&str]) -> Ran {
         let mut command = self.command(args);
         command.env("PRECAST_CACHE_DIR", self.path("cache"));
         Ran(command.output().expect("runs"))
     }
 
     #[track_caller]
-    fn json(&self, verb: &[&str]) -> Value {
+    pub(crate) fn json(&self, verb: &[&str]) -> Value {
         let args = [&["cache", "--json"], verb].concat();
         let ran = self.cached(&args);
         serde_json::from_slice(&ran.0.stdout).expect("JSON")
     }
 
-    fn entry(&self) -> std::path::PathBuf {
+    pub(crate) fn entry(&self) -> std::path::PathBuf {
         let list = self.json(&["list"]);
         list[0]["path"].as_str().expect("an entry").into()
     }

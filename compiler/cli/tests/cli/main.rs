@@ -2,6 +2,7 @@
 
 mod cache;
 mod compile;
+mod exposure;
 mod look;
 mod redirect;
 mod run;

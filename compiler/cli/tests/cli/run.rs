@@ -1,5 +1,7 @@
 //! `precast run`.
 
+use std::fs;
+
 use crate::{ADD, Dir};
 
 /// Prints its arguments, one a line, and exits with their number.
@@ -408,9 +410,10 @@ fn directories_to_look_at_only() {
         assert_eq!(ran.stderr(), "");
         assert!(!dir.path("new").exists(), "{given}");
     }
-    dir.precast(&["run", "--dir", ".::/guest", "make.precast"])
+    fs::create_dir(dir.path("sub")).expect("writable");
+    dir.precast(&["run", "--dir", "sub::/guest", "make.precast"])
         .is("", "", 0);
-    assert!(dir.path("new").exists());
+    assert!(dir.path("sub/new").exists());
 }
 
 /// Writes `hello`, without a newline, and exits with the errno of that.
