@@ -282,13 +282,15 @@ fn a_guest_does_not_rewrite_its_own_code() {
         let ran = dir.precast(&["run", "--dir", given, "app/app.precast"]);
         assert_eq!(ran.stderr(), SEALED, "{given} {name}");
         let errors = ran.errors();
-        for step in [0, 2, 4, 5] {
+        for step in [0, 2, 4] {
             assert_eq!(
                 errors[step], KEPT,
                 "{given} {name}: step {step}: {errors:?}"
             );
         }
-        assert_eq!(errors[6], 0, "{given} {name}");
+        // A link of the guest's own, which nobody used to name the file, is the guest's to remove.
+        let removed = if name == "link" { [0, 44] } else { [KEPT, 0] };
+        assert_eq!(errors[5..], removed, "{given} {name}");
         assert_eq!(ran.code(), Some(7), "{given} {name}");
         assert!(state() == unchanged, "{given} {name}");
 

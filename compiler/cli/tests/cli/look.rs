@@ -109,15 +109,15 @@ numbers
         names.iter().map(|name| name.trim()).collect::<Vec<_>>(),
         [
             "header and hot tables",
-            "frozen tables",
-            "text",
             "memory image",
             "functions",
             "traps",
             "address map",
             "metadata",
             "symbols",
-            "names"
+            "names",
+            "frozen tables",
+            "text"
         ]
     );
 }
