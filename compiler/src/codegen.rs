@@ -303,14 +303,13 @@ impl Worker {
                 let others = buffer.traps().iter().filter(|trap| !is_access(trap.code));
                 let others = others.map(|trap| trap.offset);
                 let unit = instruction_unit(env.isa.triple().architecture);
-                let calls = buffer.call_sites();
-                let calls = calls.map(|call| (call.ret_addr - 1) / unit * unit);
+                let calls = buffer.call_sites().map(|call| call.ret_addr - 1);
                 seen.extend(
                     others
                         .chain(calls)
                         .filter_map(|at| Some((at, translate::place(srclocs, at)?))),
                 );
-                addresses(seen)
+                addresses(seen, unit)
             }
             _ => Box::default(),
         };
@@ -357,9 +356,14 @@ fn instruction_unit(architecture: Architecture) -> u32 {
 
 /// Where the wasm offset of the code changes, as far as backtraces can tell: a program counter that
 /// they see is one of `seen`, an instruction that can fault or that calls. Code that only computes
-/// counts as part of what is before it.
-fn addresses(mut seen: Vec<(u32, u32)>) -> Box<[(u32, u32)]> {
+/// counts as part of what is before it. Places inside of an instruction, as s390x has for its
+/// conditional traps, count as the `unit` that they are in.
+fn addresses(mut seen: Vec<(u32, u32)>, unit: u32) -> Box<[(u32, u32)]> {
+    for (at, _) in &mut seen {
+        *at = *at / unit * unit;
+    }
     seen.sort_unstable();
+    seen.dedup_by_key(|(at, _)| *at);
     seen.dedup_by_key(|(_, wasm)| *wasm);
     seen.into()
 }

@@ -154,5 +154,5 @@ fn abi() {
         "{INTERNED_TYPE_ID} {MAX_ENCODED_VALUES} {MAX_NATIVE_PARAMS}"
     )
     .unwrap();
-    unchanged("ABI", ABI, &out, &[(3, "38cca111f536b996")]);
+    unchanged("ABI", ABI, &out, &[(3, "c8b39a232a09f660")]);
 }
