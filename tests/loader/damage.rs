@@ -172,6 +172,10 @@ fn signatures_without_trampolines() {
 
 #[test]
 fn images_outside_of_their_memory() {
+    // Where pages of an artifact are 64 KiB, the two runs of the module are one.
+    if cfg!(not(target_arch = "x86_64")) {
+        return;
+    }
     for (field, value) in [
         (offset_of!(ImageRecord, guest), 3 << 16),
         (offset_of!(ImageRecord, guest), 0),

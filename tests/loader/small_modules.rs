@@ -45,7 +45,13 @@ fn artifacts_are_small() {
             let text = format!("(module {fields})");
             let wasm = wat::parse_str(&text).unwrap().len();
             let found = artifact(&text, strategy).len();
-            let most = 64 * wasm + (64 << 10);
+            // Text and image begin on pages of their own, which have 64 KiB elsewhere.
+            let fixed = if cfg!(target_arch = "x86_64") {
+                64 << 10
+            } else {
+                256 << 10
+            };
+            let most = 64 * wasm + fixed;
             assert!(found <= most, "{found} bytes of {wasm}: {:.80}", text);
         }
     }
@@ -139,6 +145,10 @@ fn memories_take_what_was_written_when_they_move() {
 /// The system has no more memory: an error, whatever the module asks for.
 #[test]
 fn an_address_space_that_ends_is_an_error() {
+    // An emulator keeps this limit from its guest.
+    if std::env::var_os("PRECAST_RUNNER").is_some() {
+        return;
+    }
     let test = "small_modules::an_address_space_that_ends_is_an_error";
     let globals = "(global (mut i64) (i64.const 0))".repeat(100_000);
     let modules = [
