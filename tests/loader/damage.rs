@@ -174,6 +174,7 @@ fn signatures_without_trampolines() {
 fn images_outside_of_their_memory() {
     // Where pages of an artifact are 64 KiB, the two runs of the module are one.
     if cfg!(not(target_arch = "x86_64")) {
+        eprintln!("skipped: the module's two runs of pages are one here");
         return;
     }
     for (field, value) in [
