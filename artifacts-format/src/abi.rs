@@ -1,27 +1,29 @@
 //! What machine code assumes about its surroundings, apart from the VM context's layout
 //! (see [`vm`](crate::vm)): builtins, library calls, trap codes, memory strategies.
 //!
-//! Each enum has a fixed number for each variant; numbers are never reused. A change to anything
+//! Each variant of an enum has a fixed number, and numbers are never reused. A change to anything
 //! here that old machine code would notice needs a new [`ABI`] number.
 
 /// Version of what machine code assumes about the loader.
 ///
-/// It changes for a vulnerability or a redesign, and for nothing else:
+/// The number changes for a vulnerability or a redesign, and for nothing else:
 ///
 /// - **3** The base of a memory with 64-bit indices is read again after each call, because such a
-///   memory moves when it grows. Code made for 1 and 2 kept it under [`Strategy::Guarded`].
-///   Withdraws 1 and 2, see [`LEAST_SAFE`].
-/// - **2** Builtins are reached through the store context, not through the link table; interruption
-///   by fuel and by epochs.
-/// - **1** The first one.
+///   memory moves when it grows. Code made for ABI 1 and 2 kept the base under
+///   [`Strategy::Guarded`], so ABI 3 withdraws both, see [`LEAST_SAFE`].
+/// - **2** Builtins are reached through the store context, not through the link table. Interruption
+///   by fuel and by epochs exists.
+/// - **1** The first version.
 pub const ABI: u32 = 3;
 
-/// Least ABI number whose code stays in the sandbox. What was made for an older one is refused for
-/// that reason, and will be by every loader to come.
+/// The least ABI number whose code stays in the sandbox. An artifact made for an older ABI is
+/// refused for that reason, by this loader and by every later one.
 pub const LEAST_SAFE: u32 = 3;
 
 macro_rules! numbered {
-    ($(#[$attr:meta])* $vis:vis enum $Name:ident { $($(#[$vattr:meta])* $Variant:ident = $number:literal $text:literal),* $(,)? }) => {
+    ($(#[$attr:meta])* $vis:vis enum $Name:ident {
+        $($(#[$vattr:meta])* $Variant:ident = $number:literal $text:literal),* $(,)?
+    }) => {
         $(#[$attr])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u32)]
@@ -36,7 +38,7 @@ macro_rules! numbered {
                 match n { $($number => Some(Self::$Variant),)* _ => None }
             }
 
-            /// Name or message, as people read it.
+            /// The name or the message that people read.
             pub const fn text(self) -> &'static str {
                 match self { $(Self::$Variant => $text),* }
             }
@@ -51,7 +53,7 @@ macro_rules! numbered {
 }
 
 numbered! {
-    /// Why wasm code stopped. The texts are those of the official test suite.
+    /// Why wasm code stopped. The messages are those of the official test suite.
     #[non_exhaustive]
     pub enum TrapCode {
         /// An `unreachable` instruction.
@@ -74,9 +76,9 @@ numbered! {
         InvalidConversionToInteger = 9 "invalid conversion to integer",
         /// The call stack is exhausted.
         StackOverflow = 10 "call stack exhausted",
-        /// A null reference where an instruction needs one that is not.
+        /// An instruction that needs a reference found the null reference.
         NullReference = 11 "null reference",
-        /// The host asked for it, or the deadline of an epoch has passed.
+        /// The host asked the code to stop, or the deadline of an epoch has passed.
         Interrupt = 12 "interrupted",
         /// Fuel is used up.
         OutOfFuel = 13 "all fuel consumed",
@@ -87,47 +89,52 @@ numbered! {
     /// Routines of the loader that machine code calls through
     /// [`VmStoreContext::builtins`](crate::vm::VmStoreContext::builtins).
     ///
-    /// All use the C convention. Those that take a VM context as first argument are called through
-    /// a thunk in the artifact that stores `exit_fp` and `exit_sp` first, and may raise a trap.
-    /// Indices of memories, tables, segments and functions are those of the module's index spaces,
-    /// u32; lengths and positions are u64.
+    /// All builtins use the C convention. A builtin whose first argument is a VM context may raise
+    /// a trap, and is called through a thunk in the artifact that stores `exit_fp` and `exit_sp`
+    /// first. Indices of memories, tables, segments and functions are u32 and those of the module's
+    /// index spaces; lengths and positions are u64.
     #[non_exhaustive]
     pub enum Builtin {
-        /// `(vmctx, memory, delta: u64) -> u64`: pages before, or `u64::MAX` (not grown).
+        /// `(vmctx, memory, delta: u64) -> u64`: returns the former number of pages, or `u64::MAX`
+        /// if the memory did not grow.
         MemoryGrow = 1 "memory_grow",
-        /// `(vmctx, memory, segment, dst: u64, src: u64, len: u64)`; raises.
+        /// `(vmctx, memory, segment, dst: u64, src: u64, len: u64)`: may raise a trap.
         MemoryInit = 2 "memory_init",
-        /// `(dst: *mut u8, src: *const u8, len: u64)`: bytes that may overlap; in bounds, checked
-        /// by the caller. No thunk.
+        /// `(dst: *mut u8, src: *const u8, len: u64)`: copies bytes; the ranges may overlap. The
+        /// caller has checked the bounds. There is no thunk.
         MemMove = 3 "memmove",
-        /// `(dst: *mut u8, value: u32, len: u64)`: low byte of value; in bounds. No thunk.
+        /// `(dst: *mut u8, value: u32, len: u64)`: fills with the low byte of `value`. The caller
+        /// has checked the bounds. There is no thunk.
         MemSet = 4 "memset",
-        /// `(vmctx, table, delta: u64, init: u64) -> u64`: elements before, or `u64::MAX`.
+        /// `(vmctx, table, delta: u64, init: u64) -> u64`: returns the former number of elements,
+        /// or `u64::MAX` if the table did not grow.
         TableGrow = 5 "table_grow",
-        /// `(vmctx, table, segment, dst: u64, src: u64, len: u64)`; raises.
+        /// `(vmctx, table, segment, dst: u64, src: u64, len: u64)`: may raise a trap.
         TableInit = 6 "table_init",
-        /// `(vmctx, dst_table, src_table, dst: u64, src: u64, len: u64)`; raises.
+        /// `(vmctx, dst_table, src_table, dst: u64, src: u64, len: u64)`: may raise a trap.
         TableCopy = 7 "table_copy",
-        /// `(vmctx, table, dst: u64, value: u64, len: u64)`; raises.
+        /// `(vmctx, table, dst: u64, value: u64, len: u64)`: may raise a trap.
         TableFill = 8 "table_fill",
-        /// `(vmctx, function) -> *const VmFuncRef`: fills the function's slot.
+        /// `(vmctx, function) -> *const VmFuncRef`: fills the function's funcref slot and returns
+        /// its address.
         RefFunc = 9 "ref_func",
-        /// `(vmctx, code: u32)`: raises the [`TrapCode`]; never returns. Used where traps are not
-        /// made by signals ([`Strategy::Checked`]).
+        /// `(vmctx, code: u32)`: raises the [`TrapCode`] and never returns. Code uses it where
+        /// traps are not made by signals ([`Strategy::Checked`]).
         RaiseTrap = 10 "raise_trap",
-        /// `(vmctx, dst: *mut u8, src: *const u8, len: u64)`: [`Self::MemMove`] in pieces, see
-        /// [`PIECE`]; raises.
+        /// `(vmctx, dst: *mut u8, src: *const u8, len: u64)`: [`Self::MemMove`] that works in
+        /// pieces of [`PIECE`] bytes; may raise a trap between them.
         MemoryCopy = 11 "memory_copy",
-        /// `(vmctx, dst: *mut u8, value: u32, len: u64)`: [`Self::MemSet`] in pieces; raises.
+        /// `(vmctx, dst: *mut u8, value: u32, len: u64)`: [`Self::MemSet`] that works in pieces of
+        /// [`PIECE`] bytes; may raise a trap between them.
         MemoryFill = 12 "memory_fill",
     }
 }
 
 impl Builtin {
-    /// How many there are.
+    /// The number of builtins.
     pub const COUNT: usize = Self::ALL.len();
 
-    /// Position of its address in [`VmBuiltins`](crate::vm::VmBuiltins).
+    /// Position of the builtin's address in [`VmBuiltins`](crate::vm::VmBuiltins).
     pub const fn position(self) -> usize {
         self as usize - 1
     }
@@ -139,8 +146,9 @@ impl Builtin {
 }
 
 numbered! {
-    /// Operations that some CPUs lack and Cranelift calls a function for, which machine code
-    /// reaches through the link table. (Rounding is not among them: the compiler writes it out.)
+    /// Operations that some CPUs lack, for which Cranelift calls a function. Machine code reaches
+    /// these functions through the link table. (Rounding is not among them, because the compiler
+    /// expands rounding into instructions.)
     #[non_exhaustive]
     pub enum LibCall {
         /// Fused multiply-add of f32.
@@ -153,72 +161,73 @@ numbered! {
 }
 
 numbered! {
-    /// How accesses to linear memory are kept inside it, and how traps are made.
+    /// How accesses to linear memory are kept in bounds, and how traps are made.
     pub enum Strategy {
-        /// Reserved address space with guard pages; accesses out of bounds fault, and a signal
-        /// handler turns the fault into a trap.
+        /// Memories have reserved address space with guard pages. An access out of bounds faults,
+        /// and a signal handler turns the fault into a trap.
         Guarded = 1 "guarded",
-        /// Explicit checks before each access; traps are calls of [`Builtin::RaiseTrap`], so that
-        /// neither a large reservation nor a signal handler is needed.
+        /// Code checks bounds before each access. Traps are calls of [`Builtin::RaiseTrap`], so
+        /// that neither a large reservation nor a signal handler is needed.
         Checked = 2 "checked",
     }
 }
 
 impl Strategy {
-    /// Whether memories of this kind are *guarded* in modules with this strategy: reserved with
-    /// [`GUARDED_RESERVATION`] bytes, so that they never move and that every address which a 32-bit
-    /// index and a small static offset can make lies inside. All others move when they outgrow
-    /// their room, and every access to them is checked.
+    /// Whether a memory with these indices is *guarded* in a module with this strategy. A guarded
+    /// memory is reserved with [`GUARDED_RESERVATION`] bytes, so that it never moves and that every
+    /// sum of a 32-bit index and a small static offset lies inside the reservation. Every other
+    /// memory moves when it outgrows its reservation, and every access to it is checked.
     ///
-    /// Compiler and loader both ask here and nowhere else.
+    /// Compiler and loader both use this function and no rule of their own.
     pub const fn guards(self, memory64: bool) -> bool {
         matches!(self, Self::Guarded) && !memory64
     }
 }
 
 numbered! {
-    /// How code that calls nothing can be stopped.
+    /// How the host can stop running code.
     pub enum Interruption {
-        /// Not at all: only where it calls the host.
+        /// Not at all: code stops only where it calls the host.
         None = 0 "none",
-        /// It counts what it does in [`VmStoreContext::fuel`](crate::vm::VmStoreContext::fuel), and
-        /// stops when that is used up.
+        /// Code counts its work in [`VmStoreContext::fuel`](crate::vm::VmStoreContext::fuel), and
+        /// stops when the fuel is used up.
         Fuel = 1 "fuel",
-        /// It looks at [`VmStoreContext::interrupt`](crate::vm::VmStoreContext::interrupt) in every
+        /// Code reads [`VmStoreContext::interrupt`](crate::vm::VmStoreContext::interrupt) in every
         /// loop and every recursion.
         Epoch = 2 "epoch",
     }
 }
 
-/// Most bytes of stack that a function takes before it compares the stack pointer with
-/// [`VmStoreContext::stack_limit`](crate::vm::VmStoreContext::stack_limit)
-/// ([`Strategy::Checked`]), or without doing so because it calls no function. In front of one with a
-/// larger frame there is code that compares first. Guarded code always compares first, but for
-/// functions that have no frame and call nothing.
+/// Maximum number of bytes of stack that a function takes before it compares the stack pointer with
+/// [`VmStoreContext::stack_limit`](crate::vm::VmStoreContext::stack_limit) ([`Strategy::Checked`]),
+/// or that a function which calls no function takes without comparing at all. A function with a
+/// larger frame has code in front of it that compares first. Guarded code always compares first,
+/// except in functions that have no frame and call nothing.
 pub const UNCHECKED_FRAME: u32 = 32 << 10;
 
-/// Most bytes of stack that an entry, exit or thunk of an artifact takes, with the arguments and
-/// results that it passes: those of a function, at most 1,000 each. None of them compares.
+/// Maximum number of bytes of stack that an entry, exit or thunk of an artifact takes, including
+/// the arguments and results that it passes (at most 1,000 each, as for any function). None of them
+/// compares with the stack limit.
 pub const TRAMPOLINE_FRAME: u32 = 64 << 10;
 
-/// Most bytes of stack that machine code takes below the limit before the loader's code, or a host
-/// function, runs there: a function that has not compared yet, then an exit or thunk. A function's
-/// arguments on the stack are the caller's, but for those of a tail call, which has room for as many in
-/// the exit's share.
+/// Maximum number of bytes of stack that machine code takes below the stack limit before the
+/// loader's code, or a host function, runs there: those of a function that has not compared yet,
+/// then those of an exit or thunk. A function's arguments on the stack belong to its caller's
+/// frame. Those of a tail call do not, but the exit's share has room for as many.
 pub const MACHINE_RESERVE: usize = UNCHECKED_FRAME as usize + TRAMPOLINE_FRAME as usize;
 
-/// Bytes of address space that a guarded 32-bit memory is reserved with: every sum of a 32-bit
-/// index and a static offset below [`GUARDED_OFFSET_LIMIT`] stays inside.
+/// Bytes of address space that are reserved for a guarded 32-bit memory: every sum of a 32-bit
+/// index and a static offset below [`GUARDED_OFFSET_LIMIT`] lies inside.
 pub const GUARDED_RESERVATION: u64 = (4 << 30) + GUARDED_OFFSET_LIMIT;
 
-/// Static offsets from this on (counted to the access's end) are checked explicitly even in a
+/// An access whose static offset plus size reaches this number is checked explicitly even in a
 /// guarded memory.
 pub const GUARDED_OFFSET_LIMIT: u64 = 32 << 20;
 
-/// Most bytes that an operator on a range of a memory or table works on between two looks at
-/// [`VmStoreContext::interrupt`](crate::vm::VmStoreContext::interrupt), in code that can be stopped by
-/// it: a millisecond or so.
+/// Maximum number of bytes that an operator on a range of a memory or table works on between two
+/// reads of [`VmStoreContext::interrupt`](crate::vm::VmStoreContext::interrupt), in code that the
+/// host can stop by it: about a millisecond of work.
 ///
-/// The compiler calls the builtins that look for what is longer, and the loader's work in pieces of
-/// this size.
+/// For longer ranges the compiler calls the builtins that read the word, and the loader works in
+/// pieces of this size.
 pub const PIECE: u64 = 4 << 20;

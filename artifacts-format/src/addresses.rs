@@ -4,13 +4,13 @@
 //!   u32 n            number of defined functions
 //!   u32 scale        base-two logarithm of the unit of code offsets
 //!   u32 start × n    where each function's entries start, in bytes from the end of this array
-//!   entries          each function's run ends where the next one starts
+//!   entries          each function's entries end where the next function's start
 //! ```
 //!
 //! An entry means "from this code offset on, until the next entry, code comes from this wasm
-//! offset". Code offsets count from the function's first byte, in units; wasm offsets from the
-//! module's first byte. Entries are differences to the entry before (to zero at first):
-//!
+//! offset". Code offsets count from the function's first byte, in units; wasm offsets count from
+//! the module's first byte. Each entry holds the differences from the entry before it (from zero
+//! for the first):
 //! ```text
 //!   cccc wwww                    code += c, wasm += w
 //!   0000 wwww, ULEB128           the code difference follows: it is 0 or above 15
@@ -18,9 +18,10 @@
 //!   0000 0000, ULEB128, SLEB128  both
 //! ```
 //!
-//! An entry exists only where the wasm offset changes, and the compiler makes one only for code that
-//! can fault or that calls: no backtrace sees other places, and what is between counts as before. Address maps are more than half of the
-//! files of other runtimes; here an entry takes about one and a half bytes and the map a tenth.
+//! An entry exists only where the wasm offset changes, and the compiler makes entries only for code
+//! that can fault or that calls: backtraces see no other code, and the code between two entries
+//! counts as part of the first. Address maps are more than half of the files of other runtimes;
+//! here an entry takes about one and a half bytes and the map a tenth of the file.
 
 use core::iter;
 
@@ -32,8 +33,8 @@ pub fn lookup(map: &[u8], function: u32, code_offset: u32) -> Option<u32> {
         .map(|e| e.1)
 }
 
-/// The entries of one function: code offset and wasm offset. Ends early where the bytes make no
-/// sense; empty for a function that is not in the map.
+/// The entries of one function: code offset and wasm offset. The iterator ends early where the
+/// bytes make no sense, and is empty for a function that is not in the map.
 pub fn entries(map: &[u8], function: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
     let mut run = run(map, function).unwrap_or(&[]);
     let scale = word(map, 1).unwrap_or(0);
@@ -64,7 +65,7 @@ pub struct AddressMapBuilder {
 }
 
 impl AddressMapBuilder {
-    /// For code whose instructions are aligned to `1 << scale` bytes.
+    /// Starts a map for code whose instructions are aligned to `1 << scale` bytes.
     pub fn new(scale: u32) -> Self {
         Self {
             scale,
@@ -73,13 +74,13 @@ impl AddressMapBuilder {
         }
     }
 
-    /// Adds the next function's entries: pairs of code offset and wasm offset, code offsets
-    /// ascending and multiples of the unit.
+    /// Adds the entries of the next function: pairs of code offset and wasm offset. Code offsets
+    /// are ascending and multiples of the unit.
     ///
     /// # Panics
-    /// If they are not.
+    /// If a code offset is not a multiple of the unit, or not greater than the one before.
     pub fn function(&mut self, pairs: &[(u32, u32)]) {
-        // Saturated when there are 4 GiB of entries, which `finish` reports.
+        // The offset saturates when there are 4 GiB of entries, which `finish` reports.
         self.starts
             .push(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
         let (mut code, mut wasm, mut first) = (0, 0, true);
@@ -110,7 +111,7 @@ impl AddressMapBuilder {
         }
     }
 
-    /// The map.
+    /// The bytes of the map.
     pub fn finish(self) -> Vec<u8> {
         let mut map = Vec::with_capacity(8 + 4 * self.starts.len() + self.entries.len());
         map.extend((self.starts.len() as u32).to_le_bytes());

@@ -1,11 +1,11 @@
 //! The fixed header, at [`HEADER_OFFSET`] of every artifact, and the sections it leads to.
 //!
 //! ```text
-//!   0     ELF header, program headers          for readelf, objdump, perf, gdb; the loader skips it
+//!   0     ELF header, program headers          for readelf, objdump, perf, gdb, not the loader
 //!   512   Header                               \
 //!         hot tables: strings, types, …        / covered by `checksum`, verified at every open
 //!         image                                  page aligned; mapped copy-on-write into memories
-//!         elements, image records                read by whoever makes an instance anew
+//!         elements, image records                read when an instance is made for the first time
 //!         functions, traps, addresses, segments  read lazily
 //!         metadata (bincode), .symtab, .strtab, .shstrtab, ELF section headers
 //!         rodata (frozen tables)                 read-only for machine code
@@ -13,18 +13,18 @@
 //!         link table                             page aligned; copy-on-write, patched at open
 //! ```
 //!
-//! The text is the end of nearly every file, because few need a link table: a mapping of the file then
-//! has one part that is read and one that is run. Readers do not depend on that order, or any other.
-//! Sections do not overlap; readers make sure of it, because what overlaps could make the loader write
-//! where it should not.
+//! The text ends nearly every file, because few modules need a link table: a mapping of the file
+//! then has one part that is read and one that is executed. Readers do not depend on that order, or
+//! on any other. Sections do not overlap. Readers check that, because overlapping sections could
+//! make the loader write where it must not.
 //!
 //! Sections are located relative to the header itself, so the same header serves an artifact that
-//! is a file, bytes in memory, or part of an executable. Integers are little-endian, but for those
+//! is a file, bytes in memory, or part of an executable. Integers are little-endian, except those
 //! in the template and in ELF structures, which are in the byte order of the architecture.
 //!
 //! `digest` is BLAKE3 over the whole file with `digest` and `checksum` taken as zero; `checksum` is
-//! CRC-32 (IEEE) over header and hot tables with `checksum` taken as zero. Any single damaged byte
-//! there is caught for certain; against intent only the digest helps.
+//! CRC-32 (IEEE) over header and hot tables with `checksum` taken as zero. The checksum is certain
+//! to catch any single damaged byte there. Only the digest helps against intent.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -39,12 +39,12 @@ pub const HEADER_OFFSET: usize = 512;
 /// First bytes of the [`Header`].
 pub const MAGIC: [u8; 8] = *b"precast\n";
 
-/// Where a section is: bytes from the start of the [`Header`], and its length in bytes. All zero
-/// for a section that is absent.
+/// Where a section is: its distance from the start of the [`Header`], and its length, in bytes.
+/// Both are zero for a section that is absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct Section {
-    /// Distance of its first byte from the first byte of the header.
+    /// Distance of the section's first byte from the first byte of the header.
     pub start: u64,
     /// Number of bytes.
     pub len: u64,
@@ -72,7 +72,8 @@ pub struct Header {
     pub arch: u32,
     /// [`Os`](crate::target::Os).
     pub os: u32,
-    /// CPU features that the code uses, bits of [`target`](crate::target).
+    /// CPU features that the code uses: bits as in
+    /// [`Arch::features`](crate::target::Arch::features).
     pub cpu_features: u64,
     /// Page size that sections are aligned for; the host's must divide it.
     pub page_size: u32,

@@ -5,21 +5,21 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`header`] | the fixed header and the order of sections |
+//! | [`header`] | the fixed header, and the order of the sections |
 //! | [`records`] | the plain-data tables |
 //! | [`vm`] | what machine code sees: VM context, import slots, function references |
-//! | [`promises`] | what of that machine code may take for constant, and who keeps it so |
-//! | [`abi`] | what machine code calls and how it stops: builtins, traps, strategies |
+//! | [`promises`] | which of these values machine code may keep, and who keeps them unchanged |
+//! | [`abi`] | what machine code calls, and how it stops: builtins, traps, strategies |
 //! | [`signature`] | value types and signature identity |
 //! | [`target`] | architectures and CPU features |
-//! | [`traps`], [`addresses`] | from code offsets to trap codes and wasm offsets |
+//! | [`traps`], [`addresses`] | maps from code offsets to trap codes and to wasm offsets |
 //! | [`metadata`] | cold metadata, the only user of bincode |
 //! | [`reader`] | a checked view of the bytes |
-//! | [`shown()`] | text of modules, as people are shown it |
-//! | `writer` (feature `write`) | the same, the other way round |
+//! | [`shown()`] | escapes text that comes from modules before people see it |
+//! | `writer` (feature `write`) | builds the bytes of an artifact from its parts |
 //!
-//! Two numbers say what a loader must know, and neither is a crate version: [`FORMAT`] (how to
-//! read the file) and [`ABI`] (what machine code assumes).
+//! Two numbers say what a loader must know, and neither is a crate version: [`FORMAT`] (how to read
+//! the file) and [`ABI`] (what machine code assumes).
 
 pub mod abi;
 pub mod addresses;

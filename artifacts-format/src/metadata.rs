@@ -1,13 +1,12 @@
-//! Cold metadata: what people and tools ask about an artifact, and running it never reads.
+//! Cold metadata: what people and tools ask about an artifact, and what running it never reads.
 //!
-//! The only user of bincode. The decoder is configured with a limit on the bytes it may claim, so
-//! hostile input costs bounded memory and ends in an error. Names of functions are not here: they
-//! exist once, in `.strtab`.
-
+//! This module is the only user of bincode. The decoder is configured with a limit on the bytes it
+//! may claim, so hostile input costs bounded memory and ends in an error. Names of functions are
+//! not here: they exist once, in `.strtab`.
 use bincode::config::{self, Config};
 use bincode::{Decode, Encode};
 
-/// Most bytes that decoding may claim, lengths of collections included.
+/// Maximum number of bytes that decoding may claim, including the lengths of collections.
 const LIMIT: usize = 1 << 20;
 
 /// Where an artifact comes from and how it was made.
@@ -15,13 +14,13 @@ const LIMIT: usize = 1 << 20;
 pub struct Metadata {
     /// What wrote the artifact, such as `precast 0.1.0`.
     pub producer: String,
-    /// Target triple that it was compiled for.
+    /// Target triple that the module was compiled for.
     pub target: String,
     /// Name of the module, from its name section.
     pub module_name: Option<String>,
-    /// Compile settings that differ from nothing: every one of them, name and value.
+    /// All compile settings: name and value.
     pub settings: Vec<(String, String)>,
-    /// WebAssembly proposals, beyond the first version, that were enabled.
+    /// WebAssembly features beyond the first version that were enabled.
     pub wasm_features: Vec<String>,
     /// The module's producers section: field, then name and version of each value.
     pub producers: Vec<(String, Vec<(String, String)>)>,
@@ -41,7 +40,7 @@ fn configuration() -> impl Config {
 }
 
 impl Metadata {
-    /// The metadata as bytes. Texts that would make it larger than a reader accepts are dropped:
+    /// Encodes the metadata. Texts that would make it larger than a reader accepts are dropped:
     /// `producers` first, then `module_name`.
     pub fn encode(&self) -> Vec<u8> {
         // Encoding strings and numbers into a vector cannot fail.
@@ -59,10 +58,10 @@ impl Metadata {
         bytes
     }
 
-    /// Reads what [`encode`](Self::encode) wrote.
+    /// Decodes what [`encode`](Self::encode) wrote.
     ///
     /// # Errors
-    /// For anything else.
+    /// [`MetadataError`] for any other bytes, and for bytes that follow the metadata.
     pub fn decode(bytes: &[u8]) -> Result<Self, MetadataError> {
         let (metadata, used) = bincode::decode_from_slice(bytes, configuration())
             .map_err(|e| MetadataError(e.to_string()))?;
@@ -131,7 +130,7 @@ mod tests {
             for byte in [0, 1, 0x7f, 0x80, 251, 252, 253, 254, 255] {
                 let mut bad = good.clone();
                 bad[at] = byte;
-                // What matters: it returns, and allocates no more than the limit.
+                // It is enough that decoding returns and allocates no more than the limit.
                 drop(Metadata::decode(&bad));
             }
         }

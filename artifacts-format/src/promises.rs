@@ -1,36 +1,39 @@
 //! What machine code may take for constant, and who keeps it so.
 //!
-//! Machine code reads values that the loader made, and the compiler keeps them in registers, moves
-//! the reads to better places, or folds the values into code. Each such use relies on the loader
-//! leaving the value alone for long enough. So there is a row here for every value that machine
-//! code reads: how long one that was read stays right, whether its address can be read from at any
-//! time, who keeps that, and which test breaks it if it is not kept.
+//! Machine code reads values that the loader made. The compiler keeps them in registers, moves the
+//! reads to better places, or folds the values into code, and each such use relies on the loader
+//! leaving the value alone for long enough. So this table has a row for every value that machine
+//! code reads. A row says how long a value that was read stays right, whether its address can be
+//! read at any time, which functions of the loader keep the promise, and which tests fail if they
+//! do not.
 //!
 //! The compiler derives from these rows, and from nothing else, which loads are read-only, which it
-//! may move or hoist, and what it may fold. A promise that cannot be kept any more is a row with a
-//! shorter [`Lifetime`] and a new [`ABI`](crate::ABI) number.
+//! may move or hoist, and what it may fold. If a promise can no longer be kept, its row gets a
+//! shorter [`Lifetime`] and the ABI a new [number](crate::ABI).
 //!
 //! Two promises are behind several rows:
 //!
-//! - The length of a memory or table never shrinks while code may use it: what was checked once
+//! - The length of a memory or table never shrinks while code may use it, so what was checked once
 //!   stays in bounds.
-//! - Nothing of an instance goes away before its store does, closed or not: VM context, memories
+//! - Nothing of an instance goes away before its store does, whether the instance is closed or not:
+//!   neither VM context, nor memories with base and length, nor tables, nor code. Code of a closed
+//!   instance is only never entered again.
 //!   with base and length, tables, code. A closed instance is only not entered any more.
 
 use crate::Strategy;
 
-/// How long a value that machine code has read stays right. A longer one is greater.
+/// How long a value that machine code has read stays right. A longer lifetime compares as greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lifetime {
-    /// Not at all: other threads may change it, so it is read each time.
+    /// Not at all: other threads may change the value, so code reads it each time.
     Moment,
-    /// Until the code that read it calls something. Whatever is called, even a routine of the
+    /// Until the code that read the value calls something. Any callee, even a routine of the
     /// loader, may change it.
     UntilCall,
-    /// As long as the instance is in a store, closed or not. Where the loader replaces such a value
-    /// all the same, the old one must go on to work for whoever has read it.
+    /// As long as the instance is in a store, closed or not. If the loader replaces such a value
+    /// all the same, the old value must go on working for code that has read it.
     Instance,
-    /// For every instance of the artifact.
+    /// The value is the same for every instance of the artifact.
     Forever,
 }
 
@@ -39,7 +42,7 @@ pub enum Lifetime {
 pub enum Address {
     /// Whenever code of the instance runs.
     Valid,
-    /// Only behind a check that the code has made, so the read must stay there.
+    /// Only after a check that the code has made, so the read must stay behind that check.
     Checked,
 }
 
@@ -62,17 +65,17 @@ macro_rules! promises {
                 match self { $(Self::$Promise => Lifetime::$Lifetime),* }
             }
 
-            /// When it can be read.
+            /// When the value can be read.
             pub const fn address(self) -> Address {
                 match self { $(Self::$Promise => Address::$Address),* }
             }
 
-            /// Functions of the loader that keep it.
+            /// Functions of the loader that keep the promise.
             pub const fn keepers(self) -> &'static [&'static str] {
                 match self { $(Self::$Promise => &[$($keeper),*]),* }
             }
 
-            /// Tests that fail if it is not kept: test binary, module, function.
+            /// Tests that fail if the promise is not kept: test binary, module, function.
             pub const fn tests(self) -> &'static [&'static str] {
                 match self { $(Self::$Promise => &[$($test),*]),* }
             }
@@ -89,7 +92,7 @@ promises! {
     Builtins: Forever, Valid,
         kept by "Store::new",
         broken by "loader::promises::store::a_reused_instance_uses_its_new_store";
-    /// [`VmStoreContext::stack_limit`](crate::vm::VmStoreContext::stack_limit): of the activation.
+    /// [`VmStoreContext::stack_limit`](crate::vm::VmStoreContext::stack_limit) of the activation.
     StackLimit: UntilCall, Valid,
         kept by "enter_outermost",
         broken by "loader::promises::store::the_stack_limit_is_that_of_the_thread";
@@ -102,8 +105,8 @@ promises! {
         kept by "Store::set_fuel",
         broken by "loader::promises::store::fuel_that_a_host_function_gives_counts";
 
-    /// Base of a [guarded](Strategy::guards) memory. From there on, [`GUARDED_RESERVATION`] bytes
-    /// are the memory's, and an access to them that is not to its first `len` bytes faults.
+    /// Base of a [guarded](Strategy::guards) memory. The [`GUARDED_RESERVATION`] bytes from the
+    /// base on are the memory's, and an access to them beyond the first `len` bytes faults.
     ///
     /// [`GUARDED_RESERVATION`]: crate::abi::GUARDED_RESERVATION
     GuardedMemoryBase: Instance, Valid,
@@ -111,7 +114,7 @@ promises! {
         broken by "loader::promises::memory::guarded_memories_never_move"
             "loader::promises::memory::who_expects_a_guard_gets_one"
             "loader::promises::closing::memories_keep_base_and_length";
-    /// Base of another memory that cannot grow: its maximum is its minimum.
+    /// Base of a memory that is not guarded and cannot grow: its maximum is its minimum.
     FixedMemoryBase: Instance, Valid,
         kept by "grow_memory" "MemoryEntity::release" "limits_fit",
         broken by "loader::promises::memory::fixed_memories_cannot_grow"
@@ -131,7 +134,7 @@ promises! {
         kept by "MemoryEntity::grow" "MemoryEntity::release",
         broken by "loader::promises::memory::memories_move_and_grow_under_running_code"
             "loader::promises::closing::memories_keep_base_and_length";
-    /// Where the [`VmMemory`](crate::vm::VmMemory) of an imported memory is.
+    /// Address of the [`VmMemory`](crate::vm::VmMemory) of an imported memory.
     ImportedMemory: Instance, Valid,
         kept by "InstanceData::import" "MemoryEntity::publish",
         broken by "loader::promises::memory::memories_move_and_grow_under_running_code"
@@ -146,7 +149,7 @@ promises! {
     FixedTableBase: Instance, Valid,
         kept by "grow_table",
         broken by "loader::promises::table::fixed_tables_cannot_grow";
-    /// Length of such a table.
+    /// Length of a table that cannot grow.
     FixedTableLen: Instance, Valid,
         kept by "grow_table" "limits_fit",
         broken by "loader::promises::table::fixed_tables_cannot_grow";
@@ -158,7 +161,7 @@ promises! {
     GrowingTableLen: UntilCall, Valid,
         kept by "TableEntity::update",
         broken by "loader::promises::table::tables_move_and_grow_under_running_code";
-    /// Where the [`VmTable`](crate::vm::VmTable) of an imported table is.
+    /// Address of the [`VmTable`](crate::vm::VmTable) of an imported table.
     ImportedTable: Instance, Valid,
         kept by "InstanceData::import" "TableEntity::publish",
         broken by "loader::promises::table::tables_move_and_grow_under_running_code"
@@ -172,8 +175,8 @@ promises! {
         kept by "InstanceData::export",
         broken by "loader::promises::table::frozen_tables_are_the_same_for_all";
 
-    /// [`VmFuncRef::code`](crate::vm::VmFuncRef::code): the loader puts other code there when the
-    /// instance is closed. The old code still works.
+    /// [`VmFuncRef::code`](crate::vm::VmFuncRef::code). When an instance is closed, the loader
+    /// replaces this by other code; the old code still works.
     FuncRefCode: UntilCall, Checked,
         kept by "InstanceData::func_ref" "StoreCore::close_instance",
         broken by "loader::promises::call::references_stay_what_they_are"
@@ -186,12 +189,12 @@ promises! {
     FuncRefType: Instance, Checked,
         kept by "InstanceData::func_ref",
         broken by "loader::promises::call::references_stay_what_they_are";
-    /// Whether the slot of a function's reference is filled. A filled one stays so.
+    /// Whether the funcref slot of a function is filled. A filled slot stays filled.
     FuncRefSlot: UntilCall, Valid,
         kept by "InstanceData::func_ref" "InstanceData::reset",
         broken by "loader::promises::call::references_stay_what_they_are";
-    /// [`VmFuncImport::code`](crate::vm::VmFuncImport::code): the loader puts other code there when
-    /// the instance that it belongs to is closed. The old code still works.
+    /// [`VmFuncImport::code`](crate::vm::VmFuncImport::code). When the instance that the function
+    /// belongs to is closed, the loader replaces this by other code; the old code still works.
     ImportCode: Instance, Valid,
         kept by "InstanceData::import" "StoreCore::close_instance",
         broken by "loader::promises::call::imports_stay_what_they_are"
@@ -201,7 +204,7 @@ promises! {
         kept by "InstanceData::import",
         broken by "loader::promises::call::imports_stay_what_they_are";
 
-    /// Where the value of an imported global is.
+    /// Address of the value of an imported global.
     ImportedGlobal: Instance, Valid,
         kept by "InstanceData::import",
         broken by "loader::promises::global::mutable_globals_are_read_again"
@@ -210,44 +213,45 @@ promises! {
     MutableGlobal: UntilCall, Valid,
         kept by "Global::set",
         broken by "loader::promises::global::mutable_globals_are_read_again";
-    /// Value of an immutable global that is known at instantiation only.
+    /// Value of an immutable global that is known only at instantiation.
     ImmutableGlobal: Instance, Valid,
         kept by "InstanceData::initialise" "Global::set" "fits",
         broken by "loader::promises::global::immutable_globals_cannot_be_set"
             "loader::promises::global::immutable_globals_are_of_the_instance";
-    /// Value of an immutable global that the compiler can compute: it is in the code.
+    /// Value of an immutable global that the compiler can compute and folds into the code.
     FoldedGlobal: Forever, Valid,
         kept by "Global::set",
         broken by "loader::promises::global::immutable_globals_cannot_be_set";
 
-    /// Offsets of the parts of the VM context: they are in the code, the loader takes them from the
-    /// artifact.
+    /// Offsets of the parts of the VM context. The code contains them; the loader takes them from
+    /// the artifact.
     ContextOffsets: Forever, Valid,
         kept by "InstanceData::at",
-        broken by "format::versions::abi" "loader::promises::store::every_part_of_the_context_is_used";
-    /// A flag that a segment is dropped. Code sets it and never reads it.
+        broken by "format::versions::abi"
+            "loader::promises::store::every_part_of_the_context_is_used";
+    /// The flag that a segment is dropped. Code sets it and never reads it.
     DroppedFlags: UntilCall, Valid,
         kept by "InstanceData::is_dropped" "InstanceData::reset",
         broken by "loader::promises::store::every_part_of_the_context_is_used";
-    /// A slot of the link table: library routines, ids of long signatures.
+    /// A slot of the link table: the address of a library routine, or the id of a long signature.
     LinkSlots: Forever, Valid,
         kept by "patch",
         broken by "loader::promises::call::long_signatures_keep_their_ids";
 }
 
 impl Promise {
-    /// Whether the value does not change while code of the instance can run: a load of it is
-    /// read-only, and where the compiler knows the value it may fold it.
+    /// Whether the value does not change while code of the instance can run. A load of it is then
+    /// read-only, and the compiler may fold the value where it knows it.
     pub const fn is_constant(self) -> bool {
         matches!(self.lifetime(), Lifetime::Instance | Lifetime::Forever)
     }
 
-    /// Whether a load of it may be anywhere in a function.
+    /// Whether a load of the value may be moved to anywhere in a function.
     pub const fn can_move(self) -> bool {
         self.is_constant() && matches!(self.address(), Address::Valid)
     }
 
-    /// The base of a memory, as code of a module with `strategy` has it.
+    /// The promise about the base of a memory in a module with `strategy`.
     pub const fn memory_base(strategy: Strategy, memory64: bool, is_fixed: bool) -> Self {
         if strategy.guards(memory64) {
             Self::GuardedMemoryBase
@@ -258,7 +262,7 @@ impl Promise {
         }
     }
 
-    /// The base of a table.
+    /// The promise about the base of a table.
     pub const fn table_base(is_fixed: bool) -> Self {
         if is_fixed {
             Self::FixedTableBase
@@ -267,7 +271,7 @@ impl Promise {
         }
     }
 
-    /// The value of a global that is not folded.
+    /// The promise about the value of a global that is not folded.
     pub const fn global(mutable: bool) -> Self {
         if mutable {
             Self::MutableGlobal

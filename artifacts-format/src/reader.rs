@@ -1,28 +1,35 @@
 //! A checked view of an artifact's bytes.
 //!
-//! Whatever the bytes say, reading them is harmless, and so is everything that a loader does with
-//! what it read until the first instruction of the artifact's machine code runs: code is trusted,
-//! records are not. The checksum is against accidents only; who wants to do harm makes it right.
+//! Reading is harmless whatever the bytes say, and so is everything that a loader does with what it
+//! read until the first instruction of the artifact's machine code runs: code is trusted, records
+//! are not. The checksum is against accidents only, because an attacker can correct it.
 //!
-//! | what | who checks it, and when |
+//! These are checked at opening, in this order:
+//!
+//! | what | where |
 //! |---|---|
-//! | magic, format; ABI, target, CPU features, page size; checksum | `check`, at opening, in this order |
-//! | sections: inside the file, apart, aligned | `sections`, at opening |
-//! | hot tables: every index, run, name, flag and type id; imports in the order of the index spaces | `tables`, at opening |
-//! | constant expressions: types, globals, functions | `expr`, at opening |
-//! | VM context: parts apart and aligned, no pointer in the template | `context`, at opening |
-//! | functions: code, signature, slot; signatures' entries and exits; type of the start function | `lazy`, where the loader makes a reference or an import slot, or starts |
-//! | elements: types, functions, globals | `expr`, where an element is put into a table |
-//! | image runs: inside image and memory, apart | `lazy`, where they are mapped |
-//! | traps, addresses, names, metadata | their readers; damage means "not found" |
-//! | link records: which library call | the loader, when it patches the link table at opening |
-//! | frozen tables (rodata), segments' bytes, pages of the image | nobody: the first is read by machine code alone, any bytes are right for the others |
+//! | magic, format, ABI, target, CPU features, page size, checksum | `check` |
+//! | sections: inside the file, disjoint, aligned | `sections` |
+//! | hot tables: every index, run, name, flag and type id; order of imports | `tables` |
+//! | VM context: parts disjoint and aligned, no pointer in the template | `context` |
+//! | constant expressions: types, globals, functions | `expr` |
 //!
-//! The cost of opening grows with imports, exports, globals and tables, not with functions. Hot tables
-//! must not change between check and use: a loader checks and uses the same copy. What is checked
-//! later is given out as a copy of what was checked.
+//! The rest is checked when it is used:
 //!
-//! Accessors of whole tables return slices of the bytes; nothing is copied and nothing allocated.
+//! - Functions (code, signature, funcref slot), entries and exits of signatures, and the type of
+//!   the start function: in `lazy`, where the loader makes a reference or an import slot, or calls
+//!   the start function.
+//! - Elements (types, functions, globals): in `expr`, where an element is put into a table.
+//! - Runs of the image (inside image and memory, disjoint): in `lazy`, where they are mapped.
+//! - Traps, addresses, names, metadata: in their readers, for which damage means "not found".
+//! - Frozen tables (rodata), bytes of segments, pages of the image: nowhere. Only machine code
+//!   reads the first, and any bytes are valid for the others.
+//!
+//! The cost of opening grows with imports, exports, globals and tables, not with functions. Hot
+//! tables must not change between check and use, so a loader checks and uses the same copy. Checks
+//! made later return a copy of the record that was checked.
+//!
+//! Accessors of whole tables return slices of the bytes; they copy and allocate nothing.
 
 mod check;
 mod context;
@@ -69,7 +76,7 @@ impl<'a> Signature<'a> {
 /// A checked view of an artifact.
 #[derive(Debug, Clone, Copy)]
 pub struct Artifact<'a> {
-    /// The file's start up to the end of the hot tables, or more of it.
+    /// The start of the file, at least to the end of the hot tables where that was given.
     hot: &'a [u8],
     bytes: &'a [u8],
     header: &'a Header,
@@ -84,9 +91,9 @@ impl<'a> Artifact<'a> {
         Self::parse_parts(bytes, bytes, host)
     }
 
-    /// [`Artifact::parse`] with a copy of the file's start in `hot`. Where that reaches to the end of
-    /// the hot tables, which [`Artifact::hot_end`] tells, `bytes` are not looked at, nor later by
-    /// what only reads hot tables.
+    /// Like [`Artifact::parse`], with a copy of the file's start in `hot`. If `hot` reaches to the
+    /// end of the hot tables, which [`Artifact::hot_end`] returns, neither this function nor
+    /// accessors of hot tables read from `bytes`.
     ///
     /// # Errors
     /// Everything but [`Error::Digest`].
@@ -113,10 +120,10 @@ impl<'a> Artifact<'a> {
         Ok(this)
     }
 
-    /// The same view of the same parts, without checking them again.
+    /// Makes the view of parts that were checked before, without checking them again.
     ///
-    /// Slices that damaged bytes would make impossible come out empty, as they do from
-    /// [`Artifact::parse`], so this is no worse than wrong when the bytes were never checked.
+    /// If the bytes were never checked, results may be wrong, but nothing worse happens: slices
+    /// that damaged bytes would make impossible are empty.
     #[inline]
     pub fn reopen(hot: &'a [u8], bytes: &'a [u8]) -> Option<Self> {
         let header = hot.get(HEADER_OFFSET..HEADER_OFFSET + size_of::<Header>())?;
@@ -127,16 +134,17 @@ impl<'a> Artifact<'a> {
         })
     }
 
-    /// Where the hot tables end in a file that starts with `start`, if that is an artifact.
+    /// Offset of the end of the hot tables in a file that starts with `start`, if it is an
+    /// artifact.
     pub fn hot_end(start: &[u8]) -> Option<usize> {
         let header = check::header(start, start.len()).ok()?;
         HEADER_OFFSET.checked_add(header.hot_len as usize)
     }
 
-    /// Computes the digest of the whole file.
+    /// Computes the digest of the whole file and compares it with the header's and with `expected`.
     ///
     /// # Errors
-    /// [`Error::Digest`] when it is not the one that the header holds, or not `expected`.
+    /// [`Error::Digest`] if it differs from either of them.
     pub fn verify_digest(&self, expected: Option<&[u8; 32]>) -> Result<(), Error> {
         let found = digest(self.bytes);
         for expected in [Some(&self.header.digest), expected].into_iter().flatten() {
@@ -165,12 +173,12 @@ impl<'a> Artifact<'a> {
         Strategy::from_number(self.header.strategy).unwrap_or(Strategy::Checked)
     }
 
-    /// How code that calls nothing can be stopped.
+    /// How the host can stop running code.
     pub fn interruption(&self) -> Interruption {
         Interruption::from_number(self.header.vm.interruption).unwrap_or(Interruption::None)
     }
 
-    /// The bytes of a section.
+    /// The bytes of a section; empty if the section is not inside the file.
     pub fn section(&self, section: Section) -> &'a [u8] {
         let start = (HEADER_OFFSET as u64).saturating_add(section.start);
         let end = start.saturating_add(section.len);
@@ -185,7 +193,7 @@ impl<'a> Artifact<'a> {
         bytemuck::try_cast_slice(self.section(section)).unwrap_or(&[])
     }
 
-    /// A name.
+    /// The name that a record refers to.
     pub fn str(&self, s: Slice) -> Option<&'a str> {
         let end = (s.offset as usize).checked_add(s.len as usize)?;
         let bytes = self
@@ -221,7 +229,7 @@ impl<'a> Artifact<'a> {
         self.records(self.header.exports)
     }
 
-    /// The export of this name.
+    /// The export with this name.
     pub fn export(&self, name: &str) -> Option<&'a ExportRecord> {
         let hash = crate::name_hash(name);
         let exports = self.exports();
@@ -287,7 +295,7 @@ impl<'a> Artifact<'a> {
         self.records(self.header.functions)
     }
 
-    /// The defined function whose code contains this text offset, and its position.
+    /// The defined function whose code contains this text offset: its index and its record.
     pub fn function_at(&self, text_offset: u32) -> Option<(u32, &'a FunctionRecord)> {
         let functions = self.functions();
         let i = functions
@@ -297,7 +305,7 @@ impl<'a> Artifact<'a> {
         (text_offset - function.text_offset < function.text_len).then_some((i as u32, function))
     }
 
-    /// Symbol name of defined function `index`, as bytes that people read.
+    /// Symbol name of defined function `index`, as people read it; not always UTF-8.
     pub fn function_name(&self, index: u32) -> Option<&'a [u8]> {
         // Elf64_Sym: st_name is the first field; symbol 0 is the null symbol.
         let at = (index as usize).checked_add(1)?.checked_mul(24)?;
@@ -310,7 +318,8 @@ impl<'a> Artifact<'a> {
     }
 }
 
-/// CRC-32 of header and hot tables (`covered` starts at the header), the field itself as zero.
+/// CRC-32 of header and hot tables, with the checksum field taken as zero. `covered` starts at the
+/// header.
 pub fn checksum(covered: &[u8]) -> u32 {
     let at = core::mem::offset_of!(Header, checksum);
     let mut crc = crc32fast::Hasher::new();
@@ -320,7 +329,7 @@ pub fn checksum(covered: &[u8]) -> u32 {
     crc.finalize()
 }
 
-/// BLAKE3 of a whole artifact, checksum and digest fields as zero.
+/// BLAKE3 of a whole artifact, with the checksum and digest fields taken as zero.
 pub fn digest(file: &[u8]) -> [u8; 32] {
     let sum = HEADER_OFFSET + core::mem::offset_of!(Header, checksum);
     let dig = HEADER_OFFSET + core::mem::offset_of!(Header, digest);

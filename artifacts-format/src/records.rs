@@ -1,27 +1,27 @@
 //! The plain-data tables of an artifact: fixed-size little-endian records, used in place.
 //!
-//! Indices and offsets of hot tables are checked when an artifact is opened, those of the tables
-//! that opening leaves alone where they are read: [`reader`](crate::reader) says which are which.
-//! Reserved fields and unknown flags must be zero, so that a loader that does not know their
-//! meaning refuses them. [`NONE`] stands for "there is none" in u32 fields.
+//! Indices and offsets in hot tables are checked when an artifact is opened, those in all other
+//! tables when a record is read; [`reader`](crate::reader) lists which are which. Reserved fields
+//! and unknown flags must be zero, so that a loader that does not know their meaning refuses the
+//! artifact. [`NONE`] in a u32 field means "there is none".
 
 use bytemuck::{Pod, Zeroable};
 
 /// "There is none" in a u32 field.
 pub const NONE: u32 = u32::MAX;
 
-/// A piece of the `strings` or `data` table: offset and length in bytes.
+/// A piece of the `strings` table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Slice {
-    /// First byte.
+    /// Offset of the first byte in the table.
     pub offset: u32,
     /// Number of bytes.
     pub len: u32,
 }
 
-/// A run of consecutive records in another table. Runs of [`ConstOp`]s have no more operations
-/// together than there are; those of element segments follow one another.
+/// A run of consecutive records in another table. All runs of [`ConstOp`]s together have no more
+/// operations than there are; the runs of element segments follow one another without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Run {
@@ -45,17 +45,17 @@ pub struct SignatureRecord {
     pub results: u16,
     /// Text offset of the native entry, or [`NONE`].
     pub native_entry: u32,
-    /// Text offset of the array entry, or [`NONE`] when no function of this signature is reachable
-    /// from outside of the module.
+    /// Text offset of the array entry, or [`NONE`] if no function of this signature can be called
+    /// from outside the module.
     pub array_entry: u32,
     /// Text offset of the native exit, or [`NONE`].
     pub native_exit: u32,
-    /// Text offset of the array exit, or [`NONE`] when no function of this signature can be a host
+    /// Text offset of the array exit, or [`NONE`] if no function of this signature can be a host
     /// function.
     pub array_exit: u32,
 }
 
-/// What an import or export is.
+/// The kind of an import or export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum ExternKind {
@@ -104,7 +104,7 @@ pub struct ImportRecord {
     pub kind: u32,
     /// Index in the index space of that kind (imports come first in each).
     pub index: u32,
-    /// Signature, for a function; else [`NONE`].
+    /// Index of the signature record of a function, else [`NONE`].
     pub signature: u32,
     /// Funcref slot of an imported function whose reference can escape, else [`NONE`].
     pub funcref: u32,
@@ -143,11 +143,12 @@ pub const SHARED: u32 = 16;
 pub struct MemoryRecord {
     /// Pages at instantiation.
     pub min: u64,
-    /// Most pages, or `u64::MAX`.
+    /// Maximum number of pages, or `u64::MAX` if the module states none.
     pub max: u64,
     /// [`IMPORTED`], [`INDEX64`].
     pub flags: u32,
-    /// In the VM context: the [`VmMemory`](crate::vm::VmMemory), or a pointer to one if imported.
+    /// Offset in the VM context of the [`VmMemory`](crate::vm::VmMemory), or of the pointer to it
+    /// if the memory is imported.
     pub vm_offset: u32,
     /// Base-two logarithm of the page size: 16.
     pub page_shift: u32,
@@ -161,17 +162,17 @@ pub struct MemoryRecord {
 pub struct TableRecord {
     /// Elements at instantiation.
     pub min: u64,
-    /// Most elements, or `u64::MAX`.
+    /// Maximum number of elements, or `u64::MAX` if the module states none.
     pub max: u64,
     /// [`ValType`](crate::ValType) of the elements: funcref or externref.
     pub element: u32,
     /// [`IMPORTED`], [`FROZEN`], [`INDEX64`].
     pub flags: u32,
-    /// In the VM context: the [`VmTable`](crate::vm::VmTable), or a pointer to one if imported;
-    /// [`NONE`] for a frozen table.
+    /// Offset in the VM context of the [`VmTable`](crate::vm::VmTable), or of the pointer to it if
+    /// the table is imported; [`NONE`] for a frozen table.
     pub vm_offset: u32,
-    /// Offset in `rodata` of the [`FrozenEntry`]s of a frozen table, else [`NONE`]. There is one more
-    /// than elements, a null one, which indices beyond the end lead to.
+    /// Offset in `rodata` of the [`FrozenEntry`]s of a frozen table, else [`NONE`]. They are
+    /// followed by one more entry, which is null: code reads it for indices out of bounds.
     pub frozen: u32,
 }
 
@@ -179,9 +180,9 @@ pub struct TableRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct FrozenEntry {
-    /// Text offset of the function.
+    /// Text offset of the function's code.
     pub code: u32,
-    /// Index of its signature record; [`NONE`] for a null element.
+    /// Index of the function's signature record; [`NONE`] for a null element.
     pub signature: u32,
 }
 
@@ -193,10 +194,10 @@ pub struct GlobalRecord {
     pub ty: u32,
     /// [`IMPORTED`], [`MUTABLE`].
     pub flags: u32,
-    /// In the VM context: the value, or a pointer to it if imported.
+    /// Offset in the VM context of the value, or of the pointer to it if the global is imported.
     pub vm_offset: u32,
-    /// Run of [`ConstOp`]s to evaluate at instantiation; [`NONE`] when the template holds the
-    /// value already.
+    /// First of the [`ConstOp`]s to evaluate at instantiation; [`NONE`] if the template already
+    /// holds the value.
     pub init: u32,
     /// Number of those operations.
     pub init_len: u32,
@@ -204,31 +205,31 @@ pub struct GlobalRecord {
     pub reserved: u32,
 }
 
-/// A defined function. The table is in index order, which is also the order in the text; it is
-/// read lazily and is not covered by the header's checksum.
+/// A defined function. The table is in index order, which is also the order of the code in the
+/// text. It is read lazily, and the header's checksum does not cover it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct FunctionRecord {
-    /// First byte in the text.
+    /// Text offset of the first byte of its code.
     pub text_offset: u32,
     /// Number of bytes.
     pub text_len: u32,
     /// Index of its signature record.
     pub signature: u32,
-    /// Funcref slot if its reference can escape, else [`NONE`].
+    /// Funcref slot of a function whose reference can escape, else [`NONE`].
     pub funcref: u32,
 }
 
-/// Operation of a constant expression that the compiler could not evaluate. A stack machine:
-/// operands are pushed, arithmetic pops two and pushes one. All operations of an expression are of
-/// the type of its value, and globals that it reads are immutable and come before the one that it is
-/// the value of.
+/// Operation of a constant expression that the compiler could not evaluate. An expression is code
+/// for a stack machine: operands are pushed, arithmetic pops two and pushes one. All operations of
+/// an expression have the type of its value. Globals that an expression reads are immutable, and
+/// come before the global whose value the expression is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct ConstOp {
     /// [`ConstOpcode`].
     pub op: u32,
-    /// Function or global index.
+    /// Index of a function or global.
     pub index: u32,
     /// Bits of a constant.
     pub bits: u64,
@@ -280,38 +281,39 @@ impl ConstOpcode {
 }
 
 /// A data segment that the memory image does not cover: one that `memory.init` names, or an active
-/// one whose place is known only at instantiation. In the module's order.
+/// one whose offset is known only at instantiation. The table is in the module's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct DataRecord {
     /// Index of the segment in the module.
     pub segment: u32,
-    /// Memory that it is copied to at instantiation, [`NONE`] for a passive segment.
+    /// Memory that the segment is copied to at instantiation; [`NONE`] for a passive segment.
     pub memory: u32,
-    /// [`ConstOp`]s of the offset.
+    /// [`ConstOp`]s of the offset in that memory.
     pub offset: Run,
-    /// Its bytes: offset in `segments`.
+    /// Offset in `segments` of the segment's bytes.
     pub bytes: u64,
-    /// Its length in bytes.
+    /// Number of bytes.
     pub len: u64,
 }
 
-/// An element segment: active ones of tables that are not frozen, and those that `table.init` or
-/// `elem.drop` name. In the module's order.
+/// An element segment: an active one of a table that is not frozen, or one that `table.init` or
+/// `elem.drop` names. The table is in the module's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct ElementRecord {
     /// Index of the segment in the module.
     pub segment: u32,
-    /// Table that it is copied to at instantiation, [`NONE`] for a passive segment.
+    /// Table that the segment is copied to at instantiation; [`NONE`] for a passive segment.
     pub table: u32,
-    /// [`ConstOp`]s of the offset.
+    /// [`ConstOp`]s of the offset in that table.
     pub offset: Run,
-    /// Its elements: one [`ConstOp`] each (`RefFunc`, `RefNull` or `GlobalGet`), in `elements`.
+    /// Its elements, in `element_items`: one [`ConstOp`] each (`RefFunc`, `RefNull` or
+    /// `GlobalGet`).
     pub items: Run,
 }
 
-/// Initial value of a table that is not null: one reference for all its elements.
+/// Initial value of a table, if it is not null: one reference for all elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct TableInitRecord {
@@ -323,24 +325,24 @@ pub struct TableInitRecord {
     pub value: Run,
 }
 
-/// A run of pages of the memory image, page aligned in the file and in the memory. Runs are in the
-/// order of memories, then of places in them, and do not overlap there.
+/// A run of pages of the memory image, page aligned in the file and in the memory. Runs are in
+/// ascending order of memories and, in each memory, of addresses; they do not overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct ImageRecord {
-    /// Defined memory, in the memory index space.
+    /// Index of the memory, which is a defined one, in the memory index space.
     pub memory: u32,
     /// Zero.
     pub reserved: u32,
-    /// First byte in the linear memory; a multiple of the artifact's page size.
+    /// Address of the first byte in the linear memory; a multiple of the artifact's page size.
     pub guest: u64,
-    /// First byte, from the start of the `image` section; a multiple of the page size.
+    /// Offset of the first byte in the `image` section; a multiple of the page size.
     pub offset: u64,
-    /// Bytes; a multiple of the page size.
+    /// Number of bytes; a multiple of the page size.
     pub len: u64,
 }
 
-/// What belongs in a slot of the link table.
+/// What the loader writes into a slot of the link table. Record `i` describes slot `i`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct LinkRecord {
@@ -350,13 +352,13 @@ pub struct LinkRecord {
     pub index: u32,
 }
 
-/// Kind of a [`LinkRecord`]. Slot `i` of the link table belongs to link record `i`.
+/// Kind of a [`LinkRecord`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u32)]
 pub enum LinkKind {
     /// Address of a [`LibCall`](crate::LibCall).
     LibCall = 1,
-    /// Type id of a signature that is too long to be its own.
+    /// Type id of a signature with too many values to be its own type id.
     TypeId = 2,
 }
 
@@ -371,28 +373,28 @@ impl LinkKind {
     }
 }
 
-/// Where the parts of the VM context are, in bytes from its start. Written by the compiler; the
-/// loader never computes a layout. Import slots, references and flags follow one another in the
-/// order of these fields; globals, memories and tables are in front of them.
+/// Where the parts of the VM context are, in bytes from its start. The compiler writes this; the
+/// loader never computes a layout. Import slots, funcref slots and dropped flags follow one another
+/// in the order of these fields; globals, memories and tables are in front of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct VmLayout {
     /// Size of the whole context; a multiple of 16, and the context is aligned to 16.
     pub size: u32,
-    /// First [`VmFuncImport`](crate::vm::VmFuncImport).
+    /// Offset of the first [`VmFuncImport`](crate::vm::VmFuncImport).
     pub func_imports: u32,
     /// Number of imported functions.
     pub func_import_count: u32,
-    /// First [`VmFuncRef`](crate::vm::VmFuncRef) slot.
+    /// Offset of the first [`VmFuncRef`](crate::vm::VmFuncRef) slot.
     pub funcrefs: u32,
     /// Number of funcref slots.
     pub funcref_count: u32,
-    /// First byte of the dropped flags of data segments, one for each [`DataRecord`].
+    /// Offset of the dropped flags of data segments, one byte for each [`DataRecord`].
     pub data_dropped: u32,
-    /// First byte of the dropped flags of element segments, one for each [`ElementRecord`].
+    /// Offset of the dropped flags of element segments, one byte for each [`ElementRecord`].
     pub elem_dropped: u32,
-    /// [`Interruption`](crate::Interruption) of the code. It is here because a word was left, which
-    /// was zero, as is [`Interruption::None`](crate::Interruption::None).
+    /// [`Interruption`](crate::Interruption) of the code. It is in this struct because older
+    /// artifacts have a zero there, which means [`Interruption::None`](crate::Interruption::None).
     pub interruption: u32,
 }
 

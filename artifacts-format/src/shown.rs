@@ -1,9 +1,10 @@
-//! Text of modules, as people are shown it.
+//! Escapes text that comes from modules before people see it.
 //!
-//! Names come from whoever made a module: they may hold escape sequences that a terminal obeys, line
-//! breaks that forge lines of a backtrace, and marks that turn the direction of what follows. This is
-//! the one rule for all of them, applied wherever such text gets into a message, a listing or a log.
-//! What programs read (names of frames, of exports, JSON, symbols) is left as it is.
+//! The author of a module chooses its names, which may hold escape sequences that a terminal obeys,
+//! line breaks that forge lines of a backtrace, and marks that change the direction of the text
+//! after them. This module is the one rule for all such text, applied wherever it gets into a
+//! message, a listing or a log. What programs read (names of frames and exports, JSON, symbols) is
+//! not escaped.
 
 use core::fmt::{self, Write};
 
@@ -11,8 +12,8 @@ use core::fmt::{self, Write};
 #[derive(Debug, Clone, Copy)]
 pub struct Shown<'a>(&'a str);
 
-/// The text with each character that does not show as itself written as `\u{…}`: control characters,
-/// line breaks, marks of direction, invisible characters.
+/// Escapes `text`: each character that does not show as itself is written as `\u{…}`. These are
+/// control characters, line breaks, marks of direction and invisible characters.
 ///
 /// ```
 /// let name = precast_artifact::shown("f\u{1b}[2J\n");

@@ -1,11 +1,11 @@
 //! Value types, signatures and their identity across modules.
 //!
-//! `call_indirect` through a table that modules may share compares a 64-bit *type id*. Up to
-//! [`MAX_ENCODED_VALUES`] parameters and results together, the id **is** the signature: three bits
-//! a value, so two ids are equal exactly when the signatures are, no registry is asked, and opening
-//! a module registers nothing. Longer signatures, which are rare, get an id from the loader's
-//! process-wide table, through a slot of the link table; such ids have their top bit set. A hash
-//! would be simpler but not collision free, and a collision would be type confusion.
+//! A `call_indirect` through a table that modules may share compares a 64-bit *type id*. Up to
+//! [`MAX_ENCODED_VALUES`] parameters and results together, the id **is** the signature, with three
+//! bits per value. So two ids are equal exactly if the signatures are, no registry is needed, and
+//! opening a module registers nothing. Longer signatures, which are rare, get an id from the
+//! loader's process-wide table, through a slot of the link table; such ids have their top bit set.
+//! A hash would be simpler but could collide, and a collision would be type confusion.
 
 use crate::target::Arch;
 
@@ -69,13 +69,13 @@ impl core::fmt::Display for ValType {
     }
 }
 
-/// Most parameters and results together that a type id can hold by itself.
+/// Maximum number of parameters and results together that a type id can encode by itself.
 pub const MAX_ENCODED_VALUES: usize = 20;
 
-/// Bit that is set in type ids which the loader gave out, and in no other.
+/// The bit that is set in type ids from the loader's table, and in no others.
 pub const INTERNED_TYPE_ID: u64 = 1 << 63;
 
-/// Most parameters that a native entry, exit or shim takes; longer signatures use arrays.
+/// Maximum number of parameters of a native entry, exit or shim; longer signatures use arrays.
 pub const MAX_NATIVE_PARAMS: usize = 16;
 
 /// The type id of a signature, or `None` if it is too long to be its own id.
@@ -90,7 +90,7 @@ pub fn type_id(params: &[ValType], results: &[ValType]) -> Option<u64> {
     )
 }
 
-/// [`type_id`] of value types as an artifact holds them, each of which is one.
+/// [`type_id`] of valid value types as an artifact holds them.
 pub(crate) fn type_id_of_bytes(params: &[u8], results: &[u8]) -> Option<u64> {
     let digit = |b: &u8| u64::from(*b);
     encode(
@@ -117,9 +117,9 @@ pub fn is_native(params: &[ValType], results: &[ValType]) -> bool {
         && !params.iter().chain(results).any(|t| *t == ValType::V128)
 }
 
-/// Whether the `tail` and the C convention agree about functions with these parameters and results
-/// and one pointer in front of them: on x86-64, where both use the same registers, as long as no
-/// value is on the stack.
+/// Whether the `tail` and the C convention agree for functions with one pointer and then these
+/// parameters, and with these results. They do on x86-64, where both use the same registers, as
+/// long as no value is on the stack.
 pub fn is_tail_like_c(arch: Arch, params: &[ValType], results: &[ValType]) -> bool {
     let floats = params
         .iter()

@@ -10,7 +10,7 @@ pub enum Arch {
     X86_64 = 1,
     /// 64-bit Arm.
     Aarch64 = 2,
-    /// 64-bit RISC-V with at least `gc`.
+    /// 64-bit RISC-V with at least the extensions `gc`.
     Riscv64 = 3,
     /// IBM Z.
     S390x = 4,
@@ -39,7 +39,7 @@ impl Arch {
     }
 
     /// Page size that artifacts for this architecture are aligned for, unless they say otherwise:
-    /// the largest that its systems commonly use.
+    /// the largest that its operating systems commonly use.
     pub const fn page_size(self) -> u32 {
         match self {
             Self::Aarch64 => 65536,
@@ -58,7 +58,7 @@ impl Arch {
     }
 }
 
-/// x86-64, in the spelling of Rust's `target_feature`.
+/// CPU features of x86-64, in the spelling of Rust's `target_feature`.
 pub static X86_64_FEATURES: [&str; 18] = [
     "sse3",
     "ssse3",
@@ -80,17 +80,17 @@ pub static X86_64_FEATURES: [&str; 18] = [
     "f16c",
 ];
 
-/// aarch64.
+/// CPU features of aarch64.
 pub static AARCH64_FEATURES: [&str; 5] = ["lse", "paca", "fp16", "dotprod", "fcma"];
 
-/// riscv64, beyond `gc`.
+/// CPU features of riscv64 beyond `gc`.
 pub static RISCV64_FEATURES: [&str; 24] = [
     "v", "zca", "zcb", "zcd", "zba", "zbb", "zbc", "zbs", "zbkb", "zicond", "zfa", "zfh", "zfhmin",
     "zvfh", "zvl32b", "zvl64b", "zvl128b", "zvl256b", "zvl512b", "zvl1024b", "zvl2048b",
     "zvl4096b", "zicsr", "zifencei",
 ];
 
-/// s390x, beyond z14.
+/// CPU features of s390x beyond those of z14.
 pub static S390X_FEATURES: [&str; 3] = ["mie3", "mie4", "vxrs_ext2"];
 
 /// Operating system, as far as calling conventions and page handling depend on it.

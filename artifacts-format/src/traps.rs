@@ -1,12 +1,12 @@
-//! Trap table: from an offset in the text to the reason why the instruction there traps.
+//! Trap table: maps the text offset of an instruction that can trap to its trap code.
 //!
 //! ```text
-//!   u32 offset × n   ascending, none twice
+//!   u32 offset × n   ascending, without duplicates
 //!   u8  code   × n   TrapCode of each
 //! ```
 //!
-//! The length of the section gives n (five bytes each). Only explicit traps are listed: a fault of
-//! a guarded memory access is recognised by its address, not by its code.
+//! The length of the section gives n (five bytes per entry). Only explicit traps are listed: a
+//! fault of a guarded memory access is recognised by the address that it accessed, not by its code.
 //!
 //! [`lookup`] runs inside a signal handler, so it neither allocates nor panics, whatever the bytes
 //! are.
@@ -15,7 +15,7 @@ use crate::TrapCode;
 
 const ENTRY: usize = 5;
 
-/// The code of the trap at exactly this text offset.
+/// The trap code at exactly this text offset.
 pub fn lookup(table: &[u8], text_offset: u32) -> Option<TrapCode> {
     let n = table.len() / ENTRY;
     let (mut low, mut high) = (0, n);
@@ -34,13 +34,13 @@ pub fn lookup(table: &[u8], text_offset: u32) -> Option<TrapCode> {
     None
 }
 
-/// All entries in the order of the table; ends early where the bytes make no sense.
+/// All entries in the order of the table. The iterator ends early where the bytes make no sense.
 pub fn entries(table: &[u8]) -> impl Iterator<Item = (u32, TrapCode)> + '_ {
     let n = table.len() / ENTRY;
     (0..n).map_while(move |i| Some((offset(table, i)?, code(table, n, i)?)))
 }
 
-/// The table of these traps, which must be in ascending order of their offsets, none twice.
+/// Encodes a table of `traps`, whose offsets must be ascending, without duplicates.
 ///
 /// # Panics
 /// If they are not.
@@ -51,7 +51,7 @@ pub fn encode(traps: &[(u32, TrapCode)]) -> Vec<u8> {
     );
     let mut table = Vec::with_capacity(traps.len() * ENTRY);
     table.extend(traps.iter().flat_map(|t| t.0.to_le_bytes()));
-    // Every code fits a byte: `code` below is the inverse, and the tests go through all of them.
+    // Every code fits a byte; `code` below decodes it, and the tests cover every code.
     table.extend(traps.iter().map(|t| t.1 as u8));
     table
 }

@@ -1,8 +1,9 @@
 //! What machine code sees: the VM context and everything it points at.
 //!
-//! The compiler takes `offset_of!` of these types, the loader uses the same types, and the tests
-//! below pin each offset. Changing any of them means a new [`ABI`](crate::ABI) number. For how long
-//! machine code may keep what it reads here is in [`promises`](crate::promises).
+//! The compiler takes `offset_of!` of these types, the loader uses the same types, and the
+//! assertions below pin each offset. Changing any of them means a new [`ABI`](crate::ABI) number.
+//! The module [`promises`](crate::promises) says for how long machine code may keep what it reads
+//! here.
 //!
 //! ```text
 //!   VmContext (one per instance; `size` and every offset below come from the artifact's VmLayout)
@@ -15,8 +16,8 @@
 //!   ...   dropped      [u8]                   one per run-time data and element segment
 //! ```
 //!
-//! Machine code writes only in front of `func_imports` (globals) and to the dropped flags, so those
-//! are what a loader must put back before it uses a context again.
+//! Machine code writes only to globals, which are in front of `func_imports`, and to the dropped
+//! flags. So a loader must restore only those before it uses a context again.
 //!
 //! Calling conventions, for a wasm signature `(P…) -> (R…)`:
 //!
@@ -31,31 +32,31 @@
 //! | array shim (host function) | C | `(*const VmFuncImport, *mut ValRaw)` |
 //! | builtin | C | see [`Builtin`](crate::Builtin) |
 //!
-//! "C" is the platform's own C convention (System V on Linux). i32 travels as `int`, f32 as
-//! `float`, funcref as `*const VmFuncRef` (null is the null reference), externref as u64 (zero is
-//! null).
+//! "C" is the platform's own C convention (System V on Linux). An i32 is passed as `int`, an f32 as
+//! `float`, a funcref as `*const VmFuncRef` (null is the null reference), an externref as u64 (zero
+//! is the null reference).
 //!
 //! - An *entry* stores its frame pointer, stack pointer and landing pad in the store's
 //!   [`VmStoreContext`] (`entry_*`) and calls `code` with `try_call`. A trap resumes at the landing
-//!   pad, which returns to the host at once, with a meaningless result: the host then looks at
+//!   pad, which returns to the host at once, with a meaningless result: the host then reads
 //!   `VmStoreContext::trapped`. The host saves and restores the `entry_*` of an outer activation.
-//! - An *exit* and a builtin's thunk store the edge of the wasm frames before they call out, so that
-//!   the host can walk them: `exit_fp`, their caller's frame pointer, and `exit_sp`, where the
-//!   return address into their caller is.
-//! - On x86-64 `tail` and C use the same registers for values and leave the same ones alone, so where
-//!   no value is on the stack ([`is_tail_like_c`](crate::signature::is_tail_like_c)) the loader may
-//!   put a shim in place of an exit that does what the exit would do, and call wasm functions itself
-//!   after doing what the entry would do.
+//! - An *exit*, and a builtin's thunk, stores the edge of the wasm frames before it calls out, so
+//!   that the host can walk them: `exit_fp`, the frame pointer of its caller, and `exit_sp`, the
+//!   address of the return address into its caller.
+//! - On x86-64 the `tail` and C conventions pass values in the same registers and preserve the same
+//!   registers. So where no value is on the stack
+//!   ([`is_tail_like_c`](crate::signature::is_tail_like_c)), the loader may replace an exit by a
+//!   shim that does what the exit would do, and may call wasm functions itself after doing what the
+//!   entry would do.
 //! - Host functions and builtins never unwind through wasm frames: they resume at `entry_handler`.
 //!
-//! Byte order. Machine code and the loader run on the same machine, so all that the loader makes
-//! for machine code is in the target's own order: VM context, link table, store context, tables.
-//! The artifact's template of the VM context is too, being the initial value of globals. What is
-//! little-endian even on a big-endian target (s390x), and what code there says so for at each
-//! access: guest memory, [`FrozenEntry`](crate::records::FrozenEntry), arrays of [`ValRaw`]. A
-//! v128 always has its lane 0 first, in a global too. All other records and tables of the artifact
-//! are little-endian; machine code does not read them.
-
+//! Byte order: machine code and the loader run on the same machine, so everything that the loader
+//! makes for machine code (VM context, link table, store context, tables) is in the target's own
+//! order. So is the artifact's template of the VM context, because it holds the initial values of
+//! globals. Guest memory, [`FrozenEntry`](crate::records::FrozenEntry) and arrays of [`ValRaw`] are
+//! little-endian even on a big-endian target (s390x), and code there says so at each access. A v128
+//! always has its lane 0 first, in a global too. All other records and tables of the artifact are
+//! little-endian, and machine code does not read them.
 /// State of one store that machine code reads and writes: limits, and the edges of the innermost
 /// wasm activation.
 #[derive(Debug)]
@@ -64,40 +65,41 @@ pub struct VmStoreContext {
     /// Lowest address that the stack pointer of a wasm function may have. A function that would go
     /// below it traps with [`TrapCode::StackOverflow`](crate::TrapCode::StackOverflow).
     pub stack_limit: usize,
-    /// Fuel that is left, negated: code counts up and stops where this is not negative
+    /// Remaining fuel, negated: code counts up, and stops where this is not negative
     /// ([`Interruption::Fuel`](crate::Interruption::Fuel)).
     pub fuel: i64,
-    /// Zero: go on. [`INTERRUPT_LEAST`] or more: stop. Other threads write it
+    /// Zero lets code run; [`INTERRUPT_LEAST`] or more stops it. Other threads write this word
     /// ([`Interruption::Epoch`](crate::Interruption::Epoch)).
     pub interrupt: u64,
-    /// Frame pointer of the wasm function that called out last.
+    /// Frame pointer of the wasm function that last called out of wasm code.
     pub exit_fp: usize,
     /// Address of the word with the return address into that function: the end of its stack.
     pub exit_sp: usize,
     /// Frame pointer of the entry trampoline of the innermost activation.
     pub entry_fp: usize,
-    /// Stack pointer of that trampoline at its `try_call`.
+    /// Stack pointer of the entry trampoline at its `try_call`.
     pub entry_sp: usize,
-    /// Address of that trampoline's landing pad.
+    /// Address of the entry trampoline's landing pad.
     pub entry_handler: usize,
-    /// Not zero when the activation that just returned to the host ended by a trap, a host error
-    /// or a host panic, whose details the loader keeps beside this.
+    /// Not zero when the activation that just returned to the host ended by a trap, a host error or
+    /// a host panic. The loader keeps the details beside this struct.
     pub trapped: u64,
     /// Routines of the loader.
     pub builtins: *const VmBuiltins,
 }
 
-/// Addresses of the [`Builtin`](crate::Builtin)s at their
-/// [positions](crate::Builtin::position). A loader may have more of them than an artifact knows.
+/// Addresses of the [`Builtin`](crate::Builtin)s at their [positions](crate::Builtin::position). A
+/// loader may have more builtins than an artifact knows.
 ///
-/// One table for the whole process: were they slots of the link table, every module would have one
-/// to patch, which is two system calls and a page of its own for each module that is opened.
+/// There is one table for the whole process. If builtins were slots of the link table, every module
+/// would have a link table to patch, which costs two system calls and a page of its own for each
+/// module that is opened.
 #[derive(Debug)]
 #[repr(C)]
 pub struct VmBuiltins(pub [*const (); crate::Builtin::COUNT]);
 
-/// Least value of [`VmStoreContext::interrupt`] that means "stop": higher than any address, so that
-/// code may compare the word with a pointer that it has at hand.
+/// The least value of [`VmStoreContext::interrupt`] that means "stop". It is higher than any
+/// address, so that code may compare the word with a pointer that it already has in a register.
 pub const INTERRUPT_LEAST: u64 = 1 << 61;
 
 /// Start of every VM context.
@@ -106,7 +108,7 @@ pub const INTERRUPT_LEAST: u64 = 1 << 61;
 pub struct VmContextHeader {
     /// The store that the instance lives in.
     pub store: *mut VmStoreContext,
-    /// The loader's own data of the instance; machine code never reads it.
+    /// The loader's own data about the instance; machine code never reads it.
     pub instance: *mut core::ffi::c_void,
 }
 
@@ -114,10 +116,10 @@ pub struct VmContextHeader {
 #[derive(Debug)]
 #[repr(C)]
 pub struct VmMemory {
-    /// First byte. Never changes for a [guarded](crate::Strategy::guards) memory; others move when
-    /// they grow.
+    /// Address of the first byte. It never changes for a [guarded](crate::Strategy::guards) memory;
+    /// other memories move when they grow.
     pub base: *mut u8,
-    /// Bytes that are accessible now.
+    /// Current length in bytes.
     pub len: usize,
 }
 
@@ -126,17 +128,17 @@ pub struct VmMemory {
 #[derive(Debug)]
 #[repr(C)]
 pub struct VmTable {
-    /// First element; changes on growth.
+    /// Address of the first element; growth changes it.
     pub base: *mut u64,
     /// Number of elements.
     pub len: usize,
 }
 
-/// An imported function: what a call through the import slot needs.
+/// An import slot: what a call of an imported function needs.
 ///
 /// For a function of another instance, `code` is its machine code and `ctx` its VM context; the
 /// other fields are unused. For a host function, `code` is an exit trampoline of the *importing*
-/// module (or stands in for one) and `ctx` is the address of this very struct.
+/// module (or code that stands in for it) and `ctx` is the address of this very struct.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct VmFuncImport {
@@ -146,9 +148,9 @@ pub struct VmFuncImport {
     pub ctx: *mut core::ffi::c_void,
     /// The host function's shim that the exit trampoline calls.
     pub shim: *const u8,
-    /// The host function's own data; only its shim knows what it is.
+    /// The host function's own data; only the shim knows its type.
     pub data: *const core::ffi::c_void,
-    /// VM context of the importing instance, null for a host function that no instance imported.
+    /// VM context of the importing instance; null for a host function that no instance imported.
     pub owner: *mut VmContextHeader,
     /// The store, for the exit trampoline.
     pub store: *mut VmStoreContext,
@@ -156,8 +158,8 @@ pub struct VmFuncImport {
 
 /// A function reference.
 ///
-/// The slot of a function inside a VM context is all zero until the loader fills it, at the first
-/// `ref.func`, table initialisation or export that needs it.
+/// The funcref slot of a function in a VM context is all zero until the loader fills it, at the
+/// first `ref.func`, table initialisation or export that needs the reference.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct VmFuncRef {
@@ -169,12 +171,12 @@ pub struct VmFuncRef {
     pub type_id: u64,
     /// Array entry for this signature.
     pub array_entry: *const u8,
-    /// Native entry for this signature, null if it has none.
+    /// Native entry for this signature, or null if the signature has none.
     pub native_entry: *const u8,
 }
 
 /// One wasm value at the boundary between host and wasm, as arrays of arguments and results hold
-/// it: 16 bytes, the value in the first bytes, little-endian, the others not defined.
+/// it: 16 bytes. The value is in the first bytes, little-endian; the other bytes are undefined.
 #[derive(Clone, Copy)]
 #[repr(C, align(16))]
 pub union ValRaw {

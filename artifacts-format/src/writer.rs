@@ -1,12 +1,12 @@
 //! Writing artifacts: fill in an [`ArtifactBuilder`], get the bytes of the file.
 //!
-//! The builder knows the layout of the file and nothing of WebAssembly: whoever fills it in is
-//! responsible for records that make sense. The compiler does so from a module; tests of the loader
-//! do so by hand, without a compiler.
+//! The builder knows the layout of the file and nothing of WebAssembly. Its user is responsible for
+//! records that make sense: the compiler makes them from a module, and tests of the loader make
+//! them by hand, without a compiler.
 //!
-//! Three pieces of the layout are fixed relative to the text, so that machine code can refer to
-//! them before anything else is known; [`TextLayout`] says where. Large pieces (text, data) are
-//! borrowed or dropped as soon as they are copied: there is one extra copy at most.
+//! Rodata, text and link table have fixed distances from each other, so that machine code can refer
+//! to them before anything else is known; [`TextLayout`] says where they are. Large pieces (text,
+//! data) are borrowed, or dropped as soon as they are copied, so there is one extra copy at most.
 
 mod elf;
 
@@ -34,14 +34,15 @@ pub enum WriteError {
     },
 }
 
-/// Where the pieces that machine code refers to are, relative to the start of the text.
+/// Where the pieces that machine code refers to are, relative to the start of the text:
 ///
 /// ```text
 ///   … rodata │ text … │ link table …
 ///            ^0       ^text length, rounded up to a page
 /// ```
 ///
-/// The rodata ends where the text starts, so its distance depends on its own length alone.
+/// The rodata ends where the text starts, up to alignment, so its distance from the text depends
+/// only on its own length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextLayout {
     /// Bytes of a page.
@@ -70,9 +71,9 @@ impl TextLayout {
 /// A symbol of the ELF symbol table.
 #[derive(Debug, Clone)]
 pub struct Symbol<'a> {
-    /// Name, as people should read it.
+    /// Name, as people read it.
     pub name: Cow<'a, str>,
-    /// First byte in the text.
+    /// Text offset of the first byte.
     pub text_offset: u32,
     /// Number of bytes.
     pub text_len: u32,
@@ -85,7 +86,7 @@ pub struct ArtifactBuilder<'a> {
     pub arch: Arch,
     /// Operating system.
     pub os: Os,
-    /// CPU features that the text uses.
+    /// CPU features that the text uses: bits as in [`Arch::features`].
     pub cpu_features: u64,
     /// Page size that sections are aligned for.
     pub page_size: u32,
@@ -115,7 +116,7 @@ pub struct ArtifactBuilder<'a> {
     pub table_inits: Vec<TableInitRecord>,
     /// Element segments.
     pub elements: Vec<ElementRecord>,
-    /// Their elements.
+    /// Elements of the element segments.
     pub element_items: Vec<ConstOp>,
     /// Data segments, see [`data_segment`](Self::data_segment).
     pub data: Vec<DataRecord>,
@@ -123,8 +124,8 @@ pub struct ArtifactBuilder<'a> {
     segments_len: u64,
     /// Runs of the memory image.
     pub images: Vec<ImageRecord>,
-    /// Bytes of the image, in the order in which they are copied into zeroed pages: offset in the
-    /// `image` section, bytes. A later piece overwrites an earlier one.
+    /// Bytes of the image: offset in the `image` section, and the bytes. They are copied into
+    /// zeroed pages in this order, so a later piece overwrites an earlier one.
     pub image_pieces: Vec<(u64, Cow<'a, [u8]>)>,
     /// Slots of the link table.
     pub links: Vec<LinkRecord>,
@@ -214,7 +215,7 @@ impl<'a> ArtifactBuilder<'a> {
         self.signatures.len() as u32 - 1
     }
 
-    /// Adds an import of something else than a function.
+    /// Adds an import that is not a function.
     pub fn import(&mut self, module: &str, name: &str, kind: ExternKind, index: u32) {
         let (module, name) = (self.string(module), self.string(name));
         let kind = kind as u32;
@@ -244,7 +245,7 @@ impl<'a> ArtifactBuilder<'a> {
         }
     }
 
-    /// Adds an export; the table is sorted at the end.
+    /// Adds an export. Exports may come in any order; `finish` sorts them.
     pub fn export(&mut self, name: &str, kind: ExternKind, index: u32) {
         let record = ExportRecord {
             hash: name_hash(name),
@@ -266,7 +267,7 @@ impl<'a> ArtifactBuilder<'a> {
         }
     }
 
-    /// Adds a data segment that is copied at run time; `memory` is `None` for a passive one.
+    /// Adds a data segment that is copied at run time; `memory` is `None` for a passive segment.
     pub fn data_segment(
         &mut self,
         segment: u32,
@@ -286,7 +287,7 @@ impl<'a> ArtifactBuilder<'a> {
         self.segments.push(bytes);
     }
 
-    /// Adds a defined function and its symbol; functions come in index order.
+    /// Adds a defined function and its symbol. Functions must be added in index order.
     pub fn function(&mut self, name: impl Into<Cow<'a, str>>, record: FunctionRecord) {
         let FunctionRecord {
             text_offset,
@@ -307,7 +308,7 @@ impl<'a> ArtifactBuilder<'a> {
     }
 
     fn string(&mut self, text: &str) -> Slice {
-        // Import modules repeat: most imports have the module name of the one before.
+        // Names of import modules repeat: most imports have the same module as the one before.
         if let Some(last) = self.imports.last().map(|i| i.module) {
             let (from, len) = (last.offset as usize, last.len as usize);
             if self.strings.get(from..from + len) == Some(text.as_bytes()) {

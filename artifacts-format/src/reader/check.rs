@@ -1,5 +1,5 @@
-//! The first checks of [`Artifact::parse`]: that this is an artifact, that it fits the host, and that
-//! nothing happened to its header and hot tables. What the tables say is checked after that.
+//! The first checks of [`Artifact::parse`]: the bytes are an artifact, the artifact fits the host,
+//! and its header and hot tables have the right checksum. What the tables say is checked later.
 
 use super::{Artifact, Error, FoundFile, Host, Mismatch, checksum, feature_names};
 use crate::abi::LEAST_SAFE;
@@ -14,7 +14,7 @@ macro_rules! field {
 }
 pub(super) use field;
 
-/// The header, if magic and format are right, of a file of `len` bytes that starts with `bytes`.
+/// The header of a file of `len` bytes that starts with `bytes`, if its magic and format are right.
 pub(super) fn header(bytes: &[u8], len: usize) -> Result<&Header, Error> {
     let start = HEADER_OFFSET;
     let end = start + size_of::<Header>();
@@ -31,7 +31,7 @@ pub(super) fn header(bytes: &[u8], len: usize) -> Result<&Header, Error> {
         None => return Err(Error::NotArtifact(FoundFile::sniff(bytes))),
     }
     let Some(header) = bytes.get(start..end) else {
-        // The format number is known even where the rest of the header is missing.
+        // The format number would be readable, but the rest of the header is missing.
         return Err(Error::Truncated {
             found: len as u64,
             expected: end as u64,
@@ -105,7 +105,10 @@ impl Artifact<'_> {
                     .or(self.bytes.get(HEADER_OFFSET..end))
             })
             .filter(|covered| covered.len() >= size_of::<Header>())
-            .ok_or(damaged(field!(hot_len), "length of the hot tables"))?;
+            .ok_or(damaged(
+                field!(hot_len),
+                "the hot tables are shorter than the header or longer than the file",
+            ))?;
         let found = checksum(covered);
         let expected = self.header.checksum;
         if found == expected {

@@ -1,12 +1,13 @@
-//! The VM context: its parts are apart from each other, and its template forges no pointer.
+//! Checks of the VM context: its parts do not overlap, and its template forges no pointer.
 //!
 //! ```text
-//!   header │ globals, memories, tables │ func_imports │ funcrefs │ data_dropped │ elem_dropped │ size
-//!          └ in any order, apart       └ each of these at or behind the end of what is before it
+//!   header │ globals, memories, tables │ func_imports │ funcrefs │ data_dropped │ elem_dropped
+//!          └ in any order, disjoint    └ each starts at or behind the end of the one before it
 //! ```
-//! The loader writes pointers into every part but the globals, resets what is in front of
+//! The loader writes pointers into every part but the globals, resets everything in front of
 //! `func_imports`, and calls through what it finds in import slots and references. So a global over
-//! the header, or template bytes where a pointer goes, would be a write or a call anywhere.
+//! the header, or template bytes where a pointer goes, would let an artifact write or call
+//! anywhere.
 
 use super::check::{at, damaged, field};
 use super::{Artifact, Error};
@@ -17,20 +18,20 @@ use crate::{Interruption, ValType};
 /// Largest VM context, in bytes.
 const MAX_SIZE: u32 = 1 << 30;
 
-/// The place of a global, memory or table.
+/// The part of the VM context that belongs to a global, memory or table.
 #[derive(Clone, Copy)]
 struct Part {
     start: u32,
     size: u32,
     align: u32,
-    /// Whether the template may have bytes there: a value that is no reference.
+    /// Whether the template may have bytes there: only for a value that is no reference.
     is_plain: bool,
-    /// Its record, as distance from the header.
+    /// Distance of its record from the header.
     record: usize,
 }
 
 impl Part {
-    /// The place of an item that takes `size` bytes, or of the pointer to one that is imported.
+    /// The part of an item that takes `size` bytes, or of the pointer to it if it is imported.
     fn new(start: u32, size: usize, flags: u32, is_plain: bool, record: usize) -> Self {
         let imported = flags & IMPORTED != 0;
         Self {
@@ -56,7 +57,7 @@ impl Artifact<'_> {
             return bad("unknown interruption");
         }
         if !vm.size.is_multiple_of(16) || vm.size > MAX_SIZE {
-            return bad("size of the VM context");
+            return bad("the size of the VM context is too large or not a multiple of 16");
         }
         let imports = size_of::<VmFuncImport>() as u64 * u64::from(vm.func_import_count);
         let references = size_of::<VmFuncRef>() as u64 * u64::from(vm.funcref_count);
@@ -79,8 +80,8 @@ impl Artifact<'_> {
         self.check_parts()
     }
 
-    /// Globals, memories and tables are between the header and the import slots, apart from each
-    /// other; the template has bytes for values only.
+    /// Checks that globals, memories and tables are between the header and the import slots and do
+    /// not overlap, and that the template has bytes for values only.
     fn check_parts(&self) -> Result<(), Error> {
         let header = size_of::<VmContextHeader>();
         let end = u64::from(self.header.vm.func_imports);
@@ -105,7 +106,7 @@ impl Artifact<'_> {
             if !inside || !part.start.is_multiple_of(part.align) {
                 return Err(damaged(
                     part.record,
-                    "its place in the VM context is not one for globals, memories and tables",
+                    "its place in the VM context is not among globals, memories and tables",
                 ));
             }
             if !part.is_plain && !is_zero(part.start as usize, last as usize) {

@@ -3,14 +3,14 @@
 use crate::HEADER_OFFSET;
 use crate::target::{Arch, Os};
 
-/// What the host offers, to be compared with what an artifact needs.
+/// What the host offers. It is compared with what an artifact needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Host {
     /// Architecture.
     pub arch: Arch,
     /// Operating system.
     pub os: Os,
-    /// CPU features, bits as in [`Arch::features`].
+    /// CPU features: bits as in [`Arch::features`].
     pub cpu_features: u64,
     /// Bytes of a page.
     pub page_size: u32,
@@ -20,53 +20,56 @@ pub struct Host {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Mismatch {
-    /// Compiled for an ABI that was withdrawn.
+    /// The artifact was compiled for an ABI that was withdrawn.
     #[error(
-        "it was made for loader ABI {found}, and code made for ABI 1 and 2 can leave the sandbox: compile it again with a precast of today"
+        "it was made for loader ABI {found}, and code made for ABI 1 and 2 can leave the sandbox: \
+         compile it again with a precast of today"
     )]
     UnsafeAbi {
-        /// The artifact's.
+        /// The artifact's ABI.
         found: u32,
     },
-    /// Compiled for another ABI of the loader.
+    /// The artifact was compiled for another ABI of the loader.
     #[error(
-        "it needs loader ABI {found}, this loader has {expected}: compile it again with a precast of the same ABI"
+        "it needs loader ABI {found}, this loader has {expected}: \
+         compile it again with a precast of the same ABI"
     )]
     Abi {
-        /// The artifact's.
+        /// The artifact's ABI.
         found: u32,
-        /// The loader's.
+        /// The loader's ABI.
         expected: u32,
     },
-    /// Compiled for another architecture or system.
+    /// The artifact was compiled for another architecture or operating system.
     #[error(
         "it was compiled for {found}, this host is {expected}: compile with --target {expected}"
     )]
     Target {
-        /// The artifact's.
+        /// The artifact's target.
         found: String,
-        /// The host's.
+        /// The host's target.
         expected: String,
     },
-    /// Uses CPU features that this CPU does not have.
+    /// The artifact uses CPU features that this CPU does not have.
     #[error(
-        "it uses CPU features that this CPU lacks ({missing}): compile with --cpu baseline, or without these"
+        "it uses CPU features that this CPU lacks ({missing}): \
+         compile with --cpu baseline, or without these"
     )]
     CpuFeatures {
-        /// Names, separated by commas.
+        /// Names of these features, separated by commas.
         missing: String,
     },
-    /// Laid out for smaller pages than the host's.
+    /// The artifact is laid out for smaller pages than the host's.
     #[error("it is laid out for pages of {found} bytes, this host has pages of {expected}")]
     PageSize {
-        /// The artifact's.
+        /// The artifact's page size.
         found: u32,
-        /// The host's.
+        /// The host's page size.
         expected: u32,
     },
 }
 
-/// What a file is that is not an artifact.
+/// What kind of file was found in place of an artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FoundFile {
@@ -78,14 +81,14 @@ pub enum FoundFile {
     WasmComponent,
     /// WebAssembly text.
     WasmText,
-    /// Some other ELF file.
+    /// An ELF file that precast did not write.
     OtherElf,
-    /// Something else, with its first four bytes.
+    /// A file of another kind, with its first four bytes.
     Unknown([u8; 4]),
 }
 
 impl FoundFile {
-    /// What `bytes` look like, if not an artifact.
+    /// Guesses what `bytes` are, given that they are not an artifact.
     pub fn sniff(bytes: &[u8]) -> Self {
         match bytes {
             [] => Self::Empty,
@@ -130,59 +133,60 @@ impl core::fmt::Display for FoundFile {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Something else than an artifact.
+    /// The bytes are not an artifact.
     #[error("expected a precast artifact, found {0}")]
     NotArtifact(FoundFile),
-    /// Shorter than it says, or than any artifact.
+    /// The bytes are shorter than their header says, or than any artifact.
     #[error("the artifact is truncated: {found} bytes, expected {expected}")]
     Truncated {
-        /// Bytes there are.
+        /// Number of bytes found.
         found: u64,
-        /// Bytes there should be.
+        /// Number of bytes expected.
         expected: u64,
     },
-    /// Longer than it says.
+    /// The bytes are longer than their header says.
     #[error("the artifact is {found} bytes long, but its header says {expected}")]
     TrailingBytes {
-        /// Bytes there are.
+        /// Number of bytes found.
         found: u64,
-        /// Bytes there should be.
+        /// Number of bytes expected.
         expected: u64,
     },
-    /// Written in a layout that this reader does not know.
+    /// The artifact is written in a format that this reader does not know.
     #[error(
         "the artifact has format {found}, this loader reads format {expected}: compile it again"
     )]
     Format {
-        /// The artifact's.
+        /// The artifact's format.
         found: u32,
-        /// The reader's.
+        /// The reader's format.
         expected: u32,
     },
-    /// Made for another loader or host.
+    /// The artifact was made for another loader or host.
     #[error("the artifact does not fit this host: {}", list(.0))]
     Mismatch(Vec<Mismatch>),
-    /// Header or hot tables are damaged.
+    /// The header or the hot tables are damaged.
     #[error(
-        "the artifact is damaged: checksum of its first {len} bytes from offset {HEADER_OFFSET} is {found:#010x}, expected {expected:#010x}"
+        "the artifact is damaged: checksum of its first {len} bytes from offset {HEADER_OFFSET} \
+         is {found:#010x}, expected {expected:#010x}"
     )]
     Checksum {
-        /// Computed.
+        /// The checksum that was computed.
         found: u32,
-        /// Stored.
+        /// The checksum that the header holds.
         expected: u32,
-        /// Bytes covered.
+        /// Number of bytes that the checksum covers.
         len: u32,
     },
-    /// The file's digest is not the expected one.
+    /// The file's digest is not the expected digest.
     #[error("the artifact's digest is {found}, expected {expected}")]
     Digest {
-        /// Computed, in hexadecimal.
+        /// The digest that was computed, in hexadecimal.
         found: String,
-        /// Expected, in hexadecimal.
+        /// The digest that was expected, in hexadecimal.
         expected: String,
     },
-    /// A field has a value that cannot be.
+    /// A field has a value that no artifact can have.
     #[error("the artifact is damaged at offset {offset:#x}: {what}")]
     Damaged {
         /// File offset of the field, or of the start of its table.
@@ -193,7 +197,7 @@ pub enum Error {
     /// The bytes in memory do not start at an address that records can be read from.
     #[error("the artifact's bytes are not aligned to {expected} bytes in memory")]
     Misaligned {
-        /// Alignment needed.
+        /// The alignment that records need, in bytes.
         expected: u32,
     },
 }

@@ -1,9 +1,9 @@
-//! Types of constant expressions and of elements.
+//! Type checks of constant expressions and of elements.
 //!
-//! All operations of an expression have the type of its value: arithmetic takes two operands of
-//! the type that it gives. So one pass with a count of operands is the whole type checker, and an
-//! integer cannot become a reference. Expressions share no operations, so checking all of them
-//! takes one look at each operation.
+//! All operations of an expression have the type of its value, because arithmetic has operands and
+//! result of one type. So a single pass that counts operands is the whole type checker, and an
+//! integer cannot become a reference. All expressions together may have no more operations than
+//! there are, so checking them takes no longer than reading each operation once.
 
 use super::check::{at, damaged};
 use super::{Artifact, Error};
@@ -11,20 +11,20 @@ use crate::ValType;
 use crate::records::*;
 
 /// Checks the expressions of an artifact, one after the other.
-pub(super) struct Exprs<'a> {
+pub(super) struct ExprChecker<'a> {
     artifact: Artifact<'a>,
-    /// Operations that are left: expressions have no more of them together than there are.
+    /// Operations that expressions not checked yet may have: those of all together are limited.
     left: usize,
 }
 
-impl<'a> Exprs<'a> {
+impl<'a> ExprChecker<'a> {
     pub(super) fn new(artifact: Artifact<'a>) -> Self {
         let left = artifact.const_ops().len();
         Self { artifact, left }
     }
 
-    /// Checks that `run`, of a record at that distance from the header, is an expression with a value
-    /// of type `ty` that reads none but the first `globals` globals.
+    /// Checks that `run` is an expression with a value of type `ty` that reads only the first
+    /// `globals` globals. `record` is the distance of the record that holds `run` from the header.
     pub(super) fn check(
         &mut self,
         record: usize,
@@ -53,13 +53,13 @@ impl<'a> Exprs<'a> {
                 Some(_) => false,
                 None => {
                     operands += 1;
-                    a.gives(op, ty, globals)
+                    a.has_type(op, ty, globals)
                 }
             };
             if !ok {
                 return Err(damaged(
                     at::<ConstOp>(table, first + i),
-                    "an operation of a constant expression of another type",
+                    "an operation of a constant expression is of another type",
                 ));
             }
         }
@@ -74,14 +74,14 @@ impl<'a> Exprs<'a> {
 }
 
 impl Artifact<'_> {
-    /// Checks element `index` of all element segments, which must be a reference of type `ty`.
+    /// The element at `index` among those of all element segments, as a reference of type `ty`.
     ///
     /// # Errors
-    /// [`Error::Damaged`].
+    /// [`Error::Damaged`] if there is no such element, or it is of another type.
     pub fn element_item(&self, index: usize, ty: ValType) -> Result<ConstOp, Error> {
         let table = self.header.element_items;
         match self.element_items().get(index) {
-            Some(op) if ty.is_ref() && self.gives(op, ty, self.globals().len()) => Ok(*op),
+            Some(op) if ty.is_ref() && self.has_type(op, ty, self.globals().len()) => Ok(*op),
             _ => Err(damaged(
                 at::<ConstOp>(table, index),
                 "an element of another type than its table's",
@@ -89,9 +89,9 @@ impl Artifact<'_> {
         }
     }
 
-    /// Whether an operation without operands gives a value of type `ty`, reading none but the first
-    /// `globals` globals.
-    fn gives(&self, op: &ConstOp, ty: ValType, globals: usize) -> bool {
+    /// Whether `op` has no operands and a value of type `ty`, and reads only the first `globals`
+    /// globals.
+    fn has_type(&self, op: &ConstOp, ty: ValType, globals: usize) -> bool {
         let Some(opcode) = ConstOpcode::from_number(op.op) else {
             return false;
         };
@@ -118,7 +118,7 @@ impl Artifact<'_> {
     }
 }
 
-/// The type of operands and value of an operation that has operands.
+/// The type of the operands and of the value of an operation that has operands.
 fn arithmetic(op: &ConstOp) -> Option<ValType> {
     match ConstOpcode::from_number(op.op)? {
         ConstOpcode::I32Add | ConstOpcode::I32Sub | ConstOpcode::I32Mul => Some(ValType::I32),

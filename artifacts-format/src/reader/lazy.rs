@@ -1,15 +1,15 @@
-//! Checks of what [`Artifact::parse`] leaves alone, because its size grows with the module's: each is
-//! made where a record is read, and gives a copy of what was checked.
+//! Checks of the tables that [`Artifact::parse`] does not read, because their size grows with the
+//! module's. Each check is made where a record is read, and returns a copy of what was checked.
 
 use super::check::{at, damaged, field};
 use super::{Artifact, Error};
 use crate::records::*;
 
 impl<'a> Artifact<'a> {
-    /// Defined function `index`.
+    /// The record of defined function `index`.
     ///
     /// # Errors
-    /// [`Error::Damaged`].
+    /// [`Error::Damaged`] if there is no such function, or its record refers outside of a table.
     pub fn function(&self, index: u32) -> Result<FunctionRecord, Error> {
         let h = self.header;
         let in_text = |f: &FunctionRecord| {
@@ -26,39 +26,42 @@ impl<'a> Artifact<'a> {
             }
             _ => Err(damaged(
                 at::<FunctionRecord>(h.functions, index as usize),
-                "a function's record",
+                "a function's record refers to code, a signature or a slot that does not exist",
             )),
         }
     }
 
-    /// The import of function `index` of the index space, if it is an imported one.
+    /// The import of function `index` of the index space, if that function is imported.
     pub fn imported_function(&self, index: u32) -> Option<&'a ImportRecord> {
         let imports = self.imports();
         let is_func = |import: &&ImportRecord| import.kind == ExternKind::Func as u32;
-        // Most modules import functions only. Functions' indices among the imports ascend.
+        // Most modules import functions only. Indices of functions ascend among the imports.
         let at = imports.get(index as usize).filter(is_func);
         at.filter(|import| import.index == index)
             .or_else(|| imports.iter().filter(is_func).nth(index as usize))
     }
 
-    /// The signature of function `index` of the index space.
+    /// Index of the signature of function `index` of the index space.
     ///
     /// # Errors
-    /// [`Error::Damaged`].
+    /// [`Error::Damaged`] if there is no such function, or its record is damaged.
     pub fn function_signature(&self, index: u32) -> Result<u32, Error> {
         match index.checked_sub(self.header.vm.func_import_count) {
             Some(defined) => Ok(self.function(defined)?.signature),
             None => self
                 .imported_function(index)
                 .map(|import| import.signature)
-                .ok_or(damaged(field!(imports), "number of imported functions")),
+                .ok_or(damaged(
+                    field!(imports),
+                    "the number of imported functions differs from the imports",
+                )),
         }
     }
 
-    /// The funcref slot of function `index` of the index space, a reference to which is needed.
+    /// The funcref slot of function `index` of the index space, for a reference to it.
     ///
     /// # Errors
-    /// [`Error::Damaged`], also for a function without a slot.
+    /// [`Error::Damaged`] if the function has no slot, or its record is damaged.
     pub fn funcref_slot(&self, index: u32) -> Result<u32, Error> {
         let h = self.header;
         let (slot, record) = match index.checked_sub(h.vm.func_import_count) {
@@ -80,10 +83,10 @@ impl<'a> Artifact<'a> {
         Ok(slot)
     }
 
-    /// The start function. It takes and gives nothing.
+    /// The start function, which has neither parameters nor results.
     ///
     /// # Errors
-    /// [`Error::Damaged`].
+    /// [`Error::Damaged`] if its signature is another one, or its record is damaged.
     pub fn start_function(&self) -> Result<Option<u32>, Error> {
         let start = self.header.start_function;
         if start == NONE {
@@ -100,18 +103,20 @@ impl<'a> Artifact<'a> {
         }
     }
 
-    /// The record of signature `index`, whose functions the host calls: it has an array entry.
+    /// The record of signature `index`, with the array entry that the host needs to call functions
+    /// of this signature.
     ///
     /// # Errors
-    /// [`Error::Damaged`].
+    /// [`Error::Damaged`] if there is no such signature, or it has no array entry.
     pub fn signature_with_entry(&self, index: u32) -> Result<&'a SignatureRecord, Error> {
         self.signature_with(index, |record| record.array_entry)
     }
 
-    /// The record of signature `index`, whose host functions wasm code calls: it has an array exit.
+    /// The record of signature `index`, with the array exit that wasm code needs to call host
+    /// functions of this signature.
     ///
     /// # Errors
-    /// [`Error::Damaged`].
+    /// [`Error::Damaged`] if there is no such signature, or it has no array exit.
     pub fn signature_with_exit(&self, index: u32) -> Result<&'a SignatureRecord, Error> {
         self.signature_with(index, |record| record.array_exit)
     }
@@ -128,11 +133,11 @@ impl<'a> Artifact<'a> {
         ))
     }
 
-    /// The runs of pages of the memory image: in the order of memories and, in each, of places, none
-    /// overlapping another.
+    /// The runs of pages of the memory image. They are in ascending order of memories and, in each
+    /// memory, of addresses, and do not overlap.
     ///
     /// # Errors
-    /// [`Error::Damaged`], for the first that is.
+    /// [`Error::Damaged`] in place of each run that is damaged.
     pub fn image_runs(&self) -> impl Iterator<Item = Result<ImageRecord, Error>> + use<'a> {
         let h = self.header;
         let memories = self.memories();
@@ -147,8 +152,8 @@ impl<'a> Artifact<'a> {
             let initial = memories
                 .get(run.memory as usize)
                 .filter(|m| m.flags & IMPORTED == 0)
-                // A memory may ask for more than a u64 can count: its module is valid, though no
-                // instance of it can ever be made.
+                // A memory's minimum may be more bytes than a u64 can count: the module is valid,
+                // though no instance of it can ever be made.
                 .map(|m| m.min.saturating_mul(1 << m.page_shift));
             let good = aligned
                 && run.len > 0
@@ -157,8 +162,12 @@ impl<'a> Artifact<'a> {
                 && in_file.is_some_and(|end| end <= h.image.len)
                 && in_memory.is_some_and(|end| initial.is_some_and(|initial| end <= initial));
             from = (run.memory, run.guest.saturating_add(run.len));
-            good.then_some(run)
-                .ok_or_else(|| damaged(at::<ImageRecord>(h.images, i), "a run of the memory image"))
+            good.then_some(run).ok_or_else(|| {
+                damaged(
+                    at::<ImageRecord>(h.images, i),
+                    "a run of the memory image is out of bounds or out of order",
+                )
+            })
         })
     }
 }

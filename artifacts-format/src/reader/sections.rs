@@ -1,14 +1,14 @@
-//! Where the sections are: inside the file, hot ones among the hot tables, and apart from each other.
+//! Checks of where sections are: inside the file, the hot ones among the hot tables, and disjoint.
 //!
-//! Overlaps would matter: the link table is written to, the text is executed, and the image is what a
-//! guest sees.
+//! Overlaps would do harm, because the loader writes to the link table, executes the text, and
+//! shows the image to a guest.
 
 use super::check::{damaged, field};
 use super::{Artifact, Error};
 use crate::records::*;
 use crate::{HEADER_OFFSET, Header, Section, Strategy};
 
-/// Largest page size that an artifact may be laid out for: a page of linear memory.
+/// Maximum page size that an artifact may be laid out for: the size of a page of linear memory.
 const MAX_PAGE_SIZE: u32 = 1 << 16;
 
 /// A section, bytes of one of its records, and the distance of its header field from the header.
@@ -65,7 +65,7 @@ impl Artifact<'_> {
         if h.link_table.len / 8 != h.links.len / size_of::<LinkRecord>() as u64 {
             return Err(damaged(
                 field!(link_table),
-                "not one slot for each link record",
+                "the number of slots differs from the number of link records",
             ));
         }
         if Strategy::from_number(h.strategy).is_none() {
@@ -74,7 +74,7 @@ impl Artifact<'_> {
         Ok(())
     }
 
-    /// What is mapped or protected by itself starts on a page of its own.
+    /// Checks that each section that is mapped or protected by itself starts on a page boundary.
     fn check_alignment(&self) -> Result<(), Error> {
         let h = self.header;
         if !h.page_size.is_power_of_two() || h.page_size > MAX_PAGE_SIZE {
@@ -97,8 +97,8 @@ impl Artifact<'_> {
     }
 }
 
-/// Checks that sections are between `start` and `limit`, and none overlaps another. They are given in
-/// the order in which they are written, so that there is rarely anything to sort.
+/// Checks that sections are between `start` and `limit` and do not overlap. The writer puts
+/// sections into the file in the order of `places`, so sorting is rarely needed.
 fn check_places<const N: usize>(
     mut places: [Place; N],
     start: u64,
@@ -109,7 +109,7 @@ fn check_places<const N: usize>(
     for &(section, record, field) in &places {
         if section.len == 0 {
             if section.start != 0 {
-                return Err(damaged(field, "section is empty but somewhere"));
+                return Err(damaged(field, "section is empty but has a start"));
             }
             continue;
         }

@@ -1,16 +1,16 @@
-//! The hot tables: indices, runs, types and flags of every record, in the order of the tables.
+//! Checks of the hot tables: indices, runs, types and flags of every record, table by table.
 
 use super::check::{at, damaged, field};
-use super::expr::Exprs;
+use super::expr::ExprChecker;
 use super::{Artifact, Error};
 use crate::records::*;
 use crate::signature::type_id_of_bytes;
 use crate::{LibCall, ValType};
 
-/// Most pages of a memory with 32-bit and with 64-bit indices.
+/// Maximum number of pages of a memory with 32-bit and with 64-bit indices.
 const MAX_PAGES: [u64; 2] = [1 << 16, 1 << 48];
 
-/// Most elements of a table with 32-bit and with 64-bit indices.
+/// Maximum number of elements of a table with 32-bit and with 64-bit indices.
 const MAX_ELEMENTS: [u64; 2] = [u32::MAX as u64, u64::MAX];
 
 /// Base-two logarithm of the size of a page of linear memory.
@@ -26,7 +26,7 @@ impl Artifact<'_> {
         self.check_memories()?;
         self.check_items()?;
         self.check_context()?;
-        let mut exprs = Exprs::new(*self);
+        let mut exprs = ExprChecker::new(*self);
         self.check_globals(&mut exprs)?;
         self.check_segments(&mut exprs)?;
         self.check_exports(strings)?;
@@ -49,9 +49,9 @@ impl Artifact<'_> {
                 return Err(damaged(at, "unknown value type in a signature"));
             }
             let (params, results) = types.split_at(params);
-            // What links and calls functions goes by the id alone.
+            // Linking of imports and typed calls compare this id alone.
             if s.type_id != type_id_of_bytes(params, results).unwrap_or(0) {
-                return Err(damaged(at, "type id of another signature"));
+                return Err(damaged(at, "a signature has the type id of another"));
             }
             let trampolines = [s.native_entry, s.array_entry, s.native_exit, s.array_exit];
             if trampolines
@@ -71,13 +71,16 @@ impl Artifact<'_> {
         for (i, import) in self.imports().iter().enumerate() {
             let at = at::<ImportRecord>(h.imports, i);
             if !is_name(strings, import.module) || !is_name(strings, import.name) {
-                return Err(damaged(at, "name of an import"));
+                return Err(damaged(
+                    at,
+                    "the name of an import is outside of the strings",
+                ));
             }
             let Some(kind) = ExternKind::from_number(import.kind) else {
                 return Err(damaged(at, "unknown kind of import"));
             };
             if import.index != counts[kind as usize] {
-                return Err(damaged(at, "index of an import"));
+                return Err(damaged(at, "the index of an import is out of order"));
             }
             counts[kind as usize] += 1;
             if kind == ExternKind::Func
@@ -86,21 +89,24 @@ impl Artifact<'_> {
             {
                 return Err(damaged(
                     at,
-                    "signature or funcref slot of an imported function",
+                    "the signature or funcref slot of an imported function does not exist",
                 ));
             }
         }
         if counts[ExternKind::Func as usize] != vm.func_import_count {
-            return Err(damaged(field!(vm), "number of imported functions"));
+            return Err(damaged(
+                field!(vm),
+                "the number of imported functions differs from the imports",
+            ));
         }
         let functions = self.function_count() as u64;
         if functions >= NONE.into() {
-            return Err(damaged(field!(functions), "number of functions"));
+            return Err(damaged(field!(functions), "too many functions"));
         }
         if h.start_function != NONE && u64::from(h.start_function) >= functions {
             return Err(damaged(
                 field!(start_function),
-                "index of the start function",
+                "the index of the start function is out of bounds",
             ));
         }
         let (m, t, g) = (self.memories(), self.tables(), self.globals());
@@ -127,14 +133,14 @@ impl Artifact<'_> {
             if !good {
                 return Err(damaged(
                     at::<MemoryRecord>(h.memories, i),
-                    "a memory's record",
+                    "a memory's record has unknown flags or impossible limits",
                 ));
             }
         }
         Ok(())
     }
 
-    /// Tables, and the records of globals but for what they refer to.
+    /// Checks tables, and the records of globals except their initial values.
     fn check_items(&self) -> Result<(), Error> {
         let h = self.header;
         for (i, r) in self.tables().iter().enumerate() {
@@ -156,7 +162,10 @@ impl Artifact<'_> {
                 && (funcref || r.element == ValType::ExternRef as u32)
                 && limits_ok(r.min, r.max, r.flags, MAX_ELEMENTS);
             if !good {
-                return Err(damaged(at::<TableRecord>(h.tables, i), "a table's record"));
+                return Err(damaged(
+                    at::<TableRecord>(h.tables, i),
+                    "a table's record has an impossible type, place, flags or limits",
+                ));
             }
         }
         for (i, r) in self.globals().iter().enumerate() {
@@ -169,16 +178,16 @@ impl Artifact<'_> {
             if !good {
                 return Err(damaged(
                     at::<GlobalRecord>(h.globals, i),
-                    "a global's record",
+                    "a global's record has an unknown type or flags",
                 ));
             }
         }
         Ok(())
     }
 
-    /// Initial values of globals. Those that the template holds are plain values, see
-    /// [`context`](super::context).
-    fn check_globals(&self, exprs: &mut Exprs<'_>) -> Result<(), Error> {
+    /// Checks initial values of globals. Those that the template holds are plain values, which
+    /// [`context`](super::context) checks.
+    fn check_globals(&self, exprs: &mut ExprChecker<'_>) -> Result<(), Error> {
         let h = self.header;
         for (i, r) in self.globals().iter().enumerate() {
             if r.init == NONE && r.init_len == 0 {
@@ -188,7 +197,7 @@ impl Artifact<'_> {
             let Some(ty) = ty.filter(|_| r.flags & IMPORTED == 0) else {
                 return Err(damaged(
                     at::<GlobalRecord>(h.globals, i),
-                    "an initial value of an imported global",
+                    "an imported global has an initial value",
                 ));
             };
             let run = Run {
@@ -200,11 +209,11 @@ impl Artifact<'_> {
         Ok(())
     }
 
-    /// Table values, element and data segments: what instantiation goes through.
-    fn check_segments(&self, exprs: &mut Exprs<'_>) -> Result<(), Error> {
+    /// Checks what instantiation goes through: initial values of tables, element and data segments.
+    fn check_segments(&self, exprs: &mut ExprChecker<'_>) -> Result<(), Error> {
         let h = self.header;
         let (m, t, g) = (self.memories(), self.tables(), self.globals().len());
-        // Only machine code sees frozen tables: nothing is put into them.
+        // Only machine code sees frozen tables, so no segment may go into one.
         let table = |index: u32| {
             let table = t.get(index as usize);
             table.filter(|table| table.flags & FROZEN == 0)
@@ -213,7 +222,10 @@ impl Artifact<'_> {
             let at = at::<TableInitRecord>(h.table_inits, i);
             let table = table(r.table).filter(|_| r.reserved == 0);
             let Some(table) = table.filter(|table| table.flags & IMPORTED == 0) else {
-                return Err(damaged(at, "the initial value of a table that has none"));
+                return Err(damaged(
+                    at,
+                    "the initial value of a table that is imported, frozen or does not exist",
+                ));
             };
             let funcref = table.element == ValType::FuncRef as u32;
             let element = if funcref {
@@ -232,7 +244,7 @@ impl Artifact<'_> {
             if !run || items > self.element_items().len() as u64 || r.segment == NONE {
                 return Err(damaged(
                     at::<ElementRecord>(h.elements, i),
-                    "an element segment",
+                    "an element segment is out of bounds or out of order",
                 ));
             }
             let at = at::<ElementRecord>(h.elements, i);
@@ -247,7 +259,12 @@ impl Artifact<'_> {
             segment = r.segment.saturating_add(1);
             match end {
                 Some(end) if run && end <= h.segments.len && r.segment != NONE => bytes = end,
-                _ => return Err(damaged(at, "a data segment")),
+                _ => {
+                    return Err(damaged(
+                        at,
+                        "a data segment is out of bounds or out of order",
+                    ));
+                }
             }
             check_target(exprs, at, r.memory, target, r.offset, g)?;
         }
@@ -268,7 +285,10 @@ impl Artifact<'_> {
                 None => false,
             };
             if !exists || e.hash < hash || !is_name(strings, e.name) {
-                return Err(damaged(at::<ExportRecord>(h.exports, i), "an export"));
+                return Err(damaged(
+                    at::<ExportRecord>(h.exports, i),
+                    "an export has an unknown kind, name or index, or is out of order",
+                ));
             }
             hash = e.hash;
         }
@@ -293,17 +313,17 @@ impl Artifact<'_> {
         Ok(())
     }
 
-    /// Functions of the index space, imported and defined.
+    /// Number of functions in the index space: imported and defined ones.
     pub fn function_count(&self) -> usize {
         let defined = self.header.functions.len as usize / size_of::<FunctionRecord>();
         (self.header.vm.func_import_count as usize).saturating_add(defined)
     }
 }
 
-/// Checks where an element or data segment goes: `index` is its table or memory, `flags` are those
-/// of that if it exists.
+/// Checks where an element or data segment goes: `index` is its table or memory, and `flags` are
+/// that table's or memory's, if it exists.
 fn check_target(
-    exprs: &mut Exprs<'_>,
+    exprs: &mut ExprChecker<'_>,
     record: usize,
     index: u32,
     flags: Option<u32>,
@@ -327,13 +347,13 @@ fn imported_first(flags: impl ExactSizeIterator<Item = u32>, count: u32) -> bool
             .all(|(i, flags)| (flags & IMPORTED != 0) == (i < count))
 }
 
-/// Whether these are limits that a module can have; `most` is for 32-bit and for 64-bit indices.
-fn limits_ok(min: u64, max: u64, flags: u32, most: [u64; 2]) -> bool {
-    let most = most[usize::from(flags & INDEX64 != 0)];
-    min <= max && min <= most && (max <= most || max == u64::MAX)
+/// Whether a module can have these limits; `largest` is for 32-bit and for 64-bit indices.
+fn limits_ok(min: u64, max: u64, flags: u32, largest: [u64; 2]) -> bool {
+    let largest = largest[usize::from(flags & INDEX64 != 0)];
+    min <= max && min <= largest && (max <= largest || max == u64::MAX)
 }
 
-/// Whether a slice of the names is one.
+/// Whether a slice of the strings is inside them and is UTF-8.
 fn is_name(strings: &str, name: Slice) -> bool {
     let (start, end) = (
         name.offset as usize,

@@ -1,15 +1,16 @@
-//! From the parts of an artifact to an ELF file, in one pass.
+//! Writes the parts of an artifact as an ELF file, in one pass.
 //!
 //! Sections are appended in the order that [`header`](crate::header) documents; ELF headers,
 //! [`Header`], digest and checksum are filled in at the end. Addresses equal file offsets.
 //!
-//! The text comes last, so that a mapping of the whole file has two parts, what is read and what is
-//! run, and not three: that is a tenth of the time it takes to open an artifact. So what leads to the
-//! text (symbols, section headers) gets its place before it is known what is in there.
+//! The text comes last, so that a mapping of the whole file has two parts, one that is read and one
+//! that is executed, and not three: that saves a tenth of the time it takes to open an artifact. So
+//! the sections that describe the text (symbols, section headers) get their place before their
+//! content is known.
 //!
-//! What is in the file is in segments, one for each kind of access; tables that are only looked up
-//! are sections without an address, as debug information is elsewhere. Program headers fit between
-//! the ELF header and [`HEADER_OFFSET`].
+//! All of the file is in segments, one for each kind of access. Tables that are only looked up are
+//! sections without an address, like debug information in other ELF files. Program headers fit
+//! between the ELF header and [`HEADER_OFFSET`].
 
 use core::mem::{size_of, take};
 
@@ -26,10 +27,10 @@ use crate::records::NONE;
 use crate::target::Arch;
 use crate::{ABI, FORMAT, HEADER_OFFSET, Header, MAGIC, Section};
 
-/// Name of the section of the sections' names.
+/// Name of the section that holds the names of all sections.
 const OWN_NAME: &str = ".shstrtab";
 
-/// The file so far.
+/// The file as written so far.
 struct Output {
     bytes: Vec<u8>,
     sections: Vec<SectionHeader>,
@@ -118,7 +119,8 @@ pub(super) fn write(mut parts: ArtifactBuilder<'_>) -> Result<Vec<u8>, WriteErro
     out.finish(h, front, encoder, parts.arch)
 }
 
-/// What is in front of the text and describes it: has its place, not yet its content.
+/// Sections in front of the text that describe it: their place is reserved, their content comes
+/// later.
 struct Front {
     /// Names of the sections.
     names: Section,
@@ -146,7 +148,8 @@ impl Output {
         self.bytes.resize(offset as usize, 0);
     }
 
-    /// Appends bytes; says where they are, relative to the header; all zero if there are none.
+    /// Appends bytes and returns where they are, relative to the header; all zero if there are
+    /// none.
     fn append(&mut self, align: u64, bytes: &[u8]) -> Section {
         if bytes.is_empty() {
             return Section::default();
@@ -198,7 +201,7 @@ impl Output {
         Ok(())
     }
 
-    /// Appends the pages of the memory image, made in place from their pieces.
+    /// Appends the pages of the memory image, copied in place from their pieces.
     fn image(&mut self, parts: &mut ArtifactBuilder<'_>, page: u64) -> Section {
         let len = parts
             .images
@@ -217,8 +220,8 @@ impl Output {
         image
     }
 
-    /// Room for the symbols, which are nothing without the text's place, and their names; where each
-    /// of the names is among them.
+    /// Reserves room for the symbols, whose values depend on where the text will be, and appends
+    /// their names. Returns the offset of each name.
     fn symbols(&mut self, h: &mut Header, symbols: &[Symbol<'_>]) -> Result<Vec<u32>, WriteError> {
         if symbols.is_empty() {
             return Ok(Vec::new());
@@ -235,7 +238,7 @@ impl Output {
         h.strtab = self.append(1, &strings);
         let none = SectionFlags::default();
         self.section(".symtab", elf::SHT_SYMTAB, none, h.symtab, 8, 24);
-        // Its strings are in the section after it; all of its symbols are local.
+        // The symbols' names are in the next section, and all symbols are local.
         let strtab = self.sections.len() as u32 + 1;
         if let Some(symtab) = self.sections.last_mut() {
             symtab.sh_link = strtab;
@@ -276,8 +279,8 @@ impl Output {
         self.fill(h.symtab, &records);
     }
 
-    /// Room for the section headers and their names, of the sections so far, those that are coming
-    /// and that of the names, which is the last.
+    /// Reserves room for the section headers and their names: those of the sections so far, those
+    /// of the sections that are still to come, and that of the section of names, which is the last.
     fn reserve_section_headers(
         &mut self,
         encoder: Encoder<Endianness>,
@@ -295,13 +298,13 @@ impl Output {
         }
     }
 
-    /// Gives a part that was reserved its content, which is as long.
+    /// Writes the content of a part that was reserved with the same length.
     fn fill(&mut self, place: Section, bytes: &[u8]) {
         let start = out_position(place) as usize;
         self.bytes[start..start + place.len as usize].copy_from_slice(bytes);
     }
 
-    /// Describes a section for ELF tools; nothing if it is absent.
+    /// Adds a section header for ELF tools, unless the section is absent.
     fn section(
         &mut self,
         name: &str,
@@ -368,7 +371,7 @@ impl Output {
         let names = take(&mut self.section_names);
         self.fill(front.names, &names);
 
-        // An executable stack is never asked for.
+        // This says that no executable stack is needed.
         self.segments.push(ProgramHeader {
             p_type: elf::PT_GNU_STACK,
             p_flags: elf::PF_R | elf::PF_W,
@@ -424,7 +427,7 @@ impl Output {
     }
 }
 
-/// The header, as far as it does not depend on where things are.
+/// The header, except the fields that depend on where sections are.
 fn header(parts: &ArtifactBuilder<'_>) -> Header {
     Header {
         magic: MAGIC,
@@ -466,7 +469,7 @@ fn check(what: &'static str, found: u64) -> Result<u32, WriteError> {
     }
 }
 
-/// About how large the file will be, so that the buffer is allocated once.
+/// An estimate of the size of the file, so that the buffer is allocated once.
 fn size_estimate(parts: &ArtifactBuilder<'_>) -> u64 {
     let image: u64 = parts.images.iter().map(|r| r.len).sum();
     let names: usize = parts.symbols.iter().map(|s| s.name.len() + 25).sum();
@@ -482,7 +485,7 @@ fn size_estimate(parts: &ArtifactBuilder<'_>) -> u64 {
     image + parts.segments_len + pieces as u64 + 4 * u64::from(parts.page_size) + (16 << 10)
 }
 
-/// Byte order of the ELF structures is the architecture's; our own records are little-endian.
+/// ELF structures have the architecture's byte order; precast's own records are little-endian.
 fn encoder(arch: Arch) -> Encoder<Endianness> {
     let endian = match arch {
         Arch::S390x => Endianness::Big,

@@ -1,5 +1,5 @@
-//! What the reader refuses although the checksum is right: each test makes one record or field say
-//! something that would lead whoever believes it astray. The error says where it is.
+//! What the reader refuses although the checksum is right. Each test makes one record or field lie
+//! in a way that would mislead a reader that believed it, and expects an error with its place.
 
 use precast_artifact::records::*;
 use precast_artifact::writer::ArtifactBuilder;
@@ -8,15 +8,15 @@ use precast_artifact::{Artifact, Error, HEADER_OFFSET, Header, Section, ValType}
 use crate::damage::{header, seal};
 use crate::sample::{Aligned, HOST, full, full_bytes};
 
-/// Where an error is expected.
-type Place = fn(&Header) -> Section;
+/// The section in which an error is expected.
+type SectionOf = fn(&Header) -> Section;
 
-/// What makes an artifact lie.
+/// Makes an artifact lie.
 type Change = fn(&mut ArtifactBuilder<'_>);
 
-/// Expects the damage that `found` has, in the section that `place` gives, or in the header itself.
+/// Expects `found` to be an error that says `what` and names an offset in the section `place`.
 #[track_caller]
-fn expect(found: Result<(), Error>, bytes: &[u8], place: Place, what: &str) {
+fn expect(found: Result<(), Error>, bytes: &[u8], place: SectionOf, what: &str) {
     let Err(Error::Damaged { offset, what: said }) = found else {
         panic!("{what}: {found:?}");
     };
@@ -32,7 +32,7 @@ fn expect(found: Result<(), Error>, bytes: &[u8], place: Place, what: &str) {
 
 /// Expects the artifact not to open.
 #[track_caller]
-fn refused(change: impl FnOnce(&mut ArtifactBuilder<'_>), place: Place, what: &str) {
+fn refused(change: impl FnOnce(&mut ArtifactBuilder<'_>), place: SectionOf, what: &str) {
     let mut b = full();
     change(&mut b);
     let bytes = Aligned::new(&b.finish().expect("small"));
@@ -44,7 +44,7 @@ fn refused(change: impl FnOnce(&mut ArtifactBuilder<'_>), place: Place, what: &s
     );
 }
 
-/// [`refused`] for what only the header says.
+/// Like [`refused`], for a change to the header.
 #[track_caller]
 fn header_refused(change: impl FnOnce(&mut Header), what: &str) {
     let mut bytes = full_bytes();
@@ -78,7 +78,7 @@ fn sections_that_overlap() {
     header_refused(|h| h.strings.start = 8, outside);
     header_refused(|h| h.rodata.start = h.template.start, outside);
     header_refused(|h| h.text.start = 0, outside);
-    // The text would be executed where the file ends before it starts.
+    // Such a text would be executable although it starts behind the end of the file.
     header_refused(
         |h| {
             h.text = Section {
@@ -86,7 +86,7 @@ fn sections_that_overlap() {
                 len: 0,
             }
         },
-        "empty but somewhere",
+        "empty but has a start",
     );
     header_refused(
         |h| h.template.len += 4096,
@@ -102,9 +102,9 @@ fn sections_that_overlap() {
 
 #[test]
 fn parts_of_the_vm_context_that_overlap() {
-    let header: Place = whole_header;
-    let globals: Place = |h| h.globals;
-    let (memories, tables): (Place, Place) = (|h| h.memories, |h| h.tables);
+    let header: SectionOf = whole_header;
+    let globals: SectionOf = |h| h.globals;
+    let (memories, tables): (SectionOf, SectionOf) = (|h| h.memories, |h| h.tables);
     let place = "its place in the VM context";
     // The store's pointer.
     refused(|b| b.globals[0].vm_offset = 0, globals, place);
@@ -117,7 +117,7 @@ fn parts_of_the_vm_context_that_overlap() {
     refused(|b| b.globals[0].vm_offset = u32::MAX - 7, globals, place);
     refused(|b| b.memories[1].vm_offset = 88, memories, place);
     refused(|b| b.tables[1].vm_offset = 88, tables, place);
-    let overlapping: [(Change, Place); 5] = [
+    let overlapping: [(Change, SectionOf); 5] = [
         (|b| b.memories[1].vm_offset = 48, tables),
         (|b| b.memories[1].vm_offset = 56, memories),
         (|b| b.memories[0].vm_offset = 40, memories),
@@ -156,7 +156,7 @@ fn parts_of_the_vm_context_that_overlap() {
 }
 
 #[test]
-fn items_may_have_any_order() {
+fn globals_memories_and_tables_may_have_any_order() {
     let mut b = full();
     (b.memories[1].vm_offset, b.tables[1].vm_offset) = (48, 32);
     let bytes = Aligned::new(&b.finish().expect("small"));
@@ -165,7 +165,7 @@ fn items_may_have_any_order() {
 
 #[test]
 fn templates_that_forge_pointers() {
-    let header: Place = whole_header;
+    let header: SectionOf = whole_header;
     for place in [0, 8, 16, 32, 48, 80, 87] {
         refused(
             |b| {
@@ -181,7 +181,7 @@ fn templates_that_forge_pointers() {
         header,
         "pointers or references",
     );
-    // A reference whose initial value the template would hold.
+    // The template would hold the initial value of a reference.
     refused(
         |b| {
             b.template.resize(96, 0);
@@ -191,7 +191,7 @@ fn templates_that_forge_pointers() {
         header,
         "pointers or references",
     );
-    // An imported value: the place holds a pointer.
+    // The global is imported, so its place holds a pointer.
     refused(
         |b| {
             b.import("env", "global", ExternKind::Global, 0);
@@ -204,16 +204,16 @@ fn templates_that_forge_pointers() {
 
 #[test]
 fn constant_expressions_of_other_types() {
-    let ops: Place = |h| h.const_ops;
-    let globals: Place = |h| h.globals;
+    let ops: SectionOf = |h| h.const_ops;
+    let globals: SectionOf = |h| h.globals;
     let ty = "of another type";
     let set = |opcode: ConstOpcode, index, bits| ConstOp {
         op: opcode as u32,
         index,
         bits,
     };
-    // Operation 0 is the value of a funcref global, 1 that of a table of funcref, 2 the place of an
-    // element segment, 3 that of a data segment.
+    // Operation 0 is the value of a funcref global, operation 1 that of a table of funcref.
+    // Operation 2 is the offset of an element segment, operation 3 that of a data segment.
     for at in [0, 1] {
         for op in [
             set(ConstOpcode::Const, 0, 0x4141_4141),
@@ -226,7 +226,7 @@ fn constant_expressions_of_other_types() {
             refused(|b| b.const_ops[at] = op, ops, ty);
         }
     }
-    // A global that is not initialised yet: itself.
+    // The global would read itself before it is initialised.
     refused(
         |b| b.const_ops[0] = set(ConstOpcode::GlobalGet, 1, 0),
         ops,
@@ -237,7 +237,7 @@ fn constant_expressions_of_other_types() {
             set(ConstOpcode::RefFunc, 1, 0),
             set(ConstOpcode::RefNull, 0, 0),
             set(ConstOpcode::Const, 0, 1 << 32),
-            // Mutable.
+            // Global 0 is mutable.
             set(ConstOpcode::GlobalGet, 0, 0),
             set(ConstOpcode::GlobalGet, 1, 0),
             set(ConstOpcode::I32Add, 0, 0),
@@ -248,7 +248,7 @@ fn constant_expressions_of_other_types() {
     refused(|b| b.const_ops[0].op = 99, ops, ty);
     let shares = "outside of the table, or shares";
     let one = "does not give one value";
-    let data: Place = |h| h.data;
+    let data: SectionOf = |h| h.data;
     refused(|b| b.globals[1].init_len = 5, globals, shares);
     refused(|b| b.globals[1].init = u32::MAX - 1, globals, shares);
     refused(|b| b.data[0].offset.first = 9, data, shares);
@@ -275,7 +275,7 @@ fn constant_expressions_of_other_types() {
             b.template.clear();
         },
         globals,
-        "initial value of an imported global",
+        "imported global has an initial value",
     );
 }
 
@@ -322,11 +322,11 @@ fn arithmetic_in_constant_expressions() {
 
 #[test]
 fn signatures_imports_and_exports() {
-    let signatures: Place = |h| h.signatures;
-    let imports: Place = |h| h.imports;
-    let exports: Place = |h| h.exports;
-    let header: Place = whole_header;
-    // Typed calls compare this number alone.
+    let signatures: SectionOf = |h| h.signatures;
+    let imports: SectionOf = |h| h.imports;
+    let exports: SectionOf = |h| h.exports;
+    let header: SectionOf = whole_header;
+    // Typed calls compare the type id alone.
     refused(|b| b.signatures[0].type_id ^= 1, signatures, "type id");
     refused(|b| b.signatures[0].type_id = 0, signatures, "type id");
     refused(|b| b.signatures[1].type_id = 1 << 63, signatures, "type id");
@@ -369,7 +369,7 @@ fn signatures_imports_and_exports() {
     for (kind, index) in [
         (ExternKind::Func, 3),
         (ExternKind::Table, 2),
-        // Frozen.
+        // Table 0 is frozen.
         (ExternKind::Table, 0),
         (ExternKind::Memory, 2),
         (ExternKind::Global, 2),
@@ -390,8 +390,8 @@ fn header_of(bytes: &[u8]) -> Header {
 
 #[test]
 fn memories_tables_and_segments() {
-    let memories: Place = |h| h.memories;
-    let tables: Place = |h| h.tables;
+    let memories: SectionOf = |h| h.memories;
+    let tables: SectionOf = |h| h.tables;
     refused(
         |b| b.memories[1].page_shift = 12,
         memories,
@@ -430,7 +430,7 @@ fn memories_tables_and_segments() {
         tables,
         "a table's record",
     );
-    // The loader would write the pointer of an imported table to where the record says: nowhere.
+    // An imported table cannot be frozen, since the loader writes a pointer to it.
     refused(
         |b| {
             b.import("env", "table", ExternKind::Table, 0);
@@ -445,7 +445,7 @@ fn memories_tables_and_segments() {
         |h| h.globals,
         "a global's record",
     );
-    let inits: Place = |h| h.table_inits;
+    let inits: SectionOf = |h| h.table_inits;
     refused(
         |b| b.table_inits[0].table = 0,
         inits,
@@ -456,7 +456,7 @@ fn memories_tables_and_segments() {
         inits,
         "initial value of a table",
     );
-    let elements: Place = |h| h.elements;
+    let elements: SectionOf = |h| h.elements;
     refused(
         |b| b.elements[0].items.count = 3,
         elements,
@@ -477,14 +477,14 @@ fn memories_tables_and_segments() {
         elements,
         "target does not exist",
     );
-    let data: Place = |h| h.data;
+    let data: SectionOf = |h| h.data;
     refused(|b| b.data[0].memory = 2, data, "target does not exist");
     refused(|b| b.data[1].memory = 1, data, "does not give one value");
     refused(|b| b.data[1].bytes = 0, data, "a data segment");
     refused(|b| b.data[1].len = 8, data, "a data segment");
     refused(|b| b.data[1].len = u64::MAX, data, "a data segment");
     refused(|b| b.data[1].segment = 1, data, "a data segment");
-    let links: Place = |h| h.links;
+    let links: SectionOf = |h| h.links;
     refused(|b| b.links[0].kind = 3, links, "link record");
     refused(|b| b.links[0].index = 1, links, "link record");
     refused(
@@ -499,7 +499,7 @@ fn memories_tables_and_segments() {
     );
 }
 
-/// What opening does not look at is checked by whoever reads it.
+/// Accessors of tables that opening does not read check each record.
 #[test]
 fn records_that_are_read_later() {
     let with = |change: fn(&mut ArtifactBuilder<'_>)| {
@@ -507,7 +507,7 @@ fn records_that_are_read_later() {
         change(&mut b);
         Aligned::new(&b.finish().expect("small"))
     };
-    let functions: Place = |h| h.functions;
+    let functions: SectionOf = |h| h.functions;
     for change in [
         |b: &mut ArtifactBuilder<'_>| b.functions[1].text_offset = 47,
         |b: &mut ArtifactBuilder<'_>| b.functions[1].text_len = 33,
@@ -543,7 +543,7 @@ fn records_that_are_read_later() {
     let a = Artifact::parse(&bytes, Some(&HOST)).expect("opens");
     assert_eq!(a.start_function(), Ok(Some(2)));
     let trampoline = "without the trampoline";
-    let signatures: Place = |h| h.signatures;
+    let signatures: SectionOf = |h| h.signatures;
     expect(
         a.signature_with_entry(1).map(drop),
         &bytes,
@@ -557,7 +557,7 @@ fn records_that_are_read_later() {
         trampoline,
     );
 
-    let items: Place = |h| h.element_items;
+    let items: SectionOf = |h| h.element_items;
     for change in [
         |b: &mut ArtifactBuilder<'_>| b.element_items[0].op = ConstOpcode::Const as u32,
         |b: &mut ArtifactBuilder<'_>| b.element_items[0].index = 3,
@@ -576,7 +576,7 @@ fn records_that_are_read_later() {
     let found = a.element_item(0, ValType::ExternRef).map(drop);
     expect(found, &bytes, items, "an element of another type");
 
-    let images: Place = |h| h.images;
+    let images: SectionOf = |h| h.images;
     for change in [
         |b: &mut ArtifactBuilder<'_>| b.images[1].guest = 0x2_0000,
         |b: &mut ArtifactBuilder<'_>| b.images[1].guest = 0,

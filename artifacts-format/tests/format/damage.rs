@@ -1,4 +1,4 @@
-//! Damaged files: an error, never a panic, and no more is read than there is.
+//! Damaged files give an error, never a panic, and the reader reads no bytes outside of them.
 
 use precast_artifact::records::ExternKind;
 use precast_artifact::target::Arch;
@@ -13,7 +13,7 @@ pub fn header(bytes: &mut [u8]) -> &mut Header {
     bytemuck::from_bytes_mut(&mut bytes[HEADER_OFFSET..][..size_of::<Header>()])
 }
 
-/// Makes the checksum right again, as damage with intent would.
+/// Makes the checksum right again, as an attacker would.
 pub fn seal(bytes: &mut [u8]) {
     let len = header(bytes).hot_len as usize;
     if let Some(covered) = bytes.get(HEADER_OFFSET..).and_then(|b| b.get(..len))
@@ -24,7 +24,7 @@ pub fn seal(bytes: &mut [u8]) {
     }
 }
 
-/// Reads everything that can be read, as a loader and tools would; only that it returns matters.
+/// Reads everything that a loader or a tool could read. It only matters that this returns.
 fn read_all(a: &Artifact<'_>) -> usize {
     let h = a.header();
     let mut seen = 0;
@@ -87,7 +87,7 @@ fn every_prefix_is_an_error() {
         let error = Artifact::parse(&bytes[..len], Some(&HOST)).expect_err("truncated");
         let expected = match len {
             0..4 => matches!(error, Error::NotArtifact(_)),
-            // Before the end of the magic it is some ELF file that ends early.
+            // Before the end of the magic number the bytes are those of any truncated ELF file.
             _ => matches!(error, Error::Truncated { found, .. } if found == len as u64),
         };
         assert!(expected, "{len}: {error}");
@@ -133,16 +133,16 @@ fn every_damaged_byte_anywhere_changes_the_digest() {
     }
 }
 
-/// Someone who makes the checksum fit can make records say anything: whatever they say, reading
-/// them is harmless.
+/// An attacker who corrects the checksum can make records say anything. Reading them is harmless
+/// all the same.
 #[test]
-fn damage_with_intent_is_harmless() {
+fn damage_with_a_right_checksum_is_harmless() {
     let good = full_bytes();
     let mut bytes = full_bytes();
     let end = HEADER_OFFSET + header(&mut bytes).hot_len as usize;
     let (mut accepted, mut refused) = (0, 0);
     for at in HEADER_OFFSET..bytes.len() {
-        // Pages of the image are nobody's business but the guest's.
+        // Any bytes are valid in the pages of the image, which only the guest reads.
         if at >= end && (0x2008..0x5000).contains(&at) {
             continue;
         }
@@ -177,7 +177,7 @@ fn damage_with_intent_is_harmless() {
     );
 }
 
-/// Whole fields at their extremes: overlapping, overflowing and huge sections and counts.
+/// Header fields with extreme values: sections that overlap, overflow or are huge.
 #[test]
 fn extreme_fields_are_harmless() {
     let mut bytes = full_bytes();
@@ -209,7 +209,7 @@ fn refused(change: impl FnOnce(&mut Header), host: Host, message: &str) {
 }
 
 #[test]
-fn version_skew_says_what_was_found_and_expected() {
+fn errors_about_versions_say_what_was_found_and_expected() {
     refused(
         |h| h.format = FORMAT + 1,
         HOST,
@@ -230,7 +230,7 @@ fn version_skew_says_what_was_found_and_expected() {
 }
 
 #[test]
-fn everything_that_does_not_fit_is_one_error() {
+fn all_mismatches_with_the_host_are_in_one_error() {
     let host = Host {
         cpu_features: 0b01,
         page_size: 16384,
@@ -270,7 +270,7 @@ fn everything_that_does_not_fit_is_one_error() {
 }
 
 #[test]
-fn other_files_are_called_by_their_names() {
+fn errors_about_other_files_name_their_kind() {
     for (bytes, name) in [
         (&b""[..], "an empty file"),
         (b"\0asm\x01\0\0\0", "a WebAssembly module"),

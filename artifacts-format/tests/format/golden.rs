@@ -1,9 +1,10 @@
-//! Artifacts of each format that was ever released: they must open forever, unless their ABI was
-//! withdrawn because its code can leave the sandbox: those must be refused forever, for that reason.
+//! Artifacts of each format that was ever released. They must open forever, unless their ABI was
+//! withdrawn because its code can leave the sandbox: those must be refused forever, with that
+//! reason.
 //!
-//! `golden/FORMAT-ABI.precast` is what the builder made of `sample::full` at that time. With
-//! `PRECAST_BLESS` set, the one of today's numbers is written anew: right as long as these numbers
-//! are not released, and when only bytes changed that no reader looks at.
+//! `golden/FORMAT-ABI.precast` is what the builder made of `sample::full` when these numbers were
+//! current. With `PRECAST_BLESS` set, the file of the current numbers is written anew. That is
+//! right as long as these numbers are not released, or if only bytes changed that no reader reads.
 
 use std::fs;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ fn directory() -> PathBuf {
 }
 
 #[test]
-fn todays_builder_writes_todays_golden_bytes() {
+fn the_builder_writes_the_golden_bytes() {
     let path = directory().join(format!("{FORMAT}-{ABI}.precast"));
     let bytes = full().finish().expect("small");
     if std::env::var_os("PRECAST_BLESS").is_some() {
@@ -31,10 +32,10 @@ fn todays_builder_writes_todays_golden_bytes() {
     let first = golden.iter().zip(&bytes).position(|(a, b)| a != b);
     assert!(
         golden == bytes,
-        "the builder writes other bytes than {} holds, {} and {} of them, first at {first:#x?}: see \
-         the top of this file",
-        path.display(),
+        "the builder writes {} bytes where {} has {}, and the first difference is at {first:#x?}: \
+         see the top of this file",
         bytes.len(),
+        path.display(),
         golden.len(),
     );
 }
@@ -45,7 +46,7 @@ fn golden_artifacts_open() {
     for entry in fs::read_dir(directory()).expect("there are some") {
         let path = entry.expect("readable").path();
         let bytes = Aligned::new(&fs::read(&path).expect("readable"));
-        // Not what the reader says: that no longer takes all that was once written.
+        // The test reads the number itself, because the reader refuses withdrawn artifacts.
         let at = HEADER_OFFSET + core::mem::offset_of!(Header, abi);
         let abi: u32 = bytemuck::pod_read_unaligned(&bytes[at..at + 4]);
         if abi < LEAST_SAFE {

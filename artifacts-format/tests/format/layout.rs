@@ -1,4 +1,4 @@
-//! A whole file: the reader's view and the view of ELF tools.
+//! A whole file, as the reader and as ELF tools see it.
 
 use object::elf::{PF_R, PF_W, PF_X};
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SegmentFlags};

@@ -1,5 +1,5 @@
-//! The format from both ends: what the builder writes, the reader finds again; and what is damaged
-//! is an error.
+//! Tests of the format from both ends: the reader finds what the builder wrote, and anything
+//! damaged is an error.
 
 mod checks;
 mod damage;

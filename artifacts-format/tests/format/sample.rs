@@ -1,4 +1,4 @@
-//! An artifact made by hand, with something in every table, for the other tests here.
+//! An artifact made by hand that has something in every table, for the other tests here.
 
 use precast_artifact::addresses::AddressMapBuilder;
 use precast_artifact::records::*;
@@ -14,7 +14,7 @@ pub const HOST: Host = Host {
     page_size: 4096,
 };
 
-/// Something in every table.
+/// The parts of an artifact that has something in every table.
 pub fn full() -> ArtifactBuilder<'static> {
     let mut b = ArtifactBuilder::new(Arch::X86_64, Os::Linux, Strategy::Guarded);
     b.cpu_features = 0b11;

@@ -1,9 +1,9 @@
-//! A change to what old artifacts or old machine code rely on needs a new number.
+//! A change to anything that old artifacts or old machine code rely on needs a new number.
 //!
-//! Each test has a hash of everything that one number stands for. When one fails: if old artifacts
-//! would be read wrongly, raise `FORMAT`; if old machine code would be served wrongly, raise `ABI`;
-//! then put the new hash here, beside the new number. What was only added, such as a CPU feature
-//! that no old artifact uses, needs no new number, but the new hash.
+//! Each test has a hash of everything that a number stands for. If a test fails because old
+//! artifacts would be read wrongly, raise `FORMAT`; if old machine code would be served wrongly,
+//! raise `ABI`. Then put the new hash beside the new number. Something that was only added, such as
+//! a CPU feature that no old artifact uses, needs the new hash but no new number.
 
 use std::fmt::Write;
 use std::mem::{offset_of, size_of};
@@ -18,11 +18,14 @@ use precast_artifact::{
     ValType,
 };
 
-/// One line for each field: type, name, offset; and the size of the type.
+/// Writes one line for each field (type, name, offset) and one for the size of each type.
 macro_rules! layout {
     ($out:ident, $($Type:ident { $($field:ident),* $(,)? })*) => {
         $(
-            $(writeln!($out, "{} {} {}", stringify!($Type), stringify!($field), offset_of!($Type, $field)).unwrap();)*
+            $(
+                let (name, field) = (stringify!($Type), stringify!($field));
+                writeln!($out, "{name} {field} {}", offset_of!($Type, $field)).unwrap();
+            )*
             writeln!($out, "{} size {}", stringify!($Type), size_of::<$Type>()).unwrap();
         )*
     };
@@ -92,7 +95,7 @@ fn format() {
         }
     }
     writeln!(out, "hash {:#x}", precast_artifact::name_hash("memory")).unwrap();
-    // Tables without records: bytes of an example.
+    // Some tables have no records, so the bytes of an example stand for their encoding.
     let traps =
         precast_artifact::traps::encode(&[(1, TrapCode::Unreachable), (515, TrapCode::OutOfFuel)]);
     let mut addresses = precast_artifact::addresses::AddressMapBuilder::new(1);
