@@ -19,8 +19,8 @@ use std::sync::{Mutex, PoisonError};
 use precast_artifact::Interruption;
 
 use crate::error::Error;
-use crate::interrupt::Epochs;
-use crate::module::ModuleInner;
+use crate::vm::interrupt::Epochs;
+use crate::vm::module::ModuleInner;
 
 /// Settings of an [`Engine`].
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! The crate's error type.
 
-use std::any::Any;
 use std::path::PathBuf;
 
 use precast_artifact::shown;
@@ -259,23 +258,4 @@ fn what(found: Option<&str>, expected: &str) -> String {
 
 fn lines(errors: &[LinkError]) -> String {
     errors.iter().map(|e| format!("\n  {e}")).collect()
-}
-
-/// How an activation of wasm code ended, if not by returning.
-pub(crate) enum Ending {
-    Trap(precast_artifact::TrapCode),
-    Error(Error),
-    Panic(Box<dyn Any + Send>),
-}
-
-impl From<precast_artifact::TrapCode> for Ending {
-    fn from(code: precast_artifact::TrapCode) -> Self {
-        Self::Trap(code)
-    }
-}
-
-impl From<Error> for Ending {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
 }

@@ -11,16 +11,19 @@ use std::sync::Arc;
 
 use precast_artifact::vm::{ValRaw, VmFuncImport, VmFuncRef};
 
-use crate::activation::{enter, enter_outermost, is_active};
 use crate::arch::{CALLS_WASM, call_wasm};
 use crate::error::Error;
-use crate::externref::Point;
-use crate::host::{Caller, HostFunc};
+use crate::host::Caller;
 use crate::into_func::IntoFunc;
-use crate::store::{AsContext, AsContextMut, Invariant, StoreCore, StoreId};
+use crate::store::{AsContext, AsContextMut, Invariant};
 use crate::typed::{WasmParams, WasmResults, from_word};
 use crate::types::FuncType;
 use crate::val::Val;
+use crate::vm::activation::{enter, enter_outermost, is_active};
+use crate::vm::externrefs::Point;
+use crate::vm::host::{HOST_ENTRY, HostFunc, StoreFunc};
+use crate::vm::store::StoreCore;
+use crate::vm::store_id::StoreId;
 
 /// A function of a store: of an instance, or one that the host made.
 #[derive(Debug, Clone, Copy)]
@@ -33,71 +36,6 @@ pub struct Func {
 unsafe impl Send for Func {}
 // SAFETY: as above.
 unsafe impl Sync for Func {}
-
-/// A host function that a store owns.
-#[repr(C)]
-pub(crate) struct StoreFunc {
-    /// First: the context of the function reference is a pointer to this struct.
-    import: VmFuncImport,
-    func_ref: VmFuncRef,
-    host: Arc<HostFunc>,
-}
-
-/// Its address, as array entry, marks function references of host functions, whose context is a
-/// [`VmFuncImport`]: that of a [`StoreFunc`], or the import slot of an instance that passes the
-/// function on. The host calls these without any trampoline.
-pub(crate) static HOST_ENTRY: u8 = 0;
-
-impl StoreFunc {
-    fn new(core: &StoreCore, host: Arc<HostFunc>) -> Box<Self> {
-        // Other host functions get their code from a module, see `fill`.
-        let code = host.direct_shim();
-        let import = VmFuncImport {
-            code,
-            ctx: std::ptr::null_mut(),
-            shim: std::ptr::null(),
-            data: host.data(),
-            owner: std::ptr::null_mut(),
-            store: core.this.cast(),
-        };
-        let func_ref = VmFuncRef {
-            code,
-            ctx: std::ptr::null_mut(),
-            type_id: host.type_id(),
-            array_entry: &raw const HOST_ENTRY,
-            native_entry: std::ptr::null(),
-        };
-        let mut this = Box::new(Self {
-            import,
-            func_ref,
-            host,
-        });
-        let ctx: *mut c_void = (&raw mut *this).cast();
-        this.func_ref.ctx = ctx;
-        this.import.ctx = ctx;
-        for module in core.modules() {
-            this.fill(module);
-        }
-        this
-    }
-
-    /// Takes the exits of `module` if it has any for this signature and the function has none yet.
-    ///
-    /// No wasm code can call the function before that: a caller's module has exits for every
-    /// signature that it calls indirectly, and is added to the store before it runs.
-    pub(crate) fn fill(&mut self, module: &crate::module::ModuleInner) {
-        if !self.func_ref.code.is_null() {
-            return;
-        }
-        if let Some(record) = module.exits_for(self.host.ty()) {
-            let native = module.code(record.native_exit);
-            let (code, shim) = self.host.exit(native, module.code(record.array_exit));
-            self.func_ref.code = code;
-            self.import.code = code;
-            self.import.shim = shim;
-        }
-    }
-}
 
 impl Func {
     /// A host function from a closure over wasm's own types, see [`IntoFunc`].

@@ -2,30 +2,13 @@
 
 use std::ptr::NonNull;
 
-use precast_artifact::ValType;
-use precast_artifact::vm::ValRaw;
-
 use crate::error::Error;
-use crate::store::{AsContext, AsContextMut, StoreCore, StoreId};
+use crate::store::{AsContext, AsContextMut};
 use crate::types::GlobalType;
 use crate::val::Val;
-
-/// The value of a global that the host made.
-#[derive(Debug)]
-pub(crate) struct HostGlobal {
-    value: ValRaw,
-    ty: GlobalType,
-}
-
-impl HostGlobal {
-    /// Gives the number of the external reference in it.
-    pub(crate) fn visit_externref(&self, visit: &mut impl FnMut(u64)) {
-        if self.ty.content == ValType::ExternRef {
-            // SAFETY: the value is of this type.
-            visit(unsafe { self.value.externref });
-        }
-    }
-}
+use crate::vm::global::{HostGlobal, read_global, write_global};
+use crate::vm::store::StoreCore;
+use crate::vm::store_id::StoreId;
 
 /// A global of a store.
 #[derive(Debug, Clone, Copy)]
@@ -118,37 +101,5 @@ impl Global {
         // SAFETY: the store owns the global and is borrowed exclusively.
         unsafe { write_global(self.value(core), self.ty, raw) };
         Ok(())
-    }
-}
-
-/// Reads a global's value from its place, which is 16 bytes for a `v128`, else 8.
-///
-/// # Safety
-/// The place is valid for that.
-pub(crate) unsafe fn read_global(at: NonNull<u8>, ty: GlobalType) -> ValRaw {
-    // SAFETY: by this function's contract.
-    unsafe {
-        match ty.content {
-            ValType::V128 => ValRaw {
-                v128: at.cast::<u128>().read_unaligned(),
-            },
-            _ => ValRaw {
-                i64: at.cast::<i64>().read(),
-            },
-        }
-    }
-}
-
-/// Writes a global's value to its place, see [`read_global`].
-///
-/// # Safety
-/// The place is valid for that.
-pub(crate) unsafe fn write_global(at: NonNull<u8>, ty: GlobalType, value: ValRaw) {
-    // SAFETY: by this function's contract.
-    unsafe {
-        match ty.content {
-            ValType::V128 => at.cast::<u128>().write_unaligned(value.v128),
-            _ => at.cast::<i64>().write(value.i64),
-        }
     }
 }

@@ -6,32 +6,27 @@
 //! context's template and in the memory image already. An instance whose initialisation traps stays
 //! in its store, since other instances may have references to its functions by then.
 
-mod close;
-mod data;
-mod initialise;
-mod roots;
-
 use std::ptr::NonNull;
 use std::sync::Arc;
-
-pub(crate) use close::call_of_closed;
-pub(crate) use data::InstanceData;
 
 use precast_artifact::vm::ValRaw;
 
 use crate::error::Error;
 use crate::func::{Func, TypedFunc};
 use crate::global::Global;
-use crate::limits::ask::{self, Demand};
-use crate::link::{Import, check_imports};
-use crate::linker::PreInner;
+use crate::imports::{Import, check_imports};
+use crate::instance_pre::PreInner;
 use crate::memory::Memory;
 use crate::module::Module;
-use crate::pool;
-use crate::store::{AsContext, AsContextMut, StoreCore, StoreId};
+use crate::store::{AsContext, AsContextMut};
 use crate::table::Table;
 use crate::typed::{WasmParams, WasmResults};
 use crate::types::ExternType;
+use crate::vm::instance::InstanceData;
+use crate::vm::pool;
+use crate::vm::quota::{self, Demand};
+use crate::vm::store::StoreCore;
+use crate::vm::store_id::StoreId;
 
 /// An item of an instance, or one that the host made.
 #[derive(Debug, Clone, Copy)]
@@ -119,7 +114,7 @@ impl Instance {
             check_imports(&*core, &module.0, &imports)?;
             let artifact = module.0.artifact();
             let demand = Demand::of(&artifact);
-            ask::for_instance(core, &demand, &artifact)?;
+            quota::for_instance(core, &demand, &artifact)?;
             let instance = InstanceData::new(&*core, &module.0, &imports, None)?;
             Self::start(core, instance, &demand)
         }
@@ -141,7 +136,7 @@ impl Instance {
             if !pre.reusable {
                 check_imports(&*core, &pre.module.0, &pre.imports)?;
             }
-            ask::for_instance(core, &pre.demand, &pre.module.0.artifact())?;
+            quota::for_instance(core, &pre.demand, &pre.module.0.artifact())?;
             let instance = match pre.reusable.then(|| pool::take(pre)).flatten() {
                 Some(mut instance) => {
                     instance.enter_store(&*core);
@@ -203,7 +198,7 @@ impl Instance {
         Self { store, data }
     }
 
-    /// Closes the instance, see [`close`].
+    /// Closes the instance, see [`close`](crate::vm::close).
     ///
     /// # Panics
     /// If the instance belongs to another store.

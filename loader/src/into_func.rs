@@ -12,11 +12,12 @@ use precast_artifact::vm::{ValRaw, VmFuncImport};
 
 use crate::arch::direct_shim;
 use crate::error::Error;
-use crate::externref::Point;
-use crate::host::{Body, Caller, HostFunc, Shims, array_shim, finish};
-use crate::store::StoreCore;
+use crate::host::Caller;
 use crate::typed::{WasmParams, WasmResults, WasmTy, for_each_arity, read_value};
 use crate::types::FuncType;
+use crate::vm::externrefs::Point;
+use crate::vm::host::{Body, HostFunc, Shims, array_shim, finish};
+use crate::vm::store::StoreCore;
 
 /// Closures that can be host functions: `Fn(A, B, …) -> R` or `Fn(Caller<'_, T>, A, B, …) -> R` with
 /// up to 16 [`WasmTy`] parameters and a [`WasmRet`] result, `Send + Sync + 'static`.

@@ -9,7 +9,7 @@
 //! | `mapping` | an artifact in memory: mapped, checked, patched, executable |
 //! | `module`, `engine` | modules, settings |
 //! | `store` | stores and access to them |
-//! | `instance`, `link`, `linker` | instantiation, checking imports, definitions by name |
+//! | `instance`, `instance_pre`, `imports`, `linker` | instantiation, checking imports, definitions by name |
 //! | `func`, `typed` | calls from the host, Rust types of wasm values |
 //! | `host`, `into_func` | host functions, closures that can be some |
 //! | `limits` | what a store's instances may take |
@@ -26,26 +26,23 @@
 //! allocates nothing; nothing unwinds through wasm frames; nothing is registered anywhere when a
 //! module is opened.
 
-mod activation;
 mod arch;
-mod builtins;
 mod engine;
 mod error;
 mod externref;
 mod func;
 mod global;
 mod host;
+mod imports;
 mod instance;
-mod interrupt;
+mod instance_pre;
 mod into_func;
 mod libcalls;
 mod limits;
-mod link;
 mod linker;
 mod mapping;
 mod memory;
 mod module;
-mod pool;
 mod redirect;
 pub mod runtime;
 mod store;
@@ -55,6 +52,7 @@ mod trap;
 mod typed;
 mod types;
 mod val;
+mod vm;
 
 pub use engine::{Config, Engine};
 pub use error::{Error, LinkError};
@@ -63,10 +61,10 @@ pub use func::{Func, TypedFunc};
 pub use global::Global;
 pub use host::Caller;
 pub use instance::{Extern, Instance};
-pub use interrupt::InterruptHandle;
+pub use instance_pre::InstancePre;
 pub use into_func::{IntoFunc, WasmRet};
 pub use limits::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
-pub use linker::{InstancePre, Linker};
+pub use linker::Linker;
 pub use memory::Memory;
 pub use module::{Module, WeakModule};
 pub use redirect::{Redirected, Redirections};
@@ -76,5 +74,6 @@ pub use trap::{Frame, Trap, WasmBacktrace};
 pub use typed::{WasmParams, WasmResults, WasmTy};
 pub use types::{ExternType, FuncType, GlobalType, MemoryType, TableType};
 pub use val::{V128, Val};
+pub use vm::interrupt::InterruptHandle;
 
 pub use precast_artifact::{Interruption, TrapCode, ValType};

@@ -1,16 +1,12 @@
 //! What the instances of a store may take, and who decides.
 //!
-//! A store counts what its items take ([`Usage`]): linear memories and their bytes, tables and
-//! their elements, instances. Before something is made or grows, [`ask`] compares with the store's
+//! A store counts what its items take (`Usage`): linear memories and their bytes, tables and
+//! their elements, instances. Before something is made or grows, [`quota`](crate::vm::quota) compares with the store's
 //! [`StoreLimits`], or with what the host's own [`ResourceLimiter`] says, which takes their place.
 //!
 //! Counted is what wasm can reach: the length of a memory, not its address space nor the pages that
 //! it has touched; tables that the artifact holds in a form that cannot change take nothing. A
 //! memory that moves when it grows takes its pages along, so it is counted once.
-
-pub(crate) mod ask;
-
-pub(crate) use ask::{Demand, Usage};
 
 use crate::error::Error;
 
@@ -221,11 +217,11 @@ impl StoreLimits {
     }
 
     pub(crate) fn check_memory(&self, bytes: usize) -> Result<(), Error> {
-        ask::within("bytes of a linear memory", bytes as u64, self.memory_size)
+        within("bytes of a linear memory", bytes as u64, self.memory_size)
     }
 
     pub(crate) fn check_table(&self, elements: usize) -> Result<(), Error> {
-        ask::within("elements of a table", elements as u64, self.table_elements)
+        within("elements of a table", elements as u64, self.table_elements)
     }
 
     fn answer(&self, checked: Result<(), Error>) -> Result<bool, Error> {
@@ -290,5 +286,24 @@ impl ResourceLimiter for StoreLimits {
 
     fn total_table_elements(&self) -> usize {
         self.total_table_elements
+    }
+}
+
+/// # Errors
+/// [`Error::Limit`] if there are more than the limit.
+#[inline]
+pub(crate) fn within(what: &'static str, wanted: u64, limit: usize) -> Result<(), Error> {
+    if wanted <= limit as u64 {
+        return Ok(());
+    }
+    Err(limit_error(what, wanted, limit as u64))
+}
+
+#[cold]
+pub(crate) fn limit_error(what: &'static str, wanted: u64, limit: u64) -> Error {
+    Error::Limit {
+        what,
+        wanted,
+        limit,
     }
 }

@@ -9,31 +9,17 @@
 //! a 32-bit index and a small static offset can reach beyond `len`. A checked memory moves when it
 //! outgrows its room, and machine code compares with `len` itself.
 
-mod entity;
-mod track;
-
 use std::ptr::NonNull;
-
-pub(crate) use entity::{Image, MemoryEntity};
 
 use precast_artifact::Strategy;
 
 use crate::error::Error;
-use crate::limits::ask;
-use crate::store::{AsContext, AsContextMut, StoreCore, StoreId};
-use crate::types::MemoryType;
-
-/// Bytes of a wasm page.
-pub(crate) const WASM_PAGE: u64 = 65536;
-
-/// Most pages of a memory with 32-bit addresses.
-pub(crate) const MAX_PAGES32: u64 = 65536;
-
-/// Most pages that the type of a memory with 64-bit addresses may name.
-pub(crate) const MAX_PAGES_BY_TYPE64: u64 = 1 << 48;
-
-/// Most pages of a memory with 64-bit addresses: what a 47-bit address space can hold at all.
-const MAX_PAGES64: u64 = 1 << 31;
+use crate::store::{AsContext, AsContextMut};
+use crate::types::{MemoryType, WASM_PAGE};
+use crate::vm::memory::MemoryEntity;
+use crate::vm::quota;
+use crate::vm::store::StoreCore;
+use crate::vm::store_id::StoreId;
 
 /// A linear memory of a store.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +44,7 @@ impl Memory {
         ty.check()?;
         let mut store = store.as_context_mut();
         // SAFETY: the store is borrowed exclusively.
-        let demand = unsafe { ask::for_memory(store.core_ptr(), ty)? };
+        let demand = unsafe { quota::for_memory(store.core_ptr(), ty)? };
         let core = store.core();
         // Guarded where it can be, so that modules of either strategy can import it.
         let mut entity = Box::new(MemoryEntity::new(ty, Strategy::Guarded)?);
@@ -201,7 +187,7 @@ impl Memory {
         let mut store = store.as_context_mut();
         let entity = self.entity(store.core());
         // SAFETY: the store owns the entity and is borrowed exclusively.
-        Ok(unsafe { ask::grow_memory(store.core_ptr(), entity, delta)? })
+        Ok(unsafe { quota::grow_memory(store.core_ptr(), entity, delta)? })
     }
 }
 

@@ -4,27 +4,19 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use precast_artifact::records::{ExternKind, NONE, SignatureRecord};
-use precast_artifact::{Artifact, Interruption, Strategy, TrapCode, addresses, traps};
+use precast_artifact::records::ExternKind;
+use precast_artifact::{Interruption, Strategy};
 
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::mapping::{Mapping, Trust};
-use crate::sys::signal;
-use crate::trap::Frame;
-use crate::types::{ExternType, FuncType, extern_type, import_type};
+use crate::types::{ExternType, extern_type, import_type};
+use crate::vm::module::ModuleInner;
+use crate::vm::signal;
 
 /// A compiled module. Cheap to clone; clones share the mapping.
 #[derive(Debug, Clone)]
 pub struct Module(pub(crate) Arc<ModuleInner>);
-
-#[derive(Debug)]
-pub(crate) struct ModuleInner {
-    mapping: Arc<Mapping>,
-    engine: Engine,
-    text: usize,
-    text_len: usize,
-}
 
 impl Module {
     /// Maps the artifact at `path`: microseconds, whatever its size.
@@ -226,64 +218,5 @@ impl WeakModule {
     /// Whether nothing uses the mapping any more.
     pub fn is_gone(&self) -> bool {
         self.0.strong_count() == 0
-    }
-}
-
-impl ModuleInner {
-    #[inline]
-    pub(crate) fn artifact(&self) -> Artifact<'_> {
-        self.mapping.artifact()
-    }
-
-    pub(crate) fn engine(&self) -> Engine {
-        self.engine
-    }
-
-    pub(crate) fn mapping(&self) -> &Mapping {
-        &self.mapping
-    }
-
-    /// Address range of the text.
-    pub(crate) fn text(&self) -> (usize, usize) {
-        (self.text, self.text + self.text_len)
-    }
-
-    /// Address of a text offset from a record, or null for [`NONE`].
-    pub(crate) fn code(&self, offset: u32) -> *const u8 {
-        if offset == NONE || offset as usize >= self.text_len {
-            return std::ptr::null();
-        }
-        (self.text + offset as usize) as *const u8
-    }
-
-    /// The signature record of the same type as `ty`, if the module has one with exits.
-    pub(crate) fn exits_for(&self, ty: &FuncType) -> Option<&SignatureRecord> {
-        let artifact = self.artifact();
-        (0_u32..)
-            .zip(artifact.signatures())
-            .find_map(|(i, record)| {
-                let fits = record.array_exit != NONE && ty.is(artifact.signature(i)?);
-                fits.then_some(record)
-            })
-    }
-
-    /// Looks up the trap table; called from a signal handler.
-    pub(crate) fn trap_at(&self, pc: usize) -> Option<TrapCode> {
-        let artifact = self.artifact();
-        let offset = u32::try_from(pc.checked_sub(self.text)?).ok()?;
-        traps::lookup(artifact.section(artifact.header().traps), offset)
-    }
-
-    pub(crate) fn frame_at(&self, pc: usize) -> Option<Frame> {
-        let artifact = self.artifact();
-        let offset = u32::try_from(pc.checked_sub(self.text)?).ok()?;
-        let (defined, function) = artifact.function_at(offset)?;
-        let name = artifact.function_name(defined).unwrap_or_default();
-        let map = artifact.section(artifact.header().addresses);
-        Some(Frame {
-            function: defined + artifact.header().vm.func_import_count,
-            name: String::from_utf8_lossy(name).into_owned(),
-            wasm_offset: addresses::lookup(map, defined, offset - function.text_offset),
-        })
     }
 }

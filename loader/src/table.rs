@@ -1,131 +1,18 @@
 //! Tables that are not frozen.
 
-mod elements;
-
 use std::ptr::NonNull;
 
 use precast_artifact::ValType;
-use precast_artifact::vm::{ValRaw, VmTable};
-
-use elements::Elements;
+use precast_artifact::vm::ValRaw;
 
 use crate::error::Error;
-use crate::limits::ask;
-use crate::store::{AsContext, AsContextMut, StoreCore, StoreId};
+use crate::store::{AsContext, AsContextMut};
 use crate::types::TableType;
 use crate::val::Val;
-
-/// A table as its owner, an instance or a store, keeps it.
-#[derive(Debug)]
-pub(crate) struct TableEntity {
-    /// What machine code sees: in the VM context of the owning instance, or `own`.
-    vm: *mut VmTable,
-    own: VmTable,
-    ty: TableType,
-    elements: Elements,
-}
-
-impl TableEntity {
-    /// A table of `ty.min` times `init`.
-    ///
-    /// # Errors
-    /// [`Error::Memory`] when there is no memory for it.
-    pub(crate) fn new(ty: TableType, init: u64) -> Result<Self, Error> {
-        let len = usize::try_from(ty.min).unwrap_or(usize::MAX);
-        let mut elements = Elements::new(len, init)?;
-        let own = VmTable {
-            base: elements.as_mut_ptr(),
-            len,
-        };
-        Ok(Self {
-            vm: std::ptr::null_mut(),
-            own,
-            ty,
-            elements,
-        })
-    }
-
-    /// Tells where machine code looks for this table, and puts its base and length there. `None`:
-    /// in the entity itself, which must not move any more.
-    ///
-    /// # Safety
-    /// The place is valid as long as the entity.
-    pub(crate) unsafe fn publish(&mut self, vm: Option<NonNull<VmTable>>) {
-        self.vm = vm.map_or(&raw mut self.own, NonNull::as_ptr);
-        self.update();
-    }
-
-    fn update(&mut self) {
-        let table = VmTable {
-            base: self.elements.as_mut_ptr(),
-            len: self.elements.len(),
-        };
-        // SAFETY: published before it is used.
-        unsafe { self.vm.write(table) };
-    }
-
-    pub(crate) fn vm(&self) -> *mut VmTable {
-        self.vm
-    }
-
-    /// The type, its minimum being the present size: what linking compares with.
-    pub(crate) fn present_type(&self) -> TableType {
-        TableType {
-            min: self.elements.len() as u64,
-            ..self.ty
-        }
-    }
-
-    /// The elements. Machine code writes to them too, but never while the host holds this.
-    pub(crate) fn elements(&mut self) -> &mut [u64] {
-        &mut self.elements
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.elements.len()
-    }
-
-    pub(crate) fn ty(&self) -> TableType {
-        self.ty
-    }
-
-    /// Gives the numbers of the external references in it.
-    pub(crate) fn visit_externrefs(&self, visit: &mut impl FnMut(u64)) {
-        if self.ty.element == ValType::ExternRef {
-            self.elements.iter().copied().for_each(visit);
-        }
-    }
-
-    /// Puts the initial size back, all elements null.
-    ///
-    /// # Errors
-    /// [`Error::Memory`]; the table must not be used any more then.
-    pub(crate) fn reset(&mut self) -> Result<(), Error> {
-        let len = usize::try_from(self.ty.min).unwrap_or(usize::MAX);
-        self.elements.reset(len)
-    }
-
-    /// The maximum of its type.
-    pub(crate) fn max(&self) -> Option<u64> {
-        self.ty.max
-    }
-
-    /// Most elements that it can have.
-    pub(crate) fn most_elements(&self) -> u64 {
-        self.ty.max.unwrap_or(u64::MAX).min(u32::MAX.into())
-    }
-
-    /// Adds `delta` elements, of which it can have as many.
-    ///
-    /// # Errors
-    /// [`Error::Memory`] when there is no memory for it.
-    pub(crate) fn grow(&mut self, delta: u64, init: u64) -> Result<(), Error> {
-        let added = usize::try_from(delta).unwrap_or(usize::MAX);
-        self.elements.grow(added, init)?;
-        self.update();
-        Ok(())
-    }
-}
+use crate::vm::quota;
+use crate::vm::store::StoreCore;
+use crate::vm::store_id::StoreId;
+use crate::vm::table::TableEntity;
 
 /// A table of a store.
 #[derive(Debug, Clone, Copy)]
@@ -151,7 +38,7 @@ impl Table {
         let mut store = store.as_context_mut();
         let init = element_to_raw(&init, ty.element, store.core())?;
         // SAFETY: the store is borrowed exclusively.
-        let demand = unsafe { ask::for_table(store.core_ptr(), ty)? };
+        let demand = unsafe { quota::for_table(store.core_ptr(), ty)? };
         let core = store.core();
         let mut entity = Box::new(TableEntity::new(ty, init)?);
         // SAFETY: a boxed entity does not move.
@@ -189,12 +76,12 @@ impl Table {
     /// # Panics
     /// As do all methods, if the table belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> TableType {
-        self.get(&store.as_context().0.core).ty
+        self.get(&store.as_context().0.core).ty()
     }
 
     /// Number of elements.
     pub fn size(&self, store: impl AsContext) -> u64 {
-        self.get(&store.as_context().0.core).elements.len() as u64
+        self.get(&store.as_context().0.core).len() as u64
     }
 
     /// An element, `None` outside of the table.
@@ -202,9 +89,9 @@ impl Table {
         let store = store.as_context();
         let core = &store.0.core;
         let table = self.get(core);
-        let raw = *table.elements.get(usize::try_from(index).ok()?)?;
+        let raw = *table.elements_ref().get(usize::try_from(index).ok()?)?;
         // SAFETY: elements of a table are references of its element type that belong to its store.
-        Some(unsafe { Val::from_raw(table.ty.element, ValRaw { externref: raw }, core) })
+        Some(unsafe { Val::from_raw(table.ty().element, ValRaw { externref: raw }, core) })
     }
 
     /// Sets an element.
@@ -214,14 +101,14 @@ impl Table {
     pub fn set(&self, mut store: impl AsContextMut, index: u64, value: Val) -> Result<(), Error> {
         let mut store = store.as_context_mut();
         let core = store.core();
-        let raw = element_to_raw(&value, self.get(core).ty.element, core)?;
+        let raw = element_to_raw(&value, self.get(core).ty().element, core)?;
         // SAFETY: the store owns the entity and is borrowed exclusively.
         let table = unsafe { self.entity(core).as_mut() };
-        let size = table.elements.len() as u64;
+        let size = table.len() as u64;
         let what = "elements of a table";
         let element = usize::try_from(index)
             .ok()
-            .and_then(|i| table.elements.get_mut(i));
+            .and_then(|i| table.elements().get_mut(i));
         *element.ok_or(Error::OutOfBounds {
             what,
             start: index,
@@ -240,10 +127,10 @@ impl Table {
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64, init: Val) -> Result<u64, Error> {
         let mut store = store.as_context_mut();
         let core = store.core();
-        let (entity, element) = (self.entity(core), self.get(core).ty.element);
+        let (entity, element) = (self.entity(core), self.get(core).ty().element);
         let raw = element_to_raw(&init, element, core)?;
         // SAFETY: the store owns the entity and is borrowed exclusively.
-        Ok(unsafe { ask::grow_table(store.core_ptr(), entity, delta, raw)? })
+        Ok(unsafe { quota::grow_table(store.core_ptr(), entity, delta, raw)? })
     }
 }
 

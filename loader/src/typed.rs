@@ -11,8 +11,8 @@ use crate::arch::Words;
 use crate::error::Error;
 use crate::externref::ExternRef;
 use crate::func::Func;
-use crate::store::StoreCore;
 use crate::val::V128;
+use crate::vm::store::StoreCore;
 
 /// A Rust type for one wasm type: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, [`V128`],
 /// `Option<Func>`, `Option<ExternRef>`.

@@ -10,7 +10,15 @@ use precast_artifact::{Artifact, ValType, reader};
 use smallvec::SmallVec;
 
 use crate::error::Error;
-use crate::memory::{MAX_PAGES_BY_TYPE64, MAX_PAGES32};
+
+/// Bytes of a wasm page.
+pub(crate) const WASM_PAGE: u64 = 65536;
+
+/// Most pages of a memory with 32-bit addresses.
+pub(crate) const MAX_PAGES32: u64 = 65536;
+
+/// Most pages that the type of a memory with 64-bit addresses may name.
+pub(crate) const MAX_PAGES_BY_TYPE64: u64 = 1 << 48;
 
 /// Type of a function.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -4,9 +4,10 @@ use precast_artifact::ValType;
 use precast_artifact::vm::{ValRaw, VmFuncRef};
 
 use crate::error::Error;
-use crate::externref::{ExternRef, Point};
+use crate::externref::ExternRef;
 use crate::func::Func;
-use crate::store::StoreCore;
+use crate::vm::externrefs::Point;
+use crate::vm::store::StoreCore;
 
 /// A 128-bit vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -8,7 +8,7 @@ use libc::ucontext_t;
 use precast_artifact::target::{AARCH64_FEATURES, Arch};
 use precast_artifact::vm::{VmContextHeader, VmStoreContext};
 
-use crate::instance::call_of_closed;
+use crate::vm::close::call_of_closed;
 
 pub(crate) const ARCH: Arch = Arch::Aarch64;
 

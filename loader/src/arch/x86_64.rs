@@ -9,7 +9,7 @@ use libc::{REG_RBP, REG_RIP, REG_RSP, ucontext_t};
 use precast_artifact::target::{Arch, X86_64_FEATURES};
 use precast_artifact::vm::{VmContextHeader, VmStoreContext};
 
-use crate::instance::call_of_closed;
+use crate::vm::close::call_of_closed;
 
 pub(crate) const ARCH: Arch = Arch::X86_64;
 

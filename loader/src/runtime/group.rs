@@ -15,9 +15,9 @@ use std::thread::{self, ThreadId};
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::interrupt::{Interrupt, Reason};
 use crate::limits::StoreLimits;
 use crate::store::{AsContextMut, Store, StoreContextMut};
+use crate::vm::interrupt::{Interrupt, Reason};
 
 use super::node::{Closing, Node, Retired};
 use super::{Inner, Runtime, lock};

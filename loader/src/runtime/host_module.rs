@@ -8,15 +8,16 @@ use precast_artifact::ValType;
 
 use crate::error::Error;
 use crate::global::Global;
-use crate::host::{Caller, HostFunc};
+use crate::host::Caller;
+use crate::imports::Import;
 use crate::into_func::IntoFunc;
-use crate::link::Import;
 use crate::linker::Linker;
 use crate::memory::Memory;
 use crate::store::{Invariant, StoreContextMut};
 use crate::table::Table;
 use crate::types::{ExternType, FuncType, GlobalType, MemoryType, TableType};
 use crate::val::Val;
+use crate::vm::host::HostFunc;
 
 use super::group::State;
 use super::node::{HostItem, Items, Node, Uses};

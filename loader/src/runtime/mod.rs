@@ -60,8 +60,8 @@ pub use node::{EXIT_CANCELED, EXIT_DEADLINE_EXCEEDED};
 
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::instance_pre::InstancePre;
 use crate::limits::{ResourceLimiter, StoreLimits};
-use crate::linker::InstancePre;
 use crate::module::Module;
 
 use group::Group;

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use crate::error::Error;
-use crate::host::HostFunc;
 use crate::instance::Extern;
 use crate::module::Module;
-use crate::store::StoreCore;
 use crate::types::GlobalType;
 use crate::val::Val;
+use crate::vm::host::HostFunc;
+use crate::vm::store::StoreCore;
 
 use super::context::Done;
 use super::group::Group;

@@ -6,8 +6,8 @@ use precast_artifact::shown;
 
 use crate::error::{Error, LinkError};
 use crate::global::Global;
+use crate::imports::Import;
 use crate::instance::Extern;
-use crate::link::Import;
 use crate::module::Module;
 use crate::store::StoreContextMut;
 use crate::types::ExternType;

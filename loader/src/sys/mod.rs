@@ -3,5 +3,4 @@
 pub(crate) mod file_map;
 pub(crate) mod map;
 pub(crate) mod sealed;
-pub(crate) mod signal;
 pub(crate) mod stack;

@@ -9,12 +9,12 @@ use std::ptr::NonNull;
 use precast_artifact::Artifact;
 use precast_artifact::records::{FROZEN, IMPORTED};
 
-use super::{ResourceLimiter, StoreLimits};
+use super::memory::MemoryEntity;
+use super::store::StoreCore;
+use super::table::TableEntity;
 use crate::error::Error;
-use crate::memory::{MemoryEntity, WASM_PAGE};
-use crate::store::StoreCore;
-use crate::table::TableEntity;
-use crate::types::{MemoryType, TableType, memory_type, table_type};
+use crate::limits::{ResourceLimiter, StoreLimits, limit_error, within};
+use crate::types::{MemoryType, TableType, WASM_PAGE, memory_type, table_type};
 
 /// What the items of a store take, its instances aside.
 #[derive(Debug, Clone, Copy, Default)]
@@ -121,25 +121,6 @@ impl From<Denied> for Error {
         match denied {
             Denied::Failed(error) | Denied::Ended(error) => error,
         }
-    }
-}
-
-/// # Errors
-/// [`Error::Limit`] if there are more than the limit.
-#[inline]
-pub(crate) fn within(what: &'static str, wanted: u64, limit: usize) -> Result<(), Error> {
-    if wanted <= limit as u64 {
-        return Ok(());
-    }
-    Err(limit_error(what, wanted, limit as u64))
-}
-
-#[cold]
-fn limit_error(what: &'static str, wanted: u64, limit: u64) -> Error {
-    Error::Limit {
-        what,
-        wanted,
-        limit,
     }
 }
 

@@ -15,11 +15,12 @@ use std::ptr::NonNull;
 
 use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef};
 
-use super::InstanceData;
-use crate::activation::raise;
+use super::activation::raise;
+use super::ending::Ending;
+use super::instance::InstanceData;
+use super::store::StoreCore;
 use crate::arch;
-use crate::error::{Ending, Error};
-use crate::store::StoreCore;
+use crate::error::Error;
 
 impl StoreCore {
     /// Closes an instance of this store; the first exit code counts.

@@ -20,8 +20,8 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use crate::instance::InstanceData;
-use crate::linker::PreInner;
+use super::instance::InstanceData;
+use crate::instance_pre::PreInner;
 
 thread_local! {
     /// Least recently parked first.

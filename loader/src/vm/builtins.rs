@@ -12,13 +12,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use precast_artifact::vm::{VmBuiltins, VmContextHeader, VmFuncRef};
 use precast_artifact::{Builtin, TrapCode};
 
-use crate::activation::raise;
-use crate::error::{Ending, Error};
-use crate::instance::InstanceData;
-use crate::limits::ask::{self, Denied};
-use crate::store::StoreCore;
-
-pub(crate) use ranges::range;
+use super::activation::raise;
+use super::ending::Ending;
+use super::instance::InstanceData;
+use super::quota::{self, Denied};
+use super::store::StoreCore;
+use crate::error::Error;
 
 /// The table that stores lead machine code to.
 pub(crate) static BUILTINS: Builtins = Builtins(VmBuiltins({
@@ -71,7 +70,7 @@ unsafe extern "C" fn memory_grow(vmctx: *mut VmContextHeader, memory: u32, delta
     unsafe {
         let (instance, core) = parts(vmctx);
         let (memory, core) = (instance.memory(memory), core.this);
-        grown(core, || ask::grow_memory(core, memory, delta))
+        grown(core, || quota::grow_memory(core, memory, delta))
     }
 }
 
@@ -95,7 +94,7 @@ unsafe extern "C" fn table_grow(
     unsafe {
         let (instance, core) = parts(vmctx);
         let (table, core) = (instance.table(table), core.this);
-        grown(core, || ask::grow_table(core, table, delta, init))
+        grown(core, || quota::grow_table(core, table, delta, init))
     }
 }
 

@@ -11,9 +11,10 @@ use precast_artifact::vm::VmContextHeader;
 use precast_artifact::{Interruption, TrapCode};
 
 use super::{or_raise, parts};
-use crate::error::Ending;
-use crate::interrupt::is_raised;
-use crate::store::StoreCore;
+use crate::vm::ending::Ending;
+use crate::vm::interrupt::is_raised;
+use crate::vm::store::StoreCore;
+use crate::vm::table::range;
 
 /// Bytes of an element of a table.
 const ELEMENT: u64 = size_of::<u64>() as u64;
@@ -225,13 +226,6 @@ pub(super) unsafe extern "C" fn table_fill(
 /// Where a piece of a range starts.
 fn at(start: u64, piece: &Range<u64>, out: TrapCode) -> Result<u64, TrapCode> {
     start.checked_add(piece.start).ok_or(out)
-}
-
-/// The elements `start..start + len` of a table of `size` elements.
-pub(crate) fn range(start: u64, len: u64, size: usize) -> Result<Range<usize>, TrapCode> {
-    let end = start.checked_add(len).filter(|end| *end <= size as u64);
-    end.map(|end| start as usize..end as usize)
-        .ok_or(TrapCode::TableOutOfBounds)
 }
 
 fn check_both(

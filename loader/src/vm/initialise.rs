@@ -8,10 +8,10 @@ use precast_artifact::vm::ValRaw;
 use precast_artifact::{Error as ArtifactError, HEADER_OFFSET, TrapCode, ValType};
 use smallvec::SmallVec;
 
-use super::InstanceData;
-use crate::builtins::range;
+use super::global::{read_global, write_global};
+use super::instance::InstanceData;
+use super::table::range;
 use crate::error::Error;
-use crate::global::{read_global, write_global};
 use crate::trap::Trap;
 use crate::types::global_type;
 
@@ -23,7 +23,7 @@ impl InstanceData {
     ///
     /// # Safety
     /// The store is used by nobody else.
-    pub(super) unsafe fn initialise(&mut self) -> Result<(), Error> {
+    pub(crate) unsafe fn initialise(&mut self) -> Result<(), Error> {
         let module = self.held_module();
         let artifact = module.artifact();
         for (i, record) in (0_u32..).zip(artifact.globals()) {

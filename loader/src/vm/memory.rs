@@ -9,10 +9,12 @@ use precast_artifact::abi::GUARDED_RESERVATION;
 use precast_artifact::vm::VmMemory;
 
 use super::track::Track;
-use super::{MAX_PAGES32, MAX_PAGES64, WASM_PAGE};
 use crate::error::Error;
 use crate::sys::map::{Reservation, page_size};
-use crate::types::MemoryType;
+use crate::types::{MAX_PAGES32, MemoryType, WASM_PAGE};
+
+/// Most pages of a memory with 64-bit addresses: what a 47-bit address space can hold at all.
+const MAX_PAGES64: u64 = 1 << 31;
 
 /// Room that a checked memory gets for growing in place, beyond what it needs at once, in bytes.
 const CHECKED_ROOM: u64 = 1 << 20;

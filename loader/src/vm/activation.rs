@@ -13,10 +13,11 @@ use std::cell::Cell;
 
 use precast_artifact::TrapCode;
 
+use super::ending::Ending;
+use super::externrefs::Point;
+use super::store::StoreCore;
 use crate::arch;
-use crate::error::{Ending, Error};
-use crate::externref::Point;
-use crate::store::StoreCore;
+use crate::error::Error;
 use crate::sys::stack;
 
 thread_local! {

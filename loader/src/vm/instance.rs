@@ -8,37 +8,40 @@ use precast_artifact::records::{ExternKind, FROZEN, IMPORTED};
 use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable};
 use precast_artifact::{Error as ArtifactError, HEADER_OFFSET, Interruption, Section};
 
-use super::Extern;
+use super::host::{HOST_ENTRY, HostFunc};
+use super::memory::{Image, MemoryEntity};
+use super::module::ModuleInner;
+use super::store::StoreCore;
+use super::table::TableEntity;
 use crate::arch;
 use crate::error::Error;
-use crate::func::{Func, HOST_ENTRY};
+use crate::func::Func;
 use crate::global::Global;
-use crate::host::HostFunc;
-use crate::link::Import;
-use crate::linker::PreInner;
-use crate::memory::{Image, Memory, MemoryEntity};
-use crate::module::{Module, ModuleInner};
-use crate::store::StoreCore;
-use crate::table::{Table, TableEntity};
+use crate::imports::Import;
+use crate::instance::Extern;
+use crate::instance_pre::PreInner;
+use crate::memory::Memory;
+use crate::module::Module;
+use crate::table::Table;
 use crate::types::{global_type, memory_type, table_type, type_id};
 
 /// An instance as its store keeps it.
 pub(crate) struct InstanceData {
-    pub(super) module: Arc<ModuleInner>,
-    pub(super) vmctx: NonNull<VmContextHeader>,
+    pub(crate) module: Arc<ModuleInner>,
+    pub(crate) vmctx: NonNull<VmContextHeader>,
     layout: Layout,
     imported_memories: Box<[NonNull<MemoryEntity>]>,
-    pub(super) memories: Box<[MemoryEntity]>,
+    pub(crate) memories: Box<[MemoryEntity]>,
     imported_tables: Box<[NonNull<TableEntity>]>,
-    pub(super) tables: Box<[TableEntity]>,
+    pub(crate) tables: Box<[TableEntity]>,
     /// Keeps imported host functions alive.
     _hosts: Box<[Arc<HostFunc>]>,
     /// What it can be parked for.
     pre: Option<Arc<PreInner>>,
     /// Whether import slots of other instances lead to its functions.
-    pub(super) has_importers: bool,
+    pub(crate) has_importers: bool,
     /// The exit code, if it is closed although its store goes on.
-    pub(super) closed: Option<u32>,
+    pub(crate) closed: Option<u32>,
 }
 
 impl Drop for InstanceData {
@@ -54,7 +57,7 @@ impl InstanceData {
     ///
     /// # Errors
     /// [`Error::Memory`] and [`Error::Limit`] when there is no room.
-    pub(super) fn new(
+    pub(crate) fn new(
         core: &StoreCore,
         module: &Arc<ModuleInner>,
         imports: &[Import],
@@ -274,14 +277,14 @@ impl InstanceData {
     }
 
     /// The module, for longer than a borrow of the instance.
-    pub(super) fn held_module<'a>(&self) -> &'a ModuleInner {
+    pub(crate) fn held_module<'a>(&self) -> &'a ModuleInner {
         // SAFETY: the instance holds the module. All callers are methods of the instance, and none
         // lets the reference out.
         unsafe { &*Arc::as_ptr(&self.module) }
     }
 
     /// Makes it an instance of another store.
-    pub(super) fn enter_store(&mut self, core: &StoreCore) {
+    pub(crate) fn enter_store(&mut self, core: &StoreCore) {
         let store = core.this.cast();
         let imports = self.module.artifact().header().vm.func_import_count;
         // SAFETY: the context and its import slots, which the parser checked; all of them are host
@@ -295,7 +298,7 @@ impl InstanceData {
     }
 
     /// Fills what points into the instance itself, which does not move any more.
-    pub(super) fn publish(&mut self) {
+    pub(crate) fn publish(&mut self) {
         let this: *mut Self = self;
         let artifact = self.module.artifact();
         let defined = |flags: u32| flags & IMPORTED == 0;
@@ -325,15 +328,15 @@ impl InstanceData {
         }
     }
 
-    pub(super) fn module(&self) -> Module {
+    pub(crate) fn module(&self) -> Module {
         Module(Arc::clone(&self.module))
     }
 
-    pub(super) fn at<V>(&self, offset: u32) -> *mut V {
+    pub(crate) fn at<V>(&self, offset: u32) -> *mut V {
         self.byte(offset).as_ptr().cast()
     }
 
-    pub(super) fn byte(&self, offset: u32) -> NonNull<u8> {
+    pub(crate) fn byte(&self, offset: u32) -> NonNull<u8> {
         // SAFETY: offsets come from records that the parser checked against the context's size.
         unsafe { self.vmctx.cast::<u8>().add(offset as usize) }
     }
@@ -344,7 +347,7 @@ impl InstanceData {
     }
 
     /// The place of a global's value.
-    pub(super) fn global(&self, index: u32) -> Option<NonNull<u8>> {
+    pub(crate) fn global(&self, index: u32) -> Option<NonNull<u8>> {
         let record = self.module.artifact().globals().get(index as usize)?;
         if record.flags & IMPORTED == 0 {
             return Some(self.byte(record.vm_offset));
@@ -407,7 +410,7 @@ impl InstanceData {
     ///
     /// # Errors
     /// When its records are damaged.
-    pub(super) fn new_func_ref(&self, function: u32) -> Result<VmFuncRef, ArtifactError> {
+    pub(crate) fn new_func_ref(&self, function: u32) -> Result<VmFuncRef, ArtifactError> {
         let artifact = self.module.artifact();
         let (code, ctx, is_host) =
             match function.checked_sub(artifact.header().vm.func_import_count) {

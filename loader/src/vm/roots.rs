@@ -3,7 +3,7 @@
 use precast_artifact::ValType;
 use precast_artifact::records::IMPORTED;
 
-use super::InstanceData;
+use super::instance::InstanceData;
 use crate::types::global_type;
 
 impl InstanceData {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use precast_artifact::records::{ExternKind, ImportRecord};
 
 use crate::error::{Error, LinkError};
-use crate::host::HostFunc;
 use crate::instance::Extern;
-use crate::module::ModuleInner;
-use crate::store::StoreCore;
 use crate::types::{ExternType, FuncType, MemoryType, TableType, extern_type};
+use crate::vm::host::HostFunc;
+use crate::vm::module::ModuleInner;
+use crate::vm::store::StoreCore;
 
 /// What an import is linked to.
 #[derive(Debug, Clone)]

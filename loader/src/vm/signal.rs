@@ -11,7 +11,7 @@
 //!   memories: out of bounds; or
 //! - the trap table of the artifact has an entry for that very instruction.
 //!
-//! Besides, memories that are watched for writes (see `memory::track`) fault at the first write to a
+//! Besides, memories that are watched for writes (see `vm::track`) fault at the first write to a
 //! page, by whatever code: that write is let through.
 //!
 //! Why so: a memory access needs no entry in the trap table then, which would be the largest part
@@ -24,7 +24,7 @@ use std::sync::Once;
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
 use precast_artifact::TrapCode;
 
-use crate::activation;
+use super::activation;
 use crate::arch;
 
 /// SIGSEGV and SIGBUS: access to guard pages (or, SIGBUS, beyond the end of a mapped file).

@@ -22,7 +22,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use precast_artifact::vm::{INTERRUPT_LEAST, VmStoreContext};
 
-use crate::store::{Store, StoreContextMut, StoreCore, StoreId};
+use super::store::StoreCore;
+use super::store_id::StoreId;
+use crate::store::{Store, StoreContextMut};
 
 /// The word's value while nothing is asked for.
 pub(crate) const GO_ON: u64 = 0;

@@ -1,0 +1,102 @@
+//! How an activation ends early: why, and the frames that were active.
+//!
+//! When an activation ends early its frames are walked at once, while they still exist, by frame
+//! pointers, into a fixed array of the store (a signal handler does this: nothing is allocated).
+//! Names and wasm offsets are looked up later, on the host's side.
+
+use std::any::Any;
+use std::mem::MaybeUninit;
+
+use super::store::StoreCore;
+use crate::error::Error;
+use crate::trap::WasmBacktrace;
+
+/// Most frames that a backtrace keeps: the innermost ones.
+pub(crate) const MAX_FRAMES: usize = 64;
+
+/// How an activation of wasm code ended, if not by returning.
+pub(crate) enum Ending {
+    Trap(precast_artifact::TrapCode),
+    Error(Error),
+    Panic(Box<dyn Any + Send>),
+}
+
+impl From<precast_artifact::TrapCode> for Ending {
+    fn from(code: precast_artifact::TrapCode) -> Self {
+        Self::Trap(code)
+    }
+}
+
+impl From<Error> for Ending {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// Addresses inside wasm code, innermost frame first.
+pub(crate) struct RawFrames {
+    pcs: [MaybeUninit<usize>; MAX_FRAMES],
+    len: usize,
+    truncated: bool,
+    /// Whether the innermost address is that of the trapping instruction itself, not a return
+    /// address.
+    exact: bool,
+}
+
+impl RawFrames {
+    pub(crate) const EMPTY: Self = Self {
+        pcs: [MaybeUninit::uninit(); MAX_FRAMES],
+        len: 0,
+        truncated: false,
+        exact: false,
+    };
+
+    /// Walks the frames from `pc` and `fp` to the entry trampoline whose frame pointer is
+    /// `entry_fp`. Allocates nothing.
+    ///
+    /// # Safety
+    /// `fp` is the frame pointer of the wasm function that contains `pc` (a return address unless
+    /// `exact`), and the chain of frame pointers from there on reaches `entry_fp`. Machine code of artifacts keeps frame pointers
+    /// everywhere.
+    pub(crate) unsafe fn walk(&mut self, pc: usize, fp: usize, entry_fp: usize, exact: bool) {
+        (self.len, self.truncated, self.exact) = (0, false, exact);
+        let (mut pc, mut fp) = (pc, fp);
+        // Frames grow towards higher addresses; anything else is the end of the chain.
+        while fp < entry_fp && fp != 0 {
+            if self.len == MAX_FRAMES {
+                self.truncated = true;
+                return;
+            }
+            self.pcs[self.len].write(pc);
+            self.len += 1;
+            // SAFETY: by this function's contract `fp` is a frame: it starts with the caller's
+            // frame pointer, and both targets put the return address behind that.
+            unsafe {
+                pc = *((fp + 8) as *const usize);
+                fp = *(fp as *const usize);
+            }
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Looks up what people want to read.
+    pub(crate) fn resolve(&self, core: &StoreCore) -> WasmBacktrace {
+        let mut frames = Vec::with_capacity(self.len);
+        for (i, pc) in self.pcs[..self.len].iter().enumerate() {
+            // SAFETY: `walk` wrote the first `len`.
+            let pc = unsafe { pc.assume_init() };
+            // A return address may be the first byte of the next function.
+            let pc = if i == 0 && self.exact { pc } else { pc - 1 };
+            if let Some(frame) = core.module_at(pc).and_then(|m| m.frame_at(pc)) {
+                frames.push(frame);
+            }
+        }
+        WasmBacktrace {
+            frames,
+            truncated: self.truncated,
+        }
+    }
+}

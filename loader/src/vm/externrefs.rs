@@ -1,0 +1,326 @@
+//! External references: values of the host that wasm code can hold and pass on, but not look into.
+//!
+//! Machine code holds a number, which leads to an entry of its store; zero is null:
+//! ```text
+//!   63             32 31             0
+//!   |   generation   |   index + 1   |
+//! ```
+//! A store keeps what it gave a number to until a *collection* finds that nothing can hold the number
+//! any more: no table, no global, and no frame of wasm code that is active, whose words are looked
+//! through one by one, since machine code does not tell which of them are references. A word that
+//! happens to look like a number keeps its entry for longer, which does no harm.
+//!
+//! An entry is used again with another generation, so a number that was given out before leads
+//! nowhere then: were a reference overlooked, it would read as null, never as another value.
+//!
+//! A collection costs in proportion to what it looks at, and is due when as many references were
+//! given out since the last one. It happens only where no number is on its way: before
+//! the arguments of a call from the host are turned into numbers, before a value is put into a table
+//! or global, and before a host function that was called by machine code begins
+//! ([`Point`]).
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Known;
+
+use super::activation;
+use super::store::StoreCore;
+use crate::error::Error;
+use crate::externref::ExternRef;
+
+/// Where a collection may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Point {
+    /// In a shim that machine code called, on the same stack.
+    Shim,
+    /// Wherever the host is.
+    Host,
+}
+
+/// Fewest references that a collection waits for.
+const FEWEST: usize = 1024;
+
+/// Words that a collection looks at for each reference that it waits for.
+const WORDS_PER_REFERENCE: usize = 8;
+
+/// The references that a store keeps.
+#[derive(Debug)]
+pub(crate) struct ExternRefs {
+    entries: Vec<Entry>,
+    /// Entries without a value, the lowest last.
+    free: Vec<u32>,
+    /// Entries by the address of their value.
+    known: HashMap<usize, u32>,
+    /// Collections so far.
+    generation: u32,
+    /// How many references make a collection due.
+    due: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    value: Option<ExternRef>,
+    /// That of the store when the value came here.
+    generation: u32,
+    marked: bool,
+}
+
+impl Default for ExternRefs {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+            known: HashMap::new(),
+            generation: 0,
+            due: FEWEST,
+        }
+    }
+}
+
+impl ExternRefs {
+    fn is_due(&self) -> bool {
+        self.known.len() >= self.due
+    }
+
+    fn number(&self, index: u32) -> u64 {
+        let generation = self.entries[index as usize].generation;
+        u64::from(generation) << 32 | (u64::from(index) + 1)
+    }
+
+    /// The entry that a number leads to, if it is the one that the number was given out for.
+    fn index(&self, number: u64) -> Option<usize> {
+        let index = (number as u32).checked_sub(1)? as usize;
+        let generation = self.entries.get(index)?.generation;
+        (u64::from(generation) == number >> 32).then_some(index)
+    }
+
+    fn get(&self, number: u64) -> Option<ExternRef> {
+        self.entries[self.index(number)?].value.clone()
+    }
+
+    /// # Errors
+    /// [`Error::Limit`] when there are no more numbers.
+    fn insert(&mut self, value: &ExternRef) -> Result<u64, Error> {
+        let index = match self.known.entry(value.address()) {
+            Known::Occupied(known) => *known.get(),
+            Known::Vacant(vacant) => {
+                let index = match self.free.pop() {
+                    Some(index) => index,
+                    None if self.entries.len() < u32::MAX as usize => self.entries.len() as u32,
+                    None => {
+                        return Err(Error::Limit {
+                            what: "external references of a store",
+                            wanted: 1 << 32,
+                            limit: u32::MAX.into(),
+                        });
+                    }
+                };
+                let entry = Entry {
+                    value: Some(value.clone()),
+                    generation: self.generation,
+                    marked: false,
+                };
+                match self.entries.get_mut(index as usize) {
+                    Some(free) => *free = entry,
+                    None => self.entries.push(entry),
+                }
+                *vacant.insert(index)
+            }
+        };
+        Ok(self.number(index))
+    }
+
+    /// Notes that something may hold this number, if it is one.
+    fn mark(&mut self, number: u64) {
+        if let Some(index) = self.index(number) {
+            self.entries[index].marked = true;
+        }
+    }
+
+    /// Takes out what is not marked.
+    fn sweep(&mut self) -> Vec<ExternRef> {
+        let mut gone = Vec::new();
+        for entry in &mut self.entries {
+            if !std::mem::take(&mut entry.marked)
+                && let Some(value) = entry.value.take()
+            {
+                self.known.remove(&value.address());
+                gone.push(value);
+            }
+        }
+        // What comes next has another generation than all that came before, wherever it is put.
+        self.generation += 1;
+        let used = self.entries.iter().rposition(|entry| entry.value.is_some());
+        self.entries.truncate(used.map_or(0, |last| last + 1));
+        self.free.clear();
+        for (index, entry) in self.entries.iter().enumerate().rev() {
+            if entry.value.is_none() {
+                self.free.push(index as u32);
+            }
+        }
+        gone
+    }
+
+    /// Sets when the next collection is due, after one that looked at so many words.
+    fn wait(&mut self, words: usize) {
+        let live = self.known.len();
+        let more = live.max(words / WORDS_PER_REFERENCE).max(FEWEST);
+        self.due = live + more;
+        if self.entries.capacity() > 4 * self.due {
+            self.entries.shrink_to(self.due);
+            self.known.shrink_to(self.due);
+            self.free.shrink_to(self.due);
+        }
+    }
+}
+
+impl StoreCore {
+    /// The number of an external reference, which the store keeps from now on.
+    ///
+    /// # Errors
+    /// [`Error::Limit`].
+    pub(crate) fn externref_to_raw(&mut self, value: Option<&ExternRef>) -> Result<u64, Error> {
+        match value {
+            None => Ok(0),
+            Some(value) => self.externrefs.get_or_insert_default().insert(value),
+        }
+    }
+
+    pub(crate) fn externref_from_raw(&self, raw: u64) -> Option<ExternRef> {
+        self.externrefs.as_ref()?.get(raw)
+    }
+
+    /// Drops the references that nothing holds, if it is time. No number is on its way now, but in
+    /// frames of machine code. What is dropped may panic.
+    #[inline]
+    pub(crate) fn collect_externrefs(&mut self, point: Point) {
+        if self.externrefs.as_ref().is_some_and(|refs| refs.is_due()) {
+            self.collect(point);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn collect(&mut self, point: Point) {
+        let Some(mut refs) = self.externrefs.take() else {
+            return;
+        };
+        let mut words = 0;
+        let mut mark = |word: u64| {
+            words += 1;
+            refs.mark(word);
+        };
+        // SAFETY: the store's machine code is not running, and `self` is what it would use.
+        let all_found = unsafe { activation::visit_words(self, point, &mut mark) };
+        if all_found {
+            for instance in &self.instances {
+                instance.visit_externrefs(&mut mark);
+            }
+            if let Some(made) = &self.made {
+                for table in &made.tables {
+                    table.visit_externrefs(&mut mark);
+                }
+                for global in &made.globals {
+                    global.visit_externref(&mut mark);
+                }
+            }
+        }
+        // There are no more generations after the last one.
+        let gone = if all_found && refs.generation < u32::MAX {
+            refs.sweep()
+        } else {
+            Vec::new()
+        };
+        refs.wait(words);
+        self.externrefs = Some(refs);
+        // The host's own code runs now.
+        drop(gone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refs(count: usize) -> Vec<ExternRef> {
+        (0..count).map(ExternRef::new).collect()
+    }
+
+    fn same(a: Option<ExternRef>, b: &ExternRef) -> bool {
+        a.is_some_and(|a| a.ptr_eq(b))
+    }
+
+    #[test]
+    fn numbers_lead_to_their_values_and_to_nothing_else() {
+        let mut kept = ExternRefs::default();
+        let values = refs(100);
+        let insert = |kept: &mut ExternRefs, value| kept.insert(value).unwrap();
+        let numbers: Vec<_> = values.iter().map(|v| insert(&mut kept, v)).collect();
+        for (number, value) in numbers.iter().zip(&values) {
+            assert!(same(kept.get(*number), value));
+            assert_eq!(insert(&mut kept, value), *number);
+        }
+        for number in [0, 101, u64::MAX, 1 << 32, 1 << 32 | 1, u32::MAX.into()] {
+            assert!(kept.get(number).is_none(), "{number:#x}");
+        }
+        // Every other one, and numbers that never were.
+        for number in numbers
+            .iter()
+            .step_by(2)
+            .chain(&[0, 1 << 40, 101, u64::MAX])
+        {
+            kept.mark(*number);
+        }
+        let gone = kept.sweep();
+        assert_eq!(gone.len(), 50);
+        assert_eq!(kept.known.len(), 50);
+        let others: Vec<_> = refs(60);
+        let new: Vec<_> = others.iter().map(|v| insert(&mut kept, v)).collect();
+        assert_eq!(kept.entries.len(), 110);
+        for (i, (number, value)) in numbers.iter().zip(&values).enumerate() {
+            let found = kept.get(*number);
+            assert!(if i % 2 == 0 {
+                same(found, value)
+            } else {
+                found.is_none()
+            });
+            assert!(!new.contains(number));
+        }
+        // The same value again: it was gone, so it is a new one.
+        let again = insert(&mut kept, &values[1]);
+        assert!(same(kept.get(again), &values[1]));
+        assert!(kept.get(numbers[1]).is_none());
+        // Everything goes, and no number means anything any more.
+        assert_eq!(kept.sweep().len(), 111);
+        assert!(kept.entries.is_empty() && kept.known.is_empty() && kept.free.is_empty());
+        let last = insert(&mut kept, &values[0]);
+        assert!(numbers.iter().chain(&new).all(|n| kept.get(*n).is_none()));
+        assert!(same(kept.get(last), &values[0]));
+    }
+
+    #[test]
+    fn values_without_bytes_are_told_apart() {
+        let mut kept = ExternRefs::default();
+        let (a, b) = (ExternRef::new(()), ExternRef::new(()));
+        let numbers = [&a, &b, &a].map(|v| kept.insert(v).unwrap());
+        assert_eq!(numbers[0], numbers[2]);
+        assert_ne!(numbers[0], numbers[1]);
+    }
+
+    #[test]
+    fn the_next_collection_waits_for_what_it_costs() {
+        let mut kept = ExternRefs::default();
+        let values = refs(10_000);
+        for value in &values {
+            kept.insert(value).unwrap();
+        }
+        assert!(kept.is_due());
+        kept.wait(0);
+        assert_eq!(kept.due, 20_000);
+        kept.wait(1_000_000);
+        assert_eq!(kept.due, 10_000 + 1_000_000 / WORDS_PER_REFERENCE);
+        drop(kept.sweep());
+        kept.wait(0);
+        assert_eq!(kept.due, FEWEST);
+        assert!(kept.entries.capacity() <= 4 * FEWEST);
+    }
+}

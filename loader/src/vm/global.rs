@@ -1,0 +1,57 @@
+//! The values of globals, wherever they are.
+
+use std::ptr::NonNull;
+
+use precast_artifact::ValType;
+use precast_artifact::vm::ValRaw;
+
+use crate::types::GlobalType;
+
+/// The value of a global that the host made.
+#[derive(Debug)]
+pub(crate) struct HostGlobal {
+    pub(crate) value: ValRaw,
+    pub(crate) ty: GlobalType,
+}
+
+impl HostGlobal {
+    /// Gives the number of the external reference in it.
+    pub(crate) fn visit_externref(&self, visit: &mut impl FnMut(u64)) {
+        if self.ty.content == ValType::ExternRef {
+            // SAFETY: the value is of this type.
+            visit(unsafe { self.value.externref });
+        }
+    }
+}
+
+/// Reads a global's value from its place, which is 16 bytes for a `v128`, else 8.
+///
+/// # Safety
+/// The place is valid for that.
+pub(crate) unsafe fn read_global(at: NonNull<u8>, ty: GlobalType) -> ValRaw {
+    // SAFETY: by this function's contract.
+    unsafe {
+        match ty.content {
+            ValType::V128 => ValRaw {
+                v128: at.cast::<u128>().read_unaligned(),
+            },
+            _ => ValRaw {
+                i64: at.cast::<i64>().read(),
+            },
+        }
+    }
+}
+
+/// Writes a global's value to its place, see [`read_global`].
+///
+/// # Safety
+/// The place is valid for that.
+pub(crate) unsafe fn write_global(at: NonNull<u8>, ty: GlobalType, value: ValRaw) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        match ty.content {
+            ValType::V128 => at.cast::<u128>().write_unaligned(value.v128),
+            _ => at.cast::<i64>().write(value.i64),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Host functions as machine code and their stores keep them.
+//!
+//! Each typed closure gets *shims*, machine-level functions made for its very types (see
+//! [`into_func`](crate::into_func)). Wasm code
+//! reaches the native one with the arguments in registers, through an exit trampoline of its own
+//! module; or, where calling conventions allow, through the direct one, which notes the edge of the
+//! wasm frames as an exit does and jumps on: no frame, no second call. The array shim serves
+//! signatures that have no native form, and closures whose type is known at run time only.
+//!
+//! A shim catches panics. When the closure is done and everything it owned is dropped, an error or
+//! panic ends the activation (see [`activation`](super::activation)): nothing ever unwinds through
+//! wasm frames.
+
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use precast_artifact::TrapCode;
+use precast_artifact::signature::is_tail_like_c;
+use precast_artifact::vm::{ValRaw, VmFuncImport, VmFuncRef};
+
+use super::activation::raise;
+use super::ending::Ending;
+use super::externrefs::Point;
+use super::interrupt;
+use super::module::ModuleInner;
+use super::store::StoreCore;
+use crate::arch::ARCH;
+use crate::error::Error;
+use crate::types::FuncType;
+
+/// Calls the closure in the [`Body`] that `data` points to with values in an array.
+pub(crate) type CallArray =
+    unsafe fn(*const VmFuncImport, *const c_void, *mut ValRaw) -> Result<(), Error>;
+
+/// A host function, of no store yet. It works in stores of one type `T` only, and whoever keeps it
+/// says which (see [`Invariant`](crate::store::Invariant)): so it is no public type.
+#[doc(hidden)]
+pub struct HostFunc {
+    ty: FuncType,
+    type_id: u64,
+    /// Takes the place of an exit; null where it cannot.
+    direct_shim: *const u8,
+    /// Called by a native exit; null where there is none for the signature.
+    native_shim: *const u8,
+    array_shim: *const u8,
+    data: *const c_void,
+    /// What `data` points to: a [`Body`].
+    _body: Box<dyn std::any::Any + Send + Sync>,
+}
+
+// SAFETY: the closure is Send and Sync; the other pointers lead to code.
+unsafe impl Send for HostFunc {}
+// SAFETY: as above.
+unsafe impl Sync for HostFunc {}
+
+impl std::fmt::Debug for HostFunc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HostFunc({})", self.ty)
+    }
+}
+
+impl HostFunc {
+    pub(crate) fn with<C: Send + Sync + 'static>(
+        ty: FuncType,
+        shims: Shims,
+        call: CallArray,
+        closure: C,
+    ) -> Self {
+        let body = Box::new(Body { call, closure });
+        let data = (&raw const *body).cast();
+        let type_id = ty.id();
+        let tail_like_c = is_tail_like_c(ARCH, ty.params(), ty.results());
+        Self {
+            direct_shim: if tail_like_c {
+                shims.direct
+            } else {
+                std::ptr::null()
+            },
+            ty,
+            type_id,
+            native_shim: shims.native,
+            array_shim: shims.array,
+            data,
+            _body: body,
+        }
+    }
+
+    pub(crate) fn ty(&self) -> &FuncType {
+        &self.ty
+    }
+
+    pub(crate) fn type_id(&self) -> u64 {
+        self.type_id
+    }
+
+    /// What shims find in [`VmFuncImport::data`].
+    pub(crate) fn data(&self) -> *const c_void {
+        self.data
+    }
+
+    /// Code for wasm to call that needs no module's exit, or null.
+    pub(crate) fn direct_shim(&self) -> *const u8 {
+        self.direct_shim
+    }
+
+    /// What wasm code of a module with these exits calls, and the shim that an exit goes on to.
+    pub(crate) fn exit(&self, native: *const u8, array: *const u8) -> (*const u8, *const u8) {
+        if !self.direct_shim.is_null() {
+            (self.direct_shim, self.native_shim)
+        } else if native.is_null() || self.native_shim.is_null() {
+            (array, self.array_shim)
+        } else {
+            (native, self.native_shim)
+        }
+    }
+
+    /// Calls the function behind an import slot from the host.
+    ///
+    /// # Safety
+    /// The values fit its type, with room for the results; `import` is a host function's slot in
+    /// a store that nobody else is using.
+    pub(crate) unsafe fn call(
+        import: *const VmFuncImport,
+        values: *mut ValRaw,
+    ) -> Result<(), Error> {
+        // SAFETY: by this function's contract.
+        unsafe {
+            let data = (*import).data;
+            (*data.cast::<CallArray>())(import, data, values)
+        }
+    }
+}
+
+/// The machine-level functions made for a closure; null: none.
+pub(crate) struct Shims {
+    pub(crate) direct: *const u8,
+    pub(crate) native: *const u8,
+    pub(crate) array: *const u8,
+}
+
+/// What the `data` of an import slot points to.
+#[repr(C)]
+pub(crate) struct Body<C> {
+    /// First: who calls through an array does not know the closure's type.
+    call: CallArray,
+    pub(crate) closure: C,
+}
+
+/// Ends the activation if the closure failed or panicked.
+///
+/// # Safety
+/// Called by a shim that was called by machine code, its closure being done.
+pub(crate) unsafe fn finish<R>(
+    import: *const VmFuncImport,
+    result: std::thread::Result<Result<R, Error>>,
+) -> R {
+    let ending = match result {
+        // SAFETY: the slot's store is live: its code is calling.
+        Ok(Ok(result)) if unsafe { !interrupt::is_raised((*import).store) } => return result,
+        Ok(Ok(_)) => Ending::Trap(TrapCode::Interrupt),
+        Ok(Err(error)) => Ending::Error(error),
+        Err(panic) => Ending::Panic(panic),
+    };
+    // SAFETY: by this function's contract; `ending` is moved, nothing else is left to drop.
+    unsafe { raise((*import).store.cast(), ending) }
+}
+
+pub(crate) unsafe extern "C" fn array_shim(import: *const VmFuncImport, values: *mut ValRaw) {
+    // SAFETY: machine code calls this through an exit of the function's signature.
+    unsafe {
+        let call = AssertUnwindSafe(|| {
+            // The arguments are still in a frame of machine code.
+            (*(*import).store.cast::<StoreCore>()).collect_externrefs(Point::Shim);
+            HostFunc::call(import, values)
+        });
+        finish(import, catch_unwind(call));
+    }
+}
+
+/// A host function that a store owns.
+#[repr(C)]
+pub(crate) struct StoreFunc {
+    /// First: the context of the function reference is a pointer to this struct.
+    import: VmFuncImport,
+    pub(crate) func_ref: VmFuncRef,
+    pub(crate) host: Arc<HostFunc>,
+}
+
+/// Its address, as array entry, marks function references of host functions, whose context is a
+/// [`VmFuncImport`]: that of a [`StoreFunc`], or the import slot of an instance that passes the
+/// function on. The host calls these without any trampoline.
+pub(crate) static HOST_ENTRY: u8 = 0;
+
+impl StoreFunc {
+    pub(crate) fn new(core: &StoreCore, host: Arc<HostFunc>) -> Box<Self> {
+        // Other host functions get their code from a module, see `fill`.
+        let code = host.direct_shim();
+        let import = VmFuncImport {
+            code,
+            ctx: std::ptr::null_mut(),
+            shim: std::ptr::null(),
+            data: host.data(),
+            owner: std::ptr::null_mut(),
+            store: core.this.cast(),
+        };
+        let func_ref = VmFuncRef {
+            code,
+            ctx: std::ptr::null_mut(),
+            type_id: host.type_id(),
+            array_entry: &raw const HOST_ENTRY,
+            native_entry: std::ptr::null(),
+        };
+        let mut this = Box::new(Self {
+            import,
+            func_ref,
+            host,
+        });
+        let ctx: *mut c_void = (&raw mut *this).cast();
+        this.func_ref.ctx = ctx;
+        this.import.ctx = ctx;
+        for module in core.modules() {
+            this.fill(module);
+        }
+        this
+    }
+
+    /// Takes the exits of `module` if it has any for this signature and the function has none yet.
+    ///
+    /// No wasm code can call the function before that: a caller's module has exits for every
+    /// signature that it calls indirectly, and is added to the store before it runs.
+    pub(crate) fn fill(&mut self, module: &ModuleInner) {
+        if !self.func_ref.code.is_null() {
+            return;
+        }
+        if let Some(record) = module.exits_for(self.host.ty()) {
+            let native = module.code(record.native_exit);
+            let (code, shim) = self.host.exit(native, module.code(record.array_exit));
+            self.func_ref.code = code;
+            self.import.code = code;
+            self.import.shim = shim;
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The machine-facing ground floor: what machine code, the signal handler and stores work with.
+//!
+//! A public handle, of the floor above, is the number of a store and a pointer to an entity of this
+//! floor. Nothing here knows the handles.
+//!
+//! | module | what |
+//! |---|---|
+//! | `store`, `store_id` | what a store owns, without the host's data; its number |
+//! | `module` | a mapped artifact and the addresses of its code |
+//! | `instance`, `initialise`, `roots`, `close` | an instance: its VM context, how it starts, where it holds references, how it is closed |
+//! | `memory`, `track`, `table`, `elements`, `global`, `externrefs`, `host` | what instances and hosts make |
+//! | `quota` | counts what a store's items take, and asks before one is made or grows |
+//! | `activation`, `ending`, `signal` | entering wasm code and leaving it early |
+//! | `interrupt` | stopping code from outside: epochs, deadlines, fuel |
+//! | `builtins` | routines that machine code calls |
+//! | `pool` | instances kept for reuse |
+
+pub(crate) mod activation;
+pub(crate) mod builtins;
+pub(crate) mod close;
+pub(crate) mod elements;
+pub(crate) mod ending;
+pub(crate) mod externrefs;
+pub(crate) mod global;
+pub(crate) mod host;
+pub(crate) mod initialise;
+pub(crate) mod instance;
+pub(crate) mod interrupt;
+pub(crate) mod memory;
+pub(crate) mod module;
+pub(crate) mod pool;
+pub(crate) mod quota;
+pub(crate) mod roots;
+pub(crate) mod signal;
+pub(crate) mod store;
+pub(crate) mod store_id;
+pub(crate) mod table;
+pub(crate) mod track;

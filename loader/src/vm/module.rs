@@ -1,0 +1,78 @@
+//! A module as its instances use it: its artifact, and the addresses of its code.
+
+use std::sync::Arc;
+
+use precast_artifact::records::{NONE, SignatureRecord};
+use precast_artifact::{Artifact, TrapCode, addresses, traps};
+
+use crate::engine::Engine;
+use crate::mapping::Mapping;
+use crate::trap::Frame;
+use crate::types::FuncType;
+
+#[derive(Debug)]
+pub(crate) struct ModuleInner {
+    pub(crate) mapping: Arc<Mapping>,
+    pub(crate) engine: Engine,
+    pub(crate) text: usize,
+    pub(crate) text_len: usize,
+}
+
+impl ModuleInner {
+    #[inline]
+    pub(crate) fn artifact(&self) -> Artifact<'_> {
+        self.mapping.artifact()
+    }
+
+    pub(crate) fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    /// Address range of the text.
+    pub(crate) fn text(&self) -> (usize, usize) {
+        (self.text, self.text + self.text_len)
+    }
+
+    /// Address of a text offset from a record, or null for [`NONE`].
+    pub(crate) fn code(&self, offset: u32) -> *const u8 {
+        if offset == NONE || offset as usize >= self.text_len {
+            return std::ptr::null();
+        }
+        (self.text + offset as usize) as *const u8
+    }
+
+    /// The signature record of the same type as `ty`, if the module has one with exits.
+    pub(crate) fn exits_for(&self, ty: &FuncType) -> Option<&SignatureRecord> {
+        let artifact = self.artifact();
+        (0_u32..)
+            .zip(artifact.signatures())
+            .find_map(|(i, record)| {
+                let fits = record.array_exit != NONE && ty.is(artifact.signature(i)?);
+                fits.then_some(record)
+            })
+    }
+
+    /// Looks up the trap table; called from a signal handler.
+    pub(crate) fn trap_at(&self, pc: usize) -> Option<TrapCode> {
+        let artifact = self.artifact();
+        let offset = u32::try_from(pc.checked_sub(self.text)?).ok()?;
+        traps::lookup(artifact.section(artifact.header().traps), offset)
+    }
+
+    pub(crate) fn frame_at(&self, pc: usize) -> Option<Frame> {
+        let artifact = self.artifact();
+        let offset = u32::try_from(pc.checked_sub(self.text)?).ok()?;
+        let (defined, function) = artifact.function_at(offset)?;
+        let name = artifact.function_name(defined).unwrap_or_default();
+        let map = artifact.section(artifact.header().addresses);
+        Some(Frame {
+            function: defined + artifact.header().vm.func_import_count,
+            name: String::from_utf8_lossy(name).into_owned(),
+            wasm_offset: addresses::lookup(map, defined, offset - function.text_offset),
+        })
+    }
+}

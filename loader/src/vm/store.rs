@@ -1,0 +1,228 @@
+//! The part of a store that does not depend on the host's data.
+//!
+//! Machine code and the signal handler reach the store through a raw pointer. So does this crate
+//! wherever both could look at the same field: [`StoreCore::this`] is the one pointer that all of
+//! them use, and no reference to the core is held while wasm code runs.
+
+#![expect(
+    clippy::vec_box,
+    reason = "handles point into the boxes, which must not move"
+)]
+
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use precast_artifact::TrapCode;
+use precast_artifact::vm::VmStoreContext;
+use smallvec::SmallVec;
+
+use super::activation::Notes;
+use super::builtins::BUILTINS;
+use super::ending::{Ending, RawFrames};
+use super::externrefs::ExternRefs;
+use super::global::HostGlobal;
+use super::host::StoreFunc;
+use super::instance::InstanceData;
+use super::interrupt::{self, Given};
+use super::memory::MemoryEntity;
+use super::module::ModuleInner;
+use super::pool;
+use super::quota::Usage;
+use super::store_id::StoreId;
+use super::table::TableEntity;
+use crate::engine::Engine;
+use crate::limits::{ResourceLimiter, StoreLimits};
+
+/// The part of a store that does not depend on `T`.
+#[doc(hidden)]
+#[repr(C)]
+pub struct StoreCore {
+    /// First, see `StoreInner`.
+    pub(crate) vm: VmStoreContext,
+    /// The pointer to use for everything that machine code touches too.
+    pub(crate) this: *mut StoreCore,
+    pub(crate) stack_bytes: usize,
+    pub(crate) id: StoreId,
+    /// What counts as long as there is no `limiter`.
+    pub(crate) limits: StoreLimits,
+    /// Finds the host's own limiter.
+    pub(crate) limiter: Option<FindLimiter>,
+    pub(crate) usage: Usage,
+    pub(crate) ending: Option<Ending>,
+    pub(crate) frames: RawFrames,
+    pub(crate) engine: Engine,
+    pub(crate) given: Given,
+    /// Modules of the instances, sorted by address. Each `Arc` is held by an instance.
+    modules: SmallVec<[TextRange; 1]>,
+    guarded: SmallVec<[Guarded; 1]>,
+    pub(crate) instances: SmallVec<[Box<InstanceData>; 2]>,
+    /// What the host made besides instances; `None` until there is some.
+    pub(crate) made: Option<Box<HostItems>>,
+    /// `None` until there is one.
+    pub(crate) externrefs: Option<Box<ExternRefs>>,
+    /// The activation that the innermost one is inside of, of this store.
+    pub(crate) outer: *const Notes,
+}
+
+/// What the host made in a store besides instances.
+#[derive(Default)]
+pub(crate) struct HostItems {
+    pub(crate) funcs: Vec<Box<StoreFunc>>,
+    pub(crate) memories: Vec<Box<MemoryEntity>>,
+    pub(crate) tables: Vec<Box<TableEntity>>,
+    pub(crate) globals: Vec<Box<HostGlobal>>,
+}
+
+/// Finds the limiter in the data of a store, which nobody uses otherwise as long as it is used.
+pub(crate) type FindLimiter = for<'a> unsafe fn(
+    *mut StoreCore,
+    PhantomData<&'a mut ()>,
+) -> &'a mut (dyn ResourceLimiter + 'a);
+
+/// A guarded memory and its reservation.
+struct Guarded {
+    start: usize,
+    end: usize,
+    memory: NonNull<MemoryEntity>,
+}
+
+struct TextRange {
+    start: usize,
+    end: usize,
+    module: *const ModuleInner,
+}
+
+impl Drop for StoreCore {
+    fn drop(&mut self) {
+        self.forget_interrupts();
+        for instance in self.instances.drain(..) {
+            pool::park(instance);
+        }
+    }
+}
+
+impl StoreCore {
+    /// A store without instances, before it is in its place.
+    pub(crate) fn new(engine: &Engine) -> Self {
+        Self {
+            vm: VmStoreContext {
+                stack_limit: usize::MAX,
+                fuel: 0,
+                interrupt: interrupt::GO_ON,
+                exit_fp: 0,
+                exit_sp: 0,
+                entry_fp: 0,
+                entry_sp: 0,
+                entry_handler: 0,
+                trapped: 0,
+                builtins: &raw const BUILTINS.0,
+            },
+            this: std::ptr::null_mut(),
+            stack_bytes: engine.config().stack_bytes(),
+            id: StoreId::next(),
+            limits: StoreLimits::default(),
+            limiter: None,
+            usage: Usage::default(),
+            ending: None,
+            frames: RawFrames::EMPTY,
+            engine: *engine,
+            given: Given::default(),
+            modules: SmallVec::new(),
+            guarded: SmallVec::new(),
+            instances: SmallVec::new(),
+            made: None,
+            externrefs: None,
+            outer: std::ptr::null(),
+        }
+    }
+
+    pub(crate) fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    pub(crate) fn made_mut(&mut self) -> &mut HostItems {
+        self.made.get_or_insert_default()
+    }
+
+    /// The module whose text contains `pc`. Called from a signal handler too.
+    pub(crate) fn module_at(&self, pc: usize) -> Option<&ModuleInner> {
+        let i = self
+            .modules
+            .partition_point(|m| m.start <= pc)
+            .checked_sub(1)?;
+        // SAFETY: an instance of this store holds the module.
+        (pc < self.modules[i].end).then(|| unsafe { &*self.modules[i].module })
+    }
+
+    fn guarded_at(&self, address: usize) -> Option<&Guarded> {
+        self.guarded
+            .iter()
+            .find(|g| (g.start..g.end).contains(&address))
+    }
+
+    /// Whether an address lies in the reservation of a guarded memory of this store.
+    pub(crate) fn is_guest_memory(&self, address: usize) -> bool {
+        self.guarded_at(address).is_some()
+    }
+
+    /// Lets a write through that faulted because the memory's pages are watched: whether it did.
+    /// Called from the signal handler.
+    pub(crate) fn let_write(&self, address: usize) -> bool {
+        // SAFETY: the store or one of its instances owns the memory; nobody is in the middle of
+        // changing which pages are watched, since that code does not write to the memory.
+        self.guarded_at(address)
+            .is_some_and(|g| unsafe { (*g.memory.as_ptr()).fault(address) })
+    }
+
+    pub(crate) fn modules(&self) -> impl Iterator<Item = &ModuleInner> {
+        // SAFETY: instances of this store hold the modules.
+        self.modules.iter().map(|m| unsafe { &*m.module })
+    }
+
+    /// Adds a module that an instance of this store is about to hold. Whether it was new.
+    pub(crate) fn add_module(&mut self, module: &Arc<ModuleInner>) -> bool {
+        let (start, end) = module.text();
+        let i = self.modules.partition_point(|m| m.start < start);
+        let module = Arc::as_ptr(module);
+        if self.modules.get(i).is_some_and(|m| m.module == module) || start == end {
+            return false;
+        }
+        self.modules.insert(i, TextRange { start, end, module });
+        true
+    }
+
+    /// Adds a memory of this store, if it is guarded.
+    pub(crate) fn add_guarded(&mut self, memory: NonNull<MemoryEntity>) {
+        // SAFETY: the store or one of its instances owns the memory.
+        let entity = unsafe { memory.as_ref() };
+        if entity.is_guarded() {
+            let start = entity.reservation().base().as_ptr() as usize;
+            self.guarded.push(Guarded {
+                start,
+                end: start + entity.reservation().len(),
+                memory,
+            });
+        }
+    }
+
+    /// Notes why and where an activation ends; allocates nothing.
+    ///
+    /// # Safety
+    /// As for [`RawFrames::walk`].
+    pub(crate) unsafe fn record(&mut self, ending: Ending, pc: usize, fp: usize, exact: bool) {
+        self.ending = Some(ending);
+        self.vm.trapped = 1;
+        // SAFETY: by this function's contract.
+        unsafe { self.frames.walk(pc, fp, self.vm.entry_fp, exact) };
+    }
+
+    /// [`StoreCore::record`] for the signal handler.
+    ///
+    /// # Safety
+    /// `pc` and `fp` are those of wasm code of this store that was interrupted.
+    pub(crate) unsafe fn record_trap(&mut self, code: TrapCode, pc: usize, fp: usize) {
+        // SAFETY: by this function's contract.
+        unsafe { self.record(Ending::Trap(code), pc, fp, true) };
+    }
+}

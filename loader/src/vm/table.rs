@@ -1,0 +1,134 @@
+//! A table as its owner, an instance or a store, keeps it.
+
+use std::ops::Range;
+use std::ptr::NonNull;
+
+use precast_artifact::vm::VmTable;
+use precast_artifact::{TrapCode, ValType};
+
+use super::elements::Elements;
+use crate::error::Error;
+use crate::types::TableType;
+
+/// A table as its owner, an instance or a store, keeps it.
+#[derive(Debug)]
+pub(crate) struct TableEntity {
+    /// What machine code sees: in the VM context of the owning instance, or `own`.
+    vm: *mut VmTable,
+    own: VmTable,
+    ty: TableType,
+    elements: Elements,
+}
+
+impl TableEntity {
+    /// A table of `ty.min` times `init`.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when there is no memory for it.
+    pub(crate) fn new(ty: TableType, init: u64) -> Result<Self, Error> {
+        let len = usize::try_from(ty.min).unwrap_or(usize::MAX);
+        let mut elements = Elements::new(len, init)?;
+        let own = VmTable {
+            base: elements.as_mut_ptr(),
+            len,
+        };
+        Ok(Self {
+            vm: std::ptr::null_mut(),
+            own,
+            ty,
+            elements,
+        })
+    }
+
+    /// Tells where machine code looks for this table, and puts its base and length there. `None`:
+    /// in the entity itself, which must not move any more.
+    ///
+    /// # Safety
+    /// The place is valid as long as the entity.
+    pub(crate) unsafe fn publish(&mut self, vm: Option<NonNull<VmTable>>) {
+        self.vm = vm.map_or(&raw mut self.own, NonNull::as_ptr);
+        self.update();
+    }
+
+    fn update(&mut self) {
+        let table = VmTable {
+            base: self.elements.as_mut_ptr(),
+            len: self.elements.len(),
+        };
+        // SAFETY: published before it is used.
+        unsafe { self.vm.write(table) };
+    }
+
+    pub(crate) fn vm(&self) -> *mut VmTable {
+        self.vm
+    }
+
+    /// The type, its minimum being the present size: what linking compares with.
+    pub(crate) fn present_type(&self) -> TableType {
+        TableType {
+            min: self.elements.len() as u64,
+            ..self.ty
+        }
+    }
+
+    /// The elements. Machine code writes to them too, but never while the host holds this.
+    pub(crate) fn elements(&mut self) -> &mut [u64] {
+        &mut self.elements
+    }
+
+    pub(crate) fn elements_ref(&self) -> &[u64] {
+        &self.elements
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.elements.len()
+    }
+
+    pub(crate) fn ty(&self) -> TableType {
+        self.ty
+    }
+
+    /// Gives the numbers of the external references in it.
+    pub(crate) fn visit_externrefs(&self, visit: &mut impl FnMut(u64)) {
+        if self.ty.element == ValType::ExternRef {
+            self.elements.iter().copied().for_each(visit);
+        }
+    }
+
+    /// Puts the initial size back, all elements null.
+    ///
+    /// # Errors
+    /// [`Error::Memory`]; the table must not be used any more then.
+    pub(crate) fn reset(&mut self) -> Result<(), Error> {
+        let len = usize::try_from(self.ty.min).unwrap_or(usize::MAX);
+        self.elements.reset(len)
+    }
+
+    /// The maximum of its type.
+    pub(crate) fn max(&self) -> Option<u64> {
+        self.ty.max
+    }
+
+    /// Most elements that it can have.
+    pub(crate) fn most_elements(&self) -> u64 {
+        self.ty.max.unwrap_or(u64::MAX).min(u32::MAX.into())
+    }
+
+    /// Adds `delta` elements, of which it can have as many.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when there is no memory for it.
+    pub(crate) fn grow(&mut self, delta: u64, init: u64) -> Result<(), Error> {
+        let added = usize::try_from(delta).unwrap_or(usize::MAX);
+        self.elements.grow(added, init)?;
+        self.update();
+        Ok(())
+    }
+}
+
+/// The elements `start..start + len` of a table of `size` elements.
+pub(crate) fn range(start: u64, len: u64, size: usize) -> Result<Range<usize>, TrapCode> {
+    let end = start.checked_add(len).filter(|end| *end <= size as u64);
+    end.map(|end| start as usize..end as usize)
+        .ok_or(TrapCode::TableOutOfBounds)
+}
