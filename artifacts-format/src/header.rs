@@ -16,7 +16,7 @@
 //! The text ends nearly every file, because few modules need a link table: a mapping of the file
 //! then has one part that is read and one that is executed. Readers do not depend on that order, or
 //! on any other. Sections do not overlap. Readers check that, because overlapping sections could
-//! make the loader write where it must not.
+//! make the loader write where it must not. [`SECTIONS`] is the table of all sections.
 //!
 //! Sections are located relative to the header itself, so the same header serves an artifact that
 //! is a file, bytes in memory, or part of an executable. Integers are little-endian, except those
@@ -26,7 +26,11 @@
 //! CRC-32 (IEEE) over header and hot tables with `checksum` taken as zero. The checksum is certain
 //! to catch any single damaged byte there. Only the digest helps against intent.
 
+mod sections;
+
 use bytemuck::{Pod, Zeroable};
+
+pub use sections::{Access, Align, ElfSection, HOT, SECTIONS, SectionInfo};
 
 use crate::records::VmLayout;
 
@@ -85,6 +89,8 @@ pub struct Header {
     pub start_function: u32,
     /// Layout of the VM context.
     pub vm: VmLayout,
+    /// [`Interruption`](crate::Interruption) of the code.
+    pub interruption: u32,
 
     /// UTF-8 text of names.
     pub strings: Section,
@@ -149,5 +155,5 @@ const _: () = {
     assert!(offset_of!(Header, format) == 8 && offset_of!(Header, abi) == 12);
     assert!(offset_of!(Header, checksum) == 16 && offset_of!(Header, digest) == 24);
     assert!(offset_of!(Header, strings) == 128);
-    assert!(size_of::<Header>() == 128 + 27 * 16);
+    assert!(size_of::<Header>() == 128 + SECTIONS.len() * 16);
 };

@@ -175,7 +175,7 @@ impl<'a> Artifact<'a> {
 
     /// How the host can stop running code.
     pub fn interruption(&self) -> Interruption {
-        Interruption::from_number(self.header.vm.interruption).unwrap_or(Interruption::None)
+        Interruption::from_number(self.header.interruption).unwrap_or(Interruption::None)
     }
 
     /// The bytes of a section; empty if the section is not inside the file.

@@ -393,9 +393,6 @@ pub struct VmLayout {
     pub data_dropped: u32,
     /// Offset of the dropped flags of element segments, one byte for each [`ElementRecord`].
     pub elem_dropped: u32,
-    /// [`Interruption`](crate::Interruption) of the code. It is in this struct because older
-    /// artifacts have a zero there, which means [`Interruption::None`](crate::Interruption::None).
-    pub interruption: u32,
 }
 
 const _: () = {
@@ -414,5 +411,5 @@ const _: () = {
     assert!(size_of::<TableInitRecord>() == 16);
     assert!(size_of::<ImageRecord>() == 32);
     assert!(size_of::<LinkRecord>() == 8);
-    assert!(size_of::<VmLayout>() == 32);
+    assert!(size_of::<VmLayout>() == 28);
 };

@@ -16,7 +16,7 @@ use crate::metadata::Metadata;
 use crate::records::*;
 use crate::signature::type_id;
 use crate::target::{Arch, Os};
-use crate::{Strategy, ValType, name_hash};
+use crate::{Interruption, Strategy, ValType, name_hash};
 
 /// Why an artifact cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -96,6 +96,8 @@ pub struct ArtifactBuilder<'a> {
     pub start_function: Option<u32>,
     /// Layout of the VM context.
     pub vm: VmLayout,
+    /// How code that calls nothing can be stopped.
+    pub interruption: Interruption,
 
     strings: Vec<u8>,
     types: Vec<u8>,
@@ -165,8 +167,8 @@ impl<'a> ArtifactBuilder<'a> {
                 funcref_count: 0,
                 data_dropped: 16,
                 elem_dropped: 16,
-                interruption: 0,
             },
+            interruption: Interruption::None,
             strings: Vec::new(),
             types: Vec::new(),
             signatures: Vec::new(),

@@ -1,8 +1,6 @@
 //! From decisions and linked machine code to the bytes of an artifact.
 //!
-//! Nothing is decided here but the form: every record is a plan's decision in the artifact's
-//! words. The order matters in one place: the length of the read-only data is known before linking,
-//! its content (text offsets) only after.
+//! Nothing is decided here but the form: every record is a plan's decision in the artifact's words.
 
 mod image;
 mod template;
@@ -20,9 +18,8 @@ use precast_artifact::traps;
 use precast_artifact::writer::{ArtifactBuilder, Symbol as NamedCode};
 use wasmparser::{BinaryReader, ProducersSectionReader, WasmFeatures};
 
-use crate::codegen::CompiledModule;
 use crate::key::{FuncIndex, Link, SigIndex, Symbol};
-use crate::link::{LinkedText, RodataLayout, link};
+use crate::link::{LinkedText, RodataLayout};
 use crate::module::{ElementMode, Extern, Module, PAGE_SHIFT, Signature};
 use crate::plan::Plan;
 use crate::settings::Settings;
@@ -30,30 +27,29 @@ use crate::target::Target;
 use crate::verify::verify;
 use crate::{Error, identity};
 
-/// Links `code` and writes the artifact of `module`, whose bytes are `wasm`.
+/// Writes the artifact of `module`, whose bytes are `wasm` and whose code is `linked`.
 pub(crate) fn emit(
     wasm: &[u8],
     module: &Module<'_>,
     plan: &Plan,
     target: &Target,
     settings: &Settings,
-    code: CompiledModule,
+    rodata: &RodataLayout,
+    linked: LinkedText,
 ) -> Result<Vec<u8>, Error> {
-    let rodata = rodata_layout(plan);
     let mut b = ArtifactBuilder::new(target.arch, target.os, settings.strategy);
     let unwritable = |error: &dyn std::error::Error| Error::Artifact(error.to_string());
-    let linked = link(code, target.arch, b.page_size, &rodata).map_err(|e| unwritable(&e))?;
     b.cpu_features = target.cpu_features;
     b.start_function = module.start.map(FuncIndex::as_u32);
     b.vm = plan.vm;
-    b.vm.interruption = settings.interruption as u32;
+    b.interruption = settings.interruption;
     b.template = template::template(module, plan, target.isa.endianness());
     b.metadata = metadata(wasm, module, target, settings);
 
     signatures(&mut b, module, &linked);
     imports_and_exports(&mut b, module, plan);
     memories(&mut b, module, plan);
-    tables(&mut b, module, plan, &rodata);
+    tables(&mut b, module, plan, rodata);
     globals(&mut b, module, plan);
     segments(&mut b, module, plan);
     image::add(&mut b, module, plan);
@@ -68,20 +64,6 @@ pub(crate) fn emit(
         verify(&bytes).map_err(|e| unwritable(&e))?;
     }
     Ok(bytes)
-}
-
-/// Where each frozen table is in the read-only data: one after the other.
-fn rodata_layout(plan: &Plan) -> RodataLayout {
-    let mut layout = RodataLayout::default();
-    for (index, table) in plan.tables.iter() {
-        if let Some(frozen) = &table.frozen {
-            // At most 2^20 elements each; beyond 4 GiB in total `finish` refuses the artifact.
-            layout.tables.push((index, layout.len as u32));
-            // And the null element that all indices beyond the end stand for.
-            layout.len += ((frozen.elements.len() + 1) * size_of::<FrozenEntry>()) as u64;
-        }
-    }
-    layout
 }
 
 fn frozen_tables(module: &Module<'_>, plan: &Plan, linked: &LinkedText) -> Vec<u8> {

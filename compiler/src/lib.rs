@@ -15,6 +15,7 @@
 //! | module | what |
 //! |---|---|
 //! | `parse` | bytes → a validated `module::Module` |
+//! | `operator` | the class of each operator, for everything that does not translate it |
 //! | `plan` | every decision: VM context, frozen tables, memory image, trampolines |
 //! | `translate`, `trampoline` | operators and conventions → Cranelift IR |
 //! | `codegen` | → machine code, in parallel |
@@ -32,6 +33,7 @@ mod identity;
 mod key;
 mod link;
 mod module;
+mod operator;
 mod parse;
 mod plan;
 mod rounding;
@@ -79,23 +81,27 @@ pub struct Timings {
     pub plan: Duration,
     /// Translation and code generation.
     pub codegen: Duration,
-    /// Linking and writing.
+    /// Laying out the text and resolving its references.
+    pub link: Duration,
+    /// Writing the artifact.
     pub emit: Duration,
 }
 
 impl Timings {
     /// Names and times of the phases, in their order.
-    pub fn phases(&self) -> [(&'static str, Duration); 4] {
+    pub fn phases(&self) -> [(&'static str, Duration); 5] {
         let Self {
             parse,
             plan,
             codegen,
+            link,
             emit,
         } = *self;
         [
             ("parse", parse),
             ("plan", plan),
             ("codegen", codegen),
+            ("link", link),
             ("emit", emit),
         ]
     }
@@ -185,7 +191,19 @@ impl Compiler {
         };
         let code = codegen::compile(&env, progress)?;
         lap(&mut timings.codegen);
-        let artifact = emit::emit(wasm, &module, &plan, &self.target, &self.settings, code)?;
+        let rodata = link::RodataLayout::new(&plan);
+        let linked = link::link(code, self.target.arch, &rodata)
+            .map_err(|error| Error::Artifact(error.to_string()))?;
+        lap(&mut timings.link);
+        let artifact = emit::emit(
+            wasm,
+            &module,
+            &plan,
+            &self.target,
+            &self.settings,
+            &rodata,
+            linked,
+        )?;
         lap(&mut timings.emit);
         Ok(Compiled { artifact, timings })
     }

@@ -15,11 +15,13 @@ use cranelift_codegen::binemit::Reloc;
 use cranelift_entity::EntityRef;
 use precast_artifact::TrapCode;
 use precast_artifact::addresses::AddressMapBuilder;
+use precast_artifact::records::FrozenEntry;
 use precast_artifact::target::Arch;
 use precast_artifact::writer::TextLayout;
 
 use crate::codegen::{CompiledFunction, CompiledModule};
 use crate::key::{Link, Symbol, TableIndex};
+use crate::plan::Plan;
 use island::Island;
 use relocate::Reference;
 
@@ -100,25 +102,40 @@ pub(crate) struct RodataLayout {
     pub(crate) len: u64,
 }
 
-/// Links `module` for an artifact of this architecture and page size.
+impl RodataLayout {
+    /// Puts the frozen tables of a plan one after the other. The length of the read-only data is
+    /// known before the text is laid out, its content (text offsets) only afterwards.
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let mut layout = Self::default();
+        for (index, table) in plan.tables.iter() {
+            if let Some(frozen) = &table.frozen {
+                // At most 2^20 elements each; the writer refuses an artifact with more than 4 GiB.
+                layout.tables.push((index, layout.len as u32));
+                // And the null element that all indices beyond the end stand for.
+                layout.len += ((frozen.elements.len() + 1) * size_of::<FrozenEntry>()) as u64;
+            }
+        }
+        layout
+    }
+}
+
+/// Links `module` for an artifact of this architecture.
 ///
 /// # Panics
 /// When code refers to something that does not exist: a bug of this compiler.
 pub(crate) fn link(
     module: CompiledModule,
     arch: Arch,
-    page_size: u32,
     rodata: &RodataLayout,
 ) -> Result<LinkedText, LinkError> {
     let islands = island::plan(&module.functions, arch);
-    link_with_islands(module, islands, arch, page_size, rodata)
+    link_with_islands(module, islands, arch, rodata)
 }
 
 fn link_with_islands(
     module: CompiledModule,
     islands: Vec<Island>,
     arch: Arch,
-    page_size: u32,
     rodata: &RodataLayout,
 ) -> Result<LinkedText, LinkError> {
     let CompiledModule { functions, links } = module;
@@ -126,7 +143,7 @@ fn link_with_islands(
     debug_assert!(links.is_sorted_by(|a, b| a < b));
     let (pieces, islands, text_len) = place(&functions, islands)?;
     let layout = TextLayout {
-        page_size,
+        page_size: arch.page_size(),
         rodata_len: rodata.len,
         text_len: text_len.into(),
     };

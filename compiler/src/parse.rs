@@ -28,6 +28,7 @@ use crate::module::{
     Data, Element, ElementItems, ElementMode, Export, Extern, Facts, Global, Import, Memory,
     Module, Names, Signature, Table,
 };
+use crate::operator::class;
 
 /// WebAssembly 2.0 and the proposals that this compiler implements besides.
 pub(crate) fn features() -> WasmFeatures {
@@ -503,7 +504,7 @@ impl Facts {
                 self.functions_referenced
                     .insert(FuncIndex::from_u32(function_index));
             }
-            _ => {}
+            _ => assert!(!class(operator).has_facts, "{operator:?} is not recorded"),
         }
     }
 

@@ -235,7 +235,6 @@ impl Plan {
                 funcref_count,
                 data_dropped,
                 elem_dropped,
-                interruption: 0,
             },
             globals,
             memories,

@@ -11,9 +11,9 @@
 
 use super::check::{at, damaged, field};
 use super::{Artifact, Error};
+use crate::ValType;
 use crate::records::*;
 use crate::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable};
-use crate::{Interruption, ValType};
 
 /// Largest VM context, in bytes.
 const MAX_SIZE: u32 = 1 << 30;
@@ -53,9 +53,6 @@ impl Artifact<'_> {
         let h = self.header;
         let vm = &h.vm;
         let bad = |what| Err(damaged(field!(vm), what));
-        if Interruption::from_number(vm.interruption).is_none() {
-            return bad("unknown interruption");
-        }
         if !vm.size.is_multiple_of(16) || vm.size > MAX_SIZE {
             return bad("the size of the VM context is too large or not a multiple of 16");
         }

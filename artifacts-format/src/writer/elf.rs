@@ -12,7 +12,7 @@
 //! sections without an address, like debug information in other ELF files. Program headers fit
 //! between the ELF header and [`HEADER_OFFSET`].
 
-use core::mem::{size_of, take};
+use core::mem::{offset_of, size_of, take};
 
 use bytemuck::{Zeroable, bytes_of, cast_slice};
 use object::Endianness;
@@ -22,17 +22,45 @@ use object::write::elf::{
 };
 
 use super::{ArtifactBuilder, Symbol, TextLayout, WriteError};
+use crate::header::{Access, ElfSection, SectionInfo};
 use crate::reader::{checksum, digest};
 use crate::records::NONE;
 use crate::target::Arch;
 use crate::{ABI, FORMAT, HEADER_OFFSET, Header, MAGIC, Section};
 
-/// Name of the section that holds the names of all sections.
-const OWN_NAME: &str = ".shstrtab";
+/// Header and hot tables together.
+const HOT_TABLES: ElfSection = ElfSection {
+    name: ".precast",
+    access: Access::Read,
+    entry_len: 0,
+};
+
+/// The names of the sections.
+const OWN_NAMES: ElfSection = ElfSection {
+    name: ".shstrtab",
+    access: Access::Lookup,
+    entry_len: 0,
+};
+
+/// The row of a section in the table of all sections.
+macro_rules! info {
+    ($field:ident) => {
+        const { SectionInfo::at(offset_of!(Header, $field)) }
+    };
+}
+
+/// Appends a section to the output, and says in the header where it is.
+macro_rules! put {
+    ($out:expr, $header:expr, $field:ident, $bytes:expr) => {
+        $out.put(&mut $header, info!($field), $bytes)
+    };
+}
 
 /// The file as written so far.
 struct Output {
     bytes: Vec<u8>,
+    /// Bytes of a page.
+    page: u64,
     sections: Vec<SectionHeader>,
     section_names: Vec<u8>,
     segments: Vec<ProgramHeader>,
@@ -46,49 +74,34 @@ pub(super) fn write(mut parts: ArtifactBuilder<'_>) -> Result<Vec<u8>, WriteErro
     };
     check("the text", layout.text_len)?;
     let page = u64::from(parts.page_size);
-    let alloc = elf::SHF_ALLOC;
-    let progbits = elf::SHT_PROGBITS;
     let mut h = header(&parts);
-    let mut out = Output::new(size_estimate(&parts));
+    let mut out = Output::new(size_estimate(&parts), page);
 
     out.hot_tables(&mut h, &parts)?;
-    let hot = Section {
-        start: 0,
-        len: u64::from(h.hot_len),
-    };
-    out.section(".precast", progbits, alloc, hot, 8, 0);
-    h.image = out.image(&mut parts, page);
-    out.section(".precast.image", progbits, alloc, h.image, page, 0);
-
-    let none = SectionFlags::default();
-    h.element_items = out.append(8, cast_slice(&parts.element_items));
-    out.section(".precast.elements", progbits, none, h.element_items, 8, 16);
-    h.images = out.append(8, cast_slice(&parts.images));
-    out.section(".precast.images", progbits, none, h.images, 8, 32);
-    h.functions = out.append(8, cast_slice(&parts.functions));
-    out.section(".precast.functions", progbits, none, h.functions, 8, 16);
-    h.traps = out.append(8, &take(&mut parts.traps));
-    out.section(".precast.traps", progbits, none, h.traps, 8, 0);
-    h.addresses = out.append(8, &take(&mut parts.addresses));
-    out.section(".precast.addresses", progbits, none, h.addresses, 8, 0);
+    out.image(&mut h, &mut parts);
+    put!(out, h, element_items, cast_slice(&parts.element_items));
+    put!(out, h, images, cast_slice(&parts.images));
+    put!(out, h, functions, cast_slice(&parts.functions));
+    put!(out, h, traps, &take(&mut parts.traps));
+    put!(out, h, addresses, &take(&mut parts.addresses));
+    let mut segments = Section::default();
     for bytes in take(&mut parts.segments) {
-        let piece = out.append(1, &bytes);
-        h.segments = join(h.segments, piece);
+        segments = join(segments, out.append(1, &bytes));
     }
-    out.section(".precast.segments", progbits, none, h.segments, 1, 0);
-    h.metadata = out.append(8, &parts.metadata.encode());
-    out.section(".precast.meta", progbits, none, h.metadata, 8, 0);
+    out.describe(&mut h, info!(segments), segments);
+    put!(out, h, metadata, &parts.metadata.encode());
 
     let encoder = encoder(parts.arch);
     let symbols = take(&mut parts.symbols);
     let names = out.symbols(&mut h, &symbols)?;
     let coming = [
-        (".rodata", parts.rodata.len()),
-        (".text", parts.text.len()),
-        (".precast.link", parts.links.len()),
+        (info!(rodata), parts.rodata.len()),
+        (info!(text), parts.text.len()),
+        (info!(link_table), parts.links.len()),
     ];
     let coming = coming.iter().filter(|(_, len)| *len > 0);
-    let front = out.reserve_section_headers(encoder, coming.map(|(name, _)| *name));
+    let names_coming = coming.filter_map(|(info, _)| Some(info.elf?.name));
+    let front = out.reserve_section_headers(encoder, names_coming);
 
     // Without text there is nothing to align for.
     let text_align = if parts.text.is_empty() {
@@ -98,22 +111,17 @@ pub(super) fn write(mut parts: ArtifactBuilder<'_>) -> Result<Vec<u8>, WriteErro
     };
     let text_start = (out.len() + layout.rodata_before_text()).next_multiple_of(text_align);
     out.pad_to(text_start - layout.rodata_before_text());
-    h.rodata = out.append(1, &take(&mut parts.rodata));
-    let align = TextLayout::RODATA_ALIGN;
-    out.section(".rodata", progbits, alloc, h.rodata, align, 0);
-    out.segment(elf::PF_R, 0, out.len(), page);
+    put!(out, h, rodata, &take(&mut parts.rodata));
+    out.segment(elf::PF_R, 0, out.len());
     if !parts.text.is_empty() {
         out.pad_to(text_start);
-        h.text = out.append(page, &take(&mut parts.text));
     }
     let text_section = out.sections.len() as u32;
-    let code = alloc | elf::SHF_EXECINSTR;
-    out.section(".text", progbits, code, h.text, page, 0);
-    out.segment_of(elf::PF_R | elf::PF_X, h.text, page);
-    h.link_table = out.append_zeros(page, 8 * parts.links.len() as u64);
-    let writable = alloc | elf::SHF_WRITE;
-    out.section(".precast.link", progbits, writable, h.link_table, page, 8);
-    out.segment_of(elf::PF_R | elf::PF_W, h.link_table, page);
+    put!(out, h, text, &take(&mut parts.text));
+    out.segment_of(elf::PF_R | elf::PF_X, h.text);
+    let slots = out.append_zeros(page, 8 * parts.links.len() as u64);
+    out.describe(&mut h, info!(link_table), slots);
+    out.segment_of(elf::PF_R | elf::PF_W, h.link_table);
 
     out.fill_symbols(&h, encoder, &symbols, &names, text_section);
     out.finish(h, front, encoder, parts.arch)
@@ -129,11 +137,12 @@ struct Front {
 }
 
 impl Output {
-    fn new(capacity: u64) -> Self {
+    fn new(capacity: u64, page: u64) -> Self {
         let mut bytes = Vec::with_capacity(usize::try_from(capacity).unwrap_or(0));
         bytes.resize(HEADER_OFFSET + size_of::<Header>(), 0);
         Self {
             bytes,
+            page,
             sections: Vec::new(),
             section_names: vec![0],
             segments: Vec::new(),
@@ -180,44 +189,45 @@ impl Output {
         h: &mut Header,
         parts: &ArtifactBuilder<'_>,
     ) -> Result<(), WriteError> {
-        h.strings = self.append(8, &parts.strings);
-        h.types = self.append(8, &parts.types);
-        h.signatures = self.append(8, cast_slice(&parts.signatures));
-        h.imports = self.append(8, cast_slice(&parts.imports));
-        h.exports = self.append(8, cast_slice(&parts.exports));
-        h.memories = self.append(8, cast_slice(&parts.memories));
-        h.tables = self.append(8, cast_slice(&parts.tables));
-        h.globals = self.append(8, cast_slice(&parts.globals));
-        h.const_ops = self.append(8, cast_slice(&parts.const_ops));
-        h.table_inits = self.append(8, cast_slice(&parts.table_inits));
-        h.elements = self.append(8, cast_slice(&parts.elements));
-        h.data = self.append(8, cast_slice(&parts.data));
-        h.links = self.append(8, cast_slice(&parts.links));
-        h.template = self.append(16, &parts.template);
+        put!(self, *h, strings, &parts.strings);
+        put!(self, *h, types, &parts.types);
+        put!(self, *h, signatures, cast_slice(&parts.signatures));
+        put!(self, *h, imports, cast_slice(&parts.imports));
+        put!(self, *h, exports, cast_slice(&parts.exports));
+        put!(self, *h, memories, cast_slice(&parts.memories));
+        put!(self, *h, tables, cast_slice(&parts.tables));
+        put!(self, *h, globals, cast_slice(&parts.globals));
+        put!(self, *h, const_ops, cast_slice(&parts.const_ops));
+        put!(self, *h, table_inits, cast_slice(&parts.table_inits));
+        put!(self, *h, elements, cast_slice(&parts.elements));
+        put!(self, *h, data, cast_slice(&parts.data));
+        put!(self, *h, links, cast_slice(&parts.links));
+        put!(self, *h, template, &parts.template);
         h.hot_len = check(
             "the header and hot tables",
             self.len() - HEADER_OFFSET as u64,
         )?;
+        let hot = Section {
+            start: 0,
+            len: u64::from(h.hot_len),
+        };
+        self.elf_section(HOT_TABLES, elf::SHT_PROGBITS, hot, 8);
         Ok(())
     }
 
     /// Appends the pages of the memory image, copied in place from their pieces.
-    fn image(&mut self, parts: &mut ArtifactBuilder<'_>, page: u64) -> Section {
-        let len = parts
-            .images
-            .iter()
-            .map(|r| r.offset + r.len)
-            .max()
-            .unwrap_or(0);
-        let image = self.append_zeros(page, len);
+    fn image(&mut self, h: &mut Header, parts: &mut ArtifactBuilder<'_>) {
+        let ends = parts.images.iter().map(|r| r.offset + r.len);
+        let len = ends.max().unwrap_or(0);
+        let image = self.append_zeros(self.page, len);
+        self.describe(h, info!(image), image);
         if len == 0 {
-            return image;
+            return;
         }
         let pages = &mut self.bytes[out_position(image) as usize..];
         for (offset, piece) in take(&mut parts.image_pieces) {
             pages[offset as usize..][..piece.len()].copy_from_slice(&piece);
         }
-        image
     }
 
     /// Reserves room for the symbols, whose values depend on where the text will be, and appends
@@ -234,17 +244,15 @@ impl Output {
             strings.extend(symbol.name.bytes().map(|b| if b == 0 { b'?' } else { b }));
             strings.push(0);
         }
-        h.symtab = self.append_zeros(8, 24 * (symbols.len() as u64 + 1));
-        h.strtab = self.append(1, &strings);
-        let none = SectionFlags::default();
-        self.section(".symtab", elf::SHT_SYMTAB, none, h.symtab, 8, 24);
+        let records = self.append_zeros(8, 24 * (symbols.len() as u64 + 1));
+        self.describe(h, info!(symtab), records);
         // The symbols' names are in the next section, and all symbols are local.
         let strtab = self.sections.len() as u32 + 1;
         if let Some(symtab) = self.sections.last_mut() {
             symtab.sh_link = strtab;
             symtab.sh_info = symbols.len() as u32 + 1;
         }
-        self.section(".strtab", elf::SHT_STRTAB, none, h.strtab, 1, 0);
+        put!(self, *h, strtab, &strings);
         Ok(names)
     }
 
@@ -287,7 +295,7 @@ impl Output {
         coming: impl Iterator<Item = &'static str>,
     ) -> Front {
         let mut count = self.sections.len() as u64 + 2;
-        let mut names = self.section_names.len() + OWN_NAME.len() + 1;
+        let mut names = self.section_names.len() + OWN_NAMES.name.len() + 1;
         for name in coming {
             count += 1;
             names += name.len() + 1;
@@ -304,49 +312,70 @@ impl Output {
         self.bytes[start..start + place.len as usize].copy_from_slice(bytes);
     }
 
+    /// Appends a section and describes it.
+    fn put(&mut self, h: &mut Header, info: &SectionInfo, bytes: &[u8]) {
+        let place = self.append(info.align.bytes(self.page), bytes);
+        self.describe(h, info, place);
+    }
+
+    /// Says in the header where a section is, and describes it for ELF tools.
+    fn describe(&mut self, h: &mut Header, info: &SectionInfo, place: Section) {
+        info.set(h, place);
+        let Some(section) = info.elf else {
+            return;
+        };
+        let sh_type = match section.name {
+            ".symtab" => elf::SHT_SYMTAB,
+            ".strtab" => elf::SHT_STRTAB,
+            _ => elf::SHT_PROGBITS,
+        };
+        self.elf_section(section, sh_type, place, info.align.bytes(self.page));
+    }
+
     /// Adds a section header for ELF tools, unless the section is absent.
-    fn section(
+    fn elf_section(
         &mut self,
-        name: &str,
+        section: ElfSection,
         sh_type: SectionType,
-        sh_flags: SectionFlags,
         place: Section,
         align: u64,
-        entry: u64,
     ) {
         if place.len == 0 {
             return;
         }
         let sh_name = self.section_names.len() as u32;
-        self.section_names.extend_from_slice(name.as_bytes());
+        self.section_names
+            .extend_from_slice(section.name.as_bytes());
         self.section_names.push(0);
         let offset = out_position(place);
+        let (sh_flags, sh_addr) = match section.access {
+            Access::Lookup => (SectionFlags::default(), 0),
+            Access::Read => (elf::SHF_ALLOC, offset),
+            Access::Execute => (elf::SHF_ALLOC | elf::SHF_EXECINSTR, offset),
+            Access::Write => (elf::SHF_ALLOC | elf::SHF_WRITE, offset),
+        };
         self.sections.push(SectionHeader {
             sh_name,
             sh_type,
             sh_flags,
-            sh_addr: if sh_flags == SectionFlags::default() {
-                0
-            } else {
-                offset
-            },
+            sh_addr,
             sh_offset: offset,
             sh_size: place.len,
             sh_link: 0,
             sh_info: 0,
             sh_addralign: align,
-            sh_entsize: entry,
+            sh_entsize: section.entry_len,
         });
     }
 
-    fn segment_of(&mut self, flags: ProgramFlags, place: Section, page: u64) {
+    fn segment_of(&mut self, flags: ProgramFlags, place: Section) {
         if place.len != 0 {
             let start = out_position(place);
-            self.segment(flags, start, start + place.len, page);
+            self.segment(flags, start, start + place.len);
         }
     }
 
-    fn segment(&mut self, p_flags: ProgramFlags, start: u64, end: u64, page: u64) {
+    fn segment(&mut self, p_flags: ProgramFlags, start: u64, end: u64) {
         self.segments.push(ProgramHeader {
             p_type: elf::PT_LOAD,
             p_flags,
@@ -355,7 +384,7 @@ impl Output {
             p_paddr: start,
             p_filesz: end - start,
             p_memsz: end - start,
-            p_align: page,
+            p_align: self.page,
         });
     }
 
@@ -366,8 +395,7 @@ impl Output {
         encoder: Encoder<Endianness>,
         arch: Arch,
     ) -> Result<Vec<u8>, WriteError> {
-        let none = SectionFlags::default();
-        self.section(OWN_NAME, elf::SHT_STRTAB, none, front.names, 1, 0);
+        self.elf_section(OWN_NAMES, elf::SHT_STRTAB, front.names, 1);
         let names = take(&mut self.section_names);
         self.fill(front.names, &names);
 
@@ -441,6 +469,7 @@ fn header(parts: &ArtifactBuilder<'_>) -> Header {
         strategy: parts.strategy as u32,
         start_function: parts.start_function.unwrap_or(NONE),
         vm: parts.vm,
+        interruption: parts.interruption as u32,
         ..Header::zeroed()
     }
 }

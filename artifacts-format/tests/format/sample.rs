@@ -35,7 +35,6 @@ pub fn full() -> ArtifactBuilder<'static> {
         funcref_count: 2,
         data_dropped: 224,
         elem_dropped: 226,
-        interruption: 0,
     };
     let memory = |min, flags, vm_offset| MemoryRecord {
         min,

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use precast_artifact::header::{HOT, SECTIONS};
 use precast_artifact::metadata::Metadata;
 use precast_artifact::reader::{feature_names, hex};
 use precast_artifact::records::{ExternKind, FROZEN};
 use precast_artifact::target::{Arch, Os};
-use precast_artifact::{Artifact, Section, shown};
+use precast_artifact::{Artifact, shown};
 use serde_json::{Value, json};
 
 use crate::Failure;
@@ -219,32 +220,18 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Sections with content.
+/// Sections with content, in the order of the file.
 fn sections(artifact: &Artifact<'_>) -> Vec<(&'static str, u64)> {
-    let h = artifact.header();
-    let hot = Section {
-        start: 0,
-        len: h.hot_len.into(),
-    };
-    let mut sections = vec![
-        ("header and hot tables", hot),
-        ("frozen tables", h.rodata),
-        ("text", h.text),
-        ("link table", h.link_table),
-        ("memory image", h.image),
-        ("element items", h.element_items),
-        ("run-time segments", h.segments),
-        ("functions", h.functions),
-        ("traps", h.traps),
-        ("address map", h.addresses),
-        ("metadata", h.metadata),
-        ("symbols", h.symtab),
-        ("names", h.strtab),
-    ];
-    sections.retain(|(_, section)| section.len != 0);
+    let header = artifact.header();
+    let mut sections: Vec<_> = SECTIONS[HOT..]
+        .iter()
+        .map(|info| (info.title, info.of(header)))
+        .filter(|(_, section)| section.len != 0)
+        .collect();
     sections.sort_by_key(|(_, section)| section.start);
-    sections
+    let hot = [("header and hot tables", u64::from(header.hot_len))];
+    let others = sections
         .into_iter()
-        .map(|(name, section)| (name, section.len))
-        .collect()
+        .map(|(title, section)| (title, section.len));
+    hot.into_iter().chain(others).collect()
 }

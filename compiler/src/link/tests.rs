@@ -46,7 +46,7 @@ fn link_two(arch: Arch, code: &[u8], relocs: &[(u32, Reloc, Symbol, i64)]) -> Ve
         tables: vec![(TableIndex::from_u32(7), 8)],
         len: 40,
     };
-    let linked = link(CompiledModule { functions, links }, arch, 4096, &rodata).expect("small");
+    let linked = link(CompiledModule { functions, links }, arch, &rodata).expect("small");
     assert_eq!(linked.find(defined(1)).map(|p| p.offset), Some(0x20));
     linked.text
 }
@@ -104,8 +104,8 @@ fn aarch64() {
     let forward = words(&link_two(Arch::Aarch64, &code, &relocs(slot())));
     assert_eq!(
         forward[..3],
-        [0x9400_0008, 0xb000_0003, 0x9100_2063],
-        "one page on, eight bytes"
+        [0x9400_0008, 0x9000_0083, 0x9100_2063],
+        "a page of 64 KiB on, which adrp counts as 16, and eight bytes"
     );
     let back = words(&link_two(Arch::Aarch64, &code, &relocs(table())));
     assert_eq!(
@@ -193,7 +193,7 @@ fn out_of_reach_says_what_and_how_far() {
         functions,
         links: vec![],
     };
-    let error = link(module, Arch::Aarch64, 65536, &RodataLayout::default()).expect_err("too far");
+    let error = link(module, Arch::Aarch64, &RodataLayout::default()).expect_err("too far");
     let LinkError::OutOfReach {
         distance,
         limit,
@@ -235,7 +235,7 @@ fn gaps_trap_and_tables_are_in_text_offsets() {
         functions: vec![first, second, entry],
         links: vec![],
     };
-    let linked = link(module, Arch::X86_64, 4096, &RodataLayout::default()).expect("small");
+    let linked = link(module, Arch::X86_64, &RodataLayout::default()).expect("small");
     assert_eq!(linked.text.len(), 33);
     assert!(linked.text[1..16].iter().all(|b| *b == 0xcc));
     assert_eq!(
@@ -288,7 +288,7 @@ fn branches_between_groups_go_through_veneers() {
         links: vec![],
     };
     let rodata = RodataLayout::default();
-    let linked = link_with_islands(module, islands, Arch::Aarch64, 65536, &rodata).expect("small");
+    let linked = link_with_islands(module, islands, Arch::Aarch64, &rodata).expect("small");
     // Function 0, 1, veneers to 2 and 3, padding, function 2, 3, a veneer to 0.
     assert_eq!(linked.islands, [(32, 24), (96, 12)]);
     let offsets: Vec<u32> = linked.pieces.iter().map(|p| p.offset).collect();

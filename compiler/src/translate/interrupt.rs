@@ -10,7 +10,7 @@
 //! calls of one function without loops to short ones.
 //!
 //! *Fuel* code counts what it executes: one for each operator, but none for those that only
-//! structure code (see [`cost`]); one for each function that is entered; and for each byte, element or
+//! structure code (see [`Class::fuel`]); one for each function that is entered; and for each byte, element or
 //! page that an operator on a range worked on. The count is in a local variable; it goes
 //! to the store before calls and returns and comes back behind calls, so that callees, host
 //! functions and hosts see what is right. It is looked at in the same places, but in short functions
@@ -37,6 +37,7 @@ use wasmparser::{FunctionBody, Operator, OperatorsReader};
 
 use super::FuncTranslator;
 use crate::Error;
+use crate::operator::{Class, Flow, class};
 
 /// Largest constant range, in bytes or elements, that is worked on without a check before.
 const SMALL_RANGE: i64 = 128;
@@ -66,31 +67,6 @@ pub(super) enum Units {
     Dynamic(Value),
 }
 
-/// Fuel that an operator without regard to ranges costs.
-fn cost(operator: &Operator<'_>) -> i64 {
-    match operator {
-        Operator::Nop
-        | Operator::Drop
-        | Operator::Block { .. }
-        | Operator::Loop { .. }
-        | Operator::Unreachable
-        | Operator::Return
-        | Operator::Else
-        | Operator::End => 0,
-        _ => 1,
-    }
-}
-
-fn is_call(operator: &Operator<'_>) -> bool {
-    matches!(
-        operator,
-        Operator::Call { .. }
-            | Operator::CallIndirect { .. }
-            | Operator::ReturnCall { .. }
-            | Operator::ReturnCallIndirect { .. }
-    )
-}
-
 /// Whether a function calls nothing and is over soon, but for its loops.
 fn is_short(body: &FunctionBody<'_>) -> Result<bool, Error> {
     let range = body.range();
@@ -99,7 +75,7 @@ fn is_short(body: &FunctionBody<'_>) -> Result<bool, Error> {
     }
     let mut reader = OperatorsReader::new(body.get_binary_reader_for_operators()?);
     while !reader.eof() {
-        if is_call(&reader.read()?) {
+        if class(&reader.read()?).flow == Flow::Calls {
             return Ok(false);
         }
     }
@@ -137,26 +113,24 @@ impl FuncTranslator<'_, '_> {
         if !self.reachable {
             return;
         }
-        if let Some(fuel) = &mut self.fuel {
-            fuel.pending += cost(operator);
-        }
-        if self.fuel.is_none() {
+        let Some(fuel) = &mut self.fuel else {
             return;
-        }
-        match operator {
+        };
+        let Class {
+            flow, fuel: cost, ..
+        } = class(operator);
+        fuel.pending += cost;
+        match flow {
+            Flow::Straight | Flow::Opens => {}
             // The end of a stretch of code that is executed as one: each way out counts the same.
-            Operator::Loop { .. }
-            | Operator::If { .. }
-            | Operator::Else
-            | Operator::End
-            | Operator::Br { .. }
-            | Operator::BrIf { .. }
-            | Operator::BrTable { .. }
-            | Operator::Return => self.count_fuel(),
+            Flow::OpensLoop
+            | Flow::OpensConditionally
+            | Flow::Divides
+            | Flow::Closes
+            | Flow::Branches
+            | Flow::Returns => self.count_fuel(),
             // Somebody looks at the count. A return saves it by itself.
-            Operator::Unreachable => self.save_fuel(),
-            operator if is_call(operator) => self.save_fuel(),
-            _ => {}
+            Flow::Calls | Flow::Traps => self.save_fuel(),
         }
     }
 
@@ -239,7 +213,8 @@ impl FuncTranslator<'_, '_> {
 
     /// Behind an operator.
     pub(super) fn interruption_after(&mut self, operator: &Operator<'_>) {
-        if self.fuel.is_some() && self.reachable && is_call(operator) {
+        let calls = class(operator).flow == Flow::Calls;
+        if self.fuel.is_some() && self.reachable && calls {
             self.load_fuel();
         }
     }

@@ -4,6 +4,7 @@ use precast_artifact::TrapCode;
 use wasmparser::Operator;
 
 use super::FuncTranslator;
+use crate::operator::{Flow, class};
 
 impl FuncTranslator<'_, '_> {
     /// Translates one operator.
@@ -85,13 +86,11 @@ impl FuncTranslator<'_, '_> {
 
     /// Follows the nesting of an operator that is never reached.
     fn unreachable_operator(&mut self, operator: &Operator<'_>) {
-        match operator {
-            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
-                self.open_dead();
-            }
-            Operator::Else => self.else_(),
-            Operator::End => self.end(),
-            _ => {}
+        match class(operator).flow {
+            Flow::Opens | Flow::OpensLoop | Flow::OpensConditionally => self.open_dead(),
+            Flow::Divides => self.else_(),
+            Flow::Closes => self.end(),
+            Flow::Straight | Flow::Branches | Flow::Returns | Flow::Calls | Flow::Traps => {}
         }
     }
 }

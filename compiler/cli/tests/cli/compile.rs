@@ -259,7 +259,9 @@ fn prints_times_when_asked() {
         .collect();
     assert_eq!(
         phases,
-        ["read", "parse", "plan", "codegen", "emit", "write", "total"]
+        [
+            "read", "parse", "plan", "codegen", "link", "emit", "write", "total"
+        ]
     );
     assert!(stderr.lines().all(|line| line.ends_with(" ms")), "{stderr}");
 }

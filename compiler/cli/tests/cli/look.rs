@@ -110,6 +110,7 @@ numbers
         [
             "header and hot tables",
             "memory image",
+            "image runs",
             "functions",
             "traps",
             "address map",

@@ -1,0 +1,202 @@
+//! The table of an artifact's sections: what each is called, made of and used for.
+//!
+//! The reader's checks, the writer and `precast inspect` are derived from [`SECTIONS`]. The
+//! compiler's verifier is not: its own list is what this table is checked against.
+//!
+//! # Adding a section
+//! 1. Add a field to [`Header`], behind the others, and a row to [`SECTIONS`], where its bytes
+//!    shall be in the file. Two constants below do not compile until both are there.
+//! 2. Write it: a field of `ArtifactBuilder`, and a line in `writer/elf.rs` at the same place as
+//!    the row.
+//! 3. Read it: an accessor in `reader.rs`. Check what it says before any loader uses it, in the
+//!    file that the table at the top of `reader.rs` names for that time.
+//! 4. Let the verifier of the compiler check it (`compiler/src/verify`), from its own knowledge.
+//! 5. The tests of the format's versions now fail: raise the number that they name.
+
+use core::mem::{offset_of, size_of};
+
+use super::{Header, Section};
+use crate::records::*;
+
+/// What one section is.
+#[derive(Debug, Clone, Copy)]
+pub struct SectionInfo {
+    /// Distance of its field from the first byte of the [`Header`].
+    pub field: usize,
+    /// What people call it.
+    pub title: &'static str,
+    /// Bytes of each of its records, 1 if it is not made of records.
+    pub record_len: usize,
+    /// Where its first byte may be.
+    pub align: Align,
+    /// How it appears to ELF tools, by itself; hot tables are one ELF section together.
+    pub elf: Option<ElfSection>,
+}
+
+/// Alignment of a section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// A multiple of so many bytes from the start of the file.
+    Bytes(u64),
+    /// The first byte of a page, because the section is mapped or protected by itself.
+    Page,
+}
+
+impl Align {
+    /// In bytes, for pages of `page` bytes.
+    pub fn bytes(self, page: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Page => page,
+        }
+    }
+}
+
+/// A section as ELF tools see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ElfSection {
+    /// Its name.
+    pub name: &'static str,
+    /// How a program that runs may use it.
+    pub access: Access,
+    /// Bytes of each entry, 0 where ELF tools need not know.
+    pub entry_len: u64,
+}
+
+/// How a section of a running program is accessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It is looked up by tools and loaders; it has no address.
+    Lookup,
+    /// Mapped to be read.
+    Read,
+    /// Mapped to be executed.
+    Execute,
+    /// Mapped to be written to.
+    Write,
+}
+
+/// A row of a hot table.
+macro_rules! hot {
+    ($field:ident: $record:ty, $title:literal) => {
+        hot!($field: $record, $title, Align::Bytes(8))
+    };
+    ($field:ident: $record:ty, $title:literal, $align:expr) => {
+        SectionInfo {
+            field: offset_of!(Header, $field),
+            title: $title,
+            record_len: size_of::<$record>(),
+            align: $align,
+            elf: None,
+        }
+    };
+}
+
+/// A row of any other section.
+macro_rules! cold {
+    ($field:ident: $record:ty, $title:literal, $align:expr, $name:literal $access:ident $entry:expr) => {
+        SectionInfo {
+            elf: Some(ElfSection {
+                name: $name,
+                access: Access::$access,
+                entry_len: $entry,
+            }),
+            ..hot!($field: $record, $title, $align)
+        }
+    };
+}
+
+use Align::{Bytes, Page};
+
+/// All sections, in the order in which the writer puts them into the file. The hot tables come
+/// first.
+pub const SECTIONS: [SectionInfo; COUNT] = [
+    hot!(strings: u8, "strings"),
+    hot!(types: u8, "value types"),
+    hot!(signatures: SignatureRecord, "signatures"),
+    hot!(imports: ImportRecord, "imports"),
+    hot!(exports: ExportRecord, "exports"),
+    hot!(memories: MemoryRecord, "memories"),
+    hot!(tables: TableRecord, "tables"),
+    hot!(globals: GlobalRecord, "globals"),
+    hot!(const_ops: ConstOp, "constant expressions"),
+    hot!(table_inits: TableInitRecord, "initial values of tables"),
+    hot!(elements: ElementRecord, "element segments"),
+    hot!(data: DataRecord, "data segments"),
+    hot!(links: LinkRecord, "link records"),
+    hot!(template: u8, "template of the VM context", Bytes(16)),
+    cold!(image: u8, "memory image", Page, ".precast.image" Read 0),
+    cold!(element_items: ConstOp, "element items", Bytes(8), ".precast.elements" Lookup 16),
+    cold!(images: ImageRecord, "image runs", Bytes(8), ".precast.images" Lookup 32),
+    cold!(functions: FunctionRecord, "functions", Bytes(8), ".precast.functions" Lookup 16),
+    cold!(traps: u8, "traps", Bytes(8), ".precast.traps" Lookup 0),
+    cold!(addresses: u8, "address map", Bytes(8), ".precast.addresses" Lookup 0),
+    cold!(segments: u8, "run-time segments", Bytes(1), ".precast.segments" Lookup 0),
+    cold!(metadata: u8, "metadata", Bytes(8), ".precast.meta" Lookup 0),
+    // An Elf64_Sym has 24 bytes.
+    cold!(symtab: [u8; 24], "symbols", Bytes(8), ".symtab" Lookup 24),
+    cold!(strtab: u8, "names", Bytes(1), ".strtab" Lookup 0),
+    cold!(rodata: u64, "frozen tables", Bytes(16), ".rodata" Read 0),
+    cold!(text: u8, "text", Page, ".text" Execute 0),
+    cold!(link_table: u64, "link table", Page, ".precast.link" Write 8),
+];
+
+/// Distance of the first field of the header that is a [`Section`].
+const FIRST: usize = offset_of!(Header, strings);
+
+/// Number of fields of the header that are sections.
+pub const COUNT: usize = (size_of::<Header>() - FIRST) / size_of::<Section>();
+
+/// How many of [`SECTIONS`] are hot tables: all in front of the first that ELF tools see by itself.
+pub const HOT: usize = {
+    let mut hot = 0;
+    while SECTIONS[hot].elf.is_none() {
+        hot += 1;
+    }
+    hot
+};
+
+impl SectionInfo {
+    /// The row of the section whose field is at this distance from the start of the header.
+    ///
+    /// # Panics
+    /// When no section's field is there.
+    pub const fn at(field: usize) -> &'static Self {
+        let mut i = 0;
+        while SECTIONS[i].field != field {
+            i += 1;
+        }
+        &SECTIONS[i]
+    }
+
+    /// Where the section is.
+    pub fn of(&self, header: &Header) -> Section {
+        let sections: &[Section] = bytemuck::cast_slice(&bytemuck::bytes_of(header)[FIRST..]);
+        sections[(self.field - FIRST) / size_of::<Section>()]
+    }
+
+    /// Says where the section is.
+    pub fn set(&self, header: &mut Header, section: Section) {
+        let bytes = &mut bytemuck::bytes_of_mut(header)[FIRST..];
+        let sections: &mut [Section] = bytemuck::cast_slice_mut(bytes);
+        sections[(self.field - FIRST) / size_of::<Section>()] = section;
+    }
+}
+
+/// Every section of the header has a row, and only one: as many rows as fields, none twice. Hot
+/// tables come first.
+const _: () = {
+    assert!(FIRST + COUNT * size_of::<Section>() == size_of::<Header>());
+    let mut i = 0;
+    while i < COUNT {
+        let SectionInfo { field, elf, .. } = SECTIONS[i];
+        assert!(field >= FIRST && (field - FIRST).is_multiple_of(size_of::<Section>()));
+        assert!(elf.is_none() == (i < HOT));
+        let mut other = 0;
+        while other < i {
+            assert!(SECTIONS[other].field != field);
+            other += 1;
+        }
+        i += 1;
+    }
+};
