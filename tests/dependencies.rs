@@ -1,8 +1,12 @@
 //! The loader goes into every program that runs artifacts, so it must stay small: nothing of the
 //! compiler, and none of the crates that a command line or a configuration file needs.
+//!
+//! Its files are in layers, and a file imports only from its own layer and those below it.
 
-use std::env;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
 
 /// No package of which the name starts so.
 const FORBIDDEN: [&str; 8] = [
@@ -73,4 +77,137 @@ fn the_compiler_would_be_noticed() {
         "{found:?}"
     );
     assert!(found.iter().any(|name| name == "wasmparser"), "{found:?}");
+}
+
+/// The layers of `loader/src`, lowest first: the names of files and folders directly in it.
+const LAYERS: [(&str, &[&str]); 4] = [
+    (
+        "the system, the architecture, and types that hold no pointer into a store",
+        &[
+            "arch",
+            "error",
+            "externref",
+            "libcalls",
+            "limits",
+            "mapping",
+            "sys",
+            "trap",
+            "types",
+        ],
+    ),
+    (
+        "what machine code and the signal handler work with",
+        &["vm"],
+    ),
+    (
+        "handles, and what users call",
+        &[
+            "engine",
+            "func",
+            "global",
+            "host",
+            "imports",
+            "instance",
+            "instance_pre",
+            "interrupt",
+            "into_func",
+            "linker",
+            "memory",
+            "module",
+            "redirect",
+            "store",
+            "stored",
+            "table",
+            "typed",
+            "val",
+        ],
+    ),
+    ("instances that find each other by name", &["runtime"]),
+];
+
+/// The layer of a name behind `crate::`. The crate's page gives out what users call.
+fn layer(name: &str) -> usize {
+    let name = match name.starts_with(char::is_uppercase) {
+        true => "engine",
+        false => name,
+    };
+    LAYERS
+        .iter()
+        .position(|(_, names)| names.contains(&name))
+        .unwrap_or_else(|| panic!("`{name}` has no layer: give it one"))
+}
+
+/// The names that code imports from the crate: without comments and unit tests.
+fn imports(code: &str) -> BTreeSet<String> {
+    let code = code.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let lines = code
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default());
+    let code: String = lines.flat_map(|line| [line, "\n"]).collect();
+    assert!(!code.contains("super::super"), "say `crate::` instead");
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let mut names = BTreeSet::new();
+    for (at, found) in code.match_indices("crate::") {
+        let rest = code[at + found.len()..].trim_start();
+        let list = match rest.strip_prefix('{') {
+            Some(list) => list.split('}').next().unwrap_or_default(),
+            None => &rest[..rest.find(|c| !is_name(c)).unwrap_or(rest.len())],
+        };
+        for item in list.split(',') {
+            let name = item.trim().split("::").next().unwrap_or_default();
+            if !name.is_empty() {
+                names.insert(name.to_owned());
+            }
+        }
+    }
+    names
+}
+
+/// The Rust files in a folder and the folders in it.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("the loader's source is there") {
+        let path = entry.expect("the folder can be read").path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+#[test]
+fn no_file_of_the_loader_imports_from_a_layer_above_its_own() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../loader/src");
+    let mut upwards = Vec::new();
+    for path in rust_files(&root) {
+        let inside = path.strip_prefix(&root).expect("a file of the folder");
+        let first = inside.iter().next().and_then(|name| name.to_str());
+        let name = first.expect("names are UTF-8").trim_end_matches(".rs");
+        if name == "lib" {
+            continue;
+        }
+        let own = layer(name);
+        let code = fs::read_to_string(&path).expect("a file of the folder");
+        for import in imports(&code) {
+            if layer(&import) > own {
+                upwards.push(format!("{} imports `{import}`", inside.display()));
+            }
+        }
+    }
+    assert!(upwards.is_empty(), "{upwards:#?}");
+}
+
+#[test]
+fn an_import_from_above_would_be_noticed() {
+    let code = "//! See [`crate::linker`].\nuse crate::{arch, store::Store};\n\
+        fn f(func: crate::Func) { crate::vm::pool::take() } // crate::runtime\n\
+        #[cfg(test)]\nmod tests { use crate::runtime::Runtime; }";
+    let found = imports(code);
+    assert_eq!(
+        found.iter().collect::<Vec<_>>(),
+        ["Func", "arch", "store", "vm"]
+    );
+    assert!(layer("Func") > layer("vm") && layer("store") > layer("vm"));
 }

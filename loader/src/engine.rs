@@ -20,7 +20,6 @@ use precast_artifact::Interruption;
 
 use crate::error::Error;
 use crate::vm::interrupt::Epochs;
-use crate::vm::module::ModuleInner;
 
 /// Settings of an [`Engine`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,20 +160,18 @@ impl Engine {
         }
     }
 
+    /// Whether a store of this engine takes a module of the engine `of` whose code can be stopped as
+    /// `found` says.
+    ///
     /// # Errors
-    /// [`Error::DifferentEngines`] for a module of another engine than this store's,
-    /// [`Error::Interruption`] for one that the engine does not take.
+    /// [`Error::DifferentEngines`] for a module of another engine, [`Error::Interruption`] for one
+    /// that the engine does not take.
     #[inline]
-    pub(crate) fn check(self, module: &ModuleInner) -> Result<(), Error> {
-        module
-            .engine()
-            .check_same(self, "the module", "the store")?;
-        let Some(expected) = self.0.config.required else {
-            return Ok(());
-        };
-        match module.artifact().interruption() {
-            found if found == expected => Ok(()),
-            found => Err(Error::Interruption { found, expected }),
+    pub(crate) fn check(self, of: Self, found: Interruption) -> Result<(), Error> {
+        of.check_same(self, "the module", "the store")?;
+        match self.0.config.required {
+            Some(expected) if found != expected => Err(Error::Interruption { found, expected }),
+            _ => Ok(()),
         }
     }
 }

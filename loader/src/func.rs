@@ -9,13 +9,14 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use precast_artifact::vm::{ValRaw, VmFuncImport, VmFuncRef};
+use precast_artifact::vm::{ValRaw, VmFuncRef};
 
 use crate::arch::{CALLS_WASM, call_wasm};
 use crate::error::Error;
 use crate::host::Caller;
 use crate::into_func::IntoFunc;
 use crate::store::{AsContext, AsContextMut, Invariant};
+use crate::stored::Stored;
 use crate::typed::{WasmParams, WasmResults, from_word};
 use crate::types::FuncType;
 use crate::val::Val;
@@ -23,19 +24,10 @@ use crate::vm::activation::{enter, enter_outermost, is_active};
 use crate::vm::externrefs::Point;
 use crate::vm::host::{HOST_ENTRY, HostFunc, StoreFunc};
 use crate::vm::store::StoreCore;
-use crate::vm::store_id::StoreId;
 
 /// A function of a store: of an instance, or one that the host made.
 #[derive(Debug, Clone, Copy)]
-pub struct Func {
-    store: StoreId,
-    func_ref: NonNull<VmFuncRef>,
-}
-
-// SAFETY: the pointer is only followed by who shows the store that owns what it points to.
-unsafe impl Send for Func {}
-// SAFETY: as above.
-unsafe impl Sync for Func {}
+pub struct Func(Stored<VmFuncRef>);
 
 impl Func {
     /// A host function from a closure over wasm's own types, see [`IntoFunc`].
@@ -63,10 +55,7 @@ impl Func {
 
     pub(crate) fn from_host(core: &mut StoreCore, host: Arc<HostFunc>) -> Self {
         let mut func = StoreFunc::new(core, host);
-        let this = Self {
-            store: core.id,
-            func_ref: NonNull::from(&mut func.func_ref),
-        };
+        let this = Self::from_ref(core, NonNull::from(&mut func.func_ref));
         core.made_mut().funcs.push(func);
         this
     }
@@ -74,29 +63,22 @@ impl Func {
     /// # Safety
     /// `raw` is null or a function reference that belongs to `core`.
     pub(crate) unsafe fn from_raw(core: &StoreCore, raw: *const VmFuncRef) -> Option<Self> {
-        Some(Self {
-            store: core.id,
-            func_ref: NonNull::new(raw.cast_mut())?,
-        })
+        Some(Self::from_ref(core, NonNull::new(raw.cast_mut())?))
+    }
+
+    pub(crate) fn from_ref(core: &StoreCore, func_ref: NonNull<VmFuncRef>) -> Self {
+        Self(Stored::new(core, func_ref))
     }
 
     /// # Panics
     /// If the function belongs to another store.
     #[inline]
     pub(crate) fn func_ref(&self, core: &StoreCore) -> NonNull<VmFuncRef> {
-        if self.store != core.id {
-            used_with_another_store();
-        }
-        self.func_ref
+        self.0.get(core)
     }
 
     pub(crate) fn belongs_to(&self, core: &StoreCore) -> bool {
-        self.store == core.id
-    }
-
-    fn get<'a>(&self, core: &'a StoreCore) -> &'a VmFuncRef {
-        // SAFETY: the store owns the reference and is borrowed.
-        unsafe { self.func_ref(core).as_ref() }
+        self.0.belongs_to(core)
     }
 
     /// The type.
@@ -104,35 +86,11 @@ impl Func {
     /// # Panics
     /// As do all methods, if the function belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> FuncType {
-        FuncType::from_id(self.get(&store.as_context().0.core).type_id)
+        FuncType::from_id(self.0.borrow(&store.as_context().0.core).type_id)
     }
 
     pub(crate) fn type_id(&self, core: &StoreCore) -> u64 {
-        self.get(core).type_id
-    }
-
-    /// The host function behind this, if it is one of the store's.
-    pub(crate) fn host<'a>(&self, core: &'a StoreCore) -> Option<&'a Arc<HostFunc>> {
-        let import = self.host_import(core)?;
-        // SAFETY: what the mark says; a slot without an owner is the first field of a `StoreFunc`,
-        // which the store owns.
-        unsafe {
-            let is_of_store = (*import).owner.is_null();
-            is_of_store.then(|| &(*import.cast::<StoreFunc>()).host)
-        }
-    }
-
-    /// The slot that leads to the host function behind this, if it is a host function.
-    pub(crate) fn host_import(&self, core: &StoreCore) -> Option<*const VmFuncImport> {
-        let func_ref = self.get(core);
-        let is_host = std::ptr::eq(func_ref.array_entry, &raw const HOST_ENTRY);
-        is_host.then(|| func_ref.ctx.cast_const().cast())
-    }
-
-    /// What a call from wasm code needs: code and context.
-    pub(crate) fn code(&self, core: &StoreCore) -> (*const u8, *mut c_void) {
-        let func_ref = self.get(core);
-        (func_ref.code, func_ref.ctx)
+        self.0.borrow(core).type_id
     }
 
     /// Calls the function with values whose types are checked now.
@@ -150,7 +108,7 @@ impl Func {
         results: &mut [Val],
     ) -> Result<(), Error> {
         let mut store = store.as_context_mut();
-        let ty = FuncType::from_id(self.get(store.core()).type_id);
+        let ty = FuncType::from_id(self.0.borrow(store.core()).type_id);
         let fits = params.iter().map(Val::ty).eq(ty.params().iter().copied());
         if !fits || results.len() != ty.results().len() {
             let given: Vec<_> = params.iter().map(Val::ty).collect();
@@ -187,7 +145,7 @@ impl Func {
     ) -> Result<(), Error> {
         // SAFETY: by this function's contract; the entry is an array entry unless it is the mark.
         unsafe {
-            let func_ref = self.func_ref.as_ptr();
+            let func_ref = self.0.get_again().as_ptr();
             let (ctx, code, entry) = ((*func_ref).ctx, (*func_ref).code, (*func_ref).array_entry);
             if std::ptr::eq(entry, &raw const HOST_ENTRY) {
                 return HostFunc::call(ctx.cast_const().cast(), values);
@@ -220,12 +178,6 @@ impl Func {
             types: PhantomData,
         })
     }
-}
-
-#[cold]
-#[inline(never)]
-fn used_with_another_store() -> ! {
-    panic!("a function was used with a store that does not own it")
 }
 
 /// A function whose type is known when the host is compiled.
@@ -292,7 +244,7 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
     unsafe fn call_native(&self, core: *mut StoreCore, params: P) -> Result<R, Error> {
         // SAFETY: by this function's contract.
         unsafe {
-            let func_ref = self.func.func_ref.as_ptr();
+            let func_ref = self.func.0.get_again().as_ptr();
             let (ctx, code) = ((*func_ref).ctx, (*func_ref).code);
             let entry = (*func_ref).native_entry;
             let params = params.params_into_native(&mut *core)?;

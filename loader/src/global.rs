@@ -4,24 +4,18 @@ use std::ptr::NonNull;
 
 use crate::error::Error;
 use crate::store::{AsContext, AsContextMut};
+use crate::stored::Stored;
 use crate::types::GlobalType;
 use crate::val::Val;
-use crate::vm::global::{HostGlobal, read_global, write_global};
+use crate::vm::global::{GlobalValue, HostGlobal, read_global, write_global};
 use crate::vm::store::StoreCore;
-use crate::vm::store_id::StoreId;
 
 /// A global of a store.
 #[derive(Debug, Clone, Copy)]
 pub struct Global {
-    store: StoreId,
-    value: NonNull<u8>,
+    place: Stored<GlobalValue>,
     ty: GlobalType,
 }
-
-// SAFETY: the pointer is only followed by who shows the store that owns what it points to.
-unsafe impl Send for Global {}
-// SAFETY: as above.
-unsafe impl Sync for Global {}
 
 impl Global {
     /// A global that the host makes.
@@ -40,21 +34,14 @@ impl Global {
     }
 
     pub(crate) fn from_raw(core: &StoreCore, value: NonNull<u8>, ty: GlobalType) -> Self {
-        Self {
-            store: core.id,
-            value,
-            ty,
-        }
+        let place = Stored::new(core, value.cast());
+        Self { place, ty }
     }
 
     /// # Panics
     /// If the global belongs to another store.
     pub(crate) fn value(&self, core: &StoreCore) -> NonNull<u8> {
-        assert!(
-            self.store == core.id,
-            "a global was used with a store that does not own it"
-        );
-        self.value
+        self.place.get(core).cast()
     }
 
     /// The type.

@@ -45,7 +45,8 @@ impl<'a, T: 'static> Caller<'a, T> {
         let instance = unsafe { (*self.owner).instance.cast::<InstanceData>() };
         let core = self.store.core();
         // SAFETY: as above; the instance is not part of the store's own fields.
-        unsafe { (*instance).export(core, name) }
+        let item = unsafe { (*instance).export(name)? };
+        Some(Extern::from_item(core, item))
     }
 
     /// The instance that imported the host function; `None` if the call came from the host or

@@ -8,7 +8,8 @@ use crate::error::{Error, LinkError};
 use crate::instance::Extern;
 use crate::types::{ExternType, FuncType, MemoryType, TableType, extern_type};
 use crate::vm::host::HostFunc;
-use crate::vm::module::ModuleInner;
+use crate::vm::instance::RawImport;
+use crate::vm::module::MappedModule;
 use crate::vm::store::StoreCore;
 
 /// What an import is linked to.
@@ -21,8 +22,19 @@ pub(crate) enum Import {
 }
 
 impl Import {
+    /// What an instance is given.
+    ///
+    /// # Panics
+    /// If an item belongs to another store.
+    pub(crate) fn to_raw(&self, core: &StoreCore) -> RawImport<'_> {
+        match self {
+            Self::Host(host) => RawImport::Host(host),
+            Self::Extern(item) => RawImport::Item(item.to_item(core)),
+        }
+    }
+
     /// Whether the import can be linked to this, as far as can be told without a store.
-    pub(crate) fn may_fit(&self, module: &ModuleInner, record: &ImportRecord) -> bool {
+    pub(crate) fn may_fit(&self, module: &MappedModule, record: &ImportRecord) -> bool {
         match self {
             Self::Host(host) => {
                 record.kind == ExternKind::Func as u32
@@ -39,7 +51,7 @@ impl Import {
 /// [`Error::Link`] with all imports that do not fit.
 pub(crate) fn check_imports(
     core: &StoreCore,
-    module: &ModuleInner,
+    module: &MappedModule,
     imports: &[Import],
 ) -> Result<(), Error> {
     let artifact = module.artifact();
@@ -82,7 +94,7 @@ pub(crate) fn check_imports(
     }
 }
 
-fn func_fits(core: &StoreCore, module: &ModuleInner, signature: u32, import: &Import) -> bool {
+fn func_fits(core: &StoreCore, module: &MappedModule, signature: u32, import: &Import) -> bool {
     let found = match import {
         Import::Host(host) => host.type_id(),
         Import::Extern(Extern::Func(func)) => func.type_id(core),
@@ -92,7 +104,7 @@ fn func_fits(core: &StoreCore, module: &ModuleInner, signature: u32, import: &Im
 }
 
 /// Whether a signature of a module is the type with this id.
-fn has_type(module: &ModuleInner, signature: u32, id: u64) -> bool {
+fn has_type(module: &MappedModule, signature: u32, id: u64) -> bool {
     match module.artifact().signatures()[signature as usize].type_id {
         0 => import_func_type(module, signature).id() == id,
         own => own == id,
@@ -102,7 +114,7 @@ fn has_type(module: &ModuleInner, signature: u32, id: u64) -> bool {
 /// What was found, if it does not fit.
 fn mismatch(
     core: &StoreCore,
-    module: &ModuleInner,
+    module: &MappedModule,
     import: &Import,
     expected: &ExternType,
 ) -> Option<String> {
@@ -156,7 +168,7 @@ fn limits_fit(min: u64, max: Option<u64>, expected_min: u64, expected_max: Optio
 }
 
 /// The type of a function of an artifact, for messages.
-fn import_func_type(module: &ModuleInner, signature: u32) -> FuncType {
+fn import_func_type(module: &MappedModule, signature: u32) -> FuncType {
     let artifact = module.artifact();
     artifact
         .signature(signature)

@@ -17,16 +17,16 @@ use crate::global::Global;
 use crate::imports::{Import, check_imports};
 use crate::instance_pre::PreInner;
 use crate::memory::Memory;
-use crate::module::Module;
+use crate::module::{Module, export_names};
 use crate::store::{AsContext, AsContextMut};
+use crate::stored::Stored;
 use crate::table::Table;
 use crate::typed::{WasmParams, WasmResults};
 use crate::types::ExternType;
-use crate::vm::instance::InstanceData;
+use crate::vm::instance::{InstanceData, Item};
 use crate::vm::pool;
 use crate::vm::quota::{self, Demand};
 use crate::vm::store::StoreCore;
-use crate::vm::store_id::StoreId;
 
 /// An item of an instance, or one that the host made.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +63,28 @@ macro_rules! extern_kinds {
 extern_kinds!(func Func, memory Memory, table Table, global Global);
 
 impl Extern {
+    pub(crate) fn from_item(core: &StoreCore, item: Item) -> Self {
+        match item {
+            Item::Func(func_ref) => Self::Func(Func::from_ref(core, func_ref)),
+            Item::Memory(entity) => Self::Memory(Memory::from_entity(core, entity)),
+            Item::Table(entity) => Self::Table(Table::from_entity(core, entity)),
+            Item::Global(value, ty) => Self::Global(Global::from_raw(core, value, ty)),
+        }
+    }
+
+    /// What the handle points to.
+    ///
+    /// # Panics
+    /// If it belongs to another store.
+    pub(crate) fn to_item(self, core: &StoreCore) -> Item {
+        match self {
+            Self::Func(func) => Item::Func(func.func_ref(core)),
+            Self::Memory(memory) => Item::Memory(memory.entity(core)),
+            Self::Table(table) => Item::Table(table.entity(core)),
+            Self::Global(global) => Item::Global(global.value(core), global.ty()),
+        }
+    }
+
     /// The type; of a memory or table, the one it was declared with.
     ///
     /// # Panics
@@ -79,15 +101,7 @@ impl Extern {
 
 /// An instance of a module, in a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Instance {
-    store: StoreId,
-    data: NonNull<InstanceData>,
-}
-
-// SAFETY: the pointer is only followed by who shows the store that owns what it points to.
-unsafe impl Send for Instance {}
-// SAFETY: as above.
-unsafe impl Sync for Instance {}
+pub struct Instance(Stored<InstanceData>);
 
 impl Instance {
     /// Instantiates a module with one item for each of its imports, in their order.
@@ -107,15 +121,20 @@ impl Instance {
         imports: &[Extern],
     ) -> Result<Self, Error> {
         let imports: Vec<_> = imports.iter().map(|item| Import::Extern(*item)).collect();
-        let core = store.as_context_mut().core_ptr();
+        let store = store.as_context_mut();
+        store
+            .0
+            .engine
+            .check(*module.engine(), module.interruption())?;
+        let core = store.core_ptr();
         // SAFETY: the store is borrowed exclusively, and not used otherwise until this returns.
         unsafe {
-            (*core).engine().check(&module.0)?;
-            check_imports(&*core, &module.0, &imports)?;
-            let artifact = module.0.artifact();
+            check_imports(&*core, &module.code, &imports)?;
+            let artifact = module.code.artifact();
             let demand = Demand::of(&artifact);
             quota::for_instance(core, &demand, &artifact)?;
-            let instance = InstanceData::new(&*core, &module.0, &imports, None)?;
+            let mut raw = imports.iter().map(|import| import.to_raw(&*core));
+            let instance = InstanceData::new(&*core, &module.code, &mut raw, None)?;
             Self::start(core, instance, &demand)
         }
     }
@@ -125,26 +144,23 @@ impl Instance {
     /// # Safety
     /// `core` is the pointer that machine code uses, of a store that is used by nobody else until
     /// this returns.
-    pub(crate) unsafe fn from_pre(
-        core: *mut StoreCore,
-        pre: &Arc<PreInner>,
-    ) -> Result<Self, Error> {
+    pub(crate) unsafe fn from_pre(core: *mut StoreCore, pre: &PreInner) -> Result<Self, Error> {
         // SAFETY: by this function's contract.
         unsafe {
-            (*core).engine().check(&pre.module.0)?;
             // Host functions were checked when they were linked; items of a store can change.
-            if !pre.reusable {
-                check_imports(&*core, &pre.module.0, &pre.imports)?;
+            if pre.owner.is_none() {
+                check_imports(&*core, &pre.module.code, &pre.imports)?;
             }
-            quota::for_instance(core, &pre.demand, &pre.module.0.artifact())?;
-            let instance = match pre.reusable.then(|| pool::take(pre)).flatten() {
+            quota::for_instance(core, &pre.demand, &pre.module.code.artifact())?;
+            let instance = match pre.owner.as_ref().and_then(pool::take) {
                 Some(mut instance) => {
                     instance.enter_store(&*core);
                     instance
                 }
                 None => {
-                    let parked_as = pre.reusable.then_some(pre);
-                    InstanceData::new(&*core, &pre.module.0, &pre.imports, parked_as)?
+                    let mut raw = pre.imports.iter().map(|import| import.to_raw(&*core));
+                    let owner = pre.owner.as_ref();
+                    InstanceData::new(&*core, &pre.module.code, &mut raw, owner)?
                 }
             };
             Self::start(core, instance, &pre.demand)
@@ -175,10 +191,7 @@ impl Instance {
         }
         let start = instance.module.artifact().start_function()?;
         core.instances.push(instance);
-        let this = Self {
-            store: core.id,
-            data,
-        };
+        let this = Self::from_data(core, data);
         // SAFETY: the instance is the store's now, which is used by nobody else.
         unsafe {
             data.as_mut().initialise()?;
@@ -194,8 +207,7 @@ impl Instance {
     }
 
     pub(crate) fn from_data(core: &StoreCore, data: NonNull<InstanceData>) -> Self {
-        let store = core.id;
-        Self { store, data }
+        Self(Stored::new(core, data))
     }
 
     /// Closes the instance, see [`close`](crate::vm::close).
@@ -203,19 +215,9 @@ impl Instance {
     /// # Panics
     /// If the instance belongs to another store.
     pub(crate) fn close(&self, core: &mut StoreCore, exit_code: u32) {
-        let instance = self.get(core);
+        let instance = self.0.get(core);
         // SAFETY: the store owns the instance and is borrowed exclusively.
         unsafe { core.close_instance(instance, exit_code) };
-    }
-
-    /// # Panics
-    /// If the instance belongs to another store.
-    fn get(&self, core: &StoreCore) -> NonNull<InstanceData> {
-        assert!(
-            self.store == core.id,
-            "an instance was used with a store that does not own it"
-        );
-        self.data
     }
 
     /// The export of this name.
@@ -225,8 +227,8 @@ impl Instance {
     pub fn get_export(&self, mut store: impl AsContextMut, name: &str) -> Option<Extern> {
         let mut store = store.as_context_mut();
         let core = store.core();
-        // SAFETY: the store owns the instance and is borrowed exclusively.
-        unsafe { self.get(core).as_mut().export(core, name) }
+        let item = self.0.borrow_mut(core).export(name)?;
+        Some(Extern::from_item(core, item))
     }
 
     /// The exported function of this name.
@@ -270,17 +272,18 @@ impl Instance {
     pub fn exports(&self, mut store: impl AsContextMut) -> Vec<(String, Extern)> {
         let mut store = store.as_context_mut();
         let core = store.core();
-        // SAFETY: the store owns the instance and is borrowed exclusively.
-        let instance = unsafe { self.get(core).as_mut() };
-        let module = instance.module();
-        let names: Vec<String> = module.exports().map(|(name, _)| name.to_string()).collect();
-        let find = |name: String| Some((name.clone(), instance.export(core, &name)?));
-        names.into_iter().filter_map(find).collect()
+        let module = Arc::clone(&self.0.borrow(core).module);
+        let find = |name: &str| {
+            let item = self.0.borrow_mut(core).export(name)?;
+            Some((name.to_string(), Extern::from_item(core, item)))
+        };
+        export_names(module.artifact()).filter_map(find).collect()
     }
 
     /// The module.
     pub fn module(&self, store: impl AsContext) -> Module {
-        // SAFETY: the store owns the instance and is borrowed.
-        unsafe { self.get(&store.as_context().0.core).as_ref().module() }
+        let store = store.as_context();
+        let code = &self.0.borrow(&store.0.core).module;
+        Module::of_code(Arc::clone(code), store.0.engine)
     }
 }

@@ -2,14 +2,13 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::Error;
 use crate::imports::Import;
 use crate::instance::Instance;
 use crate::module::Module;
 use crate::store::{AsContextMut, Invariant};
-use crate::vm::pool;
+use crate::vm::pool::Owner;
 use crate::vm::quota::Demand;
 
 /// A module whose imports are resolved. Cheap to clone; can be used by many threads.
@@ -20,43 +19,33 @@ use crate::vm::quota::Demand;
 /// as instances are wanted; what is parked goes with it.
 #[derive(Debug)]
 pub struct InstancePre<T: 'static> {
-    handle: Arc<Handle>,
+    inner: Arc<PreInner>,
     data: Invariant<T>,
 }
 
-/// What parked instances share with the handles that users hold.
+/// What the clones of a handle share.
 #[derive(Debug)]
 pub(crate) struct PreInner {
     pub(crate) module: Module,
     pub(crate) imports: Box<[Import]>,
-    /// Whether instances can be reused in other stores: no import belongs to a store.
-    pub(crate) reusable: bool,
     /// What an instance takes of its store.
     pub(crate) demand: Demand,
-    /// Whether all handles are gone.
-    closed: AtomicBool,
+    /// For instances that can be reused in other stores: no import belongs to a store.
+    pub(crate) owner: Option<Arc<Owner>>,
 }
 
-impl PreInner {
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
-    }
-}
-
-#[derive(Debug)]
-struct Handle(Arc<PreInner>);
-
-impl Drop for Handle {
+impl Drop for PreInner {
     fn drop(&mut self) {
-        self.0.closed.store(true, Ordering::Relaxed);
-        pool::purge();
+        if let Some(owner) = &self.owner {
+            owner.close();
+        }
     }
 }
 
 impl<T: 'static> Clone for InstancePre<T> {
     fn clone(&self) -> Self {
         Self {
-            handle: Arc::clone(&self.handle),
+            inner: Arc::clone(&self.inner),
             data: PhantomData,
         }
     }
@@ -67,29 +56,27 @@ impl<T: 'static> InstancePre<T> {
         let reusable = imports
             .iter()
             .all(|import| matches!(import, Import::Host(_)));
-        let demand = Demand::of(&module.0.artifact());
-        let (imports, closed) = (imports.into(), AtomicBool::new(false));
-        let inner = Arc::new(PreInner {
+        let keep = module.engine().config().pooled();
+        let inner = PreInner {
+            demand: Demand::of(&module.code.artifact()),
             module,
-            imports,
-            reusable,
-            demand,
-            closed,
-        });
+            imports: imports.into(),
+            owner: reusable.then(|| Arc::new(Owner::new(keep))),
+        };
         Self {
-            handle: Arc::new(Handle(inner)),
+            inner: Arc::new(inner),
             data: PhantomData,
         }
     }
 
     /// The module.
     pub fn module(&self) -> &Module {
-        &self.handle.0.module
+        &self.inner.module
     }
 
     /// Whether instances can be made in any store.
     pub(crate) fn is_reusable(&self) -> bool {
-        self.handle.0.reusable
+        self.inner.owner.is_some()
     }
 
     /// Whether this is that module linked with those very host functions.
@@ -98,8 +85,8 @@ impl<T: 'static> InstancePre<T> {
             (Import::Host(a), Import::Host(b)) => Arc::ptr_eq(a, b),
             _ => false,
         };
-        let own = &self.handle.0;
-        Arc::ptr_eq(&own.module.0, &module.0)
+        let own = &self.inner;
+        own.module.is_same(module)
             && own.imports.len() == imports.len()
             && own.imports.iter().zip(imports).all(same)
     }
@@ -112,8 +99,13 @@ impl<T: 'static> InstancePre<T> {
     /// # Panics
     /// If an item that was defined in the linker belongs to another store.
     pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance, Error> {
-        let core = store.as_context_mut().core_ptr();
+        let store = store.as_context_mut();
+        let module = &self.inner.module;
+        store
+            .0
+            .engine
+            .check(*module.engine(), module.interruption())?;
         // SAFETY: the store is borrowed exclusively, and not used otherwise until this returns.
-        unsafe { Instance::from_pre(core, &self.handle.0) }
+        unsafe { Instance::from_pre(store.core_ptr(), &self.inner) }
     }
 }

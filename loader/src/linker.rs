@@ -122,7 +122,7 @@ impl<T: 'static> Linker<T> {
     /// it fails with an error that names the import. For hosts that know which imports a guest never
     /// calls.
     pub fn define_unknown_imports_as_traps(&mut self, module: &Module) -> &mut Self {
-        let artifact = module.0.artifact();
+        let artifact = module.code.artifact();
         for record in artifact.imports() {
             let ExternType::Func(ty) = import_type(&artifact, record) else {
                 continue;
@@ -212,7 +212,7 @@ impl<T: 'static> Linker<T> {
         module
             .engine()
             .check_same(self.engine, "the module", "the linker")?;
-        let artifact = module.0.artifact();
+        let artifact = module.code.artifact();
         let mut imports = Vec::with_capacity(artifact.imports().len());
         let mut errors = Vec::new();
         for record in artifact.imports() {
@@ -224,7 +224,7 @@ impl<T: 'static> Linker<T> {
                 .get(target_module)
                 .and_then(|items| items.get(target_name));
             let found = match found {
-                Some(item) if item.may_fit(&module.0, record) => {
+                Some(item) if item.may_fit(&module.code, record) => {
                     imports.push(item.clone());
                     continue;
                 }

@@ -15,23 +15,15 @@ use precast_artifact::Strategy;
 
 use crate::error::Error;
 use crate::store::{AsContext, AsContextMut};
+use crate::stored::Stored;
 use crate::types::{MemoryType, WASM_PAGE};
 use crate::vm::memory::MemoryEntity;
 use crate::vm::quota;
 use crate::vm::store::StoreCore;
-use crate::vm::store_id::StoreId;
 
 /// A linear memory of a store.
 #[derive(Debug, Clone, Copy)]
-pub struct Memory {
-    store: StoreId,
-    entity: NonNull<MemoryEntity>,
-}
-
-// SAFETY: the pointer is only followed by who shows the store that owns what it points to.
-unsafe impl Send for Memory {}
-// SAFETY: as above.
-unsafe impl Sync for Memory {}
+pub struct Memory(Stored<MemoryEntity>);
 
 impl Memory {
     /// A memory that the host makes, of `ty.min` zero pages.
@@ -59,25 +51,13 @@ impl Memory {
     }
 
     pub(crate) fn from_entity(core: &StoreCore, entity: NonNull<MemoryEntity>) -> Self {
-        Self {
-            store: core.id,
-            entity,
-        }
+        Self(Stored::new(core, entity))
     }
 
     /// # Panics
     /// If the memory belongs to another store.
     pub(crate) fn entity(&self, core: &StoreCore) -> NonNull<MemoryEntity> {
-        assert!(
-            self.store == core.id,
-            "a memory was used with a store that does not own it"
-        );
-        self.entity
-    }
-
-    fn get<'a>(&self, core: &'a StoreCore) -> &'a MemoryEntity {
-        // SAFETY: the store owns the entity and is borrowed; machine code is not running.
-        unsafe { self.entity(core).as_ref() }
+        self.0.get(core)
     }
 
     /// The type it was declared with.
@@ -85,7 +65,7 @@ impl Memory {
     /// # Panics
     /// As do all methods, if the memory belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> MemoryType {
-        self.get(&store.as_context().0.core).ty()
+        self.0.borrow(&store.as_context().0.core).ty()
     }
 
     /// Size in pages of 64 KiB.
@@ -95,7 +75,7 @@ impl Memory {
 
     /// Size in bytes.
     pub fn data_size(&self, store: impl AsContext) -> usize {
-        self.get(&store.as_context().0.core).len()
+        self.0.borrow(&store.as_context().0.core).len()
     }
 
     /// First byte; valid until the memory grows.
@@ -105,18 +85,16 @@ impl Memory {
 
     /// All bytes, for a host that may write to any of them.
     fn writable<'a>(&self, core: &'a mut StoreCore) -> &'a mut [u8] {
-        // SAFETY: the store owns the entity and is borrowed exclusively; `len` bytes from `base` on
-        // are accessible, and writable from now on.
-        unsafe {
-            let entity = self.entity(core).as_mut();
-            entity.will_write_anywhere();
-            std::slice::from_raw_parts_mut(entity.base(), entity.len())
-        }
+        let entity = self.0.borrow_mut(core);
+        entity.will_write_anywhere();
+        // SAFETY: `len` bytes from `base` on are accessible as long as the store is borrowed, and
+        // writable from now on.
+        unsafe { std::slice::from_raw_parts_mut(entity.base(), entity.len()) }
     }
 
     /// The bytes.
     pub fn data<'a, T: 'static>(&self, store: impl Into<crate::StoreContext<'a, T>>) -> &'a [u8] {
-        let entity = self.get(&store.into().0.core);
+        let entity = self.0.borrow(&store.into().0.core);
         // SAFETY: `len` bytes from `base` on are readable as long as the store is borrowed.
         unsafe { std::slice::from_raw_parts(entity.base(), entity.len()) }
     }
@@ -145,7 +123,7 @@ impl Memory {
     /// [`Error::OutOfBounds`]; nothing is copied then.
     pub fn read(&self, store: impl AsContext, at: usize, to: &mut [u8]) -> Result<(), Error> {
         let store = store.as_context();
-        let size = self.get(&store.0.core).len();
+        let size = self.0.borrow(&store.0.core).len();
         let from = self.data(store).get(at..at.saturating_add(to.len()));
         to.copy_from_slice(from.ok_or_else(|| out_of_bounds(at, to.len(), size))?);
         Ok(())
@@ -158,13 +136,13 @@ impl Memory {
     /// nothing is copied then.
     pub fn write(&self, mut store: impl AsContextMut, at: usize, from: &[u8]) -> Result<(), Error> {
         let mut store = store.as_context_mut();
-        // SAFETY: the store owns the entity and is borrowed exclusively; the range is in bounds.
+        let entity = self.0.borrow_mut(store.core());
+        let size = entity.len();
+        let end = at.checked_add(from.len()).filter(|end| *end <= size);
+        let end = end.ok_or_else(|| out_of_bounds(at, from.len(), size))?;
+        entity.will_write(at..end)?;
+        // SAFETY: the range is in bounds and writable, and the store is borrowed exclusively.
         unsafe {
-            let entity = self.entity(store.core()).as_mut();
-            let size = entity.len();
-            let end = at.checked_add(from.len()).filter(|end| *end <= size);
-            let end = end.ok_or_else(|| out_of_bounds(at, from.len(), size))?;
-            entity.will_write(at..end)?;
             std::ptr::copy_nonoverlapping(from.as_ptr(), entity.base().add(at), from.len());
         }
         Ok(())
@@ -172,8 +150,7 @@ impl Memory {
 
     /// Gives its pages back to the system, see [`MemoryEntity::release`].
     pub(crate) fn release(&self, core: &mut StoreCore) {
-        // SAFETY: the store owns the entity and is borrowed exclusively.
-        let bytes = unsafe { self.entity(core).as_mut() }.release();
+        let bytes = self.0.borrow_mut(core).release();
         core.usage.release(bytes);
     }
 

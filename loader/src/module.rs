@@ -4,19 +4,21 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use precast_artifact::records::ExternKind;
-use precast_artifact::{Interruption, Strategy};
+use precast_artifact::records::{ExportRecord, ExternKind};
+use precast_artifact::{Artifact, Interruption};
 
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::mapping::{Mapping, Trust};
 use crate::types::{ExternType, extern_type, import_type};
-use crate::vm::module::ModuleInner;
-use crate::vm::signal;
+use crate::vm::module::MappedModule;
 
 /// A compiled module. Cheap to clone; clones share the mapping.
 #[derive(Debug, Clone)]
-pub struct Module(pub(crate) Arc<ModuleInner>);
+pub struct Module {
+    pub(crate) code: Arc<MappedModule>,
+    engine: Engine,
+}
 
 impl Module {
     /// Maps the artifact at `path`: microseconds, whatever its size.
@@ -35,7 +37,10 @@ impl Module {
     ///
     /// [`Module::open_sealed`] asks for less, [`Module::open_verified`] for nothing.
     pub unsafe fn open(engine: &Engine, path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::new(engine, Mapping::open(path.as_ref(), Trust::Unchecked)?)
+        Ok(Self::new(
+            engine,
+            Mapping::open(path.as_ref(), Trust::Unchecked)?,
+        ))
     }
 
     /// Opens the artifact at `path` so that it does not matter what happens to the file later: what is
@@ -55,7 +60,10 @@ impl Module {
     /// The file holds, when this is called, what a precast compiler wrote: its machine code runs with
     /// all rights of this process.
     pub unsafe fn open_sealed(engine: &Engine, path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::new(engine, Mapping::open(path.as_ref(), Trust::Sealed)?)
+        Ok(Self::new(
+            engine,
+            Mapping::open(path.as_ref(), Trust::Sealed)?,
+        ))
     }
 
     /// Opens the artifact at `path` if its digest (see `precast inspect`) is `digest`.
@@ -77,7 +85,10 @@ impl Module {
         path: impl AsRef<Path>,
         digest: &[u8; 32],
     ) -> Result<Self, Error> {
-        Self::new(engine, Mapping::open(path.as_ref(), Trust::Digest(digest))?)
+        Ok(Self::new(
+            engine,
+            Mapping::open(path.as_ref(), Trust::Digest(digest))?,
+        ))
     }
 
     /// Maps the artifact that is in an open file: what was learnt about the file before is then true
@@ -94,7 +105,7 @@ impl Module {
         path: impl AsRef<Path>,
     ) -> Result<Self, Error> {
         let mapping = Mapping::from_file(file, path.as_ref(), Trust::Unchecked)?;
-        Self::new(engine, mapping)
+        Ok(Self::new(engine, mapping))
     }
 
     /// Uses a copy of an artifact that is in memory, for example by `include_bytes!`. The copy is
@@ -107,7 +118,10 @@ impl Module {
     /// The bytes are what a precast compiler wrote: their machine code runs with all rights of this
     /// process.
     pub unsafe fn from_bytes(engine: &Engine, bytes: &[u8]) -> Result<Self, Error> {
-        Self::new(engine, Mapping::from_bytes(bytes, Trust::Sealed)?)
+        Ok(Self::new(
+            engine,
+            Mapping::from_bytes(bytes, Trust::Sealed)?,
+        ))
     }
 
     /// [`Module::from_bytes`] for bytes whose digest must be `digest`. It is that of the sealed copy.
@@ -120,55 +134,58 @@ impl Module {
         bytes: &[u8],
         digest: &[u8; 32],
     ) -> Result<Self, Error> {
-        Self::new(engine, Mapping::from_bytes(bytes, Trust::Digest(digest))?)
+        Ok(Self::new(
+            engine,
+            Mapping::from_bytes(bytes, Trust::Digest(digest))?,
+        ))
     }
 
-    fn new(engine: &Engine, mapping: Mapping) -> Result<Self, Error> {
-        if mapping.artifact().strategy() == Strategy::Guarded {
-            signal::install();
-        }
-        Ok(Self::of_mapping(engine, Arc::new(mapping)))
+    fn new(engine: &Engine, mapping: Mapping) -> Self {
+        Self::of_code(Arc::new(MappedModule::new(mapping)), *engine)
     }
 
-    fn of_mapping(engine: &Engine, mapping: Arc<Mapping>) -> Self {
-        let (text, text_len) = (mapping.text(), mapping.header().text.len as usize);
-        Self(Arc::new(ModuleInner {
-            mapping,
-            engine: *engine,
-            text,
-            text_len,
-        }))
+    pub(crate) fn of_code(code: Arc<MappedModule>, engine: Engine) -> Self {
+        Self { code, engine }
     }
 
     /// The same module for another engine. Both share the mapping.
     #[must_use]
     pub fn with_engine(&self, engine: &Engine) -> Self {
-        Self::of_mapping(engine, Arc::clone(&self.0.mapping))
+        Self::of_code(Arc::clone(&self.code), *engine)
     }
 
     /// A handle that does not keep the mapping, for those who share modules without owning them.
     pub fn downgrade(&self) -> WeakModule {
-        WeakModule(Arc::downgrade(&self.0.mapping))
+        WeakModule(Arc::downgrade(&self.code))
     }
 
     /// How its code can be stopped where it calls nothing.
     pub fn interruption(&self) -> Interruption {
-        self.0.artifact().interruption()
+        self.code.artifact().interruption()
+    }
+
+    /// Whether both are clones of one module.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.code, &other.code)
+            && self
+                .engine
+                .check_same(other.engine, "a module", "another")
+                .is_ok()
     }
 
     /// The engine that the module was made with.
     pub fn engine(&self) -> &Engine {
-        &self.0.engine
+        &self.engine
     }
 
     /// BLAKE3 digest that the artifact's header holds.
     pub fn digest(&self) -> &[u8; 32] {
-        &self.0.mapping.header().digest
+        &self.code.mapping().header().digest
     }
 
     /// The imports, in the module's order: module name, item name, type.
     pub fn imports(&self) -> impl ExactSizeIterator<Item = (&str, &str, ExternType)> {
-        let artifact = self.0.artifact();
+        let artifact = self.code.artifact();
         artifact.imports().iter().map(move |import| {
             (
                 artifact.str(import.module).unwrap_or_default(),
@@ -180,10 +197,8 @@ impl Module {
 
     /// The exports, in the module's order: name, type.
     pub fn exports(&self) -> impl ExactSizeIterator<Item = (&str, ExternType)> {
-        let artifact = self.0.artifact();
-        let mut exports: Vec<_> = artifact.exports().iter().collect();
-        exports.sort_by_key(|e| e.ordinal);
-        exports.into_iter().map(move |export| {
+        let artifact = self.code.artifact();
+        in_order(artifact).map(move |export| {
             let kind = ExternKind::from_number(export.kind).unwrap_or(ExternKind::Func);
             (
                 artifact.str(export.name).unwrap_or_default(),
@@ -194,7 +209,7 @@ impl Module {
 
     /// The type of the export of this name.
     pub fn export(&self, name: &str) -> Option<ExternType> {
-        let artifact = self.0.artifact();
+        let artifact = self.code.artifact();
         let export = artifact.export(name)?;
         Some(extern_type(
             &artifact,
@@ -206,17 +221,28 @@ impl Module {
 
 /// A [`Module`] that may be gone; see [`Module::downgrade`].
 #[derive(Debug, Clone, Default)]
-pub struct WeakModule(Weak<Mapping>);
+pub struct WeakModule(Weak<MappedModule>);
 
 impl WeakModule {
     /// The module for an engine, if anything still uses its mapping.
     pub fn upgrade(&self, engine: &Engine) -> Option<Module> {
-        let mapping = self.0.upgrade()?;
-        Some(Module::of_mapping(engine, mapping))
+        Some(Module::of_code(self.0.upgrade()?, *engine))
     }
 
     /// Whether nothing uses the mapping any more.
     pub fn is_gone(&self) -> bool {
         self.0.strong_count() == 0
     }
+}
+
+/// The exports of an artifact, in the module's order: the artifact has them sorted by hash.
+fn in_order<'a>(artifact: Artifact<'a>) -> impl ExactSizeIterator<Item = &'a ExportRecord> {
+    let mut exports: Vec<_> = artifact.exports().iter().collect();
+    exports.sort_by_key(|export| export.ordinal);
+    exports.into_iter()
+}
+
+/// The names of the exports of an artifact, in the module's order.
+pub(crate) fn export_names<'a>(artifact: Artifact<'a>) -> impl Iterator<Item = &'a str> {
+    in_order(artifact).map(move |export| artifact.str(export.name).unwrap_or_default())
 }

@@ -31,6 +31,7 @@ pub(crate) struct StoreInner<T> {
     /// First, so that a pointer to the VM's part of a store is a pointer to all of it.
     pub(crate) core: StoreCore,
     pub(crate) data: T,
+    pub(crate) engine: Engine,
     limiter: Option<Box<LimiterOf<T>>>,
     invariant: Invariant<T>,
 }
@@ -50,10 +51,11 @@ unsafe impl<T: Sync> Sync for Store<T> {}
 impl<T: 'static> Store<T> {
     /// A store without instances.
     pub fn new(engine: &Engine, data: T) -> Self {
-        let core = StoreCore::new(engine);
+        let core = StoreCore::new(engine.config().stack_bytes(), engine.epochs());
         let inner = StoreInner {
             core,
             data,
+            engine: *engine,
             limiter: None,
             invariant: PhantomData,
         };
@@ -78,7 +80,7 @@ impl<T: 'static> Store<T> {
 
     /// The engine that the store was made with.
     pub fn engine(&self) -> &Engine {
-        &self.inner().core.engine
+        &self.inner().engine
     }
 
     /// Sets limits for what happens from now on. What is there stays, even if it is more. A

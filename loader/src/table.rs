@@ -7,24 +7,16 @@ use precast_artifact::vm::ValRaw;
 
 use crate::error::Error;
 use crate::store::{AsContext, AsContextMut};
+use crate::stored::Stored;
 use crate::types::TableType;
 use crate::val::Val;
 use crate::vm::quota;
 use crate::vm::store::StoreCore;
-use crate::vm::store_id::StoreId;
 use crate::vm::table::TableEntity;
 
 /// A table of a store.
 #[derive(Debug, Clone, Copy)]
-pub struct Table {
-    store: StoreId,
-    entity: NonNull<TableEntity>,
-}
-
-// SAFETY: the pointer is only followed by who shows the store that owns what it points to.
-unsafe impl Send for Table {}
-// SAFETY: as above.
-unsafe impl Sync for Table {}
+pub struct Table(Stored<TableEntity>);
 
 impl Table {
     /// A table that the host makes, of `ty.min` times `init`.
@@ -50,25 +42,13 @@ impl Table {
     }
 
     pub(crate) fn from_entity(core: &StoreCore, entity: NonNull<TableEntity>) -> Self {
-        Self {
-            store: core.id,
-            entity,
-        }
+        Self(Stored::new(core, entity))
     }
 
     /// # Panics
     /// If the table belongs to another store.
     pub(crate) fn entity(&self, core: &StoreCore) -> NonNull<TableEntity> {
-        assert!(
-            self.store == core.id,
-            "a table was used with a store that does not own it"
-        );
-        self.entity
-    }
-
-    fn get<'a>(&self, core: &'a StoreCore) -> &'a TableEntity {
-        // SAFETY: the store owns the entity and is borrowed; machine code is not running.
-        unsafe { self.entity(core).as_ref() }
+        self.0.get(core)
     }
 
     /// The type it was declared with.
@@ -76,19 +56,19 @@ impl Table {
     /// # Panics
     /// As do all methods, if the table belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> TableType {
-        self.get(&store.as_context().0.core).ty()
+        self.0.borrow(&store.as_context().0.core).ty()
     }
 
     /// Number of elements.
     pub fn size(&self, store: impl AsContext) -> u64 {
-        self.get(&store.as_context().0.core).len() as u64
+        self.0.borrow(&store.as_context().0.core).len() as u64
     }
 
     /// An element, `None` outside of the table.
     pub fn get_element(&self, store: impl AsContext, index: u64) -> Option<Val> {
         let store = store.as_context();
         let core = &store.0.core;
-        let table = self.get(core);
+        let table = self.0.borrow(core);
         let raw = *table.elements_ref().get(usize::try_from(index).ok()?)?;
         // SAFETY: elements of a table are references of its element type that belong to its store.
         Some(unsafe { Val::from_raw(table.ty().element, ValRaw { externref: raw }, core) })
@@ -101,9 +81,8 @@ impl Table {
     pub fn set(&self, mut store: impl AsContextMut, index: u64, value: Val) -> Result<(), Error> {
         let mut store = store.as_context_mut();
         let core = store.core();
-        let raw = element_to_raw(&value, self.get(core).ty().element, core)?;
-        // SAFETY: the store owns the entity and is borrowed exclusively.
-        let table = unsafe { self.entity(core).as_mut() };
+        let raw = element_to_raw(&value, self.0.borrow(core).ty().element, core)?;
+        let table = self.0.borrow_mut(core);
         let size = table.len() as u64;
         let what = "elements of a table";
         let element = usize::try_from(index)
@@ -127,7 +106,7 @@ impl Table {
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64, init: Val) -> Result<u64, Error> {
         let mut store = store.as_context_mut();
         let core = store.core();
-        let (entity, element) = (self.entity(core), self.get(core).ty().element);
+        let (entity, element) = (self.entity(core), self.0.borrow(core).ty().element);
         let raw = element_to_raw(&init, element, core)?;
         // SAFETY: the store owns the entity and is borrowed exclusively.
         Ok(unsafe { quota::grow_table(store.core_ptr(), entity, delta, raw)? })

@@ -18,8 +18,11 @@ use crate::kernel::{Kernel, emulated, names, quiet_allocator};
 /// then their text again; and their link table is writable for a moment, with two calls more.)
 const OPEN: &[&str] = &["openat", "statx", "pread64", "mmap", "mprotect"];
 
-/// What the first module with guarded memories adds: four signals, asked for and set.
+/// What the first instance of a module with guarded memories adds: four signals, asked for and set.
 const INSTALL: usize = 8;
+
+/// What the first instance of each module asks for: room, access to it, the image.
+const FIRST: &[&str] = &["mmap", "mprotect", "mmap"];
 
 /// A module of `functions` functions, as many table entries, and `data` bytes of data at the end of
 /// its memory. All have the same imports, exports and kinds of sections.
@@ -143,9 +146,7 @@ fn calls_of_this_process() {
     Kernel::with(|kernel| {
         let engine = Engine::default();
         let (module, calls) = kernel.watch(|| open(&engine, &files[0].1));
-        let first = names(&calls);
-        assert_eq!(first[..OPEN.len()], *OPEN);
-        assert_eq!(first[OPEN.len()..], ["rt_sigaction"; INSTALL]);
+        assert_eq!(names(&calls), OPEN);
         let ((), calls) = kernel.watch(|| drop(module));
         assert_eq!(names(&calls), ["munmap", "close"]);
 
@@ -160,7 +161,9 @@ fn calls_of_this_process() {
             // The first instance of all is made by a thread whose stack is not known yet.
             if i == 0 {
                 let mut store = Store::new(&engine, 0);
-                let nothing = pre.instantiate(&mut store).unwrap();
+                let (nothing, calls) = kernel.watch(|| pre.instantiate(&mut store).unwrap());
+                assert_eq!(names(&calls)[..INSTALL], ["rt_sigaction"; INSTALL]);
+                assert_eq!(names(&calls)[INSTALL..], *FIRST);
                 let grow = nothing.get_typed_func::<(), i32>(&mut store, "grow");
                 let grow = grow.unwrap();
                 let (_, calls) = kernel.watch(|| grow.call(&mut store, ()).unwrap());
@@ -186,8 +189,7 @@ fn calls_of_this_process() {
 fn first_uses(kernel: &Kernel, pre: &InstancePre<u32>, guarded: bool, what: &str) {
     let mut store = Store::new(pre.module().engine(), 0);
     let (instance, calls) = kernel.watch(|| pre.instantiate(&mut store).unwrap());
-    // Room, access to it, the image.
-    assert_eq!(names(&calls), ["mmap", "mprotect", "mmap"], "first: {what}");
+    assert_eq!(names(&calls), FIRST, "first: {what}");
     let poke = instance
         .get_typed_func::<i32, i32>(&mut store, "poke")
         .unwrap();

@@ -2,13 +2,10 @@
 
 use std::arch::asm;
 use std::ffi::c_void;
-use std::mem::offset_of;
 
 use libc::ucontext_t;
 use precast_artifact::target::{AARCH64_FEATURES, Arch};
-use precast_artifact::vm::{VmContextHeader, VmStoreContext};
-
-use crate::vm::close::call_of_closed;
+use precast_artifact::vm::VmStoreContext;
 
 pub(crate) const ARCH: Arch = Arch::Aarch64;
 
@@ -60,30 +57,35 @@ macro_rules! direct_shim {
 }
 pub(crate) use direct_shim;
 
-/// Stands in for every function of a closed instance: stores where the wasm frames end and goes on to
-/// [`call_of_closed`], which does not return. The first argument, which `tail` passes in `x2`, is
+/// Defines a function that stands in for every function of a closed instance: stores where the wasm frames end and goes on to
+/// `$inner`, which does not return. The first argument, which `tail` passes in `x2`, is
 /// the instance's context; the others do not matter. The frame puts the return address in memory,
 /// where the walk of the frames looks for it.
 ///
 /// Wasm code and entries call it with the `tail` convention.
-#[unsafe(naked)]
-pub(crate) unsafe extern "C" fn closed() {
-    std::arch::naked_asm!(
-        "ldr x9, [x2, #{store}]",
-        "str x29, [x9, #{exit_fp}]",
-        "stp x29, x30, [sp, #-16]!",
-        "mov x29, sp",
-        "add x10, sp, #8",
-        "str x10, [x9, #{exit_sp}]",
-        "mov x0, x2",
-        "bl {inner}",
-        "brk #1",
-        store = const offset_of!(VmContextHeader, store),
-        exit_fp = const offset_of!(VmStoreContext, exit_fp),
-        exit_sp = const offset_of!(VmStoreContext, exit_sp),
-        inner = sym call_of_closed,
-    )
+macro_rules! closed_entry {
+    ($name:ident => $inner:path) => {
+        #[unsafe(naked)]
+        pub(crate) unsafe extern "C" fn $name() {
+            std::arch::naked_asm!(
+                "ldr x9, [x2, #{store}]",
+                "str x29, [x9, #{exit_fp}]",
+                "stp x29, x30, [sp, #-16]!",
+                "mov x29, sp",
+                "add x10, sp, #8",
+                "str x10, [x9, #{exit_sp}]",
+                "mov x0, x2",
+                "bl {inner}",
+                "brk #1",
+                store = const std::mem::offset_of!(precast_artifact::vm::VmContextHeader, store),
+                exit_fp = const std::mem::offset_of!(precast_artifact::vm::VmStoreContext, exit_fp),
+                exit_sp = const std::mem::offset_of!(precast_artifact::vm::VmStoreContext, exit_sp),
+                inner = sym $inner,
+            )
+        }
+    };
 }
+pub(crate) use closed_entry;
 
 /// The stack pointer, roughly: that of the caller or a little below.
 #[inline(always)]

@@ -7,9 +7,7 @@ use std::mem::{MaybeUninit, offset_of};
 
 use libc::{REG_RBP, REG_RIP, REG_RSP, ucontext_t};
 use precast_artifact::target::{Arch, X86_64_FEATURES};
-use precast_artifact::vm::{VmContextHeader, VmStoreContext};
-
-use crate::vm::close::call_of_closed;
+use precast_artifact::vm::VmStoreContext;
 
 pub(crate) const ARCH: Arch = Arch::X86_64;
 
@@ -129,24 +127,29 @@ macro_rules! direct_shim {
 }
 pub(crate) use direct_shim;
 
-/// Stands in for every function of a closed instance: stores where the wasm frames end and goes on to
-/// [`call_of_closed`], which does not return. The first argument is the instance's context; the
+/// Defines a function that stands in for every function of a closed instance: stores where the wasm frames end and goes on to
+/// `$inner`, which does not return. The first argument is the instance's context; the
 /// others do not matter. It has no frame of its own, see [`direct_shim`].
 ///
 /// Wasm code and entries call it with the `tail` convention.
-#[unsafe(naked)]
-pub(crate) unsafe extern "C" fn closed() {
-    std::arch::naked_asm!(
-        "mov r11, [rdi + {store}]",
-        "mov [r11 + {exit_fp}], rbp",
-        "mov [r11 + {exit_sp}], rsp",
-        "jmp {inner}",
-        store = const offset_of!(VmContextHeader, store),
-        exit_fp = const offset_of!(VmStoreContext, exit_fp),
-        exit_sp = const offset_of!(VmStoreContext, exit_sp),
-        inner = sym call_of_closed,
-    )
+macro_rules! closed_entry {
+    ($name:ident => $inner:path) => {
+        #[unsafe(naked)]
+        pub(crate) unsafe extern "C" fn $name() {
+            std::arch::naked_asm!(
+                "mov r11, [rdi + {store}]",
+                "mov [r11 + {exit_fp}], rbp",
+                "mov [r11 + {exit_sp}], rsp",
+                "jmp {inner}",
+                store = const std::mem::offset_of!(precast_artifact::vm::VmContextHeader, store),
+                exit_fp = const std::mem::offset_of!(precast_artifact::vm::VmStoreContext, exit_fp),
+                exit_sp = const std::mem::offset_of!(precast_artifact::vm::VmStoreContext, exit_sp),
+                inner = sym $inner,
+            )
+        }
+    };
 }
+pub(crate) use closed_entry;
 
 /// The stack pointer, roughly: that of the caller or a little below.
 #[inline(always)]

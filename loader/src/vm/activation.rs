@@ -19,6 +19,7 @@ use super::store::StoreCore;
 use crate::arch;
 use crate::error::Error;
 use crate::sys::stack;
+use crate::trap::{Trap, WasmBacktrace};
 
 thread_local! {
     static CURRENT: Cell<*mut StoreCore> = const { Cell::new(std::ptr::null_mut()) };
@@ -97,7 +98,7 @@ pub(crate) unsafe fn enter_outermost<R>(
 #[cold]
 #[inline(never)]
 fn no_stack() -> Error {
-    crate::Trap::from(TrapCode::StackOverflow).into()
+    Trap::from(TrapCode::StackOverflow).into()
 }
 
 /// # Safety
@@ -174,21 +175,25 @@ unsafe fn ended(core: *mut StoreCore) -> Error {
             core.frames.clear();
             std::panic::resume_unwind(payload)
         }
-        Some(Ending::Trap(code)) => crate::Trap::new(code, core.frames.resolve(core)).into(),
+        Some(Ending::Trap(code)) => Trap::new(code, backtrace(core)).into(),
         Some(Ending::Error(error)) => with_backtrace(error, core),
         None => unreachable!("whoever sets `trapped` says why"),
     }
+}
+
+fn backtrace(core: &StoreCore) -> WasmBacktrace {
+    core.frames.resolve(|pc| core.module_at(pc)?.frame_at(pc))
 }
 
 /// Adds the frames to an error that has none yet.
 fn with_backtrace(error: Error, core: &StoreCore) -> Error {
     match error {
         Error::Trap(trap) if trap.backtrace().frames().is_empty() => {
-            crate::Trap::new(trap.code(), core.frames.resolve(core)).into()
+            Trap::new(trap.code(), backtrace(core)).into()
         }
         Error::Host { source, trace } if trace.frames().is_empty() => Error::Host {
             source,
-            trace: core.frames.resolve(core),
+            trace: backtrace(core),
         },
         error => error,
     }

@@ -7,7 +7,7 @@
 //! - The pages of its memories are given back to the system: base, length and access stay, and the
 //!   bytes are the initial ones again. They cannot grow any more.
 //! - Wherever the store has the address of code that is to be called with the instance's context, it
-//!   puts that of [`arch::closed`], which ends the activation with [`Error::Closed`]. So no code of
+//!   puts that of [`closed`], which ends the activation with [`Error::Closed`]. So no code of
 //!   the instance is entered any more, except by code in flight that has read the old address:
 //!   which finds everything as it was.
 
@@ -19,7 +19,7 @@ use super::activation::raise;
 use super::ending::Ending;
 use super::instance::InstanceData;
 use super::store::StoreCore;
-use crate::arch;
+use crate::arch::closed_entry;
 use crate::error::Error;
 
 impl StoreCore {
@@ -46,11 +46,11 @@ impl StoreCore {
         };
         if has_importers {
             for other in &mut self.instances {
-                other.replace_code(ctx, arch::closed as *const u8);
+                other.replace_code(ctx, closed as *const u8);
             }
         } else {
             // SAFETY: as above.
-            unsafe { (*instance.as_ptr()).replace_code(ctx, arch::closed as *const u8) };
+            unsafe { (*instance.as_ptr()).replace_code(ctx, closed as *const u8) };
         }
     }
 }
@@ -92,7 +92,9 @@ impl InstanceData {
     }
 }
 
-/// What [`arch::closed`] goes on to: ends the activation.
+closed_entry!(closed => call_of_closed);
+
+/// What [`closed`] goes on to: ends the activation.
 ///
 /// # Safety
 /// Called in place of a function of the closed instance that `ctx` belongs to, the edge of the wasm

@@ -7,9 +7,8 @@
 use std::any::Any;
 use std::mem::MaybeUninit;
 
-use super::store::StoreCore;
 use crate::error::Error;
-use crate::trap::WasmBacktrace;
+use crate::trap::{Frame, WasmBacktrace};
 
 /// Most frames that a backtrace keeps: the innermost ones.
 pub(crate) const MAX_FRAMES: usize = 64;
@@ -82,17 +81,15 @@ impl RawFrames {
         self.len = 0;
     }
 
-    /// Looks up what people want to read.
-    pub(crate) fn resolve(&self, core: &StoreCore) -> WasmBacktrace {
+    /// Looks up what people want to read: `frame_at` gives the frame of an address.
+    pub(crate) fn resolve(&self, frame_at: impl Fn(usize) -> Option<Frame>) -> WasmBacktrace {
         let mut frames = Vec::with_capacity(self.len);
         for (i, pc) in self.pcs[..self.len].iter().enumerate() {
             // SAFETY: `walk` wrote the first `len`.
             let pc = unsafe { pc.assume_init() };
             // A return address may be the first byte of the next function.
             let pc = if i == 0 && self.exact { pc } else { pc - 1 };
-            if let Some(frame) = core.module_at(pc).and_then(|m| m.frame_at(pc)) {
-                frames.push(frame);
-            }
+            frames.extend(frame_at(pc));
         }
         WasmBacktrace {
             frames,

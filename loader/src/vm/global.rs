@@ -7,6 +7,11 @@ use precast_artifact::vm::ValRaw;
 
 use crate::types::GlobalType;
 
+/// The first byte of the value of a global, which [`read_global`] and [`write_global`] know the size
+/// of.
+#[derive(Debug)]
+pub(crate) struct GlobalValue(#[expect(dead_code, reason = "only its address is used")] u8);
+
 /// The value of a global that the host made.
 #[derive(Debug)]
 pub(crate) struct HostGlobal {

@@ -23,7 +23,7 @@ use super::activation::raise;
 use super::ending::Ending;
 use super::externrefs::Point;
 use super::interrupt;
-use super::module::ModuleInner;
+use super::module::MappedModule;
 use super::store::StoreCore;
 use crate::arch::ARCH;
 use crate::error::Error;
@@ -184,7 +184,7 @@ pub(crate) struct StoreFunc {
     /// First: the context of the function reference is a pointer to this struct.
     import: VmFuncImport,
     pub(crate) func_ref: VmFuncRef,
-    pub(crate) host: Arc<HostFunc>,
+    host: Arc<HostFunc>,
 }
 
 /// Its address, as array entry, marks function references of host functions, whose context is a
@@ -229,7 +229,7 @@ impl StoreFunc {
     ///
     /// No wasm code can call the function before that: a caller's module has exits for every
     /// signature that it calls indirectly, and is added to the store before it runs.
-    pub(crate) fn fill(&mut self, module: &ModuleInner) {
+    pub(crate) fn fill(&mut self, module: &MappedModule) {
         if !self.func_ref.code.is_null() {
             return;
         }
@@ -240,5 +240,25 @@ impl StoreFunc {
             self.import.code = code;
             self.import.shim = shim;
         }
+    }
+}
+
+/// The slot that leads to the host function behind a reference, if it is a host function's.
+pub(crate) fn host_import(func_ref: &VmFuncRef) -> Option<*const VmFuncImport> {
+    let is_host = std::ptr::eq(func_ref.array_entry, &raw const HOST_ENTRY);
+    is_host.then(|| func_ref.ctx.cast_const().cast())
+}
+
+/// The host function behind a reference, if it is one of the store's own.
+///
+/// # Safety
+/// The store that the reference belongs to lives as long as the result.
+pub(crate) unsafe fn host_func<'a>(func_ref: &VmFuncRef) -> Option<&'a Arc<HostFunc>> {
+    let import = host_import(func_ref)?;
+    // SAFETY: what the mark says; a slot without an owner is the first field of a `StoreFunc`, which
+    // the store owns.
+    unsafe {
+        let is_of_store = (*import).owner.is_null();
+        is_of_store.then(|| &(*import.cast::<StoreFunc>()).host)
     }
 }

@@ -6,28 +6,40 @@ use std::sync::Arc;
 
 use precast_artifact::records::{ExternKind, FROZEN, IMPORTED};
 use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable};
-use precast_artifact::{Error as ArtifactError, HEADER_OFFSET, Interruption, Section};
+use precast_artifact::{Error as ArtifactError, HEADER_OFFSET, Interruption, Section, Strategy};
 
-use super::host::{HOST_ENTRY, HostFunc};
+use super::close::closed;
+use super::host::{HOST_ENTRY, HostFunc, host_func, host_import};
 use super::memory::{Image, MemoryEntity};
-use super::module::ModuleInner;
+use super::module::MappedModule;
+use super::pool::Owner;
+use super::signal;
 use super::store::StoreCore;
 use super::table::TableEntity;
-use crate::arch;
 use crate::error::Error;
-use crate::func::Func;
-use crate::global::Global;
-use crate::imports::Import;
-use crate::instance::Extern;
-use crate::instance_pre::PreInner;
-use crate::memory::Memory;
-use crate::module::Module;
-use crate::table::Table;
-use crate::types::{global_type, memory_type, table_type, type_id};
+use crate::types::{GlobalType, global_type, memory_type, table_type, type_id};
+
+/// An item of a store, as the public handles point to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Item {
+    Func(NonNull<VmFuncRef>),
+    Memory(NonNull<MemoryEntity>),
+    Table(NonNull<TableEntity>),
+    /// The place of the value.
+    Global(NonNull<u8>, GlobalType),
+}
+
+/// What an import of an instance is linked to.
+pub(crate) enum RawImport<'a> {
+    /// A host function of no store yet.
+    Host(&'a Arc<HostFunc>),
+    /// An item of the instance's store.
+    Item(Item),
+}
 
 /// An instance as its store keeps it.
 pub(crate) struct InstanceData {
-    pub(crate) module: Arc<ModuleInner>,
+    pub(crate) module: Arc<MappedModule>,
     pub(crate) vmctx: NonNull<VmContextHeader>,
     layout: Layout,
     imported_memories: Box<[NonNull<MemoryEntity>]>,
@@ -36,8 +48,8 @@ pub(crate) struct InstanceData {
     pub(crate) tables: Box<[TableEntity]>,
     /// Keeps imported host functions alive.
     _hosts: Box<[Arc<HostFunc>]>,
-    /// What it can be parked for.
-    pre: Option<Arc<PreInner>>,
+    /// Whom it can be parked for.
+    pub(crate) owner: Option<Arc<Owner>>,
     /// Whether import slots of other instances lead to its functions.
     pub(crate) has_importers: bool,
     /// The exit code, if it is closed although its store goes on.
@@ -59,11 +71,14 @@ impl InstanceData {
     /// [`Error::Memory`] and [`Error::Limit`] when there is no room.
     pub(crate) fn new(
         core: &StoreCore,
-        module: &Arc<ModuleInner>,
-        imports: &[Import],
-        pre: Option<&Arc<PreInner>>,
+        module: &Arc<MappedModule>,
+        imports: &mut dyn Iterator<Item = RawImport<'_>>,
+        owner: Option<&Arc<Owner>>,
     ) -> Result<Box<Self>, Error> {
         let artifact = module.artifact();
+        if artifact.strategy() == Strategy::Guarded {
+            signal::install();
+        }
         let mut memories = Vec::new();
         for (i, record) in (0_u32..).zip(artifact.memories()) {
             if record.flags & IMPORTED == 0 {
@@ -126,7 +141,7 @@ impl InstanceData {
             imported_tables: Box::default(),
             tables: tables.into(),
             _hosts: Box::default(),
-            pre: pre.cloned(),
+            owner: owner.cloned(),
             has_importers: false,
             closed: None,
         };
@@ -135,7 +150,11 @@ impl InstanceData {
     }
 
     /// Fills the import slots. The imports have been checked.
-    fn import(&mut self, core: &StoreCore, imports: &[Import]) -> Result<(), ArtifactError> {
+    fn import(
+        &mut self,
+        core: &StoreCore,
+        imports: &mut dyn Iterator<Item = RawImport<'_>>,
+    ) -> Result<(), ArtifactError> {
         let module = Arc::clone(&self.module);
         let artifact = module.artifact();
         let (mut memories, mut tables, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
@@ -145,42 +164,41 @@ impl InstanceData {
             // other; each pointer that is written belongs to the store.
             unsafe {
                 match import {
-                    Import::Host(host) => {
+                    RawImport::Host(host) => {
                         hosts.push(Arc::clone(host));
                         self.import_host(core, record.index, record.signature, host)?;
                     }
-                    Import::Extern(Extern::Func(func)) => match func.host(core) {
+                    RawImport::Item(Item::Func(func_ref)) => match host_func(func_ref.as_ref()) {
                         // The store holds the function.
                         Some(host) => {
                             self.import_host(core, record.index, record.signature, host)?;
                         }
                         None => {
-                            let (code, ctx) = func.code(core);
+                            let func_ref = func_ref.as_ref();
+                            let (code, ctx) = (func_ref.code, func_ref.ctx);
                             let slot = self.func_import(record.index);
                             ((*slot).code, (*slot).ctx) = (code, ctx);
                             // Passed on by another instance: so that this one can tell.
-                            if let Some(import) = func.host_import(core) {
+                            if let Some(import) = host_import(func_ref) {
                                 ((*slot).shim, (*slot).data) = ((*import).shim, (*import).data);
                             } else {
                                 Self::note_importer(ctx.cast());
                             }
                         }
                     },
-                    Import::Extern(Extern::Memory(memory)) => {
-                        let entity = memory.entity(core);
+                    RawImport::Item(Item::Memory(entity)) => {
                         let at = artifact.memories()[index].vm_offset;
                         self.at::<*mut VmMemory>(at).write(entity.as_ref().vm());
                         memories.push(entity);
                     }
-                    Import::Extern(Extern::Table(table)) => {
-                        let entity = table.entity(core);
+                    RawImport::Item(Item::Table(entity)) => {
                         let at = artifact.tables()[index].vm_offset;
                         self.at::<*mut VmTable>(at).write(entity.as_ref().vm());
                         tables.push(entity);
                     }
-                    Import::Extern(Extern::Global(global)) => {
+                    RawImport::Item(Item::Global(value, _)) => {
                         let at = artifact.globals()[index].vm_offset;
-                        self.at::<*mut u8>(at).write(global.value(core).as_ptr());
+                        self.at::<*mut u8>(at).write(value.as_ptr());
                     }
                 }
             }
@@ -216,22 +234,6 @@ impl InstanceData {
         // SAFETY: the parser checked that the slots are inside the context.
         unsafe { slot.write(import) };
         Ok(())
-    }
-
-    /// Whether it was made from these linked imports, and so can stand in for a new one.
-    pub(crate) fn is_of(&self, pre: &Arc<PreInner>) -> bool {
-        self.pre.as_ref().is_some_and(|own| Arc::ptr_eq(own, pre))
-    }
-
-    /// Whether nobody can ask for it any more.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.pre.as_ref().is_none_or(|pre| pre.is_closed())
-    }
-
-    /// How many instances a thread may keep, if this is one that can be kept.
-    pub(crate) fn pool_size(&self) -> Option<usize> {
-        let pre = self.pre.as_ref().filter(|pre| !pre.is_closed())?;
-        Some(pre.module.engine().config().pooled())
     }
 
     /// Whether [`InstanceData::reset`] can put everything back.
@@ -277,7 +279,7 @@ impl InstanceData {
     }
 
     /// The module, for longer than a borrow of the instance.
-    pub(crate) fn held_module<'a>(&self) -> &'a ModuleInner {
+    pub(crate) fn held_module<'a>(&self) -> &'a MappedModule {
         // SAFETY: the instance holds the module. All callers are methods of the instance, and none
         // lets the reference out.
         unsafe { &*Arc::as_ptr(&self.module) }
@@ -326,10 +328,6 @@ impl InstanceData {
                 table.publish(at.and_then(NonNull::new));
             }
         }
-    }
-
-    pub(crate) fn module(&self) -> Module {
-        Module(Arc::clone(&self.module))
     }
 
     pub(crate) fn at<V>(&self, offset: u32) -> *mut V {
@@ -419,7 +417,7 @@ impl InstanceData {
                     let ctx = self.vmctx.as_ptr().cast();
                     let code = match self.closed {
                         None => self.module.code(code),
-                        Some(_) => arch::closed as *const u8,
+                        Some(_) => closed as *const u8,
                     };
                     (code, ctx, false)
                 }
@@ -454,26 +452,19 @@ impl InstanceData {
     }
 
     /// The export of this name.
-    pub(crate) fn export(&mut self, core: &StoreCore, name: &str) -> Option<Extern> {
+    pub(crate) fn export(&mut self, name: &str) -> Option<Item> {
         let artifact = self.module.artifact();
         let export = artifact.export(name)?;
         let index = export.index;
         Some(match ExternKind::from_number(export.kind)? {
-            ExternKind::Func => {
-                let func_ref = self.func_ref(index).ok()?;
-                // SAFETY: a filled slot of an instance of this store.
-                Extern::Func(unsafe { Func::from_raw(core, func_ref.as_ptr())? })
-            }
+            ExternKind::Func => Item::Func(self.func_ref(index).ok()?),
             ExternKind::Memory if (index as usize) < artifact.memories().len() => {
-                Extern::Memory(Memory::from_entity(core, self.memory(index)))
+                Item::Memory(self.memory(index))
             }
             ExternKind::Table if (index as usize) < artifact.tables().len() => {
-                Extern::Table(Table::from_entity(core, self.table(index)))
+                Item::Table(self.table(index))
             }
-            ExternKind::Global => {
-                let ty = global_type(&artifact, index)?;
-                Extern::Global(Global::from_raw(core, self.global(index)?, ty))
-            }
+            ExternKind::Global => Item::Global(self.global(index)?, global_type(&artifact, index)?),
             _ => return None,
         })
     }

@@ -11,8 +11,8 @@
 //! raises the words of those that are due. Its lock is taken when a store gets a deadline, when such
 //! a store is dropped, and when the epoch changes; stores without deadlines never meet it.
 //!
-//! Lifetimes: an [`Interrupt`] points into a store. The engine's list and the [`InterruptHandle`]s
-//! lose theirs, under the same lock that they use it under, before the store is gone
+//! Lifetimes: an [`Interrupt`] points into a store. The engine's list and the
+//! [`SharedInterrupt`]s lose theirs, under the same lock that they use it under, before the store is gone
 //! ([`StoreCore::forget_interrupts`]).
 
 use std::collections::BTreeMap;
@@ -24,7 +24,6 @@ use precast_artifact::vm::{INTERRUPT_LEAST, VmStoreContext};
 
 use super::store::StoreCore;
 use super::store_id::StoreId;
-use crate::store::{Store, StoreContextMut};
 
 /// The word's value while nothing is asked for.
 pub(crate) const GO_ON: u64 = 0;
@@ -35,7 +34,7 @@ pub(crate) const GO_ON: u64 = 0;
 pub(crate) enum Reason {
     /// A runtime closes an instance.
     Closing = INTERRUPT_LEAST,
-    /// An [`InterruptHandle`].
+    /// An [`InterruptHandle`](crate::InterruptHandle).
     Handle = INTERRUPT_LEAST << 1,
     /// The epoch has reached the deadline.
     Deadline = INTERRUPT_LEAST << 2,
@@ -82,7 +81,7 @@ pub(crate) unsafe fn is_raised(store: *mut VmStoreContext) -> bool {
     word.load(Ordering::Acquire) != GO_ON
 }
 
-fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
+pub(crate) fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
     // Nothing here panics half way.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -141,38 +140,14 @@ impl Epochs {
     }
 }
 
-/// Ends the wasm code of a store from another thread. Outlives the store, and does nothing then.
-///
-/// See [`Store::interrupt_handle`].
-#[derive(Debug, Clone)]
-pub struct InterruptHandle(Arc<Mutex<Option<Interrupt>>>);
-
-impl InterruptHandle {
-    /// Ends the wasm code that runs in the store, and any that starts to run later, with
-    /// [`TrapCode::Interrupt`](crate::TrapCode::Interrupt), until [`clear`](Self::clear).
-    ///
-    /// Code compiled with [`Interruption::Epoch`](crate::Interruption::Epoch) stops within
-    /// microseconds, or a few milliseconds in an operator on a long range of a memory or table
-    /// (which is left half done); other code when a host function returns to it.
-    pub fn interrupt(&self) {
-        if let Some(interrupt) = &*lock(&self.0) {
-            interrupt.raise(Reason::Handle);
-        }
-    }
-
-    /// Lets the store's code run again.
-    pub fn clear(&self) {
-        if let Some(interrupt) = &*lock(&self.0) {
-            interrupt.clear(Reason::Handle);
-        }
-    }
-}
+/// What a handle of the host holds: the word, until its store is gone.
+pub(crate) type SharedInterrupt = Arc<Mutex<Option<Interrupt>>>;
 
 /// What a store has given away of its interrupt word.
 #[derive(Debug, Default)]
 pub(crate) struct Given {
     deadline: Option<u64>,
-    handle: Option<InterruptHandle>,
+    handle: Option<SharedInterrupt>,
 }
 
 impl StoreCore {
@@ -182,91 +157,33 @@ impl StoreCore {
             self.set_deadline(None);
         }
         if let Some(handle) = self.given.handle.take() {
-            *lock(&handle.0) = None;
+            *lock(&handle) = None;
         }
     }
 
-    fn set_deadline(&mut self, ticks: Option<u64>) {
+    pub(crate) fn set_deadline(&mut self, ticks: Option<u64>) {
         // SAFETY: the list loses it before the store is gone, see `forget_interrupts`.
         let interrupt = unsafe { Interrupt::of(self.this) };
-        let epochs = self.engine().epochs();
-        self.given.deadline = epochs.set(self.id, &interrupt, self.given.deadline, ticks);
+        self.given.deadline = self
+            .epochs
+            .set(self.id, &interrupt, self.given.deadline, ticks);
     }
 
-    fn interrupt_handle(&mut self) -> InterruptHandle {
+    pub(crate) fn shared_interrupt(&mut self) -> SharedInterrupt {
         let this = self.this;
         let handle = self.given.handle.get_or_insert_with(|| {
             // SAFETY: as above.
             let interrupt = unsafe { Interrupt::of(this) };
-            InterruptHandle(Arc::new(Mutex::new(Some(interrupt))))
+            Arc::new(Mutex::new(Some(interrupt)))
         });
         handle.clone()
     }
 
-    fn set_fuel(&mut self, fuel: u64) {
+    pub(crate) fn set_fuel(&mut self, fuel: u64) {
         self.vm.fuel = -i64::try_from(fuel).unwrap_or(i64::MAX);
     }
 
-    fn fuel(&self) -> u64 {
+    pub(crate) fn fuel(&self) -> u64 {
         self.vm.fuel.saturating_neg().max(0).cast_unsigned()
-    }
-}
-
-impl<T: 'static> Store<T> {
-    /// [`StoreContextMut::set_epoch_deadline`].
-    pub fn set_epoch_deadline(&mut self, ticks: u64) {
-        self.core_mut().set_deadline(Some(ticks));
-    }
-
-    /// The store has no deadline any more, as when it was new.
-    pub fn clear_epoch_deadline(&mut self) {
-        self.core_mut().set_deadline(None);
-    }
-
-    /// What ends the store's wasm code from another thread.
-    pub fn interrupt_handle(&mut self) -> InterruptHandle {
-        self.core_mut().interrupt_handle()
-    }
-
-    /// [`StoreContextMut::set_fuel`].
-    pub fn set_fuel(&mut self, fuel: u64) {
-        self.core_mut().set_fuel(fuel);
-    }
-
-    /// [`StoreContextMut::get_fuel`].
-    pub fn get_fuel(&self) -> u64 {
-        self.core().fuel()
-    }
-}
-
-impl<T: 'static> StoreContextMut<'_, T> {
-    /// Wasm code of the store ends with [`TrapCode::Interrupt`](crate::TrapCode::Interrupt) when
-    /// [`Engine::increment_epoch`](crate::Engine::increment_epoch) has been called `ticks` times
-    /// from now on, and so does code that is called after that, until this is called again. Zero:
-    /// at once. A new store has no deadline.
-    ///
-    /// Code compiled with [`Interruption::Epoch`](crate::Interruption::Epoch) stops wherever it is;
-    /// other code only when a host function returns to it. An engine whose
-    /// [`Config::epoch_interruption`](crate::Config::epoch_interruption) is set takes no other code.
-    pub fn set_epoch_deadline(&mut self, ticks: u64) {
-        self.core().set_deadline(Some(ticks));
-    }
-
-    /// Sets how much more code compiled with [`Interruption::Fuel`](crate::Interruption::Fuel) may
-    /// do before it ends with [`TrapCode::OutOfFuel`](crate::TrapCode::OutOfFuel): one unit for
-    /// each operator that does something, for each function that is entered, and for each byte,
-    /// element or page that an operator on a range works on; as Wasmtime 49 counts. A new store
-    /// has none. More than 2^63 - 1 is that.
-    ///
-    /// From a host function, it holds for its caller too.
-    pub fn set_fuel(&mut self, fuel: u64) {
-        self.core().set_fuel(fuel);
-    }
-
-    /// How much fuel is left: exact when wasm code has returned, in a host function, and when fuel
-    /// was used up. When code ended otherwise, what the innermost function did since its last call
-    /// is not subtracted.
-    pub fn get_fuel(&self) -> u64 {
-        self.0.core.fuel()
     }
 }

@@ -1,31 +1,33 @@
 //! A module as its instances use it: its artifact, and the addresses of its code.
 
-use std::sync::Arc;
-
 use precast_artifact::records::{NONE, SignatureRecord};
 use precast_artifact::{Artifact, TrapCode, addresses, traps};
 
-use crate::engine::Engine;
 use crate::mapping::Mapping;
 use crate::trap::Frame;
 use crate::types::FuncType;
 
+/// A mapped artifact with the addresses of its code.
 #[derive(Debug)]
-pub(crate) struct ModuleInner {
-    pub(crate) mapping: Arc<Mapping>,
-    pub(crate) engine: Engine,
-    pub(crate) text: usize,
-    pub(crate) text_len: usize,
+pub(crate) struct MappedModule {
+    mapping: Mapping,
+    text: usize,
+    text_len: usize,
 }
 
-impl ModuleInner {
+impl MappedModule {
+    pub(crate) fn new(mapping: Mapping) -> Self {
+        let (text, text_len) = (mapping.text(), mapping.header().text.len as usize);
+        Self {
+            mapping,
+            text,
+            text_len,
+        }
+    }
+
     #[inline]
     pub(crate) fn artifact(&self) -> Artifact<'_> {
         self.mapping.artifact()
-    }
-
-    pub(crate) fn engine(&self) -> Engine {
-        self.engine
     }
 
     pub(crate) fn mapping(&self) -> &Mapping {

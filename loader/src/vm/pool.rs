@@ -19,20 +19,48 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::instance::InstanceData;
-use crate::instance_pre::PreInner;
 
 thread_local! {
     /// Least recently parked first.
     static PARKED: RefCell<Vec<Box<InstanceData>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Whom parked instances wait for: an [`InstancePre`](crate::InstancePre), until it closes this.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    /// How many instances a thread may keep.
+    keep: usize,
+    closed: AtomicBool,
+}
+
+impl Owner {
+    pub(crate) fn new(keep: usize) -> Self {
+        Self {
+            keep,
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Nobody will ask for its instances any more. Those of this thread are dropped at once.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        let closed = PARKED.try_with(|parked| take_closed(&mut parked.borrow_mut()));
+        drop(closed);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
 /// Takes a parked instance over.
-pub(crate) fn take(pre: &Arc<PreInner>) -> Option<Box<InstanceData>> {
+pub(crate) fn take(owner: &Arc<Owner>) -> Option<Box<InstanceData>> {
     let found = PARKED.try_with(|parked| {
         let mut parked = parked.borrow_mut();
-        let found = parked.iter().rposition(|instance| instance.is_of(pre));
+        let found = parked.iter().rposition(|instance| is_of(instance, owner));
         match found {
             Some(i) => Some(parked.remove(i)),
             None => {
@@ -49,15 +77,19 @@ pub(crate) fn take(pre: &Arc<PreInner>) -> Option<Box<InstanceData>> {
 
 /// Resets an instance whose store is going, and keeps it if that works and there is room.
 pub(crate) fn park(mut instance: Box<InstanceData>) {
-    let Some(most) = instance.pool_size().filter(|most| *most > 0) else {
-        return;
+    let keep = match &instance.owner {
+        Some(owner) if !owner.is_closed() => owner.keep,
+        _ => return,
     };
+    if keep == 0 {
+        return;
+    }
     if !instance.is_resettable() || instance.reset().is_err() {
         return;
     }
     let surplus = PARKED.try_with(|parked| {
         let mut parked = parked.borrow_mut();
-        let oldest = (parked.len() >= most).then(|| parked.remove(0));
+        let oldest = (parked.len() >= keep).then(|| parked.remove(0));
         parked.push(instance);
         oldest
     });
@@ -65,14 +97,16 @@ pub(crate) fn park(mut instance: Box<InstanceData>) {
     drop(surplus);
 }
 
-/// Drops what belongs to handles that are gone.
-pub(crate) fn purge() {
-    let closed = PARKED.try_with(|parked| take_closed(&mut parked.borrow_mut()));
-    drop(closed);
+/// Whether it was made for this owner, and so can stand in for a new one.
+fn is_of(instance: &InstanceData, owner: &Arc<Owner>) -> bool {
+    let own = instance.owner.as_ref();
+    own.is_some_and(|own| Arc::ptr_eq(own, owner))
 }
 
 fn take_closed(parked: &mut Vec<Box<InstanceData>>) -> Vec<Box<InstanceData>> {
     parked
-        .extract_if(.., |instance| instance.is_closed())
+        .extract_if(.., |instance| {
+            instance.owner.as_ref().is_none_or(|o| o.is_closed())
+        })
         .collect()
 }

@@ -1,7 +1,7 @@
 //! Faults in machine code become traps.
 //!
-//! Installed once per process, when the first module with guarded memories is opened; modules with
-//! checked memories need no signals. The handler takes no lock and allocates nothing. It reads one
+//! The handlers are installed once per process, when the first instance of a module with guarded
+//! memories is made; modules with checked memories need no signals. The handler takes no lock and allocates nothing. It reads one
 //! thread-local (the store that runs on this thread), decides whether the fault is one that wasm
 //! code makes, and if so continues at the landing pad of the activation. Every other fault goes to
 //! the handler that was there before, as if this one did not exist.

@@ -24,14 +24,13 @@ use super::externrefs::ExternRefs;
 use super::global::HostGlobal;
 use super::host::StoreFunc;
 use super::instance::InstanceData;
-use super::interrupt::{self, Given};
+use super::interrupt::{self, Epochs, Given};
 use super::memory::MemoryEntity;
-use super::module::ModuleInner;
+use super::module::MappedModule;
 use super::pool;
 use super::quota::Usage;
 use super::store_id::StoreId;
 use super::table::TableEntity;
-use crate::engine::Engine;
 use crate::limits::{ResourceLimiter, StoreLimits};
 
 /// The part of a store that does not depend on `T`.
@@ -51,7 +50,8 @@ pub struct StoreCore {
     pub(crate) usage: Usage,
     pub(crate) ending: Option<Ending>,
     pub(crate) frames: RawFrames,
-    pub(crate) engine: Engine,
+    /// The epoch that a deadline is counted in.
+    pub(crate) epochs: &'static Epochs,
     pub(crate) given: Given,
     /// Modules of the instances, sorted by address. Each `Arc` is held by an instance.
     modules: SmallVec<[TextRange; 1]>,
@@ -90,7 +90,7 @@ struct Guarded {
 struct TextRange {
     start: usize,
     end: usize,
-    module: *const ModuleInner,
+    module: *const MappedModule,
 }
 
 impl Drop for StoreCore {
@@ -104,7 +104,7 @@ impl Drop for StoreCore {
 
 impl StoreCore {
     /// A store without instances, before it is in its place.
-    pub(crate) fn new(engine: &Engine) -> Self {
+    pub(crate) fn new(stack_bytes: usize, epochs: &'static Epochs) -> Self {
         Self {
             vm: VmStoreContext {
                 stack_limit: usize::MAX,
@@ -119,14 +119,14 @@ impl StoreCore {
                 builtins: &raw const BUILTINS.0,
             },
             this: std::ptr::null_mut(),
-            stack_bytes: engine.config().stack_bytes(),
+            stack_bytes,
             id: StoreId::next(),
             limits: StoreLimits::default(),
             limiter: None,
             usage: Usage::default(),
             ending: None,
             frames: RawFrames::EMPTY,
-            engine: *engine,
+            epochs,
             given: Given::default(),
             modules: SmallVec::new(),
             guarded: SmallVec::new(),
@@ -137,16 +137,12 @@ impl StoreCore {
         }
     }
 
-    pub(crate) fn engine(&self) -> Engine {
-        self.engine
-    }
-
     pub(crate) fn made_mut(&mut self) -> &mut HostItems {
         self.made.get_or_insert_default()
     }
 
     /// The module whose text contains `pc`. Called from a signal handler too.
-    pub(crate) fn module_at(&self, pc: usize) -> Option<&ModuleInner> {
+    pub(crate) fn module_at(&self, pc: usize) -> Option<&MappedModule> {
         let i = self
             .modules
             .partition_point(|m| m.start <= pc)
@@ -175,13 +171,13 @@ impl StoreCore {
             .is_some_and(|g| unsafe { (*g.memory.as_ptr()).fault(address) })
     }
 
-    pub(crate) fn modules(&self) -> impl Iterator<Item = &ModuleInner> {
+    pub(crate) fn modules(&self) -> impl Iterator<Item = &MappedModule> {
         // SAFETY: instances of this store hold the modules.
         self.modules.iter().map(|m| unsafe { &*m.module })
     }
 
     /// Adds a module that an instance of this store is about to hold. Whether it was new.
-    pub(crate) fn add_module(&mut self, module: &Arc<ModuleInner>) -> bool {
+    pub(crate) fn add_module(&mut self, module: &Arc<MappedModule>) -> bool {
         let (start, end) = module.text();
         let i = self.modules.partition_point(|m| m.start < start);
         let module = Arc::as_ptr(module);
