@@ -16,13 +16,16 @@ use cranelift_codegen::{Context, FinalizedMachReloc, FinalizedRelocTarget};
 use cranelift_frontend::FunctionBuilderContext;
 use precast_artifact::abi::{TRAMPOLINE_FRAME, UNCHECKED_FRAME};
 use precast_artifact::{LibCall, Strategy, TrapCode, shown};
-use rayon::prelude::*;
 use target_lexicon::Architecture;
 
 use crate::Error;
 use crate::key::{Float, Link, Rounding, Symbol};
 use crate::trampoline;
 use crate::translate::{self, Env, Scratch};
+use crate::workers::Workers;
+
+/// Bytes of WebAssembly code that a trampoline takes as long as to compile, about.
+const TRAMPOLINE: usize = 32;
 
 /// Largest frame of a function, in bytes: more than any stack that is in use has.
 const MAX_FRAME: u32 = 256 << 20;
@@ -114,10 +117,29 @@ impl CompiledFunction {
 pub(crate) type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
 /// Compiles everything that the module needs.
-pub(crate) fn compile(env: &Env<'_>, progress: Progress<'_>) -> Result<CompiledModule, Error> {
-    let workers = Pool::default();
+pub(crate) fn compile(
+    env: &Env<'_>,
+    workers: Workers,
+    progress: Progress<'_>,
+) -> Result<CompiledModule, Error> {
     let bodies: Vec<_> = env.module.bodies.keys().map(Symbol::Function).collect();
-    let mut functions = workers.compile(env, bodies, progress)?;
+    let bodies_len = |body: &wasmparser::FunctionBody<'_>| body.as_bytes().len();
+    let bytes = env.module.bodies.values().map(bodies_len).sum();
+    let states = Mutex::new(Vec::new());
+    let compile = |symbols: &[Symbol], bytes, progress: Progress<'_>| {
+        let done = AtomicUsize::new(0);
+        workers.map(
+            symbols,
+            bytes,
+            &states,
+            |worker: &mut Box<Worker>, symbol| {
+                let result = worker.compile(env, *symbol);
+                progress(done.fetch_add(1, Ordering::Relaxed) + 1, symbols.len());
+                result
+            },
+        )
+    };
+    let mut functions = compile(&bodies, bytes, progress)?;
 
     let plan = env.plan;
     let mut trampolines = BTreeSet::new();
@@ -143,8 +165,9 @@ pub(crate) fn compile(env: &Env<'_>, progress: Progress<'_>) -> Result<CompiledM
     });
     trampolines.extend(thunks);
 
-    let trampolines = trampolines.into_iter().collect();
-    functions.extend(workers.compile(env, trampolines, &|_, _| {})?);
+    let trampolines: Vec<_> = trampolines.into_iter().collect();
+    let bytes = trampolines.len() * TRAMPOLINE;
+    functions.extend(compile(&trampolines, bytes, &|_, _| {})?);
     let links: BTreeSet<Link> = targets(&functions)
         .filter_map(|symbol| match symbol {
             Symbol::LinkSlot(link) => Some(link),
@@ -162,32 +185,6 @@ fn targets(functions: &[CompiledFunction]) -> impl Iterator<Item = Symbol> {
     functions
         .iter()
         .flat_map(|function| function.relocs.iter().map(|reloc| reloc.target))
-}
-
-/// Allocations of as many workers as have been active at the same time.
-#[derive(Default)]
-struct Pool(Mutex<Vec<Box<Worker>>>);
-
-impl Pool {
-    /// Compiles these symbols; the result is in the same order.
-    fn compile(
-        &self,
-        env: &Env<'_>,
-        symbols: Vec<Symbol>,
-        progress: Progress<'_>,
-    ) -> Result<Vec<CompiledFunction>, Error> {
-        let (done, total) = (AtomicUsize::new(0), symbols.len());
-        symbols
-            .into_par_iter()
-            .map(|symbol| {
-                let mut worker = self.0.lock().expect("no panic").pop().unwrap_or_default();
-                let result = worker.compile(env, symbol);
-                self.0.lock().expect("no panic").push(worker);
-                progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-                result
-            })
-            .collect()
-    }
 }
 
 /// What one thread needs to compile.

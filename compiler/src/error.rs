@@ -71,15 +71,6 @@ pub enum Error {
         message: String,
     },
 
-    /// The threads for the work could not be started.
-    #[error("cannot start {threads} compilation threads: {message}")]
-    Threads {
-        /// How many were asked for.
-        threads: usize,
-        /// What the system said.
-        message: String,
-    },
-
     /// The compiled module does not make a correct artifact.
     #[error("cannot write the artifact: {0}")]
     Artifact(String),

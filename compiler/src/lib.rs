@@ -22,6 +22,7 @@
 //! | `link` | → one text without relocations |
 //! | `emit` | → the bytes of an artifact |
 //! | [`verify()`] | checks those bytes, independently of all that |
+//! | `workers` | the threads that do this |
 //! | `identity` | what artifacts depend on besides the module |
 //! | `key` | names of everything that these pass to each other |
 
@@ -43,6 +44,7 @@ mod target;
 mod trampoline;
 mod translate;
 mod verify;
+mod workers;
 
 use std::time::{Duration, Instant};
 
@@ -54,13 +56,13 @@ pub use verify::{VerifyError, verify};
 pub use precast_artifact::{Interruption, Strategy};
 
 use target::Target;
+use workers::Workers;
 
 /// Compiles modules for one target with one set of settings. Cheap to make; may be shared between
 /// threads.
 pub struct Compiler {
     settings: Settings,
     target: Target,
-    threads: Option<rayon::ThreadPool>,
 }
 
 /// An artifact and how long it took.
@@ -116,23 +118,10 @@ impl Compiler {
     /// A compiler with these settings.
     ///
     /// # Errors
-    /// [`Error::Setting`] for settings that are not supported, [`Error::Threads`] when its threads
-    /// cannot be started.
+    /// [`Error::Setting`] for settings that are not supported.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let target = Target::new(&settings)?;
-        let pool = |threads: usize| {
-            let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
-            builder.build().map_err(|error| Error::Threads {
-                threads,
-                message: error.to_string(),
-            })
-        };
-        let threads = settings.threads.map(pool).transpose()?;
-        Ok(Self {
-            settings,
-            target,
-            threads,
-        })
+        Ok(Self { settings, target })
     }
 
     /// The settings.
@@ -159,10 +148,7 @@ impl Compiler {
         wasm: &[u8],
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Compiled, Error> {
-        match &self.threads {
-            Some(pool) => pool.install(|| self.compile_here(wasm, progress)),
-            None => self.compile_here(wasm, progress),
-        }
+        workers::on_a_thread(self.settings.threads, || self.compile_here(wasm, progress))
     }
 
     fn compile_here(
@@ -177,8 +163,9 @@ impl Compiler {
             start = Instant::now();
         };
         let allowed = self.target.wasm_features();
-        let module =
-            parse::parse_with(allowed, wasm).map_err(|error| self.target.explain(error))?;
+        let workers = Workers::new(self.settings.threads);
+        let module = parse::parse_with(allowed, wasm, workers)
+            .map_err(|error| self.target.explain(error))?;
         lap(&mut timings.parse);
         let plan = plan::Plan::new(&module)?;
         lap(&mut timings.plan);
@@ -189,7 +176,7 @@ impl Compiler {
             strategy: self.settings.strategy,
             interruption: self.settings.interruption,
         };
-        let code = codegen::compile(&env, progress)?;
+        let code = codegen::compile(&env, workers, progress)?;
         lap(&mut timings.codegen);
         let rodata = link::RodataLayout::new(&plan);
         let linked = link::link(code, self.target.arch, &rodata)

@@ -7,11 +7,10 @@
 //! whatever the number of threads.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use cranelift_entity::{EntityRef, EntitySet, PrimaryMap};
 use precast_artifact::ValType;
-use rayon::prelude::*;
 use wasmparser::{
     DataKind, Encoding, ExternalKind, FuncToValidate, FuncValidatorAllocations, FunctionBody,
     KnownCustom, Name, NameSectionReader, Operator, OperatorsReader, OperatorsReaderAllocations,
@@ -29,6 +28,10 @@ use crate::module::{
     Module, Names, Signature, Table,
 };
 use crate::operator::class;
+use crate::workers::Workers;
+
+/// How many times faster code is validated than compiled, about.
+const FASTER: usize = 16;
 
 /// WebAssembly 2.0 and the proposals that this compiler implements besides.
 pub(crate) fn features() -> WasmFeatures {
@@ -43,11 +46,15 @@ pub(crate) fn features() -> WasmFeatures {
 /// Reads and validates a module that may use all [`features`].
 #[cfg(test)]
 pub(crate) fn parse(wasm: &[u8]) -> Result<Module<'_>, Error> {
-    parse_with(features(), wasm)
+    parse_with(features(), wasm, Workers::new(Some(1)))
 }
 
 /// Reads and validates a module that may use `allowed`, which are among [`features`].
-pub(crate) fn parse_with(allowed: WasmFeatures, wasm: &[u8]) -> Result<Module<'_>, Error> {
+pub(crate) fn parse_with(
+    allowed: WasmFeatures,
+    wasm: &[u8],
+    workers: Workers,
+) -> Result<Module<'_>, Error> {
     sniff(wasm)?;
     let mut reader = Reader::new();
     let mut validator = Validator::new_with_features(allowed);
@@ -62,7 +69,7 @@ pub(crate) fn parse_with(allowed: WasmFeatures, wasm: &[u8]) -> Result<Module<'_
         }
     }
     let mut module = reader.module;
-    module.facts = validate_bodies(&functions)?;
+    module.facts = validate_bodies(&functions, workers)?;
     module.bodies = functions.into_iter().map(|(_, body)| body).collect();
     Ok(module)
 }
@@ -390,38 +397,24 @@ fn unexpected(what: &str) -> Error {
 type Function<'a> = (FuncToValidate<ValidatorResources>, FunctionBody<'a>);
 
 /// Validates all function bodies and tells what they refer to.
-fn validate_bodies(functions: &[Function<'_>]) -> Result<Facts, Error> {
-    let pool = Mutex::new(Vec::<Allocations>::new());
-    let (facts, error) = functions
-        .par_iter()
-        .fold(
-            || (Facts::default(), None),
-            |(mut facts, error), function| {
-                // Later functions than one that is invalid need no look.
-                if error.is_some() {
-                    return (facts, error);
-                }
-                let mut allocations = pool.lock().expect("not poisoned").pop().unwrap_or_default();
-                let error = validate_body(function, &mut facts, &mut allocations).err();
-                pool.lock().expect("not poisoned").push(allocations);
-                (facts, error)
-            },
-        )
-        .reduce(
-            || (Facts::default(), None),
-            |(mut facts, first), (other, second)| {
-                facts.merge(other);
-                let error = match (first, second) {
-                    (Some(a), Some(b)) if b.offset() < a.offset() => Some(b),
-                    (a, b) => a.or(b),
-                };
-                (facts, error)
-            },
-        );
-    match error {
-        None => Ok(facts),
-        Some(error) => Err(error.into()),
+fn validate_bodies(functions: &[Function<'_>], workers: Workers) -> Result<Facts, Error> {
+    let bytes = functions
+        .iter()
+        .map(|(_, body)| body.as_bytes().len())
+        .sum::<usize>();
+    let states = Mutex::new(Vec::<(Facts, Allocations)>::new());
+    workers.map(
+        functions,
+        bytes / FASTER,
+        &states,
+        |(facts, allocations), function| Ok(validate_body(function, facts, allocations)?),
+    )?;
+    let states = states.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut all = Facts::default();
+    for (facts, _) in states {
+        all.merge(facts);
     }
+    Ok(all)
 }
 
 #[derive(Default)]

@@ -20,7 +20,9 @@ pub struct Settings {
     pub strategy: Strategy,
     /// How the host can stop code that calls nothing.
     pub interruption: Interruption,
-    /// Threads to compile with; `None` for as many as there are CPUs.
+    /// Most threads to compile with; `None` for as many as there are CPUs, for all compilations of the
+    /// process together. They are started for each compilation. With 1, and where the system refuses
+    /// threads, the calling thread does the work itself; it should have 2 MiB of stack then.
     pub threads: Option<usize>,
 }
 

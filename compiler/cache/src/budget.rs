@@ -4,10 +4,13 @@
 //! for what to evict; another that finds it busy has nothing left to do.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+
+use rustix::fs::OFlags;
 
 use crate::directory::{Directory, Name};
 use crate::lock::{FileLock, Locked, is_at};
@@ -201,7 +204,13 @@ pub(crate) fn clear(directory: &Directory) -> Result<Removed, Error> {
 pub(crate) fn pin(directory: &Directory, key: &Key, on: bool) -> Result<(), Error> {
     let path = directory.pin(key);
     if on {
-        File::create(&path)
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+            .open(&path)
             .map(drop)
             .map_err(Error::file("create", path))
     } else {

@@ -11,7 +11,6 @@
 //! as with it, and two processes may compile the same module.
 
 use std::io::ErrorKind;
-use std::num::NonZero;
 use std::time::Duration;
 
 use precast_compiler::{Compiler, Settings};
@@ -21,7 +20,7 @@ use crate::directory::Directory;
 use crate::entry::{self, Found};
 use crate::key::Wanted;
 use crate::lock::{FileLock, Locked};
-use crate::{CompilationCache, Error, budget};
+use crate::{CompilationCache, Error, budget, callback};
 
 /// How long to wait for another process that compiles the same module. Long beside any compilation:
 /// whoever holds the lock longer is stopped, or a child of its that knows nothing of it.
@@ -40,6 +39,7 @@ impl CompilationCache {
         progress: Progress<'_>,
     ) -> Result<Module, Error> {
         let mut lock = None;
+        let mut may_store = true;
         if let Some(directory) = &self.0.directory {
             let mut found = entry::load(directory, engine, wanted)?;
             let may_write = directory.is_writable() && !self.0.options.require_hit;
@@ -49,24 +49,15 @@ impl CompilationCache {
                     found = entry::load(directory, engine, wanted)?;
                 }
             }
+            may_store = !found.is_to_be_left();
             if let Some(module) = self.use_found(directory, wanted, found, lock.is_some()) {
                 return Ok(module);
             }
         }
         let counters = &self.0.counters;
-        counters.misses.one();
-        if self.0.options.require_hit {
-            return Err(Error::Missing {
-                key: wanted.key,
-                looked: self.0.directory.as_ref().map_or_else(
-                    || "memory".to_owned(),
-                    |directory| format!("`{}`", directory.entries.display()),
-                ),
-            });
-        }
-        let artifact = compile(wasm, settings, progress)?;
-        counters.compilations.one();
-        if let Some(directory) = &self.0.directory
+        let artifact = self.compile(wasm, settings, wanted, progress)?;
+        if may_store
+            && let Some(directory) = &self.0.directory
             && let Some(module) = self.store(directory, engine, wanted, &artifact)?
         {
             drop(lock);
@@ -81,6 +72,51 @@ impl CompilationCache {
         residents.insert(wanted.key, &module, bytes);
         counters.evictions.add(residents.prune(&self.0.options));
         Ok(module)
+    }
+
+    /// [`load_or_compile`](Self::load_or_compile) for somebody who cannot wait for the module's slot:
+    /// without any lock, and nothing is kept.
+    pub(crate) fn load_or_compile_apart(
+        &self,
+        engine: &Engine,
+        wasm: &[u8],
+        settings: &Settings,
+        wanted: &Wanted,
+    ) -> Result<Module, Error> {
+        if let Some(directory) = &self.0.directory {
+            let found = entry::load(directory, engine, wanted)?;
+            if let Some(module) = self.use_found(directory, wanted, found, false) {
+                return Ok(module);
+            }
+        }
+        // Without progress: a callback that asks for its own module would do so for ever.
+        let artifact = self.compile(wasm, settings, wanted, &|_, _| {})?;
+        // SAFETY: the compiler of this very process wrote these bytes.
+        Ok(unsafe { Module::from_bytes(engine, &artifact) }?)
+    }
+
+    /// Compiles what is not in the cache, if that is allowed.
+    fn compile(
+        &self,
+        wasm: &[u8],
+        settings: &Settings,
+        wanted: &Wanted,
+        progress: Progress<'_>,
+    ) -> Result<Vec<u8>, Error> {
+        let counters = &self.0.counters;
+        counters.misses.one();
+        if self.0.options.require_hit {
+            return Err(Error::Missing {
+                key: wanted.key,
+                looked: self.0.directory.as_ref().map_or_else(
+                    || "memory".to_owned(),
+                    |directory| format!("`{}`", directory.entries.display()),
+                ),
+            });
+        }
+        let artifact = compile(wasm, settings, progress)?;
+        counters.compilations.one();
+        Ok(artifact)
     }
 
     /// The module that was found on disk; if what was found is not usable, room for another.
@@ -114,7 +150,7 @@ impl CompilationCache {
             reason = fault.reason,
             "an entry of the cache is not used"
         );
-        if locked && let Err(error) = entry::discard(directory, &wanted.key, fault.foreign) {
+        if locked && let Err(error) = entry::discard(directory, &wanted.key, fault.remedy) {
             tracing::debug!(%error, "cannot remove the entry");
         }
         None
@@ -122,13 +158,18 @@ impl CompilationCache {
 
     fn lock(&self, directory: &Directory, wanted: &Wanted) -> Option<FileLock> {
         let path = directory.lock(&wanted.key);
-        let mut taken = FileLock::take(&path, PATIENCE);
+        let patience = if callback::is_running() {
+            Duration::ZERO
+        } else {
+            PATIENCE
+        };
+        let mut taken = FileLock::take(&path, patience);
         if taken
             .as_ref()
             .is_err_and(|e| e.kind() == ErrorKind::NotFound)
             && directory.restore().is_ok()
         {
-            taken = FileLock::take(&path, PATIENCE);
+            taken = FileLock::take(&path, patience);
         }
         match taken {
             Ok(Locked::Yes(lock, waited)) => {
@@ -201,27 +242,7 @@ impl CompilationCache {
 }
 
 fn compile(wasm: &[u8], settings: &Settings, progress: Progress<'_>) -> Result<Vec<u8>, Error> {
-    let compile = |settings: Settings| -> Result<Vec<u8>, Error> {
-        let compiler = Compiler::new(settings)?;
-        Ok(compiler.compile_with_progress(wasm, progress)?.artifact)
-    };
-    if rayon::current_thread_index().is_none() {
-        return compile(settings.clone());
-    }
-    // A thread of a rayon pool that waits for its part of a compilation takes up other work, and
-    // that may be to ask this cache for the same module: it would wait for itself. So the
-    // compilation has threads of its own, and this one just waits.
-    let threads = settings
-        .threads
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get));
-    let settings = Settings {
-        threads: Some(threads),
-        ..settings.clone()
-    };
-    std::thread::scope(|scope| {
-        let compilation = scope.spawn(|| compile(settings));
-        compilation
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    let compiler = Compiler::new(settings.clone())?;
+    let progress = |done, all| callback::run(|| progress(done, all));
+    Ok(compiler.compile_with_progress(wasm, &progress)?.artifact)
 }

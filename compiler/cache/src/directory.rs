@@ -43,6 +43,8 @@ pub(crate) struct Directory {
     pub(crate) place: Place,
     /// Nothing may be written, or trying again is pointless.
     frozen: AtomicBool,
+    /// The system does not let code be mapped from files in there.
+    no_executable_files: AtomicBool,
 }
 
 /// What a file is for, by its name.
@@ -104,6 +106,7 @@ impl Directory {
             entries,
             place,
             frozen: AtomicBool::new(frozen),
+            no_executable_files: AtomicBool::new(false),
         })
     }
 
@@ -114,6 +117,21 @@ impl Directory {
     /// Gives up writing.
     pub(crate) fn freeze(&self) {
         self.frozen.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_executable_files(&self) -> bool {
+        !self.no_executable_files.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the system refused to map code, and says so once.
+    pub(crate) fn note_no_executable_files(&self, error: io::Error) {
+        if !self.no_executable_files.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                directory = %self.root.display(), %error,
+                "code cannot be mapped from the cache, whose file system may be mounted `noexec`: it \
+                 runs from copies in memory"
+            );
+        }
     }
 
     /// Makes the directory again, when somebody removed it under a running cache.

@@ -46,8 +46,26 @@ pub(crate) enum Found {
 #[derive(Debug, Clone)]
 pub(crate) struct Unusable {
     pub(crate) reason: String,
+    pub(crate) remedy: Remedy,
+}
+
+/// What to do about an entry that is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    /// precast wrote it, and something is wrong with it.
+    Delete,
     /// It does not look like anything that precast wrote, so it must not be deleted.
-    pub(crate) foreign: bool,
+    MoveAside,
+    /// It could not be looked at: no descriptor is left, no memory, or the disk fails. It may be as good
+    /// as ever.
+    Leave,
+}
+
+impl Found {
+    /// Whether there is something that must stay as it is.
+    pub(crate) fn is_to_be_left(&self) -> bool {
+        matches!(self, Self::Unusable(fault) if fault.remedy == Remedy::Leave)
+    }
 }
 
 /// Looks for an entry.
@@ -60,22 +78,16 @@ pub(crate) fn load(
     wanted: &Wanted,
 ) -> Result<Found, Error> {
     let path = directory.entry(&wanted.key);
-    let unusable = |reason: String, foreign| Ok(Found::Unusable(Unusable { reason, foreign }));
+    let unusable = |reason: String, remedy| Ok(Found::Unusable(Unusable { reason, remedy }));
     let mut file = match open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
-        Err(error) => return unusable(format!("cannot be opened: {error}"), true),
+        Err(error) => return Ok(Found::Unusable(not_opened(&path, &error))),
     };
     let found = file
         .metadata()
         .map_err(Error::file("read the size of", &path))?;
-    if !found.is_file() {
-        return unusable("it is not a file".to_owned(), true);
-    }
-    if !is_trusted(&found) {
-        return unusable(distrust(&found), true);
-    }
-    if let Err(fault) = one_name(&found) {
+    if let Err(fault) = may_be_ours(&found).and_then(|()| one_name(&found)) {
         return Ok(Found::Unusable(fault));
     }
     let sealed = seal::holds(&found, &wanted.key);
@@ -87,7 +99,7 @@ pub(crate) fn load(
             (now.modified().ok(), now.len()) == (found.modified().ok(), found.len())
         });
         if !unchanged {
-            return unusable("it changed while it was read".to_owned(), false);
+            return unusable("it changed while it was read".to_owned(), Remedy::Delete);
         }
         if directory.is_writable()
             && let Err(error) = seal::set(&file, &wanted.key, found.len())
@@ -97,23 +109,101 @@ pub(crate) fn load(
     } else if directory.is_writable() {
         note_use(&file, &found);
     }
-    // SAFETY: the file is ours or root's and nobody else may write to it. It was written by this
-    // module, from a compiler's output, and not written to since: its seal says so, or its digest.
-    // Nobody writes to it while it is mapped: entries are replaced by renaming, and read-only.
-    let module = unsafe { Module::from_file(engine, file, &path) };
+    let module = map(directory, engine, file, &found, &path);
     match module {
         Ok(module) => Ok(Found::Module {
             module,
             bytes: found.len(),
             checked: !sealed,
         }),
-        Err(precast_loader::Error::Artifact(error @ ArtifactError::Mismatch(_))) => {
-            Err(Error::Load(error.into()))
+        Err(Error::Load(precast_loader::Error::Artifact(error)))
+            if !matches!(error, ArtifactError::Mismatch(_)) =>
+        {
+            // The seal holds and still the header is wrong: damage below the file system.
+            unusable(error.to_string(), Remedy::Delete)
         }
-        // The seal holds and still the header is wrong: damage below the file system.
-        Err(precast_loader::Error::Artifact(error)) => unusable(error.to_string(), false),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
+}
+
+/// Maps the artifact in `file`, which is what `found` says and was checked; or a copy of it in memory,
+/// where the system does not let code be mapped from the directory.
+fn map(
+    directory: &Directory,
+    engine: &Engine,
+    file: File,
+    found: &Metadata,
+    path: &Path,
+) -> Result<Module, Error> {
+    if directory.has_executable_files() {
+        // SAFETY: the file is ours or root's and nobody else may write to it. It was written by this
+        // module, from a compiler's output, and not written to since: its seal says so, or its digest.
+        // Nobody writes to it while it is mapped: entries are replaced by renaming, and read-only.
+        match unsafe { Module::from_file(engine, file, path) } {
+            Err(precast_loader::Error::File { source, .. })
+                if source.kind() == ErrorKind::PermissionDenied =>
+            {
+                directory.note_no_executable_files(source);
+            }
+            result => return Ok(result?),
+        }
+    } else {
+        drop(file);
+    }
+    let read = || {
+        let mut file = open(path)?;
+        let now = file.metadata()?;
+        let identity = |data: &Metadata| (data.dev(), data.ino(), data.len(), data.modified().ok());
+        if identity(&now) != identity(found) {
+            return Err(io::Error::other("it was replaced while it was looked at"));
+        }
+        let mut bytes = Vec::new();
+        let len = usize::try_from(now.len()).unwrap_or(usize::MAX);
+        bytes
+            .try_reserve_exact(len)
+            .map_err(|_| ErrorKind::OutOfMemory)?;
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(Error::file("read", path))?;
+    // SAFETY: as above.
+    unsafe { Module::from_bytes(engine, &bytes) }.map_err(|error| match error {
+        precast_loader::Error::File { source, .. }
+            if source.kind() == ErrorKind::PermissionDenied =>
+        {
+            Error::NoCode {
+                directory: directory.root.clone(),
+                source,
+            }
+        }
+        error => error.into(),
+    })
+}
+
+/// What to do about an entry that cannot be opened: what is there, if that can be told.
+fn not_opened(path: &Path, error: &io::Error) -> Unusable {
+    let fault = fs::symlink_metadata(path)
+        .ok()
+        .and_then(|found| may_be_ours(&found).err());
+    fault.unwrap_or_else(|| Unusable {
+        reason: format!("cannot be opened: {error}"),
+        remedy: Remedy::Leave,
+    })
+}
+
+/// Whether what is in the place of an entry can have been written by precast.
+pub(crate) fn may_be_ours(found: &Metadata) -> Result<(), Unusable> {
+    let reason = if !found.is_file() {
+        "it is not a file".to_owned()
+    } else if !is_trusted(found) {
+        distrust(found)
+    } else {
+        return Ok(());
+    };
+    Err(Unusable {
+        reason,
+        remedy: Remedy::MoveAside,
+    })
 }
 
 /// Whether a file has no other name (hard link), by which others could reach and change it: a guest of
@@ -123,7 +213,7 @@ pub(crate) fn one_name(found: &Metadata) -> Result<(), Unusable> {
         0 | 1 => Ok(()),
         names => Err(Unusable {
             reason: format!("it has {names} names (hard links), expected one"),
-            foreign: false,
+            remedy: Remedy::Delete,
         }),
     }
 }
@@ -165,10 +255,12 @@ pub(crate) fn store(directory: &Directory, key: &Key, artifact: &[u8]) -> io::Re
 /// Makes room in the place of an entry that is not used. The caller holds the entry's lock.
 ///
 /// What precast wrote is deleted, anything else gets another name.
-pub(crate) fn discard(directory: &Directory, key: &Key, foreign: bool) -> io::Result<()> {
+pub(crate) fn discard(directory: &Directory, key: &Key, remedy: Remedy) -> io::Result<()> {
     let path = directory.entry(key);
-    if !foreign {
-        return fs::remove_file(path);
+    match remedy {
+        Remedy::Leave => return Ok(()),
+        Remedy::Delete => return fs::remove_file(path),
+        Remedy::MoveAside => {}
     }
     for number in 0.. {
         let aside = directory.foreign(key, number);
@@ -193,31 +285,38 @@ pub(crate) fn check(
     found: &Metadata,
     wanted: Option<&Wanted>,
 ) -> Result<ArtifactMetadata, Unusable> {
-    let fault = |reason: String, foreign| Unusable { reason, foreign };
-    let unreadable = |error: io::Error| fault(format!("cannot be read: {error}"), false);
+    let fault = |reason: String, remedy| Unusable { reason, remedy };
+    let unreadable = |error: io::Error| {
+        // Shorter than when it was opened: truncated.
+        let remedy = match error.kind() {
+            ErrorKind::UnexpectedEof => Remedy::Delete,
+            _ => Remedy::Leave,
+        };
+        fault(format!("cannot be read: {error}"), remedy)
+    };
     let start = read_start(file).map_err(unreadable)?;
     if !looks_ours(&start) {
         let found = precast_artifact::FoundFile::sniff(&start);
-        return Err(fault(format!("it is {found}"), true));
+        return Err(fault(format!("it is {found}"), Remedy::MoveAside));
     }
     // Before so much memory is asked for.
     if let Some(header) = header(&start)
         && header.file_len != found.len()
     {
         let reason = format!("{} bytes, its header says {}", found.len(), header.file_len);
-        return Err(fault(reason, false));
+        return Err(fault(reason, Remedy::Delete));
     }
     let len = usize::try_from(found.len()).unwrap_or(usize::MAX);
     let mut words: Vec<u64> = Vec::new();
     words
         .try_reserve_exact(len.div_ceil(8))
-        .map_err(|_| fault("there is no memory to read it".to_owned(), false))?;
+        .map_err(|_| fault("there is no memory to read it".to_owned(), Remedy::Leave))?;
     words.resize(len.div_ceil(8), 0);
     let bytes = &mut cast_slice_mut(&mut words)[..len];
     file.rewind()
         .and_then(|()| file.read_exact(bytes))
         .map_err(unreadable)?;
-    let damage = |error: &dyn std::fmt::Display| fault(error.to_string(), false);
+    let damage = |error: &dyn std::fmt::Display| fault(error.to_string(), Remedy::Delete);
     let artifact = Artifact::parse(bytes, None).map_err(|e| damage(&e))?;
     artifact.verify_digest(None).map_err(|e| damage(&e))?;
     let metadata = ArtifactMetadata::decode(artifact.section(artifact.header().metadata))
@@ -235,7 +334,7 @@ pub(crate) fn check(
             && artifact.header().abi == identity.abi;
         if !fits {
             let reason = "it is of another module, compiler or settings than its name says";
-            return Err(fault(reason.to_owned(), false));
+            return Err(fault(reason.to_owned(), Remedy::Delete));
         }
     }
     Ok(metadata)

@@ -30,6 +30,20 @@ pub enum Error {
         looked: String,
     },
 
+    /// The system lets code be mapped neither from files in the directory nor from memory.
+    #[error(
+        "the system lets code be mapped neither from the cache `{}` nor from a copy in memory: use a \
+         directory of a file system that is not mounted `noexec`, or allow executable memory files \
+         (`vm.memfd_noexec`, or the policy that forbids them)",
+        directory.display()
+    )]
+    NoCode {
+        /// The cache.
+        directory: PathBuf,
+        /// The system's answer for the copy in memory.
+        source: std::io::Error,
+    },
+
     /// The directory cannot be used as a cache.
     #[error("cannot use `{}` as a cache: found {found}, expected {expected}", path.display())]
     Directory {

@@ -17,6 +17,7 @@
 //! |---|---|
 //! | `key` | what a module is found by |
 //! | `compile` | what happens when this process does not have a module yet |
+//! | `callback` | why nobody waits inside of a progress callback |
 //! | `live` | modules that this process has mapped: one mapping each, one compilation at a time |
 //! | `resident` | modules that only the cache's memory holds |
 //! | `directory` | names on disk, and the boundary of trust |
@@ -31,6 +32,7 @@
 //! cache works in memory and says so once. Everything worth knowing is told through `tracing`.
 
 mod budget;
+mod callback;
 mod compile;
 mod directory;
 mod entry;
@@ -162,6 +164,9 @@ impl CompilationCache {
     /// [`get_or_compile`](Self::get_or_compile) that tells how far a compilation is; see
     /// [`Compiler::compile_with_progress`].
     ///
+    /// `progress` may use the cache. If it asks for a module that somebody is just getting, such as the
+    /// one whose progress it hears of, it does not wait for that, and compiles the module once more.
+    ///
     /// # Errors
     /// Those of [`get_or_compile`](Self::get_or_compile).
     pub fn get_or_compile_with_progress(
@@ -174,7 +179,9 @@ impl CompilationCache {
         let wanted = wanted(wasm, settings)?;
         let counters = &self.0.counters;
         let slot = live::slot(self.0.place, wanted.key);
-        let (mut live, waited) = slot.lock();
+        let Some((mut live, waited)) = slot.lock(!callback::is_running()) else {
+            return self.load_or_compile_apart(engine, wasm, settings, &wanted);
+        };
         if waited {
             counters.waits.one();
         }
@@ -342,10 +349,6 @@ impl CompilationCache {
 }
 
 fn wanted(wasm: &[u8], settings: &Settings) -> Result<Wanted, Error> {
-    // Threads would be started, and make no difference.
-    let settings = Settings {
-        threads: None,
-        ..settings.clone()
-    };
-    Ok(Wanted::new(wasm, Compiler::new(settings)?.identity()))
+    let compiler = Compiler::new(settings.clone())?;
+    Ok(Wanted::new(wasm, compiler.identity()))
 }

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use precast_loader::WeakModule;
 
@@ -41,15 +41,17 @@ impl Place {
 pub(crate) struct Slot(Mutex<WeakModule>);
 
 impl Slot {
-    /// Waits until nobody is getting the artifact; says whether that took waiting.
-    pub(crate) fn lock(&self) -> (MutexGuard<'_, WeakModule>, bool) {
+    /// Takes the slot; says whether that took waiting. Nothing if somebody else has it and this thread
+    /// must not wait.
+    pub(crate) fn lock(&self, may_wait: bool) -> Option<(MutexGuard<'_, WeakModule>, bool)> {
         match self.0.try_lock() {
-            Ok(guard) => (guard, false),
+            Ok(guard) => Some((guard, false)),
             // Whoever panicked had not got it: nothing is half done.
-            Err(std::sync::TryLockError::Poisoned(poisoned)) => (poisoned.into_inner(), false),
-            Err(std::sync::TryLockError::WouldBlock) => {
-                (self.0.lock().unwrap_or_else(PoisonError::into_inner), true)
-            }
+            Err(TryLockError::Poisoned(poisoned)) => Some((poisoned.into_inner(), false)),
+            Err(TryLockError::WouldBlock) => may_wait.then(|| {
+                let guard = self.0.lock();
+                (guard.unwrap_or_else(PoisonError::into_inner), true)
+            }),
         }
     }
 

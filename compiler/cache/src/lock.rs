@@ -38,6 +38,8 @@ impl FileLock {
     /// children inherited the open file, may keep it for ever. The wait between two looks grows
     /// to 10 ms, which is little beside a compilation.
     pub(crate) fn take(path: &Path, patience: Duration) -> io::Result<Locked> {
+        // A pipe must not make us wait, a link must not lead elsewhere.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let start = Instant::now();
         let mut pause = Duration::from_micros(500);
         let mut waited = false;
@@ -47,8 +49,11 @@ impl FileLock {
                 .create(true)
                 .truncate(false)
                 .mode(0o600)
-                .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+                .custom_flags(flags.bits().cast_signed())
                 .open(path)?;
+            if !file.metadata()?.is_file() {
+                return Err(io::Error::other("it is not a file"));
+            }
             match file.try_lock() {
                 Ok(()) if is_at(&file, path) => {
                     let path = path.to_owned();

@@ -25,7 +25,7 @@ pub struct Stats {
     pub store_failures: u64,
     /// Entries that went because of the budget.
     pub evictions: u64,
-    /// Entries that were found damaged, stale or foreign, and not used.
+    /// Entries that were found damaged, stale, foreign or unreadable, and not used.
     pub damaged: u64,
     /// Entries whose whole content was read and checked before they were used, because something
     /// about the file was not as this cache leaves it.

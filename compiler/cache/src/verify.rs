@@ -1,10 +1,11 @@
 //! Reading every entry, to find what the seals cannot tell.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::directory::{Directory, is_trusted};
-use crate::entry::{Unusable, check, discard, one_name, open};
+use crate::directory::Directory;
+use crate::entry::{Remedy, Unusable, check, discard, may_be_ours, one_name, open};
 use crate::lock::{FileLock, Locked};
 use crate::{Error, Key, budget};
 
@@ -27,7 +28,7 @@ pub struct Verified {
 pub(crate) fn verify(directory: &Directory) -> Result<Vec<Verified>, Error> {
     let mut all = Vec::new();
     for entry in budget::entries(directory)? {
-        let Some(result) = check_at(directory, &entry.key) else {
+        let Some(result) = check_at(directory, &entry.key)? else {
             continue;
         };
         let mut removed = false;
@@ -35,9 +36,10 @@ pub(crate) fn verify(directory: &Directory) -> Result<Vec<Verified>, Error> {
             // Nobody replaces it between the second look and its removal.
             let lock = FileLock::take(&directory.lock(&entry.key), Duration::from_secs(1));
             if let Ok(Locked::Yes(..)) = lock
-                && let Some(Err(fault)) = check_at(directory, &entry.key)
+                && let Some(Err(fault)) = check_at(directory, &entry.key)?
+                && fault.remedy != Remedy::Leave
             {
-                removed = discard(directory, &entry.key, fault.foreign).is_ok();
+                removed = discard(directory, &entry.key, fault.remedy).is_ok();
             }
         }
         all.push(Verified {
@@ -52,14 +54,21 @@ pub(crate) fn verify(directory: &Directory) -> Result<Vec<Verified>, Error> {
 }
 
 /// Whether an entry is whole; nothing when it is gone meanwhile.
-fn check_at(directory: &Directory, key: &Key) -> Option<Result<(), Unusable>> {
-    let mut file = open(&directory.entry(key)).ok()?;
-    let found = file.metadata().ok()?;
-    if !is_trusted(&found) {
-        return Some(Err(Unusable {
-            reason: crate::directory::distrust(&found),
-            foreign: true,
-        }));
-    }
-    Some(one_name(&found).and_then(|()| check(&mut file, &found, None).map(drop)))
+///
+/// # Errors
+/// If it cannot be looked at.
+fn check_at(directory: &Directory, key: &Key) -> Result<Option<Result<(), Unusable>>, Error> {
+    let path = directory.entry(key);
+    let mut file = match open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::file("open", path)(error)),
+    };
+    let found = file
+        .metadata()
+        .map_err(Error::file("read the size of", path))?;
+    let fault = may_be_ours(&found).and_then(|()| one_name(&found));
+    Ok(Some(
+        fault.and_then(|()| check(&mut file, &found, None).map(drop)),
+    ))
 }

@@ -50,10 +50,6 @@ pub struct Ways {
 
 impl Ways {
     pub fn new() -> Self {
-        // Modules are small: a function is compiled in less time than it takes to wake a thread.
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1);
-        let pool = pool.use_current_thread().build_global();
-        pool.expect("nobody has used the pool of this process before");
         let parse = |text: &&str| text.parse().expect("a CPU that is listed above");
         let mut ways = Self {
             cpus: CPUS.iter().map(parse).collect(),
@@ -118,7 +114,8 @@ impl Ways {
                 cpu: cpu.clone(),
                 strategy: way.strategy,
                 interruption: way.interruption,
-                threads: None,
+                // Modules are small: a function is compiled in less time than it takes to wake a thread.
+                threads: Some(1),
             };
             Compiler::new(settings).expect("settings that are supported")
         });

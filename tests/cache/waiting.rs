@@ -1,0 +1,147 @@
+//! Who waits for whom. Each test has a minute: a deadlock fails instead of hanging.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, mpsc};
+use std::time::Duration;
+
+use precast_cache::CompilationCache;
+use precast_compiler::Settings;
+use precast_loader::{Engine, Module};
+
+use crate::guests::{self, check, get};
+use crate::scratch::Scratch;
+
+/// Runs `test`, for at most a minute.
+fn in_time(test: impl FnOnce() + Send + 'static) {
+    let (done, wait) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        test();
+        done.send(()).unwrap();
+    });
+    match wait.recv_timeout(Duration::from_secs(60)) {
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("a deadlock"),
+        _ => thread.join().unwrap(),
+    }
+}
+
+fn get_with(cache: &CompilationCache, i: usize, progress: &(dyn Fn() + Sync)) -> Module {
+    let module = cache
+        .get_or_compile_with_progress(
+            &Engine::default(),
+            &guests::wasm(i),
+            &Settings::default(),
+            &|_, _| progress(),
+        )
+        .unwrap();
+    check(i, &module).unwrap();
+    module
+}
+
+#[test]
+fn a_thread_compiles_while_all_workers_of_the_global_pool_wait_for_it() {
+    in_time(|| {
+        let cache = CompilationCache::in_memory();
+        let workers = rayon::current_num_threads();
+        let (begun, waiting) = (Barrier::new(2), Barrier::new(workers + 1));
+        let first = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                get_with(&cache, 13, &|| {
+                    if first.fetch_add(1, Ordering::SeqCst) == 0 {
+                        begun.wait();
+                        waiting.wait();
+                        // Long enough for all to be in the cache.
+                        std::thread::sleep(Duration::from_millis(100));
+                    }
+                })
+            });
+            begun.wait();
+            rayon::scope(|scope| {
+                for _ in 0..workers {
+                    scope.spawn(|_| {
+                        waiting.wait();
+                        drop(get(&cache, 13));
+                    });
+                }
+            });
+            thread.join().unwrap();
+        });
+        assert_eq!(cache.stats().compilations, 1);
+    });
+}
+
+#[test]
+fn a_progress_callback_can_ask_for_its_own_module() {
+    in_time(|| {
+        let dir = Scratch::new("callback");
+        for cache in [
+            CompilationCache::in_memory(),
+            CompilationCache::open(dir.path()).unwrap(),
+        ] {
+            for threads in [None, Some(1), Some(4)] {
+                let settings = Settings {
+                    threads,
+                    ..Settings::default()
+                };
+                cache.clear().unwrap();
+                let asked = AtomicUsize::new(0);
+                let progress = |_, _| {
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    drop(get_with(&cache, 13, &|| {
+                        panic!("no progress of a second try")
+                    }));
+                };
+                let module = cache.get_or_compile_with_progress(
+                    &Engine::default(),
+                    &guests::wasm(13),
+                    &settings,
+                    &progress,
+                );
+                check(13, &module.unwrap()).unwrap();
+                assert_eq!(asked.into_inner(), 37, "once for each function");
+            }
+        }
+    });
+}
+
+#[test]
+fn callbacks_of_two_compilations_can_ask_for_each_others_modules() {
+    in_time(|| {
+        let dir = Scratch::new("callbacks");
+        for cache in [
+            CompilationCache::in_memory(),
+            CompilationCache::open(dir.path()).unwrap(),
+        ] {
+            let both = Barrier::new(2);
+            let ask = |own: usize, other: usize| {
+                let first = AtomicUsize::new(0);
+                get_with(&cache, own, &|| {
+                    if first.fetch_add(1, Ordering::SeqCst) == 0 {
+                        both.wait();
+                        drop(get(&cache, other));
+                        both.wait();
+                    }
+                })
+            };
+            std::thread::scope(|scope| {
+                scope.spawn(|| ask(5, 6));
+                scope.spawn(|| ask(6, 5));
+            });
+            // Two that were waited for by nobody, and two for those who did not wait.
+            assert_eq!(cache.stats().compilations, 4);
+        }
+    });
+}
+
+#[test]
+fn a_panic_in_a_callback_leaves_nothing_locked() {
+    in_time(|| {
+        let cache = CompilationCache::in_memory();
+        let caught = std::panic::catch_unwind(|| get_with(&cache, 3, &|| panic!("of the host")));
+        assert_eq!(
+            caught.unwrap_err().downcast_ref::<&str>(),
+            Some(&"of the host")
+        );
+        drop(get(&cache, 3));
+    });
+}
