@@ -1,6 +1,7 @@
-//! Hashes the sources of what decides about the bytes of artifacts, for
-//! `precast_compiler::Compiler::identity`: while the compiler is being worked on its version stays
-//! the same, but what it wrote before must not be taken for what it would write now.
+//! Hashes the sources that decide about the bytes of artifacts, for
+//! `precast_compiler::Compiler::identity`. During development the compiler's version stays the same
+//! while its sources change, and what an earlier state wrote must not be taken for what the current
+//! one would write.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -9,8 +10,8 @@ use std::{env, fs};
 fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo"));
     let mut hasher = DefaultHasher::new();
-    // The format's crate lies beside this one in the repository, and elsewhere when both come from
-    // a registry; there, versions do not change without a release.
+    // The format's crate is beside this one in the repository. If both come from a registry it is
+    // somewhere else, but there sources do not change without a new version.
     for part in ["src", "../artifacts-format/src"] {
         let directory = root.join(part);
         if directory.is_dir() {
@@ -24,7 +25,7 @@ fn main() {
     );
 }
 
-/// Names and contents of all files below `directory`, in the order of their names.
+/// Hashes names and contents of all files below `directory`, sorted by name.
 fn hash(root: &Path, directory: &Path, hasher: &mut DefaultHasher) {
     let entries = fs::read_dir(directory).expect("sources can be listed");
     let mut paths: Vec<PathBuf> = entries

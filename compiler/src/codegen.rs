@@ -1,9 +1,9 @@
-//! From functions to machine code, in parallel.
+//! Generates machine code for all functions, in parallel.
 //!
-//! Each worker takes functions one by one and keeps nothing of them but machine code: Cranelift's
-//! data structures are used again for the next function. First the module's functions are compiled,
-//! then the trampolines that the plan asks for and the thunks that the code turned out to refer to.
-//! The result does not depend on the number of threads: its order is that of the symbols.
+//! Each worker compiles one function at a time and keeps only its machine code; Cranelift's data
+//! structures are reused for the next function. The module's functions are compiled first, then the
+//! trampolines that the plan lists and the thunks that the compiled code refers to. The result is
+//! in the order of the symbols, so it does not depend on the number of threads.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -27,51 +27,52 @@ use crate::workers::Workers;
 /// Bytes of WebAssembly code that a trampoline takes as long as to compile, about.
 const TRAMPOLINE: usize = 32;
 
-/// Largest frame of a function, in bytes: more than any stack that is in use has.
+/// Maximum size of a function's frame, in bytes: more than any thread's stack in practice.
 const MAX_FRAME: u32 = 256 << 20;
 
-/// The machine code of one symbol, not yet linked.
+/// The machine code of one symbol, with relocations.
 #[derive(Debug)]
 pub(crate) struct CompiledFunction {
-    /// What this is.
+    /// The symbol.
     pub(crate) symbol: Symbol,
-    /// Machine code, with its constants behind it.
+    /// Machine code, followed by its constants.
     pub(crate) code: Box<[u8]>,
-    /// Alignment that it needs, a power of two.
+    /// Required alignment, a power of two.
     pub(crate) align: u32,
-    /// What the linker must fill in, in the order of their offsets.
+    /// Relocations, in the order of their offsets.
     pub(crate) relocs: Box<[Relocation]>,
-    /// Offsets in `code` of instructions that trap, ascending.
+    /// Offsets in `code` of instructions that can trap, ascending, with their trap codes.
     pub(crate) traps: Box<[(u32, TrapCode)]>,
-    /// Offsets in `code` and the wasm offset that the code from there on comes from, ascending.
+    /// Address map: offsets in `code`, ascending, each with the wasm offset of the code from there
+    /// on.
     pub(crate) addresses: Box<[(u32, u32)]>,
 }
 
-/// A place in machine code that depends on where another symbol is.
+/// A place in machine code that must hold the address of a symbol, or its distance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Relocation {
     /// Offset in the code.
     pub(crate) offset: u32,
     /// How the address is written.
     pub(crate) kind: Reloc,
-    /// Whose address.
+    /// The symbol.
     pub(crate) target: Symbol,
     /// Added to the address.
     pub(crate) addend: i64,
 }
 
-/// All machine code of a module, not yet linked.
+/// All machine code of a module, with relocations.
 #[derive(Debug)]
 pub(crate) struct CompiledModule {
-    /// The module's own functions in index order, then everything else in the order of its symbols.
+    /// The module's own functions in index order, then all other code in the order of its symbols.
     pub(crate) functions: Vec<CompiledFunction>,
     /// Slots of the link table that the code refers to, sorted.
     pub(crate) links: Vec<Link>,
 }
 
 impl CompiledFunction {
-    /// This function with `guard` in front, which goes on to it by a jump to their symbol.
-    fn behind(self, guard: Self) -> Self {
+    /// Puts `guard` in front of this function. The guard jumps to this function's symbol.
+    fn with_guard(self, guard: Self) -> Self {
         let align = self.align.max(guard.align);
         let body = (guard.code.len() as u32).next_multiple_of(align);
         let mut code = guard.code.into_vec();
@@ -88,7 +89,7 @@ impl CompiledFunction {
         });
         let of_body = self.relocs.into_iter().map(|reloc| Relocation {
             offset: reloc.offset + body,
-            // The other half of an address is in this code, not at the symbol.
+            // This relocation refers to an instruction in the body, not to the symbol's start.
             addend: reloc.addend
                 + if reloc.kind == Reloc::RiscvPCRelLo12I {
                     i64::from(body)
@@ -113,10 +114,10 @@ impl CompiledFunction {
     }
 }
 
-/// Hears of each function that is compiled: how many are done, and how many there are.
+/// Called after each function with the number of compiled functions and of all functions.
 pub(crate) type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
-/// Compiles everything that the module needs.
+/// Compiles all code that the artifact needs.
 pub(crate) fn compile(
     env: &Env<'_>,
     workers: Workers,
@@ -180,14 +181,14 @@ pub(crate) fn compile(
     })
 }
 
-/// Everything that the code refers to.
+/// All symbols that the code refers to.
 fn targets(functions: &[CompiledFunction]) -> impl Iterator<Item = Symbol> {
     functions
         .iter()
         .flat_map(|function| function.relocs.iter().map(|reloc| reloc.target))
 }
 
-/// What one thread needs to compile.
+/// The reusable data structures for compiling one function at a time.
 struct Worker {
     context: Context,
     builder: FunctionBuilderContext,
@@ -238,16 +239,16 @@ impl Worker {
                     message: format!("{:?}", error.inner),
                 })?;
             self.frame(env, symbol)?;
-            function = function.behind(self.finish(env, symbol));
+            function = function.with_guard(self.finish(env, symbol));
         }
         Ok(function)
     }
 
-    /// Bytes of stack that the code that has just been compiled takes, without the arguments that
-    /// its caller has put there.
+    /// Bytes of stack that the code in the context takes, without the arguments in its caller's
+    /// frame.
     ///
     /// # Errors
-    /// If it is more than there may be of it.
+    /// [`Error::TooLarge`] if they are more than the limit for this symbol.
     fn frame(&self, env: &Env<'_>, symbol: Symbol) -> Result<u32, Error> {
         let compiled = self.context.compiled_code().expect("compiled");
         let layout = compiled.buffer.frame_layout().expect("every frame has one");
@@ -258,7 +259,7 @@ impl Worker {
         };
         if frame > limit {
             return Err(Error::TooLarge {
-                what: format!("the stack frame of {}", describe(env, symbol)),
+                what: format!("the stack frame in bytes of {}", describe(env, symbol)),
                 found: frame.into(),
                 limit: limit.into(),
             });
@@ -266,11 +267,12 @@ impl Worker {
         Ok(frame)
     }
 
-    /// Takes what matters of the code that the context has just compiled.
+    /// Copies what the artifact needs of the code in the context.
     fn finish(&self, env: &Env<'_>, symbol: Symbol) -> CompiledFunction {
         let compiled = self.context.compiled_code().expect("compiled");
         let buffer = &compiled.buffer;
-        // Functions of the module start where the CPU likes it; other code is small and rare.
+        // Functions of the module get the alignment that is best for speed. Trampolines run seldom
+        // enough that the least alignment will do.
         let align = match symbol {
             Symbol::Function(_) => env.isa.function_alignment().preferred,
             _ => env.isa.function_alignment().minimum,
@@ -329,7 +331,7 @@ impl Worker {
             FinalizedRelocTarget::ExternalName(ExternalName::LibCall(libcall)) => {
                 (libcall_symbol(*libcall), reloc.addend)
             }
-            // A place in this very code.
+            // The relocation refers to another place in the same function.
             FinalizedRelocTarget::Func(offset) => (symbol, reloc.addend + i64::from(*offset)),
             other => panic!("no symbol is called {other:?}"),
         };
@@ -342,7 +344,7 @@ impl Worker {
     }
 }
 
-/// What all lengths of instructions are multiples of.
+/// The length of every instruction is a multiple of this number of bytes.
 fn instruction_unit(architecture: Architecture) -> u32 {
     match architecture {
         Architecture::Aarch64(_) => 4,
@@ -351,10 +353,10 @@ fn instruction_unit(architecture: Architecture) -> u32 {
     }
 }
 
-/// Where the wasm offset of the code changes, as far as backtraces can tell: a program counter that
-/// they see is one of `seen`, an instruction that can fault or that calls. Code that only computes
-/// counts as part of what is before it. Places inside of an instruction, as s390x has for its
-/// conditional traps, count as the `unit` that they are in.
+/// The address map of a function: where the wasm offset changes, as far as backtraces can tell.
+/// Backtraces only see program counters of instructions that can fault or that call, and `seen` has
+/// all of them. Code between two of these counts as part of the first. An offset inside an
+/// instruction, as s390x has for its conditional traps, is rounded down to a multiple of `unit`.
 fn addresses(mut seen: Vec<(u32, u32)>, unit: u32) -> Box<[(u32, u32)]> {
     for (at, _) in &mut seen {
         *at = *at / unit * unit;
@@ -365,7 +367,7 @@ fn addresses(mut seen: Vec<(u32, u32)>, unit: u32) -> Box<[(u32, u32)]> {
     seen.into()
 }
 
-/// The code that a library call of Cranelift's goes to.
+/// The symbol of the code that one of Cranelift's library calls goes to.
 fn libcall_symbol(libcall: ClifLibCall) -> Symbol {
     use Float::{F32, F64};
     use Rounding::{Ceil, Floor, Nearest, Trunc};
@@ -385,7 +387,7 @@ fn libcall_symbol(libcall: ClifLibCall) -> Symbol {
     }
 }
 
-/// What people call a symbol.
+/// Describes a symbol in an error.
 fn describe(env: &Env<'_>, symbol: Symbol) -> String {
     let Symbol::Function(index) = symbol else {
         return format!("{symbol:?}");

@@ -1,8 +1,8 @@
-//! Constant expressions: initial values of globals and places of segments.
+//! Constant expressions: initial values of globals, and offsets of segments.
 //!
-//! A [`ConstExpr`] is a stack program. [`ConstExpr::fold`] evaluates it as far as the compiler can;
-//! what it cannot (it reads an imported global, or refers to a function) is left to the loader as
-//! [`ConstOp`]s.
+//! A [`ConstExpr`] is a program for a stack machine. [`ConstExpr::fold`] evaluates it if the
+//! compiler can. If not, because the expression reads an imported global or refers to a function,
+//! the loader evaluates its [`ConstOp`]s.
 
 use precast_artifact::records::{ConstOp, ConstOpcode};
 use wasmparser::Operator;
@@ -10,7 +10,7 @@ use wasmparser::Operator;
 use crate::Error;
 use crate::key::{FuncIndex, GlobalIndex};
 
-/// A constant expression of the module, validated.
+/// A validated constant expression of the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConstExpr {
     instrs: Vec<ConstInstr>,
@@ -45,7 +45,7 @@ pub(crate) enum BinaryOp {
 pub(crate) struct ConstValue(pub(crate) u128);
 
 impl ConstValue {
-    /// An i32, as the index that it is in an offset.
+    /// The low 64 bits. An i32 is zero extended, as an index into a memory or table is.
     pub(crate) fn as_u64(self) -> u64 {
         self.0 as u64
     }
@@ -59,7 +59,7 @@ impl ConstExpr {
         }
     }
 
-    /// Reads a validated expression.
+    /// Parses a validated expression.
     pub(crate) fn parse(expr: &wasmparser::ConstExpr<'_>) -> Result<Self, Error> {
         let mut instrs = Vec::with_capacity(1);
         let mut reader = expr.get_operators_reader();
@@ -97,7 +97,7 @@ impl ConstExpr {
         Ok(Self { instrs })
     }
 
-    /// The value, if it does not depend on anything but globals whose value `global` knows.
+    /// The value, if it depends only on constants and on globals whose values `global` returns.
     pub(crate) fn fold(
         &self,
         global: impl Fn(GlobalIndex) -> Option<ConstValue>,
@@ -119,7 +119,7 @@ impl ConstExpr {
         stack.pop()
     }
 
-    /// The function, if the expression is a mere reference to one.
+    /// The function that the expression refers to, if it is a single `ref.func`.
     pub(crate) fn as_ref_func(&self) -> Option<FuncIndex> {
         match self.instrs[..] {
             [ConstInstr::RefFunc(f)] => Some(f),
@@ -132,7 +132,7 @@ impl ConstExpr {
         self.instrs == [ConstInstr::RefNull]
     }
 
-    /// Functions that the expression refers to.
+    /// All functions that the expression refers to.
     pub(crate) fn functions(&self) -> impl Iterator<Item = FuncIndex> {
         self.instrs.iter().filter_map(|instr| match instr {
             ConstInstr::RefFunc(f) => Some(*f),
@@ -144,7 +144,7 @@ impl ConstExpr {
     pub(crate) fn ops(&self) -> impl Iterator<Item = ConstOp> {
         self.instrs.iter().map(|instr| {
             let (op, index, bits) = match *instr {
-                // No expression of several operations holds a v128.
+                // The loader never evaluates a v128 constant: `fold` always can.
                 ConstInstr::Const(value) => (ConstOpcode::Const, 0, value.as_u64()),
                 ConstInstr::GlobalGet(i) => (ConstOpcode::GlobalGet, i.as_u32(), 0),
                 ConstInstr::RefFunc(i) => (ConstOpcode::RefFunc, i.as_u32(), 0),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn folds_what_is_known() {
+    fn expressions_fold_if_their_globals_are_known() {
         let known = |i: GlobalIndex| (i.index() == 0).then_some(ConstValue(5));
         let sum = expr(&[
             ConstInstr::GlobalGet(GlobalIndex::new(0)),

@@ -1,4 +1,4 @@
-//! From decisions and linked machine code to the bytes of an artifact.
+//! Writes the bytes of an artifact from the plan and the machine code.
 //!
 //! Nothing is decided here but the form: every record is a plan's decision in the artifact's words.
 
@@ -139,7 +139,7 @@ fn kind_and_index(item: Extern) -> (ExternKind, u32) {
     }
 }
 
-/// `bit` if `set`.
+/// `bit` if `set`, else zero.
 fn flag(set: bool, bit: u32) -> u32 {
     if set { bit } else { 0 }
 }
@@ -195,7 +195,7 @@ fn const_expr(b: &mut ArtifactBuilder<'_>, ops: impl Iterator<Item = ConstOp>) -
     b.const_expr(&ops.collect::<Vec<_>>())
 }
 
-/// Segments that the loader has to do something with.
+/// Adds the segments that need a record, with what the loader evaluates or copies.
 fn segments<'a>(b: &mut ArtifactBuilder<'a>, module: &Module<'a>, plan: &Plan) {
     const EMPTY: Run = Run { first: 0, count: 0 };
     for &index in &plan.data_records {
@@ -213,7 +213,7 @@ fn segments<'a>(b: &mut ArtifactBuilder<'a>, module: &Module<'a>, plan: &Plan) {
             ElementMode::Passive | ElementMode::Declared => (NONE, EMPTY),
         };
         let first = b.element_items.len() as u32;
-        // Each item is a single operation: none of those that compute applies to references.
+        // Each item is a single operation, because arithmetic does not apply to references.
         b.element_items.extend(
             segment
                 .items
@@ -233,7 +233,7 @@ fn segments<'a>(b: &mut ArtifactBuilder<'a>, module: &Module<'a>, plan: &Plan) {
     }
 }
 
-/// Functions with their names, then the names of all other code.
+/// Adds functions with their names, then symbols for all other code.
 fn functions<'a>(
     b: &mut ArtifactBuilder<'a>,
     module: &Module<'a>,
@@ -287,7 +287,7 @@ fn functions<'a>(
     }
 }
 
-/// What people see in disassembly and profiles for code that is not the module's own.
+/// Name in disassembly and profiles of code that is not one of the module's functions.
 fn symbol_name(module: &Module<'_>, symbol: Symbol) -> String {
     let of = |what, sig: SigIndex| format!("precast.{what}[{}]", text(&module.signatures[sig]));
     match symbol {
@@ -304,7 +304,7 @@ fn symbol_name(module: &Module<'_>, symbol: Symbol) -> String {
     }
 }
 
-/// A signature without spaces, which tools for profiles would cut at: `i32,i64->f32`.
+/// A signature without spaces, at which tools for profiles would cut it: `i32,i64->f32`.
 fn text(signature: &Signature) -> String {
     let names = |types: &[precast_artifact::ValType]| {
         types
@@ -350,7 +350,7 @@ fn metadata(wasm: &[u8], module: &Module<'_>, target: &Target, settings: &Settin
 
 type Producers = Vec<(String, Vec<(String, String)>)>;
 
-/// The producers section. It is informative, so one that cannot be read is as good as none.
+/// The producers section. It is only informative, so one that cannot be read is left out.
 fn producers(module: &Module<'_>) -> Option<Producers> {
     let (_, bytes) = module
         .custom_sections

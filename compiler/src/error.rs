@@ -1,4 +1,4 @@
-//! What can go wrong, typed by what the caller can do about it.
+//! Errors of the compiler, typed by what the caller can do about them.
 
 use precast_artifact::shown;
 use wasmparser::WasmFeatures;
@@ -7,7 +7,7 @@ use wasmparser::WasmFeatures;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The bytes are not a valid WebAssembly module: whoever made them must mend them.
+    /// The bytes are not a valid WebAssembly module: the toolchain that made them must be fixed.
     #[error("invalid WebAssembly module: {} (at byte {offset:#x})", shown(message))]
     Invalid {
         /// Byte offset from the start of the module.
@@ -16,7 +16,7 @@ pub enum Error {
         message: String,
     },
 
-    /// The bytes are something else than a WebAssembly module.
+    /// The bytes are not a WebAssembly module at all.
     #[error("expected a WebAssembly module, found {found}; {remedy}")]
     NotAModule {
         /// What the bytes look like.
@@ -47,27 +47,27 @@ pub enum Error {
         what: String,
         /// How large it is.
         found: u64,
-        /// How large it may be.
+        /// The limit.
         limit: u64,
     },
 
-    /// Settings that do not fit together, or that name something unknown.
+    /// A setting names something unknown, or does not fit the other settings.
     #[error("{setting} `{found}` is not supported; expected {expected}")]
     Setting {
-        /// Which setting.
+        /// The setting's name.
         setting: &'static str,
-        /// Its value.
+        /// The setting's value.
         found: String,
-        /// What it could be.
+        /// Values that are supported.
         expected: String,
     },
 
     /// The code generator refused a function that is valid.
     #[error("cannot generate code for {symbol}: {message}")]
     Codegen {
-        /// What it was generating.
+        /// The function or trampoline.
         symbol: String,
-        /// What it said.
+        /// What the code generator said.
         message: String,
     },
 
@@ -90,7 +90,7 @@ impl From<wasmparser::Error> for Error {
     }
 }
 
-/// `function-references` for the feature that wasmparser calls `FUNCTION_REFERENCES`.
+/// The proposal's own name: `function-references` for wasmparser's `FUNCTION_REFERENCES`.
 fn proposal_name(features: WasmFeatures) -> String {
     let names: Vec<_> = features
         .iter_names()

@@ -1,9 +1,9 @@
 //! What the bytes of an artifact depend on besides the module that it is compiled from.
 //!
-//! A cache that compares all of this, and the module's bytes, never hands out code that the
-//! compiler at hand would not write. The settings are those that the artifact's metadata record;
-//! `threads` is missing on purpose, for the bytes do not depend on it. The list is made from
-//! [`Settings`] without `..`, so that a new setting cannot be forgotten here.
+//! A cache that compares all of this, and the module's bytes, never returns code that the current
+//! compiler would not write. The settings are those that the artifact's metadata records. `threads`
+//! is missing on purpose, because the bytes do not depend on it. The list destructures [`Settings`]
+//! without `..`, so that a new setting cannot be forgotten here.
 
 use precast_artifact::reader::feature_names;
 use precast_artifact::{ABI, FORMAT};
@@ -19,9 +19,10 @@ pub(crate) const PRODUCER: &str = concat!("precast ", env!("CARGO_PKG_VERSION"))
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Identity {
-    /// [`Metadata::producer`](precast_artifact::metadata::Metadata::producer) of its artifacts.
+    /// [`Metadata::producer`](precast_artifact::metadata::Metadata::producer) of this compiler's
+    /// artifacts.
     pub producer: &'static str,
-    /// Hash of the compiler's sources: development changes them without changing the version.
+    /// Hash of the compiler's sources, because development changes them without a new version.
     pub sources: &'static str,
     /// [`FORMAT`].
     pub format: u32,
@@ -29,7 +30,7 @@ pub struct Identity {
     pub abi: u32,
     /// Target triple.
     pub target: String,
-    /// Settings, as in the metadata of its artifacts, CPU features resolved.
+    /// Settings, as in the metadata of this compiler's artifacts, with CPU features resolved.
     pub settings: Vec<(String, String)>,
 }
 
@@ -47,7 +48,7 @@ impl Compiler {
     }
 }
 
-/// Every setting that changes the output, by name.
+/// Name and value of every setting that changes the bytes of an artifact.
 pub(crate) fn settings(target: &Target, settings: &Settings) -> Vec<(String, String)> {
     let Settings {
         opt_level,
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn differs_for_what_changes_the_output_and_for_nothing_else() {
+    fn identities_differ_if_and_only_if_the_output_does() {
         let base = identity(|_| ());
         assert_eq!(base.sources.len(), 16);
         assert_eq!(base, identity(|s| s.threads = Some(1)));

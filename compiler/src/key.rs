@@ -1,56 +1,56 @@
-//! Names of everything that the compiler emits or refers to: one enum.
+//! Names of everything that the compiler emits or refers to.
 //!
 //! A [`Symbol`] is the name of a piece of text, of a slot of the link table or of read-only data.
 //! Cranelift carries it through code generation as a `(namespace, index)` pair; [`Symbol::to_name`]
-//! and [`Symbol::from_name`] are the only places that know the encoding. The order of symbols is
-//! the order of the text after the module's own functions, so it must not depend on anything but
-//! the module.
+//! and [`Symbol::from_name`] are the only functions that know the encoding. Trampolines and thunks
+//! follow the module's own functions in the text in the order of their symbols, so this order must
+//! depend on nothing but the module.
 
 use cranelift_codegen::ir::UserExternalName;
 use cranelift_entity::{EntityRef, entity_impl};
 use precast_artifact::{Builtin, LibCall, TrapCode};
 
-/// A function of the module's function index space, imports first.
+/// Index of a function in the module's function index space, in which imports come first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FuncIndex(u32);
 entity_impl!(FuncIndex, "func");
 
-/// A function that the module defines, counted from the first that is not imported.
+/// Index of a function that the module defines, counted from the first that is not imported.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct DefinedFuncIndex(u32);
 entity_impl!(DefinedFuncIndex, "defined");
 
-/// A table of the module's table index space.
+/// Index of a table in the module's table index space.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TableIndex(u32);
 entity_impl!(TableIndex, "table");
 
-/// A linear memory of the module's memory index space.
+/// Index of a linear memory in the module's memory index space.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MemoryIndex(u32);
 entity_impl!(MemoryIndex, "memory");
 
-/// A global of the module's global index space.
+/// Index of a global in the module's global index space.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct GlobalIndex(u32);
 entity_impl!(GlobalIndex, "global");
 
-/// A type of the module's type section; several may be the same signature.
+/// Index of a type in the module's type section. Several types may be the same signature.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TypeIndex(u32);
 entity_impl!(TypeIndex, "type");
 
-/// A signature: equal types of the type section have one.
+/// Index of a signature. Equal types of the type section have the same signature.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SigIndex(u32);
 entity_impl!(SigIndex, "signature");
 
-/// A data segment.
+/// Index of a data segment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct DataIndex(u32);
 entity_impl!(DataIndex, "data");
 
-/// An element segment.
+/// Index of an element segment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ElemIndex(u32);
 entity_impl!(ElemIndex, "elem");
@@ -58,9 +58,9 @@ entity_impl!(ElemIndex, "elem");
 /// What a slot of the link table holds. Slots are in the order of these values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Link {
-    /// Address of an operation that the CPU lacks.
+    /// Address of the routine for an operation that the CPU lacks.
     LibCall(LibCall),
-    /// Type id of a signature that is too long to be its own.
+    /// Type id of a signature with too many values to be its own type id.
     TypeId(SigIndex),
 }
 
@@ -75,11 +75,11 @@ pub(crate) enum Rounding {
 }
 
 impl Rounding {
-    /// All of them, in order.
+    /// All variants, in order.
     pub(crate) const ALL: [Self; 4] = [Self::Ceil, Self::Floor, Self::Trunc, Self::Nearest];
 }
 
-/// A float type, by its bits.
+/// A float type, named by its size in bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Float {
     F32,
@@ -91,23 +91,24 @@ pub(crate) enum Float {
 pub(crate) enum Symbol {
     /// A function of the module.
     Function(DefinedFuncIndex),
-    /// Called by the host with native arguments, calls a function of this signature.
+    /// The host calls it with native arguments; it calls a function of this signature.
     NativeEntry(SigIndex),
-    /// Called by the host with an array of values, calls a function of this signature.
+    /// The host calls it with an array of values; it calls a function of this signature.
     ArrayEntry(SigIndex),
-    /// Called by wasm, calls a host function's native shim.
+    /// Wasm code calls it; it calls a host function's native shim.
     NativeExit(SigIndex),
-    /// Called by wasm, calls a host function's array shim.
+    /// Wasm code calls it; it calls a host function's array shim.
     ArrayExit(SigIndex),
-    /// Stands for an imported function in a frozen table: same VM context as the caller.
+    /// Code for an imported function in a frozen table, whose elements are called with the VM
+    /// context of the caller.
     ImportThunk(FuncIndex),
-    /// Records the edge of the wasm frames and calls a routine of the loader.
+    /// Code that records the edge of the wasm frames and calls a routine of the loader.
     BuiltinThunk(Builtin),
-    /// Ends the activation with this trap.
+    /// Code that ends the activation with this trap.
     Raise(TrapCode),
-    /// Reached by Cranelift's own calls; goes on to the loader's routine.
+    /// Code that Cranelift's own calls go to and that calls the loader's routine.
     LibCallThunk(LibCall),
-    /// Reached by Cranelift's own calls where the CPU cannot round.
+    /// Code that Cranelift's own calls go to if the CPU cannot round.
     Round(Rounding, Float),
     /// An 8-byte slot of the link table (data).
     LinkSlot(Link),
@@ -140,7 +141,7 @@ impl Symbol {
         UserExternalName { namespace, index }
     }
 
-    /// The symbol that a name made by [`Symbol::to_name`] stands for.
+    /// The symbol that [`Symbol::to_name`] encoded as this name.
     ///
     /// # Panics
     ///

@@ -10,21 +10,21 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Each phase borrows the result of the one before:
+//! Each phase borrows the result of the phase before it:
 //!
 //! | module | what |
 //! |---|---|
-//! | `parse` | bytes → a validated `module::Module` |
+//! | `parse` | reads and validates the bytes of a `module::Module` |
 //! | `operator` | the class of each operator, for everything that does not translate it |
-//! | `plan` | every decision: VM context, frozen tables, memory image, trampolines |
-//! | `translate`, `trampoline` | operators and conventions → Cranelift IR |
-//! | `codegen` | → machine code, in parallel |
-//! | `link` | → one text without relocations |
-//! | `emit` | → the bytes of an artifact |
-//! | [`verify()`] | checks those bytes, independently of all that |
-//! | `workers` | the threads that do this |
-//! | `identity` | what artifacts depend on besides the module |
-//! | `key` | names of everything that these pass to each other |
+//! | `plan` | makes every decision: VM context, frozen tables, memory image, trampolines |
+//! | `translate`, `trampoline` | translate operators and calling conventions to Cranelift IR |
+//! | `codegen` | generates machine code, in parallel |
+//! | `link` | lays out the machine code as one text without relocations |
+//! | `emit` | writes the bytes of the artifact |
+//! | [`verify()`] | checks these bytes, independently of all other modules |
+//! | `workers` | runs the parallel phases on threads of the compilation |
+//! | `identity` | lists what artifacts depend on besides the module |
+//! | `key` | names everything that the phases refer to |
 
 mod codegen;
 mod const_expr;
@@ -58,14 +58,14 @@ pub use precast_artifact::{Interruption, Strategy};
 use target::Target;
 use workers::Workers;
 
-/// Compiles modules for one target with one set of settings. Cheap to make; may be shared between
-/// threads.
+/// Compiles modules for one target with one set of settings. A compiler is cheap to make, and
+/// threads may share it.
 pub struct Compiler {
     settings: Settings,
     target: Target,
 }
 
-/// An artifact and how long it took.
+/// An artifact, and how long it took to compile.
 #[derive(Debug, Clone)]
 pub struct Compiled {
     /// The bytes of the artifact.
@@ -79,7 +79,7 @@ pub struct Compiled {
 pub struct Timings {
     /// Reading and validating the module.
     pub parse: Duration,
-    /// Decisions.
+    /// Making decisions about memories, tables and trampolines.
     pub plan: Duration,
     /// Translation and code generation.
     pub codegen: Duration,
@@ -90,7 +90,7 @@ pub struct Timings {
 }
 
 impl Timings {
-    /// Names and times of the phases, in their order.
+    /// Names and times of the phases, in the order in which they run.
     pub fn phases(&self) -> [(&'static str, Duration); 5] {
         let Self {
             parse,
@@ -108,14 +108,14 @@ impl Timings {
         ]
     }
 
-    /// All phases together.
+    /// Sum of the times of all phases.
     pub fn total(&self) -> Duration {
         self.phases().iter().map(|(_, time)| *time).sum()
     }
 }
 
 impl Compiler {
-    /// A compiler with these settings.
+    /// Makes a compiler with these settings.
     ///
     /// # Errors
     /// [`Error::Setting`] for settings that are not supported.
@@ -132,14 +132,14 @@ impl Compiler {
     /// Compiles a module.
     ///
     /// # Errors
-    /// [`Error::NotAModule`], [`Error::Invalid`] and [`Error::Unsupported`] for what is wrong with
-    /// the bytes; [`Error::TooLarge`] when a limit is exceeded.
+    /// [`Error::NotAModule`], [`Error::Invalid`] and [`Error::Unsupported`] if something is wrong
+    /// with the bytes; [`Error::TooLarge`] if a limit is exceeded.
     pub fn compile(&self, wasm: &[u8]) -> Result<Compiled, Error> {
         self.compile_with_progress(wasm, &|_, _| {})
     }
 
-    /// [`Compiler::compile`] that tells how far it is: `progress` is called after each function,
-    /// by the thread that compiled it, with the number of functions that are done and of all.
+    /// Like [`Compiler::compile`], and calls `progress` after each function, on the thread that
+    /// compiled it, with the number of compiled functions and the number of all functions.
     ///
     /// # Errors
     /// Those of [`Compiler::compile`].

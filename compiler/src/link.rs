@@ -1,10 +1,10 @@
-//! From machine code in pieces to one text without relocations.
+//! Lays out pieces of machine code as one text without relocations.
 //!
-//! The pieces are placed in the order they come in (the module's functions by index, then the rest
-//! by symbol), each aligned as it needs. Everything that code refers to is then at a known distance
-//! from it: other code by that placement, the link table and the read-only data by
-//! [`TextLayout`]. So the result runs at any address and nobody ever patches it again; what only
-//! the host knows is reached through the link table.
+//! The pieces are placed in the order in which they come (the module's functions by index, then the
+//! rest by symbol), each with the alignment that it needs. Everything that code refers to is then
+//! at a known distance from it: other code by that order, the link table and the read-only data by
+//! [`TextLayout`]. So the text runs at any address and is never patched. Code reaches what only the
+//! host knows through the link table.
 //!
 //! Gaps between functions are filled with instructions that trap.
 
@@ -25,13 +25,13 @@ use crate::plan::Plan;
 use island::Island;
 use relocate::Reference;
 
-/// Length of an instruction where there are islands.
+/// Length of an instruction on the architecture that has islands.
 const INSTRUCTION: u64 = 4;
 
-/// Why machine code cannot be linked.
+/// Why machine code cannot be laid out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LinkError {
-    /// More machine code than text offsets can tell apart.
+    /// There is more machine code than text offsets can address.
     #[error("the machine code would be {found} bytes long; an artifact holds at most {limit}")]
     TextTooLarge {
         /// Bytes of machine code.
@@ -39,7 +39,7 @@ pub(crate) enum LinkError {
         /// The limit.
         limit: u64,
     },
-    /// A branch or an address is further away than the architecture's instruction reaches.
+    /// A branch or an address is further away than the architecture's instruction can reach.
     #[error(
         "{from} is {distance} bytes away from {to}, which one instruction refers to; \
          {arch} reaches {limit} bytes: the module is too large for this target"
@@ -61,22 +61,22 @@ pub(crate) enum LinkError {
 /// A piece of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Placed {
-    /// What it is.
+    /// The symbol whose code it is.
     pub(crate) symbol: Symbol,
-    /// First byte in the text.
+    /// Text offset of the first byte.
     pub(crate) offset: u32,
     /// Number of bytes.
     pub(crate) len: u32,
 }
 
-/// Linked machine code.
+/// Machine code that is laid out, without relocations.
 #[derive(Debug)]
 pub(crate) struct LinkedText {
     /// The text.
     pub(crate) text: Vec<u8>,
-    /// Its pieces, in order, which is also the order of their symbols.
+    /// The pieces of the text in order, which is also the order of their symbols.
     pub(crate) pieces: Vec<Placed>,
-    /// Where there is code between pieces, all of it branches: offset and length.
+    /// Islands between pieces: offset and length. They consist of veneers only.
     pub(crate) islands: Vec<(u32, u32)>,
     /// Slots of the link table.
     pub(crate) links: Vec<Link>,
@@ -87,18 +87,18 @@ pub(crate) struct LinkedText {
 }
 
 impl LinkedText {
-    /// Where a symbol's code is.
+    /// The piece of the text that is a symbol's code.
     pub(crate) fn find(&self, symbol: Symbol) -> Option<Placed> {
         find(&self.pieces, symbol)
     }
 }
 
-/// Read-only data that code refers to: its frozen tables and where in the data they start.
+/// Layout of the read-only data: the frozen tables, and the offset of each.
 #[derive(Debug, Default)]
 pub(crate) struct RodataLayout {
-    /// Ascending by table.
+    /// Frozen tables in ascending order, with their offsets.
     pub(crate) tables: Vec<(TableIndex, u32)>,
-    /// Bytes of all of it.
+    /// Total number of bytes.
     pub(crate) len: u64,
 }
 
@@ -109,9 +109,9 @@ impl RodataLayout {
         let mut layout = Self::default();
         for (index, table) in plan.tables.iter() {
             if let Some(frozen) = &table.frozen {
-                // At most 2^20 elements each; the writer refuses an artifact with more than 4 GiB.
+                // Offsets wrap only where the writer refuses the artifact, beyond 4 GiB in total.
                 layout.tables.push((index, layout.len as u32));
-                // And the null element that all indices beyond the end stand for.
+                // The last entry is null: code reads it for indices out of bounds.
                 layout.len += ((frozen.elements.len() + 1) * size_of::<FrozenEntry>()) as u64;
             }
         }
@@ -159,7 +159,7 @@ fn link_with_islands(
     let mut traps = Vec::with_capacity(functions.iter().map(|f| f.traps.len()).sum());
     let mut addresses = AddressMapBuilder::new(instruction_scale(arch));
     let mut ahead = islands.iter().peekable();
-    // Each piece is freed once it is copied.
+    // Each piece is dropped as soon as it is copied.
     for (i, (function, placed)) in functions.into_iter().zip(&pieces).enumerate() {
         text.resize(placed.offset as usize, filler(arch));
         text.extend_from_slice(&function.code);
@@ -184,18 +184,18 @@ fn link_with_islands(
     })
 }
 
-/// Gives each function and island its place; returns the length of the text too.
+/// Assigns each function and island its offset. The last result is the length of the text.
 fn place(
     functions: &[CompiledFunction],
     mut islands: Vec<Island>,
 ) -> Result<(Vec<Placed>, Vec<Island>, u32), LinkError> {
-    // Offsets up to and including the end must be different from "none".
+    // Every offset, including that of the end, must be different from `NONE`.
     let limit = u64::from(u32::MAX) - 1;
     let mut pieces = Vec::with_capacity(functions.len());
     let mut ahead = islands.iter_mut().peekable();
     let mut end = 0_u64;
     for (i, function) in functions.iter().enumerate() {
-        // Offsets wrap only where `end` is refused below.
+        // Offsets wrap only if `end` is refused below.
         let offset = end.next_multiple_of(function.align.into());
         end = offset + function.code.len() as u64;
         pieces.push(Placed {
@@ -238,7 +238,7 @@ struct Targets<'a> {
 }
 
 impl Targets<'_> {
-    /// Where a symbol is, in bytes from the start of the text.
+    /// Position of a symbol, in bytes from the start of the text.
     fn position(&self, symbol: Symbol) -> Option<i64> {
         Some(match symbol {
             Symbol::TextStart => 0,
@@ -275,7 +275,7 @@ impl Targets<'_> {
             let at = placed.offset + reloc.offset;
             let (mut from, mut to) = (i64::from(at), value(reloc.target, reloc.addend));
             if reloc.kind == Reloc::RiscvPCRelLo12I {
-                // It refers to the instruction that holds the other half of the address.
+                // The relocation refers to the instruction with the other half of the address.
                 from = to;
                 let high = function.relocs.iter().find(|r| {
                     r.kind == Reloc::RiscvPCRelHi20 && i64::from(placed.offset + r.offset) == from
@@ -311,7 +311,7 @@ fn instruction_scale(arch: Arch) -> u32 {
     }
 }
 
-/// What fills gaps: on x86-64 `int3`, elsewhere zeros, which are no instruction.
+/// The byte that fills gaps: on x86-64 `int3`, elsewhere zero, which is no valid instruction.
 fn filler(arch: Arch) -> u8 {
     match arch {
         Arch::X86_64 => 0xcc,

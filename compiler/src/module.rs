@@ -1,8 +1,8 @@
 //! A WebAssembly module as the compiler sees it: validated, and still borrowing from its bytes.
 //!
 //! Each index space has an index type of its own (see [`key`](crate::key)). Equal types of the type
-//! section are one [`SigIndex`] here. Nothing in this file decides anything about the code to come:
-//! that is [`plan`](crate::plan).
+//! section share a [`SigIndex`]. Nothing in this file decides anything about the code to be
+//! generated: [`plan`](crate::plan) does.
 
 use std::ops::Range;
 
@@ -52,18 +52,18 @@ pub(crate) struct Signature {
 }
 
 impl Signature {
-    /// Whether native entries and exits exist for it.
+    /// Whether this signature has native entries and exits.
     pub(crate) fn is_native(&self) -> bool {
         is_native(&self.params, &self.results)
     }
 
-    /// Its type id, unless it is so long that only the loader can give it one.
+    /// The type id, unless the signature is so long that only the loader can give it one.
     pub(crate) fn type_id(&self) -> Option<u64> {
         type_id(&self.params, &self.results)
     }
 }
 
-/// An item of one of the index spaces that modules share.
+/// Something that a module can import or export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extern {
     Func(FuncIndex),
@@ -87,7 +87,7 @@ pub(crate) struct Export<'a> {
 pub(crate) struct Table {
     /// `FuncRef` or `ExternRef`.
     pub(crate) element: ValType,
-    /// Elements at the start.
+    /// Number of elements at instantiation.
     pub(crate) min: u64,
     pub(crate) max: Option<u64>,
     pub(crate) index64: bool,
@@ -95,7 +95,7 @@ pub(crate) struct Table {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Memory {
-    /// Pages at the start.
+    /// Number of pages at instantiation.
     pub(crate) min: u64,
     pub(crate) max: Option<u64>,
     pub(crate) index64: bool,
@@ -148,16 +148,16 @@ impl ElementItems {
 }
 
 pub(crate) struct Data<'a> {
-    /// Memory and offset of an active segment, `None` for a passive one.
+    /// Memory and offset of an active segment; `None` for a passive segment.
     pub(crate) active: Option<(MemoryIndex, ConstExpr)>,
     pub(crate) bytes: &'a [u8],
 }
 
-/// Names of the `name` section.
+/// Names from the `name` section.
 #[derive(Default)]
 pub(crate) struct Names<'a> {
     pub(crate) module: Option<&'a str>,
-    /// Names of functions, imported and defined, in index order, each at most once.
+    /// Names of functions, imported and defined, in index order, at most one for each.
     pub(crate) functions: Vec<(FuncIndex, &'a str)>,
 }
 
@@ -190,7 +190,7 @@ pub(crate) struct Facts {
 }
 
 impl Module<'_> {
-    /// The function's index among those that are defined, or `None` for an imported function.
+    /// The function's index among the defined functions; `None` for an imported function.
     pub(crate) fn defined(&self, index: FuncIndex) -> Option<DefinedFuncIndex> {
         index
             .index()
@@ -225,7 +225,7 @@ impl Module<'_> {
         index.index() < self.imported_globals
     }
 
-    /// Bytes of the module that the body of a function takes, from its locals to its end.
+    /// The range of the module's bytes that holds the function's body, from its locals to its end.
     pub(crate) fn body_range(&self, index: DefinedFuncIndex) -> Range<u64> {
         self.bodies[index].range()
     }

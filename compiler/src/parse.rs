@@ -1,10 +1,10 @@
-//! From bytes to a validated [`Module`].
+//! Parses bytes into a validated [`Module`].
 //!
-//! Sections are read and validated in order; function bodies are validated in parallel afterwards,
+//! Sections are read and validated in order. Function bodies are validated in parallel afterwards,
 //! and the same pass gathers the [`Facts`] that decisions depend on (is a table ever changed? is a
-//! segment ever named?). So every error of the module is known before any code is generated, and
-//! the translator meets valid code only. Of several invalid functions the first is reported,
-//! whatever the number of threads.
+//! segment ever named?). So every error in the module is known before any code is generated, and
+//! the translator sees only valid code. If several functions are invalid, the error is about the
+//! first of them, whatever the number of threads.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -33,7 +33,7 @@ use crate::workers::Workers;
 /// How many times faster code is validated than compiled, about.
 const FASTER: usize = 16;
 
-/// WebAssembly 2.0 and the proposals that this compiler implements besides.
+/// WebAssembly 2.0 and the other proposals that this compiler implements.
 pub(crate) fn features() -> WasmFeatures {
     WasmFeatures::WASM2
         | WasmFeatures::TAIL_CALL
@@ -43,13 +43,13 @@ pub(crate) fn features() -> WasmFeatures {
         | WasmFeatures::RELAXED_SIMD
 }
 
-/// Reads and validates a module that may use all [`features`].
+/// Parses and validates a module that may use all [`features`].
 #[cfg(test)]
 pub(crate) fn parse(wasm: &[u8]) -> Result<Module<'_>, Error> {
     parse_with(features(), wasm, Workers::new(Some(1)))
 }
 
-/// Reads and validates a module that may use `allowed`, which are among [`features`].
+/// Parses and validates a module that may use `allowed`, a subset of [`features`].
 pub(crate) fn parse_with(
     allowed: WasmFeatures,
     wasm: &[u8],
@@ -74,7 +74,7 @@ pub(crate) fn parse_with(
     Ok(module)
 }
 
-/// Tells apart what is no WebAssembly module at all, so that the error can say what to do.
+/// Recognises bytes that are no WebAssembly module at all, so that the error can say what to do.
 fn sniff(wasm: &[u8]) -> Result<(), Error> {
     let not_a_module = |found, remedy| Err(Error::NotAModule { found, remedy });
     if wasm.is_empty() {
@@ -145,7 +145,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes what a validated section holds.
+    /// Adds the content of a validated section to the module.
     fn section(&mut self, payload: Payload<'a>) -> Result<(), Error> {
         let module = &mut self.module;
         match payload {
@@ -366,7 +366,7 @@ fn element(element: wasmparser::Element<'_>) -> Result<Element, Error> {
     Ok(Element { mode, items })
 }
 
-/// As many names as can be read.
+/// The names in the `name` section, up to the first that cannot be read.
 fn names<'a>(section: NameSectionReader<'a>) -> Names<'a> {
     let mut names = Names::default();
     for subsection in section {
@@ -385,7 +385,7 @@ fn names<'a>(section: NameSectionReader<'a>) -> Names<'a> {
     names
 }
 
-/// Something that the validator should have refused, for no enabled feature has it.
+/// The error for something that the validator should have refused, as no enabled feature has it.
 fn unexpected(what: &str) -> Error {
     Error::Unsupported {
         proposal: "unknown".to_owned(),
@@ -396,7 +396,7 @@ fn unexpected(what: &str) -> Error {
 
 type Function<'a> = (FuncToValidate<ValidatorResources>, FunctionBody<'a>);
 
-/// Validates all function bodies and tells what they refer to.
+/// Validates all function bodies and gathers what they refer to.
 fn validate_bodies(functions: &[Function<'_>], workers: Workers) -> Result<Facts, Error> {
     let bytes = functions
         .iter()
@@ -533,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_what_the_bytes_are() {
+    fn errors_say_what_the_bytes_are() {
         for (bytes, expected) in [
             (&b""[..], "nothing (0 bytes)"),
             (b"\x7fELF\x02", "an ELF file"),
@@ -566,7 +566,7 @@ mod tests {
     }
 
     #[test]
-    fn names_the_missing_proposal() {
+    fn errors_name_the_missing_proposal() {
         // (memory 1 1 shared)
         let bytes = module(&[section(5, &[1, 3, 1, 1])]);
         match parse(&bytes) {
@@ -577,7 +577,7 @@ mod tests {
 
     #[test]
     fn reports_the_first_invalid_function() {
-        // Two functions of type [] -> [], each `i32.const 0` without a drop.
+        // There are two functions of type [] -> [], each with `i32.const 0` and no drop.
         let types = section(1, &[1, 0x60, 0, 0]);
         let functions = section(3, &[2, 0, 0]);
         let code = section(10, &[2, 4, 0, 0x41, 0, 0x0b, 4, 0, 0x41, 0, 0x0b]);

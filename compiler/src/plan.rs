@@ -1,19 +1,25 @@
-//! Every decision about a module that is made before code is generated, and never changed after.
+//! Makes every decision about a module before code is generated. Decisions never change afterwards.
 //!
-//! | decision | rule |
-//! |---|---|
-//! | frozen table | defined, not exported, touched by indirect calls and `table.size` only, not much longer than its segments, which are all constant and in bounds: its elements are read-only data |
-//! | memory image | active segments with a constant place in bounds of a defined memory, as long as no earlier segment of that memory has to wait for instantiation (order shows when they overlap), unless they are strewn over many more pages than they fill |
-//! | constant global | defined, immutable, with a value that the compiler can compute: folded into code |
-//! | escaping function | exported, named by `ref.func`, or in something that is not a frozen table: has a slot for its reference in the VM context |
-//! | entries | for each signature of an escaping function and of the start function |
-//! | exits | for each signature of an imported function, and of an indirect call through a table that is not frozen, since the host may put its functions there |
+//! - A table is *frozen*, that is read-only data, if it is defined and not exported, only indirect
+//!   calls and `table.size` name it, its segments are all constant and in bounds, and it is not
+//!   much longer than they are.
+//! - The *memory image* has the active segments of defined memories whose offset is constant and in
+//!   bounds, but none after a segment of the same memory that has to wait for instantiation (where
+//!   segments overlap, their order is visible). A memory whose segments are scattered over many
+//!   more pages than they fill has no image.
+//! - A global is *constant*, and folded into code, if it is defined and immutable and the compiler
+//!   can compute its value.
+//! - A function *escapes*, and has a slot for its reference in the VM context, if it is exported,
+//!   if `ref.func` names it, or if it is an element of anything but a frozen table.
+//! - There are *entries* for each signature of an escaping function and of the start function.
+//! - There are *exits* for each signature of an imported function, and of an indirect call through
+//!   a table that is not frozen, because the host may put its functions there.
 //!
-//! A segment that is gone before any code can name it (declared, part of a frozen table or of the
-//! memory image) is *spent*: code that names it sees a segment of length zero.
+//! A segment that is *dropped* before any code can name it (a declared one, or one in a frozen
+//! table or in the memory image) has length zero for code that names it.
 //!
-//! What a decision writes into the artifact is in proportion to what the module spends on it, so that
-//! a small module never makes a large artifact.
+//! What a decision adds to the artifact is in proportion to the module's own size, so that a small
+//! module never makes a large artifact.
 
 mod data;
 mod freeze;
@@ -34,25 +40,26 @@ use crate::module::{ElementMode, Extern, Module};
 /// Decisions about a module.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// Where the parts of the VM context are.
+    /// Layout of the VM context.
     pub(crate) vm: VmLayout,
     pub(crate) globals: PrimaryMap<GlobalIndex, GlobalPlan>,
     pub(crate) memories: PrimaryMap<MemoryIndex, MemoryPlan>,
     pub(crate) tables: PrimaryMap<TableIndex, TablePlan>,
-    /// Slot of each function's reference in the VM context, [`NONE`] if it cannot escape.
+    /// Slot of each function's reference in the VM context; [`NONE`] if the reference cannot
+    /// escape.
     pub(crate) funcrefs: PrimaryMap<FuncIndex, u32>,
     pub(crate) data: PrimaryMap<DataIndex, SegmentPlan>,
-    /// Segments that get a data record, in its order.
+    /// Segments that get a data record, in the order of the records.
     pub(crate) data_records: Vec<DataIndex>,
-    /// Segments that are in the memory image: memory, first byte in it, segment. In the module's
-    /// order: where they overlap, later ones win.
+    /// Segments in the memory image: memory, offset in it, segment. They are in the module's order,
+    /// so that later segments win where they overlap.
     pub(crate) image: Vec<(MemoryIndex, u64, DataIndex)>,
     pub(crate) elements: PrimaryMap<ElemIndex, SegmentPlan>,
-    /// Segments that get an element record, in its order.
+    /// Segments that get an element record, in the order of the records.
     pub(crate) element_records: Vec<ElemIndex>,
-    /// Signatures that the host calls functions with.
+    /// Signatures of functions that the host may call.
     pub(crate) entries: BTreeSet<SigIndex>,
-    /// Signatures that host functions may be called with.
+    /// Signatures of host functions that wasm code may call.
     pub(crate) exits: BTreeSet<SigIndex>,
     /// Imported functions that are elements of frozen tables.
     pub(crate) import_thunks: BTreeSet<FuncIndex>,
@@ -60,11 +67,11 @@ pub(crate) struct Plan {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct GlobalPlan {
-    /// In the VM context: the value, or a pointer to it if imported.
+    /// Offset in the VM context of the value, or of the pointer to it if the global is imported.
     pub(crate) offset: u32,
     /// Initial value, if the template holds it.
     pub(crate) init: Option<ConstValue>,
-    /// Value, if the global is a constant.
+    /// The value, if the global is constant.
     pub(crate) constant: Option<ConstValue>,
     /// Whether no other module can see the global.
     pub(crate) private: bool,
@@ -72,7 +79,8 @@ pub(crate) struct GlobalPlan {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MemoryPlan {
-    /// In the VM context: the [`VmMemory`], or a pointer to one if imported.
+    /// Offset in the VM context of the [`VmMemory`], or of the pointer to it if the memory is
+    /// imported.
     pub(crate) offset: u32,
     /// Whether no other module can see the memory.
     pub(crate) private: bool,
@@ -80,40 +88,42 @@ pub(crate) struct MemoryPlan {
 
 #[derive(Debug)]
 pub(crate) struct TablePlan {
-    /// In the VM context: the [`VmTable`], or a pointer to one if imported; [`NONE`] if frozen.
+    /// Offset in the VM context of the [`VmTable`], or of the pointer to it if the table is
+    /// imported; [`NONE`] if the table is frozen.
     pub(crate) offset: u32,
     pub(crate) frozen: Option<FrozenTable>,
-    /// Length, if it can never change.
+    /// The length, if it can never change.
     pub(crate) fixed_len: Option<u64>,
 }
 
 /// A table that is read-only data.
 #[derive(Debug)]
 pub(crate) struct FrozenTable {
-    /// Its elements; `None` is null.
+    /// The elements; `None` is the null reference.
     pub(crate) elements: Vec<Option<FuncIndex>>,
-    /// The signature of all its elements that are not null, if they share one.
+    /// The signature of all elements that are not null, if they have the same one.
     pub(crate) signature: Option<SigIndex>,
-    /// Whether any is null.
+    /// Whether any element is null.
     pub(crate) has_null: bool,
 }
 
-/// What becomes of a segment.
+/// What the artifact has for a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SegmentPlan {
-    /// The loader has it, as this record.
+    /// The segment with this index among the data or element records.
     Record(u32),
-    /// It has length zero before any code runs.
-    Spent,
-    /// Nothing ever names it.
+    /// No record: the segment has length zero before any code runs.
+    Dropped,
+    /// No record: no code ever names the segment.
     Unused,
 }
 
-/// Largest VM context, in bytes. Far beyond real modules; keeps offsets in 31 bits.
+/// Maximum size of the VM context, in bytes. Real modules need far less; it keeps offsets below
+/// 2^31.
 const MAX_VM_CONTEXT: u64 = 1 << 30;
 
 impl Plan {
-    /// Decides.
+    /// Makes all decisions about `module`.
     pub(crate) fn new(module: &Module<'_>) -> Result<Self, Error> {
         let exports = Exports::new(module);
         let mut constants: PrimaryMap<GlobalIndex, Option<ConstValue>> = PrimaryMap::new();
@@ -203,7 +213,7 @@ impl Plan {
         let size = layout.place(0, 16);
         if layout.end > MAX_VM_CONTEXT {
             return Err(Error::TooLarge {
-                what: "what an instance needs besides memories and tables, in bytes,".to_owned(),
+                what: "the size in bytes of the VM context".to_owned(),
                 found: layout.end,
                 limit: MAX_VM_CONTEXT,
             });
@@ -251,7 +261,7 @@ impl Plan {
         })
     }
 
-    /// Offset in the VM context of an imported function's slot.
+    /// Offset in the VM context of the import slot of an imported function.
     pub(crate) fn func_import(&self, index: FuncIndex) -> u32 {
         self.vm.func_imports + index.as_u32() * size_of::<VmFuncImport>() as u32
     }
@@ -261,19 +271,19 @@ impl Plan {
         let slot = self.funcrefs[index];
         assert_ne!(
             slot, NONE,
-            "{index} was taken for one whose reference cannot escape"
+            "{index} has no slot, because its reference was planned not to escape"
         );
         self.vm.funcrefs + slot * size_of::<VmFuncRef>() as u32
     }
 }
 
-/// Hands out places in the VM context.
+/// Assigns offsets in the VM context.
 struct Layout {
     end: u64,
 }
 
 impl Layout {
-    /// The place is right only as long as the end stays below [`MAX_VM_CONTEXT`].
+    /// Assigns the next offset. It is right only as long as `end` stays below [`MAX_VM_CONTEXT`].
     fn place(&mut self, size: u64, align: u64) -> u32 {
         let place = self.end.next_multiple_of(align);
         self.end = place + size;
@@ -281,7 +291,7 @@ impl Layout {
     }
 }
 
-/// What other modules and the host can reach.
+/// The items that other modules and the host can reach.
 #[derive(Default)]
 struct Exports {
     functions: EntitySet<FuncIndex>,
@@ -312,8 +322,8 @@ fn plan_elements(
     let (mut plans, mut records) = (PrimaryMap::new(), Vec::new());
     for (index, segment) in module.elements.iter() {
         plans.push(match &segment.mode {
-            ElementMode::Declared => SegmentPlan::Spent,
-            ElementMode::Active { table, .. } if frozen[*table].is_some() => SegmentPlan::Spent,
+            ElementMode::Declared => SegmentPlan::Dropped,
+            ElementMode::Active { table, .. } if frozen[*table].is_some() => SegmentPlan::Dropped,
             ElementMode::Active { .. } => record(&mut records, index),
             ElementMode::Passive if module.facts.elements_named.contains(index) => {
                 record(&mut records, index)
@@ -329,7 +339,7 @@ fn record<I>(records: &mut Vec<I>, index: I) -> SegmentPlan {
     SegmentPlan::Record(u32::try_from(records.len() - 1).expect("fewer segments than 2^32"))
 }
 
-/// The functions that something may hold a reference to.
+/// The functions whose reference something may hold.
 fn escaping_functions(
     module: &Module<'_>,
     exports: &Exports,

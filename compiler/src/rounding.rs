@@ -1,13 +1,14 @@
 //! Rounding floats to integers on CPUs without an instruction for it (x86-64 before SSE4.1).
 //!
-//! Cranelift calls a function there. It is written out here rather than asked of the loader, so that
-//! a module with a `floor` in it needs no slot of the link table and so nothing is patched when it
-//! is opened.
+//! Cranelift calls a function on such CPUs. The artifact contains this function, because a routine
+//! of the loader would need a slot of the link table: every module that rounds would then have
+//! pages to patch when it is opened.
 //!
-//! Floats of at least `2^52` (f32: `2^23`) are integers already. Adding that number to a smaller one
-//! leaves no room for a fraction, so the sum is rounded to an integer, to nearest with ties to even,
-//! and taking it away again is exact. The other roundings differ from that by at most one. The sign
-//! of the operand is the result's, also of zeros. See WebAssembly, "Numerics", `fceil` and others.
+//! Floats of at least `2^52` (f32: `2^23`) are already integers. Adding that number to a smaller
+//! float leaves no room for a fraction, so the sum is rounded to the nearest integer, ties to even,
+//! and subtracting the number again is exact. The other roundings differ from that by at most one.
+//! The result has the sign of the operand, even if it is zero. See WebAssembly, "Numerics", `fceil`
+//! and others.
 
 use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::types::{F32, F64};
@@ -53,7 +54,7 @@ pub(crate) fn round_and_return(b: &mut FunctionBuilder<'_>, how: Rounding, ty: F
     }
 
     b.switch_to_block(integer);
-    // An operation, so that a signalling NaN becomes a quiet one.
+    // The multiplication makes a signalling NaN a quiet one.
     let same = b.ins().fmul(x, one);
     b.ins().jump(result, &[BlockArg::Value(same)]);
 

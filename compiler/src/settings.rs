@@ -1,4 +1,4 @@
-//! What the user may choose. Few things, and each is recorded in the artifact.
+//! The settings that a user may choose. They are few, and the artifact records each of them.
 
 use std::str::FromStr;
 
@@ -6,19 +6,19 @@ use precast_artifact::{Interruption, Strategy};
 
 use crate::Error;
 
-/// Settings of a [`Compiler`](crate::Compiler). The default is code for any machine like this one,
-/// optimised for speed, in guarded memories.
+/// Settings of a [`Compiler`](crate::Compiler). The default is code for any CPU of this machine's
+/// architecture, optimised for speed, with guarded memories.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// What to optimise for.
     pub opt_level: OptLevel,
-    /// Target triple, such as `aarch64-unknown-linux-gnu`; `None` for the host's.
+    /// Target triple, such as `aarch64-unknown-linux-gnu`; `None` for the host's triple.
     pub target: Option<String>,
-    /// Which CPU features the code may use.
+    /// CPU features that the code may use.
     pub cpu: Cpu,
-    /// How accesses to linear memory are kept inside it.
+    /// How accesses to linear memory are kept in bounds.
     pub strategy: Strategy,
-    /// How the host can stop code that calls nothing.
+    /// How the host can stop running code.
     pub interruption: Interruption,
     /// Most threads to compile with; `None` for as many as there are CPUs, for all compilations of the
     /// process together. They are started for each compilation. With 1, and where the system refuses
@@ -47,7 +47,7 @@ pub enum OptLevel {
     /// Fast code.
     #[default]
     Speed,
-    /// Fast code that is not larger than it must be.
+    /// Fast code, with transformations that reduce its size.
     Size,
 }
 
@@ -68,14 +68,14 @@ impl FromStr for OptLevel {
     }
 }
 
-/// CPU features that the code may use: a level, then single features added and removed.
+/// CPU features that the code may use: a level, and then single features that are added or removed.
 ///
-/// As text: `baseline`, `native`, `x86-64-v2`, `x86-64-v3` or `x86-64-v4`, then any number of
-/// `,+feature` and `,-feature`; the level may be left out. Names of features are those of
-/// [`Arch::features`](precast_artifact::target::Arch::features).
+/// The text form is `baseline`, `native`, `x86-64-v2`, `x86-64-v3` or `x86-64-v4`, then any number
+/// of `,+feature` and `,-feature`. The level may be left out, which means `baseline`. Names of
+/// features are those of [`Arch::features`](precast_artifact::target::Arch::features).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cpu {
-    /// What to start from.
+    /// The features to start from.
     pub level: CpuLevel,
     /// Features to add (`true`) or remove, in this order.
     pub features: Vec<(String, bool)>,
@@ -84,10 +84,10 @@ pub struct Cpu {
 /// A named set of CPU features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CpuLevel {
-    /// What every CPU of the architecture has.
+    /// The features that every CPU of the architecture has.
     #[default]
     Baseline,
-    /// What this machine has.
+    /// The features that this machine's CPU has.
     Native,
     /// x86-64 with SSE4.2 and POPCNT (2008).
     X86_64V2,

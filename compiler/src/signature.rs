@@ -1,5 +1,4 @@
-//! Cranelift signatures of the calling conventions that
-//! [`precast_artifact::vm`] lists.
+//! Cranelift signatures of the calling conventions that [`precast_artifact::vm`] lists.
 
 use cranelift_codegen::ir::types::{F32, F64, I8X16, I32, I64};
 use cranelift_codegen::ir::{AbiParam, ArgumentExtension, ArgumentPurpose, Signature, Type};
@@ -20,7 +19,7 @@ pub(crate) fn clif_type(ty: ValType) -> Type {
     }
 }
 
-/// `tail`: `(vmctx, P…) -> R…`. The first parameter of exits is their import slot.
+/// `tail`: `(vmctx, P…) -> R…`. The first parameter of an exit is its import slot instead.
 pub(crate) fn wasm(signature: &module::Signature) -> Signature {
     let value = |ty: &ValType| AbiParam::new(clif_type(*ty));
     let vmctx = AbiParam::special(I64, ArgumentPurpose::VMContext);
@@ -50,7 +49,7 @@ pub(crate) fn native(
     }
 }
 
-/// The platform's C convention: that many pointers, no result.
+/// The platform's C convention: `count` pointers, no result.
 pub(crate) fn pointers(isa: &dyn TargetIsa, count: usize) -> Signature {
     Signature {
         params: vec![AbiParam::new(I64); count],
@@ -62,7 +61,7 @@ pub(crate) fn pointers(isa: &dyn TargetIsa, count: usize) -> Signature {
 /// A routine of the loader, in the platform's C convention.
 pub(crate) fn builtin(isa: &dyn TargetIsa, builtin: Builtin) -> Signature {
     let (params, result) = builtin_types(builtin);
-    // What is not 64 bits wide is an index, but for the `int` of `memset`.
+    // Every 32-bit parameter is unsigned, except the `int` value of `memset`.
     let is_fill = matches!(builtin, Builtin::MemSet | Builtin::MemoryFill);
     let value = |ty: &Type| c_param(isa, *ty, !is_fill);
     Signature {
@@ -72,7 +71,7 @@ pub(crate) fn builtin(isa: &dyn TargetIsa, builtin: Builtin) -> Signature {
     }
 }
 
-/// The thunk of a routine of the loader: same types, convention `tail`.
+/// The thunk of a routine of the loader: the same types, in the `tail` convention.
 pub(crate) fn builtin_thunk(builtin: Builtin) -> Signature {
     let (params, result) = builtin_types(builtin);
     Signature {
@@ -82,8 +81,9 @@ pub(crate) fn builtin_thunk(builtin: Builtin) -> Signature {
     }
 }
 
-/// Code that ends the activation with a trap: `(vmctx)`. Who calls it loses no register, not that
-/// anybody comes back: register allocation would note each of them at each of the calls.
+/// Code that ends the activation with a trap: `(vmctx)`. The convention preserves all registers.
+/// Calls of this code never return, but with other conventions register allocation would have to
+/// record each clobbered register at each call.
 pub(crate) fn raise() -> Signature {
     Signature {
         params: vec![AbiParam::new(I64)],
@@ -92,7 +92,7 @@ pub(crate) fn raise() -> Signature {
     }
 }
 
-/// Types of parameters and result.
+/// Types of a builtin's parameters and result.
 fn builtin_types(builtin: Builtin) -> (&'static [Type], Option<Type>) {
     match builtin {
         Builtin::MemoryGrow => (&[I64, I32, I64], Some(I64)),
@@ -111,7 +111,7 @@ fn builtin_types(builtin: Builtin) -> (&'static [Type], Option<Type>) {
     }
 }
 
-/// A library call, in the convention that Cranelift calls it with.
+/// A library call, in the convention in which Cranelift calls it.
 pub(crate) fn libcall(isa: &dyn TargetIsa, libcall: LibCall) -> Signature {
     let (ty, operands) = match libcall {
         LibCall::FmaF32 => (F32, 3),
@@ -122,7 +122,7 @@ pub(crate) fn libcall(isa: &dyn TargetIsa, libcall: LibCall) -> Signature {
     called_by_cranelift(isa, ty, operands)
 }
 
-/// A function that Cranelift calls instead of an instruction.
+/// A function that Cranelift calls in place of an instruction.
 pub(crate) fn called_by_cranelift(isa: &dyn TargetIsa, ty: Type, operands: usize) -> Signature {
     Signature {
         params: vec![AbiParam::new(ty); operands],
@@ -131,9 +131,9 @@ pub(crate) fn called_by_cranelift(isa: &dyn TargetIsa, ty: Type, operands: usize
     }
 }
 
-/// A parameter or result of a C function. Some platforms have integers extended by whoever passes
-/// them: z/Architecture by the type, which is `int` for an i32; RISC-V extends even unsigned ones by
-/// their sign.
+/// A parameter or result of a C function. On some platforms the code that passes an integer must
+/// extend it to 64 bits: on z/Architecture according to its type, which is `int` for an i32; on
+/// RISC-V an unsigned 32-bit integer is sign extended, too.
 fn c_param(isa: &dyn TargetIsa, ty: Type, unsigned: bool) -> AbiParam {
     let extension = match isa.triple().architecture {
         Architecture::Riscv64(_) if ty == I32 => ArgumentExtension::Sext,

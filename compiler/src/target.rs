@@ -1,12 +1,12 @@
-//! From settings to a Cranelift target, and to what the header says about it.
+//! Makes a Cranelift target from settings, and what the header says about the target.
 //!
-//! One target is big-endian, s390x. Code reads what the loader keeps (VM context, link table,
-//! store context) in the target's own byte order, and says `little` at each access to what is
-//! little-endian everywhere: guest memory, frozen tables, arrays of values; see
+//! One target, s390x, is big-endian. Code reads what the loader maintains (VM context, link table,
+//! store context) in the target's own byte order. At each access to something that is little-endian
+//! everywhere (guest memory, frozen tables, arrays of values) code says `little`; see
 //! [`precast_artifact::vm`].
 //!
-//! RISC-V has vector instructions only with the feature `v`, which is not in `gc`: without it a
-//! module that uses v128 is refused, for there is nothing to fall back to.
+//! RISC-V has vector instructions only with the feature `v`, which is not part of `gc`. Without `v`
+//! a module that uses v128 is refused, because there is no fallback.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -21,12 +21,12 @@ use crate::Error;
 use crate::parse;
 use crate::settings::{CpuLevel, OptLevel, Settings};
 
-/// What code is generated for.
+/// The target that code is generated for.
 pub(crate) struct Target {
     pub(crate) isa: Arc<dyn TargetIsa>,
     pub(crate) arch: Arch,
     pub(crate) os: Os,
-    /// Bits of [`Arch::features`] that the code may use, so that a CPU must have.
+    /// Bits of [`Arch::features`] that the code may use, and that a CPU must therefore have.
     pub(crate) cpu_features: u64,
 }
 
@@ -60,8 +60,8 @@ impl Target {
 
         let cpu_features = cpu_features(settings, arch)?;
         for (bit, feature) in arch.features().iter().enumerate() {
-            // All are off unless the triple implies them, as `riscv64gc` does some. Those without
-            // a name of Cranelift's cannot be asked for.
+            // All features are off unless the triple implies them, as `riscv64gc` implies some. A
+            // feature that Cranelift has no name for cannot be enabled.
             if let Some(flag) = cranelift_flag(arch, feature)
                 && cpu_features & (1 << bit) != 0
             {
@@ -77,7 +77,7 @@ impl Target {
         })
     }
 
-    /// What modules may use: all that this compiler implements and the CPU can do.
+    /// Features that modules may use: those that this compiler implements and the CPU supports.
     pub(crate) fn wasm_features(&self) -> WasmFeatures {
         let vectors = WasmFeatures::SIMD | WasmFeatures::RELAXED_SIMD;
         match self.has_vectors() {
@@ -91,7 +91,7 @@ impl Target {
             || position(self.arch, "v").is_some_and(|bit| self.cpu_features & (1 << bit) != 0)
     }
 
-    /// Says so where a module is refused for what another CPU of this architecture could do.
+    /// Explains an error if the module would compile for another CPU of this architecture.
     pub(crate) fn explain(&self, mut error: Error) -> Error {
         if let Error::Unsupported {
             proposal, message, ..
@@ -116,12 +116,12 @@ fn shared_flags(settings: &Settings) -> Result<settings::Flags, Error> {
     };
     for (name, value) in [
         ("opt_level", opt_level),
-        // The loader walks frames by their pointers and unwinds none.
+        // The loader walks frames by frame pointers and never unwinds.
         ("preserve_frame_pointers", "true"),
         ("unwind_info", "false"),
-        // More results than registers are returned through memory.
+        // Results that do not fit into registers are returned through memory.
         ("enable_multi_ret_implicit_sret", "true"),
-        // Library calls are thunks in the artifact.
+        // Library calls go to thunks in the artifact.
         ("use_colocated_libcalls", "true"),
         ("enable_probestack", "false"),
         (
@@ -138,17 +138,17 @@ fn shared_flags(settings: &Settings) -> Result<settings::Flags, Error> {
     Ok(settings::Flags::new(flags))
 }
 
-/// Cranelift's name of a feature of the artifact, if it has one.
+/// Cranelift's name for a CPU feature, if it has one.
 fn cranelift_flag(arch: Arch, feature: &str) -> Option<String> {
     match (arch, feature) {
-        // In the list for code generators to come.
+        // These are listed in the format for later code generators.
         (Arch::X86_64, "f16c") | (Arch::Aarch64, "fcma") => None,
         (Arch::Aarch64, "paca") => Some("has_pauth".to_owned()),
         _ => Some(format!("has_{}", feature.replace('.', ""))),
     }
 }
 
-/// The feature bits that the settings ask for.
+/// The CPU feature bits that the settings ask for.
 fn cpu_features(settings: &Settings, arch: Arch) -> Result<u64, Error> {
     let all = |names: &[&'static str]| {
         bits(
@@ -187,12 +187,12 @@ fn cpu_features(settings: &Settings, arch: Arch) -> Result<u64, Error> {
     Ok(features)
 }
 
-/// The bit of a feature.
+/// The bit number of a CPU feature.
 fn position(arch: Arch, name: &str) -> Option<usize> {
     arch.features().iter().position(|feature| *feature == name)
 }
 
-/// The bits of those features that are on.
+/// The bits of the listed features that are on.
 fn bits(arch: Arch, features: &[(&'static str, bool)]) -> u64 {
     let on = features.iter().filter(|(_, on)| *on);
     on.fold(0, |bits, (name, _)| {
@@ -200,7 +200,7 @@ fn bits(arch: Arch, features: &[(&'static str, bool)]) -> u64 {
     })
 }
 
-/// The features of the machine that the compiler runs on.
+/// The CPU features of the machine that the compiler runs on.
 fn native_features(arch: Arch) -> Result<u64, Error> {
     #[cfg(target_arch = "x86_64")]
     if arch == Arch::X86_64 {
@@ -258,7 +258,7 @@ fn unsupported_triple(found: &str) -> Error {
     }
 }
 
-/// An error of Cranelift's about settings that are ours.
+/// An error from Cranelift about flags that this compiler chose.
 fn internal(error: impl std::fmt::Display) -> Error {
     Error::Codegen {
         symbol: "the target".to_owned(),
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_does_not_know() {
+    fn unknown_targets_and_features_are_refused() {
         for (triple, cpu) in [
             ("x86_64-pc-windows-msvc", "baseline"),
             ("powerpc64-unknown-linux-gnu", "baseline"),

@@ -1,8 +1,8 @@
 //! Code between the host and wasm: entries, exits and thunks.
 //!
-//! The conventions are those of [`precast_artifact::vm`]. An entry records where its frame is, so
-//! that a trap below it can resume at its landing pad; an exit, and the thunk of a builtin, record
-//! where the wasm frames above them end, so that the host can walk them.
+//! Their calling conventions are those of [`precast_artifact::vm`]. An entry records where its
+//! frame is, so that a trap in frames below it can resume at its landing pad. An exit, and the
+//! thunk of a builtin, records where the wasm frames above it end, so that the host can walk them.
 
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{
@@ -21,7 +21,7 @@ use crate::rounding;
 use crate::signature::{self, clif_type};
 use crate::translate::{AFTER_NO_RETURN, Env, declare_symbol, vm_offset};
 
-/// Builds the code of a symbol that is not a function of the module into `func`, which is empty.
+/// Builds into `func`, which is empty, the code of a symbol that is not a function of the module.
 pub(crate) fn build(
     env: &Env<'_>,
     symbol: Symbol,
@@ -79,7 +79,7 @@ struct Trampoline<'a, 'b> {
 }
 
 impl Trampoline<'_, '_> {
-    /// `(vmctx, code, P…) -> R`.
+    /// `(vmctx, code, P…) -> R`: calls `code(vmctx, P…) -> R`.
     fn native_entry(&mut self, signature: &Signature) {
         let mut args = vec![self.params[0]];
         args.extend_from_slice(&self.params[2..]);
@@ -93,7 +93,7 @@ impl Trampoline<'_, '_> {
         self.builder.ins().return_(&results);
     }
 
-    /// `(vmctx, code, values)`.
+    /// `(vmctx, code, values)`: calls `code` with arguments from `values`, stores results there.
     fn array_entry(&mut self, signature: &Signature) {
         let values = self.params[2];
         let mut args = vec![self.params[0]];
@@ -107,8 +107,9 @@ impl Trampoline<'_, '_> {
         self.builder.ins().return_(&[]);
     }
 
-    /// Calls `code`, after recording this frame in the store; goes on where it returns. Where it
-    /// does not return, that is at the landing pad, returns at once what `meaningless` makes.
+    /// Records this frame in the store and calls `code`; the builder continues where the call
+    /// returns. At the landing pad, where a trap resumes, the trampoline returns at once with the
+    /// values that `meaningless` makes.
     fn call_wasm(
         &mut self,
         signature: &Signature,
@@ -117,7 +118,7 @@ impl Trampoline<'_, '_> {
     ) -> Vec<Value> {
         let (vmctx, code) = (self.params[0], self.params[1]);
         let store = self.load(I64, vmctx, offset_of!(VmContextHeader, store));
-        // The landing pad's address is asked for by the block that ends in the call.
+        // The instruction that gets the landing pad's address names the block with the call.
         let call = self.builder.create_block();
         let returned = self.builder.create_block();
         let landing_pad = self.builder.create_block();
@@ -170,7 +171,7 @@ impl Trampoline<'_, '_> {
             .push(ExceptionTableData::new(sig, returned, handlers))
     }
 
-    /// `(import, P…) -> R`, calls `shim(import, P…) -> R`.
+    /// `(import, P…) -> R`: calls `shim(import, P…) -> R`.
     fn native_exit(&mut self, signature: &Signature) {
         let import = self.params[0];
         let store = self.load(I64, import, offset_of!(VmFuncImport, store));
@@ -182,7 +183,7 @@ impl Trampoline<'_, '_> {
         self.builder.ins().return_(&results);
     }
 
-    /// `(import, P…) -> R…`, calls `shim(import, values)`.
+    /// `(import, P…) -> R…`: calls `shim(import, values)`.
     fn array_exit(&mut self, signature: &Signature) {
         let import = self.params[0];
         let store = self.load(I64, import, offset_of!(VmFuncImport, store));
@@ -208,7 +209,7 @@ impl Trampoline<'_, '_> {
         self.builder.ins().return_(&results);
     }
 
-    /// `(vmctx, P…) -> R…`, goes on to an imported function.
+    /// `(vmctx, P…) -> R…`: makes a tail call of an imported function.
     fn import_thunk(&mut self, env: &Env<'_>, index: FuncIndex) {
         let slot = env.plan.func_import(index) as usize;
         let vmctx = self.params[0];
@@ -220,14 +221,14 @@ impl Trampoline<'_, '_> {
         self.builder.ins().return_call_indirect(sig, code, &args);
     }
 
-    /// `(vmctx, …) -> …`, calls a routine of the loader with the same arguments.
+    /// `(vmctx, …) -> …`: calls a routine of the loader with the same arguments.
     fn builtin_thunk(&mut self, builtin: Builtin) {
         let args = self.params.clone();
         let results = self.call_builtin(builtin, &args);
         self.builder.ins().return_(&results);
     }
 
-    /// `(vmctx)`, ends the activation with a trap of its caller.
+    /// `(vmctx)`: ends the activation with a trap of its caller.
     fn raise(&mut self, code: TrapCode) {
         let number = self
             .builder
@@ -237,7 +238,7 @@ impl Trampoline<'_, '_> {
         self.builder.ins().trap(AFTER_NO_RETURN);
     }
 
-    /// Records the edge of the wasm frames and calls a routine of the loader, whose first argument
+    /// Records the edge of the wasm frames, and calls a routine of the loader whose first argument
     /// is the VM context.
     fn call_builtin(&mut self, builtin: Builtin, args: &[Value]) -> Vec<Value> {
         let store = self.load(I64, args[0], offset_of!(VmContextHeader, store));
@@ -247,7 +248,7 @@ impl Trampoline<'_, '_> {
         self.call_indirect(signature::builtin(self.isa, builtin), code, args)
     }
 
-    /// Calls a routine of the loader with the same arguments and convention.
+    /// Calls a library routine of the loader with the same arguments and convention.
     fn libcall_thunk(&mut self, libcall: LibCall) {
         let code = self.load_link(Link::LibCall(libcall));
         let args = self.params.clone();
@@ -255,7 +256,7 @@ impl Trampoline<'_, '_> {
         self.builder.ins().return_(&results);
     }
 
-    /// Tells the host where the wasm frames end: with the caller of this very code.
+    /// Records for the host that the wasm frames end with the caller of this trampoline.
     fn record_exit(&mut self, store: Value) {
         // A frame starts with the caller's frame pointer and the return address.
         let fp = self.builder.ins().get_frame_pointer(I64);

@@ -1,12 +1,12 @@
-//! An independent check of finished artifacts.
+//! An independent verifier of finished artifacts.
 //!
-//! Works from the bytes alone, as whoever opens the file would: the loader's view through
-//! [`Artifact`], the view of ELF tools through the `object` crate, and that both agree. It shares no
-//! code with what computed the layout. Where the reader makes sure that damage is harmless, this
-//! makes sure that there is none: what the reader refuses when it opens or later is not there, tables
-//! are sorted, every offset points at the start of what it should.
+//! It works from the bytes alone, like any program that opens the file: it checks the loader's view
+//! through [`Artifact`], the view of ELF tools through the `object` crate, and that both agree. It
+//! shares no code with what computed the layout. The reader only makes sure that damage is
+//! harmless; the verifier makes sure that there is none: the reader refuses nothing, neither at
+//! opening nor later, tables are sorted, and every offset points at the start of what it should.
 //!
-//! Runs on every artifact that a debug build writes and in all tests.
+//! It runs on every artifact that a debug build writes, and in all tests.
 
 mod elf;
 
@@ -15,19 +15,19 @@ use precast_artifact::records::{ConstOpcode, FROZEN, FrozenEntry, FunctionRecord
 use precast_artifact::writer::TextLayout;
 use precast_artifact::{Artifact, Header, ValType, addresses, traps};
 
-/// What is wrong with an artifact: everything that was found, each with its place.
+/// All problems that were found in an artifact, each with its place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the artifact is broken: {}", .problems.join("; "))]
 #[non_exhaustive]
 pub struct VerifyError {
-    /// One sentence each.
+    /// A sentence for each problem.
     pub problems: Vec<String>,
 }
 
-/// Checks an artifact from end to end.
+/// Checks a whole artifact.
 ///
 /// # Errors
-/// With everything that is wrong, if anything is.
+/// [`VerifyError`] with all problems, if there are any.
 pub fn verify(bytes: &[u8]) -> Result<(), VerifyError> {
     let fatal = |problem: String| VerifyError {
         problems: vec![problem],
@@ -60,14 +60,14 @@ pub fn verify(bytes: &[u8]) -> Result<(), VerifyError> {
     }
 }
 
-/// A piece of code, as the symbol table has it.
+/// A piece of code, as the symbol table describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Code {
     start: u64,
     len: u64,
 }
 
-/// The check so far.
+/// An artifact and the problems found so far.
 struct Check<'a> {
     artifact: Artifact<'a>,
     header: &'a Header,
@@ -75,14 +75,14 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// Notes a problem unless `ok`. One broken table must not fill the memory with problems.
+    /// Records a problem unless `ok`, up to a limit: a damaged table must not fill the memory.
     fn expect(&mut self, ok: bool, problem: impl FnOnce() -> String) {
         if !ok && self.problems.len() < 20 {
             self.problems.push(problem());
         }
     }
 
-    /// Expects parts not to overlap.
+    /// Expects that parts do not overlap.
     fn disjoint(&mut self, what: &str, mut parts: Vec<(u64, u64, String)>) {
         parts.sort();
         for pair in parts.windows(2) {
@@ -103,7 +103,7 @@ impl Check<'_> {
             text_len: h.text.len,
         };
         let rodata = h.text.start.checked_sub(layout.rodata_before_text());
-        // Where the rodata is matters to code only.
+        // Only code depends on where the rodata is.
         let no_code = h.rodata.len == 0 || h.text.len == 0;
         self.expect(no_code || Some(h.rodata.start) == rodata, || {
             format!(
@@ -163,7 +163,7 @@ impl Check<'_> {
         }
     }
 
-    /// Code inside the text, none overlapping, sorted by place.
+    /// Expects that pieces of code do not overlap, and that trampolines start where code starts.
     fn signatures(&mut self, code: &[Code]) {
         let named = |i: usize, c: &Code| (c.start, c.len, format!("symbol {}", i + 1));
         self.disjoint(
@@ -242,10 +242,11 @@ impl Check<'_> {
                 let signature = u32::from_le_bytes(signature);
                 let ok = match function_at(functions, offset) {
                     _ if signature == NONE => offset == 0,
-                    // Code relies on it.
+                    // Code reads the entry behind the last element for indices out of bounds, so it
+                    // must be null.
                     _ if at as u64 == table.min => false,
                     Some(function) => function.signature == signature,
-                    // The thunk of an imported function.
+                    // The element may be the thunk of an imported function.
                     None => {
                         starts.binary_search(&offset.into()).is_ok()
                             && (signature as usize) < self.artifact.signatures().len()
@@ -265,12 +266,12 @@ impl Check<'_> {
         let name = |e: &precast_artifact::records::ExportRecord| a.str(e.name).unwrap_or("?");
         self.expect(
             exports.is_sorted_by(|a, b| (a.hash, name(a)) < (b.hash, name(b))),
-            || "exports are not sorted, or one is there twice".to_owned(),
+            || "exports are not sorted, or two have the same name".to_owned(),
         );
         let mut ordinals: Vec<u32> = exports.iter().map(|e| e.ordinal).collect();
         ordinals.sort_unstable();
         self.expect(ordinals.into_iter().eq(0..exports.len() as u32), || {
-            "exports have no order of their own".to_owned()
+            "the ordinals of exports are not 0, 1, 2, …".to_owned()
         });
         for e in exports {
             let found = a.export(name(e)) == Some(e);
@@ -299,7 +300,7 @@ impl Check<'_> {
         }
     }
 
-    /// What the loader checks at instantiation.
+    /// Checks references between records, as the loader does at instantiation.
     fn references(&mut self) {
         let (a, vm) = (self.artifact, self.header.vm);
         let mut damage = Vec::new();
@@ -317,7 +318,7 @@ impl Check<'_> {
         }
         for segment in a.elements() {
             let items = segment.items.first..segment.items.first + segment.items.count;
-            // Only its table tells the type of a segment.
+            // The type of a segment is known only from its table.
             let table = a.tables().get(segment.table as usize);
             let is_of = |ty: ValType| {
                 let fits = table.is_none_or(|table| table.element == ty as u32);
@@ -342,7 +343,7 @@ impl Check<'_> {
     }
 }
 
-/// Where code starts, ascending.
+/// The offsets at which code starts, ascending.
 fn starts(code: &[Code]) -> Vec<u64> {
     let mut starts: Vec<u64> = code.iter().map(|c| c.start).collect();
     starts.sort_unstable();

@@ -1,7 +1,7 @@
-//! Modules with every operator compile for every architecture, in both strategies, and each artifact
-//! passes the verifier. Whether the code is right is tested elsewhere, where it can run.
+//! Tests that modules with every operator compile for every architecture, in both strategies, and
+//! that each artifact passes the verifier. Other tests run code where they can.
 //!
-//! The modules are those of the official suite's scripts, and of the scripts of our own.
+//! The modules are those of the official test suite's scripts and of this project's own scripts.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use wast::lexer::Lexer;
 use wast::parser::{ParseBuffer, parse};
 use wast::{Wast, WastDirective};
 
-/// Architectures, with the CPU features that vectors need.
+/// Architectures, with the CPU features that vector operators need.
 const TARGETS: [(&str, &str); 4] = [
     ("x86_64", "baseline"),
     ("aarch64", "baseline"),
@@ -20,7 +20,7 @@ const TARGETS: [(&str, &str); 4] = [
     ("s390x", "baseline"),
 ];
 
-/// Scripts of WebAssembly 2.0, which have each of its operators but those of vectors.
+/// Scripts of WebAssembly 2.0 that together have each of its operators except those of vectors.
 const SCRIPTS: [&str; 31] = [
     "align",
     "br_if",
@@ -55,7 +55,7 @@ const SCRIPTS: [&str; 31] = [
     "unreachable",
 ];
 
-/// Proposals whose scripts are wanted too.
+/// Proposals whose scripts are compiled, too.
 const PROPOSALS: [Proposal; 6] = [
     Proposal::ExtendedConst,
     Proposal::Memory64,
@@ -65,7 +65,8 @@ const PROPOSALS: [Proposal; 6] = [
     Proposal::TailCall,
 ];
 
-/// Scripts of those that are large and have nothing but what others have too.
+/// Scripts of these proposals that are left out, because they are large and repeat what others
+/// have.
 const REPETITIVE: [&str; 7] = [
     "simd_align",
     "simd_const",
@@ -76,7 +77,7 @@ const REPETITIVE: [&str; 7] = [
     "table_init",
 ];
 
-/// A module, and where it is from.
+/// A module, and the place in a script that it comes from.
 struct Module {
     place: String,
     wasm: Vec<u8>,
@@ -119,7 +120,7 @@ fn vectors_need_v_on_riscv() {
         }
         other => panic!("{other:?}"),
     }
-    // Numbers alone do not.
+    // A module with numbers only does not need them.
     let wat = "(module (func (export \"f\") (param f64) (result f64) (f64.ceil (local.get 0))))";
     let compiled = compiler.compile(&wat::parse_str(wat).unwrap()).unwrap();
     verify(&compiled.artifact).unwrap();
@@ -185,7 +186,7 @@ fn modules() -> Vec<Module> {
     modules
 }
 
-/// The modules of a script that are meant to be valid.
+/// Collects the modules of a script that are meant to be valid.
 fn collect(name: &str, text: &str, modules: &mut Vec<Module>) {
     let mut lexer = Lexer::new(text);
     lexer.allow_confusing_unicode(true);

@@ -1,12 +1,13 @@
-//! The memory image: what data segments make of a memory, as pages to map.
+//! The memory image: the initial content of memories that data segments make, as pages to map.
 //!
-//! Only pages with a byte that is not zero are in the file. Neighbouring pages make a run, which
-//! costs the loader one mapping; a short hole between two runs is kept, because a few zero pages
-//! in the file are cheaper than another mapping in every instance. Holes together never outweigh
-//! the pages with content, so a module with bytes strewn over its memory at most doubles.
+//! The file only has pages with a byte that is not zero. Neighbouring pages make a run, which costs
+//! the loader one mapping. A short hole between two runs is filled with zero pages, because a few
+//! such pages in the file are cheaper than another mapping in every instance. Holes together never
+//! outweigh the pages with content (beyond [`HOLES_ALWAYS`]), so they at most double the image of a
+//! module whose segments are far apart.
 //!
 //! Segments are copied in the module's order, so that later ones win where they overlap. Their
-//! bytes go straight from the module into the file.
+//! bytes are copied directly from the module into the file.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,10 +19,10 @@ use crate::key::MemoryIndex;
 use crate::module::Module;
 use crate::plan::Plan;
 
-/// Longest hole that is kept, in bytes.
+/// Maximum length of a hole that is filled, in bytes.
 const MAX_HOLE: u64 = 64 << 10;
 
-/// Kept holes may make this many bytes even where there is less content.
+/// Bytes that filled holes may have together even if there is less content.
 const HOLES_ALWAYS: u64 = 256 << 10;
 
 /// Adds the images of all memories.
@@ -56,8 +57,8 @@ pub(super) fn add<'a>(b: &mut ArtifactBuilder<'a>, module: &Module<'a>, plan: &P
     }
 }
 
-/// The parts of a segment that are in one of `runs`: offset in the image section, bytes. What is
-/// in none is zero.
+/// The parts of a segment that are in one of `runs`: offset in the image section, and bytes. The
+/// other parts are zero.
 fn pieces<'a>(
     runs: &[ImageRecord],
     start: u64,
@@ -76,8 +77,8 @@ fn pieces<'a>(
         })
 }
 
-/// Runs of pages, in bytes of the memory, ascending and page aligned, outside of which the segments
-/// leave nothing but zeros.
+/// Runs of pages, as page-aligned ranges of addresses in the memory, ascending. Outside of them the
+/// segments leave only zeros.
 fn runs(segments: &[(u64, &[u8])], page: u64) -> Vec<Range<u64>> {
     let mut pages: Vec<u64> = Vec::new();
     for &(start, bytes) in segments {
@@ -142,7 +143,7 @@ mod tests {
         records.iter().map(|r| (r.guest, part(r))).collect()
     }
 
-    /// The image against a memory that the segments were copied into one by one.
+    /// Compares the image with a memory that the segments were copied into one by one.
     fn check(segments: &[(u64, &[u8])]) -> Vec<(u64, u64)> {
         let len = segments
             .iter()
@@ -183,7 +184,7 @@ mod tests {
             check(&[(4090, b"0123456789"), (4092, b"xx"), (4094, &[0; 4])]),
             [(0, 2)]
         );
-        // The second page ends up all zero, but stays: nobody looks that closely.
+        // The second page ends up all zero, but is kept, because a later segment zeroed it.
         let zeros = [0; 8192];
         assert_eq!(
             check(&[(4096, b"gone"), (8192, b"stays"), (0, &zeros)]),
@@ -192,12 +193,12 @@ mod tests {
     }
 
     #[test]
-    fn short_holes_are_kept_as_long_as_they_do_not_outweigh() {
+    fn short_holes_are_filled_as_long_as_they_do_not_outweigh_content() {
         let at = |page: u64| (page * PAGE, &b"x"[..]);
         assert_eq!(check(&[at(0), at(17)]), [(0, 18)]);
         assert_eq!(check(&[at(0), at(18)]), [(0, 1), (18, 1)]);
-        let strewn: Vec<(u64, &[u8])> = (0..200).map(|i| at(i * 17)).collect();
-        let runs = check(&strewn);
+        let scattered: Vec<(u64, &[u8])> = (0..200).map(|i| at(i * 17)).collect();
+        let runs = check(&scattered);
         let pages: u64 = runs.iter().map(|r| r.1).sum();
         assert_eq!(
             pages,

@@ -1,8 +1,8 @@
 //! The template of a VM context: initial values of globals, as bytes.
 //!
-//! Machine code reads globals in the byte order of its target, so they are the one thing in an
-//! artifact that is not little-endian where the target is not. A v128 has its lane 0 first
-//! everywhere, as in guest memory.
+//! Machine code reads globals in the byte order of its target, so the template is the only part of
+//! an artifact with big-endian data, on a big-endian target. A v128 has its lane 0 first on every
+//! target, as in guest memory.
 
 use cranelift_codegen::ir::Endianness;
 use precast_artifact::ValType;
@@ -11,7 +11,7 @@ use crate::const_expr::ConstValue;
 use crate::module::Module;
 use crate::plan::Plan;
 
-/// Initial bytes of the VM context as far as the last that is not zero.
+/// The initial bytes of the VM context, up to the last one that is not zero.
 pub(super) fn template(module: &Module<'_>, plan: &Plan, order: Endianness) -> Vec<u8> {
     let mut template = Vec::new();
     for (index, global) in plan.globals.iter() {
@@ -63,7 +63,7 @@ mod tests {
         assert_eq!(big[at(2)..][..4], 1_f32.to_be_bytes());
         for template in [little, big] {
             assert_eq!(template[at(3)..][..8], [0; 8]);
-            // Nothing behind the last byte that is not zero.
+            // The template ends with the last byte that is not zero.
             assert_eq!(template[at(4)..], [1, 0, 0, 0, 2, 0, 0, 0, 3]);
         }
     }

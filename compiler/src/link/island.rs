@@ -1,4 +1,4 @@
-//! Islands: how branches of aarch64 reach further than 128 MiB.
+//! Islands: how branches on aarch64 reach further than 128 MiB.
 //!
 //! ```text
 //!   group 0          island 0   group 1          island 1   …
@@ -6,9 +6,9 @@
 //!   than 112 MiB     of group 0 than 112 MiB     of group 1
 //! ```
 //!
-//! Branches within a group reach. A branch to another group goes to a veneer in its own group's
-//! island: three instructions that reach 4 GiB, through a register that calls may destroy anyway.
-//! The text of all but giant modules is one group, and has no island.
+//! A branch within a group reaches its target. A branch to another group goes to a veneer in the
+//! island of its own group: three instructions that reach 4 GiB, through a register that calls may
+//! clobber. The text of all but giant modules is one group, and has no island.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -20,8 +20,8 @@ use super::relocate::{self, Reference};
 use crate::codegen::CompiledFunction;
 use crate::key::Symbol;
 
-/// Most bytes of functions in a group. Together with its island it must be less than a branch
-/// reaches; 16 MiB are room for 1.4 million veneers.
+/// Maximum number of bytes of functions in a group. A group and its island together must be shorter
+/// than a branch reaches; 16 MiB have room for 1.4 million veneers.
 const GROUP: u64 = 112 << 20;
 
 /// `adrp x16, target; add x16, x16, :lo12:target; br x16`
@@ -31,11 +31,11 @@ pub(super) const VENEER_LEN: u32 = 12;
 /// The veneers of one group.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Island {
-    /// Positions of the group's pieces.
+    /// Range of the group's pieces.
     pub(super) group: Range<usize>,
-    /// First byte in the text.
+    /// Text offset of the first byte.
     pub(super) offset: u32,
-    /// What branches of the group refer to in other groups, in the order of their veneers.
+    /// Symbols in other groups that branches of this group go to, in the order of their veneers.
     targets: Vec<Symbol>,
 }
 
@@ -44,13 +44,13 @@ impl Island {
         self.targets.len() as u32 * VENEER_LEN
     }
 
-    /// Where the veneer of a symbol is, if it has one.
+    /// Position of the veneer for a symbol, if the island has one.
     pub(super) fn veneer(&self, symbol: Symbol) -> Option<i64> {
         let i = self.targets.binary_search(&symbol).ok()?;
         Some(i64::from(self.offset) + i as i64 * i64::from(VENEER_LEN))
     }
 
-    /// Appends the veneers to the text; `position` says where symbols are.
+    /// Appends the veneers to the text; `position` returns the position of a symbol.
     pub(super) fn write(&self, text: &mut Vec<u8>, position: impl Fn(Symbol) -> i64) {
         for target in &self.targets {
             let at = text.len() as u32;
@@ -71,7 +71,7 @@ impl Island {
     }
 }
 
-/// Islands for these functions, without their places. Empty where all branches reach anyway.
+/// Plans the islands for these functions, without offsets. There are none if all branches reach.
 pub(super) fn plan(functions: &[CompiledFunction], arch: Arch) -> Vec<Island> {
     match arch {
         Arch::Aarch64 => plan_groups(functions, GROUP),
@@ -105,12 +105,12 @@ pub(super) fn plan_groups(functions: &[CompiledFunction], limit: u64) -> Vec<Isl
         .collect()
 }
 
-/// Consecutive functions of at most `limit` bytes together.
+/// Ranges of consecutive functions that together have at most `limit` bytes.
 fn groups(functions: &[CompiledFunction], limit: u64) -> Vec<Range<usize>> {
     let mut groups: Vec<Range<usize>> = Vec::new();
     let mut len = 0;
     for (i, function) in functions.iter().enumerate() {
-        // With room for alignment.
+        // The size includes padding for alignment.
         let size = function.code.len() as u64 + u64::from(function.align);
         match groups.last_mut() {
             Some(group) if len + size <= limit => group.end = i + 1,

@@ -1,27 +1,28 @@
-//! Writing addresses into instructions, for each architecture.
+//! Applies relocations: writes distances into instructions, for each architecture.
 //!
-//! All kinds here are relative to the place of an instruction. Positions count from the start of
-//! the text, which is page aligned, so that arithmetic on pages is right as well. A kind that is
-//! not here means an absolute address or thread-local storage, which code of ours never has.
+//! All kinds of relocations here are relative to the place of an instruction. Positions count from
+//! the start of the text, which is page aligned, so arithmetic on pages is right as well. Any other
+//! kind means an absolute address or thread-local storage, which this compiler's code never
+//! contains.
 
 use cranelift_codegen::binemit::Reloc;
 
-/// An instruction that refers to something, in bytes from the start of the text.
+/// An instruction that refers to something. All positions are in bytes from the start of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Reference {
-    /// The bytes to fill in.
+    /// Position of the bytes to fill in.
     pub(super) at: u32,
-    /// What the distance is counted from: `at`, but for [`Reloc::RiscvPCRelLo12I`] the `auipc`
-    /// that holds the upper bits.
+    /// Position that the distance is counted from. This is `at`, except for
+    /// [`Reloc::RiscvPCRelLo12I`], for which it is that of the `auipc` that holds the upper bits.
     pub(super) from: i64,
-    /// What is referred to, addend included.
+    /// Position of what the instruction refers to, including the addend.
     pub(super) to: i64,
 }
 
-/// Fills in one reference. The error is how many bytes this kind reaches.
+/// Fills in one reference. The error is the number of bytes that this kind of relocation reaches.
 ///
 /// # Panics
-/// For a kind that position-independent code does not have, and for a misaligned target.
+/// For a kind that position-independent code never has, and for a misaligned target.
 pub(super) fn apply(text: &mut [u8], kind: Reloc, reference: Reference) -> Result<(), i64> {
     let Reference { at, from, to } = reference;
     let bytes = &mut text[at as usize..];
@@ -64,7 +65,7 @@ pub(super) fn apply(text: &mut [u8], kind: Reloc, reference: Reference) -> Resul
     Ok(())
 }
 
-/// Whether a distance fits a signed number of `bits` bits and its sign.
+/// Checks that a distance fits a signed number of `bits` bits plus a sign bit.
 fn reach(distance: i64, bits: u32) -> Result<(), i64> {
     let limit = 1 << bits;
     if (-limit..limit).contains(&distance) {
@@ -87,8 +88,8 @@ fn replace(bytes: &mut [u8], mask: u32, value: u32) {
     bytes[..4].copy_from_slice(&(old & !mask | value & mask).to_le_bytes());
 }
 
-/// The upper 20 bits, in place, and the lower 12 bits of a distance. The lower are signed, so the
-/// upper are rounded.
+/// The upper 20 bits of a distance, in place, and the lower 12 bits. The lower bits are signed, so
+/// the upper bits are rounded.
 fn riscv_halves(distance: i64) -> Result<(u32, u32), i64> {
     reach(distance + 0x800, 31)?;
     let high = (distance + 0x800) as u32 & 0xffff_f000;

@@ -1,4 +1,4 @@
-//! Relocations against encodings worked out by hand from the architectures' manuals.
+//! Compares relocated code with encodings worked out by hand from the architectures' manuals.
 
 use precast_artifact::{LibCall, addresses};
 
@@ -29,8 +29,8 @@ fn defined(i: u32) -> Symbol {
     Symbol::Function(DefinedFuncIndex::from_u32(i))
 }
 
-/// Links one function at offset 0 and a second one at 0x20 for `arch`, with a link table at 0x1000
-/// (one page after the start) and 40 bytes of rodata before the text.
+/// Lays out one function at offset 0 and a second one at 0x20 for `arch`, with the link table at
+/// 0x1000 (one page after the start) and 40 bytes of rodata before the text.
 fn link_two(arch: Arch, code: &[u8], relocs: &[(u32, Reloc, Symbol, i64)]) -> Vec<u8> {
     let mut code = code.to_vec();
     code.resize(0x20, 0);
@@ -262,7 +262,7 @@ fn gaps_trap_and_tables_are_in_text_offsets() {
 
 #[test]
 fn branches_between_groups_go_through_veneers() {
-    // bl in each function, to each of the others in turn.
+    // Each function has a `bl` to each of the others in turn.
     let call = 0x9400_0000_u32.to_le_bytes();
     let caller = |i: u32, targets: &[u32]| {
         let relocs: Vec<_> = targets
@@ -289,7 +289,7 @@ fn branches_between_groups_go_through_veneers() {
     };
     let rodata = RodataLayout::default();
     let linked = link_with_islands(module, islands, Arch::Aarch64, &rodata).expect("small");
-    // Function 0, 1, veneers to 2 and 3, padding, function 2, 3, a veneer to 0.
+    // The text: functions 0 and 1, veneers to 2 and 3, padding, functions 2 and 3, a veneer to 0.
     assert_eq!(linked.islands, [(32, 24), (96, 12)]);
     let offsets: Vec<u32> = linked.pieces.iter().map(|p| p.offset).collect();
     assert_eq!(offsets, [0, 16, 64, 80]);

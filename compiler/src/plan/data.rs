@@ -1,9 +1,9 @@
-//! Which data segments are in the memory image.
+//! Decides which data segments are in the memory image.
 //!
-//! The image is mapped page by page, so a segment of one byte may cost a page in the artifact, and a
-//! segment far from all others a mapping in every instance. Compilers write segments that lie close
-//! together. A memory whose segments are strewn over more pages than they are worth has no image: its
-//! segments are copied at instantiation.
+//! The image is mapped page by page. So a segment of one byte may cost a page in the artifact, and
+//! a segment far from all others costs a mapping in every instance. Compilers write segments that
+//! are close together. A memory whose segments are scattered over too many pages for their size has
+//! no image: its segments are copied at instantiation.
 
 use cranelift_entity::{EntitySet, PrimaryMap};
 
@@ -12,30 +12,30 @@ use crate::const_expr::ConstValue;
 use crate::key::{DataIndex, GlobalIndex, MemoryIndex};
 use crate::module::{Module, PAGE_SHIFT};
 
-/// Unit of what an image takes; the target's pages may be larger.
+/// The size of a page in these estimates; the target's pages may be larger.
 const PAGE: u64 = 4096;
 
-/// Bytes that the pages of an image may have for each byte of its segments.
+/// Bytes of image pages that each byte of its segments allows.
 const PER_BYTE: u64 = 16;
 
-/// Bytes that the pages of an image may have beyond that.
+/// Bytes of image pages that are allowed in addition.
 const SPARE: u64 = 1 << 20;
 
-/// Most runs of neighbouring segments in an image, each of which is a mapping.
+/// Maximum number of runs of neighbouring segments in an image, each of which is a mapping.
 const MAX_RUNS: u64 = 1024;
 
-/// Distance from which on two segments are no neighbours, in bytes.
+/// Two segments that are further apart than this, in bytes, are not neighbours.
 const APART: u64 = 64 << 10;
 
-/// What becomes of each segment, those that get a data record, and those in the image with their
-/// memory and first byte in it.
+/// The plan for each segment, the segments with a data record, and the segments in the image with
+/// their memory and their offset in it.
 pub(super) type DataPlans = (
     PrimaryMap<DataIndex, SegmentPlan>,
     Vec<DataIndex>,
     Vec<(MemoryIndex, u64, DataIndex)>,
 );
 
-/// Decides about data segments.
+/// Plans the data segments.
 pub(super) fn plan(
     module: &Module<'_>,
     known: impl Fn(GlobalIndex) -> Option<ConstValue>,
@@ -53,16 +53,16 @@ pub(super) fn plan(
         }));
     }
     let (mut plans, mut records, mut image) = (PrimaryMap::new(), Vec::new(), Vec::new());
-    let mut waits = strewn(module, &places);
+    let mut deferred = scattered(module, &places);
     for (index, segment) in module.data.iter() {
         plans.push(match &segment.active {
             Some((memory, _)) => match places[index] {
-                Some(start) if !waits.contains(*memory) => {
+                Some(start) if !deferred.contains(*memory) => {
                     image.push((*memory, start, index));
-                    SegmentPlan::Spent
+                    SegmentPlan::Dropped
                 }
                 _ => {
-                    waits.insert(*memory);
+                    deferred.insert(*memory);
                     record(&mut records, index)
                 }
             },
@@ -73,8 +73,8 @@ pub(super) fn plan(
     (plans, records, image)
 }
 
-/// The memories whose images would not be worth what they take.
-fn strewn(
+/// The memories whose images would take too many pages or mappings for what they hold.
+fn scattered(
     module: &Module<'_>,
     places: &PrimaryMap<DataIndex, Option<u64>>,
 ) -> EntitySet<MemoryIndex> {
@@ -88,9 +88,9 @@ fn strewn(
         })
         .collect();
     segments.sort_unstable();
-    let mut strewn = EntitySet::new();
+    let mut scattered = EntitySet::new();
     for of_memory in segments.chunk_by(|a, b| a.0 == b.0) {
-        // First page that is not counted yet, end of what was seen.
+        // The first page that is not counted yet, and the end of the segments seen so far.
         let (mut next, mut end) = (0, 0);
         let (mut bytes, mut pages, mut runs) = (0, 0, 0);
         for &(_, start, len) in of_memory {
@@ -102,8 +102,8 @@ fn strewn(
             bytes += len;
         }
         if pages * PAGE > bytes * PER_BYTE + SPARE || runs > MAX_RUNS {
-            strewn.insert(of_memory[0].0);
+            scattered.insert(of_memory[0].0);
         }
     }
-    strewn
+    scattered
 }

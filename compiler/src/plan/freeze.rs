@@ -1,8 +1,8 @@
-//! Which tables are frozen.
+//! Decides which tables are frozen.
 //!
-//! A frozen table is in the artifact entry by entry, a table that is not frozen only as a number. So
-//! a table is frozen if its length is in proportion to its segments; all tables of a module share a
-//! few entries beyond that.
+//! The artifact holds every entry of a frozen table, but only the length of a table that is not
+//! frozen. So a table is frozen only if its length is in proportion to its segments, except for a
+//! few entries that all tables of a module share.
 
 use cranelift_entity::{PrimaryMap, SecondaryMap};
 use precast_artifact::ValType;
@@ -13,14 +13,14 @@ use crate::const_expr::ConstValue;
 use crate::key::{GlobalIndex, TableIndex};
 use crate::module::{ElementMode, Module};
 
-/// Entries that a frozen table may have for each item of its segments. Compilers make tables that
-/// are full but for the first element.
+/// Entries that each item of a table's segments allows. Compilers make tables that are full except
+/// for the first element.
 const PER_ITEM: u64 = 2;
 
-/// Entries that all frozen tables of a module may have beyond that.
+/// Entries that all frozen tables of a module together may have in addition.
 const SPARE: u64 = 4096;
 
-/// The tables that can be read-only data.
+/// The content of each table that is frozen, `None` for each other table.
 pub(super) fn tables(
     module: &Module<'_>,
     exports: &Exports,

@@ -39,7 +39,7 @@ fn tables_that_something_may_change_are_not() {
         "(table 2 funcref) (func (table.copy (i32.const 0) (i32.const 0) (i32.const 0)))",
         "(table 2 funcref) (elem $e func $f)
          (func (table.init $e (i32.const 0) (i32.const 0) (i32.const 0)))",
-        // Segments that are not known, or not inside.
+        // These segments have offsets that are not constant, or not in bounds.
         "(table 2 funcref) (elem (i32.const 2) $f)",
         "(table 2 funcref) (elem (i32.const -1) $f $f)",
     ] {
@@ -64,7 +64,7 @@ fn frozen_tables_are_in_proportion_to_their_segments() {
             frozen.collect::<Vec<_>>()
         })
     };
-    // At the bound, beyond it; what one takes the others have not.
+    // Tables at the bound and beyond it; what one table uses is not available to the others.
     assert_eq!(tables("(table 4096 funcref)"), [true]);
     assert_eq!(tables("(table 4097 funcref)"), [false]);
     assert_eq!(
@@ -110,35 +110,35 @@ fn images_are_in_proportion_to_their_segments() {
             "x".repeat(len)
         )
     };
-    let strewn = |count: u64, distance: u64, len: usize| {
+    let scattered = |count: u64, distance: u64, len: usize| {
         (0..count)
             .map(|i| at(i * distance, len))
             .collect::<String>()
     };
-    // A page for each byte, as long as that is not much; two pages where a segment crosses.
-    assert_eq!(in_image(&strewn(256, 4096, 1)), 256);
-    assert_eq!(in_image(&strewn(300, 4096, 1)), 0);
-    assert_eq!(in_image(&strewn(300, 4096, 256)), 300);
+    // A page for each byte is allowed up to a limit; a segment across a page boundary takes two.
+    assert_eq!(in_image(&scattered(256, 4096, 1)), 256);
+    assert_eq!(in_image(&scattered(300, 4096, 1)), 0);
+    assert_eq!(in_image(&scattered(300, 4096, 256)), 300);
     assert_eq!(
-        in_image(&(strewn(127, 8192, 1) + &at(4_000_000, 16) + &at(4_095, 2))),
+        in_image(&(scattered(127, 8192, 1) + &at(4_000_000, 16) + &at(4_095, 2))),
         129
     );
-    // Mappings, whatever they hold.
-    assert_eq!(in_image(&strewn(1024, 70_000, 256)), 1024);
-    assert_eq!(in_image(&strewn(1025, 70_000, 256)), 0);
-    // Many segments close together, one page for all.
-    assert_eq!(in_image(&strewn(4000, 1, 1)), 4000);
-    // Of one memory, not of another.
+    // The number of mappings is limited, whatever they hold.
+    assert_eq!(in_image(&scattered(1024, 70_000, 256)), 1024);
+    assert_eq!(in_image(&scattered(1025, 70_000, 256)), 0);
+    // Many segments that are close together share one page.
+    assert_eq!(in_image(&scattered(4000, 1, 1)), 4000);
+    // The limits are those of each memory, so one memory may have an image and another none.
     let two = format!(
         "(memory $b 1) (data (memory $b) (i32.const 5) \"x\") {}",
-        strewn(300, 4096, 1)
+        scattered(300, 4096, 1)
     );
     assert_eq!(in_image(&two), 1);
 }
 
-/// What has a low index is not taken for what has a higher one.
+/// Facts about an index apply to that item and not to another with a lower or higher index.
 #[test]
-fn facts_are_of_the_items_that_code_names() {
+fn facts_apply_to_the_items_that_code_names() {
     let wat = "(module (type $t (func)) (func $a (param i64)) (func $b) (func $c (param i32))
         (table 2 funcref) (table $t1 2 funcref) (data $d \"x\") (data $e \"y\")
         (elem $p func $a) (elem $q func $a) (elem declare func $b)
@@ -190,14 +190,14 @@ fn memory_image_keeps_the_order_of_segments() {
             .collect();
         assert_eq!(image, [(0, 65534, 0), (1, 2, 3)]);
         let plans: Vec<_> = plan.data.values().copied().collect();
-        use SegmentPlan::{Record, Spent, Unused};
+        use SegmentPlan::{Dropped, Record, Unused};
         assert_eq!(
             plans,
             [
-                Spent,
+                Dropped,
                 Record(0),
                 Record(1),
-                Spent,
+                Dropped,
                 Record(2),
                 Record(3),
                 Unused

@@ -68,7 +68,7 @@ impl FuncTranslator<'_, '_> {
                 let segment = self.index(segment);
                 self.call_builtin(Builtin::MemoryInit, &[memory, segment, dst, src, len]);
             }
-            SegmentPlan::Spent | SegmentPlan::Unused => {
+            SegmentPlan::Dropped | SegmentPlan::Unused => {
                 self.check_spent(src, len, TrapCode::MemoryOutOfBounds);
                 self.memory_range(MemoryIndex::from_u32(memory), dst, len);
             }

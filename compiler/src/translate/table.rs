@@ -82,7 +82,7 @@ impl FuncTranslator<'_, '_> {
                 let (table, segment) = (self.index(table), self.index(segment));
                 self.call_builtin(Builtin::TableInit, &[table, segment, dst, src, len]);
             }
-            SegmentPlan::Spent | SegmentPlan::Unused => {
+            SegmentPlan::Dropped | SegmentPlan::Unused => {
                 self.check_spent(src, len, TrapCode::TableOutOfBounds);
                 // With nothing to copy, the end of the range is its start.
                 let table_len = self.table_len(TableIndex::from_u32(table));

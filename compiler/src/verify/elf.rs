@@ -1,4 +1,4 @@
-//! The view of ELF tools, and that it agrees with the header's.
+//! Checks of what ELF tools see, and that it agrees with the header.
 
 use object::elf::{EM_AARCH64, EM_RISCV, EM_S390, EM_X86_64, ET_DYN, PF_R, PF_W, PF_X, PT_LOAD};
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
@@ -8,7 +8,7 @@ use precast_artifact::{HEADER_OFFSET, Section};
 
 use super::{Check, Code};
 
-/// Checks the ELF file; returns the code that its symbols name, in their order.
+/// Checks the ELF file and returns the code that its symbols name, in the order of the symbols.
 pub(super) fn check(check: &mut Check<'_>) -> Vec<Code> {
     let file = match ElfFile64::<Endianness>::parse(check.artifact.bytes()) {
         Ok(file) => file,
@@ -36,7 +36,7 @@ fn file_header(check: &mut Check<'_>, file: &File<'_>) {
         None => return check.expect(false, || "unknown architecture".to_owned()),
     };
     check.expect(header.e_machine(endian) == machine, || {
-        "ELF says another machine".to_owned()
+        "the ELF header names another machine".to_owned()
     });
     check.expect(header.e_type(endian) == ET_DYN, || {
         "not a shared object".to_owned()
@@ -72,7 +72,7 @@ fn segments(check: &mut Check<'_>, file: &File<'_>) {
         if flags & PF_X == PF_X {
             executable.push((start, len));
         }
-        // Two segments in one page would get the access of the one that is mapped last.
+        // Segments that share a page would both get the access of the one that is mapped last.
         parts.push((start, len.next_multiple_of(page), format!("segment {i}")));
     }
     check.disjoint("segments", parts);

@@ -1,4 +1,4 @@
-//! The verifier must find what is broken: each test breaks one thing.
+//! Tests that the verifier finds what is broken: each breaks one thing in a good artifact.
 
 use precast_artifact::records::*;
 use precast_artifact::target::{Arch, Os};
@@ -103,7 +103,9 @@ fn finds_what_is_broken() {
         b.symbols.remove(1);
     });
     finds("function 0: Some(Damaged", |b| b.functions[0].signature = 1);
-    finds("one is there twice", |b| b.export("f", ExternKind::Func, 1));
+    finds("two have the same name", |b| {
+        b.export("f", ExternKind::Func, 1)
+    });
     finds("funcref slots", |b| b.functions[0].funcref = 1);
     let reference = |b: &mut ArtifactBuilder<'_>| {
         b.functions[0].funcref = 0;
