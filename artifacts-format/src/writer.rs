@@ -96,7 +96,7 @@ pub struct ArtifactBuilder<'a> {
     pub start_function: Option<u32>,
     /// Layout of the VM context.
     pub vm: VmLayout,
-    /// How code that calls nothing can be stopped.
+    /// How the host can stop running code.
     pub interruption: Interruption,
 
     strings: Vec<u8>,

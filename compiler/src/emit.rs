@@ -1,6 +1,7 @@
 //! Writes the bytes of an artifact from the plan and the machine code.
 //!
-//! Nothing is decided here but the form: every record is a plan's decision in the artifact's words.
+//! Nothing is decided here except the form: every record states a decision of the plan in the
+//! artifact's format.
 
 mod image;
 mod template;

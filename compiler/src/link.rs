@@ -103,8 +103,8 @@ pub(crate) struct RodataLayout {
 }
 
 impl RodataLayout {
-    /// Puts the frozen tables of a plan one after the other. The length of the read-only data is
-    /// known before the text is laid out, its content (text offsets) only afterwards.
+    /// Lays out the frozen tables of a plan one after the other. The length of the read-only data
+    /// is known before the text is laid out, its content (text offsets) only afterwards.
     pub(crate) fn new(plan: &Plan) -> Self {
         let mut layout = Self::default();
         for (index, table) in plan.tables.iter() {
@@ -119,10 +119,10 @@ impl RodataLayout {
     }
 }
 
-/// Links `module` for an artifact of this architecture.
+/// Lays out the code of `module` for an artifact of this architecture.
 ///
 /// # Panics
-/// When code refers to something that does not exist: a bug of this compiler.
+/// If code refers to something that does not exist, which is a bug in this compiler.
 pub(crate) fn link(
     module: CompiledModule,
     arch: Arch,

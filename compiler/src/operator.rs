@@ -1,10 +1,10 @@
-//! The class of each operator, for everything that looks at operators without translating them:
-//! where fuel is counted, what code that is never reached nests, which functions call others.
+//! The class of each operator, for all code that examines operators without translating them: where
+//! fuel is counted, how unreachable code nests, which functions call others.
 //!
-//! wasmparser lists all operators that exist, by proposal. [`class`] is made from that list, and
-//! [`class_of`] has a rule for each proposal. So a proposal that wasmparser adds does not compile
-//! here until somebody has decided what its operators are, and an operator of a proposal that this
-//! compiler does not implement has no class: nobody can take it for an ordinary one.
+//! wasmparser lists all operators, by proposal. [`class`] is generated from that list, and
+//! [`class_of`] has a rule for each proposal. So if wasmparser adds a proposal, this file does not
+//! compile until it has a rule for its operators. An operator of a proposal that this compiler does
+//! not implement has no class, so it cannot be mistaken for a plain one.
 
 use wasmparser::{Operator, for_each_operator};
 
@@ -15,15 +15,15 @@ pub(crate) enum Flow {
     Straight,
     /// Opens a block that a later operator ends.
     Opens,
-    /// Opens a loop: branches to it come back here.
+    /// Opens a loop, to whose start branches go.
     OpensLoop,
-    /// Opens a block, if its operand says so.
+    /// Opens a block that runs only if an operand is not zero.
     OpensConditionally,
     /// Ends one part of the innermost block and begins the next.
     Divides,
     /// Ends the innermost block.
     Closes,
-    /// Goes to another place in the same function, or may do so.
+    /// Goes, or may go, to another place in the same function.
     Branches,
     /// Leaves the function for its caller.
     Returns,
@@ -33,16 +33,16 @@ pub(crate) enum Flow {
     Traps,
 }
 
-/// What passes need to know of an operator.
+/// What code that does not translate an operator needs to know about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Class {
-    /// What it does to the control flow.
+    /// The operator's effect on the control flow.
     pub(crate) flow: Flow,
-    /// Units of fuel that it costs, apart from what it costs for the bytes, elements or pages of a
-    /// range. The costs are Wasmtime's.
+    /// Units of fuel that the operator costs, in addition to the cost of the bytes, elements or
+    /// pages of a range. The costs are Wasmtime's.
     pub(crate) fuel: i64,
-    /// Whether it names a table, a segment, a function or a type in a way that decides how that
-    /// item is compiled: [`Facts`](crate::module::Facts) hold all of these.
+    /// Whether the operator names a table, segment, function or type in a way that decides how that
+    /// item is compiled. [`Facts`](crate::module::Facts) record all of these.
     pub(crate) has_facts: bool,
 }
 
@@ -59,7 +59,7 @@ const FACTS: Class = Class {
     ..PLAIN
 };
 
-/// An operator that is there for the structure of the code alone, and costs nothing.
+/// An operator that only structures the code, and costs nothing.
 const fn structure(flow: Flow) -> Class {
     Class {
         flow,
@@ -72,8 +72,8 @@ const fn flow(flow: Flow) -> Class {
     Class { flow, ..PLAIN }
 }
 
-/// The class of one operator of one proposal. A fallback within a proposal is for proposals that
-/// are finished: no operator will be added to them.
+/// The class of one operator of one proposal. A rule for all other operators of a proposal is only
+/// for finished proposals, to which no operators will be added.
 macro_rules! class_of {
     (mvp Block) => {
         Some(structure(Flow::Opens))
@@ -159,7 +159,7 @@ macro_rules! class_of {
     (reference_types TableSize) => {
         Some(PLAIN)
     };
-    // No valid module has this one.
+    // No valid module has this operator.
     (reference_types TypedSelectMulti) => {
         None
     };
@@ -214,17 +214,20 @@ macro_rules! class_of {
 }
 
 macro_rules! define_class {
-    ($( @$proposal:ident $operator:ident $({ $($fields:tt)* })? => $visit:ident ($($arity:tt)*) )*) => {
+    ($(
+        @$proposal:ident $operator:ident $({ $($fields:tt)* })?
+        => $visit:ident ($($arity:tt)*)
+    )*) => {
         /// The class of an operator of a valid module.
         ///
         /// # Panics
-        /// When the operator belongs to a proposal that this compiler does not implement, which the
+        /// If the operator belongs to a proposal that this compiler does not implement, which the
         /// validator refuses.
         pub(crate) fn class(operator: &Operator<'_>) -> Class {
             let class = match operator {
                 $( Operator::$operator { .. } => class_of!($proposal $operator), )*
-                // wasmparser may add operators in a later version; this is made from the list of
-                // the version that is used, so there are none.
+                // `Operator` is non-exhaustive, but this list has all operators of the version of
+                // wasmparser that is used.
                 _ => None,
             };
             class.unwrap_or_else(|| panic!("the validator let {operator:?} pass"))
@@ -237,9 +240,9 @@ for_each_operator!(define_class);
 mod tests {
     use super::*;
 
-    /// Costs and places that are easily mistaken for others.
+    /// Checks operators whose class is easily mistaken for another one.
     #[test]
-    fn classes_of_operators_that_are_special() {
+    fn special_operators_have_their_own_classes() {
         let flow_and_fuel = |operator: &Operator<'_>| (class(operator).flow, class(operator).fuel);
         assert_eq!(flow_and_fuel(&Operator::Nop), (Flow::Straight, 0));
         assert_eq!(flow_and_fuel(&Operator::Select), (Flow::Straight, 1));

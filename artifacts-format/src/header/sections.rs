@@ -1,16 +1,16 @@
-//! The table of an artifact's sections: what each is called, made of and used for.
+//! The table of an artifact's sections: the name, the records and the use of each.
 //!
 //! The reader's checks, the writer and `precast inspect` are derived from [`SECTIONS`]. The
-//! compiler's verifier is not: its own list is what this table is checked against.
+//! compiler's verifier has a list of its own, so that it can check this table.
 //!
 //! # Adding a section
-//! 1. Add a field to [`Header`], behind the others, and a row to [`SECTIONS`], where its bytes
-//!    shall be in the file. Two constants below do not compile until both are there.
-//! 2. Write it: a field of `ArtifactBuilder`, and a line in `writer/elf.rs` at the same place as
-//!    the row.
-//! 3. Read it: an accessor in `reader.rs`. Check what it says before any loader uses it, in the
-//!    file that the table at the top of `reader.rs` names for that time.
-//! 4. Let the verifier of the compiler check it (`compiler/src/verify`), from its own knowledge.
+//! 1. Add a field to [`Header`] behind the others, and a row to [`SECTIONS`] at the place where the
+//!    section's bytes shall be in the file. This file does not compile until both are there.
+//! 2. Write the section: add a field to `ArtifactBuilder`, and a line to `writer/elf.rs` at the
+//!    same place as the row.
+//! 3. Read the section: add an accessor to `reader.rs`. Check what the section says before any
+//!    loader uses it, in the file that the top of `reader.rs` names for that time.
+//! 4. Let the compiler's verifier (`compiler/src/verify`) check the section by its own rules.
 //! 5. The tests of the format's versions now fail: raise the number that they name.
 
 use core::mem::{offset_of, size_of};
@@ -18,32 +18,32 @@ use core::mem::{offset_of, size_of};
 use super::{Header, Section};
 use crate::records::*;
 
-/// What one section is.
+/// A row of the table: what a section is.
 #[derive(Debug, Clone, Copy)]
 pub struct SectionInfo {
-    /// Distance of its field from the first byte of the [`Header`].
+    /// Distance of the section's field from the first byte of the [`Header`].
     pub field: usize,
-    /// What people call it.
+    /// The name that people read.
     pub title: &'static str,
-    /// Bytes of each of its records, 1 if it is not made of records.
+    /// Bytes of each record; 1 if the section does not consist of records.
     pub record_len: usize,
-    /// Where its first byte may be.
+    /// Alignment of the section's first byte.
     pub align: Align,
-    /// How it appears to ELF tools, by itself; hot tables are one ELF section together.
+    /// How ELF tools see this section; `None` for hot tables, which are one ELF section together.
     pub elf: Option<ElfSection>,
 }
 
 /// Alignment of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
-    /// A multiple of so many bytes from the start of the file.
+    /// A multiple of this number of bytes from the start of the file.
     Bytes(u64),
     /// The first byte of a page, because the section is mapped or protected by itself.
     Page,
 }
 
 impl Align {
-    /// In bytes, for pages of `page` bytes.
+    /// The alignment in bytes, if pages have `page` bytes.
     pub fn bytes(self, page: u64) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes,
@@ -55,18 +55,18 @@ impl Align {
 /// A section as ELF tools see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ElfSection {
-    /// Its name.
+    /// The section's name.
     pub name: &'static str,
-    /// How a program that runs may use it.
+    /// How a running program may access the section.
     pub access: Access,
-    /// Bytes of each entry, 0 where ELF tools need not know.
+    /// Bytes of each entry; 0 if ELF tools need not know.
     pub entry_len: u64,
 }
 
 /// How a section of a running program is accessed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// It is looked up by tools and loaders; it has no address.
+    /// Tools and loaders look things up in the section; it has no address.
     Lookup,
     /// Mapped to be read.
     Read,
@@ -94,7 +94,10 @@ macro_rules! hot {
 
 /// A row of any other section.
 macro_rules! cold {
-    ($field:ident: $record:ty, $title:literal, $align:expr, $name:literal $access:ident $entry:expr) => {
+    (
+        $field:ident: $record:ty, $title:literal, $align:expr,
+        $name:literal $access:ident $entry:expr
+    ) => {
         SectionInfo {
             elf: Some(ElfSection {
                 name: $name,
@@ -147,7 +150,7 @@ const FIRST: usize = offset_of!(Header, strings);
 /// Number of fields of the header that are sections.
 pub const COUNT: usize = (size_of::<Header>() - FIRST) / size_of::<Section>();
 
-/// How many of [`SECTIONS`] are hot tables: all in front of the first that ELF tools see by itself.
+/// Number of hot tables in [`SECTIONS`]: all rows before the first one with an ELF section.
 pub const HOT: usize = {
     let mut hot = 0;
     while SECTIONS[hot].elf.is_none() {
@@ -160,7 +163,7 @@ impl SectionInfo {
     /// The row of the section whose field is at this distance from the start of the header.
     ///
     /// # Panics
-    /// When no section's field is there.
+    /// If no section's field is there.
     pub const fn at(field: usize) -> &'static Self {
         let mut i = 0;
         while SECTIONS[i].field != field {
@@ -175,7 +178,7 @@ impl SectionInfo {
         sections[(self.field - FIRST) / size_of::<Section>()]
     }
 
-    /// Says where the section is.
+    /// Sets where the section is.
     pub fn set(&self, header: &mut Header, section: Section) {
         let bytes = &mut bytemuck::bytes_of_mut(header)[FIRST..];
         let sections: &mut [Section] = bytemuck::cast_slice_mut(bytes);
@@ -183,8 +186,8 @@ impl SectionInfo {
     }
 }
 
-/// Every section of the header has a row, and only one: as many rows as fields, none twice. Hot
-/// tables come first.
+/// Checks that every section field of the header has exactly one row, and that hot tables come
+/// first.
 const _: () = {
     assert!(FIRST + COUNT * size_of::<Section>() == size_of::<Header>());
     let mut i = 0;

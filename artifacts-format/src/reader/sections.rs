@@ -44,9 +44,9 @@ impl Artifact<'_> {
         Ok(())
     }
 
-    /// Checks that these sections are between `start` and `limit`, aligned, and apart from each
-    /// other. They come in the order in which they are written, so that there is rarely anything to
-    /// sort.
+    /// Checks that these sections are between `start` and `limit`, aligned, and do not overlap.
+    /// They are in the order in which the writer puts them into the file, so sorting is rarely
+    /// needed.
     fn check_places(&self, infos: &[SectionInfo], start: u64, limit: u64) -> Result<(), Error> {
         let page = u64::from(self.header.page_size);
         let mut in_order = true;

@@ -35,7 +35,7 @@ const HOT_TABLES: ElfSection = ElfSection {
     entry_len: 0,
 };
 
-/// The names of the sections.
+/// The section that holds the names of all sections.
 const OWN_NAMES: ElfSection = ElfSection {
     name: ".shstrtab",
     access: Access::Lookup,
@@ -49,7 +49,7 @@ macro_rules! info {
     };
 }
 
-/// Appends a section to the output, and says in the header where it is.
+/// Appends a section to the output, and sets in the header where it is.
 macro_rules! put {
     ($out:expr, $header:expr, $field:ident, $bytes:expr) => {
         $out.put(&mut $header, info!($field), $bytes)
@@ -318,7 +318,7 @@ impl Output {
         self.describe(h, info, place);
     }
 
-    /// Says in the header where a section is, and describes it for ELF tools.
+    /// Sets in the header where a section is, and adds it to the sections that ELF tools see.
     fn describe(&mut self, h: &mut Header, info: &SectionInfo, place: Section) {
         info.set(h, place);
         let Some(section) = info.elf else {

@@ -49,8 +49,8 @@ fn format() {
     layout!(out,
         Header {
             magic, format, abi, checksum, hot_len, digest, file_len, arch, os, cpu_features,
-            page_size, pointer_width, strategy, start_function, vm, interruption, strings, types, signatures,
-            imports, exports, memories, tables, globals, const_ops, table_inits, elements, data,
+            page_size, pointer_width, strategy, start_function, vm, interruption, strings, types,
+            signatures, imports, exports, memories, tables, globals, const_ops, table_inits, elements, data,
             images, links, template, rodata, text, link_table, image, element_items, segments,
             functions, traps, addresses, metadata, symtab, strtab,
         }

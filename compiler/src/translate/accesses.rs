@@ -1,13 +1,13 @@
-//! Which operator it was whose access to a linear memory faulted.
+//! Finds the operator whose access to a linear memory faulted.
 //!
-//! On x86-64 Cranelift fuses a load into the instruction that consumes its value, and that instruction
-//! carries the consumer's source location, or none if an optimisation made it. The record of the trap,
-//! though, has the trap code of the load itself. So accesses get one of [`COUNT`] codes in turn, and
-//! code and location together tell which one it is: a load moves past no other access, so it is the
-//! last one with its code before the place where it ended up.
+//! On x86-64 Cranelift fuses a load into the instruction that consumes its value. That instruction
+//! has the consumer's source location, or none if an optimisation made it, but the trap record has
+//! the trap code of the load itself. So accesses get one of [`COUNT`] codes in turn, and code and
+//! location together identify the access: a load never moves past another access, so it is the last
+//! one with its code before the place where it ended up.
 //!
-//! Where a load, an operation and a store of the result become one instruction, which Cranelift only
-//! does if both accesses have the same code, the load is what faults.
+//! Cranelift may fuse a load, an operation and a store of the result into one instruction, but only
+//! if both accesses have the same code. Such an instruction faults as the load.
 
 use cranelift_codegen::ir::{
     self, Inst, InstructionData, MemFlagsData, SourceLoc, Value, ValueDef,
@@ -16,22 +16,22 @@ use cranelift_codegen::{Final, MachSrcLoc};
 
 use super::FuncTranslator;
 
-/// The first code of an access.
+/// The first trap code of accesses.
 const FIRST: u8 = 210;
-/// How many codes there are.
+/// The number of trap codes of accesses.
 const COUNT: usize = 32;
 
 /// An access to a linear memory that may fault.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Access {
-    /// The wasm offset of its operator.
+    /// Wasm offset of the operator.
     wasm: u32,
     code: ir::TrapCode,
-    /// For a store that may become one instruction with a load: that load.
+    /// For a store that may be fused with a load: that load, and its wasm offset.
     load: Option<(Inst, u32)>,
 }
 
-/// Whether Cranelift's code is one of an access.
+/// Whether this is one of the trap codes of accesses.
 pub(crate) fn is_access(code: ir::TrapCode) -> bool {
     (FIRST..FIRST + COUNT as u8).contains(&code.as_raw().get())
 }
@@ -40,7 +40,7 @@ impl FuncTranslator<'_, '_> {
     /// The trap code of the next access.
     pub(super) fn access_code(&mut self) -> ir::TrapCode {
         if !self.traps_by_signal() {
-            // It is checked before.
+            // The access is checked explicitly before it is made.
             return ir::TrapCode::HEAP_OUT_OF_BOUNDS;
         }
         let code = ir::TrapCode::unwrap_user(FIRST + (self.accesses.len() % COUNT) as u8);
@@ -50,8 +50,8 @@ impl FuncTranslator<'_, '_> {
         code
     }
 
-    /// The flags of a store of `value`, the last access: those of a load that it may become one
-    /// instruction with, if there is one.
+    /// The flags of a store of `value`, which is the last access. If the store may be fused with a
+    /// load, it gets the trap code of that load.
     pub(super) fn store_flags(&mut self, flags: MemFlagsData, value: Value) -> MemFlagsData {
         if !self.traps_by_signal() {
             return flags;
@@ -81,8 +81,9 @@ impl FuncTranslator<'_, '_> {
     }
 }
 
-/// The wasm offsets of the accesses that have a trap record: of each its offset in the code and its
-/// trap code, by ascending offset. `remains` tells whether an instruction is in the code at all.
+/// The accesses that have a trap record: for each its offset in the code and its wasm offset, by
+/// ascending offset. `records` has offsets and trap codes; `remains` returns whether an instruction
+/// is still in the code.
 pub(crate) fn resolve(
     accesses: &[Access],
     records: &[(u32, ir::TrapCode)],
@@ -125,8 +126,8 @@ fn find(
     if let Some(range) = here.filter(known) {
         return before(range.loc.bits().saturating_add(1));
     }
-    // An instruction of no operator. Code goes on with one that has a place; where that is earlier,
-    // it belongs to another block, and what went before counts.
+    // The instruction belongs to no operator. The next instruction with a location belongs to the
+    // same block, unless its location is earlier; then the access is after the previous location.
     let next = srclocs[behind..].iter().find(known).map(|r| r.loc.bits());
     let previous = srclocs[..behind].iter().rev().find(known);
     let previous = previous.map_or(0, |range| range.loc.bits());
@@ -139,7 +140,7 @@ fn find(
     }
 }
 
-/// Where the code comes from at an offset.
+/// The wasm offset that the code at this offset comes from.
 pub(crate) fn place(srclocs: &[MachSrcLoc<Final>], at: u32) -> Option<u32> {
     let behind = srclocs.partition_point(|range| range.start <= at);
     let range = srclocs[..behind].last().filter(|range| at < range.end)?;

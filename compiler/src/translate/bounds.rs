@@ -1,32 +1,33 @@
 //! # This file is the sandbox
 //!
-//! The only place that turns a wasm address into a native one. A mistake here lets a guest read or
-//! write the host's memory: change nothing without a second pair of eyes and the tests in
-//! `compiler/tests`.
+//! This is the only place that turns a wasm address into a native one. A mistake here lets a guest
+//! read or write the host's memory. So every change needs a second reviewer, and must pass the
+//! tests in `compiler/tests` and `tests/`.
 //!
-//! An access of `size` bytes at `index + offset` of a memory with `len` bytes must trap when
-//! `index + offset + size > len`, computed without wrapping. Every path below upholds one of:
+//! An access of `size` bytes at `index + offset` in a memory of `len` bytes must trap if `index +
+//! offset + size > len`, computed without wrapping. Every path below upholds one of these rules:
 //!
-//! 1. **[Guarded](precast_artifact::Strategy::guards) memory, `offset + size <= GUARDED_OFFSET_LIMIT`**: no check. `index` is zero
-//!    extended, so `index + offset + size <= 2^32 - 1 + GUARDED_OFFSET_LIMIT`, which is less than
-//!    [`GUARDED_RESERVATION`](precast_artifact::abi::GUARDED_RESERVATION): the access lies in the
-//!    reservation, of which exactly the first `len` bytes are accessible.
-//! 2. **A constant index, `index + offset + size <= min`**, the memory's minimum, which `len` is never
-//!    below: no check, and the access cannot fault.
-//! 3. **`offset + size <= min`**: an explicit comparison of `index` with `len - (offset + size)`, which
-//!    cannot wrap, before the access; or one of the same index with no smaller end, before on every way
-//!    here ([`Checks`](super::checks)).
-//! 4. **Everything else**: an explicit comparison with `len`, before the access. `end = index +
-//!    (offset + size)` cannot wrap for a 32-bit index (the sum is below 2^34); for a 64-bit index
-//!    the carry is checked as well.
+//! 1. **[Guarded](precast_artifact::Strategy::guards) memory, `offset + size <=
+//!    GUARDED_OFFSET_LIMIT`**: no check. `index` is zero extended, so `index + offset + size <=
+//!    2^32 - 1 + GUARDED_OFFSET_LIMIT`, which is less than
+//!    [`GUARDED_RESERVATION`](precast_artifact::abi::GUARDED_RESERVATION). So the access lies in
+//!    the reservation, of which exactly the first `len` bytes are accessible.
+//! 2. **Constant index, `index + offset + size <= min`**, where `min` is the memory's minimum in
+//!    bytes, and `len` is never less: no check, and the access cannot fault.
+//! 3. **`offset + size <= min`**: before the access, an explicit comparison of `index` with `len -
+//!    (offset + size)`, which cannot wrap. An earlier comparison of the same index will do if its
+//!    end is not smaller and every way to the access passes it ([`Checks`](super::checks)).
+//! 4. **Everything else**: before the access, an explicit comparison of `end = index + (offset +
+//!    size)` with `len`. `end` cannot wrap for a 32-bit index (the sum is below 2^34); for a 64-bit
+//!    index the carry is checked as well.
 //!
-//! Speculation: a mispredicted check of the third kind goes on with an index that is in bounds (the
-//! last one that passes), one of the fourth kind with a null address, both by a conditional move
-//! on the same comparison. Later accesses use the index so masked. The first two kinds need no
-//! mask.
+//! Speculation: after a mispredicted check of rule 3, execution continues with an index that is in
+//! bounds (the greatest that passes the check); after one of rule 4, with a null address. A
+//! conditional move on the same comparison does both. Later accesses use the masked index. Rules 1
+//! and 2 need no mask.
 //!
-//! An access that the last two rules have checked cannot fault, for `len` never shrinks. It keeps the
-//! trap code of the others, so that Cranelift never moves it away from its check.
+//! An access that rule 3 or 4 has checked cannot fault, because `len` never shrinks. It keeps the
+//! trap code of other accesses all the same, so that Cranelift never moves it away from its check.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::immediates::Offset32;
@@ -43,9 +44,9 @@ use crate::key::MemoryIndex;
 use crate::module::PAGE_SHIFT;
 
 impl FuncTranslator<'_, '_> {
-    /// Pops the index operand and gives what an access of `size` bytes there needs: native address,
-    /// flags, and the static offset to put into the instruction. The check, if one is needed, has
-    /// been emitted when this returns.
+    /// Pops the index operand, and returns what an access of `size` bytes at that index needs:
+    /// native address, flags, and the static offset for the instruction. The check, if one is
+    /// needed, is emitted before this returns.
     pub(crate) fn memory_access(
         &mut self,
         memarg: &MemArg,
@@ -58,7 +59,7 @@ impl FuncTranslator<'_, '_> {
         let index = self.pop();
         let mut flags = self.heap_flags(memory);
 
-        // Cannot wrap in u128 arithmetic; a 64-bit memory allows offsets up to 2^64 - 1.
+        // This cannot wrap in u128 arithmetic; a 64-bit memory allows offsets up to 2^64 - 1.
         let end = u128::from(memarg.offset) + u128::from(size);
         let min = self.min_memory_len(memory);
         let within = self
@@ -85,8 +86,8 @@ impl FuncTranslator<'_, '_> {
         (address, flags, offset.into())
     }
 
-    /// Traps unless `index + end` is in the memory, whose minimum is at least `end`. Gives the index, 64 bits
-    /// wide, of which that is true also where speculation has got past the check.
+    /// Traps unless `index + end` is at most the memory's length, whose minimum is at least `end`.
+    /// Returns the 64-bit index, masked so that this holds even if speculation gets past the check.
     fn checked_index(&mut self, memory: MemoryIndex, index: Value, end: u64) -> Value {
         let index = self.builder.func.dfg.resolve_aliases(index);
         if let Some(known) = self.caches.checks.get(memory, index)
@@ -112,8 +113,8 @@ impl FuncTranslator<'_, '_> {
         masked
     }
 
-    /// Traps unless `index + end` is in the memory. Gives the address of `index + offset`, or null
-    /// where speculation has got past the check.
+    /// Traps unless `index + end` is at most the memory's length. Returns the address of `index +
+    /// offset`, or null if speculation gets past the check.
     fn checked_address(
         &mut self,
         memory: MemoryIndex,
@@ -141,7 +142,7 @@ impl FuncTranslator<'_, '_> {
                         .icmp(IntCC::UnsignedGreaterThan, end, len)
                 }
             }
-            // No memory is that long.
+            // No memory is that long, so the access always traps.
             Err(_) => self.builder.ins().iconst(ir::types::I8, 1),
         };
         self.trapnz(out, TrapCode::MemoryOutOfBounds);
@@ -157,13 +158,13 @@ impl FuncTranslator<'_, '_> {
         self.builder.ins().select_spectre_guard(out, null, address)
     }
 
-    /// Bytes that a memory has at least; no more than can be in an `i64`.
+    /// Minimum length of a memory in bytes, limited to the range of an `i64`.
     fn min_memory_len(&self, memory: MemoryIndex) -> u128 {
         let min = u128::from(self.env.module.memories[memory].min) << PAGE_SHIFT;
         min.min(i64::MAX as u128)
     }
 
-    /// An index or a length that is a constant, zero extended.
+    /// The value of an index or length, zero extended, if it is a constant.
     pub(super) fn constant_index(&self, index: Value) -> Option<u64> {
         let constant = self.constant(index)?;
         Some(match self.builder.func.dfg.value_type(index) {
@@ -172,9 +173,9 @@ impl FuncTranslator<'_, '_> {
         })
     }
 
-    /// Traps unless `len` bytes from `start` lie in the memory; all three are 64 bits wide, and
-    /// `start` and `len` are zero extended if the memory's indices are 32-bit. Returns the native
-    /// address of `start`.
+    /// Traps unless `len` bytes from `start` lie in the memory, and returns the native address of
+    /// `start`. `start` and `len` are 64-bit values, zero extended if the memory's indices are
+    /// 32-bit.
     pub(crate) fn memory_range(&mut self, memory: MemoryIndex, start: Value, len: Value) -> Value {
         let (end, carry) = self.builder.ins().uadd_overflow(start, len);
         let memory_len = self.memory_len(memory);
@@ -188,7 +189,7 @@ impl FuncTranslator<'_, '_> {
         self.builder.ins().iadd(base, start)
     }
 
-    /// Flags of an access to a linear memory: little-endian, may fault, aligned or not.
+    /// Flags of an access to a linear memory: little-endian, may fault, may be unaligned.
     fn heap_flags(&mut self, memory: MemoryIndex) -> MemFlagsData {
         let region = if self.env.plan.memories[memory].private {
             Region::Memory(memory.as_u32())

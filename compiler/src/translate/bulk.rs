@@ -1,8 +1,9 @@
-//! Operators on ranges of linear memories and on data segments.
+//! Operators on ranges of linear memories, and on data segments.
 //!
-//! Ranges are checked here and then copied or filled by the loader's `memmove` and `memset`, which
-//! are called directly: they neither trap nor look at wasm frames, so they need no thunk. Epoch code
-//! has long ranges worked on in pieces instead, by routines that stop in between when asked to.
+//! Ranges are checked in machine code and then copied or filled by the loader's `memmove` and
+//! `memset`. Code calls these directly: they neither trap nor walk wasm frames, so they need no
+//! thunk. Code that epochs can interrupt calls other routines for long ranges, which work in pieces
+//! and can stop in between.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I64;
@@ -69,7 +70,7 @@ impl FuncTranslator<'_, '_> {
                 self.call_builtin(Builtin::MemoryInit, &[memory, segment, dst, src, len]);
             }
             SegmentPlan::Dropped | SegmentPlan::Unused => {
-                self.check_spent(src, len, TrapCode::MemoryOutOfBounds);
+                self.check_dropped(src, len, TrapCode::MemoryOutOfBounds);
                 self.memory_range(MemoryIndex::from_u32(memory), dst, len);
             }
         }
@@ -82,21 +83,22 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Traps unless `len` elements from `src` are in a segment that has none.
-    pub(super) fn check_spent(&mut self, src: Value, len: Value, code: TrapCode) {
+    /// Traps unless the range of `len` elements from `src` is empty and at index 0, as the segment
+    /// is dropped.
+    pub(super) fn check_dropped(&mut self, src: Value, len: Value, code: TrapCode) {
         let any = self.builder.ins().bor(src, len);
         self.trapnz(any, code);
     }
 
-    /// An index of the module, as an argument of a routine of the loader.
+    /// An index of the module, as an argument for a routine of the loader.
     pub(super) fn index(&mut self, index: u32) -> Value {
         self.builder
             .ins()
             .iconst(cranelift_codegen::ir::types::I32, i64::from(index))
     }
 
-    /// Works on `len` bytes at once, or where they are many and the code is one that can be stopped,
-    /// in pieces.
+    /// Calls a routine for `len` bytes: `in_pieces` if there are many and the code can be
+    /// interrupted by epochs, else `at_once`.
     fn move_or_set(
         &mut self,
         at_once: Builtin,

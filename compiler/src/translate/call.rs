@@ -1,8 +1,8 @@
 //! Calls: direct, through import slots, and through tables.
 //!
-//! A direct call passes on the caller's VM context. An imported function has a context of its own,
-//! next to its code in the import slot. An element of a frozen table belongs to this module, so the
-//! caller's context is right for it; any other function reference carries its own.
+//! A direct call passes the caller's VM context. An imported function has a VM context of its own,
+//! next to its code in the import slot. An element of a frozen table belongs to this module, so it
+//! gets the caller's context; any other function reference has its own.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
@@ -18,7 +18,7 @@ use super::state::vm_offset;
 use crate::key::{FuncIndex, Link, SigIndex, Symbol, TableIndex, TypeIndex};
 use crate::plan::FrozenTable;
 
-/// What a call that is not direct jumps to.
+/// The code and the VM context that a call through a slot or table needs.
 struct Callee {
     code: Value,
     ctx: Value,
@@ -78,7 +78,7 @@ impl FuncTranslator<'_, '_> {
         self.reachable = false;
     }
 
-    /// Checks the callee and takes the arguments of an indirect call.
+    /// Checks the callee of an indirect call, and takes the arguments from the stack.
     fn prepare_indirect(&mut self, table: u32, ty: u32) -> (SigRef, Value) {
         let index = self.pop();
         let expected = self.env.module.types[TypeIndex::from_u32(ty)];
@@ -94,7 +94,7 @@ impl FuncTranslator<'_, '_> {
         (signature, code)
     }
 
-    /// Code and context of an imported function, from its slot.
+    /// Code and VM context of an imported function, from its import slot.
     fn imported(&mut self, index: FuncIndex) -> Callee {
         let slot = self.env.plan.func_import(index) as usize;
         Callee {
@@ -113,12 +113,13 @@ impl FuncTranslator<'_, '_> {
 
     /// The element of a frozen table, if it has the expected signature.
     ///
-    /// One null element follows the last one. An index that is too large becomes that element's,
-    /// without a branch, so the check of the signature is a check of the bounds too, and there is
-    /// nothing for speculation to get past. What was wrong is found out where it does not matter.
+    /// The last element is followed by a null entry. An index out of bounds is replaced by the
+    /// index of that entry, without a branch, so the check of the signature is a check of the
+    /// bounds as well, and speculation has no check to get past. Which of the two was wrong is
+    /// found out in a cold block.
     ///
-    /// Where all elements have the expected signature and none is null, the bounds are checked
-    /// instead: the signature is not even loaded.
+    /// If all elements have the expected signature and none is null, the bounds are checked
+    /// instead, and the signature is not even loaded.
     fn frozen_element(
         &mut self,
         table: TableIndex,
@@ -157,7 +158,7 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Stops unless an entry of a frozen table has the expected signature.
+    /// Traps unless an entry of a frozen table has the expected signature.
     fn check_frozen(
         &mut self,
         frozen: &FrozenTable,
@@ -213,7 +214,7 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// The identity of a signature across modules.
+    /// The type id of a signature, which is the same in all modules.
     fn type_id(&mut self, signature: SigIndex) -> Value {
         match self.env.module.signatures[signature].type_id() {
             Some(id) => self.builder.ins().iconst(I64, id.cast_signed()),

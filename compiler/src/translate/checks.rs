@@ -1,13 +1,15 @@
-//! What is known about addresses that were checked before: the same address needs no second check.
+//! What is known about addresses that were checked before, so that the same address needs no second
+//! check.
 //!
-//! A check says that `index + end` lies in a memory. That holds from then on, for the length of a
-//! memory never shrinks, wherever the check has been executed before: in the block that it is in, and in
-//! all blocks that this one dominates. WebAssembly's control is structured, so those are easy to
-//! follow: what is known when a construct is entered is known inside it; what was found out inside is
-//! forgotten where another way through the construct joins ([`Checks::forget`]).
+//! A check establishes that `index + end` is at most the length of a memory. Because that length
+//! never shrinks, this holds from then on wherever the check has been executed before: in the rest
+//! of its block, and in all blocks that this block dominates. WebAssembly's control is structured,
+//! so these blocks are easy to track. What is known at the start of a construct is known inside it,
+//! and what was learned inside is forgotten where another way through the construct joins
+//! ([`Checks::forget`]).
 //!
-//! The index of a later access is the value that the check has masked, not the one that was
-//! checked: what speculation may do with it was settled there.
+//! A later access uses the index that the check masked, not the index that was checked, so
+//! speculation past the check cannot use an index out of bounds there either.
 
 use std::collections::HashMap;
 
@@ -15,12 +17,12 @@ use cranelift_codegen::ir::Value;
 
 use crate::key::MemoryIndex;
 
-/// What a check has found out about an index.
+/// What a check has established about an index.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Checked {
     /// `index + end` is at most the length of the memory.
     pub(super) end: u64,
-    /// The index, 64 bits wide; zero where a mispredicted branch has passed the check wrongly.
+    /// The 64-bit index; if speculation has got past the check, the greatest that passes it.
     pub(super) index: Value,
 }
 
@@ -30,7 +32,7 @@ type Key = (MemoryIndex, Value);
 #[derive(Debug, Default)]
 pub(super) struct Checks {
     known: HashMap<Key, Checked>,
-    /// What to put back to know what was known before, oldest first.
+    /// The former entries of `known`, oldest first, for [`Checks::forget`].
     journal: Vec<(Key, Option<Checked>)>,
 }
 
@@ -39,7 +41,7 @@ pub(super) struct Checks {
 pub(super) struct Mark(usize);
 
 impl Mark {
-    /// Where nothing is known yet.
+    /// The start of a function, where nothing is known.
     pub(super) const START: Self = Self(0);
 }
 
@@ -54,7 +56,7 @@ impl Checks {
         self.known.get(&(memory, index)).copied()
     }
 
-    /// Notes what a check has found out.
+    /// Records what a check has established.
     pub(super) fn insert(&mut self, memory: MemoryIndex, index: Value, checked: Checked) {
         let key = (memory, index);
         let before = self.known.insert(key, checked);
@@ -66,7 +68,7 @@ impl Checks {
         Mark(self.journal.len())
     }
 
-    /// Forgets what was found out since then.
+    /// Forgets what was recorded since this point.
     pub(super) fn forget(&mut self, since: Mark) {
         while self.journal.len() > since.0 {
             let (key, before) = self.journal.pop().expect("longer than the mark");

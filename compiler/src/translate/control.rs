@@ -1,10 +1,10 @@
-//! Structured control: blocks, branches and where values go when they meet.
+//! Structured control: blocks, branches, and the values that they pass.
 //!
-//! Values that cross the end of a block travel as parameters of a Cranelift block. That block is
-//! made when the first branch needs it: most blocks of real code are never branched out of, and
-//! code just goes on behind them.
+//! Values that cross the end of a block are parameters of a Cranelift block. That block is made
+//! only when the first branch needs it, because most blocks of real code are never branched out of,
+//! and code just continues after them.
 //!
-//! Unreachable code is skipped, but its nesting is followed.
+//! Unreachable code is skipped, but its nesting is tracked.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, JumpTableData, Value};
@@ -22,9 +22,10 @@ pub(crate) struct Frame {
     ty: FrameType,
     /// Height of the operand stack below the block's parameters.
     height: usize,
-    /// Where branches out of the block go, once there is one. Its parameters are the results.
+    /// The block that branches out of this block go to, once there is one. Its parameters are the
+    /// results of this block.
     exit: Option<Block>,
-    /// What is known of addresses on every way into the block.
+    /// The facts about checked addresses that hold at the start of the block.
     checks: Mark,
 }
 
@@ -35,12 +36,12 @@ enum FrameKind {
     Loop {
         header: Block,
     },
-    /// An `if` before its `else`. The block's parameters are on the stack twice: below for the
-    /// `else`, above for what runs now.
+    /// An `if` before its `else`. The block's parameters are on the stack twice: the lower copy for
+    /// the `else`, the upper one for the code before it.
     If {
         otherwise: Block,
     },
-    /// Opened in unreachable code: nothing of it exists.
+    /// A block in unreachable code. It has no Cranelift blocks.
     Dead,
 }
 
@@ -103,7 +104,7 @@ impl FuncTranslator<'_, '_> {
     pub(super) fn else_(&mut self) {
         let depth = self.control.len() - 1;
         let FrameKind::If { otherwise } = self.control[depth].kind else {
-            return; // unreachable from before the `if`
+            return; // The whole `if` is unreachable.
         };
         if self.reachable {
             self.jump_to_exit(depth);
@@ -204,7 +205,7 @@ impl FuncTranslator<'_, '_> {
 
     pub(super) fn br_table(&mut self, table: &BrTable<'_>) {
         let index = self.pop();
-        // A 64-bit index is not possible: `br_table` takes an i32.
+        // The index is always 32-bit, because `br_table` takes an i32.
         let depths = table
             .targets()
             .map(|t| t.expect("validated: a branch table"));
@@ -214,8 +215,8 @@ impl FuncTranslator<'_, '_> {
             .collect();
         let arity = self.target(depths[depths.len() - 1]).1;
 
-        // Cranelift's jump tables pass no arguments here: with results to pass, each target is
-        // reached through a block of its own that passes them.
+        // The jump table passes no arguments. If there are values to pass, each target gets a
+        // bridge, a block of its own that passes them.
         let mut bridges: Vec<(usize, Block)> = Vec::new();
         let mut destinations = Vec::with_capacity(depths.len());
         for depth in depths {
@@ -261,7 +262,7 @@ impl FuncTranslator<'_, '_> {
         self.push(value);
     }
 
-    /// Follows the nesting of code that is never reached.
+    /// Tracks the nesting of a block that is never reached.
     pub(super) fn open_dead(&mut self) {
         self.control.push(Frame {
             kind: FrameKind::Dead,
@@ -272,7 +273,7 @@ impl FuncTranslator<'_, '_> {
         });
     }
 
-    /// Opens a block whose parameters are on the stack.
+    /// Opens a block whose parameters are on the operand stack.
     fn open(&mut self, kind: FrameKind, ty: BlockType) {
         let ty = self.frame_type(ty);
         let height = self.stack.len() - self.param_count(ty);
@@ -293,7 +294,7 @@ impl FuncTranslator<'_, '_> {
                 wasmparser::ValType::F32 => ValType::F32,
                 wasmparser::ValType::F64 => ValType::F64,
                 wasmparser::ValType::V128 => ValType::V128,
-                // References are 64-bit integers here.
+                // References have the Cranelift type of an i64.
                 wasmparser::ValType::I64 | wasmparser::ValType::Ref(_) => ValType::I64,
             }),
             BlockType::FuncType(index) => {
@@ -313,7 +314,7 @@ impl FuncTranslator<'_, '_> {
         self.control.len() - 1 - relative as usize
     }
 
-    /// Where a branch to this frame goes, and how many values it takes along.
+    /// The block that a branch to this frame goes to, and the number of values that it passes.
     fn target(&mut self, depth: usize) -> (Block, usize) {
         match self.control[depth].kind {
             FrameKind::Loop { header } => (header, self.param_count(self.control[depth].ty)),
@@ -324,7 +325,7 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// The block behind a frame, made when it is first needed.
+    /// The block after the end of a frame. It is made when it is first needed.
     fn exit(&mut self, depth: usize) -> Block {
         if let Some(exit) = self.control[depth].exit {
             return exit;
@@ -351,7 +352,7 @@ impl FuncTranslator<'_, '_> {
         self.jump(exit, count);
     }
 
-    /// Jumps with the topmost operands, which stay on the stack.
+    /// Jumps with the topmost operands as arguments. They stay on the stack.
     fn jump(&mut self, target: Block, count: usize) {
         self.fill_block_args(count);
         self.builder.ins().jump(target, &self.block_args);
@@ -367,8 +368,8 @@ impl FuncTranslator<'_, '_> {
         );
     }
 
-    /// Goes on in a block of its own if `condition` is not zero, in a cold one if it is. Returns
-    /// the cold block, which the caller fills and ends, then comes back with `switch_to_block`.
+    /// Branches to `next` if `condition` is not zero, else to `cold`, and returns `(cold, next)`.
+    /// The caller fills and ends the cold block, then seals `next` and continues there.
     pub(super) fn unless_cold(&mut self, condition: Value) -> (Block, Block) {
         let (cold, next) = (self.builder.create_block(), self.builder.create_block());
         self.builder.ins().brif(condition, next, &[], cold, &[]);

@@ -1,4 +1,4 @@
-//! Translation of one whole function: parameters, locals, body, end.
+//! Translates a whole function: parameters, locals and body.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I64;
@@ -73,8 +73,9 @@ pub(crate) fn translate(
     Ok(())
 }
 
-/// Builds the code in front of a function whose frame is too large to be taken before the stack
-/// pointer is compared: it compares and goes on to the function. `func` is empty.
+/// Builds into `func`, which is empty, the code in front of a function whose frame is too large to
+/// be taken before the stack pointer is compared. This code compares, then makes a tail call of the
+/// function.
 pub(crate) fn guard(
     env: &Env<'_>,
     index: DefinedFuncIndex,
@@ -104,7 +105,7 @@ pub(crate) fn guard(
     let store = read(Promise::StorePointer, vmctx, store);
     let limit = offset_of!(VmStoreContext, stack_limit);
     let limit = read(Promise::StackLimit, store, limit);
-    // Whatever the limit is, nothing wraps unseen.
+    // The first comparison makes sure that the subtraction does not wrap.
     let below = builder.ins().icmp(IntCC::UnsignedLessThan, pointer, limit);
     let room = builder.ins().isub(pointer, limit);
     let frame = builder.ins().iconst(I64, i64::from(frame));
@@ -138,7 +139,7 @@ pub(crate) fn guard(
     builder.finalize(env.isa.frontend_config());
 }
 
-/// The lowest stack pointer, for the check that Cranelift puts before a function's frame.
+/// The stack limit, for the check that Cranelift puts in front of a function's frame.
 fn stack_limit(func: &mut ir::Function) -> ir::GlobalValue {
     let vmctx = func.create_global_value(GlobalValueData::VMContext);
     let readonly = func
@@ -210,7 +211,7 @@ impl FuncTranslator<'_, '_> {
         let mut reader = OperatorsReader::new(body.get_binary_reader_for_operators()?);
         while !reader.eof() {
             let (operator, offset) = reader.read_with_offset()?;
-            // No module is longer than that, see above.
+            // The cast is right: a module is shorter than 4 GiB, as checked for its start above.
             self.builder.set_srcloc(SourceLoc::new(offset as u32));
             self.interruption_before(&operator);
             self.operator(&operator);
@@ -225,7 +226,7 @@ impl FuncTranslator<'_, '_> {
         self.locals.push(variable);
     }
 
-    /// Zero, or null, of a wasm value's type.
+    /// The zero or null of a wasm value's type.
     pub(super) fn zero(&mut self, ty: Type) -> Value {
         match ty {
             ir::types::F32 => self.builder.ins().f32const(0.0),
@@ -238,9 +239,9 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Traps when the stack pointer is below its limit. The frame of this function counts already:
-    /// it is at most [`UNCHECKED_FRAME`](precast_artifact::abi::UNCHECKED_FRAME), or else there is a
-    /// [`guard`] in front.
+    /// Traps if the stack pointer is below its limit. It already includes the frame of this
+    /// function, which is at most [`UNCHECKED_FRAME`](precast_artifact::abi::UNCHECKED_FRAME) long;
+    /// a function with a larger frame has a [`guard`] in front.
     fn check_stack(&mut self) {
         let pointer = self.builder.ins().get_stack_pointer(I64);
         let store = offset_of!(VmContextHeader, store);

@@ -1,4 +1,5 @@
-//! Globals: inline in the VM context, or a pointer there if imported; constants are in the code.
+//! Globals. They are inline in the VM context, or pointers there if imported; constants are folded
+//! into the code.
 
 use cranelift_codegen::ir::types::{F32, F64, I8X16, I64};
 use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Type, Value};
@@ -11,7 +12,7 @@ use crate::const_expr::ConstValue;
 use crate::key::GlobalIndex;
 use crate::signature::clif_type;
 
-/// Globals from this on are not told apart from each other by alias analysis.
+/// Alias analysis does not distinguish globals from this index on.
 const MAX_REGIONS: u32 = 1024;
 
 impl FuncTranslator<'_, '_> {
@@ -39,10 +40,10 @@ impl FuncTranslator<'_, '_> {
             .store(flags, value, base, vm_offset(offset));
     }
 
-    /// Where a global's value is, and how to access it.
+    /// The address of a global's value (base and offset), and the flags of an access to it.
     fn global_place(&mut self, index: GlobalIndex, ty: Type) -> (Value, usize, MemFlagsData) {
         let plan = self.env.plan.globals[index];
-        // A function can tell apart only so many regions.
+        // The number of alias regions in a function is limited.
         let region = match plan.private && index.as_u32() < MAX_REGIONS {
             true => Region::Global(index.as_u32()),
             false => Region::SharedGlobal,

@@ -1,28 +1,29 @@
-//! Where code looks whether it should stop, and what it costs: interruption.
+//! Interruption: where code checks whether it should stop, and what its execution costs.
 //!
-//! Every loop and every recursion passes a check, in both kinds, so no code runs on unnoticed.
+//! Every loop and every recursion passes a check, with both kinds of interruption, so no code can
+//! run forever without one.
 //!
-//! *Epoch* code looks at one word of the store, which other threads write: at loop headers, at the
-//! entry of functions, and before operators that work on ranges of memories and tables (unless the
-//! range is constant and small). Long ranges are worked on in pieces of [`PIECE`] bytes, with a look
-//! between two. A function that calls nothing and is short ([`SHORT`]) has no check of its own: whoever
-//! calls it often enough to matter does. The longest stretch without a check is thus one piece, or the
-//! calls of one function without loops to short ones.
+//! *Epoch* code reads one word of the store, which other threads write: at loop headers, at the
+//! entry of functions, and before operators on ranges of memories and tables (unless the range is
+//! constant and small). Long ranges are worked on in pieces of [`PIECE`] bytes, with a check
+//! between two pieces. A function that calls nothing and is short ([`SHORT`]) has no check at its
+//! entry: a caller that calls it often enough to matter has checks. So the longest stretch without
+//! a check is one piece, or the calls of short functions in one function without loops.
 //!
-//! *Fuel* code counts what it executes: one for each operator, but none for those that only
-//! structure code (see [`Class::fuel`]); one for each function that is entered; and for each byte, element or
-//! page that an operator on a range worked on. The count is in a local variable; it goes
-//! to the store before calls and returns and comes back behind calls, so that callees, host
-//! functions and hosts see what is right. It is looked at in the same places, but in short functions
-//! too. Costs and places are those of Wasmtime 49: the same module with the same fuel comes equally
-//! far. So an operator on a range that fails costs one, whatever it was asked for, but for growth by
-//! a small constant, which is counted beforehand. Only where Wasmtime fills or copies memory and then
-//! looks whether that was paid for, code here looks first, when the bounds have been checked.
+//! *Fuel* code counts what it executes: one for each operator, except for those that only structure
+//! code (see [`Class::fuel`]); one for each entry of a function; and one for each byte, element or
+//! page of a range that an operator worked on. The count is in a local variable. It is stored
+//! before calls and returns and loaded again after calls, so that callees, host functions and hosts
+//! see the right count. Code checks it in the same places as epoch code, and in short functions,
+//! too. Costs and places are those of Wasmtime 49, so the same module with the same fuel stops at
+//! the same place. For instance, an operator on a range that fails costs only one, whatever the
+//! length of the range, but growth by a small constant is counted beforehand. The only difference:
+//! Wasmtime fills or copies memory before it checks whether there was enough fuel for that, and
+//! code here checks after the bounds check and before it writes.
 //!
-//! After a trap other than that fuel is used up, under the checked strategy, all that was executed is
-//! in the count: the code that raises the trap puts it there. Under the guarded one, what the
-//! innermost function did since its last call is not.
-//!
+//! After a trap other than [`TrapCode::OutOfFuel`], the count includes everything that was executed
+//! under the checked strategy, because the code that raises the trap stores it. Under the guarded
+//! strategy it lacks what the innermost function executed since its last call.
 //! [`PIECE`]: precast_artifact::abi::PIECE
 
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -39,35 +40,36 @@ use super::FuncTranslator;
 use crate::Error;
 use crate::operator::{Class, Flow, class};
 
-/// Largest constant range, in bytes or elements, that is worked on without a check before.
+/// Maximum length of a constant range, in bytes or elements, that has no check before it.
 const SMALL_RANGE: i64 = 128;
 
-/// Most fuel that one operator costs: far more than anybody has, and no count overflows by it.
-const MOST: i64 = 1 << 61;
+/// Maximum fuel that one operator costs: far more than any store has, but too little for a count to
+/// overflow.
+const MAX_COST: i64 = 1 << 61;
 
-/// Most bytes of a function that calls nothing for it to do without a check at its entry.
+/// Maximum number of bytes of a wasm function without calls that has no check at its entry.
 const SHORT: usize = 256;
 
 /// The count of fuel while a function is translated.
 pub(super) struct Fuel {
-    /// What [`VmStoreContext::fuel`] would be, but for `pending`.
+    /// The variable that holds what [`VmStoreContext::fuel`] would be, except for `pending`.
     count: Variable,
-    /// Cost of the operators since the variable was last up to date.
+    /// Cost of the operators since the variable was last updated.
     pending: i64,
 }
 
-/// What an operator on a range costs besides what every operator does.
+/// What an operator on a range costs in addition to the cost of every operator.
 #[must_use]
 pub(super) enum Units {
-    /// Nothing, or it is counted already.
+    /// Nothing, or it is already counted.
     Settled,
-    /// This.
+    /// This number of units.
     Constant(i64),
-    /// As much as this index says, see [`FuncTranslator::widen_index`].
+    /// The value of this index or length, see [`FuncTranslator::widen_index`].
     Dynamic(Value),
 }
 
-/// Whether a function calls nothing and is over soon, but for its loops.
+/// Whether a function is short and calls nothing. It may still have loops, which have checks.
 fn is_short(body: &FunctionBody<'_>) -> Result<bool, Error> {
     let range = body.range();
     if range.end - range.start > SHORT as u64 {
@@ -83,7 +85,7 @@ fn is_short(body: &FunctionBody<'_>) -> Result<bool, Error> {
 }
 
 impl FuncTranslator<'_, '_> {
-    /// At the start of a function, in its entry block.
+    /// Emits the check at the start of a function, in its entry block.
     pub(super) fn interruption_at_entry(&mut self, body: &FunctionBody<'_>) -> Result<(), Error> {
         match self.env.interruption {
             Interruption::None => {}
@@ -99,7 +101,7 @@ impl FuncTranslator<'_, '_> {
         Ok(())
     }
 
-    /// At the start of a loop, in its header.
+    /// Emits the check at the start of a loop, in its header.
     pub(super) fn interruption_at_loop(&mut self) {
         match self.env.interruption {
             Interruption::None => {}
@@ -108,7 +110,7 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Before an operator.
+    /// Counts an operator that is about to be translated.
     pub(super) fn interruption_before(&mut self, operator: &Operator<'_>) {
         if !self.reachable {
             return;
@@ -122,29 +124,31 @@ impl FuncTranslator<'_, '_> {
         fuel.pending += cost;
         match flow {
             Flow::Straight | Flow::Opens => {}
-            // The end of a stretch of code that is executed as one: each way out counts the same.
+            // A stretch of code that is executed as a whole ends here, so every way out of it has
+            // the same count.
             Flow::OpensLoop
             | Flow::OpensConditionally
             | Flow::Divides
             | Flow::Closes
             | Flow::Branches
             | Flow::Returns => self.count_fuel(),
-            // Somebody looks at the count. A return saves it by itself.
+            // Other code will read the count. A return stores it by itself.
             Flow::Calls | Flow::Traps => self.save_fuel(),
         }
     }
 
-    /// Before an operator does what costs one for each of so many bytes, elements or pages.
+    /// Starts an operator on a range, which costs one for each of `units` bytes, elements or pages.
     ///
-    /// Epoch code looks now, unless that is constant and small. Fuel is counted when the operator
-    /// has turned out to succeed, with what this gives.
+    /// Epoch code checks now, unless the range is constant and small. Fuel code counts once the
+    /// operator is known to succeed: pass the result to [`Self::range_succeeds`] or
+    /// [`Self::growth_ends`].
     pub(super) fn range_begins(&mut self, units: Value) -> Units {
         if self.env.interruption == Interruption::None {
             return Units::Settled;
         }
         let constant = self
             .constant_index(units)
-            .map(|units| units.min(MOST.cast_unsigned()).cast_signed());
+            .map(|units| units.min(MAX_COST.cast_unsigned()).cast_signed());
         if let Some(units) = constant.filter(|units| *units <= SMALL_RANGE) {
             if let Some(fuel) = &mut self.fuel {
                 fuel.pending += units;
@@ -158,7 +162,7 @@ impl FuncTranslator<'_, '_> {
         constant.map_or(Units::Dynamic(units), Units::Constant)
     }
 
-    /// Counts what an operator on a range costs, because nothing can go wrong any more.
+    /// Counts the cost of an operator on a range that can no longer fail.
     pub(super) fn range_succeeds(&mut self, units: Units) {
         if let Some(units) = self.units(units) {
             self.count_units(units);
@@ -166,7 +170,7 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Counts what growing costs if it took place, that is, if what it gave is not -1.
+    /// Counts the cost of growth if it took place, that is, if its result `before` is not -1.
     pub(super) fn growth_ends(&mut self, units: Units, before: Value) {
         let Some(units) = self.units(units) else {
             return;
@@ -175,7 +179,7 @@ impl FuncTranslator<'_, '_> {
         let none = self.builder.ins().iconst(I64, 0);
         let units = self.builder.ins().select(failed, none, units);
         let count = self.count_units(units);
-        // As Wasmtime does, this looks only behind growth that took place.
+        // Like Wasmtime, this checks only after growth that took place.
         let full = self.builder.ins().iconst(I64, i64::MIN);
         let count = self.builder.ins().select(failed, full, count);
         let out = self
@@ -193,8 +197,8 @@ impl FuncTranslator<'_, '_> {
                 let wide = self.widen_index(units);
                 Some(match self.builder.func.dfg.value_type(units) {
                     I64 => {
-                        let most = self.builder.ins().iconst(I64, MOST);
-                        self.builder.ins().umin(wide, most)
+                        let max = self.builder.ins().iconst(I64, MAX_COST);
+                        self.builder.ins().umin(wide, max)
                     }
                     _ => wide,
                 })
@@ -211,7 +215,7 @@ impl FuncTranslator<'_, '_> {
         count
     }
 
-    /// Behind an operator.
+    /// Loads the count again after an operator that calls.
     pub(super) fn interruption_after(&mut self, operator: &Operator<'_>) {
         let calls = class(operator).flow == Flow::Calls;
         if self.fuel.is_some() && self.reachable && calls {
@@ -219,13 +223,13 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Stops if the store's word says so.
+    /// Traps if the store's interrupt word says so.
     fn check_interrupt(&mut self) {
         let store = self.store_context();
         let offset = offset_of!(VmStoreContext, interrupt);
         let word = self.read(Promise::InterruptWord, store, offset);
-        // A word that means "stop" is higher than any address. This way round, x86-64 compares a
-        // register with memory and needs no other.
+        // A word that means "stop" is higher than any address. With the operands in this order,
+        // x86-64 compares a register with memory and needs no other register.
         let stop = self
             .builder
             .ins()
@@ -233,11 +237,11 @@ impl FuncTranslator<'_, '_> {
         self.trapnz(stop, TrapCode::Interrupt);
     }
 
-    /// Stops if no fuel is left.
+    /// Traps if no fuel is left.
     fn check_fuel(&mut self) {
         let &Fuel { count, pending } = self.fuel.as_ref().expect("code that counts fuel");
         let count = self.builder.use_var(count);
-        // What is pending is added with what follows.
+        // The pending cost is part of the comparison here, and added to the variable later.
         let out = self
             .builder
             .ins()
@@ -251,7 +255,7 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Brings the variable up to date.
+    /// Adds the pending cost to the variable.
     fn count_fuel_now(&mut self) -> Value {
         let Fuel { count, pending } = self.fuel.as_mut().expect("code that counts fuel");
         let (variable, cost) = (*count, take(pending));
@@ -263,7 +267,7 @@ impl FuncTranslator<'_, '_> {
         count
     }
 
-    /// Puts the count where others look.
+    /// Stores the count, so that other code can read it.
     pub(super) fn save_fuel(&mut self) {
         if self.fuel.is_none() {
             return;
@@ -272,8 +276,9 @@ impl FuncTranslator<'_, '_> {
         self.store_fuel(count);
     }
 
-    /// Puts the count where others look, should the code end here; it goes on counting as if it had
-    /// not.
+    /// Stores the count for the case that the activation ends in the next call. The variable and
+    /// the pending cost are unchanged, for code that does not pass here or continues after the
+    /// call.
     pub(super) fn note_fuel(&mut self) {
         let Some(&Fuel { count, pending }) = self.fuel.as_ref() else {
             return;
@@ -291,7 +296,7 @@ impl FuncTranslator<'_, '_> {
         self.write(Promise::Fuel, count, store, offset);
     }
 
-    /// Takes the count back.
+    /// Loads the count into the variable.
     fn load_fuel(&mut self) {
         let store = self.store_context();
         let offset = offset_of!(VmStoreContext, fuel);

@@ -1,5 +1,6 @@
-//! Linear memory: scalar loads and stores, size and growth. Vector accesses are with the vectors,
-//! copies and fills in `bulk.rs`; all of them get their addresses from `bounds.rs`.
+//! Linear memory: scalar loads and stores, size and growth. Vector accesses are in
+//! `simd/memory.rs`, copies and fills in `bulk.rs`; all of them get their addresses from
+//! `bounds.rs`.
 
 use cranelift_codegen::ir::immediates::Offset32;
 use cranelift_codegen::ir::types::{F32, F64, I32, I64};
@@ -16,7 +17,7 @@ use crate::key::MemoryIndex;
 use crate::module::PAGE_SHIFT;
 
 impl<'b> FuncTranslator<'_, 'b> {
-    /// Translates a load or store of a scalar; says whether it was one.
+    /// Translates `op` if it is a scalar load or store, and returns whether it was.
     pub(super) fn scalar_access(&mut self, op: &Operator<'_>) -> bool {
         use Operator as O;
         match *op {
@@ -101,7 +102,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         self.builder.ins().store(flags, value, address, offset);
     }
 
-    /// Pages.
+    /// Pushes the length of a memory in pages.
     pub(super) fn memory_size(&mut self, memory: u32) {
         let memory = MemoryIndex::from_u32(memory);
         let len = self.memory_len(memory);
@@ -131,7 +132,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         self.push(value);
     }
 
-    /// First byte of a memory.
+    /// Address of a memory's first byte.
     pub(super) fn memory_base(&mut self, memory: MemoryIndex) -> Value {
         let place = self.env.plan.memories[memory].offset as usize;
         let imported = self.env.module.is_imported_memory(memory);
@@ -149,13 +150,13 @@ impl<'b> FuncTranslator<'_, 'b> {
         }
     }
 
-    /// Whether accesses beyond the end of a memory can fault, and its base never changes.
+    /// Whether a memory is guarded: accesses beyond its end can fault, and its base never changes.
     pub(super) fn is_guarded(&self, memory: MemoryIndex) -> bool {
         let index64 = self.env.module.memories[memory].index64;
         self.env.strategy.guards(index64)
     }
 
-    /// Bytes that are accessible now.
+    /// Current length of a memory in bytes.
     pub(super) fn memory_len(&mut self, memory: MemoryIndex) -> Value {
         match self.fixed_memory_len(memory) {
             Some(len) if Promise::FixedMemoryLen.is_constant() => {
@@ -168,7 +169,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         }
     }
 
-    /// Bytes of a memory that cannot grow.
+    /// Length in bytes of a memory that cannot grow.
     fn fixed_memory_len(&self, memory: MemoryIndex) -> Option<i64> {
         let memory = &self.env.module.memories[memory];
         (memory.max == Some(memory.min)).then(|| {
@@ -189,7 +190,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         self.read(promise, base, offset)
     }
 
-    /// Sets a segment's flag that it is gone.
+    /// Sets the flag that a segment is dropped.
     pub(super) fn set_dropped(&mut self, flags_start: u32, record: u32) {
         let one = self
             .builder

@@ -1,17 +1,17 @@
-//! WebAssembly operators to Cranelift IR.
+//! Translates WebAssembly operators to Cranelift IR.
 //!
-//! One [`FuncTranslator`] translates one function body that has been validated already: it may rely
-//! on everything that validation guarantees, so its only failures are broken invariants of ours.
-//! Operators are dispatched in `operators.rs` by one-line arms into a file for each family; whether
-//! an access stays inside its memory is decided in `bounds.rs` alone, how code stops in `trap.rs`
-//! alone, where it looks whether it should in `interrupt.rs` alone.
+//! A [`FuncTranslator`] translates one function body that is already validated. It relies on
+//! everything that validation guarantees, so it can only fail if this compiler breaks an invariant.
+//! `operators.rs` dispatches operators by one-line arms into a file for each family. Three files
+//! decide something alone: `bounds.rs` how an access stays inside its memory, `trap.rs` how code
+//! stops, and `interrupt.rs` where code checks whether it should stop.
 //!
 //! Invariants:
-//! - the operand stack holds the SSA values of the operands; a `v128` is always an `I8X16` there,
-//!   in locals, in block parameters and in calls ([`FuncTranslator::push_vector`] and
-//!   [`FuncTranslator::pop_vector`] cast);
-//! - references are `I64`;
-//! - family files see reachable code only.
+//! - The operand stack holds the SSA values of the operands. There, in locals, in block parameters
+//!   and in calls a `v128` is always an `I8X16` ([`FuncTranslator::push_vector`] and
+//!   [`FuncTranslator::pop_vector`] cast).
+//! - References are `I64`.
+//! - Files of operator families only translate reachable code.
 
 mod accesses;
 mod bounds;

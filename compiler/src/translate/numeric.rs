@@ -1,15 +1,17 @@
 //! Scalar numbers: constants, arithmetic, comparisons and conversions of i32, i64, f32 and f64.
 //!
 //! Nearly every operator is one Cranelift instruction with the same meaning, so the arms below are
-//! one line each. What is not:
+//! one line each. There are two exceptions:
 //!
 //! - Comparisons give an i8 in Cranelift and an i32 in WebAssembly.
-//! - Division and float-to-integer conversion trap. Where instructions may trap by themselves Cranelift's own instructions are used as they are: they trap with its
-//!   codes `INTEGER_DIVISION_BY_ZERO`, `INTEGER_OVERFLOW` and `BAD_CONVERSION_TO_INTEGER`, on
-//!   x86-64 partly as the CPU's divide error (SIGFPE). Where they are calls
-//!   ([`Strategy::Checked`](precast_artifact::Strategy::Checked)) explicit checks come first, after which the instruction cannot trap.
+//! - Division and float-to-integer conversion trap. If instructions may trap by themselves,
+//!   Cranelift's own instructions are used unchanged. They trap with its codes
+//!   `INTEGER_DIVISION_BY_ZERO`, `INTEGER_OVERFLOW` and `BAD_CONVERSION_TO_INTEGER`, on x86-64
+//!   partly as the CPU's divide error (SIGFPE). If traps are calls
+//!   ([`Strategy::Checked`](precast_artifact::Strategy::Checked)), explicit checks come first,
+//!   after which the instruction cannot trap.
 //!
-//! NaN results keep whatever payload the hardware gives: the specification leaves that open.
+//! NaN results keep the payload that the hardware gives, because the specification leaves it open.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
@@ -34,13 +36,13 @@ use Sign::{Signed, Unsigned};
 const TWO_31: f64 = 2_147_483_648.0;
 const TWO_32: f64 = 4_294_967_296.0;
 
-/// Byte order of a `bitcast` between types of different lanes: WebAssembly's.
+/// Flags of a `bitcast` between types with different lanes: WebAssembly's byte order.
 fn little_endian() -> MemFlagsData {
     MemFlagsData::new().with_endianness(Endianness::Little)
 }
 
 impl<'b> FuncTranslator<'_, 'b> {
-    /// Translates `op` if it is a scalar numeric operator; says whether it was.
+    /// Translates `op` if it is a scalar numeric operator, and returns whether it was.
     pub(super) fn numeric(&mut self, op: &Operator<'_>) -> bool {
         use Operator as O;
         match *op {
@@ -162,7 +164,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         self.push(value);
     }
 
-    /// Pushes an i8 truth value as the i32 that WebAssembly wants.
+    /// Pushes an i8 truth value as the i32 that WebAssembly specifies.
     pub(super) fn push_bool(&mut self, truth: Value) {
         let value = self.builder.ins().uextend(I32, truth);
         self.push(value);
@@ -207,7 +209,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         self.push(value);
     }
 
-    /// The remainder of the smallest integer by -1 is 0, in WebAssembly as in Cranelift.
+    /// Pushes the remainder. That of the least integer and -1 is 0, in WebAssembly as in Cranelift.
     fn remainder(&mut self, sign: Sign) {
         let (x, y) = self.pop2();
         self.check_divisor(y);
@@ -218,7 +220,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         self.push(value);
     }
 
-    /// Checks explicitly, where that is needed, that `divisor` is not zero.
+    /// Checks that `divisor` is not zero, if traps are calls and it may be zero.
     fn check_divisor(&mut self, divisor: Value) {
         if self.traps_by_signal() || self.constant(divisor).is_some_and(|n| n != 0) {
             return;
@@ -226,8 +228,8 @@ impl<'b> FuncTranslator<'_, 'b> {
         self.trapz(divisor, TrapCode::IntegerDivideByZero);
     }
 
-    /// Checks explicitly, where that is needed, that the quotient is not 2^31 or 2^63, which only
-    /// the smallest integer divided by -1 gives.
+    /// Checks that the quotient is not 2^31 or 2^63, if traps are calls and it may be. Only the
+    /// least integer divided by -1 gives this quotient.
     fn check_quotient(&mut self, dividend: Value, divisor: Value) {
         if self.traps_by_signal() || self.constant(divisor).is_some_and(|n| n != -1) {
             return;
@@ -242,7 +244,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         self.trapnz(overflow, TrapCode::IntegerOverflow);
     }
 
-    /// The number that `value` is, if an `iconst` made it.
+    /// The number that `value` is, if it is an `iconst`.
     pub(super) fn constant(&self, value: Value) -> Option<i64> {
         let dfg = &self.builder.func.dfg;
         let ValueDef::Result(inst, _) = dfg.value_def(value) else {
@@ -261,7 +263,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         })
     }
 
-    /// Converts a float to an integer; traps for what does not fit.
+    /// Converts a float to an integer; traps if the result does not fit.
     fn truncate(&mut self, to: Type, sign: Sign) {
         let x = self.pop();
         let guarded = self.traps_by_signal();
@@ -272,21 +274,22 @@ impl<'b> FuncTranslator<'_, 'b> {
         let value = match (sign, guarded) {
             (Signed, true) => ins.fcvt_to_sint(to, x),
             (Unsigned, true) => ins.fcvt_to_uint(to, x),
-            // Same result where the checks have passed, and no trap of its own.
+            // After the checks these give the same result, and they do not trap.
             (Signed, false) => ins.fcvt_to_sint_sat(to, x),
             (Unsigned, false) => ins.fcvt_to_uint_sat(to, x),
         };
         self.push(value);
     }
 
-    /// Checks explicitly that `x`, rounded towards zero, is a number in the range of `to`.
+    /// Traps unless `x`, rounded towards zero, is in the range of `to`.
     fn check_truncation(&mut self, x: Value, to: Type, sign: Sign) {
         let from = self.builder.func.dfg.value_type(x);
         let nan = self.builder.ins().fcmp(FloatCC::Unordered, x, x);
         self.trapnz(nan, TrapCode::InvalidConversionToInteger);
 
-        // One past the largest integer is a power of two, so exact. One past the smallest is not,
-        // if the float has too few bits: then no fraction hangs below the smallest either.
+        // One more than the greatest integer is a power of two, so it is exact. One less than the
+        // least integer is not exact if the float has too few bits, but then no float is between it
+        // and the least integer, so the comparison is with the least integer itself.
         let (below, low, high) = match (sign, to) {
             (Unsigned, I32) => (FloatCC::LessThanOrEqual, -1.0, TWO_32),
             (Unsigned, _) => (FloatCC::LessThanOrEqual, -1.0, TWO_32 * TWO_32),

@@ -1,4 +1,4 @@
-//! Which family an operator belongs to.
+//! Dispatches each operator to the file of its family.
 
 use precast_artifact::TrapCode;
 use wasmparser::Operator;
@@ -84,7 +84,7 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Follows the nesting of an operator that is never reached.
+    /// Tracks the nesting of blocks for an operator that is never reached.
     fn unreachable_operator(&mut self, operator: &Operator<'_>) {
         match class(operator).flow {
             Flow::Opens | Flow::OpensLoop | Flow::OpensConditionally => self.open_dead(),

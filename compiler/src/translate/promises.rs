@@ -1,5 +1,5 @@
-//! Reads of what the loader keeps for machine code, with the flags that [`Promise`] allows: the only
-//! place where a load becomes read-only, may move, or is hoisted.
+//! Reads values that the loader maintains for machine code, with the flags that [`Promise`] allows.
+//! This is the only place where a load becomes read-only, movable or hoisted.
 
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::types::I64;
@@ -9,7 +9,7 @@ use precast_artifact::promises::{Lifetime, Promise};
 use super::FuncTranslator;
 use super::state::{Region, vm_offset};
 
-/// `flags`, and what the promise adds to them.
+/// Adds to `flags` those that the promise allows.
 pub(super) fn with_promise(mut flags: MemFlagsData, promise: Promise) -> MemFlagsData {
     if promise.is_constant() {
         flags = flags.with_readonly();
@@ -20,13 +20,13 @@ pub(super) fn with_promise(mut flags: MemFlagsData, promise: Promise) -> MemFlag
     flags
 }
 
-/// Flags of a load of a value that is aligned, and cannot fault where its address is right.
+/// Flags of a load of an aligned value that cannot fault if its address is valid.
 pub(super) fn flags(promise: Promise) -> MemFlagsData {
     with_promise(MemFlagsData::trusted(), promise)
 }
 
 impl Region {
-    /// Where a value is, unless it is that of a global or of a memory, of which each has its own.
+    /// The alias region of a value. Loads of globals and memories choose a region of their own.
     fn of(promise: Promise) -> Self {
         match promise {
             Promise::StorePointer
@@ -73,17 +73,17 @@ impl FuncTranslator<'_, '_> {
     /// Reads a value of 64 bits at `base + offset`.
     pub(super) fn read(&mut self, promise: Promise, base: Value, offset: usize) -> Value {
         if promise.lifetime() == Lifetime::Moment {
-            // Nothing here writes the value: without this, Cranelift would take that of an earlier
-            // load for it. No instruction comes of this.
+            // Another thread writes the value. The sequence point, which costs no instruction,
+            // keeps Cranelift from reusing the result of an earlier load.
             self.builder.ins().sequence_point();
         }
         let flags = self.read_flags(promise);
         self.builder.ins().load(I64, flags, base, vm_offset(offset))
     }
 
-    /// Reads a value at the end of a chain of pointers, from the VM context, at these offsets. All
-    /// of it can move: the loads are at the start of the function, so that the result can be used
-    /// anywhere in it; Cranelift moves them to where they are needed.
+    /// Reads a value at the end of a chain of pointers that starts at the VM context, with these
+    /// offsets. All loads of the chain can move, so they are put at the start of the function, and
+    /// the result can be used anywhere in it. Cranelift moves the loads to where they are needed.
     pub(super) fn read_hoisted(&mut self, path: &[(Promise, usize)]) -> Value {
         let path: Vec<_> = path
             .iter()
@@ -98,7 +98,7 @@ impl FuncTranslator<'_, '_> {
         })
     }
 
-    /// Puts the VM context into a slot of the frame, at the start of the function.
+    /// Stores the VM context into a stack slot, at the start of the function.
     pub(super) fn keep_vmctx(&mut self, slot: StackSlot) {
         let mut cursor = FuncCursor::new(self.builder.func).at_first_insertion_point(self.entry);
         cursor.ins().stack_store(I64, self.vmctx, slot, 0);
@@ -118,7 +118,7 @@ mod tests {
     use std::fs;
     use std::path::{Path, PathBuf};
 
-    /// Every file of Rust code below a directory.
+    /// Collects every file of Rust code below a directory.
     fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).expect("readable") {
             let path = entry.expect("readable").path();
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_file_says_what_is_constant() {
+    fn no_other_file_makes_loads_constant_or_movable() {
         let mut files = Vec::new();
         sources(
             &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),

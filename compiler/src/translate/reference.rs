@@ -1,4 +1,4 @@
-//! References: null is zero, a function reference is the address of its
+//! References. The null reference is zero; a function reference is the address of a
 //! [`VmFuncRef`](precast_artifact::vm::VmFuncRef).
 
 use cranelift_codegen::ir::InstBuilder;
@@ -25,7 +25,8 @@ impl FuncTranslator<'_, '_> {
         self.push(is_null);
     }
 
-    /// The address of the function's slot in the VM context, which the loader fills the first time.
+    /// Pushes the address of the function's slot in the VM context, which the loader fills at the
+    /// first use.
     pub(super) fn ref_func(&mut self, index: u32) {
         let slot = self.env.plan.funcref(FuncIndex::from_u32(index));
         let offset = self.builder.ins().iconst(I64, i64::from(slot));

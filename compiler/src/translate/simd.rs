@@ -1,10 +1,10 @@
-//! Vectors: how v128 values travel, and the operators that see bits and lanes but no arithmetic.
-//! Arithmetic is in [`integer`] and [`float`], loads and stores are in [`memory`], the relaxed
+//! Vectors: how v128 values are passed, and operators on bits and lanes without arithmetic.
+//! Arithmetic is in [`integer`] and [`float`], loads and stores are in [`memory`], relaxed
 //! operators in [`relaxed`].
 //!
-//! Between operators every vector is an `I8X16`, whatever its lanes were: WebAssembly has one type
-//! for vectors, Cranelift one for each shape. Both name the same register, so going from one to
-//! the other is a `bitcast` that costs no instruction.
+//! Between operators every vector is an `I8X16`, whatever its lanes are: WebAssembly has one type
+//! for vectors, Cranelift one for each shape. All of them are the same register, so a cast between
+//! them is a `bitcast` that costs no instruction.
 
 mod float;
 mod integer;
@@ -20,7 +20,7 @@ use super::FuncTranslator;
 use super::numeric::Sign;
 
 impl<'b> FuncTranslator<'_, 'b> {
-    /// Translates `op` if it is a vector operator; says whether it was.
+    /// Translates `op` if it is a vector operator, and returns whether it was.
     pub(super) fn simd(&mut self, op: &Operator<'_>) -> bool {
         self.simd_lanes(op)
             || self.simd_integer(op)
@@ -89,7 +89,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         (self.pop_vector(shape), y)
     }
 
-    /// Pops a vector of the given shape, pushes one of any shape.
+    /// Pops a vector of the given shape, and pushes one of any shape.
     pub(super) fn vector_unary(
         &mut self,
         shape: Type,
@@ -100,7 +100,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         self.push_vector(value);
     }
 
-    /// Pops two vectors of the given shape, pushes one of any shape.
+    /// Pops two vectors of the given shape, and pushes one of any shape.
     pub(super) fn vector_binary(
         &mut self,
         shape: Type,
@@ -111,7 +111,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         self.push_vector(value);
     }
 
-    /// Pops a vector, pushes a truth value.
+    /// Pops a vector, and pushes a truth value.
     fn vector_test(
         &mut self,
         shape: Type,
@@ -151,7 +151,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         self.push_vector(value);
     }
 
-    /// The i32 that stands for a lane of 8 or 16 bits, as a lane; others as they are.
+    /// Reduces an i32 to a lane of 8 or 16 bits; a value for a wider lane is unchanged.
     fn narrow_to_lane(&mut self, x: Value, shape: Type) -> Value {
         match shape.lane_type() {
             lane @ (I8 | I16) => self.builder.ins().ireduce(lane, x),
@@ -201,8 +201,9 @@ impl<'b> FuncTranslator<'_, 'b> {
         self.push_vector(value);
     }
 
-    /// Bits of `x` where the mask has ones, of `y` where it has zeros. The shape is that of the
-    /// mask: Cranelift blends whole lanes if it sees that a comparison made it.
+    /// Pushes bits of `x` where the mask has ones, and of `y` where it has zeros. The operation has
+    /// the mask's shape, because Cranelift blends whole lanes if it sees that a comparison made the
+    /// mask.
     pub(super) fn bit_select(&mut self) {
         let mask = self.pop();
         let mask = self.before_cast(mask);
@@ -212,7 +213,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         self.push_vector(value);
     }
 
-    /// The sign bits of the lanes, lane 0 in bit 0.
+    /// Pushes the sign bits of the lanes, lane 0 in bit 0.
     fn bitmask(&mut self, shape: Type) {
         let x = self.pop_vector(shape);
         let value = self.builder.ins().vhigh_bits(I32, x);

@@ -52,8 +52,9 @@ impl FuncTranslator<'_, '_> {
         self.cast_vector(value, ty)
     }
 
-    /// The same 128 bits as another vector type. Casts between vectors cost no instruction, but hide
-    /// what an operand is from Cranelift's patterns, so none is stacked upon another.
+    /// The same 128 bits as another vector type. Casts between vectors cost no instruction, but
+    /// hide from Cranelift's patterns what made an operand, so this never casts the result of
+    /// another cast.
     pub(super) fn cast_vector(&mut self, value: Value, ty: Type) -> Value {
         let origin = self.before_cast(value);
         let type_of = |v| self.builder.func.dfg.value_type(v);

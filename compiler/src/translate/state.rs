@@ -1,8 +1,8 @@
-//! The state of one function's translation, and what it reads of the VM context.
+//! The state of one function's translation, and the entities that it declares once.
 //!
-//! A [`Scratch`] outlives the function and keeps the allocations; each worker thread has one. The
-//! [`Caches`] (signatures, callees, memory bases) are emptied for each function, because the values
-//! and entities in them belong to one.
+//! A [`Scratch`] outlives the function and keeps the allocations; each worker has one. The
+//! [`Caches`] (signatures, callees, memory bases) are cleared for each function, because their
+//! values and entities belong to one function.
 
 use cranelift_codegen::ir::immediates::Offset32;
 use cranelift_codegen::ir::types::I64;
@@ -27,7 +27,7 @@ use crate::module::Module;
 use crate::plan::Plan;
 use crate::signature;
 
-/// What every function's translation reads: the module, the decisions about it, the target.
+/// What the translation of every function reads: the module, the plan and the target.
 pub(crate) struct Env<'a> {
     pub(crate) module: &'a Module<'a>,
     pub(crate) plan: &'a Plan,
@@ -40,11 +40,11 @@ pub(crate) struct Env<'a> {
 pub(crate) struct FuncTranslator<'a, 'b> {
     pub(super) builder: FunctionBuilder<'b>,
     pub(super) env: &'a Env<'a>,
-    /// Operands, innermost last.
+    /// Operand stack, top last.
     pub(super) stack: Vec<Value>,
     /// Open blocks, innermost last; the first is the function itself.
     pub(super) control: Vec<Frame>,
-    /// Whether the current position can be reached at all.
+    /// Whether the current position is reachable.
     pub(super) reachable: bool,
     /// Cranelift variable of each local.
     pub(super) locals: Vec<Variable>,
@@ -59,7 +59,7 @@ pub(crate) struct FuncTranslator<'a, 'b> {
     pub(super) fuel: Option<Fuel>,
 }
 
-/// Allocations that are used again for the next function.
+/// Allocations that are reused for the next function.
 #[derive(Default)]
 pub(crate) struct Scratch {
     /// Accesses of the last function that may fault, in the order of its code.
@@ -79,9 +79,9 @@ pub(super) struct Caches {
     callees: Cache<FuncIndex, FuncRef>,
     memory_bases: Cache<MemoryIndex, Value>,
     pub(super) checks: Checks,
-    /// Where the VM context is kept for code that stops, once there is such code.
+    /// Stack slot with the VM context for code that raises traps, if there is such code.
     pub(super) vmctx_slot: Option<StackSlot>,
-    /// Few enough for a linear search.
+    /// There are few enough of these for a linear search.
     symbols: Vec<(Symbol, GlobalValue)>,
     thunks: Vec<(Builtin, FuncRef)>,
     raises: Vec<(TrapCode, FuncRef)>,
@@ -100,7 +100,7 @@ impl Caches {
     }
 }
 
-/// A dense map that is emptied in time proportional to what it holds, not to the module.
+/// A dense map that is cleared in time proportional to what it holds, not to the module's size.
 struct Cache<K: EntityRef, V: ReservedValue + Copy> {
     map: SecondaryMap<K, PackedOption<V>>,
     used: Vec<K>,
@@ -132,12 +132,12 @@ impl<K: EntityRef, V: ReservedValue + Copy> Cache<K, V> {
     }
 }
 
-/// Parts of memory that no pointer crosses: accesses in different regions never alias.
+/// Alias regions: accesses in different regions never alias.
 #[derive(Clone, Copy)]
 pub(super) enum Region {
-    /// Fixed parts of the VM context and of what it points at.
+    /// Fixed parts of the VM context, and of what it points to.
     Vm,
-    /// The word that other threads write.
+    /// The interrupt word, which other threads write.
     Interrupt,
     /// The count of fuel.
     Fuel,
@@ -147,20 +147,20 @@ pub(super) enum Region {
     TableHead,
     /// Elements of tables.
     TableElements,
-    /// Read-only data of the artifact and its link table.
+    /// Read-only data and link table of the artifact.
     Artifact,
     /// Memories that other modules may share.
     SharedMemory,
     /// Globals that other modules may share.
     SharedGlobal,
-    /// A memory of the module alone.
+    /// A memory that only this module can access.
     Memory(u32),
-    /// A global of the module alone.
+    /// A global that only this module can access.
     Global(u32),
 }
 
 impl Region {
-    /// Identity of the region within a function; memories and globals get numbers of their own.
+    /// Identity of the region within a function. Each private memory and global has its own number.
     fn data(self) -> AliasRegionData {
         let (user_id, description) = match self {
             Self::Vm => (0, "vm"),
@@ -188,8 +188,8 @@ impl FuncTranslator<'_, '_> {
         self.builder.func.dfg.alias_regions.insert(region.data())
     }
 
-    /// The base of a memory that [can move](precast_artifact::promises::Promise::can_move), which
-    /// is at the end of this chain.
+    /// The base of a memory at the end of this chain of pointers, all of which [can
+    /// move](precast_artifact::promises::Promise::can_move).
     pub(super) fn hoisted_memory_base(
         &mut self,
         memory: MemoryIndex,
@@ -271,9 +271,10 @@ impl FuncTranslator<'_, '_> {
         self.builder.ins().call(raise, &[vmctx]);
     }
 
-    /// The VM context, for code that stops: from the frame, where it is put once. Were the value itself used
-    /// in each such block, it would be alive all over a function that may have tens of thousands of
-    /// them, and register allocation would take time in the square of their number.
+    /// The VM context, for code that raises a trap: loaded from a stack slot, into which the
+    /// function's entry stores it once. If each such block used the value itself, the value would
+    /// be live all over a function that may have tens of thousands of such blocks, and register
+    /// allocation would take time quadratic in their number.
     pub(super) fn kept_vmctx(&mut self) -> Value {
         let slot = match self.caches.vmctx_slot {
             Some(slot) => slot,
@@ -285,7 +286,7 @@ impl FuncTranslator<'_, '_> {
                 slot
             }
         };
-        // Without this, Cranelift would take the value that was stored.
+        // The sequence point keeps Cranelift from replacing the load by the value that was stored.
         self.builder.ins().sequence_point();
         self.builder.ins().stack_load(I64, I64, slot, 0)
     }

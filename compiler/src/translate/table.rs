@@ -1,5 +1,5 @@
-//! Tables that are not frozen: elements of 8 bytes, read and written inline; what grows, copies or
-//! fills is done by the loader.
+//! Tables that are not frozen. Elements are 8 bytes, and code reads and writes them inline; the
+//! loader grows, copies and fills.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I64;
@@ -83,8 +83,8 @@ impl FuncTranslator<'_, '_> {
                 self.call_builtin(Builtin::TableInit, &[table, segment, dst, src, len]);
             }
             SegmentPlan::Dropped | SegmentPlan::Unused => {
-                self.check_spent(src, len, TrapCode::TableOutOfBounds);
-                // With nothing to copy, the end of the range is its start.
+                self.check_dropped(src, len, TrapCode::TableOutOfBounds);
+                // There is nothing to copy, so the range ends where it starts.
                 let table_len = self.table_len(TableIndex::from_u32(table));
                 let out = self
                     .builder
@@ -102,7 +102,7 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Address of an element, after a check that it is in the table.
+    /// Address of an element, after a check that its index is in bounds.
     pub(super) fn table_element(
         &mut self,
         table: TableIndex,
@@ -131,7 +131,7 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Number of elements.
+    /// Current number of elements.
     pub(super) fn table_len(&mut self, table: TableIndex) -> Value {
         if let Some(len) = self.env.plan.tables[table].fixed_len
             && Promise::FixedTableLen.is_constant()
@@ -150,7 +150,7 @@ impl FuncTranslator<'_, '_> {
         self.read(Promise::table_base(is_fixed), head, place)
     }
 
-    /// Where the [`VmTable`] is.
+    /// Base and offset of the [`VmTable`].
     fn table_head(&mut self, table: TableIndex) -> (Value, usize) {
         let place = self.env.plan.tables[table].offset as usize;
         if self.env.module.is_imported_table(table) {

@@ -1,9 +1,9 @@
-//! File tests: `compiler/tests/clif/*.wat`, each with the Cranelift IR of its functions in comments
-//! at its end. `PRECAST_BLESS=1` writes what is found there instead.
+//! File tests: each `compiler/tests/clif/*.wat` ends with the Cranelift IR of its functions in
+//! comments. `PRECAST_BLESS=1` replaces these comments by what is found.
 //!
-//! A first line such as `;; checked epoch` chooses the memory strategy, guarded being the default,
-//! and interruption. The target is
-//! x86-64 with no extensions, though hardly anything depends on it before instruction selection.
+//! A first line such as `;; checked epoch` chooses the memory strategy (guarded by default) and the
+//! interruption (none by default). The target is x86-64 without extensions, though hardly anything
+//! depends on it before instruction selection.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -44,7 +44,7 @@ fn files() {
     }
     assert!(
         failures.is_empty(),
-        "PRECAST_BLESS=1 accepts what is new\n{}",
+        "PRECAST_BLESS=1 accepts the new IR\n{}",
         failures.join("\n")
     );
 }
@@ -92,7 +92,7 @@ fn clif(source: &str) -> String {
         translate(&env, index, &mut func, &mut context, &mut scratch).unwrap();
         cranelift_codegen::verify_function(&func, env.isa).unwrap();
         for line in func.display().to_string().lines() {
-            // Where the code came from is not what these tests are about.
+            // These tests are not about source locations.
             let line = match line.strip_prefix('@') {
                 Some(rest) => rest.trim_start_matches(|c: char| c.is_ascii_hexdigit()),
                 None => line,

@@ -1,10 +1,10 @@
-//! How code stops: the one place that knows the difference between the strategies.
+//! How code traps: the only file that knows the difference between the strategies.
 //!
 //! - *Guarded*: a trap is an instruction that faults, with an entry in the trap table; the signal
 //!   handler does the rest.
 //! - *Checked*: no instruction may rely on a signal. A trap is a branch to a cold block that calls
 //!   the loader's `raise_trap`, which does not return. Each trap has a block of its own, so that
-//!   its return address tells where in the wasm it happened.
+//!   its return address shows which wasm instruction trapped.
 
 use cranelift_codegen::ir::{self, InstBuilder, Value};
 use precast_artifact::{Strategy, TrapCode};
@@ -12,16 +12,17 @@ use precast_artifact::{Strategy, TrapCode};
 use super::FuncTranslator;
 use super::accesses::is_access;
 
-/// The code that Cranelift carries for this trap.
+/// Cranelift's trap code for this trap.
 pub(crate) fn clif_code(code: TrapCode) -> ir::TrapCode {
     ir::TrapCode::unwrap_user(code as u8)
 }
 
-/// Behind a call that does not return. Never reached, and in no table.
+/// Trap code of the instruction after a call that does not return. It is never reached, so the trap
+/// table does not have it.
 pub(crate) const AFTER_NO_RETURN: ir::TrapCode = ir::TrapCode::unwrap_user(200);
 
-/// The trap of a Cranelift trap code, or `None` for one that the trap table does not hold: accesses
-/// to linear memory, which the loader recognises by the address that faulted.
+/// The trap that a Cranelift trap code stands for, or `None` if the trap table does not have it:
+/// the loader recognises faults of accesses to linear memory by the address that they accessed.
 pub(crate) fn artifact_code(code: ir::TrapCode) -> Option<TrapCode> {
     match code {
         ir::TrapCode::STACK_OVERFLOW => Some(TrapCode::StackOverflow),
@@ -43,11 +44,12 @@ impl FuncTranslator<'_, '_> {
         self.env.strategy == Strategy::Guarded
     }
 
-    /// Stops here. Ends the current Cranelift block; what follows is unreachable.
+    /// Traps. This ends the current Cranelift block; code after it is unreachable.
     pub(crate) fn trap(&mut self, code: TrapCode) {
         if self.traps_by_signal() {
-            // A block of nothing but a trap would become a conditional trap in the block before,
-            // which has no place in the wasm. No instruction comes of this.
+            // Cranelift would turn a block with nothing but a trap into a conditional trap in the
+            // block before, without a source location. The sequence point prevents that, and costs
+            // no instruction.
             self.builder.ins().sequence_point();
             self.builder.ins().trap(clif_code(code));
         } else {
@@ -55,7 +57,7 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Stops if `condition` is not zero.
+    /// Traps if `condition` is not zero.
     pub(crate) fn trapnz(&mut self, condition: Value, code: TrapCode) {
         if self.traps_by_signal() {
             self.builder.ins().trapnz(condition, clif_code(code));
@@ -66,7 +68,7 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Stops if `condition` is zero.
+    /// Traps if `condition` is zero.
     pub(crate) fn trapz(&mut self, condition: Value, code: TrapCode) {
         if self.traps_by_signal() {
             self.builder.ins().trapz(condition, clif_code(code));
@@ -77,7 +79,7 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Fills the cold block `stop` and goes on in `next`.
+    /// Fills the cold block `stop` and continues in `next`.
     fn raise_in(&mut self, stop: ir::Block, next: ir::Block, code: TrapCode) {
         self.builder.seal_block(stop);
         self.builder.seal_block(next);

@@ -1,11 +1,11 @@
 //! Arithmetic and conversions of float vectors.
 //!
-//! `min` and `max` give NaN when either operand is NaN and order the zeros, as Cranelift's do;
-//! `pmin` and `pmax` are `y < x ? y : x` and `x < y ? y : x`, so that both a NaN in either operand
-//! and two zeros give `x`. Cranelift turns the pattern below into `minps` and the like.
+//! `min` and `max` give NaN if either operand is NaN, and order the zeros, as Cranelift's do.
+//! `pmin` and `pmax` are `y < x ? y : x` and `x < y ? y : x`, so a NaN in either operand gives `x`,
+//! as do two zeros. Cranelift turns the pattern below into `minps` and the like.
 //!
-//! Conversions between f64x2 and i32x4 go through i64x2, in the very patterns that Cranelift's
-//! backends know: x86-64 has no rule for their parts.
+//! Conversions between f64x2 and i32x4 go through i64x2, in exactly the patterns that Cranelift's
+//! backends match: x86-64 has no rules for their parts.
 
 use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::types::{F32X4, F64X2, I32X4, I64X2};
@@ -16,7 +16,7 @@ use crate::translate::FuncTranslator;
 use crate::translate::numeric::Sign::{self, Signed, Unsigned};
 
 impl FuncTranslator<'_, '_> {
-    /// Translates `op` if it is an operator of float vectors; says whether it was.
+    /// Translates `op` if it is an operator of float vectors, and returns whether it was.
     pub(super) fn simd_float(&mut self, op: &Operator<'_>) -> bool {
         use Operator as O;
         match *op {
@@ -97,7 +97,7 @@ impl FuncTranslator<'_, '_> {
         self.select_lanes(less, y, x);
     }
 
-    /// Pushes lanes of `x` where `mask` has ones, of `y` where it has zeros.
+    /// Pushes lanes of `x` where `mask` has ones, and of `y` where it has zeros.
     fn select_lanes(&mut self, mask: Value, x: Value, y: Value) {
         let shape = self.builder.func.dfg.value_type(x);
         let mask = self.cast_vector(mask, shape);
@@ -105,7 +105,7 @@ impl FuncTranslator<'_, '_> {
         self.push_vector(value);
     }
 
-    /// The f64 lanes as saturated i32 lanes 0 and 1; lanes 2 and 3 are zero.
+    /// Pushes the f64 lanes as saturated i32 lanes 0 and 1; lanes 2 and 3 are zero.
     pub(super) fn truncate_f64x2(&mut self, sign: Sign) {
         let x = self.pop_vector(F64X2);
         let zero = self.zero_vector(I64X2);

@@ -18,7 +18,7 @@ enum Half {
 use Half::{High, Low};
 
 impl<'b> FuncTranslator<'_, 'b> {
-    /// Translates `op` if it is arithmetic of integer vectors; says whether it was.
+    /// Translates `op` if it is arithmetic of integer vectors, and returns whether it was.
     pub(super) fn simd_integer(&mut self, op: &Operator<'_>) -> bool {
         self.simd_compare(op) || self.simd_lane_wise(op) || self.simd_widening(op)
     }
@@ -193,7 +193,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         true
     }
 
-    /// Shifts all lanes by one i32, which counts modulo the lane's width in both languages.
+    /// Shifts all lanes by one i32, modulo the lane's width both in WebAssembly and in Cranelift.
     fn shift(
         &mut self,
         shape: Type,

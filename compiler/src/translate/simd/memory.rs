@@ -1,5 +1,5 @@
-//! Loads and stores of vectors and their lanes. Where the access lies is decided in
-//! [`bounds`](super::super::bounds), as for every other access.
+//! Loads and stores of vectors and their lanes. As for every access,
+//! [`bounds`](super::super::bounds) makes the addresses.
 
 use cranelift_codegen::ir::immediates::Offset32;
 use cranelift_codegen::ir::types::{I8X16, I16X8, I32X4, I64X2};
@@ -10,7 +10,7 @@ use wasmparser::{MemArg, Operator};
 use crate::translate::FuncTranslator;
 
 impl<'b> FuncTranslator<'_, 'b> {
-    /// Translates `op` if it is a vector load or store; says whether it was.
+    /// Translates `op` if it is a vector load or store, and returns whether it was.
     pub(super) fn simd_memory(&mut self, op: &Operator<'_>) -> bool {
         use Operator as O;
         match op {
@@ -59,7 +59,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         true
     }
 
-    /// Pushes what `build` loads of `size` bytes, a vector of any shape.
+    /// Pushes the vector, of any shape, that `build` loads from `size` bytes.
     fn load_vector(
         &mut self,
         memarg: &MemArg,

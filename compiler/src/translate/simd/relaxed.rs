@@ -1,4 +1,4 @@
-//! Relaxed SIMD, lowered as the specification's [deterministic profile] demands, so that an
+//! Relaxed SIMD, lowered according to the specification's [deterministic profile], so that an
 //! artifact gives the same bits on every CPU:
 //!
 //! | relaxed | here |
@@ -11,9 +11,9 @@
 //! | `q15mulr_s` | `q15mulr_sat_s` |
 //! | `dot_i8x16_i7x16` | both operands signed; the sum of two products saturates |
 //!
-//! That costs an instruction or two against what each CPU would like best.
+//! This costs an instruction or two compared with the best code for each CPU.
 //!
-//! [deterministic profile]: https://webassembly.github.io/spec/core/appendix/profiles.html#deterministic-profile-small-mathrm-det
+//! [deterministic profile]: https://webassembly.github.io/spec/core/appendix/profiles.html
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32X4, F64X2, I8X16, I16, I16X8, I32X4};
@@ -24,7 +24,7 @@ use crate::translate::FuncTranslator;
 use crate::translate::numeric::Sign::{Signed, Unsigned};
 
 impl FuncTranslator<'_, '_> {
-    /// Translates `op` if it is a relaxed vector operator; says whether it was.
+    /// Translates `op` if it is a relaxed vector operator, and returns whether it was.
     pub(super) fn simd_relaxed(&mut self, op: &Operator<'_>) -> bool {
         use Operator as O;
         match *op {
@@ -75,8 +75,9 @@ impl FuncTranslator<'_, '_> {
         true
     }
 
-    /// The dot product of bytes: products of 16 bits, the sums of neighbours saturating. Of all sums only
-    /// that of twice -128 * -128 = 2^15 does not fit. It comes out as -2^15, which no other sum is.
+    /// The dot product of bytes: 16-bit products, whose neighbours are added with saturation. Only
+    /// the sum of twice -128 * -128 = 2^15 does not fit. It wraps to -2^15, which is no other sum's
+    /// value.
     fn saturating_dot(&mut self, x: Value, y: Value) -> Value {
         let sums = self.dot(x, y);
         let least = self.builder.ins().iconst(I16, i64::from(i16::MIN as u16));
@@ -93,7 +94,8 @@ impl FuncTranslator<'_, '_> {
         self.push_vector(value);
     }
 
-    /// `-(x * y) + z`. Negation is exact, so which factor or product it falls on does not matter.
+    /// Pushes `-(x * y) + z`. Negation is exact, so negating a factor gives the same as negating
+    /// the product.
     fn negated_multiply_add(&mut self, shape: Type) {
         let z = self.pop_vector(shape);
         let (x, y) = self.pop_vectors(shape);
