@@ -24,7 +24,7 @@ use crate::trampoline;
 use crate::translate::{self, Env, Scratch};
 use crate::workers::Workers;
 
-/// Bytes of WebAssembly code that a trampoline takes as long as to compile, about.
+/// Bytes of WebAssembly code that take about as long to compile as one trampoline.
 const TRAMPOLINE: usize = 32;
 
 /// Maximum size of a function's frame, in bytes: more than any thread's stack in practice.

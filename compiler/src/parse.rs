@@ -30,7 +30,7 @@ use crate::module::{
 use crate::operator::class;
 use crate::workers::Workers;
 
-/// How many times faster code is validated than compiled, about.
+/// Validating code is about this many times faster than compiling it.
 const FASTER: usize = 16;
 
 /// WebAssembly 2.0 and the other proposals that this compiler implements.

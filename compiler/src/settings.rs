@@ -20,9 +20,10 @@ pub struct Settings {
     pub strategy: Strategy,
     /// How the host can stop running code.
     pub interruption: Interruption,
-    /// Most threads to compile with; `None` for as many as there are CPUs, for all compilations of the
-    /// process together. They are started for each compilation. With 1, and where the system refuses
-    /// threads, the calling thread does the work itself; it should have 2 MiB of stack then.
+    /// Maximum number of threads to compile with. `None` stands for as many as there are CPUs, for
+    /// all compilations of the process together. Threads are started for each compilation. With 1,
+    /// and if the system refuses threads, the calling thread does the work itself; it should then
+    /// have 2 MiB of stack.
     pub threads: Option<usize>,
 }
 

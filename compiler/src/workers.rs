@@ -1,18 +1,17 @@
-//! The threads of a compilation: they are started for it, and end with it.
+//! The threads of a compilation, which start and end with it.
 //!
 //! A compilation runs on a thread with a stack of known size ([`on_a_thread`]), and that thread
 //! starts helpers as long as there is work for them ([`Workers::map`]). The threads belong to one
-//! compilation, because a pool that lasts would be shared with somebody:
+//! compilation, because a pool that outlives it would be shared with other code:
 //!
-//! - A thread that asks for a module while it is a worker of the host's pool can wait for the
-//!   compilation without keeping it from its workers, and takes up no other job of its pool meanwhile,
-//!   which could ask for the same module.
-//! - After `fork` there are no threads that the child believes to exist.
-//! - Where the system refuses threads (`RLIMIT_NPROC`, seccomp, WebAssembly), the calling thread does
+//! - A worker of the host's thread pool may ask for a module. It can wait for the compilation
+//!   without keeping the compilation from its threads, and it takes up no other job of its pool
+//!   meanwhile, which could ask for the same module.
+//! - After `fork`, no state in the child refers to threads that do not exist there.
+//! - If the system refuses threads (`RLIMIT_NPROC`, seccomp, WebAssembly), the calling thread does
 //!   the work alone.
 //!
-//! Starting a thread takes some 20 µs, which is what waking one of a pool takes, too.
-
+//! Starting a thread takes about 20 µs, as long as waking a thread of a pool.
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Builder};
@@ -22,18 +21,18 @@ use crate::Error;
 /// Bytes of stack of each thread.
 const STACK: usize = 4 << 20;
 
-/// Bytes of WebAssembly code that are worth another thread: some milliseconds of work.
+/// Bytes of WebAssembly code that justify another thread: some milliseconds of work.
 const SHARE: usize = 2048;
 
 const NAME: &str = "precast-compile";
 
-/// Runs `job` on a thread of its own, and on this one if the system has no thread to give, or if one
-/// thread is all that was asked for.
+/// Runs `job` on a thread of its own, or on the calling thread if one thread was asked for or the
+/// system refuses another.
 pub(crate) fn on_a_thread<R: Send>(threads: Option<usize>, job: impl FnOnce() -> R + Send) -> R {
     if threads == Some(1) {
         return job();
     }
-    // A thread that cannot be started keeps nothing of its closure, so the job waits outside.
+    // A failed start drops its closure, so the job is kept outside of the closure.
     let job = Mutex::new(Some(job));
     let take = || lock(&job).take();
     let run = || take().map(|job| job());
@@ -49,36 +48,33 @@ pub(crate) fn on_a_thread<R: Send>(threads: Option<usize>, job: impl FnOnce() ->
     done.expect("the job is run once")
 }
 
-/// How many threads a compilation may use.
+/// The number of threads that a compilation may use.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Workers {
-    most: usize,
-    /// Helpers count against what all compilations of the process may have together.
+    max: usize,
+    /// Whether helpers count against the limit for all compilations of the process together.
     shared: bool,
 }
 
 impl Workers {
-    /// As many threads as asked for; else as many as there are CPUs, for all compilations of the process
-    /// together (but each has one).
+    /// `threads` threads if given. Otherwise as many as there are CPUs, for all compilations of the
+    /// process together, but at least one for each.
     pub(crate) fn new(threads: Option<usize>) -> Self {
         match threads {
-            Some(most) if most > 0 => Self {
-                most,
-                shared: false,
-            },
+            Some(max) if max > 0 => Self { max, shared: false },
             _ => Self {
-                most: cpus(),
+                max: cpus(),
                 shared: true,
             },
         }
     }
 
-    /// Applies `f` to each item; the results are in the same order. `bytes` is the size of the code in
-    /// the items. Each thread has a state, taken from `states` or made anew, and put there when it is
-    /// done.
+    /// Applies `f` to each item; the results are in the same order. `bytes` is the size of the code
+    /// in the items. Each thread uses a state, which it takes from `states` or makes, and puts into
+    /// `states` when it is done.
     ///
     /// # Errors
-    /// That of the first item that has one, whatever the number of threads.
+    /// The error of the first item that has one, whatever the number of threads.
     pub(crate) fn map<I: Sync, S: Default + Send, R: Send>(
         self,
         items: &[I],
@@ -86,8 +82,8 @@ impl Workers {
         states: &Mutex<Vec<S>>,
         f: impl Fn(&mut S, &I) -> Result<R, Error> + Sync,
     ) -> Result<Vec<R>, Error> {
-        // Items are handed out in their order. So when one fails, all before it have been handed out
-        // already, and will be finished.
+        // Threads take items in order. So when an item fails, other threads have already taken all
+        // items before it, and will finish them.
         let next = AtomicUsize::new(0);
         let work = |begin: &mut dyn FnMut()| {
             let mut state = lock(states).pop().unwrap_or_default();
@@ -108,23 +104,23 @@ impl Workers {
             lock(states).push(state);
             (done, failed)
         };
-        let mut wanted = self.most.min(items.len()).min(1 + bytes / SHARE);
+        let mut wanted = self.max.min(items.len()).min(1 + bytes / SHARE);
         let (work, next) = (&work, &next);
         let parts = thread::scope(|scope| {
             let mut helpers = Vec::new();
             let mut start_helpers = || {
                 while helpers.len() + 1 < wanted
                     && next.load(Ordering::Relaxed) + 1 < items.len()
-                    && let Some(place) = Place::take(self.shared)
+                    && let Some(permit) = HelperPermit::take(self.shared)
                 {
                     let helper = move || {
-                        let _place = place;
+                        let _permit = permit;
                         work(&mut || {})
                     };
                     let builder = Builder::new().name(NAME.to_owned()).stack_size(STACK);
                     match builder.spawn_scoped(scope, helper) {
                         Ok(helper) => helpers.push(helper),
-                        // The system has no more to give.
+                        // The system refuses more threads.
                         Err(_) => wanted = 0,
                     }
                 }
@@ -155,15 +151,15 @@ impl Workers {
     }
 }
 
-/// Helpers of compilations that share the CPUs.
+/// Number of running helpers of compilations that share the CPUs.
 static HELPERS: AtomicUsize = AtomicUsize::new(0);
 
-/// Leave to start a helper, given back when it is done.
-struct Place {
+/// Permission to run a helper. Dropping it gives the permission back.
+struct HelperPermit {
     shared: bool,
 }
 
-impl Place {
+impl HelperPermit {
     fn take(shared: bool) -> Option<Self> {
         let more = |helpers| (helpers + 1 < cpus()).then_some(helpers + 1);
         let taken = !shared
@@ -174,7 +170,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for HelperPermit {
     fn drop(&mut self) {
         if self.shared {
             HELPERS.fetch_sub(1, Ordering::Relaxed);
@@ -182,13 +178,13 @@ impl Drop for Place {
     }
 }
 
-/// How many CPUs this process may use. The system takes long to say so, so it is asked once.
+/// The number of CPUs that this process may use. Asking the system is slow, so it is asked once.
 fn cpus() -> usize {
     static CPUS: OnceLock<usize> = OnceLock::new();
     *CPUS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// What the lock is for is right at all times.
+/// Locks a mutex whose value is consistent even after a panic.
 fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -200,7 +196,8 @@ mod tests {
     use std::thread::ThreadId;
     use std::time::{Duration, Instant};
 
-    /// The threads that work on 100 items. The first `expected` wait for each other.
+    /// Returns the threads that work on 100 items. The first `expected` threads wait for each
+    /// other.
     fn threads(workers: Workers, bytes: usize, expected: usize) -> HashSet<ThreadId> {
         let items: Vec<u64> = (0..100).collect();
         let states = Mutex::new(Vec::<Option<ThreadId>>::new());
@@ -221,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_threads_as_the_work_is_worth() {
+    fn the_number_of_threads_depends_on_the_work() {
         let here = HashSet::from([thread::current().id()]);
         assert_eq!(threads(Workers::new(Some(1)), 1 << 20, 1), here);
         assert_eq!(threads(Workers::new(Some(4)), SHARE - 1, 1), here);
@@ -231,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_error_counts() {
+    fn the_error_is_that_of_the_first_item_that_fails() {
         let items: Vec<usize> = (0..200).collect();
         for _ in 0..50 {
             let states = Mutex::new(Vec::<()>::new());
@@ -249,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn panics_arrive_with_their_message() {
+    fn panics_reach_the_caller_with_their_message() {
         let items: Vec<usize> = (0..100).collect();
         let caught = std::panic::catch_unwind(|| {
             on_a_thread(None, || {
@@ -265,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn one_thread_is_this_one() {
+    fn one_thread_means_the_calling_thread() {
         let here = thread::current().id();
         assert_eq!(on_a_thread(Some(1), || thread::current().id()), here);
         assert_ne!(on_a_thread(None, || thread::current().id()), here);
