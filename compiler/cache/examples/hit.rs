@@ -1,7 +1,8 @@
-//! What a hit costs in a new process: `hit DIR FILE.wasm...`, after a first run that compiles.
+//! Measures what a cache hit costs in a new process: `hit DIR FILE.wasm...`. The first run
+//! compiles, every later run measures hits.
 //!
-//! The first fetch of each file is what a new process pays; the best of many says what there is to
-//! pay on a quiet machine.
+//! The first fetch of each file is what a new process pays. The best of many fetches is the cost on
+//! a quiet machine.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -26,10 +27,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let bytes = cache.stats().bytes;
         for _ in 0..SAMPLES {
             let start = Instant::now();
-            // Dropped at once, so the next one comes from the disk again.
+            // The module is dropped at once, so the next fetch comes from the disk again.
             drop(cache.get_or_compile(&Engine::default(), &wasm, &settings)?);
             let all = start.elapsed();
-            // What a hit cannot do without.
+            // Every hit has to compute the key.
             let start = Instant::now();
             CompilationCache::key(&wasm, &settings)?;
             samples.push((all, start.elapsed()));

@@ -1,7 +1,8 @@
-//! What is in the directory, and what goes: by age, by size, what crashes left, everything.
+//! Lists what is in the directory, and removes from it: entries by age or size, the leftovers of
+//! crashed processes, or everything.
 //!
-//! Removing an entry only removes its name: who has mapped it keeps it. One process at a time looks
-//! for what to evict; another that finds it busy has nothing left to do.
+//! Removing an entry only removes its name: a process that has mapped the entry keeps the mapping.
+//! One process at a time evicts entries; a process that finds another one at it does nothing.
 
 use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
@@ -16,42 +17,44 @@ use crate::directory::{Directory, Name};
 use crate::lock::{FileLock, Locked, is_at};
 use crate::{Error, Key};
 
-/// How old a temporary file must be to be taken for a crashed process's. It is locked while its
-/// process lives; this is for the moment before, and for file systems without locks.
+/// How old a temporary file must be before it counts as left over by a crashed process. A living
+/// process holds a lock on its temporary file. The age covers the moment before the lock is taken,
+/// and file systems without locks.
 const TEMPORARIES_LIVE: Duration = Duration::from_secs(60);
 
 /// One entry, as its directory shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
-    /// What it is found by.
+    /// The key of the entry.
     pub key: Key,
-    /// Where it is.
+    /// The path of the entry's file.
     pub path: PathBuf,
-    /// Bytes of its artifact.
+    /// Size of the artifact in bytes.
     pub bytes: u64,
-    /// When it was written, or last checked in full.
+    /// When the entry was written, or last checked in full.
     pub written: SystemTime,
-    /// When it was last used, to about a day.
+    /// When the entry was last used, to about a day.
     pub used: SystemTime,
-    /// It is kept whatever the budget.
+    /// Whether the entry is kept whatever the budget.
     pub pinned: bool,
 }
 
-/// What a directory holds.
+/// What a cache holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Usage {
     /// Number of entries.
     pub entries: u64,
-    /// Bytes of all entries.
+    /// Size of all entries in bytes.
     pub bytes: u64,
-    /// Entries that are pinned.
+    /// Number of pinned entries.
     pub pinned: u64,
-    /// Entries that are being written, or were when their process died.
+    /// Number of temporary files: entries that are being written, or that were being written when
+    /// their process died.
     pub temporaries: u64,
-    /// Files in the place of entries that precast did not write, moved aside. They are never
-    /// deleted.
+    /// Number of files that had the name of an entry but were not written by precast. The cache
+    /// moved them aside and never deletes them.
     pub foreign: u64,
     /// The last use of the entry that was used least recently.
     pub oldest_use: Option<SystemTime>,
@@ -59,15 +62,15 @@ pub struct Usage {
     pub newest_use: Option<SystemTime>,
 }
 
-/// What went.
+/// What was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Removed {
     /// Number of entries.
     pub entries: u64,
-    /// Their bytes.
+    /// Size of these entries in bytes. Zero for a cache in memory.
     pub bytes: u64,
-    /// Left-over temporary files and locks.
+    /// Number of left-over temporary files and locks.
     pub leftovers: u64,
 }
 
@@ -87,8 +90,8 @@ pub(crate) fn entries(directory: &Directory) -> Result<Vec<Entry>, Error> {
             let Name::Entry(key) = name else {
                 return None;
             };
-            // Whatever is not a file is in the way of an entry, and is none; and others may remove
-            // entries while we look.
+            // Only a regular file is an entry. Other processes may remove entries meanwhile, so a
+            // missing file is skipped.
             let data = fs::symlink_metadata(&path)
                 .ok()
                 .filter(fs::Metadata::is_file)?;
@@ -127,7 +130,7 @@ pub(crate) fn usage(directory: &Directory) -> Result<Usage, Error> {
 }
 
 /// Removes entries that were not used for `max_age`, then the least recently used ones until the
-/// rest fits in `max_bytes`; never pinned ones. Then what crashes left.
+/// rest fits in `max_bytes`, but no pinned ones. Then removes the leftovers of crashed processes.
 pub(crate) fn prune(
     directory: &Directory,
     max_bytes: Option<u64>,
@@ -137,7 +140,8 @@ pub(crate) fn prune(
     let _lock = match FileLock::take(&path, Duration::ZERO) {
         Ok(Locked::Yes(lock, _)) => Some(lock),
         Ok(Locked::No) => return Ok(Removed::default()),
-        // A full disk, or one that knows no locks: removing twice does no harm.
+        // The disk is full, or the file system has no locks. Two processes that evict at the same
+        // time do no harm.
         Err(_) => None,
     };
     let entries = entries(directory)?;
@@ -145,11 +149,11 @@ pub(crate) fn prune(
     let mut total: u64 = entries.iter().map(|entry| entry.bytes).sum();
     let mut removed = Removed::default();
     for entry in entries.iter().filter(|entry| !entry.pinned) {
-        let too_old = max_age.is_some_and(|most| {
-            // A time in the future, after the clock was set back, is recent.
-            now.duration_since(entry.used).is_ok_and(|age| age > most)
+        let too_old = max_age.is_some_and(|max| {
+            // A time in the future (the clock was set back) counts as recent.
+            now.duration_since(entry.used).is_ok_and(|age| age > max)
         });
-        if !too_old && max_bytes.is_none_or(|most| total <= most) {
+        if !too_old && max_bytes.is_none_or(|max| total <= max) {
             continue;
         }
         if remove(&entry.path)? {
@@ -163,7 +167,7 @@ pub(crate) fn prune(
     Ok(removed)
 }
 
-/// Removes what processes left that died while they wrote.
+/// Removes the leftovers of processes that died while they wrote.
 pub(crate) fn sweep_crashed(directory: &Directory) -> Result<u64, Error> {
     sweep(directory, TEMPORARIES_LIVE)
 }
@@ -181,11 +185,12 @@ fn sweep(directory: &Directory, older_than: Duration) -> Result<u64, Error> {
     Ok(count)
 }
 
-/// Removes all that precast wrote, pinned or not.
+/// Removes everything that precast wrote, pinned or not.
 pub(crate) fn clear(directory: &Directory) -> Result<Removed, Error> {
     let mut removed = Removed::default();
     for entry in entries(directory)? {
-        // Somebody else's file under an entry's name is counted when it is looked for, not here.
+        // A file of somebody else under the name of an entry is not deleted. The next lookup of
+        // that entry moves it aside.
         if crate::entry::is_ours(&entry.path) && remove(&entry.path)? {
             removed.entries += 1;
             removed.bytes += entry.bytes;
@@ -200,7 +205,7 @@ pub(crate) fn clear(directory: &Directory) -> Result<Removed, Error> {
     Ok(removed)
 }
 
-/// Keeps an entry from being evicted, or no longer.
+/// Pins an entry (`on`) or unpins it.
 pub(crate) fn pin(directory: &Directory, key: &Key, on: bool) -> Result<(), Error> {
     let path = directory.pin(key);
     if on {
@@ -230,7 +235,7 @@ fn is_abandoned(path: &Path, older_than: Duration) -> bool {
     old && file.try_lock().is_ok() && is_at(&file, path)
 }
 
-/// Removes a file; says whether it was there.
+/// Removes a file. Returns whether it existed.
 fn remove(path: &Path) -> Result<bool, Error> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),

@@ -1,9 +1,9 @@
-//! Progress callbacks, and why nobody waits inside of one.
+//! Progress callbacks. A thread that runs one must not wait for another compilation.
 //!
-//! A progress callback runs in the middle of a compilation, while its module's slot and lock are held.
-//! If it asks a cache for a module that somebody is getting, then that somebody may be the very
-//! compilation that it is called from, or one whose callback asks for this one. So it does not wait, and
-//! goes without what it would have to wait for.
+//! A progress callback runs in the middle of a compilation, while the slot and the lock of the
+//! module are held. If it asks a cache for a module that is being compiled, that compilation may be
+//! the one that called it, or one whose own callback asks for this module. So a request inside of a
+//! callback does not wait, and does without the slot or the lock.
 
 use std::cell::Cell;
 
@@ -11,7 +11,7 @@ thread_local! {
     static RUNNING: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Whether this thread is in a progress callback.
+/// Whether this thread is running a progress callback.
 pub(crate) fn is_running() -> bool {
     RUNNING.get() > 0
 }

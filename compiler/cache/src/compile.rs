@@ -1,4 +1,4 @@
-//! What happens when this process does not have a module yet: look on disk, compile, write.
+//! Gets a module that this process has not mapped yet: looks on disk, compiles, writes.
 //!
 //! ```text
 //!   look ── hit ─────────────────────────────────> module
@@ -7,8 +7,8 @@
 //!                                                                   └─ cannot ──> module in memory
 //! ```
 //!
-//! Without a lock (a read-only directory, a full disk, a file system that has none) everything works
-//! as with it, and two processes may compile the same module.
+//! There is no lock in a read-only directory, on a full disk, or on a file system without locks.
+//! Then everything works in the same way, except that two processes may compile the same module.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -18,96 +18,99 @@ use precast_loader::{Engine, Module};
 
 use crate::directory::Directory;
 use crate::entry::{self, Found};
-use crate::key::Wanted;
+use crate::key::Request;
 use crate::lock::{FileLock, Locked};
 use crate::{CompilationCache, Error, budget, callback};
 
-/// How long to wait for another process that compiles the same module. Long beside any compilation:
-/// whoever holds the lock longer is stopped, or a child of its that knows nothing of it.
+/// How long to wait for another process that compiles the same module. No compilation takes so
+/// long: a lock that is held longer belongs to a stopped process, or to a child process that
+/// inherited it unknowingly.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
 impl CompilationCache {
-    /// The caller holds the module's slot.
+    /// Loads the module from the directory, or compiles it. The caller holds the module's slot.
     pub(crate) fn load_or_compile(
         &self,
         engine: &Engine,
         wasm: &[u8],
         settings: &Settings,
-        wanted: &Wanted,
+        request: &Request,
         progress: Progress<'_>,
     ) -> Result<Module, Error> {
         let mut lock = None;
         let mut may_store = true;
         if let Some(directory) = &self.0.directory {
-            let mut found = entry::load(directory, engine, wanted)?;
+            let mut found = entry::load(directory, engine, request)?;
             let may_write = directory.is_writable() && !self.0.options.require_hit;
             if !matches!(found, Found::Module { .. }) && may_write {
-                lock = self.lock(directory, wanted);
+                lock = self.lock(directory, request);
                 if lock.is_some() {
-                    found = entry::load(directory, engine, wanted)?;
+                    found = entry::load(directory, engine, request)?;
                 }
             }
             may_store = !found.is_to_be_left();
-            if let Some(module) = self.use_found(directory, wanted, found, lock.is_some()) {
+            if let Some(module) = self.use_found(directory, request, found, lock.is_some()) {
                 return Ok(module);
             }
         }
         let counters = &self.0.counters;
-        let artifact = self.compile(wasm, settings, wanted, progress)?;
+        let artifact = self.compile(wasm, settings, request, progress)?;
         if may_store
             && let Some(directory) = &self.0.directory
-            && let Some(module) = self.store(directory, engine, wanted, &artifact)?
+            && let Some(module) = self.store(directory, engine, request, &artifact)?
         {
             drop(lock);
             self.keep_budget(directory);
             return Ok(module);
         }
-        // SAFETY: the compiler of this very process wrote these bytes.
+        // SAFETY: the compiler has just written these bytes in this process.
         let module = unsafe { Module::from_bytes(engine, &artifact) }?;
         let bytes = artifact.len() as u64;
         counters.bytes.add(bytes);
-        let mut residents = self.residents();
-        residents.insert(wanted.key, &module, bytes);
-        counters.evictions.add(residents.prune(&self.0.options));
+        let mut kept = self.kept();
+        kept.insert(request.key, &module, bytes);
+        counters.evictions.add(kept.prune(&self.0.options));
         Ok(module)
     }
 
-    /// [`load_or_compile`](Self::load_or_compile) for somebody who cannot wait for the module's slot:
-    /// without any lock, and nothing is kept.
+    /// Like [`load_or_compile`](Self::load_or_compile), for a caller that must not wait for the
+    /// module's slot. Takes no lock, and stores nothing.
     pub(crate) fn load_or_compile_apart(
         &self,
         engine: &Engine,
         wasm: &[u8],
         settings: &Settings,
-        wanted: &Wanted,
+        request: &Request,
     ) -> Result<Module, Error> {
         if let Some(directory) = &self.0.directory {
-            let found = entry::load(directory, engine, wanted)?;
-            if let Some(module) = self.use_found(directory, wanted, found, false) {
+            let found = entry::load(directory, engine, request)?;
+            if let Some(module) = self.use_found(directory, request, found, false) {
                 return Ok(module);
             }
         }
-        // Without progress: a callback that asks for its own module would do so for ever.
-        let artifact = self.compile(wasm, settings, wanted, &|_, _| {})?;
-        // SAFETY: the compiler of this very process wrote these bytes.
+        // There is no progress callback: one that asks for its own module would do so for ever.
+        let artifact = self.compile(wasm, settings, request, &|_, _| {})?;
+        // SAFETY: the compiler has just written these bytes in this process.
         Ok(unsafe { Module::from_bytes(engine, &artifact) }?)
     }
 
-    /// Compiles what is not in the cache, if that is allowed.
+    /// Compiles a module that is not in the cache, unless [`Options::require_hit`] forbids that.
+    ///
+    /// [`Options::require_hit`]: crate::Options::require_hit
     fn compile(
         &self,
         wasm: &[u8],
         settings: &Settings,
-        wanted: &Wanted,
+        request: &Request,
         progress: Progress<'_>,
     ) -> Result<Vec<u8>, Error> {
         let counters = &self.0.counters;
         counters.misses.one();
         if self.0.options.require_hit {
             return Err(Error::Missing {
-                key: wanted.key,
+                key: request.key,
                 looked: self.0.directory.as_ref().map_or_else(
                     || "memory".to_owned(),
                     |directory| format!("`{}`", directory.entries.display()),
@@ -119,11 +122,12 @@ impl CompilationCache {
         Ok(artifact)
     }
 
-    /// The module that was found on disk; if what was found is not usable, room for another.
+    /// Returns the module that was found on disk. An entry that is not usable is reported, and
+    /// removed if the entry is `locked`, so that a new one can be written.
     fn use_found(
         &self,
         directory: &Directory,
-        wanted: &Wanted,
+        request: &Request,
         found: Found,
         locked: bool,
     ) -> Option<Module> {
@@ -146,18 +150,18 @@ impl CompilationCache {
         };
         counters.damaged.one();
         tracing::warn!(
-            path = %directory.entry(&wanted.key).display(),
+            path = %directory.entry(&request.key).display(),
             reason = fault.reason,
             "an entry of the cache is not used"
         );
-        if locked && let Err(error) = entry::discard(directory, &wanted.key, fault.remedy) {
+        if locked && let Err(error) = entry::discard(directory, &request.key, fault.remedy) {
             tracing::debug!(%error, "cannot remove the entry");
         }
         None
     }
 
-    fn lock(&self, directory: &Directory, wanted: &Wanted) -> Option<FileLock> {
-        let path = directory.lock(&wanted.key);
+    fn lock(&self, directory: &Directory, request: &Request) -> Option<FileLock> {
+        let path = directory.lock(&request.key);
         let patience = if callback::is_running() {
             Duration::ZERO
         } else {
@@ -192,20 +196,20 @@ impl CompilationCache {
         }
     }
 
-    /// Writes an entry and maps it. Nothing if the disk does not let us, or somebody removed the
-    /// entry at once.
+    /// Writes an entry and maps it. `None` if the entry could not be written, or somebody removed
+    /// it at once.
     fn store(
         &self,
         directory: &Directory,
         engine: &Engine,
-        wanted: &Wanted,
+        request: &Request,
         artifact: &[u8],
     ) -> Result<Option<Module>, Error> {
         if !directory.is_writable() {
             return Ok(None);
         }
         let counters = &self.0.counters;
-        if let Err(error) = entry::store(directory, &wanted.key, artifact) {
+        if let Err(error) = entry::store(directory, &request.key, artifact) {
             counters.store_failures.one();
             let lasting = matches!(
                 error.kind(),
@@ -223,7 +227,7 @@ impl CompilationCache {
             return Ok(None);
         }
         counters.stores.one();
-        Ok(match entry::load(directory, engine, wanted)? {
+        Ok(match entry::load(directory, engine, request)? {
             Found::Module { module, bytes, .. } => {
                 counters.bytes.add(bytes);
                 Some(module)

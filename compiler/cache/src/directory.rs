@@ -1,20 +1,20 @@
-//! The directory of a cache: whether it can be trusted, and the names in it.
+//! The directory of a cache: the file names in it, and whether it can be trusted.
 //!
 //! ```text
-//! DIR/                            as the user gave it; other things may be in there
-//!   artifacts-1/                  mode 0700, ours or root's, writable for nobody else
-//!     CACHEDIR.TAG                tells backups that this can be made again
+//! DIR/                            the user's directory; it may hold other files, too
+//!   artifacts-1/                  mode 0700, owned by this user or root, writable for nobody else
+//!     CACHEDIR.TAG                tells backup programs that the content can be made again
 //!     KEY.precast                 an entry: an artifact, mode 0400; appears whole, never changes
-//!     KEY.lock                    locked while somebody compiles that entry
-//!     KEY.pin                     the entry does not count for the budget
+//!     KEY.lock                    locked while a process compiles the entry
+//!     KEY.pin                     the entry is pinned: it is never evicted
 //!     .KEY.PID-N.tmp              an entry that is being written; locked meanwhile
-//!     KEY.foreign-N               was in the place of an entry, but is not from here
-//!     prune.lock                  locked while somebody looks for what to evict
+//!     KEY.foreign-N               a file that had an entry's name but is not from precast
+//!     prune.lock                  locked while a process evicts entries
 //! ```
 //!
-//! Whoever can write to the directory can make us run what they like, so its owner and mode are
-//! the boundary of trust, and those of every entry as well. Files with other names are not
-//! touched.
+//! The cache runs the code in its entries, so a user who can write to the directory can run code as
+//! the user of the cache. The owner and mode of the directory and of every entry are therefore
+//! checked: they are the boundary of trust. Files with other names are not touched.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
@@ -23,31 +23,31 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt}
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::live::Place;
+use crate::live::CacheId;
 use crate::{Error, Key};
 
-/// Name of the directory with the entries; the number changes when the names in it do.
+/// Name of the directory with the entries. Its number changes when the naming scheme changes.
 const ENTRIES: &str = "artifacts-1";
 
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # This directory was made by precast. It can be deleted at any time.\n\
     # For information about cache directory tags see https://bford.info/cachedir/\n";
 
-/// A directory that entries are in, or would be.
+/// The directory of a cache. It need not exist if the cache is read-only.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    /// As the user gave it.
+    /// The directory that the user gave, as an absolute path.
     pub(crate) root: PathBuf,
-    /// Where the entries are.
+    /// The directory of the entries.
     pub(crate) entries: PathBuf,
-    pub(crate) place: Place,
-    /// Nothing may be written, or trying again is pointless.
+    pub(crate) id: CacheId,
+    /// The cache writes nothing: it was opened read-only, or writing failed for a lasting reason.
     frozen: AtomicBool,
-    /// The system does not let code be mapped from files in there.
+    /// The system does not allow code to be mapped from files in the directory.
     no_executable_files: AtomicBool,
 }
 
-/// What a file is for, by its name.
+/// What a file in the directory of the entries is, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name {
     Entry(Key),
@@ -86,16 +86,17 @@ impl Directory {
                 frozen = true;
             }
         }
-        let place = match fs::symlink_metadata(&entries) {
+        let id = match fs::symlink_metadata(&entries) {
             Ok(found) => {
                 check(&entries, &found)?;
-                Place::Directory {
+                CacheId::Directory {
                     dev: found.dev(),
                     ino: found.ino(),
                 }
             }
-            // Nothing in it, and nothing will be.
-            Err(error) if error.kind() == ErrorKind::NotFound => Place::in_memory(),
+            // The directory does not exist, and this cache does not create it. So the cache shares
+            // modules with no other cache.
+            Err(error) if error.kind() == ErrorKind::NotFound => CacheId::in_memory(),
             Err(error) => return Err(Error::file("use", &entries)(error)),
         };
         if !frozen {
@@ -104,7 +105,7 @@ impl Directory {
         Ok(Self {
             root,
             entries,
-            place,
+            id,
             frozen: AtomicBool::new(frozen),
             no_executable_files: AtomicBool::new(false),
         })
@@ -114,7 +115,7 @@ impl Directory {
         !self.frozen.load(Ordering::Relaxed)
     }
 
-    /// Gives up writing.
+    /// Stops writing to the directory.
     pub(crate) fn freeze(&self) {
         self.frozen.store(true, Ordering::Relaxed);
     }
@@ -123,18 +124,18 @@ impl Directory {
         !self.no_executable_files.load(Ordering::Relaxed)
     }
 
-    /// Notes that the system refused to map code, and says so once.
+    /// Remembers that the system refused to map code from the directory, and warns once.
     pub(crate) fn note_no_executable_files(&self, error: io::Error) {
         if !self.no_executable_files.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 directory = %self.root.display(), %error,
-                "code cannot be mapped from the cache, whose file system may be mounted `noexec`: it \
-                 runs from copies in memory"
+                "code cannot be mapped from the cache, whose file system may be mounted `noexec`: \
+                 it runs from copies in memory"
             );
         }
     }
 
-    /// Makes the directory again, when somebody removed it under a running cache.
+    /// Creates the directory again, after somebody removed it while the cache was in use.
     pub(crate) fn restore(&self) -> io::Result<()> {
         create(&self.root)?;
         create(&self.entries)
@@ -165,7 +166,7 @@ impl Directory {
         self.entries.join(format!("{key}.foreign-{number}"))
     }
 
-    /// Everything in the directory that has a name of ours.
+    /// Lists the files in the directory whose names this module defines.
     pub(crate) fn names(&self) -> io::Result<Vec<(Name, PathBuf)>> {
         let listing = match fs::read_dir(&self.entries) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -203,13 +204,13 @@ impl Name {
     }
 }
 
-/// Whether what is described can have been written by nobody but us and root.
+/// Whether only this user and root can have written to the file or directory with this metadata.
 pub(crate) fn is_trusted(found: &Metadata) -> bool {
     let us = rustix::process::geteuid().as_raw();
     (found.uid() == us || found.uid() == 0) && found.mode() & 0o022 == 0
 }
 
-/// What is wrong with the owner or the mode.
+/// Says what is wrong with an owner or mode that is not trusted.
 pub(crate) fn distrust(found: &Metadata) -> String {
     let us = rustix::process::geteuid().as_raw();
     if found.uid() != us && found.uid() != 0 {
@@ -240,7 +241,8 @@ fn check(path: &Path, found: &Metadata) -> Result<(), Error> {
     Ok(())
 }
 
-/// An error that names what is in the way of making a directory, if anything is.
+/// The error for a directory that cannot be created. It names the file that is in the way, if there
+/// is one.
 fn obstacle(path: &Path, error: io::Error) -> Result<(), Error> {
     for ancestor in path.ancestors() {
         match fs::metadata(ancestor) {
@@ -270,7 +272,7 @@ fn not_a_directory(path: &Path, found: &Metadata) -> Error {
     }
 }
 
-/// Writes the tag if it is missing. Nothing depends on it.
+/// Writes the tag if it is missing. The cache itself does not need it, so failing does not matter.
 fn tag(entries: &Path) {
     let path = entries.join("CACHEDIR.TAG");
     if path.exists() {

@@ -1,10 +1,11 @@
-//! One entry on disk: finding, checking, writing it.
+//! One entry on disk: finding, checking and writing it.
 //!
-//! An entry appears by renaming, whole, and never changes after that; see `directory` for names and
-//! trust. Finding it costs one open, and nothing that grows with the artifact: its owner, mode,
-//! length and [seal](crate::seal) come with the open file, and the loader checks header and hot
-//! tables when it maps it. Only without its seal an entry is read and checked in full: the
-//! digest, and that its metadata name the very module and settings that are wanted.
+//! An entry is written under a temporary name and renamed when it is complete, and never changes
+//! after that; see `directory` for names and trust. A lookup costs one open, and nothing that grows
+//! with the artifact: owner, mode, length and [seal](crate::seal) are attributes of the open file,
+//! and the loader checks the header and the hot tables when it maps the file. Only an entry without
+//! its seal is read and checked in full: its digest, and that its metadata name the requested
+//! module, compiler and settings.
 
 use std::fs::{self, File, FileTimes, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
@@ -20,25 +21,25 @@ use precast_loader::{Engine, Module};
 use rustix::fs::OFlags;
 
 use crate::directory::{Directory, distrust, is_trusted};
-use crate::key::Wanted;
+use crate::key::Request;
 use crate::{Error, Key, seal};
 
-/// How often the time of an entry's last use is written: as often as a `relatime` mount does it.
+/// How often the time of an entry's last use is written: as often as on a `relatime` mount.
 const USE_IS_NOTED_EVERY: Duration = Duration::from_hours(24);
 
-/// What is in the place of an entry.
+/// The result of looking for an entry.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// The artifact, and what it cost.
+    /// The entry is there and its artifact is mapped.
     Module {
         module: Module,
         bytes: u64,
-        /// All of it was read.
+        /// Whether the entry was read and checked in full.
         checked: bool,
     },
-    /// Nothing.
+    /// There is no entry.
     Nothing,
-    /// Something that must not be used.
+    /// There is a file, but it must not be used.
     Unusable(Unusable),
 }
 
@@ -52,32 +53,33 @@ pub(crate) struct Unusable {
 /// What to do about an entry that is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Remedy {
-    /// precast wrote it, and something is wrong with it.
+    /// precast wrote the file, and something is wrong with it.
     Delete,
-    /// It does not look like anything that precast wrote, so it must not be deleted.
+    /// The file does not look like one that precast wrote, so it must not be deleted.
     MoveAside,
-    /// It could not be looked at: no descriptor is left, no memory, or the disk fails. It may be as good
-    /// as ever.
+    /// The file could not be read, because there is no descriptor or memory left or the disk fails.
+    /// It may be intact.
     Leave,
 }
 
 impl Found {
-    /// Whether there is something that must stay as it is.
+    /// Whether there is a file that must stay as it is.
     pub(crate) fn is_to_be_left(&self) -> bool {
         matches!(self, Self::Unusable(fault) if fault.remedy == Remedy::Leave)
     }
 }
 
-/// Looks for an entry.
+/// Looks for an entry and maps it.
 ///
 /// # Errors
-/// For what is nobody's damage: an artifact that is whole and does not run here, no memory.
+/// For failures that are no damage of the entry: the artifact is whole but cannot run here, or the
+/// system has no memory.
 pub(crate) fn load(
     directory: &Directory,
     engine: &Engine,
-    wanted: &Wanted,
+    request: &Request,
 ) -> Result<Found, Error> {
-    let path = directory.entry(&wanted.key);
+    let path = directory.entry(&request.key);
     let unusable = |reason: String, remedy| Ok(Found::Unusable(Unusable { reason, remedy }));
     let mut file = match open(&path) {
         Ok(file) => file,
@@ -90,9 +92,9 @@ pub(crate) fn load(
     if let Err(fault) = may_be_ours(&found).and_then(|()| one_name(&found)) {
         return Ok(Found::Unusable(fault));
     }
-    let sealed = seal::holds(&found, &wanted.key);
+    let sealed = seal::holds(&found, &request.key);
     if !sealed {
-        if let Err(fault) = check(&mut file, &found, Some(wanted)) {
+        if let Err(fault) = check(&mut file, &found, Some(request)) {
             return Ok(Found::Unusable(fault));
         }
         let unchanged = file.metadata().is_ok_and(|now| {
@@ -102,7 +104,7 @@ pub(crate) fn load(
             return unusable("it changed while it was read".to_owned(), Remedy::Delete);
         }
         if directory.is_writable()
-            && let Err(error) = seal::set(&file, &wanted.key, found.len())
+            && let Err(error) = seal::set(&file, &request.key, found.len())
         {
             tracing::debug!(path = %path.display(), %error, "cannot seal the entry");
         }
@@ -119,15 +121,15 @@ pub(crate) fn load(
         Err(Error::Load(precast_loader::Error::Artifact(error)))
             if !matches!(error, ArtifactError::Mismatch(_)) =>
         {
-            // The seal holds and still the header is wrong: damage below the file system.
+            // The seal holds, but the header is wrong: the disk damaged the file.
             unusable(error.to_string(), Remedy::Delete)
         }
         Err(error) => Err(error),
     }
 }
 
-/// Maps the artifact in `file`, which is what `found` says and was checked; or a copy of it in memory,
-/// where the system does not let code be mapped from the directory.
+/// Maps the artifact in `file`, which was checked and has the metadata `found`. If the system does
+/// not allow code to be mapped from the directory, maps a copy in memory instead.
 fn map(
     directory: &Directory,
     engine: &Engine,
@@ -136,9 +138,10 @@ fn map(
     path: &Path,
 ) -> Result<Module, Error> {
     if directory.has_executable_files() {
-        // SAFETY: the file is ours or root's and nobody else may write to it. It was written by this
-        // module, from a compiler's output, and not written to since: its seal says so, or its digest.
-        // Nobody writes to it while it is mapped: entries are replaced by renaming, and read-only.
+        // SAFETY: the file belongs to this user or root, and nobody else may write to it. This
+        // module wrote it from a compiler's output, and nobody wrote to it since: its seal or its
+        // digest shows that. Nobody writes to it while it is mapped: entries are read-only and
+        // replaced by renaming.
         match unsafe { Module::from_file(engine, file, path) } {
             Err(precast_loader::Error::File { source, .. })
                 if source.kind() == ErrorKind::PermissionDenied =>
@@ -155,7 +158,7 @@ fn map(
         let now = file.metadata()?;
         let identity = |data: &Metadata| (data.dev(), data.ino(), data.len(), data.modified().ok());
         if identity(&now) != identity(found) {
-            return Err(io::Error::other("it was replaced while it was looked at"));
+            return Err(io::Error::other("it was replaced while it was checked"));
         }
         let mut bytes = Vec::new();
         let len = usize::try_from(now.len()).unwrap_or(usize::MAX);
@@ -166,7 +169,7 @@ fn map(
         Ok(bytes)
     };
     let bytes = read().map_err(Error::file("read", path))?;
-    // SAFETY: as above.
+    // SAFETY: the bytes are those of the file, of which the same is true.
     unsafe { Module::from_bytes(engine, &bytes) }.map_err(|error| match error {
         precast_loader::Error::File { source, .. }
             if source.kind() == ErrorKind::PermissionDenied =>
@@ -180,7 +183,7 @@ fn map(
     })
 }
 
-/// What to do about an entry that cannot be opened: what is there, if that can be told.
+/// What is wrong with an entry that cannot be opened, and what to do about it.
 fn not_opened(path: &Path, error: &io::Error) -> Unusable {
     let fault = fs::symlink_metadata(path)
         .ok()
@@ -191,7 +194,7 @@ fn not_opened(path: &Path, error: &io::Error) -> Unusable {
     })
 }
 
-/// Whether what is in the place of an entry can have been written by precast.
+/// Checks that precast can have written the file with this metadata.
 pub(crate) fn may_be_ours(found: &Metadata) -> Result<(), Unusable> {
     let reason = if !found.is_file() {
         "it is not a file".to_owned()
@@ -206,8 +209,9 @@ pub(crate) fn may_be_ours(found: &Metadata) -> Result<(), Unusable> {
     })
 }
 
-/// Whether a file has no other name (hard link), by which others could reach and change it: a guest of
-/// ours, with a directory that has the other name in it. No entry ever gets one from us.
+/// Checks that a file has no second name (hard link). Others could change the file through it, for
+/// instance a guest that may write to the directory of the second name. The cache never makes hard
+/// links to its entries.
 pub(crate) fn one_name(found: &Metadata) -> Result<(), Unusable> {
     match found.nlink() {
         0 | 1 => Ok(()),
@@ -218,7 +222,7 @@ pub(crate) fn one_name(found: &Metadata) -> Result<(), Unusable> {
     }
 }
 
-/// Writes an entry: afterwards it is there, whole and on the disk, or it is not.
+/// Writes an entry. It appears whole and synced to the disk, or not at all.
 pub(crate) fn store(directory: &Directory, key: &Key, artifact: &[u8]) -> io::Result<()> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let (path, mut file) = loop {
@@ -234,8 +238,8 @@ pub(crate) fn store(directory: &Directory, key: &Key, artifact: &[u8]) -> io::Re
             file => break (path, file?),
         }
     };
-    // Whoever sweeps knows from the lock that the file is being written. Without locks its age
-    // must do.
+    // The lock tells a process that removes left-over files that this file is being written. On a
+    // file system without locks the age of the file has to do.
     file.try_lock().ok();
     let mut write = || {
         file.write_all(artifact)?;
@@ -252,9 +256,9 @@ pub(crate) fn store(directory: &Directory, key: &Key, artifact: &[u8]) -> io::Re
     written
 }
 
-/// Makes room in the place of an entry that is not used. The caller holds the entry's lock.
+/// Removes an unusable file from the path of an entry. The caller holds the entry's lock.
 ///
-/// What precast wrote is deleted, anything else gets another name.
+/// A file that precast wrote is deleted; a foreign file is renamed.
 pub(crate) fn discard(directory: &Directory, key: &Key, remedy: Remedy) -> io::Result<()> {
     let path = directory.entry(key);
     match remedy {
@@ -279,15 +283,15 @@ pub(crate) fn discard(directory: &Directory, key: &Key, remedy: Remedy) -> io::R
     Ok(())
 }
 
-/// Reads and checks all of an entry: that it is a whole artifact, and the wanted one.
+/// Reads an entry in full and checks that it is a complete artifact, and the requested one.
 pub(crate) fn check(
     file: &mut File,
     found: &Metadata,
-    wanted: Option<&Wanted>,
+    request: Option<&Request>,
 ) -> Result<ArtifactMetadata, Unusable> {
     let fault = |reason: String, remedy| Unusable { reason, remedy };
     let unreadable = |error: io::Error| {
-        // Shorter than when it was opened: truncated.
+        // The file is shorter than when it was opened: somebody truncated it.
         let remedy = match error.kind() {
             ErrorKind::UnexpectedEof => Remedy::Delete,
             _ => Remedy::Leave,
@@ -299,7 +303,7 @@ pub(crate) fn check(
         let found = precast_artifact::FoundFile::sniff(&start);
         return Err(fault(format!("it is {found}"), Remedy::MoveAside));
     }
-    // Before so much memory is asked for.
+    // The length is checked before memory for the whole file is allocated.
     if let Some(header) = header(&start)
         && header.file_len != found.len()
     {
@@ -321,11 +325,11 @@ pub(crate) fn check(
     artifact.verify_digest(None).map_err(|e| damage(&e))?;
     let metadata = ArtifactMetadata::decode(artifact.section(artifact.header().metadata))
         .map_err(|e| damage(&e))?;
-    if let Some(Wanted {
+    if let Some(Request {
         source_digest,
         identity,
         ..
-    }) = wanted
+    }) = request
     {
         let fits = metadata.source_digest == *source_digest
             && metadata.producer == identity.producer
@@ -340,12 +344,12 @@ pub(crate) fn check(
     Ok(metadata)
 }
 
-/// What an entry says about itself, unchecked and without reading it all: for people.
+/// Reads the metadata of an entry for display. Neither checks the entry nor reads it in full.
 pub(crate) fn describe(path: &Path) -> Option<ArtifactMetadata> {
     let mut file = open(path).ok()?;
     let header = *header(&read_start(&mut file).ok()?)?;
     let (start, len) = (header.metadata.start, header.metadata.len);
-    // As the decoder would refuse more.
+    // The decoder refuses longer metadata, so there is no need to read them.
     let mut bytes = vec![0; usize::try_from(len).ok().filter(|len| *len <= 1 << 20)?];
     file.seek(io::SeekFrom::Start(
         start.checked_add(HEADER_OFFSET as u64)?,
@@ -356,7 +360,7 @@ pub(crate) fn describe(path: &Path) -> Option<ArtifactMetadata> {
 }
 
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    // A pipe must not make us wait, a link must not lead elsewhere.
+    // Opening must not block on a named pipe, and must not follow a symbolic link.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     OpenOptions::new()
         .read(true)
@@ -364,7 +368,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Notes that an entry is used, unless that was noted not long ago.
+/// Writes the time of use of an entry, unless it was written in the last day.
 fn note_use(file: &File, found: &Metadata) {
     let (Ok(used), Ok(written)) = (found.accessed(), found.modified()) else {
         return;
@@ -380,7 +384,7 @@ fn note_use(file: &File, found: &Metadata) {
     }
 }
 
-/// The bytes up to the end of the header, fewer if there are no more.
+/// Reads the bytes up to the end of the header, or all bytes if the file is shorter.
 fn read_start(file: &mut File) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
     file.take((HEADER_OFFSET + size_of::<Header>()) as u64)
@@ -395,7 +399,7 @@ fn header(start: &[u8]) -> Option<Box<Header>> {
     Some(header)
 }
 
-/// Whether a file starts as an artifact does, as far as it goes.
+/// Whether a file starts like an artifact. A file that is too short must be the start of one.
 fn looks_ours(start: &[u8]) -> bool {
     let is_prefix = |bytes: &[u8], of: &[u8]| {
         let len = bytes.len().min(of.len());
@@ -404,7 +408,7 @@ fn looks_ours(start: &[u8]) -> bool {
     is_prefix(start, b"\x7fELF") && is_prefix(start.get(HEADER_OFFSET..).unwrap_or(&[]), &MAGIC)
 }
 
-/// Whether the file at `path` starts as an artifact does.
+/// Whether the file at `path` starts like an artifact.
 pub(crate) fn is_ours(path: &Path) -> bool {
     open(path)
         .and_then(|mut file| read_start(&mut file))

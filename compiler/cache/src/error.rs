@@ -1,10 +1,10 @@
-//! What can go wrong, typed by what the caller can do about it.
+//! The error type: one variant for each thing that the caller can do about an error.
 
 use std::path::PathBuf;
 
 use crate::Key;
 
-/// Why there is no module, or no cache.
+/// Why a module could not be got, or a cache not be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -12,25 +12,25 @@ pub enum Error {
     #[error(transparent)]
     Compile(#[from] precast_compiler::Error),
 
-    /// The artifact is whole, but cannot be used here: it is for another CPU, say, or memory is
-    /// short.
+    /// The artifact is complete but cannot be used here, for instance because it is for another CPU
+    /// or there is not enough memory.
     #[error(transparent)]
     Load(#[from] precast_loader::Error),
 
-    /// The module is not in the cache, and compiling is ruled out
-    /// ([`Options::require_hit`](crate::Options::require_hit)).
+    /// The module is not in the cache, and [`Options::require_hit`](crate::Options::require_hit)
+    /// forbids to compile it.
     #[error(
         "the module is not in the cache: no usable entry {key} in {looked}; compile it once with a \
          cache that may compile, by the same precast and with the same settings"
     )]
     Missing {
-        /// What was looked for.
+        /// The key that was looked up.
         key: Key,
-        /// Where.
+        /// Where the cache looked: the directory, or "memory".
         looked: String,
     },
 
-    /// The system lets code be mapped neither from files in the directory nor from memory.
+    /// The system allows code to be mapped neither from files in the directory nor from memory.
     #[error(
         "the system lets code be mapped neither from the cache `{}` nor from a copy in memory: use a \
          directory of a file system that is not mounted `noexec`, or allow executable memory files \
@@ -38,35 +38,35 @@ pub enum Error {
         directory.display()
     )]
     NoCode {
-        /// The cache.
+        /// The directory of the cache.
         directory: PathBuf,
-        /// The system's answer for the copy in memory.
+        /// The system's error for the copy in memory.
         source: std::io::Error,
     },
 
     /// The directory cannot be used as a cache.
     #[error("cannot use `{}` as a cache: found {found}, expected {expected}", path.display())]
     Directory {
-        /// The directory, or what is in the way of it.
+        /// The directory, or the file that is in its place or in the place of a parent directory.
         path: PathBuf,
-        /// What is there.
+        /// What was found there.
         found: String,
-        /// What should be.
+        /// What was expected there.
         expected: &'static str,
     },
 
-    /// The system refused something that the caller asked for by name.
+    /// An operation on a file or directory failed.
     #[error("cannot {action} `{}`", path.display())]
     File {
-        /// What was tried.
+        /// What the cache tried to do.
         action: &'static str,
-        /// With what.
+        /// The file or directory.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: std::io::Error,
     },
 
-    /// The operation is about a directory, and this cache is in memory.
+    /// The operation needs a directory, and this cache is in memory.
     #[error("the cache is in memory: it has no directory to {0}")]
     InMemory(&'static str),
 }

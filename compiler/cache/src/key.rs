@@ -1,4 +1,4 @@
-//! Keys: what a compiled module is found by.
+//! The keys under which compiled modules are cached.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,22 +6,23 @@ use std::str::FromStr;
 use precast_artifact::reader::hex;
 use precast_compiler::Identity;
 
-/// Names one artifact: BLAKE3 of the module and of everything else that its bytes depend on.
+/// Identifies one artifact: the BLAKE3 hash of the module and of everything else that the
+/// artifact's bytes depend on.
 ///
-/// What that is, the compiler says ([`Identity`]): its version, its sources and Cranelift's version;
-/// format and ABI numbers; target, resolved CPU features and all other settings. As text, a key is
-/// 64 hexadecimal digits.
+/// The compiler lists what they depend on in its [`Identity`]: its version, its sources and
+/// Cranelift's version; the format and ABI numbers; the target, the resolved CPU features and all
+/// other settings. As text, a key is 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key([u8; 32]);
 
-/// A key and what an artifact that is found under it must say about itself.
-pub(crate) struct Wanted {
+/// A request for a module: its key, and what the metadata of the artifact under that key must say.
+pub(crate) struct Request {
     pub(crate) key: Key,
     pub(crate) source_digest: [u8; 32],
     pub(crate) identity: Identity,
 }
 
-impl Wanted {
+impl Request {
     pub(crate) fn new(wasm: &[u8], identity: Identity) -> Self {
         let source_digest: [u8; 32] = blake3::hash(wasm).into();
         let mut hasher = blake3::Hasher::new_derive_key("precast compilation cache key, layout 1");
@@ -48,7 +49,7 @@ impl Wanted {
 }
 
 impl Key {
-    /// The digest.
+    /// The bytes of the hash.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -103,7 +104,7 @@ mod tests {
                 opt_level,
                 ..Settings::default()
             };
-            Wanted::new(wasm, Compiler::new(settings).unwrap().identity()).key
+            Request::new(wasm, Compiler::new(settings).unwrap().identity()).key
         };
         let base = key(b"a", OptLevel::Speed);
         assert_eq!(base, key(b"a", OptLevel::Speed));

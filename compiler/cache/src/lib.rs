@@ -15,21 +15,26 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `key` | what a module is found by |
-//! | `compile` | what happens when this process does not have a module yet |
-//! | `callback` | why nobody waits inside of a progress callback |
+//! | `key` | the key of a compiled module |
+//! | `compile` | a module that this process has not mapped yet: look on disk, compile, write |
+//! | `callback` | progress callbacks, in which a thread must not wait |
 //! | `live` | modules that this process has mapped: one mapping each, one compilation at a time |
-//! | `resident` | modules that only the cache's memory holds |
-//! | `directory` | names on disk, and the boundary of trust |
-//! | `entry`, `seal` | one entry: finding, checking, writing |
+//! | `kept` | modules that are kept in memory instead of a directory |
+//! | `directory` | file names in the directory, and whether the directory can be trusted |
+//! | `entry`, `seal` | one entry: finding, checking and writing it |
 //! | `lock` | one compilation at a time between processes |
-//! | `budget`, `verify` | what goes, and what is damaged |
-//! | `options`, `stats`, `error` | what the user chooses and learns |
+//! | `budget`, `verify` | removing entries, and finding damaged ones |
+//! | `options`, `stats`, `error` | the cache's options, counters and errors |
 //!
-//! Invariants: an entry is there whole or not at all, and never changes; what is damaged, stale or
-//! not ours is a miss and never an error; nothing that precast did not write is deleted; a module
-//! in use outlives its entry, its cache and the directory; where the disk does not play along, the
-//! cache works in memory and says so once. Everything worth knowing is told through `tracing`.
+//! Invariants:
+//!
+//! - An entry is there whole or not at all, and it never changes.
+//! - An entry that is damaged, stale or written by somebody else is a miss, never an error.
+//! - Files that precast did not write are never deleted.
+//! - A module in use outlives its entry, its cache and the directory.
+//! - When the directory cannot be written to, the cache works in memory and warns once.
+//!
+//! Warnings and decisions are reported through `tracing`.
 
 mod budget;
 mod callback;
@@ -37,11 +42,11 @@ mod compile;
 mod directory;
 mod entry;
 mod error;
+mod kept;
 mod key;
 mod live;
 mod lock;
 mod options;
-mod resident;
 mod seal;
 mod stats;
 #[cfg(test)]
@@ -65,9 +70,9 @@ pub use stats::Stats;
 pub use verify::Verified;
 
 use directory::Directory;
-use key::Wanted;
-use live::Place;
-use resident::Residents;
+use kept::KeptModules;
+use key::Request;
+use live::CacheId;
 use stats::Counters;
 
 /// Compiled modules, shared by any number of runtimes. Cheap to clone; clones are the same cache.
@@ -81,24 +86,25 @@ pub struct CompilationCache(Arc<Inner>);
 struct Inner {
     options: Options,
     directory: Option<Directory>,
-    place: Place,
-    residents: Mutex<Residents>,
+    id: CacheId,
+    kept: Mutex<KeptModules>,
     counters: Counters,
-    /// Somebody was told that the directory cannot be written to.
+    /// The warning that the directory cannot be written to has been given.
     warned: AtomicBool,
 }
 
 impl Options {
-    /// A cache in memory: it keeps modules, within the budget, until it is dropped.
+    /// Makes a cache in memory. It keeps modules, within the budget, until it is dropped.
     pub fn in_memory(self) -> CompilationCache {
         CompilationCache::new(self, None)
     }
 
-    /// A cache in a directory, which is made if it is not there.
+    /// Opens a cache in a directory, and creates the directory if it does not exist.
     ///
-    /// What is in the directory will be run, so the part of it that the cache uses must belong to
-    /// this user or to root, and nobody else may be able to write to it. A directory that cannot be
-    /// written to is fine: what is not in it is compiled, and kept in memory.
+    /// The cache runs the code that it finds in the directory. So the subdirectory that the cache
+    /// uses must belong to this user or to root, and nobody else may be able to write to it. A
+    /// directory that cannot be written to works: modules that are not in it are compiled and kept
+    /// in memory.
     ///
     /// # Errors
     /// [`Error::Directory`] when there is something else at that path, or somebody else's
@@ -115,12 +121,12 @@ impl Options {
 }
 
 impl CompilationCache {
-    /// A cache in memory with the default options.
+    /// Makes a cache in memory with the default options.
     pub fn in_memory() -> Self {
         Options::default().in_memory()
     }
 
-    /// A cache in a directory with the default options; see [`Options::open`].
+    /// Opens a cache in a directory with the default options; see [`Options::open`].
     ///
     /// # Errors
     /// Those of [`Options::open`].
@@ -129,29 +135,31 @@ impl CompilationCache {
     }
 
     fn new(options: Options, directory: Option<Directory>) -> Self {
-        let place = directory
+        let id = directory
             .as_ref()
-            .map_or_else(Place::in_memory, |directory| directory.place);
+            .map_or_else(CacheId::in_memory, |directory| directory.id);
         Self(Arc::new(Inner {
             options,
             directory,
-            place,
-            residents: Mutex::default(),
+            id,
+            kept: Mutex::default(),
             counters: Counters::default(),
             warned: AtomicBool::new(false),
         }))
     }
 
-    /// The module that `wasm` compiles to with these settings.
+    /// Returns the module that `wasm` compiles to with these settings: from this process, from the
+    /// directory, or compiled now.
     ///
-    /// However many threads and processes ask for one module at the same time, one compiles it and
-    /// the others wait. All modules that this process gets from one place share one mapping for
-    /// each artifact, whatever their engines.
+    /// When several threads and processes ask for one module at the same time, one of them compiles
+    /// it and the others wait. Within this process, all modules of one artifact that come from the
+    /// same directory (or the same cache in memory) share one mapping, even with different engines.
     ///
     /// # Errors
-    /// [`Error::Compile`] for the module's own faults; [`Error::Load`] when the artifact cannot run
-    /// here; [`Error::Missing`] when compiling is ruled out. Not for anything that is wrong with
-    /// the cache.
+    /// [`Error::Compile`] when the module cannot be compiled; [`Error::Load`] when the artifact
+    /// cannot run here; [`Error::Missing`] when the module is not in the cache and
+    /// [`Options::require_hit`] is set. A fault of the cache itself is not an error: the module is
+    /// then compiled.
     pub fn get_or_compile(
         &self,
         engine: &Engine,
@@ -161,11 +169,12 @@ impl CompilationCache {
         self.get_or_compile_with_progress(engine, wasm, settings, &|_, _| {})
     }
 
-    /// [`get_or_compile`](Self::get_or_compile) that tells how far a compilation is; see
-    /// [`Compiler::compile_with_progress`].
+    /// Like [`get_or_compile`](Self::get_or_compile), and reports the progress of a compilation;
+    /// see [`Compiler::compile_with_progress`].
     ///
-    /// `progress` may use the cache. If it asks for a module that somebody is just getting, such as the
-    /// one whose progress it hears of, it does not wait for that, and compiles the module once more.
+    /// `progress` may use the cache. If it asks for a module that somebody is just getting, such as
+    /// the one whose progress it hears of, it does not wait for that, and compiles the module once
+    /// more.
     ///
     /// # Errors
     /// Those of [`get_or_compile`](Self::get_or_compile).
@@ -176,44 +185,45 @@ impl CompilationCache {
         settings: &Settings,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Module, Error> {
-        let wanted = wanted(wasm, settings)?;
+        let request = request(wasm, settings)?;
         let counters = &self.0.counters;
-        let slot = live::slot(self.0.place, wanted.key);
+        let slot = live::slot(self.0.id, request.key);
         let Some((mut live, waited)) = slot.lock(!callback::is_running()) else {
-            return self.load_or_compile_apart(engine, wasm, settings, &wanted);
+            return self.load_or_compile_apart(engine, wasm, settings, &request);
         };
         if waited {
             counters.waits.one();
         }
         if let Some(module) = live.upgrade(engine) {
             counters.memory_hits.one();
-            self.residents().touch(wanted.key);
+            self.kept().touch(request.key);
             return Ok(module);
         }
-        let module = self.load_or_compile(engine, wasm, settings, &wanted, progress)?;
+        let module = self.load_or_compile(engine, wasm, settings, &request, progress)?;
         *live = module.downgrade();
         Ok(module)
     }
 
-    /// The key of a module with these settings.
+    /// Returns the key of a module compiled with these settings.
     ///
     /// # Errors
     /// [`Error::Compile`] for settings that are not supported.
     pub fn key(wasm: &[u8], settings: &Settings) -> Result<Key, Error> {
-        Ok(wanted(wasm, settings)?.key)
+        Ok(request(wasm, settings)?.key)
     }
 
-    /// What the cache did so far.
+    /// Returns what the cache has done so far.
     pub fn stats(&self) -> Stats {
         self.0.counters.read()
     }
 
-    /// The directory, as it was given, made absolute.
+    /// Returns the directory that was given to [`open`](Self::open), as an absolute path. `None`
+    /// for a cache in memory.
     pub fn directory(&self) -> Option<&Path> {
         self.0.directory.as_ref().map(|directory| &*directory.root)
     }
 
-    /// What the cache holds: in its directory, or in memory if it has none.
+    /// Returns what the cache holds: in its directory, or in memory if it has no directory.
     ///
     /// # Errors
     /// [`Error::File`] when the directory cannot be read.
@@ -221,34 +231,37 @@ impl CompilationCache {
         match &self.0.directory {
             Some(directory) => budget::usage(directory),
             None => {
-                let residents = self.residents();
+                let kept = self.kept();
                 Ok(Usage {
-                    entries: residents.len() as u64,
-                    bytes: residents.bytes(),
+                    entries: kept.len() as u64,
+                    bytes: kept.bytes(),
                     ..Usage::default()
                 })
             }
         }
     }
 
-    /// All entries of the directory, the least recently used first.
+    /// Lists all entries of the directory, the least recently used first.
     ///
     /// # Errors
-    /// [`Error::InMemory`], or [`Error::File`] when the directory cannot be read.
+    /// [`Error::InMemory`] for a cache in memory; [`Error::File`] when the directory cannot be
+    /// read.
     pub fn entries(&self) -> Result<Vec<Entry>, Error> {
         budget::entries(self.on_disk("list")?)
     }
 
-    /// What an entry says about where it comes from, if it can be read. Not checked.
+    /// Returns the metadata in an entry, which say where it comes from. `None` if they cannot be
+    /// read. They are not checked.
     pub fn describe(&self, entry: &Entry) -> Option<Metadata> {
         entry::describe(&entry.path)
     }
 
-    /// Reads and checks every entry in full. Those that are damaged are removed, unless the cache is
+    /// Reads and checks every entry in full. Damaged entries are removed, unless the cache is
     /// read-only.
     ///
     /// # Errors
-    /// [`Error::InMemory`], or [`Error::File`] when the directory cannot be read.
+    /// [`Error::InMemory`] for a cache in memory; [`Error::File`] when the directory cannot be
+    /// read.
     pub fn verify(&self) -> Result<Vec<Verified>, Error> {
         let all = verify::verify(self.on_disk("verify")?)?;
         let damaged = all.iter().filter(|entry| entry.fault.is_some()).count();
@@ -256,11 +269,12 @@ impl CompilationCache {
         Ok(all)
     }
 
-    /// Removes what was not used for `max_age`, then what was used least recently until the rest fits
-    /// in `max_bytes`, but nothing that is pinned. The options' budget is kept without this.
+    /// Removes the entries that were not used for `max_age`, then the least recently used ones
+    /// until the rest fits in `max_bytes`. Pinned entries stay. The cache keeps the budget of its
+    /// [`Options`] by itself; this method is for another budget.
     ///
     /// # Errors
-    /// [`Error::File`] when the directory cannot be read, or a file not be removed.
+    /// [`Error::File`] when the directory cannot be read or a file cannot be removed.
     pub fn prune(
         &self,
         max_bytes: Option<u64>,
@@ -271,7 +285,7 @@ impl CompilationCache {
             max_age,
             ..self.0.options.clone()
         };
-        let forgotten = self.residents().prune(&options);
+        let forgotten = self.kept().prune(&options);
         self.0.counters.evictions.add(forgotten);
         match &self.0.directory {
             None => Ok(Removed {
@@ -290,20 +304,20 @@ impl CompilationCache {
     /// Removes everything that precast wrote, pinned or not, and nothing else.
     ///
     /// # Errors
-    /// [`Error::File`] when the directory cannot be read, or a file not be removed.
+    /// [`Error::File`] when the directory cannot be read or a file cannot be removed.
     pub fn clear(&self) -> Result<Removed, Error> {
-        self.residents().clear();
+        self.kept().clear();
         match &self.0.directory {
             None => Ok(Removed::default()),
             Some(_) => budget::clear(self.writable("clear")?),
         }
     }
 
-    /// Keeps an entry, there already or yet to come, whatever the budget; for every process that
-    /// uses the directory, until it is [unpinned](Self::unpin).
+    /// Keeps an entry from being evicted until it is [unpinned](Self::unpin), whatever the budget.
+    /// The pin holds for every process that uses the directory. The entry need not exist yet.
     ///
     /// # Errors
-    /// [`Error::File`] when that cannot be noted in the directory.
+    /// [`Error::File`] when the pin cannot be written to the directory.
     pub fn pin(&self, key: &Key) -> Result<(), Error> {
         self.set_pin(key, true)
     }
@@ -311,25 +325,25 @@ impl CompilationCache {
     /// Undoes [`pin`](Self::pin).
     ///
     /// # Errors
-    /// [`Error::File`] when that cannot be noted in the directory.
+    /// [`Error::File`] when the pin cannot be removed from the directory.
     pub fn unpin(&self, key: &Key) -> Result<(), Error> {
         self.set_pin(key, false)
     }
 
     fn set_pin(&self, key: &Key, on: bool) -> Result<(), Error> {
-        self.residents().pin(*key, on);
+        self.kept().pin(*key, on);
         match &self.0.directory {
             None => Ok(()),
             Some(_) => budget::pin(self.writable("pin")?, key, on),
         }
     }
 
-    fn residents(&self) -> MutexGuard<'_, Residents> {
-        let residents = self.0.residents.lock();
-        residents.unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, KeptModules> {
+        let kept = self.0.kept.lock();
+        kept.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a warning about the directory is due: the first is.
+    /// Whether to warn about the directory. True for the first caller only.
     fn warns(&self) -> bool {
         !self.0.warned.swap(true, Ordering::Relaxed)
     }
@@ -348,7 +362,7 @@ impl CompilationCache {
     }
 }
 
-fn wanted(wasm: &[u8], settings: &Settings) -> Result<Wanted, Error> {
+fn request(wasm: &[u8], settings: &Settings) -> Result<Request, Error> {
     let compiler = Compiler::new(settings.clone())?;
-    Ok(Wanted::new(wasm, compiler.identity()))
+    Ok(Request::new(wasm, compiler.identity()))
 }

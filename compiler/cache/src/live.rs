@@ -1,10 +1,11 @@
-//! The modules that this process has mapped, for all caches together.
+//! The modules that this process has mapped, shared by all its caches.
 //!
-//! There is one slot for each artifact of each place; whoever wants the artifact locks the slot, so
-//! the first one maps or compiles it and the others wait and share. Slots do not keep modules:
-//! these live as long as somebody uses them, and their slots are dropped when the next are made.
+//! There is one slot for each artifact of each cache. A thread that needs the artifact locks the
+//! slot: the first thread maps or compiles the artifact, the others wait and share the result. A
+//! slot holds a weak reference, so a module lives as long as somebody uses it. Slots whose modules
+//! are gone are dropped when new slots are made.
 //!
-//! Caches that were opened on one directory, under whatever names, are one place.
+//! Caches that were opened on the same directory, under whatever paths, share their slots.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,39 +15,34 @@ use precast_loader::WeakModule;
 
 use crate::Key;
 
-/// Where artifacts are shared.
+/// Identifies a cache within this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Place {
-    /// A directory.
-    Directory {
-        /// Its device.
-        dev: u64,
-        /// Its inode.
-        ino: u64,
-    },
-    /// A cache in memory.
+pub(crate) enum CacheId {
+    /// A cache in a directory, by the directory's device and inode number.
+    Directory { dev: u64, ino: u64 },
+    /// A cache in memory, by a number of its own.
     Memory(u64),
 }
 
-impl Place {
-    /// A place that no other cache has.
+impl CacheId {
+    /// An identity that no other cache has.
     pub(crate) fn in_memory() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self::Memory(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-/// One artifact of one place. Locked while somebody is getting the artifact.
+/// One artifact of one cache. The slot is locked while a thread maps or compiles the artifact.
 #[derive(Debug, Default)]
 pub(crate) struct Slot(Mutex<WeakModule>);
 
 impl Slot {
-    /// Takes the slot; says whether that took waiting. Nothing if somebody else has it and this thread
-    /// must not wait.
+    /// Locks the slot, and returns whether another thread had it locked. `None` if another thread
+    /// has it locked and this thread must not wait.
     pub(crate) fn lock(&self, may_wait: bool) -> Option<(MutexGuard<'_, WeakModule>, bool)> {
         match self.0.try_lock() {
             Ok(guard) => Some((guard, false)),
-            // Whoever panicked had not got it: nothing is half done.
+            // A thread panicked before it stored a module. The slot is as it was before.
             Err(TryLockError::Poisoned(poisoned)) => Some((poisoned.into_inner(), false)),
             Err(TryLockError::WouldBlock) => may_wait.then(|| {
                 let guard = self.0.lock();
@@ -62,26 +58,26 @@ impl Slot {
 
 #[derive(Default)]
 struct Slots {
-    slots: HashMap<(Place, Key), Arc<Slot>>,
-    /// Number of slots from which on looking for idle ones is worth it again.
+    slots: HashMap<(CacheId, Key), Arc<Slot>>,
+    /// When the number of slots reaches this, idle slots are dropped.
     sweep_at: usize,
 }
 
-/// The slot of an artifact.
-pub(crate) fn slot(place: Place, key: Key) -> Arc<Slot> {
+/// Returns the slot of an artifact.
+pub(crate) fn slot(cache: CacheId, key: Key) -> Arc<Slot> {
     static SLOTS: LazyLock<Mutex<Slots>> = LazyLock::new(Mutex::default);
     let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(slot) = slots.slots.get(&(place, key)) {
+    if let Some(slot) = slots.slots.get(&(cache, key)) {
         return Arc::clone(slot);
     }
     if slots.slots.len() >= slots.sweep_at {
-        // One that somebody holds may be about to be locked.
+        // A slot with a second reference may be about to be locked, so it is not idle.
         slots
             .slots
             .retain(|_, slot| Arc::strong_count(slot) > 1 || !slot.is_idle());
         slots.sweep_at = 2 * slots.slots.len() + 64;
     }
     let slot = Arc::new(Slot::default());
-    slots.slots.insert((place, key), Arc::clone(&slot));
+    slots.slots.insert((cache, key), Arc::clone(&slot));
     slot
 }

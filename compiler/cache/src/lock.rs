@@ -1,9 +1,10 @@
-//! Locks between processes: files that are locked while somebody writes what they stand for.
+//! Locks between processes, made of lock files.
 //!
-//! The lock belongs to the open file, so it ends with its process, however that ends; a lock file
-//! that is left over locks nothing. Whoever holds the lock removes the file before letting go, and
-//! whoever gets a lock checks that the file is still the one at the path: otherwise two could hold
-//! "the" lock, one on a removed file and one on its successor.
+//! The lock belongs to the open file, so it ends when its process ends, in whatever way. A lock
+//! file that is left over locks nothing. The holder removes the lock file before it unlocks. So a
+//! process that gets a lock checks that its open file is still the one at the path: otherwise two
+//! processes could hold the lock, one through a removed file and one through the file that replaced
+//! it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -14,29 +15,29 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
-/// A lock that is held until this is dropped.
+/// A held lock. Dropping it releases the lock.
 #[derive(Debug)]
 pub(crate) struct FileLock {
     path: PathBuf,
-    /// Locked; closing it unlocks.
+    /// The locked file. Closing it unlocks.
     _file: File,
 }
 
-/// Whether waiting is over.
+/// The result of taking a lock.
 #[derive(Debug)]
 pub(crate) enum Locked {
-    /// The lock, and whether somebody else had it first.
+    /// The lock, and whether this process had to wait for it.
     Yes(FileLock, bool),
-    /// Somebody else has it, for longer than the patience lasts.
+    /// Another process held the lock until the patience was over.
     No,
 }
 
 impl FileLock {
-    /// Takes the lock at `path`, waiting for at most `patience`.
+    /// Takes the lock at `path`, and waits for it for at most `patience`.
     ///
-    /// Polls: a blocking lock could not be given up, and a holder that is stopped, or whose
-    /// children inherited the open file, may keep it for ever. The wait between two looks grows
-    /// to 10 ms, which is little beside a compilation.
+    /// The wait is a poll, because a blocking call could not be given up, and a holder that is
+    /// stopped, or whose children inherited the open file, may keep the lock for ever. The pause
+    /// between two attempts grows to 10 ms, which is short compared to a compilation.
     pub(crate) fn take(path: &Path, patience: Duration) -> io::Result<Locked> {
         // A pipe must not make us wait, a link must not lead elsewhere.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -59,7 +60,7 @@ impl FileLock {
                     let path = path.to_owned();
                     return Ok(Locked::Yes(Self { path, _file: file }, waited));
                 }
-                // Of a file that its last holder has removed.
+                // The last holder has removed this file.
                 Ok(()) => continue,
                 Err(TryLockError::Error(error)) => return Err(error),
                 Err(TryLockError::WouldBlock) => waited = true,
@@ -72,7 +73,7 @@ impl FileLock {
         }
     }
 
-    /// Removes a lock file that nobody holds; says whether it did.
+    /// Removes a lock file that nobody holds. Returns whether it was removed.
     pub(crate) fn sweep(path: &Path) -> bool {
         match Self::take(path, Duration::ZERO) {
             Ok(Locked::Yes(lock, _)) => {
@@ -86,12 +87,12 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // If it cannot be removed, it stays, unlocked: as good.
+        // A file that cannot be removed stays, but it is unlocked and so does no harm.
         fs::remove_file(&self.path).ok();
     }
 }
 
-/// Whether the open file is the one at `path`.
+/// Whether the open file is the file at `path`.
 pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     let there = fs::symlink_metadata(path).map(|m| (m.dev(), m.ino()));
     let open = file.metadata().map(|m| (m.dev(), m.ino()));

@@ -1,11 +1,11 @@
-//! What the user may choose about a cache.
+//! The options of a cache.
 
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Environment variable that names the directory of caches of which nothing else says it.
+/// Environment variable that names the [default directory](default_directory) of caches.
 pub const DIRECTORY_VARIABLE: &str = "PRECAST_CACHE_DIR";
 
 /// How a cache behaves. The default reads and writes, and keeps at most 4 GiB of entries that were
@@ -35,31 +35,32 @@ impl Options {
         Self::default()
     }
 
-    /// Most bytes of artifacts to keep, `None` for no limit: beyond that, those that were used
-    /// least recently go. Modules in use do not suffer: only the cache forgets them.
+    /// The number of bytes of artifacts to keep at most, `None` for no limit. Beyond it, the least
+    /// recently used artifacts are evicted. Modules in use keep working after that.
     #[must_use]
     pub fn max_bytes(mut self, bytes: Option<u64>) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// How long to keep artifacts that nobody uses, `None` for ever. The day of the last use is
-    /// known, not the minute, because hits write nothing more often than that.
+    /// How long to keep artifacts that nobody uses, `None` for ever. The last use is known to a day
+    /// only, because a hit writes the time of use at most once a day.
     #[must_use]
     pub fn max_age(mut self, age: Option<Duration>) -> Self {
         self.max_age = age;
         self
     }
 
-    /// Write nothing into the directory: no entry, no time of use, no lock. Misses are compiled and
-    /// kept in memory.
+    /// Whether to write nothing into the directory: no entry, no time of use, no lock. Modules that
+    /// are not in the directory are then compiled and kept in memory.
     #[must_use]
     pub fn read_only(mut self, on: bool) -> Self {
         self.read_only = on;
         self
     }
 
-    /// Never compile: a miss is [`Error::Missing`](crate::Error::Missing).
+    /// Whether to never compile. A miss is then the error
+    /// [`Error::Missing`](crate::Error::Missing).
     #[must_use]
     pub fn require_hit(mut self, on: bool) -> Self {
         self.require_hit = on;
@@ -67,17 +68,17 @@ impl Options {
     }
 }
 
-/// Where caches are that nobody gave a place: the directory named by [`DIRECTORY_VARIABLE`], else
-/// `precast` in `$XDG_CACHE_HOME`, else `.cache/precast` in `$HOME`. `None` when none of these is
-/// set to an absolute path; a cache can then be [in
-/// memory](crate::CompilationCache::in_memory).
+/// Returns the directory for a cache whose directory nobody chose: the one named by
+/// [`DIRECTORY_VARIABLE`], else `precast` in `$XDG_CACHE_HOME`, else `.cache/precast` in `$HOME`.
+/// `None` if the first is not set and the other two are not set to an absolute path, or `$HOME` is
+/// the root directory. A cache can then be [in memory](crate::CompilationCache::in_memory).
 pub fn default_directory() -> Option<PathBuf> {
     choose(|name| env::var_os(name))
 }
 
 fn choose(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    // Asked for by name, it may be relative; the others are ignored then, as the XDG base directory
-    // specification wants.
+    // This variable may hold a relative path. The other two are ignored if they do, as the XDG base
+    // directory specification demands.
     if let Some(path) = variable(DIRECTORY_VARIABLE).filter(|path| !path.is_empty()) {
         return Some(path.into());
     }
@@ -115,7 +116,7 @@ mod tests {
             with(&[home, ("XDG_CACHE_HOME", "x"), (DIRECTORY_VARIABLE, "")]),
             Some("/home/a/.cache/precast".into())
         );
-        // As service managers have it for users without a home.
+        // Service managers set this for users without a home directory.
         assert_eq!(with(&[("HOME", "/")]), None);
         assert_eq!(with(&[("HOME", "")]), None);
         assert_eq!(with(&[]), None);

@@ -1,17 +1,19 @@
-//! The seal: a constant-time answer to "has anybody written to this file since it was checked?"
+//! The seal answers in constant time: has anybody written to this file since it was checked?
 //!
-//! Every write to a file makes its time of modification *now*. So this cache, when it has written
-//! an entry (or has just read and checked all of it), sets that time itself, to one whose
-//! nanoseconds follow from the entry's key, its length and the seconds. An entry whose nanoseconds
-//! are others was written to, or truncated, or moved here from the name of another key, or copied
-//! without its times; then its whole content is read and checked, once, and it is sealed again.
+//! Every write to a file sets the file's modification time to the current time. When this cache has
+//! written an entry, or has read and checked all of it, it sets the modification time itself. It
+//! computes the nanoseconds of that time from the entry's key, its length and the seconds. Other
+//! nanoseconds mean that the entry was written to, truncated, renamed from another key, or copied
+//! without its times. Such an entry is read and checked in full once, and sealed again.
 //!
-//! The odds that a write at any other time makes a seal by accident are one in a thousand million.
-//! A seal does not stop anybody who forges it: such a person can write to the directory, and what
-//! is in there is trusted like any other program of its owner's. Nor does it see bits that rot below
-//! the file system; the header's checksum sees those in hot tables, `verify` sees all.
+//! A write sets the nanoseconds of a seal by accident with a probability of one in a thousand
+//! million. A seal does not stop an attacker who forges it: that takes write access to the
+//! directory, whose content is trusted like any other program of its owner. Nor does a seal detect
+//! bits that change on the disk. The checksum in the header detects those in the hot tables, and
+//! `verify` detects all of them.
 //!
-//! On file systems that do not keep nanoseconds no seal ever holds: slower, but right.
+//! On a file system that does not keep nanoseconds no seal ever holds, and every lookup checks the
+//! entry in full: slower, but correct.
 
 use std::fs::{File, FileTimes, Metadata};
 use std::io;
@@ -20,7 +22,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::Key;
 
-/// Seals an entry of this length.
+/// Seals an entry with this key and length.
 pub(crate) fn set(file: &File, key: &Key, len: u64) -> io::Result<()> {
     let now = SystemTime::now();
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -29,7 +31,7 @@ pub(crate) fn set(file: &File, key: &Key, len: u64) -> io::Result<()> {
     file.set_times(FileTimes::new().set_modified(sealed).set_accessed(now))
 }
 
-/// Whether an entry has its seal.
+/// Whether an entry with this metadata has the seal of this key.
 pub(crate) fn holds(data: &Metadata, key: &Key) -> bool {
     u64::try_from(data.mtime())
         .is_ok_and(|seconds| data.mtime_nsec() == i64::from(nanoseconds(key, data.len(), seconds)))

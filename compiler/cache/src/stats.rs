@@ -1,39 +1,39 @@
-//! Counters of one cache, since it was made.
+//! The counters of a cache.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a cache did since it was made. Clones of a cache count together.
+/// What a cache has done since it was made. Clones of a cache share their counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Modules that this process had mapped already.
+    /// Requests for modules that this process had mapped already.
     pub memory_hits: u64,
-    /// Modules that were mapped from the directory.
+    /// Requests for modules that were mapped from the directory.
     pub disk_hits: u64,
-    /// Modules that were neither.
+    /// Requests for modules that were in neither.
     pub misses: u64,
-    /// Modules that this process compiled: fewer than misses where compilation is ruled out or
-    /// fails.
+    /// Modules that this process compiled. There are fewer of them than misses if compilations fail
+    /// or [`Options::require_hit`](crate::Options::require_hit) forbids them.
     pub compilations: u64,
-    /// Requests that waited for somebody else who was compiling the same module.
+    /// How often a request waited for another thread or process that was compiling the same module.
     pub waits: u64,
-    /// Bytes of artifacts that were handed out and were not in memory before.
+    /// Bytes of artifacts that were mapped or compiled, not counting memory hits.
     pub bytes: u64,
     /// Entries that were written to the directory.
     pub stores: u64,
-    /// Entries that could not be written: their modules are in memory alone.
+    /// Entries that could not be written. Their modules are in memory only.
     pub store_failures: u64,
-    /// Entries that went because of the budget.
+    /// Entries that were removed to keep the budget.
     pub evictions: u64,
-    /// Entries that were found damaged, stale, foreign or unreadable, and not used.
+    /// Entries that were not used because they were damaged, stale, foreign or unreadable.
     pub damaged: u64,
-    /// Entries whose whole content was read and checked before they were used, because something
-    /// about the file was not as this cache leaves it.
+    /// Entries that were read and checked in full before they were used, because they had no valid
+    /// seal: somebody wrote to the file or copied it, or the file system does not keep its times.
     pub full_checks: u64,
 }
 
 impl Stats {
-    /// Hits of both kinds.
+    /// Memory hits and disk hits.
     pub fn hits(&self) -> u64 {
         self.memory_hits + self.disk_hits
     }

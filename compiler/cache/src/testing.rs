@@ -1,9 +1,9 @@
-//! What this crate's tests share.
+//! Temporary directories for the unit tests of this crate.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A directory that goes when its test is over.
+/// A temporary directory that is removed when the test is over.
 pub(crate) struct TestDir(PathBuf);
 
 impl TestDir {
@@ -23,7 +23,7 @@ impl TestDir {
 
 impl Drop for TestDir {
     fn drop(&mut self) {
-        // A directory that is left over is found by its name.
+        // A directory that cannot be removed can be recognised by its name later.
         std::fs::remove_dir_all(&self.0).ok();
     }
 }

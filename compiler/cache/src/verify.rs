@@ -1,4 +1,4 @@
-//! Reading every entry, to find what the seals cannot tell.
+//! Reads every entry, to find damage that seals cannot detect.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -9,19 +9,19 @@ use crate::entry::{Remedy, Unusable, check, discard, may_be_ours, one_name, open
 use crate::lock::{FileLock, Locked};
 use crate::{Error, Key, budget};
 
-/// What [`CompilationCache::verify`](crate::CompilationCache::verify) found in one place.
+/// What [`CompilationCache::verify`](crate::CompilationCache::verify) found out about one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verified {
-    /// Key of the entry.
+    /// The key of the entry.
     pub key: Key,
-    /// Where it is.
+    /// The path of the entry's file.
     pub path: PathBuf,
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     pub bytes: u64,
-    /// What is wrong with it, if anything is.
+    /// What is wrong with the entry. `None` if it is whole.
     pub fault: Option<String>,
-    /// It is no longer there: deleted if precast wrote it, moved aside if not.
+    /// Whether the file was removed: deleted if precast wrote it, moved aside if not.
     pub removed: bool,
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn verify(directory: &Directory) -> Result<Vec<Verified>, Error> {
         };
         let mut removed = false;
         if result.is_err() && directory.is_writable() {
-            // Nobody replaces it between the second look and its removal.
+            // Under the lock nobody replaces the entry between the second check and its removal.
             let lock = FileLock::take(&directory.lock(&entry.key), Duration::from_secs(1));
             if let Ok(Locked::Yes(..)) = lock
                 && let Some(Err(fault)) = check_at(directory, &entry.key)?

@@ -1,4 +1,4 @@
-//! Artifacts as input of commands: reading one, and naming what is in it.
+//! Reads artifacts for commands, and names the types of what is in them.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ pub(crate) struct Bytes {
 }
 
 impl Bytes {
-    /// Reads a file, whatever is in it.
+    /// Reads a file. Its content is not checked.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let bytes = files::read(path)?;
         let mut words = vec![0; bytes.len().div_ceil(8)];
@@ -26,14 +26,14 @@ impl Bytes {
         })
     }
 
-    /// A checked view; `path` is for the error.
+    /// Checks the bytes and returns them as an artifact. The error names `path`.
     pub(crate) fn parse(&self, path: &Path) -> Result<Artifact<'_>> {
         let bytes = &bytemuck::cast_slice(&self.words)[..self.len];
         Artifact::parse(bytes, None).with_context(|| format!("cannot use `{}`", path.display()))
     }
 }
 
-/// `(i32, i64) -> f32`.
+/// The signature with this index as text, such as `(i32, i64) -> f32`.
 pub(crate) fn signature(artifact: &Artifact<'_>, index: u32) -> String {
     let Some(signature) = artifact.signature(index) else {
         return "?".to_owned();
@@ -49,7 +49,7 @@ pub(crate) fn signature(artifact: &Artifact<'_>, index: u32) -> String {
     }
 }
 
-/// The type of an item of an index space, as the text format has it.
+/// The type of an item of an index space, in the notation of the text format.
 pub(crate) fn item_type(artifact: &Artifact<'_>, kind: ExternKind, index: u32) -> String {
     let unknown = || "?".to_owned();
     let limits = |min: u64, max: u64, flags: u32| {
@@ -98,7 +98,7 @@ pub(crate) fn item_type(artifact: &Artifact<'_>, kind: ExternKind, index: u32) -
     }
 }
 
-/// Number of items of an index space that the module defines itself.
+/// The number of items of an index space that the module defines itself, from the items' flags.
 pub(crate) fn defined(flags: impl Iterator<Item = u32>) -> usize {
     flags.filter(|flags| flags & IMPORTED == 0).count()
 }

@@ -1,4 +1,4 @@
-//! `precast cache`, and the cache that `precast run` compiles into.
+//! `precast cache`, and the cache that `precast run` uses.
 
 use std::fs;
 use std::io::{self, Write};
@@ -21,7 +21,8 @@ use crate::{Failure, files, quantity};
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
-    /// Directory of the cache [default: $PRECAST_CACHE_DIR, else `precast` among the user's caches]
+    /// Directory of the cache [default: $PRECAST_CACHE_DIR, else `precast` in the user's cache
+    /// directory]
     #[arg(long, global = true, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
     /// Print JSON
@@ -37,21 +38,21 @@ enum Command {
     Stats,
     /// List the entries, the least recently used first
     List,
-    /// Read and check every entry; damaged ones are removed. Exits with 1 if there were any
+    /// Read and check every entry, and remove damaged ones. The exit code is 1 if there were any
     Verify,
-    /// Remove entries that were not used lately, or for which there is no room
+    /// Remove entries that were not used lately, or that exceed a size
     #[command(group(clap::ArgGroup::new("budget").required(true).multiple(true)))]
     Prune {
-        /// Keep at most so much: a number of bytes, or with K, M, G or T
+        /// Keep at most this many bytes: a number, or a number with K, M, G or T
         #[arg(long, value_name = "N", group = "budget", value_parser = quantity::size)]
         max_bytes: Option<u64>,
-        /// Remove what was not used for so long: a number with s, m, h, d or w
+        /// Remove entries that were not used for this long: a number with s, m, h, d or w
         #[arg(long, value_name = "AGE", group = "budget", value_parser = age)]
         older_than: Option<Duration>,
     },
     /// Remove everything that precast wrote, and nothing else
     Clear,
-    /// Keep entries whatever the budget, for everybody who uses the directory
+    /// Keep entries from being removed by age or size, for all users of the directory
     Pin {
         /// Keys, as `list` prints them
         #[arg(required = true, value_name = "KEY")]
@@ -65,29 +66,30 @@ enum Command {
     },
 }
 
-/// The options of commands that use the cache by the way.
+/// The cache options of commands that compile through the cache.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Cache of compiled modules")]
 pub(crate) struct Use {
     /// Compile modules in memory, without the cache
     #[arg(long, conflicts_with_all = ["cache_dir", "require_cached"])]
     no_cache: bool,
-    /// Directory of the cache [default: $PRECAST_CACHE_DIR, else `precast` among the user's caches]
+    /// Directory of the cache [default: $PRECAST_CACHE_DIR, else `precast` in the user's cache
+    /// directory]
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
-    /// Never compile: fail when a module is not in the cache
+    /// Never compile: fail if the module is not in the cache
     #[arg(long)]
     require_cached: bool,
 }
 
 impl Use {
-    /// Where the cache is that these options choose, or would without `--no-cache`.
+    /// The directory of the cache that these options choose, even if `--no-cache` is among them.
     pub(crate) fn directory(&self) -> Option<PathBuf> {
         self.cache_dir.clone().or_else(default_directory)
     }
 
-    /// The module that the WebAssembly module in `path` compiles to; in memory if the cache is `exposed`
-    /// to the guest.
+    /// Compiles the WebAssembly module in `path` through the cache; in memory if the cache is
+    /// `exposed` to the guest.
     pub(crate) fn module(
         &self,
         engine: &Engine,
@@ -108,19 +110,20 @@ impl Use {
         Ok(module?)
     }
 
-    /// A cache in memory, instead of one that the guest may write to.
+    /// A cache in memory, for a guest that may write to the directory of the cache.
     fn avoid(&self) -> Result<CompilationCache> {
         let directory = self.directory().unwrap_or_default();
         let directory = directory.display();
         if self.require_cached {
             bail!(
-                "the guest may write to a directory that leads to the cache `{directory}`, so nothing \
-                 is taken from there; give it other directories, or drop --require-cached"
+                "the guest may write to a directory that leads to the cache `{directory}`, so \
+                 nothing is taken from there; give the guest other directories, or drop \
+                 --require-cached"
             );
         }
         eprintln!(
-            "warning: the guest may write to a directory that leads to the cache `{directory}`: the \
-             module is compiled in memory, without the cache"
+            "warning: the guest may write to a directory that leads to the cache `{directory}`: \
+             the module is compiled in memory, without the cache"
         );
         Ok(Options::new().in_memory())
     }
@@ -137,7 +140,7 @@ impl Use {
             None if asked_for => bail!(NOWHERE),
             None => Ok(options.in_memory()),
             Some(directory) => match options.clone().open(&directory) {
-                // Nobody asked for it by name, and the program runs without it.
+                // The user did not choose this directory, and the program runs without a cache.
                 Err(error) if !asked_for => {
                     eprintln!("warning: no cache: {error}");
                     Ok(options.in_memory())
@@ -166,7 +169,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let cache = if matches!(args.command, Command::Path) {
         None
     } else {
-        // Looking must not make a directory.
+        // Commands that only look, and commands that find no directory, must not create one.
         Some(
             Options::new()
                 .read_only(reads || !directory.exists())
@@ -329,7 +332,8 @@ fn removed(removed: Removed) -> (String, Value) {
     (text, value)
 }
 
-/// Only what is there: a key that is mistyped would be kept for ever.
+/// Pins or unpins entries. Only existing entries can be pinned: the pin of a mistyped key would
+/// stay for ever.
 fn pin(cache: &CompilationCache, keys: &[Key], on: bool) -> Result<(String, Value)> {
     let entries = cache.entries()?;
     let mut text = String::new();
@@ -357,7 +361,7 @@ fn unix(time: SystemTime) -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-/// How long ago, in the largest unit of which it is at least one.
+/// How long ago a time was, in the largest unit that gives at least 1.
 fn shown_age(time: SystemTime) -> String {
     let seconds = time.elapsed().unwrap_or_default().as_secs();
     let units = [(86400, "d"), (3600, "h"), (60, "m"), (1, "s")];
@@ -368,7 +372,7 @@ fn shown_age(time: SystemTime) -> String {
     format!("{}{unit}", seconds / length)
 }
 
-/// `90s`, `12h`, `30d`.
+/// Parses an age such as `90s`, `12h` or `30d`.
 fn age(text: &str) -> Result<Duration, String> {
     let units = [
         ("s", 1),

@@ -24,10 +24,10 @@ pub(crate) struct Args {
     /// What to optimise for: none, speed or size
     #[arg(long, value_name = "LEVEL", default_value = "speed")]
     opt_level: OptLevel,
-    /// Target, such as aarch64-unknown-linux-gnu [default: this machine's]
+    /// Target, such as aarch64-unknown-linux-gnu [default: this machine]
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
-    /// CPU that the code may use: baseline, native, x86-64-v2, x86-64-v3 or x86-64-v4, then any
+    /// CPU to compile for: baseline, native, x86-64-v2, x86-64-v3 or x86-64-v4, followed by any
     /// number of `,+feature` and `,-feature`
     #[arg(long, default_value = "baseline", allow_hyphen_values = true)]
     cpu: Cpu,
@@ -35,8 +35,8 @@ pub(crate) struct Args {
     /// explicit checks
     #[arg(long, default_value = "guarded", value_parser = strategy)]
     strategy: Strategy,
-    /// How the host can stop code that calls nothing: `none`, `fuel` (it counts what it does) or
-    /// `epoch` (it looks whether a deadline has passed)
+    /// How the host can stop running code: `none`, `fuel` (the code counts its operators) or
+    /// `epoch` (the code checks whether a deadline has passed)
     #[arg(long, value_name = "HOW", default_value = "none", value_parser = interruption)]
     interruption: Interruption,
     /// Threads to compile with [default: one for each CPU]

@@ -1,16 +1,16 @@
-//! What a guest of `precast run` could change through the directories that it was given: machine code that
-//! runs, and machine code that will.
+//! Which machine code a guest of `precast run` could change through the directories that it was
+//! given: the artifact that runs now, and the cached code that runs later.
 //!
-//! An artifact is mapped from its file, so whoever writes to the file writes code. For a guest that may write
-//! to the file (see [`WasiCtxBuilder::reaches`] for when that is) there are two walls: its code runs from a
-//! sealed copy in memory, and it is refused to change the file and every name that leads there.
+//! An artifact is mapped from its file, so writing to the file changes the code. For a guest that
+//! may write to the file (see [`WasiCtxBuilder::reaches`]) there are two defences: the code runs
+//! from a sealed copy in memory, and the guest cannot change the file or any name that leads to it.
 //!
-//! What is in the cache of compiled modules is run by whoever runs the module next. If the guest can write
-//! to it, nothing is taken from the cache, because an earlier guest may have written there, and nothing put
-//! into it; and the guest is refused to change what is there, whether this run uses the cache or not.
+//! The cache of compiled modules holds code that later runs execute. If the guest may write to the
+//! cache, this run neither takes code from the cache (an earlier guest may have written there) nor
+//! stores code in it. The guest cannot change the cache either, whether this run uses it or not.
 //!
-//! Everything else that a guest may write to and somebody runs, sources or reads as configuration later is
-//! out of our hands: other artifacts, this program, start-up files of shells, caches at other places.
+//! Nothing protects other files that a guest may write to and that somebody runs, sources or reads
+//! as configuration later: other artifacts, this program, start-up files of shells, other caches.
 
 use std::path::{Path, PathBuf};
 
@@ -19,17 +19,19 @@ use precast_wasi::WasiCtxBuilder;
 
 use crate::cache::is_wasm;
 
-/// What is exposed to the guest.
+/// The files that hold machine code and that the guest could change.
 #[derive(Default)]
 pub(crate) struct Exposure {
-    /// The artifact. (A module does not matter: it is compiled anew when it changes.)
+    /// The artifact that is run, if it is exposed. A WebAssembly module is never exposed code: a
+    /// changed module is compiled anew.
     artifact: Option<PathBuf>,
-    /// The directory of the cache.
+    /// The directory of the cache, if it is exposed.
     cache: Option<PathBuf>,
 }
 
 impl Exposure {
-    /// For a guest with these directories, of the file that is run and of the cache.
+    /// Finds out whether a guest with the directories of `wasi` could change the file that is run
+    /// or the cache.
     pub(crate) fn new(wasi: &WasiCtxBuilder, file: &Path, cache: Option<PathBuf>) -> Self {
         Self {
             artifact: (!is_wasm(file) && wasi.reaches(file)).then(|| file.to_owned()),
@@ -37,15 +39,17 @@ impl Exposure {
         }
     }
 
+    /// Whether the artifact is exposed.
     pub(crate) fn artifact(&self) -> bool {
         self.artifact.is_some()
     }
 
+    /// Whether the cache is exposed.
     pub(crate) fn cache(&self) -> bool {
         self.cache.is_some()
     }
 
-    /// Refuses to the guest to change any of it.
+    /// Keeps the guest from changing the exposed files.
     pub(crate) fn protect(&self, wasi: WasiCtxBuilder) -> Result<WasiCtxBuilder> {
         let exposed = self.artifact.iter().chain(&self.cache);
         Ok(exposed

@@ -1,7 +1,8 @@
-//! Reading inputs and writing outputs, with errors that name the file.
+//! Reads inputs and writes outputs, with errors that name the file.
 //!
-//! Outputs are written to a temporary file beside their place and renamed, so that a full disk or
-//! an interrupt leaves what was there before, and nobody who has mapped the old file sees it change.
+//! An output is written to a temporary file in the same directory, which is then renamed. So a full
+//! disk or an interrupt leaves the old file, and a process that has mapped the old file does not
+//! see it change.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// The bytes of a file, or of standard input for `-`.
+/// Reads a file, or standard input for `-`.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     if path == Path::new("-") {
         let mut bytes = Vec::new();
@@ -24,7 +25,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))
 }
 
-/// Writes a file, all or nothing; standard output for `-`.
+/// Writes a file, all or nothing, or writes to standard output for `-`.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     if path == Path::new("-") {
         return io::stdout()
@@ -35,7 +36,8 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     if path.is_dir() {
         bail!("{}: it is a directory", context());
     }
-    // Devices and pipes have no contents to protect, and must not be replaced by a file.
+    // Devices and pipes are written in place: a file must not replace them, and they have no old
+    // content to keep.
     let special = fs::metadata(path).is_ok_and(|found| !found.is_file());
     if special {
         fs::write(path, bytes)
@@ -46,7 +48,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // Through a symbolic link, as writing in place would go.
+    // A symbolic link is followed, as it would be by writing in place.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let (temporary, mut file) = create_beside(path)?;
     let written = file
@@ -59,7 +61,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-/// A new file in the same directory, with a name that nobody else uses.
+/// Creates a temporary file in the same directory, under a name that is not in use.
 fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let process = std::process::id();

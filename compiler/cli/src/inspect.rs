@@ -1,4 +1,4 @@
-//! `precast inspect`: what an artifact is for and what is in it, for people or as JSON.
+//! `precast inspect`: prints what an artifact is for and what is in it, as text or JSON.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -39,20 +39,21 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Everything that is shown.
+/// What the command prints.
 struct Report<'a> {
     artifact: &'a Artifact<'a>,
     metadata: Metadata,
     target: String,
     cpu_features: String,
-    /// Module name, item name, kind, type.
+    /// Module name, item name, kind and type of each import.
     imports: Vec<(&'a str, &'a str, &'static str, String)>,
-    /// Name, kind, type; in the module's order.
+    /// Name, kind and type of each export, in the module's order.
     exports: Vec<(&'a str, &'static str, String)>,
-    /// What and how many.
+    /// The name of each kind of item, and how many the artifact has.
     counts: Vec<(&'static str, usize)>,
-    /// Name and size in bytes, in the order of the file.
+    /// Name and size in bytes of each section, in the order of the file.
     sections: Vec<(&'static str, u64)>,
+    /// Whether the digest matches the file.
     intact: bool,
 }
 
@@ -187,6 +188,7 @@ impl<'a> Report<'a> {
         let (h, m) = (self.artifact.header(), &self.metadata);
         let object =
             |pairs: &mut dyn Iterator<Item = (String, Value)>| Value::Object(pairs.collect());
+        let key = |name: &str| name.replace([' ', '-'], "_");
         json!({
             "file_size": h.file_len,
             "format": h.format,
@@ -214,8 +216,8 @@ impl<'a> Report<'a> {
             "exports": self.exports.iter().map(|(name, kind, ty)| {
                 json!({ "name": name, "kind": kind, "type": ty })
             }).collect::<Value>(),
-            "counts": object(&mut self.counts.iter().map(|(n, c)| (n.replace([' ', '-'], "_"), json!(c)))),
-            "sections": object(&mut self.sections.iter().map(|(n, s)| (n.replace([' ', '-'], "_"), json!(s)))),
+            "counts": object(&mut self.counts.iter().map(|(n, c)| (key(n), json!(c)))),
+            "sections": object(&mut self.sections.iter().map(|(n, s)| (key(n), json!(s)))),
         })
     }
 }

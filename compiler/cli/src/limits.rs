@@ -1,4 +1,4 @@
-//! What `precast run` lets a program take.
+//! The resource limits of `precast run`.
 
 use precast_loader::{StoreLimits, StoreLimitsBuilder};
 
@@ -6,15 +6,15 @@ use crate::quantity;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Most memory that the guest can have, all its linear memories together: a number of bytes, or
+    /// Limit for the linear memories of the guest, all together: a number of bytes, or a number
     /// with KiB, MiB or GiB [default: 16GiB]
     #[arg(long, value_name = "SIZE", value_parser = quantity::size)]
     max_memory: Option<u64>,
-    /// Most elements that all tables of the guest can have together, but for those that nothing can
-    /// change [default: 10000000]
+    /// Limit for the elements of the guest's tables, all together; tables that nothing can change
+    /// do not count [default: 10000000]
     #[arg(long, value_name = "N")]
     max_table_elements: Option<u64>,
-    /// Most instances [default: 10000]
+    /// Limit for the number of instances [default: 10000]
     #[arg(long, value_name = "N")]
     max_instances: Option<u64>,
 }

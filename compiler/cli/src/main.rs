@@ -1,9 +1,15 @@
-//! `precast`: compiles WebAssembly modules ahead of time, looks into the artifacts, runs them.
+//! `precast`: compiles WebAssembly modules ahead of time, shows what is in the artifacts, and runs
+//! them.
 //!
-//! One file for each command. Commands return a [`Failure`] and print nothing themselves about what
-//! went wrong: this file does, in one form. Exit codes: the guest's own for `run`, 134 for a trap
-//! (as a native program that aborts has), 124 for `run --timeout` (as timeout(1) has), 1 for errors, 2 for wrong usage. Whoever closes the
-//! pipe has seen enough: that is no error.
+//! Each command has a file of its own. A command that fails returns a [`Failure`], and only this
+//! file prints errors, in one form. The exit code is
+//!
+//! - the guest's own for `run`,
+//! - 134 for a trap, as for a native program that aborts,
+//! - 124 for `run --timeout`, as with timeout(1),
+//! - 1 for errors and 2 for wrong usage.
+//!
+//! A closed pipe is not an error: the reader wanted no more output.
 
 mod artifact;
 mod cache;
@@ -39,22 +45,22 @@ enum Command {
     Compile(compile::Args),
     /// Show what an artifact is for and what is in it
     Inspect(inspect::Args),
-    /// Disassemble an artifact, with the places in the WebAssembly module that code comes from
+    /// Disassemble an artifact, with the offsets in the WebAssembly module that code comes from
     Objdump(objdump::Args),
     /// Run an artifact or a WebAssembly module: a WASI program, or one of its functions
     Run(run::Args),
-    /// Look after the cache of compiled modules
+    /// Show and manage the cache of compiled modules
     Cache(cache::Args),
     /// Run scripts of the WebAssembly specification's test suite
     Wast(wast::Args),
     /// Print completions for a shell
     Completions {
-        /// The shell
+        /// The shell to print completions for
         shell: clap_complete::Shell,
     },
 }
 
-/// Why a command did not succeed, and the exit code that says so.
+/// Why a command failed, and its exit code.
 struct Failure {
     error: anyhow::Error,
     code: u8,
@@ -97,7 +103,8 @@ fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A mistake on the command line that clap cannot see: exits as clap does for its own.
+/// Exits with a usage error, in clap's form, for a mistake on the command line that clap cannot
+/// find by itself.
 fn usage_error(command: &str, message: String) -> ! {
     let mut cli = Cli::command();
     cli.build();
@@ -116,7 +123,8 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     io.is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// The only place that prints errors. Nothing can be done if even that fails.
+/// Prints an error and its causes. Only this function prints errors. If printing fails, there is
+/// nowhere to report that.
 fn report(error: &anyhow::Error) {
     let mut text = format!("error: {error}\n");
     let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();

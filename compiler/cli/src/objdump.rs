@@ -1,6 +1,6 @@
-//! `precast objdump`: disassembly with what only this format knows: the places in the WebAssembly
-//! module that code comes from, and the reasons of traps. (`objdump -d` works too, and shows the
-//! bytes.)
+//! `precast objdump`: disassembles an artifact, with information that other tools cannot read: the
+//! offsets in the WebAssembly module that code comes from, and the reasons of traps. (`objdump -d`
+//! works too, and shows the bytes.)
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
@@ -21,7 +21,7 @@ use crate::artifact::{Bytes, signature};
 pub(crate) struct Args {
     /// The artifact
     file: PathBuf,
-    /// Only this function: a name, or an index in the function index space
+    /// Disassemble only this function: a name, or an index in the function index space
     #[arg(long, value_name = "NAME")]
     func: Option<String>,
 }
@@ -45,7 +45,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A piece of the text.
+/// The range of one symbol in the text section.
 struct Code {
     name: String,
     start: u64,
@@ -55,9 +55,9 @@ struct Code {
 struct Disassembly<'a> {
     artifact: &'a Artifact<'a>,
     text: &'a [u8],
-    /// In the order of symbols: the defined functions first.
+    /// In the order of the symbols: the defined functions come first.
     code: Vec<Code>,
-    /// Names by their place in the text.
+    /// Indices in `code` by the offset in the text where the symbol starts.
     names: BTreeMap<u64, usize>,
     traps: BTreeMap<u32, precast_artifact::TrapCode>,
     capstone: Capstone,
@@ -87,7 +87,7 @@ impl<'a> Disassembly<'a> {
         })
     }
 
-    /// Positions of the functions with this name or index.
+    /// Finds the functions with this name or index, as indices in `code`.
     fn find(&self, name: &str) -> Result<Vec<usize>> {
         let named: Vec<usize> = (0..self.code.len())
             .filter(|i| self.code[*i].name == name)
@@ -175,14 +175,14 @@ impl<'a> Disassembly<'a> {
         Ok(())
     }
 
-    /// The code that a call or jump goes to the start of.
+    /// The symbol at whose start a call or jump ends, as an index in `code`.
     fn target(&self, mnemonic: &str, operands: &str) -> Option<usize> {
         let branches = ["call", "j", "b"];
         if !branches.iter().any(|start| mnemonic.starts_with(start)) {
             return None;
         }
         let last = operands.rsplit([' ', ',']).next()?.trim_start_matches('#');
-        // Numbers below ten come without a prefix.
+        // Capstone prints numbers below ten without `0x`.
         let address = u64::from_str_radix(last.strip_prefix("0x").unwrap_or(last), 16).ok()?;
         self.names.get(&address).copied()
     }
@@ -201,7 +201,7 @@ fn capstone(arch: u32) -> capstone::CsResult<Capstone> {
         Some(Arch::S390x) => new.sysz().mode(sysz::ArchMode::Default).build(),
         None => Err(capstone::Error::UnsupportedArch),
     }?;
-    // Constants stand behind the code of a function.
+    // Functions are followed by their constants, which are not instructions.
     capstone.set_skipdata(true)?;
     Ok(capstone)
 }

@@ -1,14 +1,14 @@
-//! A progress bar on standard error, for compilations that take long enough to wonder.
+//! A progress bar on standard error, for long compilations.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Before this nothing is shown.
+/// How long a compilation takes before the bar is shown.
 const PATIENCE: Duration = Duration::from_millis(700);
 
-/// Progress of one compilation. Shows nothing unless standard error is a terminal.
+/// The progress of one compilation. Nothing is shown unless standard error is a terminal.
 pub(crate) struct Progress {
     start: Instant,
     bar: Mutex<Option<ProgressBar>>,
@@ -22,9 +22,9 @@ impl Progress {
         }
     }
 
-    /// Called by any thread.
+    /// Reports that `done` of `total` functions are compiled. Any thread may call this.
     pub(crate) fn functions(&self, done: usize, total: usize) {
-        // Whoever finds it taken leaves the drawing to the other one.
+        // If another thread is drawing, this thread does not wait for it.
         let Ok(mut bar) = self.bar.try_lock() else {
             return;
         };

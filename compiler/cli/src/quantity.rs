@@ -1,6 +1,6 @@
-//! Sizes as people write them.
+//! Sizes on the command line.
 
-/// `512`, `64K`, `64KiB`, `2G`: bytes, the units being powers of 1024.
+/// Parses a number of bytes such as `512`, `64K`, `64KiB` or `2G`. The units are powers of 1024.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let units = [("K", 10), ("M", 20), ("G", 30), ("T", 40)];
     let short = text.strip_suffix("iB").unwrap_or(text);
@@ -9,7 +9,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         .find_map(|(unit, shift)| Some((short.strip_suffix(unit)?, shift)))
     {
         Some(found) => found,
-        // `iB` alone is no unit.
+        // `iB` without K, M, G or T is not a unit.
         None => (text, 0),
     };
     let bytes = number.parse::<u64>().ok();

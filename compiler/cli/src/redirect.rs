@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anyhow::{Result, bail};
 use precast_loader::{ExternType, Linker, Module, Redirections};
 
-/// Rules as `OLD=NEW`, both sides `MODULE` or `MODULE::NAME`.
+/// Parses rules of the form `OLD=NEW`, where both sides are `MODULE` or both are `MODULE::NAME`.
 pub(crate) fn parse(rules: &[String]) -> Result<Redirections> {
     let mut redirections = Redirections::new();
     for rule in rules {
@@ -26,8 +26,8 @@ pub(crate) fn parse(rules: &[String]) -> Result<Redirections> {
     Ok(redirections)
 }
 
-/// Prints where each import goes, which rules sent it there, and what is there; then the rules that
-/// match no import.
+/// Prints for each import where it is looked up, which rules redirected it, and what is defined
+/// there; then prints the rules that match no import.
 pub(crate) fn explain<T: 'static>(
     module: &Module,
     linker: &Linker<T>,

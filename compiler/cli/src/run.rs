@@ -1,5 +1,5 @@
-//! `precast run`: runs an artifact, or a module through the cache: as a WASI program, or one of its
-//! functions.
+//! `precast run`: runs an artifact, or a WebAssembly module that is compiled through the cache.
+//! Runs it as a WASI program, or calls one of its functions.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -20,28 +20,29 @@ use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker};
 use crate::exposure::Exposure;
 use crate::{Failure, cache, compile, limits, redirect, report, usage_error};
 
-/// Exit code of a native program that aborts: 128 and the number of SIGABRT.
+/// Exit code after a trap: that of a native program that aborts, 128 plus the number of SIGABRT.
 const TRAPPED: u8 = 134;
 
-/// Exit code of `timeout(1)`.
+/// Exit code after a timeout: that of timeout(1).
 const TIMED_OUT: u8 = 124;
 
-/// Most bytes of stack for the guest; the thread's own stack is the limit where it is smaller.
+/// Bytes of stack that the guest may use. A thread with a smaller stack gives less.
 const MAX_STACK: usize = 16 << 20;
 
 #[derive(clap::Args)]
 #[command(override_usage = "precast run [OPTIONS] <FILE> [ARGS]...")]
 pub(crate) struct Args {
-    /// Give the guest a directory, under its own or another name; with `::ro`, to look at only
+    /// Give the guest a directory, under its own name or another one; read-only with `::ro`
     #[arg(long = "dir", value_name = "HOST[::GUEST[::ro]]")]
     dirs: Vec<String>,
-    /// Set an environment variable, or hand on the one of this name
+    /// Set an environment variable, or pass on the host's variable of this name
     #[arg(long = "env", value_name = "NAME[=VALUE]")]
     env: Vec<String>,
     /// Call this exported function with ARGS as its parameters, and print its results
     #[arg(long, value_name = "NAME")]
     invoke: Option<String>,
-    /// Look imports up elsewhere: those of a module, or one (repeatable, the last one counts)
+    /// Look up the imports of a module, or one import, under another name; may be repeated, and of
+    /// several rules for one name the last counts
     #[arg(long = "redirect", value_name = "MODULE[::NAME]=MODULE[::NAME]")]
     redirections: Vec<String>,
     /// Print where each import comes from and why, instead of running anything
@@ -50,12 +51,13 @@ pub(crate) struct Args {
     /// What the guest sees as its own name [default: FILE]
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
-    /// How a module is compiled: `none`, `fuel` or `epoch`, as for `compile`; --fuel and --timeout
-    /// choose by themselves
+    /// How the host can stop a module that is compiled: `none`, `fuel` or `epoch`, as for
+    /// `compile`; --fuel and --timeout imply it
     #[arg(long, value_name = "HOW", value_parser = compile::interruption,
         conflicts_with_all = ["fuel", "timeout"])]
     interruption: Option<Interruption>,
-    /// End the program when it has done so much, about one for each WebAssembly operator
+    /// End the program when it has used this much fuel, about one unit for each WebAssembly
+    /// operator
     #[arg(long, value_name = "N", conflicts_with = "timeout")]
     fuel: Option<u64>,
     /// End the program after this time, with exit code 124: a number with ms, s, m or h
@@ -65,7 +67,7 @@ pub(crate) struct Args {
     limits: limits::Args,
     #[command(flatten)]
     cache: cache::Use,
-    /// The artifact or WebAssembly module, then everything for the guest
+    /// The artifact or WebAssembly module, then the arguments for the guest
     #[arg(required = true, trailing_var_arg = true, value_name = "FILE")]
     command: Vec<OsString>,
 }
@@ -108,7 +110,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     match called {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<Error>() {
-            // As the system does: of the exit code, eight bits are left.
+            // The system keeps the lowest eight bits of an exit code.
             Some(Error::Exit(code)) => Ok(ExitCode::from(*code as u8)),
             Some(Error::Trap(trap)) if trap.code() == TrapCode::Interrupt => Err(Failure {
                 error: error.context(timed_out(args.timeout)),
@@ -123,8 +125,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Ends the program when its time is over. What does not end then, because it waits for the system
-/// in a host function, is left behind.
+/// Ends the program when its time is over. A guest that waits for the system in a host function
+/// does not end by itself, so the process exits after a grace period.
 fn end_after(timeout: Duration, handle: InterruptHandle) {
     const GRACE: Duration = Duration::from_millis(500);
     std::thread::spawn(move || {
@@ -176,7 +178,7 @@ fn open(file: &Path, args: &Args, exposure: &Exposure) -> Result<Module> {
         );
     }
     if exposure.artifact() {
-        // SAFETY: whoever asks to run a program trusts what is in it, as with any other executable.
+        // SAFETY: the user who runs this file trusts the code in it, as with any other executable.
         let module = unsafe { Module::open_sealed(&engine, file) }.with_context(context)?;
         eprintln!(
             "warning: the guest may write to a directory that leads to `{}`: its code runs from a \
@@ -185,12 +187,12 @@ fn open(file: &Path, args: &Args, exposure: &Exposure) -> Result<Module> {
         );
         return Ok(module);
     }
-    // SAFETY: as above. Nobody truncates it or writes to it while it is mapped: precast replaces
-    // files whole, and it is out of the guest's reach.
+    // SAFETY: the user trusts the code, as above. Nobody truncates the file or writes to it while
+    // it is mapped: precast replaces files as a whole, and the guest has no access to this one.
     unsafe { Module::open(&engine, file) }.with_context(context)
 }
 
-/// Directories and environment variables.
+/// Gives the guest the directories and environment variables of the options.
 fn grant(mut wasi: WasiCtxBuilder, dirs: &[String], env: &[String]) -> Result<WasiCtxBuilder> {
     for dir in dirs {
         let (dir, access) = match dir.strip_suffix("::ro") {
@@ -205,7 +207,7 @@ fn grant(mut wasi: WasiCtxBuilder, dirs: &[String], env: &[String]) -> Result<Wa
             Some((name, value)) => wasi.env(name, value)?,
             None => {
                 let value = std::env::var(variable).with_context(|| {
-                    format!("cannot hand on the environment variable `{variable}`")
+                    format!("cannot pass on the environment variable `{variable}`")
                 })?;
                 wasi.env(variable, value)?
             }
@@ -214,7 +216,7 @@ fn grant(mut wasi: WasiCtxBuilder, dirs: &[String], env: &[String]) -> Result<Wa
     Ok(wasi)
 }
 
-/// `500ms`, `5s`, `2m`.
+/// Parses a duration such as `500ms`, `5s` or `2m`.
 fn duration(text: &str) -> Result<Duration, String> {
     let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
     let found = units
@@ -225,7 +227,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a number with ms, s, m or h, such as 5s".to_owned())
 }
 
-/// What guests can import.
+/// A linker with everything that guests can import.
 fn linker(module: &Module) -> Result<Linker<WasiCtx>> {
     let mut linker = Linker::new(module.engine());
     add_to_linker(&mut linker, |wasi: &mut WasiCtx| wasi)?;
@@ -239,7 +241,7 @@ fn call(
     invoke: Option<&str>,
     args: &[&str],
 ) -> Result<()> {
-    // Checked before anything of the module runs.
+    // The export is checked before any code of the module runs.
     let name = invoke.unwrap_or("_start");
     if !matches!(module.export(name), Some(ExternType::Func(_))) {
         return Err(no_function(module, invoke));
@@ -271,7 +273,7 @@ fn function(instance: &Instance, store: &mut Store<WasiCtx>, name: &str) -> Resu
         .with_context(|| format!("`{}` is not a function", shown(name)))
 }
 
-/// What to do instead of calling a function that is not there.
+/// The error for a function that the module does not export. It names the functions that it does.
 fn no_function(module: &Module, invoke: Option<&str>) -> anyhow::Error {
     let functions: Vec<String> = module
         .exports()
@@ -305,7 +307,7 @@ fn no_function(module: &Module, invoke: Option<&str>) -> anyhow::Error {
     anyhow!(message)
 }
 
-/// Arguments as values of the parameters' types.
+/// Parses arguments as values of the parameters' types.
 fn values(name: &str, params: &[ValType], args: &[&str]) -> Result<Vec<Val>> {
     if params.len() != args.len() {
         let types: Vec<&str> = params.iter().map(|ty| ty.name()).collect();
@@ -322,7 +324,7 @@ fn values(name: &str, params: &[ValType], args: &[&str]) -> Result<Vec<Val>> {
     params.iter().zip(args).map(parse).collect()
 }
 
-/// A number: decimal or `0x`, signed or unsigned.
+/// Parses a number: decimal or with `0x`, signed or unsigned.
 fn value(ty: ValType, text: &str) -> Option<Val> {
     let integer = || match text.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16).ok().map(i128::from),
@@ -363,7 +365,7 @@ fn show(value: &Val) -> String {
     }
 }
 
-/// An argument as the UTF-8 text that WASI wants.
+/// Checks that an argument is UTF-8, as WASI demands.
 fn text(arg: &(impl AsRef<std::ffi::OsStr> + ?Sized)) -> Result<&str> {
     let arg = arg.as_ref();
     arg.to_str()

@@ -1,4 +1,4 @@
-//! Warnings of libraries, which tell them through `tracing`, on standard error.
+//! Prints the warnings that libraries report through `tracing` to standard error.
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -7,11 +7,11 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Sends the warnings of libraries to standard error.
 pub(crate) fn show() {
-    // Fails only when there is one already.
+    // This fails only if a subscriber is set already.
     tracing::subscriber::set_global_default(Warnings).ok();
 }
 
-/// A subscriber for one thing: `warning: message: field=value …` on standard error.
+/// A subscriber that prints each warning as `warning: message: value: value …`.
 struct Warnings;
 
 impl Subscriber for Warnings {

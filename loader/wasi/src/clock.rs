@@ -1,4 +1,4 @@
-//! Clocks: the functions, and where the time comes from.
+//! The clock functions, and the source of their time.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -6,17 +6,17 @@ use crate::ctx::WasiCtx;
 use crate::errno::{Errno, Result};
 use crate::guest::GuestMemory;
 
-/// Where guests get the time from, and how they sleep.
+/// The source of a guest's time, and how the guest sleeps.
 ///
-/// The default are the system's clocks; tests and simulations can supply their own.
+/// The default is the system's clocks. Tests and simulations can supply their own.
 pub trait Clocks: Send {
     /// Time since 1970-01-01 00:00 UTC.
     fn realtime(&mut self) -> Duration;
 
-    /// Time since a fixed moment; never less than at the last call.
+    /// Time since a fixed moment. It is never less than the result of an earlier call.
     fn monotonic(&mut self) -> Duration;
 
-    /// Waits.
+    /// Returns after this time.
     fn sleep(&mut self, duration: Duration);
 
     /// The shortest difference between two moments that the clocks can tell apart.
@@ -25,8 +25,8 @@ pub trait Clocks: Send {
     }
 }
 
-/// The system's clocks. Monotonic time starts when this is made: how long the system has been up
-/// is none of the guest's business.
+/// The system's clocks. The monotonic time counts from the creation of this value, so that the
+/// guest does not learn how long the system has been running.
 pub(crate) struct SystemClocks {
     start: Instant,
 }
@@ -41,7 +41,7 @@ impl SystemClocks {
 
 impl Clocks for SystemClocks {
     fn realtime(&mut self) -> Duration {
-        // Before 1970 it is 1970.
+        // A time before 1970 is reported as 1970.
         SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default()
@@ -65,8 +65,8 @@ pub(crate) enum Clock {
 
 impl Clock {
     /// # Errors
-    /// `NOTSUP` for processor time: a guest is no process, and its host's is not for it. `INVAL`
-    /// for other numbers.
+    /// `NOTSUP` for the clocks of processor time: a guest is not a process or thread, and must not
+    /// learn how much processor time its host has used. `INVAL` for other numbers.
     pub(crate) fn new(id: u32) -> Result<Self> {
         match id {
             0 => Ok(Self::Realtime),

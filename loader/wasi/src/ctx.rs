@@ -1,4 +1,4 @@
-//! What a guest is given: [`WasiCtx`] and its builder.
+//! [`WasiCtx`], which holds what a guest is given, and its builder.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -13,60 +13,60 @@ use crate::reach::Reach;
 use crate::stdio::{Input, Output};
 use crate::types::Rights;
 
-/// What can be wrong with what a guest is to be given.
+/// What [`WasiCtxBuilder`] refuses to give a guest, and why.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// An argument with a NUL, which would end it.
+    /// An argument contains a NUL byte.
     #[error("argument {index} has a NUL byte: {arg:?}; arguments end at the first NUL")]
     Arg {
-        /// Its place, from 0.
+        /// The index of the argument, from 0.
         index: usize,
         /// The argument.
         arg: String,
     },
-    /// A variable that no environment can hold.
+    /// An environment variable has a name or value that no environment can hold.
     #[error("environment variable {key:?}: {what}")]
     Env {
-        /// Its name.
+        /// The name of the variable.
         key: String,
-        /// What is wrong.
+        /// What is wrong with the variable.
         what: &'static str,
     },
-    /// A directory that cannot be opened.
+    /// A directory cannot be opened.
     #[error("cannot open directory {} for the guest's {guest:?}", host.display())]
     Preopen {
-        /// The directory.
+        /// The host's directory.
         host: PathBuf,
-        /// The guest's name for it.
+        /// The guest's name for the directory.
         guest: String,
-        /// The system's answer.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A guest's name for a directory that no path can begin with.
+    /// The guest's name for a directory is not a valid path.
     #[error("the guest's name {guest:?} of directory {}: {what}", host.display())]
     GuestPath {
-        /// The directory.
+        /// The host's directory.
         host: PathBuf,
-        /// The guest's name for it.
+        /// The guest's name for the directory.
         guest: String,
-        /// What is wrong.
+        /// What is wrong with the name.
         what: &'static str,
     },
-    /// What is to be protected cannot be found out.
+    /// The files to protect could not be found out.
     #[error("cannot protect {} from the guest", path.display())]
     Protect {
-        /// The file or directory.
+        /// The file or directory to protect.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// Too many directories.
+    /// The guest has more directories than there are descriptors.
     #[error("{wanted} preopened directories, at most {limit} are possible")]
     TooManyPreopens {
-        /// How many were given.
+        /// How many directories were given.
         wanted: usize,
-        /// How many can be given.
+        /// How many directories a guest can have at most.
         limit: usize,
     },
 }
@@ -74,17 +74,19 @@ pub enum ConfigError {
 /// What a guest may do with a directory and everything in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DirAccess {
-    /// Look, but change nothing: neither contents nor names nor times.
+    /// The guest can read, but change nothing: neither contents nor names nor times.
     ReadOnly,
-    /// Everything.
+    /// The guest can read and change everything.
     ReadWrite,
 }
 
 type RandomSource = Box<dyn FnMut(&mut [u8]) + Send>;
 
-/// Says what a guest is given. By default: no arguments, no environment, no directories, an empty
-/// standard input, standard output and error that go nowhere; the system's clocks and secure random
-/// numbers.
+/// Builds a [`WasiCtx`], which holds what a guest is given.
+///
+/// By default a guest has no arguments, no environment variables and no directories. Its standard
+/// input is empty, and its standard output and error are discarded. It has the system's clocks and
+/// secure random numbers.
 ///
 /// ```
 /// # fn main() -> Result<(), precast_wasi::ConfigError> {
@@ -112,7 +114,7 @@ impl Default for WasiCtxBuilder {
 }
 
 impl WasiCtxBuilder {
-    /// Nothing of the host.
+    /// Starts with the defaults.
     pub fn new() -> Self {
         let ctx = WasiCtx {
             args: Strings::default(),
@@ -136,7 +138,7 @@ impl WasiCtxBuilder {
     /// Adds an argument. The first one is the program's name.
     ///
     /// # Errors
-    /// [`ConfigError::Arg`] for a NUL.
+    /// [`ConfigError::Arg`] if the argument contains a NUL byte.
     pub fn arg(mut self, arg: impl AsRef<str>) -> Result<Self, ConfigError> {
         let arg = arg.as_ref();
         if arg.contains('\0') {
@@ -160,10 +162,11 @@ impl WasiCtxBuilder {
         args.into_iter().try_fold(self, Self::arg)
     }
 
-    /// Sets an environment variable, instead of an earlier one of the same name.
+    /// Sets an environment variable. It replaces an earlier one of the same name.
     ///
     /// # Errors
-    /// [`ConfigError::Env`] for an empty name, one with `=`, or a NUL in the name or the value.
+    /// [`ConfigError::Env`] if the name is empty or contains `=`, or if the name or the value
+    /// contains a NUL byte.
     pub fn env(
         mut self,
         key: impl AsRef<str>,
@@ -209,8 +212,8 @@ impl WasiCtxBuilder {
         self.inherit_stdin().inherit_stdout().inherit_stderr()
     }
 
-    /// Gives the guest the host's standard input. It is read without a buffer: bytes that
-    /// [`std::io::stdin`] has taken already are not seen.
+    /// Gives the guest the host's standard input. The guest reads it without a buffer, so it does
+    /// not see bytes that [`std::io::stdin`] has buffered already.
     pub fn inherit_stdin(mut self) -> Self {
         self.ctx.stdin = Input::Inherited;
         self
@@ -228,30 +231,31 @@ impl WasiCtxBuilder {
         self
     }
 
-    /// What the guest reads from its standard input. It is always taken to be ready.
+    /// Sets the reader of the guest's standard input. `poll_oneoff` always reports it as ready.
     pub fn stdin(mut self, reader: impl Read + Send + 'static) -> Self {
         self.ctx.stdin = Input::Reader(Box::new(reader));
         self
     }
 
-    /// What the guest writes its standard output to. It is flushed after each write of the guest's,
-    /// whose result tells of errors.
+    /// Sets the writer of the guest's standard output. It is flushed after each write of the guest,
+    /// and the guest gets the errors of both.
     pub fn stdout(mut self, writer: impl Write + Send + 'static) -> Self {
         self.ctx.stdout = Output::Writer(Box::new(writer));
         self
     }
 
-    /// What the guest writes its standard error to; as for [`stdout`](Self::stdout).
+    /// Sets the writer of the guest's standard error, like [`stdout`](Self::stdout).
     pub fn stderr(mut self, writer: impl Write + Send + 'static) -> Self {
         self.ctx.stderr = Output::Writer(Box::new(writer));
         self
     }
 
-    /// Gives the guest the directory `host` under the name `guest`: the next descriptor from 3 on.
-    /// No path leads out of it, whatever symbolic links it holds.
+    /// Gives the guest the directory `host` under the name `guest`, as the next descriptor from 3
+    /// on. No path leads out of the directory, whatever symbolic links are in it.
     ///
     /// # Errors
-    /// [`ConfigError::Preopen`], [`ConfigError::GuestPath`], [`ConfigError::TooManyPreopens`].
+    /// [`ConfigError::Preopen`] if the directory cannot be opened; [`ConfigError::GuestPath`] if
+    /// `guest` is empty or contains a NUL byte; [`ConfigError::TooManyPreopens`].
     pub fn preopened_dir(
         mut self,
         host: impl AsRef<Path>,
@@ -295,34 +299,42 @@ impl WasiCtxBuilder {
         Ok(self)
     }
 
-    /// Whether the guest could change the file or directory at `path`, or what the path leads to, through
-    /// one of the directories that it can write to so far.
+    /// Whether the guest could change the file or directory at `path`, or make `path` lead to
+    /// another one, through the read-write directories that were given so far.
     ///
-    /// That is so if a name on the way to `path` is in such a directory, under whatever mounts and through
-    /// whatever symbolic links; if it is a directory and such a directory is inside of it; and if it is a
-    /// file with several names (hard links), of which one could be in such a directory because that is on
-    /// the same file system. Directories are compared by device and inode and by their places in their file
-    /// systems, not by paths. When the system does not tell, the answer is yes. Directories that are to be
-    /// looked at only do not count.
+    /// That is so in three cases:
     ///
-    /// Whoever maps code from a file must know: see `Module::open` and `Module::open_sealed` of
-    /// `precast-loader`.
+    /// - A name on the way to `path` is in such a directory, through whatever mounts and symbolic
+    ///   links.
+    /// - `path` is a directory, and such a directory is inside of it.
+    /// - `path` is a file with several names (hard links), and such a directory is on the same file
+    ///   system: one of the names could be in it.
+    ///
+    /// Directories are compared by device and inode and by their locations in their file systems,
+    /// not by paths. If the system does not provide this information, the answer is yes.
+    ///
+    /// A host that maps code from a file needs to know this: see `Module::open` and
+    /// `Module::open_sealed` of `precast-loader`.
     pub fn reaches(&self, path: impl AsRef<Path>) -> bool {
         self.reach.includes(path.as_ref())
     }
 
-    /// Keeps the guest from changing the file or directory at `path`, although it may be in a directory
-    /// that the guest can write to. It can look, and no more: nothing in a protected directory changes, a
-    /// protected file is not written to, truncated, linked or removed, whatever name the guest uses (a hard
-    /// link, a symbolic link, another mount), because files are recognised by device and inode. Nor can it
-    /// change any of the names that lead to `path`: move a directory away in which it is, put another file
-    /// in its place, make it if it does not exist yet. What is refused fails with `EROFS`.
+    /// Keeps the guest from changing the file or directory at `path`, even if it is in a directory
+    /// that the guest can write to.
     ///
-    /// For what becomes code of the host's or says what does: artifacts, caches of compiled modules,
-    /// programs, configuration. It costs every use of a path some microseconds.
+    /// The guest can still read. But it can change nothing in a protected directory, and it cannot
+    /// write to, truncate, link or remove a protected file. The name that the guest uses (a hard
+    /// link, a symbolic link, another mount) makes no difference, because files are recognised by
+    /// device and inode. Nor can the guest change the names that lead to `path`: it cannot rename a
+    /// directory above it, replace the file by another one, or create the file if it does not exist
+    /// yet. Such calls fail with `EROFS`.
+    ///
+    /// This is for files that the host runs as code or that decide what it runs: artifacts, caches
+    /// of compiled modules, programs, configuration. It makes every call with a path some
+    /// microseconds slower.
     ///
     /// # Errors
-    /// [`ConfigError::Protect`].
+    /// [`ConfigError::Protect`] if the system cannot tell what `path` leads to.
     pub fn protect(mut self, path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
         let added = self.ctx.protected.add(path);
@@ -333,51 +345,51 @@ impl WasiCtxBuilder {
         Ok(self)
     }
 
-    /// As [`protect`](Self::protect), for the file or directory with this device and inode number. The
-    /// names that lead there are the guest's to change.
+    /// Like [`protect`](Self::protect), for the file or directory with this device and inode
+    /// number. The guest can change the names that lead to it.
     pub fn protect_inode(mut self, dev: u64, ino: u64) -> Self {
         self.ctx.protected.add_inode(dev, ino);
         self
     }
 
-    /// Other clocks than the system's.
+    /// Sets the guest's clocks, instead of the system's.
     pub fn clocks(mut self, clocks: impl Clocks + 'static) -> Self {
         self.ctx.clocks = Box::new(clocks);
         self
     }
 
-    /// Fills what `random_get` gives, instead of the system's secure source.
+    /// Sets the source of the random numbers of `random_get`, instead of the system's secure
+    /// source.
     pub fn random(mut self, fill: impl FnMut(&mut [u8]) + Send + 'static) -> Self {
         self.ctx.random = Some(Box::new(fill));
         self
     }
 
-    /// The context.
+    /// Builds the context.
     pub fn build(self) -> WasiCtx {
         let mut ctx = self.ctx;
         for (key, value) in std::mem::take(&mut ctx.env) {
             ctx.environ.push(&[&key, "=", &value]);
         }
         for dir in ctx.descriptors.directories_mut() {
-            // What cannot be told may be protected.
+            // If the system cannot tell whether the directory is protected, it counts as protected.
             dir.read_only |= ctx.protected.holds_directory(&dir.dir).unwrap_or(true);
         }
         ctx
     }
 }
 
-/// What a guest was given, and what it made of it: its open files. Dropping it closes the
-/// files.
+/// What a guest was given, and its open files. Dropping the context closes the files.
 pub struct WasiCtx {
     pub(crate) args: Strings,
-    /// Until it is built.
+    /// The variables while the context is being built; empty after that.
     env: Vec<(String, String)>,
     pub(crate) environ: Strings,
     pub(crate) stdin: Input,
     pub(crate) stdout: Output,
     pub(crate) stderr: Output,
     pub(crate) clocks: Box<dyn Clocks>,
-    /// `None`: the system's.
+    /// `None` for the system's secure source.
     pub(crate) random: Option<RandomSource>,
     pub(crate) descriptors: Descriptors,
     pub(crate) protected: Protected,
@@ -395,7 +407,7 @@ impl std::fmt::Debug for WasiCtxBuilder {
     }
 }
 
-/// Strings as guests want them: one after the other, each ended by NUL.
+/// Strings in the form that guests expect: one after the other, each followed by a NUL byte.
 #[derive(Default)]
 pub(crate) struct Strings {
     bytes: Vec<u8>,
@@ -403,7 +415,7 @@ pub(crate) struct Strings {
 }
 
 impl Strings {
-    /// Adds one string that is given in parts.
+    /// Adds one string, which is the concatenation of the parts.
     fn push(&mut self, parts: &[&str]) {
         self.starts.push(self.bytes.len());
         for part in parts {
@@ -420,7 +432,7 @@ impl Strings {
         &self.bytes
     }
 
-    /// Offsets of the first bytes.
+    /// The offset in the bytes where each string starts.
     pub(crate) fn starts(&self) -> &[usize] {
         &self.starts
     }

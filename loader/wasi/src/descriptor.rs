@@ -1,8 +1,9 @@
-//! Descriptors: what a guest's small numbers stand for.
+//! The table of a guest's descriptors.
 //!
-//! Numbers 0 to 2 are the standard streams, preopened directories follow from 3 on, a new
-//! descriptor gets the lowest free number as in POSIX. A file keeps its position and flags in the
-//! system's open file, which belongs to one descriptor only: there is no `dup` in the snapshot.
+//! Numbers 0 to 2 are the standard streams, and the preopened directories follow from 3 on. A new
+//! descriptor gets the lowest free number, as in POSIX. The position and flags of a file are kept
+//! by the system, in its open file description. Each belongs to one descriptor only, because the
+//! snapshot has no `dup`.
 
 use cap_std::fs::{Dir, File};
 
@@ -10,11 +11,11 @@ use crate::errno::{Errno, Result};
 use crate::readdir::Listing;
 use crate::types::{FdFlags, Rights};
 
-/// Most descriptors of a guest: what Linux grants a process by default. Each costs the host one of
-/// its own.
+/// The number of descriptors that a guest can have at most: the default limit of a process on
+/// Linux. Each costs the host a descriptor of its own.
 pub(crate) const MAX_DESCRIPTORS: usize = 1024;
 
-/// What a descriptor is for.
+/// What a descriptor refers to.
 pub(crate) enum Kind {
     Stdin,
     Stdout,
@@ -23,38 +24,40 @@ pub(crate) enum Kind {
     Dir(OpenDir),
 }
 
-/// A file, a device or a pipe, opened in a preopened directory.
+/// A file, a device or a pipe that was opened in a preopened directory.
 pub(crate) struct OpenFile {
     pub(crate) file: File,
-    /// Nothing about the file may change. (It is not open for writing then; but its times could be
-    /// set even so.)
+    /// The guest may change nothing about the file. The file is then not open for writing either,
+    /// but its times could be set without that.
     pub(crate) read_only: bool,
 }
 
-/// A directory.
+/// An open directory.
 pub(crate) struct OpenDir {
     pub(crate) dir: Dir,
-    /// Nothing in the directory may change. Goes over to what is opened in it.
+    /// The guest may change nothing in the directory. Files and directories that are opened in it
+    /// inherit this.
     pub(crate) read_only: bool,
-    /// The guest's name for it, if it was there when the guest started.
+    /// The guest's name for the directory, if it is a preopened one.
     pub(crate) preopen: Option<String>,
-    /// What `fd_readdir` gives.
+    /// The listing that `fd_readdir` reads from.
     pub(crate) listing: Option<Listing>,
 }
 
-/// A descriptor.
+/// An entry of the table.
 pub(crate) struct Descriptor {
     pub(crate) kind: Kind,
     pub(crate) flags: FdFlags,
     pub(crate) rights: Rights,
-    /// Most rights of what is opened in it.
+    /// The rights that descriptors opened in this directory can have at most.
     pub(crate) inheriting: Rights,
 }
 
 impl Descriptor {
     pub(crate) fn stream(kind: Kind) -> Self {
         let rights = match kind {
-            // No seeking: that, and to be a character device, is what guests take for a terminal.
+            // Streams have no right to seek. Guests take a character device without this right for
+            // a terminal.
             Kind::Stdin => Rights::FD_READ,
             _ => Rights::FD_WRITE,
         };
@@ -82,7 +85,7 @@ pub(crate) struct Descriptors {
 }
 
 impl Descriptors {
-    /// The standard streams.
+    /// A table with the standard streams.
     pub(crate) fn new() -> Self {
         let streams = [Kind::Stdin, Kind::Stdout, Kind::Stderr];
         Self {
@@ -93,8 +96,10 @@ impl Descriptors {
         }
     }
 
+    /// The descriptor with this number.
+    ///
     /// # Errors
-    /// `BADF` if there is none of that number.
+    /// `BADF` if there is none.
     pub(crate) fn get(&self, fd: u32) -> Result<&Descriptor> {
         self.slots
             .get(fd as usize)
@@ -102,7 +107,7 @@ impl Descriptors {
             .ok_or(Errno::BADF)
     }
 
-    /// As [`get`](Self::get).
+    /// Like [`get`](Self::get).
     pub(crate) fn get_mut(&mut self, fd: u32) -> Result<&mut Descriptor> {
         self.slots
             .get_mut(fd as usize)
@@ -110,21 +115,21 @@ impl Descriptors {
             .ok_or(Errno::BADF)
     }
 
-    /// A descriptor with certain rights.
+    /// The descriptor with this number, if it has these rights.
     ///
     /// # Errors
-    /// `BADF`, `NOTCAPABLE`.
+    /// `BADF` if there is none; `BADF` or `NOTCAPABLE` if it lacks a right.
     pub(crate) fn with(&mut self, fd: u32, rights: Rights) -> Result<&mut Descriptor> {
         let descriptor = self.get_mut(fd)?;
         descriptor.rights.require(rights)?;
         Ok(descriptor)
     }
 
-    /// A file with certain rights.
+    /// The file with this number, if it has these rights.
     ///
     /// # Errors
-    /// `BADF` for directories, `SPIPE` for standard streams; `BADF` and `NOTCAPABLE` if rights are
-    /// missing.
+    /// `BADF` if there is no such descriptor or it is a directory; `SPIPE` if it is a standard
+    /// stream; `BADF` or `NOTCAPABLE` if it lacks a right.
     pub(crate) fn file(&mut self, fd: u32, rights: Rights) -> Result<&mut OpenFile> {
         let descriptor = self.get_mut(fd)?;
         match &mut descriptor.kind {
@@ -137,10 +142,11 @@ impl Descriptors {
         }
     }
 
-    /// A directory with certain rights.
+    /// The directory with this number, if it has these rights.
     ///
     /// # Errors
-    /// `NOTDIR` for everything else; `NOTCAPABLE`.
+    /// `BADF` if there is no such descriptor; `NOTDIR` if it is no directory; `NOTCAPABLE` if it
+    /// lacks a right.
     pub(crate) fn dir(&self, fd: u32, rights: Rights) -> Result<&OpenDir> {
         let descriptor = self.get(fd)?;
         match &descriptor.kind {
@@ -152,10 +158,10 @@ impl Descriptors {
         }
     }
 
-    /// A directory.
+    /// The directory with this number.
     ///
     /// # Errors
-    /// `BADF`, `NOTDIR`.
+    /// `BADF` if there is no such descriptor; `NOTDIR` if it is no directory.
     pub(crate) fn dir_mut(&mut self, fd: u32) -> Result<&mut OpenDir> {
         match &mut self.get_mut(fd)?.kind {
             Kind::Dir(dir) => Ok(dir),
@@ -179,10 +185,11 @@ impl Descriptors {
         })
     }
 
-    /// A directory in which something is to be changed.
+    /// The directory with this number, if it has these rights and the guest may change something in
+    /// it.
     ///
     /// # Errors
-    /// As for [`dir`](Self::dir); `ROFS` if nothing in it may change.
+    /// Those of [`dir`](Self::dir); `ROFS` if the directory is read-only.
     pub(crate) fn writable_dir(&self, fd: u32, rights: Rights) -> Result<&Dir> {
         let dir = self.dir(fd, rights)?;
         if dir.read_only {
@@ -191,11 +198,13 @@ impl Descriptors {
         Ok(&dir.dir)
     }
 
-    /// The directories that something goes from and to: as [`writable_dir`](Self::writable_dir). Where it
-    /// goes to, no more may be done with it than where it comes from.
+    /// The directories of a rename or a link: the one of the old name and the one of the new name,
+    /// both as for [`writable_dir`](Self::writable_dir). The new name must not give a file more
+    /// rights than the old one.
     ///
     /// # Errors
-    /// As for `writable_dir`; `NOTCAPABLE` if more may be done.
+    /// Those of `writable_dir`; `NOTCAPABLE` if the directory of the new name passes on more
+    /// rights.
     pub(crate) fn writable_dirs(
         &self,
         (from, from_rights): (u32, Rights),
@@ -211,7 +220,7 @@ impl Descriptors {
         Ok(dirs)
     }
 
-    /// Gives a descriptor the lowest free number.
+    /// Adds a descriptor under the lowest free number.
     ///
     /// # Errors
     /// `MFILE` if there are [`MAX_DESCRIPTORS`] already.
@@ -228,13 +237,15 @@ impl Descriptors {
         Ok(fd as u32)
     }
 
-    /// Whether [`insert`](Self::insert) would find a number.
+    /// Whether [`insert`](Self::insert) would find a free number.
     pub(crate) fn has_room(&self) -> bool {
         self.slots.len() < MAX_DESCRIPTORS || self.slots.iter().any(Option::is_none)
     }
 
+    /// Removes the descriptor with this number.
+    ///
     /// # Errors
-    /// `BADF`.
+    /// `BADF` if there is none.
     pub(crate) fn remove(&mut self, fd: u32) -> Result<Descriptor> {
         self.slots
             .get_mut(fd as usize)
@@ -242,11 +253,12 @@ impl Descriptors {
             .ok_or(Errno::BADF)
     }
 
-    /// Moves a descriptor to the number of another one, which is closed. Both must exist, so that
-    /// a guest cannot make the table grow; nothing happens if they are the same.
+    /// Moves the descriptor `from` to the number `to` and closes the descriptor that was there.
+    /// Both must exist, so that a guest cannot make the table grow. Nothing happens if they are the
+    /// same.
     ///
     /// # Errors
-    /// `BADF`; nothing is changed then.
+    /// `BADF` if one of them does not exist. Nothing is changed then.
     pub(crate) fn renumber(&mut self, from: u32, to: u32) -> Result<()> {
         self.get(from)?;
         self.get(to)?;

@@ -1,11 +1,12 @@
-//! Error numbers as guests see them.
+//! The error numbers of the snapshot.
 //!
-//! A host function gives 0 or one of these to its guest; see `errno` in the snapshot's
-//! `wasi_snapshot_preview1.witx`. The system's own numbers differ from these and between systems.
+//! A host function returns 0 or one of these numbers to its guest; see `errno` in the snapshot's
+//! `wasi_snapshot_preview1.witx`. The system's own numbers are different ones, and differ between
+//! systems.
 
 use std::io;
 
-/// What a host function answers when it does not do what was asked.
+/// Why a host function failed: an error number of the snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Errno(u16);
 
@@ -108,7 +109,7 @@ errnos! {
 }
 
 impl Errno {
-    /// The descriptor lacks the right to do this. (POSIX has no such number.)
+    /// The descriptor lacks the right to do this. POSIX has no such number.
     pub(crate) const NOTCAPABLE: Self = Self(76);
 
     /// The number.
@@ -117,11 +118,11 @@ impl Errno {
     }
 }
 
-/// What a function of the snapshot gives: nothing (its results are in the guest's memory), or why
-/// not.
+/// The result of a function. Functions of the snapshot have the value `()`, because they write
+/// their results to guest memory.
 pub(crate) type Result<T> = std::result::Result<T, Errno>;
 
-/// The value that the guest gets.
+/// The number that the guest gets: 0 for success.
 pub(crate) fn status(result: Result<()>) -> i32 {
     result.err().map_or(0, |errno| i32::from(errno.0))
 }
@@ -133,15 +134,15 @@ impl From<rustix::io::Errno> for Errno {
 }
 
 impl From<io::Error> for Errno {
-    /// Errors without a number come from the standard library, from cap-std or from a reader or
-    /// writer that the host supplied.
+    /// Maps an error without a system number by its kind. Such errors come from the standard
+    /// library, from cap-std, or from a reader or writer that the host supplied.
     fn from(error: io::Error) -> Self {
         if let Some(errno) = rustix::io::Errno::from_io_error(&error) {
             return from_system(errno);
         }
         match error.kind() {
             io::ErrorKind::NotFound => Self::NOENT,
-            // cap-std: the path leads out of the directory.
+            // cap-std gives this kind for a path that leads out of the directory.
             io::ErrorKind::PermissionDenied => Self::PERM,
             io::ErrorKind::AlreadyExists => Self::EXIST,
             io::ErrorKind::WouldBlock => Self::AGAIN,

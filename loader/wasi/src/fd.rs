@@ -1,7 +1,7 @@
-//! Descriptors: reading, writing, seeking, closing.
+//! Functions on the data of descriptors: reading, writing, seeking, closing.
 //!
-//! Data moves directly between guest memory and the system. Results are given through pointers
-//! that are checked before anything is done.
+//! Data is copied directly between guest memory and the system. Results are written through
+//! pointers that are checked before anything else is done.
 
 use std::io::{IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
 
@@ -138,8 +138,11 @@ pub(crate) fn fd_pwrite(
     memory.write_u32(written, n as u32)
 }
 
-/// Linux appends whatever `pwrite` says if the file is open for appending; POSIX and guests want
-/// the offset to count. The open file is this descriptor's alone, so nobody sees the difference.
+/// Runs `write` while the file is not in append mode.
+///
+/// `pwrite` writes at its offset in POSIX, and guests rely on that, but Linux appends if the file
+/// is open for appending. No other descriptor shares the open file description, so nobody notices
+/// that the mode changes.
 fn not_appending<R>(file: &File, write: impl FnOnce() -> Result<R>) -> Result<R> {
     let flags = fcntl_getfl(file)?;
     fcntl_setfl(file, flags - OFlags::APPEND)?;
@@ -148,14 +151,14 @@ fn not_appending<R>(file: &File, write: impl FnOnce() -> Result<R>) -> Result<R>
     result
 }
 
-/// Transfers buffers one after the other until one is not filled.
+/// Transfers the buffers one after the other, until one of them is transferred in part only.
 fn at_offset<B>(
     offset: u64,
     buffers: impl Iterator<Item = B>,
     len: impl Fn(&B) -> usize,
     mut transfer: impl FnMut(&mut B, u64) -> std::io::Result<usize>,
 ) -> Result<usize> {
-    // Offsets are signed in the system.
+    // The system's offsets are signed.
     if i64::try_from(offset).is_err() {
         return Err(Errno::INVAL);
     }
@@ -170,7 +173,7 @@ fn at_offset<B>(
                     break;
                 }
             }
-            // What was transferred counts; the error will come again.
+            // The bytes transferred so far are reported. The guest's next call gets the error.
             Err(_) if total > 0 => break,
             Err(error) => return Err(error),
         }
@@ -202,7 +205,7 @@ pub(crate) fn fd_seek(
         2 => SeekFrom::End(offset),
         _ => return Err(Errno::INVAL),
     };
-    // To ask where one is takes less than to go elsewhere.
+    // Asking for the position needs the right to tell it. Moving needs the right to seek as well.
     let rights = if to == SeekFrom::Current(0) {
         Rights::FD_TELL
     } else {
@@ -255,7 +258,7 @@ fn sync(
 ) -> Result<()> {
     match &ctx.descriptors.with(fd, rights)?.kind {
         Kind::File(file) => sync(&file.file)?,
-        // The handle may be one that names the directory only.
+        // The handle may be one opened with `O_PATH`, which cannot be synced.
         Kind::Dir(dir) => sync(&dir.dir.open(".")?)?,
         Kind::Stdin | Kind::Stdout | Kind::Stderr => {}
     }
@@ -287,7 +290,7 @@ pub(crate) fn fd_advise(
         };
         rustix::fs::fadvise(&file.file, offset, std::num::NonZeroU64::new(len), advice)?;
     }
-    // Elsewhere it is not heeded, as is the right of whoever is advised.
+    // Advice is only a hint, so other systems ignore it.
     #[cfg(not(target_os = "linux"))]
     let _ = file;
     Ok(())
@@ -310,7 +313,7 @@ pub(crate) fn fd_allocate(
     }
     let flags = rustix::fs::FallocateFlags::empty();
     match rustix::fs::fallocate(&file.file, flags, offset, len) {
-        // A file system that cannot reserve: the size at least can be had.
+        // The file system cannot reserve space. The file gets its new size all the same.
         Err(rustix::io::Errno::OPNOTSUPP) => {
             if file.file.metadata()?.len() < end {
                 file.file.set_len(end)?;

@@ -1,4 +1,4 @@
-//! Descriptors: their attributes and those of the files behind them.
+//! Functions on the attributes of descriptors and of the files that they refer to.
 
 use cap_fs_ext::{DirExt, SystemTimeSpec};
 use cap_std::time::SystemTime;
@@ -40,7 +40,8 @@ pub(crate) fn fd_fdstat_set_flags(
 ) -> Result<()> {
     let flags = FdFlags::new(flags)?;
     let descriptor = ctx.descriptors.with(fd, Rights::FD_FDSTAT_SET_FLAGS)?;
-    // As with `fcntl`: how writes reach the disk cannot be changed any more.
+    // As with `fcntl`, the flags that say how writes reach the disk cannot be changed after
+    // opening.
     if (flags.bits() ^ descriptor.flags.bits()) & FdFlags::SYNCS != 0 {
         return Err(Errno::INVAL);
     }
@@ -51,7 +52,7 @@ pub(crate) fn fd_fdstat_set_flags(
             system.set(OFlags::NONBLOCK, flags.contains(FdFlags::NONBLOCK));
             fcntl_setfl(&file.file, system)?;
         }
-        // The system's flags would change for the host, and everybody else who has the terminal.
+        // The flags of the system's stream do not change: the host and other processes share it.
         Kind::Stdin | Kind::Stdout | Kind::Stderr => {}
         Kind::Dir(_) => {}
     }
@@ -130,10 +131,10 @@ pub(crate) fn fd_filestat_set_times(
     }
 }
 
-/// The times that a guest wants to set: access and modification, `None` for those to be kept.
+/// The access and modification times that a guest wants to set. `None` keeps a time as it is.
 ///
 /// # Errors
-/// `INVAL` if one is to be both what is given and now.
+/// `INVAL` if the flags ask to set a time both to a given value and to the current time.
 pub(crate) fn times(
     atim: u64,
     mtim: u64,

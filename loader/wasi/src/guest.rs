@@ -1,24 +1,24 @@
-//! Guest memory: every pointer and length that a guest gives is checked here.
+//! Guest memory. Every pointer and length that a guest passes is checked here.
 //!
-//! Addresses and lengths are 32 bits wide, sums of two fit 64 bits, so no arithmetic here can wrap.
-//! Whatever does not lie in the memory is `FAULT`. The host allocates nothing in proportion to what
-//! a guest claims: data moves directly between guest memory and the system, lists are walked in
-//! place, and what must be copied (paths) has a small bound.
+//! Addresses and lengths are 32 bits wide and are added in 64 bits, so no sum wraps. A range that
+//! is not within the memory is `FAULT`. The host allocates nothing in proportion to a length that a
+//! guest passes: data is copied directly between guest memory and the system, lists are read in
+//! place, and the length of paths is limited.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::path::Path;
 
 use crate::errno::{Errno, Result};
 
-/// Longest path in bytes, as Linux has it (without the NUL).
+/// The length of a path in bytes at most: the limit of Linux, without the NUL.
 pub(crate) const MAX_PATH: usize = 4095;
 
-/// Buffers of a list that one call hands to the system. More are legal: the call is then short,
-/// which callers of vectored reads and writes expect.
+/// How many buffers of a list one call passes to the system. Longer lists are legal: the call then
+/// transfers a part, which callers of vectored reads and writes expect.
 const MAX_READ_BUFFERS: usize = 8;
 const MAX_WRITE_BUFFERS: usize = 32;
 
-/// Most bytes of one call, as on Linux.
+/// How many bytes one call transfers at most: the limit of Linux.
 const MAX_TRANSFER: u64 = 0x7fff_f000;
 
 /// The memory of the calling instance.
@@ -31,26 +31,26 @@ impl<'a> GuestMemory<'a> {
         Self { bytes }
     }
 
-    /// The bytes from `at` on.
+    /// The `len` bytes from `at` on.
     ///
     /// # Errors
-    /// `FAULT` if they do not lie in the memory.
+    /// `FAULT` if they are not within the memory.
     pub(crate) fn slice(&self, at: u32, len: u32) -> Result<&[u8]> {
         let range = self.range(at, u64::from(len))?;
         Ok(&self.bytes[range])
     }
 
-    /// As [`slice`](Self::slice).
+    /// Like [`slice`](Self::slice).
     pub(crate) fn slice_mut(&mut self, at: u32, len: u32) -> Result<&mut [u8]> {
         let range = self.range(at, u64::from(len))?;
         Ok(&mut self.bytes[range])
     }
 
-    /// Whether results can be written there: to be asked before something is done that could not
-    /// be told otherwise.
+    /// Checks that a result of this length can be written to `at`. Functions call this before they
+    /// do something whose result they could not report otherwise.
     ///
     /// # Errors
-    /// `FAULT` if not.
+    /// `FAULT` if the range is not within the memory.
     pub(crate) fn check(&self, at: u32, len: u64) -> Result<()> {
         self.range(at, len).map(drop)
     }
@@ -84,11 +84,11 @@ impl<'a> GuestMemory<'a> {
         self.write(at, &value.to_le_bytes())
     }
 
-    /// A path, or any other short text.
+    /// Reads a path, or the target of a symbolic link.
     ///
     /// # Errors
-    /// `FAULT`, `NAMETOOLONG` beyond [`MAX_PATH`], `ILSEQ` if it is not UTF-8, `INVAL` with a NUL
-    /// inside, `NOENT` if it is empty.
+    /// `FAULT` if it is not within the memory, `NAMETOOLONG` if it is longer than [`MAX_PATH`],
+    /// `ILSEQ` if it is not UTF-8, `INVAL` if it contains a NUL byte, `NOENT` if it is empty.
     pub(crate) fn path(&self, at: u32, len: u32) -> Result<&Path> {
         let bytes = self.slice(at, len)?;
         if bytes.len() > MAX_PATH {
@@ -104,10 +104,10 @@ impl<'a> GuestMemory<'a> {
         Ok(Path::new(path))
     }
 
-    /// The buffers of a list, one after the other: `(address, length)`.
+    /// The address and length of each buffer of a list.
     ///
     /// # Errors
-    /// `FAULT` if the list does not lie in the memory; the buffers are not looked at yet.
+    /// `FAULT` if the list is not within the memory. The buffers themselves are not checked.
     fn buffers(&self, list: u32, count: u32) -> Result<impl Iterator<Item = (u32, u32)>> {
         let range = self.range(list, u64::from(count) * 8)?;
         let (pairs, _) = self.bytes[range].as_chunks::<8>();
@@ -117,11 +117,11 @@ impl<'a> GuestMemory<'a> {
         }))
     }
 
-    /// Calls `write` with the buffers of a list, or the first ones of many, and returns what it
-    /// returns. All of them together are at most [`MAX_TRANSFER`] long.
+    /// Calls `write` with the buffers of a list and returns its result. Of a long list only the
+    /// first buffers are passed, at most [`MAX_WRITE_BUFFERS`] buffers and [`MAX_TRANSFER`] bytes.
     ///
     /// # Errors
-    /// `FAULT` if a buffer does not lie in the memory; those of `write`.
+    /// `FAULT` if one of these buffers is not within the memory; those of `write`.
     pub(crate) fn gather<R>(
         &self,
         list: u32,
@@ -147,11 +147,12 @@ impl<'a> GuestMemory<'a> {
         write(&slices[..used])
     }
 
-    /// Calls `read` with the buffers of a list, or the first ones of many, and returns what it
-    /// returns. If they overlap, only with the first.
+    /// Calls `read` with the buffers of a list and returns its result. Of a long list only the
+    /// first buffers are passed, at most [`MAX_READ_BUFFERS`] buffers and [`MAX_TRANSFER`] bytes.
+    /// If they overlap, only the first one is passed.
     ///
     /// # Errors
-    /// As for [`gather`](Self::gather).
+    /// `FAULT` if one of these buffers is not within the memory; those of `read`.
     pub(crate) fn scatter<R>(
         &mut self,
         list: u32,
@@ -235,7 +236,7 @@ mod tests {
             memory.gather(0, 100, lengths).unwrap().len(),
             MAX_WRITE_BUFFERS
         );
-        // The same byte a hundred times: to read into it once is all that can be done.
+        // All hundred buffers are the same byte, so only the first can be read into.
         assert_eq!(memory.scatter(0, 100, |s| Ok(s.len())), Ok(1));
     }
 
@@ -253,7 +254,7 @@ mod tests {
 
     #[test]
     fn overlapping_buffers_cannot_add_up_beyond_one_transfer() {
-        // Only lengths matter; the memory is not touched.
+        // `lengths` looks only at the lengths of the buffers, so their content does not matter.
         let mut bytes = vec![0; 1 << 20];
         let len = bytes.len() as u32;
         list(&mut bytes, 0, &vec![(0, len); 1 << 16]);

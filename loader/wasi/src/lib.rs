@@ -1,17 +1,18 @@
 //! WASI preview 1 (`wasi_snapshot_preview1`) as host functions for [`precast_loader`].
 //!
-//! [`WasiCtxBuilder`] says what a guest is given, [`add_to_linker`] defines the functions.
+//! [`WasiCtxBuilder`] sets what a guest is given; [`add_to_linker`] defines the functions.
 //!
 //! | module | what |
 //! |---|---|
 //! | `ctx`, `descriptor`, `stdio` | what a guest has: context, descriptors, standard streams |
-//! | `guest` | guest memory: where every pointer is checked |
-//! | `path`, `open`, `spot` | paths, where the sandbox of the file system is |
-//! | `protect`, `names`, `reach`, `mounts` | what a guest must not change although it is in its directories |
-//! | `fd`, `fdstat`, `readdir` | descriptors: data, attributes, directories |
-//! | `clock`, `poll`, `process` | time, waiting, everything else |
-//! | `errno`, `types` | the snapshot's numbers and records |
-//! | `linker` | the functions by name |
+//! | `guest` | guest memory; every pointer is checked here |
+//! | `path`, `open`, `path_at` | functions on paths: the sandbox of the file system |
+//! | `protect`, `names` | files in a guest's directories that it must not change |
+//! | `reach`, `mounts` | which files a guest could change |
+//! | `fd`, `fdstat`, `readdir` | functions on descriptors: data, attributes, directory listings |
+//! | `clock`, `poll`, `process` | time, waiting, and all other functions |
+//! | `errno`, `types` | the snapshot's error numbers, flags and records |
+//! | `linker` | defines the functions in a linker |
 //!
 //! ```no_run
 //! use precast_loader::{Engine, Error, Linker, Module, Store};
@@ -40,9 +41,12 @@
 //! # }
 //! ```
 //!
-//! Invariants: nothing of the host is reached that it did not give, no path leads out of a
-//! preopened directory, nothing changes in a read-only one; no pointer or length of a guest is used
-//! unchecked, makes the host panic, or makes it allocate in proportion.
+//! Invariants:
+//!
+//! - A guest reaches nothing of the host that the host did not give it.
+//! - No path leads out of a preopened directory, and nothing changes in a read-only one.
+//! - Every pointer and length of a guest is checked before it is used. None makes the host panic or
+//!   allocate memory in proportion to it.
 
 mod clock;
 mod ctx;
@@ -56,12 +60,12 @@ mod mounts;
 mod names;
 mod open;
 mod path;
+mod path_at;
 mod poll;
 mod process;
 mod protect;
 mod reach;
 mod readdir;
-mod spot;
 mod stdio;
 mod types;
 

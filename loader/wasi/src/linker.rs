@@ -1,4 +1,4 @@
-//! The functions of the snapshot by name, for a linker.
+//! Defines the functions of the snapshot in a linker.
 
 use precast_loader::{Caller, Error, Extern, Linker};
 
@@ -10,7 +10,7 @@ use crate::{clock, fd, fdstat, open, path, poll, process, readdir};
 /// The module name that guests import the functions from.
 pub const MODULE: &str = "wasi_snapshot_preview1";
 
-/// Why a guest cannot use these functions.
+/// The error for a guest that does not export its memory.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{function} of {MODULE} was called by a module without an exported memory: \
@@ -20,11 +20,11 @@ struct NoMemory {
     function: &'static str,
 }
 
-/// Defines all functions of WASI preview 1 in a linker. `get` finds the guest's [`WasiCtx`] in the
-/// data of the store.
+/// Defines all functions of WASI preview 1 in a linker. `get` returns the guest's [`WasiCtx`] from
+/// the data of the store.
 ///
 /// # Errors
-/// [`Error::Duplicate`] if one of them is defined already.
+/// [`Error::Duplicate`] if one of the functions is defined already.
 pub fn add_to_linker<T: 'static>(
     linker: &mut Linker<T>,
     get: impl Fn(&mut T) -> &mut WasiCtx + Copy + Send + Sync + 'static,

@@ -1,48 +1,52 @@
-//! Where directories are in their file systems, by whatever mount they are reached.
+//! Finds the location of a directory within its file system.
 //!
-//! A directory has one path in its file system (there are no hard links to directories) and any number
-//! in the process, because parts of a file system can be mounted at several places (bind mounts). So
-//! whether one directory is inside another is decided by their paths in the file system.
+//! A directory has one path within its file system, because there are no hard links to directories.
+//! It can have several paths in a process, because parts of a file system can be mounted several
+//! times (bind mounts). So whether one directory is inside another is decided by their locations.
 
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// A directory or file by its place in a file system.
+/// The location of a directory or file within its file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// The device of the file system.
+pub(crate) struct Location {
+    /// The device of the file system, as the mount table writes it.
     device: Vec<u8>,
+    /// The path from the root of the file system.
     path: PathBuf,
 }
 
-impl Place {
+impl Location {
+    /// Whether this is `other` or inside of it.
     pub(crate) fn is_in(&self, other: &Self) -> bool {
         self.is_beside(other) && self.path.starts_with(&other.path)
     }
 
-    /// Whether both are in one file system, so that a file can have names in both.
+    /// Whether both are on the same file system, so that a file can have names in both.
     pub(crate) fn is_beside(&self, other: &Self) -> bool {
         self.device == other.device
     }
 }
 
-/// Everything that is mounted, in the order in which it was.
+/// The mount table of the process, in the order of mounting.
 #[derive(Debug)]
 pub(crate) struct Mounts(Vec<Mount>);
 
 #[derive(Debug)]
 struct Mount {
-    /// What is mounted.
-    place: Place,
-    /// Where.
+    /// The directory that is mounted.
+    location: Location,
+    /// The path where it is mounted.
     point: PathBuf,
 }
 
 impl Mounts {
+    /// Reads the mount table.
+    ///
     /// # Errors
-    /// Where the system does not tell.
+    /// Those of reading `/proc/self/mountinfo`; `InvalidData` if its form is unknown.
     pub(crate) fn read() -> io::Result<Self> {
         Self::parse(&std::fs::read("/proc/self/mountinfo")?).ok_or_else(|| {
             io::Error::new(
@@ -52,7 +56,7 @@ impl Mounts {
         })
     }
 
-    /// See `proc_pid_mountinfo(5)`: `ID PARENT DEVICE ROOT POINT …`.
+    /// Parses lines of the form `ID PARENT DEVICE ROOT POINT …`; see `proc_pid_mountinfo(5)`.
     fn parse(text: &[u8]) -> Option<Self> {
         let lines = text.split(|b| *b == b'\n').filter(|line| !line.is_empty());
         let mount = |line: &[u8]| {
@@ -60,38 +64,38 @@ impl Mounts {
             let device = fields.next()?.to_vec();
             let path = unescaped(fields.next()?);
             let point = unescaped(fields.next()?);
-            let place = Place { device, path };
-            Some(Mount { place, point })
+            let location = Location { device, path };
+            Some(Mount { location, point })
         };
         lines.map(mount).collect::<Option<_>>().map(Self)
     }
 
-    /// The place of a path without links.
-    pub(crate) fn place(&self, path: &Path) -> Option<Place> {
+    /// The location of a path without symbolic links.
+    pub(crate) fn location(&self, path: &Path) -> Option<Location> {
         let inside = self.0.iter().filter(|mount| path.starts_with(&mount.point));
-        // The last one at a point hides the earlier ones.
+        // The last mount at a path hides the earlier ones: `max_by_key` returns the last maximum.
         let mount = inside.max_by_key(|mount| mount.point.components().count())?;
         let rest = path.strip_prefix(&mount.point).ok()?;
-        let within = &mount.place.path;
+        let within = &mount.location.path;
         let path = if rest.as_os_str().is_empty() {
             within.clone()
         } else {
             within.join(rest)
         };
-        Some(Place {
-            device: mount.place.device.clone(),
+        Some(Location {
+            device: mount.location.device.clone(),
             path,
         })
     }
 
-    /// What is mounted somewhere below a path without links.
-    pub(crate) fn below(&self, path: &Path) -> impl Iterator<Item = Place> {
+    /// The directories that are mounted below a path without symbolic links, or at it.
+    pub(crate) fn below(&self, path: &Path) -> impl Iterator<Item = Location> {
         let inside = self.0.iter().filter(move |m| m.point.starts_with(path));
-        inside.map(|mount| mount.place.clone())
+        inside.map(|mount| mount.location.clone())
     }
 }
 
-/// A path, in which some bytes are written as `\ooo`.
+/// Decodes a path in which some bytes are written as `\ooo`.
 fn unescaped(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -130,31 +134,31 @@ mod tests {
         Mounts::parse(TABLE).unwrap()
     }
 
-    fn place(path: &str) -> Place {
-        mounts().place(Path::new(path)).unwrap()
+    fn location(path: &str) -> Location {
+        mounts().location(Path::new(path)).unwrap()
     }
 
     #[test]
     fn one_directory_has_one_place() {
-        assert_eq!(place("/srv/app"), place("/home/me/app"));
-        assert_eq!(place("/srv/app/x/y"), place("/home/me/app/x/y"));
-        assert!(place("/srv/app/x").is_in(&place("/home/me")));
-        assert!(place("/srv/app").is_in(&place("/srv/app")));
-        assert!(!place("/home/me").is_in(&place("/srv/app")));
-        assert!(!place("/home/me/app2").is_in(&place("/srv/app")));
-        assert!(!place("/srv/with space/app").is_in(&place("/srv")));
-        assert!(!place("/proc/1").is_beside(&place("/srv/with space")));
+        assert_eq!(location("/srv/app"), location("/home/me/app"));
+        assert_eq!(location("/srv/app/x/y"), location("/home/me/app/x/y"));
+        assert!(location("/srv/app/x").is_in(&location("/home/me")));
+        assert!(location("/srv/app").is_in(&location("/srv/app")));
+        assert!(!location("/home/me").is_in(&location("/srv/app")));
+        assert!(!location("/home/me/app2").is_in(&location("/srv/app")));
+        assert!(!location("/srv/with space/app").is_in(&location("/srv")));
+        assert!(!location("/proc/1").is_beside(&location("/srv/with space")));
         assert_eq!(
-            place("/srv/data"),
-            place("/hidden"),
+            location("/srv/data"),
+            location("/hidden"),
             "the last mount counts"
         );
     }
 
     #[test]
     fn mounts_below_a_directory_are_part_of_it() {
-        let below: Vec<Place> = mounts().below(Path::new("/srv")).collect();
-        assert!(below.contains(&place("/home/me/app")));
+        let below: Vec<Location> = mounts().below(Path::new("/srv")).collect();
+        assert!(below.contains(&location("/home/me/app")));
         assert_eq!(below.len(), 4);
         assert_eq!(mounts().below(Path::new("/home")).count(), 0);
     }
@@ -162,7 +166,7 @@ mod tests {
     #[test]
     fn the_systems_own_table_is_understood() {
         let mounts = Mounts::read().unwrap();
-        assert!(mounts.place(Path::new("/")).is_some());
+        assert!(mounts.location(Path::new("/")).is_some());
         assert!(Mounts::parse(b"nonsense\n").is_none());
     }
 }

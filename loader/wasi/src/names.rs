@@ -1,7 +1,9 @@
-//! The names that lead to a path of the host's: each in its directory, links followed one by one.
+//! The names that the system looks up to resolve a path of the host, each with its directory.
+//! Symbolic links are followed one by one.
 //!
-//! Whoever can change one of these names decides what the path means the next time it is used, be it a
-//! directory above the file, a symbolic link on the way, or a name that does not exist yet.
+//! A guest that can change one of these names decides what the path leads to the next time it is
+//! used. The name may be a directory above the file, a symbolic link on the way, or one that does
+//! not exist yet.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
@@ -9,10 +11,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Links of one path, as Linux follows them.
+/// How many symbolic links one path may lead through: the limit of Linux.
 const MAX_LINKS: usize = 40;
 
-/// A file or directory, whatever its names.
+/// Identifies a file or directory, whatever its names are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Inode {
     pub(crate) dev: u64,
@@ -31,23 +33,26 @@ impl Inode {
 /// A name in a directory.
 #[derive(Debug, Clone)]
 pub(crate) struct Name {
-    /// The directory, without links in its path.
+    /// The path of the directory, without symbolic links.
     pub(crate) path: PathBuf,
     pub(crate) dir: Inode,
     pub(crate) name: OsString,
 }
 
-/// What leads to a path, and where to.
+/// The names on the way of a path, and where the path ends.
 #[derive(Debug)]
 pub(crate) struct Names {
     pub(crate) names: Vec<Name>,
-    /// What is there, and its path without links; nothing if a name on the way does not exist.
+    /// The file or directory at the end, by its path without symbolic links. `None` if a name on
+    /// the way does not exist.
     pub(crate) end: Option<(PathBuf, Metadata)>,
 }
 
 impl Names {
+    /// Resolves a path.
+    ///
     /// # Errors
-    /// Those of the system, but not that something does not exist.
+    /// Those of the system, except that a name does not exist.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let mut rest = components(&std::path::absolute(path)?);
         let mut at = PathBuf::from("/");

@@ -1,8 +1,8 @@
-//! Opening paths: `path_open`, `fd_prestat_*`.
+//! Functions that open paths: `path_open`, `fd_prestat_*`.
 //!
-//! What a guest asks for as rights says how the system opens the file: for reading, writing or
-//! both. The other rights are given whether asked for or not, as far as the directory passes them
-//! on: guests ask for very different sets of them, and nobody means anything by it.
+//! The rights that a guest asks for decide how the system opens the file: for reading, writing or
+//! both. All other rights that the directory passes on are given even if the guest did not ask for
+//! them, because guests ask for very different sets without relying on what is missing.
 
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
 use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
@@ -12,7 +12,7 @@ use crate::ctx::WasiCtx;
 use crate::descriptor::{Descriptor, Kind, OpenDir, OpenFile};
 use crate::errno::{Errno, Result};
 use crate::guest::GuestMemory;
-use crate::spot::names_directory;
+use crate::path_at::names_directory;
 use crate::types::{FdFlags, LookupFlags, OFlags, Rights};
 
 #[expect(clippy::too_many_arguments, reason = "as many as the snapshot has")]
@@ -47,7 +47,8 @@ pub(crate) fn path_open(
     if !ctx.descriptors.has_room() {
         return Err(Errno::MFILE);
     }
-    // A slash at the end says that it is a directory: those are not made in this way.
+    // A slash at the end of the path names a directory, and `path_open` does not create
+    // directories.
     let is_named_directory = names_directory(path);
     if is_named_directory && request.creates() {
         return Err(Errno::ISDIR);
@@ -55,20 +56,20 @@ pub(crate) fn path_open(
     let exclusive = request.creates() && request.oflags.contains(OFlags::EXCL);
     let follow = request.follow && !exclusive;
     let mut request = request;
-    let (spot, changeable) = if is_named_directory || request.oflags.contains(OFlags::DIRECTORY) {
-        // Links to directories are followed here: cap-std, where the kernel does not do it, cannot if
-        // it must be a directory.
+    let (at, changeable) = if is_named_directory || request.oflags.contains(OFlags::DIRECTORY) {
+        // Symbolic links to directories are followed here. Without `openat2`, cap-std does not
+        // follow a link at the end if the path must lead to a directory.
         request.oflags = request.oflags.and(OFlags::DIRECTORY);
         ctx.protected.resolved(&parent.dir, path, follow)?
     } else {
         ctx.protected.object(&parent.dir, path, follow)?
     };
-    request.follow &= spot.is_plain();
+    request.follow &= at.is_unresolved();
     let read_only = parent.read_only || !changeable;
-    let file = if read_only || (request.creates() && ctx.protected.keeps_name(&spot)?) {
-        request.open_read_only(spot.dir(), spot.path())?
+    let file = if read_only || (request.creates() && ctx.protected.keeps_name(&at)?) {
+        request.open_read_only(at.dir(), at.path())?
     } else {
-        request.open(spot.dir(), spot.path())?
+        request.open(at.dir(), at.path())?
     };
     let descriptor = if file.metadata()?.is_dir() {
         let dir = OpenDir {
@@ -91,7 +92,7 @@ pub(crate) fn path_open(
     memory.write_u32(opened_fd, fd)
 }
 
-/// How a guest wants something opened.
+/// How a guest asks to open a path.
 struct Request {
     follow: bool,
     oflags: OFlags,
@@ -109,7 +110,7 @@ impl Request {
         self.oflags.contains(OFlags::TRUNC)
     }
 
-    /// Rights that this takes on the directory.
+    /// The rights that the request needs on the directory.
     fn needed(&self) -> Rights {
         let mut rights = Rights::PATH_OPEN;
         if self.creates() {
@@ -121,7 +122,7 @@ impl Request {
         rights
     }
 
-    /// Rights that the directory must pass on.
+    /// The rights that the directory must pass on to the opened file.
     fn inherited(&self) -> Rights {
         let mut rights = Rights::NONE;
         if self.read {
@@ -136,7 +137,8 @@ impl Request {
         rights
     }
 
-    /// Opens in a directory where nothing may change. Creating is nothing if the file exists.
+    /// Opens a path in a directory where nothing may change. Asking to create a file is allowed if
+    /// the file exists.
     fn open_read_only(&self, dir: &Dir, path: &std::path::Path) -> Result<File> {
         if self.write || self.truncates() {
             return Err(Errno::ROFS);
@@ -150,15 +152,16 @@ impl Request {
         match plain.open(dir, path) {
             Ok(_) if exclusive => Err(Errno::EXIST),
             Err(Errno::NOENT) if self.creates() => Err(Errno::ROFS),
-            // A symbolic link is there too.
+            // The path is a symbolic link, so it exists.
             Err(Errno::LOOP) if exclusive => Err(Errno::EXIST),
             result => result,
         }
     }
 
     fn open(&self, dir: &Dir, path: &std::path::Path) -> Result<File> {
-        // cap-std, as the standard library, creates and truncates files only for writing. For a
-        // guest that does not want to write, what exists must not need the permission to.
+        // cap-std, like the standard library, creates files only when it opens them for writing. A
+        // guest that does not ask to write must be able to open an existing file without permission
+        // to write, so the file is opened without creating it first.
         let exclusive = self.oflags.contains(OFlags::EXCL);
         if self.creates() && !self.write && !exclusive && !self.truncates() {
             let plain = Request {
@@ -187,7 +190,7 @@ impl Request {
     }
 
     fn system_flags(&self) -> SystemFlags {
-        // A terminal among the guest's files must not become the host's.
+        // A terminal that the guest opens must not become the controlling terminal of the host.
         let mut flags = SystemFlags::NOCTTY;
         if self.oflags.contains(OFlags::DIRECTORY) {
             flags |= SystemFlags::DIRECTORY;
@@ -201,7 +204,7 @@ impl Request {
         if self.fdflags.contains(FdFlags::DSYNC) {
             flags |= SystemFlags::DSYNC;
         }
-        // Reads that wait for pending writes: Linux has one flag for this and `SYNC`, too.
+        // `RSYNC` makes reads wait for pending writes. Linux has one flag for `RSYNC` and `SYNC`.
         if self.fdflags.contains(FdFlags::SYNC) || self.fdflags.contains(FdFlags::RSYNC) {
             flags |= SystemFlags::SYNC;
         }
@@ -215,7 +218,7 @@ pub(crate) fn fd_prestat_get(
     fd: u32,
     prestat: u32,
 ) -> Result<()> {
-    // Guests look for preopened directories from 3 on until this gives `BADF`.
+    // Guests find their preopened directories by calling this from 3 on until it returns `BADF`.
     let name = preopen_name(ctx, fd)?;
     let mut bytes = [0; 8];
     bytes[4..].copy_from_slice(&(name.len() as u32).to_le_bytes());

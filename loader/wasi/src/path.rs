@@ -1,15 +1,16 @@
-//! Paths: everything but opening them.
+//! Functions on paths, except for opening them.
 //!
-//! **The sandbox of the file system is cap-std**: no path reaches the system but through a
-//! [`Dir`](cap_std::fs::Dir), which resolves it beneath itself (on Linux the kernel does, with
-//! `openat2`): absolute paths, `..` and symbolic links that lead out are refused with `PERM`.
+//! **The sandbox of the file system is cap-std.** Every path goes to the system through a
+//! [`Dir`](cap_std::fs::Dir), which resolves the path beneath itself (on Linux the kernel does,
+//! with `openat2`). Absolute paths are refused with `PERM`, and so are `..` and symbolic links that
+//! lead out of the directory.
 //!
-//! Whatever changes something takes its directory from
-//! [`Descriptors::writable_dir`](crate::descriptor::Descriptors::writable_dir), which refuses those
-//! that are read-only. For two directories (links, renames) this holds for both: a link to a file
-//! in a read-only directory would make it writable from elsewhere. What a read-write directory holds may
-//! be [protected](crate::protect) all the same: then the path is resolved to a [`Spot`](crate::spot::Spot)
-//! first, and refused or used where it was found to lead.
+//! Functions that change something take their directory from
+//! [`Descriptors::writable_dir`](crate::descriptor::Descriptors::writable_dir), which refuses
+//! read-only directories. Links and renames check both of their directories: a link to a file in a
+//! read-only directory would make the file writable through another one. Files in a read-write
+//! directory can be [protected](crate::protect). If any are, a path is first resolved to a
+//! [`PathAt`](crate::path_at::PathAt), and the function is refused or works on the resolved name.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -21,8 +22,8 @@ use crate::ctx::WasiCtx;
 use crate::errno::{Errno, Result};
 use crate::fdstat::times;
 use crate::guest::GuestMemory;
+use crate::path_at::{PathAt, names_directory, without_slashes};
 use crate::protect::Protected;
-use crate::spot::{Spot, names_directory, without_slashes};
 use crate::types::{Filestat, LookupFlags, Rights};
 
 pub(crate) fn path_create_directory(
@@ -36,9 +37,9 @@ pub(crate) fn path_create_directory(
     let dir = ctx
         .descriptors
         .writable_dir(fd, Rights::PATH_CREATE_DIRECTORY)?;
-    // A directory may be named with a slash before it exists, too.
-    let spot = ctx.protected.name(dir, without_slashes(path))?;
-    Ok(spot.dir().create_dir(spot.path())?)
+    // The name of a new directory may end in a slash.
+    let at = ctx.protected.name(dir, without_slashes(path))?;
+    Ok(at.dir().create_dir(at.path())?)
 }
 
 pub(crate) fn path_filestat_get(
@@ -54,7 +55,7 @@ pub(crate) fn path_filestat_get(
     let flags = LookupFlags::new(flags)?;
     let path = memory.path(path, path_len)?;
     let dir = &ctx.descriptors.dir(fd, Rights::PATH_FILESTAT_GET)?.dir;
-    // What must be a directory is looked up through links in any case.
+    // A path that must be a directory is looked up through symbolic links in any case.
     let metadata = if flags.contains(LookupFlags::SYMLINK_FOLLOW) || names_directory(path) {
         dir.metadata(path)?
     } else {
@@ -81,11 +82,11 @@ pub(crate) fn path_filestat_set_times(
     let dir = ctx
         .descriptors
         .writable_dir(fd, Rights::PATH_FILESTAT_SET_TIMES)?;
-    // Through the path without links rather than through an open file: opening a named pipe could
-    // take for ever, and nothing need be readable for this.
+    // The times are set by the path without symbolic links, not by an open file: opening a named
+    // pipe could block for ever, and setting times does not need permission to read.
     let follow = flags.contains(LookupFlags::SYMLINK_FOLLOW);
-    let spot = changeable(&ctx.protected, dir, path, follow)?;
-    Ok(spot.dir().set_symlink_times(spot.path(), atime, mtime)?)
+    let at = changeable(&ctx.protected, dir, path, follow)?;
+    Ok(at.dir().set_symlink_times(at.path(), atime, mtime)?)
 }
 
 #[expect(clippy::too_many_arguments, reason = "as many as the snapshot has")]
@@ -129,9 +130,9 @@ pub(crate) fn path_readlink(
     memory.check(buf, u64::from(buf_len))?;
     let path = memory.path(path, path_len)?;
     let dir = &ctx.descriptors.dir(fd, Rights::PATH_READLINK)?.dir;
-    // An absolute target would tell about the host: `PERM`.
+    // cap-std refuses an absolute target with `PERM`. It would tell the guest about the host.
     let target = dir.read_link(path)?;
-    // As in POSIX, what does not fit is cut off.
+    // As in POSIX, a target that does not fit is cut off.
     let target = target.as_os_str().as_bytes();
     let n = target.len().min(buf_len as usize);
     memory.write(buf, &target[..n])?;
@@ -149,9 +150,10 @@ pub(crate) fn path_remove_directory(
     let dir = ctx
         .descriptors
         .writable_dir(fd, Rights::PATH_REMOVE_DIRECTORY)?;
-    // A directory may be named with a slash, but `x/` must not become `x/.`, which none may remove.
-    let spot = ctx.protected.name(dir, without_slashes(path))?;
-    Ok(spot.dir().remove_dir(spot.path())?)
+    // The name may end in a slash. The slash is removed because cap-std would turn `x/` into `x/.`,
+    // and the system does not remove that.
+    let at = ctx.protected.name(dir, without_slashes(path))?;
+    Ok(at.dir().remove_dir(at.path())?)
 }
 
 #[expect(clippy::too_many_arguments, reason = "as many as the snapshot has")]
@@ -172,7 +174,7 @@ pub(crate) fn path_rename(
         (old_fd, Rights::PATH_RENAME_SOURCE),
         (new_fd, Rights::PATH_RENAME_TARGET),
     )?;
-    // Only directories may be named with a slash, and a name that ends in one is for a directory.
+    // Only a directory may have an old or a new name that ends in a slash.
     if (names_directory(old_path) || names_directory(new_path))
         && !old_dir
             .symlink_metadata(without_slashes(old_path))?
@@ -180,7 +182,7 @@ pub(crate) fn path_rename(
     {
         return Err(Errno::NOTDIR);
     }
-    // None gets a slash on its way to the system.
+    // The names are passed to the system without slashes at the end.
     let old = ctx.protected.name(old_dir, without_slashes(old_path))?;
     let new = ctx.protected.name(new_dir, without_slashes(new_path))?;
     Ok(old.dir().rename(old.path(), new.dir(), new.path())?)
@@ -198,9 +200,10 @@ pub(crate) fn path_symlink(
     let target = memory.path(target, target_len)?;
     let path = memory.path(path, path_len)?;
     let dir = ctx.descriptors.writable_dir(fd, Rights::PATH_SYMLINK)?;
-    // An absolute target is refused, `PERM`: it would mean one of the host's files to others.
-    let spot = ctx.protected.name(dir, path)?;
-    Ok(spot.dir().symlink(target, spot.path())?)
+    // cap-std refuses an absolute target with `PERM`: for other programs the link would lead to a
+    // file of the host.
+    let at = ctx.protected.name(dir, path)?;
+    Ok(at.dir().symlink(target, at.path())?)
 }
 
 pub(crate) fn path_unlink_file(
@@ -212,25 +215,25 @@ pub(crate) fn path_unlink_file(
 ) -> Result<()> {
     let path = memory.path(path, path_len)?;
     let dir = ctx.descriptors.writable_dir(fd, Rights::PATH_UNLINK_FILE)?;
-    let spot = ctx.protected.name(dir, path)?;
-    Ok(spot.dir().remove_file(spot.path())?)
+    let at = ctx.protected.name(dir, path)?;
+    Ok(at.dir().remove_file(at.path())?)
 }
 
-/// Where a path leads, if what is there may be changed. Links at the end are followed by reading them, and
-/// not by opening what they lead to: that could be a named pipe, and never open.
+/// Resolves a path, if the guest may change the file or directory that it leads to. A symbolic link
+/// at the end is followed by reading it, not by opening the file, because opening a named pipe
+/// could block for ever.
+///
+/// # Errors
+/// `ROFS` if the file or directory is protected; those of resolving the path.
 fn changeable<'a>(
     protected: &Protected,
     dir: &'a Dir,
     path: &'a Path,
     follow: bool,
-) -> Result<Spot<'a>> {
-    let (spot, changeable) = match follow {
+) -> Result<PathAt<'a>> {
+    let (at, changeable) = match follow {
         true => protected.resolved(dir, path, true)?,
         false => protected.object(dir, path, false)?,
     };
-    if changeable {
-        Ok(spot)
-    } else {
-        Err(Errno::ROFS)
-    }
+    if changeable { Ok(at) } else { Err(Errno::ROFS) }
 }

@@ -1,9 +1,9 @@
-//! Waiting: `poll_oneoff`.
+//! The function that waits for events: `poll_oneoff`.
 //!
-//! A guest subscribes to clocks and to descriptors, and is told which of them are ready as soon as
-//! one is. Only the host's standard input can keep it waiting; files always are ready, as in POSIX.
-//! Nothing is allocated for it: subscriptions are walked in guest memory twice, once to find out
-//! how long to wait and once to tell what is ready.
+//! A guest subscribes to clocks and descriptors. The call returns as soon as one of them is ready,
+//! and tells which ones are. Among descriptors, only the host's standard input makes the guest
+//! wait; files are always ready, as in POSIX. Nothing is allocated: the subscriptions are read
+//! twice in guest memory, first to find out how long to wait and then to report what is ready.
 
 use std::io::Seek;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::errno::{Errno, Result};
 use crate::guest::GuestMemory;
 use crate::types::{Rights, SubClockFlags};
 
-/// Most subscriptions of one call: the system is asked about each, and the guest cannot be stopped
-/// meanwhile. Room for reading and writing of every descriptor, and as many clocks.
+/// The number of subscriptions of one call at most. Each costs time in which the guest cannot be
+/// stopped. This is enough to read and write every descriptor, and for as many clocks.
 const MAX_SUBSCRIPTIONS: u32 = 4 * MAX_DESCRIPTORS as u32;
 
 const SUBSCRIPTION: u32 = 48;
@@ -34,13 +34,13 @@ pub(crate) fn poll_oneoff(
     ready: u32,
 ) -> Result<()> {
     if count == 0 {
-        // Nothing would ever happen.
+        // Without subscriptions the call would wait for ever.
         return Err(Errno::INVAL);
     }
     memory.check(ready, 4)?;
     memory.check(subscriptions, u64::from(count) * u64::from(SUBSCRIPTION))?;
     memory.check(events, u64::from(count) * u64::from(EVENT))?;
-    // As `poll` of the system has it.
+    // The system's `poll` reports too many subscriptions in the same way.
     if count > MAX_SUBSCRIPTIONS {
         return Err(Errno::INVAL);
     }
@@ -73,7 +73,7 @@ pub(crate) fn poll_oneoff(
     let has_input = if wants_input {
         wait_for_input(ctx, timeout)?
     } else {
-        // There is a timeout: without clocks and input, something is ready.
+        // There is a timeout here: a call without clocks and input has something that is ready.
         let timeout = timeout.unwrap_or_default();
         if !timeout.is_zero() {
             ctx.clocks.sleep(timeout);
@@ -90,8 +90,8 @@ pub(crate) fn poll_oneoff(
                 at,
                 is_absolute,
             } => {
-                // If nothing else is ready, the shortest timeout is over, whatever the clocks say
-                // by now.
+                // If nothing else is ready, the call has slept for the shortest timeout, so that
+                // one is over even if the clocks disagree.
                 let left = start.left(clock, at, is_absolute);
                 let is_over = !has_input && timeout.is_some_and(|t| left <= t);
                 if !is_over && !left.is_zero() {
@@ -120,12 +120,12 @@ pub(crate) fn poll_oneoff(
     memory.write_u32(ready, told)
 }
 
-/// Waits for standard input; whether there is some.
+/// Waits for standard input. Returns whether there is some.
 fn wait_for_input(ctx: &mut WasiCtx, timeout: Option<Duration>) -> Result<bool> {
     let start = std::time::Instant::now();
     loop {
         let left = timeout.map(|t| t.saturating_sub(start.elapsed()));
-        // Longer than the system can count is for ever.
+        // A time that is too long for the system means to wait for ever.
         let left = left.and_then(|t| Timespec::try_from(t).ok());
         match ctx.stdin.wait(left) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -134,7 +134,7 @@ fn wait_for_input(ctx: &mut WasiCtx, timeout: Option<Duration>) -> Result<bool> 
     }
 }
 
-/// What both clocks said when the call began: all of its timeouts count from then on.
+/// The time of both clocks when the call began. All timeouts of the call count from this moment.
 struct Moment {
     realtime: Duration,
     monotonic: Duration,
@@ -148,7 +148,7 @@ impl Moment {
         }
     }
 
-    /// How long it is to a time.
+    /// How long it is from this moment until `at`.
     fn left(&self, clock: Clock, at: Duration, is_absolute: bool) -> Duration {
         let now = match clock {
             _ if !is_absolute => Duration::ZERO,
@@ -175,15 +175,17 @@ enum What {
         fd: u32,
         writes: bool,
     },
-    /// Of no use, as its event will say.
+    /// The subscription is invalid. Its event reports this error.
     Invalid(Errno),
 }
 
 impl Subscription {
+    /// Reads subscription `i` of a list.
+    ///
     /// # Errors
-    /// `INVAL` for a kind of event that there is none of.
+    /// `INVAL` for an unknown type of event.
     fn read(memory: &GuestMemory<'_>, list: u32, i: u32) -> Result<Self> {
-        // Both lists lie in the memory.
+        // The caller has checked that the whole list is within the memory, so no sum wraps.
         let bytes: [u8; SUBSCRIPTION as usize] =
             memory.read(list.wrapping_add(i.wrapping_mul(SUBSCRIPTION)))?;
         let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
@@ -212,9 +214,9 @@ impl Subscription {
     }
 }
 
-/// How it is with a descriptor.
+/// The state of a descriptor.
 enum Look {
-    /// The host's standard input: it must be waited for.
+    /// The descriptor is the host's standard input, which may not be ready yet.
     Input,
     Ready {
         bytes: u64,
@@ -240,7 +242,7 @@ fn try_look(ctx: &mut WasiCtx, fd: u32, writes: bool) -> Result<Look> {
         Kind::Stdin if ctx.stdin.can_wait() => Ok(Look::Input),
         Kind::File(file) if !writes => {
             let metadata = file.file.metadata()?;
-            // Devices and pipes have no size; what they have to say is not known.
+            // Devices and pipes have no size, so how much there is to read is unknown.
             let bytes = if metadata.is_file() {
                 metadata
                     .len()

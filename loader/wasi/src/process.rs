@@ -1,5 +1,5 @@
-//! Arguments, environment, the end of the program, random numbers; and sockets, of which there are
-//! none.
+//! Functions for arguments, environment variables, the end of the program and random numbers. The
+//! functions for sockets are here, too, but there are no sockets.
 
 use precast_loader::Error;
 
@@ -54,7 +54,8 @@ fn write_strings(
     memory.write(buffer, strings.bytes())?;
     let mut to = pointers;
     for start in strings.starts() {
-        // The whole buffer lies in the memory: no sum can wrap before the last is written.
+        // The buffer and the list of pointers are within the memory, so no sum that is written or
+        // written to wraps.
         memory.write_u32(to, buffer.wrapping_add(*start as u32))?;
         to = to.wrapping_add(4);
     }
@@ -74,19 +75,20 @@ fn write_sizes(
     memory.write_u32(size, bytes)
 }
 
-/// Ends the program: the host finds [`Error::Exit`]. A negative code is one that the guest's `int`
-/// could hold.
+/// Ends the program: the host's call returns [`Error::Exit`]. A code above `i32::MAX` becomes
+/// negative, as in the guest's `int`.
 pub(crate) fn proc_exit(code: u32) -> Error {
     Error::Exit(code as i32)
 }
 
-/// Sends the program a signal. It cannot have handlers, so the default action follows: most signals
-/// end it, with the exit code that shells report, 128 and the signal's number.
+/// Sends the program a signal. A guest cannot have signal handlers, so the default action happens.
+/// Most signals end the program, with the exit code that shells report: 128 plus the number of the
+/// signal.
 pub(crate) fn proc_raise(signal: u32) -> std::result::Result<i32, Error> {
     match signal {
-        // None, CHLD, CONT, URG, WINCH: ignored.
+        // No signal, CHLD, CONT, URG and WINCH are ignored.
         0 | 16 | 17 | 22 | 27 => Ok(0),
-        // STOP, TSTP, TTIN, TTOU: nobody could make it continue.
+        // STOP, TSTP, TTIN and TTOU are refused: nobody could make the program continue.
         18..=21 => Ok(status(Err(Errno::NOTSUP))),
         1..=30 => Err(proc_exit(128 + signal)),
         _ => Ok(status(Err(Errno::INVAL))),
@@ -157,7 +159,8 @@ pub(crate) fn sock_shutdown(
     no_socket(ctx, fd)
 }
 
-/// The snapshot has no way to open a socket, and the host gives none: no descriptor is one.
+/// The result of the functions for sockets: no descriptor is a socket, because the snapshot cannot
+/// open one and the host gives none.
 fn no_socket(ctx: &WasiCtx, fd: u32) -> Result<()> {
     ctx.descriptors.get(fd)?;
     Err(Errno::NOTSOCK)

@@ -1,20 +1,22 @@
-//! Files and directories that a guest must not change although they are in its directories: those that
-//! become code of the host's, or say what does.
+//! Files and directories that a guest must not change although they are in its directories: those
+//! that the host runs as code, or that decide what it runs.
 //!
-//! Three things are kept, each whatever name a guest uses, because files are recognised by device and
-//! inode:
+//! Three things are protected. Files are recognised by device and inode, so the name that a guest
+//! uses makes no difference.
 //!
-//! - **Files**: not opened for writing, not truncated, no times set, no further names, none taken away.
-//! - **Directories** with everything in them: whether something is in one is seen by going up from where
-//!   it is, so files and directories that come later are included.
-//! - **Names** that lead there from the root of the file system, each in its directory: whoever moves a
-//!   directory above a file and puts another one there has changed the file for all who come by its name.
-//!   Names that do not exist yet are among them: nobody makes them.
+//! - **Files**: a guest cannot open them for writing, truncate them, set their times, or give or
+//!   take away names of theirs.
+//! - **Directories** with everything in them. Whether something is in a protected directory is
+//!   found out by going up from its own directory, so files that are created later are included.
+//! - **Names** that lead to a protected file or directory from the root of the file system, each in
+//!   its directory. A guest that renames a directory above a file and puts another directory there
+//!   has changed the file for everybody who uses its path. Names that do not exist yet are
+//!   included: a guest cannot create them.
 //!
-//! To look is allowed. What is refused fails as in a read-only directory, with `ROFS`.
+//! Reading is allowed. Other calls fail with `ROFS`, as in a read-only directory.
 //!
-//! What this does not see: a file system that gives one file several inode numbers (an overlay's layers
-//! beside the overlay, some in user space), and whatever another process does.
+//! Limits: a file system that gives one file several inode numbers (the layers of an overlay beside
+//! the overlay, some file systems in user space), and changes by other processes.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -29,12 +31,12 @@ use rustix::fs::{Mode, OFlags, fstat, openat};
 
 use crate::errno::{Errno, Result};
 use crate::names::{Inode, Names};
-use crate::spot::Spot;
+use crate::path_at::PathAt;
 
 #[derive(Debug, Default)]
 pub(crate) struct Protected {
     inodes: HashSet<Inode>,
-    /// In lower case: in some directories case does not count.
+    /// Names in lower case, because some directories ignore case.
     names: HashSet<(Inode, OsString)>,
 }
 
@@ -43,7 +45,7 @@ impl Protected {
         self.inodes.insert(Inode { dev, ino });
     }
 
-    /// A file or directory and all names that lead there.
+    /// Protects a file or directory, and all names that lead to it.
     pub(crate) fn add(&mut self, path: &Path) -> io::Result<()> {
         let names = Names::of(path)?;
         for name in names.names {
@@ -56,15 +58,17 @@ impl Protected {
         }
     }
 
-    /// What has one name is found by going up from there; directories can be mounted elsewhere, too, and
-    /// files can have other names.
+    /// Protects the inode of a file or directory and, within a directory, of everything that a
+    /// guest could also reach from outside of it: directories, which can be mounted elsewhere, and
+    /// files with several names. A file with one name needs no entry: going up from its directory
+    /// finds the protected one.
     fn add_tree(&mut self, path: &Path, found: &fs::Metadata) -> io::Result<()> {
         self.inodes.insert(Inode::of(found));
         if !found.is_dir() {
             return Ok(());
         }
         let entries = match fs::read_dir(path) {
-            // What this process may not look into, its guest may not either.
+            // A directory that this process may not read is not readable for its guest either.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
             entries => entries?,
         };
@@ -86,56 +90,56 @@ impl Protected {
         self.inodes.is_empty() && self.names.is_empty()
     }
 
-    /// Where a path leads, and whether what is there may be changed. If nothing is protected, the path is
-    /// left as it is.
+    /// Resolves a path, and returns whether the guest may change the file or directory that it
+    /// leads to. If nothing is protected, the path is not resolved.
     pub(crate) fn object<'a>(
         &self,
         dir: &'a Dir,
         path: &'a Path,
         follow: bool,
-    ) -> Result<(Spot<'a>, bool)> {
+    ) -> Result<(PathAt<'a>, bool)> {
         if self.is_empty() {
-            return Ok((Spot::plain(dir, path), true));
+            return Ok((PathAt::unresolved(dir, path), true));
         }
         self.resolved(dir, path, follow)
     }
 
-    /// As [`object`](Self::object), but the path is resolved in any case.
+    /// Like [`object`](Self::object), but always resolves the path.
     pub(crate) fn resolved<'a>(
         &self,
         dir: &'a Dir,
         path: &'a Path,
         follow: bool,
-    ) -> Result<(Spot<'a>, bool)> {
-        let spot = Spot::resolve(dir, path, follow)?;
-        let kept = spot.found.as_ref().is_some_and(|found| self.has(found))
-            || self.holds_directory(spot.dir())?;
-        Ok((spot, !kept))
+    ) -> Result<(PathAt<'a>, bool)> {
+        let at = PathAt::resolve(dir, path, follow)?;
+        let kept = at.found.as_ref().is_some_and(|found| self.has(found))
+            || self.holds_directory(at.dir())?;
+        Ok((at, !kept))
     }
 
-    /// Where a path leads, if the name there may be made, taken away, or given to something else.
+    /// Resolves a path, if the guest may create, remove or replace the name that the path ends in.
     ///
     /// # Errors
-    /// `ROFS` if not; those of [`Spot::resolve`].
-    pub(crate) fn name<'a>(&self, dir: &'a Dir, path: &'a Path) -> Result<Spot<'a>> {
-        let (spot, changeable) = self.object(dir, path, false)?;
-        if !changeable || self.keeps_name(&spot)? {
+    /// `ROFS` if the name is protected; those of [`PathAt::resolve`].
+    pub(crate) fn name<'a>(&self, dir: &'a Dir, path: &'a Path) -> Result<PathAt<'a>> {
+        let (at, changeable) = self.object(dir, path, false)?;
+        if !changeable || self.keeps_name(&at)? {
             return Err(Errno::ROFS);
         }
-        Ok(spot)
+        Ok(at)
     }
 
-    /// Whether the name of a spot leads to something that is protected.
-    pub(crate) fn keeps_name(&self, spot: &Spot<'_>) -> Result<bool> {
+    /// Whether a resolved name is one of the protected names.
+    pub(crate) fn keeps_name(&self, at: &PathAt<'_>) -> Result<bool> {
         if self.names.is_empty() {
             return Ok(false);
         }
-        let stat = fstat(spot.dir())?;
+        let stat = fstat(at.dir())?;
         let dir = Inode {
             dev: stat.st_dev,
             ino: stat.st_ino,
         };
-        let name = spot.name().to_ascii_lowercase();
+        let name = at.name().to_ascii_lowercase();
         Ok(self.names.contains(&(dir, name)))
     }
 
@@ -145,7 +149,7 @@ impl Protected {
         self.inodes.contains(&Inode { dev, ino })
     }
 
-    /// Whether a directory, or one above it, is protected.
+    /// Whether a directory or one above it is protected.
     pub(crate) fn holds_directory(&self, dir: &impl AsFd) -> Result<bool> {
         if self.inodes.is_empty() {
             return Ok(false);
@@ -161,7 +165,9 @@ impl Protected {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             openat(fd.as_fd(), OsStr::new(".."), flags, Mode::empty())
         };
-        // The root is above itself; so is, once, a directory that is mounted on one of its own.
+        // The parent of the root is the root. A directory that is mounted on one of its own
+        // subdirectories is also followed by itself, but only once, so the walk ends when the same
+        // directory has come several times.
         const ROOT: usize = 3;
         let mut at = inode(dir)?;
         let mut above = up(dir)?;

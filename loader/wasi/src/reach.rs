@@ -1,29 +1,31 @@
-//! What a guest can change through the directories that it may write to.
+//! Which files a guest can change through the directories that it may write to.
 //!
-//! A *region* is such a directory, or a part of a file system that is mounted below it. It reaches a path if
+//! A *region* is such a directory, or a directory that is mounted below it. A region reaches a path
+//! in three cases:
 //!
-//! 1. one of the [names](crate::names) on the way there is in the region: then the guest can write to what
-//!    is there or put something else in its place;
-//! 2. or the region is inside of what is there: then the guest can change a part of it;
-//! 3. or what is there is a file with more than one name, and on the file system of the region: then one of
-//!    its names may be in the region, and nobody can tell but by looking at every file.
+//! 1. One of the [names](crate::names) on the way is in the region. Then the guest can write to the
+//!    file, or put another file in its place.
+//! 2. The region is inside of the directory that the path leads to. Then the guest can change a
+//!    part of that directory.
+//! 3. The path leads to a file with more than one name, on the file system of the region. Then one
+//!    of the names may be in the region, and only a look at every file could rule that out.
 //!
-//! Whether one directory is inside another is decided by their [places](crate::mounts) in the file system,
-//! and by device and inode of all directories above, so neither bind mounts nor links are missed. What
-//! the system does not tell counts as reached.
+//! Whether one directory is inside another is decided by their [locations](crate::mounts) in the
+//! file system and by their device and inode, so bind mounts and links do not hide anything. A path
+//! that the system cannot give this information about counts as reached.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::mounts::{Mounts, Place};
+use crate::mounts::{Location, Mounts};
 use crate::names::{Inode, Names};
 
-/// Where a guest can write.
+/// The directories that a guest can write to.
 #[derive(Debug, Default)]
 pub(crate) struct Reach {
-    /// Directories, without links in their paths. `None`: one whose path is not known.
+    /// Their paths without symbolic links; `None` for a directory whose path is unknown.
     dirs: Vec<Option<PathBuf>>,
 }
 
@@ -32,7 +34,7 @@ impl Reach {
         self.dirs.push(fs::canonicalize(dir).ok());
     }
 
-    /// Whether one of the directories reaches a path.
+    /// Whether the guest can change a path through one of the directories.
     pub(crate) fn includes(&self, path: &Path) -> bool {
         !self.dirs.is_empty() && self.try_includes(path).unwrap_or(true)
     }
@@ -40,22 +42,22 @@ impl Reach {
     fn try_includes(&self, path: &Path) -> io::Result<bool> {
         let mounts = Mounts::read()?;
         let unknown = || io::Error::from(io::ErrorKind::NotFound);
-        let place = |path: &Path| mounts.place(path).ok_or_else(unknown);
+        let location = |path: &Path| mounts.location(path).ok_or_else(unknown);
         let target = Names::of(path)?;
         for dir in &self.dirs {
             let dir = dir.as_deref().ok_or_else(unknown)?;
             let inode = Inode::of(&fs::metadata(dir)?);
-            let mut regions: Vec<Place> = mounts.below(dir).collect();
-            regions.push(place(dir)?);
+            let mut regions: Vec<Location> = mounts.below(dir).collect();
+            regions.push(location(dir)?);
             for name in &target.names {
-                if name.dir == inode || is_in_any(&place(&name.path)?, &regions) {
+                if name.dir == inode || is_in_any(&location(&name.path)?, &regions) {
                     return Ok(true);
                 }
             }
             let Some((path, found)) = &target.end else {
                 continue;
             };
-            let end = place(path)?;
+            let end = location(path)?;
             let is_part = regions.iter().any(|region| region.is_in(&end));
             let has_other_names = !found.is_dir() && found.nlink() > 1;
             let is_beside = regions.iter().any(|region| region.is_beside(&end));
@@ -67,6 +69,6 @@ impl Reach {
     }
 }
 
-fn is_in_any(place: &Place, regions: &[Place]) -> bool {
-    regions.iter().any(|region| place.is_in(region))
+fn is_in_any(location: &Location, regions: &[Location]) -> bool {
+    regions.iter().any(|region| location.is_in(region))
 }

@@ -1,10 +1,10 @@
-//! Reading directories.
+//! The function that reads directories: `fd_readdir`.
 //!
-//! A guest reads a directory in parts, each from a *cookie* on that it was given with an entry. So
-//! that cookies keep their meaning while files come and go (guests delete while they read), the
-//! names are listed once, when the guest reads from the beginning, and kept until it does so again
-//! or closes the directory. A cookie is the place of the entry in that list, and the list is what
-//! the guest gets, byte for byte:
+//! A guest reads a directory in parts. Each part starts at a *cookie* that the guest got with an
+//! entry. Cookies must stay valid while files come and go: guests delete files while they read. So
+//! the directory is listed once, when the guest reads from the beginning, and the listing is kept
+//! until the guest does so again or closes the directory. A cookie is the index of an entry in the
+//! listing. The listing has the form that the guest gets, byte for byte:
 //!
 //! ```text
 //! 0       8      16       20     21     24
@@ -22,27 +22,30 @@ use crate::errno::{Errno, Result};
 use crate::guest::GuestMemory;
 use crate::types::{Filetype, Rights};
 
-/// Most bytes of all lists of a guest together: it could open a large directory many times.
+/// The size of all listings of a guest together, in bytes at most. Without a limit, a guest could
+/// open a large directory many times.
 const MAX_LISTED: usize = 256 << 20;
 
 const HEAD: usize = 24;
 
-/// What a directory held when it was listed.
+/// The entries of a directory at the time when it was listed.
 #[derive(Default)]
 pub(crate) struct Listing {
-    /// The entries, as guests get them.
+    /// The entries in the form that guests get.
     bytes: Vec<u8>,
-    /// Where each begins.
+    /// The offset in `bytes` where each entry starts.
     starts: Vec<usize>,
 }
 
 impl Listing {
+    /// Lists a directory.
+    ///
     /// # Errors
-    /// `NOMEM` if it takes more than `room` bytes; those of the system.
+    /// `NOMEM` if the listing takes more than `room` bytes; those of the system.
     fn new(dir: &Dir, room: usize) -> Result<Self> {
         let mut listing = Self::default();
         let ino = dir.dir_metadata()?.ino();
-        // Of the parent nothing is told: it may be none of the guest's business.
+        // `..` gets the number of the directory itself: the guest may have no access to the parent.
         for name in [&b"."[..], b".."] {
             listing.push(ino, Filetype::Directory, name);
         }
@@ -69,7 +72,7 @@ impl Listing {
         self.bytes.extend_from_slice(name);
     }
 
-    /// The entries from a cookie on; none beyond the end.
+    /// The entries from a cookie on. There are none for a cookie beyond the end.
     fn entries_from(&self, cookie: u64) -> &[u8] {
         let start = usize::try_from(cookie)
             .ok()
@@ -82,7 +85,7 @@ impl Listing {
     }
 }
 
-/// What the lists of all directories but one take.
+/// The size in bytes of the listings of all directories but one.
 fn listed(descriptors: &Descriptors, but: u32) -> usize {
     descriptors
         .iter()
@@ -121,8 +124,8 @@ pub(crate) fn fd_readdir(
         Some(listing) => listing,
         none => none.insert(Listing::new(&dir.dir, room)?),
     };
-    // The last entry may be cut off: the buffer is full then, from which the guest sees that there
-    // is more.
+    // The last entry may be cut off. The buffer is full then, which tells the guest that there are
+    // more entries.
     let entries = listing.entries_from(cookie);
     let n = entries.len().min(buf.len());
     buf[..n].copy_from_slice(&entries[..n]);

@@ -1,10 +1,10 @@
 //! Standard input, output and error.
 //!
-//! Nothing that a guest writes is kept in a buffer: `fd_write` returns when the bytes have reached
-//! the host's descriptor, or the embedder's writer and its `flush`, and gives the guest the errno of
-//! what went wrong on the way. So nothing is lost when the process ends by a signal, a guest that
-//! prints a prompt and then reads from a pipe is heard before it waits, and a full disk is the
-//! guest's to know. Guests collect bytes to lines themselves, in their C or Rust library.
+//! The output of a guest is not buffered. `fd_write` returns when the bytes have reached the host's
+//! descriptor, or the embedder's writer and its `flush`, and returns the errno of any failure on
+//! the way. So no output is lost when the process ends by a signal, a prompt is visible before the
+//! guest waits for input from a pipe, and the guest learns that a disk is full. Guests buffer lines
+//! themselves, in their C or Rust library.
 
 use std::io::{self, IoSlice, IoSliceMut, IsTerminal, Read, Write};
 
@@ -15,8 +15,8 @@ use crate::types::Filetype;
 /// Where a guest's standard input comes from.
 pub(crate) enum Input {
     Reader(Box<dyn Read + Send>),
-    /// The host's own, read without a buffer in between: what has not been read is the system's to
-    /// know, so it can be waited for.
+    /// The host's standard input, read without a buffer. So the system knows whether there is more
+    /// input, and can wait for it.
     Inherited,
 }
 
@@ -35,8 +35,8 @@ impl Input {
         }
     }
 
-    /// Waits for input or its end, at most for `timeout` (`None`: for ever). Whether there is some.
-    /// A reader of the embedder's is always taken to have some.
+    /// Waits for input or its end, for at most `timeout` (`None`: for ever). Returns whether there
+    /// is some. A reader of the embedder always counts as having some.
     pub(crate) fn wait(&self, timeout: Option<Timespec>) -> io::Result<bool> {
         let Self::Inherited = self else {
             return Ok(true);
@@ -51,7 +51,8 @@ impl Input {
         matches!(self, Self::Inherited)
     }
 
-    /// Bytes that can be read at once, as far as known; at least 1 if there is input, or its end.
+    /// The number of bytes that can be read at once, as far as known; at least 1. Only called when
+    /// there is input, or its end.
     pub(crate) fn available(&self) -> u64 {
         match self {
             Self::Inherited => rustix::io::ioctl_fionread(rustix::stdio::stdin())
@@ -65,20 +66,21 @@ impl Input {
 /// Where a guest's standard output or error goes.
 pub(crate) enum Output {
     Writer(Box<dyn Write + Send>),
-    /// The host's own standard output, written without a buffer in between.
+    /// The host's standard output, written without a buffer.
     Stdout,
-    /// The host's own standard error, likewise.
+    /// The host's standard error, written without a buffer.
     Stderr,
 }
 
 impl Output {
-    /// Writes as many of the bytes as the other side takes at once, and returns their number when
-    /// they are there.
+    /// Writes as many bytes as the other side accepts at once, and returns their number after they
+    /// have arrived there.
     pub(crate) fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let written = retry(|| match self {
             Self::Writer(writer) => writer.write_vectored(buffers),
             Self::Stdout => {
-                // What the host itself has printed comes first, and nothing of it in between.
+                // Output that the host itself has buffered comes first, and the lock keeps the host
+                // from printing in between.
                 let mut stdout = io::stdout().lock();
                 stdout.flush()?;
                 Ok(rustix::io::writev(rustix::stdio::stdout(), buffers)?)
@@ -108,7 +110,7 @@ impl Output {
     }
 }
 
-/// Does something again for as long as signals interrupt it.
+/// Repeats a call as long as signals interrupt it.
 fn retry<R>(mut f: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     loop {
         match f() {

@@ -1,7 +1,7 @@
-//! The snapshot's flags, enumerations and records, as they lie in guest memory.
+//! The snapshot's flags, enumerations and records, with their layout in guest memory.
 //!
-//! Records are little-endian and written as a whole through arrays of their size; each `to_bytes`
-//! gives the layout of `wasi_snapshot_preview1.witx`.
+//! Records are little-endian. They are written as a whole, as arrays of their size. `to_bytes`
+//! follows the layout in `wasi_snapshot_preview1.witx`.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,10 +9,10 @@ use cap_std::fs::{FileType, FileTypeExt, Metadata, MetadataExt};
 
 use crate::errno::{Errno, Result};
 
-/// Rights of a descriptor, a set of bits.
+/// The rights of a descriptor, as a set of bits.
 ///
-/// Nobody hands out single rights any more: they tell guests whether a descriptor can be read or
-/// written, and a guest can give some up with `fd_fdstat_set_rights`.
+/// Hosts do not grant single rights any more. Rights tell a guest whether it can read or write a
+/// descriptor, and a guest can give rights up with `fd_fdstat_set_rights`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rights(pub(crate) u64);
 
@@ -48,19 +48,19 @@ impl Rights {
 
     pub(crate) const NONE: Self = Self(0);
 
-    /// What only makes sense for a file that is open for writing.
+    /// The rights that need a file that is open for writing.
     const WRITING: Self = Self::FD_WRITE
         .and(Self::FD_ALLOCATE)
         .and(Self::FD_FILESTAT_SET_SIZE);
 
-    /// What can be done with a standard stream, besides reading or writing it.
+    /// The rights of a standard stream, except for reading and writing.
     pub(crate) const STREAM: Self = Self::FD_FDSTAT_SET_FLAGS
         .and(Self::FD_SYNC)
         .and(Self::FD_DATASYNC)
         .and(Self::FD_FILESTAT_GET)
         .and(Self::POLL_FD_READWRITE);
 
-    /// All that can be done with a file.
+    /// All rights of a file.
     pub(crate) const FILE: Self = Self::WRITING
         .and(Self::FD_DATASYNC)
         .and(Self::FD_READ)
@@ -73,8 +73,8 @@ impl Rights {
         .and(Self::FD_FILESTAT_SET_TIMES)
         .and(Self::POLL_FD_READWRITE);
 
-    /// All that can be done with a directory. `FD_SEEK` is not among it: guests take a descriptor
-    /// with it for a file.
+    /// All rights of a directory. `FD_SEEK` is not among them, because guests take a descriptor
+    /// with `FD_SEEK` for a file.
     pub(crate) const DIRECTORY: Self = Self::FD_DATASYNC
         .and(Self::FD_FDSTAT_SET_FLAGS)
         .and(Self::FD_SYNC)
@@ -97,12 +97,12 @@ impl Rights {
         .and(Self::PATH_UNLINK_FILE)
         .and(Self::POLL_FD_READWRITE);
 
-    /// Both sets.
+    /// The union of both sets.
     pub(crate) const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// What is in both sets.
+    /// The intersection of both sets.
     pub(crate) const fn common(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
@@ -123,9 +123,11 @@ impl Rights {
         rights
     }
 
+    /// Checks that these rights include all `needed` ones.
+    ///
     /// # Errors
-    /// `BADF` if the file is not open for this (reading, or writing in any way), as in POSIX; else
-    /// `NOTCAPABLE`.
+    /// `BADF` if a right to read or to write is missing, as POSIX reports a file that is not open
+    /// for that; `NOTCAPABLE` if others are missing.
     pub(crate) fn require(self, needed: Self) -> Result<()> {
         let missing = needed.0 & !self.0;
         if missing == 0 {
@@ -138,7 +140,7 @@ impl Rights {
     }
 }
 
-/// Flags as a set of bits of which all must be known.
+/// Defines a set of flags that refuses unknown bits.
 macro_rules! flags {
     ($(#[$doc:meta])* $Name:ident { $($FLAG:ident = $bit:literal;)* }) => {
         $(#[$doc])*
@@ -193,23 +195,23 @@ flags!(
 
 impl FdFlags {
     pub(crate) const NONE: Self = Self(0);
-    /// Those that say how writes reach the disk: fixed when the file is opened.
+    /// The flags that say how writes reach the disk. They are fixed when the file is opened.
     pub(crate) const SYNCS: u32 = Self::DSYNC.0 | Self::RSYNC.0 | Self::SYNC.0;
 }
 
 impl OFlags {
-    /// Both sets.
+    /// The union of both sets.
     pub(crate) fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// The same for what exists already.
+    /// These flags without those that create a file.
     pub(crate) fn without_creation(self) -> Self {
         Self(self.0 & !(Self::CREAT.0 | Self::EXCL.0))
     }
 }
 
-/// What is behind a descriptor or a name.
+/// The type of the file that a descriptor or name refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Filetype {
@@ -237,13 +239,13 @@ impl From<FileType> for Filetype {
         } else if ty.is_socket() {
             Self::SocketStream
         } else {
-            // A named pipe among others: the snapshot has no word for it.
+            // The snapshot has no type for named pipes, for instance.
             Self::Unknown
         }
     }
 }
 
-/// `filestat`: what is known of a file.
+/// The attributes of a file: `filestat`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Filestat {
     pub(crate) dev: u64,
@@ -259,7 +261,7 @@ pub(crate) struct Filestat {
 impl Filestat {
     pub(crate) const SIZE: usize = 64;
 
-    /// Of a stream that is no file.
+    /// The attributes of a stream that is not a file.
     pub(crate) fn of_stream(filetype: Filetype) -> Self {
         Self {
             dev: 0,
@@ -307,8 +309,8 @@ impl From<&Metadata> for Filestat {
     }
 }
 
-/// A time of the system as nanoseconds since 1970; times that do not fit (before 1970, after 2554)
-/// become the nearest that does.
+/// A time of the system in nanoseconds since 1970. A time that does not fit (before 1970, after
+/// 2554) becomes the nearest one that does.
 fn nanoseconds(seconds: i64, nanoseconds: i64) -> u64 {
     let Ok(seconds) = u64::try_from(seconds) else {
         return 0;
@@ -318,7 +320,7 @@ fn nanoseconds(seconds: i64, nanoseconds: i64) -> u64 {
         .saturating_add(u64::try_from(nanoseconds).unwrap_or(0))
 }
 
-/// A time that a guest gives.
+/// The time that a guest passes as nanoseconds since 1970.
 pub(crate) fn system_time(nanoseconds: u64) -> Result<SystemTime> {
     SystemTime::UNIX_EPOCH
         .checked_add(Duration::from_nanos(nanoseconds))

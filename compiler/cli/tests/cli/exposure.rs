@@ -1,6 +1,7 @@
-//! A guest that tries to rewrite machine code: its own, which is running, or that of the next program, by
-//! way of the cache. Every way to the file is tried by a guest in WebAssembly text, step by step; each step
-//! prints the error number that it got, then the guest calls a function of its own that gives 7.
+//! A guest that tries to rewrite machine code: its own, which is running, or that of the next
+//! program, by way of the cache. Every way to the file is tried by a guest in WebAssembly text,
+//! step by step; each step prints the error number that it got, then the guest calls a function of
+//! its own that gives 7.
 
 use std::fs::{self, FileTimes, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -40,8 +41,8 @@ const CODE: [[u8; 5]; 2] = [[0xb8, 7, 0, 0, 0], [0xb8, 55, 0, 0, 0]];
 #[cfg(target_arch = "aarch64")]
 const CODE: [[u8; 4]; 2] = [[0xe0, 0, 0x80, 0x52], [0xe0, 6, 0x80, 0x52]];
 
-/// A program that takes these steps, prints the error number of each, and exits with what its function
-/// gives.
+/// A program that takes these steps, prints the error number of each, and exits with what its
+/// function gives.
 fn wat(steps: &[Step<'_>]) -> String {
     let mut data = String::new();
     let mut next = 4096;
@@ -224,7 +225,8 @@ const SEALED: &str = "warning: the guest may write to a directory that leads to 
 
 #[test]
 fn a_guest_does_not_rewrite_its_own_code() {
-    // Where the guest's directory is, how the file is called in there, and what is there beforehand.
+    // Where the guest's directory is, how the file is called in there, and what is there
+    // beforehand.
     type Before = fn(&Dir);
     let ways: [(&str, &str, Before); 9] = [
         ("app", "app.precast", |_| {}),
@@ -335,8 +337,8 @@ const VICTIM: &str = r#"(module
   (func $seven (export "seven") (result i32) (i32.const 7))
   (func (export "_start") (call $exit (call_indirect (result i32) (i32.const 0)))))"#;
 
-/// Copies an entry, changes its code, restores its times and puts it in the entry's place; or changes it
-/// where it is.
+/// Copies an entry, changes its code, restores its times and puts it in the entry's place; or
+/// changes it where it is.
 fn poison<'a>(entry: &'a str, offset: u32) -> Vec<Step<'a>> {
     vec![
         Open(entry, 0, false),

@@ -188,7 +188,7 @@ fn gives_directories_and_variables() {
     dir.precast(&["run", "--env", "NO_SUCH_VARIABLE", "args.precast"])
         .is(
             "",
-            "error: cannot hand on the environment variable `NO_SUCH_VARIABLE`\nCaused by:\n    \
+            "error: cannot pass on the environment variable `NO_SUCH_VARIABLE`\nCaused by:\n    \
          environment variable not found\n",
             1,
         );

@@ -1,7 +1,7 @@
 //! Faults that other engines had: what a guest did there has no effect here.
 //!
-//! Slashes behind links are in `sandbox`, changes in read-only directories in `read_only`, pointers and
-//! lengths in `hostile`.
+//! Slashes behind links are in `sandbox`, changes in read-only directories in `read_only`, pointers
+//! and lengths in `hostile`.
 
 use std::fs::FileTimes;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use super::*;
 use crate::{poll, process};
 
-/// RUSTSEC-2026-0020 and its like: the host did work, or allocated, in proportion to what a guest claimed.
+/// RUSTSEC-2026-0020 and its like: the host did work, or allocated, in proportion to what a guest
+/// claimed.
 #[test]
 fn counts_have_limits_or_cost_nothing() {
     let (_folder, mut guest) = guest();

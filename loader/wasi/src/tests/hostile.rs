@@ -85,7 +85,8 @@ fn guest() -> (TempDir, Guest) {
 #[test]
 fn pointers_outside_of_memory_are_faults_and_do_nothing() {
     let (folder, mut guest) = guest();
-    // Address 0 holds a name of one byte, that of a new file; INPUT one buffer, also a subscription.
+    // Address 0 holds a name of one byte, that of a new file; INPUT one buffer, also a
+    // subscription.
     guest.bytes[0] = b'n';
     guest.put_list(&[(2048, 8)]);
     for (name, call) in calls(4) {

@@ -214,8 +214,8 @@ fn slashes_at_the_end_are_for_directories() {
     assert_eq!(guest.stat("to-sub/", 0).unwrap().0, 3);
 }
 
-/// The advisory GHSA-vqjp-4c8c-hfgg: with a slash behind it, a link is no last component for the system,
-/// so it follows the link even where it was told not to.
+/// The advisory GHSA-vqjp-4c8c-hfgg: with a slash behind it, a link is no last component for the
+/// system, so it follows the link even where it was told not to.
 #[test]
 fn no_slash_makes_a_link_lead_out() {
     let (folder, mut guest) = prison();

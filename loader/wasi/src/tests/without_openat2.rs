@@ -1,9 +1,9 @@
 //! All tests of this crate again, where the system refuses `openat2`.
 //!
-//! With it the kernel resolves a path beneath a directory. Without it (before Linux 5.6; under seccomp
-//! filters of older container runtimes, which say that it is not permitted) cap-std does so one component
-//! after the other, and a guest can bring that about by itself: the kernel gives up when directories are
-//! renamed meanwhile. So both ways must come to the same.
+//! With it the kernel resolves a path beneath a directory. Without it (before Linux 5.6; under
+//! seccomp filters of older container runtimes, which say that it is not permitted) cap-std does so
+//! one component after the other, and a guest can bring that about by itself: the kernel gives up
+//! when directories are renamed meanwhile. So both ways must come to the same.
 
 use std::cell::Cell;
 use std::process::Command;

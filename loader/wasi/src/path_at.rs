@@ -1,9 +1,10 @@
-//! One name in one directory: what a path comes to when everything but its end has been resolved.
+//! A path of which everything but the last name has been resolved: one name in one open directory.
 //!
-//! What is done with the name does not follow links, so it happens in that very directory, whatever
-//! becomes of the path meanwhile. Links at the end are followed here, by reading them and beginning
-//! anew, so that no path with a slash at its end reaches the system: with one, a link is no last
-//! component, and to be told not to follow it means nothing.
+//! Functions use the name without following symbolic links, so they work in exactly that directory,
+//! even if the path changes meanwhile. Symbolic links at the end of the path are followed here, by
+//! reading the link and resolving its target. So the system never gets a path with a slash at its
+//! end: with the slash, the link would not be the last component, and the system would follow it
+//! although it was told not to.
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
@@ -16,15 +17,16 @@ use cap_std::fs::{Dir, Metadata};
 
 use crate::errno::{Errno, Result};
 
-/// Links at the end of one path, as Linux follows them.
+/// How many symbolic links at the end of one path are followed: the limit of Linux.
 const MAX_LINKS: usize = 40;
 
-pub(crate) struct Spot<'a> {
+/// A directory and a name in it.
+pub(crate) struct PathAt<'a> {
     dir: Handle<'a>,
-    /// A single name, but in a [plain](Spot::plain) spot.
+    /// A single name; any path if it is [not resolved](PathAt::unresolved).
     path: Cow<'a, Path>,
-    is_plain: bool,
-    /// What is there: looked for when the path was resolved.
+    is_unresolved: bool,
+    /// The file or directory that had the name when the path was resolved, if any.
     pub(crate) found: Option<Metadata>,
 }
 
@@ -44,22 +46,23 @@ impl Deref for Handle<'_> {
     }
 }
 
-impl<'a> Spot<'a> {
-    /// A path that is left to be resolved by whoever uses it.
-    pub(crate) fn plain(dir: &'a Dir, path: &'a Path) -> Self {
+impl<'a> PathAt<'a> {
+    /// A path that is not resolved. The function that uses it resolves it.
+    pub(crate) fn unresolved(dir: &'a Dir, path: &'a Path) -> Self {
         Self {
             dir: Handle::Given(dir),
             path: Cow::Borrowed(path),
-            is_plain: true,
+            is_unresolved: true,
             found: None,
         }
     }
 
-    /// Resolves a path beneath a directory. A link at its end is followed if `follow` says so, or if the
-    /// path can only be that of a directory.
+    /// Resolves a path beneath a directory. A symbolic link at its end is followed if `follow` is
+    /// set, or if the path can only be that of a directory.
     ///
     /// # Errors
-    /// `PERM` if the path leads out of the directory; `NOTDIR`, `LOOP`; those of the system.
+    /// `PERM` if the path leads out of the directory; `NOTDIR` if it can only be that of a
+    /// directory and is not; `LOOP` after too many links; those of the system.
     pub(crate) fn resolve(dir: &'a Dir, path: &Path, follow: bool) -> Result<Self> {
         let mut path = Cow::Borrowed(path);
         for _ in 0..=MAX_LINKS {
@@ -70,7 +73,7 @@ impl<'a> Spot<'a> {
                     found: Some(dir.dir_metadata()?),
                     dir: Handle::Opened(dir),
                     path: Cow::Borrowed(Path::new(".")),
-                    is_plain: false,
+                    is_unresolved: false,
                 });
             };
             let parent_dir = match parent.as_os_str().is_empty() {
@@ -98,7 +101,7 @@ impl<'a> Spot<'a> {
             }
             return Ok(Self {
                 path: Cow::Owned(name.to_owned().into()),
-                is_plain: false,
+                is_unresolved: false,
                 dir: parent_dir,
                 found,
             });
@@ -114,31 +117,33 @@ impl<'a> Spot<'a> {
         &self.path
     }
 
-    /// Whether links at the end are still to be followed, by whoever uses the path.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.is_plain
+    /// Whether the path is not resolved yet, so that the function that uses it has to follow
+    /// symbolic links at its end.
+    pub(crate) fn is_unresolved(&self) -> bool {
+        self.is_unresolved
     }
 
-    /// The name, of one that was [resolved](Spot::resolve).
+    /// The name in the directory, if the path was [resolved](PathAt::resolve).
     pub(crate) fn name(&self) -> OsString {
         self.path.as_os_str().to_owned()
     }
 }
 
-/// The directory that a path is in and its last name; nothing if that is `.`, `..` or the root, which
-/// are directories without a name of their own.
+/// Splits a path into its parent and its last name. `None` if the path ends in `..`, or is `.` or
+/// the root: these are directories without a name of their own.
 fn split(path: &Path) -> Option<(&Path, &OsStr)> {
     let name = path.file_name()?;
     Some((path.parent()?, name))
 }
 
-/// Whether the path can only be that of a directory. ([`Path::components`] hides it.)
+/// Whether the path can only be that of a directory, because it ends in `/` or `/.`.
+/// ([`Path::components`] hides these endings.)
 pub(crate) fn names_directory(path: &Path) -> bool {
     let path = path.as_os_str().as_bytes();
     path.ends_with(b"/") || path.ends_with(b"/.")
 }
 
-/// The path without slashes at its end; the root stays what it is.
+/// The path without slashes at its end. The root is returned as it is.
 pub(crate) fn without_slashes(path: &Path) -> &Path {
     let bytes = path.as_os_str().as_bytes();
     match bytes.iter().rposition(|b| *b != b'/') {

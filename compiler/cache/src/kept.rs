@@ -1,5 +1,5 @@
-//! Modules that the cache itself keeps in memory: all of a cache without a directory, and those
-//! that could not be written into one.
+//! Modules that the cache keeps in memory: all modules of a cache without a directory, and modules
+//! that could not be written to the directory.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -10,33 +10,33 @@ use crate::{Key, Options};
 
 /// Modules in memory, within a budget.
 #[derive(Debug, Default)]
-pub(crate) struct Residents {
-    modules: HashMap<Key, Resident>,
+pub(crate) struct KeptModules {
+    modules: HashMap<Key, KeptModule>,
     pinned: HashSet<Key>,
 }
 
 #[derive(Debug)]
-struct Resident {
-    /// Keeps the mapping; never used otherwise.
+struct KeptModule {
+    /// Keeps the module mapped, and is not used otherwise.
     _module: Module,
     bytes: u64,
     used: Instant,
 }
 
-impl Residents {
+impl KeptModules {
     pub(crate) fn insert(&mut self, key: Key, module: &Module, bytes: u64) {
-        let resident = Resident {
+        let kept = KeptModule {
             _module: module.clone(),
             bytes,
             used: Instant::now(),
         };
-        self.modules.insert(key, resident);
+        self.modules.insert(key, kept);
     }
 
-    /// Notes that a module is used, if it is here.
+    /// Updates the time of use of a module, if the module is here.
     pub(crate) fn touch(&mut self, key: Key) {
-        if let Some(resident) = self.modules.get_mut(&key) {
-            resident.used = Instant::now();
+        if let Some(kept) = self.modules.get_mut(&key) {
+            kept.used = Instant::now();
         }
     }
 
@@ -48,23 +48,23 @@ impl Residents {
         }
     }
 
-    /// Forgets what the budget has no room for; says how many that were.
+    /// Drops the modules that the budget has no room for. Returns their number.
     pub(crate) fn prune(&mut self, options: &Options) -> u64 {
         let before = self.modules.len();
         if let Some(age) = options.max_age {
             self.forget_unused_for(age);
         }
-        if let Some(most) = options.max_bytes {
+        if let Some(max) = options.max_bytes {
             let mut bytes = self.bytes();
             let mut candidates: Vec<(Instant, Key, u64)> = self
                 .modules
                 .iter()
                 .filter(|(key, _)| !self.pinned.contains(key))
-                .map(|(key, resident)| (resident.used, *key, resident.bytes))
+                .map(|(key, kept)| (kept.used, *key, kept.bytes))
                 .collect();
             candidates.sort_unstable();
             for (_, key, size) in candidates {
-                if bytes <= most {
+                if bytes <= max {
                     break;
                 }
                 self.modules.remove(&key);
@@ -77,7 +77,7 @@ impl Residents {
     fn forget_unused_for(&mut self, age: Duration) {
         let pinned = &self.pinned;
         self.modules
-            .retain(|key, resident| pinned.contains(key) || resident.used.elapsed() <= age);
+            .retain(|key, kept| pinned.contains(key) || kept.used.elapsed() <= age);
     }
 
     pub(crate) fn clear(&mut self) {
@@ -90,6 +90,6 @@ impl Residents {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.modules.values().map(|resident| resident.bytes).sum()
+        self.modules.values().map(|kept| kept.bytes).sum()
     }
 }
