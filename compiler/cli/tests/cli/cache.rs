@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{ADD, Dir, Ran};
 
 impl Dir {
-    /// With a cache of its own, and no other.
+    /// Runs the program with a cache in this directory.
     #[track_caller]
     pub(crate) fn cached(&self, args: &[&str]) -> Ran {
         let mut command = self.command(args);
@@ -157,7 +157,7 @@ fn without_a_usable_place_it_runs_in_memory() {
         file.display()
     );
     ran.is("16\n", &format!("warning: no cache: {found}\n"), 0);
-    // Asked for by name, it is an error.
+    // If the user chose the directory, it is an error.
     let asked = [&["run", "--cache-dir", "file"], &RUN[1..]].concat();
     let expected = format!("error: cannot run `add.wasm`\nCaused by:\n    {found}\n");
     dir.cached(&asked).is("", &expected, 1);
@@ -184,7 +184,8 @@ fn pinned_entries_outlive_the_budget() {
     dir.cached(&["cache", "pin", &key]).is(
         "",
         &format!(
-            "error: there is no entry {key} in the cache; `precast cache list` prints those there are\n"
+            "error: there is no entry {key} in the cache; `precast cache list` prints those there \
+             are\n"
         ),
         1,
     );

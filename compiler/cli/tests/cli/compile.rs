@@ -103,8 +103,8 @@ fn tells_what_the_input_is() {
         ),
         (
             "image.png",
-            "expected a WebAssembly module, found bytes that do not start with `\\0asm`; check that \
-             it is a .wasm file",
+            "expected a WebAssembly module, found bytes that do not start with `\\0asm`; check \
+             that it is a .wasm file",
         ),
         (
             "component.wasm",
@@ -128,7 +128,8 @@ fn tells_what_the_input_is() {
         .is("", "error: `.` is a directory; expected a file\n", 1);
     dir.precast(&["compile", "missing.wasm"]).is(
         "",
-        "error: cannot read `missing.wasm`\nCaused by:\n    No such file or directory (os error 2)\n",
+        "error: cannot read `missing.wasm`\nCaused by:\n    No such file or directory (os error \
+         2)\n",
         1,
     );
 }
@@ -158,7 +159,7 @@ fn a_failed_write_leaves_what_was_there() {
     let dir = Dir::new();
     dir.wasm("add", ADD);
     dir.write("full", "precious");
-    // A full disk, as far as this process is concerned.
+    // With a limit for the size of files, writing fails as on a full disk.
     let mut limited = std::process::Command::new("bash");
     let precast = env!("CARGO_BIN_EXE_precast");
     let script = format!("trap '' XFSZ; ulimit -f 1; exec '{precast}' compile add.wasm -o full");
@@ -184,7 +185,8 @@ fn a_failed_write_leaves_what_was_there() {
 
     dir.precast(&["compile", "add.wasm", "-o", "no/such/place"]).is(
         "",
-        "error: cannot write `no/such/place`\nCaused by:\n    No such file or directory (os error 2)\n",
+        "error: cannot write `no/such/place`\nCaused by:\n    No such file or directory (os error \
+         2)\n",
         1,
     );
     dir.precast(&["compile", "add.wasm", "-o", "."]).is(
@@ -225,11 +227,13 @@ fn wrong_usage_exits_with_2() {
         ),
         (
             &["compile", "x", "--strategy", "fast"],
-            "error: invalid value 'fast' for '--strategy <STRATEGY>': expected guarded or checked\n",
+            "error: invalid value 'fast' for '--strategy <STRATEGY>': expected guarded or \
+             checked\n",
         ),
         (
             &["compile", "x", "--threads", "0"],
-            "error: invalid value '0' for '--threads <N>': number would be zero for non-zero type\n",
+            "error: invalid value '0' for '--threads <N>': number would be zero for non-zero \
+             type\n",
         ),
     ] {
         let ran = dir.precast(args);

@@ -1,7 +1,6 @@
-//! A guest that tries to rewrite machine code: its own, which is running, or that of the next
-//! program, by way of the cache. Every way to the file is tried by a guest in WebAssembly text,
-//! step by step; each step prints the error number that it got, then the guest calls a function of
-//! its own that gives 7.
+//! Guests that try to change machine code: their own, which is running, or that of a later program,
+//! in the cache. A guest is a module in the text format that takes steps. It prints the error
+//! number of each step, then calls a function of its own that returns 7.
 
 use std::fs::{self, FileTimes, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -11,38 +10,38 @@ use precast_artifact::{Artifact, HEADER_OFFSET};
 
 use crate::{Dir, Ran};
 
-/// `EROFS` of the snapshot: what is protected cannot be changed.
+/// `EROFS` of the snapshot, the error for changing a protected file.
 const KEPT: u8 = 69;
 
-/// One thing that a guest tries. Paths are in its first directory.
+/// One step of a guest. Paths are relative to its first directory.
 #[derive(Clone, Copy)]
 enum Step<'a> {
-    /// Opens a file: `oflags`, and whether for writing.
+    /// Opens a file with these `oflags`, for writing if the last field is set.
     Open(&'a str, u32, bool),
-    /// Reads what is open to the end.
+    /// Reads the open file to the end.
     Read,
-    /// Writes, at an offset of what is open, other bytes of code.
+    /// Writes other code at this offset of the open file.
     Write(u32),
-    /// Writes all that was read, with other bytes of code at an offset.
+    /// Writes everything that was read, with other code at this offset.
     WriteAll(u32),
     Resize(u32),
     Rename(&'a str, &'a str),
     Link(&'a str, &'a str),
     Unlink(&'a str),
-    /// Gives a file the times that another one had when it was asked for.
+    /// Sets the times of the second file to those of the first.
     CopyTimes(&'a str, &'a str),
 }
 
 use Step::*;
 
-/// What the function that gives 7 does for it, and what it is to do: to give 55.
+/// The instruction by which the function returns 7, and the one that would make it return 55.
 #[cfg(target_arch = "x86_64")]
 const CODE: [[u8; 5]; 2] = [[0xb8, 7, 0, 0, 0], [0xb8, 55, 0, 0, 0]];
 #[cfg(target_arch = "aarch64")]
 const CODE: [[u8; 4]; 2] = [[0xe0, 0, 0x80, 0x52], [0xe0, 6, 0x80, 0x52]];
 
-/// A program that takes these steps, prints the error number of each, and exits with what its
-/// function gives.
+/// A program that takes these steps, prints the error number of each, and exits with the result of
+/// its function.
 fn wat(steps: &[Step<'_>]) -> String {
     let mut data = String::new();
     let mut next = 4096;
@@ -55,7 +54,7 @@ fn wat(steps: &[Step<'_>]) -> String {
     };
     let mut body = String::new();
     for step in steps {
-        // What is stored before the call, and the call.
+        // The stores before the call, and the call.
         let (stores, call) = match step {
             Open(path, oflags, write) => (
                 String::new(),
@@ -173,7 +172,7 @@ fn wat(steps: &[Step<'_>]) -> String {
     )
 }
 
-/// Where the code that gives 7 is in the file of an artifact.
+/// The offset in the file of an artifact of the instruction that returns 7.
 fn code(artifact: &Path) -> u32 {
     let bytes = fs::read(artifact).expect("readable");
     let mut words = vec![0_u64; bytes.len().div_ceil(8)];
@@ -194,7 +193,7 @@ fn code(artifact: &Path) -> u32 {
 }
 
 impl Dir {
-    /// `app/app.precast`, of a guest that takes steps which know where its code is.
+    /// Writes `app/app.precast`: a guest whose steps are made from the offset of its own code.
     fn attacker<'a>(&self, steps: impl Fn(u32) -> Vec<Step<'a>>) {
         fs::create_dir_all(self.path("app")).expect("writable");
         let mut offset = 1_000_000;
@@ -220,13 +219,12 @@ impl Ran {
     }
 }
 
-const SEALED: &str = "warning: the guest may write to a directory that leads to `app/app.precast`: its \
-                      code runs from a sealed copy in memory\n";
+const SEALED: &str = "warning: the guest may write to a directory that leads to \
+                      `app/app.precast`: its code runs from a sealed copy in memory\n";
 
 #[test]
 fn a_guest_does_not_rewrite_its_own_code() {
-    // Where the guest's directory is, how the file is called in there, and what is there
-    // beforehand.
+    // The guest's directory, the name of the artifact in it, and what is created beforehand.
     type Before = fn(&Dir);
     let ways: [(&str, &str, Before); 9] = [
         ("app", "app.precast", |_| {}),
@@ -280,7 +278,7 @@ fn a_guest_does_not_rewrite_its_own_code() {
             (fs::read(&artifact).expect("readable"), data.ino(), times)
         };
         let unchanged = state();
-        // To look is allowed; what is not open is written to in vain.
+        // Steps 0, 2 and 4 are refused. Steps 1 and 3 have no open file.
         let ran = dir.precast(&["run", "--dir", given, "app/app.precast"]);
         assert_eq!(ran.stderr(), SEALED, "{given} {name}");
         let errors = ran.errors();
@@ -290,13 +288,13 @@ fn a_guest_does_not_rewrite_its_own_code() {
                 "{given} {name}: step {step}: {errors:?}"
             );
         }
-        // A link of the guest's own, which nobody used to name the file, is the guest's to remove.
+        // A symbolic link that the command line did not name the file by is the guest's to remove.
         let removed = if name == "link" { [0, 44] } else { [KEPT, 0] };
         assert_eq!(errors[5..], removed, "{given} {name}");
         assert_eq!(ran.code(), Some(7), "{given} {name}");
         assert!(state() == unchanged, "{given} {name}");
 
-        // With directories to look at only, nothing is different for anybody.
+        // With a read-only directory there is no warning, and nothing changes.
         let read_only = format!("{given}::{given}::ro");
         let ran = dir.precast(&["run", "--dir", &read_only, "app/app.precast"]);
         assert_eq!(ran.stderr(), "", "{given} {name}");
@@ -337,8 +335,8 @@ const VICTIM: &str = r#"(module
   (func $seven (export "seven") (result i32) (i32.const 7))
   (func (export "_start") (call $exit (call_indirect (result i32) (i32.const 0)))))"#;
 
-/// Copies an entry, changes its code, restores its times and puts it in the entry's place; or
-/// changes it where it is.
+/// Copies an entry, changes the code in the copy, gives it the times of the entry and renames it to
+/// the entry. Then changes the code in the entry itself.
 fn poison<'a>(entry: &'a str, offset: u32) -> Vec<Step<'a>> {
     vec![
         Open(entry, 0, false),
@@ -375,8 +373,8 @@ fn a_guest_does_not_write_into_the_cache() {
         dir.wasm("poison", &wat(&poison(&path, offset)));
         let place = dir.path("cache");
         let warning = format!(
-            "warning: the guest may write to a directory that leads to the cache `{}`: the module is \
-             compiled in memory, without the cache\n",
+            "warning: the guest may write to a directory that leads to the cache `{}`: the module \
+             is compiled in memory, without the cache\n",
             place.display()
         );
         for no_cache in [false, true] {
@@ -391,7 +389,7 @@ fn a_guest_does_not_write_into_the_cache() {
             assert_eq!(dir.cached(&run).code(), Some(7), "{given}");
         }
         fs::remove_file(dir.path("copy")).ok();
-        // An artifact's guest is kept from it, too.
+        // A guest that is run from an artifact cannot change the cache either.
         dir.precast(&["compile", "poison.wasm"]).is("", "", 0);
         let ran = dir.cached(&["run", "--dir", given, "poison.precast"]);
         assert_eq!((ran.errors()[5], ran.errors()[6]), (KEPT, KEPT));
@@ -402,7 +400,7 @@ fn a_guest_does_not_write_into_the_cache() {
     let ran = dir.cached(&required);
     assert_eq!(ran.code(), Some(1));
     assert!(ran.stderr().contains("drop --require-cached"));
-    // To look is harmless, and so is what is elsewhere.
+    // A read-only directory is harmless, and so is a directory elsewhere.
     fs::create_dir(dir.path("guests")).expect("writable");
     for given in [".::.::ro", "guests"] {
         let ran = dir.cached(&["run", "--require-cached", "--dir", given, "victim.wasm"]);
@@ -430,7 +428,7 @@ fn entries_with_another_name_are_not_run() {
     let run = ["run", "victim.wasm"];
     dir.cached(&run);
     let entry = dir.entry();
-    // As a guest with that other name could: it writes, and restores what the seal is.
+    // A guest with that other name could write to the entry and restore its seal.
     let hard = dir.path("hard");
     fs::hard_link(&entry, &hard).expect("writable");
     let modified = fs::metadata(&hard).and_then(|data| data.modified());

@@ -20,7 +20,7 @@ const EVERYTHING: &str = r#"(module $everything
     (call_indirect $frozen (param i32 f64) (i32.const 1) (f64.const 2) (i32.const 1))
     (i32.const 1) (i64.const 2)))"#;
 
-/// Replaces what differs between machines and versions.
+/// Replaces numbers and hashes that differ between machines and versions.
 fn normalize(text: &str) -> String {
     let hex = |word: &str| word.len() == 64 && word.bytes().all(|b| b.is_ascii_hexdigit());
     let words = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
@@ -178,7 +178,7 @@ fn inspect_tells_what_the_file_is() {
         for command in ["inspect", "objdump"] {
             dir.precast(&[command, file]).is("", &expected, 1);
         }
-        // A module is compiled before it is run.
+        // `run` compiles a module, so only the other files are errors.
         if file != "add.wasm" {
             let expected = format!("error: cannot run `{file}`\nCaused by:\n    {cause}\n");
             dir.precast(&["run", file]).is("", &expected, 1);
@@ -229,7 +229,7 @@ fn objdump_shows_code_with_its_places() {
         dir.precast(&["objdump", "all.precast", "--func", "1"])
             .stdout()
     );
-    // The division comes from where it is in the module.
+    // The division is attributed to its offset in the module.
     let wasm = std::fs::read(dir.path("all.wasm")).expect("written");
     let division = [0x20, 0, 0x20, 1, 0x6e, 0x0b];
     let at = wasm
@@ -306,7 +306,7 @@ fn a_closed_pipe_is_no_error() {
             .expect("piped")
             .read_exact(&mut first)
             .expect("some output");
-        // The pipe is closed now.
+        // The pipe is closed by now, which is not an error.
         let mut stderr = String::new();
         child
             .stderr
@@ -332,7 +332,7 @@ fn completions_for_shells() {
     }
 }
 
-/// Names of a module that a terminal would obey, or that forge lines.
+/// Names in a module may contain control characters for a terminal, or forge lines of output.
 #[test]
 fn hostile_names_are_written_out() {
     let dir = Dir::new();

@@ -1,4 +1,4 @@
-//! What the program prints and how it exits, so that every message is read in review.
+//! Runs the program and compares its whole output and exit code, so that messages are reviewed.
 
 mod cache;
 mod compile;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A directory of its own for each test, removed at its end.
+/// A temporary directory, which is removed at the end of the test. Commands run in it.
 struct Dir(PathBuf);
 
 impl Dir {
@@ -32,7 +32,7 @@ impl Dir {
         fs::write(self.path(name), bytes).expect("writable");
     }
 
-    /// Writes NAME.wasm from text.
+    /// Writes NAME.wasm from a module in the text format.
     fn wasm(&self, name: &str, wat: &str) {
         self.write(
             &format!("{name}.wasm"),
@@ -73,7 +73,7 @@ impl Drop for Dir {
     }
 }
 
-/// What a run left.
+/// The output and exit code of a command.
 struct Ran(Output);
 
 impl Ran {
@@ -101,7 +101,7 @@ fn same(what: &str, found: &str, expected: &str) {
     );
 }
 
-/// The example in most tests.
+/// The module that most tests use.
 const ADD: &str = r#"(module $add
   (func $add (export "add") (param i32 i32) (result i32)
     (i32.add (local.get 0) (local.get 1))))"#;

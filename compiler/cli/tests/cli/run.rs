@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::{ADD, Dir};
 
-/// Prints its arguments, one a line, and exits with their number.
+/// A program that prints its arguments, one in each line, and exits with their number.
 const ARGS: &str = r#"(module
   (import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "args_get" (func $get (param i32 i32) (result i32)))
@@ -181,8 +181,8 @@ fn gives_directories_and_variables() {
     let refused = dir.precast(&["run", "--dir", "missing::/", "args.precast"]);
     refused.is(
         "",
-        "error: cannot open directory missing for the guest's \"/\"\nCaused by:\n    No such file or \
-         directory (os error 2)\n",
+        "error: cannot open directory missing for the guest's \"/\"\nCaused by:\n    No such file \
+         or directory (os error 2)\n",
         1,
     );
     dir.precast(&["run", "--env", "NO_SUCH_VARIABLE", "args.precast"])
@@ -215,9 +215,10 @@ fn gives_directories_and_variables() {
     );
 }
 
-/// A program that never ends; and one that waits for input that never comes.
+/// A program that never ends.
 const LOOP: &str =
     r#"(module (memory (export "memory") 1) (func $f (export "_start") (loop (br 0))))"#;
+/// A program that waits for standard input.
 const WAIT: &str = r#"(module
   (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 1)
@@ -236,7 +237,7 @@ fn a_timeout_ends_the_program_with_124() {
     let start = "error: timed out after 50ms\nCaused by:\n    wasm trap: interrupted\n";
     assert!(errors.starts_with(start), "{errors}");
 
-    // It is compiled so that it can be ended; an artifact must have been.
+    // A module is compiled in a way that it can be stopped. An artifact must have been compiled so.
     dir.precast(&["compile", "loop.wasm"]).is("", "", 0);
     dir.precast(&["run", "--timeout", "50ms", "loop.precast"]).is(
         "",
@@ -251,7 +252,7 @@ fn a_timeout_ends_the_program_with_124() {
     let inspected = dir.precast(&["inspect", "loop.precast"]).stdout();
     assert!(inspected.contains("\ninterruption epoch\n"), "{inspected}");
 
-    // One that waits in the system is left behind.
+    // The process exits although the guest waits in the system.
     dir.wasm("wait", WAIT);
     let mut command = dir.command(&["run", "--no-cache", "--timeout", "50ms", "wait.wasm"]);
     command.stdin(std::process::Stdio::piped());
@@ -261,7 +262,7 @@ fn a_timeout_ends_the_program_with_124() {
     assert_eq!(child.wait().expect("ends").code(), Some(124));
     drop(stdin);
 
-    // Time enough.
+    // A program that ends in time is not affected.
     dir.wasm("add", ADD);
     let run = [
         "run",
@@ -284,8 +285,8 @@ fn a_timeout_ends_the_program_with_124() {
     for (options, expected) in [
         (
             &["--timeout", "5"][..],
-            "error: invalid value '5' for '--timeout <TIME>': expected a number with ms, s, m or h, \
-             such as 5s\n",
+            "error: invalid value '5' for '--timeout <TIME>': expected a number with ms, s, m or \
+             h, such as 5s\n",
         ),
         (
             &["--timeout", "5s", "--fuel", "9"],
@@ -293,7 +294,8 @@ fn a_timeout_ends_the_program_with_124() {
         ),
         (
             &["--interruption", "time"],
-            "error: invalid value 'time' for '--interruption <HOW>': expected none, fuel or epoch\n",
+            "error: invalid value 'time' for '--interruption <HOW>': expected none, fuel or \
+             epoch\n",
         ),
     ] {
         let ran = dir.precast(&[&["run"], options, &["loop.wasm"]].concat());
@@ -330,7 +332,7 @@ fn fuel_that_is_used_up_is_a_trap() {
     };
     run("5").is("3\n", "", 0);
     assert_eq!(run("1").0.status.code(), Some(134));
-    // Nobody limits it: all there is.
+    // Without --fuel, an artifact that counts fuel runs without a limit.
     dir.precast(&["compile", "--interruption", "fuel", "add.wasm"])
         .is("", "", 0);
     dir.precast(&["run", "--invoke", "add", "add.precast", "1", "2"])
@@ -343,7 +345,7 @@ fn fuel_that_is_used_up_is_a_trap() {
     );
 }
 
-/// Grows memory by pages, and a table by elements, that are left of two; or says that it cannot.
+/// Functions that grow the memory or a table and return its former size, or -1.
 const GROW: &str = r#"(module
   (memory 2) (table 100 funcref) (table $other (export "t") 100 externref)
   (func (export "memory") (param i32) (result i32) (memory.grow (local.get 0)))
@@ -389,7 +391,7 @@ fn guests_take_no_more_than_they_may() {
     );
 }
 
-/// Makes the file `new` in the first directory that it was given, and exits with the error.
+/// A program that creates the file `new` in its first directory, and exits with the error number.
 const MAKE: &str = r#"(module
   (import "wasi_snapshot_preview1" "path_open"
     (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
@@ -416,7 +418,7 @@ fn directories_to_look_at_only() {
     assert!(dir.path("sub/new").exists());
 }
 
-/// Writes `hello`, without a newline, and exits with the errno of that.
+/// A program that writes `hello` without a newline, and exits with the error number.
 const UNFINISHED_LINE: &str = r#"(module
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
@@ -439,7 +441,7 @@ fn a_guest_hears_that_its_output_cannot_be_written() {
         .open("/dev/full")
         .unwrap();
     assert_eq!(run().stdout(full).status().unwrap().code(), Some(NOSPC));
-    // A standard output that is open for reading only.
+    // The standard output is open for reading only.
     let null = std::fs::File::open("/dev/null").unwrap();
     assert_eq!(run().stdout(null).status().unwrap().code(), Some(BADF));
     let (reader, writer) = std::io::pipe().unwrap();
@@ -452,7 +454,7 @@ fn a_guest_hears_that_its_output_cannot_be_written() {
 fn output_arrives_while_the_guest_goes_on() {
     use std::io::Read as _;
     let dir = Dir::new();
-    // Writes a dot without a newline, then computes for ever.
+    // A program that writes a dot without a newline, then computes for ever.
     dir.artifact(
         "dot",
         r#"(module
@@ -474,7 +476,7 @@ fn output_arrives_while_the_guest_goes_on() {
     let mut dot = [0];
     reader.read_exact(&mut dot).unwrap();
     assert_eq!(&dot, b".");
-    // SIGKILL, of which no buffer would hear.
+    // SIGKILL gives the process no chance to flush a buffer.
     child.kill().unwrap();
     child.wait().unwrap();
 }

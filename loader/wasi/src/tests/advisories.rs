@@ -1,7 +1,7 @@
-//! Faults that other engines had: what a guest did there has no effect here.
+//! Attacks from published advisories about other engines.
 //!
-//! Slashes behind links are in `sandbox`, changes in read-only directories in `read_only`, pointers
-//! and lengths in `hostile`.
+//! Attacks with slashes after symbolic links are in `sandbox`, those on read-only directories in
+//! `read_only`, those with pointers and lengths in `hostile`.
 
 use std::fs::FileTimes;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant, SystemTime};
 use super::*;
 use crate::{poll, process};
 
-/// RUSTSEC-2026-0020 and its like: the host did work, or allocated, in proportion to what a guest
-/// claimed.
+/// RUSTSEC-2026-0020 and similar ones: the host worked or allocated in proportion to a number that
+/// the guest passed.
 #[test]
 fn counts_have_limits_or_cost_nothing() {
     let (_folder, mut guest) = guest();
     guest.bytes.resize(64 << 20, 0);
     let start = Instant::now();
-    // More than a million files to look at, if the numbers counted; as many clocks of no time.
+    // More than a million subscriptions, first to clocks that are ready and then to descriptors.
     for tag in [0_u8, 1] {
         for i in 0..1_300_000 {
             guest.bytes[48 * i + 8] = tag;
@@ -26,12 +26,13 @@ fn counts_have_limits_or_cost_nothing() {
             assert_eq!(result, Err(Errno::INVAL), "{count}");
         }
     }
-    // The most that is allowed: all clocks, whose time is over. Events are after the subscriptions.
+    // As many subscriptions as are allowed, all of them to clocks that are ready. The events follow
+    // the subscriptions.
     guest.bytes[..48 * 4096].fill(0);
     let events = 32 << 20;
     let result = guest.call(|c, m| poll::poll_oneoff(c, m, 0, events, 4096, events - 4));
     assert_eq!((result, guest.u32(events - 4)), (Ok(()), 4096));
-    // Millions of buffers: a short write.
+    // A million buffers: the write is short.
     let fd = guest.open("file", 0, READ | WRITE).unwrap();
     for i in 0..1_000_000_usize {
         guest.bytes[8 * i..][..8].copy_from_slice(&[0, 0, 0, 1, 1, 0, 0, 0]);
@@ -40,7 +41,7 @@ fn counts_have_limits_or_cost_nothing() {
     assert_eq!((result, guest.u32(events)), (Ok(()), 32));
     let result = guest.call(|c, m| fd::fd_read(c, m, fd, 0, 1_000_000, events));
     assert!(result.is_ok());
-    // A buffer of any size for the names of a directory, and for random bytes, is the guest's own.
+    // Buffers for directory entries and for random bytes may have any size: they are guest memory.
     let len = guest.bytes.len() as u32 - 8;
     let result = guest.call(|c, m| readdir::fd_readdir(c, m, DIR, 8, len, 0, 0));
     assert!(result.is_ok() && guest.u32(0) < 1000);
@@ -49,7 +50,7 @@ fn counts_have_limits_or_cost_nothing() {
     assert!(start.elapsed() < Duration::from_secs(30));
 }
 
-/// As many descriptors as there may be, and not one more, however they are come by.
+/// A guest gets as many descriptors as the limit allows and not one more, in whatever way.
 #[test]
 fn descriptors_have_a_limit() {
     let (_folder, mut guest) = guest();
@@ -63,7 +64,8 @@ fn descriptors_have_a_limit() {
     };
     assert_eq!((error, opened), (Errno::MFILE, 1024 - 5));
     assert_eq!(guest.open(".", DIRECTORY, READ), Err(Errno::MFILE));
-    // RUSTSEC-2025-0046, 2026-0182: neither end of a renumbering has to exist.
+    // RUSTSEC-2025-0046, RUSTSEC-2026-0182: descriptors were renumbered although one of the numbers
+    // did not exist.
     for (from, to) in [(1023, 1024), (2000, 5), (5, u32::MAX), (u32::MAX, u32::MAX)] {
         let result = guest.call(|c, m| fd::fd_renumber(c, m, from, to));
         assert_eq!(result, Err(Errno::BADF));
@@ -73,7 +75,7 @@ fn descriptors_have_a_limit() {
     assert_eq!(guest.open("file", 0, READ), Ok(1023));
 }
 
-/// Directory 3 may be changed, and so may 4, which is inside.
+/// A guest with two read-write directories: 3, and 4, which is inside of 3.
 fn guest() -> (TempDir, Guest) {
     let folder = folder();
     std::fs::create_dir(folder.path().join("sub")).unwrap();
@@ -84,7 +86,7 @@ fn guest() -> (TempDir, Guest) {
     (folder, Guest::new(builder.unwrap().build()))
 }
 
-/// Times that a file can have and a clock of the standard library, or of the snapshot, cannot.
+/// Files can have times that the standard library's clock, or the snapshot's, cannot represent.
 #[test]
 fn no_time_is_a_panic() {
     let (folder, mut guest) = guest();
@@ -105,7 +107,7 @@ fn no_time_is_a_panic() {
         assert_eq!(result, Ok(()));
         let told = guest.u64(OUT + 48);
         assert!(told == 0 || told > 1 << 63, "{told}");
-        // The other one is kept.
+        // Setting one of the times keeps the other one.
         assert_eq!(guest.set_times("file", 0, (7, 0, 1)), Ok(()));
         let modified = file.metadata().unwrap().modified().unwrap();
         assert!(modified < SystemTime::UNIX_EPOCH || told > 1 << 63);
@@ -126,7 +128,8 @@ fn no_time_is_a_panic() {
     }
 }
 
-/// RUSTSEC-2026-0149 for what a guest has given up itself: to truncate is to write.
+/// RUSTSEC-2026-0149, for rights that a guest has given up itself: truncating needs the right to
+/// write.
 #[test]
 fn truncating_takes_the_right_to_write() {
     let (folder, mut guest) = guest();
@@ -144,7 +147,7 @@ fn truncating_takes_the_right_to_write() {
     assert_eq!(contents(folder.path().join("file")), "file");
 }
 
-/// RUSTSEC-2026-0188: a file is linked or moved to where more may be done with it.
+/// RUSTSEC-2026-0188: a guest linked or moved a file to a directory with more rights.
 #[test]
 fn links_and_renames_give_no_rights() {
     let (folder, mut guest) = guest();
@@ -157,7 +160,7 @@ fn links_and_renames_give_no_rights() {
         assert_eq!(guest.link(lookup, (DIR, "file"), (4, "mine")), refused);
     }
     assert_eq!(guest.rename((DIR, "file"), (4, "mine")), refused);
-    // With less, or as much, it may.
+    // To a directory with the same rights or fewer, it may.
     assert_eq!(guest.link(0, (DIR, "file"), (DIR, "other")), Ok(()));
     let fd = guest.open_with(
         4,
@@ -173,7 +176,7 @@ fn links_and_renames_give_no_rights() {
     assert_eq!(contents(folder.path().join("file")), "file");
 }
 
-/// A name with a slash is that of a directory, at both ends of a renaming.
+/// Only a directory can have an old or new name that ends in a slash.
 #[test]
 fn renaming_with_slashes() {
     let (folder, mut guest) = guest();

@@ -8,7 +8,7 @@ struct Entry {
     name: String,
 }
 
-/// The whole entries of a buffer.
+/// The complete entries in a buffer.
 fn entries(mut bytes: &[u8]) -> Vec<Entry> {
     let mut found = Vec::new();
     while bytes.len() >= 24 {
@@ -81,7 +81,7 @@ fn preopened_directories_have_names_from_3_on() {
         let result = guest.call(|c, m| open::fd_prestat_get(c, m, fd, OUT));
         assert_eq!(result, Err(Errno::BADF));
     }
-    // One that was opened has none.
+    // A directory that the guest has opened has no such name.
     let fd = guest.open(".", DIRECTORY, READ).unwrap();
     let result = guest.call(|c, m| open::fd_prestat_get(c, m, fd, OUT));
     assert_eq!(result, Err(Errno::BADF));
@@ -121,7 +121,7 @@ fn a_full_buffer_means_that_there_is_more() {
         assert_eq!(guest.readdir(DIR, room, 0).unwrap().len(), used);
     }
     assert_eq!(entries(&guest.readdir(DIR, 51, 0).unwrap()).len(), 2);
-    // From each cookie on; none beyond the end.
+    // Reading starts at a cookie. There are no entries beyond the end.
     assert_eq!(guest.readdir(DIR, 100, 1).unwrap().len(), 58);
     assert_eq!(guest.readdir(DIR, 100, 2).unwrap().len(), 32);
     for cookie in [3, 4, u64::MAX] {
@@ -152,11 +152,11 @@ fn cookies_keep_their_meaning_while_files_go() {
         }
     }
     assert_eq!(deleted, 50);
-    // From the beginning, it is read anew.
+    // Reading from the beginning lists the directory anew.
     assert_eq!(list(&mut guest, DIR, 64).len(), 2);
     let fd = guest.open("new", CREAT, WRITE).unwrap();
     assert_eq!(list(&mut guest, DIR, 64).len(), 3);
-    // A cookie without a beginning, as after `telldir` in another descriptor.
+    // A cookie from another descriptor (`telldir`) works without reading from the beginning first.
     let dir = guest.open(".", DIRECTORY, READ).unwrap();
     assert_eq!(entries(&guest.readdir(dir, 64, 2).unwrap()).len(), 1);
     assert_eq!(guest.readdir(fd, 64, 0), Err(Errno::NOTDIR));

@@ -39,7 +39,7 @@ fn several_buffers_are_filled_in_order() {
     let (folder, mut guest) = guest();
     std::fs::write(folder.path().join("file"), "0123456789").unwrap();
     let fd = guest.open("file", 0, READ | WRITE).unwrap();
-    // Not in the order of their addresses, one of them empty.
+    // The buffers are not in the order of their addresses, and one is empty.
     let (list, count) = guest.put_list(&[(4000, 3), (100, 0), (3000, 4), (5000, 10)]);
     guest
         .call(|c, m| fd::fd_read(c, m, fd, list, count, OUT))
@@ -53,7 +53,7 @@ fn several_buffers_are_filled_in_order() {
         .call(|c, m| fd::fd_write(c, m, fd, list, count, OUT))
         .unwrap();
     assert_eq!(contents(folder.path().join("file")), "01234567893456012");
-    // The same at an offset, which does not move the position.
+    // Reading and writing at an offset does not move the position.
     let (list, count) = guest.put_list(&[(6000, 2), (6002, 2)]);
     guest
         .call(|c, m| fd::fd_pread(c, m, fd, list, count, 15, OUT))
@@ -87,7 +87,7 @@ fn appending_writes_to_the_end_but_at_offsets_where_they_say() {
         .call(|c, m| fd::fd_pwrite(c, m, fd, list, count, 0, OUT))
         .unwrap();
     assert_eq!(contents(folder.path().join("file")), "Jello world!");
-    // It can be turned off and on again.
+    // Appending can be turned off and on again.
     guest
         .call(|c, m| fdstat::fd_fdstat_set_flags(c, m, fd, 0))
         .unwrap();
@@ -98,7 +98,7 @@ fn appending_writes_to_the_end_but_at_offsets_where_they_say() {
         .unwrap();
     guest.write(fd, b"?").unwrap();
     assert_eq!(contents(folder.path().join("file")), "Cello world!?");
-    // Opening for appending can truncate, too.
+    // A file that is opened for appending can be truncated.
     let with = Open {
         oflags: CREAT | TRUNC,
         ..with
@@ -106,7 +106,7 @@ fn appending_writes_to_the_end_but_at_offsets_where_they_say() {
     let fd = guest.open_with(DIR, "file", with).unwrap();
     guest.write(fd, b"new").unwrap();
     assert_eq!(contents(folder.path().join("file")), "new");
-    // What a write waits for is settled when the file is opened.
+    // The flags that say what a write waits for are fixed when the file is opened.
     let result = guest.call(|c, m| fdstat::fd_fdstat_set_flags(c, m, fd, 16));
     assert_eq!(result, Err(Errno::INVAL));
     let with = Open {
@@ -129,7 +129,7 @@ fn files_are_open_for_what_was_asked() {
     assert_eq!(guest.read(writer, 1), Err(Errno::BADF));
     assert_eq!(guest.fdstat(reader).unwrap().2 & (READ | WRITE), READ);
     assert_eq!(guest.fdstat(writer).unwrap().2 & (READ | WRITE), WRITE);
-    // To create is not to write; to truncate is, to the file, but not to the descriptor.
+    // Creating or truncating a file does not open it for writing.
     let made = guest.open("made", CREAT, READ).unwrap();
     assert_eq!(guest.write(made, b"x"), Err(Errno::BADF));
     assert_eq!(guest.read(made, 1).unwrap(), b"");
@@ -140,7 +140,8 @@ fn files_are_open_for_what_was_asked() {
     assert_eq!(contents(folder.path().join("file")), "");
 }
 
-/// A program that runs cannot be written to, not even by root; it can be opened with `CREAT`.
+/// A running program cannot be opened for writing, not even by root, but it can be opened for
+/// reading with `CREAT`.
 #[cfg(target_os = "linux")]
 #[test]
 fn what_exists_is_opened_without_permission_to_write() {
@@ -174,7 +175,7 @@ fn rights_can_be_given_up_for_good() {
     assert_eq!(set(&mut guest, fd, READ, 0), Ok(()));
     assert_eq!(guest.seek(fd, 0, 0), Err(Errno::NOTCAPABLE));
     assert_eq!(guest.read(fd, 1).unwrap(), b"");
-    // A directory that passes on less, and can do less.
+    // A directory can give up rights, and rights that it passes on.
     let (_, _, base, inheriting) = guest.fdstat(DIR).unwrap();
     assert_eq!(set(&mut guest, DIR, base, inheriting & !WRITE), Ok(()));
     assert_eq!(guest.open("file", 0, WRITE), Err(Errno::BADF));
@@ -261,12 +262,12 @@ fn times_are_set_and_told() {
     assert_eq!(modified(""), at(77));
     assert_eq!(guest.set_times(".", FOLLOW, (0, 78, 4)), Ok(()));
     assert_eq!(modified(""), at(78));
-    // Both what is given and now.
+    // These flags ask for both a given time and the current time.
     for flags in [3, 12, 15] {
         assert_eq!(guest.set_times("file", 0, (1, 1, flags)), Err(Errno::INVAL));
     }
     assert_eq!(guest.set_times("file", 0, (u64::MAX, u64::MAX, 0)), Ok(()));
-    // The end of the type's time may be beyond that of the file system, but is no reason to panic.
+    // The largest time may be beyond the range of the file system, but must not be a panic.
     let result = guest.set_times("file", 0, (u64::MAX, u64::MAX, 5));
     assert!(result.is_ok() || result == Err(Errno::INVAL), "{result:?}");
 }
@@ -286,7 +287,7 @@ fn renumbering_closes_and_moves() {
     assert_eq!(guest.read(b, 9), Err(Errno::BADF));
     assert_eq!(renumber(&mut guest, b, a), Err(Errno::BADF));
     assert_eq!(guest.read(a, 9).unwrap(), b"");
-    // The number is free again, and the lowest free one is the next.
+    // The number is free again, and a new descriptor gets the lowest free one.
     assert_eq!(guest.open("a", 0, READ), Ok(5));
     assert_eq!(guest.close(0), Ok(()));
     assert_eq!(guest.open("a", 0, READ), Ok(0));
@@ -370,7 +371,8 @@ fn links_and_names() {
     assert_eq!(guest.at(UNLINK, "dir"), Err(Errno::NOENT));
 }
 
-/// Without `openat2`, cap-std opens what it resolves, and opening a pipe waits for its other end.
+/// Opening a named pipe waits for its other end. Without `openat2`, cap-std opens each file that it
+/// resolves.
 #[test]
 fn named_pipes_are_not_waited_for() {
     let (folder, mut guest) = guest();
@@ -378,7 +380,7 @@ fn named_pipes_are_not_waited_for() {
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.unwrap().success());
     std::os::unix::fs::symlink("pipe", folder.path().join("link")).unwrap();
-    // Should somebody wait, this is the other end.
+    // If a call waits, this thread opens the other end after a while, so that the test ends.
     let (done, waiting) = std::sync::mpsc::channel::<()>();
     let rescuer = std::thread::spawn(move || {
         let late = waiting.recv_timeout(Duration::from_secs(10)).is_err();

@@ -1,20 +1,25 @@
-//! Pointers, lengths and numbers that no honest guest would give.
+//! Pointers, lengths and numbers that only a hostile or broken guest passes.
 
 use super::*;
 use crate::{clock, poll, process};
 
 const END: u32 = 256 << 10;
 
-/// Pointers that lie outside of the memory, or whose data would.
+/// Pointers that are outside of the memory, or whose data would reach beyond its end.
 const BAD: [u32; 4] = [END, END - 1, u32::MAX, u32::MAX - 7];
 
-type Call = Box<dyn Fn(&mut WasiCtx, &mut GuestMemory<'_>, u32) -> Result<()>>;
+type Context = WasiCtx;
+type Memory<'a> = GuestMemory<'a>;
+type Call = Box<dyn Fn(&mut Context, &mut Memory<'_>, u32) -> Result<()>>;
 
-/// Every function that takes pointers, once for each, with that one pointer left open.
+/// Every function that takes pointers, once for each of its pointers, which the test fills in.
 fn calls(fd: u32) -> Vec<(&'static str, Call)> {
     macro_rules! calls {
         ($($name:literal: |$c:ident, $m:ident, $p:ident| $call:expr;)*) => {
-            vec![$(($name, Box::new(move |$c: &mut WasiCtx, $m: &mut GuestMemory<'_>, $p| $call) as Call)),*]
+            vec![$((
+                $name,
+                Box::new(move |$c: &mut Context, $m: &mut Memory<'_>, $p| $call) as Call,
+            )),*]
         };
     }
     calls! {
@@ -97,7 +102,8 @@ fn pointers_outside_of_memory_are_faults_and_do_nothing() {
             assert!(guest.bytes == before, "{name} has written something");
         }
     }
-    // No descriptor was lost to a result that could not be told, no file made or written to.
+    // No descriptor was opened whose number could not be reported, and no file was created or
+    // written to.
     assert_eq!(guest.seek(4, 0, 1), Ok(0));
     assert_eq!(guest.close(5), Err(Errno::BADF));
     assert_eq!(contents(folder.path().join("file")), "file");
@@ -178,7 +184,7 @@ fn descriptors_that_do_not_exist() {
         assert_eq!(guest.read(fd, 1), Err(Errno::BADF));
         assert_eq!(guest.fdstat(fd), Err(Errno::BADF));
         assert_eq!(guest.readdir(fd, 100, 0), Err(Errno::BADF));
-        // Neither end of a renumbering may be new: the table cannot be made to grow.
+        // Both numbers must exist, so that a guest cannot make the table grow.
         let result = guest.call(|c, m| fd::fd_renumber(c, m, 4, fd));
         assert_eq!(result, Err(Errno::BADF));
         let result = guest.call(|c, m| fd::fd_renumber(c, m, fd, 4));

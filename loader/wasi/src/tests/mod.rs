@@ -1,5 +1,5 @@
-//! Tests that call the functions as a guest does, on a memory that is a `Vec<u8>`: no machine code
-//! needed.
+//! Tests that call the functions as a guest does. The guest's memory is a `Vec<u8>`, so the tests
+//! need no machine code.
 
 mod advisories;
 mod dirs;
@@ -37,9 +37,9 @@ const WRITE: u64 = 1 << 6;
 
 const APPEND: u32 = 1;
 
-/// Where results are written.
+/// The address where functions write their results.
 const OUT: u32 = 8;
-/// From here on, what calls are given.
+/// The address from which on the inputs of calls are placed.
 const INPUT: u32 = 1024;
 
 /// A guest: a context, a memory, and the calls that a C library would make.
@@ -60,7 +60,7 @@ impl Guest {
         }
     }
 
-    /// With `folder` as directory 3.
+    /// A guest with `folder` as directory 3.
     fn in_folder(folder: &TempDir, access: DirAccess) -> Self {
         let builder = WasiCtxBuilder::new().preopened_dir(folder.path(), "/", access);
         Self::new(builder.unwrap().build())
@@ -71,7 +71,7 @@ impl Guest {
         f(&mut self.ctx, &mut GuestMemory::new(&mut self.bytes))
     }
 
-    /// Puts bytes into the memory: address and length.
+    /// Puts bytes into the memory. Returns their address and length.
     fn put(&mut self, bytes: &[u8]) -> (u32, u32) {
         let at = self.next;
         self.bytes[at as usize..][..bytes.len()].copy_from_slice(bytes);
@@ -79,7 +79,7 @@ impl Guest {
         (at, bytes.len() as u32)
     }
 
-    /// Puts a list of buffers into the memory.
+    /// Puts a list of buffers into the memory. Returns its address and the number of buffers.
     fn put_list(&mut self, buffers: &[(u32, u32)]) -> (u32, u32) {
         let bytes: Vec<u8> = buffers
             .iter()
@@ -145,7 +145,7 @@ impl Guest {
         Ok(self.u64(OUT))
     }
 
-    /// Type, flags, rights, inheriting rights.
+    /// The type, flags, rights and inheriting rights of a descriptor.
     fn fdstat(&mut self, fd: u32) -> Result<(u8, u8, u64, u64)> {
         self.call(|ctx, memory| fdstat::fd_fdstat_get(ctx, memory, fd, OUT))?;
         let at = OUT as usize;
@@ -153,7 +153,7 @@ impl Guest {
         Ok((filetype, flags, self.u64(OUT + 8), self.u64(OUT + 16)))
     }
 
-    /// Type and size.
+    /// The type and size of a file.
     fn stat(&mut self, name: &str, lookup: u32) -> Result<(u8, u64)> {
         let (at, len) = self.put(name.as_bytes());
         self.call(|ctx, memory| path::path_filestat_get(ctx, memory, DIR, lookup, at, len, OUT))?;
@@ -206,7 +206,7 @@ impl Guest {
         })
     }
 
-    /// One call of `fd_readdir`: the bytes it gave.
+    /// Calls `fd_readdir` once. Returns the bytes that it wrote.
     fn readdir(&mut self, fd: u32, room: u32, cookie: u64) -> Result<Vec<u8>> {
         let (buf, _) = self.put(&vec![0; room as usize]);
         self.call(|ctx, memory| readdir::fd_readdir(ctx, memory, fd, buf, room, cookie, OUT))?;

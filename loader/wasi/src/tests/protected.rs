@@ -1,4 +1,4 @@
-//! What is protected stays as it is, whatever name a guest finds for it.
+//! Protected files and directories do not change, whatever name a guest uses.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -64,7 +64,7 @@ fn state(folder: &TempDir) -> Vec<(PathBuf, u64, i64, i64, u64, Option<String>)>
         let path = folder.path().join(path);
         let data = fs::symlink_metadata(&path).unwrap();
         let content = fs::read_to_string(&path).ok();
-        // The times of the guest's own directory are its own.
+        // The guest may change the times of its own directory.
         let (mtime, nanoseconds) = match path.ends_with("app") {
             true => (0, 0),
             false => (data.mtime(), data.mtime_nsec()),
@@ -91,7 +91,7 @@ fn files_are_not_written_to() {
             assert_eq!(opened, Err(Errno::ROFS), "{name} {oflags} {rights}");
         }
         for lookup in [0, FOLLOW] {
-            // A link in the guest's own directory is its own.
+            // The guest may change a symbolic link in its own directory.
             if name != "code" || lookup == FOLLOW {
                 assert_eq!(guest.set_times(name, lookup, (1, 1, 5)), Err(Errno::ROFS));
                 assert_eq!(
@@ -101,7 +101,7 @@ fn files_are_not_written_to() {
                 );
             }
         }
-        // To look is allowed, and what is open for that can do no more.
+        // Reading is allowed, and a file that is open for reading cannot be changed either.
         let fd = guest.open(name, CREAT, READ).unwrap();
         assert!(!guest.read(fd, 100).unwrap().is_empty());
         assert_eq!(guest.write(fd, b"x"), Err(Errno::BADF));
@@ -120,7 +120,7 @@ fn no_name_is_taken_away_or_given_to_another() {
     let (folder, mut guest) = guest();
     let before = state(&folder);
     let refused = Err(Errno::ROFS);
-    // Names of the files, of directories above them, and the link on the way.
+    // The names of the files, of the directories above them, and of the link on the way.
     for name in [
         "app/code",
         "link/code",
@@ -143,7 +143,7 @@ fn no_name_is_taken_away_or_given_to_another() {
         assert_eq!(guest.at(UNLINK, name), refused, "{name}");
         assert_eq!(guest.at(RMDIR, name), refused, "{name}");
     }
-    // Nothing appears in a protected directory, by whatever name of it.
+    // Nothing can be created in a protected directory, whatever name of the directory is used.
     for name in ["cache/new", "cache/entries/new", "entries/new"] {
         assert_eq!(guest.open(name, CREAT, WRITE), Err(Errno::ROFS), "{name}");
         assert_eq!(
@@ -172,7 +172,7 @@ fn names_that_do_not_exist_yet_are_not_made() {
     assert_eq!(guest.symlink("app", "later"), refused);
     assert_eq!(guest.link(0, (DIR, "app/data"), (DIR, "later")), refused);
     assert_eq!(guest.rename((DIR, "app/data"), (DIR, "later")), refused);
-    // Nor through a link that leads there.
+    // Nor can it be created through a symbolic link.
     assert_eq!(guest.symlink("later", "mine"), Ok(()));
     assert_eq!(guest.open("mine", CREAT, WRITE), Err(Errno::ROFS));
     assert!(!folder.path().join("later").exists());
@@ -241,7 +241,7 @@ fn the_rest_is_as_it_would_be() {
     assert_eq!(guest.set_times("app/sub/", 0, (0, 7, 4)), Ok(()));
     assert_eq!(guest.set_times(".", 0, (0, 7, 4)), Ok(()));
     assert_eq!(guest.link(0, (DIR, "app/data"), (DIR, "data")), Ok(()));
-    // A dangling link is made good.
+    // Opening a dangling link creates its target.
     assert_eq!(guest.symlink("sub/made", "app/dangling"), Ok(()));
     assert!(guest.open("link/dangling", CREAT, WRITE).is_ok());
     assert_eq!(guest.stat("app/sub/made", 0), Ok((4, 0)));
@@ -304,12 +304,12 @@ fn what_writable_directories_reach() {
         ("link", "app/code"),
         ("app", "link/code"),
         ("app", "code"),
-        // Inside of what is asked for.
+        // The writable directory is inside of the path.
         ("cache/entries", "cache"),
         ("app", ""),
-        // What does not exist yet.
+        // The path does not exist yet.
         ("", "later/cache"),
-        // Another name, which could be anywhere on this file system.
+        // The file has another name, which could be anywhere on this file system.
         ("cache", "app/code"),
     ] {
         assert!(reaches(dir, path), "{dir} {path}");
@@ -323,14 +323,14 @@ fn what_writable_directories_reach() {
         assert!(!reaches(dir, path), "{dir} {path}");
     }
     assert!(!WasiCtxBuilder::new().reaches(at("app/code")));
-    // The link is elsewhere, and what it leads to is out of reach, but the link itself is not.
+    // The guest can change the link, but not the directory that it leads to.
     symlink(at("cache"), elsewhere.path().join("cache")).unwrap();
     let builder = with(elsewhere.path().into(), DirAccess::ReadWrite);
     assert!(builder.reaches(elsewhere.path().join("cache")));
     assert!(!builder.reaches(at("cache")));
 }
 
-/// A directory that is mounted at a second place, until this is dropped.
+/// A second mount of a directory. Dropping it unmounts the directory there.
 struct Bound(PathBuf);
 
 impl Bound {
@@ -385,7 +385,7 @@ fn other_mounts_are_other_names() {
     assert_eq!(guest.open("entries/new", CREAT, WRITE), Err(Errno::ROFS));
     assert!(guest.open("app/new", CREAT, WRITE).is_ok());
     assert_eq!(state(&folder), before);
-    // Seen from the other side: the file is opened by the second name.
+    // The other way round: the guest has the directory, and the host uses the second mount.
     let builder = WasiCtxBuilder::new().preopened_dir(at("app"), "/", DirAccess::ReadWrite);
     assert!(builder.unwrap().reaches(at("share/app/code")));
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Directory 3 is read-only, 4 may be changed; the folder's snapshot shows whether anything did.
+/// A guest whose directory 3 is read-only and whose directory 4 is read-write.
 fn guest() -> (TempDir, Guest) {
     let folder = folder();
     for dir in ["ro/sub", "rw"] {
@@ -52,7 +52,7 @@ fn names_cannot_change() {
     assert_eq!(guest.rename((4, "mine"), (DIR, "new")), refused);
     assert_eq!(guest.link(0, (DIR, "file"), (DIR, "new")), refused);
     assert_eq!(guest.link(0, (4, "mine"), (DIR, "new")), refused);
-    // Through the other name the file could be written to.
+    // Through the new name the guest could write to the file.
     assert_eq!(guest.link(0, (DIR, "file"), (4, "new")), refused);
     assert_eq!(guest.link(FOLLOW, (DIR, "link"), (4, "new")), refused);
     for name in ["file", "link", "sub"] {
@@ -108,14 +108,14 @@ fn open_files_and_directories_cannot_be_changed() {
         let result = guest.call(|c, m| fdstat::fd_filestat_set_times(c, m, fd, 1, 1, 5));
         assert_eq!(result, Err(Errno::ROFS));
     }
-    // What is opened in it is read-only too.
+    // A directory that is opened in a read-only one is read-only, too.
     let with = Open {
         oflags: CREAT,
         rights: WRITE,
         ..Open::default()
     };
     assert_eq!(guest.open_with(sub, "new", with), Err(Errno::ROFS));
-    // Appending cannot be had through the back door.
+    // Turning on appending does not open a file for writing.
     let result = guest.call(|c, m| fdstat::fd_fdstat_set_flags(c, m, file, APPEND));
     assert_eq!(result, Ok(()));
     assert_eq!(guest.write(file, b"x"), Err(Errno::BADF));
@@ -142,8 +142,9 @@ fn renumbering_takes_the_restriction_along() {
 
 #[test]
 fn rights_promise_what_a_c_library_asks_for() {
-    // wasi-libc asks for no more than is inherited: without the right to write it would open for
-    // reading only, silently, what is opened for writing. So the right is there, and opening fails.
+    // wasi-libc only asks for rights that the directory passes on. Without the right to write it
+    // would silently open files for reading only when the program opens them for writing. So the
+    // directory passes the right on, and opening fails.
     let (_folder, mut guest) = guest();
     let (filetype, _, _, inheriting) = guest.fdstat(DIR).unwrap();
     assert_eq!(filetype, 3);

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 
 use super::*;
 
-/// A folder with a secret beside the guest's directory `box`, and links to it from inside.
+/// A folder with a secret beside the guest's directory `box`, which has links to the secret.
 fn prison() -> (TempDir, Guest) {
     let folder = folder();
     let inside = folder.path().join("box");
@@ -109,7 +109,7 @@ fn nothing_outside_can_be_changed_or_looked_at() {
             guest.link(FOLLOW, (DIR, name), (DIR, "x")),
             Err(Errno::PERM)
         );
-        // The link itself is the guest's.
+        // The guest may look at the link itself.
         assert_eq!(guest.stat(name, 0).unwrap().0, 7, "{name}");
     }
     assert_eq!(modified(), before);
@@ -119,14 +119,14 @@ fn nothing_outside_can_be_changed_or_looked_at() {
 #[test]
 fn links_that_lead_out_cannot_be_made_useful() {
     let (_folder, mut guest) = prison();
-    // They can be made relative, as in any sandboxed directory, but not followed.
+    // Relative links that lead out can be created, but not followed.
     assert_eq!(guest.symlink("../secret", "mine"), Ok(()));
     assert_eq!(guest.open("mine", 0, READ), Err(Errno::PERM));
     assert_eq!(guest.symlink("/etc/passwd", "theirs"), Err(Errno::PERM));
-    // Nor do absolute ones that are there tell about the host.
+    // The target of an absolute link, which tells about the host, cannot be read.
     assert_eq!(guest.readlink("absolute", 100), Err(Errno::PERM));
     assert_eq!(guest.readlink("up", 100).unwrap(), "../secret");
-    // A link that moves deeper keeps pointing out.
+    // The target of a link that is moved is relative to its new directory.
     assert_eq!(guest.rename((DIR, "mine"), (DIR, "sub/mine")), Ok(()));
     assert_eq!(
         guest.open("sub/mine", 0, READ),
@@ -143,7 +143,7 @@ fn a_directory_that_is_moved_out_of_reach_stays_closed() {
         ..Open::default()
     };
     let sub = guest.open_with(DIR, "sub", with).unwrap();
-    // `..` of an opened directory is none of its business.
+    // `..` leads out of an opened directory, so it is refused.
     assert_eq!(
         guest.open_with(sub, "../file", Open::default()),
         Err(Errno::PERM)
@@ -214,8 +214,8 @@ fn slashes_at_the_end_are_for_directories() {
     assert_eq!(guest.stat("to-sub/", 0).unwrap().0, 3);
 }
 
-/// The advisory GHSA-vqjp-4c8c-hfgg: with a slash behind it, a link is no last component for the
-/// system, so it follows the link even where it was told not to.
+/// The advisory GHSA-vqjp-4c8c-hfgg: a link with a slash after it is not the last component of the
+/// path, so the system follows the link even if it was told not to.
 #[test]
 fn no_slash_makes_a_link_lead_out() {
     let (folder, mut guest) = prison();
@@ -286,7 +286,7 @@ fn no_slash_makes_a_link_lead_out() {
     }
 }
 
-/// Everything below a directory: names, kinds, lengths, times.
+/// The path, size, number of links and modification time of everything below a directory.
 fn snapshot(folder: &Path) -> Vec<String> {
     use std::os::unix::fs::MetadataExt;
     let mut found = Vec::new();

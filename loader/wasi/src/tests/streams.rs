@@ -1,4 +1,4 @@
-//! Standard streams, arguments, environment, the end of the program.
+//! Standard streams, arguments, environment variables and the end of the program.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use super::*;
 use crate::ctx::ConfigError;
 use crate::process;
 
-/// A writer that collects until it is flushed, and says when it is.
+/// Records each flush of a [`Stream`], with the bytes that were written before it.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<(Vec<u8>, Vec<String>)>>);
 
@@ -68,7 +68,7 @@ fn outputs_can_be_synced_closed_and_renumbered() {
     guest.close(1).unwrap();
     assert_eq!(log.flushed(), ["out: one"]);
     assert_eq!(guest.write(1, b"three"), Err(Errno::BADF));
-    // Standard error under the number of standard output.
+    // Standard error gets the number of standard input; that of standard output is closed.
     guest.call(|c, m| fd::fd_renumber(c, m, 2, 1)).unwrap_err();
     guest.call(|c, m| fd::fd_renumber(c, m, 2, 0)).unwrap();
     guest.write(0, b"three").unwrap();
@@ -81,7 +81,7 @@ fn streams_are_not_seekable_and_say_so() {
     for fd in 0..3 {
         assert_eq!(guest.seek(fd, 0, 1), Err(Errno::SPIPE));
         let (filetype, flags, rights, inheriting) = guest.fdstat(fd).unwrap();
-        // No terminal: neither a character device nor, if it were one, seekable.
+        // The stream is no terminal: not a character device, and not seekable.
         assert_eq!((filetype, flags, inheriting), (0, 0, 0));
         assert_eq!(rights & (1 << 2 | 1 << 5), 0);
         let result = guest.call(|c, m| fdstat::fd_filestat_get(c, m, fd, OUT));
@@ -231,7 +231,7 @@ fn a_writer_that_fails_is_reported_by_the_call_that_wrote() {
         let builder = WasiCtxBuilder::new().stdout(writer);
         let mut guest = Guest::new(builder.build());
         assert_eq!(guest.write(1, b"x"), expected);
-        // The other stream does not hear of it.
+        // A failure of one stream is not reported by the other.
         assert_eq!(guest.write(2, b"x"), Ok(1));
     }
 }

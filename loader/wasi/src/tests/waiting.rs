@@ -7,7 +7,7 @@ use super::*;
 use crate::clock::{self, Clocks};
 use crate::poll::poll_oneoff;
 
-/// Clocks that stand still but when somebody sleeps; realtime is an hour ahead.
+/// Clocks that advance only when somebody sleeps. The realtime clock is an hour ahead.
 #[derive(Clone)]
 struct Still(Arc<Mutex<Vec<Duration>>>);
 
@@ -40,7 +40,7 @@ enum Sub {
     Unknown,
 }
 
-/// userdata, errno, type, bytes, flags
+/// The userdata, errno, type, bytes and flags of an event.
 type Event = (u64, u16, u8, u64, u16);
 
 fn poll(guest: &mut Guest, subs: &[Sub]) -> Result<Vec<Event>> {

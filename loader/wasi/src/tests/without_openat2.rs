@@ -1,17 +1,17 @@
-//! All tests of this crate again, where the system refuses `openat2`.
+//! Runs all tests of this crate again while the system refuses `openat2`.
 //!
-//! With it the kernel resolves a path beneath a directory. Without it (before Linux 5.6; under
-//! seccomp filters of older container runtimes, which say that it is not permitted) cap-std does so
-//! one component after the other, and a guest can bring that about by itself: the kernel gives up
-//! when directories are renamed meanwhile. So both ways must come to the same.
+//! With `openat2` the kernel resolves a path beneath a directory. Without it cap-std resolves the
+//! path itself, one component after the other. The call is missing before Linux 5.6, and seccomp
+//! filters of older container runtimes forbid it. A guest can also make it fail, because the kernel
+//! gives up when directories are renamed meanwhile. So both ways must have the same results.
 
 use std::cell::Cell;
 use std::process::Command;
 
-/// The error number that `openat2` gives in a process with this variable.
+/// The environment variable with the error number that `openat2` fails with in this process.
 const REFUSE: &str = "PRECAST_WASI_REFUSE_OPENAT2";
 
-/// Refuses `openat2` to this thread from now on, if this process is to be without.
+/// Makes `openat2` fail in this thread from now on, if the environment variable is set.
 pub(super) fn refuse_if_asked() {
     thread_local!(static DONE: Cell<bool> = const { Cell::new(false) });
     if let Ok(errno) = std::env::var(REFUSE)
@@ -22,10 +22,11 @@ pub(super) fn refuse_if_asked() {
     }
 }
 
-/// The error number that `openat2` gives here, 0 if it works.
+/// Calls `openat2`. Returns its error number, 0 if it works.
 fn openat2() -> i32 {
     let how = [0_u64; 3];
-    // SAFETY: a C string, and a structure of the length that is given: flags, mode, resolve.
+    // SAFETY: the path is a C string, and `how` is a structure of the given length with the three
+    // fields flags, mode and resolve.
     let fd = unsafe {
         libc::syscall(
             libc::SYS_openat2,
@@ -38,7 +39,7 @@ fn openat2() -> i32 {
     if fd < 0 {
         return std::io::Error::last_os_error().raw_os_error().unwrap();
     }
-    // SAFETY: just opened, and nobody else's.
+    // SAFETY: the descriptor was just opened, and nobody else uses it.
     unsafe { libc::close(fd as i32) };
     0
 }
@@ -50,7 +51,7 @@ fn refuse(errno: u32) {
         jf,
         k,
     };
-    // The number of the call is the first word of what a filter sees.
+    // The first word of the data that a filter gets is the number of the system call.
     let mut program = [
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
         statement(
@@ -66,7 +67,7 @@ fn refuse(errno: u32) {
         len: program.len() as u16,
         filter: program.as_mut_ptr(),
     };
-    // SAFETY: a valid filter program; it is copied.
+    // SAFETY: the filter points to a valid program, which the system copies.
     unsafe {
         assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
         let mode = libc::SECCOMP_SET_MODE_FILTER;
