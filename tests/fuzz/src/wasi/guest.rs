@@ -1,10 +1,10 @@
-//! A guest that exports a wrapper of each WASI function: what the fuzzer calls.
+//! A guest that exports a wrapper of each WASI function, which the fuzzer calls.
 
 use precast_compiler::{Compiler, Settings};
 use precast_loader::{Engine, Instance, InstancePre, Linker, Module, Store, Val};
 use precast_wasi::{WasiCtx, add_to_linker};
 
-/// Functions, and their parameters: `i` for i32, `l` for i64.
+/// The functions and their parameters: `i` for i32, `l` for i64.
 const FUNCTIONS: [(&str, &str); 26] = [
     ("fd_advise", "illi"),
     ("fd_allocate", "ill"),
@@ -35,11 +35,11 @@ const FUNCTIONS: [(&str, &str); 26] = [
 ];
 const UNLINK: (&str, &str) = ("path_unlink_file", "iii");
 
-/// Where results of calls are written.
+/// The address where calls write their results.
 pub const OUT: u32 = 64;
-/// Where paths and buffers are put.
+/// The address from which on paths are placed.
 const INPUT: u32 = 1024;
-/// Where what is read goes.
+/// The address of the buffer for reading and writing.
 pub const BUFFER: u32 = 32 << 10;
 
 fn text() -> String {
@@ -102,7 +102,7 @@ impl Program {
     }
 }
 
-/// The guest in a process of its own, so to say.
+/// An instance of the guest.
 pub struct Guest {
     store: Store<WasiCtx>,
     instance: Instance,
@@ -114,15 +114,15 @@ pub struct Guest {
 pub enum Arg<'a> {
     I32(u32),
     I64(u64),
-    /// Bytes that are put into memory: two arguments, address and length.
+    /// Bytes, which are put into memory and passed as two arguments, address and length.
     Bytes(&'a [u8]),
 }
 
 impl Guest {
-    /// Calls a function: its errno.
+    /// Calls a function. Returns its errno.
     ///
     /// # Errors
-    /// What is not an errno: a trap, an error of the host.
+    /// A trap, or another error of the loader.
     pub fn call(&mut self, name: &str, args: &[Arg<'_>]) -> Result<u16, String> {
         self.next = INPUT;
         let mut values = Vec::new();
@@ -155,7 +155,7 @@ impl Guest {
         at
     }
 
-    /// A list of one buffer at `at`, kept until the end.
+    /// Writes a list of one buffer into memory. Returns its address.
     pub fn list(&mut self, at: u32, len: u32) -> u32 {
         self.write(16, &[at.to_le_bytes(), len.to_le_bytes()].concat());
         16

@@ -1,9 +1,9 @@
-//! A system without `openat2`, as old kernels and some containers are.
+//! Makes `openat2` fail, as old kernels and some containers do.
 
 /// Makes `openat2` fail with `ENOSYS` in this process from now on.
 ///
 /// # Panics
-/// If the system does not take the filter.
+/// If the system does not accept the filter.
 pub fn openat2() {
     const OPENAT2: u32 = 437;
     let instruction = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter {
@@ -18,7 +18,7 @@ pub fn openat2() {
         libc::BPF_RET | libc::BPF_K,
     );
     let mut program = [
-        // The number of the system call is the first field.
+        // The first field of the data is the number of the system call.
         instruction(load, 0, 0, 0),
         instruction(equal, 0, 1, OPENAT2),
         instruction(ret, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
@@ -28,7 +28,7 @@ pub fn openat2() {
         len: program.len() as u16,
         filter: program.as_mut_ptr(),
     };
-    // SAFETY: the filter is alive during the call, and only makes one system call fail.
+    // SAFETY: the filter lives until the call returns, and only makes one system call fail.
     let taken = unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
             && libc::prctl(

@@ -1,4 +1,4 @@
-//! Directories: what they are made with, and what they hold.
+//! Fills directories, makes random paths, and compares what directories hold.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Case;
 
-/// What files outside of the guest's directories hold.
+/// The content of the files outside of the guest's directories.
 pub const SECRET: &str = "SECRET that no guest may read";
 
 /// Names that paths are made of.
@@ -19,7 +19,7 @@ const PARTS: [&str; 24] = [
     "..", ".", "", "secret", "sub", "new", "up2", "x",
 ];
 
-/// A path of few parts.
+/// A random path of few parts.
 pub fn path(case: &mut Case) -> String {
     let mut path = String::new();
     if case.once_in(40) {
@@ -40,7 +40,7 @@ pub fn path(case: &mut Case) -> String {
     path
 }
 
-/// The target of a new symbolic link.
+/// A random target for a symbolic link.
 pub fn target(case: &mut Case) -> String {
     let targets = [
         "f",
@@ -60,11 +60,11 @@ pub fn target(case: &mut Case) -> String {
     }
 }
 
-/// Fills an empty directory. `outside` is where absolute links lead; `pipes` asks for a named pipe.
+/// Fills an empty directory. Absolute symbolic links in it lead to `outside`.
 ///
 /// # Errors
-/// The system's.
-pub fn fill(root: &Path, outside: &Path, pipes: bool) -> io::Result<()> {
+/// Those of the system.
+pub fn fill(root: &Path, outside: &Path) -> io::Result<()> {
     let at = |name: &str| root.join(name);
     fs::create_dir_all(at("a/b"))?;
     fs::create_dir(at("c"))?;
@@ -89,32 +89,29 @@ pub fn fill(root: &Path, outside: &Path, pipes: bool) -> io::Result<()> {
         symlink(target, at(name))?;
     }
     symlink(outside, at("abs"))?;
-    if !pipes {
-        return Ok(());
-    }
     let fifo = CString::new(at("p").as_os_str().as_bytes()).map_err(io::Error::other)?;
-    // SAFETY: the path ends with NUL.
+    // SAFETY: the path is a C string.
     match unsafe { libc::mkfifo(fifo.as_ptr(), 0o600) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Makes what no guest may reach.
+/// Fills the directory that no guest may reach.
 ///
 /// # Errors
-/// The system's.
+/// Those of the system.
 pub fn fill_outside(root: &Path) -> io::Result<()> {
     fs::create_dir_all(root.join("sub"))?;
     fs::write(root.join("secret"), SECRET)?;
     fs::write(root.join("sub/canary"), SECRET)
 }
 
-/// What there is in a directory: by path, type, content or target, and with `exactly` also what a
-/// change that was undone would leave behind.
+/// Describes everything in a directory, by path: its type, and its content or target. With `exactly`
+/// also its inode and times, which show changes that were undone.
 ///
 /// # Errors
-/// The system's.
+/// Those of the system.
 pub fn snapshot(root: &Path, exactly: bool) -> io::Result<BTreeMap<PathBuf, String>> {
     let mut entries = BTreeMap::new();
     walk(root, Path::new(""), exactly, &mut entries)?;
@@ -170,7 +167,7 @@ fn walk(
     Ok(())
 }
 
-/// The first difference of two directories.
+/// The first difference between two snapshots.
 pub fn difference(
     expected: &BTreeMap<PathBuf, String>,
     found: &BTreeMap<PathBuf, String>,

@@ -1,5 +1,5 @@
-//! What POSIX says: the same calls made with the system's own functions in a twin of the guest's
-//! directory, unless the path leads out of that.
+//! The model: makes the guest's calls with the system's own functions in a copy of the guest's
+//! directory, unless a path leads out of it.
 
 use std::collections::VecDeque;
 use std::ffi::{CString, OsString};
@@ -8,16 +8,17 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-/// Why a call failed, in WASI's numbers; [`LEADS_OUT`] for a path that may not be followed.
+/// An error number of WASI, or [`LEADS_OUT`].
 pub type Errno = u16;
 
-/// No number of WASI's.
+/// The error for a path that leads out of its directory. WASI has no such number.
 pub const LEADS_OUT: Errno = 1000;
 
-/// Most links that the system follows.
-const MOST_LINKS: usize = 40;
+/// How many symbolic links the system follows in one path.
+const MAX_LINKS: usize = 40;
 
-/// Whether a path, taken from a directory, leads out of it. A path that leads nowhere does not.
+/// Whether a path leads out of the directory that it is relative to. A path that does not exist does
+/// not lead out.
 pub fn leads_out(root: &Path, path: &str, follow_last: bool) -> bool {
     if path.starts_with('/') {
         return true;
@@ -47,7 +48,7 @@ pub fn leads_out(root: &Path, path: &str, follow_last: bool) -> bool {
             let Ok(target) = fs::read_link(&full) else {
                 return false;
             };
-            if links > MOST_LINKS {
+            if links > MAX_LINKS {
                 return false;
             }
             if target.is_absolute() {
@@ -66,7 +67,7 @@ pub fn leads_out(root: &Path, path: &str, follow_last: bool) -> bool {
     false
 }
 
-/// The parts of a path; a slash at the end is a part `.`, since what is before it is followed.
+/// The parts of a path. A slash at the end counts as a part `.`, because a link before it is followed.
 fn parts(path: &Path) -> VecDeque<OsString> {
     let part = |c: Component<'_>| match c {
         Component::Normal(_) | Component::ParentDir | Component::CurDir => {
@@ -82,7 +83,7 @@ fn parts(path: &Path) -> VecDeque<OsString> {
     parts
 }
 
-/// A directory of the twin, or a file that was opened there.
+/// A directory of the model, or a file that was opened in one.
 pub struct Open(pub OwnedFd);
 
 impl Open {
@@ -94,14 +95,14 @@ impl Open {
         self.0.as_raw_fd()
     }
 
-    /// Where it is now, `None` when it was removed.
+    /// The current path of the directory. `None` if it was removed.
     pub fn path(&self) -> Option<PathBuf> {
         let path = fs::read_link(format!("/proc/self/fd/{}", self.raw())).ok()?;
         let gone = path.as_os_str().as_bytes().ends_with(b" (deleted)");
         (!gone).then_some(path)
     }
 
-    /// Whether a path from here leads out.
+    /// Whether a path leads out of this directory.
     pub fn leads_out(&self, path: &str, follow: bool) -> bool {
         self.path()
             .is_some_and(|root| leads_out(&root, path, follow))
@@ -110,7 +111,7 @@ impl Open {
     pub fn open(&self, path: &str, flags: i32) -> Result<Self, Errno> {
         let path = c(path)?;
         let flags = flags | libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
-        // SAFETY: the path ends with NUL; the descriptor that comes back is nobody else's.
+        // SAFETY: the path is a C string, and nobody else has the new descriptor.
         unsafe {
             let fd = check(libc::openat(self.raw(), path.as_ptr(), flags, 0o666))?;
             Ok(Self(OwnedFd::from_raw_fd(fd)))
@@ -119,26 +120,26 @@ impl Open {
 
     pub fn mkdir(&self, path: &str) -> Result<(), Errno> {
         let path = c(path)?;
-        // SAFETY: the path ends with NUL.
+        // SAFETY: the path is a C string.
         check(unsafe { libc::mkdirat(self.raw(), path.as_ptr(), 0o777) }).map(drop)
     }
 
     pub fn unlink(&self, path: &str, directory: bool) -> Result<(), Errno> {
         let path = c(path)?;
         let flags = if directory { libc::AT_REMOVEDIR } else { 0 };
-        // SAFETY: the path ends with NUL.
+        // SAFETY: the path is a C string.
         check(unsafe { libc::unlinkat(self.raw(), path.as_ptr(), flags) }).map(drop)
     }
 
     pub fn symlink(&self, target: &str, path: &str) -> Result<(), Errno> {
         let (target, path) = (c(target)?, c(path)?);
-        // SAFETY: both paths end with NUL.
+        // SAFETY: both paths are C strings.
         check(unsafe { libc::symlinkat(target.as_ptr(), self.raw(), path.as_ptr()) }).map(drop)
     }
 
     pub fn rename(&self, from: &str, to_dir: &Self, to: &str) -> Result<(), Errno> {
         let (from, to) = (c(from)?, c(to)?);
-        // SAFETY: both paths end with NUL.
+        // SAFETY: both paths are C strings.
         let done = unsafe { libc::renameat(self.raw(), from.as_ptr(), to_dir.raw(), to.as_ptr()) };
         check(done).map(drop)
     }
@@ -147,14 +148,14 @@ impl Open {
         let (from, to) = (c(from)?, c(to)?);
         let flags = if follow { libc::AT_SYMLINK_FOLLOW } else { 0 };
         let (here, there) = (self.raw(), to_dir.raw());
-        // SAFETY: both paths end with NUL.
+        // SAFETY: both paths are C strings.
         check(unsafe { libc::linkat(here, from.as_ptr(), there, to.as_ptr(), flags) }).map(drop)
     }
 
     pub fn readlink(&self, path: &str) -> Result<Vec<u8>, Errno> {
         let path = c(path)?;
         let mut buffer = vec![0u8; 4096];
-        // SAFETY: the path ends with NUL, and the buffer has room for as much as is said.
+        // SAFETY: the path is a C string, and the buffer has the length that is passed.
         let n = unsafe {
             libc::readlinkat(
                 self.raw(),
@@ -167,11 +168,11 @@ impl Open {
         Ok(buffer)
     }
 
-    /// Type as WASI has it, and size.
+    /// The type, as a number of WASI, and the size of a file.
     pub fn stat(&self, path: &str, follow: bool) -> Result<(u8, u64), Errno> {
         let path = c(path)?;
         let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
-        // SAFETY: the path ends with NUL; zeros are a value of this record.
+        // SAFETY: the path is a C string, and `stat` may be zeroed.
         let found = unsafe {
             let mut found: libc::stat = std::mem::zeroed();
             check(libc::fstatat(
@@ -191,7 +192,7 @@ impl Open {
         Ok((kind, found.st_size as u64))
     }
 
-    /// Names, sorted.
+    /// The sorted names in the directory. `None` if it cannot be read.
     pub fn list(&self) -> Option<Vec<Vec<u8>>> {
         let names = fs::read_dir(self.path()?).ok()?;
         let names = names.map(|entry| Some(entry.ok()?.file_name().into_vec()));
@@ -202,8 +203,8 @@ impl Open {
     }
 
     pub fn file(&self) -> fs::File {
-        // Shares its position.
-        self.0.try_clone().expect("a descriptor more").into()
+        // The new descriptor shares the position of this one.
+        self.0.try_clone().expect("a free descriptor").into()
     }
 }
 
@@ -218,7 +219,7 @@ fn check(result: i32) -> Result<i32, Errno> {
     }
 }
 
-/// WASI's number of an error.
+/// The number of WASI for an error.
 pub fn of(error: &std::io::Error) -> Errno {
     errno(error.raw_os_error().unwrap_or(0))
 }
