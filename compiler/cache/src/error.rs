@@ -32,9 +32,9 @@ pub enum Error {
 
     /// The system allows code to be mapped neither from files in the directory nor from memory.
     #[error(
-        "the system lets code be mapped neither from the cache `{}` nor from a copy in memory: use a \
-         directory of a file system that is not mounted `noexec`, or allow executable memory files \
-         (`vm.memfd_noexec`, or the policy that forbids them)",
+        "the system lets code be mapped neither from the cache `{}` nor from a copy in memory: use \
+         a directory of a file system that is not mounted `noexec`, or allow executable memory \
+         files (`vm.memfd_noexec`, or the policy that forbids them)",
         directory.display()
     )]
     NoCode {
