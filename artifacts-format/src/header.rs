@@ -141,7 +141,7 @@ pub struct Header {
     pub traps: Section,
     /// Map from code to wasm offsets, see [`addresses`](crate::addresses).
     pub addresses: Section,
-    /// Cold metadata, see [`metadata`](crate::metadata).
+    /// Cold metadata, which the module `metadata` reads.
     pub metadata: Section,
     /// ELF symbol table. Symbol `1 + i` is defined function `i`.
     pub symtab: Section,

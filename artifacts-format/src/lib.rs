@@ -13,7 +13,7 @@
 //! | [`signature`] | value types and signature identity |
 //! | [`target`] | architectures and CPU features |
 //! | [`traps`], [`addresses`] | maps from code offsets to trap codes and to wasm offsets |
-//! | [`metadata`] | cold metadata, the only user of bincode |
+//! | `metadata` | cold metadata, the only user of bincode (feature `metadata`) |
 //! | [`reader`] | a checked view of the bytes |
 //! | [`shown()`] | escapes text that comes from modules before people see it |
 //! | `writer` (feature `write`) | builds the bytes of an artifact from its parts |
@@ -24,6 +24,7 @@
 pub mod abi;
 pub mod addresses;
 pub mod header;
+#[cfg(feature = "metadata")]
 pub mod metadata;
 pub mod promises;
 pub mod reader;

@@ -79,25 +79,6 @@ impl Reservation {
         }
     }
 
-    /// Makes it `len` bytes long, a multiple of the page size and not zero; what stays may be
-    /// elsewhere then, and costs no copy. All of it must have the same access, as new bytes do.
-    ///
-    /// # Errors
-    /// The system's; nothing has changed then.
-    pub(crate) fn resize(&mut self, len: usize) -> Result<(), Error> {
-        // SAFETY: the range is this reservation, whose owner asked for it; the system chooses a place
-        // where nothing is.
-        let base = unsafe {
-            let old = self.base.as_ptr().cast();
-            libc::mremap(old, self.len, len, libc::MREMAP_MAYMOVE)
-        };
-        let moved = NonNull::new(base.cast()).filter(|_| base != libc::MAP_FAILED);
-        let refused = || Error::system(format!("make a mapping {len} bytes long"));
-        self.base = moved.ok_or_else(refused)?;
-        self.len = len;
-        Ok(())
-    }
-
     /// Goes to another place of `room` bytes, of which the first `accessible` can be read and written
     /// then. The first `used` bytes, which can be now, go along. All numbers are multiples of the page
     /// size, and none is zero but possibly `used`; `used <= accessible <= room`.

@@ -4,10 +4,13 @@
 //! element in them is first written: a guest that asks for ten million null elements has not taken
 //! anything yet. Such a table grows without copying, and null elements are put back page by page.
 
+use std::io;
 use std::ops::{Deref, DerefMut};
 
+use memmap2::{MmapMut, MmapOptions, RemapOptions, UncheckedAdvice};
+
 use crate::error::Error;
-use crate::sys::map::{Reservation, page_size};
+use crate::sys::map::page_size;
 
 /// Most elements of a table in a vector: a mebibyte.
 const SHORT: usize = 1 << 17;
@@ -21,9 +24,9 @@ const SIZE: usize = size_of::<u64>();
 #[derive(Debug)]
 pub(super) enum Elements {
     Short(Vec<u64>),
-    /// All of the reservation can be read and written; behind the first `len` elements is zero.
+    /// What follows the first `len` elements is zero.
     Long {
-        pages: Reservation,
+        pages: MmapMut,
         len: usize,
     },
 }
@@ -57,21 +60,19 @@ impl Elements {
                 return Ok(());
             }
             Self::Short(elements) => {
-                let mut pages = Reservation::new(bytes(after))?;
-                pages.commit(0, pages.len())?;
-                // SAFETY: there is room for more elements than these, in pages of our own.
-                unsafe {
-                    let to = pages.base().as_ptr().cast::<u64>();
-                    std::ptr::copy_nonoverlapping(elements.as_ptr(), to, before);
-                }
+                let mut options = MmapOptions::new();
+                options.len(bytes(after)).no_reserve_swap();
+                let mut pages = options.map_anon().map_err(|e| refused(after, e))?;
+                as_elements_mut(&mut pages)[..before].copy_from_slice(elements);
                 *self = Self::Long { pages, len: after };
             }
             Self::Long { pages, len } => {
                 if bytes(after) > pages.len() {
                     // Twice the room, which takes nothing as long as it is not used.
                     let room = bytes(after).max(pages.len().saturating_mul(2));
-                    let resized = pages.resize(room);
-                    resized.or_else(|_| pages.resize(bytes(after)))?;
+                    resize(pages, room)
+                        .or_else(|_| resize(pages, bytes(after)))
+                        .map_err(|e| refused(after, e))?;
                 }
                 *len = after;
             }
@@ -100,10 +101,13 @@ impl Elements {
                 pages,
                 len: present,
             } if len > SHORT && len <= *present => {
-                let used = *present * SIZE;
-                pages.discard(0, used.next_multiple_of(page_size()))?;
+                // SAFETY: nobody has a reference to the elements, which read as zero afterwards.
+                unsafe {
+                    pages.unchecked_advise_range(UncheckedAdvice::DontNeed, 0, bytes(*present))
+                }
+                .map_err(|e| refused(len, e))?;
                 if pages.len() / 2 > bytes(len) {
-                    pages.resize(bytes(len))?;
+                    resize(pages, bytes(len)).map_err(|e| refused(len, e))?;
                 }
                 *present = len;
             }
@@ -122,17 +126,29 @@ fn bytes(elements: usize) -> usize {
         .next_multiple_of(page_size())
 }
 
+/// Makes the pages `len` bytes; they may be elsewhere then, which costs no copy. New ones are zero.
+fn resize(pages: &mut MmapMut, len: usize) -> io::Result<()> {
+    // SAFETY: nobody has a reference to the pages, since they are borrowed exclusively; machine code
+    // is told where they are before it runs again.
+    unsafe { pages.remap(len, RemapOptions::new().may_move(true)) }
+}
+
+fn as_elements_mut(pages: &mut MmapMut) -> &mut [u64] {
+    bytemuck::cast_slice_mut(pages)
+}
+
+fn refused(elements: usize, source: io::Error) -> Error {
+    let action = format!("allocate a table of {elements} elements");
+    Error::Memory { action, source }
+}
+
 impl Deref for Elements {
     type Target = [u64];
 
     fn deref(&self) -> &[u64] {
         match self {
             Self::Short(elements) => elements,
-            // SAFETY: the pages are this table's, can be read, and hold as many elements; every
-            // value is one.
-            Self::Long { pages, len } => unsafe {
-                std::slice::from_raw_parts(pages.base().as_ptr().cast(), *len)
-            },
+            Self::Long { pages, len } => &bytemuck::cast_slice(pages)[..*len],
         }
     }
 }
@@ -141,10 +157,7 @@ impl DerefMut for Elements {
     fn deref_mut(&mut self) -> &mut [u64] {
         match self {
             Self::Short(elements) => elements,
-            // SAFETY: as above, and they can be written.
-            Self::Long { pages, len } => unsafe {
-                std::slice::from_raw_parts_mut(pages.base().as_ptr().cast(), *len)
-            },
+            Self::Long { pages, len } => &mut as_elements_mut(pages)[..*len],
         }
     }
 }
