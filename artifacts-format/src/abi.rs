@@ -11,7 +11,7 @@
 /// - **3** The base of a memory with 64-bit indices is read again after each call, because such a
 ///   memory moves when it grows. Code made for ABI 1 and 2 kept the base under
 ///   [`Strategy::Guarded`], so ABI 3 withdraws both, see [`LEAST_SAFE`].
-/// - **2** Builtins are reached through the store context, not through the link table. Interruption
+/// - **2** Builtins are reached through the store context, not through the GOT. Interruption
 ///   by fuel and by epochs exists.
 /// - **1** The first version.
 pub const ABI: u32 = 3;
@@ -147,7 +147,7 @@ impl Builtin {
 
 numbered! {
     /// Operations that some CPUs lack, for which Cranelift calls a function. Machine code reaches
-    /// these functions through the link table. (Rounding is not among them, because the compiler
+    /// these functions through the GOT. (Rounding is not among them, because the compiler
     /// expands rounding into instructions.)
     #[non_exhaustive]
     pub enum LibCall {

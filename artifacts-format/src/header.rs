@@ -10,13 +10,14 @@
 //!         metadata (bincode), .symtab, .strtab, .shstrtab, ELF section headers
 //!         rodata (frozen tables)                 read-only for machine code
 //!         text                                   page aligned; read + execute
-//!         link table                             page aligned; copy-on-write, patched at open
+//!         GOT                                    page aligned; copy-on-write, patched at open
 //! ```
 //!
-//! The text ends nearly every file, because few modules need a link table: a mapping of the file
-//! then has one part that is read and one that is executed. Readers do not depend on that order, or
-//! on any other. Sections do not overlap. Readers check that, because overlapping sections could
-//! make the loader write where it must not. [`SECTIONS`] is the table of all sections.
+//! The GOT (global offset table) has a slot for each address or id that only the loader knows. Few
+//! modules need one, so the text ends nearly every file: a mapping of the file then has one part
+//! that is read and one that is executed. Readers do not depend on that order, or on any other.
+//! Sections do not overlap. Readers check that, because overlapping sections could make the loader
+//! write where it must not. [`SECTIONS`] is the table of all sections.
 //!
 //! Sections are located relative to the header itself, so the same header serves an artifact that
 //! is a file, bytes in memory, or part of an executable. Integers are little-endian, except those
@@ -118,8 +119,8 @@ pub struct Header {
     pub data: Section,
     /// [`ImageRecord`](crate::records::ImageRecord)s.
     pub images: Section,
-    /// [`LinkRecord`](crate::records::LinkRecord)s.
-    pub links: Section,
+    /// [`GotRecord`](crate::records::GotRecord)s.
+    pub got_records: Section,
     /// First bytes of a fresh VM context; the rest of it is zero.
     pub template: Section,
 
@@ -127,8 +128,8 @@ pub struct Header {
     pub rodata: Section,
     /// Machine code.
     pub text: Section,
-    /// Link table: one 8-byte slot for each link record.
-    pub link_table: Section,
+    /// The GOT: one 8-byte slot for each GOT record.
+    pub got: Section,
     /// Pages of the memory image.
     pub image: Section,
     /// Elements of element segments: [`ConstOp`](crate::records::ConstOp)s.

@@ -233,8 +233,8 @@ promises! {
     DroppedFlags: UntilCall, Valid,
         kept by "InstanceData::is_dropped" "InstanceData::reset",
         broken by "loader::promises::store::every_part_of_the_context_is_used";
-    /// A slot of the link table: the address of a library routine, or the id of a long signature.
-    LinkSlots: Forever, Valid,
+    /// A slot of the GOT: the address of a library routine, or the id of a long signature.
+    GotSlots: Forever, Valid,
         kept by "patch",
         broken by "loader::promises::call::long_signatures_keep_their_ids";
 }

@@ -285,9 +285,9 @@ impl<'a> Artifact<'a> {
         self.records(self.header.images)
     }
 
-    /// Link records, one for each slot of the link table.
-    pub fn links(&self) -> &'a [LinkRecord] {
-        self.records(self.header.links)
+    /// GOT records, one for each slot of the GOT.
+    pub fn got_records(&self) -> &'a [GotRecord] {
+        self.records(self.header.got_records)
     }
 
     /// Defined functions.

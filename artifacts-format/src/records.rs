@@ -342,27 +342,27 @@ pub struct ImageRecord {
     pub len: u64,
 }
 
-/// What the loader writes into a slot of the link table. Record `i` describes slot `i`.
+/// What the loader writes into a slot of the GOT. Record `i` describes slot `i`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
-pub struct LinkRecord {
-    /// [`LinkKind`].
+pub struct GotRecord {
+    /// [`GotKind`].
     pub kind: u32,
     /// Number of the library call, or index of the signature record.
     pub index: u32,
 }
 
-/// Kind of a [`LinkRecord`].
+/// Kind of a [`GotRecord`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u32)]
-pub enum LinkKind {
+pub enum GotKind {
     /// Address of a [`LibCall`](crate::LibCall).
     LibCall = 1,
     /// Type id of a signature with too many values to be its own type id.
     TypeId = 2,
 }
 
-impl LinkKind {
+impl GotKind {
     /// The kind with this number.
     pub const fn from_number(n: u32) -> Option<Self> {
         Some(match n {
@@ -410,6 +410,6 @@ const _: () = {
     assert!(size_of::<ElementRecord>() == 24);
     assert!(size_of::<TableInitRecord>() == 16);
     assert!(size_of::<ImageRecord>() == 32);
-    assert!(size_of::<LinkRecord>() == 8);
+    assert!(size_of::<GotRecord>() == 8);
     assert!(size_of::<VmLayout>() == 28);
 };

@@ -4,7 +4,7 @@
 //! [`MAX_ENCODED_VALUES`] parameters and results together, the id **is** the signature, with three
 //! bits per value. So two ids are equal exactly if the signatures are, no registry is needed, and
 //! opening a module registers nothing. Longer signatures, which are rare, get an id from the
-//! loader's process-wide table, through a slot of the link table; such ids have their top bit set.
+//! loader's process-wide table, through a slot of the GOT; such ids have their top bit set.
 //! A hash would be simpler but could collide, and a collision would be type confusion.
 
 use crate::target::Arch;

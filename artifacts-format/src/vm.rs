@@ -51,7 +51,7 @@
 //! - Host functions and builtins never unwind through wasm frames: they resume at `entry_handler`.
 //!
 //! Byte order: machine code and the loader run on the same machine, so everything that the loader
-//! makes for machine code (VM context, link table, store context, tables) is in the target's own
+//! makes for machine code (VM context, GOT, store context, tables) is in the target's own
 //! order. So is the artifact's template of the VM context, because it holds the initial values of
 //! globals. Guest memory, [`FrozenEntry`](crate::records::FrozenEntry) and arrays of [`ValRaw`] are
 //! little-endian even on a big-endian target (s390x), and code there says so at each access. A v128
@@ -91,8 +91,8 @@ pub struct VmStoreContext {
 /// Addresses of the [`Builtin`](crate::Builtin)s at their [positions](crate::Builtin::position). A
 /// loader may have more builtins than an artifact knows.
 ///
-/// There is one table for the whole process. If builtins were slots of the link table, every module
-/// would have a link table to patch, which costs two system calls and a page of its own for each
+/// There is one table for the whole process. If builtins were slots of the GOT, every module
+/// would have a GOT to patch, which costs two system calls and a page of its own for each
 /// module that is opened.
 #[derive(Debug)]
 #[repr(C)]

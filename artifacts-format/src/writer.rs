@@ -4,7 +4,7 @@
 //! records that make sense: the compiler makes them from a module, and tests of the loader make
 //! them by hand, without a compiler.
 //!
-//! Rodata, text and link table have fixed distances from each other, so that machine code can refer
+//! Rodata, text and GOT have fixed distances from each other, so that machine code can refer
 //! to them before anything else is known; [`TextLayout`] says where they are. Large pieces (text,
 //! data) are borrowed, or dropped as soon as they are copied, so there is one extra copy at most.
 
@@ -37,7 +37,7 @@ pub enum WriteError {
 /// Where the pieces that machine code refers to are, relative to the start of the text:
 ///
 /// ```text
-///   … rodata │ text … │ link table …
+///   … rodata │ text … │ GOT …
 ///            ^0       ^text length, rounded up to a page
 /// ```
 ///
@@ -62,8 +62,8 @@ impl TextLayout {
         self.rodata_len.next_multiple_of(Self::RODATA_ALIGN)
     }
 
-    /// Distance from the start of the text to the start of the link table.
-    pub fn link_table_after_text(&self) -> u64 {
+    /// Distance from the start of the text to the start of the GOT.
+    pub fn got_after_text(&self) -> u64 {
         self.text_len.next_multiple_of(u64::from(self.page_size))
     }
 }
@@ -129,8 +129,8 @@ pub struct ArtifactBuilder<'a> {
     /// Bytes of the image: offset in the `image` section, and the bytes. They are copied into
     /// zeroed pages in this order, so a later piece overwrites an earlier one.
     pub image_pieces: Vec<(u64, Cow<'a, [u8]>)>,
-    /// Slots of the link table.
-    pub links: Vec<LinkRecord>,
+    /// Slots of the GOT.
+    pub got_records: Vec<GotRecord>,
     /// First bytes of a VM context.
     pub template: Vec<u8>,
     /// Frozen tables.
@@ -186,7 +186,7 @@ impl<'a> ArtifactBuilder<'a> {
             segments_len: 0,
             images: Vec::new(),
             image_pieces: Vec::new(),
-            links: Vec::new(),
+            got_records: Vec::new(),
             template: Vec::new(),
             rodata: Vec::new(),
             text: Vec::new(),

@@ -19,7 +19,7 @@ use precast_artifact::{LibCall, Strategy, TrapCode, shown};
 use target_lexicon::Architecture;
 
 use crate::Error;
-use crate::key::{Float, Link, Rounding, Symbol};
+use crate::key::{Float, GotEntry, Rounding, Symbol};
 use crate::trampoline;
 use crate::translate::{self, Env, Scratch};
 use crate::workers::Workers;
@@ -66,8 +66,8 @@ pub(crate) struct Relocation {
 pub(crate) struct CompiledModule {
     /// The module's own functions in index order, then all other code in the order of its symbols.
     pub(crate) functions: Vec<CompiledFunction>,
-    /// Slots of the link table that the code refers to, sorted.
-    pub(crate) links: Vec<Link>,
+    /// Slots of the GOT that the code refers to, sorted.
+    pub(crate) got: Vec<GotEntry>,
 }
 
 impl CompiledFunction {
@@ -169,15 +169,15 @@ pub(crate) fn compile(
     let trampolines: Vec<_> = trampolines.into_iter().collect();
     let bytes = trampolines.len() * TRAMPOLINE;
     functions.extend(compile(&trampolines, bytes, &|_, _| {})?);
-    let links: BTreeSet<Link> = targets(&functions)
+    let got: BTreeSet<GotEntry> = targets(&functions)
         .filter_map(|symbol| match symbol {
-            Symbol::LinkSlot(link) => Some(link),
+            Symbol::GotSlot(entry) => Some(entry),
             _ => None,
         })
         .collect();
     Ok(CompiledModule {
         functions,
-        links: links.into_iter().collect(),
+        got: got.into_iter().collect(),
     })
 }
 

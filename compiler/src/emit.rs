@@ -12,15 +12,15 @@ use bytemuck::bytes_of;
 use cranelift_entity::EntityRef;
 use precast_artifact::metadata::Metadata;
 use precast_artifact::records::{
-    ConstOp, ElementRecord, ExternKind, FROZEN, FrozenEntry, FunctionRecord, GlobalRecord,
-    IMPORTED, INDEX64, LinkKind, LinkRecord, MUTABLE, MemoryRecord, NONE, Run, TableRecord,
+    ConstOp, ElementRecord, ExternKind, FROZEN, FrozenEntry, FunctionRecord, GlobalRecord, GotKind,
+    GotRecord, IMPORTED, INDEX64, MUTABLE, MemoryRecord, NONE, Run, TableRecord,
 };
 use precast_artifact::traps;
 use precast_artifact::writer::{ArtifactBuilder, Symbol as NamedCode};
 use wasmparser::{BinaryReader, ProducersSectionReader, WasmFeatures};
 
-use crate::key::{FuncIndex, Link, SigIndex, Symbol};
-use crate::link::{LinkedText, RodataLayout};
+use crate::key::{FuncIndex, GotEntry, SigIndex, Symbol};
+use crate::layout::{PlacedText, RodataLayout};
 use crate::module::{ElementMode, Extern, Module, PAGE_SHIFT, Signature};
 use crate::plan::Plan;
 use crate::settings::Settings;
@@ -28,7 +28,7 @@ use crate::target::Target;
 use crate::verify::verify;
 use crate::{Error, identity};
 
-/// Writes the artifact of `module`, whose bytes are `wasm` and whose code is `linked`.
+/// Writes the artifact of `module`, whose bytes are `wasm` and whose code is `placed`.
 pub(crate) fn emit(
     wasm: &[u8],
     module: &Module<'_>,
@@ -36,7 +36,7 @@ pub(crate) fn emit(
     target: &Target,
     settings: &Settings,
     rodata: &RodataLayout,
-    linked: LinkedText,
+    placed: PlacedText,
 ) -> Result<Vec<u8>, Error> {
     let mut b = ArtifactBuilder::new(target.arch, target.os, settings.strategy);
     let unwritable = |error: &dyn std::error::Error| Error::Artifact(error.to_string());
@@ -47,19 +47,19 @@ pub(crate) fn emit(
     b.template = template::template(module, plan, target.isa.endianness());
     b.metadata = metadata(wasm, module, target, settings);
 
-    signatures(&mut b, module, &linked);
+    signatures(&mut b, module, &placed);
     imports_and_exports(&mut b, module, plan);
     memories(&mut b, module, plan);
     tables(&mut b, module, plan, rodata);
     globals(&mut b, module, plan);
     segments(&mut b, module, plan);
     image::add(&mut b, module, plan);
-    b.rodata = frozen_tables(module, plan, &linked);
-    functions(&mut b, module, plan, &linked);
-    b.links = linked.links.iter().map(|link| link_record(*link)).collect();
-    b.traps = traps::encode(&linked.traps);
-    b.addresses = linked.addresses;
-    b.text = linked.text;
+    b.rodata = frozen_tables(module, plan, &placed);
+    functions(&mut b, module, plan, &placed);
+    b.got_records = placed.got.iter().map(|entry| got_record(*entry)).collect();
+    b.traps = traps::encode(&placed.traps);
+    b.addresses = placed.addresses;
+    b.text = placed.text;
     let bytes = b.finish().map_err(|e| unwritable(&e))?;
     if cfg!(debug_assertions) {
         verify(&bytes).map_err(|e| unwritable(&e))?;
@@ -67,7 +67,7 @@ pub(crate) fn emit(
     Ok(bytes)
 }
 
-fn frozen_tables(module: &Module<'_>, plan: &Plan, linked: &LinkedText) -> Vec<u8> {
+fn frozen_tables(module: &Module<'_>, plan: &Plan, placed: &PlacedText) -> Vec<u8> {
     let entry = |element: Option<FuncIndex>| {
         let Some(index) = element else {
             return FrozenEntry {
@@ -78,7 +78,7 @@ fn frozen_tables(module: &Module<'_>, plan: &Plan, linked: &LinkedText) -> Vec<u
         let symbol = module
             .defined(index)
             .map_or(Symbol::ImportThunk(index), Symbol::Function);
-        let code = linked
+        let code = placed
             .find(symbol)
             .expect("code for every element of a frozen table");
         FrozenEntry {
@@ -96,10 +96,10 @@ fn frozen_tables(module: &Module<'_>, plan: &Plan, linked: &LinkedText) -> Vec<u
         .collect()
 }
 
-fn signatures(b: &mut ArtifactBuilder<'_>, module: &Module<'_>, linked: &LinkedText) {
+fn signatures(b: &mut ArtifactBuilder<'_>, module: &Module<'_>, placed: &PlacedText) {
     for (index, signature) in module.signatures.iter() {
         let record = b.signature(&signature.params, &signature.results) as usize;
-        let offset = |symbol| linked.find(symbol).map_or(NONE, |code| code.offset);
+        let offset = |symbol| placed.find(symbol).map_or(NONE, |code| code.offset);
         let record = &mut b.signatures[record];
         record.native_entry = offset(Symbol::NativeEntry(index));
         record.array_entry = offset(Symbol::ArrayEntry(index));
@@ -239,7 +239,7 @@ fn functions<'a>(
     b: &mut ArtifactBuilder<'a>,
     module: &Module<'a>,
     plan: &Plan,
-    linked: &LinkedText,
+    placed: &PlacedText,
 ) {
     let exported: HashMap<FuncIndex, &'a str> = module
         .exports
@@ -249,7 +249,7 @@ fn functions<'a>(
             _ => None,
         })
         .collect();
-    for code in &linked.pieces {
+    for code in &placed.pieces {
         let (text_offset, text_len) = (code.offset, code.len);
         let Symbol::Function(defined) = code.symbol else {
             let name = symbol_name(module, code.symbol).into();
@@ -278,7 +278,7 @@ fn functions<'a>(
             None => b.function(format!("wasm-function[{}]", index.as_u32()), record),
         }
     }
-    for &(text_offset, text_len) in &linked.islands {
+    for &(text_offset, text_len) in &placed.islands {
         let name = "precast.veneers".into();
         b.symbols.push(NamedCode {
             name,
@@ -321,12 +321,12 @@ fn text(signature: &Signature) -> String {
     )
 }
 
-fn link_record(link: Link) -> LinkRecord {
-    let (kind, index) = match link {
-        Link::LibCall(libcall) => (LinkKind::LibCall, libcall as u32),
-        Link::TypeId(signature) => (LinkKind::TypeId, signature.as_u32()),
+fn got_record(entry: GotEntry) -> GotRecord {
+    let (kind, index) = match entry {
+        GotEntry::LibCall(libcall) => (GotKind::LibCall, libcall as u32),
+        GotEntry::TypeId(signature) => (GotKind::TypeId, signature.as_u32()),
     };
-    LinkRecord {
+    GotRecord {
         kind: kind as u32,
         index,
     }

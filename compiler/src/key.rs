@@ -1,6 +1,6 @@
 //! Names of everything that the compiler emits or refers to.
 //!
-//! A [`Symbol`] is the name of a piece of text, of a slot of the link table or of read-only data.
+//! A [`Symbol`] is the name of a piece of text, of a slot of the GOT or of read-only data.
 //! Cranelift carries it through code generation as a `(namespace, index)` pair; [`Symbol::to_name`]
 //! and [`Symbol::from_name`] are the only functions that know the encoding. Trampolines and thunks
 //! follow the module's own functions in the text in the order of their symbols, so this order must
@@ -55,9 +55,9 @@ entity_impl!(DataIndex, "data");
 pub(crate) struct ElemIndex(u32);
 entity_impl!(ElemIndex, "elem");
 
-/// What a slot of the link table holds. Slots are in the order of these values.
+/// What a slot of the GOT holds. Slots are in the order of these values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Link {
+pub(crate) enum GotEntry {
     /// Address of the routine for an operation that the CPU lacks.
     LibCall(LibCall),
     /// Type id of a signature with too many values to be its own type id.
@@ -110,8 +110,8 @@ pub(crate) enum Symbol {
     LibCallThunk(LibCall),
     /// Code that Cranelift's own calls go to if the CPU cannot round.
     Round(Rounding, Float),
-    /// An 8-byte slot of the link table (data).
-    LinkSlot(Link),
+    /// An 8-byte slot of the GOT (data).
+    GotSlot(GotEntry),
     /// The entries of a frozen table (read-only data).
     FrozenTable(TableIndex),
     /// First byte of the text.
@@ -132,8 +132,8 @@ impl Symbol {
             Self::LibCallThunk(l) => (7, l as u32),
             Self::Round(how, Float::F32) => (8, how as u32),
             Self::Round(how, Float::F64) => (8, 4 + how as u32),
-            Self::LinkSlot(Link::LibCall(l)) => (9, l as u32),
-            Self::LinkSlot(Link::TypeId(i)) => (10, i.as_u32()),
+            Self::GotSlot(GotEntry::LibCall(l)) => (9, l as u32),
+            Self::GotSlot(GotEntry::TypeId(i)) => (10, i.as_u32()),
             Self::FrozenTable(i) => (11, i.as_u32()),
             Self::TextStart => (12, 0),
             Self::Raise(code) => (13, code as u32),
@@ -161,8 +161,8 @@ impl Symbol {
             7 => Self::LibCallThunk(libcall()),
             8 if index < 4 => Self::Round(Rounding::ALL[index], Float::F32),
             8 => Self::Round(Rounding::ALL[index - 4], Float::F64),
-            9 => Self::LinkSlot(Link::LibCall(libcall())),
-            10 => Self::LinkSlot(Link::TypeId(SigIndex::new(index))),
+            9 => Self::GotSlot(GotEntry::LibCall(libcall())),
+            10 => Self::GotSlot(GotEntry::TypeId(SigIndex::new(index))),
             11 => Self::FrozenTable(TableIndex::new(index)),
             12 => Self::TextStart,
             13 => Self::Raise(TrapCode::from_number(name.index).expect("number of a trap")),
@@ -187,7 +187,7 @@ mod tests {
                 Symbol::NativeExit(sig),
                 Symbol::ArrayExit(sig),
                 Symbol::ImportThunk(FuncIndex::from_u32(i)),
-                Symbol::LinkSlot(Link::TypeId(sig)),
+                Symbol::GotSlot(GotEntry::TypeId(sig)),
                 Symbol::FrozenTable(TableIndex::from_u32(i)),
             ]);
         }
@@ -200,7 +200,7 @@ mod tests {
         }
         for &libcall in LibCall::ALL {
             all.push(Symbol::LibCallThunk(libcall));
-            all.push(Symbol::LinkSlot(Link::LibCall(libcall)));
+            all.push(Symbol::GotSlot(GotEntry::LibCall(libcall)));
         }
         for (i, a) in all.iter().enumerate() {
             assert_eq!(Symbol::from_name(&a.to_name()), *a);

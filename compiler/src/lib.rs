@@ -19,7 +19,7 @@
 //! | `plan` | makes every decision: VM context, frozen tables, memory image, trampolines |
 //! | `translate`, `trampoline` | translate operators and calling conventions to Cranelift IR |
 //! | `codegen` | generates machine code, in parallel |
-//! | `link` | lays out the machine code as one text without relocations |
+//! | `layout` | lays out the machine code as one text without relocations |
 //! | `emit` | writes the bytes of the artifact |
 //! | [`verify()`] | checks these bytes, independently of all other modules |
 //! | `workers` | runs the parallel phases on threads of the compilation |
@@ -32,7 +32,7 @@ mod emit;
 mod error;
 mod identity;
 mod key;
-mod link;
+mod layout;
 mod module;
 mod operator;
 mod parse;
@@ -84,7 +84,7 @@ pub struct Timings {
     /// Translation and code generation.
     pub codegen: Duration,
     /// Laying out the text and resolving its references.
-    pub link: Duration,
+    pub layout: Duration,
     /// Writing the artifact.
     pub emit: Duration,
 }
@@ -96,14 +96,14 @@ impl Timings {
             parse,
             plan,
             codegen,
-            link,
+            layout,
             emit,
         } = *self;
         [
             ("parse", parse),
             ("plan", plan),
             ("codegen", codegen),
-            ("link", link),
+            ("layout", layout),
             ("emit", emit),
         ]
     }
@@ -178,10 +178,10 @@ impl Compiler {
         };
         let code = codegen::compile(&env, workers, progress)?;
         lap(&mut timings.codegen);
-        let rodata = link::RodataLayout::new(&plan);
-        let linked = link::link(code, self.target.arch, &rodata)
+        let rodata = layout::RodataLayout::new(&plan);
+        let placed = layout::lay_out(code, self.target.arch, &rodata)
             .map_err(|error| Error::Artifact(error.to_string()))?;
-        lap(&mut timings.link);
+        lap(&mut timings.layout);
         let artifact = emit::emit(
             wasm,
             &module,
@@ -189,7 +189,7 @@ impl Compiler {
             &self.target,
             &self.settings,
             &rodata,
-            linked,
+            placed,
         )?;
         lap(&mut timings.emit);
         Ok(Compiled { artifact, timings })

@@ -1,7 +1,7 @@
 //! Rounding floats to integers on CPUs without an instruction for it (x86-64 before SSE4.1).
 //!
 //! Cranelift calls a function on such CPUs. The artifact contains this function, because a routine
-//! of the loader would need a slot of the link table: every module that rounds would then have
+//! of the loader would need a slot of the GOT: every module that rounds would then have
 //! pages to patch when it is opened.
 //!
 //! Floats of at least `2^52` (f32: `2^23`) are already integers. Adding that number to a smaller

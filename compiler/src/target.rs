@@ -1,6 +1,6 @@
 //! Makes a Cranelift target from settings, and what the header says about the target.
 //!
-//! One target, s390x, is big-endian. Code reads what the loader maintains (VM context, link table,
+//! One target, s390x, is big-endian. Code reads what the loader maintains (VM context, GOT,
 //! store context) in the target's own byte order. At each access to something that is little-endian
 //! everywhere (guest memory, frozen tables, arrays of values) code says `little`; see
 //! [`precast_artifact::vm`].

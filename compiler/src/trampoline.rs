@@ -15,7 +15,7 @@ use precast_artifact::vm::{ValRaw, VmContextHeader, VmFuncImport, VmStoreContext
 use precast_artifact::{Builtin, LibCall, TrapCode};
 use std::mem::{offset_of, size_of};
 
-use crate::key::{FuncIndex, Link, Symbol};
+use crate::key::{FuncIndex, GotEntry, Symbol};
 use crate::module::Signature;
 use crate::rounding;
 use crate::signature::{self, clif_type};
@@ -39,7 +39,7 @@ pub(crate) fn build(
         Symbol::Raise(_) => signature::raise(),
         Symbol::LibCallThunk(libcall) => signature::libcall(env.isa, libcall),
         Symbol::Round(_, ty) => signature::called_by_cranelift(env.isa, ty.clif_type(), 1),
-        Symbol::Function(_) | Symbol::LinkSlot(_) | Symbol::FrozenTable(_) | Symbol::TextStart => {
+        Symbol::Function(_) | Symbol::GotSlot(_) | Symbol::FrozenTable(_) | Symbol::TextStart => {
             unreachable!("{symbol:?} is no trampoline")
         }
     };
@@ -67,7 +67,7 @@ pub(crate) fn build(
         Symbol::Round(how, ty) => {
             rounding::round_and_return(&mut trampoline.builder, how, ty, trampoline.params[0]);
         }
-        Symbol::Function(_) | Symbol::LinkSlot(_) | Symbol::FrozenTable(_) | Symbol::TextStart => {}
+        Symbol::Function(_) | Symbol::GotSlot(_) | Symbol::FrozenTable(_) | Symbol::TextStart => {}
     }
     trampoline.builder.finalize(env.isa.frontend_config());
 }
@@ -250,7 +250,7 @@ impl Trampoline<'_, '_> {
 
     /// Calls a library routine of the loader with the same arguments and convention.
     fn libcall_thunk(&mut self, libcall: LibCall) {
-        let code = self.load_link(Link::LibCall(libcall));
+        let code = self.load_got_slot(GotEntry::LibCall(libcall));
         let args = self.params.clone();
         let results = self.call_indirect(signature::libcall(self.isa, libcall), code, &args);
         self.builder.ins().return_(&results);
@@ -272,8 +272,8 @@ impl Trampoline<'_, '_> {
         self.builder.inst_results(call).to_vec()
     }
 
-    fn load_link(&mut self, link: Link) -> Value {
-        let slot = declare_symbol(self.builder.func, Symbol::LinkSlot(link));
+    fn load_got_slot(&mut self, entry: GotEntry) -> Value {
+        let slot = declare_symbol(self.builder.func, Symbol::GotSlot(entry));
         let slot = self.builder.ins().symbol_value(I64, slot);
         self.load(I64, slot, 0)
     }

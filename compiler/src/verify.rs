@@ -111,19 +111,13 @@ impl Check<'_> {
                 h.rodata.start
             )
         });
-        let link_table = h.text.start + layout.link_table_after_text();
-        self.expect(
-            h.link_table.len == 0 || h.link_table.start == link_table,
-            || {
-                format!(
-                    "link table at {:#x} is not where the text expects it",
-                    h.link_table.start
-                )
-            },
-        );
-        let slots = self.artifact.section(h.link_table);
+        let got = h.text.start + layout.got_after_text();
+        self.expect(h.got.len == 0 || h.got.start == got, || {
+            format!("GOT at {:#x} is not where the text expects it", h.got.start)
+        });
+        let slots = self.artifact.section(h.got);
         self.expect(slots.iter().all(|b| *b == 0), || {
-            "the link table is not zero".to_owned()
+            "the GOT is not zero".to_owned()
         });
         let metadata = Metadata::decode(self.artifact.section(h.metadata));
         self.expect(metadata.is_ok(), || {

@@ -12,6 +12,7 @@
 //!   the work alone.
 //!
 //! Starting a thread takes about 20 µs, as long as waking a thread of a pool.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Builder};

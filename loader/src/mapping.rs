@@ -1,15 +1,15 @@
-//! An artifact in memory: mapped, checked, its link table patched, its text executable.
+//! An artifact in memory: mapped, checked, its GOT patched, its text executable.
 //!
 //! ```text
-//!   file:    | ELF, header, tables, image, functions, names, …, rodata | text  | link table |
-//!   memory:  |                             r                           | r x   | r          |
+//!   file:    | ELF, header, tables, image, functions, names, …, rodata | text  | GOT |
+//!   memory:  |                             r                           | r x   | r   |
 //!   patched: |                                                                 | copy-on-write,
 //!                                                                                then read-only
 //! ```
 //!
 //! The whole file is one private mapping, so text pages are shared between processes. Text is never
 //! writable, nothing else is executable, and nothing becomes executable after it was mapped. Nearly
-//! every file ends with its text, and is mapped in two system calls; where a link table follows, or the
+//! every file ends with its text, and is mapped in two system calls; where a GOT follows, or the
 //! tables are too large to be looked at before, or a digest is to be checked first, the text's pages are
 //! mapped again in their place.
 //!
@@ -21,7 +21,7 @@ use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use precast_artifact::records::{LinkKind, LinkRecord};
+use precast_artifact::records::{GotKind, GotRecord};
 use precast_artifact::target::Os;
 use precast_artifact::{
     Artifact, Error as ArtifactError, FoundFile, HEADER_OFFSET, Header, Host, LibCall, Section,
@@ -141,7 +141,7 @@ impl Mapping {
             artifact.verify_digest(Some(expected))?;
         }
         let header = artifact.header();
-        if header.link_table.len > 0 {
+        if header.got.len > 0 {
             Self::patch(&bytes, &artifact)?;
         }
         if header.text.len > 0 && code.is_none() {
@@ -154,17 +154,17 @@ impl Mapping {
     }
 
     fn patch(bytes: &FileMap, artifact: &Artifact<'_>) -> Result<(), Error> {
-        let section = artifact.header().link_table;
-        let mut values = Vec::with_capacity(artifact.links().len());
-        for (i, record) in artifact.links().iter().enumerate() {
-            values.push(link_value(artifact, record).ok_or(ArtifactError::Damaged {
-                offset: HEADER_OFFSET as u64 + artifact.header().links.start + 8 * i as u64,
-                what: "a link record that this loader does not know",
+        let section = artifact.header().got;
+        let mut values = Vec::with_capacity(artifact.got_records().len());
+        for (i, record) in artifact.got_records().iter().enumerate() {
+            values.push(got_value(artifact, record).ok_or(ArtifactError::Damaged {
+                offset: HEADER_OFFSET as u64 + artifact.header().got_records.start + 8 * i as u64,
+                what: "a GOT record that this loader does not know",
             })?);
         }
         let (start, len) = pages(section);
         let start = bytes.pages(start, len);
-        // SAFETY: the link table has pages of its own (checked: it starts on one, and what follows
+        // SAFETY: the GOT has pages of its own (checked: it starts on one, and what follows
         // it starts on another), there are as many values as slots (checked when parsing), and no
         // reference to these bytes is alive but `bytes` itself, which nobody reads meanwhile.
         unsafe {
@@ -233,7 +233,7 @@ fn code_at_end(start: &[u8], len: usize) -> Option<usize> {
     let code = usize::try_from(header.text.start).ok()?;
     let code = code.checked_add(HEADER_OFFSET)?;
     let end = (code as u64).checked_add(header.text.len)?;
-    let is_last = header.text.len > 0 && header.link_table.len == 0 && end == len as u64;
+    let is_last = header.text.len > 0 && header.got.len == 0 && end == len as u64;
     (is_last && code.is_multiple_of(page_size())).then_some(code)
 }
 
@@ -266,10 +266,10 @@ fn host(start: &[u8]) -> Host {
     }
 }
 
-/// What belongs in the slot of a link record; `None` for one that this loader does not know.
-pub(crate) fn link_value(artifact: &Artifact<'_>, record: &LinkRecord) -> Option<u64> {
-    Some(match LinkKind::from_number(record.kind)? {
-        LinkKind::LibCall => libcalls::address(LibCall::from_number(record.index)?)? as u64,
-        LinkKind::TypeId => types::type_id(artifact.signature(record.index)?),
+/// What belongs in the slot of a GOT record; `None` for one that this loader does not know.
+pub(crate) fn got_value(artifact: &Artifact<'_>, record: &GotRecord) -> Option<u64> {
+    Some(match GotKind::from_number(record.kind)? {
+        GotKind::LibCall => libcalls::address(LibCall::from_number(record.index)?)? as u64,
+        GotKind::TypeId => types::type_id(artifact.signature(record.index)?),
     })
 }

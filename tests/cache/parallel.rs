@@ -85,7 +85,7 @@ fn ten_runtimes_have_one_mapping() {
         .filter(|area| area.permissions == "r--p")
         .map(|area| area.kib("Private_Dirty:"))
         .sum();
-    assert!(patched <= 4, "KiB of the link table: {patched}");
+    assert!(patched <= 4, "KiB of the GOT: {patched}");
     drop((alive, cache));
     assert!(Area::of_file(&name).is_empty());
 }

@@ -56,7 +56,7 @@ fn nothing_is_writable_and_executable() {
 
 #[test]
 fn the_text_of_the_mapping_is_that_of_the_file() {
-    // The link table is patched, the text is not. What needs one is a signature that is too long to
+    // The GOT is patched, the text is not. What needs a GOT is a signature that is too long to
     // be its own number.
     let wat = format!(
         "(module (type $long (func (param {}))) (table (export \"t\") 1 funcref)
@@ -67,8 +67,8 @@ fn the_text_of_the_mapping_is_that_of_the_file() {
     for strategy in strategies() {
         let bytes = artifact(&wat, strategy);
         let view = precast_artifact::Artifact::parse(&bytes, None).unwrap();
-        assert!(view.header().link_table.len > 0);
-        let slots = view.section(view.header().link_table);
+        assert!(view.header().got.len > 0);
+        let slots = view.section(view.header().got);
         assert!(slots.iter().all(|b| *b == 0), "slots are empty in the file");
         assert_eq!((HEADER_OFFSET as u64 + view.header().text.start) % 4096, 0);
     }

@@ -30,7 +30,7 @@ const MEMORY: &[libc::c_long] = &[
 const ALLOCATOR: &[libc::c_long] = &[libc::SYS_mmap, libc::SYS_mremap, libc::SYS_brk];
 
 /// More pages of memory than the loader watches, with data in two places; and a signature so long that
-/// the artifact has a link table.
+/// the artifact has a GOT.
 const WAT: &str = r#"(module
     (import "h" "f" (func $h (param i32) (result i32)))
     (memory (export "m") 4 64)

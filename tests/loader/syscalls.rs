@@ -14,8 +14,8 @@ use crate::child::{case, passes_in_child};
 use crate::kernel::{Kernel, emulated, names, quiet_allocator};
 
 /// Opening a file, in order: a copy of its hot tables is read, the file is mapped as a whole, what is not
-/// code stops being executable. (Modules with a link table, of which there are few, are mapped to be read,
-/// then their text again; and their link table is writable for a moment, with two calls more.)
+/// code stops being executable. (Modules with a GOT, of which there are few, are mapped to be read,
+/// then their text again; and their GOT is writable for a moment, with two calls more.)
 const OPEN: &[&str] = &["openat", "statx", "pread64", "mmap", "mprotect"];
 
 /// What the first instance of a module with guarded memories adds: four signals, asked for and set.

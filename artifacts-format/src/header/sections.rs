@@ -126,7 +126,7 @@ pub const SECTIONS: [SectionInfo; COUNT] = [
     hot!(table_inits: TableInitRecord, "initial values of tables"),
     hot!(elements: ElementRecord, "element segments"),
     hot!(data: DataRecord, "data segments"),
-    hot!(links: LinkRecord, "link records"),
+    hot!(got_records: GotRecord, "GOT records"),
     hot!(template: u8, "template of the VM context", Bytes(16)),
     cold!(image: u8, "memory image", Page, ".precast.image" Read 0),
     cold!(element_items: ConstOp, "element items", Bytes(8), ".precast.elements" Lookup 16),
@@ -141,7 +141,7 @@ pub const SECTIONS: [SectionInfo; COUNT] = [
     cold!(strtab: u8, "names", Bytes(1), ".strtab" Lookup 0),
     cold!(rodata: u64, "frozen tables", Bytes(16), ".rodata" Read 0),
     cold!(text: u8, "text", Page, ".text" Execute 0),
-    cold!(link_table: u64, "link table", Page, ".precast.link" Write 8),
+    cold!(got: u64, "GOT", Page, ".precast.link" Write 8),
 ];
 
 /// Distance of the first field of the header that is a [`Section`].

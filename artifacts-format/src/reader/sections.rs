@@ -1,12 +1,12 @@
 //! Checks of where sections are: inside the file, the hot ones among the hot tables, and disjoint.
 //!
-//! Overlaps would do harm, because the loader writes to the link table, executes the text, and
+//! Overlaps would do harm, because the loader writes to the GOT, executes the text, and
 //! shows the image to a guest.
 
 use super::check::{damaged, field};
 use super::{Artifact, Error};
 use crate::header::{Align, HOT, SECTIONS, SectionInfo};
-use crate::records::LinkRecord;
+use crate::records::GotRecord;
 use crate::{HEADER_OFFSET, Header, Interruption, Strategy};
 
 /// Maximum page size that an artifact may be laid out for: the size of a page of linear memory.
@@ -29,10 +29,10 @@ impl Artifact<'_> {
         if h.text.len >= u64::from(u32::MAX) {
             return Err(damaged(field!(text), "text of more than 4 GiB"));
         }
-        if h.link_table.len / 8 != h.links.len / size_of::<LinkRecord>() as u64 {
+        if h.got.len / 8 != h.got_records.len / size_of::<GotRecord>() as u64 {
             return Err(damaged(
-                field!(link_table),
-                "the number of slots differs from the number of link records",
+                field!(got),
+                "the number of slots differs from the number of GOT records",
             ));
         }
         if Strategy::from_number(h.strategy).is_none() {

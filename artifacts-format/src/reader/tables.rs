@@ -30,7 +30,7 @@ impl Artifact<'_> {
         self.check_globals(&mut exprs)?;
         self.check_segments(&mut exprs)?;
         self.check_exports(strings)?;
-        self.check_links()
+        self.check_got_records()
     }
 
     fn check_signatures(&self) -> Result<(), Error> {
@@ -295,18 +295,18 @@ impl Artifact<'_> {
         Ok(())
     }
 
-    fn check_links(&self) -> Result<(), Error> {
+    fn check_got_records(&self) -> Result<(), Error> {
         let h = self.header;
-        for (i, r) in self.links().iter().enumerate() {
-            let known = match LinkKind::from_number(r.kind) {
-                Some(LinkKind::LibCall) => LibCall::from_number(r.index).is_some(),
-                Some(LinkKind::TypeId) => (r.index as usize) < self.signatures().len(),
+        for (i, r) in self.got_records().iter().enumerate() {
+            let known = match GotKind::from_number(r.kind) {
+                Some(GotKind::LibCall) => LibCall::from_number(r.index).is_some(),
+                Some(GotKind::TypeId) => (r.index as usize) < self.signatures().len(),
                 None => false,
             };
             if !known {
                 return Err(damaged(
-                    at::<LinkRecord>(h.links, i),
-                    "a link record that this reader does not know",
+                    at::<GotRecord>(h.got_records, i),
+                    "a GOT record that this reader does not know",
                 ));
             }
         }

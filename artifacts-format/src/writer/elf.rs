@@ -97,7 +97,7 @@ pub(super) fn write(mut parts: ArtifactBuilder<'_>) -> Result<Vec<u8>, WriteErro
     let coming = [
         (info!(rodata), parts.rodata.len()),
         (info!(text), parts.text.len()),
-        (info!(link_table), parts.links.len()),
+        (info!(got), parts.got_records.len()),
     ];
     let coming = coming.iter().filter(|(_, len)| *len > 0);
     let names_coming = coming.filter_map(|(info, _)| Some(info.elf?.name));
@@ -119,9 +119,9 @@ pub(super) fn write(mut parts: ArtifactBuilder<'_>) -> Result<Vec<u8>, WriteErro
     let text_section = out.sections.len() as u32;
     put!(out, h, text, &take(&mut parts.text));
     out.segment_of(elf::PF_R | elf::PF_X, h.text);
-    let slots = out.append_zeros(page, 8 * parts.links.len() as u64);
-    out.describe(&mut h, info!(link_table), slots);
-    out.segment_of(elf::PF_R | elf::PF_W, h.link_table);
+    let slots = out.append_zeros(page, 8 * parts.got_records.len() as u64);
+    out.describe(&mut h, info!(got), slots);
+    out.segment_of(elf::PF_R | elf::PF_W, h.got);
 
     out.fill_symbols(&h, encoder, &symbols, &names, text_section);
     out.finish(h, front, encoder, parts.arch)
@@ -201,7 +201,7 @@ impl Output {
         put!(self, *h, table_inits, cast_slice(&parts.table_inits));
         put!(self, *h, elements, cast_slice(&parts.elements));
         put!(self, *h, data, cast_slice(&parts.data));
-        put!(self, *h, links, cast_slice(&parts.links));
+        put!(self, *h, got_records, cast_slice(&parts.got_records));
         put!(self, *h, template, &parts.template);
         h.hot_len = check(
             "the header and hot tables",

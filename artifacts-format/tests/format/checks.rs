@@ -65,13 +65,13 @@ fn whole_header(_: &Header) -> Section {
 fn sections_that_overlap() {
     let outside = "outside of the file or of the hot tables";
     for change in [
-        |h: &mut Header| h.link_table.start = h.text.start,
+        |h: &mut Header| h.got.start = h.text.start,
         |h: &mut Header| h.types.start = h.strings.start,
         |h: &mut Header| h.text.start = h.image.start,
         |h: &mut Header| h.strtab.start = h.symtab.start,
         |h: &mut Header| h.strtab.start -= 1,
         |h: &mut Header| h.symtab.len += 24,
-        |h: &mut Header| h.template.start = h.links.start,
+        |h: &mut Header| h.template.start = h.got_records.start,
     ] {
         header_refused(change, "overlaps another");
     }
@@ -484,18 +484,18 @@ fn memories_tables_and_segments() {
     refused(|b| b.data[1].len = 8, data, "a data segment");
     refused(|b| b.data[1].len = u64::MAX, data, "a data segment");
     refused(|b| b.data[1].segment = 1, data, "a data segment");
-    let links: SectionOf = |h| h.links;
-    refused(|b| b.links[0].kind = 3, links, "link record");
-    refused(|b| b.links[0].index = 1, links, "link record");
+    let got_records: SectionOf = |h| h.got_records;
+    refused(|b| b.got_records[0].kind = 3, got_records, "GOT record");
+    refused(|b| b.got_records[0].index = 1, got_records, "GOT record");
     refused(
         |b| {
-            b.links[0] = LinkRecord {
-                kind: LinkKind::TypeId as u32,
+            b.got_records[0] = GotRecord {
+                kind: GotKind::TypeId as u32,
                 index: 2,
             }
         },
-        links,
-        "link record",
+        got_records,
+        "GOT record",
     );
 }
 

@@ -44,7 +44,7 @@ fn read_all(a: &Artifact<'_>) -> usize {
     }
     seen += a.memories().len() + a.tables().len() + a.globals().len() + a.const_ops().len();
     seen += a.elements().len() + a.element_items().len() + a.data().len() + a.images().len();
-    seen += a.links().len() + a.table_inits().len();
+    seen += a.got_records().len() + a.table_inits().len();
     for at in [0, 1, 16, 17, 47, 48, u32::MAX] {
         seen += a.function_at(at).map_or(0, |f| f.0 as usize + 1);
         seen += traps::lookup(a.section(h.traps), at).map_or(0, |code| code as usize);
@@ -66,14 +66,7 @@ fn read_all(a: &Artifact<'_>) -> usize {
     seen += a.image_runs().filter(Result::is_ok).count();
     seen += a.start_function().map_or(0, |start| start.map_or(1, |_| 2));
     seen += metadata::Metadata::decode(a.section(h.metadata)).map_or(0, |m| m.producer.len());
-    for section in [
-        h.rodata,
-        h.text,
-        h.link_table,
-        h.image,
-        h.segments,
-        h.template,
-    ] {
+    for section in [h.rodata, h.text, h.got, h.image, h.segments, h.template] {
         seen += a.section(section).len();
     }
     seen

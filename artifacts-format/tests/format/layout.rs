@@ -52,12 +52,12 @@ fn reader_finds_what_the_builder_wrote() {
     assert_eq!(a.data(), b.data);
     assert_eq!(a.section(a.header().segments), b"hellopassive");
     assert_eq!(a.images(), b.images);
-    assert_eq!(a.links(), b.links);
+    assert_eq!(a.got_records(), b.got_records);
     assert_eq!(a.functions(), b.functions);
     assert_eq!(a.section(a.header().text), b.text);
     assert_eq!(a.section(a.header().rodata), b.rodata);
     assert_eq!(a.section(a.header().template), b.template);
-    assert_eq!(a.section(a.header().link_table), [0; 8]);
+    assert_eq!(a.section(a.header().got), [0; 8]);
     let image = a.section(a.header().image);
     assert_eq!(image.len(), 8192);
     assert_eq!(&image[..16], b"\0page TWO\0\0\0\0\0\0\0");
@@ -86,7 +86,7 @@ fn reader_finds_what_the_builder_wrote() {
 }
 
 #[test]
-fn machine_code_finds_rodata_and_link_table_by_their_distance() {
+fn machine_code_finds_rodata_and_the_got_by_their_distance() {
     let bytes = full_bytes();
     let h = Artifact::parse(&bytes, None).expect("undamaged").header();
     let layout = precast_artifact::writer::TextLayout {
@@ -95,16 +95,13 @@ fn machine_code_finds_rodata_and_link_table_by_their_distance() {
         text_len: h.text.len,
     };
     assert_eq!(h.text.start - h.rodata.start, layout.rodata_before_text());
-    assert_eq!(
-        h.link_table.start - h.text.start,
-        layout.link_table_after_text()
-    );
+    assert_eq!(h.got.start - h.text.start, layout.got_after_text());
 }
 
 #[test]
 fn the_text_is_the_end_of_the_file() {
     let mut builder = full();
-    builder.links.clear();
+    builder.got_records.clear();
     let bytes = builder.finish().expect("small");
     let h = Artifact::parse(&bytes, None).expect("undamaged").header();
     assert_eq!(
@@ -113,7 +110,7 @@ fn the_text_is_the_end_of_the_file() {
     );
     let bytes = full_bytes();
     let h = Artifact::parse(&bytes, None).expect("undamaged").header();
-    let end = h.link_table.start + h.link_table.len;
+    let end = h.got.start + h.got.len;
     assert_eq!(HEADER_OFFSET as u64 + end, bytes.len() as u64);
 }
 

@@ -126,8 +126,8 @@ pub fn full() -> ArtifactBuilder<'static> {
         (6, b"TWO"[..].into()),
         (8190, b"\x01\x02"[..].into()),
     ];
-    b.links = vec![LinkRecord {
-        kind: LinkKind::LibCall as u32,
+    b.got_records = vec![GotRecord {
+        kind: GotKind::LibCall as u32,
         index: LibCall::FmaF64 as u32,
     }];
     b.template = vec![0; 68];

@@ -50,9 +50,9 @@ fn format() {
         Header {
             magic, format, abi, checksum, hot_len, digest, file_len, arch, os, cpu_features,
             page_size, pointer_width, strategy, start_function, vm, interruption, strings, types,
-            signatures, imports, exports, memories, tables, globals, const_ops, table_inits, elements, data,
-            images, links, template, rodata, text, link_table, image, element_items, segments,
-            functions, traps, addresses, metadata, symtab, strtab,
+            signatures, imports, exports, memories, tables, globals, const_ops, table_inits,
+            elements, data, images, got_records, template, rodata, text, got, image, element_items,
+            segments, functions, traps, addresses, metadata, symtab, strtab,
         }
         Slice { offset, len }
         Run { first, count }
@@ -70,7 +70,7 @@ fn format() {
         ElementRecord { segment, table, offset, items }
         TableInitRecord { table, reserved, value }
         ImageRecord { memory, reserved, guest, offset, len }
-        LinkRecord { kind, index }
+        GotRecord { kind, index }
     );
     writeln!(
         out,
@@ -80,9 +80,9 @@ fn format() {
     for n in 0..32 {
         let kind = ExternKind::from_number(n).map(ExternKind::name);
         let op = ConstOpcode::from_number(n);
-        let (link, arch) = (LinkKind::from_number(n), Arch::from_number(n));
+        let (got, arch) = (GotKind::from_number(n), Arch::from_number(n));
         let os = Os::from_number(n).map(Os::name);
-        writeln!(out, "{n} {kind:?} {op:?} {link:?} {arch:?} {os:?}").unwrap();
+        writeln!(out, "{n} {kind:?} {op:?} {got:?} {arch:?} {os:?}").unwrap();
         if let Some(arch) = arch {
             writeln!(
                 out,
@@ -103,7 +103,7 @@ fn format() {
     addresses.function(&[]);
     let metadata = crate::sample::full().metadata.encode();
     writeln!(out, "{traps:?} {:?} {metadata:?}", addresses.finish()).unwrap();
-    unchanged("FORMAT", FORMAT, &out, &[(1, "b6b56a5efab6f12d")]);
+    unchanged("FORMAT", FORMAT, &out, &[(1, "3c1bc872c3f99aef")]);
 }
 
 #[test]

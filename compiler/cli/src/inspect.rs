@@ -114,7 +114,7 @@ impl<'a> Report<'a> {
                 ("run-time data segments", artifact.data().len()),
                 ("run-time element segments", artifact.elements().len()),
                 ("image runs", artifact.images().len()),
-                ("link slots", artifact.links().len()),
+                ("GOT slots", artifact.got_records().len()),
             ],
             sections: sections(artifact),
             intact: artifact.verify_digest(None).is_ok(),

@@ -15,7 +15,7 @@ use std::mem::{offset_of, size_of};
 
 use super::FuncTranslator;
 use super::state::vm_offset;
-use crate::key::{FuncIndex, Link, SigIndex, Symbol, TableIndex, TypeIndex};
+use crate::key::{FuncIndex, GotEntry, SigIndex, Symbol, TableIndex, TypeIndex};
 use crate::plan::FrozenTable;
 
 /// The code and the VM context that a call through a slot or table needs.
@@ -219,8 +219,8 @@ impl FuncTranslator<'_, '_> {
         match self.env.module.signatures[signature].type_id() {
             Some(id) => self.builder.ins().iconst(I64, id.cast_signed()),
             None => {
-                let slot = self.symbol(Symbol::LinkSlot(Link::TypeId(signature)));
-                self.read(Promise::LinkSlots, slot, 0)
+                let slot = self.symbol(Symbol::GotSlot(GotEntry::TypeId(signature)));
+                self.read(Promise::GotSlots, slot, 0)
             }
         }
     }

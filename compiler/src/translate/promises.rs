@@ -54,7 +54,7 @@ impl Region {
             | Promise::GrowingTableBase
             | Promise::GrowingTableLen => Self::TableHead,
             Promise::TableElements => Self::TableElements,
-            Promise::FrozenElements | Promise::LinkSlots => Self::Artifact,
+            Promise::FrozenElements | Promise::GotSlots => Self::Artifact,
             Promise::MemoryBytes => Self::SharedMemory,
             Promise::MutableGlobal | Promise::ImmutableGlobal | Promise::FoldedGlobal => {
                 Self::SharedGlobal

@@ -147,7 +147,7 @@ pub(super) enum Region {
     TableHead,
     /// Elements of tables.
     TableElements,
-    /// Read-only data and link table of the artifact.
+    /// Read-only data and GOT of the artifact.
     Artifact,
     /// Memories that other modules may share.
     SharedMemory,

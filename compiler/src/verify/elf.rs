@@ -96,7 +96,7 @@ fn sections(check: &mut Check<'_>, file: &File<'_>) {
         (".precast", hot),
         (".rodata", h.rodata),
         (".text", h.text),
-        (".precast.link", h.link_table),
+        (".precast.link", h.got),
         (".precast.image", h.image),
         (".precast.elements", h.element_items),
         (".precast.images", h.images),

@@ -48,8 +48,8 @@ fn good() -> ArtifactBuilder<'static> {
     b.addresses = addresses.finish();
     b.export("f", ExternKind::Func, 0);
     b.export("g", ExternKind::Func, 1);
-    b.links = vec![LinkRecord {
-        kind: LinkKind::LibCall as u32,
+    b.got_records = vec![GotRecord {
+        kind: GotKind::LibCall as u32,
         index: precast_artifact::LibCall::FmaF64 as u32,
     }];
     b

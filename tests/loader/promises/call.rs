@@ -157,7 +157,7 @@ fn imports_stay_what_they_are() {
 
 #[test]
 fn long_signatures_keep_their_ids() {
-    // More values than an id can hold, so the id is in the link table; two that differ at the end.
+    // More values than an id can hold, so the id is in the GOT; two that differ at the end.
     let long = |last: &str| format!("(param {} {last}) (result i32)", "i32 ".repeat(24));
     let args = |last: &str| {
         let first: String = (0..24).map(|i| format!("(i32.const {i})")).collect();

@@ -264,7 +264,7 @@ fn prints_times_when_asked() {
     assert_eq!(
         phases,
         [
-            "read", "parse", "plan", "codegen", "link", "emit", "write", "total"
+            "read", "parse", "plan", "codegen", "layout", "emit", "write", "total"
         ]
     );
     assert!(stderr.lines().all(|line| line.ends_with(" ms")), "{stderr}");

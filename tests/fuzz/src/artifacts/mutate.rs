@@ -31,7 +31,7 @@ const TABLES: &[Named] = tables!(
     const_ops: size_of::<ConstOp>(),
     elements: size_of::<ElementRecord>(),
     data: size_of::<DataRecord>(),
-    links: size_of::<LinkRecord>(),
+    got_records: size_of::<GotRecord>(),
     element_items: size_of::<ConstOp>(),
     images: size_of::<ImageRecord>(),
     functions: size_of::<FunctionRecord>(),

@@ -2,9 +2,9 @@
 //!
 //! The pieces are placed in the order in which they come (the module's functions by index, then the
 //! rest by symbol), each with the alignment that it needs. Everything that code refers to is then
-//! at a known distance from it: other code by that order, the link table and the read-only data by
+//! at a known distance from it: other code by that order, the GOT and the read-only data by
 //! [`TextLayout`]. So the text runs at any address and is never patched. Code reaches what only the
-//! host knows through the link table.
+//! host knows through the GOT.
 //!
 //! Gaps between functions are filled with instructions that trap.
 
@@ -20,7 +20,7 @@ use precast_artifact::target::Arch;
 use precast_artifact::writer::TextLayout;
 
 use crate::codegen::{CompiledFunction, CompiledModule};
-use crate::key::{Link, Symbol, TableIndex};
+use crate::key::{GotEntry, Symbol, TableIndex};
 use crate::plan::Plan;
 use island::Island;
 use relocate::Reference;
@@ -30,7 +30,7 @@ const INSTRUCTION: u64 = 4;
 
 /// Why machine code cannot be laid out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum LinkError {
+pub(crate) enum LayoutError {
     /// There is more machine code than text offsets can address.
     #[error("the machine code would be {found} bytes long; an artifact holds at most {limit}")]
     TextTooLarge {
@@ -71,22 +71,22 @@ pub(crate) struct Placed {
 
 /// Machine code that is laid out, without relocations.
 #[derive(Debug)]
-pub(crate) struct LinkedText {
+pub(crate) struct PlacedText {
     /// The text.
     pub(crate) text: Vec<u8>,
     /// The pieces of the text in order, which is also the order of their symbols.
     pub(crate) pieces: Vec<Placed>,
     /// Islands between pieces: offset and length. They consist of veneers only.
     pub(crate) islands: Vec<(u32, u32)>,
-    /// Slots of the link table.
-    pub(crate) links: Vec<Link>,
+    /// Slots of the GOT.
+    pub(crate) got: Vec<GotEntry>,
     /// Traps of the whole text, ascending.
     pub(crate) traps: Vec<(u32, TrapCode)>,
     /// Address map of the module's functions.
     pub(crate) addresses: Vec<u8>,
 }
 
-impl LinkedText {
+impl PlacedText {
     /// The piece of the text that is a symbol's code.
     pub(crate) fn find(&self, symbol: Symbol) -> Option<Placed> {
         find(&self.pieces, symbol)
@@ -123,24 +123,24 @@ impl RodataLayout {
 ///
 /// # Panics
 /// If code refers to something that does not exist, which is a bug in this compiler.
-pub(crate) fn link(
+pub(crate) fn lay_out(
     module: CompiledModule,
     arch: Arch,
     rodata: &RodataLayout,
-) -> Result<LinkedText, LinkError> {
+) -> Result<PlacedText, LayoutError> {
     let islands = island::plan(&module.functions, arch);
-    link_with_islands(module, islands, arch, rodata)
+    lay_out_with_islands(module, islands, arch, rodata)
 }
 
-fn link_with_islands(
+fn lay_out_with_islands(
     module: CompiledModule,
     islands: Vec<Island>,
     arch: Arch,
     rodata: &RodataLayout,
-) -> Result<LinkedText, LinkError> {
-    let CompiledModule { functions, links } = module;
+) -> Result<PlacedText, LayoutError> {
+    let CompiledModule { functions, got } = module;
     debug_assert!(functions.is_sorted_by(|a, b| a.symbol < b.symbol));
-    debug_assert!(links.is_sorted_by(|a, b| a < b));
+    debug_assert!(got.is_sorted_by(|a, b| a < b));
     let (pieces, islands, text_len) = place(&functions, islands)?;
     let layout = TextLayout {
         page_size: arch.page_size(),
@@ -149,7 +149,7 @@ fn link_with_islands(
     };
     let targets = Targets {
         pieces: &pieces,
-        links: &links,
+        got: &got,
         rodata,
         layout,
         arch,
@@ -174,11 +174,11 @@ fn link_with_islands(
             island.write(&mut text, |symbol| targets.must_find(symbol, "an island"));
         }
     }
-    Ok(LinkedText {
+    Ok(PlacedText {
         text,
         islands: islands.iter().map(|i| (i.offset, i.len())).collect(),
         pieces,
-        links,
+        got,
         traps,
         addresses: addresses.finish(),
     })
@@ -188,7 +188,7 @@ fn link_with_islands(
 fn place(
     functions: &[CompiledFunction],
     mut islands: Vec<Island>,
-) -> Result<(Vec<Placed>, Vec<Island>, u32), LinkError> {
+) -> Result<(Vec<Placed>, Vec<Island>, u32), LayoutError> {
     // Every offset, including that of the end, must be different from `NONE`.
     let limit = u64::from(u32::MAX) - 1;
     let mut pieces = Vec::with_capacity(functions.len());
@@ -211,7 +211,7 @@ fn place(
     }
     match u32::try_from(end) {
         Ok(len) if end <= limit => Ok((pieces, islands, len)),
-        _ => Err(LinkError::TextTooLarge { found: end, limit }),
+        _ => Err(LayoutError::TextTooLarge { found: end, limit }),
     }
 }
 
@@ -231,7 +231,7 @@ fn find(pieces: &[Placed], symbol: Symbol) -> Option<Placed> {
 /// Everything that a relocation can refer to.
 struct Targets<'a> {
     pieces: &'a [Placed],
-    links: &'a [Link],
+    got: &'a [GotEntry],
     rodata: &'a RodataLayout,
     layout: TextLayout,
     arch: Arch,
@@ -242,9 +242,9 @@ impl Targets<'_> {
     fn position(&self, symbol: Symbol) -> Option<i64> {
         Some(match symbol {
             Symbol::TextStart => 0,
-            Symbol::LinkSlot(link) => {
-                let slot = self.links.binary_search(&link).ok()? as i64;
-                self.layout.link_table_after_text() as i64 + 8 * slot
+            Symbol::GotSlot(entry) => {
+                let slot = self.got.binary_search(&entry).ok()? as i64;
+                self.layout.got_after_text() as i64 + 8 * slot
             }
             Symbol::FrozenTable(table) => {
                 let i = self
@@ -269,7 +269,7 @@ impl Targets<'_> {
         placed: Placed,
         island: Option<&Island>,
         text: &mut [u8],
-    ) -> Result<(), LinkError> {
+    ) -> Result<(), LayoutError> {
         let value = |symbol: Symbol, addend: i64| self.must_find(symbol, function.symbol) + addend;
         for reloc in &function.relocs {
             let at = placed.offset + reloc.offset;
@@ -289,7 +289,7 @@ impl Targets<'_> {
             }
             let reference = Reference { at, from, to };
             relocate::apply(text, reloc.kind, reference).map_err(|limit| {
-                LinkError::OutOfReach {
+                LayoutError::OutOfReach {
                     from: format!("{:?}", function.symbol),
                     to: format!("{:?}", reloc.target),
                     distance: to - from,

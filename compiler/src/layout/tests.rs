@@ -29,26 +29,26 @@ fn defined(i: u32) -> Symbol {
     Symbol::Function(DefinedFuncIndex::from_u32(i))
 }
 
-/// Lays out one function at offset 0 and a second one at 0x20 for `arch`, with the link table at
+/// Lays out one function at offset 0 and a second one at 0x20 for `arch`, with the GOT at
 /// 0x1000 (one page after the start) and 40 bytes of rodata before the text.
-fn link_two(arch: Arch, code: &[u8], relocs: &[(u32, Reloc, Symbol, i64)]) -> Vec<u8> {
+fn lay_out_two(arch: Arch, code: &[u8], relocs: &[(u32, Reloc, Symbol, i64)]) -> Vec<u8> {
     let mut code = code.to_vec();
     code.resize(0x20, 0);
     let functions = vec![
         function(defined(0), &code, relocs),
         function(defined(1), &[0; 4], &[]),
     ];
-    let links = vec![
-        Link::LibCall(LibCall::FmaF64),
-        Link::TypeId(SigIndex::from_u32(3)),
+    let got = vec![
+        GotEntry::LibCall(LibCall::FmaF64),
+        GotEntry::TypeId(SigIndex::from_u32(3)),
     ];
     let rodata = RodataLayout {
         tables: vec![(TableIndex::from_u32(7), 8)],
         len: 40,
     };
-    let linked = link(CompiledModule { functions, links }, arch, &rodata).expect("small");
-    assert_eq!(linked.find(defined(1)).map(|p| p.offset), Some(0x20));
-    linked.text
+    let placed = lay_out(CompiledModule { functions, got }, arch, &rodata).expect("small");
+    assert_eq!(placed.find(defined(1)).map(|p| p.offset), Some(0x20));
+    placed.text
 }
 
 fn table() -> Symbol {
@@ -56,7 +56,7 @@ fn table() -> Symbol {
 }
 
 fn slot() -> Symbol {
-    Symbol::LinkSlot(Link::TypeId(SigIndex::from_u32(3)))
+    Symbol::GotSlot(GotEntry::TypeId(SigIndex::from_u32(3)))
 }
 
 fn words(bytes: &[u8]) -> Vec<u32> {
@@ -76,7 +76,7 @@ fn x86_64() {
         (8, Reloc::X86PCRel4, table(), -4),
         (15, Reloc::X86CallPCRel4, slot(), -4),
     ];
-    let text = link_two(Arch::X86_64, &code, &relocs);
+    let text = lay_out_two(Arch::X86_64, &code, &relocs);
     assert_eq!(text[1..5], (0x20_i32 - 5).to_le_bytes());
     assert_eq!(
         text[8..12],
@@ -101,13 +101,13 @@ fn aarch64() {
             (8, Reloc::Aarch64AddAbsLo12Nc, symbol, 0),
         ]
     };
-    let forward = words(&link_two(Arch::Aarch64, &code, &relocs(slot())));
+    let forward = words(&lay_out_two(Arch::Aarch64, &code, &relocs(slot())));
     assert_eq!(
         forward[..3],
         [0x9400_0008, 0x9000_0083, 0x9100_2063],
         "a page of 64 KiB on, which adrp counts as 16, and eight bytes"
     );
-    let back = words(&link_two(Arch::Aarch64, &code, &relocs(table())));
+    let back = words(&lay_out_two(Arch::Aarch64, &code, &relocs(table())));
     assert_eq!(
         back[..3],
         [0x9400_0008, 0xf0ff_ffe3, 0x913f_6063],
@@ -129,13 +129,13 @@ fn riscv64() {
             (12, Reloc::RiscvPCRelLo12I, defined(0), 8),
         ]
     };
-    let forward = words(&link_two(Arch::Riscv64, &code, &relocs(slot())));
+    let forward = words(&lay_out_two(Arch::Riscv64, &code, &relocs(slot())));
     assert_eq!(
         forward[..4],
         [0x0000_0097, 0x0200_80e7, 0x0000_1517, 0x0005_0513],
         "0x1000"
     );
-    let back = words(&link_two(Arch::Riscv64, &code, &relocs(table())));
+    let back = words(&lay_out_two(Arch::Riscv64, &code, &relocs(table())));
     assert_eq!(
         back[..4],
         [0x0000_0097, 0x0200_80e7, 0x0000_0517, 0xfd05_0513],
@@ -151,7 +151,7 @@ fn s390x() {
         (2, Reloc::S390xPLTRel32Dbl, defined(1), 2),
         (8, Reloc::S390xPCRel32Dbl, table(), 2),
     ];
-    let text = link_two(Arch::S390x, &code, &relocs);
+    let text = lay_out_two(Arch::S390x, &code, &relocs);
     assert_eq!(text[2..6], 0x10_i32.to_be_bytes());
     assert_eq!(text[8..12], (-(40 + 6) / 2_i32).to_be_bytes());
 }
@@ -191,10 +191,10 @@ fn out_of_reach_says_what_and_how_far() {
     )];
     let module = CompiledModule {
         functions,
-        links: vec![],
+        got: vec![],
     };
-    let error = link(module, Arch::Aarch64, &RodataLayout::default()).expect_err("too far");
-    let LinkError::OutOfReach {
+    let error = lay_out(module, Arch::Aarch64, &RodataLayout::default()).expect_err("too far");
+    let LayoutError::OutOfReach {
         distance,
         limit,
         arch,
@@ -209,7 +209,7 @@ fn out_of_reach_says_what_and_how_far() {
 #[test]
 #[should_panic(expected = "does not exist")]
 fn unresolved_symbols_are_bugs() {
-    link_two(
+    lay_out_two(
         Arch::X86_64,
         &[0; 4],
         &[(0, Reloc::X86PCRel4, defined(2), 0)],
@@ -219,7 +219,7 @@ fn unresolved_symbols_are_bugs() {
 #[test]
 #[should_panic(expected = "Abs8 relocation")]
 fn absolute_addresses_are_bugs() {
-    link_two(Arch::X86_64, &[0; 8], &[(0, Reloc::Abs8, defined(1), 0)]);
+    lay_out_two(Arch::X86_64, &[0; 8], &[(0, Reloc::Abs8, defined(1), 0)]);
 }
 
 #[test]
@@ -233,29 +233,29 @@ fn gaps_trap_and_tables_are_in_text_offsets() {
     let entry = function(Symbol::NativeEntry(SigIndex::from_u32(0)), &[0xc3], &[]);
     let module = CompiledModule {
         functions: vec![first, second, entry],
-        links: vec![],
+        got: vec![],
     };
-    let linked = link(module, Arch::X86_64, &RodataLayout::default()).expect("small");
-    assert_eq!(linked.text.len(), 33);
-    assert!(linked.text[1..16].iter().all(|b| *b == 0xcc));
+    let placed = lay_out(module, Arch::X86_64, &RodataLayout::default()).expect("small");
+    assert_eq!(placed.text.len(), 33);
+    assert!(placed.text[1..16].iter().all(|b| *b == 0xcc));
     assert_eq!(
-        linked.traps,
+        placed.traps,
         [
             (0, TrapCode::Unreachable),
             (16, TrapCode::IntegerOverflow),
             (18, TrapCode::NullReference)
         ]
     );
-    assert_eq!(addresses::lookup(&linked.addresses, 1, 2), Some(66));
-    assert_eq!(addresses::lookup(&linked.addresses, 2, 0), None);
+    assert_eq!(addresses::lookup(&placed.addresses, 1, 2), Some(66));
+    assert_eq!(addresses::lookup(&placed.addresses, 2, 0), None);
     assert_eq!(
-        linked
+        placed
             .find(Symbol::NativeEntry(SigIndex::from_u32(0)))
             .map(|p| p.offset),
         Some(32)
     );
     assert_eq!(
-        linked.find(Symbol::NativeEntry(SigIndex::from_u32(1))),
+        placed.find(Symbol::NativeEntry(SigIndex::from_u32(1))),
         None
     );
 }
@@ -285,15 +285,15 @@ fn branches_between_groups_go_through_veneers() {
     assert_eq!(groups, [0..2, 2..4]);
     let module = CompiledModule {
         functions,
-        links: vec![],
+        got: vec![],
     };
     let rodata = RodataLayout::default();
-    let linked = link_with_islands(module, islands, Arch::Aarch64, &rodata).expect("small");
+    let placed = lay_out_with_islands(module, islands, Arch::Aarch64, &rodata).expect("small");
     // The text: functions 0 and 1, veneers to 2 and 3, padding, functions 2 and 3, a veneer to 0.
-    assert_eq!(linked.islands, [(32, 24), (96, 12)]);
-    let offsets: Vec<u32> = linked.pieces.iter().map(|p| p.offset).collect();
+    assert_eq!(placed.islands, [(32, 24), (96, 12)]);
+    let offsets: Vec<u32> = placed.pieces.iter().map(|p| p.offset).collect();
     assert_eq!(offsets, [0, 16, 64, 80]);
-    let words = words(&linked.text);
+    let words = words(&placed.text);
     let branch = |at: usize| (4 * at as u32 + 4 * (words[at] & 0x03ff_ffff)) & 0x0fff_ffff;
     assert_eq!([branch(0), branch(1), branch(2)], [16, 32, 44]);
     assert_eq!([branch(4), branch(5)], [0, 44]);
