@@ -12,6 +12,19 @@
 //!   [`FuncTranslator::pop_vector`] cast).
 //! - References are `I64`.
 //! - Files of operator families only translate reachable code.
+//!
+//! # Adding an operator family
+//! 1. Allow the proposal in `parse::features`, and give each of its operators a class in
+//!    `operator.rs`: what it does to the control flow, what fuel it costs, whether it decides how
+//!    something is compiled. Without a class, translation stops with a panic that names the operator.
+//! 2. Add a file for the family here and one-line arms for its operators in `operators.rs`. What can
+//!    trap goes through `trap.rs`, what touches a memory through `bounds.rs`.
+//! 3. What the code may keep in a register or fold is a row of `precast_artifact::promises`, which
+//!    gives the flags, the keeper and the test that breaks the promise.
+//! 4. A routine of the loader that the code calls is a `precast_artifact::Builtin`, with a function
+//!    in `loader/src/vm/builtins`.
+//! 5. Tests: file tests of the code here, the official suite's scripts (`tests/conformance`), modules
+//!    with the proposal switched on in `tests/fuzz/src/differential`.
 
 mod accesses;
 mod bounds;

@@ -14,6 +14,13 @@
 //! | `errno`, `types` | the snapshot's error numbers, flags and records |
 //! | `linker` | defines the functions in a linker |
 //!
+//! # Adding a function
+//! Write it in the file of its family, as a function of the context, the guest's memory and its
+//! arguments that gives an `Errno`, and add its line to the list in `linker.rs`, with the snapshot's
+//! names of its parameters. Pointers are followed by `guest` alone, paths by `path` and `spot` alone.
+//! A function that changes a file asks `protect` first; one that waits does so in `poll`, so that
+//! deadlines and cancellation end it. Tests are in `src/tests`, by what a guest could do with it.
+//!
 //! ```no_run
 //! use precast_loader::{Engine, Error, Linker, Module, Store};
 //! use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker};
