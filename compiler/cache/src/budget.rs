@@ -15,6 +15,7 @@ use rustix::fs::OFlags;
 
 use crate::directory::{Directory, Name};
 use crate::lock::{FileLock, Locked, is_at};
+use crate::policy::{Candidate, superfluous};
 use crate::{Error, Key};
 
 /// How old a temporary file must be before it counts as left over by a crashed process. A living
@@ -146,22 +147,21 @@ pub(crate) fn prune(
     };
     let entries = entries(directory)?;
     let now = SystemTime::now();
-    let mut total: u64 = entries.iter().map(|entry| entry.bytes).sum();
+    let candidates = entries.iter().enumerate().map(|(id, entry)| Candidate {
+        id,
+        bytes: entry.bytes,
+        // A time in the future (the clock was set back) counts as recent.
+        unused_for: now.duration_since(entry.used).unwrap_or_default(),
+        pinned: entry.pinned,
+    });
     let mut removed = Removed::default();
-    for entry in entries.iter().filter(|entry| !entry.pinned) {
-        let too_old = max_age.is_some_and(|max| {
-            // A time in the future (the clock was set back) counts as recent.
-            now.duration_since(entry.used).is_ok_and(|age| age > max)
-        });
-        if !too_old && max_bytes.is_none_or(|max| total <= max) {
-            continue;
-        }
+    for id in superfluous(candidates.collect(), max_bytes, max_age) {
+        let entry = &entries[id];
         if remove(&entry.path)? {
-            tracing::debug!(key = %entry.key, bytes = entry.bytes, too_old, "evicted");
+            tracing::debug!(key = %entry.key, bytes = entry.bytes, "evicted");
             removed.entries += 1;
             removed.bytes += entry.bytes;
         }
-        total -= entry.bytes;
     }
     removed.leftovers = sweep(directory, TEMPORARIES_LIVE)?;
     Ok(removed)

@@ -2,10 +2,11 @@
 //! that could not be written to the directory.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use precast_loader::Module;
 
+use crate::policy::{Candidate, superfluous};
 use crate::{Key, Options};
 
 /// Modules in memory, within a budget.
@@ -50,34 +51,17 @@ impl KeptModules {
 
     /// Drops the modules that the budget has no room for. Returns their number.
     pub(crate) fn prune(&mut self, options: &Options) -> u64 {
-        let before = self.modules.len();
-        if let Some(age) = options.max_age {
-            self.forget_unused_for(age);
+        let candidates = self.modules.iter().map(|(key, kept)| Candidate {
+            id: *key,
+            bytes: kept.bytes,
+            unused_for: kept.used.elapsed(),
+            pinned: self.pinned.contains(key),
+        });
+        let gone = superfluous(candidates.collect(), options.max_bytes, options.max_age);
+        for key in &gone {
+            self.modules.remove(key);
         }
-        if let Some(max) = options.max_bytes {
-            let mut bytes = self.bytes();
-            let mut candidates: Vec<(Instant, Key, u64)> = self
-                .modules
-                .iter()
-                .filter(|(key, _)| !self.pinned.contains(key))
-                .map(|(key, kept)| (kept.used, *key, kept.bytes))
-                .collect();
-            candidates.sort_unstable();
-            for (_, key, size) in candidates {
-                if bytes <= max {
-                    break;
-                }
-                self.modules.remove(&key);
-                bytes -= size;
-            }
-        }
-        (before - self.modules.len()) as u64
-    }
-
-    fn forget_unused_for(&mut self, age: Duration) {
-        let pinned = &self.pinned;
-        self.modules
-            .retain(|key, kept| pinned.contains(key) || kept.used.elapsed() <= age);
+        gone.len() as u64
     }
 
     pub(crate) fn clear(&mut self) {

@@ -23,6 +23,7 @@
 //! | `directory` | file names in the directory, and whether the directory can be trusted |
 //! | `entry`, `seal` | one entry: finding, checking and writing it |
 //! | `lock` | one compilation at a time between processes |
+//! | `policy` | the rule of what a cache keeps |
 //! | `budget`, `verify` | removing entries, and finding damaged ones |
 //! | `options`, `stats`, `error` | the cache's options, counters and errors |
 //!
@@ -47,6 +48,7 @@ mod key;
 mod live;
 mod lock;
 mod options;
+mod policy;
 mod seal;
 mod stats;
 #[cfg(test)]
