@@ -20,12 +20,13 @@ use precast_artifact::Interruption;
 
 use crate::error::Error;
 use crate::vm::interrupt::Epochs;
+use crate::vm::pool::Limits;
 
 /// Settings of an [`Engine`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     max_wasm_stack: usize,
-    pool_per_thread: usize,
+    pool: Limits,
     required: Option<Interruption>,
 }
 
@@ -33,7 +34,11 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_wasm_stack: 1 << 20,
-            pool_per_thread: 16,
+            pool: Limits {
+                instances: 16,
+                resident_per_thread: 64 << 20,
+                resident_per_process: 512 << 20,
+            },
             required: None,
         }
     }
@@ -55,12 +60,30 @@ impl Config {
     }
 
     /// Most instances that a thread keeps for reuse after their store is gone; 16 if not set. Each
-    /// keeps its address space and the few pages that it rewrites, see [`InstancePre`].
+    /// keeps its address space and the pages that it writes to again and again, see [`InstancePre`].
     /// Zero keeps nothing: the choice of hosts that start once.
+    ///
+    /// When the system refuses memory or mappings for want of them, what all threads keep is given back
+    /// and the system is asked once more.
     ///
     /// [`InstancePre`]: crate::InstancePre
     pub fn pool_per_thread(&mut self, instances: usize) -> &mut Self {
-        self.pool_per_thread = instances;
+        self.pool.instances = instances;
+        self
+    }
+
+    /// Most bytes of linear memories that stay in memory for the instances that a thread keeps; 64 MiB
+    /// if not set. Beyond that, the instances that were used least recently give their pages back to the
+    /// system, and take them again page by page when they are used. Zero: all of them always do.
+    pub fn pool_resident_per_thread(&mut self, bytes: usize) -> &mut Self {
+        self.pool.resident_per_thread = bytes;
+        self
+    }
+
+    /// The same bound for all threads of the process together, whatever engine; 512 MiB if not set.
+    /// Engines may have different bounds: each keeps to its own.
+    pub fn pool_resident_per_process(&mut self, bytes: usize) -> &mut Self {
+        self.pool.resident_per_process = bytes;
         self
     }
 
@@ -86,8 +109,8 @@ impl Config {
         self.max_wasm_stack
     }
 
-    pub(crate) fn pooled(&self) -> usize {
-        self.pool_per_thread
+    pub(crate) fn pool_limits(&self) -> Limits {
+        self.pool
     }
 }
 

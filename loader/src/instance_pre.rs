@@ -3,6 +3,8 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use precast_artifact::records::IMPORTED;
+
 use crate::error::Error;
 use crate::imports::Import;
 use crate::instance::Instance;
@@ -14,9 +16,10 @@ use crate::vm::quota::Demand;
 /// A module whose imports are resolved. Cheap to clone; can be used by many threads.
 ///
 /// If all imports are host functions, a thread keeps instances for reuse when their store is
-/// dropped, up to [`Config::pool_per_thread`](crate::Config::pool_per_thread): making one again
-/// costs no system call, only what the last one wrote is put back. Keep the `InstancePre` for as long
-/// as instances are wanted; what is parked goes with it.
+/// dropped, up to [`Config::pool_per_thread`](crate::Config::pool_per_thread). What the last one wrote is
+/// put back then: pages that instances of this `InstancePre` write to again and again are copied, and
+/// stay in memory; the rest is given back to the system, by one system call or a few. Keep the
+/// `InstancePre` for as long as instances are wanted; what is parked goes with it.
 #[derive(Debug)]
 pub struct InstancePre<T: 'static> {
     inner: Arc<PreInner>,
@@ -56,12 +59,15 @@ impl<T: 'static> InstancePre<T> {
         let reusable = imports
             .iter()
             .all(|import| matches!(import, Import::Host(_)));
-        let keep = module.engine().config().pooled();
+        let limits = module.engine().config().pool_limits();
+        let memories = module.code.artifact().memories();
+        let own = memories.iter().filter(|m| m.flags & IMPORTED == 0);
+        let own = own.count();
         let inner = PreInner {
             demand: Demand::of(&module.code.artifact()),
             module,
             imports: imports.into(),
-            owner: reusable.then(|| Arc::new(Owner::new(keep))),
+            owner: reusable.then(|| Arc::new(Owner::new(limits, own))),
         };
         Self {
             inner: Arc::new(inner),

@@ -86,9 +86,8 @@ impl Memory {
     /// All bytes, for a host that may write to any of them.
     fn writable<'a>(&self, core: &'a mut StoreCore) -> &'a mut [u8] {
         let entity = self.0.borrow_mut(core);
-        entity.will_write_anywhere();
-        // SAFETY: `len` bytes from `base` on are accessible as long as the store is borrowed, and
-        // writable from now on.
+        entity.will_write();
+        // SAFETY: `len` bytes from `base` on are accessible as long as the store is borrowed.
         unsafe { std::slice::from_raw_parts_mut(entity.base(), entity.len()) }
     }
 
@@ -132,16 +131,16 @@ impl Memory {
     /// Copies bytes in.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`], or [`Error::Memory`] when the system refuses to make a page writable;
-    /// nothing is copied then.
+    /// [`Error::OutOfBounds`]; nothing is copied then.
     pub fn write(&self, mut store: impl AsContextMut, at: usize, from: &[u8]) -> Result<(), Error> {
         let mut store = store.as_context_mut();
         let entity = self.0.borrow_mut(store.core());
         let size = entity.len();
-        let end = at.checked_add(from.len()).filter(|end| *end <= size);
-        let end = end.ok_or_else(|| out_of_bounds(at, from.len(), size))?;
-        entity.will_write(at..end)?;
-        // SAFETY: the range is in bounds and writable, and the store is borrowed exclusively.
+        if at.checked_add(from.len()).is_none_or(|end| end > size) {
+            return Err(out_of_bounds(at, from.len(), size));
+        }
+        entity.will_write();
+        // SAFETY: the range is in bounds, and the store is borrowed exclusively.
         unsafe {
             std::ptr::copy_nonoverlapping(from.as_ptr(), entity.base().add(at), from.len());
         }

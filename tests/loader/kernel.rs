@@ -34,7 +34,8 @@ pub(crate) struct Refusal {
     pub(crate) count: usize,
 }
 
-/// What some calls give without being made, for states of the system that a test cannot bring about.
+/// What some calls give without being made, for states of the system that a test cannot bring about;
+/// below zero it is an error, as the kernel has it.
 /// Runs on the listening thread, with the other one's memory in reach.
 pub(crate) type Answer = fn(&Call) -> Option<i64>;
 
@@ -171,6 +172,7 @@ impl Kernel {
                     // This one does not fail with an error but by giving an end that is too low.
                     Verdict::Refused if c_long::from(call.data.nr) == libc::SYS_brk => {}
                     Verdict::Refused => answer.error = -libc::ENOMEM,
+                    Verdict::Answered(value) if value < 0 => answer.error = value as i32,
                     Verdict::Answered(value) => answer.val = value,
                     Verdict::Made => {
                         answer.flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
@@ -274,7 +276,7 @@ fn name(number: c_long) -> String {
         };
     }
     known!(
-        SYS_openat SYS_close SYS_read SYS_write SYS_pread64 SYS_lseek SYS_fcntl SYS_ioctl
+        SYS_openat SYS_close SYS_mlockall SYS_clone SYS_clone3 SYS_wait4 SYS_read SYS_write SYS_pread64 SYS_lseek SYS_fcntl SYS_ioctl
         SYS_fstat SYS_newfstatat SYS_statx SYS_fadvise64 SYS_readahead SYS_memfd_create
         SYS_ftruncate SYS_fstatfs SYS_sendfile SYS_mmap SYS_munmap SYS_mremap SYS_mprotect SYS_madvise SYS_brk
         SYS_rt_sigaction SYS_rt_sigprocmask SYS_rt_sigreturn SYS_sigaltstack SYS_futex

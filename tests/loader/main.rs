@@ -24,6 +24,7 @@ mod poison;
 mod pool;
 mod promises;
 mod refusals;
+mod reset;
 mod runtime;
 mod sealed;
 mod signals;

@@ -99,7 +99,7 @@ fn end(how: i32) -> Result<(), Error> {
     }
 }
 
-fn pre(strategy: Strategy) -> InstancePre<()> {
+pub(crate) fn pre(strategy: Strategy) -> InstancePre<()> {
     let engine = Engine::default();
     let module = module(&engine, &wat(), strategy);
     let mut linker: Linker<()> = Linker::new(&engine);
@@ -315,7 +315,7 @@ fn write(tenant: &mut Tenant, model: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-fn tenants(pre: &InstancePre<()>, seed: u64, count: usize) {
+pub(crate) fn tenants(pre: &InstancePre<()>, seed: u64, count: usize) {
     let mut random = Random(seed | 1);
     for _ in 0..count {
         let mut tenant = Tenant::new(pre);

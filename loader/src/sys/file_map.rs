@@ -116,7 +116,7 @@ unsafe fn map(
     let flags = libc::MAP_PRIVATE | flags;
     let offset = libc::off_t::try_from(offset).map_err(|_| ErrorKind::InvalidInput)?;
     // SAFETY: by this function's contract.
-    let base = unsafe { libc::mmap(at.cast(), len, access, flags, file.as_raw_fd(), offset) };
+    let base = unsafe { super::map::mmap(at.cast(), len, access, flags, file.as_raw_fd(), offset) };
     match NonNull::new(base.cast()) {
         _ if base == libc::MAP_FAILED => Err(io::Error::last_os_error()),
         Some(base) => Ok(base),

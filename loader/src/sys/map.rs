@@ -1,10 +1,67 @@
 //! Address space: reservations, protection, file pages inside them.
+//!
+//! A process may have only so many mappings, and so much memory. Who keeps some in stock says so
+//! ([`on_shortage`]): when the system refuses for want of them, the stock is given back and the system
+//! is asked once more.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 use crate::error::Error;
+
+/// Gives back what is in stock. Whether there was anything.
+static SHORTAGE: OnceLock<fn() -> bool> = OnceLock::new();
+
+/// Tells who has mappings and memory in stock. The first one counts.
+///
+/// `relieve` is called in the middle of whatever asks for memory, on any thread.
+pub(crate) fn on_shortage(relieve: fn() -> bool) {
+    SHORTAGE.get_or_init(|| relieve);
+}
+
+/// Whether it is worth it to ask the system again, which has just refused something.
+#[cold]
+fn relieved() -> bool {
+    let refused = std::io::Error::last_os_error();
+    refused.raw_os_error() == Some(libc::ENOMEM) && SHORTAGE.get().is_some_and(|relieve| relieve())
+}
+
+/// `mmap`, which is tried again after a shortage.
+///
+/// # Safety
+/// As for `mmap`.
+pub(super) unsafe fn mmap(
+    at: *mut libc::c_void,
+    len: usize,
+    access: libc::c_int,
+    flags: libc::c_int,
+    fd: libc::c_int,
+    offset: libc::off_t,
+) -> *mut libc::c_void {
+    // SAFETY: by this function's contract. What failed has changed nothing.
+    unsafe {
+        match libc::mmap(at, len, access, flags, fd, offset) {
+            libc::MAP_FAILED if relieved() => libc::mmap(at, len, access, flags, fd, offset),
+            base => base,
+        }
+    }
+}
+
+/// `mremap` to anywhere, which is tried again after a shortage.
+///
+/// # Safety
+/// As for `mremap`.
+unsafe fn mremap(at: *mut libc::c_void, old: usize, new: usize) -> *mut libc::c_void {
+    // SAFETY: by this function's contract. What failed has changed nothing.
+    unsafe {
+        match libc::mremap(at, old, new, libc::MREMAP_MAYMOVE) {
+            libc::MAP_FAILED if relieved() => libc::mremap(at, old, new, libc::MREMAP_MAYMOVE),
+            base => base,
+        }
+    }
+}
 
 /// Bytes of a page of this system.
 pub(crate) fn page_size() -> usize {
@@ -34,7 +91,7 @@ impl Reservation {
     pub(crate) fn new(len: usize) -> Result<Self, Error> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: a new mapping at an address of the system's choice touches nothing that exists.
-        let base = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
+        let base = unsafe { mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
         if base == libc::MAP_FAILED {
             return Err(Error::system(format!(
                 "reserve {len} bytes of address space"
@@ -104,7 +161,7 @@ impl Reservation {
             // chooses a place where nothing is. More of a mapping without a file is zero.
             unsafe {
                 let old = self.base.as_ptr().cast();
-                libc::mremap(old, used, room, libc::MREMAP_MAYMOVE)
+                mremap(old, used, room)
             }
         };
         if let Some(base) = NonNull::new(base.cast()).filter(|_| base != libc::MAP_FAILED) {
@@ -118,7 +175,11 @@ impl Reservation {
                     libc::munmap(rest.0.add(used).as_ptr().cast(), rest.1 - used);
                 }
                 if room > accessible {
-                    protect_raw(base.add(accessible), room - accessible, libc::PROT_NONE);
+                    libc::mprotect(
+                        base.add(accessible).as_ptr().cast(),
+                        room - accessible,
+                        libc::PROT_NONE,
+                    );
                 }
             }
             return Ok(());
@@ -141,27 +202,31 @@ impl Reservation {
             start.checked_add(len).is_some_and(|end| end <= self.len),
             "inside the reservation"
         );
+        /// For pages that a process has locked in memory. Linux 5.18.
+        const DONTNEED_LOCKED: libc::c_int = 24;
         // SAFETY: the range is inside this reservation, whose owner asked for it.
-        let done = unsafe {
-            libc::madvise(
-                self.base.add(start).as_ptr().cast(),
-                len,
-                libc::MADV_DONTNEED,
-            )
+        let discard = |advice| unsafe {
+            libc::madvise(self.base.add(start).as_ptr().cast(), len, advice) == 0
         };
-        if done == 0 {
-            Ok(())
-        } else {
-            Err(Error::system(format!("discard {len} bytes")))
+        let refused = || std::io::Error::last_os_error().raw_os_error();
+        let done = discard(libc::MADV_DONTNEED)
+            || (refused() == Some(libc::EINVAL) && discard(DONTNEED_LOCKED))
+            || (relieved() && discard(libc::MADV_DONTNEED));
+        if done {
+            return Ok(());
         }
+        Err(Error::system(format!("discard {len} bytes")))
     }
 
-    /// Takes content and access away, see [`Reservation::commit`].
+    /// Takes access to the bytes from `start` on away, which keep their content until then.
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn decommit(&mut self, start: usize, len: usize) -> Result<(), Error> {
-        self.discard(start, len)?;
+    pub(crate) fn close(&mut self, start: usize, len: usize) -> Result<(), Error> {
+        assert!(
+            start.checked_add(len).is_some_and(|end| end <= self.len),
+            "inside the reservation"
+        );
         // SAFETY: the range is inside this reservation, whose owner asked for it.
         unsafe { protect(self.base.add(start), len, libc::PROT_NONE) }
     }
@@ -187,7 +252,7 @@ impl Reservation {
         let offset = libc::off_t::try_from(offset).unwrap_or(libc::off_t::MAX);
         // SAFETY: the range is inside this reservation, whose owner asked for it to be replaced.
         let at = unsafe {
-            libc::mmap(
+            mmap(
                 self.base.as_ptr().add(start).cast(),
                 len,
                 libc::PROT_READ | libc::PROT_WRITE,
@@ -268,20 +333,14 @@ pub(crate) unsafe fn protect(
     len: usize,
     protection: libc::c_int,
 ) -> Result<(), Error> {
-    // SAFETY: by this function's contract.
-    if unsafe { protect_raw(start, len, protection) } {
+    let change = || {
+        // SAFETY: by this function's contract.
+        unsafe { libc::mprotect(start.as_ptr().cast(), len, protection) == 0 }
+    };
+    if change() || (relieved() && change()) {
         return Ok(());
     }
     Err(Error::system(format!(
         "change the protection of {len} bytes"
     )))
-}
-
-/// [`protect`] for signal handlers: whether the system did it.
-///
-/// # Safety
-/// As for [`protect`].
-pub(crate) unsafe fn protect_raw(start: NonNull<u8>, len: usize, protection: libc::c_int) -> bool {
-    // SAFETY: by this function's contract.
-    unsafe { libc::mprotect(start.as_ptr().cast(), len, protection) == 0 }
 }

@@ -156,8 +156,7 @@ impl InstanceData {
         // SAFETY: a memory of this instance.
         let memory = unsafe { self.memory(memory).as_mut() };
         let to = range(dst, len, memory.len()).map_err(|_| out)?;
-        // As a store to a page that the system does not make writable would end.
-        memory.will_write(to.clone()).map_err(|_| out)?;
+        memory.will_write();
         // SAFETY: both ranges are in bounds; the artifact is not part of any linear memory.
         unsafe {
             let to = memory.base().add(to.start);

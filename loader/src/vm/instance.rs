@@ -56,6 +56,10 @@ pub(crate) struct InstanceData {
     pub(crate) closed: Option<u32>,
 }
 
+// SAFETY: the pointers lead to what the instance owns, or what the store that has it owns. Parked ones
+// have no store, and what they share with others (modules, host functions) is `Send` and `Sync`.
+unsafe impl Send for InstanceData {}
+
 impl Drop for InstanceData {
     fn drop(&mut self) {
         // SAFETY: allocated with this layout in `new`.
@@ -241,13 +245,29 @@ impl InstanceData {
         self.closed.is_none() && self.memories.iter().all(MemoryEntity::is_resettable)
     }
 
-    /// Puts everything back to where [`InstanceData::new`] left it.
+    /// Bytes of its memories that are resident although it is parked.
+    pub(crate) fn kept(&self) -> usize {
+        self.memories.iter().map(MemoryEntity::kept).sum()
+    }
+
+    /// Gives these bytes back to the system.
+    ///
+    /// # Errors
+    /// The system's; the instance must be dropped then.
+    pub(crate) fn discard_kept(&mut self) -> Result<(), Error> {
+        let mut memories = self.memories.iter_mut();
+        memories.try_for_each(MemoryEntity::discard_kept)
+    }
+
+    /// Puts everything back to where [`InstanceData::new`] left it. `ran`: whether code of its store
+    /// ever ran.
     ///
     /// # Errors
     /// When the system refuses; the instance must be dropped then.
-    pub(crate) fn reset(&mut self) -> Result<(), Error> {
-        for memory in &mut self.memories {
-            memory.reset()?;
+    pub(crate) fn reset(&mut self, ran: bool) -> Result<(), Error> {
+        let learned = self.owner.as_ref().map_or(&[][..], |owner| owner.learned());
+        for (i, memory) in self.memories.iter_mut().enumerate() {
+            memory.reset(ran, learned.get(i))?;
         }
         for table in &mut self.tables {
             table.reset()?;

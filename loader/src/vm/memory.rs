@@ -8,7 +8,7 @@ use precast_artifact::Strategy;
 use precast_artifact::abi::GUARDED_RESERVATION;
 use precast_artifact::vm::VmMemory;
 
-use super::track::Track;
+use super::keep::{Keeper, Learned};
 use crate::error::Error;
 use crate::sys::map::{Reservation, page_size};
 use crate::types::{MAX_PAGES32, MemoryType, WASM_PAGE};
@@ -40,7 +40,9 @@ pub(crate) struct MemoryEntity {
     guarded: bool,
     reservation: Reservation,
     images: Vec<Image>,
-    track: Track,
+    keeper: Keeper,
+    /// Whether somebody other than machine code may have written to it.
+    written: bool,
     released: bool,
     /// Whether it has left its first place, and the mapping of its images with it. The address does
     /// not tell: it may be back.
@@ -79,7 +81,8 @@ impl MemoryEntity {
             guarded,
             reservation,
             images,
-            track: Track::OFF,
+            keeper: Keeper::default(),
+            written: false,
             released: false,
             moved: false,
         })
@@ -189,39 +192,9 @@ impl MemoryEntity {
         Ok(())
     }
 
-    /// Lets a write through that faulted because pages are watched: whether it did. Called from
-    /// the signal handler.
-    pub(crate) fn fault(&mut self, address: usize) -> bool {
-        let base = self.reservation.base();
-        let offset = address.wrapping_sub(base.as_ptr() as usize);
-        let len = self.initial_len();
-        // SAFETY: the initial pages of this memory.
-        unsafe { self.track.fault(base, len, offset) }
-    }
-
-    /// Tells that the host is going to write there, so that the kernel may too.
-    ///
-    /// # Errors
-    /// The system's; some of the pages cannot be written to then.
-    pub(crate) fn will_write(&mut self, range: std::ops::Range<usize>) -> Result<(), Error> {
-        let page = page_size();
-        let mut at = range.start / page * page;
-        let end = range.end.min(self.initial_len());
-        while at < end && self.track.known().is_some() {
-            let address = self.reservation.base().as_ptr() as usize + at;
-            if !self.track.is_writable(at) && !self.fault(address) {
-                return Err(Error::system("make a page of a linear memory writable"));
-            }
-            at += page;
-        }
-        Ok(())
-    }
-
-    /// Tells that the host may write anywhere.
-    pub(crate) fn will_write_anywhere(&mut self) {
-        let len = self.initial_len();
-        // SAFETY: the initial pages of this memory.
-        unsafe { self.track.open(self.reservation.base(), len) };
+    /// Tells that somebody other than machine code is going to write to it.
+    pub(crate) fn will_write(&mut self) {
+        self.written = true;
     }
 
     /// Gives the pages back to the system, whose refusal only means that they stay. Code may hold
@@ -246,57 +219,43 @@ impl MemoryEntity {
     }
 
     /// Puts size and content back to what they were after instantiation began; the owner publishes
-    /// the memory again. Costs in proportion to the pages that were written, see
-    /// [`track`](super::track).
+    /// the memory again. `ran`: whether machine code may have written to it. Costs in proportion to the
+    /// pages that tenants write, see [`keep`](super::keep).
     ///
     /// # Errors
     /// The system's; the memory must not be used any more then.
-    pub(crate) fn reset(&mut self) -> Result<(), Error> {
+    pub(crate) fn reset(&mut self, ran: bool, learned: Option<&Learned>) -> Result<(), Error> {
         let initial = self.initial_len();
         let present = self.len().next_multiple_of(page_size());
-        if present > initial {
-            self.reservation.decommit(initial, present - initial)?;
+        if ran || self.written || present > initial {
+            // SAFETY: the owner resets it, so nobody uses it.
+            unsafe {
+                let Self {
+                    reservation,
+                    images,
+                    ..
+                } = self;
+                self.keeper.restore(reservation, present, images, learned)?;
+            }
+            self.written = false;
         }
-        match self.track.known() {
-            Some(pages) => {
-                for page in pages {
-                    // SAFETY: known pages are writable pages among the initial ones.
-                    unsafe { self.restore(*page as usize * page_size()) };
-                }
-            }
-            None => {
-                self.reservation.discard(0, initial)?;
-                if self.guarded {
-                    // SAFETY: the initial pages; the instance is gone.
-                    unsafe { self.track.start(self.reservation.base(), initial)? };
-                }
-            }
+        if present > initial {
+            self.reservation.close(initial, present - initial)?;
         }
         Ok(())
     }
 
-    /// Puts the content of one page back.
+    /// Bytes that are resident although nobody uses the memory.
+    pub(crate) fn kept(&self) -> usize {
+        self.keeper.kept()
+    }
+
+    /// Gives them back to the system.
     ///
-    /// # Safety
-    /// `at` is the offset of a writable page among the initial ones.
-    unsafe fn restore(&self, at: usize) {
-        let size = page_size();
-        let image = self
-            .images
-            .iter()
-            .find(|i| (i.guest..i.guest + i.bytes.len()).contains(&at));
-        // SAFETY: by this function's contract; images are whole pages of the artifact's page size,
-        // which the system's divides, and the artifact outlives the memory.
-        unsafe {
-            let to = self.reservation.base().add(at);
-            match image {
-                Some(image) => {
-                    let from = image.bytes.cast::<u8>().add(at - image.guest);
-                    to.copy_from_nonoverlapping(from, size);
-                }
-                None => to.write_bytes(0, size),
-            }
-        }
+    /// # Errors
+    /// The system's; the memory must not be used any more then.
+    pub(crate) fn discard_kept(&mut self) -> Result<(), Error> {
+        self.keeper.discard(&mut self.reservation)
     }
 }
 

@@ -8,7 +8,7 @@
 //! | `store`, `store_id` | what a store owns, without the host's data; its number |
 //! | `module` | a mapped artifact and the addresses of its code |
 //! | `instance`, `initialise`, `roots`, `close` | an instance: its VM context, how it starts, where it holds references, how it is closed |
-//! | `memory`, `track`, `table`, `elements`, `global`, `externrefs`, `host` | what instances and hosts make |
+//! | `memory`, `keep`, `table`, `elements`, `global`, `externrefs`, `host` | what instances and hosts make |
 //! | `quota` | counts what a store's items take, and asks before one is made or grows |
 //! | `activation`, `ending`, `signal` | entering wasm code and leaving it early |
 //! | `interrupt` | stopping code from outside: epochs, deadlines, fuel |
@@ -26,6 +26,7 @@ pub(crate) mod host;
 pub(crate) mod initialise;
 pub(crate) mod instance;
 pub(crate) mod interrupt;
+pub(crate) mod keep;
 pub(crate) mod memory;
 pub(crate) mod module;
 pub(crate) mod pool;
@@ -35,4 +36,3 @@ pub(crate) mod signal;
 pub(crate) mod store;
 pub(crate) mod store_id;
 pub(crate) mod table;
-pub(crate) mod track;

@@ -1,9 +1,9 @@
 //! Instances kept for reuse.
 //!
 //! When a store goes, each of its instances that came from an [`InstancePre`](crate::InstancePre) is
-//! put back to its initial state and parked with the thread that dropped the store. The next
-//! instance of the same `InstancePre` on that thread takes it over: no system call, no allocation,
-//! no lock, and nothing that another thread writes to is touched.
+//! put back to its initial state (see [`keep`](super::keep)) and parked with the thread that dropped the
+//! store. The next instance of the same `InstancePre` on that thread takes it over: no system call, no
+//! allocation, nothing that another thread writes to is touched, and nobody waits.
 //!
 //! An instance is parked only after its reset, so what one tenant wrote is gone before anything
 //! else happens on the thread; if any step of the reset fails, the instance is dropped instead. A
@@ -11,35 +11,66 @@
 //!
 //! When the last handle of an `InstancePre` is gone, its parked instances are too: at once on the
 //! thread that dropped the handle, on others the next time that they miss or park.
+//!
+//! Parked instances hold mappings and memory. Two bounds hold for the memory, one of the thread and one
+//! of the process; the instances that were parked first give theirs back first. And when the system
+//! refuses memory or mappings, whichever thread that meets drops what *all* threads have parked
+//! ([`relieve`]). So each thread's pool is behind a lock, which is only ever tried: its own thread finds it
+//! taken only in that moment, and goes on without the pool.
 
 #![expect(
     clippy::vec_box,
     reason = "contexts point to their instance, which must not move"
 )]
 
-use std::cell::RefCell;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use super::instance::InstanceData;
+use super::keep::Learned;
+use crate::sys::map;
+
+/// Bytes by which a thread's share of what the process may keep resident changes at least, so that
+/// threads seldom write to the same place.
+const SHARE: usize = 1 << 20;
+
+/// The pools of all threads that have one.
+static POOLS: Mutex<Vec<Arc<Pool>>> = Mutex::new(Vec::new());
+
+/// The shares of all threads.
+static SHARED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// Least recently parked first.
-    static PARKED: RefCell<Vec<Box<InstanceData>>> = const { RefCell::new(Vec::new()) };
+    static OWN: Own = Own::new();
+}
+
+/// What a thread may keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Instances.
+    pub(crate) instances: usize,
+    /// Bytes of their memories that stay resident.
+    pub(crate) resident_per_thread: usize,
+    /// The same, of all threads together.
+    pub(crate) resident_per_process: usize,
 }
 
 /// Whom parked instances wait for: an [`InstancePre`](crate::InstancePre), until it closes this.
 #[derive(Debug)]
 pub(crate) struct Owner {
-    /// How many instances a thread may keep.
-    keep: usize,
+    limits: Limits,
+    /// What instances did to the memories that they own, by memory.
+    learned: Box<[Learned]>,
     closed: AtomicBool,
 }
 
 impl Owner {
-    pub(crate) fn new(keep: usize) -> Self {
+    /// The owner of instances that have `memories` memories of their own.
+    pub(crate) fn new(limits: Limits, memories: usize) -> Self {
+        let learned = (0..memories).map(|_| Learned::new(limits.resident_per_thread));
         Self {
-            keep,
+            limits,
+            learned: learned.collect(),
             closed: AtomicBool::new(false),
         }
     }
@@ -47,8 +78,11 @@ impl Owner {
     /// Nobody will ask for its instances any more. Those of this thread are dropped at once.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
-        let closed = PARKED.try_with(|parked| take_closed(&mut parked.borrow_mut()));
-        drop(closed);
+        drop(with_own(Parked::take_closed));
+    }
+
+    pub(crate) fn learned(&self) -> &[Learned] {
+        &self.learned
     }
 
     fn is_closed(&self) -> bool {
@@ -56,45 +90,173 @@ impl Owner {
     }
 }
 
-/// Takes a parked instance over.
-pub(crate) fn take(owner: &Arc<Owner>) -> Option<Box<InstanceData>> {
-    let found = PARKED.try_with(|parked| {
-        let mut parked = parked.borrow_mut();
-        let found = parked.iter().rposition(|instance| is_of(instance, owner));
-        match found {
-            Some(i) => Some(parked.remove(i)),
-            None => {
-                let closed = take_closed(&mut parked);
-                drop(parked);
-                drop(closed);
-                None
-            }
-        }
-    });
-    // The thread is ending, and its parked instances are gone.
-    found.unwrap_or_default()
+/// One thread's pool.
+type Pool = Mutex<Parked>;
+
+#[derive(Default)]
+struct Parked {
+    /// Least recently parked first.
+    instances: Vec<Box<InstanceData>>,
+    /// Bytes that they keep resident.
+    resident: usize,
+    /// Bytes that they may keep resident together; a part of [`SHARED`].
+    share: usize,
 }
 
-/// Resets an instance whose store is going, and keeps it if that works and there is room.
-pub(crate) fn park(mut instance: Box<InstanceData>) {
-    let keep = match &instance.owner {
-        Some(owner) if !owner.is_closed() => owner.keep,
+impl Parked {
+    fn remove(&mut self, i: usize) -> Box<InstanceData> {
+        let instance = self.instances.remove(i);
+        self.resident -= instance.kept();
+        instance
+    }
+
+    fn take_closed(&mut self) -> Vec<Box<InstanceData>> {
+        let closed = self.instances.extract_if(.., |instance| {
+            instance.owner.as_ref().is_none_or(|o| o.is_closed())
+        });
+        let closed: Vec<_> = closed.collect();
+        self.resident -= closed.iter().map(|i| i.kept()).sum::<usize>();
+        closed
+    }
+
+    fn take_all(&mut self) -> Vec<Box<InstanceData>> {
+        self.resident = 0;
+        self.share(0);
+        std::mem::take(&mut self.instances)
+    }
+
+    /// Makes room for `bytes` more that are resident. Whether there is; instances that had to give
+    /// theirs back and could not go to `lost`.
+    fn make_room(
+        &mut self,
+        bytes: usize,
+        limits: Limits,
+        lost: &mut Vec<Box<InstanceData>>,
+    ) -> bool {
+        loop {
+            let wanted = self.resident + bytes;
+            if wanted <= limits.resident_per_thread && self.has_share(wanted, limits) {
+                return true;
+            }
+            let Some(i) = self.instances.iter().position(|i| i.kept() > 0) else {
+                return false;
+            };
+            self.resident -= self.instances[i].kept();
+            if self.instances[i].discard_kept().is_err() {
+                lost.push(self.instances.remove(i));
+            }
+        }
+    }
+
+    /// Gets a share of at least that many bytes, and not of very many more. Whether that is possible.
+    fn has_share(&mut self, bytes: usize, limits: Limits) -> bool {
+        let fits = bytes <= self.share;
+        if fits && self.share <= 2 * bytes + 4 * SHARE {
+            return true;
+        }
+        let wanted = bytes.next_multiple_of(SHARE);
+        let others = SHARED.load(Ordering::Relaxed) - self.share;
+        if !fits && others.saturating_add(wanted) > limits.resident_per_process {
+            return false;
+        }
+        self.share(wanted);
+        true
+    }
+
+    fn share(&mut self, bytes: usize) {
+        SHARED.fetch_add(bytes, Ordering::Relaxed);
+        SHARED.fetch_sub(self.share, Ordering::Relaxed);
+        self.share = bytes;
+    }
+}
+
+/// A thread's hold on its pool.
+struct Own(Arc<Pool>);
+
+impl Own {
+    fn new() -> Self {
+        map::on_shortage(relieve);
+        let pool = Arc::<Pool>::default();
+        let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.push(Arc::clone(&pool));
+        Self(pool)
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|pool| !Arc::ptr_eq(pool, &self.0));
+        drop(pools);
+        let mut parked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = parked.take_all();
+        drop(parked);
+        drop(all);
+    }
+}
+
+/// Works with this thread's pool, unless the thread is ending or another one is emptying the pool.
+fn with_own<R>(work: impl FnOnce(&mut Parked) -> R) -> Option<R> {
+    OWN.try_with(|own| try_with(&own.0, work)).ok().flatten()
+}
+
+fn try_with<R>(pool: &Pool, work: impl FnOnce(&mut Parked) -> R) -> Option<R> {
+    match pool.try_lock() {
+        Ok(mut parked) => Some(work(&mut parked)),
+        Err(TryLockError::Poisoned(parked)) => Some(work(&mut parked.into_inner())),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+/// Takes a parked instance over.
+pub(crate) fn take(owner: &Arc<Owner>) -> Option<Box<InstanceData>> {
+    let mut closed = Vec::new();
+    let found = with_own(|parked| {
+        let found = parked
+            .instances
+            .iter()
+            .rposition(|instance| is_of(instance, owner));
+        if found.is_none() {
+            closed = parked.take_closed();
+        }
+        Some(parked.remove(found?))
+    });
+    // Here nobody has the pool: what goes with an instance may drop other stores.
+    drop(closed);
+    found.flatten()
+}
+
+/// Resets an instance whose store is going, and keeps it if that works and there is room. `ran`: whether
+/// code of the store ever ran.
+pub(crate) fn park(mut instance: Box<InstanceData>, ran: bool) {
+    let limits = match &instance.owner {
+        Some(owner) if !owner.is_closed() => owner.limits,
         _ => return,
     };
-    if keep == 0 {
+    if limits.instances == 0 {
         return;
     }
-    if !instance.is_resettable() || instance.reset().is_err() {
+    if !instance.is_resettable() || instance.reset(ran).is_err() {
         return;
     }
-    let surplus = PARKED.try_with(|parked| {
-        let mut parked = parked.borrow_mut();
-        let oldest = (parked.len() >= keep).then(|| parked.remove(0));
-        parked.push(instance);
-        oldest
-    });
-    // Dropped here, outside of the borrow: what goes with an instance may drop other stores.
-    drop(surplus);
+    let mut lost = Vec::new();
+    let work = |parked: &mut Parked| {
+        if parked.instances.len() >= limits.instances {
+            lost.push(parked.remove(0));
+        }
+        let kept = instance.kept();
+        let has_room = kept == 0 || parked.make_room(kept, limits, &mut lost);
+        if has_room || instance.discard_kept().is_ok() {
+            parked.resident += instance.kept();
+            parked.instances.push(instance);
+        } else {
+            lost.push(instance);
+        }
+    };
+    // Without a pool the instance is gone with the work.
+    with_own(work).unwrap_or_default();
+    // Here nobody has the pool, as above.
+    drop(lost);
 }
 
 /// Whether it was made for this owner, and so can stand in for a new one.
@@ -103,10 +265,23 @@ fn is_of(instance: &InstanceData, owner: &Arc<Owner>) -> bool {
     own.is_some_and(|own| Arc::ptr_eq(own, owner))
 }
 
-fn take_closed(parked: &mut Vec<Box<InstanceData>>) -> Vec<Box<InstanceData>> {
-    parked
-        .extract_if(.., |instance| {
-            instance.owner.as_ref().is_none_or(|o| o.is_closed())
-        })
-        .collect()
+/// Drops what all threads have parked. Whether there was anything.
+///
+/// Waits for no thread, since this is called in the middle of anything: what a thread works with at this
+/// moment, it keeps.
+fn relieve() -> bool {
+    let mut any = false;
+    for i in 0.. {
+        // Nothing is allocated here, and nothing is dropped while anybody waits for the list.
+        let Some(pool) = POOLS
+            .try_lock()
+            .ok()
+            .and_then(|pools| pools.get(i).cloned())
+        else {
+            break;
+        };
+        let all = try_with(&pool, Parked::take_all).unwrap_or_default();
+        any |= !all.is_empty();
+    }
+    any
 }

@@ -11,8 +11,8 @@
 //!   memories: out of bounds; or
 //! - the trap table of the artifact has an entry for that very instruction.
 //!
-//! Besides, memories that are watched for writes (see `vm::track`) fault at the first write to a
-//! page, by whatever code: that write is let through.
+//! Code that does not trap never faults, so it runs just as well on a thread that has these signals
+//! blocked, or after somebody has installed another handler.
 //!
 //! Why so: a memory access needs no entry in the trap table then, which would be the largest part
 //! of it, and a fault of wrong machine code outside of any memory is not mistaken for a trap.
@@ -89,10 +89,6 @@ unsafe fn trap(signal: c_int, info: &siginfo_t, context: &mut ucontext_t) -> boo
     let by_access = matches!(signal, libc::SIGSEGV | libc::SIGBUS);
     // SAFETY: the kernel filled the address in; `core` is the store that runs on this thread.
     let address = unsafe { info.si_addr() } as usize;
-    // SAFETY: as above.
-    if by_access && unsafe { (*core).let_write(address) } {
-        return true;
-    }
     let (pc, fp) = arch::context_pc_fp(context);
     // SAFETY: `core` is the store that runs on this thread; the fault is in machine code (if not,
     // the store has no module at `pc`), so no host code is in the middle of changing the store.

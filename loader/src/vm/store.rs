@@ -80,11 +80,10 @@ pub(crate) type FindLimiter = for<'a> unsafe fn(
     PhantomData<&'a mut ()>,
 ) -> &'a mut (dyn ResourceLimiter + 'a);
 
-/// A guarded memory and its reservation.
+/// The reservation of a guarded memory.
 struct Guarded {
     start: usize,
     end: usize,
-    memory: NonNull<MemoryEntity>,
 }
 
 struct TextRange {
@@ -96,8 +95,10 @@ struct TextRange {
 impl Drop for StoreCore {
     fn drop(&mut self) {
         self.forget_interrupts();
+        // Each entry notes its frame, see `activation`.
+        let ran = self.vm.entry_fp != 0;
         for instance in self.instances.drain(..) {
-            pool::park(instance);
+            pool::park(instance, ran);
         }
     }
 }
@@ -151,24 +152,10 @@ impl StoreCore {
         (pc < self.modules[i].end).then(|| unsafe { &*self.modules[i].module })
     }
 
-    fn guarded_at(&self, address: usize) -> Option<&Guarded> {
-        self.guarded
-            .iter()
-            .find(|g| (g.start..g.end).contains(&address))
-    }
-
     /// Whether an address lies in the reservation of a guarded memory of this store.
     pub(crate) fn is_guest_memory(&self, address: usize) -> bool {
-        self.guarded_at(address).is_some()
-    }
-
-    /// Lets a write through that faulted because the memory's pages are watched: whether it did.
-    /// Called from the signal handler.
-    pub(crate) fn let_write(&self, address: usize) -> bool {
-        // SAFETY: the store or one of its instances owns the memory; nobody is in the middle of
-        // changing which pages are watched, since that code does not write to the memory.
-        self.guarded_at(address)
-            .is_some_and(|g| unsafe { (*g.memory.as_ptr()).fault(address) })
+        let mut guarded = self.guarded.iter();
+        guarded.any(|g| (g.start..g.end).contains(&address))
     }
 
     pub(crate) fn modules(&self) -> impl Iterator<Item = &MappedModule> {
@@ -197,7 +184,6 @@ impl StoreCore {
             self.guarded.push(Guarded {
                 start,
                 end: start + entity.reservation().len(),
-                memory,
             });
         }
     }

@@ -73,17 +73,21 @@ pub fn calls() -> Subject {
 /// Modules of which one dimension grows: the name of the dimension and three sizes each.
 pub fn sweeps() -> Vec<(&'static str, Vec<Subject>)> {
     let each =
-        |sizes: [usize; 3], make: fn(usize) -> Subject| sizes.into_iter().map(make).collect();
+        |sizes: &[usize], make: fn(usize) -> Subject| sizes.iter().copied().map(make).collect();
     vec![
-        ("functions", each([10, 1_000, 30_000], functions)),
-        ("table entries", each([0, 100, 10_000], table)),
+        ("functions", each(&[10, 1_000, 30_000], functions)),
+        ("table entries", each(&[0, 100, 10_000], table)),
+        (
+            "pages written",
+            each(&[1, 8, 32, 33, 64, 256, 1024, 2048], writes),
+        ),
         (
             "sparse image, KiB",
-            each([64, 4 << 10, 64 << 10], |kib| image("sparse", kib, 64)),
+            each(&[64, 4 << 10, 64 << 10], |kib| image("sparse", kib, 64)),
         ),
         (
             "dense image, KiB",
-            each([64, 4 << 10, 64 << 10], |kib| image("dense", kib, 0)),
+            each(&[64, 4 << 10, 64 << 10], |kib| image("dense", kib, 0)),
         ),
     ]
 }
@@ -112,6 +116,21 @@ fn table(n: usize) -> Subject {
     let entries: String = (0..n).map(|i| format!("$f{} ", i % 100)).collect();
     let body = format!("{bodies} (table {n} funcref) (elem (i32.const 0) func {entries})");
     module(&format!("table-{n}"), 1, &body)
+}
+
+/// 8 MiB of memory, into `n` pages of which `f` writes.
+fn writes(n: usize) -> Subject {
+    let text = format!(
+        r#"(module (memory 128) (func (export "f") (param i32) (result i32) (local $at i32)
+            (loop $l
+                (i32.store offset=200 (local.get $at) (local.get 0))
+                (br_if $l (i32.lt_u
+                    (local.tee $at (i32.add (local.get $at) (i32.const 4096)))
+                    (i32.const {}))))
+            (i32.load (i32.const 200))))"#,
+        n * 4096
+    );
+    self::text(&format!("writes-{n}"), text)
 }
 
 /// Bytes everywhere (`every` is 0), or sixteen of them each `every` KiB.

@@ -65,6 +65,11 @@ pub fn settings() -> Vec<Setting> {
         keep: Some(4 << 20),
         ..scan
     };
+    let most = Setting {
+        name: "pool, 16 MiB kept, scan",
+        keep: Some(16 << 20),
+        ..scan
+    };
     let batch = Setting {
         name: "pool, batches of 16",
         batch: 16,
@@ -76,7 +81,7 @@ pub fn settings() -> Vec<Setting> {
         keep: Some(4 << 10),
         ..pool
     };
-    vec![on_demand, pool, kept, scan, more, batch, small]
+    vec![on_demand, pool, kept, scan, more, most, batch, small]
 }
 
 /// What compilation and execution must agree on.

@@ -1,0 +1,191 @@
+//! Which pages of a range are the process's own copies, not the file's and not the system's page of
+//! zeros.
+//!
+//! The answer is a hint: callers lose time if it is wrong, and nothing else. It may be wrong where a
+//! descriptor was closed behind the loader's back, where the system implements the interface in its
+//! own way, and where other threads write meanwhile.
+//!
+//! Linux 6.7 and later answer for a whole range at once (`PAGEMAP_SCAN`). Where that is refused (by
+//! age, by a filter of system calls, by another kernel), the pages' entries are read one by one from
+//! the same file, for as many pages as that is worth. Without `/proc` there is no answer.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::ptr::NonNull;
+use std::sync::Mutex;
+
+use super::map::page_size;
+
+/// Most pages whose entries are read one by one.
+const MOST_READ: usize = 1 << 14;
+
+/// `/proc/self/pagemap`, and the process that opened it: a child that was forked would be told of
+/// its parent's pages.
+static PAGEMAP: Mutex<Option<(u32, File)>> = Mutex::new(None);
+
+/// `struct page_region` of the kernel.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Region {
+    start: u64,
+    end: u64,
+    categories: u64,
+}
+
+/// `struct pm_scan_arg` of the kernel.
+#[repr(C)]
+struct Scan {
+    size: u64,
+    flags: u64,
+    start: u64,
+    end: u64,
+    walk_end: u64,
+    vec: u64,
+    vec_len: u64,
+    max_pages: u64,
+    category_inverted: u64,
+    category_mask: u64,
+    category_anyof_mask: u64,
+    return_mask: u64,
+}
+
+const IS_FILE: u64 = 1 << 2;
+const IS_PRESENT: u64 = 1 << 3;
+const IS_SWAPPED: u64 = 1 << 4;
+const IS_PFNZERO: u64 = 1 << 5;
+const IS_HUGE: u64 = 1 << 6;
+
+/// `_IOWR('f', 16, struct pm_scan_arg)`, the same on every architecture that this crate knows.
+const PAGEMAP_SCAN: u32 =
+    (3 << 30) | ((size_of::<Scan>() as u32) << 16) | ((b'f' as u32) << 8) | 16;
+
+/// Gives the own pages among the whole ones of `len` bytes from `base` on, in ascending order: offsets
+/// in bytes, and whether the pages came as a part of a huge one, of which perhaps only a part was
+/// written. Whether there is an answer.
+///
+/// Waits for nobody: there is no answer while another thread asks.
+pub(crate) fn own(base: NonNull<u8>, len: usize, give: &mut dyn FnMut(Range<usize>, bool)) -> bool {
+    let Ok(mut pagemap) = PAGEMAP.try_lock() else {
+        return false;
+    };
+    let process = std::process::id();
+    if pagemap.as_ref().is_none_or(|(owner, _)| *owner != process) {
+        *pagemap = File::open("/proc/self/pagemap").ok().map(|f| (process, f));
+    }
+    let Some((_, file)) = &*pagemap else {
+        return false;
+    };
+    let base = base.as_ptr() as usize;
+    scan(file, base, len, give) || read(file, base, len, give)
+}
+
+fn scan(file: &File, base: usize, len: usize, give: &mut dyn FnMut(Range<usize>, bool)) -> bool {
+    let mut regions = [Region::default(); 64];
+    let end = (base + len) as u64;
+    let mut start = base as u64;
+    while start < end {
+        let mut scan = Scan {
+            size: size_of::<Scan>() as u64,
+            flags: 0,
+            start,
+            end,
+            walk_end: 0,
+            vec: regions.as_mut_ptr() as u64,
+            vec_len: regions.len() as u64,
+            max_pages: 0,
+            category_inverted: IS_FILE | IS_PFNZERO,
+            category_mask: IS_FILE | IS_PFNZERO,
+            category_anyof_mask: IS_PRESENT | IS_SWAPPED,
+            return_mask: IS_HUGE,
+        };
+        // SAFETY: the kernel writes to the structure and to as many regions as there are.
+        let found = unsafe { libc::ioctl(file.as_raw_fd(), PAGEMAP_SCAN as _, &raw mut scan) };
+        let Some(found) = usize::try_from(found).ok().and_then(|n| regions.get(..n)) else {
+            return false;
+        };
+        for region in found {
+            let offset = |address: u64| (address.clamp(base as u64, end) - base as u64) as usize;
+            let range = offset(region.start)..offset(region.end);
+            give(range, region.categories & IS_HUGE != 0);
+        }
+        if found.len() < regions.len() || scan.walk_end <= start {
+            break;
+        }
+        start = scan.walk_end;
+    }
+    true
+}
+
+fn read(file: &File, base: usize, len: usize, give: &mut dyn FnMut(Range<usize>, bool)) -> bool {
+    const SIZE: usize = size_of::<u64>();
+    const PRESENT: u64 = 1 << 63;
+    const SWAPPED: u64 = 1 << 62;
+    const OF_FILE: u64 = 1 << 61;
+    let size = page_size();
+    let (first, count) = (base / size, len / size);
+    let mut entries = [0_u8; 512 * SIZE];
+    for from in (0..count.min(MOST_READ)).step_by(512) {
+        let part = &mut entries[..(count - from).min(512) * SIZE];
+        let done = file.read_exact_at(part, ((first + from) * SIZE) as u64);
+        if done.is_err() {
+            return false;
+        }
+        let (entries, _) = part.as_chunks::<SIZE>();
+        for (page, entry) in (from..).zip(entries) {
+            let entry = u64::from_ne_bytes(*entry);
+            if entry & (PRESENT | SWAPPED) != 0 && entry & OF_FILE == 0 {
+                give(page * size..(page + 1) * size, false);
+            }
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::map::Reservation;
+    use super::*;
+
+    type Find = fn(&File, usize, usize, &mut dyn FnMut(Range<usize>, bool)) -> bool;
+
+    /// Both ways give what was written, and nothing that was only read.
+    #[test]
+    fn written_pages_are_found() {
+        let size = page_size();
+        let mut pages = Reservation::new(3000 * size).unwrap();
+        pages.commit(0, 2000 * size).unwrap();
+        let base = pages.base();
+        let written: Vec<usize> = (0..2000).filter(|i| i % 7 == 0 || *i > 1990).collect();
+        for page in 0..2000 {
+            // SAFETY: accessible pages of our own.
+            unsafe {
+                let at = base.add(page * size);
+                if written.contains(&page) {
+                    at.write_volatile(1);
+                } else if page % 3 == 0 {
+                    at.read_volatile();
+                }
+            }
+        }
+        let file = File::open("/proc/self/pagemap").unwrap();
+        for find in [scan as Find, read] {
+            let mut found = Vec::new();
+            let answered = find(
+                &file,
+                base.as_ptr() as usize,
+                3000 * size,
+                &mut |range, huge| {
+                    assert!(!huge);
+                    found.extend((range.start / size)..(range.end / size));
+                },
+            );
+            // Before Linux 6.7 there is only the other way, which also gives pages that were read.
+            if answered {
+                found.retain(|page| page % 3 != 0 || written.contains(page));
+                assert_eq!(found, written);
+            }
+        }
+    }
+}

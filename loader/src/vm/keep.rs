@@ -1,0 +1,364 @@
+//! The way back to a memory's initial content, and which of its pages stay resident meanwhile.
+//!
+//! ```text
+//!   memory:  | kept: copied back | discarded | kept: zeroed | discarded                | no access |
+//!            0                                                                         high
+//! ```
+//! A [`Plan`] names runs of pages that tenants write to again and again. When a tenant is gone, these
+//! are put back by copying (or zeroing, where the initial content is zero), and **everything else up to
+//! the highest byte that any tenant could reach is discarded** by the system, whether anybody wrote to
+//! it or not. So a plan decides about time and resident memory only: whatever it says, whoever wrote,
+//! with or without the loader's knowledge (a host through a pointer, the kernel for a host, a debugger),
+//! whether pages are locked, swapped out, huge or shared with a forked child, nothing of a tenant is
+//! left. Nothing of it depends on signals.
+//!
+//! What tenants write to is [`Learned`] for all instances of an `InstancePre` together, so that a new
+//! slot profits from what others have learned: now and then a reset asks the system first which pages
+//! are the process's own ([`pages::own`]), and which of the kept ones differ from their initial
+//! content. A page that one in nine of the samples found written is worth to be kept; one that is not
+//! any more leaves the plan, and so goes back to the system at the next reset. Samples become rare when
+//! they bring nothing new.
+//!
+//! What was tried instead, with the prices of one machine:
+//!
+//! - To write-protect pages and note the first write to each in the signal handler (what this replaced):
+//!   no system call at all in the steady state, 0.1 µs for one page. But a process died at a store of a
+//!   guest that does not trap if a thread had blocked SIGSEGV or somebody had installed another handler
+//!   meanwhile, each page next to one of another kind is a mapping of its own, and beyond a few dozen
+//!   pages it had to be given up. That a signal will arrive cannot be verified: another thread may
+//!   change it the next moment.
+//! - To ask the system at each reset (`PAGEMAP_SCAN`): 1.3 µs for an empty memory, 2.3 µs with one page
+//!   table, 11 µs and 42 µs with 256 and 1,024 own pages; to discard the rest instead takes 0.7 to 1.2 µs
+//!   whatever is kept.
+//! - To count this thread's page faults (`getrusage`), and discard only if there were any: 0.4 µs, but
+//!   pages also become writable without a fault (`mlockall` by another thread, huge pages that the system
+//!   collapses in the background), so a tenant's bytes could stay.
+//! - To compare kept pages with their initial content and write only what differs: 72 ns a page, where
+//!   zeroing takes 45 ns and copying 83 ns, whatever was written.
+//! - To discard several ranges by one `process_madvise`: each range costs nearly as much as by a call of
+//!   its own.
+
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::memory::Image;
+use crate::error::Error;
+use crate::sys::map::{Reservation, page_size};
+use crate::sys::pages;
+
+/// A shorter hole between kept pages, in pages, is kept too: to discard it costs more than to zero it.
+const SHORT_HOLE: usize = 10;
+
+/// What a sample adds to the score of a page that was written. One that was not takes 1 away.
+const WRITTEN: u8 = 8;
+
+/// The highest score.
+const BEST: u8 = 32;
+
+/// Most resets of a slot from one sample to the next.
+const RAREST: u32 = 512;
+
+/// A run of pages that stay resident; offsets in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Run {
+    start: usize,
+    end: usize,
+    /// Their initial content; `None` is zero.
+    from: Option<NonNull<u8>>,
+}
+
+/// Runs that do not overlap, ascending.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Plan(Box<[Run]>);
+
+// SAFETY: `from` leads to bytes that nobody writes to, and that live as long as the `InstancePre`.
+unsafe impl Send for Plan {}
+// SAFETY: as above.
+unsafe impl Sync for Plan {}
+
+impl Plan {
+    /// Puts the initial content of the first `high` bytes back, of which the first `len` are accessible;
+    /// the others are zero or were never written. Both are whole pages. How many bytes stay resident.
+    ///
+    /// # Errors
+    /// The system's; the memory must not be used any more then.
+    ///
+    /// # Safety
+    /// The memory that the plan was made for, which nobody uses now.
+    unsafe fn restore(
+        &self,
+        memory: &mut Reservation,
+        len: usize,
+        high: usize,
+    ) -> Result<usize, Error> {
+        let (mut done, mut kept) = (0, 0);
+        for run in self.0.iter().take_while(|run| run.start < high) {
+            if run.start > done {
+                memory.discard(done, run.start - done)?;
+            }
+            let end = run.end.min(high);
+            if let Some(bytes) = run.end.min(len).checked_sub(run.start) {
+                // SAFETY: accessible pages of a memory that nobody uses; `from` has as many bytes.
+                unsafe {
+                    let to = memory.base().add(run.start);
+                    match run.from {
+                        Some(from) => to.copy_from_nonoverlapping(from, bytes),
+                        None => to.write_bytes(0, bytes),
+                    }
+                }
+            }
+            kept += end - run.start;
+            done = end;
+        }
+        if high > done {
+            memory.discard(done, high - done)?;
+        }
+        Ok(kept)
+    }
+}
+
+/// What was learned about one memory of the instances of an `InstancePre`.
+#[derive(Debug)]
+pub(crate) struct Learned {
+    /// Changes when the plan does.
+    generation: AtomicU32,
+    /// Resets of a slot from one sample to the next.
+    interval: AtomicU32,
+    /// Most bytes that a plan keeps.
+    most: usize,
+    found: Mutex<Found>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    plan: Arc<Plan>,
+    /// By page; zero behind the last one.
+    scores: Vec<u8>,
+}
+
+impl Learned {
+    /// Nothing yet. No more than `most` bytes will be kept.
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            generation: AtomicU32::new(0),
+            interval: AtomicU32::new(1),
+            most,
+            found: Mutex::default(),
+        }
+    }
+
+    fn ask_less(&self) {
+        let interval = self.interval.load(Ordering::Relaxed);
+        let next = (2 * interval).min(RAREST);
+        self.interval.store(next, Ordering::Relaxed);
+    }
+
+    /// Adds a sample: for each page from the first one on, whether it was written.
+    fn add(&self, found: &mut Found, written: &[bool], images: &[Image]) {
+        let pages = found.scores.len().max(written.len());
+        found.scores.resize(pages, 0);
+        let written = written.iter().chain(std::iter::repeat(&false));
+        for (score, written) in found.scores.iter_mut().zip(written) {
+            *score = if *written {
+                (*score + WRITTEN).min(BEST)
+            } else {
+                score.saturating_sub(1)
+            };
+        }
+        let plan = if found.scores.iter().all(|score| *score == 0) {
+            Plan::default()
+        } else {
+            plan(&found.scores, images, self.most)
+        };
+        if plan == *found.plan {
+            return self.ask_less();
+        }
+        found.plan = Arc::new(plan);
+        self.generation.fetch_add(1, Ordering::Release);
+        let interval = self.interval.load(Ordering::Relaxed);
+        self.interval
+            .store((interval / 4).max(1), Ordering::Relaxed);
+    }
+}
+
+/// The plan for pages of these scores.
+fn plan(scores: &[u8], images: &[Image], most: usize) -> Plan {
+    let size = page_size();
+    let mut runs: Vec<Run> = Vec::new();
+    let mut pages = most / size;
+    let mut next = 0;
+    while next < scores.len() {
+        let hole = scores[next..].iter().position(|score| *score > 0);
+        // The last hole ends with the memory.
+        let hole = hole.unwrap_or(scores.len() - next);
+        let first = if hole < SHORT_HOLE { next } else { next + hole };
+        next = (next + hole + 1).min(scores.len());
+        for page in first..next {
+            if pages == 0 {
+                return Plan(runs.into());
+            }
+            pages -= 1;
+            add_page(&mut runs, page * size, images);
+        }
+    }
+    Plan(runs.into())
+}
+
+/// Adds the page at an offset to the runs before.
+fn add_page(runs: &mut Vec<Run>, at: usize, images: &[Image]) {
+    let size = page_size();
+    let from = initial(images, at).filter(|from| !is_zero(*from));
+    let last = runs.last_mut().filter(|last| last.end == at);
+    match (last, from) {
+        (Some(last), None) if last.from.is_none() => last.end += size,
+        (Some(last), Some(from))
+            if last.from.is_some_and(|first| {
+                first.as_ptr().wrapping_add(at - last.start) == from.as_ptr()
+            }) =>
+        {
+            last.end += size;
+        }
+        (_, from) => runs.push(Run {
+            start: at,
+            end: at + size,
+            from,
+        }),
+    }
+}
+
+/// The initial content of the page at an offset, if it is in an image.
+fn initial(images: &[Image], at: usize) -> Option<NonNull<u8>> {
+    let inside = |image: &&Image| (image.guest..image.guest + image.bytes.len()).contains(&at);
+    let image = images.iter().find(inside)?;
+    // SAFETY: inside of the image, which is whole pages.
+    Some(unsafe { image.bytes.cast::<u8>().add(at - image.guest) })
+}
+
+/// Whether a page that is readable, and that nobody writes to now, is zero.
+fn is_zero(page: NonNull<u8>) -> bool {
+    // SAFETY: by the callers: a page of an image, or of a memory that nobody uses.
+    let words = unsafe {
+        std::slice::from_raw_parts(page.cast::<u64>().as_ptr(), page_size() / size_of::<u64>())
+    };
+    words.iter().all(|word| *word == 0)
+}
+
+/// Whether two such pages are equal.
+fn is_same(a: NonNull<u8>, b: NonNull<u8>) -> bool {
+    // SAFETY: as for `is_zero`.
+    let bytes = |page: NonNull<u8>| unsafe {
+        std::slice::from_raw_parts(page.as_ptr().cast_const(), page_size())
+    };
+    bytes(a) == bytes(b)
+}
+
+/// What one memory knows of what was learned, and what of it is resident.
+#[derive(Debug, Default)]
+pub(super) struct Keeper {
+    plan: Option<Arc<Plan>>,
+    generation: u32,
+    /// Resets until the next sample.
+    until_sample: u32,
+    /// Beyond this many bytes, whole pages, nothing is resident.
+    high: usize,
+    /// Bytes that the last reset left resident.
+    kept: usize,
+}
+
+impl Keeper {
+    /// Bytes that the last reset left resident.
+    pub(super) fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// Puts the initial content back, `images` and zero elsewhere, of which the first `len` bytes are
+    /// accessible. Without anything learned, nothing stays resident.
+    ///
+    /// # Errors
+    /// The system's; the memory must not be used any more then.
+    ///
+    /// # Safety
+    /// A memory that nobody uses now; what was learned is about memories of these very images.
+    pub(super) unsafe fn restore(
+        &mut self,
+        memory: &mut Reservation,
+        len: usize,
+        images: &[Image],
+        learned: Option<&Learned>,
+    ) -> Result<(), Error> {
+        self.high = self.high.max(len);
+        match learned.filter(|learned| learned.most > 0) {
+            Some(learned) => {
+                if self.until_sample == 0 {
+                    self.sample(memory, len, images, learned);
+                    self.until_sample = learned.interval.load(Ordering::Relaxed);
+                }
+                self.until_sample -= 1;
+                self.renew(learned);
+            }
+            None => self.plan = None,
+        }
+        let nothing = Plan::default();
+        let plan = self.plan.as_deref().unwrap_or(&nothing);
+        // SAFETY: by this function's contract.
+        self.kept = unsafe { plan.restore(memory, len, self.high)? };
+        self.high = plan.0.last().map_or(0, |run| run.end).min(self.high);
+        Ok(())
+    }
+
+    /// Gives all pages back to the system: the memory has its initial content again.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn discard(&mut self, memory: &mut Reservation) -> Result<(), Error> {
+        if self.high > 0 {
+            memory.discard(0, self.high)?;
+        }
+        (self.high, self.kept) = (0, 0);
+        Ok(())
+    }
+
+    /// Takes the latest plan, if nobody is about to change it.
+    fn renew(&mut self, learned: &Learned) {
+        if self.generation != learned.generation.load(Ordering::Acquire)
+            && let Ok(found) = learned.found.try_lock()
+        {
+            self.generation = learned.generation.load(Ordering::Acquire);
+            self.plan = Some(Arc::clone(&found.plan));
+        }
+    }
+
+    /// Finds out what was written, if the system tells and no other thread is just about it.
+    fn sample(&self, memory: &Reservation, len: usize, images: &[Image], learned: &Learned) {
+        let (size, base) = (page_size(), memory.base());
+        let Ok(mut found) = learned.found.try_lock() else {
+            return;
+        };
+        let mut written = vec![false; len / size];
+        // SAFETY: accessible pages of the memory.
+        let page = |page: usize| unsafe { base.add(page * size) };
+        let differs = |number: usize| match initial(images, number * size) {
+            Some(from) => !is_same(page(number), from),
+            None => !is_zero(page(number)),
+        };
+        let numbers = |bytes: Range<usize>| bytes.start / size..bytes.end / size;
+        let answered = pages::own(base, len, &mut |range, huge| {
+            for number in numbers(range) {
+                written[number] = !huge || differs(number);
+            }
+        });
+        if !answered {
+            learned.ask_less();
+            return;
+        }
+        // Kept pages are always the process's own.
+        for run in self.plan.iter().flat_map(|plan| &plan.0) {
+            for number in numbers(run.start.min(len)..run.end.min(len)) {
+                written[number] = differs(number);
+            }
+        }
+        learned.add(&mut found, &written, images);
+    }
+}

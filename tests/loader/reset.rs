@@ -1,0 +1,497 @@
+//! Reused slots, in every state that a process can bring its pages and signals into; and what they
+//! cost: system calls, page faults, mappings, resident bytes. [`poison`](crate::poison) has the tenants.
+//!
+//! What changes a process as a whole happens in one of its own.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use precast_artifact::Strategy;
+use precast_loader::{Config, Engine, InstancePre, Linker, Module, Store};
+use precast_tests::{artifact, module, strategies};
+
+use crate::child::{case, passes_in_child};
+use crate::kernel::{Call, Kernel, emulated, names, quiet_allocator};
+use crate::poison::{pre, tenants};
+
+/// 8 MiB, and a function that writes to pages: the first, how many, how far apart.
+const WRITER: &str = r#"(module (memory (export "m") 128 256)
+    (data (i32.const 1000) "somewhere") (data (i32.const 4194304) "in the middle")
+    (func (export "write") (param $page i32) (param $count i32) (param $step i32)
+        (loop $l
+            (if (local.get $count) (then
+                (i64.store offset=8 (i32.mul (local.get $page) (i32.const 4096)) (i64.const -1))
+                (local.set $page (i32.add (local.get $page) (local.get $step)))
+                (local.set $count (i32.sub (local.get $count) (i32.const 1)))
+                (br $l)))))
+    (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+    (func (export "load") (param i32) (result i32) (i32.load (local.get 0))))"#;
+
+fn writer(engine: &Engine, strategy: Strategy) -> InstancePre<()> {
+    let module = module(engine, WRITER, strategy);
+    Linker::new(engine).instantiate_pre(&module).unwrap()
+}
+
+/// A tenant, as new, that writes to `count` pages.
+fn write(pre: &InstancePre<()>, first: usize, count: usize, step: usize) {
+    let mut store = Store::new(pre.module().engine(), ());
+    let instance = pre.instantiate(&mut store).unwrap();
+    let write = instance.get_typed_func::<(i32, i32, i32), ()>(&mut store, "write");
+    let args = [first, count, step].map(|n| n as i32);
+    let args = (args[0], args[1], args[2]);
+    write.unwrap().call(&mut store, args).unwrap();
+}
+
+#[track_caller]
+fn assert_fresh(pre: &InstancePre<()>) {
+    let mut store = Store::new(pre.module().engine(), ());
+    let instance = pre.instantiate(&mut store).unwrap();
+    let memory = instance.get_memory(&mut store, "m").unwrap();
+    let mut expected = vec![0; 8 << 20];
+    expected[1000..1009].copy_from_slice(b"somewhere");
+    expected[4 << 20..][..13].copy_from_slice(b"in the middle");
+    assert!(memory.data(&store) == expected, "not as new");
+}
+
+/// Minor page faults of this thread.
+fn faults() -> i64 {
+    // SAFETY: zero is a valid rusage, and the call only writes to it.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        assert_eq!(libc::getrusage(libc::RUSAGE_THREAD, &mut usage), 0);
+        usage.ru_minflt
+    }
+}
+
+/// At the bounds that there have been, and far beyond: in the steady state no page faults, and as
+/// many system calls as there are holes.
+#[test]
+fn the_steady_state_has_no_faults() {
+    const NAME: &str = "reset::the_steady_state_has_no_faults";
+    if case().is_none() {
+        if !emulated(NAME) {
+            passes_in_child(NAME, "steady");
+        }
+        return;
+    }
+    quiet_allocator(32 << 20);
+    let engine = Engine::default();
+    Kernel::with(|kernel| {
+        for strategy in strategies() {
+            for (count, step, most) in [
+                (1, 1, 1),
+                (8, 1, 1),
+                (31, 1, 1),
+                (32, 1, 1),
+                (33, 1, 1),
+                (64, 1, 1),
+                (256, 1, 1),
+                (1024, 1, 1),
+                (2048, 1, 0),
+                (16, 100, 16),
+                (200, 10, 1),
+            ] {
+                let pre = writer(&engine, strategy);
+                for _ in 0..20 {
+                    write(&pre, 0, count, step);
+                }
+                let what = format!("{strategy}: {count} pages, {step} apart");
+                let before = faults();
+                let mut more = 0;
+                for _ in 0..50 {
+                    let ((), calls) = kernel.watch(|| write(&pre, 0, count, step));
+                    let mut calls = names(&calls);
+                    more += usize::from(calls.iter().any(|name| name == "ioctl"));
+                    calls.retain(|name| ["mmap", "mprotect", "madvise"].contains(&&**name));
+                    assert_eq!(calls, vec!["madvise"; most], "{what}");
+                }
+                assert!(more <= 3, "{what}: {more} samples");
+                let faults = faults() - before;
+                assert!(faults < 25, "{what}: {faults} faults of 50 tenants");
+                assert_fresh(&pre);
+                // Another slot of the same, which profits at once.
+                let mut store = Store::new(&engine, ());
+                let _first = pre.instantiate(&mut store).unwrap();
+                for _ in 0..3 {
+                    write(&pre, 0, count, step);
+                }
+                drop(store);
+                assert_fresh(&pre);
+            }
+        }
+    });
+}
+
+/// What is learned of some tenants does not harm others: pages that are never written again leave.
+#[test]
+fn guests_that_change_their_ways() {
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let pre = writer(&engine, strategy);
+        for (first, count, step) in [
+            (0, 2048, 1),
+            (5, 3, 1),
+            (1000, 40, 1),
+            (7, 200, 10),
+            (2047, 1, 1),
+            (0, 0, 1),
+            (3, 500, 4),
+        ] {
+            for _ in 0..30 {
+                write(&pre, first, count, step);
+            }
+            assert_fresh(&pre);
+        }
+    }
+}
+
+/// Memories that grew: what they grew by is zero when they grow again, and out of reach before.
+#[test]
+fn grown_memories_are_zero_where_they_grow_again() {
+    for strategy in strategies() {
+        let pre = writer(&Engine::default(), strategy);
+        for round in 0..60 {
+            let mut store = Store::new(pre.module().engine(), ());
+            let instance = pre.instantiate(&mut store).unwrap();
+            let load = instance.get_typed_func::<i32, i32>(&mut store, "load");
+            let load = load.unwrap();
+            assert!(load.call(&mut store, 8 << 20).is_err());
+            let grow = instance.get_typed_func::<i32, i32>(&mut store, "grow");
+            let pages = [0, 3, 16, 1, 10, 0, 5][round % 7];
+            assert_eq!(grow.unwrap().call(&mut store, pages).unwrap(), 128);
+            let memory = instance.get_memory(&mut store, "m").unwrap();
+            let grown = &memory.data(&store)[8 << 20..];
+            assert_eq!(grown.len(), pages as usize * 65536);
+            assert!(grown.iter().all(|byte| *byte == 0), "round {round}");
+            let write = instance.get_typed_func::<(i32, i32, i32), ()>(&mut store, "write");
+            let args = (2048 - 3, 3 + 16 * pages, 1);
+            write.unwrap().call(&mut store, args).unwrap();
+            let end = (8 << 20) + 65536 * pages;
+            assert!(load.call(&mut store, end).is_err());
+        }
+    }
+}
+
+/// The ways of a process, each in one of its own: random tenants before, meanwhile and afterwards.
+#[test]
+fn tenants_in_every_state_of_a_process() {
+    const NAME: &str = "reset::tenants_in_every_state_of_a_process";
+    let Some(state) = case() else {
+        if !emulated(NAME) {
+            for state in [
+                "locked",
+                "locked meanwhile",
+                "huge",
+                "paged out",
+                "forked",
+                "no ioctl",
+                "no scan",
+                "no proc",
+                "unknown",
+                "no memory",
+                "another thread",
+                "blocked",
+                "default",
+                "foreign",
+                "raised",
+            ] {
+                passes_in_child(NAME, state);
+            }
+        }
+        return;
+    };
+    for strategy in strategies() {
+        let pre = pre(strategy);
+        tenants(&pre, 3, 10);
+        match &*state {
+            "locked" => {
+                // SAFETY: locks what there is and what comes.
+                let locked = unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) };
+                if locked != 0 {
+                    eprintln!("skipped {state}: {}", std::io::Error::last_os_error());
+                    return;
+                }
+                tenants(&pre, 4, 40);
+                tenants(&self::pre(strategy), 5, 40);
+                // SAFETY: the opposite.
+                unsafe { libc::munlockall() };
+            }
+            "locked meanwhile" => while_another(&pre, || {
+                // SAFETY: locks what there is, which makes every page one of the process's own.
+                unsafe {
+                    libc::mlockall(libc::MCL_CURRENT);
+                    libc::munlockall();
+                }
+            }),
+            "huge" => {
+                in_memory(&pre, libc::MADV_HUGEPAGE);
+                tenants(&pre, 6, 20);
+                while_another(&pre, || {
+                    // MADV_COLLAPSE: into huge pages, now.
+                    advise_mappings(25);
+                });
+            }
+            "paged out" => while_another(&pre, || advise_mappings(libc::MADV_PAGEOUT)),
+            "forked" => {
+                // SAFETY: the child only runs tenants, and this process has no other thread that
+                // holds a lock which it needs.
+                let child = unsafe { libc::fork() };
+                if child == 0 {
+                    tenants(&pre, 7, 30);
+                    // SAFETY: ends the child at once.
+                    unsafe { libc::_exit(9) };
+                }
+                tenants(&pre, 8, 30);
+                let mut status = 0;
+                // SAFETY: waits for the child of before.
+                assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+                assert_eq!(libc::WEXITSTATUS(status), 9);
+            }
+            "no ioctl" => with_answers(&pre, |call| {
+                (call.number == libc::SYS_ioctl).then_some(-i64::from(libc::ENOSYS))
+            }),
+            "no scan" => with_answers(&pre, |call| {
+                (call.number == libc::SYS_ioctl).then_some(-i64::from(libc::EPERM))
+            }),
+            // Neither way of asking.
+            "no proc" => with_answers(&pre, |call| {
+                let asks = [libc::SYS_ioctl, libc::SYS_pread64, libc::SYS_openat];
+                asks.contains(&call.number)
+                    .then_some(-i64::from(libc::ENOENT))
+            }),
+            // A kernel that gives answers of its own: nothing was ever written.
+            "unknown" => with_answers(&pre, |call| (call.number == libc::SYS_ioctl).then_some(0)),
+            "no memory" => with_answers(&pre, |call| {
+                (call.number == libc::SYS_madvise).then_some(-i64::from(libc::ENOMEM))
+            }),
+            "another thread" => {
+                for round in 0..20 {
+                    let mut store = Store::new(pre.module().engine(), ());
+                    let instance = pre.instantiate(&mut store).unwrap();
+                    let memory = instance.get_memory(&mut store, "m").unwrap();
+                    let bytes = memory.data_mut(&mut store);
+                    std::thread::scope(|scope| {
+                        scope.spawn(|| bytes[round * 5000..][..100_000].fill(0xee));
+                    });
+                    drop(store);
+                    tenants(&pre, 9, 1);
+                }
+            }
+            "blocked" => {
+                // SAFETY: valid sets.
+                unsafe {
+                    let mut all = std::mem::zeroed();
+                    libc::sigfillset(&mut all);
+                    assert_eq!(
+                        libc::pthread_sigmask(libc::SIG_BLOCK, &all, std::ptr::null_mut()),
+                        0
+                    );
+                }
+                write_and_write(strategy);
+            }
+            "default" => {
+                // SAFETY: the default action for a valid signal.
+                unsafe { libc::signal(libc::SIGSEGV, libc::SIG_DFL) };
+                write_and_write(strategy);
+            }
+            "foreign" => {
+                extern "C" fn leave(_: libc::c_int) {
+                    // SAFETY: ends the process at once.
+                    unsafe { libc::_exit(77) };
+                }
+                let leave: extern "C" fn(libc::c_int) = leave;
+                // SAFETY: a handler for a valid signal.
+                unsafe { libc::signal(libc::SIGSEGV, leave as *const () as usize) };
+                write_and_write(strategy);
+            }
+            "raised" => {
+                // SAFETY: the loader's handler takes it, or none does: modules were opened above.
+                unsafe { libc::raise(libc::SIGSEGV) };
+                write_and_write(strategy);
+                return;
+            }
+            other => panic!("{other}"),
+        }
+        if matches!(&*state, "blocked" | "default" | "foreign") {
+            return;
+        }
+        tenants(&pre, 10, 10);
+    }
+}
+
+/// Tenants that do not trap, of slots that are new and of slots that are not.
+fn write_and_write(strategy: Strategy) {
+    for pre in [0, 1].map(|_| writer(&Engine::default(), strategy)) {
+        for count in [1, 2, 5, 33, 40, 2000, 3] {
+            for _ in 0..3 {
+                write(&pre, 1, count, 1);
+            }
+            assert_fresh(&pre);
+        }
+    }
+}
+
+/// Random tenants, while another thread does something again and again.
+fn while_another(pre: &InstancePre<()>, work: impl Fn() + Sync) {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                work();
+                std::thread::yield_now();
+            }
+        });
+        tenants(pre, 11, 60);
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+/// Random tenants on a thread some of whose system calls get these answers.
+fn with_answers(pre: &InstancePre<()>, answer: fn(&Call) -> Option<i64>) {
+    Kernel::with(|kernel| {
+        let ((), calls) = kernel.answer(answer, || {
+            for round in 0..6 {
+                tenants(pre, 12 + round, 3);
+            }
+        });
+        assert!(
+            calls.iter().any(|call| answer(call).is_some()),
+            "{:?}",
+            names(&calls)
+        );
+    });
+}
+
+/// Gives advice about the memory of a tenant.
+fn in_memory(pre: &InstancePre<()>, advice: libc::c_int) {
+    let mut store = Store::new(pre.module().engine(), ());
+    let instance = pre.instantiate(&mut store).unwrap();
+    let memory = instance.get_memory(&mut store, "m").unwrap();
+    let bytes = memory.data_mut(&mut store);
+    // SAFETY: advice that changes no byte, about a memory of our own.
+    unsafe { libc::madvise(bytes.as_mut_ptr().cast(), bytes.len(), advice) };
+}
+
+/// Gives advice about every writable private mapping without a name; some do not take it.
+fn advise_mappings(advice: libc::c_int) {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    for line in maps.lines().filter(|line| line.contains(" rw-p ")) {
+        let (range, _) = line.split_once(' ').unwrap();
+        let (start, end) = range.split_once('-').unwrap();
+        let [start, end] = [start, end].map(|hex| usize::from_str_radix(hex, 16).unwrap());
+        // SAFETY: advice that changes no byte.
+        unsafe { libc::madvise(start as *mut _, end - start, advice) };
+    }
+}
+
+/// Lines of `/proc/self/maps`.
+fn mappings() -> usize {
+    std::fs::read_to_string("/proc/self/maps")
+        .unwrap()
+        .lines()
+        .count()
+}
+
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
+
+/// What is parked takes few mappings and no more memory than it may, whatever tenants did.
+#[test]
+fn parked_instances_keep_to_their_bounds() {
+    const NAME: &str = "reset::parked_instances_keep_to_their_bounds";
+    if case().is_none() {
+        return passes_in_child(NAME, "bounds");
+    }
+    quiet_allocator(32 << 20);
+    for strategy in strategies() {
+        for (thread, process) in [
+            (4 << 20, usize::MAX),
+            (usize::MAX, 4 << 20),
+            (0, usize::MAX),
+        ] {
+            let mut config = Config::new();
+            config.pool_per_thread(40);
+            config.pool_resident_per_thread(thread);
+            config.pool_resident_per_process(process);
+            let pre = writer(&Engine::new(&config), strategy);
+            // 1 MiB each, all at once, so that each has a slot of its own.
+            let all_at_once = || {
+                let mut stores: Vec<_> = (0..40)
+                    .map(|_| Store::new(pre.module().engine(), ()))
+                    .collect();
+                for store in &mut stores {
+                    let instance = pre.instantiate(&mut *store).unwrap();
+                    let write =
+                        instance.get_typed_func::<(i32, i32, i32), ()>(&mut *store, "write");
+                    write.unwrap().call(&mut *store, (0, 256, 1)).unwrap();
+                }
+            };
+            let (mappings_before, before) = (mappings(), resident());
+            for _ in 0..5 {
+                all_at_once();
+            }
+            let kept = resident().saturating_sub(before);
+            let most = thread.min(process);
+            // Page tables, and pages of the image, are not counted.
+            assert!(kept <= most + (3 << 20), "{strategy}: {kept} of {most}");
+            assert!(kept + (1 << 20) >= most, "{strategy}: {kept} of {most}");
+            // Before and in the first image, between, in the second, after; no access.
+            let mappings = mappings() - mappings_before;
+            assert!(mappings <= 40 * 6 + 8, "{strategy}: {mappings}");
+            assert_fresh(&pre);
+            drop(pre);
+        }
+    }
+}
+
+/// When mappings run out, what other threads have parked is given back, and all goes on.
+#[test]
+fn a_shortage_is_met_with_what_is_parked() {
+    const NAME: &str = "reset::a_shortage_is_met_with_what_is_parked";
+    if case().is_none() {
+        if !emulated(NAME) {
+            passes_in_child(NAME, "shortage");
+        }
+        return;
+    }
+    for strategy in strategies() {
+        let bytes = artifact(WRITER, strategy);
+        let engine = Engine::default();
+        // SAFETY: our own compiler just made it.
+        let module = unsafe { Module::from_bytes(&engine, &bytes) }.unwrap();
+        let pre = Linker::new(&engine).instantiate_pre(&module).unwrap();
+        let parked = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut stores: Vec<_> = (0..10).map(|_| Store::new(&engine, ())).collect();
+                for store in &mut stores {
+                    pre.instantiate(store).unwrap();
+                }
+                drop(stores);
+                parked.wait();
+                parked.wait();
+                // It goes on without them.
+                write(&pre, 0, 50, 1);
+                assert_fresh(&pre);
+            });
+            parked.wait();
+            let mut refused = false;
+            Kernel::with(|kernel| {
+                let before = mappings();
+                let refusal = crate::kernel::Refusal {
+                    calls: &[libc::SYS_mmap],
+                    from: 0,
+                    count: 1,
+                };
+                let ((), calls) = kernel.refuse(refusal, || write(&pre, 0, 50, 1));
+                refused = calls.iter().any(|call| call.refused);
+                assert!(mappings() + 20 < before, "{} of {before}", mappings());
+                assert_fresh(&pre);
+            });
+            assert!(refused);
+            parked.wait();
+        });
+    }
+}
