@@ -1,7 +1,8 @@
 //! The loader goes into every program that runs artifacts, so it must stay small: nothing of the
 //! compiler, and none of the crates that a command line or a configuration file needs.
 //!
-//! Its files are in layers, and a file imports only from its own layer and those below it.
+//! Its files are in layers, and a file imports only from its own layer and those below it. Every type
+//! that it gives out has an example. And every package that is published carries its licence.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -228,4 +229,100 @@ fn an_import_from_above_would_be_noticed() {
         ["Func", "arch", "store", "vm"]
     );
     assert!(layer("Func") > layer("vm") && layer("store") > layer("vm"));
+}
+
+/// The lines of documentation in front of the definition of a public item.
+fn documentation<'a>(code: &'a str, name: &str) -> Option<Vec<&'a str>> {
+    let lines: Vec<_> = code.lines().collect();
+    let defines = |line: &str| {
+        [
+            "pub struct",
+            "pub enum",
+            "pub trait",
+            "pub unsafe trait",
+            "pub type",
+        ]
+        .iter()
+        .filter_map(|start| line.strip_prefix(start))
+        .filter_map(|rest| rest.trim_start().strip_prefix(name))
+        .any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+    };
+    let at = lines.iter().position(|line| defines(line))?;
+    let docs = lines[..at].iter().rev();
+    let docs = docs.skip_while(|line| !line.starts_with("///"));
+    Some(
+        docs.take_while(|line| line.starts_with("///"))
+            .copied()
+            .collect(),
+    )
+}
+
+#[test]
+fn every_public_type_of_the_loader_has_an_example() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../loader/src");
+    let read = |path: &str| fs::read_to_string(root.join(path)).expect("a file of the loader");
+    let mut without = Vec::new();
+    let mut count = 0;
+    for (page, folder) in [("lib.rs", ""), ("runtime/mod.rs", "runtime/")] {
+        for line in read(page).lines() {
+            let Some(given_out) = line
+                .strip_prefix("pub use ")
+                .and_then(|l| l.strip_suffix(';'))
+            else {
+                continue;
+            };
+            let (module, names) = given_out.rsplit_once("::").expect("items of a module");
+            if module == "precast_artifact" {
+                continue;
+            }
+            let code = read(&format!("{folder}{}.rs", module.replace("::", "/")));
+            for name in names.trim_matches(['{', '}']).split(',').map(str::trim) {
+                let Some(docs) = documentation(&code, name) else {
+                    assert!(
+                        !name.contains(char::is_lowercase),
+                        "`{name}` is not in {module}"
+                    );
+                    continue;
+                };
+                count += 1;
+                if !docs.iter().any(|line| line.contains("```")) {
+                    without.push(name.to_owned());
+                }
+            }
+        }
+    }
+    assert!(count > 40, "{count} types");
+    assert_eq!(without, [""; 0]);
+}
+
+#[test]
+fn every_published_package_carries_its_licence_and_its_readme() {
+    for package in [
+        "precast",
+        "precast-artifact",
+        "precast-cache",
+        "precast-compiler",
+        "precast-loader",
+        "precast-wasi",
+    ] {
+        let output = Command::new(env!("CARGO"))
+            .args([
+                "package",
+                "--list",
+                "--offline",
+                "--allow-dirty",
+                "--package",
+                package,
+            ])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("cargo starts");
+        let files = String::from_utf8_lossy(&output.stdout);
+        for file in ["LICENSE", "README.md"] {
+            assert!(
+                files.lines().any(|line| line == file),
+                "{package} without {file}"
+            );
+        }
+    }
 }

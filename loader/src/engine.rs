@@ -23,6 +23,14 @@ use crate::vm::interrupt::Epochs;
 use crate::vm::pool::Limits;
 
 /// Settings of an [`Engine`].
+///
+/// ```
+/// use precast_loader::{Config, Engine};
+///
+/// let mut config = Config::new();
+/// config.max_wasm_stack(512 << 10).pool_per_thread(0);
+/// let engine = Engine::new(&config);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     max_wasm_stack: usize,
@@ -115,6 +123,16 @@ impl Config {
 }
 
 /// Settings shared by modules and stores. Free to copy.
+///
+/// ```
+/// use precast_loader::{Config, Engine, Store};
+///
+/// let engine = Engine::new(Config::new().epoch_interruption(true));
+/// let mut store = Store::new(&engine, ());
+/// // Code in the store stops when the next epoch begins.
+/// store.set_epoch_deadline(1);
+/// std::thread::spawn(move || engine.increment_epoch());
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Engine(&'static Inner);
 

@@ -7,6 +7,18 @@ use precast_artifact::shown;
 use crate::trap::{Trap, WasmBacktrace};
 
 /// What can go wrong between a file and a returned value.
+///
+/// ```
+/// use precast_loader::{Engine, Error, Func, Store};
+///
+/// let mut store = Store::new(&Engine::default(), ());
+/// let buy = || -> Result<u32, Error> { Err(Error::host("there are no tickets left")) };
+/// let buy = Func::wrap(&mut store, buy).typed::<(), u32>(&store)?;
+/// let error = buy.call(&mut store, ()).unwrap_err();
+/// assert_eq!(error.to_string(), "there are no tickets left");
+/// assert!(error.trap().is_none());
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -230,6 +242,18 @@ impl Error {
 }
 
 /// One import that cannot be linked.
+///
+/// ```
+/// use precast_loader::{Error, Linker, Module};
+///
+/// fn explain(linker: &Linker<()>, module: &Module) {
+///     if let Err(Error::Link(missing)) = linker.instantiate_pre(module) {
+///         for import in missing {
+///             println!("{}.{} must be {}", import.module, import.name, import.expected);
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "import `{}`.`{}`: {}",

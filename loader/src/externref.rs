@@ -10,6 +10,20 @@ use std::sync::Arc;
 /// has doubled, and drops them then, where the next one is given to it. On a stack that the program
 /// made itself (a coroutine's) those of host functions that call wasm code in turn stay until the
 /// outermost call is over.
+///
+/// ```
+/// use precast_loader::{Engine, Error, ExternRef, Func, Store};
+///
+/// let mut store = Store::new(&Engine::default(), ());
+/// let len = |text: Option<ExternRef>| -> u32 {
+///     let text = text.as_ref().and_then(|text| text.data().downcast_ref::<String>());
+///     text.map_or(0, |text| text.len() as u32)
+/// };
+/// let len = Func::wrap(&mut store, len).typed::<Option<ExternRef>, u32>(&store)?;
+/// let text = ExternRef::new(String::from("hello"));
+/// assert_eq!(len.call(&mut store, Some(text))?, 5);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone)]
 pub struct ExternRef(Arc<dyn Any + Send + Sync>);
 

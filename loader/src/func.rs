@@ -26,6 +26,17 @@ use crate::vm::host::{HOST_ENTRY, HostFunc, StoreFunc};
 use crate::vm::store::StoreCore;
 
 /// A function of a store: of an instance, or one that the host made.
+///
+/// ```
+/// use precast_loader::{Engine, Error, Func, Store, Val};
+///
+/// let mut store = Store::new(&Engine::default(), ());
+/// let double = Func::wrap(&mut store, |x: i32| 2 * x);
+/// let mut results = [Val::I32(0)];
+/// double.call(&mut store, &[Val::I32(21)], &mut results)?;
+/// assert_eq!(results[0].i32(), Some(42));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Func(Stored<VmFuncRef>);
 
@@ -181,6 +192,16 @@ impl Func {
 }
 
 /// A function whose type is known when the host is compiled.
+///
+/// ```
+/// use precast_loader::{Engine, Error, Func, Store, TypedFunc};
+///
+/// let mut store = Store::new(&Engine::default(), ());
+/// let add = Func::wrap(&mut store, |a: i64, b: i64| a + b);
+/// let add: TypedFunc<(i64, i64), i64> = add.typed(&store)?;
+/// assert_eq!(add.call(&mut store, (1, 2))?, 3);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 pub struct TypedFunc<P, R> {
     func: Func,

@@ -11,6 +11,16 @@ use crate::vm::global::{GlobalValue, HostGlobal, read_global, write_global};
 use crate::vm::store::StoreCore;
 
 /// A global of a store.
+///
+/// ```
+/// use precast_loader::{Engine, Error, Global, GlobalType, Store, Val, ValType};
+///
+/// let mut store = Store::new(&Engine::default(), ());
+/// let counter = Global::new(&mut store, GlobalType::new(ValType::I32, true), Val::I32(1))?;
+/// counter.set(&mut store, Val::I32(2))?;
+/// assert_eq!(counter.get(&store).i32(), Some(2));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Global {
     place: Stored<GlobalValue>,

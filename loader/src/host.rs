@@ -15,6 +15,22 @@ use crate::vm::instance::InstanceData;
 use crate::vm::store::StoreCore;
 
 /// What a host function sees of its caller: the store, and the calling instance's exports.
+///
+/// ```
+/// use precast_loader::{Caller, Engine, Error, Extern, Linker};
+///
+/// let mut linker: Linker<Vec<u8>> = Linker::new(&Engine::default());
+/// let write = |mut caller: Caller<'_, Vec<u8>>, at: u32, len: u32| -> Result<(), Error> {
+///     let memory = caller.get_export("memory").and_then(Extern::memory);
+///     let memory = memory.ok_or_else(|| Error::host("the guest exports no memory"))?;
+///     let (bytes, output) = memory.data_and_store_mut(&mut caller);
+///     let bytes = bytes.get(at as usize..).and_then(|bytes| bytes.get(..len as usize));
+///     output.extend(bytes.ok_or_else(|| Error::host("the text is outside of the memory"))?);
+///     Ok(())
+/// };
+/// linker.func_wrap("env", "write", write)?;
+/// # Ok::<(), Error>(())
+/// ```
 pub struct Caller<'a, T: 'static> {
     store: StoreContextMut<'a, T>,
     owner: *mut VmContextHeader,

@@ -29,6 +29,18 @@ use crate::vm::quota::{self, Demand};
 use crate::vm::store::StoreCore;
 
 /// An item of an instance, or one that the host made.
+///
+/// ```
+/// use precast_loader::{Extern, Instance, Store};
+///
+/// fn look(instance: Instance, store: &mut Store<()>) {
+///     match instance.get_export(&mut *store, "memory") {
+///         Some(Extern::Memory(memory)) => println!("a memory of {} pages", memory.size(&*store)),
+///         Some(other) => println!("an export of type {}", other.ty(&*store)),
+///         None => println!("nothing is exported as `memory`"),
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Extern {
@@ -100,6 +112,19 @@ impl Extern {
 }
 
 /// An instance of a module, in a store.
+///
+/// ```
+/// use precast_loader::{Error, Func, Instance, Module, Store};
+///
+/// fn run(module: &Module) -> Result<(), Error> {
+///     let mut store = Store::new(module.engine(), ());
+///     let log = Func::wrap(&mut store, |x: i32| println!("{x}"));
+///     // One item for each import, in the module's order. A `Linker` finds them by name.
+///     let instance = Instance::new(&mut store, module, &[log.into()])?;
+///     let run = instance.get_typed_func::<(), ()>(&mut store, "run")?;
+///     run.call(&mut store, ())
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instance(Stored<InstanceData>);
 

@@ -20,6 +20,18 @@ use crate::vm::quota::Demand;
 /// put back then: pages that instances of this `InstancePre` write to again and again are copied, and
 /// stay in memory; the rest is given back to the system, by one system call or a few. Keep the
 /// `InstancePre` for as long as instances are wanted; what is parked goes with it.
+///
+/// ```
+/// use precast_loader::{Error, InstancePre, Store};
+///
+/// /// An instance for each request: nothing of a request is left for the next.
+/// fn answer(pre: &InstancePre<()>, request: i32) -> Result<i32, Error> {
+///     let mut store = Store::new(pre.module().engine(), ());
+///     let instance = pre.instantiate(&mut store)?;
+///     let answer = instance.get_typed_func::<i32, i32>(&mut store, "answer")?;
+///     answer.call(&mut store, request)
+/// }
+/// ```
 #[derive(Debug)]
 pub struct InstancePre<T: 'static> {
     inner: Arc<PreInner>,

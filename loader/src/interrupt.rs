@@ -6,6 +6,19 @@ use crate::vm::interrupt::{Reason, SharedInterrupt, lock};
 /// Ends the wasm code of a store from another thread. Outlives the store, and does nothing then.
 ///
 /// See [`Store::interrupt_handle`].
+///
+/// ```
+/// use precast_loader::{Error, Store, TypedFunc};
+///
+/// fn run_for_a_second(store: &mut Store<()>, run: TypedFunc<(), ()>) -> Result<(), Error> {
+///     let handle = store.interrupt_handle();
+///     std::thread::spawn(move || {
+///         std::thread::sleep(std::time::Duration::from_secs(1));
+///         handle.interrupt();
+///     });
+///     run.call(store, ())
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct InterruptHandle(SharedInterrupt);
 

@@ -23,6 +23,20 @@ use crate::vm::store::StoreCore;
 /// up to 16 [`WasmTy`] parameters and a [`WasmRet`] result, `Send + Sync + 'static`.
 ///
 /// This trait is sealed: it is implemented for all of them, and for nothing else.
+///
+/// ```
+/// use precast_loader::{Caller, Engine, Error, Linker};
+///
+/// fn draw() -> Result<u64, Error> {
+///     Err(Error::host("the urn is empty"))
+/// }
+///
+/// let mut linker: Linker<u32> = Linker::new(&Engine::default());
+/// linker.func_wrap("env", "add", |a: i32, b: i32| a + b)?;
+/// linker.func_wrap("env", "count", |mut caller: Caller<'_, u32>| *caller.data_mut() += 1)?;
+/// linker.func_wrap("env", "draw", draw)?;
+/// # Ok::<(), Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a host function of a store of `{T}`",
     label = "not a closure over wasm's own types",
@@ -38,6 +52,16 @@ impl<T: 'static, Params, Results, F> IntoFunc<T, Params, Results> for F where
 }
 
 /// What a host closure may return: results, or `Result` of them and [`Error`]. This trait is sealed.
+///
+/// ```
+/// use precast_loader::{Engine, Error, Linker};
+///
+/// let mut linker: Linker<()> = Linker::new(&Engine::default());
+/// linker.func_wrap("env", "nothing", || {})?;
+/// linker.func_wrap("env", "two", || (1_i32, 2.5_f64))?;
+/// linker.func_wrap("env", "perhaps", || -> Result<i64, Error> { Ok(3) })?;
+/// # Ok::<(), Error>(())
+/// ```
 pub trait WasmRet: sealed::Ret {}
 
 impl<R: sealed::Ret> WasmRet for R {}
@@ -47,6 +71,7 @@ pub(crate) mod sealed {
 
     /// What [`IntoFunc`](super::IntoFunc) does.
     pub trait IntoHost<T: 'static, Params, Results>: Send + Sync + 'static {
+        #[expect(private_interfaces, reason = "the trait is sealed")]
         fn into_host(self) -> HostFunc;
     }
 
@@ -80,6 +105,7 @@ macro_rules! into_func {
             F: Fn($($A),*) -> Ret + Send + Sync + 'static,
             Ret: WasmRet,
         {
+            #[expect(private_interfaces, reason = "the trait is sealed")]
             fn into_host(self) -> HostFunc {
                 let func = move |_: Caller<'_, T>, $($a: $A),*| self($($a),*);
                 sealed::IntoHost::<T, (Caller<'_, T>, $($A,)*), Ret>::into_host(func)
@@ -92,6 +118,7 @@ macro_rules! into_func {
             F: Fn(Caller<'_, T>, $($A),*) -> Ret + Send + Sync + 'static,
             Ret: WasmRet,
         {
+            #[expect(private_interfaces, reason = "the trait is sealed")]
             fn into_host(self) -> HostFunc {
                 unsafe extern "C" fn native<T: 'static, F, Ret, $($A: WasmTy),*>(
                     import: *const VmFuncImport,

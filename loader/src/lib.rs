@@ -1,30 +1,74 @@
-//! Maps artifacts of the precast compiler and runs them. No compiler inside.
+//! Maps artifacts of the precast compiler and runs them. There is no compiler inside.
 //!
 //! The API follows Wasmtime's, which Rust users know: an [`Engine`] holds settings, a [`Module`] is
-//! a mapped artifact, a [`Linker`] names host functions and other imports, a [`Store`] owns
-//! instances, [`TypedFunc`]s call into them.
+//! a mapped artifact, a [`Linker`] knows host functions and other items by name, a [`Store`] owns
+//! instances and data of the host, and [`TypedFunc`]s call into instances.
 //!
-//! | module | what |
+//! ```no_run
+//! use precast_loader::{Caller, Engine, Error, Linker, Module, Store};
+//!
+//! fn main() -> Result<(), Error> {
+//!     let engine = Engine::default();
+//!     // SAFETY: `precast compile` wrote the file, and nobody changes it while it is mapped.
+//!     let module = unsafe { Module::open(&engine, "guest.precast")? };
+//!
+//!     let mut linker: Linker<Vec<i32>> = Linker::new(&engine);
+//!     linker.func_wrap("env", "note", |mut caller: Caller<'_, Vec<i32>>, x: i32| {
+//!         caller.data_mut().push(x);
+//!     })?;
+//!     // Imports are resolved once, for any number of instances on any thread.
+//!     let pre = linker.instantiate_pre(&module)?;
+//!
+//!     let mut store = Store::new(&engine, Vec::new());
+//!     let instance = pre.instantiate(&mut store)?;
+//!     let add = instance.get_typed_func::<(i32, i32), i32>(&mut store, "add")?;
+//!     println!("the sum is {}", add.call(&mut store, (1, 2))?);
+//!     println!("the guest noted {:?}", store.into_data());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! | to | use |
 //! |---|---|
-//! | `mapping` | an artifact in memory: mapped, checked, patched, executable |
-//! | `module`, `engine` | modules, settings |
-//! | `store` | stores and access to them |
-//! | `instance`, `instance_pre`, `imports`, `linker` | instantiation, checking imports, definitions by name |
-//! | `func`, `typed` | calls from the host, Rust types of wasm values |
-//! | `host`, `into_func` | host functions, closures that can be some |
-//! | `limits` | what a store's instances may take |
-//! | `pool` | instances kept for reuse |
-//! | [`runtime`], `redirect` | instances that find each other by name; import redirection |
-//! | `memory`, `table`, `global`, `val`, `types` | the other items, values, types |
-//! | `externref` | references to the host's values, and when they are dropped |
-//! | `activation`, `trap`, `error` | entering wasm code and leaving it early |
-//! | `interrupt` | ending it from outside, deadlines, fuel |
-//! | `builtins`, `libcalls` | what machine code calls |
-//! | `sys`, `arch` | the operating system; the architecture |
+//! | open an artifact that nobody else can write to | [`Module::open`] |
+//! | open an artifact that others can write to | [`Module::open_sealed`] |
+//! | open an artifact of which only the digest is known | [`Module::open_verified`] |
+//! | define what modules import | [`Linker`], [`Func`], [`Memory`], [`Table`], [`Global`] |
+//! | start many instances of a module | [`InstancePre`] |
+//! | bound the memory and the tables of instances | [`Store::set_limits`], [`ResourceLimiter`] |
+//! | stop code that runs too long | [`InterruptHandle`], [`Store::set_epoch_deadline`] |
+//! | count what code does, and stop it at a bound | [`Store::set_fuel`] |
+//! | let instances find each other by name, and close them with an exit code | [`runtime`] |
+//! | take imports from elsewhere | [`Redirections`] |
+//! | learn why code stopped, and where | [`Error`], [`Trap`], [`WasmBacktrace`] |
 //!
-//! Invariants: no mapping is ever writable and executable; the signal handler takes no lock and
-//! allocates nothing; nothing unwinds through wasm frames; nothing is registered anywhere when a
-//! module is opened.
+//! # Invariants
+//!
+//! No mapping is ever writable and executable. The signal handler takes no lock and allocates
+//! nothing. Nothing unwinds through wasm frames. Nothing is registered anywhere when a module is
+//! opened.
+
+// Where things are, for those who change the crate. A file imports only from its own layer and from
+// those below it, which a test keeps (tests/dependencies.rs). Lowest layer first:
+//
+// | layer | files | what |
+// |---|---|---|
+// | ground | `sys`, `arch` | the operating system; all that differs between architectures |
+// | | `mapping`, `libcalls` | a mapped artifact: checked, patched, executable |
+// | | `types`, `error`, `trap`, `externref`, `limits` | types without a pointer into a store |
+// | machine | `vm` | what machine code and the signal handler work with, see its own map |
+// | handles | `engine`, `module`, `store` | settings, modules, stores and access to them |
+// | | `stored` | what a handle is: the number of a store, and a pointer to an item of it |
+// | | `instance`, `func`, `memory`, `table`, `global`, `val` | items of stores, and values |
+// | | `host`, `into_func`, `typed` | host functions, and Rust types for wasm types |
+// | | `linker`, `imports`, `instance_pre`, `redirect` | resolving and checking imports |
+// | | `interrupt` | stopping code from outside |
+// | runtime | `runtime` | instances that find each other by name |
+//
+// A new kind of trap starts in `precast_artifact::traps` and is raised in `vm/signal.rs` or
+// `vm/builtins.rs`. A new routine for machine code goes to `vm/builtins.rs`. A new convention for host
+// calls goes to `into_func.rs` and `arch`. A new architecture is a file in `arch`. A new kind of item
+// is an entity in `vm`, a handle above it, and a variant of `vm::instance::Item` and of `Extern`.
 
 mod arch;
 mod engine;

@@ -29,6 +29,37 @@ const DEFAULT_TOTAL_ELEMENTS: usize = 10_000_000;
 ///
 /// A limiter runs in the middle of the guest's call. When it returns an error or panics, the call
 /// ends with that, as if a host function had done so.
+///
+/// ```
+/// use precast_loader::{Engine, Error, Memory, MemoryType, ResourceLimiter, Store};
+///
+/// /// Bytes that are left for all memories.
+/// struct Budget(usize);
+///
+/// impl ResourceLimiter for Budget {
+///     fn memory_growing(
+///         &mut self,
+///         current: usize,
+///         desired: usize,
+///         _: Option<usize>,
+///     ) -> Result<bool, Error> {
+///         let left = self.0.checked_sub(desired - current);
+///         self.0 = left.unwrap_or(self.0);
+///         Ok(left.is_some())
+///     }
+///
+///     fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool, Error> {
+///         Ok(true)
+///     }
+/// }
+///
+/// let mut store = Store::new(&Engine::default(), Budget(1 << 20));
+/// store.limiter(|budget| budget);
+/// let memory = Memory::new(&mut store, MemoryType::new(1, None))?;
+/// assert!(memory.grow(&mut store, 16).is_err());
+/// assert_eq!(memory.grow(&mut store, 15)?, 1);
+/// # Ok::<(), Error>(())
+/// ```
 pub trait ResourceLimiter: Send {
     /// Whether a linear memory may be made or grow, from `current` bytes (0: it is being made) to
     /// `desired`. `maximum` is that of its type, in bytes.
@@ -144,6 +175,12 @@ impl Default for StoreLimits {
 }
 
 /// Makes [`StoreLimits`], starting from the default ones.
+///
+/// ```
+/// use precast_loader::StoreLimitsBuilder;
+///
+/// let limits = StoreLimitsBuilder::new().memory_size(1 << 20).instances(10).build();
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct StoreLimitsBuilder(StoreLimits);
 

@@ -19,6 +19,17 @@ use crate::val::Val;
 use crate::vm::host::HostFunc;
 
 /// Names for what modules import.
+///
+/// ```
+/// use precast_loader::{Error, Instance, Linker, Module, Store};
+///
+/// fn start(module: &Module, store: &mut Store<()>) -> Result<Instance, Error> {
+///     let mut linker = Linker::new(module.engine());
+///     linker.func_wrap("env", "log", |x: i32| println!("{x}"))?;
+///     linker.define_unknown_imports_as_traps(module);
+///     linker.instantiate(store, module)
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Linker<T: 'static> {
     engine: Engine,

@@ -22,6 +22,18 @@ use crate::vm::quota;
 use crate::vm::store::StoreCore;
 
 /// A linear memory of a store.
+///
+/// ```
+/// use precast_loader::{Engine, Error, Memory, MemoryType, Store};
+///
+/// let mut store = Store::new(&Engine::default(), ());
+/// let memory = Memory::new(&mut store, MemoryType::new(1, Some(2)))?;
+/// memory.write(&mut store, 100, b"hello")?;
+/// assert_eq!(memory.data(&store)[100..105], *b"hello");
+/// assert_eq!(memory.grow(&mut store, 1)?, 1);
+/// assert!(memory.grow(&mut store, 1).is_err(), "two pages are its maximum");
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Memory(Stored<MemoryEntity>);
 

@@ -14,6 +14,21 @@ use crate::types::{ExternType, extern_type, import_type};
 use crate::vm::module::MappedModule;
 
 /// A compiled module. Cheap to clone; clones share the mapping.
+///
+/// ```
+/// use precast_loader::{Engine, Error, Module};
+///
+/// fn describe(path: &str, digest: &[u8; 32]) -> Result<(), Error> {
+///     let module = Module::open_verified(&Engine::default(), path, digest)?;
+///     for (module, name, ty) in module.imports() {
+///         println!("imports {module}.{name}: {ty}");
+///     }
+///     for (name, ty) in module.exports() {
+///         println!("exports {name}: {ty}");
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Module {
     pub(crate) code: Arc<MappedModule>,
@@ -220,6 +235,19 @@ impl Module {
 }
 
 /// A [`Module`] that may be gone; see [`Module::downgrade`].
+///
+/// ```
+/// use precast_loader::{Engine, Module, WeakModule};
+///
+/// /// Shares a module with all who use it at the same time.
+/// fn share(known: &mut WeakModule, engine: &Engine, open: impl FnOnce() -> Module) -> Module {
+///     known.upgrade(engine).unwrap_or_else(|| {
+///         let module = open();
+///         *known = module.downgrade();
+///         module
+///     })
+/// }
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct WeakModule(Weak<MappedModule>);
 

@@ -54,6 +54,16 @@ impl fmt::Display for ItemRule {
 }
 
 /// Where an import goes, and the rules that sent it there.
+///
+/// ```
+/// use precast_loader::{Module, Redirections};
+///
+/// fn explain(rules: &Redirections, module: &Module) {
+///     for import in rules.explain(module) {
+///         println!("{import}");
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Redirected {

@@ -12,6 +12,17 @@ use crate::limits::{ResourceLimiter, StoreLimits};
 use crate::vm::store::StoreCore;
 
 /// A store: instances, and data of the host's own type `T` that host functions can reach.
+///
+/// ```
+/// use precast_loader::{Caller, Engine, Error, Func, Store};
+///
+/// let mut store = Store::new(&Engine::default(), 0_u32);
+/// let count = |mut caller: Caller<'_, u32>| *caller.data_mut() += 1;
+/// let count = Func::wrap(&mut store, count).typed::<(), ()>(&store)?;
+/// count.call(&mut store, ())?;
+/// assert_eq!(store.into_data(), 1);
+/// # Ok::<(), Error>(())
+/// ```
 pub struct Store<T: 'static> {
     inner: NonNull<StoreInner<T>>,
     owns: PhantomData<StoreInner<T>>,
@@ -173,9 +184,32 @@ impl<T: std::fmt::Debug> std::fmt::Debug for Store<T> {
 }
 
 /// Shared access to a store.
+///
+/// ```
+/// use precast_loader::{AsContext, Engine, Store, StoreContext};
+///
+/// fn name<'a>(store: StoreContext<'a, String>) -> &'a str {
+///     store.data()
+/// }
+///
+/// let store = Store::new(&Engine::default(), String::from("Ada"));
+/// assert_eq!(name(store.as_context()), "Ada");
+/// ```
 pub struct StoreContext<'a, T: 'static>(pub(crate) &'a StoreInner<T>);
 
 /// Exclusive access to a store.
+///
+/// ```
+/// use precast_loader::{AsContextMut, Engine, Store, StoreContextMut};
+///
+/// fn add(mut store: StoreContextMut<'_, u32>, more: u32) {
+///     *store.data_mut() += more;
+/// }
+///
+/// let mut store = Store::new(&Engine::default(), 1);
+/// add(store.as_context_mut(), 2);
+/// assert_eq!(*store.data(), 3);
+/// ```
 pub struct StoreContextMut<'a, T: 'static>(pub(crate) &'a mut StoreInner<T>);
 
 impl<'a, T: 'static> StoreContext<'a, T> {
@@ -207,6 +241,18 @@ impl<T: 'static> StoreContextMut<'_, T> {
 }
 
 /// What gives shared access to a store: stores, contexts, callers and references to them.
+///
+/// ```
+/// use precast_loader::{AsContext, Caller, Memory, Store};
+///
+/// fn is_empty(memory: Memory, store: impl AsContext) -> bool {
+///     memory.size(store) == 0
+/// }
+///
+/// fn both(memory: Memory, store: &Store<()>, caller: &Caller<'_, u32>) -> bool {
+///     is_empty(memory, store) || is_empty(memory, caller)
+/// }
+/// ```
 pub trait AsContext {
     /// The host's data.
     type Data: 'static;
@@ -216,6 +262,14 @@ pub trait AsContext {
 }
 
 /// What gives exclusive access to a store.
+///
+/// ```
+/// use precast_loader::{AsContextMut, Error, TypedFunc};
+///
+/// fn twice(mut store: impl AsContextMut, next: TypedFunc<(), i32>) -> Result<i32, Error> {
+///     Ok(next.call(&mut store, ())? + next.call(&mut store, ())?)
+/// }
+/// ```
 pub trait AsContextMut: AsContext {
     /// The access.
     fn as_context_mut(&mut self) -> StoreContextMut<'_, Self::Data>;

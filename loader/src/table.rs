@@ -15,6 +15,19 @@ use crate::vm::store::StoreCore;
 use crate::vm::table::TableEntity;
 
 /// A table of a store.
+///
+/// ```
+/// use precast_loader::{Engine, Error, Func, Store, Table, TableType, Val, ValType};
+///
+/// let mut store = Store::new(&Engine::default(), ());
+/// let ty = TableType::new(ValType::FuncRef, 2, None);
+/// let table = Table::new(&mut store, ty, Val::FuncRef(None))?;
+/// let func = Func::wrap(&mut store, || 7);
+/// table.set(&mut store, 1, func.into())?;
+/// assert!(matches!(table.get_element(&store, 0), Some(Val::FuncRef(None))));
+/// assert!(table.get_element(&store, 2).is_none(), "it has two elements");
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Table(Stored<TableEntity>);
 

@@ -5,6 +5,14 @@ use std::fmt;
 use precast_artifact::{TrapCode, shown};
 
 /// A trap: why wasm code stopped, and where.
+///
+/// ```
+/// use precast_loader::{Error, TrapCode};
+///
+/// fn is_division_by_zero(error: &Error) -> bool {
+///     error.trap().is_some_and(|trap| trap.code() == TrapCode::IntegerDivideByZero)
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Trap {
     code: TrapCode,
@@ -43,6 +51,14 @@ impl fmt::Display for Trap {
 impl std::error::Error for Trap {}
 
 /// The wasm frames that were active, innermost first.
+///
+/// ```
+/// use precast_loader::Error;
+///
+/// fn innermost_function(error: &Error) -> Option<&str> {
+///     Some(&error.backtrace()?.frames().first()?.name)
+/// }
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct WasmBacktrace {
     pub(crate) frames: Vec<Frame>,
@@ -50,6 +66,18 @@ pub struct WasmBacktrace {
 }
 
 /// A wasm frame.
+///
+/// ```
+/// use precast_loader::Frame;
+///
+/// /// Where the frame is, as `wasm-objdump` counts.
+/// fn place(frame: &Frame) -> String {
+///     match frame.wasm_offset {
+///         Some(offset) => format!("func[{}] at {offset:#x}", frame.function),
+///         None => format!("func[{}]", frame.function),
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Frame {

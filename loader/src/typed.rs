@@ -20,6 +20,16 @@ use crate::vm::store::StoreCore;
 /// # Safety
 /// `Native` is how C passes the wasm type [`TYPE`](Self::TYPE) on this target, and the raw value is
 /// in the first bytes of a [`ValRaw`].
+///
+/// ```
+/// use precast_loader::{Linker, Error, WasmTy};
+///
+/// /// Defines a function that gives back what it gets.
+/// fn echo<V: WasmTy + 'static>(linker: &mut Linker<()>, name: &str) -> Result<(), Error> {
+///     linker.func_wrap("echo", name, |value: V| value)?;
+///     Ok(())
+/// }
+/// ```
 pub unsafe trait WasmTy: Sized {
     /// The wasm type.
     const TYPE: ValType;
@@ -164,6 +174,16 @@ pub(crate) unsafe fn read_value<T: WasmTy>(at: *const ValRaw, core: &mut StoreCo
 ///
 /// # Safety
 /// The conversions agree with [`types`](Self::types).
+///
+/// ```
+/// use precast_loader::{FuncType, WasmParams, WasmResults};
+///
+/// fn func_type<P: WasmParams, R: WasmResults>() -> FuncType {
+///     FuncType::new(P::types(), R::types())
+/// }
+///
+/// assert_eq!(func_type::<(i32, f64), u64>().to_string(), "func (i32 f64) -> (i64)");
+/// ```
 pub unsafe trait WasmParams {
     #[doc(hidden)]
     const COUNT: usize;
@@ -203,6 +223,14 @@ pub unsafe trait WasmParams {
 ///
 /// # Safety
 /// The conversions agree with [`types`](Self::types).
+///
+/// ```
+/// use precast_loader::{Error, Instance, Store, WasmResults};
+///
+/// fn call<R: WasmResults>(store: &mut Store<()>, of: Instance, name: &str) -> Result<R, Error> {
+///     of.get_typed_func::<(), R>(&mut *store, name)?.call(store, ())
+/// }
+/// ```
 pub unsafe trait WasmResults: Sized {
     #[doc(hidden)]
     const COUNT: usize;

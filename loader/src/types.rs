@@ -21,6 +21,13 @@ pub(crate) const MAX_PAGES32: u64 = 65536;
 pub(crate) const MAX_PAGES_BY_TYPE64: u64 = 1 << 48;
 
 /// Type of a function.
+///
+/// ```
+/// use precast_loader::{FuncType, ValType};
+///
+/// let ty = FuncType::new([ValType::I32, ValType::I64], [ValType::F32]);
+/// assert_eq!(ty.to_string(), "func (i32 i64) -> (f32)");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FuncType {
     /// Parameters, then results; nearly always few enough to need no allocation.
@@ -122,6 +129,11 @@ pub(crate) fn type_id(signature: reader::Signature<'_>) -> u64 {
 }
 
 /// Type of a linear memory.
+///
+/// ```
+/// let ty = precast_loader::MemoryType::new(1, Some(16));
+/// assert_eq!(ty.to_string(), "memory 1 16");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MemoryType {
     /// Pages of 64 KiB at the start.
@@ -191,6 +203,13 @@ impl fmt::Display for MemoryType {
 }
 
 /// Type of a table.
+///
+/// ```
+/// use precast_loader::{TableType, ValType};
+///
+/// let ty = TableType::new(ValType::FuncRef, 10, None);
+/// assert_eq!(ty.to_string(), "table 10 funcref");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TableType {
     /// Type of the elements: a reference type.
@@ -249,6 +268,13 @@ impl fmt::Display for TableType {
 }
 
 /// Type of a global.
+///
+/// ```
+/// use precast_loader::{GlobalType, ValType};
+///
+/// let ty = GlobalType::new(ValType::I64, true);
+/// assert_eq!(ty.to_string(), "global (mut i64)");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GlobalType {
     /// Type of the value.
@@ -275,6 +301,14 @@ impl fmt::Display for GlobalType {
 }
 
 /// Type of an import or export.
+///
+/// ```
+/// use precast_loader::{ExternType, Module};
+///
+/// fn has_memory(module: &Module) -> bool {
+///     matches!(module.export("memory"), Some(ExternType::Memory(_)))
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ExternType {

@@ -10,6 +10,13 @@ use crate::vm::externrefs::Point;
 use crate::vm::store::StoreCore;
 
 /// A 128-bit vector.
+///
+/// ```
+/// use precast_loader::V128;
+///
+/// let lanes = V128::from(u128::from_le_bytes([7; 16]));
+/// assert_eq!(lanes.as_u128() as u8, 7);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct V128(u128);
 
@@ -33,6 +40,15 @@ impl V128 {
 }
 
 /// A wasm value of any type.
+///
+/// ```
+/// use precast_loader::{Val, ValType};
+///
+/// let value = Val::from(2.5_f64);
+/// assert_eq!(value.ty(), ValType::F64);
+/// assert_eq!(value.f64(), Some(2.5));
+/// assert_eq!(value.i32(), None);
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Val {

@@ -8,6 +8,17 @@ use crate::types::ExternType;
 use super::{Context, Instance};
 
 /// What an import is resolved to by [`InstanceConfig::with_import_resolver`].
+///
+/// ```
+/// use precast_loader::runtime::{Instance, InstanceConfig, Target};
+///
+/// /// Takes what a module imports from `env` from an instance, which may be anonymous.
+/// fn config(env: Instance) -> InstanceConfig {
+///     InstanceConfig::new().with_import_resolver(move |_, module, name| {
+///         (module == "env").then(|| Target::Instance(env.clone(), name.to_owned()))
+///     })
+/// }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Target<T: Send + 'static = ()> {
@@ -22,6 +33,15 @@ pub(super) type Resolver<T> =
 
 /// How to make one instance of a module: its name, where its imports come from, what is called
 /// first.
+///
+/// ```
+/// use precast_loader::runtime::InstanceConfig;
+///
+/// let config: InstanceConfig = InstanceConfig::new()
+///     .with_name("guest")
+///     .with_start_functions(["_initialize"])
+///     .with_import("env", "abort", "assemblyscript", "abort");
+/// ```
 pub struct InstanceConfig<T: Send + 'static = ()> {
     pub(super) name: String,
     pub(super) start_functions: Vec<String>,

@@ -23,6 +23,15 @@ use std::time::{Duration, Instant};
 use super::lock;
 
 /// Why a context is done.
+///
+/// ```
+/// use precast_loader::runtime::{Context, Done};
+///
+/// let context = Context::new();
+/// assert_eq!(context.done(), None);
+/// context.cancel();
+/// assert_eq!(context.done(), Some(Done::Canceled));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Done {
     /// Its deadline has passed.

@@ -23,6 +23,14 @@ use super::node::{Closing, Node, Retired};
 use super::{Inner, Runtime, lock};
 
 /// What the store of a runtime's instances holds: the host's data, to which it dereferences.
+///
+/// ```
+/// use precast_loader::runtime::{HostModule, HostModuleBuilder, State};
+/// use precast_loader::Caller;
+///
+/// let env: HostModuleBuilder<Vec<i32>> = HostModule::builder("env")
+///     .func("note", |mut caller: Caller<'_, State<Vec<i32>>>, x: i32| caller.data_mut().push(x));
+/// ```
 pub struct State<T: Send + 'static = ()> {
     data: T,
     runtime: Weak<Inner<T>>,

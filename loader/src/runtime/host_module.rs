@@ -52,6 +52,20 @@ impl HostModule {
 }
 
 /// A host module in the making.
+///
+/// ```
+/// use precast_loader::runtime::{HostModule, Runtime};
+/// use precast_loader::{Engine, Error, GlobalType, MemoryType, Val, ValType};
+///
+/// let runtime: Runtime = Runtime::new(&Engine::default());
+/// let env = HostModule::builder("env")
+///     .func("add", |a: i32, b: i32| a + b)
+///     .global("answer", GlobalType::new(ValType::I32, false), Val::I32(42))
+///     .memory("memory", MemoryType::new(1, None))
+///     .instantiate(&runtime)?;
+/// assert_eq!(env.name(), "env");
+/// # Ok::<(), Error>(())
+/// ```
 pub struct HostModuleBuilder<T: Send + 'static = ()> {
     name: String,
     items: Vec<(String, Planned)>,

@@ -19,6 +19,18 @@ use super::node::{Closing, Items, Node};
 ///
 /// Threads may share it; calls on instances of one store wait for each other. Dropping the last
 /// handle of an anonymous instance closes it.
+///
+/// ```
+/// use precast_loader::runtime::Instance;
+/// use precast_loader::Error;
+///
+/// fn use_once(instance: &Instance) -> Result<i32, Error> {
+///     let result = instance.call_typed("answer", (1_i32, 2_i32))?;
+///     instance.close_with_exit_code(0);
+///     assert!(matches!(instance.call("answer", &[]), Err(Error::Closed { exit_code: 0, .. })));
+///     Ok(result)
+/// }
+/// ```
 pub struct Instance<T: Send + 'static = ()>(Arc<Handle<T>>);
 
 /// What all handles of an instance share.
@@ -224,6 +236,16 @@ impl<T: Send + 'static> Instance<T> {
 }
 
 /// An [`Instance`] and the context of the calls to make, see [`Instance::with_context`].
+///
+/// ```
+/// use precast_loader::runtime::{Context, Instance};
+/// use precast_loader::Error;
+///
+/// fn answer_in_time(instance: &Instance) -> Result<i32, Error> {
+///     let context = Context::with_timeout(std::time::Duration::from_millis(50));
+///     instance.with_context(&context).call_typed("answer", ())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct InstanceIn<'a, T: Send + 'static = ()> {
     instance: &'a Instance<T>,

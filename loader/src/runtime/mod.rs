@@ -68,6 +68,14 @@ use group::Group;
 use node::{Closing, Items, Node, Uses};
 
 /// What a host function of a runtime sees of its caller.
+///
+/// ```
+/// use precast_loader::runtime::{Caller, HostModule, HostModuleBuilder};
+///
+/// let env: HostModuleBuilder<u32> = HostModule::builder("env")
+///     .func("count", |mut caller: Caller<'_, u32>| **caller.data_mut() += 1)
+///     .func("quit", |mut caller: Caller<'_, u32>| Err::<(), _>(caller.exit(3)));
+/// ```
 pub type Caller<'a, T = ()> = crate::Caller<'a, State<T>>;
 
 /// Most linked modules that a runtime keeps to make further instances of.
@@ -76,6 +84,21 @@ const PREPARED: usize = 32;
 /// Names, limits, and the instances that have names. Cheap to clone; clones are the same runtime.
 ///
 /// `T` is data of the host's own that each store has one of, see [`State`].
+///
+/// ```
+/// use precast_loader::runtime::{HostModule, InstanceConfig, Runtime};
+/// use precast_loader::{Engine, Error, Module, Val};
+///
+/// fn run(module: &Module) -> Result<Vec<Val>, Error> {
+///     let runtime: Runtime = Runtime::new(module.engine());
+///     HostModule::builder("env").func("log", |x: i32| println!("{x}")).instantiate(&runtime)?;
+///     let instance = runtime.instantiate(module, InstanceConfig::new().with_name("guest"))?;
+///     instance.call("answer", &[Val::I32(1)])
+/// }
+///
+/// let runtime: Runtime = Runtime::new(&Engine::default());
+/// assert!(runtime.instance("guest").is_none());
+/// ```
 pub struct Runtime<T: Send + 'static = ()>(Arc<Inner<T>>);
 
 pub(crate) struct Inner<T: Send + 'static> {

@@ -35,8 +35,7 @@ pub(crate) type CallArray =
 
 /// A host function, of no store yet. It works in stores of one type `T` only, and whoever keeps it
 /// says which (see [`Invariant`](crate::store::Invariant)): so it is no public type.
-#[doc(hidden)]
-pub struct HostFunc {
+pub(crate) struct HostFunc {
     ty: FuncType,
     type_id: u64,
     /// Takes the place of an exit; null where it cannot.
