@@ -1,18 +1,18 @@
 //! The engine: settings that stores and modules share.
 //!
-//! An [`Engine`] is a reference to settings that live as long as the process; equal settings are
-//! kept once, so making engines does not use up memory. A counted reference would do, but stores
-//! hold one each, and counting it would bounce a cache line between threads that only want to make
-//! stores of their own.
+//! An [`Engine`] is a reference to settings that live as long as the process. Equal settings are
+//! kept once, so making engines does not use up memory. Why is it not a counted reference? Each
+//! store holds one, and the count would move a cache line between threads that only make stores of
+//! their own.
 //!
-//! What one engine asks of code, the stack that it gives and its epoch apply to the stores made with
-//! it. So a module, a linker and a store that are used together must be of one engine: a module of an
-//! engine that asks for deadlines would run in another one's store without any. Nothing else depends
-//! on it: types of functions mean the same in every engine.
+//! The requirements of an engine, the stack that it gives and its epoch apply to the stores made
+//! with it. So a module, a linker and a store that are used together must be of one engine:
+//! otherwise a module of an engine that requires deadlines could run in a store without one.
+//! Nothing else depends on the engine: types of functions mean the same in every engine.
 //!
-//! An engine also has the epoch that deadlines of stores are counted in. Engines that ask for
-//! [`Config::epoch_interruption`] have one each; all others of equal settings are the same engine,
-//! epoch and all.
+//! An engine also has the epoch that deadlines of stores are counted in. Each engine with
+//! [`Config::epoch_interruption`] has an epoch of its own. All other engines of equal settings are
+//! the same engine and share its epoch.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -58,21 +58,21 @@ impl Config {
         Self::default()
     }
 
-    /// Most bytes of stack that wasm code may use from where the host enters it; 1 MiB if not set.
-    /// A thread whose stack has less left allows less: a guest never reaches the end of the stack.
-    /// Of a stack that the program made itself (a coroutine's) the loader does not know the end:
-    /// it must have as much as this and 256 KiB more.
+    /// Sets the maximum of bytes of stack that wasm code may use from where the host enters it. The
+    /// default is 1 MiB. If less is left of a thread's stack, wasm code gets less: a guest never
+    /// reaches the end of the stack. The loader does not know the end of a stack that the program
+    /// made itself, for a coroutine: such a stack must have 256 KiB more than this maximum.
     pub fn max_wasm_stack(&mut self, bytes: usize) -> &mut Self {
         self.max_wasm_stack = bytes;
         self
     }
 
-    /// Most instances that a thread keeps for reuse after their store is gone; 16 if not set. Each
-    /// keeps its address space and the pages that it writes to again and again, see [`InstancePre`].
-    /// Zero keeps nothing: the choice of hosts that start once.
+    /// Sets the maximum number of instances that a thread keeps for reuse after their store is
+    /// gone. The default is 16. Each of them keeps its address space and the pages that it writes
+    /// to again and again, see [`InstancePre`]. A host that starts one instance chooses zero.
     ///
-    /// When the system refuses memory or mappings for want of them, what all threads keep is given back
-    /// and the system is asked once more.
+    /// When the system is short of memory or mappings, all threads give back what they keep, and
+    /// the system is asked once more.
     ///
     /// [`InstancePre`]: crate::InstancePre
     pub fn pool_per_thread(&mut self, instances: usize) -> &mut Self {
@@ -80,9 +80,10 @@ impl Config {
         self
     }
 
-    /// Most bytes of linear memories that stay in memory for the instances that a thread keeps; 64 MiB
-    /// if not set. Beyond that, the instances that were used least recently give their pages back to the
-    /// system, and take them again page by page when they are used. Zero: all of them always do.
+    /// Most bytes of linear memories that stay in memory for the instances that a thread keeps; 64
+    /// MiB if not set. Beyond that, the instances that were used least recently give their pages
+    /// back to the system, and take them again page by page when they are used. Zero: all of them
+    /// always do.
     pub fn pool_resident_per_thread(&mut self, bytes: usize) -> &mut Self {
         self.pool.resident_per_thread = bytes;
         self
@@ -95,19 +96,19 @@ impl Config {
         self
     }
 
-    /// Whether every module must have been compiled so that a deadline stops it wherever it is
-    /// ([`Interruption::Epoch`]): others are an [`Error::Interruption`] when they are
-    /// instantiated.
+    /// Sets whether every module must have been compiled so that a deadline stops it wherever it is
+    /// ([`Interruption::Epoch`]). To instantiate any other module is an [`Error::Interruption`].
     ///
-    /// Each engine made with this has an epoch of its own and lives as long as the process.
+    /// Each engine made with this setting has an epoch of its own and lives as long as the process.
     pub fn epoch_interruption(&mut self, required: bool) -> &mut Self {
         self.required = required.then_some(Interruption::Epoch);
         self
     }
 
-    /// Whether every module must have been compiled so that it counts fuel
-    /// ([`Interruption::Fuel`]): others are an [`Error::Interruption`] when they are
-    /// instantiated. A module cannot have both.
+    /// Sets whether every module must have been compiled so that it counts fuel
+    /// ([`Interruption::Fuel`]). To instantiate any other module is an [`Error::Interruption`]. A
+    /// module cannot have both kinds of interruption, so this replaces
+    /// [`Config::epoch_interruption`].
     pub fn consume_fuel(&mut self, required: bool) -> &mut Self {
         self.required = required.then_some(Interruption::Fuel);
         self
@@ -122,7 +123,7 @@ impl Config {
     }
 }
 
-/// Settings shared by modules and stores. Free to copy.
+/// Settings that modules and stores share. To copy an engine costs nothing.
 ///
 /// ```
 /// use precast_loader::{Config, Engine, Store};
@@ -170,9 +171,9 @@ impl Engine {
         Self(engine)
     }
 
-    /// The next epoch begins: code in stores whose deadline that is stops, see
-    /// [`Store::set_epoch_deadline`](crate::Store::set_epoch_deadline). For a timer thread; takes a
-    /// lock, so not for signal handlers.
+    /// Begins the next epoch: code stops in the stores that have this epoch as their deadline, see
+    /// [`Store::set_epoch_deadline`](crate::Store::set_epoch_deadline). A timer thread calls this.
+    /// A signal handler must not, since it takes a lock.
     pub fn increment_epoch(&self) {
         self.0.epochs.increment();
     }
@@ -186,7 +187,8 @@ impl Engine {
     }
 
     /// # Errors
-    /// [`Error::DifferentEngines`], naming who has this engine and who has the other.
+    /// [`Error::DifferentEngines`] with `first`, which has this engine, and `second`, which has the
+    /// other.
     #[inline]
     pub(crate) fn check_same(
         self,
@@ -201,8 +203,8 @@ impl Engine {
         }
     }
 
-    /// Whether a store of this engine takes a module of the engine `of` whose code can be stopped as
-    /// `found` says.
+    /// Checks that a store of this engine takes a module of the engine `of`, whose code can be
+    /// stopped as `found` says.
     ///
     /// # Errors
     /// [`Error::DifferentEngines`] for a module of another engine, [`Error::Interruption`] for one

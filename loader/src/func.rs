@@ -1,7 +1,7 @@
 //! Functions, and calls from the host.
 //!
 //! A typed call goes straight to the *native entry* of the function's signature: the arguments are
-//! in registers, nothing is boxed. Signatures that have none (see
+//! in registers, and nothing is boxed. Signatures without a native entry (see
 //! [`is_native`](precast_artifact::signature::is_native)) and untyped calls use the *array entry*.
 
 use std::ffi::c_void;
@@ -49,10 +49,10 @@ impl Func {
         Self::from_host(store.as_context_mut().core(), Arc::new(func.into_host()))
     }
 
-    /// A host function of a type that is known at run time only.
+    /// A host function whose type is known only at run time.
     ///
-    /// The closure gets the arguments, and results set to zero or null; an error of a wrong result
-    /// type goes to the caller of the wasm code.
+    /// The closure gets the arguments and the results, which are zero or null at first. A result of
+    /// a wrong type is an error for the caller of the wasm code.
     pub fn new<T: 'static>(
         mut store: impl AsContextMut<Data = T>,
         ty: FuncType,
@@ -104,14 +104,15 @@ impl Func {
         self.0.borrow(core).type_id
     }
 
-    /// Calls the function with values whose types are checked now.
+    /// Calls the function with values, whose types are checked during the call.
     ///
     /// # Errors
-    /// [`Error::Type`] when arguments or the number of results do not fit; what ended the call
-    /// early: [`Error::Trap`], [`Error::Host`], [`Error::Exit`] or whatever a host function gave.
+    /// [`Error::Type`] if the arguments or the number of results do not fit. Otherwise the error
+    /// that ended the call early: [`Error::Trap`], [`Error::Host`], [`Error::Exit`] or any other
+    /// error of a host function.
     ///
     /// # Panics
-    /// With the panic of a host function that the call reached.
+    /// The panic of a host function that the call reached continues here.
     pub fn call(
         &self,
         mut store: impl AsContextMut,
@@ -167,10 +168,10 @@ impl Func {
         }
     }
 
-    /// The function as one whose type is checked once, here.
+    /// The function with a type that is checked once, here.
     ///
     /// # Errors
-    /// [`Error::Type`].
+    /// [`Error::Type`] if the function has another type.
     pub fn typed<P: WasmParams, R: WasmResults>(
         &self,
         store: impl AsContext,
@@ -191,7 +192,7 @@ impl Func {
     }
 }
 
-/// A function whose type is known when the host is compiled.
+/// A function whose type was checked when this was made, and is known when the host is compiled.
 ///
 /// ```
 /// use precast_loader::{Engine, Error, Func, Store, TypedFunc};
@@ -225,12 +226,12 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
     /// Calls it.
     ///
     /// # Errors
-    /// What ended the call early, see [`Func::call`]; [`Error::Type`] when an argument is a
-    /// function of another store.
+    /// The error that ended the call early, see [`Func::call`], and [`Error::Type`] if an argument
+    /// is a function of another store.
     ///
     /// # Panics
-    /// With the panic of a host function that the call reached, or if the function belongs to
-    /// another store.
+    /// The panic of a host function that the call reached continues here. This also panics if the
+    /// function belongs to another store.
     #[inline(always)]
     pub fn call(&self, mut store: impl AsContextMut, params: P) -> Result<R, Error> {
         let core = store.as_context_mut().core_ptr();

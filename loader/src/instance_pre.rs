@@ -16,10 +16,11 @@ use crate::vm::quota::Demand;
 /// A module whose imports are resolved. Cheap to clone; can be used by many threads.
 ///
 /// If all imports are host functions, a thread keeps instances for reuse when their store is
-/// dropped, up to [`Config::pool_per_thread`](crate::Config::pool_per_thread). What the last one wrote is
-/// put back then: pages that instances of this `InstancePre` write to again and again are copied, and
-/// stay in memory; the rest is given back to the system, by one system call or a few. Keep the
-/// `InstancePre` for as long as instances are wanted; what is parked goes with it.
+/// dropped, up to [`Config::pool_per_thread`](crate::Config::pool_per_thread). What the last
+/// instance wrote is restored then: pages that instances of this `InstancePre` write to again and
+/// again are copied and stay in memory, and the rest is given back to the system by a few system
+/// calls. Keep the `InstancePre` for as long as instances are wanted, because the parked instances
+/// are dropped with it.
 ///
 /// ```
 /// use precast_loader::{Error, InstancePre, Store};
@@ -92,12 +93,12 @@ impl<T: 'static> InstancePre<T> {
         &self.inner.module
     }
 
-    /// Whether instances can be made in any store.
+    /// Whether instances can be made in every store.
     pub(crate) fn is_reusable(&self) -> bool {
         self.inner.owner.is_some()
     }
 
-    /// Whether this is that module linked with those very host functions.
+    /// Whether this is `module` linked with the very host functions `imports`.
     pub(crate) fn is_of(&self, module: &Module, imports: &[Import]) -> bool {
         let same = |(a, b): (&Import, &Import)| match (a, b) {
             (Import::Host(a), Import::Host(b)) => Arc::ptr_eq(a, b),

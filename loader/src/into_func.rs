@@ -1,9 +1,9 @@
-//! Rust closures that can be host functions, and the shims that are made for their types.
+//! Rust closures that can be host functions, and the shims for their types.
 //!
-//! The traits are sealed: what they have to do is in traits of the same name without the `Wasm` or
-//! `Func`, in a module that nobody else can name. A host function runs in stores of the very `T`
-//! that it was made for, which nothing but the type parameter of [`IntoFunc`] says; an `IntoFunc`
-//! that somebody else wrote could hand over a function of another `T`.
+//! The traits are sealed: their methods are in supertraits, in a module that no other crate can
+//! name. A host function runs only in stores of the very `T` that it was made for, and only the
+//! type parameter of [`IntoFunc`] says which `T` that is. An implementation of `IntoFunc` in
+//! another crate could return a function of another `T`.
 
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,10 +19,11 @@ use crate::vm::externrefs::Point;
 use crate::vm::host::{Body, HostFunc, Shims, array_shim, finish};
 use crate::vm::store::StoreCore;
 
-/// Closures that can be host functions: `Fn(A, B, …) -> R` or `Fn(Caller<'_, T>, A, B, …) -> R` with
-/// up to 16 [`WasmTy`] parameters and a [`WasmRet`] result, `Send + Sync + 'static`.
+/// A closure that can be a host function: `Fn(A, B, …) -> R` or `Fn(Caller<'_, T>, A, B, …) -> R`
+/// with up to 16 [`WasmTy`] parameters and a [`WasmRet`] result, `Send + Sync + 'static`.
 ///
-/// This trait is sealed: it is implemented for all of them, and for nothing else.
+/// This trait is sealed: it is implemented for all such closures and functions, and for nothing
+/// else.
 ///
 /// ```
 /// use precast_loader::{Caller, Engine, Error, Linker};
@@ -51,7 +52,8 @@ impl<T: 'static, Params, Results, F> IntoFunc<T, Params, Results> for F where
 {
 }
 
-/// What a host closure may return: results, or `Result` of them and [`Error`]. This trait is sealed.
+/// What a host function may return: results, or a `Result` of results and [`Error`]. This trait is
+/// sealed.
 ///
 /// ```
 /// use precast_loader::{Engine, Error, Linker};

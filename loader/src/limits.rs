@@ -1,34 +1,35 @@
-//! What the instances of a store may take, and who decides.
+//! Limits on what the instances of a store may take.
 //!
-//! A store counts what its items take (`Usage`): linear memories and their bytes, tables and
-//! their elements, instances. Before something is made or grows, [`quota`](crate::vm::quota) compares with the store's
-//! [`StoreLimits`], or with what the host's own [`ResourceLimiter`] says, which takes their place.
+//! A store counts what its items take (`Usage`): linear memories and their bytes, tables and their
+//! elements, instances. Before an item is made or grows, [`quota`](crate::vm::quota) compares with
+//! the [`StoreLimits`] of the store, or asks the host's own [`ResourceLimiter`], which takes their
+//! place.
 //!
-//! Counted is what wasm can reach: the length of a memory, not its address space nor the pages that
-//! it has touched; tables that the artifact holds in a form that cannot change take nothing. A
-//! memory that moves when it grows takes its pages along, so it is counted once.
+//! The counts are of what wasm code can reach: they have the length of a memory, not its address
+//! space nor the pages that were touched. Frozen tables, which are in the artifact, count nothing.
+//! A memory that moves when it grows takes its pages along, so it counts once.
 
 use crate::error::Error;
 
-/// Most items of one kind that a store has unless told otherwise, as in Wasmtime.
+/// Default maximum of items of one kind in a store, as in Wasmtime.
 const DEFAULT_ITEMS: usize = 10_000;
 
-/// Most bytes of all linear memories of a store unless told otherwise: four that are as large as
+/// Default maximum of bytes of all linear memories of a store: four memories that are as large as
 /// 32-bit addresses allow.
 const DEFAULT_TOTAL_MEMORY: usize = 16 << 30;
 
-/// Most elements of all tables of a store unless told otherwise: 80 MB.
+/// Default maximum of elements of all tables of a store, which are 80 MB.
 const DEFAULT_TOTAL_ELEMENTS: usize = 10_000_000;
 
 /// A host's own decisions about what the instances of a store may take, see
 /// [`Store::limiter`](crate::Store::limiter).
 ///
-/// The methods are Wasmtime's, but for the two totals. The store does the counting: for items of an
-/// instance, of the host, grown by wasm code or by the host. A closed instance's memories count no
-/// more once their pages are released.
+/// The methods are Wasmtime's, except for the two totals. The store counts the items of instances
+/// and of the host, whether wasm code or the host makes them grow. The memories of a closed
+/// instance count until their pages are released.
 ///
-/// A limiter runs in the middle of the guest's call. When it returns an error or panics, the call
-/// ends with that, as if a host function had done so.
+/// A limiter runs in the middle of the guest's call. If it returns an error or panics, the call
+/// ends with the error or the panic, as if a host function had done so.
 ///
 /// ```
 /// use precast_loader::{Engine, Error, Memory, MemoryType, ResourceLimiter, Store};
@@ -61,14 +62,15 @@ const DEFAULT_TOTAL_ELEMENTS: usize = 10_000_000;
 /// # Ok::<(), Error>(())
 /// ```
 pub trait ResourceLimiter: Send {
-    /// Whether a linear memory may be made or grow, from `current` bytes (0: it is being made) to
-    /// `desired`. `maximum` is that of its type, in bytes.
+    /// Decides whether a linear memory may grow from `current` to `desired` bytes. `current` is 0
+    /// for a memory that is being made. `maximum` is the maximum of its type, in bytes.
     ///
-    /// Asked only for what the totals and the maximum allow. `false`: `memory.grow` gives -1, and
-    /// the host's [`Memory::grow`](crate::Memory::grow) and instantiation are an error.
+    /// The store asks only if the totals and the maximum allow the growth. After `false`,
+    /// `memory.grow` gives -1, and [`Memory::grow`](crate::Memory::grow) and instantiation are
+    /// errors.
     ///
     /// # Errors
-    /// Any; it ends the call, where `false` does not.
+    /// Any error ends the call, which `false` does not.
     fn memory_growing(
         &mut self,
         current: usize,
@@ -76,20 +78,20 @@ pub trait ResourceLimiter: Send {
         maximum: Option<usize>,
     ) -> Result<bool, Error>;
 
-    /// Tells that a memory did not grow although [`ResourceLimiter::memory_growing`] allowed it or
-    /// was not even asked, and why.
+    /// Learns why a memory did not grow, after [`ResourceLimiter::memory_growing`] allowed it or
+    /// was not asked.
     ///
     /// # Errors
-    /// Any; it ends the call, which otherwise goes on with -1.
+    /// Any error ends the call, which otherwise goes on with -1.
     fn memory_grow_failed(&mut self, error: Error) -> Result<(), Error> {
         drop(error);
         Ok(())
     }
 
-    /// As [`ResourceLimiter::memory_growing`], for a table and in elements.
+    /// The same as [`ResourceLimiter::memory_growing`] for a table, in elements.
     ///
     /// # Errors
-    /// Any; it ends the call, where `false` does not.
+    /// Any error ends the call, which `false` does not.
     fn table_growing(
         &mut self,
         current: usize,
@@ -97,36 +99,36 @@ pub trait ResourceLimiter: Send {
         maximum: Option<usize>,
     ) -> Result<bool, Error>;
 
-    /// As [`ResourceLimiter::memory_grow_failed`], for a table.
+    /// The same as [`ResourceLimiter::memory_grow_failed`] for a table.
     ///
     /// # Errors
-    /// Any; it ends the call, which otherwise goes on with -1.
+    /// Any error ends the call, which otherwise goes on with -1.
     fn table_grow_failed(&mut self, error: Error) -> Result<(), Error> {
         drop(error);
         Ok(())
     }
 
-    /// Most instances in the store.
+    /// Maximum number of instances in the store.
     fn instances(&self) -> usize {
         DEFAULT_ITEMS
     }
 
-    /// Most tables in the store.
+    /// Maximum number of tables in the store.
     fn tables(&self) -> usize {
         DEFAULT_ITEMS
     }
 
-    /// Most linear memories in the store.
+    /// Maximum number of linear memories in the store.
     fn memories(&self) -> usize {
         DEFAULT_ITEMS
     }
 
-    /// Most bytes of all linear memories of the store together.
+    /// Maximum of bytes of all linear memories of the store together.
     fn total_memory_size(&self) -> usize {
         DEFAULT_TOTAL_MEMORY
     }
 
-    /// Most elements of all tables of the store together.
+    /// Maximum of elements of all tables of the store together.
     fn total_table_elements(&self) -> usize {
         DEFAULT_TOTAL_ELEMENTS
     }
@@ -158,8 +160,8 @@ pub struct StoreLimits {
 }
 
 impl Default for StoreLimits {
-    /// All memories together 16 GiB, all tables together ten million elements; 10,000 instances,
-    /// memories and tables each.
+    /// 16 GiB for all memories together, ten million elements for all tables together, and 10,000
+    /// each of instances, memories and tables.
     fn default() -> Self {
         Self {
             memory_size: usize::MAX,
@@ -190,51 +192,51 @@ impl StoreLimitsBuilder {
         Self::default()
     }
 
-    /// Most bytes of any one linear memory; a single one is bounded by the total anyway.
+    /// Sets the maximum of bytes of each linear memory. The total bounds a single memory, too.
     pub fn memory_size(mut self, bytes: usize) -> Self {
         self.0.memory_size = bytes;
         self
     }
 
-    /// Most elements of any one table.
+    /// Sets the maximum of elements of each table.
     pub fn table_elements(mut self, elements: usize) -> Self {
         self.0.table_elements = elements;
         self
     }
 
-    /// Most bytes of all linear memories together.
+    /// Sets the maximum of bytes of all linear memories together.
     pub fn total_memory_size(mut self, bytes: usize) -> Self {
         self.0.total_memory_size = bytes;
         self
     }
 
-    /// Most elements of all tables together.
+    /// Sets the maximum of elements of all tables together.
     pub fn total_table_elements(mut self, elements: usize) -> Self {
         self.0.total_table_elements = elements;
         self
     }
 
-    /// Most instances.
+    /// Sets the maximum number of instances.
     pub fn instances(mut self, instances: usize) -> Self {
         self.0.instances = instances;
         self
     }
 
-    /// Most tables.
+    /// Sets the maximum number of tables.
     pub fn tables(mut self, tables: usize) -> Self {
         self.0.tables = tables;
         self
     }
 
-    /// Most linear memories.
+    /// Sets the maximum number of linear memories.
     pub fn memories(mut self, memories: usize) -> Self {
         self.0.memories = memories;
         self
     }
 
-    /// Whether `memory.grow` and `table.grow` that fail end the call with an error that says why,
-    /// instead of giving -1. Not what the specification says, but of use in finding out why a guest
-    /// fails to allocate.
+    /// Sets whether a `memory.grow` or `table.grow` that fails ends the call with an error that
+    /// says why, instead of giving -1. The specification wants -1, but the error helps to find out
+    /// why a guest fails to allocate.
     pub fn trap_on_grow_failure(mut self, trap: bool) -> Self {
         self.0.trap_on_grow_failure = trap;
         self
@@ -277,7 +279,7 @@ impl StoreLimits {
     }
 }
 
-/// So that limits can be a part of the host's data: `store.limiter(|data| &mut data.limits)`.
+/// Lets limits be a part of the host's data: `store.limiter(|data| &mut data.limits)`.
 impl ResourceLimiter for StoreLimits {
     fn memory_growing(
         &mut self,
@@ -327,7 +329,7 @@ impl ResourceLimiter for StoreLimits {
 }
 
 /// # Errors
-/// [`Error::Limit`] if there are more than the limit.
+/// [`Error::Limit`] if `wanted` is more than `limit`.
 #[inline]
 pub(crate) fn within(what: &'static str, wanted: u64, limit: usize) -> Result<(), Error> {
     if wanted <= limit as u64 {

@@ -66,15 +66,15 @@ impl<T: 'static> Linker<T> {
         &self.engine
     }
 
-    /// Whether a later definition of the same name replaces the earlier one, instead of being an
-    /// error.
+    /// Sets whether a later definition of the same name replaces the earlier one, instead of being
+    /// an error.
     pub fn allow_shadowing(&mut self, allow: bool) -> &mut Self {
         self.allow_shadowing = allow;
         self
     }
 
     fn items_mut(&mut self, module: &str) -> &mut BTreeMap<String, Import> {
-        // `entry` alone would make a string of each name.
+        // `entry` alone would allocate a string for each name.
         if !self.definitions.contains_key(module) {
             self.definitions.insert(module.to_string(), BTreeMap::new());
         }
@@ -110,7 +110,7 @@ impl<T: 'static> Linker<T> {
         self.insert(module, name, Import::Host(Arc::new(func.into_host())))
     }
 
-    /// Defines a host function of a type that is known at run time only, see
+    /// Defines a host function whose type is known only at run time, see
     /// [`Func::new`](crate::Func::new).
     ///
     /// # Errors
@@ -129,9 +129,9 @@ impl<T: 'static> Linker<T> {
         )
     }
 
-    /// Defines a host function for each imported function of a module that nothing is defined for;
-    /// it fails with an error that names the import. For hosts that know which imports a guest never
-    /// calls.
+    /// Defines a host function for each imported function of a module that has no definition yet.
+    /// Such a function fails with an error that names the import. This is for hosts that know which
+    /// imports a guest never calls.
     pub fn define_unknown_imports_as_traps(&mut self, module: &Module) -> &mut Self {
         let artifact = module.code.artifact();
         for record in artifact.imports() {
@@ -158,7 +158,8 @@ impl<T: 'static> Linker<T> {
         self
     }
 
-    /// Defines an item of a store. Modules can then be instantiated in that store only.
+    /// Defines an item of a store. A module that imports the item can be instantiated only in that
+    /// store.
     ///
     /// # Errors
     /// [`Error::Duplicate`].
@@ -187,13 +188,13 @@ impl<T: 'static> Linker<T> {
         Ok(self)
     }
 
-    /// What is defined under a module name.
+    /// The definitions under a module name.
     pub(crate) fn items(&self, module: &str) -> impl Iterator<Item = (&str, &Import)> {
         let items = self.definitions.get(module).into_iter().flatten();
         items.map(|(name, item)| (name.as_str(), item))
     }
 
-    /// The type of the host function that is defined under these names, if one is.
+    /// The type of the host function that is defined under these names, if there is one.
     pub fn host_func(&self, module: &str, name: &str) -> Option<&FuncType> {
         match self.definitions.get(module)?.get(name)? {
             Import::Host(host) => Some(host.ty()),
@@ -204,14 +205,14 @@ impl<T: 'static> Linker<T> {
     /// Resolves the imports of a module once, for any number of instances.
     ///
     /// # Errors
-    /// [`Error::Link`] with all imports that nothing is defined for, or a host function of another
+    /// [`Error::Link`] with all imports that have no definition, or a host function of another
     /// type. Items of a store are checked at instantiation, because their types can change.
-    /// [`Error::DifferentEngines`].
+    /// [`Error::DifferentEngines`] for a module of another engine.
     pub fn instantiate_pre(&self, module: &Module) -> Result<InstancePre<T>, Error> {
         self.instantiate_pre_redirected(module, &Redirections::new())
     }
 
-    /// [`Linker::instantiate_pre`] with some imports looked up elsewhere.
+    /// [`Linker::instantiate_pre`] with rules that look some imports up under other names.
     ///
     /// # Errors
     /// As for [`Linker::instantiate_pre`].

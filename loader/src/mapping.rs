@@ -9,13 +9,14 @@
 //!
 //! The whole file is one private mapping, so text pages are shared between processes. Text is never
 //! writable, nothing else is executable, and nothing becomes executable after it was mapped. Nearly
-//! every file ends with its text, and is mapped in two system calls; where a GOT follows, or the
-//! tables are too large to be looked at before, or a digest is to be checked first, the text's pages are
-//! mapped again in their place.
+//! every file ends with its text and is mapped in two system calls. The pages of the text are
+//! mapped a second time, in their place, in three cases: a GOT follows the text, the tables are too
+//! large to be read beforehand, or a digest is checked first.
 //!
-//! A file that others can write to is no place for code that was verified, so what must not change is
-//! mapped from a [sealed](crate::sys::sealed) file, see [`Trust`]. Bytes that are in memory already
-//! (`include_bytes!`) go through one too, so that there is one way to map code and images.
+//! Code that was verified must not change afterwards, so it is not mapped from a file that others
+//! can write to, but from a [sealed](crate::sys::sealed) file, see [`Trust`]. Bytes that are in
+//! memory already (`include_bytes!`) are copied into a sealed file too, so that there is one way to
+//! map code and images.
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
@@ -37,30 +38,33 @@ use crate::{arch, libcalls, types};
 #[derive(Debug)]
 pub(crate) struct Mapping {
     bytes: FileMap,
-    /// A copy of the file's start with the hot tables, so that nothing of the mapping is touched to
-    /// open and link a module: that would cost a page fault, and a page table of its own for a
-    /// mapping that is large. And so that what was checked is what is used, should somebody write to
-    /// the file after all. Empty if the file cannot change and they are large.
+    /// A copy of the start of the file, which holds the hot tables. It is empty if the file cannot
+    /// change and its tables are large.
+    ///
+    /// Opening and linking a module read this copy and touch no page of the mapping, which would
+    /// cost a page fault, and a page table for a large mapping. The copy also ensures that the
+    /// loader uses what it has checked, even if somebody writes to the file against the contract.
     hot: Box<[u64]>,
-    /// Where images are mapped from; kept only if the artifact has any.
+    /// The file that memory images are mapped from. It stays open only if the artifact has images.
     file: Option<File>,
 }
 
-/// What must be known of the bytes before machine code is made executable.
+/// What the loader must know about the bytes before machine code becomes executable.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Trust<'a> {
-    /// The caller vouches for them, and that they do not change while they are mapped.
+    /// The caller vouches for the bytes, and for the file not to change while it is mapped.
     Unchecked,
-    /// The caller vouches for them as they are now. What is mapped is sealed.
+    /// The caller vouches for the bytes as they are now. The loader maps a sealed copy.
     Sealed,
-    /// They must have this digest. What is mapped, and had its digest taken, is sealed.
+    /// The bytes must have this digest. The loader maps a sealed copy and computes the digest of
+    /// that copy.
     Digest(&'a [u8; 32]),
 }
 
 impl Mapping {
     /// Maps the artifact at `path`.
     pub(crate) fn open(path: &Path, trust: Trust<'_>) -> Result<Self, Error> {
-        // O_NONBLOCK: opening a FIFO must not wait for its other end.
+        // O_NONBLOCK: without it, opening a FIFO waits for the other end.
         let file = File::options()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
@@ -103,7 +107,7 @@ impl Mapping {
     /// Maps a sealed copy of `bytes`.
     pub(crate) fn from_bytes(bytes: &[u8], trust: Trust<'_>) -> Result<Self, Error> {
         let name = PathBuf::from("artifact in memory");
-        // Says what the bytes are before any copy is made.
+        // Bytes that are no artifact are an error before anything is copied.
         Artifact::parse(bytes, None)
             .map(drop)
             .or_else(|e| match e {
@@ -125,14 +129,15 @@ impl Mapping {
             path: path.to_path_buf(),
             source,
         };
-        // Bytes whose digest is asked for are those of the mapping itself, and are run when they have it.
+        // The digest is that of the mapped bytes themselves, which become executable only after the
+        // check.
         let (hot, code) = match trust {
             Trust::Unchecked => hot_tables(&file, len, len),
-            Trust::Sealed => hot_tables(&file, len, MOST_COPIED),
+            Trust::Sealed => hot_tables(&file, len, MAX_COPIED),
             Trust::Digest(_) => (Box::default(), None),
         };
-        // SAFETY: nobody can truncate or overwrite the file if it is sealed; else, that nobody does while
-        // it is mapped is part of the contract of the public functions.
+        // SAFETY: nobody can truncate or overwrite a sealed file. For any other file, the contract
+        // of the public functions forbids both while it is mapped.
         let bytes = unsafe { FileMap::new(&file, len, code) };
         let bytes = bytes.map_err(|e| fail("map", e))?;
         let start = start_of(&hot, &bytes);
@@ -201,20 +206,21 @@ impl Mapping {
     }
 }
 
-/// Larger hot tables, in bytes, are copied only if the file could change: copying costs more than page
-/// faults then.
-const MOST_COPIED: usize = 16384;
+/// Hot tables of more bytes than this are copied only if the file could change: to copy them costs
+/// more than the page faults that the copy avoids.
+const MAX_COPIED: usize = 16384;
 
-/// A copy of the hot tables and what is in front of them; nothing if the file is no artifact, or that
-/// is more than `most` bytes. And where the text starts, if the file of `len` bytes ends with it.
-fn hot_tables(file: &File, len: usize, most: usize) -> (Box<[u64]>, Option<usize>) {
-    /// Nearly always enough, and no more than a page of fresh memory.
+/// Returns a copy of the start of the file up to the end of the hot tables, and the offset of the
+/// text if the file of `len` bytes ends with it. The copy is empty if the file is no artifact or
+/// the copy would have more than `max` bytes.
+fn hot_tables(file: &File, len: usize, max: usize) -> (Box<[u64]>, Option<usize>) {
+    /// Words to read first: enough for nearly every artifact, and one page of fresh memory.
     const FIRST: usize = 4096 / size_of::<u64>();
     let mut words = read_start(file, FIRST);
     let end = Artifact::hot_end(bytemuck::cast_slice(&words)).unwrap_or(usize::MAX);
-    // A length that cannot be leads nowhere: the tables are outside of the file then.
+    // A damaged header may name an end beyond the file. Parsing reports it.
     let wanted = end.div_ceil(size_of::<u64>());
-    if wanted > words.len() && end <= most.min(len) {
+    if wanted > words.len() && end <= max.min(len) {
         words = read_start(file, wanted);
     }
     let code = code_at_end(bytemuck::cast_slice(&words), len);
@@ -225,8 +231,8 @@ fn hot_tables(file: &File, len: usize, most: usize) -> (Box<[u64]>, Option<usize
     (words.into_boxed_slice(), code)
 }
 
-/// Where the text starts in a file of `len` bytes that starts with `start`, if the file ends with it.
-/// The header is not checked yet, so what it says counts only if it is possible.
+/// Returns the offset of the text in a file of `len` bytes that starts with `start`, if the file
+/// ends with its text. The header is not checked yet, so only a possible offset counts.
 fn code_at_end(start: &[u8], len: usize) -> Option<usize> {
     Artifact::hot_end(start)?;
     let header = Artifact::reopen(start, start)?.header();
@@ -237,7 +243,7 @@ fn code_at_end(start: &[u8], len: usize) -> Option<usize> {
     (is_last && code.is_multiple_of(page_size())).then_some(code)
 }
 
-/// The file's start: the copy if there is one.
+/// The start of the file: the copy if there is one.
 #[inline]
 fn start_of<'a>(hot: &'a [u64], bytes: &'a [u8]) -> &'a [u8] {
     if hot.is_empty() {
@@ -247,15 +253,16 @@ fn start_of<'a>(hot: &'a [u64], bytes: &'a [u8]) -> &'a [u8] {
     }
 }
 
-/// The whole pages that a section touches: offset of the first, bytes of all.
+/// The whole pages that a section touches: the offset of the first one and their total length in
+/// bytes.
 fn pages(section: Section) -> (usize, usize) {
     let start = HEADER_OFFSET + section.start as usize;
     let end = (start + section.len as usize).next_multiple_of(page_size());
     (start, end - start)
 }
 
-/// What this machine offers. CPU features are asked for only when the artifact uses any: asking
-/// costs microseconds under a hypervisor.
+/// What this machine offers. CPU features are asked for only if the artifact uses any, because to
+/// ask takes microseconds under a hypervisor.
 fn host(start: &[u8]) -> Host {
     let needed = Artifact::reopen(start, start).map_or(0, |a| a.header().cpu_features);
     Host {
@@ -266,7 +273,7 @@ fn host(start: &[u8]) -> Host {
     }
 }
 
-/// What belongs in the slot of a GOT record; `None` for one that this loader does not know.
+/// The value of the slot of a GOT record; `None` for a record that this loader does not know.
 pub(crate) fn got_value(artifact: &Artifact<'_>, record: &GotRecord) -> Option<u64> {
     Some(match GotKind::from_number(record.kind)? {
         GotKind::LibCall => libcalls::address(LibCall::from_number(record.index)?)? as u64,

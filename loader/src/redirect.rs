@@ -1,9 +1,9 @@
 //! Import redirection: rules that give imports other targets, for one instantiation.
 //!
 //! A *module rule* replaces the module name of imports. An *item rule* replaces both names of one
-//! import. Module rules apply first, and item rules match what they made of the module name. Of
-//! several rules for the same name the last one counts; each import meets at most one rule of
-//! either sort, so rules do not chain and the order in which imports are looked at is of no matter.
+//! import. Module rules apply first, and item rules match the module name that they gave. If there
+//! are several rules for the same name, the last one counts. At most one rule of either sort
+//! applies to an import, so rules do not chain, and the order of imports does not matter.
 
 use std::fmt;
 
@@ -53,7 +53,7 @@ impl fmt::Display for ItemRule {
     }
 }
 
-/// Where an import goes, and the rules that sent it there.
+/// Where an import is looked up, and the rules that decided it.
 ///
 /// ```
 /// use precast_loader::{Module, Redirections};
@@ -73,9 +73,9 @@ pub struct Redirected {
     pub name: String,
     /// Type that the module expects.
     pub ty: ExternType,
-    /// Module name and item name to look up instead; the same if no rule applied.
+    /// Module name and item name to look up. They are the import's own if no rule applied.
     pub target: (String, String),
-    /// The rules that applied, as people read them, in their order; at most two.
+    /// The rules that applied, in their order and as text; at most two.
     pub rules: Vec<String>,
 }
 
@@ -116,8 +116,8 @@ impl Redirections {
         self
     }
 
-    /// Adds an item rule: the import `old_name` of `old_module`, a module name that module rules
-    /// have replaced already, is looked up as `new_name` of `new_module`.
+    /// Adds an item rule: the import `old_name` of `old_module` is looked up as `new_name` of
+    /// `new_module`. `old_module` is the name that module rules have given.
     pub fn item(
         &mut self,
         old_module: &str,
@@ -155,7 +155,7 @@ impl Redirections {
         (by_module, self.items.iter().rposition(matches))
     }
 
-    /// Where each import of a module goes and why, in the module's order.
+    /// Says for each import of a module where it is looked up and why, in the module's order.
     pub fn explain(&self, module: &Module) -> Vec<Redirected> {
         let imports = module.imports().map(|(module, name, ty)| {
             let (by_module, by_item) = self.rules(module, name);
@@ -173,8 +173,8 @@ impl Redirections {
         imports.collect()
     }
 
-    /// The rules that apply to no import of a module, as people read them: mistyped ones, and ones
-    /// that a later rule for the same name replaces.
+    /// The rules that apply to no import of a module, as text: rules with a mistyped name, and
+    /// rules that a later rule for the same name replaces.
     pub fn unmatched(&self, module: &Module) -> Vec<String> {
         let mut modules = vec![false; self.modules.len()];
         let mut items = vec![false; self.items.len()];

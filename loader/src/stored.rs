@@ -1,7 +1,8 @@
-//! What the public handles hold: the number of a store, and a pointer to an item that it owns.
+//! What the public handles are: the number of a store, and a pointer to an item that the store
+//! owns.
 //!
-//! A store drops none of its items before it goes itself. So whoever shows a store with that number
-//! keeps the item alive, and the pointer may be followed for as long as the store is borrowed.
+//! A store drops its items only when it is dropped itself. So a caller who shows the store with
+//! that number keeps the item alive, and the pointer is valid for as long as the store is borrowed.
 
 use std::fmt;
 use std::ptr::NonNull;
@@ -41,7 +42,7 @@ impl StoreItem for InstanceData {
     const WHAT: &'static str = "an instance";
 }
 
-/// An item of a store, for those who can show the store.
+/// A handle to an item of a store. To use it, the caller shows the store.
 pub(crate) struct Stored<T> {
     store: StoreId,
     item: NonNull<T>,
@@ -69,7 +70,7 @@ impl<T> fmt::Debug for Stored<T> {
     }
 }
 
-// SAFETY: only those who show the store that owns the item can follow the pointer.
+// SAFETY: only callers who show the store that owns the item can follow the pointer.
 unsafe impl<T> Send for Stored<T> {}
 // SAFETY: as above.
 unsafe impl<T> Sync for Stored<T> {}
@@ -94,7 +95,7 @@ impl<T: StoreItem> Stored<T> {
         self.item
     }
 
-    /// [`Stored::get`] for those who have called it before.
+    /// [`Stored::get`] without the check, for callers that have called it before.
     #[inline]
     pub(crate) fn get_again(self) -> NonNull<T> {
         self.item
@@ -111,8 +112,8 @@ impl<T: StoreItem> Stored<T> {
     /// If the item belongs to another store.
     #[inline]
     pub(crate) fn borrow(self, core: &StoreCore) -> &T {
-        // SAFETY: the store owns the item and is borrowed, so no machine code runs, and nobody has an
-        // exclusive reference to the item.
+        // SAFETY: the store owns the item and is borrowed, so no machine code runs, and nobody has
+        // an exclusive reference to the item.
         unsafe { self.get(core).as_ref() }
     }
 

@@ -1,8 +1,9 @@
-//! A file in memory: its bytes to read, and the machine code in it to run.
+//! A file mapped into memory: its bytes can be read, and the machine code in it can run.
 //!
-//! The mapping is private and read-only. Pages become executable when they are mapped, and never
-//! later: where the system forbids that (`PR_SET_MDWE`, systemd's `MemoryDenyWriteExecute=`), nothing is
-//! different. What is mapped with too much access loses it, which is always allowed.
+//! The mapping is private and read-only. Pages are executable from the moment they are mapped, and
+//! never become executable later, so the loader works where the system forbids that (`PR_SET_MDWE`,
+//! systemd's `MemoryDenyWriteExecute=`). Pages that were mapped with more access than they need
+//! lose it, which every system allows.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -17,14 +18,14 @@ pub(crate) struct FileMap {
     len: usize,
 }
 
-// SAFETY: bytes that nobody writes to while anybody can reach them, see `FileMap::new`.
+// SAFETY: nobody writes to the bytes while the mapping lives, see `FileMap::new`.
 unsafe impl Send for FileMap {}
 // SAFETY: as above.
 unsafe impl Sync for FileMap {}
 
 impl FileMap {
-    /// Maps the first `len` bytes of a file to be read. From the offset `code` on, a multiple of the
-    /// page size, they can be run, too.
+    /// Maps the first `len` bytes of a file so that they can be read. From the offset `code` on,
+    /// which is a multiple of the page size, they can also be executed.
     ///
     /// # Safety
     /// Nobody writes to the file or truncates it while the mapping lives.
@@ -46,9 +47,9 @@ impl FileMap {
         if let Some(code) = code
             && code > 0
         {
-            // Costs less than to map both parts: it is one mapping that is divided. Until here what is
-            // not code could be run as well, for as long as nobody knows its address.
-            // SAFETY: pages of this mapping, which nobody has used yet.
+            // To divide one mapping costs less than to make two. Until this call, the bytes in
+            // front of the code are executable as well, but nobody knows their address yet. SAFETY:
+            // pages of this mapping, which nobody has used yet.
             let done = unsafe { libc::mprotect(base.as_ptr().cast(), code, libc::PROT_READ) };
             if done != 0 {
                 return Err(io::Error::last_os_error());
@@ -57,16 +58,17 @@ impl FileMap {
         Ok(map)
     }
 
-    /// Maps a part of the file again, in its place, to be run. `start`, in the mapping as in the file,
-    /// and `len` are multiples of the page size, and not beyond the page with the last byte.
+    /// Maps a part of the file a second time, in its place, so that it can be executed. `start` is
+    /// the offset in the mapping and in the file. `start` and `len` are multiples of the page size,
+    /// and the part ends with the page of the last byte at the latest.
     ///
     /// # Errors
     /// The system's.
     pub(crate) fn make_executable(&self, file: &File, start: usize, len: usize) -> io::Result<()> {
         let at = self.pages(start, len).as_ptr();
         let access = libc::PROT_READ | libc::PROT_EXEC;
-        // SAFETY: whole pages of this mapping are replaced by the same pages of the same file, so who
-        // reads them sees no difference, and nobody writes.
+        // SAFETY: whole pages of this mapping are replaced by the same pages of the same file, so
+        // readers see no difference, and nobody writes to them.
         let again = unsafe { map(at, len, access, libc::MAP_FIXED, file, start) };
         again.map(drop).map_err(explained)
     }
@@ -124,7 +126,7 @@ unsafe fn map(
     }
 }
 
-/// The system's refusal to map code, with what may be behind it.
+/// Adds the likely reason to the system's refusal to map code.
 fn explained(error: io::Error) -> io::Error {
     match error.kind() {
         ErrorKind::PermissionDenied => io::Error::new(

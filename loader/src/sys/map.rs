@@ -1,8 +1,8 @@
 //! Address space: reservations, protection, file pages inside them.
 //!
 //! A process may have only so many mappings, and so much memory. Who keeps some in stock says so
-//! ([`on_shortage`]): when the system refuses for want of them, the stock is given back and the system
-//! is asked once more.
+//! ([`on_shortage`]): when the system refuses for want of them, the stock is given back and the
+//! system is asked once more.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -65,7 +65,7 @@ unsafe fn mremap(at: *mut libc::c_void, old: usize, new: usize) -> *mut libc::c_
 
 /// Bytes of a page of this system.
 pub(crate) fn page_size() -> usize {
-    // SAFETY: no preconditions. A constant of the auxiliary vector: no system call.
+    // SAFETY: no preconditions. The size is in the auxiliary vector, so this makes no system call.
     let size = unsafe { libc::getauxval(libc::AT_PAGESZ) };
     if size == 0 { 4096 } else { size as usize }
 }
@@ -83,8 +83,8 @@ unsafe impl Send for Reservation {}
 unsafe impl Sync for Reservation {}
 
 impl Reservation {
-    /// Reserves `len` bytes that nothing can access yet. `len` is a multiple of the page size and
-    /// not zero.
+    /// Reserves `len` bytes of address space without access. `len` is a multiple of the page size
+    /// and not zero.
     ///
     /// # Errors
     /// The system's.
@@ -136,13 +136,14 @@ impl Reservation {
         }
     }
 
-    /// Goes to another place of `room` bytes, of which the first `accessible` can be read and written
-    /// then. The first `used` bytes, which can be now, go along. All numbers are multiples of the page
-    /// size, and none is zero but possibly `used`; `used <= accessible <= room`.
+    /// Moves the reservation to another place of `room` bytes, of which the first `accessible`
+    /// bytes can be read and written afterwards. The content of the first `used` bytes, which are
+    /// accessible now, moves along. All numbers are multiples of the page size, only `used` may be
+    /// zero, and `used <= accessible <= room`.
     ///
-    /// Where there are no pages of a file among them, the system moves the pages themselves. Else they
-    /// are copied, and zeros are left out, so that what nobody has written takes no memory, nor what
-    /// is there takes it twice.
+    /// If no page of a file is among them, the system moves the pages themselves. Otherwise they
+    /// are copied. Pages of zeros are left out, so that a page that nobody has written takes no
+    /// memory, and each page is given back once it is copied, so that none takes memory twice.
     ///
     /// # Errors
     /// The system's; nothing has changed then.
@@ -158,18 +159,20 @@ impl Reservation {
             libc::MAP_FAILED
         } else {
             // SAFETY: the range is inside this reservation, whose owner asked for it; the system
-            // chooses a place where nothing is. More of a mapping without a file is zero.
+            // chooses a free place, and the bytes that are added to a mapping without a file are
+            // zero.
             unsafe {
                 let old = self.base.as_ptr().cast();
                 mremap(old, used, room)
             }
         };
         if let Some(base) = NonNull::new(base.cast()).filter(|_| base != libc::MAP_FAILED) {
-            // It was the beginning, and has been unmapped where it was.
+            // The system has unmapped the first `used` bytes at their old place.
             let rest = (self.base, self.len);
             (self.base, self.len) = (base, room);
-            // SAFETY: this reservation's own ranges: what is left of the old one, and what nobody
-            // uses yet of the new one, where more access than is due would do no harm.
+            // SAFETY: both ranges belong to this reservation: the rest of the old place, and the
+            // part of the new place that nobody uses yet. If the system refuses, that part keeps
+            // more access than it needs, which does no harm.
             unsafe {
                 if rest.1 > used {
                     libc::munmap(rest.0.add(used).as_ptr().cast(), rest.1 - used);
@@ -192,8 +195,8 @@ impl Reservation {
         Ok(())
     }
 
-    /// Takes the content of `len` bytes from `start` on away: they read as they did when they were
-    /// mapped. Both are multiples of the page size.
+    /// Discards the content of `len` bytes from `start` on: they read as they did when they were
+    /// mapped. Both numbers are multiples of the page size.
     ///
     /// # Errors
     /// The system's.
@@ -218,7 +221,7 @@ impl Reservation {
         Err(Error::system(format!("discard {len} bytes")))
     }
 
-    /// Takes access to the bytes from `start` on away, which keep their content until then.
+    /// Takes the access to `len` bytes from `start` on away, which keep their content until then.
     ///
     /// # Errors
     /// The system's.
@@ -231,7 +234,8 @@ impl Reservation {
         unsafe { protect(self.base.add(start), len, libc::PROT_NONE) }
     }
 
-    /// Puts pages of a file there, copy-on-write. All numbers are multiples of the page size.
+    /// Maps pages of a file into the reservation, copy-on-write. All numbers are multiples of the
+    /// page size.
     ///
     /// # Errors
     /// The system's.
@@ -276,8 +280,8 @@ impl Drop for Reservation {
     }
 }
 
-/// Copies whole pages that are not zero to where all is zero, and takes them away where they were, a
-/// few at a time.
+/// Copies the whole pages that are not zero to a place where every byte is zero, and discards them
+/// at their old place, a few at a time.
 ///
 /// # Safety
 /// Both ranges can be read and written, nobody else uses them, and they do not overlap.
@@ -296,7 +300,8 @@ unsafe fn move_pages(from: NonNull<u8>, to: NonNull<u8>, len: usize) {
                 }
             }
         }
-        // SAFETY: by this function's contract. If the system refuses, the pages go with the rest.
+        // SAFETY: by this function's contract. If the system refuses, the pages are freed together
+        // with the rest of the old place.
         unsafe {
             let place = from.add(start).as_ptr().cast();
             libc::madvise(place, end - start, libc::MADV_DONTNEED);
@@ -304,16 +309,17 @@ unsafe fn move_pages(from: NonNull<u8>, to: NonNull<u8>, len: usize) {
     }
 }
 
-/// The first words of a file, at most `most` of them; fewer where it ends or cannot be read.
-pub(crate) fn read_start(file: &File, most: usize) -> Vec<u64> {
-    let mut words = Vec::<u64>::with_capacity(most);
-    // SAFETY: the file is open, and there is room for that many bytes, every value of which is
-    // valid; `pread` says how many of them it has written.
+/// The first words of a file, at most `max` of them. There are fewer if the file ends earlier or
+/// cannot be read.
+pub(crate) fn read_start(file: &File, max: usize) -> Vec<u64> {
+    let mut words = Vec::<u64>::with_capacity(max);
+    // SAFETY: the file is open, and the buffer has room for that many bytes. Every value of a byte
+    // is valid, and `pread` says how many bytes it has written.
     unsafe {
         let read = libc::pread(
             file.as_raw_fd(),
             words.as_mut_ptr().cast(),
-            most * size_of::<u64>(),
+            max * size_of::<u64>(),
             0,
         );
         words.set_len(usize::try_from(read).unwrap_or(0) / size_of::<u64>());
@@ -324,7 +330,7 @@ pub(crate) fn read_start(file: &File, most: usize) -> Vec<u64> {
 /// Sets the protection of whole pages.
 ///
 /// # Safety
-/// The pages are mapped, and whoever uses them can live with the new protection.
+/// The pages are mapped, and all their users can work with the new protection.
 ///
 /// # Errors
 /// The system's.

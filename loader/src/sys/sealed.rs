@@ -1,24 +1,24 @@
 //! Files whose content nobody can change any more: sealed memory files, and files with fs-verity.
 //!
-//! What is mapped from a file changes with the file: whoever can write to it, through whatever name,
-//! changes code that is running, and whoever can truncate it makes the process die. So code that
-//! must be what it was when it was checked is mapped from one of these:
+//! What is mapped from a file changes with the file. A process that can write to the file, by
+//! whatever name, changes code that is running, and a process that can truncate the file kills this
+//! one. So code that must stay what it was when it was checked is mapped from one of these:
 //!
-//! - **A memory file** (`memfd_create`) with the content copied into it, then sealed against writing,
-//!   shrinking, growing and further seals. Seals belong to the file, not to a descriptor: neither a
-//!   descriptor that was opened or inherited before, nor one from `/proc/self/fd`, can write to it, and
-//!   the system refuses the seal while a writable mapping exists (`EBUSY`). What is checked is what is
-//!   in the memory file after it was sealed.
-//! - **A file with fs-verity**, as it is: the system refuses to open it for writing, whoever asks, for as
-//!   long as it exists. That answer counts only from file systems of the kernel's own: one in user
-//!   space (FUSE) can say what it likes.
+//! - **A memory file** (`memfd_create`) with the content copied into it, then sealed against
+//!   writing, shrinking, growing and further seals. Seals belong to the file, not to a descriptor:
+//!   neither a descriptor that was opened or inherited before, nor one from `/proc/self/fd`, can
+//!   write to it, and the system refuses the seal while a writable mapping exists (`EBUSY`). The
+//!   loader checks the content after the seal.
+//! - **A file with fs-verity**, as it is: for as long as the file exists, the system refuses to
+//!   open it for writing, whoever asks. The answer counts only from file systems of the kernel,
+//!   because a file system in user space (FUSE) can give any answer.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd};
 
-/// Every seal there is for content and length, and that none can be taken off.
+/// All seals of content and length, and the one that forbids to change the seals.
 const SEALS: libc::c_int =
     libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
 
@@ -33,7 +33,8 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// A sealed copy of the first `len` bytes of a file, or of all of a shorter one; how many that are.
+/// Returns a sealed copy of the first `len` bytes of a file, or of all of a shorter file, and the
+/// number of bytes in it.
 ///
 /// # Errors
 /// As for [`of_bytes`], and those of reading.
@@ -46,7 +47,7 @@ pub(crate) fn of_file(file: &File, len: u64) -> io::Result<(File, u64)> {
 
 /// Whether the system guarantees that the content of this file never changes.
 pub(crate) fn has_verity(file: &File) -> bool {
-    /// `FS_IOC_MEASURE_VERITY`, with room for no digest: only whether there is one matters.
+    /// `FS_IOC_MEASURE_VERITY` with no room for the digest: only its existence matters.
     const MEASURE: libc::c_ulong = 0xc004_6686;
     const EXT4: u32 = 0xef53;
     const BTRFS: u32 = 0x9123_683e;
@@ -73,15 +74,15 @@ pub(crate) fn has_verity(file: &File) -> bool {
     };
     // SAFETY: the file is open, and the call writes no more of the digest than there is room for.
     let done = unsafe { libc::ioctl(file.as_raw_fd(), MEASURE as _, &raw mut digest) };
-    // It has a digest, and that does not fit.
+    // `EOVERFLOW` means that there is a digest, which does not fit.
     done == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EOVERFLOW)
 }
 
 /// An empty memory file that can be sealed.
 fn memory_file() -> io::Result<File> {
-    /// Not to be executed as a program: mapping its pages as code is another thing. The system can be
-    /// set up to refuse memory files without this (`vm.memfd_noexec`). Linux 6.3 has it; before, the
-    /// flag is unknown and unneeded.
+    /// `MFD_NOEXEC_SEAL`: the file cannot be executed as a program, but its pages can still be
+    /// mapped as code. A system can be set up to refuse memory files without this flag
+    /// (`vm.memfd_noexec`). Kernels before Linux 6.3 neither know nor need it.
     const NOEXEC_SEAL: libc::c_uint = 8;
     let make = |flags| {
         let name = c"precast";
@@ -95,7 +96,7 @@ fn memory_file() -> io::Result<File> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: `fd` was just made and belongs to nobody else.
+    // SAFETY: `fd` is a new file descriptor that nothing else owns.
     Ok(unsafe { File::from_raw_fd(fd) })
 }
 
@@ -107,7 +108,7 @@ fn seal(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Copies the start of a file without moving its position; how many bytes.
+/// Copies the start of a file without moving its position, and returns the number of bytes.
 fn transfer(from: &File, to: &mut File, len: u64) -> io::Result<u64> {
     let mut offset: libc::off_t = 0;
     while (offset as u64) < len {
@@ -122,7 +123,7 @@ fn transfer(from: &File, to: &mut File, len: u64) -> io::Result<u64> {
                 let error = io::Error::last_os_error();
                 match error.raw_os_error() {
                     Some(libc::EINTR) => {}
-                    // A file system that cannot do it.
+                    // The file system does not support `sendfile`.
                     Some(libc::EINVAL | libc::ENOSYS) => {
                         return transfer_in_pieces(from, to, offset as u64, len);
                     }
@@ -139,10 +140,10 @@ fn transfer_in_pieces(from: &File, to: &mut File, start: u64, len: u64) -> io::R
     let mut piece = vec![0; 64 << 10];
     let mut at = start;
     while at < len {
-        let most = piece
+        let max = piece
             .len()
             .min(usize::try_from(len - at).unwrap_or(usize::MAX));
-        match from.read_at(&mut piece[..most], at) {
+        match from.read_at(&mut piece[..max], at) {
             Ok(0) => break,
             Ok(read) => {
                 to.write_all(&piece[..read])?;
