@@ -15,11 +15,12 @@ use cranelift_codegen::ir::{ExternalName, LibCall as ClifLibCall};
 use cranelift_codegen::{Context, FinalizedMachReloc, FinalizedRelocTarget};
 use cranelift_frontend::FunctionBuilderContext;
 use precast_artifact::abi::{TRAMPOLINE_FRAME, UNCHECKED_FRAME};
-use precast_artifact::{LibCall, Strategy, TrapCode, shown};
+use precast_artifact::{Builtin, LibCall, Strategy, TrapCode, shown};
 use target_lexicon::Architecture;
 
 use crate::Error;
 use crate::key::{Float, GotEntry, Rounding, Symbol};
+use crate::stops::{self, Rewritten, Stop};
 use crate::trampoline;
 use crate::translate::{self, Env, Scratch};
 use crate::workers::Workers;
@@ -161,10 +162,13 @@ pub(crate) fn compile(
         use Symbol::{BuiltinThunk, LibCallThunk, Raise, Round};
         matches!(
             symbol,
-            BuiltinThunk(_) | Raise(_) | LibCallThunk(_) | Round(..)
+            BuiltinThunk(_) | Raise(_) | Symbol::Stop | LibCallThunk(_) | Round(..)
         )
     });
     trampolines.extend(thunks);
+    if trampolines.contains(&Symbol::Stop) {
+        trampolines.insert(Symbol::BuiltinThunk(Builtin::RaiseTrap));
+    }
 
     let trampolines: Vec<_> = trampolines.into_iter().collect();
     let bytes = trampolines.len() * TRAMPOLINE;
@@ -209,39 +213,57 @@ impl Default for Worker {
 
 impl Worker {
     fn compile(&mut self, env: &Env<'_>, symbol: Symbol) -> Result<CompiledFunction, Error> {
-        self.context.clear();
-        let func = &mut self.context.func;
-        match symbol {
-            Symbol::Function(index) => {
-                translate::translate(env, index, func, &mut self.builder, &mut self.scratch)?;
-            }
-            _ => trampoline::build(env, symbol, func, &mut self.builder),
+        if symbol == Symbol::Stop {
+            return Ok(stops::routine());
         }
-        self.context
-            .compile(env.isa, &mut self.control)
-            .map_err(|error| Error::Codegen {
-                symbol: describe(env, symbol),
-                message: format!("{:?}", error.inner),
-            })?;
-        let mut function = self.finish(env, symbol);
+        let has_stops = stops::are_possible(env);
+        self.build(env, symbol, has_stops)?;
+        let mut function = match self.finish(env, symbol) {
+            Some(function) => function,
+            None => {
+                self.build(env, symbol, false)?;
+                self.finish(env, symbol).expect("nothing to rewrite")
+            }
+        };
         let frame = self.frame(env, symbol)?;
         if let Symbol::Function(index) = symbol
             && env.strategy == Strategy::Checked
             && frame > UNCHECKED_FRAME
         {
             self.context.clear();
+            self.scratch.stops.clear();
             let (func, builder) = (&mut self.context.func, &mut self.builder);
             translate::guard(env, index, frame, func, builder);
-            self.context
-                .compile(env.isa, &mut self.control)
-                .map_err(|error| Error::Codegen {
-                    symbol: describe(env, symbol),
-                    message: format!("{:?}", error.inner),
-                })?;
+            self.generate(env, symbol)?;
             self.frame(env, symbol)?;
-            function = function.with_guard(self.finish(env, symbol));
+            let guard = self.finish(env, symbol).expect("nothing to rewrite");
+            function = function.with_guard(guard);
         }
         Ok(function)
+    }
+
+    /// Makes Cranelift compile a symbol.
+    fn build(&mut self, env: &Env<'_>, symbol: Symbol, has_stops: bool) -> Result<(), Error> {
+        self.context.clear();
+        self.scratch.stops.clear();
+        let (func, builder) = (&mut self.context.func, &mut self.builder);
+        match symbol {
+            Symbol::Function(index) => {
+                let scratch = &mut self.scratch;
+                translate::translate(env, index, has_stops, func, builder, scratch)?;
+            }
+            _ => trampoline::build(env, symbol, func, builder),
+        }
+        self.generate(env, symbol)
+    }
+
+    fn generate(&mut self, env: &Env<'_>, symbol: Symbol) -> Result<(), Error> {
+        let done = self.context.compile(env.isa, &mut self.control);
+        done.map_err(|error| Error::Codegen {
+            symbol: describe(env, symbol),
+            message: format!("{:?}", error.inner),
+        })?;
+        Ok(())
     }
 
     /// Bytes of stack that the code in the context takes, without the arguments in its caller's
@@ -267,10 +289,14 @@ impl Worker {
         Ok(frame)
     }
 
-    /// Copies what the artifact needs of the code in the context.
-    fn finish(&self, env: &Env<'_>, symbol: Symbol) -> CompiledFunction {
+    /// Copies what the artifact needs of the code in the context. `None` if its [`stops`] cannot be
+    /// made.
+    fn finish(&self, env: &Env<'_>, symbol: Symbol) -> Option<CompiledFunction> {
         let compiled = self.context.compiled_code().expect("compiled");
         let buffer = &compiled.buffer;
+        let srclocs = buffer.get_srclocs_sorted();
+        let is_stop = |at| !self.scratch.stops.is_empty() && stops::is_stop(srclocs, at);
+        let rewritten = self.rewrite(env)?;
         // Functions of the module get the alignment that is best for speed. Trampolines run seldom
         // enough that the least alignment will do.
         let align = match symbol {
@@ -281,17 +307,18 @@ impl Worker {
             .relocs()
             .iter()
             .map(|reloc| self.relocation(symbol, reloc))
+            .chain(rewritten.relocs)
             .collect();
         relocs.sort_by_key(|reloc| reloc.offset);
         let mut traps: Vec<_> = buffer
             .traps()
             .iter()
+            .filter(|trap| !is_stop(trap.offset))
             .filter_map(|trap| Some((trap.offset, translate::artifact_code(trap.code)?)))
             .collect();
         traps.sort_by_key(|(offset, _)| *offset);
         let addresses = match symbol {
             Symbol::Function(_) => {
-                let srclocs = buffer.get_srclocs_sorted();
                 let is_access = |code| translate::is_access(code);
                 let of_accesses = buffer.traps().iter().filter(|trap| is_access(trap.code));
                 let mut of_accesses: Vec<_> = of_accesses.map(|t| (t.offset, t.code)).collect();
@@ -300,7 +327,7 @@ impl Worker {
                 let accesses = &self.scratch.accesses;
                 let mut seen = translate::resolve(accesses, &of_accesses, srclocs, remains);
                 let others = buffer.traps().iter().filter(|trap| !is_access(trap.code));
-                let others = others.map(|trap| trap.offset);
+                let others = others.map(|trap| trap.offset).filter(|at| !is_stop(*at));
                 let unit = instruction_unit(env.isa.triple().architecture);
                 let calls = buffer.call_sites().map(|call| call.ret_addr - 1);
                 seen.extend(
@@ -308,18 +335,50 @@ impl Worker {
                         .chain(calls)
                         .filter_map(|at| Some((at, translate::place(srclocs, at)?))),
                 );
+                let stops = rewritten.places.into_iter();
+                seen.extend(stops.map(|(at, number)| (at, self.scratch.stops[number])));
                 addresses(seen, unit)
             }
             _ => Box::default(),
         };
-        CompiledFunction {
+        Some(CompiledFunction {
             symbol,
-            code: buffer.data().into(),
+            code: rewritten.code.into(),
             align: align.max(buffer.alignment),
             relocs: relocs.into(),
             traps: traps.into(),
             addresses,
+        })
+    }
+
+    /// The code that the context has just compiled, with its [`stops`].
+    fn rewrite(&self, env: &Env<'_>) -> Option<Rewritten> {
+        let compiled = self.context.compiled_code().expect("compiled");
+        let buffer = &compiled.buffer;
+        let srclocs = buffer.get_srclocs_sorted();
+        let found = buffer.traps().iter().filter_map(|trap| {
+            let code = translate::artifact_code(trap.code)?;
+            let offset = trap.offset;
+            stops::is_stop(srclocs, offset).then_some(Stop { offset, code })
+        });
+        let found: Vec<_> = match self.scratch.stops.is_empty() {
+            true => Vec::new(),
+            false => found.collect(),
+        };
+        if found.is_empty() {
+            let code = buffer.data().into();
+            return Some(Rewritten {
+                code,
+                ..Rewritten::default()
+            });
         }
+        let layout = buffer.frame_layout().expect("every frame has one");
+        let frame = stops::Frame {
+            size: layout.frame_to_fp_offset,
+            vmctx: layout.stackslots[self.scratch.vmctx_slot()?].offset,
+        };
+        let architecture = env.isa.triple().architecture;
+        stops::rewrite(architecture, buffer.data(), &found, srclocs, frame)
     }
 
     fn relocation(&self, symbol: Symbol, reloc: &FinalizedMachReloc) -> Relocation {

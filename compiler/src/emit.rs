@@ -299,6 +299,7 @@ fn symbol_name(module: &Module<'_>, symbol: Symbol) -> String {
         Symbol::ImportThunk(index) => format!("precast.import[{}]", index.index()),
         Symbol::BuiltinThunk(builtin) => format!("precast.builtin[{builtin}]"),
         Symbol::Raise(code) => format!("precast.raise[{}]", code.text().replace(' ', "_")),
+        Symbol::Stop => "precast.stop".to_owned(),
         Symbol::LibCallThunk(libcall) => format!("precast.libcall[{libcall}]"),
         Symbol::Round(how, ty) => format!("precast.round[{how:?},{ty:?}]").to_lowercase(),
         other => unreachable!("{other:?} is not code of the artifact's own"),

@@ -106,6 +106,9 @@ pub(crate) enum Symbol {
     BuiltinThunk(Builtin),
     /// Code that ends the activation with this trap.
     Raise(TrapCode),
+    /// Makes the place where a function [stops](crate::stops) one that calls the thunk of
+    /// `raise_trap`, on x86-64.
+    Stop,
     /// Code that Cranelift's own calls go to and that calls the loader's routine.
     LibCallThunk(LibCall),
     /// Code that Cranelift's own calls go to if the CPU cannot round.
@@ -137,6 +140,7 @@ impl Symbol {
             Self::FrozenTable(i) => (11, i.as_u32()),
             Self::TextStart => (12, 0),
             Self::Raise(code) => (13, code as u32),
+            Self::Stop => (14, 0),
         };
         UserExternalName { namespace, index }
     }
@@ -166,6 +170,7 @@ impl Symbol {
             11 => Self::FrozenTable(TableIndex::new(index)),
             12 => Self::TextStart,
             13 => Self::Raise(TrapCode::from_number(name.index).expect("number of a trap")),
+            14 => Self::Stop,
             n => panic!("no symbol has namespace {n}"),
         }
     }
@@ -177,7 +182,7 @@ mod tests {
 
     #[test]
     fn names_round_trip_and_differ() {
-        let mut all = vec![Symbol::TextStart];
+        let mut all = vec![Symbol::TextStart, Symbol::Stop];
         for i in [0_u32, 1, 70_000] {
             let sig = SigIndex::from_u32(i);
             all.extend([

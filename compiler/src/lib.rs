@@ -40,6 +40,7 @@ mod plan;
 mod rounding;
 mod settings;
 mod signature;
+mod stops;
 mod target;
 mod trampoline;
 mod translate;

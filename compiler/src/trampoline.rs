@@ -39,7 +39,11 @@ pub(crate) fn build(
         Symbol::Raise(_) => signature::raise(),
         Symbol::LibCallThunk(libcall) => signature::libcall(env.isa, libcall),
         Symbol::Round(_, ty) => signature::called_by_cranelift(env.isa, ty.clif_type(), 1),
-        Symbol::Function(_) | Symbol::GotSlot(_) | Symbol::FrozenTable(_) | Symbol::TextStart => {
+        Symbol::Function(_)
+        | Symbol::GotSlot(_)
+        | Symbol::FrozenTable(_)
+        | Symbol::TextStart
+        | Symbol::Stop => {
             unreachable!("{symbol:?} is no trampoline")
         }
     };
@@ -67,7 +71,11 @@ pub(crate) fn build(
         Symbol::Round(how, ty) => {
             rounding::round_and_return(&mut trampoline.builder, how, ty, trampoline.params[0]);
         }
-        Symbol::Function(_) | Symbol::GotSlot(_) | Symbol::FrozenTable(_) | Symbol::TextStart => {}
+        Symbol::Function(_)
+        | Symbol::GotSlot(_)
+        | Symbol::FrozenTable(_)
+        | Symbol::TextStart
+        | Symbol::Stop => {}
     }
     trampoline.builder.finalize(env.isa.frontend_config());
 }

@@ -18,10 +18,12 @@ use crate::Error;
 use crate::key::{DefinedFuncIndex, Symbol};
 use crate::signature::{self, clif_type};
 
-/// Translates a validated function of the module into `func`, which is empty.
+/// Translates a validated function of the module into `func`, which is empty. With `has_stops`, its
+/// conditional traps are to become [stops](crate::stops).
 pub(crate) fn translate(
     env: &Env<'_>,
     index: DefinedFuncIndex,
+    has_stops: bool,
     func: &mut ir::Function,
     context: &mut FunctionBuilderContext,
     scratch: &mut Scratch,
@@ -55,10 +57,13 @@ pub(crate) fn translate(
         caches: take(&mut scratch.caches),
         fuel: None,
         accesses: take(&mut scratch.accesses),
+        has_stops,
+        stops: take(&mut scratch.stops),
     };
     translator.stack.clear();
     translator.control.clear();
     translator.accesses.clear();
+    translator.stops.clear();
     translator.locals.clear();
     translator.function(index, signature)?;
 
@@ -69,6 +74,7 @@ pub(crate) fn translate(
     scratch.block_args = translator.block_args;
     scratch.caches = translator.caches;
     scratch.accesses = translator.accesses;
+    scratch.stops = translator.stops;
     translator.builder.finalize(env.isa.frontend_config());
     Ok(())
 }

@@ -56,6 +56,10 @@ pub(crate) struct FuncTranslator<'a, 'b> {
     pub(super) caches: Caches,
     /// Accesses that may fault, in the order of the code.
     pub(super) accesses: Vec<Access>,
+    /// Whether conditional traps become [stops](crate::stops).
+    pub(super) has_stops: bool,
+    /// The wasm offset of each.
+    pub(super) stops: Vec<u32>,
     pub(super) fuel: Option<Fuel>,
 }
 
@@ -64,12 +68,22 @@ pub(crate) struct FuncTranslator<'a, 'b> {
 pub(crate) struct Scratch {
     /// Accesses of the last function that may fault, in the order of its code.
     pub(crate) accesses: Vec<Access>,
+    /// The wasm offset of each conditional trap of the last function that becomes a
+    /// [stop](crate::stops).
+    pub(crate) stops: Vec<u32>,
     pub(super) stack: Vec<Value>,
     pub(super) control: Vec<Frame>,
     pub(super) locals: Vec<Variable>,
     pub(super) args: Vec<Value>,
     pub(super) block_args: Vec<BlockArg>,
     pub(super) caches: Caches,
+}
+
+impl Scratch {
+    /// Where the last function keeps the VM context, if it does.
+    pub(crate) fn vmctx_slot(&self) -> Option<StackSlot> {
+        self.caches.vmctx_slot
+    }
 }
 
 /// Entities and values of the current function that are made at first use.
@@ -276,19 +290,22 @@ impl FuncTranslator<'_, '_> {
     /// be live all over a function that may have tens of thousands of such blocks, and register
     /// allocation would take time quadratic in their number.
     pub(super) fn kept_vmctx(&mut self) -> Value {
-        let slot = match self.caches.vmctx_slot {
-            Some(slot) => slot,
-            None => {
-                let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 8, 3);
-                let slot = self.builder.create_sized_stack_slot(data);
-                self.keep_vmctx(slot);
-                self.caches.vmctx_slot = Some(slot);
-                slot
-            }
-        };
+        let slot = self.vmctx_slot();
         // The sequence point keeps Cranelift from replacing the load by the value that was stored.
         self.builder.ins().sequence_point();
         self.builder.ins().stack_load(I64, I64, slot, 0)
+    }
+
+    /// The place in the frame where code that stops finds the VM context.
+    pub(super) fn vmctx_slot(&mut self) -> StackSlot {
+        if let Some(slot) = self.caches.vmctx_slot {
+            return slot;
+        }
+        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 8, 3);
+        let slot = self.builder.create_sized_stack_slot(data);
+        self.keep_vmctx(slot);
+        self.caches.vmctx_slot = Some(slot);
+        slot
     }
 
     fn import_function(&mut self, symbol: Symbol, signature: SigRef) -> FuncRef {

@@ -16,6 +16,7 @@ use super::{Env, Scratch, translate};
 use crate::parse::parse;
 use crate::plan::Plan;
 use crate::settings::Settings;
+use crate::stops;
 use crate::target::Target;
 
 const SEPARATOR: &str = "\n;; ----\n";
@@ -89,7 +90,15 @@ fn clif(source: &str) -> String {
     let mut out = String::new();
     for index in module.bodies.keys() {
         let mut func = Function::new();
-        translate(&env, index, &mut func, &mut context, &mut scratch).unwrap();
+        translate(
+            &env,
+            index,
+            stops::are_possible(&env),
+            &mut func,
+            &mut context,
+            &mut scratch,
+        )
+        .unwrap();
         cranelift_codegen::verify_function(&func, env.isa).unwrap();
         for line in func.display().to_string().lines() {
             // These tests are not about source locations.

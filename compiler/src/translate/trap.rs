@@ -2,15 +2,17 @@
 //!
 //! - *Guarded*: a trap is an instruction that faults, with an entry in the trap table; the signal
 //!   handler does the rest.
-//! - *Checked*: no instruction may rely on a signal. A trap is a branch to a cold block that calls
-//!   the loader's `raise_trap`, which does not return. Each trap has a block of its own, so that
-//!   its return address shows which wasm instruction trapped.
+//! - *Checked*: no instruction may rely on a signal. Code that traps calls the loader's `raise_trap`,
+//!   which does not return. A trap that depends on a condition is a conditional trap in Cranelift's IR,
+//!   which [`stops`] turns into such a call, or, where that is not possible, a branch to a cold
+//!   block with the call. Each has its own return address, which shows which wasm instruction trapped.
 
 use cranelift_codegen::ir::{self, InstBuilder, Value};
 use precast_artifact::{Strategy, TrapCode};
 
 use super::FuncTranslator;
 use super::accesses::is_access;
+use crate::stops;
 
 /// Cranelift's trap code for this trap.
 pub(crate) fn clif_code(code: TrapCode) -> ir::TrapCode {
@@ -61,6 +63,9 @@ impl FuncTranslator<'_, '_> {
     pub(crate) fn trapnz(&mut self, condition: Value, code: TrapCode) {
         if self.traps_by_signal() {
             self.builder.ins().trapnz(condition, clif_code(code));
+        } else if self.begin_stop() {
+            self.builder.ins().trapnz(condition, clif_code(code));
+            self.end_stop();
         } else {
             let (stop, next) = (self.builder.create_block(), self.builder.create_block());
             self.builder.ins().brif(condition, stop, &[], next, &[]);
@@ -72,11 +77,34 @@ impl FuncTranslator<'_, '_> {
     pub(crate) fn trapz(&mut self, condition: Value, code: TrapCode) {
         if self.traps_by_signal() {
             self.builder.ins().trapz(condition, clif_code(code));
+        } else if self.begin_stop() {
+            self.builder.ins().trapz(condition, clif_code(code));
+            self.end_stop();
         } else {
             let (stop, next) = (self.builder.create_block(), self.builder.create_block());
             self.builder.ins().brif(condition, next, &[], stop, &[]);
             self.raise_in(stop, next, code);
         }
+    }
+
+    /// Gives the next instruction, a conditional trap, the source location of a stop. Returns false if
+    /// the trap cannot become one.
+    fn begin_stop(&mut self) -> bool {
+        if !self.has_stops {
+            return false;
+        }
+        let Some(location) = stops::location(self.stops.len()) else {
+            return false;
+        };
+        self.stops.push(self.builder.srcloc().bits());
+        self.vmctx_slot();
+        self.builder.set_srcloc(location);
+        true
+    }
+
+    fn end_stop(&mut self) {
+        let wasm = *self.stops.last().expect("one has begun");
+        self.builder.set_srcloc(ir::SourceLoc::new(wasm));
     }
 
     /// Fills the cold block `stop` and continues in `next`.
