@@ -2,7 +2,7 @@
 //! fuel is counted, how unreachable code nests, which functions call others.
 //!
 //! wasmparser lists all operators, by proposal. [`class`] is generated from that list, and
-//! [`class_of`] has a rule for each proposal. So if wasmparser adds a proposal, this file does not
+//! `class_of!` has a rule for each proposal. So if wasmparser adds a proposal, this file does not
 //! compile until it has a rule for its operators. An operator of a proposal that this compiler does
 //! not implement has no class, so it cannot be mistaken for a plain one.
 

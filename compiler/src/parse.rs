@@ -443,7 +443,7 @@ fn validate_body(
     while !reader.eof() {
         let (operator, offset) = reader.read_with_offset()?;
         validator.op(offset, &operator)?;
-        facts.note(&operator);
+        facts.record(&operator);
     }
     reader.finish()?;
     allocations.validator = validator.into_allocations();
@@ -452,8 +452,8 @@ fn validate_body(
 }
 
 impl Facts {
-    /// Takes what a valid operator refers to.
-    fn note(&mut self, operator: &Operator<'_>) {
+    /// Records what a valid operator refers to.
+    fn record(&mut self, operator: &Operator<'_>) {
         match *operator {
             Operator::CallIndirect {
                 type_index,

@@ -10,7 +10,8 @@
 //! - A global is *constant*, and folded into code, if it is defined and immutable and the compiler
 //!   can compute its value.
 //! - A function *escapes*, and has a slot for its reference in the VM context, if it is exported,
-//!   if `ref.func` names it, or if it is an element of anything but a frozen table.
+//!   if `ref.func` names it, or if the initial value of a global, a passive segment, or an active
+//!   segment of a table that is not frozen refers to it.
 //! - There are *entries* for each signature of an escaping function and of the start function.
 //! - There are *exits* for each signature of an imported function, and of an indirect call through
 //!   a table that is not frozen, because the host may put its functions there.

@@ -24,7 +24,7 @@ impl Artifact<'_> {
         self.check_signatures()?;
         self.check_imports(strings)?;
         self.check_memories()?;
-        self.check_items()?;
+        self.check_tables_and_globals()?;
         self.check_context()?;
         let mut exprs = ExprChecker::new(*self);
         self.check_globals(&mut exprs)?;
@@ -140,8 +140,8 @@ impl Artifact<'_> {
         Ok(())
     }
 
-    /// Checks tables, and the records of globals except their initial values.
-    fn check_items(&self) -> Result<(), Error> {
+    /// Checks the records of tables, and those of globals except their initial values.
+    fn check_tables_and_globals(&self) -> Result<(), Error> {
         let h = self.header;
         for (i, r) in self.tables().iter().enumerate() {
             let frozen = r.flags & FROZEN != 0;

@@ -24,6 +24,7 @@
 //! After a trap other than [`TrapCode::OutOfFuel`], the count includes everything that was executed
 //! under the checked strategy, because the code that raises the trap stores it. Under the guarded
 //! strategy it lacks what the innermost function executed since its last call.
+//!
 //! [`PIECE`]: precast_artifact::abi::PIECE
 
 use cranelift_codegen::ir::condcodes::IntCC;

@@ -15,16 +15,20 @@
 //!
 //! # Adding an operator family
 //! 1. Allow the proposal in `parse::features`, and give each of its operators a class in
-//!    `operator.rs`: what it does to the control flow, what fuel it costs, whether it decides how
-//!    something is compiled. Without a class, translation stops with a panic that names the operator.
-//! 2. Add a file for the family here and one-line arms for its operators in `operators.rs`. What can
-//!    trap goes through `trap.rs`, what touches a memory through `bounds.rs`.
-//! 3. What the code may keep in a register or fold is a row of `precast_artifact::promises`, which
-//!    gives the flags, the keeper and the test that breaks the promise.
-//! 4. A routine of the loader that the code calls is a `precast_artifact::Builtin`, with a function
-//!    in `loader/src/vm/builtins`.
-//! 5. Tests: file tests of the code here, the official suite's scripts (`tests/conformance`), modules
-//!    with the proposal switched on in `tests/fuzz/src/differential`.
+//!    `operator.rs`: its effect on the control flow, the fuel it costs, and whether it decides how
+//!    something is compiled. Without a class, translation stops with a panic that names the
+//!    operator.
+//! 2. Add a file for the family here, and one-line arms for its operators in `operators.rs`.
+//!    Everything that can trap goes through `trap.rs`, every access to a memory through
+//!    `bounds.rs`.
+//! 3. Add a row to `precast_artifact::promises` for each value that the code may keep in a register
+//!    or fold. The row gives the flags of its loads, the keeper, and the test that breaks the
+//!    promise.
+//! 4. Add a `precast_artifact::Builtin` for each routine of the loader that the code calls, and a
+//!    function in `loader/src/vm/builtins`.
+//! 5. Add tests: file tests of the code (`compiler/tests/clif`), the official suite's scripts
+//!    (`tests/conformance`), and modules with the proposal enabled in
+//!    `tests/fuzz/src/differential`.
 
 mod accesses;
 mod bounds;

@@ -1,5 +1,5 @@
 //! References. The null reference is zero; a function reference is the address of a
-//! [`VmFuncRef`](precast_artifact::vm::VmFuncRef).
+//! [`VmFuncRef`].
 
 use cranelift_codegen::ir::InstBuilder;
 use cranelift_codegen::ir::condcodes::IntCC;
