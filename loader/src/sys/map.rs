@@ -1,34 +1,52 @@
 //! Address space: reservations, protection, file pages inside them.
 //!
-//! A process may have only so many mappings, and so much memory. Who keeps some in stock says so
-//! ([`on_shortage`]): when the system refuses for want of them, the stock is given back and the
-//! system is asked once more.
+//! A process can have only a limited number of mappings, and limited memory. A part of the loader
+//! that keeps some in reserve registers for shortages ([`on_shortage`]): when the system refuses
+//! because there are no more, the reserve is given back and the system is asked once more.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 
 use crate::error::Error;
 
-/// Gives back what is in stock. Whether there was anything.
+/// Gives back what is kept in reserve, and returns whether there was anything.
 static SHORTAGE: OnceLock<fn() -> bool> = OnceLock::new();
 
-/// Tells who has mappings and memory in stock. The first one counts.
+/// Registers a function that gives back mappings and memory that are kept in reserve. Only the
+/// first one counts.
 ///
-/// `relieve` is called in the middle of whatever asks for memory, on any thread.
+/// `relieve` can be called on any thread, in the middle of whatever asks for memory.
 pub(crate) fn on_shortage(relieve: fn() -> bool) {
     SHORTAGE.get_or_init(|| relieve);
 }
 
-/// Whether it is worth it to ask the system again, which has just refused something.
+/// Returns whether the system, which has just refused something, should be asked again.
 #[cold]
 fn relieved() -> bool {
-    let refused = std::io::Error::last_os_error();
-    refused.raw_os_error() == Some(libc::ENOMEM) && SHORTAGE.get().is_some_and(|relieve| relieve())
+    let refused = io::Error::last_os_error();
+    refused.raw_os_error() == Some(libc::ENOMEM) && relieve()
 }
 
-/// `mmap`, which is tried again after a shortage.
+/// Gives back what is in stock. Returns whether there was anything.
+fn relieve() -> bool {
+    SHORTAGE.get().is_some_and(|relieve| relieve())
+}
+
+/// Asks the system for memory, and once more after a shortage.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn ask_twice<V>(mut ask: impl FnMut() -> io::Result<V>) -> io::Result<V> {
+    match ask() {
+        Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && relieve() => ask(),
+        result => result,
+    }
+}
+
+/// Calls `mmap`, and again after a shortage.
 ///
 /// # Safety
 /// As for `mmap`.
@@ -40,7 +58,7 @@ pub(super) unsafe fn mmap(
     fd: libc::c_int,
     offset: libc::off_t,
 ) -> *mut libc::c_void {
-    // SAFETY: by this function's contract. What failed has changed nothing.
+    // SAFETY: by this function's contract. A call that failed has changed nothing.
     unsafe {
         match libc::mmap(at, len, access, flags, fd, offset) {
             libc::MAP_FAILED if relieved() => libc::mmap(at, len, access, flags, fd, offset),
@@ -49,12 +67,12 @@ pub(super) unsafe fn mmap(
     }
 }
 
-/// `mremap` to anywhere, which is tried again after a shortage.
+/// Calls `mremap`, which may move the mapping, and again after a shortage.
 ///
 /// # Safety
 /// As for `mremap`.
 unsafe fn mremap(at: *mut libc::c_void, old: usize, new: usize) -> *mut libc::c_void {
-    // SAFETY: by this function's contract. What failed has changed nothing.
+    // SAFETY: by this function's contract. A call that failed has changed nothing.
     unsafe {
         match libc::mremap(at, old, new, libc::MREMAP_MAYMOVE) {
             libc::MAP_FAILED if relieved() => libc::mremap(at, old, new, libc::MREMAP_MAYMOVE),
@@ -77,7 +95,7 @@ pub(crate) struct Reservation {
     len: usize,
 }
 
-// SAFETY: plain address space; who may read or write it is its owner's business.
+// SAFETY: plain address space; its owner decides who may read or write it.
 unsafe impl Send for Reservation {}
 // SAFETY: as above.
 unsafe impl Sync for Reservation {}

@@ -1,7 +1,7 @@
 //! Routines that machine code calls through its store.
 //!
-//! They run on the guest's stack, below the limit that leaves [`HOST_RESERVE`] for them. Those that
-//! can trap have nothing to drop when they do, see [`raise`].
+//! They run on the stack of the guest, in the [`HOST_RESERVE`] below its limit. A routine that
+//! traps has nothing left to drop then, see [`raise`].
 //!
 //! [`HOST_RESERVE`]: crate::sys::stack::HOST_RESERVE
 
@@ -19,7 +19,7 @@ use super::quota::{self, Denied};
 use super::store::StoreCore;
 use crate::error::Error;
 
-/// The table that stores lead machine code to.
+/// The table of routines, to which the context of each store has a pointer.
 pub(crate) static BUILTINS: Builtins = Builtins(VmBuiltins({
     let mut table = [std::ptr::null(); Builtin::COUNT];
     table[Builtin::MemoryGrow.position()] = memory_grow as *const ();
@@ -37,7 +37,7 @@ pub(crate) static BUILTINS: Builtins = Builtins(VmBuiltins({
     table
 }));
 
-/// A [`VmBuiltins`] that threads share.
+/// A [`VmBuiltins`] that all threads share.
 pub(crate) struct Builtins(pub(crate) VmBuiltins);
 
 // SAFETY: addresses of code, which nobody changes.
@@ -53,7 +53,7 @@ unsafe fn parts<'a>(vmctx: *mut VmContextHeader) -> (&'a mut InstanceData, &'a m
     unsafe { (&mut *(*vmctx).instance.cast(), &mut *(*vmctx).store.cast()) }
 }
 
-/// Goes on with the value, or ends the activation.
+/// Returns the value, or ends the activation.
 ///
 /// # Safety
 /// As for [`raise`].
@@ -98,8 +98,8 @@ unsafe extern "C" fn table_grow(
     }
 }
 
-/// The size before growing, or -1, for machine code; ends the activation if the host's limiter says
-/// so, or panics.
+/// Returns the size before growing to machine code, or -1. Ends the activation if the host's
+/// limiter returns an error or panics.
 ///
 /// # Safety
 /// As for [`raise`].

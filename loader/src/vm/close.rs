@@ -1,15 +1,15 @@
 //! Closing an instance in a store that goes on.
 //!
 //! Tables and import slots of the store may lead to functions of the instance, and machine code may
-//! hold base and length of its memories, or have its context. So nothing of it goes away before the
-//! store does (see [`precast_artifact::promises`]). Closing does two things:
+//! hold its context, or base and length of its memories. So every part of it lives until the store
+//! is dropped (see [`precast_artifact::promises`]). Closing does two things:
 //!
-//! - The pages of its memories are given back to the system: base, length and access stay, and the
-//!   bytes are the initial ones again. They cannot grow any more.
-//! - Wherever the store has the address of code that is to be called with the instance's context, it
-//!   puts that of [`closed`], which ends the activation with [`Error::Closed`]. So no code of
-//!   the instance is entered any more, except by code in flight that has read the old address:
-//!   which finds everything as it was.
+//! - It gives the pages of the instance's memories back to the system. Base, length and access stay
+//!   the same, and the bytes are the initial ones again. The memories cannot grow any more.
+//! - Wherever the store has the address of code that is called with the instance's context, it
+//!   writes the address of [`closed`], which ends the activation with [`Error::Closed`]. So no code
+//!   of the instance is entered any more, except by running code that has read the old address, and
+//!   that code finds everything as it was.
 
 use std::ptr::NonNull;
 
@@ -23,7 +23,7 @@ use crate::arch::closed_entry;
 use crate::error::Error;
 
 impl StoreCore {
-    /// Closes an instance of this store; the first exit code counts.
+    /// Closes an instance of this store. The exit code of the first call counts.
     ///
     /// # Safety
     /// The instance is one of this store's, and no reference to it or another one is held.
@@ -56,7 +56,7 @@ impl StoreCore {
 }
 
 impl InstanceData {
-    /// Puts `code` wherever this instance has the address of code for this context.
+    /// Writes `code` wherever this instance has the address of code for this context.
     fn replace_code(&mut self, ctx: NonNull<VmContextHeader>, code: *const u8) {
         let ctx = ctx.as_ptr().cast();
         let vm = self.module.artifact().header().vm;
@@ -82,10 +82,10 @@ impl InstanceData {
         }
     }
 
-    /// Tells the instance that `ctx` belongs to that others import its functions.
+    /// Notes in the instance of `ctx` that others import its functions.
     ///
     /// # Safety
-    /// The context of a published instance that no reference is held to.
+    /// `ctx` is the context of an instance of a store, and no reference to the instance is held.
     pub(super) unsafe fn note_importer(ctx: *mut VmContextHeader) {
         // SAFETY: by this function's contract.
         unsafe { (*(*ctx).instance.cast::<Self>()).has_importers = true };

@@ -1,8 +1,9 @@
 //! The elements of a table.
 //!
-//! A short table is in a vector. A long one is in pages of its own, which the system provides when an
-//! element in them is first written: a guest that asks for ten million null elements has not taken
-//! anything yet. Such a table grows without copying, and null elements are put back page by page.
+//! The elements of a short table are in a vector. Those of a long table are in pages of their own,
+//! which take memory only when an element in them is first written: a guest that asks for ten
+//! million null elements takes nothing yet. Such a table grows without copying, and its pages are
+//! discarded to make the elements null again.
 
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -10,12 +11,13 @@ use std::ops::{Deref, DerefMut};
 use memmap2::{MmapMut, MmapOptions, RemapOptions, UncheckedAdvice};
 
 use crate::error::Error;
-use crate::sys::map::page_size;
+use crate::sys::map::{ask_twice, page_size};
 
-/// Most elements of a table in a vector: a mebibyte.
+/// Maximum number of elements in a vector, which takes a mebibyte.
 const SHORT: usize = 1 << 17;
 
-/// Room for elements that a short table keeps when it is reset, beyond what it starts with.
+/// Number of elements that a short table keeps room for when it is reset, beyond its initial
+/// elements.
 const KEPT: usize = 4096;
 
 const SIZE: usize = size_of::<u64>();
@@ -24,7 +26,7 @@ const SIZE: usize = size_of::<u64>();
 #[derive(Debug)]
 pub(super) enum Elements {
     Short(Vec<u64>),
-    /// What follows the first `len` elements is zero.
+    /// The pages are zero behind the first `len` elements.
     Long {
         pages: MmapMut,
         len: usize,
@@ -62,13 +64,13 @@ impl Elements {
             Self::Short(elements) => {
                 let mut options = MmapOptions::new();
                 options.len(bytes(after)).no_reserve_swap();
-                let mut pages = options.map_anon().map_err(|e| refused(after, e))?;
+                let mut pages = ask_twice(|| options.map_anon()).map_err(|e| refused(after, e))?;
                 as_elements_mut(&mut pages)[..before].copy_from_slice(elements);
                 *self = Self::Long { pages, len: after };
             }
             Self::Long { pages, len } => {
                 if bytes(after) > pages.len() {
-                    // Twice the room, which takes nothing as long as it is not used.
+                    // Twice the room is reserved, since pages that are not used take no memory.
                     let room = bytes(after).max(pages.len().saturating_mul(2));
                     resize(pages, room)
                         .or_else(|_| resize(pages, bytes(after)))
@@ -83,8 +85,8 @@ impl Elements {
         Ok(())
     }
 
-    /// Makes it `len` null elements. Costs in proportion to what was written; room beyond that is
-    /// given back if it is much.
+    /// Makes it a table of `len` null elements. The cost is in proportion to the pages that were
+    /// written. Much room beyond `len` elements is given back.
     ///
     /// # Errors
     /// [`Error::Memory`]; the elements must not be used any more then.
@@ -119,18 +121,19 @@ impl Elements {
 
 /// Bytes of the whole pages that so many elements take.
 fn bytes(elements: usize) -> usize {
-    let most = usize::MAX - page_size();
+    let max = usize::MAX - page_size();
     elements
         .saturating_mul(SIZE)
-        .min(most)
+        .min(max)
         .next_multiple_of(page_size())
 }
 
-/// Makes the pages `len` bytes; they may be elsewhere then, which costs no copy. New ones are zero.
+/// Makes the pages `len` bytes long. The system may move them, which costs no copy. New pages are
+/// zero.
 fn resize(pages: &mut MmapMut, len: usize) -> io::Result<()> {
-    // SAFETY: nobody has a reference to the pages, since they are borrowed exclusively; machine code
-    // is told where they are before it runs again.
-    unsafe { pages.remap(len, RemapOptions::new().may_move(true)) }
+    // SAFETY: the pages are borrowed exclusively, so nobody has a reference to them. Machine code
+    // learns their new address before it runs again.
+    ask_twice(|| unsafe { pages.remap(len, RemapOptions::new().may_move(true)) })
 }
 
 fn as_elements_mut(pages: &mut MmapMut) -> &mut [u64] {
@@ -166,7 +169,7 @@ impl DerefMut for Elements {
 mod tests {
     use super::*;
 
-    /// Against a vector: lengths around where a table becomes a long one, and back.
+    /// Compares with a vector, for lengths around the one where a table becomes a long one.
     #[test]
     fn elements_stay_and_new_ones_are_as_asked() {
         let lengths = [0, 1, 100, SHORT - 1, SHORT, SHORT + 1, 3 * SHORT];
@@ -187,7 +190,7 @@ mod tests {
                 for len in [first, more] {
                     elements.reset(len).unwrap();
                     assert!(elements[..] == vec![0; len][..], "{first} and {more}");
-                    // What was there before does not come back.
+                    // Old elements do not come back.
                     elements.grow(300, 0).unwrap();
                     assert!(elements[len..].iter().all(|e| *e == 0));
                     elements.fill(5);

@@ -1,8 +1,8 @@
-//! How an activation ends early: why, and the frames that were active.
+//! How an activation ends early: the reason, and the frames that were active.
 //!
-//! When an activation ends early its frames are walked at once, while they still exist, by frame
-//! pointers, into a fixed array of the store (a signal handler does this: nothing is allocated).
-//! Names and wasm offsets are looked up later, on the host's side.
+//! When an activation ends early, the loader walks its frames at once, while they still exist. It
+//! follows the frame pointers and writes the addresses to an array of the store. A signal handler
+//! does this, so nothing is allocated. The host looks up names and wasm offsets later.
 
 use std::any::Any;
 use std::mem::MaybeUninit;
@@ -10,10 +10,10 @@ use std::mem::MaybeUninit;
 use crate::error::Error;
 use crate::trap::{Frame, WasmBacktrace};
 
-/// Most frames that a backtrace keeps: the innermost ones.
+/// Maximum number of frames in a backtrace, which has the innermost ones.
 pub(crate) const MAX_FRAMES: usize = 64;
 
-/// How an activation of wasm code ended, if not by returning.
+/// Why an activation of wasm code ended early.
 pub(crate) enum Ending {
     Trap(precast_artifact::TrapCode),
     Error(Error),
@@ -37,8 +37,7 @@ pub(crate) struct RawFrames {
     pcs: [MaybeUninit<usize>; MAX_FRAMES],
     len: usize,
     truncated: bool,
-    /// Whether the innermost address is that of the trapping instruction itself, not a return
-    /// address.
+    /// Whether the innermost address is that of the trapping instruction, and not a return address.
     exact: bool,
 }
 
@@ -55,12 +54,12 @@ impl RawFrames {
     ///
     /// # Safety
     /// `fp` is the frame pointer of the wasm function that contains `pc` (a return address unless
-    /// `exact`), and the chain of frame pointers from there on reaches `entry_fp`. Machine code of artifacts keeps frame pointers
-    /// everywhere.
+    /// `exact`), and the chain of frame pointers from there on reaches `entry_fp`. Machine code of
+    /// artifacts keeps frame pointers everywhere.
     pub(crate) unsafe fn walk(&mut self, pc: usize, fp: usize, entry_fp: usize, exact: bool) {
         (self.len, self.truncated, self.exact) = (0, false, exact);
         let (mut pc, mut fp) = (pc, fp);
-        // Frames grow towards higher addresses; anything else is the end of the chain.
+        // Outer frames are at higher addresses. Anything else ends the chain.
         while fp < entry_fp && fp != 0 {
             if self.len == MAX_FRAMES {
                 self.truncated = true;
@@ -81,13 +80,15 @@ impl RawFrames {
         self.len = 0;
     }
 
-    /// Looks up what people want to read: `frame_at` gives the frame of an address.
+    /// Looks up functions and offsets for people to read. `frame_at` returns the frame of an
+    /// address.
     pub(crate) fn resolve(&self, frame_at: impl Fn(usize) -> Option<Frame>) -> WasmBacktrace {
         let mut frames = Vec::with_capacity(self.len);
         for (i, pc) in self.pcs[..self.len].iter().enumerate() {
             // SAFETY: `walk` wrote the first `len`.
             let pc = unsafe { pc.assume_init() };
-            // A return address may be the first byte of the next function.
+            // A return address may be the first byte of the next function, so the byte before it
+            // counts.
             let pc = if i == 0 && self.exact { pc } else { pc - 1 };
             frames.extend(frame_at(pc));
         }

@@ -7,8 +7,8 @@ use precast_artifact::vm::ValRaw;
 
 use crate::types::GlobalType;
 
-/// The first byte of the value of a global, which [`read_global`] and [`write_global`] know the size
-/// of.
+/// The first byte of the value of a global, which [`read_global`] and [`write_global`] know the
+/// size of.
 #[derive(Debug)]
 pub(crate) struct GlobalValue(#[expect(dead_code, reason = "only its address is used")] u8);
 
@@ -20,7 +20,7 @@ pub(crate) struct HostGlobal {
 }
 
 impl HostGlobal {
-    /// Gives the number of the external reference in it.
+    /// Calls `visit` with the number of the external reference in it, if there is one.
     pub(crate) fn visit_externref(&self, visit: &mut impl FnMut(u64)) {
         if self.ty.content == ValType::ExternRef {
             // SAFETY: the value is of this type.
@@ -29,10 +29,10 @@ impl HostGlobal {
     }
 }
 
-/// Reads a global's value from its place, which is 16 bytes for a `v128`, else 8.
+/// Reads the value of a global, which has 16 bytes for a `v128` and 8 bytes for every other type.
 ///
 /// # Safety
-/// The place is valid for that.
+/// `at` is valid for so many bytes.
 pub(crate) unsafe fn read_global(at: NonNull<u8>, ty: GlobalType) -> ValRaw {
     // SAFETY: by this function's contract.
     unsafe {
@@ -47,10 +47,10 @@ pub(crate) unsafe fn read_global(at: NonNull<u8>, ty: GlobalType) -> ValRaw {
     }
 }
 
-/// Writes a global's value to its place, see [`read_global`].
+/// Writes the value of a global, see [`read_global`].
 ///
 /// # Safety
-/// The place is valid for that.
+/// `at` is valid for so many bytes.
 pub(crate) unsafe fn write_global(at: NonNull<u8>, ty: GlobalType, value: ValRaw) {
     // SAFETY: by this function's contract.
     unsafe {

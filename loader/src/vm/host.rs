@@ -1,11 +1,11 @@
 //! Host functions as machine code and their stores keep them.
 //!
 //! Each typed closure gets *shims*, machine-level functions made for its very types (see
-//! [`into_func`](crate::into_func)). Wasm code
-//! reaches the native one with the arguments in registers, through an exit trampoline of its own
-//! module; or, where calling conventions allow, through the direct one, which notes the edge of the
-//! wasm frames as an exit does and jumps on: no frame, no second call. The array shim serves
-//! signatures that have no native form, and closures whose type is known at run time only.
+//! [`into_func`](crate::into_func)). Wasm code reaches the native shim with the arguments in
+//! registers, through an exit trampoline of its own module. Where calling conventions allow, it
+//! calls the direct shim instead, which stores the edge of the wasm frames as an exit does and
+//! jumps to the native one: there is no frame and no second call. The array shim serves signatures
+//! that have no native form, and closures whose type is known only at run time.
 //!
 //! A shim catches panics. When the closure is done and everything it owned is dropped, an error or
 //! panic ends the activation (see [`activation`](super::activation)): nothing ever unwinds through
@@ -33,18 +33,19 @@ use crate::types::FuncType;
 pub(crate) type CallArray =
     unsafe fn(*const VmFuncImport, *const c_void, *mut ValRaw) -> Result<(), Error>;
 
-/// A host function, of no store yet. It works in stores of one type `T` only, and whoever keeps it
-/// says which (see [`Invariant`](crate::store::Invariant)): so it is no public type.
+/// A host function that belongs to no store yet. It works only in stores of one type `T`, which the
+/// type that holds it names (see [`Invariant`](crate::store::Invariant)). So this type is not
+/// public.
 pub(crate) struct HostFunc {
     ty: FuncType,
     type_id: u64,
-    /// Takes the place of an exit; null where it cannot.
+    /// The shim that takes the place of an exit; null where calling conventions do not allow one.
     direct_shim: *const u8,
-    /// Called by a native exit; null where there is none for the signature.
+    /// The shim that a native exit calls; null if the signature has no native form.
     native_shim: *const u8,
     array_shim: *const u8,
     data: *const c_void,
-    /// What `data` points to: a [`Body`].
+    /// The [`Body`] that `data` points to.
     _body: Box<dyn std::any::Any + Send + Sync>,
 }
 
@@ -93,17 +94,18 @@ impl HostFunc {
         self.type_id
     }
 
-    /// What shims find in [`VmFuncImport::data`].
+    /// The pointer that shims find in [`VmFuncImport::data`].
     pub(crate) fn data(&self) -> *const c_void {
         self.data
     }
 
-    /// Code for wasm to call that needs no module's exit, or null.
+    /// Code that wasm code can call without an exit of a module, or null.
     pub(crate) fn direct_shim(&self) -> *const u8 {
         self.direct_shim
     }
 
-    /// What wasm code of a module with these exits calls, and the shim that an exit goes on to.
+    /// The code that wasm code of a module with these exits calls, and the shim that the exit
+    /// calls.
     pub(crate) fn exit(&self, native: *const u8, array: *const u8) -> (*const u8, *const u8) {
         if !self.direct_shim.is_null() {
             (self.direct_shim, self.native_shim)
@@ -131,7 +133,7 @@ impl HostFunc {
     }
 }
 
-/// The machine-level functions made for a closure; null: none.
+/// The machine-level functions for a closure. Null stands for none.
 pub(crate) struct Shims {
     pub(crate) direct: *const u8,
     pub(crate) native: *const u8,
@@ -141,12 +143,12 @@ pub(crate) struct Shims {
 /// What the `data` of an import slot points to.
 #[repr(C)]
 pub(crate) struct Body<C> {
-    /// First: who calls through an array does not know the closure's type.
+    /// The first field, because callers with an array do not know the type of the closure.
     call: CallArray,
     pub(crate) closure: C,
 }
 
-/// Ends the activation if the closure failed or panicked.
+/// Returns the results of a closure, or ends the activation if the closure failed or panicked.
 ///
 /// # Safety
 /// Called by a shim that was called by machine code, its closure being done.
@@ -180,7 +182,7 @@ pub(crate) unsafe extern "C" fn array_shim(import: *const VmFuncImport, values: 
 /// A host function that a store owns.
 #[repr(C)]
 pub(crate) struct StoreFunc {
-    /// First: the context of the function reference is a pointer to this struct.
+    /// The first field, because the context of the function reference is a pointer to this struct.
     import: VmFuncImport,
     pub(crate) func_ref: VmFuncRef,
     host: Arc<HostFunc>,
@@ -193,7 +195,7 @@ pub(crate) static HOST_ENTRY: u8 = 0;
 
 impl StoreFunc {
     pub(crate) fn new(core: &StoreCore, host: Arc<HostFunc>) -> Box<Self> {
-        // Other host functions get their code from a module, see `fill`.
+        // Without a direct shim, the code is an exit of a module, see `fill`.
         let code = host.direct_shim();
         let import = VmFuncImport {
             code,
@@ -224,7 +226,8 @@ impl StoreFunc {
         this
     }
 
-    /// Takes the exits of `module` if it has any for this signature and the function has none yet.
+    /// Takes an exit of `module`, if the function has no code yet and the module has an exit for
+    /// its signature.
     ///
     /// No wasm code can call the function before that: a caller's module has exits for every
     /// signature that it calls indirectly, and is added to the store before it runs.
@@ -254,8 +257,8 @@ pub(crate) fn host_import(func_ref: &VmFuncRef) -> Option<*const VmFuncImport> {
 /// The store that the reference belongs to lives as long as the result.
 pub(crate) unsafe fn host_func<'a>(func_ref: &VmFuncRef) -> Option<&'a Arc<HostFunc>> {
     let import = host_import(func_ref)?;
-    // SAFETY: what the mark says; a slot without an owner is the first field of a `StoreFunc`, which
-    // the store owns.
+    // SAFETY: what the mark says; a slot without an owner is the first field of a `StoreFunc`,
+    // which the store owns.
     unsafe {
         let is_of_store = (*import).owner.is_null();
         is_of_store.then(|| &(*import.cast::<StoreFunc>()).host)

@@ -1,4 +1,5 @@
-//! What is left to do at instantiation, and the segments that machine code may name later.
+//! Initialisation that the compiler could not do, and the segments that machine code may name
+//! later.
 //!
 //! The reader checked the types of constant expressions when the artifact was opened, and checks
 //! elements here, where they are read.
@@ -16,7 +17,7 @@ use crate::trap::Trap;
 use crate::types::global_type;
 
 impl InstanceData {
-    /// Globals, tables and segments that are known at instantiation only.
+    /// Initialises the globals, tables and segments whose values are known only at instantiation.
     ///
     /// # Errors
     /// [`Error::Trap`] for a segment out of bounds, [`Error::Artifact`] for damage.
@@ -63,7 +64,7 @@ impl InstanceData {
         Ok(())
     }
 
-    /// The place of a segment.
+    /// The offset of a segment.
     fn offset(&mut self, run: Run) -> Result<u64, Error> {
         // SAFETY: the parser checked that it is an integer; an i32 is zero-extended.
         Ok(unsafe { self.evaluate(run)?.i64 as u64 })
@@ -102,7 +103,7 @@ impl InstanceData {
         stack.pop().ok_or_else(damaged)
     }
 
-    /// The value of an operation without operands.
+    /// The value of an operator without operands.
     fn value(&mut self, opcode: ConstOpcode, op: &ConstOp) -> Result<ValRaw, Error> {
         Ok(match opcode {
             ConstOpcode::Const => ValRaw {
@@ -117,7 +118,7 @@ impl InstanceData {
                 // SAFETY: a global of this instance.
                 let value = unsafe { read_global(place, ty) };
                 match ty.content {
-                    // Machine code leaves the other half alone.
+                    // Machine code does not write the upper half.
                     ValType::I32 | ValType::F32 => ValRaw {
                         // SAFETY: any bytes are an integer.
                         i64: i64::from(unsafe { value.f32 }),
@@ -218,7 +219,8 @@ impl InstanceData {
     }
 }
 
-/// For what the parser checked: never seen, but better than a panic.
+/// The error for records that the parser has checked: it never happens, but it is better than a
+/// panic.
 fn damaged() -> Error {
     Error::Artifact(ArtifactError::Damaged {
         offset: HEADER_OFFSET as u64,

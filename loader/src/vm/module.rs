@@ -1,4 +1,4 @@
-//! A module as its instances use it: its artifact, and the addresses of its code.
+//! A module as its instances use it: its artifact and the addresses of its code.
 
 use precast_artifact::records::{NONE, SignatureRecord};
 use precast_artifact::{Artifact, TrapCode, addresses, traps};
@@ -39,7 +39,7 @@ impl MappedModule {
         (self.text, self.text + self.text_len)
     }
 
-    /// Address of a text offset from a record, or null for [`NONE`].
+    /// Address of a text offset from a record; null for [`NONE`].
     pub(crate) fn code(&self, offset: u32) -> *const u8 {
         if offset == NONE || offset as usize >= self.text_len {
             return std::ptr::null();
@@ -47,7 +47,7 @@ impl MappedModule {
         (self.text + offset as usize) as *const u8
     }
 
-    /// The signature record of the same type as `ty`, if the module has one with exits.
+    /// The record of a signature with exits of the same type as `ty`, if the module has one.
     pub(crate) fn exits_for(&self, ty: &FuncType) -> Option<&SignatureRecord> {
         let artifact = self.artifact();
         (0_u32..)
@@ -58,7 +58,7 @@ impl MappedModule {
             })
     }
 
-    /// Looks up the trap table; called from a signal handler.
+    /// Looks an address up in the trap table. A signal handler calls this.
     pub(crate) fn trap_at(&self, pc: usize) -> Option<TrapCode> {
         let artifact = self.artifact();
         let offset = u32::try_from(pc.checked_sub(self.text)?).ok()?;

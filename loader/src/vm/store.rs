@@ -1,8 +1,8 @@
-//! The part of a store that does not depend on the host's data.
+//! The core of a store: the part that does not depend on the data of the host.
 //!
-//! Machine code and the signal handler reach the store through a raw pointer. So does this crate
-//! wherever both could look at the same field: [`StoreCore::this`] is the one pointer that all of
-//! them use, and no reference to the core is held while wasm code runs.
+//! Machine code and the signal handler reach the store through a raw pointer. The crate uses the
+//! same pointer, [`StoreCore::this`], for the fields that they use, and holds no reference to the
+//! core while wasm code runs.
 
 #![expect(
     clippy::vec_box,
@@ -37,13 +37,13 @@ use crate::limits::{ResourceLimiter, StoreLimits};
 #[doc(hidden)]
 #[repr(C)]
 pub struct StoreCore {
-    /// First, see `StoreInner`.
+    /// The first field, see `StoreInner`.
     pub(crate) vm: VmStoreContext,
-    /// The pointer to use for everything that machine code touches too.
+    /// The pointer for all fields that machine code uses too.
     pub(crate) this: *mut StoreCore,
     pub(crate) stack_bytes: usize,
     pub(crate) id: StoreId,
-    /// What counts as long as there is no `limiter`.
+    /// The limits that hold if there is no `limiter`.
     pub(crate) limits: StoreLimits,
     /// Finds the host's own limiter.
     pub(crate) limiter: Option<FindLimiter>,
@@ -53,15 +53,15 @@ pub struct StoreCore {
     /// The epoch that a deadline is counted in.
     pub(crate) epochs: &'static Epochs,
     pub(crate) given: Given,
-    /// Modules of the instances, sorted by address. Each `Arc` is held by an instance.
+    /// Modules of the instances, sorted by address. An instance holds the `Arc` of each.
     modules: SmallVec<[TextRange; 1]>,
     guarded: SmallVec<[Guarded; 1]>,
     pub(crate) instances: SmallVec<[Box<InstanceData>; 2]>,
-    /// What the host made besides instances; `None` until there is some.
+    /// Items that the host made; `None` before the first one.
     pub(crate) made: Option<Box<HostItems>>,
-    /// `None` until there is one.
+    /// `None` before the first external reference.
     pub(crate) externrefs: Option<Box<ExternRefs>>,
-    /// The activation that the innermost one is inside of, of this store.
+    /// The activation of this store around the innermost one.
     pub(crate) outer: *const Notes,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct HostItems {
     pub(crate) globals: Vec<Box<HostGlobal>>,
 }
 
-/// Finds the limiter in the data of a store, which nobody uses otherwise as long as it is used.
+/// Finds the limiter in the data of a store. Nobody else uses the data while the limiter is in use.
 pub(crate) type FindLimiter = for<'a> unsafe fn(
     *mut StoreCore,
     PhantomData<&'a mut ()>,
@@ -104,7 +104,7 @@ impl Drop for StoreCore {
 }
 
 impl StoreCore {
-    /// A store without instances, before it is in its place.
+    /// A store without instances. The caller sets `this` when the core has its final address.
     pub(crate) fn new(stack_bytes: usize, epochs: &'static Epochs) -> Self {
         Self {
             vm: VmStoreContext {
@@ -163,7 +163,7 @@ impl StoreCore {
         self.modules.iter().map(|m| unsafe { &*m.module })
     }
 
-    /// Adds a module that an instance of this store is about to hold. Whether it was new.
+    /// Adds a module that an instance of this store is about to hold. Returns whether it is new.
     pub(crate) fn add_module(&mut self, module: &Arc<MappedModule>) -> bool {
         let (start, end) = module.text();
         let i = self.modules.partition_point(|m| m.start < start);
@@ -188,7 +188,7 @@ impl StoreCore {
         }
     }
 
-    /// Notes why and where an activation ends; allocates nothing.
+    /// Records why and where an activation ends. Allocates nothing.
     ///
     /// # Safety
     /// As for [`RawFrames::walk`].

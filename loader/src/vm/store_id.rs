@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct StoreId(u64);
 
 impl StoreId {
-    /// Threads take numbers in blocks, so that making stores does not bounce a cache line.
+    /// Returns a number that no other store has. Threads take numbers in blocks, so that making
+    /// stores does not move a cache line between them.
     pub(crate) fn next() -> Self {
         const BLOCK: u64 = 1 << 16;
         static BLOCKS: AtomicU64 = AtomicU64::new(0);

@@ -1,8 +1,9 @@
 //! Operators on ranges of memories and tables.
 //!
 //! Code that can be stopped ([`Interruption::Epoch`]) can be stopped in the middle of a long range,
-//! after each [`PIECE`]. The whole range is checked first; what has been done by then stays done, as
-//! it does where another thread sees the operator half way. Growth, which limits bound, is not stopped.
+//! after each [`PIECE`]. The whole range is checked first. The pieces that are done stay done, as
+//! they would for another thread that looks in the middle of the operator. Growth is not stopped,
+//! since limits bound it.
 
 use std::ops::Range;
 
@@ -19,7 +20,7 @@ use crate::vm::table::range;
 /// Bytes of an element of a table.
 const ELEMENT: u64 = size_of::<u64>() as u64;
 
-/// Who works on a range, and whether it should stop half way.
+/// The store whose code works on a range, and whether it can be stopped half way.
 #[derive(Clone, Copy)]
 struct Worker {
     core: *mut StoreCore,
@@ -38,8 +39,8 @@ impl Worker {
         }
     }
 
-    /// Calls `work` for `0..len`, in pieces, each unit being `size` bytes: from the end on if that is
-    /// asked for.
+    /// Calls `work` for the pieces of `0..len`, whose units are `size` bytes each. `from_end`
+    /// starts with the last piece.
     fn pieces(
         self,
         len: u64,
@@ -69,7 +70,7 @@ impl Worker {
         }
     }
 
-    /// Goes on, or ends the activation.
+    /// Returns, or ends the activation.
     ///
     /// # Safety
     /// As for [`or_raise`].
@@ -127,7 +128,7 @@ pub(super) unsafe extern "C" fn memory_init(
     // SAFETY: called by machine code with its own context and indices.
     unsafe {
         let worker = Worker::new(vmctx);
-        // From the end on: if the last piece is in bounds, so is the whole range.
+        // The last piece comes first: if it is in bounds, so is the whole range.
         let result = worker.pieces(len, 1, true, |piece| {
             let out = TrapCode::MemoryOutOfBounds;
             let (dst, src) = (at(dst, &piece, out)?, at(src, &piece, out)?);
@@ -223,7 +224,7 @@ pub(super) unsafe extern "C" fn table_fill(
     }
 }
 
-/// Where a piece of a range starts.
+/// The start of a piece of a range.
 fn at(start: u64, piece: &Range<u64>, out: TrapCode) -> Result<u64, TrapCode> {
     start.checked_add(piece.start).ok_or(out)
 }
