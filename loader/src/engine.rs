@@ -19,7 +19,7 @@ use std::sync::{Mutex, PoisonError};
 use precast_artifact::Interruption;
 
 use crate::error::Error;
-use crate::vm::interrupt::Epochs;
+use crate::vm::interrupt::{self, Epochs};
 use crate::vm::pool::Limits;
 
 /// Settings of an [`Engine`].
@@ -213,8 +213,8 @@ impl Engine {
     pub(crate) fn check(self, of: Self, found: Interruption) -> Result<(), Error> {
         of.check_same(self, "the module", "the store")?;
         match self.0.config.required {
-            Some(expected) if found != expected => Err(Error::Interruption { found, expected }),
-            _ => Ok(()),
+            Some(expected) => interrupt::require(found, expected, "the engine"),
+            None => Ok(()),
         }
     }
 }

@@ -35,12 +35,14 @@ pub enum Error {
     /// The bytes are not an artifact that can run here.
     #[error(transparent)]
     Artifact(#[from] precast_artifact::Error),
-    /// A module that cannot be stopped in the way that the engine asks for.
+    /// A module that cannot be stopped in the way that is asked for.
     #[error(
-        "the module was compiled with interruption `{found}`, and the engine asks for `{expected}`: \
+        "the module was compiled with interruption `{found}`, and {asked_by} asks for `{expected}`: \
          compile it again with `--interruption {expected}`"
     )]
     Interruption {
+        /// What asks for it: the engine, a deadline, or fuel.
+        asked_by: &'static str,
         /// How its code can be stopped.
         found: precast_artifact::Interruption,
         /// How it should be.
@@ -51,6 +53,14 @@ pub enum Error {
     Memory {
         /// What was tried, with the size.
         action: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The system refused a thread.
+    #[error("cannot {action}")]
+    Thread {
+        /// What was tried.
+        action: &'static str,
         /// The system's answer.
         source: std::io::Error,
     },

@@ -154,6 +154,7 @@ impl Instance {
         let core = store.core_ptr();
         // SAFETY: the store is borrowed exclusively, and not used otherwise until this returns.
         unsafe {
+            (*core).check_interruption(module.interruption())?;
             check_imports(&*core, &module.code, &imports)?;
             let artifact = module.code.artifact();
             let demand = Demand::of(&artifact);
@@ -172,6 +173,7 @@ impl Instance {
     pub(crate) unsafe fn from_pre(core: *mut StoreCore, pre: &PreInner) -> Result<Self, Error> {
         // SAFETY: by this function's contract.
         unsafe {
+            (*core).check_interruption(pre.module.interruption())?;
             // Host functions were checked when they were linked; items of a store can change.
             if pre.owner.is_none() {
                 check_imports(&*core, &pre.module.code, &pre.imports)?;

@@ -1,7 +1,11 @@
 //! What a host can do to stop the code of a store: deadlines, handles, fuel.
 
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use crate::error::Error;
 use crate::store::{Store, StoreContextMut};
-use crate::vm::interrupt::{Reason, SharedInterrupt, lock};
+use crate::vm::interrupt::{Interrupt, Reason, SharedInterrupt, lock};
 
 /// Ends the wasm code of a store from another thread. Outlives the store, and does nothing then.
 ///
@@ -41,12 +45,51 @@ impl InterruptHandle {
             interrupt.clear(Reason::Handle);
         }
     }
+
+    /// Whether the store's code is to end, for whatever reason: this handle, a deadline, a context, or
+    /// because an instance is closed. Host functions need not ask, since the code ends when they return.
+    pub fn is_interrupted(&self) -> bool {
+        lock(&self.0).as_ref().is_some_and(Interrupt::is_raised)
+    }
+
+    /// For host functions that wait for the system: calls `wait` with a descriptor that can be read
+    /// (`POLLIN`) from when on the store's code [is to end](Self::is_interrupted), to be waited for
+    /// together with what the function is about. It is not to be read or written. What the function
+    /// returns then does not matter: the code ends with
+    /// [`TrapCode::Interrupt`](crate::TrapCode::Interrupt), or as closing the instance says.
+    ///
+    /// ```no_run
+    /// # use precast_loader::{AsContextMut, Caller, Linker};
+    /// # use std::net::TcpStream;
+    /// # use std::os::fd::{AsFd, BorrowedFd};
+    /// # fn poll(fds: &[BorrowedFd<'_>]) {}
+    /// # fn add(linker: &mut Linker<TcpStream>) -> Result<(), precast_loader::Error> {
+    /// linker.func_wrap("net", "wait", |mut caller: Caller<'_, TcpStream>| -> i32 {
+    ///     let handle = caller.as_context_mut().interrupt_handle();
+    ///     let socket = caller.data().as_fd();
+    ///     handle.wait(|interrupt| poll(&[socket, interrupt])).is_ok().into()
+    /// })?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When the store is gone, or the system has no descriptor; `wait` was not called then.
+    pub fn wait<R>(&self, wait: impl FnOnce(BorrowedFd<'_>) -> R) -> io::Result<R> {
+        let waiting = match &*lock(&self.0) {
+            Some(interrupt) => interrupt.wait()?,
+            None => return Err(io::Error::other("the store is gone")),
+        };
+        Ok(wait(waiting.event()))
+    }
 }
 
 impl<T: 'static> Store<T> {
     /// [`StoreContextMut::set_epoch_deadline`].
-    pub fn set_epoch_deadline(&mut self, ticks: u64) {
-        self.core_mut().set_deadline(Some(ticks));
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_epoch_deadline(&mut self, ticks: u64) -> Result<(), Error> {
+        self.core_mut().ask_for_deadline(ticks)
     }
 
     /// The store has no deadline any more, as when it was new.
@@ -60,8 +103,11 @@ impl<T: 'static> Store<T> {
     }
 
     /// [`StoreContextMut::set_fuel`].
-    pub fn set_fuel(&mut self, fuel: u64) {
-        self.core_mut().set_fuel(fuel);
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_fuel(&mut self, fuel: u64) -> Result<(), Error> {
+        self.core_mut().set_fuel(fuel)
     }
 
     /// [`StoreContextMut::get_fuel`].
@@ -76,22 +122,35 @@ impl<T: 'static> StoreContextMut<'_, T> {
     /// from now on, and so does code that is called after that, until this is called again. Zero:
     /// at once. A new store has no deadline.
     ///
-    /// Code compiled with [`Interruption::Epoch`](crate::Interruption::Epoch) stops wherever it is;
-    /// other code only when a host function returns to it. An engine whose
-    /// [`Config::epoch_interruption`](crate::Config::epoch_interruption) is set takes no other code.
-    pub fn set_epoch_deadline(&mut self, ticks: u64) {
-        self.core().set_deadline(Some(ticks));
+    /// Code compiled with [`Interruption::Epoch`](crate::Interruption::Epoch) stops wherever it is. As
+    /// long as a store has a deadline, it takes no other modules.
+    ///
+    /// # Errors
+    /// [`Error::Interruption`] if the store has code that was compiled otherwise, which could run for
+    /// ever.
+    pub fn set_epoch_deadline(&mut self, ticks: u64) -> Result<(), Error> {
+        self.core().ask_for_deadline(ticks)
+    }
+
+    /// What ends the store's wasm code from another thread, and what a host function that waits can be
+    /// woken by ([`InterruptHandle::wait`]).
+    pub fn interrupt_handle(&mut self) -> InterruptHandle {
+        InterruptHandle(self.core().shared_interrupt())
     }
 
     /// Sets how much more code compiled with [`Interruption::Fuel`](crate::Interruption::Fuel) may
     /// do before it ends with [`TrapCode::OutOfFuel`](crate::TrapCode::OutOfFuel): one unit for
     /// each operator that does something, for each function that is entered, and for each byte,
     /// element or page that an operator on a range works on; as Wasmtime 49 counts. A new store
-    /// has none. More than 2^63 - 1 is that.
+    /// has none. More than 2^63 - 1 is that. A store that has been given fuel takes no modules that were
+    /// compiled otherwise, unless it is [`u64::MAX`], which limits nothing.
     ///
     /// From a host function, it holds for its caller too.
-    pub fn set_fuel(&mut self, fuel: u64) {
-        self.core().set_fuel(fuel);
+    ///
+    /// # Errors
+    /// [`Error::Interruption`] if the store has code that was compiled otherwise, which would use no fuel.
+    pub fn set_fuel(&mut self, fuel: u64) -> Result<(), Error> {
+        self.core().set_fuel(fuel)
     }
 
     /// How much fuel is left: exact when wasm code has returned, in a host function, and when fuel

@@ -161,7 +161,7 @@ fn that_never_happen() {
         linker.func_wrap("h", "f", || {}).unwrap();
         let pre = linker.instantiate_pre(&module).unwrap();
         let mut store = Store::new(&engine, ());
-        store.set_epoch_deadline(1);
+        store.set_epoch_deadline(1).unwrap();
         let handle = store.interrupt_handle();
         let instance = pre.instantiate(&mut store).unwrap();
         let f = instance.get_typed_func::<(), ()>(&mut store, "f").unwrap();

@@ -48,7 +48,7 @@ fn fuel_is_counted_exactly() {
             use precast_loader::AsContextMut;
             let mut store = caller.as_context_mut();
             let left = store.get_fuel().cast_signed();
-            store.set_fuel(50);
+            store.set_fuel(50).unwrap();
             left
         };
         linker.func_wrap("h", "left", left).unwrap();
@@ -61,7 +61,7 @@ fn fuel_is_counted_exactly() {
                 .map(|v| precast_loader::Val::I32(*v))
                 .collect();
             let mut results = vec![precast_loader::Val::I32(0); func.ty(&store).results().len()];
-            store.set_fuel(100);
+            store.set_fuel(100).unwrap();
             let result = func.call(&mut store, &params, &mut results);
             (100 - store.get_fuel(), result.is_ok(), results)
         };
@@ -94,12 +94,12 @@ fn fuel_is_counted_exactly() {
         let func = instance
             .get_typed_func::<i32, ()>(&mut store, "loop")
             .unwrap();
-        store.set_fuel(42);
+        store.set_fuel(42).unwrap();
         func.call(&mut store, 8).unwrap();
         assert_eq!(store.get_fuel(), 1);
-        store.set_fuel(36);
+        store.set_fuel(36).unwrap();
         assert_eq!(code(func.call(&mut store, 8)), TrapCode::OutOfFuel);
-        store.set_fuel(u64::MAX);
+        store.set_fuel(u64::MAX).unwrap();
         assert_eq!(store.get_fuel(), i64::MAX.cast_unsigned());
     }
 }
@@ -173,7 +173,7 @@ fn ranges_are_charged_when_the_operator_succeeds() {
         let instance = Instance::new(&mut store, &module, &[]).unwrap();
         for (name, cost, returns) in CASES {
             let func = instance.get_typed_func::<(), ()>(&mut store, name).unwrap();
-            store.set_fuel(1 << 40);
+            store.set_fuel(1 << 40).unwrap();
             let result = func.call(&mut store, ());
             assert_eq!(result.is_ok(), returns, "{name} {strategy}");
             if returns || strategy == Strategy::Checked {
@@ -185,12 +185,12 @@ fn ranges_are_charged_when_the_operator_succeeds() {
             .unwrap();
         // With nothing left, growth that fails goes on, as it does not look; one that takes place
         // has to be paid for.
-        store.set_fuel(3);
+        store.set_fuel(3).unwrap();
         assert_eq!(grow.call(&mut store, -1).unwrap(), -1);
         assert_eq!(store.get_fuel(), 0);
-        store.set_fuel(4);
+        store.set_fuel(4).unwrap();
         assert_eq!(code(grow.call(&mut store, 1)), TrapCode::OutOfFuel);
-        store.set_fuel(5);
+        store.set_fuel(5).unwrap();
         assert_eq!(grow.call(&mut store, 1).unwrap(), 6);
         assert_eq!(store.get_fuel(), 1);
     }
@@ -216,7 +216,7 @@ fn ranges_are_paid_for_before_they_are_worked_on() {
             let func = instance
                 .get_typed_func::<i32, ()>(&mut store, name)
                 .unwrap();
-            store.set_fuel(400_000);
+            store.set_fuel(400_000).unwrap();
             assert_eq!(code(func.call(&mut store, 400_000)), TrapCode::OutOfFuel);
             assert_eq!((store.get_fuel(), memory.data(&store)[0]), (0, 0), "{name}");
         }

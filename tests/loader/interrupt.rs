@@ -130,7 +130,7 @@ fn deadlines_stop_every_loop_and_recursion() {
         assert_eq!(module.interruption(), Interruption::Epoch);
         for name in NAMES {
             let (mut store, instance) = instantiate(&module);
-            store.set_epoch_deadline(2);
+            store.set_epoch_deadline(2).unwrap();
             let ticks = thread::spawn(move || {
                 for _ in 0..2 {
                     thread::sleep(Duration::from_millis(5));
@@ -152,7 +152,7 @@ fn deadlines_stop_every_loop_and_recursion() {
                 code(call(&mut store, instance, "empty")),
                 TrapCode::Interrupt
             );
-            store.set_epoch_deadline(1);
+            store.set_epoch_deadline(1).unwrap();
             call(&mut store, instance, "host").unwrap();
             engine.increment_epoch();
             assert_eq!(
@@ -177,7 +177,7 @@ fn fuel_stops_every_loop_and_recursion() {
             let (mut store, instance) = instantiate(&module);
             let none = call(&mut store, instance, name);
             assert_eq!(code(none), TrapCode::OutOfFuel, "{name} without any");
-            store.set_fuel(1000);
+            store.set_fuel(1000).unwrap();
             let error = call(&mut store, instance, name).unwrap_err();
             assert_eq!(
                 error.trap().map(precast_loader::Trap::code),
@@ -191,7 +191,7 @@ fn fuel_stops_every_loop_and_recursion() {
             );
             assert_eq!(store.get_fuel(), 0, "{name} {strategy}");
             assert_eq!(code(fine(&mut store, instance)), TrapCode::OutOfFuel);
-            store.set_fuel(1000);
+            store.set_fuel(1000).unwrap();
             assert_eq!(fine(&mut store, instance).unwrap(), 7);
         }
     }
@@ -224,7 +224,7 @@ fn handles_work_from_anywhere_and_outlive_the_store() {
         call(&mut store, instance, "host").unwrap();
         // Reasons do not take back each other.
         handle.interrupt();
-        store.set_epoch_deadline(5);
+        store.set_epoch_deadline(5).unwrap();
         assert_eq!(
             code(call(&mut store, instance, "host")),
             TrapCode::Interrupt
@@ -238,7 +238,7 @@ fn handles_work_from_anywhere_and_outlive_the_store() {
         // Moving the store's content away counts as its end.
         let (mut store, _) = instantiate(&module);
         let handle = store.interrupt_handle();
-        store.set_epoch_deadline(1);
+        store.set_epoch_deadline(1).unwrap();
         store.into_data();
         handle.interrupt();
         engine.increment_epoch();
@@ -258,12 +258,14 @@ fn host_functions_can_stop_their_caller_whatever_its_code() {
                 use precast_loader::AsContextMut;
                 *caller.data_mut() += 1;
                 if *caller.data() == 3 {
-                    caller.as_context_mut().set_epoch_deadline(0);
+                    caller.as_context_mut().interrupt_handle().interrupt();
                 }
             };
             linker.func_wrap("h", "host", stop).unwrap();
             let mut store = Store::new(&engine, 0);
-            store.set_fuel(1000);
+            if *interruption == Interruption::Fuel {
+                store.set_fuel(1000).unwrap();
+            }
             let instance = linker.instantiate(&mut store, &module).unwrap();
             assert_eq!(
                 code(call(&mut store, instance, "hosts")),
@@ -285,7 +287,7 @@ fn start_functions_are_stopped() {
             strategy,
         );
         let mut store = Store::new(&engine, ());
-        store.set_epoch_deadline(1);
+        store.set_epoch_deadline(1).unwrap();
         let ticks = thread::spawn(move || {
             thread::sleep(Duration::from_millis(5));
             engine.increment_epoch();
@@ -324,7 +326,7 @@ fn tail_calls_between_instances_are_stopped() {
             linker.define("a", &name, item).unwrap();
         }
         linker.instantiate(&mut store, &second).unwrap();
-        store.set_epoch_deadline(1);
+        store.set_epoch_deadline(1).unwrap();
         let ticks = thread::spawn(move || {
             thread::sleep(Duration::from_millis(5));
             engine.increment_epoch();
@@ -341,7 +343,7 @@ fn engines_have_their_own_epochs_and_refuse_other_code() {
     let (a, b) = (epoch_engine(), epoch_engine());
     let module = epoch(&a, LOOPS, Strategy::Guarded);
     let (mut store, instance) = instantiate(&module);
-    store.set_epoch_deadline(1);
+    store.set_epoch_deadline(1).unwrap();
     b.increment_epoch();
     call(&mut store, instance, "host").unwrap();
     a.increment_epoch();
@@ -411,7 +413,9 @@ fn pooled_instances_are_clean_after_an_interrupt() {
                     global.get(&mut store),
                     precast_loader::Val::I64(5)
                 ));
-                store.set_fuel(200_000);
+                if interruption == Interruption::Fuel {
+                    store.set_fuel(200_000).unwrap();
+                }
                 let handle = store.interrupt_handle();
                 let stop = (interruption == Interruption::Epoch).then(|| {
                     thread::spawn(move || {
@@ -446,7 +450,7 @@ fn stores_come_and_go_while_epochs_pass() {
                 scope.spawn(move || {
                     for round in 0..100 {
                         let (mut store, instance) = instantiate(module);
-                        store.set_epoch_deadline(1 + (round + i) % 4);
+                        store.set_epoch_deadline(1 + (round + i) % 4).unwrap();
                         let handle = store.interrupt_handle();
                         if round % 3 == 0 {
                             store.into_data();
@@ -470,4 +474,80 @@ fn stores_come_and_go_while_epochs_pass() {
         }
     });
     drop(dog.0);
+}
+
+/// Fuel and deadlines for code that knows neither would do nothing: it would run for ever.
+#[test]
+fn what_would_do_nothing_is_an_error() {
+    let engine = Engine::default();
+    for interruption in Interruption::ALL {
+        let source = Source::new(Strategy::Guarded).interruption(*interruption);
+        let module = source.module(&engine, LOOPS);
+        let (fuel, epoch) = (Interruption::Fuel, Interruption::Epoch);
+        let message = |asked_by: &str, expected: Interruption| {
+            format!(
+                "the module was compiled with interruption `{interruption}`, and {asked_by} asks for \
+                 `{expected}`: compile it again with `--interruption {expected}`"
+            )
+        };
+        // The code is there already.
+        let (mut store, _) = instantiate(&module);
+        let given = store.set_fuel(9).map_err(|error| error.to_string());
+        let refused = || Err(message("the store's fuel", fuel));
+        assert_eq!(
+            given,
+            if *interruption == fuel {
+                Ok(())
+            } else {
+                refused()
+            }
+        );
+        store.set_fuel(u64::MAX).unwrap();
+        let given = store
+            .set_epoch_deadline(1)
+            .map_err(|error| error.to_string());
+        let refused = || Err(message("the store's deadline", epoch));
+        assert_eq!(
+            given,
+            if *interruption == epoch {
+                Ok(())
+            } else {
+                refused()
+            }
+        );
+        // The code comes later.
+        let instantiate = |prepare: fn(&mut Store<()>)| {
+            let mut linker: Linker<()> = Linker::new(&engine);
+            linker.func_wrap("h", "host", || {}).unwrap();
+            let mut store = Store::new(&engine, ());
+            prepare(&mut store);
+            let made = linker.instantiate(&mut store, &module);
+            made.map(drop).map_err(|error| error.to_string())
+        };
+        let made = instantiate(|store| store.set_fuel(9).unwrap());
+        let refused = || Err(message("the store's fuel", fuel));
+        assert_eq!(
+            made,
+            if *interruption == fuel {
+                Ok(())
+            } else {
+                refused()
+            }
+        );
+        let made = instantiate(|store| store.set_epoch_deadline(1).unwrap());
+        let refused = || Err(message("the store's deadline", epoch));
+        assert_eq!(
+            made,
+            if *interruption == epoch {
+                Ok(())
+            } else {
+                refused()
+            }
+        );
+        instantiate(|store| {
+            store.set_epoch_deadline(1).unwrap();
+            store.clear_epoch_deadline();
+        })
+        .unwrap();
+    }
 }

@@ -30,6 +30,8 @@ mod sealed;
 mod signals;
 mod small_modules;
 mod stack;
+mod stress;
 mod syscalls;
 mod threads;
 mod traps;
+mod turns;

@@ -14,5 +14,7 @@
 #[cfg(feature = "compiler")]
 mod compile;
 mod source;
+mod watchdog;
 
 pub use source::{Source, artifact, module, store, strategies};
+pub use watchdog::Watchdog;

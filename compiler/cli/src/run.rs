@@ -101,7 +101,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     }
     let mut store = Store::new(module.engine(), exposure.protect(wasi)?.build());
     store.set_limits(args.limits.limits());
-    store.set_fuel(args.fuel.unwrap_or(u64::MAX));
+    store.set_fuel(args.fuel.unwrap_or(u64::MAX))?;
     if let Some(timeout) = args.timeout {
         end_after(timeout, store.interrupt_handle());
     }

@@ -6,21 +6,28 @@
 //! [`Error::Canceled`](crate::Error::Canceled), which later uses of the instance get too.
 //!
 //! One thread of the process watches deadlines. It is started by the first call that is made with a
-//! deadline and sleeps until the next one; it wakes nobody, it raises the interrupt word of the
-//! store. Contexts are cheap: an unused one is an allocation.
+//! deadline, in a child after `fork` once more, and sleeps until the next one. It raises the interrupt
+//! word of the store, and wakes who waits in there or for the store. Contexts are cheap: an unused one is
+//! an allocation.
 //!
-//! Who ends a call does so without holding a lock of the context, because closing may run drops of
-//! the host's data; a call that is over waits for one that is just ending it, so that nothing
-//! happens to its instance after it returned.
+//! Who ends a call does so without holding a lock of the context. A call that is over waits for one
+//! that is just ending it, so that nothing happens to its instance after it returned, and then frees
+//! what closing the instance has left: so data of the host's is dropped on the thread of the call.
 
+use std::any::Any;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
+use std::io;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use super::lock;
+use crate::error::Error;
+
+/// Bytes of stack of the thread that watches deadlines: it raises flags and wakes threads.
+const TIMER_STACK: usize = 128 << 10;
 
 /// Why a context is done.
 ///
@@ -73,9 +80,14 @@ struct State {
     timed: bool,
     next: u64,
     watchers: BTreeMap<u64, Watcher>,
+    /// What watchers that were called have left for their owners to drop.
+    left: BTreeMap<u64, Left>,
 }
 
-type Watcher = Box<dyn FnOnce(Done) + Send>;
+type Watcher = Box<dyn FnOnce(Done) -> Left + Send>;
+
+/// Dropping it may drop data of the host's.
+type Left = Box<dyn Any + Send>;
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -126,28 +138,49 @@ impl Context {
     }
 
     /// Calls `end` when the context is done, at once if it is already, unless what this returns is
-    /// dropped before.
-    pub(super) fn watch(&self, end: impl FnOnce(Done) + Send + 'static) -> Watch<'_> {
+    /// dropped before. What `end` returns is dropped together with that, by the same thread: whatever
+    /// data of the host's goes then does not go on the thread that watches deadlines.
+    ///
+    /// # Errors
+    /// [`Error::Thread`].
+    pub(super) fn watch<L: Send + 'static>(
+        &self,
+        end: impl FnOnce(Done) -> L + Send + 'static,
+    ) -> Result<Watch<'_>, Error> {
+        let is_done = |done, end: Watcher| Watch {
+            waiting: None,
+            left: Some(end(done)),
+        };
+        let end: Watcher = Box::new(|done| Box::new(end(done)));
         if let Some(done) = self.done() {
-            end(done);
-            return Watch(None);
+            return Ok(is_done(done, end));
         }
         let mut state = lock(&self.0.state);
         if let Some(done) = state.done {
             drop(state);
-            end(done);
-            return Watch(None);
+            return Ok(is_done(done, end));
         }
         let id = state.next;
         state.next += 1;
-        state.watchers.insert(id, Box::new(end));
+        state.watchers.insert(id, end);
         let untimed = self.0.deadline.filter(|_| !state.timed);
         state.timed = true;
         drop(state);
+        let watch = Watch {
+            waiting: Some((&self.0, id)),
+            left: None,
+        };
         if let Some(deadline) = untimed {
-            Timer::get().add(deadline, Arc::downgrade(&self.0));
+            match Timer::get() {
+                Ok(timer) => timer.add(deadline, Arc::downgrade(&self.0)),
+                Err(source) => {
+                    lock(&self.0.state).timed = false;
+                    let action = "start the thread that watches deadlines";
+                    return Err(Error::Thread { action, source });
+                }
+            }
         }
-        Watch(Some((&self.0, id)))
+        Ok(watch)
     }
 }
 
@@ -166,43 +199,46 @@ impl Inner {
         state.firing = Some(thread::current().id());
         let watchers = std::mem::take(&mut state.watchers);
         drop(state);
-        let mut panicked = Ok(());
-        for end in watchers.into_values() {
-            // Closing may drop data of the host, which may do anything.
-            panicked = panicked.and(catch_unwind(AssertUnwindSafe(|| end(done))));
-        }
-        lock(&self.state).firing = None;
+        let end = |(id, end): (u64, Watcher)| (id, end(done));
+        let left: Vec<_> = watchers.into_iter().map(end).collect();
+        let mut state = lock(&self.state);
+        state.left.extend(left);
+        state.firing = None;
+        drop(state);
         self.fired.notify_all();
-        if let Err(panic) = panicked {
-            resume_unwind(panic);
-        }
     }
 }
 
 /// A call that ends when its context is done.
-pub(super) struct Watch<'a>(Option<(&'a Inner, u64)>);
+pub(super) struct Watch<'a> {
+    waiting: Option<(&'a Inner, u64)>,
+    left: Option<Left>,
+}
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        let Some((context, id)) = self.0 else { return };
-        let mut state = lock(&context.state);
-        if let Some(watcher) = state.watchers.remove(&id) {
-            drop(state);
-            drop(watcher);
+        let Some((context, id)) = self.waiting else {
             return;
-        }
+        };
+        let mut state = lock(&context.state);
+        let watcher = state.watchers.remove(&id);
         let here = thread::current().id();
-        while state.firing.is_some_and(|thread| thread != here) {
+        while watcher.is_none() && state.firing.is_some_and(|thread| thread != here) {
             state = context
                 .fired
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+        self.left = state.left.remove(&id);
+        drop(state);
+        drop(watcher);
     }
 }
 
 /// What the thread that watches deadlines knows.
 struct Timer {
+    /// The process that has the thread. A child of it, by `fork`, has not.
+    process: u32,
     queue: Mutex<BinaryHeap<Reverse<Entry>>>,
     changed: Condvar,
 }
@@ -235,21 +271,41 @@ impl Ord for Entry {
 impl Timer {
     /// The process's, started now if it was not.
     ///
-    /// # Panics
+    /// # Errors
     /// If the system refuses a thread: without it nothing would keep the deadlines.
-    fn get() -> &'static Self {
-        static TIMER: OnceLock<&'static Timer> = OnceLock::new();
-        TIMER.get_or_init(|| {
-            let timer: &'static Self = Box::leak(Box::new(Self {
-                queue: Mutex::default(),
-                changed: Condvar::new(),
-            }));
-            thread::Builder::new()
-                .name("precast-timer".to_owned())
-                .spawn(|| timer.run())
-                .expect("a thread for deadlines");
-            timer
-        })
+    fn get() -> io::Result<&'static Self> {
+        static TIMER: AtomicPtr<Timer> = AtomicPtr::new(std::ptr::null_mut());
+        static STARTING: Mutex<()> = Mutex::new(());
+        let process = std::process::id();
+        let running = || {
+            // SAFETY: null, or a timer that lives as long as the process.
+            let timer = unsafe { TIMER.load(Ordering::Acquire).as_ref() };
+            timer.filter(|timer| timer.process == process)
+        };
+        if let Some(timer) = running() {
+            return Ok(timer);
+        }
+        let _starting = lock(&STARTING);
+        if let Some(timer) = running() {
+            return Ok(timer);
+        }
+        let timer = Box::into_raw(Box::new(Self {
+            process,
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+        }));
+        // SAFETY: just allocated, and never freed once the thread runs.
+        let this: &'static Self = unsafe { &*timer };
+        let thread = thread::Builder::new()
+            .name("precast-timer".to_owned())
+            .stack_size(TIMER_STACK);
+        if let Err(error) = thread.spawn(|| this.run()) {
+            // SAFETY: as above; no thread has it.
+            drop(unsafe { Box::from_raw(timer) });
+            return Err(error);
+        }
+        TIMER.store(timer, Ordering::Release);
+        Ok(this)
     }
 
     fn add(&self, deadline: Instant, context: Weak<Inner>) {
@@ -264,6 +320,7 @@ impl Timer {
     }
 
     fn run(&self) {
+        block_signals();
         let mut queue = lock(&self.queue);
         loop {
             let now = Instant::now();
@@ -272,9 +329,7 @@ impl Timer {
                     let due = queue.pop().and_then(|entry| entry.0.context.upgrade());
                     drop(queue);
                     if let Some(context) = due {
-                        let finish = || context.finish(Done::DeadlineExceeded);
-                        // The message of a panic is out; other deadlines are still to be kept.
-                        catch_unwind(AssertUnwindSafe(finish)).ok();
+                        context.finish(Done::DeadlineExceeded);
                     }
                     queue = lock(&self.queue);
                     continue;
@@ -296,10 +351,20 @@ impl Timer {
     }
 }
 
+/// Leaves the signals of the process to its own threads.
+fn block_signals() {
+    // SAFETY: the set is initialised by the first call; the mask is this thread's own.
+    unsafe {
+        let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), std::ptr::null_mut());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     #[test]
     fn ends_once_and_for_the_first_reason() {
@@ -312,14 +377,14 @@ mod tests {
             }
         };
         let context = Context::with_timeout(Duration::from_secs(3600));
-        let kept = context.watch(add());
-        drop(context.watch(add()));
+        let kept = context.watch(add()).unwrap();
+        drop(context.watch(add()).unwrap());
         context.cancel();
         context.cancel();
         context.0.finish(Done::DeadlineExceeded);
         assert_eq!(count.load(Ordering::SeqCst), 1);
         drop(kept);
-        drop(context.watch(add()));
+        drop(context.watch(add()).unwrap());
         assert_eq!(count.load(Ordering::SeqCst), 2);
         assert_eq!(context.done(), Some(Done::Canceled));
     }
@@ -334,10 +399,11 @@ mod tests {
             .iter()
             .map(|(ms, context)| {
                 let (send, ms) = (send.clone(), *ms);
-                context.watch(move |done| {
+                let watch = context.watch(move |done| {
                     assert_eq!(done, Done::DeadlineExceeded);
                     send.send(ms).unwrap();
-                })
+                });
+                watch.unwrap()
             })
             .collect();
         let order: Vec<u64> = receive.iter().take(3).collect();

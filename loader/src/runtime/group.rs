@@ -1,8 +1,6 @@
 //! A store and the instances in it: what is entered, interrupted and freed as one.
 //!
-//! One call at a time is in flight in a group; a second thread waits. A second call by the *same*
-//! thread, from inside a host function, would wait for itself, so it is an error: host functions
-//! have a `Caller` to go on with.
+//! One call at a time is in flight in a group: a [`Gate`] gives the turns.
 //!
 //! The store goes when the last open instance is closed, or, if a call is in flight then, when that
 //! call is over. Whoever closes lowers [`Group::open`] before it tries the lock; whoever has the lock
@@ -10,15 +8,16 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
-use std::thread::{self, ThreadId};
+use std::sync::{Arc, Mutex, TryLockError, Weak};
 
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::limits::StoreLimits;
 use crate::store::{AsContextMut, Store, StoreContextMut};
-use crate::vm::interrupt::{Interrupt, Reason};
+use crate::vm::interrupt::Interrupt;
 
+use super::context::Context;
+use super::gate::Gate;
 use super::node::{Closing, Node, Retired};
 use super::{Inner, Runtime, lock};
 
@@ -74,8 +73,9 @@ impl<T: Send + 'static> DerefMut for State<T> {
 
 /// A store and what happens in it.
 pub(super) struct Group<T: Send + 'static> {
+    pub(super) gate: Arc<Gate>,
+    /// Used by the call whose turn it is, and to free what can be freed between calls.
     store: Mutex<Option<Store<State<T>>>>,
-    call: Mutex<Call>,
     /// Instances that are open, or being made.
     open: AtomicUsize,
     members: Mutex<Vec<(crate::Instance, Weak<Node<T>>)>>,
@@ -83,22 +83,28 @@ pub(super) struct Group<T: Send + 'static> {
     retired: Mutex<Vec<Retired>>,
 }
 
-/// The call that is in flight.
-struct Call {
-    thread: Option<ThreadId>,
-    /// Number of the instance that the host called.
-    on: u64,
-    /// What the call is to end with.
-    stopped: Option<Closing>,
-    /// `None` when the store is gone.
-    interrupt: Option<Interrupt>,
+/// How a call ended.
+pub(super) struct Ended<R> {
+    /// What it gave.
+    pub(super) result: Result<R, Error>,
+    /// What it was ended with from outside, or from inside by closing an instance.
+    pub(super) stopped: Option<Closing>,
+}
+
+impl<R> Ended<R> {
+    pub(super) fn into_result(self) -> Result<R, Error> {
+        match self.stopped {
+            Some(closing) => Err(closing.error()),
+            None => self.result,
+        }
+    }
 }
 
 impl<T: Send + 'static> Group<T> {
     /// A group with room for an instance that is being made.
     pub(super) fn new(
         engine: &Engine,
-        (limits, fuel): (StoreLimits, u64),
+        (limits, fuel): (StoreLimits, Option<u64>),
         data: T,
         runtime: Weak<Inner<T>>,
     ) -> Arc<Self> {
@@ -113,17 +119,13 @@ impl<T: Send + 'static> Group<T> {
                 },
             );
             store.set_limits(limits);
-            store.set_fuel(fuel);
-            // SAFETY: the store exists, and `free` takes this away before it drops the store.
+            store.core_mut().begin_with_fuel(fuel);
+            // SAFETY: the store exists.
             let interrupt = unsafe { Interrupt::of(store.as_context_mut().core_ptr()) };
             Self {
+                // SAFETY: `tidy` takes the interrupt away before it drops the store.
+                gate: Arc::new(unsafe { Gate::new(interrupt) }),
                 store: Mutex::new(Some(store)),
-                call: Mutex::new(Call {
-                    thread: None,
-                    on: 0,
-                    stopped: None,
-                    interrupt: Some(interrupt),
-                }),
                 open: AtomicUsize::new(1),
                 members: Mutex::default(),
                 retired: Mutex::default(),
@@ -149,76 +151,56 @@ impl<T: Send + 'static> Group<T> {
         found.1.upgrade()
     }
 
-    /// Uses the store for a call on the instance of number `on`.
+    /// Uses the store for a call on the instance of number `on`, when it is the call's turn. To wait for
+    /// that makes sense as long as `is_open` says so, which takes no lock.
     ///
     /// # Errors
-    /// [`Error::InUse`]; what `f` gives; [`Error::Closed`] and its like if the call was ended by
-    /// closing.
+    /// If it comes to no call: those of [`Gate::enter`], [`Error::Closed`].
     pub(super) fn enter<R>(
         &self,
         on: u64,
+        context: Option<&Context>,
+        is_open: impl Fn() -> Result<(), Error>,
         f: impl FnOnce(StoreContextMut<'_, State<T>>) -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        let thread = thread::current().id();
-        if lock(&self.call).thread == Some(thread) {
-            return Err(Error::InUse);
-        }
+    ) -> Result<Ended<R>, Error> {
         // Dropped last, also when a panic of a host function passes by.
         let _tidy = Tidy(self);
+        let turn = self.gate.enter(on, context, &is_open)?;
         let mut store = lock(&self.store);
         let Some(store) = store.as_mut() else {
+            is_open()?;
             return Err(Error::module_closed(0));
         };
-        {
-            let mut call = lock(&self.call);
-            (call.thread, call.on) = (Some(thread), on);
-        }
-        let in_flight = InFlight(self);
         let result = f(store.as_context_mut());
-        match in_flight.end() {
-            Some(closing) => Err(closing.error()),
-            None => result,
-        }
+        let stopped = turn.end();
+        Ok(Ended { result, stopped })
     }
 
-    /// Ends the call that is in flight, if it is one on the instance of this number, or if this
-    /// happens inside of it.
-    pub(super) fn stop(&self, instance: u64, closing: Closing) {
-        let mut call = lock(&self.call);
-        let inside = call.thread == Some(thread::current().id());
-        let concerned = inside || (call.thread.is_some() && call.on == instance);
-        if concerned && call.stopped.is_none() {
-            call.stopped = Some(closing);
-            if let Some(interrupt) = &call.interrupt {
-                interrupt.raise(Reason::Closing);
-            }
-        }
-    }
-
-    /// One instance less is open.
+    /// One instance less is open; [`Group::tidy`] has something to do then.
     pub(super) fn leave(&self) {
         self.open.fetch_sub(1, Ordering::SeqCst);
-        self.tidy();
     }
 
-    /// Releases the memories of an instance as soon as nobody uses the store.
+    /// The memories of an instance are to be released, which [`Group::tidy`] does.
     pub(super) fn retire(&self, retired: Retired) {
         lock(&self.retired).push(retired);
-        self.tidy();
     }
 
     /// Frees what can be freed, unless somebody uses the store, who does this later.
-    fn tidy(&self) {
+    pub(super) fn tidy(&self) {
         loop {
             let closed = self.open.load(Ordering::SeqCst) == 0;
             if !closed && lock(&self.retired).is_empty() {
                 return;
             }
-            let Ok(mut store) = self.store.try_lock() else {
-                return;
+            let mut store = match self.store.try_lock() {
+                Ok(store) => store,
+                // A host function panicked: the call is over as any other.
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
             };
             if closed {
-                lock(&self.call).interrupt = None;
+                self.gate.forget_interrupt();
                 let freed = store.take();
                 drop(store);
                 lock(&self.members).clear();
@@ -242,32 +224,5 @@ struct Tidy<'a, T: Send + 'static>(&'a Group<T>);
 impl<T: Send + 'static> Drop for Tidy<'_, T> {
     fn drop(&mut self) {
         self.0.tidy();
-    }
-}
-
-/// A call in flight.
-struct InFlight<'a, T: Send + 'static>(&'a Group<T>);
-
-impl<T: Send + 'static> InFlight<'_, T> {
-    /// What the call was ended with.
-    fn end(self) -> Option<Closing> {
-        let this = std::mem::ManuallyDrop::new(self);
-        this.finish()
-    }
-
-    fn finish(&self) -> Option<Closing> {
-        let mut call = lock(&self.0.call);
-        call.thread = None;
-        let stopped = call.stopped.take();
-        if let (Some(_), Some(interrupt)) = (stopped, &call.interrupt) {
-            interrupt.clear(Reason::Closing);
-        }
-        stopped
-    }
-}
-
-impl<T: Send + 'static> Drop for InFlight<'_, T> {
-    fn drop(&mut self) {
-        self.finish();
     }
 }

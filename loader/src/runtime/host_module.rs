@@ -20,7 +20,7 @@ use crate::val::Val;
 use crate::vm::host::HostFunc;
 
 use super::group::State;
-use super::node::{HostItem, Items, Node, Uses};
+use super::node::{HostItem, Items, Node};
 use super::{Instance, Runtime};
 
 /// A module whose items the host makes. See [`HostModule::builder`].
@@ -214,7 +214,7 @@ impl<T: Send + 'static> HostModuleBuilder<T> {
         let (items, group) = match self.items.iter().map(of_no_store).collect() {
             Some(items) => (items, None),
             None => {
-                let group = if self.shared_store {
+                let room = if self.shared_store {
                     inner.shared_group(&mut None).0
                 } else {
                     inner.new_group(None)
@@ -225,18 +225,15 @@ impl<T: Send + 'static> HostModuleBuilder<T> {
                     };
                     self.items.iter().map(make).collect::<Result<_, Error>>()
                 };
-                match group.enter(place.seq, make) {
-                    Ok(items) => (items, Some(group)),
-                    Err(error) => {
-                        group.leave();
-                        return Err(error);
-                    }
-                }
+                let making = &place.making;
+                making.is_in(&room.group().gate);
+                let is_wanted = || making.closed.check();
+                let made = room.group().enter(place.seq, None, is_wanted, make)?;
+                (made.into_result()?, Some(room.keep()))
             }
         };
         let identity = (Arc::downgrade(inner), self.name, place.seq);
-        let uses = Uses::new(Vec::new());
-        let node = Node::new(identity, Items::Host(items), group, uses, Vec::new());
+        let node = Node::new(identity, Items::Host(items), group, Vec::new(), Vec::new());
         let this = Instance::new(Arc::clone(&node));
         place.fill(&node)?;
         Ok(this)

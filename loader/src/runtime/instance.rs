@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use precast_artifact::shown;
+use precast_artifact::{Interruption, shown};
 
 use crate::error::Error;
 use crate::store::{AsContext, StoreContextMut};
 use crate::typed::{WasmParams, WasmResults};
 use crate::types::ExternType;
 use crate::val::Val;
+use crate::vm::interrupt;
 
 use super::context::Context;
-use super::group::{Group, State};
+use super::group::{Ended, Group, State};
 use super::lock;
 use super::node::{Closing, Items, Node};
 
@@ -140,7 +141,9 @@ impl<T: Send + 'static> Instance<T> {
     /// context that is done already closes it too.
     ///
     /// Code compiled with [`Interruption::Epoch`](crate::Interruption::Epoch) ends promptly wherever
-    /// it is, other code when a host function returns to it.
+    /// it is, other code when a host function returns to it: so a context with a deadline is an
+    /// [`Error::Interruption`] for other code. Waiting for the store ends too, and what host functions
+    /// wait for in other instances, or with [`InterruptHandle::wait`](crate::InterruptHandle::wait).
     pub fn with_context<'a>(&'a self, context: &'a Context) -> InstanceIn<'a, T> {
         InstanceIn {
             instance: self,
@@ -209,7 +212,7 @@ impl<T: Send + 'static> Instance<T> {
         self.without_context().call_typed(name, params)
     }
 
-    /// Calls the start functions that there are.
+    /// Calls the start functions that there are. One that exits with code 0 is a success, and the last.
     pub(super) fn start(&self, names: &[String], context: Option<&Context>) -> Result<(), Error> {
         let this = InstanceIn {
             instance: self,
@@ -222,14 +225,17 @@ impl<T: Send + 'static> Instance<T> {
             if !matches!(module.export(name), Some(ExternType::Func(_))) {
                 continue;
             }
-            match this.call_typed::<(), ()>(name, ()) {
-                Ok(()) => {}
-                Err(Error::Closed { exit_code: 0, .. }) if self.exit_code() == Some(0) => break,
-                Err(error) => {
-                    self.close();
-                    return Err(error);
-                }
+            let ended = this.run(|mut store, instance| {
+                let func = instance.get_typed_func::<(), ()>(&mut store, name)?;
+                func.call(&mut store, ())
+            })?;
+            // Closed by somebody else with code 0 is another thing.
+            let exited = matches!(ended.result, Err(Error::Exit(0)));
+            if exited && self.exit_code() == Some(0) {
+                break;
             }
+            self.node().check()?;
+            ended.into_result()?;
         }
         Ok(())
     }
@@ -261,32 +267,47 @@ impl<T: Send + 'static> InstanceIn<'_, T> {
         &self,
         f: impl FnOnce(StoreContextMut<'_, State<T>>, crate::Instance) -> Result<R, Error>,
     ) -> Result<R, Error> {
+        let ended = self.run(f)?;
+        // Its own exit code, whatever else came to an end with it.
+        self.instance.node().check()?;
+        ended.into_result()
+    }
+
+    /// [`InstanceIn::with`] that tells what the call gave, even if it was ended.
+    ///
+    /// # Errors
+    /// If it comes to no call.
+    fn run<R>(
+        &self,
+        f: impl FnOnce(StoreContextMut<'_, State<T>>, crate::Instance) -> Result<R, Error>,
+    ) -> Result<Ended<R>, Error> {
         let node = self.instance.node();
         let (instance, group) = self.instance.guest()?;
         node.check()?;
         let watch = self.context.map(|context| {
             let node = Arc::downgrade(node);
             context.watch(move |done| {
-                if let Some(node) = node.upgrade() {
-                    node.close(Closing::Done(done));
-                }
+                let node = node.upgrade();
+                node.map(|node| (node.end(Closing::Done(done)), node))
             })
         });
-        let result = group.enter(node.seq, |store| {
-            // Closed while it waited?
-            node.check()?;
+        let watch = watch.transpose()?;
+        let has_deadline = self.context.is_some_and(|c| c.deadline().is_some());
+        let is_open = || node.check();
+        let ended = group.enter(node.seq, self.context, is_open, |mut store| {
+            if has_deadline {
+                store
+                    .core()
+                    .require_of_all(Interruption::Epoch, interrupt::CONTEXT)?;
+            }
             f(store, instance)
         });
         drop(watch);
-        if let Err(Error::Exit(exit_code)) = result {
+        let ended = ended?;
+        if let (Err(Error::Exit(exit_code)), None) = (&ended.result, ended.stopped) {
             node.close(Closing::Exit(exit_code.cast_unsigned()));
         }
-        if let Err(Error::InUse) = result {
-            return result;
-        }
-        // Its own exit code, whatever else came to an end with it.
-        node.check()?;
-        result
+        Ok(ended)
     }
 
     /// [`Instance::call`] in the context.
@@ -335,6 +356,13 @@ impl<T: Send + 'static> crate::Caller<'_, State<T>> {
         let instance = self.instance()?;
         let group = self.data().group()?;
         group.member(instance).map(Instance::new)
+    }
+
+    /// The context of the host's call that led here, if it has one: for calls of other instances that are
+    /// to end when this one does. (They do so even without: what ends a call ends those that its host
+    /// functions make. With the context, the other instances are closed, too.)
+    pub fn context(&self) -> Option<Context> {
+        self.data().group()?.gate.context()
     }
 
     /// Closes the instance that called, and gives the error to return, so that nothing of the guest

@@ -13,8 +13,9 @@
 //!   those that are held. (A runtime keeps the last few modules that it linked, for instances to
 //!   come.)
 //! - An instance that imports from another instance, or a memory or mutable global of a host
-//!   module, joins that one's store. One call at a time runs in a store; another thread waits. So
-//!   host functions that call into other stores should do so in one direction only.
+//!   module, joins that one's store. One call at a time runs in a store; another thread waits, until
+//!   its context is done or the instance is closed. So host functions that call into other stores
+//!   should do so in one direction only: two that call each other wait until somebody ends one.
 //! - Instances of two stores cannot be linked with a third ([`Error::DifferentStores`]). Make them
 //!   with [`InstanceConfig::with_shared_store`] then: they all live in one store of the runtime.
 //! - In a store of several instances, closing one frees its name, and gives its memories' pages back
@@ -35,21 +36,28 @@
 //!
 //! A call can be made with a [`Context`], that is a deadline and a way to cancel it
 //! ([`Instance::with_context`], [`InstanceConfig::with_context`]): when that is done, the instance
-//! is closed, with [`Error::DeadlineExceeded`] or [`Error::Canceled`]. Hosts whose guests must not
-//! get around this make the engine with
-//! [`Config::epoch_interruption`](crate::Config::epoch_interruption), so that other code is an
-//! error.
+//! is closed, with [`Error::DeadlineExceeded`] or [`Error::Canceled`]. A deadline for code that was not
+//! compiled to know any is an [`Error::Interruption`]. Hosts whose guests must all be stoppable make the
+//! engine with [`Config::epoch_interruption`](crate::Config::epoch_interruption), so that other code is
+//! an error at once.
+//!
+//! Data of the host's is dropped by the thread that closes the instance or made the call, never by the
+//! one that watches deadlines.
 
 mod config;
 mod context;
+mod gate;
 mod group;
 mod host_module;
 mod instance;
+mod making;
 mod node;
 mod resolve;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use precast_artifact::Interruption;
 
 pub use config::{InstanceConfig, Target};
 pub use context::{Context, Done};
@@ -63,9 +71,12 @@ use crate::error::Error;
 use crate::instance_pre::InstancePre;
 use crate::limits::{ResourceLimiter, StoreLimits};
 use crate::module::Module;
+use crate::store::StoreContextMut;
+use crate::vm::interrupt;
 
 use group::Group;
-use node::{Closing, Items, Node, Uses};
+use making::{Making, Place, Room};
+use node::{Closing, Items, Node};
 
 /// What a host function of a runtime sees of its caller.
 ///
@@ -113,7 +124,8 @@ pub(crate) struct Inner<T: Send + 'static> {
 
 struct Registry<T: Send + 'static> {
     limits: StoreLimits,
-    fuel: u64,
+    /// `None`: all there is.
+    fuel: Option<u64>,
     closed: Option<u32>,
     next: u64,
     names: HashMap<String, u64>,
@@ -123,7 +135,7 @@ struct Registry<T: Send + 'static> {
 
 enum Member<T: Send + 'static> {
     /// Being made.
-    Reserved,
+    Making(Arc<Making>),
     Named(Arc<Node<T>>),
     /// Its handles hold it.
     Anonymous(Weak<Node<T>>),
@@ -162,7 +174,7 @@ impl<T: Send + 'static> Runtime<T> {
     pub fn with_data(engine: &Engine, make: impl Fn() -> T + Send + Sync + 'static) -> Self {
         let registry = Registry {
             limits: StoreLimits::default(),
-            fuel: u64::MAX,
+            fuel: None,
             closed: None,
             next: 0,
             names: HashMap::new(),
@@ -190,9 +202,10 @@ impl<T: Send + 'static> Runtime<T> {
     }
 
     /// Sets the fuel that stores which are made from now on begin with, for code compiled with
-    /// [`Interruption::Fuel`](crate::Interruption::Fuel); all there is if not set.
+    /// [`Interruption::Fuel`](crate::Interruption::Fuel); all there is if not set. Other modules are
+    /// an [`Error::Interruption`] when they are instantiated, unless this is [`u64::MAX`].
     pub fn set_fuel(&self, fuel: u64) {
-        lock(&self.0.registry).fuel = fuel;
+        lock(&self.0.registry).fuel = Some(fuel);
     }
 
     /// The open instance of this name, guest or host module.
@@ -229,7 +242,7 @@ impl<T: Send + 'static> Runtime<T> {
                         node.close(Closing::Exit(exit_code));
                     }
                 }
-                Member::Reserved => {}
+                Member::Making(making) => making.stop(Closing::Exit(exit_code)),
             }
         }
         let prepared = std::mem::take(&mut *lock(&self.0.prepared));
@@ -253,47 +266,79 @@ impl<T: Send + 'static> Runtime<T> {
         mut config: InstanceConfig<T>,
     ) -> Result<Instance<T>, Error> {
         let place = self.0.reserve(&config.name)?;
-        let imports = resolve::resolve(&self.0, module, &config)?;
-        let group = self.0.group_for(&imports, &mut config)?;
-        let unmatched = config.redirections.unmatched(module);
-        let uses = Uses::new(imports.nodes.clone());
-        let making = config.context.as_ref().map(|context| {
-            let (group, seq) = (Arc::downgrade(&group), place.seq);
-            context.watch(move |done| {
-                if let Some(group) = group.upgrade() {
-                    group.stop(seq, Closing::Done(done));
-                }
-            })
+        let context = config.context.clone();
+        let watch = context.as_ref().map(|context| {
+            let making = Arc::clone(&place.making);
+            context.watch(move |done| making.stop(Closing::Done(done)))
         });
-        let made = group.enter(place.seq, |mut store| {
-            if let Some(done) = config.context.as_ref().and_then(Context::done) {
-                return Err(Closing::Done(done).error());
-            }
-            // The registry counts; those of a store may be closed already.
-            store.core().limits = lock(&self.0.registry).limits.clone().of_any_instances();
-            let pre = self.0.prepare(module, &mut store, &imports)?;
-            pre.instantiate(&mut store)
-        });
-        drop(making);
-        let instance = match made {
-            Ok(instance) => instance,
-            Err(error) => {
-                group.leave();
-                drop(uses);
-                return Err(match error {
-                    Error::Exit(code) => Error::module_closed(code.cast_unsigned()),
-                    error => imports.explain(error),
-                });
-            }
-        };
-        let identity = (Arc::downgrade(&self.0), config.name, place.seq);
-        let items = Items::Guest(instance, module.clone());
-        let node = Node::new(identity, items, Some(Arc::clone(&group)), uses, unmatched);
-        group.add(instance, Arc::downgrade(&node));
+        let watch = watch.transpose()?;
+        let node = self.make(module, &mut config, &place);
+        drop(watch);
+        let node = node.map_err(|error| match (self.exit_code(), error) {
+            // It was closed meanwhile, and the instance with it.
+            (Some(exit_code), Error::Closed { .. }) => Error::runtime_closed(exit_code),
+            (_, error) => error,
+        })?;
         let this = Instance::new(Arc::clone(&node));
         place.fill(&node)?;
-        this.start(&config.start_functions, config.context.as_ref())?;
+        // A start function that fails or panics leaves no instance, nor its name taken.
+        let unstarted = Unstarted(&node);
+        this.start(&config.start_functions, context.as_ref())?;
+        std::mem::forget(unstarted);
         Ok(this)
+    }
+
+    /// Makes the instance, but calls no start function.
+    fn make(
+        &self,
+        module: &Module,
+        config: &mut InstanceConfig<T>,
+        place: &Place<T>,
+    ) -> Result<Arc<Node<T>>, Error> {
+        let making = &place.making;
+        let is_wanted = || making.closed.check();
+        let imports = resolve::resolve(&self.0, module, config, &is_wanted)?;
+        let unmatched = config.redirections.unmatched(module);
+        let room = self.0.group_for(&imports, config)?;
+        making.is_in(&room.group().gate);
+        let context = config.context.as_ref();
+        let make = |mut store: StoreContextMut<'_, State<T>>| {
+            // The registry counts; those of a store may be closed already.
+            store.core().limits = lock(&self.0.registry).limits.clone().of_any_instances();
+            if context.is_some_and(|context| context.deadline().is_some()) {
+                let (epoch, context) = (Interruption::Epoch, interrupt::CONTEXT);
+                store.core().require_of_all(epoch, context)?;
+                interrupt::require(module.interruption(), epoch, context)?;
+            }
+            let pre = self.0.prepare(module, &mut store, &imports)?;
+            pre.instantiate(&mut store)
+        };
+        let made = room.group().enter(place.seq, context, is_wanted, make)?;
+        let instance = made.into_result().map_err(|error| match error {
+            Error::Exit(code) => Error::module_closed(code.cast_unsigned()),
+            error => imports.explain(error),
+        })?;
+        let identity = (Arc::downgrade(&self.0), config.name.clone(), place.seq);
+        let items = Items::Guest(instance, module.clone());
+        let group = room.keep();
+        let node = Node::new(
+            identity,
+            items,
+            Some(Arc::clone(&group)),
+            imports.uses,
+            unmatched,
+        );
+        group.add(instance, Arc::downgrade(&node));
+        Ok(node)
+    }
+}
+
+/// An instance whose start functions have not succeeded yet.
+struct Unstarted<'a, T: Send + 'static>(&'a Arc<Node<T>>);
+
+impl<T: Send + 'static> Drop for Unstarted<'_, T> {
+    fn drop(&mut self) {
+        self.0.close(Closing::Exit(0));
     }
 }
 
@@ -327,33 +372,40 @@ impl<T: Send + 'static> Inner<T> {
         }
         let seq = registry.next;
         registry.next += 1;
-        registry.members.insert(seq, Member::Reserved);
+        let making = Arc::new(Making::new(seq));
+        registry
+            .members
+            .insert(seq, Member::Making(Arc::clone(&making)));
         if !name.is_empty() {
             registry.names.insert(name.to_owned(), seq);
         }
         let (runtime, name) = (Arc::clone(self), name.to_owned());
-        Ok(Place { runtime, name, seq })
+        Ok(Place {
+            runtime,
+            name,
+            seq,
+            making,
+        })
     }
 
-    /// Frees a name and a place.
-    fn remove(&self, name: &str, seq: u64) {
+    /// Frees a name and a place. Who gets the member drops it without a lock: a store may go with it.
+    #[must_use]
+    fn remove(&self, name: &str, seq: u64) -> Option<Member<T>> {
         let mut registry = lock(&self.registry);
         if registry.names.get(name) == Some(&seq) {
             registry.names.remove(name);
         }
-        let removed = registry.members.remove(&seq);
-        drop(registry);
-        // Without the lock: a store may go with it.
-        drop(removed);
+        registry.members.remove(&seq)
     }
 
     /// A new store for an instance.
-    fn new_group(self: &Arc<Self>, data: Option<T>) -> Arc<Group<T>> {
+    fn new_group(self: &Arc<Self>, data: Option<T>) -> Room<T> {
         let registry = lock(&self.registry);
         let (limits, fuel) = (registry.limits.clone(), registry.fuel);
         drop(registry);
         let data = data.unwrap_or_else(|| (self.make_data)());
-        Group::new(&self.engine, (limits, fuel), data, Arc::downgrade(self))
+        let runtime = Arc::downgrade(self);
+        Room::new(Group::new(&self.engine, (limits, fuel), data, runtime))
     }
 
     /// The store that an instance goes to, with room for it.
@@ -361,47 +413,56 @@ impl<T: Send + 'static> Inner<T> {
         self: &Arc<Self>,
         imports: &resolve::Imports<T>,
         config: &mut InstanceConfig<T>,
-    ) -> Result<Arc<Group<T>>, Error> {
-        let (group, joined) = match imports.nodes.first() {
+    ) -> Result<Room<T>, Error> {
+        let has_data = config.data.is_some();
+        let (room, joined) = match imports.uses.first() {
             None if config.shared_store => self.shared_group(&mut config.data),
             None => (self.new_group(config.data.take()), false),
-            Some(node) => {
-                let group = node.group.as_ref().filter(|group| group.join());
-                let Some(group) = group else {
+            Some(used) => {
+                let node = used.node();
+                let room = node.group.as_ref().and_then(Room::join);
+                let Some(room) = room else {
                     node.check()?;
                     return Err(Error::module_closed(0));
                 };
                 let shared = lock(&self.shared).upgrade();
-                if config.shared_store && !shared.is_some_and(|s| Arc::ptr_eq(&s, group)) {
-                    group.leave();
+                if config.shared_store && !shared.is_some_and(|s| Arc::ptr_eq(&s, room.group())) {
                     return Err(Error::DifferentStores {
                         first: Instance::label(node),
                         second: "the runtime's shared store".into(),
                     });
                 }
-                (Arc::clone(group), true)
+                (room, true)
             }
         };
-        if joined && config.data.is_some() {
-            group.leave();
+        if joined && has_data {
             return Err(Error::Type {
                 what: "data of an instance that joins the store of others".into(),
                 found: "data of its own".into(),
                 expected: "none".into(),
             });
         }
-        Ok(group)
+        Ok(room)
     }
 
     /// The runtime's shared store, and whether others live there; else it takes the data.
-    fn shared_group(self: &Arc<Self>, data: &mut Option<T>) -> (Arc<Group<T>>, bool) {
+    fn shared_group(self: &Arc<Self>, data: &mut Option<T>) -> (Room<T>, bool) {
+        let there = |shared: &Weak<Group<T>>| shared.upgrade().as_ref().and_then(Room::join);
+        if let Some(room) = there(&lock(&self.shared)) {
+            return (room, true);
+        }
+        // Without the lock: to make the data may take long, and use the runtime.
+        let new = self.new_group(data.take());
         let mut shared = lock(&self.shared);
-        match shared.upgrade() {
-            Some(group) if group.join() => (group, true),
-            _ => {
-                let group = self.new_group(data.take());
-                *shared = Arc::downgrade(&group);
-                (group, false)
+        match there(&shared) {
+            // Somebody else was faster. `new` goes when the lock is given back.
+            Some(room) => {
+                drop(shared);
+                (room, true)
+            }
+            None => {
+                *shared = Arc::downgrade(new.group());
+                (new, false)
             }
         }
     }
@@ -429,42 +490,5 @@ impl<T: Send + 'static> Inner<T> {
         drop(prepared);
         drop(old);
         Ok(pre)
-    }
-}
-
-/// A name and a place in the order, given back unless an instance fills it.
-struct Place<T: Send + 'static> {
-    runtime: Arc<Inner<T>>,
-    name: String,
-    seq: u64,
-}
-
-impl<T: Send + 'static> Place<T> {
-    fn fill(self, node: &Arc<Node<T>>) -> Result<(), Error> {
-        let mut registry = lock(&self.runtime.registry);
-        if let Some(exit_code) = registry.closed {
-            drop(registry);
-            node.close(Closing::Exit(exit_code));
-            return Err(Error::runtime_closed(exit_code));
-        }
-        let member = if self.name.is_empty() {
-            Member::Anonymous(Arc::downgrade(node))
-        } else {
-            Member::Named(Arc::clone(node))
-        };
-        registry.members.insert(self.seq, member);
-        drop(registry);
-        Ok(())
-    }
-}
-
-impl<T: Send + 'static> Drop for Place<T> {
-    fn drop(&mut self) {
-        let registry = lock(&self.runtime.registry);
-        let reserved = matches!(registry.members.get(&self.seq), Some(Member::Reserved));
-        drop(registry);
-        if reserved {
-            self.runtime.remove(&self.name, self.seq);
-        }
     }
 }

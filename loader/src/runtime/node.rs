@@ -1,7 +1,7 @@
 //! What a runtime knows of one instance, guest or host.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use crate::error::Error;
@@ -15,7 +15,7 @@ use crate::vm::store::StoreCore;
 use super::context::Done;
 use super::group::Group;
 use super::instance::Handle;
-use super::{Inner, lock};
+use super::{Inner, Member, lock};
 
 /// An instance of a runtime.
 pub(super) struct Node<T: Send + 'static> {
@@ -24,16 +24,13 @@ pub(super) struct Node<T: Send + 'static> {
     pub(super) name: String,
     /// Its number in the runtime, by order of instantiation.
     pub(super) seq: u64,
-    /// 0 while it is open, then how it was closed, see [`Closing::bits`].
-    closing: AtomicU64,
+    closed: Closed,
     pub(super) items: Items,
     /// Where its store is; `None` for a host module that has nothing in a store.
     pub(super) group: Option<Arc<Group<T>>>,
     /// What it imports from, until nothing can reach it any more.
-    uses: Mutex<Option<Uses<T>>>,
-    /// Instances that import from it and can still be reached.
-    users: AtomicUsize,
-    retired: AtomicBool,
+    uses: Mutex<Vec<Use<T>>>,
+    users: Mutex<Users>,
     /// The handles that the host has.
     pub(super) handle: Mutex<Weak<Handle<T>>>,
     /// Rules of redirection that matched none of its imports.
@@ -54,7 +51,7 @@ pub(super) enum Closing {
 
 impl Closing {
     /// Not zero.
-    fn bits(self) -> u64 {
+    pub(super) fn bits(self) -> u64 {
         match self {
             Self::Exit(code) => 1 << 32 | u64::from(code),
             Self::Done(Done::DeadlineExceeded) => 2 << 32,
@@ -62,7 +59,7 @@ impl Closing {
         }
     }
 
-    fn from_bits(bits: u64) -> Option<Self> {
+    pub(super) fn from_bits(bits: u64) -> Option<Self> {
         Some(match bits >> 32 {
             0 => return None,
             1 => Self::Exit(bits as u32),
@@ -89,6 +86,39 @@ impl Closing {
     }
 }
 
+/// How something was closed, if it was; the first time counts. Looked at without a lock.
+#[derive(Debug, Default)]
+pub(super) struct Closed(AtomicU64);
+
+impl Closed {
+    /// Whether this was the first time.
+    pub(super) fn set(&self, closing: Closing) -> bool {
+        let (set, fetch) = (Ordering::SeqCst, Ordering::SeqCst);
+        let first = self.0.compare_exchange(0, closing.bits(), set, fetch);
+        first.is_ok()
+    }
+
+    pub(super) fn get(&self) -> Option<Closing> {
+        Closing::from_bits(self.0.load(Ordering::SeqCst))
+    }
+
+    /// # Errors
+    /// [`Error::Closed`], [`Error::DeadlineExceeded`], [`Error::Canceled`].
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.get().map_or(Ok(()), |closing| Err(closing.error()))
+    }
+}
+
+/// Who keeps an instance from being retired.
+#[derive(Debug, Default)]
+struct Users {
+    /// Instances that import from it and can still be reached, or are being made.
+    count: usize,
+    /// The instance is closed, so there will be no more of them.
+    closed: bool,
+    retired: bool,
+}
+
 /// What an instance has to offer.
 pub(super) enum Items {
     Guest(crate::Instance, Module),
@@ -111,19 +141,18 @@ impl<T: Send + 'static> Node<T> {
         (runtime, name, seq): (Weak<Inner<T>>, String, u64),
         items: Items,
         group: Option<Arc<Group<T>>>,
-        uses: Uses<T>,
+        uses: Vec<Use<T>>,
         unmatched: Vec<String>,
     ) -> Arc<Self> {
         Arc::new(Self {
             runtime,
             name,
             seq,
-            closing: AtomicU64::new(0),
+            closed: Closed::default(),
             items,
             group,
-            uses: Mutex::new(Some(uses)),
-            users: AtomicUsize::new(0),
-            retired: AtomicBool::new(false),
+            uses: Mutex::new(uses),
+            users: Mutex::default(),
             handle: Mutex::default(),
             unmatched,
         })
@@ -132,43 +161,51 @@ impl<T: Send + 'static> Node<T> {
     /// # Errors
     /// [`Error::Closed`], [`Error::DeadlineExceeded`], [`Error::Canceled`].
     pub(super) fn check(&self) -> Result<(), Error> {
-        match self.closing() {
-            Some(closing) => Err(closing.error()),
-            None => Ok(()),
-        }
-    }
-
-    fn closing(&self) -> Option<Closing> {
-        Closing::from_bits(self.closing.load(Ordering::SeqCst))
+        self.closed.check()
     }
 
     pub(super) fn exit_code(&self) -> Option<u32> {
-        self.closing().map(Closing::exit_code)
+        self.closed.get().map(Closing::exit_code)
     }
 
     /// Closes the instance; the first time counts.
-    pub(super) fn close(&self, closing: Closing) {
-        let (set, fetch) = (Ordering::SeqCst, Ordering::SeqCst);
-        let first = self.closing.compare_exchange(0, closing.bits(), set, fetch);
-        if first.is_err() {
-            return;
-        }
-        if let Some(runtime) = self.runtime.upgrade() {
-            runtime.remove(&self.name, self.seq);
-        }
-        if let Some(group) = &self.group {
-            group.stop(self.seq, closing);
-            group.leave();
-        }
-        self.retire();
+    pub(super) fn close(self: &Arc<Self>, closing: Closing) {
+        drop(self.end(closing));
     }
 
-    /// Closes the instance in its store if it is closed and no user of it can be reached.
-    fn retire(&self) {
-        let used = self.users.load(Ordering::SeqCst) != 0;
-        if used || self.closing().is_none() || self.retired.swap(true, Ordering::SeqCst) {
-            return;
+    /// [`Node::close`], but what is freed is freed by whoever drops what this returns.
+    pub(super) fn end(self: &Arc<Self>, closing: Closing) -> Leftovers<T> {
+        let mut leftovers = Leftovers {
+            runtime: self.runtime.upgrade(),
+            member: None,
+            uses: Vec::new(),
+            node: None,
+        };
+        if !self.closed.set(closing) {
+            return leftovers;
         }
+        leftovers.node = Some(Arc::clone(self));
+        if let Some(runtime) = &leftovers.runtime {
+            leftovers.member = runtime.remove(&self.name, self.seq);
+        }
+        if let Some(group) = &self.group {
+            group.gate.stop(self.seq, closing);
+            group.leave();
+        }
+        let retires = {
+            let mut users = lock(&self.users);
+            users.closed = true;
+            users.retires()
+        };
+        if retires {
+            leftovers.uses = self.retire();
+        }
+        leftovers
+    }
+
+    /// Has the instance closed in its store: it is closed, and no user of it can be reached. What it used
+    /// is used no more.
+    fn retire(&self) -> Vec<Use<T>> {
         if let Some(group) = &self.group {
             group.retire(match &self.items {
                 Items::Guest(instance, _) => {
@@ -177,34 +214,85 @@ impl<T: Send + 'static> Node<T> {
                 Items::Host(items) => {
                     let stored = items.values().filter_map(|item| match item {
                         HostItem::Stored(item) => Some(*item),
-                        _ => None,
+                        HostItem::Func(_) | HostItem::Const(..) => None,
                     });
                     Retired::Host(stored.collect())
                 }
             });
         }
-        let uses = lock(&self.uses).take();
-        drop(uses);
+        std::mem::take(&mut *lock(&self.uses))
     }
-}
 
-/// What an instance imports from: held against the release of its memories.
-pub(super) struct Uses<T: Send + 'static>(Vec<Arc<Node<T>>>);
-
-impl<T: Send + 'static> Uses<T> {
-    pub(super) fn new(nodes: Vec<Arc<Node<T>>>) -> Self {
-        for node in &nodes {
-            node.users.fetch_add(1, Ordering::SeqCst);
+    fn tidy(&self) {
+        if let Some(group) = &self.group {
+            group.tidy();
         }
-        Self(nodes)
     }
 }
 
-impl<T: Send + 'static> Drop for Uses<T> {
+impl Users {
+    /// Whether it is time to retire the instance, which comes once.
+    fn retires(&mut self) -> bool {
+        let now = self.closed && self.count == 0 && !self.retired;
+        self.retired |= now;
+        now
+    }
+}
+
+/// What is to be freed when an instance was closed. Dropping this may drop data of the host's, which may
+/// do anything: so it happens where no lock is held, and not on the thread that watches deadlines.
+pub(super) struct Leftovers<T: Send + 'static> {
+    runtime: Option<Arc<Inner<T>>>,
+    /// What the runtime knew of the instance.
+    member: Option<Member<T>>,
+    uses: Vec<Use<T>>,
+    node: Option<Arc<Node<T>>>,
+}
+
+impl<T: Send + 'static> Drop for Leftovers<T> {
     fn drop(&mut self) {
-        for node in &self.0 {
-            node.users.fetch_sub(1, Ordering::SeqCst);
-            node.retire();
+        self.uses.clear();
+        drop((self.member.take(), self.runtime.take()));
+        if let Some(node) = &self.node {
+            node.tidy();
+        }
+    }
+}
+
+/// An instance that another one imports from: held against the release of its memories.
+pub(super) struct Use<T: Send + 'static>(Arc<Node<T>>);
+
+impl<T: Send + 'static> Use<T> {
+    /// # Errors
+    /// Those of [`Node::check`]: what is closed gets no new users.
+    pub(super) fn new(node: Arc<Node<T>>) -> Result<Self, Error> {
+        let mut users = lock(&node.users);
+        if users.closed {
+            drop(users);
+            node.check()?;
+            return Err(Error::module_closed(0));
+        }
+        users.count += 1;
+        drop(users);
+        Ok(Self(node))
+    }
+
+    pub(super) fn node(&self) -> &Arc<Node<T>> {
+        &self.0
+    }
+}
+
+impl<T: Send + 'static> Drop for Use<T> {
+    fn drop(&mut self) {
+        let retires = {
+            let mut users = lock(&self.0.users);
+            users.count -= 1;
+            users.retires()
+        };
+        if retires {
+            let uses = self.0.retire();
+            drop(uses);
+            self.0.tidy();
         }
     }
 }

@@ -14,19 +14,20 @@ use crate::types::ExternType;
 
 use super::config::{InstanceConfig, Target};
 use super::group::{Group, State};
-use super::node::{HostItem, Items, Node};
+use super::node::{HostItem, Items, Node, Use};
 use super::{Inner, Instance};
 
 /// The resolved imports of a module.
 pub(super) struct Imports<T: Send + 'static> {
     items: Vec<HostItem>,
     /// The instances that items in a store come from, each once; all of one group.
-    pub(super) nodes: Vec<Arc<Node<T>>>,
+    pub(super) uses: Vec<Use<T>>,
     /// Imports that were redirected: module and name, and where to.
     redirected: Vec<(String, String, String)>,
 }
 
-/// Resolves the imports of a module: rules first, then the resolver, then names.
+/// Resolves the imports of a module: rules first, then the resolver, then names. Waits for the stores of
+/// other instances only as long as `is_wanted` says so, which takes no lock.
 ///
 /// # Errors
 /// [`Error::NotInstantiated`], [`Error::Link`] with all that is missing or of another type,
@@ -35,10 +36,11 @@ pub(super) fn resolve<T: Send + 'static>(
     runtime: &Inner<T>,
     module: &Module,
     config: &InstanceConfig<T>,
+    is_wanted: &dyn Fn() -> Result<(), Error>,
 ) -> Result<Imports<T>, Error> {
     let mut imports = Imports {
         items: Vec::new(),
-        nodes: Vec::new(),
+        uses: Vec::new(),
         redirected: Vec::new(),
     };
     let mut errors = Vec::new();
@@ -50,7 +52,8 @@ pub(super) fn resolve<T: Send + 'static>(
             Some(Target::Named(module, name)) => (runtime.node(&module)?, name),
             Some(Target::Instance(instance, name)) => (Arc::clone(instance.node()), name),
         };
-        node.check()?;
+        // From here on it is not released, even if somebody closes it.
+        let used = Use::new(Arc::clone(&node))?;
         if (node.name.as_str(), name.as_str()) != (import_module, import_name) {
             let to = match node.name.as_str() {
                 "" => format!("`{}` of an anonymous instance", shown(&name)),
@@ -59,10 +62,10 @@ pub(super) fn resolve<T: Send + 'static>(
             let (module, name) = (import_module.to_owned(), import_name.to_owned());
             imports.redirected.push((module, name, to));
         }
-        let found = match find(&node, &name)? {
+        let found = match find(&node, &name, is_wanted)? {
             Some(item) => match host_type(&item).filter(|found| *found != ty) {
                 None => {
-                    imports.add(item, &node)?;
+                    imports.add(item, used)?;
                     continue;
                 }
                 found => found,
@@ -84,12 +87,19 @@ pub(super) fn resolve<T: Send + 'static>(
 }
 
 /// The item of this name.
-fn find<T: Send + 'static>(node: &Arc<Node<T>>, name: &str) -> Result<Option<HostItem>, Error> {
+fn find<T: Send + 'static>(
+    node: &Arc<Node<T>>,
+    name: &str,
+    is_wanted: &dyn Fn() -> Result<(), Error>,
+) -> Result<Option<HostItem>, Error> {
     match (&node.items, &node.group) {
         (Items::Host(items), _) => Ok(items.get(name).cloned()),
-        (Items::Guest(instance, _), Some(group)) => group.enter(node.seq, |store| {
-            Ok(instance.get_export(store, name).map(HostItem::Stored))
-        }),
+        (Items::Guest(instance, _), Some(group)) => {
+            let is_open = || node.check().and_then(|()| is_wanted());
+            let find = |store: StoreContextMut<'_, _>| Ok(instance.get_export(store, name));
+            let found = group.enter(node.seq, None, is_open, find)?;
+            Ok(found.into_result()?.map(HostItem::Stored))
+        }
         (Items::Guest(..), None) => Ok(None),
     }
 }
@@ -104,18 +114,18 @@ fn host_type(item: &HostItem) -> Option<ExternType> {
 }
 
 impl<T: Send + 'static> Imports<T> {
-    fn add(&mut self, item: HostItem, node: &Arc<Node<T>>) -> Result<(), Error> {
-        let known = self.nodes.iter().any(|known| Arc::ptr_eq(known, node));
-        if matches!(item, HostItem::Stored(_)) && !known {
-            if let Some(other) = self.nodes.first()
-                && !same_group(other.group.as_ref(), node.group.as_ref())
+    fn add(&mut self, item: HostItem, used: Use<T>) -> Result<(), Error> {
+        let known = |known: &Use<T>| Arc::ptr_eq(known.node(), used.node());
+        if matches!(item, HostItem::Stored(_)) && !self.uses.iter().any(known) {
+            if let Some(other) = self.uses.first()
+                && !same_group(other.node().group.as_ref(), used.node().group.as_ref())
             {
                 return Err(Error::DifferentStores {
-                    first: Instance::label(other),
-                    second: Instance::label(node),
+                    first: Instance::label(other.node()),
+                    second: Instance::label(used.node()),
                 });
             }
-            self.nodes.push(Arc::clone(node));
+            self.uses.push(used);
         }
         self.items.push(item);
         Ok(())

@@ -20,10 +20,13 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use precast_artifact::Interruption;
 use precast_artifact::vm::{INTERRUPT_LEAST, VmStoreContext};
 
 use super::store::StoreCore;
 use super::store_id::StoreId;
+use super::waiting::{self, Waiting};
+use crate::error::Error;
 
 /// The word's value while nothing is asked for.
 pub(crate) const GO_ON: u64 = 0;
@@ -59,14 +62,31 @@ impl Interrupt {
 
     /// Asks the store's wasm code to stop.
     pub(crate) fn raise(&self, reason: Reason) {
-        // SAFETY: by the contract of `of` the store exists.
-        unsafe { self.0.as_ref() }.fetch_or(reason as u64, Ordering::AcqRel);
+        let word = self.word();
+        word.fetch_or(reason as u64, Ordering::SeqCst);
+        waiting::wake(word);
     }
 
     /// Takes the wish back.
     pub(crate) fn clear(&self, reason: Reason) {
-        // SAFETY: as above.
-        unsafe { self.0.as_ref() }.fetch_and(!(reason as u64), Ordering::AcqRel);
+        self.word().fetch_and(!(reason as u64), Ordering::AcqRel);
+    }
+
+    pub(crate) fn is_raised(&self) -> bool {
+        self.word().load(Ordering::SeqCst) != GO_ON
+    }
+
+    /// Notes that this thread is going to wait for something, and wants to be woken.
+    ///
+    /// # Errors
+    /// The system's, when it has no descriptor.
+    pub(crate) fn wait(&self) -> std::io::Result<Waiting> {
+        Waiting::new(self.word())
+    }
+
+    fn word(&self) -> &AtomicU64 {
+        // SAFETY: by the contract of `of` the store exists.
+        unsafe { self.0.as_ref() }
     }
 }
 
@@ -148,6 +168,8 @@ pub(crate) type SharedInterrupt = Arc<Mutex<Option<Interrupt>>>;
 pub(crate) struct Given {
     deadline: Option<u64>,
     handle: Option<SharedInterrupt>,
+    /// The host gave fuel, and not all there is.
+    fuel: bool,
 }
 
 impl StoreCore {
@@ -179,11 +201,81 @@ impl StoreCore {
         handle.clone()
     }
 
-    pub(crate) fn set_fuel(&mut self, fuel: u64) {
+    /// Gives a new store fuel; all there is for `None`, and nothing that asks modules to count it.
+    pub(crate) fn begin_with_fuel(&mut self, fuel: Option<u64>) {
+        let fuel = fuel.unwrap_or(u64::MAX);
+        self.given.fuel = fuel != u64::MAX;
         self.vm.fuel = -i64::try_from(fuel).unwrap_or(i64::MAX);
+    }
+
+    /// # Errors
+    /// [`Error::Interruption`] if code of the store does not count fuel, and there is a limit.
+    pub(crate) fn set_fuel(&mut self, fuel: u64) -> Result<(), Error> {
+        if fuel != u64::MAX {
+            self.require_of_all(Interruption::Fuel, FUEL)?;
+        }
+        self.begin_with_fuel(Some(fuel));
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`Error::Interruption`] if code of the store does not know deadlines.
+    pub(crate) fn ask_for_deadline(&mut self, ticks: u64) -> Result<(), Error> {
+        self.require_of_all(Interruption::Epoch, DEADLINE)?;
+        self.set_deadline(Some(ticks));
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`Error::Interruption`] if code of the store cannot be stopped in this way.
+    pub(crate) fn require_of_all(
+        &self,
+        expected: Interruption,
+        asked_by: &'static str,
+    ) -> Result<(), Error> {
+        let mut found = self
+            .modules()
+            .map(|module| module.artifact().interruption());
+        found.try_for_each(|found| require(found, expected, asked_by))
+    }
+
+    /// Whether a module whose code can be stopped as `found` says can be instantiated here.
+    ///
+    /// # Errors
+    /// [`Error::Interruption`] if it could not be stopped as the host has asked for.
+    #[inline]
+    pub(crate) fn check_interruption(&self, found: Interruption) -> Result<(), Error> {
+        if self.given.fuel {
+            require(found, Interruption::Fuel, FUEL)?;
+        }
+        if self.given.deadline.is_some() {
+            require(found, Interruption::Epoch, DEADLINE)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn fuel(&self) -> u64 {
         self.vm.fuel.saturating_neg().max(0).cast_unsigned()
     }
+}
+
+const FUEL: &str = "the store's fuel";
+const DEADLINE: &str = "the store's deadline";
+pub(crate) const CONTEXT: &str = "the context's deadline";
+
+/// # Errors
+/// [`Error::Interruption`] if code cannot be stopped as expected.
+pub(crate) fn require(
+    found: Interruption,
+    expected: Interruption,
+    asked_by: &'static str,
+) -> Result<(), Error> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::Interruption {
+        asked_by,
+        found,
+        expected,
+    })
 }

@@ -11,7 +11,7 @@
 //! | `memory`, `keep`, `table`, `elements`, `global`, `externrefs`, `host` | what instances and hosts make |
 //! | `quota` | counts what a store's items take, and asks before one is made or grows |
 //! | `activation`, `ending`, `signal` | entering wasm code and leaving it early |
-//! | `interrupt` | stopping code from outside: epochs, deadlines, fuel |
+//! | `interrupt`, `waiting` | stopping code from outside: epochs, deadlines, fuel; waking who waits |
 //! | `builtins` | routines that machine code calls |
 //! | `pool` | instances kept for reuse |
 
@@ -36,3 +36,4 @@ pub(crate) mod signal;
 pub(crate) mod store;
 pub(crate) mod store_id;
 pub(crate) mod table;
+pub(crate) mod waiting;

@@ -1,10 +1,12 @@
 //! The clock functions, and the source of their time.
 
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::ctx::WasiCtx;
 use crate::errno::{Errno, Result};
 use crate::guest::GuestMemory;
+use crate::wait;
 
 /// The source of a guest's time, and how the guest sleeps.
 ///
@@ -18,6 +20,14 @@ pub trait Clocks: Send {
 
     /// Returns after this time.
     fn sleep(&mut self, duration: Duration);
+
+    /// Waits, but not longer than until `interrupt` can be read (`POLLIN`): the guest is to end then,
+    /// by a deadline, say. If this is not supplied, it is [`sleep`](Self::sleep), and the guest ends
+    /// when that is over.
+    fn sleep_interruptibly(&mut self, duration: Duration, interrupt: BorrowedFd<'_>) {
+        let _ = interrupt;
+        self.sleep(duration);
+    }
 
     /// The shortest difference between two moments that the clocks can tell apart.
     fn resolution(&self) -> Duration {
@@ -53,6 +63,10 @@ impl Clocks for SystemClocks {
 
     fn sleep(&mut self, duration: Duration) {
         std::thread::sleep(duration);
+    }
+
+    fn sleep_interruptibly(&mut self, duration: Duration, interrupt: BorrowedFd<'_>) {
+        wait::sleep(interrupt, duration);
     }
 }
 

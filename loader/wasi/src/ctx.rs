@@ -1,10 +1,13 @@
 //! [`WasiCtx`], which holds what a guest is given, and its builder.
 
 use std::io::{Read, Write};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use precast_loader::InterruptHandle;
 
 use crate::clock::{Clocks, SystemClocks};
 use crate::descriptor::{Descriptor, Descriptors, MAX_DESCRIPTORS, OpenDir};
@@ -127,6 +130,7 @@ impl WasiCtxBuilder {
             random: None,
             descriptors: Descriptors::new(),
             protected: Protected::default(),
+            interrupt: None,
         };
         Self {
             ctx,
@@ -215,7 +219,7 @@ impl WasiCtxBuilder {
     /// Gives the guest the host's standard input. The guest reads it without a buffer, so it does
     /// not see bytes that [`std::io::stdin`] has buffered already.
     pub fn inherit_stdin(mut self) -> Self {
-        self.ctx.stdin = Input::Inherited;
+        self.ctx.stdin = Input::inherited();
         self
     }
 
@@ -393,6 +397,21 @@ pub struct WasiCtx {
     pub(crate) random: Option<RandomSource>,
     pub(crate) descriptors: Descriptors,
     pub(crate) protected: Protected,
+    /// Of the store that the present call came from; set before every call that may wait.
+    pub(crate) interrupt: Option<InterruptHandle>,
+}
+
+impl WasiCtx {
+    /// Waits for so long, or until the guest is to end.
+    pub(crate) fn sleep(&mut self, time: Duration) {
+        let clocks = &mut *self.clocks;
+        let interrupt = self.interrupt.as_ref();
+        let mut wait = |event: BorrowedFd<'_>| clocks.sleep_interruptibly(time, event);
+        let waited = interrupt.and_then(|handle| handle.wait(&mut wait).ok());
+        if waited.is_none() {
+            self.clocks.sleep(time);
+        }
+    }
 }
 
 impl std::fmt::Debug for WasiCtx {

@@ -4,9 +4,10 @@
 //! pointers that are checked before anything else is done.
 
 use std::io::{IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
 
 use cap_std::fs::{File, FileExt};
-use rustix::event::Timespec;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use crate::ctx::WasiCtx;
@@ -14,6 +15,7 @@ use crate::descriptor::Kind;
 use crate::errno::{Errno, Result};
 use crate::guest::GuestMemory;
 use crate::types::{FdFlags, Rights};
+use crate::wait;
 
 pub(crate) fn fd_read(
     ctx: &mut WasiCtx,
@@ -35,15 +37,26 @@ fn read_current(ctx: &mut WasiCtx, fd: u32, buffers: &mut [IoSliceMut<'_>]) -> R
     }
     descriptor.rights.require(Rights::FD_READ)?;
     match &descriptor.kind {
-        Kind::File(file) => retry(|| (&file.file).read_vectored(buffers)),
+        Kind::File(file) => {
+            if file.may_wait && !buffers.iter().all(|b| b.is_empty()) {
+                // Opened for nonblocking reads, the system's answer is the guest's.
+                let waits = !descriptor.flags.contains(FdFlags::NONBLOCK);
+                if waits {
+                    wait::readable(ctx.interrupt.as_ref(), &[file.file.as_fd()], None)?;
+                }
+            }
+            retry(|| (&file.file).read_vectored(buffers))
+        }
         Kind::Stdin => {
             if buffers.iter().all(|b| b.is_empty()) {
                 return Ok(0);
             }
-            if descriptor.flags.contains(FdFlags::NONBLOCK)
-                && !ctx.stdin.wait(Some(Timespec::default()))?
-            {
-                return Err(Errno::AGAIN);
+            if let Some(stdin) = ctx.stdin.waits_for() {
+                let at_once = descriptor.flags.contains(FdFlags::NONBLOCK);
+                let most = at_once.then_some(Duration::ZERO);
+                if !wait::readable(ctx.interrupt.as_ref(), &[stdin], most)? {
+                    return Err(Errno::AGAIN);
+                }
             }
             Ok(ctx.stdin.read(buffers)?)
         }

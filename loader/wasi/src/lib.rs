@@ -10,7 +10,7 @@
 //! | `protect`, `names` | files in a guest's directories that it must not change |
 //! | `reach`, `mounts` | which files a guest could change |
 //! | `fd`, `fdstat`, `readdir` | functions on descriptors: data, attributes, directory listings |
-//! | `clock`, `poll`, `process` | time, waiting, and all other functions |
+//! | `clock`, `poll`, `wait`, `process` | time, waiting, and all other functions |
 //! | `errno`, `types` | the snapshot's error numbers, flags and records |
 //! | `linker` | defines the functions in a linker |
 //!
@@ -75,6 +75,7 @@ mod reach;
 mod readdir;
 mod stdio;
 mod types;
+mod wait;
 
 #[cfg(test)]
 mod tests;

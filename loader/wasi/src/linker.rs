@@ -1,6 +1,6 @@
 //! Defines the functions of the snapshot in a linker.
 
-use precast_loader::{Caller, Error, Extern, Linker};
+use precast_loader::{AsContextMut, Caller, Error, Extern, Linker};
 
 use crate::ctx::WasiCtx;
 use crate::errno::status;
@@ -30,18 +30,24 @@ pub fn add_to_linker<T: 'static>(
     get: impl Fn(&mut T) -> &mut WasiCtx + Copy + Send + Sync + 'static,
 ) -> Result<(), Error> {
     macro_rules! functions {
-        ($($module:ident :: $name:ident ( $($arg:ident : $ty:ty),* );)*) => {
+        ($waits:literal: $($module:ident :: $name:ident ( $($arg:ident : $ty:ty),* );)*) => {
             $(linker.func_wrap(
                 MODULE,
                 stringify!($name),
                 move |mut caller: Caller<'_, T>, $($arg: $ty),*| -> Result<i32, Error> {
+                    let interrupt = $waits.then(|| caller.as_context_mut().interrupt_handle());
                     let (mut memory, data) = enter(&mut caller, stringify!($name))?;
-                    Ok(status($module::$name(get(data), &mut memory, $($arg),*)))
+                    let ctx = get(data);
+                    if $waits {
+                        ctx.interrupt = interrupt;
+                    }
+                    Ok(status($module::$name(ctx, &mut memory, $($arg),*)))
                 },
             )?;)*
         };
     }
     functions! {
+        false:
         process::args_get(argv: u32, argv_buf: u32);
         process::args_sizes_get(count: u32, size: u32);
         process::environ_get(environ: u32, environ_buf: u32);
@@ -62,7 +68,6 @@ pub fn add_to_linker<T: 'static>(
         open::fd_prestat_get(fd: u32, prestat: u32);
         open::fd_prestat_dir_name(fd: u32, path: u32, path_len: u32);
         fd::fd_pwrite(fd: u32, buffers: u32, count: u32, offset: u64, written: u32);
-        fd::fd_read(fd: u32, buffers: u32, count: u32, read: u32);
         readdir::fd_readdir(fd: u32, buf: u32, len: u32, cookie: u64, used: u32);
         fd::fd_renumber(from: u32, to: u32);
         fd::fd_seek(fd: u32, offset: i64, whence: u32, position: u32);
@@ -92,7 +97,6 @@ pub fn add_to_linker<T: 'static>(
         );
         path::path_symlink(target: u32, target_len: u32, fd: u32, path: u32, path_len: u32);
         path::path_unlink_file(fd: u32, path: u32, path_len: u32);
-        poll::poll_oneoff(subscriptions: u32, events: u32, count: u32, ready: u32);
         process::random_get(buf: u32, len: u32);
         process::sched_yield();
         process::sock_accept(fd: u32, flags: u32, new_fd: u32);
@@ -101,6 +105,12 @@ pub fn add_to_linker<T: 'static>(
         );
         process::sock_send(fd: u32, buffers: u32, count: u32, flags: u32, sent: u32);
         process::sock_shutdown(fd: u32, how: u32);
+    }
+    // These may wait.
+    functions! {
+        true:
+        fd::fd_read(fd: u32, buffers: u32, count: u32, read: u32);
+        poll::poll_oneoff(subscriptions: u32, events: u32, count: u32, ready: u32);
     }
     linker.func_wrap(MODULE, "proc_exit", |code: u32| -> Result<(), Error> {
         Err(process::proc_exit(code))

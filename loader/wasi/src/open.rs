@@ -71,7 +71,8 @@ pub(crate) fn path_open(
     } else {
         request.open(at.dir(), at.path())?
     };
-    let descriptor = if file.metadata()?.is_dir() {
+    let found = file.metadata()?;
+    let descriptor = if found.is_dir() {
         let dir = OpenDir {
             dir: Dir::from_std_file(file.into_std()),
             read_only,
@@ -82,7 +83,11 @@ pub(crate) fn path_open(
     } else {
         let rights = Rights::of_file(request.read || !request.write, request.write);
         Descriptor {
-            kind: Kind::File(OpenFile { file, read_only }),
+            kind: Kind::File(OpenFile {
+                file,
+                read_only,
+                may_wait: !found.is_file(),
+            }),
             flags: request.fdflags,
             rights: rights.common(inheriting),
             inheriting: Rights::NONE,

@@ -1,14 +1,14 @@
 //! The function that waits for events: `poll_oneoff`.
 //!
 //! A guest subscribes to clocks and descriptors. The call returns as soon as one of them is ready,
-//! and tells which ones are. Among descriptors, only the host's standard input makes the guest
-//! wait; files are always ready, as in POSIX. Nothing is allocated: the subscriptions are read
-//! twice in guest memory, first to find out how long to wait and then to report what is ready.
+//! and tells which ones are. Among descriptors, only those that it wants to read from make the guest
+//! wait: the host's standard input, pipes and terminals. Files are always ready, as in POSIX. The
+//! subscriptions are read twice in guest memory, first to find out what to wait for and then to
+//! report what is ready.
 
 use std::io::Seek;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
-
-use rustix::event::Timespec;
 
 use crate::clock::Clock;
 use crate::ctx::WasiCtx;
@@ -16,6 +16,7 @@ use crate::descriptor::{Kind, MAX_DESCRIPTORS};
 use crate::errno::{Errno, Result};
 use crate::guest::GuestMemory;
 use crate::types::{Rights, SubClockFlags};
+use crate::wait;
 
 /// The number of subscriptions of one call at most. Each costs time in which the guest cannot be
 /// stopped. This is enough to read and write every descriptor, and for as many clocks.
@@ -48,7 +49,7 @@ pub(crate) fn poll_oneoff(
     let start = Moment::now(ctx);
     let mut timeout: Option<Duration> = None;
     let mut is_ready = false;
-    let mut wants_input = false;
+    let mut waited_for = Vec::new();
     for i in 0..count {
         match Subscription::read(memory, subscriptions, i)?.what {
             What::Clock {
@@ -61,7 +62,7 @@ pub(crate) fn poll_oneoff(
             }
             What::Invalid(_) => is_ready = true,
             What::Fd { fd, writes } => match look(ctx, fd, writes) {
-                Look::Input => wants_input = true,
+                Look::Waits => waited_for.push(fd),
                 Look::Ready { .. } | Look::Failed(_) => is_ready = true,
             },
         }
@@ -70,15 +71,21 @@ pub(crate) fn poll_oneoff(
         timeout = Some(Duration::ZERO);
     }
 
-    let has_input = if wants_input {
-        wait_for_input(ctx, timeout)?
-    } else {
+    let has_input = if waited_for.is_empty() {
         // There is a timeout here: a call without clocks and input has something that is ready.
         let timeout = timeout.unwrap_or_default();
         if !timeout.is_zero() {
-            ctx.clocks.sleep(timeout);
+            ctx.sleep(timeout);
         }
         false
+    } else {
+        waited_for.sort_unstable();
+        waited_for.dedup();
+        let fds: Vec<_> = waited_for
+            .iter()
+            .filter_map(|fd| readable_end(ctx, *fd))
+            .collect();
+        wait::readable(ctx.interrupt.as_ref(), &fds, timeout)?
     };
 
     let mut told = 0;
@@ -101,10 +108,13 @@ pub(crate) fn poll_oneoff(
             }
             What::Invalid(errno) => Event::failed(subscription.tag, errno),
             What::Fd { fd, writes } => match look(ctx, fd, writes) {
-                Look::Input if !has_input => continue,
-                Look::Input => Event {
-                    bytes: ctx.stdin.available(),
-                    ..Event::new(subscription.tag)
+                Look::Waits if !has_input => continue,
+                Look::Waits => match readable_end(ctx, fd) {
+                    Some(end) if wait::readable(None, &[end], Some(Duration::ZERO))? => Event {
+                        bytes: rustix::io::ioctl_fionread(end).unwrap_or(1).max(1),
+                        ..Event::new(subscription.tag)
+                    },
+                    _ => continue,
                 },
                 Look::Ready { bytes, is_end } => Event {
                     bytes,
@@ -118,20 +128,6 @@ pub(crate) fn poll_oneoff(
         told += 1;
     }
     memory.write_u32(ready, told)
-}
-
-/// Waits for standard input. Returns whether there is some.
-fn wait_for_input(ctx: &mut WasiCtx, timeout: Option<Duration>) -> Result<bool> {
-    let start = std::time::Instant::now();
-    loop {
-        let left = timeout.map(|t| t.saturating_sub(start.elapsed()));
-        // A time that is too long for the system means to wait for ever.
-        let left = left.and_then(|t| Timespec::try_from(t).ok());
-        match ctx.stdin.wait(left) {
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            result => return Ok(result?),
-        }
-    }
 }
 
 /// The time of both clocks when the call began. All timeouts of the call count from this moment.
@@ -216,8 +212,8 @@ impl Subscription {
 
 /// The state of a descriptor.
 enum Look {
-    /// The descriptor is the host's standard input, which may not be ready yet.
-    Input,
+    /// There may be nothing to read yet, see [`readable_end`].
+    Waits,
     Ready {
         bytes: u64,
         is_end: bool,
@@ -239,17 +235,15 @@ fn try_look(ctx: &mut WasiCtx, fd: u32, writes: bool) -> Result<Look> {
         .descriptors
         .with(fd, Rights::POLL_FD_READWRITE.and(rights))?;
     match &descriptor.kind {
-        Kind::Stdin if ctx.stdin.can_wait() => Ok(Look::Input),
+        Kind::Stdin if ctx.stdin.waits_for().is_some() => Ok(Look::Waits),
+        Kind::Stdin => Ok(Look::Ready {
+            bytes: ctx.stdin.available(),
+            is_end: false,
+        }),
+        Kind::File(file) if file.may_wait && !writes => Ok(Look::Waits),
         Kind::File(file) if !writes => {
-            let metadata = file.file.metadata()?;
-            // Devices and pipes have no size, so how much there is to read is unknown.
-            let bytes = if metadata.is_file() {
-                metadata
-                    .len()
-                    .saturating_sub((&file.file).stream_position()?)
-            } else {
-                1
-            };
+            let len = file.file.metadata()?.len();
+            let bytes = len.saturating_sub((&file.file).stream_position()?);
             Ok(Look::Ready {
                 bytes,
                 is_end: bytes == 0,
@@ -259,6 +253,15 @@ fn try_look(ctx: &mut WasiCtx, fd: u32, writes: bool) -> Result<Look> {
             bytes: 1,
             is_end: false,
         }),
+    }
+}
+
+/// What to wait for, to read from a descriptor.
+fn readable_end(ctx: &WasiCtx, fd: u32) -> Option<BorrowedFd<'_>> {
+    match &ctx.descriptors.get(fd).ok()?.kind {
+        Kind::Stdin => ctx.stdin.waits_for(),
+        Kind::File(file) if file.may_wait => Some(file.file.as_fd()),
+        Kind::File(_) | Kind::Stdout | Kind::Stderr | Kind::Dir(_) => None,
     }
 }
 

@@ -7,8 +7,9 @@
 //! themselves, in their C or Rust library.
 
 use std::io::{self, IoSlice, IoSliceMut, IsTerminal, Read, Write};
+use std::os::fd::BorrowedFd;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::FileType;
 
 use crate::types::Filetype;
 
@@ -17,45 +18,49 @@ pub(crate) enum Input {
     Reader(Box<dyn Read + Send>),
     /// The host's standard input, read without a buffer. So the system knows whether there is more
     /// input, and can wait for it.
-    Inherited,
+    Inherited {
+        /// There may be nothing to read yet: it is not a regular file.
+        may_wait: bool,
+    },
 }
 
 impl Input {
+    pub(crate) fn inherited() -> Self {
+        let file = rustix::fs::fstat(rustix::stdio::stdin());
+        let is_regular = file.is_ok_and(|file| FileType::from_raw_mode(file.st_mode).is_file());
+        Self::Inherited {
+            may_wait: !is_regular,
+        }
+    }
+
     pub(crate) fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         retry(|| match self {
             Self::Reader(reader) => reader.read_vectored(buffers),
-            Self::Inherited => Ok(rustix::io::readv(rustix::stdio::stdin(), buffers)?),
+            Self::Inherited { .. } => Ok(rustix::io::readv(rustix::stdio::stdin(), buffers)?),
         })
     }
 
     pub(crate) fn filetype(&self) -> Filetype {
         match self {
-            Self::Inherited if io::stdin().is_terminal() => Filetype::CharacterDevice,
+            Self::Inherited { .. } if io::stdin().is_terminal() => Filetype::CharacterDevice,
             _ => Filetype::Unknown,
         }
     }
 
-    /// Waits for input or its end, for at most `timeout` (`None`: for ever). Returns whether there
-    /// is some. A reader of the embedder always counts as having some.
-    pub(crate) fn wait(&self, timeout: Option<Timespec>) -> io::Result<bool> {
-        let Self::Inherited = self else {
-            return Ok(true);
-        };
-        let stdin = rustix::stdio::stdin();
-        let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
-        Ok(poll(&mut fds, timeout.as_ref())? > 0)
-    }
-
-    /// Whether [`wait`](Self::wait) may have to wait.
-    pub(crate) fn can_wait(&self) -> bool {
-        matches!(self, Self::Inherited)
+    /// The descriptor to wait for before a read. A reader of the embedder always counts as having
+    /// input, and a regular file has.
+    pub(crate) fn waits_for(&self) -> Option<BorrowedFd<'static>> {
+        match self {
+            Self::Inherited { may_wait: true } => Some(rustix::stdio::stdin()),
+            Self::Inherited { may_wait: false } | Self::Reader(_) => None,
+        }
     }
 
     /// The number of bytes that can be read at once, as far as known; at least 1. Only called when
     /// there is input, or its end.
     pub(crate) fn available(&self) -> u64 {
         match self {
-            Self::Inherited => rustix::io::ioctl_fionread(rustix::stdio::stdin())
+            Self::Inherited { .. } => rustix::io::ioctl_fionread(rustix::stdio::stdin())
                 .unwrap_or(1)
                 .max(1),
             Self::Reader(_) => 1,

@@ -174,7 +174,7 @@ fn fuel_that_a_host_function_gives_counts() {
         let more = |mut caller: Caller<'_, u64>| {
             let given = *caller.data();
             if given > 0 {
-                caller.as_context_mut().set_fuel(given);
+                caller.as_context_mut().set_fuel(given).unwrap();
             }
         };
         linker.func_wrap("h", "more", more).unwrap();
@@ -183,11 +183,11 @@ fn fuel_that_a_host_function_gives_counts() {
         let run = instance
             .get_typed_func::<i32, ()>(&mut store, "run")
             .unwrap();
-        store.set_fuel(50);
+        store.set_fuel(50).unwrap();
         run.call(&mut store, 10_000).unwrap();
         assert!((1..100).contains(&store.get_fuel()), "{}", store.get_fuel());
         // Less than there was counts too; and none.
-        store.set_fuel(1_000_000);
+        store.set_fuel(1_000_000).unwrap();
         *store.data_mut() = 3;
         for given in [3, 0] {
             *store.data_mut() = given;
@@ -197,7 +197,7 @@ fn fuel_that_a_host_function_gives_counts() {
                 TrapCode::OutOfFuel,
                 "{strategy}"
             );
-            store.set_fuel(1000);
+            store.set_fuel(1000).unwrap();
         }
     }
 }

@@ -53,7 +53,7 @@ impl<'a> Runner<'a> {
         let engine = Engine::default();
         let mut store = Store::new(&engine, ());
         // For those who have code compiled that counts.
-        store.set_fuel(u64::MAX);
+        store.set_fuel(u64::MAX).unwrap();
         let spectest = spectest::define(&mut store).map_err(Error::Spectest)?;
         Ok(Self {
             artifacts,

@@ -201,10 +201,15 @@ impl Slot {
             Interruption::Fuel => case.rng.u64(..4000),
             Interruption::None | Interruption::Epoch => u64::MAX,
         };
-        store.set_fuel(fuel);
+        let counts = |guest: &Guest| guest.interruption == Interruption::Fuel;
+        match store.set_fuel(fuel) {
+            Ok(()) if fuel == u64::MAX || self.guests.iter().all(counts) => {}
+            Err(Error::Interruption { .. }) if !self.guests.iter().all(counts) => return Ok(()),
+            other => return Err(format!("fuel {fuel}: {other:?}")),
+        }
         let found = call(store, guest.instance, "spin", &[Val::I32(rounds)]);
         let (least, left) = (rounds as u64, store.get_fuel());
-        store.set_fuel(u64::MAX);
+        store.set_fuel(u64::MAX).unwrap();
         case.show(|| format!("spin {rounds} with fuel {fuel}: {found:?}, {left} left"));
         let enough = fuel >= least * 20 + 50;
         match found {
@@ -219,15 +224,20 @@ impl Slot {
     /// Asks code of this store to stop, now or after some ticks.
     fn interrupt(&mut self, case: &mut Case) -> Result<(), String> {
         let engine = *self.store.engine();
-        match case.rng.u32(..3) {
+        let looks = |guest: &Guest| guest.interruption == Interruption::Epoch;
+        let knows_deadlines = self.guests.iter().all(looks);
+        if !knows_deadlines && self.store.set_epoch_deadline(0).is_ok() {
+            return Err("a deadline for code that knows none".to_owned());
+        }
+        match case.rng.u32(..if knows_deadlines { 3 } else { 1 }) {
             0 => {
                 let handle = self.store.interrupt_handle();
                 handle.interrupt();
                 self.handle = Some(handle);
             }
-            1 => self.store.set_epoch_deadline(0),
+            1 => self.store.set_epoch_deadline(0).unwrap(),
             _ => {
-                self.store.set_epoch_deadline(2);
+                self.store.set_epoch_deadline(2).unwrap();
                 engine.increment_epoch();
                 if case.once_in(2) {
                     self.store.clear_epoch_deadline();

@@ -133,7 +133,7 @@ impl Run<'_> {
         case.show(|| "new store".to_owned());
         let data = Data::new(self.token);
         let mut store = Store::new(self.engine, data);
-        store.set_fuel(u64::MAX);
+        store.set_fuel(u64::MAX).unwrap();
         self.slots.push(Slot::new(store));
         Ok(())
     }

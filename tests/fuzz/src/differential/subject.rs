@@ -85,7 +85,7 @@ impl<'s> Running<'s> {
             .memory_size(MEMORY_LIMIT)
             .table_elements(TABLE_LIMIT);
         store.set_limits(limits.build());
-        store.set_fuel(fuel);
+        store.set_fuel(fuel).unwrap();
         Self {
             store,
             subjects,

@@ -1,5 +1,7 @@
 //! WASI's functions as modules see them: names, types, memory, the end of a program.
 
+mod deadlines;
+
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 

@@ -1,0 +1,76 @@
+//! A watchdog for tests that could hang: it prints where every thread is, and ends the process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Ends the process with the stacks of all its threads if nothing happens for too long.
+#[derive(Debug)]
+pub struct Watchdog {
+    steps: Arc<AtomicU64>,
+    over: Arc<AtomicBool>,
+}
+
+impl Watchdog {
+    /// Watches until it is dropped that [`step`](Self::step) is called at least every `patience`.
+    pub fn new(patience: Duration) -> Self {
+        let this = Self {
+            steps: Arc::default(),
+            over: Arc::default(),
+        };
+        let (steps, over) = (Arc::clone(&this.steps), Arc::clone(&this.over));
+        std::thread::spawn(move || {
+            const PIECES: u32 = 20;
+            let mut quiet = 0;
+            let mut last = 0;
+            while !over.load(Ordering::Relaxed) {
+                std::thread::sleep(patience / PIECES);
+                let now = steps.load(Ordering::Relaxed);
+                quiet = if now == last { quiet + 1 } else { 0 };
+                last = now;
+                if quiet > PIECES && !over.load(Ordering::Relaxed) {
+                    eprintln!("nothing happened for {patience:?}, after {now} steps");
+                    print_stacks();
+                    std::process::abort();
+                }
+            }
+        });
+        this
+    }
+
+    /// Something happened.
+    pub fn step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Not safe in a signal handler, but the process is lost anyway.
+extern "C" fn print_stack(_: libc::c_int) {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("?").to_owned();
+    eprintln!("--- {name}\n{}", std::backtrace::Backtrace::force_capture());
+}
+
+fn print_stacks() {
+    let handler: extern "C" fn(libc::c_int) = print_stack;
+    // SAFETY: installs a handler for a signal that nothing else here uses.
+    unsafe { libc::signal(libc::SIGUSR2, handler as libc::sighandler_t) };
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
+        return;
+    };
+    for task in tasks.flatten() {
+        let id = task.file_name().to_string_lossy().parse::<libc::pid_t>();
+        if let Ok(id) = id {
+            // SAFETY: takes no pointer.
+            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), id, libc::SIGUSR2) };
+            // One after the other, so that they are readable.
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    }
+}

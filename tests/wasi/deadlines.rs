@@ -1,0 +1,322 @@
+//! Guests that wait for the system end as soon as those that compute: by a deadline, an interrupt
+//! handle, cancelling, closing.
+
+use std::io::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use precast_artifact::{Interruption, Strategy, TrapCode};
+use precast_loader::runtime::{Context, HostModule, InstanceConfig, Runtime, State};
+use precast_loader::{Config, Engine, Error, Linker, Store};
+use precast_tests::Source;
+use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker};
+
+/// `sleep` for a minute, `read` from standard input, `poll` for it or a minute, `open` and read a file
+/// `pipe` of directory 3, and `poll_pipe` for it.
+const GUEST: &str = r#"(module
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_open"
+    (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "pipe")
+  (data (i32.const 16) "\40\00\00\00\10\00\00\00")
+  ;; At 256: a clock, monotonic, in 60 s; at 304: reading from descriptor 0.
+  (data (i32.const 256) "\01\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\01\00\00\00\00\00\00\00\00\58\47\f8\0d\00\00\00")
+  (data (i32.const 304) "\02\00\00\00\00\00\00\00\01\00\00\00\00\00\00\00\00\00\00\00")
+  (func (export "sleep") (result i32)
+    (call $poll (i32.const 256) (i32.const 512) (i32.const 1) (i32.const 8)))
+  (func (export "read") (result i32)
+    (call $read (i32.const 0) (i32.const 16) (i32.const 1) (i32.const 8)))
+  (func (export "poll") (result i32)
+    (call $poll (i32.const 256) (i32.const 512) (i32.const 2) (i32.const 8)))
+  (func $open_pipe
+    (if (call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 4) (i32.const 0)
+          (i64.const 0x200002) (i64.const 0x200002) (i32.const 0) (i32.const 8))
+      (then unreachable)))
+  (func (export "read_pipe") (result i32)
+    (call $open_pipe)
+    (call $read (i32.load (i32.const 8)) (i32.const 16) (i32.const 1) (i32.const 8)))
+  (func (export "poll_pipe") (result i32)
+    (call $open_pipe)
+    (i32.store (i32.const 320) (i32.load (i32.const 8)))
+    (call $poll (i32.const 256) (i32.const 512) (i32.const 2) (i32.const 8))))"#;
+
+const CALLS: [&str; 5] = ["sleep", "read", "poll", "read_pipe", "poll_pipe"];
+
+fn engine() -> Engine {
+    Engine::new(Config::new().epoch_interruption(true))
+}
+
+/// A directory with a pipe, and its other end: with that there is a writer, who writes nothing.
+struct Pipe {
+    dir: std::path::PathBuf,
+    _writer: std::fs::File,
+}
+
+impl Pipe {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("precast-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("pipe");
+        let c_path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        // SAFETY: a C string.
+        assert_eq!(unsafe { libc::mkfifo(c_path.as_ptr(), 0o600) }, 0);
+        // Both ends, so that nobody waits for the other one to be opened.
+        let mut options = std::fs::File::options();
+        let _writer = options.read(true).write(true).open(path).unwrap();
+        Self { dir, _writer }
+    }
+
+    fn wasi(&self) -> WasiCtx {
+        let wasi = WasiCtxBuilder::new().inherit_stdin();
+        wasi.preopened_dir(&self.dir, "/", DirAccess::ReadWrite)
+            .unwrap()
+            .build()
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.dir).ok();
+    }
+}
+
+const CHILD: &str = "PRECAST_WASI_WAITING";
+
+/// Runs a test of this file in a process whose standard input is a pipe that nobody writes to.
+fn with_a_silent_input(test: &str) -> bool {
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("deadlines::{test}"), "--nocapture"])
+        .env(CHILD, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdin = child.stdin.take();
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    false
+}
+
+fn linker<T: 'static>(
+    engine: &Engine,
+    get: impl Fn(&mut T) -> &mut WasiCtx + Copy + Send + Sync + 'static,
+) -> Linker<T> {
+    let mut linker = Linker::new(engine);
+    add_to_linker(&mut linker, get).unwrap();
+    linker
+}
+
+/// How late calls that were ended came back, in the middle. The machine may be busy with other tests.
+fn median(mut late: Vec<Duration>) -> Duration {
+    late.sort();
+    late[late.len() / 2]
+}
+
+#[test]
+fn an_interrupt_ends_every_waiting_call() {
+    if !with_a_silent_input("an_interrupt_ends_every_waiting_call") {
+        return;
+    }
+    let (engine, pipe) = (engine(), Pipe::new("interrupt"));
+    for strategy in precast_tests::strategies() {
+        let source = Source::new(strategy).interruption(Interruption::Epoch);
+        let module = source.module(&engine, GUEST);
+        let linker = linker(&engine, |wasi: &mut WasiCtx| wasi);
+        for name in CALLS {
+            let late = (0..5).map(|by| {
+                let mut store = Store::new(&engine, pipe.wasi());
+                let instance = linker.instantiate(&mut store, &module).unwrap();
+                let handle = store.interrupt_handle();
+                if by == 4 {
+                    store.set_epoch_deadline(1).unwrap();
+                }
+                let raised = thread::spawn(move || {
+                    thread::sleep(Duration::from_millis(20));
+                    if by == 4 {
+                        engine.increment_epoch();
+                    } else {
+                        handle.interrupt();
+                    }
+                    Instant::now()
+                });
+                let func = instance
+                    .get_typed_func::<(), i32>(&mut store, name)
+                    .unwrap();
+                let error = func.call(&mut store, ()).unwrap_err();
+                let late = raised.join().unwrap().elapsed();
+                assert_eq!(error.trap().unwrap().code(), TrapCode::Interrupt, "{error}");
+                late
+            });
+            let late = median(late.collect());
+            assert!(late < Duration::from_millis(50), "{name}: {late:?} late");
+        }
+    }
+}
+
+#[test]
+fn deadlines_cancelling_and_closing_end_every_waiting_call() {
+    if !with_a_silent_input("deadlines_cancelling_and_closing_end_every_waiting_call") {
+        return;
+    }
+    let (engine, pipe) = (engine(), Pipe::new("runtime"));
+    let linker = linker(&engine, |state: &mut State<Option<WasiCtx>>| {
+        state.data_mut().as_mut().unwrap()
+    });
+    let source = Source::new(Strategy::Guarded).interruption(Interruption::Epoch);
+    let module = source.module(&engine, GUEST);
+    for name in CALLS {
+        for way in ["deadline", "cancel", "close", "close the runtime"] {
+            let runtime: Runtime<Option<WasiCtx>> = Runtime::with_data(&engine, || None);
+            HostModule::builder("wasi_snapshot_preview1")
+                .funcs_of(&linker, "wasi_snapshot_preview1")
+                .instantiate(&runtime)
+                .unwrap();
+            let config = InstanceConfig::new().with_data(Some(pipe.wasi()));
+            let instance = runtime.instantiate(&module, config).unwrap();
+            let context = match way {
+                "deadline" => Context::with_timeout(Duration::from_millis(20)),
+                _ => Context::new(),
+            };
+            let start = Barrier::new(2);
+            let error = thread::scope(|scope| {
+                let call = scope.spawn(|| {
+                    start.wait();
+                    instance.with_context(&context).call(name, &[]).unwrap_err()
+                });
+                start.wait();
+                thread::sleep(Duration::from_millis(20));
+                match way {
+                    "deadline" => {}
+                    "cancel" => context.cancel(),
+                    "close" => instance.close(),
+                    _ => runtime.close(),
+                }
+                let end = Instant::now();
+                let error = call.join().unwrap();
+                let late = end.elapsed();
+                assert!(
+                    late < Duration::from_secs(2),
+                    "{name}, {way}: {late:?} late"
+                );
+                error
+            });
+            let expected = match way {
+                "deadline" => matches!(error, Error::DeadlineExceeded),
+                "cancel" => matches!(error, Error::Canceled),
+                _ => matches!(error, Error::Closed { .. }),
+            };
+            assert!(expected, "{name}, {way}: {error}");
+        }
+    }
+}
+
+#[test]
+fn input_that_comes_ends_the_waiting() {
+    if std::env::var_os(CHILD).is_none() {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "deadlines::input_that_comes_ends_the_waiting"])
+            .env(CHILD, "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        for _ in 0..2 {
+            thread::sleep(Duration::from_millis(100));
+            stdin.write_all(b"0123456789abcdef").unwrap();
+        }
+        assert!(child.wait().unwrap().success());
+        return;
+    }
+    let engine = engine();
+    let source = Source::new(Strategy::Guarded).interruption(Interruption::Epoch);
+    let module = source.module(&engine, GUEST);
+    let linker = linker(&engine, |wasi: &mut WasiCtx| wasi);
+    let mut store = Store::new(&engine, WasiCtxBuilder::new().inherit_stdin().build());
+    let instance = linker.instantiate(&mut store, &module).unwrap();
+    for name in ["poll", "read", "poll", "read"] {
+        let func = instance
+            .get_typed_func::<(), i32>(&mut store, name)
+            .unwrap();
+        assert_eq!(func.call(&mut store, ()).unwrap(), 0, "{name}");
+        let memory = instance.get_memory(&mut store, "memory").unwrap();
+        if name == "read" {
+            let got = &memory.data(&store)[64..80];
+            assert_eq!(got, b"0123456789abcdef");
+        } else {
+            // One event: 16 bytes can be read.
+            assert_eq!(memory.data(&store)[8], 1);
+            assert_eq!(memory.data(&store)[512..514], [2, 0]);
+            assert_eq!(memory.data(&store)[528], 16);
+        }
+    }
+}
+
+/// A host function of the embedder's own waits for a socket, and ends with the guest.
+#[test]
+fn host_functions_of_others_can_wait_so_too() {
+    let engine = engine();
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let socket = OwnedFd::from(ours);
+    let mut linker = Linker::new(&engine);
+    linker
+        .func_wrap(
+            "net",
+            "wait",
+            move |mut caller: precast_loader::Caller<'_, ()>| {
+                let handle =
+                    precast_loader::AsContextMut::as_context_mut(&mut caller).interrupt_handle();
+                let waited = handle.wait(|interrupt| {
+                    let pollfd = |fd| libc::pollfd {
+                        fd,
+                        events: libc::POLLIN,
+                        revents: 0,
+                    };
+                    let mut fds = [pollfd(socket.as_raw_fd()), pollfd(interrupt.as_raw_fd())];
+                    // SAFETY: an array of that many.
+                    unsafe { libc::poll(fds.as_mut_ptr(), 2, 60_000) };
+                });
+                assert!(waited.is_ok());
+                i32::from(handle.is_interrupted())
+            },
+        )
+        .unwrap();
+    let source = Source::new(Strategy::Guarded).interruption(Interruption::Epoch);
+    let wat = r#"(module (import "net" "wait" (func $wait (result i32)))
+        (func (export "run") (result i32) (call $wait)))"#;
+    let module = source.module(&engine, wat);
+    let mut store = Store::new(&engine, ());
+    let instance = linker.instantiate(&mut store, &module).unwrap();
+    let run = instance
+        .get_typed_func::<(), i32>(&mut store, "run")
+        .unwrap();
+    let handle = store.interrupt_handle();
+    let start = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(20));
+            handle.interrupt();
+        });
+        let error = run.call(&mut store, ()).unwrap_err();
+        assert_eq!(error.trap().unwrap().code(), TrapCode::Interrupt);
+    });
+    assert!(start.elapsed() < Duration::from_secs(5));
+    handle.clear();
+    (&theirs).write_all(b"!").unwrap();
+    assert_eq!(run.call(&mut store, ()).unwrap(), 0);
+}
