@@ -2,7 +2,7 @@
 //!
 //! # Adding an architecture
 //! The compiler's side comes first: `compiler/src/target.rs` (settings, CPU features),
-//! `compiler/src/link/relocate.rs` (its relocations) and `precast_artifact::target` (its number and
+//! `compiler/src/layout/relocate.rs` (its relocations) and `precast_artifact::target` (its number and
 //! the bits of its features). The loader's side is one file here that provides:
 //!
 //! | item | what |
