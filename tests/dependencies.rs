@@ -134,6 +134,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "memory",
             "module",
             "redirect",
+            "snapshot",
             "store",
             "stored",
             "table",

@@ -174,6 +174,14 @@ pub enum Error {
         /// The other.
         second: &'static str,
     },
+    /// An instance that this cannot be done with as it is now.
+    #[error("cannot {action}: {why}")]
+    Unsuitable {
+        /// What was asked for.
+        action: &'static str,
+        /// What about the instance stands against it, and what to do.
+        why: String,
+    },
     /// A host function called back, by a handle of a runtime, into the store that it is called from.
     #[error("this thread is in a call of that store already; use what `Instance::within` gives")]
     InUse,

@@ -18,14 +18,17 @@ use crate::imports::{Import, check_imports};
 use crate::instance_pre::PreInner;
 use crate::memory::Memory;
 use crate::module::{Module, export_names};
+use crate::snapshot::Snapshot;
 use crate::store::{AsContext, AsContextMut};
 use crate::stored::Stored;
 use crate::table::Table;
 use crate::typed::{WasmParams, WasmResults};
 use crate::types::ExternType;
+use crate::vm::activation::is_active;
 use crate::vm::instance::{InstanceData, Item};
 use crate::vm::pool;
 use crate::vm::quota::{self, Demand};
+use crate::vm::state::State;
 use crate::vm::store::StoreCore;
 
 /// An item of an instance, or one that the host made.
@@ -157,10 +160,10 @@ impl Instance {
             (*core).check_interruption(module.interruption())?;
             check_imports(&*core, &module.code, &imports)?;
             let artifact = module.code.artifact();
-            let demand = Demand::of(&artifact);
-            quota::for_instance(core, &demand, &artifact)?;
+            let demand = Demand::of(&artifact, None);
+            quota::for_instance(core, &demand, &artifact, None)?;
             let mut raw = imports.iter().map(|import| import.to_raw(&*core));
-            let instance = InstanceData::new(&*core, &module.code, &mut raw, None)?;
+            let instance = InstanceData::new(&*core, &module.code, &mut raw, None, None)?;
             Self::start(core, instance, &demand)
         }
     }
@@ -178,7 +181,9 @@ impl Instance {
             if pre.owner.is_none() {
                 check_imports(&*core, &pre.module.code, &pre.imports)?;
             }
-            quota::for_instance(core, &pre.demand, &pre.module.code.artifact())?;
+            let artifact = pre.module.code.artifact();
+            let state = pre.state.as_ref();
+            quota::for_instance(core, &pre.demand, &artifact, state.map(|state| &**state))?;
             let instance = match pre.owner.as_ref().and_then(pool::take) {
                 Some(mut instance) => {
                     instance.enter_store(&*core);
@@ -187,7 +192,7 @@ impl Instance {
                 None => {
                     let mut raw = pre.imports.iter().map(|import| import.to_raw(&*core));
                     let owner = pre.owner.as_ref();
-                    InstanceData::new(&*core, &pre.module.code, &mut raw, owner)?
+                    InstanceData::new(&*core, &pre.module.code, &mut raw, owner, state)?
                 }
             };
             Self::start(core, instance, &pre.demand)
@@ -216,21 +221,104 @@ impl Instance {
                 func.fill(&instance.module);
             }
         }
-        let start = instance.module.artifact().start_function()?;
         core.instances.push(instance);
-        let this = Self::from_data(core, data);
         // SAFETY: the instance is the store's now, which is used by nobody else.
         unsafe {
+            match data.as_ref().state.clone() {
+                Some(state) => state.restore(data.as_mut())?,
+                None => Self::initialise(core_ptr, data)?,
+            }
+            Ok(Self::from_data(&*core_ptr, data))
+        }
+    }
+
+    /// Does what is left of instantiation, and runs the start function.
+    ///
+    /// # Safety
+    /// As for [`Instance::from_pre`]; the instance is one of the store's, and published.
+    unsafe fn initialise(
+        core: *mut StoreCore,
+        mut data: NonNull<InstanceData>,
+    ) -> Result<(), Error> {
+        // SAFETY: by this function's contract.
+        unsafe {
+            let start = data.as_ref().module.artifact().start_function()?;
             data.as_mut().initialise()?;
             // A start function takes and gives nothing. It needs no slot of its own.
             if let Some(start) = start {
                 let func_ref = data.as_ref().new_func_ref(start)?;
-                if let Some(func) = Func::from_raw(&*core_ptr, &func_ref) {
-                    func.call_raw(core_ptr, &mut ValRaw { v128: 0 })?;
+                if let Some(func) = Func::from_raw(&*core, &func_ref) {
+                    func.call_raw(core, &mut ValRaw { v128: 0 })?;
                 }
             }
+            Ok(())
         }
-        Ok(this)
+    }
+
+    /// Makes the instance what it was when it was new, without leaving the store: content and size of
+    /// its memories and tables, its globals, its segments. Initialisation and the start function run
+    /// again; an instance of a [`Snapshot`] starts with that again. Handles to the instance and its items
+    /// stay valid, and so do references to its functions. What it imports is not its own and stays as it
+    /// is, but for segments that are written there again.
+    ///
+    /// Costs what reuse by a pool costs, see [`InstancePre`](crate::InstancePre). What the host keeps for
+    /// the instance (open files, data of the store) is the host's to reset.
+    ///
+    /// # Errors
+    /// [`Error::Unsuitable`] while wasm code of the store is running, that is, in a host function that it
+    /// called; [`Error::Closed`] for an instance of a closed one; [`Error::Memory`] when the system
+    /// refuses, and the instance is closed then; [`Error::Trap`] and what host functions return when
+    /// initialisation or the start function fails, as in [`Instance::new`].
+    ///
+    /// # Panics
+    /// If the instance belongs to another store.
+    pub fn reset(&self, mut store: impl AsContextMut) -> Result<(), Error> {
+        let core = store.as_context_mut().core_ptr();
+        // SAFETY: the store is borrowed exclusively, and not used otherwise until this returns.
+        unsafe {
+            let data = self.0.get(&*core);
+            let instance = data.as_ptr();
+            check_idle(core, &*instance, "reset the instance")?;
+            let (before, ran) = ((*instance).sizes(), (*core).ran());
+            if let Err(error) = (*instance).reset_in_store(ran) {
+                (*core).close_instance(data, 1);
+                return Err(error);
+            }
+            let state = (*instance).state.clone();
+            let restored = match &state {
+                Some(state) => state.restore(&mut *instance),
+                None => Ok(()),
+            };
+            (*core).usage.resize(before, (*instance).sizes());
+            restored?;
+            if state.is_none() {
+                Self::initialise(core, data)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The state of the instance as it is now, to start others with.
+    ///
+    /// # Errors
+    /// [`Error::Unsuitable`] while wasm code of the store is running, for an instance that imports
+    /// memories, tables or globals, and for one whose globals or tables refer to values of the host, or to
+    /// functions of the host or of other instances: they belong to this store. [`Error::Closed`] for a
+    /// closed instance, [`Error::Memory`] when the system refuses memory files.
+    ///
+    /// # Panics
+    /// If the instance belongs to another store.
+    pub fn snapshot(&self, mut store: impl AsContextMut) -> Result<Snapshot, Error> {
+        let module = self.module(&store);
+        let core = store.as_context_mut().core_ptr();
+        // SAFETY: the store is borrowed exclusively.
+        let state = unsafe {
+            let instance = self.0.get(&*core).as_ref();
+            check_idle(core, instance, "take a snapshot of the instance")?;
+            State::of(instance)?
+        };
+        let state = Arc::new(state);
+        Ok(Snapshot { module, state })
     }
 
     pub(crate) fn from_data(core: &StoreCore, data: NonNull<InstanceData>) -> Self {
@@ -313,4 +401,27 @@ impl Instance {
         let code = &self.0.borrow(&store.0.core).module;
         Module::of_code(Arc::clone(code), store.0.engine)
     }
+}
+
+/// # Errors
+/// [`Error::Closed`], or [`Error::Unsuitable`] if code of the store is running.
+///
+/// # Safety
+/// `core` is valid.
+unsafe fn check_idle(
+    core: *const StoreCore,
+    instance: &InstanceData,
+    action: &'static str,
+) -> Result<(), Error> {
+    if let Some(exit_code) = instance.closed {
+        return Err(Error::module_closed(exit_code));
+    }
+    // SAFETY: by this function's contract.
+    if unsafe { is_active(core) } {
+        return Err(Error::Unsuitable {
+            action,
+            why: "wasm code of its store is running; do it when all calls are over".into(),
+        });
+    }
+    Ok(())
 }

@@ -9,9 +9,11 @@ use crate::error::Error;
 use crate::imports::Import;
 use crate::instance::Instance;
 use crate::module::Module;
+use crate::snapshot::Snapshot;
 use crate::store::{AsContextMut, Invariant};
 use crate::vm::pool::Owner;
 use crate::vm::quota::Demand;
+use crate::vm::state::State;
 
 /// A module whose imports are resolved. Cheap to clone; can be used by many threads.
 ///
@@ -46,6 +48,8 @@ pub(crate) struct PreInner {
     pub(crate) imports: Box<[Import]>,
     /// What an instance takes of its store.
     pub(crate) demand: Demand,
+    /// What instances start with instead of what the module says.
+    pub(crate) state: Option<Arc<State>>,
     /// For instances that can be reused in other stores: no import belongs to a store.
     pub(crate) owner: Option<Arc<Owner>>,
 }
@@ -69,6 +73,10 @@ impl<T: 'static> Clone for InstancePre<T> {
 
 impl<T: 'static> InstancePre<T> {
     pub(crate) fn new(module: Module, imports: Vec<Import>) -> Self {
+        Self::with_state(module, imports.into(), None)
+    }
+
+    fn with_state(module: Module, imports: Box<[Import]>, state: Option<Arc<State>>) -> Self {
         let reusable = imports
             .iter()
             .all(|import| matches!(import, Import::Host(_)));
@@ -77,15 +85,34 @@ impl<T: 'static> InstancePre<T> {
         let own = memories.iter().filter(|m| m.flags & IMPORTED == 0);
         let own = own.count();
         let inner = PreInner {
-            demand: Demand::of(&module.code.artifact()),
+            demand: Demand::of(&module.code.artifact(), state.as_deref()),
             module,
-            imports: imports.into(),
+            imports,
+            state,
             owner: reusable.then(|| Arc::new(Owner::new(limits, own))),
         };
         Self {
             inner: Arc::new(inner),
             data: PhantomData,
         }
+    }
+
+    /// The same module and imports, whose instances start with the state of a snapshot instead of being
+    /// initialised. The start function does not run.
+    ///
+    /// # Errors
+    /// [`Error::Unsuitable`] if the snapshot is of an instance of another module.
+    pub fn from_snapshot(pre: &Self, snapshot: &Snapshot) -> Result<Self, Error> {
+        if !Arc::ptr_eq(&pre.inner.module.code, &snapshot.module.code) {
+            return Err(Error::Unsuitable {
+                action: "start instances with the snapshot",
+                why: "it is of an instance of another module; link the module of the snapshot"
+                    .into(),
+            });
+        }
+        let (module, imports) = (pre.inner.module.clone(), pre.inner.imports.clone());
+        let state = Some(Arc::clone(&snapshot.state));
+        Ok(Self::with_state(module, imports, state))
     }
 
     /// The module.
@@ -105,7 +132,8 @@ impl<T: 'static> InstancePre<T> {
             _ => false,
         };
         let own = &self.inner;
-        own.module.is_same(module)
+        own.state.is_none()
+            && own.module.is_same(module)
             && own.imports.len() == imports.len()
             && own.imports.iter().zip(imports).all(same)
     }

@@ -35,6 +35,9 @@
 //! | open an artifact of which only the digest is known | [`Module::open_verified`] |
 //! | define what modules import | [`Linker`], [`Func`], [`Memory`], [`Table`], [`Global`] |
 //! | start many instances of a module | [`InstancePre`] |
+//! | start instances where another one was after a long initialisation | [`Instance::snapshot`], [`InstancePre::from_snapshot`] |
+//! | make an instance as new in its store | [`Instance::reset`] |
+//! | bound what is kept for reuse | [`Config::pool_per_thread`], [`Config::pool_resident_per_thread`], [`Config::pool_resident_per_process`] |
 //! | bound the memory and the tables of instances | [`Store::set_limits`], [`ResourceLimiter`] |
 //! | stop code that runs too long | [`InterruptHandle`], [`Store::set_epoch_deadline`] |
 //! | count what code does, and stop it at a bound | [`Store::set_fuel`] |
@@ -59,7 +62,7 @@
 // | machine | `vm` | what machine code and the signal handler work with, see its own map |
 // | handles | `engine`, `module`, `store` | settings, modules, stores and access to them |
 // | | `stored` | what a handle is: the number of a store, and a pointer to an item of it |
-// | | `instance`, `func`, `memory`, `table`, `global`, `val` | items of stores, and values |
+// | | `instance`, `snapshot`, `func`, `memory`, `table`, `global`, `val` | items of stores, what instances have become, and values |
 // | | `host`, `into_func`, `typed` | host functions, and Rust types for wasm types |
 // | | `linker`, `imports`, `instance_pre`, `redirect` | resolving and checking imports |
 // | | `interrupt` | stopping code from outside |
@@ -90,6 +93,7 @@ mod memory;
 mod module;
 mod redirect;
 pub mod runtime;
+mod snapshot;
 mod store;
 mod stored;
 mod sys;
@@ -115,6 +119,7 @@ pub use linker::Linker;
 pub use memory::Memory;
 pub use module::{Module, WeakModule};
 pub use redirect::{Redirected, Redirections};
+pub use snapshot::Snapshot;
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
 pub use table::Table;
 pub use trap::{Frame, Trap, WasmBacktrace};

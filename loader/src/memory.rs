@@ -90,7 +90,7 @@ impl Memory {
         self.0.borrow(&store.as_context().0.core).len()
     }
 
-    /// First byte; valid until the memory grows.
+    /// First byte; valid until the memory grows or its instance is [reset](crate::Instance::reset).
     pub fn data_ptr(&self, mut store: impl AsContextMut) -> *mut u8 {
         self.writable(store.as_context_mut().core()).as_mut_ptr()
     }

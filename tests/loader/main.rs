@@ -29,6 +29,7 @@ mod runtime;
 mod sealed;
 mod signals;
 mod small_modules;
+mod snapshot;
 mod stack;
 mod stress;
 mod syscalls;

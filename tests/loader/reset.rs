@@ -495,3 +495,67 @@ fn a_shortage_is_met_with_what_is_parked() {
         });
     }
 }
+
+/// Data strewn over a memory: one mapping all the same, unless there are no memory files.
+#[test]
+fn images_in_many_pieces_are_one_mapping() {
+    const NAME: &str = "reset::images_in_many_pieces_are_one_mapping";
+    const STEP: usize = 72 << 10;
+    if case().is_none() {
+        if !emulated(NAME) {
+            passes_in_child(NAME, "pieces");
+        }
+        return;
+    }
+    let data: String = (0..1000)
+        .map(|i| format!("(data (i32.const {}) \"piece {i:4}\")", 500 + i * STEP))
+        .collect();
+    let wat = format!(
+        "(module (memory (export \"m\") 1200) {data}
+            (func (export \"store\") (param i32) (i64.store (local.get 0) (i64.const -1))))"
+    );
+    let mut expected = vec![0; 1200 * 65536];
+    for i in 0..1000 {
+        expected[500 + i * STEP..][..10].copy_from_slice(format!("piece {i:4}").as_bytes());
+    }
+    let dir = std::env::temp_dir().join(format!("precast-pieces-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    for strategy in strategies() {
+        let path = dir.join(strategy.to_string());
+        std::fs::write(&path, artifact(&wat, strategy)).unwrap();
+        for refused in [false, true] {
+            let engine = Engine::default();
+            // SAFETY: our own compiler just wrote it.
+            let module = unsafe { Module::open(&engine, &path) }.unwrap();
+            let pre = Linker::new(&engine).instantiate_pre(&module).unwrap();
+            let tenants = || {
+                for round in 0..10 {
+                    let mut store = Store::new(&engine, ());
+                    let before = mappings();
+                    let instance = pre.instantiate(&mut store).unwrap();
+                    let more = mappings().saturating_sub(before);
+                    assert!(refused || more <= 4, "{strategy}: {more}");
+                    let memory = instance.get_memory(&mut store, "m").unwrap();
+                    assert!(memory.data(&store) == expected, "{strategy}: as new");
+                    let write = instance.get_typed_func::<i32, ()>(&mut store, "store");
+                    let write = write.unwrap();
+                    for i in 0..100 {
+                        let at = 400 + i * (STEP * 5 + round);
+                        write.call(&mut store, at as i32).unwrap();
+                    }
+                }
+            };
+            if !refused {
+                tenants();
+                continue;
+            }
+            Kernel::with(|kernel| {
+                let answer = |call: &Call| {
+                    (call.number == libc::SYS_memfd_create).then_some(-i64::from(libc::ENOSYS))
+                };
+                kernel.answer(answer, tenants);
+            });
+        }
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+}

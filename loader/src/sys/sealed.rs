@@ -17,6 +17,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::FileExt;
 
 /// All seals of content and length, and the one that forbids to change the seals.
 const SEALS: libc::c_int =
@@ -43,6 +44,34 @@ pub(crate) fn of_file(file: &File, len: u64) -> io::Result<(File, u64)> {
     let copied = transfer(file, &mut copy, len)?;
     seal(&copy)?;
     Ok((copy, copied))
+}
+
+/// A sealed file of `len` bytes that are zero but for `parts`: offset, bytes. What is zero takes no
+/// memory until it is read.
+///
+/// # Errors
+/// As for [`of_bytes`].
+pub(crate) fn of_parts<'a>(
+    len: u64,
+    parts: impl Iterator<Item = (u64, &'a [u8])>,
+) -> io::Result<File> {
+    let mut most = MaybeUninit::<libc::rlimit>::uninit();
+    // The system would not only refuse a file that is too long, but end the process by a signal.
+    // SAFETY: the call writes the structure, or fails.
+    let fits = unsafe {
+        libc::getrlimit(libc::RLIMIT_FSIZE, most.as_mut_ptr()) == 0
+            && most.assume_init().rlim_cur >= len
+    };
+    if !fits {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let file = memory_file()?;
+    file.set_len(len)?;
+    for (at, bytes) in parts {
+        file.write_all_at(bytes, at)?;
+    }
+    seal(&file)?;
+    Ok(file)
 }
 
 /// Whether the system guarantees that the content of this file never changes.

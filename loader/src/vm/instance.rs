@@ -14,6 +14,7 @@ use super::memory::{Image, MemoryEntity};
 use super::module::MappedModule;
 use super::pool::Owner;
 use super::signal;
+use super::state::State;
 use super::store::StoreCore;
 use super::table::TableEntity;
 use crate::error::Error;
@@ -40,6 +41,8 @@ pub(crate) enum RawImport<'a> {
 /// An instance as its store keeps it.
 pub(crate) struct InstanceData {
     pub(crate) module: Arc<MappedModule>,
+    /// What it starts with instead of what the module says.
+    pub(crate) state: Option<Arc<State>>,
     pub(crate) vmctx: NonNull<VmContextHeader>,
     layout: Layout,
     imported_memories: Box<[NonNull<MemoryEntity>]>,
@@ -78,6 +81,7 @@ impl InstanceData {
         module: &Arc<MappedModule>,
         imports: &mut dyn Iterator<Item = RawImport<'_>>,
         owner: Option<&Arc<Owner>>,
+        state: Option<&Arc<State>>,
     ) -> Result<Box<Self>, Error> {
         let artifact = module.artifact();
         if artifact.strategy() == Strategy::Guarded {
@@ -87,27 +91,12 @@ impl InstanceData {
         for (i, record) in (0_u32..).zip(artifact.memories()) {
             if record.flags & IMPORTED == 0 {
                 let ty = memory_type(&artifact, i).ok_or(DAMAGED)?;
-                memories.push(MemoryEntity::new(ty, artifact.strategy())?);
+                let pages = state.map_or(ty.min, |state| state.pages(memories.len()));
+                let guarded = artifact.strategy().guards(ty.memory64);
+                memories.push(MemoryEntity::of_pages(ty, pages, guarded)?);
             }
         }
-        let first_defined = artifact.memories().len() - memories.len();
-        for run in artifact.image_runs() {
-            let run = run?;
-            let memory = (run.memory as usize).checked_sub(first_defined);
-            let memory = memory.and_then(|i| memories.get_mut(i)).ok_or(DAMAGED)?;
-            let file = module.mapping().file().ok_or(DAMAGED)?;
-            let offset = artifact.header().image.start + run.offset;
-            let bytes = Section {
-                start: offset,
-                len: run.len,
-            };
-            let image = Image {
-                guest: run.guest as usize,
-                bytes: NonNull::from(artifact.section(bytes)),
-                offset: HEADER_OFFSET as u64 + offset,
-            };
-            memory.map_image(file, image)?;
-        }
+        Self::map_images(module, &mut memories, state)?;
         let mut tables = Vec::new();
         for (i, record) in (0_u32..).zip(artifact.tables()) {
             if record.flags & IMPORTED == 0 {
@@ -128,16 +117,11 @@ impl InstanceData {
             let what = format!("allocate {} bytes for an instance", vm.size);
             return Err(Error::no_memory(what));
         };
-        let template = artifact.section(artifact.header().template);
-        // SAFETY: the parser checked that the template ends before the import slots, and is zero
-        // where pointers go.
-        unsafe {
-            let to = vmctx.as_ptr().cast::<u8>();
-            std::ptr::copy_nonoverlapping(template.as_ptr(), to, template.len());
-            (*vmctx.as_ptr()).store = core.this.cast();
-        }
+        // SAFETY: just allocated.
+        unsafe { (*vmctx.as_ptr()).store = core.this.cast() };
         let mut this = Self {
             module: Arc::clone(module),
+            state: state.cloned(),
             vmctx,
             layout,
             imported_memories: Box::default(),
@@ -149,8 +133,50 @@ impl InstanceData {
             has_importers: false,
             closed: None,
         };
+        this.fill_globals();
         this.import(core, imports)?;
         Ok(Box::new(this))
+    }
+
+    /// Maps the initial content of the memories that the instance has of its own.
+    fn map_images(
+        module: &MappedModule,
+        memories: &mut [MemoryEntity],
+        state: Option<&Arc<State>>,
+    ) -> Result<(), Error> {
+        let gathered = match state {
+            Some(state) => state.images(),
+            None => module.gathered_images(),
+        };
+        if let Some(images) = gathered {
+            for (memory, image) in images.iter() {
+                let memory = memories.get_mut(memory).ok_or(DAMAGED)?;
+                memory.map_image(images.file(), image)?;
+            }
+        }
+        if gathered.is_some() || state.is_some() {
+            return Ok(());
+        }
+        let artifact = module.artifact();
+        let first_defined = artifact.memories().len() - memories.len();
+        for run in artifact.image_runs() {
+            let run = run?;
+            let memory = (run.memory as usize).checked_sub(first_defined);
+            let memory = memory.and_then(|i| memories.get_mut(i)).ok_or(DAMAGED)?;
+            let file = module.mapping().file().ok_or(DAMAGED)?;
+            let offset = artifact.header().image.start + run.offset;
+            let bytes = Section {
+                start: offset,
+                len: run.len,
+            };
+            let image = Image {
+                guest: run.guest as usize,
+                bytes: NonNull::from(artifact.section(bytes)),
+                offset: HEADER_OFFSET as u64 + offset,
+            };
+            memory.map_image(file, image)?;
+        }
+        Ok(())
     }
 
     /// Fills the import slots. The imports have been checked.
@@ -272,25 +298,83 @@ impl InstanceData {
         for table in &mut self.tables {
             table.reset()?;
         }
+        self.fill_globals();
         let artifact = self.module.artifact();
         let vm = &artifact.header().vm;
-        let template = artifact.section(artifact.header().template);
-        // SAFETY: the parser checked that these parts are inside the context. What machine code
-        // changes is before the import slots (globals) and behind the references (dropped flags);
-        // slots and references stay right for as long as the instance exists.
+        // SAFETY: the parser checked that these parts are inside the context.
         unsafe {
-            let state = vm.func_imports as usize - size_of::<VmContextHeader>();
-            let template = template.get(size_of::<VmContextHeader>()..).unwrap_or(&[]);
-            let initial = &template[..template.len().min(state)];
-            let to = self.vmctx.add(1).cast::<u8>();
-            to.copy_from_nonoverlapping(NonNull::from(initial).cast(), initial.len());
-            to.add(initial.len()).write_bytes(0, state - initial.len());
             self.byte(vm.data_dropped)
                 .write_bytes(0, artifact.data().len());
             self.byte(vm.elem_dropped)
                 .write_bytes(0, artifact.elements().len());
         }
         Ok(())
+    }
+
+    /// Fills what machine code changes of the context but for the dropped flags: what is between its
+    /// header and the import slots. Slots and references stay right for as long as the instance exists.
+    fn fill_globals(&mut self) {
+        let module = self.held_module();
+        let (header, size) = (module.artifact().header(), size_of::<VmContextHeader>());
+        let template = module.artifact().section(header.template);
+        let initial = match &self.state {
+            Some(state) => state.globals(),
+            None => template.get(size..).unwrap_or(&[]),
+        };
+        let len = header.vm.func_imports as usize - size;
+        let initial = &initial[..initial.len().min(len)];
+        // SAFETY: the parser checked that this part is inside the context, and that the template is zero
+        // where pointers go.
+        unsafe {
+            let to = self.vmctx.add(1).cast::<u8>();
+            to.copy_from_nonoverlapping(NonNull::from(initial).cast(), initial.len());
+            to.add(initial.len()).write_bytes(0, len - initial.len());
+        }
+    }
+
+    /// [`InstanceData::reset`] in the store that the instance stays in, all of whose code is idle. It is
+    /// published again.
+    ///
+    /// # Errors
+    /// When the system refuses; the instance must be closed then.
+    pub(crate) fn reset_in_store(&mut self, ran: bool) -> Result<(), Error> {
+        let module = self.held_module();
+        let gathered = match &self.state {
+            Some(state) => state.images(),
+            None => module.gathered_images(),
+        };
+        let file = gathered.map_or(module.mapping().file(), |images| Some(images.file()));
+        for memory in &mut self.memories {
+            memory.come_back(file)?;
+        }
+        let imported = self.imported_places();
+        self.reset(ran)?;
+        for (at, pointer) in imported {
+            // SAFETY: the same place, of which the pointer was read.
+            unsafe { self.at::<*mut u8>(at).write(pointer) };
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Where the context has pointers to imported memories, tables and globals, and these.
+    fn imported_places(&self) -> Vec<(u32, *mut u8)> {
+        let artifact = self.module.artifact();
+        let memories = artifact.memories().iter().map(|r| (r.flags, r.vm_offset));
+        let tables = artifact.tables().iter().map(|r| (r.flags, r.vm_offset));
+        let globals = artifact.globals().iter().map(|r| (r.flags, r.vm_offset));
+        let all = memories.chain(tables).chain(globals);
+        all.filter(|(flags, _)| flags & IMPORTED != 0)
+            // SAFETY: the parser checked the places; each holds a pointer.
+            .map(|(_, at)| (at, unsafe { self.at::<*mut u8>(at).read() }))
+            .collect()
+    }
+
+    /// Bytes of its memories, and elements of its tables.
+    pub(crate) fn sizes(&self) -> (u64, u64) {
+        let bytes = self.memories.iter().map(|memory| memory.len() as u64);
+        let elements = self.tables.iter().map(|table| table.len() as u64);
+        (bytes.sum(), elements.sum())
     }
 
     /// How its code can be stopped.

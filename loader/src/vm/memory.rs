@@ -37,6 +37,8 @@ pub(crate) struct MemoryEntity {
     vm: *mut VmMemory,
     own: VmMemory,
     ty: MemoryType,
+    /// Bytes that it starts with.
+    initial: usize,
     guarded: bool,
     reservation: Reservation,
     images: Vec<Image>,
@@ -55,8 +57,15 @@ impl MemoryEntity {
     /// # Errors
     /// [`Error::Memory`] when the system refuses, [`Error::Limit`] beyond what there can be.
     pub(crate) fn new(ty: MemoryType, strategy: Strategy) -> Result<Self, Error> {
-        let guarded = strategy.guards(ty.memory64);
-        let len = initial_len(ty)?;
+        Self::of_pages(ty, ty.min, strategy.guards(ty.memory64))
+    }
+
+    /// A memory of this type that starts with more pages than it must have, or as many.
+    ///
+    /// # Errors
+    /// As for [`MemoryEntity::new`].
+    pub(super) fn of_pages(ty: MemoryType, pages: u64, guarded: bool) -> Result<Self, Error> {
+        let len = initial_len(ty, pages)?;
         let room = if guarded {
             GUARDED_RESERVATION
         } else {
@@ -78,6 +87,7 @@ impl MemoryEntity {
             vm,
             own,
             ty,
+            initial: len,
             guarded,
             reservation,
             images,
@@ -153,7 +163,7 @@ impl MemoryEntity {
 
     /// Bytes that are accessible from the start, in whole pages of the system.
     fn initial_len(&self) -> usize {
-        ((self.ty.min * WASM_PAGE) as usize).next_multiple_of(page_size())
+        self.initial.next_multiple_of(page_size())
     }
 
     /// Makes it `new_len` bytes long, whole pages of wasm of which it has less now and can have as
@@ -211,6 +221,30 @@ impl MemoryEntity {
             .ok();
         self.released = true;
         bytes as u64
+    }
+
+    /// Takes another place, with its initial size and content, if it has left the first one: a memory of
+    /// an instance, of whose place nobody knows but through the instance. Its images are in `file`.
+    ///
+    /// # Errors
+    /// The system's; nothing has changed then.
+    pub(super) fn come_back(&mut self, file: Option<&File>) -> Result<(), Error> {
+        if !self.moved {
+            return Ok(());
+        }
+        let pages = self.initial as u64 / WASM_PAGE;
+        let mut again = Self::of_pages(self.ty, pages, self.guarded)?;
+        if let Some(file) = file {
+            for image in &self.images {
+                again.map_image(file, *image)?;
+            }
+        }
+        again.vm = self.vm;
+        let VmMemory { base, len } = again.own;
+        // SAFETY: published when it was made.
+        unsafe { self.vm.write(VmMemory { base, len }) };
+        *self = again;
+        Ok(())
     }
 
     /// Whether [`MemoryEntity::reset`] can put the initial content back.
@@ -278,9 +312,9 @@ fn too_long(wanted: u64, limit: u64) -> Error {
 
 /// Bytes at the start, if they can exist at all: a valid module may ask for more than any address
 /// space has.
-fn initial_len(ty: MemoryType) -> Result<usize, Error> {
+fn initial_len(ty: MemoryType, pages: u64) -> Result<usize, Error> {
     let limit = most_pages(ty) * WASM_PAGE;
-    let wanted = ty.min.saturating_mul(WASM_PAGE);
+    let wanted = pages.saturating_mul(WASM_PAGE);
     if wanted > limit {
         return Err(too_long(wanted, limit));
     }

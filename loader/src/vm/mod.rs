@@ -7,8 +7,8 @@
 //! |---|---|
 //! | `store`, `store_id` | what a store owns, without the host's data; its number |
 //! | `module` | a mapped artifact and the addresses of its code |
-//! | `instance`, `initialise`, `roots`, `close` | an instance: its VM context, how it starts, where it holds references, how it is closed |
-//! | `memory`, `keep`, `table`, `elements`, `global`, `externrefs`, `host` | what instances and hosts make |
+//! | `instance`, `initialise`, `state`, `roots`, `close` | an instance: its VM context, how it starts, from a snapshot too, where it holds references, how it is closed |
+//! | `memory`, `images`, `keep`, `table`, `elements`, `global`, `externrefs`, `host` | what instances and hosts make |
 //! | `quota` | counts what a store's items take, and asks before one is made or grows |
 //! | `activation`, `ending`, `signal` | entering wasm code and leaving it early |
 //! | `interrupt`, `waiting` | stopping code from outside: epochs, deadlines, fuel; waking who waits |
@@ -23,6 +23,7 @@ pub(crate) mod ending;
 pub(crate) mod externrefs;
 pub(crate) mod global;
 pub(crate) mod host;
+pub(crate) mod images;
 pub(crate) mod initialise;
 pub(crate) mod instance;
 pub(crate) mod interrupt;
@@ -33,6 +34,7 @@ pub(crate) mod pool;
 pub(crate) mod quota;
 pub(crate) mod roots;
 pub(crate) mod signal;
+pub(crate) mod state;
 pub(crate) mod store;
 pub(crate) mod store_id;
 pub(crate) mod table;

@@ -1,8 +1,11 @@
 //! A module as its instances use it: its artifact and the addresses of its code.
 
+use std::sync::OnceLock;
+
 use precast_artifact::records::{NONE, SignatureRecord};
 use precast_artifact::{Artifact, TrapCode, addresses, traps};
 
+use super::images::Images;
 use crate::mapping::Mapping;
 use crate::trap::Frame;
 use crate::types::FuncType;
@@ -13,6 +16,8 @@ pub(crate) struct MappedModule {
     mapping: Mapping,
     text: usize,
     text_len: usize,
+    /// Made when the first instance is.
+    gathered: OnceLock<Option<Images>>,
 }
 
 impl MappedModule {
@@ -22,7 +27,14 @@ impl MappedModule {
             mapping,
             text,
             text_len,
+            gathered: OnceLock::new(),
         }
+    }
+
+    /// The images of memories, if they are in so many pieces that they were put together.
+    pub(crate) fn gathered_images(&self) -> Option<&Images> {
+        let gathered = self.gathered.get_or_init(|| Images::of_many(self));
+        gathered.as_ref()
     }
 
     #[inline]

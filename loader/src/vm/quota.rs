@@ -10,6 +10,7 @@ use precast_artifact::Artifact;
 use precast_artifact::records::{FROZEN, IMPORTED};
 
 use super::memory::MemoryEntity;
+use super::state::State;
 use super::store::StoreCore;
 use super::table::TableEntity;
 use crate::error::Error;
@@ -34,6 +35,13 @@ impl Usage {
         self.table_elements += demand.table_elements;
     }
 
+    /// Memories and tables of an instance have other sizes than before: bytes, elements.
+    pub(crate) fn resize(&mut self, before: (u64, u64), after: (u64, u64)) {
+        let change = |sum: u64, before, after| sum.saturating_sub(before).saturating_add(after);
+        self.memory_bytes = change(self.memory_bytes, before.0, after.0);
+        self.table_elements = change(self.table_elements, before.1, after.1);
+    }
+
     /// A memory has lost all of its bytes.
     pub(crate) fn release(&mut self, bytes: u64) {
         self.memory_bytes -= bytes;
@@ -53,20 +61,23 @@ pub(crate) struct Demand {
 }
 
 impl Demand {
-    /// Of an instance.
-    pub(crate) fn of(artifact: &Artifact<'_>) -> Self {
+    /// Of an instance, which may start with the state of another one.
+    pub(crate) fn of(artifact: &Artifact<'_>, state: Option<&State>) -> Self {
         let mut this = Self {
             instances: 1,
             ..Self::default()
         };
         for memory in artifact.memories() {
             if memory.flags & IMPORTED == 0 {
-                this.add_memory(memory.min);
+                let pages = state.map_or(memory.min, |state| state.pages(this.memories));
+                this.add_memory(pages);
             }
         }
         for table in artifact.tables() {
             if table.flags & IMPORTED == 0 {
-                this.add_table(elements(table.min, table.flags));
+                let min = elements(table.min, table.flags);
+                let elements = state.map_or(min, |state| state.elements(this.tables));
+                this.add_table(elements);
             }
         }
         this
@@ -289,6 +300,7 @@ pub(crate) unsafe fn for_instance(
     core: *mut StoreCore,
     demand: &Demand,
     artifact: &Artifact<'_>,
+    state: Option<&State>,
 ) -> Result<(), Error> {
     // SAFETY: by this function's contract.
     unsafe {
@@ -298,7 +310,7 @@ pub(crate) unsafe fn for_instance(
             limits.check_memory(size(demand.largest_memory))?;
             return limits.check_table(size(demand.largest_table));
         }
-        for_items(core, demand, artifact)
+        for_items(core, demand, artifact, state)
     }
 }
 
@@ -308,22 +320,26 @@ unsafe fn for_items(
     core: *mut StoreCore,
     demand: &Demand,
     artifact: &Artifact<'_>,
+    state: Option<&State>,
 ) -> Result<(), Error> {
     // SAFETY: by the caller's contract.
     let (mut judge, taken) = unsafe { (Judge::of(core), taken(core)) };
     totals(judge.as_limiter(), taken, demand)?;
-    for (i, record) in (0_u32..).zip(artifact.memories()) {
-        if record.flags & IMPORTED == 0
-            && let Some(ty) = memory_type(artifact, i)
-        {
-            judge.memory(0, bytes(ty.min), ty.max.map(bytes))?;
+    let own = |flags: u32| flags & IMPORTED == 0;
+    let memories = (0_u32..).zip(artifact.memories());
+    for (own, (i, _)) in memories.filter(|(_, r)| own(r.flags)).enumerate() {
+        if let Some(ty) = memory_type(artifact, i) {
+            let pages = state.map_or(ty.min, |state| state.pages(own));
+            judge.memory(0, bytes(pages), ty.max.map(bytes))?;
         }
     }
-    for (i, record) in (0_u32..).zip(artifact.tables()) {
-        if record.flags & (IMPORTED | FROZEN) == 0
+    let tables = (0_u32..).zip(artifact.tables());
+    for (own, (i, record)) in tables.filter(|(_, r)| own(r.flags)).enumerate() {
+        if record.flags & FROZEN == 0
             && let Some(ty) = table_type(artifact, i)
         {
-            judge.table(0, ty.min, ty.max)?;
+            let elements = state.map_or(ty.min, |state| state.elements(own));
+            judge.table(0, elements, ty.max)?;
         }
     }
     Ok(())

@@ -95,8 +95,7 @@ struct TextRange {
 impl Drop for StoreCore {
     fn drop(&mut self) {
         self.forget_interrupts();
-        // Each entry notes its frame, see `activation`.
-        let ran = self.vm.entry_fp != 0;
+        let ran = self.ran();
         for instance in self.instances.drain(..) {
             pool::park(instance, ran);
         }
@@ -136,6 +135,11 @@ impl StoreCore {
             externrefs: None,
             outer: std::ptr::null(),
         }
+    }
+
+    /// Whether code of the store ever ran: each entry notes its frame, see [`activation`](super::activation).
+    pub(crate) fn ran(&self) -> bool {
+        self.vm.entry_fp != 0
     }
 
     pub(crate) fn made_mut(&mut self) -> &mut HostItems {
