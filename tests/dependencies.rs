@@ -125,6 +125,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "func",
             "global",
             "host",
+            "hosts",
             "imports",
             "instance",
             "instance_pre",

@@ -39,7 +39,7 @@ pub mod writer;
 
 pub use abi::{ABI, Builtin, Interruption, LibCall, Strategy, TrapCode};
 pub use header::{FORMAT, HEADER_OFFSET, Header, MAGIC, Section};
-pub use reader::{Artifact, Error, FoundFile, Host, Mismatch};
+pub use reader::{Artifact, Error, FoundFile, Host, Mismatch, digest};
 pub use shown::{Shown, shown};
 pub use signature::ValType;
 

@@ -39,7 +39,6 @@ pub(crate) fn emit(
     placed: PlacedText,
 ) -> Result<Vec<u8>, Error> {
     let mut b = ArtifactBuilder::new(target.arch, target.os, settings.strategy);
-    let unwritable = |error: &dyn std::error::Error| Error::Artifact(error.to_string());
     b.cpu_features = target.cpu_features;
     b.start_function = module.start.map(FuncIndex::as_u32);
     b.vm = plan.vm;
@@ -60,9 +59,9 @@ pub(crate) fn emit(
     b.traps = traps::encode(&placed.traps);
     b.addresses = placed.addresses;
     b.text = placed.text;
-    let bytes = b.finish().map_err(|e| unwritable(&e))?;
+    let bytes = b.finish()?;
     if cfg!(debug_assertions) {
-        verify(&bytes).map_err(|e| unwritable(&e))?;
+        verify(&bytes)?;
     }
     Ok(bytes)
 }

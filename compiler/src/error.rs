@@ -71,9 +71,29 @@ pub enum Error {
         message: String,
     },
 
-    /// The compiled module does not make a correct artifact.
-    #[error("cannot write the artifact: {0}")]
-    Artifact(String),
+    /// The machine code has no place in an artifact.
+    #[error("cannot lay out the machine code")]
+    Layout(#[from] crate::LayoutError),
+
+    /// The compiled module does not make an artifact.
+    #[error("cannot write the artifact")]
+    Write(#[from] precast_artifact::writer::WriteError),
+
+    /// The artifact that was written is not correct: a fault of this compiler.
+    #[error("the artifact is not correct, which is a fault of precast")]
+    Verify(#[from] crate::VerifyError),
+}
+
+impl Error {
+    /// The same error, at this byte if it does not know where it is.
+    pub(crate) fn at(mut self, byte: u64) -> Self {
+        if let Self::Unsupported { offset, .. } = &mut self
+            && *offset == 0
+        {
+            *offset = byte;
+        }
+        self
+    }
 }
 
 impl From<wasmparser::Error> for Error {

@@ -30,7 +30,8 @@ const INSTRUCTION: u64 = 4;
 
 /// Why machine code cannot be laid out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum LayoutError {
+#[non_exhaustive]
+pub enum LayoutError {
     /// There is more machine code than text offsets can address.
     #[error("the machine code would be {found} bytes long; an artifact holds at most {limit}")]
     TextTooLarge {

@@ -51,10 +51,13 @@ use std::time::{Duration, Instant};
 
 pub use error::Error;
 pub use identity::Identity;
+pub use layout::LayoutError;
 pub use settings::{Cpu, CpuLevel, OptLevel, Settings};
 pub use verify::{VerifyError, verify};
 
 pub use precast_artifact::{Interruption, Strategy};
+
+use precast_artifact::{HEADER_OFFSET, Header};
 
 use target::Target;
 use workers::Workers;
@@ -71,6 +74,9 @@ pub struct Compiler {
 pub struct Compiled {
     /// The bytes of the artifact.
     pub artifact: Vec<u8>,
+    /// The artifact's digest, which `Module::open_verified` of the loader asks for; see
+    /// [`precast_artifact::digest`].
+    pub digest: [u8; 32],
     /// Wall-clock time of each phase.
     pub timings: Timings,
 }
@@ -180,8 +186,7 @@ impl Compiler {
         let code = codegen::compile(&env, workers, progress)?;
         lap(&mut timings.codegen);
         let rodata = layout::RodataLayout::new(&plan);
-        let placed = layout::lay_out(code, self.target.arch, &rodata)
-            .map_err(|error| Error::Artifact(error.to_string()))?;
+        let placed = layout::lay_out(code, self.target.arch, &rodata)?;
         lap(&mut timings.layout);
         let artifact = emit::emit(
             wasm,
@@ -193,8 +198,21 @@ impl Compiler {
             placed,
         )?;
         lap(&mut timings.emit);
-        Ok(Compiled { artifact, timings })
+        let digest = header_digest(&artifact);
+        Ok(Compiled {
+            artifact,
+            digest,
+            timings,
+        })
     }
+}
+
+/// The digest that the header of a whole artifact holds.
+fn header_digest(artifact: &[u8]) -> [u8; 32] {
+    let start = HEADER_OFFSET + std::mem::offset_of!(Header, digest);
+    let mut digest = [0; 32];
+    digest.copy_from_slice(&artifact[start..start + 32]);
+    digest
 }
 
 impl std::fmt::Debug for Compiler {

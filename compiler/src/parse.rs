@@ -65,7 +65,10 @@ pub(crate) fn parse_with(
         let payload = payload?;
         match validator.payload(&payload)? {
             ValidPayload::Func(function, body) => functions.push((function, body)),
-            _ => reader.section(payload)?,
+            _ => {
+                let start = payload.as_section().map_or(0, |(_, range)| range.start);
+                reader.section(payload).map_err(|error| error.at(start))?;
+            }
         }
     }
     let mut module = reader.module;

@@ -228,6 +228,14 @@ mod tests {
         assert!(threads(Workers::new(None), 1 << 20, 1).len() <= cpus());
     }
 
+    fn failed(item: usize) -> Error {
+        Error::TooLarge {
+            what: "an item".to_owned(),
+            found: item as u64,
+            limit: 0,
+        }
+    }
+
     #[test]
     fn the_error_is_that_of_the_first_item_that_fails() {
         let items: Vec<usize> = (0..200).collect();
@@ -235,14 +243,11 @@ mod tests {
             let states = Mutex::new(Vec::<()>::new());
             let result = Workers::new(Some(4)).map(&items, 1 << 20, &states, |(), item| {
                 if item % 20 == 13 {
-                    return Err(Error::Artifact(item.to_string()));
+                    return Err(failed(*item));
                 }
                 Ok(())
             });
-            assert_eq!(
-                result.unwrap_err().to_string(),
-                Error::Artifact("13".to_owned()).to_string()
-            );
+            assert_eq!(result.unwrap_err().to_string(), failed(13).to_string());
         }
     }
 

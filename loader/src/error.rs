@@ -4,7 +4,13 @@ use std::path::PathBuf;
 
 use precast_artifact::shown;
 
+use crate::sys::limits;
 use crate::trap::{Trap, WasmBacktrace};
+
+pub(crate) mod host;
+
+pub(crate) use host::BoxError;
+use host::HostError;
 
 /// What can go wrong between a file and a returned value.
 ///
@@ -75,7 +81,7 @@ pub enum Error {
         /// Item name.
         name: String,
     },
-    /// A type other than the expected one: of a function, a value, an item.
+    /// A value or function of another type than the expected one.
     #[error("{what}: found {found}, expected {expected}")]
     Type {
         /// Of what.
@@ -85,6 +91,52 @@ pub enum Error {
         /// The type there should be.
         expected: String,
     },
+    /// A type that no memory, table or global can have.
+    #[error("type of {what}: found {found}, expected {expected}")]
+    InvalidType {
+        /// Of what.
+        what: &'static str,
+        /// The type.
+        found: String,
+        /// What is wrong with it.
+        expected: String,
+    },
+    /// Too many or too few arguments, results or imports.
+    #[error("number of {what}: found {found}, expected {expected}")]
+    Count {
+        /// Of what.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there should be.
+        expected: usize,
+    },
+    /// An item of one store that was given to another store, or to no store at all.
+    #[error("{what} belongs to another store; expected one of the same store, or a null reference")]
+    WrongStore {
+        /// The item.
+        what: &'static str,
+    },
+    /// A global that cannot be set.
+    #[error("the global is immutable: found {found}, expected (mut {found})")]
+    Immutable {
+        /// The type of its value.
+        found: precast_artifact::ValType,
+    },
+    /// A host module of a runtime, where a guest is needed.
+    #[error(
+        "instance {instance} is a host module, whose functions only guests can call; expected a guest"
+    )]
+    HostModule {
+        /// Its name.
+        instance: String,
+    },
+    /// Data for the store of an instance that joins the store of others.
+    #[error(
+        "the instance joins the store of the instances that it imports from, which has data already; \
+         expected a configuration without `with_data`"
+    )]
+    UnwantedData,
     /// There is no export of that name.
     #[error("there is no exported {kind} named `{}`", shown(name))]
     NoExport {
@@ -189,23 +241,15 @@ pub enum Error {
     #[error("exit with code {0}")]
     Exit(i32),
     /// A host function returned an error of its own.
-    #[error("{source}")]
-    Host {
-        /// That error.
-        source: Box<dyn std::error::Error + Send + Sync>,
-        /// The wasm frames that led to the host function.
-        trace: WasmBacktrace,
-    },
+    #[error(transparent)]
+    Host(#[from] HostError),
 }
 
 impl Error {
     /// Wraps an error of a host function, which the caller of the wasm code then finds in
-    /// [`Error::Host`].
-    pub fn host(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Host {
-            source: error.into(),
-            trace: WasmBacktrace::default(),
-        }
+    /// [`Error::Host`]. An error of this type stays what it is.
+    pub fn host(error: impl Into<Box<dyn std::error::Error + Send + Sync>> + 'static) -> Self {
+        host::wrap(error)
     }
 
     /// The trap, if this is one.
@@ -216,10 +260,11 @@ impl Error {
         }
     }
 
-    /// The host function's error, if this is one of type `E`.
-    pub fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
+    /// The host function's error, if this is one of type `E`. With the feature `anyhow`, also one that is
+    /// inside of an `anyhow::Error`.
+    pub fn downcast_ref<E: std::error::Error + Send + Sync + 'static>(&self) -> Option<&E> {
         match self {
-            Self::Host { source, .. } => source.downcast_ref(),
+            Self::Host(error) => error.downcast_ref(),
             _ => None,
         }
     }
@@ -228,7 +273,7 @@ impl Error {
     pub fn backtrace(&self) -> Option<&WasmBacktrace> {
         match self {
             Self::Trap(trap) => Some(trap.backtrace()),
-            Self::Host { trace, .. } => Some(trace),
+            Self::Host(error) => Some(error.backtrace()),
             _ => None,
         }
     }
@@ -252,10 +297,14 @@ impl Error {
     }
 
     pub(crate) fn system(action: impl Into<String>) -> Self {
-        Self::Memory {
-            action: action.into(),
-            source: std::io::Error::last_os_error(),
+        let source = std::io::Error::last_os_error();
+        let mut action = action.into();
+        if source.raw_os_error() == Some(libc::ENOMEM)
+            && let Some(limit) = limits::reached()
+        {
+            action = format!("{action}: {limit}");
         }
+        Self::Memory { action, source }
     }
 }
 

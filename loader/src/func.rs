@@ -107,9 +107,9 @@ impl Func {
     /// Calls the function with values, whose types are checked during the call.
     ///
     /// # Errors
-    /// [`Error::Type`] if the arguments or the number of results do not fit. Otherwise the error
-    /// that ended the call early: [`Error::Trap`], [`Error::Host`], [`Error::Exit`] or any other
-    /// error of a host function.
+    /// [`Error::Count`], [`Error::Type`] and [`Error::WrongStore`] if the arguments or the number of
+    /// results do not fit. Otherwise the error that ended the call early: [`Error::Trap`],
+    /// [`Error::Host`], [`Error::Exit`] or any other error of a host function.
     ///
     /// # Panics
     /// The panic of a host function that the call reached continues here.
@@ -121,8 +121,24 @@ impl Func {
     ) -> Result<(), Error> {
         let mut store = store.as_context_mut();
         let ty = FuncType::from_id(self.0.borrow(store.core()).type_id);
-        let fits = params.iter().map(Val::ty).eq(ty.params().iter().copied());
-        if !fits || results.len() != ty.results().len() {
+        let counts = [
+            ("arguments of a function", params.len(), ty.params().len()),
+            (
+                "places for results of a function",
+                results.len(),
+                ty.results().len(),
+            ),
+        ];
+        for (what, found, expected) in counts {
+            if found != expected {
+                return Err(Error::Count {
+                    what,
+                    found,
+                    expected,
+                });
+            }
+        }
+        if !params.iter().map(Val::ty).eq(ty.params().iter().copied()) {
             let given: Vec<_> = params.iter().map(Val::ty).collect();
             let found = FuncType::new(given, ty.results().iter().copied().take(results.len()));
             return Err(Error::Type {

@@ -31,7 +31,8 @@ impl Global {
     /// A global that the host makes.
     ///
     /// # Errors
-    /// [`Error::Type`] when `value` is not of the global's type, or a function of another store.
+    /// [`Error::Type`] when `value` is not of the global's type, [`Error::WrongStore`] for a function of
+    /// another store.
     pub fn new(mut store: impl AsContextMut, ty: GlobalType, value: Val) -> Result<Self, Error> {
         value.check("value of a global", ty.content)?;
         let mut store = store.as_context_mut();
@@ -79,16 +80,15 @@ impl Global {
     /// Sets the value.
     ///
     /// # Errors
-    /// [`Error::Type`] when the global is immutable or `value` is not of its type.
+    /// [`Error::Immutable`]; [`Error::Type`] when `value` is not of the global's type, and
+    /// [`Error::WrongStore`] for a function of another store.
     ///
     /// # Panics
     /// If the global belongs to another store.
     pub fn set(&self, mut store: impl AsContextMut, value: Val) -> Result<(), Error> {
         if !self.ty.mutable {
-            return Err(Error::Type {
-                what: "global to set".into(),
-                found: self.ty.to_string(),
-                expected: GlobalType::new(self.ty.content, true).to_string(),
+            return Err(Error::Immutable {
+                found: self.ty.content,
             });
         }
         value.check("value of a global", self.ty.content)?;

@@ -57,10 +57,10 @@ pub(crate) fn check_imports(
     let artifact = module.artifact();
     let records = artifact.imports();
     if imports.len() > records.len() {
-        return Err(Error::Type {
-            what: "number of imports".into(),
-            found: imports.len().to_string(),
-            expected: records.len().to_string(),
+        return Err(Error::Count {
+            what: "imports",
+            found: imports.len(),
+            expected: records.len(),
         });
     }
     let mut errors = Vec::new();

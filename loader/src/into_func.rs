@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use precast_artifact::vm::{ValRaw, VmFuncImport};
 
 use crate::arch::direct_shim;
-use crate::error::Error;
+use crate::error::{BoxError, Error};
 use crate::host::Caller;
 use crate::typed::{WasmParams, WasmResults, WasmTy, for_each_arity, read_value};
 use crate::types::FuncType;
@@ -52,8 +52,9 @@ impl<T: 'static, Params, Results, F> IntoFunc<T, Params, Results> for F where
 {
 }
 
-/// What a host function may return: results, or a `Result` of results and [`Error`]. This trait is
-/// sealed.
+/// What a host function may return: results, or a `Result` of results and any error that converts into
+/// `Box<dyn std::error::Error + Send + Sync>`: [`Error`], those of the standard library, the host's
+/// own, `anyhow::Error`. The caller of the wasm code finds it in [`Error::Host`]. This trait is sealed.
 ///
 /// ```
 /// use precast_loader::{Engine, Error, Linker};
@@ -61,7 +62,7 @@ impl<T: 'static, Params, Results, F> IntoFunc<T, Params, Results> for F where
 /// let mut linker: Linker<()> = Linker::new(&Engine::default());
 /// linker.func_wrap("env", "nothing", || {})?;
 /// linker.func_wrap("env", "two", || (1_i32, 2.5_f64))?;
-/// linker.func_wrap("env", "perhaps", || -> Result<i64, Error> { Ok(3) })?;
+/// linker.func_wrap("env", "perhaps", || -> Result<i64, std::io::Error> { Ok(3) })?;
 /// # Ok::<(), Error>(())
 /// ```
 pub trait WasmRet: sealed::Ret {}
@@ -92,11 +93,11 @@ impl<R: WasmResults> sealed::Ret for R {
     }
 }
 
-impl<R: WasmResults> sealed::Ret for Result<R, Error> {
+impl<R: WasmResults, E: Into<BoxError> + 'static> sealed::Ret for Result<R, E> {
     type Ok = R;
     #[inline]
     fn into_result(self) -> Result<R, Error> {
-        self
+        self.map_err(Error::host)
     }
 }
 

@@ -44,6 +44,7 @@
 //! | let instances find each other by name, and close them with an exit code | [`runtime`] |
 //! | take imports from elsewhere | [`Redirections`] |
 //! | learn why code stopped, and where | [`Error`], [`Trap`], [`WasmBacktrace`] |
+//! | learn what the loader asks of its process: signals, stacks, mappings, threads, files | [`hosts`] |
 //!
 //! # Invariants
 //!
@@ -65,7 +66,7 @@
 // | | `instance`, `snapshot`, `func`, `memory`, `table`, `global`, `val` | items of stores, what instances have become, and values |
 // | | `host`, `into_func`, `typed` | host functions, and Rust types for wasm types |
 // | | `linker`, `imports`, `instance_pre`, `redirect` | resolving and checking imports |
-// | | `interrupt` | stopping code from outside |
+// | | `interrupt`, `hosts` | stopping code from outside; what is asked of the process |
 // | runtime | `runtime` | instances that find each other by name |
 //
 // A new kind of trap starts in `precast_artifact::traps` and is raised in `vm/signal.rs` or
@@ -80,6 +81,7 @@ mod externref;
 mod func;
 mod global;
 mod host;
+pub mod hosts;
 mod imports;
 mod instance;
 mod instance_pre;
@@ -105,6 +107,7 @@ mod val;
 mod vm;
 
 pub use engine::{Config, Engine};
+pub use error::host::HostError;
 pub use error::{Error, LinkError};
 pub use externref::ExternRef;
 pub use func::{Func, TypedFunc};

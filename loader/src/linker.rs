@@ -152,7 +152,8 @@ impl<T: 'static> Linker<T> {
                 "`, which was called",
             ];
             let message = message.concat();
-            let host = HostFunc::new::<T, _>(ty, move |_, _, _| Err(Error::host(&*message)));
+            let host =
+                HostFunc::new::<T, _>(ty, move |_, _, _| Err(Error::host(message.to_string())));
             items.insert(name.to_string(), Import::Host(Arc::new(host)));
         }
         self

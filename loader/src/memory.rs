@@ -41,7 +41,7 @@ impl Memory {
     /// A memory that the host makes, of `ty.min` zero pages.
     ///
     /// # Errors
-    /// [`Error::Type`] when there can be no such memory, [`Error::Memory`] when the system refuses,
+    /// [`Error::InvalidType`] when there can be no such memory, [`Error::Memory`] when the system refuses,
     /// [`Error::Limit`] beyond the store's limits, [`Error::Refused`] and any other error by its
     /// limiter.
     pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Self, Error> {

@@ -35,7 +35,8 @@ impl Table {
     /// A table that the host makes, of `ty.min` times `init`.
     ///
     /// # Errors
-    /// [`Error::Type`] when there can be no such table or `init` is not of the element type,
+    /// [`Error::InvalidType`] when there can be no such table, [`Error::Type`] when `init` is not of the
+    /// element type,
     /// [`Error::Limit`] beyond the store's limits, [`Error::Memory`] when there is no memory for it,
     /// [`Error::Refused`] and any other error by the store's limiter.
     pub fn new(mut store: impl AsContextMut, ty: TableType, init: Val) -> Result<Self, Error> {

@@ -157,7 +157,7 @@ impl MemoryType {
     /// Checks that there can be such a memory.
     ///
     /// # Errors
-    /// [`Error::Type`].
+    /// [`Error::InvalidType`].
     pub(crate) fn check(&self) -> Result<(), Error> {
         let (bits, most) = if self.memory64 {
             (64, MAX_PAGES_BY_TYPE64)
@@ -179,7 +179,7 @@ fn check_limits(
     ty: &dyn fmt::Display,
     (min, max): (u64, Option<u64>),
     (most, unit, bits): (u64, &str, u32),
-    what: &str,
+    what: &'static str,
 ) -> Result<(), Error> {
     let expected = if max.is_some_and(|max| max < min) {
         "a maximum that is not below the minimum".to_owned()
@@ -188,8 +188,8 @@ fn check_limits(
     } else {
         return Ok(());
     };
-    Err(Error::Type {
-        what: format!("type of {what}"),
+    Err(Error::InvalidType {
+        what,
         found: ty.to_string(),
         expected,
     })
@@ -236,11 +236,11 @@ impl TableType {
     /// Checks that there can be such a table.
     ///
     /// # Errors
-    /// [`Error::Type`].
+    /// [`Error::InvalidType`].
     pub(crate) fn check(&self) -> Result<(), Error> {
         if !self.element.is_ref() {
-            return Err(Error::Type {
-                what: "type of a table".into(),
+            return Err(Error::InvalidType {
+                what: "a table",
                 found: self.to_string(),
                 expected: "elements of a reference type: funcref or externref".into(),
             });

@@ -146,7 +146,7 @@ impl Val {
     }
 
     /// # Errors
-    /// [`Error::Type`] for a function of another store, [`Error::Limit`] for too many references.
+    /// [`Error::WrongStore`] for a function of another store, [`Error::Limit`] for too many references.
     pub(crate) fn to_raw(&self, core: &mut StoreCore) -> Result<ValRaw, Error> {
         Ok(match self {
             // The upper half is defined too: a table element or global is read as a whole.
@@ -185,7 +185,7 @@ impl Val {
 }
 
 /// # Errors
-/// [`Error::Type`] for a function of another store.
+/// [`Error::WrongStore`] for a function of another store.
 pub(crate) fn func_to_raw(
     func: Option<&Func>,
     core: &StoreCore,
@@ -193,10 +193,8 @@ pub(crate) fn func_to_raw(
     match func {
         None => Ok(std::ptr::null()),
         Some(func) if func.belongs_to(core) => Ok(func.func_ref(core).as_ptr()),
-        Some(_) => Err(Error::Type {
-            what: "funcref".into(),
-            found: "a function of another store".into(),
-            expected: "a function of the same store".into(),
+        Some(_) => Err(Error::WrongStore {
+            what: "the function",
         }),
     }
 }

@@ -141,7 +141,7 @@ fn tables_that_cannot_be() {
         let host = HostModule::builder("m").table("t", ty);
         assert!(matches!(
             host.instantiate(&runtime),
-            Err(Error::Type { .. })
+            Err(Error::InvalidType { .. })
         ));
     }
     let cases = [

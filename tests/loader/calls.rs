@@ -206,10 +206,25 @@ fn wrong_types_are_errors() {
         let error = add
             .call(&mut *store, &[Val::I32(1)], &mut [Val::I32(0)])
             .unwrap_err();
+        assert!(matches!(error, Error::Count { .. }), "{error}");
+        assert_eq!(
+            error.to_string(),
+            "number of arguments of a function: found 1, expected 2"
+        );
+        let error = add
+            .call(&mut *store, &[Val::I32(1), Val::I64(2)], &mut [Val::I32(0)])
+            .unwrap_err();
         assert!(matches!(error, Error::Type { .. }), "{error}");
         assert_eq!(
             error.to_string(),
-            "call of a function: found func (i32) -> (i32), expected func (i32 i32) -> (i32)"
+            "call of a function: found func (i32 i64) -> (i32), expected func (i32 i32) -> (i32)"
+        );
+        let error = add
+            .call(&mut *store, &[Val::I32(1), Val::I32(2)], &mut [])
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "number of places for results of a function: found 0, expected 1"
         );
     });
 }
@@ -234,7 +249,7 @@ fn a_reference_of_another_store_is_an_error() {
             .unwrap();
         let error = f.call(&mut *store, Some(foreign)).unwrap_err();
         assert!(
-            error.to_string().contains("a function of another store"),
+            error.to_string().contains("belongs to another store"),
             "{error}"
         );
     });

@@ -41,7 +41,7 @@ fn every_type_from_the_host() {
         let error = fixed.set(&mut store, Val::I32(1)).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "global to set: found global i32, expected global (mut i32)"
+            "the global is immutable: found i32, expected (mut i32)"
         );
         let error = i32.set(&mut store, Val::I64(1)).unwrap_err();
         assert_eq!(

@@ -10,6 +10,7 @@ mod files;
 mod fuel;
 mod globals;
 mod host;
+mod host_errors;
 mod interrupt;
 mod kernel;
 mod limiter;

@@ -1,8 +1,10 @@
 //! What the process's address space looks like while wasm code runs.
 
-use precast_artifact::HEADER_OFFSET;
+use precast_artifact::{HEADER_OFFSET, Strategy};
 use precast_loader::{Engine, Linker, Module, Store};
 use precast_tests::{artifact, strategies};
+
+use crate::child;
 
 #[test]
 fn nothing_is_writable_and_executable() {
@@ -71,5 +73,68 @@ fn the_text_of_the_mapping_is_that_of_the_file() {
         let slots = view.section(view.header().got);
         assert!(slots.iter().all(|b| *b == 0), "slots are empty in the file");
         assert_eq!((HEADER_OFFSET as u64 + view.header().text.start) % 4096, 0);
+    }
+}
+
+/// Makes instances until there is no room, in a process of its own; the error's text.
+fn without_room(strategy: Strategy) -> String {
+    let engine = Engine::default();
+    let mut store = Store::new(&engine, ());
+    let module = precast_tests::module(&engine, "(module (memory 1))", strategy);
+    loop {
+        if let Err(error) = precast_loader::Instance::new(&mut store, &module, &[]) {
+            let source = std::error::Error::source(&error).expect("the system's answer");
+            return format!("{error}: {source}");
+        }
+    }
+}
+
+/// The error names the limit that is reached, and what to do.
+#[test]
+fn limits_of_the_system_are_named() {
+    const TEST: &str = "mapping::limits_of_the_system_are_named";
+    match child::case().as_deref() {
+        None => {
+            child::passes_in_child(TEST, "address space");
+            child::passes_in_child(TEST, "mappings");
+        }
+        Some("mappings") => {
+            let most = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();
+            let most: usize = most.trim().parse().unwrap();
+            if most > 1 << 20 {
+                eprintln!("skipped: {most} mappings are allowed");
+                return;
+            }
+            // Neighbours of different access are mappings of their own.
+            let page = 1 << 16;
+            // SAFETY: new mappings, which nobody uses.
+            unsafe {
+                let (none, flags) = (libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+                let at = libc::mmap(std::ptr::null_mut(), most * page, none, flags, -1, 0);
+                assert_ne!(at, libc::MAP_FAILED);
+                for i in (0..most).step_by(2) {
+                    if libc::mprotect(at.byte_add(i * page), page, libc::PROT_READ) != 0 {
+                        break;
+                    }
+                }
+            }
+            let error = without_room(Strategy::Guarded);
+            assert!(error.contains("`vm.max_map_count` allows"), "{error}");
+        }
+        Some(_) => {
+            let limit = libc::rlimit {
+                rlim_cur: 20 << 30,
+                rlim_max: 20 << 30,
+            };
+            // SAFETY: the structure is valid.
+            let done = unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };
+            assert_eq!(done, 0);
+            let error = without_room(Strategy::Guarded);
+            assert!(
+                error.contains("limited to 21474836480 bytes (RLIMIT_AS"),
+                "{error}"
+            );
+            assert!(error.contains("`--strategy checked`"), "{error}");
+        }
     }
 }

@@ -161,3 +161,105 @@ fn a_thread_without_an_alternate_stack() {
     .join()
     .unwrap();
 }
+
+/// Sends a signal to this process from outside of any code that faults.
+fn send(signal: libc::c_int) {
+    // SAFETY: takes no pointer.
+    assert_eq!(unsafe { libc::raise(signal) }, 0);
+}
+
+/// `kill -SEGV` and its like: the process ends as it would without the loader, and if it goes on, traps
+/// still work.
+#[test]
+fn signals_that_are_sent_do_what_they_did_before() {
+    const TEST: &str = "signals::signals_that_are_sent_do_what_they_did_before";
+    let signals = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
+    let action = |action: usize, flags| {
+        for signal in signals {
+            // SAFETY: a valid action for a valid signal.
+            unsafe {
+                let mut new: libc::sigaction = std::mem::zeroed();
+                new.sa_sigaction = action;
+                new.sa_flags = flags;
+                assert_eq!(libc::sigaction(signal, &new, std::ptr::null_mut()), 0);
+            }
+        }
+    };
+    extern "C" fn count(_: libc::c_int) {
+        COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let Some(case) = case() else {
+        for signal in signals {
+            let ended = in_child(TEST, &format!("default {signal}"));
+            assert_eq!(ended.signal(), Some(signal), "{ended}");
+        }
+        for case in ["ignored", "handled", "rust's"] {
+            child::passes_in_child(TEST, case);
+        }
+        return;
+    };
+    match case.split_once(' ') {
+        Some((_, signal)) => {
+            action(libc::SIG_DFL, 0);
+            trap_once();
+            send(signal.parse().unwrap());
+        }
+        None if case == "ignored" => {
+            action(libc::SIG_IGN, 0);
+            trap_once();
+            for _ in 0..3 {
+                signals.into_iter().for_each(send);
+                trap_once();
+            }
+        }
+        None if case == "handled" => {
+            action(count as *const () as usize, 0);
+            trap_once();
+            for _ in 0..3 {
+                signals.into_iter().for_each(send);
+                trap_once();
+            }
+            assert_eq!(COUNT.load(std::sync::atomic::Ordering::Relaxed), 12);
+        }
+        // The standard library has handlers for SIGSEGV and SIGBUS, which go away at the first one.
+        None => {
+            trap_once();
+            send(libc::SIGSEGV);
+            send(libc::SIGBUS);
+            trap_once();
+            precast_loader::hosts::check_signals().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_host_can_ask_whether_traps_work() {
+    use precast_loader::hosts::{SignalFault, check_signals};
+    const TEST: &str = "signals::a_host_can_ask_whether_traps_work";
+    if case().is_none() {
+        return child::passes_in_child(TEST, "all");
+    }
+    check_signals().unwrap();
+    trap_once();
+    check_signals().unwrap();
+    let blocked = std::thread::spawn(|| {
+        // SAFETY: the set is initialised by the first call; the mask is this thread's own.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigaddset(&mut set, libc::SIGFPE);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+        }
+        check_signals().unwrap_err()
+    });
+    let blocked = blocked.join().unwrap();
+    let found: Vec<_> = blocked.iter().collect();
+    assert_eq!(found, [(libc::SIGFPE, SignalFault::Blocked)]);
+    assert_eq!(
+        blocked.to_string(),
+        "traps of modules with guarded memories do not work on this thread: SIGFPE is blocked"
+    );
+    install(leave as *const () as usize, 0);
+    let found: Vec<_> = check_signals().unwrap_err().iter().collect();
+    assert_eq!(found, [(libc::SIGSEGV, SignalFault::Replaced)]);
+}

@@ -145,7 +145,10 @@ pub enum Error {
         expected: u64,
     },
     /// The bytes are longer than their header says.
-    #[error("the artifact is {found} bytes long, but its header says {expected}")]
+    #[error(
+        "the artifact is {found} bytes long, but its header says {expected}: a tool such as `strip` has \
+         changed it; an artifact must stay as precast wrote it"
+    )]
     TrailingBytes {
         /// Number of bytes found.
         found: u64,

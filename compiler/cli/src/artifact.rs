@@ -5,8 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use precast_artifact::records::{ExternKind, IMPORTED, INDEX64, MUTABLE};
 use precast_artifact::{Artifact, ValType};
+use precast_compiler::{Compiler, Settings};
 
 use crate::files;
+use crate::program::Program;
 
 /// The bytes of an artifact, aligned so that its records can be read in place.
 pub(crate) struct Bytes {
@@ -15,15 +17,33 @@ pub(crate) struct Bytes {
 }
 
 impl Bytes {
-    /// Reads a file. Its content is not checked.
+    /// Reads a file. Its content is not checked. A module is compiled, with the default settings.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let bytes = files::read(path)?;
+        let bytes = match Program::open(path)? {
+            Program::File(path) => files::read(&path)?,
+            Program::Bytes(bytes) => bytes,
+            Program::Module(wasm) => {
+                Compiler::new(Settings::default())?
+                    .compile(&wasm)
+                    .with_context(|| format!("cannot compile `{}`", path.display()))?
+                    .artifact
+            }
+        };
+        Ok(Self::aligned(&bytes))
+    }
+
+    /// Reads a file that is to be an artifact. Its content is not checked.
+    pub(crate) fn read_artifact(path: &Path) -> Result<Self> {
+        Ok(Self::aligned(&files::read(path)?))
+    }
+
+    fn aligned(bytes: &[u8]) -> Self {
         let mut words = vec![0; bytes.len().div_ceil(8)];
-        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(&bytes);
-        Ok(Self {
+        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
+        Self {
             words,
             len: bytes.len(),
-        })
+        }
     }
 
     /// Checks the bytes and returns them as an artifact. The error names `path`.
@@ -33,20 +53,38 @@ impl Bytes {
     }
 }
 
-/// The signature with this index as text, such as `(i32, i64) -> f32`.
-pub(crate) fn signature(artifact: &Artifact<'_>, index: u32) -> String {
-    let Some(signature) = artifact.signature(index) else {
-        return "?".to_owned();
+/// Parameters and results of a function type.
+pub(crate) fn signature(artifact: &Artifact<'_>, index: u32) -> Option<[Vec<&'static str>; 2]> {
+    let signature = artifact.signature(index)?;
+    Some([
+        signature.params().map(ValType::name).collect(),
+        signature.results().map(ValType::name).collect(),
+    ])
+}
+
+/// A function type as it is spelled everywhere: `(i32 i64) -> (f32)`.
+pub(crate) fn spelled(signature: Option<&[Vec<&'static str>; 2]>) -> String {
+    signature.map_or_else(
+        || "?".to_owned(),
+        |[params, results]| format!("({}) -> ({})", params.join(" "), results.join(" ")),
+    )
+}
+
+/// The type of a function by its index.
+pub(crate) fn function_type(artifact: &Artifact<'_>, index: u32) -> Option<[Vec<&'static str>; 2]> {
+    let imported = artifact.header().vm.func_import_count;
+    let found = match index.checked_sub(imported) {
+        Some(defined) => artifact
+            .functions()
+            .get(defined as usize)
+            .map(|f| f.signature),
+        None => artifact
+            .imports()
+            .iter()
+            .find(|r| r.kind == ExternKind::Func as u32 && r.index == index)
+            .map(|r| r.signature),
     };
-    let list = |types: &mut dyn Iterator<Item = ValType>| {
-        types.map(ValType::name).collect::<Vec<_>>().join(", ")
-    };
-    let params = list(&mut signature.params());
-    match signature.results().len() {
-        0 => format!("({params})"),
-        1 => format!("({params}) -> {}", list(&mut signature.results())),
-        _ => format!("({params}) -> ({})", list(&mut signature.results())),
-    }
+    signature(artifact, found?)
 }
 
 /// The type of an item of an index space, in the notation of the text format.
@@ -64,21 +102,7 @@ pub(crate) fn item_type(artifact: &Artifact<'_>, kind: ExternKind, index: u32) -
     let value = |ty: u32| u8::try_from(ty).ok().and_then(ValType::from_byte);
     let i = index as usize;
     match kind {
-        ExternKind::Func => {
-            let imported = artifact.header().vm.func_import_count;
-            let index = match index.checked_sub(imported) {
-                Some(defined) => artifact
-                    .functions()
-                    .get(defined as usize)
-                    .map(|f| f.signature),
-                None => artifact
-                    .imports()
-                    .iter()
-                    .find(|r| r.kind == kind as u32 && r.index == index)
-                    .map(|r| r.signature),
-            };
-            index.map_or_else(unknown, |index| signature(artifact, index))
-        }
+        ExternKind::Func => spelled(function_type(artifact, index).as_ref()),
         ExternKind::Memory => artifact
             .memories()
             .get(i)

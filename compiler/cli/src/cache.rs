@@ -1,6 +1,5 @@
 //! `precast cache`, and the cache that `precast run` uses.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,14 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use precast_cache::{
-    CompilationCache, DIRECTORY_VARIABLE, Entry, Key, Options, Removed, default_directory,
+    CompilationCache, DIRECTORY_VARIABLE, Entry, Options, Removed, default_directory,
 };
 use precast_compiler::Settings;
 use precast_loader::{Engine, Module};
 use serde_json::{Value, json};
 
 use crate::progress::Progress;
-use crate::{Failure, files, quantity};
+use crate::{Failure, program, quantity};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -54,15 +53,15 @@ enum Command {
     Clear,
     /// Keep entries from being removed by age or size, for all users of the directory
     Pin {
-        /// Keys, as `list` prints them
-        #[arg(required = true, value_name = "KEY")]
-        keys: Vec<Key>,
+        /// Keys, as `list` prints them, or their beginnings; or modules, whose entries all are meant
+        #[arg(required = true, value_name = "KEY|FILE")]
+        entries: Vec<String>,
     },
     /// Undo `pin`
     Unpin {
-        /// Keys, as `list` prints them
-        #[arg(required = true, value_name = "KEY")]
-        keys: Vec<Key>,
+        /// As for `pin`
+        #[arg(required = true, value_name = "KEY|FILE")]
+        entries: Vec<String>,
     },
 }
 
@@ -88,12 +87,12 @@ impl Use {
         self.cache_dir.clone().or_else(default_directory)
     }
 
-    /// Compiles the WebAssembly module in `path` through the cache; in memory if the cache is
-    /// `exposed` to the guest.
+    /// Compiles a WebAssembly module through the cache; in memory if the cache is `exposed` to the
+    /// guest.
     pub(crate) fn module(
         &self,
         engine: &Engine,
-        path: &Path,
+        wasm: &[u8],
         settings: &Settings,
         exposed: bool,
     ) -> Result<Module> {
@@ -101,12 +100,19 @@ impl Use {
             true => self.avoid()?,
             false => self.open()?,
         };
-        let wasm = files::read(path)?;
         let progress = Progress::new();
-        let module = cache.get_or_compile_with_progress(engine, &wasm, settings, &|done, total| {
+        let module = cache.get_or_compile_with_progress(engine, wasm, settings, &|done, total| {
             progress.functions(done, total)
         });
         progress.finish();
+        let stats = cache.stats();
+        match (stats.compilations, cache.directory()) {
+            (0, _) => tracing::info!("the module was in the cache"),
+            (_, None) => tracing::info!("compiled the module in memory"),
+            (_, Some(directory)) => {
+                tracing::info!("compiled the module, cache `{}`", directory.display());
+            }
+        }
         Ok(module?)
     }
 
@@ -121,9 +127,9 @@ impl Use {
                  --require-cached"
             );
         }
-        eprintln!(
-            "warning: the guest may write to a directory that leads to the cache `{directory}`: \
-             the module is compiled in memory, without the cache"
+        tracing::warn!(
+            "the guest may write to a directory that leads to the cache `{directory}`: the \
+             module is compiled in memory, without the cache"
         );
         Ok(Options::new().in_memory())
     }
@@ -142,7 +148,7 @@ impl Use {
             Some(directory) => match options.clone().open(&directory) {
                 // The user did not choose this directory, and the program runs without a cache.
                 Err(error) if !asked_for => {
-                    eprintln!("warning: no cache: {error}");
+                    tracing::warn!("no cache: {error}");
                     Ok(options.in_memory())
                 }
                 cache => Ok(cache?),
@@ -153,15 +159,6 @@ impl Use {
 
 const NOWHERE: &str = "there is no place for a cache: give --cache-dir, or set PRECAST_CACHE_DIR, \
                        XDG_CACHE_HOME or HOME to an absolute path";
-
-/// Whether a file is a WebAssembly module rather than an artifact.
-pub(crate) fn is_wasm(path: &Path) -> bool {
-    let mut start = [0; 4];
-    fs::metadata(path).is_ok_and(|data| data.is_file())
-        && fs::File::open(path)
-            .and_then(|mut file| io::Read::read_exact(&mut file, &mut start))
-            .is_ok_and(|()| start == *b"\0asm")
-}
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let directory = args.cache_dir.or_else(default_directory).context(NOWHERE)?;
@@ -201,8 +198,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         ) if directory.exists() => removed(cache.prune(*max_bytes, *older_than)?),
         (Command::Clear, Some(cache)) if directory.exists() => removed(cache.clear()?),
         (Command::Prune { .. } | Command::Clear, Some(_)) => removed(Removed::default()),
-        (Command::Pin { keys }, Some(cache)) => pin(cache, keys, true)?,
-        (Command::Unpin { keys }, Some(cache)) => pin(cache, keys, false)?,
+        (Command::Pin { entries }, Some(cache)) => pin(cache, entries, true)?,
+        (Command::Unpin { entries }, Some(cache)) => pin(cache, entries, false)?,
     };
     let mut out = io::stdout().lock();
     if args.json {
@@ -332,28 +329,65 @@ fn removed(removed: Removed) -> (String, Value) {
     (text, value)
 }
 
-/// Pins or unpins entries. Only existing entries can be pinned: the pin of a mistyped key would
-/// stay for ever.
-fn pin(cache: &CompilationCache, keys: &[Key], on: bool) -> Result<(String, Value)> {
+fn pin(cache: &CompilationCache, wanted: &[String], on: bool) -> Result<(String, Value)> {
     let entries = cache.entries()?;
     let mut text = String::new();
     let mut values = Vec::new();
-    for key in keys {
-        let Some(entry) = entries.iter().find(|entry| entry.key == *key) else {
-            bail!(
-                "there is no entry {key} in the cache; `precast cache list` prints those there are"
-            );
-        };
-        if on {
-            cache.pin(key)?;
-        } else {
-            cache.unpin(key)?;
+    for wanted in wanted {
+        for entry in find(cache, &entries, wanted)? {
+            let key = &entry.key;
+            if on {
+                cache.pin(key)?;
+            } else {
+                cache.unpin(key)?;
+            }
+            let done = if on { "pinned" } else { "not pinned" };
+            text += &format!("{key}  {done}\n");
+            let was = entry.pinned;
+            values.push(json!({ "key": key.to_string(), "pinned": on, "was_pinned": was }));
         }
-        let done = if on { "pinned" } else { "not pinned" };
-        text += &format!("{key}  {done}\n");
-        values.push(json!({ "key": key.to_string(), "pinned": on, "was_pinned": entry.pinned }));
     }
     Ok((text, Value::Array(values)))
+}
+
+/// The entries that somebody means by a key, its beginning, or a module. Only what is there: a key that is
+/// mistyped would be kept for ever.
+fn find<'a>(
+    cache: &CompilationCache,
+    entries: &'a [Entry],
+    wanted: &str,
+) -> Result<Vec<&'a Entry>> {
+    const SHORTEST: usize = 4;
+    let is_key = wanted.len() >= SHORTEST && wanted.bytes().all(|b| b.is_ascii_hexdigit());
+    if is_key {
+        let begins = |entry: &&Entry| entry.key.to_string().starts_with(wanted);
+        let found: Vec<_> = entries.iter().filter(begins).collect();
+        match found.len() {
+            0 if Path::new(wanted).is_file() => {}
+            0 => bail!(
+                "there is no entry {wanted} in the cache; `precast cache list` prints those there are"
+            ),
+            1 => return Ok(found),
+            many => bail!("{many} keys begin with {wanted}; give more of the one that is meant"),
+        }
+    }
+    if !Path::new(wanted).is_file() {
+        bail!(
+            "`{wanted}` is neither a file nor a key of {SHORTEST} to 64 hexadecimal digits, as \
+             `precast cache list` prints them"
+        );
+    }
+    let wasm = program::read_module(Path::new(wanted))?;
+    let digest = *blake3::hash(&wasm).as_bytes();
+    let is_of_it = |entry: &&Entry| {
+        let about = cache.describe(entry);
+        about.is_some_and(|about| about.source_digest == digest)
+    };
+    let found: Vec<_> = entries.iter().filter(is_of_it).collect();
+    if found.is_empty() {
+        bail!("there is no entry of the module `{wanted}` in the cache");
+    }
+    Ok(found)
 }
 
 fn unix(time: SystemTime) -> u64 {

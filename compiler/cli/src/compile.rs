@@ -7,37 +7,28 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context;
-use precast_artifact::{Interruption, Strategy};
-use precast_compiler::{Compiler, Cpu, OptLevel, Settings};
+use precast_artifact::Interruption;
+use precast_compiler::{Compiler, Settings};
 
 use crate::progress::Progress;
-use crate::{Failure, files, usage_error};
+use crate::{Failure, files, program, settings, usage_error};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The WebAssembly module; `-` for standard input
+    /// The WebAssembly module, binary or text; `-` for standard input
     input: PathBuf,
     /// Where to write the artifact; `-` for standard output [default: INPUT with the extension
     /// `.precast`]
     #[arg(short, long)]
     output: Option<PathBuf>,
-    /// What to optimise for: none, speed or size
-    #[arg(long, value_name = "LEVEL", default_value = "speed")]
-    opt_level: OptLevel,
     /// Target, such as aarch64-unknown-linux-gnu [default: this machine]
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
-    /// CPU to compile for: baseline, native, x86-64-v2, x86-64-v3 or x86-64-v4, followed by any
-    /// number of `,+feature` and `,-feature`
-    #[arg(long, default_value = "baseline", allow_hyphen_values = true)]
-    cpu: Cpu,
-    /// How memory accesses are kept in bounds: `guarded` by guard pages and signals, `checked` by
-    /// explicit checks
-    #[arg(long, default_value = "guarded", value_parser = strategy)]
-    strategy: Strategy,
+    #[command(flatten)]
+    settings: settings::Args,
     /// How the host can stop running code: `none`, `fuel` (the code counts its operators) or
     /// `epoch` (the code checks whether a deadline has passed)
-    #[arg(long, value_name = "HOW", default_value = "none", value_parser = interruption)]
+    #[arg(long, value_name = "HOW", default_value = "none", value_parser = settings::interruption)]
     interruption: Interruption,
     /// Threads to compile with [default: one for each CPU]
     #[arg(long, value_name = "N")]
@@ -45,22 +36,6 @@ pub(crate) struct Args {
     /// Print how long each phase took
     #[arg(long)]
     time: bool,
-}
-
-pub(crate) fn strategy(text: &str) -> Result<Strategy, String> {
-    Strategy::ALL
-        .iter()
-        .copied()
-        .find(|strategy| strategy.text() == text)
-        .ok_or_else(|| "expected guarded or checked".to_owned())
-}
-
-pub(crate) fn interruption(text: &str) -> Result<Interruption, String> {
-    Interruption::ALL
-        .iter()
-        .copied()
-        .find(|interruption| interruption.text() == text)
-        .ok_or_else(|| "expected none, fuel or epoch".to_owned())
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
@@ -73,16 +48,20 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         None => args.input.with_extension("precast"),
     };
     let compiler = Compiler::new(Settings {
-        opt_level: args.opt_level,
         target: args.target,
-        cpu: args.cpu,
-        strategy: args.strategy,
-        interruption: args.interruption,
         threads: args.threads.map(NonZero::get),
+        ..args.settings.settings(args.interruption)
     })?;
 
     let start = Instant::now();
-    let wasm = files::read(&args.input)?;
+    let wasm = program::read_module(&args.input)?;
+    if wasm.starts_with(b"\0asm") && is_same_file(&args.input, &output) {
+        let message = format!(
+            "the artifact would replace the module `{}`: give another --output",
+            args.input.display()
+        );
+        usage_error("compile", message);
+    }
     let mut times = vec![("read", start.elapsed())];
     let progress = Progress::new();
     let compiled =
@@ -95,6 +74,13 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     files::write(&output, &compiled.artifact)?;
     times.push(("write", writing.elapsed()));
     times.push(("total", start.elapsed()));
+    tracing::info!(
+        "compiled `{}` to `{}`: {} bytes in {:.1?}",
+        args.input.display(),
+        output.display(),
+        compiled.artifact.len(),
+        start.elapsed()
+    );
     if args.time {
         let lines: String = times
             .iter()
@@ -103,4 +89,13 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         io::stderr().write_all(lines.as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether two names lead to one file, which is there.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| {
+        let path = std::fs::canonicalize(path).ok()?;
+        path.is_file().then_some(path)
+    };
+    real(one).is_some_and(|one| real(other) == Some(one))
 }

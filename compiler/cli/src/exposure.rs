@@ -12,12 +12,12 @@
 //! Nothing protects other files that a guest may write to and that somebody runs, sources or reads
 //! as configuration later: other artifacts, this program, start-up files of shells, other caches.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use precast_wasi::WasiCtxBuilder;
 
-use crate::cache::is_wasm;
+use crate::program::Program;
 
 /// The files that hold machine code and that the guest could change.
 #[derive(Default)]
@@ -30,11 +30,15 @@ pub(crate) struct Exposure {
 }
 
 impl Exposure {
-    /// Finds out whether a guest with the directories of `wasi` could change the file that is run
+    /// Finds out whether a guest with the directories of `wasi` could change the program that is run
     /// or the cache.
-    pub(crate) fn new(wasi: &WasiCtxBuilder, file: &Path, cache: Option<PathBuf>) -> Self {
+    pub(crate) fn new(wasi: &WasiCtxBuilder, program: &Program, cache: Option<PathBuf>) -> Self {
+        let artifact = match program {
+            Program::File(file) => Some(file).filter(|file| wasi.reaches(file)),
+            Program::Bytes(_) | Program::Module(_) => None,
+        };
         Self {
-            artifact: (!is_wasm(file) && wasi.reaches(file)).then(|| file.to_owned()),
+            artifact: artifact.cloned(),
             cache: cache.filter(|cache| wasi.reaches(cache)),
         }
     }

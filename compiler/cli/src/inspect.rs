@@ -12,14 +12,14 @@ use precast_artifact::reader::{feature_names, hex};
 use precast_artifact::records::{ExternKind, FROZEN};
 use precast_artifact::target::{Arch, Os};
 use precast_artifact::{Artifact, shown};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::Failure;
-use crate::artifact::{Bytes, defined, item_type};
+use crate::artifact::{Bytes, defined, function_type, item_type};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The artifact
+    /// The artifact, or a WebAssembly module, which is compiled first; `-` for standard input
     file: PathBuf,
     /// Print JSON instead of text
     #[arg(long)]
@@ -39,16 +39,50 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The type of an item.
+struct Type {
+    kind: &'static str,
+    /// As the text format has it.
+    text: String,
+    /// Parameters and results of a function.
+    function: Option<[Vec<&'static str>; 2]>,
+}
+
+impl Type {
+    fn new(artifact: &Artifact<'_>, kind: u32, index: u32) -> Self {
+        let kind = ExternKind::from_number(kind).unwrap_or(ExternKind::Func);
+        Self {
+            kind: kind.name(),
+            text: item_type(artifact, kind, index),
+            function: match kind {
+                ExternKind::Func => function_type(artifact, index),
+                ExternKind::Table | ExternKind::Memory | ExternKind::Global => None,
+            },
+        }
+    }
+
+    fn json(&self) -> Map<String, Value> {
+        let mut object = Map::new();
+        object.insert("kind".to_owned(), json!(self.kind));
+        object.insert("type".to_owned(), json!(self.text));
+        if let Some([params, results]) = &self.function {
+            object.insert("params".to_owned(), json!(params));
+            object.insert("results".to_owned(), json!(results));
+        }
+        object
+    }
+}
+
 /// What the command prints.
 struct Report<'a> {
     artifact: &'a Artifact<'a>,
     metadata: Metadata,
     target: String,
     cpu_features: String,
-    /// Module name, item name, kind and type of each import.
-    imports: Vec<(&'a str, &'a str, &'static str, String)>,
-    /// Name, kind and type of each export, in the module's order.
-    exports: Vec<(&'a str, &'static str, String)>,
+    /// Module name, item name and type of each import.
+    imports: Vec<(&'a str, &'a str, Type)>,
+    /// Name and type of each export, in the module's order.
+    exports: Vec<(&'a str, Type)>,
     /// The name of each kind of item, and how many the artifact has.
     counts: Vec<(&'static str, usize)>,
     /// Name and size in bytes of each section, in the order of the file.
@@ -62,7 +96,6 @@ impl<'a> Report<'a> {
         let h = artifact.header();
         let arch = Arch::from_number(h.arch);
         let os = Os::from_number(h.os).map_or("unknown", Os::name);
-        let kind = |number| ExternKind::from_number(number).unwrap_or(ExternKind::Func);
         let name = |slice| artifact.str(slice).unwrap_or("?");
         let mut exports: Vec<_> = artifact.exports().iter().collect();
         exports.sort_by_key(|e| e.ordinal);
@@ -79,21 +112,13 @@ impl<'a> Report<'a> {
                 .imports()
                 .iter()
                 .map(|i| {
-                    let kind = kind(i.kind);
-                    let ty = item_type(artifact, kind, i.index);
-                    (name(i.module), name(i.name), kind.name(), ty)
+                    let ty = Type::new(artifact, i.kind, i.index);
+                    (name(i.module), name(i.name), ty)
                 })
                 .collect(),
             exports: exports
                 .iter()
-                .map(|e| {
-                    let kind = kind(e.kind);
-                    (
-                        name(e.name),
-                        kind.name(),
-                        item_type(artifact, kind, e.index),
-                    )
-                })
+                .map(|e| (name(e.name), Type::new(artifact, e.kind, e.index)))
                 .collect(),
             counts: vec![
                 ("functions", artifact.functions().len()),
@@ -166,12 +191,12 @@ impl<'a> Report<'a> {
         }
 
         writeln!(out, "\nimports ({})", self.imports.len()).ok();
-        for (module, name, kind, ty) in &self.imports {
-            writeln!(out, "  {kind:<7}{}.{} {ty}", shown(module), shown(name)).ok();
+        for (module, name, Type { kind, text, .. }) in &self.imports {
+            writeln!(out, "  {kind:<7}{}.{} {text}", shown(module), shown(name)).ok();
         }
         writeln!(out, "\nexports ({})", self.exports.len()).ok();
-        for (name, kind, ty) in &self.exports {
-            writeln!(out, "  {kind:<7}{} {ty}", shown(name)).ok();
+        for (name, Type { kind, text, .. }) in &self.exports {
+            writeln!(out, "  {kind:<7}{} {text}", shown(name)).ok();
         }
         writeln!(out, "\nnumbers").ok();
         for (what, count) in self.counts.iter().filter(|(_, count)| *count != 0) {
@@ -210,11 +235,16 @@ impl<'a> Report<'a> {
                 let values = values.iter().map(|(n, v)| json!({ "name": n, "version": v }));
                 (field.clone(), values.collect())
             })),
-            "imports": self.imports.iter().map(|(module, name, kind, ty)| {
-                json!({ "module": module, "name": name, "kind": kind, "type": ty })
+            "imports": self.imports.iter().map(|(module, name, ty)| {
+                let mut import = ty.json();
+                import.insert("module".to_owned(), json!(module));
+                import.insert("name".to_owned(), json!(name));
+                Value::Object(import)
             }).collect::<Value>(),
-            "exports": self.exports.iter().map(|(name, kind, ty)| {
-                json!({ "name": name, "kind": kind, "type": ty })
+            "exports": self.exports.iter().map(|(name, ty)| {
+                let mut export = ty.json();
+                export.insert("name".to_owned(), json!(name));
+                Value::Object(export)
             }).collect::<Value>(),
             "counts": object(&mut self.counts.iter().map(|(n, c)| (key(n), json!(c)))),
             "sections": object(&mut self.sections.iter().map(|(n, s)| (key(n), json!(s)))),

@@ -14,21 +14,28 @@
 mod artifact;
 mod cache;
 mod compile;
+mod digest;
 mod exposure;
 mod files;
 mod inspect;
 mod limits;
 mod objdump;
+mod program;
 mod progress;
 mod quantity;
 mod redirect;
 mod run;
+mod settings;
+mod value;
 mod warnings;
 mod wast;
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
+use clap::builder::Styles;
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// Compiles WebAssembly modules ahead of time to native artifacts that start in microseconds.
@@ -37,6 +44,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    messages: warnings::Args,
 }
 
 #[derive(Subcommand)]
@@ -47,6 +56,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Disassemble an artifact, with the offsets in the WebAssembly module that code comes from
     Objdump(objdump::Args),
+    /// Print the digests of artifacts, by which they can be verified when they are opened
+    Digest(digest::Args),
     /// Run an artifact or a WebAssembly module: a WASI program, or one of its functions
     Run(run::Args),
     /// Show and manage the cache of compiled modules
@@ -57,6 +68,12 @@ enum Command {
     Completions {
         /// The shell to print completions for
         shell: clap_complete::Shell,
+    },
+    /// Write the manual's pages, `precast.1` and one for each command, into a directory
+    #[command(hide = true)]
+    Man {
+        /// The directory
+        directory: PathBuf,
     },
 }
 
@@ -76,15 +93,19 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 }
 
 fn main() -> ExitCode {
-    warnings::show();
-    let result = match Cli::parse().command {
+    let cli = Cli::parse();
+    cli.messages.show();
+    leave_file_sizes_to_errors();
+    let result = match cli.command {
         Command::Compile(args) => compile::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Objdump(args) => objdump::run(args),
+        Command::Digest(args) => digest::run(args),
         Command::Run(args) => run::run(args),
         Command::Cache(args) => cache::run(args),
         Command::Wast(args) => wast::run(args),
         Command::Completions { shell } => completions(shell),
+        Command::Man { directory } => manual(&directory),
     };
     match result {
         Ok(code) => code,
@@ -101,6 +122,19 @@ fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
     clap_complete::generate(shell, &mut Cli::command(), "precast", &mut script);
     io::stdout().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn manual(directory: &Path) -> Result<ExitCode, Failure> {
+    clap_mangen::generate_to(Cli::command(), directory)
+        .with_context(|| format!("cannot write the manual into `{}`", directory.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ignores SIGXFSZ. A write beyond the allowed size of a file (`ulimit -f`) is then an error, for this
+/// program and for the guest; by default the signal ends the process.
+fn leave_file_sizes_to_errors() {
+    // SAFETY: installs no handler.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 /// Exits with a usage error, in clap's form, for a mistake on the command line that clap cannot
@@ -123,16 +157,16 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     io.is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Prints an error and its causes. Only this function prints errors. If printing fails, there is
+/// Prints an error and its causes, in clap's colours. Only this function prints errors. If printing fails, there is
 /// nowhere to report that.
 fn report(error: &anyhow::Error) {
-    let mut text = format!("error: {error}\n");
+    let mut text = error.to_string();
     let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
     if !causes.is_empty() {
-        text += "Caused by:\n";
+        text += "\nCaused by:";
         for cause in causes {
-            text += &format!("    {}\n", cause.replace('\n', "\n    "));
+            text += &format!("\n    {}", cause.replace('\n', "\n    "));
         }
     }
-    io::stderr().write_all(text.as_bytes()).ok();
+    warnings::print("error", *Styles::styled().get_error(), &text);
 }

@@ -15,7 +15,7 @@ use precast_artifact::target::Arch;
 use precast_artifact::{Artifact, addresses, shown, traps};
 
 use crate::Failure;
-use crate::artifact::{Bytes, signature};
+use crate::artifact::{Bytes, signature, spelled};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -129,7 +129,7 @@ impl<'a> Disassembly<'a> {
         let imported = self.artifact.header().vm.func_import_count as usize;
         write!(out, "<{}> {} bytes", shown(&code.name), code.len)?;
         if let Some(function) = function {
-            let signature = signature(self.artifact, function.signature);
+            let signature = spelled(signature(self.artifact, function.signature).as_ref());
             write!(out, ", function {} {signature}", imported + i)?;
         }
         writeln!(out)?;

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How long a compilation takes before the bar is shown.
+use crate::warnings;
+
+/// Before this nothing is shown.
 const PATIENCE: Duration = Duration::from_millis(700);
 
 /// The progress of one compilation. Nothing is shown unless standard error is a terminal.
@@ -28,7 +30,7 @@ impl Progress {
         let Ok(mut bar) = self.bar.try_lock() else {
             return;
         };
-        if bar.is_none() && self.start.elapsed() > PATIENCE {
+        if bar.is_none() && self.start.elapsed() > PATIENCE && warnings::are_shown() {
             let style = ProgressStyle::with_template("{bar:40} {pos}/{len} functions, {eta} left");
             let target = ProgressDrawTarget::stderr();
             let new = ProgressBar::with_draw_target(Some(total as u64), target);

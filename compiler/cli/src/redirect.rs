@@ -1,9 +1,12 @@
 //! `precast run --redirect` and `--explain-imports`.
 
-use std::io::{self, Write};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 
 use anyhow::{Result, bail};
+use precast_artifact::shown;
 use precast_loader::{ExternType, Linker, Module, Redirections};
+use serde_json::json;
 
 /// Parses rules of the form `OLD=NEW`, where both sides are `MODULE` or both are `MODULE::NAME`.
 pub(crate) fn parse(rules: &[String]) -> Result<Redirections> {
@@ -32,20 +35,51 @@ pub(crate) fn explain<T: 'static>(
     module: &Module,
     linker: &Linker<T>,
     redirections: &Redirections,
+    as_json: bool,
 ) -> Result<()> {
-    let mut out = io::stdout().lock();
+    let mut imports = Vec::new();
+    let mut text = String::new();
     for import in redirections.explain(module) {
         let (target_module, target_name) = &import.target;
         let found = linker.host_func(target_module, target_name).cloned();
-        let found = match found.map(ExternType::Func) {
-            None => "nothing is defined there".to_owned(),
-            Some(ty) if ty == import.ty => "defined by the host".to_owned(),
-            Some(ty) => format!("defined by the host as {ty}, which does not fit"),
-        };
-        writeln!(out, "{import}; {found}")?;
+        let found = found.map(ExternType::Func);
+        let fits = found.as_ref() == Some(&import.ty);
+        // Writing to a string cannot fail.
+        writeln!(
+            text,
+            "{}.{} {}",
+            shown(&import.module),
+            shown(&import.name),
+            import.ty
+        )?;
+        if !import.rules.is_empty() {
+            let (module, name) = (shown(target_module), shown(target_name));
+            let rules = import.rules.join(", then ");
+            writeln!(text, "    looked up as {module}.{name}, by {rules}")?;
+        }
+        match &found {
+            None => writeln!(text, "    nothing is defined there")?,
+            Some(_) if fits => writeln!(text, "    defined by the host")?,
+            Some(ty) => writeln!(text, "    defined by the host as {ty}, which does not fit")?,
+        }
+        imports.push(json!({
+            "module": import.module,
+            "name": import.name,
+            "type": import.ty.to_string(),
+            "target": { "module": target_module, "name": target_name },
+            "rules": import.rules,
+            "found": found.map(|ty| ty.to_string()),
+            "fits": fits,
+        }));
     }
-    for rule in redirections.unmatched(module) {
-        writeln!(out, "the redirection {rule} matches no import")?;
+    let unmatched = redirections.unmatched(module);
+    for rule in &unmatched {
+        writeln!(text, "the redirection {rule} matches no import")?;
     }
+    if as_json {
+        let value = json!({ "imports": imports, "unmatched_redirections": unmatched });
+        text = format!("{value:#}\n");
+    }
+    io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }

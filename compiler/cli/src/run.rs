@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use precast_artifact::shown;
-use precast_compiler::Settings;
 use precast_loader::{
     Config, Engine, Error, ExternType, Func, Instance, InterruptHandle, Interruption, Linker,
     Module, Redirections, Store, TrapCode, Val, ValType,
@@ -18,7 +17,8 @@ use precast_loader::{
 use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker};
 
 use crate::exposure::Exposure;
-use crate::{Failure, cache, compile, limits, redirect, report, usage_error};
+use crate::program::Program;
+use crate::{Failure, cache, limits, redirect, report, settings, usage_error, value};
 
 /// Exit code after a trap: that of a native program that aborts, 128 plus the number of SIGABRT.
 const TRAPPED: u8 = 134;
@@ -32,10 +32,15 @@ const MAX_STACK: usize = 16 << 20;
 #[derive(clap::Args)]
 #[command(override_usage = "precast run [OPTIONS] <FILE> [ARGS]...")]
 pub(crate) struct Args {
-    /// Give the guest a directory, under its own name or another one; read-only with `::ro`
-    #[arg(long = "dir", value_name = "HOST[::GUEST[::ro]]")]
-    dirs: Vec<String>,
-    /// Set an environment variable, or pass on the host's variable of this name
+    // First, so that no heading of options is above it.
+    /// The artifact or WebAssembly module (binary or text, `-` for standard input), then the arguments
+    /// for the guest
+    #[arg(required = true, trailing_var_arg = true, value_name = "FILE")]
+    command: Vec<OsString>,
+    /// Give the guest a directory, under its own or another name; with `::ro`, to look at only
+    #[arg(long = "dir", value_name = "HOST[::GUEST][::ro|::rw]", value_parser = directory)]
+    dirs: Vec<GuestDir>,
+    /// Set an environment variable, or hand on the one of this name
     #[arg(long = "env", value_name = "NAME[=VALUE]")]
     env: Vec<String>,
     /// Call this exported function with ARGS as its parameters, and print its results
@@ -48,28 +53,38 @@ pub(crate) struct Args {
     /// Print where each import comes from and why, instead of running anything
     #[arg(long)]
     explain_imports: bool,
+    /// With --explain-imports: print JSON
+    #[arg(long, requires = "explain_imports")]
+    json: bool,
     /// What the guest sees as its own name [default: FILE]
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
     /// How the host can stop a module that is compiled: `none`, `fuel` or `epoch`, as for
     /// `compile`; --fuel and --timeout imply it
-    #[arg(long, value_name = "HOW", value_parser = compile::interruption,
+    #[arg(long, value_name = "HOW", value_parser = settings::interruption,
         conflicts_with_all = ["fuel", "timeout"])]
     interruption: Option<Interruption>,
     /// End the program when it has used this much fuel, about one unit for each WebAssembly
     /// operator
     #[arg(long, value_name = "N", conflicts_with = "timeout")]
     fuel: Option<u64>,
-    /// End the program after this time, with exit code 124: a number with ms, s, m or h
+    /// End the program after this time, with exit code 124: a number with ms, s, m or h, such as 1.5s
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
     #[command(flatten)]
     limits: limits::Args,
+    #[command(flatten, next_help_heading = "Compilation of modules")]
+    settings: settings::Args,
     #[command(flatten)]
     cache: cache::Use,
-    /// The artifact or WebAssembly module, then the arguments for the guest
-    #[arg(required = true, trailing_var_arg = true, value_name = "FILE")]
-    command: Vec<OsString>,
+}
+
+/// A directory for the guest.
+#[derive(Debug, Clone)]
+struct GuestDir {
+    host: String,
+    guest: String,
+    access: DirAccess,
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
@@ -80,9 +95,14 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let guest_args: Vec<&str> = guest_args.iter().map(text).collect::<Result<_>>()?;
     let redirections = redirect::parse(&args.redirections)
         .unwrap_or_else(|error| usage_error("run", error.to_string()));
+    let context = || format!("cannot run `{}`", file.display());
+    if file.is_dir() {
+        return Err(anyhow!("{}: it is a directory; expected an artifact", context()).into());
+    }
+    let program = Program::open(&file).with_context(context)?;
     if args.explain_imports {
-        let module = open(&file, &args, &Exposure::default())?;
-        redirect::explain(&module, &linker(&module)?, &redirections)?;
+        let module = open(program, &file, &args, &Exposure::default())?;
+        redirect::explain(&module, &linker(&module)?, &redirections, args.json)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut wasi = WasiCtxBuilder::new().inherit_stdio();
@@ -94,10 +114,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         wasi = wasi.arg(argv0)?.args(&guest_args)?;
     }
     let wasi = grant(wasi, &args.dirs, &args.env)?;
-    let exposure = Exposure::new(&wasi, &file, args.cache.directory());
-    let module = open(&file, &args, &exposure)?;
+    let exposure = Exposure::new(&wasi, &program, args.cache.directory());
+    let module = open(program, &file, &args, &exposure)?;
     for rule in redirections.unmatched(&module) {
-        eprintln!("warning: the redirection {rule} matches no import");
+        tracing::warn!("the redirection {rule} matches no import");
     }
     let mut store = Store::new(module.engine(), exposure.protect(wasi)?.build());
     store.set_limits(args.limits.limits());
@@ -110,8 +130,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     match called {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<Error>() {
-            // The system keeps the lowest eight bits of an exit code.
-            Some(Error::Exit(code)) => Ok(ExitCode::from(*code as u8)),
+            Some(Error::Exit(code)) => Ok(ExitCode::from(exit_code(*code))),
             Some(Error::Trap(trap)) if trap.code() == TrapCode::Interrupt => Err(Failure {
                 error: error.context(timed_out(args.timeout)),
                 code: TIMED_OUT,
@@ -125,8 +144,18 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Ends the program when its time is over. A guest that waits for the system in a host function
-/// does not end by itself, so the process exits after a grace period.
+/// The exit code of the process: the lowest eight bits of the guest's, as the system keeps them. A
+/// failure whose eight bits are zero (256) becomes 1; other engines refuse such a code, and exit with
+/// 1, too.
+fn exit_code(code: i32) -> u8 {
+    match code as u8 {
+        0 if code != 0 => 1,
+        code => code,
+    }
+}
+
+/// Ends the program when its time is over. A guest that waits where it cannot be woken (for a disk,
+/// say) does not end by itself, so the process exits after a grace period.
 fn end_after(timeout: Duration, handle: InterruptHandle) {
     const GRACE: Duration = Duration::from_millis(500);
     std::thread::spawn(move || {
@@ -142,11 +171,8 @@ fn timed_out(timeout: Option<Duration>) -> String {
     format!("timed out after {:?}", timeout.unwrap_or_default())
 }
 
-fn open(file: &Path, args: &Args, exposure: &Exposure) -> Result<Module> {
+fn open(program: Program, file: &Path, args: &Args, exposure: &Exposure) -> Result<Module> {
     let context = || format!("cannot run `{}`", file.display());
-    if file.is_dir() {
-        bail!("{}: it is a directory; expected an artifact", context());
-    }
     let mut config = Config::new();
     config.max_wasm_stack(MAX_STACK);
     let interruption = match (args.fuel, args.timeout) {
@@ -161,46 +187,80 @@ fn open(file: &Path, args: &Args, exposure: &Exposure) -> Result<Module> {
         (None, None) => args.interruption.unwrap_or(Interruption::None),
     };
     let engine = Engine::new(&config);
-    if cache::is_wasm(file) {
-        let settings = Settings {
-            interruption,
-            ..Settings::default()
-        };
+    if let Program::Module(wasm) = &program {
+        let settings = args.settings.settings(interruption);
         let module = args
             .cache
-            .module(&engine, file, &settings, exposure.cache());
+            .module(&engine, wasm, &settings, exposure.cache());
         return module.with_context(context);
     }
-    if args.interruption.is_some() {
+    let interruption = args.interruption.map(|_| "--interruption");
+    if let Some(option) = interruption.or(args.settings.given()) {
         bail!(
-            "{}: it is compiled already; --interruption is for modules, and for `precast compile`",
+            "{}: it is compiled already; {option} is for modules, and for `precast compile`",
             context()
         );
     }
-    if exposure.artifact() {
-        // SAFETY: the user who runs this file trusts the code in it, as with any other executable.
-        let module = unsafe { Module::open_sealed(&engine, file) }.with_context(context)?;
-        eprintln!(
-            "warning: the guest may write to a directory that leads to `{}`: its code runs from a \
-             sealed copy in memory",
-            file.display()
-        );
-        return Ok(module);
+    match program {
+        Program::File(file) if exposure.artifact() => {
+            // SAFETY: the user who runs this file trusts the code in it, as with any other executable.
+            let module = unsafe { Module::open_sealed(&engine, &file) }.with_context(context)?;
+            tracing::warn!(
+                "the guest may write to a directory that leads to `{}`: its code runs from a sealed \
+                 copy in memory",
+                file.display()
+            );
+            Ok(module)
+        }
+        // SAFETY: the user trusts the code, as above. Nobody truncates the file or writes to it while
+        // it is mapped: precast replaces files as a whole, and the guest has no access to this one.
+        Program::File(file) => unsafe { Module::open(&engine, file) }.with_context(context),
+        Program::Bytes(bytes) => {
+            // SAFETY: the user trusts the code, as above. The bytes are copied.
+            let module = unsafe { Module::from_bytes(&engine, &bytes) };
+            module.with_context(context)
+        }
+        Program::Module(_) => unreachable!("compiled above"),
     }
-    // SAFETY: the user trusts the code, as above. Nobody truncates the file or writes to it while
-    // it is mapped: precast replaces files as a whole, and the guest has no access to this one.
-    unsafe { Module::open(&engine, file) }.with_context(context)
+}
+
+/// Parses `HOST` or `HOST::GUEST`, with or without `::ro` or `::rw`.
+fn directory(text: &str) -> Result<GuestDir, String> {
+    let mut parts: Vec<&str> = text.split("::").collect();
+    let access = match parts[..] {
+        [_, .., "ro"] => Some(DirAccess::ReadOnly),
+        [_, .., "rw"] => Some(DirAccess::ReadWrite),
+        _ => None,
+    };
+    if access.is_some() {
+        parts.pop();
+    }
+    let (host, guest) = match parts[..] {
+        [host] => (host, host),
+        [host, guest] => (host, guest),
+        _ => {
+            return Err("expected HOST, HOST::GUEST, HOST::ro, HOST::GUEST::ro (or rw)".to_owned());
+        }
+    };
+    if host.is_empty() || guest.is_empty() {
+        return Err("a name is empty; the host's current directory is `.`".to_owned());
+    }
+    Ok(GuestDir {
+        host: host.to_owned(),
+        guest: guest.to_owned(),
+        access: access.unwrap_or(DirAccess::ReadWrite),
+    })
 }
 
 /// Gives the guest the directories and environment variables of the options.
-fn grant(mut wasi: WasiCtxBuilder, dirs: &[String], env: &[String]) -> Result<WasiCtxBuilder> {
-    for dir in dirs {
-        let (dir, access) = match dir.strip_suffix("::ro") {
-            Some(dir) => (dir, DirAccess::ReadOnly),
-            None => (dir.as_str(), DirAccess::ReadWrite),
-        };
-        let (host, guest) = dir.split_once("::").unwrap_or((dir, dir));
-        wasi = wasi.preopened_dir(host, guest, access)?;
+fn grant(mut wasi: WasiCtxBuilder, dirs: &[GuestDir], env: &[String]) -> Result<WasiCtxBuilder> {
+    for GuestDir {
+        host,
+        guest,
+        access,
+    } in dirs
+    {
+        wasi = wasi.preopened_dir(host, guest, *access)?;
     }
     for variable in env {
         wasi = match variable.split_once('=') {
@@ -218,13 +278,17 @@ fn grant(mut wasi: WasiCtxBuilder, dirs: &[String], env: &[String]) -> Result<Wa
 
 /// Parses a duration such as `500ms`, `5s` or `2m`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+    let units = [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
     let found = units
         .into_iter()
-        .find_map(|(unit, length)| Some((text.strip_suffix(unit)?, length)));
-    let time = found.and_then(|(number, length)| number.parse::<u64>().ok()?.checked_mul(length));
-    time.map(Duration::from_millis)
-        .ok_or_else(|| "expected a number with ms, s, m or h, such as 5s".to_owned())
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
+    let is_decimal = |number: &str| number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let seconds = found
+        .filter(|(number, _)| is_decimal(number))
+        .and_then(|(number, unit)| Some(number.parse::<f64>().ok()? * unit));
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "expected a number with ms, s, m or h, such as 5s or 1.5s".to_owned())
 }
 
 /// A linker with everything that guests can import.
@@ -262,7 +326,7 @@ fn call(
     func.call(&mut store, &values, &mut returned)?;
     let mut out = io::stdout().lock();
     for value in &returned {
-        writeln!(out, "{}", show(value))?;
+        writeln!(out, "{}", value::show(value))?;
     }
     Ok(())
 }
@@ -314,55 +378,17 @@ fn values(name: &str, params: &[ValType], args: &[&str]) -> Result<Vec<Val>> {
         bail!(
             "`{name}` takes {} arguments ({}), found {}",
             params.len(),
-            types.join(", "),
+            types.join(" "),
             args.len()
         );
     }
     let parse = |(ty, arg): (&ValType, &&str)| {
-        value(*ty, arg).ok_or_else(|| anyhow!("argument `{arg}` of `{name}`: expected {ty}"))
+        value::read(*ty, arg).ok_or_else(|| {
+            let expected = value::expected(*ty);
+            anyhow!("argument `{arg}` of `{name}`: expected {expected}")
+        })
     };
     params.iter().zip(args).map(parse).collect()
-}
-
-/// Parses a number: decimal or with `0x`, signed or unsigned.
-fn value(ty: ValType, text: &str) -> Option<Val> {
-    let integer = || match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16).ok().map(i128::from),
-        None => text.parse::<i128>().ok(),
-    };
-    Some(match ty {
-        ValType::I32 => {
-            let n = integer()?;
-            Val::I32(
-                i32::try_from(n)
-                    .or_else(|_| u32::try_from(n).map(u32::cast_signed))
-                    .ok()?,
-            )
-        }
-        ValType::I64 => {
-            let n = integer()?;
-            Val::I64(
-                i64::try_from(n)
-                    .or_else(|_| u64::try_from(n).map(u64::cast_signed))
-                    .ok()?,
-            )
-        }
-        ValType::F32 => Val::F32(text.parse::<f32>().ok()?.to_bits()),
-        ValType::F64 => Val::F64(text.parse::<f64>().ok()?.to_bits()),
-        ValType::V128 | ValType::FuncRef | ValType::ExternRef => return None,
-    })
-}
-
-fn show(value: &Val) -> String {
-    match value {
-        Val::I32(v) => v.to_string(),
-        Val::I64(v) => v.to_string(),
-        Val::F32(bits) => f32::from_bits(*bits).to_string(),
-        Val::F64(bits) => f64::from_bits(*bits).to_string(),
-        Val::V128(v) => format!("{:#034x}", v.as_u128()),
-        Val::FuncRef(None) | Val::ExternRef(None) => "null".to_owned(),
-        other => other.ty().to_string(),
-    }
 }
 
 /// Checks that an argument is UTF-8, as WASI demands.

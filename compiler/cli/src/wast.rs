@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use precast_artifact::{Interruption, Strategy};
 use precast_compiler::{Cpu, OptLevel, Settings};
 
-use crate::{Failure, compile, files};
+use crate::{Failure, files, settings};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -17,10 +17,10 @@ pub(crate) struct Args {
     files: Vec<PathBuf>,
     /// How memory accesses are kept in bounds: guarded or checked [default: both, one after the
     /// other]
-    #[arg(long, value_parser = compile::strategy)]
+    #[arg(long, value_parser = settings::strategy)]
     strategy: Option<Strategy>,
     /// How code can be stopped: none, fuel or epoch
-    #[arg(long, value_name = "HOW", default_value = "none", value_parser = compile::interruption)]
+    #[arg(long, value_name = "HOW", default_value = "none", value_parser = settings::interruption)]
     interruption: Interruption,
     /// What to optimise for: none, speed or size
     #[arg(long, value_name = "LEVEL", default_value = "speed")]

@@ -245,10 +245,8 @@ fn check(planned: &Planned) -> Result<(), Error> {
         Planned::Global(ty, value) => {
             value.check("value of a global", ty.content)?;
             match value {
-                Val::FuncRef(Some(_)) => Err(Error::Type {
-                    what: "value of a host module's global".into(),
-                    found: "a function, which is of some store already".into(),
-                    expected: "a null reference".into(),
+                Val::FuncRef(Some(_)) => Err(Error::WrongStore {
+                    what: "the function that a host module's global is to hold",
                 }),
                 _ => Ok(()),
             }

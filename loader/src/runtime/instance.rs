@@ -129,10 +129,8 @@ impl<T: Send + 'static> Instance<T> {
     fn guest(&self) -> Result<(crate::Instance, &Arc<Group<T>>), Error> {
         match (&self.node().items, &self.node().group) {
             (Items::Guest(instance, _), Some(group)) => Ok((*instance, group)),
-            _ => Err(Error::Type {
-                what: format!("instance {}", Self::label(self.node())),
-                found: "a host module, whose functions only guests can call".into(),
-                expected: "a guest".into(),
+            _ => Err(Error::HostModule {
+                instance: Self::label(self.node()),
             }),
         }
     }

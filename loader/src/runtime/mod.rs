@@ -436,11 +436,7 @@ impl<T: Send + 'static> Inner<T> {
             }
         };
         if joined && has_data {
-            return Err(Error::Type {
-                what: "data of an instance that joins the store of others".into(),
-                found: "data of its own".into(),
-                expected: "none".into(),
-            });
+            return Err(Error::UnwantedData);
         }
         Ok(room)
     }

@@ -39,10 +39,7 @@ impl FileMap {
         };
         // SAFETY: a new mapping at an address of the system's choice touches nothing that exists.
         let base = unsafe { map(std::ptr::null_mut(), len, access, 0, file, 0) };
-        let base = base.map_err(|error| match code {
-            None => error,
-            Some(_) => explained(error),
-        })?;
+        let base = base.map_err(explained)?;
         let map = Self { base, len };
         if let Some(code) = code
             && code > 0
@@ -126,16 +123,19 @@ unsafe fn map(
     }
 }
 
-/// Adds the likely reason to the system's refusal to map code.
+/// Adds the likely reason to the system's refusal to map a file.
 fn explained(error: io::Error) -> io::Error {
-    match error.kind() {
-        ErrorKind::PermissionDenied => io::Error::new(
-            ErrorKind::PermissionDenied,
-            format!(
-                "{error}: the system forbids to run code from there; is the file system mounted \
-                 `noexec`, or does a security policy forbid it?"
-            ),
+    let reason = match error.kind() {
+        ErrorKind::PermissionDenied => Some(
+            "the system forbids to run code from there; is the file system mounted `noexec`, or does a \
+             security policy forbid it?"
+                .to_owned(),
         ),
-        _ => error,
+        _ if error.raw_os_error() == Some(libc::ENOMEM) => super::limits::reached(),
+        _ => None,
+    };
+    match reason {
+        Some(reason) => io::Error::new(error.kind(), format!("{error}: {reason}")),
+        None => error,
     }
 }

@@ -191,10 +191,7 @@ fn with_backtrace(error: Error, core: &StoreCore) -> Error {
         Error::Trap(trap) if trap.backtrace().frames().is_empty() => {
             Trap::new(trap.code(), backtrace(core)).into()
         }
-        Error::Host { source, trace } if trace.frames().is_empty() => Error::Host {
-            source,
-            trace: backtrace(core),
-        },
+        Error::Host(error) => Error::Host(error.with_backtrace(|| backtrace(core))),
         error => error,
     }
 }

@@ -20,6 +20,7 @@
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
 use precast_artifact::TrapCode;
@@ -40,6 +41,43 @@ static INSTALL: Once = Once::new();
 static PREVIOUS: Previous =
     Previous([const { UnsafeCell::new(MaybeUninit::uninit()) }; SIGNALS.len()]);
 
+/// Signals whose previous handler has gone over to the default action since.
+static GONE: [AtomicBool; SIGNALS.len()] = [const { AtomicBool::new(false) }; SIGNALS.len()];
+
+/// Why traps of guarded code would not work on a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SignalFault {
+    /// Another handler was installed later. If it does not call the one that was there before for faults
+    /// that it does not know, a trap is a fault of the process.
+    Replaced,
+    /// The thread blocks the signal, and the system ends a process that faults then.
+    Blocked,
+}
+
+/// What is wrong with the signals that guarded code traps by: numbers and faults; empty if traps work on
+/// this thread. Installs the handlers if that has not been done.
+pub(crate) fn faults() -> Vec<(c_int, SignalFault)> {
+    install();
+    let mut faults = Vec::new();
+    for signal in SIGNALS {
+        // SAFETY: zero is valid for a sigaction and for a set of signals, which the calls write.
+        unsafe {
+            let mut now: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, std::ptr::null(), &mut now);
+            if now.sa_sigaction != handler as *const () as usize {
+                faults.push((signal, SignalFault::Replaced));
+            }
+            let mut mask: libc::sigset_t = std::mem::zeroed();
+            libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &mut mask);
+            if libc::sigismember(&mask, signal) == 1 {
+                faults.push((signal, SignalFault::Blocked));
+            }
+        }
+    }
+    faults
+}
+
 /// Installs the handlers, once.
 pub(crate) fn install() {
     INSTALL.call_once(|| {
@@ -50,21 +88,28 @@ pub(crate) fn install() {
             unsafe {
                 let previous = (*previous.get()).as_mut_ptr();
                 let asked = libc::sigaction(*signal, std::ptr::null(), previous);
-                let mut action: libc::sigaction = std::mem::zeroed();
-                action.sa_sigaction = handler as *const () as usize;
-                // SA_ONSTACK: a fault of the host by stack overflow must still reach its handler.
-                // SA_NODEFER: a fault inside a chained handler is not held back.
-                // SA_SIGINFO: the handler needs the context.
-                action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
-                libc::sigemptyset(&mut action.sa_mask);
-                let set = libc::sigaction(*signal, &action, std::ptr::null_mut());
                 assert!(
-                    asked == 0 && set == 0,
+                    asked == 0 && set(*signal),
                     "sigaction for a fixed, valid signal"
                 );
             }
         }
     });
+}
+
+/// Installs the handler for one signal. Also called by the handler.
+fn set(signal: c_int) -> bool {
+    // SAFETY: a valid action: zero is valid for all fields that are not set here.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        // SA_ONSTACK: a fault of the host by stack overflow must still reach its handler.
+        // SA_NODEFER: a fault inside a chained handler is not held back.
+        // SA_SIGINFO: the handler needs the context.
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+        libc::sigemptyset(&mut action.sa_mask);
+        libc::sigaction(signal, &action, std::ptr::null_mut()) == 0
+    }
 }
 
 unsafe extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
@@ -123,29 +168,55 @@ unsafe fn chain(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: written before the handler was installed; the function pointers are those that the
     // program gave to sigaction.
     unsafe {
+        // Sent by somebody, not made by an instruction, which would make it again.
+        let is_sent = (*info).si_code <= 0;
         let previous = (*PREVIOUS.0[i].get()).assume_init_ref();
-        match previous.sa_sigaction {
-            // The instruction faults again, this time with the default action: the process ends
-            // with the honest signal.
-            libc::SIG_DFL => {
-                libc::sigaction(signal, previous, std::ptr::null_mut());
-            }
-            // A fault that is ignored repeats for ever; the kernel ends the process in that case
-            // too, which the default action does here.
-            libc::SIG_IGN => {
+        let action = if GONE[i].load(Ordering::Relaxed) {
+            libc::SIG_DFL
+        } else {
+            previous.sa_sigaction
+        };
+        match action {
+            libc::SIG_IGN if is_sent => {}
+            // The default action ends the process with the honest signal, when the instruction faults
+            // again. A fault that is ignored repeats for ever; the kernel ends the process then, too.
+            libc::SIG_DFL | libc::SIG_IGN => {
                 let mut default: libc::sigaction = std::mem::zeroed();
                 default.sa_sigaction = libc::SIG_DFL;
                 libc::sigaction(signal, &default, std::ptr::null_mut());
-            }
-            action if previous.sa_flags & libc::SA_SIGINFO != 0 => {
-                let action: extern "C" fn(c_int, *mut siginfo_t, *mut c_void) =
-                    std::mem::transmute(action);
-                action(signal, info, context);
+                if is_sent {
+                    libc::raise(signal);
+                }
             }
             action => {
-                let action: extern "C" fn(c_int) = std::mem::transmute(action);
-                action(signal);
+                if previous.sa_flags & libc::SA_SIGINFO != 0 {
+                    let action: extern "C" fn(c_int, *mut siginfo_t, *mut c_void) =
+                        std::mem::transmute(action);
+                    action(signal, info, context);
+                } else {
+                    let action: extern "C" fn(c_int) = std::mem::transmute(action);
+                    action(signal);
+                }
+                if is_sent {
+                    stay(i, signal);
+                }
             }
         }
+    }
+}
+
+/// Keeps the handler installed after a chained one has put the default action in its place, as that of
+/// Rust's standard library does for what it does not know, and expects the fault to come again. A signal
+/// that was sent does not. The next one finds the default action, as it would without this handler.
+fn stay(i: usize, signal: c_int) {
+    // SAFETY: zero is a valid sigaction, which the call writes.
+    let now = unsafe {
+        let mut now: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &mut now);
+        now.sa_sigaction
+    };
+    if now == libc::SIG_DFL {
+        GONE[i].store(true, Ordering::Relaxed);
+        set(signal);
     }
 }

@@ -38,14 +38,20 @@ fn read_current(ctx: &mut WasiCtx, fd: u32, buffers: &mut [IoSliceMut<'_>]) -> R
     descriptor.rights.require(Rights::FD_READ)?;
     match &descriptor.kind {
         Kind::File(file) => {
-            if file.may_wait && !buffers.iter().all(|b| b.is_empty()) {
-                // Opened for nonblocking reads, the system's answer is the guest's.
-                let waits = !descriptor.flags.contains(FdFlags::NONBLOCK);
+            // A guest that asked for nonblocking reads gets the answer of the system.
+            let waits = file.may_wait
+                && !descriptor.flags.contains(FdFlags::NONBLOCK)
+                && !buffers.iter().all(|b| b.is_empty());
+            loop {
                 if waits {
                     wait::readable(ctx.interrupt.as_ref(), &[file.file.as_fd()], None)?;
                 }
+                match retry(|| (&file.file).read_vectored(buffers)) {
+                    // Somebody else was faster.
+                    Err(Errno::AGAIN) if waits => {}
+                    result => return result,
+                }
             }
-            retry(|| (&file.file).read_vectored(buffers))
         }
         Kind::Stdin => {
             if buffers.iter().all(|b| b.is_empty()) {

@@ -5,7 +5,7 @@
 //! them, because guests ask for very different sets without relying on what is missing.
 
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
-use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{Dir, File, FileTypeExt, OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags as SystemFlags;
 
 use crate::ctx::WasiCtx;
@@ -72,6 +72,14 @@ pub(crate) fn path_open(
         request.open(at.dir(), at.path())?
     };
     let found = file.metadata()?;
+    if found.is_dir() && request.creates() {
+        return Err(Errno::ISDIR);
+    }
+    let is_pipe = found.file_type().is_fifo();
+    if is_pipe && read_only {
+        // To read from a pipe takes bytes away, and lets its writer go on.
+        return Err(Errno::ROFS);
+    }
     let descriptor = if found.is_dir() {
         let dir = OpenDir {
             dir: Dir::from_std_file(file.into_std()),
@@ -203,7 +211,9 @@ impl Request {
         if self.fdflags.contains(FdFlags::APPEND) {
             flags |= SystemFlags::APPEND;
         }
-        if self.fdflags.contains(FdFlags::NONBLOCK) {
+        // To open a pipe for reading must not wait for a writer, because that wait could not be ended:
+        // reads wait for one. Files and directories do not mind the flag, nor do most devices.
+        if self.fdflags.contains(FdFlags::NONBLOCK) || !self.write {
             flags |= SystemFlags::NONBLOCK;
         }
         if self.fdflags.contains(FdFlags::DSYNC) {

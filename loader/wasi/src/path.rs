@@ -12,7 +12,6 @@
 //! directory can be [protected](crate::protect). If any are, a path is first resolved to a
 //! [`PathAt`](crate::path_at::PathAt), and the function is refused or works on the resolved name.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use cap_fs_ext::DirExt;
@@ -133,7 +132,7 @@ pub(crate) fn path_readlink(
     // cap-std refuses an absolute target with `PERM`. It would tell the guest about the host.
     let target = dir.read_link(path)?;
     // As in POSIX, a target that does not fit is cut off.
-    let target = target.as_os_str().as_bytes();
+    let target = target.to_str().ok_or(Errno::ILSEQ)?.as_bytes();
     let n = target.len().min(buf_len as usize);
     memory.write(buf, &target[..n])?;
     memory.write_u32(used, n as u32)

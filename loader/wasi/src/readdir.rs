@@ -51,6 +51,10 @@ impl Listing {
         }
         for entry in dir.entries()? {
             let entry = entry?;
+            // Paths of guests are UTF-8, so a guest could do nothing with such a name.
+            if entry.file_name().to_str().is_none() {
+                continue;
+            }
             let filetype = entry.file_type()?.into();
             listing.push(entry.ino(), filetype, entry.file_name().as_bytes());
             if listing.size() > room {

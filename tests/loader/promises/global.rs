@@ -206,7 +206,7 @@ fn immutable_globals_cannot_be_set() {
             let before = global.get(&store).i64();
             assert!(matches!(
                 global.set(&mut store, Val::I64(1)),
-                Err(Error::Type { .. })
+                Err(Error::Immutable { .. })
             ));
             assert_eq!(global.get(&store).i64(), before);
         }

@@ -189,8 +189,22 @@ fn pinned_entries_outlive_the_budget() {
         ),
         1,
     );
-    assert_eq!(
-        dir.cached(&["cache", "pin", "abc"]).0.status.code(),
-        Some(2)
+    dir.cached(&["cache", "pin", "xyz"]).is(
+        "",
+        "error: `xyz` is neither a file nor a key of 4 to 64 hexadecimal digits, as `precast cache list` \
+         prints them\n",
+        1,
+    );
+    // By its beginning, and by the module.
+    dir.cached(&RUN).is("16\n", "", 0);
+    let pinned = format!("{key}  pinned\n");
+    dir.cached(&["cache", "pin", &key[..8]]).is(&pinned, "", 0);
+    dir.cached(&["cache", "unpin", "add.wasm"])
+        .is(&format!("{key}  not pinned\n"), "", 0);
+    dir.wasm("other", "(module)");
+    dir.cached(&["cache", "pin", "other.wasm"]).is(
+        "",
+        "error: there is no entry of the module `other.wasm` in the cache\n",
+        1,
     );
 }

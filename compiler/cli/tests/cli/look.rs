@@ -82,14 +82,14 @@ digest       [DIGEST] (matches)
 context      176 bytes for each instance
 
 imports (2)
-  func   env.log (i32, f64)
+  func   env.log (i32 f64) -> ()
   table  env.table 1 externref
 
 exports (4)
   memory memory 1 5
   global counter (mut i64)
-  func   div (i32, i32) -> i32
-  func   both () -> (i32, i64)
+  func   div (i32 i32) -> (i32)
+  func   both () -> (i32 i64)
 
 numbers
   functions                          2
@@ -135,8 +135,14 @@ fn inspect_as_json() {
     assert_eq!(json["settings"]["opt-level"], "speed");
     assert_eq!(json["digest"]["matches"], true);
     assert_eq!(json["imports"][0]["name"], "log");
-    assert_eq!(json["imports"][0]["type"], "(i32, f64)");
-    assert_eq!(json["exports"][3]["type"], "() -> (i32, i64)");
+    assert_eq!(json["imports"][0]["type"], "(i32 f64) -> ()");
+    assert_eq!(json["imports"][0]["params"][1], "f64");
+    assert_eq!(
+        json["imports"][0]["results"].as_array().map(Vec::len),
+        Some(0)
+    );
+    assert_eq!(json["exports"][3]["type"], "() -> (i32 i64)");
+    assert_eq!(json["exports"][3]["results"][1], "i64");
     assert_eq!(json["counts"]["frozen_tables"], 1);
     assert_eq!(json["sections"]["memory_image"], 4096);
 }
@@ -157,12 +163,6 @@ fn inspect_tells_what_the_file_is() {
     dir.write("changed", &changed);
     for (file, cause) in [
         (
-            "add.wasm",
-            "expected a precast artifact, found a WebAssembly module: compile it first, with \
-             `precast compile`"
-                .to_owned(),
-        ),
-        (
             "empty",
             "expected a precast artifact, found an empty file".to_owned(),
         ),
@@ -178,11 +178,8 @@ fn inspect_tells_what_the_file_is() {
         for command in ["inspect", "objdump"] {
             dir.precast(&[command, file]).is("", &expected, 1);
         }
-        // `run` compiles a module, so only the other files are errors.
-        if file != "add.wasm" {
-            let expected = format!("error: cannot run `{file}`\nCaused by:\n    {cause}\n");
-            dir.precast(&["run", file]).is("", &expected, 1);
-        }
+        let expected = format!("error: cannot run `{file}`\nCaused by:\n    {cause}\n");
+        dir.precast(&["run", file]).is("", &expected, 1);
     }
     let damaged = dir.precast(&["inspect", "damaged"]).stderr();
     assert!(
@@ -209,7 +206,7 @@ fn objdump_shows_code_with_its_places() {
     let all = dir.precast(&["objdump", "all.precast"]).stdout();
     for part in [
         "<div> ",
-        " bytes, function 1 (i32, i32) -> i32\n",
+        " bytes, function 1 (i32 i32) -> (i32)\n",
         "; trap: integer divide by zero\n",
         "<both> ",
         "<precast.native_entry[i32,i32->i32]> ",
@@ -375,4 +372,47 @@ fn hostile_names_are_written_out() {
         .stdout();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["exports"][0]["name"], "ex\u{1b}[31m\n   1: f\u{202e}");
+}
+
+#[test]
+fn digests_can_be_printed() {
+    let dir = Dir::new();
+    dir.artifact("add", ADD);
+    let json = dir.precast(&["inspect", "--json", "add.precast"]).stdout();
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let digest = json["digest"]["blake3"].as_str().expect("a digest");
+    dir.precast(&["digest", "add.precast"])
+        .is(&format!("{digest}  add.precast\n"), "", 0);
+    let mut bytes = std::fs::read(dir.path("add.precast")).expect("written");
+    assert_eq!(
+        precast_artifact::reader::hex(&precast_artifact::digest(&bytes)),
+        digest
+    );
+    *bytes.last_mut().expect("not empty") ^= 1;
+    dir.write("damaged", bytes);
+    let ran = dir.precast(&["digest", "damaged"]);
+    assert_eq!(ran.0.status.code(), Some(1));
+    assert!(
+        ran.stderr()
+            .starts_with("error: cannot use `damaged`\nCaused by:\n"),
+        "{}",
+        ran.stderr()
+    );
+    dir.precast(&["digest", "add.wasm"]).is(
+        "",
+        "error: cannot use `add.wasm`\nCaused by:\n    expected a precast artifact, found a WebAssembly \
+         module: compile it first, with `precast compile`\n",
+        1,
+    );
+    // As packagers do with ELF files.
+    let mut stripped = std::fs::read(dir.path("add.precast")).expect("written");
+    stripped.extend_from_slice(&[0; 100]);
+    dir.write("stripped", &stripped);
+    let len = stripped.len();
+    let expected = format!(
+        "error: cannot run `stripped`\nCaused by:\n    the artifact is {len} bytes long, but its header \
+         says {}: a tool such as `strip` has changed it; an artifact must stay as precast wrote it\n",
+        len - 100
+    );
+    dir.precast(&["run", "stripped"]).is("", &expected, 1);
 }

@@ -6,6 +6,7 @@ mod exposure;
 mod look;
 mod redirect;
 mod run;
+mod typed;
 
 use std::fs;
 use std::path::PathBuf;

@@ -49,26 +49,33 @@ fn imports_are_explained() {
         .concat(),
     )
     .is(
-        "`wasi_unstable`.`proc_exit` (func (i32) -> ()) is looked up as \
-             `wasi_snapshot_preview1`.`proc_exit`: `wasi_unstable` -> `wasi_snapshot_preview1`; \
-             defined by the host\n\
-             `env`.`abort` (func (i32) -> ()) is looked up as \
-             `wasi_snapshot_preview1`.`sched_yield`: `env`.`abort` -> \
-             `wasi_snapshot_preview1`.`sched_yield`; \
-             defined by the host as func () -> (i32), which does not fit\n\
-             the redirection `x` -> `y` matches no import\n",
+        "wasi_unstable.proc_exit func (i32) -> ()\n    looked up as \
+         wasi_snapshot_preview1.proc_exit, by `wasi_unstable` -> `wasi_snapshot_preview1`\n    \
+         defined by the host\n\
+         env.abort func (i32) -> ()\n    looked up as wasi_snapshot_preview1.sched_yield, by \
+         `env`.`abort` -> `wasi_snapshot_preview1`.`sched_yield`\n    \
+         defined by the host as func () -> (i32), which does not fit\n\
+         the redirection `x` -> `y` matches no import\n",
         "",
         0,
     );
     dir.precast(&["run", "--explain-imports", "old.precast"])
         .is(
-            "`wasi_unstable`.`proc_exit` (func (i32) -> ()) is looked up as \
-         `wasi_unstable`.`proc_exit`: no rule matches; nothing is defined there\n\
-         `env`.`abort` (func (i32) -> ()) is looked up as \
-         `env`.`abort`: no rule matches; nothing is defined there\n",
+            "wasi_unstable.proc_exit func (i32) -> ()\n    nothing is defined there\n\
+             env.abort func (i32) -> ()\n    nothing is defined there\n",
             "",
             0,
         );
+    let json = ["run", "--explain-imports", "--json", "--redirect", MODULE];
+    let ran = dir.precast(&[&json[..], &["--redirect", "x=y", "old.precast"]].concat());
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout()).expect("JSON");
+    assert_eq!(
+        json["imports"][0]["target"]["module"],
+        "wasi_snapshot_preview1"
+    );
+    assert_eq!(json["imports"][0]["fits"], true);
+    assert_eq!(json["imports"][1]["found"], serde_json::Value::Null);
+    assert_eq!(json["unmatched_redirections"][0], "`x` -> `y`");
 }
 
 #[test]

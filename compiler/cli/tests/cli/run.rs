@@ -99,15 +99,15 @@ fn calls_functions_with_values() {
     };
     invoke(&["-1", "0xffffffff"]).is("-2\n", "", 0);
     invoke(&["4294967295", "0"]).is("-1\n", "", 0);
-    invoke(&["1"]).is(
+    invoke(&["1"]).is("", "error: `add` takes 2 arguments (i32 i32), found 1\n", 1);
+    invoke(&["1", "x"]).is(
         "",
-        "error: `add` takes 2 arguments (i32, i32), found 1\n",
+        "error: argument `x` of `add`: expected i32, such as -7 or 0xff\n",
         1,
     );
-    invoke(&["1", "x"]).is("", "error: argument `x` of `add`: expected i32\n", 1);
     invoke(&["1", "4294967296"]).is(
         "",
-        "error: argument `4294967296` of `add`: expected i32\n",
+        "error: argument `4294967296` of `add`: expected i32, such as -7 or 0xff\n",
         1,
     );
     dir.artifact(
@@ -285,8 +285,8 @@ fn a_timeout_ends_the_program_with_124() {
     for (options, expected) in [
         (
             &["--timeout", "5"][..],
-            "error: invalid value '5' for '--timeout <TIME>': expected a number with ms, s, m or \
-             h, such as 5s\n",
+            "error: invalid value '5' for '--timeout <TIME>': expected a number with ms, s, m or h, \
+             such as 5s or 1.5s\n",
         ),
         (
             &["--timeout", "5s", "--fuel", "9"],

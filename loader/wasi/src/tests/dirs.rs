@@ -170,3 +170,69 @@ fn inodes_agree_with_those_of_the_files() {
     guest.stat("file-000", 0).unwrap();
     assert_eq!(guest.u64(OUT + 8), told);
 }
+
+/// Paths of guests are UTF-8, so a guest never meets a name that is not.
+#[test]
+fn names_that_are_not_utf8_stay_with_the_host() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let folder = folder();
+    let name = OsStr::from_bytes(b"a\xff");
+    if std::fs::write(folder.path().join(name), "x").is_err() {
+        eprintln!("skipped: the file system has no such names");
+        return;
+    }
+    std::fs::write(folder.path().join("b"), "x").unwrap();
+    std::os::unix::fs::symlink(name, folder.path().join("link")).unwrap();
+    let mut guest = Guest::in_folder(&folder, DirAccess::ReadWrite);
+    let listing = guest.readdir(DIR, 4096, 0).unwrap();
+    assert!(String::from_utf8(listing.clone()).is_err() || !listing.contains(&0xff));
+    assert!(!listing.windows(2).any(|bytes| bytes == b"a\xff"));
+    assert!(listing.contains(&b'b'));
+    assert_eq!(guest.readlink("link", 100), Err(Errno::ILSEQ));
+}
+
+#[test]
+fn a_directory_cannot_be_created_by_opening_it() {
+    let folder = folder();
+    std::fs::create_dir(folder.path().join("dir")).unwrap();
+    let mut guest = Guest::in_folder(&folder, DirAccess::ReadWrite);
+    for rights in [READ, WRITE, READ | WRITE] {
+        assert_eq!(
+            guest.open("dir", CREAT, rights),
+            Err(Errno::ISDIR),
+            "{rights}"
+        );
+        assert_eq!(
+            guest.open("dir", CREAT | EXCL, rights),
+            Err(Errno::EXIST),
+            "{rights}"
+        );
+    }
+    guest.open("dir", 0, READ).unwrap();
+}
+
+fn pipe(path: &std::path::Path) {
+    let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+    // SAFETY: a C string.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+}
+
+#[test]
+fn pipes_are_opened_without_waiting_and_read_when_there_is_something() {
+    let folder = folder();
+    pipe(&folder.path().join("pipe"));
+    let mut guest = Guest::in_folder(&folder, DirAccess::ReadWrite);
+    let fd = guest.open("pipe", 0, READ).unwrap();
+    let path = folder.path().join("pipe");
+    let writer = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        std::fs::write(path, "hello").unwrap();
+    });
+    assert_eq!(guest.read(fd, 10).unwrap(), b"hello");
+    assert_eq!(guest.read(fd, 10).unwrap(), b"", "the end");
+    writer.join().unwrap();
+    // Where nothing may change, nobody takes bytes out of a pipe.
+    let mut guest = Guest::in_folder(&folder, DirAccess::ReadOnly);
+    assert_eq!(guest.open("pipe", 0, READ), Err(Errno::ROFS));
+}

@@ -383,7 +383,7 @@ impl Slot {
             },
         };
         match error {
-            Some(Error::Type { .. }) => Ok(()),
+            Some(Error::Type { .. } | Error::Count { .. }) => Ok(()),
             other => Err(format!("wrong types: {other:?}")),
         }
     }
@@ -410,7 +410,7 @@ fn call(store: &mut Store<Data>, instance: Instance, name: &str, args: &[Val]) -
             Some(value) => Ending::Reference(number(value)),
         },
         Ok(Err(Error::Trap(trap))) => Ending::Trap(trap.code()),
-        Ok(Err(Error::Host { .. })) => Ending::HostError,
+        Ok(Err(Error::Host(_))) => Ending::HostError,
         Ok(Err(Error::Exit(code))) => Ending::Exit(code),
         Ok(Err(error)) => panic!("{name}: {error}"),
     }

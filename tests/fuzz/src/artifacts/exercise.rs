@@ -70,7 +70,10 @@ pub fn everything(engine: &Engine, mutant: &mut Mutant) -> Result<Outcome, Strin
         // Segments out of bounds, sizes beyond the limits.
         Error::Trap(_) | Error::Limit { .. } | Error::Memory { .. } => {}
         // All imports are of the types that the module asks for, but names may be equal.
-        Error::Link(_) | Error::Duplicate { .. } | Error::Type { .. } => {}
+        Error::Link(_)
+        | Error::Duplicate { .. }
+        | Error::Type { .. }
+        | Error::InvalidType { .. } => {}
         _ => return Err(format!("instantiating fails with `{error}`")),
     }
     Ok(Outcome::Opened)

@@ -211,7 +211,7 @@ impl Machine for Running<'_> {
 fn outcome(error: &Error) -> Outcome {
     match error {
         Error::Trap(trap) => Outcome::Trapped(trap.code()),
-        Error::Host { .. } => Outcome::HostFailed,
+        Error::Host(_) => Outcome::HostFailed,
         _ => Outcome::Refused,
     }
 }

@@ -1,0 +1,72 @@
+//! The options of all commands that compile modules.
+
+use precast_artifact::{Interruption, Strategy};
+use precast_compiler::{Cpu, OptLevel, Settings};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// What to optimise for: none, speed or size, or 0 to 3 and s, as other compilers have it
+    /// [default: speed]
+    #[arg(short = 'O', long, value_name = "LEVEL", value_parser = opt_level)]
+    opt_level: Option<OptLevel>,
+    /// CPU to compile for: baseline, native, x86-64-v2, x86-64-v3 or x86-64-v4, followed by any
+    /// number of `,+feature` and `,-feature` [default: baseline]
+    #[arg(long, allow_hyphen_values = true)]
+    cpu: Option<Cpu>,
+    /// How memory accesses are kept in bounds: `guarded` by guard pages and signals, `checked` by
+    /// explicit checks [default: guarded]
+    #[arg(long, value_parser = strategy)]
+    strategy: Option<Strategy>,
+}
+
+impl Args {
+    pub(crate) fn settings(&self, interruption: Interruption) -> Settings {
+        let default = Settings::default();
+        Settings {
+            opt_level: self.opt_level.unwrap_or(default.opt_level),
+            cpu: self.cpu.clone().unwrap_or(default.cpu),
+            strategy: self.strategy.unwrap_or(default.strategy),
+            interruption,
+            target: None,
+            threads: None,
+        }
+    }
+
+    /// One of the options that were given.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        if self.opt_level.is_some() {
+            Some("--opt-level")
+        } else if self.cpu.is_some() {
+            Some("--cpu")
+        } else if self.strategy.is_some() {
+            Some("--strategy")
+        } else {
+            None
+        }
+    }
+}
+
+fn opt_level(text: &str) -> Result<OptLevel, String> {
+    match text {
+        "0" | "none" => Ok(OptLevel::None),
+        "1" | "2" | "3" | "speed" => Ok(OptLevel::Speed),
+        "s" | "z" | "size" => Ok(OptLevel::Size),
+        _ => Err("expected none, speed or size (or 0 to 3, s)".to_owned()),
+    }
+}
+
+pub(crate) fn strategy(text: &str) -> Result<Strategy, String> {
+    Strategy::ALL
+        .iter()
+        .copied()
+        .find(|strategy| strategy.text() == text)
+        .ok_or_else(|| "expected guarded or checked".to_owned())
+}
+
+pub(crate) fn interruption(text: &str) -> Result<Interruption, String> {
+    Interruption::ALL
+        .iter()
+        .copied()
+        .find(|interruption| interruption.text() == text)
+        .ok_or_else(|| "expected none, fuel or epoch".to_owned())
+}

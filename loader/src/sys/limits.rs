@@ -1,0 +1,42 @@
+//! Why the system refuses memory or address space: which limit is reached, as far as it tells.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+
+/// The limit that is reached, and what to do; nothing if no limit explains the refusal. Asks the system
+/// much, so only for errors.
+pub(crate) fn reached() -> Option<String> {
+    if let Some((mappings, most)) = mappings()
+        // A refused call may have needed several.
+        && mappings + 8 >= most
+    {
+        return Some(format!(
+            "the process has {mappings} mappings of the {most} that `vm.max_map_count` allows: have \
+             fewer instances at a time or in the pool, or raise that limit"
+        ));
+    }
+    let limit = address_space()?;
+    Some(format!(
+        "the address space of the process is limited to {limit} bytes (RLIMIT_AS, `ulimit -v`): \
+         compile with `--strategy checked`, which reserves little, or raise that limit"
+    ))
+}
+
+/// How many mappings the process has, and how many it may have.
+fn mappings() -> Option<(u64, u64)> {
+    let most = fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
+    let most = most.trim().parse().ok()?;
+    let maps = BufReader::new(fs::File::open("/proc/self/maps").ok()?);
+    Some((maps.split(b'\n').count() as u64, most))
+}
+
+/// The limit of the address space, if there is one.
+fn address_space() -> Option<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the call only writes the structure.
+    let asked = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) };
+    (asked == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}
