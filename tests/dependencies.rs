@@ -105,6 +105,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
         &[
             "arch",
             "error",
+            "exception",
             "externref",
             "libcalls",
             "limits",
@@ -122,6 +123,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
         "handles, and what users call",
         &[
             "engine",
+            "exnref",
             "func",
             "global",
             "host",
@@ -139,6 +141,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "store",
             "stored",
             "table",
+            "tag",
             "typed",
             "val",
         ],

@@ -10,7 +10,9 @@
 ///
 /// - **3** The base of a memory with 64-bit indices is read again after each call, because such a
 ///   memory moves when it grows. Code made for ABI 1 and 2 kept the base under
-///   [`Strategy::Guarded`], so ABI 3 withdraws both, see [`LEAST_SAFE`].
+///   [`Strategy::Guarded`], so ABI 3 withdraws both, see [`LEAST_SAFE`]. Exceptions exist:
+///   [tags](crate::vm::VmTag) in the VM context, [handlers](crate::handlers) of calls, three
+///   builtins.
 /// - **2** Builtins are reached through the store context, not through the GOT. Interruption
 ///   by fuel and by epochs exists.
 /// - **1** The first version.
@@ -127,6 +129,15 @@ numbered! {
         /// `(vmctx, dst: *mut u8, value: u32, len: u64)`: [`Self::MemSet`] that works in pieces of
         /// [`PIECE`] bytes; may raise a trap between them.
         MemoryFill = 12 "memory_fill",
+        /// `(vmctx, tag: *const VmTag) -> *mut VmException`: a new exception, whose values the code
+        /// fills in before it calls anything else; raises.
+        ExceptionNew = 13 "exception_new",
+        /// `(vmctx, exnref: u64) -> *mut VmException`: what a reference leads to, valid until the code
+        /// calls something; raises [`TrapCode::NullReference`].
+        ExceptionGet = 14 "exception_get",
+        /// `(vmctx, exception: *mut VmException)`: goes on at the handler of the innermost call that has
+        /// one, or ends the activation; never returns.
+        ExceptionThrow = 15 "exception_throw",
     }
 }
 

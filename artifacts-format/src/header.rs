@@ -6,7 +6,7 @@
 //!         hot tables: strings, types, …        / covered by `checksum`, verified at every open
 //!         image                                  page aligned; mapped copy-on-write into memories
 //!         elements, image records                read when an instance is made for the first time
-//!         functions, traps, addresses, segments  read lazily
+//!         functions, traps, handlers, addresses, segments: read lazily
 //!         metadata (bincode), .symtab, .strtab, .shstrtab, ELF section headers
 //!         rodata (frozen tables)                 read-only for machine code
 //!         text                                   page aligned; read + execute
@@ -109,6 +109,8 @@ pub struct Header {
     pub tables: Section,
     /// [`GlobalRecord`](crate::records::GlobalRecord)s.
     pub globals: Section,
+    /// [`TagRecord`](crate::records::TagRecord)s.
+    pub tags: Section,
     /// [`ConstOp`](crate::records::ConstOp)s.
     pub const_ops: Section,
     /// [`TableInitRecord`](crate::records::TableInitRecord)s.
@@ -140,6 +142,8 @@ pub struct Header {
     pub functions: Section,
     /// Trap table, see [`traps`](crate::traps).
     pub traps: Section,
+    /// Handlers of calls, see [`handlers`](crate::handlers).
+    pub handlers: Section,
     /// Map from code to wasm offsets, see [`addresses`](crate::addresses).
     pub addresses: Section,
     /// Cold metadata, which the module `metadata` reads.

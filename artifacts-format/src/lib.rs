@@ -12,6 +12,7 @@
 //! | [`abi`] | what machine code calls, and how it stops: builtins, traps, strategies |
 //! | [`signature`] | value types and signature identity |
 //! | [`target`] | architectures and CPU features |
+//! | [`handlers`] | where calls go on when an exception comes out of them |
 //! | [`traps`], [`addresses`] | maps from code offsets to trap codes and to wasm offsets |
 //! | `metadata` | cold metadata, the only user of bincode (feature `metadata`) |
 //! | [`reader`] | a checked view of the bytes |
@@ -23,6 +24,7 @@
 
 pub mod abi;
 pub mod addresses;
+pub mod handlers;
 pub mod header;
 #[cfg(feature = "metadata")]
 pub mod metadata;

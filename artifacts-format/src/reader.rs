@@ -21,7 +21,8 @@
 //!   the start function.
 //! - Elements (types, functions, globals): in `expr`, where an element is put into a table.
 //! - Runs of the image (inside image and memory, disjoint): in `lazy`, where they are mapped.
-//! - Traps, addresses, names, metadata: in their readers, for which damage means "not found".
+//! - Traps, handlers, addresses, names, metadata: in their readers, for which damage means "not
+//!   found". Where a handler leads to is checked by the loader, when an exception is thrown.
 //! - Frozen tables (rodata), bytes of segments, pages of the image: nowhere. Only machine code
 //!   reads the first, and any bytes are valid for the others.
 //!
@@ -253,6 +254,11 @@ impl<'a> Artifact<'a> {
     /// Globals, in index space order.
     pub fn globals(&self) -> &'a [GlobalRecord] {
         self.records(self.header.globals)
+    }
+
+    /// Tags of exceptions, in index space order.
+    pub fn tags(&self) -> &'a [TagRecord] {
+        self.records(self.header.tags)
     }
 
     /// Operations of constant expressions.

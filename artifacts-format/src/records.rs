@@ -67,6 +67,8 @@ pub enum ExternKind {
     Memory = 2,
     /// A global.
     Global = 3,
+    /// A tag of exceptions.
+    Tag = 4,
 }
 
 impl ExternKind {
@@ -77,6 +79,7 @@ impl ExternKind {
             1 => Self::Table,
             2 => Self::Memory,
             3 => Self::Global,
+            4 => Self::Tag,
             _ => return None,
         })
     }
@@ -88,6 +91,7 @@ impl ExternKind {
             Self::Table => "table",
             Self::Memory => "memory",
             Self::Global => "global",
+            Self::Tag => "tag",
         }
     }
 }
@@ -126,7 +130,7 @@ pub struct ExportRecord {
     pub index: u32,
 }
 
-/// Flag of memories, tables and globals: imported.
+/// Flag of memories, tables, globals and tags: imported.
 pub const IMPORTED: u32 = 1;
 /// Flag of globals: mutable.
 pub const MUTABLE: u32 = 2;
@@ -164,7 +168,7 @@ pub struct TableRecord {
     pub min: u64,
     /// Maximum number of elements, or `u64::MAX` if the module states none.
     pub max: u64,
-    /// [`ValType`](crate::ValType) of the elements: funcref or externref.
+    /// [`ValType`](crate::ValType) of the elements: a reference type.
     pub element: u32,
     /// [`IMPORTED`], [`FROZEN`], [`INDEX64`].
     pub flags: u32,
@@ -201,6 +205,20 @@ pub struct GlobalRecord {
     pub init: u32,
     /// Number of those operations.
     pub init_len: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A tag of exceptions, in index space order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct TagRecord {
+    /// Index of its signature record, which has no results.
+    pub signature: u32,
+    /// [`IMPORTED`].
+    pub flags: u32,
+    /// In the VM context: the [`VmTag`](crate::vm::VmTag), or a pointer to one if imported.
+    pub vm_offset: u32,
     /// Zero.
     pub reserved: u32,
 }
@@ -375,7 +393,8 @@ impl GotKind {
 
 /// Where the parts of the VM context are, in bytes from its start. The compiler writes this; the
 /// loader never computes a layout. Import slots, funcref slots and dropped flags follow one another
-/// in the order of these fields; globals, memories and tables are in front of them.
+/// in the order of these fields; globals, memories and tables are in front of them, tags between
+/// funcref slots and flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct VmLayout {
@@ -405,6 +424,7 @@ const _: () = {
     assert!(size_of::<FrozenEntry>() == 8);
     assert!(size_of::<GlobalRecord>() == 24);
     assert!(size_of::<FunctionRecord>() == 16);
+    assert!(size_of::<TagRecord>() == 16);
     assert!(size_of::<ConstOp>() == 16);
     assert!(size_of::<DataRecord>() == 32);
     assert!(size_of::<ElementRecord>() == 24);

@@ -3,13 +3,13 @@
 //! A `call_indirect` through a table that modules may share compares a 64-bit *type id*. Up to
 //! [`MAX_ENCODED_VALUES`] parameters and results together, the id **is** the signature, with three
 //! bits per value. So two ids are equal exactly if the signatures are, no registry is needed, and
-//! opening a module registers nothing. Longer signatures, which are rare, get an id from the
-//! loader's process-wide table, through a slot of the GOT; such ids have their top bit set.
+//! opening a module registers nothing. Longer signatures, and those with types beyond
+//! [`MAX_ENCODED_TYPE`], which are rare, get an id from the loader's process-wide table, through a slot of the GOT; such ids have their top bit set.
 //! A hash would be simpler but could collide, and a collision would be type confusion.
 
 use crate::target::Arch;
 
-/// A value type of WebAssembly 2.0, as one byte in the artifact.
+/// A value type, as one byte in the artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum ValType {
@@ -27,6 +27,8 @@ pub enum ValType {
     FuncRef = 6,
     /// Nullable reference to a host value.
     ExternRef = 7,
+    /// Nullable reference to an exception.
+    ExnRef = 8,
 }
 
 impl ValType {
@@ -40,6 +42,7 @@ impl ValType {
             5 => Self::V128,
             6 => Self::FuncRef,
             7 => Self::ExternRef,
+            8 => Self::ExnRef,
             _ => return None,
         })
     }
@@ -54,12 +57,13 @@ impl ValType {
             Self::V128 => "v128",
             Self::FuncRef => "funcref",
             Self::ExternRef => "externref",
+            Self::ExnRef => "exnref",
         }
     }
 
     /// Whether the type is a reference type.
     pub const fn is_ref(self) -> bool {
-        matches!(self, Self::FuncRef | Self::ExternRef)
+        matches!(self, Self::FuncRef | Self::ExternRef | Self::ExnRef)
     }
 }
 
@@ -72,13 +76,17 @@ impl core::fmt::Display for ValType {
 /// Maximum number of parameters and results together that a type id can encode by itself.
 pub const MAX_ENCODED_VALUES: usize = 20;
 
+/// Greatest value type that a type id can encode by itself.
+pub const MAX_ENCODED_TYPE: u64 = 7;
+
 /// The bit that is set in type ids from the loader's table, and in no others.
 pub const INTERNED_TYPE_ID: u64 = 1 << 63;
 
 /// Maximum number of parameters of a native entry, exit or shim; longer signatures use arrays.
 pub const MAX_NATIVE_PARAMS: usize = 16;
 
-/// The type id of a signature, or `None` if it is too long to be its own id.
+/// The type id of a signature, or `None` if it cannot be its own id: it is too long, or has a type
+/// beyond [`MAX_ENCODED_TYPE`].
 ///
 /// Base-8 digits from the least significant: parameters, a zero, results.
 pub fn type_id(params: &[ValType], results: &[ValType]) -> Option<u64> {
@@ -105,8 +113,13 @@ fn encode(
     params: impl Iterator<Item = u64>,
     results: impl Iterator<Item = u64>,
 ) -> Option<u64> {
-    let digits = params.chain([0]).chain(results).enumerate();
-    (values <= MAX_ENCODED_VALUES).then(|| digits.fold(0, |id, (i, digit)| id | digit << (3 * i)))
+    if values > MAX_ENCODED_VALUES {
+        return None;
+    }
+    let mut digits = params.chain([0]).chain(results).enumerate();
+    digits.try_fold(0, |id, (i, digit)| {
+        (digit <= MAX_ENCODED_TYPE).then_some(id | digit << (3 * i))
+    })
 }
 
 /// Whether the native convention covers this signature: at most one result, at most
@@ -159,6 +172,8 @@ mod tests {
         }
         assert_eq!(type_id(&[I32, I64], &[F64]), Some(0o4021));
         assert_eq!(type_id(&[I32; 20], &[I32]), None);
+        assert_eq!(type_id(&[I32], &[ExnRef]), None);
+        assert_eq!(type_id(&[ExnRef], &[]), None);
         assert_eq!(
             type_id(&[ExternRef; 20], &[]).map(|id| id & INTERNED_TYPE_ID),
             Some(0)

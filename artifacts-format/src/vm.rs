@@ -13,6 +13,7 @@
 //!   ...   tables       VmTable                defined, not frozen; imported ones are *mut VmTable
 //!   ...   func_imports [VmFuncImport]         one per imported function
 //!   ...   funcrefs     [VmFuncRef]            one per function whose reference can escape
+//!   ...   tags         VmTag                  defined tags; imported ones are *const VmTag
 //!   ...   dropped      [u8]                   one per run-time data and element segment
 //! ```
 //!
@@ -33,8 +34,8 @@
 //! | builtin | C | see [`Builtin`](crate::Builtin) |
 //!
 //! "C" is the platform's own C convention (System V on Linux). An i32 is passed as `int`, an f32 as
-//! `float`, a funcref as `*const VmFuncRef` (null is the null reference), an externref as u64 (zero
-//! is the null reference).
+//! `float`, a funcref as `*const VmFuncRef` (null is the null reference), an externref or exnref as u64
+//! (zero is the null reference).
 //!
 //! - An *entry* stores its frame pointer, stack pointer and landing pad in the store's
 //!   [`VmStoreContext`] (`entry_*`) and calls `code` with `try_call`. A trap resumes at the landing
@@ -48,7 +49,10 @@
 //!   ([`is_tail_like_c`](crate::signature::is_tail_like_c)), the loader may replace an exit by a
 //!   shim that does what the exit would do, and may call wasm functions itself after doing what the
 //!   entry would do.
-//! - Host functions and builtins never unwind through wasm frames: they resume at `entry_handler`.
+//! - Host functions and builtins never unwind through wasm frames: they resume at `entry_handler`,
+//!   or, where an exception is thrown, at a [handler](crate::handlers) of one of the wasm frames of
+//!   the activation, with the address of its [`VmException`] in the register for the first payload
+//!   that Cranelift gives the convention `tail`.
 //!
 //! Byte order: machine code and the loader run on the same machine, so everything that the loader
 //! makes for machine code (VM context, GOT, store context, tables) is in the target's own
@@ -175,6 +179,27 @@ pub struct VmFuncRef {
     pub native_entry: *const u8,
 }
 
+/// A tag of exceptions. Its address is its identity: two tags are the same if they are at the same
+/// place.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct VmTag {
+    /// Identity of the signature: the values that exceptions with this tag have are its parameters.
+    pub type_id: u64,
+    /// Number of those values.
+    pub values: u64,
+}
+
+/// An exception as machine code sees it. Its values follow, as an array of [`ValRaw`].
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(16))]
+pub struct VmException {
+    /// Its tag.
+    pub tag: *const VmTag,
+    /// The reference to it, which is never null.
+    pub reference: u64,
+}
+
 /// One wasm value at the boundary between host and wasm, as arrays of arguments and results hold
 /// it: 16 bytes. The value is in the first bytes, little-endian; the other bytes are undefined.
 #[derive(Clone, Copy)]
@@ -194,6 +219,8 @@ pub union ValRaw {
     pub funcref: *const VmFuncRef,
     /// An `externref`; zero is the null reference.
     pub externref: u64,
+    /// An `exnref`; zero is the null reference.
+    pub exnref: u64,
 }
 
 impl core::fmt::Debug for ValRaw {
@@ -219,7 +246,7 @@ const _: () = {
     assert!(offset_of!(VmStoreContext, entry_handler) == 56);
     assert!(offset_of!(VmStoreContext, trapped) == 64);
     assert!(offset_of!(VmStoreContext, builtins) == 72);
-    assert!(size_of::<VmBuiltins>() == 96);
+    assert!(size_of::<VmBuiltins>() == 120);
     assert!(size_of::<VmContextHeader>() == 16);
     assert!(offset_of!(VmContextHeader, store) == 0);
     assert!(offset_of!(VmContextHeader, instance) == 8);
@@ -235,5 +262,9 @@ const _: () = {
     assert!(offset_of!(VmFuncRef, code) == 0 && offset_of!(VmFuncRef, ctx) == 8);
     assert!(offset_of!(VmFuncRef, type_id) == 16);
     assert!(offset_of!(VmFuncRef, array_entry) == 24 && offset_of!(VmFuncRef, native_entry) == 32);
+    assert!(size_of::<VmTag>() == 16);
+    assert!(offset_of!(VmTag, type_id) == 0 && offset_of!(VmTag, values) == 8);
+    assert!(size_of::<VmException>() == 16 && align_of::<VmException>() == align_of::<ValRaw>());
+    assert!(offset_of!(VmException, tag) == 0 && offset_of!(VmException, reference) == 8);
     assert!(size_of::<ValRaw>() == 16);
 };

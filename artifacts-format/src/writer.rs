@@ -112,6 +112,8 @@ pub struct ArtifactBuilder<'a> {
     pub tables: Vec<TableRecord>,
     /// Globals.
     pub globals: Vec<GlobalRecord>,
+    /// Tags of exceptions.
+    pub tags: Vec<TagRecord>,
     /// Operations of constant expressions, see [`const_expr`](Self::const_expr).
     pub const_ops: Vec<ConstOp>,
     /// Initial values of tables.
@@ -143,6 +145,8 @@ pub struct ArtifactBuilder<'a> {
     pub symbols: Vec<Symbol<'a>>,
     /// Trap table, see [`traps::encode`](crate::traps::encode).
     pub traps: Vec<u8>,
+    /// Handlers of calls, see [`handlers::encode`](crate::handlers::encode).
+    pub handlers: Vec<u8>,
     /// Address map, see [`AddressMapBuilder`](crate::addresses::AddressMapBuilder).
     pub addresses: Vec<u8>,
     /// Cold metadata.
@@ -177,6 +181,7 @@ impl<'a> ArtifactBuilder<'a> {
             memories: Vec::new(),
             tables: Vec::new(),
             globals: Vec::new(),
+            tags: Vec::new(),
             const_ops: Vec::new(),
             table_inits: Vec::new(),
             elements: Vec::new(),
@@ -193,6 +198,7 @@ impl<'a> ArtifactBuilder<'a> {
             functions: Vec::new(),
             symbols: Vec::new(),
             traps: Vec::new(),
+            handlers: Vec::new(),
             addresses: Vec::new(),
             metadata: Metadata::default(),
         }

@@ -12,9 +12,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{ExternalName, LibCall as ClifLibCall};
-use cranelift_codegen::{Context, FinalizedMachReloc, FinalizedRelocTarget};
+use cranelift_codegen::{
+    Context, FinalizedMachCallSite, FinalizedMachExceptionHandler, FinalizedMachReloc,
+    FinalizedRelocTarget,
+};
 use cranelift_frontend::FunctionBuilderContext;
 use precast_artifact::abi::{TRAMPOLINE_FRAME, UNCHECKED_FRAME};
+use precast_artifact::handlers::Handler;
 use precast_artifact::{Builtin, LibCall, Strategy, TrapCode, shown};
 use target_lexicon::Architecture;
 
@@ -44,6 +48,8 @@ pub(crate) struct CompiledFunction {
     pub(crate) relocs: Box<[Relocation]>,
     /// Offsets in `code` of instructions that can trap, ascending, with their trap codes.
     pub(crate) traps: Box<[(u32, TrapCode)]>,
+    /// Handlers of calls in `code`, by the offsets of their return addresses, ascending.
+    pub(crate) handlers: Box<[(u32, Handler)]>,
     /// Address map: offsets in `code`, ascending, each with the wasm offset of the code from there
     /// on.
     pub(crate) addresses: Box<[(u32, u32)]>,
@@ -100,6 +106,10 @@ impl CompiledFunction {
             ..reloc
         });
         let traps = self.traps.into_iter().map(|(at, code)| (at + body, code));
+        let handlers = self.handlers.into_iter().map(|(call, handler)| {
+            let code = handler.code + body;
+            (call + body, Handler { code, ..handler })
+        });
         let addresses = self
             .addresses
             .into_iter()
@@ -110,6 +120,7 @@ impl CompiledFunction {
             align,
             relocs: to_body.chain(of_body).collect(),
             traps: guard.traps.into_iter().chain(traps).collect(),
+            handlers: handlers.collect(),
             addresses: guard.addresses.into_iter().chain(addresses).collect(),
         }
     }
@@ -317,6 +328,12 @@ impl Worker {
             .filter_map(|trap| Some((trap.offset, translate::artifact_code(trap.code)?)))
             .collect();
         traps.sort_by_key(|(offset, _)| *offset);
+        let mut handlers: Vec<_> = match symbol {
+            Symbol::Function(_) => buffer.call_sites().filter_map(handler).collect(),
+            // An entry's is noted where it calls, not in a table.
+            _ => Vec::new(),
+        };
+        handlers.sort_by_key(|(call, _)| *call);
         let addresses = match symbol {
             Symbol::Function(_) => {
                 let is_access = |code| translate::is_access(code);
@@ -347,6 +364,7 @@ impl Worker {
             align: align.max(buffer.alignment),
             relocs: relocs.into(),
             traps: traps.into(),
+            handlers: handlers.into(),
             addresses,
         })
     }
@@ -401,6 +419,17 @@ impl Worker {
             addend,
         }
     }
+}
+
+/// The handler of a call, if it has one. Calls have at most one, for exceptions of every tag.
+fn handler(call: FinalizedMachCallSite<'_>) -> Option<(u32, Handler)> {
+    let code = match call.exception_handlers {
+        [] => return None,
+        [FinalizedMachExceptionHandler::Default(code)] => *code,
+        others => panic!("the translation makes no calls with the handlers {others:?}"),
+    };
+    let frame = call.frame_offset.expect("every frame has a size");
+    Some((call.ret_addr, Handler { code, frame }))
 }
 
 /// The length of every instruction is a multiple of this number of bytes.

@@ -13,10 +13,10 @@ use cranelift_entity::EntityRef;
 use precast_artifact::metadata::Metadata;
 use precast_artifact::records::{
     ConstOp, ElementRecord, ExternKind, FROZEN, FrozenEntry, FunctionRecord, GlobalRecord, GotKind,
-    GotRecord, IMPORTED, INDEX64, MUTABLE, MemoryRecord, NONE, Run, TableRecord,
+    GotRecord, IMPORTED, INDEX64, MUTABLE, MemoryRecord, NONE, Run, TableRecord, TagRecord,
 };
-use precast_artifact::traps;
 use precast_artifact::writer::{ArtifactBuilder, Symbol as NamedCode};
+use precast_artifact::{handlers, traps};
 use wasmparser::{BinaryReader, ProducersSectionReader, WasmFeatures};
 
 use crate::key::{FuncIndex, GotEntry, SigIndex, Symbol};
@@ -51,12 +51,14 @@ pub(crate) fn emit(
     memories(&mut b, module, plan);
     tables(&mut b, module, plan, rodata);
     globals(&mut b, module, plan);
+    tags(&mut b, module, plan);
     segments(&mut b, module, plan);
     image::add(&mut b, module, plan);
     b.rodata = frozen_tables(module, plan, &placed);
     functions(&mut b, module, plan, &placed);
     b.got_records = placed.got.iter().map(|entry| got_record(*entry)).collect();
     b.traps = traps::encode(&placed.traps);
+    b.handlers = handlers::encode(&placed.handlers);
     b.addresses = placed.addresses;
     b.text = placed.text;
     let bytes = b.finish()?;
@@ -136,6 +138,7 @@ fn kind_and_index(item: Extern) -> (ExternKind, u32) {
         Extern::Table(i) => (ExternKind::Table, i.as_u32()),
         Extern::Memory(i) => (ExternKind::Memory, i.as_u32()),
         Extern::Global(i) => (ExternKind::Global, i.as_u32()),
+        Extern::Tag(i) => (ExternKind::Tag, i.as_u32()),
     }
 }
 
@@ -186,6 +189,17 @@ fn globals(b: &mut ArtifactBuilder<'_>, module: &Module<'_>, plan: &Plan) {
             vm_offset: plan.globals[index].offset,
             init: init.map_or(NONE, |run| run.first),
             init_len: init.map_or(0, |run| run.count),
+            reserved: 0,
+        });
+    }
+}
+
+fn tags(b: &mut ArtifactBuilder<'_>, module: &Module<'_>, plan: &Plan) {
+    for (index, signature) in module.tags.iter() {
+        b.tags.push(TagRecord {
+            signature: signature.as_u32(),
+            flags: flag(module.is_imported_tag(index), IMPORTED),
+            vm_offset: plan.tags[index],
             reserved: 0,
         });
     }

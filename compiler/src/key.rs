@@ -35,6 +35,11 @@ entity_impl!(MemoryIndex, "memory");
 pub(crate) struct GlobalIndex(u32);
 entity_impl!(GlobalIndex, "global");
 
+/// Index of a tag in the module's tag index space.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TagIndex(u32);
+entity_impl!(TagIndex, "tag");
+
 /// Index of a type in the module's type section. Several types may be the same signature.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TypeIndex(u32);

@@ -15,6 +15,7 @@ use cranelift_codegen::binemit::Reloc;
 use cranelift_entity::EntityRef;
 use precast_artifact::TrapCode;
 use precast_artifact::addresses::AddressMapBuilder;
+use precast_artifact::handlers::Handler;
 use precast_artifact::records::FrozenEntry;
 use precast_artifact::target::Arch;
 use precast_artifact::writer::TextLayout;
@@ -83,6 +84,8 @@ pub(crate) struct PlacedText {
     pub(crate) got: Vec<GotEntry>,
     /// Traps of the whole text, ascending.
     pub(crate) traps: Vec<(u32, TrapCode)>,
+    /// Handlers of calls of the whole text, ascending by their return addresses.
+    pub(crate) handlers: Vec<(u32, Handler)>,
     /// Address map of the module's functions.
     pub(crate) addresses: Vec<u8>,
 }
@@ -158,6 +161,7 @@ fn lay_out_with_islands(
 
     let mut text = Vec::with_capacity(text_len as usize);
     let mut traps = Vec::with_capacity(functions.iter().map(|f| f.traps.len()).sum());
+    let mut handlers = Vec::new();
     let mut addresses = AddressMapBuilder::new(instruction_scale(arch));
     let mut ahead = islands.iter().peekable();
     // Each piece is dropped as soon as it is copied.
@@ -166,6 +170,10 @@ fn lay_out_with_islands(
         text.extend_from_slice(&function.code);
         let place = |(at, code): &(u32, TrapCode)| (placed.offset + at, *code);
         traps.extend(function.traps.iter().map(place));
+        handlers.extend(function.handlers.iter().map(|(call, handler)| {
+            let code = placed.offset + handler.code;
+            (placed.offset + call, Handler { code, ..*handler })
+        }));
         if matches!(function.symbol, Symbol::Function(_)) {
             addresses.function(&function.addresses);
         }
@@ -181,6 +189,7 @@ fn lay_out_with_islands(
         pieces,
         got,
         traps,
+        handlers,
         addresses: addresses.finish(),
     })
 }

@@ -14,7 +14,7 @@ use wasmparser::FunctionBody;
 use crate::const_expr::ConstExpr;
 use crate::key::{
     DataIndex, DefinedFuncIndex, ElemIndex, FuncIndex, GlobalIndex, MemoryIndex, SigIndex,
-    TableIndex, TypeIndex,
+    TableIndex, TagIndex, TypeIndex,
 };
 
 /// A validated module.
@@ -31,6 +31,9 @@ pub(crate) struct Module<'a> {
     pub(crate) imported_memories: usize,
     pub(crate) globals: PrimaryMap<GlobalIndex, Global>,
     pub(crate) imported_globals: usize,
+    /// The signature of each tag: the values that its exceptions have are the parameters.
+    pub(crate) tags: PrimaryMap<TagIndex, SigIndex>,
+    pub(crate) imported_tags: usize,
     /// All exports, in the module's order.
     pub(crate) exports: Vec<Export<'a>>,
     pub(crate) start: Option<FuncIndex>,
@@ -70,6 +73,7 @@ pub(crate) enum Extern {
     Table(TableIndex),
     Memory(MemoryIndex),
     Global(GlobalIndex),
+    Tag(TagIndex),
 }
 
 pub(crate) struct Import<'a> {
@@ -85,7 +89,7 @@ pub(crate) struct Export<'a> {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Table {
-    /// `FuncRef` or `ExternRef`.
+    /// A reference type.
     pub(crate) element: ValType,
     /// Number of elements at instantiation.
     pub(crate) min: u64,
@@ -219,6 +223,10 @@ impl Module<'_> {
 
     pub(crate) fn is_imported_memory(&self, index: MemoryIndex) -> bool {
         index.index() < self.imported_memories
+    }
+
+    pub(crate) fn is_imported_tag(&self, index: TagIndex) -> bool {
+        index.index() < self.imported_tags
     }
 
     pub(crate) fn is_imported_global(&self, index: GlobalIndex) -> bool {

@@ -21,7 +21,7 @@ use wasmparser::{
 use crate::Error;
 use crate::const_expr::ConstExpr;
 use crate::key::{
-    DataIndex, ElemIndex, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TypeIndex,
+    DataIndex, ElemIndex, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TagIndex, TypeIndex,
 };
 use crate::module::{
     Data, Element, ElementItems, ElementMode, Export, Extern, Facts, Global, Import, Memory,
@@ -41,6 +41,8 @@ pub(crate) fn features() -> WasmFeatures {
         | WasmFeatures::MULTI_MEMORY
         | WasmFeatures::MEMORY64
         | WasmFeatures::RELAXED_SIMD
+        | WasmFeatures::EXCEPTIONS
+        | WasmFeatures::LEGACY_EXCEPTIONS
 }
 
 /// Parses and validates a module that may use all [`features`].
@@ -133,6 +135,8 @@ impl<'a> Reader<'a> {
             imported_memories: 0,
             globals: PrimaryMap::new(),
             imported_globals: 0,
+            tags: PrimaryMap::new(),
+            imported_tags: 0,
             exports: Vec::new(),
             start: None,
             elements: PrimaryMap::new(),
@@ -210,6 +214,12 @@ impl<'a> Reader<'a> {
                     module.memories.push(self::memory(&memory?));
                 }
             }
+            Payload::TagSection(section) => {
+                for tag in section {
+                    let signature = module.types[TypeIndex::from_u32(tag?.func_type_idx)];
+                    module.tags.push(signature);
+                }
+            }
             Payload::GlobalSection(section) => {
                 for global in section {
                     let global = global?;
@@ -228,7 +238,10 @@ impl<'a> Reader<'a> {
                         ExternalKind::Table => Extern::Table(TableIndex::from_u32(export.index)),
                         ExternalKind::Memory => Extern::Memory(MemoryIndex::from_u32(export.index)),
                         ExternalKind::Global => Extern::Global(GlobalIndex::from_u32(export.index)),
-                        _ => return Err(unexpected("an export of an unknown kind")),
+                        ExternalKind::Tag => Extern::Tag(TagIndex::from_u32(export.index)),
+                        ExternalKind::FuncExact => {
+                            return Err(unexpected("an export of an unknown kind"));
+                        }
                     };
                     module.exports.push(Export {
                         name: export.name,
@@ -297,7 +310,12 @@ impl<'a> Reader<'a> {
                     init: None,
                 }))
             }
-            TypeRef::Tag(_) | TypeRef::FuncExact(_) => {
+            TypeRef::Tag(ty) => {
+                module.imported_tags += 1;
+                let signature = module.types[TypeIndex::from_u32(ty.func_type_idx)];
+                Extern::Tag(module.tags.push(signature))
+            }
+            TypeRef::FuncExact(_) => {
                 return Err(unexpected("an import of an unknown kind"));
             }
         };
@@ -319,6 +337,7 @@ fn val_type(ty: wasmparser::ValType) -> Result<ValType, Error> {
         wasmparser::ValType::V128 => ValType::V128,
         wasmparser::ValType::Ref(RefType::FUNCREF) => ValType::FuncRef,
         wasmparser::ValType::Ref(RefType::EXTERNREF) => ValType::ExternRef,
+        wasmparser::ValType::Ref(RefType::EXNREF) => ValType::ExnRef,
         wasmparser::ValType::Ref(_) => return Err(unexpected("a reference type")),
     })
 }

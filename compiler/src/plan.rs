@@ -31,11 +31,13 @@ use cranelift_entity::{EntityRef, EntitySet, PrimaryMap};
 use precast_artifact::ValType;
 use precast_artifact::promises::Promise;
 use precast_artifact::records::{NONE, VmLayout};
-use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable};
+use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable, VmTag};
 
 use crate::Error;
 use crate::const_expr::ConstValue;
-use crate::key::{DataIndex, ElemIndex, FuncIndex, GlobalIndex, MemoryIndex, SigIndex, TableIndex};
+use crate::key::{
+    DataIndex, ElemIndex, FuncIndex, GlobalIndex, MemoryIndex, SigIndex, TableIndex, TagIndex,
+};
 use crate::module::{ElementMode, Extern, Module};
 
 /// Decisions about a module.
@@ -49,6 +51,8 @@ pub(crate) struct Plan {
     /// Slot of each function's reference in the VM context; [`NONE`] if the reference cannot
     /// escape.
     pub(crate) funcrefs: PrimaryMap<FuncIndex, u32>,
+    /// In the VM context: the [`VmTag`] of each tag, or a pointer to it if imported.
+    pub(crate) tags: PrimaryMap<TagIndex, u32>,
     pub(crate) data: PrimaryMap<DataIndex, SegmentPlan>,
     /// Segments that get a data record, in the order of the records.
     pub(crate) data_records: Vec<DataIndex>,
@@ -209,6 +213,15 @@ impl Plan {
             .collect();
         let funcrefs_offset =
             layout.place(u64::from(funcref_count) * size_of::<VmFuncRef>() as u64, 8);
+        let tags = module
+            .tags
+            .keys()
+            .map(|index| {
+                let imported = module.is_imported_tag(index);
+                let size = if imported { 8 } else { size_of::<VmTag>() };
+                layout.place(size as u64, 8)
+            })
+            .collect();
         let data_dropped = layout.place(data_records.len() as u64, 1);
         let elem_dropped = layout.place(element_records.len() as u64, 1);
         let size = layout.place(0, 16);
@@ -251,6 +264,7 @@ impl Plan {
             memories,
             tables,
             funcrefs,
+            tags,
             data,
             data_records,
             image,
@@ -310,6 +324,8 @@ impl Exports {
                 Extern::Table(i) => exports.tables.insert(i),
                 Extern::Memory(i) => exports.memories.insert(i),
                 Extern::Global(i) => exports.globals.insert(i),
+                // A tag is the same for whoever has it.
+                Extern::Tag(_) => continue,
             };
         }
         exports

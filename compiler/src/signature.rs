@@ -15,7 +15,7 @@ pub(crate) fn clif_type(ty: ValType) -> Type {
         ValType::F32 => F32,
         ValType::F64 => F64,
         ValType::V128 => I8X16,
-        ValType::I64 | ValType::FuncRef | ValType::ExternRef => I64,
+        ValType::I64 | ValType::FuncRef | ValType::ExternRef | ValType::ExnRef => I64,
     }
 }
 
@@ -107,6 +107,8 @@ fn builtin_types(builtin: Builtin) -> (&'static [Type], Option<Type>) {
         Builtin::RaiseTrap => (&[I64, I32], None),
         Builtin::MemoryCopy => (&[I64, I64, I64, I64], None),
         Builtin::MemoryFill => (&[I64, I64, I32, I64], None),
+        Builtin::ExceptionNew | Builtin::ExceptionGet => (&[I64, I64], Some(I64)),
+        Builtin::ExceptionThrow => (&[I64, I64], None),
         _ => unreachable!("a builtin that this compiler does not know is never called"),
     }
 }

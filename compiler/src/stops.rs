@@ -354,6 +354,7 @@ pub(crate) fn routine() -> CompiledFunction {
         align: 1,
         relocs: relocs.into(),
         traps: Box::default(),
+        handlers: Box::default(),
         addresses: Box::default(),
     }
 }

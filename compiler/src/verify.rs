@@ -13,7 +13,7 @@ mod elf;
 use precast_artifact::metadata::Metadata;
 use precast_artifact::records::{ConstOpcode, FROZEN, FrozenEntry, FunctionRecord, NONE};
 use precast_artifact::writer::TextLayout;
-use precast_artifact::{Artifact, Header, ValType, addresses, traps};
+use precast_artifact::{Artifact, Header, ValType, addresses, handlers, traps};
 
 /// All problems that were found in an artifact, each with its place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +46,7 @@ pub fn verify(bytes: &[u8]) -> Result<(), VerifyError> {
     check.functions(&code);
     check.signatures(&code);
     check.traps(&code);
+    check.handlers();
     check.addresses();
     check.frozen_tables(&code);
     check.exports();
@@ -194,6 +195,27 @@ impl Check<'_> {
         }
     }
 
+    /// A call and what handles its exceptions are in the same function.
+    fn handlers(&mut self) {
+        let table = self.artifact.section(self.header.handlers);
+        let entries: Vec<_> = handlers::entries(table).collect();
+        self.expect(12 * entries.len() == table.len(), || {
+            "unreadable table of handlers".to_owned()
+        });
+        self.expect(entries.is_sorted_by(|a, b| a.0 < b.0), || {
+            "unsorted table of handlers".to_owned()
+        });
+        for (call, handler) in entries {
+            // The return address of a call may be the end of the function.
+            let function = |at: u32| self.artifact.function_at(at).map(|(i, _)| i);
+            let caller = call.checked_sub(1).and_then(function);
+            let ok = caller.is_some() && caller == function(handler.code);
+            self.expect(ok && handler.frame.is_multiple_of(16), || {
+                format!("the call before {call:#x} has the handler {handler:x?}")
+            });
+        }
+    }
+
     fn addresses(&mut self) {
         let map = self.artifact.section(self.header.addresses);
         let functions = self.artifact.functions();
@@ -320,7 +342,8 @@ impl Check<'_> {
                     .clone()
                     .all(|i| a.element_item(i as usize, ty).is_ok())
             };
-            let ok = is_of(ValType::FuncRef) || is_of(ValType::ExternRef);
+            let types = [ValType::FuncRef, ValType::ExternRef, ValType::ExnRef];
+            let ok = types.into_iter().any(is_of);
             self.expect(ok, || format!("elements of segment {}", segment.segment));
             for item in items.filter_map(|i| a.element_items().get(i as usize)) {
                 if item.op == ConstOpcode::RefFunc as u32 {

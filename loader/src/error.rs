@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use precast_artifact::shown;
 
+use crate::exception::ExnRef;
 use crate::sys::limits;
 use crate::trap::{Trap, WasmBacktrace};
 
@@ -178,6 +179,15 @@ pub enum Error {
     /// Wasm code trapped.
     #[error(transparent)]
     Trap(#[from] Trap),
+    /// An exception that nothing caught. As the error of a host function it is thrown into the wasm code
+    /// that called the function, which may catch it.
+    #[error("wasm exception: {exception}{trace}")]
+    Exception {
+        /// The exception.
+        exception: ExnRef,
+        /// The wasm frames that led to where it was thrown.
+        trace: WasmBacktrace,
+    },
     /// The instance or runtime is closed. The texts are wazero's.
     #[error("{what} closed with exit_code({exit_code})")]
     Closed {
@@ -260,6 +270,14 @@ impl Error {
         }
     }
 
+    /// The exception, if this is one that nothing caught.
+    pub fn exception(&self) -> Option<&ExnRef> {
+        match self {
+            Self::Exception { exception, .. } => Some(exception),
+            _ => None,
+        }
+    }
+
     /// The host function's error, if this is one of type `E`. With the feature `anyhow`, also one that is
     /// inside of an `anyhow::Error`.
     pub fn downcast_ref<E: std::error::Error + Send + Sync + 'static>(&self) -> Option<&E> {
@@ -274,6 +292,7 @@ impl Error {
         match self {
             Self::Trap(trap) => Some(trap.backtrace()),
             Self::Host(error) => Some(error.backtrace()),
+            Self::Exception { trace, .. } => Some(trace),
             _ => None,
         }
     }

@@ -43,6 +43,11 @@ impl ExternRef {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// Whether anything but the store holds it.
+    pub(crate) fn is_held_by_host(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// What tells it from all others while it exists: counts are in front of the value, so not even
     /// values without bytes share a place.
     pub(crate) fn address(&self) -> usize {

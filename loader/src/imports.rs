@@ -136,6 +136,7 @@ fn mismatch(
             ExternType::Table(t.entity(core).as_ref().present_type())
         },
         Import::Extern(Extern::Global(g)) => ExternType::Global(g.ty()),
+        Import::Extern(Extern::Tag(t)) => ExternType::Tag(FuncType::from_id(t.get(core).type_id)),
     };
     (!fits(&found, expected)).then(|| found.to_string())
 }
@@ -145,6 +146,7 @@ fn fits(found: &ExternType, expected: &ExternType) -> bool {
     match (found, expected) {
         (ExternType::Func(f), ExternType::Func(e)) => f == e,
         (ExternType::Global(f), ExternType::Global(e)) => f == e,
+        (ExternType::Tag(f), ExternType::Tag(e)) => f == e,
         (ExternType::Memory(f), ExternType::Memory(e)) => {
             let MemoryType { min, max, memory64 } = *f;
             memory64 == e.memory64 && limits_fit(min, max, e.min, e.max)

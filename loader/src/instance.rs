@@ -22,6 +22,7 @@ use crate::snapshot::Snapshot;
 use crate::store::{AsContext, AsContextMut};
 use crate::stored::Stored;
 use crate::table::Table;
+use crate::tag::Tag;
 use crate::typed::{WasmParams, WasmResults};
 use crate::types::ExternType;
 use crate::vm::activation::is_active;
@@ -55,6 +56,8 @@ pub enum Extern {
     Table(Table),
     /// A global.
     Global(Global),
+    /// A tag of exceptions.
+    Tag(Tag),
 }
 
 macro_rules! extern_kinds {
@@ -75,7 +78,7 @@ macro_rules! extern_kinds {
     };
 }
 
-extern_kinds!(func Func, memory Memory, table Table, global Global);
+extern_kinds!(func Func, memory Memory, table Table, global Global, tag Tag);
 
 impl Extern {
     pub(crate) fn from_item(core: &StoreCore, item: Item) -> Self {
@@ -84,6 +87,7 @@ impl Extern {
             Item::Memory(entity) => Self::Memory(Memory::from_entity(core, entity)),
             Item::Table(entity) => Self::Table(Table::from_entity(core, entity)),
             Item::Global(value, ty) => Self::Global(Global::from_raw(core, value, ty)),
+            Item::Tag(tag) => Self::Tag(Tag::from_raw(core, tag)),
         }
     }
 
@@ -97,6 +101,7 @@ impl Extern {
             Self::Memory(memory) => Item::Memory(memory.entity(core)),
             Self::Table(table) => Item::Table(table.entity(core)),
             Self::Global(global) => Item::Global(global.value(core), global.ty()),
+            Self::Tag(tag) => Item::Tag(tag.place(core)),
         }
     }
 
@@ -110,6 +115,7 @@ impl Extern {
             Self::Memory(m) => ExternType::Memory(m.ty(store)),
             Self::Table(t) => ExternType::Table(t.ty(store)),
             Self::Global(g) => ExternType::Global(g.ty()),
+            Self::Tag(t) => ExternType::Tag(t.ty(store)),
         }
     }
 }
@@ -364,6 +370,11 @@ impl Instance {
     /// The exported global of this name.
     pub fn get_global(&self, store: impl AsContextMut, name: &str) -> Option<Global> {
         self.get_export(store, name)?.global()
+    }
+
+    /// The exported tag of this name.
+    pub fn get_tag(&self, store: impl AsContextMut, name: &str) -> Option<Tag> {
+        self.get_export(store, name)?.tag()
     }
 
     /// The exported function of this name and type.

@@ -33,7 +33,8 @@
 //! | open an artifact that nobody else can write to | [`Module::open`] |
 //! | open an artifact that others can write to | [`Module::open_sealed`] |
 //! | open an artifact of which only the digest is known | [`Module::open_verified`] |
-//! | define what modules import | [`Linker`], [`Func`], [`Memory`], [`Table`], [`Global`] |
+//! | define what modules import | [`Linker`], [`Func`], [`Memory`], [`Table`], [`Global`], [`Tag`] |
+//! | throw, catch and look at exceptions | [`ExnRef`], [`Error::exception`] |
 //! | start many instances of a module | [`InstancePre`] |
 //! | start instances where another one was after a long initialisation | [`Instance::snapshot`], [`InstancePre::from_snapshot`] |
 //! | make an instance as new in its store | [`Instance::reset`] |
@@ -59,11 +60,11 @@
 // |---|---|---|
 // | ground | `sys`, `arch` | the operating system; all that differs between architectures |
 // | | `mapping`, `libcalls` | a mapped artifact: checked, patched, executable |
-// | | `types`, `error`, `trap`, `externref`, `limits` | types without a pointer into a store |
+// | | `types`, `error`, `trap`, `externref`, `exception`, `limits` | types without a pointer into a store |
 // | machine | `vm` | what machine code and the signal handler work with, see its own map |
 // | handles | `engine`, `module`, `store` | settings, modules, stores and access to them |
 // | | `stored` | what a handle is: the number of a store, and a pointer to an item of it |
-// | | `instance`, `snapshot`, `func`, `memory`, `table`, `global`, `val` | items of stores, what instances have become, and values |
+// | | `instance`, `snapshot`, `func`, `memory`, `table`, `global`, `tag`, `exnref`, `val` | items of stores, what instances have become, and values |
 // | | `host`, `into_func`, `typed` | host functions, and Rust types for wasm types |
 // | | `linker`, `imports`, `instance_pre`, `redirect` | resolving and checking imports |
 // | | `interrupt`, `hosts` | stopping code from outside; what is asked of the process |
@@ -77,6 +78,8 @@
 mod arch;
 mod engine;
 mod error;
+mod exception;
+mod exnref;
 mod externref;
 mod func;
 mod global;
@@ -100,6 +103,7 @@ mod store;
 mod stored;
 mod sys;
 mod table;
+mod tag;
 mod trap;
 mod typed;
 mod types;
@@ -109,6 +113,7 @@ mod vm;
 pub use engine::{Config, Engine};
 pub use error::host::HostError;
 pub use error::{Error, LinkError};
+pub use exception::ExnRef;
 pub use externref::ExternRef;
 pub use func::{Func, TypedFunc};
 pub use global::Global;
@@ -125,6 +130,7 @@ pub use redirect::{Redirected, Redirections};
 pub use snapshot::Snapshot;
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
 pub use table::Table;
+pub use tag::Tag;
 pub use trap::{Frame, Trap, WasmBacktrace};
 pub use typed::{WasmParams, WasmResults, WasmTy};
 pub use types::{ExternType, FuncType, GlobalType, MemoryType, TableType};

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::ptr::NonNull;
 
-use precast_artifact::vm::VmFuncRef;
+use precast_artifact::vm::{VmFuncRef, VmTag};
 
 use crate::vm::global::GlobalValue;
 use crate::vm::instance::InstanceData;
@@ -36,6 +36,10 @@ impl StoreItem for TableEntity {
 
 impl StoreItem for GlobalValue {
     const WHAT: &'static str = "a global";
+}
+
+impl StoreItem for VmTag {
+    const WHAT: &'static str = "a tag";
 }
 
 impl StoreItem for InstanceData {

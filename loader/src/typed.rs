@@ -9,13 +9,15 @@ use precast_artifact::vm::{ValRaw, VmFuncRef};
 
 use crate::arch::Words;
 use crate::error::Error;
+use crate::exception::ExnRef;
 use crate::externref::ExternRef;
 use crate::func::Func;
 use crate::val::V128;
+use crate::vm::externrefs::is_kept;
 use crate::vm::store::StoreCore;
 
 /// A Rust type for one wasm type: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, [`V128`],
-/// `Option<Func>`, `Option<ExternRef>`.
+/// `Option<Func>`, `Option<ExternRef>`, `Option<ExnRef>`.
 ///
 /// # Safety
 /// `Native` is how C passes the wasm type [`TYPE`](Self::TYPE) on this target, and the raw value is
@@ -110,17 +112,29 @@ unsafe impl WasmTy for Option<ExternRef> {
     }
 }
 
+// SAFETY: an exnref is a u64.
+unsafe impl WasmTy for Option<ExnRef> {
+    const TYPE: ValType = ValType::ExnRef;
+    type Native = u64;
+    fn into_native(self, core: &mut StoreCore) -> Result<u64, Error> {
+        core.exnref_to_raw(self.as_ref())
+    }
+    unsafe fn from_native(raw: u64, core: &StoreCore) -> Self {
+        core.exnref_from_raw(raw)
+    }
+}
+
 const fn is_native<T: WasmTy>() -> bool {
     !matches!(T::TYPE, ValType::V128)
 }
 
 const fn is_word<T: WasmTy>() -> bool {
-    use ValType::{ExternRef, FuncRef, I32, I64};
-    matches!(T::TYPE, I32 | I64 | FuncRef | ExternRef)
+    use ValType::{ExnRef, ExternRef, FuncRef, I32, I64};
+    matches!(T::TYPE, I32 | I64 | FuncRef | ExternRef | ExnRef)
 }
 
 const fn is_externref<T: WasmTy>() -> bool {
-    matches!(T::TYPE, ValType::ExternRef)
+    is_kept(T::TYPE)
 }
 
 /// A native value in an integer register; nothing if it is not one for that.

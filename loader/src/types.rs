@@ -91,17 +91,17 @@ impl FuncType {
 
 impl fmt::Display for FuncType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |types: &[ValType]| types.iter().map(|t| t.name()).collect::<Vec<_>>().join(" ");
-        write!(
-            f,
-            "func ({}) -> ({})",
-            list(self.params()),
-            list(self.results())
-        )
+        let (params, results) = (names(self.params()), names(self.results()));
+        write!(f, "func ({params}) -> ({results})")
     }
 }
 
-/// Ids of the signatures that are too long to be their own. They are the whole process's: an id
+/// Names of types, with spaces between them.
+pub(crate) fn names(types: &[ValType]) -> String {
+    types.iter().map(|t| t.name()).collect::<Vec<_>>().join(" ")
+}
+
+/// Ids of the signatures that cannot be their own. They are the whole process's: an id
 /// means the same type in every engine, so types of different engines cannot be mixed up, and modules
 /// that several engines use are mapped once.
 static INTERNED: LazyLock<Mutex<Interned>> = LazyLock::new(Mutex::default);
@@ -242,7 +242,7 @@ impl TableType {
             return Err(Error::InvalidType {
                 what: "a table",
                 found: self.to_string(),
-                expected: "elements of a reference type: funcref or externref".into(),
+                expected: "elements of a reference type: funcref, externref or exnref".into(),
             });
         }
         let (bits, most) = if self.table64 {
@@ -320,6 +320,8 @@ pub enum ExternType {
     Table(TableType),
     /// A global.
     Global(GlobalType),
+    /// A tag of exceptions: their values are the parameters of a function that gives nothing.
+    Tag(FuncType),
 }
 
 impl fmt::Display for ExternType {
@@ -329,6 +331,7 @@ impl fmt::Display for ExternType {
             Self::Memory(t) => t.fmt(f),
             Self::Table(t) => t.fmt(f),
             Self::Global(t) => t.fmt(f),
+            Self::Tag(t) => write!(f, "tag ({})", names(t.params())),
         }
     }
 }
@@ -376,6 +379,7 @@ pub(crate) fn extern_type(artifact: &Artifact<'_>, kind: ExternKind, index: u32)
         ExternKind::Memory => memory_type(artifact, index).map(ExternType::Memory),
         ExternKind::Table => table_type(artifact, index).map(ExternType::Table),
         ExternKind::Global => global_type(artifact, index).map(ExternType::Global),
+        ExternKind::Tag => tag_type(artifact, index).map(ExternType::Tag),
     };
     found.unwrap_or(ExternType::Func(FuncType::new([], [])))
 }
@@ -389,6 +393,12 @@ pub(crate) fn import_type(artifact: &Artifact<'_>, import: &ImportRecord) -> Ext
         return ExternType::Func(FuncType::from_signature(signature));
     }
     extern_type(artifact, kind, import.index)
+}
+
+fn tag_type(artifact: &Artifact<'_>, index: u32) -> Option<FuncType> {
+    let record = artifact.tags().get(index as usize)?;
+    let signature = artifact.signature(record.signature)?;
+    Some(FuncType::from_signature(signature))
 }
 
 fn func_type(artifact: &Artifact<'_>, index: u32) -> Option<FuncType> {

@@ -4,6 +4,7 @@ use precast_artifact::ValType;
 use precast_artifact::vm::{ValRaw, VmFuncRef};
 
 use crate::error::Error;
+use crate::exception::ExnRef;
 use crate::externref::ExternRef;
 use crate::func::Func;
 use crate::vm::externrefs::Point;
@@ -66,6 +67,8 @@ pub enum Val {
     FuncRef(Option<Func>),
     /// An `externref`.
     ExternRef(Option<ExternRef>),
+    /// An `exnref`.
+    ExnRef(Option<ExnRef>),
 }
 
 macro_rules! unwraps {
@@ -94,6 +97,8 @@ unwraps! {
     funcref: FuncRef(v) -> Option<&Func> = v.as_ref(),
     /// The `externref`, if it is one.
     externref: ExternRef(v) -> Option<&ExternRef> = v.as_ref(),
+    /// The `exnref`, if it is one.
+    exnref: ExnRef(v) -> Option<&ExnRef> = v.as_ref(),
 }
 
 impl Val {
@@ -107,6 +112,7 @@ impl Val {
             Self::V128(_) => ValType::V128,
             Self::FuncRef(_) => ValType::FuncRef,
             Self::ExternRef(_) => ValType::ExternRef,
+            Self::ExnRef(_) => ValType::ExnRef,
         }
     }
 
@@ -120,6 +126,7 @@ impl Val {
             ValType::V128 => Self::V128(V128(0)),
             ValType::FuncRef => Self::FuncRef(None),
             ValType::ExternRef => Self::ExternRef(None),
+            ValType::ExnRef => Self::ExnRef(None),
         }
     }
 
@@ -146,7 +153,7 @@ impl Val {
     }
 
     /// # Errors
-    /// [`Error::WrongStore`] for a function of another store, [`Error::Limit`] for too many references.
+    /// [`Error::WrongStore`] for a function or exception of another store, [`Error::Limit`] for too many references.
     pub(crate) fn to_raw(&self, core: &mut StoreCore) -> Result<ValRaw, Error> {
         Ok(match self {
             // The upper half is defined too: a table element or global is read as a whole.
@@ -162,6 +169,9 @@ impl Val {
             },
             Self::ExternRef(v) => ValRaw {
                 externref: core.externref_to_raw(v.as_ref())?,
+            },
+            Self::ExnRef(v) => ValRaw {
+                exnref: core.exnref_to_raw(v.as_ref())?,
             },
         })
     }
@@ -179,6 +189,7 @@ impl Val {
                 ValType::V128 => Self::V128(V128(raw.v128)),
                 ValType::FuncRef => Self::FuncRef(Func::from_raw(core, raw.funcref)),
                 ValType::ExternRef => Self::ExternRef(core.externref_from_raw(raw.externref)),
+                ValType::ExnRef => Self::ExnRef(core.exnref_from_raw(raw.exnref)),
             }
         }
     }
@@ -219,4 +230,5 @@ from! {
     V128 => v Self::V128(v),
     Func => v Self::FuncRef(Some(v)),
     ExternRef => v Self::ExternRef(Some(v)),
+    ExnRef => v Self::ExnRef(Some(v)),
 }

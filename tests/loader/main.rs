@@ -5,6 +5,7 @@ mod child;
 mod context;
 mod damage;
 mod edge;
+mod exceptions;
 mod externrefs;
 mod files;
 mod fuel;

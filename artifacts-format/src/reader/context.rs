@@ -1,7 +1,7 @@
 //! Checks of the VM context: its parts do not overlap, and its template forges no pointer.
 //!
 //! ```text
-//!   header │ globals, memories, tables │ func_imports │ funcrefs │ data_dropped │ elem_dropped
+//!   header │ globals, memories, tables │ func_imports │ funcrefs │ tags │ data_dropped │ elem_dropped
 //!          └ in any order, disjoint    └ each starts at or behind the end of the one before it
 //! ```
 //! The loader writes pointers into every part but the globals, resets everything in front of
@@ -13,7 +13,7 @@ use super::check::{at, damaged, field};
 use super::{Artifact, Error};
 use crate::ValType;
 use crate::records::*;
-use crate::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable};
+use crate::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable, VmTag};
 
 /// Largest VM context, in bytes.
 const MAX_SIZE: u32 = 1 << 30;
@@ -74,7 +74,32 @@ impl Artifact<'_> {
         if end > vm.size.into() {
             return bad("a part of the VM context outside of it");
         }
+        self.check_tags()?;
+        self.check_tags()?;
         self.check_parts()
+    }
+
+    /// Checks that tags are between the references and the flags, each at or behind the end of the
+    /// one before.
+    fn check_tags(&self) -> Result<(), Error> {
+        let h = self.header;
+        let references = size_of::<VmFuncRef>() as u64 * u64::from(h.vm.funcref_count);
+        let mut end = u64::from(h.vm.funcrefs) + references;
+        for (i, r) in self.tags().iter().enumerate() {
+            let record = at::<TagRecord>(h.tags, i);
+            let part = Part::new(r.vm_offset, size_of::<VmTag>(), r.flags, false, record);
+            let good = u64::from(part.start) >= end
+                && part.start.is_multiple_of(part.align)
+                && part.end() <= h.vm.data_dropped.into();
+            if !good {
+                return Err(damaged(
+                    record,
+                    "its place in the VM context is not one for tags, or overlaps another",
+                ));
+            }
+            end = part.end();
+        }
+        Ok(())
     }
 
     /// Checks that globals, memories and tables are between the header and the import slots and do

@@ -100,7 +100,7 @@ impl Artifact<'_> {
             ConstOpcode::Const => match ty {
                 ValType::I32 | ValType::F32 => op.bits <= u32::MAX.into(),
                 ValType::I64 | ValType::F64 => true,
-                ValType::V128 | ValType::FuncRef | ValType::ExternRef => false,
+                ValType::V128 | ValType::FuncRef | ValType::ExternRef | ValType::ExnRef => false,
             },
             ConstOpcode::GlobalGet => {
                 let global = self.globals().get(..globals).and_then(|g| g.get(index));

@@ -67,7 +67,7 @@ impl Artifact<'_> {
     fn check_imports(&self, strings: &str) -> Result<(), Error> {
         let h = self.header;
         let vm = &h.vm;
-        let mut counts = [0_u32; 4];
+        let mut counts = [0_u32; 5];
         for (i, import) in self.imports().iter().enumerate() {
             let at = at::<ImportRecord>(h.imports, i);
             if !is_name(strings, import.module) || !is_name(strings, import.name) {
@@ -110,10 +110,11 @@ impl Artifact<'_> {
             ));
         }
         let (m, t, g) = (self.memories(), self.tables(), self.globals());
-        let [_, tables, memories, globals] = counts;
+        let [_, tables, memories, globals, tags] = counts;
         if !imported_first(m.iter().map(|r| r.flags), memories)
             || !imported_first(t.iter().map(|r| r.flags), tables)
             || !imported_first(g.iter().map(|r| r.flags), globals)
+            || !imported_first(self.tags().iter().map(|r| r.flags), tags)
         {
             return Err(damaged(
                 field!(imports),
@@ -159,7 +160,7 @@ impl Artifact<'_> {
             };
             let good = place
                 && r.flags & !(IMPORTED | FROZEN | INDEX64) == 0
-                && (funcref || r.element == ValType::ExternRef as u32)
+                && ref_type(r.element).is_some()
                 && limits_ok(r.min, r.max, r.flags, MAX_ELEMENTS);
             if !good {
                 return Err(damaged(
@@ -180,6 +181,15 @@ impl Artifact<'_> {
                     at::<GlobalRecord>(h.globals, i),
                     "a global's record has an unknown type or flags",
                 ));
+            }
+        }
+        for (i, r) in self.tags().iter().enumerate() {
+            let signature = self.signatures().get(r.signature as usize);
+            let good = signature.is_some_and(|s| s.results == 0)
+                && r.flags & !IMPORTED == 0
+                && r.reserved == 0;
+            if !good {
+                return Err(damaged(at::<TagRecord>(h.tags, i), "a tag's record"));
             }
         }
         Ok(())
@@ -227,11 +237,8 @@ impl Artifact<'_> {
                     "the initial value of a table that is imported, frozen or does not exist",
                 ));
             };
-            let funcref = table.element == ValType::FuncRef as u32;
-            let element = if funcref {
-                ValType::FuncRef
-            } else {
-                ValType::ExternRef
+            let Some(element) = ref_type(table.element) else {
+                return Err(damaged(at, "the initial value of a table of another type"));
             };
             exprs.check(at, r.value, element, g)?;
         }
@@ -282,6 +289,7 @@ impl Artifact<'_> {
                 Some(ExternKind::Table) => t.get(index).is_some_and(|t| t.flags & FROZEN == 0),
                 Some(ExternKind::Memory) => index < m.len(),
                 Some(ExternKind::Global) => index < g.len(),
+                Some(ExternKind::Tag) => index < self.tags().len(),
                 None => false,
             };
             if !exists || e.hash < hash || !is_name(strings, e.name) {
@@ -336,6 +344,12 @@ fn check_target(
         None if index == NONE && offset.count == 0 => Ok(()),
         None => Err(damaged(record, "a segment whose target does not exist")),
     }
+}
+
+/// The reference type with this number.
+fn ref_type(number: u32) -> Option<ValType> {
+    let ty = u8::try_from(number).ok().and_then(ValType::from_byte);
+    ty.filter(|ty| ty.is_ref())
 }
 
 /// Whether the first `count` items of an index space are the imported ones.

@@ -83,6 +83,7 @@ pub(super) fn write(mut parts: ArtifactBuilder<'_>) -> Result<Vec<u8>, WriteErro
     put!(out, h, images, cast_slice(&parts.images));
     put!(out, h, functions, cast_slice(&parts.functions));
     put!(out, h, traps, &take(&mut parts.traps));
+    put!(out, h, handlers, &take(&mut parts.handlers));
     put!(out, h, addresses, &take(&mut parts.addresses));
     let mut segments = Section::default();
     for bytes in take(&mut parts.segments) {
@@ -197,6 +198,7 @@ impl Output {
         put!(self, *h, memories, cast_slice(&parts.memories));
         put!(self, *h, tables, cast_slice(&parts.tables));
         put!(self, *h, globals, cast_slice(&parts.globals));
+        put!(self, *h, tags, cast_slice(&parts.tags));
         put!(self, *h, const_ops, cast_slice(&parts.const_ops));
         put!(self, *h, table_inits, cast_slice(&parts.table_inits));
         put!(self, *h, elements, cast_slice(&parts.elements));

@@ -348,7 +348,7 @@ fn signatures_imports_and_exports() {
         "signature or funcref slot",
     );
     refused(|b| b.imports[0].name.len = 99, imports, "name of an import");
-    refused(|b| b.imports[0].kind = 4, imports, "kind of import");
+    refused(|b| b.imports[0].kind = 5, imports, "kind of import");
     refused(|b| b.imports[1].index = 1, imports, "index of an import");
     refused(|b| b.imports[1].kind = 0, imports, "index of an import");
     refused(
@@ -373,6 +373,7 @@ fn signatures_imports_and_exports() {
         (ExternKind::Table, 0),
         (ExternKind::Memory, 2),
         (ExternKind::Global, 2),
+        (ExternKind::Tag, 1),
     ] {
         refused(|b| b.export("x", kind, index), exports, "an export");
     }
@@ -386,6 +387,24 @@ fn signatures_imports_and_exports() {
 
 fn header_of(bytes: &[u8]) -> Header {
     bytemuck::pod_read_unaligned(&bytes[HEADER_OFFSET..][..size_of::<Header>()])
+}
+
+#[test]
+fn tags() {
+    let tags: SectionOf = |h| h.tags;
+    refused(|b| b.tags[0].signature = 2, tags, "a tag's record");
+    // With a result.
+    refused(|b| b.tags[0].signature = 0, tags, "a tag's record");
+    refused(|b| b.tags[0].flags = MUTABLE, tags, "a tag's record");
+    refused(|b| b.tags[0].reserved = 1, tags, "a tag's record");
+    for offset in [0, 216, 220, 225, 232, 1 << 20, u32::MAX, u32::MAX - 7] {
+        refused(|b| b.tags[0].vm_offset = offset, tags, "not one for tags");
+    }
+    refused(
+        |b| b.tags[0].flags = IMPORTED,
+        whole_header,
+        "imports do not match the index spaces",
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! An artifact made by hand that has something in every table, for the other tests here.
 
 use precast_artifact::addresses::AddressMapBuilder;
+use precast_artifact::handlers::{self, Handler};
 use precast_artifact::records::*;
 use precast_artifact::target::{Arch, Os};
 use precast_artifact::writer::{ArtifactBuilder, Symbol};
@@ -33,8 +34,8 @@ pub fn full() -> ArtifactBuilder<'static> {
         func_import_count: 1,
         funcrefs: 144,
         funcref_count: 2,
-        data_dropped: 224,
-        elem_dropped: 226,
+        data_dropped: 240,
+        elem_dropped: 242,
     };
     let memory = |min, flags, vm_offset| MemoryRecord {
         min,
@@ -77,6 +78,12 @@ pub fn full() -> ArtifactBuilder<'static> {
             reserved: 0,
         },
     ];
+    b.tags = vec![TagRecord {
+        signature: nullary,
+        flags: 0,
+        vm_offset: 224,
+        reserved: 0,
+    }];
     let op = |op: ConstOpcode, index, bits| ConstOp {
         op: op as u32,
         index,
@@ -163,6 +170,7 @@ pub fn full() -> ArtifactBuilder<'static> {
     });
     b.signatures[nullary as usize].native_entry = 32;
     b.traps = traps::encode(&[(16, TrapCode::Unreachable)]);
+    b.handlers = handlers::encode(&[(3, Handler { code: 2, frame: 16 })]);
     let mut addresses = AddressMapBuilder::new(0);
     addresses.function(&[(0, 100), (3, 103)]);
     addresses.function(&[(0, 110)]);

@@ -50,9 +50,10 @@ fn format() {
         Header {
             magic, format, abi, checksum, hot_len, digest, file_len, arch, os, cpu_features,
             page_size, pointer_width, strategy, start_function, vm, interruption, strings, types,
-            signatures, imports, exports, memories, tables, globals, const_ops, table_inits,
+            signatures, imports, exports, memories, tables, globals, tags, const_ops,
+            table_inits,
             elements, data, images, got_records, template, rodata, text, got, image, element_items,
-            segments, functions, traps, addresses, metadata, symtab, strtab,
+            segments, functions, traps, handlers, addresses, metadata, symtab, strtab,
         }
         Slice { offset, len }
         Run { first, count }
@@ -64,6 +65,7 @@ fn format() {
         MemoryRecord { min, max, flags, vm_offset, page_shift, reserved }
         TableRecord { min, max, element, flags, vm_offset, frozen }
         GlobalRecord { ty, flags, vm_offset, init, init_len, reserved }
+        TagRecord { signature, flags, vm_offset, reserved }
         FunctionRecord { text_offset, text_len, signature, funcref }
         ConstOp { op, index, bits }
         DataRecord { segment, memory, offset, bytes, len }
@@ -98,12 +100,22 @@ fn format() {
     // Some tables have no records, so the bytes of an example stand for their encoding.
     let traps =
         precast_artifact::traps::encode(&[(1, TrapCode::Unreachable), (515, TrapCode::OutOfFuel)]);
+    let handler = precast_artifact::handlers::Handler {
+        code: 7,
+        frame: 513,
+    };
+    let handlers = precast_artifact::handlers::encode(&[(1, handler)]);
     let mut addresses = precast_artifact::addresses::AddressMapBuilder::new(1);
     addresses.function(&[(0, 300), (2, 303), (600, 1)]);
     addresses.function(&[]);
     let metadata = crate::sample::full().metadata.encode();
-    writeln!(out, "{traps:?} {:?} {metadata:?}", addresses.finish()).unwrap();
-    unchanged("FORMAT", FORMAT, &out, &[(1, "3c1bc872c3f99aef")]);
+    writeln!(
+        out,
+        "{traps:?} {handlers:?} {:?} {metadata:?}",
+        addresses.finish()
+    )
+    .unwrap();
+    unchanged("FORMAT", FORMAT, &out, &[(1, "fb3f994076705761")]);
 }
 
 #[test]
@@ -123,7 +135,9 @@ fn abi() {
         VmTable { base, len }
         VmFuncImport { code, ctx, shim, data, owner, store }
         VmFuncRef { code, ctx, type_id, array_entry, native_entry }
-        ValRaw { i32, i64, f32, f64, v128, funcref, externref }
+        VmTag { type_id, values }
+        VmException { tag, reference }
+        ValRaw { i32, i64, f32, f64, v128, funcref, externref, exnref }
         FrozenEntry { code, signature }
     );
     for builtin in Builtin::ALL {
@@ -157,5 +171,5 @@ fn abi() {
         "{INTERNED_TYPE_ID} {MAX_ENCODED_VALUES} {MAX_NATIVE_PARAMS}"
     )
     .unwrap();
-    unchanged("ABI", ABI, &out, &[(3, "2fbcc5ac79813650")]);
+    unchanged("ABI", ABI, &out, &[(3, "61b30e8e62b1f1dd")]);
 }

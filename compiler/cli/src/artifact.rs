@@ -111,6 +111,11 @@ pub(crate) fn item_type(artifact: &Artifact<'_>, kind: ExternKind, index: u32) -
             let element = value(t.element).map_or("?", ValType::name);
             format!("{} {element}", limits(t.min, t.max, t.flags))
         }),
+        ExternKind::Tag => artifact
+            .tags()
+            .get(i)
+            .and_then(|tag| signature(artifact, tag.signature))
+            .map_or_else(unknown, |[values, _]| format!("({})", values.join(" "))),
         ExternKind::Global => artifact.globals().get(i).map_or_else(unknown, |g| {
             let ty = value(g.ty).map_or("?", ValType::name);
             if g.flags & MUTABLE != 0 {

@@ -56,7 +56,9 @@ impl Type {
             text: item_type(artifact, kind, index),
             function: match kind {
                 ExternKind::Func => function_type(artifact, index),
-                ExternKind::Table | ExternKind::Memory | ExternKind::Global => None,
+                ExternKind::Table | ExternKind::Memory | ExternKind::Global | ExternKind::Tag => {
+                    None
+                }
             },
         }
     }

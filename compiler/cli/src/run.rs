@@ -135,7 +135,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
                 error: error.context(timed_out(args.timeout)),
                 code: TIMED_OUT,
             }),
-            Some(Error::Trap(_)) => Err(Failure {
+            Some(Error::Trap(_) | Error::Exception { .. }) => Err(Failure {
                 error,
                 code: TRAPPED,
             }),

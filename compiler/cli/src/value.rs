@@ -13,6 +13,7 @@ pub(crate) fn expected(ty: ValType) -> &'static str {
         ValType::V128 => "v128, such as 0xff or `i32x4 1 2 3 4`",
         ValType::FuncRef => "funcref, of which only null can be written",
         ValType::ExternRef => "externref: null, or a text that the result shows",
+        ValType::ExnRef => "exnref, of which only null can be written",
     }
 }
 
@@ -36,7 +37,8 @@ pub(crate) fn read(ty: ValType, text: &str) -> Option<Val> {
             None => u128::from_le_bytes(token::<wast::core::V128Const>(text)?.to_le_bytes()),
         })),
         ValType::FuncRef if text == "null" => Val::FuncRef(None),
-        ValType::FuncRef => return None,
+        ValType::ExnRef if text == "null" => Val::ExnRef(None),
+        ValType::FuncRef | ValType::ExnRef => return None,
         ValType::ExternRef if text == "null" => Val::ExternRef(None),
         ValType::ExternRef => Val::ExternRef(Some(ExternRef::new(text.to_owned()))),
     })
@@ -55,7 +57,7 @@ pub(crate) fn show(value: &Val) -> String {
         Val::F32(bits) => f32::from_bits(*bits).to_string(),
         Val::F64(bits) => f64::from_bits(*bits).to_string(),
         Val::V128(v) => format!("{:#034x}", v.as_u128()),
-        Val::FuncRef(None) | Val::ExternRef(None) => "null".to_owned(),
+        Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None) => "null".to_owned(),
         Val::ExternRef(Some(value)) => match value.data().downcast_ref::<String>() {
             Some(text) => text.clone(),
             None => "externref".to_owned(),

@@ -21,6 +21,7 @@ fn function(symbol: Symbol, code: &[u8], relocs: &[(u32, Reloc, Symbol, i64)]) -
             })
             .collect(),
         traps: Box::new([]),
+        handlers: Box::new([]),
         addresses: Box::new([]),
     }
 }

@@ -6,7 +6,7 @@
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
-use cranelift_codegen::ir::{Endianness, Inst, InstBuilder, MemFlagsData, SigRef, Value};
+use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, SigRef, Value};
 use precast_artifact::TrapCode;
 use precast_artifact::promises::Promise;
 use precast_artifact::records::{FrozenEntry, NONE};
@@ -14,6 +14,7 @@ use precast_artifact::vm::{VmFuncImport, VmFuncRef};
 use std::mem::{offset_of, size_of};
 
 use super::FuncTranslator;
+use super::exception::Target;
 use super::state::vm_offset;
 use crate::key::{FuncIndex, GotEntry, SigIndex, Symbol, TableIndex, TypeIndex};
 use crate::plan::FrozenTable;
@@ -28,19 +29,16 @@ impl FuncTranslator<'_, '_> {
     pub(super) fn call(&mut self, index: u32) {
         let index = FuncIndex::from_u32(index);
         let params = self.env.module.signature(index).params.len();
-        let call = if self.env.module.defined(index).is_some() {
+        let signature = self.signature(self.env.module.functions[index]);
+        if self.env.module.defined(index).is_some() {
             let callee = self.callee(index);
             self.take_args(self.vmctx, params);
-            self.builder.ins().call(callee, &self.args)
+            self.emit_call(signature, Target::Function(callee));
         } else {
             let Callee { code, ctx } = self.imported(index);
-            let signature = self.signature(self.env.module.functions[index]);
             self.take_args(ctx, params);
-            self.builder
-                .ins()
-                .call_indirect(signature, code, &self.args)
-        };
-        self.push_results(call);
+            self.emit_call(signature, Target::Code(code));
+        }
     }
 
     pub(super) fn return_call(&mut self, index: u32) {
@@ -63,11 +61,7 @@ impl FuncTranslator<'_, '_> {
 
     pub(super) fn call_indirect(&mut self, table: u32, ty: u32) {
         let (signature, code) = self.prepare_indirect(table, ty);
-        let call = self
-            .builder
-            .ins()
-            .call_indirect(signature, code, &self.args);
-        self.push_results(call);
+        self.emit_call(signature, Target::Code(code));
     }
 
     pub(super) fn return_call_indirect(&mut self, table: u32, ty: u32) {
@@ -231,10 +225,5 @@ impl FuncTranslator<'_, '_> {
         self.args.clear();
         self.args.push(ctx);
         self.args.extend(self.stack.drain(first..));
-    }
-
-    fn push_results(&mut self, call: Inst) {
-        self.stack
-            .extend_from_slice(self.builder.inst_results(call));
     }
 }

@@ -18,19 +18,22 @@ use crate::signature::clif_type;
 
 /// An open block.
 pub(crate) struct Frame {
-    kind: FrameKind,
-    ty: FrameType,
+    pub(super) kind: FrameKind,
+    pub(super) ty: FrameType,
     /// Height of the operand stack below the block's parameters.
-    height: usize,
+    pub(super) height: usize,
     /// The block that branches out of this block go to, once there is one. Its parameters are the
     /// results of this block.
     exit: Option<Block>,
     /// The facts about checked addresses that hold at the start of the block.
-    checks: Mark,
+    pub(super) checks: Mark,
+    /// The block that exceptions of calls in this block go to; `None` if they go to the function's
+    /// caller.
+    pub(super) handler: Option<Block>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum FrameKind {
+pub(super) enum FrameKind {
     Function,
     Block,
     Loop {
@@ -41,12 +44,25 @@ enum FrameKind {
     If {
         otherwise: Block,
     },
+    /// The body of a `try_table` or `try`. Its exceptions go to this block, whose predecessors are the
+    /// calls in the body.
+    Try {
+        pad: Block,
+    },
+    /// A clause of a `try`.
+    Catch {
+        /// The exception, as a reference.
+        exnref: Value,
+        /// The block for exceptions that this clause does not catch; its parameter is the address.
+        /// `None` behind `catch_all`.
+        next: Option<Block>,
+    },
     /// A block in unreachable code. It has no Cranelift blocks.
     Dead,
 }
 
 #[derive(Clone, Copy)]
-enum FrameType {
+pub(super) enum FrameType {
     Empty,
     Result(ValType),
     Signature(SigIndex),
@@ -62,6 +78,7 @@ impl Frame {
             height: 0,
             exit: None,
             checks: Mark::START,
+            handler: None,
         }
     }
 }
@@ -150,6 +167,8 @@ impl FuncTranslator<'_, '_> {
                 self.builder.switch_to_block(otherwise);
                 self.reachable = true;
             }
+            FrameKind::Try { pad } => self.end_try(depth, pad),
+            FrameKind::Catch { next, .. } => self.end_catch(depth, next),
             FrameKind::Function | FrameKind::Block => {}
         }
 
@@ -270,19 +289,25 @@ impl FuncTranslator<'_, '_> {
             height: self.stack.len(),
             exit: None,
             checks: self.caches.checks.mark(),
+            handler: None,
         });
     }
 
     /// Opens a block whose parameters are on the operand stack.
-    fn open(&mut self, kind: FrameKind, ty: BlockType) {
+    pub(super) fn open(&mut self, kind: FrameKind, ty: BlockType) {
         let ty = self.frame_type(ty);
         let height = self.stack.len() - self.param_count(ty);
+        let handler = match kind {
+            FrameKind::Try { pad } => Some(pad),
+            _ => self.handler(),
+        };
         self.control.push(Frame {
             kind,
             ty,
             height,
             exit: None,
             checks: self.caches.checks.mark(),
+            handler,
         });
     }
 
@@ -303,19 +328,19 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    fn param_count(&self, ty: FrameType) -> usize {
+    pub(super) fn param_count(&self, ty: FrameType) -> usize {
         match ty {
             FrameType::Empty | FrameType::Result(_) => 0,
             FrameType::Signature(index) => self.env.module.signatures[index].params.len(),
         }
     }
 
-    fn depth(&self, relative: u32) -> usize {
+    pub(super) fn depth(&self, relative: u32) -> usize {
         self.control.len() - 1 - relative as usize
     }
 
     /// The block that a branch to this frame goes to, and the number of values that it passes.
-    fn target(&mut self, depth: usize) -> (Block, usize) {
+    pub(super) fn target(&mut self, depth: usize) -> (Block, usize) {
         match self.control[depth].kind {
             FrameKind::Loop { header } => (header, self.param_count(self.control[depth].ty)),
             _ => {
@@ -346,14 +371,14 @@ impl FuncTranslator<'_, '_> {
         exit
     }
 
-    fn jump_to_exit(&mut self, depth: usize) {
+    pub(super) fn jump_to_exit(&mut self, depth: usize) {
         let exit = self.exit(depth);
         let count = self.builder.block_params(exit).len();
         self.jump(exit, count);
     }
 
     /// Jumps with the topmost operands as arguments. They stay on the stack.
-    fn jump(&mut self, target: Block, count: usize) {
+    pub(super) fn jump(&mut self, target: Block, count: usize) {
         self.fill_block_args(count);
         self.builder.ins().jump(target, &self.block_args);
     }

@@ -129,12 +129,13 @@ impl FuncTranslator<'_, '_> {
             // the same count.
             Flow::OpensLoop
             | Flow::OpensConditionally
+            | Flow::OpensTry
             | Flow::Divides
             | Flow::Closes
             | Flow::Branches
             | Flow::Returns => self.count_fuel(),
             // Other code will read the count. A return stores it by itself.
-            Flow::Calls | Flow::Traps => self.save_fuel(),
+            Flow::Calls | Flow::Traps | Flow::Throws => self.save_fuel(),
         }
     }
 
@@ -298,7 +299,7 @@ impl FuncTranslator<'_, '_> {
     }
 
     /// Loads the count into the variable.
-    fn load_fuel(&mut self) {
+    pub(super) fn load_fuel(&mut self) {
         let store = self.store_context();
         let offset = offset_of!(VmStoreContext, fuel);
         let count = self.read(Promise::Fuel, store, offset);

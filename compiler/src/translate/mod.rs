@@ -36,6 +36,7 @@ mod bulk;
 mod call;
 mod checks;
 mod control;
+mod exception;
 mod function;
 mod global;
 mod interrupt;

@@ -53,6 +53,15 @@ impl FuncTranslator<'_, '_> {
                 self.return_call_indirect(table_index, type_index);
             }
 
+            Operator::Throw { tag_index } => self.throw(tag_index),
+            Operator::ThrowRef => self.throw_ref(),
+            Operator::TryTable { ref try_table } => self.try_table(try_table),
+            Operator::Try { blockty } => self.try_(blockty),
+            Operator::Catch { tag_index } => self.catch(Some(tag_index)),
+            Operator::CatchAll => self.catch(None),
+            Operator::Delegate { relative_depth } => self.delegate(relative_depth),
+            Operator::Rethrow { relative_depth } => self.rethrow(relative_depth),
+
             Operator::RefNull { .. } => self.ref_null(),
             Operator::RefIsNull => self.ref_is_null(),
             Operator::RefFunc { function_index } => self.ref_func(function_index),
@@ -87,10 +96,24 @@ impl FuncTranslator<'_, '_> {
     /// Tracks the nesting of blocks for an operator that is never reached.
     fn unreachable_operator(&mut self, operator: &Operator<'_>) {
         match class(operator).flow {
-            Flow::Opens | Flow::OpensLoop | Flow::OpensConditionally => self.open_dead(),
-            Flow::Divides => self.else_(),
-            Flow::Closes => self.end(),
-            Flow::Straight | Flow::Branches | Flow::Returns | Flow::Calls | Flow::Traps => {}
+            Flow::Opens | Flow::OpensLoop | Flow::OpensConditionally | Flow::OpensTry => {
+                self.open_dead();
+            }
+            Flow::Divides => match *operator {
+                Operator::Catch { tag_index } => self.catch(Some(tag_index)),
+                Operator::CatchAll => self.catch(None),
+                _ => self.else_(),
+            },
+            Flow::Closes => match *operator {
+                Operator::Delegate { relative_depth } => self.delegate(relative_depth),
+                _ => self.end(),
+            },
+            Flow::Straight
+            | Flow::Branches
+            | Flow::Returns
+            | Flow::Calls
+            | Flow::Traps
+            | Flow::Throws => {}
         }
     }
 }

@@ -45,6 +45,8 @@ impl Region {
             | Promise::ImportCode
             | Promise::ImportContext
             | Promise::ContextOffsets
+            | Promise::ImportedTag
+            | Promise::Exception
             | Promise::DroppedFlags => Self::Vm,
             Promise::InterruptWord => Self::Interrupt,
             Promise::Fuel => Self::Fuel,

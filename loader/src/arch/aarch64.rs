@@ -5,7 +5,7 @@ use std::ffi::c_void;
 
 use libc::ucontext_t;
 use precast_artifact::target::{AARCH64_FEATURES, Arch};
-use precast_artifact::vm::VmStoreContext;
+use precast_artifact::vm::{VmException, VmStoreContext};
 
 pub(crate) const ARCH: Arch = Arch::Aarch64;
 
@@ -24,6 +24,28 @@ pub(crate) unsafe fn resume(handler: usize, sp: usize, fp: usize) -> ! {
             sp = in(reg) sp,
             fp = in(reg) fp,
             handler = in(reg) handler,
+            options(noreturn),
+        )
+    }
+}
+
+/// Continues at a handler of wasm code; every frame below it is forgotten.
+///
+/// # Safety
+/// `handler` is that of a call of wasm code in a frame of the innermost activation on this thread's
+/// stack, `sp` and `fp` are that frame's, and no frame below has anything left to drop.
+pub(crate) unsafe fn land(handler: usize, sp: usize, fp: usize, exception: *mut VmException) -> ! {
+    // SAFETY: the call declared its handler to clobber every register but these two, and to take its
+    // payload in this one.
+    unsafe {
+        asm!(
+            "mov sp, {sp}",
+            "mov x29, {fp}",
+            "br {handler}",
+            sp = in(reg) sp,
+            fp = in(reg) fp,
+            handler = in(reg) handler,
+            in("x0") exception,
             options(noreturn),
         )
     }

@@ -7,7 +7,7 @@ use std::mem::{MaybeUninit, offset_of};
 
 use libc::{REG_RBP, REG_RIP, REG_RSP, ucontext_t};
 use precast_artifact::target::{Arch, X86_64_FEATURES};
-use precast_artifact::vm::VmStoreContext;
+use precast_artifact::vm::{VmException, VmStoreContext};
 
 pub(crate) const ARCH: Arch = Arch::X86_64;
 
@@ -26,6 +26,28 @@ pub(crate) unsafe fn resume(handler: usize, sp: usize, fp: usize) -> ! {
             sp = in(reg) sp,
             fp = in(reg) fp,
             handler = in(reg) handler,
+            options(noreturn),
+        )
+    }
+}
+
+/// Continues at a handler of wasm code; every frame below it is forgotten.
+///
+/// # Safety
+/// `handler` is that of a call of wasm code in a frame of the innermost activation on this thread's
+/// stack, `sp` and `fp` are that frame's, and no frame below has anything left to drop.
+pub(crate) unsafe fn land(handler: usize, sp: usize, fp: usize, exception: *mut VmException) -> ! {
+    // SAFETY: the call declared its handler to clobber every register but these two, and to take its
+    // payload in this one.
+    unsafe {
+        asm!(
+            "mov rsp, {sp}",
+            "mov rbp, {fp}",
+            "jmp {handler}",
+            sp = in(reg) sp,
+            fp = in(reg) fp,
+            handler = in(reg) handler,
+            in("rax") exception,
             options(noreturn),
         )
     }

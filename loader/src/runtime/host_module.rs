@@ -4,8 +4,6 @@ use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use precast_artifact::ValType;
-
 use crate::error::Error;
 use crate::global::Global;
 use crate::host::Caller;
@@ -17,6 +15,7 @@ use crate::store::{Invariant, StoreContextMut};
 use crate::table::Table;
 use crate::types::{ExternType, FuncType, GlobalType, MemoryType, TableType};
 use crate::val::Val;
+use crate::vm::externrefs::is_kept;
 use crate::vm::host::HostFunc;
 
 use super::group::State;
@@ -85,7 +84,7 @@ impl Planned {
     fn without_store(&self) -> Option<HostItem> {
         match self {
             Self::Func(host) => Some(HostItem::Func(Arc::clone(host))),
-            Self::Global(ty, value) if !ty.mutable && ty.content != ValType::ExternRef => {
+            Self::Global(ty, value) if !ty.mutable && !is_kept(ty.content) => {
                 Some(HostItem::Const(*ty, value.clone()))
             }
             _ => None,
@@ -247,6 +246,9 @@ fn check(planned: &Planned) -> Result<(), Error> {
             match value {
                 Val::FuncRef(Some(_)) => Err(Error::WrongStore {
                     what: "the function that a host module's global is to hold",
+                }),
+                Val::ExnRef(Some(_)) => Err(Error::WrongStore {
+                    what: "the exception that a host module's global is to hold",
                 }),
                 _ => Ok(()),
             }

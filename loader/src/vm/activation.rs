@@ -192,6 +192,10 @@ fn with_backtrace(error: Error, core: &StoreCore) -> Error {
             Trap::new(trap.code(), backtrace(core)).into()
         }
         Error::Host(error) => Error::Host(error.with_backtrace(|| backtrace(core))),
+        Error::Exception { exception, trace } if trace.frames().is_empty() => Error::Exception {
+            exception,
+            trace: backtrace(core),
+        },
         error => error,
     }
 }

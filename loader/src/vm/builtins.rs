@@ -14,6 +14,7 @@ use precast_artifact::{Builtin, TrapCode};
 
 use super::activation::raise;
 use super::ending::Ending;
+use super::exception;
 use super::instance::InstanceData;
 use super::quota::{self, Denied};
 use super::store::StoreCore;
@@ -34,6 +35,9 @@ pub(crate) static BUILTINS: Builtins = Builtins(VmBuiltins({
     table[Builtin::RaiseTrap.position()] = raise_trap as *const ();
     table[Builtin::MemoryCopy.position()] = ranges::memory_copy as *const ();
     table[Builtin::MemoryFill.position()] = ranges::memory_fill as *const ();
+    table[Builtin::ExceptionNew.position()] = exception::exception_new as *const ();
+    table[Builtin::ExceptionGet.position()] = exception::exception_get as *const ();
+    table[Builtin::ExceptionThrow.position()] = exception::exception_throw as *const ();
     table
 }));
 

@@ -35,10 +35,12 @@ impl From<Error> for Ending {
 /// Addresses inside wasm code, innermost frame first.
 pub(crate) struct RawFrames {
     pcs: [MaybeUninit<usize>; MAX_FRAMES],
-    len: usize,
+    len: u32,
     truncated: bool,
     /// Whether the innermost address is that of the trapping instruction, and not a return address.
     exact: bool,
+    /// The reference of the exception that was thrown there, else zero.
+    pub(crate) exnref: u64,
 }
 
 impl RawFrames {
@@ -47,6 +49,7 @@ impl RawFrames {
         len: 0,
         truncated: false,
         exact: false,
+        exnref: 0,
     };
 
     /// Walks the frames from `pc` and `fp` to the entry trampoline whose frame pointer is
@@ -58,14 +61,15 @@ impl RawFrames {
     /// artifacts keeps frame pointers everywhere.
     pub(crate) unsafe fn walk(&mut self, pc: usize, fp: usize, entry_fp: usize, exact: bool) {
         (self.len, self.truncated, self.exact) = (0, false, exact);
+        self.exnref = 0;
         let (mut pc, mut fp) = (pc, fp);
         // Outer frames are at higher addresses. Anything else ends the chain.
         while fp < entry_fp && fp != 0 {
-            if self.len == MAX_FRAMES {
+            if self.len as usize == MAX_FRAMES {
                 self.truncated = true;
                 return;
             }
-            self.pcs[self.len].write(pc);
+            self.pcs[self.len as usize].write(pc);
             self.len += 1;
             // SAFETY: by this function's contract `fp` is a frame: it starts with the caller's
             // frame pointer, and both targets put the return address behind that.
@@ -78,13 +82,15 @@ impl RawFrames {
 
     pub(crate) fn clear(&mut self) {
         self.len = 0;
+        self.exnref = 0;
     }
 
     /// Looks up functions and offsets for people to read. `frame_at` returns the frame of an
     /// address.
     pub(crate) fn resolve(&self, frame_at: impl Fn(usize) -> Option<Frame>) -> WasmBacktrace {
-        let mut frames = Vec::with_capacity(self.len);
-        for (i, pc) in self.pcs[..self.len].iter().enumerate() {
+        let len = self.len as usize;
+        let mut frames = Vec::with_capacity(len);
+        for (i, pc) in self.pcs[..len].iter().enumerate() {
             // SAFETY: `walk` wrote the first `len`.
             let pc = unsafe { pc.assume_init() };
             // A return address may be the first byte of the next function, so the byte before it

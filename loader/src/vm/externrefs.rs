@@ -13,6 +13,9 @@
 //! An entry is used again with another generation, so a number that was given out before leads
 //! nowhere then: were a reference overlooked, it would read as null, never as another value.
 //!
+//! Exceptions have entries too, and are kept in the same way. The numbers among their values count as
+//! held as long as the exception is; one that the host holds is.
+//!
 //! A collection costs in proportion to what it looks at, and is due when as many references were
 //! given out since the last one. It happens only where no number is on its way: before
 //! the arguments of a call from the host are turned into numbers, before a value is put into a table
@@ -22,9 +25,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Known;
 
+use precast_artifact::ValType;
+
 use super::activation;
 use super::store::StoreCore;
 use crate::error::Error;
+use crate::exception::Exception;
 use crate::externref::ExternRef;
 
 /// Where a collection may happen.
@@ -54,6 +60,8 @@ pub(crate) struct ExternRefs {
     generation: u32,
     /// How many references make a collection due.
     due: usize,
+    /// Exceptions that are marked, but not yet what they hold.
+    unseen: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -72,6 +80,7 @@ impl Default for ExternRefs {
             known: HashMap::new(),
             generation: 0,
             due: FEWEST,
+            unseen: Vec::new(),
         }
     }
 }
@@ -132,7 +141,33 @@ impl ExternRefs {
     /// Notes that something may hold this number, if it is one.
     fn mark(&mut self, number: u64) {
         if let Some(index) = self.index(number) {
-            self.entries[index].marked = true;
+            self.mark_entry(index);
+        }
+    }
+
+    fn mark_entry(&mut self, index: usize) {
+        let entry = &mut self.entries[index];
+        let was_marked = std::mem::replace(&mut entry.marked, true);
+        if !was_marked && entry.value.as_ref().and_then(Exception::of).is_some() {
+            self.unseen.push(index as u32);
+        }
+    }
+
+    /// Marks the exceptions that the host holds, and what exceptions that are marked hold.
+    fn mark_what_exceptions_hold(&mut self) {
+        for index in 0..self.entries.len() {
+            let value = self.entries[index].value.as_ref();
+            let is_exception = |value: &&ExternRef| Exception::of(value).is_some();
+            let exception = value.filter(is_exception);
+            if exception.is_some_and(ExternRef::is_held_by_host) {
+                self.mark_entry(index);
+            }
+        }
+        while let Some(index) = self.unseen.pop() {
+            let value = self.entries[index as usize].value.clone();
+            if let Some(exception) = value.as_ref().and_then(Exception::of) {
+                exception.visit_words(&mut |word| self.mark(word));
+            }
         }
     }
 
@@ -171,6 +206,11 @@ impl ExternRefs {
             self.free.shrink_to(self.due);
         }
     }
+}
+
+/// Whether values of this type are numbers of what a store keeps.
+pub(crate) const fn is_kept(ty: ValType) -> bool {
+    matches!(ty, ValType::ExternRef | ValType::ExnRef)
 }
 
 impl StoreCore {
@@ -223,6 +263,7 @@ impl StoreCore {
                     global.visit_externref(&mut mark);
                 }
             }
+            refs.mark_what_exceptions_hold();
         }
         // There are no more generations after the last one.
         let gone = if all_found && refs.generation < u32::MAX {

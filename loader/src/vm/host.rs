@@ -21,6 +21,7 @@ use precast_artifact::vm::{ValRaw, VmFuncImport, VmFuncRef};
 
 use super::activation::raise;
 use super::ending::Ending;
+use super::exception;
 use super::externrefs::Point;
 use super::interrupt;
 use super::module::MappedModule;
@@ -160,7 +161,8 @@ pub(crate) unsafe fn finish<R>(
         // SAFETY: the slot's store is live: its code is calling.
         Ok(Ok(result)) if unsafe { !interrupt::is_raised((*import).store) } => return result,
         Ok(Ok(_)) => Ending::Trap(TrapCode::Interrupt),
-        Ok(Err(error)) => Ending::Error(error),
+        // SAFETY: by this function's contract.
+        Ok(Err(error)) => unsafe { exception::throw_from_host((*import).store.cast(), error) },
         Err(panic) => Ending::Panic(panic),
     };
     // SAFETY: by this function's contract; `ending` is moved, nothing else is left to drop.

@@ -5,8 +5,10 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use precast_artifact::records::{ExternKind, FROZEN, IMPORTED};
-use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable};
-use precast_artifact::{Error as ArtifactError, HEADER_OFFSET, Interruption, Section, Strategy};
+use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable, VmTag};
+use precast_artifact::{
+    Artifact, Error as ArtifactError, HEADER_OFFSET, Interruption, Section, Strategy,
+};
 
 use super::close::closed;
 use super::host::{HOST_ENTRY, HostFunc, host_func, host_import};
@@ -28,6 +30,7 @@ pub(crate) enum Item {
     Table(NonNull<TableEntity>),
     /// The place of the value.
     Global(NonNull<u8>, GlobalType),
+    Tag(NonNull<VmTag>),
 }
 
 /// What an import of an instance is linked to.
@@ -134,8 +137,35 @@ impl InstanceData {
             closed: None,
         };
         this.fill_globals();
+        this.make_tags(&module.artifact());
         this.import(core, imports)?;
         Ok(Box::new(this))
+    }
+
+    /// Fills the tags that the module defines.
+    fn make_tags(&self, artifact: &Artifact<'_>) {
+        for record in artifact.tags().iter().filter(|r| r.flags & IMPORTED == 0) {
+            let Some(signature) = artifact.signature(record.signature) else {
+                continue; // checked by the parser
+            };
+            let tag = VmTag {
+                type_id: type_id(signature),
+                values: signature.params().len() as u64,
+            };
+            // SAFETY: the parser checked that these places are inside the context, apart from each
+            // other.
+            unsafe { self.at::<VmTag>(record.vm_offset).write(tag) };
+        }
+    }
+
+    /// The place of a tag.
+    fn tag(&self, index: u32) -> Option<NonNull<VmTag>> {
+        let record = self.module.artifact().tags().get(index as usize)?;
+        if record.flags & IMPORTED == 0 {
+            return NonNull::new(self.at(record.vm_offset));
+        }
+        // SAFETY: the slot of an imported tag holds a pointer to it.
+        NonNull::new(unsafe { self.at::<*mut VmTag>(record.vm_offset).read() })
     }
 
     /// Maps the initial content of the memories that the instance has of its own.
@@ -225,6 +255,10 @@ impl InstanceData {
                         let at = artifact.tables()[index].vm_offset;
                         self.at::<*mut VmTable>(at).write(entity.as_ref().vm());
                         tables.push(entity);
+                    }
+                    RawImport::Item(Item::Tag(tag)) => {
+                        let at = artifact.tags()[index].vm_offset;
+                        self.at::<*mut VmTag>(at).write(tag.as_ptr());
                     }
                     RawImport::Item(Item::Global(value, _)) => {
                         let at = artifact.globals()[index].vm_offset;
@@ -568,6 +602,7 @@ impl InstanceData {
             ExternKind::Table if (index as usize) < artifact.tables().len() => {
                 Item::Table(self.table(index))
             }
+            ExternKind::Tag => Item::Tag(self.tag(index)?),
             ExternKind::Global => Item::Global(self.global(index)?, global_type(&artifact, index)?),
             _ => return None,
         })

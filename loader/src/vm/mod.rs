@@ -11,6 +11,7 @@
 //! | `memory`, `images`, `keep`, `table`, `elements`, `global`, `externrefs`, `host` | what instances and hosts make |
 //! | `quota` | counts what a store's items take, and asks before one is made or grows |
 //! | `activation`, `ending`, `signal` | entering wasm code and leaving it early |
+//! | `exception` | exceptions, and how a throw finds who catches |
 //! | `interrupt`, `waiting` | stopping code from outside: epochs, deadlines, fuel; waking who waits |
 //! | `builtins` | routines that machine code calls |
 //! | `pool` | instances kept for reuse |
@@ -20,6 +21,7 @@ pub(crate) mod builtins;
 pub(crate) mod close;
 pub(crate) mod elements;
 pub(crate) mod ending;
+pub(crate) mod exception;
 pub(crate) mod externrefs;
 pub(crate) mod global;
 pub(crate) mod host;

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use precast_artifact::handlers::{self, Handler};
 use precast_artifact::records::{NONE, SignatureRecord};
 use precast_artifact::{Artifact, TrapCode, addresses, traps};
 
@@ -75,6 +76,13 @@ impl MappedModule {
         let artifact = self.artifact();
         let offset = u32::try_from(pc.checked_sub(self.text)?).ok()?;
         traps::lookup(artifact.section(artifact.header().traps), offset)
+    }
+
+    /// The handler of the call that returns to `pc`, an address in the text or at its end.
+    pub(crate) fn handler_at(&self, pc: usize) -> Option<Handler> {
+        let artifact = self.artifact();
+        let offset = u32::try_from(pc.checked_sub(self.text)?).ok()?;
+        handlers::lookup(artifact.section(artifact.header().handlers), offset)
     }
 
     pub(crate) fn frame_at(&self, pc: usize) -> Option<Frame> {

@@ -80,7 +80,7 @@ impl State {
             let Some(ty) = global_type(&artifact, i) else {
                 continue;
             };
-            if matches!(ty.content, ValType::FuncRef | ValType::ExternRef) {
+            if ty.content.is_ref() {
                 // SAFETY: the parser checked the place; a reference is 8 bytes.
                 let value = unsafe { instance.at::<u64>(record.vm_offset).read() };
                 if value != 0 {

@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use precast_artifact::TrapCode;
-use precast_artifact::vm::VmStoreContext;
+use precast_artifact::vm::{VmStoreContext, VmTag};
 use smallvec::SmallVec;
 
 use super::activation::Notes;
@@ -72,6 +72,7 @@ pub(crate) struct HostItems {
     pub(crate) memories: Vec<Box<MemoryEntity>>,
     pub(crate) tables: Vec<Box<TableEntity>>,
     pub(crate) globals: Vec<Box<HostGlobal>>,
+    pub(crate) tags: Vec<Box<VmTag>>,
 }
 
 /// Finds the limiter in the data of a store. Nobody else uses the data while the limiter is in use.
@@ -197,8 +198,13 @@ impl StoreCore {
     /// # Safety
     /// As for [`RawFrames::walk`].
     pub(crate) unsafe fn record(&mut self, ending: Ending, pc: usize, fp: usize, exact: bool) {
+        // The frames of an exception are known from where it was thrown, if no other was since then.
+        let is_known = self.knows_frames_of(&ending);
         self.ending = Some(ending);
         self.vm.trapped = 1;
+        if is_known {
+            return;
+        }
         // SAFETY: by this function's contract.
         unsafe { self.frames.walk(pc, fp, self.vm.entry_fp, exact) };
     }

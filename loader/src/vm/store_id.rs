@@ -23,4 +23,8 @@ impl StoreId {
         NEXT.set(next + 1);
         Self(next)
     }
+
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
 }

@@ -3,10 +3,11 @@
 use std::ops::Range;
 use std::ptr::NonNull;
 
+use precast_artifact::TrapCode;
 use precast_artifact::vm::VmTable;
-use precast_artifact::{TrapCode, ValType};
 
 use super::elements::Elements;
+use super::externrefs::is_kept;
 use crate::error::Error;
 use crate::types::TableType;
 
@@ -90,7 +91,7 @@ impl TableEntity {
 
     /// Gives the numbers of the external references in it.
     pub(crate) fn visit_externrefs(&self, visit: &mut impl FnMut(u64)) {
-        if self.ty.element == ValType::ExternRef {
+        if is_kept(self.ty.element) {
             self.elements.iter().copied().for_each(visit);
         }
     }

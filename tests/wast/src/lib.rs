@@ -7,12 +7,15 @@
 //!
 //! - `script` goes through the directives.
 //! - `value` turns the script's constants into arguments, and compares results with its patterns.
+//! - `legacy` rewrites the older form of exception handling, which the parser of scripts does not
+//!   read.
 //! - `spectest` is the host module that the suite imports.
 //!
 //! [official test suite]: https://github.com/WebAssembly/testsuite
 
 #[cfg(feature = "compiler")]
 mod compile;
+mod legacy;
 mod script;
 mod spectest;
 mod value;
@@ -81,7 +84,7 @@ pub enum Error {
 /// When the script cannot be parsed.
 pub fn modules(text: &str, mut see: impl FnMut(usize, Vec<u8>)) -> Result<(), Error> {
     use WastDirective as D;
-    with_script(text, |script| {
+    with_script(text, |text, script| {
         for directive in script.directives {
             let line = directive.span().linecol_in(text).0 + 1;
             if let D::Module(mut wat) | D::ModuleDefinition(mut wat) = directive
@@ -124,7 +127,7 @@ pub enum Rejected {
 /// # Errors
 /// When the script cannot be parsed.
 pub fn run_with(text: &str, artifacts: &dyn Modules) -> Result<Report, Error> {
-    with_script(text, |script| {
+    with_script(text, |text, script| {
         let mut runner = script::Runner::new(artifacts)?;
         let mut report = Report::default();
         for directive in script.directives {
@@ -143,7 +146,12 @@ pub fn run_with(text: &str, artifacts: &dyn Modules) -> Result<Report, Error> {
     })
 }
 
-fn with_script<R>(text: &str, then: impl FnOnce(Wast<'_>) -> Result<R, Error>) -> Result<R, Error> {
+/// Gives `then` the parsed script, and the text that its places are in.
+fn with_script<R>(
+    text: &str,
+    then: impl FnOnce(&str, Wast<'_>) -> Result<R, Error>,
+) -> Result<R, Error> {
+    let text = &*legacy::unfold(text);
     let parse_error = |error: wast::Error| {
         let (line, column) = error.span().linecol_in(text);
         Error::Parse {
@@ -156,7 +164,10 @@ fn with_script<R>(text: &str, then: impl FnOnce(Wast<'_>) -> Result<R, Error>) -
     // The suite has names in right-to-left scripts.
     lexer.allow_confusing_unicode(true);
     let buffer = ParseBuffer::new_with_lexer(lexer).map_err(parse_error)?;
-    then(parser::parse::<Wast<'_>>(&buffer).map_err(parse_error)?)
+    then(
+        text,
+        parser::parse::<Wast<'_>>(&buffer).map_err(parse_error)?,
+    )
 }
 
 fn keyword(directive: &WastDirective<'_>) -> &'static str {

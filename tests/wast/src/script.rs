@@ -101,7 +101,13 @@ impl<'a> Runner<'a> {
             D::AssertInvalidCustom { .. } | D::AssertMalformedCustom { .. } => {
                 Err("custom sections are not interpreted".to_owned())
             }
-            D::AssertException { .. } => Err("exceptions are not supported".to_owned()),
+            D::AssertException { exec, .. } => match self.execute(exec) {
+                Err(Stop::Loader(precast_loader::Error::Exception { .. })) => Ok(()),
+                Err(other) => Err(format!("found \"{other}\", expected an exception")),
+                Ok(values) => Err(format!(
+                    "found the results {values:x?}, expected an exception"
+                )),
+            },
             D::AssertSuspension { .. } => Err("stack switching is not supported".to_owned()),
             D::Thread(_) | D::Wait { .. } => Err("threads are not supported".to_owned()),
         }

@@ -22,6 +22,7 @@ pub(crate) fn argument(arg: &WastArg<'_>) -> Result<Val, String> {
         WastArgCore::RefNull(heap) if is_heap(heap, AbstractHeapType::Extern) => {
             Val::ExternRef(None)
         }
+        WastArgCore::RefNull(heap) if is_heap(heap, AbstractHeapType::Exn) => Val::ExnRef(None),
         WastArgCore::RefNull(_) | WastArgCore::RefHost(_) => {
             return Err(format!("arguments like {arg:?} are not supported"));
         }
@@ -59,7 +60,8 @@ fn matches(found: &Val, expected: &WastRetCore<'_>) -> bool {
         (Val::F32(v), E::F32(e)) => matches_f32(*v, e),
         (Val::F64(v), E::F64(e)) => matches_f64(*v, e),
         (Val::V128(v), E::V128(e)) => matches_v128(v.as_u128().to_le_bytes(), e),
-        (Val::FuncRef(None) | Val::ExternRef(None), E::RefNull(None)) => true,
+        (Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None), E::RefNull(None)) => true,
+        (Val::ExnRef(None), E::RefNull(Some(heap))) => is_heap(heap, AbstractHeapType::Exn),
         (Val::FuncRef(None), E::RefNull(Some(heap))) => is_heap(heap, AbstractHeapType::Func),
         (Val::ExternRef(None), E::RefNull(Some(heap))) => is_heap(heap, AbstractHeapType::Extern),
         (Val::FuncRef(Some(_)), E::RefFunc(None)) => true,

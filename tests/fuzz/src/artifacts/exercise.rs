@@ -227,6 +227,7 @@ fn link(store: &mut Store<()>, module: &Module) -> Result<Linker<()>, Error> {
 fn null(ty: ValType) -> Val {
     match ty {
         ValType::ExternRef => Val::ExternRef(None),
+        ValType::ExnRef => Val::ExnRef(None),
         _ => Val::FuncRef(None),
     }
 }
@@ -244,6 +245,7 @@ fn value(store: &mut Store<()>, ty: ValType) -> Val {
             Val::FuncRef(Some(func))
         }
         ValType::ExternRef => Val::ExternRef(Some(ExternRef::new(7_u32))),
+        ValType::ExnRef => Val::ExnRef(None),
     }
 }
 

@@ -78,6 +78,7 @@ impl Value {
             ValType::F64 => Self::F64(*case.one_of(&DOUBLES)),
             ValType::V128 => Self::V128(u128::from(bits) << 64 | u128::from(case.rng.u64(..))),
             ValType::FuncRef => Self::Func(false),
+            ValType::ExnRef => Self::Extern(None),
             ValType::ExternRef => Self::Extern((!case.once_in(3)).then(|| case.rng.u32(..4))),
         }
     }
@@ -91,6 +92,7 @@ impl Value {
             ValType::F64 => Self::F64(f64::from(n).to_bits()),
             ValType::V128 => Self::V128(u128::from(n) << 60),
             ValType::FuncRef => Self::Func(false),
+            ValType::ExnRef => Self::Extern(None),
             ValType::ExternRef => Self::Extern(n.is_multiple_of(2).then_some(n % 4)),
         }
     }

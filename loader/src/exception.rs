@@ -1,0 +1,140 @@
+//! Exceptions: what they are, and references to them.
+//!
+//! What throws them is in `vm::exception`, what hosts do with them in `exnref`.
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::ptr::NonNull;
+
+use precast_artifact::vm::{ValRaw, VmException, VmTag};
+use smallvec::SmallVec;
+
+use crate::error::Error;
+use crate::externref::ExternRef;
+use crate::trap::WasmBacktrace;
+use crate::types::{FuncType, names};
+
+/// An exception of a store.
+pub(crate) struct Exception {
+    /// Number of the store.
+    pub(crate) store: u64,
+    /// Of the tag, for those who have no store to look at it.
+    pub(crate) type_id: u64,
+    /// A [`VmException`] and its values, where machine code finds them.
+    words: UnsafeCell<SmallVec<[ValRaw; 3]>>,
+}
+
+// SAFETY: the words are only read and written by who has the exception's store to itself, or by machine
+// code of that store.
+unsafe impl Send for Exception {}
+// SAFETY: as above.
+unsafe impl Sync for Exception {}
+
+impl Exception {
+    /// An exception whose values are zero, without a reference.
+    pub(crate) fn make(store: u64, tag: NonNull<VmTag>) -> ExnRef {
+        // SAFETY: a tag of the store's.
+        let VmTag { type_id, values } = unsafe { *tag.as_ref() };
+        let words = SmallVec::from_elem(ValRaw { v128: 0 }, 1 + values as usize);
+        let this = Self {
+            store,
+            type_id,
+            words: UnsafeCell::new(words),
+        };
+        let head = VmException {
+            tag: tag.as_ptr(),
+            reference: 0,
+        };
+        let value = ExternRef::new(this);
+        if let Some(this) = Self::of(&value) {
+            // SAFETY: nobody else knows it yet; there is room, with the right alignment.
+            unsafe { this.vm().write(head) };
+        }
+        ExnRef(value)
+    }
+
+    /// The exception that a store keeps as this value, if it is one.
+    pub(crate) fn of(value: &ExternRef) -> Option<&Self> {
+        value.data().downcast_ref()
+    }
+
+    /// Where machine code finds it, for as long as it exists.
+    pub(crate) fn vm(&self) -> *mut VmException {
+        // SAFETY: nobody holds a reference to the words.
+        unsafe { (*self.words.get()).as_mut_ptr().cast() }
+    }
+
+    /// Gives every word that may be the number of something that it holds.
+    pub(crate) fn visit_words(&self, visit: &mut impl FnMut(u64)) {
+        // SAFETY: the store, which is not running, looks through what it keeps.
+        let words = unsafe { &*self.words.get() };
+        for value in &words[1..] {
+            // SAFETY: any bytes are an integer, and all of them are defined: zero at first.
+            let bits = unsafe { value.v128 };
+            visit(bits as u64);
+            visit((bits >> 64) as u64);
+        }
+    }
+}
+
+/// A reference to an exception, as hosts hold it: what it refers to stays as long as this, but its
+/// values can be seen only with the store.
+///
+/// To throw it, a host function returns it as its error, which `Error::from` makes of it.
+///
+/// ```
+/// use precast_loader::{Engine, Error, ExnRef, Func, FuncType, Store, Tag, Val, ValType};
+///
+/// let mut store = Store::new(&Engine::default(), ());
+/// let tag = Tag::new(&mut store, FuncType::new([ValType::I32], []))?;
+/// let exception = ExnRef::new(&mut store, tag, &[Val::I32(7)])?;
+/// // A host function that throws it.
+/// let thrown = exception.clone();
+/// let throw = Func::wrap(&mut store, move || -> Result<(), Error> { Err(thrown.clone().into()) });
+/// let error = throw.call(&mut store, &[], &mut []).unwrap_err();
+/// let caught = error.exception().expect("nothing caught it");
+/// assert!(caught.ptr_eq(&exception) && caught.tag(&store) == tag);
+/// assert_eq!(caught.values(&store)[0].i32(), Some(7));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone)]
+pub struct ExnRef(pub(crate) ExternRef);
+
+impl ExnRef {
+    /// Whether both are the same exception.
+    pub fn ptr_eq(&self, other: &Self) -> bool {
+        self.0.ptr_eq(&other.0)
+    }
+
+    pub(crate) fn exception(&self) -> &Exception {
+        match Exception::of(&self.0) {
+            Some(exception) => exception,
+            None => unreachable!("made of an exception"),
+        }
+    }
+}
+
+impl fmt::Debug for ExnRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.exception().vm();
+        write!(f, "ExnRef({address:p}, {self})")
+    }
+}
+
+impl fmt::Display for ExnRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ty = FuncType::from_id(self.exception().type_id);
+        write!(f, "tag ({})", names(ty.params()))
+    }
+}
+
+impl From<ExnRef> for Error {
+    /// The exception as the error of a host function, which throws it into the wasm code that called the
+    /// function.
+    fn from(exception: ExnRef) -> Self {
+        Self::Exception {
+            exception,
+            trace: WasmBacktrace::default(),
+        }
+    }
+}

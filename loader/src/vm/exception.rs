@@ -1,0 +1,225 @@
+//! How a throw finds who catches.
+//!
+//! An exception is kept like an external reference (see [`externrefs`](super::externrefs)): machine code
+//! holds its number, and for moments its address.
+//!
+//! A throw walks the frames of the innermost activation by their frame pointers, from the wasm code that
+//! called out last to the entry, and looks for each return address in the table of
+//! [handlers](precast_artifact::handlers) of the module that it is in. At the first that is there it goes
+//! on. If there is none, the activation ends with [`Error::Exception`]: so a host function between two
+//! activations gets the exception as an error, and throws it on when it returns that.
+//!
+//! Frames in between are those of wasm code, which has nothing to drop, and of one shim or builtin, which
+//! has nothing left to drop by then. Nothing unwinds.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+
+use precast_artifact::TrapCode;
+use precast_artifact::vm::{VmContextHeader, VmException, VmTag};
+
+use super::activation::raise;
+use super::ending::Ending;
+use super::externrefs::Point;
+use super::interrupt;
+use super::store::StoreCore;
+use crate::arch;
+use crate::error::Error;
+use crate::exception::{Exception, ExnRef};
+
+impl StoreCore {
+    /// The number of an exception, which the store keeps from now on.
+    ///
+    /// # Errors
+    /// [`Error::WrongStore`] for an exception of another store, [`Error::Limit`].
+    pub(crate) fn exnref_to_raw(&mut self, value: Option<&ExnRef>) -> Result<u64, Error> {
+        let Some(value) = value else {
+            return Ok(0);
+        };
+        let exception = value.exception();
+        if exception.store != self.id.number() {
+            return Err(Error::WrongStore {
+                what: "the exception",
+            });
+        }
+        let reference = self.externref_to_raw(Some(&value.0))?;
+        // SAFETY: the store is borrowed exclusively, so nobody else looks at it.
+        unsafe { (*exception.vm()).reference = reference };
+        Ok(reference)
+    }
+
+    pub(crate) fn exnref_from_raw(&self, raw: u64) -> Option<ExnRef> {
+        let value = self.externref_from_raw(raw)?;
+        Exception::of(&value).is_some().then_some(ExnRef(value))
+    }
+
+    /// Whether an activation ends with the exception that the frames were noted for.
+    pub(crate) fn knows_frames_of(&self, ending: &Ending) -> bool {
+        let Ending::Error(Error::Exception { exception, .. }) = ending else {
+            return false;
+        };
+        let exception = exception.exception();
+        // SAFETY: the store that ends has its exceptions to itself.
+        exception.store == self.id.number()
+            && unsafe { (*exception.vm()).reference } == self.frames.exnref
+    }
+}
+
+/// Where a throw goes on.
+struct Landing {
+    code: usize,
+    sp: usize,
+    fp: usize,
+}
+
+/// The innermost handler of the innermost activation.
+///
+/// # Safety
+/// `core` is a live store whose machine code called out through an exit trampoline or thunk.
+unsafe fn landing(core: *const StoreCore) -> Option<Landing> {
+    // SAFETY: by this function's contract the notes are those of this very activation; machine code
+    // keeps frame pointers everywhere, so the chain from there reaches the entry.
+    unsafe {
+        let vm = &raw const (*core).vm;
+        let (edge, end) = ((*vm).exit_sp, (*vm).entry_fp);
+        let (mut pc, mut fp) = (*(edge as *const usize), (*vm).exit_fp);
+        let mut module = None;
+        // Frames grow towards higher addresses; anything else is the end of the chain.
+        while fp < end && fp > edge {
+            // The return address may be the end of the text, but the call is inside.
+            let call = pc.wrapping_sub(1);
+            let is_inside = |text: (usize, usize)| (text.0..text.1).contains(&call);
+            if !module.is_some_and(|(_, text)| is_inside(text)) {
+                module = (*core).module_at(call).map(|found| (found, found.text()));
+            }
+            if let Some((module, (start, text_end))) = module
+                && let Some(handler) = module.handler_at(pc)
+            {
+                let code = start + handler.code as usize;
+                let sp = fp.wrapping_sub(handler.frame as usize);
+                // A table that is damaged leads nowhere else than into the activation's frames.
+                if code < text_end && sp > edge && sp <= fp && sp.is_multiple_of(16) {
+                    return Some(Landing { code, sp, fp });
+                }
+            }
+            pc = *((fp + 8) as *const usize);
+            let caller = *(fp as *const usize);
+            if caller <= fp {
+                return None;
+            }
+            fp = caller;
+        }
+        None
+    }
+}
+
+/// What a host function's error ends the activation with; does not return if it is an exception that wasm
+/// code of the activation handles.
+///
+/// # Safety
+/// As for [`raise`].
+pub(crate) unsafe fn throw_from_host(core: *mut StoreCore, error: Error) -> Ending {
+    let Error::Exception { exception, .. } = &error else {
+        return Ending::Error(error);
+    };
+    // SAFETY: by this function's contract; nothing else is left to drop when this does not return.
+    unsafe {
+        // An exception of another store means nothing to this one's code.
+        if exception.exception().store != (*core).id.number() {
+            return Ending::Error(error);
+        }
+        let Some(Landing { code, sp, fp }) = landing(core) else {
+            return Ending::Error(error);
+        };
+        if interrupt::is_raised(&raw mut (*core).vm) {
+            return Ending::Trap(TrapCode::Interrupt);
+        }
+        if let Err(limit) = (*core).exnref_to_raw(Some(exception)) {
+            return Ending::Error(limit);
+        }
+        let vm = exception.exception().vm();
+        note_frames(core, (*vm).reference);
+        // The store keeps it.
+        drop(error);
+        arch::land(code, sp, fp, vm)
+    }
+}
+
+/// Notes that an exception is thrown here, for the backtrace that is shown if nothing catches it.
+///
+/// # Safety
+/// As for [`raise`].
+unsafe fn note_frames(core: *mut StoreCore, exnref: u64) {
+    // SAFETY: as in `raise`.
+    unsafe {
+        let vm = &raw const (*core).vm;
+        let (pc, fp) = (*((*vm).exit_sp as *const usize), (*vm).exit_fp);
+        (*core).frames.walk(pc, fp, (*vm).entry_fp, false);
+        (*core).frames.exnref = exnref;
+    }
+}
+
+/// [`Builtin::ExceptionNew`](precast_artifact::Builtin::ExceptionNew).
+pub(crate) unsafe extern "C" fn exception_new(
+    vmctx: *mut VmContextHeader,
+    tag: *mut VmTag,
+) -> *mut VmException {
+    // SAFETY: called by machine code with its own context and one of its tags, through a thunk. When
+    // `raise` is called, nothing is left to drop.
+    unsafe {
+        let core: *mut StoreCore = (*vmctx).store.cast();
+        let make = AssertUnwindSafe(|| {
+            // What is dropped may panic.
+            (*core).collect_externrefs(Point::Shim);
+            let Some(tag) = NonNull::new(tag) else {
+                unreachable!("the address of a tag");
+            };
+            let exception = Exception::make((*core).id.number(), tag);
+            (*core).exnref_to_raw(Some(&exception))?;
+            Ok(exception.exception().vm())
+        });
+        match catch_unwind(make) {
+            Ok(Ok(exception)) => {
+                note_frames(core, (*exception).reference);
+                exception
+            }
+            Ok(Err(error)) => raise(core, Ending::Error(error)),
+            Err(panic) => raise(core, Ending::Panic(panic)),
+        }
+    }
+}
+
+/// [`Builtin::ExceptionGet`](precast_artifact::Builtin::ExceptionGet).
+pub(crate) unsafe extern "C" fn exception_get(
+    vmctx: *mut VmContextHeader,
+    exnref: u64,
+) -> *mut VmException {
+    // SAFETY: called by machine code with its own context, through a thunk.
+    unsafe {
+        let core: *mut StoreCore = (*vmctx).store.cast();
+        // The store keeps it.
+        let found = (*core).exnref_from_raw(exnref);
+        let found = found.map(|exception| exception.exception().vm());
+        found.unwrap_or_else(|| raise(core, Ending::Trap(TrapCode::NullReference)))
+    }
+}
+
+/// [`Builtin::ExceptionThrow`](precast_artifact::Builtin::ExceptionThrow).
+pub(crate) unsafe extern "C" fn exception_throw(
+    vmctx: *mut VmContextHeader,
+    exception: *mut VmException,
+) -> ! {
+    // SAFETY: called by machine code with its own context, through a thunk; the exception is one that the
+    // store keeps.
+    unsafe {
+        let core: *mut StoreCore = (*vmctx).store.cast();
+        if let Some(Landing { code, sp, fp }) = landing(core) {
+            arch::land(code, sp, fp, exception)
+        }
+        let ending = match (*core).exnref_from_raw((*exception).reference) {
+            Some(exception) => Ending::Error(exception.into()),
+            None => unreachable!("the store keeps it while it is thrown"),
+        };
+        raise(core, ending)
+    }
+}
