@@ -1,4 +1,4 @@
-//! How to make one instance.
+//! The configuration of one instance.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::types::ExternType;
 
 use super::{Context, Instance};
 
-/// What an import is resolved to by [`InstanceConfig::with_import_resolver`].
+/// The item that [`InstanceConfig::with_import_resolver`] chooses for an import.
 ///
 /// ```
 /// use precast_loader::runtime::{Instance, InstanceConfig, Target};
@@ -22,7 +22,7 @@ use super::{Context, Instance};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Target<T: Send + 'static = ()> {
-    /// An item of the instance of a name: module name, item name.
+    /// An item of the instance with a name: module name, item name.
     Named(String, String),
     /// An item of an instance, which may be anonymous.
     Instance(Instance<T>, String),
@@ -31,8 +31,8 @@ pub enum Target<T: Send + 'static = ()> {
 pub(super) type Resolver<T> =
     Arc<dyn Fn(&ExternType, &str, &str) -> Option<Target<T>> + Send + Sync>;
 
-/// How to make one instance of a module: its name, where its imports come from, what is called
-/// first.
+/// The configuration of one instance of a module: its name, the sources of its imports, and its
+/// start functions.
 ///
 /// ```
 /// use precast_loader::runtime::InstanceConfig;
@@ -77,20 +77,22 @@ impl<T: Send + 'static> std::fmt::Debug for InstanceConfig<T> {
 }
 
 impl<T: Send + 'static> InstanceConfig<T> {
-    /// An anonymous instance, imports resolved by name, `_start` called if there is one.
+    /// An anonymous instance whose imports are resolved by name, and whose `_start` is called if it
+    /// exports one.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The name under which others import from it, unique among the open instances of a runtime.
-    /// Empty: anonymous; it is closed when its last handle is dropped.
+    /// Sets the name under which others import from the instance. Open instances of a runtime have
+    /// different names. An empty name makes an anonymous instance, which is closed when its last
+    /// handle is dropped.
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Exported functions without parameters and results to call first, in this order, instead of
-    /// `_start`. Those that the module lacks are skipped.
+    /// Sets the functions to call first, in this order, instead of `_start`. They have no
+    /// parameters and no results. Names that the module does not export are skipped.
     pub fn with_start_functions<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         self.start_functions = names.into_iter().map(str::to_owned).collect();
         self
@@ -116,8 +118,9 @@ impl<T: Send + 'static> InstanceConfig<T> {
         self
     }
 
-    /// Asks a closure for the target of each import, by its type, module name and item name, after
-    /// the rules have been applied. `None`: go by the names.
+    /// Sets a closure that chooses the target of each import. It gets the type, the module name and
+    /// the item name, to which the rules have been applied. After `None`, the import is resolved by
+    /// these names.
     pub fn with_import_resolver(
         mut self,
         resolver: impl Fn(&ExternType, &str, &str) -> Option<Target<T>> + Send + Sync + 'static,
@@ -127,21 +130,21 @@ impl<T: Send + 'static> InstanceConfig<T> {
     }
 
     /// Puts the instance into the store that all such instances of the runtime share, so that
-    /// others can import from several of them. It must not import from instances elsewhere.
+    /// others can import from several of them. It must not import from instances in other stores.
     pub fn with_shared_store(mut self) -> Self {
         self.shared_store = true;
         self
     }
 
-    /// Ends the making of the instance and its start functions when the context is done. Later
-    /// calls have their own, see [`Instance::with_context`].
+    /// Sets a context for instantiation and the start functions, which end when it is done. Later
+    /// calls have their own context, see [`Instance::with_context`].
     pub fn with_context(mut self, context: &Context) -> Self {
         self.context = Some(context.clone());
         self
     }
 
-    /// The data of the instance's own store, instead of what the runtime makes. An error for an
-    /// instance that joins the store of others.
+    /// Sets the data of the instance's own store, instead of the data that the runtime makes. To
+    /// instantiate is an error if the instance joins the store of others.
     pub fn with_data(mut self, data: T) -> Self {
         self.data = Some(data);
         self

@@ -1,18 +1,18 @@
-//! Contexts: how long calls may take, and who may end them.
+//! Contexts: deadlines for calls, and ways to cancel them.
 //!
-//! A [`Context`] is done when its deadline has passed or somebody cancels it, whichever is first. A
-//! call that is made with one is ended then, as by closing the instance: with
+//! A [`Context`] is done when its deadline has passed or when it is cancelled, whichever comes
+//! first. This ends the calls with that context, and closes their instances: with
 //! [`Error::DeadlineExceeded`](crate::Error::DeadlineExceeded) or
 //! [`Error::Canceled`](crate::Error::Canceled), which later uses of the instance get too.
 //!
-//! One thread of the process watches deadlines. It is started by the first call that is made with a
-//! deadline, in a child after `fork` once more, and sleeps until the next one. It raises the interrupt
-//! word of the store, and wakes who waits in there or for the store. Contexts are cheap: an unused one is
-//! an allocation.
+//! One thread of the process watches deadlines. The first call with a deadline starts it, once more
+//! in a child after `fork`, and it sleeps until the next deadline. To end a call, it raises the
+//! interrupt word of the store and wakes the threads that wait in the store or for it. Contexts are
+//! cheap: one that is not used costs an allocation.
 //!
-//! Who ends a call does so without holding a lock of the context. A call that is over waits for one
-//! that is just ending it, so that nothing happens to its instance after it returned, and then frees
-//! what closing the instance has left: so data of the host's is dropped on the thread of the call.
+//! A thread that ends a call holds no lock of the context. A call that is over waits for a thread
+//! that is just ending it, so that nothing happens to its instance after the call has returned. The
+//! call then frees what was closed, so data of the host is dropped on the thread of the call.
 
 use std::any::Any;
 use std::cmp::Reverse;
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use super::lock;
 use crate::error::Error;
 
-/// Bytes of stack of the thread that watches deadlines: it raises flags and wakes threads.
+/// Bytes of stack of the thread that watches deadlines, which only raises flags and wakes threads.
 const TIMER_STACK: usize = 128 << 10;
 
 /// Why a context is done.
@@ -47,7 +47,7 @@ pub enum Done {
     Canceled,
 }
 
-/// How long calls may take, and a handle to cancel them. Clones are the same context.
+/// A deadline for calls, and a way to cancel them. Clones are the same context.
 ///
 /// ```no_run
 /// # use precast_loader::{Error, runtime::{Context, Instance}};
@@ -67,26 +67,26 @@ pub struct Context(Arc<Inner>);
 struct Inner {
     deadline: Option<Instant>,
     state: Mutex<State>,
-    /// Told when `firing` becomes `None`.
+    /// Notified when `firing` becomes `None`.
     fired: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     done: Option<Done>,
-    /// The thread that ends calls just now.
+    /// The thread that is ending calls at this moment.
     firing: Option<ThreadId>,
     /// Whether the timer knows the deadline.
     timed: bool,
     next: u64,
     watchers: BTreeMap<u64, Watcher>,
-    /// What watchers that were called have left for their owners to drop.
+    /// The results of watchers that were called, which their owners drop.
     left: BTreeMap<u64, Left>,
 }
 
 type Watcher = Box<dyn FnOnce(Done) -> Left + Send>;
 
-/// Dropping it may drop data of the host's.
+/// To drop it may drop data of the host.
 type Left = Box<dyn Any + Send>;
 
 impl std::fmt::Debug for State {
@@ -98,7 +98,7 @@ impl std::fmt::Debug for State {
 }
 
 impl Context {
-    /// A context without a deadline, which [`Context::cancel`] ends.
+    /// A context without a deadline. It is done when it is [cancelled](Context::cancel).
     pub fn new() -> Self {
         Self::default()
     }
@@ -111,20 +111,21 @@ impl Context {
         }))
     }
 
-    /// A context that is done after this time, counted from now. One that is too long for the
-    /// system's clock never ends.
+    /// A context that is done after this time, counted from now. If the time is too long for the
+    /// system's clock, there is no deadline.
     pub fn with_timeout(timeout: Duration) -> Self {
         Instant::now()
             .checked_add(timeout)
             .map_or_else(Self::new, Self::with_deadline)
     }
 
-    /// Ends the calls that are made with the context, now and later. Does nothing if it is done.
+    /// Ends the calls with this context, now and later. Does nothing if the context is done
+    /// already.
     pub fn cancel(&self) {
         self.0.finish(Done::Canceled);
     }
 
-    /// Why it is done, if it is.
+    /// Why the context is done, if it is done.
     pub fn done(&self) -> Option<Done> {
         if self.0.is_late() {
             self.0.finish(Done::DeadlineExceeded);
@@ -132,14 +133,14 @@ impl Context {
         lock(&self.0.state).done
     }
 
-    /// When it will be done at the latest.
+    /// The deadline, if there is one.
     pub fn deadline(&self) -> Option<Instant> {
         self.0.deadline
     }
 
-    /// Calls `end` when the context is done, at once if it is already, unless what this returns is
-    /// dropped before. What `end` returns is dropped together with that, by the same thread: whatever
-    /// data of the host's goes then does not go on the thread that watches deadlines.
+    /// Calls `end` when the context is done, or at once if it is done already. To drop the result
+    /// takes this back. The result of `end` is dropped together with it, by the same thread, so
+    /// that data of the host is not dropped on the thread that watches deadlines.
     ///
     /// # Errors
     /// [`Error::Thread`].
@@ -235,9 +236,9 @@ impl Drop for Watch<'_> {
     }
 }
 
-/// What the thread that watches deadlines knows.
+/// The data of the thread that watches deadlines.
 struct Timer {
-    /// The process that has the thread. A child of it, by `fork`, has not.
+    /// The process that has the thread. A child by `fork` does not have it.
     process: u32,
     queue: Mutex<BinaryHeap<Reverse<Entry>>>,
     changed: Condvar,
@@ -269,10 +270,10 @@ impl Ord for Entry {
 }
 
 impl Timer {
-    /// The process's, started now if it was not.
+    /// The timer of the process. The first call starts its thread.
     ///
     /// # Errors
-    /// If the system refuses a thread: without it nothing would keep the deadlines.
+    /// The error of the system, if it refuses a thread.
     fn get() -> io::Result<&'static Self> {
         static TIMER: AtomicPtr<Timer> = AtomicPtr::new(std::ptr::null_mut());
         static STARTING: Mutex<()> = Mutex::new(());
@@ -310,7 +311,7 @@ impl Timer {
 
     fn add(&self, deadline: Instant, context: Weak<Inner>) {
         let mut queue = lock(&self.queue);
-        // Short calls with long timeouts leave these behind.
+        // Short calls with long timeouts leave entries behind.
         if queue.len() >= 64 && queue.len() == queue.capacity() {
             queue.retain(|entry| entry.0.context.strong_count() != 0);
         }
@@ -351,7 +352,7 @@ impl Timer {
     }
 }
 
-/// Leaves the signals of the process to its own threads.
+/// Blocks the signals of the process on this thread, so that its own threads get them.
 fn block_signals() {
     // SAFETY: the set is initialised by the first call; the mask is this thread's own.
     unsafe {

@@ -1,17 +1,17 @@
-//! Whose turn it is in a store, and what ends the call that has it, or the waiting for it.
+//! The turns of calls in a store: waiting for one, and ending a call or a wait from outside.
 //!
-//! One call at a time is in flight in a store. A second thread waits; a second call by the same thread,
-//! from inside of a host function, would wait for itself, so it is an error.
+//! One call at a time runs in a store, and other threads wait. A second call by the same thread,
+//! from a host function, would wait for itself, so it is an error.
 //!
-//! A host function can call into another store, and that one's host function into a third. What ends the
-//! outer call then ends the inner ones as well: each gate knows the gate that its call has gone on to, or
-//! waits for ([`Call::inner`]). To wait is to watch two things, whether the instance to be called is
-//! still open and whether the outer call is still wanted; whoever changes one of them wakes the gate. So
-//! even two calls that wait for each other for ever can be ended from outside.
+//! A host function can call into another store, whose host function calls into a third. To end the
+//! outer call ends the inner calls as well: each gate knows the gate that its call has entered or
+//! waits for ([`Call::inner`]). A thread that waits watches two things: whether the instance that
+//! it wants to call is still open, and whether the outer call goes on. A thread that changes one of
+//! these wakes the gate. So even two calls that wait for each other can be ended from outside.
 //!
-//! Locks: no two gates are locked at the same time, and nothing else is locked while a gate is. A
-//! waiting thread must not miss that its outer call is ended, whose gate it cannot lock, so
-//! [`Gate::stopped`] is changed before the inner gate is locked to wake it.
+//! Locks: no thread locks two gates at the same time, or anything else while it has locked a gate.
+//! A waiting thread cannot lock the gate of its outer call, but must not miss the end of that call.
+//! So [`Gate::stopped`] is changed before the inner gate is locked to wake the thread.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,27 +23,28 @@ use crate::vm::interrupt::{Interrupt, Reason};
 
 use super::context::Context;
 use super::lock;
-use super::node::Closing;
+use super::member::Closing;
 
 /// The turns in one store.
 pub(super) struct Gate {
     call: Mutex<Call>,
-    /// Told when the turn is over, and when waiting for it may be of no use any more.
+    /// Notified when the turn is over, and when it may be useless to wait any longer.
     changed: Condvar,
-    /// What the call in flight is to end with: [`Closing::bits`], 0 for nothing. Changed with the lock.
+    /// Why the running call is to end, as [`Closing::bits`], or 0. It is changed only while the
+    /// gate is locked.
     stopped: AtomicU64,
 }
 
-/// The call that is in flight.
+/// The call that is running.
 struct Call {
     thread: Option<ThreadId>,
     /// Number of the instance that the host called.
     on: u64,
-    /// Of the host's call.
+    /// The context of the host's call.
     context: Option<Context>,
-    /// Where the call has called into, or waits for its turn.
+    /// The gate that the call has entered, or waits for.
     inner: Option<Arc<Gate>>,
-    /// `None` when the store is gone.
+    /// `None` after the store is dropped.
     interrupt: Option<Interrupt>,
 }
 
@@ -52,21 +53,21 @@ thread_local! {
     static INNERMOST: RefCell<Option<Arc<Gate>>> = const { RefCell::new(None) };
 }
 
-/// The turn of a call, until it is dropped.
+/// The turn of a call, which ends when this is dropped.
 pub(super) struct Turn {
-    /// `None` when it is over.
+    /// `None` when the turn is over.
     gate: Option<Arc<Gate>>,
     outer: Option<Inside>,
 }
 
-/// What is between a call and the call that a host function of it makes, or waits to make.
+/// The link from a call to the call that its host function makes or waits to make.
 struct Inside {
     outer: Arc<Gate>,
 }
 
 impl Gate {
     /// # Safety
-    /// [`Gate::forget_interrupt`] is called before the store is gone.
+    /// [`Gate::forget_interrupt`] is called before the store is dropped.
     pub(super) unsafe fn new(interrupt: Interrupt) -> Self {
         Self {
             call: Mutex::new(Call {
@@ -85,11 +86,12 @@ impl Gate {
         lock(&self.call).interrupt = None;
     }
 
-    /// Waits for the turn of a call on the instance of number `on`, for as long as `is_open` says so. It
-    /// takes no lock.
+    /// Waits for the turn of a call on the instance with the number `on`, for as long as `is_open`
+    /// returns `Ok`. `is_open` takes no lock.
     ///
     /// # Errors
-    /// [`Error::InUse`]; that of `is_open`; what the call that this thread is in already is ended with.
+    /// [`Error::InUse`], the error of `is_open`, and the error that ends the call that this thread
+    /// is already in.
     pub(super) fn enter(
         self: &Arc<Self>,
         on: u64,
@@ -107,7 +109,7 @@ impl Gate {
         loop {
             let outer_goes_on = || outer.as_ref().map_or(Ok(()), |inside| inside.outer.check());
             if let Err(error) = is_open().and_then(|()| outer_goes_on()) {
-                // Another one may have been passed over for this one.
+                // The notification may have been meant for another thread.
                 self.changed.notify_one();
                 return Err(error);
             }
@@ -125,24 +127,25 @@ impl Gate {
         Ok(Turn { gate, outer })
     }
 
-    /// The context of the call in flight.
+    /// The context of the running call.
     pub(super) fn context(&self) -> Option<Context> {
         lock(&self.call).context.clone()
     }
 
-    /// Ends the call that is in flight, if it is one on the instance of this number, or if this happens
-    /// inside of it. And wakes who waits: it may be for this instance.
+    /// Ends the running call, if it is on the instance with this number or if it is what closes the
+    /// instance. Wakes the threads that wait, since they may wait for this instance.
     pub(super) fn stop(&self, instance: u64, closing: Closing) {
         let here = thread::current().id();
         let concerned = |call: &Call| call.thread == Some(here) || call.on == instance;
         let mut next = self.stop_if(closing, concerned);
         while let Some((inner, thread)) = next {
-            // There, the call either waits and is woken, or has its turn.
+            // In the inner gate, the call either waits and is woken, or has its turn.
             next = inner.stop_if(closing, |call| call.thread == Some(thread));
         }
     }
 
-    /// Where the call has gone on to, and which thread that is.
+    /// Ends the running call if `concerns` says so. Returns the inner gate of the call, and its
+    /// thread.
     fn stop_if(
         &self,
         closing: Closing,
@@ -167,7 +170,7 @@ impl Gate {
     }
 
     /// # Errors
-    /// What the call in flight is to end with.
+    /// The error that the running call is to end with.
     fn check(&self) -> Result<(), Error> {
         let stopped = Closing::from_bits(self.stopped.load(Ordering::SeqCst));
         stopped.map_or(Ok(()), |closing| Err(closing.error()))
@@ -175,7 +178,7 @@ impl Gate {
 }
 
 impl Turn {
-    /// Ends the turn: what the call was ended with from outside.
+    /// Ends the turn. Returns why the call was ended from outside, if it was.
     pub(super) fn end(mut self) -> Option<Closing> {
         self.finish()
     }
@@ -193,7 +196,7 @@ impl Turn {
         }
         drop(call);
         gate.changed.notify_one();
-        // Without the lock, as it may be the last one of its kind.
+        // The gate is not locked here, since this may be the last handle of the context.
         drop(context);
         stopped
     }
@@ -205,7 +208,7 @@ impl Drop for Turn {
     }
 }
 
-/// The gate of the innermost call; none while the thread ends.
+/// The gate of the innermost call; `None` while the thread ends.
 fn innermost() -> Option<Arc<Gate>> {
     let gate = INNERMOST.try_with(|gate| gate.borrow().clone());
     gate.ok().flatten()
@@ -219,7 +222,7 @@ fn set_innermost(gate: Option<&Arc<Gate>>) {
 
 impl Inside {
     /// # Errors
-    /// What the outer call has been ended with.
+    /// The error that has ended the outer call.
     fn new(outer: Arc<Gate>, inner: Arc<Gate>) -> Result<Self, Error> {
         lock(&outer.call).inner = Some(inner);
         let this = Self { outer };

@@ -1,10 +1,10 @@
-//! A store and the instances in it: what is entered, interrupted and freed as one.
+//! A store and the instances in it, which are entered, interrupted and freed together.
 //!
-//! One call at a time is in flight in a group: a [`Gate`] gives the turns.
+//! One call at a time runs in a group: a [`Gate`] gives the turns.
 //!
-//! The store goes when the last open instance is closed, or, if a call is in flight then, when that
-//! call is over. Whoever closes lowers [`Group::open`] before it tries the lock; whoever has the lock
-//! gives it back before it looks at `open`. So one of the two frees the store.
+//! The store is dropped when the last open instance is closed, or at the end of the call that runs
+//! then. A thread that closes an instance lowers [`Group::open`] before it tries the lock, and a
+//! thread that holds the lock frees it before it reads `open`. So one of the two drops the store.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,10 +18,10 @@ use crate::vm::interrupt::Interrupt;
 
 use super::context::Context;
 use super::gate::Gate;
-use super::node::{Closing, Node, Retired};
+use super::member::{Closing, Member, Retired};
 use super::{Inner, Runtime, lock};
 
-/// What the store of a runtime's instances holds: the host's data, to which it dereferences.
+/// The data of a store of a runtime: the host's own data, to which this dereferences.
 ///
 /// ```
 /// use precast_loader::runtime::{HostModule, HostModuleBuilder, State};
@@ -37,17 +37,17 @@ pub struct State<T: Send + 'static = ()> {
 }
 
 impl<T: Send + 'static> State<T> {
-    /// The host's data.
+    /// The data of the host.
     pub fn data(&self) -> &T {
         &self.data
     }
 
-    /// The host's data.
+    /// The data of the host.
     pub fn data_mut(&mut self) -> &mut T {
         &mut self.data
     }
 
-    /// The runtime, as long as the host holds it.
+    /// The runtime, if the host still holds it.
     pub fn runtime(&self) -> Option<Runtime<T>> {
         self.runtime.upgrade().map(Runtime)
     }
@@ -71,23 +71,23 @@ impl<T: Send + 'static> DerefMut for State<T> {
     }
 }
 
-/// A store and what happens in it.
+/// A store, its instances, and the call that runs in it.
 pub(super) struct Group<T: Send + 'static> {
     pub(super) gate: Arc<Gate>,
-    /// Used by the call whose turn it is, and to free what can be freed between calls.
+    /// The call that has the turn uses the store. Between calls, what can be freed is freed.
     store: Mutex<Option<Store<State<T>>>>,
-    /// Instances that are open, or being made.
+    /// Number of instances that are open or being made.
     open: AtomicUsize,
-    members: Mutex<Vec<(crate::Instance, Weak<Node<T>>)>>,
+    members: Mutex<Vec<(crate::Instance, Weak<Member<T>>)>>,
     /// Closed instances whose memories wait to be released.
     retired: Mutex<Vec<Retired>>,
 }
 
 /// How a call ended.
 pub(super) struct Ended<R> {
-    /// What it gave.
+    /// The result of the call.
     pub(super) result: Result<R, Error>,
-    /// What it was ended with from outside, or from inside by closing an instance.
+    /// Why the call was ended, from outside or by closing an instance itself.
     pub(super) stopped: Option<Closing>,
 }
 
@@ -101,7 +101,7 @@ impl<R> Ended<R> {
 }
 
 impl<T: Send + 'static> Group<T> {
-    /// A group with room for an instance that is being made.
+    /// A group that counts one instance, which is being made, as open.
     pub(super) fn new(
         engine: &Engine,
         (limits, fuel): (StoreLimits, Option<u64>),
@@ -133,29 +133,29 @@ impl<T: Send + 'static> Group<T> {
         })
     }
 
-    /// Makes room for another instance. `false`: the group is closed.
+    /// Counts another instance as open. Returns `false` if the group is closed.
     pub(super) fn join(&self) -> bool {
         let more = |open| (open > 0).then_some(open + 1);
         let (set, fetch) = (Ordering::SeqCst, Ordering::SeqCst);
         self.open.fetch_update(set, fetch, more).is_ok()
     }
 
-    /// Notes an instance that was made.
-    pub(super) fn add(&self, instance: crate::Instance, node: Weak<Node<T>>) {
-        lock(&self.members).push((instance, node));
+    /// Adds an instance that was made.
+    pub(super) fn add(&self, instance: crate::Instance, member: Weak<Member<T>>) {
+        lock(&self.members).push((instance, member));
     }
 
-    pub(super) fn member(&self, instance: crate::Instance) -> Option<Arc<Node<T>>> {
+    pub(super) fn member(&self, instance: crate::Instance) -> Option<Arc<Member<T>>> {
         let members = lock(&self.members);
         let found = members.iter().find(|(member, _)| *member == instance)?;
         found.1.upgrade()
     }
 
-    /// Uses the store for a call on the instance of number `on`, when it is the call's turn. To wait for
-    /// that makes sense as long as `is_open` says so, which takes no lock.
+    /// Uses the store for a call on the instance with the number `on`, when the call has its turn.
+    /// The call waits for its turn for as long as `is_open` returns `Ok`. `is_open` takes no lock.
     ///
     /// # Errors
-    /// If it comes to no call: those of [`Gate::enter`], [`Error::Closed`].
+    /// The errors of [`Gate::enter`] and [`Error::Closed`], if no call is made.
     pub(super) fn enter<R>(
         &self,
         on: u64,
@@ -163,7 +163,7 @@ impl<T: Send + 'static> Group<T> {
         is_open: impl Fn() -> Result<(), Error>,
         f: impl FnOnce(StoreContextMut<'_, State<T>>) -> Result<R, Error>,
     ) -> Result<Ended<R>, Error> {
-        // Dropped last, also when a panic of a host function passes by.
+        // This is dropped last, also when a host function panics.
         let _tidy = Tidy(self);
         let turn = self.gate.enter(on, context, &is_open)?;
         let mut store = lock(&self.store);
@@ -176,17 +176,17 @@ impl<T: Send + 'static> Group<T> {
         Ok(Ended { result, stopped })
     }
 
-    /// One instance less is open; [`Group::tidy`] has something to do then.
+    /// Counts one open instance less. The caller calls [`Group::tidy`] afterwards.
     pub(super) fn leave(&self) {
         self.open.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// The memories of an instance are to be released, which [`Group::tidy`] does.
+    /// Notes that the memories of an instance can be released, which [`Group::tidy`] does.
     pub(super) fn retire(&self, retired: Retired) {
         lock(&self.retired).push(retired);
     }
 
-    /// Frees what can be freed, unless somebody uses the store, who does this later.
+    /// Frees what can be freed, unless another thread uses the store: that thread calls this later.
     pub(super) fn tidy(&self) {
         loop {
             let closed = self.open.load(Ordering::SeqCst) == 0;
@@ -195,7 +195,7 @@ impl<T: Send + 'static> Group<T> {
             }
             let mut store = match self.store.try_lock() {
                 Ok(store) => store,
-                // A host function panicked: the call is over as any other.
+                // A host function panicked, and its call is over like any other.
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => return,
             };
@@ -205,7 +205,7 @@ impl<T: Send + 'static> Group<T> {
                 drop(store);
                 lock(&self.members).clear();
                 lock(&self.retired).clear();
-                // Without any lock: dropping the host's data may do anything.
+                // No lock is held here, since dropping the host's data runs code of the host.
                 drop(freed);
                 return;
             }

@@ -19,10 +19,10 @@ use crate::vm::externrefs::is_kept;
 use crate::vm::host::HostFunc;
 
 use super::group::State;
-use super::node::{HostItem, Items, Node};
+use super::member::{Exports, HostItem, Member};
 use super::{Instance, Runtime};
 
-/// A module whose items the host makes. See [`HostModule::builder`].
+/// A module whose items the host makes, see [`HostModule::builder`].
 ///
 /// ```no_run
 /// # use precast_loader::{Engine, Error, runtime::{HostModule, Runtime}};
@@ -38,7 +38,7 @@ use super::{Instance, Runtime};
 pub struct HostModule(());
 
 impl HostModule {
-    /// Begins a host module of this name; empty: anonymous, for
+    /// Begins a host module of this name. An empty name makes an anonymous one, for
     /// [`with_import_resolver`](super::InstanceConfig::with_import_resolver).
     pub fn builder<T: Send + 'static>(name: impl Into<String>) -> HostModuleBuilder<T> {
         HostModuleBuilder {
@@ -50,7 +50,7 @@ impl HostModule {
     }
 }
 
-/// A host module in the making.
+/// A host module that is being built.
 ///
 /// ```
 /// use precast_loader::runtime::{HostModule, Runtime};
@@ -80,7 +80,7 @@ enum Planned {
 }
 
 impl Planned {
-    /// The item, if it is of no store.
+    /// The item, if it belongs to no store.
     fn without_store(&self) -> Option<HostItem> {
         match self {
             Self::Func(host) => Some(HostItem::Func(Arc::clone(host))),
@@ -91,7 +91,7 @@ impl Planned {
         }
     }
 
-    /// The item, in a store if it must be.
+    /// The item, which is made in the store if it belongs to one.
     fn make<T: Send + 'static>(
         &self,
         store: &mut StoreContextMut<'_, State<T>>,
@@ -109,7 +109,7 @@ impl Planned {
 }
 
 impl HostItem {
-    /// The type, of what is of no store.
+    /// The type of an item that belongs to no store.
     pub(super) fn ty(&self) -> Option<ExternType> {
         match self {
             Self::Func(host) => Some(ExternType::Func(host.ty().clone())),
@@ -135,7 +135,7 @@ impl<T: Send + 'static> HostModuleBuilder<T> {
         self
     }
 
-    /// A function, from a closure over wasm's own types, see [`IntoFunc`].
+    /// Adds a function from a closure over wasm's own types, see [`IntoFunc`].
     pub fn func<Params, Results>(
         self,
         name: &str,
@@ -145,7 +145,7 @@ impl<T: Send + 'static> HostModuleBuilder<T> {
         self.item(name, Planned::Func(host))
     }
 
-    /// A function of a type that is known at run time only, see [`Func::new`](crate::Func::new).
+    /// Adds a function whose type is known only at run time, see [`Func::new`](crate::Func::new).
     pub fn func_new(
         self,
         name: &str,
@@ -159,7 +159,8 @@ impl<T: Send + 'static> HostModuleBuilder<T> {
         self.item(name, Planned::Func(host))
     }
 
-    /// The host functions that a linker has under the module name `module`, WASI's for example.
+    /// Adds the host functions that a linker has under the module name `module`, for example those
+    /// of WASI.
     pub fn funcs_of(mut self, linker: &Linker<State<T>>, module: &str) -> Self {
         for (name, item) in linker.items(module) {
             if let Import::Host(host) = item {
@@ -170,23 +171,24 @@ impl<T: Send + 'static> HostModuleBuilder<T> {
         self
     }
 
-    /// A memory. Who imports it shares a store with it.
+    /// Adds a memory. Instances that import it share a store with it.
     pub fn memory(self, name: &str, ty: MemoryType) -> Self {
         self.item(name, Planned::Memory(ty))
     }
 
-    /// A table of null references. Who imports it shares a store with it.
+    /// Adds a table of null references. Instances that import it share a store with it.
     pub fn table(self, name: &str, ty: TableType) -> Self {
         self.item(name, Planned::Table(ty))
     }
 
-    /// A global. Who imports it shares a store with it, if it is mutable.
+    /// Adds a global. Instances that import a mutable global share a store with it.
     pub fn global(self, name: &str, ty: GlobalType, value: Val) -> Self {
         self.item(name, Planned::Global(ty, value))
     }
 
-    /// As [`InstanceConfig::with_shared_store`](super::InstanceConfig::with_shared_store), for
-    /// memories, tables and globals.
+    /// Puts memories, tables and globals into the shared store, as
+    /// [`InstanceConfig::with_shared_store`](super::InstanceConfig::with_shared_store) does for an
+    /// instance.
     pub fn with_shared_store(mut self) -> Self {
         self.shared_store = true;
         self
@@ -199,7 +201,7 @@ impl<T: Send + 'static> HostModuleBuilder<T> {
     /// [`Error::Limit`], [`Error::Memory`], [`Error::Closed`].
     pub fn instantiate(self, runtime: &Runtime<T>) -> Result<Instance<T>, Error> {
         let inner = &runtime.0;
-        let place = inner.reserve(&self.name)?;
+        let reservation = inner.reserve(&self.name)?;
         let mut names = HashSet::new();
         for (name, planned) in &self.items {
             check(planned)?;
@@ -224,17 +226,23 @@ impl<T: Send + 'static> HostModuleBuilder<T> {
                     };
                     self.items.iter().map(make).collect::<Result<_, Error>>()
                 };
-                let making = &place.making;
+                let making = &reservation.making;
                 making.is_in(&room.group().gate);
                 let is_wanted = || making.closed.check();
-                let made = room.group().enter(place.seq, None, is_wanted, make)?;
+                let made = room.group().enter(reservation.seq, None, is_wanted, make)?;
                 (made.into_result()?, Some(room.keep()))
             }
         };
-        let identity = (Arc::downgrade(inner), self.name, place.seq);
-        let node = Node::new(identity, Items::Host(items), group, Vec::new(), Vec::new());
-        let this = Instance::new(Arc::clone(&node));
-        place.fill(&node)?;
+        let identity = (Arc::downgrade(inner), self.name, reservation.seq);
+        let member = Member::new(
+            identity,
+            Exports::Host(items),
+            group,
+            Vec::new(),
+            Vec::new(),
+        );
+        let this = Instance::new(Arc::clone(&member));
+        reservation.fill(&member)?;
         Ok(this)
     }
 }

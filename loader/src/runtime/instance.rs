@@ -1,4 +1,4 @@
-//! Handles of instances: calls, closing.
+//! Handles of instances: calls and closing.
 
 use std::sync::Arc;
 
@@ -14,11 +14,12 @@ use crate::vm::interrupt;
 use super::context::Context;
 use super::group::{Ended, Group, State};
 use super::lock;
-use super::node::{Closing, Items, Node};
+use super::member::{Closing, Exports, Member};
 
-/// An instance of a runtime, guest or host module. Cheap to clone; clones are the same instance.
+/// An instance of a runtime, which is a guest or a host module. Clones are cheap and are the same
+/// instance.
 ///
-/// Threads may share it; calls on instances of one store wait for each other. Dropping the last
+/// Threads may share it. Calls on instances of one store wait for each other. To drop the last
 /// handle of an anonymous instance closes it.
 ///
 /// ```
@@ -35,7 +36,7 @@ use super::node::{Closing, Items, Node};
 pub struct Instance<T: Send + 'static = ()>(Arc<Handle<T>>);
 
 /// What all handles of an instance share.
-pub(super) struct Handle<T: Send + 'static>(Arc<Node<T>>);
+pub(super) struct Handle<T: Send + 'static>(Arc<Member<T>>);
 
 impl<T: Send + 'static> Drop for Handle<T> {
     fn drop(&mut self) {
@@ -61,38 +62,38 @@ impl<T: Send + 'static> std::fmt::Debug for Instance<T> {
 }
 
 impl<T: Send + 'static> Instance<T> {
-    /// The handle of an instance: one more of those that there are, so that only the last one of
-    /// all closes an anonymous instance.
-    pub(super) fn new(node: Arc<Node<T>>) -> Self {
-        let mut handle = lock(&node.handle);
+    /// A handle of an instance. All handles share one value, so that only the last one closes an
+    /// anonymous instance.
+    pub(super) fn new(member: Arc<Member<T>>) -> Self {
+        let mut handle = lock(&member.handle);
         if let Some(handle) = handle.upgrade() {
             return Self(handle);
         }
-        let new = Arc::new(Handle(Arc::clone(&node)));
+        let new = Arc::new(Handle(Arc::clone(&member)));
         *handle = Arc::downgrade(&new);
         Self(new)
     }
 
-    pub(super) fn node(&self) -> &Arc<Node<T>> {
+    pub(super) fn member(&self) -> &Arc<Member<T>> {
         &self.0.0
     }
 
-    /// How messages name it.
-    pub(super) fn label(node: &Node<T>) -> String {
-        match node.name.as_str() {
-            "" => format!("anonymous instance #{}", node.seq),
+    /// The name of the instance in messages.
+    pub(super) fn label(member: &Member<T>) -> String {
+        match member.name.as_str() {
+            "" => format!("anonymous instance #{}", member.seq),
             name => format!("`{}`", shown(name)),
         }
     }
 
-    /// The name; empty if it is anonymous.
+    /// The name; empty for an anonymous instance.
     pub fn name(&self) -> &str {
-        &self.node().name
+        &self.member().name
     }
 
     /// The exit code, if it is closed.
     pub fn exit_code(&self) -> Option<u32> {
-        self.node().exit_code()
+        self.member().exit_code()
     }
 
     /// [`Instance::close_with_exit_code`] with 0.
@@ -100,26 +101,27 @@ impl<T: Send + 'static> Instance<T> {
         self.close_with_exit_code(0);
     }
 
-    /// Closes the instance, from anywhere: its name is free, later use of it is
-    /// [`Error::Closed`], and a call in flight ends with that too. Does nothing if it is closed
-    /// already. What is freed when is said in the [module's documentation](super).
+    /// Closes the instance, from anywhere. Its name becomes free, and later uses of it and a
+    /// running call end with [`Error::Closed`]. Does nothing if it is closed already. The
+    /// [module's documentation](super) says what is freed, and when.
     pub fn close_with_exit_code(&self, exit_code: u32) {
-        self.node().close(Closing::Exit(exit_code));
+        self.member().close(Closing::Exit(exit_code));
     }
 
-    /// Rules of redirection that matched none of its imports.
+    /// Redirection rules that matched none of its imports.
     pub fn unmatched_redirections(&self) -> &[String] {
-        &self.node().unmatched
+        &self.member().unmatched
     }
 
-    /// Names and types of what it exports; of a host module, functions and constants only.
+    /// Names and types of its exports. For a host module, these are only its functions and
+    /// constants.
     pub fn exports(&self) -> Vec<(String, ExternType)> {
-        match &self.node().items {
-            Items::Guest(_, module) => {
+        match &self.member().items {
+            Exports::Guest(_, module) => {
                 let exports = module.exports();
                 exports.map(|(name, ty)| (name.to_owned(), ty)).collect()
             }
-            Items::Host(items) => items
+            Exports::Host(items) => items
                 .iter()
                 .filter_map(|(name, item)| Some((name.clone(), item.ty()?)))
                 .collect(),
@@ -127,21 +129,22 @@ impl<T: Send + 'static> Instance<T> {
     }
 
     fn guest(&self) -> Result<(crate::Instance, &Arc<Group<T>>), Error> {
-        match (&self.node().items, &self.node().group) {
-            (Items::Guest(instance, _), Some(group)) => Ok((*instance, group)),
+        match (&self.member().items, &self.member().group) {
+            (Exports::Guest(instance, _), Some(group)) => Ok((*instance, group)),
             _ => Err(Error::HostModule {
-                instance: Self::label(self.node()),
+                instance: Self::label(self.member()),
             }),
         }
     }
 
-    /// The instance, for calls that end when the context is done: the instance is closed then. A
-    /// context that is done already closes it too.
+    /// The instance, for calls with a context. When the context is done, the call ends and the
+    /// instance is closed. A context that is done already closes it at once.
     ///
-    /// Code compiled with [`Interruption::Epoch`](crate::Interruption::Epoch) ends promptly wherever
-    /// it is, other code when a host function returns to it: so a context with a deadline is an
-    /// [`Error::Interruption`] for other code. Waiting for the store ends too, and what host functions
-    /// wait for in other instances, or with [`InterruptHandle::wait`](crate::InterruptHandle::wait).
+    /// Code compiled with [`Interruption::Epoch`](crate::Interruption::Epoch) ends within
+    /// microseconds wherever it is, and other code ends when a host function returns to it. So a
+    /// context with a deadline is an [`Error::Interruption`] for other code. A wait for the store
+    /// ends too, and so do waits of host functions in other instances or with
+    /// [`InterruptHandle::wait`](crate::InterruptHandle::wait).
     pub fn with_context<'a>(&'a self, context: &'a Context) -> InstanceIn<'a, T> {
         InstanceIn {
             instance: self,
@@ -156,11 +159,12 @@ impl<T: Send + 'static> Instance<T> {
         }
     }
 
-    /// Uses the instance's store, and ends as a call does: an exit closes the instance.
+    /// Calls a closure with the instance's store. This ends like a call of the guest: an exit
+    /// closes the instance.
     ///
     /// # Errors
-    /// What `f` gives; [`Error::Closed`], [`Error::DeadlineExceeded`], [`Error::Canceled`];
-    /// [`Error::InUse`] from inside of a call in the same store.
+    /// The error of `f`; [`Error::Closed`], [`Error::DeadlineExceeded`] or [`Error::Canceled`] for
+    /// an instance that is closed; [`Error::InUse`] inside of a call in the same store.
     pub fn with<R>(
         &self,
         f: impl FnOnce(StoreContextMut<'_, State<T>>, crate::Instance) -> Result<R, Error>,
@@ -168,23 +172,23 @@ impl<T: Send + 'static> Instance<T> {
         self.without_context().with(f)
     }
 
-    /// The instance as one of the store that a host function is called from.
+    /// The instance in the store of a host function's caller.
     ///
     /// # Errors
-    /// [`Error::Closed`]; [`Error::DifferentStores`] if it lives elsewhere, so that
-    /// [`Instance::call`] is the way.
+    /// [`Error::Closed`], and [`Error::DifferentStores`] if the instance is in another store. Use
+    /// [`Instance::call`] for such an instance.
     pub fn within(
         &self,
         store: &impl AsContext<Data = State<T>>,
     ) -> Result<crate::Instance, Error> {
         let (instance, group) = self.guest()?;
-        self.node().check()?;
+        self.member().check()?;
         let here = store.as_context().data().group();
         if here.is_some_and(|here| Arc::ptr_eq(&here, group)) {
             Ok(instance)
         } else {
             Err(Error::DifferentStores {
-                first: Self::label(self.node()),
+                first: Self::label(self.member()),
                 second: "the caller".into(),
             })
         }
@@ -193,7 +197,8 @@ impl<T: Send + 'static> Instance<T> {
     /// Calls an exported function.
     ///
     /// # Errors
-    /// [`Error::NoExport`], [`Error::Type`], those of [`Instance::with`], and what ended the call.
+    /// [`Error::NoExport`], [`Error::Type`], the errors of [`Instance::with`], and the error that
+    /// ended the call.
     pub fn call(&self, name: &str, params: &[Val]) -> Result<Vec<Val>, Error> {
         self.without_context().call(name, params)
     }
@@ -210,14 +215,15 @@ impl<T: Send + 'static> Instance<T> {
         self.without_context().call_typed(name, params)
     }
 
-    /// Calls the start functions that there are. One that exits with code 0 is a success, and the last.
+    /// Calls those of the start functions that the module exports. A function that exits with code
+    /// 0 is a success, and no other is called after it.
     pub(super) fn start(&self, names: &[String], context: Option<&Context>) -> Result<(), Error> {
         let this = InstanceIn {
             instance: self,
             context,
         };
         for name in names {
-            let Items::Guest(_, module) = &self.node().items else {
+            let Exports::Guest(_, module) = &self.member().items else {
                 break;
             };
             if !matches!(module.export(name), Some(ExternType::Func(_))) {
@@ -227,19 +233,19 @@ impl<T: Send + 'static> Instance<T> {
                 let func = instance.get_typed_func::<(), ()>(&mut store, name)?;
                 func.call(&mut store, ())
             })?;
-            // Closed by somebody else with code 0 is another thing.
+            // An instance that another thread has closed with code 0 is no success.
             let exited = matches!(ended.result, Err(Error::Exit(0)));
             if exited && self.exit_code() == Some(0) {
                 break;
             }
-            self.node().check()?;
+            self.member().check()?;
             ended.into_result()?;
         }
         Ok(())
     }
 }
 
-/// An [`Instance`] and the context of the calls to make, see [`Instance::with_context`].
+/// An [`Instance`] and the context for its calls, see [`Instance::with_context`].
 ///
 /// ```
 /// use precast_loader::runtime::{Context, Instance};
@@ -257,7 +263,7 @@ pub struct InstanceIn<'a, T: Send + 'static = ()> {
 }
 
 impl<T: Send + 'static> InstanceIn<'_, T> {
-    /// [`Instance::with`] in the context.
+    /// [`Instance::with`] with the context.
     ///
     /// # Errors
     /// As there.
@@ -266,33 +272,33 @@ impl<T: Send + 'static> InstanceIn<'_, T> {
         f: impl FnOnce(StoreContextMut<'_, State<T>>, crate::Instance) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let ended = self.run(f)?;
-        // Its own exit code, whatever else came to an end with it.
-        self.instance.node().check()?;
+        // The instance's own reason counts, whatever else the call ended with.
+        self.instance.member().check()?;
         ended.into_result()
     }
 
-    /// [`InstanceIn::with`] that tells what the call gave, even if it was ended.
+    /// [`InstanceIn::with`], which also returns the result of a call that was ended.
     ///
     /// # Errors
-    /// If it comes to no call.
+    /// An error if no call is made.
     fn run<R>(
         &self,
         f: impl FnOnce(StoreContextMut<'_, State<T>>, crate::Instance) -> Result<R, Error>,
     ) -> Result<Ended<R>, Error> {
-        let node = self.instance.node();
+        let member = self.instance.member();
         let (instance, group) = self.instance.guest()?;
-        node.check()?;
+        member.check()?;
         let watch = self.context.map(|context| {
-            let node = Arc::downgrade(node);
+            let member = Arc::downgrade(member);
             context.watch(move |done| {
-                let node = node.upgrade();
-                node.map(|node| (node.end(Closing::Done(done)), node))
+                let member = member.upgrade();
+                member.map(|member| (member.end(Closing::Done(done)), member))
             })
         });
         let watch = watch.transpose()?;
         let has_deadline = self.context.is_some_and(|c| c.deadline().is_some());
-        let is_open = || node.check();
-        let ended = group.enter(node.seq, self.context, is_open, |mut store| {
+        let is_open = || member.check();
+        let ended = group.enter(member.seq, self.context, is_open, |mut store| {
             if has_deadline {
                 store
                     .core()
@@ -303,12 +309,12 @@ impl<T: Send + 'static> InstanceIn<'_, T> {
         drop(watch);
         let ended = ended?;
         if let (Err(Error::Exit(exit_code)), None) = (&ended.result, ended.stopped) {
-            node.close(Closing::Exit(exit_code.cast_unsigned()));
+            member.close(Closing::Exit(exit_code.cast_unsigned()));
         }
         Ok(ended)
     }
 
-    /// [`Instance::call`] in the context.
+    /// [`Instance::call`] with the context.
     ///
     /// # Errors
     /// As there.
@@ -324,7 +330,7 @@ impl<T: Send + 'static> InstanceIn<'_, T> {
         })
     }
 
-    /// [`Instance::call_typed`] in the context.
+    /// [`Instance::call_typed`] with the context.
     ///
     /// # Errors
     /// As there.
@@ -348,28 +354,29 @@ fn no_function(name: &str) -> Error {
 }
 
 impl<T: Send + 'static> crate::Caller<'_, State<T>> {
-    /// The instance that called, if the call came from one that is made (its start function, in
-    /// the sense of the specification, runs before).
+    /// The instance that called. `None` if the call came from the host or through a table, or from
+    /// the start function in the specification's sense, which runs before the runtime knows the
+    /// instance.
     pub fn calling_instance(&mut self) -> Option<Instance<T>> {
         let instance = self.instance()?;
         let group = self.data().group()?;
         group.member(instance).map(Instance::new)
     }
 
-    /// The context of the host's call that led here, if it has one: for calls of other instances that are
-    /// to end when this one does. (They do so even without: what ends a call ends those that its host
-    /// functions make. With the context, the other instances are closed, too.)
+    /// The context of the host's call that led here, if it has one. Calls of other instances can
+    /// use it, so that those instances are closed, too, when the context is done. (Their calls end
+    /// even without it: to end a call ends the calls that its host functions make.)
     pub fn context(&self) -> Option<Context> {
         self.data().group()?.gate.context()
     }
 
-    /// Closes the instance that called, and gives the error to return, so that nothing of the guest
-    /// runs any more.
+    /// Closes the instance that called. The host function must return the error, so that the guest
+    /// runs no further.
     pub fn exit(&mut self, exit_code: u32) -> Error {
         let group = self.data().group();
         let caller = group.zip(self.instance());
-        if let Some(node) = caller.and_then(|(group, caller)| group.member(caller)) {
-            node.close(Closing::Exit(exit_code));
+        if let Some(member) = caller.and_then(|(group, caller)| group.member(caller)) {
+            member.close(Closing::Exit(exit_code));
         }
         Error::Exit(exit_code.cast_signed())
     }

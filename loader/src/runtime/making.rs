@@ -1,5 +1,5 @@
-//! Instances that are being made: their place in the runtime, their room in a store, and how making one
-//! is stopped.
+//! Instances that are being made: their names and numbers in the runtime, their room in a store,
+//! and how to stop making one.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,14 +7,14 @@ use crate::error::Error;
 
 use super::gate::Gate;
 use super::group::Group;
-use super::node::{Closed, Closing, Node};
-use super::{Inner, Member, lock};
+use super::member::{Closed, Closing, Member};
+use super::{Inner, Slot, lock};
 
-/// An instance that is being made, for those who stop that.
+/// An instance that is being made, for the threads that may stop that.
 pub(super) struct Making {
     seq: u64,
     pub(super) closed: Closed,
-    /// Of the store that it will live in, when that is known.
+    /// The gate of the store that the instance will live in, once that is known.
     gate: Mutex<Option<Arc<Gate>>>,
 }
 
@@ -27,12 +27,13 @@ impl Making {
         }
     }
 
-    /// Notes where the instance is made. Whoever enters the gate next asks `closed`, so nothing is missed.
+    /// Notes the gate of the store in which the instance is made. A thread that enters the gate
+    /// later reads `closed`, so it misses nothing.
     pub(super) fn is_in(&self, gate: &Arc<Gate>) {
         *lock(&self.gate) = Some(Arc::clone(gate));
     }
 
-    /// Ends the making: the waiting for a store, and the code of its start section.
+    /// Stops making the instance: ends the wait for a store, and the code of its start section.
     pub(super) fn stop(&self, closing: Closing) {
         self.closed.set(closing);
         let gate = lock(&self.gate).clone();
@@ -42,37 +43,37 @@ impl Making {
     }
 }
 
-/// A name and a place in the order, given back unless an instance fills it.
-pub(super) struct Place<T: Send + 'static> {
+/// A name and a number for an instance that is being made. They are freed if no instance is made.
+pub(super) struct Reservation<T: Send + 'static> {
     pub(super) runtime: Arc<Inner<T>>,
     pub(super) name: String,
     pub(super) seq: u64,
     pub(super) making: Arc<Making>,
 }
 
-impl<T: Send + 'static> Place<T> {
-    pub(super) fn fill(self, node: &Arc<Node<T>>) -> Result<(), Error> {
+impl<T: Send + 'static> Reservation<T> {
+    pub(super) fn fill(self, member: &Arc<Member<T>>) -> Result<(), Error> {
         let mut registry = lock(&self.runtime.registry);
         if let Some(exit_code) = registry.closed {
             drop(registry);
-            node.close(Closing::Exit(exit_code));
+            member.close(Closing::Exit(exit_code));
             return Err(Error::runtime_closed(exit_code));
         }
-        let member = if self.name.is_empty() {
-            Member::Anonymous(Arc::downgrade(node))
+        let slot = if self.name.is_empty() {
+            Slot::Anonymous(Arc::downgrade(member))
         } else {
-            Member::Named(Arc::clone(node))
+            Slot::Named(Arc::clone(member))
         };
-        registry.members.insert(self.seq, member);
+        registry.slots.insert(self.seq, slot);
         drop(registry);
         Ok(())
     }
 }
 
-impl<T: Send + 'static> Drop for Place<T> {
+impl<T: Send + 'static> Drop for Reservation<T> {
     fn drop(&mut self) {
         let registry = lock(&self.runtime.registry);
-        let reserved = matches!(registry.members.get(&self.seq), Some(Member::Making(_)));
+        let reserved = matches!(registry.slots.get(&self.seq), Some(Slot::Making(_)));
         drop(registry);
         if reserved {
             drop(self.runtime.remove(&self.name, self.seq));
@@ -80,19 +81,19 @@ impl<T: Send + 'static> Drop for Place<T> {
     }
 }
 
-/// Room for one instance in a store, given back unless it is kept.
+/// Room for one instance in a store, which is freed unless an instance keeps it.
 pub(super) struct Room<T: Send + 'static> {
     group: Arc<Group<T>>,
     kept: bool,
 }
 
 impl<T: Send + 'static> Room<T> {
-    /// The room that a new group has.
+    /// The room in a new group.
     pub(super) fn new(group: Arc<Group<T>>) -> Self {
         Self { group, kept: false }
     }
 
-    /// Room in a group that is there; nothing if it is closed.
+    /// Room in a group that exists; `None` if the group is closed.
     pub(super) fn join(group: &Arc<Group<T>>) -> Option<Self> {
         group.join().then(|| Self::new(Arc::clone(group)))
     }
@@ -101,7 +102,7 @@ impl<T: Send + 'static> Room<T> {
         &self.group
     }
 
-    /// The room is an instance's from now on, which leaves when it is closed.
+    /// Gives the room to an instance, which frees it when it is closed.
     pub(super) fn keep(mut self) -> Arc<Group<T>> {
         self.kept = true;
         Arc::clone(&self.group)

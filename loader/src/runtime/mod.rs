@@ -1,48 +1,51 @@
 //! Runtimes: instances that find each other by name, with limits, closing and exit codes.
 //!
-//! A thin layer over [`Engine`], [`Store`](crate::Store) and [`Linker`](crate::Linker) for hosts that
-//! would rather not own stores. A [`Runtime`] keeps the names of its instances; compiled
-//! [`Module`]s are of no runtime, any number of them can share one. Dropping the last handle of a
-//! runtime drops what only it held.
+//! This is a thin layer over [`Engine`], [`Store`](crate::Store) and [`Linker`](crate::Linker) for
+//! hosts that do not want to own stores. A [`Runtime`] keeps the names of its instances. A compiled
+//! [`Module`] belongs to no runtime, and any number of runtimes can share it. To drop the last
+//! handle of a runtime drops everything that only the runtime held.
 //!
 //! # Where instances live, and what closing one frees
 //!
-//! - An instance that imports host functions and constants only gets a store of its own. Closing it
-//!   frees all of it at once, or, if it is in a call, when that call is over. The last handle of
-//!   an anonymous instance closes it, so anonymous instances without number take no more room than
-//!   those that are held. (A runtime keeps the last few modules that it linked, for instances to
-//!   come.)
-//! - An instance that imports from another instance, or a memory or mutable global of a host
-//!   module, joins that one's store. One call at a time runs in a store; another thread waits, until
-//!   its context is done or the instance is closed. So host functions that call into other stores
-//!   should do so in one direction only: two that call each other wait until somebody ends one.
-//! - Instances of two stores cannot be linked with a third ([`Error::DifferentStores`]). Make them
-//!   with [`InstanceConfig::with_shared_store`] then: they all live in one store of the runtime.
-//! - In a store of several instances, closing one frees its name, and gives its memories' pages back
-//!   as soon as all instances that import from it (through others too) are closed; their
-//!   address space (4 GiB each when guarded) and a few kilobytes stay until the last instance of
-//!   the store is closed, because tables may hold references to its functions: calling one is
-//!   [`Error::Closed`] from then on. So a library that stays open can have some ten thousand
-//!   importers in its life, not more: close it now and then.
+//! - An instance that imports only host functions and constants gets a store of its own. To close
+//!   the instance frees all of it at once, or at the end of the call that it is in. An anonymous
+//!   instance is closed when its last handle is dropped, so a host can make any number of them, and
+//!   only those that it holds take room. (A runtime keeps the last few modules that it linked, for
+//!   later instances.)
+//! - An instance that imports from another instance, or imports a memory or a mutable global of a
+//!   host module, joins the store of what it imports. One call at a time runs in a store. Other
+//!   threads wait, until their context is done or the instance is closed. So host functions that
+//!   call into other stores should do so in one direction only: two calls that call each other's
+//!   stores wait until one of them is ended.
+//! - An instance cannot import from instances of two stores ([`Error::DifferentStores`]). Make such
+//!   instances with [`InstanceConfig::with_shared_store`]: all of those live in one store of the
+//!   runtime.
+//! - In a store of several instances, to close one frees its name. The pages of its memories are
+//!   given back as soon as all instances that import from it, directly or through others, are
+//!   closed. The address space of its memories (4 GiB for each guarded one) and a few kilobytes
+//!   stay until the last instance of the store is closed, because tables may hold references to its
+//!   functions. To call such a function is an [`Error::Closed`]. So a library that stays open can
+//!   have about ten thousand importers in its life: close it now and then.
 //!
 //! # Closing
 //!
-//! [`Instance::close_with_exit_code`] works from anywhere, also from inside of a host function and
-//! from other threads; the first exit code counts. A call that is in flight on the instance, or
-//! inside of which it is closed, ends with [`Error::Closed`]: within microseconds if the code was
-//! compiled with [`Interruption::Epoch`](crate::Interruption::Epoch), else at the return of the host
-//! function that is active or called next. When a guest asks to exit, the instance that the host
-//! called is closed with that exit code.
+//! [`Instance::close_with_exit_code`] can be called from anywhere, including host functions and
+//! other threads. The first exit code counts. A call on the instance that is running, or that
+//! closes the instance itself, ends with [`Error::Closed`]: within microseconds if the code was
+//! compiled with [`Interruption::Epoch`](crate::Interruption::Epoch), and otherwise when the active
+//! host function, or the next one that is called, returns. When a guest asks to exit, the instance
+//! that the host called is closed with that exit code.
 //!
-//! A call can be made with a [`Context`], that is a deadline and a way to cancel it
-//! ([`Instance::with_context`], [`InstanceConfig::with_context`]): when that is done, the instance
-//! is closed, with [`Error::DeadlineExceeded`] or [`Error::Canceled`]. A deadline for code that was not
-//! compiled to know any is an [`Error::Interruption`]. Hosts whose guests must all be stoppable make the
-//! engine with [`Config::epoch_interruption`](crate::Config::epoch_interruption), so that other code is
-//! an error at once.
+//! A call can have a [`Context`], which has a deadline and can be cancelled
+//! ([`Instance::with_context`], [`InstanceConfig::with_context`]). When the context is done, the
+//! instance is closed with [`Error::DeadlineExceeded`] or [`Error::Canceled`]. A deadline for code
+//! that was not compiled for deadlines is an [`Error::Interruption`]. If every guest must be
+//! stoppable, make the engine with
+//! [`Config::epoch_interruption`](crate::Config::epoch_interruption), so that other code is an
+//! error at once.
 //!
-//! Data of the host's is dropped by the thread that closes the instance or made the call, never by the
-//! one that watches deadlines.
+//! Data of the host is dropped by the thread that closes the instance or made the call, and never
+//! by the thread that watches deadlines.
 
 mod config;
 mod context;
@@ -51,7 +54,7 @@ mod group;
 mod host_module;
 mod instance;
 mod making;
-mod node;
+mod member;
 mod resolve;
 
 use std::collections::{BTreeMap, HashMap};
@@ -64,7 +67,7 @@ pub use context::{Context, Done};
 pub use group::State;
 pub use host_module::{HostModule, HostModuleBuilder};
 pub use instance::{Instance, InstanceIn};
-pub use node::{EXIT_CANCELED, EXIT_DEADLINE_EXCEEDED};
+pub use member::{EXIT_CANCELED, EXIT_DEADLINE_EXCEEDED};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -75,10 +78,10 @@ use crate::store::StoreContextMut;
 use crate::vm::interrupt;
 
 use group::Group;
-use making::{Making, Place, Room};
-use node::{Closing, Items, Node};
+use making::{Making, Reservation, Room};
+use member::{Closing, Exports, Member};
 
-/// What a host function of a runtime sees of its caller.
+/// The caller of a host function, in a store of a runtime.
 ///
 /// ```
 /// use precast_loader::runtime::{Caller, HostModule, HostModuleBuilder};
@@ -89,12 +92,13 @@ use node::{Closing, Items, Node};
 /// ```
 pub type Caller<'a, T = ()> = crate::Caller<'a, State<T>>;
 
-/// Most linked modules that a runtime keeps to make further instances of.
+/// Maximum number of linked modules that a runtime keeps for further instances.
 const PREPARED: usize = 32;
 
-/// Names, limits, and the instances that have names. Cheap to clone; clones are the same runtime.
+/// A runtime: names, limits, and the instances that have names. Clones are cheap and are the same
+/// runtime.
 ///
-/// `T` is data of the host's own that each store has one of, see [`State`].
+/// `T` is the host's own data, of which each store has one, see [`State`].
 ///
 /// ```
 /// use precast_loader::runtime::{HostModule, InstanceConfig, Runtime};
@@ -117,31 +121,32 @@ pub(crate) struct Inner<T: Send + 'static> {
     make_data: Box<dyn Fn() -> T + Send + Sync>,
     registry: Mutex<Registry<T>>,
     shared: Mutex<Weak<Group<T>>>,
-    /// Modules linked with host functions only, so that their instances can be pooled. The most
-    /// recently used last.
+    /// Modules that are linked only with host functions, so that their instances can be pooled. The
+    /// most recently used one is the last.
     prepared: Mutex<Vec<InstancePre<State<T>>>>,
 }
 
 struct Registry<T: Send + 'static> {
     limits: StoreLimits,
-    /// `None`: all there is.
+    /// `None` stands for as much as there can be.
     fuel: Option<u64>,
     closed: Option<u32>,
     next: u64,
     names: HashMap<String, u64>,
-    /// By order of instantiation.
-    members: BTreeMap<u64, Member<T>>,
+    /// The instances, in the order of instantiation.
+    slots: BTreeMap<u64, Slot<T>>,
 }
 
-enum Member<T: Send + 'static> {
-    /// Being made.
+enum Slot<T: Send + 'static> {
+    /// The instance is being made.
     Making(Arc<Making>),
-    Named(Arc<Node<T>>),
-    /// Its handles hold it.
-    Anonymous(Weak<Node<T>>),
+    Named(Arc<Member<T>>),
+    /// Only its handles hold the instance.
+    Anonymous(Weak<Member<T>>),
 }
 
-/// Locks a mutex whose content is right at all times, even if a thread panicked with it.
+/// Locks a mutex whose content is valid at all times, even if a thread panicked while it held the
+/// lock.
 fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -163,14 +168,14 @@ impl<T: Send + 'static> std::fmt::Debug for Runtime<T> {
 }
 
 impl<T: Default + Send + 'static> Runtime<T> {
-    /// A runtime without instances, whose stores have default data.
+    /// A runtime without instances, whose stores have the default data.
     pub fn new(engine: &Engine) -> Self {
         Self::with_data(engine, T::default)
     }
 }
 
 impl<T: Send + 'static> Runtime<T> {
-    /// A runtime without instances, whose stores get data from `make`.
+    /// A runtime without instances, whose stores get their data from `make`.
     pub fn with_data(engine: &Engine, make: impl Fn() -> T + Send + Sync + 'static) -> Self {
         let registry = Registry {
             limits: StoreLimits::default(),
@@ -178,7 +183,7 @@ impl<T: Send + 'static> Runtime<T> {
             closed: None,
             next: 0,
             names: HashMap::new(),
-            members: BTreeMap::new(),
+            slots: BTreeMap::new(),
         };
         Self(Arc::new(Inner {
             engine: *engine,
@@ -194,26 +199,27 @@ impl<T: Send + 'static> Runtime<T> {
         &self.0.engine
     }
 
-    /// Sets limits for what is instantiated from now on: they hold for each store of the runtime, but
-    /// that of [instances](crate::StoreLimitsBuilder::instances), host modules included, which is
-    /// for how many may be open at a time in the whole runtime.
+    /// Sets limits for later instances. They hold for each store of the runtime, except for the
+    /// limit on [instances](crate::StoreLimitsBuilder::instances): it bounds how many instances,
+    /// host modules included, are open at a time in the whole runtime.
     pub fn set_limits(&self, limits: StoreLimits) {
         lock(&self.0.registry).limits = limits;
     }
 
-    /// Sets the fuel that stores which are made from now on begin with, for code compiled with
-    /// [`Interruption::Fuel`](crate::Interruption::Fuel); all there is if not set. Other modules are
-    /// an [`Error::Interruption`] when they are instantiated, unless this is [`u64::MAX`].
+    /// Sets the fuel that later stores begin with, for code compiled with
+    /// [`Interruption::Fuel`](crate::Interruption::Fuel). The default is as much as there can be.
+    /// Other modules are an [`Error::Interruption`] when they are instantiated, unless this is
+    /// [`u64::MAX`].
     pub fn set_fuel(&self, fuel: u64) {
         lock(&self.0.registry).fuel = Some(fuel);
     }
 
     /// The open instance of this name, guest or host module.
     pub fn instance(&self, name: &str) -> Option<Instance<T>> {
-        self.0.node(name).ok().map(Instance::new)
+        self.0.member(name).ok().map(Instance::new)
     }
 
-    /// The exit code, if the runtime is closed.
+    /// The exit code if the runtime is closed.
     pub fn exit_code(&self) -> Option<u32> {
         lock(&self.0.registry).closed
     }
@@ -223,8 +229,8 @@ impl<T: Send + 'static> Runtime<T> {
         self.close_with_exit_code(0);
     }
 
-    /// Closes all instances, the last made first. Nothing can be instantiated any more. Does
-    /// nothing if the runtime is closed already.
+    /// Closes all instances, the latest first. Nothing can be instantiated afterwards. Does nothing
+    /// if the runtime is closed already.
     pub fn close_with_exit_code(&self, exit_code: u32) {
         let mut registry = lock(&self.0.registry);
         if registry.closed.is_some() {
@@ -232,26 +238,25 @@ impl<T: Send + 'static> Runtime<T> {
         }
         registry.closed = Some(exit_code);
         registry.names.clear();
-        let members = std::mem::take(&mut registry.members);
+        let slots = std::mem::take(&mut registry.slots);
         drop(registry);
-        for member in members.into_values().rev() {
-            match member {
-                Member::Named(node) => node.close(Closing::Exit(exit_code)),
-                Member::Anonymous(node) => {
-                    if let Some(node) = node.upgrade() {
-                        node.close(Closing::Exit(exit_code));
+        for slot in slots.into_values().rev() {
+            match slot {
+                Slot::Named(member) => member.close(Closing::Exit(exit_code)),
+                Slot::Anonymous(member) => {
+                    if let Some(member) = member.upgrade() {
+                        member.close(Closing::Exit(exit_code));
                     }
                 }
-                Member::Making(making) => making.stop(Closing::Exit(exit_code)),
+                Slot::Making(making) => making.stop(Closing::Exit(exit_code)),
             }
         }
         let prepared = std::mem::take(&mut *lock(&self.0.prepared));
         drop(prepared);
     }
 
-    /// Instantiates a module: resolves its imports, makes the instance, and calls the start
-    /// functions that it has. A start function that exits with code 0 is a success; the instance is
-    /// closed then.
+    /// Instantiates a module: resolves its imports, makes the instance, and calls its start
+    /// functions. A start function that exits with code 0 is a success, and closes the instance.
     ///
     /// # Errors
     /// [`Error::AlreadyInstantiated`], [`Error::NotInstantiated`] and [`Error::Link`] for names and
@@ -265,37 +270,37 @@ impl<T: Send + 'static> Runtime<T> {
         module: &Module,
         mut config: InstanceConfig<T>,
     ) -> Result<Instance<T>, Error> {
-        let place = self.0.reserve(&config.name)?;
+        let reservation = self.0.reserve(&config.name)?;
         let context = config.context.clone();
         let watch = context.as_ref().map(|context| {
-            let making = Arc::clone(&place.making);
+            let making = Arc::clone(&reservation.making);
             context.watch(move |done| making.stop(Closing::Done(done)))
         });
         let watch = watch.transpose()?;
-        let node = self.make(module, &mut config, &place);
+        let member = self.make(module, &mut config, &reservation);
         drop(watch);
-        let node = node.map_err(|error| match (self.exit_code(), error) {
-            // It was closed meanwhile, and the instance with it.
+        let member = member.map_err(|error| match (self.exit_code(), error) {
+            // The runtime was closed meanwhile, and the instance with it.
             (Some(exit_code), Error::Closed { .. }) => Error::runtime_closed(exit_code),
             (_, error) => error,
         })?;
-        let this = Instance::new(Arc::clone(&node));
-        place.fill(&node)?;
-        // A start function that fails or panics leaves no instance, nor its name taken.
-        let unstarted = Unstarted(&node);
+        let this = Instance::new(Arc::clone(&member));
+        reservation.fill(&member)?;
+        // If a start function fails or panics, the instance is closed and its name is free.
+        let unstarted = Unstarted(&member);
         this.start(&config.start_functions, context.as_ref())?;
         std::mem::forget(unstarted);
         Ok(this)
     }
 
-    /// Makes the instance, but calls no start function.
+    /// Makes the instance, and calls no start function.
     fn make(
         &self,
         module: &Module,
         config: &mut InstanceConfig<T>,
-        place: &Place<T>,
-    ) -> Result<Arc<Node<T>>, Error> {
-        let making = &place.making;
+        reservation: &Reservation<T>,
+    ) -> Result<Arc<Member<T>>, Error> {
+        let making = &reservation.making;
         let is_wanted = || making.closed.check();
         let imports = resolve::resolve(&self.0, module, config, &is_wanted)?;
         let unmatched = config.redirections.unmatched(module);
@@ -303,7 +308,7 @@ impl<T: Send + 'static> Runtime<T> {
         making.is_in(&room.group().gate);
         let context = config.context.as_ref();
         let make = |mut store: StoreContextMut<'_, State<T>>| {
-            // The registry counts; those of a store may be closed already.
+            // The registry counts the open instances. Some of those in a store may be closed.
             store.core().limits = lock(&self.0.registry).limits.clone().of_any_instances();
             if context.is_some_and(|context| context.deadline().is_some()) {
                 let (epoch, context) = (Interruption::Epoch, interrupt::CONTEXT);
@@ -313,28 +318,34 @@ impl<T: Send + 'static> Runtime<T> {
             let pre = self.0.prepare(module, &mut store, &imports)?;
             pre.instantiate(&mut store)
         };
-        let made = room.group().enter(place.seq, context, is_wanted, make)?;
+        let made = room
+            .group()
+            .enter(reservation.seq, context, is_wanted, make)?;
         let instance = made.into_result().map_err(|error| match error {
             Error::Exit(code) => Error::module_closed(code.cast_unsigned()),
             error => imports.explain(error),
         })?;
-        let identity = (Arc::downgrade(&self.0), config.name.clone(), place.seq);
-        let items = Items::Guest(instance, module.clone());
+        let identity = (
+            Arc::downgrade(&self.0),
+            config.name.clone(),
+            reservation.seq,
+        );
+        let items = Exports::Guest(instance, module.clone());
         let group = room.keep();
-        let node = Node::new(
+        let member = Member::new(
             identity,
             items,
             Some(Arc::clone(&group)),
-            imports.uses,
+            imports.dependencies,
             unmatched,
         );
-        group.add(instance, Arc::downgrade(&node));
-        Ok(node)
+        group.add(instance, Arc::downgrade(&member));
+        Ok(member)
     }
 }
 
 /// An instance whose start functions have not succeeded yet.
-struct Unstarted<'a, T: Send + 'static>(&'a Arc<Node<T>>);
+struct Unstarted<'a, T: Send + 'static>(&'a Arc<Member<T>>);
 
 impl<T: Send + 'static> Drop for Unstarted<'_, T> {
     fn drop(&mut self) {
@@ -344,17 +355,17 @@ impl<T: Send + 'static> Drop for Unstarted<'_, T> {
 
 impl<T: Send + 'static> Inner<T> {
     /// The open instance of a name.
-    fn node(&self, name: &str) -> Result<Arc<Node<T>>, Error> {
+    fn member(&self, name: &str) -> Result<Arc<Member<T>>, Error> {
         let registry = lock(&self.registry);
         let seq = registry.names.get(name);
-        match seq.and_then(|seq| registry.members.get(seq)) {
-            Some(Member::Named(node)) => Ok(Arc::clone(node)),
+        match seq.and_then(|seq| registry.slots.get(seq)) {
+            Some(Slot::Named(member)) => Ok(Arc::clone(member)),
             _ => Err(Error::NotInstantiated { name: name.into() }),
         }
     }
 
-    /// Takes a name and a place in the order.
-    fn reserve(self: &Arc<Self>, name: &str) -> Result<Place<T>, Error> {
+    /// Takes a name and a number.
+    fn reserve(self: &Arc<Self>, name: &str) -> Result<Reservation<T>, Error> {
         let mut registry = lock(&self.registry);
         if let Some(exit_code) = registry.closed {
             return Err(Error::runtime_closed(exit_code));
@@ -362,7 +373,7 @@ impl<T: Send + 'static> Inner<T> {
         if registry.names.contains_key(name) {
             return Err(Error::AlreadyInstantiated { name: name.into() });
         }
-        let (open, limit) = (registry.members.len(), registry.limits.instances());
+        let (open, limit) = (registry.slots.len(), registry.limits.instances());
         if open >= limit {
             return Err(Error::Limit {
                 what: "instances of a runtime",
@@ -374,13 +385,13 @@ impl<T: Send + 'static> Inner<T> {
         registry.next += 1;
         let making = Arc::new(Making::new(seq));
         registry
-            .members
-            .insert(seq, Member::Making(Arc::clone(&making)));
+            .slots
+            .insert(seq, Slot::Making(Arc::clone(&making)));
         if !name.is_empty() {
             registry.names.insert(name.to_owned(), seq);
         }
         let (runtime, name) = (Arc::clone(self), name.to_owned());
-        Ok(Place {
+        Ok(Reservation {
             runtime,
             name,
             seq,
@@ -388,14 +399,15 @@ impl<T: Send + 'static> Inner<T> {
         })
     }
 
-    /// Frees a name and a place. Who gets the member drops it without a lock: a store may go with it.
+    /// Frees a name and a number. The caller drops the result without holding a lock, since that
+    /// may drop a store.
     #[must_use]
-    fn remove(&self, name: &str, seq: u64) -> Option<Member<T>> {
+    fn remove(&self, name: &str, seq: u64) -> Option<Slot<T>> {
         let mut registry = lock(&self.registry);
         if registry.names.get(name) == Some(&seq) {
             registry.names.remove(name);
         }
-        registry.members.remove(&seq)
+        registry.slots.remove(&seq)
     }
 
     /// A new store for an instance.
@@ -408,27 +420,27 @@ impl<T: Send + 'static> Inner<T> {
         Room::new(Group::new(&self.engine, (limits, fuel), data, runtime))
     }
 
-    /// The store that an instance goes to, with room for it.
+    /// The store for an instance, which counts it as open from now on.
     fn group_for(
         self: &Arc<Self>,
         imports: &resolve::Imports<T>,
         config: &mut InstanceConfig<T>,
     ) -> Result<Room<T>, Error> {
         let has_data = config.data.is_some();
-        let (room, joined) = match imports.uses.first() {
+        let (room, joined) = match imports.dependencies.first() {
             None if config.shared_store => self.shared_group(&mut config.data),
             None => (self.new_group(config.data.take()), false),
-            Some(used) => {
-                let node = used.node();
-                let room = node.group.as_ref().and_then(Room::join);
+            Some(dependency) => {
+                let member = dependency.member();
+                let room = member.group.as_ref().and_then(Room::join);
                 let Some(room) = room else {
-                    node.check()?;
+                    member.check()?;
                     return Err(Error::module_closed(0));
                 };
                 let shared = lock(&self.shared).upgrade();
                 if config.shared_store && !shared.is_some_and(|s| Arc::ptr_eq(&s, room.group())) {
                     return Err(Error::DifferentStores {
-                        first: Instance::label(node),
+                        first: Instance::label(member),
                         second: "the runtime's shared store".into(),
                     });
                 }
@@ -441,17 +453,17 @@ impl<T: Send + 'static> Inner<T> {
         Ok(room)
     }
 
-    /// The runtime's shared store, and whether others live there; else it takes the data.
+    /// The runtime's shared store, and whether it existed before. A new store takes the data.
     fn shared_group(self: &Arc<Self>, data: &mut Option<T>) -> (Room<T>, bool) {
         let there = |shared: &Weak<Group<T>>| shared.upgrade().as_ref().and_then(Room::join);
         if let Some(room) = there(&lock(&self.shared)) {
             return (room, true);
         }
-        // Without the lock: to make the data may take long, and use the runtime.
+        // No lock is held here, since the host's closure may take long and may use the runtime.
         let new = self.new_group(data.take());
         let mut shared = lock(&self.shared);
         match there(&shared) {
-            // Somebody else was faster. `new` goes when the lock is given back.
+            // Another thread was faster. `new` is dropped after the lock is freed.
             Some(room) => {
                 drop(shared);
                 (room, true)

@@ -1,4 +1,4 @@
-//! What the imports of an instance are resolved to.
+//! The items that the imports of an instance are resolved to.
 
 use std::sync::Arc;
 
@@ -14,24 +14,24 @@ use crate::types::ExternType;
 
 use super::config::{InstanceConfig, Target};
 use super::group::{Group, State};
-use super::node::{HostItem, Items, Node, Use};
+use super::member::{Dependency, Exports, HostItem, Member};
 use super::{Inner, Instance};
 
 /// The resolved imports of a module.
 pub(super) struct Imports<T: Send + 'static> {
     items: Vec<HostItem>,
-    /// The instances that items in a store come from, each once; all of one group.
-    pub(super) uses: Vec<Use<T>>,
-    /// Imports that were redirected: module and name, and where to.
+    /// The instances that export items of a store, each once. All are in one group.
+    pub(super) dependencies: Vec<Dependency<T>>,
+    /// Imports that were redirected: their module, their name, and their target.
     redirected: Vec<(String, String, String)>,
 }
 
-/// Resolves the imports of a module: rules first, then the resolver, then names. Waits for the stores of
-/// other instances only as long as `is_wanted` says so, which takes no lock.
+/// Resolves the imports of a module: by rules first, then by the resolver, then by names. Waits for
+/// the stores of other instances only as long as `is_wanted` says so, which takes no lock.
 ///
 /// # Errors
-/// [`Error::NotInstantiated`], [`Error::Link`] with all that is missing or of another type,
-/// [`Error::DifferentStores`], [`Error::Closed`], [`Error::InUse`].
+/// [`Error::NotInstantiated`], [`Error::Link`] with all imports that are missing or of another
+/// type, [`Error::DifferentStores`], [`Error::Closed`], [`Error::InUse`].
 pub(super) fn resolve<T: Send + 'static>(
     runtime: &Inner<T>,
     module: &Module,
@@ -40,32 +40,32 @@ pub(super) fn resolve<T: Send + 'static>(
 ) -> Result<Imports<T>, Error> {
     let mut imports = Imports {
         items: Vec::new(),
-        uses: Vec::new(),
+        dependencies: Vec::new(),
         redirected: Vec::new(),
     };
     let mut errors = Vec::new();
     for (import_module, import_name, ty) in module.imports() {
         let (module, name) = config.redirections.target(import_module, import_name);
         let target = config.resolver.as_ref().and_then(|f| f(&ty, module, name));
-        let (node, name) = match target {
-            None => (runtime.node(module)?, name.to_owned()),
-            Some(Target::Named(module, name)) => (runtime.node(&module)?, name),
-            Some(Target::Instance(instance, name)) => (Arc::clone(instance.node()), name),
+        let (member, name) = match target {
+            None => (runtime.member(module)?, name.to_owned()),
+            Some(Target::Named(module, name)) => (runtime.member(&module)?, name),
+            Some(Target::Instance(instance, name)) => (Arc::clone(instance.member()), name),
         };
         // From here on it is not released, even if somebody closes it.
-        let used = Use::new(Arc::clone(&node))?;
-        if (node.name.as_str(), name.as_str()) != (import_module, import_name) {
-            let to = match node.name.as_str() {
+        let dependency = Dependency::new(Arc::clone(&member))?;
+        if (member.name.as_str(), name.as_str()) != (import_module, import_name) {
+            let to = match member.name.as_str() {
                 "" => format!("`{}` of an anonymous instance", shown(&name)),
                 module => format!("`{}`.`{}`", shown(module), shown(&name)),
             };
             let (module, name) = (import_module.to_owned(), import_name.to_owned());
             imports.redirected.push((module, name, to));
         }
-        let found = match find(&node, &name, is_wanted)? {
+        let found = match find(&member, &name, is_wanted)? {
             Some(item) => match host_type(&item).filter(|found| *found != ty) {
                 None => {
-                    imports.add(item, used)?;
+                    imports.add(item, dependency)?;
                     continue;
                 }
                 found => found,
@@ -88,23 +88,24 @@ pub(super) fn resolve<T: Send + 'static>(
 
 /// The item of this name.
 fn find<T: Send + 'static>(
-    node: &Arc<Node<T>>,
+    member: &Arc<Member<T>>,
     name: &str,
     is_wanted: &dyn Fn() -> Result<(), Error>,
 ) -> Result<Option<HostItem>, Error> {
-    match (&node.items, &node.group) {
-        (Items::Host(items), _) => Ok(items.get(name).cloned()),
-        (Items::Guest(instance, _), Some(group)) => {
-            let is_open = || node.check().and_then(|()| is_wanted());
+    match (&member.items, &member.group) {
+        (Exports::Host(items), _) => Ok(items.get(name).cloned()),
+        (Exports::Guest(instance, _), Some(group)) => {
+            let is_open = || member.check().and_then(|()| is_wanted());
             let find = |store: StoreContextMut<'_, _>| Ok(instance.get_export(store, name));
-            let found = group.enter(node.seq, None, is_open, find)?;
+            let found = group.enter(member.seq, None, is_open, find)?;
             Ok(found.into_result()?.map(HostItem::Stored))
         }
-        (Items::Guest(..), None) => Ok(None),
+        (Exports::Guest(..), None) => Ok(None),
     }
 }
 
-/// The type of what is of no store; the rest is compared when the instance is made.
+/// The type of an item that belongs to no store. Other types are compared when the instance is
+/// made.
 fn host_type(item: &HostItem) -> Option<ExternType> {
     match item {
         HostItem::Func(host) => Some(ExternType::Func(host.ty().clone())),
@@ -114,18 +115,21 @@ fn host_type(item: &HostItem) -> Option<ExternType> {
 }
 
 impl<T: Send + 'static> Imports<T> {
-    fn add(&mut self, item: HostItem, used: Use<T>) -> Result<(), Error> {
-        let known = |known: &Use<T>| Arc::ptr_eq(known.node(), used.node());
-        if matches!(item, HostItem::Stored(_)) && !self.uses.iter().any(known) {
-            if let Some(other) = self.uses.first()
-                && !same_group(other.node().group.as_ref(), used.node().group.as_ref())
+    fn add(&mut self, item: HostItem, dependency: Dependency<T>) -> Result<(), Error> {
+        let known = |known: &Dependency<T>| Arc::ptr_eq(known.member(), dependency.member());
+        if matches!(item, HostItem::Stored(_)) && !self.dependencies.iter().any(known) {
+            if let Some(other) = self.dependencies.first()
+                && !same_group(
+                    other.member().group.as_ref(),
+                    dependency.member().group.as_ref(),
+                )
             {
                 return Err(Error::DifferentStores {
-                    first: Instance::label(other.node()),
-                    second: Instance::label(used.node()),
+                    first: Instance::label(other.member()),
+                    second: Instance::label(dependency.member()),
                 });
             }
-            self.uses.push(used);
+            self.dependencies.push(dependency);
         }
         self.items.push(item);
         Ok(())
@@ -149,7 +153,7 @@ impl<T: Send + 'static> Imports<T> {
         self.items.iter().map(import).collect()
     }
 
-    /// Adds to a linking error where the imports were redirected to.
+    /// Adds the targets of redirected imports to a linking error.
     pub(super) fn explain(&self, error: Error) -> Error {
         let Error::Link(mut errors) = error else {
             return error;

@@ -1,4 +1,4 @@
-//! What a runtime knows of one instance, guest or host.
+//! What a runtime knows of an instance, which is a guest or a host module.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,25 +15,25 @@ use crate::vm::store::StoreCore;
 use super::context::Done;
 use super::group::Group;
 use super::instance::Handle;
-use super::{Inner, Member, lock};
+use super::{Inner, Slot, lock};
 
 /// An instance of a runtime.
-pub(super) struct Node<T: Send + 'static> {
+pub(super) struct Member<T: Send + 'static> {
     pub(super) runtime: Weak<Inner<T>>,
-    /// Empty: anonymous.
+    /// Empty for an anonymous instance.
     pub(super) name: String,
-    /// Its number in the runtime, by order of instantiation.
+    /// Its number in the runtime, in the order of instantiation.
     pub(super) seq: u64,
     closed: Closed,
-    pub(super) items: Items,
-    /// Where its store is; `None` for a host module that has nothing in a store.
+    pub(super) items: Exports,
+    /// The group of its store; `None` for a host module without items in a store.
     pub(super) group: Option<Arc<Group<T>>>,
-    /// What it imports from, until nothing can reach it any more.
-    uses: Mutex<Vec<Use<T>>>,
-    users: Mutex<Users>,
-    /// The handles that the host has.
+    /// The instances that it imports from, until nothing can reach this one any more.
+    dependencies: Mutex<Vec<Dependency<T>>>,
+    dependents: Mutex<Dependents>,
+    /// The handles of the host.
     pub(super) handle: Mutex<Weak<Handle<T>>>,
-    /// Rules of redirection that matched none of its imports.
+    /// Redirection rules that matched none of its imports.
     pub(super) unmatched: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ pub const EXIT_DEADLINE_EXCEEDED: u32 = 0xefff_ffff;
 /// Exit code of an instance that was closed because a context was cancelled; wazero's.
 pub const EXIT_CANCELED: u32 = 0xffff_ffff;
 
-/// How an instance is closed.
+/// Why an instance is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Closing {
     Exit(u32),
@@ -50,7 +50,7 @@ pub(super) enum Closing {
 }
 
 impl Closing {
-    /// Not zero.
+    /// The reason as a number that is not zero.
     pub(super) fn bits(self) -> u64 {
         match self {
             Self::Exit(code) => 1 << 32 | u64::from(code),
@@ -76,7 +76,7 @@ impl Closing {
         }
     }
 
-    /// What uses of the closed instance get.
+    /// The error for later uses of the closed instance.
     pub(super) fn error(self) -> Error {
         match self {
             Self::Exit(code) => Error::module_closed(code),
@@ -86,12 +86,12 @@ impl Closing {
     }
 }
 
-/// How something was closed, if it was; the first time counts. Looked at without a lock.
+/// Whether and why something is closed. The first reason counts. To read it takes no lock.
 #[derive(Debug, Default)]
 pub(super) struct Closed(AtomicU64);
 
 impl Closed {
-    /// Whether this was the first time.
+    /// Returns whether this was the first time.
     pub(super) fn set(&self, closing: Closing) -> bool {
         let (set, fetch) = (Ordering::SeqCst, Ordering::SeqCst);
         let first = self.0.compare_exchange(0, closing.bits(), set, fetch);
@@ -109,18 +109,18 @@ impl Closed {
     }
 }
 
-/// Who keeps an instance from being retired.
+/// What keeps an instance from being retired.
 #[derive(Debug, Default)]
-struct Users {
-    /// Instances that import from it and can still be reached, or are being made.
+struct Dependents {
+    /// Number of instances that import from it and can still be reached, or are being made.
     count: usize,
-    /// The instance is closed, so there will be no more of them.
+    /// Whether the instance is closed, so that no more instances import from it.
     closed: bool,
     retired: bool,
 }
 
-/// What an instance has to offer.
-pub(super) enum Items {
+/// What an instance exports.
+pub(super) enum Exports {
     Guest(crate::Instance, Module),
     Host(HashMap<String, HostItem>),
 }
@@ -128,20 +128,20 @@ pub(super) enum Items {
 /// An item of a host module.
 #[derive(Clone)]
 pub(super) enum HostItem {
-    /// Of no store: any instance can import it.
+    /// A function that belongs to no store: every instance can import it.
     Func(Arc<HostFunc>),
-    /// A global that never changes is as good as its value: of no store either.
+    /// A global that never changes. It is only a value, so it belongs to no store either.
     Const(GlobalType, Val),
-    /// Of the group's store.
+    /// An item of the group's store.
     Stored(Extern),
 }
 
-impl<T: Send + 'static> Node<T> {
+impl<T: Send + 'static> Member<T> {
     pub(super) fn new(
         (runtime, name, seq): (Weak<Inner<T>>, String, u64),
-        items: Items,
+        items: Exports,
         group: Option<Arc<Group<T>>>,
-        uses: Vec<Use<T>>,
+        dependencies: Vec<Dependency<T>>,
         unmatched: Vec<String>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -151,8 +151,8 @@ impl<T: Send + 'static> Node<T> {
             closed: Closed::default(),
             items,
             group,
-            uses: Mutex::new(uses),
-            users: Mutex::default(),
+            dependencies: Mutex::new(dependencies),
+            dependents: Mutex::default(),
             handle: Mutex::default(),
             unmatched,
         })
@@ -168,50 +168,51 @@ impl<T: Send + 'static> Node<T> {
         self.closed.get().map(Closing::exit_code)
     }
 
-    /// Closes the instance; the first time counts.
+    /// Closes the instance. Only the first call counts.
     pub(super) fn close(self: &Arc<Self>, closing: Closing) {
         drop(self.end(closing));
     }
 
-    /// [`Node::close`], but what is freed is freed by whoever drops what this returns.
+    /// [`Member::close`], but everything that becomes free is in the result, and is freed when that
+    /// is dropped.
     pub(super) fn end(self: &Arc<Self>, closing: Closing) -> Leftovers<T> {
         let mut leftovers = Leftovers {
             runtime: self.runtime.upgrade(),
+            slot: None,
+            dependencies: Vec::new(),
             member: None,
-            uses: Vec::new(),
-            node: None,
         };
         if !self.closed.set(closing) {
             return leftovers;
         }
-        leftovers.node = Some(Arc::clone(self));
+        leftovers.member = Some(Arc::clone(self));
         if let Some(runtime) = &leftovers.runtime {
-            leftovers.member = runtime.remove(&self.name, self.seq);
+            leftovers.slot = runtime.remove(&self.name, self.seq);
         }
         if let Some(group) = &self.group {
             group.gate.stop(self.seq, closing);
             group.leave();
         }
         let retires = {
-            let mut users = lock(&self.users);
-            users.closed = true;
-            users.retires()
+            let mut dependents = lock(&self.dependents);
+            dependents.closed = true;
+            dependents.retires()
         };
         if retires {
-            leftovers.uses = self.retire();
+            leftovers.dependencies = self.retire();
         }
         leftovers
     }
 
-    /// Has the instance closed in its store: it is closed, and no user of it can be reached. What it used
-    /// is used no more.
-    fn retire(&self) -> Vec<Use<T>> {
+    /// Closes the instance in its store, when it is closed and no instance that imports from it can
+    /// be reached. It does not keep its own imports any more.
+    fn retire(&self) -> Vec<Dependency<T>> {
         if let Some(group) = &self.group {
             group.retire(match &self.items {
-                Items::Guest(instance, _) => {
+                Exports::Guest(instance, _) => {
                     Retired::Guest(*instance, self.exit_code().unwrap_or_default())
                 }
-                Items::Host(items) => {
+                Exports::Host(items) => {
                     let stored = items.values().filter_map(|item| match item {
                         HostItem::Stored(item) => Some(*item),
                         HostItem::Func(_) | HostItem::Const(..) => None,
@@ -220,7 +221,7 @@ impl<T: Send + 'static> Node<T> {
                 }
             });
         }
-        std::mem::take(&mut *lock(&self.uses))
+        std::mem::take(&mut *lock(&self.dependencies))
     }
 
     fn tidy(&self) {
@@ -230,8 +231,8 @@ impl<T: Send + 'static> Node<T> {
     }
 }
 
-impl Users {
-    /// Whether it is time to retire the instance, which comes once.
+impl Dependents {
+    /// Returns whether the instance is to be retired now, which is so once.
     fn retires(&mut self) -> bool {
         let now = self.closed && self.count == 0 && !self.retired;
         self.retired |= now;
@@ -239,74 +240,75 @@ impl Users {
     }
 }
 
-/// What is to be freed when an instance was closed. Dropping this may drop data of the host's, which may
-/// do anything: so it happens where no lock is held, and not on the thread that watches deadlines.
+/// Everything that becomes free when an instance is closed. To drop this may drop data of the host,
+/// which runs code of the host. So it happens where no lock is held, and not on the thread that
+/// watches deadlines.
 pub(super) struct Leftovers<T: Send + 'static> {
     runtime: Option<Arc<Inner<T>>>,
-    /// What the runtime knew of the instance.
-    member: Option<Member<T>>,
-    uses: Vec<Use<T>>,
-    node: Option<Arc<Node<T>>>,
+    /// The entry of the instance in the runtime.
+    slot: Option<Slot<T>>,
+    dependencies: Vec<Dependency<T>>,
+    member: Option<Arc<Member<T>>>,
 }
 
 impl<T: Send + 'static> Drop for Leftovers<T> {
     fn drop(&mut self) {
-        self.uses.clear();
-        drop((self.member.take(), self.runtime.take()));
-        if let Some(node) = &self.node {
-            node.tidy();
+        self.dependencies.clear();
+        drop((self.slot.take(), self.runtime.take()));
+        if let Some(member) = &self.member {
+            member.tidy();
         }
     }
 }
 
-/// An instance that another one imports from: held against the release of its memories.
-pub(super) struct Use<T: Send + 'static>(Arc<Node<T>>);
+/// An instance that another one imports from. Its memories are not released while this exists.
+pub(super) struct Dependency<T: Send + 'static>(Arc<Member<T>>);
 
-impl<T: Send + 'static> Use<T> {
+impl<T: Send + 'static> Dependency<T> {
     /// # Errors
-    /// Those of [`Node::check`]: what is closed gets no new users.
-    pub(super) fn new(node: Arc<Node<T>>) -> Result<Self, Error> {
-        let mut users = lock(&node.users);
-        if users.closed {
-            drop(users);
-            node.check()?;
+    /// The errors of [`Member::check`], since nothing can import from a closed instance.
+    pub(super) fn new(member: Arc<Member<T>>) -> Result<Self, Error> {
+        let mut dependents = lock(&member.dependents);
+        if dependents.closed {
+            drop(dependents);
+            member.check()?;
             return Err(Error::module_closed(0));
         }
-        users.count += 1;
-        drop(users);
-        Ok(Self(node))
+        dependents.count += 1;
+        drop(dependents);
+        Ok(Self(member))
     }
 
-    pub(super) fn node(&self) -> &Arc<Node<T>> {
+    pub(super) fn member(&self) -> &Arc<Member<T>> {
         &self.0
     }
 }
 
-impl<T: Send + 'static> Drop for Use<T> {
+impl<T: Send + 'static> Drop for Dependency<T> {
     fn drop(&mut self) {
         let retires = {
-            let mut users = lock(&self.0.users);
-            users.count -= 1;
-            users.retires()
+            let mut dependents = lock(&self.0.dependents);
+            dependents.count -= 1;
+            dependents.retires()
         };
         if retires {
-            let uses = self.0.retire();
-            drop(uses);
+            let dependencies = self.0.retire();
+            drop(dependencies);
             self.0.tidy();
         }
     }
 }
 
-/// An instance that nobody needs any more, in a store that goes on.
+/// A closed instance that nothing can reach, in a store that is still in use.
 pub(super) enum Retired {
-    /// With its exit code.
+    /// A guest and its exit code.
     Guest(crate::Instance, u32),
     Host(Vec<Extern>),
 }
 
 impl Retired {
-    /// Gives the memories' pages back to the system, and lets nobody enter the instance's code any
-    /// more, to which the store may hold references.
+    /// Gives the pages of the memories back to the system. Afterwards the code of the instance is
+    /// not entered any more, although the store may hold references to its functions.
     pub(super) fn release(&self, core: &mut StoreCore) {
         match self {
             Self::Guest(instance, exit_code) => instance.close(core, *exit_code),
