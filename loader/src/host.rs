@@ -1,4 +1,4 @@
-//! Host functions: what they see of their caller, and closures whose type is known at run time only.
+//! Host functions: their callers, and closures whose type is known only at run time.
 
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -14,7 +14,7 @@ use crate::vm::host::{Body, HostFunc, Shims, array_shim};
 use crate::vm::instance::InstanceData;
 use crate::vm::store::StoreCore;
 
-/// What a host function sees of its caller: the store, and the calling instance's exports.
+/// The caller of a host function: its store, and the exports of the calling instance.
 ///
 /// ```
 /// use precast_loader::{Caller, Engine, Error, Extern, Linker};
@@ -51,8 +51,8 @@ impl<'a, T: 'static> Caller<'a, T> {
         }
     }
 
-    /// An export of the instance that imported the host function; `None` if there is no such
-    /// export, or no instance because the call came from the host or through a table.
+    /// An export of the instance that imported the host function. `None` if there is no such
+    /// export, or if there is no instance because the call came from the host or through a table.
     pub fn get_export(&mut self, name: &str) -> Option<Extern> {
         if self.owner.is_null() {
             return None;
@@ -65,7 +65,7 @@ impl<'a, T: 'static> Caller<'a, T> {
         Some(Extern::from_item(core, item))
     }
 
-    /// The instance that imported the host function; `None` if the call came from the host or
+    /// The instance that imported the host function. `None` if the call came from the host or
     /// through a table.
     pub fn instance(&mut self) -> Option<Instance> {
         let owner = NonNull::new(self.owner)?;
@@ -74,12 +74,12 @@ impl<'a, T: 'static> Caller<'a, T> {
         Some(Instance::from_data(self.store.core(), data))
     }
 
-    /// The host's data.
+    /// The data of the host.
     pub fn data(&self) -> &T {
         self.store.data()
     }
 
-    /// The host's data.
+    /// The data of the host.
     pub fn data_mut(&mut self) -> &mut T {
         self.store.data_mut()
     }
@@ -117,8 +117,8 @@ impl HostFunc {
         where
             F: Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), Error> + 'static,
         {
-            // SAFETY: `data` is the body of the closure below; the values are those of its type, and there is
-            // room for its results.
+            // SAFETY: `data` is the body of the closure below; the values are those of its type,
+            // and there is room for its results.
             unsafe {
                 let Dynamic { ty, func } = &(*data.cast::<Body<Dynamic<F>>>()).closure;
                 let core = (*import).store.cast::<StoreCore>();

@@ -1,4 +1,4 @@
-//! Checking imports: everything that does not fit is reported at once.
+//! Checks of imports. All imports that do not fit are reported at once.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use crate::vm::store::StoreCore;
 /// What an import is linked to.
 #[derive(Debug, Clone)]
 pub(crate) enum Import {
-    /// A host function of no store yet.
+    /// A host function that belongs to no store yet.
     Host(Arc<HostFunc>),
     /// An item of the store.
     Extern(Extern),
 }
 
 impl Import {
-    /// What an instance is given.
+    /// The import as an instance takes it.
     ///
     /// # Panics
     /// If an item belongs to another store.
@@ -33,7 +33,7 @@ impl Import {
         }
     }
 
-    /// Whether the import can be linked to this, as far as can be told without a store.
+    /// Whether the import can be linked to this, as far as is known without a store.
     pub(crate) fn may_fit(&self, module: &MappedModule, record: &ImportRecord) -> bool {
         match self {
             Self::Host(host) => {
@@ -45,7 +45,7 @@ impl Import {
     }
 }
 
-/// Checks that there is one item of the right type for each import.
+/// Checks that each import has an item of the right type.
 ///
 /// # Errors
 /// [`Error::Link`] with all imports that do not fit.
@@ -69,7 +69,7 @@ pub(crate) fn check_imports(
         let found = match imports.get(i) {
             None => None,
             Some(import) => {
-                // The common case first, without building types.
+                // The common case comes first: it makes no types.
                 if kind == ExternKind::Func && func_fits(core, module, record.signature, import) {
                     continue;
                 }
@@ -111,7 +111,7 @@ fn has_type(module: &MappedModule, signature: u32, id: u64) -> bool {
     }
 }
 
-/// What was found, if it does not fit.
+/// A description of the item, if it does not fit.
 fn mismatch(
     core: &StoreCore,
     module: &MappedModule,
@@ -169,7 +169,7 @@ fn limits_fit(min: u64, max: Option<u64>, expected_min: u64, expected_max: Optio
         && expected_max.is_none_or(|expected| max.is_some_and(|max| max <= expected))
 }
 
-/// The type of a function of an artifact, for messages.
+/// The type of a signature of an artifact.
 fn import_func_type(module: &MappedModule, signature: u32) -> FuncType {
     let artifact = module.artifact();
     artifact

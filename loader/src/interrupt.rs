@@ -1,4 +1,4 @@
-//! What a host can do to stop the code of a store: deadlines, handles, fuel.
+//! Ways for a host to stop the code of a store: deadlines, handles, fuel.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -7,7 +7,8 @@ use crate::error::Error;
 use crate::store::{Store, StoreContextMut};
 use crate::vm::interrupt::{Interrupt, Reason, SharedInterrupt, lock};
 
-/// Ends the wasm code of a store from another thread. Outlives the store, and does nothing then.
+/// Ends the wasm code of a store from another thread. A handle may outlive the store, and does
+/// nothing afterwards.
 ///
 /// See [`Store::interrupt_handle`].
 ///
@@ -27,12 +28,11 @@ use crate::vm::interrupt::{Interrupt, Reason, SharedInterrupt, lock};
 pub struct InterruptHandle(SharedInterrupt);
 
 impl InterruptHandle {
-    /// Ends the wasm code that runs in the store, and any that starts to run later, with
+    /// Ends the wasm code that runs in the store, and code that starts later, with
     /// [`TrapCode::Interrupt`](crate::TrapCode::Interrupt), until [`clear`](Self::clear).
     ///
     /// Code compiled with [`Interruption::Epoch`](crate::Interruption::Epoch) stops within
-    /// microseconds, or a few milliseconds in an operator on a long range of a memory or table
-    /// (which is left half done); other code when a host function returns to it.
+    /// microseconds. Other code stops when a host function returns to it.
     pub fn interrupt(&self) {
         if let Some(interrupt) = &*lock(&self.0) {
             interrupt.raise(Reason::Handle);
@@ -46,8 +46,9 @@ impl InterruptHandle {
         }
     }
 
-    /// Whether the store's code is to end, for whatever reason: this handle, a deadline, a context, or
-    /// because an instance is closed. Host functions need not ask, since the code ends when they return.
+    /// Whether the store's code is to end, for whatever reason: this handle, a deadline, a context,
+    /// or because an instance is closed. Host functions need not ask, since the code ends when they
+    /// return.
     pub fn is_interrupted(&self) -> bool {
         lock(&self.0).as_ref().is_some_and(Interrupt::is_raised)
     }
@@ -92,12 +93,12 @@ impl<T: 'static> Store<T> {
         self.core_mut().ask_for_deadline(ticks)
     }
 
-    /// The store has no deadline any more, as when it was new.
+    /// Clears the deadline. A new store has none either.
     pub fn clear_epoch_deadline(&mut self) {
         self.core_mut().set_deadline(None);
     }
 
-    /// What ends the store's wasm code from another thread.
+    /// A handle that ends the store's wasm code from another thread.
     pub fn interrupt_handle(&mut self) -> InterruptHandle {
         InterruptHandle(self.core_mut().shared_interrupt())
     }
@@ -117,23 +118,23 @@ impl<T: 'static> Store<T> {
 }
 
 impl<T: 'static> StoreContextMut<'_, T> {
-    /// Wasm code of the store ends with [`TrapCode::Interrupt`](crate::TrapCode::Interrupt) when
+    /// Ends wasm code of the store with [`TrapCode::Interrupt`](crate::TrapCode::Interrupt) when
     /// [`Engine::increment_epoch`](crate::Engine::increment_epoch) has been called `ticks` times
     /// from now on, and so does code that is called after that, until this is called again. Zero:
     /// at once. A new store has no deadline.
     ///
-    /// Code compiled with [`Interruption::Epoch`](crate::Interruption::Epoch) stops wherever it is. As
-    /// long as a store has a deadline, it takes no other modules.
+    /// Code compiled with [`Interruption::Epoch`](crate::Interruption::Epoch) stops wherever it is.
+    /// As long as a store has a deadline, it takes no other modules.
     ///
     /// # Errors
-    /// [`Error::Interruption`] if the store has code that was compiled otherwise, which could run for
-    /// ever.
+    /// [`Error::Interruption`] if the store has code that was compiled otherwise, which could run
+    /// for ever.
     pub fn set_epoch_deadline(&mut self, ticks: u64) -> Result<(), Error> {
         self.core().ask_for_deadline(ticks)
     }
 
-    /// What ends the store's wasm code from another thread, and what a host function that waits can be
-    /// woken by ([`InterruptHandle::wait`]).
+    /// What ends the store's wasm code from another thread, and what a host function that waits can
+    /// be woken by ([`InterruptHandle::wait`]).
     pub fn interrupt_handle(&mut self) -> InterruptHandle {
         InterruptHandle(self.core().shared_interrupt())
     }
@@ -141,21 +142,22 @@ impl<T: 'static> StoreContextMut<'_, T> {
     /// Sets how much more code compiled with [`Interruption::Fuel`](crate::Interruption::Fuel) may
     /// do before it ends with [`TrapCode::OutOfFuel`](crate::TrapCode::OutOfFuel): one unit for
     /// each operator that does something, for each function that is entered, and for each byte,
-    /// element or page that an operator on a range works on; as Wasmtime 49 counts. A new store
-    /// has none. More than 2^63 - 1 is that. A store that has been given fuel takes no modules that were
-    /// compiled otherwise, unless it is [`u64::MAX`], which limits nothing.
+    /// element or page that an operator on a range works on; as Wasmtime 49 counts. A new store has
+    /// no fuel. The maximum is 2^63 - 1. A store that has been given fuel takes no modules that
+    /// were compiled otherwise, unless it is [`u64::MAX`], which limits nothing.
     ///
-    /// From a host function, it holds for its caller too.
+    /// If a host function calls this, it holds for its caller too.
     ///
     /// # Errors
-    /// [`Error::Interruption`] if the store has code that was compiled otherwise, which would use no fuel.
+    /// [`Error::Interruption`] if the store has code that was compiled otherwise, which would use
+    /// no fuel.
     pub fn set_fuel(&mut self, fuel: u64) -> Result<(), Error> {
         self.core().set_fuel(fuel)
     }
 
-    /// How much fuel is left: exact when wasm code has returned, in a host function, and when fuel
-    /// was used up. When code ended otherwise, what the innermost function did since its last call
-    /// is not subtracted.
+    /// Returns how much fuel is left. The number is exact after wasm code has returned, in a host
+    /// function, and when the fuel is used up. If code ended in another way, the work of the
+    /// innermost function since its last call is not subtracted.
     pub fn get_fuel(&self) -> u64 {
         self.0.core.fuel()
     }

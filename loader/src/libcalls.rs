@@ -1,8 +1,8 @@
-//! Operations that some CPUs have no instruction for, see [`LibCall`].
+//! Operations for which some CPUs have no instruction, see [`LibCall`].
 
 use precast_artifact::LibCall;
 
-/// Address of a library call; `None` for one that this loader does not have.
+/// Address of a library call; `None` for a call that this loader does not have.
 pub(crate) fn address(call: LibCall) -> Option<usize> {
     Some(match call {
         LibCall::FmaF32 => fma_f32 as *const () as usize,

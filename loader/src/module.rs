@@ -36,21 +36,20 @@ pub struct Module {
 }
 
 impl Module {
-    /// Maps the artifact at `path`: microseconds, whatever its size.
+    /// Maps the artifact at `path`, which takes microseconds, whatever its size.
     ///
     /// # Errors
     /// [`Error::File`] or [`Error::Artifact`].
     ///
     /// # Safety
-    /// The file holds what a precast compiler wrote: its machine code runs with all rights of this
-    /// process. And while the module lives **nobody may write to the file or truncate it**, by whatever
-    /// name: what is written to it becomes running code, and what is cut off kills the process. (To
-    /// replace it by renaming another over it is fine, which is what precast does itself.) A guest is
-    /// somebody, too: the file must not be within reach of a directory that a guest may write to, such
-    /// as a preopened directory of WASI's that holds the file, one of the directories above it or a hard
-    /// link to it.
+    /// A precast compiler wrote the file, whose machine code runs with all rights of this process.
+    /// While the module lives, **nobody may write to the file or truncate it**, by whatever name:
+    /// bytes that are written to it become running code, and a truncated file kills the process.
+    /// (To rename another file over it is fine. Precast itself replaces files like that.) This
+    /// holds for guests too: no directory that a guest may write to, such as a preopened directory
+    /// of WASI, may contain the file, a directory above it or a hard link to it.
     ///
-    /// [`Module::open_sealed`] asks for less, [`Module::open_verified`] for nothing.
+    /// [`Module::open_sealed`] requires less, and [`Module::open_verified`] requires nothing.
     pub unsafe fn open(engine: &Engine, path: impl AsRef<Path>) -> Result<Self, Error> {
         Ok(Self::new(
             engine,
@@ -58,22 +57,23 @@ impl Module {
         ))
     }
 
-    /// Opens the artifact at `path` so that it does not matter what happens to the file later: what is
-    /// mapped is a copy in memory that was sealed, which nobody can change, not even this process. For
-    /// artifacts that others can write to, guests with their preopened directories among them.
+    /// Maps a sealed copy of the artifact at `path`, which nobody can change, not even this
+    /// process. So it does not matter what happens to the file later. This is for artifacts that
+    /// others can write to, for example guests through their preopened directories.
     ///
-    /// The copy takes time and memory in proportion to the file, about a millisecond for each MB, and
-    /// processes share no pages of it. Beside [`Module::open`] that is 2.5 times the time for an artifact
-    /// of 20 KB, 20 times for 1 MB and 1,500 times for 50 MB (`loader/examples/opening.rs` measures it). A
-    /// file with fs-verity is mapped as it is, because the system keeps it from changing.
+    /// The copy takes time and memory in proportion to the file, about a millisecond for each MB,
+    /// and processes share no pages of it. This takes 2.5 times as long as [`Module::open`] for an
+    /// artifact of 20 KB, 20 times for 1 MB and 1,500 times for 50 MB (measured by
+    /// `loader/examples/opening.rs`). A file with fs-verity is mapped without a copy, because the
+    /// system keeps it from changing.
     ///
     /// # Errors
     /// [`Error::File`], also when the system refuses memory files or code in them, or
     /// [`Error::Artifact`].
     ///
     /// # Safety
-    /// The file holds, when this is called, what a precast compiler wrote: its machine code runs with
-    /// all rights of this process.
+    /// At the time of the call, the file is as a precast compiler wrote it. Its machine code runs
+    /// with all rights of this process.
     pub unsafe fn open_sealed(engine: &Engine, path: impl AsRef<Path>) -> Result<Self, Error> {
         Ok(Self::new(
             engine,
@@ -81,16 +81,17 @@ impl Module {
         ))
     }
 
-    /// Opens the artifact at `path` if its digest (see `precast inspect`) is `digest`.
+    /// Maps a sealed copy of the artifact at `path` if its digest (see `precast inspect`) is
+    /// `digest`.
     ///
-    /// What has the digest is what runs, whatever happens to the file later: the digest is computed over
-    /// a copy in memory that was sealed before, which nobody can change, not even this process. A file
-    /// with fs-verity, which the system keeps from changing, is mapped as it is. (The digest of fs-verity
-    /// is another one, so the content is read once all the same.)
+    /// The digest is computed over the sealed copy, which nobody can change, not even this process.
+    /// So the code that runs has the digest, whatever happens to the file later. A file with
+    /// fs-verity, which the system keeps from changing, is mapped without a copy. (The digest of
+    /// fs-verity is another one, so the content is read all the same.)
     ///
-    /// Copying and checking take time and memory in proportion to the file, about two milliseconds for
-    /// each MB. Beside [`Module::open`] that is 4 times the time for an artifact of 20 KB, 40 times for 1 MB
-    /// and 3,000 times for 50 MB.
+    /// To copy and check takes time and memory in proportion to the file, about two milliseconds
+    /// for each MB. This takes 4 times as long as [`Module::open`] for an artifact of 20 KB, 40
+    /// times for 1 MB and 3,000 times for 50 MB.
     ///
     /// # Errors
     /// [`Error::File`], also when the system refuses memory files or code in them, or
@@ -106,8 +107,8 @@ impl Module {
         ))
     }
 
-    /// Maps the artifact that is in an open file: what was learnt about the file before is then true
-    /// of what is mapped. `path` is for errors.
+    /// Maps the artifact in an open file, so that the caller can check the very file that is
+    /// mapped. `path` is used in errors.
     ///
     /// # Errors
     /// [`Error::File`] or [`Error::Artifact`].
@@ -123,15 +124,15 @@ impl Module {
         Ok(Self::new(engine, mapping))
     }
 
-    /// Uses a copy of an artifact that is in memory, for example by `include_bytes!`. The copy is
-    /// sealed: nobody can change it. It costs what [`Module::open_sealed`] costs.
+    /// Maps a sealed copy of an artifact in memory, for example of one that `include_bytes!`
+    /// includes. It costs as much as [`Module::open_sealed`].
     ///
     /// # Errors
-    /// [`Error::File`] when the system refuses memory files or code in them, or [`Error::Artifact`].
+    /// [`Error::File`] when the system refuses memory files or code in them, or
+    /// [`Error::Artifact`].
     ///
     /// # Safety
-    /// The bytes are what a precast compiler wrote: their machine code runs with all rights of this
-    /// process.
+    /// A precast compiler wrote the bytes, whose machine code runs with all rights of this process.
     pub unsafe fn from_bytes(engine: &Engine, bytes: &[u8]) -> Result<Self, Error> {
         Ok(Self::new(
             engine,
@@ -139,11 +140,12 @@ impl Module {
         ))
     }
 
-    /// [`Module::from_bytes`] for bytes whose digest must be `digest`. It is that of the sealed copy.
-    /// It costs what [`Module::open_verified`] costs.
+    /// [`Module::from_bytes`] for bytes whose digest must be `digest`. The digest is computed over
+    /// the sealed copy. It costs as much as [`Module::open_verified`].
     ///
     /// # Errors
-    /// [`Error::File`] when the system refuses memory files or code in them, or [`Error::Artifact`].
+    /// [`Error::File`] when the system refuses memory files or code in them, or
+    /// [`Error::Artifact`].
     pub fn from_bytes_verified(
         engine: &Engine,
         bytes: &[u8],
@@ -169,12 +171,12 @@ impl Module {
         Self::of_code(Arc::clone(&self.code), *engine)
     }
 
-    /// A handle that does not keep the mapping, for those who share modules without owning them.
+    /// A handle that does not keep the mapping, for sharing modules without owning them.
     pub fn downgrade(&self) -> WeakModule {
         WeakModule(Arc::downgrade(&self.code))
     }
 
-    /// How its code can be stopped where it calls nothing.
+    /// How code of the module can be stopped where it calls nothing.
     pub fn interruption(&self) -> Interruption {
         self.code.artifact().interruption()
     }
@@ -193,12 +195,12 @@ impl Module {
         &self.engine
     }
 
-    /// BLAKE3 digest that the artifact's header holds.
+    /// The BLAKE3 digest in the header of the artifact.
     pub fn digest(&self) -> &[u8; 32] {
         &self.code.mapping().header().digest
     }
 
-    /// The imports, in the module's order: module name, item name, type.
+    /// The imports, in the module's order: module name, item name and type.
     pub fn imports(&self) -> impl ExactSizeIterator<Item = (&str, &str, ExternType)> {
         let artifact = self.code.artifact();
         artifact.imports().iter().map(move |import| {
@@ -210,7 +212,7 @@ impl Module {
         })
     }
 
-    /// The exports, in the module's order: name, type.
+    /// The exports, in the module's order: name and type.
     pub fn exports(&self) -> impl ExactSizeIterator<Item = (&str, ExternType)> {
         let artifact = self.code.artifact();
         in_order(artifact).map(move |export| {
@@ -234,7 +236,7 @@ impl Module {
     }
 }
 
-/// A [`Module`] that may be gone; see [`Module::downgrade`].
+/// A handle to a [`Module`] that may be gone, see [`Module::downgrade`].
 ///
 /// ```
 /// use precast_loader::{Engine, Module, WeakModule};

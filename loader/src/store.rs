@@ -1,8 +1,8 @@
 //! Stores: what instances live in.
 //!
 //! A [`Store`] owns instances and everything that the host made for them, until it is dropped.
-//! Handles ([`Func`](crate::Func), [`Memory`](crate::Memory), …) are a store's number and a pointer
-//! into it: whoever can show the store with that number holds it alive, so the pointer is valid.
+//! Handles ([`Func`](crate::Func), [`Memory`](crate::Memory) and others) are the number of a store
+//! and a pointer to an item of it, see `stored`.
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -28,18 +28,20 @@ pub struct Store<T: 'static> {
     owns: PhantomData<StoreInner<T>>,
 }
 
-/// Makes a type that holds this invariant in `T`.
+/// A type that holds this is invariant in `T`.
 ///
-/// Every public type that holds host functions of a `T`, or leads to a store that does, holds this:
-/// the functions get a [`Caller`](crate::Caller) of the very `T` that they were made for. Were such
-/// a type covariant, safe code could turn a store of `for<'a> fn(&'a str)` into one of
-/// `fn(&'static str)`, put a function that keeps its argument there, and let an old host function
-/// give it a short-lived one. `tests/compile-fail/cases/variance.rs` tries that with each of them.
+/// Every public type that holds host functions of a `T`, or leads to a store that does, holds this,
+/// because the functions get a [`Caller`](crate::Caller) of the very `T` that they were made for.
+/// If such a type were covariant, safe code could turn a store of `for<'a> fn(&'a str)` into a
+/// store of `fn(&'static str)`, put a function there that keeps its argument, and let an old host
+/// function call it with a short-lived one. `tests/compile-fail/cases/variance.rs` tries this with
+/// each of the types.
 pub(crate) type Invariant<T> = PhantomData<fn(T) -> T>;
 
 #[repr(C)]
 pub(crate) struct StoreInner<T> {
-    /// First, so that a pointer to the VM's part of a store is a pointer to all of it.
+    /// The first field, so that a pointer to the context that machine code has is a pointer to the
+    /// whole store.
     pub(crate) core: StoreCore,
     pub(crate) data: T,
     pub(crate) engine: Engine,
@@ -47,16 +49,16 @@ pub(crate) struct StoreInner<T> {
     invariant: Invariant<T>,
 }
 
-/// How to find a limiter in the host's data.
+/// Finds a limiter in the data of the host.
 type LimiterOf<T> = dyn (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync;
 
-/// A store without data of the host's is as large as the allocator still takes from its cache: a
-/// store comes and goes with each short-lived instance, and beyond this that costs half as much more.
+/// A store without data of the host must not be larger than what the allocator takes from its
+/// cache. A store is made for each short-lived instance, and a larger one takes half as long again.
 const _: () = assert!(size_of::<StoreInner<()>>() <= 1032);
 
-// SAFETY: the raw pointers lead to what the store itself owns; `T` decides about the rest.
+// SAFETY: the raw pointers lead to data that the store owns, which is `Send` if `T` is.
 unsafe impl<T: Send> Send for Store<T> {}
-// SAFETY: a shared store only gives out shared references to its data and reads of its fields.
+// SAFETY: a shared store gives out only shared references to its data, and reads its fields.
 unsafe impl<T: Sync> Sync for Store<T> {}
 
 impl<T: 'static> Store<T> {
@@ -79,12 +81,12 @@ impl<T: 'static> Store<T> {
         }
     }
 
-    /// The host's data.
+    /// The data of the host.
     pub fn data(&self) -> &T {
         &self.inner().data
     }
 
-    /// The host's data.
+    /// The data of the host.
     pub fn data_mut(&mut self) -> &mut T {
         &mut self.inner_mut().data
     }
@@ -94,8 +96,8 @@ impl<T: 'static> Store<T> {
         &self.inner().engine
     }
 
-    /// Sets limits for what happens from now on. What is there stays, even if it is more. A
-    /// [limiter](Store::limiter) is forgotten.
+    /// Sets limits for later items and growth. Items that exist stay, even if they exceed the
+    /// limits. The limits replace a [limiter](Store::limiter).
     pub fn set_limits(&mut self, limits: StoreLimits) {
         let inner = self.inner_mut();
         inner.core.limits = limits;
@@ -103,8 +105,8 @@ impl<T: 'static> Store<T> {
         inner.limiter = None;
     }
 
-    /// Sets who decides about what happens from now on, instead of the store's limits: a
-    /// [`ResourceLimiter`] that is a part of the host's data.
+    /// Sets a [`ResourceLimiter`], which is a part of the data of the host. It decides on later
+    /// items and growth instead of the store's limits.
     ///
     /// ```
     /// # use precast_loader::{Engine, Store, StoreLimits, StoreLimitsBuilder};
@@ -124,8 +126,8 @@ impl<T: 'static> Store<T> {
             _: PhantomData<&'a mut ()>,
         ) -> &'a mut (dyn ResourceLimiter + 'a) {
             let inner = core.cast::<StoreInner<T>>();
-            // SAFETY: the pointer is to the whole store, of this `T`; by `FindLimiter`'s contract
-            // nobody else uses these two parts.
+            // SAFETY: the pointer is to the whole store, of this `T`; by the contract of
+            // `FindLimiter` nobody else uses these two parts.
             let (data, limiter) = unsafe { (&mut (*inner).data, &mut (*inner).limiter) };
             match limiter {
                 Some(limiter) => limiter(data),
@@ -137,9 +139,9 @@ impl<T: 'static> Store<T> {
         inner.core.limiter = Some(find::<T>);
     }
 
-    /// Drops the store and gives the data back.
+    /// Drops the store and returns the data of the host.
     pub fn into_data(mut self) -> T {
-        // The core moves below.
+        // The core moves below, so pointers to its interrupt word become invalid.
         self.core_mut().forget_interrupts();
         let this = std::mem::ManuallyDrop::new(self);
         // SAFETY: allocated by `Box` in `new`; `self` is not dropped a second time.
@@ -234,13 +236,13 @@ impl<T: 'static> StoreContextMut<'_, T> {
         &mut self.0.core
     }
 
-    /// The pointer for what machine code touches too.
+    /// The pointer for all fields that machine code uses too.
     pub(crate) fn core_ptr(&self) -> *mut StoreCore {
         self.0.core.this
     }
 }
 
-/// What gives shared access to a store: stores, contexts, callers and references to them.
+/// A type that gives shared access to a store: stores, contexts, callers and references to them.
 ///
 /// ```
 /// use precast_loader::{AsContext, Caller, Memory, Store};
@@ -257,11 +259,11 @@ pub trait AsContext {
     /// The host's data.
     type Data: 'static;
 
-    /// The access.
+    /// The shared access.
     fn as_context(&self) -> StoreContext<'_, Self::Data>;
 }
 
-/// What gives exclusive access to a store.
+/// A type that gives exclusive access to a store.
 ///
 /// ```
 /// use precast_loader::{AsContextMut, Error, TypedFunc};
@@ -271,7 +273,7 @@ pub trait AsContext {
 /// }
 /// ```
 pub trait AsContextMut: AsContext {
-    /// The access.
+    /// The exclusive access.
     fn as_context_mut(&mut self) -> StoreContextMut<'_, Self::Data>;
 }
 

@@ -24,12 +24,12 @@ impl Trap {
         Self { code, backtrace }
     }
 
-    /// Why.
+    /// The reason.
     pub fn code(&self) -> TrapCode {
         self.code
     }
 
-    /// Where: the wasm frames, innermost first.
+    /// The wasm frames that were active, innermost first.
     pub fn backtrace(&self) -> &WasmBacktrace {
         &self.backtrace
     }
@@ -83,8 +83,9 @@ pub struct WasmBacktrace {
 pub struct Frame {
     /// Index of the function in its module.
     pub function: u32,
-    /// Its name: from the module's name section, or made from the index. It is as the module has it,
-    /// whatever characters that may be; what displays a backtrace shows them as [`shown`] says.
+    /// The name of the function, from the module's name section or made from the index. It is as
+    /// the module has it and may have any characters. A displayed backtrace shows them as [`shown`]
+    /// does.
     pub name: String,
     /// Offset of the instruction in the wasm module, if the artifact has address maps.
     pub wasm_offset: Option<u32>,

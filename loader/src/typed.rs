@@ -137,12 +137,12 @@ const fn is_externref<T: WasmTy>() -> bool {
     is_kept(T::TYPE)
 }
 
-/// A native value in an integer register; nothing if it is not one for that.
+/// A native value in an integer register. The register is not initialised if the value is too long.
 #[inline]
 fn word<N: Copy>(native: N) -> MaybeUninit<u64> {
     let mut word = MaybeUninit::<u64>::uninit();
     if size_of::<N>() <= size_of::<u64>() {
-        // SAFETY: it fits, as was just compared.
+        // SAFETY: the value fits, as the comparison shows.
         unsafe { word.as_mut_ptr().cast::<N>().write(native) };
     }
     word
@@ -159,7 +159,7 @@ pub(crate) unsafe fn from_word<N>(word: u64) -> N {
     unsafe { (&raw const word).cast::<N>().read() }
 }
 
-/// Writes a value where arrays of values have it.
+/// Writes a value to an array of values.
 ///
 /// # Safety
 /// `at` is valid for a [`ValRaw`].
@@ -170,12 +170,12 @@ pub(crate) unsafe fn write_value<T: WasmTy>(
 ) -> Result<(), Error> {
     let native = value.into_native(core)?;
     const { assert!(size_of::<T::Native>() <= size_of::<ValRaw>()) };
-    // SAFETY: by this function's contract; the size was just compared.
+    // SAFETY: by this function's contract; the size is asserted above.
     unsafe { at.cast::<T::Native>().write(native) };
     Ok(())
 }
 
-/// Reads a value from where arrays of values have it.
+/// Reads a value from an array of values.
 ///
 /// # Safety
 /// `at` holds a value of this type that belongs to `core`.
@@ -250,7 +250,7 @@ pub unsafe trait WasmResults: Sized {
     const COUNT: usize;
     #[doc(hidden)]
     const NATIVE: bool;
-    /// Whether it is one integer or reference, or nothing.
+    /// Whether there is one integer or reference, or nothing.
     #[doc(hidden)]
     const WORD: bool;
     /// Whether any is an external reference.
@@ -438,7 +438,7 @@ macro_rules! tuples {
             }
             #[inline]
             unsafe fn results_from_native(_: (), core: &mut StoreCore) -> Self {
-                // Reached for the empty tuple only, whose values need no reading.
+                // Only the empty tuple gets here, which reads nothing.
                 let zero = [ValRaw { v128: 0 }; 16];
                 // SAFETY: zero is a value of every type.
                 unsafe { Self::read_results(zero.as_ptr(), core) }

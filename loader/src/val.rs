@@ -34,7 +34,7 @@ impl From<V128> for u128 {
 }
 
 impl V128 {
-    /// The bits; byte 0 is the least significant.
+    /// The bits. Byte 0 is the least significant one.
     pub fn as_u128(self) -> u128 {
         self.0
     }
@@ -116,7 +116,7 @@ impl Val {
         }
     }
 
-    /// Zero, or the null reference.
+    /// The value zero, or the null reference.
     pub fn default_for(ty: ValType) -> Self {
         match ty {
             ValType::I32 => Self::I32(0),
@@ -142,8 +142,8 @@ impl Val {
         })
     }
 
-    /// [`Val::to_raw`] while no other value is on its way to wasm code: references that nothing holds
-    /// may go.
+    /// [`Val::to_raw`] while the host holds no other raw value, so that references that nothing
+    /// holds can be dropped.
     ///
     /// # Errors
     /// As there.
@@ -156,7 +156,8 @@ impl Val {
     /// [`Error::WrongStore`] for a function or exception of another store, [`Error::Limit`] for too many references.
     pub(crate) fn to_raw(&self, core: &mut StoreCore) -> Result<ValRaw, Error> {
         Ok(match self {
-            // The upper half is defined too: a table element or global is read as a whole.
+            // The upper half is defined too, because a table element or a global is read as a
+            // whole.
             Self::I32(v) => ValRaw {
                 i64: i64::from(*v as u32),
             },

@@ -9,7 +9,7 @@ use precast_artifact::vm::{VmException, VmStoreContext};
 
 pub(crate) const ARCH: Arch = Arch::Aarch64;
 
-/// Continues at a landing pad of an entry trampoline; every frame below it is forgotten.
+/// Continues at a landing pad of an entry trampoline, and abandons every frame below it.
 ///
 /// # Safety
 /// The three values are the `entry_*` of the innermost activation on this thread's stack, and no
@@ -79,10 +79,10 @@ macro_rules! direct_shim {
 }
 pub(crate) use direct_shim;
 
-/// Defines a function that stands in for every function of a closed instance: stores where the wasm frames end and goes on to
-/// `$inner`, which does not return. The first argument, which `tail` passes in `x2`, is
-/// the instance's context; the others do not matter. The frame puts the return address in memory,
-/// where the walk of the frames looks for it.
+/// Defines a function that stands in for every function of a closed instance: it stores where the
+/// wasm frames end and calls `$inner`, which does not return. The first argument, which `tail`
+/// passes in `x2`, is the context of the instance, and the others do not matter. The frame puts the
+/// return address in memory, where the walk of the frames looks for it.
 ///
 /// Wasm code and entries call it with the `tail` convention.
 macro_rules! closed_entry {
@@ -118,8 +118,8 @@ pub(crate) fn stack_pointer() -> usize {
     sp
 }
 
-/// The registers that a function leaves as they were: those that hold values of callers further up, if
-/// no function in between has saved them. Of vector registers a function leaves the lower halves.
+/// The registers that a function preserves. They hold values of callers further up, if no function
+/// in between has saved them. Of vector registers a function preserves the lower halves.
 #[inline(always)]
 pub(crate) fn saved_registers() -> [u64; 20] {
     let mut saved = [0; 20];

@@ -1,13 +1,13 @@
-//! Which pages of a range are the process's own copies, not the file's and not the system's page of
-//! zeros.
+//! Which pages of a range are the process's own copies, and neither pages of a file nor the
+//! system's page of zeros.
 //!
-//! The answer is a hint: callers lose time if it is wrong, and nothing else. It may be wrong where a
-//! descriptor was closed behind the loader's back, where the system implements the interface in its
-//! own way, and where other threads write meanwhile.
+//! The answer is a hint: if it is wrong, callers lose time and nothing else. It may be wrong if the
+//! host closed the descriptor, if the system implements the interface differently, or if other
+//! threads write meanwhile.
 //!
 //! Linux 6.7 and later answer for a whole range at once (`PAGEMAP_SCAN`). Where that is refused (by
-//! age, by a filter of system calls, by another kernel), the pages' entries are read one by one from
-//! the same file, for as many pages as that is worth. Without `/proc` there is no answer.
+//! age, by a filter of system calls, by another kernel), the pages' entries are read one by one
+//! from the same file, for as many pages as that is worth. Without `/proc` there is no answer.
 
 use std::fs::File;
 use std::ops::Range;
@@ -18,11 +18,11 @@ use std::sync::Mutex;
 
 use super::map::page_size;
 
-/// Most pages whose entries are read one by one.
-const MOST_READ: usize = 1 << 14;
+/// Maximum number of pages whose entries are read one by one.
+const MAX_READ: usize = 1 << 14;
 
-/// `/proc/self/pagemap`, and the process that opened it: a child that was forked would be told of
-/// its parent's pages.
+/// `/proc/self/pagemap`, and the process that opened it. In a forked child, the file would tell of
+/// the parent's pages.
 static PAGEMAP: Mutex<Option<(u32, File)>> = Mutex::new(None);
 
 /// `struct page_region` of the kernel.
@@ -61,11 +61,11 @@ const IS_HUGE: u64 = 1 << 6;
 const PAGEMAP_SCAN: u32 =
     (3 << 30) | ((size_of::<Scan>() as u32) << 16) | ((b'f' as u32) << 8) | 16;
 
-/// Gives the own pages among the whole ones of `len` bytes from `base` on, in ascending order: offsets
-/// in bytes, and whether the pages came as a part of a huge one, of which perhaps only a part was
-/// written. Whether there is an answer.
+/// Calls `give` with the process's own pages among those of `len` bytes from `base` on, in
+/// ascending order: their offsets in bytes, and whether they are part of a huge page, of which
+/// perhaps only a part was written. Returns whether there is an answer.
 ///
-/// Waits for nobody: there is no answer while another thread asks.
+/// This never waits: there is no answer while another thread asks.
 pub(crate) fn own(base: NonNull<u8>, len: usize, give: &mut dyn FnMut(Range<usize>, bool)) -> bool {
     let Ok(mut pagemap) = PAGEMAP.try_lock() else {
         return false;
@@ -126,7 +126,7 @@ fn read(file: &File, base: usize, len: usize, give: &mut dyn FnMut(Range<usize>,
     let size = page_size();
     let (first, count) = (base / size, len / size);
     let mut entries = [0_u8; 512 * SIZE];
-    for from in (0..count.min(MOST_READ)).step_by(512) {
+    for from in (0..count.min(MAX_READ)).step_by(512) {
         let part = &mut entries[..(count - from).min(512) * SIZE];
         let done = file.read_exact_at(part, ((first + from) * SIZE) as u64);
         if done.is_err() {
@@ -150,7 +150,7 @@ mod tests {
 
     type Find = fn(&File, usize, usize, &mut dyn FnMut(Range<usize>, bool)) -> bool;
 
-    /// Both ways give what was written, and nothing that was only read.
+    /// Both ways find what was written, and nothing that was only read.
     #[test]
     fn written_pages_are_found() {
         let size = page_size();

@@ -1,13 +1,14 @@
 //! Entering wasm code and leaving it early.
 //!
-//! An *activation* is one call of the host into wasm code. Entry trampolines (in the artifact) note
-//! where to resume if it ends early; [`enter`] keeps the notes of an outer activation of the same
-//! store, the stack limit, and the thread-local that the signal handler reads.
+//! An *activation* is one call of the host into wasm code. Entry trampolines, which are in the
+//! artifact, store where to resume if the activation ends early. [`enter`] saves what they have
+//! stored for an outer activation of the same store, the stack limit, and the thread-local that the
+//! signal handler reads.
 //!
-//! Ending early means: [`raise`] (host functions and builtins) or the signal handler records why
-//! and the frames, then continues at the trampoline's landing pad, which returns to [`enter`] as a
-//! call would. Host frames in between are those of one shim or builtin, which has nothing left to
-//! drop by then. Nothing unwinds.
+//! To end an activation early, [`raise`] (for host functions and builtins) or the signal handler
+//! records the reason and the frames, and continues at the landing pad of the trampoline, which
+//! returns to [`enter`] as a call would. The only host frames in between are those of a shim or
+//! builtin, which has nothing left to drop. Nothing unwinds.
 
 use std::cell::Cell;
 
@@ -33,7 +34,7 @@ pub(crate) fn current() -> *mut StoreCore {
 /// Runs `call`, which calls an entry trampoline of machine code that belongs to `core`.
 ///
 /// # Errors
-/// What ended the activation early. A panic of a host function goes on here.
+/// The error that ended the activation early. A panic of a host function continues here.
 ///
 /// # Safety
 /// `core` is a live store that no reference is held to, and `call` enters code of one of its
@@ -48,17 +49,18 @@ pub(crate) unsafe fn enter<R>(core: *mut StoreCore, call: impl FnOnce() -> R) ->
         if !stack::has_room((*core).vm.stack_limit) {
             return Err(no_stack());
         }
-        let notes = Notes::take(core);
-        (*core).outer = &raw const notes;
+        let saved = SavedActivation::save(core);
+        (*core).outer = &raw const saved;
         let outer = CURRENT.replace(core);
         let result = call();
         CURRENT.set(outer);
-        notes.put_back(core);
+        saved.restore(core);
         finish(core, result)
     }
 }
 
-/// Whether wasm code of a store is active, on this thread: who asks has the store to itself.
+/// Whether wasm code of a store is active. If it is, it is on this thread, since the caller has the
+/// store to itself.
 ///
 /// # Safety
 /// `core` is valid.
@@ -94,7 +96,7 @@ pub(crate) unsafe fn enter_outermost<R>(
     }
 }
 
-/// The trap of code that could not even be entered.
+/// The trap of code that cannot be entered for want of stack.
 #[cold]
 #[inline(never)]
 fn no_stack() -> Error {
@@ -114,21 +116,22 @@ unsafe fn finish<R>(core: *mut StoreCore, result: R) -> Result<R, Error> {
     }
 }
 
-/// What an inner activation of a store overwrites. The stack limit is the outermost one's.
-pub(crate) struct Notes {
+/// The fields of a store that an inner activation overwrites. The stack limit stays that of the
+/// outermost one.
+pub(crate) struct SavedActivation {
     entry_fp: usize,
     entry_sp: usize,
     entry_handler: usize,
     exit_fp: usize,
     exit_sp: usize,
     /// The activation around this one, or null.
-    outer: *const Notes,
+    outer: *const SavedActivation,
 }
 
-impl Notes {
+impl SavedActivation {
     /// # Safety
     /// `core` is valid.
-    unsafe fn take(core: *const StoreCore) -> Self {
+    unsafe fn save(core: *const StoreCore) -> Self {
         // SAFETY: by this function's contract.
         unsafe {
             let vm = &raw const (*core).vm;
@@ -145,7 +148,7 @@ impl Notes {
 
     /// # Safety
     /// `core` is valid.
-    unsafe fn put_back(&self, core: *mut StoreCore) {
+    unsafe fn restore(&self, core: *mut StoreCore) {
         // SAFETY: by this function's contract.
         unsafe {
             (*core).outer = self.outer;
@@ -167,7 +170,7 @@ unsafe fn ended(core: *mut StoreCore) -> Error {
     core.vm.trapped = 0;
     let ending = core.ending.take();
     if let Some(Ending::Trap(TrapCode::OutOfFuel)) = ending {
-        // What the code counted is in a register that is gone.
+        // The code counts in a register, whose value is lost.
         core.vm.fuel = 0;
     }
     match ending {
@@ -200,9 +203,10 @@ fn with_backtrace(error: Error, core: &StoreCore) -> Error {
     }
 }
 
-/// Gives every word that code of the store's activations may hold a value in: those of their frames,
-/// and of host frames in between, where machine code's registers are saved. Whether it could: it gives
-/// nothing if the activations are not known to be on one stack.
+/// Calls `visit` with every word in which code of the store's activations may hold a value: the
+/// words of their frames, and those of the host frames in between, where registers of machine code
+/// are saved. Returns `false`, and visits nothing, if the activations are not known to be on one
+/// stack.
 ///
 /// # Safety
 /// `core` is a live store whose machine code is not running; for [`Point::Shim`], it called this
@@ -213,8 +217,9 @@ pub(crate) unsafe fn visit_words(
     point: Point,
     visit: &mut impl FnMut(u64),
 ) -> bool {
-    // SAFETY: by this function's contract: the notes of an activation are on the stack for as long
-    // as it lasts. The frames are readable, being between this one and one of the same stack.
+    // SAFETY: by this function's contract: the saved fields of an activation are on the stack for
+    // as long as it lasts. The frames are readable, being between this one and one of the same
+    // stack.
     unsafe {
         if !is_active(core) {
             return true;
@@ -222,16 +227,16 @@ pub(crate) unsafe fn visit_words(
         let registers = arch::saved_registers();
         let sp = arch::stack_pointer();
         let vm = &raw const (*core).vm;
-        // Each activation is further up on a stack than what it called.
+        // Each activation is further up on the stack than the one that it called.
         let (mut exit, mut entry) = ((*vm).exit_sp, (*vm).entry_fp);
         let mut in_order = sp <= exit && exit <= entry;
         let mut outer = (*core).outer;
-        // The shim of the only activation is on its stack, whichever that is.
+        // If there is only one activation, its shim is on the same stack.
         let mut on_one_stack = point == Point::Shim && outer.is_null();
-        while let Some(notes) = outer.as_ref() {
-            in_order &= entry <= notes.exit_sp && notes.exit_sp <= notes.entry_fp;
-            (exit, entry) = (notes.exit_sp, notes.entry_fp);
-            outer = notes.outer;
+        while let Some(saved) = outer.as_ref() {
+            in_order &= entry <= saved.exit_sp && saved.exit_sp <= saved.entry_fp;
+            (exit, entry) = (saved.exit_sp, saved.entry_fp);
+            outer = saved.outer;
         }
         let known = stack::range();
         on_one_stack |= known.contains(&sp) && known.contains(&entry) && known.contains(&exit);
@@ -249,13 +254,13 @@ pub(crate) unsafe fn visit_words(
 /// Ends the innermost activation of `core`.
 ///
 /// # Safety
-/// Called by a host function's shim or a builtin that machine code of `core` called through an exit
-/// trampoline or thunk, whose frame and those below have nothing left to drop.
+/// The caller is a shim of a host function or a builtin that machine code of `core` called through
+/// an exit trampoline or a thunk. Its frame and those below it have nothing left to drop.
 #[cold]
 #[inline(never)]
 pub(crate) unsafe fn raise(core: *mut StoreCore, ending: Ending) -> ! {
-    // SAFETY: by this function's contract the innermost entry and exit notes are those of this
-    // very activation.
+    // SAFETY: by this function's contract, the stored edges of the wasm frames are those of this
+    // activation.
     unsafe {
         let vm = &raw mut (*core).vm;
         let fp = (*vm).exit_fp;

@@ -1,18 +1,18 @@
-//! Ending wasm code from outside: deadlines, handles, fuel.
+//! Stopping wasm code from outside: deadlines, handles, fuel.
 //!
-//! [`VmStoreContext::interrupt`] is the word that machine code with
+//! [`VmStoreContext::interrupt`] is the word that machine code reads
 //! [`Interruption::Epoch`](precast_artifact::Interruption::Epoch) looks at in every loop and every
 //! recursion, and that the shims of host functions look at when the host function is done, whatever
 //! the code. Not zero, it ends the activation with
 //! [`TrapCode::Interrupt`](precast_artifact::TrapCode::Interrupt). Each reason to stop has a bit of
-//! its own ([`Reason`]), so that taking one back does not take back another.
+//! its own ([`Reason`]), so that to clear one does not clear another.
 //!
-//! Machine code reads nothing of the engine: an engine knows its stores that have a deadline and
-//! raises the words of those that are due. Its lock is taken when a store gets a deadline, when such
-//! a store is dropped, and when the epoch changes; stores without deadlines never meet it.
+//! Machine code reads nothing of the engine. An engine knows its stores that have a deadline, and
+//! raises the words of those that are due. Its lock is taken when a store gets a deadline, when
+//! such a store is dropped, and when the epoch changes, but never for a store without a deadline.
 //!
-//! Lifetimes: an [`Interrupt`] points into a store. The engine's list and the
-//! [`SharedInterrupt`]s lose theirs, under the same lock that they use it under, before the store is gone
+//! Lifetimes: an [`Interrupt`] points into a store. The engine's list and the [`SharedInterrupt`]s
+//! lose theirs before the store is dropped, under the lock that they use it under
 //! ([`StoreCore::forget_interrupts`]).
 
 use std::collections::BTreeMap;
@@ -28,10 +28,10 @@ use super::store_id::StoreId;
 use super::waiting::{self, Waiting};
 use crate::error::Error;
 
-/// The word's value while nothing is asked for.
+/// The value of the word while code may run.
 pub(crate) const GO_ON: u64 = 0;
 
-/// Who wants a store's code to stop.
+/// Why the code of a store should stop.
 #[derive(Debug, Clone, Copy)]
 #[repr(u64)]
 pub(crate) enum Reason {
@@ -43,18 +43,19 @@ pub(crate) enum Reason {
     Deadline = INTERRUPT_LEAST << 2,
 }
 
-/// The interrupt word of a store, for other threads.
+/// A pointer to the interrupt word of a store, for other threads.
 #[derive(Debug, Clone)]
 pub(crate) struct Interrupt(NonNull<AtomicU64>);
 
-// SAFETY: the word is only used atomically by all but its own store's thread, which makes it.
+// SAFETY: every thread uses the word atomically, except for the store's own thread when it makes
+// the store.
 unsafe impl Send for Interrupt {}
 // SAFETY: as above.
 unsafe impl Sync for Interrupt {}
 
 impl Interrupt {
     /// # Safety
-    /// `core` is valid, and the result is not used when the store is gone.
+    /// `core` is valid, and the result is not used after the store is dropped.
     pub(crate) unsafe fn of(core: *mut StoreCore) -> Self {
         // SAFETY: by this function's contract; an `AtomicU64` is laid out as a `u64`.
         Self(unsafe { NonNull::new_unchecked(&raw mut (*core).vm.interrupt).cast() })
@@ -67,7 +68,7 @@ impl Interrupt {
         waiting::wake(word);
     }
 
-    /// Takes the wish back.
+    /// Clears one reason to stop.
     pub(crate) fn clear(&self, reason: Reason) {
         self.word().fetch_and(!(reason as u64), Ordering::AcqRel);
     }
@@ -102,7 +103,7 @@ pub(crate) unsafe fn is_raised(store: *mut VmStoreContext) -> bool {
 }
 
 pub(crate) fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
-    // Nothing here panics half way.
+    // Nothing panics while it holds a lock.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -113,7 +114,7 @@ pub(crate) struct Epochs(Mutex<EpochsInner>);
 #[derive(Debug)]
 struct EpochsInner {
     epoch: u64,
-    /// By deadline. Those that are due are not in it any more.
+    /// The stores whose deadline is to come, by deadline.
     waiting: BTreeMap<(u64, StoreId), Interrupt>,
 }
 
@@ -125,7 +126,7 @@ impl Epochs {
         }))
     }
 
-    /// The next epoch begins.
+    /// Begins the next epoch.
     pub(crate) fn increment(&self) {
         let mut this = lock(&self.0);
         this.epoch += 1;
@@ -137,7 +138,7 @@ impl Epochs {
         }
     }
 
-    /// Gives a store another deadline: `ticks` epochs from now, or none. Returns it.
+    /// Sets or clears the deadline of a store, `ticks` epochs from now. Returns the new deadline.
     fn set(
         &self,
         store: StoreId,
@@ -160,12 +161,12 @@ impl Epochs {
     }
 }
 
-/// What a handle of the host holds: the word, until its store is gone.
+/// The interrupt word in a handle of the host; `None` after its store is dropped.
 pub(crate) type SharedInterrupt = Arc<Mutex<Option<Interrupt>>>;
 
-/// What a store has given away of its interrupt word.
+/// The users of a store's interrupt word besides the store itself.
 #[derive(Debug, Default)]
-pub(crate) struct Given {
+pub(crate) struct InterruptUsers {
     deadline: Option<u64>,
     handle: Option<SharedInterrupt>,
     /// The host gave fuel, and not all there is.
@@ -173,27 +174,27 @@ pub(crate) struct Given {
 }
 
 impl StoreCore {
-    /// Takes back every pointer to the interrupt word, before the store is moved or dropped.
+    /// Invalidates every pointer to the interrupt word, before the store is moved or dropped.
     pub(crate) fn forget_interrupts(&mut self) {
-        if self.given.deadline.is_some() {
+        if self.interrupt_users.deadline.is_some() {
             self.set_deadline(None);
         }
-        if let Some(handle) = self.given.handle.take() {
+        if let Some(handle) = self.interrupt_users.handle.take() {
             *lock(&handle) = None;
         }
     }
 
     pub(crate) fn set_deadline(&mut self, ticks: Option<u64>) {
-        // SAFETY: the list loses it before the store is gone, see `forget_interrupts`.
+        // SAFETY: the list loses the pointer before the store is dropped, see `forget_interrupts`.
         let interrupt = unsafe { Interrupt::of(self.this) };
-        self.given.deadline = self
-            .epochs
-            .set(self.id, &interrupt, self.given.deadline, ticks);
+        self.interrupt_users.deadline =
+            self.epochs
+                .set(self.id, &interrupt, self.interrupt_users.deadline, ticks);
     }
 
     pub(crate) fn shared_interrupt(&mut self) -> SharedInterrupt {
         let this = self.this;
-        let handle = self.given.handle.get_or_insert_with(|| {
+        let handle = self.interrupt_users.handle.get_or_insert_with(|| {
             // SAFETY: as above.
             let interrupt = unsafe { Interrupt::of(this) };
             Arc::new(Mutex::new(Some(interrupt)))
@@ -204,7 +205,7 @@ impl StoreCore {
     /// Gives a new store fuel; all there is for `None`, and nothing that asks modules to count it.
     pub(crate) fn begin_with_fuel(&mut self, fuel: Option<u64>) {
         let fuel = fuel.unwrap_or(u64::MAX);
-        self.given.fuel = fuel != u64::MAX;
+        self.interrupt_users.fuel = fuel != u64::MAX;
         self.vm.fuel = -i64::try_from(fuel).unwrap_or(i64::MAX);
     }
 
@@ -245,10 +246,10 @@ impl StoreCore {
     /// [`Error::Interruption`] if it could not be stopped as the host has asked for.
     #[inline]
     pub(crate) fn check_interruption(&self, found: Interruption) -> Result<(), Error> {
-        if self.given.fuel {
+        if self.interrupt_users.fuel {
             require(found, Interruption::Fuel, FUEL)?;
         }
-        if self.given.deadline.is_some() {
+        if self.interrupt_users.deadline.is_some() {
             require(found, Interruption::Epoch, DEADLINE)?;
         }
         Ok(())

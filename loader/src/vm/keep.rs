@@ -1,42 +1,42 @@
-//! The way back to a memory's initial content, and which of its pages stay resident meanwhile.
+//! The reset of a memory to its initial content, and the pages that stay resident afterwards.
 //!
 //! ```text
 //!   memory:  | kept: copied back | discarded | kept: zeroed | discarded                | no access |
 //!            0                                                                         high
 //! ```
-//! A [`Plan`] names runs of pages that tenants write to again and again. When a tenant is gone, these
-//! are put back by copying (or zeroing, where the initial content is zero), and **everything else up to
-//! the highest byte that any tenant could reach is discarded** by the system, whether anybody wrote to
-//! it or not. So a plan decides about time and resident memory only: whatever it says, whoever wrote,
-//! with or without the loader's knowledge (a host through a pointer, the kernel for a host, a debugger),
-//! whether pages are locked, swapped out, huge or shared with a forked child, nothing of a tenant is
-//! left. Nothing of it depends on signals.
+//! A [`Plan`] names runs of pages that tenants write to again and again. When a tenant is gone, the
+//! loader restores these by copying, or by zeroing where the initial content is zero, and the
+//! system **discards everything else up to the highest byte that any tenant could reach**, whether
+//! anybody wrote to it or not. So a plan decides only about time and resident memory. Whatever it
+//! says, nothing of a tenant is left: not what a host wrote through a pointer, what the kernel
+//! wrote for a host or what a debugger wrote, and not in pages that are locked, swapped out, huge
+//! or shared with a forked child. Nothing of this depends on signals.
 //!
-//! What tenants write to is [`Learned`] for all instances of an `InstancePre` together, so that a new
-//! slot profits from what others have learned: now and then a reset asks the system first which pages
-//! are the process's own ([`pages::own`]), and which of the kept ones differ from their initial
-//! content. A page that one in nine of the samples found written is worth to be kept; one that is not
-//! any more leaves the plan, and so goes back to the system at the next reset. Samples become rare when
-//! they bring nothing new.
+//! What tenants write to is [`Learned`] for all instances of an `InstancePre` together, so that a
+//! new slot profits from what others have learned: now and then a reset asks the system first which
+//! pages are the process's own ([`pages::own`]), and which of the kept ones differ from their
+//! initial content. A page that was written in one of nine samples is worth keeping. A page that is
+//! no longer written leaves the plan, and goes back to the system at the next reset. Samples become
+//! rare when they bring nothing new.
 //!
-//! What was tried instead, with the prices of one machine:
+//! Alternatives that were measured, with the costs on one machine:
 //!
-//! - To write-protect pages and note the first write to each in the signal handler (what this replaced):
-//!   no system call at all in the steady state, 0.1 µs for one page. But a process died at a store of a
-//!   guest that does not trap if a thread had blocked SIGSEGV or somebody had installed another handler
-//!   meanwhile, each page next to one of another kind is a mapping of its own, and beyond a few dozen
-//!   pages it had to be given up. That a signal will arrive cannot be verified: another thread may
-//!   change it the next moment.
-//! - To ask the system at each reset (`PAGEMAP_SCAN`): 1.3 µs for an empty memory, 2.3 µs with one page
-//!   table, 11 µs and 42 µs with 256 and 1,024 own pages; to discard the rest instead takes 0.7 to 1.2 µs
-//!   whatever is kept.
-//! - To count this thread's page faults (`getrusage`), and discard only if there were any: 0.4 µs, but
-//!   pages also become writable without a fault (`mlockall` by another thread, huge pages that the system
-//!   collapses in the background), so a tenant's bytes could stay.
-//! - To compare kept pages with their initial content and write only what differs: 72 ns a page, where
-//!   zeroing takes 45 ns and copying 83 ns, whatever was written.
-//! - To discard several ranges by one `process_madvise`: each range costs nearly as much as by a call of
-//!   its own.
+//! - To write-protect pages and note the first write to each in the signal handler (what this
+//!   replaced): no system call at all in the steady state, 0.1 µs for one page. But a process died
+//!   at a store of a guest that does not trap if a thread had blocked SIGSEGV or somebody had
+//!   installed another handler meanwhile, each page next to one of another kind is a mapping of its
+//!   own, and beyond a few dozen pages it had to be given up. That a signal will arrive cannot be
+//!   verified: another thread may change it the next moment.
+//! - To ask the system at each reset (`PAGEMAP_SCAN`): 1.3 µs for an empty memory, 2.3 µs with one
+//!   page table, 11 µs and 42 µs with 256 and 1,024 own pages; to discard the rest instead takes
+//!   0.7 to 1.2 µs whatever is kept.
+//! - To count this thread's page faults (`getrusage`), and discard only if there were any: 0.4 µs,
+//!   but pages also become writable without a fault (`mlockall` by another thread, huge pages that
+//!   the system collapses in the background), so a tenant's bytes could stay.
+//! - To compare kept pages with their initial content and write only what differs: 72 ns a page,
+//!   where zeroing takes 45 ns and copying 83 ns, whatever was written.
+//! - To discard several ranges by one `process_madvise`: each range costs nearly as much as by a
+//!   call of its own.
 
 use std::ops::Range;
 use std::ptr::NonNull;
@@ -48,16 +48,18 @@ use crate::error::Error;
 use crate::sys::map::{Reservation, page_size};
 use crate::sys::pages;
 
-/// A shorter hole between kept pages, in pages, is kept too: to discard it costs more than to zero it.
+/// A hole of fewer pages than this between kept pages is kept too, because to discard it costs more
+/// than to zero it.
 const SHORT_HOLE: usize = 10;
 
-/// What a sample adds to the score of a page that was written. One that was not takes 1 away.
+/// What a sample adds to the score of a page that was written. It subtracts 1 from that of any
+/// other page.
 const WRITTEN: u8 = 8;
 
 /// The highest score.
 const BEST: u8 = 32;
 
-/// Most resets of a slot from one sample to the next.
+/// Maximum number of resets from one sample to the next.
 const RAREST: u32 = 512;
 
 /// A run of pages that stay resident; offsets in bytes.
@@ -69,7 +71,7 @@ struct Run {
     from: Option<NonNull<u8>>,
 }
 
-/// Runs that do not overlap, ascending.
+/// Runs that do not overlap, in ascending order.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Plan(Box<[Run]>);
 
@@ -79,14 +81,15 @@ unsafe impl Send for Plan {}
 unsafe impl Sync for Plan {}
 
 impl Plan {
-    /// Puts the initial content of the first `high` bytes back, of which the first `len` are accessible;
-    /// the others are zero or were never written. Both are whole pages. How many bytes stay resident.
+    /// Restores the initial content of the first `high` bytes, of which the first `len` are
+    /// accessible. The others are zero or were never written. Both are whole pages. Returns how
+    /// many bytes stay resident.
     ///
     /// # Errors
     /// The system's; the memory must not be used any more then.
     ///
     /// # Safety
-    /// The memory that the plan was made for, which nobody uses now.
+    /// `memory` is the one that the plan was made for, and nobody uses it now.
     unsafe fn restore(
         &self,
         memory: &mut Reservation,
@@ -126,25 +129,25 @@ pub(crate) struct Learned {
     generation: AtomicU32,
     /// Resets of a slot from one sample to the next.
     interval: AtomicU32,
-    /// Most bytes that a plan keeps.
-    most: usize,
+    /// Maximum number of bytes that a plan keeps.
+    max: usize,
     found: Mutex<Found>,
 }
 
 #[derive(Debug, Default)]
 struct Found {
     plan: Arc<Plan>,
-    /// By page; zero behind the last one.
+    /// The scores by page. Later pages have the score zero.
     scores: Vec<u8>,
 }
 
 impl Learned {
-    /// Nothing yet. No more than `most` bytes will be kept.
-    pub(crate) fn new(most: usize) -> Self {
+    /// Nothing is known yet. Plans will keep at most `max` bytes.
+    pub(crate) fn new(max: usize) -> Self {
         Self {
             generation: AtomicU32::new(0),
             interval: AtomicU32::new(1),
-            most,
+            max,
             found: Mutex::default(),
         }
     }
@@ -155,7 +158,7 @@ impl Learned {
         self.interval.store(next, Ordering::Relaxed);
     }
 
-    /// Adds a sample: for each page from the first one on, whether it was written.
+    /// Adds a sample, which says for each page from the first one on whether it was written.
     fn add(&self, found: &mut Found, written: &[bool], images: &[Image]) {
         let pages = found.scores.len().max(written.len());
         found.scores.resize(pages, 0);
@@ -170,7 +173,7 @@ impl Learned {
         let plan = if found.scores.iter().all(|score| *score == 0) {
             Plan::default()
         } else {
-            plan(&found.scores, images, self.most)
+            plan(&found.scores, images, self.max)
         };
         if plan == *found.plan {
             return self.ask_less();
@@ -184,10 +187,10 @@ impl Learned {
 }
 
 /// The plan for pages of these scores.
-fn plan(scores: &[u8], images: &[Image], most: usize) -> Plan {
+fn plan(scores: &[u8], images: &[Image], max: usize) -> Plan {
     let size = page_size();
     let mut runs: Vec<Run> = Vec::new();
-    let mut pages = most / size;
+    let mut pages = max / size;
     let mut next = 0;
     while next < scores.len() {
         let hole = scores[next..].iter().position(|score| *score > 0);
@@ -254,14 +257,14 @@ fn is_same(a: NonNull<u8>, b: NonNull<u8>) -> bool {
     bytes(a) == bytes(b)
 }
 
-/// What one memory knows of what was learned, and what of it is resident.
+/// The plan that one memory uses, and which of its bytes are resident.
 #[derive(Debug, Default)]
 pub(super) struct Keeper {
     plan: Option<Arc<Plan>>,
     generation: u32,
     /// Resets until the next sample.
     until_sample: u32,
-    /// Beyond this many bytes, whole pages, nothing is resident.
+    /// Nothing is resident beyond this many bytes, which are whole pages.
     high: usize,
     /// Bytes that the last reset left resident.
     kept: usize,
@@ -273,14 +276,14 @@ impl Keeper {
         self.kept
     }
 
-    /// Puts the initial content back, `images` and zero elsewhere, of which the first `len` bytes are
-    /// accessible. Without anything learned, nothing stays resident.
+    /// Restores the initial content, which is `images` and zero elsewhere. The first `len` bytes
+    /// are accessible. Without `learned`, nothing stays resident.
     ///
     /// # Errors
     /// The system's; the memory must not be used any more then.
     ///
     /// # Safety
-    /// A memory that nobody uses now; what was learned is about memories of these very images.
+    /// Nobody uses the memory now, and `learned` is about memories with the same images.
     pub(super) unsafe fn restore(
         &mut self,
         memory: &mut Reservation,
@@ -289,7 +292,7 @@ impl Keeper {
         learned: Option<&Learned>,
     ) -> Result<(), Error> {
         self.high = self.high.max(len);
-        match learned.filter(|learned| learned.most > 0) {
+        match learned.filter(|learned| learned.max > 0) {
             Some(learned) => {
                 if self.until_sample == 0 {
                     self.sample(memory, len, images, learned);
@@ -320,7 +323,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Takes the latest plan, if nobody is about to change it.
+    /// Takes the latest plan, unless another thread is just changing it.
     fn renew(&mut self, learned: &Learned) {
         if self.generation != learned.generation.load(Ordering::Acquire)
             && let Ok(found) = learned.found.try_lock()
@@ -330,7 +333,7 @@ impl Keeper {
         }
     }
 
-    /// Finds out what was written, if the system tells and no other thread is just about it.
+    /// Finds out what was written, if the system can tell and no other thread is just doing so.
     fn sample(&self, memory: &Reservation, len: usize, images: &[Image], learned: &Learned) {
         let (size, base) = (page_size(), memory.base());
         let Ok(mut found) = learned.found.try_lock() else {

@@ -1,22 +1,24 @@
 //! Instances kept for reuse.
 //!
-//! When a store goes, each of its instances that came from an [`InstancePre`](crate::InstancePre) is
-//! put back to its initial state (see [`keep`](super::keep)) and parked with the thread that dropped the
-//! store. The next instance of the same `InstancePre` on that thread takes it over: no system call, no
-//! allocation, nothing that another thread writes to is touched, and nobody waits.
+//! When a store is dropped, each of its instances that came from an
+//! [`InstancePre`](crate::InstancePre) is reset to its initial state (see [`keep`](super::keep))
+//! and parked with the thread that dropped the store. The next instance of the same `InstancePre`
+//! on that thread takes it over. This makes no system call, allocates nothing, touches nothing that
+//! another thread writes to, and never waits.
 //!
-//! An instance is parked only after its reset, so what one tenant wrote is gone before anything
-//! else happens on the thread; if any step of the reset fails, the instance is dropped instead. A
-//! slot belongs to one `InstancePre` for good, so bytes never move between modules at all.
+//! An instance is parked only after its reset, so the bytes of one tenant are gone before anything
+//! else happens on the thread. If a step of the reset fails, the instance is dropped. An instance
+//! belongs to one `InstancePre` for good, so bytes never move between modules.
 //!
-//! When the last handle of an `InstancePre` is gone, its parked instances are too: at once on the
-//! thread that dropped the handle, on others the next time that they miss or park.
+//! When the last handle of an `InstancePre` is dropped, so are its parked instances: at once on the
+//! thread that dropped the handle, and on other threads when they next find no instance or park
+//! one.
 //!
-//! Parked instances hold mappings and memory. Two bounds hold for the memory, one of the thread and one
-//! of the process; the instances that were parked first give theirs back first. And when the system
-//! refuses memory or mappings, whichever thread that meets drops what *all* threads have parked
-//! ([`relieve`]). So each thread's pool is behind a lock, which is only ever tried: its own thread finds it
-//! taken only in that moment, and goes on without the pool.
+//! Parked instances hold mappings and memory. Two bounds hold for the memory, one for the thread
+//! and one for the process, and the instances that were parked first give theirs back first. When
+//! the system refuses memory or mappings to a thread, that thread drops what *all* threads have
+//! parked ([`relieve`]). So each thread's pool has a lock, for which nobody ever waits: a thread
+//! that finds its own pool locked goes on without it.
 
 #![expect(
     clippy::vec_box,
@@ -30,7 +32,7 @@ use super::instance::InstanceData;
 use super::keep::Learned;
 use crate::sys::map;
 
-/// Bytes by which a thread's share of what the process may keep resident changes at least, so that
+/// Unit, in bytes, of a thread's share of what the process may keep resident. It is large, so that
 /// threads seldom write to the same place.
 const SHARE: usize = 1 << 20;
 
@@ -51,15 +53,16 @@ pub(crate) struct Limits {
     pub(crate) instances: usize,
     /// Bytes of their memories that stay resident.
     pub(crate) resident_per_thread: usize,
-    /// The same, of all threads together.
+    /// The same for all threads together.
     pub(crate) resident_per_process: usize,
 }
 
-/// Whom parked instances wait for: an [`InstancePre`](crate::InstancePre), until it closes this.
+/// The identity of an [`InstancePre`](crate::InstancePre), which can take its parked instances over
+/// until it closes this.
 #[derive(Debug)]
 pub(crate) struct Owner {
     limits: Limits,
-    /// What instances did to the memories that they own, by memory.
+    /// What is known of the writes of instances to the memories that they own, by memory.
     learned: Box<[Learned]>,
     closed: AtomicBool,
 }
@@ -75,7 +78,7 @@ impl Owner {
         }
     }
 
-    /// Nobody will ask for its instances any more. Those of this thread are dropped at once.
+    /// Ends the reuse of instances. The parked ones of this thread are dropped at once.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         drop(with_own(Parked::take_closed));
@@ -95,7 +98,7 @@ type Pool = Mutex<Parked>;
 
 #[derive(Default)]
 struct Parked {
-    /// Least recently parked first.
+    /// The parked instances, the least recently parked one first.
     instances: Vec<Box<InstanceData>>,
     /// Bytes that they keep resident.
     resident: usize,
@@ -125,8 +128,8 @@ impl Parked {
         std::mem::take(&mut self.instances)
     }
 
-    /// Makes room for `bytes` more that are resident. Whether there is; instances that had to give
-    /// theirs back and could not go to `lost`.
+    /// Makes room for `bytes` more resident bytes, and returns whether there is room. Other
+    /// instances give their bytes back for it. Those that fail to do so are moved to `lost`.
     fn make_room(
         &mut self,
         bytes: usize,
@@ -148,7 +151,8 @@ impl Parked {
         }
     }
 
-    /// Gets a share of at least that many bytes, and not of very many more. Whether that is possible.
+    /// Changes the share to at least `bytes` bytes, and not to many more. Returns whether that is
+    /// possible.
     fn has_share(&mut self, bytes: usize, limits: Limits) -> bool {
         let fits = bytes <= self.share;
         if fits && self.share <= 2 * bytes + 4 * SHARE {
@@ -221,13 +225,13 @@ pub(crate) fn take(owner: &Arc<Owner>) -> Option<Box<InstanceData>> {
         }
         Some(parked.remove(found?))
     });
-    // Here nobody has the pool: what goes with an instance may drop other stores.
+    // The pool is not locked here, since the drop of an instance may drop other stores.
     drop(closed);
     found.flatten()
 }
 
-/// Resets an instance whose store is going, and keeps it if that works and there is room. `ran`: whether
-/// code of the store ever ran.
+/// Resets an instance whose store is being dropped, and keeps it if that works and there is room.
+/// `ran` says whether code of the store ever ran.
 pub(crate) fn park(mut instance: Box<InstanceData>, ran: bool) {
     let limits = match &instance.owner {
         Some(owner) if !owner.is_closed() => owner.limits,
@@ -253,26 +257,26 @@ pub(crate) fn park(mut instance: Box<InstanceData>, ran: bool) {
             lost.push(instance);
         }
     };
-    // Without a pool the instance is gone with the work.
+    // Without a pool, the instance is dropped together with `work`.
     with_own(work).unwrap_or_default();
-    // Here nobody has the pool, as above.
+    // The pool is not locked here, as above.
     drop(lost);
 }
 
-/// Whether it was made for this owner, and so can stand in for a new one.
+/// Whether an instance was made for this owner, which can take it over.
 fn is_of(instance: &InstanceData, owner: &Arc<Owner>) -> bool {
     let own = instance.owner.as_ref();
     own.is_some_and(|own| Arc::ptr_eq(own, owner))
 }
 
-/// Drops what all threads have parked. Whether there was anything.
+/// Drops what all threads have parked. Returns whether there was anything.
 ///
-/// Waits for no thread, since this is called in the middle of anything: what a thread works with at this
-/// moment, it keeps.
+/// This waits for no thread, because it can be called in the middle of anything. A thread that is
+/// using its pool at this moment keeps it.
 fn relieve() -> bool {
     let mut any = false;
     for i in 0.. {
-        // Nothing is allocated here, and nothing is dropped while anybody waits for the list.
+        // Nothing is allocated here, and nothing is dropped while the list is locked.
         let Some(pool) = POOLS
             .try_lock()
             .ok()

@@ -1,21 +1,24 @@
 //! Faults in machine code become traps.
 //!
 //! The handlers are installed once per process, when the first instance of a module with guarded
-//! memories is made; modules with checked memories need no signals. The handler takes no lock and allocates nothing. It reads one
-//! thread-local (the store that runs on this thread), decides whether the fault is one that wasm
-//! code makes, and if so continues at the landing pad of the activation. Every other fault goes to
-//! the handler that was there before, as if this one did not exist.
+//! memories is made; modules with checked memories need no signals. The handler takes no lock and
+//! allocates nothing. It reads one thread-local, the store that runs on this thread, and decides
+//! whether wasm code made the fault. If so, it continues at the landing pad of the activation. It
+//! passes every other fault on to the handler that was installed before, as if it did not exist
+//! itself.
 //!
-//! A fault is a trap when its program counter lies in the text of a module of the running store, and
+//! A fault is a trap when its program counter lies in the text of a module of the running store,
+//! and
 //! - the address of an access (SIGSEGV, SIGBUS) lies in the reservation of one of the store's
 //!   memories: out of bounds; or
 //! - the trap table of the artifact has an entry for that very instruction.
 //!
-//! Code that does not trap never faults, so it runs just as well on a thread that has these signals
-//! blocked, or after somebody has installed another handler.
+//! Code that does not trap never faults, so it also runs on a thread that blocks these signals, and
+//! after somebody has installed another handler.
 //!
-//! Why so: a memory access needs no entry in the trap table then, which would be the largest part
-//! of it, and a fault of wrong machine code outside of any memory is not mistaken for a trap.
+//! Why does the address count? Memory accesses need no entries in the trap table, of which they
+//! would be the largest part. And if wrong machine code faults outside of every memory, this is not
+//! mistaken for a trap.
 
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
@@ -157,7 +160,7 @@ unsafe fn trap(signal: c_int, info: &siginfo_t, context: &mut ucontext_t) -> boo
     true
 }
 
-/// Does what would have happened without this handler.
+/// Does what would happen without this handler.
 ///
 /// # Safety
 /// Called from a signal handler with its arguments.
@@ -166,7 +169,7 @@ unsafe fn chain(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
         return;
     };
     // SAFETY: written before the handler was installed; the function pointers are those that the
-    // program gave to sigaction.
+    // program gave to `sigaction`.
     unsafe {
         // Sent by somebody, not made by an instruction, which would make it again.
         let is_sent = (*info).si_code <= 0;

@@ -17,14 +17,14 @@ use precast_artifact::TrapCode;
 use precast_artifact::vm::{VmStoreContext, VmTag};
 use smallvec::SmallVec;
 
-use super::activation::Notes;
+use super::activation::SavedActivation;
 use super::builtins::BUILTINS;
 use super::ending::{Ending, RawFrames};
 use super::externrefs::ExternRefs;
 use super::global::HostGlobal;
 use super::host::StoreFunc;
 use super::instance::InstanceData;
-use super::interrupt::{self, Epochs, Given};
+use super::interrupt::{self, Epochs, InterruptUsers};
 use super::memory::MemoryEntity;
 use super::module::MappedModule;
 use super::pool;
@@ -52,7 +52,7 @@ pub struct StoreCore {
     pub(crate) frames: RawFrames,
     /// The epoch that a deadline is counted in.
     pub(crate) epochs: &'static Epochs,
-    pub(crate) given: Given,
+    pub(crate) interrupt_users: InterruptUsers,
     /// Modules of the instances, sorted by address. An instance holds the `Arc` of each.
     modules: SmallVec<[TextRange; 1]>,
     guarded: SmallVec<[Guarded; 1]>,
@@ -62,7 +62,7 @@ pub struct StoreCore {
     /// `None` before the first external reference.
     pub(crate) externrefs: Option<Box<ExternRefs>>,
     /// The activation of this store around the innermost one.
-    pub(crate) outer: *const Notes,
+    pub(crate) outer: *const SavedActivation,
 }
 
 /// What the host made in a store besides instances.
@@ -128,7 +128,7 @@ impl StoreCore {
             ending: None,
             frames: RawFrames::EMPTY,
             epochs,
-            given: Given::default(),
+            interrupt_users: InterruptUsers::default(),
             modules: SmallVec::new(),
             guarded: SmallVec::new(),
             instances: SmallVec::new(),
