@@ -204,16 +204,16 @@ impl Engine {
     }
 
     /// Checks that a store of this engine takes a module of the engine `of`, whose code can be
-    /// stopped as `found` says.
+    /// stopped as `found` says. It is called only if the engine requires anything.
     ///
     /// # Errors
     /// [`Error::DifferentEngines`] for a module of another engine, [`Error::Interruption`] for one
     /// that the engine does not take.
     #[inline]
-    pub(crate) fn check(self, of: Self, found: Interruption) -> Result<(), Error> {
+    pub(crate) fn check(self, of: Self, found: impl FnOnce() -> Interruption) -> Result<(), Error> {
         of.check_same(self, "the module", "the store")?;
         match self.0.config.required {
-            Some(expected) => interrupt::require(found, expected, "the engine"),
+            Some(expected) => interrupt::require(found(), expected, "the engine"),
             None => Ok(()),
         }
     }

@@ -156,10 +156,8 @@ impl Instance {
     ) -> Result<Self, Error> {
         let imports: Vec<_> = imports.iter().map(|item| Import::Extern(*item)).collect();
         let store = store.as_context_mut();
-        store
-            .0
-            .engine
-            .check(*module.engine(), module.interruption())?;
+        let found = || module.interruption();
+        store.0.engine.check(*module.engine(), found)?;
         let core = store.core_ptr();
         // SAFETY: the store is borrowed exclusively, and not used otherwise until this returns.
         unsafe {

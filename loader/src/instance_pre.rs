@@ -148,10 +148,8 @@ impl<T: 'static> InstancePre<T> {
     pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance, Error> {
         let store = store.as_context_mut();
         let module = &self.inner.module;
-        store
-            .0
-            .engine
-            .check(*module.engine(), module.interruption())?;
+        let found = || module.interruption();
+        store.0.engine.check(*module.engine(), found)?;
         // SAFETY: the store is borrowed exclusively, and not used otherwise until this returns.
         unsafe { Instance::from_pre(store.core_ptr(), &self.inner) }
     }
