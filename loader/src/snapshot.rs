@@ -1,24 +1,26 @@
-//! Snapshots: what one instance has become, for others to start with.
+//! Snapshots: the state of one instance, for others to start with.
 
 use std::sync::Arc;
 
 use crate::module::Module;
 use crate::vm::state::State;
 
-/// The state of an instance at some moment: content and size of its memories, its globals and tables,
-/// which of its segments were dropped. [`InstancePre::from_snapshot`](crate::InstancePre::from_snapshot)
-/// makes instances start with it, in any store and on any thread of this process.
+/// The state of an instance at some moment: the content and size of its memories, its globals and
+/// tables, and which of its segments were dropped.
+/// [`InstancePre::from_snapshot`](crate::InstancePre::from_snapshot) makes instances start with it,
+/// in any store and on any thread of this process.
 ///
-/// For guests that take long to initialise themselves: do that once, take a snapshot, and every
-/// further instance is where that one was. Memories are shared copy-on-write, and such instances are
-/// [pooled](crate::InstancePre) as others are.
+/// This is for guests whose initialisation takes long: initialise one instance, take a snapshot,
+/// and start every other instance with it. Memories are shared copy-on-write, and the instances are
+/// [pooled](crate::InstancePre) like others.
 ///
-/// Whatever the guest has made of chance or time is in the snapshot too: **every instance starts with the
-/// same state of a random number generator**, the same hash seeds, the same clock readings. To seed
-/// again is the guest's affair, or that of a function which the host calls in each instance first. What
-/// the host keeps for the instance (open files, data of the store) is not in the snapshot.
+/// Everything that the guest has derived from random numbers or clocks is in the snapshot too:
+/// **every instance starts with the same state of a random number generator**, the same hash seeds,
+/// the same clock readings. The guest must seed its generators again, for example in a function
+/// that the host calls first in each instance. What the host keeps for the instance, such as open
+/// files and the data of the store, is not in the snapshot.
 ///
-/// Cheap to clone.
+/// Clones are cheap.
 ///
 /// ```no_run
 /// # use precast_loader::{Engine, Error, InstancePre, Store};

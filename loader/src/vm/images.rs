@@ -1,8 +1,8 @@
-//! Initial content of memories in a memory file of the loader's own: one piece for each memory, whose
-//! holes take no memory.
+//! The initial content of memories, in a memory file that the loader makes: one piece for each
+//! memory, whose holes take no memory.
 //!
-//! For artifacts whose images are in many pieces, each of which would be a mapping of every instance,
-//! and for snapshots. The file is sealed, so it is what it is for as long as anybody maps it.
+//! Snapshots use such a file. So do artifacts whose images are in many pieces, each of which would
+//! otherwise be a mapping of every instance. The file is sealed, so it never changes.
 
 use std::fs::File;
 use std::io;
@@ -17,15 +17,16 @@ use super::module::MappedModule;
 use crate::sys::file_map::FileMap;
 use crate::sys::sealed;
 
-/// Most pieces of an artifact's images that are mapped as they are, unless pieces are large.
+/// Maximum number of pieces of an artifact's images that are mapped from the artifact, unless the
+/// pieces are large.
 const MOST_PIECES: usize = 8;
 
-/// Pieces that are as long as this on average, in bytes, are mapped as they are.
+/// Pieces that have this many bytes on average are mapped from the artifact, however many they are.
 const LARGE: u64 = 1 << 20;
 
 /// Whole pages of the initial content of a memory.
 pub(super) struct Part<'a> {
-    /// Number among the memories that the instance has of its own.
+    /// The number of the memory among those that the instance owns.
     pub(super) memory: usize,
     /// First byte in the memory.
     pub(super) guest: usize,
@@ -47,12 +48,13 @@ unsafe impl Send for Images {}
 unsafe impl Sync for Images {}
 
 impl Images {
-    /// Puts parts into a file, in ascending order of memory and place. `None` if there are none.
+    /// Writes parts to a file, in ascending order of memory and offset. `None` if there are no
+    /// parts.
     ///
     /// # Errors
     /// The system's: no memory files, no memory.
     pub(super) fn new(parts: &[Part<'_>]) -> io::Result<Option<Self>> {
-        // Each memory's part of the file, and where it is in the memory.
+        // For each memory: its part of the file, and the offset of that part in the memory.
         let mut places: Vec<(usize, usize, Range<usize>)> = Vec::new();
         let mut offsets = Vec::with_capacity(parts.len());
         for part in parts {
@@ -92,8 +94,8 @@ impl Images {
         }))
     }
 
-    /// The images of an artifact that has many, if they can be put together. `None` also if they are
-    /// damaged, which those that map them find out.
+    /// Puts the images of an artifact together if it has many. `None` if it has few, or if they are
+    /// damaged, which is reported when they are mapped.
     pub(super) fn of_many(module: &MappedModule) -> Option<Self> {
         let artifact = module.artifact();
         let image = artifact.header().image;
@@ -126,7 +128,7 @@ impl Images {
         &self.file
     }
 
-    /// Number of the memory, image.
+    /// The number of the memory, and the image.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, Image)> {
         self.images.iter().copied()
     }

@@ -1,11 +1,12 @@
-//! The state of an instance, to start others with: a snapshot.
+//! The state of an instance, which others can start with: a snapshot.
 //!
-//! What wasm code can change of an instance: content and size of its memories, its globals, its tables,
-//! which segments were dropped. Memories are in a file that instances map copy-on-write, so a page that
-//! nobody writes to is there once.
+//! The state is everything of an instance that wasm code can change: the content and size of its
+//! memories, its globals, its tables, and which segments were dropped. Memories are in a file that
+//! instances map copy-on-write, so a page that nobody writes to exists once.
 //!
-//! References to functions of the instance become their numbers. Whatever else a reference can lead to
-//! belongs to a store, which instances of other stores cannot have: then there is no snapshot.
+//! References to functions of the instance become the numbers of the functions. Any other reference
+//! leads to an item of the store, which instances in other stores cannot have. So an instance that
+//! holds one has no snapshot.
 
 use std::ptr::NonNull;
 
@@ -19,19 +20,19 @@ use crate::error::Error;
 use crate::sys::map::page_size;
 use crate::types::{WASM_PAGE, global_type};
 
-/// Pages that one part of a memory's image has at most.
+/// Maximum number of pages in one part of the image of a memory.
 const PART: usize = 256;
 
 /// The state of an instance.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// Pages of wasm of the memories that the instance has of its own.
+    /// The sizes of the memories that the instance owns, in pages of wasm.
     pages: Box<[u64]>,
-    /// `None` if all of them are zero.
+    /// The content of the memories; `None` if all of it is zero.
     images: Option<Images>,
-    /// The context between its header and the import slots.
+    /// The VM context between its header and the import slots.
     globals: Box<[u8]>,
-    /// Globals that refer to functions: their place, function.
+    /// Globals that refer to functions: their offset and the function.
     funcref_globals: Box<[(u32, u32)]>,
     tables: Box<[TableState]>,
     data_dropped: Box<[u8]>,
@@ -41,7 +42,7 @@ pub(crate) struct State {
 #[derive(Debug)]
 struct TableState {
     len: usize,
-    /// The elements that are not null: index, function.
+    /// The elements that are not null: their index and the function.
     elements: Box<[(usize, u32)]>,
 }
 
@@ -49,8 +50,8 @@ impl State {
     /// The state of an instance whose code is idle.
     ///
     /// # Errors
-    /// [`Error::Unsuitable`] for what cannot be in another store; [`Error::Memory`] and [`Error::File`]
-    /// when the system refuses.
+    /// [`Error::Unsuitable`] for state that instances in other stores cannot have;
+    /// [`Error::Memory`] and [`Error::File`] if the system refuses.
     pub(crate) fn of(instance: &InstanceData) -> Result<Self, Error> {
         let artifact = instance.module.artifact();
         let is_imported = |flags: u32| flags & IMPORTED != 0;
@@ -108,7 +109,8 @@ impl State {
         let vm = &artifact.header().vm;
         let globals = vm.func_imports as usize - size_of::<VmContextHeader>();
         let bytes = |at: u32, len: usize| {
-            // SAFETY: the parser checked that these parts are inside the context, whose code is idle.
+            // SAFETY: the parser checked that these parts are inside the context, whose code is
+            // idle.
             let bytes = unsafe { std::slice::from_raw_parts(instance.byte(at).as_ptr(), len) };
             Box::<[u8]>::from(bytes)
         };
@@ -129,12 +131,12 @@ impl State {
         })
     }
 
-    /// Pages of wasm that a memory of an instance's own starts with.
+    /// The initial pages of wasm of a memory that an instance owns.
     pub(crate) fn pages(&self, memory: usize) -> u64 {
         self.pages.get(memory).copied().unwrap_or_default()
     }
 
-    /// Elements that a table of an instance's own starts with.
+    /// The initial elements of a table that an instance owns.
     pub(crate) fn elements(&self, table: usize) -> u64 {
         self.tables.get(table).map_or(0, |table| table.len as u64)
     }
@@ -147,14 +149,14 @@ impl State {
         &self.globals
     }
 
-    /// What takes the place of initialisation, in an instance that starts with this state and is
-    /// published.
+    /// Takes the place of initialisation in an instance that starts with this state and is in its
+    /// final place.
     ///
     /// # Errors
     /// [`Error::Memory`] when there is no room for tables, [`Error::Artifact`] for damage.
     ///
     /// # Safety
-    /// An instance of the same module, whose store is used by nobody else.
+    /// `instance` is of the same module, and nobody else uses its store.
     pub(crate) unsafe fn restore(&self, instance: &mut InstanceData) -> Result<(), Error> {
         for (at, function) in &self.funcref_globals {
             let func_ref = instance.func_ref(*function)?;
@@ -222,10 +224,10 @@ fn images(instance: &InstanceData) -> Result<Option<Images>, Error> {
     })
 }
 
-/// The functions that references to functions of an instance lead to.
+/// The functions of an instance, by the references that lead to them.
 struct Functions<'a> {
     instance: &'a InstanceData,
-    /// By slot.
+    /// The functions, by slot.
     functions: Box<[u32]>,
 }
 
@@ -248,7 +250,8 @@ impl<'a> Functions<'a> {
         }
     }
 
-    /// The function that a reference which is not null leads to; `what` holds it.
+    /// The function of a reference that is not null. `what` says in errors what holds the
+    /// reference.
     fn find(&self, ty: ValType, value: u64, what: impl Fn() -> String) -> Result<u32, Error> {
         if ty != ValType::FuncRef {
             return Err(unsuitable(format!(

@@ -1,11 +1,11 @@
-//! Host functions that wait for the system, and are woken when their guest is to end.
+//! Host functions that wait for the system, and how they are woken when their guest is to end.
 //!
-//! A flag that is raised while a thread waits in `poll` is not seen by it. So a host function that
-//! waits has an event of its own (an eventfd) among what it waits for, and whoever raises the interrupt
-//! word of a store then wakes those who wait in it. Both sides first do their part and then look at
-//! the other's: who waits is noted before the word is read, and the word is raised before anybody who
-//! waits is looked for. So one of them sees the other. As long as nobody waits, to raise a word costs
-//! one load more.
+//! A thread that waits in `poll` does not see a flag that another thread raises. So a host function
+//! that waits has an event of its own (an eventfd) among the things that it waits for, and a thread
+//! that raises the interrupt word of a store then signals the events of those that wait in the
+//! store. Each side does its own part before it looks at the other's: a thread registers its event
+//! before it reads the word, and the word is raised before the registered events are read. So at
+//! least one of them sees the other. If nobody waits, to raise a word costs one more load.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -14,23 +14,23 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many threads wait.
+/// The number of threads that wait.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// Who waits: the address of the store's word, and the event.
+/// The threads that wait: the address of the store's word, and the event.
 static WAITING: Mutex<Vec<(usize, Arc<Event>)>> = Mutex::new(Vec::new());
 
 thread_local! {
-    /// The thread's event, to be used again.
+    /// The event of this thread, which is used again.
     static EVENT: Cell<Option<Arc<Event>>> = const { Cell::new(None) };
 }
 
 fn waiting() -> MutexGuard<'static, Vec<(usize, Arc<Event>)>> {
-    // Nothing here panics half way.
+    // Nothing panics while it holds the lock.
     WAITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Wakes those who wait in the store with this word, which has just been raised.
+/// Wakes the threads that wait in the store with this word, which was just raised.
 pub(super) fn wake(word: &AtomicU64) {
     fence(Ordering::SeqCst);
     if COUNT.load(Ordering::SeqCst) == 0 {
@@ -44,7 +44,7 @@ pub(super) fn wake(word: &AtomicU64) {
     }
 }
 
-/// Can be read when it was signalled.
+/// An event. Its descriptor can be read after it was signalled.
 struct Event {
     file: File,
     signalled: AtomicBool,
@@ -57,7 +57,7 @@ impl Event {
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: `fd` was just made and belongs to nobody else.
+        // SAFETY: `fd` is a new file descriptor that nothing else owns.
         let file = unsafe { File::from_raw_fd(fd) };
         Ok(Self {
             file,
@@ -67,11 +67,11 @@ impl Event {
 
     fn signal(&self) {
         self.signalled.store(true, Ordering::Relaxed);
-        // If it is full, it can be read as well.
+        // If the counter is full, the event can be read as well.
         (&self.file).write_all(&1_u64.to_ne_bytes()).ok();
     }
 
-    /// Nobody signals it any more.
+    /// Makes the event unsignalled. Nobody signals it any more.
     fn reset(&self) {
         if self.signalled.swap(false, Ordering::Relaxed) {
             (&self.file).read_exact(&mut [0; 8]).ok();
@@ -79,17 +79,17 @@ impl Event {
     }
 }
 
-/// One thread that waits; not any more when this is dropped.
+/// A thread that waits, until this is dropped.
 pub(crate) struct Waiting {
     address: usize,
     event: Arc<Event>,
 }
 
 impl Waiting {
-    /// Notes that this thread is going to wait in the store with this word.
+    /// Registers that this thread is going to wait in the store with this word.
     ///
     /// # Errors
-    /// The system's, when it has no descriptor.
+    /// The error of the system, if it has no descriptor.
     pub(super) fn new(word: &AtomicU64) -> io::Result<Self> {
         let event = match EVENT.try_with(Cell::take).ok().flatten() {
             Some(event) => event,
@@ -105,7 +105,7 @@ impl Waiting {
         Ok(Self { address, event })
     }
 
-    /// Can be read when the store's code is to end.
+    /// A descriptor that can be read when the code of the store is to end.
     pub(crate) fn event(&self) -> BorrowedFd<'_> {
         self.event.file.as_fd()
     }
