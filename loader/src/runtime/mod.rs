@@ -32,9 +32,9 @@
 //! [`Instance::close_with_exit_code`] can be called from anywhere, including host functions and
 //! other threads. The first exit code counts. A call on the instance that is running, or that
 //! closes the instance itself, ends with [`Error::Closed`]: within microseconds if the code was
-//! compiled with [`Interruption::Epoch`](crate::Interruption::Epoch), and otherwise when the active
-//! host function, or the next one that is called, returns. When a guest asks to exit, the instance
-//! that the host called is closed with that exit code.
+//! compiled with [`Interruption::Epoch`], and otherwise when the active host function, or the next
+//! one that is called, returns. When a guest asks to exit, the instance that the host called is
+//! closed with that exit code.
 //!
 //! A call can have a [`Context`], which has a deadline and can be cancelled
 //! ([`Instance::with_context`], [`InstanceConfig::with_context`]). When the context is done, the
@@ -206,10 +206,9 @@ impl<T: Send + 'static> Runtime<T> {
         lock(&self.0.registry).limits = limits;
     }
 
-    /// Sets the fuel that later stores begin with, for code compiled with
-    /// [`Interruption::Fuel`](crate::Interruption::Fuel). The default is as much as there can be.
-    /// Other modules are an [`Error::Interruption`] when they are instantiated, unless this is
-    /// [`u64::MAX`].
+    /// Sets the fuel that later stores begin with, for code compiled with [`Interruption::Fuel`].
+    /// The default is as much as there can be. Other modules are an [`Error::Interruption`] when
+    /// they are instantiated, unless this is [`u64::MAX`].
     pub fn set_fuel(&self, fuel: u64) {
         lock(&self.0.registry).fuel = Some(fuel);
     }
