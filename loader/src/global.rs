@@ -31,8 +31,8 @@ impl Global {
     /// A global that the host makes.
     ///
     /// # Errors
-    /// [`Error::Type`] when `value` is not of the global's type, [`Error::WrongStore`] for a function of
-    /// another store.
+    /// [`Error::Type`] if `value` is not of the global's type, [`Error::WrongStore`] for a function
+    /// of another store.
     pub fn new(mut store: impl AsContextMut, ty: GlobalType, value: Val) -> Result<Self, Error> {
         value.check("value of a global", ty.content)?;
         let mut store = store.as_context_mut();
@@ -80,8 +80,8 @@ impl Global {
     /// Sets the value.
     ///
     /// # Errors
-    /// [`Error::Immutable`]; [`Error::Type`] when `value` is not of the global's type, and
-    /// [`Error::WrongStore`] for a function of another store.
+    /// [`Error::Immutable`] for an immutable global, [`Error::Type`] if `value` is not of the
+    /// global's type, [`Error::WrongStore`] for a function of another store.
     ///
     /// # Panics
     /// If the global belongs to another store.

@@ -51,15 +51,15 @@ static GONE: [AtomicBool; SIGNALS.len()] = [const { AtomicBool::new(false) }; SI
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SignalFault {
-    /// Another handler was installed later. If it does not call the one that was there before for faults
-    /// that it does not know, a trap is a fault of the process.
+    /// Another handler was installed later. If it does not call the one that was there before for
+    /// faults that it does not know, a trap is a fault of the process.
     Replaced,
     /// The thread blocks the signal, and the system ends a process that faults then.
     Blocked,
 }
 
-/// What is wrong with the signals that guarded code traps by: numbers and faults; empty if traps work on
-/// this thread. Installs the handlers if that has not been done.
+/// What is wrong with the signals that guarded code traps by: numbers and faults; empty if traps
+/// work on this thread. Installs the handlers if that has not been done.
 pub(crate) fn faults() -> Vec<(c_int, SignalFault)> {
     install();
     let mut faults = Vec::new();
@@ -171,7 +171,7 @@ unsafe fn chain(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: written before the handler was installed; the function pointers are those that the
     // program gave to `sigaction`.
     unsafe {
-        // Sent by somebody, not made by an instruction, which would make it again.
+        // Whether the signal was sent, and not made by an instruction, which would make it again.
         let is_sent = (*info).si_code <= 0;
         let previous = (*PREVIOUS.0[i].get()).assume_init_ref();
         let action = if GONE[i].load(Ordering::Relaxed) {
@@ -181,8 +181,9 @@ unsafe fn chain(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
         };
         match action {
             libc::SIG_IGN if is_sent => {}
-            // The default action ends the process with the honest signal, when the instruction faults
-            // again. A fault that is ignored repeats for ever; the kernel ends the process then, too.
+            // The instruction faults again, and the default action ends the process with the same
+            // signal. A fault that is ignored repeats for ever, and the kernel ends the process in
+            // that case, too.
             libc::SIG_DFL | libc::SIG_IGN => {
                 let mut default: libc::sigaction = std::mem::zeroed();
                 default.sa_sigaction = libc::SIG_DFL;
@@ -208,9 +209,10 @@ unsafe fn chain(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     }
 }
 
-/// Keeps the handler installed after a chained one has put the default action in its place, as that of
-/// Rust's standard library does for what it does not know, and expects the fault to come again. A signal
-/// that was sent does not. The next one finds the default action, as it would without this handler.
+/// Keeps the handler installed after a chained one has put the default action in its place, as that
+/// of Rust's standard library does for what it does not know, and expects the fault to come again.
+/// A signal that was sent does not. The next one finds the default action, as it would without this
+/// handler.
 fn stay(i: usize, signal: c_int) {
     // SAFETY: zero is a valid sigaction, which the call writes.
     let now = unsafe {
