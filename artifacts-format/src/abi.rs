@@ -129,14 +129,14 @@ numbered! {
         /// `(vmctx, dst: *mut u8, value: u32, len: u64)`: [`Self::MemSet`] that works in pieces of
         /// [`PIECE`] bytes; may raise a trap between them.
         MemoryFill = 12 "memory_fill",
-        /// `(vmctx, tag: *const VmTag) -> *mut VmException`: a new exception, whose values the code
-        /// fills in before it calls anything else; raises.
+        /// `(vmctx, tag: *const VmTag) -> *mut VmException`: returns a new exception, whose values
+        /// the code writes before it calls anything else; may raise a trap.
         ExceptionNew = 13 "exception_new",
-        /// `(vmctx, exnref: u64) -> *mut VmException`: what a reference leads to, valid until the code
-        /// calls something; raises [`TrapCode::NullReference`].
+        /// `(vmctx, exnref: u64) -> *mut VmException`: returns the exception that a reference
+        /// refers to, valid until the code calls something; may raise [`TrapCode::NullReference`].
         ExceptionGet = 14 "exception_get",
-        /// `(vmctx, exception: *mut VmException)`: goes on at the handler of the innermost call that has
-        /// one, or ends the activation; never returns.
+        /// `(vmctx, exception: *mut VmException)`: resumes at the handler of the innermost call
+        /// that has one, or ends the activation; never returns.
         ExceptionThrow = 15 "exception_throw",
     }
 }

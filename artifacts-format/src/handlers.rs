@@ -1,29 +1,30 @@
-//! Table of handlers: where a call goes on when an exception comes out of it.
+//! Table of handlers: maps a call to the code that handles an exception that it throws.
 //!
 //! ```text
-//!   u32 return × n    text offset of the return address of a call, ascending, none twice
+//!   u32 return × n    text offset of the return address of a call, ascending, no duplicates
 //!   u32 handler × n   text offset of the code that handles what the call throws
 //!   u32 frame × n     bytes from the frame pointer down to the stack pointer during the call
 //! ```
 //!
-//! The length of the section gives n (twelve bytes each). A call that is not listed passes exceptions on
-//! to its function's caller. A handler takes every exception: code of the function looks at the tag, and
-//! throws again what none of its clauses catches. So whoever throws looks for one number in each frame,
-//! and nothing is there to pay for where nothing is thrown.
+//! The length of the section gives n (twelve bytes per entry). A call without an entry passes
+//! exceptions on to the caller of its function. A handler takes every exception: the function's
+//! code compares the tag, and throws an exception again if none of its clauses catches it. So
+//! throwing looks up one number in each frame, and code that throws nothing pays nothing.
 //!
-//! Handlers expect the stack pointer and the frame pointer as they were during the call, and the address
-//! of the exception in the first payload register; all other registers are free.
+//! A handler expects the stack pointer and the frame pointer that they had during the call, and the
+//! address of the exception in the first payload register; it may clobber all other registers.
 //!
-//! [`lookup`] neither allocates nor panics, whatever the bytes are; what it finds need not make sense.
+//! [`lookup`] neither allocates nor panics, whatever the bytes are, but its result need not make
+//! sense.
 
 const ENTRY: usize = 12;
 
-/// Where a call goes on.
+/// The code that handles the exceptions of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handler {
     /// Text offset of the code.
     pub code: u32,
-    /// Bytes from the frame pointer down to the stack pointer.
+    /// Bytes from the frame pointer down to the stack pointer during the call.
     pub frame: u32,
 }
 
@@ -46,14 +47,14 @@ pub fn lookup(table: &[u8], text_offset: u32) -> Option<Handler> {
     None
 }
 
-/// All entries in the order of the table.
+/// All entries in the order of the table: offset of the return address, and handler.
 pub fn entries(table: &[u8]) -> impl Iterator<Item = (u32, Handler)> + '_ {
     let n = table.len() / ENTRY;
     (0..n).map_while(move |i| Some((word(table, i)?, handler(table, n, i)?)))
 }
 
-/// The table of these handlers, which must be in ascending order of the calls' return offsets, none
-/// twice.
+/// Encodes a table of handlers by the offsets of the calls' return addresses, which must be
+/// ascending, without duplicates.
 ///
 /// # Panics
 /// If they are not.

@@ -12,7 +12,7 @@
 //! | [`abi`] | what machine code calls, and how it stops: builtins, traps, strategies |
 //! | [`signature`] | value types and signature identity |
 //! | [`target`] | architectures and CPU features |
-//! | [`handlers`] | where calls go on when an exception comes out of them |
+//! | [`handlers`] | maps calls to the code that handles exceptions they throw |
 //! | [`traps`], [`addresses`] | maps from code offsets to trap codes and to wasm offsets |
 //! | `metadata` | cold metadata, the only user of bincode (feature `metadata`) |
 //! | [`reader`] | a checked view of the bytes |

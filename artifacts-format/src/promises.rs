@@ -223,11 +223,11 @@ promises! {
         kept by "Global::set",
         broken by "loader::promises::global::immutable_globals_cannot_be_set";
 
-    /// Where the [`VmTag`](crate::vm::VmTag) of an imported tag is.
+    /// Address of the [`VmTag`](crate::vm::VmTag) of an imported tag.
     ImportedTag: Instance, Valid,
         kept by "InstanceData::import" "InstanceData::reset",
         broken by "loader::exceptions::tags_are_told_apart_by_identity";
-    /// [`VmException`](crate::vm::VmException) and its values.
+    /// A [`VmException`](crate::vm::VmException) and its values.
     Exception: UntilCall, Checked,
         kept by "exception_new" "exception_get",
         broken by "loader::exceptions::payloads_of_all_types";

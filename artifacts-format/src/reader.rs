@@ -22,7 +22,7 @@
 //! - Elements (types, functions, globals): in `expr`, where an element is put into a table.
 //! - Runs of the image (inside image and memory, disjoint): in `lazy`, where they are mapped.
 //! - Traps, handlers, addresses, names, metadata: in their readers, for which damage means "not
-//!   found". Where a handler leads to is checked by the loader, when an exception is thrown.
+//!   found". The loader checks where a handler is when an exception is thrown.
 //! - Frozen tables (rodata), bytes of segments, pages of the image: nowhere. Only machine code
 //!   reads the first, and any bytes are valid for the others.
 //!
@@ -335,11 +335,11 @@ pub fn checksum(covered: &[u8]) -> u32 {
     crc.finalize()
 }
 
-/// The digest of an artifact: BLAKE3 of the whole file, with the checksum and digest fields of its header
-/// taken as zero. It is what `precast digest` prints, what `Compiled::digest` of `precast-compiler` holds,
-/// and what `Module::open_verified` of `precast-loader` asks for.
+/// The digest of an artifact: BLAKE3 of the whole file, with the checksum and digest fields of its
+/// header taken as zero. `precast digest` prints it, `Compiled::digest` of `precast-compiler` holds
+/// it, and `Module::open_verified` of `precast-loader` asks for it.
 ///
-/// Bytes that are too short for a header are hashed as they are: they are no artifact.
+/// Bytes that are too short for a header, and so are no artifact, are hashed unchanged.
 pub fn digest(file: &[u8]) -> [u8; 32] {
     let sum = HEADER_OFFSET + core::mem::offset_of!(Header, checksum);
     let dig = HEADER_OFFSET + core::mem::offset_of!(Header, digest);

@@ -217,7 +217,8 @@ pub struct TagRecord {
     pub signature: u32,
     /// [`IMPORTED`].
     pub flags: u32,
-    /// In the VM context: the [`VmTag`](crate::vm::VmTag), or a pointer to one if imported.
+    /// Offset in the VM context of the [`VmTag`](crate::vm::VmTag), or of the pointer to it if the
+    /// tag is imported.
     pub vm_offset: u32,
     /// Zero.
     pub reserved: u32,

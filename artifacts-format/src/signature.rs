@@ -4,7 +4,8 @@
 //! [`MAX_ENCODED_VALUES`] parameters and results together, the id **is** the signature, with three
 //! bits per value. So two ids are equal exactly if the signatures are, no registry is needed, and
 //! opening a module registers nothing. Longer signatures, and those with types beyond
-//! [`MAX_ENCODED_TYPE`], which are rare, get an id from the loader's process-wide table, through a slot of the GOT; such ids have their top bit set.
+//! [`MAX_ENCODED_TYPE`], are rare. They get an id from the loader's process-wide table, through a
+//! slot of the GOT; such ids have their top bit set.
 //! A hash would be simpler but could collide, and a collision would be type confusion.
 
 use crate::target::Arch;
@@ -76,7 +77,7 @@ impl core::fmt::Display for ValType {
 /// Maximum number of parameters and results together that a type id can encode by itself.
 pub const MAX_ENCODED_VALUES: usize = 20;
 
-/// Greatest value type that a type id can encode by itself.
+/// The greatest number of a value type that a type id can encode by itself.
 pub const MAX_ENCODED_TYPE: u64 = 7;
 
 /// The bit that is set in type ids from the loader's table, and in no others.

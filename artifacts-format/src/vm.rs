@@ -34,8 +34,8 @@
 //! | builtin | C | see [`Builtin`](crate::Builtin) |
 //!
 //! "C" is the platform's own C convention (System V on Linux). An i32 is passed as `int`, an f32 as
-//! `float`, a funcref as `*const VmFuncRef` (null is the null reference), an externref or exnref as u64
-//! (zero is the null reference).
+//! `float`, a funcref as `*const VmFuncRef` (null is the null reference), an externref or exnref as
+//! u64 (zero is the null reference).
 //!
 //! - An *entry* stores its frame pointer, stack pointer and landing pad in the store's
 //!   [`VmStoreContext`] (`entry_*`) and calls `code` with `try_call`. A trap resumes at the landing
@@ -179,14 +179,14 @@ pub struct VmFuncRef {
     pub native_entry: *const u8,
 }
 
-/// A tag of exceptions. Its address is its identity: two tags are the same if they are at the same
-/// place.
+/// A tag of exceptions. Its address is its identity: two tags are the same if they have the same
+/// address.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct VmTag {
-    /// Identity of the signature: the values that exceptions with this tag have are its parameters.
+    /// Type id of the signature, whose parameters are the values of exceptions with this tag.
     pub type_id: u64,
-    /// Number of those values.
+    /// Number of these values.
     pub values: u64,
 }
 
@@ -194,9 +194,9 @@ pub struct VmTag {
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(16))]
 pub struct VmException {
-    /// Its tag.
+    /// The exception's tag.
     pub tag: *const VmTag,
-    /// The reference to it, which is never null.
+    /// The reference to the exception, which is never null.
     pub reference: u64,
 }
 

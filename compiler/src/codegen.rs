@@ -330,7 +330,7 @@ impl Worker {
         traps.sort_by_key(|(offset, _)| *offset);
         let mut handlers: Vec<_> = match symbol {
             Symbol::Function(_) => buffer.call_sites().filter_map(handler).collect(),
-            // An entry's is noted where it calls, not in a table.
+            // An entry records its landing pad in the store context, so the table does not have it.
             _ => Vec::new(),
         };
         handlers.sort_by_key(|(call, _)| *call);

@@ -111,8 +111,8 @@ pub(crate) enum Symbol {
     BuiltinThunk(Builtin),
     /// Code that ends the activation with this trap.
     Raise(TrapCode),
-    /// Makes the place where a function [stops](crate::stops) one that calls the thunk of
-    /// `raise_trap`, on x86-64.
+    /// Code for [stops](crate::stops) on x86-64: calls the thunk of `raise_trap` with the stop as
+    /// return address.
     Stop,
     /// Code that Cranelift's own calls go to and that calls the loader's routine.
     LibCallThunk(LibCall),

@@ -31,7 +31,7 @@ pub(crate) struct Module<'a> {
     pub(crate) imported_memories: usize,
     pub(crate) globals: PrimaryMap<GlobalIndex, Global>,
     pub(crate) imported_globals: usize,
-    /// The signature of each tag: the values that its exceptions have are the parameters.
+    /// The signature of each tag. Its parameters are the values of the exceptions with this tag.
     pub(crate) tags: PrimaryMap<TagIndex, SigIndex>,
     pub(crate) imported_tags: usize,
     /// All exports, in the module's order.

@@ -190,7 +190,7 @@ macro_rules! class_of {
     (exceptions ThrowRef) => {
         Some(flow(Flow::Throws))
     };
-    // The older encoding, whose costs are those of what is like it.
+    // The legacy encoding. Operators cost as much as those of the new encoding that are like them.
     (legacy_exceptions Try) => {
         Some(flow(Flow::OpensTry))
     };

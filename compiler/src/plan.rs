@@ -51,7 +51,8 @@ pub(crate) struct Plan {
     /// Slot of each function's reference in the VM context; [`NONE`] if the reference cannot
     /// escape.
     pub(crate) funcrefs: PrimaryMap<FuncIndex, u32>,
-    /// In the VM context: the [`VmTag`] of each tag, or a pointer to it if imported.
+    /// For each tag, the offset in the VM context of the [`VmTag`], or of the pointer to it if the
+    /// tag is imported.
     pub(crate) tags: PrimaryMap<TagIndex, u32>,
     pub(crate) data: PrimaryMap<DataIndex, SegmentPlan>,
     /// Segments that get a data record, in the order of the records.
@@ -324,7 +325,7 @@ impl Exports {
                 Extern::Table(i) => exports.tables.insert(i),
                 Extern::Memory(i) => exports.memories.insert(i),
                 Extern::Global(i) => exports.globals.insert(i),
-                // A tag is the same for whoever has it.
+                // A tag is never changed, so it does not matter which modules import or export it.
                 Extern::Tag(_) => continue,
             };
         }

@@ -1,21 +1,22 @@
-//! How checked code stops where a condition says so: what is behind a function's machine code.
+//! Stops: how checked code calls the loader where a check fails. This module rewrites machine code.
 //!
-//! Under the checked strategy nothing may rely on a signal, so a check that fails calls the loader's
-//! `raise_trap`. A branch to a block with that call would split the block that it is in, for each access
-//! to memory, and compiling a function takes time in the square of its blocks where a value is alive in
-//! all of them. So a check is Cranelift's conditional trap: a conditional jump to an instruction
-//! that faults, of which there is one for each check, behind the function's code. [`rewrite`] then puts
-//! something else in the place of those instructions, its *stops*:
+//! Under the checked strategy nothing may rely on a signal, so a check that fails calls the
+//! loader's `raise_trap`. A branch to a block with that call would split the block of the check,
+//! for each access to memory, and compiling a function takes time quadratic in its blocks if a
+//! value is live in all of them. So a check is Cranelift's conditional trap: a conditional jump to
+//! an instruction that faults. There is one such instruction for each check, behind the function's
+//! code. [`rewrite`] replaces these instructions by its *stops*:
 //!
-//! - *aarch64*: a call of the same size, of a few instructions behind the function's code, which
-//!   pass on to the thunk of `raise_trap`. The return address tells which stop it was.
-//! - *x86-64*: the faulting instruction has two bytes, too few for a call. So the jump is changed to go
-//!   to a stop of one byte in a row of them, a `push`, and execution falls through the rest of the row
-//!   into a call. How much has been pushed tells which stop it was, and [`routine`] makes that stop
-//!   the return address.
+//! - *aarch64*: a stop is a call, which has the same size, of a few instructions behind the
+//!   function's code. These make a tail call of the thunk of `raise_trap`. The return address
+//!   identifies the stop.
+//! - *x86-64*: the faulting instruction has two bytes, too few for a call. So the jump is changed
+//!   to go to a stop of one byte, a `push`, in a row of stops. Execution falls through the rest of
+//!   the row into a call. The number of bytes pushed identifies the stop, and [`routine`] makes the
+//!   address after that stop the return address.
 //!
 //! ```text
-//!     50        stop           one for each check with this trap code, at most ROW
+//!     50        stop           one for each check with this trap code, at most `ROW`
 //!     50        stop
 //!     6a code   push code
 //!     e8 …      call end
@@ -25,9 +26,10 @@
 //!     e9 …      jmp routine
 //! ```
 //!
-//! A jump is only changed where it is certain that it is one: in the code of the conditional trap, which has
-//! a source location of its own ([`location`]), and with the stop's old place as its target. If that
-//! cannot be found for every stop, the function is compiled again with a block for each check.
+//! A jump is only changed if it certainly is one: it must be in the code of the conditional trap,
+//! which has a source location of its own ([`location`]), and its target must be the stop's old
+//! place. If this cannot be established for every stop, the function is compiled again with a block
+//! for each check.
 
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::ir::SourceLoc;
@@ -39,22 +41,25 @@ use crate::codegen::{CompiledFunction, Relocation};
 use crate::key::Symbol;
 use crate::translate::Env;
 
-/// Marks the source location of a check; the rest of it is the check's number in its function.
+/// The bit that marks the source location of a check; the other bits are the check's number in its
+/// function.
 const CHECK: u32 = 1 << 31;
 
-/// Most stops in a row, of which each may push 8 bytes: much less than a thunk may take of the stack.
+/// Maximum number of stops in a row. Each may push 8 bytes, together much less than the stack that
+/// a thunk may take.
 const ROW: usize = 64;
 
-/// Bytes of a row's push and call on x86-64, and most bytes of what they call.
+/// On x86-64: bytes of the push and call at the end of a row, and maximum number of bytes of the
+/// code that they call.
 const HUB: usize = 7;
 const END: usize = 19;
 
-/// The instruction of a conditional trap.
+/// The instructions that Cranelift's conditional traps jump to.
 const UD2: [u8; 2] = [0x0f, 0x0b];
 const UDF: [u8; 4] = 0xc11f_u32.to_le_bytes();
 
-/// Whether conditional traps can be made stops. Code that counts fuel puts its count where others
-/// look before it stops, so it needs blocks.
+/// Whether conditional traps can be made stops. Code that counts fuel stores its count before it
+/// traps, so it needs blocks.
 pub(crate) fn are_possible(env: &Env<'_>) -> bool {
     env.strategy == Strategy::Checked
         && env.interruption != Interruption::Fuel
@@ -70,7 +75,7 @@ pub(crate) fn location(number: usize) -> Option<SourceLoc> {
     Some(SourceLoc::new(CHECK | number))
 }
 
-/// The number of the check that a source location is of.
+/// The number of the check that a source location belongs to.
 fn number(location: SourceLoc) -> Option<usize> {
     let bits = location.bits();
     (!location.is_default() && bits & CHECK != 0).then_some((bits & !CHECK) as usize)
@@ -96,21 +101,22 @@ pub(crate) struct Stop {
 pub(crate) struct Frame {
     /// Bytes from the stack pointer to the frame pointer.
     pub(crate) size: u32,
-    /// Where the VM context is, from the stack pointer.
+    /// Offset of the VM context from the stack pointer.
     pub(crate) vmctx: u32,
 }
 
-/// Machine code that is changed.
+/// Machine code with stops.
 #[derive(Debug, Default)]
 pub(crate) struct Rewritten {
     pub(crate) code: Vec<u8>,
-    /// What is added to the relocations.
+    /// Additional relocations.
     pub(crate) relocs: Vec<Relocation>,
     /// Offset of each stop, and the number of its check.
     pub(crate) places: Vec<(u32, usize)>,
 }
 
-/// Makes calls of the conditional traps in a function's code. `None` if they are not what was expected.
+/// Replaces the conditional traps in a function's code by stops. Returns `None` if the code does
+/// not have the expected form.
 pub(crate) fn rewrite(
     architecture: Architecture,
     code: &[u8],
@@ -129,7 +135,8 @@ pub(crate) fn rewrite(
 /// The stops of one trap code, with the numbers of their checks.
 type Group = (TrapCode, Vec<(u32, usize)>);
 
-/// The stops by their trap codes, if each is a whole range of code with the location of a check.
+/// Groups stops by trap code. Returns `None` unless each is a whole range of code with the location
+/// of a check.
 fn groups(stops: &[Stop], srclocs: &[MachSrcLoc<Final>]) -> Option<Vec<Group>> {
     let mut groups: Vec<Group> = Vec::new();
     for stop in stops {
@@ -152,7 +159,7 @@ fn aarch64(
     srclocs: &[MachSrcLoc<Final>],
     frame: Frame,
 ) -> Option<Rewritten> {
-    // What an `ldr` can reach.
+    // This is the range of an `ldr`.
     if !frame.vmctx.is_multiple_of(8) || frame.vmctx >= 8 << 12 {
         return None;
     }
@@ -170,7 +177,7 @@ fn aarch64(
             place.copy_from_slice(&(0x9400_0000 | there.cast_unsigned()).to_le_bytes()); // bl end
             places.push((offset, number));
         }
-        // Convention `tail`: parameters start at x2.
+        // In the convention `tail`, parameters start at x2.
         let movz = 0x5280_0003 | (trap as u32) << 5; // mov w3, code
         let ldr = 0xf940_03e2 | (frame.vmctx / 8) << 10; // ldr x2, [sp, vmctx]
         for word in [movz, ldr, 0x1400_0000] {
@@ -198,8 +205,8 @@ fn x86_64(
 ) -> Option<Rewritten> {
     let jumps = jumps(&code, stops, srclocs)?;
     let groups = groups(stops, srclocs)?;
-    // Nothing goes to the old places any more. The new ones go there too, unless constants are behind
-    // and would have to move.
+    // No jump goes to the old places any more. The stops are written there, unless constants are
+    // behind them and would have to move.
     let first = stops.first()?.offset as usize;
     let room = stops.len() * UD2.len();
     let rows: Vec<_> = groups
@@ -263,7 +270,8 @@ fn x86_64(
     })
 }
 
-/// An instruction with the operand `[rbp - distance]`, whose form with a displacement of one byte this is.
+/// Appends an instruction with the operand `[rbp - distance]`, given in its form with a
+/// displacement of one byte.
 fn below_rbp(code: &mut Vec<u8>, [prefix, opcode, operand]: [u8; 3], distance: i32) {
     match i8::try_from(-distance) {
         Ok(distance) => code.extend_from_slice(&[prefix, opcode, operand, distance as u8]),
@@ -277,7 +285,7 @@ fn below_rbp(code: &mut Vec<u8>, [prefix, opcode, operand]: [u8; 3], distance: i
 /// Bytes of a conditional jump.
 const JUMP: usize = 6;
 
-/// Where the conditional jump at this offset of the code goes, if there is one.
+/// The target of the conditional jump at this offset of the code, if there is one.
 fn target(code: &[u8], at: usize) -> Option<i64> {
     let jump: [u8; JUMP] = code.get(at..at + JUMP)?.try_into().ok()?;
     let [0x0f, 0x80..=0x8f, distance @ ..] = jump else {
@@ -286,9 +294,9 @@ fn target(code: &[u8], at: usize) -> Option<i64> {
     Some((at + JUMP) as i64 + i64::from(i32::from_le_bytes(distance)))
 }
 
-/// Where the jumps to the stops are: of each the stop that it goes to and its own offset, in the order of
-/// the stops. `None` if that is not certain: each stop has one place, the end of its check's code,
-/// where a jump to it is, or two, one behind the other.
+/// The jumps to the stops: for each the offset of the stop and of the jump, in the order of the
+/// stops. Returns `None` if they are not certain: for each stop there must be one range of its
+/// check's code with jumps to the stop, either a single jump or two, one directly behind the other.
 fn jumps(code: &[u8], stops: &[Stop], srclocs: &[MachSrcLoc<Final>]) -> Option<Vec<(u32, usize)>> {
     let mut checks: Vec<_> = srclocs
         .iter()
@@ -328,7 +336,8 @@ fn jumps(code: &[u8], stops: &[Stop], srclocs: &[MachSrcLoc<Final>]) -> Option<V
 /// - `rax` is what `rsp` was where the function stopped, `rdi` its VM context;
 /// - on the stack are the address behind the row's call, the trap code and what the row pushed.
 ///
-/// It goes on to the thunk of `raise_trap`, `(vmctx, code)`, as if the byte of the stop had called it.
+/// The routine makes a tail call of the thunk of `raise_trap`, `(vmctx, code)`, as if the stop's
+/// byte had called it.
 pub(crate) fn routine() -> CompiledFunction {
     let code = [
         0x48, 0x29, 0xe0, // sub rax, rsp
@@ -378,14 +387,14 @@ mod tests {
         Stop { offset, code }
     }
 
-    /// `cmp; ja stop; ret; ud2`, and what may be behind it.
+    /// `cmp; ja stop; ret; ud2`, followed by `behind`.
     fn one(behind: &[u8]) -> (Vec<u8>, Vec<MachSrcLoc<Final>>) {
         let mut code = vec![0x39, 0xd1, 0x0f, 0x87, 1, 0, 0, 0, 0xc3, 0x0f, 0x0b];
         code.extend_from_slice(behind);
         (code, vec![range(0, 8, 7), range(9, 11, 7)])
     }
 
-    /// So many jumps, and their traps behind them.
+    /// `count` jumps, followed by their traps.
     fn many(count: usize) -> (Vec<u8>, Vec<MachSrcLoc<Final>>, Vec<Stop>) {
         let (mut code, mut srclocs, mut stops) = (Vec::new(), Vec::new(), Vec::new());
         let tail = count * JUMP;
@@ -437,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn moves_behind_the_jump_do_not_matter() {
+    fn moves_after_the_jump_do_not_matter() {
         let mut code = vec![0x0f, 0x87, 4, 0, 0, 0, 0x48, 0x89, 0xd8, 0xc3, 0x0f, 0x0b];
         let srclocs = [range(0, 9, 0), range(10, 12, 0)];
         let new = rewrite(Architecture::X86_64, &code, &[stop(10)], &srclocs, FRAME).unwrap();
@@ -446,13 +455,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_certain_is_refused() {
+    fn jumps_that_are_not_certain_are_refused() {
         let try_it = |code: &[u8], srclocs: &[_], at| {
             rewrite(Architecture::X86_64, code, &[stop(at)], srclocs, FRAME).is_some()
         };
         let (code, srclocs) = one(&[]);
         assert!(try_it(&code, &srclocs, 9));
-        // No jump, one to elsewhere, one that is not in the check's own code, no such trap.
+        // There is no jump, a jump to another place, a jump outside of the check's code, or no
+        // trap.
         let mut other = code.clone();
         other[3] = 0x77;
         assert!(!try_it(&other, &srclocs, 9));
@@ -465,7 +475,7 @@ mod tests {
         other[10] = 0x0c;
         assert!(!try_it(&other, &srclocs, 9));
         assert!(!try_it(&code, &srclocs, 8));
-        // Two places with a jump to one stop.
+        // Two ranges have a jump to one stop.
         let twice = [&code[..8], &[0x0f, 0x87, 1, 0, 0, 0, 0xc3, 0x0f, 0x0b]].concat();
         let mut twice = twice;
         twice[4] = 7;

@@ -1,7 +1,7 @@
 //! Checks of the VM context: its parts do not overlap, and its template forges no pointer.
 //!
 //! ```text
-//!   header │ globals, memories, tables │ func_imports │ funcrefs │ tags │ data_dropped │ elem_dropped
+//!   header │ globals, memories, tables │ func_imports │ funcrefs │ tags │ dropped flags
 //!          └ in any order, disjoint    └ each starts at or behind the end of the one before it
 //! ```
 //! The loader writes pointers into every part but the globals, resets everything in front of
@@ -79,8 +79,8 @@ impl Artifact<'_> {
         self.check_parts()
     }
 
-    /// Checks that tags are between the references and the flags, each at or behind the end of the
-    /// one before.
+    /// Checks that tags are between the funcref slots and the dropped flags, each at or behind the
+    /// end of the one before it.
     fn check_tags(&self) -> Result<(), Error> {
         let h = self.header;
         let references = size_of::<VmFuncRef>() as u64 * u64::from(h.vm.funcref_count);

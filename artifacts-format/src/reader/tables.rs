@@ -189,7 +189,10 @@ impl Artifact<'_> {
                 && r.flags & !IMPORTED == 0
                 && r.reserved == 0;
             if !good {
-                return Err(damaged(at::<TagRecord>(h.tags, i), "a tag's record"));
+                return Err(damaged(
+                    at::<TagRecord>(h.tags, i),
+                    "a tag's record has an impossible signature or flags",
+                ));
             }
         }
         Ok(())

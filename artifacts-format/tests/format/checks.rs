@@ -393,7 +393,7 @@ fn header_of(bytes: &[u8]) -> Header {
 fn tags() {
     let tags: SectionOf = |h| h.tags;
     refused(|b| b.tags[0].signature = 2, tags, "a tag's record");
-    // With a result.
+    // Signature 0 has a result.
     refused(|b| b.tags[0].signature = 0, tags, "a tag's record");
     refused(|b| b.tags[0].flags = MUTABLE, tags, "a tag's record");
     refused(|b| b.tags[0].reserved = 1, tags, "a tag's record");

@@ -44,8 +44,8 @@ pub(super) enum FrameKind {
     If {
         otherwise: Block,
     },
-    /// The body of a `try_table` or `try`. Its exceptions go to this block, whose predecessors are the
-    /// calls in the body.
+    /// The body of a `try_table` or `try`. Its exceptions go to the pad, whose predecessors are the
+    /// calls and throws in the body.
     Try {
         pad: Block,
     },

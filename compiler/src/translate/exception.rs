@@ -1,16 +1,18 @@
-//! Exceptions: both encodings, onto the handlers of [`precast_artifact::handlers`].
+//! Exceptions, in both encodings, translated to the handlers of [`precast_artifact::handlers`].
 //!
-//! Each `try_table` and `try` has one *pad*, a block that takes the address of an exception. Calls in its
-//! body are `try_call`s that go on there; what is thrown in the body itself just jumps there. The pad
-//! looks at the exception's tag, clause by clause, and passes what it does not catch on to the pad
-//! around it, or throws it again. Calls outside of any `try` are plain calls, so nothing is paid for
-//! exceptions where there are none, and where there are, a call has a block more but no instruction.
+//! Each `try_table` and `try` has one *pad*, a block whose parameter is the address of an
+//! exception. Calls in the body are `try_call`s whose handler is the pad, and a throw in the body
+//! itself jumps to the pad. The pad compares the exception's tag, clause by clause. If no clause
+//! catches the exception, the pad passes it on to the enclosing pad, or throws it again. Calls
+//! outside of any `try` are plain calls, so code without exceptions costs nothing more, and a call
+//! inside a `try` has one more block but no more instructions.
 //!
-//! An address of an exception is right only until the next call: the values are read at once, and what is
-//! kept is the reference.
+//! The address of an exception is valid only until the next call. So its values are read at once,
+//! and what is kept is the reference.
 //!
-//! The pad of a `try_table` is filled when it is opened, because its clauses are known then, and where
-//! they lead to is outside of it. That of a `try` is filled clause by clause as they come.
+//! The pad of a `try_table` is filled when the `try_table` is opened, because its clauses are known
+//! then, and their targets are outside of it. The pad of a `try` is filled clause by clause, as
+//! they come.
 
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{
@@ -30,7 +32,7 @@ use super::trap::AFTER_NO_RETURN;
 use crate::key::TagIndex;
 use crate::signature::clif_type;
 
-/// What a call goes to.
+/// The callee of a call.
 #[derive(Clone, Copy)]
 pub(super) enum Target {
     Function(FuncRef),
@@ -38,12 +40,13 @@ pub(super) enum Target {
 }
 
 impl FuncTranslator<'_, '_> {
-    /// Where exceptions go that are thrown here; `None`: to the function's caller.
+    /// The pad for exceptions that are thrown at this position; `None` if they go to the function's
+    /// caller.
     pub(super) fn handler(&self) -> Option<Block> {
         self.control.last().and_then(|frame| frame.handler)
     }
 
-    /// Calls a function of this signature with the arguments that are prepared, and pushes its results.
+    /// Calls a function of this signature with the arguments in `args`, and pushes its results.
     pub(super) fn emit_call(&mut self, signature: SigRef, target: Target) {
         let Some(pad) = self.handler() else {
             let call = match target {
@@ -124,11 +127,11 @@ impl FuncTranslator<'_, '_> {
         self.pass_on(handler, exception.expect("a result"));
     }
 
-    /// Goes on with an exception at this handler. What follows is unreachable.
+    /// Passes an exception on to this handler. Code after it is unreachable.
     fn pass_on(&mut self, handler: Option<Block>, exception: Value) {
         match handler {
             Some(pad) => {
-                // The fuel of this function is in the store: pads take it from there.
+                // Pads load the count of fuel from the store.
                 self.save_fuel();
                 let exception = [BlockArg::Value(exception)];
                 self.builder.ins().jump(pad, &exception);
@@ -146,7 +149,7 @@ impl FuncTranslator<'_, '_> {
         self.builder.ins().jump(body, &[]);
         self.builder.seal_block(body);
 
-        // Labels count from outside.
+        // The labels of clauses count from outside of the `try_table`.
         let exception = self.enter_pad(pad);
         let mut catches_all = false;
         for catch in &table.catches {
@@ -189,7 +192,7 @@ impl FuncTranslator<'_, '_> {
         self.open(FrameKind::Try { pad }, ty);
     }
 
-    /// A clause for exceptions with this tag, or for all.
+    /// Opens a clause for exceptions with this tag, or for all.
     pub(super) fn catch(&mut self, tag: Option<u32>) {
         let depth = self.control.len() - 1;
         let kind = self.control[depth].kind;
@@ -218,7 +221,8 @@ impl FuncTranslator<'_, '_> {
         self.stack.truncate(height);
         self.reachable = true;
         let next = tag.map(|tag| {
-            // The address goes on as a parameter: this clause's code is between here and there.
+            // The address is a parameter of `next`, because this clause's code comes before that
+            // block.
             let next = self.builder.create_block();
             self.builder.set_cold_block(next);
             self.builder.append_block_param(next, I64);
@@ -241,7 +245,7 @@ impl FuncTranslator<'_, '_> {
         frame.handler = outside;
     }
 
-    /// Ends a `try` whose exceptions go to where those of the block at this depth go.
+    /// Ends a `try` whose exceptions go to the pad of the block at this depth.
     pub(super) fn delegate(&mut self, relative_depth: u32) {
         let depth = self.control.len() - 1;
         if let FrameKind::Try { pad } = self.control[depth].kind {
@@ -253,7 +257,7 @@ impl FuncTranslator<'_, '_> {
         self.end();
     }
 
-    /// At the end of a `try_table`, or of a `try` without clauses. Falls through to the exit.
+    /// Ends a `try_table`, or a `try` without clauses. Execution falls through to the exit.
     pub(super) fn end_try(&mut self, depth: usize, pad: Block) {
         if self.is_filled(pad) {
             self.builder.seal_block(pad);
@@ -263,7 +267,7 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Behind the last clause of a `try`.
+    /// Ends the last clause of a `try`: exceptions that no clause catches are passed on.
     pub(super) fn end_catch(&mut self, depth: usize, next: Option<Block>) {
         let Some(next) = next else {
             return;
@@ -277,7 +281,7 @@ impl FuncTranslator<'_, '_> {
         self.pass_on(outside, exception);
     }
 
-    /// Fills a pad that passes everything on.
+    /// Fills a pad that passes every exception on to `handler`.
     fn end_pad(&mut self, depth: usize, pad: Block, handler: Option<Block>) {
         if self.reachable {
             self.jump_to_exit(depth);
@@ -303,17 +307,18 @@ impl FuncTranslator<'_, '_> {
         pad
     }
 
-    /// Goes on in a pad; gives the address of the exception.
+    /// Continues in a pad, and returns the address of the exception.
     fn enter_pad(&mut self, pad: Block) -> Value {
         self.builder.switch_to_block(pad);
         if self.fuel.is_some() {
-            // What callees have counted.
+            // Callees have counted fuel in the store.
             self.load_fuel();
         }
         self.builder.block_params(pad)[0]
     }
 
-    /// Goes on if an exception has this tag; gives the block to go on in if not.
+    /// Continues in a new block if an exception has this tag, and returns the block for the other
+    /// case.
     fn unless_tag(&mut self, exception: Value, tag: u32) -> Block {
         let matches = self.has_tag(exception, tag);
         let (caught, next) = (self.builder.create_block(), self.builder.create_block());

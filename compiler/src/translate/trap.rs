@@ -2,10 +2,11 @@
 //!
 //! - *Guarded*: a trap is an instruction that faults, with an entry in the trap table; the signal
 //!   handler does the rest.
-//! - *Checked*: no instruction may rely on a signal. Code that traps calls the loader's `raise_trap`,
-//!   which does not return. A trap that depends on a condition is a conditional trap in Cranelift's IR,
-//!   which [`stops`] turns into such a call, or, where that is not possible, a branch to a cold
-//!   block with the call. Each has its own return address, which shows which wasm instruction trapped.
+//! - *Checked*: no instruction may rely on a signal. Code that traps calls the loader's
+//!   `raise_trap`, which does not return. A trap with a condition is a conditional trap in
+//!   Cranelift's IR, which [`stops`] turns into such a call. Where that is not possible, it is a
+//!   branch to a cold block with the call. Each call has its own return address, which shows which
+//!   wasm instruction trapped.
 
 use cranelift_codegen::ir::{self, InstBuilder, Value};
 use precast_artifact::{Strategy, TrapCode};
@@ -87,8 +88,8 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Gives the next instruction, a conditional trap, the source location of a stop. Returns false if
-    /// the trap cannot become one.
+    /// Gives the next instruction, a conditional trap, the source location of a stop. Returns false
+    /// if the trap cannot become a stop.
     fn begin_stop(&mut self) -> bool {
         if !self.has_stops {
             return false;
