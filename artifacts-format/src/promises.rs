@@ -163,7 +163,7 @@ promises! {
         broken by "loader::promises::table::tables_move_and_grow_under_running_code";
     /// Address of the [`VmTable`](crate::vm::VmTable) of an imported table.
     ImportedTable: Instance, Valid,
-        kept by "InstanceData::import" "TableEntity::publish",
+        kept by "InstanceData::import" "TableEntity::set_vm",
         broken by "loader::promises::table::tables_move_and_grow_under_running_code"
             "loader::promises::closing::what_others_import_stays";
     /// The elements of a table that is not frozen.

@@ -13,7 +13,7 @@ pub(crate) mod host;
 pub(crate) use host::BoxError;
 use host::HostError;
 
-/// What can go wrong between a file and a returned value.
+/// An error between opening an artifact and a returned value.
 ///
 /// ```
 /// use precast_loader::{Engine, Error, Func, Store};
@@ -32,11 +32,11 @@ pub enum Error {
     /// The file could not be read or mapped.
     #[error("cannot {action} {}", path.display())]
     File {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// The system's answer.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// The bytes are not an artifact that can run here.
@@ -44,23 +44,23 @@ pub enum Error {
     Artifact(#[from] precast_artifact::Error),
     /// A module that cannot be stopped in the way that is asked for.
     #[error(
-        "the module was compiled with interruption `{found}`, and {asked_by} asks for `{expected}`: \
-         compile it again with `--interruption {expected}`"
+        "the module was compiled with interruption `{found}`, and {asked_by} asks for \
+         `{expected}`: compile it again with `--interruption {expected}`"
     )]
     Interruption {
         /// What asks for it: the engine, a deadline, or fuel.
         asked_by: &'static str,
-        /// How its code can be stopped.
+        /// How the code of the module can be stopped.
         found: precast_artifact::Interruption,
-        /// How it should be.
+        /// How it is required to be stopped.
         expected: precast_artifact::Interruption,
     },
     /// The system refused memory.
     #[error("cannot {action}")]
     Memory {
-        /// What was tried, with the size.
+        /// The action that failed, with the size.
         action: String,
-        /// The system's answer.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// The system refused a thread.
@@ -71,10 +71,10 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
-    /// Imports that are missing or of another type; all of them.
+    /// All imports that are missing or of another type.
     #[error("cannot link the module:{}", lines(.0))]
     Link(Vec<LinkError>),
-    /// A name that is defined in a linker already.
+    /// A name is defined twice in a linker.
     #[error("`{}`.`{}` is defined already", shown(module), shown(name))]
     Duplicate {
         /// Module name.
@@ -85,11 +85,11 @@ pub enum Error {
     /// A value or function of another type than the expected one.
     #[error("{what}: found {found}, expected {expected}")]
     Type {
-        /// Of what.
+        /// What has the type.
         what: String,
-        /// The type there is.
+        /// The type that was found.
         found: String,
-        /// The type there should be.
+        /// The type that was expected.
         expected: String,
     },
     /// A type that no memory, table or global can have.
@@ -124,9 +124,10 @@ pub enum Error {
         /// The type of its value.
         found: precast_artifact::ValType,
     },
-    /// A host module of a runtime, where a guest is needed.
+    /// A host module of a runtime was used where a guest is needed.
     #[error(
-        "instance {instance} is a host module, whose functions only guests can call; expected a guest"
+        "instance {instance} is a host module, whose functions only guests can call; \
+         expected a guest"
     )]
     HostModule {
         /// Its name.
@@ -134,53 +135,53 @@ pub enum Error {
     },
     /// Data for the store of an instance that joins the store of others.
     #[error(
-        "the instance joins the store of the instances that it imports from, which has data already; \
-         expected a configuration without `with_data`"
+        "the instance joins the store of the instances that it imports from, which has data \
+         already; expected a configuration without `with_data`"
     )]
     UnwantedData,
     /// There is no export of that name.
     #[error("there is no exported {kind} named `{}`", shown(name))]
     NoExport {
-        /// What was looked for.
+        /// The kind of export.
         kind: &'static str,
         /// Its name.
         name: String,
     },
-    /// A limit of the store or of the item itself.
+    /// A limit of the store or of the item itself is exceeded.
     #[error("{what}: {wanted} asked for, the limit is {limit}")]
     Limit {
-        /// Limit of what, with its unit.
+        /// What is limited, with its unit.
         what: &'static str,
-        /// How much was asked for.
+        /// The amount that was asked for.
         wanted: u64,
-        /// How much is allowed.
+        /// The amount that is allowed.
         limit: u64,
     },
     /// The store's own [`ResourceLimiter`](crate::ResourceLimiter) does not allow it.
     #[error("{what}: {wanted} asked for, which the store's limiter does not allow")]
     Refused {
-        /// What, with its unit.
+        /// What was refused, with its unit.
         what: &'static str,
-        /// How much was asked for.
+        /// The amount that was asked for.
         wanted: u64,
     },
     /// An access outside of a memory or table by the host.
-    #[error("{what}: {len} from {start} on is outside of {size}")]
+    #[error("{what}: {len} from {start} on are out of bounds, there are {size}")]
     OutOfBounds {
-        /// Of what, with its unit.
+        /// What was accessed, with its unit.
         what: &'static str,
         /// First element.
         start: u64,
         /// Number of elements.
         len: u64,
-        /// Number of elements that there are.
+        /// Number of elements that exist.
         size: u64,
     },
     /// Wasm code trapped.
     #[error(transparent)]
     Trap(#[from] Trap),
-    /// An exception that nothing caught. As the error of a host function it is thrown into the wasm code
-    /// that called the function, which may catch it.
+    /// An exception that nothing caught. As the error of a host function it is thrown into the wasm
+    /// code that called the function, which may catch it.
     #[error("wasm exception: {exception}{trace}")]
     Exception {
         /// The exception.
@@ -196,19 +197,19 @@ pub enum Error {
         /// The exit code that it was closed with.
         exit_code: u32,
     },
-    /// The instance is closed because the deadline of the context of a call has passed.
+    /// The instance was closed because the deadline of a call's context has passed.
     #[error("module closed with context deadline exceeded")]
     DeadlineExceeded,
-    /// The instance is closed because the context of a call was cancelled.
+    /// The instance was closed because a call's context was cancelled.
     #[error("module closed with context canceled")]
     Canceled,
-    /// There is an open instance of that name in the runtime.
+    /// The runtime has an open instance of that name.
     #[error("module[{}] has already been instantiated", shown(name))]
     AlreadyInstantiated {
         /// The name.
         name: String,
     },
-    /// There is no open instance of that name in the runtime.
+    /// The runtime has no open instance of that name.
     #[error("module[{}] not instantiated", shown(name))]
     NotInstantiated {
         /// The name.
@@ -216,8 +217,8 @@ pub enum Error {
     },
     /// Instances that cannot be used together, because they live in different stores.
     #[error(
-        "{first} and {second} live in different stores: only what is in one store can be linked or \
-         used in one call (see `InstanceConfig::with_shared_store`)"
+        "{first} and {second} live in different stores: only items of one store can be linked with \
+         each other or used in one call (see `InstanceConfig::with_shared_store`)"
     )]
     DifferentStores {
         /// One of them.
@@ -225,7 +226,8 @@ pub enum Error {
         /// The other.
         second: String,
     },
-    /// A module, a linker and a store of different engines, whose settings would not all hold.
+    /// A module, a linker or a store is of another engine, so the settings of one of the engines
+    /// would not hold.
     #[error(
         "{first} and {second} are of different engines: use one engine for both \
          (`Module::with_engine` gives a module for another one)"
@@ -244,8 +246,8 @@ pub enum Error {
         /// What about the instance stands against it, and what to do.
         why: String,
     },
-    /// A host function called back, by a handle of a runtime, into the store that it is called from.
-    #[error("this thread is in a call of that store already; use what `Instance::within` gives")]
+    /// A host function used a handle of a runtime to call into the store that it was called from.
+    #[error("this thread is already in a call of that store: use what `Instance::within` returns")]
     InUse,
     /// The guest asked to end with this exit code.
     #[error("exit with code {0}")]
@@ -262,7 +264,7 @@ impl Error {
         host::wrap(error)
     }
 
-    /// The trap, if this is one.
+    /// The trap, if this is a trap.
     pub fn trap(&self) -> Option<&Trap> {
         match self {
             Self::Trap(trap) => Some(trap),
@@ -278,8 +280,8 @@ impl Error {
         }
     }
 
-    /// The host function's error, if this is one of type `E`. With the feature `anyhow`, also one that is
-    /// inside of an `anyhow::Error`.
+    /// The error of a host function, if it is of type `E`. With the feature `anyhow`, also one that
+    /// is inside of an `anyhow::Error`.
     pub fn downcast_ref<E: std::error::Error + Send + Sync + 'static>(&self) -> Option<&E> {
         match self {
             Self::Host(error) => error.downcast_ref(),
@@ -307,7 +309,7 @@ impl Error {
         Self::Closed { what, exit_code }
     }
 
-    /// The allocator gave nothing.
+    /// The error of an allocation that failed.
     pub(crate) fn no_memory(action: impl Into<String>) -> Self {
         Self::Memory {
             action: action.into(),
@@ -327,7 +329,7 @@ impl Error {
     }
 }
 
-/// One import that cannot be linked.
+/// An import that cannot be linked.
 ///
 /// ```
 /// use precast_loader::{Error, Linker, Module};
@@ -353,7 +355,7 @@ pub struct LinkError {
     pub module: String,
     /// Item name of the import.
     pub name: String,
-    /// Type of what is defined under that name, `None` if nothing is.
+    /// Type of the definition under that name; `None` if there is none.
     pub found: Option<String>,
     /// Type that the module expects.
     pub expected: String,

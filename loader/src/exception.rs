@@ -1,6 +1,6 @@
-//! Exceptions: what they are, and references to them.
+//! Exceptions, and references to them.
 //!
-//! What throws them is in `vm::exception`, what hosts do with them in `exnref`.
+//! They are thrown in `vm::exception`. What hosts do with them is in `exnref`.
 
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -18,14 +18,14 @@ use crate::types::{FuncType, names};
 pub(crate) struct Exception {
     /// Number of the store.
     pub(crate) store: u64,
-    /// Of the tag, for those who have no store to look at it.
+    /// The type of the tag, for callers that have no store to look at the tag.
     pub(crate) type_id: u64,
-    /// A [`VmException`] and its values, where machine code finds them.
+    /// A [`VmException`] and its values, as machine code reads them.
     words: UnsafeCell<SmallVec<[ValRaw; 3]>>,
 }
 
-// SAFETY: the words are only read and written by who has the exception's store to itself, or by machine
-// code of that store.
+// SAFETY: the words are read and written only by a thread that has the exception's store to itself,
+// or by machine code of that store.
 unsafe impl Send for Exception {}
 // SAFETY: as above.
 unsafe impl Sync for Exception {}
@@ -33,7 +33,7 @@ unsafe impl Sync for Exception {}
 impl Exception {
     /// An exception whose values are zero, without a reference.
     pub(crate) fn make(store: u64, tag: NonNull<VmTag>) -> ExnRef {
-        // SAFETY: a tag of the store's.
+        // SAFETY: the tag belongs to the store.
         let VmTag { type_id, values } = unsafe { *tag.as_ref() };
         let words = SmallVec::from_elem(ValRaw { v128: 0 }, 1 + values as usize);
         let this = Self {
@@ -47,26 +47,27 @@ impl Exception {
         };
         let value = ExternRef::new(this);
         if let Some(this) = Self::of(&value) {
-            // SAFETY: nobody else knows it yet; there is room, with the right alignment.
+            // SAFETY: nobody else knows the words yet, and there is room with the right alignment.
             unsafe { this.vm().write(head) };
         }
         ExnRef(value)
     }
 
-    /// The exception that a store keeps as this value, if it is one.
+    /// The exception that a store keeps as this value, if the value is an exception.
     pub(crate) fn of(value: &ExternRef) -> Option<&Self> {
         value.data().downcast_ref()
     }
 
-    /// Where machine code finds it, for as long as it exists.
+    /// The address that machine code uses, which is valid for as long as the exception exists.
     pub(crate) fn vm(&self) -> *mut VmException {
         // SAFETY: nobody holds a reference to the words.
         unsafe { (*self.words.get()).as_mut_ptr().cast() }
     }
 
-    /// Gives every word that may be the number of something that it holds.
+    /// Calls `visit` with every word that may be the number of a reference that the exception
+    /// holds.
     pub(crate) fn visit_words(&self, visit: &mut impl FnMut(u64)) {
-        // SAFETY: the store, which is not running, looks through what it keeps.
+        // SAFETY: the store looks through its exceptions while none of its code runs.
         let words = unsafe { &*self.words.get() };
         for value in &words[1..] {
             // SAFETY: any bytes are an integer, and all of them are defined: zero at first.
@@ -77,10 +78,10 @@ impl Exception {
     }
 }
 
-/// A reference to an exception, as hosts hold it: what it refers to stays as long as this, but its
-/// values can be seen only with the store.
+/// A reference of the host to an exception. The exception exists for as long as this, but its
+/// values can be read only with the store.
 ///
-/// To throw it, a host function returns it as its error, which `Error::from` makes of it.
+/// A host function throws an exception by returning it as its error: `Error::from` converts it.
 ///
 /// ```
 /// use precast_loader::{Engine, Error, ExnRef, Func, FuncType, Store, Tag, Val, ValType};
@@ -129,8 +130,8 @@ impl fmt::Display for ExnRef {
 }
 
 impl From<ExnRef> for Error {
-    /// The exception as the error of a host function, which throws it into the wasm code that called the
-    /// function.
+    /// The exception as the error of a host function, which throws it into the wasm code that
+    /// called the function.
     fn from(exception: ExnRef) -> Self {
         Self::Exception {
             exception,

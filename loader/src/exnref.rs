@@ -1,4 +1,4 @@
-//! Exceptions, as hosts make them and look at them.
+//! Exceptions in the hands of hosts: making them and reading them.
 
 use std::ptr::NonNull;
 
@@ -17,8 +17,8 @@ impl ExnRef {
     /// A new exception with these values.
     ///
     /// # Errors
-    /// [`Error::Type`] when the values are not of the types of the tag, [`Error::WrongStore`] when they belong
-    /// to another store.
+    /// [`Error::Type`] if the values are not of the types of the tag, [`Error::WrongStore`] if they
+    /// belong to another store.
     ///
     /// # Panics
     /// If the tag belongs to another store.
@@ -43,7 +43,7 @@ impl ExnRef {
             // exception yet.
             unsafe { this.value(i).write(raw) };
         }
-        // The store keeps what it holds from now on.
+        // The store keeps the references in the exception from now on.
         core.exnref_to_raw(Some(&this))?;
         Ok(this)
     }
@@ -51,7 +51,7 @@ impl ExnRef {
     /// The tag.
     ///
     /// # Panics
-    /// As do all methods that take a store, if the exception belongs to another one.
+    /// All methods that take a store panic if the exception belongs to another store.
     pub fn tag(&self, store: impl AsContext) -> Tag {
         let store = store.as_context();
         let core = &store.0.core;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 /// A value of the host that wasm code can hold and pass on, but not look into.
 ///
-/// A store keeps references that its wasm code was given for as long as that may hold them: in
-/// tables, globals, and functions that are active. It looks for those that may go when their number
-/// has doubled, and drops them then, where the next one is given to it. On a stack that the program
-/// made itself (a coroutine's) those of host functions that call wasm code in turn stay until the
+/// A store keeps the references that its wasm code got for as long as the code may hold them: in
+/// tables, in globals, and in active functions. When their number has doubled, the store drops
+/// those that nothing holds, at the moment when it gets the next one. On a stack that the program
+/// made itself, for a coroutine, references of host functions that call wasm code stay until the
 /// outermost call is over.
 ///
 /// ```
@@ -48,8 +48,8 @@ impl ExternRef {
         Arc::strong_count(&self.0) > 1
     }
 
-    /// What tells it from all others while it exists: counts are in front of the value, so not even
-    /// values without bytes share a place.
+    /// A number that no other reference has while this one exists. The counts of the `Arc` are in
+    /// front of the value, so even values without bytes have different addresses.
     pub(crate) fn address(&self) -> usize {
         Arc::as_ptr(&self.0).cast::<()>() as usize
     }

@@ -107,8 +107,8 @@ impl Func {
     /// Calls the function with values, whose types are checked during the call.
     ///
     /// # Errors
-    /// [`Error::Count`], [`Error::Type`] and [`Error::WrongStore`] if the arguments or the number of
-    /// results do not fit. Otherwise the error that ended the call early: [`Error::Trap`],
+    /// [`Error::Count`], [`Error::Type`] and [`Error::WrongStore`] if the arguments or the number
+    /// of results do not fit. Otherwise the error that ended the call early: [`Error::Trap`],
     /// [`Error::Host`], [`Error::Exit`] or any other error of a host function.
     ///
     /// # Panics

@@ -6,7 +6,7 @@ use crate::vm::signal;
 
 pub use crate::vm::signal::SignalFault;
 
-/// The signals by which guarded code could not trap on a thread, see [`check_signals`].
+/// The signals that would not become traps on a thread, see [`check_signals`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignalFaults(Vec<(i32, SignalFault)>);
 
@@ -29,7 +29,7 @@ impl fmt::Display for SignalFaults {
             };
             let what = match fault {
                 SignalFault::Replaced => {
-                    "has another handler, which must pass on what it does not know to the one before"
+                    "has another handler, which must pass the faults that it does not know on"
                 }
                 SignalFault::Blocked => "is blocked",
             };
@@ -41,12 +41,13 @@ impl fmt::Display for SignalFaults {
 
 impl std::error::Error for SignalFaults {}
 
-/// Whether traps of modules with guarded memories work on this thread. Installs the loader's signal
-/// handlers if that has not been done. For hosts to call when everything is installed.
+/// Checks that traps of modules with guarded memories work on this thread. Installs the loader's
+/// signal handlers if they are not installed yet. Hosts call this after they have installed all
+/// handlers of their own.
 ///
 /// # Errors
-/// What is wrong, if anything. A handler that was installed later counts, since nobody can tell whether it
-/// passes on what it does not know.
+/// The signals that would not become traps. A handler that was installed after the loader's counts
+/// as one, since the loader cannot tell whether it passes other faults on.
 pub fn check_signals() -> Result<(), SignalFaults> {
     let faults = signal::faults();
     if faults.is_empty() {

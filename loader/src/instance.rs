@@ -1,10 +1,11 @@
-//! Instances: making them, and their exports.
+//! Instances: instantiation and exports.
 //!
 //! Instantiation follows the specification's order
 //! (<https://webassembly.github.io/spec/core/exec/modules.html#instantiation>): globals, tables,
-//! element segments, data segments, start function. What the compiler could evaluate is in the VM
-//! context's template and in the memory image already. An instance whose initialisation traps stays
-//! in its store, since other instances may have references to its functions by then.
+//! element segments, data segments, start function. Values that the compiler could evaluate are
+//! already in the template of the VM context and in the memory image. An instance whose
+//! initialisation traps stays in its store, since other instances may already have references to
+//! its functions.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use crate::vm::quota::{self, Demand};
 use crate::vm::state::State;
 use crate::vm::store::StoreCore;
 
-/// An item of an instance, or one that the host made.
+/// An item of an instance or of the host.
 ///
 /// ```
 /// use precast_loader::{Extern, Instance, Store};
@@ -91,7 +92,7 @@ impl Extern {
         }
     }
 
-    /// What the handle points to.
+    /// The item that the handle points to.
     ///
     /// # Panics
     /// If it belongs to another store.
@@ -105,7 +106,7 @@ impl Extern {
         }
     }
 
-    /// The type; of a memory or table, the one it was declared with.
+    /// The type. For a memory or a table, this is the type that it was declared with.
     ///
     /// # Panics
     /// If the item belongs to another store.
@@ -138,14 +139,14 @@ impl Extern {
 pub struct Instance(Stored<InstanceData>);
 
 impl Instance {
-    /// Instantiates a module with one item for each of its imports, in their order.
+    /// Instantiates a module with one item for each of its imports, in the module's order.
     ///
     /// # Errors
     /// [`Error::DifferentEngines`] and [`Error::Interruption`] for a module that the store's engine
-    /// does not take, [`Error::Link`] when imports do not fit, [`Error::Memory`] and
-    /// [`Error::Limit`] when there is no room, [`Error::Refused`] and any other error by the store's
-    /// limiter, [`Error::Trap`] and what host functions return when initialisation or the start
-    /// function fails.
+    /// does not take, [`Error::Link`] if imports do not fit, [`Error::Memory`] and [`Error::Limit`]
+    /// if there is no room, [`Error::Refused`] or any other error of the store's limiter, and
+    /// [`Error::Trap`] or an error of a host function if initialisation or the start function
+    /// fails.
     ///
     /// # Panics
     /// If an item belongs to another store.
@@ -172,7 +173,7 @@ impl Instance {
         }
     }
 
-    /// Makes an instance of linked imports, or takes a parked one over.
+    /// Makes an instance with linked imports, or takes a parked one over.
     ///
     /// # Safety
     /// `core` is the pointer that machine code uses, of a store that is used by nobody else until
@@ -181,7 +182,8 @@ impl Instance {
         // SAFETY: by this function's contract.
         unsafe {
             (*core).check_interruption(pre.module.interruption())?;
-            // Host functions were checked when they were linked; items of a store can change.
+            // Host functions were checked when they were linked. The types of a store's items can
+            // change.
             if pre.owner.is_none() {
                 check_imports(&*core, &pre.module.code, &pre.imports)?;
             }
@@ -203,7 +205,7 @@ impl Instance {
         }
     }
 
-    /// Gives a fresh instance to the store, initialises it and runs its start function.
+    /// Gives a new instance to the store, initialises it and runs its start function.
     ///
     /// # Safety
     /// As for [`Instance::from_pre`].
@@ -216,7 +218,7 @@ impl Instance {
         let core = unsafe { &mut *core_ptr };
         core.usage.add(demand);
         let mut data = NonNull::from(&mut *instance);
-        instance.publish();
+        instance.write_self_pointers();
         for memory in instance.memories.iter_mut().filter(|m| m.is_guarded()) {
             core.add_guarded(NonNull::from(memory));
         }
@@ -248,7 +250,7 @@ impl Instance {
         unsafe {
             let start = data.as_ref().module.artifact().start_function()?;
             data.as_mut().initialise()?;
-            // A start function takes and gives nothing. It needs no slot of its own.
+            // A start function has no parameters and no results. Its reference needs no slot.
             if let Some(start) = start {
                 let func_ref = data.as_ref().new_func_ref(start)?;
                 if let Some(func) = Func::from_raw(&*core, &func_ref) {
@@ -259,20 +261,20 @@ impl Instance {
         }
     }
 
-    /// Makes the instance what it was when it was new, without leaving the store: content and size of
-    /// its memories and tables, its globals, its segments. Initialisation and the start function run
-    /// again; an instance of a [`Snapshot`] starts with that again. Handles to the instance and its items
-    /// stay valid, and so do references to its functions. What it imports is not its own and stays as it
-    /// is, but for segments that are written there again.
+    /// Makes the instance what it was when it was new, without leaving the store: content and size
+    /// of its memories and tables, its globals, its segments. Initialisation and the start function
+    /// run again; an instance of a [`Snapshot`] starts with that again. Handles to the instance and
+    /// its items stay valid, and so do references to its functions. What it imports is not its own
+    /// and stays as it is, but for segments that are written there again.
     ///
-    /// Costs what reuse by a pool costs, see [`InstancePre`](crate::InstancePre). What the host keeps for
-    /// the instance (open files, data of the store) is the host's to reset.
+    /// Costs what reuse by a pool costs, see [`InstancePre`](crate::InstancePre). What the host
+    /// keeps for the instance (open files, data of the store) is the host's to reset.
     ///
     /// # Errors
-    /// [`Error::Unsuitable`] while wasm code of the store is running, that is, in a host function that it
-    /// called; [`Error::Closed`] for an instance of a closed one; [`Error::Memory`] when the system
-    /// refuses, and the instance is closed then; [`Error::Trap`] and what host functions return when
-    /// initialisation or the start function fails, as in [`Instance::new`].
+    /// [`Error::Unsuitable`] while wasm code of the store is running, that is, in a host function
+    /// that it called; [`Error::Closed`] for an instance of a closed one; [`Error::Memory`] when
+    /// the system refuses, and the instance is closed then; [`Error::Trap`] and what host functions
+    /// return when initialisation or the start function fails, as in [`Instance::new`].
     ///
     /// # Panics
     /// If the instance belongs to another store.
@@ -306,9 +308,10 @@ impl Instance {
     ///
     /// # Errors
     /// [`Error::Unsuitable`] while wasm code of the store is running, for an instance that imports
-    /// memories, tables or globals, and for one whose globals or tables refer to values of the host, or to
-    /// functions of the host or of other instances: they belong to this store. [`Error::Closed`] for a
-    /// closed instance, [`Error::Memory`] when the system refuses memory files.
+    /// memories, tables or globals, and for one whose globals or tables refer to values of the
+    /// host, or to functions of the host or of other instances: they belong to this store.
+    /// [`Error::Closed`] for a closed instance, [`Error::Memory`] when the system refuses memory
+    /// files.
     ///
     /// # Panics
     /// If the instance belongs to another store.
@@ -342,7 +345,7 @@ impl Instance {
     /// The export of this name.
     ///
     /// # Panics
-    /// As do all methods, if the instance belongs to another store.
+    /// All methods panic if the instance belongs to another store.
     pub fn get_export(&self, mut store: impl AsContextMut, name: &str) -> Option<Extern> {
         let mut store = store.as_context_mut();
         let core = store.core();

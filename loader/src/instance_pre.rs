@@ -97,8 +97,8 @@ impl<T: 'static> InstancePre<T> {
         }
     }
 
-    /// The same module and imports, whose instances start with the state of a snapshot instead of being
-    /// initialised. The start function does not run.
+    /// The same module and imports, whose instances start with the state of a snapshot instead of
+    /// being initialised. The start function does not run.
     ///
     /// # Errors
     /// [`Error::Unsuitable`] if the snapshot is of an instance of another module.

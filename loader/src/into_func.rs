@@ -52,9 +52,10 @@ impl<T: 'static, Params, Results, F> IntoFunc<T, Params, Results> for F where
 {
 }
 
-/// What a host function may return: results, or a `Result` of results and any error that converts into
-/// `Box<dyn std::error::Error + Send + Sync>`: [`Error`], those of the standard library, the host's
-/// own, `anyhow::Error`. The caller of the wasm code finds it in [`Error::Host`]. This trait is sealed.
+/// What a host function may return: results, or a `Result` of results and any error that converts
+/// into `Box<dyn std::error::Error + Send + Sync>`: [`Error`], those of the standard library, the
+/// host's own, `anyhow::Error`. The caller of the wasm code finds it in [`Error::Host`]. This trait
+/// is sealed.
 ///
 /// ```
 /// use precast_loader::{Engine, Error, Linker};
@@ -116,7 +117,8 @@ macro_rules! into_func {
         }
 
         #[allow(unused_variables, unused_mut, unused_assignments, reason = "for no parameters")]
-        impl<T: 'static, F, Ret, $($A: WasmTy),*> sealed::IntoHost<T, (Caller<'_, T>, $($A,)*), Ret> for F
+        impl<T: 'static, F, Ret, $($A: WasmTy),*>
+            sealed::IntoHost<T, (Caller<'_, T>, $($A,)*), Ret> for F
         where
             F: Fn(Caller<'_, T>, $($A),*) -> Ret + Send + Sync + 'static,
             Ret: WasmRet,
@@ -177,7 +179,8 @@ macro_rules! into_func {
                 }
 
                 let ty = FuncType::new([$($A::TYPE),*], <Ret::Ok as WasmResults>::types());
-                let is_native = <($($A,)*) as WasmParams>::NATIVE && <Ret::Ok as WasmResults>::NATIVE;
+                let is_native = <($($A,)*) as WasmParams>::NATIVE
+                    && <Ret::Ok as WasmResults>::NATIVE;
                 let mut shims = Shims {
                     direct: std::ptr::null(),
                     native: std::ptr::null(),

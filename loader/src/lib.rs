@@ -33,19 +33,21 @@
 //! | open an artifact that nobody else can write to | [`Module::open`] |
 //! | open an artifact that others can write to | [`Module::open_sealed`] |
 //! | open an artifact of which only the digest is known | [`Module::open_verified`] |
-//! | define what modules import | [`Linker`], [`Func`], [`Memory`], [`Table`], [`Global`], [`Tag`] |
+//! | define functions that modules import | [`Linker`], [`Func`] |
+//! | make other items that modules import | [`Memory`], [`Table`], [`Global`], [`Tag`] |
 //! | throw, catch and look at exceptions | [`ExnRef`], [`Error::exception`] |
 //! | start many instances of a module | [`InstancePre`] |
-//! | start instances where another one was after a long initialisation | [`Instance::snapshot`], [`InstancePre::from_snapshot`] |
+//! | start instances with the state of another one | [`InstancePre::from_snapshot`] |
 //! | make an instance as new in its store | [`Instance::reset`] |
-//! | bound what is kept for reuse | [`Config::pool_per_thread`], [`Config::pool_resident_per_thread`], [`Config::pool_resident_per_process`] |
+//! | bound the instances that are kept for reuse | [`Config::pool_per_thread`] |
+//! | bound the memory that is kept for reuse | [`Config::pool_resident_per_process`] |
 //! | bound the memory and the tables of instances | [`Store::set_limits`], [`ResourceLimiter`] |
 //! | stop code that runs too long | [`InterruptHandle`], [`Store::set_epoch_deadline`] |
 //! | count what code does, and stop it at a bound | [`Store::set_fuel`] |
 //! | let instances find each other by name, and close them with an exit code | [`runtime`] |
 //! | take imports from elsewhere | [`Redirections`] |
 //! | learn why code stopped, and where | [`Error`], [`Trap`], [`WasmBacktrace`] |
-//! | learn what the loader asks of its process: signals, stacks, mappings, threads, files | [`hosts`] |
+//! | learn what the loader needs of its process, such as signals and stacks | [`hosts`] |
 //!
 //! # Invariants
 //!
@@ -60,20 +62,23 @@
 // |---|---|---|
 // | ground | `sys`, `arch` | the operating system; all that differs between architectures |
 // | | `mapping`, `libcalls` | a mapped artifact: checked, patched, executable |
-// | | `types`, `error`, `trap`, `externref`, `exception`, `limits` | types without a pointer into a store |
+// | | `types`, `error`, `trap`, `limits` | types without a pointer into a store |
+// | | `externref`, `exception` | values that stores keep for machine code |
 // | machine | `vm` | what machine code and the signal handler work with, see its own map |
 // | handles | `engine`, `module`, `store` | settings, modules, stores and access to them |
 // | | `stored` | what a handle is: the number of a store, and a pointer to an item of it |
-// | | `instance`, `snapshot`, `func`, `memory`, `table`, `global`, `tag`, `exnref`, `val` | items of stores, what instances have become, and values |
+// | | `instance`, `func`, `memory`, `table`, `global`, `tag` | items of stores |
+// | | `val`, `exnref`, `snapshot` | values; the state of instances |
 // | | `host`, `into_func`, `typed` | host functions, and Rust types for wasm types |
 // | | `linker`, `imports`, `instance_pre`, `redirect` | resolving and checking imports |
 // | | `interrupt`, `hosts` | stopping code from outside; what is asked of the process |
 // | runtime | `runtime` | instances that find each other by name |
 //
 // A new kind of trap starts in `precast_artifact::traps` and is raised in `vm/signal.rs` or
-// `vm/builtins.rs`. A new routine for machine code goes to `vm/builtins.rs`. A new convention for host
-// calls goes to `into_func.rs` and `arch`. A new architecture is a file in `arch`. A new kind of item
-// is an entity in `vm`, a handle above it, and a variant of `vm::instance::Item` and of `Extern`.
+// `vm/builtins.rs`. A new routine for machine code goes to `vm/builtins.rs`. A new convention for
+// host calls goes to `into_func.rs` and `arch`. A new architecture is a file in `arch`. A new kind
+// of item is an entity in `vm`, a handle above it, and a variant of `vm::instance::Item` and of
+// `Extern`.
 
 mod arch;
 mod engine;

@@ -41,9 +41,9 @@ impl Memory {
     /// A memory that the host makes, of `ty.min` zero pages.
     ///
     /// # Errors
-    /// [`Error::InvalidType`] when there can be no such memory, [`Error::Memory`] when the system refuses,
-    /// [`Error::Limit`] beyond the store's limits, [`Error::Refused`] and any other error by its
-    /// limiter.
+    /// [`Error::InvalidType`] when there can be no such memory, [`Error::Memory`] when the system
+    /// refuses, [`Error::Limit`] beyond the store's limits, [`Error::Refused`] and any other error
+    /// by its limiter.
     pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Self, Error> {
         ty.check()?;
         let mut store = store.as_context_mut();
@@ -169,8 +169,8 @@ impl Memory {
     ///
     /// # Errors
     /// [`Error::Limit`] when the memory's maximum or the store's limits forbid it,
-    /// [`Error::Memory`] when the system does, [`Error::Refused`] and any other error by the store's
-    /// limiter.
+    /// [`Error::Memory`] when the system does, [`Error::Refused`] and any other error by the
+    /// store's limiter.
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64) -> Result<u64, Error> {
         let mut store = store.as_context_mut();
         let entity = self.entity(store.core());

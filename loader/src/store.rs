@@ -215,14 +215,14 @@ pub struct StoreContext<'a, T: 'static>(pub(crate) &'a StoreInner<T>);
 pub struct StoreContextMut<'a, T: 'static>(pub(crate) &'a mut StoreInner<T>);
 
 impl<'a, T: 'static> StoreContext<'a, T> {
-    /// The host's data.
+    /// The data of the host.
     pub fn data(&self) -> &'a T {
         &self.0.data
     }
 }
 
 impl<T: 'static> StoreContextMut<'_, T> {
-    /// The host's data.
+    /// The data of the host.
     pub fn data(&self) -> &T {
         &self.0.data
     }

@@ -32,13 +32,12 @@ use crate::vm::table::TableEntity;
 pub struct Table(Stored<TableEntity>);
 
 impl Table {
-    /// A table that the host makes, of `ty.min` times `init`.
+    /// A table that the host makes, with `ty.min` times the element `init`.
     ///
     /// # Errors
-    /// [`Error::InvalidType`] when there can be no such table, [`Error::Type`] when `init` is not of the
-    /// element type,
-    /// [`Error::Limit`] beyond the store's limits, [`Error::Memory`] when there is no memory for it,
-    /// [`Error::Refused`] and any other error by the store's limiter.
+    /// [`Error::InvalidType`] when there can be no such table, [`Error::Type`] when `init` is not
+    /// of the element type, [`Error::Limit`] beyond the store's limits, [`Error::Memory`] when
+    /// there is no memory for it, [`Error::Refused`] and any other error by the store's limiter.
     pub fn new(mut store: impl AsContextMut, ty: TableType, init: Val) -> Result<Self, Error> {
         ty.check()?;
         let mut store = store.as_context_mut();
@@ -48,7 +47,7 @@ impl Table {
         let core = store.core();
         let mut entity = Box::new(TableEntity::new(ty, init)?);
         // SAFETY: a boxed entity does not move.
-        unsafe { entity.publish(None) };
+        unsafe { entity.set_vm(None) };
         let this = Self::from_entity(core, NonNull::from(&mut *entity));
         core.made_mut().tables.push(entity);
         core.usage.add(&demand);
@@ -65,10 +64,10 @@ impl Table {
         self.0.get(core)
     }
 
-    /// The type it was declared with.
+    /// The type that the table was declared with.
     ///
     /// # Panics
-    /// As do all methods, if the table belongs to another store.
+    /// All methods panic if the table belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> TableType {
         self.0.borrow(&store.as_context().0.core).ty()
     }
@@ -78,7 +77,7 @@ impl Table {
         self.0.borrow(&store.as_context().0.core).len() as u64
     }
 
-    /// An element, `None` outside of the table.
+    /// The element at an index; `None` outside of the table.
     pub fn get_element(&self, store: impl AsContext, index: u64) -> Option<Val> {
         let store = store.as_context();
         let core = &store.0.core;
@@ -91,7 +90,7 @@ impl Table {
     /// Sets an element.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`], or [`Error::Type`] when `value` is not of the element type.
+    /// [`Error::OutOfBounds`], or [`Error::Type`] if `value` is not of the element type.
     pub fn set(&self, mut store: impl AsContextMut, index: u64, value: Val) -> Result<(), Error> {
         let mut store = store.as_context_mut();
         let core = store.core();
@@ -111,12 +110,12 @@ impl Table {
         Ok(())
     }
 
-    /// Adds `delta` elements and returns the number before.
+    /// Adds `delta` elements, and returns the number of elements before.
     ///
     /// # Errors
-    /// [`Error::Type`] when `init` is not of the element type, [`Error::Limit`] when the table's
-    /// maximum or the store's limits forbid it, [`Error::Memory`] when there is no memory for it,
-    /// [`Error::Refused`] and any other error by the store's limiter.
+    /// [`Error::Type`] if `init` is not of the element type, [`Error::Limit`] beyond the table's
+    /// maximum or the store's limits, [`Error::Memory`] if there is no memory for it,
+    /// [`Error::Refused`] or any other error of the store's limiter.
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64, init: Val) -> Result<u64, Error> {
         let mut store = store.as_context_mut();
         let core = store.core();

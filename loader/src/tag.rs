@@ -1,7 +1,7 @@
 //! Tags of exceptions.
 //!
-//! A tag says of which types the values of an exception are, and is what code that catches exceptions
-//! tells them apart by: two tags are the same only if they are the same item, whatever their types are.
+//! A tag has the types of the values of an exception. Code that catches exceptions tells them apart
+//! by their tags: two tags are the same only if they are the same item, whatever their types are.
 
 use std::ptr::NonNull;
 
@@ -13,7 +13,7 @@ use crate::stored::Stored;
 use crate::types::FuncType;
 use crate::vm::store::StoreCore;
 
-/// A tag of a store: of an instance, or one that the host made. Equal tags are the same one.
+/// A tag of an instance or of the host. Handles are equal if they are of the same tag.
 ///
 /// ```
 /// use precast_loader::{Engine, Error, FuncType, Store, Tag, ValType};
@@ -29,7 +29,7 @@ use crate::vm::store::StoreCore;
 pub struct Tag(Stored<VmTag>);
 
 impl Tag {
-    /// A tag that the host makes, for exceptions with values of the types of the parameters of `ty`.
+    /// A tag that the host makes. Its exceptions have values of the parameter types of `ty`.
     ///
     /// # Errors
     /// [`Error::InvalidType`] for a type with results.
@@ -68,7 +68,7 @@ impl Tag {
         self.0.borrow(core)
     }
 
-    /// The type: its parameters are the types of the values.
+    /// The type, whose parameters are the types of the values.
     ///
     /// # Panics
     /// If the tag belongs to another store.

@@ -370,7 +370,14 @@ const fn count(types: &[ValType]) -> usize {
 
 macro_rules! tuples {
     ($($A:ident $a:ident)*) => {
-        #[allow(unused_variables, unused_mut, unused_assignments, unused_unsafe, clippy::unused_unit, reason = "for the empty tuple")]
+        #[allow(
+            unused_variables,
+            unused_mut,
+            unused_assignments,
+            unused_unsafe,
+            clippy::unused_unit,
+            reason = "for the empty tuple"
+        )]
         // SAFETY: the values in order, each of its own type.
         unsafe impl<$($A: WasmTy),*> WasmParams for ($($A,)*) {
             const COUNT: usize = count(&[$($A::TYPE),*]);
@@ -421,7 +428,14 @@ macro_rules! tuples {
             }
         }
 
-        #[allow(unused_variables, unused_mut, unused_assignments, unused_unsafe, clippy::unused_unit, reason = "for the empty tuple")]
+        #[allow(
+            unused_variables,
+            unused_mut,
+            unused_assignments,
+            unused_unsafe,
+            clippy::unused_unit,
+            reason = "for the empty tuple"
+        )]
         // SAFETY: the values in order, each of its own type. Two or more are never native.
         unsafe impl<$($A: WasmTy),*> WasmResults for ($($A,)*) {
             const COUNT: usize = count(&[$($A::TYPE),*]);

@@ -14,10 +14,10 @@ use crate::error::Error;
 /// Bytes of a wasm page.
 pub(crate) const WASM_PAGE: u64 = 65536;
 
-/// Most pages of a memory with 32-bit addresses.
+/// Maximum of pages of a memory with 32-bit addresses.
 pub(crate) const MAX_PAGES32: u64 = 65536;
 
-/// Most pages that the type of a memory with 64-bit addresses may name.
+/// Maximum of pages that the type of a memory with 64-bit addresses may name.
 pub(crate) const MAX_PAGES_BY_TYPE64: u64 = 1 << 48;
 
 /// Type of a function.
@@ -30,7 +30,7 @@ pub(crate) const MAX_PAGES_BY_TYPE64: u64 = 1 << 48;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FuncType {
-    /// Parameters, then results; nearly always few enough to need no allocation.
+    /// The parameters, then the results. Nearly all types are short enough to need no allocation.
     types: SmallVec<[ValType; 22]>,
     params: usize,
 }
@@ -101,9 +101,9 @@ pub(crate) fn names(types: &[ValType]) -> String {
     types.iter().map(|t| t.name()).collect::<Vec<_>>().join(" ")
 }
 
-/// Ids of the signatures that cannot be their own. They are the whole process's: an id
-/// means the same type in every engine, so types of different engines cannot be mixed up, and modules
-/// that several engines use are mapped once.
+/// Ids of the signatures that cannot be their own. They are the whole process's: an id means the
+/// same type in every engine, so types of different engines cannot be mixed up, and modules that
+/// several engines use are mapped once.
 static INTERNED: LazyLock<Mutex<Interned>> = LazyLock::new(Mutex::default);
 
 #[derive(Default)]
@@ -136,9 +136,9 @@ pub(crate) fn type_id(signature: reader::Signature<'_>) -> u64 {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MemoryType {
-    /// Pages of 64 KiB at the start.
+    /// Initial pages of 64 KiB.
     pub min: u64,
-    /// Most pages.
+    /// Maximum of pages.
     pub max: Option<u64>,
     /// Whether addresses are 64-bit.
     pub memory64: bool,
@@ -154,12 +154,12 @@ impl MemoryType {
         }
     }
 
-    /// Checks that there can be such a memory.
+    /// Checks that a memory can have this type.
     ///
     /// # Errors
     /// [`Error::InvalidType`].
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let (bits, most) = if self.memory64 {
+        let (bits, limit) = if self.memory64 {
             (64, MAX_PAGES_BY_TYPE64)
         } else {
             (32, MAX_PAGES32)
@@ -168,7 +168,7 @@ impl MemoryType {
         check_limits(
             self,
             (self.min, self.max),
-            (most, unit, bits),
+            (limit, unit, bits),
             "a linear memory",
         )
     }
@@ -178,13 +178,13 @@ impl MemoryType {
 fn check_limits(
     ty: &dyn fmt::Display,
     (min, max): (u64, Option<u64>),
-    (most, unit, bits): (u64, &str, u32),
+    (limit, unit, bits): (u64, &str, u32),
     what: &'static str,
 ) -> Result<(), Error> {
     let expected = if max.is_some_and(|max| max < min) {
         "a maximum that is not below the minimum".to_owned()
-    } else if min.max(max.unwrap_or(0)) > most {
-        format!("at most {most} {unit}, all that {bits} bits can address")
+    } else if min.max(max.unwrap_or(0)) > limit {
+        format!("at most {limit} {unit}, all that {bits} bits can address")
     } else {
         return Ok(());
     };
@@ -214,9 +214,9 @@ impl fmt::Display for MemoryType {
 pub struct TableType {
     /// Type of the elements: a reference type.
     pub element: ValType,
-    /// Elements at the start.
+    /// Initial elements.
     pub min: u64,
-    /// Most elements.
+    /// Maximum of elements.
     pub max: Option<u64>,
     /// Whether indices are 64-bit.
     pub table64: bool,
@@ -233,7 +233,7 @@ impl TableType {
         }
     }
 
-    /// Checks that there can be such a table.
+    /// Checks that a table can have this type.
     ///
     /// # Errors
     /// [`Error::InvalidType`].
@@ -245,13 +245,13 @@ impl TableType {
                 expected: "elements of a reference type: funcref, externref or exnref".into(),
             });
         }
-        let (bits, most) = if self.table64 {
+        let (bits, limit) = if self.table64 {
             (64, u64::MAX)
         } else {
             (32, u32::MAX.into())
         };
         let unit = "elements";
-        check_limits(self, (self.min, self.max), (most, unit, bits), "a table")
+        check_limits(self, (self.min, self.max), (limit, unit, bits), "a table")
     }
 }
 
@@ -279,7 +279,7 @@ impl fmt::Display for TableType {
 pub struct GlobalType {
     /// Type of the value.
     pub content: ValType,
-    /// Whether it can change.
+    /// Whether the value can change.
     pub mutable: bool,
 }
 
@@ -371,8 +371,8 @@ pub(crate) fn global_type(artifact: &Artifact<'_>, index: u32) -> Option<GlobalT
     ))
 }
 
-/// Type of an item of an artifact. The parser checks indices; a function whose own record is damaged
-/// reads as one without parameters and results.
+/// Type of an item of an artifact. The parser checks indices; a function whose own record is
+/// damaged reads as one without parameters and results.
 pub(crate) fn extern_type(artifact: &Artifact<'_>, kind: ExternKind, index: u32) -> ExternType {
     let found = match kind {
         ExternKind::Func => func_type(artifact, index).map(ExternType::Func),

@@ -153,7 +153,8 @@ impl Val {
     }
 
     /// # Errors
-    /// [`Error::WrongStore`] for a function or exception of another store, [`Error::Limit`] for too many references.
+    /// [`Error::WrongStore`] for a function or exception of another store, [`Error::Limit`] for too
+    /// many references.
     pub(crate) fn to_raw(&self, core: &mut StoreCore) -> Result<ValRaw, Error> {
         Ok(match self {
             // The upper half is defined too, because a table element or a global is read as a

@@ -423,7 +423,7 @@ fn calling_back_by_a_handle_is_an_error_not_a_deadlock() {
         let instance = caller.calling_instance().unwrap();
         let error = message(instance.call("four", &[]));
         assert!(
-            error.starts_with("this thread is in a call of that store already"),
+            error.starts_with("this thread is already in a call of that store"),
             "{error}"
         );
         let guest = instance.within(&caller)?;

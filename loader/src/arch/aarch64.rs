@@ -35,8 +35,8 @@ pub(crate) unsafe fn resume(handler: usize, sp: usize, fp: usize) -> ! {
 /// `handler` is that of a call of wasm code in a frame of the innermost activation on this thread's
 /// stack, `sp` and `fp` are that frame's, and no frame below has anything left to drop.
 pub(crate) unsafe fn land(handler: usize, sp: usize, fp: usize, exception: *mut VmException) -> ! {
-    // SAFETY: the call declared its handler to clobber every register but these two, and to take its
-    // payload in this one.
+    // SAFETY: the call declared its handler to clobber every register but these two, and to take
+    // its payload in this one.
     unsafe {
         asm!(
             "mov sp, {sp}",

@@ -2,8 +2,8 @@
 //!
 //! # Adding an architecture
 //! The compiler's side comes first: `compiler/src/target.rs` (settings, CPU features),
-//! `compiler/src/layout/relocate.rs` (its relocations) and `precast_artifact::target` (its number and
-//! the bits of its features). The loader's side is one file here that provides:
+//! `compiler/src/layout/relocate.rs` (its relocations) and `precast_artifact::target` (its number
+//! and the bits of its features). The loader's side is one file here that provides:
 //!
 //! | item | what |
 //! |---|---|
@@ -11,16 +11,17 @@
 //! | `cpu_features()` | what this CPU has, as bits of `precast_artifact::target` |
 //! | `stack_pointer()` | the stack pointer of the calling frame |
 //! | `saved_registers()` | registers that may hold references while a host function runs |
-//! | `resume(handler, sp, fp)` | continues at a landing pad and forgets all frames below it |
+//! | `resume(handler, sp, fp)` | continues at a landing pad and abandons all frames below it |
 //! | `context_pc_fp`, `context_resume` | the same from the context that a signal handler is given |
-//! | `closed()` | what a call that enters a closed instance runs instead |
-//! | `CALLS_WASM`, `Words`, `call_wasm` | calls of wasm functions without an entry trampoline, where the conventions allow it; otherwise `CALLS_WASM` is false |
-//! | `direct_shim!` | the shim of a host function that machine code jumps to, or the trampoline in its place |
+//! | `closed_entry!` | a function that calls of closed instances enter instead |
+//! | `CALLS_WASM` | whether wasm functions can be called without an entry trampoline |
+//! | `Words`, `call_wasm` | such calls |
+//! | `direct_shim!` | a shim of a host function that takes the place of an exit; or null |
 //! | `pshufb` | on x86-64 only: a library call of Cranelift's |
 //!
-//! Traps that the CPU raises by signals other than SIGSEGV, SIGBUS, SIGILL and SIGFPE need a line in
-//! `vm/signal.rs`. Then `tests/aarch64.sh` is the pattern of a script that runs the loader's tests
-//! and a part of the official suite under an emulator.
+//! Traps that the CPU raises by signals other than SIGSEGV, SIGBUS, SIGILL and SIGFPE need a line
+//! in `vm/signal.rs`. Then `tests/aarch64.sh` is the pattern of a script that runs the loader's
+//! tests and a part of the official suite under an emulator.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;

@@ -11,7 +11,7 @@ use precast_artifact::vm::{VmException, VmStoreContext};
 
 pub(crate) const ARCH: Arch = Arch::X86_64;
 
-/// Continues at a landing pad of an entry trampoline; every frame below it is forgotten.
+/// Continues at a landing pad of an entry trampoline, and abandons every frame below it.
 ///
 /// # Safety
 /// The three values are the `entry_*` of the innermost activation on this thread's stack, and no
@@ -37,8 +37,8 @@ pub(crate) unsafe fn resume(handler: usize, sp: usize, fp: usize) -> ! {
 /// `handler` is that of a call of wasm code in a frame of the innermost activation on this thread's
 /// stack, `sp` and `fp` are that frame's, and no frame below has anything left to drop.
 pub(crate) unsafe fn land(handler: usize, sp: usize, fp: usize, exception: *mut VmException) -> ! {
-    // SAFETY: the call declared its handler to clobber every register but these two, and to take its
-    // payload in this one.
+    // SAFETY: the call declared its handler to clobber every register but these two, and to take
+    // its payload in this one.
     unsafe {
         asm!(
             "mov rsp, {sp}",
@@ -53,19 +53,19 @@ pub(crate) unsafe fn land(handler: usize, sp: usize, fp: usize, exception: *mut 
     }
 }
 
-/// Integers of a call, in their order; the others are not passed.
+/// The integers of a call, in their order. The others are not passed.
 pub(crate) type Words = [MaybeUninit<u64>; 5];
 
 /// Whether [`call_wasm`] exists.
 pub(crate) const CALLS_WASM: bool = true;
 
-/// Does what a native entry does for a function that takes at most five integers or references and
-/// gives at most one: stores where this frame is and calls it. Where the activation ends early, this
-/// returns too, with a meaningless result.
+/// Does what a native entry does, for a function with at most five integers or references as
+/// parameters and at most one as its result: stores where this frame is, and calls the function. If
+/// the activation ends early, this returns a meaningless result.
 ///
-/// The registers that a C function must leave alone are those that the compiler of the caller needs
-/// saved anyway, so this saves them once where an entry would save them a second time. The function
-/// is called with the `tail` convention, see [`is_tail_like_c`].
+/// A function of the `tail` convention saves no registers, see [`is_tail_like_c`]. The Rust
+/// compiler saves those that its caller needs, so they are saved once, where an entry would save
+/// them a second time.
 ///
 /// # Safety
 /// As for calling a native entry. `vm` is the store of the context `ctx`.
@@ -79,9 +79,9 @@ pub(crate) unsafe fn call_wasm(
     args: Words,
 ) -> u64 {
     let result;
-    // SAFETY: `rbx` and `rbp`, which cannot be operands, are put back from the stack, whose pointer
-    // is what it was at the label, whichever way that is reached; all other registers but `rsp` are
-    // declared as changed. The stack is aligned for the call: two words are pushed.
+    // SAFETY: `rbx` and `rbp`, which cannot be operands, are restored from the stack. The stack
+    // pointer has its old value at the label, whichever way leads there. All other registers except
+    // `rsp` are declared as changed. The stack is aligned for the call, since two words are pushed.
     unsafe {
         asm!(
             "push rbx",
@@ -117,10 +117,10 @@ pub(crate) unsafe fn call_wasm(
     result
 }
 
-/// Defines a function that stands in for a native exit: it stores where the wasm frames end and goes
-/// on to the native shim with the arguments untouched. It has no frame of its own, so `rbp` is still
-/// the caller's and the return address is on top of the stack. Called with the name of one, gives
-/// its address.
+/// Defines a function that stands in for a native exit: it stores where the wasm frames end and
+/// goes on to the native shim with the arguments untouched. It has no frame of its own, so `rbp` is
+/// still that of the caller and the return address is on top of the stack. With the name of such a
+/// function, the macro gives its address.
 ///
 /// Wasm code calls it with the `tail` convention, see [`is_tail_like_c`].
 ///
@@ -149,9 +149,9 @@ macro_rules! direct_shim {
 }
 pub(crate) use direct_shim;
 
-/// Defines a function that stands in for every function of a closed instance: stores where the wasm frames end and goes on to
-/// `$inner`, which does not return. The first argument is the instance's context; the
-/// others do not matter. It has no frame of its own, see [`direct_shim`].
+/// Defines a function that stands in for every function of a closed instance: it stores where the
+/// wasm frames end and jumps to `$inner`, which does not return. The first argument is the context
+/// of the instance, and the others do not matter. It has no frame of its own, see [`direct_shim`].
 ///
 /// Wasm code and entries call it with the `tail` convention.
 macro_rules! closed_entry {
@@ -182,8 +182,8 @@ pub(crate) fn stack_pointer() -> usize {
     sp
 }
 
-/// The registers that a function leaves as they were: those that hold values of callers further up, if
-/// no function in between has saved them.
+/// The registers that a function preserves. They hold values of callers further up, if no function
+/// in between has saved them.
 #[inline(always)]
 pub(crate) fn saved_registers() -> [u64; 6] {
     let mut saved = [0; 6];

@@ -2,11 +2,11 @@
 //!
 //! A host function may return any error that converts into `Box<dyn Error + Send + Sync>`: those of
 //! the standard library, the host's own, and `anyhow::Error`. The caller of the wasm code gets the
-//! error back as a whole. An [`Error`] that a host function got from a call of its own (a trap, an exit)
-//! passes through unchanged.
+//! error back as a whole. An [`Error`] that a host function got from a call of its own (a trap, an
+//! exit) passes through unchanged.
 //!
-//! An `anyhow::Error` that is converted by `Into` hides the type of the error that it holds, so the feature
-//! `anyhow` keeps the `anyhow::Error` itself.
+//! An `anyhow::Error` that is converted by `Into` hides the type of the error that it holds, so the
+//! feature `anyhow` keeps the `anyhow::Error` itself.
 
 use std::any::Any;
 use std::error::Error as StdError;
@@ -91,7 +91,7 @@ impl StdError for HostError {
     }
 }
 
-/// What a host function's error becomes.
+/// The conversion of a host function's error.
 pub(super) fn wrap<E: Into<BoxError> + 'static>(error: E) -> Error {
     let mut error = Some(error);
     let any: &mut dyn Any = &mut error;

@@ -127,8 +127,8 @@ unsafe fn map(
 fn explained(error: io::Error) -> io::Error {
     let reason = match error.kind() {
         ErrorKind::PermissionDenied => Some(
-            "the system forbids to run code from there; is the file system mounted `noexec`, or does a \
-             security policy forbid it?"
+            "the system forbids to run code from there; is the file system mounted `noexec`, or \
+             does a security policy forbid it?"
                 .to_owned(),
         ),
         _ if error.raw_os_error() == Some(libc::ENOMEM) => super::limits::reached(),

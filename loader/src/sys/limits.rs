@@ -1,17 +1,18 @@
-//! Why the system refuses memory or address space: which limit is reached, as far as it tells.
+//! The reasons for which the system refuses memory or address space: the limit that is reached, as
+//! far as the system tells.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
 
-/// The limit that is reached, and what to do; nothing if no limit explains the refusal. Asks the system
-/// much, so only for errors.
+/// A text that names the limit that is reached and what to do. `None` if no limit explains the
+/// refusal. This makes many system calls, so it is only for errors.
 pub(crate) fn reached() -> Option<String> {
-    if let Some((mappings, most)) = mappings()
+    if let Some((mappings, max)) = mappings()
         // A refused call may have needed several.
-        && mappings + 8 >= most
+        && mappings + 8 >= max
     {
         return Some(format!(
-            "the process has {mappings} mappings of the {most} that `vm.max_map_count` allows: have \
+            "the process has {mappings} mappings of the {max} that `vm.max_map_count` allows: have \
              fewer instances at a time or in the pool, or raise that limit"
         ));
     }
@@ -22,7 +23,7 @@ pub(crate) fn reached() -> Option<String> {
     ))
 }
 
-/// How many mappings the process has, and how many it may have.
+/// The number of mappings of the process, and its maximum.
 fn mappings() -> Option<(u64, u64)> {
     let most = fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
     let most = most.trim().parse().ok()?;

@@ -1,16 +1,17 @@
-//! How a throw finds who catches.
+//! Exceptions: how a throw finds its handler.
 //!
-//! An exception is kept like an external reference (see [`externrefs`](super::externrefs)): machine code
-//! holds its number, and for moments its address.
+//! A store keeps an exception like an external reference (see [`externrefs`](super::externrefs)):
+//! machine code holds its number, and for short times its address.
 //!
-//! A throw walks the frames of the innermost activation by their frame pointers, from the wasm code that
-//! called out last to the entry, and looks for each return address in the table of
-//! [handlers](precast_artifact::handlers) of the module that it is in. At the first that is there it goes
-//! on. If there is none, the activation ends with [`Error::Exception`]: so a host function between two
-//! activations gets the exception as an error, and throws it on when it returns that.
+//! A throw walks the frames of the innermost activation by their frame pointers, from the wasm code
+//! that throws to the entry. It looks each return address up in the table of
+//! [handlers](precast_artifact::handlers) of its module, and continues at the first handler that it
+//! finds. If there is none, the activation ends with [`Error::Exception`]. So a host function
+//! between two activations gets the exception as an error, and throws it again by returning the
+//! error.
 //!
-//! Frames in between are those of wasm code, which has nothing to drop, and of one shim or builtin, which
-//! has nothing left to drop by then. Nothing unwinds.
+//! The frames in between are those of wasm code, which has nothing to drop, and of one shim or
+//! builtin, which has nothing left to drop. Nothing unwinds.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
@@ -28,7 +29,7 @@ use crate::error::Error;
 use crate::exception::{Exception, ExnRef};
 
 impl StoreCore {
-    /// The number of an exception, which the store keeps from now on.
+    /// Returns the number of an exception, which the store keeps from now on.
     ///
     /// # Errors
     /// [`Error::WrongStore`] for an exception of another store, [`Error::Limit`].
@@ -43,7 +44,7 @@ impl StoreCore {
             });
         }
         let reference = self.externref_to_raw(Some(&value.0))?;
-        // SAFETY: the store is borrowed exclusively, so nobody else looks at it.
+        // SAFETY: the store is borrowed exclusively, so nobody else uses it.
         unsafe { (*exception.vm()).reference = reference };
         Ok(reference)
     }
@@ -53,7 +54,7 @@ impl StoreCore {
         Exception::of(&value).is_some().then_some(ExnRef(value))
     }
 
-    /// Whether an activation ends with the exception that the frames were noted for.
+    /// Whether an activation ends with the exception whose frames were recorded.
     pub(crate) fn knows_frames_of(&self, ending: &Ending) -> bool {
         let Ending::Error(Error::Exception { exception, .. }) = ending else {
             return false;
@@ -65,7 +66,7 @@ impl StoreCore {
     }
 }
 
-/// Where a throw goes on.
+/// Where a throw continues.
 struct Landing {
     code: usize,
     sp: usize,
@@ -77,16 +78,16 @@ struct Landing {
 /// # Safety
 /// `core` is a live store whose machine code called out through an exit trampoline or thunk.
 unsafe fn landing(core: *const StoreCore) -> Option<Landing> {
-    // SAFETY: by this function's contract the notes are those of this very activation; machine code
-    // keeps frame pointers everywhere, so the chain from there reaches the entry.
+    // SAFETY: by this function's contract, the stored edges are those of this activation. Machine
+    // code keeps frame pointers everywhere, so the chain from there reaches the entry.
     unsafe {
         let vm = &raw const (*core).vm;
         let (edge, end) = ((*vm).exit_sp, (*vm).entry_fp);
         let (mut pc, mut fp) = (*(edge as *const usize), (*vm).exit_fp);
         let mut module = None;
-        // Frames grow towards higher addresses; anything else is the end of the chain.
+        // Outer frames are at higher addresses. Anything else ends the chain.
         while fp < end && fp > edge {
-            // The return address may be the end of the text, but the call is inside.
+            // The return address may be the end of the text, but the call before it is inside.
             let call = pc.wrapping_sub(1);
             let is_inside = |text: (usize, usize)| (text.0..text.1).contains(&call);
             if !module.is_some_and(|(_, text)| is_inside(text)) {
@@ -97,7 +98,7 @@ unsafe fn landing(core: *const StoreCore) -> Option<Landing> {
             {
                 let code = start + handler.code as usize;
                 let sp = fp.wrapping_sub(handler.frame as usize);
-                // A table that is damaged leads nowhere else than into the activation's frames.
+                // A damaged table can lead only to another place in the frames of the activation.
                 if code < text_end && sp > edge && sp <= fp && sp.is_multiple_of(16) {
                     return Some(Landing { code, sp, fp });
                 }
@@ -113,8 +114,8 @@ unsafe fn landing(core: *const StoreCore) -> Option<Landing> {
     }
 }
 
-/// What a host function's error ends the activation with; does not return if it is an exception that wasm
-/// code of the activation handles.
+/// Returns how an error of a host function ends the activation. Does not return if the error is an
+/// exception that wasm code of the activation handles.
 ///
 /// # Safety
 /// As for [`raise`].
@@ -124,7 +125,7 @@ pub(crate) unsafe fn throw_from_host(core: *mut StoreCore, error: Error) -> Endi
     };
     // SAFETY: by this function's contract; nothing else is left to drop when this does not return.
     unsafe {
-        // An exception of another store means nothing to this one's code.
+        // Code of this store cannot handle an exception of another store.
         if exception.exception().store != (*core).id.number() {
             return Ending::Error(error);
         }
@@ -139,13 +140,13 @@ pub(crate) unsafe fn throw_from_host(core: *mut StoreCore, error: Error) -> Endi
         }
         let vm = exception.exception().vm();
         note_frames(core, (*vm).reference);
-        // The store keeps it.
+        // The store keeps the exception.
         drop(error);
         arch::land(code, sp, fp, vm)
     }
 }
 
-/// Notes that an exception is thrown here, for the backtrace that is shown if nothing catches it.
+/// Records the frames of a throw, for the backtrace that is shown if nothing catches the exception.
 ///
 /// # Safety
 /// As for [`raise`].
@@ -164,12 +165,12 @@ pub(crate) unsafe extern "C" fn exception_new(
     vmctx: *mut VmContextHeader,
     tag: *mut VmTag,
 ) -> *mut VmException {
-    // SAFETY: called by machine code with its own context and one of its tags, through a thunk. When
-    // `raise` is called, nothing is left to drop.
+    // SAFETY: called by machine code with its own context and one of its tags, through a thunk.
+    // When `raise` is called, nothing is left to drop.
     unsafe {
         let core: *mut StoreCore = (*vmctx).store.cast();
         let make = AssertUnwindSafe(|| {
-            // What is dropped may panic.
+            // The drop of a value may panic.
             (*core).collect_externrefs(Point::Shim);
             let Some(tag) = NonNull::new(tag) else {
                 unreachable!("the address of a tag");
@@ -197,7 +198,7 @@ pub(crate) unsafe extern "C" fn exception_get(
     // SAFETY: called by machine code with its own context, through a thunk.
     unsafe {
         let core: *mut StoreCore = (*vmctx).store.cast();
-        // The store keeps it.
+        // The store keeps the exception.
         let found = (*core).exnref_from_raw(exnref);
         let found = found.map(|exception| exception.exception().vm());
         found.unwrap_or_else(|| raise(core, Ending::Trap(TrapCode::NullReference)))
@@ -209,8 +210,8 @@ pub(crate) unsafe extern "C" fn exception_throw(
     vmctx: *mut VmContextHeader,
     exception: *mut VmException,
 ) -> ! {
-    // SAFETY: called by machine code with its own context, through a thunk; the exception is one that the
-    // store keeps.
+    // SAFETY: called by machine code with its own context, through a thunk; the exception is one
+    // that the store keeps.
     unsafe {
         let core: *mut StoreCore = (*vmctx).store.cast();
         if let Some(Landing { code, sp, fp }) = landing(core) {

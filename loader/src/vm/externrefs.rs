@@ -1,26 +1,25 @@
 //! External references: values of the host that wasm code can hold and pass on, but not look into.
 //!
-//! Machine code holds a number, which leads to an entry of its store; zero is null:
+//! Machine code holds a number, which names an entry of its store. Zero is null:
 //! ```text
 //!   63             32 31             0
 //!   |   generation   |   index + 1   |
 //! ```
-//! A store keeps what it gave a number to until a *collection* finds that nothing can hold the number
-//! any more: no table, no global, and no frame of wasm code that is active, whose words are looked
-//! through one by one, since machine code does not tell which of them are references. A word that
-//! happens to look like a number keeps its entry for longer, which does no harm.
+//! A store keeps a value that has a number until a *collection* finds that nothing can hold the
+//! number any more: no table, no global, and no active frame of wasm code. The collection looks at
+//! every word of those frames, since machine code does not record which words are references. A
+//! word that happens to look like a number keeps its entry for longer, which does no harm.
 //!
-//! An entry is used again with another generation, so a number that was given out before leads
-//! nowhere then: were a reference overlooked, it would read as null, never as another value.
+//! An entry is reused with another generation, so its old number becomes invalid. If a collection
+//! overlooked a reference, it would read as null, and never as another value.
 //!
-//! Exceptions have entries too, and are kept in the same way. The numbers among their values count as
-//! held as long as the exception is; one that the host holds is.
+//! Exceptions have entries too, and are kept in the same way. The numbers among their values count
+//! as held as long as the exception is; one that the host holds is.
 //!
-//! A collection costs in proportion to what it looks at, and is due when as many references were
-//! given out since the last one. It happens only where no number is on its way: before
-//! the arguments of a call from the host are turned into numbers, before a value is put into a table
-//! or global, and before a host function that was called by machine code begins
-//! ([`Point`]).
+//! A collection costs in proportion to what it looks at, and is due when the number of references
+//! has grown by as much. It happens only where the host holds no number: before the arguments of a
+//! call from the host are turned into numbers, before a value is written to a table or global, and
+//! before a host function that machine code called begins ([`Point`]).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Known;
@@ -38,27 +37,27 @@ use crate::externref::ExternRef;
 pub(crate) enum Point {
     /// In a shim that machine code called, on the same stack.
     Shim,
-    /// Wherever the host is.
+    /// In any other code of the host.
     Host,
 }
 
-/// Fewest references that a collection waits for.
+/// Minimum number of new references before a collection is due.
 const FEWEST: usize = 1024;
 
-/// Words that a collection looks at for each reference that it waits for.
+/// Number of words that a collection may look at for each new reference before it.
 const WORDS_PER_REFERENCE: usize = 8;
 
 /// The references that a store keeps.
 #[derive(Debug)]
 pub(crate) struct ExternRefs {
     entries: Vec<Entry>,
-    /// Entries without a value, the lowest last.
+    /// Indices of the entries without a value, the lowest one last.
     free: Vec<u32>,
-    /// Entries by the address of their value.
+    /// Indices of the entries by the address of their value.
     known: HashMap<usize, u32>,
-    /// Collections so far.
+    /// Number of collections so far.
     generation: u32,
-    /// How many references make a collection due.
+    /// Number of references that makes a collection due.
     due: usize,
     /// Exceptions that are marked, but not yet what they hold.
     unseen: Vec<u32>,
@@ -67,7 +66,7 @@ pub(crate) struct ExternRefs {
 #[derive(Debug)]
 struct Entry {
     value: Option<ExternRef>,
-    /// That of the store when the value came here.
+    /// The generation of the store when the value was added.
     generation: u32,
     marked: bool,
 }
@@ -95,7 +94,7 @@ impl ExternRefs {
         u64::from(generation) << 32 | (u64::from(index) + 1)
     }
 
-    /// The entry that a number leads to, if it is the one that the number was given out for.
+    /// The index of the entry that a number names, if the generation is right.
     fn index(&self, number: u64) -> Option<usize> {
         let index = (number as u32).checked_sub(1)? as usize;
         let generation = self.entries.get(index)?.generation;
@@ -107,7 +106,7 @@ impl ExternRefs {
     }
 
     /// # Errors
-    /// [`Error::Limit`] when there are no more numbers.
+    /// [`Error::Limit`] if there are no more numbers.
     fn insert(&mut self, value: &ExternRef) -> Result<u64, Error> {
         let index = match self.known.entry(value.address()) {
             Known::Occupied(known) => *known.get(),
@@ -138,7 +137,7 @@ impl ExternRefs {
         Ok(self.number(index))
     }
 
-    /// Notes that something may hold this number, if it is one.
+    /// Marks the entry of a word that something holds, if the word is a number.
     fn mark(&mut self, number: u64) {
         if let Some(index) = self.index(number) {
             self.mark_entry(index);
@@ -171,7 +170,7 @@ impl ExternRefs {
         }
     }
 
-    /// Takes out what is not marked.
+    /// Takes the values out whose entries are not marked.
     fn sweep(&mut self) -> Vec<ExternRef> {
         let mut gone = Vec::new();
         for entry in &mut self.entries {
@@ -182,7 +181,7 @@ impl ExternRefs {
                 gone.push(value);
             }
         }
-        // What comes next has another generation than all that came before, wherever it is put.
+        // Later values have another generation than all earlier ones, in every entry.
         self.generation += 1;
         let used = self.entries.iter().rposition(|entry| entry.value.is_some());
         self.entries.truncate(used.map_or(0, |last| last + 1));
@@ -195,7 +194,7 @@ impl ExternRefs {
         gone
     }
 
-    /// Sets when the next collection is due, after one that looked at so many words.
+    /// Sets when the next collection is due, after one that looked at `words` words.
     fn wait(&mut self, words: usize) {
         let live = self.known.len();
         let more = live.max(words / WORDS_PER_REFERENCE).max(FEWEST);
@@ -214,7 +213,7 @@ pub(crate) const fn is_kept(ty: ValType) -> bool {
 }
 
 impl StoreCore {
-    /// The number of an external reference, which the store keeps from now on.
+    /// Returns the number of an external reference, which the store keeps from now on.
     ///
     /// # Errors
     /// [`Error::Limit`].
@@ -229,8 +228,8 @@ impl StoreCore {
         self.externrefs.as_ref()?.get(raw)
     }
 
-    /// Drops the references that nothing holds, if it is time. No number is on its way now, but in
-    /// frames of machine code. What is dropped may panic.
+    /// Drops the references that nothing holds, if a collection is due. Only tables, globals and
+    /// frames of machine code hold numbers at this point. The drop of a value may panic.
     #[inline]
     pub(crate) fn collect_externrefs(&mut self, point: Point) {
         if self.externrefs.as_ref().is_some_and(|refs| refs.is_due()) {
@@ -265,7 +264,7 @@ impl StoreCore {
             }
             refs.mark_what_exceptions_hold();
         }
-        // There are no more generations after the last one.
+        // After the last generation, values are kept for ever.
         let gone = if all_found && refs.generation < u32::MAX {
             refs.sweep()
         } else {
@@ -273,7 +272,7 @@ impl StoreCore {
         };
         refs.wait(words);
         self.externrefs = Some(refs);
-        // The host's own code runs now.
+        // Drops run code of the host, so the table is in its place again.
         drop(gone);
     }
 }

@@ -52,18 +52,19 @@ pub(crate) struct InstanceData {
     pub(crate) memories: Box<[MemoryEntity]>,
     imported_tables: Box<[NonNull<TableEntity>]>,
     pub(crate) tables: Box<[TableEntity]>,
-    /// Keeps imported host functions alive.
+    /// Imported host functions, which this keeps alive.
     _hosts: Box<[Arc<HostFunc>]>,
-    /// Whom it can be parked for.
+    /// The owner of the instance, if it can be parked.
     pub(crate) owner: Option<Arc<Owner>>,
     /// Whether import slots of other instances lead to its functions.
     pub(crate) has_importers: bool,
-    /// The exit code, if it is closed although its store goes on.
+    /// The exit code, if the instance is closed while its store goes on.
     pub(crate) closed: Option<u32>,
 }
 
-// SAFETY: the pointers lead to what the instance owns, or what the store that has it owns. Parked ones
-// have no store, and what they share with others (modules, host functions) is `Send` and `Sync`.
+// SAFETY: the pointers lead to what the instance owns, or what the store that has it owns. Parked
+// ones have no store, and what they share with others (modules, host functions) is `Send` and
+// `Sync`.
 unsafe impl Send for InstanceData {}
 
 impl Drop for InstanceData {
@@ -74,8 +75,8 @@ impl Drop for InstanceData {
 }
 
 impl InstanceData {
-    /// Makes memories and tables and fills the VM context, all but the pointers to the instance
-    /// itself and to what is in it, which follow in [`InstanceData::publish`].
+    /// Makes the memories and tables and fills the VM context, except for the pointers to the
+    /// instance itself and to its parts, which [`InstanceData::write_self_pointers`] writes.
     ///
     /// # Errors
     /// [`Error::Memory`] and [`Error::Limit`] when there is no room.
@@ -105,7 +106,7 @@ impl InstanceData {
             if record.flags & IMPORTED == 0 {
                 let mut ty = table_type(&artifact, i).ok_or(DAMAGED)?;
                 if record.flags & FROZEN != 0 {
-                    // Only machine code sees it, in the artifact itself.
+                    // Only machine code reads a frozen table, in the artifact itself.
                     ty.min = 0;
                 }
                 tables.push(TableEntity::new(ty, 0)?);
@@ -229,7 +230,7 @@ impl InstanceData {
                         self.import_host(core, record.index, record.signature, host)?;
                     }
                     RawImport::Item(Item::Func(func_ref)) => match host_func(func_ref.as_ref()) {
-                        // The store holds the function.
+                        // The store holds the host function.
                         Some(host) => {
                             self.import_host(core, record.index, record.signature, host)?;
                         }
@@ -238,7 +239,8 @@ impl InstanceData {
                             let (code, ctx) = (func_ref.code, func_ref.ctx);
                             let slot = self.func_import(record.index);
                             ((*slot).code, (*slot).ctx) = (code, ctx);
-                            // Passed on by another instance: so that this one can tell.
+                            // Another instance passes a host function on. The slot must show that
+                            // it is one.
                             if let Some(import) = host_import(func_ref) {
                                 ((*slot).shim, (*slot).data) = ((*import).shim, (*import).data);
                             } else {
@@ -305,7 +307,7 @@ impl InstanceData {
         self.closed.is_none() && self.memories.iter().all(MemoryEntity::is_resettable)
     }
 
-    /// Bytes of its memories that are resident although it is parked.
+    /// Bytes of its memories that stay resident while it is parked.
     pub(crate) fn kept(&self) -> usize {
         self.memories.iter().map(MemoryEntity::kept).sum()
     }
@@ -319,8 +321,8 @@ impl InstanceData {
         memories.try_for_each(MemoryEntity::discard_kept)
     }
 
-    /// Puts everything back to where [`InstanceData::new`] left it. `ran`: whether code of its store
-    /// ever ran.
+    /// Restores everything to the state after [`InstanceData::new`]. `ran` says whether code of its
+    /// store ever ran.
     ///
     /// # Errors
     /// When the system refuses; the instance must be dropped then.
@@ -345,8 +347,9 @@ impl InstanceData {
         Ok(())
     }
 
-    /// Fills what machine code changes of the context but for the dropped flags: what is between its
-    /// header and the import slots. Slots and references stay right for as long as the instance exists.
+    /// Fills what machine code changes of the context but for the dropped flags: what is between
+    /// its header and the import slots. Slots and references stay right for as long as the instance
+    /// exists.
     fn fill_globals(&mut self) {
         let module = self.held_module();
         let (header, size) = (module.artifact().header(), size_of::<VmContextHeader>());
@@ -357,8 +360,8 @@ impl InstanceData {
         };
         let len = header.vm.func_imports as usize - size;
         let initial = &initial[..initial.len().min(len)];
-        // SAFETY: the parser checked that this part is inside the context, and that the template is zero
-        // where pointers go.
+        // SAFETY: the parser checked that this part is inside the context, and that the template is
+        // zero where pointers go.
         unsafe {
             let to = self.vmctx.add(1).cast::<u8>();
             to.copy_from_nonoverlapping(NonNull::from(initial).cast(), initial.len());
@@ -366,8 +369,8 @@ impl InstanceData {
         }
     }
 
-    /// [`InstanceData::reset`] in the store that the instance stays in, all of whose code is idle. It is
-    /// published again.
+    /// [`InstanceData::reset`] in the store that the instance stays in, all of whose code is idle.
+    /// It is published again.
     ///
     /// # Errors
     /// When the system refuses; the instance must be closed then.
@@ -387,7 +390,7 @@ impl InstanceData {
             // SAFETY: the same place, of which the pointer was read.
             unsafe { self.at::<*mut u8>(at).write(pointer) };
         }
-        self.publish();
+        self.write_self_pointers();
         Ok(())
     }
 
@@ -411,19 +414,19 @@ impl InstanceData {
         (bytes.sum(), elements.sum())
     }
 
-    /// How its code can be stopped.
+    /// How the code of the instance can be stopped.
     pub(crate) fn interruption(&self) -> Interruption {
         self.module.artifact().interruption()
     }
 
-    /// The module, for longer than a borrow of the instance.
+    /// The module, with a lifetime that is longer than a borrow of the instance.
     pub(crate) fn held_module<'a>(&self) -> &'a MappedModule {
         // SAFETY: the instance holds the module. All callers are methods of the instance, and none
         // lets the reference out.
         unsafe { &*Arc::as_ptr(&self.module) }
     }
 
-    /// Makes it an instance of another store.
+    /// Moves the instance into another store.
     pub(crate) fn enter_store(&mut self, core: &StoreCore) {
         let store = core.this.cast();
         let imports = self.module.artifact().header().vm.func_import_count;
@@ -437,8 +440,8 @@ impl InstanceData {
         }
     }
 
-    /// Fills what points into the instance itself, which does not move any more.
-    pub(crate) fn publish(&mut self) {
+    /// Writes the pointers that lead to the instance itself, which must not move any more.
+    pub(crate) fn write_self_pointers(&mut self) {
         let this: *mut Self = self;
         let artifact = self.module.artifact();
         let defined = |flags: u32| flags & IMPORTED == 0;
@@ -463,7 +466,7 @@ impl InstanceData {
                         .add(record.vm_offset as usize)
                         .cast()
                 });
-                table.publish(at.and_then(NonNull::new));
+                table.set_vm(at.and_then(NonNull::new));
             }
         }
     }
@@ -516,11 +519,11 @@ impl InstanceData {
         }
     }
 
-    /// The reference of a function, whose slot is filled if it is not yet.
+    /// The reference of a function. Its slot is filled by the first call.
     ///
     /// # Errors
-    /// When its records are damaged, or the compiler made no slot because the reference cannot
-    /// escape.
+    /// An error if the records of the function are damaged, or if the compiler made no slot because
+    /// no reference to it can escape.
     pub(crate) fn func_ref(&mut self, function: u32) -> Result<NonNull<VmFuncRef>, ArtifactError> {
         let artifact = self.module.artifact();
         let slot = artifact.funcref_slot(function)? as usize * size_of::<VmFuncRef>();
@@ -542,7 +545,7 @@ impl InstanceData {
         Ok(slot)
     }
 
-    /// What a reference to a function is, whether or not it has a slot.
+    /// Makes the reference of a function, whether or not it has a slot.
     ///
     /// # Errors
     /// When its records are damaged.
@@ -566,7 +569,7 @@ impl InstanceData {
                 }
             };
         let index = artifact.function_signature(function)?;
-        // Entries are for functions whose context is a VM context.
+        // A host function has no entries: they are for functions whose context is a VM context.
         let (record, array_entry, native_entry) = if is_host {
             let record = &artifact.signatures()[index as usize];
             (record, &raw const HOST_ENTRY, std::ptr::null())

@@ -1,8 +1,8 @@
 //! The reset of a memory to its initial content, and the pages that stay resident afterwards.
 //!
 //! ```text
-//!   memory:  | kept: copied back | discarded | kept: zeroed | discarded                | no access |
-//!            0                                                                         high
+//!   memory:  | kept: copied back | discarded | kept: zeroed | discarded              | no access |
+//!            0                                                                       high
 //! ```
 //! A [`Plan`] names runs of pages that tenants write to again and again. When a tenant is gone, the
 //! loader restores these by copying, or by zeroing where the initial content is zero, and the

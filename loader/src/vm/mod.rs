@@ -1,18 +1,20 @@
 //! The machine-facing ground floor: what machine code, the signal handler and stores work with.
 //!
-//! A public handle, of the floor above, is the number of a store and a pointer to an entity of this
+//! A public handle of the floor above is the number of a store and a pointer to an entity of this
 //! floor. Nothing here knows the handles.
 //!
 //! | module | what |
 //! |---|---|
 //! | `store`, `store_id` | what a store owns, without the host's data; its number |
 //! | `module` | a mapped artifact and the addresses of its code |
-//! | `instance`, `initialise`, `state`, `roots`, `close` | an instance: its VM context, how it starts, from a snapshot too, where it holds references, how it is closed |
-//! | `memory`, `images`, `keep`, `table`, `elements`, `global`, `externrefs`, `host` | what instances and hosts make |
+//! | `instance`, `initialise`, `state` | an instance: its VM context, its start, its snapshots |
+//! | `roots`, `close` | where an instance holds references; how it is closed |
+//! | `memory`, `images`, `keep` | memories: their initial content and their reset |
+//! | `table`, `elements`, `global`, `externrefs`, `host` | the other items of a store |
 //! | `quota` | counts what a store's items take, and asks before one is made or grows |
 //! | `activation`, `ending`, `signal` | entering wasm code and leaving it early |
-//! | `exception` | exceptions, and how a throw finds who catches |
-//! | `interrupt`, `waiting` | stopping code from outside: epochs, deadlines, fuel; waking who waits |
+//! | `exception` | exceptions, and how a throw finds its handler |
+//! | `interrupt`, `waiting` | stopping code from outside, and waking what waits |
 //! | `builtins` | routines that machine code calls |
 //! | `pool` | instances kept for reuse |
 

@@ -1,7 +1,7 @@
-//! Asking before something is made or grows.
+//! Counts what the items of a store take, and asks the limiter before an item is made or grows.
 //!
-//! The limiter is the host's code, a part of the store's data: no reference to the store as a whole is
-//! held while it runs. It has no way to reach the store's items.
+//! The limiter is code of the host and a part of the store's data, so no reference to the whole
+//! store is held while it runs. It cannot reach the items of the store.
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::limits::{ResourceLimiter, StoreLimits, limit_error, within};
 use crate::types::{MemoryType, TableType, WASM_PAGE, memory_type, table_type};
 
-/// What the items of a store take, its instances aside.
+/// What the items of a store take. The number of instances is the length of their list.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
     memories: usize,
@@ -27,7 +27,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// An instance or an item of the host is there now.
+    /// Counts an instance or an item of the host that was made.
     pub(crate) fn add(&mut self, demand: &Demand) {
         self.memories += demand.memories;
         self.tables += demand.tables;
@@ -42,13 +42,13 @@ impl Usage {
         self.table_elements = change(self.table_elements, before.1, after.1);
     }
 
-    /// A memory has lost all of its bytes.
+    /// Subtracts the bytes of a memory whose pages were released.
     pub(crate) fn release(&mut self, bytes: u64) {
         self.memory_bytes -= bytes;
     }
 }
 
-/// What an instance of a module, or an item of the host, takes when it is made.
+/// What an instance of a module or an item of the host takes when it is made.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Demand {
     instances: usize,
@@ -113,13 +113,13 @@ fn bytes(pages: u64) -> u64 {
     pages.saturating_mul(WASM_PAGE)
 }
 
-/// Elements of a table at the start. Of a frozen one an instance has none: machine code reads those
-/// of the artifact.
+/// Initial elements of a table. An instance has none of a frozen table, whose elements machine code
+/// reads in the artifact.
 fn elements(min: u64, flags: u32) -> u64 {
     if flags & FROZEN == 0 { min } else { 0 }
 }
 
-/// Why something does not grow.
+/// Why an item does not grow, and what happens then.
 pub(crate) enum Denied {
     /// Wasm code goes on with -1.
     Failed(Error),
@@ -135,19 +135,19 @@ impl From<Denied> for Error {
     }
 }
 
-/// Who decides.
+/// What decides: the limits of the store, or the host's limiter.
 enum Judge<'a> {
-    /// The store's own limits, whose errors name the limit.
+    /// The store's own limits. Their errors name the limit.
     Limits(&'a mut StoreLimits),
     Limiter(&'a mut dyn ResourceLimiter),
 }
 
 impl Judge<'_> {
-    /// The judge of a store.
+    /// What decides for a store.
     ///
     /// # Safety
-    /// `core` is the pointer that machine code uses, of a store whose limits and data nobody else
-    /// uses as long as the judge is there.
+    /// `core` is the pointer that machine code uses. Nobody else uses the limits and the data of
+    /// its store while the result exists.
     unsafe fn of<'a>(core: *mut StoreCore) -> Judge<'a> {
         // SAFETY: by this function's contract.
         unsafe {
@@ -206,7 +206,7 @@ impl Judge<'_> {
     }
 }
 
-/// What the host's limiter said.
+/// Turns the answer of the host's limiter into a result.
 fn refused(what: &'static str, desired: usize, allowed: Result<bool, Error>) -> Result<(), Denied> {
     match allowed {
         Ok(true) => Ok(()),
@@ -218,12 +218,12 @@ fn refused(what: &'static str, desired: usize, allowed: Result<bool, Error>) -> 
     }
 }
 
-/// Numbers that no machine has are the largest one.
+/// A number of bytes or elements as a `usize`; the largest one if it does not fit.
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// The same error again, for the limiter: one that growth fails with.
+/// A copy of an error that growth failed with, for the limiter.
 fn copy_of(error: &Error) -> Error {
     match error {
         Error::Limit {
@@ -242,7 +242,7 @@ fn copy_of(error: &Error) -> Error {
     }
 }
 
-/// The counts and totals, which `limits` are compared with for something that is made.
+/// Compares `limits` with the counts and totals that the store would have with `demand`.
 #[inline(always)]
 fn totals(
     limits: &(impl ResourceLimiter + ?Sized),
@@ -274,7 +274,7 @@ fn totals(
     Ok(())
 }
 
-/// Instances and other items that are there.
+/// The number of instances, and what the other items take.
 ///
 /// # Safety
 /// `core` is valid.
@@ -314,7 +314,7 @@ pub(crate) unsafe fn for_instance(
     }
 }
 
-/// [`for_instance`] with a limiter.
+/// [`for_instance`] if the host has a limiter.
 #[cold]
 unsafe fn for_items(
     core: *mut StoreCore,
@@ -345,7 +345,7 @@ unsafe fn for_items(
     Ok(())
 }
 
-/// Asks for a memory of the host.
+/// Asks for a memory that the host makes.
 ///
 /// # Errors
 /// As for [`for_instance`].
@@ -361,7 +361,7 @@ pub(crate) unsafe fn for_memory(core: *mut StoreCore, ty: MemoryType) -> Result<
     Ok(demand)
 }
 
-/// Asks for a table of the host.
+/// Asks for a table that the host makes.
 ///
 /// # Errors
 /// As for [`for_instance`].
@@ -377,7 +377,7 @@ pub(crate) unsafe fn for_table(core: *mut StoreCore, ty: TableType) -> Result<De
     Ok(demand)
 }
 
-/// Adds `delta` pages to a memory if it may grow; the pages before.
+/// Adds `delta` pages to a memory if it may grow, and returns the number of pages before.
 ///
 /// # Safety
 /// As for [`for_instance`]; the store owns the memory.
@@ -402,8 +402,8 @@ pub(crate) unsafe fn grow_memory(
     // SAFETY: as above.
     let used = unsafe { (*core).usage.memory_bytes };
     let total = used.saturating_add(desired - current);
-    let most = judge.as_limiter().total_memory_size();
-    if let Err(error) = within(ALL_MEMORIES, total, most) {
+    let max = judge.as_limiter().total_memory_size();
+    if let Err(error) = within(ALL_MEMORIES, total, max) {
         return Err(judge.memory_failed(error));
     }
     judge.memory(current, desired, entity.ty().max.map(bytes))?;
@@ -415,7 +415,7 @@ pub(crate) unsafe fn grow_memory(
     Ok(current / WASM_PAGE)
 }
 
-/// Adds `delta` elements to a table if it may grow; the number before.
+/// Adds `delta` elements to a table if it may grow, and returns the number of elements before.
 ///
 /// # Safety
 /// As for [`for_instance`]; the store owns the table.
@@ -433,15 +433,15 @@ pub(crate) unsafe fn grow_table(
         return Ok(current);
     }
     let desired = current.saturating_add(delta);
-    if desired > entity.most_elements() {
+    if desired > entity.max_elements() {
         let what = "elements of a table";
-        return Err(judge.table_failed(limit_error(what, desired, entity.most_elements())));
+        return Err(judge.table_failed(limit_error(what, desired, entity.max_elements())));
     }
     // SAFETY: as above.
     let used = unsafe { (*core).usage.table_elements };
     let total = used.saturating_add(delta);
-    let most = judge.as_limiter().total_table_elements();
-    if let Err(error) = within(ALL_TABLES, total, most) {
+    let max = judge.as_limiter().total_table_elements();
+    if let Err(error) = within(ALL_TABLES, total, max) {
         return Err(judge.table_failed(error));
     }
     judge.table(current, desired, entity.max())?;

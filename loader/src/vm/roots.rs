@@ -7,7 +7,8 @@ use super::instance::InstanceData;
 use crate::types::global_type;
 
 impl InstanceData {
-    /// Gives the numbers of the external and exception references in the instance's own tables and globals.
+    /// Gives the numbers of the external and exception references in the instance's own tables and
+    /// globals.
     pub(crate) fn visit_externrefs(&self, visit: &mut impl FnMut(u64)) {
         for table in &self.tables {
             table.visit_externrefs(visit);

@@ -255,7 +255,8 @@ impl<'a> Functions<'a> {
     fn find(&self, ty: ValType, value: u64, what: impl Fn() -> String) -> Result<u32, Error> {
         if ty != ValType::FuncRef {
             return Err(unsuitable(format!(
-                "{} refers to a value of the host, which belongs to the store: let the guest                  drop it before",
+                "{} refers to a value of the host, which belongs to the store: let the guest drop \
+                 the reference before",
                 what()
             )));
         }
@@ -267,7 +268,8 @@ impl<'a> Functions<'a> {
         match function {
             Some(function) if *function != NONE => Ok(*function),
             _ => Err(unsuitable(format!(
-                "{} refers to a function of the host or of another instance, which belongs to the                  store: let the guest drop it before",
+                "{} refers to a function of the host or of another instance, which belongs to \
+                 the store: let the guest drop the reference before",
                 what()
             ))),
         }

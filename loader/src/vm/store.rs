@@ -138,7 +138,8 @@ impl StoreCore {
         }
     }
 
-    /// Whether code of the store ever ran: each entry notes its frame, see [`activation`](super::activation).
+    /// Whether code of the store ever ran: each entry notes its frame, see
+    /// [`activation`](super::activation).
     pub(crate) fn ran(&self) -> bool {
         self.vm.entry_fp != 0
     }
@@ -198,7 +199,8 @@ impl StoreCore {
     /// # Safety
     /// As for [`RawFrames::walk`].
     pub(crate) unsafe fn record(&mut self, ending: Ending, pc: usize, fp: usize, exact: bool) {
-        // The frames of an exception are known from where it was thrown, if no other was since then.
+        // The frames of an exception are known from where it was thrown, if no other was since
+        // then.
         let is_known = self.knows_frames_of(&ending);
         self.ending = Some(ending);
         self.vm.trapped = 1;

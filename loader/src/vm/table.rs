@@ -41,12 +41,12 @@ impl TableEntity {
         })
     }
 
-    /// Tells where machine code looks for this table, and puts its base and length there. `None`:
-    /// in the entity itself, which must not move any more.
+    /// Sets where machine code reads the base and the length of this table, and writes them there.
+    /// `None` stands for the entity itself, which must not move any more.
     ///
     /// # Safety
-    /// The place is valid as long as the entity.
-    pub(crate) unsafe fn publish(&mut self, vm: Option<NonNull<VmTable>>) {
+    /// The pointer is valid for as long as the entity.
+    pub(crate) unsafe fn set_vm(&mut self, vm: Option<NonNull<VmTable>>) {
         self.vm = vm.map_or(&raw mut self.own, NonNull::as_ptr);
         self.update();
     }
@@ -56,7 +56,7 @@ impl TableEntity {
             base: self.elements.as_mut_ptr(),
             len: self.elements.len(),
         };
-        // SAFETY: published before it is used.
+        // SAFETY: the owner has called `set_vm`.
         unsafe { self.vm.write(table) };
     }
 
@@ -64,7 +64,7 @@ impl TableEntity {
         self.vm
     }
 
-    /// The type, its minimum being the present size: what linking compares with.
+    /// The type with the present size as its minimum, which linking compares with.
     pub(crate) fn present_type(&self) -> TableType {
         TableType {
             min: self.elements.len() as u64,
@@ -89,14 +89,14 @@ impl TableEntity {
         self.ty
     }
 
-    /// Gives the numbers of the external references in it.
+    /// Calls `visit` with the numbers of the external references in the table.
     pub(crate) fn visit_externrefs(&self, visit: &mut impl FnMut(u64)) {
         if is_kept(self.ty.element) {
             self.elements.iter().copied().for_each(visit);
         }
     }
 
-    /// Puts the initial size back, all elements null.
+    /// Restores the initial size, and makes all elements null.
     ///
     /// # Errors
     /// [`Error::Memory`]; the table must not be used any more then.
@@ -110,12 +110,12 @@ impl TableEntity {
         self.ty.max
     }
 
-    /// Most elements that it can have.
-    pub(crate) fn most_elements(&self) -> u64 {
+    /// The maximum number of elements that the table can have.
+    pub(crate) fn max_elements(&self) -> u64 {
         self.ty.max.unwrap_or(u64::MAX).min(u32::MAX.into())
     }
 
-    /// Adds `delta` elements, of which it can have as many.
+    /// Adds `delta` elements. The caller has checked the maximum.
     ///
     /// # Errors
     /// [`Error::Memory`] when there is no memory for it.
