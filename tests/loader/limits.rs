@@ -118,7 +118,7 @@ fn reads_and_writes_of_the_host() {
         let error = memory.write(&mut store, 65533, &[9; 4]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "bytes of a linear memory: 4 from 65533 on is outside of 65536"
+            "bytes of a linear memory: 4 from 65533 on are out of bounds, there are 65536"
         );
         assert!(memory.read(&store, usize::MAX, &mut bytes).is_err());
         assert_eq!(memory.data(&store)[65535], 4);
