@@ -146,8 +146,8 @@ pub enum Error {
     },
     /// The bytes are longer than their header says.
     #[error(
-        "the artifact is {found} bytes long, but its header says {expected}: a tool such as `strip` \
-         has changed it; an artifact must stay as precast wrote it"
+        "the artifact is {found} bytes long, but its header says {expected}: a tool such as \
+         `strip` has changed it; an artifact must stay as precast wrote it"
     )]
     TrailingBytes {
         /// Number of bytes found.
