@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use precast_cache::{CompilationCache, Options};
 use precast_compiler::Settings;
 use precast_loader::Engine;
+use precast_tests::Watchdog;
 
 use crate::guests::{self, COUNT};
 use crate::scratch::Scratch;
@@ -276,8 +277,11 @@ fn torture(dir: &Scratch, fill: bool) {
     let ballast = dir.path().join("ballast");
     let entries: Vec<PathBuf> = (0..COUNT).map(|i| dir.entry(&guests::key(i))).collect();
     let mut rounds = 0;
+    // A round takes some seconds; on a machine that does other things, too, more.
+    let watchdog = Watchdog::new(Duration::from_secs(300));
     while rounds < 2 || Instant::now() < last {
         rounds += 1;
+        watchdog.step();
         for _ in 0..PROCESSES {
             workers.start();
         }

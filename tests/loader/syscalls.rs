@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use precast_artifact::Strategy;
+use precast_loader::runtime::{Context, HostModule, InstanceConfig, Runtime};
 use precast_loader::{Config, Engine, InstancePre, Linker, Module, Store};
 use precast_tests::artifact;
 
@@ -181,7 +182,28 @@ fn calls_of_this_process() {
             }
             fresh(kernel, path, &what);
         }
+        of_a_runtime(kernel, &engine, &files[0].1);
     });
+}
+
+/// Taking turns in a store costs no system call as long as nobody waits.
+fn of_a_runtime(kernel: &Kernel, engine: &Engine, path: &Path) {
+    let runtime: Runtime = Runtime::new(engine);
+    HostModule::builder("h")
+        .func("f", |n: i32| n)
+        .instantiate(&runtime)
+        .unwrap();
+    let module = open(engine, path);
+    let instance = runtime.instantiate(&module, InstanceConfig::new()).unwrap();
+    let context = Context::new();
+    let call = || {
+        let with = instance.with_context(&context);
+        with.call_typed::<i32, i32>("poke", 8).unwrap();
+        instance.call_typed::<i32, i32>("poke", 8).unwrap()
+    };
+    call();
+    let (_, calls) = kernel.watch(call);
+    assert_eq!(names(&calls), [""; 0], "calls of a runtime's instance");
 }
 
 /// From the first instance of a module to the steady state, and to the end of the module.

@@ -44,6 +44,9 @@ struct Call {
     context: Option<Context>,
     /// The gate that the call has entered, or waits for.
     inner: Option<Arc<Gate>>,
+    /// How many threads wait for their turn. As long as none does, nobody is woken, because that
+    /// would be a system call.
+    waiting: usize,
     /// `None` after the store is dropped.
     interrupt: Option<Interrupt>,
 }
@@ -75,6 +78,7 @@ impl Gate {
                 on: 0,
                 context: None,
                 inner: None,
+                waiting: 0,
                 interrupt: Some(interrupt),
             }),
             changed: Condvar::new(),
@@ -110,14 +114,18 @@ impl Gate {
             let outer_goes_on = || outer.as_ref().map_or(Ok(()), |inside| inside.outer.check());
             if let Err(error) = is_open().and_then(|()| outer_goes_on()) {
                 // The notification may have been meant for another thread.
-                self.changed.notify_one();
+                if call.waiting > 0 {
+                    self.changed.notify_one();
+                }
                 return Err(error);
             }
             if call.thread.is_none() {
                 break;
             }
+            call.waiting += 1;
             let woken = self.changed.wait(call);
             call = woken.unwrap_or_else(PoisonError::into_inner);
+            call.waiting -= 1;
         }
         (call.thread, call.on) = (Some(thread), on);
         call.context = context.cloned();
@@ -164,8 +172,11 @@ impl Gate {
             }
             inner = call.inner.clone().map(|inner| (inner, thread));
         }
+        let is_waited_for = call.waiting > 0;
         drop(call);
-        self.changed.notify_all();
+        if is_waited_for {
+            self.changed.notify_all();
+        }
         inner
     }
 
@@ -194,8 +205,11 @@ impl Turn {
         if let (Some(_), Some(interrupt)) = (stopped, &call.interrupt) {
             interrupt.clear(Reason::Closing);
         }
+        let is_waited_for = call.waiting > 0;
         drop(call);
-        gate.changed.notify_one();
+        if is_waited_for {
+            gate.changed.notify_one();
+        }
         // The gate is not locked here, since this may be the last handle of the context.
         drop(context);
         stopped
