@@ -142,7 +142,7 @@ impl Run<'_> {
         let guests = case.one_of(self.guests);
         let compiled = (guests.interruption, guests.strategy);
         let slot = &mut self.slots[i];
-        if slot.guests.len() >= 6 {
+        if slot.guests.len() >= 6 || slot.is_interrupted() {
             return Ok(());
         }
         // One that imports from another, by a linker of its own.

@@ -1,6 +1,8 @@
 //! A file or directory that is open in the guest and in the model.
 
-use super::agree::{EXIST, INVAL, NOENT, NOTCAPABLE, NOTDIR, ROFS};
+use std::os::unix::fs::FileTypeExt;
+
+use super::agree::{EXIST, INVAL, ISDIR, NOENT, NOTCAPABLE, NOTDIR, ROFS};
 use super::model::{Errno, LEADS_OUT, Open};
 
 pub const CREAT: u32 = 1;
@@ -92,7 +94,7 @@ impl Pair {
             return Err(ROFS);
         }
         let exclusive = has(CREAT) && has(EXCL);
-        self.reads_at(path, follow && !exclusive, || {
+        let opened = self.reads_at(path, follow && !exclusive, || {
             let mut flags = if follow { 0 } else { libc::O_NOFOLLOW };
             if has(DIRECTORY) {
                 flags |= libc::O_DIRECTORY;
@@ -141,7 +143,15 @@ impl Pair {
                 libc::O_WRONLY
             };
             self.model.open(path, flags | mode)
-        })
+        })?;
+        let kind = opened.file().metadata().map(|found| found.file_type());
+        match kind {
+            // As `open` of the system has it, but only for a call that could create the file.
+            Ok(kind) if has(CREAT) && kind.is_dir() => Err(ISDIR),
+            // To read from a pipe changes it.
+            Ok(kind) if self.read_only && kind.is_fifo() => Err(ROFS),
+            _ => Ok(opened),
+        }
     }
 }
 
