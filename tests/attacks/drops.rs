@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use precast_loader::{Engine, Error, ExternRef, Func, InstancePre, Linker, Store, Val};
-use precast_tests::{module, strategies};
+use precast_loader::{
+    Engine, Error, ExternRef, Func, InstancePre, Interruption, Linker, Store, Val,
+};
+use precast_tests::{Source, module, strategies};
 
 use crate::panic_of;
 
@@ -156,7 +158,8 @@ fn that_use_the_pool() {
 fn that_never_happen() {
     for strategy in strategies() {
         let engine = Engine::default();
-        let module = module(&engine, WAT, strategy);
+        let source = Source::new(strategy).interruption(Interruption::Epoch);
+        let module = source.module(&engine, WAT);
         let mut linker: Linker<()> = Linker::new(&engine);
         linker.func_wrap("h", "f", || {}).unwrap();
         let pre = linker.instantiate_pre(&module).unwrap();

@@ -9,7 +9,7 @@ use precast_tests::{module, store, strategies};
 fn foreign<R: std::fmt::Debug>(result: Result<R, Error>) {
     assert_eq!(
         result.unwrap_err().to_string(),
-        "funcref: found a function of another store, expected a function of the same store"
+        "the function belongs to another store; expected one of the same store, or a null reference"
     );
 }
 
