@@ -559,3 +559,45 @@ fn images_in_many_pieces_are_one_mapping() {
     }
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+/// What reuse costs, for those who want to know: `cargo test … -- --ignored --nocapture`. 200 samples of
+/// half a millisecond each; the median and the least.
+#[test]
+#[ignore = "measures, and asserts nothing"]
+fn cost_of_reuse() {
+    for strategy in strategies() {
+        for (count, step) in [
+            (0, 1),
+            (1, 1),
+            (8, 1),
+            (32, 1),
+            (33, 1),
+            (64, 1),
+            (256, 1),
+            (1024, 1),
+            (2048, 1),
+            (64, 32),
+            (200, 10),
+        ] {
+            let pre = writer(&Engine::default(), strategy);
+            for _ in 0..1500 {
+                write(&pre, 0, count, step);
+            }
+            let mut samples: Vec<f64> = (0..200)
+                .map(|_| {
+                    let (start, mut uses) = (std::time::Instant::now(), 0.0);
+                    while start.elapsed().as_micros() < 500 {
+                        write(&pre, 0, count, step);
+                        uses += 1.0;
+                    }
+                    start.elapsed().as_secs_f64() * 1e6 / uses
+                })
+                .collect();
+            samples.sort_by(f64::total_cmp);
+            eprintln!(
+                "{strategy}: {count:4} pages, {step:2} apart: {:8.2} µs (least {:.2})",
+                samples[100], samples[0]
+            );
+        }
+    }
+}

@@ -365,3 +365,6 @@ impl Keeper {
         learned.add(&mut found, &written, images);
     }
 }
+
+#[cfg(test)]
+mod tests;

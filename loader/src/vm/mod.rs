@@ -8,7 +8,7 @@
 //! | `store`, `store_id` | what a store owns, without the host's data; its number |
 //! | `module` | a mapped artifact and the addresses of its code |
 //! | `instance`, `initialise`, `state` | an instance: its VM context, its start, its snapshots |
-//! | `roots`, `close` | where an instance holds references; how it is closed |
+//! | `roots`, `reset`, `close` | where an instance holds references; how it is as new again, or closed |
 //! | `memory`, `images`, `keep` | memories: their initial content and their reset |
 //! | `table`, `elements`, `global`, `externrefs`, `host` | the other items of a store |
 //! | `quota` | counts what a store's items take, and asks before one is made or grows |
@@ -36,6 +36,7 @@ pub(crate) mod memory;
 pub(crate) mod module;
 pub(crate) mod pool;
 pub(crate) mod quota;
+pub(crate) mod reset;
 pub(crate) mod roots;
 pub(crate) mod signal;
 pub(crate) mod state;

@@ -1,0 +1,146 @@
+use super::*;
+
+const HOLE: usize = SHORT_HOLE;
+
+/// Scores of `pages` pages, of which these were written.
+fn scores(pages: usize, written: &[usize]) -> Vec<u8> {
+    let mut scores = vec![0; pages];
+    written.iter().for_each(|page| scores[*page] = 1);
+    scores
+}
+
+/// The plan's pages, as ranges that go together whatever they are filled from.
+fn kept(plan: &Plan) -> Vec<Range<usize>> {
+    let size = page_size();
+    let mut kept: Vec<Range<usize>> = Vec::new();
+    for run in &plan.0 {
+        let pages = run.start / size..run.end / size;
+        match kept.last_mut().filter(|last| last.end == pages.start) {
+            Some(last) => last.end = pages.end,
+            None => kept.push(pages),
+        }
+    }
+    kept
+}
+
+#[test]
+fn short_holes_are_kept_and_long_ones_are_not() {
+    let all = usize::MAX;
+    let of = |pages, written: &[usize]| kept(&plan(&scores(pages, written), &[], all));
+    assert_eq!(of(100, &[50]), [50..51]);
+    // At the start, between, at the end: at the bound and one past it.
+    assert_eq!(of(100, &[HOLE - 1, 50]), [0..HOLE, 50..51]);
+    assert_eq!(of(100, &[HOLE, 50]), [HOLE..HOLE + 1, 50..51]);
+    assert_eq!(of(100, &[30, 30 + HOLE]), [30..31 + HOLE]);
+    assert_eq!(of(100, &[30, 31 + HOLE]), [30..31, 31 + HOLE..32 + HOLE]);
+    assert_eq!(of(100, &[50, 100 - HOLE]), [50..51, 100 - HOLE..100]);
+    assert_eq!(of(100, &[50, 99 - HOLE]), [50..51, 99 - HOLE..100 - HOLE]);
+    assert_eq!(of(3, &[1]), [0..3]);
+    let every: Vec<usize> = (0..64).collect();
+    assert_eq!(of(64, &every), [0..64]);
+}
+
+#[test]
+fn a_plan_keeps_to_its_bound() {
+    let size = page_size();
+    let every: Vec<usize> = (0..64).collect();
+    for most in [0, 1, 31, 32, 33, 63, 64, 65] {
+        let plan = plan(&scores(64, &every), &[], most * size + size / 2);
+        let bytes: usize = plan.0.iter().map(|run| run.end - run.start).sum();
+        assert_eq!(bytes, most.min(64) * size);
+    }
+}
+
+/// Pages that are not written any more leave after as many samples as their score allows, and samples
+/// become rare while nothing changes.
+#[test]
+fn what_was_learned_is_forgotten() {
+    let learned = Learned::new(usize::MAX);
+    let mut found = Found::default();
+    let mut written = vec![false; 100];
+    written[40] = true;
+    for _ in 0..20 {
+        learned.add(&mut found, &written, &[]);
+    }
+    assert_eq!(kept(&found.plan), [40..41]);
+    assert_eq!(learned.interval.load(Ordering::Relaxed), RAREST);
+    let generation = learned.generation.load(Ordering::Relaxed);
+    assert_eq!(generation, 1);
+    written[40] = false;
+    let mut samples = 0;
+    while !found.plan.0.is_empty() {
+        learned.add(&mut found, &written, &[]);
+        samples += 1;
+    }
+    assert_eq!(samples, BEST);
+    assert_eq!(learned.generation.load(Ordering::Relaxed), 2);
+    assert!(learned.interval.load(Ordering::Relaxed) < RAREST);
+}
+
+/// Whatever the plan says, nothing is left of what was written.
+#[test]
+fn any_plan_restores() {
+    const PAGES: usize = 64;
+    let size = page_size();
+    let content: Vec<u64> = (1..).take(8 * size / 8).collect();
+    let bytes: &[u8] = bytemuck::cast_slice(&content);
+    // Of a memory that is zero: as an image it only decides what kept pages are filled with.
+    let zeros = vec![0_u64; 8 * size / 8];
+    let zeros: &[u8] = bytemuck::cast_slice(&zeros);
+    let image = |bytes: &[u8]| Image {
+        guest: 16 * size,
+        bytes: NonNull::from(bytes),
+        offset: 0,
+    };
+    let mut random = 7_u64;
+    let mut next = || {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (random >> 33) as usize
+    };
+    for images in [vec![], vec![image(zeros)]] {
+        for round in 0..200 {
+            let mut memory = Reservation::new(2 * PAGES * size).unwrap();
+            // What is accessible, and what earlier tenants had.
+            let (len, high) = (1 + next() % PAGES, PAGES + next() % 20);
+            memory.commit(0, len * size).unwrap();
+            let written: Vec<usize> = (0..next() % 40).map(|_| next() % (PAGES + 20)).collect();
+            let plan = plan(
+                &scores(PAGES + 20, &written),
+                &images,
+                next() % PAGES * size,
+            );
+            let base = memory.base();
+            for _ in 0..next() % 100 {
+                // SAFETY: accessible bytes of our own.
+                unsafe { base.add(next() % (len * size)).write(0xaa) };
+            }
+            // SAFETY: nobody else uses the memory.
+            let kept = unsafe { plan.restore(&mut memory, len * size, high * size) };
+            assert!(kept.unwrap() <= plan.0.iter().map(|r| r.end - r.start).sum());
+            memory.commit(0, 2 * PAGES * size).unwrap();
+            for page in 0..2 * PAGES {
+                // SAFETY: accessible pages of our own.
+                let zero = unsafe { is_zero(base.add(page * size)) };
+                assert!(zero, "round {round}: page {page}");
+            }
+        }
+    }
+    // Kept pages are filled with their image, also where only a part of the memory is accessible.
+    let images = [image(bytes)];
+    let every: Vec<usize> = (0..PAGES).collect();
+    let plan = plan(&scores(PAGES, &every), &images, usize::MAX);
+    for len in [15, 16, 17, 20, 24, 25, 64] {
+        let mut memory = Reservation::new(PAGES * size).unwrap();
+        memory.commit(0, len * size).unwrap();
+        // SAFETY: nobody else uses the memory.
+        let found = unsafe {
+            plan.restore(&mut memory, len * size, len * size).unwrap();
+            std::slice::from_raw_parts(memory.base().as_ptr(), len * size)
+        };
+        let mut expected = vec![0; PAGES * size];
+        expected[16 * size..24 * size].copy_from_slice(bytes);
+        assert!(found == &expected[..len * size], "{len}");
+    }
+}

@@ -1,0 +1,124 @@
+//! An instance as new: for the next store, or in the store that it stays in.
+
+use std::ptr::NonNull;
+
+use precast_artifact::records::IMPORTED;
+use precast_artifact::vm::VmContextHeader;
+
+use super::instance::InstanceData;
+use super::memory::MemoryEntity;
+use crate::error::Error;
+
+impl InstanceData {
+    /// Whether [`InstanceData::reset`] can put everything back.
+    pub(crate) fn is_resettable(&self) -> bool {
+        self.closed.is_none() && self.memories.iter().all(MemoryEntity::is_resettable)
+    }
+
+    /// Bytes of its memories that stay resident while it is parked.
+    pub(crate) fn kept(&self) -> usize {
+        self.memories.iter().map(MemoryEntity::kept).sum()
+    }
+
+    /// Gives these bytes back to the system.
+    ///
+    /// # Errors
+    /// The system's; the instance must be dropped then.
+    pub(crate) fn discard_kept(&mut self) -> Result<(), Error> {
+        let mut memories = self.memories.iter_mut();
+        memories.try_for_each(MemoryEntity::discard_kept)
+    }
+
+    /// Restores everything to the state after [`InstanceData::new`]. `ran` says whether code of its
+    /// store ever ran.
+    ///
+    /// # Errors
+    /// When the system refuses; the instance must be dropped then.
+    pub(crate) fn reset(&mut self, ran: bool) -> Result<(), Error> {
+        let learned = self.owner.as_ref().map_or(&[][..], |owner| owner.learned());
+        for (i, memory) in self.memories.iter_mut().enumerate() {
+            memory.reset(ran, learned.get(i))?;
+        }
+        for table in &mut self.tables {
+            table.reset()?;
+        }
+        self.fill_globals();
+        let artifact = self.module.artifact();
+        let vm = &artifact.header().vm;
+        // SAFETY: the parser checked that these parts are inside the context.
+        unsafe {
+            self.byte(vm.data_dropped)
+                .write_bytes(0, artifact.data().len());
+            self.byte(vm.elem_dropped)
+                .write_bytes(0, artifact.elements().len());
+        }
+        Ok(())
+    }
+
+    /// Fills what machine code changes of the context but for the dropped flags: what is between
+    /// its header and the import slots. Slots and references stay right for as long as the instance
+    /// exists.
+    pub(super) fn fill_globals(&mut self) {
+        let module = self.held_module();
+        let (header, size) = (module.artifact().header(), size_of::<VmContextHeader>());
+        let template = module.artifact().section(header.template);
+        let initial = match &self.state {
+            Some(state) => state.globals(),
+            None => template.get(size..).unwrap_or(&[]),
+        };
+        let len = header.vm.func_imports as usize - size;
+        let initial = &initial[..initial.len().min(len)];
+        // SAFETY: the parser checked that this part is inside the context, and that the template is
+        // zero where pointers go.
+        unsafe {
+            let to = self.vmctx.add(1).cast::<u8>();
+            to.copy_from_nonoverlapping(NonNull::from(initial).cast(), initial.len());
+            to.add(initial.len()).write_bytes(0, len - initial.len());
+        }
+    }
+
+    /// [`InstanceData::reset`] in the store that the instance stays in, all of whose code is idle.
+    /// It is published again.
+    ///
+    /// # Errors
+    /// When the system refuses; the instance must be closed then.
+    pub(crate) fn reset_in_store(&mut self, ran: bool) -> Result<(), Error> {
+        let module = self.held_module();
+        let gathered = match &self.state {
+            Some(state) => state.images(),
+            None => module.gathered_images(),
+        };
+        let file = gathered.map_or(module.mapping().file(), |images| Some(images.file()));
+        for memory in &mut self.memories {
+            memory.come_back(file)?;
+        }
+        let imported = self.imported_places();
+        self.reset(ran)?;
+        for (at, pointer) in imported {
+            // SAFETY: the same place, of which the pointer was read.
+            unsafe { self.at::<*mut u8>(at).write(pointer) };
+        }
+        self.write_self_pointers();
+        Ok(())
+    }
+
+    /// Where the context has pointers to imported memories, tables and globals, and these.
+    fn imported_places(&self) -> Vec<(u32, *mut u8)> {
+        let artifact = self.module.artifact();
+        let memories = artifact.memories().iter().map(|r| (r.flags, r.vm_offset));
+        let tables = artifact.tables().iter().map(|r| (r.flags, r.vm_offset));
+        let globals = artifact.globals().iter().map(|r| (r.flags, r.vm_offset));
+        let all = memories.chain(tables).chain(globals);
+        all.filter(|(flags, _)| flags & IMPORTED != 0)
+            // SAFETY: the parser checked the places; each holds a pointer.
+            .map(|(_, at)| (at, unsafe { self.at::<*mut u8>(at).read() }))
+            .collect()
+    }
+
+    /// Bytes of its memories, and elements of its tables.
+    pub(crate) fn sizes(&self) -> (u64, u64) {
+        let bytes = self.memories.iter().map(|memory| memory.len() as u64);
+        let elements = self.tables.iter().map(|table| table.len() as u64);
+        (bytes.sum(), elements.sum())
+    }
+}
