@@ -9,15 +9,15 @@ fn scores(pages: usize, written: &[usize]) -> Vec<u8> {
     scores
 }
 
-/// The plan's pages, as ranges that go together whatever they are filled from.
-fn kept(plan: &Plan) -> Vec<Range<usize>> {
+/// The plan's pages, as ranges that go together whatever they are filled from: first, one past the last.
+fn kept(plan: &Plan) -> Vec<(usize, usize)> {
     let size = page_size();
-    let mut kept: Vec<Range<usize>> = Vec::new();
+    let mut kept: Vec<(usize, usize)> = Vec::new();
     for run in &plan.0 {
-        let pages = run.start / size..run.end / size;
-        match kept.last_mut().filter(|last| last.end == pages.start) {
-            Some(last) => last.end = pages.end,
-            None => kept.push(pages),
+        let (first, end) = (run.start / size, run.end / size);
+        match kept.last_mut().filter(|last| last.1 == first) {
+            Some(last) => last.1 = end,
+            None => kept.push((first, end)),
         }
     }
     kept
@@ -27,17 +27,23 @@ fn kept(plan: &Plan) -> Vec<Range<usize>> {
 fn short_holes_are_kept_and_long_ones_are_not() {
     let all = usize::MAX;
     let of = |pages, written: &[usize]| kept(&plan(&scores(pages, written), &[], all));
-    assert_eq!(of(100, &[50]), [50..51]);
+    assert_eq!(of(100, &[50]), [(50, 51)]);
     // At the start, between, at the end: at the bound and one past it.
-    assert_eq!(of(100, &[HOLE - 1, 50]), [0..HOLE, 50..51]);
-    assert_eq!(of(100, &[HOLE, 50]), [HOLE..HOLE + 1, 50..51]);
-    assert_eq!(of(100, &[30, 30 + HOLE]), [30..31 + HOLE]);
-    assert_eq!(of(100, &[30, 31 + HOLE]), [30..31, 31 + HOLE..32 + HOLE]);
-    assert_eq!(of(100, &[50, 100 - HOLE]), [50..51, 100 - HOLE..100]);
-    assert_eq!(of(100, &[50, 99 - HOLE]), [50..51, 99 - HOLE..100 - HOLE]);
-    assert_eq!(of(3, &[1]), [0..3]);
+    assert_eq!(of(100, &[HOLE - 1, 50]), [(0, HOLE), (50, 51)]);
+    assert_eq!(of(100, &[HOLE, 50]), [(HOLE, HOLE + 1), (50, 51)]);
+    assert_eq!(of(100, &[30, 30 + HOLE]), [(30, 31 + HOLE)]);
+    assert_eq!(
+        of(100, &[30, 31 + HOLE]),
+        [(30, 31), (31 + HOLE, 32 + HOLE)]
+    );
+    assert_eq!(of(100, &[50, 100 - HOLE]), [(50, 51), (100 - HOLE, 100)]);
+    assert_eq!(
+        of(100, &[50, 99 - HOLE]),
+        [(50, 51), (99 - HOLE, 100 - HOLE)]
+    );
+    assert_eq!(of(3, &[1]), [(0, 3)]);
     let every: Vec<usize> = (0..64).collect();
-    assert_eq!(of(64, &every), [0..64]);
+    assert_eq!(of(64, &every), [(0, 64)]);
 }
 
 #[test]
@@ -62,7 +68,7 @@ fn what_was_learned_is_forgotten() {
     for _ in 0..20 {
         learned.add(&mut found, &written, &[]);
     }
-    assert_eq!(kept(&found.plan), [40..41]);
+    assert_eq!(kept(&found.plan), [(40, 41)]);
     assert_eq!(learned.interval.load(Ordering::Relaxed), RAREST);
     let generation = learned.generation.load(Ordering::Relaxed);
     assert_eq!(generation, 1);
