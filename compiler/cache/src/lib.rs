@@ -23,7 +23,7 @@
 //! | `directory` | file names in the directory, and whether the directory can be trusted |
 //! | `entry`, `seal` | one entry: finding, checking and writing it |
 //! | `lock` | one compilation at a time between processes |
-//! | `policy` | the rule of what a cache keeps |
+//! | `policy` | the rule by which a cache keeps entries |
 //! | `budget`, `verify` | removing entries, and finding damaged ones |
 //! | `options`, `stats`, `error` | the cache's options, counters and errors |
 //!
@@ -51,8 +51,6 @@ mod options;
 mod policy;
 mod seal;
 mod stats;
-#[cfg(test)]
-mod testing;
 mod verify;
 
 use std::path::Path;

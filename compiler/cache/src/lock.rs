@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn one_holder_at_a_time_and_no_file_left() {
-        let path = std::env::temp_dir().join(format!("precast-lock-{}", std::process::id()));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
         let holders = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..8 {

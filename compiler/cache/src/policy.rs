@@ -1,28 +1,30 @@
-//! The rule of what a cache keeps: whatever is pinned, and of the rest what was used last, within a
-//! bound on its age and on the bytes of everything.
+//! The rule by which a cache keeps entries. It keeps those that are pinned, and the most recently
+//! used of the others, within a maximal age and a maximal number of bytes of all entries.
 //!
-//! Entries in a directory ([`budget`](crate::budget)) and modules in memory
-//! ([`kept`](crate::kept)) both ask this rule. Another policy is written here: what it must
-//! know of an entry is a field of [`Candidate`], which both sides fill in, and what a user may choose
-//! is a field of [`Options`](crate::Options).
+//! The rule applies to entries in a directory ([`budget`](crate::budget)) and to modules in memory
+//! ([`kept`](crate::kept)). Another policy would be written here. What it needs to know about an
+//! entry becomes a field of [`Candidate`], which both callers fill in. What a user may choose
+//! becomes a field of [`Options`](crate::Options).
 
 use std::cmp::Reverse;
 use std::time::Duration;
 
-/// Something that a cache may keep.
+/// An entry or a module that a cache may keep.
 pub(crate) struct Candidate<T> {
-    /// Which entry this is. Of two that were last used at the same time, the lesser goes first.
+    /// Identifies the candidate. Of two that were last used at the same time, the one with the
+    /// lesser `id` is removed first.
     pub(crate) id: T,
-    /// Size in bytes.
+    /// The size in bytes.
     pub(crate) bytes: u64,
-    /// Time since the last use.
+    /// The time since the last use.
     pub(crate) unused_for: Duration,
-    /// Whether it must stay.
+    /// Whether the candidate must be kept.
     pub(crate) pinned: bool,
 }
 
-/// Which candidates go, least recently used first: those unused for longer than `max_age`, and then
-/// as many as it takes for the others to fit into `max_bytes`. Pinned ones count, but never go.
+/// The candidates to remove, the least recently used first. These are the ones that have not been
+/// used for `max_age`, and as many others as are necessary for the rest to fit into `max_bytes`.
+/// Pinned candidates count, but they are never removed.
 pub(crate) fn superfluous<T: Copy + Ord>(
     mut candidates: Vec<Candidate<T>>,
     max_bytes: Option<u64>,
@@ -46,7 +48,8 @@ pub(crate) fn superfluous<T: Copy + Ord>(
 mod tests {
     use super::*;
 
-    /// Entries of 10 bytes each, unused for 1, 2, 3, … seconds; the numbers of those that go.
+    /// The numbers of the removed entries among entries of 10 bytes that were unused for 1, 2, 3, …
+    /// seconds.
     fn go(count: u64, pinned: &[u64], max_bytes: Option<u64>, max_age: Option<u64>) -> Vec<u64> {
         let candidates = (1..=count).map(|id| Candidate {
             id,

@@ -52,11 +52,10 @@ mod tests {
     use std::io::{Seek, Write};
 
     use super::*;
-    use crate::testing::TestDir;
 
     #[test]
     fn a_seal_breaks_when_the_file_is_written_to() {
-        let dir = TestDir::new("seal");
+        let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("entry");
         let key: Key = "0f".repeat(32).parse().unwrap();
         let other: Key = "f0".repeat(32).parse().unwrap();

@@ -86,15 +86,10 @@ fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
 mod tests {
     use super::*;
 
-    fn directory(name: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("precast-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("temporary directory");
-        path
-    }
-
     #[test]
     fn replaces_files_and_leaves_nothing_behind() {
-        let dir = directory("files");
+        let temporary = tempfile::tempdir().expect("a temporary directory");
+        let dir = temporary.path();
         let (path, link) = (dir.join("out"), dir.join("link"));
         write(&path, b"old").expect("writable");
         std::os::unix::fs::symlink(&path, &link).expect("writable");
@@ -107,19 +102,18 @@ mod tests {
             "old",
             "not changed in place"
         );
-        assert_eq!(fs::read_dir(&dir).expect("exists").count(), 2);
-        fs::remove_dir_all(dir).expect("ours");
+        assert_eq!(fs::read_dir(dir).expect("exists").count(), 2);
     }
 
     #[test]
     fn a_failed_write_leaves_the_old_file() {
-        let dir = directory("failed");
+        let temporary = tempfile::tempdir().expect("a temporary directory");
+        let dir = temporary.path();
         let error = write(&dir.join("missing/out"), b"new").expect_err("no such directory");
         assert!(error.to_string().starts_with("cannot write `"), "{error}");
-        let error = write(&dir, b"new").expect_err("a directory");
+        let error = write(dir, b"new").expect_err("a directory");
         assert!(error.to_string().ends_with("it is a directory"), "{error}");
-        assert_eq!(fs::read_dir(&dir).expect("exists").count(), 0);
+        assert_eq!(fs::read_dir(dir).expect("exists").count(), 0);
         write(Path::new("/dev/null"), b"new").expect("a device is written in place");
-        fs::remove_dir_all(dir).expect("ours");
     }
 }

@@ -33,7 +33,13 @@ pub(crate) struct Access {
 
 /// Whether this is one of the trap codes of accesses.
 pub(crate) fn is_access(code: ir::TrapCode) -> bool {
-    (FIRST..FIRST + COUNT as u8).contains(&code.as_raw().get())
+    access_number(code).is_some()
+}
+
+/// Which of the codes of accesses this is, if it is one.
+pub(super) fn access_number(code: ir::TrapCode) -> Option<u8> {
+    let number = code.as_raw().get().checked_sub(FIRST)?;
+    (usize::from(number) < COUNT).then_some(number)
 }
 
 impl FuncTranslator<'_, '_> {

@@ -1,23 +1,35 @@
-//! File tests: each `compiler/tests/clif/*.wat` ends with the Cranelift IR of its functions in
-//! comments. `PRECAST_BLESS=1` replaces these comments by what is found.
+//! File tests: `compiler/tests/clif/*.wat`. Each file is a module, followed by the Cranelift IR of
+//! its functions in comments. `PRECAST_BLESS=1` writes the IR that is found instead of comparing
+//! it.
 //!
-//! A first line such as `;; checked epoch` chooses the memory strategy (guarded by default) and the
-//! interruption (none by default). The target is x86-64 without extensions, though hardly anything
-//! depends on it before instruction selection.
+//! A first line such as `;; checked epoch` chooses the memory strategy (`guarded` by default) and
+//! the kind of interruption (none by default). With `trampolines` in that line, the file has the IR
+//! of the module's trampolines instead. The target is x86-64 without extensions, although hardly
+//! anything depends on the target before instruction selection.
+//!
+//! Cranelift prints symbols and trap codes as numbers. The files have their names: `func3` is a
+//! function by its index, `builtin[memory_grow]` the thunk of a routine of the loader,
+//! `MemoryOutOfBounds` a trap code, and `access[0]` the code of the first access to a linear
+//! memory.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use cranelift_codegen::ir::Function;
+use cranelift_codegen::ir::{self, Function, UserExternalName};
 use cranelift_frontend::FunctionBuilderContext;
 use precast_artifact::{Interruption, Strategy};
 
+use super::accesses::access_number;
+use super::trap::{AFTER_NO_RETURN, artifact_code};
 use super::{Env, Scratch, translate};
+use crate::key::{GotEntry, Symbol};
 use crate::parse::parse;
 use crate::plan::Plan;
 use crate::settings::Settings;
 use crate::stops;
 use crate::target::Target;
+use crate::trampoline;
 
 const SEPARATOR: &str = "\n;; ----\n";
 
@@ -87,7 +99,7 @@ fn clif(source: &str) -> String {
         interruption: settings.interruption,
     };
     let (mut context, mut scratch) = (FunctionBuilderContext::new(), Scratch::default());
-    let mut out = String::new();
+    let mut functions = Vec::new();
     for index in module.bodies.keys() {
         let mut func = Function::new();
         translate(
@@ -99,6 +111,20 @@ fn clif(source: &str) -> String {
             &mut scratch,
         )
         .unwrap();
+        functions.push(func);
+    }
+    if chosen("trampolines") {
+        functions = trampolines(&env, &functions)
+            .into_iter()
+            .map(|symbol| {
+                let mut func = Function::new();
+                trampoline::build(&env, symbol, &mut func, &mut context);
+                func
+            })
+            .collect();
+    }
+    let mut out = String::new();
+    for func in functions {
         cranelift_codegen::verify_function(&func, env.isa).unwrap();
         for line in func.display().to_string().lines() {
             // These tests are not about source locations.
@@ -107,9 +133,99 @@ fn clif(source: &str) -> String {
                 None => line,
             };
             let body = line.starts_with(' ') && !line.trim_start().starts_with("block");
-            let line = format!("{}{}", if body { "    " } else { "" }, line.trim());
+            let indent = if body { "    " } else { "" };
+            let line = format!("{indent}{}", with_names(&env, line.trim()));
             writeln!(out, "{}", format!(";; {line}").trim_end()).unwrap();
         }
     }
     out
+}
+
+/// The trampolines of a module: those that its plan asks for, and those that its functions refer
+/// to.
+fn trampolines(env: &Env<'_>, functions: &[Function]) -> BTreeSet<Symbol> {
+    let mut symbols = BTreeSet::new();
+    for &index in &env.plan.entries {
+        symbols.insert(Symbol::ArrayEntry(index));
+        if env.module.signatures[index].is_native() {
+            symbols.insert(Symbol::NativeEntry(index));
+        }
+    }
+    for &index in &env.plan.exits {
+        symbols.insert(Symbol::ArrayExit(index));
+        if env.module.signatures[index].is_native() {
+            symbols.insert(Symbol::NativeExit(index));
+        }
+    }
+    let thunks = env.plan.import_thunks.iter().copied();
+    symbols.extend(thunks.map(Symbol::ImportThunk));
+    let names = functions.iter().map(|func| func.params.user_named_funcs());
+    let named = names.flat_map(|names| names.values().map(Symbol::from_name));
+    symbols.extend(named.filter(|symbol| {
+        use Symbol::{BuiltinThunk, LibCallThunk, Raise, Round};
+        matches!(
+            symbol,
+            BuiltinThunk(_) | Raise(_) | LibCallThunk(_) | Round(..)
+        )
+    }));
+    symbols
+}
+
+/// Replaces the numbers of symbols and trap codes by names.
+fn with_names(env: &Env<'_>, line: &str) -> String {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == ':';
+    let mut out = String::new();
+    let mut rest = line;
+    while !rest.is_empty() {
+        let len = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(len);
+        let name = symbol(word).map(|symbol| symbol_name(env, symbol));
+        out += &name.or_else(|| trap(word)).unwrap_or_else(|| word.into());
+        let len = after.find(is_word).unwrap_or(after.len());
+        out += &after[..len];
+        rest = &after[len..];
+    }
+    out
+}
+
+/// The symbol that Cranelift prints as `u6:2`.
+fn symbol(word: &str) -> Option<Symbol> {
+    let (namespace, index) = word.strip_prefix('u')?.split_once(':')?;
+    let name = UserExternalName {
+        namespace: namespace.parse().ok()?,
+        index: index.parse().ok()?,
+    };
+    Some(Symbol::from_name(&name))
+}
+
+fn symbol_name(env: &Env<'_>, symbol: Symbol) -> String {
+    match symbol {
+        Symbol::Function(index) => format!("{:?}", env.module.func_index(index)),
+        Symbol::NativeEntry(sig) => format!("native_entry[{sig:?}]"),
+        Symbol::ArrayEntry(sig) => format!("array_entry[{sig:?}]"),
+        Symbol::NativeExit(sig) => format!("native_exit[{sig:?}]"),
+        Symbol::ArrayExit(sig) => format!("array_exit[{sig:?}]"),
+        Symbol::ImportThunk(index) => format!("import[{index:?}]"),
+        Symbol::BuiltinThunk(builtin) => format!("builtin[{builtin}]"),
+        Symbol::Raise(code) => format!("raise[{code:?}]"),
+        Symbol::LibCallThunk(libcall) => format!("libcall[{libcall}]"),
+        Symbol::Round(how, ty) => format!("round[{how:?} {ty:?}]"),
+        Symbol::GotSlot(GotEntry::LibCall(libcall)) => format!("got[{libcall}]"),
+        Symbol::GotSlot(GotEntry::TypeId(sig)) => format!("got[{sig:?}]"),
+        Symbol::FrozenTable(table) => format!("frozen[{table:?}]"),
+        Symbol::TextStart => "text_start".to_owned(),
+        Symbol::Stop => "stop".to_owned(),
+    }
+}
+
+/// The name of a trap code that Cranelift prints as `user2`.
+fn trap(word: &str) -> Option<String> {
+    let code = ir::TrapCode::user(word.strip_prefix("user")?.parse().ok()?)?;
+    if code == AFTER_NO_RETURN {
+        return Some("AfterNoReturn".to_owned());
+    }
+    if let Some(number) = access_number(code) {
+        return Some(format!("access[{number}]"));
+    }
+    Some(format!("{:?}", artifact_code(code)?))
 }

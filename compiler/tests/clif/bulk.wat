@@ -14,7 +14,7 @@
   (func (result i32) (memory.grow $b (memory.size $a))))
 
 ;; ----
-;; function u0:0(i64 vmctx, i32, i32, i32) tail {
+;; function func0(i64 vmctx, i32, i32, i32) tail {
 ;;     region0 = 0 "vm"
 ;;     region1 = 1 "memory head"
 ;;     gv0 = vmctx
@@ -34,13 +34,13 @@
 ;;     v9 = iconst.i64 0x0001_0000
 ;;     v10 = icmp ugt v7, v9  ; v9 = 0x0001_0000
 ;;     v11 = bor v8, v10
-;;     trapnz v11, user2
+;;     trapnz v11, MemoryOutOfBounds
 ;;     v13 = iadd v12, v4
 ;;     v14, v15 = uadd_overflow v5, v6
 ;;     v16 = load.i64 notrap aligned region1 v0+40
 ;;     v17 = icmp ugt v14, v16
 ;;     v18 = bor v15, v17
-;;     trapnz v18, user2
+;;     trapnz v18, MemoryOutOfBounds
 ;;     v20 = iadd v19, v5
 ;;     v21 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     v22 = load.i64 notrap aligned readonly can_move region0 v21+72
@@ -52,7 +52,7 @@
 ;;     v28 = load.i64 notrap aligned region1 v0+40
 ;;     v29 = icmp ugt v26, v28
 ;;     v30 = bor v27, v29
-;;     trapnz v30, user2
+;;     trapnz v30, MemoryOutOfBounds
 ;;     v31 = iadd v19, v24
 ;;     v32 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     v33 = load.i64 notrap aligned readonly can_move region0 v32+72
@@ -60,13 +60,13 @@
 ;;     call_indirect sig1, v34(v31, v2, v25)
 ;;     return
 ;; }
-;; function u0:1(i64 vmctx, i32, i32, i32) tail {
+;; function func1(i64 vmctx, i32, i32, i32) tail {
 ;;     region0 = 0 "vm"
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
 ;;     sig0 = (i64, i32, i32, i64, i64, i64) tail
-;;     fn0 = colocated u6:2 sig0
+;;     fn0 = colocated builtin[memory_init] sig0
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i32, v2: i32, v3: i32):
@@ -75,12 +75,12 @@
 ;;     v5 = uextend.i64 v2
 ;;     v6 = uextend.i64 v3
 ;;     v7 = bor v5, v6
-;;     trapnz v7, user2
+;;     trapnz v7, MemoryOutOfBounds
 ;;     v8, v9 = uadd_overflow v4, v6
 ;;     v10 = iconst.i64 0x0001_0000
 ;;     v11 = icmp ugt v8, v10  ; v10 = 0x0001_0000
 ;;     v12 = bor v9, v11
-;;     trapnz v12, user2
+;;     trapnz v12, MemoryOutOfBounds
 ;;     v14 = iadd v13, v4
 ;;     v15 = uextend.i64 v1
 ;;     v16 = uextend.i64 v2
@@ -92,12 +92,12 @@
 ;;     store notrap aligned region0 v20, v0+48  ; v20 = 1
 ;;     return
 ;; }
-;; function u0:2(i64 vmctx) -> i32 tail {
+;; function func2(i64 vmctx) -> i32 tail {
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
 ;;     sig0 = (i64, i32, i64) -> i64 tail
-;;     fn0 = colocated u6:1 sig0
+;;     fn0 = colocated builtin[memory_grow] sig0
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64):

@@ -20,7 +20,7 @@
   (func (result i32) (table.size $frozen)))
 
 ;; ----
-;; function u0:0(i64 vmctx, i32) -> i32 tail {
+;; function func1(i64 vmctx, i32) -> i32 tail {
 ;;     region0 = 0 "vm"
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
@@ -34,12 +34,12 @@
 ;;     v4 = call_indirect sig0, v2(v3, v1)
 ;;     return v4
 ;; }
-;; function u0:1(i64 vmctx) tail {
+;; function func2(i64 vmctx) tail {
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
 ;;     sig0 = (i64 vmctx, i32) -> i32 tail
-;;     fn0 = colocated u0:0 sig0
+;;     fn0 = colocated func1 sig0
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64):
@@ -47,7 +47,7 @@
 ;;     v2 = call fn0(v0, v1)  ; v1 = 1
 ;;     return
 ;; }
-;; function u0:2(i64 vmctx, i32) -> i32 tail {
+;; function func3(i64 vmctx, i32) -> i32 tail {
 ;;     region0 = 4 "artifact"
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
@@ -73,12 +73,12 @@
 ;;     brif v13, block2, block1
 ;;
 ;; block1 cold:
-;;     trapz.i8 v5, user4
+;;     trapz.i8 v5, UndefinedElement
 ;;     v14 = iconst.i32 -1
 ;;     v15 = icmp.i32 eq v11, v14  ; v14 = -1
-;;     trapnz v15, user5
+;;     trapnz v15, UninitializedElement
 ;;     sequence_point
-;;     trap user6
+;;     trap IndirectCallTypeMismatch
 ;;
 ;; block2:
 ;;     v16 = uload32.i64 notrap aligned readonly can_move little region0 v10
@@ -87,7 +87,7 @@
 ;;     v19 = call_indirect sig0, v18(v0, v2)  ; v2 = 7
 ;;     return v19
 ;; }
-;; function u0:3(i64 vmctx, i32) -> i32 tail {
+;; function func4(i64 vmctx, i32) -> i32 tail {
 ;;     region0 = 4 "artifact"
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
@@ -113,12 +113,12 @@
 ;;     brif v13, block2, block1
 ;;
 ;; block1 cold:
-;;     trapz.i8 v5, user4
+;;     trapz.i8 v5, UndefinedElement
 ;;     v14 = iconst.i32 -1
 ;;     v15 = icmp.i32 eq v11, v14  ; v14 = -1
-;;     trapnz v15, user5
+;;     trapnz v15, UninitializedElement
 ;;     sequence_point
-;;     trap user6
+;;     trap IndirectCallTypeMismatch
 ;;
 ;; block2:
 ;;     v16 = uload32.i64 notrap aligned readonly can_move little region0 v10
@@ -126,7 +126,7 @@
 ;;     v18 = iadd v17, v16
 ;;     return_call_indirect sig0, v18(v0, v2)  ; v2 = 7
 ;; }
-;; function u0:4(i64 vmctx, i32) -> i32 tail {
+;; function func5(i64 vmctx, i32) -> i32 tail {
 ;;     region0 = 2 "table head"
 ;;     region1 = 3 "table elements"
 ;;     region2 = 0 "vm"
@@ -141,35 +141,35 @@
 ;;     v3 = uextend.i64 v1
 ;;     v4 = load.i64 notrap aligned region0 v0+24
 ;;     v5 = icmp uge v3, v4
-;;     trapnz v5, user4
+;;     trapnz v5, UndefinedElement
 ;;     v6 = load.i64 notrap aligned region0 v0+16
 ;;     v7 = iconst.i64 3
 ;;     v8 = ishl v3, v7  ; v7 = 3
 ;;     v9 = iadd v6, v8
 ;;     v10 = select_spectre_guard v5, v6, v9
 ;;     v11 = load.i64 notrap aligned region1 v10
-;;     trapz v11, user5
+;;     trapz v11, UninitializedElement
 ;;     v12 = load.i64 notrap aligned readonly region2 v11+16
 ;;     v13 = iconst.i64 65
 ;;     v14 = icmp eq v12, v13  ; v13 = 65
-;;     trapz v14, user6
+;;     trapz v14, IndirectCallTypeMismatch
 ;;     v15 = load.i64 notrap aligned region2 v11
 ;;     v16 = load.i64 notrap aligned readonly region2 v11+8
 ;;     v17 = call_indirect sig0, v15(v16, v2)  ; v2 = 7
 ;;     return v17
 ;; }
-;; function u0:5(i64 vmctx, i32) -> i32 tail {
+;; function func6(i64 vmctx, i32) -> i32 tail {
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
 ;;     sig0 = (i64 vmctx, i32) -> i32 tail
-;;     fn0 = colocated u0:0 sig0
+;;     fn0 = colocated func1 sig0
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i32):
 ;;     return_call fn0(v0, v1)
 ;; }
-;; function u0:6(i64 vmctx, i32) -> i32 tail {
+;; function func7(i64 vmctx, i32) -> i32 tail {
 ;;     region0 = 0 "vm"
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
@@ -182,7 +182,7 @@
 ;;     v3 = load.i64 notrap aligned readonly can_move region0 v0+40
 ;;     return_call_indirect sig0, v2(v3, v1)
 ;; }
-;; function u0:7(i64 vmctx) -> i32 tail {
+;; function func8(i64 vmctx) -> i32 tail {
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1

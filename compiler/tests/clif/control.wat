@@ -27,7 +27,7 @@
     (block (br 0))))
 
 ;; ----
-;; function u0:0(i64 vmctx, i32) -> i32 tail {
+;; function func0(i64 vmctx, i32) -> i32 tail {
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
@@ -44,7 +44,7 @@
 ;; block1(v3: i32):
 ;;     return v3
 ;; }
-;; function u0:1(i64 vmctx, i32) tail {
+;; function func1(i64 vmctx, i32) tail {
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
@@ -61,7 +61,7 @@
 ;; block2:
 ;;     return
 ;; }
-;; function u0:2(i64 vmctx, i32) -> i32 tail {
+;; function func2(i64 vmctx, i32) -> i32 tail {
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
@@ -81,7 +81,7 @@
 ;; block3(v3: i32):
 ;;     return v3
 ;; }
-;; function u0:3(i64 vmctx, i32, i32) -> i32 tail {
+;; function func3(i64 vmctx, i32, i32) -> i32 tail {
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
@@ -97,7 +97,7 @@
 ;; block2(v4: i32):
 ;;     return v4
 ;; }
-;; function u0:4(i64 vmctx, i32, i32) -> i32 tail {
+;; function func4(i64 vmctx, i32, i32) -> i32 tail {
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
@@ -116,7 +116,7 @@
 ;; block3(v4: i32):
 ;;     return v4
 ;; }
-;; function u0:5(i64 vmctx, i32) -> i32 tail {
+;; function func5(i64 vmctx, i32) -> i32 tail {
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
@@ -139,7 +139,7 @@
 ;; block1(v3: i32):
 ;;     return v3
 ;; }
-;; function u0:6(i64 vmctx, i32) tail {
+;; function func6(i64 vmctx, i32) tail {
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
@@ -150,7 +150,7 @@
 ;;
 ;; block1:
 ;;     sequence_point
-;;     trap user1
+;;     trap Unreachable
 ;;
 ;; block2:
 ;;     jump block3

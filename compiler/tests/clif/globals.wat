@@ -11,7 +11,7 @@
     (global.get $imported) (global.get $constant) (global.get $late) (global.get $shared)))
 
 ;; ----
-;; function u0:0(i64 vmctx) -> i32, i64, i64, f32 tail {
+;; function func0(i64 vmctx) -> i32, i64, i64, f32 tail {
 ;;     region0 = 13 "global"
 ;;     region1 = 6 "shared global"
 ;;     region2 = 0 "vm"

@@ -7,7 +7,7 @@
   (func (memory.fill (i32.const 0) (i32.const 1) (i32.const 2))))
 
 ;; ----
-;; function u0:0(i64 vmctx, i32) -> i32 tail {
+;; function func0(i64 vmctx, i32) -> i32 tail {
 ;;     ss0 = explicit_slot 8, align = 8
 ;;     region0 = 0 "vm"
 ;;
@@ -18,12 +18,12 @@
 ;;     v3 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     v4 = load.i64 notrap aligned region0 v3
 ;;     v5 = icmp ult v2, v4
-;;     trapnz v5, user10
+;;     trapnz v5, StackOverflow
 ;;     v7 = iconst.i32 1
 ;;     v8 = iadd v1, v7  ; v7 = 1
 ;;     return v8
 ;; }
-;; function u0:1(i64 vmctx, i32) tail {
+;; function func1(i64 vmctx, i32) tail {
 ;;     ss0 = explicit_slot 8, align = 8
 ;;     region0 = 0 "vm"
 ;;     region1 = 7 "interrupt"
@@ -35,7 +35,7 @@
 ;;     v3 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     v4 = load.i64 notrap aligned region0 v3
 ;;     v5 = icmp ult v2, v4
-;;     trapnz v5, user10
+;;     trapnz v5, StackOverflow
 ;;     jump block1(v1)
 ;;
 ;; block1(v10: i32):
@@ -43,7 +43,7 @@
 ;;     sequence_point
 ;;     v8 = load.i64 notrap aligned region1 v7+16
 ;;     v9 = icmp ult v7, v8
-;;     trapnz v9, user12
+;;     trapnz v9, Interrupt
 ;;     v11 = iconst.i32 1
 ;;     v12 = isub v10, v11  ; v11 = 1
 ;;     brif v12, block1(v12), block2
@@ -51,12 +51,12 @@
 ;; block2:
 ;;     return
 ;; }
-;; function u0:2(i64 vmctx, i32) -> i32 tail {
+;; function func2(i64 vmctx, i32) -> i32 tail {
 ;;     ss0 = explicit_slot 8, align = 8
 ;;     region0 = 0 "vm"
 ;;     region1 = 7 "interrupt"
 ;;     sig0 = (i64 vmctx, i32) -> i32 tail
-;;     fn0 = colocated u0:0 sig0
+;;     fn0 = colocated func0 sig0
 ;;
 ;; block0(v0: i64, v1: i32):
 ;;     v6 = stack_addr.i64 ss0
@@ -65,18 +65,18 @@
 ;;     v3 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     v4 = load.i64 notrap aligned region0 v3
 ;;     v5 = icmp ult v2, v4
-;;     trapnz v5, user10
+;;     trapnz v5, StackOverflow
 ;;     v7 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     sequence_point
 ;;     v8 = load.i64 notrap aligned region1 v7+16
 ;;     v9 = icmp ult v7, v8
-;;     trapnz v9, user12
+;;     trapnz v9, Interrupt
 ;;     v10 = call fn0(v0, v1)
 ;;     v11 = iconst.i32 3
 ;;     v12 = imul v10, v11  ; v11 = 3
 ;;     return v12
 ;; }
-;; function u0:3(i64 vmctx) tail {
+;; function func3(i64 vmctx) tail {
 ;;     ss0 = explicit_slot 8, align = 8
 ;;     region0 = 0 "vm"
 ;;     region1 = 1 "memory head"
@@ -89,7 +89,7 @@
 ;;     v2 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     v3 = load.i64 notrap aligned region0 v2
 ;;     v4 = icmp ult v1, v3
-;;     trapnz v4, user10
+;;     trapnz v4, StackOverflow
 ;;     v6 = iconst.i32 0
 ;;     v7 = iconst.i32 1
 ;;     v8 = iconst.i32 2
@@ -99,7 +99,7 @@
 ;;     v13 = load.i64 notrap aligned region1 v0+24
 ;;     v14 = icmp ugt v11, v13
 ;;     v15 = bor v12, v14
-;;     trapnz v15, user2
+;;     trapnz v15, MemoryOutOfBounds
 ;;     v16 = load.i64 notrap aligned region1 v0+16
 ;;     v17 = iadd v16, v9
 ;;     v18 = load.i64 notrap aligned readonly can_move region0 v0

@@ -7,7 +7,7 @@
   (func (memory.fill (i32.const 0) (i32.const 1) (i32.const 2))))
 
 ;; ----
-;; function u0:0(i64 vmctx, i32) -> i32 tail {
+;; function func0(i64 vmctx, i32) -> i32 tail {
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
@@ -18,7 +18,7 @@
 ;;     v3 = iadd v1, v2  ; v2 = 1
 ;;     return v3
 ;; }
-;; function u0:1(i64 vmctx, i32) tail {
+;; function func1(i64 vmctx, i32) tail {
 ;;     region0 = 0 "vm"
 ;;     region1 = 7 "interrupt"
 ;;     gv0 = vmctx
@@ -34,7 +34,7 @@
 ;;     sequence_point
 ;;     v3 = load.i64 notrap aligned region1 v2+16
 ;;     v4 = icmp ult v2, v3
-;;     trapnz v4, user12
+;;     trapnz v4, Interrupt
 ;;     v6 = iconst.i32 1
 ;;     v7 = isub v5, v6  ; v6 = 1
 ;;     brif v7, block1(v7), block2
@@ -42,14 +42,14 @@
 ;; block2:
 ;;     return
 ;; }
-;; function u0:2(i64 vmctx, i32) -> i32 tail {
+;; function func2(i64 vmctx, i32) -> i32 tail {
 ;;     region0 = 0 "vm"
 ;;     region1 = 7 "interrupt"
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
 ;;     sig0 = (i64 vmctx, i32) -> i32 tail
-;;     fn0 = colocated u0:0 sig0
+;;     fn0 = colocated func0 sig0
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i32):
@@ -57,13 +57,13 @@
 ;;     sequence_point
 ;;     v3 = load.i64 notrap aligned region1 v2+16
 ;;     v4 = icmp ult v2, v3
-;;     trapnz v4, user12
+;;     trapnz v4, Interrupt
 ;;     v5 = call fn0(v0, v1)
 ;;     v6 = iconst.i32 3
 ;;     v7 = imul v5, v6  ; v6 = 3
 ;;     return v7
 ;; }
-;; function u0:3(i64 vmctx) tail {
+;; function func3(i64 vmctx) tail {
 ;;     region0 = 1 "memory head"
 ;;     region1 = 0 "vm"
 ;;     gv0 = vmctx
@@ -83,7 +83,7 @@
 ;;     v8 = load.i64 notrap aligned region0 v0+24
 ;;     v9 = icmp ugt v6, v8
 ;;     v10 = bor v7, v9
-;;     trapnz v10, user2
+;;     trapnz v10, MemoryOutOfBounds
 ;;     v12 = iadd v11, v4
 ;;     v13 = load.i64 notrap aligned readonly can_move region1 v0
 ;;     v14 = load.i64 notrap aligned readonly can_move region1 v13+72

@@ -9,7 +9,7 @@
   (func (param i32) (result i32) (memory.grow (local.get 0))))
 
 ;; ----
-;; function u0:0(i64 vmctx, i32) -> i32 tail {
+;; function func0(i64 vmctx, i32) -> i32 tail {
 ;;     region0 = 0 "vm"
 ;;     region1 = 4294967295 "fuel"
 ;;     gv0 = vmctx
@@ -22,7 +22,7 @@
 ;;     v3 = load.i64 notrap aligned region1 v2+8
 ;;     v4 = iconst.i64 -1
 ;;     v5 = icmp sge v3, v4  ; v4 = -1
-;;     trapnz v5, user13
+;;     trapnz v5, OutOfFuel
 ;;     v6 = iconst.i32 1
 ;;     v7 = iadd v1, v6  ; v6 = 1
 ;;     v8 = iconst.i64 4
@@ -31,7 +31,7 @@
 ;;     store notrap aligned region1 v9, v10+8
 ;;     return v7
 ;; }
-;; function u0:1(i64 vmctx, i32) tail {
+;; function func1(i64 vmctx, i32) tail {
 ;;     region0 = 0 "vm"
 ;;     region1 = 4294967295 "fuel"
 ;;     gv0 = vmctx
@@ -44,7 +44,7 @@
 ;;     v3 = load.i64 notrap aligned region1 v2+8
 ;;     v4 = iconst.i64 -1
 ;;     v5 = icmp sge v3, v4  ; v4 = -1
-;;     trapnz v5, user13
+;;     trapnz v5, OutOfFuel
 ;;     v6 = iconst.i64 1
 ;;     v7 = iadd v3, v6  ; v6 = 1
 ;;     jump block1(v7, v1)
@@ -52,7 +52,7 @@
 ;; block1(v8: i64, v11: i32):
 ;;     v9 = iconst.i64 0
 ;;     v10 = icmp sge v8, v9  ; v9 = 0
-;;     trapnz v10, user13
+;;     trapnz v10, OutOfFuel
 ;;     v12 = iconst.i32 1
 ;;     v13 = isub v11, v12  ; v12 = 1
 ;;     v14 = iconst.i64 5
@@ -64,14 +64,14 @@
 ;;     store.i64 notrap aligned region1 v15, v16+8
 ;;     return
 ;; }
-;; function u0:2(i64 vmctx, i32) -> i32 tail {
+;; function func2(i64 vmctx, i32) -> i32 tail {
 ;;     region0 = 0 "vm"
 ;;     region1 = 4294967295 "fuel"
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
 ;;     sig0 = (i64 vmctx, i32) -> i32 tail
-;;     fn0 = colocated u0:0 sig0
+;;     fn0 = colocated func0 sig0
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i32):
@@ -79,7 +79,7 @@
 ;;     v3 = load.i64 notrap aligned region1 v2+8
 ;;     v4 = iconst.i64 -1
 ;;     v5 = icmp sge v3, v4  ; v4 = -1
-;;     trapnz v5, user13
+;;     trapnz v5, OutOfFuel
 ;;     v6 = iconst.i64 3
 ;;     v7 = iadd v3, v6  ; v6 = 3
 ;;     v8 = load.i64 notrap aligned readonly can_move region0 v0
@@ -95,7 +95,7 @@
 ;;     store notrap aligned region1 v15, v16+8
 ;;     return v13
 ;; }
-;; function u0:3(i64 vmctx) tail {
+;; function func3(i64 vmctx) tail {
 ;;     region0 = 0 "vm"
 ;;     region1 = 4294967295 "fuel"
 ;;     region2 = 1 "memory head"
@@ -111,7 +111,7 @@
 ;;     v2 = load.i64 notrap aligned region1 v1+8
 ;;     v3 = iconst.i64 -1
 ;;     v4 = icmp sge v2, v3  ; v3 = -1
-;;     trapnz v4, user13
+;;     trapnz v4, OutOfFuel
 ;;     v5 = iconst.i32 0
 ;;     v6 = iconst.i32 1
 ;;     v7 = iconst.i32 2
@@ -121,7 +121,7 @@
 ;;     v12 = load.i64 notrap aligned region2 v0+24
 ;;     v13 = icmp ugt v10, v12
 ;;     v14 = bor v11, v13
-;;     trapnz v14, user2
+;;     trapnz v14, MemoryOutOfBounds
 ;;     v16 = iadd v15, v8
 ;;     v17 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     v18 = load.i64 notrap aligned readonly can_move region0 v17+72
@@ -133,7 +133,7 @@
 ;;     store notrap aligned region1 v21, v22+8
 ;;     return
 ;; }
-;; function u0:4(i64 vmctx, i32) tail {
+;; function func4(i64 vmctx, i32) tail {
 ;;     region0 = 0 "vm"
 ;;     region1 = 4294967295 "fuel"
 ;;     region2 = 1 "memory head"
@@ -149,7 +149,7 @@
 ;;     v3 = load.i64 notrap aligned region1 v2+8
 ;;     v4 = iconst.i64 -1
 ;;     v5 = icmp sge v3, v4  ; v4 = -1
-;;     trapnz v5, user13
+;;     trapnz v5, OutOfFuel
 ;;     v6 = iconst.i32 0
 ;;     v7 = iconst.i32 1
 ;;     v8 = uextend.i64 v6  ; v6 = 0
@@ -158,7 +158,7 @@
 ;;     v12 = load.i64 notrap aligned region2 v0+24
 ;;     v13 = icmp ugt v10, v12
 ;;     v14 = bor v11, v13
-;;     trapnz v14, user2
+;;     trapnz v14, MemoryOutOfBounds
 ;;     v16 = iadd v15, v8
 ;;     v17 = uextend.i64 v1
 ;;     v18 = iconst.i64 5
@@ -166,7 +166,7 @@
 ;;     v20 = iadd v19, v17
 ;;     v21 = iconst.i64 0
 ;;     v22 = icmp sge v20, v21  ; v21 = 0
-;;     trapnz v22, user13
+;;     trapnz v22, OutOfFuel
 ;;     v23 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     v24 = load.i64 notrap aligned readonly can_move region0 v23+72
 ;;     v25 = load.i64 notrap aligned readonly can_move region0 v24+24
@@ -175,14 +175,14 @@
 ;;     store notrap aligned region1 v20, v26+8
 ;;     return
 ;; }
-;; function u0:5(i64 vmctx, i32) -> i32 tail {
+;; function func5(i64 vmctx, i32) -> i32 tail {
 ;;     region0 = 0 "vm"
 ;;     region1 = 4294967295 "fuel"
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
 ;;     sig0 = (i64, i32, i64) -> i64 tail
-;;     fn0 = colocated u6:1 sig0
+;;     fn0 = colocated builtin[memory_grow] sig0
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i32):
@@ -190,7 +190,7 @@
 ;;     v3 = load.i64 notrap aligned region1 v2+8
 ;;     v4 = iconst.i64 -1
 ;;     v5 = icmp sge v3, v4  ; v4 = -1
-;;     trapnz v5, user13
+;;     trapnz v5, OutOfFuel
 ;;     v6 = uextend.i64 v1
 ;;     v7 = iconst.i32 0
 ;;     v8 = iconst.i64 3
@@ -210,7 +210,7 @@
 ;;     v21 = select v14, v20, v19  ; v20 = -9223372036854775808
 ;;     v22 = iconst.i64 0
 ;;     v23 = icmp sge v21, v22  ; v22 = 0
-;;     trapnz v23, user13
+;;     trapnz v23, OutOfFuel
 ;;     v24 = ireduce.i32 v11
 ;;     v25 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     store notrap aligned region1 v19, v25+8

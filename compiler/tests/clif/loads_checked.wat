@@ -8,7 +8,7 @@
     (f64.store offset=0x1fffff9 (local.get 0) (local.get 1))))
 
 ;; ----
-;; function u0:0(i64 vmctx, i32) -> i32 tail {
+;; function func0(i64 vmctx, i32) -> i32 tail {
 ;;     ss0 = explicit_slot 8, align = 8
 ;;     region0 = 0 "vm"
 ;;     region1 = 8 "memory"
@@ -21,13 +21,13 @@
 ;;     v3 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     v4 = load.i64 notrap aligned region0 v3
 ;;     v5 = icmp ult v2, v4
-;;     trapnz v5, user10
+;;     trapnz v5, StackOverflow
 ;;     v7 = uextend.i64 v1
 ;;     v8 = load.i64 notrap aligned region2 v0+24
 ;;     v9 = iconst.i64 -8
 ;;     v10 = iadd v8, v9  ; v9 = -8
 ;;     v11 = icmp ugt v7, v10
-;;     trapnz v11, user2
+;;     trapnz v11, MemoryOutOfBounds
 ;;     v12 = select_spectre_guard v11, v10, v7
 ;;     v13 = load.i64 notrap aligned region2 v0+16
 ;;     v14 = iadd v13, v12
@@ -38,7 +38,7 @@
 ;;     v19 = iadd v15, v18
 ;;     return v19
 ;; }
-;; function u0:1(i64 vmctx, i32, f64) tail {
+;; function func1(i64 vmctx, i32, f64) tail {
 ;;     ss0 = explicit_slot 8, align = 8
 ;;     region0 = 0 "vm"
 ;;     region1 = 8 "memory"
@@ -51,13 +51,13 @@
 ;;     v4 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     v5 = load.i64 notrap aligned region0 v4
 ;;     v6 = icmp ult v3, v5
-;;     trapnz v6, user10
+;;     trapnz v6, StackOverflow
 ;;     v8 = uextend.i64 v1
 ;;     v9 = load.i64 notrap aligned region2 v0+24
 ;;     v10 = iconst.i64 0x0200_0000
 ;;     v11 = iadd v8, v10  ; v10 = 0x0200_0000
 ;;     v12 = icmp ugt v11, v9
-;;     trapnz v12, user2
+;;     trapnz v12, MemoryOutOfBounds
 ;;     v13 = load.i64 notrap aligned region2 v0+16
 ;;     v14 = iadd v13, v8
 ;;     v15 = iconst.i64 0x01ff_fff8
@@ -70,7 +70,7 @@
 ;;     v21 = iconst.i64 0x0200_0001
 ;;     v22 = iadd v19, v21  ; v21 = 0x0200_0001
 ;;     v23 = icmp ugt v22, v20
-;;     trapnz v23, user2
+;;     trapnz v23, MemoryOutOfBounds
 ;;     v24 = load.i64 notrap aligned region2 v0+16
 ;;     v25 = iadd v24, v19
 ;;     v26 = iconst.i64 0x01ff_fff9

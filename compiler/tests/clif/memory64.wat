@@ -7,7 +7,7 @@
   (func (result i64) (memory.size)))
 
 ;; ----
-;; function u0:0(i64 vmctx, i64) -> i64 tail {
+;; function func0(i64 vmctx, i64) -> i64 tail {
 ;;     region0 = 5 "shared memory"
 ;;     region1 = 0 "vm"
 ;;     region2 = 1 "memory head"
@@ -23,7 +23,7 @@
 ;;     v5, v6 = uadd_overflow v1, v4  ; v4 = -8
 ;;     v7 = icmp ugt v5, v3
 ;;     v8 = bor v6, v7
-;;     trapnz v8, user2
+;;     trapnz v8, MemoryOutOfBounds
 ;;     v9 = load.i64 notrap aligned readonly can_move region1 v0+16
 ;;     v10 = load.i64 notrap aligned region2 v9
 ;;     v11 = iadd v10, v1
@@ -31,10 +31,10 @@
 ;;     v13 = iadd v11, v12  ; v12 = -16
 ;;     v14 = iconst.i64 0
 ;;     v15 = select_spectre_guard v8, v14, v13  ; v14 = 0
-;;     v16 = load.i64 user210 little region0 v15
+;;     v16 = load.i64 access[0] little region0 v15
 ;;     return v16
 ;; }
-;; function u0:1(i64 vmctx, i64) -> i64 tail {
+;; function func1(i64 vmctx, i64) -> i64 tail {
 ;;     region0 = 5 "shared memory"
 ;;     region1 = 0 "vm"
 ;;     region2 = 1 "memory head"
@@ -47,7 +47,7 @@
 ;;     v2 = load.i64 notrap aligned readonly can_move region1 v0+16
 ;;     v3 = load.i64 notrap aligned region2 v2+8
 ;;     v4 = iconst.i8 1
-;;     trapnz v4, user2  ; v4 = 1
+;;     trapnz v4, MemoryOutOfBounds  ; v4 = 1
 ;;     v5 = load.i64 notrap aligned readonly can_move region1 v0+16
 ;;     v6 = load.i64 notrap aligned region2 v5
 ;;     v7 = iadd v6, v1
@@ -55,10 +55,10 @@
 ;;     v9 = iadd v7, v8  ; v8 = -1
 ;;     v10 = iconst.i64 0
 ;;     v11 = select_spectre_guard v4, v10, v9  ; v4 = 1, v10 = 0
-;;     v12 = load.i64 user210 little region0 v11
+;;     v12 = load.i64 access[0] little region0 v11
 ;;     return v12
 ;; }
-;; function u0:2(i64 vmctx) -> i64 tail {
+;; function func2(i64 vmctx) -> i64 tail {
 ;;     region0 = 0 "vm"
 ;;     region1 = 1 "memory head"
 ;;     gv0 = vmctx

@@ -12,7 +12,7 @@
   (func (elem.drop $passive)))
 
 ;; ----
-;; function u0:0(i64 vmctx) tail {
+;; function func0(i64 vmctx) tail {
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
@@ -21,13 +21,13 @@
 ;; block0(v0: i64):
 ;;     return
 ;; }
-;; function u0:1(i64 vmctx) -> i64 tail {
+;; function func1(i64 vmctx) -> i64 tail {
 ;;     region0 = 0 "vm"
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
 ;;     sig0 = (i64, i32) -> i64 tail
-;;     fn0 = colocated u6:9 sig0
+;;     fn0 = colocated builtin[ref_func] sig0
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64):
@@ -44,7 +44,7 @@
 ;; block2:
 ;;     return v2
 ;; }
-;; function u0:2(i64 vmctx, i64, i32) -> i32 tail {
+;; function func2(i64 vmctx, i64, i32) -> i32 tail {
 ;;     region0 = 2 "table head"
 ;;     region1 = 3 "table elements"
 ;;     gv0 = vmctx
@@ -56,7 +56,7 @@
 ;;     v3 = uextend.i64 v2
 ;;     v4 = load.i64 notrap aligned region0 v0+24
 ;;     v5 = icmp uge v3, v4
-;;     trapnz v5, user3
+;;     trapnz v5, TableOutOfBounds
 ;;     v6 = load.i64 notrap aligned region0 v0+16
 ;;     v7 = iconst.i64 3
 ;;     v8 = ishl v3, v7  ; v7 = 3
@@ -67,7 +67,7 @@
 ;;     v12 = uextend.i64 v11  ; v11 = 0
 ;;     v13 = load.i64 notrap aligned region0 v0+24
 ;;     v14 = icmp uge v12, v13
-;;     trapnz v14, user3
+;;     trapnz v14, TableOutOfBounds
 ;;     v15 = load.i64 notrap aligned region0 v0+16
 ;;     v16 = iconst.i64 3
 ;;     v17 = ishl v12, v16  ; v16 = 3
@@ -79,12 +79,12 @@
 ;;     v23 = uextend.i32 v22
 ;;     return v23
 ;; }
-;; function u0:3(i64 vmctx, i32) -> i32 tail {
+;; function func3(i64 vmctx, i32) -> i32 tail {
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
 ;;     sig0 = (i64, i32, i64, i64) -> i64 tail
-;;     fn0 = colocated u6:5 sig0
+;;     fn0 = colocated builtin[table_grow] sig0
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i32):
@@ -95,7 +95,7 @@
 ;;     v6 = ireduce.i32 v5
 ;;     return v6
 ;; }
-;; function u0:4(i64 vmctx) tail {
+;; function func4(i64 vmctx) tail {
 ;;     region0 = 0 "vm"
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0

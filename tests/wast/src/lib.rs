@@ -1,11 +1,11 @@
-//! Runs `.wast` scripts, the form of the [official test suite], against precast: every module is
+//! Runs `.wast` scripts, the format of the [official test suite], with precast. Every module is
 //! compiled to an artifact, loaded, and called as the script says.
 //!
-//! [`run_with`] gives a [`Report`]: how many directives did what they should, and which did not. A
-//! directive that fails does not end the script; a module that fails takes the place of the one
-//! before it, so that what follows fails too instead of testing the wrong module.
+//! [`run_with`] returns a [`Report`] on how many directives passed and which failed. The script
+//! goes on after a directive that fails. A module that fails replaces the module before it, so that
+//! the directives after it fail too, instead of testing the wrong module.
 //!
-//! - `script` goes through the directives.
+//! - `script` executes the directives.
 //! - `value` turns the script's constants into arguments, and compares results with its patterns.
 //! - `legacy` rewrites the older form of exception handling, which the parser of scripts does not
 //!   read.
@@ -28,23 +28,23 @@ use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
 use wast::{Wast, WastDirective};
 
-/// What became of a script.
+/// The result of a script.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Directives that did what they should.
+    /// How many directives passed.
     pub passed: usize,
-    /// Those that did not, in the script's order.
+    /// The directives that failed, in the order of the script.
     pub failures: Vec<Failure>,
 }
 
-/// A directive that did not do what it should.
+/// A directive that failed.
 #[derive(Debug)]
 pub struct Failure {
-    /// Line of the script, from 1.
+    /// The line of the script, counted from 1.
     pub line: usize,
-    /// Keyword of the directive.
+    /// The keyword of the directive.
     pub directive: &'static str,
-    /// What happened, and what should have.
+    /// What happened, and what should have happened.
     pub message: String,
 }
 
@@ -58,12 +58,12 @@ impl fmt::Display for Failure {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// It is not a script.
+    /// The text is not a script.
     #[error("cannot parse the script: line {line}, column {column}: {message}")]
     Parse {
-        /// Line, from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// Column, from 1.
+        /// The column, counted from 1.
         column: usize,
         /// What was found and what was expected.
         message: String,
@@ -77,32 +77,12 @@ pub enum Error {
     Spectest(#[source] precast_loader::Error),
 }
 
-/// Gives the WebAssembly modules of the script `text` that are meant to be valid to `see`, each
-/// with its line.
-///
-/// # Errors
-/// When the script cannot be parsed.
-pub fn modules(text: &str, mut see: impl FnMut(usize, Vec<u8>)) -> Result<(), Error> {
-    use WastDirective as D;
-    with_script(text, |text, script| {
-        for directive in script.directives {
-            let line = directive.span().linecol_in(text).0 + 1;
-            if let D::Module(mut wat) | D::ModuleDefinition(mut wat) = directive
-                && let Ok(wasm) = wat.encode()
-            {
-                see(line, wasm);
-            }
-        }
-        Ok(())
-    })
-}
-
-/// Where the artifacts of a script's modules come from.
+/// A source of the artifacts of a script's modules.
 pub trait Modules {
-    /// The artifact of a module.
+    /// Returns the artifact of a module.
     ///
     /// # Errors
-    /// The compiler's message.
+    /// The message of the compiler.
     fn artifact(&self, wasm: &[u8]) -> Result<Vec<u8>, String>;
 
     /// Checks that a module does not compile, for the right kind of reason.
@@ -115,14 +95,15 @@ pub trait Modules {
 /// Why a module must not compile.
 #[derive(Debug, Clone, Copy)]
 pub enum Rejected {
-    /// It decodes, and breaks a rule. That it uses a proposal which is not supported is no reason.
+    /// The module can be decoded, but it breaks a rule. It must not be rejected for the use of an
+    /// unsupported proposal.
     Invalid,
-    /// It does not decode.
+    /// The module cannot be decoded.
     Malformed,
 }
 
-/// Runs the script `text` with modules from `artifacts`, which must be artifacts that may run in
-/// this process.
+/// Runs the script `text` with modules from `artifacts`, which must return artifacts that may run
+/// in this process.
 ///
 /// # Errors
 /// When the script cannot be parsed.
@@ -161,7 +142,7 @@ fn with_script<R>(
         }
     };
     let mut lexer = Lexer::new(text);
-    // The suite has names in right-to-left scripts.
+    // The suite contains names in right-to-left writing systems.
     lexer.allow_confusing_unicode(true);
     let buffer = ParseBuffer::new_with_lexer(lexer).map_err(parse_error)?;
     then(

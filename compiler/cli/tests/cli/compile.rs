@@ -159,7 +159,7 @@ fn a_failed_write_leaves_what_was_there() {
     let script = format!("trap '' XFSZ; ulimit -f 1; exec '{precast}' compile add.wasm -o full");
     let output = limited
         .args(["-c", &script])
-        .current_dir(&dir.0)
+        .current_dir(dir.0.path())
         .output()
         .expect("runs");
     assert_eq!(

@@ -11,22 +11,19 @@ mod typed;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
 
 /// A temporary directory, which is removed at the end of the test. Commands run in it.
-struct Dir(PathBuf);
+struct Dir(TempDir);
 
 impl Dir {
     fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let n = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("precast-cli-{}-{n}", std::process::id()));
-        fs::create_dir_all(&path).expect("a temporary directory");
-        Self(path)
+        Self(tempfile::tempdir().expect("a temporary directory"))
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.0.path().join(name)
     }
 
     fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
@@ -49,7 +46,7 @@ impl Dir {
     }
 
     fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).expect("readable");
+        let entries = fs::read_dir(self.0.path()).expect("readable");
         let name = |e: fs::DirEntry| e.file_name().into_string().expect("UTF-8");
         let mut names: Vec<String> = entries.map(|e| name(e.expect("readable"))).collect();
         names.sort();
@@ -58,19 +55,16 @@ impl Dir {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_precast"));
-        command.args(args).current_dir(&self.0).stdin(Stdio::null());
+        command
+            .args(args)
+            .current_dir(self.0.path())
+            .stdin(Stdio::null());
         command
     }
 
     #[track_caller]
     fn precast(&self, args: &[&str]) -> Ran {
         Ran(self.command(args).output().expect("runs"))
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
     }
 }
 
