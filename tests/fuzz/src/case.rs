@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-/// What makes a case: everything random in it comes from its seed.
+/// A case. Everything random in it comes from its seed.
 pub struct Case {
     /// The number that repeats this case.
     pub seed: u64,
@@ -13,9 +13,10 @@ pub struct Case {
 }
 
 impl Case {
-    /// The case of a seed.
+    /// The case with this seed.
     pub fn new(seed: u64, verbose: bool) -> Self {
-        // Neighbouring seeds are to have nothing in common: they are spread by SplitMix64.
+        // SplitMix64 spreads the seeds, so that cases with consecutive seeds have nothing in
+        // common.
         let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -27,17 +28,17 @@ impl Case {
         }
     }
 
-    /// True once in `n` times.
+    /// Returns true with a probability of 1 in `n`.
     pub fn once_in(&mut self, n: u32) -> bool {
         self.rng.u32(..n) == 0
     }
 
-    /// One of several.
+    /// One of several values.
     pub fn one_of<'a, V>(&mut self, from: &'a [V]) -> &'a V {
         &from[self.rng.usize(..from.len())]
     }
 
-    /// Prints a line if the case is to be shown. The line is made only then.
+    /// Calls `line` and prints what it returns, if the case is verbose.
     pub fn show(&self, line: impl FnOnce() -> String) {
         if self.verbose {
             println!("{}", line());

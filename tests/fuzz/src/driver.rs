@@ -1,9 +1,9 @@
 //! Runs the cases of a target.
 //!
-//! Cases run in a child process, which may die: before each case it writes the case's seed to a file
-//! that both processes have. When the child ends badly or does not come to the next case in
-//! [`HANGS`], the parent reports the seed in that file and the command that repeats that case alone,
-//! and another child goes on with the next seed.
+//! Cases run in a child process, which may crash. Before each case, the child writes the seed of
+//! the case to a file that both processes have open. If the child fails, or does not get to the
+//! next case within [`HANGS`], the parent reports the seed in that file and the command that
+//! repeats this case alone. Another child then continues with the next seed.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -15,20 +15,20 @@ use std::time::{Duration, Instant};
 
 use crate::{Case, Target};
 
-/// A case that takes longer hangs.
+/// A case that takes longer is considered to hang.
 pub const HANGS: Duration = Duration::from_secs(60);
 
-/// Exit code of a child that found a case to fail and has said how.
+/// The exit code of a child in which a case failed, after the child has printed the reason.
 const FAILED: i32 = 101;
 
 /// Which cases are run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The first seed; the others follow it.
+    /// The first seed. Each further case has the next number.
     pub seed: u64,
-    /// How many cases; `None` for as many as the time allows.
+    /// How many cases are run. With `None`, as many as the time allows.
     pub count: Option<u64>,
-    /// For how long; `None` for as long as `count` takes.
+    /// How long cases are run. With `None`, as long as `count` cases take.
     pub time: Option<Duration>,
     /// How many cases may fail before the run ends.
     pub failures: u64,
@@ -36,14 +36,14 @@ pub struct Plan {
     pub verbose: bool,
 }
 
-/// What came out.
+/// The result of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// Cases that were run.
+    /// The number of cases that were run.
     pub cases: u64,
-    /// The seeds of those that failed.
+    /// The seeds of the cases that failed.
     pub failed: Vec<u64>,
-    /// How long all of it took.
+    /// How long the run took.
     pub time: Duration,
 }
 
@@ -68,7 +68,7 @@ pub fn run(exe: &Path, target: &Target, plan: &Plan) -> std::io::Result<Outcome>
         command.args([next.to_string(), end.unwrap_or(u64::MAX).to_string()]);
         let millis = left.map_or(u64::MAX, |left| left.as_millis() as u64);
         command.args([millis.to_string(), plan.verbose.to_string()]);
-        // Whatever the child leaves behind goes with this.
+        // Removes the temporary files that the child leaves behind.
         let scratch = tempfile::tempdir()?;
         command.env("TMPDIR", scratch.path());
         let mut child = command.spawn()?;
@@ -97,7 +97,7 @@ pub fn run(exe: &Path, target: &Target, plan: &Plan) -> std::io::Result<Outcome>
     Ok(outcome)
 }
 
-/// Waits for a child; `None` if it was killed because a case hangs.
+/// Waits for a child. Returns `None` if it was killed because a case hangs.
 fn watch(child: &mut Child, progress: &Progress) -> std::io::Result<Option<ExitStatus>> {
     let (mut seen, mut since) = (progress.get()?, Instant::now());
     let mut pause = Duration::from_millis(1);
@@ -127,7 +127,7 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// The file that tells which case a child is at.
+/// The file with the seed of the case that the child is running.
 struct Progress(tempfile::NamedTempFile);
 
 impl Progress {
@@ -150,11 +150,11 @@ impl Progress {
     }
 }
 
-/// What a child does: cases from `seed` to `end`, until the time is over or one fails. The exit code
-/// of the process.
+/// Runs cases in the child from `seed` up to `end`, until the time is over or a case fails. Returns
+/// the exit code of the process.
 ///
 /// # Errors
-/// When the file of progress cannot be written.
+/// When the progress file cannot be written.
 pub fn child(
     target: &Target,
     progress: &Path,
@@ -166,7 +166,7 @@ pub fn child(
     let progress = File::options().write(true).open(progress)?;
     let mut run = (target.prepare)();
     let mut next = seed;
-    // At least one, however long it took to get ready.
+    // Run at least one case, even if `prepare` took all the time.
     while next < end && (next == seed || start.elapsed() < time) {
         progress.write_all_at(&next.to_le_bytes(), 0)?;
         let mut case = Case::new(next, verbose);

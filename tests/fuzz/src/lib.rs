@@ -1,18 +1,19 @@
-//! Fuzzers of precast: random inputs, each made from one number, and what must hold of them.
+//! Fuzzers of precast. Each makes random inputs from seeds and checks what must hold for them.
 //!
 //! | module | what |
 //! |---|---|
-//! | [`driver`] | runs cases of a target in a child process, and tells which case failed |
+//! | [`driver`] | runs the cases of a target in a child process, and reports which case failed |
 //! | [`case`](mod@case) | one case: its seed and its random numbers |
 //! | `api` | sequences of operations of the loader's API |
-//! | `artifacts` | artifacts whose records lie |
+//! | `artifacts` | artifacts with wrong values in their records |
 //! | `differential` | modules that precast and another engine run |
-//! | `edges` | generates modules for it that use everything at its limits |
+//! | `edges` | modules for `differential` that use memories, tables and frames at their limits |
 //! | `wasi` | sequences of WASI calls on paths and descriptors |
 //!
-//! A [`Target`] turns the random numbers of a case into an input and checks what must hold. Cases do
-//! not depend on each other: a case that fails does so alone, too, so its seed is all that must be
-//! reported. `README.md` says how to run them, and what long runs found.
+//! A [`Target`] turns the random numbers of a case into an input and checks what must hold. Cases
+//! do not depend on each other. A case that fails in a long run also fails alone, so that its seed
+//! is all that must be reported. `README.md` says how to run the fuzzers, and what long runs have
+//! found.
 
 mod api;
 mod artifacts;
@@ -29,13 +30,13 @@ pub type Run = Box<dyn FnMut(&mut Case) -> Result<(), String>>;
 
 /// A fuzzer.
 pub struct Target {
-    /// What the command line calls it.
+    /// The name on the command line.
     pub name: &'static str,
-    /// One line for people.
+    /// A description in one line.
     pub about: &'static str,
-    /// Makes what all cases of a process share (compilers, engines), and gives the function that
-    /// runs one. A case fails with a message, a panic, the death of its process, or by taking
-    /// longer than [`driver::HANGS`].
+    /// Makes what all cases of a process share, such as compilers and engines, and returns the
+    /// function that runs a case. A case fails with a message, with a panic, by the end of its
+    /// process, or by taking longer than [`driver::HANGS`].
     pub prepare: fn() -> Run,
 }
 
@@ -49,7 +50,7 @@ pub const TARGETS: &[Target] = &[
     wasi::WASI_BY_STEPS,
 ];
 
-/// A target of which the cases 3, 5 and 7 fail, each in a way of its own: to test the driver with.
+/// A target for tests of the driver. Its cases 3, 5 and 7 fail, each in a different way.
 const SELF_TEST: Target = Target {
     name: "self-test",
     about: "tests the driver",
@@ -63,7 +64,7 @@ const SELF_TEST: Target = Target {
     },
 };
 
-/// The target of that name.
+/// The target with this name.
 pub fn target(name: &str) -> Option<&'static Target> {
     let known = TARGETS.iter().chain([&SELF_TEST]);
     known.into_iter().find(|target| target.name == name)

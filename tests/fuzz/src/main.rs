@@ -21,7 +21,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> String {
-    let mut text = "what to run is missing: TARGET [--count N | --seconds N] [--seed S] \
+    let mut text = "usage: precast-fuzz TARGET [--count N | --seconds N] [--seed S] \
                     [--failures N] [--verbose], where TARGET is"
         .to_owned();
     for target in TARGETS {
@@ -37,7 +37,7 @@ fn known(name: &str) -> Result<&'static Target, String> {
 fn number(text: Option<&String>, what: &str) -> Result<u64, String> {
     let text = text.ok_or_else(|| format!("{what} needs a number"))?;
     let parsed = text.parse();
-    parsed.map_err(|_| format!("{what} needs a number, and `{text}` is none"))
+    parsed.map_err(|_| format!("{what} needs a number, but `{text}` is not one"))
 }
 
 fn run(name: &str, args: &[String]) -> Result<ExitCode, String> {
@@ -59,7 +59,7 @@ fn run(name: &str, args: &[String]) -> Result<ExitCode, String> {
             "--seed" => plan.seed = number(args.next(), option)?,
             "--failures" => plan.failures = number(args.next(), option)?,
             "--verbose" => plan.verbose = true,
-            _ => return Err(format!("`{option}` is no option; {}", usage())),
+            _ => return Err(format!("unknown option `{option}`; {}", usage())),
         }
     }
     if plan.count.is_none() && plan.time.is_none() {
@@ -77,10 +77,10 @@ fn run(name: &str, args: &[String]) -> Result<ExitCode, String> {
     Ok(ExitCode::from(u8::from(!outcome.failed.is_empty())))
 }
 
-/// What the driver starts: `child TARGET PROGRESS SEED END MILLISECONDS VERBOSE`.
+/// The driver starts this as `child TARGET PROGRESS SEED END MILLISECONDS VERBOSE`.
 fn child(args: &[String]) -> Result<ExitCode, String> {
     let [name, progress, seed, end, millis, verbose] = args else {
-        return Err("`child` is for the driver only".to_owned());
+        return Err("only the driver can use `child`".to_owned());
     };
     let target = known(name)?;
     let seeds = (number(Some(seed), "SEED")?, number(Some(end), "END")?);
@@ -88,6 +88,6 @@ fn child(args: &[String]) -> Result<ExitCode, String> {
     let verbose = verbose == "true";
     let code = driver::child(target, Path::new(progress), seeds, time, verbose)
         .map_err(|error| error.to_string())?;
-    // Not by returning: threads of a failed case may still hold what would be dropped.
+    // Returning would drop values that threads of a failed case may still use.
     std::process::exit(code)
 }

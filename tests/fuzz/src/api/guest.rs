@@ -1,16 +1,16 @@
-//! The modules that sequences use, and what they do, as a model has it.
+//! The modules that sequences use, and what the host function does for them.
 
 use precast_compiler::{Compiler, Interruption, Settings, Strategy};
 use precast_loader::{Engine, Module};
 
-/// The exports of a guest besides its items. `lib` variants import all items from another guest.
+/// The functions of a guest.
 ///
-/// - `add(n)`: adds to the count and returns it.
-/// - `poke(at, byte)`, `peek(at)`, `grow(pages)`: the memory.
-/// - `put(at, ref)`, `get(at)`: the table of external references.
-/// - `ask(op, n)`: calls the host function and returns what it gives.
-/// - `indirect(i, n)`: calls an element of the table of functions: `add`, `fail`, null, …
-/// - `fail()`: traps; `dive()`: recurses until the stack is exhausted; `spin(n)`: `n` rounds.
+/// - `add(n)` adds to the count and returns it.
+/// - `poke(at, byte)`, `peek(at)` and `grow(pages)` use the memory.
+/// - `put(at, ref)` and `get(at)` use the table of external references.
+/// - `ask(op, n)` calls the host function and returns its result.
+/// - `indirect(i, n)` calls an element of the table of functions: `add`, `fail`, null, …
+/// - `fail()` traps, `dive()` recurses until the stack is exhausted, and `spin(n)` loops `n` times.
 const BODY: &str = r#"
   (elem declare func $add $fail)
   (func $fail (export "fail") (param i32) (result i32) unreachable)
@@ -51,11 +51,13 @@ const LINKED: &str = r#"(module
   (export "mem" (memory 0)) (export "tab" (table $tab)) (export "funcs" (table $funcs))
   (export "count" (global $count))"#;
 
-/// Most pages of a guest's memory, and elements of its table of external references.
+/// The maximal numbers of pages of a guest's memory and of elements of its table of external
+/// references.
 pub const MAX_PAGES: u64 = 6;
 pub const MAX_ELEMENTS: u64 = 20;
 
-/// The two modules, compiled in one way.
+/// The two modules, which are compiled in one way. `linked` imports all its items from another
+/// guest.
 pub struct Guests {
     pub own: Module,
     pub linked: Module,
@@ -73,14 +75,14 @@ impl Guests {
         }
     }
 
-    /// Whether `linked` can import a memory that a module of that strategy has: code without checks
-    /// needs guard pages.
+    /// Whether `linked` can import the memory of a module with this strategy. Guarded code needs
+    /// guard pages.
     pub fn takes_memory_of(&self, strategy: Strategy) -> bool {
         self.strategy == Strategy::Checked || strategy == Strategy::Guarded
     }
 }
 
-/// The modules in all ways that matter here.
+/// The modules, compiled in all ways that matter here.
 pub fn all(engine: &Engine) -> Vec<Guests> {
     let mut all = Vec::new();
     for strategy in [Strategy::Guarded, Strategy::Checked] {
@@ -110,28 +112,28 @@ pub fn all(engine: &Engine) -> Vec<Guests> {
     all
 }
 
-/// What the host function does, by its first argument.
+/// What the host function does. Its first argument chooses one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostOp {
     /// Returns `n + 1`.
     Next,
-    /// Returns an error of its own.
+    /// Returns an error of the host.
     Fail,
     /// Panics.
     Panic,
-    /// Calls the caller's `add(n)`.
+    /// Calls `add(n)` of the caller.
     Reenter,
-    /// Grows the caller's memory by `n` pages: the pages before, or -1.
+    /// Grows the caller's memory by `n` pages, and returns the size before in pages, or -1.
     Grow,
-    /// Calls the caller's `ask(n % 16, n / 16)`.
+    /// Calls `ask(n % 16, n / 16)` of the caller.
     Nest,
     /// Exits with code `n`.
     Exit,
     /// Raises a trap.
     Trap,
-    /// Counts in the store's data: the sum of all `n` so far.
+    /// Adds `n` to the sum in the store's data, and returns the sum.
     Count,
-    /// Writes 7 to the caller's memory at `n`: 1 if that is inside.
+    /// Writes 7 to the caller's memory at `n`, and returns whether `n` is inside.
     Write,
 }
 

@@ -1,4 +1,4 @@
-//! The host function of guests, and the data of their stores.
+//! The host function that guests call, and the data of their stores.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ impl Data {
     }
 }
 
-/// What the host function needs of the data of a store.
+/// The part of a store's data that the host function needs.
 pub trait Sums {
     fn sum(&mut self) -> &mut i32;
 }
@@ -41,7 +41,7 @@ impl Sums for precast_loader::runtime::State<Data> {
     }
 }
 
-/// The host function of guests.
+/// The host function that guests call.
 pub fn host<T: Sums>(mut caller: Caller<'_, T>, op: i32, n: i32) -> Result<i32, Error> {
     let missing = || Error::host("the guest lacks an export");
     match HostOp::from_number(op) {

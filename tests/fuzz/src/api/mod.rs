@@ -1,15 +1,16 @@
-//! Sequences of operations of the loader's API, against a model.
+//! Sequences of operations of the loader's API, whose results are compared with a model.
 //!
 //! | module | what |
 //! |---|---|
 //! | `guest`, `host` | the modules that are used, and the host function that they call |
-//! | `model` | what is expected of them |
-//! | `slot` | what is done with one store: calls, host items, interruption, fuel |
+//! | `model` | the expected results |
+//! | `slot` | operations on one store: calls, host items, interruption, fuel |
 //! | `stores` | stores, instances, pools, linkers, threads |
 //! | `runtimes` | runtimes: names, closing, redirection, contexts |
 //!
-//! Besides the results, each sequence checks that nothing of the host's outlives what owns it: data
-//! of stores, closures, external references each hold a token, and all tokens are back at the end.
+//! Besides the results, each sequence checks that no value of the host outlives its owner. The data
+//! of stores, closures and external references each hold a token, and all tokens must have been
+//! dropped at the end.
 
 mod guest;
 mod host;
@@ -27,7 +28,7 @@ use crate::{Run, Target};
 /// The sequences.
 pub const API: Target = Target {
     name: "api",
-    about: "sequences of operations of the loader's API, against a model",
+    about: "sequences of operations of the loader's API, compared with a model",
     prepare,
 };
 
@@ -51,14 +52,14 @@ fn prepare() -> Run {
     })
 }
 
-/// Held by everything that the host gives away.
+/// A token, which every value that the host hands to the loader holds.
 type Token = Arc<()>;
 
 thread_local! {
     static EXPECTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Panics that a sequence wants print nothing.
+/// Keeps panics that a sequence expects from being printed.
 fn quiet_panics() {
     let others = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -68,7 +69,7 @@ fn quiet_panics() {
     }));
 }
 
-/// Runs something that is expected to panic: the message.
+/// Runs a function that is expected to panic, and returns the message.
 fn panics<R>(f: impl FnOnce() -> R) -> Result<String, String> {
     EXPECTED.set(true);
     let result = catch_unwind(AssertUnwindSafe(f));

@@ -1,4 +1,4 @@
-//! What a sequence expects: the state of guests, and how a call ends.
+//! What a sequence expects: the state of the guests, and how each call ends.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub enum Ending {
     Panic,
 }
 
-/// What a guest owns, or imports from another.
+/// The state of a guest, which it owns or imports from another guest.
 #[derive(Debug, Clone)]
 pub struct State {
     pub count: i32,
@@ -87,7 +87,7 @@ impl State {
         }
     }
 
-    /// Grows the table: the elements before.
+    /// Grows the table, and returns its length before.
     pub fn grow_table(&mut self, delta: u64, value: Option<u32>) -> Option<u64> {
         let before = self.references.len() as u64;
         let after = before.checked_add(delta).filter(|n| *n <= MAX_ELEMENTS)?;
@@ -104,7 +104,7 @@ impl State {
         }
     }
 
-    /// What the host function does; `sum` is the data of the store.
+    /// Does what the host function does. `sum` is the sum in the store's data.
     pub fn ask(&mut self, op: i32, n: i32, sum: &mut i32) -> Ending {
         match HostOp::from_number(op) {
             HostOp::Next => Ending::Value(n.wrapping_add(1)),

@@ -1,4 +1,5 @@
-//! Sequences over runtimes: names, closing, exit codes, redirection, shared stores, contexts.
+//! Sequences of operations on runtimes: names, closing, exit codes, redirection, shared stores,
+//! contexts.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -25,17 +26,17 @@ pub struct Fixtures {
     guests: Vec<Guests>,
 }
 
-/// An instance, and what is expected of it.
+/// An instance and its expected state.
 struct Member {
     instance: Instance<Data>,
     name: &'static str,
-    /// Which store it lives in.
+    /// The index of its store.
     group: usize,
-    /// Which state is its own, or that which it imports.
+    /// The index of the state that it owns or imports.
     state: usize,
     closed: Option<u32>,
     interruption: Interruption,
-    /// Of the module whose memory this is.
+    /// The strategy of the module that owns its memory.
     strategy: Strategy,
 }
 
@@ -44,9 +45,9 @@ struct Run<'f> {
     runtime: Runtime<Data>,
     members: Vec<Member>,
     states: Vec<State>,
-    /// Data of each store.
+    /// The sum in the data of each store.
     sums: Vec<i32>,
-    /// The store that those share which ask for it.
+    /// The index of the store that is shared by the instances that ask for sharing.
     shared: Option<usize>,
     closed: Option<u32>,
 }
@@ -112,7 +113,8 @@ impl Run<'_> {
         self.members.iter().position(is_it)
     }
 
-    /// The error that instantiating under this name should be, and whether it was.
+    /// Whether `error` is the error that instantiating under this name must return. `None` if it
+    /// must not return one because of the name.
     fn name_error(&self, name: &str, error: Option<&Error>) -> Option<bool> {
         if let Some(code) = self.closed {
             return Some(
@@ -133,7 +135,7 @@ impl Run<'_> {
         }
     }
 
-    /// The shared store, if somebody is open in it.
+    /// The shared store, if it has an open instance.
     fn shared_group(&self) -> Option<usize> {
         let shared = self.shared?;
         let lives = |m: &Member| m.group == shared && m.closed.is_none();
@@ -183,7 +185,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// An instance that imports all items of another.
+    /// Makes an instance that imports all items from another.
     fn instantiate_linked(&mut self, case: &mut Case) -> Result<(), String> {
         let guests = case.one_of(&self.fixtures.guests);
         let (name, config) = Self::config(case);
@@ -214,7 +216,8 @@ impl Run<'_> {
         if let Some(right) = self.name_error(name, made.as_ref().err()) {
             return check("an instance that cannot be", right, true);
         }
-        // Its own name is not one that it can import from: it is taken, but nobody is there.
+        // An instance cannot import from its own name. The name is taken, but it has no instance
+        // yet.
         let lib = match by_name {
             true => self.open(self.members[lib].name),
             false => Some(lib),
@@ -267,7 +270,7 @@ impl Run<'_> {
         check("an instance by its name", found, expected)
     }
 
-    /// Gives a handle back: an anonymous instance ends with its last one.
+    /// Drops a handle. An anonymous instance ends with its last handle.
     fn forget(&mut self, case: &mut Case) -> Result<(), String> {
         let i = case.rng.usize(..self.members.len());
         if case.once_in(2) {
@@ -276,7 +279,7 @@ impl Run<'_> {
             drop(copy);
             return check("the exit code", member.instance.exit_code(), member.closed);
         }
-        // Others may import from it by a handle; a named one can be looked up.
+        // Other instances may import from it by a handle. A named instance can still be looked up.
         if self.members[i].name.is_empty() {
             case.show(|| format!("forget {i}"));
             self.members.swap_remove(i);
@@ -300,7 +303,7 @@ impl Run<'_> {
         )
     }
 
-    /// A context that is done already ends the call, and the instance with it.
+    /// A call with a context that is already done ends, and the instance is closed.
     fn with_context(&mut self, case: &mut Case) -> Result<(), String> {
         let i = case.rng.usize(..self.members.len());
         let context = Context::new();
@@ -318,7 +321,7 @@ impl Run<'_> {
             (Some(code), Err(Error::Closed { exit_code, .. })) => {
                 check("exit code", exit_code, code)
             }
-            // How it was closed before is told again.
+            // The error is the one of the earlier closing.
             (Some(EXIT_CANCELED), Err(Error::Canceled)) => Ok(()),
             (None, Err(Error::Canceled)) if is_done => {
                 member.closed = Some(EXIT_CANCELED);
@@ -334,7 +337,7 @@ impl Run<'_> {
         }
     }
 
-    /// A call that would take seconds ends when its instance is closed elsewhere.
+    /// A call that would take seconds ends when another thread closes its instance.
     fn close_from_another_thread(&mut self, case: &mut Case) -> Result<(), String> {
         let runs = |m: &&mut Member| m.closed.is_none() && m.interruption == Interruption::Epoch;
         let Some(member) = self.members.iter_mut().find(runs) else {
@@ -401,7 +404,7 @@ impl Run<'_> {
     }
 }
 
-/// Whether this is what an instance says that was closed with this code.
+/// Whether this is the error of an instance that was closed with this exit code.
 fn is_closed(error: &Error, code: u32) -> bool {
     match error {
         Error::Closed { exit_code, .. } => *exit_code == code,

@@ -1,4 +1,4 @@
-//! A store and its guests: what is done with them, and what is expected.
+//! A store and its guests: operations on them, and the expected results.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,28 +12,28 @@ use super::host::Data;
 use super::model::{Ending, State};
 use super::{Token, check};
 use crate::Case;
-/// A store and what is in it.
+/// A store and its guests.
 pub struct Slot {
     pub store: Store<Data>,
-    /// What the data should be.
+    /// The expected sum in the store's data.
     pub sum: i32,
     pub guests: Vec<Guest>,
     states: Vec<State>,
     handle: Option<InterruptHandle>,
-    /// Whether code of the store is to stop.
+    /// Whether code of the store has been asked to stop.
     interrupted: bool,
 }
 
 #[derive(Clone, Copy)]
 pub struct Guest {
     pub instance: Instance,
-    /// Which state is its own, or that which it imports.
+    /// The index of the state that it owns or imports.
     pub state: usize,
     pub interruption: Interruption,
     pub strategy: Strategy,
 }
 
-/// What external references hold.
+/// The value of an external reference.
 struct Referred {
     number: u32,
     #[expect(dead_code, reason = "held for its count")]
@@ -69,7 +69,7 @@ impl Slot {
         self.check_guest(guest)
     }
 
-    /// Everything that the host can see of a guest.
+    /// Checks everything that the host can see of a guest.
     fn check_guest(&mut self, guest: Guest) -> Result<(), String> {
         let (state, store) = (&self.states[guest.state], &mut self.store);
         let memory = guest
@@ -134,7 +134,7 @@ impl Slot {
         }
     }
 
-    /// A call of one of the exports with the result that the model has.
+    /// Calls one of the exports, and compares the result with the model's.
     fn call(&mut self, case: &mut Case, guest: Guest, token: &Token) -> Result<(), String> {
         let at = match case.once_in(3) {
             true => case.rng.u32(..10),
@@ -257,7 +257,7 @@ impl Slot {
         Ok(())
     }
 
-    /// Code that looks for it stops; then everything goes on.
+    /// Checks that interruptible code stops, and that everything continues afterwards.
     fn after_interrupt(&mut self, case: &mut Case) -> Result<(), String> {
         let guest = *case.one_of(&self.guests);
         let found = call(&mut self.store, guest.instance, "spin", &[Val::I32(10)]);
@@ -268,7 +268,7 @@ impl Slot {
                 check("spin when interrupted", found, Ending::Value(10))?;
             }
         }
-        // At the return of a host function, whatever the code.
+        // All code stops when a host function returns, whatever its kind of interruption.
         let found = call(
             &mut self.store,
             guest.instance,
@@ -399,7 +399,7 @@ fn number(value: &Val) -> Option<u32> {
     Some(referred?.number)
 }
 
-/// Calls an export by its name, and says how that ended.
+/// Calls an export by its name, and returns how the call ended.
 fn call(store: &mut Store<Data>, instance: Instance, name: &str, args: &[Val]) -> Ending {
     let func = instance
         .get_func(&mut *store, name)

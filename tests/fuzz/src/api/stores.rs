@@ -1,4 +1,4 @@
-//! Sequences over stores.
+//! Sequences of operations on stores.
 
 use std::sync::Arc;
 
@@ -97,7 +97,7 @@ impl Run<'_> {
         let token = Arc::clone(self.token);
         let slot = &mut self.slots[i];
         if case.once_in(200) {
-            // A store can go to another thread, and back.
+            // A store can be moved to another thread and back.
             let (mut rng, verbose, seed) = (case.rng.fork(), case.verbose, case.seed);
             return std::thread::scope(|scope| {
                 let thread = scope.spawn(move || {
@@ -145,7 +145,7 @@ impl Run<'_> {
         if slot.guests.len() >= 6 || slot.is_interrupted() {
             return Ok(());
         }
-        // One that imports from another, by a linker of its own.
+        // A guest that imports from another guest is linked by a linker of its own.
         if !slot.guests.is_empty() && case.once_in(2) {
             let lib = *case.one_of(&slot.guests);
             case.show(|| format!("store {i}: instance that imports from another"));
@@ -169,7 +169,7 @@ impl Run<'_> {
         }
         let made = match case.rng.u32(..4) {
             0 => {
-                // Its import is missing.
+                // The imports are missing.
                 match Linker::new(self.engine).instantiate(&mut slot.store, &guests.linked) {
                     Err(Error::Link(errors)) => check("missing imports", errors.len(), 5)?,
                     other => return Err(format!("nothing to link with: {:?}", other.map(|_| ()))),
@@ -197,7 +197,7 @@ impl Run<'_> {
         slot.add_own(made, compiled)
     }
 
-    /// Handles are of one store: with another they panic.
+    /// Handles belong to one store. Using them with another store panics.
     fn use_other_store(&mut self, case: &mut Case) -> Result<(), String> {
         case.show(|| "a handle with another store".to_owned());
         let [first, second, ..] = &mut self.slots[..] else {
@@ -233,7 +233,7 @@ impl Run<'_> {
         }
     }
 
-    /// Drops everything in some order.
+    /// Drops everything in a random order.
     fn finish(self, case: &mut Case) {
         let Self {
             linker,

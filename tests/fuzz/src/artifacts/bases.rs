@@ -1,11 +1,11 @@
-//! The artifacts that are mutated: what the compiler makes of modules that use every table of an
-//! artifact, under both strategies. None has a start function: no machine code of a mutated artifact
-//! ever runs.
+//! The artifacts that are mutated. The compiler makes them, with both strategies, from modules that
+//! use every table of an artifact. No module has a start function, because machine code of a
+//! mutated artifact must never run.
 
 use precast_artifact::{Interruption, Strategy};
 use precast_compiler::{Compiler, Settings};
 
-/// Every kind of import, global, segment and table; references of everything to everything.
+/// A module with every kind of import, global, segment and table, and with references between them.
 const EVERYTHING: &str = r#"(module
     (import "h" "f" (func $h (param i64 f32) (result i64)))
     (import "h" "n" (func $n))
@@ -73,7 +73,7 @@ const EVERYTHING: &str = r#"(module
     (data (memory $a) (offset (i32.add (global.get $i) (i32.const 7))) "late")
     (data $passive "passive"))"#;
 
-/// Host functions only, so that instances are reused.
+/// A module that imports only host functions, so that its instances are reused.
 const POOLED: &str = r#"(module
     (import "h" "f" (func $f (param i32) (result i32)))
     (import "h" "g" (func $g (param i64 f64)))
@@ -90,17 +90,17 @@ const POOLED: &str = r#"(module
     (export "f" (func $f)) (export "n" (func $n))
     (data (i32.const 1024) "data") (data (i32.const 80000) "more"))"#;
 
-/// The rare sections are absent.
+/// A module whose artifact lacks the rare sections.
 const SMALL: &str = r#"(module (func (export "f") (param i32) (result i32) (local.get 0)))"#;
 
 /// An artifact to mutate.
 pub struct Base {
-    /// What it is, for people.
+    /// A description.
     pub name: String,
     pub bytes: Vec<u8>,
 }
 
-/// Compiles all of them.
+/// Compiles all base artifacts.
 ///
 /// # Panics
 /// If one does not compile.
@@ -133,7 +133,7 @@ pub fn all() -> Vec<Base> {
     bases
 }
 
-/// Hot tables of more than a few pages.
+/// A module whose hot tables take more than a few pages.
 fn many() -> String {
     let mut text = String::from("(module ");
     for i in 0..40 {

@@ -1,5 +1,6 @@
-//! Everything that can be done with an artifact short of running its machine code: reading all of it,
-//! opening, listing, linking, instantiating, looking at what is exported, reusing instances.
+//! Everything that can be done with an artifact without running its machine code: reading all of
+//! it, opening, listing, linking and instantiating it, looking at its exports, and reusing
+//! instances.
 
 use precast_artifact::metadata::Metadata;
 use precast_artifact::{Artifact, Error as ArtifactError, HEADER_OFFSET, addresses, traps};
@@ -10,27 +11,28 @@ use precast_loader::{
 
 use super::mutate::Mutant;
 
-/// How far a mutant came.
+/// How far a mutant got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It does not open.
     Refused,
-    /// It opens, and cannot be linked or instantiated.
+    /// It opens, but it cannot be linked or instantiated.
     Opened,
     /// It was instantiated.
     Instantiated,
 }
 
-/// Larger VM contexts, in bytes, are not made: they are an honest wish, but take long to fill.
-const MOST_CONTEXT: u32 = 4 << 20;
+/// Artifacts with larger VM contexts, in bytes, are not instantiated. They are valid, but filling
+/// the context takes long.
+const MAX_CONTEXT: u32 = 4 << 20;
 
-/// Does everything.
+/// Does everything that can be done with a mutant.
 ///
 /// # Errors
-/// What should not be, as a sentence.
+/// A description of what went wrong.
 pub fn everything(engine: &Engine, mutant: &mut Mutant) -> Result<Outcome, String> {
     if let Some(start) = started(mutant) {
-        // Functions of the host may run, those of the artifact must not.
+        // Functions of the host may run, but functions of the artifact must not.
         mutant.header_mut().start_function = start;
         mutant.seal();
     }
@@ -45,7 +47,7 @@ pub fn everything(engine: &Engine, mutant: &mut Mutant) -> Result<Outcome, Strin
             None
         }
     };
-    // SAFETY: none of the code ever runs.
+    // SAFETY: none of its code ever runs.
     let module = match unsafe { Module::from_bytes(engine, bytes) } {
         Ok(module) => module,
         Err(Error::Artifact(error)) => {
@@ -58,7 +60,7 @@ pub fn everything(engine: &Engine, mutant: &mut Mutant) -> Result<Outcome, Strin
         return Err("the loader opens what the reader refuses".to_owned());
     };
     list(&module);
-    if context > MOST_CONTEXT {
+    if context > MAX_CONTEXT {
         return Ok(Outcome::Opened);
     }
     let error = match instantiate(engine, &module) {
@@ -67,9 +69,9 @@ pub fn everything(engine: &Engine, mutant: &mut Mutant) -> Result<Outcome, Strin
     };
     match &error {
         Error::Artifact(damage) => is_inside(damage, bytes)?,
-        // Segments out of bounds, sizes beyond the limits.
+        // Segments may be out of bounds, and sizes may exceed the limits.
         Error::Trap(_) | Error::Limit { .. } | Error::Memory { .. } => {}
-        // All imports are of the types that the module asks for, but names may be equal.
+        // All imports have the types that the module asks for, but names may be equal.
         Error::Link(_)
         | Error::Duplicate { .. }
         | Error::Type { .. }
@@ -79,7 +81,7 @@ pub fn everything(engine: &Engine, mutant: &mut Mutant) -> Result<Outcome, Strin
     Ok(Outcome::Opened)
 }
 
-/// What to set the start function to, if that is one of the artifact's own.
+/// The value for the header's start function if the mutant's is a function of the artifact.
 fn started(mutant: &Mutant) -> Option<u32> {
     let artifact = Artifact::parse(mutant.bytes(), None).ok()?;
     let start = artifact.start_function().ok()??;
@@ -87,7 +89,7 @@ fn started(mutant: &Mutant) -> Option<u32> {
     (start >= imported).then_some(precast_artifact::records::NONE)
 }
 
-/// Damage is somewhere in the file.
+/// Checks that the offset of an error is inside of the file.
 fn is_inside(error: &ArtifactError, bytes: &[u8]) -> Result<(), String> {
     match error {
         ArtifactError::Damaged { offset, what } if *offset > bytes.len() as u64 => Err(format!(
@@ -98,7 +100,7 @@ fn is_inside(error: &ArtifactError, bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Reads all that a tool would.
+/// Reads everything that a tool would read.
 fn read(a: &Artifact<'_>) {
     let h = a.header();
     for i in 0..a.signatures().len() as u32 + 1 {
@@ -148,7 +150,7 @@ fn read(a: &Artifact<'_>) {
     assert!(a.bytes().len() >= HEADER_OFFSET);
 }
 
-/// The module as the host sees it.
+/// Lists the module as a host sees it.
 fn list(module: &Module) {
     for (from, name, ty) in module.imports() {
         drop((from.len(), name.len(), ty.to_string()));
@@ -166,8 +168,8 @@ fn limits() -> StoreLimits {
         .build()
 }
 
-/// Links the module with items of the types that it asks for, and makes instances: two at a time, one
-/// after the other.
+/// Links the module with items of the types that it asks for, and makes instances: two at the same
+/// time, and others one after the other.
 fn instantiate(engine: &Engine, module: &Module) -> Result<(), Error> {
     for _ in 0..2 {
         let mut store = Store::new(engine, ());
@@ -249,7 +251,7 @@ fn value(store: &mut Store<()>, ty: ValType) -> Val {
     }
 }
 
-/// Looks at items as a host does, and changes what can be changed.
+/// Reads items as a host does, and changes those that can be changed.
 fn look(store: &mut Store<()>, items: Vec<(String, Extern)>) {
     for (_, item) in items {
         match item {

@@ -1,11 +1,11 @@
-//! Artifacts whose records lie, with checksums made right: nothing undefined happens before the first
-//! instruction of their machine code, which never runs here.
+//! Artifacts with wrong values in their records and with right checksums. Up to the first
+//! instruction of their machine code, which never runs here, there must be no undefined behaviour.
 //!
 //! | module | what |
 //! |---|---|
 //! | `bases` | the artifacts that are changed |
-//! | `mutate` | changes that know where fields are |
-//! | `exercise` | what is then done with them |
+//! | `mutate` | changes of fields and records |
+//! | `exercise` | what is done with the changed artifacts |
 
 mod bases;
 mod exercise;
@@ -16,10 +16,10 @@ use precast_loader::{Config, Engine};
 use crate::{Run, Target};
 use mutate::Mutant;
 
-/// The target.
+/// Artifacts with changed records.
 pub const ARTIFACTS: Target = Target {
     name: "artifacts",
-    about: "artifacts with changed records and right checksums: opened, listed, linked, instantiated",
+    about: "artifacts with changed records and right checksums: opened, linked, instantiated",
     prepare,
 };
 
@@ -39,7 +39,7 @@ fn prepare() -> Run {
         let base = case.one_of(&bases);
         case.show(|| format!("base: {}", base.name));
         let mut mutant = Mutant::new(&base.bytes);
-        // One change is most likely to come far.
+        // A mutant with a single change gets furthest.
         let changes = *case.one_of(&[1, 1, 1, 1, 2, 2, 3, 6]);
         for _ in 0..changes {
             mutant.change(case);

@@ -1,8 +1,8 @@
-//! Changes of an artifact that know where its fields are.
+//! Changes of an artifact at the offsets of its fields.
 //!
-//! Most of them put a value that is likely to matter into one field of one record: a bound, a
-//! neighbour of the old value, the value of another field, the offset of something else. The checksum
-//! is made right afterwards, so that what is tested is what the checks of records find.
+//! Most changes put a value that is likely to matter into one field of one record: a bound, a
+//! neighbour of the old value, the value of another field, or the offset of something else. The
+//! checksum is corrected afterwards, so that the checks of the records are tested.
 
 use std::mem::{offset_of, size_of};
 
@@ -11,7 +11,7 @@ use precast_artifact::{HEADER_OFFSET, Header, Section, reader};
 
 use crate::Case;
 
-/// Where the header's pieces are, and how they are called.
+/// The name of a section, how to find it in the header, and the size of its records in bytes.
 type Named = (&'static str, fn(&Header) -> Section, usize);
 
 macro_rules! tables {
@@ -20,7 +20,7 @@ macro_rules! tables {
     };
 }
 
-/// Tables of records that lead somewhere; a record's size is in bytes.
+/// The tables whose records refer to something.
 const TABLES: &[Named] = tables!(
     signatures: size_of::<SignatureRecord>(),
     imports: size_of::<ImportRecord>(),
@@ -37,8 +37,8 @@ const TABLES: &[Named] = tables!(
     functions: size_of::<FunctionRecord>(),
 );
 
-/// Sections of bytes; text, rodata and the pages of the image are not among them: they are code, and
-/// data of the guest.
+/// The sections of bytes. The text, the read-only data and the pages of the image are left out,
+/// because they are code and data of the guest.
 const BYTES: &[Named] = tables!(
     types: 1,
     template: 1,
@@ -51,7 +51,7 @@ const BYTES: &[Named] = tables!(
     segments: 1,
 );
 
-/// An artifact that is being changed; aligned as a mapping would be.
+/// An artifact that is being changed, as aligned as a mapping.
 pub struct Mutant {
     words: Vec<u64>,
     len: usize,
@@ -81,7 +81,7 @@ impl Mutant {
         bytemuck::pod_read_unaligned(&self.bytes()[HEADER_OFFSET..][..size_of::<Header>()])
     }
 
-    /// Makes the checksum right.
+    /// Corrects the checksum.
     pub fn seal(&mut self) {
         let hot = self.header().hot_len as usize;
         let covered = self.bytes().get(HEADER_OFFSET..HEADER_OFFSET + hot);
@@ -90,7 +90,7 @@ impl Mutant {
         }
     }
 
-    /// File offset of record `i` of a table that is in the file, or nothing.
+    /// The file offset of record `i` of a table. `None` if it is not inside of the file.
     fn record(&self, section: Section, size: usize, i: usize) -> Option<usize> {
         let start = usize::try_from(section.start).ok()?;
         let at = HEADER_OFFSET.checked_add(start)?.checked_add(i * size)?;
@@ -107,7 +107,7 @@ impl Mutant {
         self.bytes_mut()[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
     }
 
-    /// One change.
+    /// Makes one random change.
     pub fn change(&mut self, case: &mut Case) {
         match case.rng.u32(..100) {
             0..45 => self.change_field(case),
@@ -131,12 +131,12 @@ impl Mutant {
         Some((named, i, self.record(section, size, i)?))
     }
 
-    /// A field of a record.
+    /// Changes a field of a record.
     fn change_field(&mut self, case: &mut Case) {
         let Some(((name, _, size), i, at)) = self.pick(case, TABLES) else {
             return;
         };
-        // Some fields are 8 bytes, some 2; all are multiples of their size.
+        // Some fields have 8 bytes, some 2. The offsets of all are multiples of their sizes.
         let width = *case.one_of(&[4, 4, 4, 4, 8, 2]);
         let field = case.rng.usize(..size / width) * width;
         let old = self.get(at + field, width);
@@ -145,7 +145,7 @@ impl Mutant {
         case.show(|| format!("{name}[{i}] + {field}: {old:#x} becomes {new:#x} ({width} bytes)"));
     }
 
-    /// The layout of the VM context.
+    /// Changes the layout of the VM context.
     fn change_layout(&mut self, case: &mut Case) {
         let field = case.rng.usize(..size_of::<VmLayout>() / 4) * 4;
         let at = HEADER_OFFSET + offset_of!(Header, vm) + field;
@@ -155,7 +155,7 @@ impl Mutant {
         case.show(|| format!("vm + {field}: {old:#x} becomes {new:#x}"));
     }
 
-    /// Place or length of a section, often by one of its records.
+    /// Changes the offset or the length of a section, often by the size of one of its records.
     fn change_section(&mut self, case: &mut Case) {
         let first = offset_of!(Header, strings);
         let count = (size_of::<Header>() - first) / size_of::<Section>();
@@ -173,7 +173,8 @@ impl Mutant {
         case.show(|| format!("section {i}: {old:#x} becomes {new:#x}"));
     }
 
-    /// Any other field of the header, but for the numbers that make it another file altogether.
+    /// Changes any other field of the header, except those that identify the format and its
+    /// version.
     fn change_header(&mut self, case: &mut Case) {
         let at = offset_of!(Header, hot_len);
         let field = at + case.rng.usize(..(offset_of!(Header, strings) - at) / 4) * 4;
@@ -183,7 +184,7 @@ impl Mutant {
         case.show(|| format!("header + {field}: {old:#x} becomes {new:#x}"));
     }
 
-    /// Two records of a table change places, or one replaces the other.
+    /// Swaps two records of a table, or replaces one by the other.
     fn swap(&mut self, case: &mut Case) {
         let Some(((name, section, size), a, from)) = self.pick(case, TABLES) else {
             return;
@@ -213,7 +214,7 @@ impl Mutant {
         });
     }
 
-    /// Some bytes of a section without records.
+    /// Changes some bytes of a section without records.
     fn change_bytes(&mut self, case: &mut Case) {
         let Some(((name, _, size), i, at)) = self.pick(case, BYTES) else {
             return;
@@ -227,10 +228,10 @@ impl Mutant {
         }
     }
 
-    /// A value to put in the place of `old`.
+    /// A value to replace `old` with.
     fn interesting(&self, case: &mut Case, old: u64, width: usize) -> u64 {
         let h = self.header();
-        let most = u64::MAX >> (64 - 8 * width);
+        let max = u64::MAX >> (64 - 8 * width);
         let vm = [
             h.vm.size,
             h.vm.func_imports,
@@ -242,21 +243,14 @@ impl Mutant {
         ];
         let value = match case.rng.u32(..14) {
             0 => *case.one_of(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 16, 17, 24, 32, 48, 64]),
-            1 => *case.one_of(&[
-                most,
-                most - 1,
-                most - 7,
-                most - 15,
-                most >> 1,
-                (most >> 1) + 1,
-            ]),
+            1 => *case.one_of(&[max, max - 1, max - 7, max - 15, max >> 1, (max >> 1) + 1]),
             2 => old.wrapping_add(*case.one_of(&[1, 4, 8, 16, 24, 40, 48])),
             3 => old.wrapping_sub(*case.one_of(&[1, 4, 8, 16, 24, 40, 48])),
             4 => old ^ (1 << case.rng.u32(..8 * width as u32)),
             5 => old.wrapping_mul(2),
             6 | 7 => u64::from(*case.one_of(&vm)).wrapping_add(*case.one_of(&[0, 0, 8, 16])),
             8 | 9 => {
-                // The same or another field of another record.
+                // The value of the same or another field of another record.
                 let other = self.pick(case, TABLES);
                 other.map_or(0, |((_, _, size), _, at)| {
                     self.get(at + case.rng.usize(..size / 4) * 4, 4)
@@ -286,6 +280,6 @@ impl Mutant {
             ]),
             _ => case.rng.u64(..),
         };
-        value & most
+        value & max
     }
 }

@@ -1,13 +1,15 @@
-//! Modules that are run by precast, compiled in all ways that it knows, and by another engine.
+//! Modules that precast, in all its ways to compile them, and another engine run.
 //!
 //! | module | what |
 //! |---|---|
 //! | `scenario` | what is run, and the comparison of two engines that run it |
+//! | `host` | the host functions that both engines give to modules |
 //! | `value` | values and outcomes, as far as engines must agree on them |
-//! | `oracle` | wasmi |
-//! | `subject`, `settings` | precast; the ways to compile |
+//! | `oracle` | the other engine, wasmi |
+//! | `subject`, `settings` | precast, and its ways to compile |
 //! | `smith` | modules of `wasm-smith` |
 
+mod host;
 mod oracle;
 pub(crate) mod scenario;
 mod settings;
@@ -27,18 +29,18 @@ use value::Value;
 /// Modules of `wasm-smith`.
 pub const SMITH: Target = Target {
     name: "differential",
-    about: "modules of wasm-smith, compiled in all ways, against wasmi",
+    about: "modules of wasm-smith, compiled in all ways, compared with wasmi",
     prepare: || prepare(smith::scenario),
 };
 
-/// Modules made for what such generators miss.
+/// Modules of `edges`, for what general generators miss.
 pub const EDGES: Target = Target {
     name: "edges",
-    about: "modules that use memories, tables and frames at their limits, likewise",
+    about: "modules that use memories, tables and frames at their limits, compared with wasmi",
     prepare: || prepare(crate::edges::scenario),
 };
 
-/// A target that compares engines at scenarios of one generator.
+/// Prepares a target that compares the engines on scenarios of one generator.
 fn prepare(generate: fn(&mut Case) -> Option<Scenario>) -> Run {
     let mut engines = Engines {
         oracles: Oracles::new(),
@@ -74,7 +76,7 @@ impl Engines {
                 Interruption::Fuel if case.once_in(4) => case.rng.u64(..2000),
                 _ => u64::MAX,
             };
-            // The second time, instances come from the pool where they can.
+            // In the second run, instances come from the pool where possible.
             let runs = if case.once_in(3) { 2 } else { 1 };
             for run in 0..runs {
                 let mut running = Running::new(&subjects, fuel);
@@ -115,7 +117,7 @@ fn add_calls(case: &mut Case, scenario: &mut Scenario, modules: &[wasmi::Module]
     }
 }
 
-/// The modules as text.
+/// The modules in the text format.
 fn text(scenario: &Scenario) -> String {
     let mut text = String::new();
     for (i, wasm) in scenario.modules.iter().enumerate() {

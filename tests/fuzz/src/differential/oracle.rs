@@ -1,5 +1,5 @@
-//! The engine that precast is compared with: wasmi, an interpreter that shares no code with it but
-//! the parser.
+//! The engine that precast is compared with: wasmi, an interpreter that shares no code with precast
+//! except the parser.
 
 use precast_loader::{TrapCode, ValType};
 use wasmi::{
@@ -7,9 +7,8 @@ use wasmi::{
     Store, StoreLimits, StoreLimitsBuilder, Table, Val,
 };
 
-use super::scenario::{
-    Call, HOST_FAILS_AT, Item, MEMORY_LIMIT, Machine, TABLE_LIMIT, linked_module,
-};
+use super::host::{self, HostLog};
+use super::scenario::{Call, Item, MEMORY_LIMIT, Machine, TABLE_LIMIT, linked_module};
 use super::value::{Outcome, Value};
 
 /// Makes oracles.
@@ -34,14 +33,14 @@ impl Oracles {
     /// The parsed modules of a scenario.
     ///
     /// # Errors
-    /// wasmi's.
+    /// Those of wasmi.
     pub fn modules(&self, modules: &[Vec<u8>]) -> Result<Vec<Module>, String> {
         let parse = |wasm: &Vec<u8>| Module::new(&self.0, wasm);
         let modules: Result<_, _> = modules.iter().map(parse).collect();
-        modules.map_err(|error| format!("wasmi does not take a module: {error}"))
+        modules.map_err(|error| format!("wasmi refuses a module: {error}"))
     }
 
-    /// An oracle that has not instantiated anything yet.
+    /// An oracle that has not instantiated any module yet.
     pub fn oracle<'m>(&self, modules: &'m [Module]) -> Oracle<'m> {
         let limits = StoreLimitsBuilder::new()
             .memory_size(MEMORY_LIMIT)
@@ -49,7 +48,7 @@ impl Oracles {
             .build();
         let host = Host {
             limits,
-            log: Vec::new(),
+            log: HostLog::default(),
         };
         let mut store = Store::new(&self.0, host);
         store.limiter(|host| &mut host.limits);
@@ -61,7 +60,7 @@ impl Oracles {
     }
 }
 
-/// Names and types of the functions that a module exports.
+/// The names and parameters of the functions that a module exports.
 pub fn exported_functions(module: &Module) -> Vec<(String, Vec<ValType>)> {
     let function = |export: wasmi::ExportType<'_>| match export.ty() {
         ExternType::Func(ty) => {
@@ -75,7 +74,7 @@ pub fn exported_functions(module: &Module) -> Vec<(String, Vec<ValType>)> {
 
 struct Host {
     limits: StoreLimits,
-    log: Vec<Vec<Value>>,
+    log: HostLog,
 }
 
 /// wasmi in the middle of a scenario.
@@ -86,7 +85,7 @@ pub struct Oracle<'m> {
 }
 
 impl Oracle<'_> {
-    /// An item for an import that no other module has.
+    /// An item of the host for an import that no other module exports.
     fn host_item(&mut self, ty: &ExternType) -> Result<Extern, Error> {
         Ok(match ty {
             ExternType::Func(ty) => {
@@ -94,13 +93,11 @@ impl Oracle<'_> {
                 let func =
                     move |mut caller: wasmi::Caller<'_, Host>, args: &[Val], out: &mut [Val]| {
                         let args = args.iter().map(|v| from_wasmi(&caller, v)).collect();
-                        caller.data_mut().log.push(args);
-                        let n = caller.data().log.len() as u32;
-                        if n.is_multiple_of(HOST_FAILS_AT) {
+                        let Some(values) = caller.data_mut().log.call(args, &results) else {
                             return Err(Error::i32_exit(1));
-                        }
-                        for (out, ty) in out.iter_mut().zip(&results) {
-                            *out = to_wasmi(&mut caller, Value::of_host(*ty, n));
+                        };
+                        for (out, value) in out.iter_mut().zip(values) {
+                            *out = to_wasmi(&mut caller, value);
                         }
                         Ok(())
                     };
@@ -112,7 +109,7 @@ impl Oracle<'_> {
                 Extern::Table(Table::new(&mut self.store, *ty, null)?)
             }
             ExternType::Global(ty) => {
-                let value = Value::of_host(val_type(ty.content()), 2);
+                let value = host::global(val_type(ty.content()));
                 let value = to_wasmi(&mut self.store, value);
                 Extern::Global(Global::new(&mut self.store, value, ty.mutability()))
             }
@@ -132,7 +129,7 @@ impl Oracle<'_> {
         export.expect("the name of an export")
     }
 
-    fn try_instantiate(&mut self) -> Result<Instance, Error> {
+    fn next_instance(&mut self) -> Result<Instance, Error> {
         let modules = self.modules;
         let module = &modules[self.instances.len()];
         let imports: Result<Vec<_>, _> = module.imports().map(|i| self.import(&i)).collect();
@@ -141,17 +138,13 @@ impl Oracle<'_> {
 }
 
 impl Machine for Oracle<'_> {
-    fn instantiate(&mut self) -> Outcome {
-        match self.try_instantiate() {
-            Ok(instance) => {
-                self.instances.push(instance);
-                Outcome::Returned(Vec::new())
-            }
-            Err(error) => outcome(&error),
-        }
+    fn try_instantiate(&mut self) -> Result<(), Outcome> {
+        let instance = self.next_instance().map_err(|error| outcome(&error))?;
+        self.instances.push(instance);
+        Ok(())
     }
 
-    fn call(&mut self, call: &Call) -> Outcome {
+    fn try_call(&mut self, call: &Call) -> Result<Vec<Value>, Outcome> {
         let func = self.export(call.module, &call.export).into_func();
         let func = func.expect("the name of a function");
         let args: Vec<_> = call
@@ -161,18 +154,13 @@ impl Machine for Oracle<'_> {
             .collect();
         let ty = func.ty(&self.store);
         let mut results: Vec<_> = ty.results().iter().map(|ty| Val::default(*ty)).collect();
-        match func.call(&mut self.store, &args, &mut results) {
-            Ok(()) => {
-                Outcome::Returned(results.iter().map(|v| from_wasmi(&self.store, v)).collect())
-            }
-            Err(error) => outcome(&error),
-        }
+        func.call(&mut self.store, &args, &mut results)
+            .map_err(|error| outcome(&error))?;
+        Ok(results.iter().map(|v| from_wasmi(&self.store, v)).collect())
     }
 
-    fn call_if_there(&mut self, call: &Call) {
-        if call.module < self.instances.len() {
-            self.call(call);
-        }
+    fn instance_count(&self) -> usize {
+        self.instances.len()
     }
 
     fn items(&mut self, module: usize) -> Vec<(String, Item)> {
@@ -209,7 +197,7 @@ impl Machine for Oracle<'_> {
     }
 
     fn log(&self) -> &[Vec<Value>] {
-        &self.store.data().log
+        self.store.data().log.calls()
     }
 }
 
@@ -231,7 +219,7 @@ fn outcome(error: &Error) -> Outcome {
         wasmi::TrapCode::StackOverflow => TrapCode::StackOverflow,
         wasmi::TrapCode::BadSignature => TrapCode::IndirectCallTypeMismatch,
         wasmi::TrapCode::OutOfFuel => TrapCode::OutOfFuel,
-        // Not asked for: says nothing about the module.
+        // The limits of the harness say nothing about the module, so this outcome is not binding.
         wasmi::TrapCode::GrowthOperationLimited => TrapCode::Interrupt,
     })
 }

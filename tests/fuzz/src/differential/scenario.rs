@@ -1,68 +1,79 @@
-//! What is run: modules that are linked with each other, then calls.
+//! Scenarios: modules that are linked with each other, and then calls of their exports.
 
 use precast_loader::TrapCode;
 
 use super::value::{Outcome, Value};
 
-/// Most bytes of any one memory, and most elements of any one table.
+/// The maximal size of a memory in bytes.
 pub const MEMORY_LIMIT: usize = 6 << 20;
+/// The maximal number of elements of a table.
 pub const TABLE_LIMIT: usize = 100_000;
 
-/// After how many calls each host function of the harness fails once.
-pub const HOST_FAILS_AT: u32 = 40;
-
-/// Modules, and what is called.
+/// Modules, and calls of their exports.
 #[derive(Debug, Clone, Default)]
 pub struct Scenario {
-    /// Instantiated in this order. The exports of the module at `i` can be imported from `m{i}`; for
-    /// every other import the harness makes an item of the very type.
+    /// The modules, in the order of their instantiation. The exports of the module at `i` can be
+    /// imported from `m{i}`. For every other import, the harness makes an item of exactly the
+    /// import's type.
     pub modules: Vec<Vec<u8>>,
-    /// In this order, in the same instances.
+    /// The calls, which are made in this order in the same instances.
     pub calls: Vec<Call>,
-    /// Most calls that the driver may add, of exports and with arguments that it chooses.
+    /// How many calls the driver adds, of random exports and with random arguments.
     pub random_calls: usize,
-    /// A call before each of these.
+    /// A call that precedes each of the added calls.
     pub before_each: Option<Call>,
 }
 
 /// One call.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// Which module's instance.
+    /// The module whose instance is called.
     pub module: usize,
     /// The name of an exported function.
     pub export: String,
-    /// Arguments of its types.
+    /// The arguments, which have the types of its parameters.
     pub args: Vec<Value>,
 }
 
-/// The module whose exports are imported by this name.
+/// The index of the module whose exports are imported by this name.
 pub fn linked_module(name: &str) -> Option<usize> {
     name.strip_prefix('m')?.parse().ok()
 }
 
 /// An engine in the middle of a scenario.
 pub trait Machine {
+    /// Instantiates the next module. The error is an outcome other than [`Outcome::Returned`].
+    fn try_instantiate(&mut self) -> Result<(), Outcome>;
+
+    /// Calls an exported function, and returns its results. The error is an outcome other than
+    /// [`Outcome::Returned`].
+    fn try_call(&mut self, call: &Call) -> Result<Vec<Value>, Outcome>;
+
     /// Instantiates the next module.
-    fn instantiate(&mut self) -> Outcome;
+    fn instantiate(&mut self) -> Outcome {
+        let done = self.try_instantiate();
+        done.map_or_else(|outcome| outcome, |()| Outcome::Returned(Vec::new()))
+    }
 
     /// Calls an exported function.
-    fn call(&mut self, call: &Call) -> Outcome;
+    fn call(&mut self, call: &Call) -> Outcome {
+        self.try_call(call)
+            .map_or_else(|outcome| outcome, Outcome::Returned)
+    }
 
-    /// [`Machine::call`], if the module was instantiated at all.
-    fn call_if_there(&mut self, call: &Call);
+    /// How many modules have been instantiated.
+    fn instance_count(&self) -> usize;
 
-    /// The exports of an instance, as far as they are items with a state: their names and what
-    /// kind they are.
+    /// The names and kinds of the exports of an instance that have a state.
     fn items(&mut self, module: usize) -> Vec<(String, Item)>;
 
-    /// Bytes of an exported memory.
+    /// The bytes of an exported memory.
     fn memory(&mut self, module: usize, name: &str) -> &[u8];
 
-    /// Elements of an exported table, or the value of an exported global.
+    /// The elements of an exported table, or the value of an exported global.
     fn values(&mut self, module: usize, name: &str) -> Vec<Value>;
 
-    /// What the host functions of the harness were called with.
+    /// The arguments of all calls of host functions of the harness.
     fn log(&self) -> &[Vec<Value>];
 }
 
@@ -74,16 +85,16 @@ pub enum Item {
     Global,
 }
 
-/// Everything that the reference did.
+/// What the reference engine did in a scenario.
 pub struct Reference<M> {
-    /// It, after the last call.
+    /// The reference engine after the last call.
     pub machine: M,
-    /// How each instantiation ended, then each call.
+    /// How each instantiation ended, and then each call.
     pub outcomes: Vec<Outcome>,
 }
 
 impl<M: Machine> Reference<M> {
-    /// Runs a scenario on the reference; after what it need not agree about nothing is run.
+    /// Runs a scenario on the reference engine. It stops after an outcome that is not binding.
     pub fn run(scenario: &Scenario, mut machine: M) -> Self {
         let mut outcomes = Vec::new();
         for _ in &scenario.modules {
@@ -101,8 +112,8 @@ impl<M: Machine> Reference<M> {
         Self { machine, outcomes }
     }
 
-    /// Runs it on another engine, and says the first difference. `Ok(false)` if the other ended
-    /// in a way that need not be the same.
+    /// Runs the scenario on another engine, and returns the first difference as an error. Returns
+    /// `Ok(false)` after an outcome that is not binding.
     pub fn compare(
         &mut self,
         scenario: &Scenario,
@@ -116,9 +127,12 @@ impl<M: Machine> Reference<M> {
                 Some(call) => other.call(call),
             };
             if !found.is_binding() || !expected.is_binding() {
-                // What follows need not be the same either, but it must not crash.
+                // The outcomes of the calls that follow are not binding either, but they must not
+                // crash.
                 for call in scenario.calls.iter().skip((i + 1).saturating_sub(modules)) {
-                    other.call_if_there(call);
+                    if call.module < other.instance_count() {
+                        other.call(call);
+                    }
                 }
                 return Ok(false);
             }
@@ -140,7 +154,7 @@ impl<M: Machine> Reference<M> {
         let instantiated = |outcome: &&Outcome| matches!(outcome, Outcome::Returned(_));
         let made = self.outcomes.iter().take(modules).filter(instantiated);
         for module in 0..made.count() {
-            // Engines list them in orders of their own.
+            // The engines list exports in different orders.
             let (mut items, mut others) = (self.machine.items(module), other.items(module));
             items.sort();
             others.sort();
@@ -174,9 +188,9 @@ impl<M: Machine> Reference<M> {
     }
 }
 
-/// Whether two outcomes are the same though engines have two words for them: active segments that do
-/// not fit are traps for one and refusals for the other, and only precast tells apart what a call finds
-/// outside of a table from what other operators do.
+/// Whether two outcomes are the same failure, which the engines report differently. An active
+/// segment that does not fit is a trap in one engine and a refusal in the other. Only precast
+/// distinguishes an indirect call outside of a table from other accesses outside of a table.
 fn is_same_failure(expected: &Outcome, found: &Outcome) -> bool {
     use TrapCode::{MemoryOutOfBounds, TableOutOfBounds, UndefinedElement};
     matches!(

@@ -1,4 +1,4 @@
-//! All the ways to compile that are compared.
+//! The ways to compile that are compared.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use precast_loader::{Engine, Module};
 
 use crate::Case;
 
-/// CPUs that code is compiled for, where this machine has what they need.
+/// The CPUs that code is compiled for. Those that this machine cannot run are left out.
 const CPUS: &[&str] = &[
     "baseline",
     "native",
@@ -28,12 +28,12 @@ const CPUS: &[&str] = &[
 pub struct Way {
     pub strategy: Strategy,
     pub level: Level,
-    /// Position in the CPUs that this machine has.
+    /// The index in the list of the CPUs that this machine can run.
     pub cpu: usize,
     pub interruption: Interruption,
 }
 
-/// Optimisation levels, so that they can be keys.
+/// Optimisation levels in a form that can be part of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Level {
     None,
@@ -41,7 +41,7 @@ pub enum Level {
     Size,
 }
 
-/// Compilers, made when they are first needed.
+/// Compilers, which are made when they are first needed.
 pub struct Ways {
     cpus: Vec<Cpu>,
     compilers: HashMap<Way, Compiler>,
@@ -72,7 +72,8 @@ impl Ways {
         ways
     }
 
-    /// Some way: half of them without optimisation, which costs least.
+    /// A random way to compile. Half of the time it is without optimisation, which takes least
+    /// time.
     pub fn random(&self, case: &mut Case) -> Way {
         Way {
             strategy: *case.one_of(&[Strategy::Guarded, Strategy::Checked]),
@@ -87,7 +88,7 @@ impl Ways {
         }
     }
 
-    /// A way as the command line has it.
+    /// The options of the command line that compile in this way.
     pub fn describe(&self, way: Way) -> String {
         let level = format!("{:?}", way.level).to_lowercase();
         let (strategy, interruption) = (way.strategy, way.interruption);
@@ -100,7 +101,7 @@ impl Ways {
     /// Compiles a module and opens it.
     ///
     /// # Errors
-    /// The compiler's or loader's.
+    /// Those of the compiler and of the loader.
     pub fn compile(&mut self, way: Way, wasm: &[u8]) -> Result<Module, String> {
         let cpu = &self.cpus[way.cpu];
         let compiler = self.compilers.entry(way).or_insert_with(|| {
@@ -114,7 +115,7 @@ impl Ways {
                 cpu: cpu.clone(),
                 strategy: way.strategy,
                 interruption: way.interruption,
-                // Modules are small: a function is compiled in less time than it takes to wake a thread.
+                // Compiling a small function takes less time than waking a thread.
                 threads: Some(1),
             };
             Compiler::new(settings).expect("settings that are supported")

@@ -1,8 +1,8 @@
-//! Modules of `wasm-smith`, which knows every operator.
+//! Modules of `wasm-smith`, which generates every operator.
 //!
-//! Left alone it makes modules that trap at once: its addresses are random, and so are its calls. So
-//! half of its modules are made free of traps, memories are small, and each function is as long as
-//! a case can afford.
+//! With its default configuration most modules trap at once, because addresses and calls are
+//! random. Therefore half of the modules are made free of traps, memories are small, and functions
+//! are as long as the time for a case allows.
 
 use arbitrary::Unstructured;
 use wasm_smith::{Config, InstructionKind, InstructionKinds, MemoryOffsetChoices};
@@ -10,10 +10,10 @@ use wasm_smith::{Config, InstructionKind, InstructionKinds, MemoryOffsetChoices}
 use super::scenario::Scenario;
 use crate::Case;
 
-/// Loops and calls that a module may make in its life.
+/// How many loop iterations and calls an instance may make in all.
 const STEPS: u32 = 600;
 
-/// A module of random operators. `None` where the random bytes did not make one.
+/// A module of random operators. `None` if `wasm-smith` could not make one of the random bytes.
 pub fn scenario(case: &mut Case) -> Option<Scenario> {
     let mut bytes = vec![0; case.rng.usize(300..3000)];
     case.rng.fill(&mut bytes);

@@ -1,26 +1,19 @@
-//! precast, in one of its many settings, in the middle of a scenario.
+//! precast, with one of its settings, in the middle of a scenario.
 
 use precast_loader::{
     Caller, Error, Extern, ExternRef, ExternType, Func, FuncType, Global, Instance, InstancePre,
-    Linker, Memory, Module, Store, StoreLimitsBuilder, Table, Val, ValType,
+    Linker, Memory, Module, Store, StoreLimitsBuilder, Table, Val,
 };
 
-use super::scenario::{
-    Call, HOST_FAILS_AT, Item, MEMORY_LIMIT, Machine, TABLE_LIMIT, linked_module,
-};
+use super::host::{self, HostLog};
+use super::scenario::{Call, Item, MEMORY_LIMIT, Machine, TABLE_LIMIT, linked_module};
 use super::value::{Outcome, Value};
 
-/// What host functions share.
-#[derive(Default)]
-pub struct Host {
-    log: Vec<Vec<Value>>,
-}
-
-/// A module and, if all of its imports are functions of the host, the same module linked: a second
-/// run then takes over the instances of the first.
+/// A module and, if all of its imports are functions of the host, the same module linked. A second
+/// run then reuses the instances of the first.
 pub struct Subject {
     module: Module,
-    linked: Option<InstancePre<Host>>,
+    linked: Option<InstancePre<HostLog>>,
 }
 
 impl Subject {
@@ -29,7 +22,7 @@ impl Subject {
         Self { module, linked }
     }
 
-    fn link(module: &Module) -> Option<InstancePre<Host>> {
+    fn link(module: &Module) -> Option<InstancePre<HostLog>> {
         let mut linker = Linker::new(module.engine());
         linker.allow_shadowing(true);
         for (from, name, ty) in module.imports() {
@@ -39,48 +32,41 @@ impl Subject {
             if linked_module(from).is_some() {
                 return None;
             }
-            let results = ty.results().to_vec();
-            let func = move |caller: Caller<'_, Host>, args: &[Val], out: &mut [Val]| {
-                host_function(caller, args, out, &results)
-            };
+            let func = host_function(&ty);
             linker.func_new(from, name, ty, func).ok()?;
         }
         linker.instantiate_pre(module).ok()
     }
 }
 
+/// A host function of this type.
 fn host_function(
-    mut caller: Caller<'_, Host>,
-    args: &[Val],
-    out: &mut [Val],
-    results: &[ValType],
-) -> Result<(), Error> {
-    caller
-        .data_mut()
-        .log
-        .push(args.iter().map(from_precast).collect());
-    let n = caller.data().log.len() as u32;
-    if n.is_multiple_of(HOST_FAILS_AT) {
-        return Err(Error::host("the harness's"));
+    ty: &FuncType,
+) -> impl Fn(Caller<'_, HostLog>, &[Val], &mut [Val]) -> Result<(), Error> + use<> {
+    let results = ty.results().to_vec();
+    move |mut caller, args, out| {
+        let args = args.iter().map(from_precast).collect();
+        let values = caller.data_mut().call(args, &results);
+        let values = values.ok_or_else(|| Error::host("a failure of the harness"))?;
+        for (out, value) in out.iter_mut().zip(values) {
+            *out = to_precast(value);
+        }
+        Ok(())
     }
-    for (out, ty) in out.iter_mut().zip(results) {
-        *out = to_precast(Value::of_host(*ty, n));
-    }
-    Ok(())
 }
 
 /// precast in the middle of a scenario.
 pub struct Running<'s> {
-    store: Store<Host>,
+    store: Store<HostLog>,
     subjects: &'s [Subject],
     instances: Vec<Instance>,
 }
 
 impl<'s> Running<'s> {
-    /// `fuel` is for modules that count it.
+    /// Modules that count fuel get `fuel`.
     pub fn new(subjects: &'s [Subject], fuel: u64) -> Self {
         let engine = *subjects[0].module.engine();
-        let mut store = Store::new(&engine, Host::default());
+        let mut store = Store::new(&engine, HostLog::default());
         let limits = StoreLimitsBuilder::new()
             .memory_size(MEMORY_LIMIT)
             .table_elements(TABLE_LIMIT);
@@ -93,15 +79,11 @@ impl<'s> Running<'s> {
         }
     }
 
-    /// An item for an import that no other module has.
+    /// An item of the host for an import that no other module exports.
     fn host_item(&mut self, ty: ExternType) -> Result<Extern, Error> {
         Ok(match ty {
             ExternType::Func(ty) => {
-                let results = ty.results().to_vec();
-                let func = move |caller: Caller<'_, Host>, args: &[Val], out: &mut [Val]| {
-                    host_function(caller, args, out, &results)
-                };
-                let ty = FuncType::new(ty.params().to_vec(), ty.results().to_vec());
+                let func = host_function(&ty);
                 Func::new(&mut self.store, ty, func).into()
             }
             ExternType::Memory(ty) => Memory::new(&mut self.store, ty)?.into(),
@@ -109,14 +91,14 @@ impl<'s> Running<'s> {
                 Table::new(&mut self.store, ty, Val::default_for(ty.element))?.into()
             }
             ExternType::Global(ty) => {
-                let value = to_precast(Value::of_host(ty.content, 2));
+                let value = to_precast(host::global(ty.content));
                 Global::new(&mut self.store, ty, value)?.into()
             }
             _ => unreachable!("a kind of import that the harness does not know"),
         })
     }
 
-    fn try_instantiate(&mut self) -> Result<Instance, Error> {
+    fn next_instance(&mut self) -> Result<Instance, Error> {
         let subject = &self.subjects[self.instances.len()];
         if let Some(linked) = &subject.linked {
             return linked.instantiate(&mut self.store);
@@ -140,32 +122,25 @@ impl<'s> Running<'s> {
 }
 
 impl Machine for Running<'_> {
-    fn instantiate(&mut self) -> Outcome {
-        match self.try_instantiate() {
-            Ok(instance) => {
-                self.instances.push(instance);
-                Outcome::Returned(Vec::new())
-            }
-            Err(error) => outcome(&error),
-        }
+    fn try_instantiate(&mut self) -> Result<(), Outcome> {
+        let instance = self.next_instance().map_err(|error| outcome(&error))?;
+        self.instances.push(instance);
+        Ok(())
     }
 
-    fn call(&mut self, call: &Call) -> Outcome {
+    fn try_call(&mut self, call: &Call) -> Result<Vec<Value>, Outcome> {
         let func = self.export(call.module, &call.export).func();
         let func = func.expect("the name of a function");
         let args: Vec<_> = call.args.iter().map(|v| to_precast(*v)).collect();
         let ty = func.ty(&self.store);
         let mut results: Vec<_> = ty.results().iter().map(|t| Val::default_for(*t)).collect();
-        match func.call(&mut self.store, &args, &mut results) {
-            Ok(()) => Outcome::Returned(results.iter().map(from_precast).collect()),
-            Err(error) => outcome(&error),
-        }
+        func.call(&mut self.store, &args, &mut results)
+            .map_err(|error| outcome(&error))?;
+        Ok(results.iter().map(from_precast).collect())
     }
 
-    fn call_if_there(&mut self, call: &Call) {
-        if call.module < self.instances.len() {
-            self.call(call);
-        }
+    fn instance_count(&self) -> usize {
+        self.instances.len()
     }
 
     fn items(&mut self, module: usize) -> Vec<(String, Item)> {
@@ -204,7 +179,7 @@ impl Machine for Running<'_> {
     }
 
     fn log(&self) -> &[Vec<Value>] {
-        &self.store.data().log
+        self.store.data().calls()
     }
 }
 

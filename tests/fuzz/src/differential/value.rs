@@ -1,4 +1,4 @@
-//! Values and outcomes that engines can be compared by.
+//! Values and outcomes that can be compared between engines.
 
 use precast_loader::{TrapCode, ValType};
 
@@ -9,18 +9,18 @@ use crate::Case;
 pub enum Value {
     I32(u32),
     I64(u64),
-    /// Bits: NaNs are made equal by the generators.
+    /// The bits. The generators make all NaNs equal.
     F32(u32),
     F64(u64),
     V128(u128),
-    /// Whether there is a function.
+    /// Whether the reference is to a function and not null.
     Func(bool),
-    /// The number that the host wrapped.
+    /// The number that the host has wrapped, or null.
     Extern(Option<u32>),
 }
 
 impl Value {
-    /// A value that may be at an edge of something.
+    /// A random value, which is likely to be at the edge of a range.
     pub fn random(case: &mut Case, ty: ValType) -> Self {
         const EDGES: [u64; 20] = [
             0,
@@ -83,7 +83,7 @@ impl Value {
         }
     }
 
-    /// What a host function of the harness gives at its `n`th call.
+    /// A result of a host function of the harness in its `n`th call.
     pub fn of_host(ty: ValType, n: u32) -> Self {
         match ty {
             ValType::I32 => Self::I32(n.wrapping_mul(0x0101)),
@@ -101,25 +101,25 @@ impl Value {
 /// How an instantiation or a call ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It went well, with these results.
+    /// It succeeded with these results.
     Returned(Vec<Value>),
     /// It trapped.
     Trapped(TrapCode),
     /// A host function of the harness failed.
     HostFailed,
-    /// Imports do not fit, a limit, …
+    /// The engine refused the operation, because imports do not fit, because of a limit, and so on.
     Refused,
 }
 
 impl Outcome {
-    /// Whether engines must agree on this, and on what is there afterwards. How deep a recursion may
-    /// go, and how much fuel an operator takes, is each engine's own affair.
+    /// Whether engines must agree on this outcome and on the state after it. Engines may differ in
+    /// how deep a recursion may go, and in how much fuel an operator takes.
     pub fn is_binding(&self) -> bool {
-        let own = [
+        let different = [
             TrapCode::StackOverflow,
             TrapCode::OutOfFuel,
             TrapCode::Interrupt,
         ];
-        !matches!(self, Self::Trapped(code) if own.contains(code))
+        !matches!(self, Self::Trapped(code) if different.contains(code))
     }
 }

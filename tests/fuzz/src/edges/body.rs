@@ -1,16 +1,16 @@
-//! Function bodies: random statements over what a world has.
+//! Function bodies: random statements that use the items of a world.
 //!
-//! Every function counts down `$steps` and returns zeros once that is used up, so all of this ends.
-//! Addresses are near the places where something changes: the end of a memory, 2³², the static offset
-//! from which guarded memories are checked.
+//! Every function counts down `$steps` and returns zeros when no steps are left, so that all calls
+//! end. Addresses are near the limits where behaviour changes: the end of a memory, 2³², and the
+//! static offset from which on guarded memories are checked.
 
 use std::fmt::Write;
 
 use super::world::{Ty, World, constant};
 use crate::Case;
 
-/// Locals that every function has, besides its parameters: `$a…` of each type, and a loop counter
-/// for each depth.
+/// How many locals of each type every function has besides its parameters. It also has a loop
+/// counter for each depth.
 const LOCALS: usize = 3;
 const DEPTH: u32 = 3;
 
@@ -30,7 +30,7 @@ impl<'w> Body<'w> {
         }
     }
 
-    /// The function, exported as `fn{i}`.
+    /// Returns the text of the function, which is exported as `fn{i}`.
     pub fn write(&self, case: &mut Case) -> String {
         let function = &self.world.functions[self.function];
         let i = self.function;
@@ -63,7 +63,7 @@ impl<'w> Body<'w> {
         text + "  )\n"
     }
 
-    /// The results, or a tail call that gives them.
+    /// The results, or a tail call that returns them.
     fn ending(&self, case: &mut Case) -> String {
         let function = &self.world.functions[self.function];
         if case.once_in(3) {
@@ -82,7 +82,7 @@ impl<'w> Body<'w> {
         text
     }
 
-    /// Functions that this one may call directly.
+    /// The functions that this function may call directly.
     fn callees(&self) -> impl Iterator<Item = usize> {
         let later = self.world.functions.iter().enumerate();
         let here = self.module;
@@ -137,7 +137,7 @@ impl<'w> Body<'w> {
         }
     }
 
-    /// A memory that this module sees.
+    /// A memory that this module can use.
     fn memory(&self, case: &mut Case) -> Option<usize> {
         let memories = self.world.memories.iter().enumerate();
         let seen =
@@ -146,7 +146,7 @@ impl<'w> Body<'w> {
         (!seen.is_empty()).then(|| *case.one_of(&seen))
     }
 
-    /// A table of that kind that this module sees.
+    /// A table of this kind that this module can use.
     fn table(&self, case: &mut Case, changes: bool) -> Option<usize> {
         let tables = self.world.tables.iter().enumerate();
         let seen = |t: &(usize, &super::world::Table)| {
@@ -233,7 +233,7 @@ impl<'w> Body<'w> {
         format!("    ({store} $mem{memory} {offset} {address} {value})\n")
     }
 
-    /// A load of a value of that type, of any width.
+    /// A load of any width, with a result of this type.
     fn load(&self, case: &mut Case, ty: Ty) -> Option<String> {
         let loads: &[&str] = match ty {
             Ty::I32 => &["load", "load8_s", "load8_u", "load16_s", "load16_u"],
@@ -286,7 +286,7 @@ impl<'w> Body<'w> {
         format!("    (memory.copy $mem{to} $mem{from} {dst} {src} {len})\n")
     }
 
-    /// An index of a table, mostly inside.
+    /// An index for a table, which is usually inside.
     fn element(&self, case: &mut Case, table: usize) -> String {
         let t = &self.world.tables[table];
         let (ty, name) = (t.index(), t.index().name());
@@ -338,7 +338,7 @@ impl<'w> Body<'w> {
         }
     }
 
-    /// A call, direct or through a table; its results go to locals.
+    /// A direct or indirect call. Its results go to locals.
     fn call_for_effect(&self, case: &mut Case) -> String {
         let of_functions = |t: &usize| self.world.tables[*t].of_functions;
         let callees: Vec<_> = self.callees().collect();
@@ -436,7 +436,7 @@ impl<'w> Body<'w> {
                 "(i32.wrap_i64 {})",
                 self.expression(case, Ty::I64, depth - 1)
             ),
-            // Through floats and back; a NaN becomes zero.
+            // Converts to floats and back. A NaN becomes zero.
             (5, Ty::I32 | Ty::I64) => {
                 let value = self.expression(case, ty, depth - 1);
                 let other = self.leaf(case, ty);
@@ -453,7 +453,7 @@ impl<'w> Body<'w> {
             (6, Ty::I32 | Ty::I64) => {
                 let op = *case.one_of(&["div_s", "div_u", "rem_s", "rem_u"]);
                 let (a, b) = (self.expression(case, ty, depth - 1), self.leaf(case, ty));
-                // Mostly not by zero.
+                // The divisor is usually not zero.
                 match case.once_in(8) {
                     true => format!("({name}.{op} {a} {b})"),
                     false => format!("({name}.{op} {a} ({name}.or {b} ({name}.const 1)))"),

@@ -1,5 +1,5 @@
-//! Calls with many parameters and results, functions whose locals take a large frame, and tail calls
-//! that need more room for arguments than their caller was given.
+//! Calls with many parameters and results, functions whose locals need a large frame, and tail
+//! calls that need more stack for arguments than their caller has received.
 
 use std::fmt::Write;
 
@@ -7,11 +7,11 @@ use super::constant;
 use super::world::{Function, Ty};
 use crate::Case;
 
-/// One module: functions that mix their parameters and pass them on.
+/// One module, whose functions mix their parameters and pass them on.
 pub fn modules(case: &mut Case) -> Vec<String> {
-    let most = *case.one_of(&[4, 12, 20, 21, 22, 40, 40, 300, 1000]);
+    let max = *case.one_of(&[4, 12, 20, 21, 22, 40, 40, 300, 1000]);
     let functions: Vec<_> = (0..case.rng.usize(2..5))
-        .map(|_| function(case, most))
+        .map(|_| function(case, max))
         .collect();
     let mut text =
         "(module\n  (global $steps (export \"steps\") (mut i32) (i32.const 20))\n".to_owned();
@@ -24,14 +24,14 @@ pub fn modules(case: &mut Case) -> Vec<String> {
     vec![text + ")\n"]
 }
 
-fn function(case: &mut Case, most: usize) -> Function {
-    let few = case.rng.usize(..most.min(30));
+fn function(case: &mut Case, max: usize) -> Function {
+    let few = case.rng.usize(..max.min(30));
     let params = match case.once_in(2) {
-        true => case.rng.usize(..=most),
+        true => case.rng.usize(..=max),
         false => few,
     };
     let results = match case.once_in(4) {
-        true => case.rng.usize(..=most),
+        true => case.rng.usize(..=max),
         false => case.rng.usize(..4),
     };
     let mut list = |len| (0..len).map(|_| *case.one_of(&Ty::ALL)).collect();
@@ -45,7 +45,7 @@ fn function(case: &mut Case, most: usize) -> Function {
 fn write_function(case: &mut Case, functions: &[Function], i: usize) -> String {
     let function = &functions[i];
     let mut text = format!("  (func $fn{i} (export \"fn{i}\") {}\n", function.ty());
-    // Locals that are all alive across the call: a frame of up to 64 KiB.
+    // All these locals are live across the call, so that the frame has up to 64 KiB.
     let alive = match case.rng.u32(..6) {
         0 => *case.one_of(&[300, 1000, 4000]),
         _ => case.rng.usize(..40),
@@ -86,7 +86,7 @@ fn write_function(case: &mut Case, functions: &[Function], i: usize) -> String {
     text + "  )\n"
 }
 
-/// A value that depends on everything before.
+/// A value that depends on everything computed so far.
 fn value(ty: Ty, mixed: usize, salt: usize) -> String {
     let number = format!("(i64.add (local.get {mixed}) (i64.const {salt}))");
     match ty {
@@ -101,7 +101,7 @@ fn arguments(callee: &Function, mixed: usize) -> String {
     params.fold(String::new(), |s, (i, ty)| s + " " + &value(*ty, mixed, i))
 }
 
-/// A call whose results are mixed in: they come from the stack, the last first.
+/// A call whose results are mixed into the value. They are popped from the stack, the last first.
 fn call(case: &mut Case, functions: &[Function], i: usize, mixed: usize) -> String {
     if case.once_in(3) {
         return String::new();
@@ -130,7 +130,7 @@ fn call(case: &mut Case, functions: &[Function], i: usize, mixed: usize) -> Stri
     text
 }
 
-/// Results, or a tail call of a function that gives the same.
+/// The results, or a tail call of a function with the same results.
 fn ending(case: &mut Case, functions: &[Function], i: usize, mixed: usize) -> String {
     let results = &functions[i].results;
     let same = functions

@@ -1,9 +1,9 @@
-//! Modules with a bias towards what general generators miss.
+//! Modules for what general generators miss.
 //!
 //! | module | what |
 //! |---|---|
 //! | `world` | memories, tables, globals and functions of modules that import from each other |
-//! | `body` | function bodies that use them near their limits, and while others grow them |
+//! | `body` | function bodies that use them near their limits, also while others grow them |
 //! | `frames` | many parameters and results, large frames, tail calls between them |
 
 mod body;
@@ -18,7 +18,7 @@ use crate::differential::value::Value;
 use body::Body;
 use world::{World, constant};
 
-/// Modules of one of the generators.
+/// The modules of one of the two generators.
 pub fn scenario(case: &mut Case) -> Option<Scenario> {
     let texts = match case.rng.u32(..12) {
         0 => frames::modules(case),
@@ -40,7 +40,7 @@ pub fn scenario(case: &mut Case) -> Option<Scenario> {
     })
 }
 
-/// Modules that import from those before them.
+/// Modules that import from the modules before them.
 fn linked(case: &mut Case) -> Vec<String> {
     let world = World::random(case);
     (0..world.modules)
@@ -64,7 +64,7 @@ fn module(case: &mut Case, world: &World, module: usize) -> String {
     text + ")\n"
 }
 
-/// The counter that all modules share. Imports come first.
+/// The text of the counter that all modules share. It is the first import.
 fn steps(module: usize) -> &'static str {
     match module {
         0 => "  (global $steps (export \"steps\") (mut i32) (i32.const 20))\n",
@@ -74,8 +74,8 @@ fn steps(module: usize) -> &'static str {
 
 const REFILL: &str = "  (func (export \"refill\") (param i32) (global.set $steps (local.get 0)))\n";
 
-/// Data and elements of a module's own items, mostly inside, and those that functions are referred
-/// to by.
+/// The data and element segments for a module's own items, which are usually in bounds, and the
+/// segments that declare functions for `ref.func`.
 fn segments(case: &mut Case, world: &World, module: usize) -> String {
     let mut text = String::new();
     let mut put = |line: String| writeln!(text, "  {line}").expect("strings take everything");

@@ -1,12 +1,12 @@
-//! What the modules of a scenario have: memories, tables, globals and functions, each made by one
-//! module and imported by those after it.
+//! The memories, tables, globals and functions of a scenario. Each is defined by one module, and
+//! the modules after it import it.
 
 use std::fmt::Write;
 
 use crate::Case;
 
-/// Types of values that these modules use. No floats among parameters: what an operator makes of a
-/// NaN is not determined, so floats are only compared and truncated.
+/// The types of values that these modules use. There are no floats, because the bits of a NaN that
+/// an operator returns are not determined. Function bodies only compare and truncate floats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ty {
     I32,
@@ -33,7 +33,7 @@ pub struct Memory {
     pub is64: bool,
     pub min: u64,
     pub max: Option<u64>,
-    /// Whether it can be reached from outside of its module.
+    /// Whether other modules can import it.
     pub exported: bool,
 }
 
@@ -52,7 +52,7 @@ pub struct Table {
     pub min: u64,
     pub max: Option<u64>,
     pub exported: bool,
-    /// Whether operators may change it; else it stays what its segments make of it.
+    /// Whether operators may change it. Otherwise it keeps the elements of its segments.
     pub changes: bool,
 }
 
@@ -80,7 +80,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// `(param …) (result …)`.
+    /// The type as `(param …) (result …)`.
     pub fn ty(&self) -> String {
         let list = |types: &[Ty]| types.iter().fold(String::new(), |s, t| s + " " + t.name());
         format!(
@@ -91,7 +91,8 @@ impl Function {
     }
 }
 
-/// Everything. Functions may call those after them, so the first are those to begin with.
+/// All items. A function may only call functions after it, so that calls from outside start with
+/// the first functions.
 #[derive(Debug, Clone, Default)]
 pub struct World {
     pub modules: usize,
@@ -137,7 +138,7 @@ impl World {
         world
     }
 
-    /// Whether a module can use an item of another.
+    /// Whether a module can use an item that `owner` defines.
     pub fn sees(module: usize, owner: usize, exported: bool) -> bool {
         module == owner || (owner < module && exported)
     }
@@ -250,7 +251,7 @@ fn global_type(global: &Global) -> String {
     }
 }
 
-/// A constant of a type.
+/// A constant of this type.
 pub fn constant(case: &mut Case, ty: Ty) -> String {
     let number = match case.rng.u32(..3) {
         0 => case.rng.u64(..),
@@ -266,7 +267,7 @@ pub fn constant(case: &mut Case, ty: Ty) -> String {
 
 fn memory(case: &mut Case, modules: usize) -> Memory {
     let min = *case.one_of(&[0, 1, 1, 1, 2, 3, 16, 17]);
-    // Room beyond the minimum is what a memory moves for when it runs out: 16 pages or so.
+    // A memory is moved when it grows beyond the reserved pages, of which there are about 16.
     let max = match case.rng.u32(..6) {
         0 => Some(min),
         1 => Some(min + 1),
@@ -296,20 +297,20 @@ fn table(case: &mut Case, modules: usize) -> Table {
     }
 }
 
-/// Few function types, so that indirect calls often fit. Some have more than twenty values.
+/// Few function types, so that indirect calls often succeed. Some have more than twenty values.
 fn signatures(case: &mut Case) -> Vec<(Vec<Ty>, Vec<Ty>)> {
     let mut types = Vec::new();
     for _ in 0..case.rng.usize(1..4) {
-        let (most_params, most_results) = match case.rng.u32(..12) {
+        let (max_params, max_results) = match case.rng.u32(..12) {
             0 => (40, 3),
             1 => (8, 30),
             _ => (6, 4),
         };
-        let mut list = |most: usize| -> Vec<Ty> {
-            let len = case.rng.usize(..most);
+        let mut list = |max: usize| -> Vec<Ty> {
+            let len = case.rng.usize(..max);
             (0..len).map(|_| *case.one_of(&Ty::ALL)).collect()
         };
-        types.push((list(most_params), list(most_results)));
+        types.push((list(max_params), list(max_results)));
     }
     types
 }

@@ -26,8 +26,8 @@ pub enum Faults {
 }
 
 impl Faults {
-    /// The faults of a call with one path. A path that ends in a slash or a dot must name a directory,
-    /// which is a second demand.
+    /// The faults of a call with one path. A path that ends in a slash or a dot must name a
+    /// directory, which is a second demand.
     pub fn of(path: &str) -> Self {
         match path.is_empty() || path.ends_with(['/', '.']) {
             true => Self::Several,

@@ -1,5 +1,5 @@
-//! Sequences of WASI calls on paths and descriptors, compared with POSIX and with the promises of the
-//! sandbox.
+//! Sequences of WASI calls on paths and descriptors, compared with POSIX and with the promises of
+//! the sandbox.
 //!
 //! | module | what |
 //! |---|---|
@@ -19,9 +19,9 @@
 //!          outside/   files that no guest may see or change
 //! ```
 //!
-//! A call whose path leads out of its directory must fail. Every other call must succeed if and only
-//! if the system's own call does, with the same result. After the sequence both directories must be
-//! the same, and nothing else may have changed, including times and inodes.
+//! A call whose path leads out of its directory must fail. Every other call must succeed if and
+//! only if the system's own call does, with the same result. After the sequence both directories
+//! must be the same, and nothing else may have changed, including times and inodes.
 
 mod agree;
 mod files;

@@ -17,8 +17,8 @@ pub const LEADS_OUT: Errno = 1000;
 /// How many symbolic links the system follows in one path.
 const MAX_LINKS: usize = 40;
 
-/// Whether a path leads out of the directory that it is relative to. A path that does not exist does
-/// not lead out.
+/// Whether a path leads out of the directory that it is relative to. A path that does not exist
+/// does not lead out.
 pub fn leads_out(root: &Path, path: &str, follow_last: bool) -> bool {
     if path.starts_with('/') {
         return true;
@@ -67,7 +67,8 @@ pub fn leads_out(root: &Path, path: &str, follow_last: bool) -> bool {
     false
 }
 
-/// The parts of a path. A slash at the end counts as a part `.`, because a link before it is followed.
+/// The parts of a path. A slash at the end counts as a part `.`, because a link before it is
+/// followed.
 fn parts(path: &Path) -> VecDeque<OsString> {
     let part = |c: Component<'_>| match c {
         Component::Normal(_) | Component::ParentDir | Component::CurDir => {

@@ -204,8 +204,8 @@ impl Run {
         }
     }
 
-    /// Checks only that a call does not succeed where it must fail. Times in the two directories are
-    /// not compared.
+    /// Checks only that a call does not succeed where it must fail. Times in the two directories
+    /// are not compared.
     pub(super) fn set_times(&mut self, case: &mut Case) -> Result<(), String> {
         let (dir, path, follow) = (self.dir(case), tree::path(case), case.once_in(2));
         let pair = &self.open[dir];

@@ -107,8 +107,8 @@ pub fn fill_outside(root: &Path) -> io::Result<()> {
     fs::write(root.join("sub/canary"), SECRET)
 }
 
-/// Describes everything in a directory, by path: its type, and its content or target. With `exactly`
-/// also its inode and times, which show changes that were undone.
+/// Describes everything in a directory, by path: its type, and its content or target. With
+/// `exactly` also its inode and times, which show changes that were undone.
 ///
 /// # Errors
 /// Those of the system.
