@@ -1,31 +1,25 @@
-//! Stack overflow is a trap on the main thread too, whose stack grows on demand and has no fixed end.
+//! A stack overflow is a trap on the main thread, too. The stack of the main thread grows on demand
+//! and has no fixed end.
 //!
-//! Each case is a process of its own, whose main thread runs it: this program, started again. (A test
-//! harness runs nothing on the main thread.)
-
-#[allow(dead_code, reason = "the loader's tests use more of it")]
-#[path = "loader/child.rs"]
-mod child;
-#[path = "loader/overflow.rs"]
-mod overflow;
+//! Each case runs on the main thread of a process of its own: this program, started again. A test
+//! harness does not run anything on the main thread.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use libtest_mimic::{Arguments, Trial};
 use precast_loader::Config;
-
-use child::{case, passes_in_child_with};
-use overflow::{linked, overflow};
+use precast_tests::child::{case, passes_in_child_with};
+use precast_tests::overflow::{linked, overflow};
 
 const MIB: u64 = 1 << 20;
 
-/// What a process of its own does on its main thread.
+/// A case, which runs on the main thread of a process of its own.
 struct Case {
     name: &'static str,
-    /// The resource limit of its stack, in bytes.
+    /// The resource limit of the stack of the process, in bytes.
     limit: u64,
-    /// Bytes of environment, besides what there is.
+    /// The bytes of environment variables that are added to those of this process.
     environment: usize,
     run: fn(),
 }
@@ -86,17 +80,17 @@ fn main() -> ExitCode {
 }
 
 fn prepare(case: &Case, command: &mut Command) {
-    // A single string may have 128 KiB.
+    // The system limits a single string to 128 KiB.
     const PART: usize = 120 << 10;
     for part in 0..case.environment.div_ceil(PART) {
         command.env(format!("PRECAST_FILLED_{part}"), "x".repeat(PART));
     }
     let limit = case.limit;
-    // SAFETY: two system calls.
+    // SAFETY: the function only makes two system calls.
     unsafe { command.pre_exec(move || limit_stack(limit)) };
 }
 
-/// Uses up `kib` of stack.
+/// Calls `f` after using up `kib` KiB of stack.
 #[inline(never)]
 fn deep(kib: usize, f: &mut dyn FnMut()) {
     let used = std::hint::black_box([0_u8; 64 << 10]);
@@ -108,9 +102,9 @@ fn deep(kib: usize, f: &mut dyn FnMut()) {
     std::hint::black_box(&used);
 }
 
-/// Sets the soft limit of the stack of this process, as far as it may.
+/// Sets the soft limit of the stack of this process, up to its hard limit.
 fn limit_stack(bytes: u64) -> std::io::Result<()> {
-    // SAFETY: zero is a valid rlimit, and the calls only use it.
+    // SAFETY: an rlimit may be zeroed, and the calls only read and write that one.
     unsafe {
         let mut limit: libc::rlimit = std::mem::zeroed();
         if libc::getrlimit(libc::RLIMIT_STACK, &mut limit) != 0 {
@@ -130,7 +124,7 @@ fn large_config() -> Config {
     config
 }
 
-/// The last depths are less than the reserve from the end.
+/// The largest depths are closer to the end of the stack than the reserve.
 fn first_used_deep_in_the_host() {
     let linked = linked(&Config::default());
     for kib in [7400, 64, 6000, 7000, 7600, 7800] {
@@ -149,7 +143,7 @@ fn under_a_large_environment() {
     });
 }
 
-/// The limit that counts is the one at the time when the stack has to grow.
+/// The limit at the time when the stack has to grow is the one that counts.
 fn whose_limit_changes() {
     let (small, large) = (linked(&Config::default()), linked(&large_config()));
     overflow(&small);
@@ -163,11 +157,11 @@ fn whose_limit_changes() {
     assert!(overflow(&large) > 20);
 }
 
-/// The only thread of the child runs on the stack of the thread that forked it.
+/// The only thread of the child process runs on the stack of the thread that forked it.
 fn forked_by_a_thread() {
     let linked = linked(&large_config());
     let fork = move || {
-        // SAFETY: the child uses nothing that another thread could have locked: the main thread
+        // SAFETY: no other thread can hold a lock that the child needs, because the main thread
         // waits for this one.
         let child = unsafe { libc::fork() };
         if child == 0 {
@@ -175,7 +169,7 @@ fn forked_by_a_thread() {
             std::process::exit(if depth > 20 { 0 } else { 1 });
         }
         let mut status = 0;
-        // SAFETY: writes to a local.
+        // SAFETY: the call only writes to a local variable.
         assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
         assert_eq!(status, 0);
     };
@@ -183,7 +177,8 @@ fn forked_by_a_thread() {
     thread.spawn(fork).unwrap().join().unwrap();
 }
 
-/// Where the program makes stacks itself, the configured limit and the reserve are all there is.
+/// On stacks that the program makes itself, only the configured limit and the reserve protect the
+/// end.
 #[cfg(all(target_env = "gnu", target_arch = "x86_64"))]
 mod coroutines {
     use std::sync::Arc;
@@ -196,9 +191,9 @@ mod coroutines {
     const SIZE: usize = 2 << 20;
     const PAGE: usize = 1 << 12;
 
-    /// Runs `run` on a stack of its own, between two pages that nobody can use.
+    /// Runs `run` on a stack of its own, which is between two guard pages.
     fn coroutine(run: extern "C" fn()) {
-        // SAFETY: a fresh mapping, used as a stack until the context is left for good.
+        // SAFETY: the mapping is new, and is used as a stack until the context is left for good.
         unsafe {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
             let whole = SIZE + 2 * PAGE;
@@ -219,8 +214,8 @@ mod coroutines {
         }
     }
 
-    /// Wasm code on such a stack gives references back too; with the host in between, where the stacks
-    /// of the activations are unknown, it keeps them.
+    /// Wasm code on such a stack gives external references back, too. With a host function in
+    /// between, the stacks of the activations are unknown, and the references are kept.
     fn references() {
         let wat = r#"(module
             (import "h" "fresh" (func $fresh (result externref)))

@@ -1,16 +1,15 @@
-//! The loader and the reader of artifacts on their own: `cargo bench --workspace --bench loader -- [FILTER]`.
+//! Benchmarks of the loader and of the reader of artifacts:
+//! `cargo bench --workspace --bench loader -- [FILTER]`.
 //!
-//! For changes to these crates; how precast compares with others is measured in `tests/peers/`. Four
-//! modules: a trivial one, one with a data segment of which a call dirties a page, one with ten
-//! thousand functions and table entries, with which nothing here may take longer, and one with three
-//! thousand exports, which are hot: opening it takes longer.
-
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+//! They are for changes to these crates. `tests/peers/` compares precast with other runtimes. There
+//! are four modules: a trivial one; one with a data segment, where a call writes to a page of the
+//! memory; one with ten thousand functions and table entries, which must not make anything here
+//! slower; and one with three thousand exports, which opening has to read, so that it takes longer.
 
 use divan::{Bencher, black_box};
 use precast_artifact::{Artifact, Strategy};
-use precast_loader::{Config, Engine, InstancePre, Linker, Module, Store};
+use precast_loader::{Config, Engine, InstancePre, Linker, Store};
+use precast_tests::ArtifactFile;
 
 const TRIVIAL: &str = "trivial";
 const DATA: &str = "data";
@@ -19,7 +18,8 @@ const WIDE: &str = "wide";
 const ALL: [&str; 4] = [TRIVIAL, DATA, LARGE, WIDE];
 
 fn main() {
-    // Fixed, because divan goes by the first iteration, which fills caches and pools.
+    // The sample size is fixed, because divan would derive it from the first iteration, which fills
+    // caches and pools.
     let divan = divan::Divan::default().sample_size(100).sample_count(100);
     divan.config_with_args().main();
 }
@@ -50,29 +50,8 @@ fn artifact(subject: &str) -> Vec<u8> {
     precast_tests::artifact(&text(subject), Strategy::Guarded)
 }
 
-/// An artifact as a file, gone when this is dropped.
-struct File(PathBuf);
-
-impl File {
-    fn new(subject: &str) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("precast-bench-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, artifact(subject)).expect("space for an artifact");
-        Self(path)
-    }
-
-    fn open(&self, engine: &Engine) -> Module {
-        // SAFETY: our own compiler wrote it, and nobody writes to it any more.
-        unsafe { Module::open(engine, &self.0) }.expect("an artifact of our own compiler")
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).ok();
-    }
+fn file(subject: &str) -> ArtifactFile {
+    ArtifactFile::new(&artifact(subject))
 }
 
 fn engine(pool: bool) -> Engine {
@@ -85,7 +64,7 @@ fn engine(pool: bool) -> Engine {
 
 fn linked(subject: &str, pool: bool) -> InstancePre<()> {
     let engine = engine(pool);
-    let module = File::new(subject).open(&engine);
+    let module = file(subject).open(&engine);
     Linker::new(&engine)
         .instantiate_pre(&module)
         .expect("a module without imports")
@@ -97,11 +76,12 @@ fn instantiate(pre: &InstancePre<()>) -> (Store<()>, precast_loader::Instance) {
     (store, instance)
 }
 
-/// The reader's checks: header, checksum, bounds of hot tables.
+/// The checks of the reader: the header, the checksum, and the bounds of the tables that opening
+/// reads.
 #[divan::bench(args = ALL)]
 fn check_artifact(bencher: Bencher, subject: &str) {
     let bytes = artifact(subject);
-    // As aligned as a mapping is.
+    // The bytes must be as aligned as a mapping.
     let mut aligned = vec![0_u64; bytes.len().div_ceil(8)];
     let aligned: &mut [u8] = bytemuck::cast_slice_mut(&mut aligned);
     aligned[..bytes.len()].copy_from_slice(&bytes);
@@ -113,14 +93,14 @@ fn check_artifact(bencher: Bencher, subject: &str) {
 
 #[divan::bench(args = ALL)]
 fn open_and_drop(bencher: Bencher, subject: &str) {
-    let (file, engine) = (File::new(subject), engine(true));
+    let (file, engine) = (file(subject), engine(true));
     bencher.bench_local(|| drop(file.open(&engine)));
 }
 
 #[divan::bench(args = ALL)]
 fn open(bencher: Bencher, subject: &str) {
-    let (file, engine) = (File::new(subject), engine(true));
-    // What is returned is dropped when the clock stands still.
+    let (file, engine) = (file(subject), engine(true));
+    // The time of dropping a returned module is not measured.
     bencher.bench_local(|| file.open(&engine));
 }
 

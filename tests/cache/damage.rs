@@ -1,5 +1,5 @@
-//! Whatever is in the place of an entry, if it is not the entry it is a miss: never an error, never
-//! run, and deleted only if precast wrote it.
+//! Whatever is in the place of an entry and is not that entry is a miss. It is never an error, it
+//! is never run, and it is deleted only if precast wrote it.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,7 +11,8 @@ use precast_cache::{CompilationCache, Options};
 use crate::guests::{get, key, wasm};
 use crate::scratch::{Scratch, is_root};
 
-/// Puts something in the place of entry 0, which is there; says whether it is to be moved aside.
+/// A name, whether the cache must move the file aside, and a function that changes or replaces
+/// entry 0.
 type Damage = (&'static str, bool, fn(&Scratch, &Path));
 
 fn overwrite(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
@@ -87,7 +88,7 @@ fn every_damage_is_a_miss_once() {
         drop(get(&reader, 0));
         let stats = reader.stats();
         assert_eq!((stats.damaged, stats.compilations), (1, 1), "{name}");
-        // Its modules are in memory, and it would share them.
+        // The reader keeps its modules in memory, and the next cache would share them.
         drop(reader);
 
         let cache = CompilationCache::open(dir.path()).unwrap();
@@ -112,7 +113,7 @@ fn what_only_looks_different_is_read_once() {
     let dir = Scratch::new("reseal");
     let cache = CompilationCache::open(dir.path()).unwrap();
     drop(get(&cache, 0));
-    // As after a restore from a backup that does not keep times.
+    // The file is as after a restore from a backup that does not keep times.
     let path = dir.entry(&key(0));
     let bytes = fs::read(&path).unwrap();
     replace(&path, &bytes);
@@ -131,7 +132,7 @@ fn verify_sees_below_the_seals() {
     let dir = Scratch::new("verify");
     let cache = CompilationCache::open(dir.path()).unwrap();
     drop((get(&cache, 0), get(&cache, 1), get(&cache, 2)));
-    // As if the disk had lost a bit: the times stay.
+    // The file is as if the disk had lost a bit: its times stay the same.
     let path = dir.entry(&key(1));
     let times = fs::metadata(&path).unwrap();
     overwrite(&path, |b| b[4096 + 1] ^= 0x10);

@@ -1,12 +1,13 @@
-//! Small modules, each different in its code, its data and its size.
+//! Small modules that differ in their code, their data and their size.
 
 use precast_compiler::Settings;
 use precast_loader::{Engine, Error, Instance, Module, Store};
 
-/// How many there are.
+/// The number of modules.
 pub(crate) const COUNT: usize = 50;
 
-/// Module `i`: `f(x)` goes through a chain of functions and ends with a word of its memory.
+/// Module `i`. Its `f(x)` goes through a chain of functions, and the last one reads a word of
+/// memory.
 pub(crate) fn wasm(i: usize) -> Vec<u8> {
     let chain = 1 + i % 7 * 6;
     let mut text = String::from("(module (memory 2)");
@@ -36,7 +37,7 @@ fn word(i: usize) -> String {
         .collect()
 }
 
-/// What `f(x)` of module `i` is.
+/// The result of `f(x)` of module `i`.
 fn expected(i: usize, mut x: i32) -> i32 {
     for n in 0..1 + i % 7 * 6 {
         x = x.wrapping_mul(2 * i as i32 + 3).wrapping_add(n as i32);
@@ -44,7 +45,7 @@ fn expected(i: usize, mut x: i32) -> i32 {
     x.wrapping_add((i as u32 ^ 0x5a5a_0000).cast_signed())
 }
 
-/// Runs module `i`; says what is wrong.
+/// Runs module `i`, and returns what is wrong with it.
 pub(crate) fn check(i: usize, module: &Module) -> Result<(), String> {
     let call = |x: i32| -> Result<i32, Error> {
         let mut store = Store::new(module.engine(), ());

@@ -1,21 +1,21 @@
-//! The compilation cache: what it promises, on good days and bad ones.
+//! The compilation cache keeps its promises, also in directories and on systems that misbehave.
 //!
 //! | module | what |
 //! |---|---|
-//! | `guests` | the modules, and whether one works |
-//! | `scratch` | directories and small disks that go with the test |
-//! | `sharing` | one compilation, one mapping; options; the budget |
+//! | `guests` | the modules that are compiled, and checks that they work |
+//! | `scratch` | temporary directories and small file systems |
+//! | `sharing` | modules are compiled once and mapped once; options; the budget |
 //! | `damage` | every kind of broken entry is a miss |
-//! | `parallel` | ten runtimes, one mapping; modules that come and go
-//! | `places` | directories that are not as they should be; full disks |
-//! | `refused` | a system that refuses descriptors, threads, code from files or from memory |
-//! | `waiting` | who waits for whom: pools of the host, progress callbacks |
-//! | `torture` | many processes against one that kills, damages and deletes |
+//! | `parallel` | ten runtimes share one mapping; modules come and go while others run |
+//! | `directories` | directories with odd contents or permissions; full and read-only disks |
+//! | `refused` | a system that refuses descriptors, threads, and code from files or from memory |
+//! | `waiting` | which threads wait for which: pools of the host, progress callbacks |
+//! | `torture` | many processes while others are killed, and entries damaged and deleted |
 
 mod damage;
+mod directories;
 mod guests;
 mod parallel;
-mod places;
 mod refused;
 mod scratch;
 mod sharing;

@@ -1,4 +1,4 @@
-//! Many runtimes, many threads: what they share, and that nobody waits for anybody for ever.
+//! Many runtimes and many threads share mappings, and none waits for another for ever.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use precast_loader::runtime::{InstanceConfig, Runtime};
 use crate::guests::{self, check, get, key};
 use crate::scratch::Scratch;
 
-/// A mapping in `/proc/self/smaps`: permissions, and KiB of it by name.
+/// A mapping in `/proc/self/smaps`: its permissions and its sizes in KiB by name.
 struct Area {
     permissions: String,
     lines: Vec<String>,
@@ -64,8 +64,8 @@ fn ten_runtimes_have_one_mapping() {
         }
         let areas = Area::of_file(&name);
         let count = |what: &str| areas.iter().filter(|a| a.permissions == what).count();
-        // The artifact once: its text, and what is only read before and after it. Each instance has
-        // its image besides, copy-on-write.
+        // The artifact is mapped once: its text, and the parts before and after that are only read.
+        // Besides, each instance has a copy-on-write mapping of its image.
         assert_eq!(count("r-xp"), 1, "text, with {n} runtimes");
         assert_eq!(count("rw-p"), 3 * n, "images");
         assert!(areas.len() <= 3 * n + 4, "{}", areas.len());
@@ -90,8 +90,8 @@ fn ten_runtimes_have_one_mapping() {
     assert!(Area::of_file(&name).is_empty());
 }
 
-/// Two threads run instances all the time, and are checked for going on, while others fetch, run
-/// and drop modules from memory and from disk.
+/// Two threads run instances all the time while other threads get, run and drop modules from memory
+/// and from disk. The test checks that the two make progress.
 #[test]
 fn modules_come_and_go_while_others_run() {
     const ROUNDS: usize = 60;

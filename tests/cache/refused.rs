@@ -1,17 +1,17 @@
-//! A system that refuses: descriptors, threads, code from files of a directory, code from memory.
+//! A system that refuses descriptors, threads, and code from files of a directory or from memory.
 
 use std::fs;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use precast_cache::{CompilationCache, Error};
 use precast_compiler::{Compiler, Settings};
 use precast_loader::Engine;
+use precast_tests::child;
 
 use crate::guests::{self, check, get, key};
 use crate::scratch::Scratch;
 
-/// Makes system calls of this thread, and of those that it starts, fail from now on.
+/// Makes these system calls fail from now on, in this thread and in threads that it starts.
 fn refuse(calls: &[libc::c_long], errno: i32) {
     let statement = |code: u32, jt, jf, k| libc::sock_filter {
         code: code as u16,
@@ -19,7 +19,7 @@ fn refuse(calls: &[libc::c_long], errno: i32) {
         jf,
         k,
     };
-    // The number of the call is the first word of what a filter sees.
+    // The first word of the data that a filter sees is the number of the system call.
     let mut program = vec![statement(
         libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
         0,
@@ -27,8 +27,8 @@ fn refuse(calls: &[libc::c_long], errno: i32) {
         0,
     )];
     for call in calls {
-        let is_it = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-        program.push(statement(is_it, 0, 1, *call as u32));
+        let jump_if_equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+        program.push(statement(jump_if_equal, 0, 1, *call as u32));
         let refusal = libc::SECCOMP_RET_ERRNO | errno as u32;
         program.push(statement(libc::BPF_RET, 0, 0, refusal));
     }
@@ -37,7 +37,7 @@ fn refuse(calls: &[libc::c_long], errno: i32) {
         len: program.len() as u16,
         filter: program.as_mut_ptr(),
     };
-    // SAFETY: a valid filter program; it is copied.
+    // SAFETY: this is a valid filter program, which the system copies.
     unsafe {
         assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
         let mode = libc::SECCOMP_SET_MODE_FILTER;
@@ -46,7 +46,7 @@ fn refuse(calls: &[libc::c_long], errno: i32) {
     }
 }
 
-/// Runs `work` on a thread whose system calls of these numbers fail.
+/// Runs `work` on a thread in which these system calls fail.
 fn without<R: Send>(calls: &[libc::c_long], errno: i32, work: impl FnOnce() -> R + Send) -> R {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
@@ -77,45 +77,27 @@ fn where_no_thread_can_be_started_the_calling_one_compiles() {
     });
 }
 
-/// The directory of the child, see `alone`.
-const CHILD: &str = "PRECAST_REFUSED_CHILD";
-
-/// Runs an ignored test of this file in a process of its own.
-fn alone(test: &str, dir: &Scratch) {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("refused::{test}"), "--ignored"])
-        .args(["--nocapture", "--test-threads=1"])
-        .env(CHILD, dir.path())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
 #[test]
 fn out_of_descriptors_entries_stay_where_they_are() {
+    if let Some(dir) = child::case() {
+        return out_of_descriptors(&dir);
+    }
     let dir = Scratch::new("descriptors");
     let cache = CompilationCache::open(dir.path()).unwrap();
     for i in 0..4 {
         drop(get(&cache, i));
     }
     let before = dir.names();
-    alone("out_of_descriptors", &dir);
+    child::passes_in_child(
+        "refused::out_of_descriptors_entries_stay_where_they_are",
+        dir.path().to_str().unwrap(),
+    );
     assert_eq!(dir.names(), before);
     assert_eq!(cache.usage().unwrap().foreign, 0);
 }
 
-#[test]
-#[ignore = "started by the one before, as a process of its own"]
-fn out_of_descriptors() {
-    let Ok(dir) = std::env::var(CHILD) else {
-        return;
-    };
+/// Uses the cache in `dir` in a process that has none or too few descriptors left.
+fn out_of_descriptors(dir: &str) {
     let cache = CompilationCache::open(dir).unwrap();
     let limit = libc::rlimit {
         rlim_cur: 64,
@@ -128,7 +110,7 @@ fn out_of_descriptors() {
     while let Ok(file) = fs::File::open("/dev/null") {
         taken.push(file);
     }
-    // From none left to one too few, and then enough.
+    // At first no descriptor is left, later one too few, and in the end enough.
     let mut found = 0;
     for _ in 0..6 {
         for i in 0..4 {
@@ -139,7 +121,7 @@ fn out_of_descriptors() {
                     check(i, &module).unwrap();
                     found += 1;
                 }
-                // There is no memory file to put code in either.
+                // The code cannot be put into a memory file either.
                 Err(Error::Load(precast_loader::Error::File { source, .. })) => {
                     assert_eq!(source.raw_os_error(), Some(libc::EMFILE));
                 }
@@ -174,7 +156,7 @@ fn out_of_descriptors() {
 
 fn fifo(path: &std::path::Path) {
     let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
-    // SAFETY: a C string.
+    // SAFETY: the path is a C string.
     assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
 }
 
@@ -218,7 +200,7 @@ fn a_directory_without_execution_serves_copies() {
     drop((get(&cache, 0), get(&cache, 1)));
     assert_eq!(cache.stats().disk_hits, 2);
 
-    // Not from memory either.
+    // Code from memory is refused too.
     let error = without(&[libc::SYS_memfd_create], libc::EACCES, || {
         cache.get_or_compile(&Engine::default(), &guests::wasm(0), &Settings::default())
     });

@@ -1,33 +1,28 @@
-//! Directories and small disks that go when their test is over.
+//! Temporary directories and small file systems, which are removed at the end of a test.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use precast_cache::Key;
+use tempfile::TempDir;
 
-/// An empty directory.
+/// An empty directory. Dropping it removes it.
 pub(crate) struct Scratch {
-    path: PathBuf,
+    dir: TempDir,
     mounted: bool,
 }
 
 impl Scratch {
     pub(crate) fn new(name: &str) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!(
-            "precast-test-{name}-{}-{number}",
-            std::process::id()
-        ));
-        std::fs::create_dir_all(&path).unwrap();
+        let prefix = format!("precast-test-{name}-");
         Self {
-            path,
+            dir: TempDir::with_prefix(prefix).unwrap(),
             mounted: false,
         }
     }
 
-    /// A disk of its own, of so many KiB; nothing, and a word about it, where that is not allowed.
+    /// A file system of its own with this size in KiB. Where mounting is not allowed, it prints a
+    /// message and returns `None`.
     pub(crate) fn disk(name: &str, kib: u32) -> Option<Self> {
         let mut scratch = Self::new(name);
         let mounted = Command::new("mount")
@@ -38,7 +33,7 @@ impl Scratch {
                 &format!("size={kib}k,mode=0700"),
                 "tmpfs",
             ])
-            .arg(&scratch.path)
+            .arg(scratch.path())
             .output();
         scratch.mounted = mounted.is_ok_and(|output| output.status.success());
         if !scratch.mounted {
@@ -50,25 +45,25 @@ impl Scratch {
     pub(crate) fn remount(&self, options: &str) {
         let status = Command::new("mount")
             .args(["-o", &format!("remount,{options}")])
-            .arg(&self.path)
+            .arg(self.path())
             .status();
         assert!(status.unwrap().success());
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.dir.path()
     }
 
-    /// Where a cache in this directory has its entries.
+    /// The directory in which a cache in this directory keeps its entries.
     pub(crate) fn entries(&self) -> PathBuf {
-        self.path.join("artifacts-1")
+        self.path().join("artifacts-1")
     }
 
     pub(crate) fn entry(&self, key: &Key) -> PathBuf {
         self.entries().join(format!("{key}.precast"))
     }
 
-    /// Names of all files of the cache but the tag, sorted.
+    /// The sorted names of all files of the cache except its `CACHEDIR.TAG`.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = std::fs::read_dir(self.entries())
             .unwrap()
@@ -83,15 +78,14 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if self.mounted {
-            // Lazily: modules may still be mapped.
-            let status = Command::new("umount").arg("-l").arg(&self.path).status();
+            // With `-l`, because modules may still be mapped.
+            let status = Command::new("umount").arg("-l").arg(self.path()).status();
             assert!(status.is_ok_and(|status| status.success()));
         }
-        std::fs::remove_dir_all(&self.path).ok();
     }
 }
 
 pub(crate) fn is_root() -> bool {
-    // SAFETY: always succeeds, touches nothing.
+    // SAFETY: the call always succeeds and touches no memory.
     unsafe { libc::geteuid() == 0 }
 }

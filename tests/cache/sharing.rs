@@ -1,4 +1,4 @@
-//! One compilation and one mapping for everybody, and what options do.
+//! Modules are compiled once and mapped once for all users of a cache; what the options do.
 
 use std::fs::{self, File, FileTimes};
 use std::sync::mpsc;
@@ -49,7 +49,7 @@ fn many_threads_and_engines_share_one_compilation_and_one_mapping() {
     };
     assert_eq!(executable(), 1);
 
-    // Gone with the last module, not before; and not with cache or entry.
+    // The mapping goes with the last module. It does not go with the cache or the entry.
     drop((cache, other));
     fs::remove_file(dir.entry(&key(3))).unwrap();
     check(3, &modules[15]).unwrap();
@@ -103,7 +103,8 @@ fn a_module_that_is_wrong_is_an_error_and_not_an_entry() {
     }
     assert_eq!((cache.stats().misses, cache.stats().compilations), (2, 0));
     assert!(dir.names().is_empty(), "{:?}", dir.names());
-    // Another target's code cannot be mapped here: an error too, and the entry is not damaged.
+    // Another target's code cannot be mapped here. That is an error too, and the entry is not
+    // damaged.
     let foreign = if cfg!(target_arch = "x86_64") {
         "aarch64-unknown-linux-gnu"
     } else {
@@ -185,7 +186,7 @@ fn budgets_take_the_least_recently_used_and_no_pinned_ones() {
     assert_eq!(left(), [0, 1, 2, 3, 4, 5]);
     cache.pin(&keys[0]).unwrap();
 
-    // A hit notes the use of what was not used for long.
+    // A hit updates the time of use of an entry that has not been used for long.
     drop(get(&cache, 1));
     assert_eq!(left(), [0, 2, 3, 4, 5, 1]);
     assert_eq!(cache.prune(None, Some(days(35))).unwrap().entries, 1);
@@ -205,7 +206,7 @@ fn budgets_take_the_least_recently_used_and_no_pinned_ones() {
     assert_eq!(cache.prune(Some(0), None).unwrap().entries, 1);
     assert_eq!(cache.stats().evictions, 6);
 
-    // Kept without asking, when the options say so.
+    // With these options, storing an entry prunes the directory without a call of `prune`.
     let cache = Options::new().max_bytes(Some(0)).open(dir.path()).unwrap();
     let module = get(&cache, 0);
     assert_eq!(cache.usage().unwrap().entries, 0);

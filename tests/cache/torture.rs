@@ -1,18 +1,19 @@
-//! Processes that share a directory while another kills, deletes, damages and fills the disk.
+//! Processes share a directory while the test kills them, deletes and damages entries, and fills
+//! the disk.
 //!
-//! Rounds: [`PROCESSES`] workers (this test's own executable) of [`THREADS`] threads each get random
-//! modules, run them and compare the results. Meanwhile the test kills workers at random (`kill
-//! -9`) and starts others, deletes entries, and puts truncated, flipped and foreign files in their
-//! place by renaming. Between rounds, when nobody has mapped anything, it truncates and flips
-//! entries in place, which no cache of mapped files could survive while they are mapped.
+//! A test runs in rounds. In each, [`PROCESSES`] workers (processes of this test's own executable)
+//! with [`THREADS`] threads each get random modules, run them and compare the results. Meanwhile
+//! the test kills random workers with `kill -9` and starts others, deletes entries, and replaces
+//! entries by truncated, flipped and foreign files, which it renames into place. Between rounds,
+//! when no process has an entry mapped, it truncates and flips entries in place. No cache of mapped
+//! files could survive that while they are mapped.
 //!
-//! How often a module may be compiled is stated by [`Tally::most`]. Without anything that
-//! torments, the bound is one.
+//! [`Tally::max`] says how often a module may be compiled. In an undisturbed run, that is once.
 //!
 //! | environment variable | effect |
 //! |---|---|
-//! | `PRECAST_TORTURE_SECONDS` | how long, instead of a few seconds |
-//! | `PRECAST_TORTURE_SEED` | which sequence of torments |
+//! | `PRECAST_TORTURE_SECONDS` | how long a test runs, instead of a few seconds |
+//! | `PRECAST_TORTURE_SEED` | the seed of the sequence of disturbances |
 
 use std::collections::HashMap;
 use std::env;
@@ -24,6 +25,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use precast_cache::{CompilationCache, Options};
 use precast_compiler::Settings;
 use precast_loader::Engine;
@@ -35,25 +37,13 @@ use crate::scratch::Scratch;
 const PROCESSES: usize = 8;
 const THREADS: usize = 4;
 
-/// Shared with the workers: directory of the cache, log of compilations, seed. They go on until their
-/// standard input ends.
+/// The environment variable that tells a worker the directory of the cache, the log of compilations
+/// and its seed, one to a line. Workers run until their standard input ends.
 const WORKER: &str = "PRECAST_TORTURE_WORKER";
 
-/// xorshift64*
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n
-    }
-}
-
-/// Not a test: what the workers do.
+/// Not a test of its own: this is what a worker does.
 #[test]
-#[ignore = "started by the others as a process"]
+#[ignore = "the other tests of this file start it as a process"]
 fn worker() {
     let Ok(task) = env::var(WORKER) else {
         return;
@@ -74,11 +64,11 @@ fn worker() {
         });
         for thread in 0..THREADS as u64 {
             scope.spawn(move || {
-                let mut random = Random(seed * 31 + thread + 1);
-                // Some stay mapped for a while.
+                let mut random = Rng::with_seed(seed * 31 + thread);
+                // The last few modules stay mapped for a while.
                 let mut kept = HashMap::new();
                 while !over.load(Ordering::Relaxed) {
-                    let i = random.below(COUNT);
+                    let i = random.usize(..COUNT);
                     let compiled = AtomicBool::new(false);
                     let progress = |done, all| {
                         if done == all {
@@ -92,13 +82,13 @@ fn worker() {
                             &Settings::default(),
                             &progress,
                         )
-                        .expect("nothing that is done to the directory is an error");
+                        .expect("no change of the directory is an error");
                     if compiled.load(Ordering::Relaxed) {
                         let mut log: &File = log;
                         log.write_all(&[i as u8]).unwrap();
                     }
                     guests::check(i, &module).expect("the right code");
-                    kept.insert(random.below(6), module);
+                    kept.insert(random.usize(..6), module);
                 }
             });
         }
@@ -132,8 +122,9 @@ impl Workers {
         self.children.push(child.unwrap());
     }
 
-    fn kill_one(&mut self, random: &mut Random) {
-        let mut child = self.children.swap_remove(random.below(self.children.len()));
+    fn kill_one(&mut self, random: &mut Rng) {
+        let index = random.usize(..self.children.len());
+        let mut child = self.children.swap_remove(index);
         child.kill().unwrap();
         self.killed += 1;
         finished(child, true);
@@ -149,7 +140,7 @@ impl Workers {
     }
 }
 
-/// Fails unless a worker ended as it should: well, or killed by us.
+/// Waits for a worker, and checks that it succeeded or was `killed` by the test.
 fn finished(child: Child, killed: bool) {
     let output = child.wait_with_output().unwrap();
     let fine = output.status.success() || killed && output.status.signal() == Some(9);
@@ -161,9 +152,9 @@ fn finished(child: Child, killed: bool) {
     );
 }
 
-/// What may have cost a compilation.
+/// How often each module was compiled, and why that may have been necessary.
 struct Tally {
-    /// For each module, how often its entry was taken away or made unusable.
+    /// For each module, how often its entry was removed or made unusable.
     taken: [u64; COUNT],
     compiled: [u64; COUNT],
 }
@@ -176,10 +167,10 @@ impl Tally {
         }
     }
 
-    /// How often a module may have been compiled: once, once for each time that its entry was taken
-    /// away, and once for each process that was killed and may have been compiling it. On a disk
-    /// that was full, each process may have had to compile it for itself.
-    fn most(&self, i: usize, workers: &Workers, full: bool) -> u64 {
+    /// How often a module may have been compiled: once, and once more for each time that its entry
+    /// was removed, and for each process that was killed and may have been compiling it. If the
+    /// disk was full, each process may have had to compile it for itself.
+    fn max(&self, i: usize, workers: &Workers, full: bool) -> u64 {
         1 + self.taken[i]
             + if full {
                 workers.started
@@ -193,10 +184,10 @@ impl Tally {
             self.compiled[usize::from(byte)] += 1;
         }
         for i in 0..COUNT {
-            let (found, most) = (self.compiled[i], self.most(i, workers, full));
+            let (found, max) = (self.compiled[i], self.max(i, workers, full));
             assert!(
-                found <= most,
-                "module {i} was compiled {found} times, {most} are accounted for"
+                found <= max,
+                "module {i} was compiled {found} times, {max} are accounted for"
             );
         }
     }
@@ -210,9 +201,10 @@ fn environment(name: &str) -> Option<u64> {
     )
 }
 
-/// Truncates, flips or replaces an entry, by renaming, or deletes it; says whether it was there.
-fn torment(dir: &Scratch, path: &Path, random: &mut Random) -> bool {
-    let kind = random.below(4);
+/// Deletes an entry, or renames a truncated, flipped or foreign file into its place. Returns
+/// whether there was an entry.
+fn torment(dir: &Scratch, path: &Path, random: &mut Rng) -> bool {
+    let kind = random.usize(..4);
     if kind == 0 {
         return fs::remove_file(path).is_ok();
     }
@@ -220,10 +212,10 @@ fn torment(dir: &Scratch, path: &Path, random: &mut Random) -> bool {
         return false;
     };
     match kind {
-        1 => bytes.truncate(random.below(bytes.len() + 1)),
+        1 => bytes.truncate(random.usize(..=bytes.len())),
         2 if !bytes.is_empty() => {
-            let at = random.below(bytes.len());
-            bytes[at] ^= 1 << random.below(8);
+            let at = random.usize(..bytes.len());
+            bytes[at] ^= 1 << random.usize(..8);
         }
         _ => bytes = b"not from here".to_vec(),
     }
@@ -231,19 +223,19 @@ fn torment(dir: &Scratch, path: &Path, random: &mut Random) -> bool {
     fs::write(&other, bytes).is_ok() && fs::rename(&other, path).is_ok()
 }
 
-/// Truncates or flips an entry in place.
-fn torment_in_place(path: &Path, random: &mut Random) -> bool {
+/// Truncates or flips an entry in place. Returns whether there was an entry.
+fn torment_in_place(path: &Path, random: &mut Rng) -> bool {
     let Ok(data) = fs::metadata(path) else {
         return false;
     };
-    // Entries are mode 0400, which root does not notice.
+    // Entries have mode 0400. Root could write to them anyway, other users could not.
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     fs::set_permissions(path, mode).unwrap();
     let mut file = File::options().read(true).write(true).open(path).unwrap();
-    if random.below(2) == 0 || data.len() == 0 {
+    if random.bool() || data.len() == 0 {
         file.set_len(data.len() / 2).unwrap();
     } else {
-        let at = random.below(data.len() as usize) as u64;
+        let at = random.u64(..data.len());
         let mut byte = [0];
         std::os::unix::fs::FileExt::read_exact_at(&file, &mut byte, at).unwrap();
         file.seek(SeekFrom::Start(at)).unwrap();
@@ -252,23 +244,23 @@ fn torment_in_place(path: &Path, random: &mut Random) -> bool {
     true
 }
 
-/// How long a round is, once its workers run.
+/// How long a round takes once its workers have been started.
 const ROUND: Duration = Duration::from_millis(2500);
 
-/// Rounds of torments, two or as many as begin in the given time; `fill` also fills the disk and
-/// empties it.
+/// Runs at least two rounds, and as many as begin in the given time. With `fill`, it also fills the
+/// disk and empties it again.
 fn torture(dir: &Scratch, fill: bool) {
     let seconds = environment("PRECAST_TORTURE_SECONDS").unwrap_or(4);
     let last = Instant::now() + Duration::from_secs(seconds);
     let seed = environment("PRECAST_TORTURE_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     eprintln!("PRECAST_TORTURE_SEED={seed}");
-    let mut random = Random(seed + 1);
-    let log = std::env::temp_dir().join(format!("precast-torture-{}-{fill}", std::process::id()));
-    fs::write(&log, "").unwrap();
+    let mut random = Rng::with_seed(seed);
+    // The log is not in the directory, which may be a full disk.
+    let log = tempfile::NamedTempFile::new().unwrap();
     let mut workers = Workers {
         children: Vec::new(),
         dir: dir.path().to_owned(),
-        log,
+        log: log.path().to_owned(),
         started: 0,
         killed: 0,
     };
@@ -287,8 +279,8 @@ fn torture(dir: &Scratch, fill: bool) {
         }
         let end = Instant::now() + ROUND;
         while Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(5 + random.below(30) as u64));
-            match random.below(8) {
+            std::thread::sleep(Duration::from_millis(random.u64(5..35)));
+            match random.usize(..8) {
                 0 => {
                     workers.kill_one(&mut random);
                     workers.start();
@@ -301,7 +293,7 @@ fn torture(dir: &Scratch, fill: bool) {
                     }
                 }
                 _ => {
-                    let i = random.below(COUNT);
+                    let i = random.usize(..COUNT);
                     if torment(dir, &entries[i], &mut random) {
                         tally.taken[i] += 1;
                         renamed += 1;
@@ -311,7 +303,7 @@ fn torture(dir: &Scratch, fill: bool) {
         }
         workers.join();
         for _ in 0..5 {
-            let i = random.below(COUNT);
+            let i = random.usize(..COUNT);
             if torment_in_place(&entries[i], &mut random) {
                 tally.taken[i] += 1;
                 in_place += 1;
@@ -324,16 +316,16 @@ fn torture(dir: &Scratch, fill: bool) {
     let total: u64 = tally.compiled.iter().sum();
     let largest = tally.compiled.iter().max().unwrap();
     eprintln!(
-        "{rounds} rounds: {} processes, {} killed; {renamed} entries deleted or replaced, {in_place} damaged in \
-         place, disk filled {fillings} times; {total} compilations, {largest} of one module at most",
+        "{rounds} rounds: {} processes, {} killed; {renamed} entries deleted or replaced, \
+         {in_place} damaged in place, disk filled {fillings} times; {total} compilations, at most \
+         {largest} of one module",
         workers.started, workers.killed
     );
     assert!(workers.killed > 0 && renamed > 0 && in_place > 0 && (fillings > 0 || !fill));
-    fs::remove_file(&workers.log).unwrap();
     aftermath(dir, &workers);
 }
 
-/// What is left must be whole, or recognised as not.
+/// Checks what is left: every entry is whole, or is recognised as damaged.
 fn aftermath(dir: &Scratch, workers: &Workers) {
     let cache = CompilationCache::open(dir.path()).unwrap();
     let before = cache.usage().unwrap();
@@ -394,7 +386,7 @@ fn killed_damaged_deleted() {
 
 #[test]
 fn killed_damaged_deleted_on_a_full_disk() {
-    // Room for all entries as long as there is no ballast.
+    // All entries fit as long as there is no ballast.
     let Some(disk) = Scratch::disk("torture-on-a-full-disk", 2000) else {
         return;
     };

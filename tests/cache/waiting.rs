@@ -1,4 +1,4 @@
-//! Who waits for whom. Each test has a minute: a deadlock fails instead of hanging.
+//! Which threads wait for which. A test fails after a minute, so that a deadlock does not hang.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, mpsc};
@@ -11,7 +11,7 @@ use precast_loader::{Engine, Module};
 use crate::guests::{self, check, get};
 use crate::scratch::Scratch;
 
-/// Runs `test`, for at most a minute.
+/// Runs `test` for at most a minute.
 fn in_time(test: impl FnOnce() + Send + 'static) {
     let (done, wait) = mpsc::channel();
     let thread = std::thread::spawn(move || {
@@ -50,7 +50,7 @@ fn a_thread_compiles_while_all_workers_of_the_global_pool_wait_for_it() {
                     if first.fetch_add(1, Ordering::SeqCst) == 0 {
                         begun.wait();
                         waiting.wait();
-                        // Long enough for all to be in the cache.
+                        // Long enough for all workers to be waiting in the cache.
                         std::thread::sleep(Duration::from_millis(100));
                     }
                 })
@@ -127,7 +127,8 @@ fn callbacks_of_two_compilations_can_ask_for_each_others_modules() {
                 scope.spawn(|| ask(5, 6));
                 scope.spawn(|| ask(6, 5));
             });
-            // Two that were waited for by nobody, and two for those who did not wait.
+            // The two outer requests compile. So do the two inner ones, because they do not wait
+            // for the outer ones.
             assert_eq!(cache.stats().compilations, 4);
         }
     });

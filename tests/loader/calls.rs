@@ -1,7 +1,7 @@
-//! Calls from the host: typed and untyped, native and through arrays.
+//! Calls by the host: typed and untyped, with native arguments and with arrays of values.
 
 use precast_loader::{Error, ExternRef, Func, Instance, Store, V128, Val};
-use precast_tests::{module, store, strategies};
+use precast_tests::{Guest, strategies};
 
 const WAT: &str = r#"
 (module
@@ -31,34 +31,24 @@ const WAT: &str = r#"
 
 fn each(test: impl Fn(&mut Store<()>, Instance)) {
     for strategy in strategies() {
-        let mut store = store();
-        let module = module(store.engine(), WAT, strategy);
-        let instance = Instance::new(&mut store, &module, &[]).unwrap();
-        test(&mut store, instance);
+        let mut guest = Guest::new(WAT, strategy);
+        test(&mut guest.store, guest.instance);
     }
 }
 
 #[test]
 fn typed_calls_in_registers() {
-    each(|store, instance| {
-        let nothing = instance
-            .get_typed_func::<(), ()>(&mut *store, "nothing")
-            .unwrap();
-        nothing.call(&mut *store, ()).unwrap();
-        let add = instance
-            .get_typed_func::<(i32, i32), i32>(&mut *store, "add")
-            .unwrap();
-        assert_eq!(add.call(&mut *store, (7, 9)).unwrap(), 16);
-        assert_eq!(add.call(&mut *store, (i32::MAX, 1)).unwrap(), i32::MIN);
-        let unsigned = instance
-            .get_typed_func::<(u32, u32), u32>(&mut *store, "add")
-            .unwrap();
-        assert_eq!(unsigned.call(&mut *store, (u32::MAX, 2)).unwrap(), 1);
-        let mixed = instance
-            .get_typed_func::<(i32, i64, f32, f64), f64>(&mut *store, "mixed")
-            .unwrap();
-        assert_eq!(mixed.call(&mut *store, (1, -2, 0.5, 4.25)).unwrap(), 3.75);
-    });
+    for strategy in strategies() {
+        let mut guest = Guest::new(WAT, strategy);
+        guest.call::<(), ()>("nothing", ()).unwrap();
+        let mut add = |a, b| guest.call::<(i32, i32), i32>("add", (a, b)).unwrap();
+        assert_eq!(add(7, 9), 16);
+        assert_eq!(add(i32::MAX, 1), i32::MIN);
+        let unsigned = guest.call::<(u32, u32), u32>("add", (u32::MAX, 2));
+        assert_eq!(unsigned.unwrap(), 1);
+        let mixed = guest.call::<(i32, i64, f32, f64), f64>("mixed", (1, -2, 0.5, 4.25));
+        assert_eq!(mixed.unwrap(), 3.75);
+    }
 }
 
 #[test]

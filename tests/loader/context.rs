@@ -1,4 +1,4 @@
-//! Calls with a context: deadlines, cancelling, and what instances say afterwards.
+//! Calls with a context: deadlines, cancellation, and the state of the instances afterwards.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -57,7 +57,7 @@ fn a_deadline_ends_the_call_and_closes_the_instance() {
         assert_eq!(message(instance.call("fine", &[])), DEADLINE);
         assert_eq!(message(call.call("fine", &[])), DEADLINE);
         assert_eq!(instance.exit_code(), Some(EXIT_DEADLINE_EXCEEDED));
-        // The first way of closing counts, and the name is free.
+        // The first reason for closing counts, and the name is free again.
         instance.close_with_exit_code(3);
         assert_eq!(message(instance.call("fine", &[])), DEADLINE);
         runtime.instantiate(&module, config()).unwrap();
@@ -90,14 +90,14 @@ fn cancelling_ends_every_call_of_the_context() {
             }
         });
         assert_eq!(context.done(), Some(Done::Canceled));
-        // A context that is done closes what is called with it.
+        // A call with a context that is done closes the instance.
         let late = runtime.instantiate(&module, InstanceConfig::new()).unwrap();
         assert_eq!(
             message(late.with_context(&context).call("fine", &[])),
             CANCELED
         );
         assert_eq!(message(late.call("fine", &[])), CANCELED);
-        // A runtime that closes gives an exit code.
+        // An instance that its runtime closes has the exit code of the runtime.
         let other = runtime.instantiate(&module, InstanceConfig::new()).unwrap();
         runtime.close_with_exit_code(9);
         assert_eq!(
@@ -119,7 +119,7 @@ fn a_context_that_ends_later_does_not_matter() {
     thread::sleep(Duration::from_millis(30));
     assert_eq!(context.done(), Some(Done::DeadlineExceeded));
     instance.call("fine", &[]).unwrap();
-    // One more of the same store goes on when its neighbour is ended.
+    // An instance keeps working when another one in the same store is ended.
     let shared = || InstanceConfig::new().with_shared_store();
     let a = runtime.instantiate(&module, shared()).unwrap();
     let b = runtime.instantiate(&module, shared()).unwrap();
@@ -158,7 +158,8 @@ fn start_functions_end_too() {
     }
 }
 
-/// The context ends while a host function runs: the guest ends when that returns, whatever its code.
+/// If the context ends while a host function runs, the guest ends when the host function returns,
+/// whatever its kind of interruption.
 #[test]
 fn a_host_function_is_finished_first() {
     for interruption in [Interruption::None, Interruption::Epoch] {
@@ -210,7 +211,7 @@ fn runtimes_give_fuel() {
     assert!(error.starts_with("wasm trap: all fuel consumed"), "{error}");
 }
 
-/// Calls that are over before their deadlines, and calls that are not, on many threads.
+/// On several threads, some calls return before their deadlines and some do not.
 #[test]
 fn deadlines_race_with_returns() {
     let engine = engine();
@@ -226,7 +227,7 @@ fn deadlines_race_with_returns() {
                     let context = Context::with_timeout(time);
                     let call = instance.with_context(&context);
                     match call.call_typed::<(), i32>("fine", ()) {
-                        // Not closed after it has returned.
+                        // A call that has returned is not closed by its deadline.
                         Ok(7) => {
                             thread::sleep(Duration::from_micros(60));
                             instance.call("fine", &[]).unwrap();

@@ -1,6 +1,6 @@
-//! Records that lie although the checksum is right, where only the loader can find out: when it
-//! instantiates. An error that says where, and nothing else happens; what opening refuses by itself
-//! is tested with the format.
+//! Artifacts whose records are wrong although the checksum is right. These faults can only be found
+//! when the loader instantiates: the result is an error that says where the fault is. The faults
+//! that opening finds are tested with the format.
 
 use std::mem::offset_of;
 use std::os::unix::fs::FileExt;
@@ -12,10 +12,10 @@ use precast_artifact::{Artifact, HEADER_OFFSET, Header, Section, Strategy, ValTy
 use precast_loader::{
     Engine, Error, Extern, Global, GlobalType, Instance, Linker, Module, Store, Val,
 };
-use precast_tests::{artifact, strategies};
+use precast_tests::{ArtifactFile, artifact, strategies};
 
-/// A global and a table with references, a start function that runs nothing, images, an import that
-/// is exported again.
+/// A module with a global and a table of references, an empty start function, two runs of data, and
+/// an import that is exported again.
 const WAT: &str = r#"(module
     (import "h" "f" (func $h (param i64) (result i64)))
     (global $imported (import "h" "g") i32)
@@ -29,7 +29,7 @@ const WAT: &str = r#"(module
     (start $start)
     (data (i32.const 0) "a") (data (i32.const 131072) "b"))"#;
 
-/// An artifact that is about to lie.
+/// An artifact whose records are changed.
 struct Lie(Vec<u8>);
 
 impl Lie {
@@ -42,34 +42,39 @@ impl Lie {
         self.0[at..at + 4].copy_from_slice(&value.to_le_bytes());
     }
 
-    /// Sets a field of record `i` of a table.
+    /// Sets a field of record `i` in a table.
     fn set<T>(&mut self, table: fn(&Header) -> Section, i: usize, field: usize, value: u32) {
         let start = HEADER_OFFSET + table(&self.header()).start as usize;
         self.put(start + i * size_of::<T>() + field, value);
     }
 
-    /// Opens it and makes an instance, which must fail with an error about `what` inside a section.
+    /// Corrects the checksum, opens the artifact and makes an instance, which must fail with an
+    /// error about `what` in that section.
     #[track_caller]
     fn assert_found(mut self, section: fn(&Header) -> Section, what: &str) {
         let hot = self.header().hot_len as usize;
         let checksum = reader::checksum(&self.0[HEADER_OFFSET..][..hot]);
         self.put(HEADER_OFFSET + offset_of!(Header, checksum), checksum);
         let error = instantiate(&self.0).map(drop).expect_err(what);
-        let Error::Artifact(precast_artifact::Error::Damaged { offset, what: said }) = error else {
+        let Error::Artifact(precast_artifact::Error::Damaged {
+            offset,
+            what: found,
+        }) = error
+        else {
             panic!("{what}: {error}");
         };
         let Section { start, len } = section(&self.header());
         let start = HEADER_OFFSET as u64 + start;
         assert!(
-            said.contains(what) && (start..start + len).contains(&offset),
-            "expected `{what}` at {start:#x}, {len} bytes, found `{said}` at {offset:#x}"
+            found.contains(what) && (start..start + len).contains(&offset),
+            "expected `{what}` at {start:#x}, {len} bytes, found `{found}` at {offset:#x}"
         );
     }
 }
 
 fn instantiate(bytes: &[u8]) -> Result<(Store<()>, Instance), Error> {
     let engine = Engine::default();
-    // SAFETY: the code is our own compiler's; that the rest may lie is what is tested.
+    // SAFETY: the code is from our own compiler. The wrong records are what is tested.
     let module = unsafe { Module::from_bytes(&engine, bytes) }.expect("it opens");
     let mut store = Store::new(&engine, ());
     let mut linker = Linker::new(&engine);
@@ -126,7 +131,7 @@ fn functions_that_are_elsewhere() {
             lie.assert_found(|h| h.functions, "a function's record");
         }
     }
-    // The global needs its reference.
+    // The global needs the function's reference.
     for mut lie in lies() {
         let field = offset_of!(FunctionRecord, funcref);
         lie.set::<FunctionRecord>(|h| h.functions, two, field, NONE);
@@ -139,7 +144,7 @@ fn elements_that_are_forged() {
     for (op, index) in [
         (ConstOpcode::Const as u32, 0),
         (ConstOpcode::RefFunc as u32, 3),
-        // An i32.
+        // Global 0 is an i32.
         (ConstOpcode::GlobalGet as u32, 0),
         (ConstOpcode::GlobalGet as u32, 2),
         (ConstOpcode::I64Add as u32, 0),
@@ -172,7 +177,8 @@ fn signatures_without_trampolines() {
 
 #[test]
 fn images_outside_of_their_memory() {
-    // Where pages of an artifact are 64 KiB, the two runs of the module are one.
+    // On other architectures the pages of an artifact are 64 KiB, and the module's two runs are
+    // one.
     if cfg!(not(target_arch = "x86_64")) {
         eprintln!("skipped: the module's two runs of pages are one here");
         return;
@@ -194,7 +200,7 @@ fn images_outside_of_their_memory() {
     }
 }
 
-/// What is exported and damaged is not there; a call of what is there is one of the right type.
+/// An exported function whose record is damaged is not found. The others can be called.
 #[test]
 fn exports_of_damaged_functions() {
     let wat = r#"(module (func (export "f") (result i32) (i32.const 7))
@@ -206,7 +212,7 @@ fn exports_of_damaged_functions() {
         let artifact = Artifact::parse(&lie.0, None).map(drop);
         assert!(artifact.is_ok(), "functions are not hot");
         let engine = Engine::default();
-        // SAFETY: the code that is called is our own compiler's.
+        // SAFETY: the code that is called is from our own compiler.
         let module = unsafe { Module::from_bytes(&engine, &lie.0) }.unwrap();
         let mut store = Store::new(&engine, ());
         let linker = Linker::new(&engine);
@@ -218,8 +224,8 @@ fn exports_of_damaged_functions() {
     }
 }
 
-/// Should somebody write to the file, against the contract of opening it, records are still those that
-/// were checked, however many there are.
+/// If somebody writes to the file, against the contract of opening it, the loader still uses the
+/// records that it has checked, however many there are.
 #[test]
 fn hot_tables_are_those_that_were_checked() {
     for count in [1, 3000] {
@@ -228,13 +234,12 @@ fn hot_tables_are_those_that_were_checked() {
         let lie = Lie(artifact(&format!("(module {globals})"), Strategy::Guarded));
         let hot = lie.header().hot_len as usize;
         assert!(count == 1 || hot > 65536, "{hot} bytes of hot tables");
-        let name = format!("precast-damage-{}-{count}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, &lie.0).unwrap();
+        let artifact = ArtifactFile::new(&lie.0);
         let engine = Engine::default();
-        // SAFETY: there is no code that could change, and nothing else is trusted.
-        let module = unsafe { Module::open(&engine, &path) }.unwrap();
-        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        let module = artifact.open(&engine);
+        let file = std::fs::File::options().write(true).open(artifact.path());
+        let file = file.unwrap();
+        // The artifact has no code that could change.
         file.write_all_at(&vec![0xff; hot], HEADER_OFFSET as u64)
             .unwrap();
         let mut store = Store::new(&engine, ());
@@ -245,6 +250,5 @@ fn hot_tables_are_those_that_were_checked() {
             other => panic!("{other:?}"),
         });
         assert!(values.eq((0..count).map(Some)), "{count} globals");
-        std::fs::remove_file(&path).unwrap();
     }
 }

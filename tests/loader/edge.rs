@@ -1,9 +1,8 @@
-//! Nothing runs on memory beyond the end of its stack: what is called at the very edge either fits or
-//! is a trap.
+//! Code never runs beyond the end of its stack: a call near the end either fits or is a trap.
 //!
-//! The stack is one of the test's own, with no guard page: below it are bytes that nobody may change.
-//! Wasm code goes down to each of many depths and does there what needs much stack. The thread has no
-//! alternate stack for signals.
+//! The tests make the stack themselves, without a guard page. Below the stack are bytes that must
+//! not change. Wasm code recurses to each of many depths and does something there that needs much
+//! stack. The thread has no alternate stack for signals.
 
 use std::ffi::c_void;
 use std::fmt::Write as _;
@@ -12,22 +11,22 @@ use precast_artifact::Strategy;
 use precast_loader::{Engine, Error, Func, FuncType, Linker, Store, TrapCode, Val, ValType};
 use precast_tests::{module, strategies};
 
-/// Bytes below the stack that are watched.
+/// How many bytes below the stack are checked.
 const BELOW: usize = 8 << 20;
 const PATTERN: u8 = 0x77;
 
-/// Runs `body` on a thread with that much stack, then looks at the bytes below it.
+/// Runs `body` on a thread with a stack of this size, then checks the bytes below the stack.
 fn on_watched_stack(size: usize, body: impl FnOnce() + Send + 'static) {
     type Body = Box<dyn FnOnce() + Send>;
     extern "C" fn start(body: *mut c_void) -> *mut c_void {
-        // SAFETY: the box that was made below, once.
+        // SAFETY: the pointer is that of the box that is made below, and this runs once.
         let body = unsafe { Box::from_raw(body.cast::<Body>()) };
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).is_ok();
         usize::from(done) as *mut c_void
     }
     let len = BELOW + size;
-    // SAFETY: new memory, which only this function and the thread use; the thread is gone before the
-    // memory is, and each call gets what it wants.
+    // SAFETY: only this function and the thread use the new memory, the thread ends before the
+    // memory is unmapped, and each call gets valid arguments.
     unsafe {
         let (prot, flags) = (
             libc::PROT_READ | libc::PROT_WRITE,
@@ -55,8 +54,8 @@ fn on_watched_stack(size: usize, body: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// A module that does `act` (with `$n`, which is zero) at each depth, and gives an i64; `items` are
-/// its other parts.
+/// A module whose function `down` runs `act` at a given depth. `act` may use the local `$n`, which
+/// is zero, and returns an i64. `items` are the other parts of the module.
 fn at_depth(items: &str, act: &str) -> String {
     format!(
         r#"(module {items}
@@ -68,7 +67,7 @@ fn at_depth(items: &str, act: &str) -> String {
     )
 }
 
-/// Goes to depths at which all, some and no stack is left.
+/// Calls `down` with depths at which much, little and no stack is left.
 fn sweep(size: usize, strategy: Strategy, wat: String) {
     on_watched_stack(size, move || {
         let engine = Engine::default();
@@ -88,8 +87,8 @@ fn sweep(size: usize, strategy: Strategy, wat: String) {
             .unwrap();
         let (mut returned, mut trapped) = (0, 0);
         // A frame of `$down` has 16 bytes or a few more.
-        let most = size as i32 / 16;
-        for depth in (0..most).step_by(most as usize / 150) {
+        let max = size as i32 / 16;
+        for depth in (0..max).step_by(max as usize / 150) {
             match down.call(&mut store, depth) {
                 Ok(_) => returned += 1,
                 Err(error) => {
@@ -102,11 +101,12 @@ fn sweep(size: usize, strategy: Strategy, wat: String) {
     });
 }
 
-/// Loads so many vectors, then calls, then uses them all: a frame of 16 bytes for each.
+/// Code that loads many vectors, calls a function, and then uses all of them. Its frame has 16
+/// bytes for each vector.
 fn many_vectors(count: usize) -> String {
     let mut act =
         String::from("(if (result i64) (i32.eqz (local.get $n)) (then (i64.const 0)) (else\n");
-    // The first needs the only check.
+    // The first load has the largest offset, so it is the only one that needs a check.
     for i in (0..count).rev() {
         writeln!(act, "(v128.load offset={} (local.get $n))", i * 16).unwrap();
     }

@@ -1,4 +1,4 @@
-//! External references: kept while wasm code can hold them, given back when it cannot.
+//! External references are kept while wasm code can hold them, and given back when it cannot.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,14 +11,14 @@ use precast_loader::{
 };
 use precast_tests::{module, strategies};
 
-/// How many references of a test are alive, and how many were at most.
+/// How many references of a test are alive, and the largest number that ever was.
 #[derive(Debug, Default)]
 struct Count {
     live: AtomicUsize,
-    most: AtomicUsize,
+    max: AtomicUsize,
 }
 
-/// A value that is counted, and told from others.
+/// A value that is counted. The number tells values apart.
 struct Counted(Arc<Count>, usize);
 
 impl Drop for Counted {
@@ -30,7 +30,7 @@ impl Drop for Counted {
 impl Count {
     fn fresh(self: &Arc<Self>, name: usize) -> ExternRef {
         let live = self.live.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most.fetch_max(live, Ordering::SeqCst);
+        self.max.fetch_max(live, Ordering::SeqCst);
         ExternRef::new(Counted(Arc::clone(self), name))
     }
 
@@ -38,8 +38,8 @@ impl Count {
         self.live.load(Ordering::SeqCst)
     }
 
-    fn most(&self) -> usize {
-        self.most.load(Ordering::SeqCst)
+    fn max(&self) -> usize {
+        self.max.load(Ordering::SeqCst)
     }
 }
 
@@ -47,11 +47,12 @@ fn name(value: &ExternRef) -> usize {
     value.data().downcast_ref::<Counted>().unwrap().1
 }
 
-/// Most references that may be alive while next to none are held: collections wait for 1,024, and a
-/// few more are on the stack by chance.
+/// How many references may be alive while hardly any are held. A collection begins when there are
+/// 1,024, and a few more are on the stack by chance.
 const FEW: usize = 1500;
 
-/// `fresh` gives a reference; `pair` two at once, by an array; `again` calls an export.
+/// The host function `fresh` returns a new reference, `pair` two new ones, `dynamic` one through an
+/// array of values; `again` calls an export.
 const WAT: &str = r#"(module
     (import "h" "fresh" (func $fresh (result externref)))
     (import "h" "pair" (func $pair (param externref) (result externref externref)))
@@ -72,8 +73,8 @@ const WAT: &str = r#"(module
             (local.set $r (call $dynamic (local.get $r)))
             (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
 
-    ;; Twelve references and more garbage than registers can do without: some are in registers, some
-    ;; in the frame, some where the caller put them.
+    ;; Twelve references and much garbage: some of the references are in registers, some in the frame,
+    ;; some where the caller put them.
     (func $hold (export "hold") (param $n i32)
         (param externref externref externref externref externref externref
                externref externref externref externref externref externref)
@@ -87,7 +88,7 @@ const WAT: &str = r#"(module
         (call $check (local.get 11) (i32.const 11)) (call $check (local.get 12) (i32.const 12))
         (call $check (local.get 1) (i32.const 1)))
 
-    ;; Each level holds one, and calls the host between levels.
+    ;; Each level holds a reference and calls the host, which calls the next level.
     (func (export "nest") (param $r externref) (param $depth i32) (result externref)
         (local $inner externref)
         (if (local.get $depth)
@@ -144,7 +145,7 @@ fn instantiate(strategy: Strategy, count: &Arc<Count>) -> (Store<Arc<Count>>, In
 }
 
 #[test]
-fn a_guest_that_drops_them_runs_on() {
+fn a_guest_can_drop_any_number_of_references() {
     for strategy in strategies() {
         let count = Arc::default();
         let (mut store, instance) = instantiate(strategy, &count);
@@ -155,19 +156,19 @@ fn a_guest_that_drops_them_runs_on() {
             burn.call(&mut *store, n).unwrap();
         };
         burn(&mut store, "burn", 1_000_000);
-        assert!(count.most() < FEW, "{}", count.most());
+        assert!(count.max() < FEW, "{}", count.max());
         burn(&mut store, "burn-pairs", 100_000);
-        assert!(count.most() < FEW, "{}", count.most());
+        assert!(count.max() < FEW, "{}", count.max());
         drop(store);
         assert_eq!(count.live(), 0);
     }
 }
 
-/// A way to give a store a reference.
+/// A way to pass a reference to a store.
 type Way<'a> = dyn Fn(&mut Store<Arc<Count>>, ExternRef) -> Result<(), Error> + 'a;
 
 #[test]
-fn a_host_that_drops_them_runs_on() {
+fn a_host_can_drop_any_number_of_references() {
     for strategy in strategies() {
         let count = Arc::<Count>::default();
         let (mut store, instance) = instantiate(strategy, &count);
@@ -188,9 +189,9 @@ fn a_host_that_drops_them_runs_on() {
             for i in 0..20_000 {
                 way(store, count.fresh(i)).unwrap();
             }
-            assert!(count.most() < FEW, "{}", count.most());
+            assert!(count.max() < FEW, "{}", count.max());
         }
-        // The same one again and again is one.
+        // Passing the same reference again and again counts once.
         let same = count.fresh(7);
         let before = count.live();
         for _ in 0..20_000 {
@@ -201,7 +202,7 @@ fn a_host_that_drops_them_runs_on() {
 }
 
 #[test]
-fn what_is_held_stays_itself() {
+fn held_references_keep_their_values() {
     for strategy in strategies() {
         let count = Arc::<Count>::default();
         let (mut store, instance) = instantiate(strategy, &count);
@@ -214,7 +215,7 @@ fn what_is_held_stays_itself() {
         );
         let (set, get) = (func(store, "set"), func(store, "get"));
         let burn = |store: &mut Store<_>| burn.call(store, &[Val::I32(5000)], &mut []).unwrap();
-        // In tables and globals, of the instance and of the host.
+        // References in tables and globals, of the instance and of the host.
         for i in 0..10 {
             let value = count.fresh(100 + i).into();
             keep.call(&mut *store, &[Val::I32(i as i32), value], &mut [])
@@ -245,14 +246,14 @@ fn what_is_held_stays_itself() {
                 400
             );
         }
-        // In frames of wasm code.
+        // References in frames of wasm code.
         let hold = func(store, "hold");
         let mut arguments = vec![Val::I32(5000)];
         arguments.extend((1..=12).map(|i| Val::from(count.fresh(i))));
         for _ in 0..3 {
             hold.call(&mut *store, &arguments, &mut []).unwrap();
         }
-        // In those of several activations, with the host in between.
+        // References in frames of several activations, with the host in between.
         let nest = instance
             .get_typed_func::<(Option<ExternRef>, i32), Option<ExternRef>>(&mut *store, "nest")
             .unwrap();
@@ -261,11 +262,11 @@ fn what_is_held_stays_itself() {
             let back = nest.call(&mut *store, (Some(given), depth as i32)).unwrap();
             assert_eq!(name(&back.unwrap()), depth);
         }
-        assert!(count.most() < FEW + 100, "{}", count.most());
+        assert!(count.max() < FEW + 100, "{}", count.max());
     }
 }
 
-/// Fresh ones cost the same however many there are already, held or not.
+/// A new reference costs the same however many there are already.
 #[test]
 fn time_is_in_proportion() {
     let count = Arc::<Count>::default();
@@ -283,7 +284,7 @@ fn time_is_in_proportion() {
     };
     let few = fill(0..80_000);
     let many = fill(80_000..640_000);
-    // Seven times as many; a square would be sixty times.
+    // These are seven times as many. Quadratic time would be sixty times as long.
     assert!(many < few * 25, "{few:?}, then {many:?}");
     assert_eq!(count.live(), 640_000);
 }

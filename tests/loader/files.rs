@@ -1,79 +1,65 @@
-//! Files that are not artifacts, or damaged ones: an error that says so, never a panic.
+//! Files that are not artifacts, or damaged ones. The result is an error that says so, never a
+//! panic. No code of an artifact runs here, so the artifacts are made without the compiler.
 
-use std::path::PathBuf;
+use std::path::Path;
 
-use precast_artifact::{Artifact, HEADER_OFFSET, Strategy};
+use precast_artifact::{Artifact, HEADER_OFFSET};
 use precast_loader::{Engine, Error, Module};
-use precast_tests::artifact;
+use precast_tests::{ArtifactFile, handmade};
 
-fn file(name: &str, bytes: &[u8]) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("precast-{}-{name}", std::process::id()));
-    std::fs::write(&path, bytes).unwrap();
-    path
-}
-
-fn open(path: &PathBuf) -> Result<Module, Error> {
-    // SAFETY: a file of this test, whose code is never called.
+fn open(path: &Path) -> Result<Module, Error> {
+    // SAFETY: the file belongs to this test, and its code is never called.
     unsafe { Module::open(&Engine::default(), path) }
 }
 
-fn message(name: &str, bytes: &[u8]) -> String {
-    let path = file(name, bytes);
-    let error = open(&path).map(|_| ()).unwrap_err().to_string();
-    std::fs::remove_file(path).unwrap();
-    error
+/// The error of opening a file with these bytes.
+fn message(bytes: &[u8]) -> String {
+    let file = ArtifactFile::new(bytes);
+    open(file.path()).map(drop).unwrap_err().to_string()
 }
 
 #[test]
 fn other_files() {
     let wasm = b"\0asm\x01\0\0\0";
     assert_eq!(
-        message("wasm", wasm),
+        message(wasm),
         "expected a precast artifact, found a WebAssembly module: compile it first, with \
          `precast compile`"
     );
     assert_eq!(
-        message("empty", b""),
+        message(b""),
         "expected a precast artifact, found an empty file"
     );
     assert_eq!(
-        message("text", b"hello"),
+        message(b"hello"),
         "expected a precast artifact, found a file that starts with 68 65 6c 6c"
     );
     let own = std::fs::read("/proc/self/exe").unwrap();
     assert_eq!(
-        message("elf", &own),
+        message(&own),
         "expected a precast artifact, found an ELF file that precast did not write"
     );
     let error = open(&std::env::temp_dir()).map(|_| ()).unwrap_err();
     assert!(
         matches!(&error, Error::File { source, .. } if source.to_string() == "it is a directory")
     );
-    let error = open(&PathBuf::from("/nowhere/at/all"))
-        .map(|_| ())
-        .unwrap_err();
+    let error = open(Path::new("/nowhere/at/all")).map(drop).unwrap_err();
     assert_eq!(error.to_string(), "cannot open /nowhere/at/all");
 }
 
 #[test]
 fn a_fifo_does_not_block() {
-    let path = std::env::temp_dir().join(format!("precast-fifo-{}", std::process::id()));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("fifo");
     let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
-    // SAFETY: a C string.
+    // SAFETY: the path is a C string.
     assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
     assert!(open(&path).is_err());
-    std::fs::remove_file(path).unwrap();
-}
-
-fn sample() -> Vec<u8> {
-    let wat = r#"(module (import "a" "b" (func)) (memory 1) (data (i32.const 3) "x")
-        (func (export "f") (result i32) (memory.grow (i32.const 1))))"#;
-    artifact(wat, Strategy::Guarded)
 }
 
 #[test]
 fn truncated_anywhere() {
-    let bytes = sample();
+    let bytes = handmade();
     let engine = Engine::default();
     for len in 0..bytes.len() {
         // SAFETY: the code is never called.
@@ -84,7 +70,7 @@ fn truncated_anywhere() {
 
 #[test]
 fn any_byte_of_header_and_hot_tables_flipped() {
-    let bytes = sample();
+    let bytes = handmade();
     let engine = Engine::default();
     let hot = Artifact::parse(&bytes, None).unwrap().header().hot_len as usize;
     for at in HEADER_OFFSET..HEADER_OFFSET + hot {
@@ -98,34 +84,34 @@ fn any_byte_of_header_and_hot_tables_flipped() {
 
 #[test]
 fn digests() {
-    let bytes = sample();
+    let bytes = handmade();
     let engine = Engine::default();
     let digest = Artifact::parse(&bytes, None).unwrap().header().digest;
     let module = Module::from_bytes_verified(&engine, &bytes, &digest).unwrap();
     assert_eq!(module.digest(), &digest);
-    let path = file("digest", &bytes);
-    Module::open_verified(&engine, &path, &digest).unwrap();
+    let file = ArtifactFile::new(&bytes);
+    let path = file.path();
+    Module::open_verified(&engine, path, &digest).unwrap();
     let mut wrong = digest;
     wrong[0] ^= 1;
-    let error = Module::open_verified(&engine, &path, &wrong)
-        .map(|_| ())
+    let error = Module::open_verified(&engine, path, &wrong)
+        .map(drop)
         .unwrap_err();
     assert!(
         error.to_string().starts_with("the artifact's digest is "),
         "{error}"
     );
-    // Damage that the checksum of the hot tables does not cover.
+    // The checksum of the hot tables does not cover this damage.
     let mut damaged = bytes.clone();
     let text = Artifact::parse(&bytes, None).unwrap().header().text;
     damaged[HEADER_OFFSET + text.start as usize] ^= 1;
-    std::fs::write(&path, damaged).unwrap();
-    assert!(Module::open_verified(&engine, &path, &digest).is_err());
-    std::fs::remove_file(path).unwrap();
+    std::fs::write(path, damaged).unwrap();
+    assert!(Module::open_verified(&engine, path, &digest).is_err());
 }
 
 #[test]
 fn every_mismatch_with_the_host_in_one_error() {
-    let mut bytes = sample();
+    let mut bytes = handmade();
     let at = |field: usize| HEADER_OFFSET + field;
     let put = |bytes: &mut Vec<u8>, at: usize, value: &[u8]| {
         bytes[at..at + value.len()].copy_from_slice(value);
@@ -147,7 +133,7 @@ fn every_mismatch_with_the_host_in_one_error() {
         at(offset_of!(Header, page_size)),
         &512_u32.to_le_bytes(),
     );
-    let error = message("mismatch", &bytes);
+    let error = message(&bytes);
     for part in [
         "loader ABI 99",
         "compiled for s390x-unknown-linux-gnu",
@@ -155,23 +141,23 @@ fn every_mismatch_with_the_host_in_one_error() {
     ] {
         assert!(error.contains(part), "{part}: {error}");
     }
-    let mut bytes = sample();
+    let mut bytes = handmade();
     put(
         &mut bytes,
         at(offset_of!(Header, format)),
         &7_u32.to_le_bytes(),
     );
     assert_eq!(
-        message("format", &bytes),
+        message(&bytes),
         "the artifact has format 7, this loader reads format 1: compile it again"
     );
-    let mut bytes = sample();
+    let mut bytes = handmade();
     put(
         &mut bytes,
         at(offset_of!(Header, cpu_features)),
         &(1_u64 << 63).to_le_bytes(),
     );
-    let error = message("cpu", &bytes);
+    let error = message(&bytes);
     assert!(
         error.contains("CPU features that this CPU lacks (unknown feature 63)"),
         "{error}"

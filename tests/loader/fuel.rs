@@ -1,19 +1,15 @@
-//! What code that counts fuel costs: as much as with Wasmtime 49.
+//! The fuel that code consumes: as much as with Wasmtime 49.
 
 use precast_artifact::{Interruption, Strategy};
-use precast_loader::{Caller, Engine, Error, Instance, Linker, Module, Store, TrapCode};
-use precast_tests::{Source, strategies};
+use precast_loader::{Caller, Engine, Instance, Linker, Module, Store, TrapCode};
+use precast_tests::{Source, strategies, trap};
 
 fn fuel(engine: &Engine, wat: &str, strategy: Strategy) -> Module {
     let source = Source::new(strategy).interruption(Interruption::Fuel);
     source.module(engine, wat)
 }
 
-fn code<V: std::fmt::Debug>(result: Result<V, Error>) -> TrapCode {
-    result.unwrap_err().trap().expect("a trap").code()
-}
-
-/// Each operator costs 1 but those of structure; each function that is entered costs 1.
+/// Each operator costs 1, except for those of the control structure. Entering a function costs 1.
 #[test]
 fn fuel_is_counted_exactly() {
     const WAT: &str = r#"(module
@@ -26,7 +22,8 @@ fn fuel_is_counted_exactly() {
         (func (export "twice") (result i32)
             (call $add (call $add (i32.const 1) (i32.const 2)) (i32.const 3)))
         (func (export "choose") (param i32) (result i32)
-            (if (result i32) (local.get 0) (then (i32.const 1)) (else (i32.add (i32.const 1) (i32.const 2)))))
+            (if (result i32) (local.get 0)
+                (then (i32.const 1)) (else (i32.add (i32.const 1) (i32.const 2)))))
         (func $loop (export "loop") (param i32)
             (loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
         (func (export "tail") (param i32) (return_call $loop (local.get 0)))
@@ -80,9 +77,9 @@ fn fuel_is_counted_exactly() {
         assert_eq!(used("init", &[5]).0, 1 + 4 + 5);
         assert_eq!(used("table", &[3]).0, 1 + 4 + 3);
         assert_eq!(used("grow", &[1]).0, 1 + 2 + 1);
-        let (trap, ok, _) = used("trap", &[]);
-        assert_eq!((trap, ok), (1 + 1, false));
-        // The host function sees what is left, and what it sets holds.
+        let (fuel, ok, _) = used("trap", &[]);
+        assert_eq!((fuel, ok), (1 + 1, false));
+        // The host function sees the remaining fuel, and what it sets counts.
         let (after, ok, results) = used("seen", &[]);
         assert!(ok);
         assert!(
@@ -90,7 +87,7 @@ fn fuel_is_counted_exactly() {
             "{results:?}"
         );
         assert_eq!(after, 50);
-        // With just enough, and with one too little.
+        // With one unit more than enough, and with too little.
         let func = instance
             .get_typed_func::<i32, ()>(&mut store, "loop")
             .unwrap();
@@ -98,14 +95,14 @@ fn fuel_is_counted_exactly() {
         func.call(&mut store, 8).unwrap();
         assert_eq!(store.get_fuel(), 1);
         store.set_fuel(36).unwrap();
-        assert_eq!(code(func.call(&mut store, 8)), TrapCode::OutOfFuel);
+        assert_eq!(trap(func.call(&mut store, 8)), TrapCode::OutOfFuel);
         store.set_fuel(u64::MAX).unwrap();
         assert_eq!(store.get_fuel(), i64::MAX.cast_unsigned());
     }
 }
 
-/// Operators on ranges cost one for each unit if they succeed. Those that fail cost what any operator
-/// costs, however much they were asked for, and growth by a small constant is counted either way.
+/// An operator on a range costs one for each unit if it succeeds. If it fails, it costs as much as
+/// any operator, however long the range is. Growth by a small constant is charged in either case.
 #[test]
 fn ranges_are_charged_when_the_operator_succeeds() {
     const WAT: &str = r#"(module
@@ -136,7 +133,7 @@ fn ranges_are_charged_when_the_operator_succeeds() {
         (func (export "tcopy") (table.copy $t $t (i32.const 0) (i32.const 1) (i32.const 90)))
         (func (export "tinit oob") (table.init $t $e (i32.const 0) (i32.const 0) (i32.const -1)))
         (func (export "tinit") (table.init $t $e (i32.const 0) (i32.const 0) (i32.const 3))))"#;
-    // Name, what it costs, whether it returns.
+    // The name of the export, its cost, and whether it returns.
     const CASES: [(&str, u64, bool); 26] = [
         ("grow -1", 3, true),
         ("grow 5000", 3, true),
@@ -160,7 +157,7 @@ fn ranges_are_charged_when_the_operator_succeeds() {
         ("tcopy", 95, true),
         ("tinit oob", 5, false),
         ("tinit", 8, true),
-        // Once more: nothing of what failed is left over.
+        // Operators that failed leave nothing behind.
         ("grow -1", 3, true),
         ("tgrow -1", 4, true),
         ("fill oob", 5, false),
@@ -183,20 +180,20 @@ fn ranges_are_charged_when_the_operator_succeeds() {
         let grow = instance
             .get_typed_func::<i32, i32>(&mut store, "grow")
             .unwrap();
-        // With nothing left, growth that fails goes on, as it does not look; one that takes place
-        // has to be paid for.
+        // With no fuel left, growth that fails goes on, because it does not check the fuel. Growth
+        // that succeeds has to be paid for.
         store.set_fuel(3).unwrap();
         assert_eq!(grow.call(&mut store, -1).unwrap(), -1);
         assert_eq!(store.get_fuel(), 0);
         store.set_fuel(4).unwrap();
-        assert_eq!(code(grow.call(&mut store, 1)), TrapCode::OutOfFuel);
+        assert_eq!(trap(grow.call(&mut store, 1)), TrapCode::OutOfFuel);
         store.set_fuel(5).unwrap();
         assert_eq!(grow.call(&mut store, 1).unwrap(), 6);
         assert_eq!(store.get_fuel(), 1);
     }
 }
 
-/// A range is paid for before it is worked on: who has no fuel cannot have gigabytes moved.
+/// A range is paid for before it is worked on: a guest without fuel cannot have gigabytes copied.
 #[test]
 fn ranges_are_paid_for_before_they_are_worked_on() {
     const WAT: &str = r#"(module
@@ -217,7 +214,7 @@ fn ranges_are_paid_for_before_they_are_worked_on() {
                 .get_typed_func::<i32, ()>(&mut store, name)
                 .unwrap();
             store.set_fuel(400_000).unwrap();
-            assert_eq!(code(func.call(&mut store, 400_000)), TrapCode::OutOfFuel);
+            assert_eq!(trap(func.call(&mut store, 400_000)), TrapCode::OutOfFuel);
             assert_eq!((store.get_fuel(), memory.data(&store)[0]), (0, 0), "{name}");
         }
     }

@@ -1,7 +1,7 @@
 //! Globals and constant expressions.
 
 use precast_loader::{Global, GlobalType, Instance, V128, Val, ValType};
-use precast_tests::{module, store, strategies};
+use precast_tests::{Guest, module, store, strategies};
 
 #[test]
 fn every_type_from_the_host() {
@@ -16,9 +16,10 @@ fn every_type_from_the_host() {
         (func (export "get") (result i32) (global.get 0))
         (func (export "vector") (result v128) (global.get 4)))"#;
     for strategy in strategies() {
-        let mut store = store();
-        let module = module(store.engine(), wat, strategy);
-        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let Guest {
+            mut store,
+            instance,
+        } = Guest::new(wat, strategy);
         let mut global = |name: &str| instance.get_global(&mut store, name).unwrap();
         let [i32, i64, f32, f64] = ["i32", "i64", "f32", "f64"].map(&mut global);
         let [v128, func, fixed] = ["v128", "func", "fixed"].map(global);

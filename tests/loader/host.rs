@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use precast_artifact::Strategy;
 use precast_loader::{
-    AsContextMut, Caller, Engine, Error, Extern, FuncType, Instance, Linker, Store, TrapCode, V128,
-    Val, ValType,
+    AsContextMut, Caller, Error, Extern, FuncType, Instance, Linker, Store, TrapCode, V128, Val,
+    ValType,
 };
-use precast_tests::{module, strategies};
+use precast_tests::{Guest, strategies};
 
 fn instantiate<T>(
     strategy: Strategy,
@@ -17,13 +17,8 @@ fn instantiate<T>(
     wat: &str,
     define: impl FnOnce(&mut Linker<T>),
 ) -> (Store<T>, Instance) {
-    let engine = Engine::default();
-    let module = module(&engine, wat, strategy);
-    let mut linker = Linker::new(&engine);
-    define(&mut linker);
-    let mut store = Store::new(&engine, data);
-    let instance = linker.instantiate(&mut store, &module).unwrap();
-    (store, instance)
+    let guest = Guest::linked(wat, strategy, data, define);
+    (guest.store, guest.instance)
 }
 
 #[test]
@@ -105,7 +100,7 @@ const CALLS_HOST: &str = r#"(module
     (func $outer (export "run") (result i32) (i32.add (call $inner) (i32.const 1)))
     (func (export "fine") (result i32) (i32.const 7)))"#;
 
-/// Counts drops, to see that nothing a host function owned is lost.
+/// Counts its drops, to show that the values of a host function are dropped.
 struct Counted(Arc<AtomicUsize>);
 
 impl Drop for Counted {
@@ -250,7 +245,7 @@ fn wasm_to_host_to_wasm() {
                     let sum = caller.get_export("sum").and_then(Extern::func).unwrap();
                     let sum = sum.typed::<i32, i32>(&caller)?;
                     match sum.call(caller.as_context_mut(), n) {
-                        // The trap of the innermost activation stops here.
+                        // The trap of the innermost activation ends here.
                         Err(error) if error.trap().is_some() => Ok(1000),
                         result => result,
                     }

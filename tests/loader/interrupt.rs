@@ -1,4 +1,4 @@
-//! Code that calls nothing is stopped: by deadlines, by handles, by fuel.
+//! Running code is stopped: by deadlines, by handles, by fuel.
 
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
@@ -8,9 +8,9 @@ use precast_artifact::{Interruption, Strategy};
 use precast_loader::{
     Caller, Config, Engine, Error, Instance, Linker, Module, Store, TrapCode, TypedFunc,
 };
-use precast_tests::{Source, strategies};
+use precast_tests::{Source, strategies, trap};
 
-/// Ways to run for ever, or as good as; each is an export.
+/// Functions that run for ever, or nearly so.
 const LOOPS: &str = r#"(module
     (import "h" "host" (func $host))
     (type $v (func))
@@ -19,7 +19,7 @@ const LOOPS: &str = r#"(module
     (elem (i32.const 0) $tail $indirect)
     (global $g (mut i32) (i32.const 0))
     (func (export "empty") (loop (br 0)))
-    ;; The check of the inner loop sees what the outer one's and the first one's saw.
+    ;; The inner loop checks the same word as the outer one and the first one.
     (func (export "nested") (local i32)
         (loop (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 9))))
         (loop (loop (br 0)) (br 0)))
@@ -65,7 +65,7 @@ const NAMES: [&str; 12] = [
     "table",
 ];
 
-/// Ends the process if the test does not end: what it tests for would run for ever.
+/// Ends the process if the test does not end in time, because a guest was not stopped.
 pub(crate) struct Watchdog(Sender<()>);
 
 impl Watchdog {
@@ -103,10 +103,6 @@ fn instantiate(module: &Module) -> (Store<u32>, Instance) {
     (store, instance)
 }
 
-fn code<V: std::fmt::Debug>(result: Result<V, Error>) -> TrapCode {
-    result.unwrap_err().trap().expect("a trap").code()
-}
-
 fn call(store: &mut Store<u32>, instance: Instance, name: &str) -> Result<(), Error> {
     if name == "table" {
         let func = instance.get_typed_func::<i32, ()>(&mut *store, name)?;
@@ -138,25 +134,28 @@ fn deadlines_stop_every_loop_and_recursion() {
                 }
             });
             let error = call(&mut store, instance, name).unwrap_err();
-            let trap = error.trap().expect(name);
-            assert_eq!(trap.code(), TrapCode::Interrupt, "{name} {strategy}");
-            assert!(!trap.backtrace().frames().is_empty(), "{name} {strategy}");
+            let interrupt = error.trap().expect(name);
+            assert_eq!(interrupt.code(), TrapCode::Interrupt, "{name} {strategy}");
+            assert!(
+                !interrupt.backtrace().frames().is_empty(),
+                "{name} {strategy}"
+            );
             ticks.join().unwrap();
             assert_eq!(
                 fine(&mut store, instance).unwrap(),
                 7,
                 "short functions pass"
             );
-            // The deadline stays in the past until there is another.
+            // The deadline stays in the past until another one is set.
             assert_eq!(
-                code(call(&mut store, instance, "empty")),
+                trap(call(&mut store, instance, "empty")),
                 TrapCode::Interrupt
             );
             store.set_epoch_deadline(1).unwrap();
             call(&mut store, instance, "host").unwrap();
             engine.increment_epoch();
             assert_eq!(
-                code(call(&mut store, instance, "host")),
+                trap(call(&mut store, instance, "host")),
                 TrapCode::Interrupt
             );
             store.clear_epoch_deadline();
@@ -176,7 +175,7 @@ fn fuel_stops_every_loop_and_recursion() {
         for name in NAMES {
             let (mut store, instance) = instantiate(&module);
             let none = call(&mut store, instance, name);
-            assert_eq!(code(none), TrapCode::OutOfFuel, "{name} without any");
+            assert_eq!(trap(none), TrapCode::OutOfFuel, "{name} without any");
             store.set_fuel(1000).unwrap();
             let error = call(&mut store, instance, name).unwrap_err();
             assert_eq!(
@@ -190,7 +189,7 @@ fn fuel_stops_every_loop_and_recursion() {
                 "{error}"
             );
             assert_eq!(store.get_fuel(), 0, "{name} {strategy}");
-            assert_eq!(code(fine(&mut store, instance)), TrapCode::OutOfFuel);
+            assert_eq!(trap(fine(&mut store, instance)), TrapCode::OutOfFuel);
             store.set_fuel(1000).unwrap();
             assert_eq!(fine(&mut store, instance).unwrap(), 7);
         }
@@ -212,21 +211,21 @@ fn handles_work_from_anywhere_and_outlive_the_store() {
             other.interrupt();
         });
         assert_eq!(
-            code(call(&mut store, instance, "nested")),
+            trap(call(&mut store, instance, "nested")),
             TrapCode::Interrupt
         );
         thread.join().unwrap();
         assert_eq!(
-            code(call(&mut store, instance, "nested")),
+            trap(call(&mut store, instance, "nested")),
             TrapCode::Interrupt
         );
         handle.clear();
         call(&mut store, instance, "host").unwrap();
-        // Reasons do not take back each other.
+        // Clearing one reason does not clear the other.
         handle.interrupt();
         store.set_epoch_deadline(5).unwrap();
         assert_eq!(
-            code(call(&mut store, instance, "host")),
+            trap(call(&mut store, instance, "host")),
             TrapCode::Interrupt
         );
         handle.clear();
@@ -235,7 +234,7 @@ fn handles_work_from_anywhere_and_outlive_the_store() {
         handle.interrupt();
         handle.clear();
         engine.increment_epoch();
-        // Moving the store's content away counts as its end.
+        // Taking the data out of a store ends the store.
         let (mut store, _) = instantiate(&module);
         let handle = store.interrupt_handle();
         store.set_epoch_deadline(1).unwrap();
@@ -268,7 +267,7 @@ fn host_functions_can_stop_their_caller_whatever_its_code() {
             }
             let instance = linker.instantiate(&mut store, &module).unwrap();
             assert_eq!(
-                code(call(&mut store, instance, "hosts")),
+                trap(call(&mut store, instance, "hosts")),
                 TrapCode::Interrupt
             );
             assert_eq!(*store.data(), 3);
@@ -293,7 +292,7 @@ fn start_functions_are_stopped() {
             engine.increment_epoch();
         });
         assert_eq!(
-            code(Instance::new(&mut store, &module, &[])),
+            trap(Instance::new(&mut store, &module, &[])),
             TrapCode::Interrupt
         );
         ticks.join().unwrap();
@@ -301,7 +300,7 @@ fn start_functions_are_stopped() {
     drop(dog.0);
 }
 
-/// Two instances that call each other's functions as tail calls, for ever.
+/// Two instances make tail calls of each other's functions for ever.
 #[test]
 fn tail_calls_between_instances_are_stopped() {
     let dog = Watchdog::new();
@@ -332,7 +331,7 @@ fn tail_calls_between_instances_are_stopped() {
             engine.increment_epoch();
         });
         let f = a.get_typed_func::<(), ()>(&mut store, "f").unwrap();
-        assert_eq!(code(f.call(&mut store, ())), TrapCode::Interrupt);
+        assert_eq!(trap(f.call(&mut store, ())), TrapCode::Interrupt);
         ticks.join().unwrap();
     }
     drop(dog.0);
@@ -348,7 +347,7 @@ fn engines_have_their_own_epochs_and_refuse_other_code() {
     call(&mut store, instance, "host").unwrap();
     a.increment_epoch();
     assert_eq!(
-        code(call(&mut store, instance, "host")),
+        trap(call(&mut store, instance, "host")),
         TrapCode::Interrupt
     );
 
@@ -377,7 +376,7 @@ fn engines_have_their_own_epochs_and_refuse_other_code() {
     }
 }
 
-/// Who comes after a tenant that was stopped in the middle of writing finds nothing of it.
+/// After an instance was stopped while it wrote, the next instance in its slot finds nothing of it.
 #[test]
 fn pooled_instances_are_clean_after_an_interrupt() {
     const WAT: &str = r#"(module
@@ -430,14 +429,14 @@ fn pooled_instances_are_clean_after_an_interrupt() {
                 if let Some(stop) = stop {
                     stop.join().unwrap();
                 }
-                // A new store is not stopped, though its instance may be an old one.
+                // A new store is not stopped, even if its instance is a reused one.
             }
         }
     }
     drop(dog.0);
 }
 
-/// Stores with deadlines come and go on many threads while epochs pass.
+/// Stores with deadlines are made and dropped on several threads while epochs pass.
 #[test]
 fn stores_come_and_go_while_epochs_pass() {
     let dog = Watchdog::new();
@@ -461,7 +460,7 @@ fn stores_come_and_go_while_epochs_pass() {
                             handle.interrupt();
                         }
                         assert_eq!(
-                            code(call(&mut store, instance, "nested")),
+                            trap(call(&mut store, instance, "nested")),
                             TrapCode::Interrupt
                         );
                     }

@@ -1,13 +1,15 @@
-//! A thread whose system calls are seen, and refused at will.
+//! Records the system calls of a thread, and makes some of them fail.
 //!
-//! The thread under test installs a seccomp filter that hands *every* system call of its own to a
-//! listener (`SECCOMP_RET_USER_NOTIF`); the thread that started it listens. It writes the call down
-//! and lets it go on, or answers with an error instead. So nothing is missed, whoever makes the call
-//! (libc, a signal handler, a crate), the code under test is what is shipped, and a refusal looks
-//! exactly as the kernel's own would. Needs Linux 5.5 and the right to install filters, which every
-//! process has unless a container takes it away: then the tests fail and say so.
+//! The thread under test installs a seccomp filter that passes *every* system call of the thread to
+//! a listener (`SECCOMP_RET_USER_NOTIF`). The thread that started it is the listener. It records
+//! the call and lets it continue, or answers with an error. So no call is missed, whether libc, a
+//! signal handler or a crate makes it; the code under test is the code that is shipped; and a
+//! refusal looks exactly like the kernel's own. This needs Linux 5.5 and the right to install
+//! filters, which every process has unless a container takes it away. The tests then fail and say
+//! so.
 //!
-//! Calls of the memory allocator would depend on what it did before: [`quiet_allocator`].
+//! The system calls of the memory allocator depend on what was allocated before; see
+//! [`quiet_allocator`].
 
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Mutex;
@@ -15,7 +17,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use libc::c_long;
 
-/// A system call: its number and arguments.
+/// A recorded system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Call {
     pub(crate) number: c_long,
@@ -23,23 +25,23 @@ pub(crate) struct Call {
     pub(crate) refused: bool,
 }
 
-/// Which calls fail with ENOMEM.
+/// Which calls fail with `ENOMEM`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Refusal {
-    /// Numbers of the system calls that are counted.
+    /// The numbers of the system calls that are counted.
     pub(crate) calls: &'static [c_long],
-    /// The first of them that fails, from 0.
+    /// The index of the first counted call that fails, from 0.
     pub(crate) from: usize,
-    /// How many fail.
+    /// How many calls fail.
     pub(crate) count: usize,
 }
 
-/// What some calls give without being made, for states of the system that a test cannot bring about;
-/// below zero it is an error, as the kernel has it.
-/// Runs on the listening thread, with the other one's memory in reach.
+/// Returns the result of a call that is not made. A negative result is an error number of the
+/// kernel. This simulates states of the system that a test cannot bring about. It runs on the
+/// listening thread, which can access the other thread's memory.
 pub(crate) type Answer = fn(&Call) -> Option<i64>;
 
-/// What the thread under test talks to.
+/// Controls the recording of the thread under test.
 pub(crate) struct Kernel {
     state: Mutex<State>,
 }
@@ -52,7 +54,7 @@ struct State {
     calls: Vec<Call>,
 }
 
-/// What becomes of a call.
+/// What happens with a call.
 enum Verdict {
     Made,
     Refused,
@@ -60,7 +62,7 @@ enum Verdict {
 }
 
 impl Kernel {
-    /// Runs `work` on a thread of its own, whose system calls go through a [`Kernel`].
+    /// Runs `work` on a thread of its own, whose system calls go through the listener.
     pub(crate) fn with<T: Send>(work: impl FnOnce(&Self) -> T + Send) -> T {
         let kernel = Self {
             state: Mutex::new(State {
@@ -104,17 +106,17 @@ impl Kernel {
         })
     }
 
-    /// Runs `f`; its system calls.
+    /// Runs `f`, and returns its system calls.
     pub(crate) fn watch<T>(&self, f: impl FnOnce() -> T) -> (T, Vec<Call>) {
         self.run(None, None, f)
     }
 
-    /// [`watch`](Self::watch), while some system calls are answered instead of made.
+    /// Like [`watch`](Self::watch), while some system calls are answered instead of made.
     pub(crate) fn answer<T>(&self, answer: Answer, f: impl FnOnce() -> T) -> (T, Vec<Call>) {
         self.run(None, Some(answer), f)
     }
 
-    /// Runs `f`, while some of its system calls fail.
+    /// Like [`watch`](Self::watch), while some system calls fail.
     pub(crate) fn refuse<T>(&self, refusal: Refusal, f: impl FnOnce() -> T) -> (T, Vec<Call>) {
         self.run(Some(refusal), None, f)
     }
@@ -128,7 +130,8 @@ impl Kernel {
         self.set(true, refusal, answer);
         let result = f();
         self.set(false, None, None);
-        // Allocated before the lock is taken: the listener needs the lock to answer.
+        // The vector is allocated before the lock is taken, because the allocation may make a
+        // system call, and the listener needs the lock to answer it.
         let empty = Vec::with_capacity(1000);
         let calls = std::mem::replace(&mut self.state.lock().unwrap().calls, empty);
         (result, calls)
@@ -140,7 +143,7 @@ impl Kernel {
         state.answer = answer;
     }
 
-    /// Answers until the thread is gone.
+    /// Answers the calls of the thread until it has ended.
     fn listen(&self, listener: &OwnedFd, finished: impl Fn() -> bool) {
         use std::os::fd::AsRawFd;
         let fd = listener.as_raw_fd();
@@ -150,7 +153,7 @@ impl Kernel {
                 events: libc::POLLIN,
                 revents: 0,
             };
-            // SAFETY: one valid pollfd.
+            // SAFETY: the pointer is to one valid pollfd.
             unsafe { libc::poll(&mut poll, 1, 20) };
             if poll.revents & libc::POLLIN == 0 {
                 if finished() || poll.revents & libc::POLLHUP != 0 {
@@ -158,18 +161,18 @@ impl Kernel {
                 }
                 continue;
             }
-            // SAFETY: zero is valid for both; the kernel asks for a zeroed one.
+            // SAFETY: the structure may be zeroed, and the kernel demands it.
             let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
-            // SAFETY: as above.
+            // SAFETY: the structure may be zeroed.
             let mut answer: libc::seccomp_notif_resp = unsafe { std::mem::zeroed() };
-            // SAFETY: the listener's own requests with the structures that they are for.
+            // SAFETY: each request gets a pointer to its own structure.
             unsafe {
                 if libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut call) != 0 {
                     continue;
                 }
                 answer.id = call.id;
                 match self.note(&call.data) {
-                    // This one does not fail with an error but by giving an end that is too low.
+                    // `brk` reports failure by returning the old end, not by an error.
                     Verdict::Refused if c_long::from(call.data.nr) == libc::SYS_brk => {}
                     Verdict::Refused => answer.error = -libc::ENOMEM,
                     Verdict::Answered(value) if value < 0 => answer.error = value as i32,
@@ -178,13 +181,13 @@ impl Kernel {
                         answer.flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
                     }
                 }
-                // Fails if the thread is gone meanwhile.
+                // This fails if the thread has ended meanwhile.
                 libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer);
             }
         }
     }
 
-    /// Writes a call down; what becomes of it.
+    /// Records a call, and decides what happens with it.
     fn note(&self, data: &libc::seccomp_data) -> Verdict {
         let number = c_long::from(data.nr);
         let mut state = self.state.lock().unwrap();
@@ -213,7 +216,7 @@ impl Kernel {
     }
 }
 
-/// Hands every further system call of this thread to the descriptor that is returned.
+/// Passes every further system call of this thread to the descriptor that is returned.
 fn filter() -> std::io::Result<i32> {
     let mut program = [libc::sock_filter {
         code: (libc::BPF_RET | libc::BPF_K) as u16,
@@ -225,7 +228,7 @@ fn filter() -> std::io::Result<i32> {
         len: 1,
         filter: program.as_mut_ptr(),
     };
-    // SAFETY: a valid filter program; it is copied.
+    // SAFETY: the filter points to a valid program, which the system copies.
     let fd = unsafe {
         if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
             return Err(std::io::Error::last_os_error());
@@ -243,11 +246,11 @@ fn filter() -> std::io::Result<i32> {
     Ok(fd as i32)
 }
 
-/// Gives the allocator `bytes`, all that it will need, and forbids it to give anything back, so that
-/// the system calls to come are not its own; unless more than that is allocated at once.
+/// Makes the allocator reserve `bytes`, and keeps it from returning memory to the system. After
+/// that the allocator makes no system calls, unless more than this is allocated.
 pub(crate) fn quiet_allocator(bytes: i32) {
     #[cfg(target_env = "gnu")]
-    // SAFETY: only sets how the allocator asks for memory.
+    // SAFETY: the calls only change how the allocator requests memory.
     unsafe {
         for (option, value) in [
             (libc::M_ARENA_MAX, 1),
@@ -261,7 +264,7 @@ pub(crate) fn quiet_allocator(bytes: i32) {
     drop(std::hint::black_box(vec![1_u8; bytes as usize / 4]));
 }
 
-/// Names of the calls, as strace would show them.
+/// The names of the calls, as strace shows them.
 pub(crate) fn names(calls: &[Call]) -> Vec<String> {
     calls.iter().map(|call| name(call.number)).collect()
 }
@@ -278,15 +281,16 @@ fn name(number: c_long) -> String {
     known!(
         SYS_openat SYS_close SYS_mlockall SYS_clone SYS_clone3 SYS_wait4 SYS_read SYS_write SYS_pread64 SYS_lseek SYS_fcntl SYS_ioctl
         SYS_fstat SYS_newfstatat SYS_statx SYS_fadvise64 SYS_readahead SYS_memfd_create
-        SYS_ftruncate SYS_fstatfs SYS_sendfile SYS_mmap SYS_munmap SYS_mremap SYS_mprotect SYS_madvise SYS_brk
+        SYS_ftruncate SYS_fstatfs SYS_sendfile
+        SYS_mmap SYS_munmap SYS_mremap SYS_mprotect SYS_madvise SYS_brk
         SYS_rt_sigaction SYS_rt_sigprocmask SYS_rt_sigreturn SYS_sigaltstack SYS_futex
         SYS_sched_getaffinity SYS_sched_yield SYS_prlimit64 SYS_getrlimit SYS_getrusage
         SYS_getpid SYS_gettid SYS_getrandom SYS_prctl SYS_exit
     )
 }
 
-/// Whether system calls can be watched here; says so if not. An emulator makes calls of its own,
-/// and passes none of this on.
+/// Whether this process is emulated, so that its system calls cannot be recorded: an emulator makes
+/// calls of its own and does not support filters. Prints that the test is skipped.
 pub(crate) fn emulated(test: &str) -> bool {
     let emulated = std::env::var_os("PRECAST_RUNNER").is_some();
     if emulated {

@@ -1,4 +1,4 @@
-//! Who decides about memories, tables and instances: the limits of a store, or the host's limiter.
+//! The limits of a store, and the host's limiter, decide on memories, tables and instances.
 
 use std::sync::Arc;
 
@@ -51,18 +51,18 @@ fn totals_hold_for_everything_in_a_store() {
             .total_memory_size(5 * PAGE)
             .total_table_elements(40);
         let mut store = with_limits(&engine, limits);
-        // One page and ten elements each; the host has as many.
+        // Each instance has one page and ten elements, and the host has as many.
         let one = Instance::new(&mut store, &module, &[]).unwrap();
         let two = Instance::new(&mut store, &module, &[]).unwrap();
         let memory = Memory::new(&mut store, MemoryType::new(1, None)).unwrap();
         let ty = TableType::new(ValType::FuncRef, 10, None);
         let table = Table::new(&mut store, ty, Val::FuncRef(None)).unwrap();
-        // To the edge: two pages and ten elements are left.
+        // Two pages and ten elements are left, and these calls use them up.
         assert_eq!(call(&mut store, one, "memory", 1).unwrap(), 1);
         assert_eq!(memory.grow(&mut store, 1).unwrap(), 1);
         assert_eq!(call(&mut store, two, "table", 4).unwrap(), 10);
         assert_eq!(table.grow(&mut store, 6, Val::FuncRef(None)).unwrap(), 10);
-        // Nothing is left, for anybody; nothing is still possible.
+        // Nothing is left for any of them. Growth by zero is still possible.
         let of_memories = "bytes of all linear memories of a store";
         let of_tables = "elements of all tables of a store";
         for by in [1, -1] {
@@ -104,7 +104,7 @@ fn numbers_of_items_hold_for_everything_in_a_store() {
             Instance::new(&mut store, &module, &[]).unwrap();
             let found = message(Instance::new(&mut store, &module, &[]));
             assert_eq!(found, format!("{what}: 3 asked for, the limit is 2"));
-            // What is of the host is counted too, each with its kind.
+            // Items of the host are counted, too.
             let memory = Memory::new(&mut store, MemoryType::new(1, None));
             assert_eq!(memory.is_ok(), !what.contains("memories"));
             let ty = TableType::new(ValType::FuncRef, 10, None);
@@ -129,7 +129,7 @@ fn many_memories_are_one_total() {
         );
         let linker = Linker::new(&engine);
         let pre = linker.instantiate_pre(&module).unwrap();
-        // One that is parked takes as much as a new one.
+        // An instance from the pool counts as much as a new one.
         pre.instantiate(Store::new(&engine, ()).as_context_mut())
             .unwrap();
         assert!(pre.instantiate(&mut store).is_err());
@@ -141,10 +141,10 @@ fn many_memories_are_one_total() {
     }
 }
 
-/// What modules of some hundred bytes can ask for is bounded without anybody's setting a limit.
+/// A small module can ask for much. Stores have limits even if the host sets none.
 #[test]
 fn stores_have_totals_by_default() {
-    // Exported: a table that nobody can change is no part of an instance.
+    // The tables are exported, because a table that nothing can change does not count.
     let cases = [
         (
             r#"(table (export "x") 10000000 funcref) (table (export "y") 1 funcref)"#,
@@ -152,7 +152,8 @@ fn stores_have_totals_by_default() {
         ),
         (
             "(memory 65536) (memory 65536) (memory 65536) (memory 65536) (memory 1)",
-            "bytes of all linear memories of a store: 17179934720 asked for, the limit is 17179869184",
+            "bytes of all linear memories of a store: 17179934720 asked for, the limit is \
+             17179869184",
         ),
     ];
     for strategy in strategies() {
@@ -165,7 +166,7 @@ fn stores_have_totals_by_default() {
     }
 }
 
-/// Counts what it is asked, and answers as told.
+/// A limiter that records the requests and answers as the test wants.
 #[derive(Default)]
 struct Host {
     asked: Vec<(&'static str, usize, usize, Option<usize>)>,
@@ -173,7 +174,7 @@ struct Host {
     refuse_above: Option<usize>,
     fail: Option<Failing>,
     fail_after_failure: bool,
-    most: usize,
+    max_memories: usize,
 }
 
 enum Failing {
@@ -188,7 +189,7 @@ impl Host {
             Some(Failing::Error) => Err(Error::host("the limiter says so")),
             Some(Failing::Trap) => Err(precast_loader::Trap::from(TrapCode::Unreachable).into()),
             Some(Failing::Panic) => panic!("the limiter panics"),
-            None => Ok(self.refuse_above.is_none_or(|most| desired <= most)),
+            None => Ok(self.refuse_above.is_none_or(|max| desired <= max)),
         }
     }
 
@@ -231,7 +232,11 @@ impl ResourceLimiter for Host {
     }
 
     fn memories(&self) -> usize {
-        if self.most == 0 { 10 } else { self.most }
+        if self.max_memories == 0 {
+            10
+        } else {
+            self.max_memories
+        }
     }
 }
 
@@ -248,17 +253,17 @@ fn a_limiter_is_asked_about_everything() {
         let module = module(&engine, GROW, strategy);
         let mut store = limited(&engine, Host::default());
         let instance = Instance::new(&mut store, &module, &[]).unwrap();
-        let most = Some(200 * PAGE);
-        let mut expected = vec![("memory", 0, PAGE, most), ("table", 0, 10, Some(5000))];
+        let max = Some(200 * PAGE);
+        let mut expected = vec![("memory", 0, PAGE, max), ("table", 0, 10, Some(5000))];
         assert_eq!(store.data().asked, expected);
         call(&mut store, instance, "memory", 2).unwrap();
         call(&mut store, instance, "memory", 0).unwrap();
         call(&mut store, instance, "table", 7).unwrap();
-        expected.push(("memory", PAGE, 3 * PAGE, most));
+        expected.push(("memory", PAGE, 3 * PAGE, max));
         expected.push(("table", 10, 17, Some(5000)));
         let memory = instance.get_memory(&mut store, "m").unwrap();
         memory.grow(&mut store, 1).unwrap();
-        expected.push(("memory", 3 * PAGE, 4 * PAGE, most));
+        expected.push(("memory", 3 * PAGE, 4 * PAGE, max));
         let table = instance.get_table(&mut store, "t").unwrap();
         table.grow(&mut store, 1, Val::FuncRef(None)).unwrap();
         expected.push(("table", 17, 18, Some(5000)));
@@ -269,7 +274,7 @@ fn a_limiter_is_asked_about_everything() {
         expected.push(("table", 0, 3, None));
         assert_eq!(store.data().asked, expected);
         assert!(store.data().failed.is_empty());
-        // Beyond the type's maximum nobody is asked, but told.
+        // Beyond the maximum of the type the limiter is not asked, but told of the failure.
         assert_eq!(call(&mut store, instance, "memory", 197).unwrap(), -1);
         assert_eq!(call(&mut store, instance, "table", -1).unwrap(), -1);
         assert_eq!(store.data().asked, expected);
@@ -306,22 +311,22 @@ fn a_limiter_can_refuse() {
         let refused =
             "bytes of a linear memory: 65536 asked for, which the store's limiter does not allow";
         assert_eq!(message(Instance::new(&mut store, &module, &[])), refused);
-        // Nor does it take what is parked.
+        // It can refuse an instance from the pool, too.
         let pre = Linker::new(&engine).instantiate_pre(&module).unwrap();
         for _ in 0..2 {
             pre.instantiate(&mut limited(&engine, Host::default()))
                 .unwrap();
             assert_eq!(message(pre.instantiate(&mut store)), refused);
         }
-        // Its own numbers count, not those that the store had before.
+        // The numbers of the limiter count, not those that the store had before.
         store.data_mut().refuse_above = None;
-        store.data_mut().most = 2;
+        store.data_mut().max_memories = 2;
         pre.instantiate(&mut store).unwrap();
         assert_eq!(
             message(pre.instantiate(&mut store)),
             "linear memories of a store: 3 asked for, the limit is 2"
         );
-        // Limits take its place.
+        // Setting limits replaces the limiter.
         store.set_limits(StoreLimits::default());
         pre.instantiate(&mut store).unwrap();
     }
@@ -349,11 +354,11 @@ fn a_limiter_can_end_the_call() {
             }));
             let panic = panicked.unwrap_err();
             assert_eq!(panic.downcast_ref(), Some(&"the limiter panics"));
-            // The instance is as good as before.
+            // The instance still works.
             store.data_mut().fail = None;
             let size = call(&mut store, instance, name, 0).unwrap();
             assert_eq!(call(&mut store, instance, name, 1).unwrap(), size);
-            // What did not grow is not an error of the call, unless it says so.
+            // Failed growth is not an error of the call, unless the limiter says so.
             assert_eq!(call(&mut store, instance, name, 1_000_000).unwrap(), -1);
             store.data_mut().fail_after_failure = true;
             let error = call(&mut store, instance, name, 1_000_000).unwrap_err();
@@ -388,7 +393,7 @@ fn growth_that_fails_can_be_an_error() {
                 "elements of all tables of a store: 13 asked for, the limit is 12",
             ),
         ];
-        // As the store's own limits, and as a limiter.
+        // The same limits work as the store's own limits and as a limiter.
         let mut own = Store::new(&engine, limits.clone());
         own.set_limits(limits.clone());
         let mut limiter = Store::new(&engine, limits);
@@ -411,7 +416,7 @@ fn growth_that_fails_can_be_an_error() {
     }
 }
 
-/// A limiter that calls into another store, in the middle of a call.
+/// In the middle of a call, the limiter calls into another store.
 #[test]
 fn a_limiter_may_run_wasm_of_another_store() {
     struct Nested {
@@ -439,7 +444,7 @@ fn a_limiter_may_run_wasm_of_another_store() {
             let instance = Instance::new(&mut store, &self.module, &[])?;
             let grown = call(&mut store, instance, "memory", 1)?;
             self.seen.lock().unwrap().push(grown);
-            // A trap in there is nothing to the call out here.
+            // A trap in the other store does not affect the outer call.
             let out = call(&mut store, instance, "trap", 1).unwrap_err();
             assert_eq!(out.trap().unwrap().code(), TrapCode::Unreachable);
             Ok(true)
@@ -502,7 +507,7 @@ fn wasm_that_calls_the_host_that_grows() {
 }
 
 #[test]
-fn what_is_closed_counts_no_more() {
+fn closed_instances_do_not_count() {
     let host = "(module (import \"m\" \"memory\" (memory 0)) (memory 2))";
     for strategy in strategies() {
         let engine = Engine::default();
@@ -516,7 +521,8 @@ fn what_is_closed_counts_no_more() {
         host_module.instantiate(&runtime).unwrap();
         let module = module(&engine, host, strategy);
         for _ in 0..5 {
-            // One page of the host and two of an instance: no room for another.
+            // With one page of the host and two of an instance there is no room for another
+            // instance.
             let open = runtime.instantiate(&module, InstanceConfig::new()).unwrap();
             let found = message(runtime.instantiate(&module, InstanceConfig::new()));
             assert!(found.starts_with("bytes of all linear memories"), "{found}");

@@ -1,7 +1,7 @@
-//! Growth and limits of memories and tables.
+//! Growth of memories and tables, and its limits.
 
 use precast_loader::{Engine, Error, Instance, Store, StoreLimitsBuilder, Val};
-use precast_tests::{module, store, strategies};
+use precast_tests::{Guest, module, store, strategies};
 
 const WAT: &str = r#"(module
     (memory (export "m") 1 100)
@@ -17,37 +17,27 @@ const WAT: &str = r#"(module
 #[test]
 fn memories_grow_up_to_their_maximum() {
     for strategy in strategies() {
-        let mut store = store();
-        let module = module(store.engine(), WAT, strategy);
-        let instance = Instance::new(&mut store, &module, &[]).unwrap();
-        let grow = instance
-            .get_typed_func::<i32, i32>(&mut store, "grow")
-            .unwrap();
-        let load = instance
-            .get_typed_func::<i32, i32>(&mut store, "load")
-            .unwrap();
-        let put = instance
-            .get_typed_func::<(i32, i32), ()>(&mut store, "store")
-            .unwrap();
-        let size = instance
-            .get_typed_func::<(), i32>(&mut store, "size")
-            .unwrap();
-        // Step by step, past every move of a checked memory: old bytes stay, new ones are zero.
+        let mut guest = Guest::new(WAT, strategy);
+        // A checked memory moves several times on the way. Old bytes stay, new ones are zero.
         for pages in 1..100 {
             let last = pages * 65536 - 1;
-            assert_eq!(load.call(&mut store, last).unwrap(), 0);
-            put.call(&mut store, (last, pages)).unwrap();
-            assert!(load.call(&mut store, last + 1).is_err());
-            assert_eq!(grow.call(&mut store, 1).unwrap(), pages);
-            assert_eq!(load.call(&mut store, last).unwrap(), pages);
-            assert_eq!(load.call(&mut store, 65530).unwrap(), i32::from(b'e'));
+            let mut call = |name, at: i32| guest.call::<i32, i32>(name, at);
+            assert_eq!(call("load", last).unwrap(), 0);
+            assert!(call("load", last + 1).is_err());
+            guest
+                .call::<(i32, i32), ()>("store", (last, pages))
+                .unwrap();
+            let mut call = |name, at: i32| guest.call::<i32, i32>(name, at);
+            assert_eq!(call("grow", 1).unwrap(), pages);
+            assert_eq!(call("load", last).unwrap(), pages);
+            assert_eq!(call("load", 65530).unwrap(), i32::from(b'e'));
         }
-        assert_eq!(size.call(&mut store, ()).unwrap(), 100);
-        assert_eq!(grow.call(&mut store, 0).unwrap(), 100);
-        assert_eq!(grow.call(&mut store, 1).unwrap(), -1);
-        assert_eq!(grow.call(&mut store, -1).unwrap(), -1);
-        let memory = instance.get_memory(&mut store, "m").unwrap();
-        let error = memory.grow(&mut store, 1).unwrap_err();
+        assert_eq!(guest.call::<(), i32>("size", ()).unwrap(), 100);
+        for (by, expected) in [(0, 100), (1, -1), (-1, -1)] {
+            assert_eq!(guest.call::<i32, i32>("grow", by).unwrap(), expected);
+        }
+        let memory = guest.instance.get_memory(&mut guest.store, "m").unwrap();
+        let error = memory.grow(&mut guest.store, 1).unwrap_err();
         assert_eq!(
             error.to_string(),
             "pages of a linear memory: 101 asked for, the limit is 100"
@@ -107,9 +97,10 @@ fn limits_of_the_store() {
 #[test]
 fn reads_and_writes_of_the_host() {
     for strategy in strategies() {
-        let mut store = store();
-        let module = module(store.engine(), WAT, strategy);
-        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let Guest {
+            mut store,
+            instance,
+        } = Guest::new(WAT, strategy);
         let memory = instance.get_memory(&mut store, "m").unwrap();
         let mut bytes = [0; 4];
         memory.read(&store, 65530, &mut bytes).unwrap();

@@ -1,4 +1,4 @@
-//! Imports: what fits, what does not, and items shared between instances.
+//! Imports: which items fit, which do not, and items that instances share.
 
 use precast_loader::{
     Error, ExternType, Func, Global, GlobalType, Instance, Linker, Memory, MemoryType, Store,
@@ -29,10 +29,13 @@ fn all_imports_that_do_not_fit_are_told_at_once() {
         assert_eq!(
             errors,
             [
-                "import `env`.`missing`: unknown import: nothing is defined, expected func (i32) -> ()",
-                "import `env`.`mistyped`: incompatible import type: found func (i64) -> (f32), expected func (i32) -> (i64)",
+                "import `env`.`missing`: unknown import: nothing is defined, expected \
+                 func (i32) -> ()",
+                "import `env`.`mistyped`: incompatible import type: found func (i64) -> (f32), \
+                 expected func (i32) -> (i64)",
                 "import `env`.`memory`: unknown import: nothing is defined, expected memory 2 3",
-                "import `other`.`table`: unknown import: nothing is defined, expected table 5 funcref",
+                "import `other`.`table`: unknown import: nothing is defined, expected \
+                 table 5 funcref",
             ]
         );
     }
@@ -44,7 +47,7 @@ fn limits_of_imports() {
         (import "e" "g" (global (mut i32))))"#;
     for strategy in strategies() {
         let mut store = store();
-        let wanted = module(store.engine(), wat, strategy);
+        let importer = module(store.engine(), wat, strategy);
         let table = |min, max| TableType::new(ValType::FuncRef, min, max);
         let link = |store: &mut Store<()>, m: MemoryType, t: TableType, g: GlobalType| {
             let memory = Memory::new(&mut *store, m).unwrap();
@@ -52,7 +55,7 @@ fn limits_of_imports() {
             let global = Global::new(&mut *store, g, Val::I32(1)).unwrap();
             Instance::new(
                 &mut *store,
-                &wanted,
+                &importer,
                 &[memory.into(), table.into(), global.into()],
             )
         };
@@ -159,7 +162,7 @@ fn host_items_and_host_functions_in_tables() {
         let mut store = store();
         let engine = *store.engine();
         let ty = TableType::new(ValType::FuncRef, 2, None);
-        // Made before any module is there whose trampolines it could use.
+        // This function is made before there is a module whose trampolines it could use.
         let triple = Func::wrap(&mut store, |x: i32| x * 3);
         let table = Table::new(&mut store, ty, Val::FuncRef(Some(triple))).unwrap();
         let double = Func::wrap(&mut store, |x: i32| x * 2);

@@ -1,7 +1,6 @@
-//! The loader's behaviour, through its public interface, on artifacts of our own compiler.
+//! The behaviour of the loader, tested through its public interface.
 
 mod calls;
-mod child;
 mod context;
 mod damage;
 mod edge;
@@ -20,7 +19,6 @@ mod linking;
 mod mapping;
 mod names;
 mod offsets;
-mod overflow;
 mod pieces;
 mod poison;
 mod pool;
@@ -38,3 +36,5 @@ mod syscalls;
 mod threads;
 mod traps;
 mod turns;
+
+use precast_tests::child;

@@ -1,8 +1,8 @@
-//! What the process's address space looks like while wasm code runs.
+//! The mappings of the process while wasm code runs.
 
 use precast_artifact::{HEADER_OFFSET, Strategy};
 use precast_loader::{Engine, Linker, Module, Store};
-use precast_tests::{artifact, strategies};
+use precast_tests::{ArtifactFile, artifact, strategies};
 
 use crate::child;
 
@@ -15,13 +15,9 @@ fn nothing_is_writable_and_executable() {
         (func $f (drop (memory.grow (i32.const 1))) (call $look))
         (func (export "run") (call_indirect (i32.const 0))))"#;
     for strategy in strategies() {
-        let dir = std::env::temp_dir().join(format!("precast-maps-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let path = dir.join(format!("{strategy}.precast"));
-        std::fs::write(&path, artifact(wat, strategy)).unwrap();
+        let file = ArtifactFile::new(&artifact(wat, strategy));
         let engine = Engine::default();
-        // SAFETY: our own compiler just wrote it.
-        let module = unsafe { Module::open(&engine, &path) }.unwrap();
+        let module = file.open(&engine);
         let mut linker: Linker<String> = Linker::new(&engine);
         linker
             .func_wrap(
@@ -42,7 +38,7 @@ fn nothing_is_writable_and_executable() {
         let maps = store.data();
         let bad: Vec<_> = maps.lines().filter(|line| line.contains("rwx")).collect();
         assert!(bad.is_empty(), "{bad:?}");
-        let name = path.to_str().unwrap();
+        let name = file.path().to_str().unwrap();
         let text: Vec<_> = maps
             .lines()
             .filter(|l| l.contains(name) && l.contains("r-x"))
@@ -52,14 +48,13 @@ fn nothing_is_writable_and_executable() {
             1,
             "the text is mapped from the file, once: {maps}"
         );
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }
 
 #[test]
 fn the_text_of_the_mapping_is_that_of_the_file() {
-    // The GOT is patched, the text is not. What needs a GOT is a signature that is too long to
-    // be its own number.
+    // The loader fills in the GOT and does not change the text. The module needs a link
+    // table because its signature has too many values to be its own id.
     let wat = format!(
         "(module (type $long (func (param {}))) (table (export \"t\") 1 funcref)
             (func (export \"f\") {} (call_indirect (type $long) (i32.const 0))))",

@@ -1,11 +1,11 @@
-//! Names of a module that a terminal would obey, or that forge lines of a backtrace, are written out in
-//! what people read and left alone in what programs read.
+//! A module can have names with control characters for a terminal, or names that look like lines of
+//! a backtrace. Texts for people escape them; values for programs do not.
 
 use precast_loader::runtime::{InstanceConfig, Runtime};
 use precast_loader::{Engine, Error, Instance, Linker, Store};
 use precast_tests::{module, strategies};
 
-/// In the text format, as it is, and as it is shown.
+/// The name in the text format, the name itself, and how it is shown.
 const TEXT: &str = r"a\1b[2J\n   1: b\u{202e}";
 const NAME: &str = "a\u{1b}[2J\n   1: b\u{202e}";
 const SHOWN: &str = r"a\u{1b}[2J\u{a}   1: b\u{202e}";

@@ -1,11 +1,11 @@
-//! The place of a trap in the wasm is that of the operator that trapped, also where the code of a load
-//! is fused with that of the operator that consumes its value.
+//! A trap reports the offset of the operator that trapped, even where the code of a load is fused
+//! with that of the operator that uses its value.
 
 use precast_artifact::Strategy;
 use precast_loader::{Engine, Instance, Module, Store, TypedFunc};
 use precast_tests::{Source, strategies};
 
-/// Loads that give an integer or a float of these types.
+/// The loads of values of each type.
 const LOADS: [(&str, &[&str]); 5] = [
     (
         "i32",
@@ -22,7 +22,7 @@ const LOADS: [(&str, &[&str]); 5] = [
     ("v128", &["load", "load8_splat", "load32_zero", "load8x8_u"]),
 ];
 
-/// What takes two operands of a type, and gives what.
+/// The operators with two operands of a type, and the types of their results.
 fn binary(ty: &str) -> Vec<(String, &'static str)> {
     let all = |names: &[&str], result| -> Vec<(String, &'static str)> {
         let name = |name: &&str| (format!("{ty}.{name}"), result);
@@ -69,7 +69,7 @@ fn binary(ty: &str) -> Vec<(String, &'static str)> {
     }
 }
 
-/// What takes one operand of a type, and gives what.
+/// The operators with one operand of a type, and the types of their results.
 fn unary(ty: &str) -> &'static [(&'static str, &'static str)] {
     match ty {
         "i32" => &[
@@ -135,8 +135,8 @@ fn unary(ty: &str) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-/// Functions that take an address at which a load, the one whose offset is 4321, faults. In front of it
-/// is what Cranelift may move or leave out.
+/// The bodies of functions that take an address. The load with the offset 4321 faults at that
+/// address. In front of it is code that Cranelift may move or leave out.
 fn bodies() -> Vec<String> {
     let mut bodies = Vec::new();
     let mut add = |body: String, ty: &str| {
@@ -145,7 +145,8 @@ fn bodies() -> Vec<String> {
             "(call $n) (call $n) ({ty}.store (i32.const 32) {body})"
         ));
         bodies.push(format!(
-            "(i64.store (i32.const 16) (i64.const 5)) (if (i32.const 1) (then ({ty}.store (i32.const 40) {body})))"
+            "(i64.store (i32.const 16) (i64.const 5))
+            (if (i32.const 1) (then ({ty}.store (i32.const 40) {body})))"
         ));
     };
     for (ty, loads) in LOADS {
@@ -180,11 +181,11 @@ fn bodies() -> Vec<String> {
         ("i64", ["add", "sub", "and", "or", "xor"]),
     ] {
         for op in ops {
-            // What becomes one instruction.
+            // Load, operator and store become one instruction.
             let load = format!("({ty}.load offset=4321 (local.get 0))");
             let sum = format!("({ty}.{op} {load} (local.get ${ty}))");
             bodies.push(format!("({ty}.store offset=4321 (local.get 0) {sum})"));
-            // And what does not.
+            // With another address they do not.
             bodies.push(format!("({ty}.store offset=4325 (local.get 0) {sum})"));
         }
     }
@@ -209,9 +210,9 @@ fn text(bodies: &[String]) -> String {
     text + ")"
 }
 
-/// Where the loads are, in the order of the functions that have one.
-fn places(wasm: &[u8]) -> Vec<u32> {
-    let mut places = Vec::new();
+/// The offsets of these loads in the module, in the order of the functions.
+fn load_offsets(wasm: &[u8]) -> Vec<u32> {
+    let mut offsets = Vec::new();
     for payload in wasmparser::Parser::new(0).parse_all(wasm) {
         let wasmparser::Payload::CodeSectionEntry(body) = payload.unwrap() else {
             continue;
@@ -221,26 +222,27 @@ fn places(wasm: &[u8]) -> Vec<u32> {
             let (operator, offset) = reader.read_with_offset().unwrap();
             let text = format!("{operator:?}");
             if text.contains("offset: 4321,") && text.contains("Load") {
-                places.push(u32::try_from(offset).unwrap());
+                offsets.push(u32::try_from(offset).unwrap());
             }
         }
     }
-    places
+    offsets
 }
 
-/// Calls each function and compares where it trapped; a wrong place is told with the function.
-fn check(module: &Module, bodies: &[String], places: &[u32], how: &str) {
-    assert_eq!(bodies.len(), places.len());
+/// Calls each function and compares the offset of its trap. Fails with the functions whose offset
+/// is wrong.
+fn check(module: &Module, bodies: &[String], offsets: &[u32], how: &str) {
+    assert_eq!(bodies.len(), offsets.len());
     let mut store = Store::new(module.engine(), ());
     let instance = Instance::new(&mut store, module, &[]).unwrap();
     let mut wrong = Vec::new();
-    for (i, (body, place)) in bodies.iter().zip(places).enumerate() {
+    for (i, (body, offset)) in bodies.iter().zip(offsets).enumerate() {
         let name = i.to_string();
         let func: TypedFunc<i32, ()> = instance.get_typed_func(&mut store, &name).unwrap();
         let error = func.call(&mut store, 0x7fff_0000).unwrap_err();
         let found = error.backtrace().unwrap().frames()[0].wasm_offset;
-        if found != Some(*place) {
-            wrong.push(format!("{found:x?} instead of {place:x}: {body}"));
+        if found != Some(*offset) {
+            wrong.push(format!("{found:x?} instead of {offset:x}: {body}"));
         }
     }
     let count = wrong.len();
@@ -254,22 +256,22 @@ fn check(module: &Module, bodies: &[String], places: &[u32], how: &str) {
 }
 
 #[test]
-fn traps_are_where_the_load_is() {
+fn traps_have_the_offset_of_the_load() {
     let bodies = bodies();
     let text = text(&bodies);
-    let places = places(&wat::parse_str(&text).unwrap());
+    let offsets = load_offsets(&wat::parse_str(&text).unwrap());
     for strategy in strategies() {
         let module = Source::new(strategy).module(&Engine::default(), &text);
-        check(&module, &bodies, &places, &strategy.to_string());
+        check(&module, &bodies, &offsets, &strategy.to_string());
     }
 }
 
 #[test]
 #[cfg(feature = "compiler")]
-fn traps_are_where_the_load_is_without_optimisation() {
+fn traps_have_the_offset_of_the_load_without_optimisation() {
     let bodies = bodies();
     let wasm = wat::parse_str(text(&bodies)).unwrap();
-    let places = places(&wasm);
+    let offsets = load_offsets(&wasm);
     let settings = precast_compiler::Settings {
         opt_level: precast_compiler::OptLevel::None,
         strategy: Strategy::Guarded,
@@ -277,14 +279,14 @@ fn traps_are_where_the_load_is_without_optimisation() {
     };
     let compiler = precast_compiler::Compiler::new(settings).unwrap();
     let artifact = compiler.compile(&wasm).unwrap().artifact;
-    // SAFETY: our own compiler just wrote it.
+    // SAFETY: our own compiler has just written these bytes.
     let module = unsafe { Module::from_bytes(&Engine::default(), &artifact) }.unwrap();
-    check(&module, &bodies, &places, "without optimisation");
+    check(&module, &bodies, &offsets, "without optimisation");
 }
 
-/// A conditional branch to nothing but a trap becomes a conditional trap.
+/// A conditional branch to a block with nothing but a trap becomes a conditional trap.
 #[test]
-fn traps_behind_branches_have_places() {
+fn traps_behind_branches_have_offsets() {
     const WAT: &str = r#"(module
         (func (export "f") (param i32) (if (local.get 0) (then (unreachable))))
         (func (export "g") (param i32)
@@ -297,8 +299,8 @@ fn traps_behind_branches_have_places() {
         for name in ["f", "g"] {
             let func: TypedFunc<i32, ()> = instance.get_typed_func(&mut store, name).unwrap();
             let error = func.call(&mut store, 1).unwrap_err();
-            let place = error.backtrace().unwrap().frames()[0].wasm_offset;
-            assert_eq!(wasm[place.unwrap() as usize], 0, "{name} {strategy}");
+            let offset = error.backtrace().unwrap().frames()[0].wasm_offset;
+            assert_eq!(wasm[offset.unwrap() as usize], 0, "{name} {strategy}");
         }
     }
 }

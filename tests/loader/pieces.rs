@@ -1,5 +1,5 @@
-//! Operators on long ranges, which code with epochs does in pieces: they can be stopped half way, and
-//! they do what they do in one piece.
+//! Code with epochs splits operators on long ranges into pieces. They can be stopped half way, and
+//! have the same effect as in one piece.
 
 use std::thread;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use precast_tests::{Source, strategies};
 use crate::interrupt::Watchdog;
 
 /// Each function works on the 32 MiB from 64 KiB on, or on all of the 2 Mi elements of a table. The
-/// data segment, as long as three pieces and a byte, is put in for `DATA`.
+/// test replaces `DATA` by a data segment of three pieces and a byte.
 const WAT: &str = r#"(module
     (memory (export "m") 514)
     (table $t (export "t") 0x200000 0x400000 externref)
@@ -36,7 +36,7 @@ const WAT: &str = r#"(module
     (func (export "table-copy-down") (param i32)
         (table.copy $t $t (i32.const 0) (i32.const 3) (local.get 0)))
     (func (export "table-at") (param i32) (result externref) (table.get $t (local.get 0)))
-    ;; Which of the first elements are null, as a number that tells much of it.
+    ;; A hash of which of the first elements are null.
     (func (export "table-hash") (param i32) (result i64) (local i64)
         (loop
             (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
@@ -45,7 +45,7 @@ const WAT: &str = r#"(module
                 (i64.extend_i32_u (ref.is_null (table.get $t (local.get 0))))))
             (br_if 0 (local.get 0)))
         (local.get 1))
-    ;; Makes every 7th of the first elements what is given.
+    ;; Sets every 7th of the first elements to a reference.
     (func (export "table-mark") (param i32 externref)
         (loop
             (table.set $t (local.get 0) (local.get 1))
@@ -77,8 +77,9 @@ fn call(
     }
 }
 
-/// Calls a function and asks it to stop a little later, until it is stopped after it has begun and
-/// before its end. `done` tells how much it did, of `all`, and makes that undone.
+/// Calls a function again and again and interrupts it a little later, until it is stopped after it
+/// has begun and before it has ended. `done` returns how much of `all` the function did, and undoes
+/// it.
 fn is_stopped_half_way(
     this: &mut (Store<()>, Instance),
     name: &str,
@@ -133,8 +134,8 @@ fn ranges_of_memory_are_stopped_half_way() {
         let whole = [Val::I32(all as i32)];
         is_stopped_half_way(this, "fill-dynamic", &whole, all as u64, filled);
 
-        // Copying the 64 KiB in front of the range upwards, or those behind it downwards, moves a
-        // mark: at its new place only if all was copied.
+        // Copying the range upwards or downwards by 64 KiB moves two marks. The one that is copied
+        // last has moved only if everything was copied.
         let moved = |mark: usize, to: usize| {
             move |this: &mut (Store<()>, Instance)| {
                 let bytes = memory.data_mut(&mut this.0);
@@ -183,8 +184,8 @@ fn ranges_of_tables_are_stopped_half_way() {
     drop(dog);
 }
 
-/// Lengths around those of pieces, ranges that overlap by all but a byte or element, ranges that are
-/// just out of bounds: with and without epochs, the same is there afterwards.
+/// For lengths around those of pieces, ranges that overlap by all but a byte or an element, and
+/// ranges that are just out of bounds, code with and without epochs has the same effect.
 #[test]
 fn pieces_make_no_difference() {
     let piece = PIECE as i32;

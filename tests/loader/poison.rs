@@ -1,11 +1,13 @@
-//! Reused slots against a model: seeded random tenants write in every way there is, and before and
-//! after each the whole memory is compared, byte by byte, with what it should be. Then the ways to
-//! end that random ones do not take: other threads, overflowing stacks, panics, closed runtimes.
+//! Reused slots are compared with a model. Random tenants write to their instances in every way
+//! there is. Before and after each tenant, the whole memory is compared byte by byte with the
+//! model. Other tests end tenants in ways that the random ones do not: on other threads, by stack
+//! overflows, by panics, by closing runtimes.
 //!
-//! `PRECAST_SEED` sets the seed; it is printed.
+//! `PRECAST_SEED` sets the seed, which is printed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use fastrand::Rng;
 use precast_artifact::Strategy;
 use precast_loader::runtime::{HostModule, InstanceConfig, Runtime};
 use precast_loader::{
@@ -16,9 +18,9 @@ use precast_tests::{module, strategies};
 
 const PAGE: usize = 65536;
 const PAGES: usize = 24;
-const MOST: usize = 40;
+const MAX_PAGES: usize = 40;
 
-/// Data here and there, in the first and the last byte too; most of the image is holes.
+/// Data at several places, the first and the last byte among them. Most of the image is holes.
 const DATA: [(usize, &str); 5] = [
     (0, "first"),
     (4094, "over the edge"),
@@ -35,7 +37,7 @@ fn wat() -> String {
     format!(
         r#"(module
     (import "h" "end" (func $end (param i32)))
-    (memory $m (export "m") {PAGES} {MOST})
+    (memory $m (export "m") {PAGES} {MAX_PAGES})
     (memory $second (export "second") 1 3)
     (data (memory $second) (i32.const 500) "second")
     {data}
@@ -89,7 +91,7 @@ impl std::fmt::Display for Ours {
 
 impl std::error::Error for Ours {}
 
-/// How `end` ends.
+/// The host function `end`, which ends in different ways.
 fn end(how: i32) -> Result<(), Error> {
     match how {
         0 => Err(Error::host(Ours)),
@@ -133,7 +135,7 @@ fn assert_same(found: &[u8], expected: &[u8], what: &str) {
     }
 }
 
-/// A tenant, whose everything is as new.
+/// An instance that was checked to be as new.
 struct Tenant {
     store: Store<()>,
     instance: Instance,
@@ -182,7 +184,7 @@ impl Tenant {
         Ok(results.first().and_then(Val::i32))
     }
 
-    /// Tables, globals, flags of segments, the second memory.
+    /// Changes the tables, the globals, the flags of segments and the second memory.
     fn spoil_the_rest(&mut self) {
         let value = Val::ExternRef(Some(ExternRef::new(String::from("secret"))));
         self.call("init-elements", &[]).unwrap();
@@ -194,31 +196,16 @@ impl Tenant {
     }
 }
 
-/// xorshift64*
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        ((self.next() >> 33) as usize) % n
-    }
-
-    /// A place for `len` bytes: often at the start or the end, or near a place used before.
-    fn place(&mut self, size: usize, len: usize) -> usize {
-        let last = size - len;
-        match self.below(5) {
-            0 => self.below(300).min(last),
-            1 => last,
-            2 => last - self.below(5000).min(last),
-            3 => (self.below(size / 4096) * 4096).min(last),
-            _ => self.below(last + 1),
-        }
+/// An address for `len` bytes: often at the start or the end of the memory, or at the start of a
+/// page.
+fn address(random: &mut Rng, size: usize, len: usize) -> usize {
+    let last = size - len;
+    match random.u32(..5) {
+        0 => random.usize(..300).min(last),
+        1 => last,
+        2 => last - random.usize(..5000).min(last),
+        3 => (random.usize(..size / 4096) * 4096).min(last),
+        _ => random.usize(..=last),
     }
 }
 
@@ -229,62 +216,62 @@ fn seed() -> u64 {
     seed
 }
 
-/// One random write, to the memory and to the model.
-fn write(tenant: &mut Tenant, model: &mut Vec<u8>, random: &mut Random) {
+/// Makes one random write to the memory and to the model.
+fn write(tenant: &mut Tenant, model: &mut Vec<u8>, random: &mut Rng) {
     let size = model.len();
-    let value = random.next();
+    let value = random.u64(..);
     let i32 = |v: usize| Val::I32(v as i32);
-    match random.below(10) {
+    match random.u32(..10) {
         0..=2 => {
-            let at = random.place(size, 8);
+            let at = address(random, size, 8);
             tenant
                 .call("store64", &[i32(at), Val::I64(value as i64)])
                 .unwrap();
             model[at..at + 8].copy_from_slice(&value.to_le_bytes());
         }
         3 => {
-            let at = random.place(size, 1);
+            let at = address(random, size, 1);
             tenant
                 .call("store8", &[i32(at), Val::I64(value as i64)])
                 .unwrap();
             model[at] = value as u8;
         }
         4 => {
-            let len = random.below(9000);
-            let at = random.place(size, len);
+            let len = random.usize(..9000);
+            let at = address(random, size, len);
             let byte = value as u8;
             let args = [i32(at), i32(byte.into()), i32(len)];
             tenant.call("fill", &args).unwrap();
             model[at..at + len].fill(byte);
         }
         5 => {
-            let len = random.below(9000);
-            let (to, from) = (random.place(size, len), random.place(size, len));
+            let len = random.usize(..9000);
+            let (to, from) = (address(random, size, len), address(random, size, len));
             tenant
                 .call("copy", &[i32(to), i32(from), i32(len)])
                 .unwrap();
             model.copy_within(from..from + len, to);
         }
         6 => {
-            let at = random.place(size, 7);
+            let at = address(random, size, 7);
             tenant.call("init", &[i32(at), i32(0), i32(7)]).unwrap();
             model[at..at + 7].copy_from_slice(b"passive");
         }
         7 => {
-            let bytes = value.to_le_bytes().repeat(random.below(700));
-            let at = random.place(size, bytes.len());
+            let bytes = value.to_le_bytes().repeat(random.usize(..700));
+            let at = address(random, size, bytes.len());
             tenant.memory.write(&mut tenant.store, at, &bytes).unwrap();
             model[at..at + bytes.len()].copy_from_slice(&bytes);
         }
         8 => {
-            let delta = random.below(6);
-            let fits = size + delta * PAGE <= MOST * PAGE;
+            let delta = random.usize(..6);
+            let fits = size + delta * PAGE <= MAX_PAGES * PAGE;
             let before = tenant.call("grow", &[i32(delta)]).unwrap().unwrap();
             assert_eq!(before, if fits { (size / PAGE) as i32 } else { -1 });
             if fits {
                 model.resize(size + delta * PAGE, 0);
             }
-            // The last byte there is, and none after it.
+            // The last byte can be written, and the one after it cannot.
             let last = model.len() - 1;
             tenant.call("store8", &[i32(last), Val::I64(0x5a)]).unwrap();
             model[last] = 0x5a;
@@ -292,20 +279,20 @@ fn write(tenant: &mut Tenant, model: &mut Vec<u8>, random: &mut Random) {
             let error = error.unwrap_err();
             assert_eq!(error.trap().unwrap().code(), TrapCode::MemoryOutOfBounds);
         }
-        _ if random.below(8) == 0 => {
-            // A pointer that the host keeps while the guest goes on.
+        _ if random.u32(..8) == 0 => {
+            // The host keeps a pointer while the guest runs.
             let pointer = tenant.memory.data_ptr(&mut tenant.store);
-            let at = random.place(size, 8);
+            let at = address(random, size, 8);
             tenant.call("store8", &[i32(at), Val::I64(3)]).unwrap();
             model[at] = 3;
-            let at = random.place(size, 8);
-            // SAFETY: in bounds, and the memory has not grown.
+            let at = address(random, size, 8);
+            // SAFETY: the address is in bounds, and the memory has not grown since.
             unsafe { pointer.add(at).cast::<u64>().write_unaligned(value) };
             model[at..at + 8].copy_from_slice(&value.to_ne_bytes());
         }
         _ => {
-            // Neither changes anything.
-            let at = random.place(size, 1);
+            // A fill that is out of bounds changes nothing.
+            let at = address(random, size, 1);
             let error = tenant.call("fill", &[i32(at), i32(1), i32(size)]);
             assert_eq!(error.is_err(), at > 0);
             if error.is_ok() {
@@ -316,20 +303,20 @@ fn write(tenant: &mut Tenant, model: &mut Vec<u8>, random: &mut Random) {
 }
 
 pub(crate) fn tenants(pre: &InstancePre<()>, seed: u64, count: usize) {
-    let mut random = Random(seed | 1);
+    let mut random = Rng::with_seed(seed);
     for _ in 0..count {
         let mut tenant = Tenant::new(pre);
         let mut model = initial();
-        // From a page or two to far more than are watched one by one.
-        let writes = match random.below(6) {
+        // The writes touch from none to far more pages than the loader tracks one by one.
+        let writes = match random.u32(..6) {
             0 => 0,
             5 => 60,
-            _ => random.below(12),
+            _ => random.usize(..12),
         };
         for _ in 0..writes {
             write(&mut tenant, &mut model, &mut random);
         }
-        if random.below(3) == 0 {
+        if random.u32(..3) == 0 {
             tenant.spoil_the_rest();
         }
         assert_same(tenant.memory.data(&tenant.store), &model, "after writing");
@@ -341,7 +328,7 @@ fn random_tenants() {
     for strategy in strategies() {
         let pre = pre(strategy);
         for round in 0..6 {
-            // A new handle has new slots, whose history starts over.
+            // A new handle has new slots.
             let pre = if round == 0 {
                 &pre
             } else {
@@ -374,7 +361,7 @@ fn dropped_on_another_thread_than_made() {
             let pre = &pre;
             scope.spawn(move || {
                 for mut tenant in from {
-                    // It may still be used there, and its slot is that thread's afterwards.
+                    // The tenant can be used on this thread, to which its slot belongs afterwards.
                     let args = [Val::I32(70_000), Val::I64(-1)];
                     tenant.call("store64", &args).unwrap();
                     drop(tenant);
@@ -404,7 +391,7 @@ fn every_way_to_end() {
                 tenant.spoil_the_rest();
                 let at = Val::I32(5 * 4096 + round);
                 match how {
-                    // The host's error, its panic, an exit, and none of them.
+                    // The host function returns an error, panics, exits, or returns.
                     0..=3 => {
                         let args = [at, Val::I32(how)];
                         let result = catch_unwind(AssertUnwindSafe(|| tenant.call("end", &args)));
@@ -420,7 +407,7 @@ fn every_way_to_end() {
                         let ends = [TrapCode::StackOverflow, TrapCode::MemoryOutOfBounds];
                         assert!(ends.contains(&code), "{code:?}");
                     }
-                    // Dropped while a panic goes up.
+                    // The tenant is dropped while a panic unwinds.
                     _ => {
                         tenant.call("store64", &[at, Val::I64(-1)]).unwrap();
                         let panic = catch_unwind(AssertUnwindSafe(move || {
@@ -464,7 +451,7 @@ fn imported_memories_are_their_owners() {
                 poke.unwrap().call(&mut store, at).unwrap();
                 let grow = instance.get_typed_func::<(), i32>(&mut store, "grow");
                 assert_eq!(grow.unwrap().call(&mut store, ()).unwrap(), tenant + 1);
-                // The memory is not the instance's: what was written stays.
+                // The memory does not belong to the instance, so its content stays.
                 for earlier in 0..=tenant {
                     let at = (4096 * earlier + round) as usize;
                     assert_eq!(memory.data(&store)[at], 0xaa);
@@ -523,7 +510,7 @@ fn closed_and_interrupted_instances_of_runtimes() {
     }
 }
 
-/// What a host keeps from one store is nothing in another, even if the slot is the same.
+/// A handle from one store is refused by another store, even if the instance has the same slot.
 #[test]
 fn handles_of_the_last_tenant_are_refused() {
     for strategy in strategies() {
@@ -542,7 +529,7 @@ fn handles_of_the_last_tenant_are_refused() {
     }
 }
 
-/// A slot goes to the next store while the host function of the last still has a caller.
+/// A host function makes stores whose instances reuse slots while its caller is still running.
 #[test]
 fn a_store_inside_of_a_host_function() {
     let wat = r#"(module (import "h" "down" (func $down (param i32)))

@@ -1,4 +1,4 @@
-//! Reused instances are as good as new: nothing of the last tenant is left.
+//! Reused instances are as new: nothing of the last tenant is left.
 
 use precast_artifact::Strategy;
 use precast_loader::{
@@ -6,7 +6,7 @@ use precast_loader::{
 };
 use precast_tests::{module, strategies};
 
-/// 8 pages of wasm, data in some of them, every kind of state that an instance can change.
+/// A module with 8 pages of memory, data in some of them, and every kind of state that can change.
 const WAT: &str = r#"(module
     (import "h" "fail" (func $fail (result i32)))
     (memory (export "m") 8 20)
@@ -93,7 +93,7 @@ fn call2(store: &mut Store<u32>, instance: Instance, name: &str, args: (i32, i32
 }
 
 fn tenants(pre: &InstancePre<u32>) {
-    // A few pages, up to more than are tracked, in both directions; each time grown too.
+    // The tenants write to from one page to more pages than the loader tracks, and some grow.
     for pages in [1, 2, 3, 5, 31, 32, 33, 60, 3, 1, 100, 2] {
         for grow in [0, 3] {
             one(pre, |store, instance| {
@@ -104,7 +104,7 @@ fn tenants(pre: &InstancePre<u32>) {
             });
         }
     }
-    // By a builtin, over many pages; after a trap; after an error of the host.
+    // A routine of the loader writes many pages; a call ends by a trap or by an error of the host.
     one(pre, |store, instance| {
         call2(store, instance, "fill", (4000, 20_000))
     });
@@ -119,7 +119,7 @@ fn tenants(pre: &InstancePre<u32>) {
             assert!(func.call(store, ()).is_err());
         });
     }
-    // By the host: in place, through slices, on pages seen before and not.
+    // The host writes: in place and through slices, to pages that were written before and others.
     for _ in 0..4 {
         one(pre, |store, instance| {
             let memory = instance.get_memory(&mut *store, "m").unwrap();

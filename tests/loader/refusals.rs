@@ -1,22 +1,24 @@
-//! The kernel refuses memory at every point where it can: an error or a trap, nothing left behind,
-//! and the next instance is as good as any.
+//! The kernel refuses memory at every point where it can. The result is an error or a trap, nothing
+//! is left behind, and the next instance works.
 //!
-//! Each scenario runs again and again, and each time one more of its calls succeeds before one fails
-//! with ENOMEM, until none fails; once with that one failing alone, and once with all after it
-//! failing too. See [`kernel`](crate::kernel) for how. Afterwards the address space is what it was
-//! before, to the byte. Only a refused `munmap` leaves exactly its own range: nothing can be done
-//! about that.
+//! Each scenario runs repeatedly. Each time one more of its system calls succeeds before one fails
+//! with `ENOMEM`, until none fails. In one series only that call fails, in another one all later
+//! calls fail, too. See [`kernel`](crate::kernel) for how this works. Afterwards the address space
+//! has the same size as before, to the byte. Only a refused `munmap` leaves its own range behind,
+//! which cannot be helped.
+
+use std::path::Path;
 
 use precast_artifact::Strategy;
 use precast_loader::{
     Config, Engine, Error, ExternRef, InstancePre, Linker, Module, Store, TrapCode, Val,
 };
-use precast_tests::{artifact, strategies};
+use precast_tests::{ArtifactFile, artifact, strategies};
 
 use crate::child::{case, passes_in_child};
 use crate::kernel::{Kernel, Refusal, emulated, names, quiet_allocator};
 
-/// What the loader asks for memory with.
+/// The system calls by which the loader requests and returns memory.
 const MEMORY: &[libc::c_long] = &[
     libc::SYS_mmap,
     libc::SYS_mprotect,
@@ -26,11 +28,11 @@ const MEMORY: &[libc::c_long] = &[
     libc::SYS_memfd_create,
 ];
 
-/// What the allocator does for a large table.
+/// The system calls by which the allocator requests memory for a large table.
 const ALLOCATOR: &[libc::c_long] = &[libc::SYS_mmap, libc::SYS_mremap, libc::SYS_brk];
 
-/// Dozens of pages of memory, with data in two places; and a signature so long that the artifact has
-/// a GOT.
+/// A module with more pages of memory than the loader tracks, data in two places, and a signature
+/// that is so long that the artifact has a GOT.
 const WAT: &str = r#"(module
     (import "h" "f" (func $h (param i32) (result i32)))
     (memory (export "m") 4 64)
@@ -57,42 +59,38 @@ const WAT: &str = r#"(module
         (memory.init $passive (local.get 0) (i32.const 0) (i32.const 7)))
     (func (export "load") (param i32) (result i32) (i32.load8_u (local.get 0))))"#;
 
-/// What the allocator has in stock, in bytes; the tables here outgrow it.
+/// How many bytes the allocator has in reserve. The tables here need more.
 const ROOM: i32 = 8 << 20;
 
 const BYTES: usize = 4 * 65536;
 
-/// Runs a scenario in a process of its own, with an artifact that this one makes: the compiler's
-/// threads would map stacks at any time.
+/// Runs a scenario in a process of its own. This process makes the artifacts, because the threads
+/// of a compiler could map stacks at any time. They are in the directory that is the name of the
+/// case.
 fn run(test: &str, scenario: fn(&Kernel, Strategy, &[u8])) {
     let name = format!("refusals::{test}");
-    let path = |process: u32, strategy| {
-        std::env::temp_dir().join(format!("precast-{test}-{process}-{strategy}"))
-    };
-    if case().is_some() {
+    let path = |dir: &Path, strategy: Strategy| dir.join(strategy.text());
+    if let Some(dir) = case() {
         quiet_allocator(ROOM);
         return Kernel::with(|kernel| {
             for strategy in strategies() {
-                let path = path(std::os::unix::process::parent_id(), strategy);
+                let path = path(Path::new(&dir), strategy);
                 scenario(kernel, strategy, &std::fs::read(path).unwrap());
             }
         });
     }
     if !emulated(&name) {
-        let paths = strategies().map(|strategy| path(std::process::id(), strategy));
-        for (path, strategy) in paths.iter().zip(strategies()) {
+        let dir = tempfile::tempdir().unwrap();
+        for strategy in strategies() {
+            let path = path(dir.path(), strategy);
             std::fs::write(path, artifact(WAT, strategy)).unwrap();
         }
-        passes_in_child(&name, "refuse");
-        for path in paths {
-            std::fs::remove_file(path).unwrap();
-        }
+        passes_in_child(&name, dir.path().to_str().unwrap());
     }
 }
 
-/// Runs `once` with its calls refused one after the other, until none is. `once` gives an
-/// error or nothing; errors are of those kinds that the system's refusal may show as. Says how many
-/// calls were refused.
+/// Runs `once` repeatedly, with one of its calls refused after the other, until none is. `once`
+/// returns its system calls. Returns how many calls were refused.
 fn each_refused(
     kernel: &Kernel,
     calls: &'static [libc::c_long],
@@ -133,7 +131,7 @@ fn maps() -> String {
     std::fs::read_to_string("/proc/self/maps").unwrap()
 }
 
-/// Bytes of address space, without the heap.
+/// The size of the address space in bytes, without the heap.
 fn bytes(maps: &str) -> i64 {
     maps.lines()
         .filter(|line| {
@@ -169,11 +167,11 @@ fn pre(module: &Module) -> InstancePre<u32> {
 }
 
 fn module(engine: &Engine, bytes: &[u8]) -> Module {
-    // SAFETY: our own compiler just wrote it.
+    // SAFETY: the bytes are from our own compiler.
     unsafe { Module::from_bytes(engine, bytes) }.unwrap()
 }
 
-/// An instance whose every byte is as new, and which works.
+/// Checks that a new instance has every byte as new, and works.
 fn assert_fresh(pre: &InstancePre<u32>) {
     let mut store = Store::new(pre.module().engine(), 0);
     let instance = pre.instantiate(&mut store).unwrap();
@@ -201,18 +199,18 @@ fn assert_fresh(pre: &InstancePre<u32>) {
 #[test]
 fn opening() {
     run("opening", |kernel, _, bytes| {
-        let path = std::env::temp_dir().join(format!("precast-refused-{}", std::process::id()));
-        std::fs::write(&path, bytes).unwrap();
+        let file = ArtifactFile::new(bytes);
+        let path = file.path();
         let engine = Engine::default();
         let refused = each_refused(kernel, MEMORY, "open a file", |kernel, refusal| {
             let (result, mut calls) = kernel.refuse(refusal, || {
-                // SAFETY: our own compiler just wrote it.
-                unsafe { Module::open(&engine, &path) }
+                // SAFETY: the file is from our own compiler, and nobody writes to it.
+                unsafe { Module::open(&engine, path) }
             });
             match result {
                 Ok(module) => {
                     assert_fresh(&pre(&module));
-                    // Pages that the next run would find mapped.
+                    // The next run would find these pages still mapped.
                     let ((), more) = kernel.watch(|| drop(module));
                     calls.extend(more);
                 }
@@ -221,10 +219,9 @@ fn opening() {
             calls
         });
         assert!(refused >= 8, "{refused}");
-        std::fs::remove_file(&path).unwrap();
         let refused = each_refused(kernel, MEMORY, "open bytes", |kernel, refusal| {
             let (result, calls) = kernel.refuse(refusal, || {
-                // SAFETY: as above.
+                // SAFETY: the bytes are from our own compiler.
                 unsafe { Module::from_bytes(&engine, bytes) }
             });
             match result {
@@ -261,7 +258,7 @@ fn an_instance_without_a_pool() {
     });
 }
 
-/// From the first instance to the third tenant, with page after page written.
+/// From the first instance to the fourth tenant, with many pages written.
 #[test]
 fn tenants_of_a_pool() {
     run("tenants_of_a_pool", |kernel, strategy, bytes| {
@@ -288,8 +285,8 @@ fn tenants_of_a_pool() {
     });
 }
 
-/// Writes as guest and as host. A page that cannot be made writable is a trap or an error; nothing
-/// that was refused is written.
+/// Writes as the guest and as the host. A page that cannot be made writable is a trap or an error,
+/// and the bytes of a refused write do not change.
 fn use_it(store: &mut Store<u32>, instance: precast_loader::Instance, pages: i32) {
     let poke = instance
         .get_typed_func::<i32, ()>(&mut *store, "poke")
@@ -346,7 +343,7 @@ fn memories_that_grow() {
             let memory = instance.get_memory(&mut store, "m").unwrap();
             memory.write(&mut store, BYTES - 4, b"last").unwrap();
             let ((), calls) = kernel.refuse(refusal, || {
-                // A checked memory moves on the way.
+                // A checked memory moves while it grows.
                 for delta in [1, 10, 30] {
                     let before = memory.size(&store);
                     let found = grow.call(&mut store, delta).unwrap();
@@ -365,7 +362,7 @@ fn memories_that_grow() {
                 if let Err(error) = memory.grow(&mut store, 1) {
                     assert!(is_refusal(&error), "{error:?}");
                 }
-                // Nothing beyond the end, whatever was refused.
+                // Beyond the end nothing can be read, whatever was refused.
                 let load = instance.get_typed_func::<i32, i32>(&mut store, "load");
                 let load = load.unwrap();
                 let end = memory.data_size(&store) as i32;

@@ -1,7 +1,8 @@
-//! Reused slots, in every state that a process can bring its pages and signals into; and what they
-//! cost: system calls, page faults, mappings, resident bytes. [`poison`](crate::poison) has the tenants.
+//! Slots are reused correctly in every state that a process can bring its pages and signals into,
+//! and their cost is limited: system calls, page faults, mappings and resident bytes.
+//! [`poison`](crate::poison) has the tenants.
 //!
-//! What changes a process as a whole happens in one of its own.
+//! Tests that change the state of a process run in a process of their own.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,7 +14,8 @@ use crate::child::{case, passes_in_child};
 use crate::kernel::{Call, Kernel, emulated, names, quiet_allocator};
 use crate::poison::{pre, tenants};
 
-/// 8 MiB, and a function that writes to pages: the first, how many, how far apart.
+/// A module with 8 MiB of memory. The parameters of `write` are the first page to write to, the
+/// number of pages, and their distance.
 const WRITER: &str = r#"(module (memory (export "m") 128 256)
     (data (i32.const 1000) "somewhere") (data (i32.const 4194304) "in the middle")
     (func (export "write") (param $page i32) (param $count i32) (param $step i32)
@@ -31,7 +33,7 @@ fn writer(engine: &Engine, strategy: Strategy) -> InstancePre<()> {
     Linker::new(engine).instantiate_pre(&module).unwrap()
 }
 
-/// A tenant, as new, that writes to `count` pages.
+/// Makes an instance, writes to `count` pages, and drops the instance.
 fn write(pre: &InstancePre<()>, first: usize, count: usize, step: usize) {
     let mut store = Store::new(pre.module().engine(), ());
     let instance = pre.instantiate(&mut store).unwrap();
@@ -52,9 +54,9 @@ fn assert_fresh(pre: &InstancePre<()>) {
     assert!(memory.data(&store) == expected, "not as new");
 }
 
-/// Minor page faults of this thread.
+/// The number of minor page faults of this thread.
 fn faults() -> i64 {
-    // SAFETY: zero is a valid rusage, and the call only writes to it.
+    // SAFETY: an rusage may be zeroed, and the call only writes to it.
     unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
         assert_eq!(libc::getrusage(libc::RUSAGE_THREAD, &mut usage), 0);
@@ -62,8 +64,9 @@ fn faults() -> i64 {
     }
 }
 
-/// At the bounds that there have been, and far beyond: in the steady state no page faults, and as
-/// many system calls as there are holes.
+/// In the steady state there are no page faults, and as many system calls as there are holes
+/// between the written pages. The numbers of pages are around the limits of earlier
+/// implementations, and far beyond.
 #[test]
 fn the_steady_state_has_no_faults() {
     const NAME: &str = "reset::the_steady_state_has_no_faults";
@@ -77,7 +80,7 @@ fn the_steady_state_has_no_faults() {
     let engine = Engine::default();
     Kernel::with(|kernel| {
         for strategy in strategies() {
-            for (count, step, most) in [
+            for (count, step, max) in [
                 (1, 1, 1),
                 (8, 1, 1),
                 (31, 1, 1),
@@ -102,13 +105,13 @@ fn the_steady_state_has_no_faults() {
                     let mut calls = names(&calls);
                     more += usize::from(calls.iter().any(|name| name == "ioctl"));
                     calls.retain(|name| ["mmap", "mprotect", "madvise"].contains(&&**name));
-                    assert_eq!(calls, vec!["madvise"; most], "{what}");
+                    assert_eq!(calls, vec!["madvise"; max], "{what}");
                 }
                 assert!(more <= 3, "{what}: {more} samples");
                 let faults = faults() - before;
                 assert!(faults < 25, "{what}: {faults} faults of 50 tenants");
                 assert_fresh(&pre);
-                // Another slot of the same, which profits at once.
+                // Another slot of the same module profits from the first.
                 let mut store = Store::new(&engine, ());
                 let _first = pre.instantiate(&mut store).unwrap();
                 for _ in 0..3 {
@@ -121,7 +124,7 @@ fn the_steady_state_has_no_faults() {
     });
 }
 
-/// What is learned of some tenants does not harm others: pages that are never written again leave.
+/// A slot that has seen some tenants also works for others that write to different pages.
 #[test]
 fn guests_that_change_their_ways() {
     for strategy in strategies() {
@@ -144,7 +147,8 @@ fn guests_that_change_their_ways() {
     }
 }
 
-/// Memories that grew: what they grew by is zero when they grow again, and out of reach before.
+/// The pages by which a memory has grown cannot be accessed by the next tenant, and they are zero
+/// when its memory grows again.
 #[test]
 fn grown_memories_are_zero_where_they_grow_again() {
     for strategy in strategies() {
@@ -171,7 +175,8 @@ fn grown_memories_are_zero_where_they_grow_again() {
     }
 }
 
-/// The ways of a process, each in one of its own: random tenants before, meanwhile and afterwards.
+/// Random tenants run before, during and after each change of the state of a process. Each change
+/// is made in a process of its own.
 #[test]
 fn tenants_in_every_state_of_a_process() {
     const NAME: &str = "reset::tenants_in_every_state_of_a_process";
@@ -204,7 +209,7 @@ fn tenants_in_every_state_of_a_process() {
         tenants(&pre, 3, 10);
         match &*state {
             "locked" => {
-                // SAFETY: locks what there is and what comes.
+                // SAFETY: the call locks current and future pages and changes no byte.
                 let locked = unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) };
                 if locked != 0 {
                     eprintln!("skipped {state}: {}", std::io::Error::last_os_error());
@@ -212,11 +217,12 @@ fn tenants_in_every_state_of_a_process() {
                 }
                 tenants(&pre, 4, 40);
                 tenants(&self::pre(strategy), 5, 40);
-                // SAFETY: the opposite.
+                // SAFETY: the call unlocks pages and changes no byte.
                 unsafe { libc::munlockall() };
             }
             "locked meanwhile" => while_another(&pre, || {
-                // SAFETY: locks what there is, which makes every page one of the process's own.
+                // SAFETY: the calls change no byte. Locking makes every page private to the
+                // process.
                 unsafe {
                     libc::mlockall(libc::MCL_CURRENT);
                     libc::munlockall();
@@ -226,23 +232,23 @@ fn tenants_in_every_state_of_a_process() {
                 in_memory(&pre, libc::MADV_HUGEPAGE);
                 tenants(&pre, 6, 20);
                 while_another(&pre, || {
-                    // MADV_COLLAPSE: into huge pages, now.
+                    // MADV_COLLAPSE makes huge pages at once.
                     advise_mappings(25);
                 });
             }
             "paged out" => while_another(&pre, || advise_mappings(libc::MADV_PAGEOUT)),
             "forked" => {
-                // SAFETY: the child only runs tenants, and this process has no other thread that
-                // holds a lock which it needs.
+                // SAFETY: the child only runs tenants, and no other thread of this process holds a
+                // lock that the child needs.
                 let child = unsafe { libc::fork() };
                 if child == 0 {
                     tenants(&pre, 7, 30);
-                    // SAFETY: ends the child at once.
+                    // SAFETY: the call ends the child at once.
                     unsafe { libc::_exit(9) };
                 }
                 tenants(&pre, 8, 30);
                 let mut status = 0;
-                // SAFETY: waits for the child of before.
+                // SAFETY: the call only writes to a local variable.
                 assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
                 assert_eq!(libc::WEXITSTATUS(status), 9);
             }
@@ -252,13 +258,13 @@ fn tenants_in_every_state_of_a_process() {
             "no scan" => with_answers(&pre, |call| {
                 (call.number == libc::SYS_ioctl).then_some(-i64::from(libc::EPERM))
             }),
-            // Neither way of asking.
+            // The loader can ask for written pages in neither of its ways.
             "no proc" => with_answers(&pre, |call| {
                 let asks = [libc::SYS_ioctl, libc::SYS_pread64, libc::SYS_openat];
                 asks.contains(&call.number)
                     .then_some(-i64::from(libc::ENOENT))
             }),
-            // A kernel that gives answers of its own: nothing was ever written.
+            // An unknown kernel always answers that no page was written.
             "unknown" => with_answers(&pre, |call| (call.number == libc::SYS_ioctl).then_some(0)),
             "no memory" => with_answers(&pre, |call| {
                 (call.number == libc::SYS_madvise).then_some(-i64::from(libc::ENOMEM))
@@ -277,7 +283,7 @@ fn tenants_in_every_state_of_a_process() {
                 }
             }
             "blocked" => {
-                // SAFETY: valid sets.
+                // SAFETY: the set may be zeroed, and the calls only read and write it.
                 unsafe {
                     let mut all = std::mem::zeroed();
                     libc::sigfillset(&mut all);
@@ -289,22 +295,23 @@ fn tenants_in_every_state_of_a_process() {
                 write_and_write(strategy);
             }
             "default" => {
-                // SAFETY: the default action for a valid signal.
+                // SAFETY: the call sets the default action for a valid signal.
                 unsafe { libc::signal(libc::SIGSEGV, libc::SIG_DFL) };
                 write_and_write(strategy);
             }
             "foreign" => {
                 extern "C" fn leave(_: libc::c_int) {
-                    // SAFETY: ends the process at once.
+                    // SAFETY: the call ends the process at once.
                     unsafe { libc::_exit(77) };
                 }
                 let leave: extern "C" fn(libc::c_int) = leave;
-                // SAFETY: a handler for a valid signal.
+                // SAFETY: the handler has the right type, and the signal is valid.
                 unsafe { libc::signal(libc::SIGSEGV, leave as *const () as usize) };
                 write_and_write(strategy);
             }
             "raised" => {
-                // SAFETY: the loader's handler takes it, or none does: modules were opened above.
+                // SAFETY: modules were opened above, so the loader's handler handles the signal, or
+                // no handler does.
                 unsafe { libc::raise(libc::SIGSEGV) };
                 write_and_write(strategy);
                 return;
@@ -318,7 +325,7 @@ fn tenants_in_every_state_of_a_process() {
     }
 }
 
-/// Tenants that do not trap, of slots that are new and of slots that are not.
+/// Runs tenants that do not trap in new slots and in reused slots.
 fn write_and_write(strategy: Strategy) {
     for pre in [0, 1].map(|_| writer(&Engine::default(), strategy)) {
         for count in [1, 2, 5, 33, 40, 2000, 3] {
@@ -330,7 +337,7 @@ fn write_and_write(strategy: Strategy) {
     }
 }
 
-/// Random tenants, while another thread does something again and again.
+/// Runs random tenants while another thread repeats `work`.
 fn while_another(pre: &InstancePre<()>, work: impl Fn() + Sync) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -345,7 +352,7 @@ fn while_another(pre: &InstancePre<()>, work: impl Fn() + Sync) {
     });
 }
 
-/// Random tenants on a thread some of whose system calls get these answers.
+/// Runs random tenants on a thread for some of whose system calls `answer` returns the results.
 fn with_answers(pre: &InstancePre<()>, answer: fn(&Call) -> Option<i64>) {
     Kernel::with(|kernel| {
         let ((), calls) = kernel.answer(answer, || {
@@ -361,29 +368,29 @@ fn with_answers(pre: &InstancePre<()>, answer: fn(&Call) -> Option<i64>) {
     });
 }
 
-/// Gives advice about the memory of a tenant.
+/// Gives the kernel advice about the memory of a tenant.
 fn in_memory(pre: &InstancePre<()>, advice: libc::c_int) {
     let mut store = Store::new(pre.module().engine(), ());
     let instance = pre.instantiate(&mut store).unwrap();
     let memory = instance.get_memory(&mut store, "m").unwrap();
     let bytes = memory.data_mut(&mut store);
-    // SAFETY: advice that changes no byte, about a memory of our own.
+    // SAFETY: the advice changes no byte, and the memory belongs to this test.
     unsafe { libc::madvise(bytes.as_mut_ptr().cast(), bytes.len(), advice) };
 }
 
-/// Gives advice about every writable private mapping without a name; some do not take it.
+/// Gives the kernel advice about every writable private mapping. Some mappings do not accept it.
 fn advise_mappings(advice: libc::c_int) {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     for line in maps.lines().filter(|line| line.contains(" rw-p ")) {
         let (range, _) = line.split_once(' ').unwrap();
         let (start, end) = range.split_once('-').unwrap();
         let [start, end] = [start, end].map(|hex| usize::from_str_radix(hex, 16).unwrap());
-        // SAFETY: advice that changes no byte.
+        // SAFETY: the advice changes no byte.
         unsafe { libc::madvise(start as *mut _, end - start, advice) };
     }
 }
 
-/// Lines of `/proc/self/maps`.
+/// The number of mappings of this process.
 fn mappings() -> usize {
     std::fs::read_to_string("/proc/self/maps")
         .unwrap()
@@ -397,7 +404,8 @@ fn resident() -> usize {
     pages * 4096
 }
 
-/// What is parked takes few mappings and no more memory than it may, whatever tenants did.
+/// Parked instances take few mappings and not more resident memory than the limits allow, whatever
+/// tenants did.
 #[test]
 fn parked_instances_keep_to_their_bounds() {
     const NAME: &str = "reset::parked_instances_keep_to_their_bounds";
@@ -416,7 +424,8 @@ fn parked_instances_keep_to_their_bounds() {
             config.pool_resident_per_thread(thread);
             config.pool_resident_per_process(process);
             let pre = writer(&Engine::new(&config), strategy);
-            // 1 MiB each, all at once, so that each has a slot of its own.
+            // All instances, with 1 MiB each, exist at the same time, so that each has its own
+            // slot.
             let all_at_once = || {
                 let mut stores: Vec<_> = (0..40)
                     .map(|_| Store::new(pre.module().engine(), ()))
@@ -433,11 +442,12 @@ fn parked_instances_keep_to_their_bounds() {
                 all_at_once();
             }
             let kept = resident().saturating_sub(before);
-            let most = thread.min(process);
-            // Page tables, and pages of the image, are not counted.
-            assert!(kept <= most + (3 << 20), "{strategy}: {kept} of {most}");
-            assert!(kept + (1 << 20) >= most, "{strategy}: {kept} of {most}");
-            // Before and in the first image, between, in the second, after; no access.
+            let max = thread.min(process);
+            // The limits do not include page tables and pages of the image.
+            assert!(kept <= max + (3 << 20), "{strategy}: {kept} of {max}");
+            assert!(kept + (1 << 20) >= max, "{strategy}: {kept} of {max}");
+            // A slot has mappings before the first image, in it, between the two images, in the
+            // second, after it, and without access.
             let mappings = mappings() - mappings_before;
             assert!(mappings <= 40 * 6 + 8, "{strategy}: {mappings}");
             assert_fresh(&pre);
@@ -446,7 +456,8 @@ fn parked_instances_keep_to_their_bounds() {
     }
 }
 
-/// When mappings run out, what other threads have parked is given back, and all goes on.
+/// When mappings run out, the instances that other threads have parked are dropped, and everything
+/// continues.
 #[test]
 fn a_shortage_is_met_with_what_is_parked() {
     const NAME: &str = "reset::a_shortage_is_met_with_what_is_parked";
@@ -459,7 +470,7 @@ fn a_shortage_is_met_with_what_is_parked() {
     for strategy in strategies() {
         let bytes = artifact(WRITER, strategy);
         let engine = Engine::default();
-        // SAFETY: our own compiler just made it.
+        // SAFETY: our own compiler has just made the artifact.
         let module = unsafe { Module::from_bytes(&engine, &bytes) }.unwrap();
         let pre = Linker::new(&engine).instantiate_pre(&module).unwrap();
         let parked = std::sync::Barrier::new(2);
@@ -472,7 +483,7 @@ fn a_shortage_is_met_with_what_is_parked() {
                 drop(stores);
                 parked.wait();
                 parked.wait();
-                // It goes on without them.
+                // This thread continues without its parked instances.
                 write(&pre, 0, 50, 1);
                 assert_fresh(&pre);
             });

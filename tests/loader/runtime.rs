@@ -1,4 +1,4 @@
-//! Runtimes: names, closing, limits, redirection, and what is freed when.
+//! Runtimes: names, closing, limits, redirection, and when things are freed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use precast_loader::{
 };
 use precast_tests::{module, strategies};
 
-/// Data that counts how many of it there are.
+/// Data that counts how many of its values are alive.
 #[derive(Default)]
 struct Counted(Option<Arc<AtomicUsize>>);
 
@@ -47,7 +47,7 @@ fn message<V: std::fmt::Debug>(result: Result<V, Error>) -> String {
     result.unwrap_err().to_string()
 }
 
-/// A runtime whose stores count themselves.
+/// A runtime that counts its stores.
 fn counting(engine: &Engine) -> (Runtime<Counted>, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&count);
@@ -69,9 +69,9 @@ fn names_are_unique_until_closed() {
     first.close();
     assert!(runtime.instance("m").is_none());
     runtime.instantiate(&empty, named("m")).unwrap();
-    // The runtime holds named instances; their handles may go.
+    // The runtime keeps named instances, so their handles may be dropped.
     assert!(runtime.instance("m").is_some());
-    // Names are of one runtime.
+    // Each runtime has names of its own.
     let other: Runtime = Runtime::new(&engine);
     other.instantiate(&empty, named("m")).unwrap();
     // A name is free again when instantiation fails.
@@ -107,7 +107,7 @@ fn anonymous_instances_have_no_limit_and_leave_nothing() {
     assert_eq!(format!("{runtime:?}").matches("env").count(), 1);
     drop(held);
     assert_eq!(count.load(Ordering::SeqCst), 0);
-    // Named ones are held, and go one by one.
+    // Named instances are kept until each is closed.
     let config = |name: &str| InstanceConfig::new().with_name(name);
     let a = runtime.instantiate(&guest, config("a")).unwrap();
     runtime.instantiate(&guest, config("b")).unwrap();
@@ -121,9 +121,11 @@ fn instances_import_from_each_other_by_name() {
     for strategy in strategies() {
         let engine = Engine::default();
         let runtime = runtime(&engine);
-        let library = r#"(module (memory (export "memory") 1) (global (export "g") (mut i32) (i32.const 5))
+        let library = r#"(module (memory (export "memory") 1)
+            (global (export "g") (mut i32) (i32.const 5))
             (func (export "get") (result i32) (i32.load (i32.const 8))))"#;
-        let program = r#"(module (import "lib" "memory" (memory 1)) (import "lib" "g" (global $g (mut i32)))
+        let program = r#"(module (import "lib" "memory" (memory 1))
+            (import "lib" "g" (global $g (mut i32)))
             (import "lib" "get" (func $get (result i32)))
             (func (export "run") (result i32)
                 (i32.store (i32.const 8) (global.get $g)) (call $get)))"#;
@@ -132,7 +134,8 @@ fn instances_import_from_each_other_by_name() {
         let lib = runtime.instantiate(&library, named("lib")).unwrap();
         let instance = runtime.instantiate(&program, named("p")).unwrap();
         assert_eq!(instance.call_typed::<(), i32>("run", ()).unwrap(), 5);
-        // Closing the library forbids its use by the host, not by who is linked with it.
+        // After the library is closed, the host cannot use it, but instances that import from it
+        // can.
         lib.close();
         assert_eq!(
             message(lib.call("get", &[])),
@@ -152,7 +155,8 @@ fn memories_go_when_nobody_needs_them_and_stores_with_the_last_instance() {
     let library = r#"(module (memory (export "memory") 16)
         (func (export "fill") (memory.fill (i32.const 0) (i32.const 1) (i32.const 1048576))))"#;
     let library = compile(&engine, library);
-    let user = r#"(module (import "lib" "memory" (memory 1)) (memory $own 16) (export "memory" (memory 0))
+    let user = r#"(module (import "lib" "memory" (memory 1)) (memory $own 16)
+        (export "memory" (memory 0))
         (func (export "fill") (memory.fill $own (i32.const 0) (i32.const 1) (i32.const 1048576)))
         (func (export "get") (result i32) (i32.load (i32.const 0))))"#;
     let user = compile(&engine, user);
@@ -164,10 +168,10 @@ fn memories_go_when_nobody_needs_them_and_stores_with_the_last_instance() {
         let user = runtime.instantiate(&user, InstanceConfig::new()).unwrap();
         user.call("fill", &[]).unwrap();
     }
-    // 200 MiB were written, in a store that is still there.
+    // 200 MiB were written by instances of a store that is still there.
     assert!(resident() < before + (60 << 20), "{before} {}", resident());
     assert_eq!(count.load(Ordering::SeqCst), 1);
-    // The memory outlives its instance for those who import it, through others too.
+    // The memory outlives its instance as long as others import it, even indirectly.
     let first = runtime.instantiate(&user, config("first")).unwrap();
     let rule = InstanceConfig::new().with_import_module("lib", "first");
     let second = runtime.instantiate(&user, rule).unwrap();
@@ -195,7 +199,8 @@ fn stores_that_cannot_be_linked_say_what_to_do() {
         &engine,
         r#"(module (func (export "f") (result i32) (i32.const 4)))"#,
     );
-    let both = r#"(module (import "a" "f" (func $a (result i32))) (import "b" "f" (func $b (result i32)))
+    let both = r#"(module (import "a" "f" (func $a (result i32)))
+        (import "b" "f" (func $b (result i32)))
         (func (export "sum") (result i32) (i32.add (call $a) (call $b))))"#;
     let both = compile(&engine, both);
     runtime.instantiate(&library, named("a")).unwrap();
@@ -255,7 +260,8 @@ fn limits_are_of_the_runtime() {
     let runtime = runtime(&engine);
     let small = StoreLimitsBuilder::new().memory_size(2 << 16);
     runtime.set_limits(small.table_elements(10).instances(2).build());
-    let grow = r#"(module (memory 1) (table 1 funcref) (func (export "grow") (param i32) (result i32 i32)
+    let grow = r#"(module (memory 1) (table 1 funcref)
+        (func (export "grow") (param i32) (result i32 i32)
         (memory.grow (local.get 0)) (table.grow 0 (ref.null func) (i32.const 10))))"#;
     let grow = compile(&engine, grow);
     let one = runtime.instantiate(&grow, named("one")).unwrap();
@@ -319,7 +325,7 @@ fn closing_is_idempotent_and_reaches_everything_in_reverse() {
     );
 }
 
-/// Calls `env.f`, then notes that it went on.
+/// Calls `env.f`, then `env.on`, which records that the guest went on.
 const CALLS: &str = r#"(module (import "env" "f" (func $f)) (import "env" "on" (func $on))
     (func (export "run") (call $f) (call $on))
     (func (export "nothing")))"#;
@@ -327,7 +333,8 @@ const CALLS: &str = r#"(module (import "env" "f" (func $f)) (import "env" "on" (
 #[test]
 fn closing_inside_of_a_host_function_ends_the_guest() {
     let engine = Engine::default();
-    // The instance itself, by name; the runtime; the caller; the caller, going on regardless.
+    // The host function closes the instance by its name, closes the runtime, returns an exit, or
+    // closes its caller and returns.
     for how in 0..4 {
         let runtime = runtime(&engine);
         let went_on = Arc::new(AtomicBool::new(false));
@@ -455,7 +462,8 @@ fn start_functions() {
         })
         .instantiate(&runtime)
         .unwrap();
-    let wat = r#"(module (import "env" "note" (func $note (param i32))) (import "env" "exit" (func $exit (param i32)))
+    let wat = r#"(module (import "env" "note" (func $note (param i32)))
+        (import "env" "exit" (func $exit (param i32)))
         (func (export "_start") (call $note (i32.const 1)))
         (func (export "two") (call $note (i32.const 2)))
         (func (export "zero") (call $exit (i32.const 0)))
@@ -491,7 +499,8 @@ fn redirection() {
             .instantiate(&runtime)
             .unwrap();
     }
-    let wat = r#"(module (import "env" "f" (func $f (result i32))) (import "env" "g" (func $g (result i32)))
+    let wat = r#"(module (import "env" "f" (func $f (result i32)))
+        (import "env" "g" (func $g (result i32)))
         (func (export "f") (result i32) (call $f)) (func (export "g") (result i32) (call $g)))"#;
     let guest = compile(&engine, wat);
     let run = |config: InstanceConfig| {
@@ -523,8 +532,8 @@ fn redirection() {
 
     let missing = new().with_import("env", "f", "other", "h");
     let error = message(runtime.instantiate(&guest, missing));
-    let expected = "import `env`.`f`: incompatible import type: found nothing at `other`.`h`, where \
-        it is redirected to, expected func () -> (i32)";
+    let expected = "import `env`.`f`: incompatible import type: found nothing at `other`.`h`, \
+        where it is redirected to, expected func () -> (i32)";
     assert!(error.contains(expected), "{error}");
     let wrong = new().with_import("env", "f", "other", "wrong");
     let error = message(runtime.instantiate(&guest, wrong));
@@ -534,7 +543,7 @@ fn redirection() {
     let nowhere = new().with_import_module("env", "nowhere");
     let error = message(runtime.instantiate(&guest, nowhere));
     assert_eq!(error, "module[nowhere] not instantiated");
-    // Names that no module has.
+    // These are names that no module has.
     let long = "long".repeat(50_000);
     for (name, shown) in [("", ""), ("\u{0}", r"\u{0}"), (&*long, &*long)] {
         let odd = new().with_import("env", "f", "other", name);

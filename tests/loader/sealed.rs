@@ -1,63 +1,56 @@
-//! Modules whose code nobody can change: neither what happens to the file that they were opened from,
-//! nor to the memory that they are in, reaches what runs.
+//! Modules whose code nobody can change: changes to the file that they were opened from, or to the
+//! memory that holds them, do not affect the running code.
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use precast_artifact::{Artifact, Strategy};
 use precast_loader::{Engine, Error, Linker, Module, Store};
-use precast_tests::{artifact, strategies};
+use precast_tests::{ArtifactFile, artifact, strategies};
 
 use crate::child::{case, passes_in_child};
 use crate::kernel::{Call, Kernel, emulated, names, quiet_allocator};
 
-/// Code and data: `f` gives 7, `load` the first of six letters.
+/// A module with code and data: `f` returns 7, `load` the first byte of the data.
 const WAT: &str = r#"(module
     (memory (export "m") 1)
     (data (i32.const 0) "sealed")
     (func (export "f") (result i32) (i32.const 7))
     (func (export "load") (result i32) (i32.load8_u (i32.const 0))))"#;
 
-/// A file of an artifact, removed at the end.
+/// An artifact, in a file and in memory.
 struct Artifacts {
-    path: PathBuf,
+    file: ArtifactFile,
     bytes: Vec<u8>,
     digest: [u8; 32],
 }
 
 impl Artifacts {
-    fn new(name: &str, strategy: Strategy) -> Self {
-        let path = std::env::temp_dir().join(format!(
-            "precast-sealed-{}-{name}-{strategy}",
-            std::process::id()
-        ));
+    fn new(strategy: Strategy) -> Self {
         let bytes = artifact(WAT, strategy);
-        fs::write(&path, &bytes).unwrap();
+        let file = ArtifactFile::new(&bytes);
         let digest = Artifact::parse(&bytes, None).unwrap().header().digest;
         Self {
-            path,
+            file,
             bytes,
             digest,
         }
     }
 
-    /// Every way to open it that keeps what it opens.
+    /// Opens the artifact in every way that makes a copy of it.
     fn open_all(&self, engine: &Engine) -> Vec<(&'static str, Module)> {
-        // SAFETY: our own compiler just wrote it.
+        // SAFETY: the artifact is from our own compiler.
         let (sealed, bytes) = unsafe {
             (
-                Module::open_sealed(engine, &self.path),
+                Module::open_sealed(engine, self.file.path()),
                 Module::from_bytes(engine, &self.bytes),
             )
         };
         vec![
             ("open_sealed", sealed.unwrap()),
-            (
-                "open_verified",
-                Module::open_verified(engine, &self.path, &self.digest).unwrap(),
-            ),
+            ("open_verified", self.open_verified(engine).unwrap()),
             ("from_bytes", bytes.unwrap()),
             (
                 "from_bytes_verified",
@@ -65,15 +58,19 @@ impl Artifacts {
             ),
         ]
     }
-}
 
-impl Drop for Artifacts {
-    fn drop(&mut self) {
-        fs::remove_file(&self.path).ok();
+    fn open_verified(&self, engine: &Engine) -> Result<Module, Error> {
+        Module::open_verified(engine, self.file.path(), &self.digest)
+    }
+
+    /// Opens the file for writing.
+    fn writer(&self) -> File {
+        let writer = File::options().write(true).open(self.file.path());
+        writer.unwrap()
     }
 }
 
-/// What `f` and `load` of a new instance give.
+/// The results of `f` and `load` in a new instance.
 fn values(engine: &Engine, module: &Module) -> (i32, i32) {
     let mut store = Store::new(engine, ());
     let linker: Linker<()> = Linker::new(engine);
@@ -85,30 +82,23 @@ fn values(engine: &Engine, module: &Module) -> (i32, i32) {
     (get("f"), get("load"))
 }
 
-/// Overwrites all of a file in place.
-fn overwrite(path: &Path) {
-    let file = File::options().write(true).open(path).unwrap();
-    let len = file.metadata().unwrap().len() as usize;
-    file.write_all_at(&vec![0xcc; len], 0).unwrap();
-}
-
 #[test]
 fn a_file_that_changes_later_changes_nothing() {
     let engine = Engine::default();
     let expected = (7, i32::from(b's'));
     for strategy in strategies() {
-        let file = Artifacts::new("changes", strategy);
+        let file = Artifacts::new(strategy);
         let modules = file.open_all(&engine);
-        overwrite(&file.path);
+        let zeros = vec![0xcc; file.bytes.len()];
+        file.writer().write_all_at(&zeros, 0).unwrap();
         for (how, module) in &modules {
             assert_eq!(values(&engine, module), expected, "{how}: overwritten");
         }
-        let damaged = Module::open_verified(&engine, &file.path, &file.digest);
+        let damaged = file.open_verified(&engine);
         assert!(matches!(damaged, Err(Error::Artifact(_))), "{damaged:?}");
-        // The first instances of other threads map the memory's image again.
+        // The first instance on another thread maps the memory image again.
         for len in [600, 0] {
-            let opened = File::options().write(true).open(&file.path).unwrap();
-            opened.set_len(len).unwrap();
+            file.writer().set_len(len).unwrap();
             for (how, module) in &modules {
                 let engine = Engine::default();
                 let other = std::thread::scope(|scope| {
@@ -121,7 +111,7 @@ fn a_file_that_changes_later_changes_nothing() {
     }
 }
 
-/// Whatever this process has open under that name.
+/// The memory files of the loader that this process has open.
 fn memory_files() -> Vec<PathBuf> {
     let all = fs::read_dir("/proc/self/fd").unwrap();
     let is_ours = |path: &PathBuf| {
@@ -133,17 +123,17 @@ fn memory_files() -> Vec<PathBuf> {
 #[test]
 fn the_memory_that_code_is_in_cannot_be_opened_for_change() {
     const NAME: &str = "sealed::the_memory_that_code_is_in_cannot_be_opened_for_change";
-    // In a process of its own: descriptors are everybody's.
+    // The test needs a process of its own, because descriptors belong to the whole process.
     if case().is_none() {
         return passes_in_child(NAME, "alone");
     }
     let engine = Engine::default();
-    let file = Artifacts::new("memory", Strategy::Guarded);
+    let file = Artifacts::new(Strategy::Guarded);
     let modules = file.open_all(&engine);
     let paths = memory_files();
     assert_eq!(paths.len(), modules.len(), "each keeps its file: {paths:?}");
     for path in paths {
-        // SAFETY: takes no pointer.
+        // SAFETY: the call takes no pointer.
         let seals = |file: &File| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
         let all = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
         let opened = File::options().read(true).write(true).open(&path);
@@ -172,29 +162,28 @@ fn no_mapping_becomes_executable_later() {
         return;
     };
     let strategy = strategies().into_iter().find(|s| s.text() == case).unwrap();
-    // Compiled first: only what the loader does is the question.
-    let file = Artifacts::new("mdwe", strategy);
-    // SAFETY: takes no pointer, and only this process suffers.
+    // The module is compiled first, because only the loader is tested.
+    let file = Artifacts::new(strategy);
+    // SAFETY: the call takes no pointer, and only affects this process.
     if unsafe { libc::prctl(SET, REFUSE_GAIN, 0, 0, 0) } != 0 {
         let error = std::io::Error::last_os_error();
         eprintln!("skipped {NAME}: PR_SET_MDWE, of Linux 6.3: {error}");
         return;
     }
     let engine = Engine::default();
-    // SAFETY: our own compiler just wrote it.
-    let mapped = unsafe { Module::open(&engine, &file.path) }.unwrap();
+    let mapped = file.file.open(&engine);
     let modules = file.open_all(&engine);
     for (how, module) in modules.iter().chain([&("open", mapped)]) {
         assert_eq!(values(&engine, module), (7, i32::from(b's')), "{how}");
     }
 }
 
-/// As a file with fs-verity on ext4 answers.
+/// Answers like a file with fs-verity on ext4.
 fn verity(call: &Call) -> Option<i64> {
     match call.number {
         libc::SYS_fstatfs => {
             let to = call.args[1] as *mut libc::statfs;
-            // SAFETY: the loader's call, which gives room for one; its thread waits.
+            // SAFETY: the loader passes a pointer to one structure, and its thread waits.
             unsafe {
                 to.write(std::mem::zeroed());
                 (*to).f_type = 0xef53;
@@ -206,11 +195,11 @@ fn verity(call: &Call) -> Option<i64> {
     }
 }
 
-/// The same of a file system that a user's program answers for.
+/// The same answers, for a file system that a user's program serves.
 fn verity_of_fuse(call: &Call) -> Option<i64> {
     let answer = verity(call)?;
     if call.number == libc::SYS_fstatfs {
-        // SAFETY: as above.
+        // SAFETY: as in `verity`.
         unsafe { (*(call.args[1] as *mut libc::statfs)).f_type = 0x6573_5546 };
     }
     Some(answer)
@@ -225,11 +214,11 @@ fn a_copy_is_made_unless_the_system_keeps_the_file() {
         }
         return;
     }
-    let file = Artifacts::new("verity", Strategy::Checked);
+    let file = Artifacts::new(Strategy::Checked);
     let engine = Engine::default();
-    let open = || Module::open_verified(&engine, &file.path, &file.digest).unwrap();
-    let ino = fs::metadata(&file.path).unwrap().ino();
-    // Whether the file itself is mapped.
+    let open = || file.open_verified(&engine).unwrap();
+    let ino = fs::metadata(file.file.path()).unwrap().ino();
+    // Whether the file itself is mapped, not a copy.
     let is_mapped = || {
         let maps = fs::read_to_string("/proc/self/maps").unwrap();
         maps.lines()

@@ -1,13 +1,13 @@
-//! Faults that are not wasm's go to whoever was there before.
+//! Faults outside of wasm code go to the signal handler that was installed before the loader's.
 //!
-//! Each case runs in a process of its own: this test binary, started again for the one case.
+//! Each case runs in a process of its own: the test binary is started again for it.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use precast_artifact::Strategy;
 use precast_loader::{Instance, TrapCode};
-use precast_tests::{module, store};
+use precast_tests::{Guest, module, store, trap};
 
 use crate::child::{self, case};
 
@@ -15,36 +15,33 @@ fn in_child(test: &str, case: &str) -> ExitStatus {
     child::in_child(test, case).status
 }
 
-/// Runs guarded wasm code that traps, so that our handlers are installed and work.
+/// Runs guarded wasm code that traps, so that the loader's handlers are installed and work.
 fn trap_once() {
     let wat = "(module (memory 1) (func (export \"f\") (result i32) (i32.load (i32.const -4))))";
-    let mut store = store();
-    let module = module(store.engine(), wat, Strategy::Guarded);
-    let instance = Instance::new(&mut store, &module, &[]).unwrap();
-    let f = instance.get_typed_func::<(), i32>(&mut store, "f").unwrap();
-    let error = f.call(&mut store, ()).unwrap_err();
-    assert_eq!(error.trap().unwrap().code(), TrapCode::MemoryOutOfBounds);
+    let mut guest = Guest::new(wat, Strategy::Guarded);
+    let code = trap(guest.call::<(), i32>("f", ()));
+    assert_eq!(code, TrapCode::MemoryOutOfBounds);
 }
 
 fn fault() {
-    // SAFETY: it is not; the point is to fault, in a process made for it.
+    // SAFETY: none. The write faults on purpose, in a process that was started for it.
     unsafe { std::ptr::without_provenance_mut::<u8>(8).write_volatile(1) };
 }
 
 extern "C" fn leave(_: libc::c_int) {
-    // SAFETY: ends the process at once.
+    // SAFETY: the call ends the process.
     unsafe { libc::_exit(77) };
 }
 
 extern "C" fn leave_with_info(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    // SAFETY: the kernel's pointer, passed on by whoever chained.
+    // SAFETY: the pointer is the kernel's, which the loader's handler passes on.
     let address = unsafe { (*info).si_addr() } as usize;
-    // SAFETY: ends the process at once.
+    // SAFETY: the call ends the process.
     unsafe { libc::_exit(if address == 8 { 78 } else { 79 }) };
 }
 
 fn install(handler: usize, flags: libc::c_int) {
-    // SAFETY: a valid action for a valid signal.
+    // SAFETY: the action and the signal are valid.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler;
@@ -85,14 +82,16 @@ fn a_handler_from_before_gets_foreign_faults() {
 
 #[test]
 fn a_handler_from_after_that_chains_leaves_traps_working() {
-    // What crash reporters do: install theirs later, and call ours for what they do not know.
+    // Crash reporters do this: they install a handler later, and call the loader's for other
+    // faults.
     static mut OURS: usize = 0;
     extern "C" fn theirs(
         signal: libc::c_int,
         info: *mut libc::siginfo_t,
         context: *mut libc::c_void,
     ) {
-        // SAFETY: written before this handler was installed; it is a three-argument handler.
+        // SAFETY: the variable was written before this handler was installed, and holds a handler
+        // with three arguments.
         unsafe {
             let ours: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
                 std::mem::transmute((&raw const OURS).read());
@@ -101,7 +100,7 @@ fn a_handler_from_after_that_chains_leaves_traps_working() {
     }
     if case().is_some() {
         trap_once();
-        // SAFETY: a process with one thread that cares.
+        // SAFETY: no other thread of this process uses the variable or the signal.
         unsafe {
             let mut old: libc::sigaction = std::mem::zeroed();
             libc::sigaction(libc::SIGSEGV, std::ptr::null(), &mut old);
@@ -122,7 +121,7 @@ fn a_handler_from_after_that_chains_leaves_traps_working() {
 fn checked_modules_install_no_handler() {
     if case().is_some() {
         let current = || {
-            // SAFETY: only asks.
+            // SAFETY: the call only reads the current action.
             unsafe {
                 let mut old: libc::sigaction = std::mem::zeroed();
                 libc::sigaction(libc::SIGILL, std::ptr::null(), &mut old);
@@ -150,7 +149,7 @@ fn checked_modules_install_no_handler() {
 #[test]
 fn a_thread_without_an_alternate_stack() {
     std::thread::spawn(|| {
-        // SAFETY: switches this thread's alternate stack off.
+        // SAFETY: the call only switches off the alternate stack of this thread.
         unsafe {
             let mut none: libc::stack_t = std::mem::zeroed();
             none.ss_flags = libc::SS_DISABLE;

@@ -1,20 +1,20 @@
-//! Modules of a few hundred bytes that ask for much: what their artifacts and instances take is in
-//! proportion to what they use.
+//! Modules of a few hundred bytes that declare large memories and tables. Their artifacts and
+//! instances take memory in proportion to what they use.
 
 use precast_artifact::Strategy;
 use precast_loader::{Engine, Error, Instance, Linker, Module, Store, StoreLimitsBuilder, Val};
-use precast_tests::{artifact, module, strategies};
+use precast_tests::{ArtifactFile, artifact, module, strategies};
 
 use crate::child::{case, passes_in_child};
 
-/// Bytes of memory that this process has, now.
+/// The resident memory of this process in bytes.
 fn resident() -> usize {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages = text.split(' ').nth(1).unwrap().parse::<usize>().unwrap();
     pages * 4096
 }
 
-/// Runs `scenario` in a process of its own, whose memory nobody else uses.
+/// Runs `scenario` in a process of its own, so that no other test uses memory.
 fn alone(test: &str, scenario: impl Fn(Strategy)) {
     match case() {
         Some(_) => strategies().into_iter().for_each(scenario),
@@ -45,14 +45,14 @@ fn artifacts_are_small() {
             let text = format!("(module {fields})");
             let wasm = wat::parse_str(&text).unwrap().len();
             let found = artifact(&text, strategy).len();
-            // Text and image begin on pages of their own, which have 64 KiB elsewhere.
+            // Text and image begin on pages of their own, which have 64 KiB on other architectures.
             let fixed = if cfg!(target_arch = "x86_64") {
                 64 << 10
             } else {
                 256 << 10
             };
-            let most = 64 * wasm + fixed;
-            assert!(found <= most, "{found} bytes of {wasm}: {:.80}", text);
+            let max = 64 * wasm + fixed;
+            assert!(found <= max, "{found} bytes of {wasm}: {:.80}", text);
         }
     }
 }
@@ -79,8 +79,8 @@ fn elements_that_nobody_wrote_take_no_memory() {
         );
         let pre = Linker::new(&engine).instantiate_pre(&module).unwrap();
         let before = resident();
-        let most = before + (20 << 20);
-        // Again and again, as those that are parked are.
+        let max = before + (20 << 20);
+        // Repeated, because later instances come from the pool.
         for _ in 0..20 {
             let mut store = Store::new(&engine, ());
             let limits = StoreLimitsBuilder::new().total_table_elements(200_000_000);
@@ -104,12 +104,12 @@ fn elements_that_nobody_wrote_take_no_memory() {
                 60_000_000
             );
             assert!(table.get_element(&store, 99_999_999).is_some());
-            assert!(resident() <= most, "{} of {most}", resident());
+            assert!(resident() <= max, "{} of {max}", resident());
         }
     });
 }
 
-/// A memory of a gigabyte and more that moves, of which the guest has touched a few pages.
+/// A memory of more than a gigabyte moves, of which the guest has touched a few pages.
 #[test]
 fn memories_take_what_was_written_when_they_move() {
     let wat = r#"(module (memory i64 16384)
@@ -142,10 +142,10 @@ fn memories_take_what_was_written_when_they_move() {
     );
 }
 
-/// The system has no more memory: an error, whatever the module asks for.
+/// If the system has no more memory, the result is an error, whatever the module asks for.
 #[test]
 fn an_address_space_that_ends_is_an_error() {
-    // An emulator keeps this limit from its guest.
+    // An emulator does not apply this limit to its guest.
     if std::env::var_os("PRECAST_RUNNER").is_some() {
         eprintln!("skipped: the emulator does not apply RLIMIT_AS to its guest");
         return;
@@ -159,26 +159,20 @@ fn an_address_space_that_ends_is_an_error() {
         "(module (memory i64 16384))".into(),
         format!("(module {})", "(memory 1)".repeat(100)),
     ];
-    for (i, text) in modules.iter().enumerate() {
+    if let Some(path) = case() {
+        return in_little_address_space(path.as_ref());
+    }
+    for text in modules {
         for strategy in strategies() {
-            let name = format!("precast-address-space-{i}-{strategy}");
-            let path = std::env::temp_dir().join(name);
-            match case() {
-                None => {
-                    std::fs::write(&path, artifact(text, strategy)).unwrap();
-                    passes_in_child(test, path.to_str().unwrap());
-                    std::fs::remove_file(path).unwrap();
-                }
-                Some(case) if case == path.to_str().unwrap() => in_little_address_space(&path),
-                Some(_) => {}
-            }
+            let file = ArtifactFile::new(&artifact(&text, strategy));
+            passes_in_child(test, file.path().to_str().unwrap());
         }
     }
 }
 
 fn in_little_address_space(path: &std::path::Path) {
     let engine = Engine::default();
-    // SAFETY: our own compiler wrote it, and nobody writes to it any more.
+    // SAFETY: our own compiler wrote the file, and nobody writes to it any more.
     let module = unsafe { Module::open(&engine, path) }.unwrap();
     let pre = Linker::new(&engine).instantiate_pre(&module).unwrap();
     let mut store = Store::new(&engine, ());
@@ -190,17 +184,17 @@ fn in_little_address_space(path: &std::path::Path) {
         rlim_cur: pages * 4096 + (64 << 10),
         rlim_max: libc::RLIM_INFINITY,
     };
-    // The allocator's own stock would hide what is asked for.
-    let mut stock = Vec::new();
-    // SAFETY: the limit is a valid one.
+    // Memory that the allocator has in reserve would hide the limit, so it is used up first.
+    let mut reserve = Vec::new();
+    // SAFETY: the limit is valid.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
     for size in [1 << 20, 1 << 16] {
         loop {
             let mut block = Vec::<u8>::new();
-            if stock.len() >= 4096 || block.try_reserve_exact(size).is_err() {
+            if reserve.len() >= 4096 || block.try_reserve_exact(size).is_err() {
                 break;
             }
-            stock.push(block);
+            reserve.push(block);
         }
     }
     let made = pre.instantiate(&mut store).map(drop);
@@ -208,9 +202,9 @@ fn in_little_address_space(path: &std::path::Path) {
         rlim_cur: libc::RLIM_INFINITY,
         rlim_max: libc::RLIM_INFINITY,
     };
-    // SAFETY: as above.
+    // SAFETY: the limit is valid.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
-    drop(stock);
+    drop(reserve);
     let error = made.unwrap_err();
     assert!(matches!(error, Error::Memory { .. }), "{error:?}");
     pre.instantiate(&mut store).unwrap();

@@ -1,9 +1,8 @@
-//! Stack overflow is a trap, on any thread, at any depth, also through the host. For the main thread
-//! see `tests/main_thread.rs`.
+//! A stack overflow is a trap, on any thread, at any depth, and through host functions. For the
+//! main thread see `tests/main_thread.rs`.
 
 use precast_loader::Config;
-
-use crate::overflow::{linked, overflow};
+use precast_tests::overflow::{linked, overflow};
 
 fn on_thread(stack: usize, config: Config) {
     let run = move || {
@@ -22,7 +21,7 @@ fn on_thread(stack: usize, config: Config) {
 fn on_threads_with_much_and_little_stack() {
     on_thread(8 << 20, Config::default());
     on_thread(2 << 20, Config::default());
-    // Less than the configured limit: what the thread has decides.
+    // The thread has less stack than the configured limit, so the stack of the thread is the limit.
     on_thread(1 << 20, Config::default());
 }
 

@@ -1,8 +1,8 @@
-//! What opening, instantiating, calling and dropping ask of the kernel: call by call, by name.
+//! The system calls of opening, instantiating, calling and dropping, by name.
 //!
-//! The lists are exact, so that a change shows; whoever changes them says why. Each case runs in a
-//! process of its own, see [`kernel`](crate::kernel), in which the modules are opened, used and
-//! dropped in the order of the lines.
+//! The lists are exact, so that a change shows. A commit that changes them says why. Each case runs
+//! in a process of its own, see [`kernel`](crate::kernel). In that process the modules are opened,
+//! used and dropped in the order of the lines here.
 
 use std::path::{Path, PathBuf};
 
@@ -14,19 +14,21 @@ use precast_tests::artifact;
 use crate::child::{case, passes_in_child};
 use crate::kernel::{Kernel, emulated, names, quiet_allocator};
 
-/// Opening a file, in order: a copy of its hot tables is read, the file is mapped as a whole, what is not
-/// code stops being executable. (Modules with a GOT, of which there are few, are mapped to be read,
-/// then their text again; and their GOT is writable for a moment, with two calls more.)
+/// The calls of opening a file: a copy of the hot tables is read, the file is mapped as a whole,
+/// and execution is forbidden where there is no code. (A module with a GOT, which is rare,
+/// is mapped for reading, then its text is mapped again, and two more calls make the GOT
+/// writable for a moment.)
 const OPEN: &[&str] = &["openat", "statx", "pread64", "mmap", "mprotect"];
 
-/// What the first instance of a module with guarded memories adds: four signals, asked for and set.
+/// The calls that the first instance with guarded memories adds: four signals are read and set.
 const INSTALL: usize = 8;
 
-/// What the first instance of each module asks for: room, access to it, the image.
+/// The calls of the first instance of each module: they reserve address space, make a part of it
+/// accessible, and map the image.
 const FIRST: &[&str] = &["mmap", "mprotect", "mmap"];
 
-/// A module of `functions` functions, as many table entries, and `data` bytes of data at the end of
-/// its memory. All have the same imports, exports and kinds of sections.
+/// A module with `functions` functions, as many table elements, and `data` bytes of data at the end
+/// of its memory. All of these modules have the same imports, exports and kinds of sections.
 fn wat(functions: usize, data: usize) -> String {
     let pages = 2 + data / 65536;
     let mut text = format!(
@@ -55,57 +57,37 @@ fn wat(functions: usize, data: usize) -> String {
     text
 }
 
-/// Functions and bytes of data: a few KB, about 1 MB and about 10 MB of artifact.
+/// The functions and bytes of data of artifacts of a few KB, about 1 MB and about 10 MB.
 const SIZES: [(usize, usize); 3] = [(1, 1), (5_000, 600_000), (12_000, 9_000_000)];
 
-struct Files(PathBuf);
-
-impl Files {
-    /// The artifacts, in a directory that the child finds by its parent's process number.
-    fn make() -> Self {
-        let dir = Self::dir(std::process::id());
-        std::fs::create_dir_all(&dir).unwrap();
-        let files = Self::list(&dir);
-        for (i, (strategy, path)) in files.iter().enumerate() {
-            let (functions, data) = SIZES[i % SIZES.len()];
-            std::fs::write(path, artifact(&wat(functions, data), *strategy)).unwrap();
-        }
-        let sizes: Vec<u64> = files
-            .iter()
-            .map(|(_, path)| std::fs::metadata(path).unwrap().len())
-            .collect();
-        assert!(
-            sizes[0] < 50_000 && sizes[1] > 800_000 && sizes[2] > 9_000_000,
-            "{sizes:?}"
-        );
-        Self(dir)
+/// Writes the artifacts to a directory.
+fn write_files(dir: &Path) {
+    let files = files(dir);
+    for (i, (strategy, path)) in files.iter().enumerate() {
+        let (functions, data) = SIZES[i % SIZES.len()];
+        std::fs::write(path, artifact(&wat(functions, data), *strategy)).unwrap();
     }
-
-    fn of_parent() -> Vec<(Strategy, PathBuf)> {
-        Self::list(&Self::dir(std::os::unix::process::parent_id()))
-    }
-
-    fn dir(process: u32) -> PathBuf {
-        std::env::temp_dir().join(format!("precast-syscalls-{process}"))
-    }
-
-    fn list(dir: &Path) -> Vec<(Strategy, PathBuf)> {
-        let guarded = (0..SIZES.len()).map(|i| (Strategy::Guarded, i));
-        guarded
-            .chain([(Strategy::Checked, 0)])
-            .map(|(strategy, i)| (strategy, dir.join(format!("{strategy}-{i}.precast"))))
-            .collect()
-    }
+    let sizes: Vec<u64> = files
+        .iter()
+        .map(|(_, path)| std::fs::metadata(path).unwrap().len())
+        .collect();
+    assert!(
+        sizes[0] < 50_000 && sizes[1] > 800_000 && sizes[2] > 9_000_000,
+        "{sizes:?}"
+    );
 }
 
-impl Drop for Files {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
-    }
+/// The artifacts in a directory.
+fn files(dir: &Path) -> Vec<(Strategy, PathBuf)> {
+    let guarded = (0..SIZES.len()).map(|i| (Strategy::Guarded, i));
+    guarded
+        .chain([(Strategy::Checked, 0)])
+        .map(|(strategy, i)| (strategy, dir.join(format!("{strategy}-{i}.precast"))))
+        .collect()
 }
 
 fn open(engine: &Engine, path: &Path) -> Module {
-    // SAFETY: our own compiler just wrote it.
+    // SAFETY: our own compiler wrote the file, and nobody writes to it any more.
     unsafe { Module::open(engine, path) }.unwrap()
 }
 
@@ -115,7 +97,8 @@ fn link(engine: &Engine, module: &Module) -> InstancePre<u32> {
     linker.instantiate_pre(module).unwrap()
 }
 
-/// A store, an instance, a call that dirties one page of the memory, and the end of it all.
+/// Makes a store and an instance, makes a call that writes to one page of the memory, and drops
+/// them.
 fn one(pre: &InstancePre<u32>, at: i32) {
     let mut store = Store::new(pre.module().engine(), 0);
     let instance = pre.instantiate(&mut store).unwrap();
@@ -128,21 +111,26 @@ fn one(pre: &InstancePre<u32>, at: i32) {
 #[test]
 fn the_same_for_every_size() {
     const NAME: &str = "syscalls::the_same_for_every_size";
-    match case().as_deref() {
-        Some("calls") => return calls_of_this_process(),
-        Some("pages") => return pages_of_this_process(),
-        _ => {}
+    // The name of a case is that of a check, followed by the directory with the artifacts.
+    if let Some(case) = case() {
+        return match case.split_once(' ') {
+            Some(("calls", dir)) => calls_of_this_process(dir.as_ref()),
+            Some(("pages", dir)) => pages_of_this_process(dir.as_ref()),
+            _ => panic!("an unknown case {case}"),
+        };
     }
     if emulated(NAME) {
         return;
     }
-    let _files = Files::make();
-    passes_in_child(NAME, "calls");
-    passes_in_child(NAME, "pages");
+    let dir = tempfile::tempdir().unwrap();
+    write_files(dir.path());
+    for check in ["calls", "pages"] {
+        passes_in_child(NAME, &format!("{check} {}", dir.path().display()));
+    }
 }
 
-fn calls_of_this_process() {
-    let files = Files::of_parent();
+fn calls_of_this_process(dir: &Path) {
+    let files = files(dir);
     quiet_allocator(32 << 20);
     Kernel::with(|kernel| {
         let engine = Engine::default();
@@ -158,7 +146,7 @@ fn calls_of_this_process() {
             let (pre, calls) = kernel.watch(|| link(&engine, &module));
             assert_eq!(names(&calls), [""; 0], "link: {what}");
 
-            // The first instance of all is made by a thread whose stack is not known yet.
+            // The loader does not know the stack of this thread before its first instance.
             if i == 0 {
                 let mut store = Store::new(&engine, 0);
                 let (nothing, calls) = kernel.watch(|| pre.instantiate(&mut store).unwrap());
@@ -186,7 +174,7 @@ fn calls_of_this_process() {
     });
 }
 
-/// Taking turns in a store costs no system call as long as nobody waits.
+/// Calls of an instance in a runtime make no system call as long as no other thread waits.
 fn of_a_runtime(kernel: &Kernel, engine: &Engine, path: &Path) {
     let runtime: Runtime = Runtime::new(engine);
     HostModule::builder("h")
@@ -206,7 +194,7 @@ fn of_a_runtime(kernel: &Kernel, engine: &Engine, path: &Path) {
     assert_eq!(names(&calls), [""; 0], "calls of a runtime's instance");
 }
 
-/// From the first instance of a module to the steady state, and to the end of the module.
+/// The uses of a module from its first instance to the steady state.
 fn first_uses(kernel: &Kernel, pre: &InstancePre<u32>, what: &str) {
     let mut store = Store::new(pre.module().engine(), 0);
     let (instance, calls) = kernel.watch(|| pre.instantiate(&mut store).unwrap());
@@ -217,7 +205,7 @@ fn first_uses(kernel: &Kernel, pre: &InstancePre<u32>, what: &str) {
     let (_, calls) = kernel.watch(|| poke.call(&mut store, 20).unwrap());
     assert_eq!(names(&calls), [""; 0], "first call: {what}");
     let ((), calls) = kernel.watch(|| drop(store));
-    // What was written is asked for; the one page is put back, the rest discarded.
+    // The loader asks which pages were written, restores one page, and discards the rest.
     let mut calls = names(&calls);
     if calls[0] == "openat" {
         calls.remove(0);
@@ -235,10 +223,10 @@ fn first_uses(kernel: &Kernel, pre: &InstancePre<u32>, what: &str) {
             assert_eq!(calls, ["madvise"], "steady state: {what}");
         }
     }
-    // After 1, 2, 4, 8, … tenants.
+    // The loader asks after 1, 2, 4, 8, … tenants.
     assert!(asked <= 8, "{asked} of 200: {what}");
 
-    // Nothing ran, so nothing was written.
+    // No code ran, so no page was written.
     let ((), calls) = kernel.watch(|| {
         let mut store = Store::new(pre.module().engine(), 0);
         pre.instantiate(&mut store).unwrap();
@@ -246,7 +234,7 @@ fn first_uses(kernel: &Kernel, pre: &InstancePre<u32>, what: &str) {
     assert_eq!(names(&calls), [""; 0], "untouched: {what}");
 }
 
-/// Without a pool.
+/// Instances without a pool.
 fn fresh(kernel: &Kernel, path: &Path, what: &str) {
     let engine = Engine::new(Config::new().pool_per_thread(0));
     let pre = link(&engine, &open(&engine, path));
@@ -263,12 +251,13 @@ fn fresh(kernel: &Kernel, path: &Path, what: &str) {
     assert_eq!(names(&calls), ["munmap", "close"], "drop: {what}");
 }
 
-fn pages_of_this_process() {
+fn pages_of_this_process(dir: &Path) {
+    let files = files(dir);
     quiet_allocator(32 << 20);
     let engine = Engine::default();
     let mut found = Vec::new();
-    for (_, path) in Files::of_parent() {
-        // Once before, so that the file is in memory and the loader's own code is touched.
+    for (_, path) in files {
+        // The file is opened once before, so that it and the loader's own code are in memory.
         drop(open(&engine, &path));
         let before = faults();
         let module = open(&engine, &path);
@@ -276,17 +265,17 @@ fn pages_of_this_process() {
         found.push(faults);
         drop(module);
     }
-    // What the file system keeps in one piece is mapped by one fault, so a page more or less.
-    let most = found[0] + 1;
+    // One fault maps what the file system keeps in one piece, so the number may differ by one.
+    let max = found[0] + 1;
     assert!(
-        most <= 4 && found.iter().all(|faults| *faults <= most),
+        max <= 4 && found.iter().all(|faults| *faults <= max),
         "{found:?}"
     );
 }
 
-/// Minor page faults of this thread.
+/// The number of minor page faults of this thread.
 fn faults() -> i64 {
-    // SAFETY: zero is a valid rusage, and the call only writes to it.
+    // SAFETY: an rusage may be zeroed, and the call only writes to it.
     unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
         assert_eq!(libc::getrusage(libc::RUSAGE_THREAD, &mut usage), 0);

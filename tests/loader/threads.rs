@@ -1,4 +1,4 @@
-//! Modules, engines and linkers are shared between threads.
+//! Threads can share modules, engines and linkers.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -58,7 +58,7 @@ fn modules_come_and_go_while_others_run() {
                 scope.spawn(|| {
                     for _ in 0..50 {
                         let engine = Engine::default();
-                        // SAFETY: our own compiler just wrote it.
+                        // SAFETY: the bytes are from our own compiler.
                         let module = unsafe { Module::from_bytes(&engine, &bytes) }.unwrap();
                         let mut store = Store::new(&engine, ());
                         let linker = Linker::new(&engine);
@@ -76,7 +76,7 @@ fn modules_come_and_go_while_others_run() {
 }
 
 #[test]
-fn what_may_cross_threads() {
+fn types_that_may_cross_threads() {
     fn check<T: Send + Sync>() {}
     check::<Engine>();
     check::<Module>();

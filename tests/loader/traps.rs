@@ -1,7 +1,7 @@
-//! Every kind of trap, in both strategies, with its backtrace.
+//! Every kind of trap, with its backtrace.
 
-use precast_loader::{Error, Instance, Store, TrapCode, Val};
-use precast_tests::{module, store, strategies};
+use precast_loader::{Error, TrapCode, Val};
+use precast_tests::{Guest, strategies};
 
 const WAT: &str = r#"
 (module $traps
@@ -36,11 +36,10 @@ const WAT: &str = r#"
   (func (export "deep") (call $b)))
 "#;
 
-fn trap(store: &mut Store<()>, instance: Instance, name: &str, args: &[Val]) -> Option<TrapCode> {
-    let func = instance.get_func(&mut *store, name).unwrap();
-    let results = func.ty(&*store).results().len();
-    match func.call(&mut *store, args, &mut vec![Val::I32(0); results]) {
-        Ok(()) => None,
+/// The trap that a call ends with, if it does.
+fn trap(guest: &mut Guest, name: &str, args: &[Val]) -> Option<TrapCode> {
+    match guest.call_untyped(name, args) {
+        Ok(_) => None,
         Err(Error::Trap(trap)) => {
             assert!(
                 !trap.backtrace().frames().is_empty(),
@@ -98,13 +97,11 @@ fn every_kind() {
         ("recurse", vec![i32(0)], Some(StackOverflow)),
     ];
     for strategy in strategies() {
-        let mut store = store();
-        let module = module(store.engine(), WAT, strategy);
-        let instance = Instance::new(&mut store, &module, &[]).unwrap();
-        // Twice: a trap leaves the store usable.
+        let mut guest = Guest::new(WAT, strategy);
+        // All cases run twice, because a trap must leave the store usable.
         for _ in 0..2 {
             for (name, args, expected) in &cases {
-                let found = trap(&mut store, instance, name, args);
+                let found = trap(&mut guest, name, args);
                 assert_eq!(found, *expected, "{name} {args:?} {strategy}");
             }
         }
@@ -114,13 +111,8 @@ fn every_kind() {
 #[test]
 fn backtraces_have_names_and_offsets() {
     for strategy in strategies() {
-        let mut store = store();
-        let module = module(store.engine(), WAT, strategy);
-        let instance = Instance::new(&mut store, &module, &[]).unwrap();
-        let deep = instance
-            .get_typed_func::<(), ()>(&mut store, "deep")
-            .unwrap();
-        let error = deep.call(&mut store, ()).unwrap_err();
+        let mut guest = Guest::new(WAT, strategy);
+        let error = guest.call::<(), ()>("deep", ()).unwrap_err();
         let frames = error.backtrace().unwrap().frames();
         let names: Vec<_> = frames.iter().map(|f| f.name.as_str()).collect();
         assert_eq!(names[..3], ["unreachable", "c", "b"], "{strategy}");
@@ -144,13 +136,8 @@ fn backtraces_have_names_and_offsets() {
 #[test]
 fn deep_backtraces_are_cut() {
     for strategy in strategies() {
-        let mut store = store();
-        let module = module(store.engine(), WAT, strategy);
-        let instance = Instance::new(&mut store, &module, &[]).unwrap();
-        let recurse = instance
-            .get_typed_func::<i32, i32>(&mut store, "recurse")
-            .unwrap();
-        let error = recurse.call(&mut store, 0).unwrap_err();
+        let mut guest = Guest::new(WAT, strategy);
+        let error = guest.call::<i32, i32>("recurse", 0).unwrap_err();
         let backtrace = error.backtrace().unwrap();
         assert!(backtrace.is_truncated());
         assert!(backtrace.frames().iter().all(|f| f.name == "recurse"));

@@ -1,8 +1,10 @@
-//! Compiling in the test's own process.
+//! Compiles modules in the process of the test.
 
 use precast_artifact::{Interruption, Strategy};
 use precast_compiler::{Compiler, Settings};
 
+/// Compiles a module for a target, or for this machine.
+///
 /// # Errors
 /// The compiler's message.
 pub(crate) fn compile(

@@ -1,20 +1,41 @@
-//! Where the tests' artifacts come from.
+//! What the tests share.
 //!
-//! Most tests compile a module and run it in the same process. On a machine that only runs
-//! artifacts (another architecture under emulation, say) nothing is compiled: the same tests run
-//! on the machine that can compile first, which keeps what it compiles *for the other target* in a
-//! directory, and then on the other, which finds it there.
+//! | module | what |
+//! |---|---|
+//! | `source`, `compile` | artifacts: compiled, recorded or replayed |
+//! | `guest` | an instance in a store of its own |
+//! | `file` | artifacts in temporary files |
+//! | `handmade` | an artifact that is made without the compiler |
+//! | [`child`] | test cases that need a process of their own |
+//! | [`overflow`] | a module that overflows the stack |
+//! | `watchdog` | ends a test that hangs |
+//!
+//! Temporary directories come from the crate `tempfile`, random numbers from `fastrand`.
+//!
+//! Most tests compile a module and run it in the same process. A machine of another architecture,
+//! such as an emulator, may only be able to run artifacts. The same tests then run twice: first on
+//! the machine that compiles, which also compiles every module *for the other target* and keeps the
+//! artifacts in a directory, and then on the other machine, which takes them from there.
 //!
 //! | environment variable | effect |
 //! |---|---|
-//! | `PRECAST_RECORD=DIR`, `PRECAST_RECORD_TARGET=TRIPLE` | also compile for `TRIPLE`, keep in `DIR` |
-//! | `PRECAST_REPLAY=DIR` | take from `DIR`, compile nothing |
-//! | `PRECAST_RUNNER=COMMAND` | what starts a program of this architecture, for tests that start themselves |
+//! | `PRECAST_RECORD=DIR` | also compile for the other target and keep the artifacts in `DIR` |
+//! | `PRECAST_RECORD_TARGET=TRIPLE` | the other target, which `PRECAST_RECORD` needs |
+//! | `PRECAST_REPLAY=DIR` | take the artifacts from `DIR` instead of compiling |
+//! | `PRECAST_RUNNER=COMMAND` | the command by which tests start themselves, such as an emulator |
 
+pub mod child;
 #[cfg(feature = "compiler")]
 mod compile;
+mod file;
+mod guest;
+mod handmade;
+pub mod overflow;
 mod source;
 mod watchdog;
 
-pub use source::{Source, artifact, module, store, strategies};
+pub use file::ArtifactFile;
+pub use guest::{Guest, trap};
+pub use handmade::handmade;
+pub use source::{Source, artifact, module, store, strategies, strategy_pairs};
 pub use watchdog::Watchdog;

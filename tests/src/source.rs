@@ -5,12 +5,18 @@ use std::path::{Path, PathBuf};
 use precast_artifact::{Interruption, Strategy};
 use precast_loader::{Engine, Module, Store};
 
-/// Both memory strategies: tests run under each.
+/// Both memory strategies. Tests run under each.
 pub fn strategies() -> [Strategy; 2] {
     [Strategy::Guarded, Strategy::Checked]
 }
 
-/// Where artifacts come from, for one memory strategy and one way of being interrupted.
+/// All pairs of memory strategies, for tests with two modules.
+pub fn strategy_pairs() -> impl Iterator<Item = (Strategy, Strategy)> {
+    let both = strategies();
+    both.into_iter().flat_map(move |a| both.map(|b| (a, b)))
+}
+
+/// A source of artifacts with one memory strategy and one kind of interruption.
 #[derive(Debug, Clone)]
 pub struct Source {
     strategy: Strategy,
@@ -18,7 +24,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// A source as the environment says, of code that cannot be interrupted.
+    /// A source of artifacts that cannot be interrupted. The environment decides whether they are
+    /// compiled, recorded or replayed.
     pub fn new(strategy: Strategy) -> Self {
         Self {
             strategy,
@@ -26,7 +33,7 @@ impl Source {
         }
     }
 
-    /// Code that can be interrupted.
+    /// The same source, with this kind of interruption.
     #[must_use]
     pub fn interruption(self, interruption: Interruption) -> Self {
         Self {
@@ -35,22 +42,21 @@ impl Source {
         }
     }
 
-    /// A module in text form, ready to be instantiated.
+    /// Opens a module that is given in the text format.
     ///
     /// # Panics
-    /// If the text is wrong, does not compile, or the loader refuses it: tests give modules that
-    /// do.
+    /// If the text is not a valid module, or the module does not compile or load.
     pub fn module(&self, engine: &Engine, wat: &str) -> Module {
         let wasm = wat::parse_str(wat).expect("the test's own text");
         let bytes = self.artifact(&wasm).expect("the test's own module");
-        // SAFETY: our own compiler just wrote it.
+        // SAFETY: our own compiler has just written these bytes.
         unsafe { Module::from_bytes(engine, &bytes) }.expect("an artifact of our own compiler")
     }
 
-    /// The artifact of a module.
+    /// Returns the artifact of a module.
     ///
     /// # Errors
-    /// The compiler's message, present or recorded; or that nothing is recorded.
+    /// The compiler's message, now or when it was recorded; or that nothing was recorded.
     pub fn artifact(&self, wasm: &[u8]) -> Result<Vec<u8>, String> {
         if let Some(dir) = directory("PRECAST_REPLAY") {
             return replay(&self.path(&dir, wasm));
@@ -89,7 +95,8 @@ impl precast_wast::Modules for Source {
         Self::artifact(self, wasm)
     }
 
-    /// Whether it is rejected at all; what for is not recorded.
+    /// Checks that the module does not compile. The reason is not compared, because it is not
+    /// recorded.
     fn rejects(&self, wasm: &[u8], _: precast_wast::Rejected) -> Result<(), String> {
         match Self::artifact(self, wasm) {
             Ok(_) => Err("the module compiled".into()),
@@ -99,7 +106,7 @@ impl precast_wast::Modules for Source {
     }
 }
 
-/// A recorded file is `+` and an artifact, or `-` and a message.
+/// Reads a recorded file, which is `+` and an artifact, or `-` and a message.
 fn replay(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes =
         std::fs::read(path).map_err(|e| format!("nothing recorded as {}: {e}", path.display()))?;
@@ -121,10 +128,10 @@ fn record(path: &Path, result: &Result<Vec<u8>, String>) -> std::io::Result<()> 
     std::fs::rename(temporary, path)
 }
 
-/// The artifact of a module in text form.
+/// Returns the artifact of a module that is given in the text format.
 ///
 /// # Panics
-/// If the text is wrong or does not compile: tests give modules that do.
+/// If the text is not a valid module, or the module does not compile.
 pub fn artifact(wat: &str, strategy: Strategy) -> Vec<u8> {
     let wasm = wat::parse_str(wat).expect("the test's own text");
     Source::new(strategy)
@@ -132,10 +139,10 @@ pub fn artifact(wat: &str, strategy: Strategy) -> Vec<u8> {
         .expect("the test's own module")
 }
 
-/// A module in text form, ready to be instantiated.
+/// Opens a module that is given in the text format.
 ///
 /// # Panics
-/// As [`artifact`], or if the loader refuses it.
+/// If the text is not a valid module, or the module does not compile or load.
 pub fn module(engine: &Engine, wat: &str, strategy: Strategy) -> Module {
     Source::new(strategy).module(engine, wat)
 }

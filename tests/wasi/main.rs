@@ -1,4 +1,5 @@
-//! WASI's functions as modules see them: names, types, memory, the end of a program.
+//! WASI's functions as modules see them: their names and types, the memory, and the end of a
+//! program.
 
 mod deadlines;
 
@@ -10,7 +11,7 @@ use precast_loader::{Engine, Error, Instance, Linker, Store};
 use precast_tests::{module, strategies};
 use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker};
 
-/// All functions with their parameters, from the snapshot's text.
+/// All functions with the types of their parameters, from the text of the snapshot.
 const FUNCTIONS: &str = "
     args_get i32 i32
     args_sizes_get i32 i32
@@ -59,7 +60,7 @@ const FUNCTIONS: &str = "
     sock_send i32 i32 i32 i32 i32
     sock_shutdown i32 i32";
 
-/// A host's own data around a guest's.
+/// The data of a store whose WASI context is only a part of it.
 struct Host {
     wasi: WasiCtx,
 }
@@ -85,7 +86,7 @@ fn run(wat: &str, strategy: Strategy, wasi: WasiCtx) -> Result<(), Error> {
         .call(&mut store, ())
 }
 
-/// What is written is seen only when it has been flushed.
+/// An output whose bytes can be seen only after they have been flushed.
 #[derive(Clone, Default)]
 struct Output {
     held: Vec<u8>,
@@ -197,7 +198,7 @@ fn a_module_without_a_memory_is_told_so() {
         "sched_yield of wasi_snapshot_preview1 was called by a module without an exported memory: \
          expected a memory that is exported as `memory`"
     );
-    // To exit takes none.
+    // `proc_exit` needs no memory.
     let wat = r#"(module
         (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
         (func (export "_start") (call $exit (i32.const -1))))"#;
@@ -205,7 +206,7 @@ fn a_module_without_a_memory_is_told_so() {
     assert!(matches!(error, Error::Exit(-1)));
 }
 
-/// The memory may have moved or grown between two calls: it is looked up at each.
+/// The memory may have moved or grown between two calls, so each call looks it up.
 #[test]
 fn memory_that_has_grown_is_all_there() {
     let wat = r#"(module
@@ -234,8 +235,9 @@ fn memory_that_has_grown_is_all_there() {
 
 #[test]
 fn paths_reach_the_preopened_directory() {
-    let folder = std::env::temp_dir().join(format!("precast-wasi-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let around = tempfile::tempdir().unwrap();
+    let folder = around.path().join("preopened");
+    std::fs::create_dir(&folder).unwrap();
     let wat = r#"(module
         (import "wasi_snapshot_preview1" "path_create_directory"
             (func $mkdir (param i32 i32 i32) (result i32)))
@@ -259,6 +261,5 @@ fn paths_reach_the_preopened_directory() {
         }
     }
     assert!(folder.join("made").is_dir());
-    assert!(!folder.with_file_name("out").exists());
-    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(!around.path().join("out").exists());
 }

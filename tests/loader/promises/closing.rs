@@ -1,9 +1,9 @@
-//! A closed instance keeps its promises until its store is gone, and is not entered any more.
+//! A closed instance keeps its promises until its store is dropped, but its code is not entered.
 
 use precast_artifact::Strategy;
 use precast_loader::runtime::{Caller, HostModule, Instance, InstanceConfig, Runtime};
 use precast_loader::{AsContextMut, Engine, Error, Func, Memory, TrapCode, Val};
-use precast_tests::{module, strategies};
+use precast_tests::{module, strategies, strategy_pairs};
 
 fn named(name: &str) -> InstanceConfig {
     InstanceConfig::new().with_name(name)
@@ -13,7 +13,7 @@ fn message<V: std::fmt::Debug>(result: Result<V, Error>) -> String {
     result.unwrap_err().to_string()
 }
 
-/// Calls what is in its table, in every way, and goes on to work afterwards.
+/// Calls the functions in its table in every way, and must keep working afterwards.
 const CALLER: &str = r#"(module
     (type $f (func (param i32) (result i32)))
     (type $many (func (param i32 i64 f32 f64 i32 i32 i32 i32 i32 i64 i64 f64) (result i64)))
@@ -38,7 +38,7 @@ const CALLER: &str = r#"(module
 
 const WAYS: [&str; 5] = ["go", "tail", "loop", "many", "passed-on"];
 
-/// Puts its functions into the caller's table. Their memory cannot grow.
+/// Puts its functions into the caller's table. Its memory cannot grow.
 const CALLEE: &str = r#"(module
     (import "a" "t" (table 4 funcref))
     (import "h" "close" (func $close (param i32)))
@@ -81,14 +81,9 @@ fn two(strategies: (Strategy, Strategy)) -> Two {
     }
 }
 
-fn pairs() -> impl Iterator<Item = (Strategy, Strategy)> {
-    let both = strategies();
-    both.into_iter().flat_map(move |a| both.map(|b| (a, b)))
-}
-
 #[test]
 fn code_of_a_closed_instance_is_not_entered() {
-    for pair in pairs() {
+    for pair in strategy_pairs() {
         let Two {
             runtime,
             caller,
@@ -99,7 +94,7 @@ fn code_of_a_closed_instance_is_not_entered() {
                 caller.call(way, &[Val::I32(what)]).unwrap();
             }
         }
-        // What the host holds of it.
+        // The handles that the host has.
         let (func, typed) = callee
             .with(|mut store, instance| {
                 let func = instance.get_func(&mut store, "f").unwrap();
@@ -129,7 +124,7 @@ fn code_of_a_closed_instance_is_not_entered() {
     }
 }
 
-/// Uses a memory that another instance exports, in every way.
+/// A module that uses the memory of another instance in every way.
 fn memory_user(limits: &str, memory64: bool) -> String {
     let it = if memory64 { "i64" } else { "i32" };
     let ty = if memory64 { "i64 " } else { "" };
@@ -151,7 +146,7 @@ fn memory_user(limits: &str, memory64: bool) -> String {
 
 #[test]
 fn memories_keep_base_and_length() {
-    for (owner, user) in pairs() {
+    for (owner, user) in strategy_pairs() {
         for memory64 in [false, true] {
             if user.guards(memory64) && !owner.guards(memory64) {
                 continue;
@@ -179,7 +174,7 @@ fn memories_keep_base_and_length() {
                 let importer = module(&engine, &memory_user(known, memory64), user);
                 let a = runtime.instantiate(&keeper, named("a")).unwrap();
                 let b = runtime.instantiate(&exporter, named("b")).unwrap();
-                // The runtime does not know of this one.
+                // The runtime does not know that this instance imports from `b`.
                 let (instance, memory) = b
                     .with(|mut store, instance| {
                         let memory = instance.get_memory(&mut store, "m").unwrap();
@@ -226,7 +221,7 @@ fn memories_keep_base_and_length() {
                 };
                 let base = all(false);
                 b.close();
-                // The pages were given back.
+                // The closed instance's memory still has its bytes.
                 a.with(|store, _| {
                     assert_eq!(&memory.data(&store)[100..107], b"initial");
                     Ok(())
@@ -258,7 +253,8 @@ fn what_others_import_stays() {
         (func $f (export "f") (result i32)
             (global.set 0 (i32.add (global.get 0) (i32.const 1)))
             (i32.store (i32.const 0) (global.get 0)) (i32.load (i32.const 0))))"#;
-    // Every way into the other's code: import slot, tail call, table, frozen table, its own export.
+    // This module enters the other's code in every way: import slot, tail call, table, frozen
+    // table, and an export of its own.
     let importer = r#"(module
         (import "b" "m" (memory 1 1)) (import "b" "g" (global $g (mut i32)))
         (import "b" "c" (global $c i32)) (import "b" "own" (table $own 3 3 funcref))
@@ -283,7 +279,7 @@ fn what_others_import_stays() {
             (i32.add (i32.add (global.get $g) (i32.load (i32.const 65532)))
                 (i32.add (global.get $c) (table.size $own)))))"#;
     const INTO: [&str; 6] = ["import", "tail", "table", "frozen", "ref", "passed"];
-    for (first, second) in pairs() {
+    for (first, second) in strategy_pairs() {
         if second.guards(false) && !first.guards(false) {
             continue;
         }
@@ -295,7 +291,7 @@ fn what_others_import_stays() {
         let a = runtime.instantiate(&keeper, named("a")).unwrap();
         let b = runtime.instantiate(&exporter, named("b")).unwrap();
         let known = runtime.instantiate(&importer, named("c")).unwrap();
-        // The same module again, of which the runtime does not know.
+        // A second instance of the same module, which the runtime does not know of.
         let (unknown, of_b) = b
             .with(|mut store, instance| {
                 let table = a.within(&store)?.get_export(&mut store, "t").unwrap();
@@ -323,14 +319,15 @@ fn what_others_import_stays() {
         };
         all_work();
         b.close_with_exit_code(4);
-        // Who is linked with it goes on.
+        // Instances that import from the closed one keep working.
         all_work();
         assert_eq!(
             (known("items").unwrap(), unknown("items").unwrap()),
             (54, 54)
         );
         runtime.instance("c").unwrap().close();
-        // Nobody is, as far as the runtime knows: no code of it runs, all else is there.
+        // The runtime does not know of any importer any more: no code of the closed instance runs,
+        // but all other items are still there.
         let closed = "module closed with exit_code(4)";
         for _ in 0..2 {
             for name in INTO {
@@ -338,14 +335,14 @@ fn what_others_import_stays() {
             }
             assert_eq!(unknown("items").unwrap(), 54);
             assert_eq!(unknown("own").unwrap(), 0);
-            // Its own handles, and a reference made only now.
+            // Handles of the closed instance, and a reference that is made only now.
             a.with(|mut store, _| {
                 let func = of_b.get_typed_func::<(), i32>(&mut store, "f")?;
                 assert_eq!(message(func.call(&mut store, ())), closed);
                 Ok(())
             })
             .unwrap();
-            // The one of the closed importer's that leads to the closed exporter.
+            // A reference that the closed importer made to a function of the closed exporter.
             assert_eq!(message(a.call("call", &[Val::I32(5)])), closed);
         }
     }
@@ -356,7 +353,7 @@ fn start_functions_do_not_take_it_for_their_own_end() {
     let starter = r#"(module (import "a" "t" (table 4 funcref)) (type $f (func (param i32) (result i32)))
         (func (export "_start") (drop (call_indirect (type $f) (i32.const 0) (i32.const 0)))))"#;
     let start = starter.replace(r#"(func (export "_start")"#, "(start $s) (func $s");
-    for pair in pairs() {
+    for pair in strategy_pairs() {
         let two = two(pair);
         two.callee.close();
         for text in [starter, &start] {
@@ -370,9 +367,9 @@ fn start_functions_do_not_take_it_for_their_own_end() {
 
 #[test]
 fn closing_while_its_code_runs() {
-    for pair in pairs() {
+    for pair in strategy_pairs() {
         let two = two(pair);
-        // The callee's code calls the host, which closes it.
+        // The callee's code calls a host function, which closes the callee.
         let error = message(two.caller.call("go", &[Val::I32(2)]));
         assert_eq!(error, "module closed with exit_code(5)");
         assert_eq!(two.callee.exit_code(), Some(5));
@@ -387,7 +384,8 @@ fn closing_while_its_code_runs() {
 
 #[test]
 fn a_closed_instance_is_not_reused() {
-    // No memory, so nothing else forbids it; the shared store goes on until the other is closed.
+    // The module has no memory, which would forbid reuse in any case. The shared store lives until
+    // the other instance is closed.
     let text = r#"(module (import "h" "n" (func $n (result i32))) (table (export "t") 1 funcref)
         (elem (i32.const 0) $f) (func $f (export "f") (result i32) (call $n)))"#;
     for strategy in strategies() {
@@ -413,7 +411,7 @@ fn a_closed_instance_is_not_reused() {
 fn host_functions_that_it_passed_on_stay() {
     let passes = r#"(module (import "h" "n" (func $n (param i32) (result i32)))
         (import "a" "t" (table 4 funcref)) (memory (export "m") 1) (elem (i32.const 0) $n))"#;
-    for pair in pairs() {
+    for pair in strategy_pairs() {
         let engine = Engine::default();
         let runtime: Runtime = Runtime::new(&engine);
         let n = |mut caller: Caller<'_>, x: i32| -> Result<i32, Error> {
@@ -439,7 +437,7 @@ fn host_functions_that_it_passed_on_stay() {
 #[test]
 fn stores_that_go_take_everything() {
     // Nothing of the closed instance is used when the store is dropped or its parts are reused.
-    for pair in pairs() {
+    for pair in strategy_pairs() {
         for _ in 0..3 {
             let two = two(pair);
             two.callee.close();

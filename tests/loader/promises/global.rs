@@ -1,25 +1,11 @@
-//! Globals: mutable, immutable, folded.
+//! Promises about globals: mutable ones, immutable ones, and those that code has as constants.
 
 use precast_loader::{
     Caller, Engine, Error, Func, Global, GlobalType, Instance, Linker, Module, Store, Val, ValType,
 };
-use precast_tests::{module, strategies};
+use precast_tests::{module, strategies, strategy_pairs};
 
-/// What host functions use.
-#[derive(Default)]
-struct Side {
-    globals: Vec<Global>,
-    back: Option<Func>,
-}
-
-const WAYS: [(&str, &str); 6] = [
-    ("inline", "{inline}"),
-    ("callee", "(call $own)"),
-    ("slot 0", "(call_indirect $calls (i32.const 0))"),
-    ("slot 1", "(call_indirect $calls (i32.const 1))"),
-    ("host", "(call $host)"),
-    ("back", "(call $back)"),
-];
+use super::ways::{IMPORTS, Side, WAYS, linker};
 
 const TYPES: [&str; 5] = ["i32", "i64", "f32", "f64", "v128"];
 
@@ -30,7 +16,7 @@ fn constant(ty: &str, value: u8) -> String {
     }
 }
 
-/// The value of global `$ty` as an i32.
+/// Code for the value of global `$ty` as an i32.
 fn value(ty: &str) -> String {
     match ty {
         "i32" => "(global.get $i32)".into(),
@@ -40,6 +26,8 @@ fn value(ty: &str) -> String {
     }
 }
 
+/// The module that defines the globals, or the one that imports them. All ways set all globals to
+/// 7.
 fn text(is_owner: bool) -> String {
     let inline: String = TYPES
         .iter()
@@ -75,7 +63,7 @@ fn text(is_owner: bool) -> String {
     };
     let slot = i32::from(!is_owner);
     format!(
-        r#"(module (import "h" "host" (func $host)) (import "h" "back" (func $back)) {tables} {globals}
+        r#"(module {IMPORTS} {tables} {globals}
         (elem (table $calls) (i32.const {slot}) func $own)
         (func $own (export "own") {{inline}}) {functions})"#
     )
@@ -94,61 +82,53 @@ fn val(ty: ValType, value: u8) -> Val {
 
 #[test]
 fn mutable_globals_are_read_again() {
-    for first in strategies() {
-        for second in strategies() {
-            let engine = Engine::default();
-            let modules: [Module; 2] = [
-                module(&engine, &text(true), first),
-                module(&engine, &text(false), second),
-            ];
-            // Defined by an instance, or by the host.
-            for by_host in [false, true] {
-                let mut store = Store::new(&engine, Side::default());
-                let mut linker: Linker<Side> = Linker::new(&engine);
-                let host = |mut caller: Caller<'_, Side>| {
-                    for global in caller.data().globals.clone() {
-                        let value = val(global.ty().content, 7);
-                        global.set(&mut caller, value).unwrap();
-                    }
-                };
-                linker.func_wrap("h", "host", host).unwrap();
-                let back = |mut caller: Caller<'_, Side>| -> Result<(), Error> {
-                    let back = caller.data().back.unwrap();
-                    back.call(&mut caller, &[], &mut [])
-                };
-                linker.func_wrap("h", "back", back).unwrap();
-                let owner = linker.instantiate(&mut store, &modules[0]).unwrap();
-                let mut globals = Vec::new();
-                for (name, item) in owner.exports(&mut store) {
-                    let item = match item.global() {
-                        Some(global) if by_host => {
-                            let one = val(global.ty().content, 1);
-                            Global::new(&mut store, global.ty(), one).unwrap().into()
-                        }
-                        _ => item,
-                    };
-                    globals.extend(item.global());
-                    linker.define("o", &name, item).unwrap();
+    for (first, second) in strategy_pairs() {
+        let engine = Engine::default();
+        let modules: [Module; 2] = [
+            module(&engine, &text(true), first),
+            module(&engine, &text(false), second),
+        ];
+        // The second module's globals are those of the first, or of the host.
+        for by_host in [false, true] {
+            let mut store = Store::new(&engine, Side::<Vec<Global>>::default());
+            let mut linker = linker(&engine, |caller: &mut Caller<'_, Side<Vec<Global>>>| {
+                for global in caller.data().items.clone() {
+                    let value = val(global.ty().content, 7);
+                    global.set(&mut *caller, value).unwrap();
                 }
-                let user = linker.instantiate(&mut store, &modules[1]).unwrap();
-                store.data_mut().globals = globals;
-                store.data_mut().back = user.get_func(&mut store, "own");
-                for ty in TYPES {
-                    for (way, _) in WAYS {
-                        for instance in if by_host {
-                            vec![user]
-                        } else {
-                            vec![owner, user]
-                        } {
-                            // Slot 0 sets the owner's own.
-                            if by_host && way == "slot 0" {
-                                continue;
-                            }
-                            let name = format!("{ty} {way}");
-                            let func = instance.get_typed_func::<(), i32>(&mut store, &name);
-                            let sum = func.unwrap().call(&mut store, ()).unwrap();
-                            assert_eq!(sum, 2171, "{first} {second} {name} {by_host}");
-                        }
+            });
+            let owner = linker.instantiate(&mut store, &modules[0]).unwrap();
+            let mut globals = Vec::new();
+            for (name, item) in owner.exports(&mut store) {
+                let item = match item.global() {
+                    Some(global) if by_host => {
+                        let one = val(global.ty().content, 1);
+                        Global::new(&mut store, global.ty(), one).unwrap().into()
+                    }
+                    _ => item,
+                };
+                globals.extend(item.global());
+                linker.define("o", &name, item).unwrap();
+            }
+            let user = linker.instantiate(&mut store, &modules[1]).unwrap();
+            store.data_mut().items = globals;
+            store.data_mut().back = user.get_func(&mut store, "own");
+            let instances = if by_host {
+                vec![user]
+            } else {
+                vec![owner, user]
+            };
+            for ty in TYPES {
+                for (way, _) in WAYS {
+                    // Slot 0 sets the globals of the first module.
+                    if by_host && way == "slot 0" {
+                        continue;
+                    }
+                    for instance in &instances {
+                        let name = format!("{ty} {way}");
+                        let func = instance.get_typed_func::<(), i32>(&mut store, &name);
+                        let sum = func.unwrap().call(&mut store, ()).unwrap();
+                        assert_eq!(sum, 2171, "{first} {second} {name} {by_host}");
                     }
                 }
             }
@@ -156,7 +136,8 @@ fn mutable_globals_are_read_again() {
     }
 }
 
-/// Folded, known at instantiation, of the importer.
+/// Globals whose values are known when the module is compiled, when it is instantiated, and only to
+/// the importer.
 const IMMUTABLE: &str = r#"(module
     (import "e" "i" (global $i i64))
     (import "e" "f" (func $f))
@@ -213,7 +194,7 @@ fn immutable_globals_cannot_be_set() {
         let reference = instance.get_global(&mut store, "ref").unwrap();
         assert!(reference.set(&mut store, Val::FuncRef(None)).is_err());
         assert_eq!(all.call(&mut store, ()).unwrap(), 11_041_040);
-        // An import that may be set takes none that may not.
+        // The import of a mutable global does not accept an immutable one.
         let wat = r#"(module (import "e" "g" (global (mut i64))))"#;
         let sets = precast_tests::module(&engine, wat, strategy);
         for name in ["folded", "late"] {
@@ -234,7 +215,7 @@ fn immutable_globals_are_of_the_instance() {
         let ty = GlobalType::new(ValType::I64, false);
         let first = Global::new(&mut store, ty, Val::I64(1)).unwrap();
         let one = Instance::new(&mut store, &module, &[first.into(), nothing.into()]).unwrap();
-        // The second one's import is what the first one computed; and so on.
+        // Each instance imports what the one before has computed.
         let mut chain = vec![one];
         for _ in 0..5 {
             let late = chain[chain.len() - 1]
@@ -250,7 +231,7 @@ fn immutable_globals_are_of_the_instance() {
             let expected = 11_000_000 + (i + 1) * 1000 + i;
             assert_eq!(all.call(&mut store, ()).unwrap(), expected, "{strategy}");
         }
-        // Where an instance is reused, its references are its own.
+        // A reused instance has references to its own functions.
         let wat = r#"(module (import "h" "n" (func $n (result i32)))
             (global $r funcref (ref.func $f)) (table 1 funcref) (export "t" (table 0))
             (func $f (result i32) (call $n))

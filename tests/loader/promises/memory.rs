@@ -1,47 +1,35 @@
-//! Memories: bases, lengths, bytes.
+//! Promises about memories: bases, lengths, bytes.
 
 use precast_artifact::Strategy;
 use precast_loader::{
-    Caller, Engine, Error, Extern, Func, Instance, Linker, Memory, MemoryType, Store,
-    StoreLimitsBuilder, TrapCode,
+    Caller, Engine, Error, Extern, Func, Instance, Memory, MemoryType, Store, StoreLimitsBuilder,
+    TrapCode,
 };
-use precast_tests::{module, strategies};
+use precast_tests::{module, strategies, strategy_pairs};
+
+use super::ways::{self, IMPORTS, WAYS, linker};
 
 /// What host functions use.
-#[derive(Default)]
-struct Side {
-    memory: Option<Memory>,
-    back: Option<Func>,
-}
+type Side = ways::Side<Option<Memory>>;
 
-/// Where a module's memory is from.
+/// Where a module's memory comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
-    /// Defines and exports memory and table.
+    /// The module defines and exports the memory and the table.
     Owner,
-    /// Defines and exports the table, takes the memory from the host.
+    /// The module defines and exports the table, and imports the memory from the host.
     Guest,
-    /// Takes both from another instance.
+    /// The module imports both from another instance.
     User,
 }
-
-/// Ways for something to happen to a memory while code that uses it runs, and code for each. Slot 0
-/// of the table has the first instance's `$own`, slot 1 the second's.
-const WAYS: [(&str, &str); 6] = [
-    ("inline", "{inline}"),
-    ("callee", "(call $own)"),
-    ("slot 0", "(call_indirect (i32.const 0))"),
-    ("slot 1", "(call_indirect (i32.const 1))"),
-    ("host", "(call $host)"),
-    ("back", "(call $back)"),
-];
 
 fn index(memory64: bool) -> &'static str {
     if memory64 { "i64" } else { "i32" }
 }
 
-/// A module of that role. `inline` is what happens; `straight` and `looped` are bodies, for each way,
-/// with `{way}` in it. In all, `{it}` is the type of indices.
+/// A module of that role. `inline` is what happens to the memory. `straight` and `looped` are
+/// bodies of functions, in which `{way}` is replaced by each way. In all three, `{it}` is the type
+/// of indices.
 fn text(
     role: Role,
     memory64: bool,
@@ -56,8 +44,8 @@ fn text(
         Role::Guest | Role::User => format!(r#"(import "o" "m" (memory {ty}))"#),
     };
     let (table, slot) = match role {
-        Role::Owner | Role::Guest => (r#"(table (export "t") 2 funcref)"#, 0),
-        Role::User => (r#"(import "o" "t" (table 2 funcref))"#, 1),
+        Role::Owner | Role::Guest => (r#"(table $calls (export "calls") 2 funcref)"#, 0),
+        Role::User => (r#"(import "o" "calls" (table $calls 2 funcref))"#, 1),
     };
     let (mut imports, mut defined) = (String::new(), String::new());
     for part in [memory.as_str(), table] {
@@ -77,7 +65,7 @@ fn text(
         }
     }
     format!(
-        r#"(module (import "h" "host" (func $host)) (import "h" "back" (func $back)) {imports}
+        r#"(module {IMPORTS} {imports}
         {defined} (elem (i32.const {slot}) $own) (data $seven "\07\00\00\00\00\00\00\00")
         (func $own (export "own") {{inline}})
         (func (export "grow") (param i64) (result i64) {{extend}}(memory.grow {{narrow}}(local.get 0){{close}}){{end}})
@@ -122,11 +110,11 @@ impl Pair {
     }
 }
 
-/// What a host function does to the memory.
+/// What the host function `host` does to the memory.
 type Deed = fn(&mut Caller<'_, Side>, Memory);
 
-/// Two linked instances, the second of [`Role::User`]; the first one's memory is the host's where
-/// there is a type for it.
+/// Two linked instances, the second of [`Role::User`]. With a type `host`, the memory is the
+/// host's.
 fn pair(
     modules: &[precast_loader::Module; 2],
     host: Option<MemoryType>,
@@ -134,34 +122,25 @@ fn pair(
 ) -> Result<Pair, Error> {
     let engine = modules[0].engine();
     let mut store = Store::new(engine, Side::default());
-    let mut linker: Linker<Side> = Linker::new(engine);
-    linker.func_wrap("h", "host", move |mut caller: Caller<'_, Side>| {
-        let memory = caller.data().memory.unwrap();
-        deed(&mut caller, memory);
-    })?;
-    linker.func_wrap(
-        "h",
-        "back",
-        |mut caller: Caller<'_, Side>| -> Result<(), Error> {
-            let back = caller.data().back.unwrap();
-            back.call(&mut caller, &[], &mut [])
-        },
-    )?;
+    let mut linker = linker(engine, move |caller: &mut Caller<'_, Side>| {
+        let memory = caller.data().items.unwrap();
+        deed(caller, memory);
+    });
     if let Some(ty) = host {
         let memory = Memory::new(&mut store, ty)?;
-        store.data_mut().memory = Some(memory);
+        store.data_mut().items = Some(memory);
         linker.define("o", "m", memory)?;
     }
     let first = linker.instantiate(&mut store, &modules[0])?;
     for (name, item) in first.exports(&mut store) {
         if let Extern::Memory(memory) = item {
-            store.data_mut().memory = Some(memory);
+            store.data_mut().items = Some(memory);
         }
         linker.define("o", &name, item)?;
     }
     let second = linker.instantiate(&mut store, &modules[1])?;
     store.data_mut().back = second.get_func(&mut store, "own");
-    let memory = store.data().memory.unwrap();
+    let memory = store.data().items.unwrap();
     Ok(Pair {
         store,
         memory,
@@ -169,22 +148,21 @@ fn pair(
     })
 }
 
-/// Every way to link two modules: strategies, width of indices, who made the memory.
+/// Every way to link two modules: strategies, width of indices, who defines the memory.
 fn combinations() -> Vec<(Strategy, Strategy, bool, Role)> {
     let mut all = Vec::new();
-    for first in strategies() {
-        for second in strategies() {
-            for memory64 in [false, true] {
-                for role in [Role::Owner, Role::Guest] {
-                    // A guarded module does not take a checked 32-bit memory, see below.
-                    let owner = if role == Role::Owner {
-                        first
-                    } else {
-                        Strategy::Guarded
-                    };
-                    if owner.guards(memory64) || !second.guards(memory64) {
-                        all.push((first, second, memory64, role));
-                    }
+    for (first, second) in strategy_pairs() {
+        for memory64 in [false, true] {
+            for role in [Role::Owner, Role::Guest] {
+                // A guarded module refuses a checked 32-bit memory;
+                // see `who_expects_a_guard_gets_one`.
+                let owner = if role == Role::Owner {
+                    first
+                } else {
+                    Strategy::Guarded
+                };
+                if owner.guards(memory64) || !second.guards(memory64) {
+                    all.push((first, second, memory64, role));
                 }
             }
         }
@@ -194,7 +172,7 @@ fn combinations() -> Vec<(Strategy, Strategy, bool, Role)> {
 
 #[test]
 fn memories_move_and_grow_under_running_code() {
-    // More than the room that a memory has, however large it is.
+    // The memory grows by more than the room it has, however large it is.
     let inline = "(drop (memory.grow ({it}.add (memory.size) ({it}.const 17))))";
     let last = "({it}.sub ({it}.shl (memory.size) ({it}.const 16)) ({it}.const 8))";
     let straight = format!(
@@ -242,7 +220,7 @@ fn memories_move_and_grow_under_running_code() {
                     "{case}"
                 );
                 assert_eq!((pair.size(0), pair.size(1)), (55, 55), "{case}");
-                // Or the test shows nothing.
+                // A checked memory must have moved, or the test would show nothing.
                 assert_eq!(pair.base() == base, owner.guards(memory64), "{case}");
                 let delta = 72;
                 pair.memory.grow(&mut pair.store, delta).unwrap();
@@ -406,7 +384,7 @@ fn fixed_memories_cannot_grow() {
             (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
         (i64.load ({it}.const 131064))";
     for (first, second, memory64, role) in combinations() {
-        // The second module may know the maximum or not.
+        // The second module may know that the memory cannot grow, or not.
         for limits in ["2 2", "1", "2 3"] {
             let engine = Engine::default();
             let compile = |role, limits, strategy| {
@@ -516,7 +494,7 @@ fn fixed_imports_get_fixed_memories() {
 
 #[test]
 fn sizes_that_no_code_can_hold_are_not_folded() {
-    // As long as it is not instantiated, a memory of any size is valid.
+    // A module with a memory of any size is valid as long as it is not instantiated.
     for strategy in strategies() {
         for pages in [
             "0x10000",

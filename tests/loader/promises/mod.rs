@@ -1,8 +1,9 @@
-//! The table of promises ([`precast_artifact::promises`]): each row is broken here from every side
-//! that can, in both strategies, and must hold.
+//! The table of promises ([`precast_artifact::promises`]). The tests here try to break each row
+//! from every side that could, in both strategies. It must hold.
 //!
-//! Sides: the code itself, a callee, another instance, a host function, a host function that calls
-//! back, the host between calls; in straight code and in loops; by closing and by reuse.
+//! The sides are: the code itself, a callee, another instance, a host function, a host function
+//! that calls back, and the host between calls; in straight code and in loops; by closing and by
+//! reuse.
 
 mod call;
 mod closing;
@@ -10,13 +11,14 @@ mod global;
 mod memory;
 mod store;
 mod table;
+mod ways;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use precast_artifact::promises::Promise;
 
-/// Every file of Rust code below a directory.
+/// Collects all Rust files below a directory.
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

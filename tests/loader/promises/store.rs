@@ -1,4 +1,4 @@
-//! What code reads of its store and of its own context.
+//! Promises about what code reads of its store and of its own context.
 
 use std::thread;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use precast_tests::{Source, module, strategies};
 
 #[test]
 fn a_reused_instance_uses_its_new_store() {
-    // Its store by import slots, by routines of the loader with and without a thunk, and by traps.
+    // Code reaches its store by import slots, by routines of the loader with and without a thunk,
+    // and by traps.
     let wat = r#"(module (import "h" "n" (func $n (result i32))) (memory 1)
         (func (export "n") (result i32)
             (memory.fill (i32.const 0) (i32.const 1) (i32.const 300))
@@ -28,7 +29,7 @@ fn a_reused_instance_uses_its_new_store() {
         linker.func_wrap("h", "n", n).unwrap();
         let pre = linker.instantiate_pre(&module).unwrap();
         let round = |round: i32| {
-            // Something else is where the last store was.
+            // Another store may be at the address of the last one.
             let _other = (round % 2 == 0).then(|| Store::new(&engine, -1));
             let mut store = Store::new(&engine, round);
             let limits = StoreLimitsBuilder::new().memory_size(if round % 2 == 0 {
@@ -53,7 +54,7 @@ fn a_reused_instance_uses_its_new_store() {
             assert_eq!(call("n").unwrap(), 1000 + round, "{strategy}");
         };
         (0..8).for_each(round);
-        // Two of them at once, in turns.
+        // Two instances are used in turn.
         let mut stores = [0, 1].map(|i| Store::new(&engine, i));
         let instances = [0, 1].map(|i| pre.instantiate(&mut stores[i]).unwrap());
         for i in [0, 1, 0, 1] {
@@ -78,7 +79,7 @@ fn the_stack_limit_is_that_of_the_thread() {
         let engine = Engine::default();
         let module = module(&engine, wat, strategy);
         let mut linker: Linker<u32> = Linker::new(&engine);
-        // A nested activation that overflows leaves the limit of the outer one.
+        // A nested activation that overflows the stack must restore the limit of the outer one.
         let back = |mut caller: Caller<'_, u32>, n: i32| -> Result<i32, Error> {
             let down = caller.get_export("down").unwrap().func().unwrap();
             let down = down.typed::<i32, i32>(&caller)?;
@@ -90,7 +91,7 @@ fn the_stack_limit_is_that_of_the_thread() {
         linker.func_wrap("h", "back", back).unwrap();
         let mut store = Store::new(&engine, 0);
         let instance = linker.instantiate(&mut store, &module).unwrap();
-        // The store goes from thread to thread, with larger and smaller stacks.
+        // The store moves between threads with larger and smaller stacks.
         for (kib, depth, fits) in [
             (4096, 10_000, true),
             (512, 100, true),
@@ -125,7 +126,7 @@ fn the_stack_limit_is_that_of_the_thread() {
 
 #[test]
 fn the_interrupt_word_is_read_each_time() {
-    // The word was read before the loops, and nothing in them writes to anything.
+    // The code reads the word before the loops, and nothing in the loops writes to memory.
     let wat = r#"(module
         (func $many (param i32) (result i32)
             (loop $l (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))) (local.get 0))
@@ -186,7 +187,7 @@ fn fuel_that_a_host_function_gives_counts() {
         store.set_fuel(50).unwrap();
         run.call(&mut store, 10_000).unwrap();
         assert!((1..100).contains(&store.get_fuel()), "{}", store.get_fuel());
-        // Less than there was counts too; and none.
+        // Giving less fuel than was left counts, too, and so does giving none.
         store.set_fuel(1_000_000).unwrap();
         *store.data_mut() = 3;
         for given in [3, 0] {
@@ -204,8 +205,8 @@ fn fuel_that_a_host_function_gives_counts() {
 
 #[test]
 fn every_part_of_the_context_is_used() {
-    // Globals of all sizes between memories, tables, import slots, references and flags: a part in
-    // a wrong place would be seen in another one.
+    // The module has globals of all sizes, memories, tables, import slots, references and flags: a
+    // part at a wrong offset would change another one.
     let wat = r#"(module
         (import "h" "n" (func $n (param i32) (result i32))) (import "h" "m" (func $m (param i32) (result i32)))
         (global $a (mut i32) (i32.const 1)) (global $v (mut v128) (v128.const i64x2 2 3))
@@ -262,7 +263,7 @@ fn every_part_of_the_context_is_used() {
                     .unwrap();
                 func.call(store, len).is_ok()
             };
-            // All segments are there again after reuse.
+            // After reuse, no segment is dropped.
             for (name, len) in [
                 ("data", 3),
                 ("other data", 3),

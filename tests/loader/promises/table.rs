@@ -1,30 +1,22 @@
-//! Tables: bases, lengths, elements, frozen contents.
+//! Promises about tables: bases, lengths, elements, frozen contents.
 
 use precast_loader::{
     Caller, Engine, Error, Func, Instance, Linker, Module, Store, Table, TrapCode, Val,
 };
-use precast_tests::{module, strategies};
+use precast_tests::{module, strategies, strategy_pairs};
+
+use super::ways::{IMPORTS, Side, WAYS, linker};
 
 /// What host functions use.
 #[derive(Default)]
-struct Side {
+struct Items {
     table: Option<Table>,
     one: Option<Func>,
     two: Option<Func>,
-    back: Option<Func>,
 }
 
-const WAYS: [(&str, &str); 6] = [
-    ("inline", "{inline}"),
-    ("callee", "(call $own)"),
-    ("slot 0", "(call_indirect $calls (i32.const 0))"),
-    ("slot 1", "(call_indirect $calls (i32.const 1))"),
-    ("host", "(call $host)"),
-    ("back", "(call $back)"),
-];
-
-/// A module that owns the tables, or one that takes them from that. `$calls` is for ways, `$t` is the
-/// one that things happen to: `$one` and `$two` give 1 and 2, and are in its first two slots.
+/// The module that defines the tables, or the one that imports them. `$t` is the table that the
+/// ways change. Its first two elements are `$one` and `$two`, which return 1 and 2.
 fn text(is_owner: bool, limits: &str, inline: &str, straight: &str) -> String {
     let mut functions = String::new();
     for (name, way) in WAYS {
@@ -49,7 +41,7 @@ fn text(is_owner: bool, limits: &str, inline: &str, straight: &str) -> String {
     };
     format!(
         r#"(module (type $r (func (result i32)))
-        (import "h" "host" (func $host)) (import "h" "back" (func $back)) {imported} {defined}
+        {IMPORTS} {imported} {defined}
         {first} (elem (table $calls) (i32.const {slot}) func $own)
         (elem $both func $one $two) (elem declare func $one $two)
         (func $one (export "one") (result i32) (i32.const 1))
@@ -63,8 +55,11 @@ fn text(is_owner: bool, limits: &str, inline: &str, straight: &str) -> String {
     .replace("{inline}", inline)
 }
 
+type Deed = fn(&mut Caller<'_, Side<Items>>, Table);
+
+/// Two linked instances, the second of which imports from the first.
 struct Pair {
-    store: Store<Side>,
+    store: Store<Side<Items>>,
     table: Table,
     instances: [Instance; 2],
 }
@@ -81,37 +76,27 @@ impl Pair {
     }
 }
 
-fn pair(modules: &[Module; 2], deed: fn(&mut Caller<'_, Side>, Table)) -> Pair {
+fn pair(modules: &[Module; 2], deed: Deed) -> Pair {
     let engine = modules[0].engine();
-    let mut store = Store::new(engine, Side::default());
-    let mut linker: Linker<Side> = Linker::new(engine);
-    let host = move |mut caller: Caller<'_, Side>| {
-        let table = caller.data().table.unwrap();
-        deed(&mut caller, table);
-    };
-    linker.func_wrap("h", "host", host).unwrap();
-    let back = |mut caller: Caller<'_, Side>| -> Result<(), Error> {
-        let back = caller.data().back.unwrap();
-        back.call(&mut caller, &[], &mut [])
-    };
-    linker.func_wrap("h", "back", back).unwrap();
+    let mut store = Store::new(engine, Side::<Items>::default());
+    let mut linker = linker(engine, move |caller: &mut Caller<'_, Side<Items>>| {
+        let table = caller.data().items.table.unwrap();
+        deed(caller, table);
+    });
     let first = linker.instantiate(&mut store, &modules[0]).unwrap();
     linker.instance(&mut store, "o", first).unwrap();
     let second = linker.instantiate(&mut store, &modules[1]).unwrap();
     let table = first.get_table(&mut store, "t").unwrap();
-    *store.data_mut() = Side {
-        table: Some(table),
-        one: None,
-        two: None,
-        back: None,
-    };
     let one = first.get_func(&mut store, "one");
     let two = first.get_func(&mut store, "two");
     let back = second.get_func(&mut store, "own");
+
     *store.data_mut() = Side {
-        table: Some(table),
-        one,
-        two,
+        items: Items {
+            table: Some(table),
+            one,
+            two,
+        },
         back,
     };
     Pair {
@@ -121,24 +106,18 @@ fn pair(modules: &[Module; 2], deed: fn(&mut Caller<'_, Side>, Table)) -> Pair {
     }
 }
 
-/// Both modules in all pairs of strategies.
-fn each_pair(
-    texts: [String; 2],
-    deed: fn(&mut Caller<'_, Side>, Table),
-    mut check: impl FnMut(&mut Pair, &str, usize, &str),
-) {
-    for first in strategies() {
-        for second in strategies() {
-            let engine = Engine::default();
-            let modules = [
-                module(&engine, &texts[0], first),
-                module(&engine, &texts[1], second),
-            ];
-            for (way, _) in WAYS {
-                for which in [0, 1] {
-                    let case = format!("{first} {second} {way} {which}");
-                    check(&mut pair(&modules, deed), way, which, &case);
-                }
+/// Runs `check` for each pair of strategies, each way and each of the two instances.
+fn each_pair(texts: [String; 2], deed: Deed, mut check: impl FnMut(&mut Pair, &str, usize, &str)) {
+    for (first, second) in strategy_pairs() {
+        let engine = Engine::default();
+        let modules = [
+            module(&engine, &texts[0], first),
+            module(&engine, &texts[1], second),
+        ];
+        for (way, _) in WAYS {
+            for which in [0, 1] {
+                let case = format!("{first} {second} {way} {which}");
+                check(&mut pair(&modules, deed), way, which, &case);
             }
         }
     }
@@ -147,7 +126,8 @@ fn each_pair(
 #[test]
 fn tables_move_and_grow_under_running_code() {
     let inline = "(drop (table.grow $t (ref.func $two) (i32.const 5000)))";
-    // 1 before, then 2 from the new end, then 1 from the old place; then again, in a loop.
+    // The calls return 1 before the growth, then 2 from the new end and 1 from the old slot. The
+    // loop does the same again.
     let body = "(local $sum i32)
         (local.set $sum (call_indirect $t (type $r) (i32.const 0))) {way}
         (if (i32.ne (table.size $t) (i32.const 5002)) (then unreachable))
@@ -163,15 +143,15 @@ fn tables_move_and_grow_under_running_code() {
             (br_if $l (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 4))))
         (local.get $sum)";
     let texts = [true, false].map(|is_owner| text(is_owner, "2", inline, body));
-    let deed = |caller: &mut Caller<'_, Side>, table: Table| {
-        let two = caller.data().two;
+    let deed: Deed = |caller, table| {
+        let two = caller.data().items.two;
         table.grow(&mut *caller, 5000, Val::FuncRef(two)).unwrap();
     };
     each_pair(texts, deed, |pair, way, which, case| {
         assert_eq!(pair.call(which, way).unwrap(), 8121, "{case}");
         let size = 2 + 5 * 5000;
         assert_eq!(pair.table.size(&pair.store), size as u64, "{case}");
-        let two = pair.store.data().two;
+        let two = pair.store.data().items.two;
         pair.table
             .grow(&mut pair.store, 7000, Val::FuncRef(two))
             .unwrap();
@@ -205,8 +185,8 @@ fn elements_that_others_set_are_seen() {
             (local.get $sum)";
         for limits in ["2", "2 2"] {
             let texts = [true, false].map(|is_owner| text(is_owner, limits, inline, body));
-            let deed = |caller: &mut Caller<'_, Side>, table: Table| {
-                let two = caller.data().two;
+            let deed: Deed = |caller, table| {
+                let two = caller.data().items.two;
                 table.set(&mut *caller, 0, Val::FuncRef(two)).unwrap();
             };
             each_pair(texts, deed, |pair, way, which, case| {
@@ -215,7 +195,7 @@ fn elements_that_others_set_are_seen() {
                     821,
                     "{inline} {limits} {case}"
                 );
-                let one = pair.store.data().one;
+                let one = pair.store.data().items.one;
                 pair.table
                     .set(&mut pair.store, 0, Val::FuncRef(one))
                     .unwrap();
@@ -238,7 +218,7 @@ fn fixed_tables_cannot_grow() {
             text(true, "2 2", inline, body),
             text(false, limits, inline, body),
         ];
-        let deed = |caller: &mut Caller<'_, Side>, table: Table| {
+        let deed: Deed = |caller, table| {
             assert!(table.grow(&mut *caller, 1, Val::FuncRef(None)).is_err());
             assert_eq!(table.grow(&mut *caller, 0, Val::FuncRef(None)).unwrap(), 2);
         };
@@ -254,7 +234,7 @@ fn fixed_tables_cannot_grow() {
             }
         });
     }
-    // One that could grow, but that nothing which grows tables can reach.
+    // The type of this table allows growth, but nothing that grows tables can reach it.
     let wat = r#"(module (type $r (func (result i32))) (table $t 3 funcref) (elem declare func $f)
         (func $f (result i32) (i32.const 4))
         (func (export "f") (param i32) (result i32)
@@ -265,7 +245,7 @@ fn fixed_tables_cannot_grow() {
         let engine = Engine::default();
         let module = module(&engine, wat, strategy);
         let pre = Linker::<()>::new(&engine).instantiate_pre(&module).unwrap();
-        // The instances are reused, and the elements with them.
+        // The instances are reused, and their elements are reset.
         for _ in 0..5 {
             let mut store = Store::new(&engine, ());
             let instance = pre.instantiate(&mut store).unwrap();
@@ -322,7 +302,7 @@ fn frozen_tables_are_the_same_for_all() {
                     assert_eq!(error.trap().unwrap().code(), code);
                 }
             }
-            // Nobody can reach it to change it.
+            // No export reaches the table, so nobody can change it.
             for instance in both {
                 let exports = instance.exports(&mut store);
                 assert!(exports.iter().all(|(_, item)| item.table().is_none()));

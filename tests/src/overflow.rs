@@ -1,7 +1,8 @@
-//! A module that uses all the stack that it may, in several ways.
+//! A module that overflows the stack in several ways.
 
 use precast_loader::{Caller, Config, Engine, Error, Extern, InstancePre, Linker, Store, TrapCode};
-use precast_tests::{module, strategies};
+
+use crate::{module, strategies};
 
 const WAT: &str = r#"
 (module
@@ -16,47 +17,48 @@ const WAT: &str = r#"
     (i32x4.extract_lane 0 (i32x4.add (local.get 1) (local.get 2)))))
 "#;
 
-/// The module for both strategies, linked.
-pub(crate) fn linked(config: &Config) -> Vec<InstancePre<u32>> {
+/// The module for both strategies, with its import resolved.
+///
+/// # Panics
+/// If the module does not compile or link.
+pub fn linked(config: &Config) -> Vec<InstancePre<u32>> {
     let engine = Engine::new(config);
     let mut linker: Linker<u32> = Linker::new(&engine);
+    let down = |mut caller: Caller<'_, u32>, n: i32| -> Result<i32, Error> {
+        *caller.data_mut() += 1;
+        let again = caller.get_export("via-host").and_then(Extern::func);
+        let again = again.expect("an exported function");
+        again.typed::<i32, i32>(&caller)?.call(&mut caller, n)
+    };
     linker
-        .func_wrap(
-            "h",
-            "down",
-            |mut caller: Caller<'_, u32>, n: i32| -> Result<i32, Error> {
-                *caller.data_mut() += 1;
-                let again = caller
-                    .get_export("via-host")
-                    .and_then(Extern::func)
-                    .unwrap();
-                again.typed::<i32, i32>(&caller)?.call(&mut caller, n)
-            },
-        )
-        .unwrap();
+        .func_wrap("h", "down", down)
+        .expect("an empty linker");
     strategies()
         .map(|strategy| {
             let module = module(&engine, WAT, strategy);
-            linker.instantiate_pre(&module).unwrap()
+            linker.instantiate_pre(&module).expect("its only import")
         })
         .into()
 }
 
-/// Overflows the stack in each way, and gives the greatest depth through the host.
-pub(crate) fn overflow(linked: &[InstancePre<u32>]) -> u32 {
+/// Overflows the stack in each way. Returns the largest number of calls through the host.
+///
+/// # Panics
+/// If a call ends in another way than by a trap for the stack overflow.
+pub fn overflow(linked: &[InstancePre<u32>]) -> u32 {
     let mut depth = 0;
     for (pre, name) in linked
         .iter()
         .flat_map(|pre| ["plain", "via-host", "wide"].map(|name| (pre, name)))
     {
         let mut store = Store::new(pre.module().engine(), 0);
-        let instance = pre.instantiate(&mut store).unwrap();
+        let instance = pre.instantiate(&mut store).expect("room for an instance");
         let func = instance
             .get_typed_func::<i32, i32>(&mut store, name)
-            .unwrap();
+            .expect("an exported function");
         for _ in 0..2 {
-            let error = func.call(&mut store, 0).unwrap_err();
-            let code = error.trap().unwrap().code();
+            let error = func.call(&mut store, 0).expect_err("endless recursion");
+            let code = error.trap().expect("a trap").code();
             assert_eq!(code, TrapCode::StackOverflow, "{name}");
         }
         depth = depth.max(*store.data());

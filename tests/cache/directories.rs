@@ -1,4 +1,4 @@
-//! Directories that are not as they should be, and disks that are full or read-only.
+//! Directories with unexpected contents or permissions, and disks that are full or read-only.
 
 use std::fs::{self, File, Permissions};
 use std::io::Write;
@@ -41,7 +41,7 @@ fn paths_that_are_no_directories_are_named() {
 fn directories_that_others_can_write_to_are_refused() {
     let dir = Scratch::new("trust");
     drop(get(&CompilationCache::open(dir.path()).unwrap(), 0));
-    // What is around it may be anybody's.
+    // Other users may write to the directory around the cache's own.
     fs::set_permissions(dir.path(), Permissions::from_mode(0o1777)).unwrap();
     drop(get(&CompilationCache::open(dir.path()).unwrap(), 0));
     fs::set_permissions(dir.entries(), Permissions::from_mode(0o770)).unwrap();
@@ -75,7 +75,7 @@ fn other_files_are_left_alone() {
         fs::write(dir.entries().join(name), "not from here").unwrap();
     }
     fs::write(dir.path().join("0.precast"), "nor this").unwrap();
-    // What a crash leaves: a lock that nobody holds, half an entry.
+    // A crash leaves a lock that no process holds, and half an entry.
     fs::write(dir.entries().join(format!("{key}.lock")), "").unwrap();
     let half = dir.entries().join(format!(".{key}.4711-0.tmp"));
     fs::write(&half, "\u{7f}ELF").unwrap();
@@ -131,7 +131,7 @@ fn a_full_disk_means_memory() {
     assert_eq!((stats.memory_hits, stats.disk_hits), (2, 1));
     let temporaries = cache.usage().unwrap().temporaries;
     assert_eq!(temporaries, 0);
-    // Damaged entries on a full disk: nothing to replace them with, and no harm.
+    // A damaged entry on a full disk cannot be replaced, and that does no harm.
     drop((cache, ballast));
     fs::remove_file(disk.path().join("ballast")).unwrap();
     let cache = CompilationCache::open(disk.path()).unwrap();
@@ -153,7 +153,7 @@ fn a_read_only_disk_serves_what_it_has() {
     let stats = cache.stats();
     assert_eq!((stats.disk_hits, stats.memory_hits), (2, 1));
     assert_eq!((stats.compilations, stats.store_failures), (1, 1));
-    // One that would have to be made there.
+    // A directory that would have to be created on the read-only disk is an error.
     let none = CompilationCache::open(disk.path().join("none"));
     assert!(matches!(none, Err(Error::File { .. })), "{none:?}");
     disk.remount("rw");
@@ -162,12 +162,12 @@ fn a_read_only_disk_serves_what_it_has() {
     assert_eq!(again.stats().stores, 1);
 }
 
-/// What another user finds, in a process of theirs.
+/// The environment variable that names the directory to a process of another user.
 const USER: &str = "PRECAST_OTHER_USER";
 
-/// Not a test: what the other user does with the directory.
+/// Not a test of its own: this is what the other user does with the directory.
 #[test]
-#[ignore = "started by the next one as a process of another user"]
+#[ignore = "the next test starts it as a process of another user"]
 fn as_another_user() {
     let Ok(dir) = std::env::var(USER) else {
         return;
@@ -180,23 +180,23 @@ fn as_another_user() {
         let stats = cache.stats();
         (stats.disk_hits, stats.compilations, stats.damaged)
     };
-    // Root's cache, which root closed to others: an entry that cannot be read counts as damaged, and
-    // modules stay in memory.
+    // Root's cache, which other users cannot read: an entry that cannot be read counts as damaged,
+    // and modules are only kept in memory.
     let cache = CompilationCache::open(dir.join("closed")).unwrap();
     assert_eq!(counts(&cache, 0), (0, 1, 1));
-    // Root's cache, open for reading: what may be read is used, the rest is not.
+    // Root's cache, which other users can read: its readable entries are used.
     let cache = CompilationCache::open(dir.join("shared")).unwrap();
     assert_eq!(counts(&cache, 0), (2, 0, 0));
     let (_, compiled, _) = counts(&cache, 1);
     assert_eq!(compiled, 1);
-    // Nothing there, and nothing can be made.
+    // There is no such directory, and it cannot be created.
     let none = CompilationCache::open(dir.join("none"));
     let Err(Error::File { path, source, .. }) = none else {
         panic!("{none:?}");
     };
     assert_eq!(path, dir.join("none"));
     assert_eq!(source.kind(), std::io::ErrorKind::PermissionDenied);
-    // A third user's.
+    // The cache of a third user.
     let message = refused(CompilationCache::open(dir.join("foreign")));
     let expected = "it belongs to user 54321, and this is user 12345";
     assert!(message.contains(expected), "{message}");
@@ -205,7 +205,7 @@ fn as_another_user() {
 #[test]
 fn caches_of_another_user() {
     if !is_root() {
-        eprintln!("skipped caches_of_another_user: only root can become somebody else");
+        eprintln!("skipped caches_of_another_user: only root can change to another user");
         return;
     }
     let dir = Scratch::new("user");
@@ -227,7 +227,7 @@ fn caches_of_another_user() {
     let mut command = std::process::Command::new("/proc/self/exe");
     std::os::unix::process::CommandExt::uid(&mut command, 12345);
     let output = command
-        .args(["--exact", "places::as_another_user", "--ignored"])
+        .args(["--exact", "directories::as_another_user", "--ignored"])
         .arg("--nocapture")
         .env(USER, dir.path())
         .current_dir("/")
@@ -243,7 +243,7 @@ fn caches_of_another_user() {
     assert_eq!(listing(dir.path()), before, "nothing made, nothing deleted");
 }
 
-/// All files below a directory, with their sizes.
+/// The paths and sizes of all files below a directory.
 fn listing(dir: &std::path::Path) -> Vec<(std::path::PathBuf, u64)> {
     let mut found = Vec::new();
     for file in fs::read_dir(dir).unwrap() {
@@ -262,7 +262,7 @@ fn listing(dir: &std::path::Path) -> Vec<(std::path::PathBuf, u64)> {
 fn names_of_directories_that_are_unusual() {
     use std::os::unix::ffi::OsStrExt;
     let dir = Scratch::new("names");
-    // Not UTF-8, a line break, as long as a name may be.
+    // A name that is not UTF-8, one with a line break, and one of the maximal length.
     let long = "n".repeat(255);
     for name in [&b"\xff\xfe"[..], b"line\nbreak", b" ", long.as_bytes()] {
         let path = dir.path().join(std::ffi::OsStr::from_bytes(name));
@@ -272,7 +272,7 @@ fn names_of_directories_that_are_unusual() {
         drop(get(&cache, 0));
         assert_eq!(cache.stats().disk_hits, 1, "{path:?}");
     }
-    // Longer than that, no name at all, a NUL.
+    // A longer name, an empty one, and one with a NUL.
     let nul = std::ffi::OsStr::from_bytes(b"a\0b");
     for path in [
         dir.path().join("n".repeat(256)),
