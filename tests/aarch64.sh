@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# aarch64.sh                   cross-compiles with the x86_64 compiler, and runs the loader's tests and a sample of the official suite
-#                              as aarch64 programs under qemu
-# aarch64.sh toolchain         only sets up what that needs
-# aarch64.sh run COMMAND…      runs a command with the cross toolchain in its environment (`run cargo test -p X --target $TARGET`)
+# aarch64.sh                cross-compiles with the x86_64 compiler, and runs the loader's tests and a
+#                           sample of the official suite as aarch64 programs under qemu
+# aarch64.sh toolchain      only sets up the tools for that
+# aarch64.sh run COMMAND…   runs a command with the cross toolchain in its environment, such as
+#                           `run cargo test -p X --target $TARGET`
 #
-# rustup has no second standard library to offer offline, so everything comes from Debian 12 packages, into target/cross/ (kept there):
-#   rustc-web and libstd-rust-web-dev for amd64 and arm64, a current rustc that Debian keeps in its security archive; unpacked only
-#   qemu-user from the backports, unpacked only: Debian 12's own copies page tables for every reservation, which costs about 90 ms and
-#     6 MB for each GiB; 10.0 does not
-#   gcc-aarch64-linux-gnu and libc6-dev-arm64-cross, and what libLLVM needs, which are installed (as root)
-# Host programs built through it use Debian's rustc too, so it has a target directory of its own.
+# Offline, rustup has no standard library of another target. Therefore everything comes from packages of
+# Debian 12, and is kept in target/cross/:
+#   rustc-web and libstd-rust-web-dev for amd64 and arm64, a current rustc in Debian's security archive;
+#     they are unpacked and not installed
+#   qemu-user from the backports, which is unpacked and not installed; the version in Debian 12 copies page
+#     tables for every reservation, which takes about 90 ms and 6 MB for each GiB, and version 10.0 does not
+#   gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and the dependencies of libLLVM, which root installs
+# Host programs that are built with this toolchain use Debian's rustc too, so it has its own target directory.
 set -euo pipefail
 shopt -s inherit_errexit
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -18,10 +21,11 @@ export TARGET=aarch64-unknown-linux-gnu
 
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# missing PACKAGE…: those that are not installed.
+# missing PACKAGE…: prints the packages that are not installed.
 missing() { for package; do dpkg -s "$package" > /dev/null 2>&1 || echo "$package"; done; }
 
-# An apt of our own: both architectures and the backports, without touching this machine's lists. The archives are this machine's.
+# Sets up a separate apt with both architectures and the backports. It uses the archives of this machine, and
+# does not change its lists.
 private_apt() {
   local key=/usr/share/keyrings/debian-archive-keyring.gpg debian security
   debian=$(archive debian) security=$(archive debian-security)
@@ -35,7 +39,7 @@ CONF
   APT_CONFIG=$part/apt/conf apt-get update -q > /dev/null
 }
 
-# archive NAME: the address of that archive in this machine's apt sources, of either style.
+# archive NAME: prints the address of an archive in this machine's apt sources, in either format.
 archive() {
   local found
   found=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list /etc/apt/sources.list 2> /dev/null |
@@ -72,7 +76,7 @@ toolchain() {
       *) dpkg -x "$deb" "$part/root" ;;
     esac
   done
-  # The libraries are found beside the program, wherever this folder is.
+  # These wrappers find the libraries relative to themselves, so that the folder can be anywhere.
   for name in rustc rustdoc; do
     cat > "$part/bin/$name" << 'WRAPPER'
 #!/bin/sh
@@ -92,14 +96,15 @@ environment() {
   export CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
   unset RUSTUP_TOOLCHAIN RUSTFLAGS
 }
-# crossed COMMAND…: in that environment, with its own target directory.
+# crossed COMMAND…: runs a command in that environment, with its own target directory.
 crossed() { (environment && CARGO_TARGET_DIR=$cross/build "$@"); }
 
 run_tests() {
   cd "$root"
   local artifacts=$cross/artifacts
   rm -rf "$artifacts"
-  # Natively, where everything that is compiled is compiled for aarch64 as well and kept; then there, where nothing is compiled.
+  # The first run is native. Everything that it compiles, it also compiles for aarch64 and keeps. The second
+  # run is on aarch64 and compiles nothing.
   PRECAST_RECORD=$artifacts PRECAST_RECORD_TARGET=$TARGET cargo test --release --workspace --test loader --test main-thread --test sample
   PRECAST_REPLAY=$artifacts PRECAST_RUNNER="$cross/toolchain/bin/qemu-aarch64 -L /usr/aarch64-linux-gnu" \
     crossed cargo test --release -p precast-tests --no-default-features --test loader --test main-thread --test sample --target "$TARGET"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The cache's torture test in its long form: tests/cache-torture.sh [SECONDS]
+# The long form of the cache's torture test: tests/cache-torture.sh [SECONDS]
 #
 # Eight processes of four threads share a directory while another process kills them, deletes and
 # damages entries, and (as root) fills the disk. The short form is part of `cargo test`.

@@ -1,15 +1,15 @@
-//! The loader goes into every program that runs artifacts, so it must stay small: nothing of the
-//! compiler, and none of the crates that a command line or a configuration file needs.
+//! The loader is part of every program that runs artifacts, so it must stay small. It must not
+//! depend on the compiler, or on crates for command lines and configuration files.
 //!
-//! Its files are in layers, and a file imports only from its own layer and those below it. Every type
-//! that it gives out has an example. And every package that is published carries its licence.
+//! Its files are in layers, and a file imports only from its own layer and the layers below. Every
+//! public type of it has an example. Every package that is published contains its licence.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// No package of which the name starts so.
+/// The loader depends on no package whose name starts with one of these.
 const FORBIDDEN: [&str; 8] = [
     "cranelift",
     "regalloc2",
@@ -21,7 +21,7 @@ const FORBIDDEN: [&str; 8] = [
     "precast-compiler",
 ];
 
-/// Names of the packages that `package` depends on, itself included.
+/// The names of `package` and of all packages that it depends on.
 fn dependencies(package: &str, arguments: &[&str]) -> Vec<String> {
     let output = Command::new(env!("CARGO"))
         .args([
@@ -63,8 +63,8 @@ fn the_loader_has_no_compiler() {
     assert_eq!(forbidden("precast-loader"), [""; 0]);
 }
 
-/// All that a program gets by embedding the loader, as it is unless features are asked for. Names of
-/// functions in backtraces need none of them.
+/// With the default features, these are all packages that a program gets by embedding the loader.
+/// Backtraces with names of functions need no other features.
 #[test]
 fn the_tree_of_the_loader_is_short_and_known() {
     let mut names = dependencies("precast-loader", &["--edges", "no-proc-macro"]);
@@ -98,7 +98,8 @@ fn the_compiler_would_be_noticed() {
     assert!(found.iter().any(|name| name == "wasmparser"), "{found:?}");
 }
 
-/// The layers of `loader/src`, lowest first: the names of files and folders directly in it.
+/// The layers of `loader/src`, from the lowest to the highest, with the names of the files and
+/// folders directly in it.
 const LAYERS: [(&str, &[&str]); 4] = [
     (
         "the system, the architecture, and types that hold no pointer into a store",
@@ -149,7 +150,8 @@ const LAYERS: [(&str, &[&str]); 4] = [
     ("instances that find each other by name", &["runtime"]),
 ];
 
-/// The layer of a name behind `crate::`. The crate's page gives out what users call.
+/// The layer of a name behind `crate::`. The crate's root exports types under names that start with
+/// a capital letter, and those are in the layer of `engine`.
 fn layer(name: &str) -> usize {
     let name = match name.starts_with(char::is_uppercase) {
         true => "engine",
@@ -161,7 +163,7 @@ fn layer(name: &str) -> usize {
         .unwrap_or_else(|| panic!("`{name}` has no layer: give it one"))
 }
 
-/// The names that code imports from the crate: without comments and unit tests.
+/// The names that code imports from its crate, except in comments and unit tests.
 fn imports(code: &str) -> BTreeSet<String> {
     let code = code.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
     let lines = code
@@ -187,7 +189,7 @@ fn imports(code: &str) -> BTreeSet<String> {
     names
 }
 
-/// The Rust files in a folder and the folders in it.
+/// The Rust files in a folder and in all folders below it.
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).expect("the loader's source is there") {
@@ -236,7 +238,7 @@ fn an_import_from_above_would_be_noticed() {
     assert!(layer("Func") > layer("vm") && layer("store") > layer("vm"));
 }
 
-/// The lines of documentation in front of the definition of a public item.
+/// The documentation of the public item with this name, as lines of the code.
 fn documentation<'a>(code: &'a str, name: &str) -> Option<Vec<&'a str>> {
     let lines: Vec<_> = code.lines().collect();
     let defines = |line: &str| {

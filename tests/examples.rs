@@ -1,11 +1,11 @@
-//! The examples print what they promise, to the byte.
+//! The examples print exactly what their pages say.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
-/// Builds all examples, once, with the features that the whole workspace has: `cargo run -p NAME`
-/// for each would build the compiler again and again, with other features of what it depends on.
+/// Builds all examples once, with the features of the whole workspace. `cargo run -p NAME` for each
+/// example would build the compiler again and again, with other features of its dependencies.
 fn build() -> &'static Path {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
         let mut cargo = Command::new(env!("CARGO"));
@@ -19,7 +19,7 @@ fn build() -> &'static Path {
                 "--bins",
             ])
             .current_dir(env!("CARGO_MANIFEST_DIR"));
-        // What cargo set for this test's own package is not for the build.
+        // The variables that cargo has set for this test's package must not reach the build.
         for (variable, _) in std::env::vars_os() {
             let name = variable.to_string_lossy();
             if name.starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR" {
@@ -46,7 +46,7 @@ fn run(name: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
     example.output().expect("the example starts")
 }
 
-/// Checks that an example succeeds and prints exactly this.
+/// Checks that an example succeeds and prints exactly `expected`.
 #[track_caller]
 fn prints(name: &str, args: &[&str], env: &[(&str, &str)], expected: &str) {
     let output = run(name, args, env);

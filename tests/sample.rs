@@ -1,6 +1,6 @@
-//! A sample of the official suite with artifacts from wherever [`Source`] has them: on a machine
-//! that only runs artifacts, those that another one recorded for it. The whole suite is the test
-//! `conformance`, which compiles.
+//! A sample of the official test suite. Its artifacts come from [`Source`], so that it also runs on
+//! a machine that only runs artifacts which another machine has recorded. The test `conformance`
+//! runs the whole suite and needs the compiler.
 
 use precast_artifact::Strategy;
 use precast_tests::Source;

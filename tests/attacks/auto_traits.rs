@@ -1,5 +1,5 @@
-//! Which types may move between threads, and which be shared. Each line is checked when this is
-//! compiled; the test only says so.
+//! Which types are `Send` and which are `Sync`. Each line is checked when this file is compiled.
+//! The test only makes that visible.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,7 +10,8 @@ use precast_loader::{
     Linker, Memory, Module, Store, StoreContext, StoreContextMut, Table, TypedFunc, Val,
 };
 
-/// Fails to compile if the type has one of the traits: `Tells<_>` is implemented once or more often.
+/// Fails to compile if a type has one of the traits, because `Tells<_>` is then implemented twice,
+/// and the compiler cannot infer which implementation is meant.
 macro_rules! never {
     ($($T:ty: $($Trait:ident)+;)*) => {
         $($(const _: () = {
@@ -34,13 +35,13 @@ macro_rules! always {
     };
 }
 
-/// Neither to be sent nor shared.
+/// A type that is neither `Send` nor `Sync`.
 type Bound = Rc<()>;
-/// To be sent, not to be shared.
+/// A type that is `Send`, but not `Sync`.
 type Unshared = Cell<u8>;
 
-// A store is as free as its data. What borrows one stays on its thread, on whose stack the calls
-// that it may be used in are.
+// A store is `Send` and `Sync` if its data is. Types that borrow a store from a call must stay on
+// the thread on which that call runs.
 never! {
     Store<Bound>: Send Sync;
     Store<Unshared>: Sync;
@@ -54,10 +55,11 @@ always! {
     Store<Unshared>: Send;
     Engine: Send Sync;
     Module: Send Sync;
-    // Host functions are Send and Sync, whatever the data of the stores that they are for.
+    // Host functions are `Send` and `Sync`, independently of the data of the stores that they are
+    // for.
     Linker<Bound>: Send Sync;
     InstancePre<Bound>: Send Sync;
-    // Names of what is in a store, which nobody can use without it.
+    // Handles, which cannot be used without their store.
     Instance: Send Sync;
     Extern: Send Sync;
     Func: Send Sync;
@@ -69,7 +71,7 @@ always! {
     ExternRef: Send Sync;
     InterruptHandle: Send Sync;
     Error: Send Sync;
-    // Behind locks.
+    // The stores are behind locks.
     Runtime<Unshared>: Send Sync;
     runtime::Instance<Unshared>: Send Sync;
     State<Unshared>: Send;

@@ -1,4 +1,4 @@
-//! Implementations of `AsContext` that do not give the same store each time, or panic.
+//! Implementations of `AsContext` that do not return the same store each time, or that panic.
 
 use std::cell::Cell;
 
@@ -8,7 +8,8 @@ use precast_loader::{
 };
 use precast_tests::{module, store, strategies};
 
-/// Gives the first store so often, then the second one.
+/// Returns the first store in the first `first` calls. In later calls it returns the second store,
+/// or panics.
 struct Shifting<'a> {
     stores: [&'a mut Store<()>; 2],
     first: u32,
@@ -47,7 +48,7 @@ const WAT: &str = r#"(module
     (global (export "g") (mut i32) (i32.const 1))
     (func (export "f") (param i32) (result i32) (i32.add (call 0) (i32.load (local.get 0)))))"#;
 
-/// What is used: of the first store.
+/// The items that are used. They belong to the first store.
 #[derive(Clone, Copy)]
 struct Items {
     instance: Instance,
@@ -89,7 +90,7 @@ fn empty(store: &Store<()>) -> precast_loader::Module {
     )
 }
 
-/// Whatever comes of it.
+/// Ignores a result, which may be anything.
 fn used<R>(_: R) {}
 
 #[test]
@@ -151,12 +152,12 @@ fn that_shift_or_panic() {
                 let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                     use_it(shifting);
                 }));
-                // From the start the store of somebody else, or a panic.
+                // The use must panic if already its first call returns the wrong store or panics.
                 assert!(first != 0 || panicked.is_err(), "use {i}, {panics}");
             }
         }
         drop(uses);
-        // Both stores are as good as before.
+        // Both stores still work.
         memory.write(&mut a, 0, &[0; 4]).unwrap();
         assert_eq!(typed.call(&mut a, 0).unwrap(), 5);
         let again = Items::of(&mut b, &mut linked, &module).instance;

@@ -1,4 +1,5 @@
-//! What the host's own code does when it is dropped: panic, use other stores, never be dropped.
+//! Values of the host that panic or use other stores when they are dropped, or that are never
+//! dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +23,7 @@ impl Drop for Bomb {
     }
 }
 
-/// Makes a closure capture it.
+/// Makes a closure capture a value.
 fn hold<C>(_: &C) {}
 
 const WAT: &str = r#"(module (import "h" "f" (func))
@@ -39,8 +40,8 @@ fn linked(strategy: precast_artifact::Strategy, count: &Arc<AtomicUsize>) -> Ins
     linker.instantiate_pre(&module).unwrap()
 }
 
-/// Data, references, host functions of the store and of its instances: each is dropped once, on the
-/// thread that drops what holds it.
+/// The data of a store, external references, and host functions of the store and of its instances
+/// are each dropped once, on the thread that drops their owner.
 #[test]
 fn that_panic() {
     for strategy in strategies() {
@@ -60,14 +61,15 @@ fn that_panic() {
             assert_eq!(panic_of(|| drop(store)), "dropped");
             assert_eq!(count.load(Ordering::SeqCst), before + 3, "round {round}");
         }
-        // The instances that are parked hold the host function.
+        // The parked instances hold the host function.
         let before = count.load(Ordering::SeqCst);
         assert_eq!(panic_of(|| drop(pre)), "dropped");
         assert_eq!(count.load(Ordering::SeqCst), before + 1);
     }
 }
 
-/// The error of a host function is dropped by whoever gets it; its panic goes on.
+/// The caller drops the error of a host function. A panic of a host function continues in the
+/// caller.
 #[test]
 fn of_errors_and_panics() {
     #[derive(Debug)]
@@ -103,7 +105,7 @@ fn of_errors_and_panics() {
                 } else {
                     assert!(f.call(&mut store, ()).is_err());
                 }
-                // The closure's and this one.
+                // One reference is in the closure, and one is `held`.
                 assert_eq!(Arc::strong_count(&held), 2);
             }
             drop((linker, store));
@@ -112,7 +114,8 @@ fn of_errors_and_panics() {
     }
 }
 
-/// Makes instances while an instance goes: of the same linked module, from the same pool.
+/// Makes instances while an instance of the same linked module is dropped. They come from the same
+/// pool.
 #[test]
 fn that_use_the_pool() {
     struct Remake(Option<InstancePre<()>>, Arc<AtomicUsize>);
@@ -153,7 +156,8 @@ fn that_use_the_pool() {
     }
 }
 
-/// What is never dropped stays what it is: the engine, other threads and the pool find nothing gone.
+/// A store and a handle that are never dropped stay usable. The engine, other threads and the pool
+/// do not refer to anything that is gone.
 #[test]
 fn that_never_happen() {
     for strategy in strategies() {

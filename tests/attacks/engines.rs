@@ -10,7 +10,7 @@ use precast_tests::{Source, strategies};
 const WAT: &str = r#"(module (import "h" "f" (func (param i32) (result i32)))
     (func (export "twice") (param i32) (result i32) (call 0 (call 0 (local.get 0)))))"#;
 
-/// Engines that differ in what they ask of code, or in nothing but themselves.
+/// Engines of which some differ in their configurations, and some only in their identities.
 fn engines() -> [Engine; 4] {
     let small = Config::new().max_wasm_stack(64 << 10).clone();
     [
@@ -38,7 +38,7 @@ fn are_not_mixed() {
                 if i == j && i < 2 {
                     continue;
                 }
-                // Each call of `engines` makes new ones where epochs are asked for.
+                // Each call of `engines` makes new engines with epoch interruption.
                 mixed(&module, a, b);
             }
         }
@@ -67,7 +67,7 @@ fn mixed(module: &Module, a: Engine, b: Engine) {
     let host = Func::wrap(&mut store, |x: i32| x + 1);
     let made = Instance::new(&mut store, module, &[host.into()]);
     refused(made, "the module", "the store");
-    // One that is parked stays with its engine.
+    // A parked instance stays with its engine.
     pre.instantiate(Store::new(&a, ())).unwrap();
     refused(pre.instantiate(&mut store), "the module", "the store");
     let runtime: Runtime = Runtime::new(&b);
@@ -78,7 +78,7 @@ fn mixed(module: &Module, a: Engine, b: Engine) {
     let made = runtime.instantiate(module, InstanceConfig::new());
     refused(made, "the module", "the store");
 
-    // The remedy.
+    // `with_engine` is the remedy.
     let module = module.with_engine(&b);
     let instance = linker(&b).instantiate(&mut store, &module).unwrap();
     let twice = instance
@@ -88,7 +88,7 @@ fn mixed(module: &Module, a: Engine, b: Engine) {
     assert!(runtime.instantiate(&module, InstanceConfig::new()).is_ok());
 }
 
-/// An engine that asks for deadlines gets them, whatever way a module takes to it.
+/// An engine with epoch interruption refuses other modules, however they get to it.
 #[test]
 fn do_not_lose_what_they_ask_for() {
     let engine = Engine::new(Config::new().epoch_interruption(true));
@@ -111,8 +111,8 @@ fn do_not_lose_what_they_ask_for() {
     }
 }
 
-/// Types of functions mean the same everywhere, also those that are too long to be their own id and
-/// are known by a number that is given out on first use.
+/// Function types are the same in all engines. That includes types that are too long to be encoded
+/// in their ids, and whose ids are assigned on first use.
 #[test]
 fn have_their_types_in_common() {
     let many = |count: usize, last: ValType| {
@@ -126,7 +126,7 @@ fn have_their_types_in_common() {
         )
     };
     let [a, b, ..] = engines();
-    // Each engine sees the types in another order.
+    // Each engine sees the types in a different order.
     for count in [20, 21, 22, 40, 1000] {
         let source = Source::new(Strategy::Checked);
         let on_a = source.module(&a, &text(count, "f64"));

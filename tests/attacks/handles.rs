@@ -1,4 +1,5 @@
-//! Handles of one store used with another, or after their store is gone: a panic, never an access.
+//! Handles that are used with another store, or after their store has been dropped. Each such use
+//! panics, and none accesses memory.
 
 use precast_loader::{
     Extern, Func, Global, GlobalType, Instance, InstancePre, Linker, Memory, MemoryType, Store,
@@ -13,7 +14,7 @@ const WAT: &str = r#"(module
     (global (export "g") (mut i32) (i32.const 1))
     (func (export "f") (param i32) (result i32) (i32.load (local.get 0))))"#;
 
-/// All that a host can have of a store.
+/// One handle of each kind.
 #[derive(Clone, Copy)]
 struct Handles {
     instance: Instance,
@@ -52,7 +53,7 @@ impl Handles {
         }
     }
 
-    /// Each use panics and says why.
+    /// Checks that each use panics with the right message.
     fn are_refused(self, store: &mut Store<()>) {
         let Self {
             instance,
@@ -89,7 +90,7 @@ impl Handles {
             table.set(&mut *store, 0, Val::FuncRef(None)),
             table.grow(&mut *store, 1, Val::FuncRef(None)));
         refused!("a global": global.get(&*store), global.set(&mut *store, Val::I32(2)));
-        // As imports.
+        // Handles as imports.
         let import = |store: &mut Store<()>, ty: &str, item: Extern| {
             let wat = format!(r#"(module (import "h" "i" ({ty})))"#);
             let module = module(store.engine(), &wat, precast_artifact::Strategy::Guarded);
@@ -123,14 +124,14 @@ fn of_another_store() {
             Handles::made_by_the_host(&mut a, &pre),
         ] {
             handles.are_refused(&mut b);
-            // Nothing is left behind.
+            // The other store still works.
             let fine = Handles::of(&mut b, &pre);
             assert_eq!(fine.typed.call(&mut b, 0).unwrap(), 0);
         }
     }
 }
 
-/// The next store is at the same address, and the very instance is taken over from the pool.
+/// The next store is at the same address, and the same instance is reused from the pool.
 #[test]
 fn of_a_store_that_is_gone() {
     for strategy in strategies() {
@@ -149,7 +150,7 @@ fn of_a_store_that_is_gone() {
     }
 }
 
-/// Moving a store moves nothing that a handle points to.
+/// Handles stay valid when their store is moved.
 #[test]
 fn of_a_store_that_moved() {
     for strategy in strategies() {

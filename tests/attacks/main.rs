@@ -1,5 +1,5 @@
-//! Safe programs that try to break the loader's promises through its public interface. Those that do
-//! not even compile are in `tests/compile-fail`.
+//! Safe programs that try to break the loader's promises through its public interface. Programs
+//! that must not compile are in `tests/compile-fail`.
 
 #![forbid(unsafe_code)]
 
@@ -13,7 +13,7 @@ mod values;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What `f` panics with.
+/// The message with which `f` panics.
 fn panic_of<R>(f: impl FnOnce() -> R) -> String {
     let payload = match catch_unwind(AssertUnwindSafe(f)) {
         Ok(_) => panic!("it should have panicked"),

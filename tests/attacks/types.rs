@@ -1,4 +1,4 @@
-//! Types that cannot be: their fields are public, so a host can write anything there.
+//! Impossible types. The fields of types are public, so a host can write any value there.
 
 use precast_loader::runtime::{HostModule, Runtime};
 use precast_loader::{
@@ -95,7 +95,8 @@ fn memories_at_the_edge() {
     assert!(none.grow(&mut store, 1).is_err());
     assert!(none.write(&mut store, 0, &[]).is_ok());
     assert!(none.write(&mut store, 0, &[1]).is_err());
-    // More than there is address space for: the system says so, or the store's own limit.
+    // There is not enough address space. The system refuses the memory, or the limit of the store
+    // does.
     for (min, memory64) in [(1 << 31, true), (1 << 48, true)] {
         let ty = MemoryType {
             min,
@@ -177,7 +178,7 @@ fn tables_that_cannot_be() {
             assert!(error.ends_with(expected), "{error}");
         }
     }
-    // It can be, but not here.
+    // This type is valid, but the table would exceed the limit.
     let ty = TableType {
         min: u64::MAX,
         table64: true,
@@ -187,7 +188,7 @@ fn tables_that_cannot_be() {
     assert!(matches!(error, Error::Limit { .. }), "{error}");
 }
 
-/// An element is of the table's type, whatever else has as many bytes.
+/// An element must have the table's type, even if another type has the same size.
 #[test]
 fn values_of_other_types_in_tables_and_globals() {
     let all = [
@@ -225,7 +226,7 @@ fn values_of_other_types_in_tables_and_globals() {
     }
 }
 
-/// No wasm function can have so many values, but a host's can.
+/// Host functions can have more parameters and results than any wasm function.
 #[test]
 fn functions_of_thousands_of_values() {
     let (params, results) = (5000, 3000);
@@ -250,10 +251,10 @@ fn functions_of_thousands_of_values() {
                 .iter()
                 .all(|v| v.v128().unwrap().as_u128() == expected)
         );
-        // One too few or too many.
+        // The call has one argument or one result too few.
         assert!(sum.call(&mut store, &values[1..], &mut given).is_err());
         assert!(sum.call(&mut store, &values, &mut given[1..]).is_err());
-        // It fits no import, in a table or not.
+        // The function matches no import, neither directly nor in a table.
         let wat = r#"(module (import "h" "f" (func (param i64) (result v128))))"#;
         let module = module(store.engine(), wat, strategy);
         let mut linker = Linker::new(store.engine());

@@ -1,4 +1,4 @@
-//! Functions of one store as values in another: an error at every place that takes a value.
+//! Functions of one store as values in another. Everything that takes a value returns an error.
 
 use precast_loader::{
     Caller, Error, Extern, Func, FuncType, Global, GlobalType, Linker, Store, Table, TableType,
@@ -60,7 +60,7 @@ fn are_refused_wherever_they_are_given() {
                 .call(&mut *store, (1, Some(theirs), 1.into())),
         );
 
-        // Results of host functions, called by wasm code and by the host.
+        // Results of host functions that are called by wasm code and by the host.
         for name in ["get", "dynamic"] {
             let get = instance
                 .get_typed_func::<(), ()>(&mut *store, name)
@@ -91,7 +91,7 @@ fn are_refused_wherever_they_are_given() {
         foreign(global.set(&mut *store, value()));
         assert!(matches!(global.get(&*store), Val::FuncRef(None)));
 
-        // Its own functions are welcome.
+        // The store accepts its own functions.
         let own = instance
             .get_export(&mut *store, "get")
             .and_then(Extern::func);

@@ -1,9 +1,9 @@
-//! Safe programs that would break the loader's promises: none of them compiles, each for the reason
-//! in the file beside it.
+//! Safe programs that would break the loader's promises. None of them may compile, and each must
+//! fail with the compiler's messages in the `.stderr` file beside it.
 //!
-//! The reasons are the compiler's messages. `TRYBUILD=overwrite` writes them anew; look at them then:
-//! a case that fails for another reason than the one it is about shows nothing. Those that only the
-//! toolchain's version changes are the price for that.
+//! `TRYBUILD=overwrite` writes these files again. Check the new messages, because a case that fails
+//! for an unrelated reason tests nothing. The messages may also change with the version of the
+//! toolchain.
 
 #[test]
 fn attacks_do_not_compile() {

@@ -1,17 +1,17 @@
-//! What is expected to fail, and why. Every entry is tested: it must fail.
+//! The expected failures and their reasons. A trial also checks that each of them fails.
 //!
-//! Names that start with `testsuite/` are those of a checkout of the official suite, as of
-//! WebAssembly 3.0. Its assertions of WebAssembly 2.0 that a line here hides, because their module
-//! or script needs more than 2.0, run as part of `wasm-v2/`.
+//! Names that start with `testsuite/` are scripts of a checkout of the official suite, as of
+//! WebAssembly 3.0. Some entries hide assertions of WebAssembly 2.0, because their module or script
+//! needs more than 2.0. These assertions run as part of `wasm-v2/`.
 
-/// What is expected of a script.
+/// What is expected to fail in a script.
 #[derive(Clone, Copy)]
 pub(crate) enum Expected {
-    /// That all of it passes.
+    /// No directive fails.
     Nothing,
-    /// That something in it fails, for this reason.
+    /// Some directive fails for this reason.
     Script(&'static str),
-    /// That the directives on these lines fail for this reason, and nothing else.
+    /// The directives on these lines fail for this reason, and no others fail.
     Lines(&'static str, &'static [usize]),
 }
 
@@ -26,7 +26,7 @@ impl Expected {
     }
 }
 
-/// What is expected of the script of this name.
+/// What is expected to fail in the script with this name.
 pub(crate) fn of(name: &str) -> Expected {
     if let Some((reason, _)) = SCRIPTS.iter().find(|(_, names)| names.contains(&name)) {
         return Expected::Script(reason);
@@ -37,13 +37,13 @@ pub(crate) fn of(name: &str) -> Expected {
     }
 }
 
-/// Names of all scripts of which something is expected to fail.
+/// The names of all scripts in which something is expected to fail.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     let scripts = SCRIPTS.iter().flat_map(|(_, names)| names.iter().copied());
     scripts.chain(LINES.iter().map(|(name, ..)| *name))
 }
 
-/// Whole scripts, by reason.
+/// Whole scripts, grouped by the reason.
 const SCRIPTS: &[(&str, &[&str])] = &[
     (
         "needs the proposal gc",
@@ -138,10 +138,10 @@ const SCRIPTS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Single lines, by script.
+/// Single lines, grouped by the script.
 #[rustfmt::skip]
 const LINES: &[(&str, &str, &[usize])] = &[
-    // Forbidden when the script was written, allowed by a later proposal.
+    // A later proposal allows what was forbidden when the script was written.
     ("wasm-v2/binary.wast", "multi-memory: the zero byte is an index",
         &[145, 165, 184, 203, 242, 261, 279, 297]),
     ("wasm-v2/binary-leb128.wast", "memory64: limits have up to 64 bits", &[217, 225]),
@@ -152,7 +152,7 @@ const LINES: &[(&str, &str, &[usize])] = &[
     ("memory64/memory.wast", "multi-memory", &[10, 11]),
     ("memory64/memory64.wast", "multi-memory", &[8, 9]),
 
-    // 3.0 has more than is supported.
+    // WebAssembly 3.0 has features that are not supported.
     ("testsuite/br_if.wast", "function-references", &[667]),
     ("testsuite/data.wast", "gc: constants from defined globals", &[89, 90]),
     ("testsuite/elem.wast", "function-references; gc: constants from defined globals",

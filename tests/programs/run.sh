@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
-# run.sh [--long] [--list] [NAME…]: real programs, compiled and run by precast, compared with what Wasmtime does (CRuby: with fixed values).
+# run.sh [--long] [--list] [NAME…]: compiles and runs real programs with precast, and compares the results
+# with Wasmtime's (for CRuby: with fixed values).
 #
-# A case is a function below that runs one or more commands in an empty folder. It is run once under Wasmtime and once under precast;
-# standard output, standard error, every exit code and every file and folder left there must be equal. (Of a trap only
-# standard output and the exit code 134 are compared: each engine has its own words for it.) What Wasmtime did is kept in
-# target/programs/reference, keyed by Wasmtime, the module, the case's text and the files in guest/.
+# A case is a function below that runs one or more commands in an empty folder. It runs once with
+# Wasmtime and once with precast. Standard output, standard error, all exit codes, and all files and
+# folders that are left must be equal. After a trap only standard output and the exit code 134 are
+# compared, because the engines have different messages. The results of Wasmtime are kept in
+# target/programs/reference. Their key is made of Wasmtime, the module, the text of the case and the files
+# in guest/.
 #
-# NAME is a case or a program (`python` is every case that starts with `python-`); without names: all short cases, which take one to
-# two minutes on two cores once fetched. --long adds the cases of clang: its 76 MB of code take minutes to compile, under Wasmtime as
-# well. PRECAST=FILE tests that binary instead of building target/release/precast.
+# NAME is a case or a program (`python` stands for every case that starts with `python-`). Without names,
+# all short cases run, which takes one to two minutes on two cores after fetching. --long adds the cases of
+# clang, whose 76 MB of code take minutes to compile, with Wasmtime as well. PRECAST=FILE tests that binary
+# instead of building target/release/precast.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -21,8 +25,9 @@ short=(c-tour c-plain c-unopened rust-tour rust-panic python-answer python-tour 
   quickjs-uncaught quickjs-overflow quickjs-fuel sqlite-shop sqlite-twice gofmt-stdin gofmt-diff gofmt-write gofmt-error ruby-answer)
 long=(clang-hello clang-warnings clang-sqlite)
 
-# --- the cases ---------------------------------------------------------------------------------------------------------------------
-# guest PROGRAM [OPTION…] -- ARG…: one run; options are those of both command lines. Standard input is empty unless redirected.
+# --- the cases ------------------------------------------------------------------------------------
+# guest PROGRAM [OPTION…] -- ARG…: runs a program. The options must be those of both command lines. Standard
+# input is empty unless redirected.
 
 lines() { printf 'Hello world\nthe quick brown fox\nhello the end\n'; }
 
@@ -36,7 +41,7 @@ python-answer() { run_guest python -- -c 'print(6*7)' < /dev/null; }
 python-tour() { mkdir data; run_guest python --dir data::/data --dir "$guest::/src" --env COLOR=teal -- /src/tour.py one 'two 2' < /dev/null; }
 python-stdin() { printf 'import sys\nfor i in range(3):\n    print(i, sys.stdin.read())\n' | run_guest python -- -; }
 python-trace() { run_guest python -- -c 'import json; json.loads("{")' < /dev/null; }
-# The guest's own stack runs over: an access outside the memory.
+# The stack in the guest's memory overflows, which is an access outside of the memory.
 python-overflow() {
   run_guest python -- -u -c 'import functools; f = functools.cache(lambda n: f(n - 1) if n else 0); print(f(9)); f(400)' < /dev/null
 }
@@ -63,7 +68,7 @@ gofmt-write() {
 }
 gofmt-error() { printf 'package p\nfunc f( {\n\tx := }\n' | run_guest gofmt --; }
 
-# clang and the linker are one module that goes by its argv[0].
+# clang and the linker are one module, which decides by its argv[0].
 clang() { run_guest clang --argv0 clang --dir "$out/clang-sysroot::/usr" --dir .::/work -- "$@" < /dev/null; }
 wasm_ld() {
   run_guest clang --argv0 wasm-ld --dir "$out/clang-sysroot::/usr" --dir .::/work -- -m wasm32 -L/usr/lib/wasm32-wasip1 \
@@ -79,7 +84,7 @@ clang-warnings() {
   printf '#include <stdio.h>\nint main(void) { int unused; return printf("%%s", 1) + undeclared; }\n' > bad.c
   clang -Wall -c /work/bad.c -o /work/bad.o
 }
-# 250,000 lines through the whole optimiser, the heaviest run here; then the linked shell answers a query.
+# This is the longest run: the optimiser compiles 250,000 lines, and then the linked shell runs a query.
 clang-sqlite() {
   tar xzf "$out"/archives/sqlite3-5.1.7.tgz package/deps/sqlite-autoconf-3440200.tar.gz
   tar xzf package/deps/sqlite-autoconf-3440200.tar.gz --strip-components=1
@@ -92,10 +97,11 @@ clang-sqlite() {
   run_guest ./sqlite.wasm -- :memory: 'select 6 * 7, sqlite_version()' < /dev/null
 }
 
-# --- how they are run --------------------------------------------------------------------------------------------------------------
+# --- how they are run ---------------------------------------------------------------------------
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# Set by `record`: the command that runs a file, the folder and ending of its compiled programs, and where the run is written down.
+# `record` sets these: the command that runs a file, the folder and the extension of its compiled programs,
+# and the folder for the record of the run.
 engine=() artifacts='' ending='' into=''
 
 run_guest() { # PROGRAM [OPTION…] -- ARG…
@@ -110,7 +116,7 @@ run_guest() { # PROGRAM [OPTION…] -- ARG…
   echo "$program $status" >> "$into/exits"
 }
 
-# record CASE DIR: runs the case in DIR/box and leaves DIR/{stdout,stderr,exits,files}.
+# record CASE DIR: runs the case in DIR/box and writes DIR/{stdout,stderr,exits,files}.
 record() {
   into=$2
   rm -rf "$into"; mkdir -p "$into/box"
@@ -122,7 +128,7 @@ record() {
   rm -rf "$into/box" "$into/stderr.one"
 }
 
-# reference CASE: prints the folder of what Wasmtime did.
+# reference CASE: prints the folder with the record of Wasmtime's run.
 reference() {
   local program=${1%%-*} key dir
   local engine=("$wasmtime" run --allow-precompiled) artifacts=$out/reference ending=cwasm
@@ -139,7 +145,7 @@ reference() {
   echo "$dir"
 }
 
-# compile PROGRAM: into artifacts/, unless the same compiler has compiled the same module there.
+# compile PROGRAM: compiles to artifacts/, unless the same compiler has already compiled the same module.
 compile() {
   local to=$out/artifacts/$1.precast key started=$EPOCHREALTIME
   key=$(cat "$precast" "$out/$1.wasm" | sha256sum)
@@ -151,7 +157,8 @@ compile() {
 
 seconds() { awk -v a="${1/,/.}" -v b="${EPOCHREALTIME/,/.}" 'BEGIN { printf "%.2f s", b - a }'; }
 
-# CRuby is a library for JavaScript hosts, which Wasmtime's command line cannot run: a host in Rust, tests/examples/ruby, evaluates.
+# CRuby is a library for JavaScript hosts, which Wasmtime's command line cannot run. A host in Rust,
+# tests/examples/ruby, evaluates the expressions.
 check_ruby() { # CASE
   local started=$EPOCHREALTIME got
   local expression='[6*7, (1..10).map { |x| x * x }.sum, "precast".reverse, 2**100, "a1b22"[/\d+$/]].inspect'
@@ -161,7 +168,7 @@ check_ruby() { # CASE
   echo "ok $1 $(seconds "$started")"
 }
 
-# The least fuel that is enough under precast is the least that is enough under Wasmtime.
+# The minimal fuel that suffices with precast is also the minimum with Wasmtime.
 check_fuel() { # CASE
   local started=$EPOCHREALTIME wasm=$out/${1%%-*}.wasm low=0 high=1 middle
   local js='let o = {}; for (let i = 0; i < 2000; i++) o["k" + i % 7] = "v".repeat(i); print(o.k3.length)'
@@ -223,14 +230,14 @@ programs=$(printf '%s\n' "${cases[@]%%-*}" | sort -u)
 "$here/fetch.sh" wasmtime $programs $(case " ${cases[*]} " in *\ clang-sqlite\ *) echo sqlite ;; esac)
 wasmtime=$out/tools/wasmtime/wasmtime_cli/wasmtime
 if [ -z "${PRECAST:-}" ]; then
-  # The workspace's features, so that nothing is built a second time with fewer.
+  # Building the workspace uses its features, so that nothing is built again with fewer features.
   cargo build --release -q --manifest-path "$root/Cargo.toml" --workspace --bins
   PRECAST=${CARGO_TARGET_DIR:-$root/target}/release/precast
 fi
 [ -x "$PRECAST" ] || die "$PRECAST is not a program (PRECAST should name precast's command line)"
 precast=$(realpath "$PRECAST")
 mkdir -p "$out"/{artifacts,reference,runs}
-# For the modules that `precast run` compiles itself: no other cache, and nothing from an earlier run.
+# `precast run` caches the modules that it compiles. This cache has no entries of earlier runs.
 export PRECAST_CACHE_DIR=$out/cache
 rm -rf "$PRECAST_CACHE_DIR"
 

@@ -15,11 +15,12 @@
 //! | `linker` | defines the functions in a linker |
 //!
 //! # Adding a function
-//! Write it in the file of its family, as a function of the context, the guest's memory and its
-//! arguments that gives an `Errno`, and add its line to the list in `linker.rs`, with the snapshot's
-//! names of its parameters. Pointers are followed by `guest` alone, paths by `path` and `spot` alone.
-//! A function that changes a file asks `protect` first; one that waits does so in `poll`, so that
-//! deadlines and cancellation end it. Tests are in `src/tests`, by what a guest could do with it.
+//! Write the function in the file of its family. It takes the context, the guest's memory and its
+//! arguments, and returns an `Errno`. Add a line to the list in `linker.rs`, with the snapshot's
+//! names of its parameters. Only `guest` follows pointers, and only `path` and `path_at` follow
+//! paths. A function that changes a file asks `protect` first. A function that waits does so in
+//! `poll`, so that deadlines and cancellation end it. Tests are in `src/tests`, grouped by what a
+//! guest could do.
 //!
 //! ```no_run
 //! use precast_loader::{Engine, Error, Linker, Module, Store};

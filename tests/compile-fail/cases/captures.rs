@@ -1,4 +1,4 @@
-//! What host functions and references capture may be used and dropped on any thread.
+//! Values that host functions and references capture can be used and dropped on any thread.
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
@@ -7,7 +7,7 @@ use std::rc::Rc;
 use precast_loader::runtime::{HostModule, HostModuleBuilder, InstanceConfig, Runtime};
 use precast_loader::{Engine, ExternRef, Func, FuncType, Linker, Store};
 
-// One to a function: the compiler tells the same reason once.
+// Each function has one error, because the compiler reports the same reason only once.
 
 fn linker(linker: &mut Linker<()>) {
     let rc = Rc::new(());

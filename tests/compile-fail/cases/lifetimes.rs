@@ -1,4 +1,4 @@
-//! What points into a store does not outlive what can change there.
+//! References into a store cannot be kept across calls that may change the store.
 #![forbid(unsafe_code)]
 
 use std::cell::RefCell;

@@ -1,4 +1,4 @@
-//! What has to agree with machine code is implemented by the loader alone.
+//! Only the loader can implement the traits whose implementations must agree with machine code.
 #![forbid(unsafe_code)]
 
 use precast_loader::{Error, IntoFunc, ValType, WasmRet, WasmTy};

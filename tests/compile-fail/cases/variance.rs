@@ -1,5 +1,5 @@
-//! Every public type that holds functions of a `T`, or leads to a store that does, is invariant in
-//! `T`: neither does one of a more general `T` serve as one of a less general, nor the other way.
+//! Every public type that holds functions for a `T`, or leads to a store that does, is invariant in
+//! `T`. It can be used neither for a more general nor for a less general `T`.
 #![forbid(unsafe_code)]
 
 use precast_loader::runtime::{

@@ -1,1 +1,1 @@
-//! Nothing: the cases are in `cases`, and `main.rs` runs them.
+//! This library is empty. The cases are in `cases`, and `main.rs` runs them.

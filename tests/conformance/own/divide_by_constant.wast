@@ -1,4 +1,4 @@
-;; Divisors that the compiler knows, and so may check less.
+;; Constant divisors, for which the compiler omits checks.
 
 (module
   (func (export "div_s_zero") (param i32) (result i32) (i32.div_s (local.get 0) (i32.const 0)))
@@ -9,7 +9,7 @@
     (i32.div_s (local.get 0) (i32.const -1)))
   (func (export "div_s_minus_one_64") (param i64) (result i64)
     (i64.div_s (local.get 0) (i64.const -1)))
-  ;; As a number of 64 bits, the low half of -1 is 2^32 - 1.
+  ;; Zero-extended to 64 bits, the constant -1 is 2^32 - 1.
   (func (export "div_s_low_half") (param i64) (result i64)
     (i64.div_s (local.get 0) (i64.const 0xffff_ffff)))
   (func (export "rem_s_minus_one") (param i32) (result i32)

@@ -1,4 +1,4 @@
-;; Operators on ranges that fail: in code that counts fuel they must not use it up.
+;; Operators on ranges that fail. In code that counts fuel, they must not use up the fuel.
 (module (memory i64 1) (table i64 1 funcref) (memory $n 1)
  (func (export "g") (param i64) (result i64) (memory.grow (local.get 0)))
  (func (export "tg") (param i64) (result i64) (table.grow (ref.null func) (local.get 0)))

@@ -1,4 +1,4 @@
-;; Functions of the host that modules pass on, called from everywhere.
+;; Host functions that modules import and export again, called in all ways.
 
 (module $A
   (import "spectest" "print_i32" (func $print (param i32)))
@@ -15,7 +15,7 @@
 (invoke "call_indirect" (i32.const 3))
 (assert_return (invoke "ref") (ref.func))
 
-;; The same through a second module, and a third.
+;; The same functions through a second and a third module.
 (module $B
   (import "A" "print" (func $print (param i32)))
   (import "A" "table" (table 2 funcref))
@@ -40,7 +40,7 @@
 (invoke "print" (i32.const 9))
 (invoke "call" (i32.const 10))
 
-;; A start function of the host's, directly and passed on.
+;; A host function as the start function, imported directly and through another module.
 (module (import "spectest" "print" (func $print)) (start $print))
 (module (import "spectest" "print" (func $print)) (export "print" (func $print)))
 (register "C")

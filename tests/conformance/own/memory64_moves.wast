@@ -1,7 +1,7 @@
-;; A memory with 64-bit indices moves when it outgrows its room, whatever the strategy: no code may
-;; go on with the base that it had.
+;; With both strategies, a memory with 64-bit indices moves when it outgrows its reservation. Code
+;; must not continue to use the old base address.
 
-;; Grown by the function itself.
+;; The function itself grows the memory.
 (module
   (memory i64 1)
   (func (export "f") (result i32)
@@ -10,7 +10,7 @@
     (i32.load (i64.const 0))))
 (assert_return (invoke "f") (i32.const 42))
 
-;; Grown by a callee.
+;; A callee grows the memory.
 (module
   (memory i64 1)
   (func $g (drop (memory.grow (i64.const 32))))
@@ -21,7 +21,7 @@
     (i32.load (i64.const 0))))
 (assert_return (invoke "f") (i32.const 42))
 
-;; Grown in a loop, before and behind the accesses; each pass moves it.
+;; A loop grows the memory before and after its accesses. Each iteration moves it.
 (module
   (memory i64 1)
   (func (export "f") (param $n i32) (result i64)
@@ -36,7 +36,7 @@
     (i64.add (local.get $sum) (i64.mul (i64.const 1000) (i64.load (i64.const 8))))))
 (assert_return (invoke "f" (i32.const 6)) (i64.const 6042))
 
-;; Grown by whoever exports it, through a table, and by whoever imports it.
+;; The exporting module grows the memory through a table, and the importing module grows it too.
 (module $owner
   (memory (export "m") i64 1)
   (table (export "t") 2 funcref)
@@ -67,7 +67,7 @@
 (assert_return (invoke $owner "get" (i64.const 8)) (i32.const 7))
 (assert_return (invoke $owner "around") (i32.const 3))
 
-;; One of several memories of all kinds, copied between.
+;; One of several memories of all kinds, with copies between them.
 (module
   (memory $a 1) (memory $b i64 1) (memory $c i64 1 1) (memory $d i64 1)
   (func (export "f") (result i64)

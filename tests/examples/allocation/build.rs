@@ -1,8 +1,8 @@
-//! Compiles the guest when the host is built: the host contains no compiler.
+//! Compiles the guest when the host is built, so that the host contains no compiler.
 //!
-//! From Rust to WebAssembly by this toolchain, if it can (`rustup target add
-//! wasm32-unknown-unknown`); where it cannot, `guest.wasm` stands in, which `guest.sh` made of the same
-//! source.
+//! This toolchain compiles the guest from Rust to WebAssembly if it has the target (`rustup target
+//! add wasm32-unknown-unknown`). Otherwise the build uses `guest.wasm`, which `guest.sh` has made
+//! from the same source.
 
 use std::error::Error;
 use std::path::Path;
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The guest's module.
+/// The module of the guest.
 fn guest(out: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
     let rustc = || Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     let libraries = rustc()

@@ -1,5 +1,5 @@
-//! The guest: greets by name. Strings cross between host and guest through memory that the guest's
-//! allocator gives out. Compiled for `wasm32-unknown-unknown`, see `build.rs`.
+//! The guest, which greets by name. Strings pass between host and guest in memory of the guest's
+//! allocator. `build.rs` compiles this file for `wasm32-unknown-unknown`.
 
 use std::alloc::Layout;
 
@@ -11,15 +11,15 @@ extern "C" {
 /// Logs a greeting of the name at `ptr`.
 ///
 /// # Safety
-/// There are `len` bytes at `ptr`.
+/// There must be `len` bytes at `ptr`.
 #[no_mangle]
 pub unsafe extern "C" fn greet(ptr: *const u8, len: usize) {
     let message = format!("wasm >> {}", hello(ptr, len));
     log(message.as_ptr(), message.len());
 }
 
-/// A greeting of the name at `ptr`: its address in the upper 32 bits, its length in the lower. The
-/// host gives it back with [`deallocate`].
+/// Returns a greeting of the name at `ptr`: its address in the upper 32 bits and its length in the
+/// lower 32 bits. The host frees it with [`deallocate`].
 ///
 /// # Safety
 /// As for [`greet`].
@@ -36,17 +36,17 @@ unsafe fn hello(ptr: *const u8, len: usize) -> String {
     format!("Hello, {}!", String::from_utf8_lossy(name))
 }
 
-/// Room for `size` bytes.
+/// Allocates `size` bytes.
 #[no_mangle]
 pub extern "C" fn allocate(size: usize) -> *mut u8 {
     // SAFETY: the size is not zero.
     unsafe { std::alloc::alloc(bytes(size)) }
 }
 
-/// Gives back what [`allocate`] or [`greeting`] gave out.
+/// Frees memory of [`allocate`] or [`greeting`].
 ///
 /// # Safety
-/// It did, with this size, and nobody uses it any more.
+/// The memory must have this size, and it must not be used any more.
 #[no_mangle]
 pub unsafe extern "C" fn deallocate(ptr: *mut u8, size: usize) {
     std::alloc::dealloc(ptr, bytes(size));

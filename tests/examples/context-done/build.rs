@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let wasm = wat::parse_file("guest.wat")?;
     let settings = Settings {
         target: Some(std::env::var("TARGET")?),
-        // Loops look whether they should stop.
+        // Loops check whether they should stop.
         interruption: Interruption::Epoch,
         ..Settings::default()
     };

@@ -1,4 +1,4 @@
-//! Turns the guest's text into a module. The host compiles it, through a cache.
+//! Converts the guest from the text format to a module. The host compiles it with a cache.
 
 use std::error::Error;
 use std::path::Path;

@@ -1,25 +1,26 @@
-//! Runs one command to its end and reads what it cost from the kernel (`wait4`): wall time, user and system time of all its threads,
-//! and its largest resident set.
+//! Runs a command to its end and measures it with `wait4`: the wall time, the user and system time
+//! of all its threads, and its largest resident set.
 //!
-//! The resident set of a child is never reported below that of the process which started it (the kernel keeps the maximum across
-//! `exec`), so a benchmark's parent must stay small and leave the work to children.
+//! The kernel keeps the maximal resident set across `exec`, so that a child's is never reported
+//! below that of its parent. Therefore the parent process of a benchmark must stay small and leave
+//! the work to children.
 
 use std::io::{Error, ErrorKind, Result};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What one run of a command cost.
+/// The cost of one run of a command.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
-    /// From before the process is created until it has been waited for.
+    /// The time from before the process is created until it has been waited for.
     pub wall: Duration,
-    /// User and system time of all threads.
+    /// The user and system time of all threads.
     pub cpu: Duration,
-    /// Largest resident set, in bytes.
+    /// The largest resident set in bytes.
     pub peak_rss: u64,
 }
 
-/// Runs `command` without input or standard output; anything but exit code 0 is an error.
+/// Runs `command` without input and standard output. Any exit code except 0 is an error.
 pub fn measure(command: &mut Command) -> Result<Cost> {
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let start = Instant::now();
@@ -31,11 +32,11 @@ pub fn measure(command: &mut Command) -> Result<Cost> {
     })?;
     let pid = child.id().cast_signed();
     let mut status = 0;
-    // SAFETY: all-zero bytes are a valid `rusage`, which is plain integers.
+    // SAFETY: a `rusage` consists of integers and may be zeroed.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     loop {
-        // SAFETY: both pointers are to live locals. `pid` is a child of ours that nobody has waited for: `child` is not used again, and
-        // dropping it does not wait.
+        // SAFETY: both pointers are to live locals. No other code waits for the child `pid`:
+        // `child` is not used again, and dropping it does not wait.
         if unsafe { libc::wait4(pid, &mut status, 0, &mut usage) } == pid {
             break;
         }
@@ -58,7 +59,7 @@ pub fn measure(command: &mut Command) -> Result<Cost> {
     Ok(Cost {
         wall,
         cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
-        peak_rss: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024, // the kernel counts in KiB
+        peak_rss: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024, // The kernel counts in KiB.
     })
 }
 

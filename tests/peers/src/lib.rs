@@ -1,7 +1,8 @@
-//! What the benchmarks of this folder share.
+//! Code that the benchmarks in this folder share.
 //!
-//! Each binary compares precast with other runtimes in one run, in alternation, because absolute times say little on a machine that
-//! does other things as well: read the ratios of medians, and distrust a run whose minimum and median lie far apart.
+//! Each binary compares precast with other runtimes in alternation in one run, because absolute
+//! times say little on a machine that does other things as well. Read the ratios of the medians,
+//! and distrust a run whose minimum and median are far apart.
 //!
 //! | module | what |
 //! |---|---|
@@ -19,16 +20,16 @@ pub mod table;
 
 use std::path::{Path, PathBuf};
 
-/// What can go wrong in a benchmark ends it.
+/// The result of a step of a benchmark. An error ends the benchmark.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// The folder at the top of the project.
+/// The top folder of the project.
 pub fn project_root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).unwrap_or(here).to_path_buf()
 }
 
-/// A file that this workspace's builds make: `built("small", "host-empty")`.
+/// A file that a build of this workspace makes, such as `built("small", "host-empty")`.
 pub fn built(profile: &str, name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("target")
@@ -48,7 +49,7 @@ pub fn program(name: &str) -> PathBuf {
         .join(format!("{name}.wasm"))
 }
 
-/// One line about the machine: processors, their model, and the load before the run.
+/// One line about the machine: the number and model of its processors, and the load before the run.
 pub fn machine() -> String {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");

@@ -1,29 +1,30 @@
-//! Minimum, median and maximum of a few samples. No means: one disturbed round would move them.
+//! The minimum, median and maximum of a few samples. There is no mean, because a single disturbed
+//! round would change it.
 
 use std::fmt;
 
-/// Samples of one quantity, in one unit.
+/// Samples of one quantity in one unit.
 #[derive(Clone, Debug, Default)]
 pub struct Samples(Vec<f64>);
 
 impl Samples {
-    /// Adds one.
+    /// Adds a sample.
     pub fn push(&mut self, sample: f64) {
         let at = self.0.partition_point(|&other| other < sample);
         self.0.insert(at, sample);
     }
 
-    /// The smallest; NaN without samples.
+    /// The smallest sample. NaN if there are none.
     pub fn min(&self) -> f64 {
         self.0.first().copied().unwrap_or(f64::NAN)
     }
 
-    /// The largest; NaN without samples.
+    /// The largest sample. NaN if there are none.
     pub fn max(&self) -> f64 {
         self.0.last().copied().unwrap_or(f64::NAN)
     }
 
-    /// The middle one, or the mean of the two middle ones; NaN without samples.
+    /// The middle sample, or the mean of the two middle samples. NaN if there are none.
     pub fn median(&self) -> f64 {
         match self.0.len() {
             0 => f64::NAN,
@@ -33,7 +34,7 @@ impl Samples {
     }
 }
 
-/// `min / median / max`, with the precision that the formatter asks for.
+/// Formats as `min / median / max` with the precision of the formatter.
 impl fmt::Display for Samples {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(2);

@@ -1,32 +1,32 @@
-//! The modules that are measured. `prepare` (in `compilers/`) compiles them for every runtime; the other benchmarks only read
-//! the artifacts, so that no compiler is in the processes that are measured.
+//! The modules that are measured. `prepare` (in `compilers/`) compiles them for every runtime. The
+//! other benchmarks only read the artifacts, so that the measured processes contain no compiler.
 
 use std::path::{Path, PathBuf};
 
 use crate::Result;
 
-/// A module, of which there is a `.wasm` and one artifact for each runtime.
+/// A module, with a `.wasm` file and one artifact for each runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// Its name in tables and file names.
+    /// The name in tables and file names.
     pub name: String,
-    /// Where its text or bytes come from.
+    /// The source of its text or bytes.
     pub source: Source,
 }
 
-/// Where a module comes from.
+/// The source of a module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Text format.
+    /// The module in the text format.
     Text(String),
-    /// One of the programs that `tests/programs/fetch.sh` fetches.
+    /// The name of a program that `tests/programs/fetch.sh` fetches.
     Program(&'static str),
 }
 
 const TINY: &str = r#"(module
     (func (export "f") (param i32) (result i32) (i32.add (local.get 0) (i32.const 1))))"#;
 
-/// Calling `f` dirties one page.
+/// A module with a data segment. Calling `f` writes to one page.
 const TINY_DATA: &str = r#"(module (memory 1) (data (i32.const 100) "some data")
     (func (export "f") (param i32) (result i32)
         (i32.store (i32.const 200) (local.get 0)) (i32.load (i32.const 100))))"#;
@@ -50,7 +50,8 @@ const CALLS: &str = r#"(module
             (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
         (local.get 1)))"#;
 
-/// What instances are made of: a trivial module, one with a data segment, SQLite (about 1 MB of code), CRuby.
+/// The modules that are instantiated: a trivial one, one with a data segment, SQLite (about 1 MB of
+/// code), and CRuby.
 pub fn programs() -> Vec<Subject> {
     let mut subjects = vec![
         text("tiny", TINY.into()),
@@ -65,12 +66,13 @@ pub fn programs() -> Vec<Subject> {
     subjects
 }
 
-/// What calls are measured with.
+/// The module whose calls are measured.
 pub fn calls() -> Subject {
     text("calls", CALLS.into())
 }
 
-/// Modules of which one dimension grows: the name of the dimension and three sizes each.
+/// Modules in which one dimension grows: the name of the dimension, and a module for each of three
+/// sizes.
 pub fn sweeps() -> Vec<(&'static str, Vec<Subject>)> {
     let each =
         |sizes: &[usize], make: fn(usize) -> Subject| sizes.iter().copied().map(make).collect();
@@ -118,7 +120,7 @@ fn table(n: usize) -> Subject {
     module(&format!("table-{n}"), 1, &body)
 }
 
-/// 8 MiB of memory, into `n` pages of which `f` writes.
+/// A module with 8 MiB of memory, whose `f` writes to `n` pages.
 fn writes(n: usize) -> Subject {
     let text = format!(
         r#"(module (memory 128) (func (export "f") (param i32) (result i32) (local $at i32)
@@ -133,7 +135,8 @@ fn writes(n: usize) -> Subject {
     self::text(&format!("writes-{n}"), text)
 }
 
-/// Bytes everywhere (`every` is 0), or sixteen of them each `every` KiB.
+/// A module with data of `kib` KiB: bytes everywhere if `every` is 0, or else sixteen bytes in each
+/// `every` KiB.
 fn image(kind: &str, kib: usize, every: usize) -> Subject {
     const SIXTEEN: &str = "sixteen  bytes, ";
     let body = if every == 0 {
@@ -146,12 +149,12 @@ fn image(kind: &str, kib: usize, every: usize) -> Subject {
 }
 
 impl Subject {
-    /// The module itself, or one runtime's artifact of it: `file("wasm")`, `file("precast")`.
+    /// The path of the module or of an artifact, such as `file("wasm")` and `file("precast")`.
     pub fn file(&self, extension: &str) -> PathBuf {
         directory().join(format!("{}.{extension}", self.name))
     }
 
-    /// Whether it can be had: programs must have been fetched.
+    /// Whether the module is available. Programs must have been fetched.
     pub fn is_there(&self) -> bool {
         match self.source {
             Source::Text(_) => true,
@@ -159,10 +162,10 @@ impl Subject {
         }
     }
 
-    /// An artifact that `prepare` made.
+    /// The path of an artifact that `prepare` has made.
     ///
     /// # Errors
-    /// When it did not.
+    /// When there is no such artifact.
     pub fn artifact(&self, extension: &str) -> Result<PathBuf> {
         let path = self.file(extension);
         if path.exists() {
@@ -173,7 +176,7 @@ impl Subject {
     }
 }
 
-/// Where `prepare` puts everything.
+/// The directory of the modules and artifacts that `prepare` makes.
 pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/artifacts")
 }

@@ -1,8 +1,9 @@
-//! A table of comparisons: each row measures several contenders in alternation.
+//! A table of comparisons. Each row measures several contenders in alternation.
 //!
-//! A column may have several contenders (settings of one runtime); it shows the one whose median is lowest. How often something is
-//! repeated in one sample is found out first, for each contender. A sample is short, half a millisecond: on a busy machine it is then
-//! either disturbed or not, and the median of many is one that was not.
+//! A column may have several contenders, which are settings of one runtime. It shows the one with
+//! the lowest median. At first, each contender is measured to find how many repetitions make a
+//! sample. A sample is short, about half a millisecond. On a busy machine it is then either
+//! disturbed or not, and the median of many samples is one that was not disturbed.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,26 +11,26 @@ use std::time::Duration;
 use crate::Result;
 use crate::stats::Samples;
 
-/// Does something so many times and says how long that took.
+/// Does something as often as its argument says, and returns how long that took.
 pub type Measure<'a> = Box<dyn FnMut(u32) -> Result<Duration> + 'a>;
 
-/// One thing to measure in a row.
+/// A contender in a row.
 pub struct Contender<'a> {
     column: usize,
     setting: &'static str,
     measure: Measure<'a>,
 }
 
-/// One comparison.
+/// A comparison.
 pub struct Row<'a> {
     name: String,
-    /// A sample takes at least this.
+    /// The minimal duration of a sample.
     floor: Duration,
     contenders: Vec<Contender<'a>>,
 }
 
 impl<'a> Row<'a> {
-    /// A comparison without contenders.
+    /// Makes a comparison without contenders.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -38,14 +39,14 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Samples take at least this; half a millisecond if not said.
+    /// Sets the minimal duration of a sample. The default is half a millisecond.
     #[must_use]
     pub fn floor(mut self, floor: Duration) -> Self {
         self.floor = floor;
         self
     }
 
-    /// Another contender in `column`.
+    /// Adds a contender in `column`.
     #[must_use]
     pub fn with(
         mut self,
@@ -63,7 +64,7 @@ impl<'a> Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// [`Row::with`], if there is one.
+    /// Like [`Row::with`], if there is a contender.
     #[must_use]
     pub fn maybe(
         self,
@@ -76,18 +77,18 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Prints rows as they are measured and remembers them.
+/// Prints rows when they have been measured, and keeps their samples.
 pub struct Table {
     rounds: usize,
     filter: String,
     columns: Vec<&'static str>,
-    /// Every setting is printed, not only the best.
+    /// Whether every setting is printed, not only the best.
     all: bool,
     measured: HashMap<(String, usize), Samples>,
 }
 
 impl Table {
-    /// A table whose first column is compared with each of the others.
+    /// Makes a table whose first column is compared with each of the others.
     pub fn new(columns: &[&'static str], rounds: usize, filter: String, all: bool) -> Self {
         Self {
             rounds,
@@ -98,17 +99,18 @@ impl Table {
         }
     }
 
-    /// Whether rows of this name are wanted.
+    /// Whether the filter includes rows with this name.
     pub fn wants(&self, name: &str) -> bool {
         name.contains(&self.filter)
     }
 
-    /// Whether rows whose names end like this may be wanted: the filter may name their beginning, or the end itself.
+    /// Whether the filter may include rows whose names end with `end`: it may be a part of their
+    /// beginnings, or of `end`.
     pub fn wants_any_ending(&self, end: &str) -> bool {
         !self.filter.contains(", ") || self.filter.ends_with(end) || end.contains(&self.filter)
     }
 
-    /// Prints the heads of columns.
+    /// Prints the headings of the columns.
     pub fn head(&self) {
         print!("{:<40}", "nanoseconds");
         for column in &self.columns {
@@ -183,7 +185,7 @@ impl Table {
         }
     }
 
-    /// What was measured, if it was.
+    /// The samples of a row and column, if they have been measured.
     pub fn samples(&self, row: &str, column: usize) -> Option<&Samples> {
         self.measured.get(&(row.to_owned(), column))
     }
@@ -191,9 +193,9 @@ impl Table {
 
 fn calibrate(measure: &mut Measure<'_>, floor: Duration) -> Result<u32> {
     let mut n = 1;
-    // The first time is never like the others.
+    // The first run always differs from later ones.
     measure(n)?;
-    // What was disturbed seems long enough: the shorter of two counts.
+    // A disturbed run looks long enough, so the shorter of two counts.
     while measure(n)?.min(measure(n)?) < floor && n < 1 << 26 {
         n *= 2;
     }

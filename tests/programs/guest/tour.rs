@@ -1,6 +1,7 @@
-//! A walk through what Rust programs use: collections, strings and formatting, trait objects, iterators, integers of every width,
-//! `std::fs` on a preopened `/data`, arguments, environment, standard input, a custom exit code. Prints nothing that differs between
-//! runs (hash maps are sorted first). Usage: tour EXIT_CODE [ARGS…]; with `panic` for EXIT_CODE it panics at the end.
+//! A walk through what Rust programs use: collections, strings and formatting, trait objects,
+//! iterators, integers of every width, `std::fs` on a preopened `/data`, arguments, environment,
+//! standard input, a custom exit code. Prints nothing that differs between runs (hash maps are
+//! sorted first). Usage: tour EXIT_CODE [ARGS…]; with `panic` for EXIT_CODE it panics at the end.
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::fmt::{self, Write as _};

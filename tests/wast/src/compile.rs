@@ -1,11 +1,11 @@
-//! Modules that are compiled when a script needs them.
+//! Runs scripts whose modules are compiled when they are needed.
 
 use precast_compiler::{Compiler, Error as CompileError, Settings};
 
 use crate::{Error, Modules, Rejected, Report, run_with};
 
-/// Runs the script `text`; its modules are compiled with `settings`, and every artifact is
-/// verified as well.
+/// Runs the script `text`. Its modules are compiled with `settings`, and every artifact is
+/// verified.
 ///
 /// # Errors
 /// When the script cannot be parsed, or nothing can be compiled with these settings.
@@ -27,7 +27,7 @@ impl Modules for Compiled {
         match (self.0.compile(wasm), kind) {
             (Ok(_), _) => Err("the module compiled".to_owned()),
             (Err(E::Invalid { .. } | E::NotAModule { .. } | E::TooLarge { .. }), _) => Ok(()),
-            // Bits that mean something in a later version only.
+            // The module has bits that are defined only in later versions.
             (Err(E::Unsupported { .. }), Rejected::Malformed) => Ok(()),
             (Err(other), _) => Err(format!("found \"{other}\"")),
         }

@@ -1,7 +1,7 @@
-//! Goes through the directives of a script.
+//! Executes the directives of a script.
 //!
-//! Names live in three spaces: modules that are only defined, instances (`$name`), and instances
-//! that are registered for import. The directive that names no instance means the latest.
+//! There are three name spaces: modules that are only defined, instances (`$name`), and instances
+//! that are registered for import. A directive without a name refers to the latest instance.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,19 +17,20 @@ pub(crate) struct Runner<'a> {
     engine: Engine,
     store: Store<()>,
     spectest: HashMap<&'static str, Extern>,
-    /// Modules that are defined but not instantiated by that, by name; the latest also as `None`.
+    /// The modules that were defined without being instantiated, by name. The latest is also in
+    /// `None`.
     modules: HashMap<Option<String>, Module>,
-    /// Instances by name; the latest also as `None`.
+    /// The instances by name. The latest is also in `None`.
     instances: HashMap<Option<String>, Instance>,
-    /// Instances that modules can import from.
+    /// The instances that modules can import from.
     registered: HashMap<String, Instance>,
 }
 
-/// What stopped an execution.
+/// Why an execution stopped.
 enum Stop {
-    /// The guest, as the script may want.
+    /// An error of the loader, such as a trap, which the script may expect.
     Loader(precast_loader::Error),
-    /// Something that no script wants.
+    /// An error that no script expects.
     Other(String),
 }
 
@@ -52,7 +53,7 @@ impl<'a> Runner<'a> {
     pub(crate) fn new(artifacts: &'a dyn Modules) -> Result<Self, Error> {
         let engine = Engine::default();
         let mut store = Store::new(&engine, ());
-        // For those who have code compiled that counts.
+        // The code may have been compiled to count fuel.
         store.set_fuel(u64::MAX).unwrap();
         let spectest = spectest::define(&mut store).map_err(Error::Spectest)?;
         Ok(Self {
@@ -66,7 +67,7 @@ impl<'a> Runner<'a> {
         })
     }
 
-    /// Does what `directive` says; the error says what went wrong.
+    /// Executes a directive. The error says what went wrong.
     pub(crate) fn directive(&mut self, directive: WastDirective<'_>) -> Result<(), String> {
         use WastDirective as D;
         match directive {
@@ -113,7 +114,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Compiles, loads and instantiates; whatever happens, no older instance is the latest after.
+    /// Compiles, loads and instantiates a module. If that fails, there is no latest instance.
     fn module(&mut self, wat: QuoteWat<'_>) -> Result<(), String> {
         let name = owned(wat.name());
         self.instances.remove(&None);
@@ -178,13 +179,13 @@ impl<'a> Runner<'a> {
 
     fn load_binary(&self, wasm: &[u8]) -> Result<Module, String> {
         let artifact = self.artifacts.artifact(wasm)?;
-        // SAFETY: whoever gives artifacts to this crate vouches for them.
+        // SAFETY: the caller of `run_with` guarantees that the artifacts may run in this process.
         let module = unsafe { Module::from_bytes(&self.engine, &artifact) };
         module.map_err(|error| error.to_string())
     }
 
-    /// Instantiates with imports from `spectest` and the registered instances. What is missing
-    /// there is left to the linker to complain about.
+    /// Instantiates a module with imports from `spectest` and the registered instances. The linker
+    /// reports imports that are missing there.
     fn instantiate(&mut self, module: &Module) -> Result<Instance, precast_loader::Error> {
         let mut linker = Linker::new(&self.engine);
         let mut seen = HashSet::new();
@@ -252,8 +253,8 @@ impl<'a> Runner<'a> {
         value::compare(&found, expected)
     }
 
-    /// The module must not compile. The reason is not compared, for every validator words it in
-    /// its own way.
+    /// Checks that a module does not compile. The reason is not compared, because every validator
+    /// words it differently.
     fn assert_rejected(
         &self,
         mut module: QuoteWat<'_>,
@@ -268,7 +269,7 @@ impl<'a> Runner<'a> {
             .map_err(|found| format!("{found}, expected \"{expected}\""))
     }
 
-    /// The module must compile, and fail to link for the reason that the script names.
+    /// Checks that a module compiles, and that linking it fails for the reason in the script.
     fn assert_unlinkable(&mut self, wat: Wat<'_>, expected: &str) -> Result<(), String> {
         let module = self.load(QuoteWat::Wat(wat))?;
         match self.instantiate(&module) {
@@ -293,8 +294,8 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// The execution must have trapped with this message. Scripts add details, such as an index, to
-/// the messages that [`TrapCode::text`] has.
+/// Checks that an execution trapped with this message. Scripts add details, such as an index, to
+/// the messages of [`TrapCode::text`].
 fn assert_trap(outcome: Result<Vec<Val>, Stop>, expected: &str) -> Result<(), String> {
     match outcome {
         Err(Stop::Loader(precast_loader::Error::Trap(trap))) => {

@@ -1,7 +1,7 @@
-//! The host module `spectest` that the official suite imports. Its functions print nothing: nobody
-//! reads it, and the suite only wants them to be callable.
+//! The host module `spectest`, which the official suite imports. Its functions print nothing,
+//! because the suite only requires that they can be called.
 //!
-//! `shared_memory` is missing: the threads proposal is not supported.
+//! `shared_memory` is missing, because the threads proposal is not supported.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use precast_loader::{
     Val, ValType,
 };
 
-/// Makes the module's items in `store`.
+/// Makes the items of the module in `store`.
 pub(crate) fn define(store: &mut Store<()>) -> Result<HashMap<&'static str, Extern>, Error> {
     use ValType::{F32, F64, FuncRef, I32, I64};
     let functions: [(&str, &[ValType]); 7] = [

@@ -5,8 +5,8 @@ use wast::core::{AbstractHeapType, HeapType, NanPattern, V128Pattern, WastArgCor
 use wast::token::{F32, F64};
 use wast::{WastArg, WastRet};
 
-/// The argument that a script's constant stands for. Host references are [`ExternRef`]s of the u32
-/// that names them.
+/// The argument for a constant of a script. A host reference becomes an [`ExternRef`] of the u32
+/// that identifies it.
 pub(crate) fn argument(arg: &WastArg<'_>) -> Result<Val, String> {
     let WastArg::Core(arg) = arg else {
         return Err("arguments of components are not supported".to_owned());
@@ -29,7 +29,7 @@ pub(crate) fn argument(arg: &WastArg<'_>) -> Result<Val, String> {
     })
 }
 
-/// Checks results against the patterns that a script expects.
+/// Compares results with the patterns of a script.
 pub(crate) fn compare(found: &[Val], expected: &[WastRet<'_>]) -> Result<(), String> {
     if found.len() != expected.len() {
         return Err(format!(
@@ -75,8 +75,8 @@ fn is_heap(heap: &HeapType<'_>, expected: AbstractHeapType) -> bool {
     matches!(heap, HeapType::Abstract { shared: false, ty } if *ty == expected)
 }
 
-/// A canonical NaN has the quiet bit alone in its fraction; an arithmetic one has it at least.
-/// The sign is free.
+/// Whether the bits match the pattern. The fraction of a canonical NaN is only the quiet bit. The
+/// fraction of an arithmetic NaN contains the quiet bit. The sign may be either.
 fn matches_f32(bits: u32, expected: &NanPattern<F32>) -> bool {
     const QUIET: u32 = 0x7fc0_0000;
     match expected {
@@ -112,7 +112,7 @@ fn matches_v128(bytes: [u8; 16], expected: &V128Pattern) -> bool {
     }
 }
 
-/// The lanes of a vector, lane 0 first.
+/// The lanes of a vector, starting with lane 0.
 fn lanes<T, const LANES: usize, const BYTES: usize>(
     bytes: [u8; 16],
     read: impl Fn([u8; BYTES]) -> T,

@@ -1,6 +1,6 @@
-//! A host module `env`, defined in Rust, for a guest that was compiled when this was built.
+//! A host module `env`, defined in Rust, for a guest that the build script has compiled.
 //!
-//! `CURRENT_YEAR=2021 age-calculator 2000` prints the age twice: once from here, once from the
+//! `CURRENT_YEAR=2021 age-calculator 2000` prints the age twice: once in the host, and once in the
 //! guest through `env.log_i32`.
 
 use std::error::Error;

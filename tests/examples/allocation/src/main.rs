@@ -1,4 +1,4 @@
-//! Strings in both directions, through memory that the guest's allocator gives out.
+//! Strings in both directions, in memory of the guest's allocator.
 
 use std::error::Error;
 
@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Text of the guest, copied out: what is there changes when the guest goes on.
+/// Returns a copy of a text in the guest's memory. The memory may change when the guest runs again.
 fn text<'a, T: 'static>(
     memory: Memory,
     store: impl Into<StoreContext<'a, T>>,

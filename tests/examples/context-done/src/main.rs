@@ -1,5 +1,6 @@
-//! Three ways to end a guest that would run for ever: a deadline passes, somebody cancels, somebody
-//! closes the instance with an exit code. Each error says which it was, as a text and as a variant.
+//! Three ways to end a guest that would run for ever: a deadline passes, the context is cancelled,
+//! or the instance is closed with an exit code. The error has a different text and variant for
+//! each.
 
 use std::error::Error;
 use std::thread;
@@ -11,7 +12,7 @@ use precast_loader::{Config, Engine, Error as LoaderError, Module};
 static GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.precast"));
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // A module whose loops cannot be stopped would be an error, not a surprise.
+    // This engine refuses modules whose loops cannot be stopped.
     let engine = Engine::new(Config::new().epoch_interruption(true));
     let runtime: Runtime = Runtime::new(&engine);
     // SAFETY: the build script wrote it, with the compiler of this very version.
@@ -23,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let error = run(&instance, &context)?;
     println!("{error}");
     assert!(matches!(error, LoaderError::DeadlineExceeded));
-    // The instance is closed, whatever the context of later calls.
+    // The instance is closed. Later calls fail, whatever their context is.
     assert_eq!(
         run(&instance, &Context::new())?.to_string(),
         error.to_string()
@@ -54,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Calls the function that never returns, and gives what ended it.
+/// Calls the function that never returns, and returns the error that ended it.
 fn run(instance: &Instance, context: &Context) -> Result<LoaderError, Box<dyn Error>> {
     match instance
         .with_context(context)

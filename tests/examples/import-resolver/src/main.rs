@@ -1,4 +1,4 @@
-//! Each instance of a guest gets an `env` of its own: an anonymous host module that a resolver finds.
+//! Each instance of a guest gets its own `env`, an anonymous host module that a resolver returns.
 
 use std::error::Error;
 

@@ -1,5 +1,5 @@
-//! Two runtimes share one compilation cache, and nothing else: each has a host module `env` with a
-//! state of its own, and instances of the same names would not be in each other's way.
+//! Two runtimes share a compilation cache and nothing else. Each has its own host module `env` with
+//! its own state, and its instances may have the same names as those of the other.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A runtime whose `env` counts from zero, and an instance of the guest in it.
+/// Makes a runtime whose `env` counts from zero, and an instance of the guest in it.
 fn new_runtime(cache: &CompilationCache) -> Result<(Runtime, Instance), Box<dyn Error>> {
     let engine = Engine::default();
     let module = cache.get_or_compile(&engine, GUEST, &Settings::default())?;

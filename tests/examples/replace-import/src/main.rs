@@ -1,4 +1,4 @@
-//! An import that the guest asks `env` for comes from another host module: `env` does not exist.
+//! The guest imports from `env`, which does not exist. The import comes from another host module.
 
 use std::error::Error;
 
@@ -13,7 +13,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // SAFETY: the build script wrote it, with the compiler of this very version.
     let module = unsafe { Module::from_bytes(&engine, GUEST)? };
 
-    // As AssemblyScript's runtime has it: message, file, line and column, all unused here.
+    // The signature is that of AssemblyScript's runtime: message, file, line and column. This host
+    // uses none of them.
     let abort =
         |mut caller: Caller<'_>, _: i32, _: i32, _: i32, _: i32| -> Result<(), LoaderError> {
             Err(caller.exit(255))

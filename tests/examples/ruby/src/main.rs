@@ -1,10 +1,10 @@
-//! CRuby, embedded: `ruby RUBY.precast EXPRESSION` evaluates an expression and prints the result.
+//! A host of CRuby: `ruby RUBY.precast EXPRESSION` evaluates an expression and prints the result.
 //!
-//! The module (npm `@ruby/3.4-wasm-wasi`) is a library made for JavaScript hosts. What it imports
-//! from JavaScript is stubbed; its exports follow an early form of the component model's canonical
-//! ABI, spoken here by hand: strings and lists are put into the guest's memory by its own
-//! allocator, results of several values come back in memory, and Ruby objects are handles into a
-//! table of the host.
+//! The module (npm `@ruby/3.4-wasm-wasi`) is a library for JavaScript hosts. Its imports from
+//! JavaScript are stubs here. Its exports follow an early form of the component model's canonical
+//! ABI, which this file implements by hand. Strings and lists are put into memory of the guest's
+//! allocator, several results are returned in memory, and Ruby objects are handles into a table of
+//! the host.
 
 use std::error::Error;
 
@@ -15,7 +15,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 struct Host {
     wasi: WasiCtx,
-    /// What the guest knows each handle as.
+    /// The guest's own number for each handle.
     objects: Vec<i32>,
 }
 
@@ -25,7 +25,7 @@ fn main() -> Result<()> {
         return Err("usage: ruby RUBY.precast EXPRESSION".into());
     };
     let engine = Engine::default();
-    // SAFETY: the user says that precast made it.
+    // SAFETY: the user must pass an artifact that precast has made.
     let module = unsafe { Module::open(&engine, path)? };
     let mut ruby = Ruby::new(&module)?;
     println!("{}", ruby.eval(expression)?);
@@ -94,7 +94,7 @@ impl Ruby {
         Ok(ruby)
     }
 
-    /// Evaluates an expression and gives the result's `to_s`.
+    /// Evaluates an expression, and returns `to_s` of the result.
     fn eval(&mut self, expression: &str) -> Result<String> {
         let code = self.string(&format!("({expression}).to_s\0"))?;
         let name = "rb-eval-string-protect: func(str: string) -> tuple<handle<rb-abi-value>, s32>";
@@ -126,7 +126,7 @@ impl Ruby {
         self.bytes(text.as_bytes(), 1)
     }
 
-    /// Puts bytes into the guest's memory: where, and how many.
+    /// Puts bytes into the guest's memory, and returns their address and their number.
     fn bytes(&mut self, bytes: &[u8], align: u32) -> Result<(u32, u32)> {
         let len = u32::try_from(bytes.len())?;
         let at = self.call::<(u32, u32, u32, u32), u32>("cabi_realloc", (0, 0, align, len))?;
@@ -134,7 +134,7 @@ impl Ruby {
         Ok((at, len))
     }
 
-    /// Two words of a result that is in memory.
+    /// Reads two words of a result that is in memory.
     fn words(&self, at: u32) -> Result<[u32; 2]> {
         let mut bytes = [[0; 4]; 2];
         self.memory

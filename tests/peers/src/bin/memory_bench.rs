@@ -1,11 +1,14 @@
-//! Memory of a hundred instances of CRuby in one process: `memory-bench [SUBJECT]`.
+//! Benchmark of the memory of a hundred instances of CRuby in one process: `memory-bench
+//! [SUBJECT]`.
 //!
-//! precast: ten [`Runtime`]s with ten instances each, of one module. Wasmtime: a hundred instances of one module, in stores of their
-//! own, with its pool and without. Each in a process of its own, which reads what the kernel says about its mappings
-//! (`/proc/self/smaps`) before there is a module, with a hundred instances, after each of them read every page of its memory, and after it wrote to
-//! sixteen of them. *Private* pages belong to the process and to one mapping only; *shared* ones are mapped several times, or are files that
-//! another process has mapped too; `artifact` counts pages of the artifact's file that are mapped as such, each mapping for
-//! itself (*Rss*) and divided by how often each page is mapped (*Pss*: once each, that is).
+//! precast runs ten [`Runtime`]s with ten instances each of one module. Wasmtime runs a hundred
+//! instances of one module in stores of their own, with its pool and without. Each runs in a
+//! process of its own, which reads `/proc/self/smaps` four times: before there is a module, with a
+//! hundred instances, after each instance has read every page of its memory, and after each has
+//! written to sixteen pages. *Private* pages belong only to the process and to one mapping.
+//! *Shared* pages are mapped several times, or belong to files that another process has mapped too.
+//! `artifact` counts the pages of the artifact's file that are mapped directly: *Rss* counts a page
+//! once for each mapping, and *Pss* counts it once.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -66,7 +69,7 @@ fn precast(subject: &Subject) -> Result<()> {
     let artifact = subject.artifact(Precast::EXTENSION)?;
     let engine = Engine::default();
     let before = Memory::now(&artifact)?;
-    // SAFETY: precast made it for this benchmark.
+    // SAFETY: precast made the artifact for this benchmark.
     let module = unsafe { Module::open(&engine, &artifact)? };
     let mut runtimes = Vec::new();
     let mut instances = Vec::new();
@@ -153,7 +156,7 @@ fn wasmtime(setting: Setting, subject: &Subject) -> Result<()> {
     Ok(())
 }
 
-/// Touches every page.
+/// Reads a byte of every page.
 fn read(memory: &[u8]) {
     for page in memory.chunks(4096) {
         black_box(page[0]);
@@ -179,7 +182,7 @@ fn print(name: &str, before: &Memory, after: [&Memory; 3]) {
     }
 }
 
-/// Sums over the mappings of this process, in KiB.
+/// Sums over the mappings of this process in KiB.
 #[derive(Default)]
 struct Memory {
     private: u64,
@@ -202,7 +205,8 @@ impl Memory {
             let Some((field, rest)) = line.split_once(':') else {
                 continue;
             };
-            // A mapping's first line: addresses and mode come before the first colon, which is in its device.
+            // This is the first line of a mapping. Its first colon is in the device number, after
+            // the addresses and the mode.
             if field.contains(' ') {
                 of_file = rest.ends_with(&artifact.display().to_string());
                 memory.mappings += 1;

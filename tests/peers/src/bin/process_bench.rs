@@ -1,8 +1,10 @@
-//! A whole new process and the binary that it takes: `process-bench [--runs N]`.
+//! Benchmark of whole processes and of the sizes of their binaries: `process-bench [--runs N]`.
 //!
-//! Three hosts, built to be small (`hosts/`, profile `small`): one that does nothing, one with `precast-loader` and one with
-//! Wasmtime's runtime (no compiler, no pool), which open a trivial artifact, call it and exit. They are started in turn
-//! (`posix_spawn`); shown are the wall time from before the start until the exit is noticed, and what is above the empty host.
+//! There are three hosts, which are built to be small (`hosts/`, profile `small`). One does
+//! nothing. The other two, with `precast-loader` and with Wasmtime's runtime without compiler and
+//! pool, open a trivial artifact, call it and exit. They are started in turn with `posix_spawn`.
+//! The output shows the wall time from before the start until the exit is noticed, and the
+//! difference to the empty host.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,9 +18,9 @@ struct Host {
     name: &'static str,
     binary: PathBuf,
     artifact: PathBuf,
-    /// Microseconds.
+    /// Wall times in microseconds.
     wall: Samples,
-    /// Microseconds.
+    /// CPU times in microseconds.
     cpu: Samples,
 }
 
@@ -77,7 +79,7 @@ fn main() -> Result<()> {
             host.run()?;
         }
         if round == 4 {
-            // The first ones filled the page cache.
+            // The first runs only filled the page cache.
             for host in &mut hosts {
                 (host.wall, host.cpu) = (Samples::default(), Samples::default());
             }

@@ -1,12 +1,15 @@
-//! Opening, linking, instantiating, calling and dropping, side by side: `runtime-bench [--rounds N] [--settings] [FILTER]`.
+//! Benchmark of opening, linking, instantiating, calling and dropping: `runtime-bench [--rounds N]
+//! [--settings] [FILTER]`.
 //!
-//! One table, one run: precast, Wasmtime and Wasmer's headless engine take turns on artifacts that each one's own compiler made of the
-//! same modules. Printed: minimum / median / maximum of the rounds in nanoseconds, and precast's median
-//! (in parentheses: minimum) as a ratio to the others'.
-//! Wasmtime's cell is the best of its settings (named at the end of the row; `--settings` prints all of them). FILTER is a part of
-//! rows' names.
+//! In one run, precast, Wasmtime and Wasmer's headless engine take turns on artifacts that their
+//! own compilers have made from the same modules. The table shows the minimum, median and maximum
+//! of the rounds in nanoseconds, and the ratios of precast's median to those of the others, with
+//! the ratios of the minima in parentheses. For Wasmtime it shows the best of its settings, which
+//! is named at the end of the row. `--settings` prints all of them. FILTER is a part of the names
+//! of rows.
 //!
-//! Whole processes and sizes of binaries are compared by `process-bench`, memory by `memory-bench`.
+//! `process-bench` compares whole processes and sizes of binaries, and `memory-bench` compares
+//! memory.
 
 use std::cell::OnceCell;
 use std::error::Error;
@@ -58,12 +61,12 @@ struct Bench {
     table: Table,
     pooled: Precast,
     fresh: Precast,
-    /// The one without a pool first.
+    /// Wasmtime with its settings, first the one without a pool.
     wasmtimes: Vec<Wasmtime>,
     wasmer: Wasmer,
 }
 
-/// One module in one runtime, opened and linked.
+/// A module that is opened and linked in one runtime.
 struct Side<'a, P: Peer> {
     peer: &'a P,
     artifact: PathBuf,
@@ -90,7 +93,7 @@ impl<'a, P: Peer> Side<'a, P> {
         })
     }
 
-    /// Nothing if `prepare` did not make the artifact.
+    /// Opens and links the module. `None` if `prepare` did not make the artifact.
     fn if_made(peer: &'a P, subject: &Subject) -> Result<Option<Self>> {
         if subject.file(P::EXTENSION).exists() {
             return Self::new(peer, subject).map(Some);
@@ -112,7 +115,7 @@ impl<'a, P: Peer> Side<'a, P> {
         })
     }
 
-    /// From the file to an instance, and all of it dropped.
+    /// Opens the file, links, instantiates, and drops everything.
     fn starts(&self, n: u32) -> Result<Duration> {
         per(n, || {
             let module = self.peer.open(&self.artifact)?;
@@ -138,7 +141,7 @@ impl<'a, P: Peer> Side<'a, P> {
         })
     }
 
-    /// Instances are made and dropped eight at a time; the clock runs during one of the phases only.
+    /// Makes and drops eight instances at a time. Only the time of one of the phases counts.
     fn phase(&self, phase: Phase, n: u32) -> Result<Duration> {
         const AT_ONCE: u32 = 8;
         let mut time = Duration::ZERO;
@@ -162,8 +165,8 @@ impl<'a, P: Peer> Side<'a, P> {
         Ok(time * n / n.next_multiple_of(AT_ONCE))
     }
 
-    /// Two threads make and drop instances, about a millisecond's worth each; the result is what `n` take, with both together, so
-    /// that twice the rate is half the time.
+    /// Two threads make and drop instances for about a millisecond each. The result is the time
+    /// that both together take for `n`, so that twice the rate is half the time.
     fn on_two_threads(&self, n: u32) -> Result<Duration> {
         let (peer, linked, ready) = (self.peer, &self.linked, AtomicU32::new(0));
         let count = self.count_for_a_millisecond()?;
@@ -174,9 +177,10 @@ impl<'a, P: Peer> Side<'a, P> {
         };
         let run = |processor| {
             pin_to(processor);
-            // The pools of both threads are filled before the clock starts.
+            // Fills the pool of the thread before the clock starts.
             let first = instance();
-            // Spinning, so that both are on a processor when the clock starts, even on a busy machine.
+            // The threads spin, so that both are on a processor when the clock starts, even on a
+            // busy machine.
             ready.fetch_add(1, Ordering::AcqRel);
             while ready.load(Ordering::Acquire) < 2 {
                 spin_loop();
@@ -198,7 +202,8 @@ impl<'a, P: Peer> Side<'a, P> {
         Ok(time.mul_f64(f64::from(n) / f64::from(2 * count)))
     }
 
-    /// Found out on one thread: with two, what disturbs would be taken for work.
+    /// How many instances one thread makes in a millisecond. With two threads, disturbances would
+    /// be taken for work.
     fn count_for_a_millisecond(&self) -> Result<u32> {
         if let Some(&count) = self.count.get() {
             return Ok(count);
@@ -211,7 +216,7 @@ impl<'a, P: Peer> Side<'a, P> {
         Ok(*self.count.get_or_init(|| count.ceil() as u32))
     }
 
-    /// Calls with the number of repetitions as the argument: the loop is in the guest.
+    /// Calls an export with the number of repetitions as the argument. The loop is in the guest.
     fn looping(&self, export: &str, n: u32) -> Result<Duration> {
         let mut live = self.peer.instantiate(&self.linked)?;
         let f = self.peer.func(&mut live, export)?;
@@ -244,7 +249,7 @@ fn per(n: u32, mut f: impl FnMut() -> Result<()>) -> Result<Duration> {
     Ok(start.elapsed())
 }
 
-/// A row with precast and some settings of Wasmtime, measured by the same code.
+/// A row with precast and some settings of Wasmtime, which the same code measures.
 macro_rules! row {
     ($name:expr, $ours:expr, $theirs:expr, |$side:ident, $n:ident| $measure:expr) => {{
         let $side = $ours;
@@ -419,10 +424,11 @@ impl Bench {
     }
 }
 
-/// Keeps this thread on one of the processors that it may use. Two threads on one processor, because another program has the other,
-/// would run one after the other and look as if they hindered each other. Best effort: where it fails, the rate shows it.
+/// Keeps this thread on one of the processors that it may use. Otherwise two threads might share a
+/// processor while another program has the other one, and look as if they hindered each other. A
+/// failure is ignored, because the rate shows it.
 fn pin_to(which: usize) {
-    // SAFETY: all-zero bytes are an empty set; both calls get this thread (0), a live set and its size.
+    // SAFETY: a zeroed set is empty. Both calls get this thread (0), a live set and its size.
     unsafe {
         let mut allowed: libc::cpu_set_t = std::mem::zeroed();
         let size = size_of::<libc::cpu_set_t>();
@@ -439,7 +445,7 @@ fn pin_to(which: usize) {
     }
 }
 
-/// The largest over the smallest: of medians, and of minima.
+/// The ratio of the largest to the smallest median, and of the largest to the smallest minimum.
 fn growth(samples: &[&Samples]) -> String {
     let of = |what: fn(&Samples) -> f64| {
         let values = samples.iter().map(|samples| what(samples));

@@ -1,6 +1,6 @@
-//! The runtimes, behind one trait: what is measured of one is measured of all, by the same code, inlined.
+//! The runtimes behind one trait, so that the same inlined code measures all of them.
 //!
-//! Artifacts are trusted: every one was made by the runtime's own compiler on this machine.
+//! Artifacts are trusted, because the compiler of their runtime has made them on this machine.
 
 mod precast;
 mod wasmer;
@@ -16,52 +16,52 @@ use crate::Result;
 
 /// A runtime with its settings.
 pub trait Peer: Sync {
-    /// Ends the names of its artifacts.
+    /// The extension of the names of its artifacts.
     const EXTENSION: &'static str;
     /// An opened artifact.
     type Module;
-    /// Definitions for its imports, which a host makes once.
+    /// The definitions for the imports of a module, which a host makes once.
     type Linker;
-    /// Ready to be instantiated any number of times.
+    /// A linked module, which can be instantiated any number of times.
     type Linked: Sync;
     /// A store with one instance.
     type Live;
-    /// An exported `(i32) -> i32`, looked up and checked.
+    /// An exported function `(i32) -> i32` that has been looked up and checked.
     type Func;
 
     /// Opens an artifact.
     ///
     /// # Errors
-    /// The runtime's.
+    /// Those of the runtime.
     fn open(&self, artifact: &Path) -> Result<Self::Module>;
 
-    /// Defines the imports of `module`: `h.f`, typed, adds one; all others do nothing or trap.
+    /// Defines the imports of `module`. `h.f` is typed and adds one. All others do nothing or trap.
     ///
     /// # Errors
-    /// The runtime's.
+    /// Those of the runtime.
     fn linker(&self, module: &Self::Module) -> Result<Self::Linker>;
 
-    /// Resolves imports, if the runtime can do that ahead.
+    /// Resolves the imports, if the runtime can do that before instantiation.
     ///
     /// # Errors
-    /// The runtime's.
+    /// Those of the runtime.
     fn link(&self, linker: &Self::Linker, module: &Self::Module) -> Result<Self::Linked>;
 
-    /// An instance in a store of its own.
+    /// Makes an instance in a store of its own.
     ///
     /// # Errors
-    /// The runtime's.
+    /// Those of the runtime.
     fn instantiate(&self, linked: &Self::Linked) -> Result<Self::Live>;
 
-    /// An export.
+    /// Looks up an exported function.
     ///
     /// # Errors
-    /// The runtime's.
+    /// Those of the runtime.
     fn func(&self, live: &mut Self::Live, name: &str) -> Result<Self::Func>;
 
-    /// Calls it.
+    /// Calls a function.
     ///
     /// # Errors
-    /// The runtime's.
+    /// Those of the runtime.
     fn call(&self, live: &mut Self::Live, func: &Self::Func, argument: i32) -> Result<i32>;
 }

@@ -11,12 +11,12 @@ use crate::Result;
 pub struct Precast(Engine);
 
 impl Precast {
-    /// With defaults: threads keep instances for reuse.
+    /// An engine with the defaults. Threads keep instances for reuse.
     pub fn pooled() -> Self {
         Self(Engine::default())
     }
 
-    /// Nothing is kept.
+    /// An engine that keeps no instances.
     pub fn fresh() -> Self {
         Self(Engine::new(Config::new().pool_per_thread(0)))
     }
@@ -32,7 +32,7 @@ impl Peer for Precast {
 
     #[inline]
     fn open(&self, artifact: &Path) -> Result<Module> {
-        // SAFETY: precast made it for this benchmark.
+        // SAFETY: precast made the artifact for this benchmark.
         Ok(unsafe { Module::open(&self.0, artifact)? })
     }
 

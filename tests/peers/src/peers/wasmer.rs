@@ -1,6 +1,7 @@
-//! Wasmer, headless: the engine without a compiler.
+//! Wasmer's headless engine, which has no compiler.
 //!
-//! It has neither a pool nor linking ahead of instantiation: host functions belong to a store, so each instance pays for its own.
+//! It has no pool, and it cannot link before instantiation. Host functions belong to a store, so
+//! each instance needs its own.
 
 use std::path::Path;
 
@@ -31,7 +32,7 @@ impl Peer for Wasmer {
 
     #[inline]
     fn open(&self, artifact: &Path) -> Result<Module> {
-        // SAFETY: Wasmer made it for this benchmark.
+        // SAFETY: Wasmer made the artifact for this benchmark.
         Ok(unsafe { Module::deserialize_from_file_unchecked(&self.0, artifact)? })
     }
 

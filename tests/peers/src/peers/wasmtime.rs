@@ -1,7 +1,9 @@
-//! Wasmtime, at several settings: every row of the table takes the one that was best in that row.
+//! Wasmtime with several settings. Every row of the table shows the setting that was best in that
+//! row.
 //!
-//! All of them: no unwind tables registered, copy-on-write memory images of up to 128 MiB (its default is 16), no GC and no
-//! asynchronous support compiled in, fat LTO with one codegen unit. What differs is in [`settings`].
+//! All settings register no unwind tables, use copy-on-write memory images of up to 128 MiB (the
+//! default is 16), have neither GC nor asynchronous support compiled in, and are built with fat LTO
+//! and one codegen unit. [`settings`] has the differences.
 
 use std::path::Path;
 
@@ -13,9 +15,9 @@ use wasmtime::{
 use super::Peer;
 use crate::Result;
 
-/// Wasmtime at one of its settings.
+/// Wasmtime with one of its settings.
 pub struct Wasmtime {
-    /// Which.
+    /// The setting.
     pub setting: Setting,
     engine: Engine,
 }
@@ -23,19 +25,19 @@ pub struct Wasmtime {
 /// How Wasmtime allocates instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// Its name in the table.
+    /// The name in the table.
     pub name: &'static str,
-    /// Bytes of each memory and table that a pool keeps resident; without a pool: none.
+    /// How many bytes of each memory and table a pool keeps resident. `None` without a pool.
     keep: Option<usize>,
-    /// Ask the kernel which pages are dirty.
+    /// Whether the pool asks the kernel which pages are dirty.
     scan: bool,
-    /// Slots that are given back in one go.
+    /// How many slots are given back at once.
     batch: usize,
-    /// Instances that fit in the pool.
+    /// The number of instances that fit into the pool.
     slots: u32,
 }
 
-/// The settings to try, the one without a pool first.
+/// The settings, first the one without a pool.
 pub fn settings() -> Vec<Setting> {
     let on_demand = Setting {
         name: "on demand",
@@ -84,7 +86,7 @@ pub fn settings() -> Vec<Setting> {
     vec![on_demand, pool, kept, scan, more, most, batch, small]
 }
 
-/// What compilation and execution must agree on.
+/// The part of the configuration that must be the same for compilation and execution.
 pub fn compile_config() -> Config {
     let mut config = Config::new();
     config.native_unwind_info(false);
@@ -94,7 +96,7 @@ pub fn compile_config() -> Config {
 }
 
 impl Wasmtime {
-    /// An engine.
+    /// Makes an engine with this setting.
     ///
     /// # Errors
     /// When there is not enough address space for the pool.
@@ -135,7 +137,7 @@ impl Peer for Wasmtime {
 
     #[inline]
     fn open(&self, artifact: &Path) -> Result<Module> {
-        // SAFETY: Wasmtime made it for this benchmark.
+        // SAFETY: Wasmtime made the artifact for this benchmark.
         Ok(unsafe { Module::deserialize_file(&self.engine, artifact)? })
     }
 

@@ -1,9 +1,11 @@
-//! A hit in a cache on disk, in a new process each time: `cache-bench [--runs N]`.
+//! Benchmark of a hit in a cache on disk, in a new process each time: `cache-bench [--runs N]`.
 //!
-//! For a trivial module, SQLite and CRuby: a process reads the module, makes a cache on a warm directory, an engine, and asks for the
-//! module. precast is [`CompilationCache::get_or_compile`], Wasmtime its own cache ([`Config::cache`]) behind `Module::new`. The clock
-//! runs inside the process, from after the module was read until the compiled module is there. Shown too: how much of that precast
-//! takes to hash the module (the key), and how long the whole process takes. That every timed run was a hit is checked.
+//! For a trivial module, SQLite and CRuby, a process reads the module, makes an engine and a cache
+//! on a warm directory, and gets the module. precast uses [`CompilationCache::get_or_compile`], and
+//! Wasmtime uses `Module::new` with its own cache ([`Config::cache`]). The process measures the
+//! time from after the module was read until the compiled module is available. The output also
+//! shows how much of that time precast takes to hash the module for the key, and how long the whole
+//! process takes. The benchmark checks that every measured run was a hit.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -16,7 +18,7 @@ use precast_peers::stats::Samples;
 use precast_peers::subjects;
 use wasmtime::{Cache, CacheConfig, Config};
 
-/// First argument of the processes that are measured.
+/// The first argument of the processes that are measured.
 const CHILD: &str = "hit-the-cache-of";
 
 fn main() -> ExitCode {
@@ -37,7 +39,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Gets one module and prints: nanoseconds for it, nanoseconds for its key alone, 1 if it was a hit.
+/// Gets one module. Prints the nanoseconds for it, the nanoseconds for its key alone, and 1 if it
+/// was a hit.
 fn child(side: &str, dir: &Path, wasm: &Path) -> Result<()> {
     let wasm = std::fs::read(wasm)?;
     let start = Instant::now();
@@ -69,7 +72,7 @@ fn child(side: &str, dir: &Path, wasm: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Microseconds.
+/// Times in microseconds.
 #[derive(Default)]
 struct Side {
     got: Samples,
@@ -133,7 +136,8 @@ fn compare(name: &str, wasm: &Path, scratch: &Path, runs: usize) -> Result<()> {
     let dirs: [PathBuf; 2] = names.map(|side| scratch.join(side));
     for (side, dir) in names.iter().zip(&dirs) {
         std::fs::create_dir_all(dir)?;
-        // The first fills the cache; the second may still tidy up (Wasmtime's worker thread).
+        // The first run fills the cache. During the second, Wasmtime's worker thread may still
+        // clean up.
         run(side, dir, wasm)?;
         run(side, dir, wasm)?;
     }

@@ -1,8 +1,9 @@
-//! Compiles one module with precast and with Wasmtime, in alternation, each in a process of its own.
+//! Compiles one module with precast and with Wasmtime in alternation, each in a process of its own.
 //!
-//! Both compile for the architecture's baseline (not for this very processor), with optimisation for speed and their other defaults,
-//! from a file to a file. Wasmtime runs in a child of this program (`Engine::precompile_module`), with the same Cranelift as precast.
-//! Each round runs every compiler at every number of threads once, and each round starts with another one.
+//! Both compile from a file to a file, for the baseline of the architecture, with optimisation for
+//! speed and with their other defaults. Wasmtime runs in a child of this program
+//! (`Engine::precompile_module`), with the same Cranelift as precast. Each round runs every
+//! compiler with every number of threads once, and each round starts with a different one.
 
 use precast_peers::Result;
 use precast_peers::child::{self, Cost};
@@ -16,7 +17,7 @@ Compares `precast compile` with Wasmtime's compiler on one module (default: the 
   --threads N,N…  numbers of threads to compile with (default 1,2)
   --precast FILE  the command line to measure (default target/release/precast of this project)";
 
-/// First argument of the child process that is Wasmtime's side.
+/// The first argument of the child process that runs Wasmtime.
 const CHILD: &str = "compile-with-wasmtime";
 
 fn main() -> ExitCode {
@@ -99,17 +100,17 @@ enum Compiler {
     Wasmtime,
 }
 
-/// One compiler at one number of threads, and what its runs cost.
+/// One compiler with one number of threads, and the costs of its runs.
 struct Contender {
     compiler: Compiler,
     threads: usize,
-    /// Seconds.
+    /// Wall times in seconds.
     wall: Samples,
-    /// Seconds.
+    /// CPU times in seconds.
     cpu: Samples,
-    /// MiB.
+    /// Maximal resident sets in MiB.
     peak_rss: Samples,
-    /// MiB.
+    /// Sizes of the artifact in MiB.
     artifact: Samples,
 }
 
@@ -223,11 +224,13 @@ fn bench(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The child's part. The number of threads comes from the environment (rayon's global pool).
+/// Runs in the child. The number of threads comes from the environment, which rayon's global pool
+/// reads.
 fn compile_with_wasmtime(from: &Path, to: &Path) -> Result<()> {
     let mut config = wasmtime::Config::new();
     config.cranelift_opt_level(wasmtime::OptLevel::Speed);
-    // With a target named, Wasmtime compiles for its baseline instead of for the features of this processor.
+    // With an explicit target, Wasmtime compiles for its baseline and not for the features of this
+    // processor.
     config.target(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH))?;
     let engine = wasmtime::Engine::new(&config)?;
     let artifact = engine.precompile_module(&std::fs::read(from)?)?;

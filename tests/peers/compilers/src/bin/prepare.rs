@@ -1,7 +1,9 @@
-//! Makes the artifacts that the other benchmarks measure, each with the runtime's own compiler: `prepare [FILTER]`.
+//! Makes the artifacts that the other benchmarks measure, each with the compiler of its runtime:
+//! `prepare [FILTER]`.
 //!
-//! What is newer than its module and its compiler stays. Every compiler optimises for speed; precast and Wasmer compile for the
-//! architecture's baseline, Wasmtime for this processor (their defaults).
+//! An artifact that is newer than its module and its compiler is kept. Every compiler optimises for
+//! speed. By their defaults, precast and Wasmer compile for the baseline of the architecture, and
+//! Wasmtime for this processor.
 
 use std::path::Path;
 use std::process::Command;
@@ -63,7 +65,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The module as a file, written only if it is another one than before.
+/// Writes the module to a file, unless the file already has the same content. Returns its path.
 fn module(subject: &Subject) -> Result<std::path::PathBuf> {
     let bytes = match &subject.source {
         Source::Text(text) => wat::parse_str(text)?,
@@ -76,7 +78,7 @@ fn module(subject: &Subject) -> Result<std::path::PathBuf> {
     Ok(path)
 }
 
-/// Makes `artifact` unless it is newer than everything that it is made from.
+/// Makes `artifact`, unless it is newer than all files that it is made from.
 fn make(artifact: &Path, from: &[&Path], make: impl FnOnce() -> Result<()>) -> Result<()> {
     let modified = |path: &Path| -> Result<SystemTime> {
         let metadata = std::fs::metadata(path);

@@ -1,4 +1,4 @@
-//! A host with no runtime in it: what the other two are compared with.
+//! A host without a runtime, with which the other two are compared.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
-//! Opens the artifact named by the only argument and calls its function `f`: 0 if `f(41)` is 42.
+//! Opens the artifact whose path is the only argument, and calls its function `f`. The exit code is
+//! 0 if `f(41)` is 42.
 
 use std::ffi::OsStr;
 use std::process::ExitCode;
@@ -17,7 +18,7 @@ fn main() -> ExitCode {
 
 fn run(path: &OsStr) -> Result<i32, Error> {
     let engine = Engine::default();
-    // SAFETY: the benchmark that starts this process had precast make the file.
+    // SAFETY: the benchmark that starts this process made the file with precast.
     let module = unsafe { Module::open(&engine, path)? };
     let mut store = Store::new(&engine, ());
     let instance = Linker::new(&engine).instantiate(&mut store, &module)?;

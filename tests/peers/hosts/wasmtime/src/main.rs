@@ -1,6 +1,7 @@
-//! Opens the artifact named by the only argument and calls its function `f`: 0 if `f(41)` is 42.
+//! Opens the artifact whose path is the only argument, and calls its function `f`. The exit code is
+//! 0 if `f(41)` is 42.
 //!
-//! Without a linker, without a pool and without registering unwind tables: what starts fastest.
+//! It uses neither a linker nor a pool nor unwind tables, because that starts fastest.
 
 use std::ffi::OsStr;
 use std::process::ExitCode;
@@ -21,7 +22,7 @@ fn run(path: &OsStr) -> Result<i32> {
     let mut config = Config::new();
     config.native_unwind_info(false);
     let engine = Engine::new(&config)?;
-    // SAFETY: the benchmark that starts this process had Wasmtime make the file.
+    // SAFETY: the benchmark that starts this process made the file with Wasmtime.
     let module = unsafe { Module::deserialize_file(&engine, path)? };
     let mut store = Store::new(&engine, ());
     let instance = Instance::new(&mut store, &module, &[])?;
