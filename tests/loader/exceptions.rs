@@ -1,4 +1,4 @@
-//! Exceptions: thrown by code and by host functions, through frames, instances and host functions.
+//! Exceptions that code and host functions throw through frames, instances and host functions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -90,7 +90,7 @@ fn payloads_of_all_types() {
 
 #[test]
 fn tags_are_told_apart_by_identity() {
-    // An odd number of tags, and a v128 behind them.
+    // The module has an odd number of tags, followed by a v128.
     const DEFINES: &str = r#"(module
         (tag (export "a")) (tag (export "b")) (tag (export "c") (param v128))
         (global (export "v") (mut v128) (v128.const i64x2 3 4)))"#;
@@ -133,7 +133,7 @@ fn tags_are_told_apart_by_identity() {
         for n in 0..4 {
             assert_eq!(which.call(&mut store, n).unwrap(), n);
         }
-        // A tag of another type, or none.
+        // The tag has another type, or is missing.
         let mut other = Linker::new(store.engine());
         let tag = Tag::new(&mut store, FuncType::new([ValType::I32], [])).unwrap();
         other.define("d1", "a", tag).unwrap();
@@ -159,7 +159,8 @@ fn tags_are_told_apart_by_identity() {
     }
 }
 
-/// `throw` throws what the host says; `middle` calls back.
+/// A module that imports `throw`, which throws an exception of the host, and `middle`, which calls
+/// back.
 const HOST: &str = r#"(module
     (import "h" "throw" (func $throw (param i32)))
     (import "h" "middle" (func $middle (param i32) (result i32)))
@@ -194,7 +195,7 @@ fn host_functions_throw_catch_and_inspect() {
             }
         };
         linker.func_wrap("h", "throw", throw).unwrap();
-        // Swallows what is odd, passes on what is even.
+        // The host function catches odd values and passes even values on.
         let middle = move |mut caller: Caller<'_, ()>, n: i32| -> Result<i32, Error> {
             let inner = caller.get_export("inner").and_then(Extern::func).unwrap();
             let inner = inner.typed::<i32, ()>(&caller).unwrap();
@@ -227,7 +228,7 @@ fn host_functions_throw_catch_and_inspect() {
         assert_eq!(outer.call(&mut store, 7).unwrap(), 1007);
         assert_eq!(outer.call(&mut store, 8).unwrap(), 8);
 
-        // From the host itself.
+        // The host throws the exception itself.
         let error = ExnRef::new(&mut store, tag, &[Val::I64(1)])
             .unwrap_err()
             .to_string();
@@ -284,7 +285,7 @@ const REFERENCES: &str = r#"(module
             (unreachable))
         (drop)))"#;
 
-/// A value that says when it is gone.
+/// A value that counts when it is dropped.
 struct Counted(Arc<AtomicUsize>);
 
 impl Drop for Counted {
@@ -313,7 +314,7 @@ fn references_keep_exceptions_and_what_they_hold() {
         burn.call(&mut store, 50_000).unwrap();
         let found = kept.call(&mut store, 0).unwrap();
         assert!(found.unwrap().ptr_eq(&value));
-        // The one that it holds, uncaught, then held by the host alone.
+        // The exception is not caught, and then only the host holds it.
         let error = kept.call(&mut store, 1).unwrap_err();
         let inner = error.exception().unwrap().clone();
         drop(error);
@@ -336,7 +337,7 @@ fn references_keep_exceptions_and_what_they_hold() {
         table.set(&mut store, 2, Val::ExnRef(None)).unwrap();
         global.set(&mut store, Val::ExnRef(None)).unwrap();
         burn.call(&mut store, 50_000).unwrap();
-        // A few numbers may be left on the stack by chance.
+        // A few references may be kept alive by numbers on the stack that look like them.
         assert!(gone.load(Ordering::SeqCst) > 95);
 
         let on_stack = instance
@@ -351,7 +352,7 @@ fn references_keep_exceptions_and_what_they_hold() {
         let error = null.call(&mut store, ()).unwrap_err();
         assert_eq!(error.trap().unwrap().code(), TrapCode::NullReference);
 
-        // A store that is gone, and another one.
+        // Uses an exception of a store that is gone, and one of another store.
         keep.call(&mut store, Some(value)).unwrap();
         let error = kept.call(&mut store, 1).unwrap_err();
         drop(store);
@@ -455,7 +456,7 @@ fn fuel_and_epochs_across_handlers() {
                 f.call(&mut store, n).unwrap();
                 1_000_000 - store.get_fuel()
             };
-            // Each round of the loop costs five.
+            // Each iteration of the loop takes five units of fuel.
             let (one, more) = (spent(1), spent(1001));
             assert_eq!(more - one, 5000, "{name}");
             store.set_fuel(2).unwrap();
@@ -543,7 +544,7 @@ fn damaged_tables_of_handlers_are_harmless() {
         let open = |table: &[u8]| {
             let mut bytes = bytes.clone();
             bytes[start..start + len].copy_from_slice(table);
-            // SAFETY: our own compiler wrote the code.
+            // SAFETY: our own compiler has written the code.
             unsafe { Module::from_bytes(&Engine::default(), &bytes).unwrap() }
         };
         let run = |table: &[u8]| {

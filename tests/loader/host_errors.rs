@@ -1,4 +1,5 @@
-//! Errors of host functions: any kind goes in, and comes back whole.
+//! Host functions can return any kind of error, and the caller of the wasm code gets the whole
+//! error.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -34,7 +35,7 @@ fn own() -> Own {
     }
 }
 
-/// What the caller of the wasm code gets.
+/// The error that the caller of the wasm code gets.
 fn error<Params, Results>(f: impl IntoFunc<(), Params, Results>) -> Error {
     let engine = Engine::default();
     let mut linker: Linker<()> = Linker::new(&engine);
@@ -48,7 +49,7 @@ fn error<Params, Results>(f: impl IntoFunc<(), Params, Results>) -> Error {
     run.call(&mut store, 1).unwrap_err()
 }
 
-/// All messages from the error to its last cause.
+/// The messages of an error and of all its causes.
 fn chain(error: &Error) -> Vec<String> {
     let mut messages = vec![error.to_string()];
     let mut next = error.source();
@@ -106,7 +107,7 @@ fn anyhow_comes_back_with_what_is_inside() {
     };
     assert_eq!(host.as_anyhow().unwrap().chain().count(), 4);
     assert_eq!(host.backtrace().frames().len(), 1);
-    // As a report of anyhow's shows it.
+    // A report of anyhow contains the message once.
     let report = format!("{:?}", anyhow::Error::from(found));
     assert_eq!(report.matches("of the host's own").count(), 1, "{report}");
 }
@@ -120,7 +121,7 @@ fn errors_of_calls_inside_stay_what_they_are() {
     assert!(matches!(found, Error::Exit(7)), "{found}");
     let found = error(|_: i32| -> anyhow::Result<i32> { Err(Error::Exit(7))? });
     assert!(matches!(found, Error::Exit(7)), "{found}");
-    // A trap of a guest that the host function called: its own place, not that of the call.
+    // A trap of a guest that the host function has called keeps its own backtrace.
     let inner = || -> Result<i32, Error> {
         let engine = Engine::default();
         let mut store = Store::new(&engine, ());

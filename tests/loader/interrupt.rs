@@ -475,7 +475,7 @@ fn stores_come_and_go_while_epochs_pass() {
     drop(dog.0);
 }
 
-/// Fuel and deadlines for code that knows neither would do nothing: it would run for ever.
+/// Fuel and deadlines are errors for code that checks neither, because it would run for ever.
 #[test]
 fn what_would_do_nothing_is_an_error() {
     let engine = Engine::default();
@@ -489,7 +489,7 @@ fn what_would_do_nothing_is_an_error() {
                  `{expected}`: compile it again with `--interruption {expected}`"
             )
         };
-        // The code is there already.
+        // The instance exists before fuel or a deadline is set.
         let (mut store, _) = instantiate(&module);
         let given = store.set_fuel(9).map_err(|error| error.to_string());
         let refused = || Err(message("the store's fuel", fuel));
@@ -514,7 +514,7 @@ fn what_would_do_nothing_is_an_error() {
                 refused()
             }
         );
-        // The code comes later.
+        // Fuel or a deadline is set before the instance is made.
         let instantiate = |prepare: fn(&mut Store<()>)| {
             let mut linker: Linker<()> = Linker::new(&engine);
             linker.func_wrap("h", "host", || {}).unwrap();

@@ -71,7 +71,8 @@ fn the_text_of_the_mapping_is_that_of_the_file() {
     }
 }
 
-/// Makes instances until there is no room, in a process of its own; the error's text.
+/// Makes instances until there is no more address space, and returns the text of the error. It runs
+/// in a process of its own.
 fn without_room(strategy: Strategy) -> String {
     let engine = Engine::default();
     let mut store = Store::new(&engine, ());
@@ -84,7 +85,7 @@ fn without_room(strategy: Strategy) -> String {
     }
 }
 
-/// The error names the limit that is reached, and what to do.
+/// The error names the limit that is reached and a remedy.
 #[test]
 fn limits_of_the_system_are_named() {
     const TEST: &str = "mapping::limits_of_the_system_are_named";
@@ -94,20 +95,20 @@ fn limits_of_the_system_are_named() {
             child::passes_in_child(TEST, "mappings");
         }
         Some("mappings") => {
-            let most = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();
-            let most: usize = most.trim().parse().unwrap();
-            if most > 1 << 20 {
-                eprintln!("skipped: {most} mappings are allowed");
+            let max = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();
+            let max: usize = max.trim().parse().unwrap();
+            if max > 1 << 20 {
+                eprintln!("skipped: {max} mappings are allowed");
                 return;
             }
-            // Neighbours of different access are mappings of their own.
+            // Adjacent ranges with different access are separate mappings.
             let page = 1 << 16;
-            // SAFETY: new mappings, which nobody uses.
+            // SAFETY: the mappings are new and are not used.
             unsafe {
                 let (none, flags) = (libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-                let at = libc::mmap(std::ptr::null_mut(), most * page, none, flags, -1, 0);
+                let at = libc::mmap(std::ptr::null_mut(), max * page, none, flags, -1, 0);
                 assert_ne!(at, libc::MAP_FAILED);
-                for i in (0..most).step_by(2) {
+                for i in (0..max).step_by(2) {
                     if libc::mprotect(at.byte_add(i * page), page, libc::PROT_READ) != 0 {
                         break;
                     }

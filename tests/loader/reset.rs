@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use precast_artifact::Strategy;
 use precast_loader::{Config, Engine, InstancePre, Linker, Module, Store};
-use precast_tests::{artifact, module, strategies};
+use precast_tests::{ArtifactFile, artifact, module, strategies};
 
 use crate::child::{case, passes_in_child};
 use crate::kernel::{Call, Kernel, emulated, names, quiet_allocator};
@@ -507,7 +507,7 @@ fn a_shortage_is_met_with_what_is_parked() {
     }
 }
 
-/// Data strewn over a memory: one mapping all the same, unless there are no memory files.
+/// Data in many pieces of a memory is one mapping, unless there are no memory files.
 #[test]
 fn images_in_many_pieces_are_one_mapping() {
     const NAME: &str = "reset::images_in_many_pieces_are_one_mapping";
@@ -529,15 +529,11 @@ fn images_in_many_pieces_are_one_mapping() {
     for i in 0..1000 {
         expected[500 + i * STEP..][..10].copy_from_slice(format!("piece {i:4}").as_bytes());
     }
-    let dir = std::env::temp_dir().join(format!("precast-pieces-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
     for strategy in strategies() {
-        let path = dir.join(strategy.to_string());
-        std::fs::write(&path, artifact(&wat, strategy)).unwrap();
+        let file = ArtifactFile::new(&artifact(&wat, strategy));
         for refused in [false, true] {
             let engine = Engine::default();
-            // SAFETY: our own compiler just wrote it.
-            let module = unsafe { Module::open(&engine, &path) }.unwrap();
+            let module = file.open(&engine);
             let pre = Linker::new(&engine).instantiate_pre(&module).unwrap();
             let tenants = || {
                 for round in 0..10 {
@@ -568,7 +564,6 @@ fn images_in_many_pieces_are_one_mapping() {
             });
         }
     }
-    std::fs::remove_dir_all(&dir).unwrap();
 }
 
 /// What reuse costs, for those who want to know: `cargo test … -- --ignored --nocapture`. 200 samples of

@@ -167,8 +167,8 @@ fn send(signal: libc::c_int) {
     assert_eq!(unsafe { libc::raise(signal) }, 0);
 }
 
-/// `kill -SEGV` and its like: the process ends as it would without the loader, and if it goes on, traps
-/// still work.
+/// A signal such as that of `kill -SEGV` has the same effect as without the loader. If the process
+/// continues, traps still work.
 #[test]
 fn signals_that_are_sent_do_what_they_did_before() {
     const TEST: &str = "signals::signals_that_are_sent_do_what_they_did_before";
@@ -221,7 +221,8 @@ fn signals_that_are_sent_do_what_they_did_before() {
             }
             assert_eq!(COUNT.load(std::sync::atomic::Ordering::Relaxed), 12);
         }
-        // The standard library has handlers for SIGSEGV and SIGBUS, which go away at the first one.
+        // The standard library's handlers for SIGSEGV and SIGBUS remove themselves at the first
+        // signal.
         None => {
             trap_once();
             send(libc::SIGSEGV);

@@ -1,5 +1,5 @@
-//! Instances that are made as new without leaving their store, and instances that start where another
-//! one was.
+//! Instances that are reset to their initial state in their store, and instances that start with
+//! the state of another instance.
 
 use precast_artifact::Strategy;
 use precast_loader::{
@@ -8,7 +8,8 @@ use precast_loader::{
 };
 use precast_tests::{module, strategies};
 
-/// Every kind of state; a start function that counts; growth beyond a checked memory's room.
+/// A module with every kind of state, with a start function that counts, and with memory that can
+/// grow beyond the reservation of a checked memory.
 const WAT: &str = r#"(module
     (import "h" "count" (func $count))
     (import "h" "call" (func $call))
@@ -93,7 +94,7 @@ fn global(store: &mut Store<Data>, instance: Instance, name: &str) -> Val {
     global.get(&*store)
 }
 
-/// What [`WAT`] starts with.
+/// Checks that an instance of [`WAT`] has its initial state.
 #[track_caller]
 fn assert_new(store: &mut Store<Data>, instance: Instance) {
     let mut expected = vec![0; 2 * 65536];
@@ -120,7 +121,7 @@ fn assert_new(store: &mut Store<Data>, instance: Instance) {
     assert_eq!(out.trap().unwrap().code(), TrapCode::MemoryOutOfBounds);
 }
 
-/// What it is after `change`.
+/// Checks that an instance of [`WAT`] has the state after `change`.
 #[track_caller]
 fn assert_changed(store: &mut Store<Data>, instance: Instance, grown: usize) {
     let mut expected = vec![0; (2 + grown) * 65536];
@@ -153,7 +154,7 @@ fn assert_changed(store: &mut Store<Data>, instance: Instance, grown: usize) {
         );
     }
     assert!(call::<_, i32>(store, instance, "through", 0).is_err());
-    // Dropped segments are empty.
+    // A dropped segment is empty.
     let error = call::<_, ()>(store, instance, "late", ()).unwrap_err();
     assert_eq!(error.trap().unwrap().code(), TrapCode::MemoryOutOfBounds);
     let end = ((2 + grown) * 65536) as i32;
@@ -167,14 +168,14 @@ fn a_reset_instance_is_as_new() {
         let engine = Engine::default();
         let pre = pre_of(&engine, strategy);
         let mut store = Store::new(&engine, Data::default());
-        // Limits that would not bear what earlier rounds have grown.
+        // The limits would be exceeded if the growth of earlier rounds still counted.
         let limits = StoreLimitsBuilder::new().total_memory_size(70 * 65536);
         store.set_limits(limits.total_table_elements(12).build());
         let instance = pre.instantiate(&mut store).unwrap();
         let memory = instance.get_memory(&mut store, "m").unwrap();
         let eight = instance.get_typed_func::<(), i32>(&mut store, "eight");
         let eight = eight.unwrap();
-        // 40 pages are more than there is room for in place.
+        // Growth by 40 pages exceeds the reservation, so that the memory moves.
         for (round, grow) in [0, 3, 40, 0, 60, 1, 40].into_iter().enumerate() {
             assert_new(&mut store, instance);
             call::<_, ()>(&mut store, instance, "late", ()).unwrap();
@@ -191,7 +192,7 @@ fn a_reset_instance_is_as_new() {
         }
         assert_new(&mut store, instance);
         drop(store);
-        // The slot is a slot as others are.
+        // The slot can be reused like others.
         for _ in 0..3 {
             let mut store = Store::new(&engine, Data::default());
             let instance = pre.instantiate(&mut store).unwrap();
@@ -226,7 +227,7 @@ fn others_see_the_reset_of_what_they_import() {
             assert_eq!(sum, 42 + 52 + 0xaa);
             owner.reset(&mut store).unwrap();
             assert_eq!(call::<_, i64>(&mut store, user, "n", ()).unwrap(), 7);
-            // Its own is as new, what it imports is the other's.
+            // A reset restores what the instance owns, and does not change what it imports.
             call::<_, ()>(&mut store, owner, "change", 0).unwrap();
             user.reset(&mut store).unwrap();
             assert_eq!(global(&mut store, user, "own").i32(), Some(1));
@@ -253,7 +254,7 @@ fn instances_start_where_another_one_was() {
             assert_changed(&mut store, first, grown);
             let snapshot = first.snapshot(&mut store).unwrap();
             let ready = InstancePre::from_snapshot(&pre, &snapshot).unwrap();
-            // What the first one does later is its own affair.
+            // Later changes of the first instance do not change the snapshot.
             call::<_, ()>(&mut store, first, "store", 5001).unwrap();
             drop(store);
             drop(snapshot);
@@ -279,7 +280,7 @@ fn instances_start_where_another_one_was() {
                     }
                     a.reset(&mut store).unwrap();
                     assert_changed(&mut store, a, grown);
-                    // Again, and a snapshot of what came of a snapshot.
+                    // A snapshot can be taken of an instance that started from a snapshot.
                     let again = a.snapshot(&mut store).unwrap();
                     let again = InstancePre::from_snapshot(ready, &again).unwrap();
                     let c = again.instantiate(&mut store).unwrap();
@@ -291,7 +292,7 @@ fn instances_start_where_another_one_was() {
                 scope.spawn(|| tenants(&ready));
                 tenants(&ready);
             });
-            // The module itself starts as ever.
+            // Instances of the module itself still start with the initial state.
             let mut store = Store::new(&engine, Data::default());
             let new = pre.instantiate(&mut store).unwrap();
             assert_new(&mut store, new);
@@ -396,7 +397,7 @@ fn what_belongs_to_the_store_is_in_no_snapshot() {
             t.set(&mut store, 2, Val::FuncRef(None)).unwrap();
             snapshot(&mut store).unwrap();
         }
-        // Its own functions are fine, exported or not.
+        // The instance's own functions can be in a snapshot, whether they are exported or not.
         let own = instance.get_func(&mut store, "eight").unwrap();
         let t = instance.get_table(&mut store, "t").unwrap();
         t.set(&mut store, 2, Val::FuncRef(Some(own))).unwrap();
@@ -407,7 +408,7 @@ fn what_belongs_to_the_store_is_in_no_snapshot() {
         n.set(&mut store, Val::I64(99)).unwrap();
         assert_eq!(call::<_, i32>(&mut store, new, "through", 2).unwrap(), 99);
 
-        // Another module.
+        // The snapshot is of another module.
         let wat = "(module (func (export \"f\")))";
         let linker: Linker<Data> = Linker::new(&engine);
         let wrong = linker
@@ -428,7 +429,7 @@ fn not_while_code_is_running() {
             memory.write(&mut caller, 300, b"in the call").unwrap();
             let pre: InstancePre<Data> = pre_of(&Engine::default(), Strategy::Checked);
             let fresh = pre.instantiate(&mut caller).unwrap();
-            // Whichever instance of the store.
+            // No instance of the store can be reset or taken a snapshot of.
             let error = fresh.reset(&mut caller).unwrap_err();
             let said = "cannot reset the instance: wasm code of its store is running";
             assert!(error.to_string().starts_with(said), "{error}");
@@ -452,7 +453,7 @@ fn without_a_pool_and_without_an_owner() {
         let engine = Engine::new(Config::new().pool_per_thread(0));
         let module = module(&engine, wat, strategy);
         let mut store = Store::new(&engine, ());
-        // Not linked by a linker.
+        // This instance was made without a linker.
         let instance = Instance::new(&mut store, &module, &[]).unwrap();
         let memory = instance.get_memory(&mut store, "m").unwrap();
         let f = instance.get_typed_func::<(), ()>(&mut store, "f").unwrap();
@@ -471,7 +472,7 @@ fn without_a_pool_and_without_an_owner() {
         let memory = again.get_memory(&mut store, "m").unwrap();
         assert_eq!(memory.size(&store), 71);
         assert_eq!(&memory.data(&store)[..5], b"\xff\xff\xff\xff\0");
-        // A memory of the host's is no business of either.
+        // Neither operation changes a memory of the host.
         let ty = MemoryType {
             min: 1,
             max: None,
@@ -482,8 +483,8 @@ fn without_a_pool_and_without_an_owner() {
     }
 }
 
-/// A start function that fails in a reset: an error, and the instance is where one that failed to start
-/// is.
+/// If the start function fails in a reset, that is an error, and the instance is in the same state
+/// as one whose start function failed when it was made.
 #[test]
 fn a_reset_that_fails_to_start() {
     let wat = r#"(module (import "h" "may" (func $may (result i32)))

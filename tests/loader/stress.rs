@@ -1,11 +1,11 @@
-//! Six threads that make, call, close, cancel and interrupt instances, panic in them, call into others
-//! from inside, and exchange whole runtimes; against a model of what each of these may answer. In the
-//! end, everything must be freed.
+//! Six threads make, call, close, cancel and interrupt instances, panic in them, call other
+//! instances from inside of a call, and replace whole runtimes. A model says which results each
+//! operation may have. At the end, everything must have been freed.
 //!
 //! | environment variable | effect |
 //! |---|---|
-//! | `PRECAST_STRESS_SECONDS` | how long, instead of two seconds |
-//! | `PRECAST_STRESS_SEED` | which sequence of operations |
+//! | `PRECAST_STRESS_SECONDS` | how long the test runs, instead of two seconds |
+//! | `PRECAST_STRESS_SEED` | the seed of the sequence of operations |
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use precast_artifact::Interruption;
 use precast_loader::runtime::{Context, HostModule, Instance, InstanceConfig, Runtime};
 use precast_loader::{Config, Engine, Error, Module};
@@ -33,7 +34,7 @@ const USER: &str = r#"(module (import "lib" "m" (memory 1)) (import "lib" "fine"
     (func (export "ask") (param i32) (result i32) (local.get 0))
     (func (export "grow") (result i32) (memory.grow (i32.const 1))))"#;
 
-/// What host functions are told to do.
+// The argument of the host function says what it does.
 const ECHO: i32 = 0;
 const PANIC: i32 = 1;
 const CALL_ANOTHER: i32 = 2;
@@ -41,7 +42,7 @@ const CLOSE_ANOTHER: i32 = 3;
 const CLOSE_ITSELF: i32 = 4;
 const FAIL: i32 = 5;
 
-/// The host's data of a store, which is counted.
+/// The data of a store. `World::alive` counts the stores.
 struct Data(Arc<AtomicUsize>);
 
 impl Drop for Data {
@@ -59,18 +60,6 @@ struct World {
     instances: Mutex<Vec<Option<Instance<Data>>>>,
     contexts: Mutex<Vec<Context>>,
     done: AtomicU64,
-}
-
-/// xorshift64*
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n
-    }
 }
 
 impl World {
@@ -151,29 +140,29 @@ impl World {
         self.runtime.lock().unwrap().clone()
     }
 
-    fn pick(&self, random: &mut Random) -> Option<Instance<Data>> {
-        self.instances.lock().unwrap()[random.below(SLOTS)].clone()
+    fn pick(&self, random: &mut Rng) -> Option<Instance<Data>> {
+        self.instances.lock().unwrap()[random.usize(..SLOTS)].clone()
     }
 
-    fn context(&self, random: &mut Random) -> Context {
+    fn context(&self, random: &mut Rng) -> Context {
         let mut contexts = self.contexts.lock().unwrap();
         if contexts.len() > 4 {
             contexts.remove(0);
         }
-        let time = Duration::from_micros(random.below(3000) as u64);
+        let time = Duration::from_micros(random.u64(..3000));
         contexts.push(Context::with_timeout(time));
-        contexts[random.below(contexts.len())].clone()
+        contexts[random.usize(..contexts.len())].clone()
     }
 
-    fn make(&self, random: &mut Random) {
+    fn make(&self, random: &mut Rng) {
         let runtime = self.runtime();
-        let kind = random.below(2);
+        let kind = random.usize(..2);
         let mut config = InstanceConfig::new();
-        if random.below(4) == 0 {
+        if random.usize(..4) == 0 {
             let context = self.context(random);
             config = config.with_context(&context);
         }
-        let made = match random.below(4) {
+        let made = match random.usize(..4) {
             0 => runtime.instantiate(&self.guests[kind], config.with_name("lib")),
             1 => runtime.instantiate(&self.users[kind], config),
             2 => runtime.instantiate(&self.guests[kind], config.with_shared_store()),
@@ -183,7 +172,7 @@ impl World {
             Ok(instance) => {
                 let old = {
                     let mut instances = self.instances.lock().unwrap();
-                    instances[random.below(SLOTS)].replace(instance)
+                    instances[random.usize(..SLOTS)].replace(instance)
                 };
                 drop(old);
             }
@@ -194,11 +183,11 @@ impl World {
         }
     }
 
-    fn step(&self, random: &mut Random) {
-        match random.below(16) {
+    fn step(&self, random: &mut Rng) {
+        match random.usize(..16) {
             0..4 => self.make(random),
             4 => {
-                let runtime = random.below(8) == 0;
+                let runtime = random.usize(..8) == 0;
                 let instance = self.pick(random);
                 if runtime {
                     self.exchange(random);
@@ -211,7 +200,7 @@ impl World {
                 context.cancel();
             }
             6 => {
-                let slot = random.below(SLOTS);
+                let slot = random.usize(..SLOTS);
                 let old = self.instances.lock().unwrap()[slot].take();
                 drop(old);
             }
@@ -230,7 +219,7 @@ impl World {
             }
             10..13 => {
                 let what = [ECHO, PANIC, CALL_ANOTHER, CLOSE_ANOTHER, CLOSE_ITSELF, FAIL];
-                let what = what[random.below(what.len())];
+                let what = what[random.usize(..what.len())];
                 let context = self.context(random);
                 if let Some(instance) = self.pick(random) {
                     let with = instance.with_context(&context);
@@ -258,21 +247,22 @@ impl World {
         self.done.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Puts another runtime in the place of the one that is there, and closes that.
-    fn exchange(&self, random: &mut Random) {
+    /// Replaces the runtime by another one, and sometimes closes the old one.
+    fn exchange(&self, random: &mut Rng) {
         let world = WORLD.lock().unwrap().clone();
         let new = Self::new_runtime(&self.engine, &self.alive, world);
         let old = std::mem::replace(&mut *self.runtime.lock().unwrap(), new);
-        if random.below(2) == 0 {
+        if random.usize(..2) == 0 {
             old.close_with_exit_code(4);
         }
     }
 }
 
-/// The world, for host functions of runtimes to come.
+/// The world, for the host functions of later runtimes.
 static WORLD: Mutex<std::sync::Weak<World>> = Mutex::new(std::sync::Weak::new());
 
-/// What may end anything at any time: closing, a context; and what host functions do.
+/// Checks that an error is one that may end any operation at any time: because something was
+/// closed, because of a context, or because of a host function.
 fn is_an_end(what: &str, error: &Error) {
     let expected = match error {
         Error::Closed { .. } | Error::DeadlineExceeded | Error::Canceled | Error::InUse => true,
@@ -314,7 +304,7 @@ fn six_threads_against_a_model() {
     *WORLD.lock().unwrap() = Arc::downgrade(&world);
     let watchdog = Watchdog::new(Duration::from_secs(60));
     let end = Instant::now() + Duration::from_secs(seconds);
-    // Panics are expected by the hundred, so only others are shown.
+    // The test causes hundreds of panics, so only others are printed.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if info.payload().downcast_ref::<&str>() != Some(&"of the stress test") {
@@ -325,7 +315,7 @@ fn six_threads_against_a_model() {
         for thread in 0..THREADS {
             let (world, watchdog) = (&world, &watchdog);
             scope.spawn(move || {
-                let mut random = Random(seed * 31 + thread + 1);
+                let mut random = Rng::with_seed(seed * 31 + thread);
                 while Instant::now() < end {
                     world.step(&mut random);
                     watchdog.step();

@@ -1,5 +1,5 @@
-//! Runtimes on many threads: whose turn it is in a store, what ends the waiting for it, calls inside of
-//! calls, instances that are made while others are closed, panics of the host.
+//! Runtimes on many threads: which thread may use a store, what ends the waiting for a store, calls
+//! inside of calls, instances that are made while others are closed, and panics of the host.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
@@ -15,7 +15,8 @@ use precast_tests::{Source, strategies};
 
 use crate::child;
 
-/// Much more than anything here should take, much less than what blocks it does.
+/// Much longer than any operation here should take, and much shorter than the calls that block
+/// them.
 const SOON: Duration = Duration::from_secs(5);
 
 fn engine() -> Engine {
@@ -32,7 +33,7 @@ const LOOP: &str = r#"(module (memory (export "m") 1)
     (func (export "fine") (result i32) (i32.const 7))
     (func (export "loop") (loop (br 0))))"#;
 
-/// A host module whose function `f` does as it is told by the host.
+/// Makes a host module with the function `f`.
 fn host<T: Send + 'static>(
     runtime: &Runtime<T>,
     f: impl Fn(Caller<'_, T>) -> Result<(), Error> + Send + Sync + 'static,
@@ -54,7 +55,7 @@ fn in_time<R>(work: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Two instances in one store, one of which is in a call until the sender is dropped.
+/// Runs `work` on two instances in one store. The first is in a call until `work` returns.
 fn busy(runtime: &Runtime, work: impl FnOnce(&Instance, &Instance)) {
     let (let_go, wait) = mpsc::channel::<()>();
     let (wait, entered) = (Mutex::new(wait), Arc::new(Barrier::new(2)));
@@ -144,7 +145,8 @@ fn making_an_instance_does_not_wait_for_a_store_for_longer_than_it_may() {
     });
 }
 
-/// Two instances of two stores, each of which calls the other one from inside of a call.
+/// Two instances in two stores call each other from inside of their calls. Returns the errors of
+/// both calls after `end` has ended them.
 fn calling_each_other(end: impl FnOnce(&Runtime, &[Instance; 2], &Context)) -> [Error; 2] {
     let runtime: Runtime = Runtime::new(&engine());
     let both = Arc::new(Barrier::new(2));
@@ -191,7 +193,8 @@ fn instances_that_wait_for_each_other_can_be_ended() {
     for error in errors {
         assert!(matches!(error, Error::Canceled), "{error}");
     }
-    // One of them is closed: its call ends, and then the other one has its turn, but finds it closed.
+    // When one instance is closed, its call ends. Then the call of the other instance gets its
+    // store and finds it closed.
     let errors = calling_each_other(|_, instances, _| instances[0].close_with_exit_code(6));
     for error in errors {
         assert!(
@@ -216,7 +219,7 @@ fn what_ends_a_call_ends_the_calls_inside_of_it() {
         let context = Context::with_timeout(Duration::from_millis(20));
         let result = in_time(|| outer.with_context(&context).call("run", &[]));
         assert!(matches!(result, Err(Error::DeadlineExceeded)), "{result:?}");
-        // The inner one was not called with the context.
+        // The inner instance was not called with the context, so it is not closed.
         assert_eq!(inner.call_typed::<(), i32>("fine", ()).unwrap(), 7);
     }
 }
@@ -242,7 +245,7 @@ fn a_host_function_passes_its_context_on() {
     assert!(matches!(result, Err(Error::DeadlineExceeded)), "{result:?}");
 }
 
-/// Counts those that are there, and keeps the name of the thread that dropped the last one.
+/// Counts the values that exist, and keeps the name of the thread that dropped one last.
 #[derive(Clone, Default)]
 struct Counter(Arc<AtomicUsize>, Arc<Mutex<Option<String>>>);
 
@@ -287,7 +290,7 @@ fn after_a_panic_of_the_host_closing_frees_everything() {
         instance.close();
         assert_eq!(counter.there(), 0, "round {round}");
     }
-    // While it is made: in its start section, and in a start function.
+    // The host panics while an instance is made: in the start section, and in a start function.
     for wat in [
         r#"(module (import "env" "f" (func $f)) (start $f))"#,
         r#"(module (import "env" "f" (func $f)) (export "_start" (func $f)))"#,
@@ -344,7 +347,7 @@ fn a_start_function_that_somebody_closes_is_no_success() {
             "{made:?}"
         );
     });
-    // One that exits by itself is.
+    // An instance that exits by itself is returned.
     let exits: Runtime = Runtime::new(runtime.engine());
     host(&exits, |mut caller| Err(caller.exit(0)));
     let instance = exits.instantiate(&module, InstanceConfig::new()).unwrap();
@@ -377,7 +380,7 @@ fn data_is_made_without_a_lock() {
     *slot.lock().unwrap() = None;
 }
 
-/// Whether an importer comes out whole, or not at all, whenever its exporter is closed.
+/// Whenever the exporting instance is closed, the importing instance either works or is not made.
 #[test]
 fn an_instance_is_made_before_its_import_is_closed_or_not_at_all() {
     const EXPORTER: &str = r#"(module (memory (export "m") 1) (data (i32.const 0) "\2a")
@@ -412,7 +415,7 @@ fn an_instance_is_made_before_its_import_is_closed_or_not_at_all() {
                         Ok(instance) => {
                             made.fetch_add(1, Ordering::Relaxed);
                             assert_eq!(instance.call_typed::<(), i32>("run", ()).unwrap(), 84);
-                            // The other one may have been first.
+                            // The other importing instance may have grown the memory first.
                             let pages = instance.call_typed::<(), i32>("grow", ()).unwrap();
                             assert!((1..=2).contains(&pages), "{pages}");
                             assert_eq!(instance.call_typed::<(), i32>("run", ()).unwrap(), 84);
@@ -470,7 +473,7 @@ fn deadlines_on_code_that_knows_none_are_errors() {
     let instance = runtime.instantiate(&module, config()).unwrap();
     let called = instance.with_context(&context).call("fine", &[]);
     assert_eq!(called.unwrap_err().to_string(), expected);
-    // It is not closed for that, and a context that is only to be cancelled is none.
+    // The error does not close the instance, and a context without a deadline is not an error.
     instance
         .with_context(&Context::new())
         .call("fine", &[])
@@ -484,7 +487,7 @@ fn deadlines_on_code_that_knows_none_are_errors() {
     );
 }
 
-/// A deadline passes: `true` if that ends the call.
+/// Returns whether a deadline ends a call.
 fn deadline_works() -> bool {
     let engine = engine();
     let runtime: Runtime = Runtime::new(&engine);
@@ -501,19 +504,19 @@ fn deadlines_pass_in_a_child_after_fork() {
         return child::passes_in_child("turns::deadlines_pass_in_a_child_after_fork", "fork");
     }
     assert!(deadline_works());
-    // SAFETY: the child does what a program does that has one thread, as this process nearly has.
+    // SAFETY: no other thread of this process holds a lock that the child needs.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         let code = i32::from(!deadline_works());
-        // SAFETY: ends the process.
+        // SAFETY: the call ends the process.
         unsafe { libc::_exit(code) };
     }
     let mut status = 0;
     let end = Instant::now() + Duration::from_secs(20);
-    // SAFETY: the child of this process.
+    // SAFETY: `pid` is a child of this process, and the call only writes to a local variable.
     while unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } == 0 {
         if Instant::now() > end {
-            // SAFETY: as above.
+            // SAFETY: `pid` is a child of this process that has not been waited for.
             unsafe { libc::kill(pid, libc::SIGKILL) };
             panic!("the child hangs");
         }

@@ -1,10 +1,10 @@
-//! A watchdog for tests that could hang: it prints where every thread is, and ends the process.
+//! A watchdog for tests that could hang. It prints the stacks of all threads and ends the process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Ends the process with the stacks of all its threads if nothing happens for too long.
+/// Prints the stacks of all threads and ends the process if nothing happens for too long.
 #[derive(Debug)]
 pub struct Watchdog {
     steps: Arc<AtomicU64>,
@@ -12,7 +12,8 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Watches until it is dropped that [`step`](Self::step) is called at least every `patience`.
+    /// Starts a watchdog. Until it is dropped, [`step`](Self::step) must be called at least once in
+    /// each period of `patience`.
     pub fn new(patience: Duration) -> Self {
         let this = Self {
             steps: Arc::default(),
@@ -38,7 +39,7 @@ impl Watchdog {
         this
     }
 
-    /// Something happened.
+    /// Tells the watchdog that something has happened.
     pub fn step(&self) {
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
@@ -50,7 +51,8 @@ impl Drop for Watchdog {
     }
 }
 
-/// Not safe in a signal handler, but the process is lost anyway.
+/// Prints the stack of this thread. That is not safe in a signal handler, but the process ends
+/// anyway.
 extern "C" fn print_stack(_: libc::c_int) {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("?").to_owned();
@@ -59,7 +61,7 @@ extern "C" fn print_stack(_: libc::c_int) {
 
 fn print_stacks() {
     let handler: extern "C" fn(libc::c_int) = print_stack;
-    // SAFETY: installs a handler for a signal that nothing else here uses.
+    // SAFETY: the handler has the right type, and nothing else in the tests uses the signal.
     unsafe { libc::signal(libc::SIGUSR2, handler as libc::sighandler_t) };
     let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
         return;
@@ -67,9 +69,9 @@ fn print_stacks() {
     for task in tasks.flatten() {
         let id = task.file_name().to_string_lossy().parse::<libc::pid_t>();
         if let Ok(id) = id {
-            // SAFETY: takes no pointer.
+            // SAFETY: the call takes no pointers.
             unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), id, libc::SIGUSR2) };
-            // One after the other, so that they are readable.
+            // The threads print one after the other, so that the stacks are readable.
             std::thread::sleep(Duration::from_millis(300));
         }
     }

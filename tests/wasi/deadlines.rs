@@ -1,9 +1,8 @@
-//! Guests that wait for the system end as soon as those that compute: by a deadline, an interrupt
-//! handle, cancelling, closing.
+//! Guests that wait for the system are ended as soon as guests that compute: by a deadline, by an
+//! interrupt handle, by cancelling, and by closing.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::process::{Command, Stdio};
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,11 +10,13 @@ use std::time::{Duration, Instant};
 use precast_artifact::{Interruption, Strategy, TrapCode};
 use precast_loader::runtime::{Context, HostModule, InstanceConfig, Runtime, State};
 use precast_loader::{Config, Engine, Error, Linker, Store};
-use precast_tests::Source;
+use precast_tests::{Source, child};
 use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker};
+use tempfile::TempDir;
 
-/// `sleep` for a minute, `read` from standard input, `poll` for it or a minute, `open` and read a file
-/// `pipe` of directory 3, and `poll_pipe` for it.
+/// A module with functions that wait. `sleep` takes a minute, `read` reads standard input, `poll`
+/// waits for standard input or a minute, `open` opens and reads the file `pipe` of directory 3, and
+/// `poll_pipe` waits for that file.
 const GUEST: &str = r#"(module
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
@@ -51,21 +52,20 @@ fn engine() -> Engine {
     Engine::new(Config::new().epoch_interruption(true))
 }
 
-/// A directory with a pipe, and its other end: with that there is a writer, who writes nothing.
+/// A directory with a pipe, and an open end of the pipe for writing, to which nothing is written.
 struct Pipe {
-    dir: std::path::PathBuf,
+    dir: TempDir,
     _writer: std::fs::File,
 }
 
 impl Pipe {
-    fn new(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("precast-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let path = dir.join("pipe");
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
         let c_path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
-        // SAFETY: a C string.
+        // SAFETY: the path is a C string.
         assert_eq!(unsafe { libc::mkfifo(c_path.as_ptr(), 0o600) }, 0);
-        // Both ends, so that nobody waits for the other one to be opened.
+        // Opening both ends at once does not wait for another process.
         let mut options = std::fs::File::options();
         let _writer = options.read(true).write(true).open(path).unwrap();
         Self { dir, _writer }
@@ -73,42 +73,22 @@ impl Pipe {
 
     fn wasi(&self) -> WasiCtx {
         let wasi = WasiCtxBuilder::new().inherit_stdin();
-        wasi.preopened_dir(&self.dir, "/", DirAccess::ReadWrite)
+        wasi.preopened_dir(self.dir.path(), "/", DirAccess::ReadWrite)
             .unwrap()
             .build()
     }
 }
 
-impl Drop for Pipe {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.dir).ok();
-    }
-}
-
-const CHILD: &str = "PRECAST_WASI_WAITING";
-
-/// Runs a test of this file in a process whose standard input is a pipe that nobody writes to.
+/// Runs a test of this file in a process whose standard input is a pipe to which nothing is
+/// written. Returns whether this is that process.
 fn with_a_silent_input(test: &str) -> bool {
-    if std::env::var_os(CHILD).is_some() {
+    if child::case().is_some() {
         return true;
     }
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("deadlines::{test}"), "--nocapture"])
-        .env(CHILD, "1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let stdin = child.stdin.take();
-    let output = child.wait_with_output().unwrap();
-    drop(stdin);
-    assert!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let (input, _writer) = io::pipe().unwrap();
+    child::passes_in_child_with(&format!("deadlines::{test}"), "silent input", |command| {
+        command.stdin(input);
+    });
     false
 }
 
@@ -121,7 +101,8 @@ fn linker<T: 'static>(
     linker
 }
 
-/// How late calls that were ended came back, in the middle. The machine may be busy with other tests.
+/// The median of the delays with which calls ended. The machine may be busy with other tests, so
+/// single delays may be long.
 fn median(mut late: Vec<Duration>) -> Duration {
     late.sort();
     late[late.len() / 2]
@@ -132,7 +113,7 @@ fn an_interrupt_ends_every_waiting_call() {
     if !with_a_silent_input("an_interrupt_ends_every_waiting_call") {
         return;
     }
-    let (engine, pipe) = (engine(), Pipe::new("interrupt"));
+    let (engine, pipe) = (engine(), Pipe::new());
     for strategy in precast_tests::strategies() {
         let source = Source::new(strategy).interruption(Interruption::Epoch);
         let module = source.module(&engine, GUEST);
@@ -173,7 +154,7 @@ fn deadlines_cancelling_and_closing_end_every_waiting_call() {
     if !with_a_silent_input("deadlines_cancelling_and_closing_end_every_waiting_call") {
         return;
     }
-    let (engine, pipe) = (engine(), Pipe::new("runtime"));
+    let (engine, pipe) = (engine(), Pipe::new());
     let linker = linker(&engine, |state: &mut State<Option<WasiCtx>>| {
         state.data_mut().as_mut().unwrap()
     });
@@ -227,20 +208,20 @@ fn deadlines_cancelling_and_closing_end_every_waiting_call() {
 
 #[test]
 fn input_that_comes_ends_the_waiting() {
-    if std::env::var_os(CHILD).is_none() {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "deadlines::input_that_comes_ends_the_waiting"])
-            .env(CHILD, "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        for _ in 0..2 {
-            thread::sleep(Duration::from_millis(100));
-            stdin.write_all(b"0123456789abcdef").unwrap();
-        }
-        assert!(child.wait().unwrap().success());
+    if child::case().is_none() {
+        let (input, mut writer) = io::pipe().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                for _ in 0..2 {
+                    thread::sleep(Duration::from_millis(100));
+                    writer.write_all(b"0123456789abcdef").unwrap();
+                }
+            });
+            let test = "deadlines::input_that_comes_ends_the_waiting";
+            child::passes_in_child_with(test, "input", |command| {
+                command.stdin(input);
+            });
+        });
         return;
     }
     let engine = engine();
@@ -259,7 +240,7 @@ fn input_that_comes_ends_the_waiting() {
             let got = &memory.data(&store)[64..80];
             assert_eq!(got, b"0123456789abcdef");
         } else {
-            // One event: 16 bytes can be read.
+            // The single event says that 16 bytes can be read.
             assert_eq!(memory.data(&store)[8], 1);
             assert_eq!(memory.data(&store)[512..514], [2, 0]);
             assert_eq!(memory.data(&store)[528], 16);
@@ -267,7 +248,7 @@ fn input_that_comes_ends_the_waiting() {
     }
 }
 
-/// A host function of the embedder's own waits for a socket, and ends with the guest.
+/// A host function of the embedder waits for a socket, and is ended with the guest.
 #[test]
 fn host_functions_of_others_can_wait_so_too() {
     let engine = engine();
@@ -288,7 +269,7 @@ fn host_functions_of_others_can_wait_so_too() {
                         revents: 0,
                     };
                     let mut fds = [pollfd(socket.as_raw_fd()), pollfd(interrupt.as_raw_fd())];
-                    // SAFETY: an array of that many.
+                    // SAFETY: the array has two elements.
                     unsafe { libc::poll(fds.as_mut_ptr(), 2, 60_000) };
                 });
                 assert!(waited.is_ok());

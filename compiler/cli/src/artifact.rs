@@ -17,7 +17,8 @@ pub(crate) struct Bytes {
 }
 
 impl Bytes {
-    /// Reads a file. Its content is not checked. A module is compiled, with the default settings.
+    /// Reads an artifact without checking its content. A module is compiled with the default
+    /// settings.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let bytes = match Program::open(path)? {
             Program::File(path) => files::read(&path)?,
@@ -32,7 +33,7 @@ impl Bytes {
         Ok(Self::aligned(&bytes))
     }
 
-    /// Reads a file that is to be an artifact. Its content is not checked.
+    /// Reads an artifact without checking its content. A module is not compiled.
     pub(crate) fn read_artifact(path: &Path) -> Result<Self> {
         Ok(Self::aligned(&files::read(path)?))
     }
@@ -62,7 +63,7 @@ pub(crate) fn signature(artifact: &Artifact<'_>, index: u32) -> Option<[Vec<&'st
     ])
 }
 
-/// A function type as it is spelled everywhere: `(i32 i64) -> (f32)`.
+/// A function type in the notation of all commands: `(i32 i64) -> (f32)`.
 pub(crate) fn spelled(signature: Option<&[Vec<&'static str>; 2]>) -> String {
     signature.map_or_else(
         || "?".to_owned(),

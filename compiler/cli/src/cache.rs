@@ -53,13 +53,13 @@ enum Command {
     Clear,
     /// Keep entries from being removed by age or size, for all users of the directory
     Pin {
-        /// Keys, as `list` prints them, or their beginnings; or modules, whose entries all are meant
+        /// Keys as `list` prints them, beginnings of keys, or modules (all entries of a module)
         #[arg(required = true, value_name = "KEY|FILE")]
         entries: Vec<String>,
     },
     /// Undo `pin`
     Unpin {
-        /// As for `pin`
+        /// Keys, beginnings of keys, or modules, as for `pin`
         #[arg(required = true, value_name = "KEY|FILE")]
         entries: Vec<String>,
     },
@@ -350,8 +350,8 @@ fn pin(cache: &CompilationCache, wanted: &[String], on: bool) -> Result<(String,
     Ok((text, Value::Array(values)))
 }
 
-/// The entries that somebody means by a key, its beginning, or a module. Only what is there: a key that is
-/// mistyped would be kept for ever.
+/// The existing entries that match a key, the beginning of a key, or a module. If there is none,
+/// that is an error, because a mistyped key would otherwise stay pinned for ever.
 fn find<'a>(
     cache: &CompilationCache,
     entries: &'a [Entry],

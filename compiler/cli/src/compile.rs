@@ -91,7 +91,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether two names lead to one file, which is there.
+/// Whether two paths lead to the same existing file.
 fn is_same_file(one: &Path, other: &Path) -> bool {
     let real = |path: &Path| {
         let path = std::fs::canonicalize(path).ok()?;

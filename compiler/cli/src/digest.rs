@@ -1,4 +1,4 @@
-//! `precast digest`: what `Module::open_verified` asks for.
+//! `precast digest`: prints the digests that `Module::open_verified` takes.
 
 use std::io::{self, Write};
 use std::path::PathBuf;

@@ -30,8 +30,8 @@ pub(crate) struct Exposure {
 }
 
 impl Exposure {
-    /// Finds out whether a guest with the directories of `wasi` could change the program that is run
-    /// or the cache.
+    /// Finds out whether a guest with the directories of `wasi` could change the program that is
+    /// run or the cache.
     pub(crate) fn new(wasi: &WasiCtxBuilder, program: &Program, cache: Option<PathBuf>) -> Self {
         let artifact = match program {
             Program::File(file) => Some(file).filter(|file| wasi.reaches(file)),

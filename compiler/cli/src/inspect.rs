@@ -42,7 +42,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
 /// The type of an item.
 struct Type {
     kind: &'static str,
-    /// As the text format has it.
+    /// The type in the notation of the text format.
     text: String,
     /// Parameters and results of a function.
     function: Option<[Vec<&'static str>; 2]>,

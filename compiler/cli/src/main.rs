@@ -130,10 +130,10 @@ fn manual(directory: &Path) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ignores SIGXFSZ. A write beyond the allowed size of a file (`ulimit -f`) is then an error, for this
-/// program and for the guest; by default the signal ends the process.
+/// Ignores SIGXFSZ. A write beyond the allowed size of a file (`ulimit -f`) is then an error, for
+/// this program and for the guest. By default, the signal would end the process.
 fn leave_file_sizes_to_errors() {
-    // SAFETY: installs no handler.
+    // SAFETY: the call installs no handler.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
@@ -157,8 +157,8 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     io.is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Prints an error and its causes, in clap's colours. Only this function prints errors. If printing fails, there is
-/// nowhere to report that.
+/// Prints an error and its causes, in clap's colours. Only this function prints errors. If printing
+/// fails, there is nowhere to report that.
 fn report(error: &anyhow::Error) {
     let mut text = error.to_string();
     let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();

@@ -1,5 +1,5 @@
-//! What commands are given to compile, run or look into: an artifact, a WebAssembly module, its text;
-//! in a file, or through a pipe.
+//! The inputs of commands that compile, run or inspect: an artifact, a WebAssembly module or its
+//! text, in a file or through a pipe.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -9,19 +9,19 @@ use anyhow::{Context, Result};
 
 use crate::files;
 
-/// A program, or a library of functions.
+/// The input of a command.
 pub(crate) enum Program {
-    /// What is no module, in a regular file, so that it can be mapped: an artifact, or an error.
+    /// A regular file that is not a module, so it should be an artifact. It can be mapped.
     File(PathBuf),
-    /// The same, but it came through a pipe.
+    /// Bytes from a pipe that are not a module, so they should be an artifact.
     Bytes(Vec<u8>),
     /// A WebAssembly module in its binary format.
     Module(Vec<u8>),
 }
 
 impl Program {
-    /// Reads what is to be read: standard input for `-`, no more than its beginning of an artifact that
-    /// can be mapped.
+    /// Reads a file, or standard input for `-`. Of an artifact that can be mapped it reads only the
+    /// beginning.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let is_file = fs::metadata(path).is_ok_and(|found| found.is_file());
         if is_file && !may_be_module(path) {
@@ -34,19 +34,20 @@ impl Program {
         let module = to_binary(path, bytes)?;
         Ok(match module.starts_with(b"\0asm") {
             true => Self::Module(module),
-            // Something else: the loader says what.
+            // If this is not an artifact either, the loader reports what it is.
             false if is_file => Self::File(path.to_owned()),
             false => Self::Bytes(module),
         })
     }
 }
 
-/// The bytes of a module to compile, from a file or from standard input for `-`; text is converted.
+/// Reads a module to compile from a file, or from standard input for `-`. Text is converted to the
+/// binary format.
 pub(crate) fn read_module(path: &Path) -> Result<Vec<u8>> {
     to_binary(path, files::read(path)?)
 }
 
-/// The binary format of a module in the text format; anything else as it is.
+/// Converts a module in the text format to the binary format. Returns other bytes unchanged.
 fn to_binary(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>> {
     if !is_text(&bytes) {
         return Ok(bytes);
@@ -57,7 +58,7 @@ fn to_binary(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>> {
         .into_owned())
 }
 
-/// Whether this starts as a module in the text format does.
+/// Whether these bytes start like a module in the text format.
 fn is_text(bytes: &[u8]) -> bool {
     let start = bytes.trim_ascii_start();
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);

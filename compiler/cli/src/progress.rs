@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::warnings;
 
-/// Before this nothing is shown.
+/// The progress is shown only after this time.
 const PATIENCE: Duration = Duration::from_millis(700);
 
 /// The progress of one compilation. Nothing is shown unless standard error is a terminal.

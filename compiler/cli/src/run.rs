@@ -32,9 +32,9 @@ const MAX_STACK: usize = 16 << 20;
 #[derive(clap::Args)]
 #[command(override_usage = "precast run [OPTIONS] <FILE> [ARGS]...")]
 pub(crate) struct Args {
-    // First, so that no heading of options is above it.
-    /// The artifact or WebAssembly module (binary or text, `-` for standard input), then the arguments
-    /// for the guest
+    // This is the first field, so that no heading of options is above it in the help.
+    /// The artifact or WebAssembly module (binary or text, `-` for standard input), then the
+    /// arguments for the guest
     #[arg(required = true, trailing_var_arg = true, value_name = "FILE")]
     command: Vec<OsString>,
     /// Give the guest a directory, under its own or another name; with `::ro`, to look at only
@@ -68,7 +68,8 @@ pub(crate) struct Args {
     /// operator
     #[arg(long, value_name = "N", conflicts_with = "timeout")]
     fuel: Option<u64>,
-    /// End the program after this time, with exit code 124: a number with ms, s, m or h, such as 1.5s
+    /// End the program after this time, with exit code 124: a number with ms, s, m or h, such as
+    /// 1.5s
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
     #[command(flatten)]
@@ -144,9 +145,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     }
 }
 
-/// The exit code of the process: the lowest eight bits of the guest's, as the system keeps them. A
-/// failure whose eight bits are zero (256) becomes 1; other engines refuse such a code, and exit with
-/// 1, too.
+/// The exit code of the process: the lowest eight bits of the guest's, which is what the system
+/// keeps. A failure whose lowest eight bits are zero, such as 256, becomes 1. Other engines refuse
+/// such a code and also exit with 1.
 fn exit_code(code: i32) -> u8 {
     match code as u8 {
         0 if code != 0 => 1,
@@ -154,8 +155,8 @@ fn exit_code(code: i32) -> u8 {
     }
 }
 
-/// Ends the program when its time is over. A guest that waits where it cannot be woken (for a disk,
-/// say) does not end by itself, so the process exits after a grace period.
+/// Ends the program when its time is over. A guest may wait where it cannot be woken, for example
+/// for a disk. Therefore the process exits after a grace period.
 fn end_after(timeout: Duration, handle: InterruptHandle) {
     const GRACE: Duration = Duration::from_millis(500);
     std::thread::spawn(move || {
@@ -203,7 +204,8 @@ fn open(program: Program, file: &Path, args: &Args, exposure: &Exposure) -> Resu
     }
     match program {
         Program::File(file) if exposure.artifact() => {
-            // SAFETY: the user who runs this file trusts the code in it, as with any other executable.
+            // SAFETY: the user who runs this file trusts the code in it, as with any other
+            // executable.
             let module = unsafe { Module::open_sealed(&engine, &file) }.with_context(context)?;
             tracing::warn!(
                 "the guest may write to a directory that leads to `{}`: its code runs from a sealed \
@@ -212,8 +214,9 @@ fn open(program: Program, file: &Path, args: &Args, exposure: &Exposure) -> Resu
             );
             Ok(module)
         }
-        // SAFETY: the user trusts the code, as above. Nobody truncates the file or writes to it while
-        // it is mapped: precast replaces files as a whole, and the guest has no access to this one.
+        // SAFETY: the user trusts the code, as above. Nobody truncates the file or writes to it
+        // while it is mapped: precast replaces files as a whole, and the guest has no access to
+        // this one.
         Program::File(file) => unsafe { Module::open(&engine, file) }.with_context(context),
         Program::Bytes(bytes) => {
             // SAFETY: the user trusts the code, as above. The bytes are copied.

@@ -32,7 +32,7 @@ impl Args {
         }
     }
 
-    /// One of the options that were given.
+    /// An option that was given, if there is one.
     pub(crate) fn given(&self) -> Option<&'static str> {
         if self.opt_level.is_some() {
             Some("--opt-level")

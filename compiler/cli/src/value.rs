@@ -3,7 +3,7 @@
 use precast_loader::{ExternRef, V128, Val, ValType};
 use wast::parser::{Parse, ParseBuffer, parse};
 
-/// What an argument of a type can look like.
+/// A description of arguments of this type, with examples.
 pub(crate) fn expected(ty: ValType) -> &'static str {
     match ty {
         ValType::I32 => "i32, such as -7 or 0xff",
@@ -22,8 +22,8 @@ pub(crate) fn read(ty: ValType, text: &str) -> Option<Val> {
     Some(match ty {
         ValType::I32 => Val::I32(token(text)?),
         ValType::I64 => Val::I64(token(text)?),
-        // Rust's notation has more of the decimal ones (`.5`, `NaN`), the text format hexadecimal ones and
-        // payloads of NaNs.
+        // Rust accepts more decimal numbers (`.5`, `NaN`), and the text format also accepts
+        // hexadecimal numbers and payloads of NaNs.
         ValType::F32 => Val::F32(match text.parse::<f32>() {
             Ok(value) => value.to_bits(),
             Err(_) => token::<wast::token::F32>(text)?.bits,
@@ -49,7 +49,7 @@ fn token<T: for<'a> Parse<'a>>(text: &str) -> Option<T> {
     parse(&buffer).ok()
 }
 
-/// A result.
+/// A result as text.
 pub(crate) fn show(value: &Val) -> String {
     match value {
         Val::I32(v) => v.to_string(),

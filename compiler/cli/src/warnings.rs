@@ -14,7 +14,8 @@ const VARIABLE: &str = "PRECAST_LOG";
 #[derive(clap::Args)]
 #[command(next_help_heading = "Messages")]
 pub(crate) struct Args {
-    /// Print what is done; twice, with details [env: PRECAST_LOG=off, error, warn, info, debug or trace]
+    /// Print what is done; twice, with details [env: PRECAST_LOG=off, error, warn, info, debug or
+    /// trace]
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
     /// Print errors only, no warnings and no progress
@@ -23,7 +24,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Starts to print messages.
+    /// Prints messages from now on.
     pub(crate) fn show(&self) {
         let level = match (self.quiet, self.verbose) {
             (true, _) => LevelFilter::ERROR,

@@ -21,9 +21,9 @@ pub trait Clocks: Send {
     /// Returns after this time.
     fn sleep(&mut self, duration: Duration);
 
-    /// Waits, but not longer than until `interrupt` can be read (`POLLIN`): the guest is to end then,
-    /// by a deadline, say. If this is not supplied, it is [`sleep`](Self::sleep), and the guest ends
-    /// when that is over.
+    /// Returns after this time, or as soon as `interrupt` can be read (`POLLIN`), because the guest
+    /// must end then, for example because of a deadline. The default is [`sleep`](Self::sleep), so
+    /// that the guest ends only after that time.
     fn sleep_interruptibly(&mut self, duration: Duration, interrupt: BorrowedFd<'_>) {
         let _ = interrupt;
         self.sleep(duration);

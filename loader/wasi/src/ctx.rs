@@ -397,12 +397,13 @@ pub struct WasiCtx {
     pub(crate) random: Option<RandomSource>,
     pub(crate) descriptors: Descriptors,
     pub(crate) protected: Protected,
-    /// Of the store that the present call came from; set before every call that may wait.
+    /// The interrupt handle of the store from which the current call came. It is set before every
+    /// call that may wait.
     pub(crate) interrupt: Option<InterruptHandle>,
 }
 
 impl WasiCtx {
-    /// Waits for so long, or until the guest is to end.
+    /// Waits for this time, or until the guest must end.
     pub(crate) fn sleep(&mut self, time: Duration) {
         let clocks = &mut *self.clocks;
         let interrupt = self.interrupt.as_ref();

@@ -30,7 +30,7 @@ pub(crate) struct OpenFile {
     /// The guest may change nothing about the file. The file is then not open for writing either,
     /// but its times could be set without that.
     pub(crate) read_only: bool,
-    /// There may be nothing to read for now: it is no regular file.
+    /// Whether a read may have to wait, because this is not a regular file.
     pub(crate) may_wait: bool,
 }
 

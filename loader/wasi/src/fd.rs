@@ -47,7 +47,7 @@ fn read_current(ctx: &mut WasiCtx, fd: u32, buffers: &mut [IoSliceMut<'_>]) -> R
                     wait::readable(ctx.interrupt.as_ref(), &[file.file.as_fd()], None)?;
                 }
                 match retry(|| (&file.file).read_vectored(buffers)) {
-                    // Somebody else was faster.
+                    // Another reader of the pipe was faster.
                     Err(Errno::AGAIN) if waits => {}
                     result => return result,
                 }
@@ -59,8 +59,8 @@ fn read_current(ctx: &mut WasiCtx, fd: u32, buffers: &mut [IoSliceMut<'_>]) -> R
             }
             if let Some(stdin) = ctx.stdin.waits_for() {
                 let at_once = descriptor.flags.contains(FdFlags::NONBLOCK);
-                let most = at_once.then_some(Duration::ZERO);
-                if !wait::readable(ctx.interrupt.as_ref(), &[stdin], most)? {
+                let max = at_once.then_some(Duration::ZERO);
+                if !wait::readable(ctx.interrupt.as_ref(), &[stdin], max)? {
                     return Err(Errno::AGAIN);
                 }
             }

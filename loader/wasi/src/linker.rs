@@ -106,7 +106,7 @@ pub fn add_to_linker<T: 'static>(
         process::sock_send(fd: u32, buffers: u32, count: u32, flags: u32, sent: u32);
         process::sock_shutdown(fd: u32, how: u32);
     }
-    // These may wait.
+    // These functions may wait.
     functions! {
         true:
         fd::fd_read(fd: u32, buffers: u32, count: u32, read: u32);

@@ -77,7 +77,7 @@ pub(crate) fn path_open(
     }
     let is_pipe = found.file_type().is_fifo();
     if is_pipe && read_only {
-        // To read from a pipe takes bytes away, and lets its writer go on.
+        // Reading from a pipe removes bytes and lets its writer continue.
         return Err(Errno::ROFS);
     }
     let descriptor = if found.is_dir() {
@@ -211,8 +211,9 @@ impl Request {
         if self.fdflags.contains(FdFlags::APPEND) {
             flags |= SystemFlags::APPEND;
         }
-        // To open a pipe for reading must not wait for a writer, because that wait could not be ended:
-        // reads wait for one. Files and directories do not mind the flag, nor do most devices.
+        // Opening a pipe for reading must not wait for a writer, because that wait could not be
+        // ended. Reads wait for a writer instead. The flag has no effect on files, directories and
+        // most devices.
         if self.fdflags.contains(FdFlags::NONBLOCK) || !self.write {
             flags |= SystemFlags::NONBLOCK;
         }

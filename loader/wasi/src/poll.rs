@@ -1,9 +1,9 @@
 //! The function that waits for events: `poll_oneoff`.
 //!
 //! A guest subscribes to clocks and descriptors. The call returns as soon as one of them is ready,
-//! and tells which ones are. Among descriptors, only those that it wants to read from make the guest
-//! wait: the host's standard input, pipes and terminals. Files are always ready, as in POSIX. The
-//! subscriptions are read twice in guest memory, first to find out what to wait for and then to
+//! and tells which ones are. Among descriptors, only those that it wants to read from make the
+//! guest wait: the host's standard input, pipes and terminals. Files are always ready, as in POSIX.
+//! The subscriptions are read twice in guest memory, first to find out what to wait for and then to
 //! report what is ready.
 
 use std::io::Seek;
@@ -212,7 +212,7 @@ impl Subscription {
 
 /// The state of a descriptor.
 enum Look {
-    /// There may be nothing to read yet, see [`readable_end`].
+    /// A read may have to wait, see [`readable_end`].
     Waits,
     Ready {
         bytes: u64,
@@ -256,7 +256,7 @@ fn try_look(ctx: &mut WasiCtx, fd: u32, writes: bool) -> Result<Look> {
     }
 }
 
-/// What to wait for, to read from a descriptor.
+/// The descriptor to wait for before a read. `None` if a read never waits.
 fn readable_end(ctx: &WasiCtx, fd: u32) -> Option<BorrowedFd<'_>> {
     match &ctx.descriptors.get(fd).ok()?.kind {
         Kind::Stdin => ctx.stdin.waits_for(),

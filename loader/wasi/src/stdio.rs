@@ -19,7 +19,7 @@ pub(crate) enum Input {
     /// The host's standard input, read without a buffer. So the system knows whether there is more
     /// input, and can wait for it.
     Inherited {
-        /// There may be nothing to read yet: it is not a regular file.
+        /// Whether a read may have to wait, because this is not a regular file.
         may_wait: bool,
     },
 }
@@ -47,8 +47,8 @@ impl Input {
         }
     }
 
-    /// The descriptor to wait for before a read. A reader of the embedder always counts as having
-    /// input, and a regular file has.
+    /// The descriptor to wait for before a read. `None` for a reader of the embedder and for a
+    /// regular file, which always count as having input.
     pub(crate) fn waits_for(&self) -> Option<BorrowedFd<'static>> {
         match self {
             Self::Inherited { may_wait: true } => Some(rustix::stdio::stdin()),

@@ -1,8 +1,8 @@
-//! Waiting for the system, until the guest is to end.
+//! Waiting for the system or for the end of the guest.
 //!
-//! A deadline, a cancelled context or a closed instance ends a guest that computes, and must end one
-//! that waits: so every wait is for the interrupt of the store as well. The call fails with `INTR` then,
-//! which no guest sees, because its code ends when the call returns.
+//! A deadline, a cancelled context or a closed instance ends a guest that computes, and must also
+//! end a guest that waits. Therefore every wait also waits for the interrupt of the store. The call
+//! then fails with `INTR`. No guest sees that error, because its code ends when the call returns.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -12,17 +12,17 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::errno::{Errno, Result};
 
-/// Waits until one of the descriptors can be read, or is at its end, at most for `timeout` (`None`: for
-/// ever). Whether one can.
+/// Waits until one of the descriptors can be read or is at its end, for at most `timeout`, or for
+/// ever if that is `None`. Returns whether one can be read.
 ///
 /// # Errors
-/// `INTR` if the guest is to end; the system's.
+/// `INTR` if the guest must end, and those of the system.
 pub(crate) fn readable(
     interrupt: Option<&InterruptHandle>,
     fds: &[BorrowedFd<'_>],
     timeout: Option<Duration>,
 ) -> Result<bool> {
-    // The event costs system calls of its own, and what is there already needs none.
+    // Waiting for the interrupt takes more system calls, so first check without it.
     if one_of(fds, Some(Duration::ZERO))?.is_some() {
         return Ok(true);
     }
@@ -38,19 +38,20 @@ pub(crate) fn readable(
                 ready => Ok(ready.is_some()),
             }
         };
-        // Without a descriptor for the event it waits as it can.
+        // If there is no descriptor for the interrupt, wait without it below.
         handle.wait(wait).ok()
     });
     waited.unwrap_or_else(|| Ok(one_of(fds, timeout)?.is_some()))
 }
 
-/// Waits for so long, or until `interrupt` can be read.
+/// Waits for this time, or until `interrupt` can be read.
 pub(crate) fn sleep(interrupt: BorrowedFd<'_>, time: Duration) {
-    // Nothing can be wrong with the descriptor.
+    // Waiting for this descriptor cannot fail.
     one_of(&[interrupt], Some(time)).ok();
 }
 
-/// The first descriptor that can be read.
+/// Waits until a descriptor can be read. Returns the index of the first one, or `None` after the
+/// timeout.
 fn one_of(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Option<usize>> {
     let start = Instant::now();
     let mut fds: Vec<_> = fds
@@ -59,7 +60,7 @@ fn one_of(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Option<us
         .collect();
     loop {
         let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
-        // Longer than the system can count is for ever.
+        // A timeout that is too long for the system means to wait for ever.
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut fds, left.as_ref()) {
             Err(rustix::io::Errno::INTR) => {}

@@ -1,21 +1,22 @@
 //! The older form of exception handling in scripts.
 //!
-//! The parser of scripts reads `try … catch … end` as a sequence of instructions, but not the folded
-//! form `(try (do …) (catch …))` that the official scripts are written in. [`unfold`] rewrites functions
-//! that contain it, whole, to sequences. Directives stay on their lines.
+//! The parser of scripts reads `try … catch … end` as a sequence of instructions. It does not read
+//! the folded form `(try (do …) (catch …))` of the official scripts. [`unfold`] rewrites whole
+//! functions with that form to sequences of instructions. Directives stay on their lines.
 
 use std::borrow::Cow;
 
 /// A piece of the text.
 #[derive(Debug)]
 enum Item<'a> {
-    /// A word, a string or a comment-free anything between parentheses and spaces; its line.
+    /// A word, a string or other text between parentheses and spaces, without comments, and its
+    /// line.
     Atom(&'a str, usize),
-    /// What is between two parentheses; line of the first.
+    /// The items between two parentheses, and the line of the first parenthesis.
     List(Vec<Item<'a>>, usize),
 }
 
-/// The script with sequences of instructions in place of folded ones, if it has any that matter.
+/// Rewrites the folded instructions of functions that contain a folded `try`.
 pub(crate) fn unfold(text: &str) -> Cow<'_, str> {
     if !text.contains("(do") || !text.contains("(try") {
         return Cow::Borrowed(text);
@@ -28,7 +29,7 @@ pub(crate) fn unfold(text: &str) -> Cow<'_, str> {
     Cow::Owned(out.text)
 }
 
-/// Words, strings and parentheses, each with its line; no comments.
+/// The words, strings and parentheses of a text with their lines. Comments are left out.
 fn tokens(text: &str) -> Vec<(&str, usize)> {
     let bytes = text.as_bytes();
     let (mut tokens, mut line, mut at) = (Vec::new(), 0, 0);
@@ -84,7 +85,7 @@ fn item<'a>(tokens: &mut Tokens<'a>) -> Option<Item<'a>> {
 }
 
 impl Item<'_> {
-    /// The word that a list starts with.
+    /// The first word of a list.
     fn head(&self) -> &str {
         match self {
             Self::List(items, _) => match items.first() {
@@ -100,7 +101,7 @@ impl Item<'_> {
     }
 }
 
-/// What belongs to an instruction or function, and is no instruction.
+/// The lists that are parts of an instruction or a function and are not instructions.
 const TYPES: &[&str] = &["type", "param", "result"];
 
 #[derive(Default)]
@@ -157,7 +158,7 @@ impl Output {
         match item.head() {
             "block" | "loop" | "try_table" => {
                 own(self);
-                // A label, a type, then instructions that are not folded.
+                // A label and a type, followed by instructions that are not folded.
                 self.sequence(rest);
                 self.word("end", line);
             }
@@ -205,14 +206,14 @@ impl Output {
         }
     }
 
-    /// The first items of a list.
+    /// Writes the first items of a list.
     fn start(&mut self, list: &Item<'_>, count: usize) {
         if let Item::List(items, _) = list {
             items.iter().take(count).for_each(|item| self.item(item));
         }
     }
 
-    /// All but the first items of a list, which are instructions.
+    /// Writes all items of a list after the first ones. These are instructions.
     fn inside(&mut self, list: &Item<'_>, skipped: usize) {
         if let Item::List(items, _) = list {
             self.sequence(items.get(skipped..).unwrap_or(&[]));

@@ -195,7 +195,7 @@ fn pinned_entries_outlive_the_budget() {
          prints them\n",
         1,
     );
-    // By its beginning, and by the module.
+    // The entry is named by the beginning of its key, and by the module.
     dir.cached(&RUN).is("16\n", "", 0);
     let pinned = format!("{key}  pinned\n");
     dir.cached(&["cache", "pin", &key[..8]]).is(&pinned, "", 0);

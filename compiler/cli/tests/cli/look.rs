@@ -404,7 +404,7 @@ fn digests_can_be_printed() {
          module: compile it first, with `precast compile`\n",
         1,
     );
-    // As packagers do with ELF files.
+    // The artifact is stripped, as packagers do with ELF files.
     let mut stripped = std::fs::read(dir.path("add.precast")).expect("written");
     stripped.extend_from_slice(&[0; 100]);
     dir.write("stripped", &stripped);

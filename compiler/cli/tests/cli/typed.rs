@@ -1,4 +1,4 @@
-//! The command line as people type it.
+//! Command lines as people type them.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -70,7 +70,7 @@ fn programs_come_through_pipes() {
         let shown = piped(dir.command(&["inspect", "-"]), &bytes).stdout();
         assert!(shown.contains("exports (1)"), "{shown}");
     }
-    // As a shell's `<(…)`.
+    // The artifact comes through a pipe, as with `<(…)` in a shell.
     let (reader, mut writer) = std::io::pipe().expect("a pipe");
     writer.write_all(&read("add.precast")).expect("room enough");
     drop(writer);
@@ -370,7 +370,7 @@ fn the_manual_has_a_page_for_each_command() {
     );
 }
 
-/// `ulimit -f`: the system would end the process by SIGXFSZ.
+/// Without a change of its action, SIGXFSZ would end the process under `ulimit -f`.
 #[test]
 fn files_that_may_not_grow_are_errors() {
     let dir = Dir::new();

@@ -232,7 +232,7 @@ fn pipes_are_opened_without_waiting_and_read_when_there_is_something() {
     assert_eq!(guest.read(fd, 10).unwrap(), b"hello");
     assert_eq!(guest.read(fd, 10).unwrap(), b"", "the end");
     writer.join().unwrap();
-    // Where nothing may change, nobody takes bytes out of a pipe.
+    // In a read-only directory, a guest cannot remove bytes from a pipe.
     let mut guest = Guest::in_folder(&folder, DirAccess::ReadOnly);
     assert_eq!(guest.open("pipe", 0, READ), Err(Errno::ROFS));
 }
