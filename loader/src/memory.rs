@@ -5,9 +5,9 @@
 //!             base                    base + len                     end of the reservation
 //!   checked:  | accessible: len bytes | not accessible: room to grow |
 //! ```
-//! A guarded memory never moves, so machine code may keep its base; it faults on every access that
-//! a 32-bit index and a small static offset can reach beyond `len`. A checked memory moves when it
-//! outgrows its room, and machine code compares with `len` itself.
+//! A guarded memory never moves, so machine code may keep its base. Every access beyond `len` that
+//! a 32-bit index and a small static offset can reach is a fault. A checked memory moves when it
+//! outgrows its room, and machine code compares each access with `len`.
 
 use std::ptr::NonNull;
 
@@ -38,7 +38,7 @@ use crate::vm::store::StoreCore;
 pub struct Memory(Stored<MemoryEntity>);
 
 impl Memory {
-    /// A memory that the host makes, of `ty.min` zero pages.
+    /// A memory of `ty.min` zero pages that the host makes.
     ///
     /// # Errors
     /// [`Error::InvalidType`] when there can be no such memory, [`Error::Memory`] when the system
@@ -50,7 +50,7 @@ impl Memory {
         // SAFETY: the store is borrowed exclusively.
         let demand = unsafe { quota::for_memory(store.core_ptr(), ty)? };
         let core = store.core();
-        // Guarded where it can be, so that modules of either strategy can import it.
+        // The memory is guarded if it can be, so that modules of both strategies can import it.
         let mut entity = Box::new(MemoryEntity::new(ty, Strategy::Guarded)?);
         // SAFETY: a boxed entity does not move.
         unsafe { entity.publish(None) };
@@ -72,10 +72,10 @@ impl Memory {
         self.0.get(core)
     }
 
-    /// The type it was declared with.
+    /// The type that the memory was declared with.
     ///
     /// # Panics
-    /// As do all methods, if the memory belongs to another store.
+    /// All methods panic if the memory belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> MemoryType {
         self.0.borrow(&store.as_context().0.core).ty()
     }
@@ -95,7 +95,7 @@ impl Memory {
         self.writable(store.as_context_mut().core()).as_mut_ptr()
     }
 
-    /// All bytes, for a host that may write to any of them.
+    /// All bytes, of which the host may write to any.
     fn writable<'a>(&self, core: &'a mut StoreCore) -> &'a mut [u8] {
         let entity = self.0.borrow_mut(core);
         entity.will_write();
@@ -118,7 +118,7 @@ impl Memory {
         self.data_and_store_mut(store).0
     }
 
-    /// The bytes and the host's data, both at once.
+    /// The bytes and the data of the host, both at once.
     pub fn data_and_store_mut<'a, T: 'static>(
         &self,
         store: impl Into<crate::StoreContextMut<'a, T>>,
@@ -128,10 +128,10 @@ impl Memory {
         (self.writable(core), data)
     }
 
-    /// Copies bytes out.
+    /// Copies bytes out of the memory.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`]; nothing is copied then.
+    /// [`Error::OutOfBounds`], and nothing is copied.
     pub fn read(&self, store: impl AsContext, at: usize, to: &mut [u8]) -> Result<(), Error> {
         let store = store.as_context();
         let size = self.0.borrow(&store.0.core).len();
@@ -140,7 +140,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Copies bytes in.
+    /// Copies bytes into the memory.
     ///
     /// # Errors
     /// [`Error::OutOfBounds`]; nothing is copied then.
@@ -165,12 +165,11 @@ impl Memory {
         core.usage.release(bytes);
     }
 
-    /// Adds `delta` pages of zeros and returns the number of pages before.
+    /// Adds `delta` pages of zeros, and returns the number of pages before.
     ///
     /// # Errors
-    /// [`Error::Limit`] when the memory's maximum or the store's limits forbid it,
-    /// [`Error::Memory`] when the system does, [`Error::Refused`] and any other error by the
-    /// store's limiter.
+    /// [`Error::Limit`] beyond the memory's maximum or the store's limits, [`Error::Memory`] if the
+    /// system refuses, [`Error::Refused`] or any other error of the store's limiter.
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64) -> Result<u64, Error> {
         let mut store = store.as_context_mut();
         let entity = self.entity(store.core());
