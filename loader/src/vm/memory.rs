@@ -1,4 +1,4 @@
-//! A linear memory as its owner keeps it: its address space, growth, and the way back to its
+//! A linear memory as its owner keeps it: its address space, its growth, and its reset to the
 //! initial content.
 
 use std::fs::File;
@@ -13,10 +13,10 @@ use crate::error::Error;
 use crate::sys::map::{Reservation, page_size};
 use crate::types::{MAX_PAGES32, MemoryType, WASM_PAGE};
 
-/// Most pages of a memory with 64-bit addresses: what a 47-bit address space can hold at all.
+/// Maximum of pages of a memory with 64-bit addresses: a 47-bit address space can hold no more.
 const MAX_PAGES64: u64 = 1 << 31;
 
-/// Room that a checked memory gets for growing in place, beyond what it needs at once, in bytes.
+/// Bytes that a checked memory can grow in place beyond its initial size.
 const CHECKED_ROOM: u64 = 1 << 20;
 
 /// A run of pages of the initial content.
@@ -43,11 +43,11 @@ pub(crate) struct MemoryEntity {
     reservation: Reservation,
     images: Vec<Image>,
     keeper: Keeper,
-    /// Whether somebody other than machine code may have written to it.
+    /// Whether anybody other than machine code may have written to it.
     written: bool,
     released: bool,
-    /// Whether it has left its first place, and the mapping of its images with it. The address does
-    /// not tell: it may be back.
+    /// Whether it was moved from its first place, where its images were mapped. A comparison of
+    /// addresses does not show this, since it may have moved back.
     moved: bool,
 }
 
@@ -98,7 +98,7 @@ impl MemoryEntity {
         })
     }
 
-    /// Puts pages of initial content there, copy-on-write.
+    /// Maps pages of initial content into the memory, copy-on-write.
     ///
     /// # Errors
     /// The system's.
@@ -137,7 +137,7 @@ impl MemoryEntity {
         &self.reservation
     }
 
-    /// The type, its minimum being the present size: what linking compares with.
+    /// The type with the present size as its minimum, which linking compares with.
     pub(crate) fn present_type(&self) -> MemoryType {
         MemoryType {
             min: self.len() as u64 / WASM_PAGE,
@@ -155,7 +155,7 @@ impl MemoryEntity {
         unsafe { (*self.vm).len }
     }
 
-    /// Most pages that it can have.
+    /// The maximum number of pages that the memory can have.
     pub(crate) fn most_pages(&self) -> u64 {
         let most = most_pages(self.ty);
         self.ty.max.unwrap_or(most).min(most)
@@ -166,8 +166,8 @@ impl MemoryEntity {
         self.initial.next_multiple_of(page_size())
     }
 
-    /// Makes it `new_len` bytes long, whole pages of wasm of which it has less now and can have as
-    /// many.
+    /// Makes the memory `new_len` bytes long. These are whole pages of wasm, more than it has now,
+    /// and the caller has checked the maximum.
     ///
     /// # Errors
     /// [`Error::Memory`]; nothing has changed then.
@@ -183,7 +183,8 @@ impl MemoryEntity {
         if needed <= self.reservation.len() {
             self.reservation.commit(committed, needed - committed)?;
         } else if self.guarded {
-            // Code keeps its base. Its reservation holds all that a 32-bit memory can have.
+            // A guarded memory must not move, since code keeps its base. Its reservation holds all
+            // that a 32-bit memory can have.
             return Err(too_long(new_len as u64, self.reservation.len() as u64));
         } else {
             // Twice the room, so that moving stays in proportion to growth.
@@ -202,15 +203,15 @@ impl MemoryEntity {
         Ok(())
     }
 
-    /// Tells that somebody other than machine code is going to write to it.
+    /// Notes that somebody other than machine code is going to write to the memory.
     pub(crate) fn will_write(&mut self) {
         self.written = true;
     }
 
-    /// Gives the pages back to the system, whose refusal only means that they stay. Code may hold
-    /// base and length, so these stay, and so does access: the bytes are the initial ones, or zero.
-    /// The memory never grows again, and is not [resettable](Self::is_resettable) any more. How many
-    /// bytes nobody needs from now on.
+    /// Gives the pages back to the system. If the system refuses, they stay, which does no harm.
+    /// Code may hold base and length, so these stay the same and the bytes stay accessible: they
+    /// are the initial ones, or zero. The memory never grows again, and is no longer
+    /// [resettable](Self::is_resettable). Returns how many bytes nobody needs from now on.
     pub(crate) fn release(&mut self) -> u64 {
         if self.released {
             return 0;
@@ -223,8 +224,9 @@ impl MemoryEntity {
         bytes as u64
     }
 
-    /// Takes another place, with its initial size and content, if it has left the first one: a memory of
-    /// an instance, of whose place nobody knows but through the instance. Its images are in `file`.
+    /// Takes another place, with its initial size and content, if it has left the first one: a
+    /// memory of an instance, of whose place nobody knows but through the instance. Its images are
+    /// in `file`.
     ///
     /// # Errors
     /// The system's; nothing has changed then.
@@ -247,14 +249,14 @@ impl MemoryEntity {
         Ok(())
     }
 
-    /// Whether [`MemoryEntity::reset`] can put the initial content back.
+    /// Whether [`MemoryEntity::reset`] can restore the initial content.
     pub(crate) fn is_resettable(&self) -> bool {
         !self.released && !self.moved
     }
 
-    /// Puts size and content back to what they were after instantiation began; the owner publishes
-    /// the memory again. `ran`: whether machine code may have written to it. Costs in proportion to the
-    /// pages that tenants write, see [`keep`](super::keep).
+    /// Restores the size and content that the memory had when instantiation began. The owner calls
+    /// [`MemoryEntity::publish`] afterwards. `ran` says whether machine code may have written to it.
+    /// The cost is in proportion to the pages that tenants write, see [`keep`](super::keep).
     ///
     /// # Errors
     /// The system's; the memory must not be used any more then.
@@ -279,12 +281,12 @@ impl MemoryEntity {
         Ok(())
     }
 
-    /// Bytes that are resident although nobody uses the memory.
+    /// Bytes that stay resident although nobody uses the memory.
     pub(crate) fn kept(&self) -> usize {
         self.keeper.kept()
     }
 
-    /// Gives them back to the system.
+    /// Gives the resident bytes back to the system.
     ///
     /// # Errors
     /// The system's; the memory must not be used any more then.
@@ -293,7 +295,7 @@ impl MemoryEntity {
     }
 }
 
-/// Most pages that a memory can have, whatever its type says.
+/// The maximum number of pages that a memory of this type could have without a maximum.
 fn most_pages(ty: MemoryType) -> u64 {
     if ty.memory64 {
         MAX_PAGES64
@@ -310,8 +312,8 @@ fn too_long(wanted: u64, limit: u64) -> Error {
     }
 }
 
-/// Bytes at the start, if they can exist at all: a valid module may ask for more than any address
-/// space has.
+/// The initial bytes, if they can exist: a valid module may ask for more than any address space
+/// has.
 fn initial_len(ty: MemoryType, pages: u64) -> Result<usize, Error> {
     let limit = most_pages(ty) * WASM_PAGE;
     let wanted = pages.saturating_mul(WASM_PAGE);
