@@ -135,7 +135,7 @@ fn tables_that_cannot_be() {
             error.to_string(),
             format!(
                 "type of a table: found table 1 {element}, \
-                 expected elements of a reference type: funcref or externref"
+                 expected elements of a reference type: funcref, externref or exnref"
             )
         );
         let runtime: Runtime = Runtime::new(&Engine::default());
