@@ -12,7 +12,7 @@
 ///   memory moves when it grows. Code made for ABI 1 and 2 kept the base under
 ///   [`Strategy::Guarded`], so ABI 3 withdraws both, see [`LEAST_SAFE`]. Exceptions exist:
 ///   [tags](crate::vm::VmTag) in the VM context, [handlers](crate::handlers) of calls, three
-///   builtins.
+///   builtins. Atomic operators, with two trap codes.
 /// - **2** Builtins are reached through the store context, not through the GOT. Interruption
 ///   by fuel and by epochs exists.
 /// - **1** The first version.
@@ -84,6 +84,10 @@ numbered! {
         Interrupt = 12 "interrupted",
         /// Fuel is used up.
         OutOfFuel = 13 "all fuel consumed",
+        /// An atomic access to an address that is not a multiple of its size.
+        UnalignedAtomic = 14 "unaligned atomic",
+        /// Waiting on a memory that is not shared.
+        ExpectedSharedMemory = 15 "expected shared memory",
     }
 }
 

@@ -17,8 +17,9 @@ use precast_artifact::records::{
 };
 use precast_artifact::writer::{ArtifactBuilder, Symbol as NamedCode};
 use precast_artifact::{handlers, traps};
-use wasmparser::{BinaryReader, ProducersSectionReader, WasmFeatures};
+use wasmparser::{BinaryReader, ProducersSectionReader};
 
+use crate::error::feature_name;
 use crate::key::{FuncIndex, GotEntry, SigIndex, Symbol};
 use crate::layout::{PlacedText, RodataLayout};
 use crate::module::{ElementMode, Extern, Module, PAGE_SHIFT, Signature};
@@ -347,15 +348,15 @@ fn got_record(entry: GotEntry) -> GotRecord {
 }
 
 fn metadata(wasm: &[u8], module: &Module<'_>, target: &Target, settings: &Settings) -> Metadata {
-    let beyond_1 = crate::parse::features().difference(WasmFeatures::WASM1);
     Metadata {
         producer: identity::PRODUCER.to_owned(),
         target: target.isa.triple().to_string(),
         module_name: module.names.module.map(str::to_owned),
         settings: identity::settings(target, settings),
-        wasm_features: beyond_1
+        wasm_features: module
+            .features()
             .iter_names()
-            .map(|(name, _)| name.to_lowercase())
+            .map(|(name, _)| feature_name(name))
             .collect(),
         producers: producers(module).unwrap_or_default(),
         source_len: wasm.len() as u64,
@@ -382,4 +383,50 @@ fn producers(module: &Module<'_>) -> Option<Producers> {
         producers.push((field.name.to_owned(), values));
     }
     Some(producers)
+}
+
+#[cfg(test)]
+mod tests {
+    use precast_artifact::Artifact;
+
+    use super::*;
+    use crate::Compiler;
+
+    #[test]
+    fn an_artifact_names_the_proposals_that_its_module_uses() {
+        for (wat, expected) in [
+            (
+                "(module (memory 1) (table 1 funcref) (func (param i32) (result i32) (local.get 0)))",
+                "",
+            ),
+            ("(module (tag))", "exceptions"),
+            ("(module (func try catch_all end))", "legacy-exceptions"),
+            (
+                "(module (func (result i64 i64) (i64.mul_wide_u (i64.const 1) (i64.const 2))))",
+                "multi-value wide-arithmetic",
+            ),
+            (
+                "(module (memory i64 1) (memory 1))",
+                "multi-memory memory64",
+            ),
+            ("(module (func $f (return_call $f)))", "tail-call"),
+            (
+                "(module (global externref (ref.null extern)))",
+                "reference-types",
+            ),
+            ("(module (func (param v128)))", "simd"),
+        ] {
+            let wasm = wat::parse_str(wat).expect("valid text");
+            let compiler = Compiler::new(Settings::default()).expect("the default");
+            let compiled = compiler.compile(&wasm).expect("a valid module");
+            let artifact = Artifact::parse(&compiled.artifact, None).expect("an artifact");
+            let metadata = artifact.section(artifact.header().metadata);
+            let metadata = Metadata::decode(metadata).expect("metadata");
+            let mut found = metadata.wasm_features;
+            found.sort();
+            let mut expected: Vec<_> = expected.split_whitespace().collect();
+            expected.sort_unstable();
+            assert_eq!(found, expected, "{wat}");
+        }
+    }
 }

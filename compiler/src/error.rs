@@ -114,9 +114,14 @@ impl From<wasmparser::Error> for Error {
 fn proposal_name(features: WasmFeatures) -> String {
     let names: Vec<_> = features
         .iter_names()
-        .map(|(name, _)| name.to_lowercase().replace('_', "-"))
+        .map(|(name, _)| feature_name(name))
         .collect();
     names.join(" and ")
+}
+
+/// The name of a proposal, as people write it.
+pub(crate) fn feature_name(name: &str) -> String {
+    name.to_lowercase().replace('_', "-")
 }
 
 #[cfg(test)]

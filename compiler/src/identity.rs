@@ -56,6 +56,7 @@ pub(crate) fn settings(target: &Target, settings: &Settings) -> Vec<(String, Str
         cpu: _,
         strategy,
         interruption,
+        features,
         threads: _,
     } = settings;
     let opt_level = match opt_level {
@@ -67,12 +68,17 @@ pub(crate) fn settings(target: &Target, settings: &Settings) -> Vec<(String, Str
         none if none.is_empty() => "baseline".to_owned(),
         names => names.replace(' ', ""),
     };
+    let features: Vec<_> = features
+        .iter()
+        .map(|(name, on)| format!("{}{name}", if *on { '+' } else { '-' }))
+        .collect();
     let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     vec![
         setting("opt-level", opt_level),
         setting("cpu", &cpu),
         setting("strategy", strategy.text()),
         setting("interruption", interruption.text()),
+        setting("features", &features.join(",")),
         setting("cranelift", cranelift_codegen::VERSION),
     ]
 }
@@ -102,6 +108,7 @@ mod tests {
             identity(|s| s.interruption = precast_artifact::Interruption::Fuel),
             identity(|s| s.interruption = precast_artifact::Interruption::Epoch),
             identity(|s| s.cpu = "x86-64-v3".parse().unwrap()),
+            identity(|s| s.features.push(("simd".to_owned(), false))),
             identity(|s| s.target = Some("aarch64-unknown-linux-gnu".to_owned())),
         ];
         for (i, other) in others.iter().enumerate() {

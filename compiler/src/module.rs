@@ -9,7 +9,7 @@ use std::ops::Range;
 use cranelift_entity::{EntityRef, EntitySet, PrimaryMap};
 use precast_artifact::ValType;
 use precast_artifact::signature::{is_native, type_id};
-use wasmparser::FunctionBody;
+use wasmparser::{FunctionBody, WasmFeatures};
 
 use crate::const_expr::ConstExpr;
 use crate::key::{
@@ -191,9 +191,59 @@ pub(crate) struct Facts {
     pub(crate) elements_named: EntitySet<ElemIndex>,
     /// Functions that `ref.func` names.
     pub(crate) functions_referenced: EntitySet<FuncIndex>,
+    /// Proposals that operators belong to.
+    pub(crate) features: Option<WasmFeatures>,
+}
+
+impl Facts {
+    /// Notes the proposals that an operator, or many, belong to.
+    pub(crate) fn add_features(&mut self, features: Option<WasmFeatures>) {
+        if let Some(features) = features {
+            self.features = Some(self.features.map_or(features, |known| known | features));
+        }
+    }
 }
 
 impl Module<'_> {
+    /// The proposals, beyond the first version, that the module uses.
+    pub(crate) fn features(&self) -> WasmFeatures {
+        let mut used = WasmFeatures::empty();
+        used |= self.facts.features.into_iter().collect::<WasmFeatures>();
+        let mut note = |is_used, feature| used.set(feature, is_used || used.contains(feature));
+        let signatures = || self.signatures.values();
+        let types = || signatures().flat_map(|s| s.params.iter().chain(s.results.iter()));
+        let has = |ty: ValType| {
+            types().any(|t| *t == ty)
+                || self.globals.values().any(|g| g.ty == ty)
+                || self.tables.values().any(|t| t.element == ty)
+        };
+        note(
+            signatures().any(|s| s.results.len() > 1),
+            WasmFeatures::MULTI_VALUE,
+        );
+        note(has(ValType::V128), WasmFeatures::SIMD);
+        note(
+            self.tables.len() > 1 || has(ValType::FuncRef) && !self.only_tables_have_funcrefs(),
+            WasmFeatures::REFERENCE_TYPES,
+        );
+        note(has(ValType::ExternRef), WasmFeatures::REFERENCE_TYPES);
+        note(
+            !self.tags.is_empty() || has(ValType::ExnRef),
+            WasmFeatures::EXCEPTIONS,
+        );
+        note(self.memories.len() > 1, WasmFeatures::MULTI_MEMORY);
+        let is_wide =
+            self.memories.values().any(|m| m.index64) || self.tables.values().any(|t| t.index64);
+        note(is_wide, WasmFeatures::MEMORY64);
+        used
+    }
+
+    fn only_tables_have_funcrefs(&self) -> bool {
+        let is_ref = |ty: &ValType| *ty == ValType::FuncRef;
+        let in_types = |s: &Signature| s.params.iter().chain(s.results.iter()).any(is_ref);
+        !self.signatures.values().any(in_types) && !self.globals.values().any(|g| is_ref(&g.ty))
+    }
+
     /// The function's index among the defined functions; `None` for an imported function.
     pub(crate) fn defined(&self, index: FuncIndex) -> Option<DefinedFuncIndex> {
         index

@@ -6,7 +6,7 @@
 //! compile until it has a rule for its operators. An operator of a proposal that this compiler does
 //! not implement has no class, so it cannot be mistaken for a plain one.
 
-use wasmparser::{Operator, for_each_operator};
+use wasmparser::{Operator, WasmFeatures, for_each_operator};
 
 /// What an operator does to the control flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub(crate) struct Class {
     /// Whether the operator names a table, segment, function or type in a way that decides how that
     /// item is compiled. [`Facts`](crate::module::Facts) record all of these.
     pub(crate) has_facts: bool,
+    /// The proposal that the operator belongs to, as wasmparser's feature.
+    pub(crate) feature: WasmFeatures,
 }
 
 /// An operator that computes something.
@@ -55,6 +57,7 @@ const PLAIN: Class = Class {
     flow: Flow::Straight,
     fuel: 1,
     has_facts: false,
+    feature: WasmFeatures::empty(),
 };
 
 /// An operator that is recorded in the facts of its module.
@@ -207,6 +210,13 @@ macro_rules! class_of {
         Some(flow(Flow::Throws))
     };
 
+    (wide_arithmetic $operator:ident) => {
+        Some(PLAIN)
+    };
+    (threads $operator:ident) => {
+        Some(PLAIN)
+    };
+
     // Proposals that this compiler does not implement.
     (acquire_release_atomics $operator:ident) => {
         None
@@ -229,11 +239,45 @@ macro_rules! class_of {
     (stack_switching $operator:ident) => {
         None
     };
-    (threads $operator:ident) => {
-        None
+}
+
+/// The feature of one proposal; none for the first version, and for what nobody implements.
+macro_rules! feature_of {
+    (sign_extension) => {
+        WasmFeatures::SIGN_EXTENSION
     };
-    (wide_arithmetic $operator:ident) => {
-        None
+    (saturating_float_to_int) => {
+        WasmFeatures::SATURATING_FLOAT_TO_INT
+    };
+    (simd) => {
+        WasmFeatures::SIMD
+    };
+    (relaxed_simd) => {
+        WasmFeatures::RELAXED_SIMD
+    };
+    (bulk_memory) => {
+        WasmFeatures::BULK_MEMORY
+    };
+    (reference_types) => {
+        WasmFeatures::REFERENCE_TYPES
+    };
+    (tail_call) => {
+        WasmFeatures::TAIL_CALL
+    };
+    (exceptions) => {
+        WasmFeatures::EXCEPTIONS
+    };
+    (legacy_exceptions) => {
+        WasmFeatures::LEGACY_EXCEPTIONS
+    };
+    (wide_arithmetic) => {
+        WasmFeatures::WIDE_ARITHMETIC
+    };
+    (threads) => {
+        WasmFeatures::THREADS
+    };
+    ($proposal:ident) => {
+        WasmFeatures::empty()
     };
 }
 
@@ -249,7 +293,12 @@ macro_rules! define_class {
         /// validator refuses.
         pub(crate) fn class(operator: &Operator<'_>) -> Class {
             let class = match operator {
-                $( Operator::$operator { .. } => class_of!($proposal $operator), )*
+                $( Operator::$operator { .. } => {
+                    class_of!($proposal $operator).map(|class: Class| Class {
+                        feature: feature_of!($proposal),
+                        ..class
+                    })
+                } )*
                 // `Operator` is non-exhaustive, but this list has all operators of the version of
                 // wasmparser that is used.
                 _ => None,

@@ -43,6 +43,8 @@ pub(crate) fn features() -> WasmFeatures {
         | WasmFeatures::RELAXED_SIMD
         | WasmFeatures::EXCEPTIONS
         | WasmFeatures::LEGACY_EXCEPTIONS
+        | WasmFeatures::WIDE_ARITHMETIC
+        | WasmFeatures::THREADS
 }
 
 /// Parses and validates a module that may use all [`features`].
@@ -211,7 +213,7 @@ impl<'a> Reader<'a> {
             }
             Payload::MemorySection(section) => {
                 for memory in section {
-                    module.memories.push(self::memory(&memory?));
+                    module.memories.push(self::memory(&memory?)?);
                 }
             }
             Payload::TagSection(section) => {
@@ -300,7 +302,7 @@ impl<'a> Reader<'a> {
             }
             TypeRef::Memory(ty) => {
                 module.imported_memories += 1;
-                Extern::Memory(module.memories.push(memory(&ty)))
+                Extern::Memory(module.memories.push(memory(&ty)?))
             }
             TypeRef::Global(ty) => {
                 module.imported_globals += 1;
@@ -351,12 +353,19 @@ fn table(ty: &wasmparser::TableType) -> Result<Table, Error> {
     })
 }
 
-fn memory(ty: &wasmparser::MemoryType) -> Memory {
-    Memory {
+fn memory(ty: &wasmparser::MemoryType) -> Result<Memory, Error> {
+    if ty.shared {
+        return Err(Error::Unsupported {
+            proposal: "threads".to_owned(),
+            offset: 0,
+            message: "a shared memory; atomic operators on other memories are supported".to_owned(),
+        });
+    }
+    Ok(Memory {
         min: ty.initial,
         max: ty.maximum,
         index64: ty.memory64,
-    }
+    })
 }
 
 fn element(element: wasmparser::Element<'_>) -> Result<Element, Error> {
@@ -476,6 +485,8 @@ fn validate_body(
 impl Facts {
     /// Records what a valid operator refers to.
     fn record(&mut self, operator: &Operator<'_>) {
+        let class = class(operator);
+        self.add_features(Some(class.feature));
         match *operator {
             Operator::CallIndirect {
                 type_index,
@@ -519,7 +530,7 @@ impl Facts {
                 self.functions_referenced
                     .insert(FuncIndex::from_u32(function_index));
             }
-            _ => assert!(!class(operator).has_facts, "{operator:?} is not recorded"),
+            _ => assert!(!class.has_facts, "{operator:?} is not recorded"),
         }
     }
 
@@ -535,6 +546,7 @@ impl Facts {
         extend(&mut self.elements_named, &other.elements_named);
         extend(&mut self.functions_referenced, &other.functions_referenced);
         self.indirect_calls.extend(other.indirect_calls);
+        self.add_features(other.features);
     }
 }
 

@@ -20,6 +20,9 @@ pub struct Settings {
     pub strategy: Strategy,
     /// How the host can stop running code.
     pub interruption: Interruption,
+    /// Proposals that modules may use (`true`) or not, in this order, where that differs from all that
+    /// are supported. Names are those of `inspect`, such as `legacy-exceptions`.
+    pub features: Vec<(String, bool)>,
     /// Maximum number of threads to compile with. `None` stands for as many as there are CPUs, for
     /// all compilations of the process together. Threads are started for each compilation. With 1,
     /// and if the system refuses threads, the calling thread does the work itself; it should then
@@ -35,6 +38,7 @@ impl Default for Settings {
             cpu: Cpu::default(),
             strategy: Strategy::Guarded,
             interruption: Interruption::None,
+            features: Vec::new(),
             threads: None,
         }
     }

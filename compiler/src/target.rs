@@ -18,6 +18,7 @@ use target_lexicon::{Architecture, OperatingSystem, Triple};
 use wasmparser::WasmFeatures;
 
 use crate::Error;
+use crate::error::feature_name;
 use crate::parse;
 use crate::settings::{CpuLevel, OptLevel, Settings};
 
@@ -28,6 +29,8 @@ pub(crate) struct Target {
     pub(crate) os: Os,
     /// Bits of [`Arch::features`] that the code may use, and that a CPU must therefore have.
     pub(crate) cpu_features: u64,
+    /// Features of modules that the settings forbid.
+    forbidden: WasmFeatures,
 }
 
 const X86_64_V2: &[&str] = &["sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "cmpxchg16b"];
@@ -74,11 +77,17 @@ impl Target {
             arch,
             os,
             cpu_features,
+            forbidden: forbidden(settings)?,
         })
     }
 
-    /// Features that modules may use: those that this compiler implements and the CPU supports.
+    /// Features that modules may use: those that this compiler implements and the CPU supports, as
+    /// far as the settings allow them.
     pub(crate) fn wasm_features(&self) -> WasmFeatures {
+        self.supported_features() - self.forbidden
+    }
+
+    fn supported_features(&self) -> WasmFeatures {
         let vectors = WasmFeatures::SIMD | WasmFeatures::RELAXED_SIMD;
         match self.has_vectors() {
             true => parse::features(),
@@ -104,6 +113,28 @@ impl Target {
         }
         error
     }
+}
+
+/// The features of modules that the settings forbid, none of which is forbidden and allowed again.
+fn forbidden(settings: &Settings) -> Result<WasmFeatures, Error> {
+    let all = parse::features();
+    let mut forbidden = WasmFeatures::empty();
+    for (name, allowed) in &settings.features {
+        let mut names = all.iter_names();
+        let Some((_, feature)) = names.find(|(known, _)| feature_name(known) == *name) else {
+            let known: Vec<_> = all
+                .iter_names()
+                .map(|(name, _)| feature_name(name))
+                .collect();
+            return Err(Error::Setting {
+                setting: "proposal",
+                found: name.clone(),
+                expected: format!("one of {}", known.join(", ")),
+            });
+        };
+        forbidden.set(feature, !allowed);
+    }
+    Ok(forbidden)
 }
 
 /// Cranelift's settings that do not depend on the architecture.
@@ -324,6 +355,34 @@ mod tests {
                 matches!(target(triple, cpu), Err(Error::Setting { .. })),
                 "{triple} {cpu}"
             );
+        }
+    }
+
+    #[test]
+    fn proposals_can_be_forbidden() {
+        let target = |features: &[(&str, bool)]| {
+            Target::new(&Settings {
+                features: features
+                    .iter()
+                    .map(|(n, on)| ((*n).to_owned(), *on))
+                    .collect(),
+                ..Settings::default()
+            })
+        };
+        let all = target(&[]).unwrap().wasm_features();
+        let without = target(&[
+            ("legacy-exceptions", false),
+            ("simd", false),
+            ("simd", true),
+        ]);
+        let without = without.unwrap().wasm_features();
+        assert_eq!(all - without, WasmFeatures::LEGACY_EXCEPTIONS);
+        for unknown in ["gc", "custom-page-sizes", "potato", ""] {
+            let error = target(&[(unknown, true)])
+                .map(drop)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("wide-arithmetic"), "{error}");
         }
     }
 }

@@ -132,10 +132,6 @@ const SCRIPTS: &[(&str, &[&str])] = &[
             "testsuite/proposals/threads/memory.wast",
         ],
     ),
-    (
-        "needs the proposal wide-arithmetic",
-        &["testsuite/proposals/wide-arithmetic/wide-arithmetic.wast"],
-    ),
 ];
 
 /// Single lines, grouped by the script.

@@ -2,6 +2,7 @@
 //! program.
 
 mod deadlines;
+mod unstable;
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};

@@ -171,5 +171,5 @@ fn abi() {
         "{INTERNED_TYPE_ID} {MAX_ENCODED_VALUES} {MAX_NATIVE_PARAMS}"
     )
     .unwrap();
-    unchanged("ABI", ABI, &out, &[(3, "61b30e8e62b1f1dd")]);
+    unchanged("ABI", ABI, &out, &[(3, "6267936446074335")]);
 }

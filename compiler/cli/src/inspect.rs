@@ -167,6 +167,7 @@ impl<'a> Report<'a> {
         line("interruption", self.artifact.interruption().to_string());
         let settings: Vec<String> = m.settings.iter().map(|(n, v)| format!("{n}={v}")).collect();
         line("settings", settings.join(" "));
+        line("proposals", m.wasm_features.join(" "));
         line(
             "module",
             m.module_name

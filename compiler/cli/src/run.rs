@@ -14,7 +14,9 @@ use precast_loader::{
     Config, Engine, Error, ExternType, Func, Instance, InterruptHandle, Interruption, Linker,
     Module, Redirections, Store, TrapCode, Val, ValType,
 };
-use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker};
+use precast_wasi::{
+    DirAccess, UNSTABLE_MODULE, WasiCtx, WasiCtxBuilder, add_to_linker, add_unstable_to_linker,
+};
 
 use crate::exposure::Exposure;
 use crate::program::Program;
@@ -298,6 +300,9 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn linker(module: &Module) -> Result<Linker<WasiCtx>> {
     let mut linker = Linker::new(module.engine());
     add_to_linker(&mut linker, |wasi: &mut WasiCtx| wasi)?;
+    if module.imports().any(|(from, ..)| from == UNSTABLE_MODULE) {
+        add_unstable_to_linker(&mut linker, |wasi: &mut WasiCtx| wasi)?;
+    }
     Ok(linker)
 }
 

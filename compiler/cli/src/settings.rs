@@ -17,6 +17,10 @@ pub(crate) struct Args {
     /// explicit checks [default: guarded]
     #[arg(long, value_parser = strategy)]
     strategy: Option<Strategy>,
+    /// Proposals that the module may not use (`-proposal`), separated by commas; a later `+proposal`
+    /// allows one again [default: all that are supported are allowed]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = feature, allow_hyphen_values = true)]
+    features: Vec<(String, bool)>,
 }
 
 impl Args {
@@ -27,6 +31,7 @@ impl Args {
             cpu: self.cpu.clone().unwrap_or(default.cpu),
             strategy: self.strategy.unwrap_or(default.strategy),
             interruption,
+            features: self.features.clone(),
             target: None,
             threads: None,
         }
@@ -40,9 +45,19 @@ impl Args {
             Some("--cpu")
         } else if self.strategy.is_some() {
             Some("--strategy")
+        } else if !self.features.is_empty() {
+            Some("--features")
         } else {
             None
         }
+    }
+}
+
+fn feature(text: &str) -> Result<(String, bool), String> {
+    match text.split_at_checked(1) {
+        Some(("+", name)) => Ok((name.to_owned(), true)),
+        Some(("-", name)) => Ok((name.to_owned(), false)),
+        _ => Err("expected `+proposal` or `-proposal`".to_owned()),
     }
 }
 

@@ -31,6 +31,7 @@
 //!    `tests/fuzz/src/differential`.
 
 mod accesses;
+mod atomic;
 mod bounds;
 mod bulk;
 mod call;
@@ -50,6 +51,7 @@ mod stack;
 mod state;
 mod table;
 mod trap;
+mod wide;
 
 pub(crate) use accesses::{is_access, place, resolve};
 pub(crate) use function::{guard, translate};

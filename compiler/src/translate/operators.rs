@@ -86,8 +86,11 @@ impl FuncTranslator<'_, '_> {
             Operator::DataDrop { data_index } => self.data_drop(data_index),
 
             _ => {
-                let known =
-                    self.scalar_access(operator) || self.numeric(operator) || self.simd(operator);
+                let known = self.scalar_access(operator)
+                    || self.numeric(operator)
+                    || self.simd(operator)
+                    || self.wide(operator)
+                    || self.atomic(operator);
                 assert!(known, "the validator let {operator:?} pass");
             }
         }

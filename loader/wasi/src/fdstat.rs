@@ -82,14 +82,21 @@ pub(crate) fn fd_filestat_get(
     fd: u32,
     stat: u32,
 ) -> Result<()> {
-    let filestat = match &ctx.descriptors.with(fd, Rights::FD_FILESTAT_GET)?.kind {
-        Kind::Stdin => Filestat::of_stream(ctx.stdin.filetype()),
-        Kind::Stdout => Filestat::of_stream(ctx.stdout.filetype()),
-        Kind::Stderr => Filestat::of_stream(ctx.stderr.filetype()),
-        Kind::File(file) => (&file.file.metadata()?).into(),
-        Kind::Dir(dir) => (&dir.dir.dir_metadata()?).into(),
-    };
+    let filestat = filestat(ctx, fd)?;
     memory.write(stat, &filestat.to_bytes())
+}
+
+/// The attributes of what a descriptor is.
+pub(crate) fn filestat(ctx: &mut WasiCtx, fd: u32) -> Result<Filestat> {
+    Ok(
+        match &ctx.descriptors.with(fd, Rights::FD_FILESTAT_GET)?.kind {
+            Kind::Stdin => Filestat::of_stream(ctx.stdin.filetype()),
+            Kind::Stdout => Filestat::of_stream(ctx.stdout.filetype()),
+            Kind::Stderr => Filestat::of_stream(ctx.stderr.filetype()),
+            Kind::File(file) => (&file.file.metadata()?).into(),
+            Kind::Dir(dir) => (&dir.dir.dir_metadata()?).into(),
+        },
+    )
 }
 
 pub(crate) fn fd_filestat_set_size(

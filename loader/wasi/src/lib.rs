@@ -76,6 +76,7 @@ mod reach;
 mod readdir;
 mod stdio;
 mod types;
+mod unstable;
 mod wait;
 
 #[cfg(test)]
@@ -83,4 +84,4 @@ mod tests;
 
 pub use clock::Clocks;
 pub use ctx::{ConfigError, DirAccess, WasiCtx, WasiCtxBuilder};
-pub use linker::{MODULE, add_to_linker};
+pub use linker::{MODULE, UNSTABLE_MODULE, add_to_linker, add_unstable_to_linker};

@@ -5,10 +5,13 @@ use precast_loader::{AsContextMut, Caller, Error, Extern, Linker};
 use crate::ctx::WasiCtx;
 use crate::errno::status;
 use crate::guest::GuestMemory;
-use crate::{clock, fd, fdstat, open, path, poll, process, readdir};
+use crate::{clock, fd, fdstat, open, path, poll, process, readdir, unstable};
 
 /// The module name that guests import the functions from.
 pub const MODULE: &str = "wasi_snapshot_preview1";
+
+/// The module name of the snapshot before, see [`add_unstable_to_linker`].
+pub const UNSTABLE_MODULE: &str = "wasi_unstable";
 
 /// The error for a guest that does not export its memory.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +23,27 @@ struct NoMemory {
     function: &'static str,
 }
 
+/// Defines functions in a linker, of those modules and with those parameters. Some may wait.
+macro_rules! functions {
+    (($linker:ident, $from:expr, $get:ident) $waits:literal:
+        $($module:ident :: $name:ident ( $($arg:ident : $ty:ty),* );)*
+    ) => {
+        $($linker.func_wrap(
+            $from,
+            stringify!($name),
+            move |mut caller: Caller<'_, T>, $($arg: $ty),*| -> Result<i32, Error> {
+                let interrupt = $waits.then(|| caller.as_context_mut().interrupt_handle());
+                let (mut memory, data) = enter(&mut caller, stringify!($name))?;
+                let ctx = $get(data);
+                if $waits {
+                    ctx.interrupt = interrupt;
+                }
+                Ok(status($module::$name(ctx, &mut memory, $($arg),*)))
+            },
+        )?;)*
+    };
+}
+
 /// Defines all functions of WASI preview 1 in a linker. `get` returns the guest's [`WasiCtx`] from
 /// the data of the store.
 ///
@@ -29,25 +53,53 @@ pub fn add_to_linker<T: 'static>(
     linker: &mut Linker<T>,
     get: impl Fn(&mut T) -> &mut WasiCtx + Copy + Send + Sync + 'static,
 ) -> Result<(), Error> {
-    macro_rules! functions {
-        ($waits:literal: $($module:ident :: $name:ident ( $($arg:ident : $ty:ty),* );)*) => {
-            $(linker.func_wrap(
-                MODULE,
-                stringify!($name),
-                move |mut caller: Caller<'_, T>, $($arg: $ty),*| -> Result<i32, Error> {
-                    let interrupt = $waits.then(|| caller.as_context_mut().interrupt_handle());
-                    let (mut memory, data) = enter(&mut caller, stringify!($name))?;
-                    let ctx = get(data);
-                    if $waits {
-                        ctx.interrupt = interrupt;
-                    }
-                    Ok(status($module::$name(ctx, &mut memory, $($arg),*)))
-                },
-            )?;)*
-        };
+    add_common(linker, MODULE, get)?;
+    functions! {
+        (linker, MODULE, get) false:
+        fdstat::fd_filestat_get(fd: u32, stat: u32);
+        fd::fd_seek(fd: u32, offset: i64, whence: u32, position: u32);
+        path::path_filestat_get(fd: u32, flags: u32, path: u32, path_len: u32, stat: u32);
+        process::sock_accept(fd: u32, flags: u32, new_fd: u32);
     }
     functions! {
-        false:
+        (linker, MODULE, get) true:
+        poll::poll_oneoff(subscriptions: u32, events: u32, count: u32, ready: u32);
+    }
+    Ok(())
+}
+
+/// Defines the functions of the snapshot before preview 1, which guests import from
+/// [`UNSTABLE_MODULE`]: most are the same, but attributes of files, subscriptions and places to seek from
+/// have other forms.
+///
+/// # Errors
+/// [`Error::Duplicate`] if one of the functions is defined already.
+pub fn add_unstable_to_linker<T: 'static>(
+    linker: &mut Linker<T>,
+    get: impl Fn(&mut T) -> &mut WasiCtx + Copy + Send + Sync + 'static,
+) -> Result<(), Error> {
+    add_common(linker, UNSTABLE_MODULE, get)?;
+    functions! {
+        (linker, UNSTABLE_MODULE, get) false:
+        unstable::fd_filestat_get(fd: u32, stat: u32);
+        unstable::fd_seek(fd: u32, offset: i64, whence: u32, position: u32);
+        unstable::path_filestat_get(fd: u32, flags: u32, path: u32, path_len: u32, stat: u32);
+    }
+    functions! {
+        (linker, UNSTABLE_MODULE, get) true:
+        unstable::poll_oneoff(subscriptions: u32, events: u32, count: u32, ready: u32);
+    }
+    Ok(())
+}
+
+/// The functions that are the same in both snapshots.
+fn add_common<T: 'static>(
+    linker: &mut Linker<T>,
+    from: &str,
+    get: impl Fn(&mut T) -> &mut WasiCtx + Copy + Send + Sync + 'static,
+) -> Result<(), Error> {
+    functions! {
+        (linker, from, get) false:
         process::args_get(argv: u32, argv_buf: u32);
         process::args_sizes_get(count: u32, size: u32);
         process::environ_get(environ: u32, environ_buf: u32);
@@ -61,7 +113,6 @@ pub fn add_to_linker<T: 'static>(
         fdstat::fd_fdstat_get(fd: u32, stat: u32);
         fdstat::fd_fdstat_set_flags(fd: u32, flags: u32);
         fdstat::fd_fdstat_set_rights(fd: u32, base: u64, inheriting: u64);
-        fdstat::fd_filestat_get(fd: u32, stat: u32);
         fdstat::fd_filestat_set_size(fd: u32, size: u64);
         fdstat::fd_filestat_set_times(fd: u32, atim: u64, mtim: u64, flags: u32);
         fd::fd_pread(fd: u32, buffers: u32, count: u32, offset: u64, read: u32);
@@ -70,12 +121,10 @@ pub fn add_to_linker<T: 'static>(
         fd::fd_pwrite(fd: u32, buffers: u32, count: u32, offset: u64, written: u32);
         readdir::fd_readdir(fd: u32, buf: u32, len: u32, cookie: u64, used: u32);
         fd::fd_renumber(from: u32, to: u32);
-        fd::fd_seek(fd: u32, offset: i64, whence: u32, position: u32);
         fd::fd_sync(fd: u32);
         fd::fd_tell(fd: u32, position: u32);
         fd::fd_write(fd: u32, buffers: u32, count: u32, written: u32);
         path::path_create_directory(fd: u32, path: u32, path_len: u32);
-        path::path_filestat_get(fd: u32, flags: u32, path: u32, path_len: u32, stat: u32);
         path::path_filestat_set_times(
             fd: u32, flags: u32, path: u32, path_len: u32, atim: u64, mtim: u64, times_flags: u32
         );
@@ -99,7 +148,6 @@ pub fn add_to_linker<T: 'static>(
         path::path_unlink_file(fd: u32, path: u32, path_len: u32);
         process::random_get(buf: u32, len: u32);
         process::sched_yield();
-        process::sock_accept(fd: u32, flags: u32, new_fd: u32);
         process::sock_recv(
             fd: u32, buffers: u32, count: u32, flags: u32, received: u32, out_flags: u32
         );
@@ -108,14 +156,13 @@ pub fn add_to_linker<T: 'static>(
     }
     // These functions may wait.
     functions! {
-        true:
+        (linker, from, get) true:
         fd::fd_read(fd: u32, buffers: u32, count: u32, read: u32);
-        poll::poll_oneoff(subscriptions: u32, events: u32, count: u32, ready: u32);
     }
-    linker.func_wrap(MODULE, "proc_exit", |code: u32| -> Result<(), Error> {
+    linker.func_wrap(from, "proc_exit", |code: u32| -> Result<(), Error> {
         Err(process::proc_exit(code))
     })?;
-    linker.func_wrap(MODULE, "proc_raise", |signal: u32| -> Result<i32, Error> {
+    linker.func_wrap(from, "proc_raise", |signal: u32| -> Result<i32, Error> {
         process::proc_raise(signal)
     })?;
     Ok(())

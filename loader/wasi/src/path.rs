@@ -51,6 +51,19 @@ pub(crate) fn path_filestat_get(
     stat: u32,
 ) -> Result<()> {
     memory.check(stat, Filestat::SIZE as u64)?;
+    let filestat = filestat(ctx, memory, fd, flags, path, path_len)?;
+    memory.write(stat, &filestat.to_bytes())
+}
+
+/// The attributes of what a path leads to.
+pub(crate) fn filestat(
+    ctx: &mut WasiCtx,
+    memory: &GuestMemory<'_>,
+    fd: u32,
+    flags: u32,
+    path: u32,
+    path_len: u32,
+) -> Result<Filestat> {
     let flags = LookupFlags::new(flags)?;
     let path = memory.path(path, path_len)?;
     let dir = &ctx.descriptors.dir(fd, Rights::PATH_FILESTAT_GET)?.dir;
@@ -60,7 +73,7 @@ pub(crate) fn path_filestat_get(
     } else {
         dir.symlink_metadata(path)?
     };
-    memory.write(stat, &Filestat::from(&metadata).to_bytes())
+    Ok(Filestat::from(&metadata))
 }
 
 #[expect(clippy::too_many_arguments, reason = "as many as the snapshot has")]

@@ -26,9 +26,40 @@ const SUBSCRIPTION: u32 = 48;
 const EVENT: u32 = 32;
 const HANGUP: u16 = 1;
 
+/// The form of a list of subscriptions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Preview1,
+    /// With a number in front of each clock.
+    Unstable,
+}
+
+impl Form {
+    /// Bytes of a subscription.
+    fn size(self) -> u32 {
+        match self {
+            Self::Preview1 => SUBSCRIPTION,
+            Self::Unstable => SUBSCRIPTION + 8,
+        }
+    }
+}
+
 pub(crate) fn poll_oneoff(
     ctx: &mut WasiCtx,
     memory: &mut GuestMemory<'_>,
+    subscriptions: u32,
+    events: u32,
+    count: u32,
+    ready: u32,
+) -> Result<()> {
+    let form = Form::Preview1;
+    poll(ctx, memory, form, subscriptions, events, count, ready)
+}
+
+pub(crate) fn poll(
+    ctx: &mut WasiCtx,
+    memory: &mut GuestMemory<'_>,
+    form: Form,
     subscriptions: u32,
     events: u32,
     count: u32,
@@ -39,7 +70,7 @@ pub(crate) fn poll_oneoff(
         return Err(Errno::INVAL);
     }
     memory.check(ready, 4)?;
-    memory.check(subscriptions, u64::from(count) * u64::from(SUBSCRIPTION))?;
+    memory.check(subscriptions, u64::from(count) * u64::from(form.size()))?;
     memory.check(events, u64::from(count) * u64::from(EVENT))?;
     // The system's `poll` reports too many subscriptions in the same way.
     if count > MAX_SUBSCRIPTIONS {
@@ -51,7 +82,7 @@ pub(crate) fn poll_oneoff(
     let mut is_ready = false;
     let mut waited_for = Vec::new();
     for i in 0..count {
-        match Subscription::read(memory, subscriptions, i)?.what {
+        match Subscription::read(memory, form, subscriptions, i)?.what {
             What::Clock {
                 clock,
                 at,
@@ -90,7 +121,7 @@ pub(crate) fn poll_oneoff(
 
     let mut told = 0;
     for i in 0..count {
-        let subscription = Subscription::read(memory, subscriptions, i)?;
+        let subscription = Subscription::read(memory, form, subscriptions, i)?;
         let event = match subscription.what {
             What::Clock {
                 clock,
@@ -180,13 +211,23 @@ impl Subscription {
     ///
     /// # Errors
     /// `INVAL` for an unknown type of event.
-    fn read(memory: &GuestMemory<'_>, list: u32, i: u32) -> Result<Self> {
+    fn read(memory: &GuestMemory<'_>, form: Form, list: u32, i: u32) -> Result<Self> {
         // The caller has checked that the whole list is within the memory, so no sum wraps.
-        let bytes: [u8; SUBSCRIPTION as usize] =
-            memory.read(list.wrapping_add(i.wrapping_mul(SUBSCRIPTION)))?;
+        let start = list.wrapping_add(i.wrapping_mul(form.size()));
+        let bytes: [u8; SUBSCRIPTION as usize] = memory.read(start)?;
+        let tag = bytes[8];
+        // What is behind the number in front of a clock is what preview 1 has there.
+        let bytes = match (form, tag) {
+            (Form::Unstable, 0) => {
+                let mut clock = bytes;
+                let rest: [u8; SUBSCRIPTION as usize - 16] = memory.read(start.wrapping_add(24))?;
+                clock[16..].copy_from_slice(&rest);
+                clock
+            }
+            _ => bytes,
+        };
         let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
         let id = word(16) as u32;
-        let tag = bytes[8];
         let what = match tag {
             0 => match (Clock::new(id), SubClockFlags::new(word(40) as u32 & 0xffff)) {
                 (Err(errno), _) | (_, Err(errno)) => What::Invalid(errno),

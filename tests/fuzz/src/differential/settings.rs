@@ -115,6 +115,7 @@ impl Ways {
                 cpu: cpu.clone(),
                 strategy: way.strategy,
                 interruption: way.interruption,
+                features: Vec::new(),
                 // Compiling a small function takes less time than waking a thread.
                 threads: Some(1),
             };

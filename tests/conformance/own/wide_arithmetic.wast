@@ -1,0 +1,40 @@
+;; 128-bit sums and products, with values on both sides of each carry.
+(module
+  (func (export "add") (param i64 i64 i64 i64) (result i64 i64)
+    (i64.add128 (local.get 0) (local.get 1) (local.get 2) (local.get 3)))
+  (func (export "sub") (param i64 i64 i64 i64) (result i64 i64)
+    (i64.sub128 (local.get 0) (local.get 1) (local.get 2) (local.get 3)))
+  (func (export "mul_s") (param i64 i64) (result i64 i64)
+    (i64.mul_wide_s (local.get 0) (local.get 1)))
+  (func (export "mul_u") (param i64 i64) (result i64 i64)
+    (i64.mul_wide_u (local.get 0) (local.get 1)))
+  ;; Only one half is used.
+  (func (export "high") (param i64 i64) (result i64) (local i64)
+    (local.set 2 (i64.mul_wide_u (local.get 0) (local.get 1)))
+    (drop) (local.get 2)))
+
+(assert_return (invoke "add" (i64.const -1) (i64.const 0) (i64.const 1) (i64.const 0))
+  (i64.const 0) (i64.const 1))
+(assert_return (invoke "add" (i64.const -1) (i64.const -1) (i64.const 1) (i64.const 0))
+  (i64.const 0) (i64.const 0))
+(assert_return (invoke "add" (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4))
+  (i64.const 4) (i64.const 6))
+(assert_return (invoke "sub" (i64.const 0) (i64.const 1) (i64.const 1) (i64.const 0))
+  (i64.const -1) (i64.const 0))
+(assert_return (invoke "sub" (i64.const 0) (i64.const 0) (i64.const 1) (i64.const 0))
+  (i64.const -1) (i64.const -1))
+(assert_return (invoke "mul_s" (i64.const -1) (i64.const -1)) (i64.const 1) (i64.const 0))
+(assert_return (invoke "mul_u" (i64.const -1) (i64.const -1)) (i64.const 1) (i64.const -2))
+(assert_return (invoke "mul_s" (i64.const -1) (i64.const 2)) (i64.const -2) (i64.const -1))
+(assert_return (invoke "mul_s" (i64.const 0x8000000000000000) (i64.const 0x8000000000000000))
+  (i64.const 0) (i64.const 0x4000000000000000))
+(assert_return (invoke "mul_u" (i64.const 0x123456789abcdef0) (i64.const 0x100))
+  (i64.const 0x3456789abcdef000) (i64.const 0x12))
+(assert_return (invoke "high" (i64.const -1) (i64.const 16)) (i64.const 15))
+
+(assert_invalid
+  (module (func (result i64) (i64.mul_wide_s (i64.const 1) (i64.const 1))))
+  "type mismatch")
+(assert_invalid
+  (module (func (result i64 i64) (i64.add128 (i64.const 1) (i32.const 1) (i64.const 1) (i64.const 1))))
+  "type mismatch")
