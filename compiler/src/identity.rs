@@ -73,14 +73,17 @@ pub(crate) fn settings(target: &Target, settings: &Settings) -> Vec<(String, Str
         .map(|(name, on)| format!("{}{name}", if *on { '+' } else { '-' }))
         .collect();
     let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    vec![
+    let mut list = vec![
         setting("opt-level", opt_level),
         setting("cpu", &cpu),
         setting("strategy", strategy.text()),
         setting("interruption", interruption.text()),
-        setting("features", &features.join(",")),
-        setting("cranelift", cranelift_codegen::VERSION),
-    ]
+    ];
+    if !features.is_empty() {
+        list.push(setting("features", &features.join(",")));
+    }
+    list.push(setting("cranelift", cranelift_codegen::VERSION));
+    list
 }
 
 #[cfg(test)]
