@@ -13,8 +13,8 @@ use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{ExternalName, LibCall as ClifLibCall};
 use cranelift_codegen::{
-    Context, FinalizedMachCallSite, FinalizedMachExceptionHandler, FinalizedMachReloc,
-    FinalizedRelocTarget,
+    CodegenError, Context, FinalizedMachCallSite, FinalizedMachExceptionHandler,
+    FinalizedMachReloc, FinalizedRelocTarget,
 };
 use cranelift_frontend::FunctionBuilderContext;
 use precast_artifact::abi::{TRAMPOLINE_FRAME, UNCHECKED_FRAME};
@@ -24,6 +24,7 @@ use target_lexicon::Architecture;
 
 use crate::Error;
 use crate::key::{Float, GotEntry, Rounding, Symbol};
+use crate::pressure;
 use crate::stops::{self, Rewritten, Stop};
 use crate::trampoline;
 use crate::translate::{self, Env, Scratch};
@@ -269,11 +270,21 @@ impl Worker {
     }
 
     fn generate(&mut self, env: &Env<'_>, symbol: Symbol) -> Result<(), Error> {
-        let done = self.context.compile(env.isa, &mut self.control);
-        done.map_err(|error| Error::Codegen {
+        let (context, control) = (&mut self.context, &mut self.control);
+        let failed = |error: CodegenError| Error::Codegen {
             symbol: describe(env, symbol),
-            message: format!("{:?}", error.inner),
-        })?;
+            message: format!("{error:?}"),
+        };
+        let mut isa = env.isa;
+        if context.func.dfg.num_values() > pressure::MANY {
+            context.optimize(isa, control).map_err(failed)?;
+            // Only the usual allocator is known to be right for calls with handlers of exceptions.
+            let is_high =
+                context.func.dfg.exception_tables.is_empty() && pressure::is_high(&context.func);
+            isa = env.finishers[usize::from(is_high)];
+        }
+        let done = context.compile(isa, control);
+        done.map_err(|error| failed(error.inner))?;
         Ok(())
     }
 

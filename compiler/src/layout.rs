@@ -20,7 +20,7 @@ use precast_artifact::records::FrozenEntry;
 use precast_artifact::target::Arch;
 use precast_artifact::writer::TextLayout;
 
-use crate::codegen::{CompiledFunction, CompiledModule};
+use crate::codegen::{CompiledFunction, CompiledModule, Relocation};
 use crate::key::{GotEntry, Symbol, TableIndex};
 use crate::plan::Plan;
 use island::Island;
@@ -287,9 +287,12 @@ impl Targets<'_> {
             if reloc.kind == Reloc::RiscvPCRelLo12I {
                 // The relocation refers to the instruction with the other half of the address.
                 from = to;
-                let high = function.relocs.iter().find(|r| {
-                    r.kind == Reloc::RiscvPCRelHi20 && i64::from(placed.offset + r.offset) == from
-                });
+                let there = |r: &Relocation| i64::from(placed.offset + r.offset);
+                let first = function.relocs.partition_point(|r| there(r) < from);
+                let high = function.relocs[first..]
+                    .iter()
+                    .take_while(|r| there(r) == from)
+                    .find(|r| r.kind == Reloc::RiscvPCRelHi20);
                 let high = high.unwrap_or_else(|| panic!("{:?}: no auipc", function.symbol));
                 to = value(high.target, high.addend);
             }

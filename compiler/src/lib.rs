@@ -37,6 +37,7 @@ mod module;
 mod operator;
 mod parse;
 mod plan;
+mod pressure;
 mod rounding;
 mod settings;
 mod signature;
@@ -180,6 +181,7 @@ impl Compiler {
             module: &module,
             plan: &plan,
             isa: &*self.target.isa,
+            finishers: self.target.finishers(),
             strategy: self.settings.strategy,
             interruption: self.settings.interruption,
         };

@@ -25,6 +25,8 @@ use crate::settings::{CpuLevel, OptLevel, Settings};
 /// The target that code is generated for.
 pub(crate) struct Target {
     pub(crate) isa: Arc<dyn TargetIsa>,
+    /// See [`Target::finishers`].
+    finishers: [Arc<dyn TargetIsa>; 2],
     pub(crate) arch: Arch,
     pub(crate) os: Os,
     /// Bits of [`Arch::features`] that the code may use, and that a CPU must therefore have.
@@ -71,14 +73,29 @@ impl Target {
                 builder.enable(&flag).map_err(internal)?;
             }
         }
-        let isa = builder.finish(shared_flags(settings)?).map_err(internal)?;
+        let finish = |opt_level, regalloc| {
+            let flags = shared_flags(opt_level, regalloc)?;
+            builder.finish(flags).map_err(internal)
+        };
+        let isa = finish(settings.opt_level, "backtracking")?;
+        let finishers = [
+            finish(OptLevel::None, "backtracking")?,
+            finish(OptLevel::None, "single_pass")?,
+        ];
         Ok(Self {
             isa,
+            finishers,
             arch,
             os,
             cpu_features,
             forbidden: forbidden(settings)?,
         })
+    }
+
+    /// What makes machine code of functions that are optimised already: for few values that are alive
+    /// at the same time, and for [many](crate::pressure).
+    pub(crate) fn finishers(&self) -> [&dyn TargetIsa; 2] {
+        self.finishers.each_ref().map(|isa| &**isa)
     }
 
     /// Features that modules may use: those that this compiler implements and the CPU supports, as
@@ -138,15 +155,16 @@ fn forbidden(settings: &Settings) -> Result<WasmFeatures, Error> {
 }
 
 /// Cranelift's settings that do not depend on the architecture.
-fn shared_flags(settings: &Settings) -> Result<settings::Flags, Error> {
+fn shared_flags(opt_level: OptLevel, regalloc: &str) -> Result<settings::Flags, Error> {
     let mut flags = settings::builder();
-    let opt_level = match settings.opt_level {
+    let opt_level = match opt_level {
         OptLevel::None => "none",
         OptLevel::Speed => "speed",
         OptLevel::Size => "speed_and_size",
     };
     for (name, value) in [
         ("opt_level", opt_level),
+        ("regalloc_algorithm", regalloc),
         // The loader walks frames by frame pointers and never unwinds.
         ("preserve_frame_pointers", "true"),
         ("unwind_info", "false"),

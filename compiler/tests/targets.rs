@@ -118,6 +118,38 @@ fn vectors_need_v_on_riscv() {
     verify(&compiled.artifact).unwrap();
 }
 
+/// A branch of a few architectures reaches no further than 256 KiB or 1 MiB. The branch to the
+/// default target of a long table, and those to the code behind the table, go further.
+#[test]
+fn long_branch_tables() {
+    for targets in [65_520, 65_521, 300_000] {
+        let list = "0 1 ".repeat(targets / 2) + if targets % 2 == 0 { "" } else { "0" };
+        let wat = format!(
+            "(module (memory 1) (func (export \"f\") (param i32) (result i32)
+                (block (block (block (br_table {list} 2 (i32.load (local.get 0))))
+                    (return (i32.const 10)))
+                    (return (i32.const 11)))
+                (i32.load (local.get 0))))"
+        );
+        let wasm = wat::parse_str(wat).unwrap();
+        for (arch, cpu) in [
+            ("x86_64", "baseline"),
+            ("aarch64", "baseline"),
+            ("riscv64gc", "+v"),
+            ("s390x", "baseline"),
+        ] {
+            for strategy in [Strategy::Guarded, Strategy::Checked] {
+                let level = OptLevel::Speed;
+                let compiler = compiler(arch, cpu, strategy, level, Interruption::None);
+                let compiled = compiler.compile(&wasm).unwrap();
+                verify(&compiled.artifact).unwrap();
+                // The table is there, not refused or shortened.
+                assert!(compiled.artifact.len() > 4 * targets, "{arch} {strategy}");
+            }
+        }
+    }
+}
+
 /// Compiles all modules for this target in several ways, and verifies the artifacts.
 fn compile_all(arch: &str, cpu: &str) {
     let modules = modules();

@@ -16,6 +16,7 @@ mod kernel;
 mod limiter;
 mod limits;
 mod linking;
+mod long_lists;
 mod mapping;
 mod names;
 mod offsets;

@@ -32,6 +32,8 @@ pub(crate) struct Env<'a> {
     pub(crate) module: &'a Module<'a>,
     pub(crate) plan: &'a Plan,
     pub(crate) isa: &'a dyn TargetIsa,
+    /// See [`Target::finishers`](crate::target::Target::finishers).
+    pub(crate) finishers: [&'a dyn TargetIsa; 2],
     pub(crate) strategy: Strategy,
     pub(crate) interruption: Interruption,
 }

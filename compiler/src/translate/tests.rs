@@ -95,6 +95,7 @@ fn clif(source: &str) -> String {
         module: &module,
         plan: &plan,
         isa: &*target.isa,
+        finishers: target.finishers(),
         strategy: settings.strategy,
         interruption: settings.interruption,
     };

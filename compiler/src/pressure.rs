@@ -1,0 +1,108 @@
+//! How many values are alive at the same time in a function, and what follows from it.
+//!
+//! Cranelift's usual register allocator takes time in the square of the number of values that are
+//! alive at one place, as soon as these are far more than there are registers: 4,000 take a second,
+//! 70,000 minutes. Such code comes from generators and attackers, not from compilers, and runs at the speed of
+//! its stack accesses anyway. So a function with more than [`MANY`] is given to the other allocator, which
+//! passes over the code once. This depends on the function alone.
+
+use cranelift_codegen::ir::{Function, Opcode, Value, ValueDef};
+use cranelift_entity::SecondaryMap;
+
+/// More values than this are many. Code of C compilers has some hundreds at most.
+pub(crate) const MANY: usize = 1000;
+
+/// Whether more than [`MANY`] values are alive at one place of an optimised function, in the order of its
+/// layout.
+pub(crate) fn is_high(func: &Function) -> bool {
+    let dfg = &func.dfg;
+    if dfg.num_values() <= MANY {
+        return false;
+    }
+    // Of each value the place where it is defined and the one behind its last use.
+    let mut ranges: SecondaryMap<_, (u32, u32)> = SecondaryMap::with_capacity(dfg.num_values());
+    let mut place = 0_u32;
+    for block in func.layout.blocks() {
+        for param in dfg.block_params(block) {
+            ranges[*param] = (place, place);
+        }
+        for inst in func.layout.block_insts(block) {
+            place += 1;
+            for used in dfg.inst_values(inst) {
+                ranges[dfg.resolve_aliases(used)].1 = place;
+            }
+            for result in dfg.inst_results(inst) {
+                ranges[*result].0 = place;
+            }
+        }
+    }
+    let mut changes = vec![0_i32; place as usize + 2];
+    for (value, &(start, end)) in ranges.iter() {
+        // What the optimisation has removed has no definition either.
+        if end > start && !is_constant(func, value) {
+            changes[start as usize] += 1;
+            changes[end as usize] -= 1;
+        }
+    }
+    let mut alive = 0;
+    changes.iter().any(|change| {
+        alive += change;
+        alive > MANY as i32
+    })
+}
+
+/// Whether a value is made again wherever it is used.
+fn is_constant(func: &Function, value: Value) -> bool {
+    let ValueDef::Result(inst, _) = func.dfg.value_def(value) else {
+        return false;
+    };
+    matches!(
+        func.dfg.insts[inst].opcode(),
+        Opcode::Iconst | Opcode::F32const | Opcode::F64const
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use cranelift_codegen::ir::types::I32;
+    use cranelift_codegen::ir::{AbiParam, InstBuilder};
+    use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+
+    use super::*;
+
+    /// A function that makes so many values one after the other, or first all and then uses them.
+    fn function(count: usize, together: bool) -> Function {
+        let (mut func, mut context) = (Function::new(), FunctionBuilderContext::new());
+        func.signature.params.push(AbiParam::new(I32));
+        func.signature.returns.push(AbiParam::new(I32));
+        let mut builder = FunctionBuilder::new(&mut func, &mut context);
+        let entry = builder.create_block();
+        builder.append_block_params_for_function_params(entry);
+        builder.switch_to_block(entry);
+        builder.seal_block(entry);
+        let param = builder.block_params(entry)[0];
+        let mut sum = param;
+        let mut values = Vec::new();
+        for _ in 0..count {
+            let value = builder.ins().imul(param, sum);
+            match together {
+                true => values.push(value),
+                false => sum = builder.ins().iadd(sum, value),
+            }
+        }
+        for value in values {
+            sum = builder.ins().iadd(sum, value);
+        }
+        builder.ins().return_(&[sum]);
+        builder.seal_all_blocks();
+        func
+    }
+
+    #[test]
+    fn counts_what_is_alive_at_one_place() {
+        assert!(!is_high(&function(20 * MANY, false)));
+        assert!(!is_high(&function(MANY - 2, true)));
+        assert!(is_high(&function(MANY + 1, true)));
+        assert!(!is_high(&Function::new()));
+    }
+}

@@ -1,0 +1,457 @@
+#!/usr/bin/env python3
+"""growth.py [--precast FILE] [--quick] [--limit SECONDS] [NAME...]: what compiling costs as modules grow.
+
+Each dimension below is a kind of module with a size. The size is doubled from a start until compiling takes SECONDS
+of processor time (default 4; 1 with --quick) or the dimension ends, with both memory strategies and the optimisation levels none and speed.
+For each dimension one line says how long the largest module took, how much memory, and the growth: by how much time and
+memory grow where the size doubles, as the mean over the last doublings that took at least 50 ms. Linear is 2.0; more than
+2.6 is marked. A module that the compiler refuses ends its dimension, and the message is printed: it should name a limit.
+
+The first argument of a dimension's function is the size.
+"""
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+
+I32, I64, F32, F64, V128, FUNCREF = 0x7F, 0x7E, 0x7D, 0x7C, 0x7B, 0x70
+
+
+def uleb(n):
+    out = bytearray()
+    while True:
+        byte, n = n & 0x7F, n >> 7
+        out.append(byte | (0x80 if n else 0))
+        if not n:
+            return bytes(out)
+
+
+def sleb(n):
+    out = bytearray()
+    while True:
+        byte, n = n & 0x7F, n >> 7
+        done = (n == 0 and not byte & 0x40) or (n == -1 and byte & 0x40)
+        out.append(byte | (0 if done else 0x80))
+        if done:
+            return bytes(out)
+
+
+def vec(items):
+    items = list(items)
+    return uleb(len(items)) + b"".join(items)
+
+
+def name(text):
+    raw = text.encode()
+    return uleb(len(raw)) + raw
+
+
+def const(n):
+    return b"\x41" + sleb(n)
+
+
+def get(local):
+    return b"\x20" + uleb(local)
+
+
+def put(local):
+    return b"\x21" + uleb(local)
+
+
+DROP, END, ADD, XOR = b"\x1a", b"\x0b", b"\x6a", b"\x73"
+BLOCK, LOOP, IF = b"\x02\x40", b"\x03\x40", b"\x04\x40"
+
+
+def load(offset):
+    return b"\x28\x02" + uleb(offset)
+
+
+def functype(params, results):
+    return b"\x60" + vec(bytes([p]) for p in params) + vec(bytes([r]) for r in results)
+
+
+def body(code, locals_=()):
+    raw = vec(uleb(count) + bytes([ty]) for count, ty in locals_) + code + END
+    return uleb(len(raw)) + raw
+
+
+def module(types=None, imports=(), funcs=None, tables=(), memory=1, globals_=(), exports=(), elements=(), data=(), bodies=()):
+    """A module; functions have type 0 unless `funcs` says otherwise."""
+    types = types or [functype([I32], [I32])]
+    funcs = funcs if funcs is not None else [0] * len(bodies)
+    sections = [
+        (1, vec(types)),
+        (2, vec(imports)),
+        (3, vec(uleb(f) for f in funcs)),
+        (4, vec(tables)),
+        (5, vec([b"\x00" + uleb(memory)])),
+        (6, vec(globals_)),
+        (7, vec(exports)),
+        (9, vec(elements)),
+        (10, vec(bodies)),
+        (11, vec(data)),
+    ]
+    out = bytearray(b"\0asm\x01\0\0\0")
+    for number, content in sections:
+        if content != b"\0":
+            out += bytes([number]) + uleb(len(content)) + content
+    return bytes(out)
+
+
+def one(code, locals_=(), **rest):
+    return module(bodies=[body(code, locals_)], **rest)
+
+
+def table(count):
+    return b"\x70\x00" + uleb(count)
+
+
+# --- the dimensions: start size, end, module of a size -------------------------------------------------------------------------------
+
+DIMENSIONS = {}
+
+
+def dimension(start, end=1 << 24):
+    def add(make):
+        DIMENSIONS[make.__name__] = (start, end, make)
+        return make
+
+    return add
+
+
+@dimension(1000)
+def operators(n):
+    return one(get(0) + (const(3) + ADD + const(5) + XOR) * n)
+
+
+@dimension(1000)
+def conversions(n):
+    return one(get(0) + b"\xb7\xaa" * n)
+
+
+@dimension(1000)
+def divisions(n):
+    return one(get(0) + (get(0) + b"\x6d") * n)
+
+
+@dimension(1000)
+def loads_rising(n):
+    return one(const(0) + b"".join(get(0) + load(4 * i) + ADD for i in range(n)), memory=600)
+
+
+@dimension(1000)
+def loads_same(n):
+    return one(const(0) + (get(0) + load(8) + ADD) * n)
+
+
+@dimension(1000)
+def loads_chained(n):
+    return one(get(0) + load(4) * n)
+
+
+@dimension(1000)
+def stores_rising(n):
+    return one(b"".join(get(0) + get(0) + b"\x36\x02" + uleb(4 * i) for i in range(n)) + get(0), memory=600)
+
+
+@dimension(1000)
+def constant_addresses(n):
+    return one(const(0) + b"".join(const(8 * i) + load(0) + ADD for i in range(n)), memory=2000)
+
+
+@dimension(500)
+def operands_alive(n):
+    return one(b"".join(get(0) + load(4 * i) for i in range(n)) + const(0) + b"\x10\x00" + XOR * n, memory=600)
+
+
+@dimension(500, 50_000)
+def locals_(n):
+    sets = b"".join(get(i) + const(i) + ADD + put(i + 1) for i in range(n - 1))
+    return one(sets + get(n - 1), [(n, I32)])
+
+
+@dimension(500, 50_000)
+def locals_alive(n):
+    sets = b"".join(get(0) + load(4 * i) + put(i + 1) for i in range(n - 1))
+    return one(sets + get(0) + b"".join(get(i) + XOR for i in range(n)), [(n, I32)], memory=600)
+
+
+@dimension(500, 50_000)
+def locals_in_loop(n):
+    steps = b"".join(get(i) + const(1) + ADD + put(i) for i in range(1, n))
+    return one(LOOP + steps + get(1) + b"\x0d\x00" + END + get(0), [(n, I32)])
+
+
+@dimension(500)
+def blocks(n):
+    return one((BLOCK + get(0) + b"\x0d\x00" + get(0) + const(1) + ADD + put(0) + END) * n + get(0))
+
+
+@dimension(500)
+def ifs(n):
+    return one((get(0) + IF + get(0) + const(1) + ADD + put(0) + b"\x05" + const(7) + put(0) + END) * n + get(0))
+
+
+@dimension(500)
+def loops(n):
+    return one((LOOP + get(0) + const(1) + b"\x6b" + b"\x22\x00\x0d\x00" + END) * n + get(0))
+
+
+@dimension(200)
+def nested_blocks(n):
+    return one(BLOCK * n + b"".join(get(0) + b"\x0d" + uleb(i % n) for i in range(n)) + END * n + get(0))
+
+
+@dimension(200)
+def nested_loops(n):
+    return one(LOOP * n + get(0) + const(1) + ADD + put(0) + (get(0) + b"\x0d\x00" + END) * n + get(0))
+
+
+@dimension(200)
+def nested_ifs(n):
+    return one((get(0) + IF) * n + get(0) + load(4) + put(0) + END * n + get(0))
+
+
+@dimension(200)
+def loads_in_nested_loops(n):
+    each = get(0) + load(4) + put(1)
+    return one((LOOP + each) * n + (get(1) + b"\x0d\x00" + END) * n + get(0), [(1, I32)])
+
+
+@dimension(1000)
+def br_table_targets(n):
+    targets = b"\x0e" + uleb(n) + b"".join(uleb(i % 2) for i in range(n + 1))
+    return one(BLOCK + BLOCK + get(0) + targets + END + const(1) + b"\x0f" + END + const(2))
+
+
+@dimension(200)
+def br_table_blocks(n):
+    targets = b"\x0e" + uleb(n) + b"".join(uleb(i) for i in range(n)) + b"\x00"
+    return one(BLOCK * (n + 1) + get(0) + targets + (END + get(0) + const(1) + ADD + put(0)) * (n + 1) + get(0))
+
+
+@dimension(100)
+def br_tables(n):
+    targets = b"\x0e" + uleb(16) + bytes(i % 2 for i in range(17))
+    return one((BLOCK + BLOCK + get(0) + targets + END + get(0) + const(1) + ADD + put(0) + END) * n + get(0))
+
+
+@dimension(10, 1000)
+def params(n):
+    code = b"".join(get(i) for i in range(n)) + b"\x10\x00"
+    return module([functype([I32] * n, [I32])], bodies=[body(code)])
+
+
+@dimension(10, 1000)
+def results(n):
+    return module([functype([I32] * n, [I32] * n)], bodies=[body(b"".join(get(i) for i in range(n)) + b"\x10\x00")])
+
+
+@dimension(500)
+def calls(n):
+    return one(get(0) + b"\x10\x00" * n)
+
+
+@dimension(500)
+def calls_with_locals(n):
+    return one((get(0) + b"\x10\x00" + put(1)) * n + get(0) + get(1) + ADD, [(1, I32)])
+
+
+@dimension(500)
+def indirect_calls(n):
+    element = b"\x00" + const(0) + END + vec([uleb(0)])
+    return one(get(0) + (get(0) + b"\x11\x00\x00") * n, tables=[table(10)], elements=[element])
+
+
+@dimension(500)
+def callees(n):
+    code = get(0) + b"".join(b"\x10" + uleb(1 + i) for i in range(n))
+    return module(bodies=[body(code)] + [body(get(0))] * n)
+
+
+@dimension(1000)
+def functions(n):
+    return module(bodies=[body(get(0) + const(1) + ADD)] * n)
+
+
+@dimension(1000)
+def types(n):
+    kinds = [I32, I64, F32, F64]
+    return module([functype([kinds[i >> s & 3] for s in range(0, 24, 2)], [I32]) for i in range(n)], bodies=[])
+
+
+@dimension(500)
+def signatures_called(n):
+    kinds = [I32, I64, F32, F64]
+    types_ = [functype([kinds[i >> s & 3] for s in range(0, 24, 2)], [I32]) for i in range(n)]
+    imports_ = [name("m") + name(str(i)) + b"\x00" + uleb(i) for i in range(n)]
+    return module(types_, imports=imports_, funcs=[], bodies=[])
+
+
+@dimension(1000)
+def imports(n):
+    return module(imports=[name("m") + name(str(i)) + b"\x00\x00" for i in range(n)], bodies=[])
+
+
+@dimension(1000)
+def exports(n):
+    return module(exports=[name(str(i)) + b"\x00\x00" for i in range(n)], bodies=[body(get(0))])
+
+
+@dimension(1000)
+def names_length(n):
+    return module(exports=[name("n" * n) + b"\x00\x00"], bodies=[body(get(0))])
+
+
+@dimension(1000)
+def globals_(n):
+    return module(globals_=[b"\x7f\x01" + const(i) + END for i in range(n)], bodies=[body(get(0) + b"\x24\x00" + get(0))])
+
+
+@dimension(1000)
+def constant_expressions(n):
+    return module(globals_=[b"\x7f\x00" + const(0) + (const(1) + ADD) * n + END], bodies=[body(get(0))])
+
+
+@dimension(1000)
+def globals_of_globals(n):
+    rest = [b"\x7f\x00\x23" + uleb(i) + END for i in range(n)]
+    return module(globals_=[b"\x7f\x00" + const(1) + END] + rest, bodies=[body(get(0))])
+
+
+@dimension(1000, 100_000)
+def data_segments(n):
+    return module(data=[b"\x00" + const(16 * i) + END + vec([b"\x01"]) for i in range(n)], memory=200, bodies=[body(get(0))])
+
+
+@dimension(1000, 100_000)
+def data_segments_far(n):
+    return module(data=[b"\x00" + const(4096 * i) + END + vec([b"\x01"]) for i in range(n)], memory=8000, bodies=[body(get(0))])
+
+
+@dimension(1000, 100_000)
+def passive_segments(n):
+    return module(data=[b"\x01" + vec([b"\x01"]) for _ in range(n)], bodies=[body(get(0))])
+
+
+@dimension(1000, 100_000)
+def element_segments(n):
+    each = [b"\x00" + const(i) + END + vec([b"\x00"]) for i in range(n)]
+    return module(tables=[table(n)], elements=each, bodies=[body(get(0))])
+
+
+@dimension(1000)
+def elements(n):
+    return module(tables=[table(n)], elements=[b"\x00" + const(0) + END + vec([b"\x00"] * n)], bodies=[body(get(0))])
+
+
+@dimension(10, 100)
+def tables(n):
+    return module(tables=[table(1000)] * n, bodies=[body(get(0))])
+
+
+@dimension(1000)
+def selects(n):
+    return one(get(0) + (get(0) + get(0) + b"\x1b") * n)
+
+
+@dimension(1000)
+def float_constants(n):
+    import struct
+
+    each = b"".join(b"\x44" + struct.pack("<d", i + 0.5) + b"\xa0" for i in range(n))
+    return one(b"\x44" + bytes(8) + each + b"\xaa")
+
+
+@dimension(1000)
+def vectors(n):
+    each = b"".join(b"\xfd\x0c" + i.to_bytes(16, "little") + b"\xfd\x51" for i in range(n))
+    return one(b"\xfd\x0c" + bytes(16) + each + b"\xfd\x1b\x00")
+
+
+@dimension(500)
+def memory_fills(n):
+    return one((get(0) + get(0) + get(0) + b"\xfc\x0b\x00") * n + get(0))
+
+
+# --- how they are measured ------------------------------------------------------------------------------------------------------------
+
+
+def compile_(args, wasm, options):
+    """Seconds of processor time, MB, and the first line of an error."""
+    started = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [args.precast, "compile", wasm, "-o", wasm + ".precast", "--threads", "1"] + options
+    limit = int(6 * args.limit) + 1
+
+    def limited():
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=limited)
+    peak = 0
+    while process.poll() is None:
+        try:
+            with open(f"/proc/{process.pid}/status") as status:
+                peak = max([peak] + [int(line.split()[1]) for line in status if line.startswith("VmHWM")])
+        except OSError:
+            pass
+        time.sleep(0.005)
+    message = process.stderr.read().decode(errors="replace").strip()
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = ended.ru_utime + ended.ru_stime - started.ru_utime - started.ru_stime
+    if process.returncode < 0:
+        message = f"killed after {limit} s of processor time"
+    return spent, peak / 1024, None if process.returncode == 0 else " ".join(message.split())[:300]
+
+
+def measure(args, folder, title, options):
+    start, end, make = DIMENSIONS[title]
+    size, rows, refused = start, [], None
+    while size <= end:
+        wasm = os.path.join(folder, "growth.wasm")
+        with open(wasm, "wb") as file:
+            file.write(make(size))
+        seconds, memory, error = compile_(args, wasm, options)
+        if error:
+            refused = f"{size}: {error}"
+            break
+        rows.append((size, seconds, memory))
+        if seconds > args.limit or size == end:
+            break
+        size = min(size * 2, end)
+    growth = [(b[1] / a[1], b[2] / a[2]) for a, b in zip(rows, rows[1:]) if a[1] >= 0.05 and b[0] == 2 * a[0]][-3:]
+    mean = [sum(column) / len(growth) for column in zip(*growth)] if growth else None
+    last = rows[-1] if rows else (size, 0, 0)
+    text = f"time x {mean[0]:.2f}, memory x {mean[1]:.2f}" if mean else "-"
+    mark = " <== more than linear" if mean and mean[0] > 2.6 else ""
+    print(f"{title:22} {' '.join(options[1::2]):14} {last[0]:>9} {last[1]:7.2f} s {last[2]:6.0f} MB  {text}{mark}", flush=True)
+    if refused:
+        print(f"{'':22} refused at {refused}", flush=True)
+    return not mark and (not refused or "killed" not in refused)
+
+
+def main():
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--precast", default=os.path.join(root, "target/release/precast"))
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--limit", type=float)
+    parser.add_argument("names", nargs="*")
+    args = parser.parse_args()
+    args.limit = args.limit or (1.0 if args.quick else 4.0)
+    unknown = [n for n in args.names if n not in DIMENSIONS]
+    if unknown:
+        sys.exit(f"error: no dimension is called {unknown[0]} (expected one of {', '.join(DIMENSIONS)})")
+    fine = True
+    with tempfile.TemporaryDirectory() as folder:
+        for title in args.names or DIMENSIONS:
+            for strategy in ["guarded", "checked"]:
+                for level in ["none", "speed"]:
+                    fine &= measure(args, folder, title, ["--strategy", strategy, "--opt-level", level])
+    sys.exit(0 if fine else 1)
+
+
+if __name__ == "__main__":
+    main()
