@@ -75,6 +75,12 @@ fn age_calculator() {
 }
 
 #[test]
+fn static_object() {
+    let expected = "Hello from the text of the executable\n84 / 2 = 42\n1 / 0 traps\n";
+    prints("static-object", &[], &[], expected);
+}
+
+#[test]
 fn basic() {
     prints("basic", &["7", "9"], &[], "7 + 9 = 16\n");
 }

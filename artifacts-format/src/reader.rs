@@ -135,6 +135,16 @@ impl<'a> Artifact<'a> {
         })
     }
 
+    /// How many bytes an artifact that starts with `start` has, by its header.
+    ///
+    /// # Errors
+    /// [`Error::NotArtifact`], [`Error::Format`], [`Error::Truncated`] if `start` ends before the
+    /// header does, and [`Error::Misaligned`].
+    pub fn file_len(start: &[u8]) -> Result<usize, Error> {
+        let header = check::header(start, start.len())?;
+        Ok(usize::try_from(header.file_len).unwrap_or(usize::MAX))
+    }
+
     /// Offset of the end of the hot tables in a file that starts with `start`, if it is an
     /// artifact.
     pub fn hot_end(start: &[u8]) -> Option<usize> {

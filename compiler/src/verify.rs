@@ -12,6 +12,7 @@ mod elf;
 
 use precast_artifact::metadata::Metadata;
 use precast_artifact::records::{ConstOpcode, FROZEN, FrozenEntry, FunctionRecord, NONE};
+use precast_artifact::target::Arch;
 use precast_artifact::writer::TextLayout;
 use precast_artifact::{Artifact, Header, ValType, addresses, handlers, traps};
 
@@ -205,12 +206,17 @@ impl Check<'_> {
         self.expect(entries.is_sorted_by(|a, b| a.0 < b.0), || {
             "unsorted table of handlers".to_owned()
         });
+        // Of the stack pointer, by the conventions of each architecture.
+        let align = match Arch::from_number(self.header.arch) {
+            Some(Arch::S390x) => 8,
+            Some(Arch::X86_64 | Arch::Aarch64 | Arch::Riscv64) | None => 16,
+        };
         for (call, handler) in entries {
             // The return address of a call may be the end of the function.
             let function = |at: u32| self.artifact.function_at(at).map(|(i, _)| i);
             let caller = call.checked_sub(1).and_then(function);
             let ok = caller.is_some() && caller == function(handler.code);
-            self.expect(ok && handler.frame.is_multiple_of(16), || {
+            self.expect(ok && handler.frame.is_multiple_of(align), || {
                 format!("the call before {call:#x} has the handler {handler:x?}")
             });
         }

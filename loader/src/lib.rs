@@ -129,6 +129,7 @@ pub use interrupt::InterruptHandle;
 pub use into_func::{IntoFunc, WasmRet};
 pub use limits::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 pub use linker::Linker;
+pub use mapping::StaticArtifact;
 pub use memory::Memory;
 pub use module::{Module, WeakModule};
 pub use redirect::{Redirected, Redirections};

@@ -17,10 +17,15 @@
 //! can write to, but from a [sealed](crate::sys::sealed) file, see [`Trust`]. Bytes that are in
 //! memory already (`include_bytes!`) are copied into a sealed file too, so that there is one way to
 //! map code and images.
+//!
+//! An artifact that a linker put into an executable runs where it is. Only its memory image is copied
+//! into a sealed file, when the first instance is made, because memories map their image from a file.
 
 use std::fs::File;
+use std::ops::Deref;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use precast_artifact::records::{GotKind, GotRecord};
 use precast_artifact::target::Os;
@@ -34,10 +39,10 @@ use crate::sys::map::{page_size, protect, read_start};
 use crate::sys::sealed;
 use crate::{arch, libcalls, types};
 
-/// A mapped artifact.
+/// An artifact in memory.
 #[derive(Debug)]
 pub(crate) struct Mapping {
-    bytes: FileMap,
+    bytes: Bytes,
     /// A copy of the start of the file, which holds the hot tables. It is empty if the file cannot
     /// change and its tables are large.
     ///
@@ -45,8 +50,50 @@ pub(crate) struct Mapping {
     /// cost a page fault, and a page table for a large mapping. The copy also ensures that the
     /// loader uses what it has checked, even if somebody writes to the file against the contract.
     hot: Box<[u64]>,
-    /// The file that memory images are mapped from. It stays open only if the artifact has images.
-    file: Option<File>,
+    /// The file that memory images are mapped from, if the artifact has images. It is set when a file
+    /// is mapped, and for an artifact of the executable when it is first instantiated.
+    file: OnceLock<File>,
+}
+
+/// The bytes of an artifact, with code that can run.
+#[derive(Debug)]
+enum Bytes {
+    /// Mapped from a file.
+    Mapped(FileMap),
+    /// In this executable.
+    Static(&'static [u8]),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Static(bytes) => bytes,
+        }
+    }
+}
+
+/// The first bytes of an artifact that is in an executable: the type of the symbol that
+/// `precast_object::object_file` defines. [`Module::from_static`](crate::Module::from_static) takes
+/// its address; the rest of the artifact follows in memory.
+///
+/// ```no_run
+/// use precast_loader::StaticArtifact;
+///
+/// unsafe extern "C" {
+///     /// The symbol that the build script named.
+///     static GUEST: StaticArtifact;
+/// }
+/// let start: *const StaticArtifact = &raw const GUEST;
+/// # assert!(!start.is_null());
+/// ```
+#[derive(Debug)]
+#[repr(C, align(8))]
+pub struct StaticArtifact {
+    start: [u8; HEADER_OFFSET + size_of::<Header>()],
 }
 
 /// What the loader must know about the bytes before machine code becomes executable.
@@ -122,6 +169,37 @@ impl Mapping {
         Self::map(file, bytes.len() as u64, &name, trust)
     }
 
+    /// Uses an artifact of this executable where it is.
+    ///
+    /// # Safety
+    /// As for [`Module::from_static`](crate::Module::from_static).
+    pub(crate) unsafe fn from_static(artifact: *const StaticArtifact) -> Result<Self, Error> {
+        /// Code of aarch64 counts distances in these, from the one that it is in.
+        const ALIGN: usize = 4096;
+        // SAFETY: there is at least a header's length behind the address, which nobody writes to.
+        let start: &'static [u8] = unsafe { &(*artifact).start };
+        let len = Artifact::file_len(start)?;
+        // SAFETY: the artifact is as long as its header says, by the caller's contract.
+        let bytes: &'static [u8] = unsafe { std::slice::from_raw_parts(artifact.cast(), len) };
+        let parsed = Artifact::parse(bytes, Some(&host(start)))?;
+        if !artifact.addr().is_multiple_of(ALIGN) {
+            let expected = ALIGN as u32;
+            return Err(ArtifactError::Misaligned { expected }.into());
+        }
+        if parsed.header().got.len > 0 {
+            return Err(ArtifactError::Damaged {
+                offset: HEADER_OFFSET as u64 + parsed.header().got.start,
+                what: "a GOT in the text of an executable, which cannot be written to",
+            }
+            .into());
+        }
+        Ok(Self {
+            bytes: Bytes::Static(bytes),
+            hot: Box::default(),
+            file: OnceLock::new(),
+        })
+    }
+
     fn map(file: File, len: u64, path: &Path, trust: Trust<'_>) -> Result<Self, Error> {
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         let fail = |action, source| Error::File {
@@ -154,8 +232,15 @@ impl Mapping {
             let again = bytes.make_executable(&file, start, len);
             again.map_err(|e| fail("map the code of", e))?;
         }
-        let file = (header.image.len > 0).then_some(file);
-        Ok(Self { bytes, hot, file })
+        let images = OnceLock::new();
+        if header.image.len > 0 {
+            images.get_or_init(|| file);
+        }
+        Ok(Self {
+            bytes: Bytes::Mapped(bytes),
+            hot,
+            file: images,
+        })
     }
 
     fn patch(bytes: &FileMap, artifact: &Artifact<'_>) -> Result<(), Error> {
@@ -196,8 +281,25 @@ impl Mapping {
         self.artifact().header()
     }
 
-    pub(crate) fn file(&self) -> Option<&File> {
-        self.file.as_ref()
+    /// The file that images are mapped from, if there are any: each byte of the image is there at its
+    /// offset in the artifact.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the image of an artifact in the executable cannot be copied into a file.
+    pub(crate) fn image_file(&self) -> Result<Option<&File>, Error> {
+        let image = self.header().image;
+        if self.file.get().is_some() || image.len == 0 {
+            return Ok(self.file.get());
+        }
+        let start = HEADER_OFFSET as u64 + image.start;
+        let parts = [(start, self.artifact().section(image))];
+        let file = sealed::of_parts(start + image.len, parts.into_iter());
+        let file = file.map_err(|source| Error::File {
+            action: "make a sealed copy in memory of the image of",
+            path: PathBuf::from("artifact in the executable"),
+            source,
+        })?;
+        Ok(Some(self.file.get_or_init(|| file)))
     }
 
     /// Address of the first byte of the text.

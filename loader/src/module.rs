@@ -9,7 +9,7 @@ use precast_artifact::{Artifact, Interruption};
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::mapping::{Mapping, Trust};
+use crate::mapping::{Mapping, StaticArtifact, Trust};
 use crate::types::{ExternType, extern_type, import_type};
 use crate::vm::module::MappedModule;
 
@@ -155,6 +155,39 @@ impl Module {
             engine,
             Mapping::from_bytes(bytes, Trust::Digest(digest))?,
         ))
+    }
+
+    /// Uses an artifact that a linker put into this executable, from an object file of
+    /// `precast_object`. Its code runs where it is: nothing is mapped, and no page becomes executable,
+    /// so this works where the system lets only executables have code. Nothing is copied but the
+    /// memory image, when the first instance is made.
+    ///
+    /// ```no_run
+    /// use precast_loader::{Engine, Module, StaticArtifact};
+    ///
+    /// unsafe extern "C" {
+    ///     static GUEST: StaticArtifact;
+    /// }
+    /// // SAFETY: the build script made the object with precast.
+    /// let module = unsafe { Module::from_static(&Engine::default(), &raw const GUEST)? };
+    /// # Ok::<(), precast_loader::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Artifact`]; artifacts with a GOT cannot run in place.
+    ///
+    /// # Safety
+    /// At the address is an artifact that a precast compiler wrote, whole, in memory that can be read
+    /// and executed and that nobody ever writes to or unmaps. Its code runs with all rights of this
+    /// process.
+    pub unsafe fn from_static(
+        engine: &Engine,
+        artifact: *const StaticArtifact,
+    ) -> Result<Self, Error> {
+        // SAFETY: by this function's contract.
+        Ok(Self::new(engine, unsafe {
+            Mapping::from_static(artifact)?
+        }))
     }
 
     fn new(engine: &Engine, mapping: Mapping) -> Self {

@@ -18,9 +18,15 @@ pub(crate) struct Args {
     /// The WebAssembly module, binary or text; `-` for standard input
     input: PathBuf,
     /// Where to write the artifact; `-` for standard output [default: INPUT with the extension
-    /// `.precast`]
+    /// `.precast`, or `.o` for an object file]
     #[arg(short, long)]
     output: Option<PathBuf>,
+    /// What to write: an artifact, or an object file with it, which a linker puts into an executable
+    #[arg(long, value_name = "KIND", default_value = "artifact")]
+    emit: Emit,
+    /// The global symbol of the artifact in the object file
+    #[arg(long, value_name = "NAME", default_value = "GUEST")]
+    symbol: String,
     /// Target, such as aarch64-unknown-linux-gnu [default: this machine]
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
@@ -38,6 +44,22 @@ pub(crate) struct Args {
     time: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Emit {
+    Artifact,
+    Obj,
+}
+
+impl Emit {
+    /// The extension of such files.
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Artifact => "precast",
+            Self::Obj => "o",
+        }
+    }
+}
+
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let output = match args.output {
         Some(output) => output,
@@ -45,7 +67,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
             "compile",
             "standard input has no name to derive the output's from: give --output".to_owned(),
         ),
-        None => args.input.with_extension("precast"),
+        None => args.input.with_extension(args.emit.extension()),
     };
     let compiler = Compiler::new(Settings {
         target: args.target,
@@ -71,14 +93,19 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         compiled.with_context(|| format!("cannot compile `{}`", args.input.display()))?;
     times.extend(compiled.timings.phases());
     let writing = Instant::now();
-    files::write(&output, &compiled.artifact)?;
+    let bytes = match args.emit {
+        Emit::Artifact => compiled.artifact,
+        Emit::Obj => precast_object::object_file(&compiled.artifact, &args.symbol)
+            .context("cannot write an object file")?,
+    };
+    files::write(&output, &bytes)?;
     times.push(("write", writing.elapsed()));
     times.push(("total", start.elapsed()));
     tracing::info!(
         "compiled `{}` to `{}`: {} bytes in {:.1?}",
         args.input.display(),
         output.display(),
-        compiled.artifact.len(),
+        bytes.len(),
         start.elapsed()
     );
     if args.time {

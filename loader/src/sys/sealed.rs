@@ -165,7 +165,6 @@ fn transfer(from: &File, to: &mut File, len: u64) -> io::Result<u64> {
 }
 
 fn transfer_in_pieces(from: &File, to: &mut File, start: u64, len: u64) -> io::Result<u64> {
-    use std::os::unix::fs::FileExt;
     let mut piece = vec![0; 64 << 10];
     let mut at = start;
     while at < len {
@@ -188,7 +187,6 @@ fn transfer_in_pieces(from: &File, to: &mut File, start: u64, len: u64) -> io::R
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Seek};
-    use std::os::unix::fs::FileExt;
 
     use super::*;
 

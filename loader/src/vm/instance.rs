@@ -194,7 +194,7 @@ impl InstanceData {
             let run = run?;
             let memory = (run.memory as usize).checked_sub(first_defined);
             let memory = memory.and_then(|i| memories.get_mut(i)).ok_or(DAMAGED)?;
-            let file = module.mapping().file().ok_or(DAMAGED)?;
+            let file = module.mapping().image_file()?.ok_or(DAMAGED)?;
             let offset = artifact.header().image.start + run.offset;
             let bytes = Section {
                 start: offset,

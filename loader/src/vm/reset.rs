@@ -88,7 +88,10 @@ impl InstanceData {
             Some(state) => state.images(),
             None => module.gathered_images(),
         };
-        let file = gathered.map_or(module.mapping().file(), |images| Some(images.file()));
+        let file = match gathered {
+            Some(images) => Some(images.file()),
+            None => module.mapping().image_file()?,
+        };
         for memory in &mut self.memories {
             memory.come_back(file)?;
         }

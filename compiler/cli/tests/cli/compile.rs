@@ -17,6 +17,31 @@ fn writes_beside_the_module_and_says_nothing() {
 }
 
 #[test]
+fn writes_object_files_for_linkers() {
+    let dir = Dir::new();
+    dir.wasm("add", ADD);
+    dir.precast(&["compile", "add.wasm", "--emit", "obj"])
+        .is("", "", 0);
+    assert_eq!(dir.names(), ["add.o", "add.wasm"]);
+    let object = fs::read(dir.path("add.o")).expect("written");
+    assert!(object.starts_with(b"\x7fELF"));
+    let has = |name: &[u8]| object.windows(name.len()).any(|window| window == name);
+    assert!(has(b"\0GUEST\0") && !has(b"\0PLUGIN\0"));
+    dir.precast(&["compile", "add.wasm", "--emit=obj", "--symbol", "PLUGIN"])
+        .is("", "", 0);
+    let object = fs::read(dir.path("add.o")).expect("written");
+    let has = |name: &[u8]| object.windows(name.len()).any(|window| window == name);
+    assert!(!has(b"\0GUEST\0") && has(b"\0PLUGIN\0"));
+    dir.precast(&["compile", "add.wasm", "--emit=obj", "--symbol", "a b"])
+        .is(
+            "",
+            "error: cannot write an object file\nCaused by:\n    `a b` is no name for a symbol: expected \
+             letters, digits and underscores, and no digit in front\n",
+            1,
+        );
+}
+
+#[test]
 fn takes_standard_input_and_writes_where_it_is_told() {
     let dir = Dir::new();
     let wasm = wat::parse_str(ADD).expect("valid text");
@@ -142,8 +167,8 @@ fn tells_what_is_wrong_with_the_module() {
     dir.precast(&["compile", "threads.wasm"]).is(
         "",
         "error: cannot compile `threads.wasm`\nCaused by:\n    the module uses the threads \
-         proposal, which is not supported: threads must be enabled for shared memories (at byte \
-         0xb); turn that feature off in the toolchain that made the module\n",
+         proposal, which is not supported: a shared memory; atomic operators on other memories \
+         are supported (at byte 0xa); turn that feature off in the toolchain that made the module\n",
         1,
     );
 }

@@ -61,7 +61,7 @@ fn imports_are_explained() {
     );
     dir.precast(&["run", "--explain-imports", "old.precast"])
         .is(
-            "wasi_unstable.proc_exit func (i32) -> ()\n    nothing is defined there\n\
+            "wasi_unstable.proc_exit func (i32) -> ()\n    defined by the host\n\
              env.abort func (i32) -> ()\n    nothing is defined there\n",
             "",
             0,

@@ -1,0 +1,170 @@
+//! Turns an artifact into a relocatable ELF object that a linker puts into an executable.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // In a build script, with the artifact that `precast_compiler` made:
+//! # let artifact: Vec<u8> = Vec::new();
+//! let out = std::path::Path::new(&std::env::var("OUT_DIR")?).join("guest.o");
+//! std::fs::write(&out, precast_object::object_file(&artifact, "GUEST")?)?;
+//! println!("cargo::rustc-link-arg-bins={}", out.display());
+//! # Ok(()) }
+//! ```
+//!
+//! The object's text is the whole artifact, at a symbol that the host names, and the artifact's code
+//! runs where the linker put it: `precast_loader::Module::from_static` maps nothing and makes no page
+//! executable, so it works where the system allows no code but that of executables. All of the
+//! artifact, tables and memory image too, can be executed there; nothing of it can be written to.
+//!
+//! References inside of an artifact are relative, so the object has no relocations. What a loader has
+//! to patch cannot be in it: an artifact with a GOT is refused.
+//!
+//! Functions of the guest are local symbols of the object, so debuggers and profilers know them.
+
+use cranelift_codegen::isa;
+use cranelift_codegen::settings::{self, Flags};
+use cranelift_module::{Linkage, Module as _, default_libcall_names};
+use cranelift_object::object::write::{Symbol, SymbolId, SymbolSection};
+use cranelift_object::object::{SectionKind, SymbolFlags, SymbolKind, SymbolScope};
+use cranelift_object::{ObjectBuilder, ObjectModule, ObjectProduct};
+use precast_artifact::target::{Arch, Os};
+use precast_artifact::{Artifact, HEADER_OFFSET};
+
+/// Why an artifact cannot be an object file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The bytes are not an artifact of this format, or a damaged one.
+    #[error(transparent)]
+    Artifact(#[from] precast_artifact::Error),
+
+    /// Object files for this target are not made.
+    #[error(
+        "the artifact is for {found}; object files are made for x86_64-linux and aarch64-linux, \
+         where the loader runs"
+    )]
+    Target {
+        /// The target that was found.
+        found: String,
+    },
+
+    /// The loader would have to write into the artifact.
+    #[error(
+        "the artifact has {count} GOT slots, which a loader fills in when it opens a file, and an \
+         executable's text cannot be written to; compile for a CPU with SSSE3 and FMA (such as \
+         `--cpu x86-64-v3`), and without function types of more than 20 values"
+    )]
+    NeedsPatching {
+        /// Number of slots.
+        count: usize,
+    },
+
+    /// The symbol's name is not one that C and Rust programs can refer to.
+    #[error(
+        "`{}` is no name for a symbol: expected letters, digits and underscores, and no digit in front",
+        precast_artifact::shown(found)
+    )]
+    Symbol {
+        /// The name.
+        found: String,
+    },
+
+    /// The object writer failed.
+    #[error("cannot write the object file: {0}")]
+    Write(String),
+}
+
+/// Alignment of the artifact in bytes. Code of aarch64 refers to places by their distance in units
+/// of 4 KiB from the unit that it is in.
+const ALIGN: u64 = 4096;
+
+/// The object file of an artifact, with a global symbol for its first byte.
+///
+/// # Errors
+/// [`Error`]: the bytes are not an artifact, or one that cannot be an object file.
+pub fn object_file(artifact: &[u8], symbol: &str) -> Result<Vec<u8>, Error> {
+    let is_name = |c: char| c == '_' || c.is_ascii_alphanumeric();
+    if symbol.is_empty() || !symbol.chars().all(is_name) || symbol.starts_with(char::is_numeric) {
+        return Err(Error::Symbol {
+            found: symbol.to_owned(),
+        });
+    }
+    // Records are read in place, and are aligned to 8 bytes.
+    let mut words = vec![0_u64; artifact.len().div_ceil(8)];
+    let aligned = &mut bytes_of(&mut words)[..artifact.len()];
+    aligned.copy_from_slice(artifact);
+    let parsed = Artifact::parse(aligned, None)?;
+    let header = parsed.header();
+    let count = parsed.got_records().len();
+    if count > 0 {
+        return Err(Error::NeedsPatching { count });
+    }
+    let triple = match (Arch::from_number(header.arch), Os::from_number(header.os)) {
+        (Some(Arch::X86_64), Some(Os::Linux)) => "x86_64-unknown-linux-gnu",
+        (Some(Arch::Aarch64), Some(Os::Linux)) => "aarch64-unknown-linux-gnu",
+        (arch, os) => {
+            let arch = arch.map_or("an unknown architecture", Arch::name);
+            let os = os.map_or("an unknown system", Os::name);
+            return Err(Error::Target {
+                found: format!("{arch}-{os}"),
+            });
+        }
+    };
+    write(&parsed, triple, symbol)
+}
+
+fn bytes_of(words: &mut [u64]) -> &mut [u8] {
+    bytemuck::cast_slice_mut(words)
+}
+
+fn write(artifact: &Artifact<'_>, triple: &str, symbol: &str) -> Result<Vec<u8>, Error> {
+    let failed = |error: &dyn std::fmt::Display| Error::Write(error.to_string());
+    let isa = isa::lookup_by_name(triple).map_err(|e| failed(&e))?;
+    let isa = isa.finish(Flags::new(settings::builder()));
+    let isa = isa.map_err(|e| failed(&e))?;
+    let builder = ObjectBuilder::new(isa, "precast", default_libcall_names());
+    let mut module = ObjectModule::new(builder.map_err(|e| failed(&e))?);
+    let signature = module.make_signature();
+    let whole = module
+        .declare_function(symbol, Linkage::Export, &signature)
+        .map_err(|e| failed(&e))?;
+    module
+        .define_function_bytes(whole, ALIGN, artifact.bytes(), &[])
+        .map_err(|e| failed(&e))?;
+
+    let mut product = module.finish();
+    let whole = product.function_symbol(whole);
+    // It is not one function: tools shall look for those in it.
+    product.object.symbol_mut(whole).kind = SymbolKind::Data;
+    name_functions(&mut product, artifact, whole);
+    // Without this section, linkers take an object for one that needs an executable stack.
+    let stack = b".note.GNU-stack".to_vec();
+    product
+        .object
+        .add_section(Vec::new(), stack, SectionKind::Other);
+    product.emit().map_err(|e| failed(&e))
+}
+
+/// Adds a local symbol for each of the guest's functions.
+fn name_functions(product: &mut ObjectProduct, artifact: &Artifact<'_>, whole: SymbolId) {
+    let symbol = product.object.symbol(whole);
+    let (section, start) = (symbol.section, symbol.value);
+    let SymbolSection::Section(_) = section else {
+        unreachable!("the artifact was defined");
+    };
+    let text = start + HEADER_OFFSET as u64 + artifact.header().text.start;
+    for (i, function) in (0..).zip(artifact.functions()) {
+        let Some(name) = artifact.function_name(i) else {
+            continue;
+        };
+        product.object.add_symbol(Symbol {
+            name: name.to_vec(),
+            value: text + u64::from(function.text_offset),
+            size: function.text_len.into(),
+            kind: SymbolKind::Text,
+            scope: SymbolScope::Compilation,
+            weak: false,
+            section,
+            flags: SymbolFlags::None,
+        });
+    }
+}

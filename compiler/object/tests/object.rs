@@ -1,0 +1,85 @@
+//! Object files as linkers and debuggers see them, and what cannot be one.
+
+use object::read::elf::ElfFile64;
+use object::{Architecture, Endianness, Object, ObjectSection, ObjectSymbol, SymbolKind};
+use precast_compiler::{Compiler, Settings};
+use precast_object::{Error, object_file};
+
+fn artifact(wat: &str, target: &str) -> Vec<u8> {
+    let settings = Settings {
+        target: Some(target.to_owned()),
+        ..Settings::default()
+    };
+    let wasm = wat::parse_str(wat).expect("text of a module");
+    let compiled = Compiler::new(settings).expect("known").compile(&wasm);
+    compiled.expect("valid").artifact
+}
+
+const X86_64: &str = "x86_64-unknown-linux-gnu";
+
+const GUEST: &str = r#"(module
+    (memory (export "memory") 1)
+    (data (i32.const 8) "image")
+    (func $double (export "double") (param i32) (result i32)
+        (i32.mul (local.get 0) (i32.const 2))))"#;
+
+#[test]
+fn holds_the_artifact_at_its_symbol_without_relocations() {
+    let architectures = [
+        (X86_64, Architecture::X86_64),
+        ("aarch64-unknown-linux-gnu", Architecture::Aarch64),
+    ];
+    for (target, architecture) in architectures {
+        let artifact = artifact(GUEST, target);
+        let bytes = object_file(&artifact, "MY_GUEST").expect("can be an object");
+        let file = ElfFile64::<Endianness>::parse(&*bytes).expect("an ELF file");
+        assert_eq!(file.architecture(), architecture);
+        let guest = file.symbol_by_name("MY_GUEST").expect("named");
+        assert!(guest.is_global() && guest.is_definition());
+        assert_eq!(guest.size(), artifact.len() as u64);
+        let text = file.section_by_name(".text").expect("there is code");
+        assert_eq!(guest.section_index(), Some(text.index()));
+        assert_eq!(text.align(), 4096);
+        assert_eq!(guest.address() % 4096, 0);
+        let start = guest.address() as usize;
+        let found = &text.data().expect("in the file")[start..start + artifact.len()];
+        assert_eq!(found, artifact);
+        assert!(file.sections().all(|s| s.relocations().next().is_none()));
+        assert!(file.section_by_name(".note.GNU-stack").is_some());
+
+        let double = file.symbol_by_name("double").expect("the guest's function");
+        assert!(double.is_local() && double.kind() == SymbolKind::Text);
+        assert!(double.address() > guest.address());
+        assert!(double.address() + double.size() <= guest.address() + guest.size());
+    }
+}
+
+#[test]
+fn says_what_cannot_be_an_object() {
+    let good = artifact(GUEST, X86_64);
+    let refusal = |bytes: &[u8], symbol| object_file(bytes, symbol).expect_err("refused");
+    for symbol in ["", "1st", "a-b", "a\u{1b}[2J"] {
+        let error = refusal(&good, symbol);
+        assert!(matches!(error, Error::Symbol { .. }), "{error}");
+        assert!(!error.to_string().contains('\u{1b}'));
+    }
+    assert!(matches!(refusal(b"\0asm", "GUEST"), Error::Artifact(_)));
+    let cut = &good[..good.len() - 1];
+    assert!(matches!(refusal(cut, "GUEST"), Error::Artifact(_)));
+    let riscv64 = artifact(GUEST, "riscv64gc-unknown-linux-gnu");
+    let error = refusal(&riscv64, "GUEST");
+    assert!(error.to_string().contains("riscv64gc-linux"), "{error}");
+
+    let params = "i64 ".repeat(21);
+    let many = format!(
+        "(module (type $t (func (param {params})))
+            (import \"h\" \"f\" (func (type $t))) (table (export \"t\") 1 funcref)
+            (func (export \"g\") (call_indirect (type $t) {} (i32.const 0))))",
+        "(i64.const 0)".repeat(21)
+    );
+    let error = refusal(&artifact(&many, X86_64), "GUEST");
+    assert!(
+        matches!(error, Error::NeedsPatching { count: 1.. }),
+        "{error}"
+    );
+}
