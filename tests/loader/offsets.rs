@@ -1,7 +1,6 @@
 //! A trap reports the offset of the operator that trapped, even where the code of a load is fused
 //! with that of the operator that uses its value.
 
-use precast_artifact::Strategy;
 use precast_loader::{Engine, Instance, Module, Store, TypedFunc};
 use precast_tests::{Source, strategies};
 
@@ -274,7 +273,7 @@ fn traps_have_the_offset_of_the_load_without_optimisation() {
     let offsets = load_offsets(&wasm);
     let settings = precast_compiler::Settings {
         opt_level: precast_compiler::OptLevel::None,
-        strategy: Strategy::Guarded,
+        strategy: precast_artifact::Strategy::Guarded,
         ..Default::default()
     };
     let compiler = precast_compiler::Compiler::new(settings).unwrap();
