@@ -17,6 +17,8 @@
 //! [`lookup`] neither allocates nor panics, whatever the bytes are, but its result need not make
 //! sense.
 
+use crate::offsets::{find, word};
+
 const ENTRY: usize = 12;
 
 /// The code that handles the exceptions of a call.
@@ -31,20 +33,7 @@ pub struct Handler {
 /// The handler of the call that returns to exactly this text offset.
 pub fn lookup(table: &[u8], text_offset: u32) -> Option<Handler> {
     let n = table.len() / ENTRY;
-    let (mut low, mut high) = (0, n);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let found = word(table, middle)?;
-        if found == text_offset {
-            return handler(table, n, middle);
-        }
-        if found < text_offset {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    None
+    handler(table, n, find(table, n, text_offset)?)
 }
 
 /// All entries in the order of the table: offset of the return address, and handler.
@@ -75,11 +64,6 @@ fn handler(table: &[u8], n: usize, i: usize) -> Option<Handler> {
         code: word(table, n + i)?,
         frame: word(table, 2 * n + i)?,
     })
-}
-
-fn word(table: &[u8], i: usize) -> Option<u32> {
-    let (words, _) = table.as_chunks::<4>();
-    words.get(i).map(|bytes| u32::from_le_bytes(*bytes))
 }
 
 #[cfg(test)]

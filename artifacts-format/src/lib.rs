@@ -28,6 +28,7 @@ pub mod handlers;
 pub mod header;
 #[cfg(feature = "metadata")]
 pub mod metadata;
+mod offsets;
 pub mod promises;
 pub mod reader;
 pub mod records;

@@ -12,32 +12,20 @@
 //! are.
 
 use crate::TrapCode;
+use crate::offsets::{find, word};
 
 const ENTRY: usize = 5;
 
 /// The trap code at exactly this text offset.
 pub fn lookup(table: &[u8], text_offset: u32) -> Option<TrapCode> {
     let n = table.len() / ENTRY;
-    let (mut low, mut high) = (0, n);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let found = offset(table, middle)?;
-        if found == text_offset {
-            return code(table, n, middle);
-        }
-        if found < text_offset {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    None
+    code(table, n, find(table, n, text_offset)?)
 }
 
 /// All entries in the order of the table. The iterator ends early where the bytes make no sense.
 pub fn entries(table: &[u8]) -> impl Iterator<Item = (u32, TrapCode)> + '_ {
     let n = table.len() / ENTRY;
-    (0..n).map_while(move |i| Some((offset(table, i)?, code(table, n, i)?)))
+    (0..n).map_while(move |i| Some((word(table, i)?, code(table, n, i)?)))
 }
 
 /// Encodes a table of `traps`, whose offsets must be ascending, without duplicates.
@@ -54,11 +42,6 @@ pub fn encode(traps: &[(u32, TrapCode)]) -> Vec<u8> {
     // Every code fits a byte; `code` below decodes it, and the tests cover every code.
     table.extend(traps.iter().map(|t| t.1 as u8));
     table
-}
-
-fn offset(table: &[u8], i: usize) -> Option<u32> {
-    let (quads, _) = table.as_chunks::<4>();
-    quads.get(i).map(|bytes| u32::from_le_bytes(*bytes))
 }
 
 fn code(table: &[u8], n: usize, i: usize) -> Option<TrapCode> {

@@ -52,12 +52,10 @@ pub enum Done {
 /// ```no_run
 /// # use precast_loader::{Error, runtime::{Context, Instance}};
 /// # use std::time::Duration;
-/// # fn main() -> Result<(), Error> {
-/// # let instance: Instance = todo!();
+/// # fn example(instance: &Instance) {
 /// let context = Context::with_timeout(Duration::from_millis(100));
 /// let result = instance.with_context(&context).call("loop", &[]);
 /// assert!(matches!(result, Err(Error::DeadlineExceeded)));
-/// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone, Default)]

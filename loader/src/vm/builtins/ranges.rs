@@ -13,6 +13,7 @@ use precast_artifact::{Interruption, TrapCode};
 
 use super::{or_raise, parts};
 use crate::vm::ending::Ending;
+use crate::vm::instance::InstanceData;
 use crate::vm::interrupt::is_raised;
 use crate::vm::store::StoreCore;
 use crate::vm::table::range;
@@ -125,18 +126,16 @@ pub(super) unsafe extern "C" fn memory_init(
     src: u64,
     len: u64,
 ) {
+    let (size, out) = (1, TrapCode::MemoryOutOfBounds);
     // SAFETY: called by machine code with its own context and indices.
     unsafe {
-        let worker = Worker::new(vmctx);
-        // The last piece comes first: if it is in bounds, so is the whole range.
-        let result = worker.pieces(len, 1, true, |piece| {
-            let out = TrapCode::MemoryOutOfBounds;
-            let (dst, src) = (at(dst, &piece, out)?, at(src, &piece, out)?);
-            let len = piece.end - piece.start;
-            let done = parts(vmctx).0.memory_init(memory, segment, dst, src, len);
-            done.map_err(Ending::from)
-        });
-        worker.end(result);
+        initialise(
+            vmctx,
+            size,
+            out,
+            [dst, src, len],
+            |instance, [dst, src, len]| instance.memory_init(memory, segment, dst, src, len),
+        );
     }
 }
 
@@ -148,15 +147,40 @@ pub(super) unsafe extern "C" fn table_init(
     src: u64,
     len: u64,
 ) {
+    let (size, out) = (ELEMENT, TrapCode::TableOutOfBounds);
     // SAFETY: called by machine code with its own context and indices.
     unsafe {
+        initialise(
+            vmctx,
+            size,
+            out,
+            [dst, src, len],
+            |instance, [dst, src, len]| instance.table_init(table, segment, dst, src, len),
+        );
+    }
+}
+
+/// Copies a range of a segment piece by piece: `copy` is given the destination, the source and the
+/// length of each. An item of the segment has `size` bytes; `out` is the trap if the range is out of
+/// bounds.
+///
+/// # Safety
+/// As for [`Worker::new`].
+unsafe fn initialise<E: Into<Ending>>(
+    vmctx: *mut VmContextHeader,
+    size: u64,
+    out: TrapCode,
+    [dst, src, len]: [u64; 3],
+    mut copy: impl FnMut(&mut InstanceData, [u64; 3]) -> Result<(), E>,
+) {
+    // SAFETY: by this function's contract; what `copy` captures needs no drop.
+    unsafe {
         let worker = Worker::new(vmctx);
-        let result = worker.pieces(len, ELEMENT, true, |piece| {
-            let out = TrapCode::TableOutOfBounds;
+        // The last piece comes first: if it is in bounds, so is the whole range.
+        let result = worker.pieces(len, size, true, |piece| {
             let (dst, src) = (at(dst, &piece, out)?, at(src, &piece, out)?);
-            let len = piece.end - piece.start;
-            let done = parts(vmctx).0.table_init(table, segment, dst, src, len);
-            done.map_err(Ending::from)
+            let range = [dst, src, piece.end - piece.start];
+            copy(parts(vmctx).0, range).map_err(Into::into)
         });
         worker.end(result);
     }
