@@ -176,16 +176,16 @@ impl Mapping {
     pub(crate) unsafe fn from_static(artifact: *const StaticArtifact) -> Result<Self, Error> {
         /// Code of aarch64 counts distances in these, from the one that it is in.
         const ALIGN: usize = 4096;
+        if !artifact.addr().is_multiple_of(ALIGN) {
+            let expected = ALIGN as u32;
+            return Err(ArtifactError::Misaligned { expected }.into());
+        }
         // SAFETY: there is at least a header's length behind the address, which nobody writes to.
         let start: &'static [u8] = unsafe { &(*artifact).start };
         let len = Artifact::file_len(start)?;
         // SAFETY: the artifact is as long as its header says, by the caller's contract.
         let bytes: &'static [u8] = unsafe { std::slice::from_raw_parts(artifact.cast(), len) };
         let parsed = Artifact::parse(bytes, Some(&host(start)))?;
-        if !artifact.addr().is_multiple_of(ALIGN) {
-            let expected = ALIGN as u32;
-            return Err(ArtifactError::Misaligned { expected }.into());
-        }
         if parsed.header().got.len > 0 {
             return Err(ArtifactError::Damaged {
                 offset: HEADER_OFFSET as u64 + parsed.header().got.start,
