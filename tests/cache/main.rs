@@ -10,6 +10,7 @@
 //! | `directories` | directories with odd contents or permissions; full and read-only disks |
 //! | `refused` | a system that refuses descriptors, threads, and code from files or from memory |
 //! | `waiting` | which threads wait for which: pools of the host, progress callbacks |
+//! | `sources` | files of modules that did not change are not read again |
 //! | `torture` | many processes while others are killed, and entries damaged and deleted |
 
 mod damage;
@@ -19,5 +20,6 @@ mod parallel;
 mod refused;
 mod scratch;
 mod sharing;
+mod sources;
 mod torture;
 mod waiting;

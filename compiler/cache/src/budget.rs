@@ -16,7 +16,7 @@ use rustix::fs::OFlags;
 use crate::directory::{Directory, Name};
 use crate::lock::{FileLock, Locked, is_at};
 use crate::policy::{Candidate, superfluous};
-use crate::{Error, Key};
+use crate::{Error, Key, source};
 
 /// How old a temporary file must be before it counts as left over by a crashed process. A living
 /// process holds a lock on its temporary file. The age covers the moment before the lock is taken,
@@ -71,7 +71,7 @@ pub struct Removed {
     pub entries: u64,
     /// Size of these entries in bytes. Zero for a cache in memory.
     pub bytes: u64,
-    /// Number of left-over temporary files and locks.
+    /// Number of left-over temporary files and locks, and of old digests of module files.
     pub leftovers: u64,
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn usage(directory: &Directory) -> Result<Usage, Error> {
         match name {
             Name::Temporary => usage.temporaries += 1,
             Name::Foreign => usage.foreign += 1,
-            Name::Entry(_) | Name::Lock(_) | Name::Pin(_) => {}
+            Name::Entry(_) | Name::Lock(_) | Name::Pin(_) | Name::Source => {}
         }
     }
     Ok(usage)
@@ -178,6 +178,7 @@ fn sweep(directory: &Directory, older_than: Duration) -> Result<u64, Error> {
         let gone = match name {
             Name::Temporary => is_abandoned(&path, older_than) && remove(&path)?,
             Name::Lock(_) => FileLock::sweep(&path),
+            Name::Source => is_older(&path, source::RECORDS_LIVE) && remove(&path)?,
             Name::Entry(_) | Name::Pin(_) | Name::Foreign => false,
         };
         count += u64::from(gone);
@@ -197,7 +198,7 @@ pub(crate) fn clear(directory: &Directory) -> Result<Removed, Error> {
         }
     }
     for (name, path) in names(directory)? {
-        if let Name::Pin(_) = name {
+        if let Name::Pin(_) | Name::Source = name {
             remove(&path)?;
         }
     }
@@ -227,12 +228,15 @@ fn is_abandoned(path: &Path, older_than: Duration) -> bool {
     let Ok(file) = crate::entry::open(path) else {
         return false;
     };
-    let age = file.metadata().and_then(|data| data.modified());
-    let old = age.is_ok_and(|modified| {
-        let age = SystemTime::now().duration_since(modified);
-        age.is_ok_and(|age| age >= older_than)
-    });
-    old && file.try_lock().is_ok() && is_at(&file, path)
+    is_older(path, older_than) && file.try_lock().is_ok() && is_at(&file, path)
+}
+
+fn is_older(path: &Path, age: Duration) -> bool {
+    let modified = fs::symlink_metadata(path).and_then(|data| data.modified());
+    modified.is_ok_and(|modified| {
+        let found = SystemTime::now().duration_since(modified);
+        found.is_ok_and(|found| found >= age)
+    })
 }
 
 /// Removes a file. Returns whether it existed.

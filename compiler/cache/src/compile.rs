@@ -84,16 +84,25 @@ impl CompilationCache {
         settings: &Settings,
         request: &Request,
     ) -> Result<Module, Error> {
-        if let Some(directory) = &self.0.directory {
-            let found = entry::load(directory, engine, request)?;
-            if let Some(module) = self.use_found(directory, request, found, false) {
-                return Ok(module);
-            }
+        if let Some(module) = self.load(engine, request)? {
+            return Ok(module);
         }
         // There is no progress callback: one that asks for its own module would do so for ever.
         let artifact = self.compile(wasm, settings, request, &|_, _| {})?;
         // SAFETY: the compiler has just written these bytes in this process.
         Ok(unsafe { Module::from_bytes(engine, &artifact) }?)
+    }
+
+    /// Loads the module from the directory, if there is a usable entry.
+    pub(crate) fn load(&self, engine: &Engine, request: &Request) -> Result<Option<Module>, Error> {
+        let Some(directory) = &self.0.directory else {
+            return Ok(None);
+        };
+        Ok(match entry::load(directory, engine, request)? {
+            found @ Found::Module { .. } => self.use_found(directory, request, found, false),
+            // Whoever locks the entry reports and replaces it.
+            Found::Nothing | Found::Unusable(_) => None,
+        })
     }
 
     /// Compiles a module that is not in the cache, unless [`Options::require_hit`] forbids that.

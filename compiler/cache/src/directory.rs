@@ -7,6 +7,7 @@
 //!     KEY.precast                 an entry: an artifact, mode 0400; appears whole, never changes
 //!     KEY.lock                    locked while a process compiles the entry
 //!     KEY.pin                     the entry is pinned: it is never evicted
+//!     KEY.source                  the digest of a module's file; here the key names that file
 //!     .KEY.PID-N.tmp              an entry that is being written; locked meanwhile
 //!     KEY.foreign-N               a file that had an entry's name but is not from precast
 //!     prune.lock                  locked while a process evicts entries
@@ -53,6 +54,7 @@ pub(crate) enum Name {
     Entry(Key),
     Lock(Key),
     Pin(Key),
+    Source,
     Temporary,
     Foreign,
 }
@@ -153,6 +155,10 @@ impl Directory {
         self.entries.join(format!("{key}.pin"))
     }
 
+    pub(crate) fn source(&self, name: &Key) -> PathBuf {
+        self.entries.join(format!("{name}.source"))
+    }
+
     pub(crate) fn prune_lock(&self) -> PathBuf {
         self.entries.join("prune.lock")
     }
@@ -199,6 +205,7 @@ impl Name {
             "precast" => Some(Self::Entry(key)),
             "lock" => Some(Self::Lock(key)),
             "pin" => Some(Self::Pin(key)),
+            "source" => Some(Self::Source),
             _ => number(kind.strip_prefix("foreign-")?).then_some(Self::Foreign),
         }
     }
@@ -301,6 +308,7 @@ mod tests {
         assert_eq!(name(directory.entry(&key)), Some(Name::Entry(key)));
         assert_eq!(name(directory.lock(&key)), Some(Name::Lock(key)));
         assert_eq!(name(directory.pin(&key)), Some(Name::Pin(key)));
+        assert_eq!(name(directory.source(&key)), Some(Name::Source));
         assert_eq!(name(directory.temporary(&key, 3)), Some(Name::Temporary));
         assert_eq!(name(directory.foreign(&key, 0)), Some(Name::Foreign));
         for other in [

@@ -10,7 +10,7 @@
 use std::fs::{self, File, FileTimes, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -222,10 +222,10 @@ pub(crate) fn one_name(found: &Metadata) -> Result<(), Unusable> {
     }
 }
 
-/// Writes an entry. It appears whole and synced to the disk, or not at all.
-pub(crate) fn store(directory: &Directory, key: &Key, artifact: &[u8]) -> io::Result<()> {
+/// Creates a temporary file, to be renamed when it is complete.
+pub(crate) fn create(directory: &Directory, key: &Key) -> io::Result<(PathBuf, File)> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    let (path, mut file) = loop {
+    let (path, file) = loop {
         let path = directory.temporary(key, NEXT.fetch_add(1, Ordering::Relaxed));
         let create = OpenOptions::new()
             .write(true)
@@ -241,6 +241,12 @@ pub(crate) fn store(directory: &Directory, key: &Key, artifact: &[u8]) -> io::Re
     // The lock tells a process that removes left-over files that this file is being written. On a
     // file system without locks the age of the file has to do.
     file.try_lock().ok();
+    Ok((path, file))
+}
+
+/// Writes an entry. It appears whole and synced to the disk, or not at all.
+pub(crate) fn store(directory: &Directory, key: &Key, artifact: &[u8]) -> io::Result<()> {
+    let (path, mut file) = create(directory, key)?;
     let mut write = || {
         file.write_all(artifact)?;
         file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o400))?;

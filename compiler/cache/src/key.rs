@@ -23,8 +23,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(crate) fn new(wasm: &[u8], identity: Identity) -> Self {
-        let source_digest: [u8; 32] = blake3::hash(wasm).into();
+    pub(crate) fn new(source_digest: [u8; 32], identity: Identity) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("precast compilation cache key, layout 1");
         let mut text = |text: &str| {
             hasher.update(&(text.len() as u64).to_le_bytes());
@@ -49,6 +48,10 @@ impl Request {
 }
 
 impl Key {
+    pub(crate) fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The bytes of the hash.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -104,7 +107,8 @@ mod tests {
                 opt_level,
                 ..Settings::default()
             };
-            Request::new(wasm, Compiler::new(settings).unwrap().identity()).key
+            let identity = Compiler::new(settings).unwrap().identity();
+            Request::new(blake3::hash(wasm).into(), identity).key
         };
         let base = key(b"a", OptLevel::Speed);
         assert_eq!(base, key(b"a", OptLevel::Speed));

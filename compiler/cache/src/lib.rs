@@ -22,6 +22,7 @@
 //! | `kept` | modules that are kept in memory instead of a directory |
 //! | `directory` | file names in the directory, and whether the directory can be trusted |
 //! | `entry`, `seal` | one entry: finding, checking and writing it |
+//! | `source` | the digests of module files that did not change |
 //! | `lock` | one compilation at a time between processes |
 //! | `policy` | the rule by which a cache keeps entries |
 //! | `budget`, `verify` | removing entries, and finding damaged ones |
@@ -50,6 +51,7 @@ mod lock;
 mod options;
 mod policy;
 mod seal;
+mod source;
 mod stats;
 mod verify;
 
@@ -73,6 +75,7 @@ use directory::Directory;
 use kept::KeptModules;
 use key::Request;
 use live::CacheId;
+use source::Source;
 use stats::Counters;
 
 /// Compiled modules, shared by any number of runtimes. Cheap to clone; clones are the same cache.
@@ -185,11 +188,78 @@ impl CompilationCache {
         settings: &Settings,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Module, Error> {
-        let request = request(wasm, settings)?;
+        let request = request(blake3::hash(wasm).into(), settings)?;
+        self.get(engine, wasm, settings, &request, progress)
+    }
+
+    /// Like [`get_or_compile`](Self::get_or_compile), for a module in a file. If the cache has a
+    /// directory, it remembers the digest of the file, and a hit does not read the file again until
+    /// the file changes: device, inode number, length, modification time and change time tell.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the file cannot be read, and those of
+    /// [`get_or_compile`](Self::get_or_compile).
+    pub fn get_or_compile_file(
+        &self,
+        engine: &Engine,
+        path: impl AsRef<Path>,
+        settings: &Settings,
+    ) -> Result<Module, Error> {
+        self.get_or_compile_file_with_progress(engine, path, settings, &|_, _| {})
+    }
+
+    /// Like [`get_or_compile_file`](Self::get_or_compile_file), and reports the progress of a
+    /// compilation like [`get_or_compile_with_progress`](Self::get_or_compile_with_progress).
+    ///
+    /// # Errors
+    /// Those of [`get_or_compile_file`](Self::get_or_compile_file).
+    pub fn get_or_compile_file_with_progress(
+        &self,
+        engine: &Engine,
+        path: impl AsRef<Path>,
+        settings: &Settings,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Module, Error> {
+        let path = path.as_ref();
+        let mut source = Source::open(path)?;
+        let directory = self.0.directory.as_ref();
+        let known = directory.and_then(|directory| source.digest(directory));
+        if let Some(digest) = known
+            && let Some(module) = self.find(engine, &request(digest, settings)?)?
+        {
+            self.0.counters.unread_hits.one();
+            return Ok(module);
+        }
+        let wasm = source.read(path)?;
+        let digest = blake3::hash(&wasm).into();
+        let module = self.get(
+            engine,
+            &wasm,
+            settings,
+            &request(digest, settings)?,
+            progress,
+        )?;
+        if let Some(directory) = directory
+            && directory.is_writable()
+            && let Err(error) = source.remember(directory, wasm.len(), &digest)
+        {
+            tracing::debug!(path = %path.display(), %error, "cannot remember the digest");
+        }
+        Ok(module)
+    }
+
+    fn get(
+        &self,
+        engine: &Engine,
+        wasm: &[u8],
+        settings: &Settings,
+        request: &Request,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Module, Error> {
         let counters = &self.0.counters;
         let slot = live::slot(self.0.id, request.key);
         let Some((mut live, waited)) = slot.lock(!callback::is_running()) else {
-            return self.load_or_compile_apart(engine, wasm, settings, &request);
+            return self.load_or_compile_apart(engine, wasm, settings, request);
         };
         if waited {
             counters.waits.one();
@@ -199,8 +269,29 @@ impl CompilationCache {
             self.kept().touch(request.key);
             return Ok(module);
         }
-        let module = self.load_or_compile(engine, wasm, settings, &request, progress)?;
+        let module = self.load_or_compile(engine, wasm, settings, request, progress)?;
         *live = module.downgrade();
+        Ok(module)
+    }
+
+    /// The module of a request, if this process has mapped it or it is in the directory.
+    fn find(&self, engine: &Engine, request: &Request) -> Result<Option<Module>, Error> {
+        let slot = live::slot(self.0.id, request.key);
+        let Some((mut live, waited)) = slot.lock(!callback::is_running()) else {
+            return Ok(None);
+        };
+        if waited {
+            self.0.counters.waits.one();
+        }
+        if let Some(module) = live.upgrade(engine) {
+            self.0.counters.memory_hits.one();
+            self.kept().touch(request.key);
+            return Ok(Some(module));
+        }
+        let module = self.load(engine, request)?;
+        if let Some(module) = &module {
+            *live = module.downgrade();
+        }
         Ok(module)
     }
 
@@ -209,7 +300,7 @@ impl CompilationCache {
     /// # Errors
     /// [`Error::Compile`] for settings that are not supported.
     pub fn key(wasm: &[u8], settings: &Settings) -> Result<Key, Error> {
-        Ok(request(wasm, settings)?.key)
+        Ok(request(blake3::hash(wasm).into(), settings)?.key)
     }
 
     /// Returns what the cache has done so far.
@@ -362,7 +453,7 @@ impl CompilationCache {
     }
 }
 
-fn request(wasm: &[u8], settings: &Settings) -> Result<Request, Error> {
+fn request(source_digest: [u8; 32], settings: &Settings) -> Result<Request, Error> {
     let compiler = Compiler::new(settings.clone())?;
-    Ok(Request::new(wasm, compiler.identity()))
+    Ok(Request::new(source_digest, compiler.identity()))
 }

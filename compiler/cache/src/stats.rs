@@ -10,6 +10,9 @@ pub struct Stats {
     pub memory_hits: u64,
     /// Requests for modules that were mapped from the directory.
     pub disk_hits: u64,
+    /// Of the hits, those for [files](crate::CompilationCache::get_or_compile_file) that were neither
+    /// read nor hashed, because they had not changed.
+    pub unread_hits: u64,
     /// Requests for modules that were in neither.
     pub misses: u64,
     /// Modules that this process compiled. There are fewer of them than misses if compilations fail
@@ -59,6 +62,7 @@ macro_rules! counters {
 counters!(
     memory_hits,
     disk_hits,
+    unread_hits,
     misses,
     compilations,
     waits,

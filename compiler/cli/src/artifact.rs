@@ -25,7 +25,7 @@ impl Bytes {
             Program::Bytes(bytes) => bytes,
             Program::Module(wasm) => {
                 Compiler::new(Settings::default())?
-                    .compile(&wasm)
+                    .compile(&wasm.read()?)
                     .with_context(|| format!("cannot compile `{}`", path.display()))?
                     .artifact
             }

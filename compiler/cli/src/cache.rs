@@ -13,6 +13,7 @@ use precast_compiler::Settings;
 use precast_loader::{Engine, Module};
 use serde_json::{Value, json};
 
+use crate::program::Wasm;
 use crate::progress::Progress;
 use crate::{Failure, program, quantity};
 
@@ -92,7 +93,7 @@ impl Use {
     pub(crate) fn module(
         &self,
         engine: &Engine,
-        wasm: &[u8],
+        wasm: &Wasm,
         settings: &Settings,
         exposed: bool,
     ) -> Result<Module> {
@@ -101,9 +102,15 @@ impl Use {
             false => self.open()?,
         };
         let progress = Progress::new();
-        let module = cache.get_or_compile_with_progress(engine, wasm, settings, &|done, total| {
-            progress.functions(done, total)
-        });
+        let report = |done, total| progress.functions(done, total);
+        let module = match wasm {
+            Wasm::File(path) => {
+                cache.get_or_compile_file_with_progress(engine, path, settings, &report)
+            }
+            Wasm::Bytes(bytes) => {
+                cache.get_or_compile_with_progress(engine, bytes, settings, &report)
+            }
+        };
         progress.finish();
         let stats = cache.stats();
         match (stats.compilations, cache.directory()) {

@@ -16,16 +16,38 @@ pub(crate) enum Program {
     /// Bytes from a pipe that are not a module, so they should be an artifact.
     Bytes(Vec<u8>),
     /// A WebAssembly module in its binary format.
-    Module(Vec<u8>),
+    Module(Wasm),
+}
+
+/// A WebAssembly module in its binary format.
+pub(crate) enum Wasm {
+    /// A regular file, which the cache of compiled modules may know without reading it.
+    File(PathBuf),
+    Bytes(Vec<u8>),
+}
+
+impl Wasm {
+    pub(crate) fn read(self) -> Result<Vec<u8>> {
+        match self {
+            Self::File(path) => files::read(&path),
+            Self::Bytes(bytes) => Ok(bytes),
+        }
+    }
 }
 
 impl Program {
-    /// Reads a file, or standard input for `-`. Of an artifact that can be mapped it reads only the
-    /// beginning.
+    /// Reads a file, or standard input for `-`. Of a regular file with an artifact or with a module
+    /// in the binary format, reads only the beginning.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let is_file = fs::metadata(path).is_ok_and(|found| found.is_file());
-        if is_file && !may_be_module(path) {
-            return Ok(Self::File(path.to_owned()));
+        if is_file {
+            let start = start(path);
+            if start.starts_with(b"\0asm") {
+                return Ok(Self::Module(Wasm::File(path.to_owned())));
+            }
+            if !is_text(&start) {
+                return Ok(Self::File(path.to_owned()));
+            }
         }
         let bytes = files::read(path)?;
         if bytes.starts_with(b"\x7fELF") {
@@ -33,7 +55,7 @@ impl Program {
         }
         let module = to_binary(path, bytes)?;
         Ok(match module.starts_with(b"\0asm") {
-            true => Self::Module(module),
+            true => Self::Module(Wasm::Bytes(module)),
             // If this is not an artifact either, the loader reports what it is.
             false if is_file => Self::File(path.to_owned()),
             false => Self::Bytes(module),
@@ -65,8 +87,9 @@ fn is_text(bytes: &[u8]) -> bool {
     start.starts_with(b"(") || start.starts_with(b";;")
 }
 
-fn may_be_module(path: &Path) -> bool {
+/// The beginning of a file. Empty if the file cannot be read, which is reported later.
+fn start(path: &Path) -> Vec<u8> {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(512).read_to_end(&mut start));
-    read.is_ok() && (start.starts_with(b"\0asm") || is_text(&start))
+    read.map(|_| start).unwrap_or_default()
 }
