@@ -12,7 +12,8 @@
 ///   memory moves when it grows. Code made for ABI 1 and 2 kept the base under
 ///   [`Strategy::Guarded`], so ABI 3 withdraws both, see [`LEAST_SAFE`]. Exceptions exist:
 ///   [tags](crate::vm::VmTag) in the VM context, [handlers](crate::handlers) of calls, three
-///   builtins. Atomic operators, with two trap codes.
+///   builtins. Atomic operators, with two trap codes. A memory has a
+///   [mask](crate::vm::VmMemory::mask) for its indices.
 /// - **2** Builtins are reached through the store context, not through the GOT. Interruption
 ///   by fuel and by epochs exists.
 /// - **1** The first version.
@@ -230,6 +231,11 @@ pub const TRAMPOLINE_FRAME: u32 = 64 << 10;
 /// then those of an exit or thunk. A function's arguments on the stack belong to its caller's
 /// frame. Those of a tail call do not, but the exit's share has room for as many.
 pub const MACHINE_RESERVE: usize = UNCHECKED_FRAME as usize + TRAMPOLINE_FRAME as usize;
+
+/// Static offsets, counted to the access's end, up to which code relies on
+/// [`VmMemory::mask`](crate::vm::VmMemory::mask): that many bytes are reserved behind what a masked
+/// index reaches.
+pub const MASKED_OFFSET_LIMIT: u64 = 64 << 10;
 
 /// Bytes of address space that are reserved for a guarded 32-bit memory: every sum of a 32-bit
 /// index and a static offset below [`GUARDED_OFFSET_LIMIT`] lies inside.

@@ -134,6 +134,11 @@ promises! {
         kept by "MemoryEntity::grow" "MemoryEntity::release",
         broken by "loader::promises::memory::memories_move_and_grow_under_running_code"
             "loader::promises::closing::memories_keep_base_and_length";
+    /// Mask of a memory with 32-bit indices. It grows with the length, so both are read after the
+    /// same calls.
+    MemoryMask: UntilCall, Valid,
+        kept by "MemoryEntity::new" "MemoryEntity::grow",
+        broken by "loader::promises::memory::masked_indices_stay_in_the_reservation";
     /// Address of the [`VmMemory`](crate::vm::VmMemory) of an imported memory.
     ImportedMemory: Instance, Valid,
         kept by "InstanceData::import" "MemoryEntity::publish",

@@ -125,6 +125,12 @@ pub struct VmMemory {
     pub base: *mut u8,
     /// Current length in bytes.
     pub len: usize,
+    /// Keeps speculation in the memory: code that has compared a 32-bit index with `len` uses the
+    /// bitwise AND of index and mask. The mask is one less than a power of two that `len` does not
+    /// exceed, and at least `mask + 1 +` [`MASKED_OFFSET_LIMIT`](crate::abi::MASKED_OFFSET_LIMIT)
+    /// bytes from `base` on are reserved for the memory. All bits are set if the memory's indices
+    /// are 64-bit; such indices are not masked with it.
+    pub mask: usize,
 }
 
 /// A table as machine code sees it. Elements are 8 bytes: `*const VmFuncRef` for a table of
@@ -250,8 +256,9 @@ const _: () = {
     assert!(size_of::<VmContextHeader>() == 16);
     assert!(offset_of!(VmContextHeader, store) == 0);
     assert!(offset_of!(VmContextHeader, instance) == 8);
-    assert!(size_of::<VmMemory>() == 16);
+    assert!(size_of::<VmMemory>() == 24);
     assert!(offset_of!(VmMemory, base) == 0 && offset_of!(VmMemory, len) == 8);
+    assert!(offset_of!(VmMemory, mask) == 16);
     assert!(size_of::<VmTable>() == 16);
     assert!(offset_of!(VmTable, base) == 0 && offset_of!(VmTable, len) == 8);
     assert!(size_of::<VmFuncImport>() == 48);

@@ -158,7 +158,7 @@ fn parts_of_the_vm_context_that_overlap() {
 #[test]
 fn globals_memories_and_tables_may_have_any_order() {
     let mut b = full();
-    (b.memories[1].vm_offset, b.tables[1].vm_offset) = (48, 32);
+    (b.memories[1].vm_offset, b.tables[1].vm_offset) = (40, 24);
     let bytes = Aligned::new(&b.finish().expect("small"));
     assert!(Artifact::parse(&bytes, Some(&HOST)).is_ok());
 }

@@ -45,7 +45,7 @@ pub fn full() -> ArtifactBuilder<'static> {
         page_shift: 16,
         reserved: 0,
     };
-    b.memories = vec![memory(1, IMPORTED, 16), memory(2, 0, 32)];
+    b.memories = vec![memory(1, IMPORTED, 16), memory(2, 0, 24)];
     let table = |flags, vm_offset, frozen| TableRecord {
         min: 3,
         max: 3,

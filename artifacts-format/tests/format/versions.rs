@@ -8,7 +8,8 @@
 use std::fmt::Write;
 use std::mem::{offset_of, size_of};
 
-use precast_artifact::abi::{GUARDED_OFFSET_LIMIT, GUARDED_RESERVATION};
+use precast_artifact::abi::{GUARDED_OFFSET_LIMIT, GUARDED_RESERVATION, MASKED_OFFSET_LIMIT};
+use precast_artifact::promises::Promise;
 use precast_artifact::records::*;
 use precast_artifact::signature::{INTERNED_TYPE_ID, MAX_ENCODED_VALUES, MAX_NATIVE_PARAMS};
 use precast_artifact::target::{Arch, Os};
@@ -131,7 +132,7 @@ fn abi() {
             trapped, builtins,
         }
         VmContextHeader { store, instance }
-        VmMemory { base, len }
+        VmMemory { base, len, mask }
         VmTable { base, len }
         VmFuncImport { code, ctx, shim, data, owner, store }
         VmFuncRef { code, ctx, type_id, array_entry, native_entry }
@@ -165,11 +166,19 @@ fn abi() {
     for ty in (0..16).filter_map(ValType::from_byte) {
         writeln!(out, "{ty} {}", ty as u8).unwrap();
     }
-    writeln!(out, "{GUARDED_RESERVATION} {GUARDED_OFFSET_LIMIT}").unwrap();
+    for promise in Promise::ALL {
+        let (lifetime, address) = (promise.lifetime(), promise.address());
+        writeln!(out, "{promise:?} {lifetime:?} {address:?}").unwrap();
+    }
+    writeln!(
+        out,
+        "{GUARDED_RESERVATION} {GUARDED_OFFSET_LIMIT} {MASKED_OFFSET_LIMIT}"
+    )
+    .unwrap();
     writeln!(
         out,
         "{INTERNED_TYPE_ID} {MAX_ENCODED_VALUES} {MAX_NATIVE_PARAMS}"
     )
     .unwrap();
-    unchanged("ABI", ABI, &out, &[(3, "6267936446074335")]);
+    unchanged("ABI", ABI, &out, &[(3, "46ffb05e5ddad4d5")]);
 }

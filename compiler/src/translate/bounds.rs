@@ -21,10 +21,17 @@
 //!    size)` with `len`. `end` cannot wrap for a 32-bit index (the sum is below 2^34); for a 64-bit
 //!    index the carry is checked as well.
 //!
-//! Speculation: after a mispredicted check of rule 3, execution continues with an index that is in
-//! bounds (the greatest that passes the check); after one of rule 4, with a null address. A
-//! conditional move on the same comparison does both. Later accesses use the masked index. Rules 1
-//! and 2 need no mask.
+//! Speculation: after a mispredicted check, execution continues with an index or address that is
+//! in the memory's own address space. Rules 1 and 2 need nothing for that. After one of rule 3:
+//!
+//! - A 32-bit index is masked ([`VmMemory::mask`](precast_artifact::vm::VmMemory::mask)), where the end is
+//!   at most [`MASKED_OFFSET_LIMIT`]. That is one instruction, `and` with an operand in memory, 3 or 4
+//!   bytes on x86-64; where the length is what was compared, the mask changes nothing. A conditional
+//!   move on the same comparison would take three instructions and 10 bytes, because flags do not outlive
+//!   the branch.
+//! - Other indices become the greatest that passes the check, by a conditional move.
+//!
+//! After one of rule 4 the address is null, by a conditional move. Later accesses use the masked index.
 //!
 //! An access that rule 3 or 4 has checked cannot fault, because `len` never shrinks. It keeps the
 //! trap code of other accesses all the same, so that Cranelift never moves it away from its check.
@@ -32,9 +39,9 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::immediates::Offset32;
 use cranelift_codegen::ir::types::{I32, I64};
-use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, Value};
+use cranelift_codegen::ir::{self, InstBuilder, InstructionData, MemFlagsData, Opcode, Value};
 use precast_artifact::TrapCode;
-use precast_artifact::abi::GUARDED_OFFSET_LIMIT;
+use precast_artifact::abi::{GUARDED_OFFSET_LIMIT, MASKED_OFFSET_LIMIT};
 use wasmparser::{MemArg, MemArgTarget};
 
 use super::FuncTranslator;
@@ -65,21 +72,22 @@ impl FuncTranslator<'_, '_> {
         let within = self
             .constant_index(index)
             .is_some_and(|index| u128::from(index) + end <= min);
-        let index = if within {
+        let (index, offset) = if within {
             flags = flags.with_trap_code(None);
-            self.widen_index(index)
+            (self.widen_index(index), memarg.offset)
         } else if self.is_guarded(memory) && end <= u128::from(GUARDED_OFFSET_LIMIT) {
-            self.widen_index(index)
+            (self.widen_index(index), memarg.offset)
         } else if end <= min {
-            self.checked_index(memory, index, end as u64)
+            let (index, more) = self.checked_index(memory, index, end as u64);
+            (index, memarg.offset + more)
         } else {
             let address = self.checked_address(memory, index, memarg.offset, end);
             return (address, flags, 0.into());
         };
         let base = self.memory_base(memory);
         let mut address = self.builder.ins().iadd(base, index);
-        let offset = i32::try_from(memarg.offset).unwrap_or_else(|_| {
-            let offset = self.builder.ins().iconst(I64, memarg.offset.cast_signed());
+        let offset = i32::try_from(offset).unwrap_or_else(|_| {
+            let offset = self.builder.ins().iconst(I64, offset.cast_signed());
             address = self.builder.ins().iadd(address, offset);
             0
         });
@@ -87,14 +95,65 @@ impl FuncTranslator<'_, '_> {
     }
 
     /// Traps unless `index + end` is at most the memory's length, whose minimum is at least `end`.
-    /// Returns the 64-bit index, masked so that this holds even if speculation gets past the check.
-    fn checked_index(&mut self, memory: MemoryIndex, index: Value, end: u64) -> Value {
+    /// Returns a 64-bit index and what is to be added to it and does not wrap; speculation that gets
+    /// past the check stays in the memory's address space with them.
+    fn checked_index(&mut self, memory: MemoryIndex, index: Value, end: u64) -> (Value, u64) {
         let index = self.builder.func.dfg.resolve_aliases(index);
-        if let Some(known) = self.caches.checks.get(memory, index)
-            && known.end >= end
-        {
-            return known.index;
+        let known = self.caches.checks.get(memory, index);
+        if let Some(known) = known.filter(|known| known.end >= end) {
+            return (known.index, 0);
         }
+        if let Some((origin, more)) = self.plus_constant(index)
+            && let Some(known) = self.caches.checks.get(memory, origin)
+            && known.end >= end.saturating_add(more)
+        {
+            // `origin + more` is below the length, so it has not wrapped.
+            return (known.index, more);
+        }
+        let checked = match self.builder.func.dfg.value_type(index) {
+            I32 if end <= MASKED_OFFSET_LIMIT => self.checked_masked(memory, index, known, end),
+            _ => self.checked_clamped(memory, index, end),
+        };
+        self.caches.checks.insert(memory, index, checked);
+        (checked.index, 0)
+    }
+
+    /// The check of a 32-bit index, in 32 bits: the length is between `end` and 2^32, and `end` is not
+    /// zero, so the difference of both fits.
+    fn checked_masked(
+        &mut self,
+        memory: MemoryIndex,
+        index: Value,
+        known: Option<Checked>,
+        end: u64,
+    ) -> Checked {
+        let len = self.memory_len_low(memory);
+        let last = self.builder.ins().iadd_imm_s(len, -end.cast_signed());
+        // An index that is masked already needs no second mask.
+        let masked = known.and_then(|known| Some((known.index, known.narrow?)));
+        let compared = masked.map_or(index, |(_, narrow)| narrow);
+        let out = self
+            .builder
+            .ins()
+            .icmp(IntCC::UnsignedGreaterThan, compared, last);
+        self.trapnz(out, TrapCode::MemoryOutOfBounds);
+        let (index, narrow) = masked.unwrap_or_else(|| {
+            let mut narrow = index;
+            if self.env.isa.flags().enable_heap_access_spectre_mitigation() {
+                let mask = self.memory_mask(memory);
+                narrow = self.builder.ins().band(index, mask);
+            }
+            (self.widen_index(narrow), narrow)
+        });
+        Checked {
+            end,
+            index,
+            narrow: Some(narrow),
+        }
+    }
+
+    /// The check of any index, after which a conditional move keeps speculation in bounds.
+    fn checked_clamped(&mut self, memory: MemoryIndex, index: Value, end: u64) -> Checked {
         let wide = self.widen_index(index);
         let len = self.memory_len(memory);
         let last = self.builder.ins().iadd_imm_s(len, -end.cast_signed());
@@ -103,14 +162,35 @@ impl FuncTranslator<'_, '_> {
             .ins()
             .icmp(IntCC::UnsignedGreaterThan, wide, last);
         self.trapnz(out, TrapCode::MemoryOutOfBounds);
-        let masked = if self.env.isa.flags().enable_heap_access_spectre_mitigation() {
-            self.builder.ins().select_spectre_guard(out, last, wide)
-        } else {
-            wide
+        let mut index = wide;
+        if self.env.isa.flags().enable_heap_access_spectre_mitigation() {
+            index = self.builder.ins().select_spectre_guard(out, last, wide);
+        }
+        Checked {
+            end,
+            index,
+            narrow: None,
+        }
+    }
+
+    /// What a value is the sum of, if one of the two is a constant: the other, and the constant, zero
+    /// extended.
+    fn plus_constant(&self, value: Value) -> Option<(Value, u64)> {
+        let dfg = &self.builder.func.dfg;
+        let inst = dfg.value_def(value).inst()?;
+        let InstructionData::Binary {
+            opcode: Opcode::Iadd,
+            args: [a, b],
+        } = dfg.insts[inst]
+        else {
+            return None;
         };
-        let checked = Checked { end, index: masked };
-        self.caches.checks.insert(memory, index, checked);
-        masked
+        let (origin, constant) = match (self.constant_index(a), self.constant_index(b)) {
+            (None, Some(constant)) => (a, constant),
+            (Some(constant), None) => (b, constant),
+            _ => return None,
+        };
+        Some((dfg.resolve_aliases(origin), constant))
     }
 
     /// Traps unless `index + end` is at most the memory's length. Returns the address of `index +

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 
 use cranelift_codegen::ir::Value;
 
+use super::locals::Locals;
 use crate::key::MemoryIndex;
 
 /// What a check has established about an index.
@@ -22,8 +23,11 @@ use crate::key::MemoryIndex;
 pub(super) struct Checked {
     /// `index + end` is at most the length of the memory.
     pub(super) end: u64,
-    /// The 64-bit index; if speculation has got past the check, the greatest that passes it.
+    /// The 64-bit index; if speculation has got past the check, one that is in the memory's address
+    /// space.
     pub(super) index: Value,
+    /// The same in 32 bits, if the memory's mask has been used.
+    pub(super) narrow: Option<Value>,
 }
 
 type Key = (MemoryIndex, Value);
@@ -34,21 +38,24 @@ pub(super) struct Checks {
     known: HashMap<Key, Checked>,
     /// The former entries of `known`, oldest first, for [`Checks::forget`].
     journal: Vec<(Key, Option<Checked>)>,
+    /// The values that locals have, where they are tracked.
+    pub(super) locals: Locals,
 }
 
 /// A point in the translation that [`Checks::forget`] goes back to.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Mark(usize);
+pub(super) struct Mark(usize, usize);
 
 impl Mark {
     /// The start of a function, where nothing is known.
-    pub(super) const START: Self = Self(0);
+    pub(super) const START: Self = Self(0, 0);
 }
 
 impl Checks {
     pub(super) fn clear(&mut self) {
         self.known.clear();
         self.journal.clear();
+        self.locals.clear();
     }
 
     /// What is known about this index of a memory.
@@ -65,11 +72,12 @@ impl Checks {
 
     /// The current point.
     pub(super) fn mark(&self) -> Mark {
-        Mark(self.journal.len())
+        Mark(self.journal.len(), self.locals.mark())
     }
 
     /// Forgets what was recorded since this point.
     pub(super) fn forget(&mut self, since: Mark) {
+        self.locals.forget(since.1);
         while self.journal.len() > since.0 {
             let (key, before) = self.journal.pop().expect("longer than the mark");
             match before {

@@ -98,6 +98,10 @@ impl FuncTranslator<'_, '_> {
         }
         self.jump(header, params);
         self.builder.switch_to_block(header);
+        if let Some(assigned) = &self.assigned {
+            let assigned = assigned.by(self.builder.srcloc().bits());
+            self.caches.checks.locals.enter_loop(assigned);
+        }
         self.stack.truncate(first);
         self.stack
             .extend_from_slice(self.builder.block_params(header));

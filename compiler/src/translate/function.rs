@@ -11,6 +11,7 @@ use std::mem::{offset_of, take};
 use wasmparser::OperatorsReader;
 
 use super::control::Frame;
+use super::locals::Assigned;
 use super::promises;
 use super::state::{Env, FuncTranslator, Scratch, vm_offset};
 use super::trap::AFTER_NO_RETURN;
@@ -56,6 +57,7 @@ pub(crate) fn translate(
         entry,
         caches: take(&mut scratch.caches),
         fuel: None,
+        assigned: None,
         accesses: take(&mut scratch.accesses),
         has_stops,
         stops: take(&mut scratch.stops),
@@ -181,6 +183,9 @@ impl FuncTranslator<'_, '_> {
         let body = &self.env.module.bodies[index];
         let start = u32::try_from(body.range().start).expect("modules are below 4 GiB");
         self.builder.set_srcloc(SourceLoc::new(start));
+        if self.env.module.memories.keys().any(|m| !self.is_guarded(m)) {
+            self.assigned = Some(Assigned::find(body)?);
+        }
         for (i, ty) in signature.params.iter().enumerate() {
             let value = self.builder.block_params(self.entry)[1 + i];
             self.local(clif_type(*ty), value);
@@ -229,6 +234,7 @@ impl FuncTranslator<'_, '_> {
     fn local(&mut self, ty: Type, value: Value) {
         let variable = self.builder.declare_var(ty);
         self.builder.def_var(variable, value);
+        self.track(self.locals.len() as u32, value);
         self.locals.push(variable);
     }
 
@@ -262,17 +268,36 @@ impl FuncTranslator<'_, '_> {
     }
 
     pub(super) fn local_get(&mut self, index: u32) {
-        let value = self.builder.use_var(self.locals[index as usize]);
+        let value = match self.caches.checks.locals.get(index) {
+            Some(value) => value,
+            None => {
+                let value = self.builder.use_var(self.locals[index as usize]);
+                self.track(index, value);
+                value
+            }
+        };
         self.push(value);
     }
 
     pub(super) fn local_set(&mut self, index: u32) {
         let value = self.pop();
-        self.builder.def_var(self.locals[index as usize], value);
+        self.assign(index, value);
     }
 
     pub(super) fn local_tee(&mut self, index: u32) {
         let value = self.peek();
+        self.assign(index, value);
+    }
+
+    fn assign(&mut self, index: u32, value: Value) {
         self.builder.def_var(self.locals[index as usize], value);
+        self.track(index, value);
+    }
+
+    /// Notes that a local has this value, where that is of use.
+    fn track(&mut self, index: u32, value: Value) {
+        if self.assigned.is_some() {
+            self.caches.checks.locals.set(index, value);
+        }
     }
 }

@@ -181,13 +181,37 @@ impl<'b> FuncTranslator<'_, 'b> {
     }
 
     fn read_memory_head(&mut self, memory: MemoryIndex, promise: Promise, field: usize) -> Value {
+        let (base, offset) = self.memory_head(memory, field);
+        self.read(promise, base, offset)
+    }
+
+    /// Low half of the number of bytes that are accessible now.
+    pub(super) fn memory_len_low(&mut self, memory: MemoryIndex) -> Value {
+        match self.fixed_memory_len(memory) {
+            Some(len) if Promise::FixedMemoryLen.is_constant() => {
+                self.builder.ins().iconst(I32, len & i64::from(u32::MAX))
+            }
+            _ => {
+                let (base, offset) = self.memory_head(memory, offset_of!(VmMemory, len));
+                self.read_low_apart(Promise::GrowingMemoryLen, base, offset)
+            }
+        }
+    }
+
+    /// The mask for the 32-bit indices of a memory.
+    pub(super) fn memory_mask(&mut self, memory: MemoryIndex) -> Value {
+        let (base, offset) = self.memory_head(memory, offset_of!(VmMemory, mask));
+        self.read_low(Promise::MemoryMask, base, offset)
+    }
+
+    /// Where a field of the [`VmMemory`] of a memory is: base and offset.
+    fn memory_head(&mut self, memory: MemoryIndex, field: usize) -> (Value, usize) {
         let place = self.env.plan.memories[memory].offset as usize;
-        let (base, offset) = if self.env.module.is_imported_memory(memory) {
+        if self.env.module.is_imported_memory(memory) {
             (self.read(Promise::ImportedMemory, self.vmctx, place), field)
         } else {
             (self.vmctx, place + field)
-        };
-        self.read(promise, base, offset)
+        }
     }
 
     /// Sets the flag that a segment is dropped.

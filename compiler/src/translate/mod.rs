@@ -41,6 +41,7 @@ mod exception;
 mod function;
 mod global;
 mod interrupt;
+mod locals;
 mod memory;
 mod numeric;
 mod operators;

@@ -266,37 +266,56 @@ impl<'b> FuncTranslator<'_, 'b> {
     /// Converts a float to an integer; traps if the result does not fit.
     fn truncate(&mut self, to: Type, sign: Sign) {
         let x = self.pop();
-        let guarded = self.traps_by_signal();
-        if !guarded {
-            self.check_truncation(x, to, sign);
-        }
-        let ins = self.builder.ins();
-        let value = match (sign, guarded) {
-            (Signed, true) => ins.fcvt_to_sint(to, x),
-            (Unsigned, true) => ins.fcvt_to_uint(to, x),
+        let value = match (self.traps_by_signal(), sign, to) {
+            (true, Signed, _) => self.builder.ins().fcvt_to_sint(to, x),
+            (true, Unsigned, _) => self.builder.ins().fcvt_to_uint(to, x),
+            (false, _, I32) => self.truncate_through_64(x, sign),
             // After the checks these give the same result, and they do not trap.
-            (Signed, false) => ins.fcvt_to_sint_sat(to, x),
-            (Unsigned, false) => ins.fcvt_to_uint_sat(to, x),
+            (false, Signed, _) => {
+                self.check_truncation(x, sign);
+                self.builder.ins().fcvt_to_sint_sat(to, x)
+            }
+            (false, Unsigned, _) => {
+                self.check_truncation(x, sign);
+                self.builder.ins().fcvt_to_uint_sat(to, x)
+            }
         };
         self.push(value);
     }
 
-    /// Traps unless `x`, rounded towards zero, is in the range of `to`.
-    fn check_truncation(&mut self, x: Value, to: Type, sign: Sign) {
-        let from = self.builder.func.dfg.value_type(x);
+    /// Converts a float to an integer of 64 bits and that to an i32; traps unless it is the same
+    /// number. What does not fit into 64 bits becomes the least or greatest of these integers, and does
+    /// not fit into 32 either.
+    fn truncate_through_64(&mut self, x: Value, sign: Sign) -> Value {
+        self.check_number(x);
+        let wide = self.builder.ins().fcvt_to_sint_sat(I64, x);
+        let value = self.builder.ins().ireduce(I32, wide);
+        let same = match sign {
+            Signed => self.builder.ins().sextend(I64, value),
+            Unsigned => self.builder.ins().uextend(I64, value),
+        };
+        let overflow = self.builder.ins().icmp(IntCC::NotEqual, same, wide);
+        self.trapnz(overflow, TrapCode::IntegerOverflow);
+        value
+    }
+
+    /// Traps if `x` is not a number.
+    fn check_number(&mut self, x: Value) {
         let nan = self.builder.ins().fcmp(FloatCC::Unordered, x, x);
         self.trapnz(nan, TrapCode::InvalidConversionToInteger);
+    }
 
+    /// Traps unless `x`, rounded towards zero, is in the range of an i64.
+    fn check_truncation(&mut self, x: Value, sign: Sign) {
+        self.check_number(x);
         // One more than the greatest integer is a power of two, so it is exact. One less than the
-        // least integer is not exact if the float has too few bits, but then no float is between it
-        // and the least integer, so the comparison is with the least integer itself.
-        let (below, low, high) = match (sign, to) {
-            (Unsigned, I32) => (FloatCC::LessThanOrEqual, -1.0, TWO_32),
-            (Unsigned, _) => (FloatCC::LessThanOrEqual, -1.0, TWO_32 * TWO_32),
-            (Signed, I32) if from == F64 => (FloatCC::LessThanOrEqual, -TWO_31 - 1.0, TWO_31),
-            (Signed, I32) => (FloatCC::LessThan, -TWO_31, TWO_31),
-            (Signed, _) => (FloatCC::LessThan, -TWO_31 * TWO_32, TWO_31 * TWO_32),
+        // least signed integer is not exact, but no float is between it and the least integer, so
+        // the comparison is with the least integer itself.
+        let (below, low, high) = match sign {
+            Unsigned => (FloatCC::LessThanOrEqual, -1.0, TWO_32 * TWO_32),
+            Signed => (FloatCC::LessThan, -TWO_31 * TWO_32, TWO_31 * TWO_32),
         };
+        let from = self.builder.func.dfg.value_type(x);
         let low = self.float_constant(from, low);
         let high = self.float_constant(from, high);
         let under = self.builder.ins().fcmp(below, x, low);

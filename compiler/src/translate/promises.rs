@@ -2,8 +2,8 @@
 //! This is the only place where a load becomes read-only, movable or hoisted.
 
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
-use cranelift_codegen::ir::types::I64;
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, StackSlot, Value};
+use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, StackSlot, Type, Value};
 use precast_artifact::promises::{Lifetime, Promise};
 
 use super::FuncTranslator;
@@ -50,7 +50,9 @@ impl Region {
             | Promise::DroppedFlags => Self::Vm,
             Promise::InterruptWord => Self::Interrupt,
             Promise::Fuel => Self::Fuel,
-            Promise::MovingMemoryBase | Promise::GrowingMemoryLen => Self::MemoryHead,
+            Promise::MovingMemoryBase | Promise::GrowingMemoryLen | Promise::MemoryMask => {
+                Self::MemoryHead
+            }
             Promise::FixedTableBase
             | Promise::FixedTableLen
             | Promise::GrowingTableBase
@@ -74,13 +76,40 @@ impl FuncTranslator<'_, '_> {
 
     /// Reads a value of 64 bits at `base + offset`.
     pub(super) fn read(&mut self, promise: Promise, base: Value, offset: usize) -> Value {
+        self.read_as(I64, promise, base, offset)
+    }
+
+    /// Reads the low 32 bits of a value of 64 bits at `base + offset`.
+    pub(super) fn read_low(&mut self, promise: Promise, base: Value, offset: usize) -> Value {
+        let offset = self.low_half(offset);
+        self.read_as(I32, promise, base, offset)
+    }
+
+    /// The same for a value that a constant is added to: by an instruction of its own, because a
+    /// constant fits into that of the addition, and not into one that also loads.
+    pub(super) fn read_low_apart(&mut self, promise: Promise, base: Value, offset: usize) -> Value {
+        let offset = vm_offset(self.low_half(offset));
+        let flags = self.read_flags(promise);
+        let wide = self.builder.ins().uload32(flags, base, offset);
+        self.builder.ins().ireduce(I32, wide)
+    }
+
+    /// Where the low half of a value of 64 bits is.
+    fn low_half(&self, offset: usize) -> usize {
+        match self.env.isa.endianness() {
+            ir::Endianness::Big => offset + 4,
+            ir::Endianness::Little => offset,
+        }
+    }
+
+    fn read_as(&mut self, ty: Type, promise: Promise, base: Value, offset: usize) -> Value {
         if promise.lifetime() == Lifetime::Moment {
             // Another thread writes the value. The sequence point, which costs no instruction,
             // keeps Cranelift from reusing the result of an earlier load.
             self.builder.ins().sequence_point();
         }
         let flags = self.read_flags(promise);
-        self.builder.ins().load(I64, flags, base, vm_offset(offset))
+        self.builder.ins().load(ty, flags, base, vm_offset(offset))
     }
 
     /// Reads a value at the end of a chain of pointers that starts at the VM context, with these

@@ -22,6 +22,7 @@ use super::accesses::Access;
 use super::checks::Checks;
 use super::control::Frame;
 use super::interrupt::Fuel;
+use super::locals::Assigned;
 use crate::key::{FuncIndex, MemoryIndex, SigIndex, Symbol};
 use crate::module::Module;
 use crate::plan::Plan;
@@ -63,6 +64,8 @@ pub(crate) struct FuncTranslator<'a, 'b> {
     /// The wasm offset of each.
     pub(super) stops: Vec<u32>,
     pub(super) fuel: Option<Fuel>,
+    /// What loops assign, where the values of locals are tracked because accesses are checked.
+    pub(super) assigned: Option<Assigned>,
 }
 
 /// Allocations that are reused for the next function.

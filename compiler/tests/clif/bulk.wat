@@ -25,7 +25,7 @@
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i32, v2: i32, v3: i32):
-;;     v19 = load.i64 notrap aligned readonly can_move region0 v0+32
+;;     v19 = load.i64 notrap aligned readonly can_move region0 v0+40
 ;;     v12 = load.i64 notrap aligned readonly can_move region0 v0+16
 ;;     v4 = uextend.i64 v1
 ;;     v5 = uextend.i64 v2
@@ -37,7 +37,7 @@
 ;;     trapnz v11, MemoryOutOfBounds
 ;;     v13 = iadd v12, v4
 ;;     v14, v15 = uadd_overflow v5, v6
-;;     v16 = load.i64 notrap aligned region1 v0+40
+;;     v16 = load.i64 notrap aligned region1 v0+48
 ;;     v17 = icmp ugt v14, v16
 ;;     v18 = bor v15, v17
 ;;     trapnz v18, MemoryOutOfBounds
@@ -49,7 +49,7 @@
 ;;     v24 = uextend.i64 v1
 ;;     v25 = uextend.i64 v3
 ;;     v26, v27 = uadd_overflow v24, v25
-;;     v28 = load.i64 notrap aligned region1 v0+40
+;;     v28 = load.i64 notrap aligned region1 v0+48
 ;;     v29 = icmp ugt v26, v28
 ;;     v30 = bor v27, v29
 ;;     trapnz v30, MemoryOutOfBounds
@@ -89,7 +89,7 @@
 ;;     v19 = iconst.i32 1
 ;;     call fn0(v0, v18, v19, v15, v16, v17)  ; v18 = 0, v19 = 1
 ;;     v20 = iconst.i8 1
-;;     store notrap aligned region0 v20, v0+48  ; v20 = 1
+;;     store notrap aligned region0 v20, v0+64  ; v20 = 1
 ;;     return
 ;; }
 ;; function func2(i64 vmctx) -> i32 tail {

@@ -22,21 +22,23 @@
 ;;     v4 = load.i64 notrap aligned region0 v3
 ;;     v5 = icmp ult v2, v4
 ;;     trapnz v5, StackOverflow
-;;     v7 = uextend.i64 v1
-;;     v8 = load.i64 notrap aligned region2 v0+24
-;;     v9 = iconst.i64 -8
+;;     v7 = uload32 notrap aligned region2 v0+24
+;;     v8 = ireduce.i32 v7
+;;     v9 = iconst.i32 -8
 ;;     v10 = iadd v8, v9  ; v9 = -8
-;;     v11 = icmp ugt v7, v10
+;;     v11 = icmp ugt v1, v10
 ;;     trapnz v11, MemoryOutOfBounds
-;;     v12 = select_spectre_guard v11, v10, v7
-;;     v13 = load.i64 notrap aligned region2 v0+16
-;;     v14 = iadd v13, v12
-;;     v15 = load.i32 little region1 v14+4
-;;     v16 = load.i64 notrap aligned region2 v0+16
-;;     v17 = iadd v16, v12
-;;     v18 = uload8.i32 little region1 v17
-;;     v19 = iadd v15, v18
-;;     return v19
+;;     v12 = load.i32 notrap aligned region2 v0+32
+;;     v13 = band v1, v12
+;;     v14 = uextend.i64 v13
+;;     v15 = load.i64 notrap aligned region2 v0+16
+;;     v16 = iadd v15, v14
+;;     v17 = load.i32 little region1 v16+4
+;;     v18 = load.i64 notrap aligned region2 v0+16
+;;     v19 = iadd v18, v14
+;;     v20 = uload8.i32 little region1 v19
+;;     v21 = iadd v17, v20
+;;     return v21
 ;; }
 ;; function func1(i64 vmctx, i32, f64) tail {
 ;;     ss0 = explicit_slot 8, align = 8

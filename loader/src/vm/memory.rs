@@ -5,7 +5,7 @@ use std::fs::File;
 use std::ptr::NonNull;
 
 use precast_artifact::Strategy;
-use precast_artifact::abi::GUARDED_RESERVATION;
+use precast_artifact::abi::{GUARDED_RESERVATION, MASKED_OFFSET_LIMIT};
 use precast_artifact::vm::VmMemory;
 
 use super::keep::{Keeper, Learned};
@@ -67,20 +67,18 @@ impl MemoryEntity {
     pub(super) fn of_pages(ty: MemoryType, pages: u64, guarded: bool) -> Result<Self, Error> {
         let len = initial_len(ty, pages)?;
         let room = if guarded {
-            GUARDED_RESERVATION
+            usize::try_from(GUARDED_RESERVATION).unwrap_or(usize::MAX)
         } else {
             let most = ty.max.unwrap_or(u64::MAX).saturating_mul(WASM_PAGE);
-            (len as u64)
-                .saturating_add(CHECKED_ROOM)
-                .min(most)
-                .max(page_size() as u64)
+            let room = (len as u64).saturating_add(CHECKED_ROOM).min(most);
+            room_for(ty, usize::try_from(room).unwrap_or(usize::MAX))
         };
-        let room = usize::try_from(room).unwrap_or(usize::MAX);
         let mut reservation = Reservation::new(room.next_multiple_of(page_size()))?;
         reservation.commit(0, len.next_multiple_of(page_size()))?;
         let own = VmMemory {
             base: reservation.base().as_ptr(),
             len,
+            mask: mask_of(ty, guarded, len),
         };
         let (vm, images) = (std::ptr::null_mut(), Vec::new());
         Ok(Self {
@@ -115,10 +113,10 @@ impl MemoryEntity {
     /// # Safety
     /// The place is valid as long as the entity.
     pub(crate) unsafe fn publish(&mut self, vm: Option<NonNull<VmMemory>>) {
-        let VmMemory { base, len } = self.own;
+        let VmMemory { base, len, mask } = self.own;
         self.vm = vm.map_or(&raw mut self.own, NonNull::as_ptr);
         // SAFETY: by this function's contract.
-        unsafe { self.vm.write(VmMemory { base, len }) };
+        unsafe { self.vm.write(VmMemory { base, len, mask }) };
     }
 
     pub(crate) fn vm(&self) -> *mut VmMemory {
@@ -180,7 +178,10 @@ impl MemoryEntity {
         let new_len = usize::try_from(new_len).unwrap_or(usize::MAX);
         let page = page_size();
         let (committed, needed) = (len.next_multiple_of(page), new_len.next_multiple_of(page));
-        if needed <= self.reservation.len() {
+        // Growth that the reservation has room for may need more of it to mask indices with.
+        if needed <= self.reservation.len()
+            && (self.guarded || room_for(self.ty, needed) <= self.reservation.len())
+        {
             self.reservation.commit(committed, needed - committed)?;
         } else if self.guarded {
             // A guarded memory must not move, since code keeps its base. Its reservation holds all
@@ -189,17 +190,22 @@ impl MemoryEntity {
         } else {
             // Twice the room, so that moving stays in proportion to growth.
             let room = (needed.saturating_mul(2) as u64).min(most);
-            let room = (room as usize).max(needed).next_multiple_of(page);
+            let room = room_for(self.ty, (room as usize).max(needed)).next_multiple_of(page);
+            let least = room_for(self.ty, needed).next_multiple_of(page);
             let has_file = !self.images.is_empty() && !self.moved;
             let place = &mut self.reservation;
             place
                 .move_to(committed, needed, room, has_file)
-                .or_else(|_| place.move_to(committed, needed, needed, has_file))?;
+                .or_else(|_| place.move_to(committed, needed, least, has_file))?;
             self.moved = true;
         }
-        let base = self.reservation.base().as_ptr();
+        let vm = VmMemory {
+            base: self.reservation.base().as_ptr(),
+            len: new_len,
+            mask: mask_of(self.ty, self.guarded, new_len),
+        };
         // SAFETY: published when it was made.
-        unsafe { self.vm.write(VmMemory { base, len: new_len }) };
+        unsafe { self.vm.write(vm) };
         Ok(())
     }
 
@@ -242,9 +248,9 @@ impl MemoryEntity {
             }
         }
         again.vm = self.vm;
-        let VmMemory { base, len } = again.own;
+        let VmMemory { base, len, mask } = again.own;
         // SAFETY: published when it was made.
-        unsafe { self.vm.write(VmMemory { base, len }) };
+        unsafe { self.vm.write(VmMemory { base, len, mask }) };
         *self = again;
         Ok(())
     }
@@ -301,6 +307,25 @@ fn most_pages(ty: MemoryType) -> u64 {
         MAX_PAGES64
     } else {
         MAX_PAGES32
+    }
+}
+
+/// The bytes to reserve for a memory that is not guarded and may have this length.
+fn room_for(ty: MemoryType, len: usize) -> usize {
+    let len = len.max(page_size());
+    if ty.memory64 {
+        return len;
+    }
+    // No memory with 32-bit indices is longer than 2^32 bytes.
+    len.next_power_of_two() + MASKED_OFFSET_LIMIT as usize
+}
+
+/// What [`VmMemory::mask`] is for a memory of this length.
+fn mask_of(ty: MemoryType, guarded: bool, len: usize) -> usize {
+    match (ty.memory64, guarded) {
+        (true, _) => usize::MAX,
+        (false, true) => u32::MAX as usize,
+        (false, false) => len.next_power_of_two() - 1,
     }
 }
 

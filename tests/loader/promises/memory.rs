@@ -1,6 +1,7 @@
 //! Promises about memories: bases, lengths, bytes.
 
 use precast_artifact::Strategy;
+use precast_artifact::abi::MASKED_OFFSET_LIMIT;
 use precast_loader::{
     Caller, Engine, Error, Extern, Func, Instance, Memory, MemoryType, Store, StoreLimitsBuilder,
     TrapCode,
@@ -236,6 +237,80 @@ fn memories_move_and_grow_under_running_code() {
                     let error = pair.call64(which, "get", end - 7).unwrap_err();
                     assert_eq!(error.trap().unwrap().code(), TrapCode::MemoryOutOfBounds);
                 }
+            }
+        }
+    }
+}
+
+/// Bytes from this address on that are in mappings, one after the other.
+fn mapped(base: usize) -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let mut end = base;
+    for line in maps.lines() {
+        let range = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+        let at = |text| usize::from_str_radix(text, 16).unwrap();
+        if (at(range.0)..at(range.1)).contains(&end) {
+            end = at(range.1);
+        }
+    }
+    end - base
+}
+
+#[test]
+fn masked_indices_stay_in_the_reservation() {
+    let wat = |limits: &str| {
+        format!(
+            r#"(module (memory (export "m") {limits})
+            (func (export "store") (param i32 i64) (i64.store offset=8 (local.get 0) (local.get 1)))
+            (func (export "load") (param i32) (result i64)
+                (drop (i32.load8_u (local.get 0)))
+                (i64.load offset=8 (local.get 0))))"#
+        )
+    };
+    let engine = Engine::default();
+    for (limits, growth) in [
+        ("1", &[0_u64, 1, 14, 17, 40, 0, 200, 1000][..]),
+        ("3 5", &[0, 1, 1]),
+        ("33 33", &[0]),
+        ("17", &[15, 1]),
+    ] {
+        let module = module(&engine, &wat(limits), Strategy::Checked);
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let memory = instance.get_memory(&mut store, "m").unwrap();
+        let put = instance.get_typed_func::<(u32, i64), ()>(&mut store, "store");
+        let get = instance.get_typed_func::<u32, i64>(&mut store, "load");
+        let (put, get) = (put.unwrap(), get.unwrap());
+        for more in growth {
+            memory.grow(&mut store, *more).unwrap();
+            let len = memory.data_size(&store);
+            let base = memory.data_ptr(&mut store) as usize;
+            let reserved = len.next_power_of_two() + MASKED_OFFSET_LIMIT as usize;
+            assert!(mapped(base) >= reserved, "{limits} {more}");
+            // The mask has all bits that an index can have: no two indices are the same place.
+            let mut ats: Vec<usize> = (0..64).map(|bit| 1 << bit).collect();
+            ats.extend([0, len - 65536, len - 16, len / 2 - 8]);
+            ats.retain(|at| at + 16 <= len);
+            for (i, at) in ats.iter().enumerate() {
+                put.call(&mut store, (*at as u32, i as i64)).unwrap();
+                let bytes = &memory.data(&store)[at + 8..at + 16];
+                assert_eq!(bytes, (i as i64).to_le_bytes(), "{limits} {more} {at}");
+                assert_eq!(get.call(&mut store, *at as u32).unwrap(), i as i64);
+            }
+            for at in [
+                len - 15,
+                len,
+                len.next_power_of_two() - 1,
+                u32::MAX as usize,
+            ] {
+                let at = u32::try_from(at).unwrap();
+                let error = put.call(&mut store, (at, 1)).unwrap_err();
+                assert_eq!(
+                    error.trap().unwrap().code(),
+                    TrapCode::MemoryOutOfBounds,
+                    "{limits} {more} {at}"
+                );
+                get.call(&mut store, at).unwrap_err();
             }
         }
     }
