@@ -24,14 +24,7 @@ const FORBIDDEN: [&str; 8] = [
 /// The names of `package` and of all packages that it depends on.
 fn dependencies(package: &str, arguments: &[&str]) -> Vec<String> {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--offline",
-            "--package",
-            package,
-            "--edges",
-            "normal",
-        ])
+        .args(["tree", "--package", package, "--edges", "normal"])
         .args(["--target", "all", "--prefix", "none", "--format", "{p}"])
         .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -88,6 +81,34 @@ fn the_tree_of_the_loader_is_short_and_known() {
     assert_eq!(names, known);
 }
 
+/// The feature `signatures` adds one library of cryptography, and what that library needs. Who only
+/// checks signatures has no code for secret keys.
+#[test]
+fn what_signatures_add_is_known() {
+    let features = |list| ["--edges", "no-proc-macro", "--features", list];
+    let mut names = dependencies("precast-loader", &features("signatures"));
+    let without = dependencies("precast-loader", &["--edges", "no-proc-macro"]);
+    names.retain(|name| !without.contains(name));
+    names.sort();
+    names.dedup();
+    let known = [
+        "block-buffer",
+        "crypto-common",
+        "curve25519-dalek",
+        "digest",
+        "ed25519",
+        "ed25519-dalek",
+        "fiat-crypto",
+        "hybrid-array",
+        "precast-signature",
+        "sha2",
+        "signature",
+        "subtle",
+        "typenum",
+    ];
+    assert_eq!(names, known);
+}
+
 #[test]
 fn the_compiler_would_be_noticed() {
     let found = forbidden("precast-compiler");
@@ -138,6 +159,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "memory",
             "module",
             "redirect",
+            "signed",
             "snapshot",
             "store",
             "stored",
@@ -279,7 +301,7 @@ fn every_public_type_of_the_loader_has_an_example() {
                 continue;
             };
             let (module, names) = given_out.rsplit_once("::").expect("items of a module");
-            if module == "precast_artifact" {
+            if ["precast_artifact", "precast_signature"].contains(&module) {
                 continue;
             }
             let code = read(&format!("{folder}{}.rs", module.replace("::", "/")));
@@ -310,6 +332,7 @@ fn every_published_package_carries_its_licence_and_its_readme() {
         "precast-cache",
         "precast-compiler",
         "precast-loader",
+        "precast-signature",
         "precast-wasi",
     ] {
         let output = Command::new(env!("CARGO"))

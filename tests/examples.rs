@@ -81,6 +81,12 @@ fn static_object() {
 }
 
 #[test]
+fn signed() {
+    let expected = "signed by 1 trusted key; the answer is 42\nchanged by one bit: refused\n";
+    prints("signed", &[], &[], expected);
+}
+
+#[test]
 fn basic() {
     prints("basic", &["7", "9"], &[], "7 + 9 = 16\n");
 }

@@ -25,7 +25,8 @@
 //!
 //! `digest` is BLAKE3 over the whole file with `digest` and `checksum` taken as zero; `checksum` is
 //! CRC-32 (IEEE) over header and hot tables with `checksum` taken as zero. The checksum is certain
-//! to catch any single damaged byte there. Only the digest helps against intent.
+//! to catch any single damaged byte there. Only the digest helps against intent. Signatures of the
+//! digest can follow the artifact in its file, see [`trailer`](crate::trailer).
 
 mod sections;
 

@@ -15,6 +15,7 @@
 //! | [`handlers`] | maps calls to the code that handles exceptions they throw |
 //! | [`traps`], [`addresses`] | maps from code offsets to trap codes and to wasm offsets |
 //! | `metadata` | cold metadata, the only user of bincode (feature `metadata`) |
+//! | [`trailer`] | the signatures behind an artifact |
 //! | [`reader`] | a checked view of the bytes |
 //! | [`shown()`] | escapes text that comes from modules before people see it |
 //! | `writer` (feature `write`) | builds the bytes of an artifact from its parts |
@@ -35,6 +36,7 @@ pub mod records;
 mod shown;
 pub mod signature;
 pub mod target;
+pub mod trailer;
 pub mod traps;
 pub mod vm;
 #[cfg(feature = "write")]

@@ -9,6 +9,7 @@
 //! | what | where |
 //! |---|---|
 //! | magic, format, ABI, target, CPU features, page size, checksum | `check` |
+//! | what follows the artifact: nothing, or signatures; not whether they are valid | [`trailer`] |
 //! | sections: inside the file, disjoint, aligned | `sections` |
 //! | hot tables: every index, run, name, flag and type id; order of imports | `tables` |
 //! | VM context: parts disjoint and aligned, no pointer in the template | `context` |
@@ -45,6 +46,7 @@ use bytemuck::Pod;
 pub use error::{Error, FoundFile, Host, Mismatch, feature_names};
 
 use crate::records::*;
+use crate::trailer::{self, FileSignature};
 use crate::{HEADER_OFFSET, Header, Interruption, Section, Strategy, ValType};
 
 /// A signature of an artifact: parameters and results.
@@ -113,9 +115,7 @@ impl<'a> Artifact<'a> {
             return Err(Error::Truncated { found, expected });
         }
         this.check_checksum()?;
-        if found > expected {
-            return Err(Error::TrailingBytes { found, expected });
-        }
+        this.file_signatures()?;
         this.check_sections()?;
         this.check_tables()?;
         Ok(this)
@@ -152,12 +152,12 @@ impl<'a> Artifact<'a> {
         HEADER_OFFSET.checked_add(header.hot_len as usize)
     }
 
-    /// Computes the digest of the whole file and compares it with the header's and with `expected`.
+    /// Computes the digest of the whole artifact and compares it with the header's and with `expected`.
     ///
     /// # Errors
     /// [`Error::Digest`] if it differs from either of them.
     pub fn verify_digest(&self, expected: Option<&[u8; 32]>) -> Result<(), Error> {
-        let found = digest(self.bytes);
+        let found = digest(self.bytes());
         for expected in [Some(&self.header.digest), expected].into_iter().flatten() {
             if found != *expected {
                 return Err(Error::Digest {
@@ -174,9 +174,26 @@ impl<'a> Artifact<'a> {
         self.header
     }
 
-    /// All bytes of the file.
+    /// All bytes of the artifact, without signatures that follow it in its file.
     pub fn bytes(&self) -> &'a [u8] {
+        self.split().0
+    }
+
+    /// The signatures behind the artifact. Nobody has checked them: they may be any bytes.
+    ///
+    /// # Errors
+    /// [`Error::TrailingBytes`] and [`Error::Damaged`], only for parts that were never checked.
+    pub fn file_signatures(&self) -> Result<&'a [FileSignature], Error> {
+        let tail = self.split().1;
+        trailer::decode(tail, self.header.file_len, self.header.page_size)
+    }
+
+    /// The bytes of the artifact, and those that follow in its file.
+    fn split(&self) -> (&'a [u8], &'a [u8]) {
+        let len = usize::try_from(self.header.file_len).unwrap_or(usize::MAX);
         self.bytes
+            .split_at_checked(len)
+            .unwrap_or((self.bytes, &[]))
     }
 
     /// How memory accesses are kept in bounds.

@@ -42,6 +42,10 @@ pub enum Error {
     /// The bytes are not an artifact that can run here.
     #[error(transparent)]
     Artifact(#[from] precast_artifact::Error),
+    /// Too few trusted keys have signed the artifact.
+    #[cfg(feature = "signatures")]
+    #[error(transparent)]
+    Signature(#[from] precast_signature::Error),
     /// A module that cannot be stopped in the way that is asked for.
     #[error(
         "the module was compiled with interruption `{found}`, and {asked_by} asks for \

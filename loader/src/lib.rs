@@ -33,6 +33,7 @@
 //! | open an artifact that nobody else can write to | [`Module::open`] |
 //! | open an artifact that others can write to | [`Module::open_sealed`] |
 //! | open an artifact of which only the digest is known | [`Module::open_verified`] |
+//! | open an artifact that a trusted key has signed | `Module::open_signed` (feature `signatures`) |
 //! | define functions that modules import | [`Linker`], [`Func`] |
 //! | make other items that modules import | [`Memory`], [`Table`], [`Global`], [`Tag`] |
 //! | throw, catch and look at exceptions | [`ExnRef`], [`Error::exception`] |
@@ -66,6 +67,7 @@
 // | | `externref`, `exception` | values that stores keep for machine code |
 // | machine | `vm` | what machine code and the signal handler work with, see its own map |
 // | handles | `engine`, `module`, `store` | settings, modules, stores and access to them |
+// | | `signed` | modules that trusted keys have signed |
 // | | `stored` | what a handle is: the number of a store, and a pointer to an item of it |
 // | | `instance`, `func`, `memory`, `table`, `global`, `tag` | items of stores |
 // | | `val`, `exnref`, `snapshot` | values; the state of instances |
@@ -103,6 +105,8 @@ mod memory;
 mod module;
 mod redirect;
 pub mod runtime;
+#[cfg(feature = "signatures")]
+mod signed;
 mod snapshot;
 mod store;
 mod stored;
@@ -143,3 +147,5 @@ pub use types::{ExternType, FuncType, GlobalType, MemoryType, TableType};
 pub use val::{V128, Val};
 
 pub use precast_artifact::{Interruption, TrapCode, ValType};
+#[cfg(feature = "signatures")]
+pub use precast_signature::{Error as SignatureError, KeyId, NotAKey, PublicKey, TrustedKeys};

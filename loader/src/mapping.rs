@@ -10,8 +10,9 @@
 //! The whole file is one private mapping, so text pages are shared between processes. Text is never
 //! writable, nothing else is executable, and nothing becomes executable after it was mapped. Nearly
 //! every file ends with its text and is mapped in two system calls. The pages of the text are
-//! mapped a second time, in their place, in three cases: a GOT follows the text, the tables are too
-//! large to be read beforehand, or a digest is checked first.
+//! mapped a second time, in their place, in three cases: a GOT or signatures follow the text, the tables are too
+//! large to be read beforehand, or a digest or a signature is checked first. Signatures that follow
+//! an artifact are in pages of their own, which are never executable.
 //!
 //! Code that was verified must not change afterwards, so it is not mapped from a file that others
 //! can write to, but from a [sealed](crate::sys::sealed) file, see [`Trust`]. Bytes that are in
@@ -33,6 +34,9 @@ use precast_artifact::{
     Artifact, Error as ArtifactError, FoundFile, HEADER_OFFSET, Header, Host, LibCall, Section,
 };
 
+#[cfg(feature = "signatures")]
+use precast_signature::{KeyId, TrustedKeys};
+
 use crate::error::Error;
 use crate::sys::file_map::FileMap;
 use crate::sys::map::{page_size, protect, read_start};
@@ -53,6 +57,9 @@ pub(crate) struct Mapping {
     /// The file that memory images are mapped from, if the artifact has images. It is set when a file
     /// is mapped, and for an artifact of the executable when it is first instantiated.
     file: OnceLock<File>,
+    /// The trusted keys that have signed the artifact, if it was opened because they have.
+    #[cfg(feature = "signatures")]
+    pub(crate) signers: Box<[KeyId]>,
 }
 
 /// The bytes of an artifact, with code that can run.
@@ -106,6 +113,10 @@ pub(crate) enum Trust<'a> {
     /// The bytes must have this digest. The loader maps a sealed copy and computes the digest of
     /// that copy.
     Digest(&'a [u8; 32]),
+    /// Keys that are trusted must have signed the bytes. As for `Digest`, the loader checks a sealed
+    /// copy.
+    #[cfg(feature = "signatures")]
+    Signed(&'a TrustedKeys),
 }
 
 impl Mapping {
@@ -197,6 +208,8 @@ impl Mapping {
             bytes: Bytes::Static(bytes),
             hot: Box::default(),
             file: OnceLock::new(),
+            #[cfg(feature = "signatures")]
+            signers: Box::default(),
         })
     }
 
@@ -213,15 +226,22 @@ impl Mapping {
             Trust::Unchecked => hot_tables(&file, len, len),
             Trust::Sealed => hot_tables(&file, len, MAX_COPIED),
             Trust::Digest(_) => (Box::default(), None),
+            #[cfg(feature = "signatures")]
+            Trust::Signed(_) => (Box::default(), None),
         };
         // SAFETY: nobody can truncate or overwrite a sealed file. For any other file, the contract
         // of the public functions forbids both while it is mapped.
         let bytes = unsafe { FileMap::new(&file, len, code) };
         let bytes = bytes.map_err(|e| fail("map", e))?;
         let start = start_of(&hot, &bytes);
+        #[cfg(feature = "signatures")]
+        let mut signers: Box<[KeyId]> = Box::default();
         let artifact = Artifact::parse_parts(start, &bytes, Some(&host(start)))?;
-        if let Trust::Digest(expected) = trust {
-            artifact.verify_digest(Some(expected))?;
+        match trust {
+            Trust::Unchecked | Trust::Sealed => {}
+            Trust::Digest(expected) => artifact.verify_digest(Some(expected))?,
+            #[cfg(feature = "signatures")]
+            Trust::Signed(keys) => signers = keys.verify(&artifact)?.into_boxed_slice(),
         }
         let header = artifact.header();
         if header.got.len > 0 {
@@ -240,6 +260,8 @@ impl Mapping {
             bytes: Bytes::Mapped(bytes),
             hot,
             file: images,
+            #[cfg(feature = "signatures")]
+            signers,
         })
     }
 

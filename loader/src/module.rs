@@ -190,7 +190,7 @@ impl Module {
         }))
     }
 
-    fn new(engine: &Engine, mapping: Mapping) -> Self {
+    pub(crate) fn new(engine: &Engine, mapping: Mapping) -> Self {
         Self::of_code(Arc::new(MappedModule::new(mapping)), *engine)
     }
 

@@ -30,6 +30,7 @@ mod reset;
 mod runtime;
 mod sealed;
 mod signals;
+mod signed;
 mod small_modules;
 mod snapshot;
 mod stack;

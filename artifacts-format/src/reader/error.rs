@@ -144,7 +144,7 @@ pub enum Error {
         /// Number of bytes expected.
         expected: u64,
     },
-    /// The bytes are longer than their header says.
+    /// The bytes are longer than their header says, and what follows is no signature.
     #[error(
         "the artifact is {found} bytes long, but its header says {expected}: a tool such as \
          `strip` has changed it; an artifact must stay as precast wrote it"

@@ -22,8 +22,14 @@ impl Artifact<'_> {
                 "page size is not a power of two up to 64 KiB",
             ));
         }
-        let room = (self.bytes.len() - HEADER_OFFSET) as u64;
+        let room = h.file_len.saturating_sub(HEADER_OFFSET as u64);
         let hot_end = u64::from(h.hot_len);
+        if hot_end > room {
+            return Err(damaged(
+                field!(hot_len),
+                "the hot tables end behind the artifact",
+            ));
+        }
         self.check_places(hot, size_of::<Header>() as u64, hot_end)?;
         self.check_places(others, hot_end, room)?;
         if h.text.len >= u64::from(u32::MAX) {

@@ -6,4 +6,5 @@ mod damage;
 mod golden;
 mod layout;
 mod sample;
+mod trailer;
 mod versions;

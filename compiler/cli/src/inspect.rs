@@ -91,6 +91,8 @@ struct Report<'a> {
     sections: Vec<(&'static str, u64)>,
     /// Whether the digest matches the file.
     intact: bool,
+    /// Ids of the keys that the file's signatures name. Nothing is checked.
+    signatures: Vec<String>,
 }
 
 impl<'a> Report<'a> {
@@ -145,6 +147,11 @@ impl<'a> Report<'a> {
             ],
             sections: sections(artifact),
             intact: artifact.verify_digest(None).is_ok(),
+            signatures: artifact
+                .file_signatures()?
+                .iter()
+                .map(|signature| hex(&signature.key))
+                .collect(),
         })
     }
 
@@ -184,6 +191,9 @@ impl<'a> Report<'a> {
             "DOES NOT MATCH THE FILE"
         };
         line("digest", format!("{} ({state})", hex(&h.digest)));
+        for id in &self.signatures {
+            line("signature", format!("key {id}, not checked"));
+        }
         line("context", format!("{} bytes for each instance", h.vm.size));
         for (field, values) in &m.producers {
             let values: Vec<String> = values
@@ -233,6 +243,7 @@ impl<'a> Report<'a> {
             "module_name": m.module_name,
             "source": { "size": m.source_len, "blake3": hex(&m.source_digest) },
             "digest": { "blake3": hex(&h.digest), "matches": self.intact },
+            "signatures": self.signatures.iter().map(|id| json!({ "key": id })).collect::<Value>(),
             "context_size": h.vm.size,
             "producers": object(&mut m.producers.iter().map(|(field, values)| {
                 let values = values.iter().map(|(n, v)| json!({ "name": n, "version": v }));

@@ -18,6 +18,7 @@ mod digest;
 mod exposure;
 mod files;
 mod inspect;
+mod key;
 mod limits;
 mod objdump;
 mod program;
@@ -58,6 +59,12 @@ enum Command {
     Objdump(objdump::Args),
     /// Print the digests of artifacts, by which they can be verified when they are opened
     Digest(digest::Args),
+    /// Make a pair of keys: one to sign artifacts with, one to check signatures with
+    Key(key::KeyArgs),
+    /// Sign an artifact, in addition to the signatures that it has
+    Sign(key::SignArgs),
+    /// Check that trusted keys have signed artifacts, and print the ids of these keys
+    Verify(key::VerifyArgs),
     /// Run an artifact or a WebAssembly module: a WASI program, or one of its functions
     Run(run::Args),
     /// Show and manage the cache of compiled modules
@@ -101,6 +108,9 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Objdump(args) => objdump::run(args),
         Command::Digest(args) => digest::run(args),
+        Command::Key(args) => key::make(args),
+        Command::Sign(args) => key::sign(args),
+        Command::Verify(args) => key::verify(args),
         Command::Run(args) => run::run(args),
         Command::Cache(args) => cache::run(args),
         Command::Wast(args) => wast::run(args),

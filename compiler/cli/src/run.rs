@@ -20,7 +20,7 @@ use precast_wasi::{
 
 use crate::exposure::Exposure;
 use crate::program::Program;
-use crate::{Failure, cache, limits, redirect, report, settings, usage_error, value};
+use crate::{Failure, cache, key, limits, redirect, report, settings, usage_error, value};
 
 /// Exit code after a trap: that of a native program that aborts, 128 plus the number of SIGABRT.
 const TRAPPED: u8 = 134;
@@ -74,6 +74,8 @@ pub(crate) struct Args {
     /// 1.5s
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
+    #[command(flatten)]
+    trusted: key::Trusted,
     #[command(flatten)]
     limits: limits::Args,
     #[command(flatten, next_help_heading = "Compilation of modules")]
@@ -190,7 +192,14 @@ fn open(program: Program, file: &Path, args: &Args, exposure: &Exposure) -> Resu
         (None, None) => args.interruption.unwrap_or(Interruption::None),
     };
     let engine = Engine::new(&config);
+    let trusted = args.trusted.keys()?;
     if let Program::Module(wasm) = &program {
+        if trusted.is_some() {
+            bail!(
+                "{}: it is a WebAssembly module, which has no signature; expected an artifact",
+                context()
+            );
+        }
         let settings = args.settings.settings(interruption);
         let module = args
             .cache
@@ -203,6 +212,14 @@ fn open(program: Program, file: &Path, args: &Args, exposure: &Exposure) -> Resu
             "{}: it is compiled already; {option} is for modules, and for `precast compile`",
             context()
         );
+    }
+    if let Some(keys) = &trusted {
+        return match &program {
+            Program::File(file) => Module::open_signed(&engine, file, keys),
+            Program::Bytes(bytes) => Module::from_bytes_signed(&engine, bytes, keys),
+            Program::Module(_) => unreachable!("refused above"),
+        }
+        .with_context(context);
     }
     match program {
         Program::File(file) if exposure.artifact() => {

@@ -6,6 +6,7 @@ mod exposure;
 mod look;
 mod redirect;
 mod run;
+mod signed;
 mod typed;
 
 use std::fs;

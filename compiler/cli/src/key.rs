@@ -1,0 +1,179 @@
+//! `precast key`, `precast sign` and `precast verify`: who vouches for an artifact.
+//!
+//! Keys are in files, and a secret key is never an argument: others see the arguments of a program.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::num::NonZero;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow, bail};
+use precast_loader::{PublicKey, TrustedKeys};
+use precast_signature::SecretKey;
+use zeroize::Zeroizing;
+
+use crate::artifact::Bytes;
+use crate::{Failure, files, usage_error};
+
+/// Maximum size of the file of a key in bytes. Such a file has about 120.
+const MAX_KEY: u64 = 1 << 16;
+
+#[derive(clap::Args)]
+pub(crate) struct KeyArgs {
+    /// Where to write the secret key, which only you may read; the public key is written beside it,
+    /// as FILE.pub
+    file: PathBuf,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct SignArgs {
+    /// The artifact
+    file: PathBuf,
+    /// The file of the secret key, as `precast key` or `openssl genpkey -algorithm ed25519` writes
+    /// it
+    #[arg(long, value_name = "KEYFILE")]
+    key: PathBuf,
+    /// Where to write the signed artifact [default: FILE is replaced]
+    #[arg(short, long)]
+    output: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// The artifacts
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    trusted: Trusted,
+}
+
+/// Which keys are trusted.
+#[derive(clap::Args)]
+pub(crate) struct Trusted {
+    /// The file of a public key that is trusted; may be repeated
+    #[arg(long = "trusted-key", value_name = "KEYFILE")]
+    keys: Vec<PathBuf>,
+    /// How many trusted keys must have signed [default: 1]
+    #[arg(long, value_name = "N", requires = "keys")]
+    signatures: Option<NonZero<usize>>,
+}
+
+impl Trusted {
+    /// The keys in the files; `None` if no file is given.
+    pub(crate) fn keys(&self) -> Result<Option<TrustedKeys>> {
+        if self.keys.is_empty() {
+            return Ok(None);
+        }
+        let keys = self.keys.iter().map(|path| public(path));
+        let keys = TrustedKeys::new(keys.collect::<Result<Vec<_>>>()?);
+        Ok(Some(
+            keys.require(self.signatures.unwrap_or(NonZero::<usize>::MIN)),
+        ))
+    }
+}
+
+pub(crate) fn make(args: KeyArgs) -> Result<ExitCode, Failure> {
+    let secret = SecretKey::generate().context("cannot get random numbers for a key")?;
+    let mut beside = args.file.clone().into_os_string();
+    beside.push(".pub");
+    // The public key comes first: if it cannot be written, there is no secret key that nobody needs.
+    let public = secret.public();
+    write_new(&PathBuf::from(&beside), public.to_pem().as_bytes(), 0o644)?;
+    if let Err(error) = write_new(&args.file, secret.to_pem().as_bytes(), 0o600) {
+        std::fs::remove_file(&beside).ok();
+        return Err(error.into());
+    }
+    writeln!(io::stdout(), "{}", public.id())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn sign(args: SignArgs) -> Result<ExitCode, Failure> {
+    if args.output.is_none() && args.file == Path::new("-") {
+        let message = "standard input cannot be replaced: give --output";
+        usage_error("sign", message.to_owned());
+    }
+    let secret = secret(&args.key)?;
+    let bytes = Bytes::read_artifact(&args.file)?;
+    let artifact = bytes.parse(&args.file)?;
+    let signed = secret
+        .sign_file(&artifact)
+        .with_context(|| format!("cannot sign `{}`", args.file.display()))?;
+    files::write(args.output.as_ref().unwrap_or(&args.file), &signed)?;
+    tracing::info!(
+        "signed `{}` with key {}",
+        args.file.display(),
+        secret.public().id()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn verify(args: VerifyArgs) -> Result<ExitCode, Failure> {
+    let Some(keys) = args.trusted.keys()? else {
+        let message = "expected the public keys that you trust: give --trusted-key KEYFILE";
+        usage_error("verify", message.to_owned());
+    };
+    let mut text = String::new();
+    for file in &args.files {
+        let bytes = Bytes::read_artifact(file)?;
+        let signers = keys
+            .verify(&bytes.parse(file)?)
+            .with_context(|| format!("cannot trust `{}`", file.display()))?;
+        for id in signers {
+            text += &format!("{id}  {}\n", file.display());
+        }
+    }
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a new file, which only its owner may write to. A file that exists is never replaced:
+/// it may be the only copy of a key.
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(mode);
+    let write = || {
+        let mut file = options.open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    match write() {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(anyhow!(
+            "`{}` exists already; a key is never replaced",
+            path.display()
+        )),
+        done => done.with_context(|| format!("cannot write `{}`", path.display())),
+    }
+}
+
+fn public(path: &Path) -> Result<PublicKey> {
+    let (text, _) = read(path)?;
+    PublicKey::from_pem(&text).with_context(|| format!("cannot use `{}`", path.display()))
+}
+
+fn secret(path: &Path) -> Result<SecretKey> {
+    let (text, mode) = read(path)?;
+    if mode & 0o077 != 0 {
+        bail!(
+            "others may read or write the secret key in `{path}` (mode {:03o}): take that from them \
+             with `chmod 600 {path}`, or make a new key if they may have read it",
+            mode & 0o777,
+            path = path.display(),
+        );
+    }
+    SecretKey::from_pem(&text).with_context(|| format!("cannot use `{}`", path.display()))
+}
+
+/// The text in the file of a key, and the file's mode.
+fn read(path: &Path) -> Result<(Zeroizing<String>, u32)> {
+    let read = || {
+        let file = File::open(path)?;
+        let mode = file.metadata()?.mode();
+        // Room for all of it, so that no copy of a secret is left behind by growing.
+        let mut text = Zeroizing::new(String::with_capacity(4096));
+        file.take(MAX_KEY).read_to_string(&mut text)?;
+        Ok::<_, io::Error>((text, mode))
+    };
+    read().with_context(|| format!("cannot read the key in `{}`", path.display()))
+}

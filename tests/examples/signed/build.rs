@@ -1,0 +1,31 @@
+//! Compiles a plug-in and signs it. A real secret key would be on another machine, and `precast
+//! sign` would use it there. Here a pair of keys is made for each build, and the secret key is
+//! forgotten.
+
+use std::error::Error;
+use std::path::Path;
+
+use precast_artifact::Artifact;
+use precast_compiler::{Compiler, Settings};
+use precast_signature::SecretKey;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=guest.wat");
+    let wasm = wat::parse_file("guest.wat")?;
+    let settings = Settings {
+        target: Some(std::env::var("TARGET")?),
+        ..Settings::default()
+    };
+    let compiled = Compiler::new(settings)?.compile(&wasm)?;
+    // Records are read in place, and must be aligned.
+    let mut words = vec![0_u64; compiled.artifact.len().div_ceil(8)];
+    let bytes = &mut bytemuck::cast_slice_mut(&mut words)[..compiled.artifact.len()];
+    bytes.copy_from_slice(&compiled.artifact);
+
+    let secret = SecretKey::generate()?;
+    let signed = secret.sign_file(&Artifact::parse(bytes, None)?)?;
+    let out = std::env::var("OUT_DIR")?;
+    std::fs::write(Path::new(&out).join("plugin.precast"), signed)?;
+    std::fs::write(Path::new(&out).join("vendor.pub"), secret.public().to_pem())?;
+    Ok(())
+}
