@@ -18,7 +18,6 @@
 //! - Nothing of an instance goes away before its store does, whether the instance is closed or not:
 //!   neither VM context, nor memories with base and length, nor tables, nor code. Code of a closed
 //!   instance is only never entered again.
-//!   with base and length, tables, code. A closed instance is only not entered any more.
 
 use crate::Strategy;
 
@@ -125,8 +124,9 @@ promises! {
         broken by "loader::promises::memory::memories_move_and_grow_under_running_code";
     /// Length of a memory whose maximum is its minimum.
     FixedMemoryLen: Instance, Valid,
-        kept by "grow_memory" "MemoryEntity::release" "limits_fit",
-        broken by "loader::promises::memory::fixed_memories_cannot_grow"
+        kept by "grow_memory" "MemoryEntity::release" "limits_fit" "Instance::reset",
+        broken by "loader::promises::memory::a_reset_keeps_what_importers_expect"
+            "loader::promises::memory::fixed_memories_cannot_grow"
             "loader::promises::memory::fixed_imports_get_fixed_memories"
             "loader::promises::closing::memories_keep_base_and_length";
     /// Length of any other memory. It never shrinks.
@@ -134,6 +134,13 @@ promises! {
         kept by "MemoryEntity::grow" "MemoryEntity::release",
         broken by "loader::promises::memory::memories_move_and_grow_under_running_code"
             "loader::promises::closing::memories_keep_base_and_length";
+    /// Minimum length of a memory, as the module declares it that defines or imports the memory. The
+    /// memory is never shorter, so accesses below the minimum need no check, and cannot fault.
+    MemoryMinimum: Instance, Valid,
+        kept by "MemoryEntity::new" "MemoryEntity::release" "limits_fit" "MemoryEntity::expect"
+            "Instance::reset",
+        broken by "loader::promises::memory::memories_are_never_below_their_minimum"
+            "loader::promises::memory::a_reset_keeps_what_importers_expect";
     /// Mask of a memory with 32-bit indices. It grows with the length, so both are read after the
     /// same calls.
     MemoryMask: UntilCall, Valid,
@@ -156,8 +163,9 @@ promises! {
         broken by "loader::promises::table::fixed_tables_cannot_grow";
     /// Length of a table that cannot grow.
     FixedTableLen: Instance, Valid,
-        kept by "grow_table" "limits_fit",
-        broken by "loader::promises::table::fixed_tables_cannot_grow";
+        kept by "grow_table" "limits_fit" "TableEntity::expect" "Instance::reset",
+        broken by "loader::promises::table::a_reset_keeps_what_importers_expect"
+            "loader::promises::table::fixed_tables_cannot_grow";
     /// Base of any other table: growth moves it.
     GrowingTableBase: UntilCall, Valid,
         kept by "TableEntity::update",

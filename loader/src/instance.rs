@@ -272,7 +272,8 @@ impl Instance {
     ///
     /// # Errors
     /// [`Error::Unsuitable`] while wasm code of the store is running, that is, in a host function
-    /// that it called; [`Error::Closed`] for an instance of a closed one; [`Error::Memory`] when
+    /// that it called, and if another instance imports a memory or table of this one and relies on it
+    /// to be longer than it was when it was new; [`Error::Closed`] for an instance of a closed one; [`Error::Memory`] when
     /// the system refuses, and the instance is closed then; [`Error::Trap`] and what host functions
     /// return when initialisation or the start function fails, as in [`Instance::new`].
     ///
@@ -285,6 +286,7 @@ impl Instance {
             let data = self.0.get(&*core);
             let instance = data.as_ptr();
             check_idle(core, &*instance, "reset the instance")?;
+            (*instance).check_expectations()?;
             let (before, ran) = ((*instance).sizes(), (*core).ran());
             if let Err(error) = (*instance).reset_in_store(ran) {
                 (*core).close_instance(data, 1);

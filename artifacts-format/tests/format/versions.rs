@@ -180,5 +180,5 @@ fn abi() {
         "{INTERNED_TYPE_ID} {MAX_ENCODED_VALUES} {MAX_NATIVE_PARAMS}"
     )
     .unwrap();
-    unchanged("ABI", ABI, &out, &[(3, "46ffb05e5ddad4d5")]);
+    unchanged("ABI", ABI, &out, &[(3, "0e4664ab3ecee52d")]);
 }

@@ -12,8 +12,9 @@
 //!    2^32 - 1 + GUARDED_OFFSET_LIMIT`, which is less than
 //!    [`GUARDED_RESERVATION`](precast_artifact::abi::GUARDED_RESERVATION). So the access lies in
 //!    the reservation, of which exactly the first `len` bytes are accessible.
-//! 2. **Constant index, `index + offset + size <= min`**, where `min` is the memory's minimum in
-//!    bytes, and `len` is never less: no check, and the access cannot fault.
+//! 2. **`greatest + offset + size <= min`**, where `greatest` is the greatest number that `index` can
+//!    be by its [definition](super::ranges), often a constant, and `min` is the memory's minimum in
+//!    bytes: no check, and the access cannot fault, because `len` is never less than `min`.
 //! 3. **`offset + size <= min`**: before the access, an explicit comparison of `index` with `len -
 //!    (offset + size)`, which cannot wrap. An earlier comparison of the same index will do if its
 //!    end is not smaller and every way to the access passes it ([`Checks`](super::checks)).
@@ -42,10 +43,12 @@ use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{self, InstBuilder, InstructionData, MemFlagsData, Opcode, Value};
 use precast_artifact::TrapCode;
 use precast_artifact::abi::{GUARDED_OFFSET_LIMIT, MASKED_OFFSET_LIMIT};
+use precast_artifact::promises::Promise;
 use wasmparser::{MemArg, MemArgTarget};
 
 use super::FuncTranslator;
 use super::checks::Checked;
+use super::ranges;
 use super::state::Region;
 use crate::key::MemoryIndex;
 use crate::module::PAGE_SHIFT;
@@ -69,9 +72,8 @@ impl FuncTranslator<'_, '_> {
         // This cannot wrap in u128 arithmetic; a 64-bit memory allows offsets up to 2^64 - 1.
         let end = u128::from(memarg.offset) + u128::from(size);
         let min = self.min_memory_len(memory);
-        let within = self
-            .constant_index(index)
-            .is_some_and(|index| u128::from(index) + end <= min);
+        let greatest = ranges::greatest(&self.builder.func.dfg, index);
+        let within = u128::from(greatest) + end <= min;
         let (index, offset) = if within {
             flags = flags.with_trap_code(None);
             (self.widen_index(index), memarg.offset)
@@ -127,8 +129,7 @@ impl FuncTranslator<'_, '_> {
         known: Option<Checked>,
         end: u64,
     ) -> Checked {
-        let len = self.memory_len_low(memory);
-        let last = self.builder.ins().iadd_imm_s(len, -end.cast_signed());
+        let last = self.last_index(memory, end);
         // An index that is masked already needs no second mask.
         let masked = known.and_then(|known| Some((known.index, known.narrow?)));
         let compared = masked.map_or(index, |(_, narrow)| narrow);
@@ -240,6 +241,9 @@ impl FuncTranslator<'_, '_> {
 
     /// Minimum length of a memory in bytes, limited to the range of an `i64`.
     fn min_memory_len(&self, memory: MemoryIndex) -> u128 {
+        if !Promise::MemoryMinimum.is_constant() {
+            return 0;
+        }
         let min = u128::from(self.env.module.memories[memory].min) << PAGE_SHIFT;
         min.min(i64::MAX as u128)
     }

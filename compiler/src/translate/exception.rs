@@ -48,6 +48,7 @@ impl FuncTranslator<'_, '_> {
 
     /// Calls a function of this signature with the arguments in `args`, and pushes its results.
     pub(super) fn emit_call(&mut self, signature: SigRef, target: Target) {
+        self.caches.lengths.clear();
         let Some(pad) = self.handler() else {
             let call = match target {
                 Target::Function(callee) => self.builder.ins().call(callee, &self.args),

@@ -35,6 +35,7 @@ impl Region {
             | Promise::GuardedMemoryBase
             | Promise::FixedMemoryBase
             | Promise::FixedMemoryLen
+            | Promise::MemoryMinimum
             | Promise::ImportedMemory
             | Promise::ImportedTable
             | Promise::ImportedGlobal

@@ -22,6 +22,7 @@ use super::accesses::Access;
 use super::checks::Checks;
 use super::control::Frame;
 use super::interrupt::Fuel;
+use super::lengths::Lengths;
 use super::locals::Assigned;
 use crate::key::{FuncIndex, MemoryIndex, SigIndex, Symbol};
 use crate::module::Module;
@@ -98,6 +99,7 @@ pub(super) struct Caches {
     callees: Cache<FuncIndex, FuncRef>,
     memory_bases: Cache<MemoryIndex, Value>,
     pub(super) checks: Checks,
+    pub(super) lengths: Lengths,
     /// Stack slot with the VM context for code that raises traps, if there is such code.
     pub(super) vmctx_slot: Option<StackSlot>,
     /// There are few enough of these for a linear search.
@@ -112,6 +114,7 @@ impl Caches {
         self.callees.clear();
         self.memory_bases.clear();
         self.checks.clear();
+        self.lengths.clear();
         self.vmctx_slot = None;
         self.symbols.clear();
         self.thunks.clear();
@@ -271,6 +274,7 @@ impl FuncTranslator<'_, '_> {
         self.args.clear();
         self.args.push(self.vmctx);
         self.args.extend_from_slice(args);
+        self.caches.lengths.clear();
         let call = self.builder.ins().call(thunk, &self.args);
         self.builder.inst_results(call).first().copied()
     }

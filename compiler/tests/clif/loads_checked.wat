@@ -24,8 +24,8 @@
 ;;     trapnz v5, StackOverflow
 ;;     v7 = uload32 notrap aligned region2 v0+24
 ;;     v8 = ireduce.i32 v7
-;;     v9 = iconst.i32 -8
-;;     v10 = iadd v8, v9  ; v9 = -8
+;;     v9 = iconst.i32 8
+;;     v10 = isub v8, v9  ; v9 = 8
 ;;     v11 = icmp ugt v1, v10
 ;;     trapnz v11, MemoryOutOfBounds
 ;;     v12 = load.i32 notrap aligned region2 v0+32

@@ -248,12 +248,14 @@ impl InstanceData {
                             }
                         }
                     },
-                    RawImport::Item(Item::Memory(entity)) => {
+                    RawImport::Item(Item::Memory(mut entity)) => {
+                        entity.as_mut().expect(artifact.memories()[index].min);
                         let at = artifact.memories()[index].vm_offset;
                         self.at::<*mut VmMemory>(at).write(entity.as_ref().vm());
                         memories.push(entity);
                     }
-                    RawImport::Item(Item::Table(entity)) => {
+                    RawImport::Item(Item::Table(mut entity)) => {
+                        entity.as_mut().expect(artifact.tables()[index].min);
                         let at = artifact.tables()[index].vm_offset;
                         self.at::<*mut VmTable>(at).write(entity.as_ref().vm());
                         tables.push(entity);

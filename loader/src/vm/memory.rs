@@ -39,6 +39,8 @@ pub(crate) struct MemoryEntity {
     ty: MemoryType,
     /// Bytes that it starts with.
     initial: usize,
+    /// Bytes that code of other instances takes it to have at least.
+    expected: usize,
     guarded: bool,
     reservation: Reservation,
     images: Vec<Image>,
@@ -86,6 +88,7 @@ impl MemoryEntity {
             own,
             ty,
             initial: len,
+            expected: 0,
             guarded,
             reservation,
             images,
@@ -255,6 +258,20 @@ impl MemoryEntity {
         Ok(())
     }
 
+    /// Notes that code of another instance, which imports the memory, takes it to have at least so
+    /// many pages. It has as many now.
+    pub(super) fn expect(&mut self, pages: u64) {
+        let bytes = usize::try_from(pages.saturating_mul(WASM_PAGE)).unwrap_or(usize::MAX);
+        self.expected = self.expected.max(bytes);
+    }
+
+    /// If the memory would be too short for others with its initial size: the pages that they take
+    /// it to have at least, and the initial ones.
+    pub(crate) fn expected_beyond_initial(&self) -> Option<(u64, u64)> {
+        let pages = |bytes: usize| bytes as u64 / WASM_PAGE;
+        (self.expected > self.initial).then(|| (pages(self.expected), pages(self.initial)))
+    }
+
     /// Whether [`MemoryEntity::reset`] can restore the initial content.
     pub(crate) fn is_resettable(&self) -> bool {
         !self.released && !self.moved
@@ -267,6 +284,8 @@ impl MemoryEntity {
     /// # Errors
     /// The system's; the memory must not be used any more then.
     pub(crate) fn reset(&mut self, ran: bool, learned: Option<&Learned>) -> Result<(), Error> {
+        // Whoever expects more is gone, or there would be no reset.
+        self.expected = 0;
         let initial = self.initial_len();
         let present = self.len().next_multiple_of(page_size());
         if ran || self.written || present > initial {

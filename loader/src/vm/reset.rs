@@ -77,6 +77,32 @@ impl InstanceData {
         }
     }
 
+    /// Checks that the memories and tables may have their initial sizes again.
+    ///
+    /// # Errors
+    /// [`Error::Unsuitable`] if code of another instance relies on one of them to be longer.
+    pub(crate) fn check_expectations(&self) -> Result<(), Error> {
+        let memories = self.memories.iter().enumerate().map(|(i, memory)| {
+            let beyond = memory.expected_beyond_initial();
+            beyond.map(|found| ("memory", i, "pages", found))
+        });
+        let tables = self.tables.iter().enumerate().map(|(i, table)| {
+            let beyond = table.expected_beyond_initial();
+            beyond.map(|found| ("table", i, "elements", found))
+        });
+        let Some((kind, i, unit, (expected, initial))) = memories.chain(tables).flatten().next()
+        else {
+            return Ok(());
+        };
+        Err(Error::Unsuitable {
+            action: "reset the instance",
+            why: format!(
+                "another instance imports its {kind} {i} with a minimum of {expected} {unit}, and \
+                 the {kind} had {initial} when the instance was new"
+            ),
+        })
+    }
+
     /// [`InstanceData::reset`] in the store that the instance stays in, all of whose code is idle.
     /// It is published again.
     ///

@@ -19,6 +19,8 @@ pub(crate) struct TableEntity {
     own: VmTable,
     ty: TableType,
     elements: Elements,
+    /// Elements that code of other instances takes it to have at least.
+    expected: u64,
 }
 
 impl TableEntity {
@@ -38,6 +40,7 @@ impl TableEntity {
             own,
             ty,
             elements,
+            expected: 0,
         })
     }
 
@@ -96,11 +99,25 @@ impl TableEntity {
         }
     }
 
+    /// Notes that code of another instance, which imports the table, takes it to have at least so
+    /// many elements. It has as many now.
+    pub(super) fn expect(&mut self, elements: u64) {
+        self.expected = self.expected.max(elements);
+    }
+
+    /// If the table would be too short for others with its initial size: the elements that they take
+    /// it to have at least, and the initial ones.
+    pub(crate) fn expected_beyond_initial(&self) -> Option<(u64, u64)> {
+        (self.expected > self.ty.min).then_some((self.expected, self.ty.min))
+    }
+
     /// Restores the initial size, and makes all elements null.
     ///
     /// # Errors
     /// [`Error::Memory`]; the table must not be used any more then.
     pub(crate) fn reset(&mut self) -> Result<(), Error> {
+        // Whoever expects more is gone, or there would be no reset.
+        self.expected = 0;
         let len = usize::try_from(self.ty.min).unwrap_or(usize::MAX);
         self.elements.reset(len)
     }

@@ -647,3 +647,129 @@ fn bytes_that_others_write_are_seen() {
         "(i64.store ({it}.const 64) (i64.const 7)) (memory.copy ({it}.const 8) ({it}.const 64) ({it}.const 8))",
     );
 }
+
+#[test]
+fn memories_are_never_below_their_minimum() {
+    // What the functions read is known to be below the minimum: by a constant, or because a byte
+    // and 2^14 are less than 2^16.
+    let text = |memory: &str| {
+        format!(
+            r#"(module {memory}
+            (func (export "constant") (result i32) (i32.load (i32.const 196604)))
+            (func (export "byte") (param i32) (result i32)
+                (i32.load8_u offset=196352 (i32.and (local.get 0) (i32.const 255))))
+            (func (export "beyond") (param i32) (result i32)
+                (i32.load8_u offset=196353 (i32.and (local.get 0) (i32.const 255))))
+            (func (export "scaled") (param i32) (result i32)
+                (i32.load offset=195584 (i32.shl (i32.load8_u (local.get 0)) (i32.const 2))))
+            (func (export "shifted") (param i32) (result i32)
+                (i32.load8_u (i32.add (i32.shr_u (local.get 0) (i32.const 16)) (i32.const 131073))))
+            (func (export "wraps") (param i32) (result i32)
+                (i32.load8_u (i32.add (i32.and (local.get 0) (i32.const 255)) (i32.const -1)))))"#
+        )
+    };
+    let engine = Engine::default();
+    for (host, guest) in strategy_pairs() {
+        for imported in [false, true] {
+            let mut store = Store::new(&engine, ());
+            let memory = if imported {
+                r#"(import "o" "m" (memory 3))"#
+            } else {
+                r#"(memory (export "m") 3)"#
+            };
+            let user = module(&engine, &text(memory), guest);
+            let (instance, memory) = if imported {
+                let wat = r#"(module (memory (export "m") 1))"#;
+                let owner = module(&engine, wat, host);
+                let owner = Instance::new(&mut store, &owner, &[]).unwrap();
+                let memory = owner.get_memory(&mut store, "m").unwrap();
+                // A memory that is too short cannot be imported.
+                memory.grow(&mut store, 1).unwrap();
+                Instance::new(&mut store, &user, &[memory.into()]).unwrap_err();
+                memory.grow(&mut store, 1).unwrap();
+                let instance = Instance::new(&mut store, &user, &[memory.into()]);
+                if host != guest && guest == Strategy::Guarded {
+                    instance.unwrap_err();
+                    continue;
+                }
+                (instance.unwrap(), memory)
+            } else {
+                let instance = Instance::new(&mut store, &user, &[]).unwrap();
+                let memory = instance.get_memory(&mut store, "m").unwrap();
+                (instance, memory)
+            };
+            memory.data_mut(&mut store)[0] = 255;
+            let last = memory.data_size(&store) - 1;
+            memory.data_mut(&mut store)[last - 3..].copy_from_slice(&[1, 2, 3, 4]);
+            let function = instance.get_typed_func::<(), i32>(&mut store, "constant");
+            assert_eq!(function.unwrap().call(&mut store, ()).unwrap(), 0x0403_0201);
+            let mut call = |name, arg: u32| {
+                let function = instance.get_typed_func::<u32, i32>(&mut store, name);
+                function.unwrap().call(&mut store, arg)
+            };
+            assert_eq!(call("byte", 0x1fe).unwrap(), 3);
+            assert_eq!(call("byte", 0x1ff).unwrap(), 4);
+            assert_eq!(call("beyond", 0x1fe).unwrap(), 4);
+            assert_eq!(call("scaled", 0).unwrap(), 0x0403_0201);
+            assert_eq!(call("scaled", 1).unwrap(), 0);
+            assert_eq!(call("shifted", 0xfffe_ffff).unwrap(), 4);
+            assert_eq!(call("wraps", 1).unwrap(), 255);
+            for (name, arg) in [("beyond", 0xff), ("shifted", 0xffff_0000), ("wraps", 0x100)] {
+                let error = call(name, arg).unwrap_err();
+                let code = error.trap().unwrap().code();
+                assert_eq!(code, TrapCode::MemoryOutOfBounds, "{name} {arg}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reset_keeps_what_importers_expect() {
+    let owner = r#"(module (memory (export "m") 1 200)
+        (memory (export "other") 2) (func (export "f") (result i32) (i32.const 5)))"#;
+    let engine = Engine::default();
+    for (minimum, maximum) in [(150, ""), (200, "200"), (2, ""), (1, "")] {
+        for (host, guest) in strategy_pairs() {
+            if host != guest && guest == Strategy::Guarded {
+                continue;
+            }
+            let user = format!(
+                r#"(module (import "o" "m" (memory {minimum} {maximum}))
+                (func (export "last") (param i32)
+                    (i32.store8 (i32.const {}) (local.get 0)) (i32.store8 offset={} (local.get 0) (local.get 0))))"#,
+                minimum * 65536 - 1,
+                minimum * 65536 - 1,
+            );
+            let mut store = Store::new(&engine, ());
+            let owner = Instance::new(&mut store, &module(&engine, owner, host), &[]).unwrap();
+            let memory = owner.get_memory(&mut store, "m").unwrap();
+            owner.reset(&mut store).unwrap();
+            memory.grow(&mut store, minimum - 1).unwrap();
+            let user = module(&engine, &user, guest);
+            let user = Instance::new(&mut store, &user, &[memory.into()]).unwrap();
+            let last = user.get_typed_func::<i32, ()>(&mut store, "last").unwrap();
+            last.call(&mut store, 0).unwrap();
+            let reset = owner.reset(&mut store);
+            assert_eq!(
+                memory.size(&store),
+                minimum,
+                "the memory stays long enough: {reset:?}"
+            );
+            match minimum {
+                1 => reset.unwrap(),
+                _ => assert_eq!(
+                    reset.unwrap_err().to_string(),
+                    format!(
+                        "cannot reset the instance: another instance imports its memory 0 with a \
+                         minimum of {minimum} pages, and the memory had 1 when the instance was new"
+                    )
+                ),
+            }
+            // The instance is as it was, and not closed.
+            let f = owner.get_typed_func::<(), i32>(&mut store, "f").unwrap();
+            assert_eq!(f.call(&mut store, ()).unwrap(), 5);
+            last.call(&mut store, 0).unwrap();
+            last.call(&mut store, 7).unwrap_err();
+        }
+    }
+}

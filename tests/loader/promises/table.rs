@@ -310,3 +310,37 @@ fn frozen_tables_are_the_same_for_all() {
         }
     }
 }
+
+#[test]
+fn a_reset_keeps_what_importers_expect() {
+    let owner = r#"(module (table (export "t") 1 9 funcref))"#;
+    let engine = Engine::default();
+    for (minimum, maximum) in [(9, "9"), (4, ""), (1, "")] {
+        for strategy in strategies() {
+            let user = format!(
+                r#"(module (import "o" "t" (table {minimum} {maximum} funcref))
+                (func (export "null") (param i32) (result i32) (ref.is_null (table.get (local.get 0)))))"#
+            );
+            let mut store = Store::new(&engine, ());
+            let owner = Instance::new(&mut store, &module(&engine, owner, strategy), &[]).unwrap();
+            let table = owner.get_table(&mut store, "t").unwrap();
+            table
+                .grow(&mut store, minimum - 1, Val::FuncRef(None))
+                .unwrap();
+            let user = module(&engine, &user, strategy);
+            let user = Instance::new(&mut store, &user, &[table.into()]).unwrap();
+            let reset = owner.reset(&mut store);
+            if minimum == 1 {
+                reset.unwrap();
+            } else {
+                let error = reset.unwrap_err().to_string();
+                let expected = format!("its table 0 with a minimum of {minimum} elements");
+                assert!(error.contains(&expected), "{error}");
+            }
+            assert_eq!(table.size(&store), minimum);
+            let null = user.get_typed_func::<u32, i32>(&mut store, "null").unwrap();
+            assert_eq!(null.call(&mut store, minimum as u32 - 1).unwrap(), 1);
+            null.call(&mut store, minimum as u32).unwrap_err();
+        }
+    }
+}
