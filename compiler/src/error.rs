@@ -51,6 +51,19 @@ pub enum Error {
         limit: u64,
     },
 
+    /// The module exceeds one of the [`Limits`](crate::Limits) that were set.
+    #[error("the module exceeds the limit `{name}`: {what} is {found}, at most {most} is allowed")]
+    Limit {
+        /// The limit's name.
+        name: &'static str,
+        /// What exceeds the limit.
+        what: String,
+        /// How much there is.
+        found: u64,
+        /// How much is allowed.
+        most: u64,
+    },
+
     /// A setting names something unknown, or does not fit the other settings.
     #[error("{setting} `{found}` is not supported; expected {expected}")]
     Setting {

@@ -2,7 +2,7 @@
 //!
 //! A cache that compares all of this, and the module's bytes, never returns code that the current
 //! compiler would not write. The settings are those that the artifact's metadata records. `threads`
-//! is missing on purpose, because the bytes do not depend on it. The list destructures [`Settings`]
+//! and `limits` are missing on purpose, because the bytes do not depend on them. The list destructures [`Settings`]
 //! without `..`, so that a new setting cannot be forgotten here.
 
 use precast_artifact::reader::feature_names;
@@ -57,6 +57,7 @@ pub(crate) fn settings(target: &Target, settings: &Settings) -> Vec<(String, Str
         strategy,
         interruption,
         features,
+        limits: _,
         threads: _,
     } = settings;
     let opt_level = match opt_level {
@@ -104,6 +105,7 @@ mod tests {
         let base = identity(|_| ());
         assert_eq!(base.sources.len(), 16);
         assert_eq!(base, identity(|s| s.threads = Some(1)));
+        assert_eq!(base, identity(|s| s.limits.operators = 1000));
         assert_eq!(base, identity(|s| s.cpu = "+sse3,-sse3".parse().unwrap()));
         let others = [
             identity(|s| s.opt_level = OptLevel::Size),

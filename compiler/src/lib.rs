@@ -23,6 +23,7 @@
 //! | `emit` | writes the bytes of the artifact |
 //! | [`verify()`] | checks these bytes, independently of all other modules |
 //! | `workers` | runs the parallel phases on threads of the compilation |
+//! | [`Limits`] | what a compilation may take |
 //! | `identity` | lists what artifacts depend on besides the module |
 //! | `key` | names everything that the phases refer to |
 
@@ -33,6 +34,7 @@ mod error;
 mod identity;
 mod key;
 mod layout;
+mod limits;
 mod module;
 mod operator;
 mod parse;
@@ -53,6 +55,7 @@ use std::time::{Duration, Instant};
 pub use error::Error;
 pub use identity::Identity;
 pub use layout::LayoutError;
+pub use limits::Limits;
 pub use settings::{Cpu, CpuLevel, OptLevel, Settings};
 pub use verify::{VerifyError, verify};
 
@@ -141,7 +144,7 @@ impl Compiler {
     ///
     /// # Errors
     /// [`Error::NotAModule`], [`Error::Invalid`] and [`Error::Unsupported`] if something is wrong
-    /// with the bytes; [`Error::TooLarge`] if a limit is exceeded.
+    /// with the bytes; [`Error::TooLarge`] and [`Error::Limit`] if a limit is exceeded.
     pub fn compile(&self, wasm: &[u8]) -> Result<Compiled, Error> {
         self.compile_with_progress(wasm, &|_, _| {})
     }
@@ -170,11 +173,14 @@ impl Compiler {
             *phase = start.elapsed();
             start = Instant::now();
         };
+        let limits = &self.settings.limits;
+        limits.check_module(wasm.len())?;
         let allowed = self.target.wasm_features();
         let workers = Workers::new(self.settings.threads);
         let module = parse::parse_with(allowed, wasm, workers)
             .map_err(|error| self.target.explain(error))?;
         lap(&mut timings.parse);
+        limits.check_functions(module.bodies.len())?;
         let plan = plan::Plan::new(&module)?;
         lap(&mut timings.plan);
         let env = translate::Env {
@@ -184,8 +190,11 @@ impl Compiler {
             finishers: self.target.finishers(),
             strategy: self.settings.strategy,
             interruption: self.settings.interruption,
+            limits,
         };
         let code = codegen::compile(&env, workers, progress)?;
+        let text = code.functions.iter().map(|function| function.code.len());
+        limits.check_artifact(text.sum(), wasm.len())?;
         lap(&mut timings.codegen);
         let rodata = layout::RodataLayout::new(&plan);
         let placed = layout::lay_out(code, self.target.arch, &rodata)?;
@@ -199,6 +208,7 @@ impl Compiler {
             &rodata,
             placed,
         )?;
+        limits.check_artifact(artifact.len(), wasm.len())?;
         lap(&mut timings.emit);
         let digest = header_digest(&artifact);
         Ok(Compiled {

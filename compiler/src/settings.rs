@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use precast_artifact::{Interruption, Strategy};
 
-use crate::Error;
+use crate::{Error, Limits};
 
 /// Settings of a [`Compiler`](crate::Compiler). The default is code for any CPU of this machine's
 /// architecture, optimised for speed, with guarded memories.
@@ -23,6 +23,8 @@ pub struct Settings {
     /// Proposals that modules may use (`true`) or not, in this order, where that differs from all that
     /// are supported. Names are those of `inspect`, such as `legacy-exceptions`.
     pub features: Vec<(String, bool)>,
+    /// What a compilation may take.
+    pub limits: Limits,
     /// Maximum number of threads to compile with. `None` stands for as many as there are CPUs, for
     /// all compilations of the process together. Threads are started for each compilation. With 1,
     /// and if the system refuses threads, the calling thread does the work itself; it should then
@@ -39,6 +41,7 @@ impl Default for Settings {
             strategy: Strategy::Guarded,
             interruption: Interruption::None,
             features: Vec::new(),
+            limits: Limits::default(),
             threads: None,
         }
     }

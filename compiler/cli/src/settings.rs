@@ -1,7 +1,9 @@
 //! The options of all commands that compile modules.
 
 use precast_artifact::{Interruption, Strategy};
-use precast_compiler::{Cpu, OptLevel, Settings};
+use precast_compiler::{Cpu, Limits, OptLevel, Settings};
+
+use crate::quantity;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -21,17 +23,27 @@ pub(crate) struct Args {
     /// allows one again [default: all that are supported are allowed]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = feature, allow_hyphen_values = true)]
     features: Vec<(String, bool)>,
+    /// Limit for what the module may take to compile; NAME is module-size, functions, operators (of one
+    /// function), artifact-size or artifact-growth (artifacts beyond 64 MiB: how many times their
+    /// module's size) [default: artifact-growth=100]
+    #[arg(long = "limit", value_name = "NAME=N", value_parser = limit)]
+    limits: Vec<(String, u64)>,
 }
 
 impl Args {
     pub(crate) fn settings(&self, interruption: Interruption) -> Settings {
         let default = Settings::default();
+        let mut limits = default.limits;
+        for (name, value) in &self.limits {
+            limits.set(name, *value).expect("the parser knows the name");
+        }
         Settings {
             opt_level: self.opt_level.unwrap_or(default.opt_level),
             cpu: self.cpu.clone().unwrap_or(default.cpu),
             strategy: self.strategy.unwrap_or(default.strategy),
             interruption,
             features: self.features.clone(),
+            limits,
             target: None,
             threads: None,
         }
@@ -47,6 +59,8 @@ impl Args {
             Some("--strategy")
         } else if !self.features.is_empty() {
             Some("--features")
+        } else if !self.limits.is_empty() {
+            Some("--limit")
         } else {
             None
         }
@@ -58,6 +72,15 @@ fn feature(text: &str) -> Result<(String, bool), String> {
         Some(("+", name)) => Ok((name.to_owned(), true)),
         Some(("-", name)) => Ok((name.to_owned(), false)),
         _ => Err("expected `+proposal` or `-proposal`".to_owned()),
+    }
+}
+
+fn limit(text: &str) -> Result<(String, u64), String> {
+    let (name, value) = text.split_once('=').ok_or("expected `name=number`")?;
+    let value = quantity::size(value)?;
+    match Limits::default().set(name, value) {
+        Ok(()) => Ok((name.to_owned(), value)),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -220,7 +220,15 @@ impl FuncTranslator<'_, '_> {
         self.control
             .push(Frame::function(self.env.module.func_type(index)));
         let mut reader = OperatorsReader::new(body.get_binary_reader_for_operators()?);
+        let mut operators = 0;
         while !reader.eof() {
+            operators += 1;
+            if operators > self.env.limits.operators {
+                let rest = reader.into_iter().count() as u64;
+                let function = self.env.module.func_index(index).as_u32();
+                let limits = self.env.limits;
+                return limits.check_operators(function, operators - 1 + rest);
+            }
             let (operator, offset) = reader.read_with_offset()?;
             // The cast is right: a module is shorter than 4 GiB, as checked for its start above.
             self.builder.set_srcloc(SourceLoc::new(offset as u32));

@@ -25,6 +25,7 @@ use super::interrupt::Fuel;
 use super::lengths::Lengths;
 use super::locals::Assigned;
 use crate::key::{FuncIndex, MemoryIndex, SigIndex, Symbol};
+use crate::limits::Limits;
 use crate::module::Module;
 use crate::plan::Plan;
 use crate::signature;
@@ -38,6 +39,7 @@ pub(crate) struct Env<'a> {
     pub(crate) finishers: [&'a dyn TargetIsa; 2],
     pub(crate) strategy: Strategy,
     pub(crate) interruption: Interruption,
+    pub(crate) limits: &'a Limits,
 }
 
 /// Translates one function.

@@ -98,6 +98,7 @@ fn clif(source: &str) -> String {
         finishers: target.finishers(),
         strategy: settings.strategy,
         interruption: settings.interruption,
+        limits: &settings.limits,
     };
     let (mut context, mut scratch) = (FunctionBuilderContext::new(), Scratch::default());
     let mut functions = Vec::new();

@@ -288,3 +288,46 @@ fn prints_times_when_asked() {
     );
     assert!(stderr.lines().all(|line| line.ends_with(" ms")), "{stderr}");
 }
+
+#[test]
+fn limits_are_named_in_errors() {
+    let dir = Dir::new();
+    dir.wasm("add", ADD);
+    let compile = |limit: &str| dir.precast(&["compile", "add.wasm", "--limit", limit]);
+    for limit in [
+        "module-size=1M",
+        "functions=1",
+        "operators=4",
+        "artifact-size=1G",
+        "artifact-growth=2",
+    ] {
+        compile(limit).is("", "", 0);
+    }
+    compile("operators=3").is(
+        "",
+        "error: cannot compile `add.wasm`\nCaused by:\n    the module exceeds the limit `operators`: \
+         the number of operators in function 0 is 4, at most 3 is allowed\n",
+        1,
+    );
+    compile("operator=3").is(
+        "",
+        "error: invalid value 'operator=3' for '--limit <NAME=N>': limit `operator` is not supported; \
+         expected module-size, functions, operators, artifact-size, artifact-growth\n\nFor more \
+         information, try '--help'.\n",
+        2,
+    );
+    let args = ["run", "--limit", "functions=0", "add.wasm"];
+    let ran = dir.precast(&args);
+    assert!(
+        ran.stderr().contains("the limit `functions`"),
+        "{}",
+        ran.stderr()
+    );
+    // An artifact is compiled already.
+    let args = ["run", "--limit", "functions=0", "add.precast"];
+    assert!(
+        dir.precast(&args)
+            .stderr()
+            .contains("--limit is for modules")
+    );
+}

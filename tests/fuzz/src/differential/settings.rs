@@ -116,6 +116,7 @@ impl Ways {
                 strategy: way.strategy,
                 interruption: way.interruption,
                 features: Vec::new(),
+                limits: Default::default(),
                 // Compiling a small function takes less time than waking a thread.
                 threads: Some(1),
             };
