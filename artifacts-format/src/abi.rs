@@ -13,7 +13,8 @@
 ///   [`Strategy::Guarded`], so ABI 3 withdraws both, see [`LEAST_SAFE`]. Exceptions exist:
 ///   [tags](crate::vm::VmTag) in the VM context, [handlers](crate::handlers) of calls, three
 ///   builtins. Atomic operators, with two trap codes. A memory has a
-///   [mask](crate::vm::VmMemory::mask) for its indices.
+///   [mask](crate::vm::VmMemory::mask) for its indices. Memories can be shared between threads, with
+///   three more builtins, and can have pages of one byte.
 /// - **2** Builtins are reached through the store context, not through the GOT. Interruption
 ///   by fuel and by epochs exists.
 /// - **1** The first version.
@@ -143,6 +144,18 @@ numbered! {
         /// `(vmctx, exception: *mut VmException)`: resumes at the handler of the innermost call
         /// that has one, or ends the activation; never returns.
         ExceptionThrow = 15 "exception_throw",
+        /// `(vmctx, memory, address: u64, expected: u32, timeout: i64) -> u32`:
+        /// `memory.atomic.wait32` on a shared memory, at an address that includes the static
+        /// offset; may raise a trap. The timeout is in nanoseconds, and there is none if it is
+        /// negative. Returns 0 if the thread was notified, 1 if the value was another, 2 after the
+        /// timeout.
+        MemoryWait32 = 16 "memory_wait32",
+        /// `(vmctx, memory, address: u64, expected: u64, timeout: i64) -> u32`: the same for
+        /// `memory.atomic.wait64`.
+        MemoryWait64 = 17 "memory_wait64",
+        /// `(vmctx, memory, address: u64, count: u32) -> u32`: wakes up to `count` threads that
+        /// wait at an address of a shared memory, and returns how many; may raise a trap.
+        MemoryNotify = 18 "memory_notify",
     }
 }
 
@@ -189,14 +202,16 @@ numbered! {
 }
 
 impl Strategy {
-    /// Whether a memory with these indices is *guarded* in a module with this strategy. A guarded
-    /// memory is reserved with [`GUARDED_RESERVATION`] bytes, so that it never moves and that every
-    /// sum of a 32-bit index and a small static offset lies inside the reservation. Every other
-    /// memory moves when it outgrows its reservation, and every access to it is checked.
+    /// Whether a memory with these indices and pages is *guarded* in a module with this strategy. A
+    /// guarded memory is reserved with [`GUARDED_RESERVATION`] bytes, so that it never moves and
+    /// that every sum of a 32-bit index and a small static offset lies inside the reservation.
+    /// Every access to any other memory is checked, and it moves when it outgrows its reservation,
+    /// unless it is shared. The length of a memory with pages of one byte is no multiple of the
+    /// system's page size, so the system cannot find the accesses right behind its end.
     ///
     /// Compiler and loader both use this function and no rule of their own.
-    pub const fn guards(self, memory64: bool) -> bool {
-        matches!(self, Self::Guarded) && !memory64
+    pub const fn guards(self, memory64: bool, page_shift: u32) -> bool {
+        matches!(self, Self::Guarded) && !memory64 && page_shift == 16
     }
 }
 

@@ -19,8 +19,6 @@
 //!   neither VM context, nor memories with base and length, nor tables, nor code. Code of a closed
 //!   instance is only never entered again.
 
-use crate::Strategy;
-
 /// How long a value that machine code has read stays right. A longer lifetime compares as greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lifetime {
@@ -104,7 +102,7 @@ promises! {
         kept by "Store::set_fuel",
         broken by "loader::promises::store::fuel_that_a_host_function_gives_counts";
 
-    /// Base of a [guarded](Strategy::guards) memory. The [`GUARDED_RESERVATION`] bytes from the
+    /// Base of a [guarded](crate::Strategy::guards) memory. The [`GUARDED_RESERVATION`] bytes from the
     /// base on are the memory's, and an access to them beyond the first `len` bytes faults.
     ///
     /// [`GUARDED_RESERVATION`]: crate::abi::GUARDED_RESERVATION
@@ -122,6 +120,11 @@ promises! {
     MovingMemoryBase: UntilCall, Valid,
         kept by "MemoryEntity::grow",
         broken by "loader::promises::memory::memories_move_and_grow_under_running_code";
+    /// Base of a shared memory that is not guarded. Its maximum is reserved from the start, so that
+    /// it grows in place while other threads use it.
+    SharedMemoryBase: Instance, Valid,
+        kept by "Shared::new" "Shared::grow",
+        broken by "loader::promises::shared::shared_memories_never_move";
     /// Length of a memory whose maximum is its minimum.
     FixedMemoryLen: Instance, Valid,
         kept by "grow_memory" "MemoryEntity::release" "limits_fit" "Instance::reset",
@@ -129,6 +132,11 @@ promises! {
             "loader::promises::memory::fixed_memories_cannot_grow"
             "loader::promises::memory::fixed_imports_get_fixed_memories"
             "loader::promises::closing::memories_keep_base_and_length";
+    /// Length of a shared memory whose maximum is more than its minimum. Any thread that uses it may
+    /// make it grow, at any moment. It never shrinks.
+    SharedMemoryLen: Moment, Valid,
+        kept by "Shared::grow",
+        broken by "loader::promises::shared::the_length_is_read_each_time";
     /// Length of any other memory. It never shrinks.
     GrowingMemoryLen: UntilCall, Valid,
         kept by "MemoryEntity::grow" "MemoryEntity::release",
@@ -142,13 +150,14 @@ promises! {
         broken by "loader::promises::memory::memories_are_never_below_their_minimum"
             "loader::promises::memory::a_reset_keeps_what_importers_expect";
     /// Mask of a memory with 32-bit indices. It grows with the length, so both are read after the
-    /// same calls.
+    /// same calls; that of a shared memory never changes.
     MemoryMask: UntilCall, Valid,
-        kept by "MemoryEntity::new" "MemoryEntity::grow",
-        broken by "loader::promises::memory::masked_indices_stay_in_the_reservation";
-    /// Address of the [`VmMemory`](crate::vm::VmMemory) of an imported memory.
+        kept by "MemoryEntity::new" "MemoryEntity::grow" "Shared::new",
+        broken by "loader::promises::memory::masked_indices_stay_in_the_reservation"
+            "loader::promises::shared::the_mask_is_that_of_the_maximum";
+    /// Address of the [`VmMemory`](crate::vm::VmMemory) of an imported or shared memory.
     ImportedMemory: Instance, Valid,
-        kept by "InstanceData::import" "MemoryEntity::publish",
+        kept by "InstanceData::import" "InstanceData::write_self_pointers" "MemoryEntity::publish",
         broken by "loader::promises::memory::memories_move_and_grow_under_running_code"
             "loader::promises::closing::what_others_import_stays";
     /// The bytes of a memory.
@@ -272,10 +281,12 @@ impl Promise {
         self.is_constant() && matches!(self.address(), Address::Valid)
     }
 
-    /// The promise about the base of a memory in a module with `strategy`.
-    pub const fn memory_base(strategy: Strategy, memory64: bool, is_fixed: bool) -> Self {
-        if strategy.guards(memory64) {
+    /// The promise about the base of a memory that is or is not [guarded](crate::Strategy::guards).
+    pub const fn memory_base(is_guarded: bool, is_shared: bool, is_fixed: bool) -> Self {
+        if is_guarded {
             Self::GuardedMemoryBase
+        } else if is_shared {
+            Self::SharedMemoryBase
         } else if is_fixed {
             Self::FixedMemoryBase
         } else {

@@ -138,7 +138,7 @@ pub const MUTABLE: u32 = 2;
 pub const FROZEN: u32 = 4;
 /// Flag of memories and tables: indices are 64-bit.
 pub const INDEX64: u32 = 8;
-/// Flag of memories: shared between threads (reserved).
+/// Flag of memories: shared between threads. Such a memory has a maximum.
 pub const SHARED: u32 = 16;
 
 /// A linear memory, in index space order.
@@ -149,12 +149,12 @@ pub struct MemoryRecord {
     pub min: u64,
     /// Maximum number of pages, or `u64::MAX` if the module states none.
     pub max: u64,
-    /// [`IMPORTED`], [`INDEX64`].
+    /// [`IMPORTED`], [`INDEX64`], [`SHARED`].
     pub flags: u32,
     /// Offset in the VM context of the [`VmMemory`](crate::vm::VmMemory), or of the pointer to it
-    /// if the memory is imported.
+    /// if the memory is imported or shared.
     pub vm_offset: u32,
-    /// Base-two logarithm of the page size: 16.
+    /// Base-two logarithm of the page size: 0 or 16.
     pub page_shift: u32,
     /// Zero.
     pub reserved: u32,

@@ -9,7 +9,8 @@
 //!   VmContext (one per instance; `size` and every offset below come from the artifact's VmLayout)
 //!   +0    VmContextHeader                     fixed
 //!   ...   globals      inline, 8 or 16 bytes  defined globals; imported ones are pointers
-//!   ...   memories     VmMemory               defined memories; imported ones are *mut VmMemory
+//!   ...   memories     VmMemory               defined memories; imported and shared ones are
+//!                                             *mut VmMemory
 //!   ...   tables       VmTable                defined, not frozen; imported ones are *mut VmTable
 //!   ...   func_imports [VmFuncImport]         one per imported function
 //!   ...   funcrefs     [VmFuncRef]            one per function whose reference can escape
@@ -120,10 +121,10 @@ pub struct VmContextHeader {
 #[derive(Debug)]
 #[repr(C)]
 pub struct VmMemory {
-    /// Address of the first byte. It never changes for a [guarded](crate::Strategy::guards) memory;
-    /// other memories move when they grow.
+    /// Address of the first byte. It never changes for a [guarded](crate::Strategy::guards) or a
+    /// shared memory; other memories move when they grow.
     pub base: *mut u8,
-    /// Current length in bytes.
+    /// Current length in bytes. Other threads write the length of a shared memory, atomically.
     pub len: usize,
     /// Keeps speculation in the memory: code that has compared a 32-bit index with `len` uses the
     /// bitwise AND of index and mask. The mask is one less than a power of two that `len` does not
@@ -252,7 +253,7 @@ const _: () = {
     assert!(offset_of!(VmStoreContext, entry_handler) == 56);
     assert!(offset_of!(VmStoreContext, trapped) == 64);
     assert!(offset_of!(VmStoreContext, builtins) == 72);
-    assert!(size_of::<VmBuiltins>() == 120);
+    assert!(size_of::<VmBuiltins>() == 144);
     assert!(size_of::<VmContextHeader>() == 16);
     assert!(offset_of!(VmContextHeader, store) == 0);
     assert!(offset_of!(VmContextHeader, instance) == 8);

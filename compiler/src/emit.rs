@@ -13,7 +13,7 @@ use cranelift_entity::EntityRef;
 use precast_artifact::metadata::Metadata;
 use precast_artifact::records::{
     ConstOp, ElementRecord, ExternKind, FROZEN, FrozenEntry, FunctionRecord, GlobalRecord, GotKind,
-    GotRecord, IMPORTED, INDEX64, MUTABLE, MemoryRecord, NONE, Run, TableRecord, TagRecord,
+    GotRecord, IMPORTED, INDEX64, MUTABLE, MemoryRecord, NONE, Run, SHARED, TableRecord, TagRecord,
 };
 use precast_artifact::writer::{ArtifactBuilder, Symbol as NamedCode};
 use precast_artifact::{handlers, traps};
@@ -22,7 +22,7 @@ use wasmparser::{BinaryReader, ProducersSectionReader};
 use crate::error::feature_name;
 use crate::key::{FuncIndex, GotEntry, SigIndex, Symbol};
 use crate::layout::{PlacedText, RodataLayout};
-use crate::module::{ElementMode, Extern, Module, PAGE_SHIFT, Signature};
+use crate::module::{ElementMode, Extern, Module, Signature};
 use crate::plan::Plan;
 use crate::settings::Settings;
 use crate::target::Target;
@@ -152,10 +152,16 @@ fn memories(b: &mut ArtifactBuilder<'_>, module: &Module<'_>, plan: &Plan) {
     for (index, memory) in module.memories.iter() {
         b.memories.push(MemoryRecord {
             min: memory.min,
-            max: memory.max.unwrap_or(u64::MAX),
-            flags: flag(module.is_imported_memory(index), IMPORTED) | flag(memory.index64, INDEX64),
+            max: match memory.max {
+                // No memory has as many pages, and the number itself means that there is none.
+                Some(max) if memory.shared => max.min(u64::MAX - 1),
+                max => max.unwrap_or(u64::MAX),
+            },
+            flags: flag(module.is_imported_memory(index), IMPORTED)
+                | flag(memory.index64, INDEX64)
+                | flag(memory.shared, SHARED),
             vm_offset: plan.memories[index].offset,
-            page_shift: PAGE_SHIFT,
+            page_shift: memory.page_shift,
             reserved: 0,
         });
     }

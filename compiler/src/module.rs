@@ -103,9 +103,20 @@ pub(crate) struct Memory {
     pub(crate) min: u64,
     pub(crate) max: Option<u64>,
     pub(crate) index64: bool,
+    /// Whether other threads use the memory. It has a maximum then.
+    pub(crate) shared: bool,
+    /// Base-two logarithm of the size of a page.
+    pub(crate) page_shift: u32,
 }
 
-/// Base-two logarithm of the size of a page of linear memory.
+impl Memory {
+    /// Number of bytes at instantiation; `u64::MAX` if a `u64` cannot count them.
+    pub(crate) fn min_bytes(&self) -> u64 {
+        self.min.saturating_mul(1 << self.page_shift)
+    }
+}
+
+/// Base-two logarithm of the size of a page of linear memory, unless the module says otherwise.
 pub(crate) const PAGE_SHIFT: u32 = 16;
 
 pub(crate) struct Global {
@@ -235,6 +246,12 @@ impl Module<'_> {
         let is_wide =
             self.memories.values().any(|m| m.index64) || self.tables.values().any(|t| t.index64);
         note(is_wide, WasmFeatures::MEMORY64);
+        let memories = || self.memories.values();
+        note(memories().any(|m| m.shared), WasmFeatures::THREADS);
+        note(
+            memories().any(|m| m.page_shift != PAGE_SHIFT),
+            WasmFeatures::CUSTOM_PAGE_SIZES,
+        );
         used
     }
 
@@ -273,6 +290,11 @@ impl Module<'_> {
 
     pub(crate) fn is_imported_memory(&self, index: MemoryIndex) -> bool {
         index.index() < self.imported_memories
+    }
+
+    /// Whether the VM context has a pointer to the head of a memory, which is elsewhere.
+    pub(crate) fn is_memory_elsewhere(&self, index: MemoryIndex) -> bool {
+        self.is_imported_memory(index) || self.memories[index].shared
     }
 
     pub(crate) fn is_imported_tag(&self, index: TagIndex) -> bool {

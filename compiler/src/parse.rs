@@ -25,7 +25,7 @@ use crate::key::{
 };
 use crate::module::{
     Data, Element, ElementItems, ElementMode, Export, Extern, Facts, Global, Import, Memory,
-    Module, Names, Signature, Table,
+    Module, Names, PAGE_SHIFT, Signature, Table,
 };
 use crate::operator::class;
 use crate::workers::Workers;
@@ -45,6 +45,7 @@ pub(crate) fn features() -> WasmFeatures {
         | WasmFeatures::LEGACY_EXCEPTIONS
         | WasmFeatures::WIDE_ARITHMETIC
         | WasmFeatures::THREADS
+        | WasmFeatures::CUSTOM_PAGE_SIZES
 }
 
 /// Parses and validates a module that may use all [`features`].
@@ -354,17 +355,12 @@ fn table(ty: &wasmparser::TableType) -> Result<Table, Error> {
 }
 
 fn memory(ty: &wasmparser::MemoryType) -> Result<Memory, Error> {
-    if ty.shared {
-        return Err(Error::Unsupported {
-            proposal: "threads".to_owned(),
-            offset: 0,
-            message: "a shared memory; atomic operators on other memories are supported".to_owned(),
-        });
-    }
     Ok(Memory {
         min: ty.initial,
         max: ty.maximum,
         index64: ty.memory64,
+        shared: ty.shared,
+        page_shift: ty.page_size_log2.unwrap_or(PAGE_SHIFT),
     })
 }
 
@@ -601,10 +597,10 @@ mod tests {
 
     #[test]
     fn errors_name_the_missing_proposal() {
-        // (memory 1 1 shared)
-        let bytes = module(&[section(5, &[1, 3, 1, 1])]);
+        // (type (struct))
+        let bytes = module(&[section(1, &[1, 0x5f, 0])]);
         match parse(&bytes) {
-            Err(Error::Unsupported { proposal, .. }) => assert_eq!(proposal, "threads"),
+            Err(Error::Unsupported { proposal, .. }) => assert_eq!(proposal, "gc"),
             other => panic!("{:?}", other.err()),
         }
     }

@@ -86,9 +86,9 @@ pub(crate) struct GlobalPlan {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MemoryPlan {
     /// Offset in the VM context of the [`VmMemory`], or of the pointer to it if the memory is
-    /// imported.
+    /// imported or shared.
     pub(crate) offset: u32,
-    /// Whether no other module can see the memory.
+    /// Whether no other module and no other thread can see the memory.
     pub(crate) private: bool,
 }
 
@@ -168,11 +168,11 @@ impl Plan {
             .memories
             .keys()
             .map(|index| {
-                let imported = module.is_imported_memory(index);
-                let size = if imported { 8 } else { size_of::<VmMemory>() };
+                let elsewhere = module.is_memory_elsewhere(index);
+                let size = if elsewhere { 8 } else { size_of::<VmMemory>() };
                 MemoryPlan {
                     offset: layout.place(size as u64, 8),
-                    private: !imported && !exports.memories.contains(index),
+                    private: !elsewhere && !exports.memories.contains(index),
                 }
             })
             .collect();

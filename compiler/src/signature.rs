@@ -109,6 +109,9 @@ fn builtin_types(builtin: Builtin) -> (&'static [Type], Option<Type>) {
         Builtin::MemoryFill => (&[I64, I64, I32, I64], None),
         Builtin::ExceptionNew | Builtin::ExceptionGet => (&[I64, I64], Some(I64)),
         Builtin::ExceptionThrow => (&[I64, I64], None),
+        Builtin::MemoryWait32 => (&[I64, I32, I64, I32, I64], Some(I32)),
+        Builtin::MemoryWait64 => (&[I64, I32, I64, I64, I64], Some(I32)),
+        Builtin::MemoryNotify => (&[I64, I32, I64, I32], Some(I32)),
         _ => unreachable!("a builtin that this compiler does not know is never called"),
     }
 }

@@ -29,7 +29,7 @@ impl Import {
     pub(crate) fn to_raw(&self, core: &StoreCore) -> RawImport<'_> {
         match self {
             Self::Host(host) => RawImport::Host(host),
-            Self::Extern(item) => RawImport::Item(item.to_item(core)),
+            Self::Extern(item) => item.to_raw(core),
         }
     }
 
@@ -125,12 +125,20 @@ fn mismatch(
         Import::Extern(Extern::Memory(m)) => unsafe {
             let entity = m.entity(core);
             let found = entity.as_ref().present_type();
-            let expects_guard = module.artifact().strategy().guards(found.memory64);
+            let expects_guard = found.is_guarded_by(module.artifact().strategy());
             if expects_guard && !entity.as_ref().is_guarded() {
                 return Some(format!("{found}, of a module with checked memories"));
             }
             ExternType::Memory(found)
         },
+        Import::Extern(Extern::SharedMemory(m)) => {
+            let (found, shared) = (m.present_type(), m.vm());
+            let expects_guard = found.is_guarded_by(module.artifact().strategy());
+            if expects_guard && !shared.is_guarded() {
+                return Some(format!("{found}, of a module with checked memories"));
+            }
+            ExternType::Memory(found)
+        }
         // SAFETY: the store owns the entity and is borrowed.
         Import::Extern(Extern::Table(t)) => unsafe {
             ExternType::Table(t.entity(core).as_ref().present_type())
@@ -148,8 +156,17 @@ fn fits(found: &ExternType, expected: &ExternType) -> bool {
         (ExternType::Global(f), ExternType::Global(e)) => f == e,
         (ExternType::Tag(f), ExternType::Tag(e)) => f == e,
         (ExternType::Memory(f), ExternType::Memory(e)) => {
-            let MemoryType { min, max, memory64 } = *f;
-            memory64 == e.memory64 && limits_fit(min, max, e.min, e.max)
+            let MemoryType {
+                min,
+                max,
+                memory64,
+                shared,
+                page_size_log2,
+            } = *f;
+            memory64 == e.memory64
+                && shared == e.shared
+                && page_size_log2 == e.page_size_log2
+                && limits_fit(min, max, e.min, e.max)
         }
         (ExternType::Table(f), ExternType::Table(e)) => {
             let TableType {

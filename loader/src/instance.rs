@@ -19,6 +19,7 @@ use crate::imports::{Import, check_imports};
 use crate::instance_pre::PreInner;
 use crate::memory::Memory;
 use crate::module::{Module, export_names};
+use crate::shared_memory::SharedMemory;
 use crate::snapshot::Snapshot;
 use crate::store::{AsContext, AsContextMut};
 use crate::stored::Stored;
@@ -27,7 +28,7 @@ use crate::tag::Tag;
 use crate::typed::{WasmParams, WasmResults};
 use crate::types::ExternType;
 use crate::vm::activation::is_active;
-use crate::vm::instance::{InstanceData, Item};
+use crate::vm::instance::{InstanceData, Item, RawImport};
 use crate::vm::pool;
 use crate::vm::quota::{self, Demand};
 use crate::vm::state::State;
@@ -46,13 +47,15 @@ use crate::vm::store::StoreCore;
 ///     }
 /// }
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Extern {
     /// A function.
     Func(Func),
-    /// A linear memory.
+    /// A linear memory of one store.
     Memory(Memory),
+    /// A linear memory of several threads.
+    SharedMemory(SharedMemory),
     /// A table.
     Table(Table),
     /// A global.
@@ -65,7 +68,7 @@ macro_rules! extern_kinds {
     ($($into:ident $Kind:ident),*) => {
         impl Extern {
             $(
-                #[doc = concat!("The item, if it is a ", stringify!($into), ".")]
+                #[doc = concat!("The item, if it is a ", stringify!($Kind), ".")]
                 pub fn $into(self) -> Option<$Kind> {
                     match self { Self::$Kind(item) => Some(item), _ => None }
                 }
@@ -79,31 +82,36 @@ macro_rules! extern_kinds {
     };
 }
 
-extern_kinds!(func Func, memory Memory, table Table, global Global, tag Tag);
+extern_kinds!(func Func, memory Memory, shared_memory SharedMemory, table Table, global Global, tag Tag);
 
 impl Extern {
     pub(crate) fn from_item(core: &StoreCore, item: Item) -> Self {
         match item {
             Item::Func(func_ref) => Self::Func(Func::from_ref(core, func_ref)),
-            Item::Memory(entity) => Self::Memory(Memory::from_entity(core, entity)),
+            // SAFETY: the item belongs to the store of `core`.
+            Item::Memory(entity) => match unsafe { entity.as_ref().shared() } {
+                Some(shared) => Self::SharedMemory(SharedMemory::from_vm(shared)),
+                None => Self::Memory(Memory::from_entity(core, entity)),
+            },
             Item::Table(entity) => Self::Table(Table::from_entity(core, entity)),
             Item::Global(value, ty) => Self::Global(Global::from_raw(core, value, ty)),
             Item::Tag(tag) => Self::Tag(Tag::from_raw(core, tag)),
         }
     }
 
-    /// The item that the handle points to.
+    /// The item that the handle points to, as an import.
     ///
     /// # Panics
     /// If it belongs to another store.
-    pub(crate) fn to_item(self, core: &StoreCore) -> Item {
-        match self {
+    pub(crate) fn to_raw(&self, core: &StoreCore) -> RawImport<'_> {
+        RawImport::Item(match self {
             Self::Func(func) => Item::Func(func.func_ref(core)),
             Self::Memory(memory) => Item::Memory(memory.entity(core)),
+            Self::SharedMemory(memory) => return RawImport::SharedMemory(memory.vm()),
             Self::Table(table) => Item::Table(table.entity(core)),
             Self::Global(global) => Item::Global(global.value(core), global.ty()),
             Self::Tag(tag) => Item::Tag(tag.place(core)),
-        }
+        })
     }
 
     /// The type. For a memory or a table, this is the type that it was declared with.
@@ -114,6 +122,7 @@ impl Extern {
         match self {
             Self::Func(f) => ExternType::Func(f.ty(store)),
             Self::Memory(m) => ExternType::Memory(m.ty(store)),
+            Self::SharedMemory(m) => ExternType::Memory(m.ty()),
             Self::Table(t) => ExternType::Table(t.ty(store)),
             Self::Global(g) => ExternType::Global(g.ty()),
             Self::Tag(t) => ExternType::Tag(t.ty(store)),
@@ -155,7 +164,10 @@ impl Instance {
         module: &Module,
         imports: &[Extern],
     ) -> Result<Self, Error> {
-        let imports: Vec<_> = imports.iter().map(|item| Import::Extern(*item)).collect();
+        let imports: Vec<_> = imports
+            .iter()
+            .map(|item| Import::Extern(item.clone()))
+            .collect();
         let store = store.as_context_mut();
         let found = || module.interruption();
         store.0.engine.check(*module.engine(), found)?;
@@ -222,6 +234,9 @@ impl Instance {
         for memory in instance.memories.iter_mut().filter(|m| m.is_guarded()) {
             core.add_guarded(NonNull::from(memory));
         }
+        for memory in &mut instance.shared_imports {
+            core.add_guarded(NonNull::from(&mut **memory));
+        }
         if core.add_module(&instance.module) {
             for func in core.made.iter_mut().flat_map(|made| &mut made.funcs) {
                 func.fill(&instance.module);
@@ -272,8 +287,9 @@ impl Instance {
     ///
     /// # Errors
     /// [`Error::Unsuitable`] while wasm code of the store is running, that is, in a host function
-    /// that it called, and if another instance imports a memory or table of this one and relies on it
-    /// to be longer than it was when it was new; [`Error::Closed`] for an instance of a closed one; [`Error::Memory`] when
+    /// that it called, for an instance that has a shared memory of its own, and if another instance
+    /// imports a memory or table of this one and relies on it to be longer than it was when it was
+    /// new; [`Error::Closed`] for an instance of a closed one; [`Error::Memory`] when
     /// the system refuses, and the instance is closed then; [`Error::Trap`] and what host functions
     /// return when initialisation or the start function fails, as in [`Instance::new`].
     ///
@@ -310,7 +326,7 @@ impl Instance {
     ///
     /// # Errors
     /// [`Error::Unsuitable`] while wasm code of the store is running, for an instance that imports
-    /// memories, tables or globals, and for one whose globals or tables refer to values of the
+    /// memories, tables or globals, that has a shared memory, and for one whose globals or tables refer to values of the
     /// host, or to functions of the host or of other instances: they belong to this store.
     /// [`Error::Closed`] for a closed instance, [`Error::Memory`] when the system refuses memory
     /// files.
@@ -360,7 +376,12 @@ impl Instance {
         self.get_export(store, name)?.func()
     }
 
-    /// The exported memory of this name.
+    /// The exported memory of this name that several threads can use.
+    pub fn get_shared_memory(&self, store: impl AsContextMut, name: &str) -> Option<SharedMemory> {
+        self.get_export(store, name)?.shared_memory()
+    }
+
+    /// The exported memory of this name, if it is not a [`SharedMemory`].
     pub fn get_memory(&self, store: impl AsContextMut, name: &str) -> Option<Memory> {
         self.get_export(store, name)?.memory()
     }
@@ -429,6 +450,12 @@ unsafe fn check_idle(
 ) -> Result<(), Error> {
     if let Some(exit_code) = instance.closed {
         return Err(Error::module_closed(exit_code));
+    }
+    if instance.memories.iter().any(|m| m.shared().is_some()) {
+        return Err(Error::Unsuitable {
+            action,
+            why: "it has a shared memory, which other threads may be using".into(),
+        });
     }
     // SAFETY: by this function's contract.
     if unsafe { is_active(core) } {

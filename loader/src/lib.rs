@@ -36,6 +36,7 @@
 //! | open an artifact that a trusted key has signed | `Module::open_signed` (feature `signatures`) |
 //! | define functions that modules import | [`Linker`], [`Func`] |
 //! | make other items that modules import | [`Memory`], [`Table`], [`Global`], [`Tag`] |
+//! | let instances on several threads use one memory | [`SharedMemory`] |
 //! | throw, catch and look at exceptions | [`ExnRef`], [`Error::exception`] |
 //! | start many instances of a module | [`InstancePre`] |
 //! | start instances with the state of another one | [`InstancePre::from_snapshot`] |
@@ -70,6 +71,7 @@
 // | | `signed` | modules that trusted keys have signed |
 // | | `stored` | what a handle is: the number of a store, and a pointer to an item of it |
 // | | `instance`, `func`, `memory`, `table`, `global`, `tag` | items of stores |
+// | | `shared_memory` | memories of no store, which several threads use |
 // | | `val`, `exnref`, `snapshot` | values; the state of instances |
 // | | `host`, `into_func`, `typed` | host functions, and Rust types for wasm types |
 // | | `linker`, `imports`, `instance_pre`, `redirect` | resolving and checking imports |
@@ -105,6 +107,7 @@ mod memory;
 mod module;
 mod redirect;
 pub mod runtime;
+mod shared_memory;
 #[cfg(feature = "signatures")]
 mod signed;
 mod snapshot;
@@ -137,6 +140,7 @@ pub use mapping::StaticArtifact;
 pub use memory::Memory;
 pub use module::{Module, WeakModule};
 pub use redirect::{Redirected, Redirections};
+pub use shared_memory::{SharedMemory, WaitResult};
 pub use snapshot::Snapshot;
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
 pub use table::Table;

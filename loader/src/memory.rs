@@ -16,7 +16,7 @@ use precast_artifact::Strategy;
 use crate::error::Error;
 use crate::store::{AsContext, AsContextMut};
 use crate::stored::Stored;
-use crate::types::{MemoryType, WASM_PAGE};
+use crate::types::MemoryType;
 use crate::vm::memory::MemoryEntity;
 use crate::vm::quota;
 use crate::vm::store::StoreCore;
@@ -46,6 +46,13 @@ impl Memory {
     /// by its limiter.
     pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Self, Error> {
         ty.check()?;
+        if ty.shared {
+            return Err(Error::InvalidType {
+                what: "a linear memory of one store",
+                found: ty.to_string(),
+                expected: "a memory that is not shared; `SharedMemory::new` makes those".into(),
+            });
+        }
         let mut store = store.as_context_mut();
         // SAFETY: the store is borrowed exclusively.
         let demand = unsafe { quota::for_memory(store.core_ptr(), ty)? };
@@ -80,9 +87,11 @@ impl Memory {
         self.0.borrow(&store.as_context().0.core).ty()
     }
 
-    /// Size in pages of 64 KiB.
+    /// Size in pages, of 64 KiB unless the [type](MemoryType::page_size_log2) says otherwise.
     pub fn size(&self, store: impl AsContext) -> u64 {
-        self.data_size(store) as u64 / WASM_PAGE
+        let store = store.as_context();
+        let entity = self.0.borrow(&store.0.core);
+        entity.ty().pages(entity.len() as u64)
     }
 
     /// Size in bytes.

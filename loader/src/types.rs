@@ -4,21 +4,15 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use precast_artifact::records::{ExternKind, INDEX64, ImportRecord, MUTABLE};
+use precast_artifact::records::{ExternKind, INDEX64, ImportRecord, MUTABLE, SHARED};
 use precast_artifact::signature::{self, INTERNED_TYPE_ID};
-use precast_artifact::{Artifact, ValType, reader};
+use precast_artifact::{Artifact, Strategy, ValType, reader};
 use smallvec::SmallVec;
 
 use crate::error::Error;
 
-/// Bytes of a wasm page.
-pub(crate) const WASM_PAGE: u64 = 65536;
-
-/// Maximum of pages of a memory with 32-bit addresses.
-pub(crate) const MAX_PAGES32: u64 = 65536;
-
-/// Maximum of pages that the type of a memory with 64-bit addresses may name.
-pub(crate) const MAX_PAGES_BY_TYPE64: u64 = 1 << 48;
+/// Base-two logarithm of the bytes of a wasm page, unless a module says otherwise.
+const PAGE_SHIFT: u8 = 16;
 
 /// Type of a function.
 ///
@@ -136,22 +130,67 @@ pub(crate) fn type_id(signature: reader::Signature<'_>) -> u64 {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MemoryType {
-    /// Initial pages of 64 KiB.
+    /// Initial pages.
     pub min: u64,
     /// Maximum of pages.
     pub max: Option<u64>,
     /// Whether addresses are 64-bit.
     pub memory64: bool,
+    /// Whether several threads can use the memory at the same time, see
+    /// [`SharedMemory`](crate::SharedMemory). Such a memory has a maximum.
+    pub shared: bool,
+    /// Base-two logarithm of the bytes of a page: 16, or 0 for pages of one byte.
+    pub page_size_log2: u8,
 }
 
 impl MemoryType {
-    /// A memory with 32-bit addresses.
+    /// A memory with 32-bit addresses and pages of 64 KiB.
     pub fn new(min: u32, max: Option<u32>) -> Self {
         Self {
             min: min.into(),
             max: max.map(u64::from),
             memory64: false,
+            shared: false,
+            page_size_log2: PAGE_SHIFT,
         }
+    }
+
+    /// A memory for several threads, with 32-bit addresses and pages of 64 KiB.
+    ///
+    /// ```
+    /// let ty = precast_loader::MemoryType::shared(1, 16);
+    /// assert_eq!(ty.to_string(), "memory 1 16 shared");
+    /// ```
+    pub fn shared(min: u32, max: u32) -> Self {
+        Self {
+            shared: true,
+            ..Self::new(min, Some(max))
+        }
+    }
+
+    /// The bytes of this number of pages; `u64::MAX` if there are more.
+    pub(crate) fn bytes(&self, pages: u64) -> u64 {
+        pages.saturating_mul(1 << self.page_size_log2)
+    }
+
+    /// The whole pages in this number of bytes.
+    pub(crate) fn pages(&self, bytes: u64) -> u64 {
+        bytes >> self.page_size_log2
+    }
+
+    /// The maximum of pages that addresses can reach.
+    pub(crate) fn largest(&self) -> u64 {
+        match (self.memory64, self.page_size_log2) {
+            (false, 0) => u32::MAX.into(),
+            (false, _) => 1 << 16,
+            (true, 0) => u64::MAX,
+            (true, _) => 1 << 48,
+        }
+    }
+
+    /// Whether a module with this strategy has guarded memories of this type.
+    pub(crate) fn is_guarded_by(&self, strategy: Strategy) -> bool {
+        strategy.guards(self.memory64, self.page_size_log2.into())
     }
 
     /// Checks that a memory can have this type.
@@ -159,18 +198,21 @@ impl MemoryType {
     /// # Errors
     /// [`Error::InvalidType`].
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let (bits, limit) = if self.memory64 {
-            (64, MAX_PAGES_BY_TYPE64)
+        let what = "a linear memory";
+        let expected = if !matches!(self.page_size_log2, 0 | PAGE_SHIFT) {
+            "pages of 1 or of 65536 bytes, whose base-two logarithms are 0 and 16"
+        } else if self.shared && self.max.is_none() {
+            "a maximum, as every shared memory has"
         } else {
-            (32, MAX_PAGES32)
+            let (bits, unit) = (if self.memory64 { 64 } else { 32 }, "pages");
+            let limit = (self.largest(), unit, bits);
+            return check_limits(self, (self.min, self.max), limit, what);
         };
-        let unit = "pages";
-        check_limits(
-            self,
-            (self.min, self.max),
-            (limit, unit, bits),
-            "a linear memory",
-        )
+        Err(Error::InvalidType {
+            what,
+            found: self.to_string(),
+            expected: expected.into(),
+        })
     }
 }
 
@@ -198,7 +240,14 @@ fn check_limits(
 impl fmt::Display for MemoryType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let index = if self.memory64 { "i64 " } else { "" };
-        write!(f, "memory {index}{}", limits(self.min, self.max))
+        write!(f, "memory {index}{}", limits(self.min, self.max))?;
+        if self.shared {
+            f.write_str(" shared")?;
+        }
+        match self.page_size_log2 {
+            PAGE_SHIFT => Ok(()),
+            shift => write!(f, " (pagesize {})", 1_u128 << shift.min(127)),
+        }
     }
 }
 
@@ -350,6 +399,8 @@ pub(crate) fn memory_type(artifact: &Artifact<'_>, index: u32) -> Option<MemoryT
         min: r.min,
         max: maximum(r.max),
         memory64: r.flags & INDEX64 != 0,
+        shared: r.flags & SHARED != 0,
+        page_size_log2: r.page_shift as u8,
     })
 }
 

@@ -95,8 +95,8 @@ impl Handles {
             let wat = format!(r#"(module (import "h" "i" ({ty})))"#);
             let module = module(store.engine(), &wat, precast_artifact::Strategy::Guarded);
             let mut linker = Linker::new(store.engine());
-            linker.define("h", "i", item).unwrap();
-            panic_of(|| Instance::new(&mut *store, &module, &[item]));
+            linker.define("h", "i", item.clone()).unwrap();
+            panic_of(|| Instance::new(&mut *store, &module, std::slice::from_ref(&item)));
             panic_of(|| linker.instantiate(&mut *store, &module));
         };
         import(store, "func (param i32) (result i32)", func.into());

@@ -11,6 +11,8 @@ const MEMORY: MemoryType = MemoryType {
     min: 0,
     max: None,
     memory64: false,
+    shared: false,
+    page_size_log2: 16,
 };
 
 const TABLE: TableType = TableType {
@@ -69,7 +71,12 @@ fn memories_that_cannot_be() {
         ),
     ];
     for (min, max, memory64, found, expected) in cases {
-        let ty = MemoryType { min, max, memory64 };
+        let ty = MemoryType {
+            min,
+            max,
+            memory64,
+            ..MEMORY
+        };
         let error = Memory::new(&mut store(), ty).unwrap_err().to_string();
         let said = format!("type of a linear memory: found {found}, expected {expected}");
         assert_eq!(error, said);

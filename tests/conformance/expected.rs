@@ -114,24 +114,6 @@ const SCRIPTS: &[(&str, &[&str])] = &[
             "testsuite/proposals/custom-descriptors/struct_new_desc.wast",
         ],
     ),
-    (
-        "needs the proposal custom-page-sizes",
-        &[
-            "testsuite/proposals/custom-page-sizes/custom-page-sizes-invalid.wast",
-            "testsuite/proposals/custom-page-sizes/custom-page-sizes.wast",
-            "testsuite/proposals/custom-page-sizes/memory_max.wast",
-            "testsuite/proposals/custom-page-sizes/memory_max_i64.wast",
-        ],
-    ),
-    (
-        "needs the proposal threads",
-        &[
-            "testsuite/proposals/threads/atomic.wast",
-            "testsuite/proposals/threads/exports.wast",
-            "testsuite/proposals/threads/imports.wast",
-            "testsuite/proposals/threads/memory.wast",
-        ],
-    ),
 ];
 
 /// Single lines, grouped by the script.
@@ -167,6 +149,9 @@ const LINES: &[(&str, &str, &[usize])] = &[
         &[14, 19, 20, 21, 54, 58, 62, 66, 70, 74, 78, 86, 91, 93, 112, 113, 114, 115, 116, 119,
           127, 135]),
     ("testsuite/table_init.wast", "gc: arrays", &[2272, 2286]),
+    ("testsuite/proposals/threads/imports.wast", "multi-memory; several tables",
+        &[309, 313, 317, 404, 408, 412]),
+    ("testsuite/proposals/threads/memory.wast", "multi-memory", &[14, 15]),
     ("testsuite/table_init64.wast", "gc: arrays", &[2457, 2471]),
     ("testsuite/tag.wast", "gc: recursive groups; stack-switching: tags with results",
         &[18, 22, 30, 38, 40, 48, 59]),

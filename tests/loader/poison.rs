@@ -433,11 +433,7 @@ fn imported_memories_are_their_owners() {
         let module = module(&engine, wat, strategy);
         for round in 0..5 {
             let mut store = Store::new(&engine, ());
-            let ty = MemoryType {
-                min: 1,
-                max: Some(4),
-                memory64: false,
-            };
+            let ty = MemoryType::new(1, Some(4));
             let memory = Memory::new(&mut store, ty).unwrap();
             assert!(memory.data(&store).iter().all(|byte| *byte == 0));
             let mut linker = Linker::new(&engine);

@@ -473,11 +473,7 @@ fn without_a_pool_and_without_an_owner() {
         assert_eq!(memory.size(&store), 71);
         assert_eq!(&memory.data(&store)[..5], b"\xff\xff\xff\xff\0");
         // Neither operation changes a memory of the host.
-        let ty = MemoryType {
-            min: 1,
-            max: None,
-            memory64: false,
-        };
+        let ty = MemoryType::new(1, None);
         Memory::new(&mut store, ty).unwrap();
         again.reset(&mut store).unwrap();
     }

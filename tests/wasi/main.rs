@@ -2,6 +2,7 @@
 //! program.
 
 mod deadlines;
+mod threads;
 mod unstable;
 
 use std::io::{self, Write};

@@ -164,7 +164,12 @@ impl Artifact<'_> {
         });
         let memories = self.memories().iter().enumerate().map(move |(i, m)| {
             let record = at::<MemoryRecord>(h.memories, i);
-            Part::new(m.vm_offset, size_of::<VmMemory>(), m.flags, false, record)
+            // The context has a pointer to a shared memory, as to an imported one.
+            let flags = match m.flags & SHARED {
+                0 => m.flags,
+                _ => m.flags | IMPORTED,
+            };
+            Part::new(m.vm_offset, size_of::<VmMemory>(), flags, false, record)
         });
         let tables = self.tables().iter().enumerate().map(move |(i, t)| {
             let record = at::<TableRecord>(h.tables, i);

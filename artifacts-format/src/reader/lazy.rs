@@ -153,8 +153,10 @@ impl<'a> Artifact<'a> {
                 .get(run.memory as usize)
                 .filter(|m| m.flags & IMPORTED == 0)
                 // A memory's minimum may be more bytes than a u64 can count: the module is valid,
-                // though no instance of it can ever be made.
-                .map(|m| m.min.saturating_mul(1 << m.page_shift));
+                // though no instance of it can ever be made. The last page of the system may be
+                // longer than the memory.
+                .map(|m| m.min.saturating_mul(1 << m.page_shift))
+                .and_then(|bytes| bytes.checked_next_multiple_of(u64::from(h.page_size)));
             let good = aligned
                 && run.len > 0
                 && run.reserved == 0

@@ -7,14 +7,14 @@ use crate::records::*;
 use crate::signature::type_id_of_bytes;
 use crate::{LibCall, ValType};
 
-/// Maximum number of pages of a memory with 32-bit and with 64-bit indices.
+/// Maximum number of pages of a memory with 32-bit and with 64-bit indices, and pages of 64 KiB.
 const MAX_PAGES: [u64; 2] = [1 << 16, 1 << 48];
+
+/// The same with pages of one byte.
+const MAX_BYTES: [u64; 2] = [u32::MAX as u64, u64::MAX];
 
 /// Maximum number of elements of a table with 32-bit and with 64-bit indices.
 const MAX_ELEMENTS: [u64; 2] = [u32::MAX as u64, u64::MAX];
-
-/// Base-two logarithm of the size of a page of linear memory.
-const PAGE_SHIFT: u32 = 16;
 
 impl Artifact<'_> {
     pub(super) fn check_tables(&self) -> Result<(), Error> {
@@ -127,10 +127,15 @@ impl Artifact<'_> {
     fn check_memories(&self) -> Result<(), Error> {
         let h = self.header;
         for (i, r) in self.memories().iter().enumerate() {
-            let good = r.flags & !(IMPORTED | INDEX64) == 0
-                && r.page_shift == PAGE_SHIFT
+            let most = match r.page_shift {
+                0 => Some(MAX_BYTES),
+                16 => Some(MAX_PAGES),
+                _ => None,
+            };
+            let good = r.flags & !(IMPORTED | INDEX64 | SHARED) == 0
+                && (r.flags & SHARED == 0 || r.max != u64::MAX)
                 && r.reserved == 0
-                && limits_ok(r.min, r.max, r.flags, MAX_PAGES);
+                && most.is_some_and(|most| limits_ok(r.min, r.max, r.flags, most));
             if !good {
                 return Err(damaged(
                     at::<MemoryRecord>(h.memories, i),

@@ -419,7 +419,7 @@ fn memories_tables_and_segments() {
     refused(|b| b.memories[1].min = 4, memories, "a memory's record");
     refused(|b| b.memories[1].max = 65537, memories, "a memory's record");
     refused(
-        |b| b.memories[1].flags = SHARED,
+        |b| (b.memories[1].flags, b.memories[1].max) = (SHARED, u64::MAX),
         memories,
         "a memory's record",
     );

@@ -11,11 +11,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use precast_artifact::shown;
 use precast_loader::{
-    Config, Engine, Error, ExternType, Func, Instance, InterruptHandle, Interruption, Linker,
-    Module, Redirections, Store, TrapCode, Val, ValType,
+    Config, Engine, Error, ExternType, Func, Instance, Interruption, Linker, Module, Redirections,
+    Store, TrapCode, Val, ValType,
 };
 use precast_wasi::{
-    DirAccess, UNSTABLE_MODULE, WasiCtx, WasiCtxBuilder, add_to_linker, add_unstable_to_linker,
+    DirAccess, SharedWasiCtx, UNSTABLE_MODULE, WasiCtx, WasiCtxBuilder, WasiThreads, WasiView,
+    add_to_linker, add_unstable_to_linker,
 };
 
 use crate::exposure::Exposure;
@@ -27,6 +28,9 @@ const TRAPPED: u8 = 134;
 
 /// Exit code after a timeout: that of timeout(1).
 const TIMED_OUT: u8 = 124;
+
+/// Threads that a program may have at the same time besides the main one.
+const MAX_THREADS: usize = 512;
 
 /// Bytes of stack that the guest may use. A thread with a smaller stack gives less.
 const MAX_STACK: usize = 16 << 20;
@@ -107,7 +111,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let program = Program::open(&file).with_context(context)?;
     if args.explain_imports {
         let module = open(program, &file, &args, &Exposure::default())?;
-        redirect::explain(&module, &linker(&module)?, &redirections, args.json)?;
+        redirect::explain(&module, &explained(&module)?, &redirections, args.json)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut wasi = WasiCtxBuilder::new().inherit_stdio();
@@ -124,14 +128,14 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     for rule in redirections.unmatched(&module) {
         tracing::warn!("the redirection {rule} matches no import");
     }
-    let mut store = Store::new(module.engine(), exposure.protect(wasi)?.build());
-    store.set_limits(args.limits.limits());
-    store.set_fuel(args.fuel.unwrap_or(u64::MAX))?;
-    if let Some(timeout) = args.timeout {
-        end_after(timeout, store.interrupt_handle());
-    }
+    let wasi = exposure.protect(wasi)?.build();
     let invoke = args.invoke.as_deref();
-    let called = call(&module, &redirections, store, invoke, &guest_args);
+    let called = if invoke.is_none() && WasiThreads::<SharedWasiCtx>::are_used_by(&module) {
+        run_threads(&module, &redirections, &args, wasi)
+    } else {
+        let store = new_store(&module, &args, wasi)?;
+        call(&module, &redirections, store, invoke, &guest_args)
+    };
     match called {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<Error>() {
@@ -149,6 +153,48 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     }
 }
 
+/// Makes a store with what the options give it.
+fn new_store<T: 'static>(module: &Module, args: &Args, data: T) -> Result<Store<T>, Error> {
+    let mut store = Store::new(module.engine(), data);
+    store.set_limits(args.limits.limits());
+    store.set_fuel(args.fuel.unwrap_or(u64::MAX))?;
+    if let Some(timeout) = args.timeout {
+        let handle = store.interrupt_handle();
+        end_after(timeout, move || handle.interrupt());
+    }
+    Ok(store)
+}
+
+/// Runs a program that starts threads. Each of them has the limits and the fuel of the options.
+/// Threads that still run when the program ends end with the process.
+fn run_threads(
+    module: &Module,
+    redirections: &Redirections,
+    args: &Args,
+    wasi: WasiCtx,
+) -> Result<()> {
+    if !matches!(module.export("_start"), Some(ExternType::Func(_))) {
+        return Err(no_function(module, None));
+    }
+    let threads = WasiThreads::with_stack(MAX_THREADS, MAX_STACK + (1 << 20));
+    let mut linker = linker::<SharedWasiCtx>(module)?;
+    threads.add_to_linker(&mut linker, module)?;
+    let program = linker.instantiate_pre_redirected(module, redirections)?;
+    let wasi = SharedWasiCtx::new(wasi);
+    if let Some(timeout) = args.timeout {
+        let threads = threads.clone();
+        end_after(timeout, move || threads.stop());
+    }
+    let (module, limits, fuel) = (module.clone(), args.limits.limits(), args.fuel);
+    let new_store = move || {
+        let mut store = Store::new(module.engine(), wasi.clone());
+        store.set_limits(limits.clone());
+        store.set_fuel(fuel.unwrap_or(u64::MAX))?;
+        Ok(store)
+    };
+    Ok(threads.run(&program, new_store)?)
+}
+
 /// The exit code of the process: the lowest eight bits of the guest's, which is what the system
 /// keeps. A failure whose lowest eight bits are zero, such as 256, becomes 1. Other engines refuse
 /// such a code and also exit with 1.
@@ -161,11 +207,11 @@ fn exit_code(code: i32) -> u8 {
 
 /// Ends the program when its time is over. A guest may wait where it cannot be woken, for example
 /// for a disk. Therefore the process exits after a grace period.
-fn end_after(timeout: Duration, handle: InterruptHandle) {
+fn end_after(timeout: Duration, stop: impl FnOnce() + Send + 'static) {
     const GRACE: Duration = Duration::from_millis(500);
     std::thread::spawn(move || {
         std::thread::sleep(timeout);
-        handle.interrupt();
+        stop();
         std::thread::sleep(GRACE);
         report(&anyhow!(timed_out(Some(timeout))).context("the guest waits for the system"));
         std::process::exit(TIMED_OUT.into());
@@ -313,12 +359,21 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a number with ms, s, m or h, such as 5s or 1.5s".to_owned())
 }
 
-/// A linker with everything that guests can import.
-fn linker(module: &Module) -> Result<Linker<WasiCtx>> {
+/// A linker with everything that guests can import, for explanations.
+fn explained(module: &Module) -> Result<Linker<SharedWasiCtx>> {
+    let mut linker = linker(module)?;
+    if WasiThreads::<SharedWasiCtx>::are_used_by(module) {
+        WasiThreads::new(0).add_to_linker(&mut linker, module)?;
+    }
+    Ok(linker)
+}
+
+/// A linker with everything that guests without threads can import.
+fn linker<W: WasiView + 'static>(module: &Module) -> Result<Linker<W>> {
     let mut linker = Linker::new(module.engine());
-    add_to_linker(&mut linker, |wasi: &mut WasiCtx| wasi)?;
+    add_to_linker(&mut linker, |wasi: &mut W| wasi)?;
     if module.imports().any(|(from, ..)| from == UNSTABLE_MODULE) {
-        add_unstable_to_linker(&mut linker, |wasi: &mut WasiCtx| wasi)?;
+        add_unstable_to_linker(&mut linker, |wasi: &mut W| wasi)?;
     }
     Ok(linker)
 }
@@ -335,7 +390,7 @@ fn call(
     if !matches!(module.export(name), Some(ExternType::Func(_))) {
         return Err(no_function(module, invoke));
     }
-    let linked = linker(module)?.instantiate_pre_redirected(module, redirections)?;
+    let linked = linker::<WasiCtx>(module)?.instantiate_pre_redirected(module, redirections)?;
     let instance = linked.instantiate(&mut store)?;
     if invoke.is_some() && module.export("_initialize").is_some() && name != "_initialize" {
         function(&instance, &mut store, "_initialize")?.call(&mut store, &[], &mut [])?;

@@ -10,7 +10,7 @@ use cranelift_entity::{EntitySet, PrimaryMap};
 use super::{SegmentPlan, record};
 use crate::const_expr::ConstValue;
 use crate::key::{DataIndex, GlobalIndex, MemoryIndex};
-use crate::module::{Module, PAGE_SHIFT};
+use crate::module::Module;
 
 /// The size of a page in these estimates; the target's pages may be larger.
 const PAGE: u64 = 4096;
@@ -46,7 +46,7 @@ pub(super) fn plan(
             if module.is_imported_memory(*memory) {
                 return None;
             }
-            let bytes = module.memories[*memory].min.saturating_mul(1 << PAGE_SHIFT);
+            let bytes = module.memories[*memory].min_bytes();
             let start = offset.fold(&known)?.as_u64();
             let end = start.checked_add(segment.bytes.len() as u64)?;
             (end <= bytes).then_some(start)

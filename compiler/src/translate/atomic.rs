@@ -1,17 +1,21 @@
-//! Atomic operators on memories that are not shared.
+//! Atomic operators.
 //!
-//! Only one thread can reach such a memory, so a load, a computation and a store are as good as one
-//! atomic instruction, and the accesses are those of `memory.rs`, bounds checks and all. What remains is
-//! that addresses must be aligned, that nobody can be woken, and that nobody may wait. Memories that are
-//! shared are refused when a module is read, so none gets here.
+//! On a shared memory they become atomic instructions, all of them sequentially consistent. Waiting
+//! and waking are routines of the loader, which also check the address.
+//!
+//! Only one thread can reach a memory that is not shared, so a load, a computation and a store are
+//! as good as one atomic instruction, and the accesses are those of `memory.rs`, bounds checks and
+//! all. What remains is that addresses must be aligned, that nobody can be woken, and that nobody
+//! may wait.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{I32, I64};
-use cranelift_codegen::ir::{InstBuilder, Value};
-use precast_artifact::TrapCode;
-use wasmparser::{MemArg, Operator};
+use cranelift_codegen::ir::types::{I8, I16, I32, I64};
+use cranelift_codegen::ir::{AtomicRmwOp, InstBuilder, MemFlagsData, Type, Value};
+use precast_artifact::{Builtin, TrapCode};
+use wasmparser::{MemArg, MemArgTarget, Operator};
 
 use super::FuncTranslator;
+use crate::key::MemoryIndex;
 
 /// What becomes of a value in memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,8 +33,25 @@ impl FuncTranslator<'_, '_> {
     /// Translates `operator` if it is an atomic one, and returns whether it was.
     pub(super) fn atomic(&mut self, operator: &Operator<'_>) -> bool {
         match *operator {
-            // There is nobody whose accesses could be seen in another order.
-            Operator::AtomicFence { .. } => {}
+            Operator::AtomicFence { .. } => {
+                if self.env.module.memories.values().any(|m| m.shared) {
+                    self.builder.ins().fence();
+                }
+                // Otherwise there is nobody whose accesses could be seen in another order.
+            }
+            Operator::MemoryAtomicNotify { ref memarg } if self.is_shared(memarg) => {
+                let count = self.pop();
+                let (memory, address) = self.waiting_address(memarg);
+                let args = [memory, address, count];
+                let woken = self.call_builtin(Builtin::MemoryNotify, &args);
+                self.push(woken.expect("a result"));
+            }
+            Operator::MemoryAtomicWait32 { ref memarg } if self.is_shared(memarg) => {
+                self.wait(Builtin::MemoryWait32, memarg);
+            }
+            Operator::MemoryAtomicWait64 { ref memarg } if self.is_shared(memarg) => {
+                self.wait(Builtin::MemoryWait64, memarg);
+            }
             Operator::MemoryAtomicNotify { ref memarg } => {
                 self.pop();
                 self.check_alignment(memarg, self.peek(), 4);
@@ -51,10 +72,14 @@ impl FuncTranslator<'_, '_> {
 
     fn atomic_access(&mut self, operator: &Operator<'_>) -> bool {
         macro_rules! plain {
-            ($($Atomic:ident: $Plain:ident $size:literal $address:ident;)*) => {
+            ($($Atomic:ident: $Plain:ident $ty:ident $size:literal $address:ident $shared:ident;)*) => {
                 match *operator {
                     $(Operator::$Atomic { ref memarg } => {
                         self.check_alignment(memarg, self.$address(), $size);
+                        if self.is_shared(memarg) {
+                            self.$shared(memarg, $ty, $size);
+                            return true;
+                        }
                         return self.scalar_access(&Operator::$Plain { memarg: *memarg });
                     })*
                     _ => {}
@@ -62,20 +87,20 @@ impl FuncTranslator<'_, '_> {
             };
         }
         plain! {
-            I32AtomicLoad: I32Load 4 peek;
-            I64AtomicLoad: I64Load 8 peek;
-            I32AtomicLoad8U: I32Load8U 1 peek;
-            I32AtomicLoad16U: I32Load16U 2 peek;
-            I64AtomicLoad8U: I64Load8U 1 peek;
-            I64AtomicLoad16U: I64Load16U 2 peek;
-            I64AtomicLoad32U: I64Load32U 4 peek;
-            I32AtomicStore: I32Store 4 peek_second;
-            I64AtomicStore: I64Store 8 peek_second;
-            I32AtomicStore8: I32Store8 1 peek_second;
-            I32AtomicStore16: I32Store16 2 peek_second;
-            I64AtomicStore8: I64Store8 1 peek_second;
-            I64AtomicStore16: I64Store16 2 peek_second;
-            I64AtomicStore32: I64Store32 4 peek_second;
+            I32AtomicLoad: I32Load I32 4 peek load_shared;
+            I64AtomicLoad: I64Load I64 8 peek load_shared;
+            I32AtomicLoad8U: I32Load8U I32 1 peek load_shared;
+            I32AtomicLoad16U: I32Load16U I32 2 peek load_shared;
+            I64AtomicLoad8U: I64Load8U I64 1 peek load_shared;
+            I64AtomicLoad16U: I64Load16U I64 2 peek load_shared;
+            I64AtomicLoad32U: I64Load32U I64 4 peek load_shared;
+            I32AtomicStore: I32Store I32 4 peek_second store_shared;
+            I64AtomicStore: I64Store I64 8 peek_second store_shared;
+            I32AtomicStore8: I32Store8 I32 1 peek_second store_shared;
+            I32AtomicStore16: I32Store16 I32 2 peek_second store_shared;
+            I64AtomicStore8: I64Store8 I64 1 peek_second store_shared;
+            I64AtomicStore16: I64Store16 I64 2 peek_second store_shared;
+            I64AtomicStore32: I64Store32 I64 4 peek_second store_shared;
         }
         macro_rules! updates {
             ($($Atomic:ident: $Load:ident $Store:ident $size:literal $update:expr;)*) => {
@@ -157,6 +182,9 @@ impl FuncTranslator<'_, '_> {
         let expected = (update == Update::CompareExchange).then(|| self.pop());
         let address = self.peek();
         self.check_alignment(memarg, address, size);
+        if self.is_shared(memarg) {
+            return self.update_shared(memarg, size, update, expected, value);
+        }
         self.scalar_access(load);
         let old = self.pop();
         let new = match (update, expected) {
@@ -177,6 +205,116 @@ impl FuncTranslator<'_, '_> {
         self.push(new);
         self.scalar_access(store);
         self.push(old);
+    }
+
+    /// Replaces the value at an address of a shared memory and pushes the old one.
+    fn update_shared(
+        &mut self,
+        memarg: &MemArg,
+        size: u32,
+        update: Update,
+        expected: Option<Value>,
+        value: Value,
+    ) {
+        let ty = self.builder.func.dfg.value_type(value);
+        let (address, flags) = self.shared_access(memarg, size);
+        let value = self.narrow(value, size);
+        let operation = match update {
+            Update::Add => AtomicRmwOp::Add,
+            Update::Sub => AtomicRmwOp::Sub,
+            Update::And => AtomicRmwOp::And,
+            Update::Or => AtomicRmwOp::Or,
+            Update::Xor => AtomicRmwOp::Xor,
+            Update::Exchange | Update::CompareExchange => AtomicRmwOp::Xchg,
+        };
+        let old = match expected {
+            Some(expected) => {
+                let expected = self.narrow(expected, size);
+                let ins = self.builder.ins();
+                ins.atomic_cas(flags, address, expected, value)
+            }
+            None => {
+                let ty = narrow_type(size);
+                let ins = self.builder.ins();
+                ins.atomic_rmw(ty, flags, operation, address, value)
+            }
+        };
+        let old = self.zero_extend(old, ty);
+        self.push(old);
+    }
+
+    fn load_shared(&mut self, memarg: &MemArg, ty: Type, size: u32) {
+        let (address, flags) = self.shared_access(memarg, size);
+        let narrow = narrow_type(size);
+        let value = self.builder.ins().atomic_load(narrow, flags, address);
+        let value = self.zero_extend(value, ty);
+        self.push(value);
+    }
+
+    fn store_shared(&mut self, memarg: &MemArg, _: Type, size: u32) {
+        let value = self.pop();
+        let (address, flags) = self.shared_access(memarg, size);
+        let value = self.narrow(value, size);
+        self.builder.ins().atomic_store(flags, value, address);
+    }
+
+    fn wait(&mut self, builtin: Builtin, memarg: &MemArg) {
+        let timeout = self.pop();
+        let expected = self.pop();
+        let (memory, address) = self.waiting_address(memarg);
+        let args = [memory, address, expected, timeout];
+        let ended = self.call_builtin(builtin, &args);
+        self.push(ended.expect("a result"));
+    }
+
+    /// Pops an index, and returns the number of the memory and the address in it, with the static
+    /// offset, for a routine of the loader that checks it.
+    fn waiting_address(&mut self, memarg: &MemArg) -> (Value, Value) {
+        let index = self.pop();
+        let mut address = self.widen_index(index);
+        if memarg.offset != 0 {
+            let offset = self.builder.ins().iconst(I64, memarg.offset.cast_signed());
+            let (sum, carry) = self.builder.ins().uadd_overflow(address, offset);
+            if self.env.module.memories[memory_of(memarg)].index64 {
+                self.trapnz(carry, TrapCode::MemoryOutOfBounds);
+            }
+            address = sum;
+        }
+        let memory = self.index(memory_of(memarg).as_u32());
+        (memory, address)
+    }
+
+    /// Pops an index, and returns the native address of an access to a shared memory, which has
+    /// been found aligned, and its flags.
+    fn shared_access(&mut self, memarg: &MemArg, size: u32) -> (Value, MemFlagsData) {
+        let (address, flags, offset) = self.memory_access(memarg, size);
+        let offset = i64::from(i32::from(offset));
+        let address = match offset {
+            0 => address,
+            _ => self.builder.ins().iadd_imm_s(address, offset),
+        };
+        (address, flags)
+    }
+
+    fn is_shared(&self, memarg: &MemArg) -> bool {
+        self.env.module.memories[memory_of(memarg)].shared
+    }
+
+    /// The low bytes of an integer.
+    fn narrow(&mut self, value: Value, size: u32) -> Value {
+        let ty = self.builder.func.dfg.value_type(value);
+        if size >= ty.bytes() {
+            return value;
+        }
+        self.builder.ins().ireduce(narrow_type(size), value)
+    }
+
+    /// An integer as one of a type that is not smaller.
+    fn zero_extend(&mut self, value: Value, ty: Type) -> Value {
+        if self.builder.func.dfg.value_type(value) == ty {
+            return value;
+        }
+        self.builder.ins().uextend(ty, value)
     }
 
     /// The low bytes of an integer, the others zero.
@@ -211,5 +349,22 @@ impl FuncTranslator<'_, '_> {
     /// The operand below the one on top.
     fn peek_second(&self) -> Value {
         self.stack[self.stack.len() - 2]
+    }
+}
+
+fn memory_of(memarg: &MemArg) -> MemoryIndex {
+    let MemArgTarget::Memory(memory) = memarg.target else {
+        unreachable!("the validator refuses arrays")
+    };
+    MemoryIndex::from_u32(memory)
+}
+
+/// The type of integers of this many bytes.
+fn narrow_type(size: u32) -> Type {
+    match size {
+        1 => I8,
+        2 => I16,
+        4 => I32,
+        _ => I64,
     }
 }

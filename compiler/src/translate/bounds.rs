@@ -51,7 +51,6 @@ use super::checks::Checked;
 use super::ranges;
 use super::state::Region;
 use crate::key::MemoryIndex;
-use crate::module::PAGE_SHIFT;
 
 impl FuncTranslator<'_, '_> {
     /// Pops the index operand, and returns what an access of `size` bytes at that index needs:
@@ -244,8 +243,8 @@ impl FuncTranslator<'_, '_> {
         if !Promise::MemoryMinimum.is_constant() {
             return 0;
         }
-        let min = u128::from(self.env.module.memories[memory].min) << PAGE_SHIFT;
-        min.min(i64::MAX as u128)
+        let min = self.env.module.memories[memory].min_bytes();
+        u128::from(min).min(i64::MAX as u128)
     }
 
     /// The value of an index or length, zero extended, if it is a constant.

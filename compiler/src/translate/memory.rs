@@ -14,7 +14,6 @@ use wasmparser::{MemArg, Operator};
 
 use super::FuncTranslator;
 use crate::key::MemoryIndex;
-use crate::module::PAGE_SHIFT;
 
 impl<'b> FuncTranslator<'_, 'b> {
     /// Translates `op` if it is a scalar load or store, and returns whether it was.
@@ -105,9 +104,16 @@ impl<'b> FuncTranslator<'_, 'b> {
     /// Pushes the length of a memory in pages.
     pub(super) fn memory_size(&mut self, memory: u32) {
         let memory = MemoryIndex::from_u32(memory);
-        let len = self.memory_len(memory);
-        let pages = self.builder.ins().ushr_imm_u(len, i64::from(PAGE_SHIFT));
-        self.push_index(pages, self.env.module.memories[memory].index64);
+        let ty = self.env.module.memories[memory];
+        let len = match ty.shared && self.fixed_memory_len(memory).is_none() {
+            true => self.shared_memory_len(memory),
+            false => self.memory_len(memory),
+        };
+        let pages = match ty.page_shift {
+            0 => len,
+            shift => self.builder.ins().ushr_imm_u(len, i64::from(shift)),
+        };
+        self.push_index(pages, ty.index64);
     }
 
     pub(super) fn memory_grow(&mut self, memory: u32) {
@@ -135,12 +141,12 @@ impl<'b> FuncTranslator<'_, 'b> {
     /// Address of a memory's first byte.
     pub(super) fn memory_base(&mut self, memory: MemoryIndex) -> Value {
         let place = self.env.plan.memories[memory].offset as usize;
-        let imported = self.env.module.is_imported_memory(memory);
-        let index64 = self.env.module.memories[memory].index64;
+        let elsewhere = self.env.module.is_memory_elsewhere(memory);
+        let is_shared = self.env.module.memories[memory].shared;
         let is_fixed = self.fixed_memory_len(memory).is_some();
-        let promise = Promise::memory_base(self.env.strategy, index64, is_fixed);
+        let promise = Promise::memory_base(self.is_guarded(memory), is_shared, is_fixed);
         let base = offset_of!(VmMemory, base);
-        match (promise.can_move(), imported) {
+        match (promise.can_move(), elsewhere) {
             (true, true) => {
                 let path = [(Promise::ImportedMemory, place), (promise, base)];
                 self.hoisted_memory_base(memory, &path)
@@ -152,8 +158,8 @@ impl<'b> FuncTranslator<'_, 'b> {
 
     /// Whether a memory is guarded: accesses beyond its end can fault, and its base never changes.
     pub(super) fn is_guarded(&self, memory: MemoryIndex) -> bool {
-        let index64 = self.env.module.memories[memory].index64;
-        self.env.strategy.guards(index64)
+        let ty = &self.env.module.memories[memory];
+        self.env.strategy.guards(ty.index64, ty.page_shift)
     }
 
     /// Current length of a memory in bytes.
@@ -163,21 +169,36 @@ impl<'b> FuncTranslator<'_, 'b> {
                 self.builder.ins().iconst(I64, len)
             }
             _ => {
-                let promise = Promise::GrowingMemoryLen;
+                let promise = self.memory_len_promise(memory);
                 self.read_memory_head(memory, promise, offset_of!(VmMemory, len))
             }
+        }
+    }
+
+    /// The length of a shared memory that can grow. Who reads that a thread has made it longer also
+    /// sees what that thread wrote before.
+    fn shared_memory_len(&mut self, memory: MemoryIndex) -> Value {
+        let (head, offset) = self.memory_head(memory, offset_of!(VmMemory, len));
+        let len = self.builder.ins().iadd_imm_s(head, offset as i64);
+        let flags = self.read_flags(Promise::SharedMemoryLen);
+        self.builder.ins().atomic_load(I64, flags, len)
+    }
+
+    /// The promise about the length of a memory that can grow.
+    fn memory_len_promise(&self, memory: MemoryIndex) -> Promise {
+        match self.env.module.memories[memory].shared {
+            true => Promise::SharedMemoryLen,
+            false => Promise::GrowingMemoryLen,
         }
     }
 
     /// Length in bytes of a memory that cannot grow.
     fn fixed_memory_len(&self, memory: MemoryIndex) -> Option<i64> {
         let memory = &self.env.module.memories[memory];
-        (memory.max == Some(memory.min)).then(|| {
-            memory
-                .min
-                .checked_mul(1 << PAGE_SHIFT)
-                .and_then(|len| len.try_into().ok())
-        })?
+        let len = memory.min.checked_mul(1 << memory.page_shift)?;
+        len.try_into()
+            .ok()
+            .filter(|_| memory.max == Some(memory.min))
     }
 
     fn read_memory_head(&mut self, memory: MemoryIndex, promise: Promise, field: usize) -> Value {
@@ -193,7 +214,7 @@ impl<'b> FuncTranslator<'_, 'b> {
             }
             _ => {
                 let (base, offset) = self.memory_head(memory, offset_of!(VmMemory, len));
-                self.read_low_apart(Promise::GrowingMemoryLen, base, offset)
+                self.read_low_apart(self.memory_len_promise(memory), base, offset)
             }
         }
     }
@@ -207,7 +228,7 @@ impl<'b> FuncTranslator<'_, 'b> {
     /// Where a field of the [`VmMemory`] of a memory is: base and offset.
     fn memory_head(&mut self, memory: MemoryIndex, field: usize) -> (Value, usize) {
         let place = self.env.plan.memories[memory].offset as usize;
-        if self.env.module.is_imported_memory(memory) {
+        if self.env.module.is_memory_elsewhere(memory) {
             (self.read(Promise::ImportedMemory, self.vmctx, place), field)
         } else {
             (self.vmctx, place + field)

@@ -34,6 +34,7 @@ impl Region {
             | Promise::StackLimit
             | Promise::GuardedMemoryBase
             | Promise::FixedMemoryBase
+            | Promise::SharedMemoryBase
             | Promise::FixedMemoryLen
             | Promise::MemoryMinimum
             | Promise::ImportedMemory
@@ -51,9 +52,10 @@ impl Region {
             | Promise::DroppedFlags => Self::Vm,
             Promise::InterruptWord => Self::Interrupt,
             Promise::Fuel => Self::Fuel,
-            Promise::MovingMemoryBase | Promise::GrowingMemoryLen | Promise::MemoryMask => {
-                Self::MemoryHead
-            }
+            Promise::MovingMemoryBase
+            | Promise::GrowingMemoryLen
+            | Promise::SharedMemoryLen
+            | Promise::MemoryMask => Self::MemoryHead,
             Promise::FixedTableBase
             | Promise::FixedTableLen
             | Promise::GrowingTableBase
@@ -90,6 +92,7 @@ impl FuncTranslator<'_, '_> {
     /// constant fits into that of the addition, and not into one that also loads.
     pub(super) fn read_low_apart(&mut self, promise: Promise, base: Value, offset: usize) -> Value {
         let offset = vm_offset(self.low_half(offset));
+        self.forget_if_momentary(promise);
         let flags = self.read_flags(promise);
         let wide = self.builder.ins().uload32(flags, base, offset);
         self.builder.ins().ireduce(I32, wide)
@@ -103,12 +106,16 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    fn read_as(&mut self, ty: Type, promise: Promise, base: Value, offset: usize) -> Value {
+    /// Another thread may write the value. The sequence point, which costs no instruction, keeps
+    /// Cranelift from reusing the result of an earlier load.
+    fn forget_if_momentary(&mut self, promise: Promise) {
         if promise.lifetime() == Lifetime::Moment {
-            // Another thread writes the value. The sequence point, which costs no instruction,
-            // keeps Cranelift from reusing the result of an earlier load.
             self.builder.ins().sequence_point();
         }
+    }
+
+    fn read_as(&mut self, ty: Type, promise: Promise, base: Value, offset: usize) -> Value {
+        self.forget_if_momentary(promise);
         let flags = self.read_flags(promise);
         self.builder.ins().load(ty, flags, base, vm_offset(offset))
     }

@@ -11,6 +11,7 @@ use crate::imports::Import;
 use crate::into_func::IntoFunc;
 use crate::linker::Linker;
 use crate::memory::Memory;
+use crate::shared_memory::SharedMemory;
 use crate::store::{Invariant, StoreContextMut};
 use crate::table::Table;
 use crate::types::{ExternType, FuncType, GlobalType, MemoryType, TableType};
@@ -101,6 +102,7 @@ impl Planned {
         }
         Ok(HostItem::Stored(match self {
             Self::Func(host) => return Ok(HostItem::Func(Arc::clone(host))),
+            Self::Memory(ty) if ty.shared => SharedMemory::new(&store.0.engine, *ty)?.into(),
             Self::Memory(ty) => Memory::new(store, *ty)?.into(),
             Self::Table(ty) => Table::new(store, *ty, Val::default_for(ty.element))?.into(),
             Self::Global(ty, value) => Global::new(store, *ty, value.clone())?.into(),

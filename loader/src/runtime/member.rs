@@ -214,7 +214,7 @@ impl<T: Send + 'static> Member<T> {
                 }
                 Exports::Host(items) => {
                     let stored = items.values().filter_map(|item| match item {
-                        HostItem::Stored(item) => Some(*item),
+                        HostItem::Stored(item) => Some(item.clone()),
                         HostItem::Func(_) | HostItem::Const(..) => None,
                     });
                     Retired::Host(stored.collect())
@@ -313,7 +313,7 @@ impl Retired {
         match self {
             Self::Guest(instance, exit_code) => instance.close(core, *exit_code),
             Self::Host(items) => {
-                for memory in items.iter().filter_map(|item| item.memory()) {
+                for memory in items.iter().filter_map(|item| item.clone().memory()) {
                     memory.release(core);
                 }
             }

@@ -147,7 +147,7 @@ impl<T: Send + 'static> Imports<T> {
                     let global = Global::new(&mut *store, *ty, value.clone())?;
                     Import::Extern(Extern::Global(global))
                 }
-                HostItem::Stored(item) => Import::Extern(*item),
+                HostItem::Stored(item) => Import::Extern(item.clone()),
             })
         };
         self.items.iter().map(import).collect()

@@ -5,6 +5,7 @@
 //!
 //! [`HOST_RESERVE`]: crate::sys::stack::HOST_RESERVE
 
+mod atomics;
 mod ranges;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,6 +20,8 @@ use super::instance::InstanceData;
 use super::quota::{self, Denied};
 use super::store::StoreCore;
 use crate::error::Error;
+
+pub(crate) use atomics::place as atomic_place;
 
 /// The table of routines, to which the context of each store has a pointer.
 pub(crate) static BUILTINS: Builtins = Builtins(VmBuiltins({
@@ -38,6 +41,9 @@ pub(crate) static BUILTINS: Builtins = Builtins(VmBuiltins({
     table[Builtin::ExceptionNew.position()] = exception::exception_new as *const ();
     table[Builtin::ExceptionGet.position()] = exception::exception_get as *const ();
     table[Builtin::ExceptionThrow.position()] = exception::exception_throw as *const ();
+    table[Builtin::MemoryWait32.position()] = atomics::memory_wait32 as *const ();
+    table[Builtin::MemoryWait64.position()] = atomics::memory_wait64 as *const ();
+    table[Builtin::MemoryNotify.position()] = atomics::memory_notify as *const ();
     table
 }));
 

@@ -156,6 +156,12 @@ impl InstanceData {
         let from = range(src, len, bytes.len()).map_err(|_| out)?;
         // SAFETY: a memory of this instance.
         let memory = unsafe { self.memory(memory).as_mut() };
+        if let Some(shared) = memory.shared() {
+            return match shared.write(dst, &bytes[from]) {
+                true => Ok(()),
+                false => Err(out),
+            };
+        }
         let to = range(dst, len, memory.len()).map_err(|_| out)?;
         memory.will_write();
         // SAFETY: both ranges are in bounds; the artifact is not part of any linear memory.

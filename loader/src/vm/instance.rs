@@ -15,6 +15,7 @@ use super::host::{HOST_ENTRY, HostFunc, host_func, host_import};
 use super::memory::{Image, MemoryEntity};
 use super::module::MappedModule;
 use super::pool::Owner;
+use super::shared::Shared;
 use super::signal;
 use super::state::State;
 use super::store::StoreCore;
@@ -26,6 +27,7 @@ use crate::types::{GlobalType, global_type, memory_type, table_type, type_id};
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Item {
     Func(NonNull<VmFuncRef>),
+    /// A memory, which may be one that other threads use too.
     Memory(NonNull<MemoryEntity>),
     Table(NonNull<TableEntity>),
     /// The place of the value.
@@ -37,6 +39,8 @@ pub(crate) enum Item {
 pub(crate) enum RawImport<'a> {
     /// A host function of no store yet.
     Host(&'a Arc<HostFunc>),
+    /// A memory of several threads.
+    SharedMemory(&'a Arc<Shared>),
     /// An item of the instance's store.
     Item(Item),
 }
@@ -49,6 +53,8 @@ pub(crate) struct InstanceData {
     pub(crate) vmctx: NonNull<VmContextHeader>,
     layout: Layout,
     imported_memories: Box<[NonNull<MemoryEntity>]>,
+    /// The imported memories that other threads use too.
+    pub(crate) shared_imports: Box<[Box<MemoryEntity>]>,
     pub(crate) memories: Box<[MemoryEntity]>,
     imported_tables: Box<[NonNull<TableEntity>]>,
     pub(crate) tables: Box<[TableEntity]>,
@@ -96,11 +102,16 @@ impl InstanceData {
             if record.flags & IMPORTED == 0 {
                 let ty = memory_type(&artifact, i).ok_or(DAMAGED)?;
                 let pages = state.map_or(ty.min, |state| state.pages(memories.len()));
-                let guarded = artifact.strategy().guards(ty.memory64);
+                let guarded = ty.is_guarded_by(artifact.strategy());
                 memories.push(MemoryEntity::of_pages(ty, pages, guarded)?);
             }
         }
         Self::map_images(module, &mut memories, state)?;
+        let memories = memories.into_iter().map(|memory| match memory.ty().shared {
+            true => MemoryEntity::of_shared(memory.share()),
+            false => memory,
+        });
+        let memories: Box<[MemoryEntity]> = memories.collect();
         let mut tables = Vec::new();
         for (i, record) in (0_u32..).zip(artifact.tables()) {
             if record.flags & IMPORTED == 0 {
@@ -129,7 +140,8 @@ impl InstanceData {
             vmctx,
             layout,
             imported_memories: Box::default(),
-            memories: memories.into(),
+            shared_imports: Box::default(),
+            memories,
             imported_tables: Box::default(),
             tables: tables.into(),
             _hosts: Box::default(),
@@ -219,6 +231,7 @@ impl InstanceData {
         let module = Arc::clone(&self.module);
         let artifact = module.artifact();
         let (mut memories, mut tables, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
+        let mut shared_imports = Vec::new();
         for (record, import) in artifact.imports().iter().zip(imports) {
             let index = record.index as usize;
             // SAFETY: the parser checked that these places are inside the context, apart from each
@@ -248,6 +261,14 @@ impl InstanceData {
                             }
                         }
                     },
+                    RawImport::SharedMemory(shared) => {
+                        let at = artifact.memories()[index].vm_offset;
+                        self.at::<*mut VmMemory>(at).write(shared.head());
+                        let entity = MemoryEntity::of_shared(Arc::clone(shared));
+                        let mut entity = Box::new(entity);
+                        memories.push(NonNull::from(&mut *entity));
+                        shared_imports.push(entity);
+                    }
                     RawImport::Item(Item::Memory(mut entity)) => {
                         entity.as_mut().expect(artifact.memories()[index].min);
                         let at = artifact.memories()[index].vm_offset;
@@ -272,6 +293,7 @@ impl InstanceData {
             }
         }
         self.imported_memories = memories.into();
+        self.shared_imports = shared_imports.into();
         self.imported_tables = tables.into();
         self._hosts = hosts.into();
         Ok(())
@@ -346,7 +368,11 @@ impl InstanceData {
                     .as_ptr()
                     .cast::<u8>()
                     .add(record.vm_offset as usize);
-                memory.publish(NonNull::new(at.cast()));
+                if memory.shared().is_some() {
+                    at.cast::<*mut VmMemory>().write(memory.vm());
+                } else {
+                    memory.publish(NonNull::new(at.cast()));
+                }
             }
             for (table, record) in self.tables.iter_mut().zip(tables) {
                 let at = (record.flags & FROZEN == 0).then(|| {

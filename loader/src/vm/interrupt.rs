@@ -23,9 +23,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use precast_artifact::Interruption;
 use precast_artifact::vm::{INTERRUPT_LEAST, VmStoreContext};
 
+use super::parking::Parker;
 use super::store::StoreCore;
 use super::store_id::StoreId;
-use super::waiting::{self, Waiting};
+use super::waiting::{self, Registered, Waiting};
 use crate::error::Error;
 
 /// The value of the word while code may run.
@@ -83,6 +84,11 @@ impl Interrupt {
     /// The system's, when it has no descriptor.
     pub(crate) fn wait(&self) -> std::io::Result<Waiting> {
         Waiting::new(self.word())
+    }
+
+    /// Registers this thread, which is going to sleep on `parker`, to be woken.
+    pub(super) fn park(&self, parker: &Arc<Parker>) -> Registered {
+        Registered::parker(self.word(), parker)
     }
 
     fn word(&self) -> &AtomicU64 {

@@ -3,18 +3,20 @@
 
 use std::fs::File;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use precast_artifact::Strategy;
 use precast_artifact::abi::{GUARDED_RESERVATION, MASKED_OFFSET_LIMIT};
 use precast_artifact::vm::VmMemory;
 
 use super::keep::{Keeper, Learned};
+use super::shared::{GrowError, Shared};
 use crate::error::Error;
 use crate::sys::map::{Reservation, page_size};
-use crate::types::{MAX_PAGES32, MemoryType, WASM_PAGE};
+use crate::types::MemoryType;
 
-/// Maximum of pages of a memory with 64-bit addresses: a 47-bit address space can hold no more.
-const MAX_PAGES64: u64 = 1 << 31;
+/// Maximum of bytes of a memory with 64-bit addresses: a 47-bit address space can hold no more.
+const MAX_BYTES64: u64 = 1 << 47;
 
 /// Bytes that a checked memory can grow in place beyond its initial size.
 const CHECKED_ROOM: u64 = 1 << 20;
@@ -42,7 +44,7 @@ pub(crate) struct MemoryEntity {
     /// Bytes that code of other instances takes it to have at least.
     expected: usize,
     guarded: bool,
-    reservation: Reservation,
+    place: Place,
     images: Vec<Image>,
     keeper: Keeper,
     /// Whether anybody other than machine code may have written to it.
@@ -53,16 +55,27 @@ pub(crate) struct MemoryEntity {
     moved: bool,
 }
 
+/// Where the bytes of a memory are.
+#[derive(Debug)]
+enum Place {
+    /// In address space of its own.
+    Own(Reservation),
+    /// Where other threads use them too. Then `own` is unused, and so is everything that is about
+    /// writing and reset.
+    Shared(Arc<Shared>),
+}
+
 impl MemoryEntity {
     /// A memory of `ty.min` zero pages, as modules with `strategy` have them.
     ///
     /// # Errors
     /// [`Error::Memory`] when the system refuses, [`Error::Limit`] beyond what there can be.
     pub(crate) fn new(ty: MemoryType, strategy: Strategy) -> Result<Self, Error> {
-        Self::of_pages(ty, ty.min, strategy.guards(ty.memory64))
+        Self::of_pages(ty, ty.min, ty.is_guarded_by(strategy))
     }
 
-    /// A memory of this type that starts with more pages than it must have, or as many.
+    /// A memory of this type that starts with more pages than it must have, or as many. A memory
+    /// that is to be shared has room for its maximum; [`MemoryEntity::share`] shares it.
     ///
     /// # Errors
     /// As for [`MemoryEntity::new`].
@@ -71,8 +84,12 @@ impl MemoryEntity {
         let room = if guarded {
             usize::try_from(GUARDED_RESERVATION).unwrap_or(usize::MAX)
         } else {
-            let most = ty.max.unwrap_or(u64::MAX).saturating_mul(WASM_PAGE);
-            let room = (len as u64).saturating_add(CHECKED_ROOM).min(most);
+            let most = ty.bytes(ty.max.unwrap_or(u64::MAX));
+            let room = match ty.shared {
+                true if most > MAX_BYTES64 => return Err(too_long(most, MAX_BYTES64)),
+                true => most,
+                false => (len as u64).saturating_add(CHECKED_ROOM).min(most),
+            };
             room_for(ty, usize::try_from(room).unwrap_or(usize::MAX))
         };
         let mut reservation = Reservation::new(room.next_multiple_of(page_size()))?;
@@ -90,7 +107,7 @@ impl MemoryEntity {
             initial: len,
             expected: 0,
             guarded,
-            reservation,
+            place: Place::Own(reservation),
             images,
             keeper: Keeper::default(),
             written: false,
@@ -99,23 +116,69 @@ impl MemoryEntity {
         })
     }
 
+    /// A memory that other threads use too, as an instance of this store has it.
+    pub(crate) fn of_shared(shared: Arc<Shared>) -> Self {
+        let (ty, guarded, vm) = (shared.ty(), shared.is_guarded(), shared.head());
+        Self {
+            vm,
+            own: VmMemory {
+                base: std::ptr::null_mut(),
+                len: 0,
+                mask: 0,
+            },
+            ty,
+            initial: 0,
+            expected: 0,
+            guarded,
+            place: Place::Shared(shared),
+            images: Vec::new(),
+            keeper: Keeper::default(),
+            written: false,
+            released: false,
+            moved: false,
+        }
+    }
+
+    /// Makes a memory that nobody uses yet one that other threads can use too.
+    pub(crate) fn share(self) -> Arc<Shared> {
+        match self.place {
+            Place::Shared(shared) => shared,
+            Place::Own(reservation) => {
+                Arc::new(Shared::new(self.ty, self.guarded, reservation, self.own))
+            }
+        }
+    }
+
+    /// The memory as other threads can use it, if they can.
+    pub(crate) fn shared(&self) -> Option<&Arc<Shared>> {
+        match &self.place {
+            Place::Own(_) => None,
+            Place::Shared(shared) => Some(shared),
+        }
+    }
+
     /// Maps pages of initial content into the memory, copy-on-write.
     ///
     /// # Errors
     /// The system's.
     pub(crate) fn map_image(&mut self, file: &File, image: Image) -> Result<(), Error> {
-        self.reservation
-            .map_file(image.guest, image.bytes.len(), file, image.offset)?;
+        // A memory is shared after its initial content is mapped.
+        if let Place::Own(reservation) = &mut self.place {
+            reservation.map_file(image.guest, image.bytes.len(), file, image.offset)?;
+        }
         self.images.push(image);
         Ok(())
     }
 
     /// Tells where machine code looks for this memory, and puts its base and length there. `None`:
-    /// in the entity itself, which must not move any more.
+    /// in the entity itself, which must not move any more. A shared memory stays where it is.
     ///
     /// # Safety
     /// The place is valid as long as the entity.
     pub(crate) unsafe fn publish(&mut self, vm: Option<NonNull<VmMemory>>) {
+        if let Place::Shared(_) = self.place {
+            return;
+        }
         let VmMemory { base, len, mask } = self.own;
         self.vm = vm.map_or(&raw mut self.own, NonNull::as_ptr);
         // SAFETY: by this function's contract.
@@ -134,26 +197,36 @@ impl MemoryEntity {
         self.ty
     }
 
-    pub(crate) fn reservation(&self) -> &Reservation {
-        &self.reservation
+    /// First and last address of its address space, exclusive.
+    pub(crate) fn space(&self) -> (usize, usize) {
+        match &self.place {
+            Place::Own(reservation) => {
+                let start = reservation.base().as_ptr() as usize;
+                (start, start + reservation.len())
+            }
+            Place::Shared(shared) => shared.space(),
+        }
     }
 
     /// The type with the present size as its minimum, which linking compares with.
     pub(crate) fn present_type(&self) -> MemoryType {
         MemoryType {
-            min: self.len() as u64 / WASM_PAGE,
+            min: self.ty.pages(self.len() as u64),
             ..self.ty
         }
     }
 
     pub(crate) fn base(&self) -> *mut u8 {
-        // SAFETY: published when it was made.
+        // SAFETY: published when it was made; the base of a shared memory never changes.
         unsafe { (*self.vm).base }
     }
 
     pub(crate) fn len(&self) -> usize {
-        // SAFETY: published when it was made.
-        unsafe { (*self.vm).len }
+        match &self.place {
+            // SAFETY: published when it was made.
+            Place::Own(_) => unsafe { (*self.vm).len },
+            Place::Shared(shared) => shared.len(),
+        }
     }
 
     /// The maximum number of pages that the memory can have.
@@ -167,43 +240,52 @@ impl MemoryEntity {
         self.initial.next_multiple_of(page_size())
     }
 
-    /// Makes the memory `new_len` bytes long. These are whole pages of wasm, more than it has now,
-    /// and the caller has checked the maximum.
+    /// Makes the memory `new_len` bytes long, if it is `len` bytes long now. These are whole pages
+    /// of wasm, more than it has now, and the caller has checked the maximum.
     ///
     /// # Errors
     /// [`Error::Memory`]; nothing has changed then.
-    pub(crate) fn grow(&mut self, new_len: u64) -> Result<(), Error> {
-        let len = self.len();
-        if self.released {
-            return Err(too_long(new_len, len as u64));
-        }
-        let most = self.most_pages().saturating_mul(WASM_PAGE);
+    pub(crate) fn grow(&mut self, len: u64, new_len: u64) -> Result<(), GrowError> {
         let new_len = usize::try_from(new_len).unwrap_or(usize::MAX);
+        match &self.place {
+            Place::Own(_) => self.grow_own(new_len).map_err(GrowError::Refused),
+            Place::Shared(shared) => shared.grow(len as usize, new_len),
+        }
+    }
+
+    fn grow_own(&mut self, new_len: usize) -> Result<(), Error> {
+        let len = self.len();
+        let most = self.ty.bytes(self.most_pages());
+        let Place::Own(reservation) = &mut self.place else {
+            return Ok(());
+        };
+        if self.released {
+            return Err(too_long(new_len as u64, len as u64));
+        }
         let page = page_size();
         let (committed, needed) = (len.next_multiple_of(page), new_len.next_multiple_of(page));
         // Growth that the reservation has room for may need more of it to mask indices with.
-        if needed <= self.reservation.len()
-            && (self.guarded || room_for(self.ty, needed) <= self.reservation.len())
+        if needed <= reservation.len()
+            && (self.guarded || room_for(self.ty, needed) <= reservation.len())
         {
-            self.reservation.commit(committed, needed - committed)?;
+            reservation.commit(committed, needed - committed)?;
         } else if self.guarded {
             // A guarded memory must not move, since code keeps its base. Its reservation holds all
             // that a 32-bit memory can have.
-            return Err(too_long(new_len as u64, self.reservation.len() as u64));
+            return Err(too_long(new_len as u64, reservation.len() as u64));
         } else {
             // Twice the room, so that moving stays in proportion to growth.
             let room = (needed.saturating_mul(2) as u64).min(most);
             let room = room_for(self.ty, (room as usize).max(needed)).next_multiple_of(page);
             let least = room_for(self.ty, needed).next_multiple_of(page);
             let has_file = !self.images.is_empty() && !self.moved;
-            let place = &mut self.reservation;
-            place
+            reservation
                 .move_to(committed, needed, room, has_file)
-                .or_else(|_| place.move_to(committed, needed, least, has_file))?;
+                .or_else(|_| reservation.move_to(committed, needed, least, has_file))?;
             self.moved = true;
         }
         let vm = VmMemory {
-            base: self.reservation.base().as_ptr(),
+            base: reservation.base().as_ptr(),
             len: new_len,
             mask: mask_of(self.ty, self.guarded, new_len),
         };
@@ -220,13 +302,17 @@ impl MemoryEntity {
     /// Gives the pages back to the system. If the system refuses, they stay, which does no harm.
     /// Code may hold base and length, so these stay the same and the bytes stay accessible: they
     /// are the initial ones, or zero. The memory never grows again, and is no longer
-    /// [resettable](Self::is_resettable). Returns how many bytes nobody needs from now on.
+    /// [resettable](Self::is_resettable). Returns how many bytes nobody needs from now on: none of
+    /// a memory that other threads may be using.
     pub(crate) fn release(&mut self) -> u64 {
+        let bytes = self.len();
+        let Place::Own(reservation) = &mut self.place else {
+            return 0;
+        };
         if self.released {
             return 0;
         }
-        let bytes = self.len();
-        self.reservation
+        reservation
             .discard(0, bytes.next_multiple_of(page_size()))
             .ok();
         self.released = true;
@@ -243,7 +329,7 @@ impl MemoryEntity {
         if !self.moved {
             return Ok(());
         }
-        let pages = self.initial as u64 / WASM_PAGE;
+        let pages = self.ty.pages(self.initial as u64);
         let mut again = Self::of_pages(self.ty, pages, self.guarded)?;
         if let Some(file) = file {
             for image in &self.images {
@@ -261,20 +347,21 @@ impl MemoryEntity {
     /// Notes that code of another instance, which imports the memory, takes it to have at least so
     /// many pages. It has as many now.
     pub(super) fn expect(&mut self, pages: u64) {
-        let bytes = usize::try_from(pages.saturating_mul(WASM_PAGE)).unwrap_or(usize::MAX);
+        let bytes = usize::try_from(self.ty.bytes(pages)).unwrap_or(usize::MAX);
         self.expected = self.expected.max(bytes);
     }
 
     /// If the memory would be too short for others with its initial size: the pages that they take
     /// it to have at least, and the initial ones.
     pub(crate) fn expected_beyond_initial(&self) -> Option<(u64, u64)> {
-        let pages = |bytes: usize| bytes as u64 / WASM_PAGE;
+        let pages = |bytes: usize| self.ty.pages(bytes as u64);
         (self.expected > self.initial).then(|| (pages(self.expected), pages(self.initial)))
     }
 
-    /// Whether [`MemoryEntity::reset`] can restore the initial content.
+    /// Whether [`MemoryEntity::reset`] can restore the initial content: never that of a memory that
+    /// other threads may be using.
     pub(crate) fn is_resettable(&self) -> bool {
-        !self.released && !self.moved
+        !self.released && !self.moved && self.shared().is_none()
     }
 
     /// Restores the size and content that the memory had when instantiation began. The owner calls
@@ -291,17 +378,17 @@ impl MemoryEntity {
         if ran || self.written || present > initial {
             // SAFETY: the owner resets it, so nobody uses it.
             unsafe {
-                let Self {
-                    reservation,
-                    images,
-                    ..
-                } = self;
-                self.keeper.restore(reservation, present, images, learned)?;
+                if let Place::Own(reservation) = &mut self.place {
+                    let images = &self.images;
+                    self.keeper.restore(reservation, present, images, learned)?;
+                }
             }
             self.written = false;
         }
-        if present > initial {
-            self.reservation.close(initial, present - initial)?;
+        if present > initial
+            && let Place::Own(reservation) = &mut self.place
+        {
+            reservation.close(initial, present - initial)?;
         }
         Ok(())
     }
@@ -316,16 +403,18 @@ impl MemoryEntity {
     /// # Errors
     /// The system's; the memory must not be used any more then.
     pub(crate) fn discard_kept(&mut self) -> Result<(), Error> {
-        self.keeper.discard(&mut self.reservation)
+        match &mut self.place {
+            Place::Own(reservation) => self.keeper.discard(reservation),
+            Place::Shared(_) => Ok(()),
+        }
     }
 }
 
 /// The maximum number of pages that a memory of this type could have without a maximum.
 fn most_pages(ty: MemoryType) -> u64 {
-    if ty.memory64 {
-        MAX_PAGES64
-    } else {
-        MAX_PAGES32
+    match ty.memory64 {
+        true => ty.pages(MAX_BYTES64),
+        false => ty.largest(),
     }
 }
 
@@ -339,8 +428,13 @@ fn room_for(ty: MemoryType, len: usize) -> usize {
     len.next_power_of_two() + MASKED_OFFSET_LIMIT as usize
 }
 
-/// What [`VmMemory::mask`] is for a memory of this length.
+/// What [`VmMemory::mask`] is for a memory of this length. That of a shared memory must not change,
+/// since code reads it apart from the length.
 fn mask_of(ty: MemoryType, guarded: bool, len: usize) -> usize {
+    let len = match ty.max {
+        Some(max) if ty.shared => usize::try_from(ty.bytes(max)).unwrap_or(usize::MAX),
+        _ => len,
+    };
     match (ty.memory64, guarded) {
         (true, _) => usize::MAX,
         (false, true) => u32::MAX as usize,
@@ -359,8 +453,8 @@ fn too_long(wanted: u64, limit: u64) -> Error {
 /// The initial bytes, if they can exist: a valid module may ask for more than any address space
 /// has.
 fn initial_len(ty: MemoryType, pages: u64) -> Result<usize, Error> {
-    let limit = most_pages(ty) * WASM_PAGE;
-    let wanted = pages.saturating_mul(WASM_PAGE);
+    let limit = ty.bytes(most_pages(ty));
+    let wanted = ty.bytes(pages);
     if wanted > limit {
         return Err(too_long(wanted, limit));
     }

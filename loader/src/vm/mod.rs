@@ -10,6 +10,7 @@
 //! | `instance`, `initialise`, `state` | an instance: its VM context, its start, its snapshots |
 //! | `roots`, `reset`, `close` | where an instance holds references; how it is as new again, or closed |
 //! | `memory`, `images`, `keep` | memories: their initial content and their reset |
+//! | `shared`, `parking` | memories of several threads; the threads that wait at their addresses |
 //! | `table`, `elements`, `global`, `externrefs`, `host` | the other items of a store |
 //! | `quota` | counts what a store's items take, and asks before one is made or grows |
 //! | `activation`, `ending`, `signal` | entering wasm code and leaving it early |
@@ -34,10 +35,12 @@ pub(crate) mod interrupt;
 pub(crate) mod keep;
 pub(crate) mod memory;
 pub(crate) mod module;
+pub(crate) mod parking;
 pub(crate) mod pool;
 pub(crate) mod quota;
 pub(crate) mod reset;
 pub(crate) mod roots;
+pub(crate) mod shared;
 pub(crate) mod signal;
 pub(crate) mod state;
 pub(crate) mod store;

@@ -10,12 +10,13 @@ use precast_artifact::Artifact;
 use precast_artifact::records::{FROZEN, IMPORTED};
 
 use super::memory::MemoryEntity;
+use super::shared::GrowError;
 use super::state::State;
 use super::store::StoreCore;
 use super::table::TableEntity;
 use crate::error::Error;
 use crate::limits::{ResourceLimiter, StoreLimits, limit_error, within};
-use crate::types::{MemoryType, TableType, WASM_PAGE, memory_type, table_type};
+use crate::types::{MemoryType, TableType, memory_type, table_type};
 
 /// What the items of a store take. The number of instances is the length of their list.
 #[derive(Debug, Clone, Copy, Default)]
@@ -70,7 +71,7 @@ impl Demand {
         for memory in artifact.memories() {
             if memory.flags & IMPORTED == 0 {
                 let pages = state.map_or(memory.min, |state| state.pages(this.memories));
-                this.add_memory(pages);
+                this.add_memory(pages.saturating_mul(1 << memory.page_shift));
             }
         }
         for table in artifact.tables() {
@@ -85,7 +86,7 @@ impl Demand {
 
     pub(crate) fn of_memory(ty: MemoryType) -> Self {
         let mut this = Self::default();
-        this.add_memory(ty.min);
+        this.add_memory(ty.bytes(ty.min));
         this
     }
 
@@ -95,8 +96,7 @@ impl Demand {
         this
     }
 
-    fn add_memory(&mut self, pages: u64) {
-        let bytes = bytes(pages);
+    fn add_memory(&mut self, bytes: u64) {
         self.memories += 1;
         self.memory_bytes = self.memory_bytes.saturating_add(bytes);
         self.largest_memory = self.largest_memory.max(bytes);
@@ -107,10 +107,6 @@ impl Demand {
         self.table_elements = self.table_elements.saturating_add(elements);
         self.largest_table = self.largest_table.max(elements);
     }
-}
-
-fn bytes(pages: u64) -> u64 {
-    pages.saturating_mul(WASM_PAGE)
 }
 
 /// Initial elements of a table. An instance has none of a frozen table, whose elements machine code
@@ -330,7 +326,7 @@ unsafe fn for_items(
     for (own, (i, _)) in memories.filter(|(_, r)| own(r.flags)).enumerate() {
         if let Some(ty) = memory_type(artifact, i) {
             let pages = state.map_or(ty.min, |state| state.pages(own));
-            judge.memory(0, bytes(pages), ty.max.map(bytes))?;
+            judge.memory(0, ty.bytes(pages), ty.max.map(|max| ty.bytes(max)))?;
         }
     }
     let tables = (0_u32..).zip(artifact.tables());
@@ -357,7 +353,7 @@ pub(crate) unsafe fn for_memory(core: *mut StoreCore, ty: MemoryType) -> Result<
     // SAFETY: by this function's contract.
     let (mut judge, taken) = unsafe { (Judge::of(core), taken(core)) };
     totals(judge.as_limiter(), taken, &demand)?;
-    judge.memory(0, demand.memory_bytes, ty.max.map(bytes))?;
+    judge.memory(0, demand.memory_bytes, ty.max.map(|max| ty.bytes(max)))?;
     Ok(demand)
 }
 
@@ -377,7 +373,8 @@ pub(crate) unsafe fn for_table(core: *mut StoreCore, ty: TableType) -> Result<De
     Ok(demand)
 }
 
-/// Adds `delta` pages to a memory if it may grow, and returns the number of pages before.
+/// Adds `delta` pages to a memory if it may grow, and returns the number of pages before. A store
+/// counts what its own code and host add to a shared memory.
 ///
 /// # Safety
 /// As for [`for_instance`]; the store owns the memory.
@@ -389,30 +386,37 @@ pub(crate) unsafe fn grow_memory(
     // SAFETY: by this function's contract; the entity is no part of the host's data, which the
     // limiter is.
     let (mut judge, entity) = unsafe { (Judge::of(core), memory.as_mut()) };
-    let current = entity.len() as u64;
-    if delta == 0 {
-        return Ok(current / WASM_PAGE);
+    let ty = entity.ty();
+    loop {
+        let current = entity.len() as u64;
+        if delta == 0 {
+            return Ok(ty.pages(current));
+        }
+        let pages = ty.pages(current).saturating_add(delta);
+        if pages > entity.most_pages() {
+            let what = "pages of a linear memory";
+            return Err(judge.memory_failed(limit_error(what, pages, entity.most_pages())));
+        }
+        let desired = ty.bytes(pages);
+        // SAFETY: as above.
+        let used = unsafe { (*core).usage.memory_bytes };
+        let total = used.saturating_add(desired - current);
+        let max = judge.as_limiter().total_memory_size();
+        if let Err(error) = within(ALL_MEMORIES, total, max) {
+            return Err(judge.memory_failed(error));
+        }
+        judge.memory(current, desired, ty.max.map(|max| ty.bytes(max)))?;
+        match entity.grow(current, desired) {
+            Ok(()) => {
+                // SAFETY: as above.
+                unsafe { (*core).usage.memory_bytes = total };
+                return Ok(ty.pages(current));
+            }
+            // Another thread was faster, so that the limiter has judged another growth.
+            Err(GrowError::Changed) => {}
+            Err(GrowError::Refused(error)) => return Err(judge.memory_failed(error)),
+        }
     }
-    let pages = (current / WASM_PAGE).saturating_add(delta);
-    if pages > entity.most_pages() {
-        let what = "pages of a linear memory";
-        return Err(judge.memory_failed(limit_error(what, pages, entity.most_pages())));
-    }
-    let desired = bytes(pages);
-    // SAFETY: as above.
-    let used = unsafe { (*core).usage.memory_bytes };
-    let total = used.saturating_add(desired - current);
-    let max = judge.as_limiter().total_memory_size();
-    if let Err(error) = within(ALL_MEMORIES, total, max) {
-        return Err(judge.memory_failed(error));
-    }
-    judge.memory(current, desired, entity.ty().max.map(bytes))?;
-    if let Err(error) = entity.grow(desired) {
-        return Err(judge.memory_failed(error));
-    }
-    // SAFETY: as above.
-    unsafe { (*core).usage.memory_bytes = total };
-    Ok(current / WASM_PAGE)
 }
 
 /// Adds `delta` elements to a table if it may grow, and returns the number of elements before.

@@ -18,7 +18,7 @@ use super::images::{Images, Part};
 use super::instance::InstanceData;
 use crate::error::Error;
 use crate::sys::map::page_size;
-use crate::types::{WASM_PAGE, global_type};
+use crate::types::global_type;
 
 /// Maximum number of pages in one part of the image of a memory.
 const PART: usize = 256;
@@ -114,14 +114,17 @@ impl State {
             let bytes = unsafe { std::slice::from_raw_parts(instance.byte(at).as_ptr(), len) };
             Box::<[u8]>::from(bytes)
         };
-        let pages = instance.memories.iter().map(|memory| memory.len() as u64);
+        let pages = instance
+            .memories
+            .iter()
+            .map(|memory| memory.ty().pages(memory.len() as u64));
         let mut globals = bytes(size_of::<VmContextHeader>() as u32, globals);
         for (at, _) in &funcref_globals {
             let at = *at as usize - size_of::<VmContextHeader>();
             globals[at..at + size_of::<u64>()].fill(0);
         }
         Ok(Self {
-            pages: pages.map(|len| len / WASM_PAGE).collect(),
+            pages: pages.collect(),
             images: images(instance)?,
             globals,
             funcref_globals: funcref_globals.into(),
@@ -196,8 +199,10 @@ fn images(instance: &InstanceData) -> Result<Option<Images>, Error> {
     let size = page_size();
     let mut parts: Vec<Part<'_>> = Vec::new();
     for (number, memory) in instance.memories.iter().enumerate() {
-        // SAFETY: accessible bytes of a memory that nobody writes to now.
-        let bytes = unsafe { std::slice::from_raw_parts(memory.base(), memory.len()) };
+        let len = memory.len().next_multiple_of(size);
+        // SAFETY: accessible bytes of a memory that nobody writes to now. The rest of its last page
+        // is zero.
+        let bytes = unsafe { std::slice::from_raw_parts(memory.base(), len) };
         let mut run = 0..0;
         let mut add = |run: std::ops::Range<usize>| {
             if !run.is_empty() {

@@ -186,11 +186,11 @@ impl StoreCore {
         // SAFETY: the store or one of its instances owns the memory.
         let entity = unsafe { memory.as_ref() };
         if entity.is_guarded() {
-            let start = entity.reservation().base().as_ptr() as usize;
-            self.guarded.push(Guarded {
-                start,
-                end: start + entity.reservation().len(),
-            });
+            let (start, end) = entity.space();
+            // Several instances of a store can have the same shared memory.
+            if self.guarded.iter().all(|known| known.start != start) {
+                self.guarded.push(Guarded { start, end });
+            }
         }
     }
 

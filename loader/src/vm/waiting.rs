@@ -1,4 +1,4 @@
-//! Host functions that wait for the system, and how they are woken when their guest is to end.
+//! Threads that wait, and how they are woken when the code of their store is to end.
 //!
 //! A thread that waits in `poll` does not see a flag that another thread raises. So a host function
 //! that waits has an event of its own (an eventfd) among the things that it waits for, and a thread
@@ -6,6 +6,9 @@
 //! store. Each side does its own part before it looks at the other's: a thread registers its event
 //! before it reads the word, and the word is raised before the registered events are read. So at
 //! least one of them sees the other. If nobody waits, to raise a word costs one more load.
+//!
+//! A thread that waits at an address of a shared memory waits for nothing else of the system. It
+//! registers what it [sleeps on](super::parking) instead of an event.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -14,18 +17,43 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::parking::Parker;
+
 /// The number of threads that wait.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// The threads that wait: the address of the store's word, and the event.
-static WAITING: Mutex<Vec<(usize, Arc<Event>)>> = Mutex::new(Vec::new());
+/// The threads that wait: the address of the store's word, and what wakes them.
+static WAITING: Mutex<Vec<(usize, Bell)>> = Mutex::new(Vec::new());
+
+/// What wakes a thread.
+enum Bell {
+    Event(Arc<Event>),
+    Parker(Arc<Parker>),
+}
+
+impl Bell {
+    fn ring(&self) {
+        match self {
+            Self::Event(event) => event.signal(),
+            Self::Parker(parker) => parker.unpark(),
+        }
+    }
+
+    /// The address of what is rung, which tells bells apart.
+    fn id(&self) -> *const () {
+        match self {
+            Self::Event(event) => Arc::as_ptr(event).cast(),
+            Self::Parker(parker) => Arc::as_ptr(parker).cast(),
+        }
+    }
+}
 
 thread_local! {
     /// The event of this thread, which is used again.
     static EVENT: Cell<Option<Arc<Event>>> = const { Cell::new(None) };
 }
 
-fn waiting() -> MutexGuard<'static, Vec<(usize, Arc<Event>)>> {
+fn waiting() -> MutexGuard<'static, Vec<(usize, Bell)>> {
     // Nothing panics while it holds the lock.
     WAITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -37,9 +65,9 @@ pub(super) fn wake(word: &AtomicU64) {
         return;
     }
     let address = std::ptr::from_ref(word) as usize;
-    for (of, event) in waiting().iter() {
+    for (of, bell) in waiting().iter() {
         if *of == address {
-            event.signal();
+            bell.ring();
         }
     }
 }
@@ -79,9 +107,44 @@ impl Event {
     }
 }
 
-/// A thread that waits, until this is dropped.
-pub(crate) struct Waiting {
+/// The entry of a thread in the list of those that wait, until this is dropped.
+pub(super) struct Registered {
     address: usize,
+    id: *const (),
+}
+
+impl Registered {
+    fn new(word: &AtomicU64, bell: Bell) -> Self {
+        let (address, id) = (std::ptr::from_ref(word) as usize, bell.id());
+        waiting().push((address, bell));
+        COUNT.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        Self { address, id }
+    }
+
+    /// Registers a thread that looks at the word after this, and each time before it sleeps.
+    pub(super) fn parker(word: &AtomicU64, parker: &Arc<Parker>) -> Self {
+        Self::new(word, Bell::Parker(Arc::clone(parker)))
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut all = waiting();
+        let this =
+            |(address, bell): &(usize, Bell)| *address == self.address && bell.id() == self.id;
+        if let Some(i) = all.iter().position(this) {
+            all.swap_remove(i);
+        }
+        drop(all);
+        COUNT.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A thread that waits for the system, until this is dropped.
+pub(crate) struct Waiting {
+    /// `None` only while this is dropped.
+    registered: Option<Registered>,
     event: Arc<Event>,
 }
 
@@ -95,14 +158,11 @@ impl Waiting {
             Some(event) => event,
             None => Arc::new(Event::new()?),
         };
-        let address = std::ptr::from_ref(word) as usize;
-        waiting().push((address, Arc::clone(&event)));
-        COUNT.fetch_add(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        let registered = Some(Registered::new(word, Bell::Event(Arc::clone(&event))));
         if word.load(Ordering::SeqCst) != super::interrupt::GO_ON {
             event.signal();
         }
-        Ok(Self { address, event })
+        Ok(Self { registered, event })
     }
 
     /// A descriptor that can be read when the code of the store is to end.
@@ -113,15 +173,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let mut all = waiting();
-        let this = |(address, event): &(usize, Arc<Event>)| {
-            *address == self.address && Arc::ptr_eq(event, &self.event)
-        };
-        if let Some(i) = all.iter().position(this) {
-            all.swap_remove(i);
-        }
-        drop(all);
-        COUNT.fetch_sub(1, Ordering::SeqCst);
+        drop(self.registered.take());
         self.event.reset();
         let event = Arc::clone(&self.event);
         EVENT.try_with(|kept| kept.set(Some(event))).ok();

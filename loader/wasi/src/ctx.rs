@@ -131,6 +131,7 @@ impl WasiCtxBuilder {
             descriptors: Descriptors::new(),
             protected: Protected::default(),
             interrupt: None,
+            at_once: false,
         };
         Self {
             ctx,
@@ -400,6 +401,8 @@ pub struct WasiCtx {
     /// The interrupt handle of the store from which the current call came. It is set before every
     /// call that may wait.
     pub(crate) interrupt: Option<InterruptHandle>,
+    /// Whether functions report that they would have to wait, instead of waiting.
+    pub(crate) at_once: bool,
 }
 
 impl WasiCtx {

@@ -10,15 +10,17 @@ use std::time::Duration;
 use cap_std::fs::{File, FileExt};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
+use crate::access::Access;
 use crate::ctx::WasiCtx;
 use crate::descriptor::Kind;
 use crate::errno::{Errno, Result};
 use crate::guest::GuestMemory;
+use crate::poll::readable_end;
 use crate::types::{FdFlags, Rights};
 use crate::wait;
 
-pub(crate) fn fd_read(
-    ctx: &mut WasiCtx,
+pub(crate) fn fd_read<'a>(
+    ctx: impl Into<Access<'a>>,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     buffers: u32,
@@ -26,8 +28,26 @@ pub(crate) fn fd_read(
     read: u32,
 ) -> Result<()> {
     memory.check(read, 4)?;
-    let n = memory.scatter(buffers, count, |buffers| read_current(ctx, fd, buffers))?;
+    let mut access: Access<'_> = ctx.into();
+    let n = loop {
+        let found = memory.scatter(buffers, count, |buffers| {
+            access.with(|ctx| read_current(ctx, fd, buffers))
+        });
+        match found {
+            Err(Errno::AGAIN) if access.is_shared() && access.with(|ctx| waits(ctx, fd)) => {
+                access.wait(&[fd], None)?;
+            }
+            found => break found?,
+        }
+    };
     memory.write_u32(read, n as u32)
+}
+
+/// Whether a read of this descriptor waits for input.
+fn waits(ctx: &WasiCtx, fd: u32) -> bool {
+    let descriptor = ctx.descriptors.get(fd);
+    descriptor.is_ok_and(|descriptor| !descriptor.flags.contains(FdFlags::NONBLOCK))
+        && readable_end(ctx, fd).is_some()
 }
 
 fn read_current(ctx: &mut WasiCtx, fd: u32, buffers: &mut [IoSliceMut<'_>]) -> Result<usize> {
@@ -44,11 +64,15 @@ fn read_current(ctx: &mut WasiCtx, fd: u32, buffers: &mut [IoSliceMut<'_>]) -> R
                 && !buffers.iter().all(|b| b.is_empty());
             loop {
                 if waits {
-                    wait::readable(ctx.interrupt.as_ref(), &[file.file.as_fd()], None)?;
+                    let max = ctx.at_once.then_some(Duration::ZERO);
+                    let file = [file.file.as_fd()];
+                    if !wait::readable(ctx.interrupt.as_ref(), &file, max)? {
+                        return Err(Errno::AGAIN);
+                    }
                 }
                 match retry(|| (&file.file).read_vectored(buffers)) {
                     // Another reader of the pipe was faster.
-                    Err(Errno::AGAIN) if waits => {}
+                    Err(Errno::AGAIN) if waits && !ctx.at_once => {}
                     result => return result,
                 }
             }
@@ -58,7 +82,7 @@ fn read_current(ctx: &mut WasiCtx, fd: u32, buffers: &mut [IoSliceMut<'_>]) -> R
                 return Ok(0);
             }
             if let Some(stdin) = ctx.stdin.waits_for() {
-                let at_once = descriptor.flags.contains(FdFlags::NONBLOCK);
+                let at_once = ctx.at_once || descriptor.flags.contains(FdFlags::NONBLOCK);
                 let max = at_once.then_some(Duration::ZERO);
                 if !wait::readable(ctx.interrupt.as_ref(), &[stdin], max)? {
                     return Err(Errno::AGAIN);

@@ -4,9 +4,16 @@
 //! is not within the memory is `FAULT`. The host allocates nothing in proportion to a length that a
 //! guest passes: data is copied directly between guest memory and the system, lists are read in
 //! place, and the length of paths is limited.
+//!
+//! Other threads may write to a shared memory at any moment, so no reference to its bytes is ever
+//! made: everything is copied out before it is looked at, once, and results are copied in. Data
+//! goes through a buffer of [`BOUNCE`] bytes then.
 
+use std::borrow::Cow;
 use std::io::{IoSlice, IoSliceMut};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use precast_loader::SharedMemory;
 
 use crate::errno::{Errno, Result};
 
@@ -21,29 +28,49 @@ const MAX_WRITE_BUFFERS: usize = 32;
 /// How many bytes one call transfers at most: the limit of Linux.
 const MAX_TRANSFER: u64 = 0x7fff_f000;
 
+/// How many bytes one call transfers between a shared memory and the system at most.
+const BOUNCE: usize = 256 << 10;
+
 /// The memory of the calling instance.
-pub(crate) struct GuestMemory<'a> {
-    bytes: &'a mut [u8],
+pub(crate) struct GuestMemory<'a>(Bytes<'a>);
+
+enum Bytes<'a> {
+    Own(&'a mut [u8]),
+    Shared(SharedMemory),
 }
 
 impl<'a> GuestMemory<'a> {
     pub(crate) fn new(bytes: &'a mut [u8]) -> Self {
-        Self { bytes }
+        Self(Bytes::Own(bytes))
     }
 
-    /// The `len` bytes from `at` on.
+    pub(crate) fn shared(memory: SharedMemory) -> Self {
+        Self(Bytes::Shared(memory))
+    }
+
+    /// Calls `fill` with the `len` bytes from `at` on, at once or in several pieces.
     ///
     /// # Errors
-    /// `FAULT` if they are not within the memory.
-    pub(crate) fn slice(&self, at: u32, len: u32) -> Result<&[u8]> {
+    /// `FAULT` if they are not within the memory; those of `fill`.
+    pub(crate) fn fill(
+        &mut self,
+        at: u32,
+        len: u32,
+        mut fill: impl FnMut(&mut [u8]) -> Result<()>,
+    ) -> Result<()> {
         let range = self.range(at, u64::from(len))?;
-        Ok(&self.bytes[range])
-    }
-
-    /// Like [`slice`](Self::slice).
-    pub(crate) fn slice_mut(&mut self, at: u32, len: u32) -> Result<&mut [u8]> {
-        let range = self.range(at, u64::from(len))?;
-        Ok(&mut self.bytes[range])
+        match &mut self.0 {
+            Bytes::Own(bytes) => fill(&mut bytes[range]),
+            Bytes::Shared(memory) => {
+                let mut piece = [0; 4096];
+                for at in range.clone().step_by(piece.len()) {
+                    let len = piece.len().min(range.end - at);
+                    fill(&mut piece[..len])?;
+                    write_shared(memory, at, &piece[..len])?;
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Checks that a result of this length can be written to `at`. Functions call this before they
@@ -57,7 +84,11 @@ impl<'a> GuestMemory<'a> {
 
     fn range(&self, at: u32, len: u64) -> Result<std::ops::Range<usize>> {
         let end = u64::from(at).checked_add(len).ok_or(Errno::FAULT)?;
-        if end > self.bytes.len() as u64 {
+        let size = match &self.0 {
+            Bytes::Own(bytes) => bytes.len(),
+            Bytes::Shared(memory) => memory.data_size(),
+        };
+        if end > size as u64 {
             return Err(Errno::FAULT);
         }
         Ok(at as usize..end as usize)
@@ -66,13 +97,19 @@ impl<'a> GuestMemory<'a> {
     pub(crate) fn read<const N: usize>(&self, at: u32) -> Result<[u8; N]> {
         let range = self.range(at, N as u64)?;
         let mut bytes = [0; N];
-        bytes.copy_from_slice(&self.bytes[range]);
+        match &self.0 {
+            Bytes::Own(own) => bytes.copy_from_slice(&own[range]),
+            Bytes::Shared(memory) => read_shared(memory, range.start, &mut bytes)?,
+        }
         Ok(bytes)
     }
 
     pub(crate) fn write(&mut self, at: u32, bytes: &[u8]) -> Result<()> {
         let range = self.range(at, bytes.len() as u64)?;
-        self.bytes[range].copy_from_slice(bytes);
+        match &mut self.0 {
+            Bytes::Own(own) => own[range].copy_from_slice(bytes),
+            Bytes::Shared(memory) => write_shared(memory, range.start, bytes)?,
+        }
         Ok(())
     }
 
@@ -89,19 +126,19 @@ impl<'a> GuestMemory<'a> {
     /// # Errors
     /// `FAULT` if it is not within the memory, `NAMETOOLONG` if it is longer than [`MAX_PATH`],
     /// `ILSEQ` if it is not UTF-8, `INVAL` if it contains a NUL byte, `NOENT` if it is empty.
-    pub(crate) fn path(&self, at: u32, len: u32) -> Result<&Path> {
-        let bytes = self.slice(at, len)?;
-        if bytes.len() > MAX_PATH {
+    pub(crate) fn path(&self, at: u32, len: u32) -> Result<Cow<'_, Path>> {
+        let range = self.range(at, u64::from(len))?;
+        if range.len() > MAX_PATH {
             return Err(Errno::NAMETOOLONG);
         }
-        let path = std::str::from_utf8(bytes).map_err(|_| Errno::ILSEQ)?;
-        if path.contains('\0') {
-            return Err(Errno::INVAL);
+        match &self.0 {
+            Bytes::Own(bytes) => Ok(Cow::Borrowed(Path::new(check_path(&bytes[range])?))),
+            Bytes::Shared(memory) => {
+                let mut bytes = vec![0; range.len()];
+                read_shared(memory, range.start, &mut bytes)?;
+                Ok(Cow::Owned(PathBuf::from(check_path(&bytes)?)))
+            }
         }
-        if path.is_empty() {
-            return Err(Errno::NOENT);
-        }
-        Ok(Path::new(path))
     }
 
     /// The address and length of each buffer of a list.
@@ -109,12 +146,40 @@ impl<'a> GuestMemory<'a> {
     /// # Errors
     /// `FAULT` if the list is not within the memory. The buffers themselves are not checked.
     fn buffers(&self, list: u32, count: u32) -> Result<impl Iterator<Item = (u32, u32)>> {
-        let range = self.range(list, u64::from(count) * 8)?;
-        let (pairs, _) = self.bytes[range].as_chunks::<8>();
-        Ok(pairs.iter().map(|pair| {
+        self.range(list, u64::from(count) * 8)?;
+        let pair = move |i: u32| {
+            // In bounds, as was just checked: no memory shrinks.
+            let pair: [u8; 8] = self.read(list + 8 * i).unwrap_or_default();
             let word = |i| u32::from_le_bytes([pair[i], pair[i + 1], pair[i + 2], pair[i + 3]]);
             (word(0), word(4))
-        }))
+        };
+        Ok((0..count).map(pair))
+    }
+
+    /// The ranges of the first buffers of a list that are not empty, at most as many as fit into
+    /// `ranges`, and at most `room` bytes together. Returns how many.
+    fn ranges(
+        &self,
+        list: u32,
+        count: u32,
+        ranges: &mut [std::ops::Range<usize>],
+        mut room: u64,
+    ) -> Result<usize> {
+        let mut used = 0;
+        for (at, len) in self.buffers(list, count)? {
+            let range = self.range(at, u64::from(len))?;
+            if range.is_empty() {
+                continue;
+            }
+            let taken = room.min(range.len() as u64);
+            if used == ranges.len() || taken == 0 {
+                break;
+            }
+            ranges[used] = range.start..range.start + taken as usize;
+            used += 1;
+            room -= taken;
+        }
+        Ok(used)
     }
 
     /// Calls `write` with the buffers of a list and returns its result. Of a long list only the
@@ -128,61 +193,95 @@ impl<'a> GuestMemory<'a> {
         count: u32,
         write: impl FnOnce(&[IoSlice<'_>]) -> Result<R>,
     ) -> Result<R> {
-        let mut slices = [IoSlice::new(&[]); MAX_WRITE_BUFFERS];
-        let mut used = 0;
-        let mut room = MAX_TRANSFER;
-        for (at, len) in self.buffers(list, count)? {
-            let slice = self.slice(at, len)?;
-            if slice.is_empty() {
-                continue;
+        let mut ranges = [const { 0..0 }; MAX_WRITE_BUFFERS];
+        match &self.0 {
+            Bytes::Own(bytes) => {
+                let used = self.ranges(list, count, &mut ranges, MAX_TRANSFER)?;
+                let mut slices = [IoSlice::new(&[]); MAX_WRITE_BUFFERS];
+                for (slice, range) in slices.iter_mut().zip(&ranges[..used]) {
+                    *slice = IoSlice::new(&bytes[range.clone()]);
+                }
+                write(&slices[..used])
             }
-            let taken = room.min(slice.len() as u64);
-            if used == MAX_WRITE_BUFFERS || taken == 0 {
-                break;
+            Bytes::Shared(memory) => {
+                let used = self.ranges(list, count, &mut ranges, BOUNCE as u64)?;
+                let len = ranges[..used].iter().map(ExactSizeIterator::len).sum();
+                let mut bounce = vec![0; len];
+                let mut rest = &mut bounce[..];
+                for range in &ranges[..used] {
+                    let (part, behind) = rest.split_at_mut(range.len());
+                    read_shared(memory, range.start, part)?;
+                    rest = behind;
+                }
+                match used {
+                    0 => write(&[]),
+                    _ => write(&[IoSlice::new(&bounce)]),
+                }
             }
-            slices[used] = IoSlice::new(&slice[..taken as usize]);
-            used += 1;
-            room -= taken;
         }
-        write(&slices[..used])
     }
 
-    /// Calls `read` with the buffers of a list and returns its result. Of a long list only the
+    /// Calls `read` with the buffers of a list and returns its result: how many bytes it has read. Of a long list only the
     /// first buffers are passed, at most [`MAX_READ_BUFFERS`] buffers and [`MAX_TRANSFER`] bytes.
     /// If they overlap, only the first one is passed.
     ///
     /// # Errors
     /// `FAULT` if one of these buffers is not within the memory; those of `read`.
-    pub(crate) fn scatter<R>(
+    pub(crate) fn scatter(
         &mut self,
         list: u32,
         count: u32,
-        read: impl FnOnce(&mut [IoSliceMut<'_>]) -> Result<R>,
-    ) -> Result<R> {
+        read: impl FnOnce(&mut [IoSliceMut<'_>]) -> Result<usize>,
+    ) -> Result<usize> {
         let mut ranges = [const { 0..0 }; MAX_READ_BUFFERS];
-        let mut used = 0;
-        let mut room = MAX_TRANSFER;
-        for (at, len) in self.buffers(list, count)? {
-            let range = self.range(at, u64::from(len))?;
-            if range.is_empty() {
-                continue;
-            }
-            let taken = room.min(range.len() as u64);
-            if used == MAX_READ_BUFFERS || taken == 0 {
-                break;
-            }
-            ranges[used] = range.start..range.start + taken as usize;
-            used += 1;
-            room -= taken;
-        }
+        let room = match &self.0 {
+            Bytes::Own(_) => MAX_TRANSFER,
+            Bytes::Shared(_) => BOUNCE as u64,
+        };
+        let used = self.ranges(list, count, &mut ranges, room)?;
         let first = ranges[0].clone();
-        if used > 1
-            && let Ok(slices) = self.bytes.get_disjoint_mut(ranges)
-        {
-            return read(&mut slices.map(IoSliceMut::new)[..used]);
+        match &mut self.0 {
+            Bytes::Own(bytes) => {
+                if used > 1
+                    && let Ok(slices) = bytes.get_disjoint_mut(ranges)
+                {
+                    return read(&mut slices.map(IoSliceMut::new)[..used]);
+                }
+                read(&mut [IoSliceMut::new(&mut bytes[first])])
+            }
+            Bytes::Shared(memory) => {
+                let len = ranges[..used].iter().map(ExactSizeIterator::len).sum();
+                let mut bounce = vec![0; len];
+                let result = read(&mut [IoSliceMut::new(&mut bounce)])?;
+                let mut rest = &bounce[..result.min(len)];
+                for range in &ranges[..used] {
+                    let (part, behind) = rest.split_at(range.len().min(rest.len()));
+                    write_shared(memory, range.start, part)?;
+                    rest = behind;
+                }
+                Ok(result)
+            }
         }
-        read(&mut [IoSliceMut::new(&mut self.bytes[first])])
     }
+}
+
+fn check_path(bytes: &[u8]) -> Result<&str> {
+    let path = std::str::from_utf8(bytes).map_err(|_| Errno::ILSEQ)?;
+    if path.contains('\0') {
+        return Err(Errno::INVAL);
+    }
+    if path.is_empty() {
+        return Err(Errno::NOENT);
+    }
+    Ok(path)
+}
+
+fn read_shared(memory: &SharedMemory, at: usize, to: &mut [u8]) -> Result<()> {
+    memory.read(at, to).map_err(|_| Errno::FAULT)
+}
+
+fn write_shared(memory: &SharedMemory, at: usize, from: &[u8]) -> Result<()> {
+    memory.write(at, from).map_err(|_| Errno::FAULT)
 }
 
 #[cfg(test)]
@@ -204,11 +303,12 @@ mod tests {
     fn whatever_leaves_the_memory_is_a_fault() {
         let mut bytes = vec![0; 100];
         let mut memory = GuestMemory::new(&mut bytes);
-        assert_eq!(memory.slice(0, 100).unwrap().len(), 100);
-        assert_eq!(memory.slice(100, 0).unwrap().len(), 0);
-        assert_eq!(memory.slice(101, 0), Err(Errno::FAULT));
-        assert_eq!(memory.slice(1, 100), Err(Errno::FAULT));
-        assert_eq!(memory.slice(u32::MAX, u32::MAX), Err(Errno::FAULT));
+        let fill = |_: &mut [u8]| Ok(());
+        assert_eq!(memory.fill(0, 100, fill), Ok(()));
+        assert_eq!(memory.fill(100, 0, fill), Ok(()));
+        assert_eq!(memory.fill(101, 0, fill), Err(Errno::FAULT));
+        assert_eq!(memory.fill(1, 100, fill), Err(Errno::FAULT));
+        assert_eq!(memory.fill(u32::MAX, u32::MAX, fill), Err(Errno::FAULT));
         assert_eq!(memory.check(1, u64::MAX), Err(Errno::FAULT));
         assert_eq!(memory.read::<8>(93), Err(Errno::FAULT));
         assert_eq!(memory.write_u32(97, 1), Err(Errno::FAULT));
@@ -247,9 +347,15 @@ mod tests {
         let mut memory = GuestMemory::new(&mut bytes);
         assert_eq!(memory.gather(0, 4, lengths), Ok(vec![5, 5]));
         assert_eq!(memory.gather(0, 0, lengths), Ok(vec![]));
-        let sizes = |s: &mut [IoSliceMut<'_>]| Ok(s.iter().map(|s| s.len()).collect::<Vec<_>>());
-        assert_eq!(memory.scatter(0, 4, sizes), Ok(vec![5, 5]));
-        assert_eq!(memory.scatter(0, 1, sizes), Ok(vec![0]));
+        let found = std::cell::RefCell::new(Vec::new());
+        let sizes = |s: &mut [IoSliceMut<'_>]| {
+            found.replace(s.iter().map(|s| s.len()).collect());
+            Ok(s.len())
+        };
+        assert_eq!(memory.scatter(0, 4, sizes), Ok(2));
+        assert_eq!(*found.borrow(), [5, 5]);
+        assert_eq!(memory.scatter(0, 1, sizes), Ok(1));
+        assert_eq!(*found.borrow(), [0]);
     }
 
     #[test]
@@ -268,7 +374,7 @@ mod tests {
         let mut bytes = vec![b'a'; 10_000];
         bytes[0..4].copy_from_slice(b"a\0b\xff");
         let memory = GuestMemory::new(&mut bytes);
-        assert_eq!(memory.path(0, 1), Ok(Path::new("a")));
+        assert_eq!(memory.path(0, 1), Ok(Path::new("a").into()));
         assert_eq!(memory.path(0, 0), Err(Errno::NOENT));
         assert_eq!(memory.path(0, 3), Err(Errno::INVAL));
         assert_eq!(memory.path(3, 1), Err(Errno::ILSEQ));

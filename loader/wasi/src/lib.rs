@@ -13,6 +13,7 @@
 //! | `clock`, `poll`, `wait`, `process` | time, waiting, and all other functions |
 //! | `errno`, `types` | the snapshot's error numbers, flags and records |
 //! | `linker` | defines the functions in a linker |
+//! | `access`, `threads` | programs with threads: their common context; starting and ending them |
 //!
 //! # Adding a function
 //! Write the function in the file of its family. It takes the context, the guest's memory and its
@@ -56,6 +57,7 @@
 //! - Every pointer and length of a guest is checked before it is used. None makes the host panic or
 //!   allocate memory in proportion to it.
 
+mod access;
 mod clock;
 mod ctx;
 mod descriptor;
@@ -75,6 +77,7 @@ mod protect;
 mod reach;
 mod readdir;
 mod stdio;
+mod threads;
 mod types;
 mod unstable;
 mod wait;
@@ -82,6 +85,8 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
+pub use access::{Access, SharedWasiCtx, WasiView};
 pub use clock::Clocks;
 pub use ctx::{ConfigError, DirAccess, WasiCtx, WasiCtxBuilder};
 pub use linker::{MODULE, UNSTABLE_MODULE, add_to_linker, add_unstable_to_linker};
+pub use threads::WasiThreads;

@@ -2,7 +2,7 @@
 
 use precast_loader::{AsContextMut, Caller, Error, Extern, Linker};
 
-use crate::ctx::WasiCtx;
+use crate::access::WasiView;
 use crate::errno::status;
 use crate::guest::GuestMemory;
 use crate::{clock, fd, fdstat, open, path, poll, process, readdir, unstable};
@@ -25,7 +25,13 @@ struct NoMemory {
 
 /// Defines functions in a linker, of those modules and with those parameters. Some may wait.
 macro_rules! functions {
-    (($linker:ident, $from:expr, $get:ident) $waits:literal:
+    (@call true $access:ident, $function:path $(, $arg:expr)*) => {
+        $function($access, $($arg),*)
+    };
+    (@call false $access:ident, $function:path $(, $arg:expr)*) => {
+        $access.with(|ctx| $function(ctx, $($arg),*))
+    };
+    (($linker:ident, $from:expr, $get:ident) $waits:tt:
         $($module:ident :: $name:ident ( $($arg:ident : $ty:ty),* );)*
     ) => {
         $($linker.func_wrap(
@@ -34,24 +40,25 @@ macro_rules! functions {
             move |mut caller: Caller<'_, T>, $($arg: $ty),*| -> Result<i32, Error> {
                 let interrupt = $waits.then(|| caller.as_context_mut().interrupt_handle());
                 let (mut memory, data) = enter(&mut caller, stringify!($name))?;
-                let ctx = $get(data);
+                let mut access = $get(data).access();
                 if $waits {
-                    ctx.interrupt = interrupt;
+                    access.set_interrupt(interrupt);
                 }
-                Ok(status($module::$name(ctx, &mut memory, $($arg),*)))
+                Ok(status(functions!(@call $waits access, $module::$name, &mut memory $(, $arg)*)))
             },
         )?;)*
     };
 }
 
-/// Defines all functions of WASI preview 1 in a linker. `get` returns the guest's [`WasiCtx`] from
-/// the data of the store.
+/// Defines all functions of WASI preview 1 in a linker. `get` returns the guest's
+/// [`WasiCtx`](crate::WasiCtx), or the [shared one](crate::SharedWasiCtx) of its program, from the
+/// data of the store.
 ///
 /// # Errors
 /// [`Error::Duplicate`] if one of the functions is defined already.
-pub fn add_to_linker<T: 'static>(
+pub fn add_to_linker<T: 'static, W: WasiView + 'static>(
     linker: &mut Linker<T>,
-    get: impl Fn(&mut T) -> &mut WasiCtx + Copy + Send + Sync + 'static,
+    get: impl Fn(&mut T) -> &mut W + Copy + Send + Sync + 'static,
 ) -> Result<(), Error> {
     add_common(linker, MODULE, get)?;
     functions! {
@@ -74,9 +81,9 @@ pub fn add_to_linker<T: 'static>(
 ///
 /// # Errors
 /// [`Error::Duplicate`] if one of the functions is defined already.
-pub fn add_unstable_to_linker<T: 'static>(
+pub fn add_unstable_to_linker<T: 'static, W: WasiView + 'static>(
     linker: &mut Linker<T>,
-    get: impl Fn(&mut T) -> &mut WasiCtx + Copy + Send + Sync + 'static,
+    get: impl Fn(&mut T) -> &mut W + Copy + Send + Sync + 'static,
 ) -> Result<(), Error> {
     add_common(linker, UNSTABLE_MODULE, get)?;
     functions! {
@@ -93,10 +100,10 @@ pub fn add_unstable_to_linker<T: 'static>(
 }
 
 /// The functions that are the same in both snapshots.
-fn add_common<T: 'static>(
+fn add_common<T: 'static, W: WasiView + 'static>(
     linker: &mut Linker<T>,
     from: &str,
-    get: impl Fn(&mut T) -> &mut WasiCtx + Copy + Send + Sync + 'static,
+    get: impl Fn(&mut T) -> &mut W + Copy + Send + Sync + 'static,
 ) -> Result<(), Error> {
     functions! {
         (linker, from, get) false:
@@ -173,9 +180,12 @@ fn enter<'a, T: 'static>(
     caller: &'a mut Caller<'_, T>,
     function: &'static str,
 ) -> Result<(GuestMemory<'a>, &'a mut T), Error> {
-    let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
-        return Err(Error::host(NoMemory { function }));
-    };
-    let (bytes, data) = memory.data_and_store_mut(caller);
-    Ok((GuestMemory::new(bytes), data))
+    match caller.get_export("memory") {
+        Some(Extern::Memory(memory)) => {
+            let (bytes, data) = memory.data_and_store_mut(caller);
+            Ok((GuestMemory::new(bytes), data))
+        }
+        Some(Extern::SharedMemory(memory)) => Ok((GuestMemory::shared(memory), caller.data_mut())),
+        _ => Err(Error::host(NoMemory { function })),
+    }
 }

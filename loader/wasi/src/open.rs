@@ -40,7 +40,7 @@ pub(crate) fn path_open(
     if request.oflags.contains(OFlags::DIRECTORY) && (request.creates() || request.truncates()) {
         return Err(Errno::INVAL);
     }
-    let path = memory.path(path, path_len)?;
+    let path = &*memory.path(path, path_len)?;
     let inheriting = ctx.descriptors.get(fd)?.inheriting;
     let parent = ctx.descriptors.dir(fd, request.needed())?;
     inheriting.require(request.inherited())?;

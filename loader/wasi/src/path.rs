@@ -32,7 +32,7 @@ pub(crate) fn path_create_directory(
     path: u32,
     path_len: u32,
 ) -> Result<()> {
-    let path = memory.path(path, path_len)?;
+    let path = &*memory.path(path, path_len)?;
     let dir = ctx
         .descriptors
         .writable_dir(fd, Rights::PATH_CREATE_DIRECTORY)?;
@@ -65,7 +65,7 @@ pub(crate) fn filestat(
     path_len: u32,
 ) -> Result<Filestat> {
     let flags = LookupFlags::new(flags)?;
-    let path = memory.path(path, path_len)?;
+    let path = &*memory.path(path, path_len)?;
     let dir = &ctx.descriptors.dir(fd, Rights::PATH_FILESTAT_GET)?.dir;
     // A path that must be a directory is looked up through symbolic links in any case.
     let metadata = if flags.contains(LookupFlags::SYMLINK_FOLLOW) || names_directory(path) {
@@ -90,7 +90,7 @@ pub(crate) fn path_filestat_set_times(
 ) -> Result<()> {
     let flags = LookupFlags::new(flags)?;
     let (atime, mtime) = times(atim, mtim, times_flags)?;
-    let path = memory.path(path, path_len)?;
+    let path = &*memory.path(path, path_len)?;
     let dir = ctx
         .descriptors
         .writable_dir(fd, Rights::PATH_FILESTAT_SET_TIMES)?;
@@ -114,8 +114,8 @@ pub(crate) fn path_link(
     new_path_len: u32,
 ) -> Result<()> {
     let old_flags = LookupFlags::new(old_flags)?;
-    let old_path = memory.path(old_path, old_path_len)?;
-    let new_path = memory.path(new_path, new_path_len)?;
+    let old_path = &*memory.path(old_path, old_path_len)?;
+    let new_path = &*memory.path(new_path, new_path_len)?;
     let fds = &ctx.descriptors;
     let (old_dir, new_dir) = fds.writable_dirs(
         (old_fd, Rights::PATH_LINK_SOURCE),
@@ -140,7 +140,7 @@ pub(crate) fn path_readlink(
 ) -> Result<()> {
     memory.check(used, 4)?;
     memory.check(buf, u64::from(buf_len))?;
-    let path = memory.path(path, path_len)?;
+    let path = &*memory.path(path, path_len)?;
     let dir = &ctx.descriptors.dir(fd, Rights::PATH_READLINK)?.dir;
     // cap-std refuses an absolute target with `PERM`. It would tell the guest about the host.
     let target = dir.read_link(path)?;
@@ -158,7 +158,7 @@ pub(crate) fn path_remove_directory(
     path: u32,
     path_len: u32,
 ) -> Result<()> {
-    let path = memory.path(path, path_len)?;
+    let path = &*memory.path(path, path_len)?;
     let dir = ctx
         .descriptors
         .writable_dir(fd, Rights::PATH_REMOVE_DIRECTORY)?;
@@ -179,8 +179,8 @@ pub(crate) fn path_rename(
     new_path: u32,
     new_path_len: u32,
 ) -> Result<()> {
-    let old_path = memory.path(old_path, old_path_len)?;
-    let new_path = memory.path(new_path, new_path_len)?;
+    let old_path = &*memory.path(old_path, old_path_len)?;
+    let new_path = &*memory.path(new_path, new_path_len)?;
     let fds = &ctx.descriptors;
     let (old_dir, new_dir) = fds.writable_dirs(
         (old_fd, Rights::PATH_RENAME_SOURCE),
@@ -209,8 +209,8 @@ pub(crate) fn path_symlink(
     path: u32,
     path_len: u32,
 ) -> Result<()> {
-    let target = memory.path(target, target_len)?;
-    let path = memory.path(path, path_len)?;
+    let target = &*memory.path(target, target_len)?;
+    let path = &*memory.path(path, path_len)?;
     let dir = ctx.descriptors.writable_dir(fd, Rights::PATH_SYMLINK)?;
     // cap-std refuses an absolute target with `PERM`: for other programs the link would lead to a
     // file of the host.
@@ -225,7 +225,7 @@ pub(crate) fn path_unlink_file(
     path: u32,
     path_len: u32,
 ) -> Result<()> {
-    let path = memory.path(path, path_len)?;
+    let path = &*memory.path(path, path_len)?;
     let dir = ctx.descriptors.writable_dir(fd, Rights::PATH_UNLINK_FILE)?;
     let at = ctx.protected.name(dir, path)?;
     Ok(at.dir().remove_file(at.path())?)

@@ -10,6 +10,7 @@ use std::io::Seek;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use crate::access::Access;
 use crate::clock::Clock;
 use crate::ctx::WasiCtx;
 use crate::descriptor::{Kind, MAX_DESCRIPTORS};
@@ -44,8 +45,8 @@ impl Form {
     }
 }
 
-pub(crate) fn poll_oneoff(
-    ctx: &mut WasiCtx,
+pub(crate) fn poll_oneoff<'a>(
+    ctx: impl Into<Access<'a>>,
     memory: &mut GuestMemory<'_>,
     subscriptions: u32,
     events: u32,
@@ -56,8 +57,8 @@ pub(crate) fn poll_oneoff(
     poll(ctx, memory, form, subscriptions, events, count, ready)
 }
 
-pub(crate) fn poll(
-    ctx: &mut WasiCtx,
+pub(crate) fn poll<'a>(
+    ctx: impl Into<Access<'a>>,
     memory: &mut GuestMemory<'_>,
     form: Form,
     subscriptions: u32,
@@ -77,88 +78,131 @@ pub(crate) fn poll(
         return Err(Errno::INVAL);
     }
 
-    let start = Moment::now(ctx);
-    let mut timeout: Option<Duration> = None;
-    let mut is_ready = false;
-    let mut waited_for = Vec::new();
-    for i in 0..count {
-        match Subscription::read(memory, form, subscriptions, i)?.what {
-            What::Clock {
-                clock,
-                at,
-                is_absolute,
-            } => {
-                let left = start.left(clock, at, is_absolute);
-                timeout = Some(timeout.map_or(left, |t| t.min(left)));
-            }
-            What::Invalid(_) => is_ready = true,
-            What::Fd { fd, writes } => match look(ctx, fd, writes) {
-                Look::Waits => waited_for.push(fd),
-                Look::Ready { .. } | Look::Failed(_) => is_ready = true,
-            },
-        }
-    }
-    if is_ready {
-        timeout = Some(Duration::ZERO);
-    }
+    let mut access: Access<'_> = ctx.into();
+    let plan = access.with(|ctx| Plan::new(ctx, memory, form, subscriptions, count))?;
+    let has_input = match plan.timeout {
+        // Without anything to wait for, the call looks once more, to report what is ready.
+        Some(Duration::ZERO) if plan.waited_for.is_empty() => false,
+        timeout => access.wait(&plan.waited_for, timeout)?,
+    };
+    access.with(|ctx| {
+        let told = plan.report(ctx, memory, has_input, events)?;
+        memory.write_u32(ready, told)
+    })
+}
 
-    let has_input = if waited_for.is_empty() {
-        // There is a timeout here: a call without clocks and input has something that is ready.
-        let timeout = timeout.unwrap_or_default();
-        if !timeout.is_zero() {
-            ctx.sleep(timeout);
+/// What a call waits for.
+struct Plan {
+    form: Form,
+    subscriptions: u32,
+    count: u32,
+    start: Moment,
+    timeout: Option<Duration>,
+    /// Descriptors, each once.
+    waited_for: Vec<u32>,
+}
+
+impl Plan {
+    fn new(
+        ctx: &mut WasiCtx,
+        memory: &GuestMemory<'_>,
+        form: Form,
+        subscriptions: u32,
+        count: u32,
+    ) -> Result<Self> {
+        let start = Moment::now(ctx);
+        let mut timeout: Option<Duration> = None;
+        let mut is_ready = false;
+        let mut waited_for = Vec::new();
+        for i in 0..count {
+            match Subscription::read(memory, form, subscriptions, i)?.what {
+                What::Clock {
+                    clock,
+                    at,
+                    is_absolute,
+                } => {
+                    let left = start.left(clock, at, is_absolute);
+                    timeout = Some(timeout.map_or(left, |t| t.min(left)));
+                }
+                What::Invalid(_) => is_ready = true,
+                What::Fd { fd, writes } => match look(ctx, fd, writes) {
+                    Look::Waits => waited_for.push(fd),
+                    Look::Ready { .. } | Look::Failed(_) => is_ready = true,
+                },
+            }
         }
-        false
-    } else {
+        if is_ready {
+            timeout = Some(Duration::ZERO);
+        }
         waited_for.sort_unstable();
         waited_for.dedup();
-        let fds: Vec<_> = waited_for
-            .iter()
-            .filter_map(|fd| readable_end(ctx, *fd))
-            .collect();
-        wait::readable(ctx.interrupt.as_ref(), &fds, timeout)?
-    };
+        Ok(Self {
+            form,
+            subscriptions,
+            count,
+            start,
+            timeout,
+            waited_for,
+        })
+    }
 
-    let mut told = 0;
-    for i in 0..count {
-        let subscription = Subscription::read(memory, form, subscriptions, i)?;
-        let event = match subscription.what {
-            What::Clock {
-                clock,
-                at,
-                is_absolute,
-            } => {
-                // If nothing else is ready, the call has slept for the shortest timeout, so that
-                // one is over even if the clocks disagree.
-                let left = start.left(clock, at, is_absolute);
-                let is_over = !has_input && timeout.is_some_and(|t| left <= t);
-                if !is_over && !left.is_zero() {
-                    continue;
+    /// Writes an event for each subscription that is ready. Returns how many.
+    fn report(
+        &self,
+        ctx: &mut WasiCtx,
+        memory: &mut GuestMemory<'_>,
+        has_input: bool,
+        events: u32,
+    ) -> Result<u32> {
+        let Self {
+            form,
+            subscriptions,
+            count,
+            ref start,
+            timeout,
+            ..
+        } = *self;
+        let mut told = 0;
+        for i in 0..count {
+            let subscription = Subscription::read(memory, form, subscriptions, i)?;
+            let event = match subscription.what {
+                What::Clock {
+                    clock,
+                    at,
+                    is_absolute,
+                } => {
+                    // If nothing else is ready, the call has slept for the shortest timeout, so that
+                    // one is over even if the clocks disagree.
+                    let left = start.left(clock, at, is_absolute);
+                    let is_over = !has_input && timeout.is_some_and(|t| left <= t);
+                    if !is_over && !left.is_zero() {
+                        continue;
+                    }
+                    Event::new(0)
                 }
-                Event::new(0)
-            }
-            What::Invalid(errno) => Event::failed(subscription.tag, errno),
-            What::Fd { fd, writes } => match look(ctx, fd, writes) {
-                Look::Waits if !has_input => continue,
-                Look::Waits => match readable_end(ctx, fd) {
-                    Some(end) if wait::readable(None, &[end], Some(Duration::ZERO))? => Event {
-                        bytes: rustix::io::ioctl_fionread(end).unwrap_or(1).max(1),
+                What::Invalid(errno) => Event::failed(subscription.tag, errno),
+                What::Fd { fd, writes } => match look(ctx, fd, writes) {
+                    Look::Waits if !has_input => continue,
+                    Look::Waits => match readable_end(ctx, fd) {
+                        Some(end) if wait::readable(None, &[end], Some(Duration::ZERO))? => Event {
+                            bytes: rustix::io::ioctl_fionread(end).unwrap_or(1).max(1),
+                            ..Event::new(subscription.tag)
+                        },
+                        _ => continue,
+                    },
+                    Look::Ready { bytes, is_end } => Event {
+                        bytes,
+                        flags: if is_end { HANGUP } else { 0 },
                         ..Event::new(subscription.tag)
                     },
-                    _ => continue,
+                    Look::Failed(errno) => Event::failed(subscription.tag, errno),
                 },
-                Look::Ready { bytes, is_end } => Event {
-                    bytes,
-                    flags: if is_end { HANGUP } else { 0 },
-                    ..Event::new(subscription.tag)
-                },
-                Look::Failed(errno) => Event::failed(subscription.tag, errno),
-            },
-        };
-        event.write(memory, events, told, subscription.userdata)?;
-        told += 1;
+            };
+            event.write(memory, events, told, subscription.userdata)?;
+            told += 1;
+        }
+        Ok(told)
     }
-    memory.write_u32(ready, told)
 }
 
 /// The time of both clocks when the call began. All timeouts of the call count from this moment.
@@ -298,7 +342,7 @@ fn try_look(ctx: &mut WasiCtx, fd: u32, writes: bool) -> Result<Look> {
 }
 
 /// The descriptor to wait for before a read. `None` if a read never waits.
-fn readable_end(ctx: &WasiCtx, fd: u32) -> Option<BorrowedFd<'_>> {
+pub(crate) fn readable_end(ctx: &WasiCtx, fd: u32) -> Option<BorrowedFd<'_>> {
     match &ctx.descriptors.get(fd).ok()?.kind {
         Kind::Stdin => ctx.stdin.waits_for(),
         Kind::File(file) if file.may_wait => Some(file.file.as_fd()),

@@ -106,12 +106,13 @@ pub(crate) fn random_get(
     buf: u32,
     len: u32,
 ) -> Result<()> {
-    let buf = memory.slice_mut(buf, len)?;
-    match &mut ctx.random {
-        Some(fill) => fill(buf),
-        None => getrandom::fill(buf).map_err(|_| Errno::IO)?,
-    }
-    Ok(())
+    memory.fill(buf, len, |piece| {
+        match &mut ctx.random {
+            Some(fill) => fill(piece),
+            None => getrandom::fill(piece).map_err(|_| Errno::IO)?,
+        }
+        Ok(())
+    })
 }
 
 pub(crate) fn sock_accept(

@@ -112,7 +112,7 @@ pub(crate) fn fd_readdir(
     used: u32,
 ) -> Result<()> {
     memory.check(used, 4)?;
-    let buf = memory.slice_mut(buf, len)?;
+    memory.check(buf, u64::from(len))?;
     let dir = ctx.descriptors.dir(fd, Rights::FD_READDIR)?;
     let is_new = cookie == 0 || dir.listing.is_none();
     let room = if is_new {
@@ -131,8 +131,8 @@ pub(crate) fn fd_readdir(
     // The last entry may be cut off. The buffer is full then, which tells the guest that there are
     // more entries.
     let entries = listing.entries_from(cookie);
-    let n = entries.len().min(buf.len());
-    buf[..n].copy_from_slice(&entries[..n]);
+    let n = entries.len().min(len as usize);
+    memory.write(buf, &entries[..n])?;
     memory.write_u32(used, n as u32)
 }
 

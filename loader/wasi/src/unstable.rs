@@ -4,6 +4,7 @@
 //! to a file had 32 bits, so attributes of files are 8 bytes shorter; a subscription to a clock had a
 //! number of its own in front; and the places to seek from had other numbers.
 
+use crate::access::Access;
 use crate::ctx::WasiCtx;
 use crate::errno::{Errno, Result};
 use crate::guest::GuestMemory;
@@ -55,8 +56,8 @@ pub(crate) fn path_filestat_get(
     memory.write(stat, &bytes(&filestat))
 }
 
-pub(crate) fn poll_oneoff(
-    ctx: &mut WasiCtx,
+pub(crate) fn poll_oneoff<'a>(
+    ctx: impl Into<Access<'a>>,
     memory: &mut GuestMemory<'_>,
     subscriptions: u32,
     events: u32,

@@ -148,7 +148,7 @@ fn memory_user(limits: &str, memory64: bool) -> String {
 fn memories_keep_base_and_length() {
     for (owner, user) in strategy_pairs() {
         for memory64 in [false, true] {
-            if user.guards(memory64) && !owner.guards(memory64) {
+            if user.guards(memory64, 16) && !owner.guards(memory64, 16) {
                 continue;
             }
             for (own, known, grown) in [
@@ -280,7 +280,7 @@ fn what_others_import_stays() {
                 (i32.add (global.get $c) (table.size $own)))))"#;
     const INTO: [&str; 6] = ["import", "tail", "table", "frozen", "ref", "passed"];
     for (first, second) in strategy_pairs() {
-        if second.guards(false) && !first.guards(false) {
+        if second.guards(false, 16) && !first.guards(false, 16) {
             continue;
         }
         let engine = Engine::default();

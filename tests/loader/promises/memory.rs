@@ -162,7 +162,7 @@ fn combinations() -> Vec<(Strategy, Strategy, bool, Role)> {
                 } else {
                     Strategy::Guarded
                 };
-                if owner.guards(memory64) || !second.guards(memory64) {
+                if owner.guards(memory64, 16) || !second.guards(memory64, 16) {
                     all.push((first, second, memory64, role));
                 }
             }
@@ -222,7 +222,7 @@ fn memories_move_and_grow_under_running_code() {
                 );
                 assert_eq!((pair.size(0), pair.size(1)), (55, 55), "{case}");
                 // A checked memory must have moved, or the test would show nothing.
-                assert_eq!(pair.base() == base, owner.guards(memory64), "{case}");
+                assert_eq!(pair.base() == base, owner.guards(memory64, 16), "{case}");
                 let delta = 72;
                 pair.memory.grow(&mut pair.store, delta).unwrap();
                 assert_eq!(

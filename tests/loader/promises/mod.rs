@@ -9,6 +9,7 @@ mod call;
 mod closing;
 mod global;
 mod memory;
+mod shared;
 mod store;
 mod table;
 mod ways;

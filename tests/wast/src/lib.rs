@@ -77,8 +77,8 @@ pub enum Error {
     Spectest(#[source] precast_loader::Error),
 }
 
-/// A source of the artifacts of a script's modules.
-pub trait Modules {
+/// A source of the artifacts of a script's modules. Threads of the script use it too.
+pub trait Modules: Sync {
     /// Returns the artifact of a module.
     ///
     /// # Errors
@@ -109,21 +109,12 @@ pub enum Rejected {
 /// When the script cannot be parsed.
 pub fn run_with(text: &str, artifacts: &dyn Modules) -> Result<Report, Error> {
     with_script(text, |text, script| {
-        let mut runner = script::Runner::new(artifacts)?;
-        let mut report = Report::default();
-        for directive in script.directives {
-            let keyword = keyword(&directive);
-            let line = directive.span().linecol_in(text).0 + 1;
-            match runner.directive(directive) {
-                Ok(()) => report.passed += 1,
-                Err(message) => report.failures.push(Failure {
-                    line,
-                    directive: keyword,
-                    message,
-                }),
-            }
-        }
-        Ok(report)
+        std::thread::scope(|scope| {
+            let mut runner = script::Runner::new(artifacts, text, scope)?;
+            let mut report = Report::default();
+            runner.directives(script.directives, &mut report);
+            Ok(report)
+        })
     })
 }
 

@@ -4,16 +4,19 @@
 //! that are registered for import. A directive without a name refers to the latest instance.
 
 use std::collections::{HashMap, HashSet};
+use std::thread::{Scope, ScopedJoinHandle};
 
 use precast_artifact::TrapCode;
-use precast_loader::{Engine, Extern, Instance, Linker, Module, Store, Val};
+use precast_loader::{Engine, Extern, Instance, Linker, Module, SharedMemory, Store, Val};
 use wast::token::Id;
-use wast::{QuoteWat, WastDirective, WastExecute, WastInvoke, WastRet, Wat};
+use wast::{QuoteWat, WastDirective, WastExecute, WastInvoke, WastRet, WastThread, Wat};
 
-use crate::{Error, Modules, Rejected, spectest, value};
+use crate::{Error, Failure, Modules, Rejected, Report, keyword, spectest, value};
 
-pub(crate) struct Runner<'a> {
-    artifacts: &'a dyn Modules,
+pub(crate) struct Runner<'scope, 'env> {
+    artifacts: &'env dyn Modules,
+    text: &'env str,
+    scope: &'scope Scope<'scope, 'env>,
     engine: Engine,
     store: Store<()>,
     spectest: HashMap<&'static str, Extern>,
@@ -23,7 +26,20 @@ pub(crate) struct Runner<'a> {
     /// The instances by name. The latest is also in `None`.
     instances: HashMap<Option<String>, Instance>,
     /// The instances that modules can import from.
-    registered: HashMap<String, Instance>,
+    registered: HashMap<String, Exporter>,
+    /// The module that the thread shares with the one that started it.
+    shared: HashMap<String, SharedMemories>,
+    /// The threads that nobody has waited for yet.
+    threads: HashMap<String, ScopedJoinHandle<'scope, Result<Report, Error>>>,
+}
+
+/// The memories that an instance of another thread exports: all that threads can share.
+type SharedMemories = HashMap<String, SharedMemory>;
+
+/// What modules can import from.
+enum Exporter {
+    Instance(Instance),
+    Shared(SharedMemories),
 }
 
 /// Why an execution stopped.
@@ -49,8 +65,13 @@ impl std::fmt::Display for Stop {
     }
 }
 
-impl<'a> Runner<'a> {
-    pub(crate) fn new(artifacts: &'a dyn Modules) -> Result<Self, Error> {
+impl<'scope, 'env: 'scope> Runner<'scope, 'env> {
+    /// Runs directives of `text`, whose threads belong to `scope`.
+    pub(crate) fn new(
+        artifacts: &'env dyn Modules,
+        text: &'env str,
+        scope: &'scope Scope<'scope, 'env>,
+    ) -> Result<Self, Error> {
         let engine = Engine::default();
         let mut store = Store::new(&engine, ());
         // The code may have been compiled to count fuel.
@@ -58,17 +79,90 @@ impl<'a> Runner<'a> {
         let spectest = spectest::define(&mut store).map_err(Error::Spectest)?;
         Ok(Self {
             artifacts,
+            text,
+            scope,
             engine,
             store,
             spectest,
             modules: HashMap::new(),
             instances: HashMap::new(),
             registered: HashMap::new(),
+            shared: HashMap::new(),
+            threads: HashMap::new(),
         })
     }
 
-    /// Executes a directive. The error says what went wrong.
-    pub(crate) fn directive(&mut self, directive: WastDirective<'_>) -> Result<(), String> {
+    /// Executes directives, and waits for the threads that they have started and not waited for.
+    pub(crate) fn directives(&mut self, directives: Vec<WastDirective<'env>>, report: &mut Report) {
+        for directive in directives {
+            let keyword = keyword(&directive);
+            let line = directive.span().linecol_in(self.text).0 + 1;
+            let thread = match &directive {
+                WastDirective::Wait { thread, .. } => Some(thread.name().to_owned()),
+                _ => None,
+            };
+            let outcome = match thread {
+                Some(thread) => self.wait(&thread, report),
+                None => self.directive(directive),
+            };
+            match outcome {
+                Ok(()) => report.passed += 1,
+                Err(message) => report.failures.push(Failure {
+                    line,
+                    directive: keyword,
+                    message,
+                }),
+            }
+        }
+        let left: Vec<_> = self.threads.keys().cloned().collect();
+        for thread in left {
+            if let Err(message) = self.wait(&thread, report) {
+                report.failures.push(Failure {
+                    line: 0,
+                    directive: "thread",
+                    message,
+                });
+            }
+        }
+    }
+
+    /// Starts a thread that executes directives of its own.
+    fn thread(&mut self, thread: WastThread<'env>) -> Result<(), String> {
+        let mut shared = HashMap::new();
+        if let Some(module) = thread.shared_module {
+            let exports = self.instance(Some(module))?.exports(&mut self.store);
+            let memories = exports
+                .into_iter()
+                .filter_map(|(name, item)| Some((name, item.shared_memory()?)));
+            shared.insert(module.name().to_owned(), memories.collect());
+        }
+        let (artifacts, text, scope) = (self.artifacts, self.text, self.scope);
+        let handle = scope.spawn(move || {
+            let mut runner = Runner::new(artifacts, text, scope)?;
+            runner.shared = shared;
+            let mut report = Report::default();
+            runner.directives(thread.directives, &mut report);
+            Ok(report)
+        });
+        self.threads.insert(thread.name.name().to_owned(), handle);
+        Ok(())
+    }
+
+    /// Waits for the end of a thread, and adds what its directives did to `report`.
+    fn wait(&mut self, thread: &str, report: &mut Report) -> Result<(), String> {
+        let handle = self.threads.remove(thread);
+        let handle = handle.ok_or_else(|| no_such("thread", Some(thread)))?;
+        let done = handle
+            .join()
+            .map_err(|_| format!("the thread `{thread}` panicked"))?;
+        let done = done.map_err(|error| error.to_string())?;
+        report.passed += done.passed;
+        report.failures.extend(done.failures);
+        Ok(())
+    }
+
+    /// Executes a directive that is not `wait`. The error says what went wrong.
+    fn directive(&mut self, directive: WastDirective<'env>) -> Result<(), String> {
         use WastDirective as D;
         match directive {
             D::Module(wat) => self.module(wat),
@@ -110,7 +204,8 @@ impl<'a> Runner<'a> {
                 )),
             },
             D::AssertSuspension { .. } => Err("stack switching is not supported".to_owned()),
-            D::Thread(_) | D::Wait { .. } => Err("threads are not supported".to_owned()),
+            D::Thread(thread) => self.thread(thread),
+            D::Wait { thread, .. } => Err(no_such("thread", Some(thread.name()))),
         }
     }
 
@@ -159,8 +254,12 @@ impl<'a> Runner<'a> {
     }
 
     fn register(&mut self, name: &str, module: Option<Id<'_>>) -> Result<(), String> {
-        let instance = self.instance(module)?;
-        self.registered.insert(name.to_owned(), instance);
+        let shared = module.and_then(|module| self.shared.get(module.name()));
+        let exporter = match shared {
+            Some(shared) => Exporter::Shared(shared.clone()),
+            None => Exporter::Instance(self.instance(module)?),
+        };
+        self.registered.insert(name.to_owned(), exporter);
         Ok(())
     }
 
@@ -194,7 +293,8 @@ impl<'a> Runner<'a> {
                 continue;
             }
             let item = match self.registered.get(from) {
-                Some(instance) => instance.get_export(&mut self.store, name),
+                Some(Exporter::Instance(instance)) => instance.get_export(&mut self.store, name),
+                Some(Exporter::Shared(memories)) => memories.get(name).cloned().map(Extern::from),
                 None if from == "spectest" => self.spectest.get(name).cloned(),
                 None => None,
             };

@@ -1,13 +1,11 @@
 //! The host module `spectest`, which the official suite imports. Its functions print nothing,
 //! because the suite only requires that they can be called.
-//!
-//! `shared_memory` is missing, because the threads proposal is not supported.
 
 use std::collections::HashMap;
 
 use precast_loader::{
-    Error, Extern, Func, FuncType, Global, GlobalType, Memory, MemoryType, Store, Table, TableType,
-    Val, ValType,
+    Error, Extern, Func, FuncType, Global, GlobalType, Memory, MemoryType, SharedMemory, Store,
+    Table, TableType, Val, ValType,
 };
 
 /// Makes the items of the module in `store`.
@@ -49,5 +47,7 @@ pub(crate) fn define(store: &mut Store<()>) -> Result<HashMap<&'static str, Exte
     }
     let memory = Memory::new(&mut *store, MemoryType::new(1, Some(2)))?;
     items.insert("memory", memory.into());
+    let memory = SharedMemory::new(store.engine(), MemoryType::shared(1, 2))?;
+    items.insert("shared_memory", memory.into());
     Ok(items)
 }

@@ -80,7 +80,7 @@ proposals    reference-types multi-value
 module       everything
 source       231 bytes, BLAKE3 [DIGEST]
 digest       [DIGEST] (matches)
-context      176 bytes for each instance
+context      192 bytes for each instance
 
 imports (2)
   func   env.log (i32 f64) -> ()

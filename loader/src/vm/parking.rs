@@ -1,0 +1,188 @@
+//! Threads that wait at an address of a shared memory (`memory.atomic.wait32`) until another thread
+//! notifies them.
+//!
+//! Each memory has a list of the threads that wait, and of those that wait at the same address, the
+//! thread that came first is woken first. A thread compares the value and joins the list under the
+//! lock of the list, and a thread that notifies takes that lock too. So no notification is lost
+//! between the comparison and the sleep.
+//!
+//! A wait also ends when the code of its store is to end: by a deadline, a handle, or because an
+//! instance is closed. The thread registers itself for that as host functions that wait do, see
+//! [`waiting`](super::waiting).
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+
+use super::interrupt::Interrupt;
+
+/// How often a thread looks for a notification before it sleeps. Threads that hand work to one
+/// another and back notify within this time, about a microsecond.
+const SPINS: u32 = 100;
+
+thread_local! {
+    /// The parker of this thread, which is used again.
+    static PARKER: Cell<Option<Arc<Parker>>> = const { Cell::new(None) };
+}
+
+/// Why a thread waits no longer. The numbers are those of the instruction's results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Woken {
+    /// Another thread has notified it.
+    Notified = 0,
+    /// The value was another than the thread expected.
+    Mismatch = 1,
+    /// The time is over.
+    TimedOut = 2,
+    /// The code of the store is to end.
+    Interrupted = 3,
+}
+
+/// What a thread sleeps on.
+#[derive(Debug, Default)]
+pub(crate) struct Parker {
+    /// Set under the lock of the list by the thread that takes this one out of it.
+    notified: AtomicBool,
+    /// Whether there is a reason to look what has happened.
+    token: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Parker {
+    /// Wakes the thread, or keeps it from going to sleep the next time.
+    pub(super) fn unpark(&self) {
+        *lock(&self.token) = true;
+        self.changed.notify_one();
+    }
+
+    /// Sleeps until [`Parker::unpark`], or until a moment.
+    fn park(&self, until: Option<Instant>) {
+        let mut token = lock(&self.token);
+        while !*token {
+            token = match until {
+                None => self
+                    .changed
+                    .wait(token)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return;
+                    }
+                    let woken = self.changed.wait_timeout(token, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        *token = false;
+    }
+}
+
+/// The threads that wait at addresses of a memory, in the order in which they came.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters(Mutex<Vec<(u64, Arc<Parker>)>>);
+
+impl Waiters {
+    /// Waits at an address if `is_expected` says that the value there is the expected one, until a
+    /// notification, for at most `timeout`, or for as long as `interrupt` lets the code of the
+    /// store run.
+    pub(crate) fn wait(
+        &self,
+        at: u64,
+        is_expected: impl FnOnce() -> bool,
+        timeout: Option<Duration>,
+        interrupt: Option<&Interrupt>,
+    ) -> Woken {
+        // A time that is too far away to be named is for ever.
+        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let parker = PARKER.try_with(Cell::take).ok().flatten();
+        let parker = parker.unwrap_or_default();
+        // Registered before the word is read, see `waiting`.
+        let registered = interrupt.map(|interrupt| interrupt.park(&parker));
+        let mut list = lock(&self.0);
+        let woken = if is_expected() {
+            parker.notified.store(false, Ordering::Relaxed);
+            list.push((at, Arc::clone(&parker)));
+            drop(list);
+            self.sleep(&parker, until, interrupt)
+        } else {
+            drop(list);
+            Woken::Mismatch
+        };
+        drop(registered);
+        PARKER.try_with(|kept| kept.set(Some(parker))).ok();
+        woken
+    }
+
+    /// Waits until there is a reason to wait no longer. The thread is in the list, and is taken out
+    /// of it.
+    fn sleep(
+        &self,
+        parker: &Arc<Parker>,
+        until: Option<Instant>,
+        interrupt: Option<&Interrupt>,
+    ) -> Woken {
+        let mut spins = SPINS;
+        let woken = loop {
+            if parker.notified.load(Ordering::Acquire) {
+                break Woken::Notified;
+            }
+            if interrupt.is_some_and(Interrupt::is_raised) {
+                break Woken::Interrupted;
+            }
+            if spins > 0 {
+                spins -= 1;
+                std::hint::spin_loop();
+                continue;
+            }
+            if until.is_some_and(|until| until <= Instant::now()) {
+                break Woken::TimedOut;
+            }
+            parker.park(until);
+        };
+        // A notification that came in the meantime counts: its sender was told of a thread that
+        // was woken.
+        if woken != Woken::Notified && !self.leave(parker) {
+            return Woken::Notified;
+        }
+        woken
+    }
+
+    /// Takes a thread out of the list. Returns whether it was still there.
+    fn leave(&self, parker: &Arc<Parker>) -> bool {
+        let mut list = lock(&self.0);
+        let found = list
+            .iter()
+            .position(|(_, other)| Arc::ptr_eq(other, parker));
+        if let Some(i) = found {
+            list.remove(i);
+        }
+        found.is_some()
+    }
+
+    /// Wakes up to `count` threads that wait at an address, those first that came first. Returns
+    /// how many.
+    pub(crate) fn notify(&self, at: u64, count: u32) -> u32 {
+        let mut woken = SmallVec::<[Arc<Parker>; 4]>::new();
+        let mut list = lock(&self.0);
+        let here = list.extract_if(.., |(of, _)| *of == at);
+        for (_, parker) in here.take(count as usize) {
+            parker.notified.store(true, Ordering::Release);
+            woken.push(parker);
+        }
+        drop(list);
+        for parker in &woken {
+            parker.unpark();
+        }
+        woken.len() as u32
+    }
+}
+
+fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
+    // Nothing panics while it holds a lock.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

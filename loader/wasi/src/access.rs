@@ -1,0 +1,136 @@
+//! How functions reach the context of the guest that calls them: it belongs to one store, or is
+//! shared by the threads of a program.
+//!
+//! Each thread of a program locks the shared context for the time of a call, but not while it waits
+//! for input or for a time: [`Access::wait`] waits without the lock. So a thread that sleeps does
+//! not keep the others from writing.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use precast_loader::InterruptHandle;
+
+use crate::ctx::WasiCtx;
+use crate::errno::Result;
+use crate::{poll, wait};
+
+/// What the threads of a program have together: arguments, environment, descriptors, clocks. Cheap
+/// to clone.
+///
+/// A thread that waits in `poll_oneoff` or `fd_read` for the host's standard input, for a pipe or
+/// for a time does not keep other threads from using the context; the system's clock measures the
+/// time. A reader or writer of the host that makes a thread wait does.
+#[derive(Debug, Clone)]
+pub struct SharedWasiCtx(Arc<Mutex<WasiCtx>>);
+
+impl SharedWasiCtx {
+    /// Shares a context.
+    pub fn new(mut ctx: WasiCtx) -> Self {
+        ctx.at_once = true;
+        Self(Arc::new(Mutex::new(ctx)))
+    }
+}
+
+/// What the data of a store has for WASI: a [`WasiCtx`] of its own, or one that is
+/// [shared](SharedWasiCtx).
+pub trait WasiView {
+    /// The way to the context.
+    fn access(&mut self) -> Access<'_>;
+}
+
+impl WasiView for WasiCtx {
+    #[inline]
+    fn access(&mut self) -> Access<'_> {
+        self.into()
+    }
+}
+
+impl WasiView for SharedWasiCtx {
+    fn access(&mut self) -> Access<'_> {
+        Access(Way::Shared {
+            ctx: self.0.clone(),
+            interrupt: None,
+        })
+    }
+}
+
+/// The way to the context of a guest.
+pub struct Access<'a>(Way<'a>);
+
+enum Way<'a> {
+    Own(&'a mut WasiCtx),
+    Shared {
+        ctx: Arc<Mutex<WasiCtx>>,
+        interrupt: Option<InterruptHandle>,
+    },
+}
+
+impl<'a> From<&'a mut WasiCtx> for Access<'a> {
+    #[inline]
+    fn from(ctx: &'a mut WasiCtx) -> Self {
+        Self(Way::Own(ctx))
+    }
+}
+
+impl Access<'_> {
+    /// Uses the context. A shared one is locked in the meantime.
+    #[inline]
+    pub(crate) fn with<R>(&mut self, work: impl FnOnce(&mut WasiCtx) -> R) -> R {
+        match &mut self.0 {
+            Way::Own(ctx) => work(ctx),
+            Way::Shared { ctx, .. } => {
+                // A host's reader, writer or clock that panicked ends its own call only.
+                work(&mut ctx.lock().unwrap_or_else(PoisonError::into_inner))
+            }
+        }
+    }
+
+    /// Notes what ends a wait of the store that calls.
+    pub(crate) fn set_interrupt(&mut self, handle: Option<InterruptHandle>) {
+        match &mut self.0 {
+            Way::Own(ctx) => ctx.interrupt = handle,
+            Way::Shared { interrupt, .. } => *interrupt = handle,
+        }
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.0, Way::Shared { .. })
+    }
+
+    /// Waits until one of these descriptors can be read, for at most `timeout`. Without
+    /// descriptors, sleeps for that time. Returns whether one can be read.
+    ///
+    /// # Errors
+    /// `INTR` if the guest must end, and those of the system.
+    pub(crate) fn wait(&mut self, fds: &[u32], timeout: Option<Duration>) -> Result<bool> {
+        let (shared, interrupt) = match &mut self.0 {
+            Way::Own(ctx) if fds.is_empty() => {
+                // There is a timeout here, see `poll`.
+                let timeout = timeout.unwrap_or_default();
+                if !timeout.is_zero() {
+                    ctx.sleep(timeout);
+                }
+                return Ok(false);
+            }
+            Way::Own(ctx) => {
+                let fds: Vec<_> = fds
+                    .iter()
+                    .filter_map(|fd| poll::readable_end(ctx, *fd))
+                    .collect();
+                return wait::readable(ctx.interrupt.as_ref(), &fds, timeout);
+            }
+            Way::Shared { ctx, interrupt } => (ctx, interrupt.as_ref()),
+        };
+        let ctx = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may close a descriptor in the meantime, so the thread has its own.
+        let fds: Vec<OwnedFd> = fds
+            .iter()
+            .filter_map(|fd| poll::readable_end(&ctx, *fd))
+            .map(|fd| fd.try_clone_to_owned())
+            .collect::<std::io::Result<_>>()?;
+        drop(ctx);
+        let fds: Vec<_> = fds.iter().map(std::os::fd::AsFd::as_fd).collect();
+        wait::readable(interrupt, &fds, timeout)
+    }
+}

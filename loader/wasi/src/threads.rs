@@ -1,0 +1,328 @@
+//! Programs with threads: the proposal [wasi-threads], which toolchains for `wasm32-wasi-threads`
+//! and the like emit.
+//!
+//! A program imports its memory, which is shared, and `wasi`.`thread-spawn`. Each thread is an
+//! instance of the same module in a store of its own, on a thread of the system, with the same
+//! memory, and begins in the exported function `wasi_thread_start`. The program ends when its main
+//! thread returns, or when any thread traps, throws or exits: then all threads are interrupted. A
+//! thread that waits, or calls the host, ends at once then; one that only computes ends where its
+//! code [can be stopped](precast_loader::Interruption::Epoch).
+//!
+//! [wasi-threads]: https://github.com/WebAssembly/wasi-threads
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+
+use precast_loader::{
+    Error, ExternType, FuncType, InstancePre, InterruptHandle, Linker, Module, SharedMemory, Store,
+    Trap, TrapCode, ValType,
+};
+
+use crate::errno::Errno;
+
+/// The module name that programs import the function from.
+const MODULE: &str = "wasi";
+const SPAWN: &str = "thread-spawn";
+const START: &str = "wasi_thread_start";
+
+/// The largest identifier of a thread that the proposal allows.
+const MAX_TID: i32 = (1 << 29) - 1;
+
+/// The number of no thread.
+const NOBODY: i32 = -1;
+
+/// The threads of a program. Clones are of the same program.
+///
+/// ```no_run
+/// use precast_loader::{Engine, Error, Linker, Module, Store};
+/// use precast_wasi::{SharedWasiCtx, WasiCtxBuilder, WasiThreads, add_to_linker};
+///
+/// fn run(engine: &Engine, module: &Module) -> Result<(), Error> {
+///     let mut linker = Linker::new(engine);
+///     add_to_linker(&mut linker, |wasi: &mut SharedWasiCtx| wasi)?;
+///     let threads = WasiThreads::new(64);
+///     threads.add_to_linker(&mut linker, module)?;
+///     let program = linker.instantiate_pre(module)?;
+///     let wasi = SharedWasiCtx::new(WasiCtxBuilder::new().inherit_stdio().build());
+///     let engine = *engine;
+///     threads.run(&program, move || Ok(Store::new(&engine, wasi.clone())))
+/// }
+/// ```
+pub struct WasiThreads<T: 'static>(Arc<Threads<T>>);
+
+impl<T: 'static> Clone for WasiThreads<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: 'static> std::fmt::Debug for WasiThreads<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WasiThreads").finish_non_exhaustive()
+    }
+}
+
+struct Threads<T: 'static> {
+    limit: usize,
+    stack: usize,
+    state: Mutex<State<T>>,
+    /// Notified when the program or a thread has ended.
+    changed: Condvar,
+}
+
+struct State<T: 'static> {
+    program: Option<Program<T>>,
+    /// What ends the code of each thread that runs. The main thread is number 0.
+    running: HashMap<i32, InterruptHandle>,
+    last: i32,
+    /// How the program has ended, or was ended before its start.
+    ended: Option<Result<(), Error>>,
+    has_ended: bool,
+}
+
+/// What threads are made of.
+struct Program<T: 'static> {
+    pre: InstancePre<T>,
+    new_store: Arc<dyn Fn() -> Result<Store<T>, Error> + Send + Sync>,
+}
+
+impl<T: 'static> Clone for Program<T> {
+    fn clone(&self) -> Self {
+        Self {
+            pre: self.pre.clone(),
+            new_store: Arc::clone(&self.new_store),
+        }
+    }
+}
+
+impl<T: Send + 'static> WasiThreads<T> {
+    /// A program with at most this many threads at the same time, besides the main one. Each has 2
+    /// MiB of stack.
+    pub fn new(limit: usize) -> Self {
+        Self::with_stack(limit, 2 << 20)
+    }
+
+    /// The same, where each thread, the main one too, has this many bytes of stack.
+    pub fn with_stack(limit: usize, stack: usize) -> Self {
+        Self(Arc::new(Threads {
+            limit,
+            stack,
+            state: Mutex::new(State {
+                program: None,
+                running: HashMap::new(),
+                last: 0,
+                ended: None,
+                has_ended: false,
+            }),
+            changed: Condvar::new(),
+        }))
+    }
+
+    /// Whether a module imports the function that starts threads.
+    pub fn are_used_by(module: &Module) -> bool {
+        module
+            .imports()
+            .any(|(from, name, _)| (from, name) == (MODULE, SPAWN))
+    }
+
+    /// Defines the function that starts threads, and the shared memory that the module imports.
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`] if one of them is defined already; those of [`SharedMemory::new`].
+    pub fn add_to_linker(&self, linker: &mut Linker<T>, module: &Module) -> Result<(), Error> {
+        for (from, name, ty) in module.imports() {
+            if let ExternType::Memory(ty) = ty
+                && ty.shared
+            {
+                linker.define(from, name, SharedMemory::new(module.engine(), ty)?)?;
+            }
+        }
+        // The program has the linker's functions, so they must not have the program.
+        let threads = Arc::downgrade(&self.0);
+        linker.func_wrap(MODULE, SPAWN, move |argument: i32| {
+            spawn(&threads, argument)
+        })?;
+        Ok(())
+    }
+
+    /// Runs a program, which must export `_start`, to its end: until its main thread returns, or
+    /// any thread fails or exits. `new_store` makes the store of each thread.
+    ///
+    /// Threads that still run then are told to end, and are not waited for: the process may end,
+    /// or [`WasiThreads::wait`] waits for them.
+    ///
+    /// # Errors
+    /// The first error of any thread, [`Error::Exit`] for its exit code; [`Error::Memory`] if the
+    /// system has no thread.
+    pub fn run(
+        &self,
+        pre: &InstancePre<T>,
+        new_store: impl Fn() -> Result<Store<T>, Error> + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        let mut state = self.0.lock();
+        state.program = Some(Program {
+            pre: pre.clone(),
+            new_store: Arc::new(new_store),
+        });
+        drop(state);
+        start(&self.0, 0, None)?;
+        let mut state = self.0.lock();
+        loop {
+            if let Some(ended) = state.ended.take() {
+                return ended;
+            }
+            state = self.0.wait(state);
+        }
+    }
+
+    /// Ends the program as an interrupted one, from another thread.
+    pub fn stop(&self) {
+        let interrupted = Trap::from(TrapCode::Interrupt);
+        self.0.end(NOBODY, Err(Error::Trap(interrupted)));
+    }
+
+    /// Waits for the end of all threads of a program that has ended.
+    pub fn wait(&self) {
+        let mut state = self.0.lock();
+        while !state.running.is_empty() {
+            state = self.0.wait(state);
+        }
+    }
+}
+
+impl<T> Threads<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // Nothing panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State<T>>) -> MutexGuard<'a, State<T>> {
+        let woken = self.changed.wait(state);
+        woken.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the end of a thread. It ends the program if it is the main one or if it failed.
+    fn end(&self, tid: i32, result: Result<(), Error>) {
+        let mut state = self.lock();
+        let handle = state.running.remove(&tid);
+        let program = match tid == 0 || result.is_err() {
+            true => {
+                if !state.has_ended {
+                    state.has_ended = true;
+                    state.ended = Some(result);
+                }
+                for handle in state.running.values() {
+                    handle.interrupt();
+                }
+                // No thread starts any more.
+                state.program.take()
+            }
+            false => None,
+        };
+        drop(state);
+        drop((handle, program));
+        self.changed.notify_all();
+    }
+}
+
+/// `thread-spawn`: returns the number of the new thread, or an error code below zero.
+fn spawn<T: Send + 'static>(threads: &Weak<Threads<T>>, argument: i32) -> Result<i32, Error> {
+    let refused = -i32::from(Errno::AGAIN.raw());
+    let Some(threads) = threads.upgrade() else {
+        return Ok(refused);
+    };
+    let mut state = threads.lock();
+    let Some(program) = &state.program else {
+        return Ok(refused);
+    };
+    let expected = FuncType::new([ValType::I32, ValType::I32], []);
+    let found = program.pre.module().export(START);
+    if found != Some(ExternType::Func(expected.clone())) {
+        let found = found.map_or_else(|| "nothing".to_owned(), |ty| ty.to_string());
+        return Err(Error::host(format!(
+            "a thread cannot start: the module exports {found} as `{START}`, expected {expected}"
+        )));
+    }
+    let others = state.running.keys().filter(|tid| **tid != 0).count();
+    if others >= threads.limit || state.last == MAX_TID {
+        return Ok(refused);
+    }
+    state.last += 1;
+    let tid = state.last;
+    drop(state);
+    Ok(start(&threads, tid, Some(argument)).map_or(refused, |()| tid))
+}
+
+/// Starts a thread, the main one if it has no argument.
+///
+/// # Errors
+/// The error of `new_store`, [`Error::Memory`] if the system refuses.
+fn start<T: Send + 'static>(
+    threads: &Arc<Threads<T>>,
+    tid: i32,
+    argument: Option<i32>,
+) -> Result<(), Error> {
+    let program = threads.lock().program.clone();
+    let Some(program) = program else {
+        return Ok(());
+    };
+    let mut store = (program.new_store)()?;
+    let handle = store.interrupt_handle();
+    let mut state = threads.lock();
+    if state.has_ended {
+        handle.interrupt();
+    }
+    state.running.insert(tid, handle);
+    drop(state);
+    let here = Arc::clone(threads);
+    let run = move || {
+        let running = Running { threads: here, tid };
+        let result = enter(&program.pre, store, tid, argument);
+        drop(program);
+        running.threads.end(tid, result);
+        std::mem::forget(running);
+    };
+    let builder = thread::Builder::new().stack_size(threads.stack);
+    let spawned = builder.name(format!("wasi thread {tid}")).spawn(run);
+    if let Err(source) = spawned {
+        threads.lock().running.remove(&tid);
+        return Err(Error::Memory {
+            action: "start a thread".into(),
+            source,
+        });
+    }
+    Ok(())
+}
+
+/// A thread that runs; one that panics ends the program.
+struct Running<T: 'static> {
+    threads: Arc<Threads<T>>,
+    tid: i32,
+}
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        let error = Error::host("a thread of the program panicked");
+        self.threads.end(self.tid, Err(error));
+    }
+}
+
+fn enter<T: 'static>(
+    pre: &InstancePre<T>,
+    mut store: Store<T>,
+    tid: i32,
+    argument: Option<i32>,
+) -> Result<(), Error> {
+    let instance = pre.instantiate(&mut store)?;
+    match argument {
+        None => {
+            let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
+            start.call(&mut store, ())
+        }
+        Some(argument) => {
+            let start = instance.get_typed_func::<(i32, i32), ()>(&mut store, START)?;
+            start.call(&mut store, (tid, argument))
+        }
+    }
+}
