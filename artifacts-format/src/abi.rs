@@ -15,6 +15,7 @@
 ///   builtins. Atomic operators, with two trap codes. A memory has a
 ///   [mask](crate::vm::VmMemory::mask) for its indices. Memories can be shared between threads, with
 ///   three more builtins, and can have pages of one byte.
+///   Code can have both kinds of interruption.
 /// - **2** Builtins are reached through the store context, not through the GOT. Interruption
 ///   by fuel and by epochs exists.
 /// - **1** The first version.
@@ -226,6 +227,35 @@ numbered! {
         /// Code reads [`VmStoreContext::interrupt`](crate::vm::VmStoreContext::interrupt) in every
         /// loop and every recursion.
         Epoch = 2 "epoch",
+        /// Both: fuel bounds the work, and the host can stop the code before the fuel is used up.
+        FuelAndEpoch = 3 "fuel+epoch",
+    }
+}
+
+impl Interruption {
+    /// Whether code counts fuel.
+    pub const fn counts_fuel(self) -> bool {
+        matches!(self, Self::Fuel | Self::FuelAndEpoch)
+    }
+
+    /// Whether code reads the interrupt word.
+    pub const fn has_epochs(self) -> bool {
+        matches!(self, Self::Epoch | Self::FuelAndEpoch)
+    }
+
+    /// The kind of interruption with these parts.
+    pub const fn of(fuel: bool, epochs: bool) -> Self {
+        match (fuel, epochs) {
+            (false, false) => Self::None,
+            (true, false) => Self::Fuel,
+            (false, true) => Self::Epoch,
+            (true, true) => Self::FuelAndEpoch,
+        }
+    }
+
+    /// Whether code of this kind can be stopped in every way that code of `other` can.
+    pub const fn includes(self, other: Self) -> bool {
+        (self.counts_fuel() || !other.counts_fuel()) && (self.has_epochs() || !other.has_epochs())
     }
 }
 

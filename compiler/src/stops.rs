@@ -34,7 +34,7 @@
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::ir::SourceLoc;
 use cranelift_codegen::{Final, MachSrcLoc};
-use precast_artifact::{Builtin, Interruption, Strategy, TrapCode};
+use precast_artifact::{Builtin, Strategy, TrapCode};
 use target_lexicon::Architecture;
 
 use crate::codegen::{CompiledFunction, Relocation};
@@ -62,7 +62,7 @@ const UDF: [u8; 4] = 0xc11f_u32.to_le_bytes();
 /// traps, so it needs blocks.
 pub(crate) fn are_possible(env: &Env<'_>) -> bool {
     env.strategy == Strategy::Checked
-        && env.interruption != Interruption::Fuel
+        && !env.interruption.counts_fuel()
         && matches!(
             env.isa.triple().architecture,
             Architecture::X86_64 | Architecture::Aarch64(_)

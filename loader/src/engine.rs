@@ -35,7 +35,7 @@ use crate::vm::pool::Limits;
 pub struct Config {
     max_wasm_stack: usize,
     pool: Limits,
-    required: Option<Interruption>,
+    required: Interruption,
 }
 
 impl Default for Config {
@@ -47,7 +47,7 @@ impl Default for Config {
                 resident_per_thread: 64 << 20,
                 resident_per_process: 512 << 20,
             },
-            required: None,
+            required: Interruption::None,
         }
     }
 }
@@ -97,20 +97,19 @@ impl Config {
     }
 
     /// Sets whether every module must have been compiled so that a deadline stops it wherever it is
-    /// ([`Interruption::Epoch`]). To instantiate any other module is an [`Error::Interruption`].
+    /// ([`Interruption::has_epochs`]). To instantiate any other module is an [`Error::Interruption`].
     ///
     /// Each engine made with this setting has an epoch of its own and lives as long as the process.
     pub fn epoch_interruption(&mut self, required: bool) -> &mut Self {
-        self.required = required.then_some(Interruption::Epoch);
+        self.required = Interruption::of(self.required.counts_fuel(), required);
         self
     }
 
     /// Sets whether every module must have been compiled so that it counts fuel
-    /// ([`Interruption::Fuel`]). To instantiate any other module is an [`Error::Interruption`]. A
-    /// module cannot have both kinds of interruption, so this replaces
-    /// [`Config::epoch_interruption`].
+    /// ([`Interruption::counts_fuel`]). To instantiate any other module is an
+    /// [`Error::Interruption`].
     pub fn consume_fuel(&mut self, required: bool) -> &mut Self {
-        self.required = required.then_some(Interruption::Fuel);
+        self.required = Interruption::of(required, self.required.has_epochs());
         self
     }
 
@@ -159,7 +158,7 @@ impl Engine {
                 epochs: Epochs::new(),
             }))
         };
-        if config.required == Some(Interruption::Epoch) {
+        if config.required.has_epochs() {
             return Self(new());
         }
         let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -213,8 +212,8 @@ impl Engine {
     pub(crate) fn check(self, of: Self, found: impl FnOnce() -> Interruption) -> Result<(), Error> {
         of.check_same(self, "the module", "the store")?;
         match self.0.config.required {
-            Some(expected) => interrupt::require(found(), expected, "the engine"),
-            None => Ok(()),
+            Interruption::None => Ok(()),
+            expected => interrupt::require(found(), expected, "the engine"),
         }
     }
 }

@@ -35,7 +35,7 @@ struct Variant {
 
 /// The variants. For this machine's CPU, and without optimisation, the compiler chooses other
 /// instructions, most of all for vectors.
-const VARIANTS: [Variant; 6] = [
+const VARIANTS: [Variant; 7] = [
     Variant {
         name: "guarded",
         strategy: Strategy::Guarded,
@@ -80,6 +80,14 @@ const VARIANTS: [Variant; 6] = [
         name: "epoch",
         strategy: Strategy::Checked,
         interruption: Interruption::Epoch,
+        opt_level: OptLevel::Speed,
+        cpu: CpuLevel::Baseline,
+        collections: &["memory64", "own", "tail-call", "wasm-v2"],
+    },
+    Variant {
+        name: "fuel-and-epoch",
+        strategy: Strategy::Guarded,
+        interruption: Interruption::FuelAndEpoch,
         opt_level: OptLevel::Speed,
         cpu: CpuLevel::Baseline,
         collections: &["memory64", "own", "tail-call", "wasm-v2"],

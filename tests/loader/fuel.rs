@@ -1,7 +1,7 @@
 //! The fuel that code consumes: as much as with Wasmtime 49.
 
 use precast_artifact::{Interruption, Strategy};
-use precast_loader::{Caller, Engine, Instance, Linker, Module, Store, TrapCode};
+use precast_loader::{Caller, Config, Engine, Error, Instance, Linker, Module, Store, TrapCode};
 use precast_tests::{Source, strategies, trap};
 
 fn fuel(engine: &Engine, wat: &str, strategy: Strategy) -> Module {
@@ -36,9 +36,13 @@ fn fuel_is_counted_exactly() {
         (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
         (func (export "trap") (drop (i32.const 1)) (unreachable))
         (func (export "seen") (result i64) (drop (i32.const 1)) (call $left)))"#;
-    for strategy in strategies() {
+    let kinds = [Interruption::Fuel, Interruption::FuelAndEpoch];
+    for (strategy, kind) in strategies()
+        .into_iter()
+        .flat_map(|s| kinds.map(|kind| (s, kind)))
+    {
         let engine = Engine::default();
-        let source = Source::new(strategy).interruption(Interruption::Fuel);
+        let source = Source::new(strategy).interruption(kind);
         let module = source.module(&engine, WAT);
         let mut linker: Linker<()> = Linker::new(&engine);
         let left = |mut caller: Caller<'_, ()>| {
@@ -216,6 +220,49 @@ fn ranges_are_paid_for_before_they_are_worked_on() {
             store.set_fuel(400_000).unwrap();
             assert_eq!(trap(func.call(&mut store, 400_000)), TrapCode::OutOfFuel);
             assert_eq!((store.get_fuel(), memory.data(&store)[0]), (0, 0), "{name}");
+        }
+    }
+}
+
+/// Code with fuel and epochs ends by what comes first, and both are told apart.
+#[test]
+fn fuel_and_a_deadline_together() {
+    const WAT: &str = r#"(module
+        (func (export "spin") (loop (br 0)))
+        (func $again (export "again") (call $again2)) (func $again2 (return_call $again)))"#;
+    for strategy in strategies() {
+        let mut config = Config::new();
+        let engine = Engine::new(config.epoch_interruption(true).consume_fuel(true));
+        let source = Source::new(strategy).interruption(Interruption::FuelAndEpoch);
+        let module = source.module(&engine, WAT);
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        for name in ["spin", "again"] {
+            let func = instance.get_typed_func::<(), ()>(&mut store, name).unwrap();
+            store.set_fuel(1_000).unwrap();
+            store.set_epoch_deadline(1).unwrap();
+            assert_eq!(trap(func.call(&mut store, ())), TrapCode::OutOfFuel);
+            assert_eq!(store.get_fuel(), 0);
+            store.set_fuel(u64::MAX).unwrap();
+            if name == "spin" {
+                engine.increment_epoch();
+                assert_eq!(trap(func.call(&mut store, ())), TrapCode::Interrupt);
+            }
+            store.clear_epoch_deadline();
+        }
+        // The engine asks for both.
+        for kind in [Interruption::None, Interruption::Fuel, Interruption::Epoch] {
+            let module = Source::new(strategy)
+                .interruption(kind)
+                .module(&engine, WAT);
+            let error = Instance::new(&mut store, &module, &[]).unwrap_err();
+            let Error::Interruption {
+                found, expected, ..
+            } = error
+            else {
+                panic!("{error}")
+            };
+            assert_eq!((found, expected), (kind, Interruption::FuelAndEpoch));
         }
     }
 }

@@ -181,5 +181,5 @@ fn abi() {
         "{INTERNED_TYPE_ID} {MAX_ENCODED_VALUES} {MAX_NATIVE_PARAMS}"
     )
     .unwrap();
-    unchanged("ABI", ABI, &out, &[(3, "b1a254a9415c8f86")]);
+    unchanged("ABI", ABI, &out, &[(3, "8d77e6d778e595c2")]);
 }

@@ -65,14 +65,15 @@ pub(crate) struct Args {
     /// What the guest sees as its own name [default: FILE]
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
-    /// How the host can stop a module that is compiled: `none`, `fuel` or `epoch`, as for
+    /// How the host can stop a module that is compiled: `none`, `fuel`, `epoch` or
+    /// `fuel+epoch`, as for
     /// `compile`; --fuel and --timeout imply it
     #[arg(long, value_name = "HOW", value_parser = settings::interruption,
         conflicts_with_all = ["fuel", "timeout"])]
     interruption: Option<Interruption>,
     /// End the program when it has used this much fuel, about one unit for each WebAssembly
     /// operator
-    #[arg(long, value_name = "N", conflicts_with = "timeout")]
+    #[arg(long, value_name = "N")]
     fuel: Option<u64>,
     /// End the program after this time, with exit code 124: a number with ms, s, m or h, such as
     /// 1.5s
@@ -226,17 +227,9 @@ fn open(program: Program, file: &Path, args: &Args, exposure: &Exposure) -> Resu
     let context = || format!("cannot run `{}`", file.display());
     let mut config = Config::new();
     config.max_wasm_stack(MAX_STACK);
-    let interruption = match (args.fuel, args.timeout) {
-        (Some(_), _) => {
-            config.consume_fuel(true);
-            Interruption::Fuel
-        }
-        (None, Some(_)) => {
-            config.epoch_interruption(true);
-            Interruption::Epoch
-        }
-        (None, None) => args.interruption.unwrap_or(Interruption::None),
-    };
+    let (fuel, epochs) = (args.fuel.is_some(), args.timeout.is_some());
+    config.consume_fuel(fuel).epoch_interruption(epochs);
+    let interruption = args.interruption.unwrap_or(Interruption::of(fuel, epochs));
     let engine = Engine::new(&config);
     let trusted = args.trusted.keys()?;
     if let Program::Module(wasm) = &program {

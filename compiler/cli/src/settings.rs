@@ -106,5 +106,5 @@ pub(crate) fn interruption(text: &str) -> Result<Interruption, String> {
         .iter()
         .copied()
         .find(|interruption| interruption.text() == text)
-        .ok_or_else(|| "expected none, fuel or epoch".to_owned())
+        .ok_or_else(|| "expected none, fuel, epoch or fuel+epoch".to_owned())
 }

@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// other]
     #[arg(long, value_parser = settings::strategy)]
     strategy: Option<Strategy>,
-    /// How code can be stopped: none, fuel or epoch
+    /// How code can be stopped: none, fuel, epoch or fuel+epoch
     #[arg(long, value_name = "HOW", default_value = "none", value_parser = settings::interruption)]
     interruption: Interruption,
     /// What to optimise for: none, speed or size

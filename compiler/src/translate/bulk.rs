@@ -11,7 +11,7 @@ use cranelift_codegen::ir::{InstBuilder, Value};
 use precast_artifact::abi::PIECE;
 use precast_artifact::promises::Promise;
 use precast_artifact::vm::{VmContextHeader, VmStoreContext};
-use precast_artifact::{Builtin, Interruption, TrapCode};
+use precast_artifact::{Builtin, TrapCode};
 use std::mem::{offset_of, size_of};
 
 use super::FuncTranslator;
@@ -107,7 +107,7 @@ impl FuncTranslator<'_, '_> {
         constant: Option<u64>,
     ) {
         let len = args[2];
-        if self.env.interruption != Interruption::Epoch {
+        if !self.env.interruption.has_epochs() {
             return self.call_host(at_once, &args);
         }
         match constant {

@@ -1,7 +1,7 @@
 //! Interruption: where code checks whether it should stop, and what its execution costs.
 //!
 //! Every loop and every recursion passes a check, with both kinds of interruption, so no code can
-//! run forever without one.
+//! run forever without one. Code with both kinds has the checks of both.
 //!
 //! *Epoch* code reads one word of the store, which other threads write: at loop headers, at the
 //! entry of functions, and before operators on ranges of memories and tables (unless the range is
@@ -88,26 +88,26 @@ fn is_short(body: &FunctionBody<'_>) -> Result<bool, Error> {
 impl FuncTranslator<'_, '_> {
     /// Emits the check at the start of a function, in its entry block.
     pub(super) fn interruption_at_entry(&mut self, body: &FunctionBody<'_>) -> Result<(), Error> {
-        match self.env.interruption {
-            Interruption::None => {}
-            Interruption::Fuel => {
-                let count = self.builder.declare_var(I64);
-                self.fuel = Some(Fuel { count, pending: 1 });
-                self.load_fuel();
-                self.check_fuel();
-            }
-            Interruption::Epoch if is_short(body)? => {}
-            Interruption::Epoch => self.check_interrupt(),
+        let interruption = self.env.interruption;
+        if interruption.counts_fuel() {
+            let count = self.builder.declare_var(I64);
+            self.fuel = Some(Fuel { count, pending: 1 });
+            self.load_fuel();
+            self.check_fuel();
+        }
+        if interruption.has_epochs() && !is_short(body)? {
+            self.check_interrupt();
         }
         Ok(())
     }
 
     /// Emits the check at the start of a loop, in its header.
     pub(super) fn interruption_at_loop(&mut self) {
-        match self.env.interruption {
-            Interruption::None => {}
-            Interruption::Fuel => self.check_fuel(),
-            Interruption::Epoch => self.check_interrupt(),
+        if self.env.interruption.counts_fuel() {
+            self.check_fuel();
+        }
+        if self.env.interruption.has_epochs() {
+            self.check_interrupt();
         }
     }
 
@@ -157,8 +157,10 @@ impl FuncTranslator<'_, '_> {
             }
             return Units::Settled;
         }
-        if self.fuel.is_none() {
+        if self.env.interruption.has_epochs() {
             self.check_interrupt();
+        }
+        if self.fuel.is_none() {
             return Units::Settled;
         }
         constant.map_or(Units::Dynamic(units), Units::Constant)

@@ -78,13 +78,7 @@ fn clif(source: &str) -> String {
         } else {
             Strategy::Guarded
         },
-        interruption: if chosen("fuel") {
-            Interruption::Fuel
-        } else if chosen("epoch") {
-            Interruption::Epoch
-        } else {
-            Interruption::None
-        },
+        interruption: Interruption::of(chosen("fuel"), chosen("epoch")),
         ..Settings::default()
     };
     let target = Target::new(&settings).unwrap();

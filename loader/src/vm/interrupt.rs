@@ -277,7 +277,7 @@ pub(crate) fn require(
     expected: Interruption,
     asked_by: &'static str,
 ) -> Result<(), Error> {
-    if found == expected {
+    if found.includes(expected) {
         return Ok(());
     }
     Err(Error::Interruption {

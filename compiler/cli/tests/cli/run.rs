@@ -289,13 +289,13 @@ fn a_timeout_ends_the_program_with_124() {
              such as 5s or 1.5s\n",
         ),
         (
-            &["--timeout", "5s", "--fuel", "9"],
-            "error: the argument '--timeout <TIME>' cannot be used with '--fuel <N>'\n",
+            &["--timeout", "5s", "--interruption", "epoch"],
+            "error: the argument '--timeout <TIME>' cannot be used with '--interruption <HOW>'\n",
         ),
         (
             &["--interruption", "time"],
-            "error: invalid value 'time' for '--interruption <HOW>': expected none, fuel or \
-             epoch\n",
+            "error: invalid value 'time' for '--interruption <HOW>': expected none, fuel, \
+             epoch or fuel+epoch\n",
         ),
     ] {
         let ran = dir.precast(&[&["run"], options, &["loop.wasm"]].concat());
@@ -332,6 +332,14 @@ fn fuel_that_is_used_up_is_a_trap() {
     };
     run("5").is("3\n", "", 0);
     assert_eq!(run("1").0.status.code(), Some(134));
+    // Fuel together with a deadline: what is used up first counts.
+    let run = |fuel, time| {
+        let options = ["run", "--no-cache", "--fuel", fuel, "--timeout", time];
+        let ran = dir.precast(&[&options[..], &["loop.wasm"]].concat());
+        ran.0.status.code()
+    };
+    assert_eq!(run("1000", "60s"), Some(134));
+    assert_eq!(run("9000000000000000000", "50ms"), Some(124));
     // Without --fuel, an artifact that counts fuel runs without a limit.
     dir.precast(&["compile", "--interruption", "fuel", "add.wasm"])
         .is("", "", 0);

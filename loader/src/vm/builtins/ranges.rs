@@ -1,15 +1,16 @@
 //! Operators on ranges of memories and tables.
 //!
-//! Code that can be stopped ([`Interruption::Epoch`]) can be stopped in the middle of a long range,
-//! after each [`PIECE`]. The whole range is checked first. The pieces that are done stay done, as
-//! they would for another thread that looks in the middle of the operator. Growth is not stopped,
-//! since limits bound it.
+//! Code that reads the interrupt word
+//! ([`Interruption::has_epochs`](precast_artifact::Interruption::has_epochs)) can be stopped in the
+//! middle of a long range, after each [`PIECE`]. The whole range is checked first. The pieces that
+//! are done stay done, as they would for another thread that looks in the middle of the operator.
+//! Growth is not stopped, since limits bound it.
 
 use std::ops::Range;
 
+use precast_artifact::TrapCode;
 use precast_artifact::abi::PIECE;
 use precast_artifact::vm::VmContextHeader;
-use precast_artifact::{Interruption, TrapCode};
 
 use super::{or_raise, parts};
 use crate::vm::ending::Ending;
@@ -36,7 +37,7 @@ impl Worker {
         let (instance, core) = unsafe { parts(vmctx) };
         Self {
             core: core.this,
-            can_stop: instance.interruption() == Interruption::Epoch,
+            can_stop: instance.interruption().has_epochs(),
         }
     }
 

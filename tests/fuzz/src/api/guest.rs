@@ -86,7 +86,7 @@ impl Guests {
 pub fn all(engine: &Engine) -> Vec<Guests> {
     let mut all = Vec::new();
     for strategy in [Strategy::Guarded, Strategy::Checked] {
-        for interruption in [Interruption::None, Interruption::Fuel, Interruption::Epoch] {
+        for interruption in Interruption::ALL.iter().copied() {
             let settings = Settings {
                 strategy,
                 interruption,

@@ -339,7 +339,7 @@ impl Run<'_> {
 
     /// A call that would take seconds ends when another thread closes its instance.
     fn close_from_another_thread(&mut self, case: &mut Case) -> Result<(), String> {
-        let runs = |m: &&mut Member| m.closed.is_none() && m.interruption == Interruption::Epoch;
+        let runs = |m: &&mut Member| m.closed.is_none() && m.interruption.has_epochs();
         let Some(member) = self.members.iter_mut().find(runs) else {
             return Ok(());
         };

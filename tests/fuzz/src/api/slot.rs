@@ -202,11 +202,12 @@ impl Slot {
     fn spin(&mut self, case: &mut Case, guest: Guest) -> Result<(), String> {
         let rounds = case.rng.i32(1..200);
         let store = &mut self.store;
-        let fuel = match guest.interruption {
-            Interruption::Fuel => case.rng.u64(..4000),
-            Interruption::None | Interruption::Epoch => u64::MAX,
+        let fuel = if guest.interruption.counts_fuel() {
+            case.rng.u64(..4000)
+        } else {
+            u64::MAX
         };
-        let counts = |guest: &Guest| guest.interruption == Interruption::Fuel;
+        let counts = |guest: &Guest| guest.interruption.counts_fuel();
         match store.set_fuel(fuel) {
             Ok(()) if fuel == u64::MAX || self.guests.iter().all(counts) => {}
             Err(Error::Interruption { .. }) if !self.guests.iter().all(counts) => return Ok(()),
@@ -229,7 +230,7 @@ impl Slot {
     /// Asks code of this store to stop, now or after some ticks.
     fn interrupt(&mut self, case: &mut Case) -> Result<(), String> {
         let engine = *self.store.engine();
-        let looks = |guest: &Guest| guest.interruption == Interruption::Epoch;
+        let looks = |guest: &Guest| guest.interruption.has_epochs();
         let knows_deadlines = !self.guests.is_empty() && self.guests.iter().all(looks);
         if !knows_deadlines && !self.guests.is_empty() && self.store.set_epoch_deadline(0).is_ok() {
             return Err("a deadline for code that knows none".to_owned());
@@ -262,12 +263,12 @@ impl Slot {
         let guest = *case.one_of(&self.guests);
         let found = call(&mut self.store, guest.instance, "spin", &[Val::I32(10)]);
         let stopped = Ending::Trap(TrapCode::Interrupt);
-        match guest.interruption {
-            Interruption::Epoch => check("spin when interrupted", found, stopped.clone())?,
-            Interruption::None | Interruption::Fuel => {
-                check("spin when interrupted", found, Ending::Value(10))?;
-            }
-        }
+        let expected = if guest.interruption.has_epochs() {
+            stopped.clone()
+        } else {
+            Ending::Value(10)
+        };
+        check("spin when interrupted", found, expected)?;
         // All code stops when a host function returns, whatever its kind of interruption.
         let found = call(
             &mut self.store,

@@ -17,8 +17,6 @@ mod smith;
 mod subject;
 pub(crate) mod value;
 
-use precast_loader::Interruption;
-
 use crate::{Case, Run, Target};
 use oracle::Oracles;
 use scenario::{Call, Reference, Scenario};
@@ -72,9 +70,10 @@ impl Engines {
             let compile = |wasm: &Vec<u8>| self.ways.compile(way, wasm).map(Subject::new);
             let subjects: Result<Vec<_>, _> = scenario.modules.iter().map(compile).collect();
             let subjects = subjects.map_err(|error| format!("{name}: {error}"))?;
-            let fuel = match way.interruption {
-                Interruption::Fuel if case.once_in(4) => case.rng.u64(..2000),
-                _ => u64::MAX,
+            let fuel = if way.interruption.counts_fuel() && case.once_in(4) {
+                case.rng.u64(..2000)
+            } else {
+                u64::MAX
             };
             // In the second run, instances come from the pool where possible.
             let runs = if case.once_in(3) { 2 } else { 1 };

@@ -84,6 +84,7 @@ impl Ways {
                 Interruption::None,
                 Interruption::Fuel,
                 Interruption::Epoch,
+                Interruption::FuelAndEpoch,
             ]),
         }
     }
