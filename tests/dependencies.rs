@@ -144,6 +144,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
     (
         "handles, and what users call",
         &[
+            "debug",
             "engine",
             "exnref",
             "func",

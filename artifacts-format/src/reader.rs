@@ -340,15 +340,38 @@ impl<'a> Artifact<'a> {
 
     /// Symbol name of defined function `index`, as people read it; not always UTF-8.
     pub fn function_name(&self, index: u32) -> Option<&'a [u8]> {
-        // Elf64_Sym: st_name is the first field; symbol 0 is the null symbol.
-        let at = (index as usize).checked_add(1)?.checked_mul(24)?;
-        let name = self
-            .section(self.header.symtab)
-            .get(at..at.checked_add(4)?)?;
-        let name = u32::from_le_bytes(name.try_into().ok()?) as usize;
-        let strings = self.section(self.header.strtab).get(name..)?;
-        strings.get(..strings.iter().position(|b| *b == 0)?)
+        let (symbols, names) = (self.header.symtab, self.header.strtab);
+        function_name(self.section(symbols), self.section(names), index)
     }
+
+    /// Whether the artifact has neither names nor an address map, though it has functions; see
+    /// `writer::strip`.
+    pub fn is_stripped(&self) -> bool {
+        let h = self.header;
+        h.functions.len != 0 && h.symtab.len == 0 && h.addresses.len == 0
+    }
+
+    /// Identifies the machine code: a hash of the text and of where the functions are in it. An
+    /// artifact has the same build id with and without names, so it is found again by it.
+    pub fn build_id(&self) -> [u8; 20] {
+        let mut hasher = blake3::Hasher::new_derive_key("precast build id, version 1");
+        hasher.update(&self.header.text.len.to_le_bytes());
+        hasher.update(self.section(self.header.text));
+        hasher.update(self.section(self.header.functions));
+        let mut id = [0; 20];
+        hasher.finalize_xof().fill(&mut id);
+        id
+    }
+}
+
+/// The name of defined function `index` in a symbol table and its strings.
+pub fn function_name<'a>(symtab: &[u8], strtab: &'a [u8], index: u32) -> Option<&'a [u8]> {
+    // Elf64_Sym: st_name is the first field; symbol 0 is the null symbol.
+    let at = (index as usize).checked_add(1)?.checked_mul(24)?;
+    let name = symtab.get(at..at.checked_add(4)?)?;
+    let name = u32::from_le_bytes(name.try_into().ok()?) as usize;
+    let strings = strtab.get(name..)?;
+    strings.get(..strings.iter().position(|b| *b == 0)?)
 }
 
 /// CRC-32 of header and hot tables, with the checksum field taken as zero. `covered` starts at the

@@ -13,6 +13,7 @@ mod elf;
 use std::borrow::Cow;
 
 use crate::metadata::Metadata;
+use crate::reader::Artifact;
 use crate::records::*;
 use crate::signature::type_id;
 use crate::target::{Arch, Os};
@@ -32,6 +33,23 @@ pub enum WriteError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// An artifact for an architecture that this writer does not know.
+    #[error("the artifact is for an unknown architecture: its number is {found}")]
+    Target {
+        /// The architecture's number.
+        found: u32,
+    },
+}
+
+/// Returns the artifact without what only people and tools read: the names of functions and the
+/// address map. It runs in the same way, and its backtraces have numbers in place of names, and no
+/// offsets in the module. Its [build id](Artifact::build_id) stays the same, so that both can be
+/// found in the artifact that was stripped. Its digest is another one, and signatures are left out.
+///
+/// # Errors
+/// [`WriteError::Target`].
+pub fn strip(artifact: &Artifact<'_>) -> Result<Vec<u8>, WriteError> {
+    elf::strip(artifact)
 }
 
 /// Where the pieces that machine code refers to are, relative to the start of the text:

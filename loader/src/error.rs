@@ -59,6 +59,16 @@ pub enum Error {
         /// How it is required to be stopped.
         expected: precast_artifact::Interruption,
     },
+    /// A file does not have the names and addresses of this module's code.
+    #[error("`{}` is not the debug file of this module: {found}, expected {expected}", path.display())]
+    Debug {
+        /// The file.
+        path: PathBuf,
+        /// What was found in it.
+        found: String,
+        /// What was expected.
+        expected: String,
+    },
     /// The system refused memory.
     #[error("cannot {action}")]
     Memory {

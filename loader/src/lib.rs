@@ -49,6 +49,7 @@
 //! | let instances find each other by name, and close them with an exit code | [`runtime`] |
 //! | take imports from elsewhere | [`Redirections`] |
 //! | learn why code stopped, and where | [`Error`], [`Trap`], [`WasmBacktrace`] |
+//! | have names in the backtraces of stripped artifacts | [`Module::load_debug`] |
 //! | learn what the loader needs of its process, such as signals and stacks | [`hosts`] |
 //!
 //! # Invariants
@@ -68,7 +69,7 @@
 // | | `externref`, `exception` | values that stores keep for machine code |
 // | machine | `vm` | what machine code and the signal handler work with, see its own map |
 // | handles | `engine`, `module`, `store` | settings, modules, stores and access to them |
-// | | `signed` | modules that trusted keys have signed |
+// | | `signed`, `debug` | modules that trusted keys have signed; debug data beside a module |
 // | | `stored` | what a handle is: the number of a store, and a pointer to an item of it |
 // | | `instance`, `func`, `memory`, `table`, `global`, `tag` | items of stores |
 // | | `shared_memory` | memories of no store, which several threads use |
@@ -85,6 +86,7 @@
 // `Extern`.
 
 mod arch;
+mod debug;
 mod engine;
 mod error;
 mod exception;

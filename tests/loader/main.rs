@@ -37,6 +37,7 @@ mod small_modules;
 mod snapshot;
 mod stack;
 mod stress;
+mod stripped;
 mod syscalls;
 mod threads;
 mod traps;

@@ -13,6 +13,7 @@
 //! between the ELF header and [`HEADER_OFFSET`].
 
 use core::mem::{offset_of, size_of, take};
+use std::borrow::Cow;
 
 use bytemuck::{Zeroable, bytes_of, cast_slice};
 use object::Endianness;
@@ -22,8 +23,8 @@ use object::write::elf::{
 };
 
 use super::{ArtifactBuilder, Symbol, TextLayout, WriteError};
-use crate::header::{Access, ElfSection, SectionInfo};
-use crate::reader::{checksum, digest};
+use crate::header::{Access, ElfSection, HOT, SECTIONS, SectionInfo};
+use crate::reader::{Artifact, checksum, digest};
 use crate::records::NONE;
 use crate::target::Arch;
 use crate::{ABI, FORMAT, HEADER_OFFSET, Header, MAGIC, Section};
@@ -67,12 +68,7 @@ struct Output {
 }
 
 pub(super) fn write(mut parts: ArtifactBuilder<'_>) -> Result<Vec<u8>, WriteError> {
-    let layout = TextLayout {
-        page_size: parts.page_size,
-        rodata_len: parts.rodata.len() as u64,
-        text_len: parts.text.len() as u64,
-    };
-    check("the text", layout.text_len)?;
+    check("the text", parts.text.len() as u64)?;
     let page = u64::from(parts.page_size);
     let mut h = header(&parts);
     let mut out = Output::new(size_estimate(&parts), page);
@@ -95,37 +91,56 @@ pub(super) fn write(mut parts: ArtifactBuilder<'_>) -> Result<Vec<u8>, WriteErro
     let encoder = encoder(parts.arch);
     let symbols = take(&mut parts.symbols);
     let names = out.symbols(&mut h, &symbols)?;
-    let coming = [
-        (info!(rodata), parts.rodata.len()),
-        (info!(text), parts.text.len()),
-        (info!(got), parts.got_records.len()),
-    ];
-    let coming = coming.iter().filter(|(_, len)| *len > 0);
-    let names_coming = coming.filter_map(|(info, _)| Some(info.elf?.name));
-    let front = out.reserve_section_headers(encoder, names_coming);
-
-    // Without text there is nothing to align for.
-    let text_align = if parts.text.is_empty() {
-        TextLayout::RODATA_ALIGN
-    } else {
-        page
+    let code = Code {
+        rodata: take(&mut parts.rodata).into(),
+        text: take(&mut parts.text).into(),
+        slots: parts.got_records.len(),
     };
-    let text_start = (out.len() + layout.rodata_before_text()).next_multiple_of(text_align);
-    out.pad_to(text_start - layout.rodata_before_text());
-    put!(out, h, rodata, &take(&mut parts.rodata));
-    out.segment(elf::PF_R, 0, out.len());
-    if !parts.text.is_empty() {
-        out.pad_to(text_start);
-    }
-    let text_section = out.sections.len() as u32;
-    put!(out, h, text, &take(&mut parts.text));
-    out.segment_of(elf::PF_R | elf::PF_X, h.text);
-    let slots = out.append_zeros(page, 8 * parts.got_records.len() as u64);
-    out.describe(&mut h, info!(got), slots);
-    out.segment_of(elf::PF_R | elf::PF_W, h.got);
-
-    out.fill_symbols(&h, encoder, &symbols, &names, text_section);
+    let front = out.code(&mut h, encoder, code);
+    out.fill_symbols(&h, encoder, &symbols, &names, front.text);
     out.finish(h, front, encoder, parts.arch)
+}
+
+/// Copies an artifact without the sections that only people and tools read.
+pub(super) fn strip(artifact: &Artifact<'_>) -> Result<Vec<u8>, WriteError> {
+    let old = artifact.header();
+    let arch = Arch::from_number(old.arch).ok_or(WriteError::Target { found: old.arch })?;
+    let mut h = *old;
+    (h.digest, h.checksum) = ([0; 32], 0);
+    let mut out = Output::new(old.file_len, u64::from(old.page_size));
+    let hot = Section {
+        start: 0,
+        len: u64::from(old.hot_len),
+    };
+    let tables = artifact.section(hot).get(size_of::<Header>()..);
+    out.bytes.extend_from_slice(tables.unwrap_or(&[]));
+    out.elf_section(HOT_TABLES, elf::SHT_PROGBITS, hot, 8);
+    let left_out = [info!(addresses), info!(symtab), info!(strtab)];
+    let with_code = [info!(rodata), info!(text), info!(got)];
+    for info in &SECTIONS[HOT..] {
+        let is_in = |list: &[&SectionInfo]| list.iter().any(|other| other.field == info.field);
+        if is_in(&left_out) {
+            info.set(&mut h, Section::default());
+        } else if !is_in(&with_code) {
+            out.put(&mut h, info, artifact.section(info.of(old)));
+        }
+    }
+    let code = Code {
+        rodata: artifact.section(old.rodata).into(),
+        text: artifact.section(old.text).into(),
+        slots: artifact.got_records().len(),
+    };
+    let encoder = encoder(arch);
+    let front = out.code(&mut h, encoder, code);
+    out.finish(h, front, encoder, arch)
+}
+
+/// Machine code, and what has a fixed distance from it.
+struct Code<'a> {
+    rodata: Cow<'a, [u8]>,
+    text: Cow<'a, [u8]>,
+    /// Number of slots of the GOT.
+    slots: usize,
 }
 
 /// Sections in front of the text that describe it: their place is reserved, their content comes
@@ -135,6 +150,8 @@ struct Front {
     names: Section,
     /// The section headers.
     headers: Section,
+    /// Index of the text's section.
+    text: u32,
 }
 
 impl Output {
@@ -305,7 +322,47 @@ impl Output {
         Front {
             names: self.append_zeros(1, names as u64),
             headers: self.append_zeros(8, count * encoder.section_header_size()),
+            text: 0,
         }
+    }
+
+    /// Reserves room for what describes the text, then appends rodata, text and GOT.
+    fn code(&mut self, h: &mut Header, encoder: Encoder<Endianness>, code: Code<'_>) -> Front {
+        let layout = TextLayout {
+            page_size: h.page_size,
+            rodata_len: code.rodata.len() as u64,
+            text_len: code.text.len() as u64,
+        };
+        let coming = [
+            (info!(rodata), code.rodata.len()),
+            (info!(text), code.text.len()),
+            (info!(got), code.slots),
+        ];
+        let coming = coming.iter().filter(|(_, len)| *len > 0);
+        let names_coming = coming.filter_map(|(info, _)| Some(info.elf?.name));
+        let mut front = self.reserve_section_headers(encoder, names_coming);
+
+        // Without text there is nothing to align for.
+        let text_align = if code.text.is_empty() {
+            TextLayout::RODATA_ALIGN
+        } else {
+            self.page
+        };
+        let text_start = (self.len() + layout.rodata_before_text()).next_multiple_of(text_align);
+        self.pad_to(text_start - layout.rodata_before_text());
+        put!(self, *h, rodata, &code.rodata);
+        self.segment(elf::PF_R, 0, self.len());
+        if !code.text.is_empty() {
+            self.pad_to(text_start);
+        }
+        front.text = self.sections.len() as u32;
+        put!(self, *h, text, &code.text);
+        drop(code.text);
+        self.segment_of(elf::PF_R | elf::PF_X, h.text);
+        let slots = self.append_zeros(self.page, 8 * code.slots as u64);
+        self.describe(h, info!(got), slots);
+        self.segment_of(elf::PF_R | elf::PF_W, h.got);
+        front
     }
 
     /// Writes the content of a part that was reserved with the same length.

@@ -38,7 +38,7 @@ impl Bytes {
         Ok(Self::aligned(&files::read(path)?))
     }
 
-    fn aligned(bytes: &[u8]) -> Self {
+    pub(crate) fn aligned(bytes: &[u8]) -> Self {
         let mut words = vec![0; bytes.len().div_ceil(8)];
         bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
         Self {

@@ -9,9 +9,10 @@ use std::time::Instant;
 use anyhow::Context;
 use precast_artifact::Interruption;
 use precast_compiler::{Compiler, Settings};
+use precast_object::System;
 
 use crate::progress::Progress;
-use crate::{Failure, files, program, settings, usage_error};
+use crate::{Failure, files, program, settings, strip, usage_error};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -27,7 +28,9 @@ pub(crate) struct Args {
     /// The global symbol of the artifact in the object file
     #[arg(long, value_name = "NAME", default_value = "GUEST")]
     symbol: String,
-    /// Target, such as aarch64-unknown-linux-gnu [default: this machine]
+    /// Target, such as aarch64-unknown-linux-gnu; with `--emit obj` also x86_64-apple-darwin,
+    /// aarch64-apple-darwin, x86_64-pc-windows-msvc and aarch64-pc-windows-msvc [default: this
+    /// machine]
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
     #[command(flatten)]
@@ -36,6 +39,12 @@ pub(crate) struct Args {
     /// `epoch` (the code checks whether a deadline has passed)
     #[arg(long, value_name = "HOW", default_value = "none", value_parser = settings::interruption)]
     interruption: Interruption,
+    /// Write an artifact without names and address map, which is smaller: see `precast strip`
+    #[arg(long)]
+    strip: bool,
+    /// Like --strip, and write the artifact with names and address map to this file
+    #[arg(long, value_name = "FILE")]
+    split_debug: Option<PathBuf>,
     /// Threads to compile with [default: one for each CPU]
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
@@ -69,8 +78,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         ),
         None => args.input.with_extension(args.emit.extension()),
     };
+    let (target, system) = object_target(args.emit, args.target);
     let compiler = Compiler::new(Settings {
-        target: args.target,
+        target,
         threads: args.threads.map(NonZero::get),
         ..args.settings.settings(args.interruption)
     })?;
@@ -93,9 +103,20 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         compiled.with_context(|| format!("cannot compile `{}`", args.input.display()))?;
     times.extend(compiled.timings.phases());
     let writing = Instant::now();
+    let mut artifact = compiled.artifact;
+    if let Some(debug) = &args.split_debug {
+        if is_same_file(&args.input, debug) || *debug == output {
+            let message = "the debug file would replace another file: give another --split-debug";
+            usage_error("compile", message.to_owned());
+        }
+        files::write(debug, &artifact)?;
+    }
+    if args.strip || args.split_debug.is_some() {
+        artifact = strip::strip(artifact)?;
+    }
     let bytes = match args.emit {
-        Emit::Artifact => compiled.artifact,
-        Emit::Obj => precast_object::object_file(&compiled.artifact, &args.symbol)
+        Emit::Artifact => artifact,
+        Emit::Obj => precast_object::object_file_for(&artifact, &args.symbol, system)
             .context("cannot write an object file")?,
     };
     files::write(&output, &bytes)?;
@@ -116,6 +137,18 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         io::stderr().write_all(lines.as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The target to compile for, and the system of the object file. Machine code is the same for all
+/// systems of an architecture, so for an object file of another one it is compiled for Linux.
+fn object_target(emit: Emit, target: Option<String>) -> (Option<String>, System) {
+    let Some(triple) = target.as_deref().filter(|_| emit == Emit::Obj) else {
+        return (target, System::Linux);
+    };
+    match System::of_triple(triple) {
+        Some((system, linux)) => (Some(linux.to_owned()), system),
+        None => (target, System::Linux),
+    }
 }
 
 /// Whether two paths lead to the same existing file.

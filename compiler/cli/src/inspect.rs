@@ -191,6 +191,15 @@ impl<'a> Report<'a> {
             "DOES NOT MATCH THE FILE"
         };
         line("digest", format!("{} ({state})", hex(&h.digest)));
+        let debug = if self.artifact.is_stripped() {
+            " (without names and addresses: stripped)"
+        } else {
+            ""
+        };
+        line(
+            "build id",
+            format!("{}{debug}", hex(&self.artifact.build_id())),
+        );
         for id in &self.signatures {
             line("signature", format!("key {id}, not checked"));
         }
@@ -243,6 +252,8 @@ impl<'a> Report<'a> {
             "module_name": m.module_name,
             "source": { "size": m.source_len, "blake3": hex(&m.source_digest) },
             "digest": { "blake3": hex(&h.digest), "matches": self.intact },
+            "build_id": hex(&self.artifact.build_id()),
+            "stripped": self.artifact.is_stripped(),
             "signatures": self.signatures.iter().map(|id| json!({ "key": id })).collect::<Value>(),
             "context_size": h.vm.size,
             "producers": object(&mut m.producers.iter().map(|(field, values)| {

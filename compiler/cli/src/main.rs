@@ -27,6 +27,7 @@ mod quantity;
 mod redirect;
 mod run;
 mod settings;
+mod strip;
 mod value;
 mod warnings;
 mod wast;
@@ -59,6 +60,8 @@ enum Command {
     Objdump(objdump::Args),
     /// Print the digests of artifacts, by which they can be verified when they are opened
     Digest(digest::Args),
+    /// Remove the names and the address map of an artifact, which only backtraces and tools use
+    Strip(strip::Args),
     /// Make a pair of keys: one to sign artifacts with, one to check signatures with
     Key(key::KeyArgs),
     /// Sign an artifact, in addition to the signatures that it has
@@ -108,6 +111,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Objdump(args) => objdump::run(args),
         Command::Digest(args) => digest::run(args),
+        Command::Strip(args) => strip::run(args),
         Command::Key(args) => key::make(args),
         Command::Sign(args) => key::sign(args),
         Command::Verify(args) => key::verify(args),

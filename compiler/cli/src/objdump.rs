@@ -68,7 +68,7 @@ impl<'a> Disassembly<'a> {
         let h = artifact.header();
         let file = object::File::parse(artifact.bytes()).context("cannot read its symbols")?;
         let text_start = h.text.start + precast_artifact::HEADER_OFFSET as u64;
-        let code: Vec<Code> = file
+        let mut code: Vec<Code> = file
             .symbols()
             .map(|symbol| Code {
                 name: String::from_utf8_lossy(symbol.name_bytes().unwrap_or(b"?")).into_owned(),
@@ -76,6 +76,19 @@ impl<'a> Disassembly<'a> {
                 len: symbol.size(),
             })
             .collect();
+        if code.is_empty() {
+            // It was stripped. Where functions are is still known.
+            let imported = h.vm.func_import_count;
+            code.extend(
+                (imported..)
+                    .zip(artifact.functions())
+                    .map(|(i, function)| Code {
+                        name: format!("wasm-function[{i}]"),
+                        start: function.text_offset.into(),
+                        len: function.text_len.into(),
+                    }),
+            );
+        }
         let names = code.iter().enumerate().map(|(i, c)| (c.start, i)).collect();
         Ok(Self {
             artifact,

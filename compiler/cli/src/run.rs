@@ -81,6 +81,9 @@ pub(crate) struct Args {
     timeout: Option<Duration>,
     #[command(flatten)]
     trusted: key::Trusted,
+    /// The debug file of a stripped artifact, for names in backtraces, or a directory of such files
+    #[arg(long, value_name = "FILE")]
+    debug_file: Option<PathBuf>,
     #[command(flatten)]
     limits: limits::Args,
     #[command(flatten, next_help_heading = "Compilation of modules")]
@@ -126,6 +129,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let wasi = grant(wasi, &args.dirs, &args.env)?;
     let exposure = Exposure::new(&wasi, &program, args.cache.directory());
     let module = open(program, &file, &args, &exposure)?;
+    if let Some(path) = &args.debug_file {
+        module.load_debug(path).with_context(context)?;
+    }
     for rule in redirections.unmatched(&module) {
         tracing::warn!("the redirection {rule} matches no import");
     }

@@ -1,4 +1,5 @@
-//! Turns an artifact into a relocatable ELF object that a linker puts into an executable.
+//! Turns an artifact into a relocatable object that a linker puts into an executable: ELF, Mach-O or
+//! COFF.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,6 +20,15 @@
 //! to patch cannot be in it: an artifact with a GOT is refused.
 //!
 //! Functions of the guest are local symbols of the object, so debuggers and profilers know them.
+//!
+//! # What runs
+//! The loader runs on Linux, so ELF objects run today, on x86-64 and aarch64. Mach-O and COFF objects are
+//! containers for a loader to come: their content is right, linkers take them, and nothing calls their
+//! code yet. The machine code is that of Linux. It calls the host by the System V convention of x86-64,
+//! which macOS shares and Windows does not, so a loader for Windows has to declare its entry points as
+//! `extern "sysv64"`. On aarch64 the code leaves the register x18 alone, which Apple and Windows keep
+//! for themselves. It does not probe stacks as Windows expects: a loader there has to run guests on
+//! stacks that are committed beforehand.
 
 use cranelift_codegen::isa;
 use cranelift_codegen::settings::{self, Flags};
@@ -39,8 +49,8 @@ pub enum Error {
 
     /// Object files for this target are not made.
     #[error(
-        "the artifact is for {found}; object files are made for x86_64-linux and aarch64-linux, \
-         where the loader runs"
+        "the artifact is for {found}; object files are made of artifacts for x86_64-linux and \
+         aarch64-linux, where the loader runs"
     )]
     Target {
         /// The target that was found.
@@ -77,11 +87,50 @@ pub enum Error {
 /// of 4 KiB from the unit that it is in.
 const ALIGN: u64 = 4096;
 
-/// The object file of an artifact, with a global symbol for its first byte.
+/// The system that an object file is for, and so its format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum System {
+    /// ELF.
+    Linux,
+    /// Mach-O.
+    Darwin,
+    /// COFF.
+    Windows,
+}
+
+impl System {
+    /// The system of a target triple that is not Linux, and the triple to compile for: code is the
+    /// same for all systems of an architecture. `None` for any other triple.
+    pub fn of_triple(triple: &str) -> Option<(Self, &'static str)> {
+        let system = match triple {
+            "x86_64-apple-darwin" | "aarch64-apple-darwin" => Self::Darwin,
+            "x86_64-pc-windows-msvc" | "aarch64-pc-windows-msvc" => Self::Windows,
+            _ => return None,
+        };
+        let linux = match triple.starts_with("x86_64") {
+            true => "x86_64-unknown-linux-gnu",
+            false => "aarch64-unknown-linux-gnu",
+        };
+        Some((system, linux))
+    }
+}
+
+/// The ELF object file of an artifact, with a global symbol for its first byte.
 ///
 /// # Errors
 /// [`Error`]: the bytes are not an artifact, or one that cannot be an object file.
 pub fn object_file(artifact: &[u8], symbol: &str) -> Result<Vec<u8>, Error> {
+    object_file_for(artifact, symbol, System::Linux)
+}
+
+/// The object file of an artifact in the format of a system, with a global symbol for its first
+/// byte. What runs where is at the top of this page. In a Mach-O file, the symbol has an underscore
+/// in front, as all names of C have there.
+///
+/// # Errors
+/// As for [`object_file`].
+pub fn object_file_for(artifact: &[u8], symbol: &str, system: System) -> Result<Vec<u8>, Error> {
     let is_name = |c: char| c == '_' || c.is_ascii_alphanumeric();
     if symbol.is_empty() || !symbol.chars().all(is_name) || symbol.starts_with(char::is_numeric) {
         return Err(Error::Symbol {
@@ -99,8 +148,16 @@ pub fn object_file(artifact: &[u8], symbol: &str) -> Result<Vec<u8>, Error> {
         return Err(Error::NeedsPatching { count });
     }
     let triple = match (Arch::from_number(header.arch), Os::from_number(header.os)) {
-        (Some(Arch::X86_64), Some(Os::Linux)) => "x86_64-unknown-linux-gnu",
-        (Some(Arch::Aarch64), Some(Os::Linux)) => "aarch64-unknown-linux-gnu",
+        (Some(Arch::X86_64), Some(Os::Linux)) => match system {
+            System::Linux => "x86_64-unknown-linux-gnu",
+            System::Darwin => "x86_64-apple-darwin",
+            System::Windows => "x86_64-pc-windows-msvc",
+        },
+        (Some(Arch::Aarch64), Some(Os::Linux)) => match system {
+            System::Linux => "aarch64-unknown-linux-gnu",
+            System::Darwin => "aarch64-apple-darwin",
+            System::Windows => "aarch64-pc-windows-msvc",
+        },
         (arch, os) => {
             let arch = arch.map_or("an unknown architecture", Arch::name);
             let os = os.map_or("an unknown system", Os::name);
@@ -109,14 +166,19 @@ pub fn object_file(artifact: &[u8], symbol: &str) -> Result<Vec<u8>, Error> {
             });
         }
     };
-    write(&parsed, triple, symbol)
+    write(&parsed, triple, symbol, system)
 }
 
 fn bytes_of(words: &mut [u64]) -> &mut [u8] {
     bytemuck::cast_slice_mut(words)
 }
 
-fn write(artifact: &Artifact<'_>, triple: &str, symbol: &str) -> Result<Vec<u8>, Error> {
+fn write(
+    artifact: &Artifact<'_>,
+    triple: &str,
+    symbol: &str,
+    system: System,
+) -> Result<Vec<u8>, Error> {
     let failed = |error: &dyn std::fmt::Display| Error::Write(error.to_string());
     let isa = isa::lookup_by_name(triple).map_err(|e| failed(&e))?;
     let isa = isa.finish(Flags::new(settings::builder()));
@@ -135,17 +197,27 @@ fn write(artifact: &Artifact<'_>, triple: &str, symbol: &str) -> Result<Vec<u8>,
     let whole = product.function_symbol(whole);
     // It is not one function: tools shall look for those in it.
     product.object.symbol_mut(whole).kind = SymbolKind::Data;
-    name_functions(&mut product, artifact, whole);
-    // Without this section, linkers take an object for one that needs an executable stack.
-    let stack = b".note.GNU-stack".to_vec();
-    product
-        .object
-        .add_section(Vec::new(), stack, SectionKind::Other);
+    name_functions(&mut product, artifact, whole, system);
+    if system == System::Linux {
+        // Without this section, linkers take an object for one that needs an executable stack.
+        let stack = b".note.GNU-stack".to_vec();
+        product
+            .object
+            .add_section(Vec::new(), stack, SectionKind::Other);
+    }
     product.emit().map_err(|e| failed(&e))
 }
 
 /// Adds a local symbol for each of the guest's functions.
-fn name_functions(product: &mut ObjectProduct, artifact: &Artifact<'_>, whole: SymbolId) {
+fn name_functions(
+    product: &mut ObjectProduct,
+    artifact: &Artifact<'_>,
+    whole: SymbolId,
+    system: System,
+) {
+    /// `N_ALT_ENTRY`: without it, Apple's linker would take the artifact apart where a symbol is, and
+    /// drop or move parts of it.
+    const ALT_ENTRY: u16 = 0x0200;
     let symbol = product.object.symbol(whole);
     let (section, start) = (symbol.section, symbol.value);
     let SymbolSection::Section(_) = section else {
@@ -164,7 +236,10 @@ fn name_functions(product: &mut ObjectProduct, artifact: &Artifact<'_>, whole: S
             scope: SymbolScope::Compilation,
             weak: false,
             section,
-            flags: SymbolFlags::None,
+            flags: match system {
+                System::Linux | System::Windows => SymbolFlags::None,
+                System::Darwin => SymbolFlags::MachO { n_desc: ALT_ENTRY },
+            },
         });
     }
 }

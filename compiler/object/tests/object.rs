@@ -1,9 +1,12 @@
 //! Object files as linkers and debuggers see them, and what cannot be one.
 
 use object::read::elf::ElfFile64;
-use object::{Architecture, Endianness, Object, ObjectSection, ObjectSymbol, SymbolKind};
+use object::{
+    Architecture, BinaryFormat, Endianness, Object, ObjectSection, ObjectSymbol, SectionKind,
+    SymbolFlags, SymbolKind,
+};
 use precast_compiler::{Compiler, Settings};
-use precast_object::{Error, object_file};
+use precast_object::{Error, System, object_file, object_file_for};
 
 fn artifact(wat: &str, target: &str) -> Vec<u8> {
     let settings = Settings {
@@ -82,4 +85,69 @@ fn says_what_cannot_be_an_object() {
         matches!(error, Error::NeedsPatching { count: 1.. }),
         "{error}"
     );
+}
+
+/// The containers of other systems hold the same bytes at their symbol. What runs where is said at
+/// the top of the crate's page.
+#[test]
+fn mach_o_and_coff_hold_the_artifact_too() {
+    for (triple, name, architecture) in [
+        ("x86_64-apple-darwin", "_GUEST", Architecture::X86_64),
+        ("aarch64-apple-darwin", "_GUEST", Architecture::Aarch64),
+        ("x86_64-pc-windows-msvc", "GUEST", Architecture::X86_64),
+        ("aarch64-pc-windows-msvc", "GUEST", Architecture::Aarch64),
+    ] {
+        let (system, linux) = System::of_triple(triple).expect("a target of objects");
+        let artifact = artifact(GUEST, linux);
+        let bytes = object_file_for(&artifact, "GUEST", system).expect("can be an object");
+        let format = match system {
+            System::Darwin => BinaryFormat::MachO,
+            _ => BinaryFormat::Coff,
+        };
+        let file = object::File::parse(&*bytes).expect("an object file");
+        assert_eq!((file.format(), file.architecture()), (format, architecture));
+        let guest = file.symbol_by_name(name).expect("named");
+        assert!(guest.is_global() && guest.is_definition(), "{triple}");
+        let section = file
+            .section_by_index(guest.section_index().expect("defined"))
+            .expect("there is code");
+        assert_eq!(section.kind(), SectionKind::Text);
+        assert!(section.align() >= 4096, "{triple}: {}", section.align());
+        let start = (guest.address() - section.address()) as usize;
+        assert_eq!(start % 4096, 0);
+        let found = &section.data().expect("in the file")[start..start + artifact.len()];
+        assert_eq!(found, artifact);
+        assert!(file.sections().all(|s| s.relocations().next().is_none()));
+        let double = file
+            .symbols()
+            .find(|s| {
+                s.name()
+                    .is_ok_and(|name| name.trim_start_matches('_') == "double")
+            })
+            .expect("the guest's function");
+        assert!(double.is_local(), "{triple}");
+        if let SymbolFlags::MachO { n_desc, .. } = double.flags() {
+            // Apple's linker must not take the artifact apart at this symbol.
+            assert_eq!(n_desc, object::macho::N_ALT_ENTRY);
+        }
+        disassembles(&bytes, triple);
+    }
+}
+
+/// Lets LLVM's tool read the file, if there is one.
+fn disassembles(bytes: &[u8], triple: &str) {
+    let path = std::env::temp_dir().join(format!("{}-{triple}.o", std::process::id()));
+    std::fs::write(&path, bytes).expect("writable");
+    let run = std::process::Command::new("llvm-objdump")
+        .args(["--syms", "--section-headers"])
+        .arg(&path)
+        .output();
+    std::fs::remove_file(&path).expect("just written");
+    match run {
+        Err(error) => eprintln!("skipped llvm-objdump: {error}"),
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && text.contains("double"), "{text}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use precast_artifact::handlers::{self, Handler};
+use precast_artifact::reader::function_name;
 use precast_artifact::records::{NONE, SignatureRecord};
 use precast_artifact::{Artifact, TrapCode, addresses, traps};
 
@@ -19,6 +20,28 @@ pub(crate) struct MappedModule {
     text_len: usize,
     /// Made when the first instance is.
     gathered: OnceLock<Option<Images>>,
+    /// Names and addresses of an artifact that was stripped of them, once they are loaded.
+    debug: OnceLock<DebugData>,
+}
+
+/// What backtraces show, from the artifact of the same code that has it.
+#[derive(Debug)]
+pub(crate) struct DebugData {
+    symtab: Box<[u8]>,
+    strtab: Box<[u8]>,
+    addresses: Box<[u8]>,
+}
+
+impl DebugData {
+    pub(crate) fn of(artifact: &Artifact<'_>) -> Self {
+        let h = artifact.header();
+        let copy = |section| Box::from(artifact.section(section));
+        Self {
+            symtab: copy(h.symtab),
+            strtab: copy(h.strtab),
+            addresses: copy(h.addresses),
+        }
+    }
 }
 
 impl MappedModule {
@@ -29,7 +52,13 @@ impl MappedModule {
             text,
             text_len,
             gathered: OnceLock::new(),
+            debug: OnceLock::new(),
         }
+    }
+
+    /// Uses these names and addresses from now on, unless there are some already.
+    pub(crate) fn set_debug(&self, data: DebugData) {
+        self.debug.get_or_init(|| data);
     }
 
     /// The images of memories, if they are in so many pieces that they were put together.
@@ -89,11 +118,23 @@ impl MappedModule {
         let artifact = self.artifact();
         let offset = u32::try_from(pc.checked_sub(self.text)?).ok()?;
         let (defined, function) = artifact.function_at(offset)?;
-        let name = artifact.function_name(defined).unwrap_or_default();
-        let map = artifact.section(artifact.header().addresses);
+        let index = defined.saturating_add(artifact.header().vm.func_import_count);
+        let (name, map) = match self.debug.get() {
+            None => (
+                artifact.function_name(defined),
+                artifact.section(artifact.header().addresses),
+            ),
+            Some(data) => (
+                function_name(&data.symtab, &data.strtab, defined),
+                &*data.addresses,
+            ),
+        };
         Some(Frame {
-            function: defined + artifact.header().vm.func_import_count,
-            name: String::from_utf8_lossy(name).into_owned(),
+            function: index,
+            name: match name {
+                Some(name) => String::from_utf8_lossy(name).into_owned(),
+                None => format!("wasm-function[{index}]"),
+            },
             wasm_offset: addresses::lookup(map, defined, offset - function.text_offset),
         })
     }

@@ -62,6 +62,11 @@ fn inspect_shows_what_is_in_it() {
         .nth(1)
         .and_then(|t| t.split('\n').next());
     let top = top.replace(cranelift.expect("has a version"), "[CRANELIFT]");
+    let id = top
+        .split("build id     ")
+        .nth(1)
+        .map(|rest| rest[..40].to_owned());
+    let top = top.replace(&id.expect("has a build id"), "[BUILD ID]");
     let size = std::fs::metadata(dir.path("all.precast"))
         .expect("written")
         .len();
@@ -80,6 +85,7 @@ proposals    reference-types multi-value
 module       everything
 source       231 bytes, BLAKE3 [DIGEST]
 digest       [DIGEST] (matches)
+build id     [BUILD ID]
 context      192 bytes for each instance
 
 imports (2)

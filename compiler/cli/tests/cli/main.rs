@@ -7,6 +7,7 @@ mod look;
 mod redirect;
 mod run;
 mod signed;
+mod strip;
 mod typed;
 
 use std::fs;

@@ -1,0 +1,73 @@
+//! Debug data beside a module: the names and addresses of an artifact that was stripped of them.
+//!
+//! The debug file of a stripped artifact is the artifact as it was before. Both have the same build
+//! id, which is a hash of their code, so no other file is mistaken for it. Only tables are read from
+//! the debug file, and nothing of it ever runs.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use precast_artifact::Artifact;
+use precast_artifact::reader::hex;
+
+use crate::error::Error;
+use crate::module::Module;
+use crate::vm::module::DebugData;
+
+impl Module {
+    /// Identifies the machine code of this module: forty hexadecimal digits, the same for an artifact
+    /// with names and for the same artifact without, which `precast inspect` shows. The hash of the
+    /// whole code is computed, which takes about half a millisecond for each MB.
+    pub fn build_id(&self) -> String {
+        hex(&self.code.artifact().build_id())
+    }
+
+    /// Reads the names of functions and the map from code to offsets in the WebAssembly module, for
+    /// the backtraces of a module whose artifact was stripped of them.
+    ///
+    /// `path` is the artifact as it was before (`precast compile --split-debug`), or a directory that
+    /// has it under the name `BUILD_ID.debug`. Its digest and its signatures are not checked: it can
+    /// make backtraces say anything, and do nothing else.
+    ///
+    /// All clones of the module use the data from now on. If it has some already, nothing changes.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Artifact`], and [`Error::Debug`] if the file is of other code or has
+    /// been stripped too.
+    pub fn load_debug(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let (mut path, id) = (path.as_ref().to_path_buf(), self.build_id());
+        if path.is_dir() {
+            path.push(format!("{id}.debug"));
+        }
+        let mut bytes = Vec::new();
+        File::open(&path)
+            .and_then(|mut file| file.read_to_end(&mut bytes))
+            .map_err(|source| Error::File {
+                action: "read the debug data in",
+                path: path.clone(),
+                source,
+            })?;
+        let mut words = vec![0_u64; bytes.len().div_ceil(size_of::<u64>())];
+        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(&bytes);
+        let aligned: &[u8] = bytemuck::cast_slice(&words);
+        let artifact = Artifact::parse(&aligned[..bytes.len()], None)?;
+        let (found, expected) = (hex(&artifact.build_id()), id);
+        if found != expected {
+            return Err(Error::Debug {
+                path,
+                found: format!("its build id is {found}"),
+                expected,
+            });
+        }
+        if artifact.is_stripped() {
+            return Err(Error::Debug {
+                path,
+                found: "it is stripped".to_owned(),
+                expected: "the artifact before it was stripped".to_owned(),
+            });
+        }
+        self.code.set_debug(DebugData::of(&artifact));
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! Artifacts without names and addresses run like others, and get them back from their debug file.
+
+use precast_artifact::{Artifact, writer};
+use precast_loader::{Engine, Error, Linker, Module, Store};
+use precast_tests::{ArtifactFile, artifact, strategies};
+
+const WAT: &str = r#"(module
+    (import "host" "f" (func $f (param i32)))
+    (memory 1)
+    (data (i32.const 65530) "image")
+    (table 2 funcref)
+    (elem (i32.const 0) $inner $outer)
+    (func $inner (param i32) (call $f (local.get 0)) (unreachable))
+    (func $outer (export "outer") (param i32)
+        (call_indirect (param i32) (i32.load8_u (i32.const 65530)) (i32.const 0))))"#;
+
+fn aligned(bytes: &[u8]) -> &'static [u8] {
+    let mut words = vec![0_u64; bytes.len().div_ceil(8)];
+    bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
+    &bytemuck::cast_slice(words.leak())[..bytes.len()]
+}
+
+fn stripped(bytes: &[u8]) -> Vec<u8> {
+    writer::strip(&Artifact::parse(aligned(bytes), None).unwrap()).unwrap()
+}
+
+/// The value that the host is given, and the names and offsets in the backtrace.
+fn run(module: &Module) -> (i32, Vec<(String, Option<u32>)>) {
+    let engine = module.engine();
+    let mut linker: Linker<i32> = Linker::new(engine);
+    linker
+        .func_wrap(
+            "host",
+            "f",
+            |mut caller: precast_loader::Caller<'_, i32>, x: i32| {
+                *caller.data_mut() = x;
+            },
+        )
+        .unwrap();
+    let mut store = Store::new(engine, 0);
+    let instance = linker.instantiate(&mut store, module).unwrap();
+    let outer = instance
+        .get_typed_func::<i32, ()>(&mut store, "outer")
+        .unwrap();
+    let error = outer.call(&mut store, 0).unwrap_err();
+    let frames = error.backtrace().unwrap().frames().to_vec();
+    let frames = frames
+        .into_iter()
+        .map(|frame| (frame.name, frame.wasm_offset));
+    (*store.data(), frames.collect())
+}
+
+#[test]
+fn it_runs_and_its_names_are_found_by_the_build_id() {
+    for strategy in strategies() {
+        let full = artifact(WAT, strategy);
+        let bytes = stripped(&full);
+        assert!(bytes.len() <= full.len());
+        let parsed = Artifact::parse(aligned(&bytes), None).unwrap();
+        assert!(parsed.is_stripped());
+        parsed.verify_digest(None).unwrap();
+        assert_eq!(stripped(&bytes), bytes, "there is nothing left to remove");
+
+        let (full, small) = (ArtifactFile::new(&full), ArtifactFile::new(&bytes));
+        let engine = Engine::default();
+        let with_names = full.open(&engine);
+        let module = small.open(&engine);
+        assert_eq!(module.build_id(), with_names.build_id());
+        let (value, names) = run(&with_names);
+        assert_eq!(value, i32::from(b'i'));
+        assert_eq!(names[0].0, "inner");
+        assert!(names.iter().all(|frame| frame.1.is_some()));
+
+        let (value, numbers) = run(&module);
+        assert_eq!(value, i32::from(b'i'));
+        let expected = [1, 2].map(|i| (format!("wasm-function[{i}]"), None));
+        assert_eq!(numbers, expected);
+
+        let clone = module.clone();
+        module.load_debug(full.path()).unwrap();
+        assert_eq!(run(&clone).1, names);
+
+        // A directory of debug files.
+        let module = small.open(&engine);
+        let debug = full
+            .path()
+            .with_file_name(format!("{}.debug", module.build_id()));
+        std::fs::copy(full.path(), debug).unwrap();
+        module.load_debug(full.path().parent().unwrap()).unwrap();
+        assert_eq!(run(&module).1, names);
+    }
+}
+
+#[test]
+fn no_other_file_is_taken_for_the_debug_file() {
+    let engine = Engine::default();
+    for strategy in strategies() {
+        let full = artifact(WAT, strategy);
+        let small = ArtifactFile::new(&stripped(&full));
+        let module = small.open(&engine);
+        let other = artifact(&WAT.replace("unreachable", "nop"), strategy);
+        let error = module
+            .load_debug(ArtifactFile::new(&other).path())
+            .unwrap_err();
+        assert!(matches!(error, Error::Debug { .. }), "{error}");
+        assert!(error.to_string().contains(&module.build_id()), "{error}");
+        let error = module.load_debug(small.path()).unwrap_err();
+        assert!(matches!(error, Error::Debug { .. }), "{error}");
+        let cut = ArtifactFile::new(&full[..full.len() - 1]);
+        let error = module.load_debug(cut.path()).unwrap_err();
+        assert!(matches!(error, Error::Artifact(_)), "{error}");
+        let error = module.load_debug("/nonexistent").unwrap_err();
+        assert!(matches!(error, Error::File { .. }), "{error}");
+        // Nothing of that was used.
+        assert_eq!(run(&module).1[0].0, "wasm-function[1]");
+    }
+}
