@@ -132,6 +132,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "libcalls",
             "limits",
             "mapping",
+            "place",
             "sys",
             "trap",
             "types",

@@ -16,6 +16,7 @@
 //! | [`traps`], [`addresses`] | maps from code offsets to trap codes and to wasm offsets |
 //! | `metadata` | cold metadata, the only user of bincode (feature `metadata`) |
 //! | [`trailer`] | the signatures behind an artifact |
+//! | [`variants`] | several artifacts in one file, for several CPUs and targets |
 //! | [`reader`] | a checked view of the bytes |
 //! | [`shown()`] | escapes text that comes from modules before people see it |
 //! | `writer` (feature `write`) | builds the bytes of an artifact from its parts |
@@ -38,6 +39,7 @@ pub mod signature;
 pub mod target;
 pub mod trailer;
 pub mod traps;
+pub mod variants;
 pub mod vm;
 #[cfg(feature = "write")]
 pub mod writer;

@@ -9,8 +9,11 @@
 //! data) are borrowed, or dropped as soon as they are copied, so there is one extra copy at most.
 
 mod elf;
+mod join;
 
 use std::borrow::Cow;
+
+pub use join::join;
 
 use crate::metadata::Metadata;
 use crate::reader::Artifact;
@@ -33,6 +36,9 @@ pub enum WriteError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// Artifacts that cannot be in one file.
+    #[error("cannot join the artifacts: {0}")]
+    Variants(&'static str),
     /// An artifact for an architecture that this writer does not know.
     #[error("the artifact is for an unknown architecture: its number is {found}")]
     Target {

@@ -64,7 +64,7 @@
 // | layer | files | what |
 // |---|---|---|
 // | ground | `sys`, `arch` | the operating system; all that differs between architectures |
-// | | `mapping`, `libcalls` | a mapped artifact: checked, patched, executable |
+// | | `mapping`, `place`, `libcalls` | a mapped artifact: checked, patched, executable |
 // | | `types`, `error`, `trap`, `limits` | types without a pointer into a store |
 // | | `externref`, `exception` | values that stores keep for machine code |
 // | machine | `vm` | what machine code and the signal handler work with, see its own map |
@@ -107,6 +107,7 @@ mod linker;
 mod mapping;
 mod memory;
 mod module;
+mod place;
 mod redirect;
 pub mod runtime;
 mod shared_memory;

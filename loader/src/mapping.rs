@@ -30,6 +30,7 @@ use std::sync::OnceLock;
 
 use precast_artifact::records::{GotKind, GotRecord};
 use precast_artifact::target::Os;
+use precast_artifact::variants::{self, Piece};
 use precast_artifact::{
     Artifact, Error as ArtifactError, FoundFile, HEADER_OFFSET, Header, Host, LibCall, Section,
 };
@@ -38,6 +39,7 @@ use precast_artifact::{
 use precast_signature::{KeyId, TrustedKeys};
 
 use crate::error::Error;
+use crate::place::Place;
 use crate::sys::file_map::FileMap;
 use crate::sys::map::{page_size, protect, read_start};
 use crate::sys::sealed;
@@ -57,6 +59,9 @@ pub(crate) struct Mapping {
     /// The file that memory images are mapped from, if the artifact has images. It is set when a file
     /// is mapped, and for an artifact of the executable when it is first instantiated.
     file: OnceLock<File>,
+    /// Distance from a place of the image in the artifact to the same place in the file; not zero for
+    /// a variant. It may be negative, in two's complement.
+    image_shift: u64,
     /// The trusted keys that have signed the artifact, if it was opened because they have.
     #[cfg(feature = "signatures")]
     pub(crate) signers: Box<[KeyId]>,
@@ -154,30 +159,52 @@ impl Mapping {
         if data.len() == 0 {
             return Err(ArtifactError::NotArtifact(FoundFile::Empty).into());
         }
+        let first = read_start(&file, 0, FIRST);
+        let variants = variants::parse(bytemuck::cast_slice(&first), data.len())?;
+        let place = match variants {
+            None => Place::whole(data.len()),
+            Some(all) => Place::of(variants::choose(&all, &full_host())?),
+        };
         if matches!(trust, Trust::Unchecked) || sealed::has_verity(&file) {
-            return Self::map(file, data.len(), path, trust);
+            return Self::map(file, &place, path, trust, first);
         }
-        let copy = sealed::of_file(&file, data.len());
+        // The copy is of one variant only, in one piece.
+        let pieces = place.pieces().iter().map(|piece| (piece.start, piece.len));
+        let copy = sealed::of_pieces(&file, pieces);
         let (copy, len) = copy.map_err(|e| fail("make a sealed copy in memory of", e))?;
-        Self::map(copy, len, path, trust)
+        Self::map(copy, &Place::whole(len), path, trust, Vec::new())
     }
 
     /// Maps a sealed copy of `bytes`.
     pub(crate) fn from_bytes(bytes: &[u8], trust: Trust<'_>) -> Result<Self, Error> {
         let name = PathBuf::from("artifact in memory");
-        // Bytes that are no artifact are an error before anything is copied.
-        Artifact::parse(bytes, None)
-            .map(drop)
-            .or_else(|e| match e {
-                ArtifactError::Misaligned { .. } => Ok(()),
-                e => Err(e),
-            })?;
-        let file = sealed::of_bytes(bytes).map_err(|source| Error::File {
+        let fail = |source| Error::File {
             action: "make a sealed copy in memory of",
             path: name.clone(),
             source,
-        })?;
-        Self::map(file, bytes.len() as u64, &name, trust)
+        };
+        let (file, len) = match variants::parse(bytes, bytes.len() as u64)? {
+            None => {
+                // Bytes that are no artifact are an error before anything is copied.
+                Artifact::parse(bytes, None)
+                    .map(drop)
+                    .or_else(|e| match e {
+                        ArtifactError::Misaligned { .. } => Ok(()),
+                        e => Err(e),
+                    })?;
+                (sealed::of_bytes(bytes), bytes.len())
+            }
+            Some(all) => {
+                let chosen = Place::of(variants::choose(&all, &full_host())?);
+                // The pieces are inside of the bytes, which was checked.
+                let piece = |p: &Piece| bytes.get(p.start as usize..(p.start + p.len) as usize);
+                let pieces: Vec<&[u8]> = chosen.pieces().iter().filter_map(piece).collect();
+                let all = pieces.concat();
+                (sealed::of_bytes(&all), all.len())
+            }
+        };
+        let place = Place::whole(len as u64);
+        Self::map(file.map_err(fail)?, &place, &name, trust, Vec::new())
     }
 
     /// Uses an artifact of this executable where it is.
@@ -208,13 +235,22 @@ impl Mapping {
             bytes: Bytes::Static(bytes),
             hot: Box::default(),
             file: OnceLock::new(),
+            image_shift: 0,
             #[cfg(feature = "signatures")]
             signers: Box::default(),
         })
     }
 
-    fn map(file: File, len: u64, path: &Path, trust: Trust<'_>) -> Result<Self, Error> {
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
+    /// Maps the artifact at a place of a file that starts with `first`, which is empty if nothing was
+    /// read yet.
+    fn map(
+        file: File,
+        place: &Place,
+        path: &Path,
+        trust: Trust<'_>,
+        first: Vec<u64>,
+    ) -> Result<Self, Error> {
+        let len = usize::try_from(place.len()).unwrap_or(usize::MAX);
         let fail = |action, source| Error::File {
             action,
             path: path.to_path_buf(),
@@ -223,16 +259,16 @@ impl Mapping {
         // The digest is that of the mapped bytes themselves, which become executable only after the
         // check.
         let (hot, code) = match trust {
-            Trust::Unchecked => hot_tables(&file, len, len),
-            Trust::Sealed => hot_tables(&file, len, MAX_COPIED),
+            Trust::Unchecked => hot_tables(&file, place, first, len),
+            Trust::Sealed => hot_tables(&file, place, first, MAX_COPIED),
             Trust::Digest(_) => (Box::default(), None),
             #[cfg(feature = "signatures")]
             Trust::Signed(_) => (Box::default(), None),
         };
         // SAFETY: nobody can truncate or overwrite a sealed file. For any other file, the contract
         // of the public functions forbids both while it is mapped.
-        let bytes = unsafe { FileMap::new(&file, len, code) };
-        let bytes = bytes.map_err(|e| fail("map", e))?;
+        let bytes = unsafe { place.map(&file, len, code) };
+        let (bytes, has_code) = bytes.map_err(|e| fail("map", e))?;
         let start = start_of(&hot, &bytes);
         #[cfg(feature = "signatures")]
         let mut signers: Box<[KeyId]> = Box::default();
@@ -247,19 +283,24 @@ impl Mapping {
         if header.got.len > 0 {
             Self::patch(&bytes, &artifact)?;
         }
-        if header.text.len > 0 && code.is_none() {
+        if header.text.len > 0 && !has_code {
             let (start, len) = pages(header.text);
-            let again = bytes.make_executable(&file, start, len);
+            let offset = in_one_piece(place, header.text)? as usize;
+            let again = bytes.make_executable(&file, start, len, offset);
             again.map_err(|e| fail("map the code of", e))?;
         }
         let images = OnceLock::new();
+        let mut image_shift = 0;
         if header.image.len > 0 {
+            let offset = in_one_piece(place, header.image)?;
+            image_shift = offset.wrapping_sub(HEADER_OFFSET as u64 + header.image.start);
             images.get_or_init(|| file);
         }
         Ok(Self {
             bytes: Bytes::Mapped(bytes),
             hot,
             file: images,
+            image_shift,
             #[cfg(feature = "signatures")]
             signers,
         })
@@ -303,8 +344,8 @@ impl Mapping {
         self.artifact().header()
     }
 
-    /// The file that images are mapped from, if there are any: each byte of the image is there at its
-    /// offset in the artifact.
+    /// The file that images are mapped from, if there are any: [`image_offset`](Self::image_offset)
+    /// says where each byte of the image is in it.
     ///
     /// # Errors
     /// [`Error::File`] when the image of an artifact in the executable cannot be copied into a file.
@@ -324,6 +365,11 @@ impl Mapping {
         Ok(Some(self.file.get_or_init(|| file)))
     }
 
+    /// Offset in [`image_file`](Self::image_file) of a byte of the image at `offset` in the artifact.
+    pub(crate) fn image_offset(&self, offset: u64) -> u64 {
+        offset.wrapping_add(self.image_shift)
+    }
+
     /// Address of the first byte of the text.
     pub(crate) fn text(&self) -> usize {
         self.bytes.as_ptr() as usize + HEADER_OFFSET + self.header().text.start as usize
@@ -334,18 +380,29 @@ impl Mapping {
 /// more than the page faults that the copy avoids.
 const MAX_COPIED: usize = 16384;
 
-/// Returns a copy of the start of the file up to the end of the hot tables, and the offset of the
-/// text if the file of `len` bytes ends with it. The copy is empty if the file is no artifact or
-/// the copy would have more than `max` bytes.
-fn hot_tables(file: &File, len: usize, max: usize) -> (Box<[u64]>, Option<usize>) {
-    /// Words to read first: enough for nearly every artifact, and one page of fresh memory.
-    const FIRST: usize = 4096 / size_of::<u64>();
-    let mut words = read_start(file, FIRST);
+/// Words to read first: enough for nearly every artifact, and for all records of variants, and one
+/// page of fresh memory.
+const FIRST: usize = 4096 / size_of::<u64>();
+
+/// Returns a copy of the start of an artifact up to the end of the hot tables, and the offset of the
+/// text if the artifact ends with it. The copy is empty if there is no artifact or the copy would
+/// have more than `max` bytes. `first` are the first words of the file.
+fn hot_tables(
+    file: &File,
+    place: &Place,
+    first: Vec<u64>,
+    max: usize,
+) -> (Box<[u64]>, Option<usize>) {
+    let len = usize::try_from(place.len()).unwrap_or(usize::MAX);
+    let mut words = first;
+    if place.start() != 0 || words.is_empty() {
+        words = read_start(file, place.start(), FIRST);
+    }
     let end = Artifact::hot_end(bytemuck::cast_slice(&words)).unwrap_or(usize::MAX);
     // A damaged header may name an end beyond the file. Parsing reports it.
     let wanted = end.div_ceil(size_of::<u64>());
     if wanted > words.len() && end <= max.min(len) {
-        words = read_start(file, wanted);
+        words = read_start(file, place.start(), wanted);
     }
     let code = code_at_end(bytemuck::cast_slice(&words), len);
     if wanted > words.len() {
@@ -383,6 +440,26 @@ fn pages(section: Section) -> (usize, usize) {
     let start = HEADER_OFFSET + section.start as usize;
     let end = (start + section.len as usize).next_multiple_of(page_size());
     (start, end - start)
+}
+
+/// The offset in the file of a section that must be in one piece there.
+fn in_one_piece(place: &Place, section: Section) -> Result<u64, ArtifactError> {
+    let start = HEADER_OFFSET as u64 + section.start;
+    let offset = place.offset_of(start, section.len);
+    offset.ok_or(ArtifactError::Damaged {
+        offset: start,
+        what: "code or an image that is in several pieces of the file",
+    })
+}
+
+/// What this machine offers, all of it.
+fn full_host() -> Host {
+    Host {
+        arch: arch::ARCH,
+        os: Os::Linux,
+        cpu_features: arch::cpu_features(),
+        page_size: page_size() as u32,
+    }
 }
 
 /// What this machine offers. CPU features are asked for only if the artifact uses any, because to

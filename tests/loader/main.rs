@@ -42,5 +42,6 @@ mod syscalls;
 mod threads;
 mod traps;
 mod turns;
+mod variants;
 
 use precast_tests::child;

@@ -81,6 +81,8 @@ pub enum FoundFile {
     WasmComponent,
     /// WebAssembly text.
     WasmText,
+    /// A file with several artifacts, see [`variants`](crate::variants).
+    Variants,
     /// An ELF file that precast did not write.
     OtherElf,
     /// A file of another kind, with its first four bytes.
@@ -94,6 +96,7 @@ impl FoundFile {
             [] => Self::Empty,
             [0, b'a', b's', b'm', _, _, 1, 0, ..] => Self::WasmComponent,
             [0, b'a', b's', b'm', ..] => Self::WasmModule,
+            _ if bytes.starts_with(&crate::variants::MAGIC) => Self::Variants,
             [0x7f, b'E', b'L', b'F', ..] => Self::OtherElf,
             _ if bytes.trim_ascii_start().starts_with(b"(module") => Self::WasmText,
             _ => {
@@ -117,6 +120,9 @@ impl core::fmt::Display for FoundFile {
                 f.write_str("a WebAssembly component: only core modules can be compiled")
             }
             Self::WasmText => f.write_str("WebAssembly text: compile it first"),
+            Self::Variants => {
+                f.write_str("a file with several artifacts, for several CPUs: expected one of them")
+            }
             Self::OtherElf => f.write_str("an ELF file that precast did not write"),
             Self::Unknown(b) => {
                 write!(
@@ -164,6 +170,18 @@ pub enum Error {
         found: u32,
         /// The reader's format.
         expected: u32,
+    },
+    /// None of the variants in a file fits this host.
+    #[error(
+        "the file has no variant for this host ({expected}, without CPU features that all of its \
+         variants need); it has {}: compile for this host too",
+        found.join("; ")
+    )]
+    NoVariant {
+        /// What the variants are for.
+        found: Vec<String>,
+        /// The host.
+        expected: String,
     },
     /// The artifact was made for another loader or host.
     #[error("the artifact does not fit this host: {}", list(.0))]

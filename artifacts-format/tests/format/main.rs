@@ -7,4 +7,5 @@ mod golden;
 mod layout;
 mod sample;
 mod trailer;
+mod variants;
 mod versions;

@@ -47,10 +47,15 @@ impl Bytes {
         }
     }
 
+    /// All bytes of the file.
+    pub(crate) fn all(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.words)[..self.len]
+    }
+
     /// Checks the bytes and returns them as an artifact. The error names `path`.
     pub(crate) fn parse(&self, path: &Path) -> Result<Artifact<'_>> {
-        let bytes = &bytemuck::cast_slice(&self.words)[..self.len];
-        Artifact::parse(bytes, None).with_context(|| format!("cannot use `{}`", path.display()))
+        Artifact::parse(self.all(), None)
+            .with_context(|| format!("cannot use `{}`", path.display()))
     }
 }
 

@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use anyhow::Context;
 use precast_artifact::Interruption;
-use precast_compiler::{Compiler, Settings};
+use precast_compiler::{Compiler, Cpu, Settings};
 use precast_object::System;
 
 use crate::progress::Progress;
-use crate::{Failure, files, program, settings, strip, usage_error};
+use crate::{Failure, files, join, program, settings, strip, usage_error};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -35,6 +35,12 @@ pub(crate) struct Args {
     target: Option<String>,
     #[command(flatten)]
     settings: settings::Args,
+    /// Compile for this CPU too, into the same file; may be repeated. The best variant that a machine
+    /// can run is picked when the file is opened. CPU is as for --cpu, for another target with its
+    /// triple in front
+    #[arg(long = "variant", value_name = "[TRIPLE/]CPU", allow_hyphen_values = true,
+        value_parser = variant)]
+    variants: Vec<Variant>,
     /// How the host can stop running code: `none`, `fuel` (the code counts its operators) or
     /// `epoch` (the code checks whether a deadline has passed)
     #[arg(long, value_name = "HOW", default_value = "none", value_parser = settings::interruption)]
@@ -78,12 +84,26 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         ),
         None => args.input.with_extension(args.emit.extension()),
     };
+    if !args.variants.is_empty() && (args.emit == Emit::Obj || args.split_debug.is_some()) {
+        let message = "--variant makes a file of several artifacts, which has neither an object \
+                       file nor one debug file: compile each by itself, then use `precast join`";
+        usage_error("compile", message.to_owned());
+    }
     let (target, system) = object_target(args.emit, args.target);
-    let compiler = Compiler::new(Settings {
+    let settings = Settings {
         target,
         threads: args.threads.map(NonZero::get),
         ..args.settings.settings(args.interruption)
-    })?;
+    };
+    let others = args.variants.iter().map(|variant| {
+        Compiler::new(Settings {
+            target: variant.target.clone().or_else(|| settings.target.clone()),
+            cpu: variant.cpu.clone(),
+            ..settings.clone()
+        })
+    });
+    let others = others.collect::<Result<Vec<_>, _>>()?;
+    let compiler = Compiler::new(settings.clone())?;
 
     let start = Instant::now();
     let wasm = program::read_module(&args.input)?;
@@ -102,8 +122,24 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let compiled =
         compiled.with_context(|| format!("cannot compile `{}`", args.input.display()))?;
     times.extend(compiled.timings.phases());
-    let writing = Instant::now();
     let mut artifact = compiled.artifact;
+    if !others.is_empty() {
+        let mut all = vec![artifact];
+        for compiler in &others {
+            let compiled = compiler
+                .compile(&wasm)
+                .with_context(|| format!("cannot compile `{}`", args.input.display()))?;
+            all.push(compiled.artifact);
+        }
+        if args.strip {
+            all = all
+                .into_iter()
+                .map(strip::strip)
+                .collect::<anyhow::Result<_>>()?;
+        }
+        artifact = join::join(&all)?;
+    }
+    let writing = Instant::now();
     if let Some(debug) = &args.split_debug {
         if is_same_file(&args.input, debug) || *debug == output {
             let message = "the debug file would replace another file: give another --split-debug";
@@ -111,7 +147,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         }
         files::write(debug, &artifact)?;
     }
-    if args.strip || args.split_debug.is_some() {
+    if others.is_empty() && (args.strip || args.split_debug.is_some()) {
         artifact = strip::strip(artifact)?;
     }
     let bytes = match args.emit {
@@ -137,6 +173,22 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         io::stderr().write_all(lines.as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A target, if it is another one, and a CPU.
+#[derive(Debug, Clone)]
+struct Variant {
+    target: Option<String>,
+    cpu: Cpu,
+}
+
+fn variant(text: &str) -> Result<Variant, String> {
+    let (target, cpu) = match text.split_once('/') {
+        Some((target, cpu)) => (Some(target.to_owned()), cpu),
+        None => (None, text),
+    };
+    let cpu = cpu.parse().map_err(|error| format!("{error}"))?;
+    Ok(Variant { target, cpu })
 }
 
 /// The target to compile for, and the system of the object file. Machine code is the same for all

@@ -14,8 +14,8 @@ use precast_artifact::target::{Arch, Os};
 use precast_artifact::{Artifact, shown};
 use serde_json::{Map, Value, json};
 
-use crate::Failure;
 use crate::artifact::{Bytes, defined, function_type, item_type};
+use crate::{Failure, join};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -28,6 +28,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let bytes = Bytes::read(&args.file)?;
+    if let Some(text) = join::inspect(bytes.all(), args.json)? {
+        io::stdout().write_all(text.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let artifact = bytes.parse(&args.file)?;
     let report = Report::new(&artifact)?;
     let text = if args.json {

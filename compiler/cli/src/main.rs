@@ -18,6 +18,7 @@ mod digest;
 mod exposure;
 mod files;
 mod inspect;
+mod join;
 mod key;
 mod limits;
 mod objdump;
@@ -62,6 +63,9 @@ enum Command {
     Digest(digest::Args),
     /// Remove the names and the address map of an artifact, which only backtraces and tools use
     Strip(strip::Args),
+    /// Put artifacts of one module for several CPUs and targets into one file, of which the best is
+    /// picked when it is opened
+    Join(join::Args),
     /// Make a pair of keys: one to sign artifacts with, one to check signatures with
     Key(key::KeyArgs),
     /// Sign an artifact, in addition to the signatures that it has
@@ -112,6 +116,7 @@ fn main() -> ExitCode {
         Command::Objdump(args) => objdump::run(args),
         Command::Digest(args) => digest::run(args),
         Command::Strip(args) => strip::run(args),
+        Command::Join(args) => join::run(args),
         Command::Key(args) => key::make(args),
         Command::Sign(args) => key::sign(args),
         Command::Verify(args) => key::verify(args),

@@ -50,7 +50,7 @@ impl Program {
             }
         }
         let bytes = files::read(path)?;
-        if bytes.starts_with(b"\x7fELF") {
+        if bytes.starts_with(b"\x7fELF") || bytes.starts_with(&precast_artifact::variants::MAGIC) {
             return Ok(Self::Bytes(bytes));
         }
         let module = to_binary(path, bytes)?;

@@ -24,7 +24,8 @@ unsafe impl Send for FileMap {}
 unsafe impl Sync for FileMap {}
 
 impl FileMap {
-    /// Maps the first `len` bytes of a file so that they can be read. From the offset `code` on,
+    /// Maps `len` bytes of a file from `offset` on, which is a multiple of the page size, so that they
+    /// can be read. From the offset `code` on,
     /// which is a multiple of the page size, they can also be executed.
     ///
     /// # Safety
@@ -32,13 +33,18 @@ impl FileMap {
     ///
     /// # Errors
     /// The system's.
-    pub(crate) unsafe fn new(file: &File, len: usize, code: Option<usize>) -> io::Result<Self> {
+    pub(crate) unsafe fn new(
+        file: &File,
+        offset: usize,
+        len: usize,
+        code: Option<usize>,
+    ) -> io::Result<Self> {
         let access = match code {
             None => libc::PROT_READ,
             Some(_) => libc::PROT_READ | libc::PROT_EXEC,
         };
         // SAFETY: a new mapping at an address of the system's choice touches nothing that exists.
-        let base = unsafe { map(std::ptr::null_mut(), len, access, 0, file, 0) };
+        let base = unsafe { map(std::ptr::null_mut(), len, access, 0, file, offset) };
         let base = base.map_err(explained)?;
         let map = Self { base, len };
         if let Some(code) = code
@@ -55,18 +61,46 @@ impl FileMap {
         Ok(map)
     }
 
-    /// Maps a part of the file a second time, in its place, so that it can be executed. `start` is
-    /// the offset in the mapping and in the file. `start` and `len` are multiples of the page size,
-    /// and the part ends with the page of the last byte at the latest.
+    /// Maps a part of the file in place of a part of this mapping, from `start` on. The part ends with
+    /// the page of the last byte at the latest, and all numbers but the last part's length are
+    /// multiples of the page size.
+    ///
+    /// # Safety
+    /// As for [`FileMap::new`], and nobody has used this part of the mapping yet.
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn make_executable(&self, file: &File, start: usize, len: usize) -> io::Result<()> {
+    pub(crate) unsafe fn put(
+        &self,
+        file: &File,
+        start: usize,
+        len: usize,
+        offset: usize,
+    ) -> io::Result<()> {
+        let at = self.pages(start, len).as_ptr();
+        // SAFETY: whole pages of this mapping are replaced, which nobody has used yet.
+        let part = unsafe { map(at, len, libc::PROT_READ, libc::MAP_FIXED, file, offset) };
+        part.map(drop).map_err(explained)
+    }
+
+    /// Maps a part of the file a second time, in its place, so that it can be executed. `start` is
+    /// its place in the mapping, and `offset` in the file. These and `len` are multiples of the page
+    /// size, and the part ends with the page of the last byte at the latest.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn make_executable(
+        &self,
+        file: &File,
+        start: usize,
+        len: usize,
+        offset: usize,
+    ) -> io::Result<()> {
         let at = self.pages(start, len).as_ptr();
         let access = libc::PROT_READ | libc::PROT_EXEC;
         // SAFETY: whole pages of this mapping are replaced by the same pages of the same file, so
         // readers see no difference, and nobody writes to them.
-        let again = unsafe { map(at, len, access, libc::MAP_FIXED, file, start) };
+        let again = unsafe { map(at, len, access, libc::MAP_FIXED, file, offset) };
         again.map(drop).map_err(explained)
     }
 

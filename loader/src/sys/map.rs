@@ -327,10 +327,13 @@ unsafe fn move_pages(from: NonNull<u8>, to: NonNull<u8>, len: usize) {
     }
 }
 
-/// The first words of a file, at most `max` of them. There are fewer if the file ends earlier or
-/// cannot be read.
-pub(crate) fn read_start(file: &File, max: usize) -> Vec<u64> {
+/// The first words of a file from `offset` on, at most `max` of them. There are fewer if the file
+/// ends earlier or cannot be read.
+pub(crate) fn read_start(file: &File, offset: u64, max: usize) -> Vec<u64> {
     let mut words = Vec::<u64>::with_capacity(max);
+    let Ok(offset) = libc::off_t::try_from(offset) else {
+        return words;
+    };
     // SAFETY: the file is open, and the buffer has room for that many bytes. Every value of a byte
     // is valid, and `pread` says how many bytes it has written.
     unsafe {
@@ -338,7 +341,7 @@ pub(crate) fn read_start(file: &File, max: usize) -> Vec<u64> {
             file.as_raw_fd(),
             words.as_mut_ptr().cast(),
             max * size_of::<u64>(),
-            0,
+            offset,
         );
         words.set_len(usize::try_from(read).unwrap_or(0) / size_of::<u64>());
     }

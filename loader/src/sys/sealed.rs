@@ -34,14 +34,20 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// Returns a sealed copy of the first `len` bytes of a file, or of all of a shorter file, and the
-/// number of bytes in it.
+/// Returns a sealed copy of pieces of a file, put together, and the number of bytes in it. Each piece
+/// is an offset and a length; there are fewer bytes if the file ends earlier.
 ///
 /// # Errors
 /// As for [`of_bytes`], and those of reading.
-pub(crate) fn of_file(file: &File, len: u64) -> io::Result<(File, u64)> {
+pub(crate) fn of_pieces(
+    file: &File,
+    pieces: impl Iterator<Item = (u64, u64)>,
+) -> io::Result<(File, u64)> {
     let mut copy = memory_file()?;
-    let copied = transfer(file, &mut copy, len)?;
+    let mut copied = 0;
+    for (start, len) in pieces {
+        copied += transfer(file, &mut copy, start, len)?;
+    }
     seal(&copy)?;
     Ok((copy, copied))
 }
@@ -137,11 +143,12 @@ fn seal(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Copies the start of a file without moving its position, and returns the number of bytes.
-fn transfer(from: &File, to: &mut File, len: u64) -> io::Result<u64> {
-    let mut offset: libc::off_t = 0;
-    while (offset as u64) < len {
-        let left = usize::try_from(len - offset as u64).unwrap_or(usize::MAX);
+/// Copies a piece of a file without moving its position, and returns the number of bytes.
+fn transfer(from: &File, to: &mut File, start: u64, len: u64) -> io::Result<u64> {
+    let end = start.saturating_add(len);
+    let mut offset = libc::off_t::try_from(start).map_err(|_| io::ErrorKind::InvalidInput)?;
+    while (offset as u64) < end {
+        let left = usize::try_from(end - offset as u64).unwrap_or(usize::MAX);
         // SAFETY: both files are open, and the call writes only the offset.
         let copied =
             unsafe { libc::sendfile(to.as_raw_fd(), from.as_raw_fd(), &raw mut offset, left) };
@@ -154,16 +161,18 @@ fn transfer(from: &File, to: &mut File, len: u64) -> io::Result<u64> {
                     Some(libc::EINTR) => {}
                     // The file system does not support `sendfile`.
                     Some(libc::EINVAL | libc::ENOSYS) => {
-                        return transfer_in_pieces(from, to, offset as u64, len);
+                        let all = transfer_in_pieces(from, to, offset as u64, end)?;
+                        return Ok(all - start);
                     }
                     _ => return Err(error),
                 }
             }
         }
     }
-    Ok(offset as u64)
+    Ok(offset as u64 - start)
 }
 
+/// Copies from `start` to `end`, and returns where it ended.
 fn transfer_in_pieces(from: &File, to: &mut File, start: u64, len: u64) -> io::Result<u64> {
     let mut piece = vec![0; 64 << 10];
     let mut at = start;
@@ -248,12 +257,17 @@ mod tests {
         let bytes: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
         let mut source = memory_file().unwrap();
         source.write_all(&bytes).unwrap();
+        let of_file = |source: &File, len| of_pieces(source, [(0, len)].into_iter());
         let (copy, len) = of_file(&source, bytes.len() as u64).unwrap();
         assert_eq!((content(&copy), len), (bytes.clone(), 300_000));
         let (copy, len) = of_file(&source, 100_000).unwrap();
         assert_eq!((content(&copy), len), (bytes[..100_000].to_vec(), 100_000));
         let (copy, len) = of_file(&source, 400_000).unwrap();
         assert_eq!((content(&copy), len), (bytes.clone(), 300_000), "truncated");
+        let two = [(100_000, 50_000), (10, 20)];
+        let (copy, len) = of_pieces(&source, two.into_iter()).unwrap();
+        let expected = [&bytes[100_000..150_000], &bytes[10..30]].concat();
+        assert_eq!((content(&copy), len), (expected, 50_020));
         let mut pieces = memory_file().unwrap();
         let len = transfer_in_pieces(&source, &mut pieces, 0, 400_000).unwrap();
         assert_eq!((content(&pieces), len), (bytes, 300_000));

@@ -77,7 +77,7 @@ impl Images {
         let parts = offsets.iter().zip(parts);
         let file = sealed::of_parts(len as u64, parts.map(|(at, part)| (*at, part.bytes)))?;
         // SAFETY: the file is sealed.
-        let map = unsafe { FileMap::new(&file, len, None)? };
+        let map = unsafe { FileMap::new(&file, 0, len, None)? };
         let images = places.into_iter().map(|(memory, guest, place)| {
             let image = Image {
                 guest,

@@ -215,7 +215,7 @@ impl InstanceData {
             let image = Image {
                 guest: run.guest as usize,
                 bytes: NonNull::from(artifact.section(bytes)),
-                offset: HEADER_OFFSET as u64 + offset,
+                offset: module.mapping().image_offset(HEADER_OFFSET as u64 + offset),
             };
             memory.map_image(file, image)?;
         }

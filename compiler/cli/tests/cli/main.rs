@@ -9,6 +9,7 @@ mod run;
 mod signed;
 mod strip;
 mod typed;
+mod variants;
 
 use std::fs;
 use std::path::PathBuf;

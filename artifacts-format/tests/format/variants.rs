@@ -1,0 +1,123 @@
+//! Files of several artifacts: each is whole in its pieces, the best is chosen, and records that lie
+//! are errors.
+
+use precast_artifact::variants::{MAX_PIECES, Piece, VariantRecord, choose, parse};
+use precast_artifact::writer::join;
+use precast_artifact::{Artifact, Error, Host};
+
+use crate::sample::{Aligned, HOST, full};
+
+/// The artifact of all tables, for these CPU features. The text depends on them.
+fn artifact(cpu_features: u64) -> Aligned {
+    let mut parts = full();
+    parts.cpu_features = cpu_features;
+    parts.text.extend(cpu_features.to_le_bytes());
+    Aligned::new(&parts.finish().expect("small"))
+}
+
+fn joined(features: &[u64]) -> Vec<u8> {
+    let all: Vec<Aligned> = features.iter().map(|f| artifact(*f)).collect();
+    let views: Vec<_> = all
+        .iter()
+        .map(|bytes| (Artifact::parse(bytes, None).expect("whole"), &bytes[..]))
+        .collect();
+    join(&views).expect("of one module")
+}
+
+fn records(file: &[u8]) -> Vec<VariantRecord> {
+    let found = parse(file, file.len() as u64).expect("not damaged");
+    found.expect("a file of variants")
+}
+
+fn bytes_of(file: &[u8], record: &VariantRecord) -> Aligned {
+    let pieces = record.pieces().iter();
+    let pieces = pieces.map(|p| &file[p.start as usize..][..p.len as usize]);
+    Aligned::new(&pieces.collect::<Vec<_>>().concat())
+}
+
+#[test]
+fn each_variant_is_whole_and_images_are_shared() {
+    let features = [0, 0b111, 0b1];
+    let file = joined(&features);
+    let found = records(&file);
+    let order: Vec<u64> = found.iter().map(|r| r.cpu_features).collect();
+    assert_eq!(order, [0b111, 0b1, 0], "those with most features first");
+    let image = Artifact::parse(&artifact(0), None).unwrap().header().image;
+    assert!(image.len > 0);
+    for record in &found {
+        let bytes = bytes_of(&file, record);
+        assert_eq!(bytes[..], artifact(record.cpu_features)[..]);
+        assert_eq!(record.len(), bytes.len() as u64);
+    }
+    let shared = |r: &VariantRecord| r.pieces().len() == MAX_PIECES;
+    assert_eq!(
+        found.iter().map(shared).collect::<Vec<_>>(),
+        [false, true, true]
+    );
+    assert_eq!(found[1].piece[1], found[2].piece[1]);
+    assert_eq!(found[1].piece[1].len, image.len);
+}
+
+#[test]
+fn the_best_that_fits_is_chosen() {
+    let found = records(&joined(&[0b1, 0b11, 0b10000]));
+    let on = |cpu_features| {
+        let host = Host {
+            cpu_features,
+            ..HOST
+        };
+        choose(&found, &host).map(|r| r.cpu_features)
+    };
+    assert_eq!(on(0b111), Ok(0b11));
+    assert_eq!(on(0b1), Ok(0b1));
+    assert_eq!(on(0b10010), Ok(0b10000));
+    let error = on(0b10).expect_err("none fits");
+    assert!(matches!(error, Error::NoVariant { .. }));
+    assert_eq!(
+        error.to_string(),
+        "the file has no variant for this host (x86_64-linux, pages of 4096 bytes, without CPU \
+         features that all of its variants need); it has x86_64-linux with sse3, ssse3; \
+         x86_64-linux with sse3; x86_64-linux with popcnt: compile for this host too"
+    );
+    let large = Host {
+        page_size: 1 << 16,
+        ..HOST
+    };
+    assert!(choose(&found, &large).is_err());
+}
+
+#[test]
+fn different_modules_and_equal_targets_are_not_joined() {
+    let one = artifact(1);
+    let one = (Artifact::parse(&one, None).unwrap(), &one[..]);
+    assert!(join(&[]).is_err());
+    assert!(join(&[one, one]).is_err());
+    let mut parts = full();
+    parts.metadata.source_digest = [9; 32];
+    let other = Aligned::new(&parts.finish().expect("small"));
+    let other = (Artifact::parse(&other, None).unwrap(), &other[..]);
+    assert!(join(&[one, other]).is_err());
+}
+
+#[test]
+fn records_that_lie_are_errors() {
+    let file = joined(&[0, 1]);
+    let len = file.len() as u64;
+    for at in 0..file.len().min(16 + 2 * size_of::<VariantRecord>()) {
+        let start = parse(&file[..at], len);
+        assert_eq!(start.is_ok(), at < 8, "truncated to {at}");
+        for change in [1, 0x80, 0xff] {
+            let mut bad = file.clone();
+            bad[at] ^= change;
+            // Whatever it says, all pieces are inside of the file.
+            for record in parse(&bad, len).into_iter().flatten().flatten() {
+                for Piece { start, len: piece } in record.pieces() {
+                    assert!(start.checked_add(*piece).is_some_and(|end| end <= len));
+                }
+            }
+        }
+    }
+    assert!(parse(&file, 8192).is_err(), "pieces behind the end");
+    let error = Artifact::parse(&Aligned::new(&file), None).expect_err("not one artifact");
+    assert!(error.to_string().contains("several artifacts"), "{error}");
+}

@@ -1,0 +1,80 @@
+//! `precast join`: one file for several CPUs and targets.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, anyhow};
+use precast_artifact::variants::{self, Piece};
+use precast_artifact::writer;
+use serde_json::json;
+
+use crate::artifact::Bytes;
+use crate::{Failure, files};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The artifacts, with their signatures
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Where to write the file; `-` for standard output
+    #[arg(short, long)]
+    output: PathBuf,
+}
+
+pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
+    let read = |path: &PathBuf| Bytes::read_artifact(path);
+    let all = args.files.iter().map(read).collect::<Result<Vec<_>>>()?;
+    let parsed = all
+        .iter()
+        .zip(&args.files)
+        .map(|(bytes, path)| Ok((bytes.parse(path)?, bytes.all())))
+        .collect::<Result<Vec<_>>>()?;
+    files::write(&args.output, &writer::join(&parsed)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Joins artifacts that were just compiled.
+pub(crate) fn join(artifacts: &[Vec<u8>]) -> Result<Vec<u8>> {
+    let all: Vec<Bytes> = artifacts
+        .iter()
+        .map(|bytes| Bytes::aligned(bytes))
+        .collect();
+    let parsed = all
+        .iter()
+        .map(|bytes| Ok((bytes.parse(Path::new("artifact"))?, bytes.all())))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(writer::join(&parsed)?)
+}
+
+/// What `precast inspect` prints of a file of variants: what each is for, its length and how much of
+/// that no variant before it has. `None` for any other file.
+pub(crate) fn inspect(bytes: &[u8], as_json: bool) -> Result<Option<String>> {
+    let Some(records) = variants::parse(bytes, bytes.len() as u64)? else {
+        return Ok(None);
+    };
+    let mut seen: Vec<Piece> = Vec::new();
+    let mut text = format!("variants     {}, {} bytes\n", records.len(), bytes.len());
+    let mut list = Vec::new();
+    for record in &records {
+        // A piece may be a part of one that a variant before it has.
+        let is_new = |piece: &&Piece| {
+            !seen.iter().any(|other| {
+                other.start <= piece.start && piece.start + piece.len <= other.start + other.len
+            })
+        };
+        let added: u64 = record.pieces().iter().filter(is_new).map(|p| p.len).sum();
+        seen.extend(record.pieces());
+        let len = record.len();
+        list.push(json!({ "for": record.describe(), "size": len, "added": added }));
+        writeln!(text, "  {}: {len} bytes, adds {added}", record.describe())
+            .map_err(|_| anyhow!("a string takes any text"))?;
+    }
+    if as_json {
+        text = format!(
+            "{:#}\n",
+            json!({ "file_size": bytes.len(), "variants": list })
+        );
+    }
+    Ok(Some(text))
+}
