@@ -126,6 +126,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
         "the system, the architecture, and types that hold no pointer into a store",
         &[
             "arch",
+            "backtrace",
             "error",
             "exception",
             "externref",
@@ -134,7 +135,6 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "mapping",
             "place",
             "sys",
-            "trap",
             "types",
         ],
     ),
@@ -145,9 +145,11 @@ const LAYERS: [(&str, &[&str]); 4] = [
     (
         "handles, and what users call",
         &[
+            "capture",
             "debug",
             "engine",
             "exnref",
+            "externs",
             "func",
             "global",
             "host",
@@ -155,6 +157,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "imports",
             "instance",
             "instance_pre",
+            "interface",
             "interrupt",
             "into_func",
             "linker",

@@ -233,7 +233,10 @@ mod coroutines {
                 |caller: Caller<'_, Arc<()>>| Some(ExternRef::new(Arc::clone(caller.data())));
             linker.func_wrap("h", "fresh", fresh).unwrap();
             let again = |mut caller: Caller<'_, Arc<()>>| {
-                let burn = caller.get_export("burn").and_then(Extern::func).unwrap();
+                let burn = caller
+                    .get_export("burn")
+                    .and_then(Extern::into_func)
+                    .unwrap();
                 burn.typed::<i32, ()>(&caller)?.call(&mut caller, 10_000)
             };
             linker.func_wrap("h", "again", again).unwrap();

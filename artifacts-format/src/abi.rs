@@ -62,7 +62,7 @@ numbered! {
     #[non_exhaustive]
     pub enum TrapCode {
         /// An `unreachable` instruction.
-        Unreachable = 1 "unreachable",
+        UnreachableCodeReached = 1 "unreachable",
         /// An access outside of a linear memory.
         MemoryOutOfBounds = 2 "out of bounds memory access",
         /// An access outside of a table.
@@ -70,15 +70,15 @@ numbered! {
         /// A `call_indirect` to an index outside of the table.
         UndefinedElement = 4 "undefined element",
         /// A `call_indirect` to a null element.
-        UninitializedElement = 5 "uninitialized element",
+        IndirectCallToNull = 5 "uninitialized element",
         /// A `call_indirect` to a function of another type.
-        IndirectCallTypeMismatch = 6 "indirect call type mismatch",
+        BadSignature = 6 "indirect call type mismatch",
         /// The result of a signed division does not fit, or a float is out of the integer's range.
         IntegerOverflow = 7 "integer overflow",
         /// Division or remainder by zero.
-        IntegerDivideByZero = 8 "integer divide by zero",
+        IntegerDivisionByZero = 8 "integer divide by zero",
         /// Conversion of a NaN to an integer.
-        InvalidConversionToInteger = 9 "invalid conversion to integer",
+        BadConversionToInteger = 9 "invalid conversion to integer",
         /// The call stack is exhausted.
         StackOverflow = 10 "call stack exhausted",
         /// An instruction that needs a reference found the null reference.
@@ -88,11 +88,13 @@ numbered! {
         /// Fuel is used up.
         OutOfFuel = 13 "all fuel consumed",
         /// An atomic access to an address that is not a multiple of its size.
-        UnalignedAtomic = 14 "unaligned atomic",
+        HeapMisaligned = 14 "unaligned atomic",
         /// Waiting on a memory that is not shared.
-        ExpectedSharedMemory = 15 "expected shared memory",
+        AtomicWaitNonSharedMemory = 15 "expected shared memory",
     }
 }
+
+impl core::error::Error for TrapCode {}
 
 numbered! {
     /// Routines of the loader that machine code calls through

@@ -15,6 +15,7 @@
 //! | [`handlers`] | maps calls to the code that handles exceptions they throw |
 //! | [`traps`], [`addresses`] | maps from code offsets to trap codes and to wasm offsets |
 //! | `metadata` | cold metadata, the only user of bincode (feature `metadata`) |
+//! | [`module_name()`] | reads one field of them without bincode |
 //! | [`trailer`] | the signatures behind an artifact |
 //! | [`variants`] | several artifacts in one file, for several CPUs and targets |
 //! | [`reader`] | a checked view of the bytes |
@@ -30,6 +31,7 @@ pub mod handlers;
 pub mod header;
 #[cfg(feature = "metadata")]
 pub mod metadata;
+mod module_name;
 mod offsets;
 pub mod promises;
 pub mod reader;
@@ -46,6 +48,7 @@ pub mod writer;
 
 pub use abi::{ABI, Builtin, Interruption, LibCall, Strategy, TrapCode};
 pub use header::{FORMAT, HEADER_OFFSET, Header, MAGIC, Section};
+pub use module_name::module_name;
 pub use reader::{Artifact, Error, FoundFile, Host, Mismatch, digest};
 pub use shown::{Shown, shown};
 pub use signature::ValType;

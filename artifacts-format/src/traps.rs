@@ -69,8 +69,11 @@ mod tests {
             }
         }
         assert_eq!(
-            lookup(&encode(&[(u32::MAX, TrapCode::Unreachable)]), u32::MAX),
-            Some(TrapCode::Unreachable)
+            lookup(
+                &encode(&[(u32::MAX, TrapCode::UnreachableCodeReached)]),
+                u32::MAX
+            ),
+            Some(TrapCode::UnreachableCodeReached)
         );
     }
 
@@ -94,6 +97,9 @@ mod tests {
     #[test]
     #[should_panic(expected = "not in ascending order")]
     fn rejects_unsorted_traps() {
-        encode(&[(4, TrapCode::Unreachable), (4, TrapCode::Unreachable)]);
+        encode(&[
+            (4, TrapCode::UnreachableCodeReached),
+            (4, TrapCode::UnreachableCodeReached),
+        ]);
     }
 }

@@ -16,9 +16,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use precast_artifact::Interruption;
+use precast_artifact::{Interruption, ValType};
 
 use crate::error::Error;
+use crate::types::FuncType;
 use crate::vm::interrupt::{self, Epochs};
 use crate::vm::pool::Limits;
 
@@ -29,7 +30,8 @@ use crate::vm::pool::Limits;
 ///
 /// let mut config = Config::new();
 /// config.max_wasm_stack(512 << 10).pool_per_thread(0);
-/// let engine = Engine::new(&config);
+/// let engine = Engine::new(&config)?;
+/// # Ok::<(), precast_loader::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -127,11 +129,12 @@ impl Config {
 /// ```
 /// use precast_loader::{Config, Engine, Store};
 ///
-/// let engine = Engine::new(Config::new().epoch_interruption(true));
+/// let engine = Engine::new(Config::new().epoch_interruption(true))?;
 /// let mut store = Store::new(&engine, ());
 /// // Code in the store stops when the next epoch begins.
 /// store.set_epoch_deadline(1);
 /// std::thread::spawn(move || engine.increment_epoch());
+/// # Ok::<(), precast_loader::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Engine(&'static Inner);
@@ -144,13 +147,27 @@ struct Inner {
 
 impl Default for Engine {
     fn default() -> Self {
-        Self::new(&Config::default())
+        Self::of(&Config::default())
     }
 }
 
 impl Engine {
     /// An engine with these settings.
-    pub fn new(config: &Config) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if code could not run because [`Config::max_wasm_stack`] is zero.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        if config.max_wasm_stack == 0 {
+            return Err(Error::Limit {
+                what: "bytes of stack for wasm code (at least one is needed)",
+                wanted: 1,
+                limit: 0,
+            });
+        }
+        Ok(Self::of(config))
+    }
+
+    fn of(config: &Config) -> Self {
         static ENGINES: Mutex<Vec<&'static Inner>> = Mutex::new(Vec::new());
         let new = || -> &'static Inner {
             Box::leak(Box::new(Inner {
@@ -177,8 +194,20 @@ impl Engine {
         self.0.epochs.increment();
     }
 
-    pub(crate) fn config(self) -> &'static Config {
+    /// The settings that the engine was made with.
+    pub fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    /// Whether both are the same engine, so that modules, linkers and stores of the two can be used
+    /// together.
+    pub fn same(a: &Self, b: &Self) -> bool {
+        std::ptr::eq(a.0, b.0)
+    }
+
+    /// A handle for code that must not keep an engine, such as a thread that increments the epoch.
+    pub fn weak(&self) -> EngineWeak {
+        EngineWeak(*self)
     }
 
     pub(crate) fn epochs(self) -> &'static Epochs {
@@ -195,7 +224,7 @@ impl Engine {
         first: &'static str,
         second: &'static str,
     ) -> Result<(), Error> {
-        if std::ptr::eq(self.0, other.0) {
+        if Self::same(&self, &other) {
             Ok(())
         } else {
             Err(Error::DifferentEngines { first, second })
@@ -215,5 +244,38 @@ impl Engine {
             Interruption::None => Ok(()),
             expected => interrupt::require(found(), expected, "the engine"),
         }
+    }
+}
+
+/// A handle to an [`Engine`] that does not keep it, see [`Engine::weak`].
+///
+/// Engines live as long as the process, so [`EngineWeak::upgrade`] always finds the engine.
+///
+/// ```
+/// use precast_loader::Engine;
+///
+/// let engine = Engine::default();
+/// let upgraded = engine.weak().upgrade().expect("engines stay");
+/// assert!(Engine::same(&engine, &upgraded));
+/// ```
+#[derive(Debug, Clone)]
+pub struct EngineWeak(Engine);
+
+impl EngineWeak {
+    /// The engine.
+    pub fn upgrade(&self) -> Option<Engine> {
+        Some(self.0)
+    }
+}
+
+impl FuncType {
+    /// A function type. Types mean the same in all engines, so it does not matter which engine this
+    /// gets.
+    pub fn new(
+        _engine: &Engine,
+        params: impl IntoIterator<Item = ValType>,
+        results: impl IntoIterator<Item = ValType>,
+    ) -> Self {
+        Self::of(params, results)
     }
 }

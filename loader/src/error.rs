@@ -1,12 +1,15 @@
 //! The crate's error type.
 
+use std::any::Any;
+use std::error::Error as StdError;
+use std::fmt;
 use std::path::PathBuf;
 
-use precast_artifact::shown;
+use precast_artifact::{TrapCode as Trap, shown};
 
+use crate::backtrace::WasmBacktrace;
 use crate::exception::ExnRef;
 use crate::sys::limits;
-use crate::trap::{Trap, WasmBacktrace};
 
 pub(crate) mod host;
 
@@ -192,8 +195,13 @@ pub enum Error {
         size: u64,
     },
     /// Wasm code trapped.
-    #[error(transparent)]
-    Trap(#[from] Trap),
+    #[error("wasm trap: {trap}{trace}")]
+    Trap {
+        /// Why.
+        trap: Trap,
+        /// The wasm frames that led there.
+        trace: WasmBacktrace,
+    },
     /// An exception that nothing caught. As the error of a host function it is thrown into the wasm
     /// code that called the function, which may catch it.
     #[error("wasm exception: {exception}{trace}")]
@@ -278,10 +286,24 @@ impl Error {
         host::wrap(error)
     }
 
-    /// The trap, if this is a trap.
-    pub fn trap(&self) -> Option<&Trap> {
+    /// An error of a host function that is only a message. The caller of the wasm code finds it in
+    /// [`Error::Host`].
+    pub fn msg(message: impl fmt::Display + fmt::Debug + Send + Sync + 'static) -> Self {
+        host::wrap(message.to_string())
+    }
+
+    /// Why wasm code trapped, if this is a trap.
+    ///
+    /// ```
+    /// use precast_loader::{Error, Trap};
+    ///
+    /// fn is_division_by_zero(error: &Error) -> bool {
+    ///     error.trap() == Some(Trap::IntegerDivisionByZero)
+    /// }
+    /// ```
+    pub fn trap(&self) -> Option<Trap> {
         match self {
-            Self::Trap(trap) => Some(trap),
+            Self::Trap { trap, .. } => Some(*trap),
             _ => None,
         }
     }
@@ -294,22 +316,65 @@ impl Error {
         }
     }
 
-    /// The error of a host function, if it is of type `E`. With the feature `anyhow`, also one that
-    /// is inside of an `anyhow::Error`.
-    pub fn downcast_ref<E: std::error::Error + Send + Sync + 'static>(&self) -> Option<&E> {
+    /// The [`Trap`], or the error of a host function, if it is of type `E`. With the feature
+    /// `anyhow`, also an error that is inside of an `anyhow::Error`.
+    pub fn downcast_ref<E: StdError + Send + Sync + 'static>(&self) -> Option<&E> {
         match self {
+            Self::Trap { trap, .. } => (trap as &dyn Any).downcast_ref(),
             Self::Host(error) => error.downcast_ref(),
             _ => None,
         }
     }
 
+    /// [`Error::downcast_ref`] that gives the value itself.
+    ///
+    /// # Errors
+    /// This error, if there is no `E` in it.
+    pub fn downcast<E: StdError + Send + Sync + 'static>(self) -> Result<E, Self> {
+        match self {
+            Self::Trap { trap, trace } => {
+                let mut found = Some(trap);
+                let any: &mut dyn Any = &mut found;
+                let found = any.downcast_mut::<Option<E>>().and_then(Option::take);
+                found.ok_or(Self::Trap { trap, trace })
+            }
+            Self::Host(error) => error.downcast().map_err(Self::Host),
+            error => Err(error),
+        }
+    }
+
+    /// Whether [`Error::downcast_ref`] finds an `E`.
+    pub fn is<E: StdError + Send + Sync + 'static>(&self) -> bool {
+        self.downcast_ref::<E>().is_some()
+    }
+
     /// The wasm frames that were active, innermost first, if wasm code was running.
     pub fn backtrace(&self) -> Option<&WasmBacktrace> {
         match self {
-            Self::Trap(trap) => Some(trap.backtrace()),
+            Self::Trap { trace, .. } => Some(trace),
             Self::Host(error) => Some(error.backtrace()),
             Self::Exception { trace, .. } => Some(trace),
             _ => None,
+        }
+    }
+
+    /// The same error with these frames, if it is of a kind that has frames and has none yet.
+    pub(crate) fn with_backtrace(self, backtrace: impl FnOnce() -> WasmBacktrace) -> Self {
+        let or = |trace: WasmBacktrace| match trace.frames().is_empty() {
+            true => backtrace(),
+            false => trace,
+        };
+        match self {
+            Self::Trap { trap, trace } => Self::Trap {
+                trap,
+                trace: or(trace),
+            },
+            Self::Host(error) => Self::Host(error.with_backtrace(or)),
+            Self::Exception { exception, trace } => Self::Exception {
+                exception,
+                trace: or(trace),
+            },
+            error => error,
         }
     }
 
@@ -340,6 +405,16 @@ impl Error {
             action = format!("{action}: {limit}");
         }
         Self::Memory { action, source }
+    }
+}
+
+impl From<Trap> for Error {
+    /// A trap that a host function raises.
+    fn from(trap: Trap) -> Self {
+        Self::Trap {
+            trap,
+            trace: WasmBacktrace::default(),
+        }
     }
 }
 

@@ -9,9 +9,9 @@ use std::ptr::NonNull;
 use precast_artifact::vm::{ValRaw, VmException, VmTag};
 use smallvec::SmallVec;
 
+use crate::backtrace::WasmBacktrace;
 use crate::error::Error;
 use crate::externref::ExternRef;
-use crate::trap::WasmBacktrace;
 use crate::types::{FuncType, names};
 
 /// An exception of a store.
@@ -87,7 +87,8 @@ impl Exception {
 /// use precast_loader::{Engine, Error, ExnRef, Func, FuncType, Store, Tag, Val, ValType};
 ///
 /// let mut store = Store::new(&Engine::default(), ());
-/// let tag = Tag::new(&mut store, FuncType::new([ValType::I32], []))?;
+/// let ty = FuncType::new(store.engine(), [ValType::I32], []);
+/// let tag = Tag::new(&mut store, ty)?;
 /// let exception = ExnRef::new(&mut store, tag, &[Val::I32(7)])?;
 /// // A host function that throws it.
 /// let thrown = exception.clone();

@@ -140,7 +140,7 @@ impl Func {
         }
         if !params.iter().map(Val::ty).eq(ty.params().iter().copied()) {
             let given: Vec<_> = params.iter().map(Val::ty).collect();
-            let found = FuncType::new(given, ty.results().iter().copied().take(results.len()));
+            let found = FuncType::of(given, ty.results().iter().copied().take(results.len()));
             return Err(Error::Type {
                 what: "call of a function".into(),
                 found: found.to_string(),
@@ -192,7 +192,7 @@ impl Func {
         &self,
         store: impl AsContext,
     ) -> Result<TypedFunc<P, R>, Error> {
-        let expected = FuncType::new(P::types(), R::types());
+        let expected = FuncType::of(P::types(), R::types());
         let found = self.type_id(&store.as_context().0.core);
         if found != expected.id() {
             return Err(Error::Type {

@@ -49,6 +49,10 @@ impl Global {
         Self { place, ty }
     }
 
+    pub(crate) fn belongs_to(&self, core: &StoreCore) -> bool {
+        self.place.belongs_to(core)
+    }
+
     /// # Panics
     /// If the global belongs to another store.
     pub(crate) fn value(&self, core: &StoreCore) -> NonNull<u8> {

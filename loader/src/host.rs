@@ -5,8 +5,11 @@ use std::ptr::NonNull;
 
 use precast_artifact::vm::{ValRaw, VmContextHeader, VmFuncImport};
 
+use crate::engine::Engine;
 use crate::error::Error;
-use crate::instance::{Extern, Instance};
+use crate::externs::Extern;
+use crate::instance::Instance;
+use crate::interface::ModuleExport;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreInner};
 use crate::types::FuncType;
 use crate::val::Val;
@@ -21,7 +24,7 @@ use crate::vm::store::StoreCore;
 ///
 /// let mut linker: Linker<Vec<u8>> = Linker::new(&Engine::default());
 /// let write = |mut caller: Caller<'_, Vec<u8>>, at: u32, len: u32| -> Result<(), Error> {
-///     let memory = caller.get_export("memory").and_then(Extern::memory);
+///     let memory = caller.get_export("memory").and_then(Extern::into_memory);
 ///     let memory = memory.ok_or_else(|| Error::host("the guest exports no memory"))?;
 ///     let (bytes, output) = memory.data_and_store_mut(&mut caller);
 ///     let bytes = bytes.get(at as usize..).and_then(|bytes| bytes.get(..len as usize));
@@ -63,6 +66,17 @@ impl<'a, T: 'static> Caller<'a, T> {
         // SAFETY: as above; the instance is not part of the store's own fields.
         let item = unsafe { (*instance).export(name)? };
         Some(Extern::from_item(core, item))
+    }
+
+    /// The export of the instance that imported the host function at a place in its module, see
+    /// [`Module::get_export_index`](crate::Module::get_export_index).
+    pub fn get_module_export(&mut self, export: &ModuleExport) -> Option<Extern> {
+        self.instance()?.get_module_export(&mut *self, export)
+    }
+
+    /// The engine of the store.
+    pub fn engine(&self) -> &Engine {
+        self.store.engine()
     }
 
     /// The instance that imported the host function. `None` if the call came from the host or

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use precast_artifact::records::{ExternKind, ImportRecord};
 
 use crate::error::{Error, LinkError};
-use crate::instance::Extern;
+use crate::externs::Extern;
+use crate::func::Func;
 use crate::types::{ExternType, FuncType, MemoryType, TableType, extern_type};
 use crate::vm::host::HostFunc;
 use crate::vm::instance::RawImport;
@@ -30,6 +31,14 @@ impl Import {
         match self {
             Self::Host(host) => RawImport::Host(host),
             Self::Extern(item) => item.to_raw(core),
+        }
+    }
+
+    /// The item, which is made in the store if it belongs to no store yet.
+    pub(crate) fn to_extern(&self, core: &mut StoreCore) -> Extern {
+        match self {
+            Self::Host(host) => Func::from_host(core, Arc::clone(host)).into(),
+            Self::Extern(item) => item.clone(),
         }
     }
 
@@ -191,5 +200,5 @@ fn import_func_type(module: &MappedModule, signature: u32) -> FuncType {
     let artifact = module.artifact();
     artifact
         .signature(signature)
-        .map_or(FuncType::new([], []), FuncType::from_signature)
+        .map_or(FuncType::of([], []), FuncType::from_signature)
 }

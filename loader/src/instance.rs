@@ -13,12 +13,14 @@ use std::sync::Arc;
 use precast_artifact::vm::ValRaw;
 
 use crate::error::Error;
+use crate::externs::{Export, Extern};
 use crate::func::{Func, TypedFunc};
 use crate::global::Global;
 use crate::imports::{Import, check_imports};
 use crate::instance_pre::PreInner;
+use crate::interface::{ExportType, ModuleExport, exports};
 use crate::memory::Memory;
-use crate::module::{Module, export_names};
+use crate::module::Module;
 use crate::shared_memory::SharedMemory;
 use crate::snapshot::Snapshot;
 use crate::store::{AsContext, AsContextMut};
@@ -26,109 +28,12 @@ use crate::stored::Stored;
 use crate::table::Table;
 use crate::tag::Tag;
 use crate::typed::{WasmParams, WasmResults};
-use crate::types::ExternType;
 use crate::vm::activation::is_active;
-use crate::vm::instance::{InstanceData, Item, RawImport};
+use crate::vm::instance::InstanceData;
 use crate::vm::pool;
 use crate::vm::quota::{self, Demand};
 use crate::vm::state::State;
 use crate::vm::store::StoreCore;
-
-/// An item of an instance or of the host.
-///
-/// ```
-/// use precast_loader::{Extern, Instance, Store};
-///
-/// fn look(instance: Instance, store: &mut Store<()>) {
-///     match instance.get_export(&mut *store, "memory") {
-///         Some(Extern::Memory(memory)) => println!("a memory of {} pages", memory.size(&*store)),
-///         Some(other) => println!("an export of type {}", other.ty(&*store)),
-///         None => println!("nothing is exported as `memory`"),
-///     }
-/// }
-/// ```
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Extern {
-    /// A function.
-    Func(Func),
-    /// A linear memory of one store.
-    Memory(Memory),
-    /// A linear memory of several threads.
-    SharedMemory(SharedMemory),
-    /// A table.
-    Table(Table),
-    /// A global.
-    Global(Global),
-    /// A tag of exceptions.
-    Tag(Tag),
-}
-
-macro_rules! extern_kinds {
-    ($($into:ident $Kind:ident),*) => {
-        impl Extern {
-            $(
-                #[doc = concat!("The item, if it is a ", stringify!($Kind), ".")]
-                pub fn $into(self) -> Option<$Kind> {
-                    match self { Self::$Kind(item) => Some(item), _ => None }
-                }
-            )*
-        }
-        $(impl From<$Kind> for Extern {
-            fn from(item: $Kind) -> Self {
-                Self::$Kind(item)
-            }
-        })*
-    };
-}
-
-extern_kinds!(func Func, memory Memory, shared_memory SharedMemory, table Table, global Global, tag Tag);
-
-impl Extern {
-    pub(crate) fn from_item(core: &StoreCore, item: Item) -> Self {
-        match item {
-            Item::Func(func_ref) => Self::Func(Func::from_ref(core, func_ref)),
-            // SAFETY: the item belongs to the store of `core`.
-            Item::Memory(entity) => match unsafe { entity.as_ref().shared() } {
-                Some(shared) => Self::SharedMemory(SharedMemory::from_vm(shared)),
-                None => Self::Memory(Memory::from_entity(core, entity)),
-            },
-            Item::Table(entity) => Self::Table(Table::from_entity(core, entity)),
-            Item::Global(value, ty) => Self::Global(Global::from_raw(core, value, ty)),
-            Item::Tag(tag) => Self::Tag(Tag::from_raw(core, tag)),
-        }
-    }
-
-    /// The item that the handle points to, as an import.
-    ///
-    /// # Panics
-    /// If it belongs to another store.
-    pub(crate) fn to_raw(&self, core: &StoreCore) -> RawImport<'_> {
-        RawImport::Item(match self {
-            Self::Func(func) => Item::Func(func.func_ref(core)),
-            Self::Memory(memory) => Item::Memory(memory.entity(core)),
-            Self::SharedMemory(memory) => return RawImport::SharedMemory(memory.vm()),
-            Self::Table(table) => Item::Table(table.entity(core)),
-            Self::Global(global) => Item::Global(global.value(core), global.ty()),
-            Self::Tag(tag) => Item::Tag(tag.place(core)),
-        })
-    }
-
-    /// The type. For a memory or a table, this is the type that it was declared with.
-    ///
-    /// # Panics
-    /// If the item belongs to another store.
-    pub fn ty(&self, store: impl AsContext) -> ExternType {
-        match self {
-            Self::Func(f) => ExternType::Func(f.ty(store)),
-            Self::Memory(m) => ExternType::Memory(m.ty(store)),
-            Self::SharedMemory(m) => ExternType::Memory(m.ty()),
-            Self::Table(t) => ExternType::Table(t.ty(store)),
-            Self::Global(g) => ExternType::Global(g.ty()),
-            Self::Tag(t) => ExternType::Tag(t.ty(store)),
-        }
-    }
-}
 
 /// An instance of a module, in a store.
 ///
@@ -373,32 +278,32 @@ impl Instance {
 
     /// The exported function of this name.
     pub fn get_func(&self, store: impl AsContextMut, name: &str) -> Option<Func> {
-        self.get_export(store, name)?.func()
+        self.get_export(store, name)?.into_func()
     }
 
     /// The exported memory of this name that several threads can use.
     pub fn get_shared_memory(&self, store: impl AsContextMut, name: &str) -> Option<SharedMemory> {
-        self.get_export(store, name)?.shared_memory()
+        self.get_export(store, name)?.into_shared_memory()
     }
 
     /// The exported memory of this name, if it is not a [`SharedMemory`].
     pub fn get_memory(&self, store: impl AsContextMut, name: &str) -> Option<Memory> {
-        self.get_export(store, name)?.memory()
+        self.get_export(store, name)?.into_memory()
     }
 
     /// The exported table of this name.
     pub fn get_table(&self, store: impl AsContextMut, name: &str) -> Option<Table> {
-        self.get_export(store, name)?.table()
+        self.get_export(store, name)?.into_table()
     }
 
     /// The exported global of this name.
     pub fn get_global(&self, store: impl AsContextMut, name: &str) -> Option<Global> {
-        self.get_export(store, name)?.global()
+        self.get_export(store, name)?.into_global()
     }
 
     /// The exported tag of this name.
     pub fn get_tag(&self, store: impl AsContextMut, name: &str) -> Option<Tag> {
-        self.get_export(store, name)?.tag()
+        self.get_export(store, name)?.into_tag()
     }
 
     /// The exported function of this name and type.
@@ -418,16 +323,32 @@ impl Instance {
         .typed(store)
     }
 
-    /// All exports, in the module's order.
-    pub fn exports(&self, mut store: impl AsContextMut) -> Vec<(String, Extern)> {
+    /// The export at a place in the module, see [`Module::get_export_index`]. `None` if the instance
+    /// is of another module.
+    pub fn get_module_export(
+        &self,
+        mut store: impl AsContextMut,
+        export: &ModuleExport,
+    ) -> Option<Extern> {
         let mut store = store.as_context_mut();
         let core = store.core();
         let module = Arc::clone(&self.0.borrow(core).module);
-        let find = |name: &str| {
-            let item = self.0.borrow_mut(core).export(name)?;
-            Some((name.to_string(), Extern::from_item(core, item)))
+        let record = export.of(&module)?;
+        let item = self.0.borrow_mut(core).export_at(record)?;
+        Some(Extern::from_item(core, item))
+    }
+
+    /// All exports, in the module's order.
+    pub fn exports(&self, mut store: impl AsContextMut) -> std::vec::IntoIter<Export> {
+        let mut store = store.as_context_mut();
+        let core = store.core();
+        let module = Arc::clone(&self.0.borrow(core).module);
+        let find = |export: ExportType<'_>| {
+            let item = self.0.borrow_mut(core).export(export.name())?;
+            Some(Export::new(export.name(), Extern::from_item(core, item)))
         };
-        export_names(module.artifact()).filter_map(find).collect()
+        let found: Vec<_> = exports(module.artifact()).filter_map(find).collect();
+        found.into_iter()
     }
 
     /// The module.

@@ -133,7 +133,7 @@ impl<T: 'static> InstancePre<T> {
         };
         let own = &self.inner;
         own.state.is_none()
-            && own.module.is_same(module)
+            && Module::same(&own.module, module)
             && own.imports.len() == imports.len()
             && own.imports.iter().zip(imports).all(same)
     }

@@ -29,7 +29,7 @@ pub struct InterruptHandle(SharedInterrupt);
 
 impl InterruptHandle {
     /// Ends the wasm code that runs in the store, and code that starts later, with
-    /// [`TrapCode::Interrupt`](crate::TrapCode::Interrupt), until [`clear`](Self::clear).
+    /// [`Trap::Interrupt`](crate::Trap::Interrupt), until [`clear`](Self::clear).
     ///
     /// Code compiled with [`Interruption::Epoch`](crate::Interruption::Epoch) stops within
     /// microseconds. Other code stops when a host function returns to it.
@@ -57,7 +57,7 @@ impl InterruptHandle {
     /// (`POLLIN`) from when on the store's code [is to end](Self::is_interrupted), to be waited for
     /// together with what the function is about. It is not to be read or written. What the function
     /// returns then does not matter: the code ends with
-    /// [`TrapCode::Interrupt`](crate::TrapCode::Interrupt), or as closing the instance says.
+    /// [`Trap::Interrupt`](crate::Trap::Interrupt), or as closing the instance says.
     ///
     /// ```no_run
     /// # use precast_loader::{AsContextMut, Caller, Linker};
@@ -112,13 +112,16 @@ impl<T: 'static> Store<T> {
     }
 
     /// [`StoreContextMut::get_fuel`].
-    pub fn get_fuel(&self) -> u64 {
-        self.core().fuel()
+    ///
+    /// # Errors
+    /// As there.
+    pub fn get_fuel(&self) -> Result<u64, Error> {
+        self.core().get_fuel()
     }
 }
 
 impl<T: 'static> StoreContextMut<'_, T> {
-    /// Ends wasm code of the store with [`TrapCode::Interrupt`](crate::TrapCode::Interrupt) when
+    /// Ends wasm code of the store with [`Trap::Interrupt`](crate::Trap::Interrupt) when
     /// [`Engine::increment_epoch`](crate::Engine::increment_epoch) has been called `ticks` times
     /// from now on, and so does code that is called after that, until this is called again. Zero:
     /// at once. A new store has no deadline.
@@ -140,7 +143,7 @@ impl<T: 'static> StoreContextMut<'_, T> {
     }
 
     /// Sets how much more code compiled with [`Interruption::Fuel`](crate::Interruption::Fuel) may
-    /// do before it ends with [`TrapCode::OutOfFuel`](crate::TrapCode::OutOfFuel): one unit for
+    /// do before it ends with [`Trap::OutOfFuel`](crate::Trap::OutOfFuel): one unit for
     /// each operator that does something, for each function that is entered, and for each byte,
     /// element or page that an operator on a range works on; as Wasmtime 49 counts. A new store has
     /// no fuel. The maximum is 2^63 - 1. A store that has been given fuel takes no modules that
@@ -158,7 +161,11 @@ impl<T: 'static> StoreContextMut<'_, T> {
     /// Returns how much fuel is left. The number is exact after wasm code has returned, in a host
     /// function, and when the fuel is used up. If code ended in another way, the work of the
     /// innermost function since its last call is not subtracted.
-    pub fn get_fuel(&self) -> u64 {
-        self.0.core.fuel()
+    ///
+    /// # Errors
+    /// [`Error::Interruption`] if the store has code that was compiled otherwise, which uses no
+    /// fuel.
+    pub fn get_fuel(&self) -> Result<u64, Error> {
+        self.0.core.get_fuel()
     }
 }

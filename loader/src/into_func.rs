@@ -178,7 +178,7 @@ macro_rules! into_func {
                         Ret: WasmRet,
                 }
 
-                let ty = FuncType::new([$($A::TYPE),*], <Ret::Ok as WasmResults>::types());
+                let ty = FuncType::of([$($A::TYPE),*], <Ret::Ok as WasmResults>::types());
                 let is_native = <($($A,)*) as WasmParams>::NATIVE
                     && <Ret::Ok as WasmResults>::NATIVE;
                 let mut shims = Shims {

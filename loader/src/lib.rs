@@ -65,7 +65,7 @@
 // |---|---|---|
 // | ground | `sys`, `arch` | the operating system; all that differs between architectures |
 // | | `mapping`, `place`, `libcalls` | a mapped artifact: checked, patched, executable |
-// | | `types`, `error`, `trap`, `limits` | types without a pointer into a store |
+// | | `types`, `error`, `backtrace`, `limits` | types without a pointer into a store |
 // | | `externref`, `exception` | values that stores keep for machine code |
 // | machine | `vm` | what machine code and the signal handler work with, see its own map |
 // | handles | `engine`, `module`, `store` | settings, modules, stores and access to them |
@@ -73,6 +73,8 @@
 // | | `stored` | what a handle is: the number of a store, and a pointer to an item of it |
 // | | `instance`, `func`, `memory`, `table`, `global`, `tag` | items of stores |
 // | | `shared_memory` | memories of no store, which several threads use |
+// | | `externs`, `interface` | items of any kind; what modules import and export |
+// | | `capture` | backtraces that the host takes |
 // | | `val`, `exnref`, `snapshot` | values; the state of instances |
 // | | `host`, `into_func`, `typed` | host functions, and Rust types for wasm types |
 // | | `linker`, `imports`, `instance_pre`, `redirect` | resolving and checking imports |
@@ -86,12 +88,15 @@
 // `Extern`.
 
 mod arch;
+mod backtrace;
+mod capture;
 mod debug;
 mod engine;
 mod error;
 mod exception;
 mod exnref;
 mod externref;
+mod externs;
 mod func;
 mod global;
 mod host;
@@ -99,6 +104,7 @@ pub mod hosts;
 mod imports;
 mod instance;
 mod instance_pre;
+mod interface;
 mod interrupt;
 mod into_func;
 mod libcalls;
@@ -119,28 +125,31 @@ mod stored;
 mod sys;
 mod table;
 mod tag;
-mod trap;
 mod typed;
 mod types;
 mod val;
 mod vm;
 
-pub use engine::{Config, Engine};
+pub use backtrace::{FrameInfo, WasmBacktrace};
+pub use engine::{Config, Engine, EngineWeak};
 pub use error::host::HostError;
 pub use error::{Error, LinkError};
 pub use exception::ExnRef;
 pub use externref::ExternRef;
+pub use externs::{Export, Extern};
 pub use func::{Func, TypedFunc};
 pub use global::Global;
 pub use host::Caller;
-pub use instance::{Extern, Instance};
+pub use instance::Instance;
 pub use instance_pre::InstancePre;
+pub use interface::{ExportType, ImportType, ModuleExport};
 pub use interrupt::InterruptHandle;
 pub use into_func::{IntoFunc, WasmRet};
 pub use limits::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 pub use linker::Linker;
 pub use mapping::StaticArtifact;
 pub use memory::Memory;
+pub use memory::access::WasmNumber;
 pub use module::{Module, WeakModule};
 pub use redirect::{Redirected, Redirections};
 pub use shared_memory::{SharedMemory, WaitResult};
@@ -148,11 +157,10 @@ pub use snapshot::Snapshot;
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
 pub use table::Table;
 pub use tag::Tag;
-pub use trap::{Frame, Trap, WasmBacktrace};
 pub use typed::{WasmParams, WasmResults, WasmTy};
 pub use types::{ExternType, FuncType, GlobalType, MemoryType, TableType};
 pub use val::{V128, Val};
 
-pub use precast_artifact::{Interruption, TrapCode, ValType};
+pub use precast_artifact::{Interruption, TrapCode as Trap, ValType};
 #[cfg(feature = "signatures")]
 pub use precast_signature::{Error as SignatureError, KeyId, NotAKey, PublicKey, TrustedKeys};

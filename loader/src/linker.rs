@@ -1,19 +1,26 @@
 //! Imports by name.
 
+mod modules;
+mod unknown;
+
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::error::{Error, LinkError};
+use crate::externs::Extern;
+use crate::func::Func;
 use crate::host::Caller;
 use crate::imports::Import;
-use crate::instance::{Extern, Instance};
+use crate::instance::Instance;
 use crate::instance_pre::InstancePre;
+use crate::interface::ImportType;
 use crate::into_func::IntoFunc;
 use crate::module::Module;
 use crate::redirect::Redirections;
-use crate::store::{AsContextMut, Invariant};
+use crate::shared_memory::SharedMemory;
+use crate::store::{AsContext, AsContextMut, Invariant};
 use crate::types::{ExternType, FuncType, import_type};
 use crate::val::Val;
 use crate::vm::host::HostFunc;
@@ -26,7 +33,7 @@ use crate::vm::host::HostFunc;
 /// fn start(module: &Module, store: &mut Store<()>) -> Result<Instance, Error> {
 ///     let mut linker = Linker::new(module.engine());
 ///     linker.func_wrap("env", "log", |x: i32| println!("{x}"))?;
-///     linker.define_unknown_imports_as_traps(module);
+///     linker.define_unknown_imports_as_traps(module)?;
 ///     linker.instantiate(store, module)
 /// }
 /// ```
@@ -36,6 +43,7 @@ pub struct Linker<T: 'static> {
     /// By module name, then by item name.
     definitions: BTreeMap<String, BTreeMap<String, Import>>,
     allow_shadowing: bool,
+    allow_unknown_exports: bool,
     data: Invariant<T>,
 }
 
@@ -45,6 +53,7 @@ impl<T: 'static> Clone for Linker<T> {
             engine: self.engine,
             definitions: self.definitions.clone(),
             allow_shadowing: self.allow_shadowing,
+            allow_unknown_exports: self.allow_unknown_exports,
             data: PhantomData,
         }
     }
@@ -57,6 +66,7 @@ impl<T: 'static> Linker<T> {
             engine: *engine,
             definitions: BTreeMap::new(),
             allow_shadowing: false,
+            allow_unknown_exports: false,
             data: PhantomData,
         }
     }
@@ -129,48 +139,37 @@ impl<T: 'static> Linker<T> {
         )
     }
 
-    /// Defines a host function for each imported function of a module that has no definition yet.
-    /// Such a function fails with an error that names the import. This is for hosts that know which
-    /// imports a guest never calls.
-    pub fn define_unknown_imports_as_traps(&mut self, module: &Module) -> &mut Self {
-        let artifact = module.code.artifact();
-        for record in artifact.imports() {
-            let ExternType::Func(ty) = import_type(&artifact, record) else {
-                continue;
-            };
-            let from = artifact.str(record.module).unwrap_or_default();
-            let name = artifact.str(record.name).unwrap_or_default();
-            let items = self.items_mut(from);
-            if items.contains_key(name) {
-                continue;
-            }
-            let message = [
-                "nothing is defined for `",
-                from,
-                "`.`",
-                name,
-                "`, which was called",
-            ];
-            let message = message.concat();
-            let host =
-                HostFunc::new::<T, _>(ty, move |_, _, _| Err(Error::host(message.to_string())));
-            items.insert(name.to_string(), Import::Host(Arc::new(host)));
-        }
-        self
-    }
-
     /// Defines an item of a store. A module that imports the item can be instantiated only in that
     /// store.
     ///
     /// # Errors
-    /// [`Error::Duplicate`].
+    /// [`Error::Duplicate`], [`Error::WrongStore`] for an item of another store.
     pub fn define(
         &mut self,
+        store: impl AsContext<Data = T>,
         module: &str,
         name: &str,
         item: impl Into<Extern>,
     ) -> Result<&mut Self, Error> {
-        self.insert(module, name, Import::Extern(item.into()))
+        let item = item.into();
+        if !item.belongs_to(&store.as_context().0.core) {
+            return Err(Error::WrongStore { what: "the item" });
+        }
+        self.insert(module, name, Import::Extern(item))
+    }
+
+    /// Defines a memory of several threads. It belongs to no store, so a module that imports the
+    /// memory can be instantiated in any.
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`].
+    pub fn shared_memory(
+        &mut self,
+        module: &str,
+        name: &str,
+        memory: SharedMemory,
+    ) -> Result<&mut Self, Error> {
+        self.insert(module, name, Import::Extern(memory.into()))
     }
 
     /// Defines all exports of an instance under the module name `module`.
@@ -179,14 +178,100 @@ impl<T: 'static> Linker<T> {
     /// [`Error::Duplicate`].
     pub fn instance(
         &mut self,
-        store: impl AsContextMut<Data = T>,
+        mut store: impl AsContextMut<Data = T>,
         module: &str,
         instance: Instance,
     ) -> Result<&mut Self, Error> {
-        for (name, item) in instance.exports(store) {
-            self.define(module, &name, item)?;
+        for export in instance.exports(store.as_context_mut()) {
+            let item = Import::Extern(export.clone().into_extern());
+            self.insert(module, export.name(), item)?;
         }
         Ok(self)
+    }
+
+    /// Defines what is defined as `module`.`name` also as `as_module`.`as_name`.
+    ///
+    /// # Errors
+    /// [`Error::Link`] if nothing is defined under the first name, [`Error::Duplicate`].
+    pub fn alias(
+        &mut self,
+        module: &str,
+        name: &str,
+        as_module: &str,
+        as_name: &str,
+    ) -> Result<&mut Self, Error> {
+        let found = self.find(module, name).cloned();
+        let item = found.ok_or_else(|| undefined(module, name))?;
+        self.insert(as_module, as_name, item)
+    }
+
+    /// Defines all that is defined under the module name `module` also under `as_module`. Does
+    /// nothing if nothing is.
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`].
+    pub fn alias_module(&mut self, module: &str, as_module: &str) -> Result<&mut Self, Error> {
+        let items = self.definitions.get(module).cloned().unwrap_or_default();
+        for (name, item) in items {
+            self.insert(as_module, &name, item)?;
+        }
+        Ok(self)
+    }
+
+    fn find(&self, module: &str, name: &str) -> Option<&Import> {
+        self.definitions.get(module)?.get(name)
+    }
+
+    /// What is defined under these names. A host function that belongs to no store yet becomes one
+    /// of this store.
+    pub fn get(
+        &self,
+        mut store: impl AsContextMut<Data = T>,
+        module: &str,
+        name: &str,
+    ) -> Option<Extern> {
+        let item = self.find(module, name)?;
+        Some(item.to_extern(store.as_context_mut().core()))
+    }
+
+    /// [`Linker::get`] for an import.
+    pub fn get_by_import(
+        &self,
+        store: impl AsContextMut<Data = T>,
+        import: &ImportType<'_>,
+    ) -> Option<Extern> {
+        self.get(store, import.module(), import.name())
+    }
+
+    /// The function that runs a module which [`Linker::module`] defined: the one named by the empty
+    /// string, or else `_start`.
+    ///
+    /// # Errors
+    /// [`Error::NoExport`] if there is none.
+    pub fn get_default(
+        &self,
+        mut store: impl AsContextMut<Data = T>,
+        module: &str,
+    ) -> Result<Func, Error> {
+        let mut get = |name| self.get(store.as_context_mut(), module, name)?.into_func();
+        get("").or_else(|| get("_start")).ok_or(Error::NoExport {
+            kind: "function",
+            name: "_start".into(),
+        })
+    }
+
+    /// All definitions: module name, item name and item, in the order of the names.
+    pub fn iter<'a>(
+        &'a self,
+        mut store: impl AsContextMut<Data = T> + 'a,
+    ) -> impl Iterator<Item = (&'a str, &'a str, Extern)> {
+        let items = self.definitions.iter().flat_map(|(module, items)| {
+            let items = items.iter();
+            items.map(move |(name, item)| (module.as_str(), name.as_str(), item))
+        });
+        items.map(move |(module, name, item)| {
+            (module, name, item.to_extern(store.as_context_mut().core()))
+        })
     }
 
     /// The definitions under a module name.
@@ -197,7 +282,7 @@ impl<T: 'static> Linker<T> {
 
     /// The type of the host function that is defined under these names, if there is one.
     pub fn host_func(&self, module: &str, name: &str) -> Option<&FuncType> {
-        match self.definitions.get(module)?.get(name)? {
+        match self.find(module, name)? {
             Import::Host(host) => Some(host.ty()),
             Import::Extern(_) => None,
         }
@@ -232,11 +317,7 @@ impl<T: 'static> Linker<T> {
             let import_module = artifact.str(record.module).unwrap_or_default();
             let name = artifact.str(record.name).unwrap_or_default();
             let (target_module, target_name) = redirections.target(import_module, name);
-            let found = self
-                .definitions
-                .get(target_module)
-                .and_then(|items| items.get(target_name));
-            let found = match found {
+            let found = match self.find(target_module, target_name) {
                 Some(item) if item.may_fit(&module.code, record) => {
                     imports.push(item.clone());
                     continue;
@@ -268,4 +349,14 @@ impl<T: 'static> Linker<T> {
     ) -> Result<Instance, Error> {
         self.instantiate_pre(module)?.instantiate(store)
     }
+}
+
+#[cold]
+fn undefined(module: &str, name: &str) -> Error {
+    Error::Link(vec![LinkError {
+        module: module.into(),
+        name: name.into(),
+        found: None,
+        expected: "any item".into(),
+    }])
 }

@@ -340,6 +340,11 @@ impl Mapping {
         }
     }
 
+    /// The whole artifact.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     pub(crate) fn header(&self) -> &Header {
         self.artifact().header()
     }

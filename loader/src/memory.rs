@@ -9,6 +9,8 @@
 //! a 32-bit index and a small static offset can reach is a fault. A checked memory moves when it
 //! outgrows its room, and machine code compares each access with `len`.
 
+pub(crate) mod access;
+
 use std::ptr::NonNull;
 
 use precast_artifact::Strategy;
@@ -71,6 +73,10 @@ impl Memory {
 
     pub(crate) fn from_entity(core: &StoreCore, entity: NonNull<MemoryEntity>) -> Self {
         Self(Stored::new(core, entity))
+    }
+
+    pub(crate) fn belongs_to(&self, core: &StoreCore) -> bool {
+        self.0.belongs_to(core)
     }
 
     /// # Panics

@@ -4,13 +4,12 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use precast_artifact::records::{ExportRecord, ExternKind};
-use precast_artifact::{Artifact, Interruption};
+use precast_artifact::{HEADER_OFFSET, Interruption};
 
+use crate::backtrace::FrameModule;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::mapping::{Mapping, StaticArtifact, Trust};
-use crate::types::{ExternType, extern_type, import_type};
 use crate::vm::module::MappedModule;
 
 /// A compiled module. Cheap to clone; clones share the mapping.
@@ -20,11 +19,11 @@ use crate::vm::module::MappedModule;
 ///
 /// fn describe(path: &str, digest: &[u8; 32]) -> Result<(), Error> {
 ///     let module = Module::open_verified(&Engine::default(), path, digest)?;
-///     for (module, name, ty) in module.imports() {
-///         println!("imports {module}.{name}: {ty}");
+///     for import in module.imports() {
+///         println!("imports {}.{}: {}", import.module(), import.name(), import.ty());
 ///     }
-///     for (name, ty) in module.exports() {
-///         println!("exports {name}: {ty}");
+///     for export in module.exports() {
+///         println!("exports {}: {}", export.name(), export.ty());
 ///     }
 ///     Ok(())
 /// }
@@ -215,12 +214,8 @@ impl Module {
     }
 
     /// Whether both are clones of one module.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.code, &other.code)
-            && self
-                .engine
-                .check_same(other.engine, "a module", "another")
-                .is_ok()
+    pub fn same(a: &Self, b: &Self) -> bool {
+        Arc::ptr_eq(&a.code, &b.code) && Engine::same(&a.engine, &b.engine)
     }
 
     /// The engine that the module was made with.
@@ -233,39 +228,25 @@ impl Module {
         &self.code.mapping().header().digest
     }
 
-    /// The imports, in the module's order: module name, item name and type.
-    pub fn imports(&self) -> impl ExactSizeIterator<Item = (&str, &str, ExternType)> {
-        let artifact = self.code.artifact();
-        artifact.imports().iter().map(move |import| {
-            (
-                artifact.str(import.module).unwrap_or_default(),
-                artifact.str(import.name).unwrap_or_default(),
-                import_type(&artifact, import),
-            )
-        })
+    /// The name of the module, from its name section.
+    pub fn name(&self) -> Option<&str> {
+        self.code.name()
     }
 
-    /// The exports, in the module's order: name and type.
-    pub fn exports(&self) -> impl ExactSizeIterator<Item = (&str, ExternType)> {
-        let artifact = self.code.artifact();
-        in_order(artifact).map(move |export| {
-            let kind = ExternKind::from_number(export.kind).unwrap_or(ExternKind::Func);
-            (
-                artifact.str(export.name).unwrap_or_default(),
-                extern_type(&artifact, kind, export.index),
-            )
-        })
-    }
-
-    /// The type of the export of this name.
-    pub fn export(&self, name: &str) -> Option<ExternType> {
-        let artifact = self.code.artifact();
-        let export = artifact.export(name)?;
-        Some(extern_type(
-            &artifact,
-            ExternKind::from_number(export.kind)?,
-            export.index,
-        ))
+    /// The bytes of the artifact, as the compiler wrote them. [`Module::from_bytes`] takes them.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn serialize(&self) -> Result<Vec<u8>, Error> {
+        let mut bytes = self.code.mapping().bytes().to_vec();
+        // A loaded GOT has addresses of this process, where the compiler wrote zeros.
+        let got = self.code.mapping().header().got;
+        let got = bytes
+            .iter_mut()
+            .skip(HEADER_OFFSET + got.start as usize)
+            .take(got.len as usize);
+        got.for_each(|byte| *byte = 0);
+        Ok(bytes)
     }
 }
 
@@ -296,16 +277,4 @@ impl WeakModule {
     pub fn is_gone(&self) -> bool {
         self.0.strong_count() == 0
     }
-}
-
-/// The exports of an artifact, in the module's order: the artifact has them sorted by hash.
-fn in_order<'a>(artifact: Artifact<'a>) -> impl ExactSizeIterator<Item = &'a ExportRecord> {
-    let mut exports: Vec<_> = artifact.exports().iter().collect();
-    exports.sort_by_key(|export| export.ordinal);
-    exports.into_iter()
-}
-
-/// The names of the exports of an artifact, in the module's order.
-pub(crate) fn export_names<'a>(artifact: Artifact<'a>) -> impl Iterator<Item = &'a str> {
-    in_order(artifact).map(move |export| artifact.str(export.name).unwrap_or_default())
 }

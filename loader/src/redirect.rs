@@ -157,7 +157,8 @@ impl Redirections {
 
     /// Says for each import of a module where it is looked up and why, in the module's order.
     pub fn explain(&self, module: &Module) -> Vec<Redirected> {
-        let imports = module.imports().map(|(module, name, ty)| {
+        let imports = module.imports().map(|import| {
+            let (module, name) = (import.module(), import.name());
             let (by_module, by_item) = self.rules(module, name);
             let by_module = by_module.map(|i| self.modules[i].to_string());
             let by_item = by_item.map(|i| self.items[i].to_string());
@@ -165,7 +166,7 @@ impl Redirections {
             Redirected {
                 module: module.to_owned(),
                 name: name.to_owned(),
-                ty,
+                ty: import.ty(),
                 target: (target_module.to_owned(), target_name.to_owned()),
                 rules: by_module.into_iter().chain(by_item).collect(),
             }
@@ -178,7 +179,8 @@ impl Redirections {
     pub fn unmatched(&self, module: &Module) -> Vec<String> {
         let mut modules = vec![false; self.modules.len()];
         let mut items = vec![false; self.items.len()];
-        for (module, name, _) in module.imports() {
+        for import in module.imports() {
+            let (module, name) = (import.module(), import.name());
             let (by_module, by_item) = self.rules(module, name);
             if let Some(i) = by_module {
                 modules[i] = true;

@@ -4,11 +4,10 @@ use std::cell::UnsafeCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use precast_artifact::{Strategy, TrapCode};
+use precast_artifact::{Strategy, TrapCode as Trap};
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::trap::Trap;
 use crate::types::MemoryType;
 use crate::vm::builtins::atomic_place;
 use crate::vm::memory::MemoryEntity;
@@ -228,6 +227,6 @@ fn wait_result(woken: Woken) -> Result<WaitResult, Trap> {
         Woken::Notified => Ok(WaitResult::Ok),
         Woken::Mismatch => Ok(WaitResult::Mismatch),
         Woken::TimedOut => Ok(WaitResult::TimedOut),
-        Woken::Interrupted => Err(TrapCode::Interrupt.into()),
+        Woken::Interrupted => Err(Trap::Interrupt),
     }
 }

@@ -139,6 +139,11 @@ impl<T: 'static> Store<T> {
         inner.core.limiter = Some(find::<T>);
     }
 
+    /// [`StoreContextMut::gc`].
+    pub fn gc(&mut self) {
+        self.core_mut().collect_externrefs_now();
+    }
+
     /// Drops the store and returns the data of the host.
     pub fn into_data(mut self) -> T {
         // The core moves below, so pointers to its interrupt word become invalid.
@@ -219,6 +224,11 @@ impl<'a, T: 'static> StoreContext<'a, T> {
     pub fn data(&self) -> &'a T {
         &self.0.data
     }
+
+    /// The engine that the store was made with.
+    pub fn engine(&self) -> &'a Engine {
+        &self.0.engine
+    }
 }
 
 impl<T: 'static> StoreContextMut<'_, T> {
@@ -230,6 +240,17 @@ impl<T: 'static> StoreContextMut<'_, T> {
     /// The host's data.
     pub fn data_mut(&mut self) -> &mut T {
         &mut self.0.data
+    }
+
+    /// The engine that the store was made with.
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// Drops the external references and exceptions that nothing holds any more, which the store
+    /// otherwise does now and then.
+    pub fn gc(&mut self) {
+        self.core().collect_externrefs_now();
     }
 
     pub(crate) fn core(&mut self) -> &mut StoreCore {

@@ -1,5 +1,6 @@
 //! Tables that are not frozen.
 
+use std::ops::Range;
 use std::ptr::NonNull;
 
 use precast_artifact::ValType;
@@ -24,8 +25,8 @@ use crate::vm::table::TableEntity;
 /// let table = Table::new(&mut store, ty, Val::FuncRef(None))?;
 /// let func = Func::wrap(&mut store, || 7);
 /// table.set(&mut store, 1, func.into())?;
-/// assert!(matches!(table.get_element(&store, 0), Some(Val::FuncRef(None))));
-/// assert!(table.get_element(&store, 2).is_none(), "it has two elements");
+/// assert!(matches!(table.get(&store, 0), Some(Val::FuncRef(None))));
+/// assert!(table.get(&store, 2).is_none(), "it has two elements");
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +59,10 @@ impl Table {
         Self(Stored::new(core, entity))
     }
 
+    pub(crate) fn belongs_to(&self, core: &StoreCore) -> bool {
+        self.0.belongs_to(core)
+    }
+
     /// # Panics
     /// If the table belongs to another store.
     pub(crate) fn entity(&self, core: &StoreCore) -> NonNull<TableEntity> {
@@ -78,7 +83,7 @@ impl Table {
     }
 
     /// The element at an index; `None` outside of the table.
-    pub fn get_element(&self, store: impl AsContext, index: u64) -> Option<Val> {
+    pub fn get(&self, store: impl AsContext, index: u64) -> Option<Val> {
         let store = store.as_context();
         let core = &store.0.core;
         let table = self.0.borrow(core);
@@ -96,17 +101,73 @@ impl Table {
         let core = store.core();
         let raw = element_to_raw(&value, self.0.borrow(core).ty().element, core)?;
         let table = self.0.borrow_mut(core);
-        let size = table.len() as u64;
-        let what = "elements of a table";
-        let element = usize::try_from(index)
-            .ok()
-            .and_then(|i| table.elements().get_mut(i));
-        *element.ok_or(Error::OutOfBounds {
-            what,
-            start: index,
-            len: 1,
-            size,
-        })? = raw;
+        let range = range(index, 1, table.len())?;
+        table.elements()[range].fill(raw);
+        Ok(())
+    }
+
+    /// Sets `len` elements from `start` on.
+    ///
+    /// # Errors
+    /// [`Error::OutOfBounds`], or [`Error::Type`] if `value` is not of the element type. Nothing
+    /// changes then.
+    pub fn fill(
+        &self,
+        mut store: impl AsContextMut,
+        start: u64,
+        value: Val,
+        len: u64,
+    ) -> Result<(), Error> {
+        let mut store = store.as_context_mut();
+        let core = store.core();
+        let raw = element_to_raw(&value, self.0.borrow(core).ty().element, core)?;
+        let table = self.0.borrow_mut(core);
+        let range = range(start, len, table.len())?;
+        table.elements()[range].fill(raw);
+        Ok(())
+    }
+
+    /// Copies `len` elements of `from`, from `src` on, to this table from `dst` on. The tables may
+    /// be the same.
+    ///
+    /// # Errors
+    /// [`Error::OutOfBounds`], or [`Error::Type`] if the tables have elements of different types.
+    /// Nothing changes then.
+    ///
+    /// # Panics
+    /// If one of the tables belongs to another store.
+    pub fn copy(
+        &self,
+        mut store: impl AsContextMut,
+        dst: u64,
+        from: &Self,
+        src: u64,
+        len: u64,
+    ) -> Result<(), Error> {
+        let mut store = store.as_context_mut();
+        let core = store.core();
+        let (expected, found) = (
+            self.0.borrow(core).ty().element,
+            from.0.borrow(core).ty().element,
+        );
+        if found != expected {
+            return Err(Error::Type {
+                what: "elements of a table".into(),
+                found: found.to_string(),
+                expected: expected.to_string(),
+            });
+        }
+        let src = range(src, len, from.0.borrow(core).len())?;
+        let dst = range(dst, len, self.0.borrow(core).len())?;
+        if self.0 == from.0 {
+            self.0
+                .borrow_mut(core)
+                .elements()
+                .copy_within(src, dst.start);
+            return Ok(());
+        }
+        let from = from.0.borrow(core).elements_ref()[src].to_vec();
+        self.0.borrow_mut(core).elements()[dst].copy_from_slice(&from);
         Ok(())
     }
 
@@ -130,4 +191,16 @@ fn element_to_raw(value: &Val, element: ValType, core: &mut StoreCore) -> Result
     value.check("element of a table", element)?;
     // SAFETY: references are 8 bytes, see `ValRaw`.
     Ok(unsafe { value.to_raw_alone(core)?.externref })
+}
+
+/// # Errors
+/// [`Error::OutOfBounds`].
+fn range(start: u64, len: u64, size: usize) -> Result<Range<usize>, Error> {
+    let out_of_bounds = Error::OutOfBounds {
+        what: "elements of a table",
+        start,
+        len,
+        size: size as u64,
+    };
+    crate::vm::table::range(start, len, size).map_err(|_| out_of_bounds)
 }

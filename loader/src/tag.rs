@@ -19,7 +19,7 @@ use crate::vm::store::StoreCore;
 /// use precast_loader::{Engine, Error, FuncType, Store, Tag, ValType};
 ///
 /// let mut store = Store::new(&Engine::default(), ());
-/// let ty = FuncType::new([ValType::I32], []);
+/// let ty = FuncType::new(store.engine(), [ValType::I32], []);
 /// let tag = Tag::new(&mut store, ty.clone())?;
 /// assert_eq!(tag.ty(&store), ty);
 /// assert_ne!(tag, Tag::new(&mut store, ty)?);
@@ -54,6 +54,10 @@ impl Tag {
 
     pub(crate) fn from_raw(core: &StoreCore, tag: NonNull<VmTag>) -> Self {
         Self(Stored::new(core, tag))
+    }
+
+    pub(crate) fn belongs_to(&self, core: &StoreCore) -> bool {
+        self.0.belongs_to(core)
     }
 
     /// # Panics

@@ -190,10 +190,10 @@ pub(crate) unsafe fn read_value<T: WasmTy>(at: *const ValRaw, core: &mut StoreCo
 /// The conversions agree with [`types`](Self::types).
 ///
 /// ```
-/// use precast_loader::{FuncType, WasmParams, WasmResults};
+/// use precast_loader::{Engine, FuncType, WasmParams, WasmResults};
 ///
 /// fn func_type<P: WasmParams, R: WasmResults>() -> FuncType {
-///     FuncType::new(P::types(), R::types())
+///     FuncType::new(&Engine::default(), P::types(), R::types())
 /// }
 ///
 /// assert_eq!(func_type::<(i32, f64), u64>().to_string(), "func (i32 f64) -> (i64)");

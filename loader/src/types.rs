@@ -17,9 +17,9 @@ const PAGE_SHIFT: u8 = 16;
 /// Type of a function.
 ///
 /// ```
-/// use precast_loader::{FuncType, ValType};
+/// use precast_loader::{Engine, FuncType, ValType};
 ///
-/// let ty = FuncType::new([ValType::I32, ValType::I64], [ValType::F32]);
+/// let ty = FuncType::new(&Engine::default(), [ValType::I32, ValType::I64], [ValType::F32]);
 /// assert_eq!(ty.to_string(), "func (i32 i64) -> (f32)");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,8 +30,7 @@ pub struct FuncType {
 }
 
 impl FuncType {
-    /// A function type.
-    pub fn new(
+    pub(crate) fn of(
         params: impl IntoIterator<Item = ValType>,
         results: impl IntoIterator<Item = ValType>,
     ) -> Self {
@@ -58,7 +57,7 @@ impl FuncType {
     }
 
     pub(crate) fn from_signature(signature: reader::Signature<'_>) -> Self {
-        Self::new(signature.params(), signature.results())
+        Self::of(signature.params(), signature.results())
     }
 
     /// The type id, see [`signature`].
@@ -71,7 +70,7 @@ impl FuncType {
         if id & INTERNED_TYPE_ID != 0 {
             let interned = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
             let found = interned.types.get((id ^ INTERNED_TYPE_ID) as usize);
-            return found.map_or_else(|| Self::new([], []), Self::clone);
+            return found.map_or_else(|| Self::of([], []), Self::clone);
         }
         let digits = |id: u64| {
             (0..21)
@@ -79,7 +78,7 @@ impl FuncType {
                 .map_while(ValType::from_byte)
         };
         let results = id >> (3 * (digits(id).count() + 1));
-        Self::new(digits(id), digits(results))
+        Self::of(digits(id), digits(results))
     }
 }
 
@@ -193,6 +192,17 @@ impl MemoryType {
         strategy.guards(self.memory64, self.page_size_log2.into())
     }
 
+    /// A memory with 64-bit addresses.
+    pub fn new64(min: u64, max: Option<u64>) -> Self {
+        Self {
+            min,
+            max,
+            memory64: true,
+            shared: false,
+            page_size_log2: PAGE_SHIFT,
+        }
+    }
+
     /// Checks that a memory can have this type.
     ///
     /// # Errors
@@ -282,6 +292,16 @@ impl TableType {
         }
     }
 
+    /// A table with 64-bit indices.
+    pub fn new64(element: ValType, min: u64, max: Option<u64>) -> Self {
+        Self {
+            element,
+            min,
+            max,
+            table64: true,
+        }
+    }
+
     /// Checks that a table can have this type.
     ///
     /// # Errors
@@ -355,7 +375,7 @@ impl fmt::Display for GlobalType {
 /// use precast_loader::{ExternType, Module};
 ///
 /// fn has_memory(module: &Module) -> bool {
-///     matches!(module.export("memory"), Some(ExternType::Memory(_)))
+///     matches!(module.get_export("memory"), Some(ExternType::Memory(_)))
 /// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -371,6 +391,38 @@ pub enum ExternType {
     Global(GlobalType),
     /// A tag of exceptions: their values are the parameters of a function that gives nothing.
     Tag(FuncType),
+}
+
+macro_rules! kinds {
+    ($($get:ident $unwrap:ident $Kind:ident $Type:ty, $what:literal),* $(,)?) => {
+        impl ExternType {
+            $(
+                #[doc = concat!("The type of ", $what, ", if this is one.")]
+                pub fn $get(&self) -> Option<&$Type> {
+                    match self { Self::$Kind(ty) => Some(ty), _ => None }
+                }
+
+                #[doc = concat!("The type of ", $what, ".")]
+                ///
+                /// # Panics
+                #[doc = concat!("If this is not the type of ", $what, ".")]
+                pub fn $unwrap(&self) -> &$Type {
+                    match self.$get() {
+                        Some(ty) => ty,
+                        None => panic!("found {self}, expected the type of {}", $what),
+                    }
+                }
+            )*
+        }
+    };
+}
+
+kinds! {
+    func unwrap_func Func FuncType, "a function",
+    memory unwrap_memory Memory MemoryType, "a linear memory",
+    table unwrap_table Table TableType, "a table",
+    global unwrap_global Global GlobalType, "a global",
+    tag unwrap_tag Tag FuncType, "a tag",
 }
 
 impl fmt::Display for ExternType {
@@ -432,7 +484,7 @@ pub(crate) fn extern_type(artifact: &Artifact<'_>, kind: ExternKind, index: u32)
         ExternKind::Global => global_type(artifact, index).map(ExternType::Global),
         ExternKind::Tag => tag_type(artifact, index).map(ExternType::Tag),
     };
-    found.unwrap_or(ExternType::Func(FuncType::new([], [])))
+    found.unwrap_or(ExternType::Func(FuncType::of([], [])))
 }
 
 /// Type of an import.

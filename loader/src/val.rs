@@ -72,33 +72,38 @@ pub enum Val {
 }
 
 macro_rules! unwraps {
-    ($($(#[$doc:meta])* $name:ident: $Variant:ident($v:ident) -> $T:ty = $e:expr),* $(,)?) => {
+    ($($name:ident $unwrap:ident: $Variant:ident($v:ident) -> $T:ty = $e:expr),* $(,)?) => {
         impl Val {
-            $($(#[$doc])*
-            pub fn $name(&self) -> Option<$T> {
-                match self { Self::$Variant($v) => Some($e), _ => None }
-            })*
+            $(
+                #[doc = concat!("The `", stringify!($name), "`, if it is one.")]
+                pub fn $name(&self) -> Option<$T> {
+                    match self { Self::$Variant($v) => Some($e), _ => None }
+                }
+
+                #[doc = concat!("The `", stringify!($name), "`.")]
+                ///
+                /// # Panics
+                /// If it is of another type.
+                pub fn $unwrap(&self) -> $T {
+                    match self {
+                        Self::$Variant($v) => $e,
+                        other => panic!("found {}, expected {}", other.ty(), stringify!($name)),
+                    }
+                }
+            )*
         }
     };
 }
 
 unwraps! {
-    /// The `i32`, if it is one.
-    i32: I32(v) -> i32 = *v,
-    /// The `i64`, if it is one.
-    i64: I64(v) -> i64 = *v,
-    /// The `f32`, if it is one.
-    f32: F32(v) -> f32 = f32::from_bits(*v),
-    /// The `f64`, if it is one.
-    f64: F64(v) -> f64 = f64::from_bits(*v),
-    /// The `v128`, if it is one.
-    v128: V128(v) -> V128 = *v,
-    /// The `funcref`, if it is one.
-    funcref: FuncRef(v) -> Option<&Func> = v.as_ref(),
-    /// The `externref`, if it is one.
-    externref: ExternRef(v) -> Option<&ExternRef> = v.as_ref(),
-    /// The `exnref`, if it is one.
-    exnref: ExnRef(v) -> Option<&ExnRef> = v.as_ref(),
+    i32 unwrap_i32: I32(v) -> i32 = *v,
+    i64 unwrap_i64: I64(v) -> i64 = *v,
+    f32 unwrap_f32: F32(v) -> f32 = f32::from_bits(*v),
+    f64 unwrap_f64: F64(v) -> f64 = f64::from_bits(*v),
+    v128 unwrap_v128: V128(v) -> V128 = *v,
+    funcref unwrap_funcref: FuncRef(v) -> Option<&Func> = v.as_ref(),
+    externref unwrap_externref: ExternRef(v) -> Option<&ExternRef> = v.as_ref(),
+    exnref unwrap_exnref: ExnRef(v) -> Option<&ExnRef> = v.as_ref(),
 }
 
 impl Val {
@@ -114,6 +119,21 @@ impl Val {
             Self::ExternRef(_) => ValType::ExternRef,
             Self::ExnRef(_) => ValType::ExnRef,
         }
+    }
+
+    /// The null reference of type `funcref`.
+    pub const fn null_func_ref() -> Self {
+        Self::FuncRef(None)
+    }
+
+    /// The null reference of type `externref`.
+    pub const fn null_extern_ref() -> Self {
+        Self::ExternRef(None)
+    }
+
+    /// The null reference of type `exnref`.
+    pub const fn null_exn_ref() -> Self {
+        Self::ExnRef(None)
     }
 
     /// The value zero, or the null reference.
@@ -230,7 +250,11 @@ from! {
     f32 => v Self::F32(v.to_bits()),
     f64 => v Self::F64(v.to_bits()),
     V128 => v Self::V128(v),
+    u128 => v Self::V128(v.into()),
     Func => v Self::FuncRef(Some(v)),
+    Option<Func> => v Self::FuncRef(v),
     ExternRef => v Self::ExternRef(Some(v)),
+    Option<ExternRef> => v Self::ExternRef(v),
     ExnRef => v Self::ExnRef(Some(v)),
+    Option<ExnRef> => v Self::ExnRef(v),
 }

@@ -15,9 +15,9 @@ fn engines() -> [Engine; 4] {
     let small = Config::new().max_wasm_stack(64 << 10).clone();
     [
         Engine::default(),
-        Engine::new(&small),
-        Engine::new(Config::new().epoch_interruption(true)),
-        Engine::new(Config::new().epoch_interruption(true)),
+        Engine::new(&small).unwrap(),
+        Engine::new(Config::new().epoch_interruption(true)).unwrap(),
+        Engine::new(Config::new().epoch_interruption(true)).unwrap(),
     ]
 }
 
@@ -91,7 +91,7 @@ fn mixed(module: &Module, a: Engine, b: Engine) {
 /// An engine with epoch interruption refuses other modules, however they get to it.
 #[test]
 fn do_not_lose_what_they_ask_for() {
-    let engine = Engine::new(Config::new().epoch_interruption(true));
+    let engine = Engine::new(Config::new().epoch_interruption(true)).unwrap();
     for strategy in strategies() {
         let plain = Engine::default();
         let module = Source::new(strategy).module(&plain, r#"(module (func (export "f")))"#);
@@ -116,7 +116,11 @@ fn do_not_lose_what_they_ask_for() {
 #[test]
 fn have_their_types_in_common() {
     let many = |count: usize, last: ValType| {
-        FuncType::new((1..count).map(|_| ValType::I32).chain([last]), [])
+        FuncType::new(
+            &Engine::default(),
+            (1..count).map(|_| ValType::I32).chain([last]),
+            [],
+        )
     };
     let text = |count: usize, last: &str| {
         let params = "i32 ".repeat(count - 1) + last;
@@ -150,7 +154,7 @@ fn have_their_types_in_common() {
             let exported = instance.get_func(&mut store, "f").unwrap();
             assert_eq!(exported.ty(&store), *right);
             let table = instance.get_table(&mut store, "t").unwrap();
-            let Some(Val::FuncRef(Some(element))) = table.get_element(&store, 0) else {
+            let Some(Val::FuncRef(Some(element))) = table.get(&store, 0) else {
                 panic!("there is a function");
             };
             assert_eq!(element.ty(&store), *right);

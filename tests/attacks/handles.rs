@@ -2,8 +2,8 @@
 //! panics, and none accesses memory.
 
 use precast_loader::{
-    Extern, Func, Global, GlobalType, Instance, InstancePre, Linker, Memory, MemoryType, Store,
-    Table, TableType, TypedFunc, Val, ValType,
+    Error, Extern, Func, Global, GlobalType, Instance, InstancePre, Linker, Memory, MemoryType,
+    Store, Table, TableType, TypedFunc, Val, ValType,
 };
 use precast_tests::{module, store, strategies};
 
@@ -54,7 +54,7 @@ impl Handles {
     }
 
     /// Checks that each use panics with the right message.
-    fn are_refused(self, store: &mut Store<()>) {
+    fn are_refused(self, theirs: Option<&Store<()>>, store: &mut Store<()>) {
         let Self {
             instance,
             func,
@@ -74,7 +74,7 @@ impl Handles {
         }
         refused!("an instance":
             instance.get_export(&mut *store, "f"), instance.get_func(&mut *store, "none"),
-            instance.exports(&mut *store), instance.module(&*store),
+            instance.exports(&mut *store).count(), instance.module(&*store),
             instance.get_typed_func::<i32, i32>(&mut *store, "f").is_ok());
         refused!("a function":
             func.ty(&*store), func.call(&mut *store, &[Val::I32(0)], &mut [Val::I32(0)]),
@@ -86,7 +86,7 @@ impl Handles {
             memory.data_and_store_mut(&mut *store).0.len(), memory.grow(&mut *store, 1),
             memory.read(&*store, 0, &mut [0]), memory.write(&mut *store, 0, &[1]));
         refused!("a table":
-            table.ty(&*store), table.size(&*store), table.get_element(&*store, 0),
+            table.ty(&*store), table.size(&*store), table.get(&*store, 0),
             table.set(&mut *store, 0, Val::FuncRef(None)),
             table.grow(&mut *store, 1, Val::FuncRef(None)));
         refused!("a global": global.get(&*store), global.set(&mut *store, Val::I32(2)));
@@ -94,10 +94,14 @@ impl Handles {
         let import = |store: &mut Store<()>, ty: &str, item: Extern| {
             let wat = format!(r#"(module (import "h" "i" ({ty})))"#);
             let module = module(store.engine(), &wat, precast_artifact::Strategy::Guarded);
-            let mut linker = Linker::new(store.engine());
-            linker.define("h", "i", item.clone()).unwrap();
             panic_of(|| Instance::new(&mut *store, &module, std::slice::from_ref(&item)));
-            panic_of(|| linker.instantiate(&mut *store, &module));
+            let mut linker = Linker::new(store.engine());
+            let error = linker.define(&*store, "h", "i", item.clone()).unwrap_err();
+            assert!(matches!(error, Error::WrongStore { .. }), "{error}");
+            if let Some(theirs) = theirs {
+                linker.define(theirs, "h", "i", item).unwrap();
+                panic_of(|| linker.instantiate(&mut *store, &module));
+            }
         };
         import(store, "func (param i32) (result i32)", func.into());
         import(store, "memory 1", memory.into());
@@ -123,7 +127,7 @@ fn of_another_store() {
             Handles::of(&mut a, &pre),
             Handles::made_by_the_host(&mut a, &pre),
         ] {
-            handles.are_refused(&mut b);
+            handles.are_refused(Some(&a), &mut b);
             // The other store still works.
             let fine = Handles::of(&mut b, &pre);
             assert_eq!(fine.typed.call(&mut b, 0).unwrap(), 0);
@@ -142,10 +146,10 @@ fn of_a_store_that_is_gone() {
             drop(old);
             let mut new = store();
             let successors = make(&mut new, &pre);
-            handles.are_refused(&mut new);
+            handles.are_refused(None, &mut new);
             assert_eq!(successors.typed.call(&mut new, 0).unwrap(), 0);
             new.into_data();
-            successors.are_refused(&mut store());
+            successors.are_refused(None, &mut store());
         }
     }
 }
@@ -162,10 +166,10 @@ fn of_a_store_that_moved() {
         std::mem::swap(&mut a, &mut b);
         assert_eq!(in_a.typed.call(&mut b, 0).unwrap(), 7);
         assert_eq!(in_b.typed.call(&mut a, 0).unwrap(), 0);
-        in_a.are_refused(&mut a);
+        in_a.are_refused(None, &mut a);
         let mut moved = Box::new(std::mem::replace(&mut b, store()));
         assert_eq!(in_a.typed.call(&mut *moved, 0).unwrap(), 7);
-        in_a.are_refused(&mut b);
+        in_a.are_refused(None, &mut b);
         let thread = std::thread::spawn(move || in_a.typed.call(&mut *moved, 0).unwrap());
         assert_eq!(thread.join().unwrap(), 7);
     }

@@ -238,6 +238,7 @@ fn values_of_other_types_in_tables_and_globals() {
 fn functions_of_thousands_of_values() {
     let (params, results) = (5000, 3000);
     let ty = FuncType::new(
+        &Engine::default(),
         (0..params).map(|_| ValType::I64),
         (0..results).map(|_| ValType::V128),
     );
@@ -265,7 +266,7 @@ fn functions_of_thousands_of_values() {
         let wat = r#"(module (import "h" "f" (func (param i64) (result v128))))"#;
         let module = module(store.engine(), wat, strategy);
         let mut linker = Linker::new(store.engine());
-        linker.define("h", "f", sum).unwrap();
+        linker.define(&store, "h", "f", sum).unwrap();
         let error = linker.instantiate(&mut store, &module).unwrap_err();
         assert!(matches!(error, Error::Link(_)), "{error}");
     }

@@ -1,8 +1,8 @@
 //! Functions of one store as values in another. Everything that takes a value returns an error.
 
 use precast_loader::{
-    Caller, Error, Extern, Func, FuncType, Global, GlobalType, Linker, Store, Table, TableType,
-    Val, ValType,
+    Caller, Engine, Error, Extern, Func, FuncType, Global, GlobalType, Linker, Store, Table,
+    TableType, Val, ValType,
 };
 use precast_tests::{module, store, strategies};
 
@@ -35,7 +35,7 @@ fn are_refused_wherever_they_are_given() {
         let mut linker = Linker::new(store.engine());
         let of_data = |caller: Caller<'_, Option<Func>>| *caller.data();
         linker.func_wrap("h", "get", of_data).unwrap();
-        let ty = FuncType::new([], [ValType::I32, ValType::FuncRef]);
+        let ty = FuncType::new(&Engine::default(), [], [ValType::I32, ValType::FuncRef]);
         let dynamic = move |caller: Caller<'_, Option<Func>>, _: &[Val], results: &mut [Val]| {
             results[1] = Val::FuncRef(*caller.data());
             Ok(())
@@ -81,7 +81,7 @@ fn are_refused_wherever_they_are_given() {
             foreign(table.set(&mut *store, 0, value()));
             foreign(table.grow(&mut *store, 1, value()));
             for i in 0..table.size(&*store) {
-                let element = table.get_element(&*store, i);
+                let element = table.get(&*store, i);
                 assert!(matches!(element, Some(Val::FuncRef(None))), "{element:?}");
             }
         }
@@ -94,13 +94,13 @@ fn are_refused_wherever_they_are_given() {
         // The store accepts its own functions.
         let own = instance
             .get_export(&mut *store, "get")
-            .and_then(Extern::func);
+            .and_then(Extern::into_func);
         *store.data_mut() = own;
         let get = instance
             .get_typed_func::<(), ()>(&mut *store, "get")
             .unwrap();
         get.call(&mut *store, ()).unwrap();
-        let element = exported.get_element(&*store, 1);
+        let element = exported.get(&*store, 1);
         assert!(
             matches!(element, Some(Val::FuncRef(Some(_)))),
             "{element:?}"

@@ -59,7 +59,7 @@ fn engine(pool: bool) -> Engine {
     if !pool {
         config.pool_per_thread(0);
     }
-    Engine::new(&config)
+    Engine::new(&config).unwrap()
 }
 
 fn linked(subject: &str, pool: bool) -> InstancePre<()> {

@@ -24,7 +24,7 @@ fn many_threads_and_engines_share_one_compilation_and_one_mapping() {
     let modules: Vec<_> = (0..16)
         .into_par_iter()
         .map(|n| {
-            let engine = Engine::new(Config::new().max_wasm_stack((n + 1) << 16));
+            let engine = Engine::new(Config::new().max_wasm_stack((n + 1) << 16)).unwrap();
             let cache = if n % 2 == 0 { &cache } else { &other };
             let module = cache
                 .get_or_compile(&engine, &wasm(3), &Settings::default())

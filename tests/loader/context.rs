@@ -21,7 +21,7 @@ const DEADLINE: &str = "module closed with context deadline exceeded";
 const CANCELED: &str = "module closed with context canceled";
 
 fn engine() -> Engine {
-    Engine::new(Config::new().epoch_interruption(true))
+    Engine::new(Config::new().epoch_interruption(true)).unwrap()
 }
 
 fn compile(engine: &Engine, wat: &str, strategy: Strategy) -> Module {

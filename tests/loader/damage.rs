@@ -80,7 +80,7 @@ fn instantiate(bytes: &[u8]) -> Result<(Store<()>, Instance), Error> {
     let mut linker = Linker::new(&engine);
     let ty = GlobalType::new(ValType::I32, false);
     let global = Global::new(&mut store, ty, Val::I32(1))?;
-    linker.define("h", "g", global)?;
+    linker.define(&store, "h", "g", global)?;
     linker.func_wrap("h", "f", |x: i64| x)?;
     let instance = linker.instantiate(&mut store, &module)?;
     Ok((store, instance))
@@ -95,7 +95,7 @@ fn the_truth_is_taken() {
     for lie in lies() {
         let (mut store, instance) = instantiate(&lie.0).unwrap();
         let table = instance.get_table(&mut store, "t").unwrap();
-        let element = table.get_element(&store, 3).unwrap();
+        let element = table.get(&store, 3).unwrap();
         assert!(format!("{element:?}").contains("Func"), "{element:?}");
     }
 }
@@ -245,7 +245,7 @@ fn hot_tables_are_those_that_were_checked() {
         let mut store = Store::new(&engine, ());
         let instance = Linker::new(&engine).instantiate(&mut store, &module);
         let exports = instance.unwrap().exports(&mut store);
-        let values = exports.into_iter().map(|(_, item)| match item {
+        let values = exports.map(|e| match e.into_extern() {
             Extern::Global(global) => global.get(&store).i32(),
             other => panic!("{other:?}"),
         });

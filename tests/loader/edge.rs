@@ -8,7 +8,7 @@ use std::ffi::c_void;
 use std::fmt::Write as _;
 
 use precast_artifact::Strategy;
-use precast_loader::{Engine, Error, Func, FuncType, Linker, Store, TrapCode, Val, ValType};
+use precast_loader::{Engine, Error, Func, FuncType, Linker, Store, Trap, Val, ValType};
 use precast_tests::{module, strategies};
 
 /// How many bytes below the stack are checked.
@@ -74,13 +74,17 @@ fn sweep(size: usize, strategy: Strategy, wat: String) {
         let module = module(&engine, &wat, strategy);
         let mut store = Store::new(&engine, ());
         let mut linker = Linker::new(&engine);
-        let many = FuncType::new(vec![ValType::I64; 1000], vec![ValType::I64; 1000]);
+        let many = FuncType::new(
+            &Engine::default(),
+            vec![ValType::I64; 1000],
+            vec![ValType::I64; 1000],
+        );
         let same = |_: precast_loader::Caller<'_, ()>, values: &[Val], results: &mut [Val]| {
             results.clone_from_slice(values);
             Ok::<(), Error>(())
         };
         let func = Func::new(&mut store, many, same);
-        linker.define("h", "many", func).unwrap();
+        linker.define(&store, "h", "many", func).unwrap();
         let instance = linker.instantiate(&mut store, &module).unwrap();
         let down = instance
             .get_typed_func::<i32, i64>(&mut store, "down")
@@ -92,7 +96,7 @@ fn sweep(size: usize, strategy: Strategy, wat: String) {
             match down.call(&mut store, depth) {
                 Ok(_) => returned += 1,
                 Err(error) => {
-                    assert_eq!(error.trap().unwrap().code(), TrapCode::StackOverflow);
+                    assert_eq!(error.trap().unwrap(), Trap::StackOverflow);
                     trapped += 1;
                 }
             }
@@ -215,7 +219,7 @@ fn recursion_through_a_table() {
                 .unwrap();
             let down = instance.get_typed_func::<i32, i64>(&mut store, "down");
             let error = down.unwrap().call(&mut store, 3).unwrap_err();
-            assert_eq!(error.trap().unwrap().code(), TrapCode::StackOverflow);
+            assert_eq!(error.trap().unwrap(), Trap::StackOverflow);
         });
     }
 }

@@ -118,7 +118,11 @@ fn instantiate(strategy: Strategy, count: &Arc<Count>) -> (Store<Arc<Count>>, In
         )
     };
     linker.func_wrap("h", "pair", pair).unwrap();
-    let ty = FuncType::new([ValType::ExternRef], [ValType::ExternRef]);
+    let ty = FuncType::new(
+        &Engine::default(),
+        [ValType::ExternRef],
+        [ValType::ExternRef],
+    );
     let dynamic = |caller: Caller<'_, Arc<Count>>, params: &[Val], results: &mut [Val]| {
         assert!(matches!(params[0], Val::ExternRef(Some(_))));
         results[0] = caller.data().fresh(3).into();
@@ -128,7 +132,10 @@ fn instantiate(strategy: Strategy, count: &Arc<Count>) -> (Store<Arc<Count>>, In
     let again = |mut caller: Caller<'_, Arc<Count>>, given: Option<ExternRef>, depth: i32| {
         let outer = name(&given.unwrap());
         assert_eq!(outer, depth as usize + 1);
-        let nest = caller.get_export("nest").and_then(Extern::func).unwrap();
+        let nest = caller
+            .get_export("nest")
+            .and_then(Extern::into_func)
+            .unwrap();
         let nest = nest.typed::<(Option<ExternRef>, i32), Option<ExternRef>>(&caller)?;
         let inner = caller.data().fresh(depth as usize);
         let inner = nest.call(&mut caller, (Some(inner), depth))?;
@@ -236,7 +243,7 @@ fn held_references_keep_their_values() {
                 kept.call(&mut *store, &[Val::I32(i as i32)], &mut one)
                     .unwrap();
                 assert_eq!(name(one[0].externref().flatten().unwrap()), 100 + i);
-                let element = table.get_element(&*store, i as u64).unwrap();
+                let element = table.get(&*store, i as u64).unwrap();
                 assert_eq!(name(element.externref().flatten().unwrap()), 300 + i / 5);
             }
             get.call(&mut *store, &[], &mut one).unwrap();

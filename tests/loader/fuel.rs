@@ -1,7 +1,7 @@
 //! The fuel that code consumes: as much as with Wasmtime 49.
 
 use precast_artifact::{Interruption, Strategy};
-use precast_loader::{Caller, Config, Engine, Error, Instance, Linker, Module, Store, TrapCode};
+use precast_loader::{Caller, Config, Engine, Error, Instance, Linker, Module, Store, Trap};
 use precast_tests::{Source, strategies, trap};
 
 fn fuel(engine: &Engine, wat: &str, strategy: Strategy) -> Module {
@@ -48,7 +48,7 @@ fn fuel_is_counted_exactly() {
         let left = |mut caller: Caller<'_, ()>| {
             use precast_loader::AsContextMut;
             let mut store = caller.as_context_mut();
-            let left = store.get_fuel().cast_signed();
+            let left = store.get_fuel().unwrap().cast_signed();
             store.set_fuel(50).unwrap();
             left
         };
@@ -64,7 +64,7 @@ fn fuel_is_counted_exactly() {
             let mut results = vec![precast_loader::Val::I32(0); func.ty(&store).results().len()];
             store.set_fuel(100).unwrap();
             let result = func.call(&mut store, &params, &mut results);
-            (100 - store.get_fuel(), result.is_ok(), results)
+            (100 - store.get_fuel().unwrap(), result.is_ok(), results)
         };
         assert_eq!(used("empty", &[]).0, 1);
         assert_eq!(used("add", &[1, 2]).0, 1 + 3);
@@ -97,11 +97,11 @@ fn fuel_is_counted_exactly() {
             .unwrap();
         store.set_fuel(42).unwrap();
         func.call(&mut store, 8).unwrap();
-        assert_eq!(store.get_fuel(), 1);
+        assert_eq!(store.get_fuel().unwrap(), 1);
         store.set_fuel(36).unwrap();
-        assert_eq!(trap(func.call(&mut store, 8)), TrapCode::OutOfFuel);
+        assert_eq!(trap(func.call(&mut store, 8)), Trap::OutOfFuel);
         store.set_fuel(u64::MAX).unwrap();
-        assert_eq!(store.get_fuel(), i64::MAX.cast_unsigned());
+        assert_eq!(store.get_fuel().unwrap(), i64::MAX.cast_unsigned());
     }
 }
 
@@ -178,7 +178,11 @@ fn ranges_are_charged_when_the_operator_succeeds() {
             let result = func.call(&mut store, ());
             assert_eq!(result.is_ok(), returns, "{name} {strategy}");
             if returns || strategy == Strategy::Checked {
-                assert_eq!((1 << 40) - store.get_fuel(), cost, "{name} {strategy}");
+                assert_eq!(
+                    (1 << 40) - store.get_fuel().unwrap(),
+                    cost,
+                    "{name} {strategy}"
+                );
             }
         }
         let grow = instance
@@ -188,12 +192,12 @@ fn ranges_are_charged_when_the_operator_succeeds() {
         // that succeeds has to be paid for.
         store.set_fuel(3).unwrap();
         assert_eq!(grow.call(&mut store, -1).unwrap(), -1);
-        assert_eq!(store.get_fuel(), 0);
+        assert_eq!(store.get_fuel().unwrap(), 0);
         store.set_fuel(4).unwrap();
-        assert_eq!(trap(grow.call(&mut store, 1)), TrapCode::OutOfFuel);
+        assert_eq!(trap(grow.call(&mut store, 1)), Trap::OutOfFuel);
         store.set_fuel(5).unwrap();
         assert_eq!(grow.call(&mut store, 1).unwrap(), 6);
-        assert_eq!(store.get_fuel(), 1);
+        assert_eq!(store.get_fuel().unwrap(), 1);
     }
 }
 
@@ -218,8 +222,12 @@ fn ranges_are_paid_for_before_they_are_worked_on() {
                 .get_typed_func::<i32, ()>(&mut store, name)
                 .unwrap();
             store.set_fuel(400_000).unwrap();
-            assert_eq!(trap(func.call(&mut store, 400_000)), TrapCode::OutOfFuel);
-            assert_eq!((store.get_fuel(), memory.data(&store)[0]), (0, 0), "{name}");
+            assert_eq!(trap(func.call(&mut store, 400_000)), Trap::OutOfFuel);
+            assert_eq!(
+                (store.get_fuel().unwrap(), memory.data(&store)[0]),
+                (0, 0),
+                "{name}"
+            );
         }
     }
 }
@@ -232,7 +240,7 @@ fn fuel_and_a_deadline_together() {
         (func $again (export "again") (call $again2)) (func $again2 (return_call $again)))"#;
     for strategy in strategies() {
         let mut config = Config::new();
-        let engine = Engine::new(config.epoch_interruption(true).consume_fuel(true));
+        let engine = Engine::new(config.epoch_interruption(true).consume_fuel(true)).unwrap();
         let source = Source::new(strategy).interruption(Interruption::FuelAndEpoch);
         let module = source.module(&engine, WAT);
         let mut store = Store::new(&engine, ());
@@ -241,12 +249,12 @@ fn fuel_and_a_deadline_together() {
             let func = instance.get_typed_func::<(), ()>(&mut store, name).unwrap();
             store.set_fuel(1_000).unwrap();
             store.set_epoch_deadline(1).unwrap();
-            assert_eq!(trap(func.call(&mut store, ())), TrapCode::OutOfFuel);
-            assert_eq!(store.get_fuel(), 0);
+            assert_eq!(trap(func.call(&mut store, ())), Trap::OutOfFuel);
+            assert_eq!(store.get_fuel().unwrap(), 0);
             store.set_fuel(u64::MAX).unwrap();
             if name == "spin" {
                 engine.increment_epoch();
-                assert_eq!(trap(func.call(&mut store, ())), TrapCode::Interrupt);
+                assert_eq!(trap(func.call(&mut store, ())), Trap::Interrupt);
             }
             store.clear_epoch_deadline();
         }

@@ -83,22 +83,8 @@ fn constant_expressions_over_imports() {
         let memory = instance.get_memory(&mut store, "m").unwrap();
         assert_eq!(&memory.data(&store)[11..16], b"hello");
         let table = instance.get_table(&mut store, "t").unwrap();
-        assert!(
-            table
-                .get_element(&store, 10)
-                .unwrap()
-                .funcref()
-                .unwrap()
-                .is_some()
-        );
-        assert!(
-            table
-                .get_element(&store, 11)
-                .unwrap()
-                .funcref()
-                .unwrap()
-                .is_none()
-        );
-        assert!(table.get_element(&store, 20).is_none());
+        assert!(table.get(&store, 10).unwrap().funcref().unwrap().is_some());
+        assert!(table.get(&store, 11).unwrap().funcref().unwrap().is_none());
+        assert!(table.get(&store, 20).is_none());
     }
 }

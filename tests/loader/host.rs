@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use precast_artifact::Strategy;
 use precast_loader::{
-    AsContextMut, Caller, Error, Extern, FuncType, Instance, Linker, Store, TrapCode, V128, Val,
-    ValType,
+    AsContextMut, Caller, Engine, Error, Extern, FuncType, Instance, Linker, Store, Trap, V128,
+    Val, ValType,
 };
 use precast_tests::{Guest, strategies};
 
@@ -57,7 +57,11 @@ fn any_mix_of_types() {
                     },
                 )
                 .unwrap();
-            let ty = FuncType::new([ValType::I32, ValType::F64], [ValType::F64, ValType::I32]);
+            let ty = FuncType::new(
+                &Engine::default(),
+                [ValType::I32, ValType::F64],
+                [ValType::F64, ValType::I32],
+            );
             linker
                 .func_new("h", "dynamic", ty, |_, params, results| {
                     results[0] = params[1].clone();
@@ -134,7 +138,7 @@ fn errors_cross_wasm() {
                 .unwrap()
                 .frames()
                 .iter()
-                .map(|f| f.name.as_str())
+                .map(|f| f.func_name().unwrap())
                 .collect();
             assert_eq!(names, ["inner", "outer"]);
         }
@@ -155,7 +159,7 @@ fn exits_and_traps_of_the_host() {
                     if *caller.data() {
                         Err(Error::Exit(42))
                     } else {
-                        Err(Error::Trap(TrapCode::NullReference.into()))
+                        Err(Trap::NullReference.into())
                     }
                 })
                 .unwrap();
@@ -164,7 +168,7 @@ fn exits_and_traps_of_the_host() {
             .get_typed_func::<(), i32>(&mut store, "run")
             .unwrap();
         let error = run.call(&mut store, ()).unwrap_err();
-        assert_eq!(error.trap().unwrap().code(), TrapCode::NullReference);
+        assert_eq!(error.trap().unwrap(), Trap::NullReference);
         assert_eq!(error.backtrace().unwrap().frames().len(), 2);
         *store.data_mut() = true;
         assert!(matches!(run.call(&mut store, ()), Err(Error::Exit(42))));
@@ -208,7 +212,7 @@ fn the_caller_and_its_memory() {
                 .func_wrap("h", "f", |mut caller: Caller<'_, i32>| -> i32 {
                     let memory = caller
                         .get_export("memory")
-                        .and_then(Extern::memory)
+                        .and_then(Extern::into_memory)
                         .unwrap();
                     let (bytes, data) = memory.data_and_store_mut(&mut caller);
                     bytes[10] += 1;
@@ -242,7 +246,10 @@ fn wasm_to_host_to_wasm() {
             linker
                 .func_wrap("h", "down", |mut caller: Caller<'_, u32>, n: i32| {
                     *caller.data_mut() += 1;
-                    let sum = caller.get_export("sum").and_then(Extern::func).unwrap();
+                    let sum = caller
+                        .get_export("sum")
+                        .and_then(Extern::into_func)
+                        .unwrap();
                     let sum = sum.typed::<i32, i32>(&caller)?;
                     match sum.call(caller.as_context_mut(), n) {
                         // The trap of the innermost activation ends here.
@@ -265,7 +272,7 @@ fn wasm_to_host_to_wasm() {
 fn a_wrong_dynamic_result_is_an_error() {
     for strategy in strategies() {
         let (mut store, instance) = instantiate(strategy, (), CALLS_HOST, |linker| {
-            let ty = FuncType::new([], [ValType::I32]);
+            let ty = FuncType::new(&Engine::default(), [], [ValType::I32]);
             linker
                 .func_new("h", "f", ty, |_, _, results| {
                     results[0] = Val::F64(0);

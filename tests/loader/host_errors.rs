@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 
 use precast_artifact::Strategy;
-use precast_loader::{Engine, Error, IntoFunc, Linker, Store, TrapCode};
+use precast_loader::{Engine, Error, IntoFunc, Linker, Store, Trap};
 use precast_tests::module;
 
 const WAT: &str = r#"(module (import "h" "f" (func $f (param i32) (result i32)))
@@ -132,5 +132,5 @@ fn errors_of_calls_inside_stay_what_they_are() {
         run.call(&mut store, ())
     };
     let found = error(move |_: i32| -> anyhow::Result<i32> { Ok(inner()?) });
-    assert_eq!(found.trap().unwrap().code(), TrapCode::Unreachable);
+    assert_eq!(found.trap().unwrap(), Trap::UnreachableCodeReached);
 }

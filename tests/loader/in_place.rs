@@ -66,13 +66,16 @@ fn code_runs_in_place() {
                     .get_typed_func::<(), ()>(&mut store, "dies")
                     .unwrap();
                 let error = dies.call(&mut store, ()).unwrap_err();
-                let trap = error.trap().expect("it is one");
-                assert_eq!(trap.code(), TrapCode::Unreachable);
-                let names: Vec<_> = trap
+                assert_eq!(
+                    error.trap().expect("it is one"),
+                    TrapCode::UnreachableCodeReached
+                );
+                let names: Vec<_> = error
                     .backtrace()
+                    .unwrap()
                     .frames()
                     .iter()
-                    .map(|f| f.name.as_str())
+                    .map(|f| f.func_name().unwrap())
                     .collect();
                 assert_eq!(names, ["dies"]);
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use precast_artifact::{Interruption, Strategy};
 use precast_loader::{
-    Caller, Config, Engine, Error, Instance, Linker, Module, Store, TrapCode, TypedFunc,
+    Caller, Config, Engine, Error, Instance, Linker, Module, Store, Trap, TypedFunc,
 };
 use precast_tests::{Source, strategies, trap};
 
@@ -83,7 +83,7 @@ impl Watchdog {
 }
 
 fn epoch_engine() -> Engine {
-    Engine::new(Config::new().epoch_interruption(true))
+    Engine::new(Config::new().epoch_interruption(true)).unwrap()
 }
 
 fn epoch(engine: &Engine, wat: &str, strategy: Strategy) -> Module {
@@ -135,9 +135,9 @@ fn deadlines_stop_every_loop_and_recursion() {
             });
             let error = call(&mut store, instance, name).unwrap_err();
             let interrupt = error.trap().expect(name);
-            assert_eq!(interrupt.code(), TrapCode::Interrupt, "{name} {strategy}");
+            assert_eq!(interrupt, Trap::Interrupt, "{name} {strategy}");
             assert!(
-                !interrupt.backtrace().frames().is_empty(),
+                !error.backtrace().unwrap().frames().is_empty(),
                 "{name} {strategy}"
             );
             ticks.join().unwrap();
@@ -147,17 +147,11 @@ fn deadlines_stop_every_loop_and_recursion() {
                 "short functions pass"
             );
             // The deadline stays in the past until another one is set.
-            assert_eq!(
-                trap(call(&mut store, instance, "empty")),
-                TrapCode::Interrupt
-            );
+            assert_eq!(trap(call(&mut store, instance, "empty")), Trap::Interrupt);
             store.set_epoch_deadline(1).unwrap();
             call(&mut store, instance, "host").unwrap();
             engine.increment_epoch();
-            assert_eq!(
-                trap(call(&mut store, instance, "host")),
-                TrapCode::Interrupt
-            );
+            assert_eq!(trap(call(&mut store, instance, "host")), Trap::Interrupt);
             store.clear_epoch_deadline();
             call(&mut store, instance, "host").unwrap();
         }
@@ -169,27 +163,24 @@ fn deadlines_stop_every_loop_and_recursion() {
 fn fuel_stops_every_loop_and_recursion() {
     let dog = Watchdog::new();
     for strategy in strategies() {
-        let engine = Engine::new(Config::new().consume_fuel(true));
+        let engine = Engine::new(Config::new().consume_fuel(true)).unwrap();
         let source = Source::new(strategy).interruption(Interruption::Fuel);
         let module = source.module(&engine, LOOPS);
         for name in NAMES {
             let (mut store, instance) = instantiate(&module);
             let none = call(&mut store, instance, name);
-            assert_eq!(trap(none), TrapCode::OutOfFuel, "{name} without any");
+            assert_eq!(trap(none), Trap::OutOfFuel, "{name} without any");
             store.set_fuel(1000).unwrap();
             let error = call(&mut store, instance, name).unwrap_err();
-            assert_eq!(
-                error.trap().map(precast_loader::Trap::code),
-                Some(TrapCode::OutOfFuel)
-            );
+            assert_eq!(error.trap(), Some(Trap::OutOfFuel));
             assert!(
                 error
                     .to_string()
                     .starts_with("wasm trap: all fuel consumed"),
                 "{error}"
             );
-            assert_eq!(store.get_fuel(), 0, "{name} {strategy}");
-            assert_eq!(trap(fine(&mut store, instance)), TrapCode::OutOfFuel);
+            assert_eq!(store.get_fuel().unwrap(), 0, "{name} {strategy}");
+            assert_eq!(trap(fine(&mut store, instance)), Trap::OutOfFuel);
             store.set_fuel(1000).unwrap();
             assert_eq!(fine(&mut store, instance).unwrap(), 7);
         }
@@ -210,24 +201,15 @@ fn handles_work_from_anywhere_and_outlive_the_store() {
             thread::sleep(Duration::from_millis(5));
             other.interrupt();
         });
-        assert_eq!(
-            trap(call(&mut store, instance, "nested")),
-            TrapCode::Interrupt
-        );
+        assert_eq!(trap(call(&mut store, instance, "nested")), Trap::Interrupt);
         thread.join().unwrap();
-        assert_eq!(
-            trap(call(&mut store, instance, "nested")),
-            TrapCode::Interrupt
-        );
+        assert_eq!(trap(call(&mut store, instance, "nested")), Trap::Interrupt);
         handle.clear();
         call(&mut store, instance, "host").unwrap();
         // Clearing one reason does not clear the other.
         handle.interrupt();
         store.set_epoch_deadline(5).unwrap();
-        assert_eq!(
-            trap(call(&mut store, instance, "host")),
-            TrapCode::Interrupt
-        );
+        assert_eq!(trap(call(&mut store, instance, "host")), Trap::Interrupt);
         handle.clear();
         call(&mut store, instance, "host").unwrap();
         drop(store);
@@ -266,10 +248,7 @@ fn host_functions_can_stop_their_caller_whatever_its_code() {
                 store.set_fuel(1000).unwrap();
             }
             let instance = linker.instantiate(&mut store, &module).unwrap();
-            assert_eq!(
-                trap(call(&mut store, instance, "hosts")),
-                TrapCode::Interrupt
-            );
+            assert_eq!(trap(call(&mut store, instance, "hosts")), Trap::Interrupt);
             assert_eq!(*store.data(), 3);
         }
     }
@@ -293,7 +272,7 @@ fn start_functions_are_stopped() {
         });
         assert_eq!(
             trap(Instance::new(&mut store, &module, &[])),
-            TrapCode::Interrupt
+            Trap::Interrupt
         );
         ticks.join().unwrap();
     }
@@ -321,9 +300,7 @@ fn tail_calls_between_instances_are_stopped() {
         let mut store = Store::new(&engine, ());
         let a = Instance::new(&mut store, &first, &[]).unwrap();
         let mut linker: Linker<()> = Linker::new(&engine);
-        for (name, item) in a.exports(&mut store) {
-            linker.define("a", &name, item).unwrap();
-        }
+        linker.instance(&mut store, "a", a).unwrap();
         linker.instantiate(&mut store, &second).unwrap();
         store.set_epoch_deadline(1).unwrap();
         let ticks = thread::spawn(move || {
@@ -331,7 +308,7 @@ fn tail_calls_between_instances_are_stopped() {
             engine.increment_epoch();
         });
         let f = a.get_typed_func::<(), ()>(&mut store, "f").unwrap();
-        assert_eq!(trap(f.call(&mut store, ())), TrapCode::Interrupt);
+        assert_eq!(trap(f.call(&mut store, ())), Trap::Interrupt);
         ticks.join().unwrap();
     }
     drop(dog.0);
@@ -346,12 +323,9 @@ fn engines_have_their_own_epochs_and_refuse_other_code() {
     b.increment_epoch();
     call(&mut store, instance, "host").unwrap();
     a.increment_epoch();
-    assert_eq!(
-        trap(call(&mut store, instance, "host")),
-        TrapCode::Interrupt
-    );
+    assert_eq!(trap(call(&mut store, instance, "host")), Trap::Interrupt);
 
-    let fuel = Engine::new(Config::new().consume_fuel(true));
+    let fuel = Engine::new(Config::new().consume_fuel(true)).unwrap();
     for (engine, found, expected) in [
         (a, "none", "epoch"),
         (a, "fuel", "epoch"),
@@ -459,10 +433,7 @@ fn stores_come_and_go_while_epochs_pass() {
                         if round % 5 == 0 {
                             handle.interrupt();
                         }
-                        assert_eq!(
-                            trap(call(&mut store, instance, "nested")),
-                            TrapCode::Interrupt
-                        );
+                        assert_eq!(trap(call(&mut store, instance, "nested")), Trap::Interrupt);
                     }
                 })
             })

@@ -6,7 +6,7 @@ use precast_artifact::Strategy;
 use precast_loader::runtime::{HostModule, InstanceConfig, Runtime};
 use precast_loader::{
     AsContextMut, Engine, Error, Instance, Linker, Memory, MemoryType, Module, ResourceLimiter,
-    Store, StoreLimits, StoreLimitsBuilder, Table, TableType, TrapCode, Val, ValType,
+    Store, StoreLimits, StoreLimitsBuilder, Table, TableType, Trap, Val, ValType,
 };
 use precast_tests::{module, strategies};
 
@@ -187,7 +187,7 @@ impl Host {
     fn answer(&self, desired: usize) -> Result<bool, Error> {
         match self.fail {
             Some(Failing::Error) => Err(Error::host("the limiter says so")),
-            Some(Failing::Trap) => Err(precast_loader::Trap::from(TrapCode::Unreachable).into()),
+            Some(Failing::Trap) => Err(Trap::UnreachableCodeReached.into()),
             Some(Failing::Panic) => panic!("the limiter panics"),
             None => Ok(self.refuse_above.is_none_or(|max| desired <= max)),
         }
@@ -347,7 +347,7 @@ fn a_limiter_can_end_the_call() {
             assert_eq!(frames.len(), 1, "{frames:?}");
             store.data_mut().fail = Some(Failing::Trap);
             let error = call(&mut store, instance, name, 1).unwrap_err();
-            assert_eq!(error.trap().unwrap().code(), TrapCode::Unreachable);
+            assert_eq!(error.trap().unwrap(), Trap::UnreachableCodeReached);
             store.data_mut().fail = Some(Failing::Panic);
             let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 call(&mut store, instance, name, 1)
@@ -446,7 +446,7 @@ fn a_limiter_may_run_wasm_of_another_store() {
             self.seen.lock().unwrap().push(grown);
             // A trap in the other store does not affect the outer call.
             let out = call(&mut store, instance, "trap", 1).unwrap_err();
-            assert_eq!(out.trap().unwrap().code(), TrapCode::Unreachable);
+            assert_eq!(out.trap().unwrap(), Trap::UnreachableCodeReached);
             Ok(true)
         }
 
@@ -485,7 +485,7 @@ fn wasm_that_calls_the_host_that_grows() {
         let module = module(&engine, wat, strategy);
         let mut linker: Linker<Host> = Linker::new(&engine);
         let grow = |mut caller: precast_loader::Caller<'_, Host>| -> Result<i32, Error> {
-            let memory = caller.get_export("m").unwrap().memory().unwrap();
+            let memory = caller.get_export("m").unwrap().into_memory().unwrap();
             memory.grow(&mut caller, 1)?;
             memory.grow(&mut caller, 100).map(|_| 0)
         };

@@ -221,10 +221,13 @@ fn types_of_imports_and_exports() {
         let module = module(&engine, wat, strategy);
         let imports: Vec<_> = module
             .imports()
-            .map(|(m, n, t)| format!("{m}.{n}: {t}"))
+            .map(|i| format!("{}.{}: {}", i.module(), i.name(), i.ty()))
             .collect();
         assert_eq!(imports, ["m.f: func (i32 externref) -> (f64)"]);
-        let exports: Vec<_> = module.exports().map(|(n, t)| format!("{n}: {t}")).collect();
+        let exports: Vec<_> = module
+            .exports()
+            .map(|e| format!("{}: {}", e.name(), e.ty()))
+            .collect();
         assert_eq!(
             exports,
             [
@@ -233,8 +236,11 @@ fn types_of_imports_and_exports() {
                 "again: func (i32 externref) -> (f64)"
             ]
         );
-        assert!(matches!(module.export("mem"), Some(ExternType::Memory(_))));
-        assert!(module.export("absent").is_none());
+        assert!(matches!(
+            module.get_export("mem"),
+            Some(ExternType::Memory(_))
+        ));
+        assert!(module.get_export("absent").is_none());
     }
 }
 
@@ -249,7 +255,7 @@ fn imports_that_nothing_is_defined_for_can_be_made_to_fail_when_they_are_called(
         let module = module(store.engine(), wat, strategy);
         let mut linker = Linker::new(store.engine());
         linker.func_wrap("a", "known", || 7).unwrap();
-        linker.define_unknown_imports_as_traps(&module);
+        linker.define_unknown_imports_as_traps(&module).unwrap();
         let instance = linker.instantiate(&mut store, &module).unwrap();
         let fine = instance.get_typed_func::<(), i32>(&mut store, "fine");
         assert_eq!(fine.unwrap().call(&mut store, ()).unwrap(), 7);

@@ -11,6 +11,7 @@ mod fuel;
 mod globals;
 mod host;
 mod host_errors;
+mod idioms;
 mod in_place;
 mod interrupt;
 mod kernel;

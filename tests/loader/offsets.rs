@@ -239,8 +239,8 @@ fn check(module: &Module, bodies: &[String], offsets: &[u32], how: &str) {
         let name = i.to_string();
         let func: TypedFunc<i32, ()> = instance.get_typed_func(&mut store, &name).unwrap();
         let error = func.call(&mut store, 0x7fff_0000).unwrap_err();
-        let found = error.backtrace().unwrap().frames()[0].wasm_offset;
-        if found != Some(*offset) {
+        let found = error.backtrace().unwrap().frames()[0].module_offset();
+        if found != Some(*offset as usize) {
             wrong.push(format!("{found:x?} instead of {offset:x}: {body}"));
         }
     }
@@ -298,7 +298,7 @@ fn traps_behind_branches_have_offsets() {
         for name in ["f", "g"] {
             let func: TypedFunc<i32, ()> = instance.get_typed_func(&mut store, name).unwrap();
             let error = func.call(&mut store, 1).unwrap_err();
-            let offset = error.backtrace().unwrap().frames()[0].wasm_offset;
+            let offset = error.backtrace().unwrap().frames()[0].module_offset();
             assert_eq!(wasm[offset.unwrap() as usize], 0, "{name} {strategy}");
         }
     }

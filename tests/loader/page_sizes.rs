@@ -2,7 +2,7 @@
 //! checks every access to them.
 
 use precast_loader::{
-    Engine, Error, InstancePre, Linker, Memory, MemoryType, Store, StoreLimitsBuilder, TrapCode,
+    Engine, Error, InstancePre, Linker, Memory, MemoryType, Store, StoreLimitsBuilder, Trap,
 };
 use precast_tests::{Guest, module, strategies, trap};
 
@@ -21,7 +21,7 @@ const GUEST: &str = r#"(module
 fn the_end_is_exact() {
     for strategy in strategies() {
         let mut guest = Guest::new(GUEST, strategy);
-        let out = TrapCode::MemoryOutOfBounds;
+        let out = Trap::MemoryOutOfBounds;
         for len in [10, 11, 100, 4095, 4096, 4097, 70_000] {
             let size = guest.call::<_, i32>("size", ()).unwrap();
             assert_eq!(guest.call::<_, i32>("grow", len - size).unwrap(), size);
@@ -104,7 +104,7 @@ fn reset_pools_and_snapshots() {
             assert_eq!(call("grow", 0).unwrap(), len);
             assert_eq!(call("load", 0).unwrap(), first);
             assert_eq!(call("load", 9).unwrap(), i32::from(b'c'));
-            assert_eq!(trap(call("load", len)), TrapCode::MemoryOutOfBounds);
+            assert_eq!(trap(call("load", len)), Trap::MemoryOutOfBounds);
             assert_eq!(call("grow", 5000).unwrap(), len);
             assert_eq!(call("load", len).unwrap(), 0);
             let memory = instance.get_memory(&mut store, "m").unwrap();
@@ -144,7 +144,7 @@ fn page_sizes_are_part_of_the_type() {
             let mut store = Store::new(&engine, ());
             let memory = Memory::new(&mut store, ty).unwrap();
             let mut linker = Linker::new(&engine);
-            linker.define("h", "m", memory).unwrap();
+            linker.define(&store, "h", "m", memory).unwrap();
             let made = linker.instantiate(&mut store, &module);
             assert_eq!(made.is_ok(), fits, "{made:?}");
             if let Ok(instance) = made {
@@ -152,7 +152,7 @@ fn page_sizes_are_part_of_the_type() {
                     .get_typed_func::<i32, i32>(&mut store, "load")
                     .unwrap();
                 assert_eq!(load.call(&mut store, 9).unwrap(), 0);
-                assert_eq!(trap(load.call(&mut store, 10)), TrapCode::MemoryOutOfBounds);
+                assert_eq!(trap(load.call(&mut store, 10)), Trap::MemoryOutOfBounds);
             }
         }
     }

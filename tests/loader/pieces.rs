@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use precast_artifact::abi::PIECE;
 use precast_artifact::{Interruption, Strategy};
-use precast_loader::{Engine, Instance, Store, TrapCode, Val};
+use precast_loader::{Engine, Instance, Store, Trap, Val};
 use precast_tests::{Source, strategies};
 
 use crate::interrupt::Watchdog;
@@ -68,12 +68,12 @@ fn call(
     (store, instance): &mut (Store<()>, Instance),
     name: &str,
     params: &[Val],
-) -> Result<Option<Val>, TrapCode> {
+) -> Result<Option<Val>, Trap> {
     let func = instance.get_func(&mut *store, name).unwrap();
     let mut results = vec![Val::I32(0); func.ty(&*store).results().len()];
     match func.call(&mut *store, params, &mut results) {
         Ok(()) => Ok(results.pop()),
-        Err(error) => Err(error.trap().expect("a trap").code()),
+        Err(error) => Err(error.trap().expect("a trap")),
     }
 }
 
@@ -104,7 +104,7 @@ fn is_stopped_half_way(
         match result {
             Ok(_) => assert_eq!(done, all, "{name}"),
             Err(code) => {
-                assert_eq!(code, TrapCode::Interrupt, "{name}");
+                assert_eq!(code, Trap::Interrupt, "{name}");
                 if 0 < done && done < all {
                     return;
                 }

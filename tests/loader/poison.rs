@@ -12,7 +12,7 @@ use precast_artifact::Strategy;
 use precast_loader::runtime::{HostModule, InstanceConfig, Runtime};
 use precast_loader::{
     Caller, Engine, Error, Extern, ExternRef, Instance, InstancePre, Linker, Memory, MemoryType,
-    Store, TrapCode, Val,
+    Store, Trap, Val,
 };
 use precast_tests::{module, strategies};
 
@@ -156,13 +156,13 @@ impl Tenant {
         let table = instance.get_table(&mut store, "t").unwrap();
         assert_eq!(table.size(&store), 3);
         for i in 0..3 {
-            let element = table.get_element(&store, i);
+            let element = table.get(&store, i);
             assert!(matches!(element, Some(Val::ExternRef(None))), "{element:?}");
         }
         let table = instance.get_table(&mut store, "f").unwrap();
         assert_eq!(table.size(&store), 3);
         let set = [0, 1, 2].map(|i| {
-            let element = table.get_element(&store, i).unwrap();
+            let element = table.get(&store, i).unwrap();
             element.funcref().unwrap().is_some()
         });
         assert_eq!(set, [true, false, false]);
@@ -277,7 +277,7 @@ fn write(tenant: &mut Tenant, model: &mut Vec<u8>, random: &mut Rng) {
             model[last] = 0x5a;
             let error = tenant.call("store8", &[i32(last + 1), Val::I64(1)]);
             let error = error.unwrap_err();
-            assert_eq!(error.trap().unwrap().code(), TrapCode::MemoryOutOfBounds);
+            assert_eq!(error.trap().unwrap(), Trap::MemoryOutOfBounds);
         }
         _ if random.u32(..8) == 0 => {
             // The host keeps a pointer while the guest runs.
@@ -403,8 +403,8 @@ fn every_way_to_end() {
                     // Each frame writes to the memory.
                     4 => {
                         let error = tenant.call("over", &[at]).unwrap_err();
-                        let code = error.trap().unwrap().code();
-                        let ends = [TrapCode::StackOverflow, TrapCode::MemoryOutOfBounds];
+                        let code = error.trap().unwrap();
+                        let ends = [Trap::StackOverflow, Trap::MemoryOutOfBounds];
                         assert!(ends.contains(&code), "{code:?}");
                     }
                     // The tenant is dropped while a panic unwinds.
@@ -437,7 +437,7 @@ fn imported_memories_are_their_owners() {
             let memory = Memory::new(&mut store, ty).unwrap();
             assert!(memory.data(&store).iter().all(|byte| *byte == 0));
             let mut linker = Linker::new(&engine);
-            linker.define("h", "m", memory).unwrap();
+            linker.define(&store, "h", "m", memory).unwrap();
             let pre = linker.instantiate_pre(&module).unwrap();
             for tenant in 0..3 {
                 let instance = pre.instantiate(&mut store).unwrap();
@@ -554,7 +554,10 @@ fn a_store_inside_of_a_host_function() {
                 let instance = pre.instantiate(&mut store).unwrap();
                 run(&mut store, instance, n);
             }
-            let memory = caller.get_export("m").and_then(Extern::memory).unwrap();
+            let memory = caller
+                .get_export("m")
+                .and_then(Extern::into_memory)
+                .unwrap();
             memory.write(&mut caller, 70_000, b"host").unwrap();
         };
         linker.func_wrap("h", "down", down).unwrap();

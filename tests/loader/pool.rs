@@ -57,14 +57,7 @@ fn assert_fresh(store: &mut Store<u32>, instance: Instance) {
     let table = instance.get_table(&mut *store, "t").unwrap();
     assert_eq!(table.size(&*store), 4);
     let set: Vec<_> = (0..4)
-        .map(|i| {
-            table
-                .get_element(&*store, i)
-                .unwrap()
-                .funcref()
-                .unwrap()
-                .is_some()
-        })
+        .map(|i| table.get(&*store, i).unwrap().funcref().unwrap().is_some())
         .collect();
     assert_eq!(set, [false, true, false, false]);
     let g = instance.get_global(&mut *store, "g").unwrap();
@@ -213,7 +206,7 @@ fn a_pool_of_nothing() {
     for strategy in strategies() {
         let mut config = Config::new();
         config.pool_per_thread(0);
-        let engine = Engine::new(&config);
+        let engine = Engine::new(&config).unwrap();
         let module = module(&engine, WAT, strategy);
         let mut linker: Linker<u32> = Linker::new(&engine);
         linker.func_wrap("h", "fail", || 1_i32).unwrap();

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use precast_artifact::Strategy;
 use precast_loader::{
-    Config, Engine, Error, ExternRef, InstancePre, Linker, Module, Store, TrapCode, Val,
+    Config, Engine, Error, ExternRef, InstancePre, Linker, Module, Store, Trap, Val,
 };
 use precast_tests::{ArtifactFile, artifact, strategies};
 
@@ -193,7 +193,7 @@ fn assert_fresh(pre: &InstancePre<u32>) {
         .get_typed_func::<i32, i32>(&mut store, "load")
         .unwrap();
     let code = load.call(&mut store, BYTES as i32).unwrap_err();
-    assert_eq!(code.trap().unwrap().code(), TrapCode::MemoryOutOfBounds);
+    assert_eq!(code.trap().unwrap(), Trap::MemoryOutOfBounds);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn opening() {
 #[test]
 fn an_instance_without_a_pool() {
     run("an_instance_without_a_pool", |kernel, _, bytes| {
-        let engine = Engine::new(Config::new().pool_per_thread(0));
+        let engine = Engine::new(Config::new().pool_per_thread(0)).unwrap();
         let module = module(&engine, bytes);
         let refused = each_refused(kernel, MEMORY, "fresh", |kernel, refusal| {
             let pre = pre(&module);
@@ -297,8 +297,8 @@ fn use_it(store: &mut Store<u32>, instance: precast_loader::Instance, pages: i32
         let written = match poke.call(&mut *store, at) {
             Ok(()) => 0xaa,
             Err(error) => {
-                let code = error.trap().unwrap().code();
-                assert_eq!(code, TrapCode::MemoryOutOfBounds);
+                let code = error.trap().unwrap();
+                assert_eq!(code, Trap::MemoryOutOfBounds);
                 0
             }
         };
@@ -320,8 +320,8 @@ fn use_it(store: &mut Store<u32>, instance: precast_loader::Instance, pages: i32
     let written = match init.call(&mut *store, at as i32) {
         Ok(()) => b"passive",
         Err(error) => {
-            let code = error.trap().unwrap().code();
-            assert_eq!(code, TrapCode::MemoryOutOfBounds);
+            let code = error.trap().unwrap();
+            assert_eq!(code, Trap::MemoryOutOfBounds);
             b"\0\0\0\0\0\0\0"
         }
     };
@@ -406,7 +406,7 @@ fn tables_that_grow() {
             match grown.2 {
                 Ok(before) => {
                     assert_eq!(before, grown.1);
-                    let last = table.get_element(&store, before + 2_999_999);
+                    let last = table.get(&store, before + 2_999_999);
                     assert!(matches!(last, Some(Val::ExternRef(Some(_)))));
                 }
                 Err(error) => {
@@ -414,7 +414,7 @@ fn tables_that_grow() {
                     assert_eq!(table.size(&store), grown.1);
                 }
             }
-            let one = table.get_element(&store, 1);
+            let one = table.get(&store, 1);
             assert!(matches!(one, Some(Val::ExternRef(Some(_)))));
             drop(store);
             assert_fresh(&pre);

@@ -423,7 +423,7 @@ fn parked_instances_keep_to_their_bounds() {
             config.pool_per_thread(40);
             config.pool_resident_per_thread(thread);
             config.pool_resident_per_process(process);
-            let pre = writer(&Engine::new(&config), strategy);
+            let pre = writer(&Engine::new(&config).unwrap(), strategy);
             // All instances, with 1 MiB each, exist at the same time, so that each has its own
             // slot.
             let all_at_once = || {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use precast_artifact::{Interruption, Strategy};
 use precast_loader::{
     Caller, Engine, Error, Extern, Instance, Linker, Memory, MemoryType, Module, SharedMemory,
-    Store, StoreLimitsBuilder, TrapCode, WaitResult,
+    Store, StoreLimitsBuilder, Trap, WaitResult,
 };
 use precast_tests::{Guest, Source, Watchdog, module, strategies, strategy_pairs, trap};
 
@@ -54,7 +54,7 @@ fn memory() -> SharedMemory {
 /// An instance of [`GUEST`] in a store of its own.
 fn guest(strategy: Strategy, memory: &SharedMemory) -> Guest {
     Guest::linked(GUEST, strategy, (), |linker| {
-        linker.define("h", "m", memory.clone()).unwrap();
+        linker.shared_memory("h", "m", memory.clone()).unwrap();
     })
 }
 
@@ -82,7 +82,7 @@ fn what_one_thread_writes_another_reads() {
         assert_eq!(&bytes, b"\0hello\0");
         assert_eq!(
             trap(other.call::<_, ()>("init", 65532)),
-            TrapCode::MemoryOutOfBounds
+            Trap::MemoryOutOfBounds
         );
     }
 }
@@ -114,7 +114,7 @@ fn bad_addresses_trap() {
     for strategy in strategies() {
         let memory = memory();
         let mut guest = guest(strategy, &memory);
-        let (unaligned, out) = (TrapCode::UnalignedAtomic, TrapCode::MemoryOutOfBounds);
+        let (unaligned, out) = (Trap::HeapMisaligned, Trap::MemoryOutOfBounds);
         assert_eq!(trap(guest.call::<_, i32>("atomic load", 2)), unaligned);
         assert_eq!(trap(guest.call::<_, i32>("atomic load", 65536)), out);
         assert_eq!(trap(guest.call::<_, i32>("atomic load", -4)), out);
@@ -135,9 +135,9 @@ fn bad_addresses_trap() {
         assert_eq!(trap(guest.call::<_, i32>("notify", (2, 1))), unaligned);
         assert_eq!(trap(guest.call::<_, i32>("notify", (65536, 0))), out);
         let found = memory.atomic_notify(2, 1).unwrap_err();
-        assert_eq!(found.code(), unaligned);
+        assert_eq!(found, unaligned);
         let found = memory.atomic_wait64(65536, 0, None).unwrap_err();
-        assert_eq!(found.code(), out);
+        assert_eq!(found, out);
         let found = memory.read(65530, &mut [0; 7]).unwrap_err();
         assert!(matches!(found, Error::OutOfBounds { .. }), "{found}");
         let found = memory.write(usize::MAX, &[0; 7]).unwrap_err();
@@ -227,10 +227,10 @@ fn waits_end_with_handles_and_deadlines() {
                 handle.interrupt();
             });
             let ended = guest.call::<_, i32>("wait", (0, 0, -1_i64));
-            assert_eq!(trap(ended), TrapCode::Interrupt);
+            assert_eq!(trap(ended), Trap::Interrupt);
             // It is still raised: another wait ends at once, one that need not wait does not.
             let ended = guest.call::<_, i32>("wait", (0, 0, -1_i64));
-            assert_eq!(trap(ended), TrapCode::Interrupt);
+            assert_eq!(trap(ended), Trap::Interrupt);
         });
         handle.clear();
         assert_eq!(guest.call::<_, i32>("wait", (0, 0, 1_i64)).unwrap(), 2);
@@ -239,7 +239,7 @@ fn waits_end_with_handles_and_deadlines() {
         let source = Source::new(strategy).interruption(Interruption::Epoch);
         let module = source.module(&engine, GUEST);
         let mut linker = Linker::new(&engine);
-        linker.define("h", "m", memory.clone()).unwrap();
+        linker.shared_memory("h", "m", memory.clone()).unwrap();
         let mut store = Store::new(&engine, ());
         let instance = linker.instantiate(&mut store, &module).unwrap();
         let wait = instance.get_typed_func::<(i32, i32, i64), i32>(&mut store, "wait");
@@ -250,7 +250,7 @@ fn waits_end_with_handles_and_deadlines() {
                 std::thread::sleep(Duration::from_millis(20));
                 engine.increment_epoch();
             });
-            assert_eq!(trap(wait.call(&mut store, (0, 0, -1))), TrapCode::Interrupt);
+            assert_eq!(trap(wait.call(&mut store, (0, 0, -1))), Trap::Interrupt);
         });
         // Nobody is left in the list of those who wait.
         assert_eq!(memory.atomic_notify(0, u32::MAX).unwrap(), 0);
@@ -437,7 +437,7 @@ fn types_are_checked() {
         );
         let mut link = |item: Extern, module: &Module| {
             let mut linker = Linker::new(&engine);
-            linker.define("h", "m", item).unwrap();
+            linker.define(&store, "h", "m", item).unwrap();
             linker.instantiate(&mut store, module).map(drop)
         };
         link(memory().into(), &shared).unwrap();
@@ -448,7 +448,7 @@ fn types_are_checked() {
         let mut other = Store::new(&engine, ());
         let plain = Memory::new(&mut other, MemoryType::new(1, Some(16))).unwrap();
         let mut linker = Linker::new(&engine);
-        linker.define("h", "m", plain).unwrap();
+        linker.define(&other, "h", "m", plain).unwrap();
         assert!(linker.instantiate(&mut other, &shared).is_err());
     }
 }
@@ -478,7 +478,7 @@ fn a_module_with_guards_takes_no_checked_shared_memory() {
         assert_eq!(load.call(&mut store, 100).unwrap(), i32::from(b'c'));
         assert_eq!(
             trap(load.call(&mut store, 65536)),
-            TrapCode::MemoryOutOfBounds
+            Trap::MemoryOutOfBounds
         );
     }
 }
@@ -492,7 +492,7 @@ fn waiting_needs_a_shared_memory() {
     for strategy in strategies() {
         let mut guest = Guest::new(wat, strategy);
         let ended = guest.call::<_, i32>("wait", ());
-        assert_eq!(trap(ended), TrapCode::ExpectedSharedMemory);
+        assert_eq!(trap(ended), Trap::AtomicWaitNonSharedMemory);
         assert_eq!(guest.call::<_, i32>("notify", ()).unwrap(), 0);
     }
 }
@@ -507,7 +507,7 @@ fn host_functions_reach_the_memory_of_their_caller() {
     for strategy in strategies() {
         let mut guest = Guest::linked(wat, strategy, (), |linker| {
             let touch = |mut caller: Caller<'_, ()>| {
-                let memory = caller.get_export("memory").and_then(Extern::shared_memory);
+                let memory = caller.get_export("memory").and_then(Extern::into_shared_memory);
                 memory.unwrap().write(3, &[9]).unwrap();
             };
             linker.func_wrap("h", "touch", touch).unwrap();

@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use precast_artifact::Strategy;
-use precast_loader::{Instance, TrapCode};
+use precast_loader::{Instance, Trap};
 use precast_tests::{Guest, module, store, trap};
 
 use crate::child::{self, case};
@@ -20,7 +20,7 @@ fn trap_once() {
     let wat = "(module (memory 1) (func (export \"f\") (result i32) (i32.load (i32.const -4))))";
     let mut guest = Guest::new(wat, Strategy::Guarded);
     let code = trap(guest.call::<(), i32>("f", ()));
-    assert_eq!(code, TrapCode::MemoryOutOfBounds);
+    assert_eq!(code, Trap::MemoryOutOfBounds);
 }
 
 fn fault() {
@@ -137,9 +137,9 @@ fn checked_modules_install_no_handler() {
         let f = instance
             .get_typed_func::<i32, i32>(&mut store, "f")
             .unwrap();
-        let code = |store: &mut _, at| f.call(store, at).unwrap_err().trap().unwrap().code();
-        assert_eq!(code(&mut store, -4), TrapCode::MemoryOutOfBounds);
-        assert_eq!(code(&mut store, 0), TrapCode::IntegerDivideByZero);
+        let code = |store: &mut _, at| f.call(store, at).unwrap_err().trap().unwrap();
+        assert_eq!(code(&mut store, -4), Trap::MemoryOutOfBounds);
+        assert_eq!(code(&mut store, 0), Trap::IntegerDivisionByZero);
         assert_eq!(current(), before);
         return;
     }

@@ -4,7 +4,7 @@
 use precast_artifact::Strategy;
 use precast_loader::{
     Caller, Config, Engine, Error, Extern, ExternRef, Func, Instance, InstancePre, Linker, Memory,
-    MemoryType, Store, StoreLimitsBuilder, TrapCode, Val,
+    MemoryType, Store, StoreLimitsBuilder, Trap, Val,
 };
 use precast_tests::{module, strategies};
 
@@ -114,11 +114,11 @@ fn assert_new(store: &mut Store<Data>, instance: Instance) {
     assert_eq!(call::<_, i32>(store, instance, "through", 0).unwrap(), 7);
     for at in [1, 2] {
         let error = call::<_, i32>(store, instance, "through", at).unwrap_err();
-        let code = error.trap().unwrap().code();
-        assert_eq!(code, TrapCode::UninitializedElement);
+        let code = error.trap().unwrap();
+        assert_eq!(code, Trap::IndirectCallToNull);
     }
     let out = call::<_, i32>(store, instance, "load", 2 * 65536).unwrap_err();
-    assert_eq!(out.trap().unwrap().code(), TrapCode::MemoryOutOfBounds);
+    assert_eq!(out.trap().unwrap(), Trap::MemoryOutOfBounds);
 }
 
 /// Checks that an instance of [`WAT`] has the state after `change`.
@@ -156,10 +156,10 @@ fn assert_changed(store: &mut Store<Data>, instance: Instance, grown: usize) {
     assert!(call::<_, i32>(store, instance, "through", 0).is_err());
     // A dropped segment is empty.
     let error = call::<_, ()>(store, instance, "late", ()).unwrap_err();
-    assert_eq!(error.trap().unwrap().code(), TrapCode::MemoryOutOfBounds);
+    assert_eq!(error.trap().unwrap(), Trap::MemoryOutOfBounds);
     let end = ((2 + grown) * 65536) as i32;
     let out = call::<_, i32>(store, instance, "load", end).unwrap_err();
-    assert_eq!(out.trap().unwrap().code(), TrapCode::MemoryOutOfBounds);
+    assert_eq!(out.trap().unwrap(), Trap::MemoryOutOfBounds);
 }
 
 #[test]
@@ -425,7 +425,10 @@ fn not_while_code_is_running() {
         let engine = Engine::default();
         let pre = pre_of(&engine, strategy);
         let tries: fn(Caller<'_, Data>) = |mut caller| {
-            let memory = caller.get_export("m").and_then(Extern::memory).unwrap();
+            let memory = caller
+                .get_export("m")
+                .and_then(Extern::into_memory)
+                .unwrap();
             memory.write(&mut caller, 300, b"in the call").unwrap();
             let pre: InstancePre<Data> = pre_of(&Engine::default(), Strategy::Checked);
             let fresh = pre.instantiate(&mut caller).unwrap();
@@ -450,7 +453,7 @@ fn without_a_pool_and_without_an_owner() {
         (func (export "f") (i32.store (i32.const 0) (i32.const -1))
             (drop (memory.grow (i32.const 70)))))"#;
     for strategy in strategies() {
-        let engine = Engine::new(Config::new().pool_per_thread(0));
+        let engine = Engine::new(Config::new().pool_per_thread(0)).unwrap();
         let module = module(&engine, wat, strategy);
         let mut store = Store::new(&engine, ());
         // This instance was made without a linker.

@@ -64,7 +64,7 @@ struct World {
 
 impl World {
     fn new() -> Arc<Self> {
-        let engine = Engine::new(Config::new().epoch_interruption(true));
+        let engine = Engine::new(Config::new().epoch_interruption(true)).unwrap();
         let compile = |wat| {
             strategies()
                 .map(|strategy| {

@@ -236,7 +236,7 @@ fn first_uses(kernel: &Kernel, pre: &InstancePre<u32>, what: &str) {
 
 /// Instances without a pool.
 fn fresh(kernel: &Kernel, path: &Path, what: &str) {
-    let engine = Engine::new(Config::new().pool_per_thread(0));
+    let engine = Engine::new(Config::new().pool_per_thread(0)).unwrap();
     let pre = link(&engine, &open(&engine, path));
     for _ in 0..3 {
         let ((), calls) = kernel.watch(|| one(&pre, 20));

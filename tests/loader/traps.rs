@@ -1,6 +1,6 @@
 //! Every kind of trap, with its backtrace.
 
-use precast_loader::{Error, TrapCode, Val};
+use precast_loader::{Error, Trap, Val};
 use precast_tests::{Guest, strategies};
 
 const WAT: &str = r#"
@@ -37,15 +37,12 @@ const WAT: &str = r#"
 "#;
 
 /// The trap that a call ends with, if it does.
-fn trap(guest: &mut Guest, name: &str, args: &[Val]) -> Option<TrapCode> {
+fn trap(guest: &mut Guest, name: &str, args: &[Val]) -> Option<Trap> {
     match guest.call_untyped(name, args) {
         Ok(_) => None,
-        Err(Error::Trap(trap)) => {
-            assert!(
-                !trap.backtrace().frames().is_empty(),
-                "{name}: a trap has frames"
-            );
-            Some(trap.code())
+        Err(Error::Trap { trap, trace }) => {
+            assert!(!trace.frames().is_empty(), "{name}: a trap has frames");
+            Some(trap)
         }
         Err(other) => panic!("{name}: {other}"),
     }
@@ -53,11 +50,11 @@ fn trap(guest: &mut Guest, name: &str, args: &[Val]) -> Option<TrapCode> {
 
 #[test]
 fn every_kind() {
-    use TrapCode::*;
+    use Trap::*;
     let (i32, i64) = (|x: i32| Val::I32(x), |x: i64| Val::I64(x));
     let f64 = |x: f64| Val::F64(x.to_bits());
-    let cases: Vec<(&str, Vec<Val>, Option<TrapCode>)> = vec![
-        ("unreachable", vec![], Some(Unreachable)),
+    let cases: Vec<(&str, Vec<Val>, Option<Trap>)> = vec![
+        ("unreachable", vec![], Some(UnreachableCodeReached)),
         ("load", vec![i32(65532)], None),
         ("load", vec![i32(65533)], Some(MemoryOutOfBounds)),
         ("load", vec![i32(65536)], Some(MemoryOutOfBounds)),
@@ -77,19 +74,15 @@ fn every_kind() {
         ("init", vec![i32(65534), i32(3)], Some(MemoryOutOfBounds)),
         ("init", vec![i32(0), i32(4)], Some(MemoryOutOfBounds)),
         ("div_s", vec![i32(7), i32(2)], None),
-        ("div_s", vec![i32(7), i32(0)], Some(IntegerDivideByZero)),
+        ("div_s", vec![i32(7), i32(0)], Some(IntegerDivisionByZero)),
         ("div_s", vec![i32(i32::MIN), i32(-1)], Some(IntegerOverflow)),
-        ("rem_u", vec![i64(7), i64(0)], Some(IntegerDivideByZero)),
+        ("rem_u", vec![i64(7), i64(0)], Some(IntegerDivisionByZero)),
         ("trunc", vec![f64(1.5)], None),
         ("trunc", vec![f64(1e10)], Some(IntegerOverflow)),
-        (
-            "trunc",
-            vec![f64(f64::NAN)],
-            Some(InvalidConversionToInteger),
-        ),
-        ("indirect", vec![i32(0)], Some(Unreachable)),
-        ("indirect", vec![i32(1)], Some(IndirectCallTypeMismatch)),
-        ("indirect", vec![i32(2)], Some(UninitializedElement)),
+        ("trunc", vec![f64(f64::NAN)], Some(BadConversionToInteger)),
+        ("indirect", vec![i32(0)], Some(UnreachableCodeReached)),
+        ("indirect", vec![i32(1)], Some(BadSignature)),
+        ("indirect", vec![i32(2)], Some(IndirectCallToNull)),
         ("indirect", vec![i32(10)], Some(UndefinedElement)),
         ("get", vec![i32(9)], None),
         ("get", vec![i32(10)], Some(TableOutOfBounds)),
@@ -114,11 +107,11 @@ fn backtraces_have_names_and_offsets() {
         let mut guest = Guest::new(WAT, strategy);
         let error = guest.call::<(), ()>("deep", ()).unwrap_err();
         let frames = error.backtrace().unwrap().frames();
-        let names: Vec<_> = frames.iter().map(|f| f.name.as_str()).collect();
+        let names: Vec<_> = frames.iter().map(|f| f.func_name().unwrap()).collect();
         assert_eq!(names[..3], ["unreachable", "c", "b"], "{strategy}");
         assert_eq!(frames.len(), 4);
         let wasm = wat::parse_str(WAT).unwrap();
-        let at = |i: usize| wasm[frames[i].wasm_offset.unwrap() as usize];
+        let at = |i: usize| wasm[frames[i].module_offset().unwrap()];
         assert_eq!(at(0), 0x00, "offset of the instruction `unreachable`");
         assert_eq!(
             [at(1), at(2), at(3)],
@@ -140,6 +133,11 @@ fn deep_backtraces_are_cut() {
         let error = guest.call::<i32, i32>("recurse", 0).unwrap_err();
         let backtrace = error.backtrace().unwrap();
         assert!(backtrace.is_truncated());
-        assert!(backtrace.frames().iter().all(|f| f.name == "recurse"));
+        assert!(
+            backtrace
+                .frames()
+                .iter()
+                .all(|f| f.func_name() == Some("recurse"))
+        );
     }
 }

@@ -20,7 +20,7 @@ use crate::child;
 const SOON: Duration = Duration::from_secs(5);
 
 fn engine() -> Engine {
-    Engine::new(Config::new().epoch_interruption(true))
+    Engine::new(Config::new().epoch_interruption(true)).unwrap()
 }
 
 fn compile(engine: &Engine, wat: &str) -> Module {

@@ -1,9 +1,7 @@
 //! An instance in a store of its own: what most tests begin with.
 
 use precast_artifact::Strategy;
-use precast_loader::{
-    Engine, Error, Instance, Linker, Store, TrapCode, Val, WasmParams, WasmResults,
-};
+use precast_loader::{Engine, Error, Instance, Linker, Store, Trap, Val, WasmParams, WasmResults};
 
 use crate::module;
 
@@ -94,10 +92,9 @@ impl<T: 'static> Guest<T> {
 /// # Panics
 /// If the call ended in another way.
 #[track_caller]
-pub fn trap<R: std::fmt::Debug>(result: Result<R, Error>) -> TrapCode {
+pub fn trap<R: std::fmt::Debug>(result: Result<R, Error>) -> Trap {
     let error = result.expect_err("expected a trap");
-    let trap = error
+    error
         .trap()
-        .unwrap_or_else(|| panic!("expected a trap: {error}"));
-    trap.code()
+        .unwrap_or_else(|| panic!("expected a trap: {error}"))
 }

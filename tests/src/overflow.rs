@@ -1,6 +1,6 @@
 //! A module that overflows the stack in several ways.
 
-use precast_loader::{Caller, Config, Engine, Error, Extern, InstancePre, Linker, Store, TrapCode};
+use precast_loader::{Caller, Config, Engine, Error, Extern, InstancePre, Linker, Store, Trap};
 
 use crate::{module, strategies};
 
@@ -22,11 +22,11 @@ const WAT: &str = r#"
 /// # Panics
 /// If the module does not compile or link.
 pub fn linked(config: &Config) -> Vec<InstancePre<u32>> {
-    let engine = Engine::new(config);
+    let engine = Engine::new(config).unwrap();
     let mut linker: Linker<u32> = Linker::new(&engine);
     let down = |mut caller: Caller<'_, u32>, n: i32| -> Result<i32, Error> {
         *caller.data_mut() += 1;
-        let again = caller.get_export("via-host").and_then(Extern::func);
+        let again = caller.get_export("via-host").and_then(Extern::into_func);
         let again = again.expect("an exported function");
         again.typed::<i32, i32>(&caller)?.call(&mut caller, n)
     };
@@ -58,8 +58,8 @@ pub fn overflow(linked: &[InstancePre<u32>]) -> u32 {
             .expect("an exported function");
         for _ in 0..2 {
             let error = func.call(&mut store, 0).expect_err("endless recursion");
-            let code = error.trap().expect("a trap").code();
-            assert_eq!(code, TrapCode::StackOverflow, "{name}");
+            let code = error.trap().expect("a trap");
+            assert_eq!(code, Trap::StackOverflow, "{name}");
         }
         depth = depth.max(*store.data());
     }

@@ -162,7 +162,7 @@ fn programs_end_in_three_ways_and_never_lose_output() {
                 "exits" => assert!(matches!(result, Err(Error::Exit(42)))),
                 _ => {
                     let error = result.unwrap_err();
-                    assert_eq!(error.trap().unwrap().code(), TrapCode::Unreachable);
+                    assert_eq!(error.trap().unwrap(), TrapCode::UnreachableCodeReached);
                 }
             }
             assert_eq!(output.seen(), "hello\n", "it {ends}");

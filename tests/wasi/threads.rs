@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use precast_artifact::Strategy;
-use precast_loader::{Engine, Error, Linker, Store, TrapCode};
+use precast_loader::{Engine, Error, Linker, Store, Trap};
 use precast_tests::{Watchdog, module, strategies};
 use precast_wasi::{SharedWasiCtx, WasiCtxBuilder, WasiThreads, add_to_linker};
 
@@ -131,10 +131,10 @@ fn a_thread_ends_the_program() {
         }
         let (ended, _) = run(&body("(unreachable)"), strategy, 1);
         let error = ended.unwrap_err();
-        assert_eq!(error.trap().unwrap().code(), TrapCode::Unreachable);
+        assert_eq!(error.trap().unwrap(), Trap::UnreachableCodeReached);
         let (ended, _) = run(&body("(drop (i32.load (i32.const -1)))"), strategy, 1);
         let error = ended.unwrap_err();
-        assert_eq!(error.trap().unwrap().code(), TrapCode::MemoryOutOfBounds);
+        assert_eq!(error.trap().unwrap(), Trap::MemoryOutOfBounds);
     }
 }
 

@@ -73,7 +73,7 @@ fn golden_artifacts_open() {
         assert_eq!(a.function_at(17).map(|f| f.0), Some(1));
         assert_eq!(
             traps::lookup(a.section(h.traps), 16),
-            Some(TrapCode::Unreachable)
+            Some(TrapCode::UnreachableCodeReached)
         );
         assert_eq!(addresses::lookup(a.section(h.addresses), 0, 3), Some(103));
         assert_eq!(&a.section(h.image)[1..9], b"page TWO");

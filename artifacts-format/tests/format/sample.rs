@@ -169,7 +169,7 @@ pub fn full() -> ArtifactBuilder<'static> {
         text_len: 1,
     });
     b.signatures[nullary as usize].native_entry = 32;
-    b.traps = traps::encode(&[(16, TrapCode::Unreachable)]);
+    b.traps = traps::encode(&[(16, TrapCode::UnreachableCodeReached)]);
     b.handlers = handlers::encode(&[(3, Handler { code: 2, frame: 16 })]);
     let mut addresses = AddressMapBuilder::new(0);
     addresses.function(&[(0, 100), (3, 103)]);

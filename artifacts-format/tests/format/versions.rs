@@ -99,8 +99,10 @@ fn format() {
     }
     writeln!(out, "hash {:#x}", precast_artifact::name_hash("memory")).unwrap();
     // Some tables have no records, so the bytes of an example stand for their encoding.
-    let traps =
-        precast_artifact::traps::encode(&[(1, TrapCode::Unreachable), (515, TrapCode::OutOfFuel)]);
+    let traps = precast_artifact::traps::encode(&[
+        (1, TrapCode::UnreachableCodeReached),
+        (515, TrapCode::OutOfFuel),
+    ]);
     let handler = precast_artifact::handlers::Handler {
         code: 7,
         frame: 513,

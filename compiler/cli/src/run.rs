@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use precast_artifact::shown;
 use precast_loader::{
     Config, Engine, Error, ExternType, Func, Instance, Interruption, Linker, Module, Redirections,
-    Store, TrapCode, Val, ValType,
+    Store, Trap, Val, ValType,
 };
 use precast_wasi::{
     DirAccess, SharedWasiCtx, UNSTABLE_MODULE, WasiCtx, WasiCtxBuilder, WasiThreads, WasiView,
@@ -147,11 +147,11 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<Error>() {
             Some(Error::Exit(code)) => Ok(ExitCode::from(exit_code(*code))),
-            Some(Error::Trap(trap)) if trap.code() == TrapCode::Interrupt => Err(Failure {
+            Some(Error::Trap { trap, .. }) if *trap == Trap::Interrupt => Err(Failure {
                 error: error.context(timed_out(args.timeout)),
                 code: TIMED_OUT,
             }),
-            Some(Error::Trap(_) | Error::Exception { .. }) => Err(Failure {
+            Some(Error::Trap { .. } | Error::Exception { .. }) => Err(Failure {
                 error,
                 code: TRAPPED,
             }),
@@ -236,7 +236,7 @@ fn open(program: Program, file: &Path, args: &Args, exposure: &Exposure) -> Resu
     let (fuel, epochs) = (args.fuel.is_some(), args.timeout.is_some());
     config.consume_fuel(fuel).epoch_interruption(epochs);
     let interruption = args.interruption.unwrap_or(Interruption::of(fuel, epochs));
-    let engine = Engine::new(&config);
+    let engine = Engine::new(&config)?;
     let trusted = args.trusted.keys()?;
     if let Program::Module(wasm) = &program {
         if trusted.is_some() {
@@ -371,7 +371,7 @@ fn explained(module: &Module) -> Result<Linker<SharedWasiCtx>> {
 fn linker<W: WasiView + 'static>(module: &Module) -> Result<Linker<W>> {
     let mut linker = Linker::new(module.engine());
     add_to_linker(&mut linker, |wasi: &mut W| wasi)?;
-    if module.imports().any(|(from, ..)| from == UNSTABLE_MODULE) {
+    if module.imports().any(|import| import.module() == UNSTABLE_MODULE) {
         add_unstable_to_linker(&mut linker, |wasi: &mut W| wasi)?;
     }
     Ok(linker)
@@ -386,12 +386,12 @@ fn call(
 ) -> Result<()> {
     // The export is checked before any code of the module runs.
     let name = invoke.unwrap_or("_start");
-    if !matches!(module.export(name), Some(ExternType::Func(_))) {
+    if !matches!(module.get_export(name), Some(ExternType::Func(_))) {
         return Err(no_function(module, invoke));
     }
     let linked = linker::<WasiCtx>(module)?.instantiate_pre_redirected(module, redirections)?;
     let instance = linked.instantiate(&mut store)?;
-    if invoke.is_some() && module.export("_initialize").is_some() && name != "_initialize" {
+    if invoke.is_some() && module.get_export("_initialize").is_some() && name != "_initialize" {
         function(&instance, &mut store, "_initialize")?.call(&mut store, &[], &mut [])?;
     }
     let func = function(&instance, &mut store, name)?;
@@ -420,8 +420,8 @@ fn function(instance: &Instance, store: &mut Store<WasiCtx>, name: &str) -> Resu
 fn no_function(module: &Module, invoke: Option<&str>) -> anyhow::Error {
     let functions: Vec<String> = module
         .exports()
-        .filter(|(_, ty)| matches!(ty, ExternType::Func(_)))
-        .map(|(name, _)| format!("`{}`", shown(name)))
+        .filter(|export| matches!(export.ty(), ExternType::Func(_)))
+        .map(|export| format!("`{}`", shown(export.name())))
         .collect();
     let mut message = match invoke {
         Some(name) => format!("there is no exported function `{name}`"),

@@ -226,7 +226,7 @@ fn absolute_addresses_are_bugs() {
 #[test]
 fn gaps_trap_and_tables_are_in_text_offsets() {
     let mut first = function(defined(0), &[0x90], &[]);
-    first.traps = Box::new([(0, TrapCode::Unreachable)]);
+    first.traps = Box::new([(0, TrapCode::UnreachableCodeReached)]);
     first.addresses = Box::new([(0, 50)]);
     let mut second = function(defined(1), &[0x90; 3], &[]);
     second.traps = Box::new([(0, TrapCode::IntegerOverflow), (2, TrapCode::NullReference)]);
@@ -242,7 +242,7 @@ fn gaps_trap_and_tables_are_in_text_offsets() {
     assert_eq!(
         placed.traps,
         [
-            (0, TrapCode::Unreachable),
+            (0, TrapCode::UnreachableCodeReached),
             (16, TrapCode::IntegerOverflow),
             (18, TrapCode::NullReference)
         ]

@@ -62,7 +62,7 @@ impl FuncTranslator<'_, '_> {
             }
             Operator::MemoryAtomicWait32 { .. } | Operator::MemoryAtomicWait64 { .. } => {
                 self.pop3();
-                self.trap(TrapCode::ExpectedSharedMemory);
+                self.trap(TrapCode::AtomicWaitNonSharedMemory);
                 self.reachable = false;
             }
             _ => return self.atomic_access(operator),
@@ -343,7 +343,7 @@ impl FuncTranslator<'_, '_> {
         }
         let mask = self.builder.ins().iconst(ty, mask);
         let low = self.builder.ins().band(low, mask);
-        self.trapnz(low, TrapCode::UnalignedAtomic);
+        self.trapnz(low, TrapCode::HeapMisaligned);
     }
 
     /// The operand below the one on top.

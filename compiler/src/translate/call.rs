@@ -184,8 +184,8 @@ impl FuncTranslator<'_, '_> {
             .builder
             .ins()
             .icmp_imm_u(IntCC::Equal, signature, i64::from(NONE));
-        self.trapnz(null, TrapCode::UninitializedElement);
-        self.trap(TrapCode::IndirectCallTypeMismatch);
+        self.trapnz(null, TrapCode::IndirectCallToNull);
+        self.trap(TrapCode::BadSignature);
         self.builder.switch_to_block(next);
     }
 
@@ -193,7 +193,7 @@ impl FuncTranslator<'_, '_> {
     fn table_function(&mut self, table: TableIndex, index: Value, expected: SigIndex) -> Callee {
         let element = self.table_element(table, index, TrapCode::UndefinedElement);
         let funcref = self.read(Promise::TableElements, element, 0);
-        self.trapz(funcref, TrapCode::UninitializedElement);
+        self.trapz(funcref, TrapCode::IndirectCallToNull);
         let found = self.read(
             Promise::FuncRefType,
             funcref,
@@ -201,7 +201,7 @@ impl FuncTranslator<'_, '_> {
         );
         let type_id = self.type_id(expected);
         let same = self.equal(found, type_id);
-        self.trapz(same, TrapCode::IndirectCallTypeMismatch);
+        self.trapz(same, TrapCode::BadSignature);
         Callee {
             code: self.read(Promise::FuncRefCode, funcref, offset_of!(VmFuncRef, code)),
             ctx: self.read(Promise::FuncRefContext, funcref, offset_of!(VmFuncRef, ctx)),

@@ -225,7 +225,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         if self.traps_by_signal() || self.constant(divisor).is_some_and(|n| n != 0) {
             return;
         }
-        self.trapz(divisor, TrapCode::IntegerDivideByZero);
+        self.trapz(divisor, TrapCode::IntegerDivisionByZero);
     }
 
     /// Checks that the quotient is not 2^31 or 2^63, if traps are calls and it may be. Only the
@@ -302,7 +302,7 @@ impl<'b> FuncTranslator<'_, 'b> {
     /// Traps if `x` is not a number.
     fn check_number(&mut self, x: Value) {
         let nan = self.builder.ins().fcmp(FloatCC::Unordered, x, x);
-        self.trapnz(nan, TrapCode::InvalidConversionToInteger);
+        self.trapnz(nan, TrapCode::BadConversionToInteger);
     }
 
     /// Traps unless `x`, rounded towards zero, is in the range of an i64.

@@ -34,7 +34,7 @@ impl FuncTranslator<'_, '_> {
                 self.pop();
             }
             Operator::Unreachable => {
-                self.trap(TrapCode::Unreachable);
+                self.trap(TrapCode::UnreachableCodeReached);
                 self.reachable = false;
             }
 

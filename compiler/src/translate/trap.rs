@@ -30,8 +30,8 @@ pub(crate) fn artifact_code(code: ir::TrapCode) -> Option<TrapCode> {
     match code {
         ir::TrapCode::STACK_OVERFLOW => Some(TrapCode::StackOverflow),
         ir::TrapCode::INTEGER_OVERFLOW => Some(TrapCode::IntegerOverflow),
-        ir::TrapCode::INTEGER_DIVISION_BY_ZERO => Some(TrapCode::IntegerDivideByZero),
-        ir::TrapCode::BAD_CONVERSION_TO_INTEGER => Some(TrapCode::InvalidConversionToInteger),
+        ir::TrapCode::INTEGER_DIVISION_BY_ZERO => Some(TrapCode::IntegerDivisionByZero),
+        ir::TrapCode::BAD_CONVERSION_TO_INTEGER => Some(TrapCode::BadConversionToInteger),
         ir::TrapCode::HEAP_OUT_OF_BOUNDS | AFTER_NO_RETURN => None,
         code if is_access(code) => None,
         other => {

@@ -41,7 +41,7 @@ fn good() -> ArtifactBuilder<'static> {
         .iter()
         .flat_map(|n: &u32| n.to_le_bytes())
         .collect();
-    b.traps = traps::encode(&[(3, TrapCode::Unreachable)]);
+    b.traps = traps::encode(&[(3, TrapCode::UnreachableCodeReached)]);
     let mut addresses = precast_artifact::addresses::AddressMapBuilder::new(0);
     addresses.function(&[(0, 100)]);
     addresses.function(&[(0, 200), (9, 205)]);
@@ -87,7 +87,7 @@ fn finds_what_is_broken() {
         b.signatures[0].native_entry = 33
     });
     finds("trap `unreachable` at 0xa is in no code", |b| {
-        b.traps = traps::encode(&[(10, TrapCode::Unreachable)]);
+        b.traps = traps::encode(&[(10, TrapCode::UnreachableCodeReached)]);
     });
     finds("unsorted trap table", |b| {
         b.traps = vec![9, 0, 0, 0, 3, 0, 0, 0, 1, 1]

@@ -3,7 +3,7 @@
 //! A host function may return any error that converts into `Box<dyn Error + Send + Sync>`: those of
 //! the standard library, the host's own, and `anyhow::Error`. The caller of the wasm code gets the
 //! error back as a whole. An [`Error`] that a host function got from a call of its own (a trap, an
-//! exit) passes through unchanged.
+//! exit) passes through unchanged, and a `Trap` becomes that trap.
 //!
 //! An `anyhow::Error` that is converted by `Into` hides the type of the error that it holds, so the
 //! feature `anyhow` keeps the `anyhow::Error` itself.
@@ -12,8 +12,10 @@ use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 
+use precast_artifact::TrapCode;
+
 use super::Error;
-use crate::trap::WasmBacktrace;
+use crate::backtrace::WasmBacktrace;
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -58,6 +60,27 @@ impl HostError {
         self.error.downcast_ref()
     }
 
+    /// # Errors
+    /// This error, if the type of what the host function returned is not `E`.
+    pub(super) fn downcast<E: StdError + Send + Sync + 'static>(self) -> Result<E, Self> {
+        let Self { error, trace } = self;
+        #[cfg(feature = "anyhow")]
+        let error = match error.downcast() {
+            Ok(anyhow) => {
+                let Anyhow(error) = *anyhow;
+                return error.downcast().map_err(|error| Self {
+                    error: Box::new(Anyhow(error)),
+                    trace,
+                });
+            }
+            Err(error) => error,
+        };
+        match error.downcast() {
+            Ok(error) => Ok(*error),
+            Err(error) => Err(Self { error, trace }),
+        }
+    }
+
     /// The `anyhow::Error` that the host function returned, if it did.
     #[cfg(feature = "anyhow")]
     pub fn as_anyhow(&self) -> Option<&anyhow::Error> {
@@ -70,11 +93,12 @@ impl HostError {
         &self.trace
     }
 
-    /// The same error with these frames, if it has none yet.
-    pub(crate) fn with_backtrace(mut self, trace: impl FnOnce() -> WasmBacktrace) -> Self {
-        if self.trace.frames().is_empty() {
-            self.trace = trace();
-        }
+    /// The same error with the frames that `change` makes of its own.
+    pub(super) fn with_backtrace(
+        mut self,
+        change: impl FnOnce(WasmBacktrace) -> WasmBacktrace,
+    ) -> Self {
+        self.trace = change(self.trace);
         self
     }
 }
@@ -105,7 +129,10 @@ pub(super) fn wrap<E: Into<BoxError> + 'static>(error: E) -> Error {
     {
         return match error.downcast::<Error>() {
             Ok(own) => own,
-            Err(error) => of_host(Box::new(Anyhow(error))),
+            Err(error) => match error.downcast::<TrapCode>() {
+                Ok(trap) => trap.into(),
+                Err(error) => of_host(Box::new(Anyhow(error))),
+            },
         };
     }
     let Some(error) = error else {
@@ -113,7 +140,10 @@ pub(super) fn wrap<E: Into<BoxError> + 'static>(error: E) -> Error {
     };
     match error.into().downcast::<Error>() {
         Ok(own) => *own,
-        Err(error) => of_host(error),
+        Err(error) => match error.downcast::<TrapCode>() {
+            Ok(trap) => (*trap).into(),
+            Err(error) => of_host(error),
+        },
     }
 }
 

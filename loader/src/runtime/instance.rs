@@ -119,7 +119,7 @@ impl<T: Send + 'static> Instance<T> {
         match &self.member().items {
             Exports::Guest(_, module) => {
                 let exports = module.exports();
-                exports.map(|(name, ty)| (name.to_owned(), ty)).collect()
+                exports.map(|e| (e.name().to_owned(), e.ty())).collect()
             }
             Exports::Host(items) => items
                 .iter()
@@ -226,7 +226,7 @@ impl<T: Send + 'static> Instance<T> {
             let Exports::Guest(_, module) = &self.member().items else {
                 break;
             };
-            if !matches!(module.export(name), Some(ExternType::Func(_))) {
+            if !matches!(module.get_export(name), Some(ExternType::Func(_))) {
                 continue;
             }
             let ended = this.run(|mut store, instance| {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use crate::error::Error;
-use crate::instance::Extern;
+use crate::externs::Extern;
 use crate::module::Module;
 use crate::types::GlobalType;
 use crate::val::Val;
@@ -313,7 +313,7 @@ impl Retired {
         match self {
             Self::Guest(instance, exit_code) => instance.close(core, *exit_code),
             Self::Host(items) => {
-                for memory in items.iter().filter_map(|item| item.clone().memory()) {
+                for memory in items.iter().filter_map(|item| item.clone().into_memory()) {
                     memory.release(core);
                 }
             }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use precast_artifact::shown;
 
 use crate::error::{Error, LinkError};
+use crate::externs::Extern;
 use crate::global::Global;
 use crate::imports::Import;
-use crate::instance::Extern;
 use crate::module::Module;
 use crate::store::StoreContextMut;
 use crate::types::ExternType;
@@ -44,7 +44,8 @@ pub(super) fn resolve<T: Send + 'static>(
         redirected: Vec::new(),
     };
     let mut errors = Vec::new();
-    for (import_module, import_name, ty) in module.imports() {
+    for import in module.imports() {
+        let (import_module, import_name, ty) = (import.module(), import.name(), import.ty());
         let (module, name) = config.redirections.target(import_module, import_name);
         let target = config.resolver.as_ref().and_then(|f| f(&ty, module, name));
         let (member, name) = match target {

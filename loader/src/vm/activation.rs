@@ -14,13 +14,14 @@ use std::cell::Cell;
 
 use precast_artifact::TrapCode;
 
-use super::ending::Ending;
+use super::ending::{Ending, RawFrames};
 use super::externrefs::Point;
+use super::module::MappedModule;
 use super::store::StoreCore;
 use crate::arch;
+use crate::backtrace::WasmBacktrace;
 use crate::error::Error;
 use crate::sys::stack;
-use crate::trap::{Trap, WasmBacktrace};
 
 thread_local! {
     static CURRENT: Cell<*mut StoreCore> = const { Cell::new(std::ptr::null_mut()) };
@@ -100,7 +101,7 @@ pub(crate) unsafe fn enter_outermost<R>(
 #[cold]
 #[inline(never)]
 fn no_stack() -> Error {
-    Trap::from(TrapCode::StackOverflow).into()
+    TrapCode::StackOverflow.into()
 }
 
 /// # Safety
@@ -146,6 +147,23 @@ impl SavedActivation {
         }
     }
 
+    /// Where the innermost frame of the activation goes on, its frame pointer, and that of the
+    /// entry.
+    ///
+    /// # Safety
+    /// The activation is not over.
+    pub(crate) unsafe fn frames(&self) -> (usize, usize, usize) {
+        // SAFETY: the code called out through an exit or a thunk, which noted where the return
+        // address is.
+        let pc = unsafe { *(self.exit_sp as *const usize) };
+        (pc, self.exit_fp, self.entry_fp)
+    }
+
+    /// The activation around this one, or null.
+    pub(crate) fn outer(&self) -> *const Self {
+        self.outer
+    }
+
     /// # Safety
     /// `core` is valid.
     unsafe fn restore(&self, core: *mut StoreCore) {
@@ -178,28 +196,34 @@ unsafe fn ended(core: *mut StoreCore) -> Error {
             core.frames.clear();
             std::panic::resume_unwind(payload)
         }
-        Some(Ending::Trap(code)) => Trap::new(code, backtrace(core)).into(),
-        Some(Ending::Error(error)) => with_backtrace(error, core),
+        Some(Ending::Trap(code)) => {
+            Error::from(code).with_backtrace(|| resolve(&core.frames, core))
+        }
+        Some(Ending::Error(error)) => error.with_backtrace(|| resolve(&core.frames, core)),
         None => unreachable!("whoever sets `trapped` says why"),
     }
 }
 
-fn backtrace(core: &StoreCore) -> WasmBacktrace {
-    core.frames.resolve(|pc| core.module_at(pc)?.frame_at(pc))
+fn resolve(frames: &RawFrames, core: &StoreCore) -> WasmBacktrace {
+    frames.resolve(|pc| MappedModule::frame_at(&core.held_module_at(pc)?, pc))
 }
 
-/// Adds the frames to an error that has none yet.
-fn with_backtrace(error: Error, core: &StoreCore) -> Error {
-    match error {
-        Error::Trap(trap) if trap.backtrace().frames().is_empty() => {
-            Trap::new(trap.code(), backtrace(core)).into()
+/// The frames that are active now.
+///
+/// # Safety
+/// `core` is a live store, and no machine code of it runs: if it is active, its code has called a
+/// host function or a builtin.
+pub(crate) unsafe fn capture(core: &StoreCore) -> WasmBacktrace {
+    // SAFETY: by this function's contract, the stored edges are those of the innermost activation.
+    unsafe {
+        if !is_active(core) {
+            return WasmBacktrace::default();
         }
-        Error::Host(error) => Error::Host(error.with_backtrace(|| backtrace(core))),
-        Error::Exception { exception, trace } if trace.frames().is_empty() => Error::Exception {
-            exception,
-            trace: backtrace(core),
-        },
-        error => error,
+        let vm = &core.vm;
+        let pc = *(vm.exit_sp as *const usize);
+        let mut frames = RawFrames::EMPTY;
+        frames.walk(pc, vm.exit_fp, vm.entry_fp, false, core.outer);
+        resolve(&frames, core)
     }
 }
 

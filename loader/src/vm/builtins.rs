@@ -135,7 +135,7 @@ unsafe extern "C" fn ref_func(vmctx: *mut VmContextHeader, function: u32) -> *co
 }
 
 unsafe extern "C" fn raise_trap(vmctx: *mut VmContextHeader, code: u32) -> ! {
-    let code = TrapCode::from_number(code).unwrap_or(TrapCode::Unreachable);
+    let code = TrapCode::from_number(code).unwrap_or(TrapCode::UnreachableCodeReached);
     // SAFETY: called by machine code with its own context, through a thunk.
     unsafe { raise((*vmctx).store.cast(), Ending::Trap(code)) }
 }

@@ -1,17 +1,21 @@
 //! How an activation ends early: the reason, and the frames that were active.
 //!
-//! When an activation ends early, the loader walks its frames at once, while they still exist. It
-//! follows the frame pointers and writes the addresses to an array of the store. A signal handler
+//! When an activation ends early, the loader walks its frames, and those of the activations around
+//! it, at once, while they still exist. It follows the frame pointers and writes the addresses to an
+//! array of the store. A signal handler
 //! does this, so nothing is allocated. The host looks up names and wasm offsets later.
 
 use std::any::Any;
 use std::mem::MaybeUninit;
 
+use super::activation::SavedActivation;
+use crate::backtrace::{FrameInfo, WasmBacktrace};
 use crate::error::Error;
-use crate::trap::{Frame, WasmBacktrace};
 
 /// Maximum number of frames in a backtrace, which has the innermost ones.
 pub(crate) const MAX_FRAMES: usize = 64;
+
+const _: () = assert!(MAX_FRAMES <= u64::BITS as usize, "a bit for each frame");
 
 /// Why an activation of wasm code ended early.
 pub(crate) enum Ending {
@@ -39,6 +43,8 @@ pub(crate) struct RawFrames {
     truncated: bool,
     /// Whether the innermost address is that of the trapping instruction, and not a return address.
     exact: bool,
+    /// A bit for each frame, which is set if the host called the function.
+    by_host: u64,
     /// The reference of the exception that was thrown there, else zero.
     pub(crate) exnref: u64,
 }
@@ -49,19 +55,46 @@ impl RawFrames {
         len: 0,
         truncated: false,
         exact: false,
+        by_host: 0,
         exnref: 0,
     };
 
     /// Walks the frames from `pc` and `fp` to the entry trampoline whose frame pointer is
-    /// `entry_fp`. Allocates nothing.
+    /// `entry_fp`, and those of the activations `outer` around this one. Allocates nothing.
     ///
     /// # Safety
     /// `fp` is the frame pointer of the wasm function that contains `pc` (a return address unless
     /// `exact`), and the chain of frame pointers from there on reaches `entry_fp`. Machine code of
-    /// artifacts keeps frame pointers everywhere.
-    pub(crate) unsafe fn walk(&mut self, pc: usize, fp: usize, entry_fp: usize, exact: bool) {
+    /// artifacts keeps frame pointers everywhere. `outer` is null or an activation that is not over.
+    pub(crate) unsafe fn walk(
+        &mut self,
+        pc: usize,
+        fp: usize,
+        entry_fp: usize,
+        exact: bool,
+        outer: *const SavedActivation,
+    ) {
         (self.len, self.truncated, self.exact) = (0, false, exact);
-        self.exnref = 0;
+        (self.by_host, self.exnref) = (0, 0);
+        let mut outer = outer;
+        // SAFETY: by this function's contract; each activation notes the edges of its frames and
+        // the one around it.
+        unsafe {
+            self.walk_activation(pc, fp, entry_fp);
+            while let Some(saved) = outer.as_ref()
+                && !self.truncated
+            {
+                let (pc, fp, entry_fp) = saved.frames();
+                self.walk_activation(pc, fp, entry_fp);
+                outer = saved.outer();
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`RawFrames::walk`].
+    unsafe fn walk_activation(&mut self, pc: usize, fp: usize, entry_fp: usize) {
+        let before = self.len;
         let (mut pc, mut fp) = (pc, fp);
         // Outer frames are at higher addresses. Anything else ends the chain.
         while fp < entry_fp && fp != 0 {
@@ -78,6 +111,9 @@ impl RawFrames {
                 fp = *(fp as *const usize);
             }
         }
+        if self.len > before {
+            self.by_host |= 1 << (self.len - 1);
+        }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -87,7 +123,7 @@ impl RawFrames {
 
     /// Looks up functions and offsets for people to read. `frame_at` returns the frame of an
     /// address.
-    pub(crate) fn resolve(&self, frame_at: impl Fn(usize) -> Option<Frame>) -> WasmBacktrace {
+    pub(crate) fn resolve(&self, frame_at: impl Fn(usize) -> Option<FrameInfo>) -> WasmBacktrace {
         let len = self.len as usize;
         let mut frames = Vec::with_capacity(len);
         for (i, pc) in self.pcs[..len].iter().enumerate() {
@@ -96,7 +132,10 @@ impl RawFrames {
             // A return address may be the first byte of the next function, so the byte before it
             // counts.
             let pc = if i == 0 && self.exact { pc } else { pc - 1 };
-            frames.extend(frame_at(pc));
+            if let Some(mut frame) = frame_at(pc) {
+                frame.by_host = self.by_host >> i & 1 != 0;
+                frames.push(frame);
+            }
         }
         WasmBacktrace {
             frames,

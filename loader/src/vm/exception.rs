@@ -155,7 +155,9 @@ unsafe fn note_frames(core: *mut StoreCore, exnref: u64) {
     unsafe {
         let vm = &raw const (*core).vm;
         let (pc, fp) = (*((*vm).exit_sp as *const usize), (*vm).exit_fp);
-        (*core).frames.walk(pc, fp, (*vm).entry_fp, false);
+        (*core)
+            .frames
+            .walk(pc, fp, (*vm).entry_fp, false, (*core).outer);
         (*core).frames.exnref = exnref;
     }
 }

@@ -237,6 +237,11 @@ impl StoreCore {
         }
     }
 
+    /// Drops the references that nothing holds, for a host that holds no raw value.
+    pub(crate) fn collect_externrefs_now(&mut self) {
+        self.collect(Point::Host);
+    }
+
     #[cold]
     #[inline(never)]
     fn collect(&mut self, point: Point) {

@@ -13,7 +13,6 @@ use super::global::{read_global, write_global};
 use super::instance::InstanceData;
 use super::table::range;
 use crate::error::Error;
-use crate::trap::Trap;
 use crate::types::global_type;
 
 impl InstanceData {
@@ -57,7 +56,7 @@ impl InstanceData {
             if record.memory != NONE {
                 let offset = self.offset(record.offset)?;
                 self.memory_init(record.memory, record.segment, offset, 0, record.len)
-                    .map_err(Trap::from)?;
+                    .map_err(Error::from)?;
                 self.drop_data(i);
             }
         }
@@ -192,11 +191,11 @@ impl InstanceData {
             Some(r) if !self.is_dropped(artifact.header().vm.elem_dropped, i) => r.items,
             _ => Run { first: 0, count: 0 },
         };
-        let from = range(src, len, items.count as usize).map_err(Trap::from)?;
+        let from = range(src, len, items.count as usize).map_err(Error::from)?;
         let mut table = self.table(table);
         // SAFETY: a table of this instance.
         let (size, ty) = unsafe { (table.as_ref().len(), table.as_ref().ty().element) };
-        let to = range(dst, len, size).map_err(Trap::from)?;
+        let to = range(dst, len, size).map_err(Error::from)?;
         for (item, at) in from.zip(to) {
             let item = artifact.element_item(items.first as usize + item, ty)?;
             let opcode = ConstOpcode::from_number(item.op).ok_or_else(damaged)?;

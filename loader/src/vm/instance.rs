@@ -4,7 +4,7 @@ use std::alloc::Layout;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use precast_artifact::records::{ExternKind, FROZEN, IMPORTED};
+use precast_artifact::records::{ExportRecord, ExternKind, FROZEN, IMPORTED};
 use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable, VmTag};
 use precast_artifact::{
     Artifact, Error as ArtifactError, HEADER_OFFSET, Interruption, Section, Strategy,
@@ -510,8 +510,13 @@ impl InstanceData {
 
     /// The export of this name.
     pub(crate) fn export(&mut self, name: &str) -> Option<Item> {
+        let export = self.held_module().artifact().export(name)?;
+        self.export_at(export)
+    }
+
+    /// The export of this record of the module.
+    pub(crate) fn export_at(&mut self, export: &ExportRecord) -> Option<Item> {
         let artifact = self.module.artifact();
-        let export = artifact.export(name)?;
         let index = export.index;
         Some(match ExternKind::from_number(export.kind)? {
             ExternKind::Func => Item::Func(self.func_ref(index).ok()?),

@@ -261,6 +261,13 @@ impl StoreCore {
         Ok(())
     }
 
+    /// # Errors
+    /// [`Error::Interruption`] if code of the store does not count fuel.
+    pub(crate) fn get_fuel(&self) -> Result<u64, Error> {
+        self.require_of_all(Interruption::Fuel, FUEL)?;
+        Ok(self.fuel())
+    }
+
     pub(crate) fn fuel(&self) -> u64 {
         self.vm.fuel.saturating_neg().max(0).cast_unsigned()
     }

@@ -1,15 +1,15 @@
 //! A module as its instances use it: its artifact and the addresses of its code.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use precast_artifact::handlers::{self, Handler};
 use precast_artifact::reader::function_name;
 use precast_artifact::records::{NONE, SignatureRecord};
-use precast_artifact::{Artifact, TrapCode, addresses, traps};
+use precast_artifact::{Artifact, TrapCode, addresses, module_name, traps};
 
 use super::images::Images;
+use crate::backtrace::{FrameInfo, FrameModule};
 use crate::mapping::Mapping;
-use crate::trap::Frame;
 use crate::types::FuncType;
 
 /// A mapped artifact with the addresses of its code.
@@ -22,6 +22,19 @@ pub(crate) struct MappedModule {
     gathered: OnceLock<Option<Images>>,
     /// Names and addresses of an artifact that was stripped of them, once they are loaded.
     debug: OnceLock<DebugData>,
+    /// Read when it is asked for.
+    name: OnceLock<Option<String>>,
+}
+
+impl FrameModule for MappedModule {
+    fn name(&self) -> Option<&str> {
+        let name = || {
+            let artifact = self.artifact();
+            let metadata = artifact.section(artifact.header().metadata);
+            module_name(metadata).map(str::to_owned)
+        };
+        self.name.get_or_init(name).as_deref()
+    }
 }
 
 /// What backtraces show, from the artifact of the same code that has it.
@@ -53,6 +66,7 @@ impl MappedModule {
             text_len,
             gathered: OnceLock::new(),
             debug: OnceLock::new(),
+            name: OnceLock::new(),
         }
     }
 
@@ -114,12 +128,13 @@ impl MappedModule {
         handlers::lookup(artifact.section(artifact.header().handlers), offset)
     }
 
-    pub(crate) fn frame_at(&self, pc: usize) -> Option<Frame> {
-        let artifact = self.artifact();
-        let offset = u32::try_from(pc.checked_sub(self.text)?).ok()?;
+    /// The frame of an address in the text, without where it was called from.
+    pub(crate) fn frame_at(this: &Arc<Self>, pc: usize) -> Option<FrameInfo> {
+        let artifact = this.artifact();
+        let offset = u32::try_from(pc.checked_sub(this.text)?).ok()?;
         let (defined, function) = artifact.function_at(offset)?;
         let index = defined.saturating_add(artifact.header().vm.func_import_count);
-        let (name, map) = match self.debug.get() {
+        let (name, map) = match this.debug.get() {
             None => (
                 artifact.function_name(defined),
                 artifact.section(artifact.header().addresses),
@@ -129,13 +144,15 @@ impl MappedModule {
                 &*data.addresses,
             ),
         };
-        Some(Frame {
+        Some(FrameInfo {
             function: index,
             name: match name {
                 Some(name) => String::from_utf8_lossy(name).into_owned(),
                 None => format!("wasm-function[{index}]"),
             },
             wasm_offset: addresses::lookup(map, defined, offset - function.text_offset),
+            by_host: false,
+            module: Arc::clone(this) as Arc<dyn FrameModule>,
         })
     }
 }

@@ -150,12 +150,24 @@ impl StoreCore {
 
     /// The module whose text contains `pc`. Called from a signal handler too.
     pub(crate) fn module_at(&self, pc: usize) -> Option<&MappedModule> {
-        let i = self
-            .modules
-            .partition_point(|m| m.start <= pc)
-            .checked_sub(1)?;
         // SAFETY: an instance of this store holds the module.
-        (pc < self.modules[i].end).then(|| unsafe { &*self.modules[i].module })
+        Some(unsafe { &*self.text_at(pc)?.module })
+    }
+
+    /// [`StoreCore::module_at`] that holds the module.
+    pub(crate) fn held_module_at(&self, pc: usize) -> Option<Arc<MappedModule>> {
+        let module = self.text_at(pc)?.module;
+        // SAFETY: the pointer is that of an `Arc`, which an instance of this store holds.
+        unsafe {
+            Arc::increment_strong_count(module);
+            Some(Arc::from_raw(module))
+        }
+    }
+
+    fn text_at(&self, pc: usize) -> Option<&TextRange> {
+        let after = self.modules.partition_point(|m| m.start <= pc);
+        let text = &self.modules[after.checked_sub(1)?];
+        (pc < text.end).then_some(text)
     }
 
     /// Whether an address lies in the reservation of a guarded memory of this store.
@@ -208,7 +220,10 @@ impl StoreCore {
             return;
         }
         // SAFETY: by this function's contract.
-        unsafe { self.frames.walk(pc, fp, self.vm.entry_fp, exact) };
+        unsafe {
+            let (entry, outer) = (self.vm.entry_fp, self.outer);
+            self.frames.walk(pc, fp, entry, exact, outer);
+        }
     }
 
     /// [`StoreCore::record`] for the signal handler.

@@ -16,7 +16,7 @@ use std::thread;
 
 use precast_loader::{
     Error, ExternType, FuncType, InstancePre, InterruptHandle, Linker, Module, SharedMemory, Store,
-    Trap, TrapCode, ValType,
+    Trap, ValType,
 };
 
 use crate::errno::Errno;
@@ -123,7 +123,7 @@ impl<T: Send + 'static> WasiThreads<T> {
     pub fn are_used_by(module: &Module) -> bool {
         module
             .imports()
-            .any(|(from, name, _)| (from, name) == (MODULE, SPAWN))
+            .any(|import| (import.module(), import.name()) == (MODULE, SPAWN))
     }
 
     /// Defines the function that starts threads, and the shared memory that the module imports.
@@ -131,11 +131,12 @@ impl<T: Send + 'static> WasiThreads<T> {
     /// # Errors
     /// [`Error::Duplicate`] if one of them is defined already; those of [`SharedMemory::new`].
     pub fn add_to_linker(&self, linker: &mut Linker<T>, module: &Module) -> Result<(), Error> {
-        for (from, name, ty) in module.imports() {
-            if let ExternType::Memory(ty) = ty
+        for import in module.imports() {
+            if let ExternType::Memory(ty) = import.ty()
                 && ty.shared
             {
-                linker.define(from, name, SharedMemory::new(module.engine(), ty)?)?;
+                let memory = SharedMemory::new(module.engine(), ty)?;
+                linker.shared_memory(import.module(), import.name(), memory)?;
             }
         }
         // The program has the linker's functions, so they must not have the program.
@@ -178,8 +179,7 @@ impl<T: Send + 'static> WasiThreads<T> {
 
     /// Ends the program as an interrupted one, from another thread.
     pub fn stop(&self) {
-        let interrupted = Trap::from(TrapCode::Interrupt);
-        self.0.end(NOBODY, Err(Error::Trap(interrupted)));
+        self.0.end(NOBODY, Err(Trap::Interrupt.into()));
     }
 
     /// Waits for the end of all threads of a program that has ended.
@@ -236,8 +236,8 @@ fn spawn<T: Send + 'static>(threads: &Weak<Threads<T>>, argument: i32) -> Result
     let Some(program) = &state.program else {
         return Ok(refused);
     };
-    let expected = FuncType::new([ValType::I32, ValType::I32], []);
-    let found = program.pre.module().export(START);
+    let expected = FuncType::new(program.pre.module().engine(), [ValType::I32, ValType::I32], []);
+    let found = program.pre.module().get_export(START);
     if found != Some(ExternType::Func(expected.clone())) {
         let found = found.map_or_else(|| "nothing".to_owned(), |ty| ty.to_string());
         return Err(Error::host(format!(

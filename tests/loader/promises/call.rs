@@ -1,7 +1,7 @@
 //! Promises about calls: function references, import slots, ids of signatures.
 
 use precast_loader::{
-    Caller, Engine, Error, Func, Instance, Linker, Store, Table, TableType, TrapCode, Val, ValType,
+    Caller, Engine, Error, Func, Instance, Linker, Store, Table, TableType, Trap, Val, ValType,
 };
 use precast_tests::{module, strategy_pairs};
 
@@ -46,13 +46,13 @@ fn references_stay_what_they_are() {
                 let func = Func::wrap(&mut caller, |x: i32| x);
                 caller.data_mut().push(func);
             }
-            let late = caller.get_export("late").unwrap().func().unwrap();
+            let late = caller.get_export("late").unwrap().into_func().unwrap();
             caller.data_mut().push(late);
         };
         linker.func_wrap("h", "more", more).unwrap();
         let ty = TableType::new(ValType::FuncRef, 8, None);
         let table = Table::new(&mut store, ty, Val::FuncRef(None)).unwrap();
-        linker.define("e", "t", table).unwrap();
+        linker.define(&store, "e", "t", table).unwrap();
         let [a, b] = [0, 1].map(|i| linker.instantiate(&mut store, &modules[i]).unwrap());
         let own = |store: &mut Store<Vec<Func>>, instance: Instance, value: i32| {
             let own = instance
@@ -67,7 +67,7 @@ fn references_stay_what_they_are() {
             let fill = filler.get_typed_func::<(), ()>(&mut store, "fill").unwrap();
             fill.call(&mut store, ()).unwrap();
             let late = filler.get_func(&mut store, "late").unwrap();
-            let in_table = table.get_element(&store, 1).unwrap();
+            let in_table = table.get(&store, 1).unwrap();
             let in_table = *in_table.funcref().unwrap().unwrap();
             for func in [late, in_table] {
                 let late = func.typed::<i32, i32>(&store).unwrap();
@@ -83,12 +83,12 @@ fn references_stay_what_they_are() {
                 assert_eq!(call(1, 1).unwrap(), 3 * (value - 1));
                 assert_eq!(call(2, 1).unwrap(), 3000);
                 for (slot, code) in [
-                    (3, TrapCode::IndirectCallTypeMismatch),
-                    (4, TrapCode::UninitializedElement),
-                    (8, TrapCode::UndefinedElement),
+                    (3, Trap::BadSignature),
+                    (4, Trap::IndirectCallToNull),
+                    (8, Trap::UndefinedElement),
                 ] {
                     let error = call(slot, 1).unwrap_err();
-                    assert_eq!(error.trap().unwrap().code(), code);
+                    assert_eq!(error.trap().unwrap(), code);
                 }
             }
         }
@@ -194,12 +194,12 @@ fn long_signatures_keep_their_ids() {
             };
             assert_eq!((call("a", 0).unwrap(), call("b", 1).unwrap()), (30, 7));
             for (name, slot, code) in [
-                ("a", 1, TrapCode::IndirectCallTypeMismatch),
-                ("b", 0, TrapCode::IndirectCallTypeMismatch),
-                ("b", 2, TrapCode::UninitializedElement),
+                ("a", 1, Trap::BadSignature),
+                ("b", 0, Trap::BadSignature),
+                ("b", 2, Trap::IndirectCallToNull),
             ] {
                 let error = call(name, slot).unwrap_err();
-                assert_eq!(error.trap().unwrap().code(), code, "{name} {slot}");
+                assert_eq!(error.trap().unwrap(), code, "{name} {slot}");
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use precast_artifact::Strategy;
 use precast_loader::runtime::{Caller, HostModule, Instance, InstanceConfig, Runtime};
-use precast_loader::{AsContextMut, Engine, Error, Func, Memory, TrapCode, Val};
+use precast_loader::{AsContextMut, Engine, Error, Func, Memory, Trap, Val};
 use precast_tests::{module, strategies, strategy_pairs};
 
 fn named(name: &str) -> InstanceConfig {
@@ -210,8 +210,8 @@ fn memories_keep_base_and_length() {
                     ] {
                         call(name, at).unwrap_or_else(|error| panic!("{case} {name}: {error}"));
                         let error = call(name, at + 1).unwrap_err();
-                        let code = error.trap().unwrap().code();
-                        assert_eq!(code, TrapCode::MemoryOutOfBounds, "{case} {name}");
+                        let code = error.trap().unwrap();
+                        assert_eq!(code, Trap::MemoryOutOfBounds, "{case} {name}");
                     }
                     a.with(|mut store, _| {
                         assert_eq!(memory.data_size(&store), 131_072, "{case}");
@@ -415,7 +415,7 @@ fn host_functions_that_it_passed_on_stay() {
         let engine = Engine::default();
         let runtime: Runtime = Runtime::new(&engine);
         let n = |mut caller: Caller<'_>, x: i32| -> Result<i32, Error> {
-            let memory: Memory = caller.get_export("m").unwrap().memory().unwrap();
+            let memory: Memory = caller.get_export("m").unwrap().into_memory().unwrap();
             memory.write(&mut caller, 65535, &[1])?;
             Ok(x + memory.data(&caller).len() as i32)
         };

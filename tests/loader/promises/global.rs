@@ -99,16 +99,17 @@ fn mutable_globals_are_read_again() {
             });
             let owner = linker.instantiate(&mut store, &modules[0]).unwrap();
             let mut globals = Vec::new();
-            for (name, item) in owner.exports(&mut store) {
-                let item = match item.clone().global() {
+            for export in owner.exports(&mut store) {
+                let (name, item) = (export.name().to_owned(), export.into_extern());
+                let item = match item.clone().into_global() {
                     Some(global) if by_host => {
                         let one = val(global.ty().content, 1);
                         Global::new(&mut store, global.ty(), one).unwrap().into()
                     }
                     _ => item,
                 };
-                globals.extend(item.clone().global());
-                linker.define("o", &name, item).unwrap();
+                globals.extend(item.clone().into_global());
+                linker.define(&store, "o", &name, item).unwrap();
             }
             let user = linker.instantiate(&mut store, &modules[1]).unwrap();
             store.data_mut().items = globals;

@@ -3,8 +3,7 @@
 use precast_artifact::Strategy;
 use precast_artifact::abi::MASKED_OFFSET_LIMIT;
 use precast_loader::{
-    Caller, Engine, Error, Extern, Func, Instance, Memory, MemoryType, Store, StoreLimitsBuilder,
-    TrapCode,
+    Caller, Engine, Error, Func, Instance, Memory, MemoryType, Store, StoreLimitsBuilder, Trap,
 };
 use precast_tests::{module, strategies, strategy_pairs};
 
@@ -130,15 +129,14 @@ fn pair(
     if let Some(ty) = host {
         let memory = Memory::new(&mut store, ty)?;
         store.data_mut().items = Some(memory);
-        linker.define("o", "m", memory)?;
+        linker.define(&store, "o", "m", memory)?;
     }
     let first = linker.instantiate(&mut store, &modules[0])?;
-    for (name, item) in first.exports(&mut store) {
-        if let Extern::Memory(memory) = item {
-            store.data_mut().items = Some(memory);
-        }
-        linker.define("o", &name, item)?;
-    }
+    linker.instance(&mut store, "o", first)?;
+    let own = first
+        .exports(&mut store)
+        .find_map(|export| export.into_memory());
+    store.data_mut().items = own.or(store.data().items);
     let second = linker.instantiate(&mut store, &modules[1])?;
     store.data_mut().back = second.get_func(&mut store, "own");
     let memory = store.data().items.unwrap();
@@ -235,7 +233,7 @@ fn memories_move_and_grow_under_running_code() {
                     let end = 559 * 65536;
                     assert_eq!(pair.call64(which, "get", end - 8).unwrap(), 2, "{case}");
                     let error = pair.call64(which, "get", end - 7).unwrap_err();
-                    assert_eq!(error.trap().unwrap().code(), TrapCode::MemoryOutOfBounds);
+                    assert_eq!(error.trap().unwrap(), Trap::MemoryOutOfBounds);
                 }
             }
         }
@@ -306,8 +304,8 @@ fn masked_indices_stay_in_the_reservation() {
                 let at = u32::try_from(at).unwrap();
                 let error = put.call(&mut store, (at, 1)).unwrap_err();
                 assert_eq!(
-                    error.trap().unwrap().code(),
-                    TrapCode::MemoryOutOfBounds,
+                    error.trap().unwrap(),
+                    Trap::MemoryOutOfBounds,
                     "{limits} {more} {at}"
                 );
                 get.call(&mut store, at).unwrap_err();
@@ -364,10 +362,10 @@ fn guarded_memories_never_move() {
         ] {
             for at in [at, u64::from(u32::MAX)] {
                 let error = call(name, at).unwrap_err();
-                let code = error.trap().unwrap().code();
+                let code = error.trap().unwrap();
                 assert_eq!(
                     code,
-                    TrapCode::MemoryOutOfBounds,
+                    Trap::MemoryOutOfBounds,
                     "{name} {at} of {pages} pages"
                 );
             }
@@ -436,8 +434,8 @@ fn who_expects_a_guard_gets_one() {
                     get.call(&mut store, 65528).unwrap();
                     for at in [65529, 65536, 1 << 20, 1 << 30, i64::from(u32::MAX)] {
                         let error = get.call(&mut store, at).unwrap_err();
-                        let code = error.trap().unwrap().code();
-                        assert_eq!(code, TrapCode::MemoryOutOfBounds, "{case} {at}");
+                        let code = error.trap().unwrap();
+                        assert_eq!(code, Trap::MemoryOutOfBounds, "{case} {at}");
                     }
                 }
             }
@@ -496,7 +494,7 @@ fn fixed_memories_cannot_grow() {
                     assert!(pair.memory.grow(&mut pair.store, 1).is_err());
                     assert_eq!(pair.call64(which, "grow", 1).unwrap() as i32, -1);
                     let error = pair.call64(which, "get", 131_065).unwrap_err();
-                    assert_eq!(error.trap().unwrap().code(), TrapCode::MemoryOutOfBounds);
+                    assert_eq!(error.trap().unwrap(), Trap::MemoryOutOfBounds);
                     assert_eq!(pair.base(), base);
                     assert_eq!(pair.memory.data_size(&pair.store), 131_072);
                 }
@@ -541,7 +539,7 @@ fn fixed_imports_get_fixed_memories() {
                 let get = instance.get_typed_func::<i64, i64>(&mut store, "get")?;
                 get.call(&mut store, 131_064)?;
                 let error = get.call(&mut store, 131_065).unwrap_err();
-                assert_eq!(error.trap().unwrap().code(), TrapCode::MemoryOutOfBounds);
+                assert_eq!(error.trap().unwrap(), Trap::MemoryOutOfBounds);
                 Ok::<_, Error>(())
             };
             for by_host in [false, true] {
@@ -716,8 +714,8 @@ fn memories_are_never_below_their_minimum() {
             assert_eq!(call("wraps", 1).unwrap(), 255);
             for (name, arg) in [("beyond", 0xff), ("shifted", 0xffff_0000), ("wraps", 0x100)] {
                 let error = call(name, arg).unwrap_err();
-                let code = error.trap().unwrap().code();
-                assert_eq!(code, TrapCode::MemoryOutOfBounds, "{name} {arg}");
+                let code = error.trap().unwrap();
+                assert_eq!(code, Trap::MemoryOutOfBounds, "{name} {arg}");
             }
         }
     }

@@ -288,7 +288,8 @@ impl<'scope, 'env: 'scope> Runner<'scope, 'env> {
     fn instantiate(&mut self, module: &Module) -> Result<Instance, precast_loader::Error> {
         let mut linker = Linker::new(&self.engine);
         let mut seen = HashSet::new();
-        for (from, name, _) in module.imports() {
+        for import in module.imports() {
+            let (from, name) = (import.module(), import.name());
             if !seen.insert((from, name)) {
                 continue;
             }
@@ -299,7 +300,7 @@ impl<'scope, 'env: 'scope> Runner<'scope, 'env> {
                 None => None,
             };
             if let Some(item) = item {
-                linker.define(from, name, item)?;
+                linker.define(&self.store, from, name, item)?;
             }
         }
         linker.instantiate(&mut self.store, module)
@@ -398,8 +399,8 @@ impl<'scope, 'env: 'scope> Runner<'scope, 'env> {
 /// the messages of [`TrapCode::text`].
 fn assert_trap(outcome: Result<Vec<Val>, Stop>, expected: &str) -> Result<(), String> {
     match outcome {
-        Err(Stop::Loader(precast_loader::Error::Trap(trap))) => {
-            let found = TrapCode::text(trap.code());
+        Err(Stop::Loader(precast_loader::Error::Trap { trap, .. })) => {
+            let found = TrapCode::text(trap);
             if expected.starts_with(found) || found.starts_with(expected) {
                 return Ok(());
             }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use precast_loader::{
-    Error, Extern, Func, FuncType, Global, GlobalType, Memory, MemoryType, SharedMemory, Store,
+    Engine, Error, Extern, Func, FuncType, Global, GlobalType, Memory, MemoryType, SharedMemory, Store,
     Table, TableType, Val, ValType,
 };
 
@@ -29,7 +29,7 @@ pub(crate) fn define(store: &mut Store<()>) -> Result<HashMap<&'static str, Exte
 
     let mut items = HashMap::new();
     for (name, params) in functions {
-        let ty = FuncType::new(params.iter().copied(), []);
+        let ty = FuncType::new(&Engine::default(), params.iter().copied(), []);
         items.insert(name, Func::new(&mut *store, ty, |_, _, _| Ok(())).into());
     }
     for (name, value) in globals {

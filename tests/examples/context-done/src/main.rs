@@ -13,7 +13,7 @@ static GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.precast"))
 
 fn main() -> Result<(), Box<dyn Error>> {
     // This engine refuses modules whose loops cannot be stopped.
-    let engine = Engine::new(Config::new().epoch_interruption(true));
+    let engine = Engine::new(Config::new().epoch_interruption(true))?;
     let runtime: Runtime = Runtime::new(&engine);
     // SAFETY: the build script wrote it, with the compiler of this very version.
     let module = unsafe { Module::from_bytes(&engine, GUEST)? };

@@ -58,7 +58,8 @@ impl Ruby {
                 object.ok_or_else(|| precast_loader::Error::host(format!("no handle {handle}")))
             },
         )?;
-        for (from, name, ty) in module.imports() {
+        for import in module.imports() {
+            let (from, name, ty) = (import.module(), import.name(), import.ty());
             let javascript = from == "rb-js-abi-host" || name == "resource_drop_js-abi-value";
             if let (true, ExternType::Func(ty)) = (javascript, ty) {
                 let message = format!("`{name}` needs JavaScript, and there is none here");

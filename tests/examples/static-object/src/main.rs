@@ -3,7 +3,7 @@
 
 use std::error::Error;
 
-use precast_loader::{Caller, Engine, Extern, Linker, Module, StaticArtifact, Store, TrapCode};
+use precast_loader::{Caller, Engine, Extern, Linker, Module, StaticArtifact, Store, Trap};
 
 unsafe extern "C" {
     /// What `build.rs` made of `guest.wat`.
@@ -40,8 +40,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let error = divide
         .call(&mut store, (1, 0))
         .expect_err("no number is 1 / 0");
-    let trap = error.trap().map(|trap| trap.code());
-    assert_eq!(trap, Some(TrapCode::IntegerDivideByZero));
+    let trap = error.trap();
+    assert_eq!(trap, Some(Trap::IntegerDivisionByZero));
     println!("1 / 0 traps");
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use precast_loader::{Caller, Error, Extern, Trap, TrapCode};
+use precast_loader::{Caller, Error, Extern, Trap};
 
 use super::Token;
 use super::guest::HostOp;
@@ -51,14 +51,14 @@ pub fn host<T: Sums>(mut caller: Caller<'_, T>, op: i32, n: i32) -> Result<i32, 
         HostOp::Reenter => {
             let add = caller
                 .get_export("add")
-                .and_then(Extern::func)
+                .and_then(Extern::into_func)
                 .ok_or_else(missing)?;
             add.typed::<i32, i32>(&caller)?.call(&mut caller, n)
         }
         HostOp::Grow => {
             let memory = caller
                 .get_export("mem")
-                .and_then(Extern::memory)
+                .and_then(Extern::into_memory)
                 .ok_or_else(missing)?;
             match memory.grow(&mut caller, n.cast_unsigned().into()) {
                 Ok(before) => Ok(before as i32),
@@ -69,13 +69,13 @@ pub fn host<T: Sums>(mut caller: Caller<'_, T>, op: i32, n: i32) -> Result<i32, 
         HostOp::Nest => {
             let ask = caller
                 .get_export("ask")
-                .and_then(Extern::func)
+                .and_then(Extern::into_func)
                 .ok_or_else(missing)?;
             ask.typed::<(i32, i32), i32>(&caller)?
                 .call(&mut caller, (n % 16, n / 16))
         }
         HostOp::Exit => Err(Error::Exit(n)),
-        HostOp::Trap => Err(Trap::from(TrapCode::NullReference).into()),
+        HostOp::Trap => Err(Trap::NullReference.into()),
         HostOp::Count => {
             let sum = caller.data_mut().sum();
             *sum = sum.wrapping_add(n);
@@ -84,7 +84,7 @@ pub fn host<T: Sums>(mut caller: Caller<'_, T>, op: i32, n: i32) -> Result<i32, 
         HostOp::Write => {
             let memory = caller
                 .get_export("mem")
-                .and_then(Extern::memory)
+                .and_then(Extern::into_memory)
                 .ok_or_else(missing)?;
             match memory.write(&mut caller, n.cast_unsigned() as usize, &[7]) {
                 Ok(()) => Ok(1),

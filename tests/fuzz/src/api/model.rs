@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use precast_loader::TrapCode;
+use precast_loader::Trap;
 
 use super::guest::{HostOp, MAX_ELEMENTS, MAX_PAGES};
 
@@ -12,7 +12,7 @@ pub enum Ending {
     Value(i32),
     Nothing,
     Reference(Option<u32>),
-    Trap(TrapCode),
+    Trap(Trap),
     HostError,
     Exit(i32),
     Panic,
@@ -48,7 +48,7 @@ impl State {
 
     pub fn poke(&mut self, at: u32, byte: u8) -> Ending {
         if !self.is_inside(at) {
-            return Ending::Trap(TrapCode::MemoryOutOfBounds);
+            return Ending::Trap(Trap::MemoryOutOfBounds);
         }
         self.bytes.insert(at, byte);
         Ending::Nothing
@@ -56,7 +56,7 @@ impl State {
 
     pub fn peek(&self, at: u32) -> Ending {
         if !self.is_inside(at) {
-            return Ending::Trap(TrapCode::MemoryOutOfBounds);
+            return Ending::Trap(Trap::MemoryOutOfBounds);
         }
         Ending::Value(self.bytes.get(&at).copied().unwrap_or(0).into())
     }
@@ -76,14 +76,14 @@ impl State {
                 *place = value;
                 Ending::Nothing
             }
-            None => Ending::Trap(TrapCode::TableOutOfBounds),
+            None => Ending::Trap(Trap::TableOutOfBounds),
         }
     }
 
     pub fn get(&self, at: u32) -> Ending {
         match self.references.get(at as usize) {
             Some(value) => Ending::Reference(*value),
-            None => Ending::Trap(TrapCode::TableOutOfBounds),
+            None => Ending::Trap(Trap::TableOutOfBounds),
         }
     }
 
@@ -98,9 +98,9 @@ impl State {
     pub fn indirect(&mut self, i: u32, n: i32) -> Ending {
         match i {
             0 => self.add(n),
-            1 => Ending::Trap(TrapCode::Unreachable),
-            2..6 => Ending::Trap(TrapCode::UninitializedElement),
-            _ => Ending::Trap(TrapCode::UndefinedElement),
+            1 => Ending::Trap(Trap::UnreachableCodeReached),
+            2..6 => Ending::Trap(Trap::IndirectCallToNull),
+            _ => Ending::Trap(Trap::UndefinedElement),
         }
     }
 
@@ -114,7 +114,7 @@ impl State {
             HostOp::Grow => self.grow(n.cast_unsigned()),
             HostOp::Nest => self.ask(n % 16, n / 16, sum),
             HostOp::Exit => Ending::Exit(n),
-            HostOp::Trap => Ending::Trap(TrapCode::NullReference),
+            HostOp::Trap => Ending::Trap(Trap::NullReference),
             HostOp::Count => {
                 *sum = sum.wrapping_add(n);
                 Ending::Value(*sum)

@@ -375,7 +375,7 @@ impl Run<'_> {
         let found = match called {
             Err(_) => Ending::Panic,
             Ok(Ok(results)) => Ending::Value(results.first().and_then(Val::i32).unwrap_or(-7)),
-            Ok(Err(Error::Trap(trap))) => Ending::Trap(trap.code()),
+            Ok(Err(Error::Trap { trap, .. })) => Ending::Trap(trap),
             Ok(Err(Error::Host(_))) => Ending::HostError,
             Ok(Err(Error::Closed { exit_code, .. })) => Ending::Exit(exit_code.cast_signed()),
             Ok(Err(error)) => return Err(format!("ask {op} {n}: {error}")),

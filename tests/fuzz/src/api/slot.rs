@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use precast_compiler::Strategy;
 use precast_loader::{
-    AsContextMut, Error, ExternRef, Instance, InterruptHandle, Interruption, Store, TrapCode, Val,
+    AsContextMut, Error, ExternRef, Instance, InterruptHandle, Interruption, Store, Trap, Val,
 };
 
 use super::host::Data;
@@ -96,10 +96,7 @@ impl Slot {
             state.references.len() as u64,
         )?;
         for (i, expected) in state.references.iter().enumerate() {
-            let found = table
-                .get_element(&*store, i as u64)
-                .as_ref()
-                .and_then(number);
+            let found = table.get(&*store, i as u64).as_ref().and_then(number);
             check("a reference", found, *expected)?;
         }
         Ok(())
@@ -181,13 +178,9 @@ impl Slot {
             8 => (
                 "fail",
                 vec![Val::I32(0)],
-                Ending::Trap(TrapCode::Unreachable),
+                Ending::Trap(Trap::UnreachableCodeReached),
             ),
-            9 if case.once_in(20) => (
-                "dive",
-                vec![Val::I32(0)],
-                Ending::Trap(TrapCode::StackOverflow),
-            ),
+            9 if case.once_in(20) => ("dive", vec![Val::I32(0)], Ending::Trap(Trap::StackOverflow)),
             _ => {
                 let (op, n) = (case.rng.i32(0..10), case.rng.i32(0..500));
                 let expected = state.ask(op, n, &mut self.sum);
@@ -214,13 +207,13 @@ impl Slot {
             other => return Err(format!("fuel {fuel}: {other:?}")),
         }
         let found = call(store, guest.instance, "spin", &[Val::I32(rounds)]);
-        let (least, left) = (rounds as u64, store.get_fuel());
+        let (least, left) = (rounds as u64, store.get_fuel().unwrap());
         store.set_fuel(u64::MAX).unwrap();
         case.show(|| format!("spin {rounds} with fuel {fuel}: {found:?}, {left} left"));
         let enough = fuel >= least * 20 + 50;
         match found {
             Ending::Value(n) if n == rounds && fuel >= least && left <= fuel => Ok(()),
-            Ending::Trap(TrapCode::OutOfFuel) if !enough && left == 0 => Ok(()),
+            Ending::Trap(Trap::OutOfFuel) if !enough && left == 0 => Ok(()),
             other => Err(format!(
                 "spin {rounds} with fuel {fuel}: {other:?}, {left} left"
             )),
@@ -262,7 +255,7 @@ impl Slot {
     fn after_interrupt(&mut self, case: &mut Case) -> Result<(), String> {
         let guest = *case.one_of(&self.guests);
         let found = call(&mut self.store, guest.instance, "spin", &[Val::I32(10)]);
-        let stopped = Ending::Trap(TrapCode::Interrupt);
+        let stopped = Ending::Trap(Trap::Interrupt);
         let expected = if guest.interruption.has_epochs() {
             stopped.clone()
         } else {
@@ -415,7 +408,7 @@ fn call(store: &mut Store<Data>, instance: Instance, name: &str, args: &[Val]) -
             Some(Val::I32(n)) => Ending::Value(*n),
             Some(value) => Ending::Reference(number(value)),
         },
-        Ok(Err(Error::Trap(trap))) => Ending::Trap(trap.code()),
+        Ok(Err(Error::Trap { trap, .. })) => Ending::Trap(trap),
         Ok(Err(Error::Host(_))) => Ending::HostError,
         Ok(Err(Error::Exit(code))) => Ending::Exit(code),
         Ok(Err(error)) => panic!("{name}: {error}"),

@@ -23,14 +23,18 @@ impl Fixtures {
     pub fn new() -> Self {
         let mut config = Config::new();
         let default = Engine::default();
-        let without_pool = Engine::new(config.pool_per_thread(0));
+        let without_pool = Engine::new(config.pool_per_thread(0)).expect("valid settings");
         let small = config.pool_per_thread(2).max_wasm_stack(64 << 10);
         let compiled = guest::all(&default);
         let of = |engine: Engine| {
             let guests = compiled.iter().map(|g| g.with_engine(&engine)).collect();
             (engine, guests)
         };
-        let engines = vec![of(default), of(without_pool), of(Engine::new(small))];
+        let engines = vec![
+            of(default),
+            of(without_pool),
+            of(Engine::new(small).expect("valid settings")),
+        ];
         Self { engines }
     }
 

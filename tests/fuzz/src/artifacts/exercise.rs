@@ -70,7 +70,7 @@ pub fn everything(engine: &Engine, mutant: &mut Mutant) -> Result<Outcome, Strin
     match &error {
         Error::Artifact(damage) => is_inside(damage, bytes)?,
         // Segments may be out of bounds, and sizes may exceed the limits.
-        Error::Trap(_) | Error::Limit { .. } | Error::Memory { .. } => {}
+        Error::Trap { .. } | Error::Limit { .. } | Error::Memory { .. } => {}
         // All imports have the types that the module asks for, but names may be equal.
         Error::Link(_)
         | Error::Duplicate { .. }
@@ -152,13 +152,18 @@ fn read(a: &Artifact<'_>) {
 
 /// Lists the module as a host sees it.
 fn list(module: &Module) {
-    for (from, name, ty) in module.imports() {
-        drop((from.len(), name.len(), ty.to_string()));
+    for import in module.imports() {
+        drop((
+            import.module().len(),
+            import.name().len(),
+            import.ty().to_string(),
+        ));
     }
-    let names: Vec<String> = module.exports().map(|(name, _)| name.to_owned()).collect();
-    for name in names {
-        module.export(&name).map(|ty| ty.to_string());
+    for export in module.exports() {
+        drop((export.ty().to_string(), module.get_export(export.name())));
+        module.get_export_index(export.name()).expect("an export");
     }
+    drop((module.name(), module.serialize()));
 }
 
 fn limits() -> StoreLimits {
@@ -178,7 +183,10 @@ fn instantiate(engine: &Engine, module: &Module) -> Result<(), Error> {
         let pre = linker.instantiate_pre(module)?;
         for _ in 0..2 {
             let instance = pre.instantiate(&mut store)?;
-            let items = instance.exports(&mut store);
+            let items = instance
+                .exports(&mut store)
+                .map(|e| e.into_extern())
+                .collect();
             look(&mut store, items);
         }
         let reused = pre.clone();
@@ -187,10 +195,13 @@ fn instantiate(engine: &Engine, module: &Module) -> Result<(), Error> {
         store.set_limits(limits());
         let host_only = module
             .imports()
-            .all(|(_, _, ty)| matches!(ty, ExternType::Func(_)));
+            .all(|import| matches!(import.ty(), ExternType::Func(_)));
         if host_only {
             let instance = reused.instantiate(&mut store)?;
-            let items = instance.exports(&mut store);
+            let items = instance
+                .exports(&mut store)
+                .map(|e| e.into_extern())
+                .collect();
             look(&mut store, items);
         }
     }
@@ -202,7 +213,13 @@ fn link(store: &mut Store<()>, module: &Module) -> Result<Linker<()>, Error> {
     linker.allow_shadowing(true);
     let imports: Vec<_> = module
         .imports()
-        .map(|(from, name, ty)| (from.to_owned(), name.to_owned(), ty))
+        .map(|import| {
+            (
+                import.module().to_owned(),
+                import.name().to_owned(),
+                import.ty(),
+            )
+        })
         .collect();
     for (from, name, ty) in imports {
         match ty {
@@ -210,15 +227,17 @@ fn link(store: &mut Store<()>, module: &Module) -> Result<Linker<()>, Error> {
                 linker.func_new(&from, &name, ty, |_, _, _| Ok(()))?;
             }
             ExternType::Memory(ty) => {
-                linker.define(&from, &name, Memory::new(&mut *store, ty)?)?;
+                let item = Memory::new(&mut *store, ty)?;
+                linker.define(&*store, &from, &name, item)?;
             }
             ExternType::Table(ty) => {
                 let item = Table::new(&mut *store, ty, null(ty.element))?;
-                linker.define(&from, &name, item)?;
+                linker.define(&*store, &from, &name, item)?;
             }
             ExternType::Global(ty) => {
                 let value = value(store, ty.content);
-                linker.define(&from, &name, Global::new(&mut *store, ty, value)?)?;
+                let item = Global::new(&mut *store, ty, value)?;
+                linker.define(&*store, &from, &name, item)?;
             }
             _ => {}
         }
@@ -243,7 +262,11 @@ fn value(store: &mut Store<()>, ty: ValType) -> Val {
         ValType::F64 => Val::F64(0x3ff0_0000_0000_0000),
         ValType::V128 => Val::V128(3_u128.into()),
         ValType::FuncRef => {
-            let func = Func::new(store, FuncType::new([ValType::I32], []), |_, _, _| Ok(()));
+            let func = Func::new(
+                store,
+                FuncType::new(&Engine::default(), [ValType::I32], []),
+                |_, _, _| Ok(()),
+            );
             Val::FuncRef(Some(func))
         }
         ValType::ExternRef => Val::ExternRef(Some(ExternRef::new(7_u32))),
@@ -252,8 +275,8 @@ fn value(store: &mut Store<()>, ty: ValType) -> Val {
 }
 
 /// Reads items as a host does, and changes those that can be changed.
-fn look(store: &mut Store<()>, items: Vec<(String, Extern)>) {
-    for (_, item) in items {
+fn look(store: &mut Store<()>, items: Vec<Extern>) {
+    for item in items {
         match item {
             Extern::Func(func) => {
                 look_at(store, &Val::FuncRef(Some(func)));
@@ -269,7 +292,7 @@ fn look(store: &mut Store<()>, items: Vec<(String, Extern)>) {
             }
             Extern::Table(table) => {
                 for i in 0..table.size(&*store).min(100) {
-                    let value = table.get_element(&*store, i).expect("inside");
+                    let value = table.get(&*store, i).expect("inside");
                     look_at(store, &value);
                     table.set(&mut *store, i, value).expect("its own element");
                 }

@@ -25,7 +25,7 @@ pub const ARTIFACTS: Target = Target {
 
 fn prepare() -> Run {
     let bases = bases::all();
-    let engine = Engine::new(Config::new().pool_per_thread(4));
+    let engine = Engine::new(Config::new().pool_per_thread(4)).expect("valid settings");
     for base in &bases {
         let outcome = exercise::everything(&engine, &mut Mutant::new(&base.bytes));
         let done = outcome == Ok(exercise::Outcome::Instantiated);

@@ -1,7 +1,7 @@
 //! The engine that precast is compared with: wasmi, an interpreter that shares no code with precast
 //! except the parser.
 
-use precast_loader::{TrapCode, ValType};
+use precast_loader::{Trap, ValType};
 use wasmi::{
     Engine, Error, Extern, ExternRef, ExternType, Func, Global, Instance, Memory, Module, Ref,
     Store, StoreLimits, StoreLimitsBuilder, Table, Val,
@@ -209,18 +209,18 @@ fn outcome(error: &Error) -> Outcome {
         return Outcome::Refused;
     };
     Outcome::Trapped(match code {
-        wasmi::TrapCode::UnreachableCodeReached => TrapCode::Unreachable,
-        wasmi::TrapCode::MemoryOutOfBounds => TrapCode::MemoryOutOfBounds,
-        wasmi::TrapCode::TableOutOfBounds => TrapCode::TableOutOfBounds,
-        wasmi::TrapCode::IndirectCallToNull => TrapCode::UninitializedElement,
-        wasmi::TrapCode::IntegerDivisionByZero => TrapCode::IntegerDivideByZero,
-        wasmi::TrapCode::IntegerOverflow => TrapCode::IntegerOverflow,
-        wasmi::TrapCode::BadConversionToInteger => TrapCode::InvalidConversionToInteger,
-        wasmi::TrapCode::StackOverflow => TrapCode::StackOverflow,
-        wasmi::TrapCode::BadSignature => TrapCode::IndirectCallTypeMismatch,
-        wasmi::TrapCode::OutOfFuel => TrapCode::OutOfFuel,
+        wasmi::Trap::UnreachableCodeReached => Trap::UnreachableCodeReached,
+        wasmi::Trap::MemoryOutOfBounds => Trap::MemoryOutOfBounds,
+        wasmi::Trap::TableOutOfBounds => Trap::TableOutOfBounds,
+        wasmi::Trap::IndirectCallToNull => Trap::IndirectCallToNull,
+        wasmi::Trap::IntegerDivisionByZero => Trap::IntegerDivisionByZero,
+        wasmi::Trap::IntegerOverflow => Trap::IntegerOverflow,
+        wasmi::Trap::BadConversionToInteger => Trap::BadConversionToInteger,
+        wasmi::Trap::StackOverflow => Trap::StackOverflow,
+        wasmi::Trap::BadSignature => Trap::BadSignature,
+        wasmi::Trap::OutOfFuel => Trap::OutOfFuel,
         // The limits of the harness say nothing about the module, so this outcome is not binding.
-        wasmi::TrapCode::GrowthOperationLimited => TrapCode::Interrupt,
+        wasmi::Trap::GrowthOperationLimited => Trap::Interrupt,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Scenarios: modules that are linked with each other, and then calls of their exports.
 
-use precast_loader::TrapCode;
+use precast_loader::Trap;
 
 use super::value::{Outcome, Value};
 
@@ -192,7 +192,7 @@ impl<M: Machine> Reference<M> {
 /// segment that does not fit is a trap in one engine and a refusal in the other. Only precast
 /// distinguishes an indirect call outside of a table from other accesses outside of a table.
 fn is_same_failure(expected: &Outcome, found: &Outcome) -> bool {
-    use TrapCode::{MemoryOutOfBounds, TableOutOfBounds, UndefinedElement};
+    use Trap::{MemoryOutOfBounds, TableOutOfBounds, UndefinedElement};
     matches!(
         (expected, found),
         (

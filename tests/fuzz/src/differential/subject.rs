@@ -1,8 +1,8 @@
 //! precast, with one of its settings, in the middle of a scenario.
 
 use precast_loader::{
-    Caller, Error, Extern, ExternRef, ExternType, Func, FuncType, Global, Instance, InstancePre,
-    Linker, Memory, Module, Store, StoreLimitsBuilder, Table, Val,
+    Caller, Error, ExportType, Extern, ExternRef, ExternType, Func, FuncType, Global, Instance,
+    InstancePre, Linker, Memory, Module, Store, StoreLimitsBuilder, Table, Val,
 };
 
 use super::host::{self, HostLog};
@@ -25,8 +25,9 @@ impl Subject {
     fn link(module: &Module) -> Option<InstancePre<HostLog>> {
         let mut linker = Linker::new(module.engine());
         linker.allow_shadowing(true);
-        for (from, name, ty) in module.imports() {
-            let ExternType::Func(ty) = ty else {
+        for import in module.imports() {
+            let (from, name) = (import.module(), import.name());
+            let ExternType::Func(ty) = import.ty() else {
                 return None;
             };
             if linked_module(from).is_some() {
@@ -104,7 +105,8 @@ impl<'s> Running<'s> {
             return linked.instantiate(&mut self.store);
         }
         let mut imports = Vec::new();
-        for (from, name, ty) in subject.module.imports() {
+        for import in subject.module.imports() {
+            let (from, name, ty) = (import.module(), import.name(), import.ty());
             let linked = linked_module(from).and_then(|i| self.instances.get(i).copied());
             let linked = linked.and_then(|i| i.get_export(&mut self.store, name));
             imports.push(match linked {
@@ -129,7 +131,7 @@ impl Machine for Running<'_> {
     }
 
     fn try_call(&mut self, call: &Call) -> Result<Vec<Value>, Outcome> {
-        let func = self.export(call.module, &call.export).func();
+        let func = self.export(call.module, &call.export).into_func();
         let func = func.expect("the name of a function");
         let args: Vec<_> = call.args.iter().map(|v| to_precast(*v)).collect();
         let ty = func.ty(&self.store);
@@ -144,15 +146,15 @@ impl Machine for Running<'_> {
     }
 
     fn items(&mut self, module: usize) -> Vec<(String, Item)> {
-        let item = |(name, ty): (&str, ExternType)| {
-            let item = match ty {
+        let item = |export: ExportType<'_>| {
+            let item = match export.ty() {
                 ExternType::Memory(_) => Item::Memory,
                 ExternType::Table(_) => Item::Table,
                 ExternType::Global(_) => Item::Global,
                 ExternType::Func(_) => return None,
                 _ => unreachable!("a kind of export that the harness does not know"),
             };
-            Some((name.to_owned(), item))
+            Some((export.name().to_owned(), item))
         };
         self.subjects[module]
             .module
@@ -162,7 +164,7 @@ impl Machine for Running<'_> {
     }
 
     fn memory(&mut self, module: usize, name: &str) -> &[u8] {
-        let memory = self.export(module, name).memory();
+        let memory = self.export(module, name).into_memory();
         memory.expect("the name of a memory").data(&self.store)
     }
 
@@ -170,7 +172,7 @@ impl Machine for Running<'_> {
         match self.export(module, name) {
             Extern::Table(table) => {
                 let size = table.size(&self.store);
-                let element = |i| table.get_element(&self.store, i).expect("an element");
+                let element = |i| table.get(&self.store, i).expect("an element");
                 (0..size).map(|i| from_precast(&element(i))).collect()
             }
             Extern::Global(global) => vec![from_precast(&global.get(&self.store))],
@@ -185,7 +187,7 @@ impl Machine for Running<'_> {
 
 fn outcome(error: &Error) -> Outcome {
     match error {
-        Error::Trap(trap) => Outcome::Trapped(trap.code()),
+        Error::Trap { trap, .. } => Outcome::Trapped(*trap),
         Error::Host(_) => Outcome::HostFailed,
         _ => Outcome::Refused,
     }

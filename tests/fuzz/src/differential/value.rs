@@ -1,6 +1,6 @@
 //! Values and outcomes that can be compared between engines.
 
-use precast_loader::{TrapCode, ValType};
+use precast_loader::{Trap, ValType};
 
 use crate::Case;
 
@@ -104,7 +104,7 @@ pub enum Outcome {
     /// It succeeded with these results.
     Returned(Vec<Value>),
     /// It trapped.
-    Trapped(TrapCode),
+    Trapped(Trap),
     /// A host function of the harness failed.
     HostFailed,
     /// The engine refused the operation, because imports do not fit, because of a limit, and so on.
@@ -115,11 +115,7 @@ impl Outcome {
     /// Whether engines must agree on this outcome and on the state after it. Engines may differ in
     /// how deep a recursion may go, and in how much fuel an operator takes.
     pub fn is_binding(&self) -> bool {
-        let different = [
-            TrapCode::StackOverflow,
-            TrapCode::OutOfFuel,
-            TrapCode::Interrupt,
-        ];
+        let different = [Trap::StackOverflow, Trap::OutOfFuel, Trap::Interrupt];
         !matches!(self, Self::Trapped(code) if different.contains(code))
     }
 }

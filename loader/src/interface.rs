@@ -1,0 +1,168 @@
+//! What a module imports and exports.
+
+use std::sync::Arc;
+
+use precast_artifact::Artifact;
+use precast_artifact::records::{ExportRecord, ExternKind, ImportRecord};
+
+use crate::module::Module;
+use crate::types::{ExternType, extern_type, import_type};
+use crate::vm::module::MappedModule;
+
+/// An import of a module, see [`Module::imports`].
+///
+/// ```
+/// use precast_loader::{ExternType, ImportType};
+///
+/// fn is_host_function(import: &ImportType<'_>) -> bool {
+///     import.module() == "env" && matches!(import.ty(), ExternType::Func(_))
+/// }
+/// ```
+#[derive(Clone, Copy)]
+pub struct ImportType<'a> {
+    artifact: Artifact<'a>,
+    record: &'a ImportRecord,
+}
+
+impl<'a> ImportType<'a> {
+    /// The module that the item is imported from.
+    pub fn module(&self) -> &'a str {
+        self.artifact.str(self.record.module).unwrap_or_default()
+    }
+
+    /// The name of the item in that module.
+    pub fn name(&self) -> &'a str {
+        self.artifact.str(self.record.name).unwrap_or_default()
+    }
+
+    /// The type that the item must have.
+    pub fn ty(&self) -> ExternType {
+        import_type(&self.artifact, self.record)
+    }
+}
+
+impl std::fmt::Debug for ImportType<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ImportType")
+            .field("module", &self.module())
+            .field("name", &self.name())
+            .field("ty", &self.ty())
+            .finish()
+    }
+}
+
+/// An export of a module, see [`Module::exports`].
+///
+/// ```
+/// use precast_loader::Module;
+///
+/// fn functions(module: &Module) -> Vec<&str> {
+///     let functions = module.exports().filter(|export| export.ty().func().is_some());
+///     functions.map(|export| export.name()).collect()
+/// }
+/// ```
+#[derive(Clone, Copy)]
+pub struct ExportType<'a> {
+    artifact: Artifact<'a>,
+    record: &'a ExportRecord,
+}
+
+impl<'a> ExportType<'a> {
+    /// The name.
+    pub fn name(&self) -> &'a str {
+        self.artifact.str(self.record.name).unwrap_or_default()
+    }
+
+    /// The type.
+    pub fn ty(&self) -> ExternType {
+        let kind = ExternKind::from_number(self.record.kind).unwrap_or(ExternKind::Func);
+        extern_type(&self.artifact, kind, self.record.index)
+    }
+}
+
+impl std::fmt::Debug for ExportType<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExportType")
+            .field("name", &self.name())
+            .field("ty", &self.ty())
+            .finish()
+    }
+}
+
+/// Where a module keeps an export, for hosts that look the same export up in many instances. See
+/// [`Instance::get_module_export`](crate::Instance::get_module_export).
+///
+/// ```
+/// use precast_loader::{Error, InstancePre, Store};
+///
+/// fn sum(pre: &InstancePre<()>, rounds: u32) -> Result<i32, Error> {
+///     let run = pre.module().get_export_index("run");
+///     let run = run.ok_or_else(|| Error::msg("the guest exports no function `run`"))?;
+///     let mut sum = 0;
+///     for _ in 0..rounds {
+///         let mut store = Store::new(pre.module().engine(), ());
+///         let instance = pre.instantiate(&mut store)?;
+///         let func = instance.get_module_export(&mut store, &run);
+///         let func = func.and_then(|item| item.into_func());
+///         let func = func.ok_or_else(|| Error::msg("`run` is not a function"))?;
+///         sum += func.typed::<(), i32>(&store)?.call(&mut store, ())?;
+///     }
+///     Ok(sum)
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct ModuleExport {
+    module: Arc<MappedModule>,
+    position: usize,
+}
+
+impl ModuleExport {
+    /// The record of the export, if `module` is the module that it is of.
+    pub(crate) fn of<'a>(&self, module: &'a Arc<MappedModule>) -> Option<&'a ExportRecord> {
+        let same = Arc::ptr_eq(&self.module, module);
+        same.then(|| module.artifact().exports().get(self.position))?
+    }
+}
+
+impl Module {
+    /// The imports, in the module's order.
+    pub fn imports(&self) -> impl ExactSizeIterator<Item = ImportType<'_>> {
+        let artifact = self.code.artifact();
+        let imports = artifact.imports().iter();
+        imports.map(move |record| ImportType { artifact, record })
+    }
+
+    /// The exports, in the module's order.
+    pub fn exports(&self) -> impl ExactSizeIterator<Item = ExportType<'_>> {
+        exports(self.code.artifact())
+    }
+
+    /// The type of the export of this name.
+    pub fn get_export(&self, name: &str) -> Option<ExternType> {
+        let artifact = self.code.artifact();
+        let record = artifact.export(name)?;
+        Some(ExportType { artifact, record }.ty())
+    }
+
+    /// Where the module keeps the export of this name. To find exports in many instances, this
+    /// saves the search by name in each of them.
+    pub fn get_export_index(&self, name: &str) -> Option<ModuleExport> {
+        let artifact = self.code.artifact();
+        let record = artifact.export(name)?;
+        let mut records = artifact.exports().iter();
+        Some(ModuleExport {
+            module: Arc::clone(&self.code),
+            position: records.position(|other| std::ptr::eq(other, record))?,
+        })
+    }
+}
+
+/// The exports of an artifact, in the module's order: the artifact has them sorted by hash.
+pub(crate) fn exports<'a>(
+    artifact: Artifact<'a>,
+) -> impl ExactSizeIterator<Item = ExportType<'a>> + use<'a> {
+    let mut exports: Vec<_> = artifact.exports().iter().collect();
+    exports.sort_by_key(|export| export.ordinal);
+    let exports = exports.into_iter();
+    exports.map(move |record| ExportType { artifact, record })
+}

@@ -1,0 +1,98 @@
+//! Whole modules as definitions: libraries and commands.
+
+use std::sync::Arc;
+
+use super::Linker;
+use crate::error::Error;
+use crate::imports::Import;
+use crate::module::Module;
+use crate::store::AsContextMut;
+use crate::types::{ExternType, FuncType};
+use crate::vm::host::HostFunc;
+
+/// Exports that commands have for their runtime, and that [`Linker::module`] leaves out.
+const OF_NO_INTEREST: [&str; 5] = [
+    "memory",
+    "__indirect_function_table",
+    "__heap_base",
+    "__data_end",
+    "__rtti_base",
+];
+
+impl<T: 'static> Linker<T> {
+    /// Sets whether [`Linker::module`] leaves out exports of a command that are not functions,
+    /// instead of failing.
+    pub fn allow_unknown_exports(&mut self, allow: bool) -> &mut Self {
+        self.allow_unknown_exports = allow;
+        self
+    }
+
+    /// Defines the exports of a module under the module name `name`.
+    ///
+    /// A *reactor*, which is a module without an exported function `_start`, is instantiated here,
+    /// and its function `_initialize` is called if there is one. A *command* runs once in an
+    /// instance: each call of one of its functions makes an instance of its own in the store of the
+    /// caller. (These instances stay until the store is dropped.)
+    ///
+    /// # Errors
+    /// As for [`Linker::instantiate_pre`] and [`InstancePre::instantiate`], what `_initialize` ended
+    /// with, [`Error::Duplicate`], and [`Error::Unsuitable`] for a command that exports items of its
+    /// own which are not functions, see [`Linker::allow_unknown_exports`].
+    ///
+    /// [`InstancePre::instantiate`]: crate::InstancePre::instantiate
+    pub fn module(
+        &mut self,
+        mut store: impl AsContextMut<Data = T>,
+        name: &str,
+        module: &Module,
+    ) -> Result<&mut Self, Error> {
+        if is_command(module) {
+            return self.command(name, module);
+        }
+        let instance = self.instantiate(store.as_context_mut(), module)?;
+        if let Some(initialize) = instance.get_func(store.as_context_mut(), "_initialize") {
+            let initialize = initialize.typed::<(), ()>(store.as_context())?;
+            initialize.call(store.as_context_mut(), ())?;
+        }
+        self.instance(store, name, instance)
+    }
+
+    fn command(&mut self, name: &str, module: &Module) -> Result<&mut Self, Error> {
+        let pre = self.instantiate_pre(module)?;
+        for export in module.exports() {
+            match export.ty() {
+                ExternType::Func(ty) if export.name() != "_initialize" => {
+                    let (pre, called) = (pre.clone(), export.name().to_owned());
+                    let host = HostFunc::new::<T, _>(ty, move |mut caller, params, results| {
+                        let instance = pre.instantiate(&mut caller)?;
+                        let func = instance.get_func(&mut caller, &called);
+                        let func = func.ok_or_else(|| Error::NoExport {
+                            kind: "function",
+                            name: called.clone(),
+                        })?;
+                        func.call(&mut caller, params, results)
+                    });
+                    self.insert(name, export.name(), Import::Host(Arc::new(host)))?;
+                }
+                ExternType::Func(_) => {}
+                _ if OF_NO_INTEREST.contains(&export.name()) || self.allow_unknown_exports => {}
+                ty => {
+                    return Err(Error::Unsuitable {
+                        action: "define the exports of a command",
+                        why: format!(
+                            "it exports `{}`, which is a {ty} and no function, and is of no use \
+                             without the instance of a call; see `Linker::allow_unknown_exports`",
+                            precast_artifact::shown(export.name())
+                        ),
+                    });
+                }
+            }
+        }
+        Ok(self)
+    }
+}
+
+fn is_command(module: &Module) -> bool {
+    let start = module.get_export("_start");
+    start == Some(ExternType::Func(FuncType::of([], [])))
+}
