@@ -163,6 +163,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "linker",
             "memory",
             "module",
+            "moving",
             "redirect",
             "signed",
             "snapshot",
@@ -329,6 +330,33 @@ fn every_public_type_of_the_loader_has_an_example() {
     assert_eq!(without, [""; 0]);
 }
 
+/// What `loader/WASMTIME.md` calls present is there, and no page links to what is not.
+#[test]
+fn the_list_of_items_of_wasmtime_is_true() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../loader");
+    let files = rust_files(&root.join("src"));
+    let code: Vec<_> = files
+        .iter()
+        .map(|path| fs::read_to_string(path).expect("a file of the folder"))
+        .collect();
+    let has = |what: &str| code.iter().any(|code| code.contains(what));
+    let list = fs::read_to_string(root.join("WASMTIME.md")).expect("a page of the loader");
+    let (mut missing, mut count) = (Vec::new(), 0);
+    for line in list.lines().filter_map(|line| line.strip_prefix("Present: ")) {
+        for name in line.trim_end_matches('.').split(", ") {
+            let name = name.trim_matches('`');
+            count += 1;
+            // Some methods are made by macros, from a list of their names.
+            let by_macro = format!(" {name} ");
+            if !has(&format!("fn {name}")) && !has(&by_macro) && !has(&format!(" {name}: ")) {
+                missing.push(name.to_owned());
+            }
+        }
+    }
+    assert!(count > 150, "{count} items");
+    assert_eq!(missing, [""; 0]);
+}
+
 #[test]
 fn every_published_package_carries_its_licence_and_its_readme() {
     for package in [
@@ -337,7 +365,11 @@ fn every_published_package_carries_its_licence_and_its_readme() {
         "precast-cache",
         "precast-compiler",
         "precast-loader",
+<<<<<<< HEAD
         "precast-signature",
+=======
+        "precast-symbols",
+>>>>>>> 47702ec (Loader and WASI: pages for those who move from Wasmtime and wazero, source lines of backtraces, WASI in a runtime, streams that hosts read while guests run)
         "precast-wasi",
     ] {
         let output = Command::new(env!("CARGO"))

@@ -48,8 +48,10 @@
 //! | count what code does, and stop it at a bound | [`Store::set_fuel`] |
 //! | let instances find each other by name, and close them with an exit code | [`runtime`] |
 //! | take imports from elsewhere | [`Redirections`] |
-//! | learn why code stopped, and where | [`Error`], [`Trap`], [`WasmBacktrace`] |
+//! | learn why code stopped, and where | [`Error`], [`Trap`], [`WasmBacktrace`]; source lines: `precast-symbols` |
 //! | have names in the backtraces of stripped artifacts | [`Module::load_debug`] |
+//! | read and write numbers, texts and slices of a memory | [`Memory::read_number`], [`Memory::str`], [`Memory::slice`] |
+//! | move here from Wasmtime or wazero | [`moving`] |
 //! | learn what the loader needs of its process, such as signals and stacks | [`hosts`] |
 //!
 //! # Invariants
@@ -113,6 +115,7 @@ mod linker;
 mod mapping;
 mod memory;
 mod module;
+pub mod moving;
 mod place;
 mod redirect;
 pub mod runtime;

@@ -2,6 +2,7 @@
 //! program.
 
 mod deadlines;
+mod streams;
 mod threads;
 mod unstable;
 

@@ -70,6 +70,61 @@ impl Clocks for SystemClocks {
     }
 }
 
+/// Clocks of which some are replaced.
+pub(crate) struct Replaced {
+    others: Box<dyn Clocks>,
+    pub(crate) wall_clock: Option<Now>,
+    pub(crate) monotonic_clock: Option<Now>,
+    pub(crate) sleep: Option<Box<dyn FnMut(Duration) + Send>>,
+}
+
+type Now = Box<dyn FnMut() -> Duration + Send>;
+
+impl Replaced {
+    pub(crate) fn nothing_of(others: Box<dyn Clocks>) -> Self {
+        Self {
+            others,
+            wall_clock: None,
+            monotonic_clock: None,
+            sleep: None,
+        }
+    }
+}
+
+impl Clocks for Replaced {
+    fn realtime(&mut self) -> Duration {
+        match &mut self.wall_clock {
+            Some(now) => now(),
+            None => self.others.realtime(),
+        }
+    }
+
+    fn monotonic(&mut self) -> Duration {
+        match &mut self.monotonic_clock {
+            Some(now) => now(),
+            None => self.others.monotonic(),
+        }
+    }
+
+    fn sleep(&mut self, duration: Duration) {
+        match &mut self.sleep {
+            Some(sleep) => sleep(duration),
+            None => self.others.sleep(duration),
+        }
+    }
+
+    fn sleep_interruptibly(&mut self, duration: Duration, interrupt: BorrowedFd<'_>) {
+        match &mut self.sleep {
+            Some(sleep) => sleep(duration),
+            None => self.others.sleep_interruptibly(duration, interrupt),
+        }
+    }
+
+    fn resolution(&self) -> Duration {
+        self.others.resolution()
+    }
+}
+
 /// A clock by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Clock {

@@ -1,7 +1,7 @@
 //! [`WasiCtx`], which holds what a guest is given, and its builder.
 
 use std::io::{Read, Write};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use precast_loader::InterruptHandle;
 
-use crate::clock::{Clocks, SystemClocks};
+use crate::clock::{Clocks, Replaced, SystemClocks};
 use crate::descriptor::{Descriptor, Descriptors, MAX_DESCRIPTORS, OpenDir};
 use crate::protect::Protected;
 use crate::reach::Reach;
@@ -220,7 +220,7 @@ impl WasiCtxBuilder {
     /// Gives the guest the host's standard input. The guest reads it without a buffer, so it does
     /// not see bytes that [`std::io::stdin`] has buffered already.
     pub fn inherit_stdin(mut self) -> Self {
-        self.ctx.stdin = Input::inherited();
+        self.ctx.stdin = Input::of(None);
         self
     }
 
@@ -239,6 +239,25 @@ impl WasiCtxBuilder {
     /// Sets the reader of the guest's standard input. `poll_oneoff` always reports it as ready.
     pub fn stdin(mut self, reader: impl Read + Send + 'static) -> Self {
         self.ctx.stdin = Input::Reader(Box::new(reader));
+        self
+    }
+
+    /// Sets where the guest's standard input comes from: a pipe, a socket or a file of the host. A
+    /// guest that waits for it ends at its deadline, which a [reader](Self::stdin) would not let it.
+    ///
+    /// ```
+    /// use std::io::Write;
+    ///
+    /// # fn main() -> Result<(), std::io::Error> {
+    /// let (reader, mut writer) = std::io::pipe()?;
+    /// let wasi = precast_wasi::WasiCtxBuilder::new().stdin_from(reader).build();
+    /// // At any time, while the guest runs on another thread:
+    /// writer.write_all(b"hello\n")?;
+    /// # drop(wasi);
+    /// # Ok(()) }
+    /// ```
+    pub fn stdin_from(mut self, source: impl Into<OwnedFd>) -> Self {
+        self.ctx.stdin = Input::of(Some(source.into()));
         self
     }
 
@@ -360,6 +379,35 @@ impl WasiCtxBuilder {
     /// Sets the guest's clocks, instead of the system's.
     pub fn clocks(mut self, clocks: impl Clocks + 'static) -> Self {
         self.ctx.clocks = Box::new(clocks);
+        self
+    }
+
+    /// Sets the guest's wall clock, which returns the time since 1970-01-01 00:00 UTC. The other
+    /// clock and sleeping stay what they are.
+    pub fn wall_clock(mut self, now: impl FnMut() -> Duration + Send + 'static) -> Self {
+        self.ctx.clocks = Box::new(Replaced {
+            wall_clock: Some(Box::new(now)),
+            ..Replaced::nothing_of(self.ctx.clocks)
+        });
+        self
+    }
+
+    /// Sets the guest's monotonic clock, which returns the time since a fixed moment, and never less
+    /// than before.
+    pub fn monotonic_clock(mut self, now: impl FnMut() -> Duration + Send + 'static) -> Self {
+        self.ctx.clocks = Box::new(Replaced {
+            monotonic_clock: Some(Box::new(now)),
+            ..Replaced::nothing_of(self.ctx.clocks)
+        });
+        self
+    }
+
+    /// Sets how the guest sleeps, for example not at all. A deadline does not interrupt it.
+    pub fn sleep(mut self, sleep: impl FnMut(Duration) + Send + 'static) -> Self {
+        self.ctx.clocks = Box::new(Replaced {
+            sleep: Some(Box::new(sleep)),
+            ..Replaced::nothing_of(self.ctx.clocks)
+        });
         self
     }
 

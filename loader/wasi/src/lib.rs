@@ -4,7 +4,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `ctx`, `descriptor`, `stdio` | what a guest has: context, descriptors, standard streams |
+//! | `ctx`, `descriptor`, `stdio`, `pipe` | what a guest has: context, descriptors, standard streams |
 //! | `guest` | guest memory; every pointer is checked here |
 //! | `path`, `open`, `path_at` | functions on paths: the sandbox of the file system |
 //! | `protect`, `names` | files in a guest's directories that it must not change |
@@ -12,7 +12,7 @@
 //! | `fd`, `fdstat`, `readdir` | functions on descriptors: data, attributes, directory listings |
 //! | `clock`, `poll`, `wait`, `process` | time, waiting, and all other functions |
 //! | `errno`, `types` | the snapshot's error numbers, flags and records |
-//! | `linker` | defines the functions in a linker |
+//! | `linker`, `runtime` | defines the functions in a linker, or in a runtime |
 //! | `access`, `threads` | programs with threads: their common context; starting and ending them |
 //!
 //! # Adding a function
@@ -71,11 +71,13 @@ mod names;
 mod open;
 mod path;
 mod path_at;
+mod pipe;
 mod poll;
 mod process;
 mod protect;
 mod reach;
 mod readdir;
+mod runtime;
 mod stdio;
 mod threads;
 mod types;
@@ -88,5 +90,7 @@ mod tests;
 pub use access::{Access, SharedWasiCtx, WasiView};
 pub use clock::Clocks;
 pub use ctx::{ConfigError, DirAccess, WasiCtx, WasiCtxBuilder};
+pub use pipe::OutputPipe;
+pub use runtime::instantiate;
 pub use linker::{MODULE, UNSTABLE_MODULE, add_to_linker, add_unstable_to_linker};
 pub use threads::WasiThreads;

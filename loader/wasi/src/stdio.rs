@@ -7,7 +7,7 @@
 //! themselves, in their C or Rust library.
 
 use std::io::{self, IoSlice, IoSliceMut, IsTerminal, Read, Write};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::FileType;
 
@@ -16,19 +16,28 @@ use crate::types::Filetype;
 /// Where a guest's standard input comes from.
 pub(crate) enum Input {
     Reader(Box<dyn Read + Send>),
-    /// The host's standard input, read without a buffer. So the system knows whether there is more
+    /// A descriptor of the host, read without a buffer. So the system knows whether there is more
     /// input, and can wait for it.
-    Inherited {
+    Descriptor {
+        /// `None` for the host's standard input.
+        owned: Option<OwnedFd>,
         /// Whether a read may have to wait, because this is not a regular file.
         may_wait: bool,
     },
 }
 
+/// The descriptor to read from.
+fn source(owned: &Option<OwnedFd>) -> BorrowedFd<'_> {
+    owned.as_ref().map_or_else(rustix::stdio::stdin, AsFd::as_fd)
+}
+
 impl Input {
-    pub(crate) fn inherited() -> Self {
-        let file = rustix::fs::fstat(rustix::stdio::stdin());
+    /// The host's standard input, or a descriptor of its own.
+    pub(crate) fn of(owned: Option<OwnedFd>) -> Self {
+        let file = rustix::fs::fstat(source(&owned));
         let is_regular = file.is_ok_and(|file| FileType::from_raw_mode(file.st_mode).is_file());
-        Self::Inherited {
+        Self::Descriptor {
+            owned,
             may_wait: !is_regular,
         }
     }
@@ -36,23 +45,31 @@ impl Input {
     pub(crate) fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         retry(|| match self {
             Self::Reader(reader) => reader.read_vectored(buffers),
-            Self::Inherited { .. } => Ok(rustix::io::readv(rustix::stdio::stdin(), buffers)?),
+            Self::Descriptor { owned, .. } => Ok(rustix::io::readv(source(owned), buffers)?),
         })
     }
 
     pub(crate) fn filetype(&self) -> Filetype {
         match self {
-            Self::Inherited { .. } if io::stdin().is_terminal() => Filetype::CharacterDevice,
+            Self::Descriptor { owned, .. } if source(owned).is_terminal() => {
+                Filetype::CharacterDevice
+            }
             _ => Filetype::Unknown,
         }
     }
 
     /// The descriptor to wait for before a read. `None` for a reader of the embedder and for a
     /// regular file, which always count as having input.
-    pub(crate) fn waits_for(&self) -> Option<BorrowedFd<'static>> {
+    pub(crate) fn waits_for(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Self::Inherited { may_wait: true } => Some(rustix::stdio::stdin()),
-            Self::Inherited { may_wait: false } | Self::Reader(_) => None,
+            Self::Descriptor {
+                owned,
+                may_wait: true,
+            } => Some(source(owned)),
+            Self::Descriptor {
+                may_wait: false, ..
+            }
+            | Self::Reader(_) => None,
         }
     }
 
@@ -60,7 +77,7 @@ impl Input {
     /// there is input, or its end.
     pub(crate) fn available(&self) -> u64 {
         match self {
-            Self::Inherited { .. } => rustix::io::ioctl_fionread(rustix::stdio::stdin())
+            Self::Descriptor { owned, .. } => rustix::io::ioctl_fionread(source(owned))
                 .unwrap_or(1)
                 .max(1),
             Self::Reader(_) => 1,

@@ -108,14 +108,14 @@ fn precast(subject: &Subject) -> Result<()> {
 }
 
 fn stub_imports(runtime: &Runtime<()>, module: &Module) -> Result<()> {
-    let mut names: Vec<&str> = module.imports().map(|(from, _, _)| from).collect();
+    let mut names: Vec<&str> = module.imports().map(|i| i.module()).collect();
     names.sort_unstable();
     names.dedup();
     for host in names {
         let mut builder = HostModule::builder(host);
-        for (from, name, ty) in module.imports() {
-            if let (true, ExternType::Func(ty)) = (from == host, ty) {
-                builder = builder.func_new(name, ty, |_, _, _| Ok(()));
+        for import in module.imports().filter(|i| i.module() == host) {
+            if let ExternType::Func(ty) = import.ty() {
+                builder = builder.func_new(import.name(), ty, |_, _, _| Ok(()));
             }
         }
         builder.instantiate(runtime)?;

@@ -18,7 +18,8 @@ impl Precast {
 
     /// An engine that keeps no instances.
     pub fn fresh() -> Self {
-        Self(Engine::new(Config::new().pool_per_thread(0)))
+        let config = Config::new().pool_per_thread(0).clone();
+        Self(Engine::new(&config).expect("the settings are valid"))
     }
 }
 
@@ -39,9 +40,9 @@ impl Peer for Precast {
     fn linker(&self, module: &Module) -> Result<Linker<()>> {
         let mut linker = Linker::new(&self.0);
         linker.func_wrap("h", "f", |x: i32| x + 1)?;
-        for (from, name, ty) in module.imports() {
-            if let (ExternType::Func(ty), true) = (ty, from != "h") {
-                linker.func_new(from, name, ty, |_, _, _| Ok(()))?;
+        for import in module.imports() {
+            if let (ExternType::Func(ty), true) = (import.ty(), import.module() != "h") {
+                linker.func_new(import.module(), import.name(), ty, |_, _, _| Ok(()))?;
             }
         }
         Ok(linker)

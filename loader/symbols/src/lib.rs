@@ -1,0 +1,201 @@
+//! Source files and lines of wasm backtraces, from the DWARF of the module that an artifact was made
+//! of.
+//!
+//! The loader reads no DWARF, and artifacts carry none of the module's. A frame of a backtrace says
+//! where in the module it is, and [`Symbols`] tells which line that is. They come from the module
+//! itself, or from its debugging information alone, which [`debug_part`] takes out of the module when
+//! it is compiled. Nothing is parsed until the first question.
+//!
+//! ```no_run
+//! use precast_loader::Error;
+//! use precast_symbols::Symbols;
+//!
+//! fn report(error: &Error, wasm: &[u8]) -> Result<String, precast_symbols::DebugInfoError> {
+//!     let symbols = Symbols::of_module(wasm)?;
+//!     let trace = error.backtrace().map(|trace| symbols.describe(trace).to_string());
+//!     Ok(format!("{error}\n{}", trace.unwrap_or_default()))
+//! }
+//! ```
+
+mod sections;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use addr2line::Context;
+use gimli::{Dwarf, EndianArcSlice, LittleEndian, SectionId};
+use precast_loader::WasmBacktrace;
+
+pub use sections::debug_part;
+use sections::Sections;
+
+type Reader = EndianArcSlice<LittleEndian>;
+
+/// Bytes that have no debugging information, or that are no module.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DebugInfoError {
+    /// The bytes are not a WebAssembly module.
+    #[error("found {what} at offset {offset:#x}, expected a WebAssembly module")]
+    NotAModule {
+        /// What was found.
+        what: &'static str,
+        /// Where.
+        offset: usize,
+    },
+    /// The module has no DWARF.
+    #[error(
+        "the module has no section `.debug_info`: compile it with debugging information (`-g`), \
+         and do not strip it"
+    )]
+    None,
+    /// The DWARF is damaged.
+    #[error("the debugging information is damaged")]
+    Dwarf(#[from] gimli::Error),
+}
+
+/// A function and the place in its source that an instruction belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Symbol {
+    /// The name of the function, without mangling.
+    pub name: Option<String>,
+    /// The source file.
+    pub file: Option<String>,
+    /// The line, from 1.
+    pub line: Option<u32>,
+    /// The column, from 1.
+    pub column: Option<u32>,
+}
+
+impl fmt::Display for Symbol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name.as_deref().unwrap_or("?"))?;
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        write!(f, "\n             at {file}")?;
+        for number in [self.line, self.column].into_iter().flatten() {
+            write!(f, ":{number}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The debugging information of a module.
+pub struct Symbols {
+    sections: Sections,
+    context: OnceLock<Result<Mutex<Context<Reader>>, gimli::Error>>,
+}
+
+impl Symbols {
+    /// The debugging information of a module, or of what [`debug_part`] took out of the module.
+    ///
+    /// # Errors
+    /// [`DebugInfoError::NotAModule`] and [`DebugInfoError::None`].
+    pub fn of_module(wasm: &[u8]) -> Result<Self, DebugInfoError> {
+        let sections = Sections::of_module(wasm)?;
+        if sections.debug.iter().all(|(name, _)| name != ".debug_info") {
+            return Err(DebugInfoError::None);
+        }
+        Ok(Self {
+            sections,
+            context: OnceLock::new(),
+        })
+    }
+
+    /// The function at an offset in the module and the functions that it was inlined into, innermost
+    /// first. There are none where no function is.
+    ///
+    /// # Errors
+    /// [`DebugInfoError::Dwarf`].
+    pub fn at(&self, module_offset: usize) -> Result<Vec<Symbol>, DebugInfoError> {
+        // Addresses count from the start of the code section's content.
+        let Some(address) = module_offset.checked_sub(self.sections.code) else {
+            return Ok(Vec::new());
+        };
+        let context = match self.context.get_or_init(|| self.parse()) {
+            Ok(context) => context.lock().unwrap_or_else(PoisonError::into_inner),
+            Err(error) => return Err((*error).into()),
+        };
+        let mut frames = context.find_frames(address as u64).skip_all_loads()?;
+        let mut symbols = Vec::new();
+        while let Some(frame) = frames.next()? {
+            let name = frame.function.map(|f| f.demangle().map(|name| name.into_owned()));
+            let location = frame.location;
+            symbols.push(Symbol {
+                name: name.and_then(Result::ok),
+                file: location.as_ref().and_then(|l| l.file).map(str::to_owned),
+                line: location.as_ref().and_then(|l| l.line),
+                column: location.and_then(|l| l.column).filter(|column| *column > 0),
+            });
+        }
+        Ok(symbols)
+    }
+
+    fn parse(&self) -> Result<Mutex<Context<Reader>>, gimli::Error> {
+        let load = |id: SectionId| {
+            let mut sections = self.sections.debug.iter();
+            let found = sections.find(|(name, _)| name == id.name());
+            let bytes = found.map_or_else(|| Arc::from([]), |(_, bytes)| Arc::clone(bytes));
+            Ok::<_, gimli::Error>(Reader::new(bytes, LittleEndian))
+        };
+        Context::from_dwarf(Dwarf::load(load)?).map(Mutex::new)
+    }
+
+    /// A backtrace with source files and lines, for people to read. All frames should be of this
+    /// module: for frames of another module, pass what has their symbols to [`describe`].
+    pub fn describe<'a>(&'a self, trace: &'a WasmBacktrace) -> impl fmt::Display {
+        describe(trace, move |_| Some(self))
+    }
+}
+
+impl fmt::Debug for Symbols {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Symbols")
+            .field("sections", &self.sections.debug.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A backtrace with source files and lines, for people to read. `symbols` is asked for the debugging
+/// information of the module of each frame.
+pub fn describe<'a>(
+    trace: &'a WasmBacktrace,
+    symbols: impl Fn(&precast_loader::FrameInfo) -> Option<&'a Symbols> + 'a,
+) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        f.write_str("wasm backtrace, innermost first:")?;
+        for (i, frame) in trace.frames().iter().enumerate() {
+            let found = frame.module_offset().zip(symbols(frame));
+            // Damage in the debugging information hides the lines, and not the backtrace.
+            let found = found.and_then(|(offset, symbols)| symbols.at(offset).ok());
+            let found = found.filter(|symbols| !symbols.is_empty());
+            let names = found.unwrap_or_else(|| {
+                vec![Symbol {
+                    name: frame.func_name().map(str::to_owned),
+                    ..Symbol::default()
+                }]
+            });
+            for (n, symbol) in names.iter().enumerate() {
+                match n {
+                    0 => write!(f, "\n{i:>4}: ")?,
+                    _ => f.write_str("\n      ")?,
+                }
+                // Names and files come from the module and may have any characters.
+                write!(f, "{}", shown_lines(&symbol.to_string()))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The text with each control character but line ends escaped.
+fn shown_lines(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' => c.to_string(),
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
