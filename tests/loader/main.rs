@@ -16,6 +16,7 @@ mod in_place;
 mod interrupt;
 mod kernel;
 mod limiter;
+mod lines;
 mod limits;
 mod linking;
 mod long_lists;

@@ -46,9 +46,15 @@ fn a_host_talks_with_a_running_guest() {
     let guests = output.clone();
     let runtime = runtime(move || {
         let stdin = reader.try_clone().unwrap();
-        WasiCtxBuilder::new().stdin_from(stdin).stdout(guests.clone()).build()
+        WasiCtxBuilder::new()
+            .stdin_from(stdin)
+            .stdout(guests.clone())
+            .build()
     });
-    assert!(precast_wasi::instantiate(&runtime, |wasi| wasi).is_err(), "they are there already");
+    assert!(
+        precast_wasi::instantiate(&runtime, |wasi| wasi).is_err(),
+        "they are there already"
+    );
     let module = module(&runtime, ECHO);
     let guest = thread::spawn(move || {
         let config = InstanceConfig::new().with_start_functions(["_start"]);
@@ -56,7 +62,9 @@ fn a_host_talks_with_a_running_guest() {
     });
     for line in ["one", "two", "three"] {
         writer.write_all(line.as_bytes()).unwrap();
-        let answer = output.wait(Duration::from_secs(30)).expect("the guest answers");
+        let answer = output
+            .wait(Duration::from_secs(30))
+            .expect("the guest answers");
         assert_eq!(answer, line.as_bytes());
     }
     drop(writer);
@@ -68,14 +76,19 @@ fn a_host_talks_with_a_running_guest() {
 fn a_guest_that_waits_for_a_pipe_ends_at_its_deadline() {
     let (reader, _writer) = std::io::pipe().unwrap();
     let runtime = runtime(move || {
-        WasiCtxBuilder::new().stdin_from(reader.try_clone().unwrap()).build()
+        WasiCtxBuilder::new()
+            .stdin_from(reader.try_clone().unwrap())
+            .build()
     });
     let module = module(&runtime, ECHO);
     let config = InstanceConfig::new().with_start_functions([]);
     let guest = runtime.instantiate(&module, config).unwrap();
     let context = Context::with_timeout(Duration::from_millis(50));
     let start = Instant::now();
-    let error = guest.with_context(&context).call("_start", &[]).unwrap_err();
+    let error = guest
+        .with_context(&context)
+        .call("_start", &[])
+        .unwrap_err();
     assert!(matches!(error, Error::DeadlineExceeded), "{error}");
     assert!(start.elapsed() < Duration::from_secs(20));
 }
@@ -106,10 +119,18 @@ fn each_clock_is_replaced_for_itself() {
         (i32.store (i32.const 80) (i32.const 1))
         (i64.store (i32.const 88) (i64.const 3600000000000))
         (call $poll (i32.const 64) (i32.const 200) (i32.const 1) (i32.const 300))))"#;
-    let guest = runtime.instantiate(&module(&runtime, wat), InstanceConfig::new()).unwrap();
+    let guest = runtime
+        .instantiate(&module(&runtime, wat), InstanceConfig::new())
+        .unwrap();
     let now = |clock: i32| guest.call("now", &[Val::I32(clock)]).unwrap()[0].unwrap_i64();
-    assert_eq!([now(0), now(1), now(0), now(1)], [1_000_000_007, 5, 1_000_000_007, 10]);
+    assert_eq!(
+        [now(0), now(1), now(0), now(1)],
+        [1_000_000_007, 5, 1_000_000_007, 10]
+    );
     let start = Instant::now();
     assert_eq!(guest.call("sleep", &[]).unwrap()[0].unwrap_i32(), 0);
-    assert!(start.elapsed() < Duration::from_secs(60), "an hour passed at once");
+    assert!(
+        start.elapsed() < Duration::from_secs(60),
+        "an hour passed at once"
+    );
 }

@@ -26,8 +26,8 @@ use addr2line::Context;
 use gimli::{Dwarf, EndianArcSlice, LittleEndian, SectionId};
 use precast_loader::WasmBacktrace;
 
-pub use sections::debug_part;
 use sections::Sections;
+pub use sections::debug_part;
 
 type Reader = EndianArcSlice<LittleEndian>;
 
@@ -121,7 +121,9 @@ impl Symbols {
         let mut frames = context.find_frames(address as u64).skip_all_loads()?;
         let mut symbols = Vec::new();
         while let Some(frame) = frames.next()? {
-            let name = frame.function.map(|f| f.demangle().map(|name| name.into_owned()));
+            let name = frame
+                .function
+                .map(|f| f.demangle().map(|name| name.into_owned()));
             let location = frame.location;
             symbols.push(Symbol {
                 name: name.and_then(Result::ok),

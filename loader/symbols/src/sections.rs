@@ -169,10 +169,17 @@ mod tests {
             let cut = Sections::of_module(&wasm[..len]);
             assert_eq!(cut.is_ok(), len == 8 || len == whole, "{len}");
         }
-        for section in [&[0, 1, 5][..], &[0, 2, 1, 0xff], &[0, 0xff, 0xff, 0xff, 0xff, 0xff, 1]] {
+        for section in [
+            &[0, 1, 5][..],
+            &[0, 2, 1, 0xff],
+            &[0, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+        ] {
             let damaged = [&wasm[..], section].concat();
             let error = debug_part(&damaged).unwrap_err();
-            assert!(error.to_string().contains("a damaged section at offset"), "{error}");
+            assert!(
+                error.to_string().contains("a damaged section at offset"),
+                "{error}"
+            );
         }
     }
 }

@@ -90,7 +90,7 @@ mod tests;
 pub use access::{Access, SharedWasiCtx, WasiView};
 pub use clock::Clocks;
 pub use ctx::{ConfigError, DirAccess, WasiCtx, WasiCtxBuilder};
+pub use linker::{MODULE, UNSTABLE_MODULE, add_to_linker, add_unstable_to_linker};
 pub use pipe::OutputPipe;
 pub use runtime::instantiate;
-pub use linker::{MODULE, UNSTABLE_MODULE, add_to_linker, add_unstable_to_linker};
 pub use threads::WasiThreads;

@@ -28,7 +28,9 @@ pub(crate) enum Input {
 
 /// The descriptor to read from.
 fn source(owned: &Option<OwnedFd>) -> BorrowedFd<'_> {
-    owned.as_ref().map_or_else(rustix::stdio::stdin, AsFd::as_fd)
+    owned
+        .as_ref()
+        .map_or_else(rustix::stdio::stdin, AsFd::as_fd)
 }
 
 impl Input {

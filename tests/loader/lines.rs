@@ -1,0 +1,93 @@
+//! Backtraces with source files and lines, from the DWARF of a Rust guest (`lines/guest.sh` made it).
+
+use precast_loader::{Engine, Instance, Module, Store};
+use precast_symbols::{DebugInfoError, Symbols, debug_part};
+use precast_tests::{Source, strategies};
+
+const GUEST: &[u8] = include_bytes!("lines/guest.wasm");
+const SOURCE: &str = include_str!("lines/guest.rs");
+
+/// The line of the guest's source that has this text.
+fn line(text: &str) -> u32 {
+    let found = SOURCE.lines().position(|line| line.contains(text));
+    found.expect("a line of the guest") as u32 + 1
+}
+
+#[test]
+fn frames_have_the_lines_of_the_source() {
+    let expected = [
+        ("divide", line("unreachable(), // line 15")),
+        ("middle", line("// line 21")),
+        ("run", line("// line 26")),
+    ];
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let artifact = Source::new(strategy).artifact(GUEST).unwrap();
+        // SAFETY: our own compiler has just written these bytes.
+        let module = unsafe { Module::from_bytes(&engine, &artifact) }.unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let run = instance
+            .get_typed_func::<i32, i32>(&mut store, "run")
+            .unwrap();
+        assert_eq!(run.call(&mut store, 1).unwrap(), 18);
+        let error = run.call(&mut store, 0).unwrap_err();
+        let trace = error.backtrace().unwrap();
+        assert_eq!(trace.frames().len(), 2, "one function is inlined");
+
+        let part = debug_part(GUEST).unwrap();
+        assert!(part.len() < GUEST.len());
+        for bytes in [GUEST, &part] {
+            let symbols = Symbols::of_module(bytes).unwrap();
+            let frames = trace.frames().iter();
+            let found = frames.flat_map(|f| symbols.at(f.module_offset().unwrap()).unwrap());
+            // A function of the standard library may be between the trap and its caller.
+            let found: Vec<_> = found
+                .filter(|symbol| symbol.file.as_deref() == Some("/guest/guest.rs"))
+                .map(|symbol| (symbol.name.unwrap(), symbol.line.unwrap()))
+                .collect();
+            let expected = expected.map(|(name, line)| (format!("guest::{name}"), line));
+            let is = |i: usize| {
+                found[i]
+                    .0
+                    .ends_with(expected[i].0.trim_start_matches("guest::"))
+            };
+            assert!(found.len() == 3 && (0..3).all(is), "{found:?}");
+            assert_eq!(
+                found.iter().map(|f| f.1).collect::<Vec<_>>(),
+                expected.map(|e| e.1)
+            );
+            let text = symbols.describe(trace).to_string();
+            assert!(
+                text.contains(&format!("at /guest/guest.rs:{}", expected[1].1)),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn wrong_offsets_and_damaged_information_are_harmless() {
+    let symbols = Symbols::of_module(GUEST).unwrap();
+    for offset in [0, 1, GUEST.len(), usize::MAX] {
+        assert_eq!(symbols.at(offset).unwrap(), []);
+    }
+    let stripped = wat::parse_str("(module (func))").unwrap();
+    let error = Symbols::of_module(&stripped).unwrap_err();
+    assert!(matches!(error, DebugInfoError::None), "{error}");
+    let offsets: Vec<usize> = (0x6a..0xa8).step_by(5).collect();
+    let mut random = fastrand::Rng::with_seed(1);
+    for _ in 0..200 {
+        let mut bad = GUEST.to_vec();
+        for _ in 0..random.usize(1..20) {
+            let at = random.usize(0xab..bad.len());
+            bad[at] = random.u8(..);
+        }
+        if let Ok(symbols) = Symbols::of_module(&bad) {
+            for offset in &offsets {
+                // It is enough that this returns.
+                drop(symbols.at(*offset));
+            }
+        }
+    }
+}
