@@ -342,7 +342,10 @@ fn the_list_of_items_of_wasmtime_is_true() {
     let has = |what: &str| code.iter().any(|code| code.contains(what));
     let list = fs::read_to_string(root.join("WASMTIME.md")).expect("a page of the loader");
     let (mut missing, mut count) = (Vec::new(), 0);
-    for line in list.lines().filter_map(|line| line.strip_prefix("Present: ")) {
+    for line in list
+        .lines()
+        .filter_map(|line| line.strip_prefix("Present: "))
+    {
         for name in line.trim_end_matches('.').split(", ") {
             let name = name.trim_matches('`');
             count += 1;
@@ -365,11 +368,8 @@ fn every_published_package_carries_its_licence_and_its_readme() {
         "precast-cache",
         "precast-compiler",
         "precast-loader",
-<<<<<<< HEAD
         "precast-signature",
-=======
         "precast-symbols",
->>>>>>> 47702ec (Loader and WASI: pages for those who move from Wasmtime and wazero, source lines of backtraces, WASI in a runtime, streams that hosts read while guests run)
         "precast-wasi",
     ] {
         let output = Command::new(env!("CARGO"))

@@ -72,7 +72,7 @@ impl Clocks for SystemClocks {
 
 /// Clocks of which some are replaced.
 pub(crate) struct Replaced {
-    others: Box<dyn Clocks>,
+    pub(crate) others: Box<dyn Clocks>,
     pub(crate) wall_clock: Option<Now>,
     pub(crate) monotonic_clock: Option<Now>,
     pub(crate) sleep: Option<Box<dyn FnMut(Duration) + Send>>,

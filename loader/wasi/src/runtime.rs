@@ -28,9 +28,8 @@ pub fn instantiate<T: Send + 'static>(
     get: impl Fn(&mut T) -> &mut WasiCtx + Copy + Send + Sync + 'static,
 ) -> Result<(), Error> {
     let mut linker: Linker<State<T>> = Linker::new(runtime.engine());
-    let get = move |state: &mut State<T>| get(state);
-    add_to_linker(&mut linker, get)?;
-    add_unstable_to_linker(&mut linker, get)?;
+    add_to_linker(&mut linker, move |state| get(state))?;
+    add_unstable_to_linker(&mut linker, move |state| get(state))?;
     for module in [MODULE, UNSTABLE_MODULE] {
         HostModule::builder(module)
             .funcs_of(&linker, module)

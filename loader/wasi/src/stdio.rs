@@ -28,9 +28,10 @@ pub(crate) enum Input {
 
 /// The descriptor to read from.
 fn source(owned: &Option<OwnedFd>) -> BorrowedFd<'_> {
-    owned
-        .as_ref()
-        .map_or_else(rustix::stdio::stdin, AsFd::as_fd)
+    match owned {
+        Some(fd) => fd.as_fd(),
+        None => rustix::stdio::stdin(),
+    }
 }
 
 impl Input {
