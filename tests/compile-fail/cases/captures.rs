@@ -16,7 +16,7 @@ fn linker(linker: &mut Linker<()>) {
 
 fn linker_of_any_type(linker: &mut Linker<()>) {
     let rc = Rc::new(());
-    linker.func_new("", "", FuncType::new(&Engine::default(), [], []), move |_, _, _| Ok(drop(Rc::clone(&rc)))).ok();
+    linker.func_new("", "", a_type_of_functions(), move |_, _, _| Ok(drop(Rc::clone(&rc)))).ok();
 }
 
 fn linker_shared(linker: &mut Linker<()>) {
@@ -31,7 +31,7 @@ fn store(store: &mut Store<()>) {
 
 fn store_of_any_type(store: &mut Store<()>) {
     let rc = Rc::new(());
-    Func::new(store, FuncType::new(&Engine::default(), [], []), move |_, _, _| Ok(drop(Rc::clone(&rc))));
+    Func::new(store, a_type_of_functions(), move |_, _, _| Ok(drop(Rc::clone(&rc))));
 }
 
 fn host_module(module: HostModuleBuilder) {
@@ -41,7 +41,7 @@ fn host_module(module: HostModuleBuilder) {
 
 fn host_module_of_any_type(module: HostModuleBuilder) {
     let rc = Rc::new(());
-    module.func_new("", FuncType::new(&Engine::default(), [], []), move |_, _, _| Ok(drop(Rc::clone(&rc))));
+    module.func_new("", a_type_of_functions(), move |_, _, _| Ok(drop(Rc::clone(&rc))));
 }
 
 fn runtime(engine: &Engine) {
@@ -70,3 +70,7 @@ fn reference_shared() {
 }
 
 fn main() {}
+
+fn a_type_of_functions() -> FuncType {
+    FuncType::new(&Engine::default(), [], [])
+}
