@@ -18,7 +18,7 @@ use crate::vm::shared::Shared;
 /// The trap for an address that is not a multiple of the size, or out of bounds.
 pub(crate) fn place(shared: &Shared, at: u64, size: usize) -> Result<NonNull<u8>, TrapCode> {
     if !at.is_multiple_of(size as u64) {
-        return Err(TrapCode::UnalignedAtomic);
+        return Err(TrapCode::HeapMisaligned);
     }
     shared.place(at, size).ok_or(TrapCode::MemoryOutOfBounds)
 }
@@ -45,7 +45,7 @@ unsafe fn wait(
     let (shared, interrupt) = unsafe {
         let (instance, core) = parts(vmctx);
         let shared = instance.memory(memory).as_ref().shared().cloned();
-        let shared = shared.ok_or(TrapCode::ExpectedSharedMemory)?;
+        let shared = shared.ok_or(TrapCode::AtomicWaitNonSharedMemory)?;
         (shared, Interrupt::of(core.this))
     };
     let place = place(&shared, at, size)?;
