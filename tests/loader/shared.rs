@@ -476,10 +476,7 @@ fn a_module_with_guards_takes_no_checked_shared_memory() {
         let load = made.unwrap().get_typed_func::<i32, i32>(&mut store, "load");
         let load = load.unwrap();
         assert_eq!(load.call(&mut store, 100).unwrap(), i32::from(b'c'));
-        assert_eq!(
-            trap(load.call(&mut store, 65536)),
-            Trap::MemoryOutOfBounds
-        );
+        assert_eq!(trap(load.call(&mut store, 65536)), Trap::MemoryOutOfBounds);
     }
 }
 
@@ -507,7 +504,9 @@ fn host_functions_reach_the_memory_of_their_caller() {
     for strategy in strategies() {
         let mut guest = Guest::linked(wat, strategy, (), |linker| {
             let touch = |mut caller: Caller<'_, ()>| {
-                let memory = caller.get_export("memory").and_then(Extern::into_shared_memory);
+                let memory = caller
+                    .get_export("memory")
+                    .and_then(Extern::into_shared_memory);
                 memory.unwrap().write(3, &[9]).unwrap();
             };
             linker.func_wrap("h", "touch", touch).unwrap();

@@ -44,9 +44,10 @@ fn run(module: &Module) -> (i32, Vec<(String, Option<u32>)>) {
         .unwrap();
     let error = outer.call(&mut store, 0).unwrap_err();
     let frames = error.backtrace().unwrap().frames().to_vec();
-    let frames = frames
-        .into_iter()
-        .map(|frame| (frame.name, frame.wasm_offset));
+    let frames = frames.iter().map(|frame| {
+        let name = frame.func_name().unwrap_or_default().to_owned();
+        (name, frame.module_offset().map(|offset| offset as u32))
+    });
     (*store.data(), frames.collect())
 }
 

@@ -180,7 +180,7 @@ fn run_threads(
     args: &Args,
     wasi: WasiCtx,
 ) -> Result<()> {
-    if !matches!(module.export("_start"), Some(ExternType::Func(_))) {
+    if !matches!(module.get_export("_start"), Some(ExternType::Func(_))) {
         return Err(no_function(module, None));
     }
     let threads = WasiThreads::with_stack(MAX_THREADS, MAX_STACK + (1 << 20));
@@ -371,7 +371,10 @@ fn explained(module: &Module) -> Result<Linker<SharedWasiCtx>> {
 fn linker<W: WasiView + 'static>(module: &Module) -> Result<Linker<W>> {
     let mut linker = Linker::new(module.engine());
     add_to_linker(&mut linker, |wasi: &mut W| wasi)?;
-    if module.imports().any(|import| import.module() == UNSTABLE_MODULE) {
+    if module
+        .imports()
+        .any(|import| import.module() == UNSTABLE_MODULE)
+    {
         add_unstable_to_linker(&mut linker, |wasi: &mut W| wasi)?;
     }
     Ok(linker)

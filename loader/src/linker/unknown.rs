@@ -71,9 +71,7 @@ impl<T: 'static> Linker<T> {
                     self.insert(from, name, Import::Host(Arc::new(host)))?;
                     continue;
                 }
-                ExternType::Memory(ty) if ty.shared => {
-                    SharedMemory::new(&self.engine, ty)?.into()
-                }
+                ExternType::Memory(ty) if ty.shared => SharedMemory::new(&self.engine, ty)?.into(),
                 ExternType::Memory(ty) => Memory::new(&mut store, ty)?.into(),
                 ExternType::Table(ty) => {
                     Table::new(&mut store, ty, Val::default_for(ty.element))?.into()

@@ -236,7 +236,11 @@ fn spawn<T: Send + 'static>(threads: &Weak<Threads<T>>, argument: i32) -> Result
     let Some(program) = &state.program else {
         return Ok(refused);
     };
-    let expected = FuncType::new(program.pre.module().engine(), [ValType::I32, ValType::I32], []);
+    let expected = FuncType::new(
+        program.pre.module().engine(),
+        [ValType::I32, ValType::I32],
+        [],
+    );
     let found = program.pre.module().get_export(START);
     if found != Some(ExternType::Func(expected.clone())) {
         let found = found.map_or_else(|| "nothing".to_owned(), |ty| ty.to_string());

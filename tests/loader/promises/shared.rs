@@ -28,7 +28,7 @@ fn shared_memories_never_move() {
         let memory = SharedMemory::new(&Engine::default(), MemoryType::shared(1, 1000)).unwrap();
         let before = memory.data().as_ptr();
         let mut guest = Guest::linked(wat, strategy, (), |linker| {
-            linker.define("h", "m", memory.clone()).unwrap();
+            linker.shared_memory("h", "m", memory.clone()).unwrap();
             let memory = memory.clone();
             let grow = move || {
                 memory.grow(900).unwrap();
@@ -64,7 +64,7 @@ fn the_length_is_read_each_time() {
         let memory = SharedMemory::new(&engine, MemoryType::shared(1, 4)).unwrap();
         let module = module(&engine, wat, strategy);
         let mut linker: Linker<()> = Linker::new(&engine);
-        linker.define("h", "m", memory.clone()).unwrap();
+        linker.shared_memory("h", "m", memory.clone()).unwrap();
         static STARTED: AtomicBool = AtomicBool::new(false);
         STARTED.store(false, Ordering::SeqCst);
         let started = || STARTED.store(true, Ordering::SeqCst);

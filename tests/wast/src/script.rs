@@ -131,9 +131,10 @@ impl<'scope, 'env: 'scope> Runner<'scope, 'env> {
         let mut shared = HashMap::new();
         if let Some(module) = thread.shared_module {
             let exports = self.instance(Some(module))?.exports(&mut self.store);
-            let memories = exports
-                .into_iter()
-                .filter_map(|(name, item)| Some((name, item.shared_memory()?)));
+            let memories = exports.filter_map(|export| {
+                let name = export.name().to_owned();
+                Some((name, export.into_shared_memory()?))
+            });
             shared.insert(module.name().to_owned(), memories.collect());
         }
         let (artifacts, text, scope) = (self.artifacts, self.text, self.scope);

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use precast_loader::{
-    Engine, Error, Extern, Func, FuncType, Global, GlobalType, Memory, MemoryType, SharedMemory, Store,
-    Table, TableType, Val, ValType,
+    Engine, Error, Extern, Func, FuncType, Global, GlobalType, Memory, MemoryType, SharedMemory,
+    Store, Table, TableType, Val, ValType,
 };
 
 /// Makes the items of the module in `store`.

@@ -15,7 +15,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let module = unsafe { Module::from_bytes(&engine, GUEST)? };
 
     let log = |mut caller: Caller<'_>, ptr: u32, len: u32| -> Result<(), LoaderError> {
-        let memory = caller.get_export("memory").and_then(|item| item.into_memory());
+        let memory = caller
+            .get_export("memory")
+            .and_then(|item| item.into_memory());
         let memory = memory.ok_or_else(|| LoaderError::host("the guest exports no memory"))?;
         println!("{}", text(memory, &caller, ptr, len)?);
         Ok(())
