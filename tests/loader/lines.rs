@@ -16,8 +16,8 @@ fn line(text: &str) -> u32 {
 #[test]
 fn frames_have_the_lines_of_the_source() {
     let expected = [
-        ("divide", line("unreachable(), // line 15")),
-        ("middle", line("// line 21")),
+        ("guest::divide", line("unreachable(), // line 15")),
+        ("guest::middle", line("// line 21")),
         ("run", line("// line 26")),
     ];
     for strategy in strategies() {
