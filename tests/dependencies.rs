@@ -147,6 +147,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
         &[
             "capture",
             "debug",
+            "embedded",
             "engine",
             "exnref",
             "externs",
@@ -365,12 +366,16 @@ fn every_published_package_carries_its_licence_and_its_readme() {
     for package in [
         "precast",
         "precast-artifact",
+        "precast-build",
         "precast-cache",
         "precast-compiler",
         "precast-loader",
+        "precast-object",
+        "precast-runner",
         "precast-signature",
         "precast-symbols",
         "precast-wasi",
+        "precast-wast",
     ] {
         let output = Command::new(env!("CARGO"))
             .args([

@@ -87,6 +87,40 @@ fn signed() {
 }
 
 #[test]
+fn embedded() {
+    let expected = "opening maps 0 parts of the executable\n\
+        an instance maps 1 part, its memory\n\
+        Hello from a page of the executable\n";
+    prints("embedded", &[], &[], expected);
+}
+
+#[test]
+fn build_script() {
+    let expected = "750 cents, 3 sold\n100 cents, 5 sold\n\
+        notes: 3 for 250 cents each; 2 for 100 cents each\n\
+        level: Some(5)\n\
+        100 cents are 150 yen\n";
+    prints("build-script", &[], &[], expected);
+}
+
+#[test]
+fn executable() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let greet = directory.path().join("greet");
+    let runner = build().join("precast-runner");
+    let paths = [&runner, &greet].map(|path| path.to_str().expect("UTF-8"));
+    prints("executable", &paths, &[], "wrote a program that greets\n");
+    let output = Command::new(&greet).arg("World").output().expect("starts");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "Hello, World\n");
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}"
+    );
+    let output = Command::new(&greet).output().expect("starts");
+    assert_eq!(output.status.code(), Some(7));
+}
+
+#[test]
 fn basic() {
     prints("basic", &["7", "9"], &[], "7 + 9 = 16\n");
 }

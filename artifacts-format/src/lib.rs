@@ -14,6 +14,7 @@
 //! | [`target`] | architectures and CPU features |
 //! | [`handlers`] | maps calls to the code that handles exceptions they throw |
 //! | [`traps`], [`addresses`] | maps from code offsets to trap codes and to wasm offsets |
+//! | [`executable`] | where the artifact of an executable is, and what its guest is given |
 //! | `metadata` | cold metadata, the only user of bincode (feature `metadata`) |
 //! | [`module_name()`] | reads one field of them without bincode |
 //! | [`trailer`] | the signatures behind an artifact |
@@ -27,6 +28,7 @@
 
 pub mod abi;
 pub mod addresses;
+pub mod executable;
 pub mod handlers;
 pub mod header;
 #[cfg(feature = "metadata")]

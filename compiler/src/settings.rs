@@ -89,6 +89,25 @@ pub struct Cpu {
     pub features: Vec<(String, bool)>,
 }
 
+impl Cpu {
+    /// The baseline and those of the named features that code can be compiled for; other names are left
+    /// out. The names are those of Rust's `target_feature`, as in `CARGO_CFG_TARGET_FEATURE`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a target that is not supported.
+    pub fn with_known_features<'a>(
+        target: &str,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, Error> {
+        let known = crate::target::known_cpu_features(target)?;
+        let names = names.into_iter().filter(|name| known.contains(name));
+        Ok(Self {
+            level: CpuLevel::Baseline,
+            features: names.map(|name| (name.to_owned(), true)).collect(),
+        })
+    }
+}
+
 /// A named set of CPU features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CpuLevel {
@@ -156,5 +175,16 @@ mod tests {
                 "{bad}"
             );
         }
+    }
+
+    #[test]
+    fn features_that_cannot_be_used_are_left_out() {
+        let names = ["fxsr", "sse", "sse3", "f16c", "avx2", "lse", "potato"];
+        let of = |target| Cpu::with_known_features(target, names);
+        let x86_64 = of("x86_64-unknown-linux-gnu").unwrap();
+        assert_eq!(x86_64, "+sse3,+avx2".parse().unwrap());
+        let aarch64 = of("aarch64-unknown-linux-musl").unwrap();
+        assert_eq!(aarch64, "+lse".parse().unwrap());
+        assert!(of("x86_64-pc-windows-msvc").is_err());
     }
 }

@@ -44,19 +44,9 @@ impl Target {
     pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
         let triple = match &settings.target {
             None => Triple::host(),
-            Some(text) => Triple::from_str(text).map_err(|_| unsupported_triple(text))?,
+            Some(text) => parse_triple(text)?,
         };
-        let arch = match triple.architecture {
-            Architecture::X86_64 => Arch::X86_64,
-            Architecture::Aarch64(_) => Arch::Aarch64,
-            Architecture::Riscv64(_) => Arch::Riscv64,
-            Architecture::S390x => Arch::S390x,
-            _ => return Err(unsupported_triple(&triple.to_string())),
-        };
-        let os = match triple.operating_system {
-            OperatingSystem::Linux => Os::Linux,
-            _ => return Err(unsupported_triple(&triple.to_string())),
-        };
+        let (arch, os) = supported(&triple)?;
         let mut builder = isa::lookup(triple.clone()).map_err(|error| Error::Setting {
             setting: "target",
             found: triple.to_string(),
@@ -130,6 +120,34 @@ impl Target {
         }
         error
     }
+}
+
+fn parse_triple(text: &str) -> Result<Triple, Error> {
+    Triple::from_str(text).map_err(|_| unsupported_triple(text))
+}
+
+/// The architecture and the system of a triple.
+fn supported(triple: &Triple) -> Result<(Arch, Os), Error> {
+    let arch = match triple.architecture {
+        Architecture::X86_64 => Arch::X86_64,
+        Architecture::Aarch64(_) => Arch::Aarch64,
+        Architecture::Riscv64(_) => Arch::Riscv64,
+        Architecture::S390x => Arch::S390x,
+        _ => return Err(unsupported_triple(&triple.to_string())),
+    };
+    match triple.operating_system {
+        OperatingSystem::Linux => Ok((arch, Os::Linux)),
+        _ => Err(unsupported_triple(&triple.to_string())),
+    }
+}
+
+/// The CPU features that code for a target can be compiled for.
+pub(crate) fn known_cpu_features(target: &str) -> Result<Vec<&'static str>, Error> {
+    let (arch, _) = supported(&parse_triple(target)?)?;
+    let features = arch.features().iter().copied();
+    Ok(features
+        .filter(|name| cranelift_flag(arch, name).is_some())
+        .collect())
 }
 
 /// The features of modules that the settings forbid, none of which is forbidden and allowed again.

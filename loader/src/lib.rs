@@ -34,6 +34,8 @@
 //! | open an artifact that others can write to | [`Module::open_sealed`] |
 //! | open an artifact of which only the digest is known | [`Module::open_verified`] |
 //! | open an artifact that a trusted key has signed | `Module::open_signed` (feature `signatures`) |
+//! | use an artifact that a build script put into the executable | [`include_artifact!`] |
+//! | call a module by generated Rust types | [`include_bindings!`] |
 //! | define functions that modules import | [`Linker`], [`Func`] |
 //! | make other items that modules import | [`Memory`], [`Table`], [`Global`], [`Tag`] |
 //! | let instances on several threads use one memory | [`SharedMemory`] |
@@ -80,6 +82,7 @@
 // | | `val`, `exnref`, `snapshot` | values; the state of instances |
 // | | `host`, `into_func`, `typed` | host functions, and Rust types for wasm types |
 // | | `linker`, `imports`, `instance_pre`, `redirect` | resolving and checking imports |
+// | | `embedded` | macros for what build scripts made |
 // | | `interrupt`, `hosts` | stopping code from outside; what is asked of the process |
 // | runtime | `runtime` | instances that find each other by name |
 //
@@ -93,6 +96,7 @@ mod arch;
 mod backtrace;
 mod capture;
 mod debug;
+mod embedded;
 mod engine;
 mod error;
 mod exception;
@@ -150,7 +154,7 @@ pub use interrupt::InterruptHandle;
 pub use into_func::{IntoFunc, WasmRet};
 pub use limits::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 pub use linker::Linker;
-pub use mapping::StaticArtifact;
+pub use mapping::{EmbeddedArtifact, StaticArtifact};
 pub use memory::Memory;
 pub use memory::access::WasmNumber;
 pub use module::{Module, WeakModule};

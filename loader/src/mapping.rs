@@ -19,8 +19,9 @@
 //! memory already (`include_bytes!`) are copied into a sealed file too, so that there is one way to
 //! map code and images.
 //!
-//! An artifact that a linker put into an executable runs where it is. Only its memory image is copied
-//! into a sealed file, when the first instance is made, because memories map their image from a file.
+//! An artifact that is a part of the executable runs where it is. Memories map their image from a
+//! file: from that of the executable, which is opened when the first instance is made. If it cannot
+//! be, the image alone is copied into a sealed file.
 
 use std::fs::File;
 use std::ops::Deref;
@@ -42,6 +43,7 @@ use crate::error::Error;
 use crate::place::Place;
 use crate::sys::file_map::FileMap;
 use crate::sys::map::{page_size, protect, read_start};
+use crate::sys::own_file::own_file;
 use crate::sys::sealed;
 use crate::{arch, libcalls, types};
 
@@ -58,13 +60,19 @@ pub(crate) struct Mapping {
     hot: Box<[u64]>,
     /// The file that memory images are mapped from, if the artifact has images. It is set when a file
     /// is mapped, and for an artifact of the executable when it is first instantiated.
-    file: OnceLock<File>,
-    /// Distance from a place of the image in the artifact to the same place in the file; not zero for
-    /// a variant. It may be negative, in two's complement.
-    image_shift: u64,
+    images: OnceLock<ImageFile>,
     /// The trusted keys that have signed the artifact, if it was opened because they have.
     #[cfg(feature = "signatures")]
     pub(crate) signers: Box<[KeyId]>,
+}
+
+/// The file that memory images are mapped from.
+#[derive(Debug)]
+pub(crate) struct ImageFile {
+    pub(crate) file: File,
+    /// Distance from a place of the image in the artifact to the same place in the file. It may be
+    /// negative, in two's complement.
+    pub(crate) shift: u64,
 }
 
 /// The bytes of an artifact, with code that can run.
@@ -106,6 +114,70 @@ impl Deref for Bytes {
 #[repr(C, align(8))]
 pub struct StaticArtifact {
     start: [u8; HEADER_OFFSET + size_of::<Header>()],
+}
+
+impl StaticArtifact {
+    /// All bytes of the artifact.
+    ///
+    /// # Errors
+    /// [`Error::Artifact`] if it does not start like an artifact of this format, or at an address
+    /// where its code cannot run.
+    ///
+    /// # Safety
+    /// As for [`Module::from_static`](crate::Module::from_static).
+    unsafe fn bytes(artifact: *const Self) -> Result<&'static [u8], Error> {
+        /// Code of aarch64 counts distances in these, from the one that it is in.
+        const ALIGN: usize = 4096;
+        if !artifact.addr().is_multiple_of(ALIGN) {
+            let expected = ALIGN as u32;
+            return Err(ArtifactError::Misaligned { expected }.into());
+        }
+        // SAFETY: there is at least a header's length behind the address, which nobody writes to.
+        let start: &'static [u8] = unsafe { &(*artifact).start };
+        let len = Artifact::file_len(start)?;
+        // SAFETY: the artifact is as long as its header says, by the caller's contract.
+        Ok(unsafe { std::slice::from_raw_parts(artifact.cast(), len) })
+    }
+}
+
+/// An artifact in this executable: what [`include_artifact!`](crate::include_artifact) gives, and
+/// [`Module::embedded`](crate::Module::embedded) takes.
+///
+/// ```no_run
+/// use precast_loader::{EmbeddedArtifact, StaticArtifact};
+///
+/// unsafe extern "C" {
+///     /// A symbol of an object file that the build script made.
+///     static GUEST: StaticArtifact;
+/// }
+/// // SAFETY: the build script made the object with precast.
+/// static EMBEDDED: EmbeddedArtifact = unsafe { EmbeddedArtifact::new(&raw const GUEST) };
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct EmbeddedArtifact(*const StaticArtifact);
+
+// SAFETY: a pointer to what nobody writes to.
+unsafe impl Send for EmbeddedArtifact {}
+// SAFETY: as above.
+unsafe impl Sync for EmbeddedArtifact {}
+
+impl EmbeddedArtifact {
+    /// The artifact that starts at this address.
+    ///
+    /// # Safety
+    /// As for [`Module::from_static`](crate::Module::from_static).
+    pub const unsafe fn new(artifact: *const StaticArtifact) -> Self {
+        Self(artifact)
+    }
+
+    /// The bytes of the artifact.
+    ///
+    /// # Errors
+    /// [`Error::Artifact`] if it does not start like an artifact of this format.
+    pub fn bytes(self) -> Result<&'static [u8], Error> {
+        // SAFETY: by the contract of `new`.
+        unsafe { StaticArtifact::bytes(self.0) }
+    }
 }
 
 /// What the loader must know about the bytes before machine code becomes executable.
@@ -212,18 +284,9 @@ impl Mapping {
     /// # Safety
     /// As for [`Module::from_static`](crate::Module::from_static).
     pub(crate) unsafe fn from_static(artifact: *const StaticArtifact) -> Result<Self, Error> {
-        /// Code of aarch64 counts distances in these, from the one that it is in.
-        const ALIGN: usize = 4096;
-        if !artifact.addr().is_multiple_of(ALIGN) {
-            let expected = ALIGN as u32;
-            return Err(ArtifactError::Misaligned { expected }.into());
-        }
-        // SAFETY: there is at least a header's length behind the address, which nobody writes to.
-        let start: &'static [u8] = unsafe { &(*artifact).start };
-        let len = Artifact::file_len(start)?;
-        // SAFETY: the artifact is as long as its header says, by the caller's contract.
-        let bytes: &'static [u8] = unsafe { std::slice::from_raw_parts(artifact.cast(), len) };
-        let parsed = Artifact::parse(bytes, Some(&host(start)))?;
+        // SAFETY: by this function's contract.
+        let bytes = unsafe { StaticArtifact::bytes(artifact)? };
+        let parsed = Artifact::parse(bytes, Some(&host(bytes)))?;
         if parsed.header().got.len > 0 {
             return Err(ArtifactError::Damaged {
                 offset: HEADER_OFFSET as u64 + parsed.header().got.start,
@@ -234,11 +297,22 @@ impl Mapping {
         Ok(Self {
             bytes: Bytes::Static(bytes),
             hot: Box::default(),
-            file: OnceLock::new(),
-            image_shift: 0,
+            images: OnceLock::new(),
             #[cfg(feature = "signatures")]
             signers: Box::default(),
         })
+    }
+
+    /// Uses an artifact of this executable where it is, or a sealed copy if the loader has to write
+    /// into it.
+    pub(crate) fn embedded(artifact: EmbeddedArtifact) -> Result<Self, Error> {
+        let bytes = artifact.bytes()?;
+        let header = Artifact::reopen(bytes, bytes).map(|artifact| artifact.header());
+        if header.is_some_and(|header| header.got.len > 0) {
+            return Self::from_bytes(bytes, Trust::Sealed);
+        }
+        // SAFETY: by the contract of `EmbeddedArtifact::new`.
+        unsafe { Self::from_static(artifact.0) }
     }
 
     /// Maps the artifact at a place of a file that starts with `first`, which is empty if nothing was
@@ -290,17 +364,15 @@ impl Mapping {
             again.map_err(|e| fail("map the code of", e))?;
         }
         let images = OnceLock::new();
-        let mut image_shift = 0;
         if header.image.len > 0 {
             let offset = in_one_piece(place, header.image)?;
-            image_shift = offset.wrapping_sub(HEADER_OFFSET as u64 + header.image.start);
-            images.get_or_init(|| file);
+            let shift = offset.wrapping_sub(HEADER_OFFSET as u64 + header.image.start);
+            images.get_or_init(|| ImageFile { file, shift });
         }
         Ok(Self {
             bytes: Bytes::Mapped(bytes),
             hot,
-            file: images,
-            image_shift,
+            images,
             #[cfg(feature = "signatures")]
             signers,
         })
@@ -349,16 +421,37 @@ impl Mapping {
         self.artifact().header()
     }
 
-    /// The file that images are mapped from, if there are any: [`image_offset`](Self::image_offset)
-    /// says where each byte of the image is in it.
+    /// The file that images are mapped from, if there are any.
     ///
     /// # Errors
-    /// [`Error::File`] when the image of an artifact in the executable cannot be copied into a file.
-    pub(crate) fn image_file(&self) -> Result<Option<&File>, Error> {
+    /// [`Error::File`] when the image of an artifact in the executable is not in a file that can be
+    /// found, and cannot be copied into one.
+    pub(crate) fn image_file(&self) -> Result<Option<&ImageFile>, Error> {
         let image = self.header().image;
-        if self.file.get().is_some() || image.len == 0 {
-            return Ok(self.file.get());
+        if self.images.get().is_some() || image.len == 0 {
+            return Ok(self.images.get());
         }
+        let made = match self.own_file() {
+            Some(own) => own,
+            None => self.sealed_image(image)?,
+        };
+        Ok(Some(self.images.get_or_init(|| made)))
+    }
+
+    /// The executable's file, for an artifact that is a part of it. Header and hot tables are
+    /// compared: the digest of the whole artifact is among them.
+    fn own_file(&self) -> Option<ImageFile> {
+        let Bytes::Static(bytes) = self.bytes else {
+            return None;
+        };
+        let compared = Artifact::hot_end(bytes).unwrap_or(usize::MAX);
+        let (file, shift) = own_file(bytes, compared)?;
+        let aligned = shift.is_multiple_of(page_size() as u64);
+        aligned.then_some(ImageFile { file, shift })
+    }
+
+    /// A sealed file with the image at its offset in the artifact.
+    fn sealed_image(&self, image: Section) -> Result<ImageFile, Error> {
         let start = HEADER_OFFSET as u64 + image.start;
         let parts = [(start, self.artifact().section(image))];
         let file = sealed::of_parts(start + image.len, parts.into_iter());
@@ -367,12 +460,7 @@ impl Mapping {
             path: PathBuf::from("artifact in the executable"),
             source,
         })?;
-        Ok(Some(self.file.get_or_init(|| file)))
-    }
-
-    /// Offset in [`image_file`](Self::image_file) of a byte of the image at `offset` in the artifact.
-    pub(crate) fn image_offset(&self, offset: u64) -> u64 {
-        offset.wrapping_add(self.image_shift)
+        Ok(ImageFile { file, shift: 0 })
     }
 
     /// Address of the first byte of the text.

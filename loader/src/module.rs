@@ -9,7 +9,7 @@ use precast_artifact::{HEADER_OFFSET, Interruption};
 use crate::backtrace::FrameModule;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::mapping::{Mapping, StaticArtifact, Trust};
+use crate::mapping::{EmbeddedArtifact, Mapping, StaticArtifact, Trust};
 use crate::vm::module::MappedModule;
 
 /// A compiled module. Cheap to clone; clones share the mapping.
@@ -158,8 +158,9 @@ impl Module {
 
     /// Uses an artifact that a linker put into this executable, from an object file of
     /// `precast_object`. Its code runs where it is: nothing is mapped, and no page becomes executable,
-    /// so this works where the system lets only executables have code. Nothing is copied but the
-    /// memory image, when the first instance is made.
+    /// so this works where the system lets only executables have code. Nothing is copied: the memory
+    /// image is mapped from the executable's own file, which is opened when the first instance is
+    /// made. Only where there is none (no `/proc`, or the file changed) the image is copied.
     ///
     /// ```no_run
     /// use precast_loader::{Engine, Module, StaticArtifact};
@@ -187,6 +188,20 @@ impl Module {
         Ok(Self::new(engine, unsafe {
             Mapping::from_static(artifact)?
         }))
+    }
+
+    /// Uses an artifact that a build script with `precast_build` put into this executable, see
+    /// [`include_artifact!`](crate::include_artifact).
+    ///
+    /// Its code runs where it is, as with [`Module::from_static`], and nothing is copied. An artifact
+    /// with a GOT (function types of more than 20 values, or fused multiplication and byte shuffles
+    /// for CPUs that may lack them) cannot run there: a sealed copy is made of it, as by
+    /// [`Module::from_bytes`].
+    ///
+    /// # Errors
+    /// [`Error::Artifact`]: it is of another format, ABI or target than this loader's.
+    pub fn embedded(engine: &Engine, artifact: EmbeddedArtifact) -> Result<Self, Error> {
+        Ok(Self::new(engine, Mapping::embedded(artifact)?))
     }
 
     pub(crate) fn new(engine: &Engine, mapping: Mapping) -> Self {

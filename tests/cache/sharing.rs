@@ -247,3 +247,48 @@ fn read_only_and_require_hit() {
     assert!(reader.prune(Some(0), None).is_err() && reader.clear().is_err());
     assert_eq!(dir.names(), before);
 }
+
+#[test]
+fn artifacts_are_read_without_being_mapped() {
+    let dir = Scratch::new("artifact");
+    let cache = CompilationCache::open(dir.path()).unwrap();
+    let foreign = if cfg!(target_arch = "x86_64") {
+        "aarch64-unknown-linux-gnu"
+    } else {
+        "x86_64-unknown-linux-gnu"
+    };
+    let of = |target: Option<&str>| {
+        let settings = Settings {
+            target: target.map(str::to_owned),
+            ..Settings::default()
+        };
+        cache.artifact(&wasm(0), &settings).unwrap()
+    };
+    let (own, other) = (of(None), of(Some(foreign)));
+    assert_ne!(own, other);
+    assert_eq!((of(None), of(Some(foreign))), (own.clone(), other));
+    let stats = cache.stats();
+    assert_eq!((stats.compilations, stats.disk_hits), (2, 2));
+    // The entries are those of everybody else.
+    check(0, &get(&cache, 0)).unwrap();
+    assert_eq!(cache.stats().compilations, 2);
+
+    // A damaged entry is replaced, and one that is not ours is kept.
+    let entry = dir.entry(&key(0));
+    let mut damaged = own.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    fs::remove_file(&entry).unwrap();
+    fs::write(&entry, &damaged).unwrap();
+    assert_eq!(of(None), own);
+    assert_eq!((cache.stats().damaged, cache.stats().compilations), (1, 3));
+    fs::remove_file(&entry).unwrap();
+    fs::write(&entry, "notes").unwrap();
+    assert_eq!(of(None), own);
+    let names = dir.names();
+    assert_eq!(names.len(), 3, "{names:?}");
+    let memory = CompilationCache::in_memory();
+    assert_eq!(
+        memory.artifact(&wasm(0), &Settings::default()).unwrap(),
+        own
+    );
+}

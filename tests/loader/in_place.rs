@@ -1,7 +1,7 @@
 //! Artifacts that a linker put into the executable: their code runs where it is.
 
 use precast_artifact::{Error as ArtifactError, HEADER_OFFSET, Header, Strategy, TrapCode};
-use precast_loader::{Engine, Error, Linker, Module, StaticArtifact, Store};
+use precast_loader::{EmbeddedArtifact, Engine, Error, Linker, Module, StaticArtifact, Store};
 use precast_tests::{artifact, strategies};
 
 const PAGE: usize = 65536;
@@ -119,4 +119,31 @@ fn what_cannot_run_in_place_is_refused() {
     );
     let error = refused(&artifact(&patched, Strategy::Guarded), 0);
     assert!(error.to_string().contains("GOT"), "{error}");
+}
+
+#[test]
+fn an_embedded_artifact_that_has_to_be_patched_is_copied() {
+    let params = "i64 ".repeat(21);
+    let zeros = "(i64.const 0)".repeat(21);
+    let many = format!(
+        r#"(module (type $t (func (param {params}) (result i32)))
+            (table 1 funcref) (elem (i32.const 0) $f)
+            (func $f (type $t) (i32.const 7)) (export "t" (table 0))
+            (func (export "g") (result i32) (call_indirect (type $t) {zeros} (i32.const 0))))"#
+    );
+    for (wat, name, expected) in [(WAT, "load", i32::from(b'i')), (&many, "g", 7)] {
+        for strategy in strategies() {
+            let bytes = artifact(wat, strategy);
+            // SAFETY: our own compiler made it, and nobody writes there.
+            let embedded = unsafe { EmbeddedArtifact::new(link(&bytes, 0)) };
+            assert_eq!(embedded.bytes().unwrap(), bytes);
+            let engine = Engine::default();
+            let module = Module::embedded(&engine, embedded).unwrap();
+            let mut store = Store::new(&engine, ());
+            let instance = Linker::new(&engine).instantiate(&mut store, &module);
+            let instance = instance.unwrap();
+            let func = instance.get_typed_func::<(), i32>(&mut store, name);
+            assert_eq!(func.unwrap().call(&mut store, ()).unwrap(), expected);
+        }
+    }
 }

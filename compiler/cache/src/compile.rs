@@ -17,7 +17,7 @@ use precast_compiler::{Compiler, Settings};
 use precast_loader::{Engine, Module};
 
 use crate::directory::Directory;
-use crate::entry::{self, Found};
+use crate::entry::{self, Found, Remedy, Unusable};
 use crate::key::Request;
 use crate::lock::{FileLock, Locked};
 use crate::{CompilationCache, Error, budget, callback};
@@ -105,6 +105,51 @@ impl CompilationCache {
         })
     }
 
+    /// Reads the artifact from the directory, or compiles it and stores it. It is not mapped, so it can
+    /// be for another machine.
+    pub(crate) fn read_or_compile(
+        &self,
+        wasm: &[u8],
+        settings: &Settings,
+        request: &Request,
+    ) -> Result<Vec<u8>, Error> {
+        let Some(directory) = &self.0.directory else {
+            return self.compile(wasm, settings, request, &|_, _| {});
+        };
+        if let Ok(Some(bytes)) = entry::read(directory, request) {
+            return Ok(self.read(bytes));
+        }
+        let mut lock = None;
+        if directory.is_writable() && !self.0.options.require_hit {
+            lock = self.lock(directory, request);
+        }
+        let mut may_store = lock.is_some();
+        match entry::read(directory, request) {
+            Ok(Some(bytes)) => return Ok(self.read(bytes)),
+            Ok(None) => {}
+            Err(fault) => {
+                may_store &= fault.remedy != Remedy::Leave;
+                self.report(directory, request, fault, lock.is_some());
+            }
+        }
+        let artifact = self.compile(wasm, settings, request, &|_, _| {})?;
+        if may_store {
+            self.write(directory, request, &artifact);
+            drop(lock);
+            self.keep_budget(directory);
+        }
+        Ok(artifact)
+    }
+
+    /// Counts an artifact that was read.
+    fn read(&self, artifact: Vec<u8>) -> Vec<u8> {
+        let counters = &self.0.counters;
+        counters.disk_hits.one();
+        counters.full_checks.one();
+        counters.bytes.add(artifact.len() as u64);
+        artifact
+    }
+
     /// Compiles a module that is not in the cache, unless [`Options::require_hit`] forbids that.
     ///
     /// [`Options::require_hit`]: crate::Options::require_hit
@@ -157,7 +202,13 @@ impl CompilationCache {
             }
             Found::Unusable(fault) => fault,
         };
-        counters.damaged.one();
+        self.report(directory, request, fault, locked);
+        None
+    }
+
+    /// Reports an entry that is not usable, and removes it if it is `locked`.
+    fn report(&self, directory: &Directory, request: &Request, fault: Unusable, locked: bool) {
+        self.0.counters.damaged.one();
         tracing::warn!(
             path = %directory.entry(&request.key).display(),
             reason = fault.reason,
@@ -166,7 +217,6 @@ impl CompilationCache {
         if locked && let Err(error) = entry::discard(directory, &request.key, fault.remedy) {
             tracing::debug!(%error, "cannot remove the entry");
         }
-        None
     }
 
     fn lock(&self, directory: &Directory, request: &Request) -> Option<FileLock> {
@@ -214,9 +264,20 @@ impl CompilationCache {
         request: &Request,
         artifact: &[u8],
     ) -> Result<Option<Module>, Error> {
-        if !directory.is_writable() {
+        if !directory.is_writable() || !self.write(directory, request, artifact) {
             return Ok(None);
         }
+        Ok(match entry::load(directory, engine, request)? {
+            Found::Module { module, bytes, .. } => {
+                self.0.counters.bytes.add(bytes);
+                Some(module)
+            }
+            Found::Nothing | Found::Unusable(_) => None,
+        })
+    }
+
+    /// Writes an entry. Returns whether that worked.
+    fn write(&self, directory: &Directory, request: &Request, artifact: &[u8]) -> bool {
         let counters = &self.0.counters;
         if let Err(error) = entry::store(directory, &request.key, artifact) {
             counters.store_failures.one();
@@ -233,16 +294,10 @@ impl CompilationCache {
                     "cannot write to the cache: what is compiled stays in memory"
                 );
             }
-            return Ok(None);
+            return false;
         }
         counters.stores.one();
-        Ok(match entry::load(directory, engine, request)? {
-            Found::Module { module, bytes, .. } => {
-                counters.bytes.add(bytes);
-                Some(module)
-            }
-            Found::Nothing | Found::Unusable(_) => None,
-        })
+        true
     }
 
     fn keep_budget(&self, directory: &Directory) {

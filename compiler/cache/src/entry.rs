@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use bytemuck::{bytes_of_mut, cast_slice_mut};
+use bytemuck::{bytes_of_mut, cast_slice, cast_slice_mut};
 use precast_artifact::metadata::Metadata as ArtifactMetadata;
 use precast_artifact::{Artifact, Error as ArtifactError, HEADER_OFFSET, Header, MAGIC};
 use precast_loader::{Engine, Module};
@@ -295,6 +295,15 @@ pub(crate) fn check(
     found: &Metadata,
     request: Option<&Request>,
 ) -> Result<ArtifactMetadata, Unusable> {
+    read_checked(file, found, request).map(|(metadata, _)| metadata)
+}
+
+/// Like [`check`], and returns the bytes of the artifact as well, in words.
+fn read_checked(
+    file: &mut File,
+    found: &Metadata,
+    request: Option<&Request>,
+) -> Result<(ArtifactMetadata, Vec<u64>), Unusable> {
     let fault = |reason: String, remedy| Unusable { reason, remedy };
     let unreadable = |error: io::Error| {
         // The file is shorter than when it was opened: somebody truncated it.
@@ -347,7 +356,26 @@ pub(crate) fn check(
             return Err(fault(reason.to_owned(), Remedy::Delete));
         }
     }
-    Ok(metadata)
+    Ok((metadata, words))
+}
+
+/// Looks for an entry, reads it and checks it in full, for a caller that wants its bytes and maps
+/// nothing. `None` if there is no entry.
+pub(crate) fn read(directory: &Directory, request: &Request) -> Result<Option<Vec<u8>>, Unusable> {
+    let path = directory.entry(&request.key);
+    let mut file = match open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(not_opened(&path, &error)),
+    };
+    let found = file.metadata().map_err(|error| not_opened(&path, &error))?;
+    may_be_ours(&found).and_then(|()| one_name(&found))?;
+    let (_, words) = read_checked(&mut file, &found, Some(request))?;
+    if directory.is_writable() {
+        note_use(&file, &found);
+    }
+    let len = usize::try_from(found.len()).unwrap_or(usize::MAX);
+    Ok(cast_slice(&words).get(..len).map(<[u8]>::to_vec))
 }
 
 /// Reads the metadata of an entry for display. Neither checks the entry nor reads it in full.

@@ -15,6 +15,7 @@ mod artifact;
 mod cache;
 mod compile;
 mod digest;
+mod exe;
 mod exposure;
 mod files;
 mod inspect;
@@ -55,6 +56,8 @@ struct Cli {
 enum Command {
     /// Compile a WebAssembly module to an artifact
     Compile(compile::Args),
+    /// Make an executable of a WASI program, without a linker
+    Exe(exe::Args),
     /// Show what an artifact is for and what is in it
     Inspect(inspect::Args),
     /// Disassemble an artifact, with the offsets in the WebAssembly module that code comes from
@@ -107,11 +110,16 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 }
 
 fn main() -> ExitCode {
+    // A copy of this program can be an executable that `precast exe` made.
+    if let Some(code) = precast_runner::program() {
+        return code;
+    }
     let cli = Cli::parse();
     cli.messages.show();
     leave_file_sizes_to_errors();
     let result = match cli.command {
         Command::Compile(args) => compile::run(args),
+        Command::Exe(args) => exe::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Objdump(args) => objdump::run(args),
         Command::Digest(args) => digest::run(args),

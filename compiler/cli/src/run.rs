@@ -94,10 +94,16 @@ pub(crate) struct Args {
 
 /// A directory for the guest.
 #[derive(Debug, Clone)]
-struct GuestDir {
-    host: String,
-    guest: String,
+pub(crate) struct GuestDir {
+    pub(crate) host: String,
+    pub(crate) guest: String,
     access: DirAccess,
+}
+
+impl GuestDir {
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.access == DirAccess::ReadOnly
+    }
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
@@ -292,7 +298,7 @@ fn open(program: Program, file: &Path, args: &Args, exposure: &Exposure) -> Resu
 }
 
 /// Parses `HOST` or `HOST::GUEST`, with or without `::ro` or `::rw`.
-fn directory(text: &str) -> Result<GuestDir, String> {
+pub(crate) fn directory(text: &str) -> Result<GuestDir, String> {
     let mut parts: Vec<&str> = text.split("::").collect();
     let access = match parts[..] {
         [_, .., "ro"] => Some(DirAccess::ReadOnly),

@@ -1,5 +1,5 @@
 //! Turns an artifact into a relocatable object that a linker puts into an executable: ELF, Mach-O or
-//! COFF.
+//! COFF; or, with a runner, into an executable without a linker.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -29,6 +29,11 @@
 //! `extern "sysv64"`. On aarch64 the code leaves the register x18 alone, which Apple and Windows keep
 //! for themselves. It does not probe stacks as Windows expects: a loader there has to run guests on
 //! stacks that are committed beforehand.
+
+mod elf;
+mod executable;
+
+pub use executable::executable;
 
 use cranelift_codegen::isa;
 use cranelift_codegen::settings::{self, Flags};
@@ -76,6 +81,13 @@ pub enum Error {
     Symbol {
         /// The name.
         found: String,
+    },
+
+    /// The runner cannot have the artifact in it.
+    #[error("the runner cannot be used: {what}")]
+    Runner {
+        /// What was found, and what was expected.
+        what: String,
     },
 
     /// The object writer failed.
@@ -137,11 +149,8 @@ pub fn object_file_for(artifact: &[u8], symbol: &str, system: System) -> Result<
             found: symbol.to_owned(),
         });
     }
-    // Records are read in place, and are aligned to 8 bytes.
-    let mut words = vec![0_u64; artifact.len().div_ceil(8)];
-    let aligned = &mut bytes_of(&mut words)[..artifact.len()];
-    aligned.copy_from_slice(artifact);
-    let parsed = Artifact::parse(aligned, None)?;
+    let words = in_words(artifact);
+    let parsed = Artifact::parse(&bytemuck::cast_slice(&words)[..artifact.len()], None)?;
     let header = parsed.header();
     let count = parsed.got_records().len();
     if count > 0 {
@@ -169,8 +178,19 @@ pub fn object_file_for(artifact: &[u8], symbol: &str, system: System) -> Result<
     write(&parsed, triple, symbol, system)
 }
 
-fn bytes_of(words: &mut [u64]) -> &mut [u8] {
-    bytemuck::cast_slice_mut(words)
+impl Error {
+    fn runner(what: &str) -> Self {
+        Self::Runner {
+            what: what.to_owned(),
+        }
+    }
+}
+
+/// A copy of the bytes that is aligned to 8 bytes, as records that are read in place are.
+fn in_words(bytes: &[u8]) -> Vec<u64> {
+    let mut words = vec![0_u64; bytes.len().div_ceil(8)];
+    bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
+    words
 }
 
 fn write(

@@ -1,8 +1,10 @@
-//! The operating system: address space and its limits, files in memory, pages, stacks.
+//! The operating system: address space and its limits, files in memory and of this process, pages,
+//! stacks.
 
 pub(crate) mod file_map;
 pub(crate) mod limits;
 pub(crate) mod map;
+pub(crate) mod own_file;
 pub(crate) mod pages;
 pub(crate) mod sealed;
 pub(crate) mod stack;

@@ -206,7 +206,7 @@ impl InstanceData {
             let run = run?;
             let memory = (run.memory as usize).checked_sub(first_defined);
             let memory = memory.and_then(|i| memories.get_mut(i)).ok_or(DAMAGED)?;
-            let file = module.mapping().image_file()?.ok_or(DAMAGED)?;
+            let from = module.mapping().image_file()?.ok_or(DAMAGED)?;
             let offset = artifact.header().image.start + run.offset;
             let bytes = Section {
                 start: offset,
@@ -215,9 +215,9 @@ impl InstanceData {
             let image = Image {
                 guest: run.guest as usize,
                 bytes: NonNull::from(artifact.section(bytes)),
-                offset: module.mapping().image_offset(HEADER_OFFSET as u64 + offset),
+                offset: from.shift.wrapping_add(HEADER_OFFSET as u64 + offset),
             };
-            memory.map_image(file, image)?;
+            memory.map_image(&from.file, image)?;
         }
         Ok(())
     }

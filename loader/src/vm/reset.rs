@@ -116,7 +116,7 @@ impl InstanceData {
         };
         let file = match gathered {
             Some(images) => Some(images.file()),
-            None => module.mapping().image_file()?,
+            None => module.mapping().image_file()?.map(|images| &images.file),
         };
         for memory in &mut self.memories {
             memory.come_back(file)?;

@@ -1,19 +1,6 @@
 //! Compiles the guest when the host is built: the host contains no compiler.
 
-use std::error::Error;
-use std::path::Path;
-
-use precast_compiler::{Compiler, Settings};
-
-fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed=guest.wat");
-    let wasm = wat::parse_file("guest.wat")?;
-    let settings = Settings {
-        target: Some(std::env::var("TARGET")?),
-        ..Settings::default()
-    };
-    let compiled = Compiler::new(settings)?.compile(&wasm)?;
-    let out = Path::new(&std::env::var("OUT_DIR")?).join("guest.precast");
-    std::fs::write(out, compiled.artifact)?;
+fn main() -> Result<(), precast_build::Error> {
+    precast_build::Module::new("guest.wat").compile()?;
     Ok(())
 }

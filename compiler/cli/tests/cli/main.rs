@@ -2,6 +2,7 @@
 
 mod cache;
 mod compile;
+mod exe;
 mod exposure;
 mod look;
 mod redirect;

@@ -5,9 +5,7 @@
 
 use std::error::Error;
 
-use precast_loader::{Engine, Linker, Module, Store};
-
-static GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.precast"));
+use precast_loader::{Engine, Linker, Module, Store, include_artifact};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let year_born: i32 = std::env::args()
@@ -17,8 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let current_year: i32 = std::env::var("CURRENT_YEAR")?.parse()?;
 
     let engine = Engine::default();
-    // SAFETY: the build script wrote it, with the compiler of this very version.
-    let module = unsafe { Module::from_bytes(&engine, GUEST)? };
+    let module = Module::embedded(&engine, include_artifact!("guest"))?;
 
     let mut linker = Linker::new(&engine);
     linker.func_wrap("env", "log_i32", |value: i32| {

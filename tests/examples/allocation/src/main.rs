@@ -3,16 +3,15 @@
 use std::error::Error;
 
 use precast_loader::runtime::{Caller, HostModule, InstanceConfig, Runtime};
-use precast_loader::{Engine, Error as LoaderError, Memory, Module, StoreContext};
-
-static GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.precast"));
+use precast_loader::{
+    Engine, Error as LoaderError, Memory, Module, StoreContext, include_artifact,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let name = std::env::args().nth(1).ok_or("usage: allocation NAME")?;
     let engine = Engine::default();
     let runtime: Runtime = Runtime::new(&engine);
-    // SAFETY: the build script wrote it, with the compiler of this very version.
-    let module = unsafe { Module::from_bytes(&engine, GUEST)? };
+    let module = Module::embedded(&engine, include_artifact!("guest"))?;
 
     let log = |mut caller: Caller<'_>, ptr: u32, len: u32| -> Result<(), LoaderError> {
         let memory = caller

@@ -2,9 +2,7 @@
 
 use std::error::Error;
 
-use precast_loader::{Engine, Instance, Module, Store};
-
-static GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.precast"));
+use precast_loader::{Engine, Instance, Module, Store, include_artifact};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let numbers: Vec<i32> = std::env::args()
@@ -16,8 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
 
     let engine = Engine::default();
-    // SAFETY: the build script wrote it, with the compiler of this very version.
-    let module = unsafe { Module::from_bytes(&engine, GUEST)? };
+    let module = Module::embedded(&engine, include_artifact!("guest"))?;
     let mut store = Store::new(&engine, ());
     let instance = Instance::new(&mut store, &module, &[])?;
     let add = instance.get_typed_func::<(i32, i32), i32>(&mut store, "add")?;

@@ -3,17 +3,14 @@
 use std::error::Error;
 use std::thread;
 
-use precast_loader::{Engine, Linker, Module, Store};
+use precast_loader::{Engine, Linker, Module, Store, include_artifact};
 
 const INSTANCES: i32 = 50;
 const THREADS: i32 = 5;
 
-static GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.precast"));
-
 fn main() -> Result<(), Box<dyn Error>> {
     let engine = Engine::default();
-    // SAFETY: the build script wrote it, with the compiler of this very version.
-    let module = unsafe { Module::from_bytes(&engine, GUEST)? };
+    let module = Module::embedded(&engine, include_artifact!("guest"))?;
     let linked = Linker::new(&engine).instantiate_pre(&module)?;
 
     let sums = thread::scope(|scope| {

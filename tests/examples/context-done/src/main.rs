@@ -7,16 +7,13 @@ use std::thread;
 use std::time::Duration;
 
 use precast_loader::runtime::{Context, Instance, InstanceConfig, Runtime};
-use precast_loader::{Config, Engine, Error as LoaderError, Module};
-
-static GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.precast"));
+use precast_loader::{Config, Engine, Error as LoaderError, Module, include_artifact};
 
 fn main() -> Result<(), Box<dyn Error>> {
     // This engine refuses modules whose loops cannot be stopped.
     let engine = Engine::new(Config::new().epoch_interruption(true))?;
     let runtime: Runtime = Runtime::new(&engine);
-    // SAFETY: the build script wrote it, with the compiler of this very version.
-    let module = unsafe { Module::from_bytes(&engine, GUEST)? };
+    let module = Module::embedded(&engine, include_artifact!("guest"))?;
     let instantiate = || runtime.instantiate(&module, InstanceConfig::new());
 
     let instance = instantiate()?;

@@ -3,15 +3,12 @@
 use std::error::Error;
 
 use precast_loader::runtime::{HostModule, InstanceConfig, Runtime, Target};
-use precast_loader::{Engine, Module};
-
-static GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.precast"));
+use precast_loader::{Engine, Module, include_artifact};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let engine = Engine::default();
     let runtime: Runtime = Runtime::new(&engine);
-    // SAFETY: the build script wrote it, with the compiler of this very version.
-    let module = unsafe { Module::from_bytes(&engine, GUEST)? };
+    let module = Module::embedded(&engine, include_artifact!("guest"))?;
 
     for i in 0..3 {
         let env = HostModule::builder("")

@@ -2,14 +2,11 @@
 
 use std::error::Error;
 
-use precast_loader::{Engine, Linker, Module, Store};
-
-static GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.precast"));
+use precast_loader::{Engine, Linker, Module, Store, include_artifact};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let engine = Engine::default();
-    // SAFETY: the build script wrote it, with the compiler of this very version.
-    let module = unsafe { Module::from_bytes(&engine, GUEST)? };
+    let module = Module::embedded(&engine, include_artifact!("guest"))?;
 
     let mut linker = Linker::new(&engine);
     linker.func_wrap("multi-value/host", "get_age", || (73_i64, 0_i32))?;

@@ -3,15 +3,12 @@
 use std::error::Error;
 
 use precast_loader::runtime::{Caller, HostModule, InstanceConfig, Runtime};
-use precast_loader::{Engine, Error as LoaderError, Module};
-
-static GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.precast"));
+use precast_loader::{Engine, Error as LoaderError, Module, include_artifact};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let engine = Engine::default();
     let runtime: Runtime = Runtime::new(&engine);
-    // SAFETY: the build script wrote it, with the compiler of this very version.
-    let module = unsafe { Module::from_bytes(&engine, GUEST)? };
+    let module = Module::embedded(&engine, include_artifact!("guest"))?;
 
     // The signature is that of AssemblyScript's runtime: message, file, line and column. This host
     // uses none of them.

@@ -1,0 +1,487 @@
+//! Rust types for the imports and exports of a module, as text of Rust.
+//!
+//! What a module exports becomes methods of `Exports`, and the functions that it imports become
+//! functions of the trait `Imports`, but for those of WASI, which `precast_wasi` defines. Memories,
+//! tables, globals and tags that it imports are defined in the linker by the host.
+//!
+//! A function with more than [`MOST_VALUES`] parameters or results is called with slices of values.
+
+use std::collections::HashSet;
+use std::fmt::Write;
+
+use precast_artifact::records::{ExternKind, ImportRecord};
+use precast_artifact::{Artifact, ValType};
+
+use crate::identifier::Identifiers;
+
+/// The most parameters or results for which the loader has Rust types.
+const MOST_VALUES: usize = 16;
+
+/// The modules whose functions are WASI's.
+const WASI: [&str; 3] = ["wasi_snapshot_preview1", "wasi_unstable", "wasi"];
+
+/// The text that `include_bindings!` includes.
+pub(crate) fn write(artifact: &Artifact<'_>, name: &str) -> String {
+    let mut text = format!(
+        "/// The module that the build script compiled.\n\
+         ///\n\
+         /// # Errors\n\
+         /// As for [`Module::embedded`](::precast_loader::Module::embedded).\n\
+         #[allow(dead_code)]\n\
+         pub fn module(\n    \
+             engine: &::precast_loader::Engine,\n\
+         ) -> ::core::result::Result<::precast_loader::Module, ::precast_loader::Error> {{\n    \
+             ::precast_loader::Module::embedded(engine, include!({:?}))\n\
+         }}\n\n",
+        format!("{name}.embedded.rs")
+    );
+    write_imports(&mut text, artifact);
+    write_exports(&mut text, artifact);
+    text
+}
+
+/// A function type as Rust has it.
+struct Signature {
+    params: Vec<ValType>,
+    results: Vec<ValType>,
+}
+
+impl Signature {
+    fn of(artifact: &Artifact<'_>, index: u32) -> Option<Self> {
+        let signature = artifact.signature(index)?;
+        Some(Self {
+            params: signature.params().collect(),
+            results: signature.results().collect(),
+        })
+    }
+
+    fn is_typed(&self) -> bool {
+        self.params.len() <= MOST_VALUES && self.results.len() <= MOST_VALUES
+    }
+
+    /// Parameters with their types, each with a comma in front.
+    fn declared(&self) -> String {
+        if !self.is_typed() {
+            return ", params: &[::precast_loader::Val], results: &mut [::precast_loader::Val]"
+                .to_owned();
+        }
+        let params = (0..).zip(&self.params);
+        params
+            .map(|(i, ty)| format!(", p{i}: {}", rust_type(*ty)))
+            .collect()
+    }
+
+    /// Names of the parameters, with commas between them.
+    fn passed(&self) -> String {
+        let names: Vec<String> = (0..self.params.len()).map(|i| format!("p{i}")).collect();
+        names.join(", ")
+    }
+
+    /// What a call returns.
+    fn returned(&self) -> String {
+        if !self.is_typed() {
+            return "()".to_owned();
+        }
+        tuple(&self.results, false)
+    }
+
+    /// The type of the function that the loader has.
+    fn func(&self) -> String {
+        if !self.is_typed() {
+            return "::precast_loader::Func".to_owned();
+        }
+        let (params, results) = (tuple(&self.params, true), tuple(&self.results, false));
+        format!("::precast_loader::TypedFunc<{params}, {results}>")
+    }
+
+    /// The type in the notation of the text format.
+    fn shown(&self) -> String {
+        let names = |types: &[ValType]| {
+            types
+                .iter()
+                .map(|ty| ty.name())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        format!("({}) -> ({})", names(&self.params), names(&self.results))
+    }
+}
+
+/// Types as a tuple; a single one is not a tuple unless `always`.
+fn tuple(types: &[ValType], always: bool) -> String {
+    let names: Vec<&str> = types.iter().map(|ty| rust_type(*ty)).collect();
+    match &names[..] {
+        [one] if always => format!("({one},)"),
+        [one] => (*one).to_owned(),
+        names => format!("({})", names.join(", ")),
+    }
+}
+
+fn rust_type(ty: ValType) -> &'static str {
+    match ty {
+        ValType::I32 => "i32",
+        ValType::I64 => "i64",
+        ValType::F32 => "f32",
+        ValType::F64 => "f64",
+        ValType::V128 => "::precast_loader::V128",
+        ValType::FuncRef => "::core::option::Option<::precast_loader::Func>",
+        ValType::ExternRef => "::core::option::Option<::precast_loader::ExternRef>",
+        ValType::ExnRef => "::core::option::Option<::precast_loader::ExnRef>",
+    }
+}
+
+/// The result type of a call.
+fn result(of: &str) -> String {
+    format!("::core::result::Result<{of}, ::precast_loader::Error>")
+}
+
+/// Appends a line. Writing to a string cannot fail.
+macro_rules! line {
+    ($text:expr, $($arguments:tt)*) => { writeln!($text, $($arguments)*).unwrap_or(()) };
+}
+
+/// A function that the host implements.
+struct Import<'a> {
+    module: &'a str,
+    name: &'a str,
+    identifier: String,
+    signature: Signature,
+}
+
+fn imports<'a>(artifact: &Artifact<'a>) -> Vec<Import<'a>> {
+    let functions = || {
+        let records = artifact.imports().iter();
+        let functions = records.filter(|record| record.kind == ExternKind::Func as u32);
+        let names = |record: &'a ImportRecord| {
+            let module = artifact.str(record.module).unwrap_or_default();
+            (
+                module,
+                artifact.str(record.name).unwrap_or_default(),
+                record.signature,
+            )
+        };
+        let named = functions.map(names);
+        named.filter(|(module, ..)| !WASI.contains(module))
+    };
+    // A name that several modules have is shown with the module's.
+    let (mut seen, mut ambiguous) = (HashSet::new(), HashSet::new());
+    for (module, name, _) in functions() {
+        let others = seen.iter().any(|(m, n)| *n == name && *m != module);
+        if others {
+            ambiguous.insert(name);
+        }
+        seen.insert((module, name));
+    }
+    let mut identifiers = Identifiers::new(&[]);
+    let mut listed = Vec::new();
+    for (module, name, signature) in functions() {
+        // A function that is imported twice has one definition.
+        let Some(signature) = seen
+            .take(&(module, name))
+            .and_then(|_| Signature::of(artifact, signature))
+        else {
+            continue;
+        };
+        let identifier = match ambiguous.contains(name) {
+            true => identifiers.give(&format!("{module}_{name}")),
+            false => identifiers.give(name),
+        };
+        listed.push(Import {
+            module,
+            name,
+            identifier,
+            signature,
+        });
+    }
+    listed
+}
+
+fn write_imports(text: &mut String, artifact: &Artifact<'_>) {
+    let imports = imports(artifact);
+    line!(
+        text,
+        "/// What the module imports: functions of the host, whose store's data implement this."
+    );
+    line!(text, "#[allow(dead_code, non_snake_case)]");
+    line!(text, "pub trait Imports: Sized + 'static {{");
+    for import in &imports {
+        let Import {
+            module,
+            name,
+            identifier,
+            signature,
+        } = import;
+        let docs = format!("`{module}.{name}`: {}", signature.shown());
+        line!(text, "    #[doc = {docs:?}]");
+        line!(
+            text,
+            "    ///\n    /// # Errors\n    /// An error ends the guest's call."
+        );
+        let (declared, returned) = (signature.declared(), result(&signature.returned()));
+        line!(
+            text,
+            "    fn {identifier}(caller: ::precast_loader::Caller<'_, Self>{declared})"
+        );
+        line!(text, "    -> {returned};");
+    }
+    line!(text, "}}\n");
+    line!(
+        text,
+        "/// Defines the functions of [`Imports`] in a linker."
+    );
+    line!(
+        text,
+        "///\n/// # Errors\n/// [`Error::Duplicate`](::precast_loader::Error::Duplicate)."
+    );
+    line!(text, "#[allow(dead_code, unused_variables)]");
+    line!(text, "pub fn add_to_linker<T: Imports>(");
+    line!(text, "    linker: &mut ::precast_loader::Linker<T>,");
+    line!(text, ") -> {} {{", result("()"));
+    for import in &imports {
+        let Import {
+            module,
+            name,
+            identifier,
+            signature,
+        } = import;
+        if signature.is_typed() {
+            let (declared, passed) = (signature.declared(), signature.passed());
+            let comma = if passed.is_empty() { "" } else { ", " };
+            line!(text, "    linker.func_wrap({module:?}, {name:?},");
+            line!(
+                text,
+                "        |caller: ::precast_loader::Caller<'_, T>{declared}|"
+            );
+            line!(
+                text,
+                "            T::{identifier}(caller{comma}{passed}))?;"
+            );
+        } else {
+            let types = |types: &[ValType]| {
+                let types = types
+                    .iter()
+                    .map(|ty| format!("::precast_loader::ValType::{ty:?}"));
+                types.collect::<Vec<_>>().join(", ")
+            };
+            let (params, results) = (types(&signature.params), types(&signature.results));
+            line!(text, "    linker.func_new({module:?}, {name:?},");
+            line!(
+                text,
+                "        ::precast_loader::FuncType::new([{params}], [{results}]),"
+            );
+            line!(text, "        T::{identifier})?;");
+        }
+    }
+    line!(text, "    ::core::result::Result::Ok(())\n}}\n");
+}
+
+/// An item that the module exports.
+struct Export<'a> {
+    name: &'a str,
+    identifier: String,
+    item: ExportedItem,
+}
+
+enum ExportedItem {
+    Func(Signature),
+    /// A type of the loader, and the method of its `Instance` that finds the item.
+    Other(&'static str, &'static str),
+}
+
+fn exports<'a>(artifact: &Artifact<'a>) -> Vec<Export<'a>> {
+    let mut records: Vec<_> = artifact.exports().iter().collect();
+    records.sort_by_key(|record| record.ordinal);
+    let mut identifiers = Identifiers::new(&["new", "instance", "instantiate"]);
+    let mut listed = Vec::new();
+    for record in records {
+        let Some(name) = artifact.str(record.name) else {
+            continue;
+        };
+        let item = match ExternKind::from_number(record.kind) {
+            Some(ExternKind::Func) => match signature_of(artifact, record.index) {
+                Some(signature) => ExportedItem::Func(signature),
+                None => continue,
+            },
+            Some(ExternKind::Memory) => ExportedItem::Other("Memory", "get_memory"),
+            Some(ExternKind::Table) => ExportedItem::Other("Table", "get_table"),
+            Some(ExternKind::Global) => ExportedItem::Other("Global", "get_global"),
+            Some(ExternKind::Tag) => ExportedItem::Other("Tag", "get_tag"),
+            None => continue,
+        };
+        listed.push(Export {
+            name,
+            identifier: identifiers.give(name),
+            item,
+        });
+    }
+    listed
+}
+
+/// The type of the function with this index: of one that is imported, or defined.
+fn signature_of(artifact: &Artifact<'_>, index: u32) -> Option<Signature> {
+    let imported = artifact.header().vm.func_import_count;
+    let signature = match index.checked_sub(imported) {
+        Some(defined) => artifact.functions().get(defined as usize)?.signature,
+        None => {
+            let mut imports = artifact.imports().iter();
+            let is_it = |r: &&ImportRecord| r.kind == ExternKind::Func as u32 && r.index == index;
+            imports.find(is_it)?.signature
+        }
+    };
+    Signature::of(artifact, signature)
+}
+
+fn write_exports(text: &mut String, artifact: &Artifact<'_>) {
+    let exports = exports(artifact);
+    let ty = |item: &ExportedItem| match item {
+        ExportedItem::Func(signature) => signature.func(),
+        ExportedItem::Other(ty, _) => format!("::precast_loader::{ty}"),
+    };
+    line!(text, "/// What an instance of the module exports.");
+    line!(text, "#[allow(dead_code, non_snake_case)]");
+    line!(text, "#[derive(Clone)]");
+    line!(
+        text,
+        "pub struct Exports {{\n    instance: ::precast_loader::Instance,"
+    );
+    // Fields have numbers, so that no name of an export is one of them.
+    for (i, export) in exports.iter().enumerate() {
+        line!(text, "    f{i}: {},", ty(&export.item));
+    }
+    line!(text, "}}\n");
+    // Not derived: long tuples cannot be shown.
+    text.push_str(
+        "impl ::core::fmt::Debug for Exports {\n    \
+         fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {\n        \
+         f.debug_struct(\"Exports\").finish_non_exhaustive()\n    }\n}\n\n",
+    );
+    line!(
+        text,
+        "#[allow(dead_code, non_snake_case, clippy::too_many_arguments, clippy::type_complexity)]"
+    );
+    line!(text, "impl Exports {{");
+    line!(
+        text,
+        "    /// Finds the exports of an instance.\n    ///\n    /// # Errors"
+    );
+    line!(
+        text,
+        "    /// [`Error::NoExport`](::precast_loader::Error::NoExport) or"
+    );
+    line!(
+        text,
+        "    /// [`Error::Type`](::precast_loader::Error::Type) for an instance of another module."
+    );
+    line!(text, "    #[allow(unused_mut, unused_variables)]");
+    line!(text, "    pub fn new(");
+    line!(
+        text,
+        "        mut store: impl ::precast_loader::AsContextMut,"
+    );
+    line!(text, "        instance: ::precast_loader::Instance,");
+    line!(text, "    ) -> {} {{", result("Self"));
+    for (i, Export { name, item, .. }) in exports.iter().enumerate() {
+        match item {
+            ExportedItem::Func(signature) if signature.is_typed() => {
+                line!(
+                    text,
+                    "        let f{i} = instance.get_typed_func(&mut store, {name:?})?;"
+                );
+            }
+            ExportedItem::Func(_) => write_search(text, i, name, "get_func"),
+            ExportedItem::Other(_, method) => write_search(text, i, name, method),
+        }
+    }
+    let fields: String = (0..exports.len()).map(|i| format!(", f{i}")).collect();
+    line!(
+        text,
+        "        ::core::result::Result::Ok(Self {{ instance{fields} }})\n    }}\n"
+    );
+    line!(
+        text,
+        "    /// Makes an instance of the module.\n    ///\n    /// # Errors"
+    );
+    line!(
+        text,
+        "    /// As for [`Linker::instantiate`](::precast_loader::Linker::instantiate)."
+    );
+    line!(text, "    pub fn instantiate<T: 'static>(");
+    line!(
+        text,
+        "        mut store: impl ::precast_loader::AsContextMut<Data = T>,"
+    );
+    line!(text, "        linker: &::precast_loader::Linker<T>,");
+    line!(text, "        module: &::precast_loader::Module,");
+    line!(text, "    ) -> {} {{", result("Self"));
+    line!(
+        text,
+        "        let instance = linker.instantiate(&mut store, module)?;"
+    );
+    line!(text, "        Self::new(store, instance)\n    }}\n");
+    line!(text, "    /// The instance.");
+    line!(
+        text,
+        "    pub fn instance(&self) -> &::precast_loader::Instance {{\n        &self.instance\n    }}"
+    );
+    for (i, export) in exports.iter().enumerate() {
+        let Export {
+            name,
+            identifier,
+            item,
+        } = export;
+        match item {
+            ExportedItem::Func(signature) => {
+                let docs = format!("The function `{name}`: {}", signature.shown());
+                line!(text, "\n    #[doc = {docs:?}]\n    ///\n    /// # Errors");
+                line!(
+                    text,
+                    "    /// Those of [`Func::call`](::precast_loader::Func::call)."
+                );
+                let (declared, returned) = (signature.declared(), result(&signature.returned()));
+                line!(
+                    text,
+                    "    pub fn {identifier}(&self, store: impl ::precast_loader::AsContextMut{declared})"
+                );
+                line!(text, "    -> {returned} {{");
+                let passed = match (signature.is_typed(), signature.params.len()) {
+                    (false, _) => "params, results".to_owned(),
+                    (true, 1) => "(p0,)".to_owned(),
+                    (true, _) => format!("({})", signature.passed()),
+                };
+                line!(text, "        self.f{i}.call(store, {passed})\n    }}");
+            }
+            ExportedItem::Other(ty, _) => {
+                let docs = format!("The {} `{name}`.", ty.to_lowercase());
+                line!(text, "\n    #[doc = {docs:?}]");
+                line!(
+                    text,
+                    "    pub fn {identifier}(&self) -> &::precast_loader::{ty} {{"
+                );
+                line!(text, "        &self.f{i}\n    }}");
+            }
+        }
+    }
+    line!(text, "}}");
+}
+
+/// Finds an export of which no type is checked.
+fn write_search(text: &mut String, number: usize, name: &str, method: &str) {
+    let kind = method.trim_start_matches("get_");
+    line!(
+        text,
+        "        let ::core::option::Option::Some(f{number}) ="
+    );
+    line!(text, "            instance.{method}(&mut store, {name:?})");
+    line!(text, "        else {{");
+    line!(
+        text,
+        "            return ::core::result::Result::Err(::precast_loader::Error::NoExport {{"
+    );
+    line!(text, "                kind: {kind:?},");
+    line!(
+        text,
+        "                name: ::std::string::String::from({name:?}),"
+    );
+    line!(text, "            }});");
+    line!(text, "        }};");
+}

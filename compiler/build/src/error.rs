@@ -1,0 +1,114 @@
+//! The error type.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Why a guest could not be compiled in a build script.
+///
+/// Its `Debug` form is its message, because that is what is printed when the `main` of a build script
+/// returns an error.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The program is not a build script that cargo started.
+    #[error("the variable {variable} is not set: expected to be called in a build script by cargo")]
+    NoBuildScript {
+        /// The variable that cargo sets.
+        variable: &'static str,
+    },
+
+    /// The name cannot be that of a file and a part of a symbol.
+    #[error(
+        "`{}` is no name for a module: expected letters, digits, `_`, `-` and `.`; give another by \
+         `Module::name`",
+        precast_artifact::shown(found)
+    )]
+    Name {
+        /// The name.
+        found: String,
+    },
+
+    /// A file or directory could not be read or written.
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    File {
+        /// What was tried: "read".
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+
+    /// The text of a module is not valid.
+    #[error("cannot parse `{}`: {message}", path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        message: String,
+    },
+
+    /// The module cannot be compiled.
+    #[error("cannot compile the guest `{}`: {source}", path.display())]
+    Compile {
+        /// The file or directory of the guest.
+        path: PathBuf,
+        /// The compiler's error.
+        source: precast_compiler::Error,
+    },
+
+    /// Rust's standard library for the guest's target is not installed.
+    #[error(
+        "cannot build the guest `{}`: Rust's standard library for {target} is not installed; run \
+         `rustup target add {target}`",
+        path.display()
+    )]
+    MissingTarget {
+        /// The file or directory of the guest.
+        path: PathBuf,
+        /// The guest's target.
+        target: String,
+    },
+
+    /// A compiler for guests could not be started, or failed.
+    #[error("cannot build the guest `{}`: `{command}` {reason}", path.display())]
+    Command {
+        /// The file or directory of the guest.
+        path: PathBuf,
+        /// The command.
+        command: String,
+        /// What happened, with all that the command printed to its standard error.
+        reason: String,
+    },
+
+    /// The package has no program that could be the guest, or several.
+    #[error(
+        "the package `{}` has {} that could be the guest; {}", path.display(),
+        if found.is_empty() { "nothing".to_owned() } else { found.join(", ") },
+        if found.is_empty() {
+            "expected a program, or a library with `crate-type = [\"cdylib\"]`"
+        } else {
+            "choose one by `Module::binary`"
+        }
+    )]
+    Binaries {
+        /// The directory of the package.
+        path: PathBuf,
+        /// Names of the modules that it has.
+        found: Vec<String>,
+    },
+
+    /// The artifact cannot be read, which a compiler has just made.
+    #[error(transparent)]
+    Artifact(#[from] precast_artifact::Error),
+
+    /// The artifact cannot be an object file.
+    #[error(transparent)]
+    Object(#[from] precast_object::Error),
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,300 @@
+//! Gets the module of a guest: reads it, or has it built.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs};
+
+use crate::Error;
+use crate::environment::{Environment, is_of_the_host};
+
+/// The target of guests in Rust, unless another one is chosen.
+pub(crate) const WASI: &str = "wasm32-wasip1";
+
+/// Where a module comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// A file in the binary or in the text format.
+    File(PathBuf),
+    /// A package that cargo builds.
+    Crate {
+        directory: PathBuf,
+        target: String,
+        binary: Option<String>,
+    },
+    /// A file that rustc compiles.
+    Rust {
+        file: PathBuf,
+        target: String,
+        edition: String,
+    },
+    /// A file that a command compiles.
+    C { file: PathBuf, command: Vec<String> },
+}
+
+/// A module, and the files that it depends on.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    pub(crate) wasm: Vec<u8>,
+    pub(crate) files: Vec<PathBuf>,
+}
+
+impl Source {
+    fn path(&self) -> &Path {
+        match self {
+            Self::File(path)
+            | Self::Crate {
+                directory: path, ..
+            }
+            | Self::Rust { file: path, .. }
+            | Self::C { file: path, .. } => path,
+        }
+    }
+
+    /// The name of the file or directory, without its extension.
+    pub(crate) fn stem(&self) -> String {
+        let stem = match self {
+            Self::Crate { directory, .. } => directory.file_name(),
+            Self::File(file) | Self::Rust { file, .. } | Self::C { file, .. } => file.file_stem(),
+        };
+        stem.unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    fn check_manifest(&self) -> Result<(), Error> {
+        match self {
+            Self::Crate { directory, .. } => read(&directory.join("Cargo.toml")).map(drop),
+            Self::File(_) | Self::Rust { .. } | Self::C { .. } => Ok(()),
+        }
+    }
+
+    /// Checks that Rust's standard library for the guest's target is there: without it, every file would
+    /// fail to compile with an error that does not say what to do.
+    pub(crate) fn check_target(&self, cargo: &Environment) -> Result<(), Error> {
+        match self {
+            Self::File(_) | Self::C { .. } => Ok(()),
+            Self::Crate {
+                directory: path,
+                target,
+                ..
+            }
+            | Self::Rust {
+                file: path, target, ..
+            } => check_target(path, target, cargo),
+        }
+    }
+
+    pub(crate) fn not_compiled(&self, source: precast_compiler::Error) -> Error {
+        Error::Compile {
+            path: self.path().to_owned(),
+            source,
+        }
+    }
+}
+
+/// Gets the module. `name` is for files in `OUT_DIR`.
+pub(crate) fn build(source: &Source, name: &str, cargo: &Environment) -> Result<Guest, Error> {
+    source.check_manifest()?;
+    source.check_target(cargo)?;
+    match source {
+        Source::File(path) => of_file(path),
+        Source::Crate {
+            directory,
+            target,
+            binary,
+        } => of_crate(directory, target, binary.as_deref(), name, cargo),
+        Source::Rust {
+            file,
+            target,
+            edition,
+        } => of_rust(file, target, edition, name, cargo),
+        Source::C { file, command } => of_c(file, command, name, cargo),
+    }
+}
+
+fn of_file(path: &Path) -> Result<Guest, Error> {
+    let bytes = read(path)?;
+    let parsed = wat::Parser::new().parse_bytes(Some(path), &bytes);
+    let wasm = parsed.map_err(|error| Error::Text {
+        path: path.to_owned(),
+        message: error.to_string(),
+    })?;
+    Ok(Guest {
+        wasm: wasm.into_owned(),
+        files: vec![path.to_owned()],
+    })
+}
+
+fn of_crate(
+    directory: &Path,
+    target: &str,
+    binary: Option<&str>,
+    name: &str,
+    cargo: &Environment,
+) -> Result<Guest, Error> {
+    let manifest = directory.join("Cargo.toml");
+    // A directory of its own: the host's is locked while this script runs.
+    let built = cargo.out_dir.join(format!("{name}-guest"));
+    let mut command = Command::new(&cargo.cargo);
+    command.args(["build", "--release", "--target", target]);
+    command.arg("--manifest-path").arg(&manifest);
+    command.arg("--target-dir").arg(&built);
+    run(&mut command, directory)?;
+    let modules = built.join(target).join("release");
+    let mut found: Vec<String> = entries(&modules)?
+        .filter(|path| path.extension() == Some(OsStr::new("wasm")))
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    found.sort();
+    // Cargo has `_` for `-` in the names of libraries.
+    let is_chosen =
+        |name: &String| binary.is_none_or(|b| name == b || *name == b.replace('-', "_"));
+    let mut chosen = found.iter().filter(|name| is_chosen(name));
+    let (Some(one), None) = (chosen.next(), chosen.next()) else {
+        let path = directory.to_owned();
+        return Err(Error::Binaries { path, found });
+    };
+    let wasm = modules.join(one).with_extension("wasm");
+    let mut files = vec![manifest, directory.join("Cargo.lock")];
+    files.retain(|file| file.exists());
+    files.extend(dependencies(&wasm.with_extension("d")));
+    Ok(Guest {
+        wasm: read(&wasm)?,
+        files,
+    })
+}
+
+fn of_rust(
+    file: &Path,
+    target: &str,
+    edition: &str,
+    name: &str,
+    cargo: &Environment,
+) -> Result<Guest, Error> {
+    let wasm = cargo.out_dir.join(format!("{name}.guest.wasm"));
+    let deps = wasm.with_extension("d");
+    // What no program starts with `main` is a library that the host calls into.
+    let kind = if target.contains("wasi") {
+        "bin"
+    } else {
+        "cdylib"
+    };
+    let mut command = Command::new(&cargo.rustc);
+    command.args([
+        "--target",
+        target,
+        "--edition",
+        edition,
+        "--crate-type",
+        kind,
+    ]);
+    command.args(["--crate-name", "guest"]);
+    command.args(["-Copt-level=s", "-Cpanic=abort", "-Cstrip=symbols"]);
+    command.arg(format!(
+        "--emit=link={},dep-info={}",
+        wasm.display(),
+        deps.display()
+    ));
+    run(command.arg(file), file)?;
+    let mut files = dependencies(&deps);
+    files.push(file.to_owned());
+    Ok(Guest {
+        wasm: read(&wasm)?,
+        files,
+    })
+}
+
+fn of_c(file: &Path, command: &[String], name: &str, cargo: &Environment) -> Result<Guest, Error> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(Error::Command {
+            path: file.to_owned(),
+            command: String::new(),
+            reason: "names no compiler: expected one such as `clang`".to_owned(),
+        });
+    };
+    let wasm = cargo.out_dir.join(format!("{name}.guest.wasm"));
+    let deps = wasm.with_extension("d");
+    let mut command = Command::new(program);
+    command.args(arguments).arg("-MD").arg("-MF").arg(&deps);
+    run(command.arg(file).arg("-o").arg(&wasm), file)?;
+    let mut files = dependencies(&deps);
+    files.push(file.to_owned());
+    Ok(Guest {
+        wasm: read(&wasm)?,
+        files,
+    })
+}
+
+fn check_target(path: &Path, target: &str, cargo: &Environment) -> Result<(), Error> {
+    let mut command = Command::new(&cargo.rustc);
+    command.args(["--print", "target-libdir", "--target", target]);
+    let printed = run(&mut command, path)?;
+    match Path::new(printed.trim()).is_dir() {
+        true => Ok(()),
+        false => Err(Error::MissingTarget {
+            path: path.to_owned(),
+            target: target.to_owned(),
+        }),
+    }
+}
+
+/// Runs a command that builds the guest at `path`, and returns what it prints.
+fn run(command: &mut Command, path: &Path) -> Result<String, Error> {
+    for (variable, _) in env::vars_os() {
+        if variable.to_str().is_some_and(is_of_the_host) {
+            command.env_remove(&variable);
+        }
+    }
+    let output = command.stdin(Stdio::null()).output();
+    let reason = match output {
+        Ok(output) if output.status.success() => {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Ok(output) => {
+            let printed = String::from_utf8_lossy(&output.stderr);
+            format!("failed ({}):\n{}", output.status, printed.trim_end())
+        }
+        Err(error) => format!("could not be started: {error}"),
+    };
+    Err(Error::Command {
+        path: path.to_owned(),
+        command: command.get_program().to_string_lossy().into_owned(),
+        reason,
+    })
+}
+
+/// The files that a file in make's format says something depends on. None if it cannot be read: not
+/// every compiler writes one.
+fn dependencies(file: &Path) -> Vec<PathBuf> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let mut files: Vec<PathBuf> = Vec::new();
+    for rule in text.replace("\\\n", " ").lines() {
+        let Some((_, inputs)) = rule.split_once(": ") else {
+            continue;
+        };
+        // A backslash is in front of a space in a name.
+        let inputs = inputs.replace("\\ ", "\0");
+        let inputs = inputs.split_whitespace();
+        files.extend(inputs.map(|input| PathBuf::from(input.replace('\0', " "))));
+    }
+    files.sort();
+    files.dedup();
+    files
+}
+
+fn entries(directory: &Path) -> Result<impl Iterator<Item = PathBuf>, Error> {
+    let failed = |source| Error::File {
+        action: "list",
+        path: directory.to_owned(),
+        source,
+    };
+    let entries = fs::read_dir(directory).map_err(failed)?;
+    Ok(entries.filter_map(|entry| Some(entry.ok()?.path())))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::File {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,302 @@
+//! For build scripts: compiles a WebAssembly guest, and puts it into the host's executable.
+//!
+//! ```no_run
+//! // build.rs
+//! fn main() -> Result<(), precast_build::Error> {
+//!     precast_build::Module::new("guest.wasm").compile()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! The host includes what the script made. The artifact is in the executable, at the start of a page,
+//! and its code runs where it is, so that nothing is opened, mapped or copied:
+//!
+//! ```ignore
+//! mod guest {
+//!     precast_loader::include_bindings!("guest");
+//! }
+//! let module = guest::module(&engine)?;                 // or Module::embedded(&engine, include_artifact!("guest"))
+//! guest::add_to_linker(&mut linker)?;                   // one function for each import, in a trait
+//! let exports = guest::Exports::instantiate(&mut store, &linker, &module)?;
+//! let sum = exports.add(&mut store, 1, 2)?;             // one method for each export
+//! ```
+//!
+//! A script that fails prints what is wrong as an error of cargo. Compiled modules are cached in
+//! `precast_cache`'s default directory, so that compiling the same module again takes milliseconds.
+//!
+//! Cargo builds build scripts, and thus the compiler, without optimisation unless told otherwise:
+//!
+//! ```toml
+//! [profile.dev.build-override]
+//! opt-level = 2
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | `environment` | what cargo tells a build script, and what the script tells cargo |
+//! | `guest` | gets the module: reads it, or builds it with cargo, rustc or another compiler |
+//! | `embed` | the artifact as assembly or as a library with one object |
+//! | `bindings` | Rust types for imports and exports |
+//! | `identifier` | names of Rust for names of modules |
+
+mod bindings;
+mod embed;
+mod environment;
+mod error;
+mod guest;
+mod identifier;
+
+use std::path::{Path, PathBuf};
+
+use precast_artifact::Artifact;
+use precast_cache::CompilationCache;
+use precast_compiler::Compiler;
+
+pub use error::Error;
+pub use precast_compiler::{Cpu, CpuLevel, Interruption, OptLevel, Settings, Strategy};
+
+use environment::Environment;
+use guest::Source;
+
+/// A module to compile in a build script.
+#[derive(Debug, Clone)]
+pub struct Module {
+    source: Source,
+    name: Option<String>,
+    settings: Settings,
+    own_cpu: bool,
+    as_object: bool,
+    cached: bool,
+}
+
+/// What [`Module::compile`] made.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Built {
+    /// The file with the artifact, in `OUT_DIR`. A host that ships artifacts as files copies it.
+    pub artifact: PathBuf,
+    /// The artifact's digest, which `Module::open_verified` of the loader asks for.
+    pub digest: [u8; 32],
+}
+
+impl Module {
+    /// The module in a file, in the binary or in the text format. A relative path starts at the
+    /// package's directory, as in all build scripts.
+    pub fn new(file: impl AsRef<Path>) -> Self {
+        Self::of(Source::File(file.as_ref().to_owned()))
+    }
+
+    /// The module that cargo makes of the package in a directory: its only program or `cdylib`, or
+    /// that of [`Module::binary`]. It is built in its `release` profile for `wasm32-wasip1`, or for
+    /// another [`Module::wasm_target`].
+    ///
+    /// The package must not be a member of the host's workspace: it needs a `[workspace]` table of its
+    /// own, or the host's workspace excludes it.
+    pub fn from_crate(directory: impl AsRef<Path>) -> Self {
+        Self::of(Source::Crate {
+            directory: directory.as_ref().to_owned(),
+            target: guest::WASI.to_owned(),
+            binary: None,
+        })
+    }
+
+    /// The module that rustc makes of one file, optimised for size: a program for `wasm32-wasip1`, or a
+    /// `cdylib` for `wasm32-unknown-unknown`; see [`Module::wasm_target`].
+    pub fn from_rust(file: impl AsRef<Path>) -> Self {
+        Self::of(Source::Rust {
+            file: file.as_ref().to_owned(),
+            target: guest::WASI.to_owned(),
+            edition: "2024".to_owned(),
+        })
+    }
+
+    /// The module that a command makes of a file, such as of a C file with
+    /// `["clang", "--target=wasm32-wasi", "-O2"]`. After these arguments, the command is given the
+    /// file, `-o` and the module's path, and is expected to understand `-MD` and `-MF` as C compilers
+    /// do, for the names of the headers.
+    pub fn from_c(
+        file: impl AsRef<Path>,
+        command: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        Self::of(Source::C {
+            file: file.as_ref().to_owned(),
+            command: command.into_iter().map(Into::into).collect(),
+        })
+    }
+
+    fn of(source: Source) -> Self {
+        Self {
+            source,
+            name: None,
+            settings: Settings::default(),
+            own_cpu: false,
+            as_object: false,
+            cached: true,
+        }
+    }
+
+    /// The target of a guest in Rust: `wasm32-wasip1`, `wasm32-unknown-unknown` or another one that
+    /// rustc has. It changes nothing for other guests.
+    #[must_use]
+    pub fn wasm_target(mut self, triple: &str) -> Self {
+        if let Source::Crate { target, .. } | Source::Rust { target, .. } = &mut self.source {
+            triple.clone_into(target);
+        }
+        self
+    }
+
+    /// The edition of Rust of a guest in one file, 2024 by default. It changes nothing for other guests.
+    #[must_use]
+    pub fn edition(mut self, year: &str) -> Self {
+        if let Source::Rust { edition, .. } = &mut self.source {
+            year.clone_into(edition);
+        }
+        self
+    }
+
+    /// Which program or `cdylib` of the package is the guest, for a package with several.
+    #[must_use]
+    pub fn binary(mut self, name: &str) -> Self {
+        if let Source::Crate { binary, .. } = &mut self.source {
+            *binary = Some(name.to_owned());
+        }
+        self
+    }
+
+    /// The name for `include_artifact!` and `include_bindings!`. By default it is the name of the file
+    /// or of the directory, without its extension.
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
+    }
+
+    /// Settings of the compiler. If their target is not set it is cargo's, and the CPU is as for
+    /// [`Module::cpu`].
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.own_cpu = settings.cpu != Cpu::default() || settings.target.is_some();
+        self.settings = settings;
+        self
+    }
+
+    /// The CPU features that the code may use. By default they are those that rustc compiles the host
+    /// for, such as by `-C target-cpu`.
+    #[must_use]
+    pub fn cpu(mut self, cpu: Cpu) -> Self {
+        self.own_cpu = true;
+        self.settings.cpu = cpu;
+        self
+    }
+
+    /// Links the artifact as an object file of `precast_object`, instead of including it by rustc's
+    /// assembler. To the host there is no difference.
+    #[must_use]
+    pub fn as_object(mut self) -> Self {
+        self.as_object = true;
+        self
+    }
+
+    /// Compiles the module every time, without the cache.
+    #[must_use]
+    pub fn uncached(mut self) -> Self {
+        self.cached = false;
+        self
+    }
+
+    /// Whether rustc has the standard library for the target of a guest in Rust. True for other guests.
+    ///
+    /// A host that has its guest as a module as well can use that instead.
+    pub fn is_target_installed(&self) -> bool {
+        let cargo = Environment::of_cargo();
+        cargo.is_ok_and(|cargo| self.source.check_target(&cargo).is_ok())
+    }
+
+    /// Compiles the module, and writes the artifact, and what the macros of `precast_loader` include,
+    /// into `OUT_DIR`. Tells cargo when to run the build script again, and of errors.
+    ///
+    /// # Errors
+    /// [`Error`]: also if this is not called in a build script.
+    pub fn compile(self) -> Result<Built, Error> {
+        let made = Environment::of_cargo().and_then(|cargo| self.compile_in(&cargo));
+        match made {
+            Ok((built, directives)) => {
+                for directive in directives {
+                    println!("cargo::{directive}");
+                }
+                Ok(built)
+            }
+            Err(error) => {
+                for line in error.to_string().lines() {
+                    println!("cargo::error={line}");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns what was built, and what to tell cargo.
+    fn compile_in(mut self, cargo: &Environment) -> Result<(Built, Vec<String>), Error> {
+        let mut directives = vec![
+            format!("rerun-if-env-changed={}", precast_cache::DIRECTORY_VARIABLE),
+            // A script that names nothing is run again for every change of the package.
+            "rerun-if-changed=build.rs".to_owned(),
+        ];
+        let name = match self.name.take() {
+            Some(name) => name,
+            None => self.source.stem(),
+        };
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        if name.is_empty() || !name.chars().all(is_part) || name.starts_with('.') {
+            return Err(Error::Name { found: name });
+        }
+        if self.settings.target.is_none() {
+            self.settings.target = Some(cargo.target.clone());
+        }
+        if !self.own_cpu {
+            let features = cargo.features.split(',');
+            self.settings.cpu = Cpu::with_known_features(&cargo.target, features)
+                .map_err(|source| self.source.not_compiled(source))?;
+        }
+        let guest = guest::build(&self.source, &name, cargo)?;
+        let files = guest.files.iter();
+        directives.extend(files.map(|file| format!("rerun-if-changed={}", file.display())));
+
+        let bytes = self.artifact(&guest.wasm)?;
+        let path = cargo.write(&format!("{name}.precast"), &bytes)?;
+        let mut words = vec![0_u64; bytes.len().div_ceil(8)];
+        let aligned: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
+        aligned[..bytes.len()].copy_from_slice(&bytes);
+        let artifact = Artifact::parse(&aligned[..bytes.len()], None)?;
+        let embedded = match self.as_object {
+            true => embed::as_object(&artifact, &name, cargo)?,
+            false => embed::as_assembly(&artifact, &name, &path, cargo)?,
+        };
+        directives.extend(embedded);
+        let bindings = bindings::write(&artifact, &name);
+        cargo.write(&format!("{name}.bindings.rs"), bindings.as_bytes())?;
+        let built = Built {
+            artifact: path,
+            digest: artifact.header().digest,
+        };
+        Ok((built, directives))
+    }
+
+    fn artifact(&self, wasm: &[u8]) -> Result<Vec<u8>, Error> {
+        let directory = precast_cache::default_directory().filter(|_| self.cached);
+        // A cache that cannot be used is no reason not to compile.
+        let cache = directory.and_then(|directory| CompilationCache::open(directory).ok());
+        let failed = |source| self.source.not_compiled(source);
+        match cache.map(|cache| cache.artifact(wasm, &self.settings)) {
+            Some(Ok(artifact)) => Ok(artifact),
+            Some(Err(precast_cache::Error::Compile(source))) => Err(failed(source)),
+            Some(Err(_)) | None => {
+                let compiler = Compiler::new(self.settings.clone()).map_err(failed)?;
+                Ok(compiler.compile(wasm).map_err(failed)?.artifact)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,289 @@
+//! Build scripts in an environment that a test makes.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use tempfile::TempDir;
+
+use super::*;
+
+const GUEST: &str = r#"(module
+    (import "env" "log" (func (param i32)))
+    (import "other" "log" (func (param i64) (result f32 f64)))
+    (import "wasi_snapshot_preview1" "fd_close" (func (param i32) (result i32)))
+    (memory (export "memory") 1) (data (i32.const 0) "image")
+    (global (export "level") i32 (i32.const 1))
+    (func $add (export "add") (param i32 i32) (result i32)
+        (i32.add (local.get 0) (local.get 1))))"#;
+
+/// A directory with an environment for it.
+fn environment(target: &str) -> (TempDir, Environment) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let out_dir = directory.path().join("out");
+    fs::create_dir(&out_dir).expect("writable");
+    let cargo = Environment {
+        target: target.to_owned(),
+        features: "fxsr,sse,sse2".to_owned(),
+        out_dir,
+        package: "my-host".to_owned(),
+        cargo: directory.path().join("cargo").into_os_string(),
+        rustc: directory.path().join("rustc").into_os_string(),
+    };
+    (directory, cargo)
+}
+
+const X86_64: &str = "x86_64-unknown-linux-gnu";
+
+/// Writes an executable script.
+fn script(directory: &TempDir, name: &str, text: &str) -> PathBuf {
+    let path = directory.path().join(name);
+    fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("writable");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("ours");
+    path
+}
+
+fn guest(directory: &TempDir, text: &str) -> Module {
+    let file = directory.path().join("guest.wat");
+    fs::write(&file, text).expect("writable");
+    Module::new(file).uncached()
+}
+
+fn refusal(module: Module, cargo: &Environment) -> String {
+    module.compile_in(cargo).expect_err("refused").to_string()
+}
+
+#[test]
+fn writes_what_the_macros_include() {
+    let (directory, cargo) = environment(X86_64);
+    let module = guest(&directory, GUEST);
+    let (built, directives) = module.compile_in(&cargo).expect("compiles");
+    let wat = directory.path().join("guest.wat");
+    assert!(directives.contains(&format!("rerun-if-changed={}", wat.display())));
+    assert!(directives.contains(&"rerun-if-env-changed=PRECAST_CACHE_DIR".to_owned()));
+    let bytes = fs::read(&built.artifact).expect("written");
+    assert_eq!(built.digest, precast_artifact::digest(&bytes));
+    let read = |name: &str| fs::read_to_string(cargo.out_dir.join(name)).expect("written");
+    let assembly = read("guest.s");
+    assert!(assembly.contains(".balign 4096"), "{assembly}");
+    assert!(assembly.contains("\"guest::add\", STT_FUNC"), "{assembly}");
+    assert!(read("guest.embedded.rs").contains("precast_my_host_guest_"));
+    let bindings = read("guest.bindings.rs");
+    for expected in [
+        "fn env_log(caller: ::precast_loader::Caller<'_, Self>, p0: i32)",
+        "fn other_log(caller: ::precast_loader::Caller<'_, Self>, p0: i64)",
+        "-> ::core::result::Result<(f32, f64), ::precast_loader::Error>;",
+        "pub fn add(&self, store: impl ::precast_loader::AsContextMut, p0: i32, p1: i32)",
+        "pub fn memory(&self) -> &::precast_loader::Memory",
+        "pub fn level(&self) -> &::precast_loader::Global",
+    ] {
+        assert!(bindings.contains(expected), "{expected} in\n{bindings}");
+    }
+    assert!(!bindings.contains("fd_close"), "{bindings}");
+}
+
+#[test]
+fn names_of_the_module_stay_text() {
+    let (directory, cargo) = environment(X86_64);
+    let evil = r#"(module (import "a\"b" "x\22) { evil(); } //\0a" (func))
+        (func $x (export "y\"\\\n}{") ) (func (export "type")) (func (export "new")))"#;
+    guest(&directory, evil)
+        .compile_in(&cargo)
+        .expect("compiles");
+    let bindings = fs::read_to_string(cargo.out_dir.join("guest.bindings.rs")).expect("written");
+    assert!(
+        bindings.contains(r#""x\") { evil(); } //\n""#),
+        "{bindings}"
+    );
+    assert!(bindings.contains("pub fn type_(") && bindings.contains("pub fn new_2("));
+    // What a name holds is nowhere but in literals of text.
+    let outside: String = bindings
+        .lines()
+        .filter(|line| !line.contains('"'))
+        .collect();
+    assert!(!outside.contains("evil();"), "{outside}");
+}
+
+#[test]
+fn cpu_features_and_target_are_those_of_the_host() {
+    let features = |target: &str, features: &str, module: fn(Module) -> Module| {
+        let (directory, mut cargo) = environment(target);
+        cargo.features = features.to_owned();
+        let module = module(guest(&directory, "(module)"));
+        let (built, _) = module.compile_in(&cargo).expect("compiles");
+        let bytes = fs::read(built.artifact).expect("written");
+        let mut words = vec![0_u64; bytes.len().div_ceil(8)];
+        let aligned: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
+        aligned[..bytes.len()].copy_from_slice(&bytes);
+        let artifact = Artifact::parse(&aligned[..bytes.len()], None).expect("whole");
+        let header = artifact.header();
+        let arch = precast_artifact::target::Arch::from_number(header.arch).expect("known");
+        let names = arch.features().iter().enumerate();
+        let names = names.filter(|(i, _)| header.cpu_features & (1 << i) != 0);
+        let names: Vec<_> = names.map(|(_, name)| *name).collect();
+        (arch.name(), names.join(","))
+    };
+    let same = |module: Module| module;
+    assert_eq!(
+        features(X86_64, "fxsr,sse2,f16c", same),
+        ("x86_64", String::new())
+    );
+    let aarch64 = "aarch64-unknown-linux-gnu";
+    assert_eq!(features(aarch64, "neon", same).0, "aarch64");
+    // An artifact names what its code really needs.
+    let cpu = |module: Module| module.cpu("x86-64-v3".parse().expect("known"));
+    let (_, found) = features(X86_64, "", cpu);
+    assert_eq!(
+        features(X86_64, "sse3,avx2,popcnt", same).1.is_empty(),
+        found.is_empty()
+    );
+}
+
+#[test]
+fn an_object_is_a_library_for_the_linker() {
+    let (directory, cargo) = environment(X86_64);
+    let module = guest(&directory, "(module (func (export \"f\")))").as_object();
+    let (_, directives) = module.compile_in(&cargo).expect("compiles");
+    let library = directives
+        .iter()
+        .find_map(|d| d.strip_prefix("rustc-link-lib=static="));
+    let symbol = library.expect("linked");
+    let search = format!("rustc-link-search=native={}", cargo.out_dir.display());
+    assert!(directives.contains(&search), "{directives:?}");
+    let library = fs::read(cargo.out_dir.join(format!("lib{symbol}.a"))).expect("written");
+    assert!(library.starts_with(b"!<arch>\n/ "));
+    // The index leads to the header of the object, and all members start at even offsets.
+    let at = u32::from_be_bytes(library[72..76].try_into().expect("four bytes")) as usize;
+    assert!(library[at..].starts_with(b"guest.o/ "), "{at}");
+    assert!(library[at + 60..].starts_with(b"\x7fELF") && at % 2 == 0);
+    let expression = cargo.out_dir.join("guest.embedded.rs");
+    let expression = fs::read_to_string(expression).expect("written");
+    assert!(expression.contains(symbol) && !expression.contains("global_asm"));
+}
+
+#[test]
+fn errors_name_the_guest() {
+    let (directory, cargo) = environment(X86_64);
+    let missing = Module::new(directory.path().join("missing.wasm"));
+    assert!(refusal(missing, &cargo).contains("cannot read `"));
+    let text = refusal(guest(&directory, "(module (func (foo)))"), &cargo);
+    assert!(text.contains("guest.wat") && text.contains("foo"), "{text}");
+    let invalid = refusal(guest(&directory, "(module (func (result i32)))"), &cargo);
+    assert!(
+        invalid.starts_with("cannot compile the guest `"),
+        "{invalid}"
+    );
+    let named = guest(&directory, "(module)").name("a/b");
+    assert!(refusal(named, &cargo).contains("`a/b` is no name for a module"));
+    let (directory, cargo) = environment("x86_64-pc-windows-msvc");
+    let target = refusal(guest(&directory, "(module)"), &cargo);
+    assert!(target.contains("x86_64-pc-windows-msvc"), "{target}");
+    let debug = format!(
+        "{:?}",
+        Error::Name {
+            found: "x".to_owned()
+        }
+    );
+    assert!(
+        debug.contains("is no name"),
+        "what `main` of a build script prints"
+    );
+}
+
+#[test]
+fn a_c_guest_is_built_by_its_compiler() {
+    let (directory, cargo) = environment(X86_64);
+    let file = directory.path().join("guest.c");
+    fs::write(&file, "int f;").expect("writable");
+    // Writes an empty module, and says that it read a header.
+    let compiler = script(
+        &directory,
+        "cc",
+        r#"[ -z "$TARGET$OUT_DIR" ] || exit 3
+        [ "$1 $2 $3" = "-O2 -MD -MF" ] || exit 4
+        echo "x: $5 /usr/include/a\ b.h" > "$4"
+        printf '\0asm\1\0\0\0' > "$7""#,
+    );
+    let command = || [compiler.display().to_string(), "-O2".to_owned()];
+    let module = Module::from_c(&file, command()).uncached();
+    let (_, directives) = module.compile_in(&cargo).expect("compiles");
+    assert!(directives.contains(&"rerun-if-changed=/usr/include/a b.h".to_owned()));
+    assert!(directives.contains(&format!("rerun-if-changed={}", file.display())));
+
+    script(
+        &directory,
+        "cc",
+        "echo 'guest.c:1: no such thing' >&2; exit 1",
+    );
+    let failed = refusal(Module::from_c(&file, command()), &cargo);
+    assert!(
+        failed.contains("no such thing") && failed.contains("exit status: 1"),
+        "{failed}"
+    );
+    let absent = refusal(Module::from_c(&file, ["no-such-compiler"]), &cargo);
+    assert!(absent.contains("could not be started"), "{absent}");
+    assert!(refusal(Module::from_c(&file, [""; 0]), &cargo).contains("names no compiler"));
+}
+
+#[test]
+fn a_crate_is_built_by_cargo_if_the_target_is_installed() {
+    let (directory, cargo) = environment(X86_64);
+    let package = directory.path().join("plugin");
+    fs::create_dir(&package).expect("writable");
+    let module = || Module::from_crate(&package).uncached();
+    assert!(refusal(module(), &cargo).contains("plugin/Cargo.toml"));
+    fs::write(package.join("Cargo.toml"), "[package]").expect("writable");
+    script(&directory, "rustc", "echo /nowhere/lib");
+    let expected = "run `rustup target add wasm32-wasip1`";
+    assert!(refusal(module(), &cargo).contains(expected));
+
+    script(&directory, "rustc", &format!("echo {}", package.display()));
+    // Writes the modules that $MODULES names.
+    let build = |modules: &str| {
+        let text = format!(
+            r#"[ "$1 $2 $3 $4" = "build --release --target wasm32-wasip1" ] || exit 3
+            dir=$8/wasm32-wasip1/release; rm -rf "$dir"; mkdir -p "$dir"
+            for name in {modules}; do
+                printf '\0asm\1\0\0\0' > "$dir/$name.wasm"
+                echo "$dir/$name.wasm: /src/main.rs" > "$dir/$name.d"
+            done"#
+        );
+        script(&directory, "cargo", &text);
+    };
+    build("plugin");
+    let (built, directives) = module().compile_in(&cargo).expect("compiles");
+    assert!(built.artifact.ends_with("out/plugin.precast"));
+    assert!(directives.contains(&"rerun-if-changed=/src/main.rs".to_owned()));
+    build("");
+    assert!(refusal(module(), &cargo).contains("has nothing that could be the guest"));
+    build("one two_b");
+    let several = refusal(module(), &cargo);
+    assert!(
+        several.contains("has one, two_b that could be the guest; choose one"),
+        "{several}"
+    );
+    module()
+        .binary("two-b")
+        .compile_in(&cargo)
+        .expect("compiles");
+}
+
+#[test]
+fn a_rust_file_is_a_program_or_a_library() {
+    let (directory, cargo) = environment(X86_64);
+    let file = directory.path().join("guest.rs");
+    fs::write(&file, "").expect("writable");
+    let rustc = r#"if [ "$1" = --print ]; then echo /; exit; fi
+        echo "$*" > "$(dirname "$0")/arguments"
+        for a; do case $a in --emit=*) a=${a#--emit=link=}; printf '\0asm\1\0\0\0' > "${a%%,*}" ;; esac; done"#;
+    script(&directory, "rustc", rustc);
+    for (target, kind) in [
+        ("wasm32-wasip1", "bin"),
+        ("wasm32-unknown-unknown", "cdylib"),
+    ] {
+        let module = Module::from_rust(&file).wasm_target(target).uncached();
+        module.compile_in(&cargo).expect("compiles");
+        let given = fs::read_to_string(directory.path().join("arguments")).expect("called");
+        assert!(given.contains(&format!("--target {target}")), "{given}");
+        assert!(given.contains(&format!("--crate-type {kind}")), "{given}");
+    }
+}

@@ -1,0 +1,222 @@
+//! Runs the program that `precast exe` put into this executable.
+//!
+//! The system has mapped the artifact together with the runner, as one more segment, and its code runs
+//! where it is: see [`precast_artifact::executable`]. A program of WASI preview 1 is given the
+//! executable's standard streams and arguments, and what was set when the executable was made:
+//! directories, environment variables and further arguments. Its exit code is the executable's; after a
+//! trap it is 134, and 1 if the executable is damaged or the program cannot be started.
+//!
+//! Linked statically, a runner needs nothing of the system that it runs on but its kernel:
+//!
+//! ```console
+//! $ RUSTFLAGS="-C target-feature=+crt-static" cargo install --path loader/runner --profile runner \
+//!     --target x86_64-unknown-linux-musl      # or -gnu, which is twice as large
+//! $ precast exe app.wasm -o app               # finds precast-runner beside precast
+//! $ cat Containerfile
+//! FROM scratch
+//! COPY app /app
+//! ENTRYPOINT ["/app"]
+//! ```
+//!
+//! It is a library too, so that any program which has the loader can be the runner of another one: then
+//! it calls [`program`] first.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::fs::File;
+use std::io::Write;
+use std::process::ExitCode;
+
+use precast_artifact::executable::{Options, PAYLOAD_MAGIC, PayloadRecord};
+use precast_artifact::target::Arch;
+use precast_loader::{
+    Config, EmbeddedArtifact, Engine, Error, Linker, Module, StaticArtifact, Store,
+};
+use precast_wasi::{
+    DirAccess, UNSTABLE_MODULE, WasiCtx, WasiCtxBuilder, add_to_linker, add_unstable_to_linker,
+};
+
+/// Exit code after a trap: that of a native program that aborts, 128 plus the number of SIGABRT.
+const TRAPPED: u8 = 134;
+
+/// Bytes of stack that the guest may use, as with `precast run`.
+const MAX_STACK: usize = 16 << 20;
+
+#[cfg(target_arch = "x86_64")]
+const ARCH: Arch = Arch::X86_64;
+#[cfg(target_arch = "aarch64")]
+const ARCH: Arch = Arch::Aarch64;
+
+/// Where the program is. `precast exe` fills it in; the section's name is [`PAYLOAD_SECTION`].
+///
+/// [`PAYLOAD_SECTION`]: precast_artifact::executable::PAYLOAD_SECTION
+#[used]
+#[unsafe(link_section = ".precast.payload")]
+static PAYLOAD: PayloadRecord = PayloadRecord::empty(ARCH as u32);
+
+/// Runs the program in this executable. Returns its exit code, or `None` if there is no program.
+pub fn program() -> Option<ExitCode> {
+    // SAFETY: a constant of this program. The compiler must not take its value for the one above.
+    let payload = unsafe { (&raw const PAYLOAD).read_volatile() };
+    if payload.artifact == 0 {
+        return None;
+    }
+    Some(match run(&payload) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { message, code }) => {
+            if let Some(message) = message {
+                report(&message);
+            }
+            ExitCode::from(code)
+        }
+    })
+}
+
+/// Prints an error. If that fails, there is nowhere to report it.
+pub fn report(message: &str) {
+    std::io::stderr()
+        .write_all(format!("error: {message}\n").as_bytes())
+        .unwrap_or(());
+}
+
+/// How the program ended: what to print, and the exit code.
+struct Failure {
+    message: Option<String>,
+    code: u8,
+}
+
+impl<E: Display> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self {
+            message: Some(error.to_string()),
+            code: 1,
+        }
+    }
+}
+
+fn run(payload: &PayloadRecord) -> Result<(), Failure> {
+    if payload.magic != PAYLOAD_MAGIC {
+        return Err("the executable is damaged: its payload record is not one".into());
+    }
+    check_whole()?;
+    let start = (&raw const PAYLOAD).cast::<u8>();
+    let place = |distance: u64| start.wrapping_add(distance as usize);
+    // SAFETY: `precast exe` filled in the record. The artifact and the options are in a segment of this
+    // executable that nobody writes to, and the file is as long as its segments.
+    let (artifact, options) = unsafe {
+        let artifact = place(payload.artifact).cast::<StaticArtifact>();
+        let options = place(payload.options);
+        (
+            EmbeddedArtifact::new(artifact),
+            std::slice::from_raw_parts(options, payload.options_len as usize),
+        )
+    };
+    let Some(options) = Options::decode(options) else {
+        return Err("the executable is damaged: its options cannot be read".into());
+    };
+    let bytes = artifact.bytes()?;
+    if bytes.len() as u64 != payload.artifact_len {
+        let (found, expected) = (bytes.len(), payload.artifact_len);
+        let what = "the executable is damaged: its artifact has";
+        return Err(format!("{what} {found} bytes, expected {expected}").into());
+    }
+    start_guest(artifact, &options)
+}
+
+/// Checks that the file is not shorter than its segments: the system maps them all the same, and ends a
+/// process that touches what is not there. Where the file cannot be looked at, it is taken for whole.
+fn check_whole() -> Result<(), Failure> {
+    let Ok(data) = File::open("/proc/self/exe").and_then(|file| file.metadata()) else {
+        return Ok(());
+    };
+    // SAFETY: the system tells every process where the headers of its segments are, and how many.
+    let headers = unsafe {
+        let headers = libc::getauxval(libc::AT_PHDR) as *const libc::Elf64_Phdr;
+        if headers.is_null() {
+            return Ok(());
+        }
+        std::slice::from_raw_parts(headers, libc::getauxval(libc::AT_PHNUM) as usize)
+    };
+    let loaded = headers
+        .iter()
+        .filter(|header| header.p_type == libc::PT_LOAD);
+    let end = loaded.map(|header| header.p_offset.saturating_add(header.p_filesz));
+    let (found, expected) = (data.len(), end.max().unwrap_or(0));
+    if found < expected {
+        let what = "the executable is truncated: it has";
+        return Err(format!("{what} {found} bytes, its program ends at {expected}").into());
+    }
+    Ok(())
+}
+
+fn start_guest(artifact: EmbeddedArtifact, options: &Options) -> Result<(), Failure> {
+    let engine = Engine::new(Config::new().max_wasm_stack(MAX_STACK));
+    let module = Module::embedded(&engine, artifact)?;
+    let mut linker = Linker::new(&engine);
+    add_to_linker(&mut linker, |wasi: &mut WasiCtx| wasi)?;
+    if module.imports().any(|(from, ..)| from == UNSTABLE_MODULE) {
+        add_unstable_to_linker(&mut linker, |wasi: &mut WasiCtx| wasi)?;
+    }
+    let mut store = Store::new(&engine, context(options)?);
+    let instance = linker.instantiate(&mut store, &module)?;
+    let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
+    let message = |error: &Error| Some(error.to_string());
+    match start.call(&mut store, ()) {
+        Ok(()) => Ok(()),
+        Err(Error::Exit(0)) => Ok(()),
+        Err(Error::Exit(code)) => Err(Failure {
+            message: None,
+            // The system keeps the lowest eight bits, and a failure stays one.
+            code: if code as u8 == 0 { 1 } else { code as u8 },
+        }),
+        Err(error @ (Error::Trap(_) | Error::Exception { .. })) => Err(Failure {
+            message: message(&error),
+            code: TRAPPED,
+        }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the guest is given.
+fn context(options: &Options) -> Result<WasiCtx, Failure> {
+    let mut args = std::env::args_os();
+    let name = args.next().unwrap_or_default();
+    let name = match &options.argv0 {
+        Some(name) => name.clone(),
+        None => text(name)?,
+    };
+    let mut wasi = WasiCtxBuilder::new().inherit_stdio().arg(name)?;
+    wasi = wasi.args(&options.args)?;
+    for arg in args {
+        wasi = wasi.arg(text(arg)?)?;
+    }
+    for variable in &options.env {
+        if let Some((name, value)) = variable.split_once('=') {
+            wasi = wasi.env(name, value)?;
+        } else if let Some(value) = std::env::var_os(variable) {
+            wasi = wasi.env(variable, text(value)?)?;
+        }
+    }
+    for dir in &options.dirs {
+        let access = match dir.read_only {
+            true => DirAccess::ReadOnly,
+            false => DirAccess::ReadWrite,
+        };
+        wasi = wasi.preopened_dir(&dir.host, &dir.guest, access)?;
+    }
+    // The guest must not write itself anew.
+    if options.dirs.iter().any(|dir| !dir.read_only)
+        && let Ok(own) = std::env::current_exe()
+        && wasi.reaches(&own)
+    {
+        wasi = wasi.protect(own)?;
+    }
+    Ok(wasi.build())
+}
+
+/// WASI's strings are UTF-8.
+fn text(found: OsString) -> Result<String, Failure> {
+    found.into_string().map_err(|found| {
+        format!("{found:?} is not UTF-8, as arguments and variables of a guest must be").into()
+    })
+}
