@@ -4,6 +4,7 @@
 //! section share a [`SigIndex`]. Nothing in this file decides anything about the code to be
 //! generated: [`plan`](crate::plan) does.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use cranelift_entity::{EntityRef, EntitySet, PrimaryMap};
@@ -41,6 +42,9 @@ pub(crate) struct Module<'a> {
     pub(crate) data: PrimaryMap<DataIndex, Data<'a>>,
     pub(crate) bodies: PrimaryMap<DefinedFuncIndex, FunctionBody<'a>>,
     pub(crate) names: Names<'a>,
+    /// For functions with hints: the offsets of branches in their bodies, ascending, and whether
+    /// they are likely taken.
+    pub(crate) branch_hints: HashMap<FuncIndex, Box<[(u32, bool)]>>,
     /// Custom sections other than `name`, in the module's order.
     pub(crate) custom_sections: Vec<(&'a str, &'a [u8])>,
     /// What the code refers to.

@@ -146,6 +146,7 @@ impl<'a> Reader<'a> {
             data: PrimaryMap::new(),
             bodies: PrimaryMap::new(),
             names: Names::default(),
+            branch_hints: HashMap::new(),
             custom_sections: Vec::new(),
             facts: Facts::default(),
         };
@@ -277,13 +278,19 @@ impl<'a> Reader<'a> {
                     });
                 }
             }
-            Payload::CustomSection(section) => match section.as_known() {
+            Payload::CustomSection(section) => {
                 // A custom section that is malformed does not make the module invalid.
-                KnownCustom::Name(names) => self.module.names = self::names(names),
-                _ => module
-                    .custom_sections
-                    .push((section.name(), section.data())),
-            },
+                let known = section.as_known();
+                if let KnownCustom::Name(names) = known {
+                    module.names = self::names(names);
+                    return Ok(());
+                }
+                if let KnownCustom::BranchHints(functions) = known {
+                    module.branch_hints = branch_hints(functions);
+                }
+                let section = (section.name(), section.data());
+                module.custom_sections.push(section);
+            }
             _ => return Err(unexpected("a section of an unknown kind")),
         }
         Ok(())
@@ -410,6 +417,30 @@ fn names<'a>(section: NameSectionReader<'a>) -> Names<'a> {
         }
     }
     names
+}
+
+/// The hints in the section of branch hints, if the whole section can be read; otherwise none.
+/// A hint that is not at a branch is never looked up.
+fn branch_hints(
+    section: wasmparser::BranchHintSectionReader<'_>,
+) -> HashMap<FuncIndex, Box<[(u32, bool)]>> {
+    let read = || -> wasmparser::Result<_> {
+        let mut hints = HashMap::new();
+        for function in section {
+            let function = function?;
+            let of_function: Box<[_]> = function
+                .hints
+                .into_iter()
+                .map(|hint| hint.map(|hint| (hint.func_offset, hint.taken)))
+                .collect::<wasmparser::Result<_>>()?;
+            // The specification wants them in order, each place once.
+            if of_function.is_sorted_by(|a, b| a.0 < b.0) {
+                hints.insert(FuncIndex::from_u32(function.func), of_function);
+            }
+        }
+        Ok(hints)
+    };
+    read().unwrap_or_default()
 }
 
 /// The error for something that the validator should have refused, as no enabled feature has it.

@@ -413,7 +413,7 @@ mod tests {
         ]);
         let without = without.unwrap().wasm_features();
         assert_eq!(all - without, WasmFeatures::LEGACY_EXCEPTIONS);
-        for unknown in ["gc", "custom-page-sizes", "potato", ""] {
+        for unknown in ["gc", "custom-descriptors", "potato", ""] {
             let error = target(&[(unknown, true)])
                 .map(drop)
                 .unwrap_err()

@@ -8,7 +8,7 @@
 
 use divan::{Bencher, black_box};
 use precast_artifact::{Artifact, Strategy};
-use precast_loader::{Config, Engine, InstancePre, Linker, Store};
+use precast_loader::{Config, Engine, InstancePre, Linker, MemoryType, SharedMemory, Store};
 use precast_tests::ArtifactFile;
 
 const TRIVIAL: &str = "trivial";
@@ -145,4 +145,70 @@ fn call(bencher: Bencher) {
     let f = instance.get_typed_func::<i32, i32>(&mut store, "f");
     let f = f.expect("the module exports it");
     bencher.bench_local(|| f.call(&mut store, black_box(7)).expect("it cannot trap"));
+}
+
+/// A memory that two instances use, and functions for the benches of threads.
+const SHARED: &str = r#"(module
+    (import "h" "m" (memory 1 1 shared))
+    (func (export "add") (param i32) (result i32)
+        (loop $again
+            (drop (i32.atomic.rmw.add (i32.const 0) (i32.const 1)))
+            (br_if $again (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+        (local.get 0))
+    ;; Takes turns with the other thread: waits until the word is `me`, and gives it to the other.
+    (func (export "play") (param $me i32) (param $turns i32)
+        (loop $next
+            (loop $wait
+                (drop (memory.atomic.wait32
+                    (i32.const 64) (i32.sub (i32.const 1) (local.get $me)) (i64.const -1)))
+                (br_if $wait (i32.ne (i32.atomic.load (i32.const 64)) (local.get $me))))
+            (i32.atomic.store (i32.const 64) (i32.sub (i32.const 1) (local.get $me)))
+            (drop (memory.atomic.notify (i32.const 64) (i32.const 1)))
+            (br_if $next
+                (local.tee $turns (i32.sub (local.get $turns) (i32.const 1)))))))"#;
+
+/// An instance with this memory, in a store of its own.
+fn on(memory: &SharedMemory) -> (Store<()>, precast_loader::Instance) {
+    let engine = Engine::default();
+    let bytes = precast_tests::artifact(SHARED, Strategy::Guarded);
+    let module = ArtifactFile::new(&bytes).open(&engine);
+    let mut linker = Linker::new(&engine);
+    linker.define("h", "m", memory.clone()).expect("a new name");
+    let mut store = Store::new(&engine, ());
+    let instance = linker.instantiate(&mut store, &module);
+    (store, instance.expect("a memory that fits"))
+}
+
+fn shared_memory() -> SharedMemory {
+    let ty = MemoryType::shared(1, 1);
+    SharedMemory::new(&Engine::default(), ty).expect("room for a page")
+}
+
+/// A thousand atomic additions by one thread.
+#[divan::bench(sample_size = 10)]
+fn atomic_add_1000(bencher: Bencher) {
+    let (mut store, instance) = on(&shared_memory());
+    let add = instance.get_typed_func::<i32, i32>(&mut store, "add");
+    let add = add.expect("the module exports it");
+    bencher.bench_local(|| add.call(&mut store, black_box(1000)).expect("in bounds"));
+}
+
+/// A hundred turns of each of two threads, which notify each other and wait.
+#[divan::bench(sample_size = 1)]
+fn wait_and_notify_100(bencher: Bencher) {
+    let memory = shared_memory();
+    let (mut store, instance) = on(&memory);
+    let play = instance.get_typed_func::<(i32, i32), ()>(&mut store, "play");
+    let play = play.expect("the module exports it");
+    bencher.bench_local(|| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut store, instance) = on(&memory);
+                let play = instance.get_typed_func::<(i32, i32), ()>(&mut store, "play");
+                let play = play.expect("the module exports it");
+                play.call(&mut store, (1, 100)).expect("it cannot trap");
+            });
+            play.call(&mut store, (0, 100)).expect("it cannot trap");
+        });
+    });
 }

@@ -89,14 +89,6 @@ const SCRIPTS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "is about annotations and custom sections, which are not interpreted",
-        &[
-            "testsuite/custom/branch_hint.wast",
-            "testsuite/custom/custom_annot.wast",
-            "testsuite/custom/name_annot.wast",
-        ],
-    ),
-    (
         "needs the proposal custom-descriptors",
         &[
             "testsuite/proposals/custom-descriptors/array_new_exact.wast",

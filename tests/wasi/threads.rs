@@ -214,3 +214,27 @@ fn a_module_without_a_start_for_threads() {
         assert!(error.contains("wasi_thread_start"), "{error}");
     }
 }
+
+#[test]
+fn a_program_runs_once() {
+    let wat = r#"(module (func (export "_start")))"#;
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let module = module(&engine, wat, strategy);
+        let linker: Linker<()> = Linker::new(&engine);
+        let program = linker.instantiate_pre(&module).unwrap();
+        let threads = WasiThreads::new(1);
+        threads
+            .run(&program, move || Ok(Store::new(&engine, ())))
+            .unwrap();
+        let again = threads.run(&program, move || Ok(Store::new(&engine, ())));
+        assert!(again.unwrap_err().to_string().contains("run already"));
+        let stopped = WasiThreads::new(1);
+        stopped.stop();
+        let ended = stopped.run(&program, move || Ok(Store::new(&engine, ())));
+        assert_eq!(
+            ended.unwrap_err().trap().unwrap().code(),
+            TrapCode::Interrupt
+        );
+    }
+}

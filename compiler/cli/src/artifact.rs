@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use precast_artifact::records::{ExternKind, IMPORTED, INDEX64, MUTABLE};
+use precast_artifact::records::{ExternKind, IMPORTED, INDEX64, MUTABLE, SHARED};
 use precast_artifact::{Artifact, ValType};
 use precast_compiler::{Compiler, Settings};
 
@@ -109,10 +109,14 @@ pub(crate) fn item_type(artifact: &Artifact<'_>, kind: ExternKind, index: u32) -
     let i = index as usize;
     match kind {
         ExternKind::Func => spelled(function_type(artifact, index).as_ref()),
-        ExternKind::Memory => artifact
-            .memories()
-            .get(i)
-            .map_or_else(unknown, |m| limits(m.min, m.max, m.flags)),
+        ExternKind::Memory => artifact.memories().get(i).map_or_else(unknown, |m| {
+            let shared = if m.flags & SHARED != 0 { " shared" } else { "" };
+            let page = match m.page_shift {
+                0 => " (pagesize 1)",
+                _ => "",
+            };
+            format!("{}{shared}{page}", limits(m.min, m.max, m.flags))
+        }),
         ExternKind::Table => artifact.tables().get(i).map_or_else(unknown, |t| {
             let element = value(t.element).map_or("?", ValType::name);
             format!("{} {element}", limits(t.min, t.max, t.flags))

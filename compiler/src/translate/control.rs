@@ -112,6 +112,11 @@ impl FuncTranslator<'_, '_> {
     pub(super) fn if_(&mut self, ty: BlockType) {
         let condition = self.pop();
         let (then, otherwise) = (self.builder.create_block(), self.builder.create_block());
+        match self.hint() {
+            Some(true) => self.builder.set_cold_block(otherwise),
+            Some(false) => self.builder.set_cold_block(then),
+            None => {}
+        }
         self.builder
             .ins()
             .brif(condition, then, &[], otherwise, &[]);
@@ -217,13 +222,36 @@ impl FuncTranslator<'_, '_> {
         let condition = self.pop();
         let depth = self.depth(relative_depth);
         let (target, count) = self.target(depth);
-        self.fill_block_args(count);
         let next = self.builder.create_block();
-        self.builder
-            .ins()
-            .brif(condition, target, &self.block_args, next, &[]);
+        let hint = self.hint();
+        if hint == Some(false) {
+            // The target may be reached in other ways, which are not rare. So a cold block leads
+            // there from here.
+            let bridge = self.builder.create_block();
+            self.builder.set_cold_block(bridge);
+            self.builder.ins().brif(condition, bridge, &[], next, &[]);
+            self.builder.seal_block(bridge);
+            self.builder.switch_to_block(bridge);
+            self.jump(target, count);
+        } else {
+            self.fill_block_args(count);
+            self.builder
+                .ins()
+                .brif(condition, target, &self.block_args, next, &[]);
+        }
+        if hint == Some(true) {
+            self.builder.set_cold_block(next);
+        }
         self.builder.seal_block(next);
         self.builder.switch_to_block(next);
+    }
+
+    /// Whether the module says of the branch that is being translated that it is likely or unlikely
+    /// taken.
+    fn hint(&self) -> Option<bool> {
+        let at = self.builder.srcloc().bits().checked_sub(self.body_start)?;
+        let i = self.hints.binary_search_by_key(&at, |hint| hint.0).ok()?;
+        Some(self.hints[i].1)
     }
 
     pub(super) fn br_table(&mut self, table: &BrTable<'_>) {

@@ -61,6 +61,13 @@ pub(crate) fn translate(
         accesses: take(&mut scratch.accesses),
         has_stops,
         stops: take(&mut scratch.stops),
+        // The cast is right: a module is shorter than 4 GiB.
+        body_start: env.module.bodies[index].range().start as u32,
+        hints: env
+            .module
+            .branch_hints
+            .get(&env.module.func_index(index))
+            .map_or(&[], |hints| hints),
     };
     translator.stack.clear();
     translator.control.clear();

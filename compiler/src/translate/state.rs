@@ -67,6 +67,10 @@ pub(crate) struct FuncTranslator<'a, 'b> {
     /// The wasm offset of each.
     pub(super) stops: Vec<u32>,
     pub(super) fuel: Option<Fuel>,
+    /// Wasm offset of the function's body.
+    pub(super) body_start: u32,
+    /// Branches of the function, by offset in its body, and whether they are likely taken.
+    pub(super) hints: &'a [(u32, bool)],
     /// What loops assign, where the values of locals are tracked because accesses are checked.
     pub(super) assigned: Option<Assigned>,
 }

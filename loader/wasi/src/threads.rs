@@ -73,8 +73,9 @@ struct Threads<T: 'static> {
 
 struct State<T: 'static> {
     program: Option<Program<T>>,
-    /// What ends the code of each thread that runs. The main thread is number 0.
-    running: HashMap<i32, InterruptHandle>,
+    /// What ends the code of each thread that runs; `None` while it starts. The main thread is
+    /// number 0.
+    running: HashMap<i32, Option<InterruptHandle>>,
     last: i32,
     /// How the program has ended, or was ended before its start.
     ended: Option<Result<(), Error>>,
@@ -162,6 +163,13 @@ impl<T: Send + 'static> WasiThreads<T> {
         new_store: impl Fn() -> Result<Store<T>, Error> + Send + Sync + 'static,
     ) -> Result<(), Error> {
         let mut state = self.0.lock();
+        if state.has_ended || state.program.is_some() {
+            let ended = state.ended.take();
+            return ended.unwrap_or_else(|| {
+                let why = "the program was run already: each one has `WasiThreads` of its own";
+                Err(Error::host(why))
+            });
+        }
         state.program = Some(Program {
             pre: pre.clone(),
             new_store: Arc::new(new_store),
@@ -212,7 +220,7 @@ impl<T> Threads<T> {
                     state.has_ended = true;
                     state.ended = Some(result);
                 }
-                for handle in state.running.values() {
+                for handle in state.running.values().flatten() {
                     handle.interrupt();
                 }
                 // No thread starts any more.
@@ -254,6 +262,8 @@ fn spawn<T: Send + 'static>(threads: &Weak<Threads<T>>, argument: i32) -> Result
     }
     state.last += 1;
     let tid = state.last;
+    // The place is taken before the lock is given back.
+    state.running.insert(tid, None);
     drop(state);
     Ok(start(&threads, tid, Some(argument)).map_or(refused, |()| tid))
 }
@@ -267,17 +277,28 @@ fn start<T: Send + 'static>(
     tid: i32,
     argument: Option<i32>,
 ) -> Result<(), Error> {
-    let program = threads.lock().program.clone();
-    let Some(program) = program else {
-        return Ok(());
-    };
+    let started = begin(threads, tid, argument);
+    if started.is_err() {
+        threads.lock().running.remove(&tid);
+        threads.changed.notify_all();
+    }
+    started
+}
+
+fn begin<T: Send + 'static>(
+    threads: &Arc<Threads<T>>,
+    tid: i32,
+    argument: Option<i32>,
+) -> Result<(), Error> {
+    let ended = || Error::host("the program has ended");
+    let program = threads.lock().program.clone().ok_or_else(ended)?;
     let mut store = (program.new_store)()?;
     let handle = store.interrupt_handle();
     let mut state = threads.lock();
     if state.has_ended {
         handle.interrupt();
     }
-    state.running.insert(tid, handle);
+    state.running.insert(tid, Some(handle));
     drop(state);
     let here = Arc::clone(threads);
     let run = move || {
@@ -290,7 +311,6 @@ fn start<T: Send + 'static>(
     let builder = thread::Builder::new().stack_size(threads.stack);
     let spawned = builder.name(format!("wasi thread {tid}")).spawn(run);
     if let Err(source) = spawned {
-        threads.lock().running.remove(&tid);
         return Err(Error::Memory {
             action: "start a thread".into(),
             source,

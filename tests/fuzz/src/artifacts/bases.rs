@@ -90,6 +90,21 @@ const POOLED: &str = r#"(module
     (export "f" (func $f)) (export "n" (func $n))
     (data (i32.const 1024) "data") (data (i32.const 80000) "more"))"#;
 
+/// A module with memories of several threads, and with pages of one byte.
+const SHARED: &str = r#"(module
+    (import "h" "m" (memory $m 1 5 shared))
+    (memory $own (export "own") 1 3 shared)
+    (memory $bytes (export "bytes") 100 70000 (pagesize 1))
+    (func (export "f") (param i32) (result i32)
+        (drop (memory.atomic.wait32 $own (i32.const 8) (i32.const 0) (i64.const 1000)))
+        (drop (memory.atomic.notify $m (i32.const 8) (i32.const 1)))
+        (drop (memory.grow $own (i32.const 1)))
+        (drop (memory.grow $bytes (i32.const 7)))
+        (i32.store8 $bytes (i32.const 99) (i32.const 1))
+        (i32.atomic.rmw.add $own (i32.const 8) (i32.atomic.load $m (i32.const 4))))
+    (data (memory $own) (i32.const 20) "own")
+    (data (memory $bytes) (i32.const 90) "bytes"))"#;
+
 /// A module whose artifact lacks the rare sections.
 const SMALL: &str = r#"(module (func (export "f") (param i32) (result i32) (local.get 0)))"#;
 
@@ -111,6 +126,7 @@ pub fn all() -> Vec<Base> {
         ("everything", EVERYTHING),
         ("pooled", POOLED),
         ("small", SMALL),
+        ("shared", SHARED),
         ("many", &many),
     ] {
         let wasm = wat::parse_str(text).expect("our own text");

@@ -6,7 +6,7 @@ use precast_artifact::metadata::Metadata;
 use precast_artifact::{Artifact, Error as ArtifactError, HEADER_OFFSET, addresses, traps};
 use precast_loader::{
     Engine, Error, Extern, ExternRef, ExternType, Func, FuncType, Global, Linker, Memory, Module,
-    Store, StoreLimits, StoreLimitsBuilder, Table, Val, ValType,
+    SharedMemory, Store, StoreLimits, StoreLimitsBuilder, Table, Val, ValType,
 };
 
 use super::mutate::Mutant;
@@ -226,6 +226,10 @@ fn link(store: &mut Store<()>, module: &Module) -> Result<Linker<()>, Error> {
             ExternType::Func(ty) => {
                 linker.func_new(&from, &name, ty, |_, _, _| Ok(()))?;
             }
+            ExternType::Memory(ty) if ty.shared => {
+                let item = SharedMemory::new(store.engine(), ty)?;
+                linker.define(&from, &name, item)?;
+            }
             ExternType::Memory(ty) => {
                 let item = Memory::new(&mut *store, ty)?;
                 linker.define(&*store, &from, &name, item)?;
@@ -289,6 +293,16 @@ fn look(store: &mut Store<()>, items: Vec<Extern>) {
                     memory.write(&mut *store, at, &bytes).ok();
                 }
                 memory.grow(&mut *store, 1).ok();
+            }
+            Extern::SharedMemory(memory) => {
+                let len = memory.data_size();
+                let mut bytes = [0; 8];
+                for at in [0, len / 2, len.saturating_sub(8), len] {
+                    memory.read(at, &mut bytes).ok();
+                    memory.write(at, &bytes).ok();
+                }
+                memory.grow(1).ok();
+                memory.atomic_notify(0, 1).ok();
             }
             Extern::Table(table) => {
                 for i in 0..table.size(&*store).min(100) {
