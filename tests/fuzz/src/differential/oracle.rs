@@ -209,18 +209,18 @@ fn outcome(error: &Error) -> Outcome {
         return Outcome::Refused;
     };
     Outcome::Trapped(match code {
-        wasmi::Trap::UnreachableCodeReached => Trap::UnreachableCodeReached,
-        wasmi::Trap::MemoryOutOfBounds => Trap::MemoryOutOfBounds,
-        wasmi::Trap::TableOutOfBounds => Trap::TableOutOfBounds,
-        wasmi::Trap::IndirectCallToNull => Trap::IndirectCallToNull,
-        wasmi::Trap::IntegerDivisionByZero => Trap::IntegerDivisionByZero,
-        wasmi::Trap::IntegerOverflow => Trap::IntegerOverflow,
-        wasmi::Trap::BadConversionToInteger => Trap::BadConversionToInteger,
-        wasmi::Trap::StackOverflow => Trap::StackOverflow,
-        wasmi::Trap::BadSignature => Trap::BadSignature,
-        wasmi::Trap::OutOfFuel => Trap::OutOfFuel,
+        wasmi::TrapCode::UnreachableCodeReached => Trap::UnreachableCodeReached,
+        wasmi::TrapCode::MemoryOutOfBounds => Trap::MemoryOutOfBounds,
+        wasmi::TrapCode::TableOutOfBounds => Trap::TableOutOfBounds,
+        wasmi::TrapCode::IndirectCallToNull => Trap::IndirectCallToNull,
+        wasmi::TrapCode::IntegerDivisionByZero => Trap::IntegerDivisionByZero,
+        wasmi::TrapCode::IntegerOverflow => Trap::IntegerOverflow,
+        wasmi::TrapCode::BadConversionToInteger => Trap::BadConversionToInteger,
+        wasmi::TrapCode::StackOverflow => Trap::StackOverflow,
+        wasmi::TrapCode::BadSignature => Trap::BadSignature,
+        wasmi::TrapCode::OutOfFuel => Trap::OutOfFuel,
         // The limits of the harness say nothing about the module, so this outcome is not binding.
-        wasmi::Trap::GrowthOperationLimited => Trap::Interrupt,
+        wasmi::TrapCode::GrowthOperationLimited => Trap::Interrupt,
     })
 }
 
