@@ -173,7 +173,9 @@ fn on(memory: &SharedMemory) -> (Store<()>, precast_loader::Instance) {
     let bytes = precast_tests::artifact(SHARED, Strategy::Guarded);
     let module = ArtifactFile::new(&bytes).open(&engine);
     let mut linker = Linker::new(&engine);
-    linker.define("h", "m", memory.clone()).expect("a new name");
+    linker
+        .shared_memory("h", "m", memory.clone())
+        .expect("a new name");
     let mut store = Store::new(&engine, ());
     let instance = linker.instantiate(&mut store, &module);
     (store, instance.expect("a memory that fits"))

@@ -267,7 +267,7 @@ fn write_imports(text: &mut String, artifact: &Artifact<'_>) {
             line!(text, "    linker.func_new({module:?}, {name:?},");
             line!(
                 text,
-                "        ::precast_loader::FuncType::new([{params}], [{results}]),"
+                "        ::precast_loader::FuncType::new(linker.engine(), [{params}], [{results}]),"
             );
             line!(text, "        T::{identifier})?;");
         }

@@ -150,11 +150,14 @@ fn check_whole() -> Result<(), Failure> {
 }
 
 fn start_guest(artifact: EmbeddedArtifact, options: &Options) -> Result<(), Failure> {
-    let engine = Engine::new(Config::new().max_wasm_stack(MAX_STACK));
+    let engine = Engine::new(Config::new().max_wasm_stack(MAX_STACK))?;
     let module = Module::embedded(&engine, artifact)?;
     let mut linker = Linker::new(&engine);
     add_to_linker(&mut linker, |wasi: &mut WasiCtx| wasi)?;
-    if module.imports().any(|(from, ..)| from == UNSTABLE_MODULE) {
+    if module
+        .imports()
+        .any(|import| import.module() == UNSTABLE_MODULE)
+    {
         add_unstable_to_linker(&mut linker, |wasi: &mut WasiCtx| wasi)?;
     }
     let mut store = Store::new(&engine, context(options)?);
@@ -169,7 +172,7 @@ fn start_guest(artifact: EmbeddedArtifact, options: &Options) -> Result<(), Fail
             // The system keeps the lowest eight bits, and a failure stays one.
             code: if code as u8 == 0 { 1 } else { code as u8 },
         }),
-        Err(error @ (Error::Trap(_) | Error::Exception { .. })) => Err(Failure {
+        Err(error @ (Error::Trap { .. } | Error::Exception { .. })) => Err(Failure {
             message: message(&error),
             code: TRAPPED,
         }),

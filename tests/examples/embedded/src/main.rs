@@ -29,7 +29,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// A function for the guest: prints a part of its memory.
 fn print(mut caller: Caller<'_, ()>, start: u32, len: u32) -> Result<(), precast_loader::Error> {
-    let memory = caller.get_export("memory").and_then(|item| item.memory());
+    let memory = caller
+        .get_export("memory")
+        .and_then(|item| item.into_memory());
     let memory = memory.ok_or_else(|| precast_loader::Error::host("there is no memory"))?;
     let bytes = memory.data(&caller).get(start as usize..).unwrap_or(&[]);
     let bytes = bytes.get(..len as usize).unwrap_or(&[]);
