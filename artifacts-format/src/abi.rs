@@ -6,7 +6,9 @@
 
 /// Version of what machine code assumes about the loader.
 ///
-/// The number changes for a vulnerability or a redesign, and for nothing else:
+/// What changes this number and the others, and what they promise, is in `VERSIONS.md` of this
+/// package. No ABI is released yet. The number changes for a vulnerability or a redesign, and for
+/// nothing else:
 ///
 /// - **3** The base of a memory with 64-bit indices is read again after each call, because such a
 ///   memory moves when it grows. Code made for ABI 1 and 2 kept the base under

@@ -24,7 +24,7 @@
 //! | `writer` (feature `write`) | builds the bytes of an artifact from its parts |
 //!
 //! Two numbers say what a loader must know, and neither is a crate version: [`FORMAT`] (how to read
-//! the file) and [`ABI`] (what machine code assumes).
+//! the file) and [`ABI`] (what machine code assumes). `VERSIONS.md` says what changes them.
 
 pub mod abi;
 pub mod addresses;

@@ -9,6 +9,7 @@ mod externrefs;
 mod files;
 mod fuel;
 mod globals;
+mod golden;
 mod host;
 mod host_errors;
 mod idioms;

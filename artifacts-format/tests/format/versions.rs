@@ -13,6 +13,8 @@ use precast_artifact::promises::Promise;
 use precast_artifact::records::*;
 use precast_artifact::signature::{INTERNED_TYPE_ID, MAX_ENCODED_VALUES, MAX_NATIVE_PARAMS};
 use precast_artifact::target::{Arch, Os};
+use precast_artifact::trailer::{self, FileSignature};
+use precast_artifact::variants::{self, Piece, VariantRecord};
 use precast_artifact::vm::*;
 use precast_artifact::{
     ABI, Builtin, FORMAT, HEADER_OFFSET, Header, Interruption, LibCall, MAGIC, Strategy, TrapCode,
@@ -184,4 +186,38 @@ fn abi() {
     )
     .unwrap();
     unchanged("ABI", ABI, &out, &[(3, "8d77e6d778e595c2")]);
+}
+
+/// Signatures behind artifacts, and files of several artifacts, have numbers of their own.
+#[test]
+fn trailers_and_variants() {
+    let mut out = String::new();
+    let message = trailer::message(&[1; 32]);
+    writeln!(
+        out,
+        "{:?} {} {message:?}",
+        trailer::MAGIC,
+        trailer::MAX_SIGNATURES
+    )
+    .unwrap();
+    layout!(out, FileSignature { key, signature });
+    unchanged(
+        "version of signatures",
+        trailer::VERSION,
+        &out,
+        &[(1, "c8965007c3a773d7")],
+    );
+
+    let mut out = String::new();
+    writeln!(out, "{:?} {}", variants::MAGIC, variants::MAX_VARIANTS).unwrap();
+    layout!(out,
+        VariantRecord { cpu_features, arch, os, page_size, pieces, piece }
+        Piece { start, len }
+    );
+    unchanged(
+        "version of variants",
+        variants::VERSION,
+        &out,
+        &[(1, "eb7a38c4836bd638")],
+    );
 }
