@@ -121,6 +121,16 @@ fn executable() {
 }
 
 #[test]
+fn variants() {
+    prints(
+        "variants",
+        &[],
+        &[],
+        "the sum of the squares below 1000 is 332833500\n",
+    );
+}
+
+#[test]
 fn basic() {
     prints("basic", &["7", "9"], &[], "7 + 9 = 16\n");
 }
