@@ -1,7 +1,7 @@
 //! Every kind of trap, with its backtrace.
 
-use precast_loader::{Error, Trap, Val};
-use precast_tests::{Guest, strategies};
+use precast_loader::{Error, Instance, Trap, Val};
+use precast_tests::{Guest, module, store, strategies};
 
 const WAT: &str = r#"
 (module $traps
@@ -139,5 +139,76 @@ fn deep_backtraces_are_cut() {
                 .iter()
                 .all(|f| f.func_name() == Some("recurse"))
         );
+    }
+}
+
+#[test]
+fn integers_that_were_floats_in_between() {
+    // No such conversion can trap where the float has every integer of the type; where it does not,
+    // some do.
+    let cases = [
+        ("i32.trunc_f64_s (f64.convert_i32_s", "i32"),
+        ("i32.trunc_f64_u (f64.convert_i32_u", "i32"),
+        ("i32.trunc_f64_s (f64.convert_i32_u", "i32"),
+        ("i32.trunc_f64_u (f64.convert_i32_s", "i32"),
+        ("i32.trunc_f32_s (f32.convert_i32_s", "i32"),
+        ("i32.trunc_f32_u (f32.convert_i32_u", "i32"),
+        ("i64.trunc_f64_s (f64.convert_i32_s", "i64"),
+        ("i64.trunc_f64_s (f64.convert_i32_u", "i64"),
+        ("i64.trunc_f64_u (f64.convert_i32_u", "i64"),
+        ("i64.trunc_f64_u (f64.convert_i32_s", "i64"),
+        ("i64.trunc_f32_s (f32.convert_i32_s", "i64"),
+        ("i64.trunc_f32_s (f32.convert_i32_u", "i64"),
+        ("i64.trunc_f32_u (f32.convert_i32_u", "i64"),
+    ];
+    for (code, ty) in cases {
+        let wat = format!(
+            r#"(module (func (export "f") (param i32) (result {ty}) ({code} (local.get 0)))))"#
+        );
+        for strategy in strategies() {
+            let mut store = store();
+            let module = module(store.engine(), &wat, strategy);
+            let instance = Instance::new(&mut store, &module, &[]).unwrap();
+            let function = instance.get_func(&mut store, "f").unwrap();
+            for arg in [
+                0,
+                1,
+                -1,
+                1 << 24,
+                (1 << 24) + 1,
+                i32::MAX,
+                i32::MAX - 64,
+                i32::MIN,
+            ] {
+                let number = match code.ends_with('u') {
+                    true => i128::from(arg as u32),
+                    false => i128::from(arg),
+                };
+                let float = match code.contains("f32") {
+                    true => number as f32 as i128,
+                    false => number as f64 as i128,
+                };
+                let is_signed = code.split_once(' ').unwrap().0.ends_with('s');
+                let bits = if ty == "i32" { 32 } else { 64 };
+                let (low, high) = match is_signed {
+                    true => (-(1 << (bits - 1)), 1 << (bits - 1)),
+                    false => (0, 1 << bits),
+                };
+                let mut results = [Val::I32(0)];
+                let result = function.call(&mut store, &[Val::I32(arg)], &mut results);
+                if (low..high).contains(&float) {
+                    result.unwrap();
+                    let found = match results[0] {
+                        Val::I32(found) => i128::from(found as u32),
+                        Val::I64(found) => i128::from(found as u64),
+                        _ => unreachable!(),
+                    };
+                    assert_eq!(found, float & ((1 << bits) - 1), "{code} {arg}");
+                } else {
+                    let trap = result.unwrap_err().trap().unwrap();
+                    assert_eq!(trap, Trap::IntegerOverflow, "{code} {arg}");
+                }
+            }
+        }
     }
 }

@@ -266,7 +266,10 @@ impl<'b> FuncTranslator<'_, 'b> {
     /// Converts a float to an integer; traps if the result does not fit.
     fn truncate(&mut self, to: Type, sign: Sign) {
         let x = self.pop();
+        let cannot_trap = self.is_whole_number(x, to, sign);
         let value = match (self.traps_by_signal(), sign, to) {
+            (false, Signed, _) if cannot_trap => self.builder.ins().fcvt_to_sint_sat(to, x),
+            (false, Unsigned, _) if cannot_trap => self.builder.ins().fcvt_to_uint_sat(to, x),
             (true, Signed, _) => self.builder.ins().fcvt_to_sint(to, x),
             (true, Unsigned, _) => self.builder.ins().fcvt_to_uint(to, x),
             (false, _, I32) => self.truncate_through_64(x, sign),
@@ -281,6 +284,25 @@ impl<'b> FuncTranslator<'_, 'b> {
             }
         };
         self.push(value);
+    }
+
+    /// Whether `x` was an integer of 32 bits, and is one that `to` has.
+    fn is_whole_number(&self, x: Value, to: Type, sign: Sign) -> bool {
+        let dfg = &self.builder.func.dfg;
+        let Some(inst) = dfg.value_def(x).inst() else {
+            return false;
+        };
+        let InstructionData::Unary { opcode, arg } = dfg.insts[inst] else {
+            return false;
+        };
+        // An f32 may be the next greater number, which an i64 still has.
+        let is_exact = dfg.value_type(x) == F64 || to == I64;
+        let fits = match (opcode, sign) {
+            (Opcode::FcvtFromSint, Signed) | (Opcode::FcvtFromUint, Unsigned) => true,
+            (Opcode::FcvtFromUint, Signed) => to == I64,
+            _ => false,
+        };
+        fits && is_exact && dfg.value_type(arg) == I32
     }
 
     /// Converts a float to an integer of 64 bits and that to an i32; traps unless it is the same

@@ -352,10 +352,11 @@ impl MemoryEntity {
     }
 
     /// If the memory would be too short for others with its initial size: the pages that they take
-    /// it to have at least, and the initial ones.
+    /// it to have at least, and the initial ones. A shared memory never gets its initial size again.
     pub(crate) fn expected_beyond_initial(&self) -> Option<(u64, u64)> {
         let pages = |bytes: usize| self.ty.pages(bytes as u64);
-        (self.expected > self.initial).then(|| (pages(self.expected), pages(self.initial)))
+        (self.expected > self.initial && self.shared().is_none())
+            .then(|| (pages(self.expected), pages(self.initial)))
     }
 
     /// Whether [`MemoryEntity::reset`] can restore the initial content: never that of a memory that
