@@ -228,7 +228,7 @@ fn link(store: &mut Store<()>, module: &Module) -> Result<Linker<()>, Error> {
             }
             ExternType::Memory(ty) if ty.shared => {
                 let item = SharedMemory::new(store.engine(), ty)?;
-                linker.define(&from, &name, item)?;
+                linker.shared_memory(&from, &name, item)?;
             }
             ExternType::Memory(ty) => {
                 let item = Memory::new(&mut *store, ty)?;
