@@ -30,6 +30,9 @@ pub const VERSION: u32 = 1;
 /// Maximum number of signatures of a file. It bounds the work of checking them.
 pub const MAX_SIGNATURES: usize = 64;
 
+/// Maximum number of bytes behind an artifact: padding and signatures.
+pub const MAX_LEN: u64 = (1 << 16) + (FIXED + MAX_SIGNATURES * size_of::<FileSignature>()) as u64;
+
 /// Bytes in front of the signatures.
 const FIXED: usize = 16;
 

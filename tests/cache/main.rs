@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `guests` | the modules that are compiled, and checks that they work |
 //! | `scratch` | temporary directories and small file systems |
+//! | `signed` | caches that use only what trusted keys have signed |
 //! | `sharing` | modules are compiled once and mapped once; options; the budget |
 //! | `damage` | every kind of broken entry is a miss |
 //! | `parallel` | ten runtimes share one mapping; modules come and go while others run |
@@ -20,6 +21,7 @@ mod parallel;
 mod refused;
 mod scratch;
 mod sharing;
+mod signed;
 mod sources;
 mod torture;
 mod waiting;

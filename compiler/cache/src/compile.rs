@@ -42,12 +42,12 @@ impl CompilationCache {
         let mut lock = None;
         let mut may_store = true;
         if let Some(directory) = &self.0.directory {
-            let mut found = entry::load(directory, engine, request)?;
+            let mut found = entry::load(directory, engine, request, &self.0.options)?;
             let may_write = directory.is_writable() && !self.0.options.require_hit;
             if !matches!(found, Found::Module { .. }) && may_write {
                 lock = self.lock(directory, request);
                 if lock.is_some() {
-                    found = entry::load(directory, engine, request)?;
+                    found = entry::load(directory, engine, request, &self.0.options)?;
                 }
             }
             may_store = !found.is_to_be_left();
@@ -98,11 +98,13 @@ impl CompilationCache {
         let Some(directory) = &self.0.directory else {
             return Ok(None);
         };
-        Ok(match entry::load(directory, engine, request)? {
-            found @ Found::Module { .. } => self.use_found(directory, request, found, false),
-            // Whoever locks the entry reports and replaces it.
-            Found::Nothing | Found::Unusable(_) => None,
-        })
+        Ok(
+            match entry::load(directory, engine, request, &self.0.options)? {
+                found @ Found::Module { .. } => self.use_found(directory, request, found, false),
+                // Whoever locks the entry reports and replaces it.
+                Found::Nothing | Found::Unusable(_) => None,
+            },
+        )
     }
 
     /// Reads the artifact from the directory, or compiles it and stores it. It is not mapped, so it can
@@ -116,7 +118,7 @@ impl CompilationCache {
         let Some(directory) = &self.0.directory else {
             return self.compile(wasm, settings, request, &|_, _| {});
         };
-        if let Ok(Some(bytes)) = entry::read(directory, request) {
+        if let Ok(Some(bytes)) = entry::read(directory, request, &self.0.options) {
             return Ok(self.read(bytes));
         }
         let mut lock = None;
@@ -124,7 +126,7 @@ impl CompilationCache {
             lock = self.lock(directory, request);
         }
         let mut may_store = lock.is_some();
-        match entry::read(directory, request) {
+        match entry::read(directory, request, &self.0.options) {
             Ok(Some(bytes)) => return Ok(self.read(bytes)),
             Ok(None) => {}
             Err(fault) => {
@@ -267,19 +269,24 @@ impl CompilationCache {
         if !directory.is_writable() || !self.write(directory, request, artifact) {
             return Ok(None);
         }
-        Ok(match entry::load(directory, engine, request)? {
-            Found::Module { module, bytes, .. } => {
-                self.0.counters.bytes.add(bytes);
-                Some(module)
-            }
-            Found::Nothing | Found::Unusable(_) => None,
-        })
+        Ok(
+            match entry::load(directory, engine, request, &self.0.options)? {
+                Found::Module { module, bytes, .. } => {
+                    self.0.counters.bytes.add(bytes);
+                    Some(module)
+                }
+                Found::Nothing | Found::Unusable(_) => None,
+            },
+        )
     }
 
     /// Writes an entry. Returns whether that worked.
     fn write(&self, directory: &Directory, request: &Request, artifact: &[u8]) -> bool {
         let counters = &self.0.counters;
-        if let Err(error) = entry::store(directory, &request.key, artifact) {
+        let Some(artifact) = self.0.options.stored(artifact) else {
+            return false;
+        };
+        if let Err(error) = entry::store(directory, &request.key, &artifact) {
             counters.store_failures.one();
             let lasting = matches!(
                 error.kind(),

@@ -16,13 +16,13 @@ use std::time::{Duration, SystemTime};
 
 use bytemuck::{bytes_of_mut, cast_slice, cast_slice_mut};
 use precast_artifact::metadata::Metadata as ArtifactMetadata;
-use precast_artifact::{Artifact, Error as ArtifactError, HEADER_OFFSET, Header, MAGIC};
-use precast_loader::{Engine, Module};
+use precast_artifact::{Artifact, Error as ArtifactError, HEADER_OFFSET, Header, MAGIC, trailer};
+use precast_loader::{Engine, Module, TrustedKeys};
 use rustix::fs::OFlags;
 
 use crate::directory::{Directory, distrust, is_trusted};
 use crate::key::Request;
-use crate::{Error, Key, seal};
+use crate::{Error, Key, Options, seal};
 
 /// How often the time of an entry's last use is written: as often as on a `relatime` mount.
 const USE_IS_NOTED_EVERY: Duration = Duration::from_hours(24);
@@ -78,6 +78,7 @@ pub(crate) fn load(
     directory: &Directory,
     engine: &Engine,
     request: &Request,
+    options: &Options,
 ) -> Result<Found, Error> {
     let path = directory.entry(&request.key);
     let unusable = |reason: String, remedy| Ok(Found::Unusable(Unusable { reason, remedy }));
@@ -91,6 +92,9 @@ pub(crate) fn load(
         .map_err(Error::file("read the size of", &path))?;
     if let Err(fault) = may_be_ours(&found).and_then(|()| one_name(&found)) {
         return Ok(Found::Unusable(fault));
+    }
+    if let Some(keys) = &options.trusted {
+        return load_signed(&mut file, &found, engine, request, keys, options);
     }
     let sealed = seal::holds(&found, &request.key);
     if !sealed {
@@ -125,6 +129,46 @@ pub(crate) fn load(
             unusable(error.to_string(), Remedy::Delete)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Reads an entry in full, checks that trusted keys have signed it, and maps a sealed copy of the very
+/// bytes that were checked.
+fn load_signed(
+    file: &mut File,
+    found: &Metadata,
+    engine: &Engine,
+    request: &Request,
+    keys: &TrustedKeys,
+    options: &Options,
+) -> Result<Found, Error> {
+    let words = match read_checked(file, found, Some(request)) {
+        Ok((_, words)) => words,
+        Err(fault) => return Ok(Found::Unusable(fault)),
+    };
+    let len = usize::try_from(found.len()).unwrap_or(usize::MAX);
+    let bytes = &bytemuck::cast_slice(&words)[..len];
+    match Module::from_bytes_signed(engine, bytes, keys) {
+        Ok(module) => Ok(Found::Module {
+            module,
+            bytes: found.len(),
+            checked: true,
+        }),
+        Err(precast_loader::Error::Signature(error)) => {
+            Ok(Found::Unusable(not_trusted(&error, options)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// An entry that no trusted key has signed. It is replaced only by a cache that can sign another one.
+fn not_trusted(error: &precast_loader::SignatureError, options: &Options) -> Unusable {
+    Unusable {
+        reason: error.to_string(),
+        remedy: match options.secret {
+            Some(_) => Remedy::Delete,
+            None => Remedy::Leave,
+        },
     }
 }
 
@@ -318,9 +362,12 @@ fn read_checked(
         let found = precast_artifact::FoundFile::sniff(&start);
         return Err(fault(format!("it is {found}"), Remedy::MoveAside));
     }
-    // The length is checked before memory for the whole file is allocated.
+    // The length is checked before memory for the whole file is allocated. Signatures may follow.
     if let Some(header) = header(&start)
-        && header.file_len != found.len()
+        && found
+            .len()
+            .checked_sub(header.file_len)
+            .is_none_or(|tail| tail > trailer::MAX_LEN)
     {
         let reason = format!("{} bytes, its header says {}", found.len(), header.file_len);
         return Err(fault(reason, Remedy::Delete));
@@ -361,7 +408,11 @@ fn read_checked(
 
 /// Looks for an entry, reads it and checks it in full, for a caller that wants its bytes and maps
 /// nothing. `None` if there is no entry.
-pub(crate) fn read(directory: &Directory, request: &Request) -> Result<Option<Vec<u8>>, Unusable> {
+pub(crate) fn read(
+    directory: &Directory,
+    request: &Request,
+    options: &Options,
+) -> Result<Option<Vec<u8>>, Unusable> {
     let path = directory.entry(&request.key);
     let mut file = match open(&path) {
         Ok(file) => file,
@@ -371,11 +422,19 @@ pub(crate) fn read(directory: &Directory, request: &Request) -> Result<Option<Ve
     let found = file.metadata().map_err(|error| not_opened(&path, &error))?;
     may_be_ours(&found).and_then(|()| one_name(&found))?;
     let (_, words) = read_checked(&mut file, &found, Some(request))?;
+    let len = usize::try_from(found.len()).unwrap_or(usize::MAX);
+    let artifact = Artifact::parse(&cast_slice(&words)[..len], None).map_err(|error| Unusable {
+        reason: error.to_string(),
+        remedy: Remedy::Delete,
+    })?;
+    if let Some(keys) = &options.trusted {
+        let signers = keys.verify(&artifact);
+        signers.map_err(|error| not_trusted(&error, options))?;
+    }
     if directory.is_writable() {
         note_use(&file, &found);
     }
-    let len = usize::try_from(found.len()).unwrap_or(usize::MAX);
-    Ok(cast_slice(&words).get(..len).map(<[u8]>::to_vec))
+    Ok(Some(artifact.bytes().to_vec()))
 }
 
 /// Reads the metadata of an entry for display. Neither checks the entry nor reads it in full.

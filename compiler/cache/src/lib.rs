@@ -138,9 +138,9 @@ impl CompilationCache {
     }
 
     fn new(options: Options, directory: Option<Directory>) -> Self {
-        let id = directory
-            .as_ref()
-            .map_or_else(CacheId::in_memory, |directory| directory.id);
+        // Modules of a cache that requires signatures are not shared with caches that do not.
+        let shared = directory.as_ref().filter(|_| options.trusted.is_none());
+        let id = shared.map_or_else(CacheId::in_memory, |directory| directory.id);
         Self(Arc::new(Inner {
             options,
             directory,
@@ -223,7 +223,9 @@ impl CompilationCache {
         let path = path.as_ref();
         let mut source = Source::open(path)?;
         let directory = self.0.directory.as_ref();
-        let known = directory.and_then(|directory| source.digest(directory));
+        // Who can write to the directory could make one module be taken for another.
+        let believed = directory.filter(|_| self.0.options.trusted.is_none());
+        let known = believed.and_then(|directory| source.digest(directory));
         if let Some(digest) = known
             && let Some(module) = self.find(engine, &request(digest, settings)?)?
         {

@@ -1,9 +1,15 @@
 //! The options of a cache.
 
+use std::borrow::Cow;
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+use precast_artifact::Artifact;
+use precast_loader::TrustedKeys;
+use precast_signature::SecretKey;
 
 /// Environment variable that names the [default directory](default_directory) of caches.
 pub const DIRECTORY_VARIABLE: &str = "PRECAST_CACHE_DIR";
@@ -16,6 +22,8 @@ pub struct Options {
     pub(crate) max_age: Option<Duration>,
     pub(crate) read_only: bool,
     pub(crate) require_hit: bool,
+    pub(crate) trusted: Option<TrustedKeys>,
+    pub(crate) secret: Option<Arc<SecretKey>>,
 }
 
 impl Default for Options {
@@ -25,6 +33,8 @@ impl Default for Options {
             max_age: Some(Duration::from_hours(90 * 24)),
             read_only: false,
             require_hit: false,
+            trusted: None,
+            secret: None,
         }
     }
 }
@@ -65,6 +75,39 @@ impl Options {
     pub fn require_hit(mut self, on: bool) -> Self {
         self.require_hit = on;
         self
+    }
+
+    /// Use entries of the directory only if trusted keys have signed them, for a directory that others
+    /// can write to. Each entry is then read in full, and its code runs from a sealed copy, so nobody
+    /// can change it after the check: see `Module::open_signed` of `precast-loader`. Nor is a
+    /// remembered digest of a module's file believed. An entry without such a signature is a miss. What is
+    /// compiled is stored only if the cache can [sign](Self::sign) it, and kept in memory otherwise.
+    ///
+    /// The directory must still belong to this user or to root.
+    #[must_use]
+    pub fn require_signatures(mut self, keys: TrustedKeys) -> Self {
+        self.trusted = Some(keys);
+        self
+    }
+
+    /// Sign each entry that the cache writes, with this key.
+    #[must_use]
+    pub fn sign(mut self, key: SecretKey) -> Self {
+        self.secret = Some(Arc::new(key));
+        self
+    }
+
+    /// The artifact as it is stored: signed, if there is a key. `None` if it must not be stored,
+    /// because nobody could use it.
+    pub(crate) fn stored<'a>(&self, artifact: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        let Some(secret) = &self.secret else {
+            return self.trusted.is_none().then_some(artifact.into());
+        };
+        let mut words = vec![0_u64; artifact.len().div_ceil(8)];
+        bytemuck::cast_slice_mut(&mut words)[..artifact.len()].copy_from_slice(artifact);
+        let aligned = &bytemuck::cast_slice(&words)[..artifact.len()];
+        let parsed = Artifact::parse(aligned, None).ok()?;
+        secret.sign_file(&parsed).ok().map(Cow::Owned)
     }
 }
 
