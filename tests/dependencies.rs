@@ -127,6 +127,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
         &[
             "arch",
             "backtrace",
+            "deadline",
             "error",
             "exception",
             "externref",
@@ -145,6 +146,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
     (
         "handles, and what users call",
         &[
+            "call_async",
             "capture",
             "debug",
             "embedded",
@@ -154,6 +156,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "func",
             "global",
             "host",
+            "host_async",
             "hosts",
             "imports",
             "instance",

@@ -16,8 +16,8 @@
 ///   [tags](crate::vm::VmTag) in the VM context, [handlers](crate::handlers) of calls, three
 ///   builtins. Atomic operators, with two trap codes. A memory has a
 ///   [mask](crate::vm::VmMemory::mask) for its indices. Memories can be shared between threads, with
-///   three more builtins, and can have pages of one byte.
-///   Code can have both kinds of interruption.
+///   three more builtins, and can have pages of one byte. Code can have both kinds of interruption.
+///   Code that finds the interrupt word raised calls a builtin, after which it may go on.
 /// - **2** Builtins are reached through the store context, not through the GOT. Interruption
 ///   by fuel and by epochs exists.
 /// - **1** The first version.
@@ -161,6 +161,10 @@ numbered! {
         /// `(vmctx, memory, address: u64, count: u32) -> u32`: wakes up to `count` threads that
         /// wait at an address of a shared memory, and returns how many; may raise a trap.
         MemoryNotify = 18 "memory_notify",
+        /// `(vmctx)`: called by code that finds
+        /// [`VmStoreContext::interrupt`](crate::vm::VmStoreContext::interrupt) raised. Returns if
+        /// the code is to go on, or raises a trap. The thunk preserves all registers.
+        Interrupted = 19 "interrupted",
     }
 }
 

@@ -73,7 +73,8 @@ pub struct VmStoreContext {
     /// Remaining fuel, negated: code counts up, and stops where this is not negative
     /// ([`Interruption::Fuel`](crate::Interruption::Fuel)).
     pub fuel: i64,
-    /// Zero lets code run; [`INTERRUPT_LEAST`] or more stops it. Other threads write this word
+    /// Zero lets code run; [`INTERRUPT_LEAST`] or more makes it call
+    /// [`Builtin::Interrupted`](crate::Builtin::Interrupted). Other threads write this word
     /// ([`Interruption::Epoch`](crate::Interruption::Epoch)).
     pub interrupt: u64,
     /// Frame pointer of the wasm function that last called out of wasm code.
@@ -253,7 +254,7 @@ const _: () = {
     assert!(offset_of!(VmStoreContext, entry_handler) == 56);
     assert!(offset_of!(VmStoreContext, trapped) == 64);
     assert!(offset_of!(VmStoreContext, builtins) == 72);
-    assert!(size_of::<VmBuiltins>() == 144);
+    assert!(size_of::<VmBuiltins>() == 152);
     assert!(size_of::<VmContextHeader>() == 16);
     assert!(offset_of!(VmContextHeader, store) == 0);
     assert!(offset_of!(VmContextHeader, instance) == 8);

@@ -71,13 +71,17 @@ pub(crate) fn builtin(isa: &dyn TargetIsa, builtin: Builtin) -> Signature {
     }
 }
 
-/// The thunk of a routine of the loader: the same types, in the `tail` convention.
+/// The thunk of a routine of the loader: the same types, in the `tail` convention. Code that is
+/// seldom interrupted keeps its registers over that call, as for [`raise`].
 pub(crate) fn builtin_thunk(builtin: Builtin) -> Signature {
     let (params, result) = builtin_types(builtin);
     Signature {
         params: params.iter().map(|ty| AbiParam::new(*ty)).collect(),
         returns: result.iter().map(|ty| AbiParam::new(*ty)).collect(),
-        call_conv: CallConv::Tail,
+        call_conv: match builtin {
+            Builtin::Interrupted => CallConv::PreserveAll,
+            _ => CallConv::Tail,
+        },
     }
 }
 
@@ -112,6 +116,7 @@ fn builtin_types(builtin: Builtin) -> (&'static [Type], Option<Type>) {
         Builtin::MemoryWait32 => (&[I64, I32, I64, I32, I64], Some(I32)),
         Builtin::MemoryWait64 => (&[I64, I32, I64, I64, I64], Some(I32)),
         Builtin::MemoryNotify => (&[I64, I32, I64, I32], Some(I32)),
+        Builtin::Interrupted => (&[I64], None),
         _ => unreachable!("a builtin that this compiler does not know is never called"),
     }
 }

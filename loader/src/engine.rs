@@ -19,6 +19,8 @@ use std::sync::{Mutex, PoisonError};
 use precast_artifact::{Interruption, ValType};
 
 use crate::error::Error;
+#[cfg(feature = "async")]
+use crate::sys::stack_pool::StackSettings;
 use crate::types::FuncType;
 use crate::vm::interrupt::{self, Epochs};
 use crate::vm::pool::Limits;
@@ -38,6 +40,8 @@ pub struct Config {
     max_wasm_stack: usize,
     pool: Limits,
     required: Interruption,
+    #[cfg(feature = "async")]
+    async_stacks: StackSettings,
 }
 
 impl Default for Config {
@@ -50,6 +54,11 @@ impl Default for Config {
                 resident_per_process: 512 << 20,
             },
             required: Interruption::None,
+            #[cfg(feature = "async")]
+            async_stacks: StackSettings {
+                bytes: 2 << 20,
+                kept: 1024,
+            },
         }
     }
 }
@@ -113,6 +122,31 @@ impl Config {
     pub fn consume_fuel(&mut self, required: bool) -> &mut Self {
         self.required = Interruption::of(required, self.required.has_epochs());
         self
+    }
+
+    /// Sets the size, in bytes, of the stacks that calls like
+    /// [`TypedFunc::call_async`](crate::TypedFunc::call_async) run on. The default is 2 MiB, and the
+    /// least is 320 KiB. Wasm code may use all of it but 256 KiB, which are left for host
+    /// functions, and not more than [`Config::max_wasm_stack`] says. A stack takes memory as far as
+    /// it is used.
+    #[cfg(feature = "async")]
+    pub fn async_stack_size(&mut self, bytes: usize) -> &mut Self {
+        self.async_stacks.bytes = bytes;
+        self
+    }
+
+    /// Sets the maximum number of stacks that are kept for reuse after the calls that used them are
+    /// over. The default is 1,024. Four of them are kept by each thread as they are; the others, by
+    /// the process, take up to 32 KiB of memory each. Zero: none is kept.
+    #[cfg(feature = "async")]
+    pub fn async_stacks_kept(&mut self, stacks: usize) -> &mut Self {
+        self.async_stacks.kept = stacks;
+        self
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn async_stacks(&self) -> StackSettings {
+        self.async_stacks
     }
 
     pub(crate) fn stack_bytes(&self) -> usize {

@@ -271,6 +271,19 @@ pub enum Error {
     /// A host function used a handle of a runtime to call into the store that it was called from.
     #[error("this thread is already in a call of that store: use what `Instance::within` returns")]
     InUse,
+    /// Wasm code called an asynchronous host function in a call that cannot be suspended.
+    #[error(
+        "an asynchronous host function was called in a synchronous call: use `call_async` or \
+         `instantiate_async` for the innermost call of the host that led to it"
+    )]
+    NotAsync,
+    /// A future of a call in the store was neither completed nor dropped, so the call stays
+    /// suspended for ever.
+    #[error(
+        "a call in the store is suspended for ever, because its future was leaked: use another \
+         store"
+    )]
+    Suspended,
     /// The guest asked to end with this exit code.
     #[error("exit with code {0}")]
     Exit(i32),

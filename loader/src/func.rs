@@ -22,6 +22,8 @@ use crate::types::FuncType;
 use crate::val::Val;
 use crate::vm::activation::{enter, enter_outermost, is_active};
 use crate::vm::externrefs::Point;
+#[cfg(feature = "async")]
+use crate::vm::fiber::HostCall;
 use crate::vm::host::{HOST_ENTRY, HostFunc, StoreFunc};
 use crate::vm::store::StoreCore;
 
@@ -120,12 +122,34 @@ impl Func {
         results: &mut [Val],
     ) -> Result<(), Error> {
         let mut store = store.as_context_mut();
-        let ty = FuncType::from_id(self.0.borrow(store.core()).type_id);
+        let mut values = self.raw_params(store.core(), params, results.len())?;
+        // SAFETY: as many values of the right types as the function takes, and room for its
+        // results.
+        unsafe { self.call_raw(store.core_ptr(), values.as_mut_ptr())? };
+        // SAFETY: the function has written its results.
+        unsafe { self.read_results(store.core(), &values, results) };
+        Ok(())
+    }
+
+    /// The arguments of a call, with room for its results.
+    ///
+    /// # Errors
+    /// [`Error::Count`], [`Error::Type`] and [`Error::WrongStore`].
+    ///
+    /// # Panics
+    /// If the function belongs to another store.
+    pub(crate) fn raw_params(
+        &self,
+        core: &mut StoreCore,
+        params: &[Val],
+        results: usize,
+    ) -> Result<Vec<ValRaw>, Error> {
+        let ty = FuncType::from_id(self.0.borrow(core).type_id);
         let counts = [
             ("arguments of a function", params.len(), ty.params().len()),
             (
                 "places for results of a function",
-                results.len(),
+                results,
                 ty.results().len(),
             ),
         ];
@@ -140,28 +164,34 @@ impl Func {
         }
         if !params.iter().map(Val::ty).eq(ty.params().iter().copied()) {
             let given: Vec<_> = params.iter().map(Val::ty).collect();
-            let found = FuncType::of(given, ty.results().iter().copied().take(results.len()));
+            let found = FuncType::of(given, ty.results().iter().copied().take(results));
             return Err(Error::Type {
                 what: "call of a function".into(),
                 found: found.to_string(),
                 expected: ty.to_string(),
             });
         }
-        let core = store.core();
         core.collect_externrefs(Point::Host);
-        let mut values = vec![ValRaw { v128: 0 }; params.len().max(results.len()).max(1)];
+        let mut values = vec![ValRaw { v128: 0 }; params.len().max(results).max(1)];
         for (raw, param) in values.iter_mut().zip(params) {
             *raw = param.to_raw(core)?;
         }
-        // SAFETY: as many values of the right types as the function takes, and room for its
-        // results.
-        unsafe { self.call_raw(store.core_ptr(), values.as_mut_ptr())? };
-        let core = store.core();
+        Ok(values)
+    }
+
+    /// # Safety
+    /// A call of the function has written its results to `values`.
+    pub(crate) unsafe fn read_results(
+        &self,
+        core: &StoreCore,
+        values: &[ValRaw],
+        results: &mut [Val],
+    ) {
+        let ty = FuncType::from_id(self.0.borrow(core).type_id);
         for ((result, raw), ty) in results.iter_mut().zip(values).zip(ty.results()) {
-            // SAFETY: the function has written its results.
-            *result = unsafe { Val::from_raw(*ty, raw, core) };
+            // SAFETY: by this function's contract.
+            *result = unsafe { Val::from_raw(*ty, *raw, core) };
         }
-        Ok(())
     }
 
     /// # Safety
@@ -176,6 +206,8 @@ impl Func {
             let func_ref = self.0.get_again().as_ptr();
             let (ctx, code, entry) = ((*func_ref).ctx, (*func_ref).code, (*func_ref).array_entry);
             if std::ptr::eq(entry, &raw const HOST_ENTRY) {
+                #[cfg(feature = "async")]
+                let _call = HostCall::begin(core);
                 return HostFunc::call(ctx.cast_const().cast(), values);
             }
             let entry: unsafe extern "C" fn(*mut c_void, *const u8, *mut ValRaw) =

@@ -39,6 +39,12 @@ pub struct Caller<'a, T: 'static> {
     owner: *mut VmContextHeader,
 }
 
+// SAFETY: a caller is exclusive access to its store, and `T` is the only part of a store that may
+// not be `Send`. Wasm code that another thread enters through it gets that thread's stack limit.
+unsafe impl<T: Send> Send for Caller<'_, T> {}
+// SAFETY: a shared caller gives out only shared references to the data, and reads fields.
+unsafe impl<T: Sync> Sync for Caller<'_, T> {}
+
 impl<'a, T: 'static> Caller<'a, T> {
     /// # Safety
     /// `import` is a slot of a host function of a `Store<T>` that nobody else is using until the

@@ -10,7 +10,7 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use precast_artifact::vm::ValRaw;
+use precast_artifact::vm::{ValRaw, VmFuncRef};
 
 use crate::error::Error;
 use crate::externs::{Export, Extern};
@@ -23,7 +23,7 @@ use crate::memory::Memory;
 use crate::module::Module;
 use crate::shared_memory::SharedMemory;
 use crate::snapshot::Snapshot;
-use crate::store::{AsContext, AsContextMut};
+use crate::store::{AsContext, AsContextMut, StoreContextMut};
 use crate::stored::Stored;
 use crate::table::Table;
 use crate::tag::Tag;
@@ -69,11 +69,28 @@ impl Instance {
         module: &Module,
         imports: &[Extern],
     ) -> Result<Self, Error> {
+        let mut store = store.as_context_mut();
+        let core = store.core_ptr();
+        // SAFETY: the store is borrowed exclusively, and not used otherwise until this returns.
+        unsafe { Self::begin_new(&mut store, module, imports)?.run(core) }
+    }
+
+    /// Does all of [`Instance::new`] but for running the start function.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub(crate) fn begin_new<T: 'static>(
+        store: &mut StoreContextMut<'_, T>,
+        module: &Module,
+        imports: &[Extern],
+    ) -> Result<Begun, Error> {
         let imports: Vec<_> = imports
             .iter()
             .map(|item| Import::Extern(item.clone()))
             .collect();
-        let store = store.as_context_mut();
         let found = || module.interruption();
         store.0.engine.check(*module.engine(), found)?;
         let core = store.core_ptr();
@@ -86,16 +103,17 @@ impl Instance {
             quota::for_instance(core, &demand, &artifact, None)?;
             let mut raw = imports.iter().map(|import| import.to_raw(&*core));
             let instance = InstanceData::new(&*core, &module.code, &mut raw, None, None)?;
-            Self::start(core, instance, &demand)
+            Self::begin(core, instance, &demand)
         }
     }
 
-    /// Makes an instance with linked imports, or takes a parked one over.
+    /// Makes an instance with linked imports, or takes a parked one over. Its start function has not
+    /// run yet.
     ///
     /// # Safety
     /// `core` is the pointer that machine code uses, of a store that is used by nobody else until
     /// this returns.
-    pub(crate) unsafe fn from_pre(core: *mut StoreCore, pre: &PreInner) -> Result<Self, Error> {
+    pub(crate) unsafe fn from_pre(core: *mut StoreCore, pre: &PreInner) -> Result<Begun, Error> {
         // SAFETY: by this function's contract.
         unsafe {
             (*core).check_interruption(pre.module.interruption())?;
@@ -118,19 +136,19 @@ impl Instance {
                     InstanceData::new(&*core, &pre.module.code, &mut raw, owner, state)?
                 }
             };
-            Self::start(core, instance, &pre.demand)
+            Self::begin(core, instance, &pre.demand)
         }
     }
 
-    /// Gives a new instance to the store, initialises it and runs its start function.
+    /// Gives a new instance to the store and initialises it.
     ///
     /// # Safety
     /// As for [`Instance::from_pre`].
-    unsafe fn start(
+    unsafe fn begin(
         core_ptr: *mut StoreCore,
         mut instance: Box<InstanceData>,
         demand: &Demand,
-    ) -> Result<Self, Error> {
+    ) -> Result<Begun, Error> {
         // SAFETY: by this function's contract.
         let core = unsafe { &mut *core_ptr };
         core.usage.add(demand);
@@ -150,34 +168,29 @@ impl Instance {
         core.instances.push(instance);
         // SAFETY: the instance is the store's now, which is used by nobody else.
         unsafe {
-            match data.as_ref().state.clone() {
-                Some(state) => state.restore(data.as_mut())?,
-                None => Self::initialise(core_ptr, data)?,
-            }
-            Ok(Self::from_data(&*core_ptr, data))
+            let start = match data.as_ref().state.clone() {
+                Some(state) => {
+                    state.restore(data.as_mut())?;
+                    None
+                }
+                None => Self::initialise(data)?,
+            };
+            let instance = Self::from_data(&*core_ptr, data);
+            Ok(Begun { instance, start })
         }
     }
 
-    /// Does what is left of instantiation, and runs the start function.
+    /// Does what is left of instantiation, and returns the start function.
     ///
     /// # Safety
     /// As for [`Instance::from_pre`]; the instance is one of the store's, and published.
-    unsafe fn initialise(
-        core: *mut StoreCore,
-        mut data: NonNull<InstanceData>,
-    ) -> Result<(), Error> {
+    unsafe fn initialise(mut data: NonNull<InstanceData>) -> Result<Option<VmFuncRef>, Error> {
         // SAFETY: by this function's contract.
         unsafe {
             let start = data.as_ref().module.artifact().start_function()?;
             data.as_mut().initialise()?;
-            // A start function has no parameters and no results. Its reference needs no slot.
-            if let Some(start) = start {
-                let func_ref = data.as_ref().new_func_ref(start)?;
-                if let Some(func) = Func::from_raw(&*core, &func_ref) {
-                    func.call_raw(core, &mut ValRaw { v128: 0 })?;
-                }
-            }
-            Ok(())
+            let func_ref = start.map(|start| data.as_ref().new_func_ref(start));
+            Ok(func_ref.transpose()?)
         }
     }
 
@@ -221,7 +234,9 @@ impl Instance {
             (*core).usage.resize(before, (*instance).sizes());
             restored?;
             if state.is_none() {
-                Self::initialise(core, data)?;
+                let start = Self::initialise(data)?;
+                let instance = *self;
+                Begun { instance, start }.run(core)?;
             }
         }
         Ok(())
@@ -356,6 +371,35 @@ impl Instance {
         let store = store.as_context();
         let code = &self.0.borrow(&store.0.core).module;
         Module::of_code(Arc::clone(code), store.0.engine)
+    }
+}
+
+/// An instance that is initialised, but for its start function.
+pub(crate) struct Begun {
+    pub(crate) instance: Instance,
+    pub(crate) start: Option<VmFuncRef>,
+}
+
+impl Begun {
+    /// Runs the start function.
+    ///
+    /// # Errors
+    /// The error that ended it early.
+    ///
+    /// # Safety
+    /// `core` is the instance's store, which nobody else uses until this returns.
+    #[inline]
+    pub(crate) unsafe fn run(self, core: *mut StoreCore) -> Result<Instance, Error> {
+        // A start function has no parameters and no results. Its reference needs no slot.
+        if let Some(start) = &self.start {
+            // SAFETY: by this function's contract; the reference is read before the call begins.
+            unsafe {
+                if let Some(func) = Func::from_raw(&*core, start) {
+                    func.call_raw(core, &mut ValRaw { v128: 0 })?;
+                }
+            }
+        }
+        Ok(self.instance)
     }
 }
 

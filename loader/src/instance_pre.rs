@@ -7,10 +7,10 @@ use precast_artifact::records::IMPORTED;
 
 use crate::error::Error;
 use crate::imports::Import;
-use crate::instance::Instance;
+use crate::instance::{Begun, Instance};
 use crate::module::Module;
 use crate::snapshot::Snapshot;
-use crate::store::{AsContextMut, Invariant};
+use crate::store::{AsContextMut, Invariant, StoreContextMut};
 use crate::vm::pool::Owner;
 use crate::vm::quota::Demand;
 use crate::vm::state::State;
@@ -146,7 +146,21 @@ impl<T: 'static> InstancePre<T> {
     /// # Panics
     /// If an item that was defined in the linker belongs to another store.
     pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance, Error> {
-        let store = store.as_context_mut();
+        let mut store = store.as_context_mut();
+        let core = store.core_ptr();
+        // SAFETY: the store is borrowed exclusively, and not used otherwise until this returns.
+        unsafe { self.begin(&mut store)?.run(core) }
+    }
+
+    /// Does all of [`InstancePre::instantiate`] but for running the start function.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    #[inline]
+    pub(crate) fn begin(&self, store: &mut StoreContextMut<'_, T>) -> Result<Begun, Error> {
         let module = &self.inner.module;
         let found = || module.interruption();
         store.0.engine.check(*module.engine(), found)?;

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use crate::error::Error;
 use crate::store::{Store, StoreContextMut};
-use crate::vm::interrupt::{Interrupt, Reason, SharedInterrupt, lock};
+use crate::vm::interrupt::{Interrupt, Reason, SharedInterrupt, Woken, lock};
 
 /// Ends the wasm code of a store from another thread. A handle may outlive the store, and does
 /// nothing afterwards.
@@ -32,11 +32,12 @@ impl InterruptHandle {
     /// [`Trap::Interrupt`](crate::Trap::Interrupt), until [`clear`](Self::clear).
     ///
     /// Code compiled with [`Interruption::Epoch`](crate::Interruption::Epoch) stops within
-    /// microseconds. Other code stops when a host function returns to it.
+    /// microseconds. Other code stops when a host function returns to it. A call that is suspended
+    /// ends at once: its task is woken.
     pub fn interrupt(&self) {
-        if let Some(interrupt) = &*lock(&self.0) {
-            interrupt.raise(Reason::Handle);
-        }
+        let woken = lock(&self.0).as_ref().map(|i| i.raise(Reason::Handle));
+        // The lock is not held here.
+        woken.map(Woken::wake).unwrap_or_default();
     }
 
     /// Lets the store's code run again.

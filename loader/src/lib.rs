@@ -48,6 +48,7 @@
 //! | bound the memory and the tables of instances | [`Store::set_limits`], [`ResourceLimiter`] |
 //! | stop code that runs too long | [`InterruptHandle`], [`Store::set_epoch_deadline`] |
 //! | count what code does, and stop it at a bound | [`Store::set_fuel`] |
+//! | let host functions wait without blocking their thread (feature `async`) | [`Func`]'s, [`TypedFunc`]'s and [`Linker`]'s methods with `async` in their names |
 //! | let instances find each other by name, and close them with an exit code | [`runtime`] |
 //! | take imports from elsewhere | [`Redirections`] |
 //! | learn why code stopped, and where | [`Error`], [`Trap`], [`WasmBacktrace`]; source lines: `precast-symbols` |
@@ -69,7 +70,7 @@
 // |---|---|---|
 // | ground | `sys`, `arch` | the operating system; all that differs between architectures |
 // | | `mapping`, `place`, `libcalls` | a mapped artifact: checked, patched, executable |
-// | | `types`, `error`, `backtrace`, `limits` | types without a pointer into a store |
+// | | `types`, `error`, `backtrace`, `limits`, `deadline` | types without a pointer into a store |
 // | | `externref`, `exception` | values that stores keep for machine code |
 // | machine | `vm` | what machine code and the signal handler work with, see its own map |
 // | handles | `engine`, `module`, `store` | settings, modules, stores and access to them |
@@ -81,6 +82,7 @@
 // | | `capture` | backtraces that the host takes |
 // | | `val`, `exnref`, `snapshot` | values; the state of instances |
 // | | `host`, `into_func`, `typed` | host functions, and Rust types for wasm types |
+// | | `call_async`, `host_async` | calls and host functions that can be suspended |
 // | | `linker`, `imports`, `instance_pre`, `redirect` | resolving and checking imports |
 // | | `embedded` | macros for what build scripts made |
 // | | `interrupt`, `hosts` | stopping code from outside; what is asked of the process |
@@ -94,7 +96,10 @@
 
 mod arch;
 mod backtrace;
+#[cfg(feature = "async")]
+mod call_async;
 mod capture;
+mod deadline;
 mod debug;
 mod embedded;
 mod engine;
@@ -106,6 +111,8 @@ mod externs;
 mod func;
 mod global;
 mod host;
+#[cfg(feature = "async")]
+mod host_async;
 pub mod hosts;
 mod imports;
 mod instance;
@@ -138,6 +145,7 @@ mod val;
 mod vm;
 
 pub use backtrace::{FrameInfo, WasmBacktrace};
+pub use deadline::UpdateDeadline;
 pub use engine::{Config, Engine, EngineWeak};
 pub use error::host::HostError;
 pub use error::{Error, LinkError};
@@ -147,6 +155,8 @@ pub use externs::{Export, Extern};
 pub use func::{Func, TypedFunc};
 pub use global::Global;
 pub use host::Caller;
+#[cfg(feature = "async")]
+pub use host_async::WasmTyList;
 pub use instance::Instance;
 pub use instance_pre::InstancePre;
 pub use interface::{ExportType, ImportType, ModuleExport};

@@ -94,7 +94,12 @@ impl<T: 'static> Linker<T> {
         items
     }
 
-    fn insert(&mut self, module: &str, name: &str, item: Import) -> Result<&mut Self, Error> {
+    pub(crate) fn insert(
+        &mut self,
+        module: &str,
+        name: &str,
+        item: Import,
+    ) -> Result<&mut Self, Error> {
         let allow_shadowing = self.allow_shadowing;
         let items = self.items_mut(module);
         if !allow_shadowing && items.contains_key(name) {

@@ -5,9 +5,12 @@
 //! and a pointer to an item of it, see `stored`.
 
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 
+use crate::deadline::UpdateDeadline;
 use crate::engine::Engine;
+use crate::error::Error;
 use crate::limits::{ResourceLimiter, StoreLimits};
 use crate::vm::store::StoreCore;
 
@@ -39,18 +42,25 @@ pub struct Store<T: 'static> {
 pub(crate) type Invariant<T> = PhantomData<fn(T) -> T>;
 
 #[repr(C)]
-pub(crate) struct StoreInner<T> {
+pub(crate) struct StoreInner<T: 'static> {
     /// The first field, so that a pointer to the context that machine code has is a pointer to the
     /// whole store.
     pub(crate) core: StoreCore,
     pub(crate) data: T,
     pub(crate) engine: Engine,
     limiter: Option<Box<LimiterOf<T>>>,
+    on_deadline: OnDeadline<T>,
     invariant: Invariant<T>,
 }
 
 /// Finds a limiter in the data of the host.
 type LimiterOf<T> = dyn (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync;
+
+/// Decides when a deadline has passed. Boxed twice, because few stores have it.
+type OnDeadline<T> = Option<Box<Box<DeadlineOf<T>>>>;
+
+type DeadlineOf<T> =
+    dyn (FnMut(StoreContextMut<'_, T>) -> Result<UpdateDeadline, Error>) + Send + Sync;
 
 /// A store without data of the host must not be larger than what the allocator takes from its
 /// cache. A store is made for each short-lived instance, and a larger one takes half as long again.
@@ -70,6 +80,7 @@ impl<T: 'static> Store<T> {
             data,
             engine: *engine,
             limiter: None,
+            on_deadline: None,
             invariant: PhantomData,
         };
         let mut inner = NonNull::from(Box::leak(Box::new(inner)));
@@ -142,6 +153,57 @@ impl<T: 'static> Store<T> {
     /// [`StoreContextMut::gc`].
     pub fn gc(&mut self) {
         self.core_mut().collect_externrefs_now();
+    }
+
+    /// Sets who decides when the [deadline](Store::set_epoch_deadline) of the store has passed,
+    /// instead of the code ending: code may go on with a new deadline, or be suspended first. A
+    /// deadline that passes while a host function runs is decided on when code runs again. An error
+    /// ends the call.
+    ///
+    /// `decide` is not asked again while it runs: code that it calls ends at the deadline. Other
+    /// reasons to end, like an [`InterruptHandle`](crate::InterruptHandle), are not asked about.
+    pub fn epoch_deadline_callback(
+        &mut self,
+        decide: impl (FnMut(StoreContextMut<'_, T>) -> Result<UpdateDeadline, Error>)
+        + Send
+        + Sync
+        + 'static,
+    ) {
+        unsafe fn ask<T: 'static>(core: *mut StoreCore) -> Result<UpdateDeadline, Error> {
+            let inner = core.cast::<StoreInner<T>>();
+            // SAFETY: the pointer is to the whole store, of this `T`; by the contract of `AskHost`
+            // nobody else uses it.
+            let inner = unsafe { &mut *inner };
+            let Some(mut decide) = inner.on_deadline.take() else {
+                return Ok(UpdateDeadline::Interrupt);
+            };
+            let asked = AssertUnwindSafe(|| decide(StoreContextMut(&mut *inner)));
+            let decision = catch_unwind(asked);
+            inner.on_deadline = Some(decide);
+            decision.unwrap_or_else(|panic| resume_unwind(panic))
+        }
+        let inner = self.inner_mut();
+        inner.on_deadline = Some(Box::new(Box::new(decide)));
+        inner.core.ask_host = Some(ask::<T>);
+    }
+
+    /// When the deadline has passed, code lets other tasks of the executor have a turn, and gets a
+    /// new deadline, `delta` epochs from then on. So an endless guest blocks no thread. The code must
+    /// run in a call that can be suspended, like [`TypedFunc::call_async`], without a synchronous
+    /// host function in between; otherwise it ends with [`Error::NotAsync`].
+    ///
+    /// [`TypedFunc::call_async`]: crate::TypedFunc::call_async
+    #[cfg(feature = "async")]
+    pub fn epoch_deadline_async_yield_and_update(&mut self, delta: u64) {
+        self.epoch_deadline_callback(move |_| Ok(UpdateDeadline::Yield(delta)));
+    }
+
+    /// When the deadline has passed, code ends with
+    /// [`Trap::Interrupt`](crate::Trap::Interrupt). So it is in a new store.
+    pub fn epoch_deadline_trap(&mut self) {
+        let inner = self.inner_mut();
+        inner.core.ask_host = None;
+        inner.on_deadline = None;
     }
 
     /// Drops the store and returns the data of the host.
@@ -218,6 +280,15 @@ pub struct StoreContext<'a, T: 'static>(pub(crate) &'a StoreInner<T>);
 /// assert_eq!(*store.data(), 3);
 /// ```
 pub struct StoreContextMut<'a, T: 'static>(pub(crate) &'a mut StoreInner<T>);
+
+// SAFETY: as for the stores that they are references to.
+unsafe impl<T: Sync> Send for StoreContext<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for StoreContext<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for StoreContextMut<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for StoreContextMut<'_, T> {}
 
 impl<'a, T: 'static> StoreContext<'a, T> {
     /// The data of the host.

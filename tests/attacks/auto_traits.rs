@@ -40,19 +40,26 @@ type Bound = Rc<()>;
 /// A type that is `Send`, but not `Sync`.
 type Unshared = Cell<u8>;
 
-// A store is `Send` and `Sync` if its data is. Types that borrow a store from a call must stay on
-// the thread on which that call runs.
+// A store is `Send` and `Sync` if its data is, and so is what borrows it: the futures of
+// asynchronous host functions hold that, and move between threads.
 never! {
     Store<Bound>: Send Sync;
     Store<Unshared>: Sync;
-    Caller<'static, ()>: Send Sync;
-    StoreContext<'static, ()>: Send Sync;
-    StoreContextMut<'static, ()>: Send Sync;
+    Caller<'static, Bound>: Send Sync;
+    Caller<'static, Unshared>: Sync;
+    StoreContext<'static, Unshared>: Send Sync;
+    StoreContextMut<'static, Bound>: Send Sync;
+    StoreContextMut<'static, Unshared>: Sync;
 }
 
 always! {
     Store<()>: Send Sync;
     Store<Unshared>: Send;
+    Caller<'static, ()>: Send Sync;
+    Caller<'static, Unshared>: Send;
+    StoreContext<'static, ()>: Send Sync;
+    StoreContextMut<'static, ()>: Send Sync;
+    StoreContextMut<'static, Unshared>: Send;
     Engine: Send Sync;
     Module: Send Sync;
     // Host functions are `Send` and `Sync`, independently of the data of the stores that they are

@@ -1,5 +1,8 @@
 //! The behaviour of the loader, tested through its public interface.
 
+mod async_calls;
+mod async_drops;
+mod async_epochs;
 mod calls;
 mod context;
 mod damage;

@@ -7,6 +7,7 @@
 //! | `file` | artifacts in temporary files |
 //! | `handmade` | an artifact that is made without the compiler |
 //! | [`child`] | test cases that need a process of their own |
+//! | [`executor`] | runs futures |
 //! | [`overflow`] | a module that overflows the stack |
 //! | `watchdog` | ends a test that hangs |
 //!
@@ -27,6 +28,7 @@
 pub mod child;
 #[cfg(feature = "compiler")]
 mod compile;
+pub mod executor;
 mod file;
 mod guest;
 mod handmade;

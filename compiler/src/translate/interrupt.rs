@@ -33,7 +33,7 @@ use cranelift_codegen::ir::{InstBuilder, Value};
 use cranelift_frontend::Variable;
 use precast_artifact::promises::Promise;
 use precast_artifact::vm::{VmContextHeader, VmStoreContext};
-use precast_artifact::{Interruption, TrapCode};
+use precast_artifact::{Builtin, Interruption, TrapCode};
 use std::mem::{offset_of, take};
 use wasmparser::{FunctionBody, Operator, OperatorsReader};
 
@@ -227,7 +227,7 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Traps if the store's interrupt word says so.
+    /// Asks the loader whether to go on, if the store's interrupt word is raised.
     fn check_interrupt(&mut self) {
         let store = self.store_context();
         let offset = offset_of!(VmStoreContext, interrupt);
@@ -238,7 +238,16 @@ impl FuncTranslator<'_, '_> {
             .builder
             .ins()
             .icmp(IntCC::UnsignedLessThan, store, word);
-        self.trapnz(stop, TrapCode::Interrupt);
+        let (ask, next) = (self.builder.create_block(), self.builder.create_block());
+        self.builder.ins().brif(stop, ask, &[], next, &[]);
+        self.builder.seal_block(ask);
+        self.builder.set_cold_block(ask);
+        self.builder.switch_to_block(ask);
+        self.call_builtin(Builtin::Interrupted, &[]);
+        self.reload_fuel();
+        self.builder.ins().jump(next, &[]);
+        self.builder.seal_block(next);
+        self.builder.switch_to_block(next);
     }
 
     /// Traps if no fuel is left.
@@ -292,6 +301,20 @@ impl FuncTranslator<'_, '_> {
             count = self.builder.ins().iadd_imm_s(count, pending);
         }
         self.store_fuel(count);
+    }
+
+    /// Loads the count again after a call before which [`Self::note_fuel`] has stored it, because
+    /// the host may have given fuel. The pending cost stays pending.
+    fn reload_fuel(&mut self) {
+        let Some(&Fuel { count, pending }) = self.fuel.as_ref() else {
+            return;
+        };
+        self.load_fuel();
+        if pending != 0 {
+            let loaded = self.builder.use_var(count);
+            let loaded = self.builder.ins().iadd_imm_s(loaded, -pending);
+            self.builder.def_var(count, loaded);
+        }
     }
 
     fn store_fuel(&mut self, count: Value) {

@@ -27,6 +27,8 @@
 ;;     ss0 = explicit_slot 8, align = 8
 ;;     region0 = 0 "vm"
 ;;     region1 = 7 "interrupt"
+;;     sig0 = (i64) preserve_all
+;;     fn0 = colocated builtin[interrupted] sig0
 ;;
 ;; block0(v0: i64, v1: i32):
 ;;     v6 = stack_addr.i64 ss0
@@ -38,25 +40,34 @@
 ;;     trapnz v5, StackOverflow
 ;;     jump block1(v1)
 ;;
-;; block1(v10: i32):
+;; block1(v11: i32):
+;;     v10 -> v11
 ;;     v7 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     sequence_point
 ;;     v8 = load.i64 notrap aligned region1 v7+16
 ;;     v9 = icmp ult v7, v8
-;;     trapnz v9, Interrupt
-;;     v11 = iconst.i32 1
-;;     v12 = isub v10, v11  ; v11 = 1
-;;     brif v12, block1(v12), block2
+;;     brif v9, block2, block3
 ;;
-;; block2:
+;; block2 cold:
+;;     call fn0(v0)
+;;     jump block3
+;;
+;; block3:
+;;     v12 = iconst.i32 1
+;;     v13 = isub.i32 v11, v12  ; v12 = 1
+;;     brif v13, block1(v13), block4
+;;
+;; block4:
 ;;     return
 ;; }
 ;; function func2(i64 vmctx, i32) -> i32 tail {
 ;;     ss0 = explicit_slot 8, align = 8
 ;;     region0 = 0 "vm"
 ;;     region1 = 7 "interrupt"
-;;     sig0 = (i64 vmctx, i32) -> i32 tail
-;;     fn0 = colocated func0 sig0
+;;     sig0 = (i64) preserve_all
+;;     sig1 = (i64 vmctx, i32) -> i32 tail
+;;     fn0 = colocated builtin[interrupted] sig0
+;;     fn1 = colocated func0 sig1
 ;;
 ;; block0(v0: i64, v1: i32):
 ;;     v6 = stack_addr.i64 ss0
@@ -70,8 +81,14 @@
 ;;     sequence_point
 ;;     v8 = load.i64 notrap aligned region1 v7+16
 ;;     v9 = icmp ult v7, v8
-;;     trapnz v9, Interrupt
-;;     v10 = call fn0(v0, v1)
+;;     brif v9, block1, block2
+;;
+;; block1 cold:
+;;     call fn0(v0)
+;;     jump block2
+;;
+;; block2:
+;;     v10 = call fn1(v0, v1)
 ;;     v11 = iconst.i32 3
 ;;     v12 = imul v10, v11  ; v11 = 3
 ;;     return v12

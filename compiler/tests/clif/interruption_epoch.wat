@@ -24,22 +24,31 @@
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
+;;     sig0 = (i64) preserve_all
+;;     fn0 = colocated builtin[interrupted] sig0
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i32):
 ;;     jump block1(v1)
 ;;
-;; block1(v5: i32):
+;; block1(v6: i32):
+;;     v5 -> v6
 ;;     v2 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     sequence_point
 ;;     v3 = load.i64 notrap aligned region1 v2+16
 ;;     v4 = icmp ult v2, v3
-;;     trapnz v4, Interrupt
-;;     v6 = iconst.i32 1
-;;     v7 = isub v5, v6  ; v6 = 1
-;;     brif v7, block1(v7), block2
+;;     brif v4, block2, block3
 ;;
-;; block2:
+;; block2 cold:
+;;     call fn0(v0)
+;;     jump block3
+;;
+;; block3:
+;;     v7 = iconst.i32 1
+;;     v8 = isub.i32 v6, v7  ; v7 = 1
+;;     brif v8, block1(v8), block4
+;;
+;; block4:
 ;;     return
 ;; }
 ;; function func2(i64 vmctx, i32) -> i32 tail {
@@ -48,20 +57,29 @@
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
-;;     sig0 = (i64 vmctx, i32) -> i32 tail
-;;     fn0 = colocated func0 sig0
+;;     sig0 = (i64) preserve_all
+;;     sig1 = (i64 vmctx, i32) -> i32 tail
+;;     fn0 = colocated builtin[interrupted] sig0
+;;     fn1 = colocated func0 sig1
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i32):
+;;     v5 -> v1
 ;;     v2 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     sequence_point
 ;;     v3 = load.i64 notrap aligned region1 v2+16
 ;;     v4 = icmp ult v2, v3
-;;     trapnz v4, Interrupt
-;;     v5 = call fn0(v0, v1)
-;;     v6 = iconst.i32 3
-;;     v7 = imul v5, v6  ; v6 = 3
-;;     return v7
+;;     brif v4, block1, block2
+;;
+;; block1 cold:
+;;     call fn0(v0)
+;;     jump block2
+;;
+;; block2:
+;;     v6 = call fn1(v0, v1)
+;;     v7 = iconst.i32 3
+;;     v8 = imul v6, v7  ; v7 = 3
+;;     return v8
 ;; }
 ;; function func3(i64 vmctx) tail {
 ;;     region0 = 1 "memory head"

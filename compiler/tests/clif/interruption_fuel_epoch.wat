@@ -12,6 +12,8 @@
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
+;;     sig0 = (i64) preserve_all
+;;     fn0 = colocated builtin[interrupted] sig0
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i32):
@@ -24,7 +26,8 @@
 ;;     v7 = iadd v3, v6  ; v6 = 1
 ;;     jump block1(v7, v1)
 ;;
-;; block1(v8: i64, v14: i32):
+;; block1(v8: i64, v18: i32):
+;;     v17 -> v18
 ;;     v9 = iconst.i64 0
 ;;     v10 = icmp sge v8, v9  ; v9 = 0
 ;;     trapnz v10, OutOfFuel
@@ -32,16 +35,26 @@
 ;;     sequence_point
 ;;     v12 = load.i64 notrap aligned region2 v11+16
 ;;     v13 = icmp ult v11, v12
-;;     trapnz v13, Interrupt
-;;     v15 = iconst.i32 1
-;;     v16 = isub v14, v15  ; v15 = 1
-;;     v17 = iconst.i64 5
-;;     v18 = iadd v8, v17  ; v17 = 5
-;;     brif v16, block1(v18, v16), block2
+;;     brif v13, block2, block3(v8)
 ;;
-;; block2:
-;;     v19 = load.i64 notrap aligned readonly can_move region0 v0
-;;     store.i64 notrap aligned region1 v18, v19+8
+;; block2 cold:
+;;     v14 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store.i64 notrap aligned region1 v8, v14+8
+;;     call fn0(v0)
+;;     v15 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v16 = load.i64 notrap aligned region1 v15+8
+;;     jump block3(v16)
+;;
+;; block3(v21: i64):
+;;     v19 = iconst.i32 1
+;;     v20 = isub.i32 v18, v19  ; v19 = 1
+;;     v22 = iconst.i64 5
+;;     v23 = iadd v21, v22  ; v22 = 5
+;;     brif v20, block1(v23, v20), block4
+;;
+;; block4:
+;;     v24 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store.i64 notrap aligned region1 v23, v24+8
 ;;     return
 ;; }
 ;; function func1(i64 vmctx, i32) tail {
@@ -52,13 +65,15 @@
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
-;;     sig0 = (i64, i64, i32, i64) tail
-;;     sig1 = (i64, i32, i64) system_v
-;;     fn0 = colocated builtin[memory_fill] sig0
+;;     sig0 = (i64) preserve_all
+;;     sig1 = (i64, i64, i32, i64) tail
+;;     sig2 = (i64, i32, i64) system_v
+;;     fn0 = colocated builtin[interrupted] sig0
+;;     fn1 = colocated builtin[memory_fill] sig1
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i32):
-;;     v18 = load.i64 notrap aligned readonly can_move region0 v0+16
+;;     v25 = load.i64 notrap aligned readonly can_move region0 v0+16
 ;;     v2 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     v3 = load.i64 notrap aligned region1 v2+8
 ;;     v4 = iconst.i64 -1
@@ -70,42 +85,56 @@
 ;;     sequence_point
 ;;     v9 = load.i64 notrap aligned region2 v8+16
 ;;     v10 = icmp ult v8, v9
-;;     trapnz v10, Interrupt
-;;     v11 = uextend.i64 v6  ; v6 = 0
-;;     v12 = uextend.i64 v1
-;;     v13, v14 = uadd_overflow v11, v12
-;;     v15 = load.i64 notrap aligned region3 v0+24
-;;     v16 = icmp ugt v13, v15
-;;     v17 = bor v14, v16
-;;     trapnz v17, MemoryOutOfBounds
-;;     v19 = iadd v18, v11
-;;     v20 = uextend.i64 v1
-;;     v21 = iconst.i64 5
-;;     v22 = iadd v3, v21  ; v21 = 5
-;;     v23 = iadd v22, v20
-;;     v32 -> v23
-;;     v24 = iconst.i64 0
-;;     v25 = icmp sge v23, v24  ; v24 = 0
-;;     trapnz v25, OutOfFuel
-;;     v26 = iconst.i64 0x0040_0000
-;;     v27 = icmp ule v12, v26  ; v26 = 0x0040_0000
-;;     brif v27, block2, block1
+;;     brif v10, block1, block2(v3)
 ;;
 ;; block1 cold:
-;;     v28 = load.i64 notrap aligned readonly can_move region0 v0
-;;     store.i64 notrap aligned region1 v23, v28+8
-;;     call fn0(v0, v19, v7, v12)  ; v7 = 1
-;;     jump block3
+;;     v11 = iconst.i64 5
+;;     v12 = iadd.i64 v3, v11  ; v11 = 5
+;;     v13 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store notrap aligned region1 v12, v13+8
+;;     call fn0(v0)
+;;     v14 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v15 = load.i64 notrap aligned region1 v14+8
+;;     v16 = iconst.i64 -5
+;;     v17 = iadd v15, v16  ; v16 = -5
+;;     jump block2(v17)
 ;;
-;; block2:
-;;     v29 = load.i64 notrap aligned readonly can_move region0 v0
-;;     v30 = load.i64 notrap aligned readonly can_move region0 v29+72
-;;     v31 = load.i64 notrap aligned readonly can_move region0 v30+24
-;;     call_indirect sig1, v31(v19, v7, v12)  ; v7 = 1
-;;     jump block3
+;; block2(v28: i64):
+;;     v18 = uextend.i64 v6  ; v6 = 0
+;;     v19 = uextend.i64 v1
+;;     v20, v21 = uadd_overflow v18, v19
+;;     v22 = load.i64 notrap aligned region3 v0+24
+;;     v23 = icmp ugt v20, v22
+;;     v24 = bor v21, v23
+;;     trapnz v24, MemoryOutOfBounds
+;;     v26 = iadd.i64 v25, v18
+;;     v27 = uextend.i64 v1
+;;     v29 = iconst.i64 5
+;;     v30 = iadd v28, v29  ; v29 = 5
+;;     v31 = iadd v30, v27
+;;     v40 -> v31
+;;     v32 = iconst.i64 0
+;;     v33 = icmp sge v31, v32  ; v32 = 0
+;;     trapnz v33, OutOfFuel
+;;     v34 = iconst.i64 0x0040_0000
+;;     v35 = icmp ule v19, v34  ; v34 = 0x0040_0000
+;;     brif v35, block4, block3
 ;;
-;; block3:
-;;     v33 = load.i64 notrap aligned readonly can_move region0 v0
-;;     store.i64 notrap aligned region1 v23, v33+8
+;; block3 cold:
+;;     v36 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store.i64 notrap aligned region1 v31, v36+8
+;;     call fn1(v0, v26, v7, v19)  ; v7 = 1
+;;     jump block5
+;;
+;; block4:
+;;     v37 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v38 = load.i64 notrap aligned readonly can_move region0 v37+72
+;;     v39 = load.i64 notrap aligned readonly can_move region0 v38+24
+;;     call_indirect sig2, v39(v26, v7, v19)  ; v7 = 1
+;;     jump block5
+;;
+;; block5:
+;;     v41 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store.i64 notrap aligned region1 v31, v41+8
 ;;     return
 ;; }

@@ -143,6 +143,80 @@ pub(crate) fn saved_registers() -> [u64; 20] {
     saved
 }
 
+/// Bytes that [`switch_stack`] leaves on a stack.
+#[cfg(feature = "async")]
+const SWITCHED: usize = 160;
+
+/// Goes on where another stack was left, and leaves this one: saves on this stack what a function
+/// preserves, and exchanges the stack pointer with the one in `saved`. Returns when somebody comes
+/// back in the same way, perhaps on another thread.
+///
+/// The settings of floating-point arithmetic stay those of the thread.
+///
+/// # Safety
+/// `saved` is the stack pointer of a stack that was left in this way, or one made by
+/// [`prepare_stack`], and nobody else goes on there.
+#[cfg(feature = "async")]
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn switch_stack(saved: *mut usize) {
+    std::arch::naked_asm!(
+        "stp x29, x30, [sp, #-160]!",
+        "stp x19, x20, [sp, #16]",
+        "stp x21, x22, [sp, #32]",
+        "stp x23, x24, [sp, #48]",
+        "stp x25, x26, [sp, #64]",
+        "stp x27, x28, [sp, #80]",
+        "stp d8, d9, [sp, #96]",
+        "stp d10, d11, [sp, #112]",
+        "stp d12, d13, [sp, #128]",
+        "stp d14, d15, [sp, #144]",
+        "ldr x9, [x0]",
+        "mov x10, sp",
+        "str x10, [x0]",
+        "mov sp, x9",
+        "ldp x19, x20, [sp, #16]",
+        "ldp x21, x22, [sp, #32]",
+        "ldp x23, x24, [sp, #48]",
+        "ldp x25, x26, [sp, #64]",
+        "ldp x27, x28, [sp, #80]",
+        "ldp d8, d9, [sp, #96]",
+        "ldp d10, d11, [sp, #112]",
+        "ldp d12, d13, [sp, #128]",
+        "ldp d14, d15, [sp, #144]",
+        "ldp x29, x30, [sp], #160",
+        "ret",
+    )
+}
+
+/// Makes a new stack go on at the start of `run`, which is given `data` and must not return. The
+/// result is its stack pointer for [`switch_stack`].
+///
+/// # Safety
+/// `top` is a multiple of 16, and the words below it can be written.
+#[cfg(feature = "async")]
+pub(crate) unsafe fn prepare_stack(
+    top: usize,
+    run: unsafe extern "C" fn(*mut c_void) -> !,
+    data: *mut c_void,
+) -> usize {
+    let frame = (top - SWITCHED) as *mut usize;
+    let mut words = [0; SWITCHED / 8];
+    // x29, x30, x19, x20. A frame pointer of zero ends the walk of whoever follows frame pointers.
+    words[1] = start as *const () as usize;
+    words[2] = data as usize;
+    words[3] = run as usize;
+    // SAFETY: by this function's contract.
+    unsafe { frame.cast::<[usize; SWITCHED / 8]>().write(words) };
+    frame as usize
+}
+
+/// Where a new stack starts. No unwind information leads further up.
+#[cfg(feature = "async")]
+#[unsafe(naked)]
+unsafe extern "C" fn start() {
+    std::arch::naked_asm!("mov x0, x19", "blr x20", "brk #1")
+}
+
 /// Program counter and frame pointer of an interrupted context.
 pub(crate) fn context_pc_fp(context: &ucontext_t) -> (usize, usize) {
     let regs = &context.uc_mcontext;

@@ -203,6 +203,77 @@ pub(crate) fn saved_registers() -> [u64; 6] {
     saved
 }
 
+/// Words that [`switch_stack`] leaves on a stack.
+#[cfg(feature = "async")]
+const SWITCHED: usize = 7;
+
+/// Goes on where another stack was left, and leaves this one: saves on this stack what a function
+/// preserves, and exchanges the stack pointer with the one in `saved`. Returns when somebody comes
+/// back in the same way, perhaps on another thread.
+///
+/// The settings of floating-point arithmetic stay those of the thread.
+///
+/// # Safety
+/// `saved` is the stack pointer of a stack that was left in this way, or one made by
+/// [`prepare_stack`], and nobody else goes on there.
+#[cfg(feature = "async")]
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn switch_stack(saved: *mut usize) {
+    std::arch::naked_asm!(
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "mov rax, [rdi]",
+        "mov [rdi], rsp",
+        "mov rsp, rax",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+    )
+}
+
+/// Makes a new stack go on at the start of `run`, which is given `data` and must not return. The
+/// result is its stack pointer for [`switch_stack`].
+///
+/// # Safety
+/// `top` is a multiple of 16, and the words below it can be written.
+#[cfg(feature = "async")]
+pub(crate) unsafe fn prepare_stack(
+    top: usize,
+    run: unsafe extern "C" fn(*mut c_void) -> !,
+    data: *mut c_void,
+) -> usize {
+    let frame = (top - SWITCHED * 8) as *mut usize;
+    // r15, r14, r13, r12, rbx, rbp, and the address to return to. A frame pointer of zero ends the
+    // walk of whoever follows frame pointers.
+    let words = [
+        0,
+        0,
+        0,
+        run as usize,
+        data as usize,
+        0,
+        start as *const () as usize,
+    ];
+    // SAFETY: by this function's contract.
+    unsafe { frame.cast::<[usize; SWITCHED]>().write(words) };
+    frame as usize
+}
+
+/// Where a new stack starts. No unwind information leads further up.
+#[cfg(feature = "async")]
+#[unsafe(naked)]
+unsafe extern "C" fn start() {
+    std::arch::naked_asm!("mov rdi, rbx", "call r12", "ud2")
+}
+
 /// Program counter and frame pointer of an interrupted context.
 pub(crate) fn context_pc_fp(context: &ucontext_t) -> (usize, usize) {
     let regs = &context.uc_mcontext.gregs;

@@ -19,7 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 
 use crate::error::Error;
-use crate::vm::interrupt::{Interrupt, Reason};
+use crate::vm::interrupt::{Interrupt, Reason, Woken};
 
 use super::context::Context;
 use super::lock;
@@ -160,20 +160,21 @@ impl Gate {
         concerns: impl FnOnce(&Call) -> bool,
     ) -> Option<(Arc<Self>, ThreadId)> {
         let call = lock(&self.call);
-        let mut inner = None;
+        let (mut inner, mut woken) = (None, None);
         if let Some(thread) = call.thread
             && concerns(&call)
         {
             if self.stopped.load(Ordering::SeqCst) == 0 {
                 self.stopped.store(closing.bits(), Ordering::SeqCst);
                 if let Some(interrupt) = &call.interrupt {
-                    interrupt.raise(Reason::Closing);
+                    woken = Some(interrupt.raise(Reason::Closing));
                 }
             }
             inner = call.inner.clone().map(|inner| (inner, thread));
         }
         let is_waited_for = call.waiting > 0;
         drop(call);
+        woken.map(Woken::wake).unwrap_or_default();
         if is_waited_for {
             self.changed.notify_all();
         }

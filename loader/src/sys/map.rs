@@ -239,6 +239,15 @@ impl Reservation {
         Err(Error::system(format!("discard {len} bytes")))
     }
 
+    /// Asks the system for pages of the usual size only, so that to touch one page takes one page. A
+    /// system without huge pages refuses, which does no harm.
+    #[cfg(feature = "async")]
+    pub(crate) fn refuse_huge_pages(&mut self) {
+        let base = self.base.as_ptr().cast();
+        // SAFETY: the range is this reservation; the content does not change.
+        unsafe { libc::madvise(base, self.len, libc::MADV_NOHUGEPAGE) };
+    }
+
     /// Takes the access to `len` bytes from `start` on away, which keep their content until then.
     ///
     /// # Errors

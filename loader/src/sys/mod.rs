@@ -8,3 +8,5 @@ pub(crate) mod own_file;
 pub(crate) mod pages;
 pub(crate) mod sealed;
 pub(crate) mod stack;
+#[cfg(feature = "async")]
+pub(crate) mod stack_pool;

@@ -18,6 +18,9 @@
 //! initial one has forked, the only thread runs on that other thread's stack. The stack pointer
 //! shows this.
 //!
+//! While a call that can be suspended runs on a stack of its own, the thread-locals say where that
+//! stack ends.
+//!
 //! The loader does not know a stack that the program made itself, for a coroutine. Only the
 //! configured limit holds there, see [`Config::max_wasm_stack`](crate::Config::max_wasm_stack).
 
@@ -73,10 +76,47 @@ pub(crate) fn has_room(limit: usize) -> bool {
     arch::stack_pointer() >= limit.saturating_sub(HOST_RESERVE - MACHINE_RESERVE)
 }
 
+/// Whether an address of a stack that code runs on is one of the stack that this code runs on. Of
+/// stacks that the loader does not know, all are taken for the same.
+pub(crate) fn is_this(address: usize) -> bool {
+    let sp = arch::stack_pointer();
+    if FLOOR.get() == usize::MAX {
+        find(sp);
+    }
+    range().contains(&address) == range().contains(&sp)
+}
+
 /// The stack that the system made for this thread, if wasm code was entered on the thread before.
 pub(crate) fn range() -> Range<usize> {
     let (low, high) = RANGE.get();
     low..high
+}
+
+/// What is known of a stack that code runs on.
+#[cfg(feature = "async")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    floor: usize,
+    range: (usize, usize),
+}
+
+#[cfg(feature = "async")]
+impl Bounds {
+    /// A stack of fixed size.
+    pub(crate) fn fixed(range: Range<usize>) -> Self {
+        Self {
+            floor: range.start + HOST_RESERVE,
+            range: (range.start, range.end),
+        }
+    }
+
+    /// Exchanges what is known of the stack that this thread runs on.
+    pub(crate) fn replace(self) -> Self {
+        Self {
+            floor: FLOOR.replace(self.floor),
+            range: RANGE.replace(self.range),
+        }
+    }
 }
 
 #[cold]

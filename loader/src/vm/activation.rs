@@ -47,11 +47,10 @@ pub(crate) unsafe fn enter<R>(core: *mut StoreCore, call: impl FnOnce() -> R) ->
         if !is_active(core) {
             return enter_outermost(core, call);
         }
-        if !stack::has_room((*core).vm.stack_limit) {
-            return Err(no_stack());
-        }
+        let limit = nested_limit(core)?;
         let saved = SavedActivation::save(core);
         (*core).outer = &raw const saved;
+        (*core).vm.stack_limit = limit;
         let outer = CURRENT.replace(core);
         let result = call();
         CURRENT.set(outer);
@@ -60,8 +59,34 @@ pub(crate) unsafe fn enter<R>(core: *mut StoreCore, call: impl FnOnce() -> R) ->
     }
 }
 
-/// Whether wasm code of a store is active. If it is, it is on this thread, since the caller has the
-/// store to itself.
+/// The stack limit for code that is entered inside of another activation of its store: that of the
+/// activation, unless a host function has moved its [`Caller`](crate::Caller) to another stack.
+///
+/// # Errors
+/// A trap if the host has used so much stack that code cannot be entered, and [`Error::Suspended`].
+///
+/// # Safety
+/// `core` is valid and active.
+#[cold]
+#[inline(never)]
+unsafe fn nested_limit(core: *const StoreCore) -> Result<usize, Error> {
+    // SAFETY: by this function's contract.
+    let (limit, entry) = unsafe { ((*core).vm.stack_limit, (*core).vm.entry_sp) };
+    #[cfg(feature = "async")]
+    // SAFETY: as above.
+    unsafe { (*core).fibers.check() }?;
+    if !stack::is_this(entry) {
+        // SAFETY: as above.
+        return stack::limit(unsafe { (*core).stack_bytes }).ok_or_else(no_stack);
+    }
+    if stack::has_room(limit) {
+        Ok(limit)
+    } else {
+        Err(no_stack())
+    }
+}
+
+/// Whether wasm code of a store is active, or suspended.
 ///
 /// # Safety
 /// `core` is valid.
@@ -97,6 +122,39 @@ pub(crate) unsafe fn enter_outermost<R>(
     }
 }
 
+/// [`enter_outermost`] on the stack of a fiber, as its only entry. The frame of this function may go
+/// on on another thread than it began on, so it uses no thread-local. The fiber that is resumed has
+/// what it needs there already.
+///
+/// # Errors
+/// As for [`enter`].
+///
+/// # Safety
+/// As for [`enter_outermost`]; the code runs on the stack of a fiber that ends at `low`.
+#[cfg(feature = "async")]
+#[inline(always)]
+pub(crate) unsafe fn enter_on_fiber<R>(
+    core: *mut StoreCore,
+    low: usize,
+    call: impl FnOnce() -> R,
+) -> Result<R, Error> {
+    // SAFETY: by this function's contract.
+    unsafe {
+        (*core).fibers.note_entry();
+        let by_config = arch::stack_pointer().saturating_sub((*core).stack_bytes);
+        (*core).vm.stack_limit = by_config.max(low + stack::HOST_RESERVE);
+        let result = call();
+        (*core).vm.entry_sp = 0;
+        finish(core, result)
+    }
+}
+
+/// Makes `core` the store of the innermost activation on this thread, and returns the former one.
+#[cfg(feature = "async")]
+pub(crate) fn replace_current(core: *mut StoreCore) -> *mut StoreCore {
+    CURRENT.replace(core)
+}
+
 /// The trap of code that cannot be entered for want of stack.
 #[cold]
 #[inline(never)]
@@ -117,9 +175,9 @@ unsafe fn finish<R>(core: *mut StoreCore, result: R) -> Result<R, Error> {
     }
 }
 
-/// The fields of a store that an inner activation overwrites. The stack limit stays that of the
-/// outermost one.
+/// The fields of a store that an inner activation overwrites.
 pub(crate) struct SavedActivation {
+    stack_limit: usize,
     entry_fp: usize,
     entry_sp: usize,
     entry_handler: usize,
@@ -130,6 +188,38 @@ pub(crate) struct SavedActivation {
 }
 
 impl SavedActivation {
+    /// The fields of a store whose code is not active.
+    #[cfg(feature = "async")]
+    pub(crate) const IDLE: Self = Self {
+        stack_limit: usize::MAX,
+        entry_fp: 0,
+        entry_sp: 0,
+        entry_handler: 0,
+        exit_fp: 0,
+        exit_sp: 0,
+        outer: std::ptr::null(),
+    };
+
+    /// Exchanges the fields with those of a store.
+    ///
+    /// # Safety
+    /// `core` is valid.
+    #[cfg(feature = "async")]
+    pub(crate) unsafe fn exchange(&mut self, core: *mut StoreCore) {
+        // SAFETY: by this function's contract.
+        unsafe {
+            let other = Self::save(core);
+            self.restore(core);
+            *self = other;
+        }
+    }
+
+    /// Whether these are the fields of a store whose code is active.
+    #[cfg(feature = "async")]
+    pub(crate) fn is_active(&self) -> bool {
+        self.entry_sp != 0
+    }
+
     /// # Safety
     /// `core` is valid.
     unsafe fn save(core: *const StoreCore) -> Self {
@@ -138,6 +228,7 @@ impl SavedActivation {
             let vm = &raw const (*core).vm;
             Self {
                 outer: (*core).outer,
+                stack_limit: (*vm).stack_limit,
                 entry_fp: (*vm).entry_fp,
                 entry_sp: (*vm).entry_sp,
                 entry_handler: (*vm).entry_handler,
@@ -171,6 +262,7 @@ impl SavedActivation {
         unsafe {
             (*core).outer = self.outer;
             let vm = &raw mut (*core).vm;
+            (*vm).stack_limit = self.stack_limit;
             (*vm).entry_fp = self.entry_fp;
             (*vm).entry_sp = self.entry_sp;
             (*vm).entry_handler = self.entry_handler;
@@ -245,6 +337,10 @@ pub(crate) unsafe fn visit_words(
     // as long as it lasts. The frames are readable, being between this one and one of the same
     // stack.
     unsafe {
+        #[cfg(feature = "async")]
+        if (*core).fibers.are_nested() {
+            return false;
+        }
         if !is_active(core) {
             return true;
         }

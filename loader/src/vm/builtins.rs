@@ -14,6 +14,7 @@ use precast_artifact::vm::{VmBuiltins, VmContextHeader, VmFuncRef};
 use precast_artifact::{Builtin, TrapCode};
 
 use super::activation::raise;
+use super::deadline;
 use super::ending::Ending;
 use super::exception;
 use super::instance::InstanceData;
@@ -44,6 +45,7 @@ pub(crate) static BUILTINS: Builtins = Builtins(VmBuiltins({
     table[Builtin::MemoryWait32.position()] = atomics::memory_wait32 as *const ();
     table[Builtin::MemoryWait64.position()] = atomics::memory_wait64 as *const ();
     table[Builtin::MemoryNotify.position()] = atomics::memory_notify as *const ();
+    table[Builtin::Interrupted.position()] = deadline::interrupted as *const ();
     table
 }));
 

@@ -20,9 +20,9 @@ use precast_artifact::TrapCode;
 use precast_artifact::vm::{VmContextHeader, VmException, VmTag};
 
 use super::activation::raise;
+use super::deadline;
 use super::ending::Ending;
 use super::externrefs::Point;
-use super::interrupt;
 use super::store::StoreCore;
 use crate::arch;
 use crate::error::Error;
@@ -132,7 +132,7 @@ pub(crate) unsafe fn throw_from_host(core: *mut StoreCore, error: Error) -> Endi
         let Some(Landing { code, sp, fp }) = landing(core) else {
             return Ending::Error(error);
         };
-        if interrupt::is_raised(&raw mut (*core).vm) {
+        if deadline::ends(core) {
             return Ending::Trap(TrapCode::Interrupt);
         }
         if let Err(limit) = (*core).exnref_to_raw(Some(exception)) {

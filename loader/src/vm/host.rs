@@ -20,6 +20,7 @@ use precast_artifact::signature::is_tail_like_c;
 use precast_artifact::vm::{ValRaw, VmFuncImport, VmFuncRef};
 
 use super::activation::raise;
+use super::deadline;
 use super::ending::Ending;
 use super::exception;
 use super::externrefs::Point;
@@ -160,6 +161,8 @@ pub(crate) unsafe fn finish<R>(
     let ending = match result {
         // SAFETY: the slot's store is live: its code is calling.
         Ok(Ok(result)) if unsafe { !interrupt::is_raised((*import).store) } => return result,
+        // SAFETY: as above.
+        Ok(Ok(result)) if unsafe { !deadline::ends((*import).store.cast()) } => return result,
         Ok(Ok(_)) => Ending::Trap(TrapCode::Interrupt),
         // SAFETY: by this function's contract.
         Ok(Err(error)) => unsafe { exception::throw_from_host((*import).store.cast(), error) },

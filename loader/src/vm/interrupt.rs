@@ -4,7 +4,8 @@
 //! [`Interruption::Epoch`](precast_artifact::Interruption::Epoch) looks at in every loop and every
 //! recursion, and that the shims of host functions look at when the host function is done, whatever
 //! the code. Not zero, it ends the activation with
-//! [`TrapCode::Interrupt`](precast_artifact::TrapCode::Interrupt). Each reason to stop has a bit of
+//! [`TrapCode::Interrupt`](precast_artifact::TrapCode::Interrupt), unless the host decides otherwise
+//! when a deadline has passed, see [`deadline`](super::deadline). Each reason to stop has a bit of
 //! its own ([`Reason`]), so that to clear one does not clear another.
 //!
 //! Machine code reads nothing of the engine. An engine knows its stores that have a deadline, and
@@ -44,9 +45,9 @@ pub(crate) enum Reason {
     Deadline = INTERRUPT_LEAST << 2,
 }
 
-/// A pointer to the interrupt word of a store, for other threads.
+/// A pointer to the interrupt word of a store, and to who is waiting in the store, for other threads.
 #[derive(Debug, Clone)]
-pub(crate) struct Interrupt(NonNull<AtomicU64>);
+pub(crate) struct Interrupt(NonNull<StoreCore>);
 
 // SAFETY: every thread uses the word atomically, except for the store's own thread when it makes
 // the store.
@@ -58,15 +59,21 @@ impl Interrupt {
     /// # Safety
     /// `core` is valid, and the result is not used after the store is dropped.
     pub(crate) unsafe fn of(core: *mut StoreCore) -> Self {
-        // SAFETY: by this function's contract; an `AtomicU64` is laid out as a `u64`.
-        Self(unsafe { NonNull::new_unchecked(&raw mut (*core).vm.interrupt).cast() })
+        // SAFETY: by this function's contract.
+        Self(unsafe { NonNull::new_unchecked(core) })
     }
 
-    /// Asks the store's wasm code to stop.
-    pub(crate) fn raise(&self, reason: Reason) {
+    /// Asks the store's wasm code to stop. The caller wakes what this returns, when it holds no lock
+    /// any more: to wake a task may run any code.
+    pub(crate) fn raise(&self, reason: Reason) -> Woken {
         let word = self.word();
         word.fetch_or(reason as u64, Ordering::SeqCst);
         waiting::wake(word);
+        #[cfg(feature = "async")]
+        // SAFETY: by the contract of `of` the store exists, and threads may share this field.
+        return Woken(unsafe { (*self.0.as_ptr()).fibers.waker.take() });
+        #[cfg(not(feature = "async"))]
+        Woken()
     }
 
     /// Clears one reason to stop.
@@ -92,9 +99,33 @@ impl Interrupt {
     }
 
     fn word(&self) -> &AtomicU64 {
-        // SAFETY: by the contract of `of` the store exists.
-        unsafe { self.0.as_ref() }
+        // SAFETY: by the contract of `of` the store exists; an `AtomicU64` is laid out as a `u64`.
+        unsafe { AtomicU64::from_ptr(&raw mut (*self.0.as_ptr()).vm.interrupt) }
     }
+}
+
+/// The task whose call is suspended in a store whose code is to stop.
+#[must_use]
+pub(crate) struct Woken(#[cfg(feature = "async")] Option<std::task::Waker>);
+
+impl Woken {
+    pub(crate) fn wake(self) {
+        #[cfg(feature = "async")]
+        if let Some(waker) = self.0 {
+            waker.wake();
+        }
+    }
+
+    /// `None` if nothing is suspended.
+    fn or_none(self) -> Option<Self> {
+        #[cfg(feature = "async")]
+        return self.0.is_some().then_some(self);
+        #[cfg(not(feature = "async"))]
+        None
+    }
+
+    /// For a store whose code the caller itself runs.
+    fn is_not_needed(self) {}
 }
 
 /// Whether the wasm code of a store should stop.
@@ -137,11 +168,14 @@ impl Epochs {
         let mut this = lock(&self.0);
         this.epoch += 1;
         let epoch = this.epoch;
+        let mut woken = Vec::new();
         while let Some(first) = this.waiting.first_entry()
             && first.key().0 <= epoch
         {
-            first.remove().raise(Reason::Deadline);
+            woken.extend(first.remove().raise(Reason::Deadline).or_none());
         }
+        drop(this);
+        woken.into_iter().for_each(Woken::wake);
     }
 
     /// Sets or clears the deadline of a store, `ticks` epochs from now. Returns the new deadline.
@@ -159,7 +193,7 @@ impl Epochs {
         interrupt.clear(Reason::Deadline);
         let deadline = this.epoch.saturating_add(ticks?);
         if deadline <= this.epoch {
-            interrupt.raise(Reason::Deadline);
+            interrupt.raise(Reason::Deadline).is_not_needed();
         } else {
             this.waiting.insert((deadline, store), interrupt.clone());
         }

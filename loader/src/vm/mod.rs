@@ -14,18 +14,22 @@
 //! | `table`, `elements`, `global`, `externrefs`, `host` | the other items of a store |
 //! | `quota` | counts what a store's items take, and asks before one is made or grows |
 //! | `activation`, `ending`, `signal` | entering wasm code and leaving it early |
+//! | `fiber` | calls on stacks of their own, which can be suspended |
 //! | `exception` | exceptions, and how a throw finds its handler |
-//! | `interrupt`, `waiting` | stopping code from outside, and waking what waits |
+//! | `interrupt`, `deadline`, `waiting` | stopping code from outside, and waking what waits |
 //! | `builtins` | routines that machine code calls |
 //! | `pool` | instances kept for reuse |
 
 pub(crate) mod activation;
 pub(crate) mod builtins;
 pub(crate) mod close;
+pub(crate) mod deadline;
 pub(crate) mod elements;
 pub(crate) mod ending;
 pub(crate) mod exception;
 pub(crate) mod externrefs;
+#[cfg(feature = "async")]
+pub(crate) mod fiber;
 pub(crate) mod global;
 pub(crate) mod host;
 pub(crate) mod images;

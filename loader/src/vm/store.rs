@@ -19,8 +19,11 @@ use smallvec::SmallVec;
 
 use super::activation::SavedActivation;
 use super::builtins::BUILTINS;
+use super::deadline::AskHost;
 use super::ending::{Ending, RawFrames};
 use super::externrefs::ExternRefs;
+#[cfg(feature = "async")]
+use super::fiber::Fibers;
 use super::global::HostGlobal;
 use super::host::StoreFunc;
 use super::instance::InstanceData;
@@ -45,6 +48,8 @@ pub struct StoreCore {
     pub(crate) id: StoreId,
     /// The limits that hold if there is no `limiter`.
     pub(crate) limits: StoreLimits,
+    /// Asks the host when a deadline has passed; `None` ends the code.
+    pub(crate) ask_host: Option<AskHost>,
     /// Finds the host's own limiter.
     pub(crate) limiter: Option<FindLimiter>,
     pub(crate) usage: Usage,
@@ -63,6 +68,8 @@ pub struct StoreCore {
     pub(crate) externrefs: Option<Box<ExternRefs>>,
     /// The activation of this store around the innermost one.
     pub(crate) outer: *const SavedActivation,
+    #[cfg(feature = "async")]
+    pub(crate) fibers: Fibers,
 }
 
 /// What the host made in a store besides instances.
@@ -123,6 +130,7 @@ impl StoreCore {
             stack_bytes,
             id: StoreId::next(),
             limits: StoreLimits::default(),
+            ask_host: None,
             limiter: None,
             usage: Usage::default(),
             ending: None,
@@ -135,6 +143,8 @@ impl StoreCore {
             made: None,
             externrefs: None,
             outer: std::ptr::null(),
+            #[cfg(feature = "async")]
+            fibers: Fibers::NONE,
         }
     }
 
@@ -142,6 +152,15 @@ impl StoreCore {
     /// [`activation`](super::activation).
     pub(crate) fn ran(&self) -> bool {
         self.vm.entry_fp != 0
+    }
+
+    /// Notes that code ran on another stack, whose edges the store does not keep.
+    #[cfg(feature = "async")]
+    pub(crate) fn note_that_code_ran(&mut self) {
+        if self.vm.entry_fp == 0 {
+            // No frame is there. It is only read while code is active.
+            self.vm.entry_fp = 1;
+        }
     }
 
     pub(crate) fn made_mut(&mut self) -> &mut HostItems {

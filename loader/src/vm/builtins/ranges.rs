@@ -13,9 +13,9 @@ use precast_artifact::abi::PIECE;
 use precast_artifact::vm::VmContextHeader;
 
 use super::{or_raise, parts};
+use crate::vm::deadline::ends;
 use crate::vm::ending::Ending;
 use crate::vm::instance::InstanceData;
-use crate::vm::interrupt::is_raised;
 use crate::vm::store::StoreCore;
 use crate::vm::table::range;
 
@@ -66,7 +66,7 @@ impl Worker {
                 return Ok(());
             }
             // SAFETY: the store runs the code that is calling.
-            if unsafe { is_raised(&raw mut (*self.core).vm) } {
+            if unsafe { ends(self.core) } {
                 return Err(TrapCode::Interrupt.into());
             }
         }

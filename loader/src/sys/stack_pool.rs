@@ -1,0 +1,162 @@
+//! Stacks for calls that can be suspended, kept for reuse.
+//!
+//! ```text
+//!   low                                                         high
+//!    | GUARD: no access | HOST_RESERVE |  wasm code may use this  |
+//! ```
+//!
+//! Wasm code compares with its limit and never comes near the guard. The guard is for host
+//! functions that use more than the reserve: the process ends then, as when a thread overflows its
+//! stack.
+//!
+//! A stack takes memory as far as it was ever used. A thread keeps a few stacks as they are, for
+//! the next calls. All others give their memory back, except for the topmost [`WARM`] bytes, when
+//! their call is over. Nothing reads what an earlier call has left there: machine code and Rust
+//! read only what they have written.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use super::map::{Reservation, page_size};
+use super::stack::HOST_RESERVE;
+use crate::error::Error;
+
+/// Bytes without access below each stack. It is more than most host functions skip at once.
+const GUARD: usize = 64 << 10;
+
+/// Least size of a stack.
+const LEAST: usize = HOST_RESERVE + (64 << 10);
+
+/// More than any system has, and little enough to count with.
+const MOST: usize = 1 << 48;
+
+/// Bytes of a stack that stay resident while it is not used.
+const WARM: usize = 32 << 10;
+
+/// Maximum number of stacks that a thread keeps as they are.
+const PER_THREAD: usize = 4;
+
+/// The stacks that no thread keeps.
+static POOL: Mutex<Vec<Stack>> = Mutex::new(Vec::new());
+
+thread_local! {
+    static OWN: RefCell<Vec<Stack>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What stacks calls get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StackSettings {
+    /// Bytes of each stack.
+    pub(crate) bytes: usize,
+    /// How many stacks are kept for reuse.
+    pub(crate) kept: usize,
+}
+
+/// A stack for one call at a time.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    map: Reservation,
+}
+
+impl Stack {
+    /// A stack of at least `bytes` bytes that was used before, or a new one.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn take(bytes: usize) -> Result<Self, Error> {
+        let len = bytes.clamp(LEAST, MOST).next_multiple_of(page_size()) + GUARD;
+        let own = OWN.try_with(|own| find(&mut own.borrow_mut(), len));
+        if let Some(stack) = own.ok().flatten() {
+            return Ok(stack);
+        }
+        let pooled = find(
+            &mut POOL.lock().unwrap_or_else(PoisonError::into_inner),
+            len,
+        );
+        pooled.map_or_else(|| Self::new(len), Ok)
+    }
+
+    fn new(len: usize) -> Result<Self, Error> {
+        let mut map = Reservation::new(len)?;
+        map.commit(GUARD, len - GUARD)?;
+        map.refuse_huge_pages();
+        Ok(Self { map })
+    }
+
+    /// The addresses that the stack may use.
+    pub(crate) fn range(&self) -> Range<usize> {
+        let low = self.map.base().as_ptr() as usize;
+        low + GUARD..low + self.map.len()
+    }
+
+    /// Keeps the stack for later calls, if not too many are kept. Nothing uses it any more.
+    pub(crate) fn park(self, kept: usize) {
+        let mut this = Some(self);
+        let keep = |own: &RefCell<Vec<Self>>| {
+            let mut own = own.borrow_mut();
+            if own.len() < PER_THREAD.min(kept) {
+                own.extend(this.take());
+            }
+        };
+        // Without the thread's own list, which is gone while the thread ends, there is the pool.
+        OWN.try_with(keep).unwrap_or_default();
+        let Some(mut this) = this else {
+            return;
+        };
+        let cold = this.map.len() - GUARD - WARM;
+        if kept > PER_THREAD && this.map.discard(GUARD, cold).is_ok() {
+            let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+            if pool.len() < kept - PER_THREAD {
+                pool.push(this);
+                return;
+            }
+            // The lock is not held while a stack is unmapped.
+            drop(pool);
+        }
+    }
+}
+
+fn find(stacks: &mut Vec<Stack>, len: usize) -> Option<Stack> {
+    let found = stacks.iter().rposition(|stack| stack.map.len() == len)?;
+    Some(stacks.swap_remove(found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_is_used_again_and_has_a_guard() {
+        let stack = Stack::take(1 << 20).unwrap();
+        let range = stack.range();
+        assert_eq!(range.len(), 1 << 20);
+        assert!(range.end.is_multiple_of(16));
+        stack.park(16);
+        let again = Stack::take(1 << 20).unwrap();
+        assert_eq!(again.range(), range);
+        // Another size is another stack.
+        let other = Stack::take(0).unwrap();
+        assert_eq!(other.range().len(), LEAST);
+        assert_ne!(other.range().end, range.end);
+        again.park(0);
+        other.park(0);
+    }
+
+    #[test]
+    fn a_stack_in_the_pool_has_given_its_memory_back() {
+        let stacks: Vec<_> = (0..=PER_THREAD).map(|_| Stack::take(3 << 20)).collect();
+        let stacks: Vec<_> = stacks.into_iter().map(Result::unwrap).collect();
+        for stack in &stacks {
+            // SAFETY: the lowest word of a stack that nobody uses.
+            unsafe { (stack.range().start as *mut u64).write(7) };
+        }
+        for stack in stacks {
+            stack.park(100);
+        }
+        let words = (0..=PER_THREAD).map(|_| Stack::take(3 << 20).unwrap());
+        // SAFETY: as above.
+        let words = words.map(|stack| unsafe { (stack.range().start as *const u64).read() });
+        assert_eq!(words.filter(|word| *word == 0).count(), 1);
+    }
+}

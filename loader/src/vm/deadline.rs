@@ -1,0 +1,132 @@
+//! Code whose interrupt word is raised: it ends, or the host decides.
+//!
+//! Code that finds the word raised calls [`interrupted`]. If the only reason is that a deadline has
+//! passed, and the store has somebody to ask, the answer counts: the code ends, goes on with a new
+//! deadline, or is suspended first. Other reasons end the code, and nobody is asked.
+//!
+//! Host functions, and operators on long ranges, look at the word too, but cannot be suspended where
+//! they do: with somebody to ask they go on ([`ends`]), and the code that they return to asks.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use precast_artifact::TrapCode;
+use precast_artifact::vm::VmContextHeader;
+
+use super::activation::raise;
+use super::ending::Ending;
+#[cfg(feature = "async")]
+use super::fiber;
+use super::interrupt::{GO_ON, Reason};
+use super::store::StoreCore;
+use crate::deadline::UpdateDeadline;
+use crate::error::Error;
+
+/// Asks the host. The store is used by nobody else meanwhile.
+pub(crate) type AskHost = unsafe fn(*mut StoreCore) -> Result<UpdateDeadline, Error>;
+
+/// # Safety
+/// `core` is valid.
+unsafe fn word(core: *mut StoreCore) -> u64 {
+    // SAFETY: by this function's contract; the word is aligned and lives as long as the store.
+    let word = unsafe { AtomicU64::from_ptr(&raw mut (*core).vm.interrupt) };
+    word.load(Ordering::Acquire)
+}
+
+/// Whether code of the store is to end, without the host being asked.
+///
+/// # Safety
+/// `core` is valid.
+#[inline]
+pub(crate) unsafe fn ends(core: *mut StoreCore) -> bool {
+    // SAFETY: by this function's contract.
+    match unsafe { word(core) } {
+        GO_ON => false,
+        // SAFETY: as above.
+        word => word != Reason::Deadline as u64 || unsafe { (*core).ask_host.is_none() },
+    }
+}
+
+/// [`Builtin::Interrupted`](precast_artifact::Builtin::Interrupted).
+pub(crate) unsafe extern "C" fn interrupted(vmctx: *mut VmContextHeader) {
+    // SAFETY: called by machine code with its own context, through a thunk. When `raise` is called,
+    // nothing is left to drop.
+    unsafe {
+        let core = (*vmctx).store.cast::<StoreCore>();
+        if let Err(ending) = go_on(core) {
+            raise(core, ending);
+        }
+    }
+}
+
+/// # Errors
+/// How the activation ends.
+///
+/// # Safety
+/// As for [`raise`].
+unsafe fn go_on(core: *mut StoreCore) -> Result<(), Ending> {
+    // SAFETY: by this function's contract; the code may go on on another thread than it began on,
+    // so what may use thread-locals is not inlined here.
+    unsafe {
+        match decide(core)? {
+            UpdateDeadline::Interrupt => Err(Ending::Trap(TrapCode::Interrupt)),
+            UpdateDeadline::Continue(_) => Ok(()),
+            #[cfg(feature = "async")]
+            UpdateDeadline::Yield(_) => {
+                let fiber = fiber::suspendable(core)?;
+                Ok(fiber::wait_and_drop(fiber, yield_now())?)
+            }
+            #[cfg(feature = "async")]
+            UpdateDeadline::YieldCustom(_, future) => {
+                Ok(fiber::wait_and_drop(fiber::suspendable(core)?, future)?)
+            }
+        }
+    }
+}
+
+/// Asks the host, and sets the new deadline.
+///
+/// # Errors
+/// The ending if the code is to end without being asked, or because asking failed.
+///
+/// # Safety
+/// As for [`raise`].
+#[inline(never)]
+unsafe fn decide(core: *mut StoreCore) -> Result<UpdateDeadline, Ending> {
+    // SAFETY: by this function's contract.
+    unsafe {
+        if word(core) == GO_ON {
+            return Ok(UpdateDeadline::Continue(0));
+        }
+        let Some(ask) = (*core).ask_host.filter(|_| !ends(core)) else {
+            return Ok(UpdateDeadline::Interrupt);
+        };
+        let update = match catch_unwind(AssertUnwindSafe(|| ask(core))) {
+            Ok(update) => update?,
+            Err(panic) => return Err(Ending::Panic(panic)),
+        };
+        match &update {
+            UpdateDeadline::Interrupt => {}
+            UpdateDeadline::Continue(ticks) => (*core).set_deadline(Some(*ticks)),
+            #[cfg(feature = "async")]
+            UpdateDeadline::Yield(ticks) | UpdateDeadline::YieldCustom(ticks, _) => {
+                (*core).set_deadline(Some(*ticks));
+            }
+        }
+        Ok(update)
+    }
+}
+
+/// A future that is pending once.
+#[cfg(feature = "async")]
+#[inline(never)]
+fn yield_now() -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+    let mut is_first = true;
+    Box::pin(std::future::poll_fn(move |context| {
+        if std::mem::take(&mut is_first) {
+            context.waker().wake_by_ref();
+            return std::task::Poll::Pending;
+        }
+        std::task::Poll::Ready(())
+    }))
+}

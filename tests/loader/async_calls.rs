@@ -1,0 +1,671 @@
+//! Calls on stacks of their own: values, host functions that wait, nesting, limits, and how such
+//! calls end.
+
+use std::sync::Arc;
+
+use std::task::Poll;
+
+use precast_artifact::Strategy;
+use precast_loader::{
+    Caller, Config, Engine, Error, ExternRef, Func, FuncType, Instance, InstancePre, Linker, Store,
+    StoreLimitsBuilder, Trap, V128, Val, ValType,
+};
+use precast_tests::executor::{Pending, block_on, poll_once};
+use precast_tests::{module, strategies, trap};
+
+/// A guest whose imports are defined by `define`.
+fn linked<T: 'static>(
+    config: &Config,
+    strategy: Strategy,
+    wat: &str,
+    define: impl FnOnce(&mut Linker<T>),
+) -> InstancePre<T> {
+    let engine = Engine::new(config).unwrap();
+    let module = module(&engine, wat, strategy);
+    let mut linker = Linker::new(&engine);
+    define(&mut linker);
+    linker.instantiate_pre(&module).unwrap()
+}
+
+fn start<T: Send + 'static>(pre: &InstancePre<T>, data: T) -> (Store<T>, Instance) {
+    let mut store = Store::new(pre.module().engine(), data);
+    let instance = block_on(pre.instantiate_async(&mut store)).unwrap();
+    (store, instance)
+}
+
+#[test]
+fn values_of_every_type_pass_both_ways_across_a_suspension() {
+    let wat = r#"(module
+        (type $all (func (param i32 i64 f32 f64 v128 externref funcref)
+            (result i32 i64 f32 f64 v128 externref funcref)))
+        (import "h" "typed" (func $typed (type $all)))
+        (import "h" "dynamic" (func $dynamic (type $all)))
+        (export "host" (func $typed))
+        (func (export "wasm") (type $all)
+            (call $dynamic (call $typed (local.get 0) (local.get 1) (local.get 2) (local.get 3)
+                (local.get 4) (local.get 5) (local.get 6)))))"#;
+    type All = (i32, i64, f32, f64, V128, Option<ExternRef>, Option<Func>);
+    for strategy in strategies() {
+        let pre = linked::<()>(&Config::new(), strategy, wat, |linker| {
+            linker
+                .func_wrap_async("h", "typed", |_, all: All| {
+                    Box::new(async move {
+                        Pending(2).await;
+                        (
+                            all.0 + 1,
+                            all.1 + 1,
+                            all.2 + 1.0,
+                            all.3 + 1.0,
+                            all.4,
+                            all.5,
+                            all.6,
+                        )
+                    })
+                })
+                .unwrap();
+            let types = [
+                ValType::I32,
+                ValType::I64,
+                ValType::F32,
+                ValType::F64,
+                ValType::V128,
+                ValType::ExternRef,
+                ValType::FuncRef,
+            ];
+            let ty = FuncType::new(linker.engine(), types, types);
+            linker
+                .func_new_async("h", "dynamic", ty, |_, params, results| {
+                    Box::new(async move {
+                        Pending(1).await;
+                        results.clone_from_slice(params);
+                        Ok(())
+                    })
+                })
+                .unwrap();
+        });
+        let (mut store, instance) = start(&pre, ());
+        let vector = V128::from(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10_u128);
+        let reference = ExternRef::new("kept");
+        for name in ["host", "wasm"] {
+            let func = instance.get_func(&mut store, name).unwrap();
+            let all = (
+                7,
+                -7_i64,
+                0.5_f32,
+                0.25_f64,
+                vector,
+                Some(reference.clone()),
+                Some(func),
+            );
+            let typed = func.typed::<All, All>(&store).unwrap();
+            let got = block_on(typed.call_async(&mut store, all)).unwrap();
+            assert_eq!((got.0, got.1, got.2, got.3), (8, -6, 1.5, 1.25));
+            assert_eq!(got.4.as_u128(), vector.as_u128());
+            assert!(got.5.unwrap().ptr_eq(&reference) && got.6.is_some());
+
+            let params = [
+                Val::I32(1),
+                Val::I64(2),
+                Val::F32(0),
+                Val::F64(0),
+                Val::V128(vector),
+                Val::ExternRef(Some(reference.clone())),
+                Val::FuncRef(None),
+            ];
+            let mut results: Vec<_> = params.iter().map(|p| Val::default_for(p.ty())).collect();
+            block_on(func.call_async(&mut store, &params, &mut results)).unwrap();
+            assert_eq!(results[0].i32(), Some(2));
+            let few = &mut results[..1];
+            let error = block_on(func.call_async(&mut store, &params, few)).unwrap_err();
+            assert!(matches!(error, Error::Count { .. }), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_start_function_may_wait() {
+    let wat = r#"(module
+        (import "h" "wait" (func $wait (result i32)))
+        (global $g (export "g") (mut i32) (i32.const 0))
+        (func $start (global.set $g (call $wait)))
+        (start $start))"#;
+    for strategy in strategies() {
+        let pre = linked::<i32>(&Config::new(), strategy, wat, |linker| {
+            linker
+                .func_wrap_async("h", "wait", |caller: Caller<'_, i32>, (): ()| {
+                    Box::new(async move {
+                        Pending(3).await;
+                        *caller.data()
+                    })
+                })
+                .unwrap();
+        });
+        let (mut store, instance) = start(&pre, 5);
+        let global = instance.get_global(&mut store, "g").unwrap();
+        assert_eq!(global.get(&mut store).i32(), Some(5));
+        // The same without the executor, and dropped in the middle.
+        let mut other = Store::new(pre.module().engine(), 6);
+        {
+            let mut future = Box::pin(pre.instantiate_async(&mut other));
+            assert!(poll_once(future.as_mut()).is_pending());
+        }
+        let error = pre.instantiate(&mut other).unwrap_err();
+        assert!(matches!(error, Error::NotAsync), "{error}");
+    }
+}
+
+const NESTED: &str = r#"(module
+    (import "h" "wait" (func $wait (param i32) (result i32)))
+    (import "h" "deeper" (func $deeper (param i32) (result i32)))
+    (import "h" "sync" (func $sync (param i32) (result i32)))
+    (func (export "leaf") (param i32) (result i32) (call $wait (local.get 0)))
+    (func (export "direct") (param i32) (result i32) (call $deeper (local.get 0)))
+    (func (export "through-sync") (param i32) (result i32) (call $sync (local.get 0)))
+    (func (export "trap") (param i32) (result i32) (drop (call $wait (local.get 0))) unreachable)
+    (export "wait" (func $wait)))"#;
+
+/// `deeper` calls an export by `call_async`, `sync` by `call`; both call `direct` again, and `leaf`
+/// at the bottom.
+fn nested(strategy: Strategy) -> InstancePre<&'static str> {
+    linked(&Config::new(), strategy, NESTED, |linker| {
+        linker
+            .func_wrap_async("h", "wait", |_, (n,): (i32,)| {
+                Box::new(async move {
+                    Pending(1).await;
+                    n
+                })
+            })
+            .unwrap();
+        linker
+            .func_wrap_async(
+                "h",
+                "deeper",
+                |mut caller: Caller<'_, &'static str>, (n,): (i32,)| {
+                    Box::new(async move {
+                        let name = if n == 0 { *caller.data() } else { "direct" };
+                        let next = caller.get_export(name).unwrap().into_func().unwrap();
+                        let next = next.typed::<i32, i32>(&caller)?;
+                        Pending(1).await;
+                        let below = next.call_async(&mut caller, n - 1).await?;
+                        Pending(1).await;
+                        Ok::<_, Error>(below + 1)
+                    })
+                },
+            )
+            .unwrap();
+        linker
+            .func_wrap(
+                "h",
+                "sync",
+                |mut caller: Caller<'_, &'static str>, n: i32| {
+                    let next = caller
+                        .get_export(*caller.data())
+                        .unwrap()
+                        .into_func()
+                        .unwrap();
+                    next.typed::<i32, i32>(&caller)?.call(&mut caller, n)
+                },
+            )
+            .unwrap();
+    })
+}
+
+#[test]
+fn asynchronous_calls_nest() {
+    for strategy in strategies() {
+        let pre = nested(strategy);
+        let (mut store, instance) = start(&pre, "leaf");
+        let direct = instance
+            .get_typed_func::<i32, i32>(&mut store, "direct")
+            .unwrap();
+        for depth in [0, 1, 7, 60] {
+            let got = block_on(direct.call_async(&mut store, depth)).unwrap();
+            assert_eq!(got, depth, "-1 from the leaf, and one for each level");
+        }
+        // A trap at the bottom comes up through all levels.
+        *store.data_mut() = "trap";
+        let result = block_on(direct.call_async(&mut store, 5));
+        assert_eq!(trap(result), Trap::UnreachableCodeReached);
+        // To drop the outermost future ends all levels, wherever they are.
+        *store.data_mut() = "leaf";
+        for polls in 0..14 {
+            let mut future = Box::pin(direct.call_async(&mut store, 5));
+            for _ in 0..polls {
+                assert!(poll_once(future.as_mut()).is_pending());
+            }
+        }
+        assert_eq!(block_on(direct.call_async(&mut store, 3)).unwrap(), 3);
+    }
+}
+
+#[test]
+fn what_cannot_be_suspended_is_an_error() {
+    for strategy in strategies() {
+        for (name, bottom) in [("through-sync", "leaf"), ("through-sync", "wait")] {
+            let pre = nested(strategy);
+            let (mut store, instance) = start(&pre, bottom);
+            let func = instance
+                .get_typed_func::<i32, i32>(&mut store, name)
+                .unwrap();
+            for _ in 0..2 {
+                let error = block_on(func.call_async(&mut store, 1)).unwrap_err();
+                assert!(matches!(error, Error::NotAsync), "{error}");
+                let error = func.call(&mut store, 1).unwrap_err();
+                assert!(matches!(error, Error::NotAsync), "{error}");
+            }
+        }
+        // Functions of the host that the host calls, and that call wasm code synchronously. Nothing
+        // is active when they begin.
+        let pre = nested(strategy);
+        let (mut store, instance) = start(&pre, "leaf");
+        let leaf = instance
+            .get_typed_func::<i32, i32>(&mut store, "leaf")
+            .unwrap();
+        let wait = instance
+            .get_typed_func::<i32, i32>(&mut store, "wait")
+            .unwrap();
+        for inner in [leaf, wait] {
+            let sync = Func::wrap(
+                &mut store,
+                move |mut caller: Caller<'_, &'static str>, n: i32| inner.call(&mut caller, n),
+            );
+            let future = Func::wrap_async(
+                &mut store,
+                move |mut caller: Caller<'_, &'static str>, (n,): (i32,)| {
+                    Box::new(async move {
+                        Pending(1).await;
+                        let result = inner.call(&mut caller, n);
+                        Pending(1).await;
+                        assert_eq!(inner.call_async(&mut caller, n).await.unwrap(), n);
+                        result
+                    })
+                },
+            );
+            for outer in [sync, future] {
+                let outer = outer.typed::<i32, i32>(&store).unwrap();
+                for _ in 0..2 {
+                    let error = block_on(outer.call_async(&mut store, 1)).unwrap_err();
+                    assert!(matches!(error, Error::NotAsync), "{error}");
+                }
+            }
+        }
+        // A function of the host that waits, called by the host.
+        let pre = nested(strategy);
+        let (mut store, instance) = start(&pre, "leaf");
+        let wait = instance
+            .get_typed_func::<i32, i32>(&mut store, "wait")
+            .unwrap();
+        assert!(matches!(wait.call(&mut store, 1), Err(Error::NotAsync)));
+        assert_eq!(block_on(wait.call_async(&mut store, 1)).unwrap(), 1);
+        let leaf = instance
+            .get_typed_func::<i32, i32>(&mut store, "leaf")
+            .unwrap();
+        assert!(matches!(leaf.call(&mut store, 1), Err(Error::NotAsync)));
+        assert_eq!(block_on(leaf.call_async(&mut store, 9)).unwrap(), 9);
+    }
+}
+
+/// Host functions that block: one waits for another guest's call, one for a call of its own caller.
+#[test]
+fn a_host_function_may_block_inside_of_an_asynchronous_call() {
+    let wat = r#"(module
+        (import "h" "block" (func $block (param i32) (result i32)))
+        (import "h" "wait" (func $wait (param i32) (result i32)))
+        (func (export "leaf") (param i32) (result i32) (call $wait (local.get 0)))
+        (func (export "run") (param i32) (result i32)
+            (i32.add (call $block (local.get 0)) (call $wait (i32.const 1)))))"#;
+    for strategy in strategies() {
+        let pre = linked::<()>(&Config::new(), strategy, wat, |linker| {
+            linker
+                .func_wrap_async("h", "wait", |_, (n,): (i32,)| {
+                    Box::new(async move {
+                        Pending(2).await;
+                        n
+                    })
+                })
+                .unwrap();
+            linker
+                .func_wrap("h", "block", |mut caller: Caller<'_, ()>, n: i32| {
+                    let leaf = caller.get_export("leaf").unwrap().into_func().unwrap();
+                    let leaf = leaf.typed::<i32, i32>(&caller)?;
+                    block_on(leaf.call_async(&mut caller, n))
+                })
+                .unwrap();
+        });
+        let (mut store, instance) = start(&pre, ());
+        let run = instance
+            .get_typed_func::<i32, i32>(&mut store, "run")
+            .unwrap();
+        for n in 0..3 {
+            assert_eq!(block_on(run.call_async(&mut store, n)).unwrap(), n + 1);
+        }
+        // In a synchronous call, the inner call has a stack of its own, and the outer one waits.
+        assert!(matches!(run.call(&mut store, 1), Err(Error::NotAsync)));
+    }
+}
+
+#[test]
+fn a_panic_and_an_error_of_a_host_future_reach_the_poller() {
+    let wat = r#"(module
+        (import "h" "fail" (func $fail (param i32)))
+        (func $inner (param i32) (call $fail (local.get 0)))
+        (func (export "run") (param i32) (call $inner (local.get 0))))"#;
+    for strategy in strategies() {
+        let pre = linked::<()>(&Config::new(), strategy, wat, |linker| {
+            linker
+                .func_wrap_async("h", "fail", |_, (how,): (i32,)| {
+                    Box::new(async move {
+                        Pending(1).await;
+                        match how {
+                            0 => Ok(()),
+                            1 => Err(Error::host("no tickets")),
+                            2 => Err(Error::Exit(3)),
+                            3 => Err(Trap::OutOfFuel.into()),
+                            _ => panic!("in a future"),
+                        }
+                    })
+                })
+                .unwrap();
+        });
+        let (mut store, instance) = start(&pre, ());
+        let run = instance
+            .get_typed_func::<i32, ()>(&mut store, "run")
+            .unwrap();
+        block_on(run.call_async(&mut store, 0)).unwrap();
+        let error = block_on(run.call_async(&mut store, 1)).unwrap_err();
+        assert_eq!(error.to_string(), "no tickets");
+        let frames = error.backtrace().unwrap().frames();
+        let names: Vec<_> = frames
+            .iter()
+            .filter_map(|frame| frame.func_name())
+            .collect();
+        assert_eq!(names, ["inner", "run"]);
+        let error = block_on(run.call_async(&mut store, 2)).unwrap_err();
+        assert!(matches!(error, Error::Exit(3)));
+        assert_eq!(
+            trap(block_on(run.call_async(&mut store, 3))),
+            Trap::OutOfFuel
+        );
+        let call = std::panic::AssertUnwindSafe(|| block_on(run.call_async(&mut store, 4)));
+        let panic = std::panic::catch_unwind(call).unwrap_err();
+        assert_eq!(panic.downcast_ref(), Some(&"in a future"));
+        block_on(run.call_async(&mut store, 0)).unwrap();
+    }
+}
+
+#[test]
+fn exceptions_pass_through_asynchronous_host_functions() {
+    let wat = r#"(module
+        (import "h" "call" (func $call (param i32) (result i32)))
+        (tag $t (param i32))
+        (func (export "throw") (param i32) (result i32) (throw $t (local.get 0)))
+        (func (export "catch") (param i32) (result i32)
+            (block $caught (result i32)
+                (try_table (result i32) (catch $t $caught) (call $call (local.get 0))))))"#;
+    for strategy in strategies() {
+        let pre = linked::<()>(&Config::new(), strategy, wat, |linker| {
+            linker
+                .func_wrap_async("h", "call", |mut caller: Caller<'_, ()>, (n,): (i32,)| {
+                    Box::new(async move {
+                        let throw = caller.get_export("throw").unwrap().into_func().unwrap();
+                        let throw = throw.typed::<i32, i32>(&caller)?;
+                        Pending(1).await;
+                        let result = throw.call_async(&mut caller, n).await;
+                        Pending(1).await;
+                        result
+                    })
+                })
+                .unwrap();
+        });
+        let (mut store, instance) = start(&pre, ());
+        let catch = instance
+            .get_typed_func::<i32, i32>(&mut store, "catch")
+            .unwrap();
+        assert_eq!(block_on(catch.call_async(&mut store, 41)).unwrap(), 41);
+        let throw = instance
+            .get_typed_func::<i32, i32>(&mut store, "throw")
+            .unwrap();
+        let error = block_on(throw.call_async(&mut store, 1)).unwrap_err();
+        assert!(error.exception().is_some());
+    }
+}
+
+#[test]
+fn the_end_of_the_stack_is_a_trap() {
+    let wat = r#"(module
+        (import "h" "wait" (func $wait (param i32) (result i32)))
+        (import "h" "again" (func $again (param i32) (result i32)))
+        (func $plain (export "plain") (param i32) (result i32)
+            (i32.add (i32.const 1) (call $plain (local.get 0))))
+        (func (export "after-a-wait") (param i32) (result i32)
+            (call $plain (call $wait (local.get 0))))
+        (func $down (export "down") (param i32) (result i32)
+            (if (result i32) (local.get 0)
+                (then (i32.add (i32.const 1) (call $down (i32.sub (local.get 0) (i32.const 1)))))
+                (else (call $wait (i32.const 0)))))
+        (func (export "again") (param i32) (result i32)
+            (i32.add (i32.const 1) (call $again (local.get 0)))))"#;
+    for (bytes, max) in [(0, 1 << 20), (2 << 20, 1 << 20), (8 << 20, 64 << 20)] {
+        let mut config = Config::new();
+        config.async_stack_size(bytes).max_wasm_stack(max);
+        for strategy in strategies() {
+            let pre = linked::<u32>(&config, strategy, wat, |linker| {
+                linker
+                    .func_wrap_async("h", "wait", |_, (n,): (i32,)| {
+                        Box::new(async move {
+                            // A host function uses stack, too.
+                            let big = std::hint::black_box([n; 4 << 10]);
+                            Pending(1).await;
+                            big[77]
+                        })
+                    })
+                    .unwrap();
+                linker
+                    .func_wrap("h", "again", |mut caller: Caller<'_, u32>, n: i32| {
+                        *caller.data_mut() += 1;
+                        let again = caller.get_export("again").unwrap().into_func().unwrap();
+                        again.typed::<i32, i32>(&caller)?.call(&mut caller, n)
+                    })
+                    .unwrap();
+            });
+            let (mut store, instance) = start(&pre, 0);
+            for name in ["plain", "after-a-wait", "again"] {
+                let func = instance
+                    .get_typed_func::<i32, i32>(&mut store, name)
+                    .unwrap();
+                for _ in 0..2 {
+                    let result = block_on(func.call_async(&mut store, 1));
+                    assert_eq!(trap(result), Trap::StackOverflow, "{name}");
+                }
+            }
+            assert!(*store.data() > 4, "{}", store.data());
+            // At every depth that there is room for, a host function has its room, too.
+            let down = instance
+                .get_typed_func::<i32, i32>(&mut store, "down")
+                .unwrap();
+            let mut depth = 1;
+            loop {
+                match block_on(down.call_async(&mut store, depth)) {
+                    Ok(got) => assert_eq!(got, depth),
+                    result => break assert_eq!(trap(result), Trap::StackOverflow),
+                }
+                depth += depth / 16 + 1;
+            }
+            assert!(depth > 100, "{depth}");
+        }
+    }
+}
+
+#[test]
+fn more_stack_than_there_is_address_space_is_an_error() {
+    let mut config = Config::new();
+    config.async_stack_size(usize::MAX);
+    let pre = linked::<()>(
+        &config,
+        Strategy::Checked,
+        r#"(module (func (export "f")))"#,
+        |_| {},
+    );
+    let (mut store, instance) = start(&pre, ());
+    let func = instance.get_typed_func::<(), ()>(&mut store, "f").unwrap();
+    for _ in 0..2 {
+        let error = block_on(func.call_async(&mut store, ())).unwrap_err();
+        assert!(matches!(error, Error::Memory { .. }), "{error}");
+    }
+    func.call(&mut store, ()).unwrap();
+}
+
+#[test]
+fn limits_hold_while_calls_are_suspended() {
+    let wat = r#"(module
+        (import "h" "wait" (func $wait))
+        (memory (export "memory") 1)
+        (func (export "grow") (param i32) (result i32)
+            (call $wait) (memory.grow (local.get 0))))"#;
+    for strategy in strategies() {
+        let pre = linked::<()>(&Config::new(), strategy, wat, |linker| {
+            linker
+                .func_wrap_async("h", "wait", |_, (): ()| Box::new(Pending(2)))
+                .unwrap();
+        });
+        let (mut store, instance) = start(&pre, ());
+        store.set_limits(StoreLimitsBuilder::new().memory_size(3 << 16).build());
+        let grow = instance
+            .get_typed_func::<i32, i32>(&mut store, "grow")
+            .unwrap();
+        for (delta, expected) in [(1, 1), (5, -1), (1, 2), (1, -1)] {
+            assert_eq!(
+                block_on(grow.call_async(&mut store, delta)).unwrap(),
+                expected
+            );
+        }
+        // What was dropped in the middle has not grown.
+        let mut future = Box::pin(grow.call_async(&mut store, 0));
+        assert!(poll_once(future.as_mut()).is_pending());
+        drop(future);
+        let memory = instance.get_memory(&mut store, "memory").unwrap();
+        assert_eq!(memory.size(&store), 3);
+    }
+}
+
+/// References that only a suspended frame holds are kept while other code of the store makes many.
+#[test]
+fn references_in_frames_of_other_stacks_are_kept() {
+    let wat = r#"(module
+        (import "h" "fresh" (func $fresh (result externref)))
+        (import "h" "call" (func $call))
+        (import "h" "check" (func $check (param externref)))
+        (func (export "many") (local $i i32)
+            (loop $l (drop (call $fresh))
+                (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1)))
+                    (i32.const 5000)))))
+        (func (export "run") (local externref)
+            (local.set 0 (call $fresh)) (call $call) (call $check (local.get 0))))"#;
+    for strategy in strategies() {
+        let pre = linked::<()>(&Config::new(), strategy, wat, |linker| {
+            linker
+                .func_wrap("h", "fresh", || Some(ExternRef::new(5_u8)))
+                .unwrap();
+            let check = |value: Option<ExternRef>| -> Result<(), Error> {
+                value
+                    .map(|_| ())
+                    .ok_or_else(|| Error::host("the reference is gone"))
+            };
+            linker.func_wrap("h", "check", check).unwrap();
+            linker
+                .func_wrap_async("h", "call", |mut caller: Caller<'_, ()>, (): ()| {
+                    Box::new(async move {
+                        let many = caller.get_export("many").unwrap().into_func().unwrap();
+                        let many = many.typed::<(), ()>(&caller)?;
+                        many.call(&mut caller, ())?;
+                        Pending(1).await;
+                        many.call_async(&mut caller, ()).await
+                    })
+                })
+                .unwrap();
+        });
+        let (mut store, instance) = start(&pre, ());
+        let run = instance
+            .get_typed_func::<(), ()>(&mut store, "run")
+            .unwrap();
+        for _ in 0..3 {
+            block_on(run.call_async(&mut store, ())).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_interrupt_ends_a_suspended_call_when_it_is_polled() {
+    for strategy in strategies() {
+        let pre = nested(strategy);
+        let (mut store, instance) = start(&pre, "leaf");
+        let handle = store.interrupt_handle();
+        let leaf = instance
+            .get_typed_func::<i32, i32>(&mut store, "leaf")
+            .unwrap();
+        let mut future = Box::pin(leaf.call_async(&mut store, 1));
+        assert!(poll_once(future.as_mut()).is_pending());
+        handle.interrupt();
+        let Poll::Ready(result) = poll_once(future.as_mut()) else {
+            panic!("it was interrupted");
+        };
+        assert_eq!(trap(result), Trap::Interrupt);
+        drop(future);
+        handle.clear();
+        assert_eq!(block_on(leaf.call_async(&mut store, 2)).unwrap(), 2);
+    }
+}
+
+/// While one guest is suspended, another one traps by a signal on the same thread, and the suspended
+/// one on another thread.
+#[test]
+fn traps_find_their_own_guest() {
+    let wat = r#"(module
+        (import "h" "wait" (func $wait))
+        (memory 1)
+        (func (export "run") (param i32) (result i32)
+            (call $wait) (drop (i32.load (local.get 0))) (call $wait)
+            (i32.div_u (i32.const 6) (local.get 0))))"#;
+    for strategy in strategies() {
+        let pre = linked::<()>(&Config::new(), strategy, wat, |linker| {
+            linker
+                .func_wrap_async("h", "wait", |_, (): ()| Box::new(Pending(1)))
+                .unwrap();
+        });
+        let pre = Arc::new(pre);
+        let begin = |n: i32| {
+            let pre = Arc::clone(&pre);
+            Box::pin(async move {
+                let mut store = Store::new(pre.module().engine(), ());
+                let instance = pre.instantiate_async(&mut store).await.unwrap();
+                let run = instance
+                    .get_typed_func::<i32, i32>(&mut store, "run")
+                    .unwrap();
+                run.call_async(&mut store, n).await
+            })
+        };
+        let (mut a, mut b, mut c) = (begin(0), begin(-1), begin(3));
+        for future in [&mut a, &mut b, &mut c] {
+            assert!(poll_once(future.as_mut()).is_pending());
+        }
+        // Out of bounds here, while two others are suspended.
+        let Poll::Ready(result) = poll_once(b.as_mut()) else {
+            panic!("it traps")
+        };
+        assert_eq!(trap(result), Trap::MemoryOutOfBounds);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(poll_once(a.as_mut()).is_pending());
+                let Poll::Ready(result) = poll_once(a.as_mut()) else {
+                    panic!("it traps")
+                };
+                assert_eq!(trap(result), Trap::IntegerDivisionByZero);
+            });
+        });
+        assert!(poll_once(c.as_mut()).is_pending());
+        let Poll::Ready(result) = poll_once(c.as_mut()) else {
+            panic!("it is done")
+        };
+        assert_eq!(result.unwrap(), 2);
+    }
+}
