@@ -3,37 +3,122 @@
 //! ```text
 //!   u32 n            number of defined functions
 //!   u32 scale        base-two logarithm of the unit of code offsets
+//!   u32 len          bytes of entries
 //!   u32 start × n    where each function's entries start, in bytes from the end of this array
 //!   entries          each function's entries end where the next function's start
+//!   u32 m            number of functions with calls that are compiled in
+//!   (u32 function, u32 start) × m    ascending by function; start of its changes, in bytes from the
+//!                    end of this array
+//!   changes          each function's changes end where the next function's start
 //! ```
 //!
-//! An entry means "from this code offset on, until the next entry, code comes from this wasm
-//! offset". Code offsets count from the function's first byte, in units; wasm offsets count from
-//! the module's first byte. Each entry holds the differences from the entry before it (from zero
-//! for the first):
+//! An entry means "from this code offset on, until the next entry, code comes from this position".
+//! Code offsets count from the function's first byte, in units. Each entry holds the differences
+//! from the entry before it (from zero for the first):
 //! ```text
-//!   cccc wwww                    code += c, wasm += w
+//!   cccc wwww                    code += c, position += w
 //!   0000 wwww, ULEB128           the code difference follows: it is 0 or above 15
-//!   cccc 0000, SLEB128           the wasm difference follows: it is negative or above 15
+//!   cccc 0000, SLEB128           the position difference follows: it is negative or above 15
 //!   0000 0000, ULEB128, SLEB128  both
 //! ```
 //!
-//! An entry exists only where the wasm offset changes, and the compiler makes entries only for code
+//! An entry exists only where the position changes, and the compiler makes entries only for code
 //! that can fault or that calls: backtraces see no other code, and the code between two entries
 //! counts as part of the first. Address maps are more than half of the files of other runtimes;
 //! here an entry takes about one and a half bytes and the map a tenth of the file.
+//!
+//! A position is the offset from the module's first byte, unless the compiler put the code of
+//! callees in the place of calls. Then it is the offset that there would be if each callee's body
+//! were inserted behind the first byte of its call. A change says where such a body starts or ends:
+//! ```text
+//!   ULEB128 position             difference from the change before it (from zero for the first)
+//!   ULEB128 1 + function         a body of this defined function starts
+//!   ULEB128 offset               where the body is in the module
+//! or
+//!   ULEB128 position, 0          the innermost body ends
+//! ```
 
 use core::iter;
 
-/// The wasm offset that the code at `code_offset` of defined function `function` comes from.
-pub fn lookup(map: &[u8], function: u32, code_offset: u32) -> Option<u32> {
-    entries(map, function)
-        .take_while(|e| e.0 <= code_offset)
-        .last()
-        .map(|e| e.1)
+/// The greatest number of bodies that are inside of each other, that of the function included. A
+/// reader goes no deeper.
+pub const MAX_DEPTH: usize = 16;
+
+/// A place in the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Index among the defined functions.
+    pub function: u32,
+    /// Offset from the module's first byte.
+    pub wasm: u32,
 }
 
-/// The entries of one function: code offset and wasm offset. The iterator ends early where the
+/// Where the body of a callee that is compiled in starts or ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// The first position of the body, or the first position behind it.
+    pub position: u32,
+    /// The function, and where its body is in the module. `None` where the innermost body ends.
+    pub body: Option<Place>,
+}
+
+/// The places that the code at `code_offset` of defined function `function` comes from: the
+/// innermost first, then the call for which it was compiled in, and so on. There is none if the map
+/// does not know the code.
+pub fn lookup(map: &[u8], function: u32, code_offset: u32) -> Vec<Place> {
+    let last = entries(map, function)
+        .take_while(|e| e.0 <= code_offset)
+        .last();
+    last.map_or_else(Vec::new, |(_, position)| places(map, function, position))
+}
+
+/// The places that a position in a defined function stands for, innermost first.
+pub fn places(map: &[u8], function: u32, position: u32) -> Vec<Place> {
+    /// A body around the position: an offset in the module is a position minus the shift.
+    struct Body {
+        function: u32,
+        start: i64,
+        shift: i64,
+    }
+    let (start, shift) = (0, 0);
+    let mut bodies = vec![Body {
+        function,
+        start,
+        shift,
+    }];
+    for change in changes(map, function).take_while(|change| change.position <= position) {
+        let at = i64::from(change.position);
+        match change.body {
+            Some(_) if bodies.len() == MAX_DEPTH => break,
+            Some(body) => bodies.push(Body {
+                function: body.function,
+                start: at,
+                shift: at - i64::from(body.wasm),
+            }),
+            None if bodies.len() == 1 => break,
+            None => {
+                let ended = bodies.pop().map_or(at, |body| body.start);
+                if let Some(body) = bodies.last_mut() {
+                    body.shift += at - ended;
+                }
+            }
+        }
+    }
+    let mut at = i64::from(position);
+    let mut places = Vec::with_capacity(bodies.len());
+    for body in bodies.into_iter().rev() {
+        let Ok(wasm) = u32::try_from(at - body.shift) else {
+            break;
+        };
+        let function = body.function;
+        places.push(Place { function, wasm });
+        // The call starts one byte before the body.
+        at = body.start - 1;
+    }
+    places
+}
+
+/// The entries of one function: code offset and position. The iterator ends early where the
 /// bytes make no sense, and is empty for a function that is not in the map.
 pub fn entries(map: &[u8], function: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
     let mut run = run(map, function).unwrap_or(&[]);
@@ -56,12 +141,33 @@ pub fn entries(map: &[u8], function: u32) -> impl Iterator<Item = (u32, u32)> + 
     })
 }
 
+/// The changes of one function, in the order of their positions. The iterator ends early where the
+/// bytes make no sense, and is empty for a function without calls that are compiled in.
+pub fn changes(map: &[u8], function: u32) -> impl Iterator<Item = Change> + '_ {
+    let mut run = changes_run(map, function).unwrap_or(&[]);
+    let mut position = 0_u32;
+    iter::from_fn(move || {
+        position = position.checked_add(uleb(&mut run)?)?;
+        let body = match uleb(&mut run)? {
+            0 => None,
+            number => Some(Place {
+                function: number - 1,
+                wasm: uleb(&mut run)?,
+            }),
+        };
+        Some(Change { position, body })
+    })
+}
+
 /// Builds an address map, function by function in index order.
 #[derive(Debug)]
 pub struct AddressMapBuilder {
     scale: u32,
     starts: Vec<u32>,
     entries: Vec<u8>,
+    /// Functions with changes, and where these start.
+    changed: Vec<(u32, u32)>,
+    changes: Vec<u8>,
 }
 
 impl AddressMapBuilder {
@@ -71,18 +177,33 @@ impl AddressMapBuilder {
             scale,
             starts: Vec::new(),
             entries: Vec::new(),
+            changed: Vec::new(),
+            changes: Vec::new(),
         }
     }
 
-    /// Adds the entries of the next function: pairs of code offset and wasm offset. Code offsets
-    /// are ascending and multiples of the unit.
+    /// Adds the entries of the next function: pairs of code offset and position. Code offsets are
+    /// ascending and multiples of the unit. `changes` are ascending by their positions.
     ///
     /// # Panics
-    /// If a code offset is not a multiple of the unit, or not greater than the one before.
-    pub fn function(&mut self, pairs: &[(u32, u32)]) {
-        // The offset saturates when there are 4 GiB of entries, which `finish` reports.
-        self.starts
-            .push(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+    /// If a code offset is not a multiple of the unit, or not greater than the one before, or if a
+    /// change is before the change in front of it.
+    pub fn function(&mut self, pairs: &[(u32, u32)], changes: &[Change]) {
+        if !changes.is_empty() {
+            let function = self.starts.len() as u32;
+            self.changed.push((function, length(&self.changes)));
+            let mut last = 0;
+            for change in changes {
+                let delta = change.position.checked_sub(last);
+                push_uleb(&mut self.changes, delta.expect("changes are ascending"));
+                last = change.position;
+                push_uleb(&mut self.changes, change.body.map_or(0, |b| b.function + 1));
+                if let Some(body) = change.body {
+                    push_uleb(&mut self.changes, body.wasm);
+                }
+            }
+        }
+        self.starts.push(length(&self.entries));
         let (mut code, mut wasm, mut first) = (0, 0, true);
         for &(pair_code, pair_wasm) in pairs {
             if !first && pair_wasm == wasm {
@@ -113,13 +234,29 @@ impl AddressMapBuilder {
 
     /// The bytes of the map.
     pub fn finish(self) -> Vec<u8> {
-        let mut map = Vec::with_capacity(8 + 4 * self.starts.len() + self.entries.len());
+        let heads = HEAD + 4 * self.starts.len() + 4 + 8 * self.changed.len();
+        let mut map = Vec::with_capacity(heads + self.entries.len() + self.changes.len());
         map.extend((self.starts.len() as u32).to_le_bytes());
         map.extend(self.scale.to_le_bytes());
+        map.extend(length(&self.entries).to_le_bytes());
         map.extend(self.starts.iter().flat_map(|s| s.to_le_bytes()));
         map.extend(self.entries);
+        map.extend((self.changed.len() as u32).to_le_bytes());
+        for (function, start) in self.changed {
+            map.extend(function.to_le_bytes());
+            map.extend(start.to_le_bytes());
+        }
+        map.extend(self.changes);
         map
     }
+}
+
+/// Bytes in front of the array of starts.
+const HEAD: usize = 12;
+
+/// Number of bytes. It saturates at 4 GiB, which the writer of the artifact refuses.
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
 fn word(map: &[u8], i: usize) -> Option<u32> {
@@ -132,14 +269,35 @@ fn run(map: &[u8], function: u32) -> Option<&[u8]> {
     if function >= n {
         return None;
     }
-    let entries = map.get((n as usize).checked_add(2)?.checked_mul(4)?..)?;
-    let start = word(map, i + 2)? as usize;
+    let entries = parts(map)?.0;
+    let start = word(map, i + 3)? as usize;
     let end = if function + 1 == n {
         entries.len()
     } else {
-        word(map, i + 3)? as usize
+        word(map, i + 4)? as usize
     };
     entries.get(start..end)
+}
+
+/// The entries of all functions, and what is behind them.
+fn parts(map: &[u8]) -> Option<(&[u8], &[u8])> {
+    let n = word(map, 0)? as usize;
+    let rest = map.get(n.checked_mul(4)?.checked_add(HEAD)?..)?;
+    rest.split_at_checked(word(map, 2)? as usize)
+}
+
+/// The bytes of the changes of a function, which is empty if the function has none.
+fn changes_run(map: &[u8], function: u32) -> Option<&[u8]> {
+    let rest = parts(map)?.1;
+    let (m, rest) = rest.split_first_chunk::<4>()?;
+    let size = (u32::from_le_bytes(*m) as usize).checked_mul(8)?;
+    let (heads, changes) = rest.split_at_checked(size)?;
+    let (heads, _) = heads.as_chunks::<8>();
+    let number = |head: &[u8; 8]| u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+    let start = |head: &[u8; 8]| u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+    let i = heads.binary_search_by_key(&function, number).ok()?;
+    let end = heads.get(i + 1).map_or(changes.len(), start);
+    changes.get(start(&heads[i])..end)
 }
 
 fn take(bytes: &mut &[u8]) -> Option<u8> {
@@ -195,7 +353,7 @@ mod tests {
 
     fn map(scale: u32, functions: &[&[(u32, u32)]]) -> Vec<u8> {
         let mut builder = AddressMapBuilder::new(scale);
-        functions.iter().for_each(|f| builder.function(f));
+        functions.iter().for_each(|f| builder.function(f, &[]));
         builder.finish()
     }
 
@@ -223,12 +381,13 @@ mod tests {
                 let found: Vec<(u32, u32)> = entries(&map, i as u32).collect();
                 assert_eq!(found, *expected, "function {i}, scale {scale}");
             }
-            assert_eq!(lookup(&map, 0, 3), Some(100));
-            assert_eq!(lookup(&map, 0, 4), Some(104));
-            assert_eq!(lookup(&map, 0, u32::MAX), Some(99));
-            assert_eq!(lookup(&map, 1, 0), None);
-            assert_eq!(lookup(&map, 2, 3), None);
-            assert_eq!(lookup(&map, 6, 0), None);
+            let place = |function, wasm| vec![Place { function, wasm }];
+            assert_eq!(lookup(&map, 0, 3), place(0, 100));
+            assert_eq!(lookup(&map, 0, 4), place(0, 104));
+            assert_eq!(lookup(&map, 0, u32::MAX), place(0, 99));
+            assert_eq!(lookup(&map, 1, 0), []);
+            assert_eq!(lookup(&map, 2, 3), []);
+            assert_eq!(lookup(&map, 6, 0), []);
         }
     }
 
@@ -239,29 +398,104 @@ mod tests {
             &[&[(1, 5), (3, 5), (5, 5), (7, 9), (9, 9), (12, 8), (40, 9)]],
         );
         assert!(entries(&map, 0).eq([(1, 5), (7, 9), (12, 8), (40, 9)]));
-        assert_eq!(map.len(), 12 + 1 + 1 + 2 + 2);
+        assert_eq!(map.len(), HEAD + 4 + 4 + 1 + 1 + 2 + 2);
+    }
+
+    /// Function 0 calls function 2, in which function 1 is compiled in, and then function 1.
+    const CHANGES: [Change; 6] = [
+        entered(101, 2, 500),
+        entered(106, 1, 400),
+        ended(126),
+        ended(131),
+        entered(134, 1, 400),
+        ended(154),
+    ];
+
+    const fn entered(position: u32, function: u32, wasm: u32) -> Change {
+        let body = Some(Place { function, wasm });
+        Change { position, body }
+    }
+
+    const fn ended(position: u32) -> Change {
+        let body = None;
+        Change { position, body }
+    }
+
+    #[test]
+    fn positions_in_calls_that_are_compiled_in_have_several_places() {
+        let mut builder = AddressMapBuilder::new(0);
+        builder.function(&[(0, 100), (4, 107)], &CHANGES);
+        builder.function(&[(0, 400)], &[]);
+        builder.function(&[(0, 500), (9, 508)], &[entered(506, 1, 400), ended(526)]);
+        let map = builder.finish();
+        assert!(changes(&map, 0).eq(CHANGES));
+        assert_eq!(changes(&map, 1).count(), 0);
+        assert_eq!(changes(&map, 3).count(), 0);
+        for (function, position, expected) in [
+            (0, 100, &[(0, 100)][..]),
+            (0, 101, &[(2, 500), (0, 100)]),
+            (0, 105, &[(2, 504), (0, 100)]),
+            (0, 106, &[(1, 400), (2, 504), (0, 100)]),
+            (0, 125, &[(1, 419), (2, 504), (0, 100)]),
+            (0, 126, &[(2, 505), (0, 100)]),
+            (0, 131, &[(0, 101)]),
+            (0, 133, &[(0, 103)]),
+            (0, 134, &[(1, 400), (0, 103)]),
+            (0, 154, &[(0, 104)]),
+            (0, 254, &[(0, 204)]),
+            (1, 131, &[(1, 131)]),
+            (2, 525, &[(1, 419), (2, 505)]),
+        ] {
+            let found: Vec<_> = places(&map, function, position)
+                .iter()
+                .map(|place| (place.function, place.wasm))
+                .collect();
+            assert_eq!(found, expected, "{function}, {position}");
+        }
+        assert_eq!(
+            lookup(&map, 0, 4)[2],
+            Place {
+                function: 0,
+                wasm: 100
+            }
+        );
+    }
+
+    #[test]
+    fn readers_go_to_a_fixed_depth() {
+        let deep: Vec<_> = (1..50).map(|i| entered(i * 2, i, i * 1000)).collect();
+        let mut builder = AddressMapBuilder::new(0);
+        builder.function(&[(0, 1)], &deep);
+        builder.function(&[(0, 1)], &[ended(0), ended(0), entered(5, 0, u32::MAX)]);
+        let map = builder.finish();
+        assert_eq!(places(&map, 0, 1000).len(), MAX_DEPTH);
+        assert_eq!(places(&map, 1, 7).len(), 1);
     }
 
     #[test]
     fn any_bytes_are_harmless() {
-        let good = map(
-            2,
-            &[
-                &[(0, 100), (4, 104)],
-                &[(8, u32::MAX), (12, 0)],
-                &[(0, 1 << 20)],
-            ],
-        );
+        let mut builder = AddressMapBuilder::new(2);
+        builder.function(&[(0, 100), (4, 104)], &CHANGES);
+        builder.function(&[(8, u32::MAX), (12, 0)], &[]);
+        builder.function(&[(0, 1 << 20)], &CHANGES[..2]);
+        let good = builder.finish();
+        let read = |map: &[u8], function| {
+            assert!(entries(map, function).count() <= map.len());
+            assert!(changes(map, function).count() <= map.len());
+            for position in [0, 120, u32::MAX] {
+                assert!(places(map, function, position).len() <= MAX_DEPTH);
+            }
+        };
         for at in 0..good.len() {
             for byte in 0..=255 {
                 let mut bad = good.clone();
                 bad[at] = byte;
                 for function in [0, 1, 2, 3, u32::MAX] {
-                    assert!(entries(&bad, function).count() <= bad.len());
+                    read(&bad, function);
                 }
             }
             for function in [0, 1, 2] {
-                let _: usize = entries(&good[..at], function).count();
+                read(&good[..at], function);
             }
         }
     }

@@ -18,6 +18,7 @@ use cranelift_codegen::{
 };
 use cranelift_frontend::FunctionBuilderContext;
 use precast_artifact::abi::{TRAMPOLINE_FRAME, UNCHECKED_FRAME};
+use precast_artifact::addresses::Change;
 use precast_artifact::handlers::Handler;
 use precast_artifact::{Builtin, LibCall, Strategy, TrapCode, shown};
 use target_lexicon::Architecture;
@@ -51,9 +52,10 @@ pub(crate) struct CompiledFunction {
     pub(crate) traps: Box<[(u32, TrapCode)]>,
     /// Handlers of calls in `code`, by the offsets of their return addresses, ascending.
     pub(crate) handlers: Box<[(u32, Handler)]>,
-    /// Address map: offsets in `code`, ascending, each with the wasm offset of the code from there
-    /// on.
+    /// Address map: offsets in `code`, ascending, each with the position of the code from there on.
     pub(crate) addresses: Box<[(u32, u32)]>,
+    /// Where the bodies of callees that are compiled in start and end.
+    pub(crate) changes: Box<[Change]>,
 }
 
 /// A place in machine code that must hold the address of a symbol, or its distance.
@@ -123,6 +125,7 @@ impl CompiledFunction {
             traps: guard.traps.into_iter().chain(traps).collect(),
             handlers: handlers.collect(),
             addresses: guard.addresses.into_iter().chain(addresses).collect(),
+            changes: self.changes,
         }
     }
 }
@@ -227,6 +230,11 @@ impl Worker {
     fn compile(&mut self, env: &Env<'_>, symbol: Symbol) -> Result<CompiledFunction, Error> {
         if symbol == Symbol::Stop {
             return Ok(stops::routine());
+        }
+        if let Symbol::Function(index) = symbol
+            && env.middle.is_omitted(index)
+        {
+            return Ok(omitted(symbol, env.isa.triple().architecture));
         }
         let has_stops = stops::are_possible(env);
         self.build(env, symbol, has_stops)?;
@@ -369,6 +377,10 @@ impl Worker {
             }
             _ => Box::default(),
         };
+        let changes = match symbol {
+            Symbol::Function(_) => self.scratch.changes().into(),
+            _ => Box::default(),
+        };
         Some(CompiledFunction {
             symbol,
             code: rewritten.code.into(),
@@ -377,6 +389,7 @@ impl Worker {
             traps: traps.into(),
             handlers: handlers.into(),
             addresses,
+            changes,
         })
     }
 
@@ -432,6 +445,25 @@ impl Worker {
     }
 }
 
+/// What the text has in the place of a function that nothing calls: instructions that fault.
+fn omitted(symbol: Symbol, architecture: Architecture) -> CompiledFunction {
+    let filler = match architecture {
+        Architecture::X86_64 => 0xcc,
+        // Zeros are no instruction.
+        _ => 0,
+    };
+    CompiledFunction {
+        symbol,
+        code: [filler; 4].into(),
+        align: 4,
+        relocs: Box::default(),
+        traps: Box::default(),
+        handlers: Box::default(),
+        addresses: Box::default(),
+        changes: Box::default(),
+    }
+}
+
 /// The handler of a call, if it has one. Calls have at most one, for exceptions of every tag.
 fn handler(call: FinalizedMachCallSite<'_>) -> Option<(u32, Handler)> {
     let code = match call.exception_handlers {
@@ -452,7 +484,7 @@ fn instruction_unit(architecture: Architecture) -> u32 {
     }
 }
 
-/// The address map of a function: where the wasm offset changes, as far as backtraces can tell.
+/// The address map of a function: where the position changes, as far as backtraces can tell.
 /// Backtraces only see program counters of instructions that can fault or that call, and `seen` has
 /// all of them. Code between two of these counts as part of the first. An offset inside an
 /// instruction, as s390x has for its conditional traps, is rounded down to a multiple of `unit`.

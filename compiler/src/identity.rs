@@ -9,7 +9,7 @@ use precast_artifact::reader::feature_names;
 use precast_artifact::{ABI, FORMAT};
 
 use crate::Compiler;
-use crate::settings::{OptLevel, Settings};
+use crate::settings::{OptLevel, Passes, Settings};
 use crate::target::Target;
 
 /// Name and version of this compiler.
@@ -59,6 +59,7 @@ pub(crate) fn settings(target: &Target, settings: &Settings) -> Vec<(String, Str
         features,
         limits: _,
         threads: _,
+        passes,
     } = settings;
     let opt_level = match opt_level {
         OptLevel::None => "none",
@@ -82,6 +83,9 @@ pub(crate) fn settings(target: &Target, settings: &Settings) -> Vec<(String, Str
     ];
     if !features.is_empty() {
         list.push(setting("features", &features.join(",")));
+    }
+    if *passes != Passes::default() {
+        list.push(setting("passes", &format!("{passes:?}")));
     }
     list.push(setting("cranelift", cranelift_codegen::VERSION));
     list
@@ -113,6 +117,7 @@ mod tests {
             identity(|s| s.interruption = precast_artifact::Interruption::Fuel),
             identity(|s| s.interruption = precast_artifact::Interruption::Epoch),
             identity(|s| s.cpu = "x86-64-v3".parse().unwrap()),
+            identity(|s| s.passes.inline = crate::Inline::Always),
             identity(|s| s.features.push(("simd".to_owned(), false))),
             identity(|s| s.target = Some("aarch64-unknown-linux-gnu".to_owned())),
         ];

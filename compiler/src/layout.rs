@@ -175,7 +175,7 @@ fn lay_out_with_islands(
             (placed.offset + call, Handler { code, ..*handler })
         }));
         if matches!(function.symbol, Symbol::Function(_)) {
-            addresses.function(&function.addresses);
+            addresses.function(&function.addresses, &function.changes);
         }
         targets.resolve(&function, *placed, ahead.peek().copied(), &mut text)?;
         if let Some(island) = ahead.next_if(|island| island.group.end == i + 1) {

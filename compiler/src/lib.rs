@@ -17,6 +17,7 @@
 //! | `parse` | reads and validates the bytes of a `module::Module` |
 //! | `operator` | the class of each operator, for everything that does not translate it |
 //! | `plan` | makes every decision: VM context, frozen tables, memory image, trampolines |
+//! | `middle` | makes decisions about functions together, such as which calls are compiled in |
 //! | `translate`, `trampoline` | translate operators and calling conventions to Cranelift IR |
 //! | `codegen` | generates machine code, in parallel |
 //! | `layout` | lays out the machine code as one text without relocations |
@@ -35,6 +36,7 @@ mod identity;
 mod key;
 mod layout;
 mod limits;
+mod middle;
 mod module;
 mod operator;
 mod parse;
@@ -57,6 +59,8 @@ pub use identity::Identity;
 pub use layout::LayoutError;
 pub use limits::Limits;
 pub use settings::{Cpu, CpuLevel, OptLevel, Settings};
+#[doc(hidden)]
+pub use settings::{Inline, Passes};
 pub use verify::{VerifyError, verify};
 
 pub use precast_artifact::{Interruption, Strategy};
@@ -182,10 +186,16 @@ impl Compiler {
         lap(&mut timings.parse);
         limits.check_functions(module.bodies.len())?;
         let plan = plan::Plan::new(&module)?;
+        let Settings {
+            passes, opt_level, ..
+        } = self.settings;
+        let middle = middle::Middle::new(&module, &plan, passes, opt_level, workers)?;
         lap(&mut timings.plan);
         let env = translate::Env {
             module: &module,
             plan: &plan,
+            middle: &middle,
+            switches: passes.switches,
             isa: &*self.target.isa,
             finishers: self.target.finishers(),
             strategy: self.settings.strategy,

@@ -309,6 +309,12 @@ impl Module<'_> {
         index.index() < self.imported_globals
     }
 
+    /// The branch hints of a function, by offset in its body.
+    pub(crate) fn hints(&self, index: DefinedFuncIndex) -> &[(u32, bool)] {
+        let hints = self.branch_hints.get(&self.func_index(index));
+        hints.map_or(&[], |hints| hints)
+    }
+
     /// The range of the module's bytes that holds the function's body, from its locals to its end.
     pub(crate) fn body_range(&self, index: DefinedFuncIndex) -> Range<u64> {
         self.bodies[index].range()

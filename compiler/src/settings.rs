@@ -30,6 +30,44 @@ pub struct Settings {
     /// and if the system refuses threads, the calling thread does the work itself; it should then
     /// have 2 MiB of stack.
     pub threads: Option<usize>,
+    /// Which parts of the middle end run. For tests and measurements only.
+    #[doc(hidden)]
+    pub passes: Passes,
+}
+
+/// Which parts of the middle end run.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Passes {
+    /// Which calls are compiled in.
+    pub inline: Inline,
+    /// Whether the compilers' helper for 128-bit products becomes a multiplication.
+    pub products: bool,
+    /// Whether a `br_table` may become comparisons.
+    pub switches: bool,
+}
+
+impl Default for Passes {
+    fn default() -> Self {
+        Self {
+            inline: Inline::default(),
+            products: true,
+            switches: true,
+        }
+    }
+}
+
+/// Which calls are compiled in.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Inline {
+    /// None.
+    Never,
+    /// Those that are worth it.
+    #[default]
+    ByCost,
+    /// All that can be.
+    Always,
 }
 
 impl Default for Settings {
@@ -43,6 +81,7 @@ impl Default for Settings {
             features: Vec::new(),
             limits: Limits::default(),
             threads: None,
+            passes: Passes::default(),
         }
     }
 }

@@ -365,6 +365,7 @@ pub(crate) fn routine() -> CompiledFunction {
         traps: Box::default(),
         handlers: Box::default(),
         addresses: Box::default(),
+        changes: Box::default(),
     }
 }
 

@@ -236,6 +236,27 @@ impl Check<'_> {
             let sorted = entries.is_sorted_by(|a, b| a.0 < b.0);
             let inside = entries.last().is_none_or(|e| e.0 < function.text_len);
             self.expect(sorted && inside, || format!("address map of function {i}"));
+            // Each body that starts inside of the function ends inside of it.
+            let (mut depth, mut last, mut nested) = (1, 0, true);
+            for change in addresses::changes(map, i as u32) {
+                let known = change
+                    .body
+                    .is_none_or(|b| (b.function as usize) < functions.len());
+                depth = if change.body.is_some() {
+                    depth + 1
+                } else {
+                    depth - 1
+                };
+                nested &= known && change.position >= last;
+                nested &= (1..=addresses::MAX_DEPTH).contains(&depth);
+                last = change.position;
+                if !nested {
+                    break;
+                }
+            }
+            self.expect(nested && depth == 1, || {
+                format!("calls that are compiled into function {i}")
+            });
         }
     }
 

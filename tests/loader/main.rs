@@ -4,6 +4,8 @@ mod async_calls;
 mod async_drops;
 mod async_epochs;
 mod calls;
+#[cfg(feature = "compiler")]
+mod compiled_in;
 mod context;
 mod damage;
 mod edge;

@@ -68,7 +68,14 @@ fn reader_finds_what_the_builder_wrote() {
     );
     assert_eq!(
         addresses::lookup(a.section(a.header().addresses), 0, 3),
-        Some(103)
+        [addresses::Place {
+            function: 0,
+            wasm: 103
+        }]
+    );
+    assert_eq!(
+        addresses::lookup(a.section(a.header().addresses), 1, 0).len(),
+        2
     );
     assert_eq!(
         metadata::Metadata::decode(a.section(a.header().metadata)),

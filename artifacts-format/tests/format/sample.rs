@@ -1,6 +1,6 @@
 //! An artifact made by hand that has something in every table, for the other tests here.
 
-use precast_artifact::addresses::AddressMapBuilder;
+use precast_artifact::addresses::{AddressMapBuilder, Change, Place};
 use precast_artifact::handlers::{self, Handler};
 use precast_artifact::records::*;
 use precast_artifact::target::{Arch, Os};
@@ -172,8 +172,13 @@ pub fn full() -> ArtifactBuilder<'static> {
     b.traps = traps::encode(&[(16, TrapCode::UnreachableCodeReached)]);
     b.handlers = handlers::encode(&[(3, Handler { code: 2, frame: 16 })]);
     let mut addresses = AddressMapBuilder::new(0);
-    addresses.function(&[(0, 100), (3, 103)]);
-    addresses.function(&[(0, 110)]);
+    addresses.function(&[(0, 100), (3, 103)], &[]);
+    let body = Some(Place {
+        function: 0,
+        wasm: 100,
+    });
+    let change = |position, body| Change { position, body };
+    addresses.function(&[(0, 112)], &[change(111, body), change(117, None)]);
     b.addresses = addresses.finish();
     b.metadata.producer = "precast test".into();
     b.metadata.module_name = Some("sample".into());

@@ -111,8 +111,14 @@ fn format() {
     };
     let handlers = precast_artifact::handlers::encode(&[(1, handler)]);
     let mut addresses = precast_artifact::addresses::AddressMapBuilder::new(1);
-    addresses.function(&[(0, 300), (2, 303), (600, 1)]);
-    addresses.function(&[]);
+    let body = Some(precast_artifact::addresses::Place {
+        function: 1,
+        wasm: 400,
+    });
+    let change = |position, body| precast_artifact::addresses::Change { position, body };
+    let changes = [change(301, body), change(309, None)];
+    addresses.function(&[(0, 300), (2, 303), (600, 1)], &changes);
+    addresses.function(&[], &[]);
     let metadata = crate::sample::full().metadata.encode();
     writeln!(
         out,
@@ -120,7 +126,7 @@ fn format() {
         addresses.finish()
     )
     .unwrap();
-    unchanged("FORMAT", FORMAT, &out, &[(1, "fb3f994076705761")]);
+    unchanged("FORMAT", FORMAT, &out, &[(1, "982853ecc6b9f475")]);
 }
 
 #[test]

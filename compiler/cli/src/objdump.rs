@@ -159,6 +159,8 @@ impl<'a> Disassembly<'a> {
             u32::MAX
         };
         let mut places = addresses::entries(map, index).peekable();
+        // The function whose code this is: the one that is printed, or one that is compiled in.
+        let mut within = index;
 
         let mut instructions = self
             .capstone
@@ -167,8 +169,18 @@ impl<'a> Disassembly<'a> {
         while let Some(instruction) = instructions.next() {
             let at = instruction.address();
             let mut wasm = String::new();
-            while let Some((_, place)) = places.next_if(|p| code.start + u64::from(p.0) <= at) {
-                wasm = format!("{place:#x}");
+            let mut position = None;
+            while let Some((_, p)) = places.next_if(|p| code.start + u64::from(p.0) <= at) {
+                position = Some(p);
+            }
+            let found = position.map_or_else(Vec::new, |p| addresses::places(map, index, p));
+            if let Some(innermost) = found.first() {
+                wasm = format!("{:#x}", innermost.wasm);
+                if innermost.function != within {
+                    within = innermost.function;
+                    let name = self.code.get(within as usize).map_or("?", |c| &*c.name);
+                    writeln!(out, "{:>22}; code of <{}>", "", shown(name))?;
+                }
             }
             let mnemonic = instruction.mnemonic().unwrap_or("?");
             let operands = instruction.op_str().unwrap_or("");

@@ -1,7 +1,7 @@
 //! The options of all commands that compile modules.
 
 use precast_artifact::{Interruption, Strategy};
-use precast_compiler::{Cpu, Limits, OptLevel, Settings};
+use precast_compiler::{Cpu, Inline, Limits, OptLevel, Passes, Settings};
 
 use crate::quantity;
 
@@ -28,6 +28,10 @@ pub(crate) struct Args {
     /// module's size) [default: artifact-growth=100]
     #[arg(long = "limit", value_name = "NAME=N", value_parser = limit)]
     limits: Vec<(String, u64)>,
+    /// Which parts of the compiler's middle end run, for measurements: `inline=never`,
+    /// `inline=always`, `products=never`, `switches=never`
+    #[arg(long, value_name = "LIST", value_parser = passes, hide = true)]
+    passes: Option<Passes>,
 }
 
 impl Args {
@@ -46,6 +50,7 @@ impl Args {
             limits,
             target: None,
             threads: None,
+            passes: self.passes.unwrap_or_default(),
         }
     }
 
@@ -61,6 +66,8 @@ impl Args {
             Some("--features")
         } else if !self.limits.is_empty() {
             Some("--limit")
+        } else if self.passes.is_some() {
+            Some("--passes")
         } else {
             None
         }
@@ -82,6 +89,25 @@ fn limit(text: &str) -> Result<(String, u64), String> {
         Ok(()) => Ok((name.to_owned(), value)),
         Err(error) => Err(error.to_string()),
     }
+}
+
+fn passes(text: &str) -> Result<Passes, String> {
+    let mut passes = Passes::default();
+    for part in text.split(',') {
+        match part {
+            "inline=never" => passes.inline = Inline::Never,
+            "inline=always" => passes.inline = Inline::Always,
+            "products=never" => passes.products = false,
+            "switches=never" => passes.switches = false,
+            _ => {
+                return Err(
+                    "expected inline=never, inline=always, products=never or switches=never"
+                        .to_owned(),
+                );
+            }
+        }
+    }
+    Ok(passes)
 }
 
 fn opt_level(text: &str) -> Result<OptLevel, String> {

@@ -22,6 +22,7 @@ fn function(symbol: Symbol, code: &[u8], relocs: &[(u32, Reloc, Symbol, i64)]) -
             .collect(),
         traps: Box::new([]),
         handlers: Box::new([]),
+        changes: Box::default(),
         addresses: Box::new([]),
     }
 }
@@ -247,8 +248,12 @@ fn gaps_trap_and_tables_are_in_text_offsets() {
             (18, TrapCode::NullReference)
         ]
     );
-    assert_eq!(addresses::lookup(&placed.addresses, 1, 2), Some(66));
-    assert_eq!(addresses::lookup(&placed.addresses, 2, 0), None);
+    let place = addresses::Place {
+        function: 1,
+        wasm: 66,
+    };
+    assert_eq!(addresses::lookup(&placed.addresses, 1, 2), [place]);
+    assert_eq!(addresses::lookup(&placed.addresses, 2, 0), []);
     assert_eq!(
         placed
             .find(Symbol::NativeEntry(SigIndex::from_u32(0)))

@@ -7,7 +7,7 @@
 //! Unreachable code is skipped, but its nesting is tracked.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, JumpTableData, Value};
+use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
 use precast_artifact::ValType;
 use wasmparser::{BlockType, BrTable};
 
@@ -35,6 +35,8 @@ pub(crate) struct Frame {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum FrameKind {
     Function,
+    /// The body of a callee that is [compiled in](super::inline). Its parameters are locals.
+    CompiledIn,
     Block,
     Loop {
         header: Block,
@@ -81,6 +83,23 @@ impl Frame {
             handler: None,
         }
     }
+
+    /// The frame of a callee that is compiled in, whose exceptions go to `handler`.
+    pub(super) fn compiled_in(
+        signature: SigIndex,
+        height: usize,
+        checks: Mark,
+        handler: Option<Block>,
+    ) -> Self {
+        Self {
+            kind: FrameKind::CompiledIn,
+            ty: FrameType::Signature(signature),
+            height,
+            exit: None,
+            checks,
+            handler,
+        }
+    }
 }
 
 impl FuncTranslator<'_, '_> {
@@ -99,8 +118,9 @@ impl FuncTranslator<'_, '_> {
         self.jump(header, params);
         self.builder.switch_to_block(header);
         if let Some(assigned) = &self.assigned {
-            let assigned = assigned.by(self.builder.srcloc().bits());
-            self.caches.checks.locals.enter_loop(assigned);
+            let offset = self.positions.offset(self.builder.srcloc());
+            let (first, assigned) = (self.locals.slot(0), assigned.by(offset));
+            self.caches.checks.locals.enter_loop(first, assigned);
         }
         self.stack.truncate(first);
         self.stack
@@ -178,7 +198,7 @@ impl FuncTranslator<'_, '_> {
             }
             FrameKind::Try { pad } => self.end_try(depth, pad),
             FrameKind::Catch { next, .. } => self.end_catch(depth, next),
-            FrameKind::Function | FrameKind::Block => {}
+            FrameKind::Function | FrameKind::CompiledIn | FrameKind::Block => {}
         }
 
         let Frame {
@@ -202,8 +222,11 @@ impl FuncTranslator<'_, '_> {
         } else if !self.reachable {
             self.stack.truncate(height);
         }
-        if kind == FrameKind::Function && self.reachable {
-            self.return_();
+        match kind {
+            FrameKind::Function if self.reachable => self.return_(),
+            // A callee stores the count before it returns.
+            FrameKind::CompiledIn if self.reachable => self.save_fuel(),
+            _ => {}
         }
         self.control.pop();
     }
@@ -249,7 +272,8 @@ impl FuncTranslator<'_, '_> {
     /// Whether the module says of the branch that is being translated that it is likely or unlikely
     /// taken.
     fn hint(&self) -> Option<bool> {
-        let at = self.builder.srcloc().bits().checked_sub(self.body_start)?;
+        let offset = self.positions.offset(self.builder.srcloc());
+        let at = offset.checked_sub(self.body_start)?;
         let i = self.hints.binary_search_by_key(&at, |hint| hint.0).ok()?;
         Some(self.hints[i].1)
     }
@@ -266,7 +290,7 @@ impl FuncTranslator<'_, '_> {
             .collect();
         let arity = self.target(depths[depths.len() - 1]).1;
 
-        // The jump table passes no arguments. If there are values to pass, each target gets a
+        // A switch passes no arguments. If there are values to pass, each target gets a
         // bridge, a block of its own that passes them.
         let mut bridges: Vec<(usize, Block)> = Vec::new();
         let mut destinations = Vec::with_capacity(depths.len());
@@ -280,13 +304,10 @@ impl FuncTranslator<'_, '_> {
                 bridges.push((depth, block));
                 block
             };
-            destinations.push(self.builder.func.dfg.block_call(block, &[]));
+            destinations.push(block);
         }
         let default = destinations.pop().expect("the default target");
-        let table = self
-            .builder
-            .create_jump_table(JumpTableData::new(default, &destinations));
-        self.builder.ins().br_table(index, table);
+        self.switch(index, &destinations, default);
         for (depth, block) in bridges {
             self.builder.seal_block(block);
             self.builder.switch_to_block(block);
@@ -297,6 +318,11 @@ impl FuncTranslator<'_, '_> {
     }
 
     pub(super) fn return_(&mut self) {
+        if self.body != 0 {
+            self.jump_to_exit(self.body);
+            self.reachable = false;
+            return;
+        }
         let FrameType::Signature(signature) = self.control[0].ty else {
             unreachable!("the frame of a function")
         };

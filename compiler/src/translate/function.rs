@@ -8,7 +8,7 @@ use precast_artifact::promises::Promise;
 use precast_artifact::vm::{VmContextHeader, VmStoreContext};
 use precast_artifact::{Strategy, TrapCode, ValType};
 use std::mem::{offset_of, take};
-use wasmparser::OperatorsReader;
+use wasmparser::{FunctionBody, OperatorsReader};
 
 use super::control::Frame;
 use super::locals::Assigned;
@@ -51,6 +51,8 @@ pub(crate) fn translate(
         control: take(&mut scratch.control),
         reachable: true,
         locals: take(&mut scratch.locals),
+        positions: take(&mut scratch.positions),
+        body: 0,
         args: take(&mut scratch.args),
         block_args: take(&mut scratch.block_args),
         vmctx,
@@ -63,22 +65,20 @@ pub(crate) fn translate(
         stops: take(&mut scratch.stops),
         // The cast is right: a module is shorter than 4 GiB.
         body_start: env.module.bodies[index].range().start as u32,
-        hints: env
-            .module
-            .branch_hints
-            .get(&env.module.func_index(index))
-            .map_or(&[], |hints| hints),
+        hints: env.module.hints(index),
     };
     translator.stack.clear();
     translator.control.clear();
     translator.accesses.clear();
     translator.stops.clear();
     translator.locals.clear();
+    translator.positions.clear();
     translator.function(index, signature)?;
 
     scratch.stack = translator.stack;
     scratch.control = translator.control;
     scratch.locals = translator.locals;
+    scratch.positions = translator.positions;
     scratch.args = translator.args;
     scratch.block_args = translator.block_args;
     scratch.caches = translator.caches;
@@ -197,6 +197,19 @@ impl FuncTranslator<'_, '_> {
             let value = self.builder.block_params(self.entry)[1 + i];
             self.local(clif_type(*ty), value);
         }
+        self.declared_locals(body)?;
+        if self.env.strategy == Strategy::Checked {
+            self.check_stack();
+        }
+        self.interruption_at_entry(body)?;
+
+        self.control
+            .push(Frame::function(self.env.module.func_type(index)));
+        self.operators(index)
+    }
+
+    /// Makes the locals that a body declares.
+    pub(super) fn declared_locals(&mut self, body: &FunctionBody<'_>) -> Result<(), Error> {
         let mut zeros = Vec::new();
         for declaration in body.get_locals_reader()? {
             let (count, ty) = declaration?;
@@ -219,38 +232,47 @@ impl FuncTranslator<'_, '_> {
                 self.local(ty, zero);
             }
         }
-        if self.env.strategy == Strategy::Checked {
-            self.check_stack();
-        }
-        self.interruption_at_entry(body)?;
+        Ok(())
+    }
 
-        self.control
-            .push(Frame::function(self.env.module.func_type(index)));
+    /// Translates the operators of a function's body, whose frame is the innermost one.
+    pub(super) fn operators(&mut self, function: DefinedFuncIndex) -> Result<(), Error> {
+        let body = &self.env.module.bodies[function];
+        if let Some(halves) = self.env.middle.product(function) {
+            return self.product(body, halves);
+        }
         let mut reader = OperatorsReader::new(body.get_binary_reader_for_operators()?);
         let mut operators = 0;
         while !reader.eof() {
             operators += 1;
             if operators > self.env.limits.operators {
                 let rest = reader.into_iter().count() as u64;
-                let function = self.env.module.func_index(index).as_u32();
+                let function = self.env.module.func_index(function).as_u32();
                 let limits = self.env.limits;
                 return limits.check_operators(function, operators - 1 + rest);
             }
             let (operator, offset) = reader.read_with_offset()?;
-            // The cast is right: a module is shorter than 4 GiB, as checked for its start above.
-            self.builder.set_srcloc(SourceLoc::new(offset as u32));
+            // The cast is right: a module is shorter than 4 GiB, as checked where bodies start.
+            let offset = offset as u32;
+            self.builder.set_srcloc(self.positions.of(offset));
             self.interruption_before(&operator);
+            if let Some(callee) = self.compiled_in(&operator, offset) {
+                self.call_compiled_in(callee, offset)?;
+                continue;
+            }
             self.operator(&operator);
             self.interruption_after(&operator);
         }
         Ok(())
     }
 
-    fn local(&mut self, ty: Type, value: Value) {
-        let variable = self.builder.declare_var(ty);
+    /// Makes the next local of the innermost body, with this value.
+    pub(super) fn local(&mut self, ty: Type, value: Value) {
+        let free = self.locals.take_free(ty);
+        let variable = free.unwrap_or_else(|| self.builder.declare_var(ty));
         self.builder.def_var(variable, value);
-        self.track(self.locals.len() as u32, value);
-        self.locals.push(variable);
+        self.track(self.locals.next(), value);
+        self.locals.push(variable, ty);
     }
 
     /// The zero or null of a wasm value's type.
@@ -283,11 +305,11 @@ impl FuncTranslator<'_, '_> {
     }
 
     pub(super) fn local_get(&mut self, index: u32) {
-        let value = match self.caches.checks.locals.get(index) {
+        let value = match self.caches.checks.locals.get(self.locals.slot(index)) {
             Some(value) => value,
             None => {
-                let value = self.builder.use_var(self.locals[index as usize]);
-                self.track(index, value);
+                let value = self.builder.use_var(self.locals.variable(index));
+                self.track(self.locals.slot(index), value);
                 value
             }
         };
@@ -305,14 +327,14 @@ impl FuncTranslator<'_, '_> {
     }
 
     fn assign(&mut self, index: u32, value: Value) {
-        self.builder.def_var(self.locals[index as usize], value);
-        self.track(index, value);
+        self.builder.def_var(self.locals.variable(index), value);
+        self.track(self.locals.slot(index), value);
     }
 
-    /// Notes that a local has this value, where that is of use.
-    fn track(&mut self, index: u32, value: Value) {
+    /// Notes that a local, by its slot, has this value, where that is of use.
+    fn track(&mut self, slot: u32, value: Value) {
         if self.assigned.is_some() {
-            self.caches.checks.locals.set(index, value);
+            self.caches.checks.locals.set(slot, value);
         }
     }
 }

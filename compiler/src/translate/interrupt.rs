@@ -7,8 +7,9 @@
 //! entry of functions, and before operators on ranges of memories and tables (unless the range is
 //! constant and small). Long ranges are worked on in pieces of [`PIECE`] bytes, with a check
 //! between two pieces. A function that calls nothing and is short ([`SHORT`]) has no check at its
-//! entry: a caller that calls it often enough to matter has checks. So the longest stretch without
-//! a check is one piece, or the calls of short functions in one function without loops.
+//! entry: a caller that calls it often enough to matter has checks. Neither has a function where it
+//! is compiled into its caller. So the longest stretch without a check is one piece, or one function
+//! without loops, with what is compiled into it and the short functions that it calls.
 //!
 //! *Fuel* code counts what it executes: one for each operator, except for those that only structure
 //! code (see [`Class::fuel`]); one for each entry of a function; and one for each byte, element or
@@ -99,6 +100,16 @@ impl FuncTranslator<'_, '_> {
             self.check_interrupt();
         }
         Ok(())
+    }
+
+    /// Emits what is left of the check at the entry of a function whose body is compiled in. The
+    /// caller has counted and stored the fuel of the call. Epoch code needs no check here: the
+    /// stretch without one ends with the caller.
+    pub(super) fn interruption_at_compiled_entry(&mut self) {
+        if let Some(fuel) = &mut self.fuel {
+            fuel.pending += 1;
+            self.check_fuel();
+        }
     }
 
     /// Emits the check at the start of a loop, in its header.

@@ -64,12 +64,14 @@ impl Locals {
         }
     }
 
-    /// Forgets the values of these locals, or of all.
-    pub(super) fn enter_loop(&mut self, assigned: Option<&[u32]>) {
+    /// Forgets the values of these locals of a body, or of all. `first` is the slot of the body's
+    /// first local.
+    pub(super) fn enter_loop(&mut self, first: u32, assigned: Option<&[u32]>) {
         match assigned {
             Some(locals) => {
                 for local in locals {
-                    if let Some((_, value)) = self.values.get_mut(*local as usize) {
+                    let slot = first as usize + *local as usize;
+                    if let Some((_, value)) = self.values.get_mut(slot) {
                         *value = None;
                     }
                 }
@@ -226,10 +228,10 @@ mod tests {
         let known: Vec<_> = (0..9).map(|local| locals.get(local)).collect();
         assert_eq!(known.iter().flatten().count(), 1);
         assert_eq!(locals.get(5), Some(value(2)));
-        locals.enter_loop(Some(&[5, 100]));
+        locals.enter_loop(0, Some(&[5, 100]));
         assert_eq!(locals.get(5), None);
         locals.set(5, value(6));
-        locals.enter_loop(None);
+        locals.enter_loop(0, None);
         assert_eq!(locals.get(5), None);
         locals.set(5, value(7));
         assert_eq!(locals.get(5), Some(value(7)));

@@ -14,18 +14,21 @@ use cranelift_codegen::ir::{
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_entity::packed_option::{PackedOption, ReservedValue};
 use cranelift_entity::{EntityRef, SecondaryMap};
-use cranelift_frontend::{FunctionBuilder, Variable};
+use cranelift_frontend::FunctionBuilder;
+use precast_artifact::addresses::Change;
 use precast_artifact::promises::Promise;
 use precast_artifact::{Builtin, Interruption, Strategy, TrapCode};
 
 use super::accesses::Access;
 use super::checks::Checks;
 use super::control::Frame;
+use super::inline::{Positions, Variables};
 use super::interrupt::Fuel;
 use super::lengths::Lengths;
 use super::locals::Assigned;
 use crate::key::{FuncIndex, MemoryIndex, SigIndex, Symbol};
 use crate::limits::Limits;
+use crate::middle::Middle;
 use crate::module::Module;
 use crate::plan::Plan;
 use crate::signature;
@@ -34,6 +37,9 @@ use crate::signature;
 pub(crate) struct Env<'a> {
     pub(crate) module: &'a Module<'a>,
     pub(crate) plan: &'a Plan,
+    pub(crate) middle: &'a Middle,
+    /// Whether a `br_table` may become comparisons.
+    pub(crate) switches: bool,
     pub(crate) isa: &'a dyn TargetIsa,
     /// See [`Target::finishers`](crate::target::Target::finishers).
     pub(crate) finishers: [&'a dyn TargetIsa; 2],
@@ -52,8 +58,11 @@ pub(crate) struct FuncTranslator<'a, 'b> {
     pub(super) control: Vec<Frame>,
     /// Whether the current position is reachable.
     pub(super) reachable: bool,
-    /// Cranelift variable of each local.
-    pub(super) locals: Vec<Variable>,
+    pub(super) locals: Variables,
+    pub(super) positions: Positions,
+    /// The frame of the innermost body that is being translated: that of the function itself, or of
+    /// a callee that is compiled in.
+    pub(super) body: usize,
     /// Arguments of the call or jump that is being built.
     pub(super) args: Vec<Value>,
     pub(super) block_args: Vec<BlockArg>,
@@ -64,14 +73,14 @@ pub(crate) struct FuncTranslator<'a, 'b> {
     pub(super) accesses: Vec<Access>,
     /// Whether conditional traps become [stops](crate::stops).
     pub(super) has_stops: bool,
-    /// The wasm offset of each.
+    /// The position of each.
     pub(super) stops: Vec<u32>,
     pub(super) fuel: Option<Fuel>,
-    /// Wasm offset of the function's body.
+    /// Wasm offset of the innermost body.
     pub(super) body_start: u32,
-    /// Branches of the function, by offset in its body, and whether they are likely taken.
+    /// Branches of the innermost body, by offset in it, and whether they are likely taken.
     pub(super) hints: &'a [(u32, bool)],
-    /// What loops assign, where the values of locals are tracked because accesses are checked.
+    /// What loops of the innermost body assign, where the values of locals are tracked because accesses are checked.
     pub(super) assigned: Option<Assigned>,
 }
 
@@ -80,18 +89,24 @@ pub(crate) struct FuncTranslator<'a, 'b> {
 pub(crate) struct Scratch {
     /// Accesses of the last function that may fault, in the order of its code.
     pub(crate) accesses: Vec<Access>,
-    /// The wasm offset of each conditional trap of the last function that becomes a
+    /// The position of each conditional trap of the last function that becomes a
     /// [stop](crate::stops).
     pub(crate) stops: Vec<u32>,
     pub(super) stack: Vec<Value>,
     pub(super) control: Vec<Frame>,
-    pub(super) locals: Vec<Variable>,
+    pub(super) locals: Variables,
+    pub(super) positions: Positions,
     pub(super) args: Vec<Value>,
     pub(super) block_args: Vec<BlockArg>,
     pub(super) caches: Caches,
 }
 
 impl Scratch {
+    /// Where the bodies of callees that are compiled into the last function start and end.
+    pub(crate) fn changes(&self) -> &[Change] {
+        &self.positions.changes
+    }
+
     /// Where the last function keeps the VM context, if it does.
     pub(crate) fn vmctx_slot(&self) -> Option<StackSlot> {
         self.caches.vmctx_slot

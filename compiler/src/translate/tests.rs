@@ -4,8 +4,9 @@
 //!
 //! A first line such as `;; checked epoch` chooses the memory strategy (`guarded` by default) and
 //! the kind of interruption (none by default). With `trampolines` in that line, the file has the IR
-//! of the module's trampolines instead. The target is x86-64 without extensions, although hardly
-//! anything depends on the target before instruction selection.
+//! of the module's trampolines instead. With `inline`, every call that can be is compiled in,
+//! otherwise none. The target is x86-64 without extensions, although hardly anything depends on the
+//! target before instruction selection.
 //!
 //! Cranelift prints symbols and trap codes as numbers. The files have their names: `func3` is a
 //! function by its index, `builtin[memory_grow]` the thunk of a routine of the loader,
@@ -24,12 +25,14 @@ use super::accesses::access_number;
 use super::trap::{AFTER_NO_RETURN, artifact_code};
 use super::{Env, Scratch, translate};
 use crate::key::{GotEntry, Symbol};
+use crate::middle::Middle;
 use crate::parse::parse;
 use crate::plan::Plan;
-use crate::settings::Settings;
+use crate::settings::{Inline, Passes, Settings};
 use crate::stops;
 use crate::target::Target;
 use crate::trampoline;
+use crate::workers::Workers;
 
 const SEPARATOR: &str = "\n;; ----\n";
 
@@ -85,9 +88,21 @@ fn clif(source: &str) -> String {
     let wasm = wat::parse_str(source).unwrap();
     let module = parse(&wasm).unwrap();
     let plan = Plan::new(&module).unwrap();
+    let passes = Passes {
+        inline: if chosen("inline") {
+            Inline::Always
+        } else {
+            Inline::Never
+        },
+        ..Passes::default()
+    };
+    let workers = Workers::new(Some(1));
+    let middle = Middle::new(&module, &plan, passes, settings.opt_level, workers).unwrap();
     let env = Env {
         module: &module,
         plan: &plan,
+        middle: &middle,
+        switches: passes.switches,
         isa: &*target.isa,
         finishers: target.finishers(),
         strategy: settings.strategy,

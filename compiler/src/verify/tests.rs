@@ -43,8 +43,8 @@ fn good() -> ArtifactBuilder<'static> {
         .collect();
     b.traps = traps::encode(&[(3, TrapCode::UnreachableCodeReached)]);
     let mut addresses = precast_artifact::addresses::AddressMapBuilder::new(0);
-    addresses.function(&[(0, 100)]);
-    addresses.function(&[(0, 200), (9, 205)]);
+    addresses.function(&[(0, 100)], &[]);
+    addresses.function(&[(0, 200), (9, 205)], &[]);
     b.addresses = addresses.finish();
     b.export("f", ExternKind::Func, 0);
     b.export("g", ExternKind::Func, 1);

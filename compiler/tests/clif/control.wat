@@ -124,7 +124,11 @@
 ;;
 ;; block0(v0: i64, v1: i32):
 ;;     v2 = iconst.i32 5
-;;     br_table v1, block2, [block2, block3]
+;;     v4 = iconst.i32 1
+;;     v5 = isub v1, v4  ; v4 = 1
+;;     v6 = iconst.i32 1
+;;     v7 = icmp ult v5, v6  ; v6 = 1
+;;     brif v7, block3, block2
 ;;
 ;; block2:
 ;;     jump block1(v2)  ; v2 = 5
@@ -132,9 +136,9 @@
 ;; block3:
 ;;     jump block4(v2)  ; v2 = 5
 ;;
-;; block4(v4: i32):
-;;     v5 = iconst.i32 6
-;;     jump block1(v5)  ; v5 = 6
+;; block4(v8: i32):
+;;     v9 = iconst.i32 6
+;;     jump block1(v9)  ; v9 = 6
 ;;
 ;; block1(v3: i32):
 ;;     return v3

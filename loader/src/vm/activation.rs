@@ -297,7 +297,10 @@ unsafe fn ended(core: *mut StoreCore) -> Error {
 }
 
 fn resolve(frames: &RawFrames, core: &StoreCore) -> WasmBacktrace {
-    frames.resolve(|pc| MappedModule::frame_at(&core.held_module_at(pc)?, pc))
+    frames.resolve(|pc| {
+        let module = core.held_module_at(pc);
+        module.map_or_else(Vec::new, |module| MappedModule::frames_at(&module, pc))
+    })
 }
 
 /// The frames that are active now.

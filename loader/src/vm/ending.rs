@@ -121,9 +121,9 @@ impl RawFrames {
         self.exnref = 0;
     }
 
-    /// Looks up functions and offsets for people to read. `frame_at` returns the frame of an
-    /// address.
-    pub(crate) fn resolve(&self, frame_at: impl Fn(usize) -> Option<FrameInfo>) -> WasmBacktrace {
+    /// Looks up functions and offsets for people to read. `frames_at` returns the frames of an
+    /// address, innermost first: several if calls are compiled in there.
+    pub(crate) fn resolve(&self, frames_at: impl Fn(usize) -> Vec<FrameInfo>) -> WasmBacktrace {
         let len = self.len as usize;
         let mut frames = Vec::with_capacity(len);
         for (i, pc) in self.pcs[..len].iter().enumerate() {
@@ -132,10 +132,12 @@ impl RawFrames {
             // A return address may be the first byte of the next function, so the byte before it
             // counts.
             let pc = if i == 0 && self.exact { pc } else { pc - 1 };
-            if let Some(mut frame) = frame_at(pc) {
-                frame.by_host = self.by_host >> i & 1 != 0;
-                frames.push(frame);
+            let mut found = frames_at(pc);
+            // The last one is the function that was called; the others are compiled into it.
+            if let Some(called) = found.last_mut() {
+                called.by_host = self.by_host >> i & 1 != 0;
             }
+            frames.extend(found);
         }
         WasmBacktrace {
             frames,

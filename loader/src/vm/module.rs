@@ -128,31 +128,45 @@ impl MappedModule {
         handlers::lookup(artifact.section(artifact.header().handlers), offset)
     }
 
-    /// The frame of an address in the text, without where it was called from.
-    pub(crate) fn frame_at(this: &Arc<Self>, pc: usize) -> Option<FrameInfo> {
+    /// The frames that an address in the text stands for, innermost first, without where they were
+    /// called from: that of its function, and before it those of calls that are compiled in there.
+    pub(crate) fn frames_at(this: &Arc<Self>, pc: usize) -> Vec<FrameInfo> {
         let artifact = this.artifact();
-        let offset = u32::try_from(pc.checked_sub(this.text)?).ok()?;
-        let (defined, function) = artifact.function_at(offset)?;
-        let index = defined.saturating_add(artifact.header().vm.func_import_count);
-        let (name, map) = match this.debug.get() {
-            None => (
-                artifact.function_name(defined),
-                artifact.section(artifact.header().addresses),
-            ),
-            Some(data) => (
-                function_name(&data.symtab, &data.strtab, defined),
-                &*data.addresses,
-            ),
+        let offset = pc.checked_sub(this.text);
+        let offset = offset.and_then(|offset| u32::try_from(offset).ok());
+        let found = offset.and_then(|offset| Some((offset, artifact.function_at(offset)?)));
+        let Some((offset, (defined, function))) = found else {
+            return Vec::new();
         };
-        Some(FrameInfo {
-            function: index,
-            name: match name {
-                Some(name) => String::from_utf8_lossy(name).into_owned(),
-                None => format!("wasm-function[{index}]"),
-            },
-            wasm_offset: addresses::lookup(map, defined, offset - function.text_offset),
-            by_host: false,
-            module: Arc::clone(this) as Arc<dyn FrameModule>,
-        })
+        let debug = this.debug.get();
+        let map = match debug {
+            None => artifact.section(artifact.header().addresses),
+            Some(data) => &*data.addresses,
+        };
+        let frame = |defined: u32, wasm_offset| {
+            let index = defined.saturating_add(artifact.header().vm.func_import_count);
+            let name = match debug {
+                None => artifact.function_name(defined),
+                Some(data) => function_name(&data.symtab, &data.strtab, defined),
+            };
+            FrameInfo {
+                function: index,
+                name: match name {
+                    Some(name) => String::from_utf8_lossy(name).into_owned(),
+                    None => format!("wasm-function[{index}]"),
+                },
+                wasm_offset,
+                by_host: false,
+                module: Arc::clone(this) as Arc<dyn FrameModule>,
+            }
+        };
+        let places = addresses::lookup(map, defined, offset - function.text_offset);
+        if places.is_empty() {
+            return vec![frame(defined, None)];
+        }
+        places
+            .iter()
+            .map(|place| frame(place.function, Some(place.wasm)))
+            .collect()
     }
 }

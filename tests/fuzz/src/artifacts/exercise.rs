@@ -138,6 +138,7 @@ fn read(a: &Artifact<'_>) {
     for i in 0..(a.functions().len() as u32).min(100) + 2 {
         a.function_name(i);
         addresses::entries(a.section(h.addresses), i).count();
+        addresses::changes(a.section(h.addresses), i).count();
     }
     for i in 0..a.element_items().len() + 1 {
         for ty in [ValType::FuncRef, ValType::ExternRef] {

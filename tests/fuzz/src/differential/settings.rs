@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use precast_compiler::{Compiler, Cpu, Interruption, OptLevel, Settings, Strategy};
+use precast_compiler::{Compiler, Cpu, Inline, Interruption, OptLevel, Passes, Settings, Strategy};
 use precast_loader::{Engine, Module};
 
 use crate::Case;
@@ -31,6 +31,8 @@ pub struct Way {
     /// The index in the list of the CPUs that this machine can run.
     pub cpu: usize,
     pub interruption: Interruption,
+    /// Whether every call that can be is compiled in.
+    pub inlined: bool,
 }
 
 /// Optimisation levels in a form that can be part of a key.
@@ -63,6 +65,7 @@ impl Ways {
                 level: Level::None,
                 cpu,
                 interruption: Interruption::None,
+                inlined: false,
             };
             runs.push(ways.compile(way, b"\0asm\x01\0\0\0").is_ok());
         }
@@ -86,6 +89,7 @@ impl Ways {
                 Interruption::Epoch,
                 Interruption::FuelAndEpoch,
             ]),
+            inlined: *case.one_of(&[true, true, false]),
         }
     }
 
@@ -93,8 +97,13 @@ impl Ways {
     pub fn describe(&self, way: Way) -> String {
         let level = format!("{:?}", way.level).to_lowercase();
         let (strategy, interruption) = (way.strategy, way.interruption);
+        let passes = if way.inlined {
+            " --passes inline=always"
+        } else {
+            ""
+        };
         format!(
-            "--strategy {strategy} --opt-level {level} --interruption {interruption} --cpu {}",
+            "--strategy {strategy} --opt-level {level} --interruption {interruption} --cpu {}{passes}",
             CPUS[way.cpu]
         )
     }
@@ -120,6 +129,14 @@ impl Ways {
                 limits: Default::default(),
                 // Compiling a small function takes less time than waking a thread.
                 threads: Some(1),
+                passes: Passes {
+                    inline: if way.inlined {
+                        Inline::Always
+                    } else {
+                        Inline::ByCost
+                    },
+                    ..Passes::default()
+                },
             };
             Compiler::new(settings).expect("settings that are supported")
         });

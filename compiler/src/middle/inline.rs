@@ -1,0 +1,262 @@
+//! Which calls are compiled in: translation puts the callee's body in the place of the call.
+//!
+//! Callees are decided about before their callers, so the size of a callee is that with everything
+//! that is compiled into it. A call is compiled in if one of these holds:
+//!
+//! - The callee is *small*: its code takes about as much space as the call. No limit on the size of
+//!   the caller applies, but one that keeps attackers from making functions without end.
+//! - The call is in a *loop*, or passes a *constant*, and the callee is a leaf of moderate size.
+//! - It is the *only call* of a function that nothing else reaches, so no code is added.
+//!
+//! The last two apply only as long as the caller stays of moderate size, and the second only within
+//! a budget for the whole module. Calls inside of a circle of calls are never compiled in.
+//!
+//! A function that is called nowhere after that is *omitted*: it has no code but a trap that nothing
+//! reaches.
+//!
+//! Everything that can be seen stays the same: a position of the address map stands for the callee
+//! and the call ([`precast_artifact::addresses`]), fuel is counted and stored where it was, and
+//! traps come in the same order. What changes is how deep calls can be nested before the stack
+//! overflows, and that there is no check of epochs where the callee's entry was.
+
+use cranelift_entity::{PrimaryMap, SecondaryMap};
+use precast_artifact::addresses::MAX_DEPTH;
+
+use super::body::{self, Body, Call};
+use super::order::{self, Order};
+use crate::Error;
+use crate::key::DefinedFuncIndex;
+use crate::module::Module;
+use crate::plan::Plan;
+use crate::settings::{Inline, OptLevel};
+use crate::workers::Workers;
+
+/// Sizes of bodies are in operators that compute something.
+///
+/// The code of a body of this size takes about as much space as a call.
+const SMALL: u32 = 14;
+/// The same, for code that is optimised for its size.
+const SMALLEST: u32 = 8;
+/// Maximum size of a leaf that is called in a loop or with a constant.
+const MODERATE: u32 = 60;
+/// Maximum size of a function that has only one call.
+const ONLY: u32 = 150;
+/// Maximum size of a caller into which more than small callees are compiled.
+const CALLER: u32 = 3000;
+/// Maximum size of any caller.
+const LIMIT: u32 = 20_000;
+/// Maximum number of bytes of a function with everything that is compiled into it.
+const BYTES: u32 = 1 << 24;
+/// Positions are the offsets of a module that is no longer than this.
+const MODULE: u64 = 1 << 30;
+/// Leaves that are called in loops or with constants may make the module larger by one part in so many,
+/// and by [`CALLER`].
+const BUDGET: u32 = 16;
+
+/// Which calls are compiled in, and which functions are omitted.
+#[derive(Debug, Default)]
+pub(crate) struct Inlining {
+    /// Where these calls are in the module, ascending.
+    calls: Vec<u32>,
+    omitted: SecondaryMap<DefinedFuncIndex, bool>,
+}
+
+impl Inlining {
+    /// Makes the decisions for a module. `sizes` are those of functions whose code is smaller than
+    /// it looks.
+    pub(super) fn new(
+        module: &Module<'_>,
+        plan: &Plan,
+        how: Inline,
+        level: OptLevel,
+        sizes: impl Iterator<Item = (DefinedFuncIndex, u32)>,
+        workers: Workers,
+    ) -> Result<Self, Error> {
+        let end = module.bodies.values().map(|body| body.range().end).max();
+        let is_off = how == Inline::Never || how == Inline::ByCost && level == OptLevel::None;
+        if is_off || end.is_none_or(|end| end > MODULE) {
+            return Ok(Self::default());
+        }
+        let mut bodies = body::read_all(module, workers)?;
+        for (function, size) in sizes {
+            bodies[function].size = size;
+        }
+        let reached = body::reached_from_outside(module, plan);
+        let order = order::sort(&bodies);
+        let mut choice = Choice::new(&bodies, &reached, &order, how, level);
+        for function in &order.functions {
+            choice.decide(*function);
+        }
+        let Choice { mut calls, .. } = choice;
+        calls.sort_unstable();
+        let mut inlining = Self {
+            calls,
+            omitted: SecondaryMap::new(),
+        };
+        inlining.omit(&bodies, &reached);
+        Ok(inlining)
+    }
+
+    /// Whether the callee is compiled in where this call is.
+    pub(crate) fn is_compiled_in(&self, call: u32) -> bool {
+        self.calls.binary_search(&call).is_ok()
+    }
+
+    /// Whether nothing calls a function.
+    pub(crate) fn is_omitted(&self, function: DefinedFuncIndex) -> bool {
+        self.omitted[function]
+    }
+
+    /// Finds the functions that nothing calls.
+    fn omit(
+        &mut self,
+        bodies: &PrimaryMap<DefinedFuncIndex, Body>,
+        reached: &PrimaryMap<DefinedFuncIndex, bool>,
+    ) {
+        let mut seen: SecondaryMap<DefinedFuncIndex, bool> = SecondaryMap::new();
+        let mut called = seen.clone();
+        let mut open: Vec<_> = reached
+            .iter()
+            .filter_map(|(function, reached)| reached.then_some(function))
+            .collect();
+        for function in &open {
+            (seen[*function], called[*function]) = (true, true);
+        }
+        while let Some(function) = open.pop() {
+            let body = &bodies[function];
+            let mut visit = |callee: DefinedFuncIndex, is_called: bool| {
+                called[callee] |= is_called;
+                if !seen[callee] {
+                    seen[callee] = true;
+                    open.push(callee);
+                }
+            };
+            for call in &body.calls {
+                visit(call.callee, !self.is_compiled_in(call.offset));
+            }
+            body.tail_calls
+                .iter()
+                .for_each(|callee| visit(*callee, true));
+        }
+        self.omitted.resize(bodies.len());
+        for function in bodies.keys() {
+            self.omitted[function] = !called[function];
+        }
+    }
+}
+
+/// A function with everything that is compiled into it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Grown {
+    size: u32,
+    bytes: u32,
+    depth: usize,
+    is_leaf: bool,
+}
+
+struct Choice<'a> {
+    bodies: &'a PrimaryMap<DefinedFuncIndex, Body>,
+    order: &'a Order,
+    how: Inline,
+    small: u32,
+    /// Whether a function has one call and is not reached otherwise.
+    only: SecondaryMap<DefinedFuncIndex, bool>,
+    grown: SecondaryMap<DefinedFuncIndex, Grown>,
+    budget: u32,
+    calls: Vec<u32>,
+}
+
+impl<'a> Choice<'a> {
+    fn new(
+        bodies: &'a PrimaryMap<DefinedFuncIndex, Body>,
+        reached: &PrimaryMap<DefinedFuncIndex, bool>,
+        order: &'a Order,
+        how: Inline,
+        level: OptLevel,
+    ) -> Self {
+        let mut counts: SecondaryMap<DefinedFuncIndex, u32> = SecondaryMap::new();
+        let mut total = 0_u32;
+        for body in bodies.values() {
+            total = total.saturating_add(body.size);
+            body.calls.iter().for_each(|call| counts[call.callee] += 1);
+            body.tail_calls
+                .iter()
+                .for_each(|callee| counts[*callee] += 2);
+        }
+        let mut only = SecondaryMap::with_capacity(bodies.len());
+        for (function, reached) in reached.iter() {
+            only[function] = counts[function] == 1 && !reached;
+        }
+        let (small, budget) = match level {
+            OptLevel::None | OptLevel::Size => (SMALLEST, 0),
+            OptLevel::Speed => (SMALL, total / BUDGET + CALLER),
+        };
+        Self {
+            bodies,
+            order,
+            how,
+            small,
+            only,
+            grown: SecondaryMap::with_capacity(bodies.len()),
+            budget,
+            calls: Vec::new(),
+        }
+    }
+
+    /// Decides about the calls in a function.
+    fn decide(&mut self, function: DefinedFuncIndex) {
+        let body = &self.bodies[function];
+        let mut grown = Grown {
+            size: body.size,
+            bytes: body.bytes,
+            depth: 1,
+            is_leaf: body.is_leaf(),
+        };
+        let mut are_all_in = !body.calls_out && body.tail_calls.is_empty();
+        for call in &body.calls {
+            let callee = self.grown[call.callee];
+            if !self.is_possible(function, call, grown) || !self.is_worth(function, call, grown) {
+                are_all_in = false;
+                continue;
+            }
+            self.calls.push(call.offset);
+            grown.size += callee.size;
+            grown.bytes += callee.bytes;
+            grown.depth = grown.depth.max(callee.depth + 1);
+            are_all_in &= callee.is_leaf;
+        }
+        grown.is_leaf = are_all_in;
+        self.grown[function] = grown;
+    }
+
+    /// Whether translation can compile a call in, and nothing grows without end.
+    fn is_possible(&self, function: DefinedFuncIndex, call: &Call, caller: Grown) -> bool {
+        let callee = self.grown[call.callee];
+        self.bodies[call.callee].fits
+            && !self.order.same_component(function, call.callee)
+            && callee.depth < MAX_DEPTH
+            && caller.size + callee.size <= LIMIT
+            && caller.bytes.saturating_add(callee.bytes) <= BYTES
+    }
+
+    fn is_worth(&mut self, function: DefinedFuncIndex, call: &Call, caller: Grown) -> bool {
+        let callee = self.grown[call.callee];
+        if self.how == Inline::Always || callee.size <= self.small {
+            return true;
+        }
+        if caller.size + callee.size > CALLER {
+            return false;
+        }
+        // Its frame would be taken at each level of the recursion.
+        let is_deep = self.order.is_recursive(function) && callee.size > MODERATE;
+        if self.only[call.callee] && callee.size <= ONLY && !is_deep {
+            return true;
+        }
+        let is_hot = call.in_loop || call.constant;
+        if is_hot && callee.is_leaf && callee.size <= MODERATE && callee.size <= self.budget {
+            self.budget -= callee.size;
+            return true;
+        }
+        false
+    }
+}

@@ -1,0 +1,110 @@
+;; inline fuel
+(module
+  (func $add (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1)))
+  (func $stop (param i32) (if (local.get 0) (then (unreachable))))
+  (func (export "f") (param i32) (result i32)
+    (call $stop (local.get 0))
+    (call $add (local.get 0) (i32.const 7))))
+
+;; ----
+;; function func0(i64 vmctx, i32, i32) -> i32 tail {
+;;     region0 = 0 "vm"
+;;     region1 = 4294967295 "fuel"
+;;     gv0 = vmctx
+;;     gv1 = load.i64 notrap aligned readonly can_move gv0
+;;     gv2 = load.i64 notrap aligned gv1
+;;     stack_limit = gv2
+;;
+;; block0(v0: i64, v1: i32, v2: i32):
+;;     v3 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v4 = load.i64 notrap aligned region1 v3+8
+;;     v5 = iconst.i64 -1
+;;     v6 = icmp sge v4, v5  ; v5 = -1
+;;     trapnz v6, OutOfFuel
+;;     v7 = iadd v1, v2
+;;     v8 = iconst.i64 4
+;;     v9 = iadd v4, v8  ; v8 = 4
+;;     v10 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store notrap aligned region1 v9, v10+8
+;;     return v7
+;; }
+;; function func1(i64 vmctx, i32) tail {
+;;     region0 = 0 "vm"
+;;     region1 = 4294967295 "fuel"
+;;     gv0 = vmctx
+;;     gv1 = load.i64 notrap aligned readonly can_move gv0
+;;     gv2 = load.i64 notrap aligned gv1
+;;     stack_limit = gv2
+;;
+;; block0(v0: i64, v1: i32):
+;;     v2 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v3 = load.i64 notrap aligned region1 v2+8
+;;     v4 = iconst.i64 -1
+;;     v5 = icmp sge v3, v4  ; v4 = -1
+;;     trapnz v5, OutOfFuel
+;;     v6 = iconst.i64 3
+;;     v7 = iadd v3, v6  ; v6 = 3
+;;     brif v1, block1, block2
+;;
+;; block1:
+;;     v8 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store.i64 notrap aligned region1 v7, v8+8
+;;     sequence_point
+;;     trap Unreachable
+;;
+;; block2:
+;;     v9 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store.i64 notrap aligned region1 v7, v9+8
+;;     return
+;; }
+;; function func2(i64 vmctx, i32) -> i32 tail {
+;;     region0 = 0 "vm"
+;;     region1 = 4294967295 "fuel"
+;;     gv0 = vmctx
+;;     gv1 = load.i64 notrap aligned readonly can_move gv0
+;;     gv2 = load.i64 notrap aligned gv1
+;;     stack_limit = gv2
+;;
+;; block0(v0: i64, v1: i32):
+;;     v2 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v3 = load.i64 notrap aligned region1 v2+8
+;;     v4 = iconst.i64 -1
+;;     v5 = icmp sge v3, v4  ; v4 = -1
+;;     trapnz v5, OutOfFuel
+;;     v6 = iconst.i64 3
+;;     v7 = iadd v3, v6  ; v6 = 3
+;;     v8 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store notrap aligned region1 v7, v8+8
+;;     v9 = iconst.i64 -1
+;;     v10 = icmp sge v7, v9  ; v9 = -1
+;;     trapnz v10, OutOfFuel
+;;     v11 = iconst.i64 3
+;;     v12 = iadd v7, v11  ; v11 = 3
+;;     brif v1, block1, block2
+;;
+;; block1:
+;;     v13 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store.i64 notrap aligned region1 v12, v13+8
+;;     sequence_point
+;;     trap Unreachable
+;;
+;; block2:
+;;     v14 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store.i64 notrap aligned region1 v12, v14+8
+;;     v15 = iconst.i32 7
+;;     v16 = iconst.i64 3
+;;     v17 = iadd.i64 v12, v16  ; v16 = 3
+;;     v18 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store notrap aligned region1 v17, v18+8
+;;     v19 = iconst.i64 -1
+;;     v20 = icmp sge v17, v19  ; v19 = -1
+;;     trapnz v20, OutOfFuel
+;;     v21 = iadd.i32 v1, v15  ; v15 = 7
+;;     v22 = iconst.i64 4
+;;     v23 = iadd v17, v22  ; v22 = 4
+;;     v24 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store notrap aligned region1 v23, v24+8
+;;     v25 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store notrap aligned region1 v23, v25+8
+;;     return v21
+;; }
