@@ -44,19 +44,10 @@ fn frames_have_the_lines_of_the_source() {
             // A function of the standard library may be between the trap and its caller.
             let found: Vec<_> = found
                 .filter(|symbol| symbol.file.as_deref() == Some("/guest/guest.rs"))
-                .map(|symbol| (symbol.name.unwrap(), symbol.line.unwrap()))
+                .map(|symbol| (symbol.name.unwrap_or_default(), symbol.line.unwrap_or(0)))
                 .collect();
-            let expected = expected.map(|(name, line)| (format!("guest::{name}"), line));
-            let is = |i: usize| {
-                found[i]
-                    .0
-                    .ends_with(expected[i].0.trim_start_matches("guest::"))
-            };
-            assert!(found.len() == 3 && (0..3).all(is), "{found:?}");
-            assert_eq!(
-                found.iter().map(|f| f.1).collect::<Vec<_>>(),
-                expected.map(|e| e.1)
-            );
+            let found: Vec<_> = found.iter().map(|(name, line)| (&**name, *line)).collect();
+            assert_eq!(found, expected);
             let text = symbols.describe(trace).to_string();
             assert!(
                 text.contains(&format!("at /guest/guest.rs:{}", expected[1].1)),
