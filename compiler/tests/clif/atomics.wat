@@ -51,7 +51,7 @@
 ;;     v8 = load.i64 notrap aligned readonly can_move region1 v7
 ;;     v4 = iconst.i32 7
 ;;     v5 = band v1, v4  ; v4 = 7
-;;     trapnz v5, UnalignedAtomic
+;;     trapnz v5, HeapMisaligned
 ;;     v6 = uextend.i64 v1
 ;;     v9 = iadd v8, v6
 ;;     v10 = atomic_cas v9, v2, v3
@@ -74,7 +74,7 @@
 ;;     v3 = iconst.i64 5
 ;;     v4 = iconst.i32 1
 ;;     v5 = band v2, v4  ; v2 = 8, v4 = 1
-;;     trapnz v5, UnalignedAtomic
+;;     trapnz v5, HeapMisaligned
 ;;     v6 = uextend.i64 v2  ; v2 = 8
 ;;     v9 = iadd v8, v6
 ;;     v10 = ireduce.i16 v3  ; v3 = 5
@@ -82,7 +82,7 @@
 ;;     fence
 ;;     v11 = iconst.i32 3
 ;;     v12 = band v1, v11  ; v11 = 3
-;;     trapnz v12, UnalignedAtomic
+;;     trapnz v12, HeapMisaligned
 ;;     v13 = uextend.i64 v1
 ;;     v16 = iadd v15, v13
 ;;     v17 = atomic_load.i32 access[1] little region0 v16
@@ -149,7 +149,7 @@
 ;;     v2 = iconst.i32 1
 ;;     v3 = iconst.i32 3
 ;;     v4 = band v1, v3  ; v3 = 3
-;;     trapnz v4, UnalignedAtomic
+;;     trapnz v4, HeapMisaligned
 ;;     v5 = uextend.i64 v1
 ;;     v7 = iadd v6, v5
 ;;     v8 = load.i32 access[0] little region0 v7

@@ -73,7 +73,7 @@
 ;;     trapnz v7, StackOverflow
 ;;     v9 = iconst.i32 7
 ;;     v10 = band v1, v9  ; v9 = 7
-;;     trapnz v10, UnalignedAtomic
+;;     trapnz v10, HeapMisaligned
 ;;     v11 = load.i64 notrap aligned readonly can_move region0 v0+16
 ;;     sequence_point
 ;;     v12 = uload32 notrap aligned region2 v11+8
@@ -112,7 +112,7 @@
 ;;     v8 = iconst.i64 5
 ;;     v9 = iconst.i32 1
 ;;     v10 = band v7, v9  ; v7 = 8, v9 = 1
-;;     trapnz v10, UnalignedAtomic
+;;     trapnz v10, HeapMisaligned
 ;;     v11 = uextend.i64 v7  ; v7 = 8
 ;;     v14 = iadd v13, v11
 ;;     v15 = ireduce.i16 v8  ; v8 = 5
@@ -120,7 +120,7 @@
 ;;     fence
 ;;     v16 = iconst.i32 3
 ;;     v17 = band v1, v16  ; v16 = 3
-;;     trapnz v17, UnalignedAtomic
+;;     trapnz v17, HeapMisaligned
 ;;     v18 = iconst.i32 0x0001_0000
 ;;     v19 = iconst.i32 4
 ;;     v20 = isub v18, v19  ; v18 = 0x0001_0000, v19 = 4
@@ -208,7 +208,7 @@
 ;;     v7 = iconst.i32 1
 ;;     v8 = iconst.i32 3
 ;;     v9 = band v1, v8  ; v8 = 3
-;;     trapnz v9, UnalignedAtomic
+;;     trapnz v9, HeapMisaligned
 ;;     v10 = uload32 notrap aligned region2 v0+40
 ;;     v11 = ireduce.i32 v10
 ;;     v12 = iconst.i32 4

@@ -76,9 +76,9 @@
 ;;     trapz.i8 v5, UndefinedElement
 ;;     v14 = iconst.i32 -1
 ;;     v15 = icmp.i32 eq v11, v14  ; v14 = -1
-;;     trapnz v15, UninitializedElement
+;;     trapnz v15, IndirectCallToNull
 ;;     sequence_point
-;;     trap IndirectCallTypeMismatch
+;;     trap BadSignature
 ;;
 ;; block2:
 ;;     v16 = uload32.i64 notrap aligned readonly can_move little region0 v10
@@ -116,9 +116,9 @@
 ;;     trapz.i8 v5, UndefinedElement
 ;;     v14 = iconst.i32 -1
 ;;     v15 = icmp.i32 eq v11, v14  ; v14 = -1
-;;     trapnz v15, UninitializedElement
+;;     trapnz v15, IndirectCallToNull
 ;;     sequence_point
-;;     trap IndirectCallTypeMismatch
+;;     trap BadSignature
 ;;
 ;; block2:
 ;;     v16 = uload32.i64 notrap aligned readonly can_move little region0 v10
@@ -148,11 +148,11 @@
 ;;     v9 = iadd v6, v8
 ;;     v10 = select_spectre_guard v5, v6, v9
 ;;     v11 = load.i64 notrap aligned region1 v10
-;;     trapz v11, UninitializedElement
+;;     trapz v11, IndirectCallToNull
 ;;     v12 = load.i64 notrap aligned readonly region2 v11+16
 ;;     v13 = iconst.i64 65
 ;;     v14 = icmp eq v12, v13  ; v13 = 65
-;;     trapz v14, IndirectCallTypeMismatch
+;;     trapz v14, BadSignature
 ;;     v15 = load.i64 notrap aligned region2 v11
 ;;     v16 = load.i64 notrap aligned readonly region2 v11+8
 ;;     v17 = call_indirect sig0, v15(v16, v2)  ; v2 = 7

@@ -154,7 +154,7 @@
 ;;
 ;; block1:
 ;;     sequence_point
-;;     trap Unreachable
+;;     trap UnreachableCodeReached
 ;;
 ;; block2:
 ;;     jump block3

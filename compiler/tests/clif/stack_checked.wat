@@ -20,7 +20,7 @@
 ;;     ss0 = explicit_slot 8, align = 8
 ;;     region0 = 0 "vm"
 ;;     sig0 = (i64) preserve_all
-;;     fn0 = colocated raise[Unreachable] sig0
+;;     fn0 = colocated raise[UnreachableCodeReached] sig0
 ;;
 ;; block0(v0: i64):
 ;;     v5 = stack_addr.i64 ss0

@@ -240,11 +240,11 @@
 ;;     v8 = iadd v5, v7
 ;;     v9 = select_spectre_guard v4, v5, v8
 ;;     v10 = load.i64 notrap aligned region1 v9
-;;     trapz v10, UninitializedElement
+;;     trapz v10, IndirectCallToNull
 ;;     v11 = load.i64 notrap aligned readonly region2 v10+16
 ;;     v12 = iconst.i64 8
 ;;     v13 = icmp eq v11, v12  ; v12 = 8
-;;     trapz v13, IndirectCallTypeMismatch
+;;     trapz v13, BadSignature
 ;;     v14 = load.i64 notrap aligned region2 v10
 ;;     v15 = load.i64 notrap aligned readonly region2 v10+8
 ;;     v16 = call_indirect sig0, v14(v15)
@@ -265,9 +265,9 @@
 ;;     trapz.i8 v19, UndefinedElement
 ;;     v28 = iconst.i32 -1
 ;;     v29 = icmp.i32 eq v25, v28  ; v28 = -1
-;;     trapnz v29, UninitializedElement
+;;     trapnz v29, IndirectCallToNull
 ;;     sequence_point
-;;     trap IndirectCallTypeMismatch
+;;     trap BadSignature
 ;;
 ;; block2:
 ;;     v30 = uload32.i64 notrap aligned readonly can_move little region3 v24

@@ -69,7 +69,7 @@
 ;;     call_indirect sig0, v8(v0, v1)  ; v1 = 2
 ;;     trap AfterNoReturn
 ;; }
-;; function raise[IntegerDivideByZero](i64) preserve_all {
+;; function raise[IntegerDivisionByZero](i64) preserve_all {
 ;;     sig0 = (i64, i32) system_v
 ;;
 ;; block0(v0: i64):
