@@ -94,11 +94,13 @@ impl Drop for SharedWaker {
 }
 
 impl Fibers {
-    pub(crate) const NONE: Self = Self {
-        running: std::ptr::null_mut(),
-        suspended: 0,
-        waker: SharedWaker(AtomicPtr::new(std::ptr::null_mut())),
-    };
+    pub(crate) const fn none() -> Self {
+        Self {
+            running: std::ptr::null_mut(),
+            suspended: 0,
+            waker: SharedWaker(AtomicPtr::new(std::ptr::null_mut())),
+        }
+    }
 
     /// # Errors
     /// [`Error::Suspended`] if there is a suspended call. Its future is leaked, since it borrows the

@@ -125,7 +125,7 @@ impl Woken {
     }
 
     /// For a store whose code the caller itself runs.
-    fn is_not_needed(self) {}
+    fn ignore(self) {}
 }
 
 /// Whether the wasm code of a store should stop.
@@ -193,7 +193,7 @@ impl Epochs {
         interrupt.clear(Reason::Deadline);
         let deadline = this.epoch.saturating_add(ticks?);
         if deadline <= this.epoch {
-            interrupt.raise(Reason::Deadline).is_not_needed();
+            interrupt.raise(Reason::Deadline).ignore();
         } else {
             this.waiting.insert((deadline, store), interrupt.clone());
         }

@@ -144,7 +144,7 @@ impl StoreCore {
             externrefs: None,
             outer: std::ptr::null(),
             #[cfg(feature = "async")]
-            fibers: Fibers::NONE,
+            fibers: Fibers::none(),
         }
     }
 
