@@ -9,7 +9,7 @@
 //! - `Linker::define` got the memory in a variable, since two exclusive borrows of the store in one
 //!   call never compiled.
 //! - `Linker::define_unknown_imports_as_default_values` takes the store too, as it does in Wasmtime.
-//! - The closure of `Store::epoch_deadline_callback` and those for async say their types.
+//! - `Engine::is_async` is left out: Wasmtime 48 has no such function any more.
 
 use precast_loader::*;
 use precast_tests::Source;
@@ -20,6 +20,8 @@ fn idioms(l: &mut Linker<()>, s: &mut Store<()>, m: &Module) {
     drop(l.module(&mut *s, "x", m));
     l.alias("a", "b", "c", "d").unwrap();
     s.limiter(|_| todo!());
+    s.epoch_deadline_callback(|_| todo!());
+    s.epoch_deadline_trap();
     s.set_fuel(10).unwrap();
     s.get_fuel().unwrap();
     let _ = m.name();
@@ -40,6 +42,7 @@ fn idioms(l: &mut Linker<()>, s: &mut Store<()>, m: &Module) {
     let _ = Val::I32(1).unwrap_i32();
     drop(Val::null_func_ref());
     drop(FuncType::new(&Engine::default(), [ValType::I32], []));
+    drop(l.func_wrap_async("a", "b", |_, ()| Box::new(async {})));
     let memory = Memory::new(&mut *s, MemoryType::new(1, None)).unwrap();
     drop(l.define(&mut *s, "a", "b", memory));
     l.allow_unknown_exports(true);
@@ -63,6 +66,7 @@ fn idioms(l: &mut Linker<()>, s: &mut Store<()>, m: &Module) {
     );
     drop(Engine::default().weak());
     let _ = Trap::OutOfFuel;
+    let _ = i.get_shared_memory(&mut *s, "m");
     s.gc();
     let _ = Func::wrap(&mut *s, |_: Option<Func>| {});
     let _ = Func::wrap(&mut *s, |_: Option<ExternRef>| {});
