@@ -23,7 +23,7 @@ fn start(engine: &Engine, module: &Module) -> Result<(), Error> {
 
 /// Writes the first part to standard output.
 fn fd_write(mut caller: Caller<'_, ()>, _: u32, parts: u32, _: u32, _: u32) -> i32 {
-    let memory = caller.get_export("memory").and_then(|item| item.memory());
+    let memory = caller.get_export("memory").and_then(|item| item.into_memory());
     let text = memory.and_then(|memory| {
         let data = memory.data(&caller);
         let word = |at: usize| Some(u32::from_le_bytes(*data.get(at..)?.first_chunk()?) as usize);
