@@ -4,6 +4,9 @@ use precast_build::Module;
 
 fn main() -> Result<(), precast_build::Error> {
     Module::new("guest.wat").compile()?;
-    Module::new("guest.wat").name("object").as_object().compile()?;
+    Module::new("guest.wat")
+        .name("object")
+        .as_object()
+        .compile()?;
     Ok(())
 }

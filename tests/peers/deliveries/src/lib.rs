@@ -23,12 +23,16 @@ fn start(engine: &Engine, module: &Module) -> Result<(), Error> {
 
 /// Writes the first part to standard output.
 fn fd_write(mut caller: Caller<'_, ()>, _: u32, parts: u32, _: u32, _: u32) -> i32 {
-    let memory = caller.get_export("memory").and_then(|item| item.into_memory());
+    let memory = caller
+        .get_export("memory")
+        .and_then(|item| item.into_memory());
     let text = memory.and_then(|memory| {
         let data = memory.data(&caller);
         let word = |at: usize| Some(u32::from_le_bytes(*data.get(at..)?.first_chunk()?) as usize);
         let (start, len) = (word(parts as usize)?, word(parts as usize + 4)?);
         data.get(start..start.checked_add(len)?)
     });
-    text.map_or(28, |text| i32::from(std::io::stdout().write_all(text).is_err()))
+    text.map_or(28, |text| {
+        i32::from(std::io::stdout().write_all(text).is_err())
+    })
 }
