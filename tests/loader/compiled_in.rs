@@ -171,11 +171,14 @@ fn backtraces_name_every_function() {
             .unwrap();
         let error = func.call(&mut store, 0).unwrap_err();
         let frames = error.backtrace().unwrap().frames();
-        let names: Vec<_> = frames.iter().map(|frame| &*frame.name).collect();
+        let names: Vec<_> = frames
+            .iter()
+            .map(|frame| frame.func_name().unwrap())
+            .collect();
         assert_eq!(
             names,
             ["inner", "middle", "again", "again", "again", "outer"]
         );
-        assert!(frames.iter().all(|frame| frame.wasm_offset.is_some()));
+        assert!(frames.iter().all(|frame| frame.module_offset().is_some()));
     }
 }
