@@ -10,7 +10,7 @@
 //!
 //! ```console
 //! $ RUSTFLAGS="-C target-feature=+crt-static" cargo install --path loader/runner --profile runner \
-//!     --target x86_64-unknown-linux-musl      # or -gnu, which is twice as large
+//!     --target x86_64-unknown-linux-gnu       # or -musl, whose C library is smaller
 //! $ precast exe app.wasm -o app               # finds precast-runner beside precast
 //! $ cat Containerfile
 //! FROM scratch
