@@ -169,6 +169,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "module",
             "moving",
             "redirect",
+            "shared_memory",
             "signed",
             "snapshot",
             "store",

@@ -44,6 +44,16 @@ use crate::vm::shared::{GrowError, Shared};
 pub struct SharedMemory(Arc<Shared>);
 
 /// How a wait at an address of a shared memory ended.
+///
+/// ```
+/// use precast_loader::{Engine, MemoryType, SharedMemory, WaitResult};
+/// use std::time::Duration;
+///
+/// let memory = SharedMemory::new(&Engine::default(), MemoryType::shared(1, 1)).unwrap();
+/// let wait = |expected| memory.atomic_wait32(0, expected, Some(Duration::from_millis(1)));
+/// assert_eq!(wait(7).unwrap(), WaitResult::Mismatch);
+/// assert_eq!(wait(0).unwrap(), WaitResult::TimedOut);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitResult {
     /// Another thread has notified this one.

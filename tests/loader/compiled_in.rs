@@ -2,7 +2,7 @@
 
 use precast_artifact::Interruption;
 use precast_compiler::{Compiler, Inline, OptLevel, Passes, Settings};
-use precast_loader::{Engine, Error, Instance, Module, Store, Val};
+use precast_loader::{Engine, Error, FrameInfo, Instance, Module, Store, Val};
 use precast_tests::strategies;
 
 const WAT: &str = r#"(module
@@ -104,8 +104,8 @@ fn outcomes(module: &Module, fuel: Option<u64>) -> Vec<String> {
             let outcome = match func.call(&mut store, &[Val::I32(argument)], &mut results) {
                 Ok(()) => format!("{:?}", results[0].i32()),
                 Err(error) => match error {
-                    Error::Exception { .. } => format!("exception {:?}", error.backtrace()),
-                    _ => format!("{error} {:?}", error.backtrace()),
+                    Error::Exception { .. } => format!("exception {}", frames(&error)),
+                    _ => format!("{error} {}", frames(&error)),
                 },
             };
             let left = fuel.map(|_| store.get_fuel());
@@ -113,6 +113,14 @@ fn outcomes(module: &Module, fuel: Option<u64>) -> Vec<String> {
         }
     }
     outcomes
+}
+
+/// The frames of an error's backtrace: functions and offsets.
+fn frames(error: &Error) -> String {
+    let frames = error.backtrace().map(|trace| trace.frames());
+    let frame = |frame: &FrameInfo| (frame.func_index(), frame.module_offset());
+    let frames = frames.map(|all| all.iter().map(frame).collect::<Vec<_>>());
+    format!("{frames:?}")
 }
 
 #[test]

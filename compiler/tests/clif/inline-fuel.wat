@@ -50,7 +50,7 @@
 ;;     v8 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     store.i64 notrap aligned region1 v7, v8+8
 ;;     sequence_point
-;;     trap Unreachable
+;;     trap UnreachableCodeReached
 ;;
 ;; block2:
 ;;     v9 = load.i64 notrap aligned readonly can_move region0 v0
@@ -86,7 +86,7 @@
 ;;     v13 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     store.i64 notrap aligned region1 v12, v13+8
 ;;     sequence_point
-;;     trap Unreachable
+;;     trap UnreachableCodeReached
 ;;
 ;; block2:
 ;;     v14 = load.i64 notrap aligned readonly can_move region0 v0

@@ -139,9 +139,9 @@ impl RawFrames {
             }
             frames.extend(found);
         }
-        WasmBacktrace {
-            frames,
-            truncated: self.truncated,
-        }
+        // Calls that are compiled in make several frames of one.
+        let truncated = self.truncated || frames.len() > MAX_FRAMES;
+        frames.truncate(MAX_FRAMES);
+        WasmBacktrace { frames, truncated }
     }
 }

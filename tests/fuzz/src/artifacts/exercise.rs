@@ -162,7 +162,8 @@ fn list(module: &Module) {
     }
     for export in module.exports() {
         drop((export.ty().to_string(), module.get_export(export.name())));
-        module.get_export_index(export.name()).expect("an export");
+        // The index by hash need not lead to a name that is damaged.
+        drop(module.get_export_index(export.name()));
     }
     drop((module.name(), module.serialize()));
 }
