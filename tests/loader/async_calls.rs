@@ -198,11 +198,8 @@ fn nested(strategy: Strategy) -> InstancePre<&'static str> {
                 "h",
                 "sync",
                 |mut caller: Caller<'_, &'static str>, n: i32| {
-                    let next = caller
-                        .get_export(*caller.data())
-                        .unwrap()
-                        .into_func()
-                        .unwrap();
+                    let name = *caller.data();
+                    let next = caller.get_export(name).unwrap().into_func().unwrap();
                     next.typed::<i32, i32>(&caller)?.call(&mut caller, n)
                 },
             )

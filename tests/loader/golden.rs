@@ -43,7 +43,9 @@ fn bless() {
     if std::env::var_os("PRECAST_BLESS").is_none() {
         return;
     }
-    assert!(!RELEASED, "the files of a released ABI stay as they are");
+    if RELEASED {
+        panic!("the files of a released ABI stay as they are");
+    }
     fs::write(directory().join("layout.txt"), layout()).unwrap();
     let wasm = wat::parse_file(directory().join("program.wat")).unwrap();
     for arch in ["x86_64", "aarch64"] {

@@ -64,13 +64,13 @@ fn idioms(l: &mut Linker<()>, s: &mut Store<()>, m: &Module) {
             .unwrap()
             .compile(b""),
     );
-    drop(Engine::default().weak());
+    let _weak = Engine::default().weak();
     let _ = Trap::OutOfFuel;
     let _ = i.get_shared_memory(&mut *s, "m");
     s.gc();
     let _ = Func::wrap(&mut *s, |_: Option<Func>| {});
     let _ = Func::wrap(&mut *s, |_: Option<ExternRef>| {});
-    let _ = V128::from(1u128);
+    let _vector = V128::from(1u128);
 }
 
 const WAT: &str = r#"(module $calc

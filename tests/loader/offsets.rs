@@ -299,7 +299,7 @@ fn traps_behind_branches_have_offsets() {
             let func: TypedFunc<i32, ()> = instance.get_typed_func(&mut store, name).unwrap();
             let error = func.call(&mut store, 1).unwrap_err();
             let offset = error.backtrace().unwrap().frames()[0].module_offset();
-            assert_eq!(wasm[offset.unwrap() as usize], 0, "{name} {strategy}");
+            assert_eq!(wasm[offset.unwrap()], 0, "{name} {strategy}");
         }
     }
 }
