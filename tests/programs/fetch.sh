@@ -148,6 +148,7 @@ fetch() { # NAME
     python | quickjs | clang | ruby | sqlite | gofmt) [ ! -e "$out/$1.wasm" ] || return 0 ;;
     c) [ ! "$out/c.wasm" -nt "$here/guest/tour.c" ] || return 0 ;;
     rust) [ ! "$out/rust.wasm" -nt "$here/guest/tour.rs" ] || return 0 ;;
+    threads) [ ! "$out/threads.wasm" -nt "$here/guest/threads.c" ] || return 0 ;;
     *) die "unknown program '$1' (expected one of: $all)" ;;
   esac
   "fetch_$1"
