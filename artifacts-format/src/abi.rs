@@ -15,10 +15,10 @@
 ///   [`Strategy::Guarded`], so ABI 3 withdraws both, see [`LEAST_SAFE`]. Exceptions exist:
 ///   [tags](crate::vm::VmTag) in the VM context, [handlers](crate::handlers) of calls, three
 ///   builtins. Atomic operators, with two trap codes. A memory has a
-///   [mask](crate::vm::VmMemory::mask) for its indices. Memories can be shared between threads, with
-///   three more builtins, and can have pages of one byte. Code can have both kinds of interruption.
-///   Code that finds the interrupt word raised calls a builtin, after which it may go on.
-///   [Address maps](crate::addresses) know calls that are compiled in.
+///   [mask](crate::vm::VmMemory::mask) for its indices. Memories can be shared between threads,
+///   with three more builtins, and can have pages of one byte. Code can have both kinds of
+///   interruption. Code that finds the interrupt word raised calls a builtin, after which it may go
+///   on. [Address maps](crate::addresses) know calls that are compiled in.
 /// - **2** Builtins are reached through the store context, not through the GOT. Interruption
 ///   by fuel and by epochs exists.
 /// - **1** The first version.

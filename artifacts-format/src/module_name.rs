@@ -1,9 +1,9 @@
 //! The name of a module, read from the metadata without bincode.
 //!
 //! The loader shows the name in backtraces and reads nothing else of the metadata, so it does not
-//! need a decoder. In bincode's encoding, a length is one byte up to 250; the bytes 251, 252 and 253
-//! say that it follows in two, four or eight bytes. The name is the third field of the metadata,
-//! behind two strings; `module_name_is_read_as_bincode_reads_it` keeps this so.
+//! need a decoder. In bincode's encoding, a length is one byte up to 250; the bytes 251, 252 and
+//! 253 say that it follows in two, four or eight bytes. The name is the third field of the
+//! metadata, behind two strings; `module_name_is_read_as_bincode_reads_it` keeps this so.
 
 /// The name of the module that an artifact with these metadata was made of, if it has one and the
 /// bytes are metadata.

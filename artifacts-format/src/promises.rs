@@ -102,8 +102,8 @@ promises! {
         kept by "Store::set_fuel",
         broken by "loader::promises::store::fuel_that_a_host_function_gives_counts";
 
-    /// Base of a [guarded](crate::Strategy::guards) memory. The [`GUARDED_RESERVATION`] bytes from the
-    /// base on are the memory's, and an access to them beyond the first `len` bytes faults.
+    /// Base of a [guarded](crate::Strategy::guards) memory. The [`GUARDED_RESERVATION`] bytes from
+    /// the base on are the memory's, and an access to them beyond the first `len` bytes faults.
     ///
     /// [`GUARDED_RESERVATION`]: crate::abi::GUARDED_RESERVATION
     GuardedMemoryBase: Instance, Valid,
@@ -132,8 +132,8 @@ promises! {
             "loader::promises::memory::fixed_memories_cannot_grow"
             "loader::promises::memory::fixed_imports_get_fixed_memories"
             "loader::promises::closing::memories_keep_base_and_length";
-    /// Length of a shared memory whose maximum is more than its minimum. Any thread that uses it may
-    /// make it grow, at any moment. It never shrinks.
+    /// Length of a shared memory whose maximum is more than its minimum. Any thread that uses it
+    /// may make it grow, at any moment. It never shrinks.
     SharedMemoryLen: Moment, Valid,
         kept by "Shared::grow",
         broken by "loader::promises::shared::the_length_is_read_each_time";
@@ -142,8 +142,8 @@ promises! {
         kept by "MemoryEntity::grow" "MemoryEntity::release",
         broken by "loader::promises::memory::memories_move_and_grow_under_running_code"
             "loader::promises::closing::memories_keep_base_and_length";
-    /// Minimum length of a memory, as the module declares it that defines or imports the memory. The
-    /// memory is never shorter, so accesses below the minimum need no check, and cannot fault.
+    /// Minimum length of a memory, as the module declares it that defines or imports the memory.
+    /// The memory is never shorter, so accesses below the minimum need no check, and cannot fault.
     MemoryMinimum: Instance, Valid,
         kept by "MemoryEntity::new" "MemoryEntity::release" "limits_fit" "MemoryEntity::expect"
             "Instance::reset",

@@ -152,7 +152,8 @@ impl<'a> Artifact<'a> {
         HEADER_OFFSET.checked_add(header.hot_len as usize)
     }
 
-    /// Computes the digest of the whole artifact and compares it with the header's and with `expected`.
+    /// Computes the digest of the whole artifact and compares it with the header's and with
+    /// `expected`.
     ///
     /// # Errors
     /// [`Error::Digest`] if it differs from either of them.

@@ -15,8 +15,8 @@
 //! mostly the same for all CPUs, and then they are in the file once. Hot tables are small, and each
 //! variant has its own.
 //!
-//! The file is no ELF file, because an ELF file has one architecture. No checksum covers the records:
-//! they only say where artifacts are, and each artifact is checked by itself.
+//! The file is no ELF file, because an ELF file has one architecture. No checksum covers the
+//! records: they only say where artifacts are, and each artifact is checked by itself.
 
 use bytemuck::{Pod, Zeroable};
 

@@ -2,8 +2,8 @@
 //!
 //! A cache that compares all of this, and the module's bytes, never returns code that the current
 //! compiler would not write. The settings are those that the artifact's metadata records. `threads`
-//! and `limits` are missing on purpose, because the bytes do not depend on them. The list destructures [`Settings`]
-//! without `..`, so that a new setting cannot be forgotten here.
+//! and `limits` are missing on purpose, because the bytes do not depend on them. The list
+//! destructures [`Settings`] without `..`, so that a new setting cannot be forgotten here.
 
 use precast_artifact::reader::feature_names;
 use precast_artifact::{ABI, FORMAT};

@@ -20,8 +20,8 @@ pub struct Settings {
     pub strategy: Strategy,
     /// How the host can stop running code.
     pub interruption: Interruption,
-    /// Proposals that modules may use (`true`) or not, in this order, where that differs from all that
-    /// are supported. Names are those of `inspect`, such as `legacy-exceptions`.
+    /// Proposals that modules may use (`true`) or not, in this order, where that differs from all
+    /// that are supported. Names are those of `inspect`, such as `legacy-exceptions`.
     pub features: Vec<(String, bool)>,
     /// What a compilation may take.
     pub limits: Limits,
@@ -129,8 +129,8 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// The baseline and those of the named features that code can be compiled for; other names are left
-    /// out. The names are those of Rust's `target_feature`, as in `CARGO_CFG_TARGET_FEATURE`.
+    /// The baseline and those of the named features that code can be compiled for; other names are
+    /// left out. The names are those of Rust's `target_feature`, as in `CARGO_CFG_TARGET_FEATURE`.
     ///
     /// # Errors
     /// [`Error::Setting`] for a target that is not supported.

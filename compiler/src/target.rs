@@ -82,8 +82,8 @@ impl Target {
         })
     }
 
-    /// What makes machine code of functions that are optimised already: for few values that are alive
-    /// at the same time, and for [many](crate::pressure).
+    /// What makes machine code of functions that are optimised already: for few values that are
+    /// alive at the same time, and for [many](crate::pressure).
     pub(crate) fn finishers(&self) -> [&dyn TargetIsa; 2] {
         self.finishers.each_ref().map(|isa| &**isa)
     }

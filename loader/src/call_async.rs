@@ -78,9 +78,9 @@ impl Func {
     /// [`Func::call`] on a stack of its own, so that host functions can wait without blocking the
     /// thread (see [`Func::wrap_async`]). The call begins when the future is first polled.
     ///
-    /// To drop the future before it is ready ends the call: no more wasm code runs, as after a trap,
-    /// and the futures of host functions are dropped. The store can be used again then. A future
-    /// that is leaked makes every later call in its store an [`Error::Suspended`].
+    /// To drop the future before it is ready ends the call: no more wasm code runs, as after a
+    /// trap, and the futures of host functions are dropped. The store can be used again then. A
+    /// future that is leaked makes every later call in its store an [`Error::Suspended`].
     ///
     /// # Errors
     /// As for [`Func::call`]; [`Error::Memory`] if there is no room for a stack.

@@ -23,8 +23,8 @@ pub enum UpdateDeadline {
     Interrupt,
     /// It goes on, and has a new deadline, this number of epochs from now.
     Continue(u64),
-    /// It is suspended, so that other tasks of the executor have a turn, and has a new deadline. The
-    /// call ends with [`Error::NotAsync`](crate::Error::NotAsync) if it cannot be suspended.
+    /// It is suspended, so that other tasks of the executor have a turn, and has a new deadline.
+    /// The call ends with [`Error::NotAsync`](crate::Error::NotAsync) if it cannot be suspended.
     #[cfg(feature = "async")]
     Yield(u64),
     /// It is suspended until the future is ready, and has a new deadline.

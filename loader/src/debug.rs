@@ -1,8 +1,8 @@
 //! Debug data beside a module: the names and addresses of an artifact that was stripped of them.
 //!
 //! The debug file of a stripped artifact is the artifact as it was before. Both have the same build
-//! id, which is a hash of their code, so no other file is mistaken for it. Only tables are read from
-//! the debug file, and nothing of it ever runs.
+//! id, which is a hash of their code, so no other file is mistaken for it. Only tables are read
+//! from the debug file, and nothing of it ever runs.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,9 +16,9 @@ use crate::module::Module;
 use crate::vm::module::DebugData;
 
 impl Module {
-    /// Identifies the machine code of this module: forty hexadecimal digits, the same for an artifact
-    /// with names and for the same artifact without, which `precast inspect` shows. The hash of the
-    /// whole code is computed, which takes about half a millisecond for each MB.
+    /// Identifies the machine code of this module: forty hexadecimal digits, the same for an
+    /// artifact with names and for the same artifact without, which `precast inspect` shows. The
+    /// hash of the whole code is computed, which takes about half a millisecond for each MB.
     pub fn build_id(&self) -> String {
         hex(&self.code.artifact().build_id())
     }
@@ -26,15 +26,15 @@ impl Module {
     /// Reads the names of functions and the map from code to offsets in the WebAssembly module, for
     /// the backtraces of a module whose artifact was stripped of them.
     ///
-    /// `path` is the artifact as it was before (`precast compile --split-debug`), or a directory that
-    /// has it under the name `BUILD_ID.debug`. Its digest and its signatures are not checked: it can
-    /// make backtraces say anything, and do nothing else.
+    /// `path` is the artifact as it was before (`precast compile --split-debug`), or a directory
+    /// that has it under the name `BUILD_ID.debug`. Its digest and its signatures are not checked:
+    /// it can make backtraces say anything, and do nothing else.
     ///
     /// All clones of the module use the data from now on. If it has some already, nothing changes.
     ///
     /// # Errors
-    /// [`Error::File`], [`Error::Artifact`], and [`Error::Debug`] if the file is of other code or has
-    /// been stripped too.
+    /// [`Error::File`], [`Error::Artifact`], and [`Error::Debug`] if the file is of other code or
+    /// has been stripped too.
     pub fn load_debug(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let (mut path, id) = (path.as_ref().to_path_buf(), self.build_id());
         if path.is_dir() {

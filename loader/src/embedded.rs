@@ -4,10 +4,10 @@
 /// The artifact that the build script of this crate made of a module, as an
 /// [`EmbeddedArtifact`](crate::EmbeddedArtifact) in this executable.
 ///
-/// The argument is the name that the build script gave the module with `precast_build`, which is that of
-/// the module's file without its extension. The artifact is in the executable's text, at the start of a
-/// page, so its code runs where it is. Debuggers and profilers know the guest's functions by their
-/// names.
+/// The argument is the name that the build script gave the module with `precast_build`, which is
+/// that of the module's file without its extension. The artifact is in the executable's text, at
+/// the start of a page, so its code runs where it is. Debuggers and profilers know the guest's
+/// functions by their names.
 ///
 /// ```ignore
 /// // build.rs: precast_build::Module::new("guest.wasm").compile()?;
@@ -22,13 +22,13 @@ macro_rules! include_artifact {
     };
 }
 
-/// Rust types for the imports and exports of a module, which the build script of this crate made with
-/// `precast_build`. A module of the crate should hold them.
+/// Rust types for the imports and exports of a module, which the build script of this crate made
+/// with `precast_build`. A module of the crate should hold them.
 ///
-/// They are: `Imports`, a trait with one function for each function that the module imports (but those
-/// of WASI); `add_to_linker`, which defines these for a [`Linker`](crate::Linker) whose store's data
-/// implement the trait; and `Exports`, a structure with one method for each export. If the module
-/// changes a type, the host does not compile any more.
+/// They are: `Imports`, a trait with one function for each function that the module imports (but
+/// those of WASI); `add_to_linker`, which defines these for a [`Linker`](crate::Linker) whose
+/// store's data implement the trait; and `Exports`, a structure with one method for each export. If
+/// the module changes a type, the host does not compile any more.
 ///
 /// ```ignore
 /// // build.rs: precast_build::Module::new("guest.wasm").compile()?;

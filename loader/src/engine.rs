@@ -108,7 +108,8 @@ impl Config {
     }
 
     /// Sets whether every module must have been compiled so that a deadline stops it wherever it is
-    /// ([`Interruption::has_epochs`]). To instantiate any other module is an [`Error::Interruption`].
+    /// ([`Interruption::has_epochs`]). To instantiate any other module is an
+    /// [`Error::Interruption`].
     ///
     /// Each engine made with this setting has an epoch of its own and lives as long as the process.
     pub fn epoch_interruption(&mut self, required: bool) -> &mut Self {
@@ -125,8 +126,8 @@ impl Config {
     }
 
     /// Sets the size, in bytes, of the stacks that calls like
-    /// [`TypedFunc::call_async`](crate::TypedFunc::call_async) run on. The default is 2 MiB, and the
-    /// least is 320 KiB. Wasm code may use all of it but 256 KiB, which are left for host
+    /// [`TypedFunc::call_async`](crate::TypedFunc::call_async) run on. The default is 2 MiB, and
+    /// the least is 320 KiB. Wasm code may use all of it but 256 KiB, which are left for host
     /// functions, and not more than [`Config::max_wasm_stack`] says. A stack takes memory as far as
     /// it is used.
     #[cfg(feature = "async")]

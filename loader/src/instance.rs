@@ -107,8 +107,8 @@ impl Instance {
         }
     }
 
-    /// Makes an instance with linked imports, or takes a parked one over. Its start function has not
-    /// run yet.
+    /// Makes an instance with linked imports, or takes a parked one over. Its start function has
+    /// not run yet.
     ///
     /// # Safety
     /// `core` is the pointer that machine code uses, of a store that is used by nobody else until
@@ -246,10 +246,10 @@ impl Instance {
     ///
     /// # Errors
     /// [`Error::Unsuitable`] while wasm code of the store is running, for an instance that imports
-    /// memories, tables or globals, that has a shared memory, and for one whose globals or tables refer to values of the
-    /// host, or to functions of the host or of other instances: they belong to this store.
-    /// [`Error::Closed`] for a closed instance, [`Error::Memory`] when the system refuses memory
-    /// files.
+    /// memories, tables or globals, that has a shared memory, and for one whose globals or tables
+    /// refer to values of the host, or to functions of the host or of other instances: they belong
+    /// to this store. [`Error::Closed`] for a closed instance, [`Error::Memory`] when the system
+    /// refuses memory files.
     ///
     /// # Panics
     /// If the instance belongs to another store.
@@ -338,8 +338,8 @@ impl Instance {
         .typed(store)
     }
 
-    /// The export at a place in the module, see [`Module::get_export_index`]. `None` if the instance
-    /// is of another module.
+    /// The export at a place in the module, see [`Module::get_export_index`]. `None` if the
+    /// instance is of another module.
     pub fn get_module_export(
         &self,
         mut store: impl AsContextMut,

@@ -10,9 +10,9 @@
 //! The whole file is one private mapping, so text pages are shared between processes. Text is never
 //! writable, nothing else is executable, and nothing becomes executable after it was mapped. Nearly
 //! every file ends with its text and is mapped in two system calls. The pages of the text are
-//! mapped a second time, in their place, in three cases: a GOT or signatures follow the text, the tables are too
-//! large to be read beforehand, or a digest or a signature is checked first. Signatures that follow
-//! an artifact are in pages of their own, which are never executable.
+//! mapped a second time, in their place, in three cases: a GOT or signatures follow the text, the
+//! tables are too large to be read beforehand, or a digest or a signature is checked first.
+//! Signatures that follow an artifact are in pages of their own, which are never executable.
 //!
 //! Code that was verified must not change afterwards, so it is not mapped from a file that others
 //! can write to, but from a [sealed](crate::sys::sealed) file, see [`Trust`]. Bytes that are in
@@ -58,8 +58,8 @@ pub(crate) struct Mapping {
     /// cost a page fault, and a page table for a large mapping. The copy also ensures that the
     /// loader uses what it has checked, even if somebody writes to the file against the contract.
     hot: Box<[u64]>,
-    /// The file that memory images are mapped from, if the artifact has images. It is set when a file
-    /// is mapped, and for an artifact of the executable when it is first instantiated.
+    /// The file that memory images are mapped from, if the artifact has images. It is set when a
+    /// file is mapped, and for an artifact of the executable when it is first instantiated.
     images: OnceLock<ImageFile>,
     /// The trusted keys that have signed the artifact, if it was opened because they have.
     #[cfg(feature = "signatures")]
@@ -190,8 +190,8 @@ pub(crate) enum Trust<'a> {
     /// The bytes must have this digest. The loader maps a sealed copy and computes the digest of
     /// that copy.
     Digest(&'a [u8; 32]),
-    /// Keys that are trusted must have signed the bytes. As for `Digest`, the loader checks a sealed
-    /// copy.
+    /// Keys that are trusted must have signed the bytes. As for `Digest`, the loader checks a
+    /// sealed copy.
     #[cfg(feature = "signatures")]
     Signed(&'a TrustedKeys),
 }
@@ -315,8 +315,8 @@ impl Mapping {
         unsafe { Self::from_static(artifact.0) }
     }
 
-    /// Maps the artifact at a place of a file that starts with `first`, which is empty if nothing was
-    /// read yet.
+    /// Maps the artifact at a place of a file that starts with `first`, which is empty if nothing
+    /// was read yet.
     fn map(
         file: File,
         place: &Place,
@@ -477,9 +477,9 @@ const MAX_COPIED: usize = 16384;
 /// page of fresh memory.
 const FIRST: usize = 4096 / size_of::<u64>();
 
-/// Returns a copy of the start of an artifact up to the end of the hot tables, and the offset of the
-/// text if the artifact ends with it. The copy is empty if there is no artifact or the copy would
-/// have more than `max` bytes. `first` are the first words of the file.
+/// Returns a copy of the start of an artifact up to the end of the hot tables, and the offset of
+/// the text if the artifact ends with it. The copy is empty if there is no artifact or the copy
+/// would have more than `max` bytes. `first` are the first words of the file.
 fn hot_tables(
     file: &File,
     place: &Place,

@@ -157,10 +157,11 @@ impl Module {
     }
 
     /// Uses an artifact that a linker put into this executable, from an object file of
-    /// `precast_object`. Its code runs where it is: nothing is mapped, and no page becomes executable,
-    /// so this works where the system lets only executables have code. Nothing is copied: the memory
-    /// image is mapped from the executable's own file, which is opened when the first instance is
-    /// made. Only where there is none (no `/proc`, or the file changed) the image is copied.
+    /// `precast_object`. Its code runs where it is: nothing is mapped, and no page becomes
+    /// executable, so this works where the system lets only executables have code. Nothing is
+    /// copied: the memory image is mapped from the executable's own file, which is opened when the
+    /// first instance is made. Only where there is none (no `/proc`, or the file changed) the image
+    /// is copied.
     ///
     /// ```no_run
     /// use precast_loader::{Engine, Module, StaticArtifact};
@@ -177,9 +178,9 @@ impl Module {
     /// [`Error::Artifact`]; artifacts with a GOT cannot run in place.
     ///
     /// # Safety
-    /// At the address is an artifact that a precast compiler wrote, whole, in memory that can be read
-    /// and executed and that nobody ever writes to or unmaps. Its code runs with all rights of this
-    /// process.
+    /// At the address is an artifact that a precast compiler wrote, whole, in memory that can be
+    /// read and executed and that nobody ever writes to or unmaps. Its code runs with all rights of
+    /// this process.
     pub unsafe fn from_static(
         engine: &Engine,
         artifact: *const StaticArtifact,
@@ -193,9 +194,9 @@ impl Module {
     /// Uses an artifact that a build script with `precast_build` put into this executable, see
     /// [`include_artifact!`](crate::include_artifact).
     ///
-    /// Its code runs where it is, as with [`Module::from_static`], and nothing is copied. An artifact
-    /// with a GOT (function types of more than 20 values, or fused multiplication and byte shuffles
-    /// for CPUs that may lack them) cannot run there: a sealed copy is made of it, as by
+    /// Its code runs where it is, as with [`Module::from_static`], and nothing is copied. An
+    /// artifact with a GOT (function types of more than 20 values, or fused multiplication and byte
+    /// shuffles for CPUs that may lack them) cannot run there: a sealed copy is made of it, as by
     /// [`Module::from_bytes`].
     ///
     /// # Errors

@@ -7,8 +7,8 @@ use precast_artifact::variants::{MAX_PIECES, Piece, VariantRecord};
 
 use crate::sys::file_map::FileMap;
 
-/// The pieces of a file that are an artifact, in the artifact's order. They are in whole pages of this
-/// system, except the end of the last one.
+/// The pieces of a file that are an artifact, in the artifact's order. They are in whole pages of
+/// this system, except the end of the last one.
 #[derive(Debug)]
 pub(crate) struct Place {
     pieces: [Piece; MAX_PIECES],
@@ -60,8 +60,8 @@ impl Place {
         None
     }
 
-    /// Maps the artifact. With `code`, the bytes from there on can be executed, if the artifact is in
-    /// one piece; the result says whether they can.
+    /// Maps the artifact. With `code`, the bytes from there on can be executed, if the artifact is
+    /// in one piece; the result says whether they can.
     ///
     /// # Safety
     /// As for [`FileMap::new`].

@@ -12,8 +12,8 @@ use crate::module::Module;
 impl Module {
     /// Maps a sealed copy of the artifact at `path` if enough trusted keys have signed it.
     ///
-    /// Everything is as for [`Module::open_verified`]: the digest and the signatures are those of the
-    /// sealed copy, which nobody can change, so the code that runs is the code that was signed,
+    /// Everything is as for [`Module::open_verified`]: the digest and the signatures are those of
+    /// the sealed copy, which nobody can change, so the code that runs is the code that was signed,
     /// whatever happens to the file. A file with fs-verity is mapped without a copy.
     ///
     /// A signature says who made the artifact, and not when or what for. A program that shall not

@@ -188,9 +188,9 @@ impl<T: 'static> Store<T> {
     }
 
     /// When the deadline has passed, code lets other tasks of the executor have a turn, and gets a
-    /// new deadline, `delta` epochs from then on. So an endless guest blocks no thread. The code must
-    /// run in a call that can be suspended, like [`TypedFunc::call_async`], without a synchronous
-    /// host function in between; otherwise it ends with [`Error::NotAsync`].
+    /// new deadline, `delta` epochs from then on. So an endless guest blocks no thread. The code
+    /// must run in a call that can be suspended, like [`TypedFunc::call_async`], without a
+    /// synchronous host function in between; otherwise it ends with [`Error::NotAsync`].
     ///
     /// [`TypedFunc::call_async`]: crate::TypedFunc::call_async
     #[cfg(feature = "async")]

@@ -613,8 +613,8 @@ fn an_interrupt_ends_a_suspended_call_when_it_is_polled() {
     }
 }
 
-/// While one guest is suspended, another one traps by a signal on the same thread, and the suspended
-/// one on another thread.
+/// While one guest is suspended, another one traps by a signal on the same thread, and the
+/// suspended one on another thread.
 #[test]
 fn traps_find_their_own_guest() {
     let wat = r#"(module

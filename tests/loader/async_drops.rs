@@ -1,5 +1,5 @@
-//! Suspended calls that are dropped, moved between threads, or leaked, at every point where they can
-//! be suspended; and what is left of them.
+//! Suspended calls that are dropped, moved between threads, or leaked, at every point where they
+//! can be suspended; and what is left of them.
 
 use std::pin::Pin;
 use std::sync::Arc;

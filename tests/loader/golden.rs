@@ -1,14 +1,15 @@
-//! Compiled programs of the current ABI, which must open and run as long as that ABI is supported, see
-//! `artifacts-format/VERSIONS.md`.
+//! Compiled programs of the current ABI, which must open and run as long as that ABI is supported,
+//! see `artifacts-format/VERSIONS.md`.
 //!
-//! `golden/ABI-ARCHITECTURE-STRATEGY.precast` is what the compiler made of `golden/program.wat` when it was
-//! blessed. No compiler of today is asked: if one of these files does not run, then artifacts that are in
-//! use do not run either. With `PRECAST_BLESS` set, the files of the current ABI are made anew. That is
-//! right only until the ABI is released.
+//! `golden/ABI-ARCHITECTURE-STRATEGY.precast` is what the compiler made of `golden/program.wat`
+//! when it was blessed. No compiler of today is asked: if one of these files does not run, then
+//! artifacts that are in use do not run either. With `PRECAST_BLESS` set, the files of the current
+//! ABI are made anew. That is right only until the ABI is released.
 //!
-//! Until then, the numbers may stand for something else from one day to the next. So `golden/layout.txt`
-//! has the hashes of what they stood for when the files were made, which `artifacts-format` keeps in its
-//! test `versions`. If these hashes have changed since, the test says that it is skipped.
+//! Until then, the numbers may stand for something else from one day to the next. So
+//! `golden/layout.txt` has the hashes of what they stood for when the files were made, which
+//! `artifacts-format` keeps in its test `versions`. If these hashes have changed since, the test
+//! says that it is skipped.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,7 +18,8 @@ use precast_artifact::target::Arch;
 use precast_artifact::{ABI, Artifact};
 use precast_loader::{Engine, Linker, Module, Store, Trap};
 
-/// Whether the current ABI is released: then its files must run for ever, and nobody makes them anew.
+/// Whether the current ABI is released: then its files must run for ever, and nobody makes them
+/// anew.
 const RELEASED: bool = false;
 
 /// The hashes of what the numbers stand for today.

@@ -1,14 +1,15 @@
 //! Lines that users of Wasmtime 48 write, which compile here and do the same.
 //!
-//! The first function holds them as they are in hosts of Wasmtime, one for each part of its API that
-//! is common in such hosts. Only the `use` of the crate is another one, and these four are not as
-//! they were collected:
+//! The first function holds them as they are in hosts of Wasmtime, one for each part of its API
+//! that is common in such hosts. Only the `use` of the crate is another one, and these four are not
+//! as they were collected:
 //!
 //! - To compile a module is not the loader's business: `Engine::precompile_module` is
 //!   `precast_compiler::Compiler::compile`.
 //! - `Linker::define` got the memory in a variable, since two exclusive borrows of the store in one
 //!   call never compiled.
-//! - `Linker::define_unknown_imports_as_default_values` takes the store too, as it does in Wasmtime.
+//! - `Linker::define_unknown_imports_as_default_values` takes the store too, as it does in
+//!   Wasmtime.
 //! - `Engine::is_async` is left out: Wasmtime 48 has no such function any more.
 
 use precast_loader::*;
@@ -19,8 +20,8 @@ fn idioms(l: &mut Linker<()>, s: &mut Store<()>, m: &Module) {
     let _ = l.get(&mut *s, "a", "b");
     drop(l.module(&mut *s, "x", m));
     l.alias("a", "b", "c", "d").unwrap();
-    s.limiter(|_| todo!());
-    s.epoch_deadline_callback(|_| todo!());
+    s.limiter(|()| Box::leak(Box::<StoreLimits>::default()));
+    s.epoch_deadline_callback(|_| Ok(UpdateDeadline::Continue(1)));
     s.epoch_deadline_trap();
     s.set_fuel(10).unwrap();
     s.get_fuel().unwrap();

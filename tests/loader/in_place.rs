@@ -19,7 +19,8 @@ fn link(bytes: &[u8], offset: usize) -> *const StaticArtifact {
     let len = (offset + bytes.len()).next_multiple_of(PAGE);
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     let access = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: a new mapping, which is written before anybody else knows of it, and then never again.
+    // SAFETY: a new mapping, which is written before anybody else knows of it, and then never
+    // again.
     unsafe {
         let base = libc::mmap(std::ptr::null_mut(), len, access, flags, -1, 0);
         assert_ne!(base, libc::MAP_FAILED);

@@ -1,4 +1,5 @@
-//! Backtraces with source files and lines, from the DWARF of a Rust guest (`lines/guest.sh` made it).
+//! Backtraces with source files and lines, from the DWARF of a Rust guest (`lines/guest.sh` made
+//! it).
 
 use precast_loader::{Engine, Instance, Module, Store};
 use precast_symbols::{DebugInfoError, Symbols, debug_part};

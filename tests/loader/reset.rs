@@ -566,8 +566,8 @@ fn images_in_many_pieces_are_one_mapping() {
     }
 }
 
-/// What reuse costs, for those who want to know: `cargo test … -- --ignored --nocapture`. 200 samples of
-/// half a millisecond each; the median and the least.
+/// What reuse costs, for those who want to know: `cargo test … -- --ignored --nocapture`. 200
+/// samples of half a millisecond each; the median and the least.
 #[test]
 #[ignore = "measures, and asserts nothing"]
 fn cost_of_reuse() {

@@ -8,8 +8,9 @@ use crate::metadata::Metadata;
 use crate::reader::Artifact;
 use crate::variants::{MAGIC, MAX_VARIANTS, Piece, VERSION, VariantRecord};
 
-/// Puts artifacts of one module into one file. Each is a view of all the bytes of its file, with its
-/// signatures. Among those that a machine can run, the one that uses most CPU features is preferred.
+/// Puts artifacts of one module into one file. Each is a view of all the bytes of its file, with
+/// its signatures. Among those that a machine can run, the one that uses most CPU features is
+/// preferred.
 ///
 /// # Errors
 /// [`WriteError::Variants`].

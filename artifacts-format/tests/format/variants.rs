@@ -1,5 +1,5 @@
-//! Files of several artifacts: each is whole in its pieces, the best is chosen, and records that lie
-//! are errors.
+//! Files of several artifacts: each is whole in its pieces, the best is chosen, and records that
+//! lie are errors.
 
 use precast_artifact::variants::{MAX_PIECES, Piece, VariantRecord, choose, parse};
 use precast_artifact::writer::join;

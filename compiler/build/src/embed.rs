@@ -1,8 +1,8 @@
 //! The artifact as a part of the host's text: through the assembler of rustc, or as an object in a
 //! library for the linker.
 //!
-//! Both define one symbol at the artifact's first byte, and local symbols for the guest's functions, so
-//! that debuggers and profilers know them.
+//! Both define one symbol at the artifact's first byte, and local symbols for the guest's
+//! functions, so that debuggers and profilers know them.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -81,9 +81,9 @@ fn write_expression(
 /// The artifact as a section of text.
 ///
 /// The symbol is weak, and the whole is left out if the symbol is there already: a program can hold
-/// several copies of a crate that includes the artifact, for instance a library and its own tests, and
-/// link-time optimisation makes one text of them. The guest's names have the module's name in front, so
-/// that none can be taken for a function of the host.
+/// several copies of a crate that includes the artifact, for instance a library and its own tests,
+/// and link-time optimisation makes one text of them. The guest's names have the module's name in
+/// front, so that none can be taken for a function of the host.
 fn assembly(artifact: &Artifact<'_>, name: &str, symbol: &str, path: &Path) -> String {
     let header = artifact.header();
     let (align, len) = (header.page_size, artifact.bytes().len());
@@ -131,7 +131,8 @@ fn assembly(artifact: &Artifact<'_>, name: &str, symbol: &str, path: &Path) -> S
     text + ".popsection\n.endif\n"
 }
 
-/// A static library with one object, in the format of System V: an index of symbols, then the object.
+/// A static library with one object, in the format of System V: an index of symbols, then the
+/// object.
 fn archive(symbol: &str, object: &[u8]) -> Vec<u8> {
     /// All numbers but the index's are decimal text, filled up with spaces.
     fn member(name: &str, content: &[u8]) -> Vec<u8> {

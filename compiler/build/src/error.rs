@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 /// Why a guest could not be compiled in a build script.
 ///
-/// Its `Debug` form is its message, because that is what is printed when the `main` of a build script
-/// returns an error.
+/// Its `Debug` form is its message, because that is what is printed when the `main` of a build
+/// script returns an error.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -67,8 +67,8 @@ impl Source {
         }
     }
 
-    /// Checks that Rust's standard library for the guest's target is there: without it, every file would
-    /// fail to compile with an error that does not say what to do.
+    /// Checks that Rust's standard library for the guest's target is there: without it, every file
+    /// would fail to compile with an error that does not say what to do.
     pub(crate) fn check_target(&self, cargo: &Environment) -> Result<(), Error> {
         match self {
             Self::File(_) | Self::C { .. } => Ok(()),

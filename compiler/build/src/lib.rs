@@ -8,8 +8,8 @@
 //! }
 //! ```
 //!
-//! The host includes what the script made. The artifact is in the executable, at the start of a page,
-//! and its code runs where it is, so that nothing is opened, mapped or copied:
+//! The host includes what the script made. The artifact is in the executable, at the start of a
+//! page, and its code runs where it is, so that nothing is opened, mapped or copied:
 //!
 //! ```ignore
 //! mod guest {
@@ -90,8 +90,8 @@ impl Module {
     /// that of [`Module::binary`]. It is built in its `release` profile for `wasm32-wasip1`, or for
     /// another [`Module::wasm_target`].
     ///
-    /// The package must not be a member of the host's workspace: it needs a `[workspace]` table of its
-    /// own, or the host's workspace excludes it.
+    /// The package must not be a member of the host's workspace: it needs a `[workspace]` table of
+    /// its own, or the host's workspace excludes it.
     pub fn from_crate(directory: impl AsRef<Path>) -> Self {
         Self::of(Source::Crate {
             directory: directory.as_ref().to_owned(),
@@ -100,8 +100,8 @@ impl Module {
         })
     }
 
-    /// The module that rustc makes of one file, optimised for size: a program for `wasm32-wasip1`, or a
-    /// `cdylib` for `wasm32-unknown-unknown`; see [`Module::wasm_target`].
+    /// The module that rustc makes of one file, optimised for size: a program for `wasm32-wasip1`,
+    /// or a `cdylib` for `wasm32-unknown-unknown`; see [`Module::wasm_target`].
     pub fn from_rust(file: impl AsRef<Path>) -> Self {
         Self::of(Source::Rust {
             file: file.as_ref().to_owned(),
@@ -112,8 +112,8 @@ impl Module {
 
     /// The module that a command makes of a file, such as of a C file with
     /// `["clang", "--target=wasm32-wasi", "-O2"]`. After these arguments, the command is given the
-    /// file, `-o` and the module's path, and is expected to understand `-MD` and `-MF` as C compilers
-    /// do, for the names of the headers.
+    /// file, `-o` and the module's path, and is expected to understand `-MD` and `-MF` as C
+    /// compilers do, for the names of the headers.
     pub fn from_c(
         file: impl AsRef<Path>,
         command: impl IntoIterator<Item = impl Into<String>>,
@@ -145,7 +145,8 @@ impl Module {
         self
     }
 
-    /// The edition of Rust of a guest in one file, 2024 by default. It changes nothing for other guests.
+    /// The edition of Rust of a guest in one file, 2024 by default. It changes nothing for other
+    /// guests.
     #[must_use]
     pub fn edition(mut self, year: &str) -> Self {
         if let Source::Rust { edition, .. } = &mut self.source {
@@ -163,8 +164,8 @@ impl Module {
         self
     }
 
-    /// The name for `include_artifact!` and `include_bindings!`. By default it is the name of the file
-    /// or of the directory, without its extension.
+    /// The name for `include_artifact!` and `include_bindings!`. By default it is the name of the
+    /// file or of the directory, without its extension.
     #[must_use]
     pub fn name(mut self, name: &str) -> Self {
         self.name = Some(name.to_owned());
@@ -180,8 +181,8 @@ impl Module {
         self
     }
 
-    /// The CPU features that the code may use. By default they are those that rustc compiles the host
-    /// for, such as by `-C target-cpu`.
+    /// The CPU features that the code may use. By default they are those that rustc compiles the
+    /// host for, such as by `-C target-cpu`.
     #[must_use]
     pub fn cpu(mut self, cpu: Cpu) -> Self {
         self.own_cpu = true;
@@ -204,7 +205,8 @@ impl Module {
         self
     }
 
-    /// Whether rustc has the standard library for the target of a guest in Rust. True for other guests.
+    /// Whether rustc has the standard library for the target of a guest in Rust. True for other
+    /// guests.
     ///
     /// A host that has its guest as a module as well can use that instead.
     pub fn is_target_installed(&self) -> bool {
@@ -212,8 +214,8 @@ impl Module {
         cargo.is_ok_and(|cargo| self.source.check_target(&cargo).is_ok())
     }
 
-    /// Compiles the module, and writes the artifact, and what the macros of `precast_loader` include,
-    /// into `OUT_DIR`. Tells cargo when to run the build script again, and of errors.
+    /// Compiles the module, and writes the artifact, and what the macros of `precast_loader`
+    /// include, into `OUT_DIR`. Tells cargo when to run the build script again, and of errors.
     ///
     /// # Errors
     /// [`Error`]: also if this is not called in a build script.

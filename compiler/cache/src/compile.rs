@@ -107,8 +107,8 @@ impl CompilationCache {
         )
     }
 
-    /// Reads the artifact from the directory, or compiles it and stores it. It is not mapped, so it can
-    /// be for another machine.
+    /// Reads the artifact from the directory, or compiles it and stores it. It is not mapped, so it
+    /// can be for another machine.
     pub(crate) fn read_or_compile(
         &self,
         wasm: &[u8],

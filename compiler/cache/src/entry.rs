@@ -132,8 +132,8 @@ pub(crate) fn load(
     }
 }
 
-/// Reads an entry in full, checks that trusted keys have signed it, and maps a sealed copy of the very
-/// bytes that were checked.
+/// Reads an entry in full, checks that trusted keys have signed it, and maps a sealed copy of the
+/// very bytes that were checked.
 fn load_signed(
     file: &mut File,
     found: &Metadata,
@@ -161,7 +161,8 @@ fn load_signed(
     }
 }
 
-/// An entry that no trusted key has signed. It is replaced only by a cache that can sign another one.
+/// An entry that no trusted key has signed. It is replaced only by a cache that can sign another
+/// one.
 fn not_trusted(error: &precast_loader::SignatureError, options: &Options) -> Unusable {
     Unusable {
         reason: error.to_string(),

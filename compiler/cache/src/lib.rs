@@ -298,14 +298,14 @@ impl CompilationCache {
     }
 
     /// Returns the artifact that `wasm` compiles to with these settings: from the directory, or
-    /// compiled now. It is not mapped, so it can be for another machine. This is for build scripts and
-    /// packagers.
+    /// compiled now. It is not mapped, so it can be for another machine. This is for build scripts
+    /// and packagers.
     ///
     /// An entry is read and its digest is checked, which takes about a millisecond for each MB.
     ///
     /// # Errors
-    /// [`Error::Compile`] when the module cannot be compiled, and [`Error::Missing`] when it is not in
-    /// the cache and [`Options::require_hit`] is set.
+    /// [`Error::Compile`] when the module cannot be compiled, and [`Error::Missing`] when it is not
+    /// in the cache and [`Options::require_hit`] is set.
     pub fn artifact(&self, wasm: &[u8], settings: &Settings) -> Result<Vec<u8>, Error> {
         let request = request(blake3::hash(wasm).into(), settings)?;
         self.read_or_compile(wasm, settings, &request)

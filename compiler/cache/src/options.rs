@@ -77,11 +77,12 @@ impl Options {
         self
     }
 
-    /// Use entries of the directory only if trusted keys have signed them, for a directory that others
-    /// can write to. Each entry is then read in full, and its code runs from a sealed copy, so nobody
-    /// can change it after the check: see `Module::open_signed` of `precast-loader`. Nor is a
-    /// remembered digest of a module's file believed. An entry without such a signature is a miss. What is
-    /// compiled is stored only if the cache can [sign](Self::sign) it, and kept in memory otherwise.
+    /// Use entries of the directory only if trusted keys have signed them, for a directory that
+    /// others can write to. Each entry is then read in full, and its code runs from a sealed copy,
+    /// so nobody can change it after the check: see `Module::open_signed` of `precast-loader`. Nor
+    /// is a remembered digest of a module's file believed. An entry without such a signature is a
+    /// miss. What is compiled is stored only if the cache can [sign](Self::sign) it, and kept in
+    /// memory otherwise.
     ///
     /// The directory must still belong to this user or to root.
     #[must_use]

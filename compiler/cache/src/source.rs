@@ -15,9 +15,9 @@
 //!   32 bytes: the BLAKE3 digest of the file
 //!   32 bytes: the BLAKE3 digest of everything before
 //! ```
-//! A process that gets a module of 30 MB from the cache, runs it and ends took 1.25 times as long as
-//! one that opens the artifact by name, and 14 times as long when it hashed the file (medians of 25
-//! interleaved runs).
+//! A process that gets a module of 30 MB from the cache, runs it and ends took 1.25 times as long
+//! as one that opens the artifact by name, and 14 times as long when it hashed the file (medians of
+//! 25 interleaved runs).
 //!
 //! Records are trusted like entries, by their owner and mode. One that is damaged is a miss.
 

@@ -10,8 +10,8 @@ pub struct Stats {
     pub memory_hits: u64,
     /// Requests for modules that were mapped from the directory.
     pub disk_hits: u64,
-    /// Of the hits, those for [files](crate::CompilationCache::get_or_compile_file) that were neither
-    /// read nor hashed, because they had not changed.
+    /// Of the hits, those for [files](crate::CompilationCache::get_or_compile_file) that were
+    /// neither read nor hashed, because they had not changed.
     pub unread_hits: u64,
     /// Requests for modules that were in neither.
     pub misses: u64,

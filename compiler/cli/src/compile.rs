@@ -22,7 +22,8 @@ pub(crate) struct Args {
     /// `.precast`, or `.o` for an object file]
     #[arg(short, long)]
     output: Option<PathBuf>,
-    /// What to write: an artifact, or an object file with it, which a linker puts into an executable
+    /// What to write: an artifact, or an object file with it, which a linker puts into an
+    /// executable
     #[arg(long, value_name = "KIND", default_value = "artifact")]
     emit: Emit,
     /// The global symbol of the artifact in the object file
@@ -35,9 +36,9 @@ pub(crate) struct Args {
     target: Option<String>,
     #[command(flatten)]
     settings: settings::Args,
-    /// Compile for this CPU too, into the same file; may be repeated. The best variant that a machine
-    /// can run is picked when the file is opened. CPU is as for --cpu, for another target with its
-    /// triple in front
+    /// Compile for this CPU too, into the same file; may be repeated. The best variant that a
+    /// machine can run is picked when the file is opened. CPU is as for --cpu, for another target
+    /// with its triple in front
     #[arg(long = "variant", value_name = "[TRIPLE/]CPU", allow_hyphen_values = true,
         value_parser = variant)]
     variants: Vec<Variant>,

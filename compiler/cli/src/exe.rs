@@ -1,8 +1,9 @@
-//! `precast exe`: makes an executable of a WASI program, without a linker. The executable is a copy of a
-//! runner with the artifact in it.
+//! `precast exe`: makes an executable of a WASI program, without a linker. The executable is a copy
+//! of a runner with the artifact in it.
 //!
-//! The runner is, in this order: the file of `--runner`; `precast-runner-TARGET` or, for this machine,
-//! `precast-runner` beside this program; this program itself, which is a runner too, but a large one.
+//! The runner is, in this order: the file of `--runner`; `precast-runner-TARGET` or, for this
+//! machine, `precast-runner` beside this program; this program itself, which is a runner too, but a
+//! large one.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -47,8 +47,8 @@ pub(crate) fn join(artifacts: &[Vec<u8>]) -> Result<Vec<u8>> {
     Ok(writer::join(&parsed)?)
 }
 
-/// What `precast inspect` prints of a file of variants: what each is for, its length and how much of
-/// that no variant before it has. `None` for any other file.
+/// What `precast inspect` prints of a file of variants: what each is for, its length and how much
+/// of that no variant before it has. `None` for any other file.
 pub(crate) fn inspect(bytes: &[u8], as_json: bool) -> Result<Option<String>> {
     let Some(records) = variants::parse(bytes, bytes.len() as u64)? else {
         return Ok(None);

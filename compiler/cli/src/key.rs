@@ -78,7 +78,8 @@ pub(crate) fn make(args: KeyArgs) -> Result<ExitCode, Failure> {
     let secret = SecretKey::generate().context("cannot get random numbers for a key")?;
     let mut beside = args.file.clone().into_os_string();
     beside.push(".pub");
-    // The public key comes first: if it cannot be written, there is no secret key that nobody needs.
+    // The public key comes first: if it cannot be written, there is no secret key that nobody
+    // needs.
     let public = secret.public();
     write_new(&PathBuf::from(&beside), public.to_pem().as_bytes(), 0o644)?;
     if let Err(error) = write_new(&args.file, secret.to_pem().as_bytes(), 0o600) {

@@ -19,13 +19,13 @@ pub(crate) struct Args {
     /// explicit checks [default: guarded]
     #[arg(long, value_parser = strategy)]
     strategy: Option<Strategy>,
-    /// Proposals that the module may not use (`-proposal`), separated by commas; a later `+proposal`
-    /// allows one again [default: all that are supported are allowed]
+    /// Proposals that the module may not use (`-proposal`), separated by commas; a later
+    /// `+proposal` allows one again [default: all that are supported are allowed]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = feature, allow_hyphen_values = true)]
     features: Vec<(String, bool)>,
-    /// Limit for what the module may take to compile; NAME is module-size, functions, operators (of one
-    /// function), artifact-size or artifact-growth (artifacts beyond 64 MiB: how many times their
-    /// module's size) [default: artifact-growth=100]
+    /// Limit for what the module may take to compile; NAME is module-size, functions, operators (of
+    /// one function), artifact-size or artifact-growth (artifacts beyond 64 MiB: how many times
+    /// their module's size) [default: artifact-growth=100]
     #[arg(long = "limit", value_name = "NAME=N", value_parser = limit)]
     limits: Vec<(String, u64)>,
     /// Which parts of the compiler's middle end run, for measurements: `inline=never`,

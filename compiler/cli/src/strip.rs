@@ -16,7 +16,8 @@ pub(crate) struct Args {
     /// Where to write the stripped artifact [default: FILE is replaced]
     #[arg(short, long)]
     output: Option<PathBuf>,
-    /// Write the artifact as it was to this file: the loader and tools find names and addresses in it
+    /// Write the artifact as it was to this file: the loader and tools find names and addresses in
+    /// it
     #[arg(long, value_name = "FILE")]
     split_debug: Option<PathBuf>,
 }

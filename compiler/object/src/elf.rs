@@ -1,6 +1,7 @@
 //! The few tables of an ELF64 file, little-endian, that making an executable has to read and write.
 //!
-//! Everything is checked against the file's length where it is read, so that any bytes can be given.
+//! Everything is checked against the file's length where it is read, so that any bytes can be
+//! given.
 
 /// Kind of a program header: a segment to map.
 pub(crate) const PT_LOAD: u32 = 1;
@@ -153,7 +154,8 @@ impl<'a> Elf<'a> {
         name.get(..name.iter().position(|byte| *byte == 0)?)
     }
 
-    /// Sets where the section headers are in a copy of the file, how many, and which one has the names.
+    /// Sets where the section headers are in a copy of the file, how many, and which one has the
+    /// names.
     pub(crate) fn write_section_table(&self, file: &mut [u8], at: u64, count: u16, names: u16) {
         file[40..48].copy_from_slice(&at.to_le_bytes());
         file[58..60].copy_from_slice(&(SECTION_LEN as u16).to_le_bytes());

@@ -1,14 +1,14 @@
 //! Executables: a runner with an artifact as one more segment, without a linker.
 //!
-//! A runner is an ELF executable without a program, which has a [`PayloadRecord`] in a section of its own.
-//! This module appends the artifact and the options to the runner's file, turns the program header of
-//! its notes (which nothing reads when it runs) into one that maps what was appended, and fills in the
-//! record. The section headers are written anew behind that, with sections for what was appended and
-//! symbols for the guest's functions: debuggers, profilers and disassemblers know them, and `strip`
-//! leaves the program in place.
+//! A runner is an ELF executable without a program, which has a [`PayloadRecord`] in a section of
+//! its own. This module appends the artifact and the options to the runner's file, turns the
+//! program header of its notes (which nothing reads when it runs) into one that maps what was
+//! appended, and fills in the record. The section headers are written anew behind that, with
+//! sections for what was appended and symbols for the guest's functions: debuggers, profilers and
+//! disassemblers know them, and `strip` leaves the program in place.
 //!
-//! The segment comes last in memory, behind all that the runner has. It can be read and executed, as
-//! the text of an object file, and never written to.
+//! The segment comes last in memory, behind all that the runner has. It can be read and executed,
+//! as the text of an object file, and never written to.
 
 use precast_artifact::executable::{
     Options, PAYLOAD_MAGIC, PAYLOAD_SECTION, PAYLOAD_VERSION, PayloadRecord,
@@ -25,11 +25,12 @@ const MAX_ADDRESS: u64 = 1 << 46;
 /// Numbers of sections from here on have other meanings.
 const MAX_SECTIONS: usize = 0xff00 - 16;
 
-/// The executable that runs an artifact: a copy of the runner with the artifact and the options in it.
+/// The executable that runs an artifact: a copy of the runner with the artifact and the options in
+/// it.
 ///
 /// # Errors
-/// [`Error::Runner`] if the runner is not one, is one of another version or for another machine, or has a
-/// program already; [`Error::Artifact`] for a damaged artifact.
+/// [`Error::Runner`] if the runner is not one, is one of another version or for another machine, or
+/// has a program already; [`Error::Artifact`] for a damaged artifact.
 pub fn executable(runner: &[u8], artifact: &[u8], options: &Options) -> Result<Vec<u8>, Error> {
     let words = in_words(artifact);
     let artifact = Artifact::parse(&bytemuck::cast_slice(&words)[..artifact.len()], None)?;

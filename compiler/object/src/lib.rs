@@ -1,5 +1,5 @@
-//! Turns an artifact into a relocatable object that a linker puts into an executable: ELF, Mach-O or
-//! COFF; or, with a runner, into an executable without a linker.
+//! Turns an artifact into a relocatable object that a linker puts into an executable: ELF, Mach-O
+//! or COFF; or, with a runner, into an executable without a linker.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -11,24 +11,25 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The object's text is the whole artifact, at a symbol that the host names, and the artifact's code
-//! runs where the linker put it: `precast_loader::Module::from_static` maps nothing and makes no page
-//! executable, so it works where the system allows no code but that of executables. All of the
-//! artifact, tables and memory image too, can be executed there; nothing of it can be written to.
+//! The object's text is the whole artifact, at a symbol that the host names, and the artifact's
+//! code runs where the linker put it: `precast_loader::Module::from_static` maps nothing and makes
+//! no page executable, so it works where the system allows no code but that of executables. All of
+//! the artifact, tables and memory image too, can be executed there; nothing of it can be written
+//! to.
 //!
-//! References inside of an artifact are relative, so the object has no relocations. What a loader has
-//! to patch cannot be in it: an artifact with a GOT is refused.
+//! References inside of an artifact are relative, so the object has no relocations. What a loader
+//! has to patch cannot be in it: an artifact with a GOT is refused.
 //!
 //! Functions of the guest are local symbols of the object, so debuggers and profilers know them.
 //!
 //! # What runs
-//! The loader runs on Linux, so ELF objects run today, on x86-64 and aarch64. Mach-O and COFF objects are
-//! containers for a loader to come: their content is right, linkers take them, and nothing calls their
-//! code yet. The machine code is that of Linux. It calls the host by the System V convention of x86-64,
-//! which macOS shares and Windows does not, so a loader for Windows has to declare its entry points as
-//! `extern "sysv64"`. On aarch64 the code leaves the register x18 alone, which Apple and Windows keep
-//! for themselves. It does not probe stacks as Windows expects: a loader there has to run guests on
-//! stacks that are committed beforehand.
+//! The loader runs on Linux, so ELF objects run today, on x86-64 and aarch64. Mach-O and COFF
+//! objects are containers for a loader to come: their content is right, linkers take them, and
+//! nothing calls their code yet. The machine code is that of Linux. It calls the host by the System
+//! V convention of x86-64, which macOS shares and Windows does not, so a loader for Windows has to
+//! declare its entry points as `extern "sysv64"`. On aarch64 the code leaves the register x18
+//! alone, which Apple and Windows keep for themselves. It does not probe stacks as Windows expects:
+//! a loader there has to run guests on stacks that are committed beforehand.
 
 mod elf;
 mod executable;
@@ -235,8 +236,8 @@ fn name_functions(
     whole: SymbolId,
     system: System,
 ) {
-    /// `N_ALT_ENTRY`: without it, Apple's linker would take the artifact apart where a symbol is, and
-    /// drop or move parts of it.
+    /// `N_ALT_ENTRY`: without it, Apple's linker would take the artifact apart where a symbol is,
+    /// and drop or move parts of it.
     const ALT_ENTRY: u16 = 0x0200;
     let symbol = product.object.symbol(whole);
     let (section, start) = (symbol.section, symbol.value);

@@ -11,8 +11,8 @@
 //! The last two apply only as long as the caller stays of moderate size, and the second only within
 //! a budget for the whole module. Calls inside of a circle of calls are never compiled in.
 //!
-//! A function that is called nowhere after that is *omitted*: it has no code but a trap that nothing
-//! reaches.
+//! A function that is called nowhere after that is *omitted*: it has no code but a trap that
+//! nothing reaches.
 //!
 //! Everything that can be seen stays the same: a position of the address map stands for the callee
 //! and the call ([`precast_artifact::addresses`]), fuel is counted and stored where it was, and
@@ -49,8 +49,8 @@ const LIMIT: u32 = 20_000;
 const BYTES: u32 = 1 << 24;
 /// Positions are the offsets of a module that is no longer than this.
 const MODULE: u64 = 1 << 30;
-/// Leaves that are called in loops or with constants may make the module larger by one part in so many,
-/// and by [`CALLER`].
+/// Leaves that are called in loops or with constants may make the module larger by one part in so
+/// many, and by [`CALLER`].
 const BUDGET: u32 = 16;
 
 /// Which calls are compiled in, and which functions are omitted.

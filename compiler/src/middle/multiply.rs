@@ -9,12 +9,12 @@
 //! # The proof
 //! Each value of the body is a polynomial, with coefficients modulo 2^128, over *atoms*: the four
 //! words of the operands, and for each value `v` that is divided by 2^32 the quotient `q`. The
-//! polynomial is equal to the value modulo 2^64. It is *exactly* the value, as an integer, if bounds
-//! show that no operation wrapped. Only exact values are divided: `v >> 32` is the atom `q`, and
-//! `v & 0xffffffff` is `r = v - 2^32 q`, which is below 2^32.
+//! polynomial is equal to the value modulo 2^64. It is *exactly* the value, as an integer, if
+//! bounds show that no operation wrapped. Only exact values are divided: `v >> 32` is the atom `q`,
+//! and `v & 0xffffffff` is `r = v - 2^32 q`, which is below 2^32.
 //!
-//! With the words `a`, `b` and the upper words `A`, `B` of the operands, and the stored words `L` and
-//! `H`, the product is right if, as polynomials,
+//! With the words `a`, `b` and the upper words `A`, `B` of the operands, and the stored words `L`
+//! and `H`, the product is right if, as polynomials,
 //! - `L = a b` modulo 2^64, and
 //! - `a b - 2^64 (H - a B - A b) = 2^32 r + s` modulo 2^128, for two of the remainders `r` and `s`.
 //!

@@ -12,9 +12,10 @@
 //!    2^32 - 1 + GUARDED_OFFSET_LIMIT`, which is less than
 //!    [`GUARDED_RESERVATION`](precast_artifact::abi::GUARDED_RESERVATION). So the access lies in
 //!    the reservation, of which exactly the first `len` bytes are accessible.
-//! 2. **`greatest + offset + size <= min`**, where `greatest` is the greatest number that `index` can
-//!    be by its [definition](super::ranges), often a constant, and `min` is the memory's minimum in
-//!    bytes: no check, and the access cannot fault, because `len` is never less than `min`.
+//! 2. **`greatest + offset + size <= min`**, where `greatest` is the greatest number that `index`
+//!    can be by its [definition](super::ranges), often a constant, and `min` is the memory's
+//!    minimum in bytes: no check, and the access cannot fault, because `len` is never less than
+//!    `min`.
 //! 3. **`offset + size <= min`**: before the access, an explicit comparison of `index` with `len -
 //!    (offset + size)`, which cannot wrap. An earlier comparison of the same index will do if its
 //!    end is not smaller and every way to the access passes it ([`Checks`](super::checks)).
@@ -25,14 +26,15 @@
 //! Speculation: after a mispredicted check, execution continues with an index or address that is
 //! in the memory's own address space. Rules 1 and 2 need nothing for that. After one of rule 3:
 //!
-//! - A 32-bit index is masked ([`VmMemory::mask`](precast_artifact::vm::VmMemory::mask)), where the end is
-//!   at most [`MASKED_OFFSET_LIMIT`]. That is one instruction, `and` with an operand in memory, 3 or 4
-//!   bytes on x86-64; where the length is what was compared, the mask changes nothing. A conditional
-//!   move on the same comparison would take three instructions and 10 bytes, because flags do not outlive
-//!   the branch.
+//! - A 32-bit index is masked ([`VmMemory::mask`](precast_artifact::vm::VmMemory::mask)), where the
+//!   end is at most [`MASKED_OFFSET_LIMIT`]. That is one instruction, `and` with an operand in
+//!   memory, 3 or 4 bytes on x86-64; where the length is what was compared, the mask changes
+//!   nothing. A conditional move on the same comparison would take three instructions and 10 bytes,
+//!   because flags do not outlive the branch.
 //! - Other indices become the greatest that passes the check, by a conditional move.
 //!
-//! After one of rule 4 the address is null, by a conditional move. Later accesses use the masked index.
+//! After one of rule 4 the address is null, by a conditional move. Later accesses use the masked
+//! index.
 //!
 //! An access that rule 3 or 4 has checked cannot fault, because `len` never shrinks. It keeps the
 //! trap code of other accesses all the same, so that Cranelift never moves it away from its check.
@@ -96,8 +98,8 @@ impl FuncTranslator<'_, '_> {
     }
 
     /// Traps unless `index + end` is at most the memory's length, whose minimum is at least `end`.
-    /// Returns a 64-bit index and what is to be added to it and does not wrap; speculation that gets
-    /// past the check stays in the memory's address space with them.
+    /// Returns a 64-bit index and what is to be added to it and does not wrap; speculation that
+    /// gets past the check stays in the memory's address space with them.
     fn checked_index(&mut self, memory: MemoryIndex, index: Value, end: u64) -> (Value, u64) {
         let index = self.builder.func.dfg.resolve_aliases(index);
         let known = self.caches.checks.get(memory, index);
@@ -119,8 +121,8 @@ impl FuncTranslator<'_, '_> {
         (checked.index, 0)
     }
 
-    /// The check of a 32-bit index, in 32 bits: the length is between `end` and 2^32, and `end` is not
-    /// zero, so the difference of both fits.
+    /// The check of a 32-bit index, in 32 bits: the length is between `end` and 2^32, and `end` is
+    /// not zero, so the difference of both fits.
     fn checked_masked(
         &mut self,
         memory: MemoryIndex,
@@ -173,8 +175,8 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// What a value is the sum of, if one of the two is a constant: the other, and the constant, zero
-    /// extended.
+    /// What a value is the sum of, if one of the two is a constant: the other, and the constant,
+    /// zero extended.
     fn plus_constant(&self, value: Value) -> Option<(Value, u64)> {
         let dfg = &self.builder.func.dfg;
         let inst = dfg.value_def(value).inst()?;

@@ -2,8 +2,8 @@
 //! [`Middle`](crate::middle::Middle) decided.
 //!
 //! The body becomes a block of the caller whose results are those of the call. A return branches to
-//! the end of that block. Parameters and locals become variables of the caller; those of bodies that
-//! have ended are used again, because Cranelift's front end takes memory for each variable in
+//! the end of that block. Parameters and locals become variables of the caller; those of bodies
+//! that have ended are used again, because Cranelift's front end takes memory for each variable in
 //! proportion to the caller's blocks.
 //!
 //! Source locations are *positions* ([`precast_artifact::addresses`]), which ascend through the

@@ -8,8 +8,8 @@
 //! constant and small). Long ranges are worked on in pieces of [`PIECE`] bytes, with a check
 //! between two pieces. A function that calls nothing and is short ([`SHORT`]) has no check at its
 //! entry: a caller that calls it often enough to matter has checks. Neither has a function where it
-//! is compiled into its caller. So the longest stretch without a check is one piece, or one function
-//! without loops, with what is compiled into it and the short functions that it calls.
+//! is compiled into its caller. So the longest stretch without a check is one piece, or one
+//! function without loops, with what is compiled into it and the short functions that it calls.
 //!
 //! *Fuel* code counts what it executes: one for each operator, except for those that only structure
 //! code (see [`Class::fuel`]); one for each entry of a function; and one for each byte, element or

@@ -60,8 +60,8 @@ impl Lengths {
     }
 }
 
-/// Changes the subtraction of a 32-bit constant, which nothing else uses, into the addition of the negative
-/// one.
+/// Changes the subtraction of a 32-bit constant, which nothing else uses, into the addition of the
+/// negative one.
 fn negate(dfg: &mut DataFlowGraph, difference: Inst) {
     let InstructionData::Binary {
         opcode: Opcode::Isub,

@@ -2,9 +2,9 @@
 //!
 //! Cranelift's frontend makes a block parameter of a local that is read in a loop, and only at the
 //! end of the loop does it turn out that the parameter always has the value from before. Until then
-//! it is another value, of which no [check](super::checks) knows. So where checks matter, locals are
-//! also tracked here, and a local that a loop does not assign keeps its value in it. That takes a look at
-//! the loop before: [`Assigned`].
+//! it is another value, of which no [check](super::checks) knows. So where checks matter, locals
+//! are also tracked here, and a local that a loop does not assign keeps its value in it. That takes
+//! a look at the loop before: [`Assigned`].
 //!
 //! A value that is known here dominates the current position, by the same reasoning as for checks:
 //! what was noted inside a construct is forgotten where another way joins.
@@ -15,8 +15,8 @@ use wasmparser::{FunctionBody, Operator, OperatorsReader};
 use crate::Error;
 use crate::operator::{Flow, class};
 
-/// Entries of all loops' lists together, for each byte of a function. Only loops that are nested deeply
-/// and assign many locals need more.
+/// Entries of all loops' lists together, for each byte of a function. Only loops that are nested
+/// deeply and assign many locals need more.
 const ENTRIES_PER_BYTE: usize = 4;
 
 /// The values of locals at the current position.

@@ -306,8 +306,8 @@ impl<'b> FuncTranslator<'_, 'b> {
     }
 
     /// Converts a float to an integer of 64 bits and that to an i32; traps unless it is the same
-    /// number. What does not fit into 64 bits becomes the least or greatest of these integers, and does
-    /// not fit into 32 either.
+    /// number. What does not fit into 64 bits becomes the least or greatest of these integers, and
+    /// does not fit into 32 either.
     fn truncate_through_64(&mut self, x: Value, sign: Sign) -> Value {
         self.check_number(x);
         let wide = self.builder.ins().fcvt_to_sint_sat(I64, x);

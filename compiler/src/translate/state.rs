@@ -80,7 +80,8 @@ pub(crate) struct FuncTranslator<'a, 'b> {
     pub(super) body_start: u32,
     /// Branches of the innermost body, by offset in it, and whether they are likely taken.
     pub(super) hints: &'a [(u32, bool)],
-    /// What loops of the innermost body assign, where the values of locals are tracked because accesses are checked.
+    /// What loops of the innermost body assign, where the values of locals are tracked because
+    /// accesses are checked.
     pub(super) assigned: Option<Assigned>,
 }
 

@@ -1,8 +1,9 @@
-//! How a `br_table` chooses its target: by a table, or by a few comparisons where these are cheaper.
+//! How a `br_table` chooses its target: by a table, or by a few comparisons where these are
+//! cheaper.
 //!
 //! A table costs a comparison, a load, an addition and an indirect jump, and Cranelift guards it
-//! against speculation. Compilers make `br_table`s of few targets from state machines and classes of
-//! characters. Those become
+//! against speculation. Compilers make `br_table`s of few targets from state machines and classes
+//! of characters. Those become
 //!
 //! - a *jump* if there is one target;
 //! - *comparisons* with the ends of ranges of indices that have the same target, if there are few;

@@ -1,10 +1,10 @@
 //! Runs the program that `precast exe` put into this executable.
 //!
-//! The system has mapped the artifact together with the runner, as one more segment, and its code runs
-//! where it is: see [`precast_artifact::executable`]. A program of WASI preview 1 is given the
+//! The system has mapped the artifact together with the runner, as one more segment, and its code
+//! runs where it is: see [`precast_artifact::executable`]. A program of WASI preview 1 is given the
 //! executable's standard streams and arguments, and what was set when the executable was made:
-//! directories, environment variables and further arguments. Its exit code is the executable's; after a
-//! trap it is 134, and 1 if the executable is damaged or the program cannot be started.
+//! directories, environment variables and further arguments. Its exit code is the executable's;
+//! after a trap it is 134, and 1 if the executable is damaged or the program cannot be started.
 //!
 //! Linked statically, a runner needs nothing of the system that it runs on but its kernel:
 //!
@@ -18,8 +18,8 @@
 //! ENTRYPOINT ["/app"]
 //! ```
 //!
-//! It is a library too, so that any program which has the loader can be the runner of another one: then
-//! it calls [`program`] first.
+//! It is a library too, so that any program which has the loader can be the runner of another one:
+//! then it calls [`program`] first.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -101,8 +101,8 @@ fn run(payload: &PayloadRecord) -> Result<(), Failure> {
     check_whole()?;
     let start = (&raw const PAYLOAD).cast::<u8>();
     let place = |distance: u64| start.wrapping_add(distance as usize);
-    // SAFETY: `precast exe` filled in the record. The artifact and the options are in a segment of this
-    // executable that nobody writes to, and the file is as long as its segments.
+    // SAFETY: `precast exe` filled in the record. The artifact and the options are in a segment of
+    // this executable that nobody writes to, and the file is as long as its segments.
     let (artifact, options) = unsafe {
         let artifact = place(payload.artifact).cast::<StaticArtifact>();
         let options = place(payload.options);
@@ -123,8 +123,9 @@ fn run(payload: &PayloadRecord) -> Result<(), Failure> {
     start_guest(artifact, &options)
 }
 
-/// Checks that the file is not shorter than its segments: the system maps them all the same, and ends a
-/// process that touches what is not there. Where the file cannot be looked at, it is taken for whole.
+/// Checks that the file is not shorter than its segments: the system maps them all the same, and
+/// ends a process that touches what is not there. Where the file cannot be looked at, it is taken
+/// for whole.
 fn check_whole() -> Result<(), Failure> {
     let Ok(data) = File::open("/proc/self/exe").and_then(|file| file.metadata()) else {
         return Ok(());

@@ -84,8 +84,8 @@ impl PublicKey {
     /// Whether this key signed the artifact with this digest.
     pub(crate) fn has_signed(&self, digest: &[u8; 32], signature: &[u8; 64]) -> bool {
         let signature = Signature::from_bytes(signature);
-        // The strict check refuses what RFC 8032 leaves open: other forms of a signature, and points
-        // of small order.
+        // The strict check refuses what RFC 8032 leaves open: other forms of a signature, and
+        // points of small order.
         self.0.verify_strict(&message(digest), &signature).is_ok()
     }
 }
@@ -193,8 +193,8 @@ mod tests {
         assert!(!key.has_signed(&[1; 32], &other));
     }
 
-    /// The points of small order in their canonical forms, and some in others. For the first ones, a
-    /// signature of zeros would be right for one message in eight or more.
+    /// The points of small order in their canonical forms, and some in others. For the first ones,
+    /// a signature of zeros would be right for one message in eight or more.
     const WEAK: [&str; 8] = [
         "0100000000000000000000000000000000000000000000000000000000000000",
         "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",

@@ -131,8 +131,8 @@ impl TrustedKeys {
         self.keys.iter().map(PublicKey::id)
     }
 
-    /// Computes the digest of an artifact, and checks that enough trusted keys have signed it. Returns
-    /// the ids of all trusted keys that have, in ascending order.
+    /// Computes the digest of an artifact, and checks that enough trusted keys have signed it.
+    /// Returns the ids of all trusted keys that have, in ascending order.
     ///
     /// The result is about the bytes that `artifact` is a view of, at the time of the call.
     ///

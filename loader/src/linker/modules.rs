@@ -35,9 +35,9 @@ impl<T: 'static> Linker<T> {
     /// caller. (These instances stay until the store is dropped.)
     ///
     /// # Errors
-    /// As for [`Linker::instantiate_pre`] and [`InstancePre::instantiate`], what `_initialize` ended
-    /// with, [`Error::Duplicate`], and [`Error::Unsuitable`] for a command that exports items of its
-    /// own which are not functions, see [`Linker::allow_unknown_exports`].
+    /// As for [`Linker::instantiate_pre`] and [`InstancePre::instantiate`], what `_initialize`
+    /// ended with, [`Error::Duplicate`], and [`Error::Unsuitable`] for a command that exports items
+    /// of its own which are not functions, see [`Linker::allow_unknown_exports`].
     ///
     /// [`InstancePre::instantiate`]: crate::InstancePre::instantiate
     pub fn module(

@@ -6,8 +6,8 @@ use super::{Memory, out_of_bounds};
 use crate::error::Error;
 use crate::store::{AsContextMut, StoreContext, StoreContextMut};
 
-/// A number that linear memories hold, in wasm's byte order (little-endian): `u8` to `u128`, `i8` to
-/// `i128`, `f32` and `f64`. This trait is sealed.
+/// A number that linear memories hold, in wasm's byte order (little-endian): `u8` to `u128`, `i8`
+/// to `i128`, `f32` and `f64`. This trait is sealed.
 ///
 /// ```
 /// use precast_loader::{Engine, Error, Memory, MemoryType, Store};

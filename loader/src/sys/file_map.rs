@@ -24,9 +24,9 @@ unsafe impl Send for FileMap {}
 unsafe impl Sync for FileMap {}
 
 impl FileMap {
-    /// Maps `len` bytes of a file from `offset` on, which is a multiple of the page size, so that they
-    /// can be read. From the offset `code` on,
-    /// which is a multiple of the page size, they can also be executed.
+    /// Maps `len` bytes of a file from `offset` on, which is a multiple of the page size, so that
+    /// they can be read. From the offset `code` on, which is a multiple of the page size, they can
+    /// also be executed.
     ///
     /// # Safety
     /// Nobody writes to the file or truncates it while the mapping lives.
@@ -61,8 +61,8 @@ impl FileMap {
         Ok(map)
     }
 
-    /// Maps a part of the file in place of a part of this mapping, from `start` on. The part ends with
-    /// the page of the last byte at the latest, and all numbers but the last part's length are
+    /// Maps a part of the file in place of a part of this mapping, from `start` on. The part ends
+    /// with the page of the last byte at the latest, and all numbers but the last part's length are
     /// multiples of the page size.
     ///
     /// # Safety
@@ -84,8 +84,8 @@ impl FileMap {
     }
 
     /// Maps a part of the file a second time, in its place, so that it can be executed. `start` is
-    /// its place in the mapping, and `offset` in the file. These and `len` are multiples of the page
-    /// size, and the part ends with the page of the last byte at the latest.
+    /// its place in the mapping, and `offset` in the file. These and `len` are multiples of the
+    /// page size, and the part ends with the page of the last byte at the latest.
     ///
     /// # Errors
     /// The system's.

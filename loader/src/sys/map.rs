@@ -239,8 +239,8 @@ impl Reservation {
         Err(Error::system(format!("discard {len} bytes")))
     }
 
-    /// Asks the system for pages of the usual size only, so that to touch one page takes one page. A
-    /// system without huge pages refuses, which does no harm.
+    /// Asks the system for pages of the usual size only, so that to touch one page takes one page.
+    /// A system without huge pages refuses, which does no harm.
     #[cfg(feature = "async")]
     pub(crate) fn refuse_huge_pages(&mut self) {
         let base = self.base.as_ptr().cast();

@@ -1,10 +1,10 @@
-//! The file that a part of this process's own code or constants was mapped from: the executable, or a
-//! shared library.
+//! The file that a part of this process's own code or constants was mapped from: the executable, or
+//! a shared library.
 //!
 //! The answer is the file as it is found by its name, `/proc/self/exe` for the executable. That can
-//! be another file: `ld.so program` runs under the name of `ld.so`, a library may have been replaced
-//! since it was loaded, and an executable can be unpacked by a stub in front of it. So the caller
-//! compares what it needs with the bytes in memory.
+//! be another file: `ld.so program` runs under the name of `ld.so`, a library may have been
+//! replaced since it was loaded, and an executable can be unpacked by a stub in front of it. So the
+//! caller compares what it needs with the bytes in memory.
 
 use std::ffi::{CStr, OsStr, c_void};
 use std::fs::File;

@@ -34,8 +34,8 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// Returns a sealed copy of pieces of a file, put together, and the number of bytes in it. Each piece
-/// is an offset and a length; there are fewer bytes if the file ends earlier.
+/// Returns a sealed copy of pieces of a file, put together, and the number of bytes in it. Each
+/// piece is an offset and a length; there are fewer bytes if the file ends earlier.
 ///
 /// # Errors
 /// As for [`of_bytes`], and those of reading.

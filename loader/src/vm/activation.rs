@@ -122,9 +122,9 @@ pub(crate) unsafe fn enter_outermost<R>(
     }
 }
 
-/// [`enter_outermost`] on the stack of a fiber, as its only entry. The frame of this function may go
-/// on on another thread than it began on, so it uses no thread-local. The fiber that is resumed has
-/// what it needs there already.
+/// [`enter_outermost`] on the stack of a fiber, as its only entry. The frame of this function may
+/// go on on another thread than it began on, so it uses no thread-local. The fiber that is resumed
+/// has what it needs there already.
 ///
 /// # Errors
 /// As for [`enter`].

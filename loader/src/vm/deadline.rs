@@ -4,8 +4,9 @@
 //! passed, and the store has somebody to ask, the answer counts: the code ends, goes on with a new
 //! deadline, or is suspended first. Other reasons end the code, and nobody is asked.
 //!
-//! Host functions, and operators on long ranges, look at the word too, but cannot be suspended where
-//! they do: with somebody to ask they go on ([`ends`]), and the code that they return to asks.
+//! Host functions, and operators on long ranges, look at the word too, but cannot be suspended
+//! where they do: with somebody to ask they go on ([`ends`]), and the code that they return to
+//! asks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,9 +1,9 @@
 //! How an activation ends early: the reason, and the frames that were active.
 //!
 //! When an activation ends early, the loader walks its frames, and those of the activations around
-//! it, at once, while they still exist. It follows the frame pointers and writes the addresses to an
-//! array of the store. A signal handler
-//! does this, so nothing is allocated. The host looks up names and wasm offsets later.
+//! it, at once, while they still exist. It follows the frame pointers and writes the addresses to
+//! an array of the store. A signal handler does this, so nothing is allocated. The host looks up
+//! names and wasm offsets later.
 
 use std::any::Any;
 use std::mem::MaybeUninit;
@@ -65,7 +65,8 @@ impl RawFrames {
     /// # Safety
     /// `fp` is the frame pointer of the wasm function that contains `pc` (a return address unless
     /// `exact`), and the chain of frame pointers from there on reaches `entry_fp`. Machine code of
-    /// artifacts keeps frame pointers everywhere. `outer` is null or an activation that is not over.
+    /// artifacts keeps frame pointers everywhere. `outer` is null or an activation that is not
+    /// over.
     pub(crate) unsafe fn walk(
         &mut self,
         pc: usize,

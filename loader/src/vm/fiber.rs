@@ -9,25 +9,25 @@
 //!        Ready      <───── switch ───────  run, the call being over
 //! ```
 //!
-//! **What may be suspended.** The frames of a suspended fiber may go on on another thread. So it has
-//! no frames but those of this module, of wasm code, and of one shim, which holds a future that is
-//! `Send`. [`suspend`] refuses everything else: if a synchronous host function is between the fiber
-//! and the asynchronous one, the call fails with [`Error::NotAsync`]. Functions whose frames are
-//! there while the fiber is suspended touch no thread-local, because compilers take the address of
-//! one for a constant; they call host futures through a function that is never inlined.
+//! **What may be suspended.** The frames of a suspended fiber may go on on another thread. So it
+//! has no frames but those of this module, of wasm code, and of one shim, which holds a future that
+//! is `Send`. [`suspend`] refuses everything else: if a synchronous host function is between the
+//! fiber and the asynchronous one, the call fails with [`Error::NotAsync`]. Functions whose frames
+//! are there while the fiber is suspended touch no thread-local, because compilers take the address
+//! of one for a constant; they call host futures through a function that is never inlined.
 //!
 //! **What belongs to a thread** is exchanged with each switch, by [`resume`], whose frame is on the
 //! poller's stack: the store of the innermost activation, which the signal handler reads, and the
 //! bounds of the stack. So nothing of a suspended fiber is left on the thread that ran it.
 //!
 //! **What belongs to the store** is exchanged with each switch, too: the edges of the innermost
-//! activation and the stack limit. While its call is suspended, a store is marked as active, so that
-//! every other entry takes its slow way and is refused there.
+//! activation and the stack limit. While its call is suspended, a store is marked as active, so
+//! that every other entry takes its slow way and is refused there.
 //!
-//! **Cancellation.** A suspended fiber whose future is dropped goes on once more: [`suspend`] returns
-//! an error, the shim drops the host future, and the activation ends as by a trap, at the landing
-//! pad of its entry. Nothing unwinds through wasm code. A future that is leaked instead leaves its
-//! stack and all that is on it as they are, for ever; the store refuses all calls then.
+//! **Cancellation.** A suspended fiber whose future is dropped goes on once more: [`suspend`]
+//! returns an error, the shim drops the host future, and the activation ends as by a trap, at the
+//! landing pad of its entry. Nothing unwinds through wasm code. A future that is leaked instead
+//! leaves its stack and all that is on it as they are, for ever; the store refuses all calls then.
 
 use std::ffi::c_void;
 use std::future::Future;
@@ -103,8 +103,8 @@ impl Fibers {
     }
 
     /// # Errors
-    /// [`Error::Suspended`] if there is a suspended call. Its future is leaked, since it borrows the
-    /// store.
+    /// [`Error::Suspended`] if there is a suspended call. Its future is leaked, since it borrows
+    /// the store.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.suspended == 0 {
             Ok(())
@@ -407,8 +407,8 @@ where
 /// machine code or the fiber itself has just called.
 ///
 /// # Errors
-/// [`Error::NotAsync`] if there are frames of the host between the fiber and this function, or there
-/// is no fiber.
+/// [`Error::NotAsync`] if there are frames of the host between the fiber and this function, or
+/// there is no fiber.
 ///
 /// # Safety
 /// `core` is valid.

@@ -4,9 +4,9 @@
 //! [`Interruption::Epoch`](precast_artifact::Interruption::Epoch) looks at in every loop and every
 //! recursion, and that the shims of host functions look at when the host function is done, whatever
 //! the code. Not zero, it ends the activation with
-//! [`TrapCode::Interrupt`](precast_artifact::TrapCode::Interrupt), unless the host decides otherwise
-//! when a deadline has passed, see [`deadline`](super::deadline). Each reason to stop has a bit of
-//! its own ([`Reason`]), so that to clear one does not clear another.
+//! [`TrapCode::Interrupt`](precast_artifact::TrapCode::Interrupt), unless the host decides
+//! otherwise when a deadline has passed, see [`deadline`](super::deadline). Each reason to stop has
+//! a bit of its own ([`Reason`]), so that to clear one does not clear another.
 //!
 //! Machine code reads nothing of the engine. An engine knows its stores that have a deadline, and
 //! raises the words of those that are due. Its lock is taken when a store gets a deadline, when
@@ -45,7 +45,8 @@ pub(crate) enum Reason {
     Deadline = INTERRUPT_LEAST << 2,
 }
 
-/// A pointer to the interrupt word of a store, and to who is waiting in the store, for other threads.
+/// A pointer to the interrupt word of a store, and to who is waiting in the store, for other
+/// threads.
 #[derive(Debug, Clone)]
 pub(crate) struct Interrupt(NonNull<StoreCore>);
 
@@ -63,8 +64,8 @@ impl Interrupt {
         Self(unsafe { NonNull::new_unchecked(core) })
     }
 
-    /// Asks the store's wasm code to stop. The caller wakes what this returns, when it holds no lock
-    /// any more: to wake a task may run any code.
+    /// Asks the store's wasm code to stop. The caller wakes what this returns, when it holds no
+    /// lock any more: to wake a task may run any code.
     pub(crate) fn raise(&self, reason: Reason) -> Woken {
         let word = self.word();
         word.fetch_or(reason as u64, Ordering::SeqCst);

@@ -352,7 +352,8 @@ impl MemoryEntity {
     }
 
     /// If the memory would be too short for others with its initial size: the pages that they take
-    /// it to have at least, and the initial ones. A shared memory never gets its initial size again.
+    /// it to have at least, and the initial ones. A shared memory never gets its initial size
+    /// again.
     pub(crate) fn expected_beyond_initial(&self) -> Option<(u64, u64)> {
         let pages = |bytes: usize| self.ty.pages(bytes as u64);
         (self.expected > self.initial && self.shared().is_none())
@@ -366,8 +367,8 @@ impl MemoryEntity {
     }
 
     /// Restores the size and content that the memory had when instantiation began. The owner calls
-    /// [`MemoryEntity::publish`] afterwards. `ran` says whether machine code may have written to it.
-    /// The cost is in proportion to the pages that tenants write, see [`keep`](super::keep).
+    /// [`MemoryEntity::publish`] afterwards. `ran` says whether machine code may have written to
+    /// it. The cost is in proportion to the pages that tenants write, see [`keep`](super::keep).
     ///
     /// # Errors
     /// The system's; the memory must not be used any more then.

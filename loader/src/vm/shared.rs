@@ -6,9 +6,9 @@
 //! ```
 //! The memory belongs to everything that uses it together: instances of any store on any thread,
 //! and handles of the host. Its address space is reserved for all that it can ever be long, so the
-//! base and the mask never change. Its length is only read and written atomically. It is made longer under a
-//! lock: first the bytes become accessible, then the length says so. It never shrinks, is never
-//! reset, and never becomes part of a snapshot.
+//! base and the mask never change. Its length is only read and written atomically. It is made
+//! longer under a lock: first the bytes become accessible, then the length says so. It never
+//! shrinks, is never reset, and never becomes part of a snapshot.
 //!
 //! The bytes are everybody's. Rust code reads and writes them only by atomic accesses
 //! ([`Shared::read`], [`Shared::write`]), so that two threads of the host cannot make a data race,
@@ -188,7 +188,8 @@ const WORD: usize = size_of::<u64>();
 /// Copies bytes that other threads may write to.
 ///
 /// # Safety
-/// `to.len()` bytes from `from` on can be read, and are accessed only atomically or by machine code.
+/// `to.len()` bytes from `from` on can be read, and are accessed only atomically or by machine
+/// code.
 unsafe fn copy_out(from: *const u8, to: &mut [u8]) {
     let head = from.align_offset(WORD).min(to.len());
     let (first, rest) = to.split_at_mut(head);

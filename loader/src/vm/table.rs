@@ -105,8 +105,8 @@ impl TableEntity {
         self.expected = self.expected.max(elements);
     }
 
-    /// If the table would be too short for others with its initial size: the elements that they take
-    /// it to have at least, and the initial ones.
+    /// If the table would be too short for others with its initial size: the elements that they
+    /// take it to have at least, and the initial ones.
     pub(crate) fn expected_beyond_initial(&self) -> Option<(u64, u64)> {
         (self.expected > self.ty.min).then_some((self.expected, self.ty.min))
     }

@@ -1,10 +1,10 @@
-//! Source files and lines of wasm backtraces, from the DWARF of the module that an artifact was made
-//! of.
+//! Source files and lines of wasm backtraces, from the DWARF of the module that an artifact was
+//! made of.
 //!
 //! The loader reads no DWARF, and artifacts carry none of the module's. A frame of a backtrace says
 //! where in the module it is, and [`Symbols`] tells which line that is. They come from the module
-//! itself, or from its debugging information alone, which [`debug_part`] takes out of the module when
-//! it is compiled. Nothing is parsed until the first question.
+//! itself, or from its debugging information alone, which [`debug_part`] takes out of the module
+//! when it is compiled. Nothing is parsed until the first question.
 //!
 //! ```no_run
 //! use precast_loader::Error;
@@ -104,8 +104,8 @@ impl Symbols {
         })
     }
 
-    /// The function at an offset in the module and the functions that it was inlined into, innermost
-    /// first. There are none where no function is.
+    /// The function at an offset in the module and the functions that it was inlined into,
+    /// innermost first. There are none where no function is.
     ///
     /// # Errors
     /// [`DebugInfoError::Dwarf`].
@@ -160,8 +160,8 @@ impl fmt::Debug for Symbols {
     }
 }
 
-/// A backtrace with source files and lines, for people to read. `symbols` is asked for the debugging
-/// information of the module of each frame.
+/// A backtrace with source files and lines, for people to read. `symbols` is asked for the
+/// debugging information of the module of each frame.
 pub fn describe<'a>(
     trace: &'a WasmBacktrace,
     symbols: impl Fn(&precast_loader::FrameInfo) -> Option<&'a Symbols> + 'a,

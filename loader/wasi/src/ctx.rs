@@ -243,7 +243,8 @@ impl WasiCtxBuilder {
     }
 
     /// Sets where the guest's standard input comes from: a pipe, a socket or a file of the host. A
-    /// guest that waits for it ends at its deadline, which a [reader](Self::stdin) would not let it.
+    /// guest that waits for it ends at its deadline, which a [reader](Self::stdin) would not let
+    /// it.
     ///
     /// ```
     /// use std::io::Write;
@@ -392,8 +393,8 @@ impl WasiCtxBuilder {
         self
     }
 
-    /// Sets the guest's monotonic clock, which returns the time since a fixed moment, and never less
-    /// than before.
+    /// Sets the guest's monotonic clock, which returns the time since a fixed moment, and never
+    /// less than before.
     pub fn monotonic_clock(mut self, now: impl FnMut() -> Duration + Send + 'static) -> Self {
         self.ctx.clocks = Box::new(Replaced {
             monotonic_clock: Some(Box::new(now)),

@@ -221,9 +221,9 @@ impl<'a> GuestMemory<'a> {
         }
     }
 
-    /// Calls `read` with the buffers of a list and returns its result: how many bytes it has read. Of a long list only the
-    /// first buffers are passed, at most [`MAX_READ_BUFFERS`] buffers and [`MAX_TRANSFER`] bytes.
-    /// If they overlap, only the first one is passed.
+    /// Calls `read` with the buffers of a list and returns its result: how many bytes it has read.
+    /// Of a long list only the first buffers are passed, at most [`MAX_READ_BUFFERS`] buffers and
+    /// [`MAX_TRANSFER`] bytes. If they overlap, only the first one is passed.
     ///
     /// # Errors
     /// `FAULT` if one of these buffers is not within the memory; those of `read`.

@@ -76,8 +76,8 @@ pub fn add_to_linker<T: 'static, W: WasiView + 'static>(
 }
 
 /// Defines the functions of the snapshot before preview 1, which guests import from
-/// [`UNSTABLE_MODULE`]: most are the same, but attributes of files, subscriptions and places to seek from
-/// have other forms.
+/// [`UNSTABLE_MODULE`]: most are the same, but attributes of files, subscriptions and places to
+/// seek from have other forms.
 ///
 /// # Errors
 /// [`Error::Duplicate`] if one of the functions is defined already.

@@ -171,8 +171,8 @@ impl Plan {
                     at,
                     is_absolute,
                 } => {
-                    // If nothing else is ready, the call has slept for the shortest timeout, so that
-                    // one is over even if the clocks disagree.
+                    // If nothing else is ready, the call has slept for the shortest timeout, so
+                    // that one is over even if the clocks disagree.
                     let left = start.left(clock, at, is_absolute);
                     let is_over = !has_input && timeout.is_some_and(|t| left <= t);
                     if !is_over && !left.is_zero() {

@@ -1,7 +1,7 @@
 //! Load for the server: many connections with mixed requests, whose answers are checked.
 //!
-//! It reports requests per second, latencies by kind, and what the process holds in the end compared
-//! with after the first seconds.
+//! It reports requests per second, latencies by kind, and what the process holds in the end
+//! compared with after the first seconds.
 
 use std::error::Error as StdError;
 use std::net::SocketAddr;

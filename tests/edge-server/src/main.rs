@@ -1,8 +1,9 @@
 //! A guest for each request.
 //!
-//! Each request gets a store and an instance of its own, which are gone when it is answered. A guest
-//! that waits is suspended and blocks no thread; a guest that computes lets others have a turn each
-//! millisecond; a guest that takes too long is dropped wherever it is. What it prints is the answer.
+//! Each request gets a store and an instance of its own, which are gone when it is answered. A
+//! guest that waits is suspended and blocks no thread; a guest that computes lets others have a
+//! turn each millisecond; a guest that takes too long is dropped wherever it is. What it prints is
+//! the answer.
 //!
 //! ```console
 //! $ ./run.sh                       # serves on 127.0.0.1:8080

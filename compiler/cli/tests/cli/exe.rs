@@ -8,8 +8,8 @@ use crate::{Dir, Ran};
 
 const PRECAST: &str = env!("CARGO_BIN_EXE_precast");
 
-/// Prints its arguments and its environment, each followed by a line's end, and ends with the number
-/// of arguments as its exit code.
+/// Prints its arguments and its environment, each followed by a line's end, and ends with the
+/// number of arguments as its exit code.
 const SHOW: &str = r#"(module
     (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes (param i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "args_get" (func $args (param i32 i32) (result i32)))

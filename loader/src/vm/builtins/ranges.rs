@@ -162,8 +162,8 @@ pub(super) unsafe extern "C" fn table_init(
 }
 
 /// Copies a range of a segment piece by piece: `copy` is given the destination, the source and the
-/// length of each. An item of the segment has `size` bytes; `out` is the trap if the range is out of
-/// bounds.
+/// length of each. An item of the segment has `size` bytes; `out` is the trap if the range is out
+/// of bounds.
 ///
 /// # Safety
 /// As for [`Worker::new`].

@@ -1,5 +1,5 @@
-//! Runs a guest that is in this executable, at the start of a page: its code runs where it is, and its
-//! memory starts with pages of the executable's own file. The host has no `unsafe`.
+//! Runs a guest that is in this executable, at the start of a page: its code runs where it is, and
+//! its memory starts with pages of the executable's own file. The host has no `unsafe`.
 
 use std::error::Error;
 

@@ -1,6 +1,6 @@
-//! Makes an executable of a program without a linker, as `precast exe greet.wat` does: the runner's file
-//! with the artifact in it. The executable needs nothing else, and no memory for code is made when it
-//! runs.
+//! Makes an executable of a program without a linker, as `precast exe greet.wat` does: the runner's
+//! file with the artifact in it. The executable needs nothing else, and no memory for code is made
+//! when it runs.
 //!
 //! `executable RUNNER OUTPUT`, where the runner is a `precast-runner`.
 

@@ -1,5 +1,5 @@
-//! Runs a plug-in from a file that anybody could have written, because its vendor has signed it. There
-//! is no `unsafe` here: what runs is what was signed, whatever happens to the file.
+//! Runs a plug-in from a file that anybody could have written, because its vendor has signed it.
+//! There is no `unsafe` here: what runs is what was signed, whatever happens to the file.
 
 use std::error::Error;
 

@@ -1,5 +1,5 @@
-//! Runs a guest whose code the linker put into this executable: no file is opened, no code is mapped
-//! and no page becomes executable when the program runs.
+//! Runs a guest whose code the linker put into this executable: no file is opened, no code is
+//! mapped and no page becomes executable when the program runs.
 
 use std::error::Error;
 

@@ -110,7 +110,8 @@ impl Slot {
         Ok(())
     }
 
-    /// Whether its code is to stop just now: a store with a deadline takes only code that knows some.
+    /// Whether its code is to stop just now: a store with a deadline takes only code that knows
+    /// some.
     pub fn is_interrupted(&self) -> bool {
         self.interrupted
     }
