@@ -7,8 +7,7 @@
 //!
 //! The system maps the artifact together with the runner, so starting opens no file for code. The
 //! runner finds the artifact through the [`PayloadRecord`], which is a constant of the runner: in a
-//! section of its own, which whoever makes the executable looks for, fills in, and otherwise leaves
-//! alone.
+//! section of its own. `precast_object::executable` looks for that section and fills the record in.
 //!
 //! [`PAYLOAD_VERSION`] counts changes of the record and of the options.
 //! `precast_object::executable` writes executables; `precast_runner` reads them.

@@ -1,4 +1,4 @@
-//! What a compilation may take, for whoever compiles modules of strangers.
+//! What a compilation may take, for hosts that compile strangers' modules.
 //!
 //! Time and memory grow nearly linearly with a module (`tests/growth.py` shows that), so a limit on
 //! the module's size limits both. The other limits are for what grows otherwise: a single function,

@@ -25,10 +25,10 @@ macro_rules! include_artifact {
 /// Rust types for the imports and exports of a module, which the build script of this crate made
 /// with `precast_build`. A module of the crate should hold them.
 ///
-/// They are: `Imports`, a trait with one function for each function that the module imports (but
-/// those of WASI); `add_to_linker`, which defines these for a [`Linker`](crate::Linker) whose
-/// store's data implement the trait; and `Exports`, a structure with one method for each export. If
-/// the module changes a type, the host does not compile any more.
+/// The types and functions are: `Imports`, a trait with one function for each function that the
+/// module imports (but those of WASI); `add_to_linker`, which defines these for a
+/// [`Linker`](crate::Linker) whose store's data implement the trait; and `Exports`, a structure with
+/// one method for each export. A host whose module has changed a type does not compile.
 ///
 /// ```ignore
 /// // build.rs: precast_build::Module::new("guest.wasm").compile()?;

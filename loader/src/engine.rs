@@ -167,7 +167,7 @@ impl Config {
 /// let engine = Engine::new(Config::new().epoch_interruption(true))?;
 /// let mut store = Store::new(&engine, ());
 /// // Code in the store stops when the next epoch begins.
-/// store.set_epoch_deadline(1);
+/// store.set_epoch_deadline(1)?;
 /// std::thread::spawn(move || engine.increment_epoch());
 /// # Ok::<(), precast_loader::Error>(())
 /// ```

@@ -85,7 +85,7 @@
 // | | `call_async`, `host_async` | calls and host functions that can be suspended |
 // | | `linker`, `imports`, `instance_pre`, `redirect` | resolving and checking imports |
 // | | `embedded` | macros for what build scripts made |
-// | | `interrupt`, `hosts` | stopping code from outside; what is asked of the process |
+// | | `interrupt`, `hosts`, `moving` | stopping code from outside; what is asked of the process |
 // | runtime | `runtime` | instances that find each other by name |
 //
 // A new kind of trap starts in `precast_artifact::traps` and is raised in `vm/signal.rs` or

@@ -33,6 +33,40 @@ fn start<T: Send + 'static>(pre: &InstancePre<T>, data: T) -> (Store<T>, Instanc
     (store, instance)
 }
 
+/// However many stacks are kept, each call has one, and the stack of an earlier call has nothing to
+/// do with its results.
+#[test]
+fn any_number_of_stacks_can_be_kept() {
+    let wat = r#"(module (import "h" "wait" (func $wait (param i32) (result i32)))
+        (func (export "f") (param i32) (result i32)
+            (i32.add (call $wait (local.get 0)) (call $wait (i32.const 1)))))"#;
+    for kept in [0, 1] {
+        let config = Config::new().async_stacks_kept(kept).clone();
+        let pre = linked::<()>(&config, Strategy::Guarded, wat, |linker| {
+            let wait = |_: Caller<'_, ()>, (n,): (i32,)| -> Box<dyn Future<Output = i32> + Send> {
+                Box::new(async move {
+                    Pending(1).await;
+                    10 * n
+                })
+            };
+            linker.func_wrap_async("h", "wait", wait).unwrap();
+        });
+        for n in 0..5 {
+            let (mut first, a) = start(&pre, ());
+            let (mut second, b) = start(&pre, ());
+            let f = a.get_typed_func::<i32, i32>(&mut first, "f").unwrap();
+            let g = b.get_typed_func::<i32, i32>(&mut second, "f").unwrap();
+            let mut waits = Box::pin(f.call_async(&mut first, n));
+            assert!(poll_once(waits.as_mut()).is_pending());
+            assert_eq!(
+                block_on(g.call_async(&mut second, n + 1)).unwrap(),
+                10 * n + 20
+            );
+            assert_eq!(block_on(waits).unwrap(), 10 * n + 10);
+        }
+    }
+}
+
 #[test]
 fn values_of_every_type_pass_both_ways_across_a_suspension() {
     let wat = r#"(module

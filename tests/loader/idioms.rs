@@ -16,11 +16,11 @@ use precast_loader::*;
 use precast_tests::Source;
 
 #[expect(dead_code, reason = "it is enough that this compiles")]
-fn idioms(l: &mut Linker<()>, s: &mut Store<()>, m: &Module) {
+fn idioms(l: &mut Linker<StoreLimits>, s: &mut Store<StoreLimits>, m: &Module) {
     let _ = l.get(&mut *s, "a", "b");
     drop(l.module(&mut *s, "x", m));
     l.alias("a", "b", "c", "d").unwrap();
-    s.limiter(|()| Box::leak(Box::<StoreLimits>::default()));
+    s.limiter(|limits| limits);
     s.epoch_deadline_callback(|_| Ok(UpdateDeadline::Continue(1)));
     s.epoch_deadline_trap();
     s.set_fuel(10).unwrap();
@@ -32,11 +32,13 @@ fn idioms(l: &mut Linker<()>, s: &mut Store<()>, m: &Module) {
     for i in m.imports() {
         let _ = i.module();
         drop(i.ty());
+        let _ = l.get_by_import(&mut *s, &i);
     }
     for e in m.exports() {
         let _ = e.name();
     }
     drop(WasmBacktrace::capture(&*s));
+    drop(Val::null_exn_ref());
     let _ = Engine::new(&Config::new()).unwrap();
     let _ = MemoryType::new64(1, None);
     drop(Val::from(3i32));

@@ -9,6 +9,7 @@ use std::fmt::Write;
 use std::mem::{offset_of, size_of};
 
 use precast_artifact::abi::{GUARDED_OFFSET_LIMIT, GUARDED_RESERVATION, MASKED_OFFSET_LIMIT};
+use precast_artifact::executable::{self, PayloadRecord};
 use precast_artifact::promises::Promise;
 use precast_artifact::records::*;
 use precast_artifact::signature::{INTERNED_TYPE_ID, MAX_ENCODED_VALUES, MAX_NATIVE_PARAMS};
@@ -225,5 +226,27 @@ fn trailers_and_variants() {
         variants::VERSION,
         &out,
         &[(1, "eb7a38c4836bd638")],
+    );
+
+    let mut out = format!("{:?}\n", executable::PAYLOAD_MAGIC);
+    layout!(
+        out,
+        PayloadRecord {
+            magic,
+            version,
+            arch,
+            format,
+            abi,
+            artifact,
+            artifact_len,
+            options,
+            options_len,
+        }
+    );
+    unchanged(
+        "version of executables",
+        executable::PAYLOAD_VERSION,
+        &out,
+        &[(1, "0000000000000000")],
     );
 }

@@ -204,13 +204,13 @@ fn write_imports(text: &mut String, artifact: &Artifact<'_>) {
     );
     line!(text, "#[allow(dead_code, non_snake_case)]");
     line!(text, "pub trait Imports: Sized + 'static {{");
-    for import in &imports {
-        let Import {
-            module,
-            name,
-            identifier,
-            signature,
-        } = import;
+    for Import {
+        module,
+        name,
+        identifier,
+        signature,
+    } in &imports
+    {
         let docs = format!("`{module}.{name}`: {}", signature.shown());
         line!(text, "    #[doc = {docs:?}]");
         line!(
@@ -237,13 +237,13 @@ fn write_imports(text: &mut String, artifact: &Artifact<'_>) {
     line!(text, "pub fn add_to_linker<T: Imports>(");
     line!(text, "    linker: &mut ::precast_loader::Linker<T>,");
     line!(text, ") -> {} {{", result("()"));
-    for import in &imports {
-        let Import {
-            module,
-            name,
-            identifier,
-            signature,
-        } = import;
+    for Import {
+        module,
+        name,
+        identifier,
+        signature,
+    } in &imports
+    {
         if signature.is_typed() {
             let (declared, passed) = (signature.declared(), signature.passed());
             let comma = if passed.is_empty() { "" } else { ", " };
@@ -319,16 +319,7 @@ fn exports<'a>(artifact: &Artifact<'a>) -> Vec<Export<'a>> {
 
 /// The type of the function with this index: of one that is imported, or defined.
 fn signature_of(artifact: &Artifact<'_>, index: u32) -> Option<Signature> {
-    let imported = artifact.header().vm.func_import_count;
-    let signature = match index.checked_sub(imported) {
-        Some(defined) => artifact.functions().get(defined as usize)?.signature,
-        None => {
-            let mut imports = artifact.imports().iter();
-            let is_it = |r: &&ImportRecord| r.kind == ExternKind::Func as u32 && r.index == index;
-            imports.find(is_it)?.signature
-        }
-    };
-    Signature::of(artifact, signature)
+    Signature::of(artifact, artifact.function_signature(index).ok()?)
 }
 
 fn write_exports(text: &mut String, artifact: &Artifact<'_>) {
@@ -423,12 +414,15 @@ fn write_exports(text: &mut String, artifact: &Artifact<'_>) {
         text,
         "    pub fn instance(&self) -> &::precast_loader::Instance {{\n        &self.instance\n    }}"
     );
-    for (i, export) in exports.iter().enumerate() {
-        let Export {
+    for (
+        i,
+        Export {
             name,
             identifier,
             item,
-        } = export;
+        },
+    ) in exports.iter().enumerate()
+    {
         match item {
             ExportedItem::Func(signature) => {
                 let docs = format!("The function `{name}`: {}", signature.shown());

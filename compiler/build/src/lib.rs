@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The host includes what the script made. The artifact is in the executable, at the start of a
-//! page, and its code runs where it is, so that nothing is opened, mapped or copied:
+//! page, and its code runs where it is, so that nothing is copied and no page becomes executable:
 //!
 //! ```ignore
 //! mod guest {

@@ -101,7 +101,7 @@ impl CompilationCache {
         Ok(
             match entry::load(directory, engine, request, &self.0.options)? {
                 found @ Found::Module { .. } => self.use_found(directory, request, found, false),
-                // Whoever locks the entry reports and replaces it.
+                // The thread that locks the entry reports and replaces it.
                 Found::Nothing | Found::Unusable(_) => None,
             },
         )
@@ -125,7 +125,8 @@ impl CompilationCache {
         if directory.is_writable() && !self.0.options.require_hit {
             lock = self.lock(directory, request);
         }
-        let mut may_store = lock.is_some();
+        // Like `load_or_compile`, this stores without a lock if the file system has none.
+        let mut may_store = directory.is_writable() && !self.0.options.require_hit;
         match entry::read(directory, request, &self.0.options) {
             Ok(Some(bytes)) => return Ok(self.read(bytes)),
             Ok(None) => {}

@@ -62,7 +62,7 @@ use std::time::Duration;
 
 use precast_artifact::metadata::Metadata;
 use precast_compiler::{Compiler, Settings};
-use precast_loader::{Engine, Module};
+use precast_loader::{Engine, Module, WeakModule};
 
 pub use budget::{Entry, Removed, Usage};
 pub use error::Error;
@@ -266,9 +266,7 @@ impl CompilationCache {
         if waited {
             counters.waits.one();
         }
-        if let Some(module) = live.upgrade(engine) {
-            counters.memory_hits.one();
-            self.kept().touch(request.key);
+        if let Some(module) = self.mapped(&live, engine, request) {
             return Ok(module);
         }
         let module = self.load_or_compile(engine, wasm, settings, request, progress)?;
@@ -285,9 +283,7 @@ impl CompilationCache {
         if waited {
             self.0.counters.waits.one();
         }
-        if let Some(module) = live.upgrade(engine) {
-            self.0.counters.memory_hits.one();
-            self.kept().touch(request.key);
+        if let Some(module) = self.mapped(&live, engine, request) {
             return Ok(Some(module));
         }
         let module = self.load(engine, request)?;
@@ -295,6 +291,14 @@ impl CompilationCache {
             *live = module.downgrade();
         }
         Ok(module)
+    }
+
+    /// The module of a slot, if this process has it mapped.
+    fn mapped(&self, live: &WeakModule, engine: &Engine, request: &Request) -> Option<Module> {
+        let module = live.upgrade(engine)?;
+        self.0.counters.memory_hits.one();
+        self.kept().touch(request.key);
+        Some(module)
     }
 
     /// Returns the artifact that `wasm` compiles to with these settings: from the directory, or

@@ -78,19 +78,7 @@ pub(crate) fn spelled(signature: Option<&[Vec<&'static str>; 2]>) -> String {
 
 /// The type of a function by its index.
 pub(crate) fn function_type(artifact: &Artifact<'_>, index: u32) -> Option<[Vec<&'static str>; 2]> {
-    let imported = artifact.header().vm.func_import_count;
-    let found = match index.checked_sub(imported) {
-        Some(defined) => artifact
-            .functions()
-            .get(defined as usize)
-            .map(|f| f.signature),
-        None => artifact
-            .imports()
-            .iter()
-            .find(|r| r.kind == ExternKind::Func as u32 && r.index == index)
-            .map(|r| r.signature),
-    };
-    signature(artifact, found?)
+    signature(artifact, artifact.function_signature(index).ok()?)
 }
 
 /// The type of an item of an index space, in the notation of the text format.

@@ -84,22 +84,18 @@ impl<'a> Elf<'a> {
 
     /// The program headers; `None` if they are not in the file.
     pub(crate) fn programs(&self) -> Option<Vec<Program>> {
-        let count = u16_at(self.bytes, 56)?.into();
-        (0..count)
-            .map(|i| {
-                let at = self.programs.checked_add(i * PROGRAM_LEN)?;
-                let b = self.bytes.get(at..)?.get(..PROGRAM_LEN)?;
-                Some(Program {
-                    kind: u32_at(b, 0)?,
-                    flags: u32_at(b, 4)?,
-                    offset: u64_at(b, 8)?,
-                    address: u64_at(b, 16)?,
-                    file_len: u64_at(b, 32)?,
-                    memory_len: u64_at(b, 40)?,
-                    align: u64_at(b, 48)?,
-                })
+        let count = u16_at(self.bytes, 56)?;
+        self.table(self.programs, count, PROGRAM_LEN, |b| {
+            Some(Program {
+                kind: u32_at(b, 0)?,
+                flags: u32_at(b, 4)?,
+                offset: u64_at(b, 8)?,
+                address: u64_at(b, 16)?,
+                file_len: u64_at(b, 32)?,
+                memory_len: u64_at(b, 40)?,
+                align: u64_at(b, 48)?,
             })
-            .collect()
+        })
     }
 
     /// Replaces a program header in a copy of the file.
@@ -124,24 +120,33 @@ impl<'a> Elf<'a> {
 
     /// The section headers; `None` if they are not in the file.
     pub(crate) fn sections(&self) -> Option<Vec<Section>> {
-        let count = u16_at(self.bytes, 60)?.into();
-        (0..count)
-            .map(|i| {
-                let at = self.sections.checked_add(i * SECTION_LEN)?;
-                let b = self.bytes.get(at..)?.get(..SECTION_LEN)?;
-                Some(Section {
-                    name: u32_at(b, 0)?,
-                    kind: u32_at(b, 4)?,
-                    flags: u64_at(b, 8)?,
-                    address: u64_at(b, 16)?,
-                    offset: u64_at(b, 24)?,
-                    len: u64_at(b, 32)?,
-                    link: u32_at(b, 40)?,
-                    info: u32_at(b, 44)?,
-                    align: u64_at(b, 48)?,
-                    entry_len: u64_at(b, 56)?,
-                })
+        let count = u16_at(self.bytes, 60)?;
+        self.table(self.sections, count, SECTION_LEN, |b| {
+            Some(Section {
+                name: u32_at(b, 0)?,
+                kind: u32_at(b, 4)?,
+                flags: u64_at(b, 8)?,
+                address: u64_at(b, 16)?,
+                offset: u64_at(b, 24)?,
+                len: u64_at(b, 32)?,
+                link: u32_at(b, 40)?,
+                info: u32_at(b, 44)?,
+                align: u64_at(b, 48)?,
+                entry_len: u64_at(b, 56)?,
             })
+        })
+    }
+
+    /// The headers of `len` bytes each in a table; `None` if they are not in the file.
+    fn table<T>(
+        &self,
+        start: usize,
+        count: u16,
+        len: usize,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        (0..usize::from(count))
+            .map(|i| read(self.bytes.get(start.checked_add(i * len)?..)?.get(..len)?))
             .collect()
     }
 

@@ -77,10 +77,8 @@ impl FileMap {
         len: usize,
         offset: usize,
     ) -> io::Result<()> {
-        let at = self.pages(start, len).as_ptr();
-        // SAFETY: whole pages of this mapping are replaced, which nobody has used yet.
-        let part = unsafe { map(at, len, libc::PROT_READ, libc::MAP_FIXED, file, offset) };
-        part.map(drop).map_err(explained)
+        // SAFETY: nobody has used these pages of the mapping yet.
+        unsafe { self.replace(file, start, len, offset, libc::PROT_READ) }
     }
 
     /// Maps a part of the file a second time, in its place, so that it can be executed. `start` is
@@ -96,12 +94,30 @@ impl FileMap {
         len: usize,
         offset: usize,
     ) -> io::Result<()> {
-        let at = self.pages(start, len).as_ptr();
         let access = libc::PROT_READ | libc::PROT_EXEC;
-        // SAFETY: whole pages of this mapping are replaced by the same pages of the same file, so
-        // readers see no difference, and nobody writes to them.
-        let again = unsafe { map(at, len, access, libc::MAP_FIXED, file, offset) };
-        again.map(drop).map_err(explained)
+        // SAFETY: the same pages of the same file, so readers see no difference.
+        unsafe { self.replace(file, start, len, offset, access) }
+    }
+
+    /// Maps pages of a file in the place of pages of this mapping.
+    ///
+    /// # Safety
+    /// Nobody uses the pages, or they have the same content afterwards. Nobody writes to the file.
+    ///
+    /// # Errors
+    /// The system's.
+    unsafe fn replace(
+        &self,
+        file: &File,
+        start: usize,
+        len: usize,
+        offset: usize,
+        access: libc::c_int,
+    ) -> io::Result<()> {
+        let at = self.pages(start, len).as_ptr();
+        // SAFETY: whole pages of this mapping, of which this function's contract speaks.
+        let part = unsafe { map(at, len, access, libc::MAP_FIXED, file, offset) };
+        part.map(drop).map_err(explained)
     }
 
     /// The address of whole pages of the mapping.

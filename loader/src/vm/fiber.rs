@@ -502,7 +502,7 @@ unsafe fn poll<R>(
 /// Leaves the stack of the fiber, until its future is polled again.
 ///
 /// # Errors
-/// [`Error::Canceled`] if the future was dropped. Whoever gets this ends the activation.
+/// [`Error::Canceled`] if the future was dropped. The caller then ends the activation.
 ///
 /// # Safety
 /// The fiber is running and this runs on its stack.

@@ -12,6 +12,7 @@
 //! | `fd`, `fdstat`, `readdir` | functions on descriptors: data, attributes, directory listings |
 //! | `clock`, `poll`, `wait`, `process` | time, waiting, and all other functions |
 //! | `errno`, `types` | the snapshot's error numbers, flags and records |
+//! | `unstable` | the functions under the names and layouts of `wasi_unstable` |
 //! | `linker`, `runtime` | defines the functions in a linker, or in a runtime |
 //! | `access`, `threads` | programs with threads: their common context; starting and ending them |
 //!

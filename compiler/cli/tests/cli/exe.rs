@@ -255,7 +255,7 @@ fn strip_leaves_the_program() {
     dir.exe(&["show.wasm", "--argv0", "me"]).is("", "", 0);
     let stripped = Command::new("strip").arg(dir.path("show")).output();
     let Ok(output) = stripped else {
-        eprintln!("skipped: this machine has no `strip`");
+        eprintln!("skipped strip_leaves_the_program: this machine has no `strip`");
         return;
     };
     assert!(output.status.success(), "{output:?}");
