@@ -43,13 +43,14 @@ fn any_number_of_stacks_can_be_kept() {
     for kept in [0, 1] {
         let config = Config::new().async_stacks_kept(kept).clone();
         let pre = linked::<()>(&config, Strategy::Guarded, wat, |linker| {
-            let wait = |_: Caller<'_, ()>, (n,): (i32,)| -> Box<dyn Future<Output = i32> + Send> {
-                Box::new(async move {
-                    Pending(1).await;
-                    10 * n
+            linker
+                .func_wrap_async("h", "wait", |_, (n,): (i32,)| {
+                    Box::new(async move {
+                        Pending(1).await;
+                        10 * n
+                    })
                 })
-            };
-            linker.func_wrap_async("h", "wait", wait).unwrap();
+                .unwrap();
         });
         for n in 0..5 {
             let (mut first, a) = start(&pre, ());
