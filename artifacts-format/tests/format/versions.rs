@@ -247,6 +247,6 @@ fn trailers_and_variants() {
         "version of executables",
         executable::PAYLOAD_VERSION,
         &out,
-        &[(1, "0000000000000000")],
+        &[(1, "2ef3ddc1619dc898")],
     );
 }
