@@ -6,11 +6,11 @@
 //!
 //! A function with more than [`MOST_VALUES`] parameters or results is called with slices of values.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use precast_artifact::records::{ExternKind, ImportRecord};
-use precast_artifact::{Artifact, ValType};
+use precast_artifact::{Artifact, ValType, shown};
 
 use crate::identifier::Identifiers;
 
@@ -135,6 +135,13 @@ fn result(of: &str) -> String {
     format!("::core::result::Result<{of}, ::precast_loader::Error>")
 }
 
+/// A name of the module as code in documentation. The name must not end that code or its line:
+/// what follows would be markup, and a block of code is a test, which `cargo test` of the host runs.
+fn documented(name: &str) -> String {
+    let name = shown(name).to_string();
+    format!("`{}`", name.replace('`', "\\u{60}"))
+}
+
 /// Appends a line. Writing to a string cannot fail.
 macro_rules! line {
     ($text:expr, $($arguments:tt)*) => { writeln!($text, $($arguments)*).unwrap_or(()) };
@@ -165,9 +172,9 @@ fn imports<'a>(artifact: &Artifact<'a>) -> Vec<Import<'a>> {
     };
     // A name that several modules have is shown with the module's.
     let (mut seen, mut ambiguous) = (HashSet::new(), HashSet::new());
+    let mut first = HashMap::new();
     for (module, name, _) in functions() {
-        let others = seen.iter().any(|(m, n)| *n == name && *m != module);
-        if others {
+        if *first.entry(name).or_insert(module) != module {
             ambiguous.insert(name);
         }
         seen.insert((module, name));
@@ -211,7 +218,8 @@ fn write_imports(text: &mut String, artifact: &Artifact<'_>) {
         signature,
     } in &imports
     {
-        let docs = format!("`{module}.{name}`: {}", signature.shown());
+        let item = format!("{module}.{name}");
+        let docs = format!("{}: {}", documented(&item), signature.shown());
         line!(text, "    #[doc = {docs:?}]");
         line!(
             text,
@@ -425,7 +433,8 @@ fn write_exports(text: &mut String, artifact: &Artifact<'_>) {
     {
         match item {
             ExportedItem::Func(signature) => {
-                let docs = format!("The function `{name}`: {}", signature.shown());
+                let name = documented(name);
+                let docs = format!("The function {name}: {}", signature.shown());
                 line!(text, "\n    #[doc = {docs:?}]\n    ///\n    /// # Errors");
                 line!(
                     text,
@@ -445,7 +454,7 @@ fn write_exports(text: &mut String, artifact: &Artifact<'_>) {
                 line!(text, "        self.f{i}.call(store, {passed})\n    }}");
             }
             ExportedItem::Other(ty, _) => {
-                let docs = format!("The {} `{name}`.", ty.to_lowercase());
+                let docs = format!("The {} {}.", ty.to_lowercase(), documented(name));
                 line!(text, "\n    #[doc = {docs:?}]");
                 line!(
                     text,

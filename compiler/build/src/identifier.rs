@@ -1,6 +1,6 @@
 //! Identifiers of Rust for names of modules, which can be any text.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 /// Words that cannot be identifiers.
 const KEYWORDS: [&str; 54] = [
@@ -60,14 +60,17 @@ const KEYWORDS: [&str; 54] = [
     "macro_rules",
 ];
 
-/// Gives out identifiers, each once.
+/// Gives out identifiers, each once: those that were given out, with the number that the next name
+/// gets that becomes the same one. A module may have any number of such names, so the number is not
+/// searched for.
 #[derive(Debug)]
-pub(crate) struct Identifiers(HashSet<String>);
+pub(crate) struct Identifiers(HashMap<String, usize>);
 
 impl Identifiers {
     /// No name becomes one of the reserved identifiers.
     pub(crate) fn new(reserved: &[&str]) -> Self {
-        Self(reserved.iter().map(|name| (*name).to_owned()).collect())
+        let reserved = reserved.iter().map(|name| ((*name).to_owned(), 2));
+        Self(reserved.collect())
     }
 
     /// An identifier for a name: the name itself where it is one, otherwise with `_` for what
@@ -82,12 +85,20 @@ impl Identifiers {
         } else if KEYWORDS.contains(&&*identifier) {
             identifier.push('_');
         }
-        let mut free = identifier.clone();
-        let mut number = 2;
-        while !self.0.insert(free.clone()) {
-            free = format!("{identifier}_{number}");
+        let Some(mut number) = self.0.get(&identifier).copied() else {
+            self.0.insert(identifier.clone(), 2);
+            return identifier;
+        };
+        // Names of the module may have such numbers themselves.
+        let free = loop {
+            let free = format!("{identifier}_{number}");
             number += 1;
-        }
+            if !self.0.contains_key(&free) {
+                break free;
+            }
+        };
+        self.0.insert(identifier, number);
+        self.0.insert(free.clone(), 2);
         free
     }
 }
@@ -117,5 +128,24 @@ mod tests {
         ] {
             assert_eq!(identifiers.give(name), expected, "{name:?}");
         }
+    }
+
+    #[test]
+    fn names_that_look_like_given_identifiers_are_others() {
+        let mut identifiers = Identifiers::new(&[]);
+        let names = ["a_2", "a_3", "a", "a", "a", "a_2", "a_2_2", "a_4"];
+        let given = names.map(|name| identifiers.give(name));
+        let expected = ["a_2", "a_3", "a", "a_4", "a_5", "a_2_2", "a_2_2_2", "a_4_2"];
+        assert_eq!(given, expected);
+    }
+
+    /// Counting from 2 for each name would take 20,000,000,000 steps.
+    #[test]
+    fn many_names_of_one_identifier_take_little_time() {
+        let mut identifiers = Identifiers::new(&[]);
+        for _ in 0..199_999 {
+            identifiers.give("+");
+        }
+        assert_eq!(identifiers.give("-"), "_unnamed_200000");
     }
 }

@@ -103,6 +103,32 @@ fn names_of_the_module_stay_text() {
     assert!(!outside.contains("evil();"), "{outside}");
 }
 
+/// A block of code in documentation is a test, which `cargo test` of the host would run.
+#[test]
+fn names_of_the_module_do_not_leave_their_code_in_documentation() {
+    let (directory, cargo) = environment(X86_64);
+    let evil = r#"x\0a\0a```\0aevil()\0a```\0d\e2\80\a8~~~`<b>"#;
+    let text = format!(
+        r#"(module (import "m{evil}" "i{evil}" (func)) (memory (export "m{evil}") 1)
+            (func (export "{evil}")))"#
+    );
+    let module = guest(&directory, &text);
+    module.compile_in(&cargo).expect("compiles");
+    let bindings = fs::read_to_string(cargo.out_dir.join("guest.bindings.rs")).expect("written");
+    let docs: Vec<&str> = bindings
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("#[doc = "))
+        .collect();
+    assert_eq!(docs.len(), 3, "{bindings}");
+    for line in docs {
+        // Only the escapes that `shown` writes are left, in one pair of backticks.
+        let text = line.replace(r"\\u{", "");
+        assert!(!text.contains('\\'), "{line}");
+        assert_eq!(text.matches('`').count(), 2, "{line}");
+        assert!(text.contains("<b>`"), "{line}");
+    }
+}
+
 #[test]
 fn cpu_features_and_target_are_those_of_the_host() {
     let features = |target: &str, features: &str, module: fn(Module) -> Module| {
