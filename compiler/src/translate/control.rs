@@ -6,6 +6,8 @@
 //!
 //! Unreachable code is skipped, but its nesting is tracked.
 
+use std::collections::HashMap;
+
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
 use precast_artifact::ValType;
@@ -293,18 +295,17 @@ impl FuncTranslator<'_, '_> {
         // A switch passes no arguments. If there are values to pass, each target gets a
         // bridge, a block of its own that passes them.
         let mut bridges: Vec<(usize, Block)> = Vec::new();
+        let mut known: HashMap<usize, Block> = HashMap::new();
         let mut destinations = Vec::with_capacity(depths.len());
         for depth in depths {
-            let block = if arity == 0 {
-                self.target(depth).0
-            } else if let Some((_, block)) = bridges.iter().find(|(other, _)| *other == depth) {
-                *block
-            } else {
-                let block = self.builder.create_block();
-                bridges.push((depth, block));
-                block
-            };
-            destinations.push(block);
+            destinations.push(match arity {
+                0 => self.target(depth).0,
+                _ => *known.entry(depth).or_insert_with(|| {
+                    let block = self.builder.create_block();
+                    bridges.push((depth, block));
+                    block
+                }),
+            });
         }
         let default = destinations.pop().expect("the default target");
         self.switch(index, &destinations, default);
