@@ -79,9 +79,11 @@ def body(code, locals_=()):
 
 
 def module(types=None, imports=(), funcs=None, tables=(), memory=1, globals_=(), exports=(), elements=(), data=(), bodies=()):
-    """A module; functions have type 0 unless `funcs` says otherwise."""
+    """A module; functions have type 0 unless `funcs` says otherwise. All imports are functions. A passive segment
+    names all functions that are defined, because code that nothing reaches is not compiled."""
     types = types or [functype([I32], [I32])]
     funcs = funcs if funcs is not None else [0] * len(bodies)
+    elements = list(elements) + [b"\x01\x00" + vec(uleb(len(imports) + i) for i in range(len(bodies)))]
     sections = [
         (1, vec(types)),
         (2, vec(imports)),
@@ -233,6 +235,12 @@ def br_table_blocks(n):
     return one(BLOCK * (n + 1) + get(0) + targets + (END + get(0) + const(1) + ADD + put(0)) * (n + 1) + get(0))
 
 
+@dimension(200)
+def br_table_values(n):
+    targets = b"\x0e" + uleb(n) + b"".join(uleb(i) for i in range(n)) + b"\x00"
+    return one(b"\x02\x7f" * (n + 1) + get(0) + get(0) + targets + (END + DROP + get(0)) * (n + 1))
+
+
 @dimension(100)
 def br_tables(n):
     targets = b"\x0e" + uleb(16) + bytes(i % 2 for i in range(17))
@@ -270,6 +278,17 @@ def indirect_calls(n):
 def callees(n):
     code = get(0) + b"".join(b"\x10" + uleb(1 + i) for i in range(n))
     return module(bodies=[body(code)] + [body(get(0))] * n)
+
+
+@dimension(500)
+def calls_of_blocks(n):
+    return module(bodies=[body((BLOCK + END) * n + get(0))] + [body(get(0) + b"\x10\x00")] * (n // 8))
+
+
+@dimension(500)
+def calls_of_calls(n):
+    small = [body(get(0) + const(3) + ADD)] + [body(get(0) + b"\x10" + uleb(i)) for i in range(n)]
+    return module(bodies=small)
 
 
 @dimension(1000)

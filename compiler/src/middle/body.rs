@@ -17,16 +17,19 @@ use crate::workers::Workers;
 /// most such code is generated.
 const MAX_LOCALS: u32 = 128;
 
+/// Bytes that count like an operator. Operators that only structure code cost no time when it runs,
+/// and nearly no space, but each place that they are compiled into costs time of the compiler. Real
+/// code has two to three bytes for each operator that computes something.
+const BYTES: u32 = 8;
+
 /// Reading bodies takes less time than compiling them by about this factor.
 const FASTER: usize = 64;
 
 /// A function's body.
 #[derive(Debug, Default)]
 pub(crate) struct Body {
-    /// Number of operators that compute something.
+    /// Number of operators that compute something; more for a body that is mostly something else.
     pub(crate) size: u32,
-    /// Bytes of the body.
-    pub(crate) bytes: u32,
     /// Calls of defined functions, in the order of the code.
     pub(crate) calls: Vec<Call>,
     /// Whether the body calls something else: an import, an element of a table, a reference.
@@ -79,7 +82,6 @@ fn read(
 ) -> Result<Body, Error> {
     let range = code.range();
     let mut body = Body {
-        bytes: u32::try_from(range.end - range.start).unwrap_or(u32::MAX),
         fits: true,
         ..Body::default()
     };
@@ -144,6 +146,8 @@ fn read(
         );
     }
     allocations.reader = reader.into_allocations();
+    let bytes = u32::try_from(range.end - range.start).unwrap_or(u32::MAX);
+    body.size = body.size.max(bytes / BYTES);
     body.fits &= locals <= MAX_LOCALS;
     Ok(body)
 }

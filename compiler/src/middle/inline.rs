@@ -43,10 +43,9 @@ const MODERATE: u32 = 60;
 const ONLY: u32 = 150;
 /// Maximum size of a caller into which more than small callees are compiled.
 const CALLER: u32 = 3000;
-/// Maximum size of any caller.
+/// Maximum size of any caller. It also limits the bytes that are translated for one function, and
+/// so the positions, because a body has few bytes for its size.
 const LIMIT: u32 = 20_000;
-/// Maximum number of bytes of a function with everything that is compiled into it.
-const BYTES: u32 = 1 << 24;
 /// Positions are the offsets of a module that is no longer than this.
 const MODULE: u64 = 1 << 30;
 /// Leaves that are called in loops or with constants may make the module larger by one part in so
@@ -149,7 +148,6 @@ impl Inlining {
 #[derive(Debug, Clone, Copy, Default)]
 struct Grown {
     size: u32,
-    bytes: u32,
     depth: usize,
     is_leaf: bool,
 }
@@ -208,7 +206,6 @@ impl<'a> Choice<'a> {
         let body = &self.bodies[function];
         let mut grown = Grown {
             size: body.size,
-            bytes: body.bytes,
             depth: 1,
             is_leaf: body.is_leaf(),
         };
@@ -221,7 +218,6 @@ impl<'a> Choice<'a> {
             }
             self.calls.push(call.offset);
             grown.size += callee.size;
-            grown.bytes += callee.bytes;
             grown.depth = grown.depth.max(callee.depth + 1);
             are_all_in &= callee.is_leaf;
         }
@@ -236,7 +232,6 @@ impl<'a> Choice<'a> {
             && !self.order.same_component(function, call.callee)
             && callee.depth < MAX_DEPTH
             && caller.size + callee.size <= LIMIT
-            && caller.bytes.saturating_add(callee.bytes) <= BYTES
     }
 
     fn is_worth(&mut self, function: DefinedFuncIndex, call: &Call, caller: Grown) -> bool {

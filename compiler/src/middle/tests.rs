@@ -64,6 +64,21 @@ fn small_functions_always_and_large_ones_only_once() {
     assert_eq!(size(TWICE), (vec![0, 0], vec![]));
 }
 
+/// Translating them for each of their calls would take time in the square of the module.
+#[test]
+fn bodies_that_cost_only_the_compiler_are_not_small() {
+    let module =
+        |body: &str| format!("(module (func $f {body}) (func (export \"g\") (call $f) (call $f)))");
+    let blocks = |count| module(&"(block)".repeat(count));
+    assert_eq!(by_cost(&blocks(20)), (vec![0, 2], vec![0]));
+    assert_eq!(by_cost(&blocks(100)), (vec![0, 0], vec![]));
+    let table = |count| module(&format!("(br_table {}(i32.const 0))", "0 ".repeat(count)));
+    assert_eq!(by_cost(&table(50)), (vec![0, 2], vec![0]));
+    assert_eq!(by_cost(&table(500)), (vec![0, 0], vec![]));
+    let dead = module(&format!("(return) {}", "(nop)".repeat(1000)));
+    assert_eq!(by_cost(&dead), (vec![0, 0], vec![]));
+}
+
 #[test]
 fn leaves_in_loops_and_with_constants() {
     let module = |size, body| {
