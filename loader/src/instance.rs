@@ -28,7 +28,7 @@ use crate::stored::Stored;
 use crate::table::Table;
 use crate::tag::Tag;
 use crate::typed::{WasmParams, WasmResults};
-use crate::vm::activation::is_active;
+use crate::vm::activation::is_active_anywhere;
 use crate::vm::instance::InstanceData;
 use crate::vm::pool;
 use crate::vm::quota::{self, Demand};
@@ -423,7 +423,7 @@ unsafe fn check_idle(
         });
     }
     // SAFETY: by this function's contract.
-    if unsafe { is_active(core) } {
+    if unsafe { is_active_anywhere(core) } {
         return Err(Error::Unsuitable {
             action,
             why: "wasm code of its store is running; do it when all calls are over".into(),

@@ -46,6 +46,7 @@ mod snapshot;
 mod stack;
 mod stress;
 mod stripped;
+mod suspended;
 mod syscalls;
 mod threads;
 mod traps;

@@ -16,6 +16,8 @@ use precast_artifact::TrapCode;
 
 use super::ending::{Ending, RawFrames};
 use super::externrefs::Point;
+#[cfg(feature = "async")]
+use super::fiber::SUSPENDED;
 use super::module::MappedModule;
 use super::store::StoreCore;
 use crate::arch;
@@ -86,7 +88,7 @@ unsafe fn nested_limit(core: *const StoreCore) -> Result<usize, Error> {
     }
 }
 
-/// Whether wasm code of a store is active, or suspended.
+/// Whether wasm code of a store is active on this stack, or suspended.
 ///
 /// # Safety
 /// `core` is valid.
@@ -94,6 +96,22 @@ unsafe fn nested_limit(core: *const StoreCore) -> Result<usize, Error> {
 pub(crate) unsafe fn is_active(core: *const StoreCore) -> bool {
     // SAFETY: by this function's contract.
     unsafe { (*core).vm.entry_sp != 0 }
+}
+
+/// Whether wasm code of a store is active on any stack, or suspended. On the stack of a fiber that
+/// calls a host function, nothing may be active, but code around that call is.
+///
+/// # Safety
+/// `core` is valid.
+pub(crate) unsafe fn is_active_anywhere(core: *const StoreCore) -> bool {
+    // SAFETY: by this function's contract.
+    unsafe {
+        #[cfg(feature = "async")]
+        if (*core).fibers.are_nested() {
+            return true;
+        }
+        is_active(core)
+    }
 }
 
 /// [`enter`] for a store without an activation.
@@ -315,6 +333,11 @@ pub(crate) unsafe fn capture(core: &StoreCore) -> WasmBacktrace {
             return WasmBacktrace::default();
         }
         let vm = &core.vm;
+        // The edges of a suspended call are those that its fiber keeps.
+        #[cfg(feature = "async")]
+        if vm.entry_sp == SUSPENDED {
+            return WasmBacktrace::default();
+        }
         let pc = *(vm.exit_sp as *const usize);
         let mut frames = RawFrames::EMPTY;
         frames.walk(pc, vm.exit_fp, vm.entry_fp, false, core.outer);

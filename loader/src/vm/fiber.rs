@@ -50,7 +50,7 @@ use crate::sys::stack::Bounds;
 use crate::sys::stack_pool::{Stack, StackSettings};
 
 /// The value of `entry_sp` of a store whose only calls are suspended.
-const SUSPENDED: usize = usize::MAX;
+pub(crate) const SUSPENDED: usize = usize::MAX;
 
 /// The fibers of a store.
 #[derive(Debug)]
@@ -121,11 +121,17 @@ impl Fibers {
         }
     }
 
-    /// Whether frames of the store are on other stacks than that of the innermost activation.
+    /// Whether frames of the store are on other stacks than that of the innermost activation: on
+    /// those that the pollers of the running fibers run on, or on those of suspended ones.
     pub(crate) fn are_nested(&self) -> bool {
-        // SAFETY: a running fiber is on its stack, which is there.
-        let around = unsafe { self.running.as_ref() }.is_some_and(|f| f.elsewhere.is_active());
-        around || self.suspended != 0
+        // SAFETY: a running fiber is on its stack, which is there, and so are those around it.
+        let next = |fiber: &*mut Fiber| Some(unsafe { fiber.as_ref() }?.around);
+        let mut running = std::iter::successors(Some(self.running), next);
+        // SAFETY: as above.
+        let is_beneath = |fiber: *mut Fiber| {
+            unsafe { fiber.as_ref() }.is_some_and(|fiber| fiber.elsewhere.is_active())
+        };
+        self.suspended != 0 || running.any(is_beneath)
     }
 }
 
