@@ -51,7 +51,7 @@ impl InterruptHandle {
     /// or because an instance is closed. Host functions need not ask, since the code ends when they
     /// return.
     pub fn is_interrupted(&self) -> bool {
-        lock(&self.0).as_ref().is_some_and(Interrupt::is_raised)
+        lock(&self.0).as_ref().is_some_and(Interrupt::ends)
     }
 
     /// For host functions that wait for the system: calls `wait` with a descriptor that can be read

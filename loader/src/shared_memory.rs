@@ -1,6 +1,7 @@
 //! Linear memories that several threads use at the same time.
 
 use std::cell::UnsafeCell;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -203,7 +204,7 @@ impl SharedMemory {
         let place = atomic_place(&self.0, address, size_of::<u32>())?;
         // SAFETY: in bounds and aligned.
         let is_expected = || unsafe { self.0.load32(place) } == expected;
-        wait_result(self.0.waiters.wait(address, is_expected, timeout, None))
+        Ok(self.wait(address, is_expected, timeout))
     }
 
     /// [`SharedMemory::atomic_wait32`] with a value of 64 bits: `memory.atomic.wait64`.
@@ -219,7 +220,23 @@ impl SharedMemory {
         let place = atomic_place(&self.0, address, size_of::<u64>())?;
         // SAFETY: in bounds and aligned.
         let is_expected = || unsafe { self.0.load64(place) } == expected;
-        wait_result(self.0.waiters.wait(address, is_expected, timeout, None))
+        Ok(self.wait(address, is_expected, timeout))
+    }
+
+    fn wait(
+        &self,
+        address: u64,
+        is_expected: impl FnOnce() -> bool,
+        timeout: Option<Duration>,
+    ) -> WaitResult {
+        let go_on = || Ok::<(), Infallible>(());
+        let waiters = &self.0.waiters;
+        let Ok(woken) = waiters.wait(address, is_expected, timeout, None, go_on);
+        match woken {
+            Woken::Notified => WaitResult::Ok,
+            Woken::Mismatch => WaitResult::Mismatch,
+            Woken::TimedOut => WaitResult::TimedOut,
+        }
     }
 
     fn out_of_bounds(&self, at: usize, len: usize) -> Error {
@@ -229,14 +246,5 @@ impl SharedMemory {
             len: len as u64,
             size: self.data_size() as u64,
         }
-    }
-}
-
-fn wait_result(woken: Woken) -> Result<WaitResult, Trap> {
-    match woken {
-        Woken::Notified => Ok(WaitResult::Ok),
-        Woken::Mismatch => Ok(WaitResult::Mismatch),
-        Woken::TimedOut => Ok(WaitResult::TimedOut),
-        Woken::Interrupted => Err(Trap::Interrupt),
     }
 }

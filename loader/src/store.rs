@@ -177,14 +177,16 @@ impl<T: 'static> Store<T> {
             let Some(mut decide) = inner.on_deadline.take() else {
                 return Ok(UpdateDeadline::Interrupt);
             };
+            inner.core.set_asks(false);
             let asked = AssertUnwindSafe(|| decide(StoreContextMut(&mut *inner)));
             let decision = catch_unwind(asked);
             inner.on_deadline = Some(decide);
+            inner.core.set_asks(true);
             decision.unwrap_or_else(|panic| resume_unwind(panic))
         }
         let inner = self.inner_mut();
         inner.on_deadline = Some(Box::new(Box::new(decide)));
-        inner.core.ask_host = Some(ask::<T>);
+        inner.core.set_ask_host(Some(ask::<T>));
     }
 
     /// When the deadline has passed, code lets other tasks of the executor have a turn, and gets a
@@ -202,7 +204,7 @@ impl<T: 'static> Store<T> {
     /// [`Trap::Interrupt`](crate::Trap::Interrupt). So it is in a new store.
     pub fn epoch_deadline_trap(&mut self) {
         let inner = self.inner_mut();
-        inner.core.ask_host = None;
+        inner.core.set_ask_host(None);
         inner.on_deadline = None;
     }
 

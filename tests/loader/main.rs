@@ -52,5 +52,6 @@ mod threads;
 mod traps;
 mod turns;
 mod variants;
+mod waits;
 
 use precast_tests::child;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use precast_artifact::{Interruption, Strategy, TrapCode};
 use precast_loader::runtime::{Context, HostModule, InstanceConfig, Runtime, State};
-use precast_loader::{Config, Engine, Error, Linker, Store};
+use precast_loader::{Config, Engine, Error, Linker, Store, UpdateDeadline};
 use precast_tests::{Source, child};
 use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker};
 use tempfile::TempDir;
@@ -244,6 +244,48 @@ fn input_that_comes_ends_the_waiting() {
             assert_eq!(memory.data(&store)[8], 1);
             assert_eq!(memory.data(&store)[512..514], [2, 0]);
             assert_eq!(memory.data(&store)[528], 16);
+        }
+    }
+}
+
+/// A deadline about which the host decides ends nothing that waits: the guest goes on waiting, and
+/// the host is asked afterwards.
+#[test]
+fn a_deadline_that_the_host_decides_about_ends_no_wait() {
+    if !with_a_silent_input("a_deadline_that_the_host_decides_about_ends_no_wait") {
+        return;
+    }
+    let (engine, pipe) = (engine(), Pipe::new());
+    for strategy in precast_tests::strategies() {
+        let source = Source::new(strategy).interruption(Interruption::Epoch);
+        let module = source.module(&engine, GUEST);
+        let linker = linker(&engine, |wasi: &mut WasiCtx| wasi);
+        for name in ["sleep", "poll", "poll_pipe"] {
+            for passed_before in [false, true] {
+                let mut store = Store::new(&engine, pipe.wasi());
+                store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Continue(u64::MAX)));
+                let instance = linker.instantiate(&mut store, &module).unwrap();
+                let memory = instance.get_memory(&mut store, "memory").unwrap();
+                let time = Duration::from_millis(40);
+                let nanoseconds = (time.as_nanos() as u64).to_le_bytes();
+                memory.write(&mut store, 256 + 24, &nanoseconds).unwrap();
+                let func = instance
+                    .get_typed_func::<(), i32>(&mut store, name)
+                    .unwrap();
+                store.set_epoch_deadline(1).unwrap();
+                if passed_before {
+                    engine.increment_epoch();
+                }
+                thread::scope(|scope| {
+                    scope.spawn(|| {
+                        thread::sleep(Duration::from_millis(10));
+                        engine.increment_epoch();
+                    });
+                    let start = Instant::now();
+                    assert_eq!(func.call(&mut store, ()).unwrap(), 0, "{name}");
+                    assert!(start.elapsed() >= time, "{name}: {:?}", start.elapsed());
+                });
+            }
         }
     }
 }

@@ -6,16 +6,17 @@
 //!
 //! Host functions, and operators on long ranges, look at the word too, but cannot be suspended
 //! where they do: with somebody to ask they go on ([`ends`]), and the code that they return to
-//! asks.
+//! asks. Code that waits at an address of a shared memory asks while it waits.
+//!
+//! While the host is asked, nobody is there to ask: what its callback calls ends at the deadline.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use precast_artifact::TrapCode;
 use precast_artifact::vm::VmContextHeader;
 
 use super::activation::raise;
-use super::ending::Ending;
+use super::ending::{Ending, caught};
 #[cfg(feature = "async")]
 use super::fiber;
 use super::interrupt::{GO_ON, Reason};
@@ -31,10 +32,10 @@ pub(crate) type AskHost = unsafe fn(*mut StoreCore) -> Result<UpdateDeadline, Er
 unsafe fn word(core: *mut StoreCore) -> u64 {
     // SAFETY: by this function's contract; the word is aligned and lives as long as the store.
     let word = unsafe { AtomicU64::from_ptr(&raw mut (*core).vm.interrupt) };
-    word.load(Ordering::Acquire)
+    word.load(Ordering::SeqCst)
 }
 
-/// Whether code of the store is to end, without the host being asked.
+/// Whether code of the store is to end, without the host being asked. Any thread may ask this.
 ///
 /// # Safety
 /// `core` is valid.
@@ -43,8 +44,8 @@ pub(crate) unsafe fn ends(core: *mut StoreCore) -> bool {
     // SAFETY: by this function's contract.
     match unsafe { word(core) } {
         GO_ON => false,
-        // SAFETY: as above.
-        word => word != Reason::Deadline as u64 || unsafe { (*core).ask_host.is_none() },
+        // SAFETY: as above; threads may share this field.
+        word => word != Reason::Deadline as u64 || unsafe { !(*core).interrupt_users.asks() },
     }
 }
 
@@ -54,18 +55,26 @@ pub(crate) unsafe extern "C" fn interrupted(vmctx: *mut VmContextHeader) {
     // nothing is left to drop.
     unsafe {
         let core = (*vmctx).store.cast::<StoreCore>();
-        if let Err(ending) = go_on(core) {
+        // The future of the host may panic, and so may the waker of its task.
+        if let Err(ending) = caught(|| go_on(core)) {
             raise(core, ending);
         }
     }
 }
 
+/// Asks the host if the only reason to stop is that a deadline has passed, and suspends the code if
+/// the host says so.
+///
 /// # Errors
 /// How the activation ends.
 ///
+/// # Panics
+/// If code of the host does.
+///
 /// # Safety
-/// As for [`raise`].
-unsafe fn go_on(core: *mut StoreCore) -> Result<(), Ending> {
+/// As for [`raise`]; frames of the caller may go on on another thread, so they touch no
+/// thread-local after this.
+pub(super) unsafe fn go_on(core: *mut StoreCore) -> Result<(), Ending> {
     // SAFETY: by this function's contract; the code may go on on another thread than it began on,
     // so what may use thread-locals is not inlined here.
     unsafe {
@@ -102,10 +111,7 @@ unsafe fn decide(core: *mut StoreCore) -> Result<UpdateDeadline, Ending> {
         let Some(ask) = (*core).ask_host.filter(|_| !ends(core)) else {
             return Ok(UpdateDeadline::Interrupt);
         };
-        let update = match catch_unwind(AssertUnwindSafe(|| ask(core))) {
-            Ok(update) => update?,
-            Err(panic) => return Err(Ending::Panic(panic)),
-        };
+        let update = ask(core)?;
         match &update {
             UpdateDeadline::Interrupt => {}
             UpdateDeadline::Continue(ticks) => (*core).set_deadline(Some(*ticks)),

@@ -7,6 +7,7 @@
 
 use std::any::Any;
 use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::activation::SavedActivation;
 use crate::backtrace::{FrameInfo, WasmBacktrace};
@@ -22,6 +23,12 @@ pub(crate) enum Ending {
     Trap(precast_artifact::TrapCode),
     Error(Error),
     Panic(Box<dyn Any + Send>),
+}
+
+/// What `work` returns; a panic of the host's code in there is an ending as well.
+pub(crate) fn caught<R>(work: impl FnOnce() -> Result<R, Ending>) -> Result<R, Ending> {
+    let result = catch_unwind(AssertUnwindSafe(work));
+    result.unwrap_or_else(|panic| Err(Ending::Panic(panic)))
 }
 
 impl From<precast_artifact::TrapCode> for Ending {

@@ -17,13 +17,15 @@
 //! ([`StoreCore::forget_interrupts`]).
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use precast_artifact::Interruption;
 use precast_artifact::vm::{INTERRUPT_LEAST, VmStoreContext};
 
+use super::deadline::{self, AskHost};
 use super::parking::Parker;
 use super::store::StoreCore;
 use super::store_id::StoreId;
@@ -64,15 +66,18 @@ impl Interrupt {
         Self(unsafe { NonNull::new_unchecked(core) })
     }
 
-    /// Asks the store's wasm code to stop. The caller wakes what this returns, when it holds no
-    /// lock any more: to wake a task may run any code.
+    /// Asks the store's wasm code to stop, and wakes what waits in the store if the code is to end.
+    /// The caller wakes or drops what this returns when it holds no lock any more: both may run any
+    /// code of the host.
     pub(crate) fn raise(&self, reason: Reason) -> Woken {
-        let word = self.word();
-        word.fetch_or(reason as u64, Ordering::SeqCst);
-        waiting::wake(word);
+        self.word().fetch_or(reason as u64, Ordering::SeqCst);
+        waiting::wake(self);
         #[cfg(feature = "async")]
         // SAFETY: by the contract of `of` the store exists, and threads may share this field.
-        return Woken(unsafe { (*self.0.as_ptr()).fibers.waker.take() });
+        return Woken(match self.ends() {
+            true => unsafe { (*self.0.as_ptr()).fibers.waker.take() },
+            false => None,
+        });
         #[cfg(not(feature = "async"))]
         Woken()
     }
@@ -82,8 +87,10 @@ impl Interrupt {
         self.word().fetch_and(!(reason as u64), Ordering::AcqRel);
     }
 
-    pub(crate) fn is_raised(&self) -> bool {
-        self.word().load(Ordering::SeqCst) != GO_ON
+    /// Whether the store's code is to end, without the host being asked.
+    pub(crate) fn ends(&self) -> bool {
+        // SAFETY: by the contract of `of` the store exists.
+        unsafe { deadline::ends(self.0.as_ptr()) }
     }
 
     /// Notes that this thread is going to wait for something, and wants to be woken.
@@ -91,15 +98,15 @@ impl Interrupt {
     /// # Errors
     /// The system's, when it has no descriptor.
     pub(crate) fn wait(&self) -> std::io::Result<Waiting> {
-        Waiting::new(self.word())
+        Waiting::new(self)
     }
 
     /// Registers this thread, which is going to sleep on `parker`, to be woken.
     pub(super) fn park(&self, parker: &Arc<Parker>) -> Registered {
-        Registered::parker(self.word(), parker)
+        Registered::parker(self, parker)
     }
 
-    fn word(&self) -> &AtomicU64 {
+    pub(super) fn word(&self) -> &AtomicU64 {
         // SAFETY: by the contract of `of` the store exists; an `AtomicU64` is laid out as a `u64`.
         unsafe { AtomicU64::from_ptr(&raw mut (*self.0.as_ptr()).vm.interrupt) }
     }
@@ -117,6 +124,19 @@ impl Woken {
         }
     }
 
+    /// Wakes all of them, even if some panic. The first panic continues then.
+    fn wake_all(all: Vec<Self>) {
+        let mut first = None;
+        for woken in all {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| woken.wake())) {
+                first.get_or_insert(panic);
+            }
+        }
+        if let Some(panic) = first {
+            resume_unwind(panic);
+        }
+    }
+
     /// `None` if nothing is suspended.
     fn or_none(self) -> Option<Self> {
         #[cfg(feature = "async")]
@@ -124,9 +144,13 @@ impl Woken {
         #[cfg(not(feature = "async"))]
         None
     }
+}
 
-    /// For a store whose code the caller itself runs.
-    fn ignore(self) {}
+impl InterruptUsers {
+    /// Whether the host decides when a deadline has passed, and not now already.
+    pub(super) fn asks(&self) -> bool {
+        self.asks.load(Ordering::SeqCst)
+    }
 }
 
 /// Whether the wasm code of a store should stop.
@@ -176,29 +200,34 @@ impl Epochs {
             woken.extend(first.remove().raise(Reason::Deadline).or_none());
         }
         drop(this);
-        woken.into_iter().for_each(Woken::wake);
+        Woken::wake_all(woken);
     }
 
-    /// Sets or clears the deadline of a store, `ticks` epochs from now. Returns the new deadline.
+    /// Sets or clears the deadline of a store, `ticks` epochs from now. Returns the new deadline,
+    /// and a task to drop when no lock is held: the caller itself runs the code of the store.
     fn set(
         &self,
         store: StoreId,
         interrupt: &Interrupt,
         old: Option<u64>,
         ticks: Option<u64>,
-    ) -> Option<u64> {
+    ) -> (Option<u64>, Option<Woken>) {
         let mut this = lock(&self.0);
         if let Some(old) = old {
             this.waiting.remove(&(old, store));
         }
         interrupt.clear(Reason::Deadline);
-        let deadline = this.epoch.saturating_add(ticks?);
+        let Some(ticks) = ticks else {
+            return (None, None);
+        };
+        let deadline = this.epoch.saturating_add(ticks);
+        let mut woken = None;
         if deadline <= this.epoch {
-            interrupt.raise(Reason::Deadline).ignore();
+            woken = Some(interrupt.raise(Reason::Deadline));
         } else {
             this.waiting.insert((deadline, store), interrupt.clone());
         }
-        Some(deadline)
+        (Some(deadline), woken)
     }
 }
 
@@ -210,6 +239,8 @@ pub(crate) type SharedInterrupt = Arc<Mutex<Option<Interrupt>>>;
 pub(crate) struct InterruptUsers {
     deadline: Option<u64>,
     handle: Option<SharedInterrupt>,
+    /// Whether the host decides when a deadline has passed. Other threads read this.
+    asks: AtomicBool,
     /// The host gave fuel, and not all there is.
     fuel: bool,
 }
@@ -228,9 +259,24 @@ impl StoreCore {
     pub(crate) fn set_deadline(&mut self, ticks: Option<u64>) {
         // SAFETY: the list loses the pointer before the store is dropped, see `forget_interrupts`.
         let interrupt = unsafe { Interrupt::of(self.this) };
-        self.interrupt_users.deadline =
-            self.epochs
-                .set(self.id, &interrupt, self.interrupt_users.deadline, ticks);
+        let old = self.interrupt_users.deadline;
+        let (new, woken) = self.epochs.set(self.id, &interrupt, old, ticks);
+        self.interrupt_users.deadline = new;
+        drop(woken);
+    }
+
+    /// Sets who decides when a deadline has passed; `None` ends the code.
+    pub(crate) fn set_ask_host(&mut self, ask: Option<AskHost>) {
+        self.ask_host = ask;
+        self.set_asks(ask.is_some());
+        // Whoever waits was not told of a deadline about which nobody decides any more.
+        // SAFETY: as for `set_deadline`.
+        waiting::wake(&unsafe { Interrupt::of(self.this) });
+    }
+
+    /// Sets whether the host is asked when a deadline has passed.
+    pub(crate) fn set_asks(&mut self, asks: bool) {
+        self.interrupt_users.asks.store(asks, Ordering::SeqCst);
     }
 
     pub(crate) fn shared_interrupt(&mut self) -> SharedInterrupt {

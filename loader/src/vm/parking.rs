@@ -38,8 +38,6 @@ pub(crate) enum Woken {
     Mismatch = 1,
     /// The time is over.
     TimedOut = 2,
-    /// The code of the store is to end.
-    Interrupted = 3,
 }
 
 /// What a thread sleeps on.
@@ -88,19 +86,22 @@ pub(crate) struct Waiters(Mutex<Vec<(u64, Arc<Parker>)>>);
 
 impl Waiters {
     /// Waits at an address if `is_expected` says that the value there is the expected one, until a
-    /// notification, for at most `timeout`, or for as long as `interrupt` lets the code of the
-    /// store run.
-    pub(crate) fn wait(
+    /// notification, for at most `timeout`, or for as long as `go_on` says. The thread looks what
+    /// `go_on` says whenever `interrupt` is raised.
+    ///
+    /// # Errors
+    /// Those of `go_on`.
+    pub(crate) fn wait<E>(
         &self,
         at: u64,
         is_expected: impl FnOnce() -> bool,
         timeout: Option<Duration>,
         interrupt: Option<&Interrupt>,
-    ) -> Woken {
+        go_on: impl FnMut() -> Result<(), E>,
+    ) -> Result<Woken, E> {
         // A time that is too far away to be named is for ever.
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let parker = PARKER.try_with(Cell::take).ok().flatten();
-        let parker = parker.unwrap_or_default();
+        let parker = take_parker();
         // Registered before the word is read, see `waiting`.
         let registered = interrupt.map(|interrupt| interrupt.park(&parker));
         let mut list = lock(&self.0);
@@ -108,47 +109,17 @@ impl Waiters {
             parker.notified.store(false, Ordering::Relaxed);
             list.push((at, Arc::clone(&parker)));
             drop(list);
-            self.sleep(&parker, until, interrupt)
+            let listed = Listed {
+                list: self,
+                parker: &parker,
+            };
+            listed.sleep(until, go_on)
         } else {
             drop(list);
-            Woken::Mismatch
+            Ok(Woken::Mismatch)
         };
         drop(registered);
-        PARKER.try_with(|kept| kept.set(Some(parker))).ok();
-        woken
-    }
-
-    /// Waits until there is a reason to wait no longer. The thread is in the list, and is taken out
-    /// of it.
-    fn sleep(
-        &self,
-        parker: &Arc<Parker>,
-        until: Option<Instant>,
-        interrupt: Option<&Interrupt>,
-    ) -> Woken {
-        let mut spins = SPINS;
-        let woken = loop {
-            if parker.notified.load(Ordering::Acquire) {
-                break Woken::Notified;
-            }
-            if interrupt.is_some_and(Interrupt::is_raised) {
-                break Woken::Interrupted;
-            }
-            if spins > 0 {
-                spins -= 1;
-                std::hint::spin_loop();
-                continue;
-            }
-            if until.is_some_and(|until| until <= Instant::now()) {
-                break Woken::TimedOut;
-            }
-            parker.park(until);
-        };
-        // A notification that came in the meantime counts: its sender was told of a thread that
-        // was woken.
-        if woken != Woken::Notified && !self.leave(parker) {
-            return Woken::Notified;
-        }
+        keep_parker(parker);
         woken
     }
 
@@ -180,6 +151,67 @@ impl Waiters {
         }
         woken.len() as u32
     }
+}
+
+/// A thread that is in the list, until this is dropped.
+struct Listed<'a> {
+    list: &'a Waiters,
+    parker: &'a Arc<Parker>,
+}
+
+impl Listed<'_> {
+    /// Waits until there is a reason to wait no longer.
+    fn sleep<E>(
+        self,
+        until: Option<Instant>,
+        mut go_on: impl FnMut() -> Result<(), E>,
+    ) -> Result<Woken, E> {
+        let (list, parker) = (self.list, self.parker);
+        let mut spins = SPINS;
+        loop {
+            if parker.notified.load(Ordering::Acquire) {
+                // The thread that has notified this one has taken it out of the list.
+                std::mem::forget(self);
+                return Ok(Woken::Notified);
+            }
+            go_on()?;
+            if spins > 0 {
+                spins -= 1;
+                std::hint::spin_loop();
+                continue;
+            }
+            if until.is_some_and(|until| until <= Instant::now()) {
+                break;
+            }
+            parker.park(until);
+        }
+        // A notification that came in the meantime counts: its sender was told of a thread that
+        // was woken.
+        std::mem::forget(self);
+        match list.leave(parker) {
+            true => Ok(Woken::TimedOut),
+            false => Ok(Woken::Notified),
+        }
+    }
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.list.leave(self.parker);
+    }
+}
+
+/// The parker of this thread. This and [`keep_parker`] are never inlined, because code that waits
+/// may go on on another thread than it began on, see [`fiber`](super::fiber).
+#[inline(never)]
+fn take_parker() -> Arc<Parker> {
+    let kept = PARKER.try_with(Cell::take).ok().flatten();
+    kept.unwrap_or_default()
+}
+
+#[inline(never)]
+fn keep_parker(parker: Arc<Parker>) {
+    PARKER.try_with(|kept| kept.set(Some(parker))).ok();
 }
 
 fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {

@@ -14,9 +14,10 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::interrupt::Interrupt;
 use super::parking::Parker;
 
 /// The number of threads that wait.
@@ -32,13 +33,6 @@ enum Bell {
 }
 
 impl Bell {
-    fn ring(&self) {
-        match self {
-            Self::Event(event) => event.signal(),
-            Self::Parker(parker) => parker.unpark(),
-        }
-    }
-
     /// The address of what is rung, which tells bells apart.
     fn id(&self) -> *const () {
         match self {
@@ -58,18 +52,30 @@ fn waiting() -> MutexGuard<'static, Vec<(usize, Bell)>> {
     WAITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Wakes the threads that wait in the store with this word, which was just raised.
-pub(super) fn wake(word: &AtomicU64) {
+/// Wakes the threads that wait in a store whose word was just raised.
+///
+/// A thread that sleeps on a parker looks itself what has happened. For the others, their event
+/// says that the code is to end. Whether that is so is asked under the lock: the thread that runs
+/// the code has decided it before it registered itself.
+pub(super) fn wake(interrupt: &Interrupt) {
     fence(Ordering::SeqCst);
     if COUNT.load(Ordering::SeqCst) == 0 {
         return;
     }
-    let address = std::ptr::from_ref(word) as usize;
-    for (of, bell) in waiting().iter() {
-        if *of == address {
-            bell.ring();
+    let all = waiting();
+    let (address, ends) = (address(interrupt), interrupt.ends());
+    for (_, bell) in all.iter().filter(|(of, _)| *of == address) {
+        match bell {
+            Bell::Event(event) if ends => event.signal(),
+            Bell::Event(_) => {}
+            Bell::Parker(parker) => parker.unpark(),
         }
     }
+}
+
+/// What the list knows a store by.
+fn address(interrupt: &Interrupt) -> usize {
+    std::ptr::from_ref(interrupt.word()) as usize
 }
 
 /// An event. Its descriptor can be read after it was signalled.
@@ -114,8 +120,8 @@ pub(super) struct Registered {
 }
 
 impl Registered {
-    fn new(word: &AtomicU64, bell: Bell) -> Self {
-        let (address, id) = (std::ptr::from_ref(word) as usize, bell.id());
+    fn new(interrupt: &Interrupt, bell: Bell) -> Self {
+        let (address, id) = (address(interrupt), bell.id());
         waiting().push((address, bell));
         COUNT.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -123,8 +129,8 @@ impl Registered {
     }
 
     /// Registers a thread that looks at the word after this, and each time before it sleeps.
-    pub(super) fn parker(word: &AtomicU64, parker: &Arc<Parker>) -> Self {
-        Self::new(word, Bell::Parker(Arc::clone(parker)))
+    pub(super) fn parker(interrupt: &Interrupt, parker: &Arc<Parker>) -> Self {
+        Self::new(interrupt, Bell::Parker(Arc::clone(parker)))
     }
 }
 
@@ -149,17 +155,18 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// Registers that this thread is going to wait in the store with this word.
+    /// Registers that this thread is going to wait in a store.
     ///
     /// # Errors
     /// The error of the system, if it has no descriptor.
-    pub(super) fn new(word: &AtomicU64) -> io::Result<Self> {
+    pub(super) fn new(interrupt: &Interrupt) -> io::Result<Self> {
         let event = match EVENT.try_with(Cell::take).ok().flatten() {
             Some(event) => event,
             None => Arc::new(Event::new()?),
         };
-        let registered = Some(Registered::new(word, Bell::Event(Arc::clone(&event))));
-        if word.load(Ordering::SeqCst) != super::interrupt::GO_ON {
+        let bell = Bell::Event(Arc::clone(&event));
+        let registered = Some(Registered::new(interrupt, bell));
+        if interrupt.ends() {
             event.signal();
         }
         Ok(Self { registered, event })

@@ -8,8 +8,9 @@ use precast_artifact::TrapCode;
 use precast_artifact::vm::VmContextHeader;
 
 use super::{or_raise, parts};
+use crate::vm::deadline;
+use crate::vm::ending::{Ending, caught};
 use crate::vm::interrupt::Interrupt;
-use crate::vm::parking::Woken;
 use crate::vm::shared::Shared;
 
 /// The place of an atomic access of `size` bytes.
@@ -39,27 +40,26 @@ unsafe fn wait(
     size: usize,
     is_expected: impl FnOnce(&Shared, NonNull<u8>) -> bool,
     timeout: Option<Duration>,
-) -> Result<u32, TrapCode> {
+) -> Result<u32, Ending> {
     // SAFETY: by this function's contract. No reference to the instance or to its store is left
     // while the thread sleeps.
-    let (shared, interrupt) = unsafe {
+    let (shared, core, interrupt) = unsafe {
         let (instance, core) = parts(vmctx);
         let shared = instance.memory(memory).as_ref().shared().cloned();
         let shared = shared.ok_or(TrapCode::AtomicWaitNonSharedMemory)?;
-        (shared, Interrupt::of(core.this))
+        (shared, core.this, Interrupt::of(core.this))
     };
     let place = place(&shared, at, size)?;
     let is_expected = || is_expected(&shared, place);
-    let woken = shared
-        .waiters
-        .wait(at, is_expected, timeout, Some(&interrupt));
-    if interrupt.is_raised() {
-        return Err(TrapCode::Interrupt);
+    // SAFETY: the code that waits has called out through a thunk. It may be suspended here, and
+    // holds nothing meanwhile that belongs to a thread.
+    let go_on = || unsafe { deadline::go_on(core) };
+    let waiters = &shared.waiters;
+    let woken = waiters.wait(at, is_expected, timeout, Some(&interrupt), go_on)?;
+    if interrupt.ends() {
+        return Err(TrapCode::Interrupt.into());
     }
-    match woken {
-        Woken::Interrupted => Err(TrapCode::Interrupt),
-        Woken::Notified | Woken::Mismatch | Woken::TimedOut => Ok(woken as u32),
-    }
+    Ok(woken as u32)
 }
 
 pub(super) unsafe extern "C" fn memory_wait32(
@@ -74,7 +74,8 @@ pub(super) unsafe extern "C" fn memory_wait32(
     unsafe {
         let is_expected = |shared: &Shared, place| shared.load32(place) == expected;
         let timeout = timeout(nanoseconds);
-        let result = wait(vmctx, memory, at, size_of::<u32>(), is_expected, timeout);
+        let wait = || wait(vmctx, memory, at, size_of::<u32>(), is_expected, timeout);
+        let result = caught(wait);
         or_raise(parts(vmctx).1, result)
     }
 }
@@ -90,7 +91,8 @@ pub(super) unsafe extern "C" fn memory_wait64(
     unsafe {
         let is_expected = |shared: &Shared, place| shared.load64(place) == expected;
         let timeout = timeout(nanoseconds);
-        let result = wait(vmctx, memory, at, size_of::<u64>(), is_expected, timeout);
+        let wait = || wait(vmctx, memory, at, size_of::<u64>(), is_expected, timeout);
+        let result = caught(wait);
         or_raise(parts(vmctx).1, result)
     }
 }
