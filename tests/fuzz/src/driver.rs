@@ -47,11 +47,12 @@ pub struct Outcome {
     pub time: Duration,
 }
 
-/// Runs cases in child processes, which are `exe child TARGET …`, and prints each failure.
+/// Runs cases in child processes, which are `exe child TARGET …`, and prints each failure with the
+/// command that repeats it.
 ///
 /// # Errors
 /// When a child cannot be started or watched.
-pub fn run(exe: &Path, target: &Target, plan: &Plan) -> std::io::Result<Outcome> {
+pub fn run(exe: &Path, program: &str, target: &Target, plan: &Plan) -> std::io::Result<Outcome> {
     let start = Instant::now();
     let mut outcome = Outcome::default();
     let progress = Progress::new()?;
@@ -85,7 +86,7 @@ pub fn run(exe: &Path, target: &Target, plan: &Plan) -> std::io::Result<Outcome>
         outcome.failed.push(at);
         eprintln!("{}: the case of seed {at} failed: {why}", target.name);
         eprintln!(
-            "repeat it: tests/fuzz/run.sh {} --seed {at} --count 1 --verbose",
+            "repeat it: {program} {} --seed {at} --count 1 --verbose",
             target.name
         );
         next += 1;

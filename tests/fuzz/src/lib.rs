@@ -3,10 +3,11 @@
 //! | module | what |
 //! |---|---|
 //! | [`driver`] | runs the cases of a target in a child process, and reports which case failed |
+//! | [`cli`] | the command line |
 //! | [`case`](mod@case) | one case: its seed and its random numbers |
 //! | `api` | sequences of operations of the loader's API |
 //! | `artifacts` | artifacts with wrong values in their records |
-//! | `differential` | modules that precast and another engine run |
+//! | [`differential`] | modules that precast and another engine run |
 //! | `edges` | modules for `differential` that use memories, tables and frames at their limits |
 //! | `wasi` | sequences of WASI calls on paths and descriptors |
 //!
@@ -18,7 +19,8 @@
 mod api;
 mod artifacts;
 pub mod case;
-mod differential;
+pub mod cli;
+pub mod differential;
 pub mod driver;
 mod edges;
 mod wasi;
@@ -50,6 +52,12 @@ pub const TARGETS: &[Target] = &[
     wasi::WASI_BY_STEPS,
 ];
 
+/// The command line of all fuzzers in this crate.
+pub const PROGRAM: cli::Program = cli::Program {
+    command: "tests/fuzz/run.sh",
+    targets: TARGETS,
+};
+
 /// A target for tests of the driver. Its cases 3, 5 and 7 fail, each in a different way.
 const SELF_TEST: Target = Target {
     name: "self-test",
@@ -66,6 +74,5 @@ const SELF_TEST: Target = Target {
 
 /// The target with this name.
 pub fn target(name: &str) -> Option<&'static Target> {
-    let known = TARGETS.iter().chain([&SELF_TEST]);
-    known.into_iter().find(|target| target.name == name)
+    PROGRAM.target(name)
 }

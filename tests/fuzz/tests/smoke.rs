@@ -15,7 +15,7 @@ fn one_second(name: &str) {
         verbose: false,
     };
     let exe = Path::new(env!("CARGO_BIN_EXE_precast-fuzz"));
-    let outcome = driver::run(exe, target, &plan).expect("the fuzzer starts");
+    let outcome = driver::run(exe, "run.sh", target, &plan).expect("the fuzzer starts");
     assert_eq!(outcome.failed, [0; 0], "{name}: see above");
     assert!(outcome.cases > 0, "{name}: not one case in a second");
 }
@@ -58,12 +58,12 @@ fn failures_are_found() {
         verbose: false,
     };
     let exe = Path::new(env!("CARGO_BIN_EXE_precast-fuzz"));
-    let outcome = driver::run(exe, target, &plan).expect("the driver starts");
+    let outcome = driver::run(exe, "run.sh", target, &plan).expect("the driver starts");
     assert_eq!((outcome.cases, &outcome.failed[..]), (10, &[3, 5, 7][..]));
     let plan = Plan {
         failures: 2,
         ..plan
     };
-    let outcome = driver::run(exe, target, &plan).expect("the driver starts");
+    let outcome = driver::run(exe, "run.sh", target, &plan).expect("the driver starts");
     assert_eq!((outcome.cases, &outcome.failed[..]), (6, &[3, 5][..]));
 }

@@ -5,43 +5,52 @@
 //! | `scenario` | what is run, and the comparison of two engines that run it |
 //! | `host` | the host functions that both engines give to modules |
 //! | `value` | values and outcomes, as far as engines must agree on them |
-//! | `oracle` | the other engine, wasmi |
+//! | `oracle` | what the other engine must offer |
+//! | `wasmi` | the other engine of the targets in this crate |
 //! | `subject`, `settings` | precast, and its ways to compile |
 //! | `smith` | modules of `wasm-smith` |
 
-mod host;
+pub mod host;
 mod oracle;
-pub(crate) mod scenario;
+pub mod scenario;
 mod settings;
 mod smith;
 mod subject;
-pub(crate) mod value;
+pub mod value;
+mod wasmi;
 
+use self::wasmi::Wasmi;
 use crate::{Case, Run, Target};
-use oracle::Oracles;
 use scenario::{Call, Reference, Scenario};
 use settings::Ways;
 use subject::{Running, Subject};
 use value::Value;
 
+pub use crate::edges::scenario as edges;
+pub use oracle::Oracle;
+pub use smith::{core, everything};
+
 /// Modules of `wasm-smith`.
 pub const SMITH: Target = Target {
     name: "differential",
     about: "modules of wasm-smith, compiled in all ways, compared with wasmi",
-    prepare: || prepare(smith::scenario),
+    prepare: || against(Wasmi::new(), smith::core),
 };
 
 /// Modules of `edges`, for what general generators miss.
 pub const EDGES: Target = Target {
     name: "edges",
     about: "modules that use memories, tables and frames at their limits, compared with wasmi",
-    prepare: || prepare(crate::edges::scenario),
+    prepare: || against(Wasmi::new(), edges),
 };
 
-/// Prepares a target that compares the engines on scenarios of one generator.
-fn prepare(generate: fn(&mut Case) -> Option<Scenario>) -> Run {
+/// Makes a scenario. `None` if the random numbers of the case do not make one.
+pub type Generate = fn(&mut Case) -> Option<Scenario>;
+
+/// Prepares a target that compares precast with `oracle` on the scenarios of one generator.
+pub fn against(oracle: impl Oracle + 'static, generate: Generate) -> Run {
     let mut engines = Engines {
-        oracles: Oracles::new(),
+        oracle,
         ways: Ways::new(),
     };
     Box::new(move |case| match generate(case) {
@@ -50,17 +59,17 @@ fn prepare(generate: fn(&mut Case) -> Option<Scenario>) -> Run {
     })
 }
 
-struct Engines {
-    oracles: Oracles,
+struct Engines<O> {
+    oracle: O,
     ways: Ways,
 }
 
-impl Engines {
+impl<O: Oracle> Engines<O> {
     fn compare(&mut self, case: &mut Case, mut scenario: Scenario) -> Result<(), String> {
         case.show(|| text(&scenario));
-        let modules = self.oracles.modules(&scenario.modules)?;
-        add_calls(case, &mut scenario, &modules);
-        let mut reference = Reference::run(&scenario, self.oracles.oracle(&modules));
+        let modules = self.oracle.modules(&scenario.modules)?;
+        self.add_calls(case, &mut scenario, &modules);
+        let mut reference = Reference::run(&scenario, self.oracle.machine(&modules));
         case.show(|| outcomes(&scenario, &reference.outcomes));
         let ways = if case.once_in(4) { 2 } else { 1 };
         for _ in 0..ways {
@@ -85,34 +94,34 @@ impl Engines {
         }
         Ok(())
     }
-}
 
-/// Adds calls of exported functions with random arguments.
-fn add_calls(case: &mut Case, scenario: &mut Scenario, modules: &[wasmi::Module]) {
-    let mut functions = Vec::new();
-    for (i, module) in modules.iter().enumerate() {
-        let exported = oracle::exported_functions(module).into_iter();
-        functions.extend(exported.map(|(name, params)| (i, name, params)));
-    }
-    if functions.is_empty() {
-        return;
-    }
-    for _ in 0..scenario.random_calls {
-        let (module, export, params) = case.one_of(&functions).clone();
-        if scenario
-            .before_each
-            .as_ref()
-            .is_some_and(|call| call.export == export)
-        {
-            continue;
+    /// Adds calls of exported functions with random arguments.
+    fn add_calls(&self, case: &mut Case, scenario: &mut Scenario, modules: &[O::Module]) {
+        let mut functions = Vec::new();
+        for (i, module) in modules.iter().enumerate() {
+            let exported = self.oracle.exported_functions(module).into_iter();
+            functions.extend(exported.map(|(name, params)| (i, name, params)));
         }
-        let args = params.iter().map(|ty| Value::random(case, *ty)).collect();
-        scenario.calls.extend(scenario.before_each.clone());
-        scenario.calls.push(Call {
-            module,
-            export,
-            args,
-        });
+        if functions.is_empty() {
+            return;
+        }
+        for _ in 0..scenario.random_calls {
+            let (module, export, params) = case.one_of(&functions).clone();
+            if scenario
+                .before_each
+                .as_ref()
+                .is_some_and(|call| call.export == export)
+            {
+                continue;
+            }
+            let args = params.iter().map(|ty| Value::random(case, *ty)).collect();
+            scenario.calls.extend(scenario.before_each.clone());
+            scenario.calls.push(Call {
+                module,
+                export,
+                args,
+            });
+        }
     }
 }
 

@@ -80,8 +80,11 @@ pub trait Machine {
 /// An item with a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Item {
+    /// A linear memory.
     Memory,
+    /// A table.
     Table,
+    /// A global.
     Global,
 }
 

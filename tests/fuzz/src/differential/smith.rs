@@ -6,6 +6,7 @@
 
 use arbitrary::Unstructured;
 use wasm_smith::{Config, InstructionKind, InstructionKinds, MemoryOffsetChoices};
+use wasmparser::{Parser, Payload, TypeRef};
 
 use super::scenario::Scenario;
 use crate::Case;
@@ -13,12 +14,63 @@ use crate::Case;
 /// How many loop iterations and calls an instance may make in all.
 const STEPS: u32 = 600;
 
-/// A module of random operators. `None` if `wasm-smith` could not make one of the random bytes.
-pub fn scenario(case: &mut Case) -> Option<Scenario> {
+/// A module of random operators of the features that wasmi has. `None` if `wasm-smith` could not
+/// make one of the random bytes.
+pub fn core(case: &mut Case) -> Option<Scenario> {
+    let bytes = bytes(case);
+    let config = config(case);
+    scenario(&bytes, config)
+}
+
+/// Like [`core`], also with exceptions, atomic operators, wide arithmetic and pages of one byte.
+/// There are no shared memories, on which a module might wait for ever.
+pub fn everything(case: &mut Case) -> Option<Scenario> {
+    let bytes = bytes(case);
+    let mut config = config(case);
+    use InstructionKind::{Control, Memory, NumericInt, Parametric, Variable};
+    // Half of the modules are mostly about exceptions, or about atomic operators.
+    match case.rng.u32(..4) {
+        0 => {
+            config.allowed_instructions =
+                InstructionKinds::new(&[Control, NumericInt, Parametric, Variable]);
+        }
+        1 => {
+            config.allowed_instructions =
+                InstructionKinds::new(&[Memory, Control, NumericInt, Parametric, Variable]);
+            config.threads_enabled = true;
+        }
+        _ => config.threads_enabled = case.once_in(2),
+    }
+    config.exceptions_enabled = true;
+    // With few types, hardly any module has a tag that it can throw.
+    (config.min_types, config.max_types) = (10, 20);
+    (config.min_tags, config.max_tags) = (2, 4);
+    config.wide_arithmetic_enabled = true;
+    config.custom_page_sizes_enabled = case.once_in(4);
+    scenario(&bytes, config)
+        .filter(|scenario| !scenario.modules.iter().any(|m| has_shared_memory(m)))
+}
+
+fn bytes(case: &mut Case) -> Vec<u8> {
     let mut bytes = vec![0; case.rng.usize(300..3000)];
     case.rng.fill(&mut bytes);
-    let config = config(case);
-    let mut module = wasm_smith::Module::new(config, &mut Unstructured::new(&bytes)).ok()?;
+    bytes
+}
+
+fn has_shared_memory(wasm: &[u8]) -> bool {
+    let shared = |payload: Payload<'_>| match payload {
+        Payload::ImportSection(imports) => imports
+            .into_imports()
+            .flatten()
+            .any(|import| matches!(import.ty, TypeRef::Memory(memory) if memory.shared)),
+        Payload::MemorySection(memories) => memories.into_iter().flatten().any(|m| m.shared),
+        _ => false,
+    };
+    Parser::new(0).parse_all(wasm).flatten().any(shared)
+}
+
+fn scenario(bytes: &[u8], config: Config) -> Option<Scenario> {
+    let mut module = wasm_smith::Module::new(config, &mut Unstructured::new(bytes)).ok()?;
     module.ensure_termination(STEPS).ok()?;
     Some(Scenario {
         modules: vec![module.to_bytes()],
@@ -111,5 +163,51 @@ fn config(case: &mut Case) -> Config {
         threads_enabled: false,
         wide_arithmetic_enabled: false,
         ..Config::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmparser::Operator;
+
+    use super::*;
+
+    /// How many modules of [`everything`] have an operator for which `is` holds.
+    fn modules_with(is: impl Fn(&Operator<'_>) -> bool) -> usize {
+        let has = |wasm: &Vec<u8>| {
+            Parser::new(0).parse_all(wasm).any(|payload| match payload {
+                Ok(Payload::CodeSectionEntry(body)) => {
+                    let operators = body.get_operators_reader().expect("a valid body");
+                    operators
+                        .into_iter()
+                        .flatten()
+                        .any(|operator| is(&operator))
+                }
+                _ => false,
+            })
+        };
+        let scenarios = (0..400).filter_map(|seed| everything(&mut Case::new(seed, false)));
+        let modules = scenarios.flat_map(|scenario| scenario.modules);
+        modules.filter(has).count()
+    }
+
+    #[test]
+    fn everything_has_what_wasmi_lacks() {
+        let thrown = modules_with(|op| matches!(op, Operator::Throw { .. }));
+        let caught = modules_with(|op| matches!(op, Operator::TryTable { .. }));
+        let atomic = modules_with(|op| format!("{op:?}").contains("Atomic"));
+        let wide = modules_with(|op| matches!(op, Operator::I64MulWideU));
+        assert!(thrown > 20 && caught > 20, "{thrown} throw, {caught} catch");
+        assert!(atomic > 20 && wide > 5, "{atomic} atomic, {wide} wide");
+    }
+
+    #[test]
+    fn nothing_waits_on_a_shared_memory() {
+        let shared = wat::parse_str("(module (memory 1 1 shared))").expect("valid text");
+        let imported = r#"(module (import "a" "b" (memory 1 1 shared)) (memory 1))"#;
+        let imported = wat::parse_str(imported).expect("valid text");
+        let own = wat::parse_str("(module (memory 1 1))").expect("valid text");
+        assert!(has_shared_memory(&shared) && has_shared_memory(&imported));
+        assert!(!has_shared_memory(&own));
     }
 }

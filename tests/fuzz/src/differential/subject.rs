@@ -2,7 +2,7 @@
 
 use precast_loader::{
     Caller, Error, ExportType, Extern, ExternRef, ExternType, Func, FuncType, Global, Instance,
-    InstancePre, Linker, Memory, Module, Store, StoreLimitsBuilder, Table, Val,
+    InstancePre, Linker, Memory, Module, Store, StoreLimitsBuilder, Table, Tag, Val,
 };
 
 use super::host::{self, HostLog};
@@ -95,6 +95,7 @@ impl<'s> Running<'s> {
                 let value = to_precast(host::global(ty.content));
                 Global::new(&mut self.store, ty, value)?.into()
             }
+            ExternType::Tag(ty) => Tag::new(&mut self.store, ty)?.into(),
             _ => unreachable!("a kind of import that the harness does not know"),
         })
     }
@@ -125,7 +126,8 @@ impl<'s> Running<'s> {
 
 impl Machine for Running<'_> {
     fn try_instantiate(&mut self) -> Result<(), Outcome> {
-        let instance = self.next_instance().map_err(|error| outcome(&error))?;
+        let instance = self.next_instance();
+        let instance = instance.map_err(|error| outcome(&error, &self.store))?;
         self.instances.push(instance);
         Ok(())
     }
@@ -137,7 +139,7 @@ impl Machine for Running<'_> {
         let ty = func.ty(&self.store);
         let mut results: Vec<_> = ty.results().iter().map(|t| Val::default_for(*t)).collect();
         func.call(&mut self.store, &args, &mut results)
-            .map_err(|error| outcome(&error))?;
+            .map_err(|error| outcome(&error, &self.store))?;
         Ok(results.iter().map(from_precast).collect())
     }
 
@@ -151,7 +153,7 @@ impl Machine for Running<'_> {
                 ExternType::Memory(_) => Item::Memory,
                 ExternType::Table(_) => Item::Table,
                 ExternType::Global(_) => Item::Global,
-                ExternType::Func(_) => return None,
+                ExternType::Func(_) | ExternType::Tag(_) => return None,
                 _ => unreachable!("a kind of export that the harness does not know"),
             };
             Some((export.name().to_owned(), item))
@@ -185,9 +187,12 @@ impl Machine for Running<'_> {
     }
 }
 
-fn outcome(error: &Error) -> Outcome {
+fn outcome(error: &Error, store: &Store<HostLog>) -> Outcome {
     match error {
         Error::Trap { trap, .. } => Outcome::Trapped(*trap),
+        Error::Exception { exception, .. } => {
+            Outcome::Threw(exception.values(store).iter().map(from_precast).collect())
+        }
         Error::Host(_) => Outcome::HostFailed,
         _ => Outcome::Refused,
     }
@@ -202,6 +207,7 @@ fn to_precast(value: Value) -> Val {
         Value::V128(v) => Val::V128(v.into()),
         Value::Func(_) => Val::FuncRef(None),
         Value::Extern(v) => Val::ExternRef(v.map(ExternRef::new)),
+        Value::Exn(_) => Val::ExnRef(None),
     }
 }
 
@@ -217,6 +223,7 @@ fn from_precast(value: &Val) -> Value {
             let number = v.as_ref().map(|v| v.data().downcast_ref::<u32>().copied());
             Value::Extern(number.map(|n| n.expect("the harness wraps numbers only")))
         }
+        Val::ExnRef(v) => Value::Exn(v.is_some()),
         _ => unreachable!("a type that the harness does not know"),
     }
 }

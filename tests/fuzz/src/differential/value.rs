@@ -7,16 +7,22 @@ use crate::Case;
 /// A value, as far as engines must agree on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Value {
+    /// An `i32`.
     I32(u32),
+    /// An `i64`.
     I64(u64),
-    /// The bits. The generators make all NaNs equal.
+    /// The bits of an `f32`. The generators make all NaNs equal.
     F32(u32),
+    /// The bits of an `f64`.
     F64(u64),
+    /// A `v128`.
     V128(u128),
     /// Whether the reference is to a function and not null.
     Func(bool),
     /// The number that the host has wrapped, or null.
     Extern(Option<u32>),
+    /// Whether the reference is to an exception and not null.
+    Exn(bool),
 }
 
 impl Value {
@@ -78,7 +84,7 @@ impl Value {
             ValType::F64 => Self::F64(*case.one_of(&DOUBLES)),
             ValType::V128 => Self::V128(u128::from(bits) << 64 | u128::from(case.rng.u64(..))),
             ValType::FuncRef => Self::Func(false),
-            ValType::ExnRef => Self::Extern(None),
+            ValType::ExnRef => Self::Exn(false),
             ValType::ExternRef => Self::Extern((!case.once_in(3)).then(|| case.rng.u32(..4))),
         }
     }
@@ -92,7 +98,7 @@ impl Value {
             ValType::F64 => Self::F64(f64::from(n).to_bits()),
             ValType::V128 => Self::V128(u128::from(n) << 60),
             ValType::FuncRef => Self::Func(false),
-            ValType::ExnRef => Self::Extern(None),
+            ValType::ExnRef => Self::Exn(false),
             ValType::ExternRef => Self::Extern(n.is_multiple_of(2).then_some(n % 4)),
         }
     }
@@ -105,6 +111,8 @@ pub enum Outcome {
     Returned(Vec<Value>),
     /// It trapped.
     Trapped(Trap),
+    /// Nothing caught an exception with these values.
+    Threw(Vec<Value>),
     /// A host function of the harness failed.
     HostFailed,
     /// The engine refused the operation, because imports do not fit, because of a limit, and so on.
