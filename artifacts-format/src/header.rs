@@ -7,7 +7,7 @@
 //!         image                                  page aligned; mapped copy-on-write into memories
 //!         elements, image records                read when an instance is made for the first time
 //!         functions, traps, handlers, addresses, segments: read lazily
-//!         metadata (bincode), .symtab, .strtab, .shstrtab, ELF section headers
+//!         metadata (bincode), custom sections, .symtab, .strtab, .shstrtab, ELF section headers
 //!         rodata (frozen tables)                 read-only for machine code
 //!         text                                   page aligned; read + execute
 //!         GOT                                    page aligned; copy-on-write, patched at open
@@ -153,6 +153,8 @@ pub struct Header {
     pub symtab: Section,
     /// ELF string table of `symtab`.
     pub strtab: Section,
+    /// Custom sections of the module, see [`custom_sections`](crate::custom_sections).
+    pub custom_sections: Section,
 }
 
 const _: () = {

@@ -17,6 +17,7 @@
 //! | [`executable`] | where the artifact of an executable is, and what its guest is given |
 //! | `metadata` | cold metadata, the only user of bincode (feature `metadata`) |
 //! | [`module_name()`] | reads one field of them without bincode |
+//! | [`custom_sections`] | the custom sections that an artifact keeps |
 //! | [`trailer`] | the signatures behind an artifact |
 //! | [`variants`] | several artifacts in one file, for several CPUs and targets |
 //! | [`reader`] | a checked view of the bytes |
@@ -28,6 +29,7 @@
 
 pub mod abi;
 pub mod addresses;
+pub mod custom_sections;
 pub mod executable;
 pub mod handlers;
 pub mod header;

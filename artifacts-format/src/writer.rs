@@ -47,8 +47,8 @@ pub enum WriteError {
     },
 }
 
-/// Returns the artifact without what only people and tools read: the names of functions and the
-/// address map. It runs in the same way, and its backtraces have numbers in place of names, and no
+/// Returns the artifact without what only people and tools read: the names of functions, the
+/// address map, and the [custom sections](crate::custom_sections::is_debug) of debuggers. It runs in the same way, and its backtraces have numbers in place of names, and no
 /// offsets in the module. Its [build id](Artifact::build_id) stays the same, so that both can be
 /// found in the artifact that was stripped. Its digest is another one, and signatures are left out.
 ///
@@ -175,6 +175,8 @@ pub struct ArtifactBuilder<'a> {
     pub addresses: Vec<u8>,
     /// Cold metadata.
     pub metadata: Metadata,
+    /// Custom sections, see [`custom_sections::encode`](crate::custom_sections::encode).
+    pub custom_sections: Vec<u8>,
 }
 
 impl<'a> ArtifactBuilder<'a> {
@@ -225,6 +227,7 @@ impl<'a> ArtifactBuilder<'a> {
             handlers: Vec::new(),
             addresses: Vec::new(),
             metadata: Metadata::default(),
+            custom_sections: Vec::new(),
         }
     }
 

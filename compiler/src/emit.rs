@@ -16,7 +16,7 @@ use precast_artifact::records::{
     GotRecord, IMPORTED, INDEX64, MUTABLE, MemoryRecord, NONE, Run, SHARED, TableRecord, TagRecord,
 };
 use precast_artifact::writer::{ArtifactBuilder, Symbol as NamedCode};
-use precast_artifact::{handlers, traps};
+use precast_artifact::{custom_sections, handlers, traps};
 use wasmparser::{BinaryReader, ProducersSectionReader};
 
 use crate::error::feature_name;
@@ -46,6 +46,9 @@ pub(crate) fn emit(
     b.interruption = settings.interruption;
     b.template = template::template(module, plan, target.isa.endianness());
     b.metadata = metadata(wasm, module, target, settings);
+    let kept = module.custom_sections.iter().copied();
+    let kept = kept.filter(|(name, _)| settings.custom_sections.includes(name));
+    b.custom_sections = custom_sections::encode(kept);
 
     signatures(&mut b, module, &placed);
     imports_and_exports(&mut b, module, plan);

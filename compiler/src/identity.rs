@@ -5,11 +5,13 @@
 //! and `limits` are missing on purpose, because the bytes do not depend on them. The list
 //! destructures [`Settings`] without `..`, so that a new setting cannot be forgotten here.
 
+use std::collections::BTreeSet;
+
 use precast_artifact::reader::feature_names;
 use precast_artifact::{ABI, FORMAT};
 
 use crate::Compiler;
-use crate::settings::{OptLevel, Passes, Settings};
+use crate::settings::{CustomSections, OptLevel, Passes, Settings};
 use crate::target::Target;
 
 /// Name and version of this compiler.
@@ -57,6 +59,7 @@ pub(crate) fn settings(target: &Target, settings: &Settings) -> Vec<(String, Str
         strategy,
         interruption,
         features,
+        custom_sections,
         limits: _,
         threads: _,
         passes,
@@ -83,6 +86,14 @@ pub(crate) fn settings(target: &Target, settings: &Settings) -> Vec<(String, Str
     ];
     if !features.is_empty() {
         list.push(setting("features", &features.join(",")));
+    }
+    match custom_sections {
+        CustomSections::None => {}
+        CustomSections::Named(names) => {
+            let names: BTreeSet<_> = names.iter().collect();
+            list.push(setting("custom-sections", &format!("{names:?}")));
+        }
+        CustomSections::All => list.push(setting("custom-sections", "all")),
     }
     if *passes != Passes::default() {
         list.push(setting("passes", &format!("{passes:?}")));
@@ -111,7 +122,17 @@ mod tests {
         assert_eq!(base, identity(|s| s.threads = Some(1)));
         assert_eq!(base, identity(|s| s.limits.operators = 1000));
         assert_eq!(base, identity(|s| s.cpu = "+sse3,-sse3".parse().unwrap()));
+        let keep = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            identity(|s| s.custom_sections = CustomSections::Named(names))
+        };
+        assert_eq!(keep(&["a", "b"]), keep(&["b", "a", "b"]));
         let others = [
+            keep(&["a", "b"]),
+            keep(&["a\", \"b"]),
+            keep(&["a, b"]),
+            keep(&["all"]),
+            identity(|s| s.custom_sections = CustomSections::All),
             identity(|s| s.opt_level = OptLevel::Size),
             identity(|s| s.strategy = precast_artifact::Strategy::Checked),
             identity(|s| s.interruption = precast_artifact::Interruption::Fuel),

@@ -58,7 +58,7 @@ pub use error::Error;
 pub use identity::Identity;
 pub use layout::LayoutError;
 pub use limits::Limits;
-pub use settings::{Cpu, CpuLevel, OptLevel, Settings};
+pub use settings::{Cpu, CpuLevel, CustomSections, OptLevel, Settings};
 #[doc(hidden)]
 pub use settings::{Inline, Passes};
 pub use verify::{VerifyError, verify};
@@ -135,6 +135,7 @@ impl Compiler {
     /// # Errors
     /// [`Error::Setting`] for settings that are not supported.
     pub fn new(settings: Settings) -> Result<Self, Error> {
+        settings.custom_sections.check()?;
         let target = Target::new(&settings)?;
         Ok(Self { settings, target })
     }

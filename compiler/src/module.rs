@@ -45,7 +45,7 @@ pub(crate) struct Module<'a> {
     /// For functions with hints: the offsets of branches in their bodies, ascending, and whether
     /// they are likely taken.
     pub(crate) branch_hints: HashMap<FuncIndex, Box<[(u32, bool)]>>,
-    /// Custom sections other than `name`, in the module's order.
+    /// All custom sections, in the module's order.
     pub(crate) custom_sections: Vec<(&'a str, &'a [u8])>,
     /// What the code refers to.
     pub(crate) facts: Facts,

@@ -280,13 +280,12 @@ impl<'a> Reader<'a> {
             }
             Payload::CustomSection(section) => {
                 // A custom section that is malformed does not make the module invalid.
-                let known = section.as_known();
-                if let KnownCustom::Name(names) = known {
-                    module.names = self::names(names);
-                    return Ok(());
-                }
-                if let KnownCustom::BranchHints(functions) = known {
-                    module.branch_hints = branch_hints(functions);
+                match section.as_known() {
+                    KnownCustom::Name(names) => module.names = self::names(names),
+                    KnownCustom::BranchHints(functions) => {
+                        module.branch_hints = branch_hints(functions);
+                    }
+                    _ => {}
                 }
                 let section = (section.name(), section.data());
                 module.custom_sections.push(section);

@@ -23,6 +23,8 @@ pub struct Settings {
     /// Proposals that modules may use (`true`) or not, in this order, where that differs from all
     /// that are supported. Names are those of `inspect`, such as `legacy-exceptions`.
     pub features: Vec<(String, bool)>,
+    /// Which custom sections of modules the artifacts keep, for hosts that ask for them.
+    pub custom_sections: CustomSections,
     /// What a compilation may take.
     pub limits: Limits,
     /// Maximum number of threads to compile with. `None` stands for as many as there are CPUs, for
@@ -79,10 +81,54 @@ impl Default for Settings {
             strategy: Strategy::Guarded,
             interruption: Interruption::None,
             features: Vec::new(),
+            custom_sections: CustomSections::None,
             limits: Limits::default(),
             threads: None,
             passes: Passes::default(),
         }
+    }
+}
+
+/// Which custom sections of modules the artifacts keep. `Module::custom_sections` of the loader
+/// finds them there. Running an artifact never reads them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum CustomSections {
+    /// None. What the compiler itself reads of them (names, producers) is kept in other forms.
+    #[default]
+    None,
+    /// Those with these names.
+    Named(Vec<String>),
+    /// All, those with debugging information and names of functions too.
+    All,
+}
+
+impl CustomSections {
+    /// Maximum number of bytes of all names together.
+    pub(crate) const MAX_NAMES: usize = 1 << 16;
+
+    /// Whether a section with this name is kept.
+    pub(crate) fn includes(&self, name: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::Named(names) => names.iter().any(|kept| kept == name),
+            Self::All => true,
+        }
+    }
+
+    /// Checks that an artifact can record the names.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let Self::Named(names) = self else {
+            return Ok(());
+        };
+        let len: usize = names.iter().map(|name| name.len() + 4).sum();
+        if len <= Self::MAX_NAMES {
+            return Ok(());
+        }
+        Err(Error::Setting {
+            setting: "list of custom sections to keep",
+            found: format!("{} names of {len} bytes", names.len()),
+            expected: format!("at most {} bytes", Self::MAX_NAMES),
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use precast_artifact::{HEADER_OFFSET, Interruption};
+use precast_artifact::{HEADER_OFFSET, Interruption, custom_sections};
 
 use crate::backtrace::FrameModule;
 use crate::engine::Engine;
@@ -247,6 +247,26 @@ impl Module {
     /// The name of the module, from its name section.
     pub fn name(&self) -> Option<&str> {
         self.code.name()
+    }
+
+    /// The bytes of each custom section of the module with this name, in the module's order, as far
+    /// as the artifact keeps them: the compiler keeps those that its setting `custom_sections`
+    /// names, or `precast compile --keep-custom-sections`, and none by default.
+    ///
+    /// ```
+    /// use precast_loader::Module;
+    ///
+    /// fn manifest(module: &Module) -> Option<&str> {
+    ///     let bytes = module.custom_sections("manifest").next()?;
+    ///     std::str::from_utf8(bytes).ok()
+    /// }
+    /// ```
+    pub fn custom_sections<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let artifact = self.code.artifact();
+        let table = artifact.section(artifact.header().custom_sections);
+        custom_sections::entries(table)
+            .filter(move |(found, _)| *found == name)
+            .map(|(_, bytes)| bytes)
     }
 
     /// The bytes of the artifact, as the compiler wrote them. [`Module::from_bytes`] takes them.

@@ -7,6 +7,7 @@ mod calls;
 #[cfg(feature = "compiler")]
 mod compiled_in;
 mod context;
+mod custom_sections;
 mod damage;
 mod edge;
 mod exceptions;

@@ -1,13 +1,13 @@
 //! An artifact that is made without the compiler, for tests that run no code.
 
-use precast_artifact::Strategy;
 use precast_artifact::records::{ExternKind, FunctionRecord, MemoryRecord, NONE, Run, VmLayout};
 use precast_artifact::target::{Arch, Os};
 use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmMemory};
 use precast_artifact::writer::ArtifactBuilder;
+use precast_artifact::{Strategy, custom_sections};
 
-/// The bytes of a small artifact for this machine: an imported and an exported function, a memory
-/// and a data segment. Its machine code must not be run.
+/// The bytes of a small artifact for this machine: an imported and an exported function, a memory,
+/// a data segment, and custom sections. Its machine code must not be run.
 ///
 /// # Panics
 /// If the artifact cannot be written.
@@ -54,6 +54,8 @@ pub fn handmade() -> Vec<u8> {
             funcref: NONE,
         },
     );
+    let sections = [("config", &b"a=1"[..]), ("other", b""), ("config", b"b=2")];
+    b.custom_sections = custom_sections::encode(sections);
     b.metadata.producer = "precast test".into();
     b.finish().expect("a small artifact")
 }

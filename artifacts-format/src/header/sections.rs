@@ -138,6 +138,7 @@ pub const SECTIONS: [SectionInfo; COUNT] = [
     cold!(addresses: u8, "address map", Bytes(8), ".precast.addresses" Lookup 0),
     cold!(segments: u8, "run-time segments", Bytes(1), ".precast.segments" Lookup 0),
     cold!(metadata: u8, "metadata", Bytes(8), ".precast.meta" Lookup 0),
+    cold!(custom_sections: u8, "custom sections", Bytes(8), ".precast.custom" Lookup 0),
     // An Elf64_Sym has 24 bytes.
     cold!(symtab: [u8; 24], "symbols", Bytes(8), ".symtab" Lookup 24),
     cold!(strtab: u8, "names", Bytes(1), ".strtab" Lookup 0),

@@ -23,6 +23,7 @@ use object::write::elf::{
 };
 
 use super::{ArtifactBuilder, Symbol, TextLayout, WriteError};
+use crate::custom_sections;
 use crate::header::{Access, ElfSection, HOT, SECTIONS, SectionInfo};
 use crate::reader::{Artifact, checksum, digest};
 use crate::records::NONE;
@@ -87,6 +88,7 @@ pub(super) fn write(mut parts: ArtifactBuilder<'_>) -> Result<Vec<u8>, WriteErro
     }
     out.describe(&mut h, info!(segments), segments);
     put!(out, h, metadata, &parts.metadata.encode());
+    put!(out, h, custom_sections, &take(&mut parts.custom_sections));
 
     let encoder = encoder(parts.arch);
     let symbols = take(&mut parts.symbols);
@@ -116,11 +118,15 @@ pub(super) fn strip(artifact: &Artifact<'_>) -> Result<Vec<u8>, WriteError> {
     out.bytes.extend_from_slice(tables.unwrap_or(&[]));
     out.elf_section(HOT_TABLES, elf::SHT_PROGBITS, hot, 8);
     let left_out = [info!(addresses), info!(symtab), info!(strtab)];
+    let kept = custom_sections::entries(artifact.section(old.custom_sections));
+    let kept = custom_sections::encode(kept.filter(|(name, _)| !custom_sections::is_debug(name)));
     let with_code = [info!(rodata), info!(text), info!(got)];
     for info in &SECTIONS[HOT..] {
         let is_in = |list: &[&SectionInfo]| list.iter().any(|other| other.field == info.field);
         if is_in(&left_out) {
             info.set(&mut h, Section::default());
+        } else if info.field == info!(custom_sections).field {
+            out.put(&mut h, info, &kept);
         } else if !is_in(&with_code) {
             out.put(&mut h, info, artifact.section(info.of(old)));
         }
@@ -565,6 +571,7 @@ fn size_estimate(parts: &ArtifactBuilder<'_>) -> u64 {
         + parts.rodata.len()
         + parts.traps.len()
         + parts.addresses.len()
+        + parts.custom_sections.len()
         + names
         + 16 * (parts.functions.len() + parts.element_items.len() + parts.const_ops.len())
         + 32 * (parts.imports.len() + parts.exports.len() + parts.data.len())

@@ -3,8 +3,8 @@
 use precast_artifact::records::ExternKind;
 use precast_artifact::target::Arch;
 use precast_artifact::{
-    ABI, Artifact, Error, FORMAT, HEADER_OFFSET, Header, Host, Mismatch, addresses, metadata,
-    reader, traps,
+    ABI, Artifact, Error, FORMAT, HEADER_OFFSET, Header, Host, Mismatch, addresses,
+    custom_sections, metadata, reader, traps,
 };
 
 use crate::sample::{Aligned, HOST, full_bytes};
@@ -68,6 +68,7 @@ fn read_all(a: &Artifact<'_>) -> usize {
     seen += a.image_runs().filter(Result::is_ok).count();
     seen += a.start_function().map_or(0, |start| start.map_or(1, |_| 2));
     seen += metadata::Metadata::decode(a.section(h.metadata)).map_or(0, |m| m.producer.len());
+    seen += custom_sections::entries(a.section(h.custom_sections)).count();
     for section in [h.rodata, h.text, h.got, h.image, h.segments, h.template] {
         seen += a.section(section).len();
     }

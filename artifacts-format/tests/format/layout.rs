@@ -135,7 +135,8 @@ fn elf_tools_see_the_same() {
         let names: Vec<&str> = sections.iter().map(|s| s.0).collect();
         let expected = ".precast|.precast.image|.precast.elements|.precast.images\
             |.precast.functions|.precast.traps|.precast.handlers|.precast.addresses\
-            |.precast.segments|.precast.meta|.symtab|.strtab|.rodata|.text|.precast.link|.shstrtab";
+            |.precast.segments|.precast.meta|.precast.custom|.symtab|.strtab|.rodata|.text\
+            |.precast.link|.shstrtab";
         assert_eq!(names.join("|"), expected);
         let text = elf.section_by_name(".text").expect("listed above");
         assert_eq!(text.file_range(), Some((text.address(), 48)));

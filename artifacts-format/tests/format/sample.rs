@@ -5,7 +5,7 @@ use precast_artifact::handlers::{self, Handler};
 use precast_artifact::records::*;
 use precast_artifact::target::{Arch, Os};
 use precast_artifact::writer::{ArtifactBuilder, Symbol};
-use precast_artifact::{Host, LibCall, Strategy, TrapCode, ValType, traps};
+use precast_artifact::{Host, LibCall, Strategy, TrapCode, ValType, custom_sections, traps};
 
 /// The host that [`full`] is for.
 pub const HOST: Host = Host {
@@ -182,6 +182,8 @@ pub fn full() -> ArtifactBuilder<'static> {
     b.addresses = addresses.finish();
     b.metadata.producer = "precast test".into();
     b.metadata.module_name = Some("sample".into());
+    let sections = [("config", &b"a=1"[..]), (".debug_info", b"dwarf")];
+    b.custom_sections = custom_sections::encode(sections);
     b
 }
 

@@ -58,6 +58,7 @@ fn format() {
             table_inits,
             elements, data, images, got_records, template, rodata, text, got, image, element_items,
             segments, functions, traps, handlers, addresses, metadata, symtab, strtab,
+            custom_sections,
         }
         Slice { offset, len }
         Run { first, count }
@@ -120,14 +121,15 @@ fn format() {
     let changes = [change(301, body), change(309, None)];
     addresses.function(&[(0, 300), (2, 303), (600, 1)], &changes);
     addresses.function(&[], &[]);
+    let custom = precast_artifact::custom_sections::encode([("name", &b"bytes"[..])]);
     let metadata = crate::sample::full().metadata.encode();
     writeln!(
         out,
-        "{traps:?} {handlers:?} {:?} {metadata:?}",
+        "{traps:?} {handlers:?} {:?} {metadata:?} {custom:?}",
         addresses.finish()
     )
     .unwrap();
-    unchanged("FORMAT", FORMAT, &out, &[(1, "982853ecc6b9f475")]);
+    unchanged("FORMAT", FORMAT, &out, &[(1, "a5c1f7872792fbdf")]);
 }
 
 #[test]

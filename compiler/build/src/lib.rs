@@ -53,7 +53,9 @@ use precast_cache::CompilationCache;
 use precast_compiler::Compiler;
 
 pub use error::Error;
-pub use precast_compiler::{Cpu, CpuLevel, Interruption, OptLevel, Settings, Strategy};
+pub use precast_compiler::{
+    Cpu, CpuLevel, CustomSections, Interruption, OptLevel, Settings, Strategy,
+};
 
 use environment::Environment;
 use guest::Source;

@@ -5,13 +5,13 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use precast_artifact::header::{HOT, SECTIONS};
 use precast_artifact::metadata::Metadata;
 use precast_artifact::reader::{feature_names, hex};
 use precast_artifact::records::{ExternKind, FROZEN};
 use precast_artifact::target::{Arch, Os};
-use precast_artifact::{Artifact, shown};
+use precast_artifact::{Artifact, custom_sections, shown};
 use serde_json::{Map, Value, json};
 
 use crate::artifact::{Bytes, defined, function_type, item_type};
@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// Print JSON instead of text
     #[arg(long)]
     json: bool,
+    /// Print only the bytes of the module's custom sections with this name, as far as they are kept
+    #[arg(long, value_name = "NAME", conflicts_with = "json")]
+    custom_section: Option<String>,
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
@@ -33,6 +36,11 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let artifact = bytes.parse(&args.file)?;
+    if let Some(name) = &args.custom_section {
+        print_custom_section(&artifact, name)
+            .with_context(|| format!("cannot print from `{}`", args.file.display()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let report = Report::new(&artifact)?;
     let text = if args.json {
         format!("{:#}\n", report.json())
@@ -41,6 +49,25 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     };
     io::stdout().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the bytes of the custom sections with this name.
+fn print_custom_section(artifact: &Artifact<'_>, name: &str) -> Result<()> {
+    let table = artifact.section(artifact.header().custom_sections);
+    let mut found = custom_sections::entries(table)
+        .filter(|(other, _)| *other == name)
+        .peekable();
+    if found.peek().is_none() {
+        bail!(
+            "the artifact keeps no custom section `{}`: compile the module, if it has one, with \
+             --keep-custom-sections",
+            shown(name)
+        );
+    }
+    for (_, bytes) in found {
+        io::stdout().write_all(bytes)?;
+    }
+    Ok(())
 }
 
 /// The type of an item.
@@ -91,6 +118,8 @@ struct Report<'a> {
     exports: Vec<(&'a str, Type)>,
     /// The name of each kind of item, and how many the artifact has.
     counts: Vec<(&'static str, usize)>,
+    /// Name and size in bytes of each custom section of the module that is kept.
+    custom_sections: Vec<(&'a str, usize)>,
     /// Name and size in bytes of each section, in the order of the file.
     sections: Vec<(&'static str, u64)>,
     /// Whether the digest matches the file.
@@ -149,6 +178,9 @@ impl<'a> Report<'a> {
                 ("image runs", artifact.images().len()),
                 ("GOT slots", artifact.got_records().len()),
             ],
+            custom_sections: custom_sections::entries(artifact.section(h.custom_sections))
+                .map(|(name, bytes)| (name, bytes.len()))
+                .collect(),
             sections: sections(artifact),
             intact: artifact.verify_digest(None).is_ok(),
             signatures: artifact
@@ -228,6 +260,12 @@ impl<'a> Report<'a> {
         for (what, count) in self.counts.iter().filter(|(_, count)| *count != 0) {
             writeln!(out, "  {what:<26}{count:>10}").ok();
         }
+        if !self.custom_sections.is_empty() {
+            writeln!(out, "\ncustom sections (bytes)").ok();
+        }
+        for (name, size) in &self.custom_sections {
+            writeln!(out, "  {:<26}{size:>10}", shown(name).to_string()).ok();
+        }
         writeln!(out, "\nsections (bytes)").ok();
         for (name, size) in &self.sections {
             writeln!(out, "  {name:<26}{size:>10}").ok();
@@ -274,6 +312,9 @@ impl<'a> Report<'a> {
                 let mut export = ty.json();
                 export.insert("name".to_owned(), json!(name));
                 Value::Object(export)
+            }).collect::<Value>(),
+            "custom_sections": self.custom_sections.iter().map(|(name, size)| {
+                json!({ "name": name, "size": size })
             }).collect::<Value>(),
             "counts": object(&mut self.counts.iter().map(|(n, c)| (key(n), json!(c)))),
             "sections": object(&mut self.sections.iter().map(|(n, s)| (key(n), json!(s)))),

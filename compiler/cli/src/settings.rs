@@ -1,7 +1,7 @@
 //! The options of all commands that compile modules.
 
 use precast_artifact::{Interruption, Strategy};
-use precast_compiler::{Cpu, Inline, Limits, OptLevel, Passes, Settings};
+use precast_compiler::{Cpu, CustomSections, Inline, Limits, OptLevel, Passes, Settings};
 
 use crate::quantity;
 
@@ -23,6 +23,10 @@ pub(crate) struct Args {
     /// `+proposal` allows one again [default: all that are supported are allowed]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = feature, allow_hyphen_values = true)]
     features: Vec<(String, bool)>,
+    /// Custom sections of the module to keep in the artifact for hosts that ask for them, by their
+    /// names, separated by commas, or `all` [default: none]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    keep_custom_sections: Vec<String>,
     /// Limit for what the module may take to compile; NAME is module-size, functions, operators (of
     /// one function), artifact-size or artifact-growth (artifacts beyond 64 MiB: how many times
     /// their module's size) [default: artifact-growth=100]
@@ -47,10 +51,22 @@ impl Args {
             strategy: self.strategy.unwrap_or(default.strategy),
             interruption,
             features: self.features.clone(),
+            custom_sections: self.custom_sections(),
             limits,
             target: None,
             threads: None,
             passes: self.passes.unwrap_or_default(),
+        }
+    }
+
+    fn custom_sections(&self) -> CustomSections {
+        let names = &self.keep_custom_sections;
+        if names.is_empty() {
+            CustomSections::None
+        } else if names.iter().any(|name| name == "all") {
+            CustomSections::All
+        } else {
+            CustomSections::Named(names.clone())
         }
     }
 
@@ -64,6 +80,8 @@ impl Args {
             Some("--strategy")
         } else if !self.features.is_empty() {
             Some("--features")
+        } else if !self.keep_custom_sections.is_empty() {
+            Some("--keep-custom-sections")
         } else if !self.limits.is_empty() {
             Some("--limit")
         } else if self.passes.is_some() {

@@ -102,9 +102,11 @@ fn sections(check: &mut Check<'_>, file: &File<'_>) {
         (".precast.images", h.images),
         (".precast.functions", h.functions),
         (".precast.traps", h.traps),
+        (".precast.handlers", h.handlers),
         (".precast.addresses", h.addresses),
         (".precast.segments", h.segments),
         (".precast.meta", h.metadata),
+        (".precast.custom", h.custom_sections),
         (".symtab", h.symtab),
         (".strtab", h.strtab),
     ];

@@ -2,6 +2,7 @@
 
 mod cache;
 mod compile;
+mod custom_sections;
 mod exe;
 mod exposure;
 mod look;

@@ -3,7 +3,9 @@
 //! instances.
 
 use precast_artifact::metadata::Metadata;
-use precast_artifact::{Artifact, Error as ArtifactError, HEADER_OFFSET, addresses, traps};
+use precast_artifact::{
+    Artifact, Error as ArtifactError, HEADER_OFFSET, addresses, custom_sections, traps,
+};
 use precast_loader::{
     Engine, Error, Extern, ExternRef, ExternType, Func, FuncType, Global, Linker, Memory, Module,
     SharedMemory, Store, StoreLimits, StoreLimitsBuilder, Table, Val, ValType,
@@ -148,6 +150,7 @@ fn read(a: &Artifact<'_>) {
     a.image_runs().filter(Result::is_ok).count();
     traps::entries(a.section(h.traps)).count();
     Metadata::decode(a.section(h.metadata)).ok();
+    custom_sections::entries(a.section(h.custom_sections)).count();
     assert!(a.bytes().len() >= HEADER_OFFSET);
 }
 

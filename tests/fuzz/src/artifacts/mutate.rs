@@ -49,6 +49,7 @@ const BYTES: &[Named] = tables!(
     symtab: 24,
     strtab: 1,
     segments: 1,
+    custom_sections: 4,
 );
 
 /// An artifact that is being changed, as aligned as a mapping.

@@ -121,12 +121,9 @@ impl Ways {
                     Level::Speed => OptLevel::Speed,
                     Level::Size => OptLevel::Size,
                 },
-                target: None,
                 cpu: cpu.clone(),
                 strategy: way.strategy,
                 interruption: way.interruption,
-                features: Vec::new(),
-                limits: Default::default(),
                 // Compiling a small function takes less time than waking a thread.
                 threads: Some(1),
                 passes: Passes {
@@ -137,6 +134,7 @@ impl Ways {
                     },
                     ..Passes::default()
                 },
+                ..Settings::default()
             };
             Compiler::new(settings).expect("settings that are supported")
         });
