@@ -3,14 +3,7 @@
 
 deliveries.py [--rounds N] NAME=COMMAND...   each command prints a line; the first one is what others are compared with
 
-For example, in this directory, with precast and its runner built (see the crate precast-runner):
-
-    cargo build --release
-    precast compile guest.wat -o /tmp/guest.precast
-    precast exe guest.wat -o /tmp/guest --runner ...
-    echo 'int puts(const char*); int main(void) { return puts("hello") < 0; }' > /tmp/c.c && cc -O2 -static -s /tmp/c.c -o /tmp/c
-    ./deliveries.py c=/tmp/c file='target/release/file /tmp/guest.precast' embedded=target/release/embedded \\
-        object=target/release/static_object exe=/tmp/guest
+run.sh makes the hosts and calls this.
 
 All are started in alternation. The time is from the start of the process to the first byte of its output, the
 median of all rounds, and includes what it takes to start any process at all."""
