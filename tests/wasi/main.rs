@@ -2,6 +2,7 @@
 //! program.
 
 mod deadlines;
+mod mounted;
 mod streams;
 mod threads;
 mod unstable;

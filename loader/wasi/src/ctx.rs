@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cap_std::ambient_authority;
@@ -11,6 +12,8 @@ use precast_loader::InterruptHandle;
 
 use crate::clock::{Clocks, Replaced, SystemClocks};
 use crate::descriptor::{Descriptor, Descriptors, MAX_DESCRIPTORS, OpenDir};
+use crate::fs::FileSystem;
+use crate::fs::mounted::{Mount, MountedDir};
 use crate::protect::Protected;
 use crate::reach::Reach;
 use crate::stdio::{Input, Output};
@@ -52,6 +55,14 @@ pub enum ConfigError {
         /// The host's directory.
         host: PathBuf,
         /// The guest's name for the directory.
+        guest: String,
+        /// What is wrong with the name.
+        what: &'static str,
+    },
+    /// The guest's name for a mounted file system is not a valid path.
+    #[error("the guest's name {guest:?} of a file system: {what}")]
+    MountPath {
+        /// The guest's name for the file system.
         guest: String,
         /// What is wrong with the name.
         what: &'static str,
@@ -288,8 +299,7 @@ impl WasiCtxBuilder {
         access: DirAccess,
     ) -> Result<Self, ConfigError> {
         let (host, guest) = (host.as_ref(), guest.as_ref());
-        if guest.is_empty() || guest.contains('\0') {
-            let what = "it is empty or has a NUL byte; expected a path such as `/` or `data`";
+        if let Some(what) = wrong_name(guest) {
             return Err(ConfigError::GuestPath {
                 host: host.into(),
                 guest: guest.into(),
@@ -313,15 +323,58 @@ impl WasiCtxBuilder {
             self.reach.add(host);
         }
         let inheriting = Rights::DIRECTORY.and(Rights::FILE);
+        self.preopen(Descriptor::directory(dir, inheriting))
+    }
+
+    fn preopen(mut self, descriptor: Descriptor) -> Result<Self, ConfigError> {
         self.preopens += 1;
         self.ctx
             .descriptors
-            .insert(Descriptor::directory(dir, inheriting))
+            .insert(descriptor)
             .map_err(|_| ConfigError::TooManyPreopens {
                 wanted: self.preopens,
                 limit: MAX_DESCRIPTORS - 3,
             })?;
         Ok(self)
+    }
+
+    /// Gives the guest a [file system](crate::fs) of the host's making under the name `guest`, as
+    /// the next descriptor from 3 on. No path leads out of the file system, nor from it into
+    /// another one.
+    ///
+    /// What the guest can make the host keep is up to the file system: a
+    /// [`MemoryFs`](crate::fs::MemoryFs) has a limit.
+    ///
+    /// # Errors
+    /// [`ConfigError::MountPath`] if `guest` is empty or contains a NUL byte;
+    /// [`ConfigError::TooManyPreopens`].
+    pub fn mount(
+        self,
+        guest: impl AsRef<str>,
+        fs: impl FileSystem + 'static,
+        access: DirAccess,
+    ) -> Result<Self, ConfigError> {
+        let guest = guest.as_ref();
+        if let Some(what) = wrong_name(guest) {
+            return Err(ConfigError::MountPath {
+                guest: guest.into(),
+                what,
+            });
+        }
+        let mount = Mount {
+            fs: Box::new(fs),
+            read_only: access == DirAccess::ReadOnly,
+            // No device of a system has such a number.
+            dev: (1 << 63) + self.preopens as u64,
+        };
+        let dir = MountedDir {
+            mount: Arc::new(mount),
+            path: Some(String::new()),
+            preopen: Some(guest.into()),
+            listing: None,
+        };
+        let inheriting = Rights::DIRECTORY.and(Rights::FILE);
+        self.preopen(Descriptor::mounted_directory(dir, inheriting))
     }
 
     /// Whether the guest could change the file or directory at `path`, or make `path` lead to
@@ -431,6 +484,12 @@ impl WasiCtxBuilder {
         }
         ctx
     }
+}
+
+/// What is wrong with a guest's name for a directory, if anything.
+fn wrong_name(guest: &str) -> Option<&'static str> {
+    let is_wrong = guest.is_empty() || guest.contains('\0');
+    is_wrong.then_some("it is empty or has a NUL byte; expected a path such as `/` or `data`")
 }
 
 /// What a guest was given, and its open files. Dropping the context closes the files.

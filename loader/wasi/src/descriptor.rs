@@ -8,6 +8,7 @@
 use cap_std::fs::{Dir, File};
 
 use crate::errno::{Errno, Result};
+use crate::fs::mounted::{MountedDir, MountedFile, Moved};
 use crate::readdir::Listing;
 use crate::types::{FdFlags, Rights};
 
@@ -22,6 +23,8 @@ pub(crate) enum Kind {
     Stderr,
     File(OpenFile),
     Dir(OpenDir),
+    MountedFile(MountedFile),
+    MountedDir(MountedDir),
 }
 
 /// A file, a device or a pipe that was opened in a preopened directory.
@@ -79,6 +82,22 @@ impl Descriptor {
             inheriting,
         }
     }
+
+    pub(crate) fn mounted_directory(dir: MountedDir, inheriting: Rights) -> Self {
+        Self {
+            kind: Kind::MountedDir(dir),
+            flags: FdFlags::NONE,
+            rights: inheriting.common(Rights::DIRECTORY),
+            inheriting,
+        }
+    }
+}
+
+impl Kind {
+    /// Whether this is a directory, of the system or of a mounted file system.
+    pub(crate) fn is_dir(&self) -> bool {
+        matches!(self, Self::Dir(_) | Self::MountedDir(_))
+    }
 }
 
 /// All descriptors of a guest.
@@ -127,7 +146,87 @@ impl Descriptors {
         Ok(descriptor)
     }
 
-    /// The file with this number, if it has these rights.
+    /// The file of a mounted file system with this number, if it has these rights; `None` if the
+    /// number is that of something else, or of nothing.
+    ///
+    /// # Errors
+    /// `BADF` or `NOTCAPABLE` if it lacks a right.
+    pub(crate) fn mounted_file(
+        &mut self,
+        fd: u32,
+        rights: Rights,
+    ) -> Result<Option<&mut MountedFile>> {
+        let Ok(descriptor) = self.get_mut(fd) else {
+            return Ok(None);
+        };
+        let Kind::MountedFile(file) = &mut descriptor.kind else {
+            return Ok(None);
+        };
+        descriptor.rights.require(rights)?;
+        Ok(Some(file))
+    }
+
+    /// The directory of a mounted file system with this number, if it has these rights; `None` if
+    /// the number is that of something else, or of nothing.
+    ///
+    /// # Errors
+    /// `NOTCAPABLE` if it lacks a right.
+    pub(crate) fn mounted_dir(&self, fd: u32, rights: Rights) -> Result<Option<&MountedDir>> {
+        let Ok(descriptor) = self.get(fd) else {
+            return Ok(None);
+        };
+        let Kind::MountedDir(dir) = &descriptor.kind else {
+            return Ok(None);
+        };
+        descriptor.rights.require(rights)?;
+        Ok(Some(dir))
+    }
+
+    /// The directories of a rename or a link, as [`writable_dirs`](Self::writable_dirs), if they
+    /// are of mounted file systems; `None` if both are something else.
+    ///
+    /// # Errors
+    /// `XDEV` if only one of them is; those of `writable_dirs`.
+    pub(crate) fn mounted_dirs(
+        &self,
+        from: (u32, Rights),
+        to: (u32, Rights),
+    ) -> Result<Option<(&MountedDir, &MountedDir)>> {
+        let pair = (
+            self.mounted_dir(from.0, from.1)?,
+            self.mounted_dir(to.0, to.1)?,
+        );
+        match pair {
+            (None, None) => Ok(None),
+            (Some(_), None) => self.dir(to.0, to.1).and(Err(Errno::XDEV)),
+            (None, Some(_)) => self.dir(from.0, from.1).and(Err(Errno::XDEV)),
+            (Some(one), Some(other)) => {
+                if !(self.get(from.0)?.inheriting).contains(self.get(to.0)?.inheriting) {
+                    return Err(Errno::NOTCAPABLE);
+                }
+                Ok(Some((one, other)))
+            }
+        }
+    }
+
+    /// Lets the open directories of the file system of a directory follow a change of names in it.
+    pub(crate) fn follow(&mut self, fd: u32, moved: &Moved) {
+        let Ok(Descriptor {
+            kind: Kind::MountedDir(dir),
+            ..
+        }) = self.get(fd)
+        else {
+            return;
+        };
+        let mount = std::sync::Arc::clone(&dir.mount);
+        for descriptor in self.slots.iter_mut().flatten() {
+            if let Kind::MountedDir(dir) = &mut descriptor.kind {
+                dir.follow(&mount, moved);
+            }
+        }
+    }
+
+    /// The file of the system with this number, if it has these rights.
     ///
     /// # Errors
     /// `BADF` if there is no such descriptor or it is a directory; `SPIPE` if it is a standard
@@ -139,7 +238,7 @@ impl Descriptors {
                 descriptor.rights.require(rights)?;
                 Ok(file)
             }
-            Kind::Dir(_) => Err(Errno::BADF),
+            Kind::Dir(_) | Kind::MountedDir(_) | Kind::MountedFile(_) => Err(Errno::BADF),
             Kind::Stdin | Kind::Stdout | Kind::Stderr => Err(Errno::SPIPE),
         }
     }
@@ -160,17 +259,6 @@ impl Descriptors {
         }
     }
 
-    /// The directory with this number.
-    ///
-    /// # Errors
-    /// `BADF` if there is no such descriptor; `NOTDIR` if it is no directory.
-    pub(crate) fn dir_mut(&mut self, fd: u32) -> Result<&mut OpenDir> {
-        match &mut self.get_mut(fd)?.kind {
-            Kind::Dir(dir) => Ok(dir),
-            _ => Err(Errno::NOTDIR),
-        }
-    }
-
     /// All descriptors with their numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Descriptor)> {
         (0..)
@@ -183,7 +271,12 @@ impl Descriptors {
         let slots = self.slots.iter_mut().flatten();
         slots.filter_map(|descriptor| match &mut descriptor.kind {
             Kind::Dir(dir) => Some(dir),
-            Kind::Stdin | Kind::Stdout | Kind::Stderr | Kind::File(_) => None,
+            Kind::Stdin
+            | Kind::Stdout
+            | Kind::Stderr
+            | Kind::File(_)
+            | Kind::MountedFile(_)
+            | Kind::MountedDir(_) => None,
         })
     }
 

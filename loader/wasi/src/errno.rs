@@ -6,15 +6,25 @@
 
 use std::io;
 
-/// Why a host function failed: an error number of the snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Errno(u16);
+/// Why a function of WASI failed: an error number of the snapshot, which has the names of POSIX.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Errno(u16);
 
 macro_rules! errnos {
     ($($NAME:ident = $value:literal;)*) => {
-        #[allow(dead_code, reason = "the list is complete, not every number has a use yet")]
         impl Errno {
-            $(pub(crate) const $NAME: Self = Self($value);)*
+            $(
+                #[doc = concat!("`", stringify!($NAME), "` of the snapshot.")]
+                pub const $NAME: Self = Self($value);
+            )*
+
+            fn name(self) -> Option<&'static str> {
+                match self {
+                    $(Self::$NAME => Some(stringify!($NAME)),)*
+                    Self::NOTCAPABLE => Some("NOTCAPABLE"),
+                    Self(_) => None,
+                }
+            }
         }
 
         /// The system's error numbers of the same names.
@@ -110,17 +120,28 @@ errnos! {
 
 impl Errno {
     /// The descriptor lacks the right to do this. POSIX has no such number.
-    pub(crate) const NOTCAPABLE: Self = Self(76);
+    pub const NOTCAPABLE: Self = Self(76);
 
     /// The number.
-    pub(crate) fn raw(self) -> u16 {
+    pub fn raw(self) -> u16 {
         self.0
     }
 }
 
+impl std::fmt::Display for Errno {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "{name} (error {} of WASI)", self.0),
+            None => write!(f, "error {} of WASI", self.0),
+        }
+    }
+}
+
+impl std::error::Error for Errno {}
+
 /// The result of a function. Functions of the snapshot have the value `()`, because they write
 /// their results to guest memory.
-pub(crate) type Result<T> = std::result::Result<T, Errno>;
+pub(crate) type Result<T, E = Errno> = std::result::Result<T, E>;
 
 /// The number that the guest gets: 0 for success.
 pub(crate) fn status(result: Result<()>) -> i32 {

@@ -51,12 +51,13 @@ fn waits(ctx: &WasiCtx, fd: u32) -> bool {
 }
 
 fn read_current(ctx: &mut WasiCtx, fd: u32, buffers: &mut [IoSliceMut<'_>]) -> Result<usize> {
-    let descriptor = ctx.descriptors.get(fd)?;
-    if let Kind::Dir(_) = descriptor.kind {
+    let descriptor = ctx.descriptors.get_mut(fd)?;
+    if descriptor.kind.is_dir() {
         return Err(Errno::ISDIR);
     }
     descriptor.rights.require(Rights::FD_READ)?;
-    match &descriptor.kind {
+    match &mut descriptor.kind {
+        Kind::MountedFile(file) => file.read(buffers),
         Kind::File(file) => {
             // A guest that asked for nonblocking reads gets the answer of the system.
             let waits = file.may_wait
@@ -90,7 +91,7 @@ fn read_current(ctx: &mut WasiCtx, fd: u32, buffers: &mut [IoSliceMut<'_>]) -> R
             }
             Ok(ctx.stdin.read(buffers)?)
         }
-        Kind::Stdout | Kind::Stderr | Kind::Dir(_) => Err(Errno::BADF),
+        Kind::Stdout | Kind::Stderr | Kind::Dir(_) | Kind::MountedDir(_) => Err(Errno::BADF),
     }
 }
 
@@ -109,11 +110,13 @@ pub(crate) fn fd_write(
 
 fn write_current(ctx: &mut WasiCtx, fd: u32, buffers: &[IoSlice<'_>]) -> Result<usize> {
     let descriptor = ctx.descriptors.with(fd, Rights::FD_WRITE)?;
-    match &descriptor.kind {
+    let appends = descriptor.flags.contains(FdFlags::APPEND);
+    match &mut descriptor.kind {
         Kind::File(file) => retry(|| (&file.file).write_vectored(buffers)),
+        Kind::MountedFile(file) => file.write(buffers, appends),
         Kind::Stdout => Ok(ctx.stdout.write(buffers)?),
         Kind::Stderr => Ok(ctx.stderr.write(buffers)?),
-        Kind::Stdin | Kind::Dir(_) => Err(Errno::BADF),
+        Kind::Stdin | Kind::Dir(_) | Kind::MountedDir(_) => Err(Errno::BADF),
     }
 }
 
@@ -128,13 +131,16 @@ pub(crate) fn fd_pread(
 ) -> Result<()> {
     memory.check(read, 4)?;
     if let Ok(descriptor) = ctx.descriptors.get(fd)
-        && let Kind::Dir(_) = descriptor.kind
+        && descriptor.kind.is_dir()
     {
         return Err(Errno::ISDIR);
     }
-    let file = ctx
-        .descriptors
-        .file(fd, Rights::FD_READ.and(Rights::FD_SEEK))?;
+    let rights = Rights::FD_READ.and(Rights::FD_SEEK);
+    if let Some(file) = ctx.descriptors.mounted_file(fd, rights)? {
+        let n = memory.scatter(buffers, count, |buffers| file.read_at(buffers, offset))?;
+        return memory.write_u32(read, n as u32);
+    }
+    let file = ctx.descriptors.file(fd, rights)?;
     let n = memory.scatter(buffers, count, |buffers| {
         let buffers = buffers.iter_mut();
         at_offset(
@@ -159,9 +165,12 @@ pub(crate) fn fd_pwrite(
     memory.check(written, 4)?;
     let descriptor = ctx.descriptors.get(fd)?;
     let appends = descriptor.flags.contains(FdFlags::APPEND);
-    let file = ctx
-        .descriptors
-        .file(fd, Rights::FD_WRITE.and(Rights::FD_SEEK))?;
+    let rights = Rights::FD_WRITE.and(Rights::FD_SEEK);
+    if let Some(file) = ctx.descriptors.mounted_file(fd, rights)? {
+        let n = memory.gather(buffers, count, |buffers| file.write_at(buffers, offset))?;
+        return memory.write_u32(written, n as u32);
+    }
+    let file = ctx.descriptors.file(fd, rights)?;
     let n = memory.gather(buffers, count, |buffers| {
         let write = || {
             let buffers = buffers.iter();
@@ -254,8 +263,10 @@ pub(crate) fn fd_seek(
     } else {
         Rights::FD_SEEK.and(Rights::FD_TELL)
     };
-    let file = ctx.descriptors.file(fd, rights)?;
-    let at = (&file.file).seek(to)?;
+    let at = match ctx.descriptors.mounted_file(fd, rights)? {
+        Some(file) => file.seek(to)?,
+        None => (&ctx.descriptors.file(fd, rights)?.file).seek(to)?,
+    };
     memory.write_u64(position, at)
 }
 
@@ -266,8 +277,10 @@ pub(crate) fn fd_tell(
     position: u32,
 ) -> Result<()> {
     memory.check(position, 8)?;
-    let file = ctx.descriptors.file(fd, Rights::FD_TELL)?;
-    let at = (&file.file).stream_position()?;
+    let at = match ctx.descriptors.mounted_file(fd, Rights::FD_TELL)? {
+        Some(file) => file.position,
+        None => (&ctx.descriptors.file(fd, Rights::FD_TELL)?.file).stream_position()?,
+    };
     memory.write_u64(position, at)
 }
 
@@ -303,7 +316,8 @@ fn sync(
         Kind::File(file) => sync(&file.file)?,
         // The handle may be one opened with `O_PATH`, which cannot be synced.
         Kind::Dir(dir) => sync(&dir.dir.open(".")?)?,
-        Kind::Stdin | Kind::Stdout | Kind::Stderr => {}
+        Kind::MountedFile(file) => file.file.sync()?,
+        Kind::Stdin | Kind::Stdout | Kind::Stderr | Kind::MountedDir(_) => {}
     }
     Ok(())
 }
@@ -318,6 +332,13 @@ pub(crate) fn fd_advise(
 ) -> Result<()> {
     if advice > 5 || i64::try_from(offset).is_err() || i64::try_from(len).is_err() {
         return Err(Errno::INVAL);
+    }
+    if ctx
+        .descriptors
+        .mounted_file(fd, Rights::FD_ADVISE)?
+        .is_some()
+    {
+        return Ok(());
     }
     let file = ctx.descriptors.file(fd, Rights::FD_ADVISE)?;
     #[cfg(target_os = "linux")]
@@ -346,7 +367,13 @@ pub(crate) fn fd_allocate(
     offset: u64,
     len: u64,
 ) -> Result<()> {
-    let file = ctx.descriptors.file(fd, Rights::FD_ALLOCATE)?;
+    let is_mounted = ctx
+        .descriptors
+        .mounted_file(fd, Rights::FD_ALLOCATE)?
+        .is_some();
+    if !is_mounted {
+        ctx.descriptors.file(fd, Rights::FD_ALLOCATE)?;
+    }
     if len == 0 || i64::try_from(offset).is_err() || i64::try_from(len).is_err() {
         return Err(Errno::INVAL);
     }
@@ -354,6 +381,10 @@ pub(crate) fn fd_allocate(
     if i64::try_from(end).is_err() {
         return Err(Errno::FBIG);
     }
+    if let Some(file) = ctx.descriptors.mounted_file(fd, Rights::FD_ALLOCATE)? {
+        return file.allocate(end);
+    }
+    let file = ctx.descriptors.file(fd, Rights::FD_ALLOCATE)?;
     let flags = rustix::fs::FallocateFlags::empty();
     match rustix::fs::fallocate(&file.file, flags, offset, len) {
         // The file system cannot reserve space. The file gets its new size all the same.

@@ -4,9 +4,11 @@ use cap_fs_ext::{DirExt, SystemTimeSpec};
 use cap_std::time::SystemTime;
 use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, fcntl_getfl, fcntl_setfl};
 
+use crate::clock::Clock;
 use crate::ctx::WasiCtx;
 use crate::descriptor::Kind;
 use crate::errno::{Errno, Result};
+use crate::fs::Times;
 use crate::guest::GuestMemory;
 use crate::types::{FdFlags, Filestat, Filetype, FstFlags, Rights, system_time};
 
@@ -22,7 +24,8 @@ pub(crate) fn fd_fdstat_get(
         Kind::Stdout => ctx.stdout.filetype(),
         Kind::Stderr => ctx.stderr.filetype(),
         Kind::File(file) => file.file.metadata()?.file_type().into(),
-        Kind::Dir(_) => Filetype::Directory,
+        Kind::MountedFile(file) => file.stat()?.filetype,
+        Kind::Dir(_) | Kind::MountedDir(_) => Filetype::Directory,
     };
     let mut bytes = [0; 24];
     bytes[0] = filetype as u8;
@@ -54,7 +57,7 @@ pub(crate) fn fd_fdstat_set_flags(
         }
         // The flags of the system's stream do not change: the host and other processes share it.
         Kind::Stdin | Kind::Stdout | Kind::Stderr => {}
-        Kind::Dir(_) => {}
+        Kind::Dir(_) | Kind::MountedFile(_) | Kind::MountedDir(_) => {}
     }
     descriptor.flags = flags;
     Ok(())
@@ -95,6 +98,8 @@ pub(crate) fn filestat(ctx: &mut WasiCtx, fd: u32) -> Result<Filestat> {
             Kind::Stderr => Filestat::of_stream(ctx.stderr.filetype()),
             Kind::File(file) => (&file.file.metadata()?).into(),
             Kind::Dir(dir) => (&dir.dir.dir_metadata()?).into(),
+            Kind::MountedFile(file) => file.stat()?,
+            Kind::MountedDir(dir) => dir.stat()?,
         },
     )
 }
@@ -105,7 +110,11 @@ pub(crate) fn fd_filestat_set_size(
     fd: u32,
     size: u64,
 ) -> Result<()> {
-    let file = ctx.descriptors.file(fd, Rights::FD_FILESTAT_SET_SIZE)?;
+    let rights = Rights::FD_FILESTAT_SET_SIZE;
+    if let Some(file) = ctx.descriptors.mounted_file(fd, rights)? {
+        return file.set_len(size);
+    }
+    let file = ctx.descriptors.file(fd, rights)?;
     Ok(file.file.set_len(size)?)
 }
 
@@ -118,12 +127,15 @@ pub(crate) fn fd_filestat_set_times(
     flags: u32,
 ) -> Result<()> {
     let (atime, mtime) = times(atim, mtim, flags)?;
+    let mounted = mounted_times(ctx, &atime, &mtime)?;
     let descriptor = ctx.descriptors.get(fd)?;
     if let Kind::Stdin | Kind::Stdout | Kind::Stderr = descriptor.kind {
         return Err(Errno::BADF);
     }
     descriptor.rights.require(Rights::FD_FILESTAT_SET_TIMES)?;
     match &descriptor.kind {
+        Kind::MountedFile(file) => file.set_times(mounted),
+        Kind::MountedDir(dir) => dir.set_times(mounted),
         Kind::File(file) if file.read_only => Err(Errno::ROFS),
         Kind::Dir(dir) if dir.read_only => Err(Errno::ROFS),
         Kind::File(file) => {
@@ -161,6 +173,31 @@ pub(crate) fn times(
         time(FstFlags::ATIM, FstFlags::ATIM_NOW, atim)?,
         time(FstFlags::MTIM, FstFlags::MTIM_NOW, mtim)?,
     ))
+}
+
+/// The same times for a mounted file system, where the current time is that of the guest's clock.
+///
+/// # Errors
+/// `OVERFLOW` for a time before 1970, which no guest passes.
+pub(crate) fn mounted_times(
+    ctx: &mut WasiCtx,
+    atime: &Option<SystemTimeSpec>,
+    mtime: &Option<SystemTimeSpec>,
+) -> Result<Times> {
+    let mut time = |time: &Option<SystemTimeSpec>| match time {
+        None => Ok(None),
+        Some(SystemTimeSpec::SymbolicNow) => Ok(Some(Clock::Realtime.now(&mut *ctx.clocks))),
+        Some(SystemTimeSpec::Absolute(time)) => {
+            let since = time
+                .into_std()
+                .duration_since(std::time::SystemTime::UNIX_EPOCH);
+            since.map(Some).map_err(|_| Errno::OVERFLOW)
+        }
+    };
+    Ok(Times {
+        accessed: time(atime)?,
+        modified: time(mtime)?,
+    })
 }
 
 fn timespec(time: Option<SystemTimeSpec>) -> Result<Timespec> {

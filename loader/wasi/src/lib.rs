@@ -7,6 +7,7 @@
 //! | `ctx`, `descriptor`, `stdio`, `pipe` | what a guest has: context, descriptors, standard streams |
 //! | `guest` | guest memory; every pointer is checked here |
 //! | `path`, `open`, `path_at` | functions on paths: the sandbox of the file system |
+//! | [`fs`] | file systems that the host makes, and their sandbox |
 //! | `protect`, `names` | files in a guest's directories that it must not change |
 //! | `reach`, `mounts` | which files a guest could change |
 //! | `fd`, `fdstat`, `readdir` | functions on descriptors: data, attributes, directory listings |
@@ -19,8 +20,8 @@
 //! # Adding a function
 //! Write the function in the file of its family. It takes the context, the guest's memory and its
 //! arguments, and returns an `Errno`. Add a line to the list in `linker.rs`, with the snapshot's
-//! names of its parameters. Only `guest` follows pointers, and only `path` and `path_at` follow
-//! paths. A function that changes a file asks `protect` first. A function that waits does so in
+//! names of its parameters. Only `guest` follows pointers, and only `path`, `path_at` and
+//! `fs::resolve` follow paths. A function that changes a file asks `protect` first. A function that waits does so in
 //! `poll`, so that deadlines and cancellation end it. Tests are in `src/tests`, grouped by what a
 //! guest could do.
 //!
@@ -65,6 +66,7 @@ mod descriptor;
 mod errno;
 mod fd;
 mod fdstat;
+pub mod fs;
 mod guest;
 mod linker;
 mod mounts;
@@ -91,6 +93,7 @@ mod tests;
 pub use access::{Access, SharedWasiCtx, WasiView};
 pub use clock::Clocks;
 pub use ctx::{ConfigError, DirAccess, WasiCtx, WasiCtxBuilder};
+pub use errno::Errno;
 pub use linker::{MODULE, UNSTABLE_MODULE, add_to_linker, add_unstable_to_linker};
 pub use pipe::OutputPipe;
 pub use runtime::instantiate;

@@ -11,8 +11,9 @@ use rustix::fs::OFlags as SystemFlags;
 use crate::ctx::WasiCtx;
 use crate::descriptor::{Descriptor, Kind, OpenDir, OpenFile};
 use crate::errno::{Errno, Result};
+use crate::fs::mounted::Request;
 use crate::guest::GuestMemory;
-use crate::path_at::names_directory;
+use crate::path_at::{names_directory, utf8};
 use crate::types::{FdFlags, LookupFlags, OFlags, Rights};
 
 #[expect(clippy::too_many_arguments, reason = "as many as the snapshot has")]
@@ -42,7 +43,10 @@ pub(crate) fn path_open(
     }
     let path = &*memory.path(path, path_len)?;
     let inheriting = ctx.descriptors.get(fd)?.inheriting;
-    let parent = ctx.descriptors.dir(fd, request.needed())?;
+    let mounted = ctx.descriptors.mounted_dir(fd, request.needed())?;
+    if mounted.is_none() {
+        ctx.descriptors.dir(fd, request.needed())?;
+    }
     inheriting.require(request.inherited())?;
     if !ctx.descriptors.has_room() {
         return Err(Errno::MFILE);
@@ -53,6 +57,12 @@ pub(crate) fn path_open(
     if is_named_directory && request.creates() {
         return Err(Errno::ISDIR);
     }
+    if let Some(parent) = mounted {
+        let descriptor = parent.open(utf8(path)?, request, inheriting)?;
+        let fd = ctx.descriptors.insert(descriptor)?;
+        return memory.write_u32(opened_fd, fd);
+    }
+    let parent = ctx.descriptors.dir(fd, request.needed())?;
     let exclusive = request.creates() && request.oflags.contains(OFlags::EXCL);
     let follow = request.follow && !exclusive;
     let mut request = request;
@@ -105,15 +115,7 @@ pub(crate) fn path_open(
     memory.write_u32(opened_fd, fd)
 }
 
-/// How a guest asks to open a path.
-struct Request {
-    follow: bool,
-    oflags: OFlags,
-    fdflags: FdFlags,
-    read: bool,
-    write: bool,
-}
-
+/// How the system opens a path for a guest.
 impl Request {
     fn creates(&self) -> bool {
         self.oflags.contains(OFlags::CREAT)
@@ -258,6 +260,9 @@ pub(crate) fn fd_prestat_dir_name(
 fn preopen_name(ctx: &WasiCtx, fd: u32) -> Result<&str> {
     match &ctx.descriptors.get(fd)?.kind {
         Kind::Dir(dir) => dir.preopen.as_deref().ok_or(Errno::BADF),
-        _ => Err(Errno::BADF),
+        Kind::MountedDir(dir) => dir.preopen.as_deref().ok_or(Errno::BADF),
+        Kind::Stdin | Kind::Stdout | Kind::Stderr | Kind::File(_) | Kind::MountedFile(_) => {
+            Err(Errno::BADF)
+        }
     }
 }

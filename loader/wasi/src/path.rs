@@ -11,6 +11,8 @@
 //! read-only directory would make the file writable through another one. Files in a read-write
 //! directory can be [protected](crate::protect). If any are, a path is first resolved to a
 //! [`PathAt`](crate::path_at::PathAt), and the function is refused or works on the resolved name.
+//!
+//! Paths in [file systems of the host](crate::fs) go another way, see `fs::resolve`.
 
 use std::path::Path;
 
@@ -19,9 +21,9 @@ use cap_std::fs::Dir;
 
 use crate::ctx::WasiCtx;
 use crate::errno::{Errno, Result};
-use crate::fdstat::times;
+use crate::fdstat::{mounted_times, times};
 use crate::guest::GuestMemory;
-use crate::path_at::{PathAt, names_directory, without_slashes};
+use crate::path_at::{PathAt, names_directory, utf8, without_slashes};
 use crate::protect::Protected;
 use crate::types::{Filestat, LookupFlags, Rights};
 
@@ -33,9 +35,11 @@ pub(crate) fn path_create_directory(
     path_len: u32,
 ) -> Result<()> {
     let path = &*memory.path(path, path_len)?;
-    let dir = ctx
-        .descriptors
-        .writable_dir(fd, Rights::PATH_CREATE_DIRECTORY)?;
+    let rights = Rights::PATH_CREATE_DIRECTORY;
+    if let Some(dir) = ctx.descriptors.mounted_dir(fd, rights)? {
+        return dir.create_dir(utf8(path)?);
+    }
+    let dir = ctx.descriptors.writable_dir(fd, rights)?;
     // The name of a new directory may end in a slash.
     let at = ctx.protected.name(dir, without_slashes(path))?;
     Ok(at.dir().create_dir(at.path())?)
@@ -66,9 +70,14 @@ pub(crate) fn filestat(
 ) -> Result<Filestat> {
     let flags = LookupFlags::new(flags)?;
     let path = &*memory.path(path, path_len)?;
-    let dir = &ctx.descriptors.dir(fd, Rights::PATH_FILESTAT_GET)?.dir;
+    let follow = flags.contains(LookupFlags::SYMLINK_FOLLOW);
+    let rights = Rights::PATH_FILESTAT_GET;
+    if let Some(dir) = ctx.descriptors.mounted_dir(fd, rights)? {
+        return dir.stat_at(utf8(path)?, follow);
+    }
+    let dir = &ctx.descriptors.dir(fd, rights)?.dir;
     // A path that must be a directory is looked up through symbolic links in any case.
-    let metadata = if flags.contains(LookupFlags::SYMLINK_FOLLOW) || names_directory(path) {
+    let metadata = if follow || names_directory(path) {
         dir.metadata(path)?
     } else {
         dir.symlink_metadata(path)?
@@ -91,12 +100,19 @@ pub(crate) fn path_filestat_set_times(
     let flags = LookupFlags::new(flags)?;
     let (atime, mtime) = times(atim, mtim, times_flags)?;
     let path = &*memory.path(path, path_len)?;
-    let dir = ctx
-        .descriptors
-        .writable_dir(fd, Rights::PATH_FILESTAT_SET_TIMES)?;
+    let follow = flags.contains(LookupFlags::SYMLINK_FOLLOW);
+    let rights = Rights::PATH_FILESTAT_SET_TIMES;
+    if ctx.descriptors.mounted_dir(fd, rights)?.is_some() {
+        let times = mounted_times(ctx, &atime, &mtime)?;
+        let dir = ctx
+            .descriptors
+            .mounted_dir(fd, rights)?
+            .ok_or(Errno::BADF)?;
+        return dir.set_times_at(utf8(path)?, follow, times);
+    }
+    let dir = ctx.descriptors.writable_dir(fd, rights)?;
     // The times are set by the path without symbolic links, not by an open file: opening a named
     // pipe could block for ever, and setting times does not need permission to read.
-    let follow = flags.contains(LookupFlags::SYMLINK_FOLLOW);
     let at = changeable(&ctx.protected, dir, path, follow)?;
     Ok(at.dir().set_symlink_times(at.path(), atime, mtime)?)
 }
@@ -117,11 +133,13 @@ pub(crate) fn path_link(
     let old_path = &*memory.path(old_path, old_path_len)?;
     let new_path = &*memory.path(new_path, new_path_len)?;
     let fds = &ctx.descriptors;
-    let (old_dir, new_dir) = fds.writable_dirs(
-        (old_fd, Rights::PATH_LINK_SOURCE),
-        (new_fd, Rights::PATH_LINK_TARGET),
-    )?;
     let follow = old_flags.contains(LookupFlags::SYMLINK_FOLLOW);
+    let from = (old_fd, Rights::PATH_LINK_SOURCE);
+    let to = (new_fd, Rights::PATH_LINK_TARGET);
+    if let Some((old_dir, new_dir)) = fds.mounted_dirs(from, to)? {
+        return old_dir.link(utf8(old_path)?, follow, new_dir, utf8(new_path)?);
+    }
+    let (old_dir, new_dir) = fds.writable_dirs(from, to)?;
     let old = changeable(&ctx.protected, old_dir, old_path, follow)?;
     let new = ctx.protected.name(new_dir, new_path)?;
     Ok(old.dir().hard_link(old.path(), new.dir(), new.path())?)
@@ -141,11 +159,17 @@ pub(crate) fn path_readlink(
     memory.check(used, 4)?;
     memory.check(buf, u64::from(buf_len))?;
     let path = &*memory.path(path, path_len)?;
-    let dir = &ctx.descriptors.dir(fd, Rights::PATH_READLINK)?.dir;
-    // cap-std refuses an absolute target with `PERM`. It would tell the guest about the host.
-    let target = dir.read_link(path)?;
+    let target = match ctx.descriptors.mounted_dir(fd, Rights::PATH_READLINK)? {
+        Some(dir) => dir.read_link(utf8(path)?)?,
+        None => {
+            let dir = &ctx.descriptors.dir(fd, Rights::PATH_READLINK)?.dir;
+            // cap-std refuses an absolute target with `PERM`. It would tell the guest about the
+            // host.
+            utf8(&dir.read_link(path)?)?.to_owned()
+        }
+    };
     // As in POSIX, a target that does not fit is cut off.
-    let target = target.to_str().ok_or(Errno::ILSEQ)?.as_bytes();
+    let target = target.as_bytes();
     let n = target.len().min(buf_len as usize);
     memory.write(buf, &target[..n])?;
     memory.write_u32(used, n as u32)
@@ -159,9 +183,13 @@ pub(crate) fn path_remove_directory(
     path_len: u32,
 ) -> Result<()> {
     let path = &*memory.path(path, path_len)?;
-    let dir = ctx
-        .descriptors
-        .writable_dir(fd, Rights::PATH_REMOVE_DIRECTORY)?;
+    let rights = Rights::PATH_REMOVE_DIRECTORY;
+    if let Some(dir) = ctx.descriptors.mounted_dir(fd, rights)? {
+        let moved = dir.remove_dir(utf8(path)?)?;
+        ctx.descriptors.follow(fd, &moved);
+        return Ok(());
+    }
+    let dir = ctx.descriptors.writable_dir(fd, rights)?;
     // The name may end in a slash. The slash is removed because cap-std would turn `x/` into `x/.`,
     // and the system does not remove that.
     let at = ctx.protected.name(dir, without_slashes(path))?;
@@ -182,10 +210,14 @@ pub(crate) fn path_rename(
     let old_path = &*memory.path(old_path, old_path_len)?;
     let new_path = &*memory.path(new_path, new_path_len)?;
     let fds = &ctx.descriptors;
-    let (old_dir, new_dir) = fds.writable_dirs(
-        (old_fd, Rights::PATH_RENAME_SOURCE),
-        (new_fd, Rights::PATH_RENAME_TARGET),
-    )?;
+    let from = (old_fd, Rights::PATH_RENAME_SOURCE);
+    let to = (new_fd, Rights::PATH_RENAME_TARGET);
+    if let Some((old_dir, new_dir)) = fds.mounted_dirs(from, to)? {
+        let moved = old_dir.rename(utf8(old_path)?, new_dir, utf8(new_path)?)?;
+        ctx.descriptors.follow(old_fd, &moved);
+        return Ok(());
+    }
+    let (old_dir, new_dir) = fds.writable_dirs(from, to)?;
     // Only a directory may have an old or a new name that ends in a slash.
     if (names_directory(old_path) || names_directory(new_path))
         && !old_dir
@@ -211,6 +243,9 @@ pub(crate) fn path_symlink(
 ) -> Result<()> {
     let target = &*memory.path(target, target_len)?;
     let path = &*memory.path(path, path_len)?;
+    if let Some(dir) = ctx.descriptors.mounted_dir(fd, Rights::PATH_SYMLINK)? {
+        return dir.symlink(utf8(target)?, utf8(path)?);
+    }
     let dir = ctx.descriptors.writable_dir(fd, Rights::PATH_SYMLINK)?;
     // cap-std refuses an absolute target with `PERM`: for other programs the link would lead to a
     // file of the host.
@@ -226,6 +261,9 @@ pub(crate) fn path_unlink_file(
     path_len: u32,
 ) -> Result<()> {
     let path = &*memory.path(path, path_len)?;
+    if let Some(dir) = ctx.descriptors.mounted_dir(fd, Rights::PATH_UNLINK_FILE)? {
+        return dir.remove_file(utf8(path)?);
+    }
     let dir = ctx.descriptors.writable_dir(fd, Rights::PATH_UNLINK_FILE)?;
     let at = ctx.protected.name(dir, path)?;
     Ok(at.dir().remove_file(at.path())?)

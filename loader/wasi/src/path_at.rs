@@ -143,6 +143,14 @@ pub(crate) fn names_directory(path: &Path) -> bool {
     path.ends_with(b"/") || path.ends_with(b"/.")
 }
 
+/// The text of a guest's path.
+///
+/// # Errors
+/// `ILSEQ` if it is not UTF-8, which no path of a guest is.
+pub(crate) fn utf8(path: &Path) -> Result<&str> {
+    path.to_str().ok_or(Errno::ILSEQ)
+}
+
 /// The path without slashes at its end. The root is returned as it is.
 pub(crate) fn without_slashes(path: &Path) -> &Path {
     let bytes = path.as_os_str().as_bytes();

@@ -334,6 +334,13 @@ fn try_look(ctx: &mut WasiCtx, fd: u32, writes: bool) -> Result<Look> {
                 is_end: bytes == 0,
             })
         }
+        Kind::MountedFile(file) if !writes => {
+            let bytes = file.left()?;
+            Ok(Look::Ready {
+                bytes,
+                is_end: bytes == 0,
+            })
+        }
         _ => Ok(Look::Ready {
             bytes: 1,
             is_end: false,
@@ -346,7 +353,12 @@ pub(crate) fn readable_end(ctx: &WasiCtx, fd: u32) -> Option<BorrowedFd<'_>> {
     match &ctx.descriptors.get(fd).ok()?.kind {
         Kind::Stdin => ctx.stdin.waits_for(),
         Kind::File(file) if file.may_wait => Some(file.file.as_fd()),
-        Kind::File(_) | Kind::Stdout | Kind::Stderr | Kind::Dir(_) => None,
+        Kind::File(_)
+        | Kind::Stdout
+        | Kind::Stderr
+        | Kind::Dir(_)
+        | Kind::MountedFile(_)
+        | Kind::MountedDir(_) => None,
     }
 }
 

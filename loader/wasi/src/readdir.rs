@@ -19,6 +19,7 @@ use cap_std::fs::{Dir, MetadataExt};
 use crate::ctx::WasiCtx;
 use crate::descriptor::{Descriptors, Kind};
 use crate::errno::{Errno, Result};
+use crate::fs::mounted::MountedDir;
 use crate::guest::GuestMemory;
 use crate::types::{Filetype, Rights};
 
@@ -64,6 +65,25 @@ impl Listing {
         Ok(listing)
     }
 
+    /// Lists a directory of a mounted file system.
+    ///
+    /// # Errors
+    /// `NOMEM` if the listing takes more than `room` bytes; those of the file system.
+    fn of_mounted(dir: &MountedDir, room: usize) -> Result<Self> {
+        let (entries, ino) = dir.entries()?;
+        let mut listing = Self::default();
+        for name in [&b"."[..], b".."] {
+            listing.push(ino, Filetype::Directory, name);
+        }
+        for entry in entries {
+            listing.push(entry.ino, entry.kind.into(), entry.name.as_bytes());
+            if listing.size() > room {
+                return Err(Errno::NOMEM);
+            }
+        }
+        Ok(listing)
+    }
+
     fn push(&mut self, ino: u64, filetype: Filetype, name: &[u8]) {
         let mut head = [0; HEAD];
         let next = self.starts.len() as u64 + 1;
@@ -96,7 +116,9 @@ fn listed(descriptors: &Descriptors, but: u32) -> usize {
         .filter(|(fd, _)| *fd != but)
         .filter_map(|(_, descriptor)| match &descriptor.kind {
             Kind::Dir(dir) => dir.listing.as_ref(),
-            _ => None,
+            Kind::MountedDir(dir) => dir.listing.as_ref(),
+            Kind::Stdin | Kind::Stdout | Kind::Stderr => None,
+            Kind::File(_) | Kind::MountedFile(_) => None,
         })
         .map(Listing::size)
         .sum()
@@ -113,21 +135,40 @@ pub(crate) fn fd_readdir(
 ) -> Result<()> {
     memory.check(used, 4)?;
     memory.check(buf, u64::from(len))?;
-    let dir = ctx.descriptors.dir(fd, Rights::FD_READDIR)?;
-    let is_new = cookie == 0 || dir.listing.is_none();
+    let listing = match ctx.descriptors.mounted_dir(fd, Rights::FD_READDIR)? {
+        Some(dir) => &dir.listing,
+        None => &ctx.descriptors.dir(fd, Rights::FD_READDIR)?.listing,
+    };
+    let is_new = cookie == 0 || listing.is_none();
     let room = if is_new {
         MAX_LISTED - listed(&ctx.descriptors, fd).min(MAX_LISTED)
     } else {
         0
     };
-    let dir = ctx.descriptors.dir_mut(fd)?;
-    if is_new {
-        dir.listing = None;
-    }
-    let listing = match &mut dir.listing {
-        Some(listing) => listing,
-        none => none.insert(Listing::new(&dir.dir, room)?),
+    let new = |listing: &mut Option<Listing>| {
+        if is_new {
+            *listing = None;
+        }
+        listing.is_none()
     };
+    let listing = match &mut ctx.descriptors.get_mut(fd)?.kind {
+        Kind::MountedDir(dir) => {
+            if new(&mut dir.listing) {
+                dir.listing = Some(Listing::of_mounted(dir, room)?);
+            }
+            &dir.listing
+        }
+        Kind::Dir(dir) => {
+            if new(&mut dir.listing) {
+                dir.listing = Some(Listing::new(&dir.dir, room)?);
+            }
+            &dir.listing
+        }
+        Kind::Stdin | Kind::Stdout | Kind::Stderr | Kind::File(_) | Kind::MountedFile(_) => {
+            return Err(Errno::NOTDIR);
+        }
+    };
+    let listing = listing.as_ref().ok_or(Errno::IO)?;
     // The last entry may be cut off. The buffer is full then, which tells the guest that there are
     // more entries.
     let entries = listing.entries_from(cookie);

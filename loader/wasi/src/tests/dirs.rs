@@ -27,7 +27,7 @@ fn entries(mut bytes: &[u8]) -> Vec<Entry> {
 }
 
 /// Reads a directory as a C library does, with a buffer of `room` bytes.
-fn list(guest: &mut Guest, fd: u32, room: u32) -> Vec<(String, u8)> {
+pub(super) fn list(guest: &mut Guest, fd: u32, room: u32) -> Vec<(String, u8)> {
     let mut found = Vec::new();
     let mut cookie = 0;
     loop {

@@ -5,6 +5,7 @@ mod advisories;
 mod dirs;
 mod files;
 mod hostile;
+mod mounted;
 mod protected;
 mod read_only;
 mod sandbox;

@@ -1,0 +1,204 @@
+//! **The sandbox of mounted file systems.** Every path of a guest is resolved here, name by name,
+//! to a path without `.`, `..` and symbolic links, beneath the directory that the guest named by a
+//! descriptor. `..`, absolute paths and symbolic links that lead out of that directory are refused
+//! with `PERM`, as for [directories of the system](crate::path).
+
+use crate::errno::{Errno, Result};
+use crate::fs::{FileKind, FileSystem, Stat, join, split};
+use crate::guest::MAX_PATH;
+
+/// How many symbolic links one path may lead through: the limit of Linux.
+const MAX_LINKS: usize = 40;
+
+/// How many names a path has at most. The time that a file system takes grows with their square.
+const MAX_DEPTH: usize = 256;
+
+/// The length of a name in bytes at most: that of most file systems.
+const MAX_NAME: usize = 255;
+
+/// Where a path leads.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    /// The path in the file system.
+    pub(super) path: String,
+    /// What is there, if anything.
+    pub(super) found: Option<Stat>,
+    /// Whether the path ends in a name, not in `.` or `..`: only a name can be given and taken
+    /// away.
+    pub(super) is_named: bool,
+}
+
+impl Resolved {
+    /// What is there.
+    ///
+    /// # Errors
+    /// `NOENT` if nothing is.
+    pub(super) fn existing(&self) -> Result<Stat> {
+        self.found.ok_or(Errno::NOENT)
+    }
+}
+
+/// Resolves a guest's path beneath the directory `base`. A symbolic link at its end is followed if
+/// `follow` is set, or if the path ends in a slash, and so can only be that of a directory.
+///
+/// # Errors
+/// `PERM` if the path leads out of the directory, `NOENT` and `NOTDIR` for names on the way, `LOOP`
+/// after too many symbolic links, `NAMETOOLONG`, and those of the file system.
+pub(super) fn resolve(
+    fs: &dyn FileSystem,
+    base: &str,
+    path: &str,
+    follow: bool,
+) -> Result<Resolved> {
+    // The names that are still to come, the next one last.
+    let mut rest = names(path)?;
+    let mut at = base.to_owned();
+    let mut links = 0;
+    // `at` is a directory, because it is `base` or was looked at.
+    while let Some(name) = rest.pop() {
+        match &*name {
+            "." => continue,
+            ".." if at == base => return Err(Errno::PERM),
+            ".." => {
+                at.truncate(split(&at).map_or(0, |(dir, _)| dir.len()));
+                continue;
+            }
+            _ => {}
+        }
+        let next = join(&at, &name);
+        let depth = next.matches('/').count() + 1;
+        if name.len() > MAX_NAME || next.len() > MAX_PATH || depth > MAX_DEPTH {
+            return Err(Errno::NAMETOOLONG);
+        }
+        let is_last = rest.is_empty();
+        let found = match fs.stat(&next) {
+            Err(Errno::NOENT) if is_last => None,
+            found => Some(found?),
+        };
+        match found.map(|found| found.kind) {
+            Some(FileKind::Symlink) if follow || !is_last => {
+                links += 1;
+                if links > MAX_LINKS {
+                    return Err(Errno::LOOP);
+                }
+                rest.extend(names(&fs.read_link(&next)?)?);
+            }
+            _ if is_last => {
+                return Ok(Resolved {
+                    path: next,
+                    found,
+                    is_named: true,
+                });
+            }
+            Some(FileKind::Directory) => at = next,
+            Some(FileKind::File | FileKind::Symlink) => return Err(Errno::NOTDIR),
+            None => return Err(Errno::NOENT),
+        }
+    }
+    let found = fs.stat(&at)?;
+    if !found.is_dir() {
+        return Err(Errno::NOTDIR);
+    }
+    Ok(Resolved {
+        path: at,
+        found: Some(found),
+        is_named: false,
+    })
+}
+
+/// The names of a relative path, the last one first. A slash at the end counts as `/.`.
+fn names(path: &str) -> Result<Vec<String>> {
+    if path.starts_with('/') {
+        return Err(Errno::PERM);
+    }
+    if path.is_empty() {
+        return Err(Errno::NOENT);
+    }
+    if path.len() > MAX_PATH {
+        return Err(Errno::NAMETOOLONG);
+    }
+    let end = path.ends_with('/').then(|| ".".to_owned());
+    let names = path.split('/').rev().filter(|name| !name.is_empty());
+    Ok(end.into_iter().chain(names.map(str::to_owned)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::MemoryFs;
+
+    fn tree() -> MemoryFs {
+        let fs = MemoryFs::new(1 << 20);
+        fs.write("a/b/file", b"1").unwrap();
+        fs.write("secret", b"2").unwrap();
+        for (target, path) in [
+            ("..", "a/up"),
+            ("../../secret", "a/b/out"),
+            ("b/file", "a/link"),
+            ("b/", "a/dir"),
+            ("loop", "a/loop"),
+            ("/secret", "a/absolute"),
+            ("new", "a/dangling"),
+        ] {
+            fs.symlink(target, path).unwrap();
+        }
+        fs
+    }
+
+    #[test]
+    fn paths_lead_where_the_system_would_lead_them() {
+        let fs = tree();
+        for (base, path, follow, expected) in [
+            ("", "a/b/file", true, "a/b/file"),
+            ("", "a//b/./file", true, "a/b/file"),
+            ("", "a/b/../b/file", true, "a/b/file"),
+            ("a", "link", true, "a/b/file"),
+            ("a", "link", false, "a/link"),
+            ("a", "dir", false, "a/dir"),
+            ("a", "dir/", false, "a/b"),
+            ("a", "dir/file", false, "a/b/file"),
+            ("a", "dir/..", false, "a"),
+            ("a", "dangling", true, "a/new"),
+            ("", "a/up/secret", true, "secret"),
+            ("", "a/b/out", true, "secret"),
+            ("a", ".", false, "a"),
+        ] {
+            let resolved = resolve(&fs, base, path, follow).unwrap();
+            assert_eq!(resolved.path, expected, "{base} {path}");
+        }
+    }
+
+    #[test]
+    fn nothing_leads_out_of_the_directory() {
+        let fs = tree();
+        for (base, path, expected) in [
+            ("", "..", Errno::PERM),
+            ("", "a/../..", Errno::PERM),
+            ("a", "..", Errno::PERM),
+            ("a", "../a", Errno::PERM),
+            ("a", "b/../../secret", Errno::PERM),
+            ("a", "up/secret", Errno::PERM),
+            ("a", "b/out", Errno::PERM),
+            ("a", "absolute", Errno::PERM),
+            ("a", "/secret", Errno::PERM),
+            ("a", "loop", Errno::LOOP),
+            ("a", "missing/x", Errno::NOENT),
+            ("a", "missing/", Errno::NOENT),
+            ("a", "missing/..", Errno::NOENT),
+            ("a", "link/", Errno::NOTDIR),
+            ("a", "link/..", Errno::NOTDIR),
+            ("a", "b/file/x", Errno::NOTDIR),
+            ("gone", "x/y", Errno::NOENT),
+            ("gone", ".", Errno::NOENT),
+        ] {
+            let found = resolve(&fs, base, path, true).map(|resolved| resolved.path);
+            assert_eq!(found, Err(expected), "{base} {path}");
+        }
+        let long = "x".repeat(MAX_NAME + 1);
+        let found = resolve(&fs, "", &long, true).map(drop);
+        assert_eq!(found, Err(Errno::NAMETOOLONG));
+        let deep = ["a"; MAX_DEPTH].join("/");
+        let found = resolve(&fs, &deep, "b", true).map(drop);
+        assert_eq!(found, Err(Errno::NAMETOOLONG));
+    }
+}
