@@ -178,9 +178,11 @@ fn compare(seed: u64, fs: impl FileSystem + 'static, differs: fn(&Call, &Answer)
         }
         let expected = call.of(&mut system);
         seen.push(format!("{call:?}: {expected:?}"));
-        // Of two paths that are wrong, either may be looked at first.
-        let has_two = matches!(call, Call::Rename(..) | Call::Link(..));
-        if found != expected && !(has_two && found.is_err() && expected.is_err()) {
+        // Of two paths that are wrong, either may be looked at first. Where cap-std resolves paths
+        // itself, it tells of errors in another order than the kernel.
+        let either =
+            matches!(call, Call::Rename(..) | Call::Link(..)) || without_openat2::is_asked();
+        if found != expected && !(either && found.is_err() && expected.is_err()) {
             wrong.push(format!("{call:?}: {found:?}, expected {expected:?}"));
         }
         assert!(
