@@ -18,7 +18,9 @@
 ///   [mask](crate::vm::VmMemory::mask) for its indices. Memories can be shared between threads,
 ///   with three more builtins, and can have pages of one byte. Code can have both kinds of
 ///   interruption. Code that finds the interrupt word raised calls a builtin, after which it may go
-///   on. [Address maps](crate::addresses) know calls that are compiled in.
+///   on. [Address maps](crate::addresses) know calls that are compiled in. Value types are
+///   32-bit numbers, so that references can have the type of a signature; types have supertypes
+///   and recursive groups ([`TypeRecord`](crate::records::TypeRecord)), which a builtin compares.
 /// - **2** Builtins are reached through the store context, not through the GOT. Interruption
 ///   by fuel and by epochs exists.
 /// - **1** The first version.
@@ -94,6 +96,8 @@ numbered! {
         HeapMisaligned = 14 "unaligned atomic",
         /// Waiting on a memory that is not shared.
         AtomicWaitNonSharedMemory = 15 "expected shared memory",
+        /// A call through the null reference.
+        NullFunctionReference = 16 "null function reference",
     }
 }
 
@@ -166,6 +170,10 @@ numbered! {
         /// [`VmStoreContext::interrupt`](crate::vm::VmStoreContext::interrupt) raised. Returns if
         /// the code is to go on, or raises a trap. The thunk preserves all registers.
         Interrupted = 19 "interrupted",
+        /// `(vmctx, found: u64, expected: u64) -> u64`: returns 1 if the type with the
+        /// [type id](crate::signature) `found` is a subtype of `expected`, which differs from it,
+        /// else 0.
+        IsSubtype = 20 "is_subtype",
     }
 }
 

@@ -96,10 +96,12 @@ pub struct Header {
 
     /// UTF-8 text of names.
     pub strings: Section,
-    /// Value types of signatures, a byte each.
+    /// Value types of signatures: their [numbers](crate::ValType::number).
     pub types: Section,
     /// [`SignatureRecord`](crate::records::SignatureRecord)s.
     pub signatures: Section,
+    /// [`TypeRecord`](crate::records::TypeRecord)s.
+    pub type_records: Section,
     /// [`ImportRecord`](crate::records::ImportRecord)s.
     pub imports: Section,
     /// [`ExportRecord`](crate::records::ExportRecord)s.

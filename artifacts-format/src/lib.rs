@@ -10,7 +10,8 @@
 //! | [`vm`] | what machine code sees: VM context, import slots, function references |
 //! | [`promises`] | which of these values machine code may keep, and who keeps them unchanged |
 //! | [`abi`] | what machine code calls, and how it stops: builtins, traps, strategies |
-//! | [`signature`] | value types and signature identity |
+//! | [`types`] | value types |
+//! | [`signature`] | signatures and their identity |
 //! | [`target`] | architectures and CPU features |
 //! | [`handlers`] | maps calls to the code that handles exceptions they throw |
 //! | [`traps`], [`addresses`] | maps from code offsets to trap codes and to wasm offsets |
@@ -45,6 +46,7 @@ pub mod signature;
 pub mod target;
 pub mod trailer;
 pub mod traps;
+pub mod types;
 pub mod variants;
 pub mod vm;
 #[cfg(feature = "write")]
@@ -55,7 +57,7 @@ pub use header::{FORMAT, HEADER_OFFSET, Header, MAGIC, Section};
 pub use module_name::module_name;
 pub use reader::{Artifact, Error, FoundFile, Host, Mismatch, digest};
 pub use shown::{Shown, shown};
-pub use signature::ValType;
+pub use types::{HeapType, RefType, ValType};
 
 /// Hash of an export's name: FNV-1a, 32 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>).
 pub const fn name_hash(name: &str) -> u32 {

@@ -12,6 +12,7 @@
 //! | what follows the artifact: nothing, or signatures; not whether they are valid | [`trailer`] |
 //! | sections: inside the file, disjoint, aligned | `sections` |
 //! | hot tables: every index, run, name, flag and type id; order of imports | `tables` |
+//! | types: recursive groups, supertypes, references to signatures | `types` |
 //! | VM context: parts disjoint and aligned, no pointer in the template | `context` |
 //! | constant expressions: types, globals, functions | `expr` |
 //!
@@ -40,6 +41,7 @@ mod expr;
 mod lazy;
 mod sections;
 mod tables;
+mod types;
 
 use bytemuck::Pod;
 
@@ -52,7 +54,7 @@ use crate::{HEADER_OFFSET, Header, Interruption, Section, Strategy, ValType};
 /// A signature of an artifact: parameters and results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signature<'a> {
-    types: &'a [u8],
+    types: &'a [u32],
     params: usize,
 }
 
@@ -63,7 +65,7 @@ impl<'a> Signature<'a> {
     ) -> impl ExactSizeIterator<Item = ValType> + DoubleEndedIterator + Clone + 'a {
         self.types[..self.params]
             .iter()
-            .map(|b| ValType::from_byte(*b).unwrap_or(ValType::I32))
+            .map(|n| ValType::from_number(*n).unwrap_or(ValType::I32))
     }
 
     /// Types of the results.
@@ -72,7 +74,7 @@ impl<'a> Signature<'a> {
     ) -> impl ExactSizeIterator<Item = ValType> + DoubleEndedIterator + Clone + 'a {
         self.types[self.params..]
             .iter()
-            .map(|b| ValType::from_byte(*b).unwrap_or(ValType::I32))
+            .map(|n| ValType::from_number(*n).unwrap_or(ValType::I32))
     }
 }
 
@@ -243,9 +245,19 @@ impl<'a> Artifact<'a> {
         let start = record.types as usize;
         let end = start + params + record.results as usize;
         Some(Signature {
-            types: self.section(self.header.types).get(start..end)?,
+            types: self.types().get(start..end)?,
             params,
         })
+    }
+
+    /// Value types of all signatures.
+    pub(crate) fn types(&self) -> &'a [u32] {
+        self.records(self.header.types)
+    }
+
+    /// What distinguishes types from others with the same signature, in the order of signatures.
+    pub fn type_records(&self) -> &'a [TypeRecord] {
+        self.records(self.header.type_records)
     }
 
     /// Imports, in the module's order.

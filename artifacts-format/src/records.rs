@@ -35,7 +35,7 @@ pub struct Run {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct SignatureRecord {
-    /// [`type_id`](crate::signature::type_id), or zero for a signature that is too long.
+    /// [`type_id`](crate::signature::type_id), or zero for a type that is not its own id.
     pub type_id: u64,
     /// First value type in the `types` table: parameters, then results.
     pub types: u32,
@@ -53,6 +53,31 @@ pub struct SignatureRecord {
     /// Text offset of the array exit, or [`NONE`] if no function of this signature can be a host
     /// function.
     pub array_exit: u32,
+}
+
+/// Flag of types: final, which means that no other type has this one as its supertype.
+pub const FINAL: u32 = 1;
+
+/// What makes a signature another type than those with the same parameters and results. A signature
+/// without such a record is final, has no supertype, and is a recursive group of its own. The table
+/// is in the order of the signatures.
+///
+/// The types of a recursive group are consecutive signatures, and each of them has a record if they
+/// are several. A type refers only to types of its own group and of earlier ones, and its supertype
+/// comes before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct TypeRecord {
+    /// Index of the signature record.
+    pub signature: u32,
+    /// Signature of the supertype, or [`NONE`].
+    pub supertype: u32,
+    /// First signature of the recursive group.
+    pub group: u32,
+    /// Number of types in the group.
+    pub group_len: u32,
+    /// [`FINAL`].
+    pub flags: u32,
 }
 
 /// The kind of an import or export.
@@ -168,7 +193,7 @@ pub struct TableRecord {
     pub min: u64,
     /// Maximum number of elements, or `u64::MAX` if the module states none.
     pub max: u64,
-    /// [`ValType`](crate::ValType) of the elements: a reference type.
+    /// [Number](crate::ValType::number) of the type of the elements: a reference type.
     pub element: u32,
     /// [`IMPORTED`], [`FROZEN`], [`INDEX64`].
     pub flags: u32,
@@ -194,7 +219,7 @@ pub struct FrozenEntry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct GlobalRecord {
-    /// [`ValType`](crate::ValType).
+    /// [Number](crate::ValType::number) of the type.
     pub ty: u32,
     /// [`IMPORTED`], [`MUTABLE`].
     pub flags: u32,
@@ -241,8 +266,8 @@ pub struct FunctionRecord {
 
 /// Operation of a constant expression that the compiler could not evaluate. An expression is code
 /// for a stack machine: operands are pushed, arithmetic pops two and pushes one. All operations of
-/// an expression have the type of its value. Globals that an expression reads are immutable, and
-/// come before the global whose value the expression is.
+/// an expression have the type of its value, or a subtype. Globals that an expression reads are
+/// immutable, and come before the global whose value the expression is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct ConstOp {
@@ -332,7 +357,8 @@ pub struct ElementRecord {
     pub items: Run,
 }
 
-/// Initial value of a table, if it is not null: one reference for all elements.
+/// Initial value of a table, if it is not null: one reference for all elements. A table whose type
+/// has no null reference has one. The table of records is in the order of the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct TableInitRecord {
@@ -377,7 +403,7 @@ pub struct GotRecord {
 pub enum GotKind {
     /// Address of a [`LibCall`](crate::LibCall).
     LibCall = 1,
-    /// Type id of a signature with too many values to be its own type id.
+    /// Type id of a signature that is not its own type id.
     TypeId = 2,
 }
 
@@ -418,6 +444,7 @@ pub struct VmLayout {
 const _: () = {
     use core::mem::size_of;
     assert!(size_of::<SignatureRecord>() == 32);
+    assert!(size_of::<TypeRecord>() == 20);
     assert!(size_of::<ImportRecord>() == 32);
     assert!(size_of::<ExportRecord>() == 24);
     assert!(size_of::<MemoryRecord>() == 32);

@@ -1,78 +1,42 @@
-//! Value types, signatures and their identity across modules.
+//! Signatures and their identity across modules.
 //!
 //! A `call_indirect` through a table that modules may share compares a 64-bit *type id*. Up to
 //! [`MAX_ENCODED_VALUES`] parameters and results together, the id **is** the signature, with three
 //! bits per value. So two ids are equal exactly if the signatures are, no registry is needed, and
-//! opening a module registers nothing. Longer signatures, and those with types beyond
-//! [`MAX_ENCODED_TYPE`], are rare. They get an id from the loader's process-wide table, through a
-//! slot of the GOT; such ids have their top bit set.
+//! opening a module registers nothing. All other types get an id from a table of the loader, for
+//! the whole process; such ids have their top bit set. Machine code finds them in slots of the GOT.
+//! They are:
+//! - types with too many values, or with values beyond [`MAX_ENCODED_TYPE`];
+//! - types that refer to other types, because a number in the artifact means nothing elsewhere;
+//! - types that are not final, have a supertype, or belong to a recursive group of several types (a
+//!   [`TypeRecord`](crate::records::TypeRecord) says so), because these differ from other types
+//!   with the same parameters and results.
+//!
 //! A hash would be simpler but could collide, and a collision would be type confusion.
+//!
+//! # Identity of types that refer to types
+//! The loader interns recursive groups by their structure: references inside the group are relative
+//! to its start, all others are ids. Groups come in the order of the module, so every id is known
+//! where it is needed. Two groups of two modules are the same exactly if their structures are, as
+//! [the specification](https://webassembly.github.io/spec/core/valid/conventions.html) says. It
+//! interns the groups of a module when the module is opened, if the module has such types, and
+//! keeps them for as long as the process lives: ids are in the GOT of modules, in function
+//! references, in tags and in types that hosts hold, so a count of what uses them would be
+//! everywhere and wrong somewhere. The number of types that modules bring is limited instead.
+//!
+//! A final expected type is compared in one instruction, because it has no subtypes but itself. For
+//! other types, code compares first, and calls
+//! [`Builtin::IsSubtype`](crate::Builtin::IsSubtype) if the ids differ.
+//!
+//! # How types of garbage collection join
+//! Structures and arrays are members of the same recursive groups, so their ids come from the same
+//! table, and [`ValType`] has room for their abstract heap types and for concrete types beyond the
+//! signatures. Their records are a table of their own, whose rows name the group as a `TypeRecord`
+//! does. Nothing that exists changes: a function reference keeps its 64-bit id, a cast is the
+//! comparison and the builtin above, and an object's header is one such id. So the ABI stays.
 
+use crate::ValType;
 use crate::target::Arch;
-
-/// A value type, as one byte in the artifact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum ValType {
-    /// 32-bit integer.
-    I32 = 1,
-    /// 64-bit integer.
-    I64 = 2,
-    /// 32-bit float.
-    F32 = 3,
-    /// 64-bit float.
-    F64 = 4,
-    /// 128-bit vector.
-    V128 = 5,
-    /// Nullable reference to a function.
-    FuncRef = 6,
-    /// Nullable reference to a host value.
-    ExternRef = 7,
-    /// Nullable reference to an exception.
-    ExnRef = 8,
-}
-
-impl ValType {
-    /// The type that byte `b` stands for in an artifact.
-    pub const fn from_byte(b: u8) -> Option<Self> {
-        Some(match b {
-            1 => Self::I32,
-            2 => Self::I64,
-            3 => Self::F32,
-            4 => Self::F64,
-            5 => Self::V128,
-            6 => Self::FuncRef,
-            7 => Self::ExternRef,
-            8 => Self::ExnRef,
-            _ => return None,
-        })
-    }
-
-    /// Name in the WebAssembly text format.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::I32 => "i32",
-            Self::I64 => "i64",
-            Self::F32 => "f32",
-            Self::F64 => "f64",
-            Self::V128 => "v128",
-            Self::FuncRef => "funcref",
-            Self::ExternRef => "externref",
-            Self::ExnRef => "exnref",
-        }
-    }
-
-    /// Whether the type is a reference type.
-    pub const fn is_ref(self) -> bool {
-        matches!(self, Self::FuncRef | Self::ExternRef | Self::ExnRef)
-    }
-}
-
-impl core::fmt::Display for ValType {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// Maximum number of parameters and results together that a type id can encode by itself.
 pub const MAX_ENCODED_VALUES: usize = 20;
@@ -86,12 +50,12 @@ pub const INTERNED_TYPE_ID: u64 = 1 << 63;
 /// Maximum number of parameters of a native entry, exit or shim; longer signatures use arrays.
 pub const MAX_NATIVE_PARAMS: usize = 16;
 
-/// The type id of a signature, or `None` if it cannot be its own id: it is too long, or has a type
-/// beyond [`MAX_ENCODED_TYPE`].
+/// The type id of a final type in a recursive group of its own, or `None` if it cannot be its own
+/// id: it is too long, or has a type beyond [`MAX_ENCODED_TYPE`].
 ///
 /// Base-8 digits from the least significant: parameters, a zero, results.
 pub fn type_id(params: &[ValType], results: &[ValType]) -> Option<u64> {
-    let digit = |t: &ValType| *t as u64;
+    let digit = |t: &ValType| u64::from(t.number());
     encode(
         params.len() + results.len(),
         params.iter().map(digit),
@@ -100,8 +64,8 @@ pub fn type_id(params: &[ValType], results: &[ValType]) -> Option<u64> {
 }
 
 /// [`type_id`] of valid value types as an artifact holds them.
-pub(crate) fn type_id_of_bytes(params: &[u8], results: &[u8]) -> Option<u64> {
-    let digit = |b: &u8| u64::from(*b);
+pub(crate) fn type_id_of_numbers(params: &[u32], results: &[u32]) -> Option<u64> {
+    let digit = |n: &u32| u64::from(*n);
     encode(
         params.len() + results.len(),
         params.iter().map(digit),
@@ -148,7 +112,9 @@ pub fn is_tail_like_c(arch: Arch, params: &[ValType], results: &[ValType]) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ValType::*;
+    use ValType::{F64, I32, I64};
+
+    const EXTERNREF: ValType = ValType::EXTERNREF;
 
     #[test]
     fn ids_tell_signatures_apart() {
@@ -160,7 +126,7 @@ mod tests {
             (&[I32, I32], &[]),
             (&[I64], &[I32]),
             (&[I32], &[I64]),
-            (&[ExternRef; 20], &[]),
+            (&[EXTERNREF; 20], &[]),
         ];
         for (i, a) in all.iter().enumerate() {
             for (j, b) in all.iter().enumerate() {
@@ -173,10 +139,10 @@ mod tests {
         }
         assert_eq!(type_id(&[I32, I64], &[F64]), Some(0o4021));
         assert_eq!(type_id(&[I32; 20], &[I32]), None);
-        assert_eq!(type_id(&[I32], &[ExnRef]), None);
-        assert_eq!(type_id(&[ExnRef], &[]), None);
+        assert_eq!(type_id(&[I32], &[ValType::EXNREF]), None);
+        assert_eq!(type_id(&[ValType::EXNREF], &[]), None);
         assert_eq!(
-            type_id(&[ExternRef; 20], &[]).map(|id| id & INTERNED_TYPE_ID),
+            type_id(&[EXTERNREF; 20], &[]).map(|id| id & INTERNED_TYPE_ID),
             Some(0)
         );
     }

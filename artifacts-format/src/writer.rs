@@ -124,9 +124,12 @@ pub struct ArtifactBuilder<'a> {
     pub interruption: Interruption,
 
     strings: Vec<u8>,
-    types: Vec<u8>,
+    types: Vec<u32>,
     /// Signatures, see [`signature`](Self::signature).
     pub signatures: Vec<SignatureRecord>,
+    /// What distinguishes types from others with the same signature, see
+    /// [`type_record`](Self::type_record).
+    pub type_records: Vec<TypeRecord>,
     /// Imports, see [`import`](Self::import).
     pub imports: Vec<ImportRecord>,
     exports: Vec<ExportRecord>,
@@ -202,6 +205,7 @@ impl<'a> ArtifactBuilder<'a> {
             strings: Vec::new(),
             types: Vec::new(),
             signatures: Vec::new(),
+            type_records: Vec::new(),
             imports: Vec::new(),
             exports: Vec::new(),
             memories: Vec::new(),
@@ -236,7 +240,7 @@ impl<'a> ArtifactBuilder<'a> {
     pub fn signature(&mut self, params: &[ValType], results: &[ValType]) -> u32 {
         let types = self.types.len() as u32;
         self.types
-            .extend(params.iter().chain(results).map(|t| *t as u8));
+            .extend(params.iter().chain(results).map(|t| t.number()));
         self.signatures.push(SignatureRecord {
             type_id: type_id(params, results).unwrap_or(0),
             types,
@@ -248,6 +252,14 @@ impl<'a> ArtifactBuilder<'a> {
             array_exit: NONE,
         });
         self.signatures.len() as u32 - 1
+    }
+
+    /// Adds a record about a signature that was added before. Records must be added in the order of
+    /// the signatures.
+    pub fn type_record(&mut self, record: TypeRecord) {
+        // Such a type is not its own id.
+        self.signatures[record.signature as usize].type_id = 0;
+        self.type_records.push(record);
     }
 
     /// Adds an import that is not a function.

@@ -12,8 +12,9 @@ use bytemuck::bytes_of;
 use cranelift_entity::EntityRef;
 use precast_artifact::metadata::Metadata;
 use precast_artifact::records::{
-    ConstOp, ElementRecord, ExternKind, FROZEN, FrozenEntry, FunctionRecord, GlobalRecord, GotKind,
-    GotRecord, IMPORTED, INDEX64, MUTABLE, MemoryRecord, NONE, Run, SHARED, TableRecord, TagRecord,
+    ConstOp, ElementRecord, ExternKind, FINAL, FROZEN, FrozenEntry, FunctionRecord, GlobalRecord,
+    GotKind, GotRecord, IMPORTED, INDEX64, MUTABLE, MemoryRecord, NONE, Run, SHARED,
+    TableInitRecord, TableRecord, TagRecord, TypeRecord,
 };
 use precast_artifact::writer::{ArtifactBuilder, Symbol as NamedCode};
 use precast_artifact::{custom_sections, handlers, traps};
@@ -105,6 +106,15 @@ fn signatures(b: &mut ArtifactBuilder<'_>, module: &Module<'_>, placed: &PlacedT
     for (index, signature) in module.signatures.iter() {
         let record = b.signature(&signature.params, &signature.results) as usize;
         let offset = |symbol| placed.find(symbol).map_or(NONE, |code| code.offset);
+        if let Some(kind) = signature.kind {
+            b.type_record(TypeRecord {
+                signature: index.as_u32(),
+                supertype: kind.supertype.map_or(NONE, SigIndex::as_u32),
+                group: kind.group.as_u32(),
+                group_len: kind.group_len,
+                flags: flag(kind.is_final, FINAL),
+            });
+        }
         let record = &mut b.signatures[record];
         record.native_entry = offset(Symbol::NativeEntry(index));
         record.array_entry = offset(Symbol::ArrayEntry(index));
@@ -176,13 +186,22 @@ fn tables(b: &mut ArtifactBuilder<'_>, module: &Module<'_>, plan: &Plan, rodata:
         b.tables.push(TableRecord {
             min: table.min,
             max: table.max.unwrap_or(u64::MAX),
-            element: table.element as u32,
+            element: table.element.number(),
             flags: flag(module.is_imported_table(index), IMPORTED)
                 | flag(frozen.is_some(), FROZEN)
                 | flag(table.index64, INDEX64),
             vm_offset: plan.tables[index].offset,
             frozen: frozen.unwrap_or(NONE),
         });
+        let init = table.init.as_ref().filter(|init| !init.is_null());
+        if let Some(init) = init.filter(|_| frozen.is_none()) {
+            let value = const_expr(b, init.ops());
+            b.table_inits.push(TableInitRecord {
+                table: index.as_u32(),
+                reserved: 0,
+                value,
+            });
+        }
     }
 }
 
@@ -194,7 +213,7 @@ fn globals(b: &mut ArtifactBuilder<'_>, module: &Module<'_>, plan: &Plan) {
             .filter(|_| plan.globals[index].init.is_none());
         let init = waiting.map(|expr| const_expr(b, expr.ops()));
         b.globals.push(GlobalRecord {
-            ty: global.ty as u32,
+            ty: global.ty.number(),
             flags: flag(module.is_imported_global(index), IMPORTED) | flag(global.mutable, MUTABLE),
             vm_offset: plan.globals[index].offset,
             init: init.map_or(NONE, |run| run.first),
@@ -313,7 +332,13 @@ fn functions<'a>(
 
 /// Name in disassembly and profiles of code that is not one of the module's functions.
 fn symbol_name(module: &Module<'_>, symbol: Symbol) -> String {
-    let of = |what, sig: SigIndex| format!("precast.{what}[{}]", text(&module.signatures[sig]));
+    let of = |what, sig: SigIndex| {
+        let signature = &module.signatures[sig];
+        let number = signature
+            .kind
+            .map_or(String::new(), |_| format!("#{}", sig.as_u32()));
+        format!("precast.{what}[{}{number}]", text(signature))
+    };
     match symbol {
         Symbol::NativeEntry(sig) => of("native_entry", sig),
         Symbol::ArrayEntry(sig) => of("array_entry", sig),
@@ -329,12 +354,13 @@ fn symbol_name(module: &Module<'_>, symbol: Symbol) -> String {
     }
 }
 
-/// A signature without spaces, at which tools for profiles would cut it: `i32,i64->f32`.
+/// A signature without spaces, at which tools for profiles would cut it: `i32,i64->f32`. Types that
+/// it refers to are numbers.
 fn text(signature: &Signature) -> String {
     let names = |types: &[precast_artifact::ValType]| {
         types
             .iter()
-            .map(|ty| ty.name())
+            .map(|ty| ty.to_string().replace(' ', "_"))
             .collect::<Vec<_>>()
             .join(",")
     };
@@ -424,6 +450,19 @@ mod tests {
                 "reference-types",
             ),
             ("(module (func (param v128)))", "simd"),
+            (
+                "(module (type $t (func)) (func (param (ref $t)) (call_ref $t (local.get 0))))",
+                "function-references",
+            ),
+            ("(module (type (sub (func))))", "function-references"),
+            (
+                "(module (type $t (func)) (global (ref null $t) (ref.null $t)))",
+                "function-references",
+            ),
+            (
+                "(module (func $f) (table 1 (ref func) (ref.func $f)))",
+                "function-references",
+            ),
         ] {
             let wasm = wat::parse_str(wat).expect("valid text");
             let compiler = Compiler::new(Settings::default()).expect("the default");

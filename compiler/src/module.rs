@@ -51,11 +51,24 @@ pub(crate) struct Module<'a> {
     pub(crate) facts: Facts,
 }
 
-/// Parameters and results of a function.
+/// Parameters and results of a function, and what else makes them a type. Concrete types in them
+/// are numbers of signatures.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Signature {
     pub(crate) params: Box<[ValType]>,
     pub(crate) results: Box<[ValType]>,
+    /// `None` for a final type without a supertype, in a recursive group of its own.
+    pub(crate) kind: Option<TypeKind>,
+}
+
+/// What makes a type another than those with the same parameters and results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct TypeKind {
+    pub(crate) is_final: bool,
+    pub(crate) supertype: Option<SigIndex>,
+    /// The first type of the recursive group. All of its types are consecutive.
+    pub(crate) group: SigIndex,
+    pub(crate) group_len: u32,
 }
 
 impl Signature {
@@ -64,9 +77,17 @@ impl Signature {
         is_native(&self.params, &self.results)
     }
 
-    /// The type id, unless the signature is so long that only the loader can give it one.
+    /// The type id, unless only the loader can give the type one.
     pub(crate) fn type_id(&self) -> Option<u64> {
-        type_id(&self.params, &self.results)
+        match self.kind {
+            Some(_) => None,
+            None => type_id(&self.params, &self.results),
+        }
+    }
+
+    /// Whether the type has no subtypes but itself.
+    pub(crate) fn is_final(&self) -> bool {
+        self.kind.is_none_or(|kind| kind.is_final)
     }
 }
 
@@ -91,10 +112,12 @@ pub(crate) struct Export<'a> {
     pub(crate) item: Extern,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Table {
     /// A reference type.
     pub(crate) element: ValType,
+    /// The initial value of the elements, if the module states one.
+    pub(crate) init: Option<ConstExpr>,
     /// Number of elements at instantiation.
     pub(crate) min: u64,
     pub(crate) max: Option<u64>,
@@ -200,6 +223,10 @@ pub(crate) struct Facts {
     pub(crate) tables_grown: EntitySet<TableIndex>,
     /// Tables and types of indirect calls.
     pub(crate) indirect_calls: std::collections::BTreeSet<(TableIndex, TypeIndex)>,
+    /// Types of calls through references.
+    pub(crate) ref_calls: std::collections::BTreeSet<TypeIndex>,
+    /// Byte offsets of calls through references whose type has no null reference.
+    pub(crate) non_null_calls: std::collections::BTreeSet<u32>,
     /// Data segments that `memory.init` or `data.drop` names.
     pub(crate) data_named: EntitySet<DataIndex>,
     /// Element segments that `table.init` or `elem.drop` names.
@@ -238,13 +265,27 @@ impl Module<'_> {
         );
         note(has(ValType::V128), WasmFeatures::SIMD);
         note(
-            self.tables.len() > 1 || has(ValType::FuncRef) && !self.only_tables_have_funcrefs(),
+            self.tables.len() > 1 || has(ValType::FUNCREF) && !self.only_tables_have_funcrefs(),
             WasmFeatures::REFERENCE_TYPES,
         );
-        note(has(ValType::ExternRef), WasmFeatures::REFERENCE_TYPES);
+        note(has(ValType::EXTERNREF), WasmFeatures::REFERENCE_TYPES);
         note(
-            !self.tags.is_empty() || has(ValType::ExnRef),
+            !self.tags.is_empty() || has(ValType::EXNREF),
             WasmFeatures::EXCEPTIONS,
+        );
+        let is_typed = |ty: &ValType| {
+            let of_two = [ValType::FUNCREF, ValType::EXTERNREF, ValType::EXNREF];
+            ty.is_ref() && !of_two.contains(ty)
+        };
+        note(
+            types().any(is_typed)
+                || signatures().any(|s| s.kind.is_some())
+                || self.globals.values().any(|g| is_typed(&g.ty))
+                || self
+                    .tables
+                    .values()
+                    .any(|t| is_typed(&t.element) || t.init.is_some()),
+            WasmFeatures::FUNCTION_REFERENCES,
         );
         note(self.memories.len() > 1, WasmFeatures::MULTI_MEMORY);
         let is_wide =
@@ -260,9 +301,15 @@ impl Module<'_> {
     }
 
     fn only_tables_have_funcrefs(&self) -> bool {
-        let is_ref = |ty: &ValType| *ty == ValType::FuncRef;
+        let is_ref = |ty: &ValType| *ty == ValType::FUNCREF;
         let in_types = |s: &Signature| s.params.iter().chain(s.results.iter()).any(is_ref);
         !self.signatures.values().any(in_types) && !self.globals.values().any(|g| is_ref(&g.ty))
+    }
+
+    /// Whether a signature's type is another one's, or has it above itself.
+    pub(crate) fn is_subtype(&self, sub: SigIndex, of: SigIndex) -> bool {
+        let above = |index: &SigIndex| self.signatures[*index].kind?.supertype;
+        std::iter::successors(Some(sub), above).any(|index| index == of)
     }
 
     /// The function's index among the defined functions; `None` for an imported function.

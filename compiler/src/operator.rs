@@ -210,6 +210,28 @@ macro_rules! class_of {
         Some(flow(Flow::Throws))
     };
 
+    (function_references CallRef) => {
+        Some(Class {
+            flow: Flow::Calls,
+            ..FACTS
+        })
+    };
+    (function_references ReturnCallRef) => {
+        Some(Class {
+            flow: Flow::Calls,
+            ..FACTS
+        })
+    };
+    (function_references RefAsNonNull) => {
+        Some(PLAIN)
+    };
+    (function_references BrOnNull) => {
+        Some(flow(Flow::Branches))
+    };
+    (function_references BrOnNonNull) => {
+        Some(flow(Flow::Branches))
+    };
+
     (wide_arithmetic $operator:ident) => {
         Some(PLAIN)
     };
@@ -222,9 +244,6 @@ macro_rules! class_of {
         None
     };
     (custom_descriptors $operator:ident) => {
-        None
-    };
-    (function_references $operator:ident) => {
         None
     };
     (gc $operator:ident) => {
@@ -276,6 +295,9 @@ macro_rules! feature_of {
     (threads) => {
         WasmFeatures::THREADS
     };
+    (function_references) => {
+        WasmFeatures::FUNCTION_REFERENCES
+    };
     ($proposal:ident) => {
         WasmFeatures::empty()
     };
@@ -286,13 +308,10 @@ macro_rules! define_class {
         @$proposal:ident $operator:ident $({ $($fields:tt)* })?
         => $visit:ident ($($arity:tt)*)
     )*) => {
-        /// The class of an operator of a valid module.
-        ///
-        /// # Panics
-        /// If the operator belongs to a proposal that this compiler does not implement, which the
-        /// validator refuses.
-        pub(crate) fn class(operator: &Operator<'_>) -> Class {
-            let class = match operator {
+        /// The class of an operator; `None` if it belongs to a proposal that this compiler does not
+        /// implement.
+        pub(crate) fn find_class(operator: &Operator<'_>) -> Option<Class> {
+            match operator {
                 $( Operator::$operator { .. } => {
                     class_of!($proposal $operator).map(|class: Class| Class {
                         feature: feature_of!($proposal),
@@ -302,12 +321,20 @@ macro_rules! define_class {
                 // `Operator` is non-exhaustive, but this list has all operators of the version of
                 // wasmparser that is used.
                 _ => None,
-            };
-            class.unwrap_or_else(|| panic!("the validator let {operator:?} pass"))
+            }
         }
     };
 }
 for_each_operator!(define_class);
+
+/// The class of an operator of a module that was parsed.
+///
+/// # Panics
+/// If the operator belongs to a proposal that this compiler does not implement, which the parser
+/// refuses.
+pub(crate) fn class(operator: &Operator<'_>) -> Class {
+    find_class(operator).unwrap_or_else(|| panic!("the parser let {operator:?} pass"))
+}
 
 #[cfg(test)]
 mod tests {
@@ -327,8 +354,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "the validator let RefAsNonNull pass")]
+    #[should_panic(expected = "the parser let RefI31 pass")]
     fn operators_of_other_proposals_have_no_class() {
-        class(&Operator::RefAsNonNull);
+        class(&Operator::RefI31);
     }
 }

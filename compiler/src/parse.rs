@@ -6,29 +6,33 @@
 //! the translator sees only valid code. If several functions are invalid, the error is about the
 //! first of them, whatever the number of threads.
 
+mod types;
+
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use cranelift_entity::{EntityRef, EntitySet, PrimaryMap};
-use precast_artifact::ValType;
 use wasmparser::{
     DataKind, Encoding, ExternalKind, FuncToValidate, FuncValidatorAllocations, FunctionBody,
-    KnownCustom, Name, NameSectionReader, Operator, OperatorsReader, OperatorsReaderAllocations,
-    Parser, Payload, RefType, TableInit, TypeRef, ValidPayload, Validator, ValidatorResources,
-    WasmFeatures,
+    HeapType, KnownCustom, Name, NameSectionReader, Operator, OperatorsReader,
+    OperatorsReaderAllocations, Parser, Payload, RecGroup, RefType, TableInit, TypeRef,
+    ValidPayload, Validator, ValidatorResources, WasmFeatures,
 };
 
 use crate::Error;
 use crate::const_expr::ConstExpr;
 use crate::key::{
-    DataIndex, ElemIndex, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TagIndex, TypeIndex,
+    DataIndex, ElemIndex, FuncIndex, GlobalIndex, MemoryIndex, SigIndex, TableIndex, TagIndex,
+    TypeIndex,
 };
 use crate::module::{
     Data, Element, ElementItems, ElementMode, Export, Extern, Facts, Global, Import, Memory,
     Module, Names, PAGE_SHIFT, Signature, Table,
 };
-use crate::operator::class;
+use crate::operator::find_class;
 use crate::workers::Workers;
+
+use types::Types;
 
 /// Validating code is about this many times faster than compiling it.
 const FASTER: usize = 16;
@@ -46,6 +50,17 @@ pub(crate) fn features() -> WasmFeatures {
         | WasmFeatures::WIDE_ARITHMETIC
         | WasmFeatures::THREADS
         | WasmFeatures::CUSTOM_PAGE_SIZES
+        | WasmFeatures::FUNCTION_REFERENCES
+}
+
+/// What the validator is asked to accept. Recursive groups, subtypes and heap types without values
+/// are parts of the garbage collection proposal that need no objects, so they come with function
+/// references. This parser refuses the rest of that proposal.
+fn validated(allowed: WasmFeatures) -> WasmFeatures {
+    let with_types = allowed.contains(WasmFeatures::FUNCTION_REFERENCES);
+    let mut validated = allowed;
+    validated.set(WasmFeatures::GC, with_types);
+    validated
 }
 
 /// Parses and validates a module that may use all [`features`].
@@ -62,9 +77,9 @@ pub(crate) fn parse_with(
 ) -> Result<Module<'_>, Error> {
     sniff(wasm)?;
     let mut reader = Reader::new();
-    let mut validator = Validator::new_with_features(allowed);
+    let mut validator = Validator::new_with_features(validated(allowed));
     let mut parser = Parser::new(0);
-    parser.set_features(features());
+    parser.set_features(validated(features()));
     let mut functions = Vec::new();
     for payload in parser.parse_all(wasm) {
         let payload = payload?;
@@ -121,7 +136,8 @@ fn sniff(wasm: &[u8]) -> Result<(), Error> {
 
 struct Reader<'a> {
     module: Module<'a>,
-    signatures: HashMap<Signature, crate::key::SigIndex>,
+    /// The first signature of each recursive group.
+    groups: HashMap<Vec<Signature>, SigIndex>,
 }
 
 impl<'a> Reader<'a> {
@@ -152,8 +168,34 @@ impl<'a> Reader<'a> {
         };
         Self {
             module,
-            signatures: HashMap::new(),
+            groups: HashMap::new(),
         }
+    }
+
+    /// Adds the types of a recursive group, which is a known one if its structure is.
+    fn group(&mut self, group: &RecGroup) -> Result<(), Error> {
+        let module = &mut self.module;
+        let types = Types::new(&module.types);
+        let len = u32::try_from(group.types().len()).expect("fewer types than 2^32");
+        let members = group
+            .types()
+            .map(|ty| types.signature(ty, len))
+            .collect::<Result<Vec<_>, _>>()?;
+        let first = match self.groups.get(&members) {
+            Some(first) => *first,
+            None => {
+                let first = module.signatures.next_key();
+                for member in &members {
+                    module.signatures.push(types::placed(member, first));
+                }
+                self.groups.insert(members, first);
+                first
+            }
+        };
+        for i in 0..len {
+            module.types.push(SigIndex::from_u32(first.as_u32() + i));
+        }
+        Ok(())
     }
 
     /// Adds the content of a validated section to the module.
@@ -168,25 +210,8 @@ impl<'a> Reader<'a> {
             | Payload::DataCountSection { .. }
             | Payload::End(_) => {}
             Payload::TypeSection(section) => {
-                for ty in section.into_iter_err_on_gc_types() {
-                    let ty = ty?;
-                    let signature = Signature {
-                        params: ty
-                            .params()
-                            .iter()
-                            .map(|t| val_type(*t))
-                            .collect::<Result<_, _>>()?,
-                        results: ty
-                            .results()
-                            .iter()
-                            .map(|t| val_type(*t))
-                            .collect::<Result<_, _>>()?,
-                    };
-                    let index = *self
-                        .signatures
-                        .entry(signature)
-                        .or_insert_with_key(|signature| module.signatures.push(signature.clone()));
-                    module.types.push(index);
+                for group in section {
+                    self.group(&group?)?;
                 }
             }
             Payload::ImportSection(section) => {
@@ -203,14 +228,12 @@ impl<'a> Reader<'a> {
             Payload::TableSection(section) => {
                 for table in section {
                     let table = table?;
-                    if !matches!(table.init, TableInit::RefNull) {
-                        return Err(Error::Unsupported {
-                            proposal: "function-references".to_owned(),
-                            offset: 0,
-                            message: "a table with an initial value".to_owned(),
-                        });
-                    }
-                    module.tables.push(self::table(&table.ty)?);
+                    let init = match table.init {
+                        TableInit::RefNull => None,
+                        TableInit::Expr(init) => Some(ConstExpr::parse(&init)?),
+                    };
+                    let table = self::table(&table.ty, init, &Types::new(&module.types))?;
+                    module.tables.push(table);
                 }
             }
             Payload::MemorySection(section) => {
@@ -228,7 +251,7 @@ impl<'a> Reader<'a> {
                 for global in section {
                     let global = global?;
                     module.globals.push(Global {
-                        ty: val_type(global.ty.content_type)?,
+                        ty: Types::new(&module.types).val_type(global.ty.content_type)?,
                         mutable: global.ty.mutable,
                         init: Some(ConstExpr::parse(&global.init_expr)?),
                     });
@@ -305,7 +328,8 @@ impl<'a> Reader<'a> {
             }
             TypeRef::Table(ty) => {
                 module.imported_tables += 1;
-                Extern::Table(module.tables.push(table(&ty)?))
+                let table = table(&ty, None, &Types::new(&module.types))?;
+                Extern::Table(module.tables.push(table))
             }
             TypeRef::Memory(ty) => {
                 module.imported_memories += 1;
@@ -314,7 +338,7 @@ impl<'a> Reader<'a> {
             TypeRef::Global(ty) => {
                 module.imported_globals += 1;
                 Extern::Global(module.globals.push(Global {
-                    ty: val_type(ty.content_type)?,
+                    ty: Types::new(&module.types).val_type(ty.content_type)?,
                     mutable: ty.mutable,
                     init: None,
                 }))
@@ -337,23 +361,14 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn val_type(ty: wasmparser::ValType) -> Result<ValType, Error> {
-    Ok(match ty {
-        wasmparser::ValType::I32 => ValType::I32,
-        wasmparser::ValType::I64 => ValType::I64,
-        wasmparser::ValType::F32 => ValType::F32,
-        wasmparser::ValType::F64 => ValType::F64,
-        wasmparser::ValType::V128 => ValType::V128,
-        wasmparser::ValType::Ref(RefType::FUNCREF) => ValType::FuncRef,
-        wasmparser::ValType::Ref(RefType::EXTERNREF) => ValType::ExternRef,
-        wasmparser::ValType::Ref(RefType::EXNREF) => ValType::ExnRef,
-        wasmparser::ValType::Ref(_) => return Err(unexpected("a reference type")),
-    })
-}
-
-fn table(ty: &wasmparser::TableType) -> Result<Table, Error> {
+fn table(
+    ty: &wasmparser::TableType,
+    init: Option<ConstExpr>,
+    types: &Types<'_>,
+) -> Result<Table, Error> {
     Ok(Table {
-        element: val_type(wasmparser::ValType::Ref(ty.element_type))?,
+        element: types.val_type(wasmparser::ValType::Ref(ty.element_type))?,
+        init,
         min: ty.initial,
         max: ty.maximum,
         index64: ty.table64,
@@ -464,7 +479,7 @@ fn validate_bodies(functions: &[Function<'_>], workers: Workers) -> Result<Facts
         functions,
         bytes / FASTER,
         &states,
-        |(facts, allocations), function| Ok(validate_body(function, facts, allocations)?),
+        |(facts, allocations), function| validate_body(function, facts, allocations),
     )?;
     let states = states.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut all = Facts::default();
@@ -484,7 +499,7 @@ fn validate_body(
     (function, body): &Function<'_>,
     facts: &mut Facts,
     allocations: &mut Allocations,
-) -> Result<(), wasmparser::Error> {
+) -> Result<(), Error> {
     let function = FuncToValidate {
         resources: function.resources.clone(),
         index: function.index,
@@ -493,14 +508,27 @@ fn validate_body(
     };
     let mut validator = function.into_validator(std::mem::take(&mut allocations.validator));
     let mut reader = body.get_binary_reader();
-    reader.set_features(features());
+    reader.set_features(validated(features()));
     validator.read_locals(&mut reader)?;
     let mut reader =
         OperatorsReader::new_with_allocs(reader, std::mem::take(&mut allocations.reader));
     while !reader.eof() {
         let (operator, offset) = reader.read_with_offset()?;
+        if let Operator::CallRef { .. } | Operator::ReturnCallRef { .. } = operator
+            && let Some(Some(wasmparser::ValType::Ref(ty))) = validator.get_operand_type(0)
+            && !ty.is_nullable()
+        {
+            // The cast is right: modules are below 4 GiB.
+            facts.non_null_calls.insert(offset as u32);
+        }
         validator.op(offset, &operator)?;
-        facts.record(&operator);
+        if !facts.record(&operator) {
+            return Err(Error::Unsupported {
+                proposal: "gc".to_owned(),
+                offset,
+                message: format!("found {operator:?}"),
+            });
+        }
     }
     reader.finish()?;
     allocations.validator = validator.into_allocations();
@@ -508,10 +536,21 @@ fn validate_body(
     Ok(())
 }
 
+/// Whether WebAssembly 2.0, with exceptions, has references of this type.
+fn is_of_two(heap: HeapType) -> bool {
+    let nullable = RefType::new(true, heap);
+    [RefType::FUNCREF, RefType::EXTERNREF, RefType::EXNREF]
+        .into_iter()
+        .any(|known| nullable == Some(known))
+}
+
 impl Facts {
-    /// Records what a valid operator refers to.
-    fn record(&mut self, operator: &Operator<'_>) {
-        let class = class(operator);
+    /// Records what a valid operator refers to. Returns false if the operator belongs to a proposal
+    /// that this compiler does not implement.
+    fn record(&mut self, operator: &Operator<'_>) -> bool {
+        let Some(class) = find_class(operator) else {
+            return false;
+        };
         self.add_features(Some(class.feature));
         match *operator {
             Operator::CallIndirect {
@@ -525,6 +564,12 @@ impl Facts {
                 let table = TableIndex::from_u32(table_index);
                 self.indirect_calls
                     .insert((table, TypeIndex::from_u32(type_index)));
+            }
+            Operator::RefNull { hty } if !is_of_two(hty) => {
+                self.add_features(Some(WasmFeatures::FUNCTION_REFERENCES));
+            }
+            Operator::CallRef { type_index } | Operator::ReturnCallRef { type_index } => {
+                self.ref_calls.insert(TypeIndex::from_u32(type_index));
             }
             Operator::TableGet { table }
             | Operator::TableSet { table }
@@ -558,6 +603,7 @@ impl Facts {
             }
             _ => assert!(!class.has_facts, "{operator:?} is not recorded"),
         }
+        true
     }
 
     fn merge(&mut self, other: Self) {
@@ -572,6 +618,8 @@ impl Facts {
         extend(&mut self.elements_named, &other.elements_named);
         extend(&mut self.functions_referenced, &other.functions_referenced);
         self.indirect_calls.extend(other.indirect_calls);
+        self.ref_calls.extend(other.ref_calls);
+        self.non_null_calls.extend(other.non_null_calls);
         self.add_features(other.features);
     }
 }

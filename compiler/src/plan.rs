@@ -1,8 +1,8 @@
 //! Makes every decision about a module before code is generated. Decisions never change afterwards.
 //!
 //! - A table is *frozen*, that is read-only data, if it is defined and not exported, only indirect
-//!   calls and `table.size` name it, its segments are all constant and in bounds, and it is not
-//!   much longer than they are.
+//!   calls of final types and `table.size` name it, its initial value and segments are all constant
+//!   and in bounds, and it is not much longer than they are.
 //! - The *memory image* has the active segments of defined memories whose offset is constant and in
 //!   bounds, but none after a segment of the same memory that has to wait for instantiation (where
 //!   segments overlap, their order is visible). A memory whose segments are scattered over many
@@ -10,11 +10,12 @@
 //! - A global is *constant*, and folded into code, if it is defined and immutable and the compiler
 //!   can compute its value.
 //! - A function *escapes*, and has a slot for its reference in the VM context, if it is exported,
-//!   if `ref.func` names it, or if the initial value of a global, a passive segment, or an active
-//!   segment of a table that is not frozen refers to it.
+//!   if `ref.func` names it, or if the initial value of a global or of a table that is not frozen,
+//!   a passive segment, or an active segment of a table that is not frozen refers to it.
 //! - There are *entries* for each signature of an escaping function and of the start function.
-//! - There are *exits* for each signature of an imported function, and of an indirect call through
-//!   a table that is not frozen, because the host may put its functions there.
+//! - There are *exits* for each signature of an imported function, of an indirect call through a
+//!   table that is not frozen, because the host may put its functions there, and of a call through
+//!   a reference.
 //!
 //! A segment that is *dropped* before any code can name it (a declared one, or one in a frozen
 //! table or in the memory image) has length zero for code that names it.
@@ -243,7 +244,8 @@ impl Plan {
             .iter()
             .filter(|(table, _)| tables[*table].frozen.is_none())
             .map(|(_, ty)| module.types[*ty]);
-        let exits = imported.chain(called).collect();
+        let by_ref = module.facts.ref_calls.iter().map(|ty| module.types[*ty]);
+        let exits = imported.chain(called).chain(by_ref).collect();
         let import_thunks = tables
             .values()
             .filter_map(|table| table.frozen.as_ref())
@@ -372,6 +374,11 @@ fn escaping_functions(
     insert_all(&mut module.facts.functions_referenced.iter());
     for global in module.globals.values() {
         insert_all(&mut global.init.iter().flat_map(|init| init.functions()));
+    }
+    for (index, table) in module.tables.iter() {
+        if frozen[index].is_none() {
+            insert_all(&mut table.init.iter().flat_map(|init| init.functions()));
+        }
     }
     for segment in module.elements.values() {
         let contained = match &segment.mode {

@@ -15,7 +15,7 @@ pub(crate) fn clif_type(ty: ValType) -> Type {
         ValType::F32 => F32,
         ValType::F64 => F64,
         ValType::V128 => I8X16,
-        ValType::I64 | ValType::FuncRef | ValType::ExternRef | ValType::ExnRef => I64,
+        ValType::I64 | ValType::Ref(_) => I64,
     }
 }
 
@@ -117,6 +117,7 @@ fn builtin_types(builtin: Builtin) -> (&'static [Type], Option<Type>) {
         Builtin::MemoryWait64 => (&[I64, I32, I64, I64, I64], Some(I32)),
         Builtin::MemoryNotify => (&[I64, I32, I64, I32], Some(I32)),
         Builtin::Interrupted => (&[I64], None),
+        Builtin::IsSubtype => (&[I64, I64, I64], Some(I64)),
         _ => unreachable!("a builtin that this compiler does not know is never called"),
     }
 }

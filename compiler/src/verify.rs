@@ -364,13 +364,15 @@ impl Check<'_> {
             // The type of a segment is known only from its table.
             let table = a.tables().get(segment.table as usize);
             let is_of = |ty: ValType| {
-                let fits = table.is_none_or(|table| table.element == ty as u32);
-                fits && items
-                    .clone()
-                    .all(|i| a.element_item(i as usize, ty).is_ok())
+                let mut items = items.clone();
+                items.all(|i| a.element_item(i as usize, ty).is_ok())
             };
-            let types = [ValType::FuncRef, ValType::ExternRef, ValType::ExnRef];
-            let ok = types.into_iter().any(is_of);
+            let ok = match table {
+                Some(table) => a.val_type(table.element).is_some_and(is_of),
+                None => [ValType::FUNCREF, ValType::EXTERNREF, ValType::EXNREF]
+                    .into_iter()
+                    .any(is_of),
+            };
             self.expect(ok, || format!("elements of segment {}", segment.segment));
             for item in items.filter_map(|i| a.element_items().get(i as usize)) {
                 if item.op == ConstOpcode::RefFunc as u32 {

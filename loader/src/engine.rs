@@ -16,12 +16,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use precast_artifact::{Interruption, ValType};
+use precast_artifact::Interruption;
 
 use crate::error::Error;
 #[cfg(feature = "async")]
 use crate::sys::stack_pool::StackSettings;
 use crate::types::FuncType;
+use crate::types::ValType;
 use crate::vm::interrupt::{self, Epochs};
 use crate::vm::pool::Limits;
 

@@ -139,7 +139,7 @@ pub enum Error {
     #[error("the global is immutable: found {found}, expected (mut {found})")]
     Immutable {
         /// The type of its value.
-        found: precast_artifact::ValType,
+        found: crate::types::ValType,
     },
     /// A host module of a runtime was used where a guest is needed.
     #[error(

@@ -8,8 +8,8 @@ use crate::error::Error;
 use crate::exception::{Exception, ExnRef};
 use crate::store::{AsContext, AsContextMut};
 use crate::tag::Tag;
-use crate::types::{FuncType, names};
-use crate::val::Val;
+use crate::types::FuncType;
+use crate::val::{Val, check_values};
 use crate::vm::externrefs::Point;
 use crate::vm::store::StoreCore;
 
@@ -27,14 +27,7 @@ impl ExnRef {
         let core = store.core();
         let vm = NonNull::from(tag.get(core));
         let ty = FuncType::from_id(tag.get(core).type_id);
-        if !values.iter().map(Val::ty).eq(ty.params().iter().copied()) {
-            let found: Vec<_> = values.iter().map(Val::ty).collect();
-            return Err(Error::Type {
-                what: "values of an exception".into(),
-                found: names(&found),
-                expected: names(ty.params()),
-            });
-        }
+        check_values("values of an exception", values, ty.params(), core)?;
         core.collect_externrefs(Point::Host);
         let this = Exception::make(core.id.number(), vm);
         for (i, value) in values.iter().enumerate() {

@@ -19,7 +19,7 @@ use crate::store::{AsContext, AsContextMut, Invariant};
 use crate::stored::Stored;
 use crate::typed::{WasmParams, WasmResults, from_word};
 use crate::types::FuncType;
-use crate::val::Val;
+use crate::val::{Val, check_values};
 use crate::vm::activation::{enter, enter_outermost, is_active};
 use crate::vm::externrefs::Point;
 #[cfg(feature = "async")]
@@ -162,15 +162,7 @@ impl Func {
                 });
             }
         }
-        if !params.iter().map(Val::ty).eq(ty.params().iter().copied()) {
-            let given: Vec<_> = params.iter().map(Val::ty).collect();
-            let found = FuncType::of(given, ty.results().iter().copied().take(results));
-            return Err(Error::Type {
-                what: "call of a function".into(),
-                found: found.to_string(),
-                expected: ty.to_string(),
-            });
-        }
+        check_values("arguments of a function", params, ty.params(), core)?;
         core.collect_externrefs(Point::Host);
         let mut values = vec![ValRaw { v128: 0 }; params.len().max(results).max(1)];
         for (raw, param) in values.iter_mut().zip(params) {
@@ -216,7 +208,9 @@ impl Func {
         }
     }
 
-    /// The function with a type that is checked once, here.
+    /// The function with a type that is checked once, here. Results may have a more general type
+    /// than the function's, and parameters a more special one: `Option<Func>` is a type for the
+    /// result of every function that gives a reference to a function.
     ///
     /// # Errors
     /// [`Error::Type`] if the function has another type.
@@ -227,11 +221,14 @@ impl Func {
         let expected = FuncType::of(P::types(), R::types());
         let found = self.type_id(&store.as_context().0.core);
         if found != expected.id() {
-            return Err(Error::Type {
-                what: "function".into(),
-                found: FuncType::from_id(found).to_string(),
-                expected: expected.to_string(),
-            });
+            let found = FuncType::from_id(found);
+            if !found.can_be_called_as(&expected) {
+                return Err(Error::Type {
+                    what: "function".into(),
+                    found: found.to_string(),
+                    expected: expected.to_string(),
+                });
+            }
         }
         Ok(TypedFunc {
             func: *self,

@@ -34,9 +34,9 @@ impl Global {
     /// [`Error::Type`] if `value` is not of the global's type, [`Error::WrongStore`] for a function
     /// of another store.
     pub fn new(mut store: impl AsContextMut, ty: GlobalType, value: Val) -> Result<Self, Error> {
-        value.check("value of a global", ty.content)?;
         let mut store = store.as_context_mut();
         let core = store.core();
+        value.check("value of a global", ty.content, core)?;
         let value = value.to_raw_alone(core)?;
         let mut cell = Box::new(HostGlobal { value, ty });
         let this = Self::from_raw(core, NonNull::from(&mut cell.value).cast(), ty);
@@ -95,9 +95,9 @@ impl Global {
                 found: self.ty.content,
             });
         }
-        value.check("value of a global", self.ty.content)?;
         let mut store = store.as_context_mut();
         let core = store.core();
+        value.check("value of a global", self.ty.content, core)?;
         let raw = value.to_raw_alone(core)?;
         // SAFETY: the store owns the global and is borrowed exclusively.
         unsafe { write_global(self.value(core), self.ty, raw) };

@@ -153,7 +153,7 @@ impl HostFunc {
                     .collect();
                 func(Caller::new(import), &params, &mut results)?;
                 for (i, (result, ty)) in results.iter().zip(ty.results()).enumerate() {
-                    result.check("result of a host function", *ty)?;
+                    result.check("result of a host function", *ty, &*core)?;
                     *values.add(i) = result.to_raw(&mut *core)?;
                 }
                 Ok(())

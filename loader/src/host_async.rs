@@ -172,7 +172,7 @@ impl HostFunc {
             // SAFETY: by the contract of `call`.
             let core = unsafe { &mut *(*import).store.cast::<StoreCore>() };
             for (i, (result, ty)) in results.iter().zip(ty.results()).enumerate() {
-                result.check("result of a host function", *ty)?;
+                result.check("result of a host function", *ty, core)?;
                 let raw = result.to_raw(core)?;
                 // SAFETY: as above.
                 unsafe { *values.add(i) = raw };

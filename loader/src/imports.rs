@@ -7,7 +7,7 @@ use precast_artifact::records::{ExternKind, ImportRecord};
 use crate::error::{Error, LinkError};
 use crate::externs::Extern;
 use crate::func::Func;
-use crate::types::{ExternType, FuncType, MemoryType, TableType, extern_type};
+use crate::types::{ExternType, FuncType, MemoryType, TableType, extern_type, is_subtype, type_id};
 use crate::vm::host::HostFunc;
 use crate::vm::instance::RawImport;
 use crate::vm::module::MappedModule;
@@ -82,7 +82,7 @@ pub(crate) fn check_imports(
                 if kind == ExternKind::Func && func_fits(core, module, record.signature, import) {
                     continue;
                 }
-                let expected = extern_type(&artifact, kind, record.index);
+                let expected = extern_type(module, kind, record.index);
                 match mismatch(core, module, import, &expected) {
                     None => continue,
                     found => found,
@@ -93,7 +93,7 @@ pub(crate) fn check_imports(
             module: artifact.str(record.module).unwrap_or_default().into(),
             name: artifact.str(record.name).unwrap_or_default().into(),
             found,
-            expected: extern_type(&artifact, kind, record.index).to_string(),
+            expected: extern_type(module, kind, record.index).to_string(),
         });
     }
     if errors.is_empty() {
@@ -112,12 +112,9 @@ fn func_fits(core: &StoreCore, module: &MappedModule, signature: u32, import: &I
     has_type(module, signature, found)
 }
 
-/// Whether a signature of a module is the type with this id.
-fn has_type(module: &MappedModule, signature: u32, id: u64) -> bool {
-    match module.artifact().signatures()[signature as usize].type_id {
-        0 => import_func_type(module, signature).id() == id,
-        own => own == id,
-    }
+/// Whether functions of the type with this id fit an import of this signature.
+fn has_type(module: &MappedModule, signature: u32, found: u64) -> bool {
+    is_subtype(found, type_id(module, signature))
 }
 
 /// A description of the item, if it does not fit.
@@ -161,8 +158,11 @@ fn mismatch(
 /// Import matching (<https://webassembly.github.io/spec/core/valid/matching.html>).
 fn fits(found: &ExternType, expected: &ExternType) -> bool {
     match (found, expected) {
-        (ExternType::Func(f), ExternType::Func(e)) => f == e,
-        (ExternType::Global(f), ExternType::Global(e)) => f == e,
+        (ExternType::Func(f), ExternType::Func(e)) => f.matches(e),
+        // What can be written must be of the very type.
+        (ExternType::Global(f), ExternType::Global(e)) => {
+            f == e || !f.mutable && !e.mutable && f.content.matches(e.content)
+        }
         (ExternType::Tag(f), ExternType::Tag(e)) => f == e,
         (ExternType::Memory(f), ExternType::Memory(e)) => {
             let MemoryType {
@@ -193,12 +193,4 @@ fn fits(found: &ExternType, expected: &ExternType) -> bool {
 fn limits_fit(min: u64, max: Option<u64>, expected_min: u64, expected_max: Option<u64>) -> bool {
     min >= expected_min
         && expected_max.is_none_or(|expected| max.is_some_and(|max| max <= expected))
-}
-
-/// The type of a signature of an artifact.
-fn import_func_type(module: &MappedModule, signature: u32) -> FuncType {
-    let artifact = module.artifact();
-    artifact
-        .signature(signature)
-        .map_or(FuncType::of([], []), FuncType::from_signature)
 }

@@ -362,7 +362,7 @@ impl Instance {
             let item = self.0.borrow_mut(core).export(export.name())?;
             Some(Export::new(export.name(), Extern::from_item(core, item)))
         };
-        let found: Vec<_> = exports(module.artifact()).filter_map(find).collect();
+        let found: Vec<_> = exports(&module).filter_map(find).collect();
         found.into_iter()
     }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use precast_artifact::Artifact;
 use precast_artifact::records::{ExportRecord, ExternKind, ImportRecord};
 
 use crate::module::Module;
@@ -20,24 +19,30 @@ use crate::vm::module::MappedModule;
 /// ```
 #[derive(Clone, Copy)]
 pub struct ImportType<'a> {
-    artifact: Artifact<'a>,
+    code: &'a MappedModule,
     record: &'a ImportRecord,
 }
 
 impl<'a> ImportType<'a> {
     /// The module that the item is imported from.
     pub fn module(&self) -> &'a str {
-        self.artifact.str(self.record.module).unwrap_or_default()
+        self.code
+            .artifact()
+            .str(self.record.module)
+            .unwrap_or_default()
     }
 
     /// The name of the item in that module.
     pub fn name(&self) -> &'a str {
-        self.artifact.str(self.record.name).unwrap_or_default()
+        self.code
+            .artifact()
+            .str(self.record.name)
+            .unwrap_or_default()
     }
 
     /// The type that the item must have.
     pub fn ty(&self) -> ExternType {
-        import_type(&self.artifact, self.record)
+        import_type(self.code, self.record)
     }
 }
 
@@ -63,20 +68,23 @@ impl std::fmt::Debug for ImportType<'_> {
 /// ```
 #[derive(Clone, Copy)]
 pub struct ExportType<'a> {
-    artifact: Artifact<'a>,
+    code: &'a MappedModule,
     record: &'a ExportRecord,
 }
 
 impl<'a> ExportType<'a> {
     /// The name.
     pub fn name(&self) -> &'a str {
-        self.artifact.str(self.record.name).unwrap_or_default()
+        self.code
+            .artifact()
+            .str(self.record.name)
+            .unwrap_or_default()
     }
 
     /// The type.
     pub fn ty(&self) -> ExternType {
         let kind = ExternKind::from_number(self.record.kind).unwrap_or(ExternKind::Func);
-        extern_type(&self.artifact, kind, self.record.index)
+        extern_type(self.code, kind, self.record.index)
     }
 }
 
@@ -127,21 +135,21 @@ impl ModuleExport {
 impl Module {
     /// The imports, in the module's order.
     pub fn imports(&self) -> impl ExactSizeIterator<Item = ImportType<'_>> {
-        let artifact = self.code.artifact();
-        let imports = artifact.imports().iter();
-        imports.map(move |record| ImportType { artifact, record })
+        let code = &*self.code;
+        let imports = code.artifact().imports().iter();
+        imports.map(move |record| ImportType { code, record })
     }
 
     /// The exports, in the module's order.
     pub fn exports(&self) -> impl ExactSizeIterator<Item = ExportType<'_>> {
-        exports(self.code.artifact())
+        exports(&self.code)
     }
 
     /// The type of the export of this name.
     pub fn get_export(&self, name: &str) -> Option<ExternType> {
-        let artifact = self.code.artifact();
-        let record = artifact.export(name)?;
-        Some(ExportType { artifact, record }.ty())
+        let code = &*self.code;
+        let record = code.artifact().export(name)?;
+        Some(ExportType { code, record }.ty())
     }
 
     /// Where the module keeps the export of this name. To find exports in many instances, this
@@ -157,12 +165,12 @@ impl Module {
     }
 }
 
-/// The exports of an artifact, in the module's order: the artifact has them sorted by hash.
-pub(crate) fn exports<'a>(
-    artifact: Artifact<'a>,
-) -> impl ExactSizeIterator<Item = ExportType<'a>> + use<'a> {
-    let mut exports: Vec<_> = artifact.exports().iter().collect();
+/// The exports of a module, in its order: the artifact has them sorted by hash.
+pub(crate) fn exports(
+    code: &MappedModule,
+) -> impl ExactSizeIterator<Item = ExportType<'_>> + use<'_> {
+    let mut exports: Vec<_> = code.artifact().exports().iter().collect();
     exports.sort_by_key(|export| export.ordinal);
     let exports = exports.into_iter();
-    exports.map(move |record| ExportType { artifact, record })
+    exports.map(move |record| ExportType { code, record })
 }

@@ -33,7 +33,8 @@
 //! | open an artifact that nobody else can write to | [`Module::open`] |
 //! | open an artifact that others can write to | [`Module::open_sealed`] |
 //! | open an artifact of which only the digest is known | [`Module::open_verified`] |
-//! | open an artifact that a trusted key has signed | `Module::open_signed` (feature `signatures`) |
+//! | open an artifact that a trusted key has signed | `Module::open_signed` (feature `signatures`)
+//! |
 //! | use an artifact that a build script put into the executable | [`include_artifact!`] |
 //! | call a module by generated Rust types | [`include_bindings!`] |
 //! | define functions that modules import | [`Linker`], [`Func`] |
@@ -48,12 +49,15 @@
 //! | bound the memory and the tables of instances | [`Store::set_limits`], [`ResourceLimiter`] |
 //! | stop code that runs too long | [`InterruptHandle`], [`Store::set_epoch_deadline`] |
 //! | count what code does, and stop it at a bound | [`Store::set_fuel`] |
-//! | let host functions wait without blocking their thread (feature `async`) | [`Func`]'s, [`TypedFunc`]'s and [`Linker`]'s methods with `async` in their names |
+//! | let host functions wait without blocking their thread (feature `async`) | [`Func`]'s,
+//! [`TypedFunc`]'s and [`Linker`]'s methods with `async` in their names |
 //! | let instances find each other by name, and close them with an exit code | [`runtime`] |
 //! | take imports from elsewhere | [`Redirections`] |
-//! | learn why code stopped, and where | [`Error`], [`Trap`], [`WasmBacktrace`]; source lines: `precast-symbols` |
+//! | learn why code stopped, and where | [`Error`], [`Trap`], [`WasmBacktrace`]; source lines:
+//! `precast-symbols` |
 //! | have names in the backtraces of stripped artifacts | [`Module::load_debug`] |
-//! | read and write numbers, texts and slices of a memory | [`Memory::read_number`], [`Memory::str`], [`Memory::slice`] |
+//! | read and write numbers, texts and slices of a memory | [`Memory::read_number`],
+//! [`Memory::str`], [`Memory::slice`] |
 //! | move here from Wasmtime or wazero | [`moving`] |
 //! | learn what the loader needs of its process, such as signals and stacks | [`hosts`] |
 //!
@@ -175,9 +179,12 @@ pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
 pub use table::Table;
 pub use tag::Tag;
 pub use typed::{WasmParams, WasmResults, WasmTy};
-pub use types::{ExternType, FuncType, GlobalType, MemoryType, TableType};
+pub use types::{
+    ConcreteFunc, ExternType, FuncType, GlobalType, HeapType, MemoryType, RefType, TableType,
+    ValType,
+};
 pub use val::{V128, Val};
 
-pub use precast_artifact::{Interruption, TrapCode as Trap, ValType};
+pub use precast_artifact::{Interruption, TrapCode as Trap};
 #[cfg(feature = "signatures")]
 pub use precast_signature::{Error as SignatureError, KeyId, NotAKey, PublicKey, TrustedKeys};

@@ -334,7 +334,7 @@ impl<T: 'static> Linker<T> {
                 module: import_module.into(),
                 name: name.into(),
                 found,
-                expected: import_type(&artifact, record).to_string(),
+                expected: import_type(&module.code, record).to_string(),
             });
         }
         if !errors.is_empty() {

@@ -45,7 +45,8 @@ use crate::sys::file_map::FileMap;
 use crate::sys::map::{page_size, protect, read_start};
 use crate::sys::own_file::own_file;
 use crate::sys::sealed;
-use crate::{arch, libcalls, types};
+use crate::types::{ConcreteFunc, type_id_in, types_of};
+use crate::{arch, libcalls};
 
 /// An artifact in memory.
 #[derive(Debug)]
@@ -58,6 +59,8 @@ pub(crate) struct Mapping {
     /// cost a page fault, and a page table for a large mapping. The copy also ensures that the
     /// loader uses what it has checked, even if somebody writes to the file against the contract.
     hot: Box<[u64]>,
+    /// The types of its signatures, if the artifact refers to types.
+    types: Box<[ConcreteFunc]>,
     /// The file that memory images are mapped from, if the artifact has images. It is set when a
     /// file is mapped, and for an artifact of the executable when it is first instantiated.
     images: OnceLock<ImageFile>,
@@ -297,6 +300,7 @@ impl Mapping {
         Ok(Self {
             bytes: Bytes::Static(bytes),
             hot: Box::default(),
+            types: types_of(&parsed)?,
             images: OnceLock::new(),
             #[cfg(feature = "signatures")]
             signers: Box::default(),
@@ -354,8 +358,9 @@ impl Mapping {
             Trust::Signed(keys) => signers = keys.verify(&artifact)?.into_boxed_slice(),
         }
         let header = artifact.header();
+        let types = types_of(&artifact)?;
         if header.got.len > 0 {
-            Self::patch(&bytes, &artifact)?;
+            Self::patch(&bytes, &artifact, &types)?;
         }
         if header.text.len > 0 && !has_code {
             let (start, len) = pages(header.text);
@@ -372,20 +377,29 @@ impl Mapping {
         Ok(Self {
             bytes: Bytes::Mapped(bytes),
             hot,
+            types,
             images,
             #[cfg(feature = "signatures")]
             signers,
         })
     }
 
-    fn patch(bytes: &FileMap, artifact: &Artifact<'_>) -> Result<(), Error> {
+    fn patch(
+        bytes: &FileMap,
+        artifact: &Artifact<'_>,
+        types: &[ConcreteFunc],
+    ) -> Result<(), Error> {
         let section = artifact.header().got;
         let mut values = Vec::with_capacity(artifact.got_records().len());
         for (i, record) in artifact.got_records().iter().enumerate() {
-            values.push(got_value(artifact, record).ok_or(ArtifactError::Damaged {
-                offset: HEADER_OFFSET as u64 + artifact.header().got_records.start + 8 * i as u64,
-                what: "a GOT record that this loader does not know",
-            })?);
+            values.push(
+                got_value(artifact, types, record).ok_or(ArtifactError::Damaged {
+                    offset: HEADER_OFFSET as u64
+                        + artifact.header().got_records.start
+                        + 8 * i as u64,
+                    what: "a GOT record that this loader does not know",
+                })?,
+            );
         }
         let (start, len) = pages(section);
         let start = bytes.pages(start, len);
@@ -415,6 +429,12 @@ impl Mapping {
     /// The whole artifact.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The types of its signatures, if the artifact [refers](Artifact::refers_to_types) to types,
+    /// else nothing.
+    pub(crate) fn types(&self) -> &[ConcreteFunc] {
+        &self.types
     }
 
     pub(crate) fn header(&self) -> &Header {
@@ -568,9 +588,13 @@ fn host(start: &[u8]) -> Host {
 }
 
 /// The value of the slot of a GOT record; `None` for a record that this loader does not know.
-pub(crate) fn got_value(artifact: &Artifact<'_>, record: &GotRecord) -> Option<u64> {
+pub(crate) fn got_value(
+    artifact: &Artifact<'_>,
+    types: &[ConcreteFunc],
+    record: &GotRecord,
+) -> Option<u64> {
     Some(match GotKind::from_number(record.kind)? {
         GotKind::LibCall => libcalls::address(LibCall::from_number(record.index)?)? as u64,
-        GotKind::TypeId => types::type_id(artifact.signature(record.index)?),
+        GotKind::TypeId => type_id_in(artifact, types, record.index)?,
     })
 }

@@ -3,13 +3,12 @@
 use std::ops::Range;
 use std::ptr::NonNull;
 
-use precast_artifact::ValType;
 use precast_artifact::vm::ValRaw;
 
 use crate::error::Error;
 use crate::store::{AsContext, AsContextMut};
 use crate::stored::Stored;
-use crate::types::TableType;
+use crate::types::{TableType, ValType};
 use crate::val::Val;
 use crate::vm::quota;
 use crate::vm::store::StoreCore;
@@ -21,7 +20,7 @@ use crate::vm::table::TableEntity;
 /// use precast_loader::{Engine, Error, Func, Store, Table, TableType, Val, ValType};
 ///
 /// let mut store = Store::new(&Engine::default(), ());
-/// let ty = TableType::new(ValType::FuncRef, 2, None);
+/// let ty = TableType::new(ValType::FUNCREF, 2, None);
 /// let table = Table::new(&mut store, ty, Val::FuncRef(None))?;
 /// let func = Func::wrap(&mut store, || 7);
 /// table.set(&mut store, 1, func.into())?;
@@ -188,7 +187,7 @@ impl Table {
 }
 
 fn element_to_raw(value: &Val, element: ValType, core: &mut StoreCore) -> Result<u64, Error> {
-    value.check("element of a table", element)?;
+    value.check("element of a table", element, core)?;
     // SAFETY: references are 8 bytes, see `ValRaw`.
     Ok(unsafe { value.to_raw_alone(core)?.externref })
 }

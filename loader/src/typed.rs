@@ -3,7 +3,6 @@
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 
-use precast_artifact::ValType;
 use precast_artifact::signature::MAX_NATIVE_PARAMS;
 use precast_artifact::vm::{ValRaw, VmFuncRef};
 
@@ -12,12 +11,13 @@ use crate::error::Error;
 use crate::exception::ExnRef;
 use crate::externref::ExternRef;
 use crate::func::Func;
+use crate::types::{HeapType, RefType, ValType};
 use crate::val::V128;
 use crate::vm::externrefs::is_kept;
 use crate::vm::store::StoreCore;
 
 /// A Rust type for one wasm type: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, [`V128`],
-/// `Option<Func>`, `Option<ExternRef>`, `Option<ExnRef>`.
+/// `Option<Func>`, `Option<ExternRef>`, `Option<ExnRef>`, and [`Func`] for `(ref func)`.
 ///
 /// # Safety
 /// `Native` is how C passes the wasm type [`TYPE`](Self::TYPE) on this target, and the raw value is
@@ -89,7 +89,7 @@ unsafe impl WasmTy for V128 {
 
 // SAFETY: a funcref is a pointer.
 unsafe impl WasmTy for Option<Func> {
-    const TYPE: ValType = ValType::FuncRef;
+    const TYPE: ValType = ValType::FUNCREF;
     type Native = *const VmFuncRef;
     fn into_native(self, core: &mut StoreCore) -> Result<*const VmFuncRef, Error> {
         crate::val::func_to_raw(self.as_ref(), core)
@@ -100,9 +100,25 @@ unsafe impl WasmTy for Option<Func> {
     }
 }
 
+// SAFETY: a reference to a function is a pointer, which is not null here.
+unsafe impl WasmTy for Func {
+    const TYPE: ValType = ValType::Ref(RefType::new(false, HeapType::Func));
+    type Native = *const VmFuncRef;
+    fn into_native(self, core: &mut StoreCore) -> Result<*const VmFuncRef, Error> {
+        crate::val::func_to_raw(Some(&self), core)
+    }
+    unsafe fn from_native(raw: *const VmFuncRef, core: &StoreCore) -> Self {
+        // SAFETY: machine code of this store gave it as a reference to a function.
+        match unsafe { Self::from_raw(core, raw) } {
+            Some(func) => func,
+            None => unreachable!("machine code gave null as a reference that is never null"),
+        }
+    }
+}
+
 // SAFETY: an externref is a u64.
 unsafe impl WasmTy for Option<ExternRef> {
-    const TYPE: ValType = ValType::ExternRef;
+    const TYPE: ValType = ValType::EXTERNREF;
     type Native = u64;
     fn into_native(self, core: &mut StoreCore) -> Result<u64, Error> {
         core.externref_to_raw(self.as_ref())
@@ -114,7 +130,7 @@ unsafe impl WasmTy for Option<ExternRef> {
 
 // SAFETY: an exnref is a u64.
 unsafe impl WasmTy for Option<ExnRef> {
-    const TYPE: ValType = ValType::ExnRef;
+    const TYPE: ValType = ValType::EXNREF;
     type Native = u64;
     fn into_native(self, core: &mut StoreCore) -> Result<u64, Error> {
         core.exnref_to_raw(self.as_ref())
@@ -129,8 +145,7 @@ const fn is_native<T: WasmTy>() -> bool {
 }
 
 const fn is_word<T: WasmTy>() -> bool {
-    use ValType::{ExnRef, ExternRef, FuncRef, I32, I64};
-    matches!(T::TYPE, I32 | I64 | FuncRef | ExternRef | ExnRef)
+    matches!(T::TYPE, ValType::I32 | ValType::I64 | ValType::Ref(_))
 }
 
 const fn is_externref<T: WasmTy>() -> bool {

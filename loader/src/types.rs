@@ -1,20 +1,30 @@
 //! Types of functions, memories, tables and globals, as the host sees them.
 
-use std::collections::HashMap;
+mod registry;
+mod value;
+
 use std::fmt;
-use std::sync::{LazyLock, Mutex, PoisonError};
 
 use precast_artifact::records::{ExternKind, INDEX64, ImportRecord, MUTABLE, SHARED};
-use precast_artifact::signature::{self, INTERNED_TYPE_ID};
-use precast_artifact::{Artifact, Strategy, ValType, reader};
+use precast_artifact::signature::{INTERNED_TYPE_ID, is_tail_like_c};
+use precast_artifact::{Artifact, Strategy, reader, types as artifact};
 use smallvec::SmallVec;
 
+pub(crate) use registry::{is_subtype, types_of};
+pub use value::{ConcreteFunc, HeapType, RefType, ValType};
+
+use crate::arch::ARCH;
 use crate::error::Error;
+use crate::vm::module::MappedModule;
 
 /// Base-two logarithm of the bytes of a wasm page, unless a module says otherwise.
 const PAGE_SHIFT: u8 = 16;
 
 /// Type of a function.
+///
+/// A type that [`FuncType::new`] makes has no supertype, is final, and belongs to no group of types
+/// that refer to each other. Types of modules may be of other kinds; two of them are equal only if
+/// these match, too.
 ///
 /// ```
 /// use precast_loader::{Engine, FuncType, ValType};
@@ -25,8 +35,10 @@ const PAGE_SHIFT: u8 = 16;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FuncType {
     /// The parameters, then the results. Nearly all types are short enough to need no allocation.
-    types: SmallVec<[ValType; 22]>,
+    types: SmallVec<[ValType; 10]>,
     params: usize,
+    /// The type itself, if parameters and results do not determine it.
+    identity: Option<ConcreteFunc>,
 }
 
 impl FuncType {
@@ -37,7 +49,11 @@ impl FuncType {
         let mut types: SmallVec<_> = params.into_iter().collect();
         let params = types.len();
         types.extend(results);
-        Self { types, params }
+        Self {
+            types,
+            params,
+            identity: None,
+        }
     }
 
     /// Types of the parameters.
@@ -50,75 +66,147 @@ impl FuncType {
         &self.types[self.params..]
     }
 
-    /// Whether a signature of an artifact is the same type.
-    pub(crate) fn is(&self, other: reader::Signature<'_>) -> bool {
-        self.params().iter().copied().eq(other.params())
-            && self.results().iter().copied().eq(other.results())
+    /// Whether functions of this type can be used as functions of the type `of`: it is the same
+    /// type, or a module says that it is a subtype.
+    pub fn matches(&self, of: &Self) -> bool {
+        match (self.identity, of.identity) {
+            (Some(a), Some(b)) => HeapType::ConcreteFunc(a).matches(HeapType::ConcreteFunc(b)),
+            _ => self == of,
+        }
     }
 
-    pub(crate) fn from_signature(signature: reader::Signature<'_>) -> Self {
-        Self::of(signature.params(), signature.results())
+    /// Whether the host can call functions of this type as if they were of the type `of`: all that
+    /// `of` takes and gives is of the types that this one takes and gives.
+    pub(crate) fn can_be_called_as(&self, of: &Self) -> bool {
+        let all = |a: &[ValType], b: &[ValType]| {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.matches(*b))
+        };
+        all(of.params(), self.params()) && all(self.results(), of.results())
     }
 
-    /// The type id, see [`signature`].
+    fn with_identity(mut self, identity: ConcreteFunc) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    fn identity(&self) -> Option<ConcreteFunc> {
+        self.identity
+    }
+
+    /// Whether machine code passes values of this type as it does those of a signature of an
+    /// artifact: all references are passed alike.
+    pub(crate) fn is_passed_as(&self, other: reader::Signature<'_>) -> bool {
+        let alike = |(a, b): (&ValType, artifact::ValType)| match a {
+            ValType::Ref(_) => b.is_ref(),
+            a => a.to_plain() == Some(b),
+        };
+        self.params().len() == other.params().len()
+            && self.results().len() == other.results().len()
+            && self.params().iter().zip(other.params()).all(alike)
+            && self.results().iter().zip(other.results()).all(alike)
+    }
+
+    /// See [`is_tail_like_c`].
+    pub(crate) fn is_tail_like_c(&self) -> bool {
+        // All references are passed alike.
+        let passed = |ty: &ValType| ty.to_plain().unwrap_or(artifact::ValType::FUNCREF);
+        let types: SmallVec<[artifact::ValType; 10]> = self.types.iter().map(passed).collect();
+        let (params, results) = types.split_at(self.params);
+        is_tail_like_c(ARCH, params, results)
+    }
+
+    /// The type of a signature whose parameters and results determine it. `types` are those of the
+    /// artifact's signatures, as far as the signature refers to them.
+    fn of_artifact(signature: reader::Signature<'_>, types: &[ConcreteFunc]) -> Self {
+        let value = |ty| ValType::of_artifact(ty, types);
+        Self::of(
+            signature.params().map(value),
+            signature.results().map(value),
+        )
+    }
+
+    /// The type of a module's signature; one without parameters and results if there is none.
+    pub(crate) fn of_signature(module: &MappedModule, signature: u32) -> Self {
+        if let Some(ty) = module.types().get(signature as usize) {
+            return ty.ty().clone();
+        }
+        let found = module.artifact().signature(signature);
+        found.map_or_else(|| Self::of([], []), |found| Self::of_artifact(found, &[]))
+    }
+
+    /// The type id, if the type is its own id.
+    fn own_id(&self) -> Option<u64> {
+        match self.identity {
+            Some(_) => None,
+            None => registry::own_id(self.params(), self.results()),
+        }
+    }
+
+    /// The type id, see [`precast_artifact::signature`].
     pub(crate) fn id(&self) -> u64 {
-        signature::type_id(self.params(), self.results()).unwrap_or_else(|| intern(self.clone()))
+        self.own_id()
+            .unwrap_or_else(|| registry::concrete(self).id())
     }
 
     /// The type that an id stands for.
     pub(crate) fn from_id(id: u64) -> Self {
         if id & INTERNED_TYPE_ID != 0 {
-            let interned = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = interned.types.get((id ^ INTERNED_TYPE_ID) as usize);
-            return found.map_or_else(|| Self::of([], []), Self::clone);
+            return registry::of_id(id).map_or_else(|| Self::of([], []), |ty| ty.ty().clone());
         }
         let digits = |id: u64| {
             (0..21)
-                .map(move |i| (id >> (3 * i)) as u8 & 7)
-                .map_while(ValType::from_byte)
+                .map(move |i| (id >> (3 * i)) as u32 & 7)
+                .map_while(artifact::ValType::from_number)
         };
+        let value = |ty| ValType::of_artifact(ty, &[]);
         let results = id >> (3 * (digits(id).count() + 1));
-        Self::of(digits(id), digits(results))
+        Self::of(digits(id).map(value), digits(results).map(value))
     }
 }
 
 impl fmt::Display for FuncType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (params, results) = (names(self.params()), names(self.results()));
-        write!(f, "func ({params}) -> ({results})")
+        let write = |f: &mut fmt::Formatter<'_>, types: &[ValType]| {
+            for (i, ty) in types.iter().enumerate() {
+                if i > 0 {
+                    f.write_str(" ")?;
+                }
+                ty.fmt(f)?;
+            }
+            Ok(())
+        };
+        f.write_str("func (")?;
+        write(f, self.params())?;
+        f.write_str(") -> (")?;
+        write(f, self.results())?;
+        f.write_str(")")
     }
 }
 
 /// Names of types, with spaces between them.
 pub(crate) fn names(types: &[ValType]) -> String {
-    types.iter().map(|t| t.name()).collect::<Vec<_>>().join(" ")
+    let names: Vec<_> = types.iter().map(ValType::to_string).collect();
+    names.join(" ")
 }
 
-/// Ids of the signatures that cannot be their own. They are the whole process's: an id means the
-/// same type in every engine, so types of different engines cannot be mixed up, and modules that
-/// several engines use are mapped once.
-static INTERNED: LazyLock<Mutex<Interned>> = LazyLock::new(Mutex::default);
-
-#[derive(Default)]
-struct Interned {
-    /// By id, without its mark.
-    types: Vec<FuncType>,
-    ids: HashMap<FuncType, u64>,
+/// The type id of a module's signature.
+pub(crate) fn type_id(module: &MappedModule, signature: u32) -> u64 {
+    match module.artifact().signatures().get(signature as usize) {
+        Some(record) if record.type_id != 0 => record.type_id,
+        _ => FuncType::of_signature(module, signature).id(),
+    }
 }
 
-fn intern(ty: FuncType) -> u64 {
-    let mut interned = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
-    let Interned { types, ids } = &mut *interned;
-    let id = INTERNED_TYPE_ID | types.len() as u64;
-    *ids.entry(ty).or_insert_with_key(|ty| {
-        types.push(ty.clone());
-        id
-    })
-}
-
-/// The type id of an artifact's signature.
-pub(crate) fn type_id(signature: reader::Signature<'_>) -> u64 {
-    FuncType::from_signature(signature).id()
+/// [`type_id`] for an artifact whose module does not exist yet, which refers to these types.
+pub(crate) fn type_id_in(
+    artifact: &Artifact<'_>,
+    types: &[ConcreteFunc],
+    signature: u32,
+) -> Option<u64> {
+    match types.get(signature as usize) {
+        Some(ty) => Some(ty.id()),
+        None => Some(FuncType::of_artifact(artifact.signature(signature)?, &[]).id()),
+    }
 }
 
 /// Type of a linear memory.
@@ -266,7 +354,7 @@ impl fmt::Display for MemoryType {
 /// ```
 /// use precast_loader::{TableType, ValType};
 ///
-/// let ty = TableType::new(ValType::FuncRef, 10, None);
+/// let ty = TableType::new(ValType::FUNCREF, 10, None);
 /// assert_eq!(ty.to_string(), "table 10 funcref");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -311,7 +399,7 @@ impl TableType {
             return Err(Error::InvalidType {
                 what: "a table",
                 found: self.to_string(),
-                expected: "elements of a reference type: funcref, externref or exnref".into(),
+                expected: "elements of a reference type, such as funcref or externref".into(),
             });
         }
         let (bits, limit) = if self.table64 {
@@ -441,7 +529,7 @@ fn limits(min: u64, max: Option<u64>) -> String {
     max.map_or_else(|| format!("{min}"), |max| format!("{min} {max}"))
 }
 
-fn maximum(max: u64) -> Option<u64> {
+pub(crate) fn maximum(max: u64) -> Option<u64> {
     (max != u64::MAX).then_some(max)
 }
 
@@ -456,55 +544,58 @@ pub(crate) fn memory_type(artifact: &Artifact<'_>, index: u32) -> Option<MemoryT
     })
 }
 
-pub(crate) fn table_type(artifact: &Artifact<'_>, index: u32) -> Option<TableType> {
-    let r = artifact.tables().get(index as usize)?;
+/// The type with this number in a module.
+fn val_type(module: &MappedModule, number: u32) -> Option<ValType> {
+    let ty = artifact::ValType::from_number(number)?;
+    Some(ValType::of_artifact(ty, module.types()))
+}
+
+pub(crate) fn table_type(module: &MappedModule, index: u32) -> Option<TableType> {
+    let r = module.artifact().tables().get(index as usize)?;
     Some(TableType {
-        element: ValType::from_byte(r.element as u8)?,
+        element: val_type(module, r.element)?,
         min: r.min,
         max: maximum(r.max),
         table64: r.flags & INDEX64 != 0,
     })
 }
 
-pub(crate) fn global_type(artifact: &Artifact<'_>, index: u32) -> Option<GlobalType> {
-    let r = artifact.globals().get(index as usize)?;
+pub(crate) fn global_type(module: &MappedModule, index: u32) -> Option<GlobalType> {
+    let r = module.artifact().globals().get(index as usize)?;
     Some(GlobalType::new(
-        ValType::from_byte(r.ty as u8)?,
+        val_type(module, r.ty)?,
         r.flags & MUTABLE != 0,
     ))
 }
 
-/// Type of an item of an artifact. The parser checks indices; a function whose own record is
-/// damaged reads as one without parameters and results.
-pub(crate) fn extern_type(artifact: &Artifact<'_>, kind: ExternKind, index: u32) -> ExternType {
+/// Type of an item of a module. The parser checks indices; a function whose own record is damaged
+/// reads as one without parameters and results.
+pub(crate) fn extern_type(module: &MappedModule, kind: ExternKind, index: u32) -> ExternType {
     let found = match kind {
-        ExternKind::Func => func_type(artifact, index).map(ExternType::Func),
-        ExternKind::Memory => memory_type(artifact, index).map(ExternType::Memory),
-        ExternKind::Table => table_type(artifact, index).map(ExternType::Table),
-        ExternKind::Global => global_type(artifact, index).map(ExternType::Global),
-        ExternKind::Tag => tag_type(artifact, index).map(ExternType::Tag),
+        ExternKind::Func => func_type(module, index).map(ExternType::Func),
+        ExternKind::Memory => memory_type(&module.artifact(), index).map(ExternType::Memory),
+        ExternKind::Table => table_type(module, index).map(ExternType::Table),
+        ExternKind::Global => global_type(module, index).map(ExternType::Global),
+        ExternKind::Tag => tag_type(module, index).map(ExternType::Tag),
     };
     found.unwrap_or(ExternType::Func(FuncType::of([], [])))
 }
 
 /// Type of an import.
-pub(crate) fn import_type(artifact: &Artifact<'_>, import: &ImportRecord) -> ExternType {
+pub(crate) fn import_type(module: &MappedModule, import: &ImportRecord) -> ExternType {
     let kind = ExternKind::from_number(import.kind).unwrap_or(ExternKind::Func);
-    if kind == ExternKind::Func
-        && let Some(signature) = artifact.signature(import.signature)
-    {
-        return ExternType::Func(FuncType::from_signature(signature));
+    if kind == ExternKind::Func {
+        return ExternType::Func(FuncType::of_signature(module, import.signature));
     }
-    extern_type(artifact, kind, import.index)
+    extern_type(module, kind, import.index)
 }
 
-fn tag_type(artifact: &Artifact<'_>, index: u32) -> Option<FuncType> {
-    let record = artifact.tags().get(index as usize)?;
-    let signature = artifact.signature(record.signature)?;
-    Some(FuncType::from_signature(signature))
+fn tag_type(module: &MappedModule, index: u32) -> Option<FuncType> {
+    let record = module.artifact().tags().get(index as usize)?;
+    Some(FuncType::of_signature(module, record.signature))
 }
 
-fn func_type(artifact: &Artifact<'_>, index: u32) -> Option<FuncType> {
-    let signature = artifact.function_signature(index).ok()?;
-    Some(FuncType::from_signature(artifact.signature(signature)?))
+fn func_type(module: &MappedModule, index: u32) -> Option<FuncType> {
+    let signature = module.artifact().function_signature(index).ok()?;
+    Some(FuncType::of_signature(module, signature))
 }

@@ -1,12 +1,12 @@
 //! Values that cross between host and wasm.
 
-use precast_artifact::ValType;
 use precast_artifact::vm::{ValRaw, VmFuncRef};
 
 use crate::error::Error;
 use crate::exception::ExnRef;
 use crate::externref::ExternRef;
 use crate::func::Func;
+use crate::types::{FuncType, HeapType, RefType, ValType, is_subtype, names};
 use crate::vm::externrefs::Point;
 use crate::vm::store::StoreCore;
 
@@ -107,7 +107,8 @@ unwraps! {
 }
 
 impl Val {
-    /// The type.
+    /// The most general type that such a value has: [`ValType::FUNCREF`] for every function. Use
+    /// [`Func::ty`] for the type of one.
     pub fn ty(&self) -> ValType {
         match self {
             Self::I32(_) => ValType::I32,
@@ -115,9 +116,9 @@ impl Val {
             Self::F32(_) => ValType::F32,
             Self::F64(_) => ValType::F64,
             Self::V128(_) => ValType::V128,
-            Self::FuncRef(_) => ValType::FuncRef,
-            Self::ExternRef(_) => ValType::ExternRef,
-            Self::ExnRef(_) => ValType::ExnRef,
+            Self::FuncRef(_) => ValType::FUNCREF,
+            Self::ExternRef(_) => ValType::EXTERNREF,
+            Self::ExnRef(_) => ValType::EXNREF,
         }
     }
 
@@ -136,7 +137,8 @@ impl Val {
         Self::ExnRef(None)
     }
 
-    /// The value zero, or the null reference.
+    /// The value zero, or the null reference. It is not a value of `ty` itself if that has no null
+    /// reference, but shows what a value of `ty` is.
     pub fn default_for(ty: ValType) -> Self {
         match ty {
             ValType::I32 => Self::I32(0),
@@ -144,20 +146,80 @@ impl Val {
             ValType::F32 => Self::F32(0),
             ValType::F64 => Self::F64(0),
             ValType::V128 => Self::V128(V128(0)),
-            ValType::FuncRef => Self::FuncRef(None),
-            ValType::ExternRef => Self::ExternRef(None),
-            ValType::ExnRef => Self::ExnRef(None),
+            ValType::Ref(ty) => match ty.heap_type() {
+                HeapType::Func | HeapType::NoFunc | HeapType::ConcreteFunc(_) => {
+                    Self::FuncRef(None)
+                }
+                HeapType::Extern | HeapType::NoExtern => Self::ExternRef(None),
+                HeapType::Exn | HeapType::NoExn => Self::ExnRef(None),
+            },
+        }
+    }
+
+    /// Whether the value is of type `expected`. A function of another store than `core` is of every
+    /// function type: to use it is another error.
+    fn is_of(&self, expected: ValType, core: Option<&StoreCore>) -> bool {
+        let ValType::Ref(expected) = expected else {
+            return self.ty() == expected;
+        };
+        let (is_null, bottom) = match self {
+            Self::FuncRef(func) => (func.is_none(), HeapType::NoFunc),
+            Self::ExternRef(value) => (value.is_none(), HeapType::NoExtern),
+            Self::ExnRef(value) => (value.is_none(), HeapType::NoExn),
+            _ => return false,
+        };
+        if is_null {
+            return RefType::new(true, bottom).matches(expected);
+        }
+        match (self, expected.heap_type()) {
+            (Self::FuncRef(Some(func)), HeapType::ConcreteFunc(ty)) => {
+                let own = core.filter(|core| func.belongs_to(core));
+                own.is_none_or(|core| is_subtype(func.type_id(core), ty.id()))
+            }
+            (_, heap) => heap == bottom.top(),
+        }
+    }
+
+    /// What the value is, for errors.
+    fn found(&self, core: Option<&StoreCore>) -> String {
+        match (self, core) {
+            (Self::FuncRef(Some(func)), Some(core)) if func.belongs_to(core) => {
+                format!("(ref ({}))", FuncType::from_id(func.type_id(core)))
+            }
+            (Self::FuncRef(None) | Self::ExternRef(None) | Self::ExnRef(None), _) => {
+                format!("a null {}", self.ty())
+            }
+            _ => self.ty().to_string(),
         }
     }
 
     /// Checks that the value is of type `expected`.
-    pub(crate) fn check(&self, what: &str, expected: ValType) -> Result<(), Error> {
-        if self.ty() == expected {
+    pub(crate) fn check(
+        &self,
+        what: &str,
+        expected: ValType,
+        core: &StoreCore,
+    ) -> Result<(), Error> {
+        self.check_in(what, expected, Some(core))
+    }
+
+    /// [`Val::check`] of a value that belongs to no store.
+    pub(crate) fn check_of_no_store(&self, what: &str, expected: ValType) -> Result<(), Error> {
+        self.check_in(what, expected, None)
+    }
+
+    fn check_in(
+        &self,
+        what: &str,
+        expected: ValType,
+        core: Option<&StoreCore>,
+    ) -> Result<(), Error> {
+        if self.is_of(expected, core) {
             return Ok(());
         }
         Err(Error::Type {
             what: what.to_string(),
-            found: self.ty().to_string(),
+            found: self.found(core),
             expected: expected.to_string(),
         })
     }
@@ -209,12 +271,42 @@ impl Val {
                 ValType::F32 => Self::F32(raw.f32),
                 ValType::F64 => Self::F64(raw.f64),
                 ValType::V128 => Self::V128(V128(raw.v128)),
-                ValType::FuncRef => Self::FuncRef(Func::from_raw(core, raw.funcref)),
-                ValType::ExternRef => Self::ExternRef(core.externref_from_raw(raw.externref)),
-                ValType::ExnRef => Self::ExnRef(core.exnref_from_raw(raw.exnref)),
+                ValType::Ref(ty) => match ty.heap_type() {
+                    HeapType::Func | HeapType::NoFunc | HeapType::ConcreteFunc(_) => {
+                        Self::FuncRef(Func::from_raw(core, raw.funcref))
+                    }
+                    HeapType::Extern | HeapType::NoExtern => {
+                        Self::ExternRef(core.externref_from_raw(raw.externref))
+                    }
+                    HeapType::Exn | HeapType::NoExn => {
+                        Self::ExnRef(core.exnref_from_raw(raw.exnref))
+                    }
+                },
             }
         }
     }
+}
+
+/// Checks that values are of these types, one for one.
+///
+/// # Errors
+/// [`Error::Type`].
+pub(crate) fn check_values(
+    what: &str,
+    values: &[Val],
+    expected: &[ValType],
+    core: &StoreCore,
+) -> Result<(), Error> {
+    let is_of = |(value, ty): (&Val, &ValType)| value.is_of(*ty, Some(core));
+    if values.len() == expected.len() && values.iter().zip(expected).all(is_of) {
+        return Ok(());
+    }
+    let found: Vec<_> = values.iter().map(|value| value.found(Some(core))).collect();
+    Err(Error::Type {
+        what: what.to_string(),
+        found: format!("({})", found.join(" ")),
+        expected: format!("({})", names(expected)),
+    })
 }
 
 /// # Errors

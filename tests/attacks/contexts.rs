@@ -60,7 +60,7 @@ struct Items {
 
 impl Items {
     fn of(store: &mut Store<()>, linker: &mut Linker<()>, module: &precast_loader::Module) -> Self {
-        let table = TableType::new(ValType::FuncRef, 1, None);
+        let table = TableType::new(ValType::FUNCREF, 1, None);
         let global = GlobalType::new(ValType::I32, true);
         let mut this = Self {
             host: Func::wrap(&mut *store, || 5_i32),

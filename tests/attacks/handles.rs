@@ -41,7 +41,7 @@ impl Handles {
 
     fn made_by_the_host(store: &mut Store<()>, pre: &InstancePre<()>) -> Self {
         let func = Func::wrap(&mut *store, |x: i32| x);
-        let table = TableType::new(ValType::FuncRef, 1, None);
+        let table = TableType::new(ValType::FUNCREF, 1, None);
         let global = GlobalType::new(ValType::I32, true);
         Self {
             func,

@@ -16,7 +16,7 @@ const MEMORY: MemoryType = MemoryType {
 };
 
 const TABLE: TableType = TableType {
-    element: ValType::FuncRef,
+    element: ValType::FUNCREF,
     min: 0,
     max: None,
     table64: false,
@@ -130,7 +130,7 @@ fn memories_at_the_edge() {
 
 #[test]
 fn tables_that_cannot_be() {
-    use ValType::{ExternRef, F32, F64, FuncRef, I32, I64, V128};
+    use ValType::{F32, F64, I32, I64, V128};
     for element in [I32, I64, F32, F64, V128] {
         let ty = TableType {
             element,
@@ -142,7 +142,7 @@ fn tables_that_cannot_be() {
             error.to_string(),
             format!(
                 "type of a table: found table 1 {element}, \
-                 expected elements of a reference type: funcref, externref or exnref"
+                 expected elements of a reference type, such as funcref or externref"
             )
         );
         let runtime: Runtime = Runtime::new(&Engine::default());
@@ -169,7 +169,7 @@ fn tables_that_cannot_be() {
         ),
     ];
     for (min, max, table64, expected) in cases {
-        for element in [FuncRef, ExternRef] {
+        for element in [ValType::FUNCREF, ValType::EXTERNREF] {
             let ty = TableType {
                 element,
                 min,
@@ -208,7 +208,7 @@ fn values_of_other_types_in_tables_and_globals() {
         Val::ExternRef(None),
     ];
     let mut store = store();
-    for element in [ValType::FuncRef, ValType::ExternRef] {
+    for element in [ValType::FUNCREF, ValType::EXTERNREF] {
         let ty = TableType {
             element,
             min: 1,

@@ -35,7 +35,7 @@ fn are_refused_wherever_they_are_given() {
         let mut linker = Linker::new(store.engine());
         let of_data = |caller: Caller<'_, Option<Func>>| *caller.data();
         linker.func_wrap("h", "get", of_data).unwrap();
-        let ty = FuncType::new(&Engine::default(), [], [ValType::I32, ValType::FuncRef]);
+        let ty = FuncType::new(&Engine::default(), [], [ValType::I32, ValType::FUNCREF]);
         let dynamic = move |caller: Caller<'_, Option<Func>>, _: &[Val], results: &mut [Val]| {
             results[1] = Val::FuncRef(*caller.data());
             Ok(())
@@ -73,7 +73,7 @@ fn are_refused_wherever_they_are_given() {
         foreign(direct.call(&mut *store, &[], &mut [Val::I32(0), Val::I32(0)]));
 
         // Tables and globals.
-        let ty = TableType::new(ValType::FuncRef, 1, None);
+        let ty = TableType::new(ValType::FUNCREF, 1, None);
         foreign(Table::new(&mut *store, ty, value()));
         let own = Table::new(&mut *store, ty, Val::FuncRef(None)).unwrap();
         let exported = instance.get_table(&mut *store, "t").unwrap();
@@ -85,7 +85,7 @@ fn are_refused_wherever_they_are_given() {
                 assert!(matches!(element, Some(Val::FuncRef(None))), "{element:?}");
             }
         }
-        let ty = GlobalType::new(ValType::FuncRef, true);
+        let ty = GlobalType::new(ValType::FUNCREF, true);
         foreign(Global::new(&mut *store, ty, value()));
         let global = Global::new(&mut *store, ty, Val::FuncRef(None)).unwrap();
         foreign(global.set(&mut *store, value()));

@@ -104,8 +104,8 @@ fn values_of_every_type_pass_both_ways_across_a_suspension() {
                 ValType::F32,
                 ValType::F64,
                 ValType::V128,
-                ValType::ExternRef,
-                ValType::FuncRef,
+                ValType::EXTERNREF,
+                ValType::FUNCREF,
             ];
             let ty = FuncType::new(linker.engine(), types, types);
             linker

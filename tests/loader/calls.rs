@@ -207,7 +207,7 @@ fn wrong_types_are_errors() {
         assert!(matches!(error, Error::Type { .. }), "{error}");
         assert_eq!(
             error.to_string(),
-            "call of a function: found func (i32 i64) -> (i32), expected func (i32 i32) -> (i32)"
+            "arguments of a function: found (i32 i64), expected (i32 i32)"
         );
         let error = add
             .call(&mut *store, &[Val::I32(1), Val::I32(2)], &mut [])

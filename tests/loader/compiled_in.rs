@@ -2,7 +2,7 @@
 
 use precast_artifact::Interruption;
 use precast_compiler::{Compiler, Inline, OptLevel, Passes, Settings};
-use precast_loader::{Engine, Error, FrameInfo, Instance, Module, Store, Val};
+use precast_loader::{Engine, Error, FrameInfo, Instance, Module, Store, Trap, Val};
 use precast_tests::strategies;
 
 const WAT: &str = r#"(module
@@ -38,6 +38,24 @@ const WAT: &str = r#"(module
     (func $deep (param i32) (result i32)
         (i32.add (call $divide (call $load (local.get 0)) (call $sum (local.get 0))) (i32.const 1)))
 
+    (type $unary (func (param i32) (result i32)))
+    (elem declare func $load $same)
+    (func $same (type $unary) (local.get 0))
+    (func $pick (param i32) (result (ref null $unary))
+        (if (i32.eqz (local.get 0)) (then (return (ref.null $unary))))
+        (if (i32.eq (local.get 0) (i32.const 1)) (then (return (ref.func $same))))
+        (ref.func $load))
+    (func $via (type $unary) (call_ref $unary (local.get 0) (call $pick (local.get 0))))
+    (func $known (param (ref $unary) i32) (result i32) (local (ref $unary))
+        (local.set 2 (local.get 0)) (call_ref $unary (local.get 1) (local.get 2)))
+    (func $maybe (type $unary) (local (ref null $unary))
+        (i32.const 5) (br_on_null 0 (call $pick (local.get 0))) (local.set 1) (drop)
+        (call_ref $unary (local.get 0) (local.get 1)))
+    (func $or (param i32) (result (ref $unary))
+        (br_on_non_null 0 (call $pick (local.get 0))) (ref.func $same))
+    (func $must (type $unary) (drop (ref.as_non_null (call $pick (local.get 0)))) (i32.const 6))
+    (func $tail (type $unary) (return_call_ref $unary (local.get 0) (call $pick (local.get 0))))
+
     (func (export "load") (param i32) (result i32)
         (i32.store offset=4 (i32.const 0) (i32.const 11))
         (i32.add (call $load (i32.const 0)) (call $load (local.get 0))))
@@ -60,12 +78,27 @@ const WAT: &str = r#"(module
         (i32.add (call $catch (local.get 0)) (call $catch (i32.const 5))))
     (func (export "deep") (param i32) (result i32)
         (i32.mul (call $deep (local.get 0)) (call $deep (i32.const 6))))
+    (func (export "via") (type $unary)
+        (i32.add (call $via (i32.const 2)) (call $via (local.get 0))))
+    (func (export "known") (type $unary)
+        (i32.add (call $known (call $or (local.get 0)) (i32.const 2))
+            (call $known (call $or (i32.const 0)) (local.get 0))))
+    (func (export "maybe") (type $unary)
+        (i32.add (call $maybe (local.get 0)) (call $maybe (i32.const 0))))
+    (func (export "must") (type $unary)
+        (i32.add (call $must (i32.const 2)) (call $must (local.get 0))))
+    (func (export "tail") (type $unary)
+        (i32.add (call $tail (i32.const 1)) (call $tail (local.get 0))))
     (func (export "checked") (param i32) (result i32)
         ;; The callee's facts about addresses hold after it, those of its branches do not.
         (drop (call $early (local.get 0)))
         (i32.load offset=4 (local.get 0))))"#;
 
 fn module(engine: &Engine, inline: Inline, settings: &Settings) -> Module {
+    compiled(engine, WAT, inline, settings)
+}
+
+fn compiled(engine: &Engine, wat: &str, inline: Inline, settings: &Settings) -> Module {
     let passes = Passes {
         inline,
         ..Passes::default()
@@ -74,7 +107,7 @@ fn module(engine: &Engine, inline: Inline, settings: &Settings) -> Module {
         passes,
         ..settings.clone()
     };
-    let wasm = wat::parse_str(WAT).unwrap();
+    let wasm = wat::parse_str(wat).unwrap();
     let artifact = Compiler::new(settings).unwrap().compile(&wasm).unwrap();
     precast_compiler::verify(&artifact.artifact).unwrap();
     // SAFETY: our own compiler has just written these bytes.
@@ -87,7 +120,7 @@ fn outcomes(module: &Module, fuel: Option<u64>) -> Vec<String> {
     let mut outcomes = Vec::new();
     for name in [
         "load", "divide", "sum", "early", "two", "never", "choose", "throw", "catch", "deep",
-        "checked",
+        "via", "known", "maybe", "must", "tail", "checked",
     ] {
         for argument in [0, 1, 2, 3, 4, 5, 6, 8, -1, 65_528, 65_532, i32::MIN] {
             let mut store = Store::new(module.engine(), ());
@@ -153,6 +186,43 @@ fn nothing_that_can_be_seen_depends_on_it() {
                     }
                 }
             }
+        }
+    }
+}
+
+/// A call through a reference that may be null is checked, wherever in the code it gets: its
+/// position after calls that are compiled in may be the offset of a call that needs no check.
+#[test]
+fn calls_through_null_are_checked_after_calls_that_are_compiled_in() {
+    let engine = Engine::default();
+    // Every fourth byte of `$dense` is a call through a reference that is never null.
+    let dense = "(call_ref $t (local.get 0))".repeat(60);
+    for strategy in strategies() {
+        for nops in 0..8 {
+            let leaf = "nop ".repeat(nops);
+            let wat = format!(
+                r#"(module (type $t (func))
+                (func $leaf {leaf})
+                (func (export "f") (param (ref null $t))
+                    {} (call_ref $t (local.get 0)))
+                (func $dense (param (ref $t)) {dense}))"#,
+                "(call $leaf)".repeat(10)
+            );
+            let settings = Settings {
+                strategy,
+                ..Settings::default()
+            };
+            let module = compiled(&engine, &wat, Inline::Always, &settings);
+            let mut store = Store::new(&engine, ());
+            let instance = Instance::new(&mut store, &module, &[]).unwrap();
+            let func = instance.get_func(&mut store, "f").unwrap();
+            let error = func.call(&mut store, &[Val::FuncRef(None)], &mut []);
+            let found = error.unwrap_err().trap();
+            assert_eq!(
+                found,
+                Some(Trap::NullFunctionReference),
+                "{strategy} {nops}"
+            );
         }
     }
 }

@@ -8,9 +8,9 @@ use std::os::unix::fs::FileExt;
 use precast_artifact::records::{
     ConstOp, ConstOpcode, FunctionRecord, ImageRecord, NONE, SignatureRecord,
 };
-use precast_artifact::{Artifact, HEADER_OFFSET, Header, Section, Strategy, ValType, reader};
+use precast_artifact::{Artifact, HEADER_OFFSET, Header, Section, Strategy, reader};
 use precast_loader::{
-    Engine, Error, Extern, Global, GlobalType, Instance, Linker, Module, Store, Val,
+    Engine, Error, Extern, Global, GlobalType, Instance, Linker, Module, Store, Val, ValType,
 };
 use precast_tests::{ArtifactFile, artifact, strategies};
 

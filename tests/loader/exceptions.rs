@@ -249,11 +249,11 @@ fn host_functions_throw_catch_and_inspect() {
         let error = ExnRef::new(&mut store, tag, &[Val::I64(1)])
             .unwrap_err()
             .to_string();
-        assert_eq!(error, "values of an exception: found i64, expected i32");
+        assert_eq!(error, "values of an exception: found (i64), expected (i32)");
         let exception = ExnRef::new(&mut store, tag, &[Val::I32(5)]).unwrap();
         let same = exception.clone();
         assert!(same.ptr_eq(&exception));
-        let ty = FuncType::new(&Engine::default(), [], [ValType::ExnRef]);
+        let ty = FuncType::new(&Engine::default(), [], [ValType::EXNREF]);
         let func = Func::new(&mut store, ty, move |_, _, results| {
             results[0] = same.clone().into();
             Ok(())

@@ -120,8 +120,8 @@ fn instantiate(strategy: Strategy, count: &Arc<Count>) -> (Store<Arc<Count>>, In
     linker.func_wrap("h", "pair", pair).unwrap();
     let ty = FuncType::new(
         &Engine::default(),
-        [ValType::ExternRef],
-        [ValType::ExternRef],
+        [ValType::EXTERNREF],
+        [ValType::EXTERNREF],
     );
     let dynamic = |caller: Caller<'_, Arc<Count>>, params: &[Val], results: &mut [Val]| {
         assert!(matches!(params[0], Val::ExternRef(Some(_))));
@@ -182,9 +182,9 @@ fn a_host_can_drop_any_number_of_references() {
         let store = &mut store;
         let take = instance.get_func(&mut *store, "take").unwrap();
         let typed = take.typed::<Option<ExternRef>, ()>(&*store).unwrap();
-        let ty = TableType::new(ValType::ExternRef, 1, None);
+        let ty = TableType::new(ValType::EXTERNREF, 1, None);
         let table = Table::new(&mut *store, ty, Val::ExternRef(None)).unwrap();
-        let ty = GlobalType::new(ValType::ExternRef, true);
+        let ty = GlobalType::new(ValType::EXTERNREF, true);
         let global = Global::new(&mut *store, ty, Val::ExternRef(None)).unwrap();
         let ways: [&Way<'_>; 4] = [
             &|store, r| typed.call(store, Some(r)),
@@ -230,11 +230,11 @@ fn held_references_keep_their_values() {
         }
         set.call(&mut *store, &[count.fresh(200).into()], &mut [])
             .unwrap();
-        let ty = TableType::new(ValType::ExternRef, 5, None);
+        let ty = TableType::new(ValType::EXTERNREF, 5, None);
         let table = Table::new(&mut *store, ty, count.fresh(300).into()).unwrap();
         let grown = table.grow(&mut *store, 5, count.fresh(301).into()).unwrap();
         assert_eq!(grown, 5);
-        let ty = GlobalType::new(ValType::ExternRef, false);
+        let ty = GlobalType::new(ValType::EXTERNREF, false);
         let global = Global::new(&mut *store, ty, count.fresh(400).into()).unwrap();
         for _ in 0..3 {
             burn(store);
@@ -278,7 +278,7 @@ fn held_references_keep_their_values() {
 fn time_is_in_proportion() {
     let count = Arc::<Count>::default();
     let (mut store, _) = instantiate(Strategy::Checked, &count);
-    let ty = TableType::new(ValType::ExternRef, 640_000, None);
+    let ty = TableType::new(ValType::EXTERNREF, 640_000, None);
     let table = Table::new(&mut store, ty, Val::ExternRef(None)).unwrap();
     let mut fill = |range: std::ops::Range<u64>| {
         let start = Instant::now();

@@ -57,7 +57,7 @@ fn idioms(l: &mut Linker<StoreLimits>, s: &mut Store<StoreLimits>, m: &Module) {
         let _ = x.name();
     }
     let _ = i.get_export(&mut *s, "x").unwrap().into_func();
-    let ty = TableType::new(ValType::FuncRef, 1, None);
+    let ty = TableType::new(ValType::FUNCREF, 1, None);
     let table = Table::new(&mut *s, ty, Val::FuncRef(None)).unwrap();
     drop(table.fill(&mut *s, 0, Val::FuncRef(None), 1));
     drop(i.get_typed_func::<(i32, i32), (i32, i32)>(&mut *s, "x"));
@@ -323,7 +323,7 @@ fn a_backtrace_has_the_frames_of_all_active_calls() {
 fn tables_are_filled_and_copied() {
     let engine = Engine::default();
     let mut store = Store::new(&engine, ());
-    let ty = TableType::new(ValType::ExternRef, 4, None);
+    let ty = TableType::new(ValType::EXTERNREF, 4, None);
     let a = Table::new(&mut store, ty, Val::null_extern_ref()).unwrap();
     let b = Table::new(&mut store, ty, ExternRef::new(0_u32).into()).unwrap();
     let number = |store: &Store<()>, table: Table, i| {
@@ -351,7 +351,7 @@ fn tables_are_filled_and_copied() {
     assert_eq!([0, 1].map(|i| number(&store, b, i)), [Some(0), None]);
     let func = Table::new(
         &mut store,
-        TableType::new(ValType::FuncRef, 1, None),
+        TableType::new(ValType::FUNCREF, 1, None),
         Val::null_func_ref(),
     );
     let func = func.unwrap();

@@ -55,7 +55,7 @@ fn totals_hold_for_everything_in_a_store() {
         let one = Instance::new(&mut store, &module, &[]).unwrap();
         let two = Instance::new(&mut store, &module, &[]).unwrap();
         let memory = Memory::new(&mut store, MemoryType::new(1, None)).unwrap();
-        let ty = TableType::new(ValType::FuncRef, 10, None);
+        let ty = TableType::new(ValType::FUNCREF, 10, None);
         let table = Table::new(&mut store, ty, Val::FuncRef(None)).unwrap();
         // Two pages and ten elements are left, and these calls use them up.
         assert_eq!(call(&mut store, one, "memory", 1).unwrap(), 1);
@@ -107,7 +107,7 @@ fn numbers_of_items_hold_for_everything_in_a_store() {
             // Items of the host are counted, too.
             let memory = Memory::new(&mut store, MemoryType::new(1, None));
             assert_eq!(memory.is_ok(), !what.contains("memories"));
-            let ty = TableType::new(ValType::FuncRef, 10, None);
+            let ty = TableType::new(ValType::FUNCREF, 10, None);
             let table = Table::new(&mut store, ty, Val::FuncRef(None));
             assert_eq!(table.is_ok(), !what.contains("tables"));
         }
@@ -269,7 +269,7 @@ fn a_limiter_is_asked_about_everything() {
         expected.push(("table", 17, 18, Some(5000)));
         Memory::new(&mut store, MemoryType::new(2, Some(3))).unwrap();
         expected.push(("memory", 0, 2 * PAGE, Some(3 * PAGE)));
-        let ty = TableType::new(ValType::FuncRef, 3, None);
+        let ty = TableType::new(ValType::FUNCREF, 3, None);
         Table::new(&mut store, ty, Val::FuncRef(None)).unwrap();
         expected.push(("table", 0, 3, None));
         assert_eq!(store.data().asked, expected);

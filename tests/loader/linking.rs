@@ -48,7 +48,7 @@ fn limits_of_imports() {
     for strategy in strategies() {
         let mut store = store();
         let importer = module(store.engine(), wat, strategy);
-        let table = |min, max| TableType::new(ValType::FuncRef, min, max);
+        let table = |min, max| TableType::new(ValType::FUNCREF, min, max);
         let link = |store: &mut Store<()>, m: MemoryType, t: TableType, g: GlobalType| {
             let memory = Memory::new(&mut *store, m).unwrap();
             let table = Table::new(&mut *store, t, Val::FuncRef(None)).unwrap();
@@ -161,7 +161,7 @@ fn host_items_and_host_functions_in_tables() {
     for strategy in strategies() {
         let mut store = store();
         let engine = *store.engine();
-        let ty = TableType::new(ValType::FuncRef, 2, None);
+        let ty = TableType::new(ValType::FUNCREF, 2, None);
         // This function is made before there is a module whose trampolines it could use.
         let triple = Func::wrap(&mut store, |x: i32| x * 3);
         let table = Table::new(&mut store, ty, Val::FuncRef(Some(triple))).unwrap();

@@ -52,6 +52,7 @@ mod syscalls;
 mod threads;
 mod traps;
 mod turns;
+mod typed_references;
 mod variants;
 mod waits;
 

@@ -115,8 +115,9 @@ use Align::{Bytes, Page};
 /// first.
 pub const SECTIONS: [SectionInfo; COUNT] = [
     hot!(strings: u8, "strings"),
-    hot!(types: u8, "value types"),
+    hot!(types: u32, "value types"),
     hot!(signatures: SignatureRecord, "signatures"),
+    hot!(type_records: TypeRecord, "types beyond their signatures"),
     hot!(imports: ImportRecord, "imports"),
     hot!(exports: ExportRecord, "exports"),
     hot!(memories: MemoryRecord, "memories"),

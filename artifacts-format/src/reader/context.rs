@@ -152,7 +152,7 @@ impl Artifact<'_> {
     fn parts(&self) -> impl Iterator<Item = Part> {
         let h = self.header;
         let globals = self.globals().iter().enumerate().map(move |(i, g)| {
-            let ty = u8::try_from(g.ty).ok().and_then(ValType::from_byte);
+            let ty = ValType::from_number(g.ty);
             let size = if ty == Some(ValType::V128) { 16 } else { 8 };
             let is_plain = ty.is_some_and(|ty| !ty.is_ref());
             let record = at::<GlobalRecord>(h.globals, i);

@@ -1,14 +1,14 @@
 //! Type checks of constant expressions and of elements.
 //!
-//! All operations of an expression have the type of its value, because arithmetic has operands and
-//! result of one type. So a single pass that counts operands is the whole type checker, and an
-//! integer cannot become a reference. All expressions together may have no more operations than
-//! there are, so checking them takes no longer than reading each operation once.
+//! All operations of an expression have the type of its value or a subtype, because arithmetic has
+//! operands and result of one type. So a single pass that counts operands is the whole type
+//! checker, and an integer cannot become a reference. All expressions together may have no more
+//! operations than there are, so checking them takes no longer than reading each operation once.
 
 use super::check::{at, damaged};
 use super::{Artifact, Error};
-use crate::ValType;
 use crate::records::*;
+use crate::types::{HeapType, RefType, ValType};
 
 /// Checks the expressions of an artifact, one after the other.
 pub(super) struct ExprChecker<'a> {
@@ -100,20 +100,44 @@ impl Artifact<'_> {
             ConstOpcode::Const => match ty {
                 ValType::I32 | ValType::F32 => op.bits <= u32::MAX.into(),
                 ValType::I64 | ValType::F64 => true,
-                ValType::V128 | ValType::FuncRef | ValType::ExternRef | ValType::ExnRef => false,
+                ValType::V128 | ValType::Ref(_) => false,
             },
             ConstOpcode::GlobalGet => {
                 let global = self.globals().get(..globals).and_then(|g| g.get(index));
-                global.is_some_and(|g| g.flags & MUTABLE == 0 && g.ty == ty as u32)
+                let global = global.filter(|g| g.flags & MUTABLE == 0);
+                let found = global.and_then(|g| self.val_type(g.ty));
+                found.is_some_and(|found| self.is_subtype(found, ty))
             }
-            ConstOpcode::RefFunc => ty == ValType::FuncRef && index < self.function_count(),
-            ConstOpcode::RefNull => ty.is_ref(),
+            ConstOpcode::RefFunc => index < self.function_count() && self.is_func(op.index, ty),
+            ConstOpcode::RefNull => ty.is_ref() && ty.is_defaultable(),
             ConstOpcode::I32Add
             | ConstOpcode::I32Sub
             | ConstOpcode::I32Mul
             | ConstOpcode::I64Add
             | ConstOpcode::I64Sub
             | ConstOpcode::I64Mul => false,
+        }
+    }
+}
+
+impl Artifact<'_> {
+    /// Whether references to a function that exists are values of this type. The record of the
+    /// function is read only if the type is that of a signature.
+    fn is_func(&self, function: u32, ty: ValType) -> bool {
+        let ValType::Ref(RefType { heap, .. }) = ty else {
+            return false;
+        };
+        match heap {
+            HeapType::Func => true,
+            HeapType::Concrete(_) => self.function_signature(function).is_ok_and(|signature| {
+                let found = RefType::new(false, HeapType::Concrete(signature));
+                self.is_subtype(ValType::Ref(found), ty)
+            }),
+            HeapType::Extern
+            | HeapType::Exn
+            | HeapType::NoFunc
+            | HeapType::NoExtern
+            | HeapType::NoExn => false,
         }
     }
 }

@@ -4,7 +4,8 @@ use super::check::{at, damaged, field};
 use super::expr::ExprChecker;
 use super::{Artifact, Error};
 use crate::records::*;
-use crate::signature::type_id_of_bytes;
+use crate::signature::type_id_of_numbers;
+use crate::types::{HeapType, MAX_SIGNATURES, RefType};
 use crate::{LibCall, ValType};
 
 /// Maximum number of pages of a memory with 32-bit and with 64-bit indices, and pages of 64 KiB.
@@ -22,6 +23,7 @@ impl Artifact<'_> {
         let strings = core::str::from_utf8(strings)
             .map_err(|_| damaged(field!(strings), "names are not UTF-8"))?;
         self.check_signatures()?;
+        self.check_types()?;
         self.check_imports(strings)?;
         self.check_memories()?;
         self.check_tables_and_globals()?;
@@ -35,7 +37,15 @@ impl Artifact<'_> {
 
     fn check_signatures(&self) -> Result<(), Error> {
         let h = self.header;
-        let types = self.section(h.types);
+        let types = self.types();
+        let count = self.signatures().len();
+        if count > MAX_SIGNATURES {
+            return Err(damaged(field!(signatures), "too many signatures"));
+        }
+        let is_type = |n: &u32| {
+            let ty = ValType::from_number(*n);
+            ty.is_some_and(|ty| ty.concrete().is_none_or(|index| (index as usize) < count))
+        };
         for (i, s) in self.signatures().iter().enumerate() {
             let at = at::<SignatureRecord>(h.signatures, i);
             let (start, params) = (s.types as usize, s.params as usize);
@@ -45,12 +55,16 @@ impl Artifact<'_> {
                     "value types of a signature outside of their table",
                 ));
             };
-            if types.iter().any(|b| ValType::from_byte(*b).is_none()) {
+            if !types.iter().all(is_type) {
                 return Err(damaged(at, "unknown value type in a signature"));
             }
             let (params, results) = types.split_at(params);
             // Linking of imports and typed calls compare this id alone.
-            if s.type_id != type_id_of_bytes(params, results).unwrap_or(0) {
+            let own = match self.type_record(i as u32) {
+                Some(_) => 0,
+                None => type_id_of_numbers(params, results).unwrap_or(0),
+            };
+            if s.type_id != own {
                 return Err(damaged(at, "a signature has the type id of another"));
             }
             let trampolines = [s.native_entry, s.array_entry, s.native_exit, s.array_exit];
@@ -151,7 +165,14 @@ impl Artifact<'_> {
         let h = self.header;
         for (i, r) in self.tables().iter().enumerate() {
             let frozen = r.flags & FROZEN != 0;
-            let funcref = r.element == ValType::FuncRef as u32;
+            let element = self.ref_type(r.element);
+            let funcref = element.is_some_and(|ty| ty.heap.top() == HeapType::Func);
+            let is_filled = element.is_some_and(|ty| ty.nullable)
+                || r.flags & (FROZEN | IMPORTED) != 0
+                || self
+                    .table_inits()
+                    .binary_search_by_key(&(i as u32), |init| init.table)
+                    .is_ok();
             let place = if frozen {
                 let entries = r.min.saturating_add(1);
                 let bytes = entries.saturating_mul(size_of::<FrozenEntry>() as u64);
@@ -165,7 +186,8 @@ impl Artifact<'_> {
             };
             let good = place
                 && r.flags & !(IMPORTED | FROZEN | INDEX64) == 0
-                && ref_type(r.element).is_some()
+                && element.is_some()
+                && is_filled
                 && limits_ok(r.min, r.max, r.flags, MAX_ELEMENTS);
             if !good {
                 return Err(damaged(
@@ -175,11 +197,10 @@ impl Artifact<'_> {
             }
         }
         for (i, r) in self.globals().iter().enumerate() {
-            let good = u8::try_from(r.ty)
-                .ok()
-                .and_then(ValType::from_byte)
-                .is_some()
-                && r.flags & !(IMPORTED | MUTABLE) == 0
+            let good = self.val_type(r.ty).is_some_and(|ty| {
+                // No other value than null can be in the template.
+                ty.is_defaultable() || r.flags & IMPORTED != 0 || r.init != NONE
+            }) && r.flags & !(IMPORTED | MUTABLE) == 0
                 && r.reserved == 0;
             if !good {
                 return Err(damaged(
@@ -211,7 +232,7 @@ impl Artifact<'_> {
             if r.init == NONE && r.init_len == 0 {
                 continue;
             }
-            let ty = u8::try_from(r.ty).ok().and_then(ValType::from_byte);
+            let ty = self.val_type(r.ty);
             let Some(ty) = ty.filter(|_| r.flags & IMPORTED == 0) else {
                 return Err(damaged(
                     at::<GlobalRecord>(h.globals, i),
@@ -236,19 +257,21 @@ impl Artifact<'_> {
             let table = t.get(index as usize);
             table.filter(|table| table.flags & FROZEN == 0)
         };
+        let mut next = 0;
         for (i, r) in self.table_inits().iter().enumerate() {
             let at = at::<TableInitRecord>(h.table_inits, i);
-            let table = table(r.table).filter(|_| r.reserved == 0);
+            let table = table(r.table).filter(|_| r.reserved == 0 && r.table >= next);
+            next = r.table.saturating_add(1);
             let Some(table) = table.filter(|table| table.flags & IMPORTED == 0) else {
                 return Err(damaged(
                     at,
-                    "the initial value of a table that is imported, frozen or does not exist",
+                    "the initial value of a table that is imported, frozen, out of order or missing",
                 ));
             };
-            let Some(element) = ref_type(table.element) else {
+            let Some(element) = self.ref_type(table.element) else {
                 return Err(damaged(at, "the initial value of a table of another type"));
             };
-            exprs.check(at, r.value, element, g)?;
+            exprs.check(at, r.value, ValType::Ref(element), g)?;
         }
         let (mut segment, mut items) = (0, 0_u64);
         for (i, r) in self.elements().iter().enumerate() {
@@ -329,6 +352,21 @@ impl Artifact<'_> {
         Ok(())
     }
 
+    /// The type with this number, if the signature that it refers to exists.
+    pub fn val_type(&self, number: u32) -> Option<ValType> {
+        let ty = ValType::from_number(number)?;
+        let exists = |index: u32| (index as usize) < self.signatures().len();
+        ty.concrete().is_none_or(exists).then_some(ty)
+    }
+
+    /// The reference type with this number, if the signature that it refers to exists.
+    pub fn ref_type(&self, number: u32) -> Option<RefType> {
+        match self.val_type(number)? {
+            ValType::Ref(ty) => Some(ty),
+            _ => None,
+        }
+    }
+
     /// Number of functions in the index space: imported and defined ones.
     pub fn function_count(&self) -> usize {
         let defined = self.header.functions.len as usize / size_of::<FunctionRecord>();
@@ -352,12 +390,6 @@ fn check_target(
         None if index == NONE && offset.count == 0 => Ok(()),
         None => Err(damaged(record, "a segment whose target does not exist")),
     }
-}
-
-/// The reference type with this number.
-fn ref_type(number: u32) -> Option<ValType> {
-    let ty = u8::try_from(number).ok().and_then(ValType::from_byte);
-    ty.filter(|ty| ty.is_ref())
 }
 
 /// Whether the first `count` items of an index space are the imported ones.

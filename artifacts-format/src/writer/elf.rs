@@ -214,8 +214,9 @@ impl Output {
         parts: &ArtifactBuilder<'_>,
     ) -> Result<(), WriteError> {
         put!(self, *h, strings, &parts.strings);
-        put!(self, *h, types, &parts.types);
+        put!(self, *h, types, cast_slice(&parts.types));
         put!(self, *h, signatures, cast_slice(&parts.signatures));
+        put!(self, *h, type_records, cast_slice(&parts.type_records));
         put!(self, *h, imports, cast_slice(&parts.imports));
         put!(self, *h, exports, cast_slice(&parts.exports));
         put!(self, *h, memories, cast_slice(&parts.memories));

@@ -53,8 +53,8 @@ fn read_all(a: &Artifact<'_>) -> usize {
         seen += a.function(i).map_or(0, |f| f.text_len as usize);
         seen += a.function_signature(i).map_or(0, |s| s as usize);
         for ty in [
-            precast_artifact::ValType::FuncRef,
-            precast_artifact::ValType::ExternRef,
+            precast_artifact::ValType::FUNCREF,
+            precast_artifact::ValType::EXTERNREF,
         ] {
             seen += a
                 .element_item(i as usize, ty)

@@ -5,7 +5,9 @@ use precast_artifact::handlers::{self, Handler};
 use precast_artifact::records::*;
 use precast_artifact::target::{Arch, Os};
 use precast_artifact::writer::{ArtifactBuilder, Symbol};
-use precast_artifact::{Host, LibCall, Strategy, TrapCode, ValType, custom_sections, traps};
+use precast_artifact::{
+    HeapType, Host, LibCall, RefType, Strategy, TrapCode, ValType, custom_sections, traps,
+};
 
 /// The host that [`full`] is for.
 pub const HOST: Host = Host {
@@ -22,6 +24,19 @@ pub fn full() -> ArtifactBuilder<'static> {
     b.start_function = Some(1);
     let binary = b.signature(&[ValType::I32, ValType::I32], &[ValType::I32]);
     let nullary = b.signature(&[], &[]);
+    // Two types of one group: what the second takes is more general, so it is a subtype.
+    let to_binary = ValType::Ref(RefType::new(true, HeapType::Concrete(binary)));
+    let open = b.signature(&[to_binary], &[]);
+    let below = b.signature(&[ValType::FUNCREF], &[]);
+    let record = |signature, supertype, flags| TypeRecord {
+        signature,
+        supertype,
+        group: open,
+        group_len: 2,
+        flags,
+    };
+    b.type_record(record(open, NONE, 0));
+    b.type_record(record(below, open, FINAL));
     b.import_func("env", "host", 0, binary, Some(0));
     b.import("env", "memory", ExternKind::Memory, 0);
     b.export("add", ExternKind::Func, 1);
@@ -49,7 +64,7 @@ pub fn full() -> ArtifactBuilder<'static> {
     let table = |flags, vm_offset, frozen| TableRecord {
         min: 3,
         max: 3,
-        element: ValType::FuncRef as u32,
+        element: ValType::FUNCREF.number(),
         flags,
         vm_offset,
         frozen,
@@ -62,7 +77,7 @@ pub fn full() -> ArtifactBuilder<'static> {
     );
     b.globals = vec![
         GlobalRecord {
-            ty: ValType::I32 as u32,
+            ty: ValType::I32.number(),
             flags: MUTABLE,
             vm_offset: 64,
             init: NONE,
@@ -70,7 +85,7 @@ pub fn full() -> ArtifactBuilder<'static> {
             reserved: 0,
         },
         GlobalRecord {
-            ty: ValType::FuncRef as u32,
+            ty: ValType::FUNCREF.number(),
             flags: 0,
             vm_offset: 80,
             init: NONE,

@@ -54,7 +54,7 @@ fn format() {
         Header {
             magic, format, abi, checksum, hot_len, digest, file_len, arch, os, cpu_features,
             page_size, pointer_width, strategy, start_function, vm, interruption, strings, types,
-            signatures, imports, exports, memories, tables, globals, tags, const_ops,
+            signatures, type_records, imports, exports, memories, tables, globals, tags, const_ops,
             table_inits,
             elements, data, images, got_records, template, rodata, text, got, image, element_items,
             segments, functions, traps, handlers, addresses, metadata, symtab, strtab,
@@ -65,6 +65,7 @@ fn format() {
         SignatureRecord {
             type_id, types, params, results, native_entry, array_entry, native_exit, array_exit,
         }
+        TypeRecord { signature, supertype, group, group_len, flags }
         ImportRecord { module, name, kind, index, signature, funcref }
         ExportRecord { hash, ordinal, name, kind, index }
         MemoryRecord { min, max, flags, vm_offset, page_shift, reserved }
@@ -129,7 +130,7 @@ fn format() {
         addresses.finish()
     )
     .unwrap();
-    unchanged("FORMAT", FORMAT, &out, &[(1, "a5c1f7872792fbdf")]);
+    unchanged("FORMAT", FORMAT, &out, &[(1, "842b0f0c19206351")]);
 }
 
 #[test]
@@ -177,8 +178,9 @@ fn abi() {
     for interruption in Interruption::ALL {
         writeln!(out, "{interruption} {}", *interruption as u32).unwrap();
     }
-    for ty in (0..16).filter_map(ValType::from_byte) {
-        writeln!(out, "{ty} {}", ty as u8).unwrap();
+    let heap_types = (0..16).flat_map(|n| [n | 1 << 31, n | 3 << 30, n | 5 << 29]);
+    for ty in (0..16).chain(heap_types).filter_map(ValType::from_number) {
+        writeln!(out, "{ty} {:#x}", ty.number()).unwrap();
     }
     for promise in Promise::ALL {
         let (lifetime, address) = (promise.lifetime(), promise.address());
@@ -194,7 +196,7 @@ fn abi() {
         "{INTERNED_TYPE_ID} {MAX_ENCODED_VALUES} {MAX_NATIVE_PARAMS}"
     )
     .unwrap();
-    unchanged("ABI", ABI, &out, &[(3, "a9a6aee46e846e06")]);
+    unchanged("ABI", ABI, &out, &[(3, "21f39fe11b20e43e")]);
 }
 
 /// Signatures behind artifacts, and files of several artifacts, have numbers of their own.

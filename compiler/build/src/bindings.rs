@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use precast_artifact::records::{ExternKind, ImportRecord};
-use precast_artifact::{Artifact, ValType, shown};
+use precast_artifact::{Artifact, HeapType, RefType, ValType, shown};
 
 use crate::identifier::Identifiers;
 
@@ -99,7 +99,7 @@ impl Signature {
         let names = |types: &[ValType]| {
             types
                 .iter()
-                .map(|ty| ty.name())
+                .map(|ty| ty.to_string())
                 .collect::<Vec<_>>()
                 .join(" ")
         };
@@ -124,9 +124,28 @@ fn rust_type(ty: ValType) -> &'static str {
         ValType::F32 => "f32",
         ValType::F64 => "f64",
         ValType::V128 => "::precast_loader::V128",
-        ValType::FuncRef => "::core::option::Option<::precast_loader::Func>",
-        ValType::ExternRef => "::core::option::Option<::precast_loader::ExternRef>",
-        ValType::ExnRef => "::core::option::Option<::precast_loader::ExnRef>",
+        // Functions that take references to functions of one type are found with another type when
+        // they are looked up, which is an error.
+        ValType::Ref(RefType { nullable, heap }) => match heap.top() {
+            HeapType::Extern => "::core::option::Option<::precast_loader::ExternRef>",
+            HeapType::Exn => "::core::option::Option<::precast_loader::ExnRef>",
+            _ if nullable => "::core::option::Option<::precast_loader::Func>",
+            _ => "::precast_loader::Func",
+        },
+    }
+}
+
+/// The type as a value of the loader's. Types that refer to others are those of all functions.
+fn value_type(ty: ValType) -> String {
+    match ty {
+        ValType::Ref(RefType { nullable, heap }) => {
+            let top = heap.top();
+            format!(
+                "::precast_loader::ValType::Ref(::precast_loader::RefType::new({nullable}, \
+                 ::precast_loader::HeapType::{top:?}))"
+            )
+        }
+        plain => format!("::precast_loader::ValType::{plain:?}"),
     }
 }
 
@@ -266,9 +285,7 @@ fn write_imports(text: &mut String, artifact: &Artifact<'_>) {
             );
         } else {
             let types = |types: &[ValType]| {
-                let types = types
-                    .iter()
-                    .map(|ty| format!("::precast_loader::ValType::{ty:?}"));
+                let types = types.iter().map(|ty| value_type(*ty));
                 types.collect::<Vec<_>>().join(", ")
             };
             let (params, results) = (types(&signature.params), types(&signature.results));

@@ -60,16 +60,16 @@ impl Bytes {
 }
 
 /// Parameters and results of a function type.
-pub(crate) fn signature(artifact: &Artifact<'_>, index: u32) -> Option<[Vec<&'static str>; 2]> {
+pub(crate) fn signature(artifact: &Artifact<'_>, index: u32) -> Option<[Vec<String>; 2]> {
     let signature = artifact.signature(index)?;
     Some([
-        signature.params().map(ValType::name).collect(),
-        signature.results().map(ValType::name).collect(),
+        signature.params().map(|ty| ty.to_string()).collect(),
+        signature.results().map(|ty| ty.to_string()).collect(),
     ])
 }
 
 /// A function type in the notation of all commands: `(i32 i64) -> (f32)`.
-pub(crate) fn spelled(signature: Option<&[Vec<&'static str>; 2]>) -> String {
+pub(crate) fn spelled(signature: Option<&[Vec<String>; 2]>) -> String {
     signature.map_or_else(
         || "?".to_owned(),
         |[params, results]| format!("({}) -> ({})", params.join(" "), results.join(" ")),
@@ -77,7 +77,7 @@ pub(crate) fn spelled(signature: Option<&[Vec<&'static str>; 2]>) -> String {
 }
 
 /// The type of a function by its index.
-pub(crate) fn function_type(artifact: &Artifact<'_>, index: u32) -> Option<[Vec<&'static str>; 2]> {
+pub(crate) fn function_type(artifact: &Artifact<'_>, index: u32) -> Option<[Vec<String>; 2]> {
     signature(artifact, artifact.function_signature(index).ok()?)
 }
 
@@ -93,7 +93,7 @@ pub(crate) fn item_type(artifact: &Artifact<'_>, kind: ExternKind, index: u32) -
         };
         format!("{index_type}{min}{max}")
     };
-    let value = |ty: u32| u8::try_from(ty).ok().and_then(ValType::from_byte);
+    let value = |ty: u32| ValType::from_number(ty).map_or_else(unknown, |ty| ty.to_string());
     let i = index as usize;
     match kind {
         ExternKind::Func => spelled(function_type(artifact, index).as_ref()),
@@ -106,7 +106,7 @@ pub(crate) fn item_type(artifact: &Artifact<'_>, kind: ExternKind, index: u32) -
             format!("{}{shared}{page}", limits(m.min, m.max, m.flags))
         }),
         ExternKind::Table => artifact.tables().get(i).map_or_else(unknown, |t| {
-            let element = value(t.element).map_or("?", ValType::name);
+            let element = value(t.element);
             format!("{} {element}", limits(t.min, t.max, t.flags))
         }),
         ExternKind::Tag => artifact
@@ -115,11 +115,11 @@ pub(crate) fn item_type(artifact: &Artifact<'_>, kind: ExternKind, index: u32) -
             .and_then(|tag| signature(artifact, tag.signature))
             .map_or_else(unknown, |[values, _]| format!("({})", values.join(" "))),
         ExternKind::Global => artifact.globals().get(i).map_or_else(unknown, |g| {
-            let ty = value(g.ty).map_or("?", ValType::name);
+            let ty = value(g.ty);
             if g.flags & MUTABLE != 0 {
                 format!("(mut {ty})")
             } else {
-                ty.to_owned()
+                ty
             }
         }),
     }

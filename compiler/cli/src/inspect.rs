@@ -76,7 +76,7 @@ struct Type {
     /// The type in the notation of the text format.
     text: String,
     /// Parameters and results of a function.
-    function: Option<[Vec<&'static str>; 2]>,
+    function: Option<[Vec<String>; 2]>,
 }
 
 impl Type {

@@ -462,7 +462,7 @@ fn no_function(module: &Module, invoke: Option<&str>) -> anyhow::Error {
 /// Parses arguments as values of the parameters' types.
 fn values(name: &str, params: &[ValType], args: &[&str]) -> Result<Vec<Val>> {
     if params.len() != args.len() {
-        let types: Vec<&str> = params.iter().map(|ty| ty.name()).collect();
+        let types: Vec<String> = params.iter().map(ToString::to_string).collect();
         bail!(
             "`{name}` takes {} arguments ({}), found {}",
             params.len(),

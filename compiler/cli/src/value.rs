@@ -1,6 +1,6 @@
 //! Values of `run --invoke`: arguments as people and the text format write them, and results.
 
-use precast_loader::{ExternRef, V128, Val, ValType};
+use precast_loader::{ExternRef, HeapType, V128, Val, ValType};
 use wast::parser::{Parse, ParseBuffer, parse};
 
 /// A description of arguments of this type, with examples.
@@ -11,9 +11,14 @@ pub(crate) fn expected(ty: ValType) -> &'static str {
         ValType::F32 => "f32, such as -0.5, 0x1.8p3, inf or nan",
         ValType::F64 => "f64, such as -0.5, 0x1.8p3, inf or nan",
         ValType::V128 => "v128, such as 0xff or `i32x4 1 2 3 4`",
-        ValType::FuncRef => "funcref, of which only null can be written",
-        ValType::ExternRef => "externref: null, or a text that the result shows",
-        ValType::ExnRef => "exnref, of which only null can be written",
+        ValType::Ref(ty) => match ty.heap_type().top() {
+            HeapType::Extern if ty.is_nullable() => {
+                "externref: null, or a text that the result shows"
+            }
+            HeapType::Extern => "a reference to a value of the host: a text that the result shows",
+            _ if ty.is_nullable() => "a reference, of which only null can be written",
+            _ => "a reference that is not null, which cannot be written",
+        },
     }
 }
 
@@ -36,11 +41,13 @@ pub(crate) fn read(ty: ValType, text: &str) -> Option<Val> {
             Some(digits) => u128::from_str_radix(&digits.replace('_', ""), 16).ok()?,
             None => u128::from_le_bytes(token::<wast::core::V128Const>(text)?.to_le_bytes()),
         })),
-        ValType::FuncRef if text == "null" => Val::FuncRef(None),
-        ValType::ExnRef if text == "null" => Val::ExnRef(None),
-        ValType::FuncRef | ValType::ExnRef => return None,
-        ValType::ExternRef if text == "null" => Val::ExternRef(None),
-        ValType::ExternRef => Val::ExternRef(Some(ExternRef::new(text.to_owned()))),
+        ValType::Ref(reference) if text == "null" && reference.is_nullable() => {
+            Val::default_for(ty)
+        }
+        ValType::Ref(reference) if reference.heap_type() == HeapType::Extern && text != "null" => {
+            Val::ExternRef(Some(ExternRef::new(text.to_owned())))
+        }
+        ValType::Ref(_) => return None,
     })
 }
 
@@ -121,8 +128,8 @@ mod tests {
         let low = shown(ValType::V128, "0xff");
         assert_eq!(low, Some(format!("{:#034x}", 255)));
         assert_eq!(shown(ValType::V128, "1"), None);
-        assert_eq!(shown(ValType::FuncRef, "null").as_deref(), Some("null"));
-        assert_eq!(shown(ValType::FuncRef, "f"), None);
-        assert_eq!(shown(ValType::ExternRef, "x y").as_deref(), Some("x y"));
+        assert_eq!(shown(ValType::FUNCREF, "null").as_deref(), Some("null"));
+        assert_eq!(shown(ValType::FUNCREF, "f"), None);
+        assert_eq!(shown(ValType::EXTERNREF, "x y").as_deref(), Some("x y"));
     }
 }

@@ -21,11 +21,7 @@ pub(super) fn template(module: &Module<'_>, plan: &Plan, order: Endianness) -> V
         let mut bytes = bits.to_le_bytes();
         let size = match module.globals[index].ty {
             ValType::I32 | ValType::F32 => 4,
-            ValType::I64
-            | ValType::F64
-            | ValType::FuncRef
-            | ValType::ExternRef
-            | ValType::ExnRef => 8,
+            ValType::I64 | ValType::F64 | ValType::Ref(_) => 8,
             ValType::V128 => 16,
         };
         if order == Endianness::Big && size < 16 {

@@ -130,7 +130,7 @@ fn read(
                     let callee = FuncIndex::from_u32(function_index);
                     body.tail_calls.extend(module.defined(callee));
                 }
-                Operator::CallIndirect { .. } => body.calls_out = true,
+                Operator::CallIndirect { .. } | Operator::CallRef { .. } => body.calls_out = true,
                 // Tail calls, and whatever else leaves the function.
                 _ => {
                     body.calls_out = true;

@@ -5,12 +5,12 @@
 //! few entries that all tables of a module share.
 
 use cranelift_entity::{PrimaryMap, SecondaryMap};
-use precast_artifact::ValType;
 use precast_artifact::promises::Promise;
+use precast_artifact::{HeapType, RefType, ValType};
 
 use super::{Exports, FrozenTable};
 use crate::const_expr::ConstValue;
-use crate::key::{GlobalIndex, TableIndex};
+use crate::key::{FuncIndex, GlobalIndex, TableIndex, TypeIndex};
 use crate::module::{ElementMode, Module};
 
 /// Entries that each item of a table's segments allows. Compilers make tables that are full except
@@ -49,10 +49,19 @@ pub(super) fn tables(
                 && !module.is_imported_table(index)
                 && !exports.tables.contains(index)
                 && !module.facts.tables_accessed.contains(index)
-                && table.element == ValType::FuncRef
-                && worth_it(index, table.min);
-            freezable.then(|| FrozenTable {
-                elements: vec![None; table.min as usize],
+                && is_of_functions(table.element)
+                && !calls_open_types(module, index);
+            let init = match &table.init {
+                Some(init) if init.is_null() => Some(None),
+                Some(init) => init
+                    .as_ref_func()
+                    .filter(|f| is_of_its_type(module, *f))
+                    .map(Some),
+                None => Some(None),
+            };
+            let init = init.filter(|_| freezable && worth_it(index, table.min));
+            init.map(|init| FrozenTable {
+                elements: vec![init; table.min as usize],
                 signature: None,
                 has_null: true,
             })
@@ -79,7 +88,10 @@ pub(super) fn tables(
                 .zip(segment.items.iter())
                 .all(|(element, item)| {
                     *element = item.as_ref_func();
-                    element.is_some() || item.is_null()
+                    match element {
+                        Some(function) => is_of_its_type(module, *function),
+                        None => item.is_null(),
+                    }
                 })
         });
         if !fits {
@@ -98,4 +110,22 @@ pub(super) fn tables(
         }
     }
     frozen
+}
+
+fn is_of_functions(element: ValType) -> bool {
+    matches!(element, ValType::Ref(RefType { heap, .. }) if heap.top() == HeapType::Func)
+}
+
+/// Whether the type of a function is known: what is imported as a type that is not final may be of
+/// a subtype, which calls of the subtype accept.
+fn is_of_its_type(module: &Module<'_>, function: FuncIndex) -> bool {
+    module.defined(function).is_some() || module.signature(function).is_final()
+}
+
+/// Whether an indirect call through the table expects a type that can have subtypes: an entry of a
+/// frozen table has its own signature only.
+fn calls_open_types(module: &Module<'_>, table: TableIndex) -> bool {
+    let all = (table, TypeIndex::from_u32(0))..=(table, TypeIndex::from_u32(u32::MAX - 1));
+    let mut calls = module.facts.indirect_calls.range(all);
+    calls.any(|(_, ty)| !module.signatures[module.types[*ty]].is_final())
 }

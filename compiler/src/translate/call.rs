@@ -1,4 +1,4 @@
-//! Calls: direct, through import slots, and through tables.
+//! Calls: direct, through import slots, through tables and through references.
 //!
 //! A direct call passes the caller's VM context. An imported function has a VM context of its own,
 //! next to its code in the import slot. An element of a frozen table belongs to this module, so it
@@ -7,10 +7,10 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, SigRef, Value};
-use precast_artifact::TrapCode;
 use precast_artifact::promises::Promise;
 use precast_artifact::records::{FrozenEntry, NONE};
 use precast_artifact::vm::{VmFuncImport, VmFuncRef};
+use precast_artifact::{Builtin, TrapCode};
 use std::mem::{offset_of, size_of};
 
 use super::FuncTranslator;
@@ -86,6 +86,43 @@ impl FuncTranslator<'_, '_> {
         let signature = self.signature(expected);
         self.take_args(ctx, params);
         (signature, code)
+    }
+
+    pub(super) fn call_ref(&mut self, ty: u32) {
+        let (signature, code) = self.prepare_ref(ty);
+        self.emit_call(signature, Target::Code(code));
+    }
+
+    pub(super) fn return_call_ref(&mut self, ty: u32) {
+        let (signature, code) = self.prepare_ref(ty);
+        self.builder
+            .ins()
+            .return_call_indirect(signature, code, &self.args);
+        self.reachable = false;
+    }
+
+    /// Checks the reference of a call, unless its type has no null reference, and takes the
+    /// arguments from the stack. Validation guarantees the type of the function.
+    fn prepare_ref(&mut self, ty: u32) -> (SigRef, Value) {
+        let funcref = self.pop();
+        let expected = self.env.module.types[TypeIndex::from_u32(ty)];
+        let params = self.env.module.signatures[expected].params.len();
+        let here = self.positions.offset(self.builder.srcloc());
+        if !self.env.module.facts.non_null_calls.contains(&here) {
+            self.trapz(funcref, TrapCode::NullFunctionReference);
+        }
+        let Callee { code, ctx } = self.of_reference(funcref);
+        let signature = self.signature(expected);
+        self.take_args(ctx, params);
+        (signature, code)
+    }
+
+    /// Code and VM context of the function that a reference refers to.
+    fn of_reference(&mut self, funcref: Value) -> Callee {
+        Callee {
+            code: self.read(Promise::FuncRefCode, funcref, offset_of!(VmFuncRef, code)),
+            ctx: self.read(Promise::FuncRefContext, funcref, offset_of!(VmFuncRef, ctx)),
+        }
     }
 
     /// Code and VM context of an imported function, from its import slot.
@@ -193,7 +230,20 @@ impl FuncTranslator<'_, '_> {
     fn table_function(&mut self, table: TableIndex, index: Value, expected: SigIndex) -> Callee {
         let element = self.table_element(table, index, TrapCode::UndefinedElement);
         let funcref = self.read(Promise::TableElements, element, 0);
-        self.trapz(funcref, TrapCode::IndirectCallToNull);
+        let module = self.env.module;
+        let ty = module.tables[table].element;
+        if ty.is_defaultable() {
+            self.trapz(funcref, TrapCode::IndirectCallToNull);
+        }
+        let is_of = |index| module.is_subtype(SigIndex::from_u32(index), expected);
+        if !ty.concrete().is_some_and(is_of) {
+            self.check_type(funcref, expected);
+        }
+        self.of_reference(funcref)
+    }
+
+    /// Traps unless the function that a reference refers to is of the expected type.
+    fn check_type(&mut self, funcref: Value, expected: SigIndex) {
         let found = self.read(
             Promise::FuncRefType,
             funcref,
@@ -201,11 +251,16 @@ impl FuncTranslator<'_, '_> {
         );
         let type_id = self.type_id(expected);
         let same = self.equal(found, type_id);
-        self.trapz(same, TrapCode::BadSignature);
-        Callee {
-            code: self.read(Promise::FuncRefCode, funcref, offset_of!(VmFuncRef, code)),
-            ctx: self.read(Promise::FuncRefContext, funcref, offset_of!(VmFuncRef, ctx)),
+        if self.env.module.signatures[expected].is_final() {
+            return self.trapz(same, TrapCode::BadSignature);
         }
+        let (cold, next) = self.unless_cold(same);
+        self.builder.switch_to_block(cold);
+        let fits = self.call_builtin(Builtin::IsSubtype, &[found, type_id]);
+        self.trapz(fits.expect("a result"), TrapCode::BadSignature);
+        self.builder.ins().jump(next, &[]);
+        self.builder.seal_block(next);
+        self.builder.switch_to_block(next);
     }
 
     /// The type id of a signature, which is the same in all modules.

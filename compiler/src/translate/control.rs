@@ -280,6 +280,35 @@ impl FuncTranslator<'_, '_> {
         Some(self.hints[i].1)
     }
 
+    /// Branches if the reference on top is null; else it stays there.
+    pub(super) fn br_on_null(&mut self, relative_depth: u32) {
+        let reference = self.pop();
+        let depth = self.depth(relative_depth);
+        let (target, count) = self.target(depth);
+        self.fill_block_args(count);
+        let next = self.builder.create_block();
+        self.builder
+            .ins()
+            .brif(reference, next, &[], target, &self.block_args);
+        self.builder.seal_block(next);
+        self.builder.switch_to_block(next);
+        self.push(reference);
+    }
+
+    /// Branches with the reference on top if it is not null; else it is gone.
+    pub(super) fn br_on_non_null(&mut self, relative_depth: u32) {
+        let depth = self.depth(relative_depth);
+        let (target, count) = self.target(depth);
+        self.fill_block_args(count);
+        let reference = self.pop();
+        let next = self.builder.create_block();
+        self.builder
+            .ins()
+            .brif(reference, target, &self.block_args, next, &[]);
+        self.builder.seal_block(next);
+        self.builder.switch_to_block(next);
+    }
+
     pub(super) fn br_table(&mut self, table: &BrTable<'_>) {
         let index = self.pop();
         // The index is always 32-bit, because `br_table` takes an i32.

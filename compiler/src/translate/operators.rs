@@ -53,6 +53,12 @@ impl FuncTranslator<'_, '_> {
                 self.return_call_indirect(table_index, type_index);
             }
 
+            Operator::CallRef { type_index } => self.call_ref(type_index),
+            Operator::ReturnCallRef { type_index } => self.return_call_ref(type_index),
+            Operator::RefAsNonNull => self.ref_as_non_null(),
+            Operator::BrOnNull { relative_depth } => self.br_on_null(relative_depth),
+            Operator::BrOnNonNull { relative_depth } => self.br_on_non_null(relative_depth),
+
             Operator::Throw { tag_index } => self.throw(tag_index),
             Operator::ThrowRef => self.throw_ref(),
             Operator::TryTable { ref try_table } => self.try_table(try_table),
@@ -91,7 +97,7 @@ impl FuncTranslator<'_, '_> {
                     || self.simd(operator)
                     || self.wide(operator)
                     || self.atomic(operator);
-                assert!(known, "the validator let {operator:?} pass");
+                assert!(known, "the parser let {operator:?} pass");
             }
         }
     }

@@ -4,9 +4,9 @@
 use cranelift_codegen::ir::InstBuilder;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
-use precast_artifact::Builtin;
 use precast_artifact::promises::Promise;
 use precast_artifact::vm::VmFuncRef;
+use precast_artifact::{Builtin, TrapCode};
 use std::mem::offset_of;
 
 use super::FuncTranslator;
@@ -23,6 +23,11 @@ impl FuncTranslator<'_, '_> {
         let is_null = self.builder.ins().icmp_imm_s(IntCC::Equal, value, 0);
         let is_null = self.builder.ins().uextend(I32, is_null);
         self.push(is_null);
+    }
+
+    pub(super) fn ref_as_non_null(&mut self) {
+        let value = self.peek();
+        self.trapz(value, TrapCode::NullReference);
     }
 
     /// Pushes the address of the function's slot in the VM context, which the loader fills at the

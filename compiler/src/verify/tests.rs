@@ -32,7 +32,7 @@ fn good() -> ArtifactBuilder<'static> {
     b.tables.push(TableRecord {
         min: 3,
         max: 3,
-        element: ValType::FuncRef as u32,
+        element: ValType::FUNCREF.number(),
         flags: FROZEN,
         vm_offset: NONE,
         frozen: 0,

@@ -251,18 +251,15 @@ impl<T: Send + 'static> HostModuleBuilder<T> {
 
 fn check(planned: &Planned) -> Result<(), Error> {
     match planned {
-        Planned::Global(ty, value) => {
-            value.check("value of a global", ty.content)?;
-            match value {
-                Val::FuncRef(Some(_)) => Err(Error::WrongStore {
-                    what: "the function that a host module's global is to hold",
-                }),
-                Val::ExnRef(Some(_)) => Err(Error::WrongStore {
-                    what: "the exception that a host module's global is to hold",
-                }),
-                _ => Ok(()),
-            }
-        }
+        Planned::Global(ty, value) => match value {
+            Val::FuncRef(Some(_)) => Err(Error::WrongStore {
+                what: "the function that a host module's global is to hold",
+            }),
+            Val::ExnRef(Some(_)) => Err(Error::WrongStore {
+                what: "the exception that a host module's global is to hold",
+            }),
+            _ => value.check_of_no_store("value of a global", ty.content),
+        },
         _ => Ok(()),
     }
 }

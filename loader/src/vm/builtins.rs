@@ -21,6 +21,7 @@ use super::instance::InstanceData;
 use super::quota::{self, Denied};
 use super::store::StoreCore;
 use crate::error::Error;
+use crate::types;
 
 pub(crate) use atomics::place as atomic_place;
 
@@ -46,6 +47,7 @@ pub(crate) static BUILTINS: Builtins = Builtins(VmBuiltins({
     table[Builtin::MemoryWait64.position()] = atomics::memory_wait64 as *const ();
     table[Builtin::MemoryNotify.position()] = atomics::memory_notify as *const ();
     table[Builtin::Interrupted.position()] = deadline::interrupted as *const ();
+    table[Builtin::IsSubtype.position()] = is_subtype as *const ();
     table
 }));
 
@@ -134,6 +136,10 @@ unsafe extern "C" fn ref_func(vmctx: *mut VmContextHeader, function: u32) -> *co
         let found = instance.func_ref(function).map_err(Error::from);
         or_raise(core, found).as_ptr()
     }
+}
+
+unsafe extern "C" fn is_subtype(_: *mut VmContextHeader, found: u64, expected: u64) -> u64 {
+    types::is_subtype(found, expected).into()
 }
 
 unsafe extern "C" fn raise_trap(vmctx: *mut VmContextHeader, code: u32) -> ! {

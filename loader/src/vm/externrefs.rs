@@ -24,13 +24,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Known;
 
-use precast_artifact::ValType;
-
 use super::activation;
 use super::store::StoreCore;
 use crate::error::Error;
 use crate::exception::Exception;
 use crate::externref::ExternRef;
+use crate::types::{HeapType, ValType};
 
 /// Where a collection may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,7 +208,7 @@ impl ExternRefs {
 
 /// Whether values of this type are numbers of what a store keeps.
 pub(crate) const fn is_kept(ty: ValType) -> bool {
-    matches!(ty, ValType::ExternRef | ValType::ExnRef)
+    matches!(ty.top(), Some(HeapType::Extern | HeapType::Exn))
 }
 
 impl StoreCore {

@@ -2,11 +2,10 @@
 
 use std::ptr::NonNull;
 
-use precast_artifact::ValType;
 use precast_artifact::vm::ValRaw;
 
 use super::externrefs::is_kept;
-use crate::types::GlobalType;
+use crate::types::{GlobalType, ValType};
 
 /// The first byte of the value of a global, which [`read_global`] and [`write_global`] know the
 /// size of.

@@ -16,7 +16,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use precast_artifact::TrapCode;
-use precast_artifact::signature::is_tail_like_c;
 use precast_artifact::vm::{ValRaw, VmFuncImport, VmFuncRef};
 
 use super::activation::raise;
@@ -27,7 +26,6 @@ use super::externrefs::Point;
 use super::interrupt;
 use super::module::MappedModule;
 use super::store::StoreCore;
-use crate::arch::ARCH;
 use crate::error::Error;
 use crate::types::FuncType;
 
@@ -72,7 +70,7 @@ impl HostFunc {
         let body = Box::new(Body { call, closure });
         let data = (&raw const *body).cast();
         let type_id = ty.id();
-        let tail_like_c = is_tail_like_c(ARCH, ty.params(), ty.results());
+        let tail_like_c = ty.is_tail_like_c();
         Self {
             direct_shim: if tail_like_c {
                 shims.direct

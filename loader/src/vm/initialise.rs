@@ -6,14 +6,14 @@
 
 use precast_artifact::records::{ConstOp, ConstOpcode, IMPORTED, NONE, Run};
 use precast_artifact::vm::ValRaw;
-use precast_artifact::{Error as ArtifactError, HEADER_OFFSET, TrapCode, ValType};
+use precast_artifact::{Error as ArtifactError, HEADER_OFFSET, TrapCode};
 use smallvec::SmallVec;
 
 use super::global::{read_global, write_global};
 use super::instance::InstanceData;
 use super::table::range;
 use crate::error::Error;
-use crate::types::global_type;
+use crate::types::{ValType, global_type};
 
 impl InstanceData {
     /// Initialises the globals, tables and segments whose values are known only at instantiation.
@@ -33,7 +33,7 @@ impl InstanceData {
                     count: record.init_len,
                 };
                 let value = self.evaluate(run)?;
-                let ty = global_type(&artifact, i).ok_or_else(damaged)?;
+                let ty = global_type(module, i).ok_or_else(damaged)?;
                 // SAFETY: the parser checked the place, and that the value is of this type.
                 unsafe { write_global(self.byte(record.vm_offset), ty, value) };
             }
@@ -112,7 +112,7 @@ impl InstanceData {
                 funcref: self.func_ref(op.index)?.as_ptr(),
             },
             ConstOpcode::GlobalGet => {
-                let ty = global_type(&self.module.artifact(), op.index).ok_or_else(damaged)?;
+                let ty = global_type(&self.module, op.index).ok_or_else(damaged)?;
                 let place = self.global(op.index).ok_or_else(damaged)?;
                 // SAFETY: a global of this instance.
                 let value = unsafe { read_global(place, ty) };
@@ -192,9 +192,12 @@ impl InstanceData {
             _ => Run { first: 0, count: 0 },
         };
         let from = range(src, len, items.count as usize).map_err(Error::from)?;
+        let record = artifact.tables().get(table as usize);
+        let ty = record.and_then(|record| artifact.val_type(record.element));
+        let ty = ty.ok_or_else(damaged)?;
         let mut table = self.table(table);
         // SAFETY: a table of this instance.
-        let (size, ty) = unsafe { (table.as_ref().len(), table.as_ref().ty().element) };
+        let size = unsafe { table.as_ref().len() };
         let to = range(dst, len, size).map_err(Error::from)?;
         for (item, at) in from.zip(to) {
             let item = artifact.element_item(items.first as usize + item, ty)?;

@@ -45,6 +45,18 @@ pub(crate) enum RawImport<'a> {
     Item(Item),
 }
 
+impl RawImport<'_> {
+    /// The type id of a function; 0 for anything else.
+    fn type_id(&self) -> u64 {
+        match self {
+            Self::Host(host) => host.type_id(),
+            // SAFETY: the store that is making the instance owns the function.
+            Self::Item(Item::Func(func_ref)) => unsafe { func_ref.as_ref().type_id },
+            Self::Item(_) | Self::SharedMemory(_) => 0,
+        }
+    }
+}
+
 /// An instance as its store keeps it.
 pub(crate) struct InstanceData {
     pub(crate) module: Arc<MappedModule>,
@@ -58,6 +70,8 @@ pub(crate) struct InstanceData {
     pub(crate) memories: Box<[MemoryEntity]>,
     imported_tables: Box<[NonNull<TableEntity>]>,
     pub(crate) tables: Box<[TableEntity]>,
+    /// The imported functions whose type is a subtype of the import's, with their type ids.
+    subtypes: Box<[(u32, u64)]>,
     /// Imported host functions, which this keeps alive.
     _hosts: Box<[Arc<HostFunc>]>,
     /// The owner of the instance, if it can be parked.
@@ -115,7 +129,7 @@ impl InstanceData {
         let mut tables = Vec::new();
         for (i, record) in (0_u32..).zip(artifact.tables()) {
             if record.flags & IMPORTED == 0 {
-                let mut ty = table_type(&artifact, i).ok_or(DAMAGED)?;
+                let mut ty = table_type(module, i).ok_or(DAMAGED)?;
                 if record.flags & FROZEN != 0 {
                     // Only machine code reads a frozen table, in the artifact itself.
                     ty.min = 0;
@@ -144,6 +158,7 @@ impl InstanceData {
             memories,
             imported_tables: Box::default(),
             tables: tables.into(),
+            subtypes: Box::default(),
             _hosts: Box::default(),
             owner: owner.cloned(),
             has_importers: false,
@@ -158,12 +173,12 @@ impl InstanceData {
     /// Fills the tags that the module defines.
     fn make_tags(&self, artifact: &Artifact<'_>) {
         for record in artifact.tags().iter().filter(|r| r.flags & IMPORTED == 0) {
-            let Some(signature) = artifact.signature(record.signature) else {
+            let Some(signature) = artifact.signatures().get(record.signature as usize) else {
                 continue; // checked by the parser
             };
             let tag = VmTag {
-                type_id: type_id(signature),
-                values: signature.params().len() as u64,
+                type_id: type_id(&self.module, record.signature),
+                values: signature.params.into(),
             };
             // SAFETY: the parser checked that these places are inside the context, apart from each
             // other.
@@ -232,8 +247,17 @@ impl InstanceData {
         let artifact = module.artifact();
         let (mut memories, mut tables, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
         let mut shared_imports = Vec::new();
+        let mut subtypes = Vec::new();
         for (record, import) in artifact.imports().iter().zip(imports) {
             let index = record.index as usize;
+            if record.kind == ExternKind::Func as u32
+                && artifact.type_record(record.signature).is_some()
+            {
+                let found = import.type_id();
+                if found != type_id(&module, record.signature) {
+                    subtypes.push((record.index, found));
+                }
+            }
             // SAFETY: the parser checked that these places are inside the context, apart from each
             // other; each pointer that is written belongs to the store.
             unsafe {
@@ -295,6 +319,7 @@ impl InstanceData {
         self.imported_memories = memories.into();
         self.shared_imports = shared_imports.into();
         self.imported_tables = tables.into();
+        self.subtypes = subtypes.into();
         self._hosts = hosts.into();
         Ok(())
     }
@@ -486,18 +511,17 @@ impl InstanceData {
             };
         let index = artifact.function_signature(function)?;
         // A host function has no entries: they are for functions whose context is a VM context.
-        let (record, array_entry, native_entry) = if is_host {
-            let record = &artifact.signatures()[index as usize];
-            (record, &raw const HOST_ENTRY, std::ptr::null())
+        let (array_entry, native_entry) = if is_host {
+            (&raw const HOST_ENTRY, std::ptr::null())
         } else {
             let record = artifact.signature_with_entry(index)?;
             let entry = |offset| self.module.code(offset);
             let (array, native) = (record.array_entry, record.native_entry);
-            (record, entry(array), entry(native))
+            (entry(array), entry(native))
         };
-        let type_id = match record.type_id {
-            0 => artifact.signature(index).map_or(0, type_id),
-            id => id,
+        let type_id = match self.subtypes.iter().find(|(import, _)| *import == function) {
+            Some((_, found)) => *found,
+            None => type_id(&self.module, index),
         };
         Ok(VmFuncRef {
             code,
@@ -527,7 +551,9 @@ impl InstanceData {
                 Item::Table(self.table(index))
             }
             ExternKind::Tag => Item::Tag(self.tag(index)?),
-            ExternKind::Global => Item::Global(self.global(index)?, global_type(&artifact, index)?),
+            ExternKind::Global => {
+                Item::Global(self.global(index)?, global_type(&self.module, index)?)
+            }
             _ => return None,
         })
     }

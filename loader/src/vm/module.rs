@@ -10,7 +10,7 @@ use precast_artifact::{Artifact, TrapCode, addresses, module_name, traps};
 use super::images::Images;
 use crate::backtrace::{FrameInfo, FrameModule};
 use crate::mapping::Mapping;
-use crate::types::FuncType;
+use crate::types::{ConcreteFunc, FuncType};
 
 /// A mapped artifact with the addresses of its code.
 #[derive(Debug)]
@@ -90,6 +90,11 @@ impl MappedModule {
         &self.mapping
     }
 
+    /// The types of its signatures, if the module refers to types, else nothing.
+    pub(crate) fn types(&self) -> &[ConcreteFunc] {
+        self.mapping.types()
+    }
+
     /// Address range of the text.
     pub(crate) fn text(&self) -> (usize, usize) {
         (self.text, self.text + self.text_len)
@@ -103,13 +108,14 @@ impl MappedModule {
         (self.text + offset as usize) as *const u8
     }
 
-    /// The record of a signature with exits of the same type as `ty`, if the module has one.
+    /// The record of a signature with exits for functions of type `ty`, if the module has one. Code
+    /// passes all references alike, so the signature may be of another type.
     pub(crate) fn exits_for(&self, ty: &FuncType) -> Option<&SignatureRecord> {
         let artifact = self.artifact();
         (0_u32..)
             .zip(artifact.signatures())
             .find_map(|(i, record)| {
-                let fits = record.array_exit != NONE && ty.is(artifact.signature(i)?);
+                let fits = record.array_exit != NONE && ty.is_passed_as(artifact.signature(i)?);
                 fits.then_some(record)
             })
     }

@@ -16,7 +16,7 @@ use super::store::StoreCore;
 use super::table::TableEntity;
 use crate::error::Error;
 use crate::limits::{ResourceLimiter, StoreLimits, limit_error, within};
-use crate::types::{MemoryType, TableType, memory_type, table_type};
+use crate::types::{MemoryType, TableType, maximum, memory_type};
 
 /// What the items of a store take. The number of instances is the length of their list.
 #[derive(Debug, Clone, Copy, Default)]
@@ -329,13 +329,11 @@ unsafe fn for_items(
             judge.memory(0, ty.bytes(pages), ty.max.map(|max| ty.bytes(max)))?;
         }
     }
-    let tables = (0_u32..).zip(artifact.tables());
-    for (own, (i, record)) in tables.filter(|(_, r)| own(r.flags)).enumerate() {
-        if record.flags & FROZEN == 0
-            && let Some(ty) = table_type(artifact, i)
-        {
-            let elements = state.map_or(ty.min, |state| state.elements(own));
-            judge.table(0, elements, ty.max)?;
+    let tables = artifact.tables().iter();
+    for (own, record) in tables.filter(|r| own(r.flags)).enumerate() {
+        if record.flags & FROZEN == 0 {
+            let elements = state.map_or(record.min, |state| state.elements(own));
+            judge.table(0, elements, maximum(record.max))?;
         }
     }
     Ok(())

@@ -15,7 +15,7 @@ impl InstanceData {
         }
         let artifact = self.module.artifact();
         for (i, record) in (0_u32..).zip(artifact.globals()) {
-            let content = global_type(&artifact, i).map(|ty| ty.content);
+            let content = global_type(&self.module, i).map(|ty| ty.content);
             if content.is_some_and(is_kept) && record.flags & IMPORTED == 0 {
                 // SAFETY: the parser checked the place; an external reference is 8 bytes.
                 visit(unsafe { self.at::<u64>(record.vm_offset).read() });

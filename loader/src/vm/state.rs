@@ -10,15 +10,15 @@
 
 use std::ptr::NonNull;
 
+use precast_artifact::Artifact;
 use precast_artifact::records::{IMPORTED, NONE};
 use precast_artifact::vm::{VmContextHeader, VmFuncRef};
-use precast_artifact::{Artifact, ValType};
 
 use super::images::{Images, Part};
 use super::instance::InstanceData;
 use crate::error::Error;
 use crate::sys::map::page_size;
-use crate::types::global_type;
+use crate::types::{HeapType, ValType, global_type};
 
 /// Maximum number of pages in one part of the image of a memory.
 const PART: usize = 256;
@@ -78,7 +78,7 @@ impl State {
         let functions = Functions::new(instance);
         let mut funcref_globals = Vec::new();
         for (i, record) in (0_u32..).zip(artifact.globals()) {
-            let Some(ty) = global_type(&artifact, i) else {
+            let Some(ty) = global_type(&instance.module, i) else {
                 continue;
             };
             if ty.content.is_ref() {
@@ -258,7 +258,7 @@ impl<'a> Functions<'a> {
     /// The function of a reference that is not null. `what` says in errors what holds the
     /// reference.
     fn find(&self, ty: ValType, value: u64, what: impl Fn() -> String) -> Result<u32, Error> {
-        if ty != ValType::FuncRef {
+        if ty.top() != Some(HeapType::Func) {
             return Err(unsuitable(format!(
                 "{} refers to a value of the host, which belongs to the store: let the guest drop \
                  the reference before",

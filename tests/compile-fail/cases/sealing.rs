@@ -10,7 +10,7 @@ impl<T: 'static> IntoFunc<T, (), ()> for Mine {}
 impl WasmRet for Mine {}
 
 unsafe impl WasmTy for Mine {
-    const TYPE: ValType = ValType::FuncRef;
+    const TYPE: ValType = ValType::FUNCREF;
     type Native = u64;
 }
 

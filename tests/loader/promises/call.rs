@@ -50,7 +50,7 @@ fn references_stay_what_they_are() {
             caller.data_mut().push(late);
         };
         linker.func_wrap("h", "more", more).unwrap();
-        let ty = TableType::new(ValType::FuncRef, 8, None);
+        let ty = TableType::new(ValType::FUNCREF, 8, None);
         let table = Table::new(&mut store, ty, Val::FuncRef(None)).unwrap();
         linker.define(&store, "e", "t", table).unwrap();
         let [a, b] = [0, 1].map(|i| linker.instantiate(&mut store, &modules[i]).unwrap());

@@ -10,7 +10,7 @@ use precast_loader::{
 
 /// Makes the items of the module in `store`.
 pub(crate) fn define(store: &mut Store<()>) -> Result<HashMap<&'static str, Extern>, Error> {
-    use ValType::{F32, F64, FuncRef, I32, I64};
+    use ValType::{F32, F64, I32, I64};
     let functions: [(&str, &[ValType]); 7] = [
         ("print", &[]),
         ("print_i32", &[I32]),
@@ -36,7 +36,7 @@ pub(crate) fn define(store: &mut Store<()>) -> Result<HashMap<&'static str, Exte
         let ty = GlobalType::new(value.ty(), false);
         items.insert(name, Global::new(&mut *store, ty, value)?.into());
     }
-    let table = TableType::new(FuncRef, 10, Some(20));
+    let table = TableType::new(ValType::FUNCREF, 10, Some(20));
     let table64 = TableType {
         table64: true,
         ..table

@@ -18,11 +18,9 @@ pub(crate) fn argument(arg: &WastArg<'_>) -> Result<Val, String> {
         WastArgCore::F64(v) => Val::F64(v.bits),
         WastArgCore::V128(v) => Val::V128(u128::from_le_bytes(v.to_le_bytes()).into()),
         WastArgCore::RefExtern(n) => Val::ExternRef(Some(ExternRef::new(*n))),
-        WastArgCore::RefNull(heap) if is_heap(heap, AbstractHeapType::Func) => Val::FuncRef(None),
-        WastArgCore::RefNull(heap) if is_heap(heap, AbstractHeapType::Extern) => {
-            Val::ExternRef(None)
-        }
-        WastArgCore::RefNull(heap) if is_heap(heap, AbstractHeapType::Exn) => Val::ExnRef(None),
+        WastArgCore::RefNull(heap) if is_func(heap) => Val::FuncRef(None),
+        WastArgCore::RefNull(heap) if is_extern(heap) => Val::ExternRef(None),
+        WastArgCore::RefNull(heap) if is_exn(heap) => Val::ExnRef(None),
         WastArgCore::RefNull(_) | WastArgCore::RefHost(_) => {
             return Err(format!("arguments like {arg:?} are not supported"));
         }
@@ -61,14 +59,30 @@ fn matches(found: &Val, expected: &WastRetCore<'_>) -> bool {
         (Val::F64(v), E::F64(e)) => matches_f64(*v, e),
         (Val::V128(v), E::V128(e)) => matches_v128(v.as_u128().to_le_bytes(), e),
         (Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None), E::RefNull(None)) => true,
-        (Val::ExnRef(None), E::RefNull(Some(heap))) => is_heap(heap, AbstractHeapType::Exn),
-        (Val::FuncRef(None), E::RefNull(Some(heap))) => is_heap(heap, AbstractHeapType::Func),
-        (Val::ExternRef(None), E::RefNull(Some(heap))) => is_heap(heap, AbstractHeapType::Extern),
+        (Val::ExnRef(None), E::RefNull(Some(heap))) => is_exn(heap),
+        (Val::FuncRef(None), E::RefNull(Some(heap))) => is_func(heap),
+        (Val::ExternRef(None), E::RefNull(Some(heap))) => is_extern(heap),
         (Val::FuncRef(Some(_)), E::RefFunc(None)) => true,
         (Val::ExternRef(Some(_)), E::RefExtern(None)) => true,
         (Val::ExternRef(Some(v)), E::RefExtern(Some(e))) => v.data().downcast_ref() == Some(e),
         _ => false,
     }
+}
+
+/// Whether null of this type is the null reference of functions. Concrete types are function types.
+fn is_func(heap: &HeapType<'_>) -> bool {
+    use AbstractHeapType::{Func, NoFunc};
+    matches!(heap, HeapType::Concrete(_)) || is_heap(heap, Func) || is_heap(heap, NoFunc)
+}
+
+fn is_extern(heap: &HeapType<'_>) -> bool {
+    use AbstractHeapType::{Extern, NoExtern};
+    is_heap(heap, Extern) || is_heap(heap, NoExtern)
+}
+
+fn is_exn(heap: &HeapType<'_>) -> bool {
+    use AbstractHeapType::{Exn, NoExn};
+    is_heap(heap, Exn) || is_heap(heap, NoExn)
 }
 
 fn is_heap(heap: &HeapType<'_>, expected: AbstractHeapType) -> bool {

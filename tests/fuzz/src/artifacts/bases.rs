@@ -105,6 +105,21 @@ const SHARED: &str = r#"(module
     (data (memory $own) (i32.const 20) "own")
     (data (memory $bytes) (i32.const 90) "bytes"))"#;
 
+/// A module with types that refer to types, in each place where a type can be.
+const TYPED: &str = r#"(module
+    (type $t (func (param i32) (result i32)))
+    (rec (type $a (sub (func (param (ref null $b))))) (type $b (func (result (ref null $a)))))
+    (type $below (sub final $a (func (param funcref))))
+    (func $one (export "one") (type $t) (local.get 0))
+    (func $two (export "two") (type $below))
+    (func (export "three") (type $b) (ref.null $a))
+    (func (export "four") (param (ref null $t) (ref func) (ref null noextern)))
+    (global (export "g") (mut (ref $t)) (ref.func $one))
+    (global (export "n") (ref null $a) (ref.func $two))
+    (table (export "t") 4 9 (ref $t) (ref.func $one))
+    (table (export "u") 3 (ref null $a))
+    (elem (table 1) (i32.const 1) (ref null $a) (ref.func $two) (ref.null $a)))"#;
+
 /// A module whose artifact lacks the rare sections.
 const SMALL: &str = r#"(module (func (export "f") (param i32) (result i32) (local.get 0)))"#;
 
@@ -125,6 +140,7 @@ pub fn all() -> Vec<Base> {
     for (name, text) in [
         ("everything", EVERYTHING),
         ("pooled", POOLED),
+        ("typed", TYPED),
         ("small", SMALL),
         ("shared", SHARED),
         ("many", &many),

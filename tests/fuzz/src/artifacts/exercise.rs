@@ -4,7 +4,7 @@
 
 use precast_artifact::metadata::Metadata;
 use precast_artifact::{
-    Artifact, Error as ArtifactError, HEADER_OFFSET, addresses, custom_sections, traps,
+    Artifact, Error as ArtifactError, HEADER_OFFSET, addresses, custom_sections, traps, types,
 };
 use precast_loader::{
     Engine, Error, Extern, ExternRef, ExternType, Func, FuncType, Global, Linker, Memory, Module,
@@ -143,7 +143,9 @@ fn read(a: &Artifact<'_>) {
         addresses::changes(a.section(h.addresses), i).count();
     }
     for i in 0..a.element_items().len() + 1 {
-        for ty in [ValType::FuncRef, ValType::ExternRef] {
+        let concrete = types::RefType::new(false, types::HeapType::Concrete(0));
+        let concrete = types::ValType::Ref(concrete);
+        for ty in [types::ValType::FUNCREF, types::ValType::EXTERNREF, concrete] {
             a.element_item(i, ty).ok();
         }
     }
@@ -256,8 +258,7 @@ fn link(store: &mut Store<()>, module: &Module) -> Result<Linker<()>, Error> {
 
 fn null(ty: ValType) -> Val {
     match ty {
-        ValType::ExternRef => Val::ExternRef(None),
-        ValType::ExnRef => Val::ExnRef(None),
+        ValType::Ref(_) => Val::default_for(ty),
         _ => Val::FuncRef(None),
     }
 }
@@ -270,7 +271,7 @@ fn value(store: &mut Store<()>, ty: ValType) -> Val {
         ValType::F32 => Val::F32(0x3f80_0000),
         ValType::F64 => Val::F64(0x3ff0_0000_0000_0000),
         ValType::V128 => Val::V128(3_u128.into()),
-        ValType::FuncRef => {
+        ValType::FUNCREF => {
             let func = Func::new(
                 store,
                 FuncType::new(&Engine::default(), [ValType::I32], []),
@@ -278,8 +279,8 @@ fn value(store: &mut Store<()>, ty: ValType) -> Val {
             );
             Val::FuncRef(Some(func))
         }
-        ValType::ExternRef => Val::ExternRef(Some(ExternRef::new(7_u32))),
-        ValType::ExnRef => Val::ExnRef(None),
+        ValType::EXTERNREF => Val::ExternRef(Some(ExternRef::new(7_u32))),
+        other => Val::default_for(other),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Values and outcomes that can be compared between engines.
 
-use precast_loader::{Trap, ValType};
+use precast_loader::{HeapType, Trap, ValType};
 
 use crate::Case;
 
@@ -83,9 +83,9 @@ impl Value {
             ValType::F32 => Self::F32(*case.one_of(&SINGLES)),
             ValType::F64 => Self::F64(*case.one_of(&DOUBLES)),
             ValType::V128 => Self::V128(u128::from(bits) << 64 | u128::from(case.rng.u64(..))),
-            ValType::FuncRef => Self::Func(false),
-            ValType::ExnRef => Self::Exn(false),
-            ValType::ExternRef => Self::Extern((!case.once_in(3)).then(|| case.rng.u32(..4))),
+            ValType::Ref(ty) if ty.heap_type().top() == HeapType::Func => Self::Func(false),
+            ValType::Ref(ty) if ty.heap_type().top() == HeapType::Exn => Self::Exn(false),
+            ValType::Ref(_) => Self::Extern((!case.once_in(3)).then(|| case.rng.u32(..4))),
         }
     }
 
@@ -97,9 +97,9 @@ impl Value {
             ValType::F32 => Self::F32((n as f32).to_bits()),
             ValType::F64 => Self::F64(f64::from(n).to_bits()),
             ValType::V128 => Self::V128(u128::from(n) << 60),
-            ValType::FuncRef => Self::Func(false),
-            ValType::ExnRef => Self::Exn(false),
-            ValType::ExternRef => Self::Extern(n.is_multiple_of(2).then_some(n % 4)),
+            ValType::Ref(ty) if ty.heap_type().top() == HeapType::Func => Self::Func(false),
+            ValType::Ref(ty) if ty.heap_type().top() == HeapType::Exn => Self::Exn(false),
+            ValType::Ref(_) => Self::Extern(n.is_multiple_of(2).then_some(n % 4)),
         }
     }
 }

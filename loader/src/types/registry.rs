@@ -1,0 +1,264 @@
+//! The function types of the process that are not their own ids, see
+//! [`precast_artifact::signature`].
+//!
+//! A type is added once and kept for ever, so a reference to its entry is as good as the type
+//! itself: it is compared by address and read without a lock. An id means the same type in every
+//! engine, so types of different engines cannot be mixed up, and modules that several engines use
+//! are mapped once.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, OnceLock, PoisonError, RwLock};
+
+use precast_artifact::records::{FINAL, NONE};
+use precast_artifact::signature::{self, INTERNED_TYPE_ID};
+use precast_artifact::{Artifact, types as artifact};
+
+use super::FuncType;
+use super::value::{ConcreteFunc, HeapType, RefType, ValType};
+use crate::error::Error;
+
+/// Maximum number of types that modules may add: far more than programs have, and little memory
+/// for what a host loads in years.
+const MAX_TYPES: usize = 1 << 20;
+
+/// A type that is kept for ever.
+pub(crate) struct Entry {
+    pub(super) id: u64,
+    /// It is set when the whole group is known, because types of a group refer to each other.
+    ty: OnceLock<FuncType>,
+    /// The supertypes, the nearest first.
+    above: Box<[&'static Entry]>,
+}
+
+impl Entry {
+    pub(super) fn ty(&'static self) -> &'static FuncType {
+        // Entries leave the registry when the type is set.
+        self.ty.get_or_init(|| FuncType::of([], []))
+    }
+
+    /// Whether this type has the other one above itself.
+    pub(super) fn is_below(&self, other: &'static Entry) -> bool {
+        self.above.iter().any(|above| std::ptr::eq(*above, other))
+    }
+}
+
+#[derive(Default)]
+struct Registry {
+    /// By id, without its mark.
+    entries: Vec<&'static Entry>,
+    /// Types that parameters and results determine.
+    plain: HashMap<FuncType, &'static Entry>,
+    /// The first type of each other group.
+    groups: HashMap<Box<[Member]>, Box<[ConcreteFunc]>>,
+}
+
+static REGISTRY: LazyLock<RwLock<Registry>> = LazyLock::new(RwLock::default);
+
+/// The structure of a type in a recursive group.
+#[derive(PartialEq, Eq, Hash)]
+struct Member {
+    params: Box<[Value]>,
+    results: Box<[Value]>,
+    is_final: bool,
+    above: Option<Type>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum Value {
+    Plain(artifact::ValType),
+    Concrete { nullable: bool, ty: Type },
+}
+
+/// A type that a type refers to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Type {
+    /// A type of the same group, by its place in it.
+    Here(u32),
+    /// A type of another group.
+    Known(ConcreteFunc),
+}
+
+impl Registry {
+    fn add(&mut self, id: Option<u64>, above: Option<ConcreteFunc>) -> &'static Entry {
+        let supertypes = above.iter().flat_map(|ConcreteFunc(entry)| {
+            std::iter::once(*entry).chain(entry.above.iter().copied())
+        });
+        let entry: &'static Entry = Box::leak(Box::new(Entry {
+            id: id.unwrap_or(INTERNED_TYPE_ID | self.entries.len() as u64),
+            ty: OnceLock::new(),
+            above: supertypes.collect(),
+        }));
+        if id.is_none() {
+            self.entries.push(entry);
+        }
+        entry
+    }
+
+    /// The entry of a type that parameters and results determine.
+    fn plain(&mut self, ty: &FuncType) -> ConcreteFunc {
+        if let Some(known) = self.plain.get(ty) {
+            return ConcreteFunc(known);
+        }
+        let entry = self.add(ty.own_id(), None);
+        entry.ty.get_or_init(|| ty.clone());
+        self.plain.insert(ty.clone(), entry);
+        ConcreteFunc(entry)
+    }
+
+    /// The entries of a group.
+    fn group(&mut self, group: Box<[Member]>) -> Box<[ConcreteFunc]> {
+        if let Some(known) = self.groups.get(&group) {
+            return known.clone();
+        }
+        let mut entries: Vec<ConcreteFunc> = Vec::with_capacity(group.len());
+        for member in &group {
+            let above = member.above.map(|above| match above {
+                // A supertype comes before its subtypes.
+                Type::Here(i) => entries[i as usize],
+                Type::Known(ty) => ty,
+            });
+            entries.push(ConcreteFunc(self.add(None, above)));
+        }
+        for (member, this) in group.iter().zip(&entries) {
+            let value = |value: &Value| match value {
+                Value::Plain(ty) => ValType::of_artifact(*ty, &[]),
+                Value::Concrete { nullable, ty } => {
+                    let ty = match ty {
+                        Type::Here(i) => entries[*i as usize],
+                        Type::Known(ty) => *ty,
+                    };
+                    ValType::Ref(RefType::new(*nullable, HeapType::ConcreteFunc(ty)))
+                }
+            };
+            let ty = FuncType::of(
+                member.params.iter().map(value),
+                member.results.iter().map(value),
+            );
+            this.0.ty.get_or_init(|| ty.with_identity(*this));
+        }
+        let entries: Box<[_]> = entries.into();
+        self.groups.insert(group, entries.clone());
+        entries
+    }
+}
+
+/// The entry of a function type.
+pub(super) fn concrete(ty: &FuncType) -> ConcreteFunc {
+    if let Some(identity) = ty.identity() {
+        return identity;
+    }
+    let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = registry.plain.get(ty) {
+        return ConcreteFunc(known);
+    }
+    drop(registry);
+    let mut registry = REGISTRY.write().unwrap_or_else(PoisonError::into_inner);
+    registry.plain(ty)
+}
+
+/// The type with an id that is not a type itself.
+pub(super) fn of_id(id: u64) -> Option<ConcreteFunc> {
+    let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
+    let entry = registry.entries.get((id ^ INTERNED_TYPE_ID) as usize);
+    entry.map(|entry| ConcreteFunc(entry))
+}
+
+/// Whether the type with the id `found` is the one with the id `expected`, or has it above itself.
+pub(crate) fn is_subtype(found: u64, expected: u64) -> bool {
+    // A type that is its own id has neither supertypes nor subtypes.
+    let both = found & expected & INTERNED_TYPE_ID != 0;
+    found == expected
+        || both
+            && match (of_id(found), of_id(expected)) {
+                (Some(found), Some(expected)) => found.0.is_below(expected.0),
+                _ => false,
+            }
+}
+
+/// The types of all signatures of an artifact that was checked, if it
+/// [refers](Artifact::refers_to_types) to types, else nothing. Types that are new are added.
+///
+/// # Errors
+/// [`Error::Limit`] if there are too many types in the process.
+pub(crate) fn types_of(artifact: &Artifact<'_>) -> Result<Box<[ConcreteFunc]>, Error> {
+    if !artifact.refers_to_types() {
+        return Ok(Box::default());
+    }
+    let count = artifact.signatures().len();
+    let mut registry = REGISTRY.write().unwrap_or_else(PoisonError::into_inner);
+    let mut types: Vec<ConcreteFunc> = Vec::with_capacity(count);
+    while types.len() < count {
+        let first = types.len() as u32;
+        let (_, len) = artifact.type_group(first);
+        let present = registry.entries.len() + registry.plain.len();
+        if present + len as usize > MAX_TYPES {
+            return Err(Error::Limit {
+                what: "types that modules of this process refer to",
+                wanted: present as u64 + u64::from(len),
+                limit: MAX_TYPES as u64,
+            });
+        }
+        let is_single = len == 1 && artifact.type_record(first).is_none();
+        let signature = artifact.signature(first);
+        let is_plain = is_single
+            && signature.is_some_and(|s| {
+                s.params()
+                    .chain(s.results())
+                    .all(|ty| ty.concrete() != Some(first))
+            });
+        if let (true, Some(signature)) = (is_plain, signature) {
+            let ty = FuncType::of_artifact(signature, &types);
+            types.push(registry.plain(&ty));
+        } else {
+            let members = (first..first + len).map(|i| member(artifact, i, first, &types));
+            types.extend(registry.group(members.collect()));
+        }
+    }
+    Ok(types.into())
+}
+
+/// The structure of the type of a signature whose group starts at `first`. `types` are those before
+/// the group.
+fn member(artifact: &Artifact<'_>, signature: u32, first: u32, types: &[ConcreteFunc]) -> Member {
+    let of = |index: u32| match types.get(index as usize) {
+        Some(ty) => Type::Known(*ty),
+        None => Type::Here(index - first),
+    };
+    let value = |ty: artifact::ValType| match ty {
+        artifact::ValType::Ref(artifact::RefType {
+            nullable,
+            heap: artifact::HeapType::Concrete(index),
+        }) => Value::Concrete {
+            nullable,
+            ty: of(index),
+        },
+        ty => Value::Plain(ty),
+    };
+    let record = artifact.type_record(signature);
+    let (params, results) = match artifact.signature(signature) {
+        Some(s) => (
+            s.params().map(value).collect(),
+            s.results().map(value).collect(),
+        ),
+        None => (Box::default(), Box::default()),
+    };
+    Member {
+        params,
+        results,
+        is_final: record.is_none_or(|r| r.flags & FINAL != 0),
+        above: record.map(|r| r.supertype).filter(|s| *s != NONE).map(of),
+    }
+}
+
+/// The id of a type that parameters and results determine, if it is the type itself.
+pub(super) fn own_id(params: &[ValType], results: &[ValType]) -> Option<u64> {
+    if params.len() + results.len() > signature::MAX_ENCODED_VALUES {
+        return None;
+    }
+    let mut plain = [artifact::ValType::I32; signature::MAX_ENCODED_VALUES];
+    for (to, ty) in plain.iter_mut().zip(params.iter().chain(results)) {
+        *to = ty.to_plain()?;
+    }
+    let (params, results) = plain[..params.len() + results.len()].split_at(params.len());
+    signature::type_id(params, results)
+}
