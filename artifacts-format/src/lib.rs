@@ -22,6 +22,7 @@
 //! | [`trailer`] | the signatures behind an artifact |
 //! | [`variants`] | several artifacts in one file, for several CPUs and targets |
 //! | [`reader`] | a checked view of the bytes |
+//! | [`Aligned`] | bytes in ordinary memory, aligned for that view |
 //! | [`shown()`] | escapes text that comes from modules before people see it |
 //! | `writer` (feature `write`) | builds the bytes of an artifact from its parts |
 //!
@@ -30,6 +31,7 @@
 
 pub mod abi;
 pub mod addresses;
+mod aligned;
 pub mod custom_sections;
 pub mod executable;
 pub mod handlers;
@@ -53,6 +55,7 @@ pub mod vm;
 pub mod writer;
 
 pub use abi::{ABI, Builtin, Interruption, LibCall, Strategy, TrapCode};
+pub use aligned::Aligned;
 pub use header::{FORMAT, HEADER_OFFSET, Header, MAGIC, Section};
 pub use module_name::module_name;
 pub use reader::{Artifact, Error, FoundFile, Host, Mismatch, digest};

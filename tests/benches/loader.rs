@@ -7,7 +7,7 @@
 //! slower; and one with three thousand exports, which opening has to read, so that it takes longer.
 
 use divan::{Bencher, black_box};
-use precast_artifact::{Artifact, Strategy};
+use precast_artifact::{Aligned, Artifact, Strategy};
 use precast_loader::{Config, Engine, InstancePre, Linker, MemoryType, SharedMemory, Store};
 use precast_tests::ArtifactFile;
 
@@ -80,14 +80,9 @@ fn instantiate(pre: &InstancePre<()>) -> (Store<()>, precast_loader::Instance) {
 /// reads.
 #[divan::bench(args = ALL)]
 fn check_artifact(bencher: Bencher, subject: &str) {
-    let bytes = artifact(subject);
-    // The bytes must be as aligned as a mapping.
-    let mut aligned = vec![0_u64; bytes.len().div_ceil(8)];
-    let aligned: &mut [u8] = bytemuck::cast_slice_mut(&mut aligned);
-    aligned[..bytes.len()].copy_from_slice(&bytes);
-    let aligned = &aligned[..bytes.len()];
+    let bytes = Aligned::new(&artifact(subject));
     bencher.bench_local(|| {
-        Artifact::parse(black_box(aligned), None).expect("an artifact of our own compiler");
+        Artifact::parse(black_box(&bytes), None).expect("an artifact of our own compiler");
     });
 }
 

@@ -15,7 +15,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use precast_artifact::target::Arch;
-use precast_artifact::{ABI, Artifact};
+use precast_artifact::{ABI, Aligned, Artifact};
 use precast_loader::{Engine, Linker, Module, Store, Trap};
 
 /// Whether the current ABI is released: then its files must run for ever, and nobody makes them
@@ -141,13 +141,10 @@ fn compiled_programs_of_this_abi_run() {
         let Some((abi, target)) = name.split_once('-') else {
             continue;
         };
-        let bytes = fs::read(&path).unwrap();
-        let mut words = vec![0_u64; bytes.len().div_ceil(8)];
-        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(&bytes);
-        let aligned = &bytemuck::cast_slice(&words)[..bytes.len()];
+        let bytes = Aligned::new(&fs::read(&path).unwrap());
         let expected = abi.parse() == Ok(ABI);
         assert!(expected, "{name}: this loader supports ABI {ABI} only");
-        let artifact = Artifact::parse(aligned, None).unwrap_or_else(|error| {
+        let artifact = Artifact::parse(&bytes, None).unwrap_or_else(|error| {
             panic!("{name} is not read any more, see artifacts-format/VERSIONS.md: {error}")
         });
         artifact.verify_digest(None).unwrap();

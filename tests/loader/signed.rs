@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use precast_artifact::Artifact;
+use precast_artifact::{Aligned, Artifact};
 use precast_loader::{Engine, Error, Linker, Module, SignatureError, Store, TrustedKeys};
 use precast_signature::SecretKey;
 use precast_tests::{ArtifactFile, artifact, strategies};
@@ -22,10 +22,7 @@ fn trusting(key: &SecretKey) -> TrustedKeys {
 }
 
 fn parse(bytes: &[u8]) -> Artifact<'static> {
-    let mut words = vec![0_u64; bytes.len().div_ceil(8)];
-    bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
-    let bytes = &bytemuck::cast_slice(words.leak())[..bytes.len()];
-    Artifact::parse(bytes, None).unwrap()
+    Artifact::parse(Aligned::new(bytes).leak(), None).unwrap()
 }
 
 fn f(engine: &Engine, module: &Module) -> i32 {

@@ -1,7 +1,7 @@
 //! Files with variants for several CPUs: the best is opened in every way, and runs like an artifact
 //! in a file of its own.
 
-use precast_artifact::{Artifact, writer};
+use precast_artifact::{Aligned, Artifact, writer};
 use precast_loader::{Engine, Error, Instance, Linker, Module, Store, TrustedKeys};
 use precast_signature::SecretKey;
 use precast_tests::{ArtifactFile, artifact, strategies};
@@ -19,9 +19,7 @@ fn wat(number: u32) -> String {
 }
 
 fn aligned(bytes: &[u8]) -> &'static [u8] {
-    let mut words = vec![0_u64; bytes.len().div_ceil(8)];
-    bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
-    &bytemuck::cast_slice(words.leak())[..bytes.len()]
+    Aligned::new(bytes).leak()
 }
 
 /// Changes what a made artifact says it needs, and of which module it is, and seals it again.

@@ -5,11 +5,11 @@ use precast_artifact::records::*;
 use precast_artifact::signature::type_id;
 use precast_artifact::writer::ArtifactBuilder;
 use precast_artifact::{
-    Artifact, Error, HEADER_OFFSET, Header, HeapType, RefType, Section, ValType,
+    Aligned, Artifact, Error, HEADER_OFFSET, Header, HeapType, RefType, Section, ValType,
 };
 
 use crate::damage::{header, seal};
-use crate::sample::{Aligned, HOST, full, full_bytes};
+use crate::sample::{HOST, full, full_bytes};
 
 /// The section in which an error is expected.
 type SectionOf = fn(&Header) -> Section;

@@ -3,11 +3,11 @@
 use precast_artifact::records::ExternKind;
 use precast_artifact::target::Arch;
 use precast_artifact::{
-    ABI, Artifact, Error, FORMAT, HEADER_OFFSET, Header, Host, Mismatch, addresses,
+    ABI, Aligned, Artifact, Error, FORMAT, HEADER_OFFSET, Header, Host, Mismatch, addresses,
     custom_sections, metadata, reader, traps,
 };
 
-use crate::sample::{Aligned, HOST, full_bytes};
+use crate::sample::{HOST, full_bytes};
 
 pub fn header(bytes: &mut [u8]) -> &mut Header {
     bytemuck::from_bytes_mut(&mut bytes[HEADER_OFFSET..][..size_of::<Header>()])

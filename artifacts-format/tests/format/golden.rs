@@ -11,9 +11,11 @@ use std::path::PathBuf;
 
 use precast_artifact::abi::LEAST_SAFE;
 use precast_artifact::metadata::Metadata;
-use precast_artifact::{ABI, Artifact, FORMAT, HEADER_OFFSET, Header, TrapCode, addresses, traps};
+use precast_artifact::{
+    ABI, Aligned, Artifact, FORMAT, HEADER_OFFSET, Header, TrapCode, addresses, traps,
+};
 
-use crate::sample::{Aligned, HOST, full};
+use crate::sample::{HOST, full};
 
 fn directory() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "format", "golden"]

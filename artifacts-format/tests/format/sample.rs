@@ -6,7 +6,7 @@ use precast_artifact::records::*;
 use precast_artifact::target::{Arch, Os};
 use precast_artifact::writer::{ArtifactBuilder, Symbol};
 use precast_artifact::{
-    HeapType, Host, LibCall, RefType, Strategy, TrapCode, ValType, custom_sections, traps,
+    Aligned, HeapType, Host, LibCall, RefType, Strategy, TrapCode, ValType, custom_sections, traps,
 };
 
 /// The host that [`full`] is for.
@@ -205,36 +205,4 @@ pub fn full() -> ArtifactBuilder<'static> {
 /// The bytes of [`full`], aligned as a mapping would be.
 pub fn full_bytes() -> Aligned {
     Aligned::new(&full().finish().expect("small enough"))
-}
-
-/// Bytes at an address that records can be read from.
-pub struct Aligned {
-    words: Vec<u64>,
-    len: usize,
-}
-
-impl Aligned {
-    /// A copy of `bytes`.
-    pub fn new(bytes: &[u8]) -> Self {
-        let mut words = vec![0_u64; bytes.len().div_ceil(8)];
-        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
-        Self {
-            words,
-            len: bytes.len(),
-        }
-    }
-}
-
-impl std::ops::Deref for Aligned {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.words)[..self.len]
-    }
-}
-
-impl std::ops::DerefMut for Aligned {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.len]
-    }
 }

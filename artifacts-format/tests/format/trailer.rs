@@ -1,10 +1,10 @@
 //! Signatures behind an artifact: they change nothing of it, and anything else there is an error.
 
 use precast_artifact::trailer::{FileSignature, MAX_SIGNATURES, encode};
-use precast_artifact::{Artifact, Error, Section};
+use precast_artifact::{Aligned, Artifact, Error, Section};
 
 use crate::damage::{header, seal};
-use crate::sample::{Aligned, HOST, full};
+use crate::sample::{HOST, full};
 
 fn signatures(count: usize) -> Vec<FileSignature> {
     let signature = |i: usize| FileSignature {

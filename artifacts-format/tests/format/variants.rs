@@ -3,9 +3,9 @@
 
 use precast_artifact::variants::{MAX_PIECES, Piece, VariantRecord, choose, parse};
 use precast_artifact::writer::join;
-use precast_artifact::{Artifact, Error, Host};
+use precast_artifact::{Aligned, Artifact, Error, Host};
 
-use crate::sample::{Aligned, HOST, full};
+use crate::sample::{HOST, full};
 
 /// The artifact of all tables, for these CPU features. The text depends on them.
 fn artifact(cpu_features: u64) -> Aligned {

@@ -15,10 +15,13 @@
 //! mod guest {
 //!     precast_loader::include_bindings!("guest");
 //! }
-//! let module = guest::module(&engine)?;                 // or Module::embedded(&engine, include_artifact!("guest"))
-//! guest::add_to_linker(&mut linker)?;                   // one function for each import, in a trait
+//! // Or Module::embedded(&engine, include_artifact!("guest")).
+//! let module = guest::module(&engine)?;
+//! // One function for each import, in a trait.
+//! guest::add_to_linker(&mut linker)?;
 //! let exports = guest::Exports::instantiate(&mut store, &linker, &module)?;
-//! let sum = exports.add(&mut store, 1, 2)?;             // one method for each export
+//! // One method for each export.
+//! let sum = exports.add(&mut store, 1, 2)?;
 //! ```
 //!
 //! A script that fails prints what is wrong as an error of cargo. Compiled modules are cached in
@@ -48,7 +51,7 @@ mod identifier;
 
 use std::path::{Path, PathBuf};
 
-use precast_artifact::Artifact;
+use precast_artifact::{Aligned, Artifact};
 use precast_cache::CompilationCache;
 use precast_compiler::Compiler;
 
@@ -268,10 +271,8 @@ impl Module {
 
         let bytes = self.artifact(&guest.wasm)?;
         let path = cargo.write(&format!("{name}.precast"), &bytes)?;
-        let mut words = vec![0_u64; bytes.len().div_ceil(8)];
-        let aligned: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
-        aligned[..bytes.len()].copy_from_slice(&bytes);
-        let artifact = Artifact::parse(&aligned[..bytes.len()], None)?;
+        let bytes = Aligned::new(&bytes);
+        let artifact = Artifact::parse(&bytes, None)?;
         let embedded = match self.as_object {
             true => embed::as_object(&artifact, &name, cargo)?,
             false => embed::as_assembly(&artifact, &name, &path, cargo)?,

@@ -136,11 +136,8 @@ fn cpu_features_and_target_are_those_of_the_host() {
         cargo.features = features.to_owned();
         let module = module(guest(&directory, "(module)"));
         let (built, _) = module.compile_in(&cargo).expect("compiles");
-        let bytes = fs::read(built.artifact).expect("written");
-        let mut words = vec![0_u64; bytes.len().div_ceil(8)];
-        let aligned: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
-        aligned[..bytes.len()].copy_from_slice(&bytes);
-        let artifact = Artifact::parse(&aligned[..bytes.len()], None).expect("whole");
+        let bytes = Aligned::new(&fs::read(built.artifact).expect("written"));
+        let artifact = Artifact::parse(&bytes, None).expect("whole");
         let header = artifact.header();
         let arch = precast_artifact::target::Arch::from_number(header.arch).expect("known");
         let names = arch.features().iter().enumerate();

@@ -14,9 +14,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use bytemuck::{bytes_of_mut, cast_slice, cast_slice_mut};
+use bytemuck::bytes_of_mut;
 use precast_artifact::metadata::Metadata as ArtifactMetadata;
-use precast_artifact::{Artifact, Error as ArtifactError, HEADER_OFFSET, Header, MAGIC, trailer};
+use precast_artifact::{
+    Aligned, Artifact, Error as ArtifactError, HEADER_OFFSET, Header, MAGIC, trailer,
+};
 use precast_loader::{Engine, Module, TrustedKeys};
 use rustix::fs::OFlags;
 
@@ -142,13 +144,11 @@ fn load_signed(
     keys: &TrustedKeys,
     options: &Options,
 ) -> Result<Found, Error> {
-    let words = match read_checked(file, found, Some(request)) {
-        Ok((_, words)) => words,
+    let bytes = match read_checked(file, found, Some(request)) {
+        Ok((_, bytes)) => bytes,
         Err(fault) => return Ok(Found::Unusable(fault)),
     };
-    let len = usize::try_from(found.len()).unwrap_or(usize::MAX);
-    let bytes = &bytemuck::cast_slice(&words)[..len];
-    match Module::from_bytes_signed(engine, bytes, keys) {
+    match Module::from_bytes_signed(engine, &*bytes, keys) {
         Ok(module) => Ok(Found::Module {
             module,
             bytes: found.len(),
@@ -343,12 +343,12 @@ pub(crate) fn check(
     read_checked(file, found, request).map(|(metadata, _)| metadata)
 }
 
-/// Like [`check`], and returns the bytes of the artifact as well, in words.
+/// Like [`check`], and returns the bytes of the artifact as well.
 fn read_checked(
     file: &mut File,
     found: &Metadata,
     request: Option<&Request>,
-) -> Result<(ArtifactMetadata, Vec<u64>), Unusable> {
+) -> Result<(ArtifactMetadata, Aligned), Unusable> {
     let fault = |reason: String, remedy| Unusable { reason, remedy };
     let unreadable = |error: io::Error| {
         // The file is shorter than when it was opened: somebody truncated it.
@@ -374,17 +374,13 @@ fn read_checked(
         return Err(fault(reason, Remedy::Delete));
     }
     let len = usize::try_from(found.len()).unwrap_or(usize::MAX);
-    let mut words: Vec<u64> = Vec::new();
-    words
-        .try_reserve_exact(len.div_ceil(8))
+    let mut bytes = Aligned::zeros(len)
         .map_err(|_| fault("there is no memory to read it".to_owned(), Remedy::Leave))?;
-    words.resize(len.div_ceil(8), 0);
-    let bytes = &mut cast_slice_mut(&mut words)[..len];
     file.rewind()
-        .and_then(|()| file.read_exact(bytes))
+        .and_then(|()| file.read_exact(&mut bytes))
         .map_err(unreadable)?;
     let damage = |error: &dyn std::fmt::Display| fault(error.to_string(), Remedy::Delete);
-    let artifact = Artifact::parse(bytes, None).map_err(|e| damage(&e))?;
+    let artifact = Artifact::parse(&bytes, None).map_err(|e| damage(&e))?;
     artifact.verify_digest(None).map_err(|e| damage(&e))?;
     let metadata = ArtifactMetadata::decode(artifact.section(artifact.header().metadata))
         .map_err(|e| damage(&e))?;
@@ -404,7 +400,7 @@ fn read_checked(
             return Err(fault(reason.to_owned(), Remedy::Delete));
         }
     }
-    Ok((metadata, words))
+    Ok((metadata, bytes))
 }
 
 /// Looks for an entry, reads it and checks it in full, for a caller that wants its bytes and maps
@@ -422,9 +418,8 @@ pub(crate) fn read(
     };
     let found = file.metadata().map_err(|error| not_opened(&path, &error))?;
     may_be_ours(&found).and_then(|()| one_name(&found))?;
-    let (_, words) = read_checked(&mut file, &found, Some(request))?;
-    let len = usize::try_from(found.len()).unwrap_or(usize::MAX);
-    let artifact = Artifact::parse(&cast_slice(&words)[..len], None).map_err(|error| Unusable {
+    let (_, bytes) = read_checked(&mut file, &found, Some(request))?;
+    let artifact = Artifact::parse(&bytes, None).map_err(|error| Unusable {
         reason: error.to_string(),
         remedy: Remedy::Delete,
     })?;

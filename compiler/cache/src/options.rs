@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use precast_artifact::Artifact;
+use precast_artifact::{Aligned, Artifact};
 use precast_loader::TrustedKeys;
 use precast_signature::SecretKey;
 
@@ -104,10 +104,8 @@ impl Options {
         let Some(secret) = &self.secret else {
             return self.trusted.is_none().then_some(artifact.into());
         };
-        let mut words = vec![0_u64; artifact.len().div_ceil(8)];
-        bytemuck::cast_slice_mut(&mut words)[..artifact.len()].copy_from_slice(artifact);
-        let aligned = &bytemuck::cast_slice(&words)[..artifact.len()];
-        let parsed = Artifact::parse(aligned, None).ok()?;
+        let aligned = Aligned::new(artifact);
+        let parsed = Artifact::parse(&aligned, None).ok()?;
         secret.sign_file(&parsed).ok().map(Cow::Owned)
     }
 }

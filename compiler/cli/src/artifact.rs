@@ -4,17 +4,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use precast_artifact::records::{ExternKind, IMPORTED, INDEX64, MUTABLE, SHARED};
-use precast_artifact::{Artifact, ValType};
+use precast_artifact::{Aligned, Artifact, ValType};
 use precast_compiler::{Compiler, Settings};
 
 use crate::files;
 use crate::program::Program;
 
-/// The bytes of an artifact, aligned so that its records can be read in place.
-pub(crate) struct Bytes {
-    words: Vec<u64>,
-    len: usize,
-}
+/// The bytes of an artifact.
+pub(crate) struct Bytes(Aligned);
 
 impl Bytes {
     /// Reads an artifact without checking its content. A module is compiled with the default
@@ -39,17 +36,12 @@ impl Bytes {
     }
 
     pub(crate) fn aligned(bytes: &[u8]) -> Self {
-        let mut words = vec![0; bytes.len().div_ceil(8)];
-        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
-        Self {
-            words,
-            len: bytes.len(),
-        }
+        Self(Aligned::new(bytes))
     }
 
     /// All bytes of the file.
     pub(crate) fn all(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.words)[..self.len]
+        &self.0
     }
 
     /// Checks the bytes and returns them as an artifact. The error names `path`.

@@ -14,10 +14,10 @@ use precast_artifact::executable::{
     Options, PAYLOAD_MAGIC, PAYLOAD_SECTION, PAYLOAD_VERSION, PayloadRecord,
 };
 use precast_artifact::target::Arch;
-use precast_artifact::{Artifact, HEADER_OFFSET};
+use precast_artifact::{Aligned, Artifact, HEADER_OFFSET};
 
+use crate::Error;
 use crate::elf::{Elf, PT_LOAD, PT_NOTE, Program, SECTION_LEN, Section, Symbols};
-use crate::{Error, in_words};
 
 /// No program is linked to run at addresses from here on.
 const MAX_ADDRESS: u64 = 1 << 46;
@@ -32,8 +32,8 @@ const MAX_SECTIONS: usize = 0xff00 - 16;
 /// [`Error::Runner`] if the runner is not one, is one of another version or for another machine, or
 /// has a program already; [`Error::Artifact`] for a damaged artifact.
 pub fn executable(runner: &[u8], artifact: &[u8], options: &Options) -> Result<Vec<u8>, Error> {
-    let words = in_words(artifact);
-    let artifact = Artifact::parse(&bytemuck::cast_slice(&words)[..artifact.len()], None)?;
+    let aligned = Aligned::new(artifact);
+    let artifact = Artifact::parse(&aligned, None)?;
     let elf = Elf::parse(runner).ok_or_else(|| Error::runner("it is not an ELF executable"))?;
     let (sections, payload) = find_payload(&elf)?;
     check(&payload.record, &artifact)?;

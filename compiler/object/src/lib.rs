@@ -43,7 +43,7 @@ use cranelift_object::object::write::{Symbol, SymbolId, SymbolSection};
 use cranelift_object::object::{SectionKind, SymbolFlags, SymbolKind, SymbolScope};
 use cranelift_object::{ObjectBuilder, ObjectModule, ObjectProduct};
 use precast_artifact::target::{Arch, Os};
-use precast_artifact::{Artifact, HEADER_OFFSET};
+use precast_artifact::{Aligned, Artifact, HEADER_OFFSET};
 
 /// Why an artifact cannot be an object file.
 #[derive(Debug, thiserror::Error)]
@@ -150,8 +150,8 @@ pub fn object_file_for(artifact: &[u8], symbol: &str, system: System) -> Result<
             found: symbol.to_owned(),
         });
     }
-    let words = in_words(artifact);
-    let parsed = Artifact::parse(&bytemuck::cast_slice(&words)[..artifact.len()], None)?;
+    let aligned = Aligned::new(artifact);
+    let parsed = Artifact::parse(&aligned, None)?;
     let header = parsed.header();
     let count = parsed.got_records().len();
     if count > 0 {
@@ -185,13 +185,6 @@ impl Error {
             what: what.to_owned(),
         }
     }
-}
-
-/// A copy of the bytes that is aligned to 8 bytes, as records that are read in place are.
-fn in_words(bytes: &[u8]) -> Vec<u64> {
-    let mut words = vec![0_u64; bytes.len().div_ceil(8)];
-    bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
-    words
 }
 
 fn write(

@@ -5,14 +5,12 @@ use std::num::NonZero;
 use precast_artifact::target::{Arch, Os};
 use precast_artifact::trailer::{FileSignature, encode};
 use precast_artifact::writer::ArtifactBuilder;
-use precast_artifact::{Artifact, Strategy};
+use precast_artifact::{Aligned, Artifact, Strategy};
 use precast_signature::{Error, KeyId, SecretKey, State, TrustedKeys};
 
 /// Bytes that records can be read from in place.
 fn aligned(bytes: &[u8]) -> &'static [u8] {
-    let mut words = vec![0_u64; bytes.len().div_ceil(8)];
-    bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
-    &bytemuck::cast_slice(words.leak())[..bytes.len()]
+    Aligned::new(bytes).leak()
 }
 
 fn parse(bytes: &[u8]) -> Artifact<'static> {

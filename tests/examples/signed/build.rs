@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use precast_artifact::Artifact;
+use precast_artifact::{Aligned, Artifact};
 use precast_compiler::{Compiler, Settings};
 use precast_signature::SecretKey;
 
@@ -17,13 +17,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         ..Settings::default()
     };
     let compiled = Compiler::new(settings)?.compile(&wasm)?;
-    // Records are read in place, and must be aligned.
-    let mut words = vec![0_u64; compiled.artifact.len().div_ceil(8)];
-    let bytes = &mut bytemuck::cast_slice_mut(&mut words)[..compiled.artifact.len()];
-    bytes.copy_from_slice(&compiled.artifact);
+    let bytes = Aligned::new(&compiled.artifact);
 
     let secret = SecretKey::generate()?;
-    let signed = secret.sign_file(&Artifact::parse(bytes, None)?)?;
+    let signed = secret.sign_file(&Artifact::parse(&bytes, None)?)?;
     let out = std::env::var("OUT_DIR")?;
     std::fs::write(Path::new(&out).join("plugin.precast"), signed)?;
     std::fs::write(Path::new(&out).join("vendor.pub"), secret.public().to_pem())?;

@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::path::Path;
 
-use precast_artifact::Artifact;
 use precast_artifact::writer::join;
+use precast_artifact::{Aligned, Artifact};
 use precast_compiler::{Compiler, Settings};
 
 const VARIANTS: [(&str, &str); 4] = [
@@ -25,15 +25,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             ..Settings::default()
         };
         let bytes = Compiler::new(settings)?.compile(&wasm)?.artifact;
-        // Records are read in place, and must be aligned.
-        let mut words = vec![0_u64; bytes.len().div_ceil(8)];
-        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(&bytes);
-        artifacts.push((words, bytes.len()));
+        artifacts.push(Aligned::new(&bytes));
     }
-    let views = artifacts.iter().map(|(words, len)| {
-        let bytes: &[u8] = &bytemuck::cast_slice(words)[..*len];
-        Ok::<_, precast_artifact::Error>((Artifact::parse(bytes, None)?, bytes))
-    });
+    let views = artifacts
+        .iter()
+        .map(|bytes| Ok::<_, precast_artifact::Error>((Artifact::parse(bytes, None)?, &**bytes)));
     let file = join(&views.collect::<Result<Vec<_>, _>>()?)?;
     let out = Path::new(&std::env::var("OUT_DIR")?).join("guest.variants");
     std::fs::write(out, file)?;

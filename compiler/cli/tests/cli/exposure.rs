@@ -6,7 +6,7 @@ use std::fs::{self, FileTimes, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use precast_artifact::{Artifact, HEADER_OFFSET};
+use precast_artifact::{Aligned, Artifact, HEADER_OFFSET};
 
 use crate::{Dir, Ran};
 
@@ -175,10 +175,7 @@ fn wat(steps: &[Step<'_>]) -> String {
 /// The offset in the file of an artifact of the instruction that returns 7.
 fn code(artifact: &Path) -> u32 {
     let bytes = fs::read(artifact).expect("readable");
-    let mut words = vec![0_u64; bytes.len().div_ceil(8)];
-    let aligned = &mut bytemuck::cast_slice_mut(&mut words)[..bytes.len()];
-    aligned.copy_from_slice(&bytes);
-    let text = Artifact::parse(aligned, None)
+    let text = Artifact::parse(&Aligned::new(&bytes), None)
         .expect("an artifact")
         .header()
         .text;

@@ -7,7 +7,7 @@
 use std::mem::{offset_of, size_of};
 
 use precast_artifact::records::*;
-use precast_artifact::{HEADER_OFFSET, Header, Section, reader};
+use precast_artifact::{Aligned, HEADER_OFFSET, Header, Section, reader};
 
 use crate::Case;
 
@@ -52,26 +52,20 @@ const BYTES: &[Named] = tables!(
     custom_sections: 4,
 );
 
-/// An artifact that is being changed, as aligned as a mapping.
-pub struct Mutant {
-    words: Vec<u64>,
-    len: usize,
-}
+/// An artifact that is being changed, aligned like a mapping.
+pub struct Mutant(Aligned);
 
 impl Mutant {
     pub fn new(bytes: &[u8]) -> Self {
-        let mut words = vec![0_u64; bytes.len().div_ceil(8)];
-        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
-        let len = bytes.len();
-        Self { words, len }
+        Self(Aligned::new(bytes))
     }
 
     pub fn bytes(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.words)[..self.len]
+        &self.0
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.len]
+        &mut self.0
     }
 
     pub fn header_mut(&mut self) -> &mut Header {
@@ -95,7 +89,7 @@ impl Mutant {
     fn record(&self, section: Section, size: usize, i: usize) -> Option<usize> {
         let start = usize::try_from(section.start).ok()?;
         let at = HEADER_OFFSET.checked_add(start)?.checked_add(i * size)?;
-        (at.checked_add(size)? <= self.len).then_some(at)
+        (at.checked_add(size)? <= self.0.len()).then_some(at)
     }
 
     fn get(&self, at: usize, width: usize) -> u64 {
