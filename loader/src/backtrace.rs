@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use precast_artifact::shown;
 
+/// Bytes of a name that a backtrace has.
+pub(crate) const MAX_NAME: usize = 4096;
+
 /// A mapped artifact as frames hold it. The layer above implements this, see
 /// [`vm::module`](crate::vm).
 pub(crate) trait FrameModule: Any + Send + Sync + fmt::Debug {
@@ -62,8 +65,8 @@ impl FrameInfo {
     }
 
     /// The name of the function, from the module's name section or made from the index; `None` if
-    /// the artifact has no names. It is as the module has it and may have any characters. A
-    /// displayed backtrace shows them as [`shown`] does.
+    /// the artifact has no names. It is as the module has it and may have any characters, of which
+    /// the first 4096 bytes are kept. A displayed backtrace shows them as [`shown`] does.
     pub fn func_name(&self) -> Option<&str> {
         (!self.name.is_empty()).then_some(&*self.name)
     }
@@ -73,7 +76,7 @@ impl FrameInfo {
         Some(self.wasm_offset? as usize)
     }
 
-    /// The name of the module, from its name section.
+    /// The name of the module, from its name section; the first 4096 bytes.
     pub fn module_name(&self) -> Option<&str> {
         self.module.name()
     }

@@ -4,14 +4,14 @@
 //! id, which is a hash of their code, so no other file is mistaken for it. Only tables are read
 //! from the debug file, and nothing of it ever runs.
 
-use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
-use precast_artifact::Artifact;
 use precast_artifact::reader::hex;
+use precast_artifact::{Aligned, Artifact};
 
 use crate::error::Error;
+use crate::mapping::{open_at_once, regular_len};
 use crate::module::Module;
 use crate::vm::module::DebugData;
 
@@ -40,18 +40,12 @@ impl Module {
         if path.is_dir() {
             path.push(format!("{id}.debug"));
         }
-        let mut bytes = Vec::new();
-        File::open(&path)
-            .and_then(|mut file| file.read_to_end(&mut bytes))
-            .map_err(|source| Error::File {
-                action: "read the debug data in",
-                path: path.clone(),
-                source,
-            })?;
-        let mut words = vec![0_u64; bytes.len().div_ceil(size_of::<u64>())];
-        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(&bytes);
-        let aligned: &[u8] = bytemuck::cast_slice(&words);
-        let artifact = Artifact::parse(&aligned[..bytes.len()], None)?;
+        let bytes = read(&path).map_err(|source| Error::File {
+            action: "read the debug data in",
+            path: path.clone(),
+            source,
+        })?;
+        let artifact = Artifact::parse(&bytes, None)?;
         let (found, expected) = (hex(&artifact.build_id()), id);
         if found != expected {
             return Err(Error::Debug {
@@ -70,4 +64,13 @@ impl Module {
         self.code.set_debug(DebugData::of(&artifact));
         Ok(())
     }
+}
+
+/// The bytes of a regular file.
+fn read(path: &Path) -> io::Result<Aligned> {
+    let mut file = open_at_once(path)?;
+    let len = usize::try_from(regular_len(&file)?).unwrap_or(usize::MAX);
+    let mut bytes = Aligned::zeros(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
 }

@@ -24,6 +24,7 @@
 //! be, the image alone is copied into a sealed file.
 
 use std::fs::File;
+use std::io;
 use std::ops::Deref;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -202,16 +203,11 @@ pub(crate) enum Trust<'a> {
 impl Mapping {
     /// Maps the artifact at `path`.
     pub(crate) fn open(path: &Path, trust: Trust<'_>) -> Result<Self, Error> {
-        // O_NONBLOCK: without it, opening a FIFO waits for the other end.
-        let file = File::options()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(path)
-            .map_err(|source| Error::File {
-                action: "open",
-                path: path.to_path_buf(),
-                source,
-            })?;
+        let file = open_at_once(path).map_err(|source| Error::File {
+            action: "open",
+            path: path.to_path_buf(),
+            source,
+        })?;
         Self::from_file(file, path, trust)
     }
 
@@ -222,22 +218,14 @@ impl Mapping {
             path: path.to_path_buf(),
             source,
         };
-        let data = file.metadata().map_err(|e| fail("read the size of", e))?;
-        if !data.is_file() {
-            let what = if data.is_dir() {
-                "it is a directory"
-            } else {
-                "it is not a regular file"
-            };
-            return Err(fail("map", std::io::Error::other(what)));
-        }
-        if data.len() == 0 {
+        let len = regular_len(&file).map_err(|e| fail("map", e))?;
+        if len == 0 {
             return Err(ArtifactError::NotArtifact(FoundFile::Empty).into());
         }
         let first = read_start(&file, 0, FIRST);
-        let variants = variants::parse(bytemuck::cast_slice(&first), data.len())?;
+        let variants = variants::parse(bytemuck::cast_slice(&first), len)?;
         let place = match variants {
-            None => Place::whole(data.len()),
+            None => Place::whole(len),
             Some(all) => Place::of(variants::choose(&all, &full_host())?),
         };
         if matches!(trust, Trust::Unchecked) || sealed::has_verity(&file) {
@@ -486,6 +474,22 @@ impl Mapping {
     /// Address of the first byte of the text.
     pub(crate) fn text(&self) -> usize {
         self.bytes.as_ptr() as usize + HEADER_OFFSET + self.header().text.start as usize
+    }
+}
+
+/// Opens a file for reading. Without `O_NONBLOCK`, to open a FIFO waits for the other end.
+pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
+/// The length of a regular file. Others have no end, or wait for somebody to write.
+pub(crate) fn regular_len(file: &File) -> io::Result<u64> {
+    let data = file.metadata()?;
+    match data.is_file() {
+        true => Ok(data.len()),
+        false if data.is_dir() => Err(io::Error::other("it is a directory")),
+        false => Err(io::Error::other("it is not a regular file")),
     }
 }
 

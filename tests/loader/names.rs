@@ -53,3 +53,38 @@ fn backtraces_and_errors_show_names_harmlessly() {
         drop(first);
     }
 }
+
+/// A backtrace has the start of a name only: a module can have a name that is as long as itself,
+/// and a backtrace many copies of one.
+#[test]
+fn backtraces_cut_long_names() {
+    const KEPT: usize = 4096;
+    let names = [KEPT - 1, KEPT, KEPT + 1, 90_000].map(|len| "n".repeat(len));
+    let (before, after) = ("n".repeat(KEPT - 1), "n".repeat(5000));
+    let wide = ["\u{e9}", "\u{20ac}", "\u{1f600}"].map(|c| format!("{before}{c}{after}"));
+    let cases = names
+        .map(|name| (name.clone(), name[..name.len().min(KEPT)].to_owned()))
+        .into_iter()
+        .chain(wide.map(|name| (name, before.clone())));
+    for (name, kept) in cases {
+        let wat = format!(
+            r#"(module $"{name}"
+                (func $"{name}" (export "f") (param i32)
+                    (if (i32.eqz (local.get 0)) (then (unreachable)))
+                    (call $"{name}" (i32.sub (local.get 0) (i32.const 1)))))"#
+        );
+        for strategy in strategies() {
+            let engine = Engine::default();
+            let mut store = Store::new(&engine, ());
+            let instance = Instance::new(&mut store, &module(&engine, &wat, strategy), &[]);
+            let f = instance.unwrap().get_typed_func::<i32, ()>(&mut store, "f");
+            let error = f.unwrap().call(&mut store, 9).unwrap_err();
+            let frames = error.backtrace().unwrap().frames();
+            assert_eq!(frames.len(), 10);
+            for frame in frames {
+                assert_eq!(frame.func_name(), Some(&*kept));
+                assert_eq!(frame.module_name(), Some(&*kept));
+            }
+        }
+    }
+}

@@ -1,8 +1,11 @@
 //! Artifacts without names and addresses run like others, and get them back from their debug file.
 
-use precast_artifact::{Artifact, writer};
+use std::path::Path;
+use std::time::Duration;
+
+use precast_artifact::{Aligned, Artifact, Strategy, writer};
 use precast_loader::{Engine, Error, Linker, Module, Store};
-use precast_tests::{ArtifactFile, artifact, strategies};
+use precast_tests::{ArtifactFile, Watchdog, artifact, strategies};
 
 const WAT: &str = r#"(module
     (import "host" "f" (func $f (param i32)))
@@ -15,9 +18,7 @@ const WAT: &str = r#"(module
         (call_indirect (param i32) (i32.load8_u (i32.const 65530)) (i32.const 0))))"#;
 
 fn aligned(bytes: &[u8]) -> &'static [u8] {
-    let mut words = vec![0_u64; bytes.len().div_ceil(8)];
-    bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
-    &bytemuck::cast_slice(words.leak())[..bytes.len()]
+    Aligned::new(bytes).leak()
 }
 
 fn stripped(bytes: &[u8]) -> Vec<u8> {
@@ -115,4 +116,32 @@ fn no_other_file_is_taken_for_the_debug_file() {
         // Nothing of that was used.
         assert_eq!(run(&module).1[0].0, "wasm-function[1]");
     }
+}
+
+/// What is no regular file may have no end, or wait for somebody to write.
+#[test]
+fn debug_data_is_read_from_regular_files_only() {
+    let _watchdog = Watchdog::new(Duration::from_secs(60));
+    let small = ArtifactFile::new(&stripped(&artifact(WAT, Strategy::Checked)));
+    let module = small.open(&Engine::default());
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    let name = std::ffi::CString::new(fifo.to_str().unwrap()).unwrap();
+    // SAFETY: the path is a C string.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    let in_directory = dir.path().join(format!("{}.debug", module.build_id()));
+    std::fs::create_dir(&in_directory).unwrap();
+    for (path, why) in [
+        (fifo.as_path(), "it is not a regular file"),
+        (Path::new("/dev/zero"), "it is not a regular file"),
+        (dir.path(), "it is a directory"),
+    ] {
+        match module.load_debug(path).unwrap_err() {
+            Error::File { source, .. } => assert_eq!(source.to_string(), why),
+            error => panic!("{path:?}: {error}"),
+        }
+    }
+    // A file that says it is empty.
+    let error = module.load_debug("/proc/self/status").unwrap_err();
+    assert!(matches!(error, Error::Artifact(_)), "{error}");
 }

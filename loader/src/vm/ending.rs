@@ -134,6 +134,7 @@ impl RawFrames {
     pub(crate) fn resolve(&self, frames_at: impl Fn(usize) -> Vec<FrameInfo>) -> WasmBacktrace {
         let len = self.len as usize;
         let mut frames = Vec::with_capacity(len);
+        let mut truncated = self.truncated;
         for (i, pc) in self.pcs[..len].iter().enumerate() {
             // SAFETY: `walk` wrote the first `len`.
             let pc = unsafe { pc.assume_init() };
@@ -146,10 +147,13 @@ impl RawFrames {
                 called.by_host = self.by_host >> i & 1 != 0;
             }
             frames.extend(found);
+            // Calls that are compiled in make several frames of one.
+            if frames.len() > MAX_FRAMES || (frames.len() == MAX_FRAMES && i + 1 < len) {
+                frames.truncate(MAX_FRAMES);
+                truncated = true;
+                break;
+            }
         }
-        // Calls that are compiled in make several frames of one.
-        let truncated = self.truncated || frames.len() > MAX_FRAMES;
-        frames.truncate(MAX_FRAMES);
         WasmBacktrace { frames, truncated }
     }
 }

@@ -8,7 +8,7 @@ use precast_artifact::records::{NONE, SignatureRecord};
 use precast_artifact::{Artifact, TrapCode, addresses, module_name, traps};
 
 use super::images::Images;
-use crate::backtrace::{FrameInfo, FrameModule};
+use crate::backtrace::{FrameInfo, FrameModule, MAX_NAME};
 use crate::mapping::Mapping;
 use crate::types::{ConcreteFunc, FuncType};
 
@@ -31,7 +31,7 @@ impl FrameModule for MappedModule {
         let name = || {
             let artifact = self.artifact();
             let metadata = artifact.section(artifact.header().metadata);
-            module_name(metadata).map(str::to_owned)
+            module_name(metadata).map(|name| cut(name.as_bytes()))
         };
         self.name.get_or_init(name).as_deref()
     }
@@ -136,6 +136,7 @@ impl MappedModule {
 
     /// The frames that an address in the text stands for, innermost first, without where they were
     /// called from: that of its function, and before it those of calls that are compiled in there.
+    /// There are at most [`MAX_DEPTH`](addresses::MAX_DEPTH).
     pub(crate) fn frames_at(this: &Arc<Self>, pc: usize) -> Vec<FrameInfo> {
         let artifact = this.artifact();
         let offset = pc.checked_sub(this.text);
@@ -158,7 +159,7 @@ impl MappedModule {
             FrameInfo {
                 function: index,
                 name: match name {
-                    Some(name) => String::from_utf8_lossy(name).into_owned(),
+                    Some(name) => cut(name),
                     None => format!("wasm-function[{index}]"),
                 },
                 wasm_offset,
@@ -175,4 +176,14 @@ impl MappedModule {
             .map(|place| frame(place.function, Some(place.wasm)))
             .collect()
     }
+}
+
+/// A name of a module for backtraces, of at most [`MAX_NAME`] bytes: a module may have a name of
+/// any length, and a backtrace many copies of one.
+fn cut(name: &[u8]) -> String {
+    // A character that begins before the bound is whole.
+    let start = &name[..name.len().min(MAX_NAME + 3)];
+    let mut text = String::from_utf8_lossy(start).into_owned();
+    text.truncate(text.floor_char_boundary(MAX_NAME));
+    text
 }
