@@ -243,3 +243,31 @@ fn deadlines_race_with_returns() {
         }
     });
 }
+
+/// To close a runtime closes all instances, even if the drop of the data of some panics.
+#[test]
+fn panics_of_dropped_data_keep_no_instance_open() {
+    struct Data(bool);
+    impl Drop for Data {
+        fn drop(&mut self) {
+            assert!(!self.0, "in a drop");
+        }
+    }
+    let engine = engine();
+    let module = compile(&engine, GUEST, Strategy::Guarded);
+    let runtime = Runtime::with_data(&engine, || Data(false));
+    let new = |panics, name| {
+        let config = InstanceConfig::new().with_name(name);
+        let config = config.with_data(Data(panics));
+        runtime.instantiate(&module, config).unwrap()
+    };
+    // The latest is closed first.
+    let instances = [new(false, "a"), new(false, "b"), new(true, "c")];
+    let close = std::panic::AssertUnwindSafe(|| runtime.close());
+    let panic = std::panic::catch_unwind(close).unwrap_err();
+    assert_eq!(panic.downcast_ref(), Some(&"in a drop"));
+    for instance in &instances {
+        let ended = instance.call("fine", &[]);
+        assert!(matches!(ended, Err(Error::Closed { .. })), "{ended:?}");
+    }
+}

@@ -32,6 +32,7 @@ const WAT: &str = r#"(module
     (func (export "run") (local externref)
         (local.set 0 (call $fresh)) (call $beneath) (call $check (local.get 0)))
     (func (export "endless") (loop $l (br $l)))
+    (func (export "write") (i32.store8 (i32.const 9) (i32.const 1)))
     (func (export "fine") (result i32) (i32.const 7)))"#;
 
 /// `beneath` calls the function in the data of the store by `call_async`, and blocks meanwhile.
@@ -211,12 +212,18 @@ fn an_instance_is_not_reset_while_its_code_is_beneath_other_stacks() {
             });
             *store.data_mut() = Some(try_to_reset);
             run.call(&mut store, ()).unwrap();
-            // When nothing is beneath, there is nothing to refuse.
+            // When nothing is beneath, there is nothing to refuse. What code of the store wrote
+            // before, on another stack, is gone then.
+            func(&mut store, instance, "write")
+                .call(&mut store, ())
+                .unwrap();
             let reset = beneath(&mut store, depth, move |caller| {
                 instance.reset(&mut *caller).unwrap();
             });
             let reset = reset.typed::<(), ()>(&store).unwrap();
             block_on(reset.call_async(&mut store, ())).unwrap();
+            let memory = instance.get_memory(&mut store, "memory").unwrap();
+            assert_eq!(memory.data(&store)[9], 0);
             instance.reset(&mut store).unwrap();
         }
     }

@@ -9,23 +9,25 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use precast_artifact::{Interruption, Strategy};
+use precast_loader::runtime::{self, HostModule, InstanceConfig, Runtime, State};
 use precast_loader::{
-    AsContextMut, Caller, Engine, Error, Linker, MemoryType, SharedMemory, Store, Trap, TypedFunc,
-    UpdateDeadline,
+    AsContextMut, Caller, Engine, Error, Func, Linker, MemoryType, SharedMemory, Store, Trap,
+    TypedFunc, UpdateDeadline,
 };
 use precast_tests::executor::{block_on, poll_once};
 use precast_tests::{Source, Watchdog, strategies, trap};
 
-/// `wait` waits for a notification, `host` calls a host function that waits.
+/// `wait` waits for a notification, `host` calls a host function that waits for so many milliseconds
+/// for the interrupt.
 const WAT: &str = r#"(module
     (import "h" "m" (memory 1 1 shared))
-    (import "h" "host" (func $host (result i32)))
+    (import "h" "host" (func $host (param i64) (result i32)))
     (import "h" "forever" (func $forever))
     (func (export "wait") (param i64) (result i32)
         (memory.atomic.wait32 (i32.const 0) (i32.const 0) (local.get 0)))
     (func (export "wait64") (param i64) (result i32)
         (memory.atomic.wait64 (i32.const 0) (i64.const 0) (local.get 0)))
-    (func (export "host") (param i64) (result i32) (call $host))
+    (func (export "host") (param i64) (result i32) (call $host (local.get 0)))
     (func (export "forever") (call $forever)))"#;
 
 struct Guest {
@@ -65,8 +67,8 @@ fn guest_of(engine: Engine, strategy: Strategy) -> Guest {
     let mut linker: Linker<u32> = Linker::new(&engine);
     linker.shared_memory("h", "m", memory.clone()).unwrap();
     linker
-        .func_wrap("h", "host", |mut caller: Caller<'_, u32>| {
-            i32::from(can_be_read(&mut caller, 30))
+        .func_wrap("h", "host", |mut caller: Caller<'_, u32>, time: i64| {
+            i32::from(can_be_read(&mut caller, time as i32))
         })
         .unwrap();
     linker
@@ -130,7 +132,7 @@ fn code_that_waits_goes_on_for_as_long_as_the_host_says() {
         for func in [guest.wait, guest.wait64] {
             // Until its time is over.
             guest.go_on(u32::MAX);
-            assert_eq!(guest.call(func, 40_000_000).unwrap(), 2);
+            assert_eq!(guest.call(func, 200_000_000).unwrap(), 2);
             assert!(*guest.store.data() > 0);
             // Until the host says otherwise.
             guest.go_on(2);
@@ -237,17 +239,17 @@ fn host_functions_that_wait_are_not_told_to_end_if_the_host_decides() {
         let mut guest = guest(strategy);
         let host = guest.host;
         guest.go_on(u32::MAX);
-        assert_eq!(guest.call(host, 0).unwrap(), 0);
+        assert_eq!(guest.call(host, 30).unwrap(), 0);
         assert_eq!(*guest.store.data(), 0, "host functions are not asked about");
         // Passed before.
         guest.store.set_epoch_deadline(0).unwrap();
-        assert_eq!(guest.call(host, 0).unwrap(), 0);
+        assert_eq!(guest.call(host, 5).unwrap(), 0);
         guest.store.interrupt_handle().interrupt();
-        assert_eq!(trap(guest.call(host, 0)), Trap::Interrupt);
+        assert_eq!(trap(guest.call(host, 30_000)), Trap::Interrupt);
         guest.store.interrupt_handle().clear();
         guest.store.epoch_deadline_trap();
         guest.store.set_epoch_deadline(1).unwrap();
-        assert_eq!(trap(guest.call(host, 0)), Trap::Interrupt);
+        assert_eq!(trap(guest.call(host, 30_000)), Trap::Interrupt);
     }
 }
 
@@ -360,4 +362,56 @@ fn a_waker_that_panics_does_not_keep_others_from_being_woken() {
     );
     assert_eq!(woken.load(Ordering::SeqCst), 6);
     engine.increment_epoch();
+}
+
+/// Leaves a call in the store suspended for ever, whose task panics when it is woken. Returns when
+/// the code of the store is to end.
+fn leave_a_panicking_task(mut caller: Caller<'_, State>) -> Result<(), Error> {
+    let handle = caller.as_context_mut().interrupt_handle();
+    let forever = Func::wrap_async(&mut caller, |_, (): ()| {
+        Box::new(std::future::pending::<()>())
+    });
+    let forever = forever.typed::<(), ()>(&caller)?;
+    let mut future = Box::pin(forever.call_async(&mut caller, ()));
+    let waker = Waker::from(Arc::new(Task(|| panic!("in a waker"), || {})));
+    let mut context = Context::from_waker(&waker);
+    assert!(future.as_mut().poll(&mut context).is_pending());
+    std::mem::forget(future);
+    while !handle.is_interrupted() {
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+/// The thread that watches deadlines goes on when it has woken a task that panics, and so do those
+/// that close instances.
+#[test]
+fn a_waker_that_panics_does_not_keep_instances_from_being_closed() {
+    let _watchdog = Watchdog::new(Duration::from_secs(60));
+    let wat = r#"(module (import "h" "leave" (func $leave)) (export "leave" (func $leave))
+        (func (export "run") (call $leave)) (func (export "fine")))"#;
+    let engine = Engine::default();
+    let source = Source::new(Strategy::Guarded).interruption(Interruption::Epoch);
+    let module = source.module(&engine, wat);
+    let runtime: Runtime = Runtime::new(&engine);
+    let host = HostModule::builder("h").func("leave", leave_a_panicking_task);
+    host.instantiate(&runtime).unwrap();
+    let new = || runtime.instantiate(&module, InstanceConfig::new()).unwrap();
+    // One after the other, with the same thread that watches.
+    for _ in 0..3 {
+        let soon = runtime::Context::with_timeout(Duration::from_millis(10));
+        let ended = new().with_context(&soon).call("run", &[]);
+        assert!(matches!(ended, Err(Error::DeadlineExceeded)), "{ended:?}");
+    }
+    // Two at the same time, which one thread closes.
+    let (first, second) = (new(), new());
+    std::thread::scope(|scope| {
+        let calls = [&first, &second].map(|instance| scope.spawn(|| instance.call("run", &[])));
+        std::thread::sleep(Duration::from_millis(20));
+        runtime.close_with_exit_code(5);
+        for call in calls {
+            let ended = call.join().unwrap();
+            assert!(matches!(ended, Err(Error::Closed { .. })), "{ended:?}");
+        }
+    });
 }

@@ -174,7 +174,7 @@ impl Gate {
         }
         let is_waited_for = call.waiting > 0;
         drop(call);
-        woken.map(Woken::wake).unwrap_or_default();
+        woken.map(Woken::wake_and_go_on).unwrap_or_default();
         if is_waited_for {
             self.changed.notify_all();
         }

@@ -239,19 +239,21 @@ impl<T: Send + 'static> Runtime<T> {
         registry.names.clear();
         let slots = std::mem::take(&mut registry.slots);
         drop(registry);
+        // All instances are closed before anything is freed: to drop data of the host may panic.
+        let mut leftovers = Vec::new();
         for slot in slots.into_values().rev() {
             match slot {
-                Slot::Named(member) => member.close(Closing::Exit(exit_code)),
+                Slot::Named(member) => leftovers.push(member.end(Closing::Exit(exit_code))),
                 Slot::Anonymous(member) => {
                     if let Some(member) = member.upgrade() {
-                        member.close(Closing::Exit(exit_code));
+                        leftovers.push(member.end(Closing::Exit(exit_code)));
                     }
                 }
                 Slot::Making(making) => making.stop(Closing::Exit(exit_code)),
             }
         }
         let prepared = std::mem::take(&mut *lock(&self.0.prepared));
-        drop(prepared);
+        drop((leftovers, prepared));
     }
 
     /// Instantiates a module: resolves its imports, makes the instance, and calls its start

@@ -44,8 +44,9 @@ pub(crate) unsafe fn ends(core: *mut StoreCore) -> bool {
     // SAFETY: by this function's contract.
     match unsafe { word(core) } {
         GO_ON => false,
-        // SAFETY: as above; threads may share this field.
-        word => word != Reason::Deadline as u64 || unsafe { !(*core).interrupt_users.asks() },
+        word if word != Reason::Deadline as u64 => true,
+        // SAFETY: as above; threads share this field, and nothing else is referred to.
+        _ => unsafe { !(*core).interrupt_users.asks.load(Ordering::SeqCst) },
     }
 }
 

@@ -27,7 +27,8 @@
 //! **Cancellation.** A suspended fiber whose future is dropped goes on once more: [`suspend`]
 //! returns an error, the shim drops the host future, and the activation ends as by a trap, at the
 //! landing pad of its entry. Nothing unwinds through wasm code. A future that is leaked instead
-//! leaves its stack and all that is on it as they are, for ever; the store refuses all calls then.
+//! leaves its stack and all that is on it as they are, for ever; the store refuses all calls of
+//! wasm code then, and all calls on stacks of their own.
 
 use std::ffi::c_void;
 use std::future::Future;
@@ -364,7 +365,12 @@ unsafe fn resume(fiber: NonNull<Fiber>, context: *mut c_void) -> bool {
         if (*core).vm.entry_sp == SUSPENDED {
             (*core).vm.entry_sp = 0;
         }
+        // The other edges do not say whether code of the store ran before.
+        let ran = (*core).ran();
         (*fiber).elsewhere.exchange(core);
+        if ran {
+            (*core).note_that_code_ran();
+        }
         (*fiber).around = (*core).fibers.running;
         (*fiber).context = context;
         (*core).fibers.running = fiber;

@@ -124,6 +124,12 @@ impl Woken {
         }
     }
 
+    /// Wakes the task where others are to be woken afterwards: a panic of its waker has been
+    /// reported by the panic hook, and concerns nobody here.
+    pub(crate) fn wake_and_go_on(self) {
+        drop(catch_unwind(AssertUnwindSafe(|| self.wake())));
+    }
+
     /// Wakes all of them, even if some panic. The first panic continues then.
     fn wake_all(all: Vec<Self>) {
         let mut first = None;
@@ -143,13 +149,6 @@ impl Woken {
         return self.0.is_some().then_some(self);
         #[cfg(not(feature = "async"))]
         None
-    }
-}
-
-impl InterruptUsers {
-    /// Whether the host decides when a deadline has passed, and not now already.
-    pub(super) fn asks(&self) -> bool {
-        self.asks.load(Ordering::SeqCst)
     }
 }
 
@@ -239,8 +238,9 @@ pub(crate) type SharedInterrupt = Arc<Mutex<Option<Interrupt>>>;
 pub(crate) struct InterruptUsers {
     deadline: Option<u64>,
     handle: Option<SharedInterrupt>,
-    /// Whether the host decides when a deadline has passed. Other threads read this.
-    asks: AtomicBool,
+    /// Whether the host decides when a deadline has passed, and not now already. Other threads read
+    /// this.
+    pub(super) asks: AtomicBool,
     /// The host gave fuel, and not all there is.
     fuel: bool,
 }
