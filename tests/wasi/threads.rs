@@ -1,6 +1,7 @@
 //! Programs with threads.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -233,5 +234,42 @@ fn a_program_runs_once() {
         stopped.stop();
         let ended = stopped.run(&program, move || Ok(Store::new(&engine, ())));
         assert_eq!(ended.unwrap_err().trap().unwrap(), Trap::Interrupt);
+    }
+}
+
+/// A thread whose store cannot be made does not start: an error tells the program, and a panic ends
+/// it. In both cases nobody waits for the thread.
+#[test]
+fn a_thread_without_a_store_does_not_start() {
+    let _watchdog = Watchdog::new(Duration::from_secs(60));
+    let body = r#"
+        (func (export "wasi_thread_start") (param i32 i32) unreachable)
+        (func (export "_start")
+            (call $exit (call $spawn (i32.const 0))))"#;
+    for strategy in strategies() {
+        for panics in [false, true] {
+            let engine = Engine::default();
+            let module = module(&engine, &format!("(module {IMPORTS} {body})"), strategy);
+            let mut linker = Linker::new(&engine);
+            add_to_linker(&mut linker, |wasi: &mut SharedWasiCtx| wasi).unwrap();
+            let threads = WasiThreads::new(1);
+            threads.add_to_linker(&mut linker, &module).unwrap();
+            let program = linker.instantiate_pre(&module).unwrap();
+            let wasi = SharedWasiCtx::new(WasiCtxBuilder::new().build());
+            let is_first = AtomicBool::new(true);
+            let new_store = move || match is_first.swap(false, Ordering::SeqCst) {
+                true => Ok(Store::new(&engine, wasi.clone())),
+                false if panics => panic!("no store"),
+                false => Err(Error::host("no store")),
+            };
+            let ended = threads.run(&program, new_store).unwrap_err();
+            threads.wait();
+            if panics {
+                assert!(ended.to_string().contains("panicked"), "{ended}");
+            } else {
+                // EAGAIN, negative.
+                assert!(matches!(ended, Error::Exit(-6)), "{ended}");
+            }
+        }
     }
 }

@@ -59,10 +59,14 @@ impl OutputPipe {
     /// [`OutputPipe::take`] that waits until something was written, for at most so long. `None` if
     /// nothing was.
     pub fn wait(&self, at_most: Duration) -> Option<Vec<u8>> {
-        let end = Instant::now() + at_most;
+        // A time that is too far away to be named is for ever.
+        let end = Instant::now().checked_add(at_most);
         let mut bytes = self.lock();
         while bytes.is_empty() {
-            let left = end.checked_duration_since(Instant::now())?;
+            let left = match end {
+                Some(end) => end.checked_duration_since(Instant::now())?,
+                None => Duration::MAX,
+            };
             let waited = self.0.written.wait_timeout(bytes, left);
             bytes = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -109,6 +113,18 @@ mod tests {
         assert_eq!(guest.write(b"too long").unwrap(), 5);
         assert_eq!(pipe.wait(Duration::ZERO).unwrap(), b"too l");
         assert_eq!(pipe.wait(Duration::from_millis(1)), None);
+    }
+
+    #[test]
+    fn the_longest_time_is_for_ever() {
+        let pipe = OutputPipe::new(5);
+        let mut guest = pipe.clone();
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(10));
+            guest.write_all(b"late").unwrap();
+        });
+        assert_eq!(pipe.wait(Duration::MAX).unwrap(), b"late");
+        writer.join().unwrap();
     }
 
     #[test]

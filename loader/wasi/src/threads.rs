@@ -214,23 +214,24 @@ impl<T> Threads<T> {
     fn end(&self, tid: i32, result: Result<(), Error>) {
         let mut state = self.lock();
         let handle = state.running.remove(&tid);
+        let mut others = Vec::new();
         let program = match tid == 0 || result.is_err() {
             true => {
                 if !state.has_ended {
                     state.has_ended = true;
                     state.ended = Some(result);
                 }
-                for handle in state.running.values().flatten() {
-                    handle.interrupt();
-                }
+                others.extend(state.running.values().flatten().cloned());
                 // No thread starts any more.
                 state.program.take()
             }
             false => None,
         };
         drop(state);
-        drop((handle, program));
         self.changed.notify_all();
+        // To wake what waits in a store may run code of the host, so no lock is held.
+        others.iter().for_each(InterruptHandle::interrupt);
+        drop((handle, program));
     }
 }
 
@@ -272,17 +273,32 @@ fn spawn<T: Send + 'static>(threads: &Weak<Threads<T>>, argument: i32) -> Result
 ///
 /// # Errors
 /// The error of `new_store`, [`Error::Memory`] if the system refuses.
+///
+/// # Panics
+/// If `new_store` does.
 fn start<T: Send + 'static>(
     threads: &Arc<Threads<T>>,
     tid: i32,
     argument: Option<i32>,
 ) -> Result<(), Error> {
-    let started = begin(threads, tid, argument);
-    if started.is_err() {
-        threads.lock().running.remove(&tid);
-        threads.changed.notify_all();
+    let place = Place { threads, tid };
+    begin(threads, tid, argument)?;
+    std::mem::forget(place);
+    Ok(())
+}
+
+/// The place of a thread that starts, which others get when this is dropped: if the thread does not
+/// start, because of an error or because `new_store` panics.
+struct Place<'a, T: 'static> {
+    threads: &'a Threads<T>,
+    tid: i32,
+}
+
+impl<T> Drop for Place<'_, T> {
+    fn drop(&mut self) {
+        self.threads.lock().running.remove(&self.tid);
+        self.threads.changed.notify_all();
     }
-    started
 }
 
 fn begin<T: Send + 'static>(
@@ -295,11 +311,12 @@ fn begin<T: Send + 'static>(
     let mut store = (program.new_store)()?;
     let handle = store.interrupt_handle();
     let mut state = threads.lock();
-    if state.has_ended {
+    let has_ended = state.has_ended;
+    state.running.insert(tid, Some(handle.clone()));
+    drop(state);
+    if has_ended {
         handle.interrupt();
     }
-    state.running.insert(tid, Some(handle));
-    drop(state);
     let here = Arc::clone(threads);
     let run = move || {
         let running = Running { threads: here, tid };
