@@ -80,7 +80,9 @@ impl Func {
     ///
     /// To drop the future before it is ready ends the call: no more wasm code runs, as after a
     /// trap, and the futures of host functions are dropped. The store can be used again then. A
-    /// future that is leaked makes every later call in its store an [`Error::Suspended`].
+    /// future that is leaked makes every later call of wasm code in its store, and every later
+    /// `call_async`, an [`Error::Suspended`]. A host function that the host itself calls by
+    /// [`Func::call`] needs no wasm code, and runs as before.
     ///
     /// # Errors
     /// As for [`Func::call`]; [`Error::Memory`] if there is no room for a stack.

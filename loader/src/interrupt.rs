@@ -49,7 +49,8 @@ impl InterruptHandle {
 
     /// Whether the store's code is to end, for whatever reason: this handle, a deadline, a context,
     /// or because an instance is closed. Host functions need not ask, since the code ends when they
-    /// return.
+    /// return. A deadline ends nothing as long as the host
+    /// [decides about it](Store::epoch_deadline_callback).
     pub fn is_interrupted(&self) -> bool {
         lock(&self.0).as_ref().is_some_and(Interrupt::ends)
     }

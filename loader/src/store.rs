@@ -157,8 +157,9 @@ impl<T: 'static> Store<T> {
 
     /// Sets who decides when the [deadline](Store::set_epoch_deadline) of the store has passed,
     /// instead of the code ending: code may go on with a new deadline, or be suspended first. A
-    /// deadline that passes while a host function runs is decided on when code runs again. An error
-    /// ends the call.
+    /// deadline that passes while a host function runs, or waits, is decided on when code runs
+    /// again. Code that waits at an address of a shared memory is asked about while it waits. An
+    /// error ends the call.
     ///
     /// `decide` is not asked again while it runs: code that it calls ends at the deadline. Other
     /// reasons to end, like an [`InterruptHandle`](crate::InterruptHandle), are not asked about.

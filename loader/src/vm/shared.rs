@@ -11,9 +11,12 @@
 //! shrinks, is never reset, and never becomes part of a snapshot.
 //!
 //! The bytes are everybody's. Rust code reads and writes them only by atomic accesses
-//! ([`Shared::read`], [`Shared::write`]), so that two threads of the host cannot make a data race,
-//! whatever they do. (The operators `memory.copy` and `memory.fill` are calls of `memmove` and
-//! `memset` on behalf of machine code, which is free to race.)
+//! ([`Shared::read`], [`Shared::write`]), so two threads of the host never race with an access that
+//! is not atomic. Their accesses may overlap in different sizes, a word here and a byte there. The
+//! memory model of Rust does not define races of such accesses. On both architectures each is one
+//! instruction, which does not tear, so every byte that is read is one that was written. (The
+//! operators `memory.copy` and `memory.fill` are calls of `memmove` and `memset` on behalf of
+//! machine code, which is free to race.)
 
 use std::cell::UnsafeCell;
 use std::ptr::NonNull;

@@ -218,8 +218,10 @@ impl StoreCore {
         let entity = unsafe { memory.as_ref() };
         if entity.is_guarded() {
             let (start, end) = entity.space();
-            // Several instances of a store can have the same shared memory.
-            if self.guarded.iter().all(|known| known.start != start) {
+            // Several instances of a store can have the same shared memory. Other memories are not
+            // looked for, because there may be many.
+            let is_known = |known: &Guarded| known.start == start;
+            if entity.shared().is_none() || !self.guarded.iter().any(is_known) {
                 self.guarded.push(Guarded { start, end });
             }
         }
