@@ -40,6 +40,9 @@ pub trait WasmTyList: WasmParams + WasmResults + Send + 'static {}
 
 impl<P: WasmParams + WasmResults + Send + 'static> WasmTyList for P {}
 
+/// What a host function returns in Rust: a future of its result.
+type Answer<'a, R> = Box<dyn Future<Output = R> + Send + 'a>;
+
 const SHIMS: Shims = Shims {
     direct: std::ptr::null(),
     native: std::ptr::null(),
@@ -50,10 +53,7 @@ impl HostFunc {
     /// A host function that returns a future, from a closure over wasm's own types.
     pub(crate) fn wrap_async<T: Send + 'static, F, P: WasmTyList, R: WasmRet>(func: F) -> Self
     where
-        F: for<'a> Fn(Caller<'a, T>, P) -> Box<dyn Future<Output = R> + Send + 'a>
-            + Send
-            + Sync
-            + 'static,
+        F: for<'a> Fn(Caller<'a, T>, P) -> Answer<'a, R> + Send + Sync + 'static,
     {
         /// The parts before and after the wait are functions that are never inlined: they may use
         /// thread-locals, and the call may go on on another thread than it began on.
@@ -64,7 +64,7 @@ impl HostFunc {
             values: *mut ValRaw,
         ) -> HostFuture<'a, R>
         where
-            F: Fn(Caller<'a, T>, P) -> Box<dyn Future<Output = R> + Send + 'a> + 'static,
+            F: Fn(Caller<'a, T>, P) -> Answer<'a, R> + 'static,
         {
             // SAFETY: by the contract of `call`.
             unsafe {
@@ -93,7 +93,7 @@ impl HostFunc {
             values: *mut ValRaw,
         ) -> Result<(), Error>
         where
-            F: for<'a> Fn(Caller<'a, T>, P) -> Box<dyn Future<Output = R> + Send + 'a> + 'static,
+            F: for<'a> Fn(Caller<'a, T>, P) -> Answer<'a, R> + 'static,
         {
             // SAFETY: the values are those of the signature, with room for the results; `data` is a
             // body with an `F`; nothing is held here but the future.
@@ -112,11 +112,7 @@ impl HostFunc {
     /// A host function that returns a future, and whose type is known only at run time.
     pub(crate) fn new_async<T: Send + 'static, F>(ty: FuncType, func: F) -> Self
     where
-        F: for<'a> Fn(
-                Caller<'a, T>,
-                &'a [Val],
-                &'a mut [Val],
-            ) -> Box<dyn Future<Output = Result<(), Error>> + Send + 'a>
+        F: for<'a> Fn(Caller<'a, T>, &'a [Val], &'a mut [Val]) -> Answer<'a, Result<(), Error>>
             + Send
             + Sync
             + 'static,
@@ -150,11 +146,7 @@ impl HostFunc {
             results: &'a mut [Val],
         ) -> HostFuture<'a, Result<(), Error>>
         where
-            F: Fn(
-                Caller<'a, T>,
-                &'a [Val],
-                &'a mut [Val],
-            ) -> Box<dyn Future<Output = Result<(), Error>> + Send + 'a>,
+            F: Fn(Caller<'a, T>, &'a [Val], &'a mut [Val]) -> Answer<'a, Result<(), Error>>,
         {
             // SAFETY: by the contract of `call`.
             Box::into_pin(func(unsafe { Caller::new(import) }, params, results))
@@ -186,12 +178,7 @@ impl HostFunc {
             values: *mut ValRaw,
         ) -> Result<(), Error>
         where
-            F: for<'a> Fn(
-                    Caller<'a, T>,
-                    &'a [Val],
-                    &'a mut [Val],
-                )
-                    -> Box<dyn Future<Output = Result<(), Error>> + Send + 'a>
+            F: for<'a> Fn(Caller<'a, T>, &'a [Val], &'a mut [Val]) -> Answer<'a, Result<(), Error>>
                 + 'static,
         {
             // SAFETY: `data` is the body of the closure below; the values are those of its type,

@@ -8,7 +8,8 @@ use std::time::Duration;
 use precast_artifact::{Interruption, Strategy};
 use precast_loader::runtime::{HostModule, InstanceConfig, Runtime};
 use precast_loader::{
-    Engine, Error, Instance, Linker, Module, Store, Trap, TypedFunc, UpdateDeadline,
+    Engine, Error, Instance, Linker, Module, Store, Trap, TypedFunc, UpdateDeadline, WasmParams,
+    WasmResults,
 };
 use precast_tests::executor::{Pending, block_on, poll_once, poll_times};
 use precast_tests::{Source, Watchdog, strategies, trap};
@@ -74,15 +75,19 @@ fn start(engine: &Engine, module: &Module) -> (Store<u32>, Instance) {
     (store, instance)
 }
 
-fn mix(store: &mut Store<u32>, instance: Instance) -> TypedFunc<i32, i64> {
-    instance.get_typed_func(store, "mix").unwrap()
+fn func<P: WasmParams, R: WasmResults>(
+    store: &mut Store<u32>,
+    instance: Instance,
+    name: &str,
+) -> TypedFunc<P, R> {
+    instance.get_typed_func(store, name).unwrap()
 }
 
 #[test]
 fn code_that_goes_on_has_kept_all_its_values() {
     for (engine, module) in modules() {
         let (mut store, instance) = start(&engine, &module);
-        let mix = mix(&mut store, instance);
+        let mix = func::<i32, i64>(&mut store, instance, "mix");
         let expected = mix.call(&mut store, 300).unwrap();
         // Every check finds a deadline that has passed.
         store.epoch_deadline_callback(|mut store| {
@@ -133,7 +138,7 @@ fn code_that_was_suspended_at_a_deadline_can_be_dropped_anywhere() {
         let (mut store, instance) = start(&engine, &module);
         store.epoch_deadline_async_yield_and_update(0);
         store.set_epoch_deadline(0).unwrap();
-        let mix = mix(&mut store, instance);
+        let mix = func::<i32, i64>(&mut store, instance, "mix");
         for polls in 0..60 {
             let mut future = Box::pin(mix.call_async(&mut store, 30));
             assert!(poll_times(future.as_mut(), polls).is_none());
@@ -152,9 +157,7 @@ fn an_endless_guest_lets_others_run() {
         let (mut store, instance) = start(&engine, &module);
         store.epoch_deadline_async_yield_and_update(1);
         store.set_epoch_deadline(1).unwrap();
-        let endless = instance
-            .get_typed_func::<(), ()>(&mut store, "endless")
-            .unwrap();
+        let endless = func::<(), ()>(&mut store, instance, "endless");
         let mut future = Box::pin(endless.call_async(&mut store, ()));
         for _ in 0..20 {
             std::thread::scope(|scope| {
@@ -173,9 +176,7 @@ fn an_endless_guest_lets_others_run() {
 fn what_the_host_decides_counts() {
     for (engine, module) in modules() {
         let (mut store, instance) = start(&engine, &module);
-        let endless = instance
-            .get_typed_func::<(), ()>(&mut store, "endless")
-            .unwrap();
+        let endless = func::<(), ()>(&mut store, instance, "endless");
         store.set_epoch_deadline(0).unwrap();
         let count = |mut store: precast_loader::StoreContextMut<'_, u32>| {
             *store.data_mut() += 1;
@@ -230,12 +231,8 @@ fn what_the_host_decides_counts() {
 fn a_callback_may_call_the_guest() {
     for (engine, module) in modules() {
         let (mut store, instance) = start(&engine, &module);
-        let endless = instance
-            .get_typed_func::<(), ()>(&mut store, "endless")
-            .unwrap();
-        let fib = instance
-            .get_typed_func::<i64, i64>(&mut store, "fib")
-            .unwrap();
+        let endless = func::<(), ()>(&mut store, instance, "endless");
+        let fib = func::<i64, i64>(&mut store, instance, "fib");
         store.set_epoch_deadline(0).unwrap();
         store.epoch_deadline_callback(move |mut store| {
             assert_eq!(trap(fib.call(&mut store, 9)), Trap::Interrupt);
@@ -255,9 +252,7 @@ fn a_suspended_call_is_woken_when_it_is_to_end() {
     let _watchdog = Watchdog::new(Duration::from_secs(120));
     for (engine, module) in modules() {
         let (mut store, instance) = start(&engine, &module);
-        let wait = instance
-            .get_typed_func::<(), ()>(&mut store, "wait")
-            .unwrap();
+        let wait = func::<(), ()>(&mut store, instance, "wait");
         let handle = store.interrupt_handle();
         for deadline in [false, true] {
             if deadline {
@@ -281,9 +276,7 @@ fn a_suspended_call_is_woken_when_it_is_to_end() {
     }
     for (engine, module) in modules() {
         let (mut store, instance) = start(&engine, &module);
-        let wait = instance
-            .get_typed_func::<(), ()>(&mut store, "wait")
-            .unwrap();
+        let wait = func::<(), ()>(&mut store, instance, "wait");
         // Raised before the first poll, and before the call is suspended.
         let handle = store.interrupt_handle();
         handle.interrupt();

@@ -144,7 +144,10 @@ fn disassembles(bytes: &[u8], triple: &str) {
         .output();
     std::fs::remove_file(&path).expect("just written");
     match run {
-        Err(error) => eprintln!("skipped llvm-objdump: {error}"),
+        Err(error) => {
+            let test = "mach_o_and_coff_hold_the_artifact_too";
+            eprintln!("skipped a part of {test}, {triple} with llvm-objdump: {error}");
+        }
         Ok(output) => {
             let text = String::from_utf8_lossy(&output.stdout);
             assert!(output.status.success() && text.contains("double"), "{text}");
