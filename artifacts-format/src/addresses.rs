@@ -7,8 +7,8 @@
 //!   u32 start × n    where each function's entries start, in bytes from the end of this array
 //!   entries          each function's entries end where the next function's start
 //!   u32 m            number of functions with calls that are compiled in
-//!   (u32 function, u32 start) × m    ascending by function; start of its changes, in bytes from the
-//!                    end of this array
+//!   (u32 function, u32 start) × m    ascending by function; start of its changes, in bytes from
+//!                    the end of this array
 //!   changes          each function's changes end where the next function's start
 //! ```
 //!

@@ -1,7 +1,7 @@
 //! Executables: a runner (loader and WASI, without a program) with an artifact as one more segment.
 //!
 //! ```text
-//!   file:    | runner's segments, with the payload record | artifact | options | names of functions |
+//!   file:    | runner's segments, with the payload record | artifact | options | names |
 //!   memory:  |            as linked            | (free)   | artifact | options |
 //! ```
 //!

@@ -48,9 +48,10 @@ pub enum WriteError {
 }
 
 /// Returns the artifact without what only people and tools read: the names of functions, the
-/// address map, and the [custom sections](crate::custom_sections::is_debug) of debuggers. It runs in the same way, and its backtraces have numbers in place of names, and no
-/// offsets in the module. Its [build id](Artifact::build_id) stays the same, so that both can be
-/// found in the artifact that was stripped. Its digest is another one, and signatures are left out.
+/// address map, and the [custom sections](crate::custom_sections::is_debug) of debuggers. It runs
+/// in the same way, and its backtraces have numbers in place of names, and no offsets in the
+/// module. Its [build id](Artifact::build_id) stays the same, so that both can be found in the
+/// artifact that was stripped. Its digest is another one, and signatures are left out.
 ///
 /// # Errors
 /// [`WriteError::Target`].

@@ -2,9 +2,9 @@
 //!
 //! Cranelift's usual register allocator takes time in the square of the number of values that are
 //! alive at one place, as soon as these are far more than there are registers: 4,000 take a second,
-//! 70,000 minutes. Such code comes from generators and attackers, not from compilers, and runs at the speed of
-//! its stack accesses anyway. So a function with more than [`MANY`] is given to the other allocator, which
-//! passes over the code once. This depends on the function alone.
+//! 70,000 minutes. Such code comes from generators and attackers, not from compilers, and runs at
+//! the speed of its stack accesses anyway. So a function with more than [`MANY`] is given to the
+//! other allocator, which passes over the code once. This depends on the function alone.
 
 use cranelift_codegen::ir::{Function, Opcode, Value, ValueDef};
 use cranelift_entity::SecondaryMap;
@@ -12,8 +12,8 @@ use cranelift_entity::SecondaryMap;
 /// More values than this are many. Code of C compilers has some hundreds at most.
 pub(crate) const MANY: usize = 1000;
 
-/// Whether more than [`MANY`] values are alive at one place of an optimised function, in the order of its
-/// layout.
+/// Whether more than [`MANY`] values are alive at one place of an optimised function, in the order
+/// of its layout.
 pub(crate) fn is_high(func: &Function) -> bool {
     let dfg = &func.dfg;
     if dfg.num_values() <= MANY {

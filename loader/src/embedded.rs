@@ -27,8 +27,8 @@ macro_rules! include_artifact {
 ///
 /// The types and functions are: `Imports`, a trait with one function for each function that the
 /// module imports (but those of WASI); `add_to_linker`, which defines these for a
-/// [`Linker`](crate::Linker) whose store's data implement the trait; and `Exports`, a structure with
-/// one method for each export. A host whose module has changed a type does not compile.
+/// [`Linker`](crate::Linker) whose store's data implement the trait; and `Exports`, a structure
+/// with one method for each export. A host whose module has changed a type does not compile.
 ///
 /// ```ignore
 /// // build.rs: precast_build::Module::new("guest.wasm").compile()?;

@@ -17,8 +17,8 @@ use precast_loader::{
 use precast_tests::executor::{block_on, poll_once};
 use precast_tests::{Source, Watchdog, strategies, trap};
 
-/// `wait` waits for a notification, `host` calls a host function that waits for so many milliseconds
-/// for the interrupt.
+/// `wait` waits for a notification, `host` calls a host function that waits for so many
+/// milliseconds for the interrupt.
 const WAT: &str = r#"(module
     (import "h" "m" (memory 1 1 shared))
     (import "h" "host" (func $host (param i64) (result i32)))

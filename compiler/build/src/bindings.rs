@@ -154,8 +154,8 @@ fn result(of: &str) -> String {
     format!("::core::result::Result<{of}, ::precast_loader::Error>")
 }
 
-/// A name of the module as code in documentation. The name must not end that code or its line:
-/// what follows would be markup, and a block of code is a test, which `cargo test` of the host runs.
+/// A name of the module as code in documentation. The name must not end that code or its line: what
+/// follows would be markup, and a block of code is a test, which `cargo test` of the host runs.
 fn documented(name: &str) -> String {
     let name = shown(name).to_string();
     format!("`{}`", name.replace('`', "\\u{60}"))

@@ -9,7 +9,8 @@
 //! Linked statically, a runner needs nothing of the system that it runs on but its kernel:
 //!
 //! ```console
-//! $ RUSTFLAGS="-C target-feature=+crt-static" cargo install --path loader/runner --profile runner \
+//! $ RUSTFLAGS="-C target-feature=+crt-static" cargo install --path loader/runner \
+//!     --profile runner \
 //!     --target x86_64-unknown-linux-gnu       # or -musl, whose C library is smaller
 //! $ precast exe app.wasm -o app               # finds precast-runner beside precast
 //! $ cat Containerfile

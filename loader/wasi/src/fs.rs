@@ -54,8 +54,8 @@ pub use overlay::Overlay;
 /// # Paths
 /// A path is relative to the root of the file system: names with `/` between them, and the empty
 /// path for the root. No name is empty, `.` or `..`, or longer than 255 bytes, and no path has more
-/// than 256 names or 4095 bytes. Whoever calls has resolved symbolic links, except one at the end of
-/// the path. So no implementation resolves paths, and no guest leaves a file system by one.
+/// than 256 names or 4095 bytes. Whoever calls has resolved symbolic links, except one at the end
+/// of the path. So no implementation resolves paths, and no guest leaves a file system by one.
 ///
 /// # What callers check
 /// A caller has looked at a path before, and refuses what can never work, such as to remove a
@@ -63,9 +63,9 @@ pub use overlay::Overlay;
 /// implementation counts, and it must keep its own structure intact.
 ///
 /// # Errors
-/// An implementation returns the [`Errno`] that POSIX names for the case: `NOENT` where nothing
-/// is, `NOTDIR` if a name on the way is no directory, `EXIST` for a name that is taken, `ISDIR` for
-/// a directory where a file is expected, `NOTEMPTY`, `NOSPC`, `XDEV` if only a copy can do it, `IO`.
+/// An implementation returns the [`Errno`] that POSIX names for the case: `NOENT` where nothing is,
+/// `NOTDIR` if a name on the way is no directory, `EXIST` for a name that is taken, `ISDIR` for a
+/// directory where a file is expected, `NOTEMPTY`, `NOSPC`, `XDEV` if only a copy can do it, `IO`.
 /// Functions that change something return `ROFS` unless they are implemented.
 ///
 /// # Time

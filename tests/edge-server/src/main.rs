@@ -9,7 +9,7 @@
 //! $ ./run.sh                       # serves on 127.0.0.1:8080
 //! $ curl http://127.0.0.1:8080/good/20
 //! 6765
-//! $ ./run.sh --load 60             # serves itself 60 seconds of mixed requests, and checks the answers
+//! $ ./run.sh --load 60             # serves itself mixed requests for 60 s, checks the answers
 //! ```
 
 mod load;

@@ -9,7 +9,8 @@ fn scores(pages: usize, written: &[usize]) -> Vec<u8> {
     scores
 }
 
-/// The plan's pages, as ranges that go together whatever they are filled from: first, one past the last.
+/// The plan's pages, as ranges that go together whatever they are filled from: first, one past the
+/// last.
 fn kept(plan: &Plan) -> Vec<(usize, usize)> {
     let size = page_size();
     let mut kept: Vec<(usize, usize)> = Vec::new();
@@ -57,8 +58,8 @@ fn a_plan_keeps_to_its_bound() {
     }
 }
 
-/// Pages that are not written any more leave after as many samples as their score allows, and samples
-/// become rare while nothing changes.
+/// Pages that are not written any more leave after as many samples as their score allows, and
+/// samples become rare while nothing changes.
 #[test]
 fn what_was_learned_is_forgotten() {
     let learned = Learned::new(usize::MAX);

@@ -1,9 +1,9 @@
 //! [`MemoryFs`], a file system in memory.
 //!
 //! Nodes are in one table and directories have their numbers, so nothing recurses, however deep a
-//! guest nests directories. Everything that a guest makes is charged to the file system's limit: the
-//! room for contents that was allocated, names, and a flat sum for each node. A file that has lost
-//! its last name is charged until its last handle is closed.
+//! guest nests directories. Everything that a guest makes is charged to the file system's limit:
+//! the room for contents that was allocated, names, and a flat sum for each node. A file that has
+//! lost its last name is charged until its last handle is closed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};

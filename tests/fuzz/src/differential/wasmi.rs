@@ -1,5 +1,5 @@
-//! wasmi as the engine that precast is compared with. It is an interpreter that shares no code with precast
-//! except the parser.
+//! wasmi as the engine that precast is compared with. It is an interpreter that shares no code with
+//! precast except the parser.
 
 use precast_loader::{Trap, ValType};
 use wasmi::{
