@@ -5,9 +5,7 @@
 //! machine, `precast-runner` beside this program; this program itself, which is a runner too, but a
 //! large one.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -82,12 +80,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let bytes = files::read(&runner)?;
     let executable = precast_object::executable(&bytes, artifact.bytes(), &options)
         .with_context(|| format!("cannot put the program into `{}`", runner.display()))?;
-    files::write(&output, &executable)?;
-    if output != Path::new("-") {
-        let permissions = Permissions::from_mode(0o755);
-        fs::set_permissions(&output, permissions)
-            .with_context(|| format!("cannot make `{}` executable", output.display()))?;
-    }
+    files::write_executable(&output, &executable)?;
     tracing::info!(
         "wrote `{}`: {} bytes, {} of them the artifact",
         output.display(),

@@ -2,10 +2,12 @@
 //!
 //! An output is written to a temporary file in the same directory, which is then renamed. So a full
 //! disk or an interrupt leaves the old file, and a process that has mapped the old file does not
-//! see it change.
+//! see it change. An output has the permissions of the file that it replaces, which may be private,
+//! and otherwise those that the umask allows.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -25,8 +27,24 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))
 }
 
+/// Whether those who may read a file may execute it, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Data,
+    Executable,
+}
+
 /// Writes a file, all or nothing, or writes to standard output for `-`.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_as(Kind::Data, path, bytes)
+}
+
+/// Like [`write`], for a file that can be executed.
+pub(crate) fn write_executable(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_as(Kind::Executable, path, bytes)
+}
+
+fn write_as(kind: Kind, path: &Path, bytes: &[u8]) -> Result<()> {
     if path == Path::new("-") {
         return io::stdout()
             .write_all(bytes)
@@ -37,22 +55,36 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         bail!("{}: it is a directory", context());
     }
     // Devices and pipes are written in place: a file must not replace them, and they have no old
-    // content to keep.
+    // content to keep. Their permissions are the system's affair.
     let special = fs::metadata(path).is_ok_and(|found| !found.is_file());
     if special {
         fs::write(path, bytes)
     } else {
-        replace(path, bytes)
+        replace(kind, path, bytes)
     }
     .with_context(context)
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn replace(kind: Kind, path: &Path, bytes: &[u8]) -> io::Result<()> {
     // A symbolic link is followed, as it would be by writing in place.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let (temporary, mut file) = create_beside(path)?;
-    let written = file
-        .write_all(bytes)
+    let old = fs::metadata(path).ok().map(|found| {
+        let mode = found.permissions().mode() & 0o777;
+        match kind {
+            Kind::Data => mode,
+            Kind::Executable => mode | (mode & 0o444) >> 2,
+        }
+    });
+    // The system takes away what the umask says.
+    let new = match kind {
+        Kind::Data => 0o666,
+        Kind::Executable => 0o777,
+    };
+    let (temporary, mut file) = create_beside(path, old.map_or(new, |_| 0o600))?;
+    let permissions = old.map(Permissions::from_mode);
+    let written = permissions
+        .map_or(Ok(()), |permissions| file.set_permissions(permissions))
+        .and_then(|()| file.write_all(bytes))
         .and_then(|()| file.sync_all())
         .and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
@@ -62,7 +94,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Creates a temporary file in the same directory, under a name that is not in use.
-fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
+fn create_beside(path: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let process = std::process::id();
     for attempt in 0..100 {
@@ -70,6 +102,7 @@ fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
         match OpenOptions::new()
             .write(true)
             .create_new(true)
+            .mode(mode)
             .open(&temporary)
         {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -103,6 +136,41 @@ mod tests {
             "not changed in place"
         );
         assert_eq!(fs::read_dir(dir).expect("exists").count(), 2);
+    }
+
+    #[test]
+    fn outputs_keep_permissions() {
+        let temporary = tempfile::tempdir().expect("a temporary directory");
+        let mode = |path: &Path| {
+            let found = fs::metadata(path).expect("exists");
+            found.permissions().mode() & 0o777
+        };
+        let path = temporary.path().join("out");
+        // What the umask allows is found out by making a file and a directory.
+        File::create(temporary.path().join("file")).expect("writable");
+        fs::create_dir(temporary.path().join("directory")).expect("writable");
+        write(&path, b"new").expect("writable");
+        assert_eq!(mode(&path), mode(&temporary.path().join("file")));
+        for (old, as_data, as_executable) in [
+            (0o600, 0o600, 0o700),
+            (0o640, 0o640, 0o750),
+            (0o444, 0o444, 0o555),
+        ] {
+            let set = || fs::set_permissions(&path, Permissions::from_mode(old)).expect("ours");
+            set();
+            write(&path, b"data").expect("writable");
+            assert_eq!(mode(&path), as_data);
+            set();
+            write_executable(&path, b"program").expect("writable");
+            assert_eq!(mode(&path), as_executable);
+        }
+        fs::remove_file(&path).expect("ours");
+        write_executable(&path, b"program").expect("writable");
+        assert_eq!(mode(&path), mode(&temporary.path().join("directory")));
+        let device = Path::new("/dev/null");
+        let before = mode(device);
+        write_executable(device, b"program").expect("writable");
+        assert_eq!(mode(device), before);
     }
 
     #[test]
