@@ -59,7 +59,7 @@ pub use aligned::Aligned;
 pub use header::{FORMAT, HEADER_OFFSET, Header, MAGIC, Section};
 pub use module_name::module_name;
 pub use reader::{Artifact, Error, FoundFile, Host, Mismatch, digest};
-pub use shown::{Shown, shown};
+pub use shown::{Shown, shown, shown_lines};
 pub use types::{HeapType, RefType, ValType};
 
 /// Hash of an export's name: FNV-1a, 32 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>).

@@ -10,7 +10,11 @@ use core::fmt::{self, Write};
 
 /// Text whose [`Display`](fmt::Display) is harmless.
 #[derive(Debug, Clone, Copy)]
-pub struct Shown<'a>(&'a str);
+pub struct Shown<'a> {
+    text: &'a str,
+    /// Whether line breaks and tabs stay.
+    has_lines: bool,
+}
 
 /// Escapes `text`: each character that does not show as itself is written as `\u{…}`. These are
 /// control characters, line breaks, marks of direction and invisible characters.
@@ -20,13 +24,31 @@ pub struct Shown<'a>(&'a str);
 /// assert_eq!(name.to_string(), "f\\u{1b}[2J\\u{a}");
 /// ```
 pub const fn shown(text: &str) -> Shown<'_> {
-    Shown(text)
+    Shown {
+        text,
+        has_lines: false,
+    }
+}
+
+/// Escapes a message of several lines like [`shown()`], but for its line breaks and tabs. This is
+/// for messages that quote the lines of a file.
+///
+/// ```
+/// let message = precast_artifact::shown_lines("line 1:\n\tf\u{1b}[2J");
+/// assert_eq!(message.to_string(), "line 1:\n\tf\\u{1b}[2J");
+/// ```
+pub const fn shown_lines(text: &str) -> Shown<'_> {
+    Shown {
+        text,
+        has_lines: true,
+    }
 }
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match is_harmless(c) {
+        for c in self.text.chars() {
+            let is_layout = self.has_lines && matches!(c, '\n' | '\t');
+            match is_layout || is_harmless(c) {
                 true => f.write_char(c)?,
                 false => write!(f, "\\u{{{:x}}}", u32::from(c))?,
             }

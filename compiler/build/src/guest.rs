@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
+use precast_artifact::shown_lines;
+
 use crate::Error;
 use crate::environment::{Environment, is_of_the_host};
 
@@ -116,7 +118,8 @@ fn of_file(path: &Path) -> Result<Guest, Error> {
     let parsed = wat::Parser::new().parse_bytes(Some(path), &bytes);
     let wasm = parsed.map_err(|error| Error::Text {
         path: path.to_owned(),
-        message: error.to_string(),
+        // The message quotes the text.
+        message: shown_lines(&error.to_string()).to_string(),
     })?;
     Ok(Guest {
         wasm: wasm.into_owned(),

@@ -190,6 +190,15 @@ fn errors_name_the_guest() {
     assert!(refusal(missing, &cargo).contains("cannot read `"));
     let text = refusal(guest(&directory, "(module (func (foo)))"), &cargo);
     assert!(text.contains("guest.wat") && text.contains("foo"), "{text}");
+    let text = refusal(
+        guest(&directory, "(module\n\t(func (\u{1b}[2Jfoo)))"),
+        &cargo,
+    );
+    assert!(
+        text.contains("\n") && text.contains("\\u{1b}[2Jfoo"),
+        "{text}"
+    );
+    assert!(!text.contains('\u{1b}'), "{text}");
     let invalid = refusal(guest(&directory, "(module (func (result i32)))"), &cargo);
     assert!(
         invalid.starts_with("cannot compile the guest `"),

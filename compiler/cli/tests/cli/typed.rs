@@ -52,6 +52,11 @@ fn text_is_taken_for_a_module() {
         "{errors}"
     );
     assert!(errors.contains("wrong.wat:2:"), "{errors}");
+    // The quoted line is the text's, whose author is not trusted.
+    dir.write("wrong.wat", "(module\n\t(func (; \u{200b} ;) (param i33)))");
+    let errors = dir.precast(&["compile", "wrong.wat"]).stderr();
+    assert!(errors.contains("(func (; \\u{200b} ;)"), "{errors}");
+    assert!(!errors.contains('\u{200b}'), "{errors}");
 }
 
 #[test]
