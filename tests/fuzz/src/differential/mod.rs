@@ -19,10 +19,12 @@ mod subject;
 pub mod value;
 mod wasmi;
 
+use precast_loader::ValType;
+
 use self::wasmi::Wasmi;
 use crate::{Case, Run, Target};
-use scenario::{Call, Reference, Scenario};
-use settings::Ways;
+use scenario::{Call, Machine, Reference, Scenario};
+use settings::{Way, Ways};
 use subject::{Running, Subject};
 use value::Value;
 
@@ -67,61 +69,88 @@ struct Engines<O> {
 impl<O: Oracle> Engines<O> {
     fn compare(&mut self, case: &mut Case, mut scenario: Scenario) -> Result<(), String> {
         case.show(|| text(&scenario));
+        // Only precast itself can say what the backtraces of another way to compile must be.
+        if scenario.is_beyond_oracle || case.once_in(8) {
+            let plain = compile(&mut self.ways, Way::PLAIN, &scenario)?;
+            let exports = plain.iter().map(Subject::exported_functions);
+            add_calls(case, &mut scenario, exports);
+            let machine = Running::new(&plain, u64::MAX);
+            let reference = Reference::run(&scenario, machine);
+            return compare_ways(&mut self.ways, case, &scenario, reference);
+        }
         let modules = self.oracle.modules(&scenario.modules)?;
-        self.add_calls(case, &mut scenario, &modules);
-        let mut reference = Reference::run(&scenario, self.oracle.machine(&modules));
-        case.show(|| outcomes(&scenario, &reference.outcomes));
-        let ways = if case.once_in(4) { 2 } else { 1 };
-        for _ in 0..ways {
-            let way = self.ways.random(case);
-            let name = self.ways.describe(way);
-            case.show(|| name.clone());
-            let compile = |wasm: &Vec<u8>| self.ways.compile(way, wasm).map(Subject::new);
-            let subjects: Result<Vec<_>, _> = scenario.modules.iter().map(compile).collect();
-            let subjects = subjects.map_err(|error| format!("{name}: {error}"))?;
-            let fuel = if way.interruption.counts_fuel() && case.once_in(4) {
-                case.rng.u64(..2000)
-            } else {
-                u64::MAX
-            };
-            // In the second run, instances come from the pool where possible.
-            let runs = if case.once_in(3) { 2 } else { 1 };
-            for run in 0..runs {
-                let mut running = Running::new(&subjects, fuel);
-                let compared = reference.compare(&scenario, &mut running);
-                compared.map_err(|error| format!("{name}, run {run}, fuel {fuel}: {error}"))?;
-            }
-        }
-        Ok(())
+        let exports = modules.iter().map(|m| self.oracle.exported_functions(m));
+        add_calls(case, &mut scenario, exports);
+        let reference = Reference::run(&scenario, self.oracle.machine(&modules));
+        compare_ways(&mut self.ways, case, &scenario, reference)
     }
+}
 
-    /// Adds calls of exported functions with random arguments.
-    fn add_calls(&self, case: &mut Case, scenario: &mut Scenario, modules: &[O::Module]) {
-        let mut functions = Vec::new();
-        for (i, module) in modules.iter().enumerate() {
-            let exported = self.oracle.exported_functions(module).into_iter();
-            functions.extend(exported.map(|(name, params)| (i, name, params)));
+fn compile(ways: &mut Ways, way: Way, scenario: &Scenario) -> Result<Vec<Subject>, String> {
+    let compile = |wasm: &Vec<u8>| ways.compile(way, wasm).map(Subject::new);
+    let subjects: Result<_, _> = scenario.modules.iter().map(compile).collect();
+    subjects.map_err(|error: String| format!("{}: {error}", ways.describe(way)))
+}
+
+/// Compares a reference with precast in one random way to compile, or two.
+fn compare_ways(
+    ways: &mut Ways,
+    case: &mut Case,
+    scenario: &Scenario,
+    mut reference: Reference<impl Machine>,
+) -> Result<(), String> {
+    case.show(|| outcomes(scenario, &reference.outcomes));
+    for _ in 0..if case.once_in(4) { 2 } else { 1 } {
+        let way = ways.random(case);
+        let name = ways.describe(way);
+        case.show(|| name.clone());
+        let subjects = compile(ways, way, scenario)?;
+        let fuel = if way.interruption.counts_fuel() && case.once_in(4) {
+            case.rng.u64(..2000)
+        } else {
+            u64::MAX
+        };
+        // In the second run, instances come from the pool where possible.
+        let runs = if case.once_in(3) { 2 } else { 1 };
+        for run in 0..runs {
+            let mut running = Running::new(&subjects, fuel);
+            let compared = reference.compare(scenario, &mut running);
+            compared.map_err(|error| format!("{name}, run {run}, fuel {fuel}: {error}"))?;
         }
-        if functions.is_empty() {
-            return;
+    }
+    Ok(())
+}
+
+/// Adds calls of exported functions with random arguments. `exports` are the names and parameters
+/// of those of each module.
+fn add_calls(
+    case: &mut Case,
+    scenario: &mut Scenario,
+    exports: impl Iterator<Item = Vec<(String, Vec<ValType>)>>,
+) {
+    let mut functions = Vec::new();
+    for (i, exported) in exports.enumerate() {
+        functions.extend(exported.into_iter().map(|(name, params)| (i, name, params)));
+    }
+    if functions.is_empty() {
+        return;
+    }
+    for _ in 0..scenario.random_calls {
+        let (module, export, params) = case.one_of(&functions).clone();
+        if scenario
+            .before_each
+            .as_ref()
+            .is_some_and(|call| call.export == export)
+        {
+            continue;
         }
-        for _ in 0..scenario.random_calls {
-            let (module, export, params) = case.one_of(&functions).clone();
-            if scenario
-                .before_each
-                .as_ref()
-                .is_some_and(|call| call.export == export)
-            {
-                continue;
-            }
-            let args = params.iter().map(|ty| Value::random(case, *ty)).collect();
-            scenario.calls.extend(scenario.before_each.clone());
-            scenario.calls.push(Call {
-                module,
-                export,
-                args,
-            });
-        }
+        let args = params.iter().map(|ty| Value::random(case, *ty)).collect();
+        scenario.calls.extend(scenario.before_each.clone());
+        scenario.calls.push(Call {
+            module,
+            export,
+            args,
+        });
     }
 }
 

@@ -22,6 +22,9 @@ pub struct Scenario {
     pub random_calls: usize,
     /// A call that precedes each of the added calls.
     pub before_each: Option<Call>,
+    /// Whether the other engine lacks what the modules use. Then the reference is precast itself,
+    /// in its plainest way.
+    pub is_beyond_oracle: bool,
 }
 
 /// One call.
@@ -75,6 +78,12 @@ pub trait Machine {
 
     /// The arguments of all calls of host functions of the harness.
     fn log(&self) -> &[Vec<Value>];
+
+    /// The wasm frames of each call that failed, innermost first: index of the function, and offset
+    /// in the module. Only precast lists them, and they must not depend on how it compiles.
+    fn traces(&self) -> &[Vec<(u32, Option<usize>)>] {
+        &[]
+    }
 }
 
 /// An item with a state.
@@ -179,6 +188,10 @@ impl<M: Machine> Reference<M> {
                     }
                 }
             }
+        }
+        let (expected, found) = (self.machine.traces(), other.traces());
+        if !expected.is_empty() && expected != found {
+            return Err(difference("backtraces", expected, found));
         }
         if self.machine.log() != other.log() {
             return Err(difference(

@@ -33,6 +33,8 @@ pub struct Way {
     pub interruption: Interruption,
     /// Whether every call that can be is compiled in.
     pub inlined: bool,
+    /// Whether a `br_table` may become comparisons.
+    pub switches: bool,
 }
 
 /// Optimisation levels in a form that can be part of a key.
@@ -41,6 +43,18 @@ pub enum Level {
     None,
     Speed,
     Size,
+}
+
+impl Way {
+    /// The plainest way: every call, every check and every table is in the code as in the module.
+    pub const PLAIN: Self = Self {
+        strategy: Strategy::Checked,
+        level: Level::None,
+        cpu: 0,
+        interruption: Interruption::None,
+        inlined: false,
+        switches: false,
+    };
 }
 
 /// Compilers, which are made when they are first needed.
@@ -60,13 +74,7 @@ impl Ways {
         };
         let mut runs = Vec::new();
         for cpu in 0..ways.cpus.len() {
-            let way = Way {
-                strategy: Strategy::Checked,
-                level: Level::None,
-                cpu,
-                interruption: Interruption::None,
-                inlined: false,
-            };
+            let way = Way { cpu, ..Way::PLAIN };
             runs.push(ways.compile(way, b"\0asm\x01\0\0\0").is_ok());
         }
         let mut runs = runs.into_iter();
@@ -90,6 +98,7 @@ impl Ways {
                 Interruption::FuelAndEpoch,
             ]),
             inlined: *case.one_of(&[true, true, false]),
+            switches: !case.once_in(6),
         }
     }
 
@@ -97,10 +106,11 @@ impl Ways {
     pub fn describe(&self, way: Way) -> String {
         let level = format!("{:?}", way.level).to_lowercase();
         let (strategy, interruption) = (way.strategy, way.interruption);
-        let passes = if way.inlined {
-            " --passes inline=always"
-        } else {
-            ""
+        let passes = match (way.inlined, way.switches) {
+            (false, true) => "",
+            (true, true) => " --passes inline=always",
+            (false, false) => " --passes switches=never",
+            (true, false) => " --passes inline=always,switches=never",
         };
         format!(
             "--strategy {strategy} --opt-level {level} --interruption {interruption} --cpu {}{passes}",
@@ -132,6 +142,7 @@ impl Ways {
                     } else {
                         Inline::ByCost
                     },
+                    switches: way.switches,
                     ..Passes::default()
                 },
                 ..Settings::default()

@@ -77,6 +77,7 @@ fn scenario(bytes: &[u8], config: Config) -> Option<Scenario> {
         calls: Vec::new(),
         random_calls: 6,
         before_each: None,
+        is_beyond_oracle: false,
     })
 }
 

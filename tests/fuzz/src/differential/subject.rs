@@ -2,7 +2,8 @@
 
 use precast_loader::{
     Caller, Error, ExportType, Extern, ExternRef, ExternType, Func, FuncType, Global, Instance,
-    InstancePre, Linker, Memory, Module, Store, StoreLimitsBuilder, Table, Tag, Val,
+    InstancePre, Linker, Memory, Module, Store, StoreLimitsBuilder, Table, Tag, Val, ValType,
+    WasmBacktrace,
 };
 
 use super::host::{self, HostLog};
@@ -20,6 +21,15 @@ impl Subject {
     pub fn new(module: Module) -> Self {
         let linked = Self::link(&module);
         Self { module, linked }
+    }
+
+    /// The names and parameters of the functions that the module exports.
+    pub fn exported_functions(&self) -> Vec<(String, Vec<ValType>)> {
+        let function = |export: ExportType<'_>| match export.ty() {
+            ExternType::Func(ty) => Some((export.name().to_owned(), ty.params().to_vec())),
+            _ => None,
+        };
+        self.module.exports().filter_map(function).collect()
     }
 
     fn link(module: &Module) -> Option<InstancePre<HostLog>> {
@@ -61,6 +71,7 @@ pub struct Running<'s> {
     store: Store<HostLog>,
     subjects: &'s [Subject],
     instances: Vec<Instance>,
+    traces: Vec<Vec<(u32, Option<usize>)>>,
 }
 
 impl<'s> Running<'s> {
@@ -77,6 +88,7 @@ impl<'s> Running<'s> {
             store,
             subjects,
             instances: Vec::new(),
+            traces: Vec::new(),
         }
     }
 
@@ -139,7 +151,12 @@ impl Machine for Running<'_> {
         let ty = func.ty(&self.store);
         let mut results: Vec<_> = ty.results().iter().map(|t| Val::default_for(*t)).collect();
         func.call(&mut self.store, &args, &mut results)
-            .map_err(|error| outcome(&error, &self.store))?;
+            .map_err(|error| {
+                let frames = error.backtrace().map_or(&[][..], WasmBacktrace::frames);
+                let frames = frames.iter().map(|f| (f.func_index(), f.module_offset()));
+                self.traces.push(frames.collect());
+                outcome(&error, &self.store)
+            })?;
         Ok(results.iter().map(from_precast).collect())
     }
 
@@ -184,6 +201,10 @@ impl Machine for Running<'_> {
 
     fn log(&self) -> &[Vec<Value>] {
         self.store.data().calls()
+    }
+
+    fn traces(&self) -> &[Vec<(u32, Option<usize>)>] {
+        &self.traces
     }
 }
 

@@ -5,9 +5,11 @@
 //! | `world` | memories, tables, globals and functions of modules that import from each other |
 //! | `body` | function bodies that use them near their limits, also while others grow them |
 //! | `frames` | many parameters and results, large frames, tail calls between them |
+//! | `small` | small functions that call each other in loops, for calls that are compiled in and others that the compiler changes; exceptions |
 
 mod body;
 mod frames;
+mod small;
 mod world;
 
 use std::fmt::Write;
@@ -18,10 +20,13 @@ use crate::differential::value::Value;
 use body::Body;
 use world::{World, constant};
 
-/// The modules of one of the two generators.
+/// The modules of one of the generators.
 pub fn scenario(case: &mut Case) -> Option<Scenario> {
+    let is_beyond_oracle = case.once_in(6);
     let texts = match case.rng.u32(..12) {
+        _ if is_beyond_oracle => small::modules(case, true),
         0 => frames::modules(case),
+        1..=5 => small::modules(case, false),
         _ => linked(case),
     };
     let parse = |text: &String| {
@@ -37,6 +42,7 @@ pub fn scenario(case: &mut Case) -> Option<Scenario> {
         calls: Vec::new(),
         random_calls: 8,
         before_each: Some(refill),
+        is_beyond_oracle,
     })
 }
 
