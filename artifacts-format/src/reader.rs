@@ -24,7 +24,7 @@
 //! - Elements (types, functions, globals): in `expr`, where an element is put into a table.
 //! - Runs of the image (inside image and memory, disjoint): in `lazy`, where they are mapped.
 //! - Traps, handlers, addresses, names, metadata, custom sections: in their readers, for which
-//! damage means "not found". The loader checks where a handler is when an exception is thrown.
+//!   damage means "not found". The loader checks where a handler is when an exception is thrown.
 //! - Frozen tables (rodata), bytes of segments, pages of the image: nowhere. Only machine code
 //!   reads the first, and any bytes are valid for the others.
 //!
