@@ -128,8 +128,8 @@ impl Fibers {
         // SAFETY: a running fiber is on its stack, which is there, and so are those around it.
         let next = |fiber: &*mut Fiber| Some(unsafe { fiber.as_ref() }?.around);
         let mut running = std::iter::successors(Some(self.running), next);
-        // SAFETY: as above.
         let is_beneath = |fiber: *mut Fiber| {
+            // SAFETY: as above.
             unsafe { fiber.as_ref() }.is_some_and(|fiber| fiber.elsewhere.is_active())
         };
         self.suspended != 0 || running.any(is_beneath)

@@ -73,8 +73,8 @@ impl Interrupt {
         self.word().fetch_or(reason as u64, Ordering::SeqCst);
         waiting::wake(self);
         #[cfg(feature = "async")]
-        // SAFETY: by the contract of `of` the store exists, and threads may share this field.
         return Woken(match self.ends() {
+            // SAFETY: by the contract of `of` the store exists, and threads may share this field.
             true => unsafe { (*self.0.as_ptr()).fibers.waker.take() },
             false => None,
         });
