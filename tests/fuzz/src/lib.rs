@@ -9,6 +9,7 @@
 //! | `artifacts` | artifacts with wrong values in their records |
 //! | [`differential`] | modules that precast and another engine run |
 //! | `edges` | modules for `differential` that use memories, tables and frames at their limits |
+//! | `references` | modules for `differential` with typed references and exceptions |
 //! | `wasi` | sequences of WASI calls on paths and descriptors |
 //!
 //! A [`Target`] turns the random numbers of a case into an input and checks what must hold. Cases
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod differential;
 pub mod driver;
 mod edges;
+mod references;
 mod wasi;
 
 pub use case::Case;
@@ -46,6 +48,8 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     differential::SMITH,
     differential::EDGES,
+    differential::EVERYTHING,
+    differential::REFERENCES,
     artifacts::ARTIFACTS,
     api::API,
     wasi::WASI,

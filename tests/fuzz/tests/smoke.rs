@@ -40,6 +40,8 @@ macro_rules! targets {
 targets! {
     differential: "differential",
     edges: "edges",
+    everything: "everything",
+    references: "references",
     artifacts: "artifacts",
     api: "api",
     wasi: "wasi",

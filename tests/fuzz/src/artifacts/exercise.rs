@@ -7,8 +7,8 @@ use precast_artifact::{
     Artifact, Error as ArtifactError, HEADER_OFFSET, addresses, custom_sections, traps, types,
 };
 use precast_loader::{
-    Engine, Error, Extern, ExternRef, ExternType, Func, FuncType, Global, Linker, Memory, Module,
-    SharedMemory, Store, StoreLimits, StoreLimitsBuilder, Table, Val, ValType,
+    Engine, Error, Extern, ExternRef, ExternType, Func, FuncType, Global, HeapType, Linker, Memory,
+    Module, SharedMemory, Store, StoreLimits, StoreLimitsBuilder, Table, Val, ValType,
 };
 
 use super::mutate::Mutant;
@@ -280,7 +280,12 @@ fn value(store: &mut Store<()>, ty: ValType) -> Val {
             Val::FuncRef(Some(func))
         }
         ValType::EXTERNREF => Val::ExternRef(Some(ExternRef::new(7_u32))),
-        other => Val::default_for(other),
+        ValType::Ref(of) => match of.heap_type() {
+            HeapType::ConcreteFunc(ty) => {
+                Val::FuncRef(Some(Func::new(store, ty.ty().clone(), |_, _, _| Ok(()))))
+            }
+            _ => Val::default_for(ty),
+        },
     }
 }
 
@@ -323,8 +328,13 @@ fn look(store: &mut Store<()>, items: Vec<Extern>) {
                 let found = global.get(&*store);
                 look_at(store, &found);
                 if global.ty().mutable {
-                    let new = value(store, global.ty().content);
-                    global.set(&mut *store, new).expect("of its type");
+                    let ty = global.ty().content;
+                    let new = value(store, ty);
+                    let set = global.set(&mut *store, new);
+                    // The harness has no value of some types without null.
+                    if !matches!(ty, ValType::Ref(of) if !of.is_nullable()) {
+                        set.expect("of its type");
+                    }
                 }
             }
             _ => {}

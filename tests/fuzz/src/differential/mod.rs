@@ -29,6 +29,7 @@ use subject::{Running, Subject};
 use value::Value;
 
 pub use crate::edges::scenario as edges;
+pub use crate::references::scenario as references;
 pub use oracle::Oracle;
 pub use smith::{core, everything};
 
@@ -44,6 +45,20 @@ pub const EDGES: Target = Target {
     name: "edges",
     about: "modules that use memories, tables and frames at their limits, compared with wasmi",
     prepare: || against(Wasmi::new(), edges),
+};
+
+/// Modules of `wasm-smith` with what wasmi lacks.
+pub const EVERYTHING: Target = Target {
+    name: "everything",
+    about: "modules of wasm-smith with what wasmi lacks, compared with precast itself",
+    prepare: || against(Wasmi::new(), everything),
+};
+
+/// Modules of `references`.
+pub const REFERENCES: Target = Target {
+    name: "references",
+    about: "modules with typed references and exceptions, compared with precast itself",
+    prepare: || against(Wasmi::new(), references),
 };
 
 /// Makes a scenario. `None` if the random numbers of the case do not make one.
@@ -69,8 +84,9 @@ struct Engines<O> {
 impl<O: Oracle> Engines<O> {
     fn compare(&mut self, case: &mut Case, mut scenario: Scenario) -> Result<(), String> {
         case.show(|| text(&scenario));
+        let beyond = scenario.is_beyond_oracle && !O::HAS_EVERYTHING;
         // Only precast itself can say what the backtraces of another way to compile must be.
-        if scenario.is_beyond_oracle || case.once_in(8) {
+        if beyond || case.once_in(8) {
             let plain = compile(&mut self.ways, Way::PLAIN, &scenario)?;
             let exports = plain.iter().map(Subject::exported_functions);
             add_calls(case, &mut scenario, exports);

@@ -6,6 +6,9 @@ use super::scenario::Machine;
 
 /// The engine that precast is compared with.
 pub trait Oracle {
+    /// Whether the engine has every feature that precast has. Otherwise precast is compared with
+    /// itself in scenarios that are beyond the engine.
+    const HAS_EVERYTHING: bool;
     /// A module that the engine has compiled or parsed.
     type Module;
     /// The engine in the middle of a scenario with these modules.

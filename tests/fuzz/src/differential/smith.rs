@@ -47,8 +47,10 @@ pub fn everything(case: &mut Case) -> Option<Scenario> {
     (config.min_tags, config.max_tags) = (2, 4);
     config.wide_arithmetic_enabled = true;
     config.custom_page_sizes_enabled = case.once_in(4);
-    scenario(&bytes, config)
-        .filter(|scenario| !scenario.modules.iter().any(|m| has_shared_memory(m)))
+    let mut scenario = scenario(&bytes, config)?;
+    scenario.is_beyond_oracle = true;
+    let shares = scenario.modules.iter().any(|m| has_shared_memory(m));
+    (!shares).then_some(scenario)
 }
 
 fn bytes(case: &mut Case) -> Vec<u8> {

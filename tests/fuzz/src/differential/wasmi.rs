@@ -33,6 +33,7 @@ impl Wasmi {
 }
 
 impl Oracle for Wasmi {
+    const HAS_EVERYTHING: bool = false;
     type Module = Module;
     type Machine<'m> = Running<'m>;
 

@@ -71,14 +71,16 @@ fn module(case: &mut Case, world: &World, module: usize) -> String {
 }
 
 /// The text of the counter that all modules share. It is the first import.
-fn steps(module: usize) -> &'static str {
+pub(crate) fn steps(module: usize) -> &'static str {
     match module {
         0 => "  (global $steps (export \"steps\") (mut i32) (i32.const 20))\n",
         _ => "  (import \"m0\" \"steps\" (global $steps (mut i32)))\n",
     }
 }
 
-const REFILL: &str = "  (func (export \"refill\") (param i32) (global.set $steps (local.get 0)))\n";
+/// The text of the function that refills it.
+pub(crate) const REFILL: &str =
+    "  (func (export \"refill\") (param i32) (global.set $steps (local.get 0)))\n";
 
 /// The data and element segments for a module's own items, which are usually in bounds, and the
 /// segments that declare functions for `ref.func`.
