@@ -4,6 +4,7 @@
 mod deadlines;
 mod mounted;
 mod streams;
+mod suspend;
 mod threads;
 mod unstable;
 

@@ -17,6 +17,10 @@ use crate::fs::mounted::{Mount, MountedDir};
 use crate::protect::Protected;
 use crate::reach::Reach;
 use crate::stdio::{Input, Output};
+#[cfg(feature = "async")]
+use crate::suspend::{AsyncInput, AsyncOutput};
+#[cfg(feature = "async")]
+use crate::timer::Timer;
 use crate::types::Rights;
 
 /// What [`WasiCtxBuilder`] refuses to give a guest, and why.
@@ -143,6 +147,10 @@ impl WasiCtxBuilder {
             protected: Protected::default(),
             interrupt: None,
             at_once: false,
+            #[cfg(feature = "async")]
+            timer: None,
+            #[cfg(feature = "async")]
+            suspends: false,
         };
         Self {
             ctx,
@@ -270,6 +278,38 @@ impl WasiCtxBuilder {
     /// ```
     pub fn stdin_from(mut self, source: impl Into<OwnedFd>) -> Self {
         self.ctx.stdin = Input::of(Some(source.into()));
+        self
+    }
+
+    /// Sets where the guest's standard input comes from: a stream that suspends the guest while there
+    /// is nothing. The guest's functions must be those of
+    /// [`add_to_linker_async`](crate::add_to_linker_async); others tell the guest `EAGAIN` then.
+    #[cfg(feature = "async")]
+    pub fn stdin_async(mut self, input: impl AsyncInput + 'static) -> Self {
+        self.ctx.stdin = Input::Async(Box::new(input));
+        self
+    }
+
+    /// Sets the stream of the guest's standard output, which suspends the guest while there is no
+    /// room; see [`stdin_async`](Self::stdin_async).
+    #[cfg(feature = "async")]
+    pub fn stdout_async(mut self, output: impl AsyncOutput + 'static) -> Self {
+        self.ctx.stdout = Output::Async(Box::new(output));
+        self
+    }
+
+    /// Sets the stream of the guest's standard error, like [`stdout_async`](Self::stdout_async).
+    #[cfg(feature = "async")]
+    pub fn stderr_async(mut self, output: impl AsyncOutput + 'static) -> Self {
+        self.ctx.stderr = Output::Async(Box::new(output));
+        self
+    }
+
+    /// Sets what wakes the guest when it sleeps in functions of
+    /// [`add_to_linker_async`](crate::add_to_linker_async): the timer of an executor, for example.
+    #[cfg(feature = "async")]
+    pub fn timer(mut self, timer: impl Timer + 'static) -> Self {
+        self.ctx.timer = Some(Box::new(timer));
         self
     }
 
@@ -511,6 +551,12 @@ pub struct WasiCtx {
     pub(crate) interrupt: Option<InterruptHandle>,
     /// Whether functions report that they would have to wait, instead of waiting.
     pub(crate) at_once: bool,
+    /// What wakes the guest when it is suspended; `None` for the timer of the process.
+    #[cfg(feature = "async")]
+    pub(crate) timer: Option<Box<dyn Timer>>,
+    /// Whether the function that is called can suspend the guest.
+    #[cfg(feature = "async")]
+    pub(crate) suspends: bool,
 }
 
 impl WasiCtx {

@@ -15,6 +15,7 @@
 //! | `errno`, `types` | the snapshot's error numbers, flags and records |
 //! | `unstable` | the functions under the names and layouts of `wasi_unstable` |
 //! | `linker`, `runtime` | defines the functions in a linker, or in a runtime |
+//! | `suspend`, `timer` | functions that suspend only their guest (feature `async`) |
 //! | `access`, `threads` | programs with threads: their common context; starting and ending them |
 //!
 //! # Adding a function
@@ -82,7 +83,11 @@ mod reach;
 mod readdir;
 mod runtime;
 mod stdio;
+#[cfg(feature = "async")]
+mod suspend;
 mod threads;
+#[cfg(feature = "async")]
+mod timer;
 mod types;
 mod unstable;
 mod wait;
@@ -97,4 +102,8 @@ pub use errno::Errno;
 pub use linker::{MODULE, UNSTABLE_MODULE, add_to_linker, add_unstable_to_linker};
 pub use pipe::OutputPipe;
 pub use runtime::instantiate;
+#[cfg(feature = "async")]
+pub use suspend::{AsyncInput, AsyncOutput, add_to_linker_async};
 pub use threads::WasiThreads;
+#[cfg(feature = "async")]
+pub use timer::{Sleep, Timer};

@@ -61,6 +61,20 @@ pub fn add_to_linker<T: 'static, W: WasiView + 'static>(
     get: impl Fn(&mut T) -> &mut W + Copy + Send + Sync + 'static,
 ) -> Result<(), Error> {
     add_common(linker, MODULE, get)?;
+    add_preview1(linker, get)?;
+    add_transfers(linker, MODULE, get)?;
+    functions! {
+        (linker, MODULE, get) true:
+        poll::poll_oneoff(subscriptions: u32, events: u32, count: u32, ready: u32);
+    }
+    Ok(())
+}
+
+/// The functions that the snapshot before has in another form, except those that wait.
+pub(crate) fn add_preview1<T: 'static, W: WasiView + 'static>(
+    linker: &mut Linker<T>,
+    get: impl Fn(&mut T) -> &mut W + Copy + Send + Sync + 'static,
+) -> Result<(), Error> {
     functions! {
         (linker, MODULE, get) false:
         fdstat::fd_filestat_get(fd: u32, stat: u32);
@@ -68,9 +82,22 @@ pub fn add_to_linker<T: 'static, W: WasiView + 'static>(
         path::path_filestat_get(fd: u32, flags: u32, path: u32, path_len: u32, stat: u32);
         process::sock_accept(fd: u32, flags: u32, new_fd: u32);
     }
+    Ok(())
+}
+
+/// The functions that are the same in both snapshots, and may wait for a stream.
+fn add_transfers<T: 'static, W: WasiView + 'static>(
+    linker: &mut Linker<T>,
+    from: &str,
+    get: impl Fn(&mut T) -> &mut W + Copy + Send + Sync + 'static,
+) -> Result<(), Error> {
     functions! {
-        (linker, MODULE, get) true:
-        poll::poll_oneoff(subscriptions: u32, events: u32, count: u32, ready: u32);
+        (linker, from, get) true:
+        fd::fd_read(fd: u32, buffers: u32, count: u32, read: u32);
+    }
+    functions! {
+        (linker, from, get) false:
+        fd::fd_write(fd: u32, buffers: u32, count: u32, written: u32);
     }
     Ok(())
 }
@@ -86,6 +113,7 @@ pub fn add_unstable_to_linker<T: 'static, W: WasiView + 'static>(
     get: impl Fn(&mut T) -> &mut W + Copy + Send + Sync + 'static,
 ) -> Result<(), Error> {
     add_common(linker, UNSTABLE_MODULE, get)?;
+    add_transfers(linker, UNSTABLE_MODULE, get)?;
     functions! {
         (linker, UNSTABLE_MODULE, get) false:
         unstable::fd_filestat_get(fd: u32, stat: u32);
@@ -99,8 +127,8 @@ pub fn add_unstable_to_linker<T: 'static, W: WasiView + 'static>(
     Ok(())
 }
 
-/// The functions that are the same in both snapshots.
-fn add_common<T: 'static, W: WasiView + 'static>(
+/// The functions that are the same in both snapshots, except those that may wait.
+pub(crate) fn add_common<T: 'static, W: WasiView + 'static>(
     linker: &mut Linker<T>,
     from: &str,
     get: impl Fn(&mut T) -> &mut W + Copy + Send + Sync + 'static,
@@ -130,7 +158,6 @@ fn add_common<T: 'static, W: WasiView + 'static>(
         fd::fd_renumber(from: u32, to: u32);
         fd::fd_sync(fd: u32);
         fd::fd_tell(fd: u32, position: u32);
-        fd::fd_write(fd: u32, buffers: u32, count: u32, written: u32);
         path::path_create_directory(fd: u32, path: u32, path_len: u32);
         path::path_filestat_set_times(
             fd: u32, flags: u32, path: u32, path_len: u32, atim: u64, mtim: u64, times_flags: u32
@@ -161,11 +188,6 @@ fn add_common<T: 'static, W: WasiView + 'static>(
         process::sock_send(fd: u32, buffers: u32, count: u32, flags: u32, sent: u32);
         process::sock_shutdown(fd: u32, how: u32);
     }
-    // These functions may wait.
-    functions! {
-        (linker, from, get) true:
-        fd::fd_read(fd: u32, buffers: u32, count: u32, read: u32);
-    }
     linker.func_wrap(from, "proc_exit", |code: u32| -> Result<(), Error> {
         Err(process::proc_exit(code))
     })?;
@@ -176,7 +198,7 @@ fn add_common<T: 'static, W: WasiView + 'static>(
 }
 
 /// The caller's memory and the host's data.
-fn enter<'a, T: 'static>(
+pub(crate) fn enter<'a, T: 'static>(
     caller: &'a mut Caller<'_, T>,
     function: &'static str,
 ) -> Result<(GuestMemory<'a>, &'a mut T), Error> {

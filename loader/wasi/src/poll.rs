@@ -66,18 +66,7 @@ pub(crate) fn poll<'a>(
     count: u32,
     ready: u32,
 ) -> Result<()> {
-    if count == 0 {
-        // Without subscriptions the call would wait for ever.
-        return Err(Errno::INVAL);
-    }
-    memory.check(ready, 4)?;
-    memory.check(subscriptions, u64::from(count) * u64::from(form.size()))?;
-    memory.check(events, u64::from(count) * u64::from(EVENT))?;
-    // The system's `poll` reports too many subscriptions in the same way.
-    if count > MAX_SUBSCRIPTIONS {
-        return Err(Errno::INVAL);
-    }
-
+    check(memory, form, subscriptions, events, count, ready)?;
     let mut access: Access<'_> = ctx.into();
     let plan = access.with(|ctx| Plan::new(ctx, memory, form, subscriptions, count))?;
     let has_input = match plan.timeout {
@@ -91,19 +80,45 @@ pub(crate) fn poll<'a>(
     })
 }
 
+/// Checks the arguments of a call.
+///
+/// # Errors
+/// `INVAL` for no subscriptions or too many, `FAULT` for lists that are not within the memory.
+pub(crate) fn check(
+    memory: &GuestMemory<'_>,
+    form: Form,
+    subscriptions: u32,
+    events: u32,
+    count: u32,
+    ready: u32,
+) -> Result<()> {
+    if count == 0 {
+        // Without subscriptions the call would wait for ever.
+        return Err(Errno::INVAL);
+    }
+    memory.check(ready, 4)?;
+    memory.check(subscriptions, u64::from(count) * u64::from(form.size()))?;
+    memory.check(events, u64::from(count) * u64::from(EVENT))?;
+    // The system's `poll` reports too many subscriptions in the same way.
+    if count > MAX_SUBSCRIPTIONS {
+        return Err(Errno::INVAL);
+    }
+    Ok(())
+}
+
 /// What a call waits for.
-struct Plan {
+pub(crate) struct Plan {
     form: Form,
     subscriptions: u32,
     count: u32,
     start: Moment,
-    timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// Descriptors, each once.
-    waited_for: Vec<u32>,
+    pub(crate) waited_for: Vec<u32>,
 }
 
 impl Plan {
-    fn new(
+    pub(crate) fn new(
         ctx: &mut WasiCtx,
         memory: &GuestMemory<'_>,
         form: Form,
@@ -147,7 +162,7 @@ impl Plan {
     }
 
     /// Writes an event for each subscription that is ready. Returns how many.
-    fn report(
+    pub(crate) fn report(
         &self,
         ctx: &mut WasiCtx,
         memory: &mut GuestMemory<'_>,
@@ -297,7 +312,8 @@ impl Subscription {
 
 /// The state of a descriptor.
 enum Look {
-    /// A read may have to wait, see [`readable_end`].
+    /// A read may have to wait, see [`readable_end`]. Streams of the host that suspend the guest wait
+    /// in either direction.
     Waits,
     Ready {
         bytes: u64,
@@ -316,9 +332,13 @@ fn try_look(ctx: &mut WasiCtx, fd: u32, writes: bool) -> Result<Look> {
     } else {
         Rights::FD_READ
     };
-    let descriptor = ctx
-        .descriptors
-        .with(fd, Rights::POLL_FD_READWRITE.and(rights))?;
+    let needed = Rights::POLL_FD_READWRITE.and(rights);
+    ctx.descriptors.with(fd, needed)?;
+    #[cfg(feature = "async")]
+    if ctx.suspends && ctx.is_suspending(fd) {
+        return Ok(Look::Waits);
+    }
+    let descriptor = ctx.descriptors.with(fd, needed)?;
     match &descriptor.kind {
         Kind::Stdin if ctx.stdin.waits_for().is_some() => Ok(Look::Waits),
         Kind::Stdin => Ok(Look::Ready {

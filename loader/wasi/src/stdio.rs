@@ -11,11 +11,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::FileType;
 
+#[cfg(feature = "async")]
+use crate::suspend::{AsyncInput, AsyncOutput};
 use crate::types::Filetype;
 
 /// Where a guest's standard input comes from.
 pub(crate) enum Input {
     Reader(Box<dyn Read + Send>),
+    #[cfg(feature = "async")]
+    Async(Box<dyn AsyncInput>),
     /// A descriptor of the host, read without a buffer. So the system knows whether there is more
     /// input, and can wait for it.
     Descriptor {
@@ -48,6 +52,11 @@ impl Input {
     pub(crate) fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         retry(|| match self {
             Self::Reader(reader) => reader.read_vectored(buffers),
+            #[cfg(feature = "async")]
+            Self::Async(input) => match buffers.iter_mut().find(|buffer| !buffer.is_empty()) {
+                Some(buffer) => Ok(input.read(buffer)?.min(buffer.len())),
+                None => Ok(0),
+            },
             Self::Descriptor { owned, .. } => Ok(rustix::io::readv(source(owned), buffers)?),
         })
     }
@@ -73,6 +82,8 @@ impl Input {
                 may_wait: false, ..
             }
             | Self::Reader(_) => None,
+            #[cfg(feature = "async")]
+            Self::Async(_) => None,
         }
     }
 
@@ -84,6 +95,8 @@ impl Input {
                 .unwrap_or(1)
                 .max(1),
             Self::Reader(_) => 1,
+            #[cfg(feature = "async")]
+            Self::Async(_) => 1,
         }
     }
 }
@@ -91,6 +104,8 @@ impl Input {
 /// Where a guest's standard output or error goes.
 pub(crate) enum Output {
     Writer(Box<dyn Write + Send>),
+    #[cfg(feature = "async")]
+    Async(Box<dyn AsyncOutput>),
     /// The host's standard output, written without a buffer.
     Stdout,
     /// The host's standard error, written without a buffer.
@@ -103,6 +118,11 @@ impl Output {
     pub(crate) fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let written = retry(|| match self {
             Self::Writer(writer) => writer.write_vectored(buffers),
+            #[cfg(feature = "async")]
+            Self::Async(output) => match buffers.iter().find(|buffer| !buffer.is_empty()) {
+                Some(buffer) => Ok(output.write(buffer)?.min(buffer.len())),
+                None => Ok(0),
+            },
             Self::Stdout => {
                 // Output that the host itself has buffered comes first, and the lock keeps the host
                 // from printing in between.
@@ -124,6 +144,8 @@ impl Output {
     pub(crate) fn filetype(&self) -> Filetype {
         let is_terminal = match self {
             Self::Writer(_) => false,
+            #[cfg(feature = "async")]
+            Self::Async(_) => false,
             Self::Stdout => io::stdout().is_terminal(),
             Self::Stderr => io::stderr().is_terminal(),
         };

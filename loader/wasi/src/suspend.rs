@@ -1,0 +1,285 @@
+//! Functions that suspend only their guest while it waits: sleeps, and streams of the host that are
+//! not ready. They work in calls that suspend (`call_async`), under any executor.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use precast_loader::{AsContextMut, Caller, Error, Linker};
+
+use crate::access::{Access, WasiView};
+use crate::ctx::WasiCtx;
+use crate::descriptor::Kind;
+use crate::errno::{Errno, Result, status};
+use crate::guest::GuestMemory;
+use crate::linker::{MODULE, add_common, add_preview1, enter};
+use crate::poll::{Form, Plan, check};
+use crate::stdio::{Input, Output};
+use crate::types::FdFlags;
+use crate::{fd, timer};
+
+/// A source of standard input that may have nothing yet, see
+/// [`WasiCtxBuilder::stdin_async`](crate::WasiCtxBuilder::stdin_async).
+pub trait AsyncInput: Send {
+    /// Is ready if [`read`](Self::read) would not have to wait. Otherwise the task is woken when
+    /// that is so.
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()>;
+
+    /// Reads what is there; 0 at the end of the input.
+    ///
+    /// # Errors
+    /// Any; `WouldBlock` if there is nothing yet.
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize>;
+}
+
+/// A stream for output that may have no room yet, see
+/// [`WasiCtxBuilder::stdout_async`](crate::WasiCtxBuilder::stdout_async).
+pub trait AsyncOutput: Send {
+    /// Is ready if [`write`](Self::write) would not have to wait. Otherwise the task is woken when
+    /// that is so.
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()>;
+
+    /// Writes as much as there is room for.
+    ///
+    /// # Errors
+    /// Any; `WouldBlock` if there is no room yet.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+}
+
+impl WasiCtx {
+    /// The stream of the host that a descriptor is, if it may have to wait.
+    fn stream(&mut self, fd: u32) -> Option<&mut dyn PollReady> {
+        match self.descriptors.get(fd).ok()?.kind {
+            Kind::Stdin => match &mut self.stdin {
+                Input::Async(input) => Some(input),
+                Input::Reader(_) | Input::Descriptor { .. } => None,
+            },
+            Kind::Stdout => self.stdout.stream(),
+            Kind::Stderr => self.stderr.stream(),
+            Kind::File(_) | Kind::Dir(_) | Kind::MountedFile(_) | Kind::MountedDir(_) => None,
+        }
+    }
+
+    /// Whether a descriptor is a stream of the host that is not ready, and a wait for it is to
+    /// suspend the guest.
+    pub(crate) fn is_suspending(&mut self, fd: u32) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        let stream = self.stream(fd);
+        stream.is_some_and(|stream| stream.poll_ready(&mut context).is_pending())
+    }
+
+    /// Whether a call that was answered with `AGAIN` is to be made again when the stream is ready.
+    fn waits_for_stream(&mut self, fd: u32) -> bool {
+        let descriptor = self.descriptors.get(fd);
+        descriptor.is_ok_and(|descriptor| !descriptor.flags.contains(FdFlags::NONBLOCK))
+            && self.stream(fd).is_some()
+    }
+}
+
+impl Output {
+    fn stream(&mut self) -> Option<&mut dyn PollReady> {
+        match self {
+            Self::Async(output) => Some(output),
+            Self::Writer(_) | Self::Stdout | Self::Stderr => None,
+        }
+    }
+}
+
+/// A stream in either direction.
+trait PollReady {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()>;
+}
+
+impl PollReady for Box<dyn AsyncInput> {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        (**self).poll_ready(context)
+    }
+}
+
+impl PollReady for Box<dyn AsyncOutput> {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        (**self).poll_ready(context)
+    }
+}
+
+/// Like [`add_to_linker`](crate::add_to_linker), but guests that wait are suspended: in
+/// `poll_oneoff` for a time or for streams, and in `fd_read` and `fd_write` for streams of the host
+/// that are [asynchronous](crate::WasiCtxBuilder::stdin_async). So these three functions can only
+/// be called in a call that suspends, such as `TypedFunc::call_async`; any other is an error.
+///
+/// A guest that waits for a descriptor of the system (a pipe, the host's standard input) still waits
+/// with its thread. Times are those of the [timer](crate::WasiCtxBuilder::timer). A deadline ends a
+/// guest only when it goes on; to end one that is suspended, drop the future of its call.
+///
+/// # Errors
+/// [`Error::Duplicate`] if one of the functions is defined already.
+pub fn add_to_linker_async<T: Send + 'static, W: WasiView + 'static>(
+    linker: &mut Linker<T>,
+    get: impl Fn(&mut T) -> &mut W + Copy + Send + Sync + 'static,
+) -> Result<(), Error> {
+    add_common(linker, MODULE, get)?;
+    add_preview1(linker, get)?;
+    linker.func_wrap_async(
+        MODULE,
+        "fd_read",
+        move |mut caller: Caller<'_, T>, (fd, buffers, count, read): (u32, u32, u32, u32)| {
+            Box::new(async move {
+                loop {
+                    let done = with_memory(&mut caller, get, "fd_read", |access, memory| {
+                        fd::fd_read(access, memory, fd, buffers, count, read)
+                    })?;
+                    if !goes_on_later(&mut caller, get, fd, done) {
+                        return Ok(status(done));
+                    }
+                    ready(&mut caller, get, &[fd], None).await;
+                }
+            }) as Waiting<'_>
+        },
+    )?;
+    linker.func_wrap_async(
+        MODULE,
+        "fd_write",
+        move |mut caller: Caller<'_, T>, (fd, buffers, count, written): (u32, u32, u32, u32)| {
+            Box::new(async move {
+                loop {
+                    let done = with_memory(&mut caller, get, "fd_write", |mut access, memory| {
+                        access.with(|ctx| fd::fd_write(ctx, memory, fd, buffers, count, written))
+                    })?;
+                    if !goes_on_later(&mut caller, get, fd, done) {
+                        return Ok(status(done));
+                    }
+                    ready(&mut caller, get, &[fd], None).await;
+                }
+            }) as Waiting<'_>
+        },
+    )?;
+    linker.func_wrap_async(
+        MODULE,
+        "poll_oneoff",
+        move |mut caller: Caller<'_, T>, (list, events, count, told): (u32, u32, u32, u32)| {
+            Box::new(async move {
+                let plan = with_memory(&mut caller, get, "poll_oneoff", |mut access, memory| {
+                    let form = Form::Preview1;
+                    check(memory, form, list, events, count, told)?;
+                    access.with(|ctx| {
+                        suspending(ctx, |ctx| Plan::new(ctx, memory, form, list, count))
+                    })
+                })?;
+                let plan = match plan {
+                    Ok(plan) => plan,
+                    Err(errno) => return Ok(status(Err(errno))),
+                };
+                let has_input = match plan.timeout {
+                    Some(Duration::ZERO) if plan.waited_for.is_empty() => Ok(false),
+                    timeout => wait(&mut caller, get, &plan.waited_for, timeout).await,
+                };
+                let done = with_memory(&mut caller, get, "poll_oneoff", |mut access, memory| {
+                    let has_input = has_input?;
+                    access.with(|ctx| {
+                        let report = |ctx: &mut _| plan.report(ctx, memory, has_input, events);
+                        let ready = suspending(ctx, report)?;
+                        memory.write_u32(told, ready)
+                    })
+                })?;
+                Ok(status(done))
+            }) as Waiting<'_>
+        },
+    )?;
+    Ok(())
+}
+
+type Waiting<'a> = Box<dyn Future<Output = Result<i32, Error>> + Send + 'a>;
+
+/// Calls a function with the guest's memory and context.
+fn with_memory<T: 'static, W: WasiView, R>(
+    caller: &mut Caller<'_, T>,
+    get: impl Fn(&mut T) -> &mut W,
+    function: &'static str,
+    call: impl FnOnce(Access<'_>, &mut GuestMemory<'_>) -> R,
+) -> Result<R, Error> {
+    let interrupt = caller.as_context_mut().interrupt_handle();
+    let (mut memory, data) = enter(caller, function)?;
+    let mut access = get(data).access();
+    access.set_interrupt(Some(interrupt));
+    Ok(call(access, &mut memory))
+}
+
+/// Looks at streams as a function does that can wait for them.
+fn suspending<R>(ctx: &mut WasiCtx, look: impl FnOnce(&mut WasiCtx) -> R) -> R {
+    ctx.suspends = true;
+    let result = look(ctx);
+    ctx.suspends = false;
+    result
+}
+
+/// Whether a call was answered with `AGAIN`, and is to be made again when the stream is ready.
+fn goes_on_later<T: 'static, W: WasiView>(
+    caller: &mut Caller<'_, T>,
+    get: impl Fn(&mut T) -> &mut W,
+    fd: u32,
+    done: Result<()>,
+) -> bool {
+    let mut access = get(caller.data_mut()).access();
+    done == Err(Errno::AGAIN) && access.with(|ctx| ctx.waits_for_stream(fd))
+}
+
+/// Waits for one of these descriptors, for at most `timeout`. Returns whether one is ready.
+///
+/// # Errors
+/// Those of waiting for descriptors of the system.
+async fn wait<T: 'static, W: WasiView>(
+    caller: &mut Caller<'_, T>,
+    get: impl Fn(&mut T) -> &mut W,
+    fds: &[u32],
+    timeout: Option<Duration>,
+) -> Result<bool> {
+    let of_system = {
+        let mut access = get(caller.data_mut()).access();
+        access.with(|ctx| fds.iter().any(|fd| ctx.stream(*fd).is_none()))
+    };
+    if of_system {
+        // The system tells nobody when one of these is ready.
+        let interrupt = caller.as_context_mut().interrupt_handle();
+        let mut access = get(caller.data_mut()).access();
+        access.set_interrupt(Some(interrupt));
+        return access.wait(fds, timeout);
+    }
+    Ok(ready(caller, get, fds, timeout).await)
+}
+
+/// Suspends the guest until one of these streams is ready, for at most `timeout`. Returns whether
+/// one is.
+async fn ready<T: 'static, W: WasiView>(
+    caller: &mut Caller<'_, T>,
+    get: impl Fn(&mut T) -> &mut W,
+    fds: &[u32],
+    timeout: Option<Duration>,
+) -> bool {
+    let mut sleep = timeout.map(|timeout| {
+        let mut access = get(caller.data_mut()).access();
+        access.with(|ctx| match &ctx.timer {
+            Some(timer) => timer.sleep(timeout),
+            None => timer::Timer::sleep(&timer::ThreadTimer, timeout),
+        })
+    });
+    poll_fn(|context| {
+        let mut access = get(caller.data_mut()).access();
+        let is_ready = access.with(|ctx| {
+            // All of them are polled, because each must wake the task. One that is gone in the
+            // meantime, by another thread, is for the guest to find out.
+            fds.iter().fold(false, |ready, fd| {
+                let stream = ctx.stream(*fd);
+                ready | stream.is_none_or(|stream| stream.poll_ready(context).is_ready())
+            })
+        });
+        if is_ready {
+            return Poll::Ready(true);
+        }
+        match &mut sleep {
+            Some(sleep) => sleep.as_mut().poll(context).map(|()| false),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
