@@ -262,7 +262,7 @@ fn panics_of_dropped_data_keep_no_instance_open() {
         runtime.instantiate(&module, config).unwrap()
     };
     // The latest is closed first.
-    let instances = [new(false, "a"), new(false, "b"), new(true, "c")];
+    let instances = [new(false, "a"), new(true, "b"), new(true, "c")];
     let close = std::panic::AssertUnwindSafe(|| runtime.close());
     let panic = std::panic::catch_unwind(close).unwrap_err();
     assert_eq!(panic.downcast_ref(), Some(&"in a drop"));

@@ -295,3 +295,32 @@ fn time_is_in_proportion() {
     assert!(many < few * 25, "{few:?}, then {many:?}");
     assert_eq!(count.live(), 640_000);
 }
+
+/// Values whose drop panics: all are dropped, and the first panic reaches the host.
+#[test]
+fn panics_of_dropped_values_reach_the_host() {
+    struct Panics(Arc<AtomicUsize>);
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            let before = self.0.fetch_add(1, Ordering::SeqCst);
+            panic!("drop {before}");
+        }
+    }
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let mut store = precast_tests::store();
+    let null = Val::null_extern_ref();
+    let ty = TableType::new(ValType::EXTERNREF, 1, None);
+    let table = Table::new(&mut store, ty, null.clone()).unwrap();
+    for _ in 0..4 {
+        let value = ExternRef::new(Panics(Arc::clone(&dropped)));
+        table.set(&mut store, 0, value.into()).unwrap();
+    }
+    for (before, after) in [(0, 3), (3, 4)] {
+        let collect = std::panic::AssertUnwindSafe(|| store.gc());
+        let panic = std::panic::catch_unwind(collect).unwrap_err();
+        assert_eq!(panic.downcast_ref(), Some(&format!("drop {before}")));
+        assert_eq!(dropped.load(Ordering::SeqCst), after);
+        table.set(&mut store, 0, null.clone()).unwrap();
+    }
+    store.gc();
+}

@@ -75,6 +75,7 @@ use crate::instance_pre::InstancePre;
 use crate::limits::{ResourceLimiter, StoreLimits};
 use crate::module::Module;
 use crate::store::StoreContextMut;
+use crate::vm::ending::for_all;
 use crate::vm::interrupt;
 
 use group::Group;
@@ -253,7 +254,8 @@ impl<T: Send + 'static> Runtime<T> {
             }
         }
         let prepared = std::mem::take(&mut *lock(&self.0.prepared));
-        drop((leftovers, prepared));
+        for_all(leftovers, drop);
+        drop(prepared);
     }
 
     /// Instantiates a module: resolves its imports, makes the instance, and calls its start

@@ -7,7 +7,7 @@
 
 use std::any::Any;
 use std::mem::MaybeUninit;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::activation::SavedActivation;
 use crate::backtrace::{FrameInfo, WasmBacktrace};
@@ -29,6 +29,20 @@ pub(crate) enum Ending {
 pub(crate) fn caught<R>(work: impl FnOnce() -> Result<R, Ending>) -> Result<R, Ending> {
     let result = catch_unwind(AssertUnwindSafe(work));
     result.unwrap_or_else(|panic| Err(Ending::Panic(panic)))
+}
+
+/// Does something with all of them that may run code of the host, even if that panics for some. The
+/// first panic continues afterwards.
+pub(crate) fn for_all<V>(all: impl IntoIterator<Item = V>, mut work: impl FnMut(V)) {
+    let mut first = None;
+    for one in all {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(one))) {
+            first.get_or_insert(panic);
+        }
+    }
+    if let Some(panic) = first {
+        resume_unwind(panic);
+    }
 }
 
 impl From<precast_artifact::TrapCode> for Ending {

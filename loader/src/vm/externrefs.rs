@@ -25,6 +25,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Known;
 
 use super::activation;
+use super::ending::for_all;
 use super::store::StoreCore;
 use crate::error::Error;
 use crate::exception::Exception;
@@ -277,7 +278,7 @@ impl StoreCore {
         refs.wait(words);
         self.externrefs = Some(refs);
         // Drops run code of the host, so the table is in its place again.
-        drop(gone);
+        for_all(gone, drop);
     }
 }
 

@@ -126,13 +126,10 @@ impl Fibers {
     /// those that the pollers of the running fibers run on, or on those of suspended ones.
     pub(crate) fn are_nested(&self) -> bool {
         // SAFETY: a running fiber is on its stack, which is there, and so are those around it.
-        let next = |fiber: &*mut Fiber| Some(unsafe { fiber.as_ref() }?.around);
-        let mut running = std::iter::successors(Some(self.running), next);
-        let is_beneath = |fiber: *mut Fiber| {
-            // SAFETY: as above.
-            unsafe { fiber.as_ref() }.is_some_and(|fiber| fiber.elsewhere.is_active())
-        };
-        self.suspended != 0 || running.any(is_beneath)
+        let fiber_at = |fiber: *mut Fiber| unsafe { fiber.as_ref() };
+        let mut running =
+            std::iter::successors(fiber_at(self.running), |fiber| fiber_at(fiber.around));
+        self.suspended != 0 || running.any(|fiber| fiber.elsewhere.is_active())
     }
 }
 

@@ -17,7 +17,7 @@
 //! ([`StoreCore::forget_interrupts`]).
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +26,7 @@ use precast_artifact::Interruption;
 use precast_artifact::vm::{INTERRUPT_LEAST, VmStoreContext};
 
 use super::deadline::{self, AskHost};
+use super::ending::for_all;
 use super::parking::Parker;
 use super::store::StoreCore;
 use super::store_id::StoreId;
@@ -130,19 +131,6 @@ impl Woken {
         drop(catch_unwind(AssertUnwindSafe(|| self.wake())));
     }
 
-    /// Wakes all of them, even if some panic. The first panic continues then.
-    fn wake_all(all: Vec<Self>) {
-        let mut first = None;
-        for woken in all {
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| woken.wake())) {
-                first.get_or_insert(panic);
-            }
-        }
-        if let Some(panic) = first {
-            resume_unwind(panic);
-        }
-    }
-
     /// `None` if nothing is suspended.
     fn or_none(self) -> Option<Self> {
         #[cfg(feature = "async")]
@@ -199,7 +187,7 @@ impl Epochs {
             woken.extend(first.remove().raise(Reason::Deadline).or_none());
         }
         drop(this);
-        Woken::wake_all(woken);
+        for_all(woken, Woken::wake);
     }
 
     /// Sets or clears the deadline of a store, `ticks` epochs from now. Returns the new deadline,
