@@ -9,6 +9,10 @@ use crate::Error;
 /// Bytes of an artifact that [`Limits::artifact_growth`] always allows.
 const FREE: u64 = 64 << 20;
 
+/// Values that the code of a function may have for each operator that [`Limits::operators`] allows.
+/// Compilers' code has one to ten, also with checks and interruption.
+const VALUES: u64 = 16;
+
 /// Limits of a [`Compiler`](crate::Compiler). A module that exceeds one is refused with
 /// [`Error::Limit`], which has the limit's name. Limits do not change what is compiled, so a cache
 /// may return an artifact that was compiled under higher ones.
@@ -19,6 +23,8 @@ pub struct Limits {
     /// `functions`: functions that a module defines. Validation allows 1,000,000.
     pub functions: u64,
     /// `operators`: operators of one function. Validation allows as many as fit in 7,654,321 bytes.
+    /// The limit is also one of 16 values for each of so many operators, because a branch of two
+    /// bytes may pass 1,000 values, and takes the compiler as much memory as 1,000 other operators.
     pub operators: u64,
     /// `artifact-size`: bytes of an artifact.
     pub artifact_size: u64,
@@ -87,6 +93,19 @@ impl Limits {
         check("operators", what, count, self.operators)
     }
 
+    /// Checks the number of values that the code of a function has and passes, as far as it is
+    /// translated.
+    pub(crate) fn check_values(&self, function: u32, count: u64) -> Result<(), Error> {
+        let what = || {
+            format!(
+                "the number of values in function {function}, limited to {VALUES} times the \
+                 operators that are allowed,"
+            )
+        };
+        let most = self.operators.saturating_mul(VALUES);
+        check("operators", what, count, most)
+    }
+
     /// Checks an artifact, or a part of one, that was made of a module of `module` bytes.
     pub(crate) fn check_artifact(&self, size: usize, module: usize) -> Result<(), Error> {
         let what = || "the size of the artifact in bytes".to_owned();
@@ -152,6 +171,67 @@ mod tests {
                     bound - 1
                 )
             );
+        }
+    }
+
+    /// Each of these modules has few operators, and would take the compiler 40 MB and more without
+    /// the limit.
+    #[test]
+    fn values_are_limited() {
+        let many = "i32 ".repeat(1000);
+        let constants = "i32.const 0 ".repeat(1000);
+        let with = |body: &str| {
+            format!(
+                "(module (type $t (func (param {many}) (result {many}))) (type $r (func (result {many})))
+                    (tag $e (param {many})) (func $v (export \"v\") (result {many}) {constants})
+                    (func $w (export \"w\") (param {many}))
+                    (func $f (export \"f\") (param $p i32) (result {many}) {body}))"
+            )
+        };
+        let times = |count: usize, text: &str| text.repeat(count);
+        for (what, body) in [
+            ("few", constants.clone()),
+            (
+                "loops",
+                constants.clone() + &times(1000, "(loop (type $t)) "),
+            ),
+            (
+                "branches",
+                constants.clone() + &times(1000, "(br_if 0 (local.get $p)) "),
+            ),
+            (
+                "ifs",
+                constants.clone()
+                    + &times(1000, "local.get $p if (type $t) ")
+                    + &times(1000, "end "),
+            ),
+            ("calls", times(1000, "call $v call $w ") + &constants),
+            // These do it in one operator.
+            (
+                "table",
+                times(1000, "(block (type $r) ")
+                    + &constants
+                    + "local.get $p (br_table "
+                    + &(0..1000).map(|i| format!("{i} ")).collect::<String>()
+                    + ")"
+                    + &times(1000, ")"),
+            ),
+            (
+                "clauses",
+                format!(
+                    "(block (type $r) (try_table {}) {constants})",
+                    times(1000, "(catch $e 0) ")
+                ),
+            ),
+        ] {
+            let found = compile("operators", 50_000, &with(&body));
+            match what {
+                "few" => assert_eq!(found, ""),
+                _ => assert!(
+                    found.contains("the number of values in function"),
+                    "{what}: {found}"
+                ),
+            }
         }
     }
 

@@ -277,6 +277,7 @@ impl FuncTranslator<'_, '_> {
     /// Moves operands from the stack to the arguments of a call.
     fn take_args(&mut self, ctx: Value, count: usize) {
         let first = self.stack.len() - count;
+        self.passed += count as u64;
         self.args.clear();
         self.args.push(ctx);
         self.args.extend(self.stack.drain(first..));

@@ -358,6 +358,7 @@ impl FuncTranslator<'_, '_> {
         };
         let results = self.env.module.signatures[signature].results.len();
         self.save_fuel();
+        self.passed += results as u64;
         let first = self.stack.len() - results;
         self.builder.ins().return_(&self.stack[first..]);
         self.reachable = false;
@@ -438,6 +439,17 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
+    /// The number of values that a branch to this frame passes.
+    pub(super) fn arity(&self, depth: usize) -> usize {
+        let frame = &self.control[depth];
+        match (frame.kind, frame.ty) {
+            (FrameKind::Loop { .. }, ty) => self.param_count(ty),
+            (_, FrameType::Empty) => 0,
+            (_, FrameType::Result(_)) => 1,
+            (_, FrameType::Signature(index)) => self.env.module.signatures[index].results.len(),
+        }
+    }
+
     /// The block after the end of a frame. It is made when it is first needed.
     fn exit(&mut self, depth: usize) -> Block {
         if let Some(exit) = self.control[depth].exit {
@@ -472,6 +484,7 @@ impl FuncTranslator<'_, '_> {
     }
 
     fn fill_block_args(&mut self, count: usize) {
+        self.passed += count as u64;
         self.block_args.clear();
         let first = self.stack.len() - count;
         self.block_args.extend(

@@ -8,7 +8,7 @@ use precast_artifact::promises::Promise;
 use precast_artifact::vm::{VmContextHeader, VmStoreContext};
 use precast_artifact::{Strategy, TrapCode, ValType};
 use std::mem::{offset_of, take};
-use wasmparser::{FunctionBody, OperatorsReader};
+use wasmparser::{Catch, FunctionBody, Operator, OperatorsReader};
 
 use super::control::Frame;
 use super::locals::Assigned;
@@ -16,7 +16,7 @@ use super::promises;
 use super::state::{Env, FuncTranslator, Scratch, vm_offset};
 use super::trap::AFTER_NO_RETURN;
 use crate::Error;
-use crate::key::{DefinedFuncIndex, Symbol};
+use crate::key::{DefinedFuncIndex, Symbol, TagIndex};
 use crate::signature::{self, clif_type};
 
 /// Translates a validated function of the module into `func`, which is empty. With `has_stops`, its
@@ -55,6 +55,7 @@ pub(crate) fn translate(
         body: 0,
         args: take(&mut scratch.args),
         block_args: take(&mut scratch.block_args),
+        passed: 0,
         vmctx,
         entry,
         caches: take(&mut scratch.caches),
@@ -252,6 +253,7 @@ impl FuncTranslator<'_, '_> {
                 return limits.check_operators(function, operators - 1 + rest);
             }
             let (operator, offset) = reader.read_with_offset()?;
+            self.check_values(function, &operator)?;
             // The cast is right: a module is shorter than 4 GiB, as checked where bodies start.
             let offset = offset as u32;
             self.builder.set_srcloc(self.positions.of(offset));
@@ -264,6 +266,37 @@ impl FuncTranslator<'_, '_> {
             self.interruption_after(&operator);
         }
         Ok(())
+    }
+
+    /// Checks how many values there are, before an operator that may make many more.
+    fn check_values(
+        &self,
+        function: DefinedFuncIndex,
+        operator: &Operator<'_>,
+    ) -> Result<(), Error> {
+        let module = self.env.module;
+        let next = match operator {
+            Operator::BrTable { targets } if self.reachable => {
+                let targets_once = self.control.len().min(targets.len() as usize);
+                let depth = self.depth(targets.default());
+                targets_once * self.arity(depth)
+            }
+            Operator::TryTable { try_table } if self.reachable => {
+                let values = |catch: &Catch| match *catch {
+                    Catch::One { tag, .. } | Catch::OneRef { tag, .. } => {
+                        let signature = module.tags[TagIndex::from_u32(tag)];
+                        module.signatures[signature].params.len()
+                    }
+                    Catch::All { .. } | Catch::AllRef { .. } => 0,
+                };
+                try_table.catches.iter().map(values).sum()
+            }
+            _ => 0,
+        };
+        let made = self.builder.func.dfg.num_values() + self.stack.len() + next;
+        let function = module.func_index(function).as_u32();
+        let limits = &self.env.limits;
+        limits.check_values(function, self.passed.saturating_add(made as u64))
     }
 
     /// Makes the next local of the innermost body, with this value.

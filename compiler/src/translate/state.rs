@@ -66,6 +66,8 @@ pub(crate) struct FuncTranslator<'a, 'b> {
     /// Arguments of the call or jump that is being built.
     pub(super) args: Vec<Value>,
     pub(super) block_args: Vec<BlockArg>,
+    /// How many values all calls and jumps so far pass.
+    pub(super) passed: u64,
     pub(super) vmctx: Value,
     pub(super) entry: Block,
     pub(super) caches: Caches,
