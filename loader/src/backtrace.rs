@@ -32,6 +32,30 @@ pub(crate) trait FrameModule: Any + Send + Sync + fmt::Debug {
 pub struct WasmBacktrace {
     pub(crate) frames: Vec<FrameInfo>,
     pub(crate) truncated: bool,
+    pub(crate) fault: Option<MemoryFault>,
+}
+
+/// An access to a linear memory that was out of bounds, see [`Error::memory_fault`].
+///
+/// [`Error::memory_fault`]: crate::Error::memory_fault
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryFault {
+    /// The first address in the memory that the access could not reach, with the offset of the
+    /// instruction. So an access of several bytes may have begun before it.
+    pub address: u64,
+    /// How many bytes the memory had.
+    pub size: u64,
+}
+
+impl fmt::Display for MemoryFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, size } = self;
+        write!(
+            f,
+            "memory fault at address {address:#x} of a memory of {size:#x} bytes"
+        )
+    }
 }
 
 /// A wasm frame.
@@ -102,6 +126,9 @@ impl WasmBacktrace {
 
 impl fmt::Display for WasmBacktrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(fault) = self.fault {
+            write!(f, "\n{fault}")?;
+        }
         if self.frames.is_empty() {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use precast_artifact::{TrapCode as Trap, shown};
 
-use crate::backtrace::WasmBacktrace;
+use crate::backtrace::{MemoryFault, WasmBacktrace};
 use crate::exception::ExnRef;
 use crate::sys::limits;
 
@@ -317,6 +317,26 @@ impl Error {
     pub fn trap(&self) -> Option<Trap> {
         match self {
             Self::Trap { trap, .. } => Some(*trap),
+            _ => None,
+        }
+    }
+
+    /// Where wasm code accessed a memory out of bounds, if this is a trap for that reason and the
+    /// address is known: it is for accesses that a guard page caught ([`Strategy::Guarded`]), which
+    /// are all loads and stores of a memory with 32-bit indices, and not where code compares.
+    ///
+    /// [`Strategy::Guarded`]: precast_artifact::Strategy::Guarded
+    ///
+    /// ```
+    /// use precast_loader::Error;
+    ///
+    /// fn is_null_pointer(error: &Error) -> bool {
+    ///     error.memory_fault().is_some_and(|fault| fault.address > 0xffff_0000)
+    /// }
+    /// ```
+    pub fn memory_fault(&self) -> Option<MemoryFault> {
+        match self {
+            Self::Trap { trace, .. } => trace.fault,
             _ => None,
         }
     }

@@ -148,7 +148,7 @@ mod types;
 mod val;
 mod vm;
 
-pub use backtrace::{FrameInfo, WasmBacktrace};
+pub use backtrace::{FrameInfo, MemoryFault, WasmBacktrace};
 pub use deadline::UpdateDeadline;
 pub use engine::{Config, Engine, EngineWeak};
 pub use error::host::HostError;

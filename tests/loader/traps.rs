@@ -1,5 +1,6 @@
 //! Every kind of trap, with its backtrace.
 
+use precast_artifact::Strategy;
 use precast_loader::{Error, Instance, Trap, Val};
 use precast_tests::{Guest, module, store, strategies};
 
@@ -98,6 +99,47 @@ fn every_kind() {
                 assert_eq!(found, *expected, "{name} {args:?} {strategy}");
             }
         }
+    }
+}
+
+#[test]
+fn the_address_of_an_access_is_known_where_a_guard_page_caught_it() {
+    for strategy in strategies() {
+        let mut guest = Guest::new(WAT, strategy);
+        // A processor may name any byte of the access that it could not reach.
+        for (name, arg, addresses) in [
+            ("load", 65536, 65536..=65536),
+            ("load", 65533, 65533..=65536),
+            ("load", 1 << 30, 1 << 30..=1 << 30),
+            ("load", -1, 0xffff_ffff..=0xffff_ffff),
+            ("store", 65529, 65529..=65536),
+            ("v128", 65521, 65521..=65536),
+        ] {
+            let error = guest.call_untyped(name, &[Val::I32(arg)]).unwrap_err();
+            assert_eq!(error.trap(), Some(Trap::MemoryOutOfBounds));
+            let Some(fault) = error.memory_fault() else {
+                assert_eq!(strategy, Strategy::Checked, "{name} {arg}");
+                continue;
+            };
+            assert_eq!(strategy, Strategy::Guarded);
+            assert!(
+                addresses.contains(&fault.address),
+                "{name} {arg}: {fault:?}"
+            );
+            assert_eq!(fault.size, 65536);
+            let line = format!(
+                "\nmemory fault at address {:#x} of a memory of 0x10000 bytes\n",
+                fault.address
+            );
+            assert!(error.to_string().contains(&line), "{error}");
+        }
+        // What the loader or the code compares has no address, and nothing is left of the one before.
+        let init = [Val::I32(65534), Val::I32(3)];
+        let error = guest.call_untyped("init", &init).unwrap_err();
+        assert_eq!(error.trap(), Some(Trap::MemoryOutOfBounds));
+        assert_eq!(error.memory_fault(), None);
+        let error = guest.call_untyped("unreachable", &[]).unwrap_err();
+        assert_eq!(error.memory_fault(), None);
     }
 }
 

@@ -309,6 +309,11 @@ unsafe fn ended(core: *mut StoreCore) -> Error {
         Some(Ending::Trap(code)) => {
             Error::from(code).with_backtrace(|| resolve(&core.frames, core))
         }
+        Some(Ending::Fault(address)) => {
+            let mut trace = resolve(&core.frames, core);
+            trace.fault = core.fault_at(address);
+            Error::from(TrapCode::MemoryOutOfBounds).with_backtrace(|| trace)
+        }
         Some(Ending::Error(error)) => error.with_backtrace(|| resolve(&core.frames, core)),
         None => unreachable!("whoever sets `trapped` says why"),
     }

@@ -21,6 +21,8 @@ const _: () = assert!(MAX_FRAMES <= u64::BITS as usize, "a bit for each frame");
 /// Why an activation of wasm code ended early.
 pub(crate) enum Ending {
     Trap(precast_artifact::TrapCode),
+    /// An access out of bounds that the system caught, at this address of the host.
+    Fault(usize),
     Error(Error),
     Panic(Box<dyn Any + Send>),
 }
@@ -168,6 +170,10 @@ impl RawFrames {
                 break;
             }
         }
-        WasmBacktrace { frames, truncated }
+        WasmBacktrace {
+            frames,
+            truncated,
+            fault: None,
+        }
     }
 }

@@ -26,9 +26,9 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
-use precast_artifact::TrapCode;
 
 use super::activation;
+use super::ending::Ending;
 use crate::arch;
 
 /// SIGSEGV and SIGBUS: access to guard pages (or, SIGBUS, beyond the end of a mapped file).
@@ -144,17 +144,17 @@ unsafe fn trap(signal: c_int, info: &siginfo_t, context: &mut ucontext_t) -> boo
         let Some(module) = (*core).module_at(pc) else {
             return false;
         };
-        let code = if by_access && (*core).is_guest_memory(address) {
-            TrapCode::MemoryOutOfBounds
+        let trap = if by_access && (*core).is_guest_memory(address) {
+            Ending::Fault(address)
         } else {
             match module.trap_at(pc) {
-                Some(code) => code,
+                Some(code) => Ending::Trap(code),
                 None => return false,
             }
         };
         let vm = &raw mut (*core).vm;
         let (handler, sp, entry_fp) = ((*vm).entry_handler, (*vm).entry_sp, (*vm).entry_fp);
-        (*core).record_trap(code, pc, fp);
+        (*core).record_trap(trap, pc, fp);
         arch::context_resume(context, handler, sp, entry_fp);
     }
     true

@@ -13,7 +13,6 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use precast_artifact::TrapCode;
 use precast_artifact::vm::{VmStoreContext, VmTag};
 use smallvec::SmallVec;
 
@@ -34,6 +33,7 @@ use super::pool;
 use super::quota::Usage;
 use super::store_id::StoreId;
 use super::table::TableEntity;
+use crate::backtrace::MemoryFault;
 use crate::limits::{ResourceLimiter, StoreLimits};
 
 /// The part of a store that does not depend on `T`.
@@ -60,7 +60,7 @@ pub struct StoreCore {
     pub(crate) interrupt_users: InterruptUsers,
     /// Modules of the instances, sorted by address. An instance holds the `Arc` of each.
     modules: SmallVec<[TextRange; 1]>,
-    guarded: SmallVec<[Guarded; 1]>,
+    guarded: SmallVec<[NonNull<MemoryEntity>; 1]>,
     pub(crate) instances: SmallVec<[Box<InstanceData>; 2]>,
     /// Items that the host made; `None` before the first one.
     pub(crate) made: Option<Box<HostItems>>,
@@ -87,12 +87,6 @@ pub(crate) type FindLimiter = for<'a> unsafe fn(
     *mut StoreCore,
     PhantomData<&'a mut ()>,
 ) -> &'a mut (dyn ResourceLimiter + 'a);
-
-/// The reservation of a guarded memory.
-struct Guarded {
-    start: usize,
-    end: usize,
-}
 
 struct TextRange {
     start: usize,
@@ -189,10 +183,30 @@ impl StoreCore {
         (pc < text.end).then_some(text)
     }
 
+    /// The guarded memory of this store in whose reservation an address lies. A signal handler calls
+    /// this.
+    fn guarded_at(&self, address: usize) -> Option<&MemoryEntity> {
+        // SAFETY: the store or one of its instances owns the memories.
+        let mut guarded = self.guarded.iter().map(|memory| unsafe { memory.as_ref() });
+        guarded.find(|memory| {
+            let (start, end) = memory.space();
+            (start..end).contains(&address)
+        })
+    }
+
     /// Whether an address lies in the reservation of a guarded memory of this store.
     pub(crate) fn is_guest_memory(&self, address: usize) -> bool {
-        let mut guarded = self.guarded.iter();
-        guarded.any(|g| (g.start..g.end).contains(&address))
+        self.guarded_at(address).is_some()
+    }
+
+    /// What an access to an address is to the guest, if the address lies in the reservation of a
+    /// guarded memory of this store.
+    pub(crate) fn fault_at(&self, address: usize) -> Option<MemoryFault> {
+        let memory = self.guarded_at(address)?;
+        Some(MemoryFault {
+            address: (address - memory.space().0) as u64,
+            size: memory.len() as u64,
+        })
     }
 
     pub(crate) fn modules(&self) -> impl Iterator<Item = &MappedModule> {
@@ -217,12 +231,11 @@ impl StoreCore {
         // SAFETY: the store or one of its instances owns the memory.
         let entity = unsafe { memory.as_ref() };
         if entity.is_guarded() {
-            let (start, end) = entity.space();
+            let start = entity.space().0;
             // Several instances of a store can have the same shared memory. Other memories are not
             // looked for, because there may be many.
-            let is_known = |known: &Guarded| known.start == start;
-            if entity.shared().is_none() || !self.guarded.iter().any(is_known) {
-                self.guarded.push(Guarded { start, end });
+            if entity.shared().is_none() || self.guarded_at(start).is_none() {
+                self.guarded.push(memory);
             }
         }
     }
@@ -251,8 +264,8 @@ impl StoreCore {
     ///
     /// # Safety
     /// `pc` and `fp` are those of wasm code of this store that was interrupted.
-    pub(crate) unsafe fn record_trap(&mut self, code: TrapCode, pc: usize, fp: usize) {
+    pub(crate) unsafe fn record_trap(&mut self, trap: Ending, pc: usize, fp: usize) {
         // SAFETY: by this function's contract.
-        unsafe { self.record(Ending::Trap(code), pc, fp, true) };
+        unsafe { self.record(trap, pc, fp, true) };
     }
 }
