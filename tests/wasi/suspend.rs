@@ -1,5 +1,5 @@
-//! WASI in calls that suspend: guests that sleep or wait for streams of the host keep no thread, and
-//! may be dropped wherever they wait.
+//! WASI in calls that suspend: guests that sleep or wait for streams of the host keep no thread,
+//! and may be dropped wherever they wait.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;

@@ -58,8 +58,8 @@ fn from_environment() -> LevelFilter {
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const INFO: Style = AnsiColor::Green.on_default().bold();
 
-/// Prints one message, which may quote lines of a module's text. If printing fails, there is nowhere
-/// to report that.
+/// Prints one message, which may quote lines of a module's text. If printing fails, there is
+/// nowhere to report that.
 pub(crate) fn print(kind: &str, style: Style, text: &str) {
     let text = shown_lines(text);
     writeln!(anstream::stderr(), "{style}{kind}:{style:#} {text}").ok();

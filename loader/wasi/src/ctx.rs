@@ -281,8 +281,8 @@ impl WasiCtxBuilder {
         self
     }
 
-    /// Sets where the guest's standard input comes from: a stream that suspends the guest while there
-    /// is nothing. The guest's functions must be those of
+    /// Sets where the guest's standard input comes from: a stream that suspends the guest while
+    /// there is nothing. The guest's functions must be those of
     /// [`add_to_linker_async`](crate::add_to_linker_async); others tell the guest `EAGAIN` then.
     #[cfg(feature = "async")]
     pub fn stdin_async(mut self, input: impl AsyncInput + 'static) -> Self {

@@ -312,8 +312,8 @@ impl Subscription {
 
 /// The state of a descriptor.
 enum Look {
-    /// A read may have to wait, see [`readable_end`]. Streams of the host that suspend the guest wait
-    /// in either direction.
+    /// A read may have to wait, see [`readable_end`]. Streams of the host that suspend the guest
+    /// wait in either direction.
     Waits,
     Ready {
         bytes: u64,

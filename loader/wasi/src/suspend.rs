@@ -108,9 +108,9 @@ impl PollReady for Box<dyn AsyncOutput> {
 /// that are [asynchronous](crate::WasiCtxBuilder::stdin_async). So these three functions can only
 /// be called in a call that suspends, such as `TypedFunc::call_async`; any other is an error.
 ///
-/// A guest that waits for a descriptor of the system (a pipe, the host's standard input) still waits
-/// with its thread. Times are those of the [timer](crate::WasiCtxBuilder::timer). A deadline ends a
-/// guest only when it goes on; to end one that is suspended, drop the future of its call.
+/// A guest that waits for a descriptor of the system (a pipe, the host's standard input) still
+/// waits with its thread. Times are those of the [timer](crate::WasiCtxBuilder::timer). A deadline
+/// ends a guest only when it goes on; to end one that is suspended, drop the future of its call.
 ///
 /// # Errors
 /// [`Error::Duplicate`] if one of the functions is defined already.

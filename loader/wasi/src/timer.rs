@@ -1,7 +1,7 @@
 //! Sleeping without a thread: [`Timer`], and the one that is used if the host gives no other.
 //!
-//! One thread of the process wakes all that sleep. It is started when something sleeps for the first
-//! time, and never ends.
+//! One thread of the process wakes all that sleep. It is started when something sleeps for the
+//! first time, and never ends.
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -13,8 +13,8 @@ use crate::Case;
 /// Nested statements.
 const DEPTH: u32 = 3;
 
-/// The module. With `more` it has what wasmi lacks: exceptions, calls through typed references, wide
-/// arithmetic and atomic operators.
+/// The module. With `more` it has what wasmi lacks: exceptions, calls through typed references,
+/// wide arithmetic and atomic operators.
 pub fn modules(case: &mut Case, more: bool) -> Vec<String> {
     let count = case.rng.usize(2..9);
     let functions: Vec<_> = (0..count).map(|_| function(case)).collect();
