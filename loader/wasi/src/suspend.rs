@@ -109,8 +109,9 @@ impl PollReady for Box<dyn AsyncOutput> {
 /// be called in a call that suspends, such as `TypedFunc::call_async`; any other is an error.
 ///
 /// A guest that waits for a descriptor of the system (a pipe, the host's standard input) still
-/// waits with its thread. Times are those of the [timer](crate::WasiCtxBuilder::timer). A deadline
-/// ends a guest only when it goes on; to end one that is suspended, drop the future of its call.
+/// waits with its thread. Times are those of the [timer](crate::WasiCtxBuilder::timer). A guest
+/// that is suspended is woken and ends at a deadline, as by an interrupt handle, and when the
+/// future of its call is dropped.
 ///
 /// # Errors
 /// [`Error::Duplicate`] if one of the functions is defined already.
