@@ -21,6 +21,7 @@
 ///   on. [Address maps](crate::addresses) know calls that are compiled in. Value types are
 ///   32-bit numbers, so that references can have the type of a signature; types have supertypes
 ///   and recursive groups ([`TypeRecord`](crate::records::TypeRecord)), which a builtin compares.
+///   Code can call the host's listener at the entry and the end of [functions](Builtin::FunctionBefore).
 /// - **2** Builtins are reached through the store context, not through the GOT. Interruption
 ///   by fuel and by epochs exists.
 /// - **1** The first version.
@@ -174,6 +175,12 @@ numbered! {
         /// [type id](crate::signature) `found` is a subtype of `expected`, which differs from it,
         /// else 0.
         IsSubtype = 20 "is_subtype",
+        /// `(vmctx, function, values: *const ValRaw)`: tells the host's listener that a function
+        /// begins, with its parameters. Only code that is compiled for listeners calls it.
+        FunctionBefore = 21 "function_before",
+        /// `(vmctx, function, values: *const ValRaw)`: tells the host's listener that a function
+        /// returns, with its results, or that it ends by a tail call, without values.
+        FunctionAfter = 22 "function_after",
     }
 }
 

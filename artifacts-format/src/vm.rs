@@ -254,7 +254,7 @@ const _: () = {
     assert!(offset_of!(VmStoreContext, entry_handler) == 56);
     assert!(offset_of!(VmStoreContext, trapped) == 64);
     assert!(offset_of!(VmStoreContext, builtins) == 72);
-    assert!(size_of::<VmBuiltins>() == 160);
+    assert!(size_of::<VmBuiltins>() == 176);
     assert!(size_of::<VmContextHeader>() == 16);
     assert!(offset_of!(VmContextHeader, store) == 0);
     assert!(offset_of!(VmContextHeader, instance) == 8);

@@ -59,6 +59,7 @@ pub(crate) fn settings(target: &Target, settings: &Settings) -> Vec<(String, Str
         strategy,
         interruption,
         features,
+        listeners,
         custom_sections,
         limits: _,
         threads: _,
@@ -86,6 +87,9 @@ pub(crate) fn settings(target: &Target, settings: &Settings) -> Vec<(String, Str
     ];
     if !features.is_empty() {
         list.push(setting("features", &features.join(",")));
+    }
+    if *listeners {
+        list.push(setting("listeners", "true"));
     }
     match custom_sections {
         CustomSections::None => {}
@@ -128,6 +132,7 @@ mod tests {
         };
         assert_eq!(keep(&["a", "b"]), keep(&["b", "a", "b"]));
         let others = [
+            identity(|s| s.listeners = true),
             keep(&["a", "b"]),
             keep(&["a\", \"b"]),
             keep(&["a, b"]),

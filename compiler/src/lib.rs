@@ -187,9 +187,8 @@ impl Compiler {
         lap(&mut timings.parse);
         limits.check_functions(module.bodies.len())?;
         let plan = plan::Plan::new(&module)?;
-        let Settings {
-            passes, opt_level, ..
-        } = self.settings;
+        let Settings { opt_level, .. } = self.settings;
+        let passes = self.settings.passes();
         let middle = middle::Middle::new(&module, &plan, passes, opt_level, workers)?;
         lap(&mut timings.plan);
         let env = translate::Env {
@@ -201,6 +200,7 @@ impl Compiler {
             finishers: self.target.finishers(),
             strategy: self.settings.strategy,
             interruption: self.settings.interruption,
+            listeners: self.settings.listeners,
             limits,
         };
         let code = codegen::compile(&env, workers, progress)?;

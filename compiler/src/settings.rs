@@ -23,6 +23,9 @@ pub struct Settings {
     /// Proposals that modules may use (`true`) or not, in this order, where that differs from all
     /// that are supported. Names are those of `inspect`, such as `legacy-exceptions`.
     pub features: Vec<(String, bool)>,
+    /// Whether functions call the listener of the host's store at their entry and where they return.
+    /// No call is compiled in then, and the code is slower even without a listener.
+    pub listeners: bool,
     /// Which custom sections of modules the artifacts keep, for hosts that ask for them.
     pub custom_sections: CustomSections,
     /// What a compilation may take.
@@ -72,6 +75,21 @@ pub enum Inline {
     Always,
 }
 
+impl Settings {
+    /// The passes that run: with listeners, each function keeps its own code.
+    pub(crate) fn passes(&self) -> Passes {
+        let passes = self.passes;
+        if !self.listeners {
+            return passes;
+        }
+        Passes {
+            inline: Inline::Never,
+            products: false,
+            ..passes
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -81,6 +99,7 @@ impl Default for Settings {
             strategy: Strategy::Guarded,
             interruption: Interruption::None,
             features: Vec::new(),
+            listeners: false,
             custom_sections: CustomSections::None,
             limits: Limits::default(),
             threads: None,

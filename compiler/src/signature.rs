@@ -118,6 +118,7 @@ fn builtin_types(builtin: Builtin) -> (&'static [Type], Option<Type>) {
         Builtin::MemoryNotify => (&[I64, I32, I64, I32], Some(I32)),
         Builtin::Interrupted => (&[I64], None),
         Builtin::IsSubtype => (&[I64, I64, I64], Some(I64)),
+        Builtin::FunctionBefore | Builtin::FunctionAfter => (&[I64, I32, I64], None),
         _ => unreachable!("a builtin that this compiler does not know is never called"),
     }
 }

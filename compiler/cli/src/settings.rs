@@ -23,6 +23,10 @@ pub(crate) struct Args {
     /// `+proposal` allows one again [default: all that are supported are allowed]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = feature, allow_hyphen_values = true)]
     features: Vec<(String, bool)>,
+    /// Let functions call the host's function listener, for tracing and profiles: the code is slower,
+    /// even without a listener
+    #[arg(long)]
+    listeners: bool,
     /// Custom sections of the module to keep in the artifact for hosts that ask for them, by their
     /// names, separated by commas, or `all` [default: none]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -51,6 +55,7 @@ impl Args {
             strategy: self.strategy.unwrap_or(default.strategy),
             interruption,
             features: self.features.clone(),
+            listeners: self.listeners,
             custom_sections: self.custom_sections(),
             limits,
             target: None,
@@ -80,6 +85,8 @@ impl Args {
             Some("--strategy")
         } else if !self.features.is_empty() {
             Some("--features")
+        } else if self.listeners {
+            Some("--listeners")
         } else if !self.keep_custom_sections.is_empty() {
             Some("--keep-custom-sections")
         } else if !self.limits.is_empty() {

@@ -11,7 +11,7 @@ use precast_artifact::promises::Promise;
 use precast_artifact::records::{FrozenEntry, NONE};
 use precast_artifact::vm::{VmFuncImport, VmFuncRef};
 use precast_artifact::{Builtin, TrapCode};
-use std::mem::{offset_of, size_of};
+use std::mem::{offset_of, size_of, take};
 
 use super::FuncTranslator;
 use super::exception::Target;
@@ -42,6 +42,7 @@ impl FuncTranslator<'_, '_> {
     }
 
     pub(super) fn return_call(&mut self, index: u32) {
+        self.listen_at_tail_call();
         let index = FuncIndex::from_u32(index);
         let params = self.env.module.signature(index).params.len();
         if self.env.module.defined(index).is_some() {
@@ -66,6 +67,9 @@ impl FuncTranslator<'_, '_> {
 
     pub(super) fn return_call_indirect(&mut self, table: u32, ty: u32) {
         let (signature, code) = self.prepare_indirect(table, ty);
+        let args = take(&mut self.args);
+        self.listen_at_tail_call();
+        self.args = args;
         self.builder
             .ins()
             .return_call_indirect(signature, code, &self.args);
@@ -95,6 +99,9 @@ impl FuncTranslator<'_, '_> {
 
     pub(super) fn return_call_ref(&mut self, ty: u32) {
         let (signature, code) = self.prepare_ref(ty);
+        let args = take(&mut self.args);
+        self.listen_at_tail_call();
+        self.args = args;
         self.builder
             .ins()
             .return_call_indirect(signature, code, &self.args);

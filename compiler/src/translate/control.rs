@@ -357,6 +357,7 @@ impl FuncTranslator<'_, '_> {
             unreachable!("the frame of a function")
         };
         let results = self.env.module.signatures[signature].results.len();
+        self.listen_at_return(results);
         self.save_fuel();
         self.passed += results as u64;
         let first = self.stack.len() - results;

@@ -58,6 +58,7 @@ pub(crate) fn translate(
         passed: 0,
         vmctx,
         entry,
+        function: env.module.func_index(index),
         caches: take(&mut scratch.caches),
         fuel: None,
         assigned: None,
@@ -206,6 +207,7 @@ impl FuncTranslator<'_, '_> {
 
         self.control
             .push(Frame::function(self.env.module.func_type(index)));
+        self.listen_at_entry();
         self.operators(index)
     }
 

@@ -43,6 +43,7 @@ mod global;
 mod inline;
 mod interrupt;
 mod lengths;
+mod listen;
 mod locals;
 mod memory;
 mod numeric;

@@ -45,6 +45,8 @@ pub(crate) struct Env<'a> {
     pub(crate) finishers: [&'a dyn TargetIsa; 2],
     pub(crate) strategy: Strategy,
     pub(crate) interruption: Interruption,
+    /// Whether functions call the host's listener.
+    pub(crate) listeners: bool,
     pub(crate) limits: &'a Limits,
 }
 
@@ -70,6 +72,8 @@ pub(crate) struct FuncTranslator<'a, 'b> {
     pub(super) passed: u64,
     pub(super) vmctx: Value,
     pub(super) entry: Block,
+    /// Index of the function.
+    pub(super) function: FuncIndex,
     pub(super) caches: Caches,
     /// Accesses that may fault, in the order of the code.
     pub(super) accesses: Vec<Access>,
@@ -126,6 +130,8 @@ pub(super) struct Caches {
     pub(super) lengths: Lengths,
     /// Stack slot with the VM context for code that raises traps, if there is such code.
     pub(super) vmctx_slot: Option<StackSlot>,
+    /// Stack slot with the values that a listener is told.
+    pub(super) listened: Option<StackSlot>,
     /// There are few enough of these for a linear search.
     symbols: Vec<(Symbol, GlobalValue)>,
     thunks: Vec<(Builtin, FuncRef)>,
@@ -140,6 +146,7 @@ impl Caches {
         self.checks.clear();
         self.lengths.clear();
         self.vmctx_slot = None;
+        self.listened = None;
         self.symbols.clear();
         self.thunks.clear();
         self.raises.clear();

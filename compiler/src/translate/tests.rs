@@ -107,6 +107,7 @@ fn clif(source: &str) -> String {
         finishers: target.finishers(),
         strategy: settings.strategy,
         interruption: settings.interruption,
+        listeners: settings.listeners,
         limits: &settings.limits,
     };
     let (mut context, mut scratch) = (FunctionBuilderContext::new(), Scratch::default());

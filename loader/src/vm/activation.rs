@@ -301,9 +301,10 @@ unsafe fn ended(core: *mut StoreCore) -> Error {
         // The code counts in a register, whose value is lost.
         core.vm.fuel = 0;
     }
-    match ending {
+    let error = match ending {
         Some(Ending::Panic(payload)) => {
             core.frames.clear();
+            core.abort_ended(None);
             std::panic::resume_unwind(payload)
         }
         Some(Ending::Trap(code)) => {
@@ -316,7 +317,9 @@ unsafe fn ended(core: *mut StoreCore) -> Error {
         }
         Some(Ending::Error(error)) => error.with_backtrace(|| resolve(&core.frames, core)),
         None => unreachable!("whoever sets `trapped` says why"),
-    }
+    };
+    core.abort_ended(Some(&error));
+    error
 }
 
 fn resolve(frames: &RawFrames, core: &StoreCore) -> WasmBacktrace {

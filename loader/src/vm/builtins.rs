@@ -18,6 +18,7 @@ use super::deadline;
 use super::ending::Ending;
 use super::exception;
 use super::instance::InstanceData;
+use super::listeners;
 use super::quota::{self, Denied};
 use super::store::StoreCore;
 use crate::error::Error;
@@ -48,6 +49,8 @@ pub(crate) static BUILTINS: Builtins = Builtins(VmBuiltins({
     table[Builtin::MemoryNotify.position()] = atomics::memory_notify as *const ();
     table[Builtin::Interrupted.position()] = deadline::interrupted as *const ();
     table[Builtin::IsSubtype.position()] = is_subtype as *const ();
+    table[Builtin::FunctionBefore.position()] = listeners::function_before as *const ();
+    table[Builtin::FunctionAfter.position()] = listeners::function_after as *const ();
     table
 }));
 

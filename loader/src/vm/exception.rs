@@ -23,6 +23,7 @@ use super::activation::raise;
 use super::deadline;
 use super::ending::Ending;
 use super::externrefs::Point;
+use super::listeners;
 use super::store::StoreCore;
 use crate::arch;
 use crate::error::Error;
@@ -140,6 +141,9 @@ pub(crate) unsafe fn throw_from_host(core: *mut StoreCore, error: Error) -> Endi
         }
         let vm = exception.exception().vm();
         note_frames(core, (*vm).reference);
+        if let Err(panic) = listeners::unwound_to(core, fp) {
+            return Ending::Panic(panic);
+        }
         // The store keeps the exception.
         drop(error);
         arch::land(code, sp, fp, vm)
@@ -217,6 +221,9 @@ pub(crate) unsafe extern "C" fn exception_throw(
     unsafe {
         let core: *mut StoreCore = (*vmctx).store.cast();
         if let Some(Landing { code, sp, fp }) = landing(core) {
+            if let Err(panic) = listeners::unwound_to(core, fp) {
+                raise(core, Ending::Panic(panic))
+            }
             arch::land(code, sp, fp, exception)
         }
         let ending = match (*core).exnref_from_raw((*exception).reference) {

@@ -37,6 +37,7 @@ pub(crate) mod initialise;
 pub(crate) mod instance;
 pub(crate) mod interrupt;
 pub(crate) mod keep;
+pub(crate) mod listeners;
 pub(crate) mod memory;
 pub(crate) mod module;
 pub(crate) mod parking;

@@ -134,6 +134,16 @@ impl MappedModule {
         handlers::lookup(artifact.section(artifact.header().handlers), offset)
     }
 
+    /// The name of a function by its index, if the artifact or its debug file has names.
+    pub(crate) fn name_of(&self, index: u32) -> Option<&[u8]> {
+        let artifact = self.artifact();
+        let defined = index.checked_sub(artifact.header().vm.func_import_count)?;
+        match self.debug.get() {
+            None => artifact.function_name(defined),
+            Some(data) => function_name(&data.symtab, &data.strtab, defined),
+        }
+    }
+
     /// The frames that an address in the text stands for, innermost first, without where they were
     /// called from: that of its function, and before it those of calls that are compiled in there.
     /// There are at most [`MAX_DEPTH`](addresses::MAX_DEPTH).
@@ -152,13 +162,9 @@ impl MappedModule {
         };
         let frame = |defined: u32, wasm_offset| {
             let index = defined.saturating_add(artifact.header().vm.func_import_count);
-            let name = match debug {
-                None => artifact.function_name(defined),
-                Some(data) => function_name(&data.symtab, &data.strtab, defined),
-            };
             FrameInfo {
                 function: index,
-                name: match name {
+                name: match this.name_of(index) {
                     Some(name) => cut(name),
                     None => format!("wasm-function[{index}]"),
                 },

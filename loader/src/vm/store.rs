@@ -27,6 +27,7 @@ use super::global::HostGlobal;
 use super::host::StoreFunc;
 use super::instance::InstanceData;
 use super::interrupt::{self, Epochs, InterruptUsers};
+use super::listeners::Listeners;
 use super::memory::MemoryEntity;
 use super::module::MappedModule;
 use super::pool;
@@ -62,7 +63,7 @@ pub struct StoreCore {
     modules: SmallVec<[TextRange; 1]>,
     guarded: SmallVec<[NonNull<MemoryEntity>; 1]>,
     pub(crate) instances: SmallVec<[Box<InstanceData>; 2]>,
-    /// Items that the host made; `None` before the first one.
+    /// Items that the host made, and its listener; `None` before the first one.
     pub(crate) made: Option<Box<HostItems>>,
     /// `None` before the first external reference.
     pub(crate) externrefs: Option<Box<ExternRefs>>,
@@ -80,6 +81,7 @@ pub(crate) struct HostItems {
     pub(crate) tables: Vec<Box<TableEntity>>,
     pub(crate) globals: Vec<Box<HostGlobal>>,
     pub(crate) tags: Vec<Box<VmTag>>,
+    pub(crate) listeners: Option<Listeners>,
 }
 
 /// Finds the limiter in the data of a store. Nobody else uses the data while the limiter is in use.
@@ -248,14 +250,18 @@ impl StoreCore {
         // The frames of an exception are known from where it was thrown, if no other was since
         // then.
         let is_known = self.knows_frames_of(&ending);
+        let entry = self.vm.entry_fp;
         self.ending = Some(ending);
+        if let Some(listeners) = self.listeners() {
+            listeners.note_end(entry);
+        }
         self.vm.trapped = 1;
         if is_known {
             return;
         }
         // SAFETY: by this function's contract.
         unsafe {
-            let (entry, outer) = (self.vm.entry_fp, self.outer);
+            let outer = self.outer;
             self.frames.walk(pc, fp, entry, exact, outer);
         }
     }
