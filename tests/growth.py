@@ -212,6 +212,12 @@ def nested_loops(n):
     return one(LOOP * n + get(0) + const(1) + ADD + put(0) + (get(0) + b"\x0d\x00" + END) * n + get(0))
 
 
+@dimension(50)
+def nested_loops_with_locals(n):
+    steps = b"".join(get(i) + const(1) + ADD + put(i) for i in range(n))
+    return one(LOOP * n + steps + (get(0) + b"\x0d\x00" + END) * n + get(0), [(n, I32)])
+
+
 @dimension(200)
 def nested_ifs(n):
     return one((get(0) + IF) * n + get(0) + load(4) + put(0) + END * n + get(0))
