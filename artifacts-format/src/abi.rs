@@ -22,6 +22,7 @@
 ///   32-bit numbers, so that references can have the type of a signature; types have supertypes
 ///   and recursive groups ([`TypeRecord`](crate::records::TypeRecord)), which a builtin compares.
 ///   Code can call the host's listener at the entry and the end of [functions](Builtin::FunctionBefore).
+///   The header has the [proposals](crate::Header::features) of the module.
 /// - **2** Builtins are reached through the store context, not through the GOT. Interruption
 ///   by fuel and by epochs exists.
 /// - **1** The first version.
@@ -62,6 +63,8 @@ macro_rules! numbered {
         }
     };
 }
+
+pub(crate) use numbered;
 
 numbered! {
     /// Why wasm code stopped. The messages are those of the official test suite.

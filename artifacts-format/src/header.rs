@@ -93,6 +93,8 @@ pub struct Header {
     pub vm: VmLayout,
     /// [`Interruption`](crate::Interruption) of the code.
     pub interruption: u32,
+    /// Proposals that the module uses: the bits of [`Feature`](crate::Feature)s.
+    pub features: u64,
 
     /// UTF-8 text of names.
     pub strings: Section,
@@ -164,6 +166,6 @@ const _: () = {
     assert!(size_of::<Section>() == 16);
     assert!(offset_of!(Header, format) == 8 && offset_of!(Header, abi) == 12);
     assert!(offset_of!(Header, checksum) == 16 && offset_of!(Header, digest) == 24);
-    assert!(offset_of!(Header, strings) == 128);
-    assert!(size_of::<Header>() == 128 + SECTIONS.len() * 16);
+    assert!(offset_of!(Header, strings) == 136);
+    assert!(size_of::<Header>() == 136 + SECTIONS.len() * 16);
 };

@@ -12,6 +12,7 @@
 //! | [`abi`] | what machine code calls, and how it stops: builtins, traps, strategies |
 //! | [`types`] | value types |
 //! | [`signature`] | signatures and their identity |
+//! | [`features`] | the proposals that a module uses |
 //! | [`target`] | architectures and CPU features |
 //! | [`handlers`] | maps calls to the code that handles exceptions they throw |
 //! | [`traps`], [`addresses`] | maps from code offsets to trap codes and to wasm offsets |
@@ -34,6 +35,7 @@ pub mod addresses;
 mod aligned;
 pub mod custom_sections;
 pub mod executable;
+pub mod features;
 pub mod handlers;
 pub mod header;
 #[cfg(feature = "metadata")]
@@ -56,6 +58,7 @@ pub mod writer;
 
 pub use abi::{ABI, Builtin, Interruption, LibCall, Strategy, TrapCode};
 pub use aligned::Aligned;
+pub use features::Feature;
 pub use header::{FORMAT, HEADER_OFFSET, Header, MAGIC, Section};
 pub use module_name::module_name;
 pub use reader::{Artifact, Error, FoundFile, Host, Mismatch, digest};

@@ -20,8 +20,6 @@ pub struct Metadata {
     pub module_name: Option<String>,
     /// All compile settings: name and value.
     pub settings: Vec<(String, String)>,
-    /// WebAssembly features beyond the first version that were enabled.
-    pub wasm_features: Vec<String>,
     /// The module's producers section: field, then name and version of each value.
     pub producers: Vec<(String, Vec<(String, String)>)>,
     /// Length of the WebAssembly module in bytes.
@@ -85,7 +83,6 @@ mod tests {
             target: "x86_64-unknown-linux-gnu".into(),
             module_name: Some("hello".into()),
             settings: vec![("opt-level".into(), "speed".into())],
-            wasm_features: vec!["tail-call".into()],
             producers: vec![("language".into(), vec![("Rust".into(), "2024".into())])],
             source_len: 1 << 40,
             source_digest: [7; 32],

@@ -123,6 +123,8 @@ pub struct ArtifactBuilder<'a> {
     pub vm: VmLayout,
     /// How the host can stop running code.
     pub interruption: Interruption,
+    /// Proposals that the module uses: the bits of [`Feature`](crate::Feature)s.
+    pub features: u64,
 
     strings: Vec<u8>,
     types: Vec<u32>,
@@ -203,6 +205,7 @@ impl<'a> ArtifactBuilder<'a> {
                 elem_dropped: 16,
             },
             interruption: Interruption::None,
+            features: 0,
             strings: Vec::new(),
             types: Vec::new(),
             signatures: Vec::new(),

@@ -4,16 +4,20 @@
 //! compiler can. If not, because the expression reads an imported global or refers to a function,
 //! the loader evaluates its [`ConstOp`]s.
 
+use cranelift_entity::EntityRef;
 use precast_artifact::records::{ConstOp, ConstOpcode};
-use wasmparser::Operator;
+use wasmparser::{Operator, RefType, WasmFeatures};
 
 use crate::Error;
+use crate::features::of_type;
 use crate::key::{FuncIndex, GlobalIndex};
 
 /// A validated constant expression of the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConstExpr {
     instrs: Vec<ConstInstr>,
+    /// The proposals of the operators, as far as these say it.
+    features: WasmFeatures,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,15 +60,28 @@ impl ConstExpr {
     pub(crate) fn ref_func(f: FuncIndex) -> Self {
         Self {
             instrs: vec![ConstInstr::RefFunc(f)],
+            features: WasmFeatures::empty(),
         }
     }
 
     /// Parses a validated expression.
     pub(crate) fn parse(expr: &wasmparser::ConstExpr<'_>) -> Result<Self, Error> {
         let mut instrs = Vec::with_capacity(1);
+        let mut features = WasmFeatures::empty();
         let mut reader = expr.get_operators_reader();
         while !reader.eof() {
             let (operator, offset) = reader.read_with_offset()?;
+            features |= match operator {
+                Operator::RefNull { hty } => {
+                    let ty = RefType::new(true, hty).map_or(WasmFeatures::empty(), |ty| {
+                        of_type(wasmparser::ValType::Ref(ty))
+                    });
+                    WasmFeatures::REFERENCE_TYPES | ty
+                }
+                Operator::RefFunc { .. } => WasmFeatures::REFERENCE_TYPES,
+                Operator::V128Const { .. } => WasmFeatures::SIMD,
+                _ => WasmFeatures::empty(),
+            };
             instrs.push(match operator {
                 Operator::I32Const { value } => constant(u128::from(value.cast_unsigned())),
                 Operator::I64Const { value } => constant(u128::from(value.cast_unsigned())),
@@ -94,7 +111,25 @@ impl ConstExpr {
                 }
             });
         }
-        Ok(Self { instrs })
+        Ok(Self { instrs, features })
+    }
+
+    /// The proposals that the expression uses, in a module with this number of imported globals.
+    pub(crate) fn features(&self, imported_globals: usize) -> WasmFeatures {
+        let of = |instr: &ConstInstr| match instr {
+            ConstInstr::Binary(_) => WasmFeatures::EXTENDED_CONST,
+            // What other globals an expression can read has changed with types.
+            ConstInstr::GlobalGet(index) if index.index() >= imported_globals => {
+                WasmFeatures::FUNCTION_REFERENCES
+            }
+            ConstInstr::GlobalGet(_)
+            | ConstInstr::Const(_)
+            | ConstInstr::RefFunc(_)
+            | ConstInstr::RefNull => WasmFeatures::empty(),
+        };
+        self.instrs
+            .iter()
+            .fold(self.features, |all, instr| all | of(instr))
     }
 
     /// The value, if it depends only on constants and on globals whose values `global` returns.
@@ -192,13 +227,13 @@ fn constant(bits: u128) -> ConstInstr {
 
 #[cfg(test)]
 mod tests {
-    use cranelift_entity::EntityRef;
 
     use super::*;
 
     fn expr(instrs: &[ConstInstr]) -> ConstExpr {
         ConstExpr {
             instrs: instrs.to_vec(),
+            features: WasmFeatures::empty(),
         }
     }
 

@@ -17,7 +17,7 @@ use precast_artifact::records::{
     TableInitRecord, TableRecord, TagRecord, TypeRecord,
 };
 use precast_artifact::writer::{ArtifactBuilder, Symbol as NamedCode};
-use precast_artifact::{custom_sections, handlers, traps};
+use precast_artifact::{Feature, custom_sections, handlers, traps};
 use wasmparser::{BinaryReader, ProducersSectionReader};
 
 use crate::error::feature_name;
@@ -45,6 +45,7 @@ pub(crate) fn emit(
     b.start_function = module.start.map(FuncIndex::as_u32);
     b.vm = plan.vm;
     b.interruption = settings.interruption;
+    b.features = features(module);
     b.template = template::template(module, plan, target.isa.endianness());
     b.metadata = metadata(wasm, module, target, settings);
     let kept = module.custom_sections.iter().copied();
@@ -388,15 +389,20 @@ fn metadata(wasm: &[u8], module: &Module<'_>, target: &Target, settings: &Settin
         target: target.isa.triple().to_string(),
         module_name: module.names.module.map(str::to_owned),
         settings: identity::settings(target, settings),
-        wasm_features: module
-            .features()
-            .iter_names()
-            .map(|(name, _)| feature_name(name))
-            .collect(),
         producers: producers(module).unwrap_or_default(),
         source_len: wasm.len() as u64,
         source_digest: blake3::hash(wasm).into(),
     }
+}
+
+/// The bits of the proposals that the module uses.
+fn features(module: &Module<'_>) -> u64 {
+    let used = module.features();
+    let features = used.iter_names().map(|(name, _)| {
+        let name = feature_name(name);
+        Feature::from_name(&name).unwrap_or_else(|| panic!("`{name}` has no bit in the header"))
+    });
+    features.fold(0, |bits, feature| bits | feature.bit())
 }
 
 type Producers = Vec<(String, Vec<(String, String)>)>;
@@ -426,6 +432,17 @@ mod tests {
 
     use super::*;
     use crate::Compiler;
+
+    /// The header has a bit for each proposal that the compiler accepts.
+    #[test]
+    fn every_proposal_has_a_bit() {
+        for (name, _) in crate::parse::features().iter_names() {
+            let name = feature_name(name);
+            // What was part of WebAssembly before its second version is recorded nowhere.
+            let is_old = matches!(&*name, "mutable-global" | "floats" | "gc-types");
+            assert!(is_old || Feature::from_name(&name).is_some(), "{name}");
+        }
+    }
 
     #[test]
     fn an_artifact_names_the_proposals_that_its_module_uses() {
@@ -457,21 +474,20 @@ mod tests {
             ("(module (type (sub (func))))", "function-references"),
             (
                 "(module (type $t (func)) (global (ref null $t) (ref.null $t)))",
-                "function-references",
+                "function-references reference-types",
             ),
             (
                 "(module (func $f) (table 1 (ref func) (ref.func $f)))",
-                "function-references",
+                "function-references reference-types",
             ),
         ] {
             let wasm = wat::parse_str(wat).expect("valid text");
             let compiler = Compiler::new(Settings::default()).expect("the default");
             let compiled = compiler.compile(&wasm).expect("a valid module");
             let artifact = Artifact::parse(&compiled.artifact, None).expect("an artifact");
-            let metadata = artifact.section(artifact.header().metadata);
-            let metadata = Metadata::decode(metadata).expect("metadata");
-            let mut found = metadata.wasm_features;
-            found.sort();
+            let found = Feature::of_bits(artifact.header().features);
+            let mut found: Vec<_> = found.map(Feature::text).collect();
+            found.sort_unstable();
             let mut expected: Vec<_> = expected.split_whitespace().collect();
             expected.sort_unstable();
             assert_eq!(found, expected, "{wat}");

@@ -32,6 +32,7 @@ mod codegen;
 mod const_expr;
 mod emit;
 mod error;
+mod features;
 mod identity;
 mod key;
 mod layout;

@@ -156,6 +156,8 @@ pub(crate) struct Global {
 pub(crate) struct Element {
     pub(crate) mode: ElementMode,
     pub(crate) items: ElementItems,
+    /// The proposal that the type of the items belongs to.
+    pub(crate) features: WasmFeatures,
 }
 
 pub(crate) enum ElementMode {
@@ -247,65 +249,6 @@ impl Facts {
 }
 
 impl Module<'_> {
-    /// The proposals, beyond the first version, that the module uses.
-    pub(crate) fn features(&self) -> WasmFeatures {
-        let mut used = WasmFeatures::empty();
-        used |= self.facts.features.into_iter().collect::<WasmFeatures>();
-        let mut note = |is_used, feature| used.set(feature, is_used || used.contains(feature));
-        let signatures = || self.signatures.values();
-        let types = || signatures().flat_map(|s| s.params.iter().chain(s.results.iter()));
-        let has = |ty: ValType| {
-            types().any(|t| *t == ty)
-                || self.globals.values().any(|g| g.ty == ty)
-                || self.tables.values().any(|t| t.element == ty)
-        };
-        note(
-            signatures().any(|s| s.results.len() > 1),
-            WasmFeatures::MULTI_VALUE,
-        );
-        note(has(ValType::V128), WasmFeatures::SIMD);
-        note(
-            self.tables.len() > 1 || has(ValType::FUNCREF) && !self.only_tables_have_funcrefs(),
-            WasmFeatures::REFERENCE_TYPES,
-        );
-        note(has(ValType::EXTERNREF), WasmFeatures::REFERENCE_TYPES);
-        note(
-            !self.tags.is_empty() || has(ValType::EXNREF),
-            WasmFeatures::EXCEPTIONS,
-        );
-        let is_typed = |ty: &ValType| {
-            let of_two = [ValType::FUNCREF, ValType::EXTERNREF, ValType::EXNREF];
-            ty.is_ref() && !of_two.contains(ty)
-        };
-        note(
-            types().any(is_typed)
-                || signatures().any(|s| s.kind.is_some())
-                || self.globals.values().any(|g| is_typed(&g.ty))
-                || self
-                    .tables
-                    .values()
-                    .any(|t| is_typed(&t.element) || t.init.is_some()),
-            WasmFeatures::FUNCTION_REFERENCES,
-        );
-        note(self.memories.len() > 1, WasmFeatures::MULTI_MEMORY);
-        let is_wide =
-            self.memories.values().any(|m| m.index64) || self.tables.values().any(|t| t.index64);
-        note(is_wide, WasmFeatures::MEMORY64);
-        let memories = || self.memories.values();
-        note(memories().any(|m| m.shared), WasmFeatures::THREADS);
-        note(
-            memories().any(|m| m.page_shift != PAGE_SHIFT),
-            WasmFeatures::CUSTOM_PAGE_SIZES,
-        );
-        used
-    }
-
-    fn only_tables_have_funcrefs(&self) -> bool {
-        let is_ref = |ty: &ValType| *ty == ValType::FUNCREF;
-        let in_types = |s: &Signature| s.params.iter().chain(s.results.iter()).any(is_ref);
-        !self.signatures.values().any(in_types) && !self.globals.values().any(|g| is_ref(&g.ty))
-    }
-
     /// Whether a signature's type is another one's, or has it above itself.
     pub(crate) fn is_subtype(&self, sub: SigIndex, of: SigIndex) -> bool {
         let above = |index: &SigIndex| self.signatures[*index].kind?.supertype;

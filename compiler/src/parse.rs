@@ -14,13 +14,14 @@ use std::sync::{Mutex, PoisonError};
 use cranelift_entity::{EntityRef, EntitySet, PrimaryMap};
 use wasmparser::{
     DataKind, Encoding, ExternalKind, FuncToValidate, FuncValidatorAllocations, FunctionBody,
-    HeapType, KnownCustom, Name, NameSectionReader, Operator, OperatorsReader,
-    OperatorsReaderAllocations, Parser, Payload, RecGroup, RefType, TableInit, TypeRef,
-    ValidPayload, Validator, ValidatorResources, WasmFeatures,
+    KnownCustom, Name, NameSectionReader, Operator, OperatorsReader, OperatorsReaderAllocations,
+    Parser, Payload, RecGroup, RefType, TableInit, TypeRef, ValidPayload, Validator,
+    ValidatorResources, WasmFeatures,
 };
 
 use crate::Error;
 use crate::const_expr::ConstExpr;
+use crate::features::of_type;
 use crate::key::{
     DataIndex, ElemIndex, FuncIndex, GlobalIndex, MemoryIndex, SigIndex, TableIndex, TagIndex,
     TypeIndex,
@@ -397,6 +398,12 @@ fn element(element: wasmparser::Element<'_>) -> Result<Element, Error> {
             offset: ConstExpr::parse(&offset_expr)?,
         },
     };
+    let features = match element.items {
+        wasmparser::ElementItems::Expressions(ty, _) if ty != RefType::FUNCREF => {
+            of_type(wasmparser::ValType::Ref(ty))
+        }
+        _ => WasmFeatures::empty(),
+    };
     let items = match element.items {
         wasmparser::ElementItems::Functions(items) => ElementItems::Functions(
             items
@@ -411,7 +418,11 @@ fn element(element: wasmparser::Element<'_>) -> Result<Element, Error> {
                 .collect::<Result<_, _>>()?,
         ),
     };
-    Ok(Element { mode, items })
+    Ok(Element {
+        mode,
+        items,
+        features,
+    })
 }
 
 /// The names in the `name` section, up to the first that cannot be read.
@@ -510,6 +521,9 @@ fn validate_body(
     let mut reader = body.get_binary_reader();
     reader.set_features(validated(features()));
     validator.read_locals(&mut reader)?;
+    for local in body.get_locals_reader()? {
+        facts.record_type(local?.1);
+    }
     let mut reader =
         OperatorsReader::new_with_allocs(reader, std::mem::take(&mut allocations.reader));
     while !reader.eof() {
@@ -536,14 +550,6 @@ fn validate_body(
     Ok(())
 }
 
-/// Whether WebAssembly 2.0, with exceptions, has references of this type.
-fn is_of_two(heap: HeapType) -> bool {
-    let nullable = RefType::new(true, heap);
-    [RefType::FUNCREF, RefType::EXTERNREF, RefType::EXNREF]
-        .into_iter()
-        .any(|known| nullable == Some(known))
-}
-
 impl Facts {
     /// Records what a valid operator refers to. Returns false if the operator belongs to a proposal
     /// that this compiler does not implement.
@@ -552,6 +558,7 @@ impl Facts {
             return false;
         };
         self.add_features(Some(class.feature));
+        self.record_types_of(operator);
         match *operator {
             Operator::CallIndirect {
                 type_index,
@@ -564,9 +571,6 @@ impl Facts {
                 let table = TableIndex::from_u32(table_index);
                 self.indirect_calls
                     .insert((table, TypeIndex::from_u32(type_index)));
-            }
-            Operator::RefNull { hty } if !is_of_two(hty) => {
-                self.add_features(Some(WasmFeatures::FUNCTION_REFERENCES));
             }
             Operator::CallRef { type_index } | Operator::ReturnCallRef { type_index } => {
                 self.ref_calls.insert(TypeIndex::from_u32(type_index));

@@ -16,7 +16,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use precast_artifact::Interruption;
+use precast_artifact::{Feature, Interruption};
 
 use crate::error::Error;
 #[cfg(feature = "async")]
@@ -24,6 +24,7 @@ use crate::sys::stack_pool::StackSettings;
 use crate::types::FuncType;
 use crate::types::ValType;
 use crate::vm::interrupt::{self, Epochs};
+use crate::vm::module::MappedModule;
 use crate::vm::pool::Limits;
 
 /// Settings of an [`Engine`].
@@ -41,6 +42,8 @@ pub struct Config {
     max_wasm_stack: usize,
     pool: Limits,
     required: Interruption,
+    /// Bits of the proposals that modules must not use.
+    forbidden: u64,
     #[cfg(feature = "async")]
     async_stacks: StackSettings,
 }
@@ -55,6 +58,7 @@ impl Default for Config {
                 resident_per_process: 512 << 20,
             },
             required: Interruption::None,
+            forbidden: 0,
             #[cfg(feature = "async")]
             async_stacks: StackSettings {
                 bytes: 2 << 20,
@@ -149,6 +153,20 @@ impl Config {
     #[cfg(feature = "async")]
     pub(crate) fn async_stacks(&self) -> StackSettings {
         self.async_stacks
+    }
+
+    /// Sets whether modules may use a proposal. All are allowed if nothing is set. To open or to
+    /// instantiate a module that uses one that is not allowed is an [`Error::Features`].
+    ///
+    /// What a module uses is recorded in its artifact, and `precast inspect` shows it. The loader
+    /// believes the record: an artifact is trusted for its code, so it is trusted for this, too.
+    pub fn wasm_feature(&mut self, feature: Feature, allowed: bool) -> &mut Self {
+        if allowed {
+            self.forbidden &= !feature.bit();
+        } else {
+            self.forbidden |= feature.bit();
+        }
+        self
     }
 
     pub(crate) fn stack_bytes(&self) -> usize {
@@ -267,18 +285,39 @@ impl Engine {
         }
     }
 
-    /// Checks that a store of this engine takes a module of the engine `of`, whose code can be
-    /// stopped as `found` says. It is called only if the engine requires anything.
+    /// Checks that a store of this engine takes a module of the engine `of`.
     ///
     /// # Errors
-    /// [`Error::DifferentEngines`] for a module of another engine, [`Error::Interruption`] for one
-    /// that the engine does not take.
+    /// [`Error::DifferentEngines`] for a module of another engine, [`Error::Interruption`] and
+    /// [`Error::Features`] for one that the engine does not take.
     #[inline]
-    pub(crate) fn check(self, of: Self, found: impl FnOnce() -> Interruption) -> Result<(), Error> {
+    pub(crate) fn check(self, of: Self, module: &MappedModule) -> Result<(), Error> {
         of.check_same(self, "the module", "the store")?;
+        self.check_features(module)?;
         match self.0.config.required {
             Interruption::None => Ok(()),
-            expected => interrupt::require(found(), expected, "the engine"),
+            expected => {
+                interrupt::require(module.artifact().interruption(), expected, "the engine")
+            }
+        }
+    }
+
+    /// Checks that a module uses only proposals that the engine allows.
+    ///
+    /// # Errors
+    /// [`Error::Features`].
+    #[inline]
+    pub(crate) fn check_features(self, module: &MappedModule) -> Result<(), Error> {
+        let forbidden = self.0.config.forbidden;
+        if forbidden == 0 {
+            return Ok(());
+        }
+        let used = module.artifact().header().features;
+        let found: Vec<_> = Feature::of_bits(used & forbidden).collect();
+        if found.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Features { found })
         }
     }
 }

@@ -72,6 +72,16 @@ pub enum Error {
         /// What was expected.
         expected: String,
     },
+    /// The module uses proposals that the engine does not allow.
+    #[error(
+        "the module uses {}, which the engine does not allow: allow it with \
+         `Config::wasm_feature`, or compile the module without it",
+        .found.iter().map(|f| f.text()).collect::<Vec<_>>().join(" and ")
+    )]
+    Features {
+        /// The proposals.
+        found: Vec<precast_artifact::Feature>,
+    },
     /// The system refused memory.
     #[error("cannot {action}")]
     Memory {

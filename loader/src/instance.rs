@@ -91,8 +91,7 @@ impl Instance {
             .iter()
             .map(|item| Import::Extern(item.clone()))
             .collect();
-        let found = || module.interruption();
-        store.0.engine.check(*module.engine(), found)?;
+        store.0.engine.check(*module.engine(), &module.code)?;
         let core = store.core_ptr();
         // SAFETY: the store is borrowed exclusively, and not used otherwise until this returns.
         unsafe {

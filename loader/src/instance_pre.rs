@@ -162,8 +162,7 @@ impl<T: 'static> InstancePre<T> {
     #[inline]
     pub(crate) fn begin(&self, store: &mut StoreContextMut<'_, T>) -> Result<Begun, Error> {
         let module = &self.inner.module;
-        let found = || module.interruption();
-        store.0.engine.check(*module.engine(), found)?;
+        store.0.engine.check(*module.engine(), &module.code)?;
         // SAFETY: the store is borrowed exclusively, and not used otherwise until this returns.
         unsafe { Instance::from_pre(store.core_ptr(), &self.inner) }
     }

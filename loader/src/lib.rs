@@ -187,6 +187,6 @@ pub use types::{
 };
 pub use val::{V128, Val};
 
-pub use precast_artifact::{Interruption, TrapCode as Trap};
+pub use precast_artifact::{Feature, Interruption, TrapCode as Trap};
 #[cfg(feature = "signatures")]
 pub use precast_signature::{Error as SignatureError, KeyId, NotAKey, PublicKey, TrustedKeys};

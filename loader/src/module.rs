@@ -38,7 +38,7 @@ impl Module {
     /// Maps the artifact at `path`, which takes microseconds, whatever its size.
     ///
     /// # Errors
-    /// [`Error::File`] or [`Error::Artifact`].
+    /// [`Error::File`], [`Error::Artifact`] or [`Error::Features`].
     ///
     /// # Safety
     /// A precast compiler wrote the file, whose machine code runs with all rights of this process.
@@ -50,10 +50,7 @@ impl Module {
     ///
     /// [`Module::open_sealed`] requires less, and [`Module::open_verified`] requires nothing.
     pub unsafe fn open(engine: &Engine, path: impl AsRef<Path>) -> Result<Self, Error> {
-        Ok(Self::new(
-            engine,
-            Mapping::open(path.as_ref(), Trust::Unchecked)?,
-        ))
+        Self::new(engine, Mapping::open(path.as_ref(), Trust::Unchecked)?)
     }
 
     /// Maps a sealed copy of the artifact at `path`, which nobody can change, not even this
@@ -67,17 +64,14 @@ impl Module {
     /// system keeps it from changing.
     ///
     /// # Errors
-    /// [`Error::File`], also when the system refuses memory files or code in them, or
-    /// [`Error::Artifact`].
+    /// [`Error::File`], also when the system refuses memory files or code in them,
+    /// [`Error::Artifact`] or [`Error::Features`].
     ///
     /// # Safety
     /// At the time of the call, the file is as a precast compiler wrote it. Its machine code runs
     /// with all rights of this process.
     pub unsafe fn open_sealed(engine: &Engine, path: impl AsRef<Path>) -> Result<Self, Error> {
-        Ok(Self::new(
-            engine,
-            Mapping::open(path.as_ref(), Trust::Sealed)?,
-        ))
+        Self::new(engine, Mapping::open(path.as_ref(), Trust::Sealed)?)
     }
 
     /// Maps a sealed copy of the artifact at `path` if its digest (see `precast inspect`) is
@@ -93,24 +87,21 @@ impl Module {
     /// times for 1 MB and 3,000 times for 50 MB.
     ///
     /// # Errors
-    /// [`Error::File`], also when the system refuses memory files or code in them, or
-    /// [`Error::Artifact`].
+    /// [`Error::File`], also when the system refuses memory files or code in them,
+    /// [`Error::Artifact`] or [`Error::Features`].
     pub fn open_verified(
         engine: &Engine,
         path: impl AsRef<Path>,
         digest: &[u8; 32],
     ) -> Result<Self, Error> {
-        Ok(Self::new(
-            engine,
-            Mapping::open(path.as_ref(), Trust::Digest(digest))?,
-        ))
+        Self::new(engine, Mapping::open(path.as_ref(), Trust::Digest(digest))?)
     }
 
     /// Maps the artifact in an open file, so that the caller can check the very file that is
     /// mapped. `path` is used in errors.
     ///
     /// # Errors
-    /// [`Error::File`] or [`Error::Artifact`].
+    /// [`Error::File`], [`Error::Artifact`] or [`Error::Features`].
     ///
     /// # Safety
     /// As for [`Module::open`].
@@ -120,40 +111,34 @@ impl Module {
         path: impl AsRef<Path>,
     ) -> Result<Self, Error> {
         let mapping = Mapping::from_file(file, path.as_ref(), Trust::Unchecked)?;
-        Ok(Self::new(engine, mapping))
+        Self::new(engine, mapping)
     }
 
     /// Maps a sealed copy of an artifact in memory, for example of one that `include_bytes!`
     /// includes. It costs as much as [`Module::open_sealed`].
     ///
     /// # Errors
-    /// [`Error::File`] when the system refuses memory files or code in them, or
-    /// [`Error::Artifact`].
+    /// [`Error::File`] when the system refuses memory files or code in them,
+    /// [`Error::Artifact`] or [`Error::Features`].
     ///
     /// # Safety
     /// A precast compiler wrote the bytes, whose machine code runs with all rights of this process.
     pub unsafe fn from_bytes(engine: &Engine, bytes: &[u8]) -> Result<Self, Error> {
-        Ok(Self::new(
-            engine,
-            Mapping::from_bytes(bytes, Trust::Sealed)?,
-        ))
+        Self::new(engine, Mapping::from_bytes(bytes, Trust::Sealed)?)
     }
 
     /// [`Module::from_bytes`] for bytes whose digest must be `digest`. The digest is computed over
     /// the sealed copy. It costs as much as [`Module::open_verified`].
     ///
     /// # Errors
-    /// [`Error::File`] when the system refuses memory files or code in them, or
-    /// [`Error::Artifact`].
+    /// [`Error::File`] when the system refuses memory files or code in them,
+    /// [`Error::Artifact`] or [`Error::Features`].
     pub fn from_bytes_verified(
         engine: &Engine,
         bytes: &[u8],
         digest: &[u8; 32],
     ) -> Result<Self, Error> {
-        Ok(Self::new(
-            engine,
-            Mapping::from_bytes(bytes, Trust::Digest(digest))?,
-        ))
+        Self::new(engine, Mapping::from_bytes(bytes, Trust::Digest(digest))?)
     }
 
     /// Uses an artifact that a linker put into this executable, from an object file of
@@ -175,7 +160,7 @@ impl Module {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Artifact`]; artifacts with a GOT cannot run in place.
+    /// [`Error::Artifact`]; artifacts with a GOT cannot run in place. [`Error::Features`].
     ///
     /// # Safety
     /// At the address is an artifact that a precast compiler wrote, whole, in memory that can be
@@ -186,9 +171,7 @@ impl Module {
         artifact: *const StaticArtifact,
     ) -> Result<Self, Error> {
         // SAFETY: by this function's contract.
-        Ok(Self::new(engine, unsafe {
-            Mapping::from_static(artifact)?
-        }))
+        Self::new(engine, unsafe { Mapping::from_static(artifact)? })
     }
 
     /// Uses an artifact that a build script with `precast_build` put into this executable, see
@@ -201,12 +184,17 @@ impl Module {
     ///
     /// # Errors
     /// [`Error::Artifact`]: it is of another format, ABI or target than this loader's.
+    /// [`Error::Features`].
     pub fn embedded(engine: &Engine, artifact: EmbeddedArtifact) -> Result<Self, Error> {
-        Ok(Self::new(engine, Mapping::embedded(artifact)?))
+        Self::new(engine, Mapping::embedded(artifact)?)
     }
 
-    pub(crate) fn new(engine: &Engine, mapping: Mapping) -> Self {
-        Self::of_code(Arc::new(MappedModule::new(mapping)), *engine)
+    /// # Errors
+    /// [`Error::Features`] if the engine does not allow what the module uses.
+    pub(crate) fn new(engine: &Engine, mapping: Mapping) -> Result<Self, Error> {
+        let code = Arc::new(MappedModule::new(mapping));
+        engine.check_features(&code)?;
+        Ok(Self::of_code(code, *engine))
     }
 
     pub(crate) fn of_code(code: Arc<MappedModule>, engine: Engine) -> Self {

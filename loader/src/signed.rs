@@ -41,7 +41,7 @@ impl Module {
         keys: &TrustedKeys,
     ) -> Result<Self, Error> {
         let mapping = Mapping::open(path.as_ref(), Trust::Signed(keys))?;
-        Ok(Self::new(engine, mapping))
+        Self::new(engine, mapping)
     }
 
     /// [`Module::open_signed`] for bytes in memory: an artifact and its signatures.
@@ -54,7 +54,7 @@ impl Module {
         keys: &TrustedKeys,
     ) -> Result<Self, Error> {
         let mapping = Mapping::from_bytes(bytes, Trust::Signed(keys))?;
-        Ok(Self::new(engine, mapping))
+        Self::new(engine, mapping)
     }
 
     /// The trusted keys that have signed the artifact, in ascending order. None if the module was

@@ -47,6 +47,12 @@ impl Artifact<'_> {
         if Interruption::from_number(h.interruption).is_none() {
             return Err(damaged(field!(interruption), "unknown interruption"));
         }
+        if h.features & !crate::features::ALL != 0 {
+            return Err(damaged(
+                field!(features),
+                "the module uses a proposal that this reader does not know",
+            ));
+        }
         Ok(())
     }
 

@@ -536,6 +536,7 @@ fn header(parts: &ArtifactBuilder<'_>) -> Header {
         start_function: parts.start_function.unwrap_or(NONE),
         vm: parts.vm,
         interruption: parts.interruption as u32,
+        features: parts.features,
         ..Header::zeroed()
     }
 }

@@ -5,7 +5,7 @@ use precast_artifact::records::*;
 use precast_artifact::signature::type_id;
 use precast_artifact::writer::ArtifactBuilder;
 use precast_artifact::{
-    Aligned, Artifact, Error, HEADER_OFFSET, Header, HeapType, RefType, Section, ValType,
+    Aligned, Artifact, Error, Feature, HEADER_OFFSET, Header, HeapType, RefType, Section, ValType,
 };
 
 use crate::damage::{header, seal};
@@ -55,6 +55,20 @@ fn header_refused(change: impl FnOnce(&mut Header), what: &str) {
     seal(&mut bytes);
     let found = Artifact::parse(&bytes, Some(&HOST)).map(drop);
     expect(found, &bytes, whole_header, what);
+}
+
+#[test]
+fn proposals_that_nobody_knows() {
+    header_refused(
+        |h| h.features = 1 << 63,
+        "a proposal that this reader does not know",
+    );
+    let mut bytes = full_bytes();
+    header(&mut bytes).features = Feature::Simd.bit() | Feature::Threads.bit();
+    seal(&mut bytes);
+    let artifact = Artifact::parse(&bytes, Some(&HOST)).expect("known proposals");
+    let used: Vec<_> = Feature::of_bits(artifact.header().features).collect();
+    assert_eq!(used, [Feature::Simd, Feature::Threads]);
 }
 
 fn whole_header(_: &Header) -> Section {

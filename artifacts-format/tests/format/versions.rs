@@ -18,8 +18,8 @@ use precast_artifact::trailer::{self, FileSignature};
 use precast_artifact::variants::{self, Piece, VariantRecord};
 use precast_artifact::vm::*;
 use precast_artifact::{
-    ABI, Builtin, FORMAT, HEADER_OFFSET, Header, Interruption, LibCall, MAGIC, Strategy, TrapCode,
-    ValType,
+    ABI, Builtin, FORMAT, Feature, HEADER_OFFSET, Header, Interruption, LibCall, MAGIC, Strategy,
+    TrapCode, ValType,
 };
 
 /// Writes one line for each field (type, name, offset) and one for the size of each type.
@@ -53,7 +53,7 @@ fn format() {
     layout!(out,
         Header {
             magic, format, abi, checksum, hot_len, digest, file_len, arch, os, cpu_features,
-            page_size, pointer_width, strategy, start_function, vm, interruption, strings, types,
+            page_size, pointer_width, strategy, start_function, vm, interruption, features, strings, types,
             signatures, type_records, imports, exports, memories, tables, globals, tags, const_ops,
             table_inits,
             elements, data, images, got_records, template, rodata, text, got, image, element_items,
@@ -130,7 +130,7 @@ fn format() {
         addresses.finish()
     )
     .unwrap();
-    unchanged("FORMAT", FORMAT, &out, &[(1, "842b0f0c19206351")]);
+    unchanged("FORMAT", FORMAT, &out, &[(1, "5e5cc404b7b60503")]);
 }
 
 #[test]
@@ -175,6 +175,9 @@ fn abi() {
         let guards = guards.map(|(memory64, shift)| strategy.guards(memory64, shift));
         writeln!(out, "{strategy} {} {guards:?}", *strategy as u32).unwrap();
     }
+    for feature in Feature::ALL {
+        writeln!(out, "{feature} {:#x}", feature.bit()).unwrap();
+    }
     for interruption in Interruption::ALL {
         writeln!(out, "{interruption} {}", *interruption as u32).unwrap();
     }
@@ -196,7 +199,7 @@ fn abi() {
         "{INTERNED_TYPE_ID} {MAX_ENCODED_VALUES} {MAX_NATIVE_PARAMS}"
     )
     .unwrap();
-    unchanged("ABI", ABI, &out, &[(3, "a17f767e3e9dc72e")]);
+    unchanged("ABI", ABI, &out, &[(3, "9d9afc96e341be53")]);
 }
 
 /// Signatures behind artifacts, and files of several artifacts, have numbers of their own.

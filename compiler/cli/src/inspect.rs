@@ -11,7 +11,7 @@ use precast_artifact::metadata::Metadata;
 use precast_artifact::reader::{feature_names, hex};
 use precast_artifact::records::{ExternKind, FROZEN};
 use precast_artifact::target::{Arch, Os};
-use precast_artifact::{Artifact, custom_sections, shown};
+use precast_artifact::{Artifact, Feature, custom_sections, shown};
 use serde_json::{Map, Value, json};
 
 use crate::artifact::{Bytes, defined, function_type, item_type};
@@ -129,6 +129,12 @@ struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
+    /// The names of the proposals that the module uses.
+    fn proposals(&self) -> Vec<&'static str> {
+        let used = Feature::of_bits(self.artifact.header().features);
+        used.map(Feature::text).collect()
+    }
+
     fn new(artifact: &'a Artifact<'a>) -> Result<Self> {
         let h = artifact.header();
         let arch = Arch::from_number(h.arch);
@@ -210,7 +216,7 @@ impl<'a> Report<'a> {
         line("interruption", self.artifact.interruption().to_string());
         let settings: Vec<String> = m.settings.iter().map(|(n, v)| format!("{n}={v}")).collect();
         line("settings", settings.join(" "));
-        line("proposals", m.wasm_features.join(" "));
+        line("proposals", self.proposals().join(" "));
         line(
             "module",
             m.module_name
@@ -290,7 +296,7 @@ impl<'a> Report<'a> {
             "strategy": self.artifact.strategy().text(),
             "interruption": self.artifact.interruption().text(),
             "settings": object(&mut m.settings.iter().map(|(n, v)| (n.clone(), json!(v)))),
-            "wasm_features": m.wasm_features,
+            "wasm_features": self.proposals(),
             "module_name": m.module_name,
             "source": { "size": m.source_len, "blake3": hex(&m.source_digest) },
             "digest": { "blake3": hex(&h.digest), "matches": self.intact },

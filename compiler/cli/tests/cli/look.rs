@@ -81,7 +81,7 @@ cpu          sse3, ssse3, sse4.1, sse4.2, popcnt, cmpxchg16b
 strategy     guarded
 interruption none
 settings     opt-level=speed cpu=sse3,ssse3,sse4.1,sse4.2,popcnt,cmpxchg16b strategy=guarded interruption=none cranelift=[CRANELIFT]
-proposals    reference-types multi-value
+proposals    multi-value reference-types
 module       everything
 source       231 bytes, BLAKE3 [DIGEST]
 digest       [DIGEST] (matches)
