@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds everything and runs all comparisons except that of compile times: run.sh [--rounds N].
+# Builds everything and runs all comparisons except those of compile times, of compiled code and of deliveries:
+# run.sh [--rounds N].
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -11,13 +12,15 @@ elif [ $# -gt 0 ]; then
   exit 2
 fi
 
-cargo build --release -p precast-peers-compilers
+cargo build --release -p precast-peers-compilers -p precast-peers-features
 cargo build --profile measured -p precast-peers
 cargo build --profile small -p host-empty -p host-precast -p host-wasmtime
 
 step() { printf '\n== %s\n' "${*##*/}"; "$@"; }
-step target/release/prepare
-step target/measured/runtime-bench --rounds "$rounds"
-step target/measured/process-bench --runs "$runs"
-step target/measured/memory-bench
-step target/release/cache-bench --runs "$hits"
+target=${CARGO_TARGET_DIR:-target}
+step "$target/release/prepare"
+step "$target/measured/runtime-bench" --rounds "$rounds"
+step "$target/release/feature-bench" --rounds "$rounds"
+step "$target/measured/process-bench" --runs "$runs"
+step "$target/measured/memory-bench"
+step "$target/release/cache-bench" --runs "$hits"

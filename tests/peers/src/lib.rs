@@ -29,24 +29,30 @@ pub fn project_root() -> PathBuf {
     here.ancestors().nth(2).unwrap_or(here).to_path_buf()
 }
 
-/// A file that a build of this workspace makes, such as `built("small", "host-empty")`.
-pub fn built(profile: &str, name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("target")
-        .join(profile)
-        .join(name)
+/// The target directory of this workspace, in which the running program is.
+pub fn target() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    let found = program.ancestors().nth(2).map(Path::to_path_buf);
+    found.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"))
 }
 
-/// The release build of precast's command line, which `cargo build --release -p precast` makes.
+/// A file that a build of this workspace makes, such as `built("small", "host-empty")`.
+pub fn built(profile: &str, name: &str) -> PathBuf {
+    target().join(profile).join(name)
+}
+
+/// precast's command line: what the variable `PRECAST` names, or the release build, which `cargo
+/// build --release --workspace --bins` makes.
 pub fn default_precast() -> PathBuf {
-    project_root().join("target/release/precast")
+    let named = std::env::var_os("PRECAST").map(PathBuf::from);
+    named.unwrap_or_else(|| project_root().join("target/release/precast"))
 }
 
 /// A program that `tests/programs/fetch.sh` fetches.
 pub fn program(name: &str) -> PathBuf {
-    project_root()
-        .join("target/programs")
-        .join(format!("{name}.wasm"))
+    let named = std::env::var_os("PRECAST_PROGRAMS").map(PathBuf::from);
+    let folder = named.unwrap_or_else(|| project_root().join("target/programs"));
+    folder.join(format!("{name}.wasm"))
 }
 
 /// One line about the machine: the number and model of its processors, and the load before the run.
@@ -64,4 +70,25 @@ pub fn machine() -> String {
     let load = load.split(' ').next().unwrap_or("unknown").to_owned();
     let cores = std::thread::available_parallelism().map_or(0, |n| n.get());
     format!("{cores} cores, {model}, load {load}")
+}
+
+/// Keeps this thread on one of the processors that it may use. Otherwise two threads might share a
+/// processor while another program has the other one, and look as if they hindered each other. A
+/// failure is ignored, because the rate shows it.
+pub fn pin_to(which: usize) {
+    // SAFETY: a zeroed set is empty. Both calls get this thread (0), a live set and its size.
+    unsafe {
+        let mut allowed: libc::cpu_set_t = std::mem::zeroed();
+        let size = size_of::<libc::cpu_set_t>();
+        if libc::sched_getaffinity(0, size, &mut allowed) != 0 {
+            return;
+        }
+        let mut processors =
+            (0..libc::CPU_SETSIZE as usize).filter(|&i| libc::CPU_ISSET(i, &allowed));
+        if let Some(processor) = processors.nth(which) {
+            let mut one: libc::cpu_set_t = std::mem::zeroed();
+            libc::CPU_SET(processor, &mut one);
+            libc::sched_setaffinity(0, size, &one);
+        }
+    }
 }

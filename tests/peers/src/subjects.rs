@@ -1,7 +1,7 @@
 //! The modules that are measured. `prepare` (in `compilers/`) compiles them for every runtime. The
 //! other benchmarks only read the artifacts, so that the measured processes contain no compiler.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::Result;
 
@@ -71,6 +71,15 @@ pub fn calls() -> Subject {
     text("calls", CALLS.into())
 }
 
+/// Modules whose only item besides `f` is a memory, and its size in bytes.
+pub fn memories() -> Vec<(Subject, usize)> {
+    let of_mib = |mib: usize| {
+        let name = format!("memory-{mib}MiB");
+        (writing(&name, mib * 16, 1, 4096), mib << 20)
+    };
+    [1, 8, 64].map(of_mib).into()
+}
+
 /// Modules in which one dimension grows: the name of the dimension, and a module for each of three
 /// sizes.
 pub fn sweeps() -> Vec<(&'static str, Vec<Subject>)> {
@@ -82,6 +91,10 @@ pub fn sweeps() -> Vec<(&'static str, Vec<Subject>)> {
         (
             "pages written",
             each(&[1, 8, 32, 33, 64, 256, 1024, 2048], writes),
+        ),
+        (
+            "pages written, one in each 64 KiB",
+            each(&[8, 32, 33, 256, 1024], sparse_writes),
         ),
         (
             "sparse image, KiB",
@@ -120,19 +133,29 @@ fn table(n: usize) -> Subject {
     module(&format!("table-{n}"), 1, &body)
 }
 
-/// A module with 8 MiB of memory, whose `f` writes to `n` pages.
+/// A module with 8 MiB of memory, whose `f` writes to `n` pages in a row.
 fn writes(n: usize) -> Subject {
+    writing(&format!("writes-{n}"), 128, n, 4096)
+}
+
+/// A module whose `f` writes to one page in each 64 KiB of its memory.
+fn sparse_writes(n: usize) -> Subject {
+    writing(&format!("sparse-writes-{n}"), n, n, 64 << 10)
+}
+
+/// A module whose `f` writes `n` times, `step` bytes apart.
+fn writing(name: &str, memory: usize, n: usize, step: usize) -> Subject {
     let text = format!(
-        r#"(module (memory 128) (func (export "f") (param i32) (result i32) (local $at i32)
+        r#"(module (memory {memory}) (func (export "f") (param i32) (result i32) (local $at i32)
             (loop $l
                 (i32.store offset=200 (local.get $at) (local.get 0))
                 (br_if $l (i32.lt_u
-                    (local.tee $at (i32.add (local.get $at) (i32.const 4096)))
+                    (local.tee $at (i32.add (local.get $at) (i32.const {step})))
                     (i32.const {}))))
             (i32.load (i32.const 200))))"#,
-        n * 4096
+        n * step
     );
-    self::text(&format!("writes-{n}"), text)
+    self::text(name, text)
 }
 
 /// A module with data of `kib` KiB: bytes everywhere if `every` is 0, or else sixteen bytes in each
@@ -178,5 +201,5 @@ impl Subject {
 
 /// The directory of the modules and artifacts that `prepare` makes.
 pub fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/artifacts")
+    crate::target().join("artifacts")
 }

@@ -1,12 +1,12 @@
 //! Benchmark of opening, linking, instantiating, calling and dropping: `runtime-bench [--rounds N]
 //! [--settings] [FILTER]`.
 //!
-//! In one run, precast, Wasmtime and Wasmer's headless engine take turns on artifacts that their
-//! own compilers have made from the same modules. The table shows the minimum, median and maximum
-//! of the rounds in nanoseconds, and the ratios of precast's median to those of the others, with
-//! the ratios of the minima in parentheses. For Wasmtime it shows the best of its settings, which
-//! is named at the end of the row. `--settings` prints all of them. FILTER is a part of the names
-//! of rows.
+//! In one run, precast, Wasmtime and, with the feature `wasmer`, Wasmer's headless engine take
+//! turns on artifacts that their own compilers have made from the same modules. The table shows the
+//! minimum, median and maximum of the rounds in nanoseconds, and the ratios of precast's median to
+//! those of the others, with the ratios of the minima in parentheses. For Wasmtime it shows the
+//! best of its settings, which is named at the end of the row. `--settings` prints all of them.
+//! FILTER is a part of the names of rows.
 //!
 //! `process-bench` compares whole processes and sizes of binaries, and `memory-bench` compares
 //! memory.
@@ -18,16 +18,17 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use precast_peers::Result;
 use precast_peers::peers::{Peer, Precast, Wasmer, Wasmtime, settings};
 use precast_peers::stats::Samples;
 use precast_peers::subjects::{self, Subject};
 use precast_peers::table::{Row, Table};
+use precast_peers::{Result, pin_to};
 
-const COLUMNS: [&str; 3] = ["precast", "wasmtime", "wasmer"];
+const COLUMNS: [&str; 4] = ["precast", "wasmtime", "wasmer", "mmap + munmap"];
 const PRECAST: usize = 0;
 const WASMTIME: usize = 1;
 const WASMER: usize = 2;
+const SYSTEM: usize = 3;
 
 fn main() -> Result<()> {
     let (mut rounds, mut all, mut filter) = (41, false, String::new());
@@ -50,6 +51,9 @@ fn main() -> Result<()> {
         bench.program(&subject)?;
     }
     bench.calls(&subjects::calls())?;
+    for (subject, bytes) in subjects::memories() {
+        bench.memory(&subject, bytes)?;
+    }
     for (dimension, subjects) in subjects::sweeps() {
         bench.sweep(dimension, &subjects)?;
     }
@@ -388,6 +392,19 @@ impl Bench {
         Ok(())
     }
 
+    /// Fresh instances with a memory, beside what the system takes for as much memory.
+    fn memory(&mut self, subject: &Subject, bytes: usize) -> Result<()> {
+        let name = format!("fresh instance + drop, {}", subject.name);
+        if !self.table.wants(&name) {
+            return Ok(());
+        }
+        let ours = Side::new(&self.fresh, subject)?;
+        let theirs = sides(&self.wasmtimes[..1], subject)?;
+        let row = row!(name, &ours, &theirs, |s, n| s.instances(n));
+        self.table
+            .measure(row.with(SYSTEM, "", move |n| per(n, || map_and_unmap(bytes))))
+    }
+
     fn sweep(&mut self, dimension: &str, subjects: &[Subject]) -> Result<()> {
         let kinds = [
             "open + drop",
@@ -424,25 +441,17 @@ impl Bench {
     }
 }
 
-/// Keeps this thread on one of the processors that it may use. Otherwise two threads might share a
-/// processor while another program has the other one, and look as if they hindered each other. A
-/// failure is ignored, because the rate shows it.
-fn pin_to(which: usize) {
-    // SAFETY: a zeroed set is empty. Both calls get this thread (0), a live set and its size.
-    unsafe {
-        let mut allowed: libc::cpu_set_t = std::mem::zeroed();
-        let size = size_of::<libc::cpu_set_t>();
-        if libc::sched_getaffinity(0, size, &mut allowed) != 0 {
-            return;
-        }
-        let mut processors =
-            (0..libc::CPU_SETSIZE as usize).filter(|&i| libc::CPU_ISSET(i, &allowed));
-        if let Some(processor) = processors.nth(which) {
-            let mut one: libc::cpu_set_t = std::mem::zeroed();
-            libc::CPU_SET(processor, &mut one);
-            libc::sched_setaffinity(0, size, &one);
-        }
+/// Maps as many bytes of zeros as a program gets with `calloc`, and unmaps them untouched.
+fn map_and_unmap(bytes: usize) -> Result<()> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a new mapping at an address that the system chooses touches no other.
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
+    // SAFETY: the mapping was just made, and nobody else knows it.
+    if at == libc::MAP_FAILED || unsafe { libc::munmap(at, bytes) } != 0 {
+        return Err(std::io::Error::last_os_error().into());
     }
+    Ok(())
 }
 
 /// The ratio of the largest to the smallest median, and of the largest to the smallest minimum.

@@ -2,17 +2,27 @@
 //!
 //! Artifacts are trusted, because the compiler of their runtime has made them on this machine.
 
+#[cfg(not(feature = "wasmer"))]
+mod absent;
 mod precast;
+#[cfg(feature = "wasmer")]
 mod wasmer;
 mod wasmtime;
 
-pub use precast::Precast;
+#[cfg(not(feature = "wasmer"))]
+pub use absent::Wasmer;
+#[cfg(feature = "wasmer")]
 pub use wasmer::Wasmer;
+
+pub use precast::Precast;
 pub use wasmtime::{Setting, Wasmtime, compile_config, settings};
 
 use std::path::Path;
 
 use crate::Result;
+
+/// The extension of the names of Wasmer's artifacts.
+pub const WASMER_EXTENSION: &str = "wasmu";
 
 /// A runtime with its settings.
 pub trait Peer: Sync {

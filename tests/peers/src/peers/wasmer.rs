@@ -23,7 +23,7 @@ impl Default for Wasmer {
 }
 
 impl Peer for Wasmer {
-    const EXTENSION: &'static str = "wasmu";
+    const EXTENSION: &'static str = super::WASMER_EXTENSION;
     type Module = Module;
     type Linker = ();
     type Linked = (Module, Vec<(String, String, FunctionType)>);

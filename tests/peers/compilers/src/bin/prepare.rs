@@ -1,6 +1,8 @@
 //! Makes the artifacts that the other benchmarks measure, each with the compiler of its runtime:
 //! `prepare [FILTER]`.
 //!
+//! Wasmer's are left out unless its compiler was built (`wasmer-compiler/`).
+//!
 //! An artifact that is newer than its module and its compiler is kept. Every compiler optimises for
 //! speed. By their defaults, precast and Wasmer compile for the baseline of the architecture, and
 //! Wasmtime for this processor.
@@ -10,7 +12,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use precast_peers::Result;
-use precast_peers::peers::{Peer, Precast, Wasmer, Wasmtime, compile_config};
+use precast_peers::peers::{Peer, Precast, WASMER_EXTENSION, Wasmtime, compile_config};
 use precast_peers::subjects::{self, Source, Subject};
 
 fn main() -> Result<()> {
@@ -18,7 +20,8 @@ fn main() -> Result<()> {
     std::fs::create_dir_all(subjects::directory())?;
     let mut all = subjects::programs();
     all.push(subjects::calls());
-    let with_wasmer = all.len();
+    let of_wasmer = all.len();
+    all.extend(subjects::memories().into_iter().map(|(subject, _)| subject));
     all.extend(
         subjects::sweeps()
             .into_iter()
@@ -45,10 +48,11 @@ fn main() -> Result<()> {
         let this = std::env::current_exe()?;
         let theirs = subject.file(Wasmtime::EXTENSION);
         make(&theirs, &[&wasm, &this], || with_wasmtime(&wasm, &theirs))?;
-        let wasmer = subject.file(Wasmer::EXTENSION);
-        if i < with_wasmer {
-            make(&wasmer, &[&wasm, &this], || {
-                with_wasmer_cranelift(&wasm, &wasmer)
+        let wasmer = subject.file(WASMER_EXTENSION);
+        let compiler = precast_peers::built("release", "precast-peers-wasmer");
+        if i < of_wasmer && compiler.exists() {
+            make(&wasmer, &[&wasm, &compiler], || {
+                with_wasmer(&compiler, &wasm, &wasmer)
             })?;
         }
         let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
@@ -117,10 +121,11 @@ fn with_wasmtime(wasm: &Path, artifact: &Path) -> Result<()> {
     Ok(std::fs::write(artifact, bytes)?)
 }
 
-fn with_wasmer_cranelift(wasm: &Path, artifact: &Path) -> Result<()> {
-    use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder};
-    let compiler: Box<dyn CompilerConfig> = Box::new(Cranelift::new());
-    let engine = wasmer::Engine::from(EngineBuilder::new(compiler).engine());
-    let module = wasmer::Module::new(&engine, std::fs::read(wasm)?)?;
-    Ok(module.serialize_to_file(artifact)?)
+/// Wasmer's compiler is another workspace's, because it requires an older Cranelift.
+fn with_wasmer(compiler: &Path, wasm: &Path, artifact: &Path) -> Result<()> {
+    let status = Command::new(compiler).arg(wasm).arg(artifact).status()?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(format!("Wasmer does not compile {}", wasm.display()).into())
 }
