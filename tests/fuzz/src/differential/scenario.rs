@@ -206,9 +206,12 @@ impl<M: Machine> Reference<M> {
 
 /// Whether two outcomes are the same failure, which the engines report differently. An active
 /// segment that does not fit is a trap in one engine and a refusal in the other. Only precast
-/// distinguishes an indirect call outside of a table from other accesses outside of a table.
+/// distinguishes an indirect call outside of a table from other accesses outside of a table, and a
+/// call through null from other uses of null.
 fn is_same_failure(expected: &Outcome, found: &Outcome) -> bool {
-    use Trap::{MemoryOutOfBounds, TableOutOfBounds, UndefinedElement};
+    use Trap::{
+        MemoryOutOfBounds, NullFunctionReference, NullReference, TableOutOfBounds, UndefinedElement,
+    };
     matches!(
         (expected, found),
         (
@@ -217,6 +220,9 @@ fn is_same_failure(expected: &Outcome, found: &Outcome) -> bool {
         ) | (
             Outcome::Trapped(TableOutOfBounds),
             Outcome::Trapped(UndefinedElement)
+        ) | (
+            Outcome::Trapped(NullReference),
+            Outcome::Trapped(NullFunctionReference)
         )
     )
 }

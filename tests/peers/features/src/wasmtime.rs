@@ -28,7 +28,7 @@ impl Wasmtime {
             .relaxed_simd_deterministic(true)
             .cranelift_opt_level(OptLevel::None)
             // The frames of some modules of `edges` have 64 KiB.
-            .max_wasm_stack(4 << 20);
+            .max_wasm_stack(2 << 20);
         Self(Engine::new(&config).expect("settings that are supported"))
     }
 }
@@ -298,7 +298,7 @@ fn to_wasmtime(store: impl AsContextMut, value: Value) -> Result<Val> {
     })
 }
 
-fn from_wasmtime(mut store: impl AsContextMut, value: &Val) -> Result<Value> {
+fn from_wasmtime(store: impl AsContextMut, value: &Val) -> Result<Value> {
     Ok(match value {
         Val::I32(v) => Value::I32(v.cast_unsigned()),
         Val::I64(v) => Value::I64(v.cast_unsigned()),
