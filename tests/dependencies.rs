@@ -165,6 +165,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "interrupt",
             "into_func",
             "linker",
+            "listener",
             "memory",
             "module",
             "moving",

@@ -21,8 +21,9 @@
 ///   on. [Address maps](crate::addresses) know calls that are compiled in. Value types are
 ///   32-bit numbers, so that references can have the type of a signature; types have supertypes
 ///   and recursive groups ([`TypeRecord`](crate::records::TypeRecord)), which a builtin compares.
-///   Code can call the host's listener at the entry and the end of [functions](Builtin::FunctionBefore).
-///   The header has the [proposals](crate::Header::features) of the module.
+///   Code can call the host's listener at the entry and the end of
+///   [functions](Builtin::FunctionBefore). The header has the
+///   [proposals](crate::Header::features) of the module.
 /// - **2** Builtins are reached through the store context, not through the GOT. Interruption
 ///   by fuel and by epochs exists.
 /// - **1** The first version.

@@ -23,8 +23,8 @@ pub struct Settings {
     /// Proposals that modules may use (`true`) or not, in this order, where that differs from all
     /// that are supported. Names are those of `inspect`, such as `legacy-exceptions`.
     pub features: Vec<(String, bool)>,
-    /// Whether functions call the listener of the host's store at their entry and where they return.
-    /// No call is compiled in then, and the code is slower even without a listener.
+    /// Whether functions call the listener of the host's store at their entry and where they
+    /// return. No call is compiled in then, and the code is slower even without a listener.
     pub listeners: bool,
     /// Which custom sections of modules the artifacts keep, for hosts that ask for them.
     pub custom_sections: CustomSections,

@@ -38,6 +38,16 @@ pub struct WasmBacktrace {
 /// An access to a linear memory that was out of bounds, see [`Error::memory_fault`].
 ///
 /// [`Error::memory_fault`]: crate::Error::memory_fault
+///
+/// ```
+/// use precast_loader::{Error, MemoryFault};
+///
+/// /// How far behind the end of its memory a guest has read or written.
+/// fn distance(error: &Error) -> Option<u64> {
+///     let MemoryFault { address, size, .. } = error.memory_fault()?;
+///     address.checked_sub(size)
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryFault {

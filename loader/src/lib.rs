@@ -85,6 +85,7 @@
 // | | `externs`, `interface` | items of any kind; what modules import and export |
 // | | `capture` | backtraces that the host takes |
 // | | `val`, `exnref`, `snapshot` | values; the state of instances |
+// | | `listener` | what a host learns of the calls of functions |
 // | | `host`, `into_func`, `typed` | host functions, and Rust types for wasm types |
 // | | `call_async`, `host_async` | calls and host functions that can be suspended |
 // | | `linker`, `imports`, `instance_pre`, `redirect` | resolving and checking imports |

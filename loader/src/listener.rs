@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use crate::error::Error;
+use crate::types::ValType;
 use crate::val::Val;
-use crate::vm::listeners::Active;
+use crate::vm::listeners::{Active, Listen, RawValues};
 
 /// Is told when functions of modules begin and end, see [`Store::set_function_listener`].
 ///
@@ -48,6 +49,17 @@ pub trait FunctionListener: Send {
 }
 
 /// A call of a function that is active.
+///
+/// ```
+/// use precast_loader::FunctionCall;
+///
+/// /// The names of the functions around a call, as a profile has them.
+/// fn path(call: &FunctionCall<'_>) -> String {
+///     let mut names: Vec<_> = call.stack().filter_map(|call| call.func_name()).collect();
+///     names.reverse();
+///     names.join(";")
+/// }
+/// ```
 #[derive(Clone, Copy)]
 pub struct FunctionCall<'a> {
     /// The functions that are active, this one last.
@@ -103,5 +115,77 @@ impl std::fmt::Debug for FunctionCall<'_> {
             .field("function", &self.func_index())
             .field("name", &self.func_name())
             .finish()
+    }
+}
+
+/// A listener that is told values as the host has them.
+pub(crate) struct Listening<L> {
+    listener: L,
+    values: Vec<Val>,
+}
+
+impl<L> Listening<L> {
+    pub(crate) fn new(listener: L) -> Self {
+        let values = Vec::new();
+        Self { listener, values }
+    }
+}
+
+impl<L: FunctionListener> Listen for Listening<L> {
+    unsafe fn before(&mut self, active: &[Active], params: &RawValues<'_>) {
+        let told = Told(&mut self.values);
+        // SAFETY: by this function's contract.
+        let call = unsafe {
+            read(told.0, params, false);
+            FunctionCall::new(active)
+        };
+        self.listener.before(&call, told.0);
+    }
+
+    unsafe fn after(&mut self, active: &[Active], results: Option<&RawValues<'_>>) {
+        let told = Told(&mut self.values);
+        if let Some(results) = results {
+            // SAFETY: by this function's contract.
+            unsafe { read(told.0, results, true) };
+        }
+        // SAFETY: as above.
+        let call = unsafe { FunctionCall::new(active) };
+        self.listener.after(&call, results.map(|_| &told.0[..]));
+    }
+
+    unsafe fn abort(&mut self, active: &[Active], error: Option<&Error>) {
+        // SAFETY: by this function's contract.
+        let call = unsafe { FunctionCall::new(active) };
+        self.listener.abort(&call, error);
+    }
+}
+
+/// Values that are dropped when the listener was told of them.
+struct Told<'a>(&'a mut Vec<Val>);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Reads a function's parameters or results. There are none of a function that does not exist.
+///
+/// # Safety
+/// The values are those of the function, and of its store.
+unsafe fn read(values: &mut Vec<Val>, raw: &RawValues<'_>, results: bool) {
+    let artifact = raw.module.artifact();
+    let signature = artifact.function_signature(raw.function).ok();
+    let Some(signature) = signature.and_then(|index| artifact.signature(index)) else {
+        return;
+    };
+    let value = |(i, ty)| {
+        let ty = ValType::of_artifact(ty, raw.module.types());
+        // SAFETY: by this function's contract.
+        unsafe { Val::from_raw(ty, *raw.values.add(i), raw.core) }
+    };
+    match results {
+        true => values.extend(signature.results().enumerate().map(value)),
+        false => values.extend(signature.params().enumerate().map(value)),
     }
 }

@@ -12,7 +12,7 @@ use crate::deadline::UpdateDeadline;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::limits::{ResourceLimiter, StoreLimits};
-use crate::listener::FunctionListener;
+use crate::listener::{FunctionListener, Listening};
 use crate::vm::listeners::Listeners;
 use crate::vm::store::StoreCore;
 
@@ -212,10 +212,10 @@ impl<T: 'static> Store<T> {
     }
 
     /// Sets who is told when functions begin and end, instead of the listener before. Only modules
-    /// that are compiled for listeners call one (`precast compile --listeners`); others pay nothing,
-    /// and are silent.
+    /// that are compiled for listeners call one (`precast compile --listeners`); others pay
+    /// nothing, and are silent.
     pub fn set_function_listener(&mut self, listener: impl FunctionListener + 'static) {
-        let listeners = Listeners::new(Box::new(listener));
+        let listeners = Listeners::new(Box::new(Listening::new(listener)));
         self.core_mut().made_mut().listeners = Some(listeners);
     }
 

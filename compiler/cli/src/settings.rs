@@ -23,8 +23,8 @@ pub(crate) struct Args {
     /// `+proposal` allows one again [default: all that are supported are allowed]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = feature, allow_hyphen_values = true)]
     features: Vec<(String, bool)>,
-    /// Let functions call the host's function listener, for tracing and profiles: the code is slower,
-    /// even without a listener
+    /// Let functions call the host's function listener, for tracing and profiles: the code is
+    /// slower, even without a listener
     #[arg(long)]
     listeners: bool,
     /// Custom sections of the module to keep in the artifact for hosts that ask for them, by their

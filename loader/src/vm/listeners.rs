@@ -17,9 +17,6 @@ use super::instance::InstanceData;
 use super::module::MappedModule;
 use super::store::StoreCore;
 use crate::error::Error;
-use crate::listener::{FunctionCall, FunctionListener};
-use crate::types::ValType;
-use crate::val::Val;
 
 /// A function that has begun.
 pub(crate) struct Active {
@@ -34,11 +31,33 @@ pub(crate) struct Active {
 // SAFETY: a module can be used by all threads, and the store that holds it moves with the list.
 unsafe impl Send for Active {}
 
+/// Who is told. The last of the active functions is the one that begins or ends.
+pub(crate) trait Listen: Send {
+    /// # Safety
+    /// The values are the function's parameters, and the store holds the modules of `active`.
+    unsafe fn before(&mut self, active: &[Active], params: &RawValues<'_>);
+
+    /// # Safety
+    /// The values are the function's results, and the store holds the modules of `active`.
+    unsafe fn after(&mut self, active: &[Active], results: Option<&RawValues<'_>>);
+
+    /// # Safety
+    /// The store holds the modules of `active`.
+    unsafe fn abort(&mut self, active: &[Active], error: Option<&Error>);
+}
+
+/// Parameters or results of a function, as machine code has them.
+pub(crate) struct RawValues<'a> {
+    pub(crate) core: &'a StoreCore,
+    pub(crate) module: &'a MappedModule,
+    pub(crate) function: u32,
+    pub(crate) values: *const ValRaw,
+}
+
 /// A listener and what it was told of.
 pub(crate) struct Listeners {
-    listener: Box<dyn FunctionListener>,
+    listener: Box<dyn Listen>,
     active: Vec<Active>,
-    values: Vec<Val>,
     /// The frame pointer of the entry of the activation that has ended early last.
     ended_entry: usize,
 }
@@ -46,11 +65,10 @@ pub(crate) struct Listeners {
 type Panic = Box<dyn Any + Send>;
 
 impl Listeners {
-    pub(crate) fn new(listener: Box<dyn FunctionListener>) -> Self {
+    pub(crate) fn new(listener: Box<dyn Listen>) -> Self {
         Self {
             listener,
             active: Vec::new(),
-            values: Vec::new(),
             ended_entry: 0,
         }
     }
@@ -74,9 +92,8 @@ impl Listeners {
             keep,
         };
         for len in (keep + 1..=ended.active.len()).rev() {
-            // SAFETY: there is one, and the store holds the modules of all.
-            let call = unsafe { FunctionCall::new(&ended.active[..len]) };
-            self.listener.abort(&call, error);
+            // SAFETY: the store holds the modules of all.
+            unsafe { self.listener.abort(&ended.active[..len], error) };
         }
     }
 }
@@ -155,32 +172,6 @@ unsafe fn tell(
     }
 }
 
-/// The values of a function's parameters or results. Nothing for a function that does not exist.
-///
-/// # Safety
-/// The values are those of the function, and of this store.
-unsafe fn read(
-    values: &mut Vec<Val>,
-    (core, instance, function): (&StoreCore, &InstanceData, u32),
-    raw: *const ValRaw,
-    results: bool,
-) {
-    let artifact = instance.module.artifact();
-    let signature = artifact.function_signature(function).ok();
-    let Some(signature) = signature.and_then(|index| artifact.signature(index)) else {
-        return;
-    };
-    let value = |(i, ty)| {
-        let ty = ValType::of_artifact(ty, instance.module.types());
-        // SAFETY: by this function's contract.
-        unsafe { Val::from_raw(ty, *raw.add(i), core) }
-    };
-    match results {
-        true => values.extend(signature.results().enumerate().map(value)),
-        false => values.extend(signature.params().enumerate().map(value)),
-    }
-}
-
 /// [`Builtin::FunctionBefore`](precast_artifact::Builtin::FunctionBefore).
 pub(crate) unsafe extern "C" fn function_before(
     vmctx: *mut VmContextHeader,
@@ -194,7 +185,6 @@ pub(crate) unsafe extern "C" fn function_before(
             let Listeners {
                 listener,
                 active,
-                values,
                 ended_entry: _,
             } = this;
             active.push(Active {
@@ -203,9 +193,13 @@ pub(crate) unsafe extern "C" fn function_before(
                 fp: core.vm.exit_fp,
                 entry_fp: core.vm.entry_fp,
             });
-            read(values, (core, instance, function), params, false);
-            let told = Told(values);
-            listener.before(&FunctionCall::new(active), told.0);
+            let params = RawValues {
+                core,
+                module: &instance.module,
+                function,
+                values: params,
+            };
+            listener.before(active, &params);
         });
     }
 }
@@ -222,7 +216,6 @@ pub(crate) unsafe extern "C" fn function_after(
             let Listeners {
                 listener,
                 active,
-                values,
                 ended_entry: _,
             } = this;
             let fp = core.vm.exit_fp;
@@ -235,24 +228,13 @@ pub(crate) unsafe extern "C" fn function_after(
             }
             let keep = active.len() - 1;
             let ended = Ended { active, keep };
-            let told = Told(values);
-            let results = match results.is_null() {
-                true => None,
-                false => {
-                    read(told.0, (core, instance, function), results, true);
-                    Some(&told.0[..])
-                }
-            };
-            listener.after(&FunctionCall::new(ended.active), results);
+            let results = (!results.is_null()).then_some(RawValues {
+                core,
+                module: &instance.module,
+                function,
+                values: results,
+            });
+            listener.after(ended.active, results.as_ref());
         });
-    }
-}
-
-/// Values that are dropped when the listener was told of them.
-struct Told<'a>(&'a mut Vec<Val>);
-
-impl Drop for Told<'_> {
-    fn drop(&mut self) {
-        self.0.clear();
     }
 }

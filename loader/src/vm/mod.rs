@@ -16,6 +16,7 @@
 //! | `activation`, `ending`, `signal` | entering wasm code and leaving it early |
 //! | `fiber` | calls on stacks of their own, which can be suspended |
 //! | `exception` | exceptions, and how a throw finds its handler |
+//! | `listeners` | the function listener of a store, and the functions that are active |
 //! | `interrupt`, `deadline`, `waiting` | stopping code from outside, and waking what waits |
 //! | `builtins` | routines that machine code calls |
 //! | `pool` | instances kept for reuse |

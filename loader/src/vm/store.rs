@@ -185,8 +185,8 @@ impl StoreCore {
         (pc < text.end).then_some(text)
     }
 
-    /// The guarded memory of this store in whose reservation an address lies. A signal handler calls
-    /// this.
+    /// The guarded memory of this store in whose reservation an address lies. A signal handler
+    /// calls this.
     fn guarded_at(&self, address: usize) -> Option<&MemoryEntity> {
         // SAFETY: the store or one of its instances owns the memories.
         let mut guarded = self.guarded.iter().map(|memory| unsafe { memory.as_ref() });
