@@ -15,7 +15,8 @@
 ///   [`Strategy::Guarded`], so ABI 3 withdraws both, see [`LEAST_SAFE`]. Exceptions exist:
 ///   [tags](crate::vm::VmTag) in the VM context, [handlers](crate::handlers) of calls, three
 ///   builtins. Atomic operators, with two trap codes. A memory has a
-///   [mask](crate::vm::VmMemory::mask) for its indices. Memories can be shared between threads,
+///   [mask](crate::vm::VmMemory::mask) for its indices, and the
+///   [last](crate::vm::VmMemory::last) indices that accesses can have. Memories can be shared between threads,
 ///   with three more builtins, and can have pages of one byte. Code can have both kinds of
 ///   interruption. Code that finds the interrupt word raised calls a builtin, after which it may go
 ///   on. [Address maps](crate::addresses) know calls that are compiled in. Value types are
@@ -290,8 +291,8 @@ impl Interruption {
 /// Maximum number of bytes of stack that a function takes before it compares the stack pointer with
 /// [`VmStoreContext::stack_limit`](crate::vm::VmStoreContext::stack_limit) ([`Strategy::Checked`]),
 /// or that a function which calls no function takes without comparing at all. A function with a
-/// larger frame has code in front of it that compares first. Guarded code always compares first,
-/// except in functions that have no frame and call nothing.
+/// larger frame has code in front of it that compares first. Guarded code compares before it takes
+/// any frame, except in functions that call nothing and have no larger frame.
 pub const UNCHECKED_FRAME: u32 = 32 << 10;
 
 /// Maximum number of bytes of stack that an entry, exit or thunk of an artifact takes, including

@@ -92,7 +92,8 @@ promises! {
     /// [`VmStoreContext::stack_limit`](crate::vm::VmStoreContext::stack_limit) of the activation.
     StackLimit: UntilCall, Valid,
         kept by "enter_outermost",
-        broken by "loader::promises::store::the_stack_limit_is_that_of_the_thread";
+        broken by "loader::promises::store::the_stack_limit_is_that_of_the_thread"
+            "loader::stack::code_that_calls_nothing_runs_on_what_is_left";
     /// [`VmStoreContext::interrupt`](crate::vm::VmStoreContext::interrupt).
     InterruptWord: Moment, Valid,
         kept by "Interrupt::raise",
@@ -137,10 +138,11 @@ promises! {
     SharedMemoryLen: Moment, Valid,
         kept by "Shared::grow",
         broken by "loader::promises::shared::the_length_is_read_each_time";
-    /// Length of any other memory. It never shrinks.
+    /// Length, and last indices, of any other memory. It never shrinks.
     GrowingMemoryLen: UntilCall, Valid,
         kept by "MemoryEntity::grow" "MemoryEntity::release",
         broken by "loader::promises::memory::memories_move_and_grow_under_running_code"
+            "loader::promises::memory::last_indices_follow_the_length"
             "loader::promises::closing::memories_keep_base_and_length";
     /// Minimum length of a memory, as the module declares it that defines or imports the memory.
     /// The memory is never shorter, so accesses below the minimum need no check, and cannot fault.

@@ -119,7 +119,7 @@ pub struct VmContextHeader {
 }
 
 /// A linear memory as machine code sees it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct VmMemory {
     /// Address of the first byte. It never changes for a [guarded](crate::Strategy::guards) or a
@@ -133,6 +133,39 @@ pub struct VmMemory {
     /// bytes from `base` on are reserved for the memory. All bits are set if the memory's indices
     /// are 64-bit; such indices are not masked with it.
     pub mask: usize,
+    /// For each of the [`ENDS`](Self::ENDS) the greatest index at which an access that ends so many
+    /// bytes behind its index is in bounds: `len` minus the end, or 0 if the memory is shorter.
+    /// Code with checks compares 32-bit indices with them, where the memory's minimum is not less
+    /// than the end. They change with `len`. Those of a memory with 64-bit indices mean nothing. Nor
+    /// do those of a shared memory, whose growth other threads must see as one change.
+    pub last: [u32; Self::ENDS.len()],
+}
+
+impl VmMemory {
+    /// The ends of accesses that [`last`](Self::last) knows, ascending: those of bytes, and of
+    /// words in structures of up to 64 bytes.
+    pub const ENDS: [u32; 18] = [
+        1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 64,
+    ];
+
+    /// What machine code sees of a memory with this base, length and mask.
+    #[must_use]
+    pub fn new(base: *mut u8, len: usize, mask: usize) -> Self {
+        let last = Self::last(len);
+        Self {
+            base,
+            len,
+            mask,
+            last,
+        }
+    }
+
+    /// What [`last`](Self::last) is for a length.
+    #[must_use]
+    pub fn last(len: usize) -> [u32; Self::ENDS.len()] {
+        // The cast is right for 32-bit indices: such a memory is at most 2^32 bytes long.
+        Self::ENDS.map(|end| len.saturating_sub(end as usize) as u32)
+    }
 }
 
 /// A table as machine code sees it. Elements are 8 bytes: `*const VmFuncRef` for a table of
@@ -258,9 +291,9 @@ const _: () = {
     assert!(size_of::<VmContextHeader>() == 16);
     assert!(offset_of!(VmContextHeader, store) == 0);
     assert!(offset_of!(VmContextHeader, instance) == 8);
-    assert!(size_of::<VmMemory>() == 24);
+    assert!(size_of::<VmMemory>() == 96);
     assert!(offset_of!(VmMemory, base) == 0 && offset_of!(VmMemory, len) == 8);
-    assert!(offset_of!(VmMemory, mask) == 16);
+    assert!(offset_of!(VmMemory, mask) == 16 && offset_of!(VmMemory, last) == 24);
     assert!(size_of::<VmTable>() == 16);
     assert!(offset_of!(VmTable, base) == 0 && offset_of!(VmTable, len) == 8);
     assert!(size_of::<VmFuncImport>() == 48);

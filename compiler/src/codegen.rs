@@ -237,11 +237,17 @@ impl Worker {
             return Ok(omitted(symbol, env.isa.triple().architecture));
         }
         let has_stops = stops::are_possible(env);
-        self.build(env, symbol, has_stops)?;
+        self.build(env, symbol, has_stops, false)?;
+        let is_guarded_leaf = matches!(symbol, Symbol::Function(_))
+            && env.strategy == Strategy::Guarded
+            && self.context.func.stack_limit.is_none();
+        if is_guarded_leaf && self.frame(env, symbol)? > UNCHECKED_FRAME {
+            self.build(env, symbol, has_stops, true)?;
+        }
         let mut function = match self.finish(env, symbol) {
             Some(function) => function,
             None => {
-                self.build(env, symbol, false)?;
+                self.build(env, symbol, false, true)?;
                 self.finish(env, symbol).expect("nothing to rewrite")
             }
         };
@@ -262,8 +268,15 @@ impl Worker {
         Ok(function)
     }
 
-    /// Makes Cranelift compile a symbol.
-    fn build(&mut self, env: &Env<'_>, symbol: Symbol, has_stops: bool) -> Result<(), Error> {
+    /// Makes Cranelift compile a symbol. With `is_deep`, guarded code compares with the stack limit
+    /// even if it calls nothing.
+    fn build(
+        &mut self,
+        env: &Env<'_>,
+        symbol: Symbol,
+        has_stops: bool,
+        is_deep: bool,
+    ) -> Result<(), Error> {
         self.context.clear();
         self.scratch.stops.clear();
         let (func, builder) = (&mut self.context.func, &mut self.builder);
@@ -271,6 +284,9 @@ impl Worker {
             Symbol::Function(index) => {
                 let scratch = &mut self.scratch;
                 translate::translate(env, index, has_stops, func, builder, scratch)?;
+                if !is_deep && translate::calls_nothing(func) {
+                    func.stack_limit = None;
+                }
             }
             _ => trampoline::build(env, symbol, func, builder),
         }

@@ -162,7 +162,8 @@ impl<T: 'static> StoreContextMut<'_, T> {
 
     /// Returns how much fuel is left. The number is exact after wasm code has returned, in a host
     /// function, and when the fuel is used up. If code ended in another way, the work of the
-    /// innermost function since its last call is not subtracted.
+    /// innermost function since its last call, with calls that were compiled into it, is not
+    /// subtracted.
     ///
     /// # Errors
     /// [`Error::Interruption`] if the store has code that was compiled otherwise, which uses no

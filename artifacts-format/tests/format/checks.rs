@@ -128,22 +128,25 @@ fn parts_of_the_vm_context_that_overlap() {
     refused(|b| b.globals[0].vm_offset = 0, globals, place);
     refused(|b| b.globals[0].vm_offset = 8, globals, place);
     // An import slot, a reference, a flag.
-    refused(|b| b.globals[0].vm_offset = 96, globals, place);
-    refused(|b| b.globals[0].vm_offset = 144, globals, place);
-    refused(|b| b.globals[0].vm_offset = 216, globals, place);
-    refused(|b| b.globals[0].vm_offset = 68, globals, place);
+    refused(|b| b.globals[0].vm_offset = 176, globals, place);
+    refused(|b| b.globals[0].vm_offset = 224, globals, place);
+    refused(|b| b.globals[0].vm_offset = 296, globals, place);
+    refused(|b| b.globals[0].vm_offset = 148, globals, place);
     refused(|b| b.globals[0].vm_offset = u32::MAX - 7, globals, place);
-    refused(|b| b.memories[1].vm_offset = 88, memories, place);
-    refused(|b| b.tables[1].vm_offset = 88, tables, place);
+    refused(|b| b.memories[1].vm_offset = 168, memories, place);
+    refused(|b| b.tables[1].vm_offset = 168, tables, place);
     let overlapping: [(Change, SectionOf); 5] = [
         (|b| b.memories[1].vm_offset = 48, tables),
-        (|b| b.memories[1].vm_offset = 56, memories),
+        (
+            |b| (b.tables[1].vm_offset, b.memories[1].vm_offset) = (24, 32),
+            memories,
+        ),
         (|b| b.memories[0].vm_offset = 40, memories),
-        (|b| b.globals[1].vm_offset = 64, globals),
+        (|b| b.globals[1].vm_offset = 144, globals),
         (
             |b| {
                 b.globals[0].ty = ValType::V128.number();
-                b.globals[1].vm_offset = 72;
+                b.globals[1].vm_offset = 152;
             },
             globals,
         ),
@@ -157,13 +160,13 @@ fn parts_of_the_vm_context_that_overlap() {
     }
     let region = "overlaps what is before it";
     refused(|b| b.vm.func_imports = 8, header, region);
-    refused(|b| b.vm.func_imports = 100, header, region);
-    refused(|b| b.vm.funcrefs = 136, header, region);
-    refused(|b| b.vm.data_dropped = 223, header, region);
-    refused(|b| b.vm.elem_dropped = 225, header, region);
+    refused(|b| b.vm.func_imports = 180, header, region);
+    refused(|b| b.vm.funcrefs = 216, header, region);
+    refused(|b| b.vm.data_dropped = 303, header, region);
+    refused(|b| b.vm.elem_dropped = 305, header, region);
     refused(|b| b.vm.elem_dropped = u32::MAX, header, "outside of it");
-    refused(|b| b.vm.size = 224, header, "outside of it");
-    refused(|b| b.vm.size = 257, header, "size of the VM context");
+    refused(|b| b.vm.size = 304, header, "outside of it");
+    refused(|b| b.vm.size = 337, header, "size of the VM context");
     refused(|b| b.vm.size = 1 << 31, header, "size of the VM context");
     refused(
         |b| b.vm.func_import_count = u32::MAX,
@@ -183,10 +186,10 @@ fn globals_memories_and_tables_may_have_any_order() {
 #[test]
 fn templates_that_forge_pointers() {
     let header: SectionOf = whole_header;
-    for place in [0, 8, 16, 32, 48, 80, 87] {
+    for place in [0, 8, 16, 32, 128, 160, 167] {
         refused(
             |b| {
-                b.template.resize(96, 0);
+                b.template.resize(176, 0);
                 b.template[place] = 1;
             },
             header,
@@ -194,15 +197,15 @@ fn templates_that_forge_pointers() {
         );
     }
     refused(
-        |b| b.template.resize(97, 0),
+        |b| b.template.resize(177, 0),
         header,
         "pointers or references",
     );
     // The template would hold the initial value of a reference.
     refused(
         |b| {
-            b.template.resize(96, 0);
-            b.template[81] = 1;
+            b.template.resize(176, 0);
+            b.template[161] = 1;
             (b.globals[1].init, b.globals[1].init_len) = (NONE, 0);
         },
         header,
@@ -311,7 +314,7 @@ fn arithmetic_in_constant_expressions() {
             GlobalRecord {
                 ty: ValType::I32.number(),
                 flags: IMPORTED,
-                vm_offset: 72,
+                vm_offset: 152,
                 init: NONE,
                 init_len: 0,
                 reserved: 0,
@@ -414,7 +417,7 @@ fn tags() {
     refused(|b| b.tags[0].signature = 0, tags, "a tag's record");
     refused(|b| b.tags[0].flags = MUTABLE, tags, "a tag's record");
     refused(|b| b.tags[0].reserved = 1, tags, "a tag's record");
-    for offset in [0, 216, 220, 225, 232, 1 << 20, u32::MAX, u32::MAX - 7] {
+    for offset in [0, 296, 300, 305, 312, 1 << 20, u32::MAX, u32::MAX - 7] {
         refused(|b| b.tags[0].vm_offset = offset, tags, "not one for tags");
     }
     refused(
@@ -460,7 +463,7 @@ fn memories_tables_and_segments() {
     refused(|b| b.tables[1].frozen = 0, tables, "a table's record");
     refused(|b| b.tables[0].frozen = 4, tables, "a table's record");
     refused(|b| b.tables[0].frozen = 8, tables, "a table's record");
-    refused(|b| b.tables[0].vm_offset = 48, tables, "a table's record");
+    refused(|b| b.tables[0].vm_offset = 128, tables, "a table's record");
     refused(
         |b| b.tables[0].element = ValType::EXTERNREF.number(),
         tables,

@@ -44,13 +44,13 @@ pub fn full() -> ArtifactBuilder<'static> {
     b.export("table", ExternKind::Table, 1);
     b.export("", ExternKind::Global, 0);
     b.vm = VmLayout {
-        size: 256,
-        func_imports: 96,
+        size: 336,
+        func_imports: 176,
         func_import_count: 1,
-        funcrefs: 144,
+        funcrefs: 224,
         funcref_count: 2,
-        data_dropped: 240,
-        elem_dropped: 242,
+        data_dropped: 320,
+        elem_dropped: 322,
     };
     let memory = |min, flags, vm_offset| MemoryRecord {
         min,
@@ -69,7 +69,7 @@ pub fn full() -> ArtifactBuilder<'static> {
         vm_offset,
         frozen,
     };
-    b.tables = vec![table(FROZEN, NONE, 0), table(0, 48, NONE)];
+    b.tables = vec![table(FROZEN, NONE, 0), table(0, 128, NONE)];
     b.rodata.extend(
         [0_u32, 0, 0, NONE, 16, 1, 0, NONE]
             .iter()
@@ -79,7 +79,7 @@ pub fn full() -> ArtifactBuilder<'static> {
         GlobalRecord {
             ty: ValType::I32.number(),
             flags: MUTABLE,
-            vm_offset: 64,
+            vm_offset: 144,
             init: NONE,
             init_len: 0,
             reserved: 0,
@@ -87,7 +87,7 @@ pub fn full() -> ArtifactBuilder<'static> {
         GlobalRecord {
             ty: ValType::FUNCREF.number(),
             flags: 0,
-            vm_offset: 80,
+            vm_offset: 160,
             init: NONE,
             init_len: 0,
             reserved: 0,
@@ -96,7 +96,7 @@ pub fn full() -> ArtifactBuilder<'static> {
     b.tags = vec![TagRecord {
         signature: nullary,
         flags: 0,
-        vm_offset: 224,
+        vm_offset: 304,
         reserved: 0,
     }];
     let op = |op: ConstOpcode, index, bits| ConstOp {
@@ -152,8 +152,8 @@ pub fn full() -> ArtifactBuilder<'static> {
         kind: GotKind::LibCall as u32,
         index: LibCall::FmaF64 as u32,
     }];
-    b.template = vec![0; 68];
-    b.template[64] = 42;
+    b.template = vec![0; 148];
+    b.template[144] = 42;
 
     // lea eax, [rsi + rdx]; ret   and   ud2, each padded to 16 bytes
     b.text = vec![0xcc; 48];

@@ -15,9 +15,9 @@
 //! nothing reaches.
 //!
 //! Everything that can be seen stays the same: a position of the address map stands for the callee
-//! and the call ([`precast_artifact::addresses`]), fuel is counted and stored where it was, and
-//! traps come in the same order. What changes is how deep calls can be nested before the stack
-//! overflows, and that there is no check of epochs where the callee's entry was.
+//! and the call ([`precast_artifact::addresses`]), fuel is counted as it was, and traps come in the
+//! same order. What changes is how deep calls can be nested before the stack overflows, and that
+//! there is no check of epochs where the callee's entry was.
 
 use cranelift_entity::{PrimaryMap, SecondaryMap};
 use precast_artifact::addresses::MAX_DEPTH;

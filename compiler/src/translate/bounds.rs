@@ -262,16 +262,44 @@ impl FuncTranslator<'_, '_> {
     /// `start`. `start` and `len` are 64-bit values, zero extended if the memory's indices are
     /// 32-bit.
     pub(crate) fn memory_range(&mut self, memory: MemoryIndex, start: Value, len: Value) -> Value {
-        let (end, carry) = self.builder.ins().uadd_overflow(start, len);
-        let memory_len = self.memory_len(memory);
-        let beyond = self
-            .builder
-            .ins()
-            .icmp(IntCC::UnsignedGreaterThan, end, memory_len);
-        let out = self.builder.ins().bor(carry, beyond);
+        self.checked_range(memory, start, len).0
+    }
+
+    /// The same for a range of constant length, which code accesses itself, at most
+    /// [`MASKED_OFFSET_LIMIT`] bytes. Speculation that gets past the check stays in the memory's
+    /// address space, or at null.
+    pub(super) fn short_memory_range(
+        &mut self,
+        memory: MemoryIndex,
+        start: Value,
+        len: Value,
+    ) -> (Value, MemFlagsData) {
+        let (mut address, out) = self.checked_range(memory, start, len);
+        let flags = self.env.isa.flags();
+        if !self.is_guarded(memory) && flags.enable_heap_access_spectre_mitigation() {
+            let null = self.builder.ins().iconst(I64, 0);
+            address = self.builder.ins().select_spectre_guard(out, null, address);
+        }
+        (address, self.heap_flags(memory))
+    }
+
+    /// The address of a range, and whether it is out of bounds, in which case this traps.
+    fn checked_range(&mut self, memory: MemoryIndex, start: Value, len: Value) -> (Value, Value) {
+        let above = IntCC::UnsignedGreaterThan;
+        let out = if self.env.module.memories[memory].index64 {
+            let (end, carry) = self.builder.ins().uadd_overflow(start, len);
+            let memory_len = self.memory_len(memory);
+            let beyond = self.builder.ins().icmp(above, end, memory_len);
+            self.builder.ins().bor(carry, beyond)
+        } else {
+            // Both are below 2^32.
+            let end = self.builder.ins().iadd(start, len);
+            let memory_len = self.memory_len(memory);
+            self.builder.ins().icmp(above, end, memory_len)
+        };
         self.trapnz(out, TrapCode::MemoryOutOfBounds);
         let base = self.memory_base(memory);
-        self.builder.ins().iadd(base, start)
+        (self.builder.ins().iadd(base, start), out)
     }
 
     /// Flags of an access to a linear memory: little-endian, may fault, may be unaligned.

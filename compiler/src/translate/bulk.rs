@@ -1,23 +1,29 @@
 //! Operators on ranges of linear memories, and on data segments.
 //!
-//! Ranges are checked in machine code and then copied or filled by the loader's `memmove` and
+//! Ranges of a small constant length are read and written by code itself. Others are checked in
+//! machine code and then copied or filled by the loader's `memmove` and
 //! `memset`. Code calls these directly: they neither trap nor walk wasm frames, so they need no
 //! thunk. Code that epochs can interrupt calls other routines for long ranges, which work in pieces
 //! and can stop in between.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::I64;
-use cranelift_codegen::ir::{InstBuilder, Value};
+use cranelift_codegen::ir::types::{I8, I8X16, I16, I32, I64};
+use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use precast_artifact::abi::PIECE;
 use precast_artifact::promises::Promise;
 use precast_artifact::vm::{VmContextHeader, VmStoreContext};
 use precast_artifact::{Builtin, TrapCode};
 use std::mem::{offset_of, size_of};
+use target_lexicon::Architecture;
 
 use super::FuncTranslator;
 use crate::key::{DataIndex, MemoryIndex};
 use crate::plan::SegmentPlan;
 use crate::signature;
+
+/// Maximum length of a constant range that code reads and writes itself, in bytes: more would take
+/// more space than a call.
+const INLINE: u64 = 64;
 
 impl FuncTranslator<'_, '_> {
     pub(super) fn memory_copy(&mut self, dst_memory: u32, src_memory: u32) {
@@ -29,8 +35,28 @@ impl FuncTranslator<'_, '_> {
             self.widen_index(src),
             self.widen_index(len),
         );
-        let dst = self.memory_range(MemoryIndex::from_u32(dst_memory), dst, len);
-        let src = self.memory_range(MemoryIndex::from_u32(src_memory), src, len);
+        let (dst_memory, src_memory) = (
+            MemoryIndex::from_u32(dst_memory),
+            MemoryIndex::from_u32(src_memory),
+        );
+        if let Some(count) = constant.filter(|count| *count <= INLINE) {
+            let (dst, dst_flags) = self.short_memory_range(dst_memory, dst, len);
+            let (src, src_flags) = self.short_memory_range(src_memory, src, len);
+            self.range_succeeds(units);
+            // All bytes are read before any is written, because the ranges may overlap.
+            let pieces: Vec<_> = self.pieces(count).collect();
+            let read = |(at, ty): &(i32, Type)| {
+                let value = self.builder.ins().load(*ty, src_flags, src, *at);
+                (*at, value)
+            };
+            let values: Vec<_> = pieces.iter().map(read).collect();
+            for (at, value) in values {
+                self.builder.ins().store(dst_flags, value, dst, at);
+            }
+            return;
+        }
+        let dst = self.memory_range(dst_memory, dst, len);
+        let src = self.memory_range(src_memory, src, len);
         self.range_succeeds(units);
         self.move_or_set(
             Builtin::MemMove,
@@ -45,7 +71,18 @@ impl FuncTranslator<'_, '_> {
         let units = self.range_begins(len);
         let constant = self.constant_index(len);
         let (dst, len) = (self.widen_index(dst), self.widen_index(len));
-        let dst = self.memory_range(MemoryIndex::from_u32(memory), dst, len);
+        let memory = MemoryIndex::from_u32(memory);
+        if let Some(count) = constant.filter(|count| *count <= INLINE) {
+            let (dst, flags) = self.short_memory_range(memory, dst, len);
+            self.range_succeeds(units);
+            let byte = self.builder.ins().ireduce(I8, value);
+            for (at, ty) in self.pieces(count).collect::<Vec<_>>() {
+                let value = self.repeated(byte, ty);
+                self.builder.ins().store(flags, value, dst, at);
+            }
+            return;
+        }
+        let dst = self.memory_range(memory, dst, len);
         self.range_succeeds(units);
         self.move_or_set(
             Builtin::MemSet,
@@ -53,6 +90,46 @@ impl FuncTranslator<'_, '_> {
             [dst, value, len],
             constant,
         );
+    }
+
+    /// The accesses that together make this many bytes, at most [`INLINE`]: offsets and types.
+    fn pieces(&self, count: u64) -> impl Iterator<Item = (i32, Type)> + use<> {
+        let has_vectors = matches!(
+            self.env.isa.triple().architecture,
+            Architecture::X86_64 | Architecture::Aarch64(_)
+        );
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let left = count as i32 - at;
+            let ty = match left {
+                16.. if has_vectors => I8X16,
+                8.. => I64,
+                4.. => I32,
+                2.. => I16,
+                1 => I8,
+                _ => return None,
+            };
+            let here = at;
+            at += ty.bytes() as i32;
+            Some((here, ty))
+        })
+    }
+
+    /// A value of this type whose bytes all have this value.
+    fn repeated(&mut self, byte: Value, ty: Type) -> Value {
+        match ty {
+            I8 => byte,
+            I8X16 => self.builder.ins().splat(I8X16, byte),
+            _ => {
+                let wide = self.builder.ins().uextend(I64, byte);
+                let ones = self.builder.ins().iconst(I64, 0x0101_0101_0101_0101);
+                let all = self.builder.ins().imul(wide, ones);
+                match ty {
+                    I64 => all,
+                    _ => self.builder.ins().ireduce(ty, all),
+                }
+            }
+        }
     }
 
     pub(super) fn memory_init(&mut self, memory: u32, segment: u32) {
@@ -92,9 +169,7 @@ impl FuncTranslator<'_, '_> {
 
     /// An index of the module, as an argument for a routine of the loader.
     pub(super) fn index(&mut self, index: u32) -> Value {
-        self.builder
-            .ins()
-            .iconst(cranelift_codegen::ir::types::I32, i64::from(index))
+        self.builder.ins().iconst(I32, i64::from(index))
     }
 
     /// Calls a routine for `len` bytes: `in_pieces` if there are many and the code can be
@@ -116,6 +191,7 @@ impl FuncTranslator<'_, '_> {
                 self.call_builtin(in_pieces, &args);
             }
             None => {
+                self.fuel_before_fork();
                 let piece = self.builder.ins().iconst(I64, PIECE.cast_signed());
                 let is_short = self
                     .builder

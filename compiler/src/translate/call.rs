@@ -61,11 +61,19 @@ impl FuncTranslator<'_, '_> {
     }
 
     pub(super) fn call_indirect(&mut self, table: u32, ty: u32) {
+        if let Some(function) = self.constant_element(table, ty) {
+            self.pop();
+            return self.call(function.as_u32());
+        }
         let (signature, code) = self.prepare_indirect(table, ty);
         self.emit_call(signature, Target::Code(code));
     }
 
     pub(super) fn return_call_indirect(&mut self, table: u32, ty: u32) {
+        if let Some(function) = self.constant_element(table, ty) {
+            self.pop();
+            return self.return_call(function.as_u32());
+        }
         let (signature, code) = self.prepare_indirect(table, ty);
         let args = take(&mut self.args);
         self.listen_at_tail_call();
@@ -74,6 +82,19 @@ impl FuncTranslator<'_, '_> {
             .ins()
             .return_call_indirect(signature, code, &self.args);
         self.reachable = false;
+    }
+
+    /// The function of the module that an indirect call certainly calls: the index on top of the
+    /// stack is constant, and the table frozen.
+    fn constant_element(&self, table: u32, ty: u32) -> Option<FuncIndex> {
+        let env = self.env;
+        let frozen = env.plan.tables[TableIndex::from_u32(table)]
+            .frozen
+            .as_ref()?;
+        let index = usize::try_from(self.constant_index(self.peek())?).ok()?;
+        let function = (*frozen.elements.get(index)?)?;
+        let fits = env.module.functions[function] == env.module.types[TypeIndex::from_u32(ty)];
+        (fits && env.module.defined(function).is_some()).then_some(function)
     }
 
     /// Checks the callee of an indirect call, and takes the arguments from the stack.

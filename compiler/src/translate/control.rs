@@ -9,12 +9,14 @@
 use std::collections::HashMap;
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
+use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, SourceLoc, Value};
 use precast_artifact::ValType;
+use std::mem::take;
 use wasmparser::{BlockType, BrTable};
 
 use super::FuncTranslator;
 use super::checks::Mark;
+use super::fuel::{Edge, LoopFuel, Pending};
 use crate::key::{SigIndex, TypeIndex};
 use crate::signature::clif_type;
 
@@ -29,6 +31,12 @@ pub(crate) struct Frame {
     exit: Option<Block>,
     /// The facts about checked addresses that hold at the start of the block.
     pub(super) checks: Mark,
+    /// The fuel that is pending at the start of the block.
+    pending: Pending,
+    /// What a loop that counts fuel does with it.
+    fuel: Option<LoopFuel>,
+    /// The ways to `exit`, or to a loop's header, if fuel is counted.
+    pub(super) edges: Vec<Edge>,
     /// The block that exceptions of calls in this block go to; `None` if they go to the function's
     /// caller.
     pub(super) handler: Option<Block>,
@@ -42,6 +50,8 @@ pub(super) enum FrameKind {
     Block,
     Loop {
         header: Block,
+        /// Where the `loop` is.
+        position: SourceLoc,
     },
     /// An `if` before its `else`. The block's parameters are on the stack twice: the lower copy for
     /// the `else`, the upper one for the code before it.
@@ -82,6 +92,9 @@ impl Frame {
             height: 0,
             exit: None,
             checks: Mark::START,
+            pending: Pending::default(),
+            fuel: None,
+            edges: Vec::new(),
             handler: None,
         }
     }
@@ -92,6 +105,7 @@ impl Frame {
         height: usize,
         checks: Mark,
         handler: Option<Block>,
+        pending: Pending,
     ) -> Self {
         Self {
             kind: FrameKind::CompiledIn,
@@ -99,6 +113,9 @@ impl Frame {
             height,
             exit: None,
             checks,
+            pending,
+            fuel: None,
+            edges: Vec::new(),
             handler,
         }
     }
@@ -117,17 +134,22 @@ impl FuncTranslator<'_, '_> {
             let ty = self.builder.func.dfg.value_type(self.stack[i]);
             self.builder.append_block_param(header, ty);
         }
-        self.jump(header, params);
-        self.builder.switch_to_block(header);
+        let fuel = self.fuel_into_loop(|this| {
+            this.jump(header, params);
+            this.builder.switch_to_block(header);
+        });
         if let Some(assigned) = &self.assigned {
             let offset = self.positions.offset(self.builder.srcloc());
             let (first, assigned) = (self.locals.slot(0), assigned.by(offset));
             self.caches.checks.locals.enter_loop(first, assigned);
         }
         self.stack.truncate(first);
-        self.stack
-            .extend_from_slice(self.builder.block_params(header));
-        self.open(FrameKind::Loop { header }, ty);
+        // Variables may have become parameters behind those of the loop.
+        let params = &self.builder.block_params(header)[..params];
+        self.stack.extend_from_slice(params);
+        let position = self.builder.srcloc();
+        self.open(FrameKind::Loop { header, position }, ty);
+        self.control.last_mut().expect("just opened").fuel = fuel;
         self.interruption_at_loop();
     }
 
@@ -160,6 +182,8 @@ impl FuncTranslator<'_, '_> {
         let frame = &mut self.control[depth];
         frame.kind = FrameKind::Block;
         let (height, ty, checks) = (frame.height, frame.ty, frame.checks);
+        let pending = frame.pending;
+        self.restore_pending(pending);
         self.caches.checks.forget(checks);
         self.stack.truncate(height + self.param_count(ty));
         self.builder.seal_block(otherwise);
@@ -174,7 +198,13 @@ impl FuncTranslator<'_, '_> {
                 self.control.pop();
                 return;
             }
-            FrameKind::Loop { header } => self.builder.seal_block(header),
+            FrameKind::Loop { header, .. } => {
+                self.builder.seal_block(header);
+                if let Some(fuel) = self.control[depth].fuel.take() {
+                    let edges = take(&mut self.control[depth].edges);
+                    self.end_fuel_of_loop(&fuel, &edges);
+                }
+            }
             FrameKind::If { otherwise } => {
                 // Without an `else`, the parameters are the results.
                 let Frame {
@@ -182,16 +212,19 @@ impl FuncTranslator<'_, '_> {
                     ty,
                     exit,
                     checks,
+                    pending,
                     ..
                 } = self.control[depth];
                 let params = self.param_count(ty);
                 if self.reachable {
-                    if params == 0 && exit.is_none() {
+                    // With fuel, both ways may have to do something before they meet.
+                    if params == 0 && exit.is_none() && self.fuel.is_none() {
                         self.jump(otherwise, 0);
                     } else {
                         self.jump_to_exit(depth);
                     }
                 }
+                self.restore_pending(pending);
                 self.caches.checks.forget(checks);
                 self.stack.truncate(height + params);
                 self.builder.seal_block(otherwise);
@@ -221,14 +254,13 @@ impl FuncTranslator<'_, '_> {
             self.stack
                 .extend_from_slice(self.builder.block_params(exit));
             self.reachable = true;
+            let edges = take(&mut self.control[depth].edges);
+            self.join_fuel(&edges);
         } else if !self.reachable {
             self.stack.truncate(height);
         }
-        match kind {
-            FrameKind::Function if self.reachable => self.return_(),
-            // A callee stores the count before it returns.
-            FrameKind::CompiledIn if self.reachable => self.save_fuel(),
-            _ => {}
+        if kind == FrameKind::Function && self.reachable {
+            self.return_();
         }
         self.control.pop();
     }
@@ -238,27 +270,45 @@ impl FuncTranslator<'_, '_> {
         if self.control[depth].kind == FrameKind::Function {
             return self.return_();
         }
+        self.branch(depth);
+        self.reachable = false;
+    }
+
+    /// Jumps to the block that a branch to this frame goes to.
+    fn branch(&mut self, depth: usize) {
+        match self.control[depth].kind {
+            FrameKind::Loop { position, .. } => self.fuel_to_header(depth, position),
+            _ => self.fuel_to_exit(depth),
+        }
         let (target, count) = self.target(depth);
         self.jump(target, count);
-        self.reachable = false;
+    }
+
+    /// Fills a block that is reached from here by a branch to this frame.
+    fn bridge(&mut self, block: Block, depth: usize) {
+        self.builder.seal_block(block);
+        self.builder.switch_to_block(block);
+        let pending = self.pending();
+        self.branch(depth);
+        self.restore_pending(pending);
     }
 
     pub(super) fn br_if(&mut self, relative_depth: u32) {
         let condition = self.pop();
         let depth = self.depth(relative_depth);
-        let (target, count) = self.target(depth);
         let next = self.builder.create_block();
         let hint = self.hint();
-        if hint == Some(false) {
+        if hint == Some(false) || self.fuel.is_some() {
             // The target may be reached in other ways, which are not rare. So a cold block leads
-            // there from here.
+            // there from here. With fuel, a block does what only this way there has to do.
             let bridge = self.builder.create_block();
-            self.builder.set_cold_block(bridge);
+            if hint == Some(false) {
+                self.builder.set_cold_block(bridge);
+            }
             self.builder.ins().brif(condition, bridge, &[], next, &[]);
-            self.builder.seal_block(bridge);
-            self.builder.switch_to_block(bridge);
-            self.jump(target, count);
+            self.bridge(bridge, depth);
         } else {
+            let (target, count) = self.target(depth);
             self.fill_block_args(count);
             self.builder
                 .ins()
@@ -284,12 +334,18 @@ impl FuncTranslator<'_, '_> {
     pub(super) fn br_on_null(&mut self, relative_depth: u32) {
         let reference = self.pop();
         let depth = self.depth(relative_depth);
-        let (target, count) = self.target(depth);
-        self.fill_block_args(count);
         let next = self.builder.create_block();
-        self.builder
-            .ins()
-            .brif(reference, next, &[], target, &self.block_args);
+        if self.fuel.is_some() {
+            let bridge = self.builder.create_block();
+            self.builder.ins().brif(reference, next, &[], bridge, &[]);
+            self.bridge(bridge, depth);
+        } else {
+            let (target, count) = self.target(depth);
+            self.fill_block_args(count);
+            self.builder
+                .ins()
+                .brif(reference, next, &[], target, &self.block_args);
+        }
         self.builder.seal_block(next);
         self.builder.switch_to_block(next);
         self.push(reference);
@@ -298,13 +354,20 @@ impl FuncTranslator<'_, '_> {
     /// Branches with the reference on top if it is not null; else it is gone.
     pub(super) fn br_on_non_null(&mut self, relative_depth: u32) {
         let depth = self.depth(relative_depth);
-        let (target, count) = self.target(depth);
-        self.fill_block_args(count);
-        let reference = self.pop();
+        let reference = self.peek();
         let next = self.builder.create_block();
-        self.builder
-            .ins()
-            .brif(reference, target, &self.block_args, next, &[]);
+        if self.fuel.is_some() {
+            let bridge = self.builder.create_block();
+            self.builder.ins().brif(reference, bridge, &[], next, &[]);
+            self.bridge(bridge, depth);
+        } else {
+            let (target, count) = self.target(depth);
+            self.fill_block_args(count);
+            self.builder
+                .ins()
+                .brif(reference, target, &self.block_args, next, &[]);
+        }
+        self.pop();
         self.builder.seal_block(next);
         self.builder.switch_to_block(next);
     }
@@ -321,14 +384,14 @@ impl FuncTranslator<'_, '_> {
             .collect();
         let arity = self.target(depths[depths.len() - 1]).1;
 
-        // A switch passes no arguments. If there are values to pass, each target gets a
-        // bridge, a block of its own that passes them.
+        // A switch passes no arguments. If there are values to pass, or fuel is counted, each target
+        // gets a bridge, a block of its own that does this.
         let mut bridges: Vec<(usize, Block)> = Vec::new();
         let mut known: HashMap<usize, Block> = HashMap::new();
         let mut destinations = Vec::with_capacity(depths.len());
         for depth in depths {
             destinations.push(match arity {
-                0 => self.target(depth).0,
+                0 if self.fuel.is_none() => self.target(depth).0,
                 _ => *known.entry(depth).or_insert_with(|| {
                     let block = self.builder.create_block();
                     bridges.push((depth, block));
@@ -339,10 +402,7 @@ impl FuncTranslator<'_, '_> {
         let default = destinations.pop().expect("the default target");
         self.switch(index, &destinations, default);
         for (depth, block) in bridges {
-            self.builder.seal_block(block);
-            self.builder.switch_to_block(block);
-            let (target, count) = self.target(depth);
-            self.jump(target, count);
+            self.bridge(block, depth);
         }
         self.reachable = false;
     }
@@ -379,6 +439,9 @@ impl FuncTranslator<'_, '_> {
             height: self.stack.len(),
             exit: None,
             checks: self.caches.checks.mark(),
+            pending: self.pending(),
+            fuel: None,
+            edges: Vec::new(),
             handler: None,
         });
     }
@@ -397,6 +460,9 @@ impl FuncTranslator<'_, '_> {
             height,
             exit: None,
             checks: self.caches.checks.mark(),
+            pending: self.pending(),
+            fuel: None,
+            edges: Vec::new(),
             handler,
         });
     }
@@ -432,7 +498,7 @@ impl FuncTranslator<'_, '_> {
     /// The block that a branch to this frame goes to, and the number of values that it passes.
     pub(super) fn target(&mut self, depth: usize) -> (Block, usize) {
         match self.control[depth].kind {
-            FrameKind::Loop { header } => (header, self.param_count(self.control[depth].ty)),
+            FrameKind::Loop { header, .. } => (header, self.param_count(self.control[depth].ty)),
             _ => {
                 let exit = self.exit(depth);
                 (exit, self.builder.block_params(exit).len())
@@ -473,6 +539,7 @@ impl FuncTranslator<'_, '_> {
     }
 
     pub(super) fn jump_to_exit(&mut self, depth: usize) {
+        self.fuel_to_exit(depth);
         let exit = self.exit(depth);
         let count = self.builder.block_params(exit).len();
         self.jump(exit, count);

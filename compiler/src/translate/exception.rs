@@ -48,7 +48,6 @@ impl FuncTranslator<'_, '_> {
 
     /// Calls a function of this signature with the arguments in `args`, and pushes its results.
     pub(super) fn emit_call(&mut self, signature: SigRef, target: Target) {
-        self.caches.lengths.clear();
         let Some(pad) = self.handler() else {
             let call = match target {
                 Target::Function(callee) => self.builder.ins().call(callee, &self.args),
@@ -149,6 +148,7 @@ impl FuncTranslator<'_, '_> {
         let (pad, body) = (self.new_pad(), self.builder.create_block());
         self.builder.ins().jump(body, &[]);
         self.builder.seal_block(body);
+        let pending = self.pending();
 
         // The labels of clauses count from outside of the `try_table`.
         let exception = self.enter_pad(pad);
@@ -172,7 +172,10 @@ impl FuncTranslator<'_, '_> {
             self.br(label);
             self.stack.truncate(height);
             match next {
-                Some(next) => self.builder.switch_to_block(next),
+                Some(next) => {
+                    self.builder.switch_to_block(next);
+                    self.forget_fuel();
+                }
                 None => {
                     catches_all = true;
                     break;
@@ -185,6 +188,7 @@ impl FuncTranslator<'_, '_> {
         }
         self.reachable = true;
         self.builder.switch_to_block(body);
+        self.restore_pending(pending);
         self.open(FrameKind::Try { pad }, table.ty);
     }
 
@@ -212,6 +216,7 @@ impl FuncTranslator<'_, '_> {
                 next: Some(next), ..
             } => {
                 self.builder.switch_to_block(next);
+                self.forget_fuel();
                 self.builder.block_params(next)[0]
             }
             _ => unreachable!("validated: a clause of a `try`"),
@@ -277,6 +282,7 @@ impl FuncTranslator<'_, '_> {
             self.jump_to_exit(depth);
         }
         self.builder.switch_to_block(next);
+        self.forget_fuel();
         let exception = self.builder.block_params(next)[0];
         let outside = self.handler_outside(depth);
         self.pass_on(outside, exception);
@@ -311,10 +317,8 @@ impl FuncTranslator<'_, '_> {
     /// Continues in a pad, and returns the address of the exception.
     fn enter_pad(&mut self, pad: Block) -> Value {
         self.builder.switch_to_block(pad);
-        if self.fuel.is_some() {
-            // Callees have counted fuel in the store.
-            self.load_fuel();
-        }
+        // Callees have counted fuel in the store.
+        self.forget_fuel();
         self.builder.block_params(pad)[0]
     }
 

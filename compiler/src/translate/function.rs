@@ -2,7 +2,7 @@
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I64;
-use cranelift_codegen::ir::{self, GlobalValueData, InstBuilder, SourceLoc, Type, Value};
+use cranelift_codegen::ir::{self, GlobalValueData, Inst, InstBuilder, SourceLoc, Type, Value};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use precast_artifact::promises::Promise;
 use precast_artifact::vm::{VmContextHeader, VmStoreContext};
@@ -156,6 +156,14 @@ pub(crate) fn guard(
     builder.finalize(env.isa.frontend_config());
 }
 
+/// Whether the code of a function calls nothing. Then it needs no comparison with the stack limit
+/// if its frame is at most [`UNCHECKED_FRAME`](precast_artifact::abi::UNCHECKED_FRAME) long, because
+/// so much is always left below the limit. Library calls that Cranelift makes do not count: they go
+/// to thunks, for which there is room behind that.
+pub(crate) fn calls_nothing(func: &ir::Function) -> bool {
+    func.dfg.signatures.is_empty()
+}
+
 /// The stack limit, for the check that Cranelift puts in front of a function's frame.
 fn stack_limit(func: &mut ir::Function) -> ir::GlobalValue {
     let vmctx = func.create_global_value(GlobalValueData::VMContext);
@@ -200,15 +208,21 @@ impl FuncTranslator<'_, '_> {
             self.local(clif_type(*ty), value);
         }
         self.declared_locals(body)?;
-        if self.env.strategy == Strategy::Checked {
-            self.check_stack();
-        }
+        let check = (self.env.strategy == Strategy::Checked).then(|| self.check_stack());
         self.interruption_at_entry(body)?;
 
         self.control
             .push(Frame::function(self.env.module.func_type(index)));
         self.listen_at_entry();
-        self.operators(index)
+        self.operators(index)?;
+        if let Some(check) = check
+            && calls_nothing(self.builder.func)
+        {
+            for inst in check.into_iter().rev() {
+                self.builder.func.layout.remove_inst(inst);
+            }
+        }
+        Ok(())
     }
 
     /// Makes the locals that a body declares.
@@ -259,8 +273,9 @@ impl FuncTranslator<'_, '_> {
             // The cast is right: a module is shorter than 4 GiB, as checked where bodies start.
             let offset = offset as u32;
             self.builder.set_srcloc(self.positions.of(offset));
-            self.interruption_before(&operator);
-            if let Some(callee) = self.compiled_in(&operator, offset) {
+            let callee = self.compiled_in(&operator, offset);
+            self.interruption_before(&operator, callee.is_some());
+            if let Some(callee) = callee {
                 self.call_compiled_in(callee, offset)?;
                 continue;
             }
@@ -326,7 +341,9 @@ impl FuncTranslator<'_, '_> {
     /// Traps if the stack pointer is below its limit. It already includes the frame of this
     /// function, which is at most [`UNCHECKED_FRAME`](precast_artifact::abi::UNCHECKED_FRAME) long;
     /// a function with a larger frame has a [`guard`] in front.
-    fn check_stack(&mut self) {
+    ///
+    /// Returns the instructions of the check. A function that calls nothing needs none.
+    fn check_stack(&mut self) -> Vec<Inst> {
         let pointer = self.builder.ins().get_stack_pointer(I64);
         let store = offset_of!(VmContextHeader, store);
         let store = self.read(Promise::StorePointer, self.vmctx, store);
@@ -336,7 +353,13 @@ impl FuncTranslator<'_, '_> {
             .builder
             .ins()
             .icmp(IntCC::UnsignedLessThan, pointer, limit);
+        let values = [pointer, store, limit, below];
+        let dfg = &self.builder.func.dfg;
+        let mut check: Vec<_> = values.map(|v| dfg.value_def(v).unwrap_inst()).into();
         self.trapnz(below, TrapCode::StackOverflow);
+        // Without stops, the trap is a call.
+        check.extend(self.builder.func.layout.last_inst(self.entry));
+        check
     }
 
     pub(super) fn local_get(&mut self, index: u32) {

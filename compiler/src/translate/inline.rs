@@ -153,13 +153,16 @@ impl FuncTranslator<'_, '_> {
         }
         self.stack.truncate(args);
         self.declared_locals(body)?;
-        self.interruption_at_compiled_entry();
+        // Epoch code needs no check here: the stretch without one ends with the caller.
+        self.charge(1);
+        self.check_fuel();
         let outer_body = std::mem::replace(&mut self.body, self.control.len());
         self.control.push(Frame::compiled_in(
             signature,
             self.stack.len(),
             self.caches.checks.mark(),
             self.handler(),
+            self.pending(),
         ));
         self.operators(callee)?;
 

@@ -13,10 +13,10 @@
 //!
 //! *Fuel* code counts what it executes: one for each operator, except for those that only structure
 //! code (see [`Class::fuel`]); one for each entry of a function; and one for each byte, element or
-//! page of a range that an operator worked on. The count is in a local variable. It is stored
-//! before calls and returns and loaded again after calls, so that callees, host functions and hosts
-//! see the right count. Code checks it in the same places as epoch code, and in short functions,
-//! too. Costs and places are those of Wasmtime 49, so the same module with the same fuel stops at
+//! page of a range that an operator worked on. The count is in a local variable (see `fuel.rs`).
+//! It is stored before calls and returns and loaded again after calls, so that callees, host
+//! functions and hosts see the right count. Code checks it in the same places as epoch code, and in
+//! short functions, too. Costs and places are those of Wasmtime 49, so the same module with the same fuel stops at
 //! the same place. For instance, an operator on a range that fails costs only one, whatever the
 //! length of the range, but growth by a small constant is counted beforehand. The only difference:
 //! Wasmtime fills or copies memory before it checks whether there was enough fuel for that, and
@@ -24,18 +24,18 @@
 //!
 //! After a trap other than [`TrapCode::OutOfFuel`], the count includes everything that was executed
 //! under the checked strategy, because the code that raises the trap stores it. Under the guarded
-//! strategy it lacks what the innermost function executed since its last call.
+//! strategy it lacks what the innermost function executed since its last call. What is compiled
+//! into a function is a part of it in this respect.
 //!
 //! [`PIECE`]: precast_artifact::abi::PIECE
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{InstBuilder, Value};
-use cranelift_frontend::Variable;
 use precast_artifact::promises::Promise;
 use precast_artifact::vm::{VmContextHeader, VmStoreContext};
 use precast_artifact::{Builtin, Interruption, TrapCode};
-use std::mem::{offset_of, take};
+use std::mem::offset_of;
 use wasmparser::{FunctionBody, Operator, OperatorsReader};
 
 use super::FuncTranslator;
@@ -51,14 +51,6 @@ const MAX_COST: i64 = 1 << 61;
 
 /// Maximum number of bytes of a wasm function without calls that has no check at its entry.
 const SHORT: usize = 256;
-
-/// The count of fuel while a function is translated.
-pub(super) struct Fuel {
-    /// The variable that holds what [`VmStoreContext::fuel`] would be, except for `pending`.
-    count: Variable,
-    /// Cost of the operators since the variable was last updated.
-    pending: i64,
-}
 
 /// What an operator on a range costs in addition to the cost of every operator.
 #[must_use]
@@ -91,10 +83,7 @@ impl FuncTranslator<'_, '_> {
     pub(super) fn interruption_at_entry(&mut self, body: &FunctionBody<'_>) -> Result<(), Error> {
         let interruption = self.env.interruption;
         if interruption.counts_fuel() {
-            let count = self.builder.declare_var(I64);
-            self.fuel = Some(Fuel { count, pending: 1 });
-            self.load_fuel();
-            self.check_fuel();
+            self.begin_fuel();
         }
         if interruption.has_epochs() && !is_short(body)? {
             self.check_interrupt();
@@ -102,49 +91,32 @@ impl FuncTranslator<'_, '_> {
         Ok(())
     }
 
-    /// Emits what is left of the check at the entry of a function whose body is compiled in. The
-    /// caller has counted and stored the fuel of the call. Epoch code needs no check here: the
-    /// stretch without one ends with the caller.
-    pub(super) fn interruption_at_compiled_entry(&mut self) {
-        if let Some(fuel) = &mut self.fuel {
-            fuel.pending += 1;
-            self.check_fuel();
-        }
-    }
-
-    /// Emits the check at the start of a loop, in its header.
+    /// Emits the check at the start of a loop, in its header. Fuel is checked on the way there.
     pub(super) fn interruption_at_loop(&mut self) {
-        if self.env.interruption.counts_fuel() {
-            self.check_fuel();
-        }
         if self.env.interruption.has_epochs() {
             self.check_interrupt();
         }
     }
 
-    /// Counts an operator that is about to be translated.
-    pub(super) fn interruption_before(&mut self, operator: &Operator<'_>) {
-        if !self.reachable {
+    /// Counts an operator that is about to be translated: by a call, or by the callee's body if that
+    /// is compiled in.
+    pub(super) fn interruption_before(&mut self, operator: &Operator<'_>, is_compiled_in: bool) {
+        if !self.reachable || self.fuel.is_none() {
             return;
         }
-        let Some(fuel) = &mut self.fuel else {
-            return;
-        };
-        let Class {
-            flow, fuel: cost, ..
-        } = class(operator);
-        fuel.pending += cost;
+        let Class { flow, fuel, .. } = class(operator);
+        self.charge(fuel);
         match flow {
-            Flow::Straight | Flow::Opens => {}
-            // A stretch of code that is executed as a whole ends here, so every way out of it has
-            // the same count.
-            Flow::OpensLoop
-            | Flow::OpensConditionally
+            // What is pending goes along with every way out of here.
+            Flow::OpensConditionally | Flow::Branches => self.fuel_before_fork(),
+            Flow::Straight
+            | Flow::Opens
+            | Flow::OpensLoop
             | Flow::OpensTry
             | Flow::Divides
             | Flow::Closes
-            | Flow::Branches
-            | Flow::Returns => self.count_fuel(),
+            | Flow::Returns => {}
+            Flow::Calls if is_compiled_in => {}
             // Other code will read the count. A return stores it by itself.
             Flow::Calls | Flow::Traps | Flow::Throws => self.save_fuel(),
         }
@@ -163,9 +135,7 @@ impl FuncTranslator<'_, '_> {
             .constant_index(units)
             .map(|units| units.min(MAX_COST.cast_unsigned()).cast_signed());
         if let Some(units) = constant.filter(|units| *units <= SMALL_RANGE) {
-            if let Some(fuel) = &mut self.fuel {
-                fuel.pending += units;
-            }
+            self.charge(units);
             return Units::Settled;
         }
         if self.env.interruption.has_epochs() {
@@ -221,25 +191,17 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Counts one for each unit.
-    fn count_units(&mut self, units: Value) -> Value {
-        let count = self.count_fuel_now();
-        let count = self.builder.ins().iadd(count, units);
-        let variable = self.fuel.as_ref().expect("code that counts fuel").count;
-        self.builder.def_var(variable, count);
-        count
-    }
-
     /// Loads the count again after an operator that calls.
     pub(super) fn interruption_after(&mut self, operator: &Operator<'_>) {
         let calls = class(operator).flow == Flow::Calls;
         if self.fuel.is_some() && self.reachable && calls {
-            self.load_fuel();
+            self.forget_fuel();
         }
     }
 
     /// Asks the loader whether to go on, if the store's interrupt word is raised.
     fn check_interrupt(&mut self) {
+        self.fuel_before_fork();
         let store = self.store_context();
         let offset = offset_of!(VmStoreContext, interrupt);
         let word = self.read(Promise::InterruptWord, store, offset);
@@ -261,89 +223,7 @@ impl FuncTranslator<'_, '_> {
         self.builder.switch_to_block(next);
     }
 
-    /// Traps if no fuel is left.
-    fn check_fuel(&mut self) {
-        let &Fuel { count, pending } = self.fuel.as_ref().expect("code that counts fuel");
-        let count = self.builder.use_var(count);
-        // The pending cost is part of the comparison here, and added to the variable later.
-        let out = self
-            .builder
-            .ins()
-            .icmp_imm_s(IntCC::SignedGreaterThanOrEqual, count, -pending);
-        self.trapnz(out, TrapCode::OutOfFuel);
-    }
-
-    fn count_fuel(&mut self) {
-        if self.fuel.as_ref().is_some_and(|fuel| fuel.pending != 0) {
-            self.count_fuel_now();
-        }
-    }
-
-    /// Adds the pending cost to the variable.
-    fn count_fuel_now(&mut self) -> Value {
-        let Fuel { count, pending } = self.fuel.as_mut().expect("code that counts fuel");
-        let (variable, cost) = (*count, take(pending));
-        let mut count = self.builder.use_var(variable);
-        if cost != 0 {
-            count = self.builder.ins().iadd_imm_s(count, cost);
-            self.builder.def_var(variable, count);
-        }
-        count
-    }
-
-    /// Stores the count, so that other code can read it.
-    pub(super) fn save_fuel(&mut self) {
-        if self.fuel.is_none() {
-            return;
-        }
-        let count = self.count_fuel_now();
-        self.store_fuel(count);
-    }
-
-    /// Stores the count for the case that the activation ends in the next call. The variable and
-    /// the pending cost are unchanged, for code that does not pass here or continues after the
-    /// call.
-    pub(super) fn note_fuel(&mut self) {
-        let Some(&Fuel { count, pending }) = self.fuel.as_ref() else {
-            return;
-        };
-        let mut count = self.builder.use_var(count);
-        if pending != 0 {
-            count = self.builder.ins().iadd_imm_s(count, pending);
-        }
-        self.store_fuel(count);
-    }
-
-    /// Loads the count again after a call before which [`Self::note_fuel`] has stored it, because
-    /// the host may have given fuel. The pending cost stays pending.
-    fn reload_fuel(&mut self) {
-        let Some(&Fuel { count, pending }) = self.fuel.as_ref() else {
-            return;
-        };
-        self.load_fuel();
-        if pending != 0 {
-            let loaded = self.builder.use_var(count);
-            let loaded = self.builder.ins().iadd_imm_s(loaded, -pending);
-            self.builder.def_var(count, loaded);
-        }
-    }
-
-    fn store_fuel(&mut self, count: Value) {
-        let store = self.store_context();
-        let offset = offset_of!(VmStoreContext, fuel);
-        self.write(Promise::Fuel, count, store, offset);
-    }
-
-    /// Loads the count into the variable.
-    pub(super) fn load_fuel(&mut self) {
-        let store = self.store_context();
-        let offset = offset_of!(VmStoreContext, fuel);
-        let count = self.read(Promise::Fuel, store, offset);
-        let variable = self.fuel.as_ref().expect("code that counts fuel").count;
-        self.builder.def_var(variable, count);
-    }
-
-    fn store_context(&mut self) -> Value {
+    pub(super) fn store_context(&mut self) -> Value {
         let offset = offset_of!(VmContextHeader, store);
         self.read(Promise::StorePointer, self.vmctx, offset)
     }

@@ -9,7 +9,7 @@ use cranelift_frontend::FuncInstBuilder;
 use precast_artifact::Builtin;
 use precast_artifact::promises::Promise;
 use precast_artifact::vm::VmMemory;
-use std::mem::offset_of;
+use std::mem::{offset_of, size_of};
 use wasmparser::{MemArg, Operator};
 
 use super::FuncTranslator;
@@ -206,17 +206,28 @@ impl<'b> FuncTranslator<'_, 'b> {
         self.read(promise, base, offset)
     }
 
-    /// Low half of the number of bytes that are accessible now.
-    pub(super) fn memory_len_low(&mut self, memory: MemoryIndex) -> Value {
-        match self.fixed_memory_len(memory) {
-            Some(len) if Promise::FixedMemoryLen.is_constant() => {
-                self.builder.ins().iconst(I32, len & i64::from(u32::MAX))
-            }
-            _ => {
-                let (base, offset) = self.memory_head(memory, offset_of!(VmMemory, len));
-                self.read_low_apart(self.memory_len_promise(memory), base, offset)
-            }
+    /// The greatest 32-bit index at which an access that ends `end` bytes behind its index is in
+    /// bounds. The memory's minimum is at least `end`, which is not zero.
+    pub(super) fn last_index(&mut self, memory: MemoryIndex, end: u64) -> Value {
+        if let Some(len) = self.fixed_memory_len(memory)
+            && Promise::FixedMemoryLen.is_constant()
+        {
+            let last = (len - end.cast_signed()) & i64::from(u32::MAX);
+            return self.builder.ins().iconst(I32, last);
         }
+        let promise = self.memory_len_promise(memory);
+        let known = VmMemory::ENDS.iter().position(|e| u64::from(*e) == end);
+        if let Some(i) = known
+            && promise != Promise::SharedMemoryLen
+        {
+            // On x86-64, the comparison has this as its operand in memory.
+            let field = offset_of!(VmMemory, last) + i * size_of::<u32>();
+            let (base, offset) = self.memory_head(memory, field);
+            return self.read_word(promise, base, offset);
+        }
+        let (base, offset) = self.memory_head(memory, offset_of!(VmMemory, len));
+        let len = self.read_low_apart(promise, base, offset);
+        self.builder.ins().iadd_imm_s(len, -end.cast_signed())
     }
 
     /// The mask for the 32-bit indices of a memory.

@@ -38,11 +38,11 @@ mod call;
 mod checks;
 mod control;
 mod exception;
+mod fuel;
 mod function;
 mod global;
 mod inline;
 mod interrupt;
-mod lengths;
 mod listen;
 mod locals;
 mod memory;
@@ -60,7 +60,7 @@ mod trap;
 mod wide;
 
 pub(crate) use accesses::{is_access, place, resolve};
-pub(crate) use function::{guard, translate};
+pub(crate) use function::{calls_nothing, guard, translate};
 pub(crate) use state::{Env, Scratch, declare_symbol, vm_offset};
 pub(crate) use trap::{AFTER_NO_RETURN, artifact_code};
 

@@ -98,6 +98,11 @@ impl FuncTranslator<'_, '_> {
         self.builder.ins().ireduce(I32, wide)
     }
 
+    /// Reads a value of 32 bits at `base + offset`.
+    pub(super) fn read_word(&mut self, promise: Promise, base: Value, offset: usize) -> Value {
+        self.read_as(I32, promise, base, offset)
+    }
+
     /// Where the low half of a value of 64 bits is.
     fn low_half(&self, offset: usize) -> usize {
         match self.env.isa.endianness() {

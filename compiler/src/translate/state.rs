@@ -22,9 +22,8 @@ use precast_artifact::{Builtin, Interruption, Strategy, TrapCode};
 use super::accesses::Access;
 use super::checks::Checks;
 use super::control::Frame;
+use super::fuel::Fuel;
 use super::inline::{Positions, Variables};
-use super::interrupt::Fuel;
-use super::lengths::Lengths;
 use super::locals::Assigned;
 use crate::key::{FuncIndex, MemoryIndex, SigIndex, Symbol};
 use crate::limits::Limits;
@@ -127,7 +126,6 @@ pub(super) struct Caches {
     callees: Cache<FuncIndex, FuncRef>,
     memory_bases: Cache<MemoryIndex, Value>,
     pub(super) checks: Checks,
-    pub(super) lengths: Lengths,
     /// Stack slot with the VM context for code that raises traps, if there is such code.
     pub(super) vmctx_slot: Option<StackSlot>,
     /// Stack slot with the values that a listener is told.
@@ -144,7 +142,6 @@ impl Caches {
         self.callees.clear();
         self.memory_bases.clear();
         self.checks.clear();
-        self.lengths.clear();
         self.vmctx_slot = None;
         self.listened = None;
         self.symbols.clear();
@@ -301,11 +298,12 @@ impl FuncTranslator<'_, '_> {
                 thunk
             }
         };
-        self.note_fuel();
+        // This may be code that does not always run.
+        self.fuel_before_fork();
+        self.save_fuel();
         self.args.clear();
         self.args.push(self.vmctx);
         self.args.extend_from_slice(args);
-        self.caches.lengths.clear();
         let call = self.builder.ins().call(thunk, &self.args);
         self.builder.inst_results(call).first().copied()
     }

@@ -119,7 +119,7 @@ impl FuncTranslator<'_, '_> {
     }
 
     fn raise(&mut self, code: TrapCode) {
-        self.note_fuel();
+        self.save_fuel_aside();
         let vmctx = self.kept_vmctx();
         self.call_raise(vmctx, code);
         self.builder.ins().trap(AFTER_NO_RETURN);

@@ -54,7 +54,7 @@ impl FuncTranslator<'_, '_> {
             let (operator, offset) = reader.read_with_offset()?;
             let location = self.positions.of(offset as u32);
             self.builder.set_srcloc(location);
-            self.interruption_before(&operator);
+            self.interruption_before(&operator, false);
             match operator {
                 Operator::I64Store { .. } => {
                     let (low, high) = match product {

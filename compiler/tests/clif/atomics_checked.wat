@@ -30,17 +30,12 @@
 ;;     v19 = load.i64 notrap aligned readonly can_move region0 v18
 ;;     v7 = stack_addr.i64 ss0
 ;;     store notrap v0, v7
-;;     v3 = get_stack_pointer.i64
-;;     v4 = load.i64 notrap aligned readonly can_move region0 v0
-;;     v5 = load.i64 notrap aligned region0 v4
-;;     v6 = icmp ult v3, v5
-;;     trapnz v6, StackOverflow
 ;;     v8 = load.i64 notrap aligned readonly can_move region0 v0+16
 ;;     sequence_point
 ;;     v9 = uload32 notrap aligned region2 v8+8
 ;;     v10 = ireduce.i32 v9
-;;     v11 = iconst.i32 4
-;;     v12 = isub v10, v11  ; v11 = 4
+;;     v11 = iconst.i32 -4
+;;     v12 = iadd v10, v11  ; v11 = -4
 ;;     v13 = icmp ugt v1, v12
 ;;     trapnz v13, MemoryOutOfBounds
 ;;     v14 = load.i64 notrap aligned readonly can_move region0 v0+16
@@ -66,11 +61,6 @@
 ;;     v22 = load.i64 notrap aligned readonly can_move region0 v21
 ;;     v8 = stack_addr.i64 ss0
 ;;     store notrap v0, v8
-;;     v4 = get_stack_pointer.i64
-;;     v5 = load.i64 notrap aligned readonly can_move region0 v0
-;;     v6 = load.i64 notrap aligned region0 v5
-;;     v7 = icmp ult v4, v6
-;;     trapnz v7, StackOverflow
 ;;     v9 = iconst.i32 7
 ;;     v10 = band v1, v9  ; v9 = 7
 ;;     trapnz v10, HeapMisaligned
@@ -78,8 +68,8 @@
 ;;     sequence_point
 ;;     v12 = uload32 notrap aligned region2 v11+8
 ;;     v13 = ireduce.i32 v12
-;;     v14 = iconst.i32 8
-;;     v15 = isub v13, v14  ; v14 = 8
+;;     v14 = iconst.i32 -8
+;;     v15 = iadd v13, v14  ; v14 = -8
 ;;     v16 = icmp ugt v1, v15
 ;;     trapnz v16, MemoryOutOfBounds
 ;;     v17 = load.i64 notrap aligned readonly can_move region0 v0+16
@@ -97,17 +87,12 @@
 ;;     region2 = 1 "memory head"
 ;;
 ;; block0(v0: i64, v1: i32):
-;;     v26 = load.i64 notrap aligned readonly can_move region0 v0+24
-;;     v27 = load.i64 notrap aligned readonly can_move region0 v26
+;;     v24 = load.i64 notrap aligned readonly can_move region0 v0+24
+;;     v25 = load.i64 notrap aligned readonly can_move region0 v24
 ;;     v12 = load.i64 notrap aligned readonly can_move region0 v0+16
 ;;     v13 = load.i64 notrap aligned readonly can_move region0 v12
 ;;     v6 = stack_addr.i64 ss0
 ;;     store notrap v0, v6
-;;     v2 = get_stack_pointer.i64
-;;     v3 = load.i64 notrap aligned readonly can_move region0 v0
-;;     v4 = load.i64 notrap aligned region0 v3
-;;     v5 = icmp ult v2, v4
-;;     trapnz v5, StackOverflow
 ;;     v7 = iconst.i32 8
 ;;     v8 = iconst.i64 5
 ;;     v9 = iconst.i32 1
@@ -121,19 +106,17 @@
 ;;     v16 = iconst.i32 3
 ;;     v17 = band v1, v16  ; v16 = 3
 ;;     trapnz v17, HeapMisaligned
-;;     v18 = iconst.i32 0x0001_0000
-;;     v19 = iconst.i32 4
-;;     v20 = isub v18, v19  ; v18 = 0x0001_0000, v19 = 4
-;;     v21 = icmp ugt v1, v20
-;;     trapnz v21, MemoryOutOfBounds
-;;     v22 = load.i64 notrap aligned readonly can_move region0 v0+24
-;;     v23 = load.i32 notrap aligned region2 v22+16
-;;     v24 = band v1, v23
-;;     v25 = uextend.i64 v24
-;;     v28 = iadd v27, v25
-;;     v29 = atomic_load.i32 little region1 v28
-;;     v30 = uextend.i64 v29
-;;     return v30
+;;     v18 = iconst.i32 0xfffc
+;;     v19 = icmp ugt v1, v18  ; v18 = 0xfffc
+;;     trapnz v19, MemoryOutOfBounds
+;;     v20 = load.i64 notrap aligned readonly can_move region0 v0+24
+;;     v21 = load.i32 notrap aligned region2 v20+16
+;;     v22 = band v1, v21
+;;     v23 = uextend.i64 v22
+;;     v26 = iadd v25, v23
+;;     v27 = atomic_load.i32 little region1 v26
+;;     v28 = uextend.i64 v27
+;;     return v28
 ;; }
 ;; function func3(i64 vmctx, i32) -> i32 tail {
 ;;     ss0 = explicit_slot 8, align = 8
@@ -172,11 +155,6 @@
 ;; block0(v0: i64):
 ;;     v5 = stack_addr.i64 ss0
 ;;     store notrap v0, v5
-;;     v1 = get_stack_pointer.i64
-;;     v2 = load.i64 notrap aligned readonly can_move region0 v0
-;;     v3 = load.i64 notrap aligned region0 v2
-;;     v4 = icmp ult v1, v3
-;;     trapnz v4, StackOverflow
 ;;     v6 = load.i64 notrap aligned readonly can_move region0 v0+16
 ;;     v7 = iconst.i64 8
 ;;     v8 = iadd v6, v7  ; v7 = 8
@@ -200,30 +178,22 @@
 ;; block0(v0: i64, v1: i32):
 ;;     v6 = stack_addr.i64 ss0
 ;;     store notrap v0, v6
-;;     v2 = get_stack_pointer.i64
-;;     v3 = load.i64 notrap aligned readonly can_move region0 v0
-;;     v4 = load.i64 notrap aligned region0 v3
-;;     v5 = icmp ult v2, v4
-;;     trapnz v5, StackOverflow
 ;;     v7 = iconst.i32 1
 ;;     v8 = iconst.i32 3
 ;;     v9 = band v1, v8  ; v8 = 3
 ;;     trapnz v9, HeapMisaligned
-;;     v10 = uload32 notrap aligned region2 v0+40
-;;     v11 = ireduce.i32 v10
-;;     v12 = iconst.i32 4
-;;     v13 = isub v11, v12  ; v12 = 4
-;;     v14 = icmp ugt v1, v13
-;;     trapnz v14, MemoryOutOfBounds
-;;     v15 = load.i32 notrap aligned region2 v0+48
-;;     v16 = band v1, v15
-;;     v17 = uextend.i64 v16
-;;     v18 = load.i64 notrap aligned region2 v0+32
-;;     v19 = iadd v18, v17
-;;     v20 = load.i32 little region1 v19
-;;     v21 = isub v20, v7  ; v7 = 1
-;;     v22 = load.i64 notrap aligned region2 v0+32
-;;     v23 = iadd v22, v17
-;;     store little region1 v21, v23
-;;     return v20
+;;     v10 = load.i32 notrap aligned region2 v0+64
+;;     v11 = icmp ugt v1, v10
+;;     trapnz v11, MemoryOutOfBounds
+;;     v12 = load.i32 notrap aligned region2 v0+48
+;;     v13 = band v1, v12
+;;     v14 = uextend.i64 v13
+;;     v15 = load.i64 notrap aligned region2 v0+32
+;;     v16 = iadd v15, v14
+;;     v17 = load.i32 little region1 v16
+;;     v18 = isub v17, v7  ; v7 = 1
+;;     v19 = load.i64 notrap aligned region2 v0+32
+;;     v20 = iadd v19, v14
+;;     store little region1 v18, v20
+;;     return v17
 ;; }

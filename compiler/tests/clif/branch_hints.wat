@@ -65,15 +65,15 @@
 ;;
 ;; block0(v0: i64, v1: i32):
 ;;     v2 = iconst.i32 7
-;;     brif v1, block3, block2
+;;     brif v1, block2, block1
 ;;
-;; block3 cold:
-;;     jump block1(v2)  ; v2 = 7
+;; block2 cold:
+;;     jump block3(v2)  ; v2 = 7
 ;;
-;; block2:
-;;     jump block1(v2)  ; v2 = 7
+;; block1:
+;;     jump block3(v2)  ; v2 = 7
 ;;
-;; block1(v3: i32):
+;; block3(v3: i32):
 ;;     return v3
 ;; }
 ;; function func3(i64 vmctx, i32) tail {

@@ -25,39 +25,36 @@
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i32, v2: i32, v3: i32):
-;;     v19 = load.i64 notrap aligned readonly can_move region0 v0+40
-;;     v12 = load.i64 notrap aligned readonly can_move region0 v0+16
+;;     v15 = load.i64 notrap aligned readonly can_move region0 v0+112
+;;     v10 = load.i64 notrap aligned readonly can_move region0 v0+16
 ;;     v4 = uextend.i64 v1
 ;;     v5 = uextend.i64 v2
 ;;     v6 = uextend.i64 v3
-;;     v7, v8 = uadd_overflow v4, v6
-;;     v9 = iconst.i64 0x0001_0000
-;;     v10 = icmp ugt v7, v9  ; v9 = 0x0001_0000
-;;     v11 = bor v8, v10
-;;     trapnz v11, MemoryOutOfBounds
-;;     v13 = iadd v12, v4
-;;     v14, v15 = uadd_overflow v5, v6
-;;     v16 = load.i64 notrap aligned region1 v0+48
-;;     v17 = icmp ugt v14, v16
-;;     v18 = bor v15, v17
-;;     trapnz v18, MemoryOutOfBounds
-;;     v20 = iadd v19, v5
-;;     v21 = load.i64 notrap aligned readonly can_move region0 v0
-;;     v22 = load.i64 notrap aligned readonly can_move region0 v21+72
-;;     v23 = load.i64 notrap aligned readonly can_move region0 v22+16
-;;     call_indirect sig0, v23(v13, v20, v6)
-;;     v24 = uextend.i64 v1
-;;     v25 = uextend.i64 v3
-;;     v26, v27 = uadd_overflow v24, v25
-;;     v28 = load.i64 notrap aligned region1 v0+48
-;;     v29 = icmp ugt v26, v28
-;;     v30 = bor v27, v29
-;;     trapnz v30, MemoryOutOfBounds
-;;     v31 = iadd v19, v24
-;;     v32 = load.i64 notrap aligned readonly can_move region0 v0
-;;     v33 = load.i64 notrap aligned readonly can_move region0 v32+72
-;;     v34 = load.i64 notrap aligned readonly can_move region0 v33+24
-;;     call_indirect sig1, v34(v31, v2, v25)
+;;     v7 = iadd v4, v6
+;;     v8 = iconst.i64 0x0001_0000
+;;     v9 = icmp ugt v7, v8  ; v8 = 0x0001_0000
+;;     trapnz v9, MemoryOutOfBounds
+;;     v11 = iadd v10, v4
+;;     v12 = iadd v5, v6
+;;     v13 = load.i64 notrap aligned region1 v0+120
+;;     v14 = icmp ugt v12, v13
+;;     trapnz v14, MemoryOutOfBounds
+;;     v16 = iadd v15, v5
+;;     v17 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v18 = load.i64 notrap aligned readonly can_move region0 v17+72
+;;     v19 = load.i64 notrap aligned readonly can_move region0 v18+16
+;;     call_indirect sig0, v19(v11, v16, v6)
+;;     v20 = uextend.i64 v1
+;;     v21 = uextend.i64 v3
+;;     v22 = iadd v20, v21
+;;     v23 = load.i64 notrap aligned region1 v0+120
+;;     v24 = icmp ugt v22, v23
+;;     trapnz v24, MemoryOutOfBounds
+;;     v25 = iadd v15, v20
+;;     v26 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v27 = load.i64 notrap aligned readonly can_move region0 v26+72
+;;     v28 = load.i64 notrap aligned readonly can_move region0 v27+24
+;;     call_indirect sig1, v28(v25, v2, v21)
 ;;     return
 ;; }
 ;; function func1(i64 vmctx, i32, i32, i32) tail {
@@ -70,26 +67,25 @@
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i32, v2: i32, v3: i32):
-;;     v13 = load.i64 notrap aligned readonly can_move region0 v0+16
+;;     v11 = load.i64 notrap aligned readonly can_move region0 v0+16
 ;;     v4 = uextend.i64 v1
 ;;     v5 = uextend.i64 v2
 ;;     v6 = uextend.i64 v3
 ;;     v7 = bor v5, v6
 ;;     trapnz v7, MemoryOutOfBounds
-;;     v8, v9 = uadd_overflow v4, v6
-;;     v10 = iconst.i64 0x0001_0000
-;;     v11 = icmp ugt v8, v10  ; v10 = 0x0001_0000
-;;     v12 = bor v9, v11
-;;     trapnz v12, MemoryOutOfBounds
-;;     v14 = iadd v13, v4
-;;     v15 = uextend.i64 v1
-;;     v16 = uextend.i64 v2
-;;     v17 = uextend.i64 v3
-;;     v18 = iconst.i32 0
-;;     v19 = iconst.i32 1
-;;     call fn0(v0, v18, v19, v15, v16, v17)  ; v18 = 0, v19 = 1
-;;     v20 = iconst.i8 1
-;;     store notrap aligned region0 v20, v0+64  ; v20 = 1
+;;     v8 = iadd v4, v6
+;;     v9 = iconst.i64 0x0001_0000
+;;     v10 = icmp ugt v8, v9  ; v9 = 0x0001_0000
+;;     trapnz v10, MemoryOutOfBounds
+;;     v12 = iadd v11, v4
+;;     v13 = uextend.i64 v1
+;;     v14 = uextend.i64 v2
+;;     v15 = uextend.i64 v3
+;;     v16 = iconst.i32 0
+;;     v17 = iconst.i32 1
+;;     call fn0(v0, v16, v17, v13, v14, v15)  ; v16 = 0, v17 = 1
+;;     v18 = iconst.i8 1
+;;     store notrap aligned region0 v18, v0+208  ; v18 = 1
 ;;     return
 ;; }
 ;; function func2(i64 vmctx) -> i32 tail {

@@ -35,13 +35,13 @@
 ;;
 ;; block0(v0: i64, v1: i32):
 ;;     v2 = iconst.i32 7
-;;     brif v1, block1(v2), block2  ; v2 = 7
+;;     brif v1, block2(v2), block1  ; v2 = 7
 ;;
-;; block2:
+;; block1:
 ;;     v4 = iconst.i32 8
-;;     jump block1(v4)  ; v4 = 8
+;;     jump block2(v4)  ; v4 = 8
 ;;
-;; block1(v3: i32):
+;; block2(v3: i32):
 ;;     return v3
 ;; }
 ;; function func1(i64 vmctx, i32) tail {

@@ -15,29 +15,26 @@
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i32):
-;;     v2 = uload32 notrap aligned region1 v0+24
-;;     v3 = ireduce.i32 v2
-;;     v4 = iconst.i32 -8
-;;     v5 = iadd v3, v4  ; v4 = -8
-;;     v6 = icmp ugt v1, v5
-;;     trapnz v6, MemoryOutOfBounds
-;;     v7 = load.i32 notrap aligned region1 v0+32
-;;     v8 = band v1, v7
-;;     v9 = uextend.i64 v8
-;;     v10 = load.i64 notrap aligned region1 v0+16
-;;     v11 = iadd v10, v9
-;;     v12 = load.i32 access[0] little region0 v11+4
-;;     v13 = uload32 notrap aligned region1 v0+24
-;;     v14 = ireduce.i32 v13
-;;     v15 = iconst.i32 100
-;;     v16 = isub v14, v15  ; v15 = 100
-;;     v17 = icmp ugt v8, v16
-;;     trapnz v17, MemoryOutOfBounds
-;;     v18 = load.i64 notrap aligned region1 v0+16
-;;     v19 = iadd v18, v9
-;;     v20 = load.i32 access[1] little region0 v19+96
-;;     v21 = iadd v12, v20
-;;     return v21
+;;     v2 = load.i32 notrap aligned region1 v0+52
+;;     v3 = icmp ugt v1, v2
+;;     trapnz v3, MemoryOutOfBounds
+;;     v4 = load.i32 notrap aligned region1 v0+32
+;;     v5 = band v1, v4
+;;     v6 = uextend.i64 v5
+;;     v7 = load.i64 notrap aligned region1 v0+16
+;;     v8 = iadd v7, v6
+;;     v9 = load.i32 access[0] little region0 v8+4
+;;     v10 = uload32 notrap aligned region1 v0+24
+;;     v11 = ireduce.i32 v10
+;;     v12 = iconst.i32 -100
+;;     v13 = iadd v11, v12  ; v12 = -100
+;;     v14 = icmp ugt v5, v13
+;;     trapnz v14, MemoryOutOfBounds
+;;     v15 = load.i64 notrap aligned region1 v0+16
+;;     v16 = iadd v15, v6
+;;     v17 = load.i32 access[1] little region0 v16+96
+;;     v18 = iadd v9, v17
+;;     return v18
 ;; }
 ;; function func1(i64 vmctx, i32) -> i32 tail {
 ;;     region0 = 8 "memory"

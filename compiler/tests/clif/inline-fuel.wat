@@ -42,19 +42,21 @@
 ;;     v4 = iconst.i64 -1
 ;;     v5 = icmp sge v3, v4  ; v4 = -1
 ;;     trapnz v5, OutOfFuel
-;;     v6 = iconst.i64 3
-;;     v7 = iadd v3, v6  ; v6 = 3
 ;;     brif v1, block1, block2
 ;;
 ;; block1:
+;;     v6 = iconst.i64 3
+;;     v7 = iadd.i64 v3, v6  ; v6 = 3
 ;;     v8 = load.i64 notrap aligned readonly can_move region0 v0
-;;     store.i64 notrap aligned region1 v7, v8+8
+;;     store notrap aligned region1 v7, v8+8
 ;;     sequence_point
 ;;     trap UnreachableCodeReached
 ;;
 ;; block2:
-;;     v9 = load.i64 notrap aligned readonly can_move region0 v0
-;;     store.i64 notrap aligned region1 v7, v9+8
+;;     v9 = iconst.i64 3
+;;     v10 = iadd.i64 v3, v9  ; v9 = 3
+;;     v11 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store notrap aligned region1 v10, v11+8
 ;;     return
 ;; }
 ;; function func2(i64 vmctx, i32) -> i32 tail {
@@ -71,40 +73,26 @@
 ;;     v4 = iconst.i64 -1
 ;;     v5 = icmp sge v3, v4  ; v4 = -1
 ;;     trapnz v5, OutOfFuel
-;;     v6 = iconst.i64 3
-;;     v7 = iadd v3, v6  ; v6 = 3
-;;     v8 = load.i64 notrap aligned readonly can_move region0 v0
-;;     store notrap aligned region1 v7, v8+8
-;;     v9 = iconst.i64 -1
-;;     v10 = icmp sge v7, v9  ; v9 = -1
-;;     trapnz v10, OutOfFuel
-;;     v11 = iconst.i64 3
-;;     v12 = iadd v7, v11  ; v11 = 3
+;;     v6 = iconst.i64 4
+;;     v7 = uadd_overflow_trap v3, v6, OutOfFuel  ; v6 = 4
 ;;     brif v1, block1, block2
 ;;
 ;; block1:
-;;     v13 = load.i64 notrap aligned readonly can_move region0 v0
-;;     store.i64 notrap aligned region1 v12, v13+8
+;;     v8 = iconst.i64 2
+;;     v9 = iadd.i64 v7, v8  ; v8 = 2
+;;     v10 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store notrap aligned region1 v9, v10+8
 ;;     sequence_point
 ;;     trap UnreachableCodeReached
 ;;
 ;; block2:
-;;     v14 = load.i64 notrap aligned readonly can_move region0 v0
-;;     store.i64 notrap aligned region1 v12, v14+8
-;;     v15 = iconst.i32 7
-;;     v16 = iconst.i64 3
-;;     v17 = iadd.i64 v12, v16  ; v16 = 3
-;;     v18 = load.i64 notrap aligned readonly can_move region0 v0
-;;     store notrap aligned region1 v17, v18+8
-;;     v19 = iconst.i64 -1
-;;     v20 = icmp sge v17, v19  ; v19 = -1
-;;     trapnz v20, OutOfFuel
-;;     v21 = iadd.i32 v1, v15  ; v15 = 7
-;;     v22 = iconst.i64 4
-;;     v23 = iadd v17, v22  ; v22 = 4
-;;     v24 = load.i64 notrap aligned readonly can_move region0 v0
-;;     store notrap aligned region1 v23, v24+8
-;;     v25 = load.i64 notrap aligned readonly can_move region0 v0
-;;     store notrap aligned region1 v23, v25+8
-;;     return v21
+;;     v11 = iconst.i32 7
+;;     v12 = iconst.i64 6
+;;     v13 = uadd_overflow_trap.i64 v7, v12, OutOfFuel  ; v12 = 6
+;;     v14 = iadd.i32 v1, v11  ; v11 = 7
+;;     v15 = iconst.i64 3
+;;     v16 = iadd v13, v15  ; v15 = 3
+;;     v17 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store notrap aligned region1 v16, v17+8
+;;     return v14
 ;; }

@@ -14,11 +14,6 @@
 ;; block0(v0: i64, v1: i32):
 ;;     v6 = stack_addr.i64 ss0
 ;;     store notrap v0, v6
-;;     v2 = get_stack_pointer.i64
-;;     v3 = load.i64 notrap aligned readonly can_move region0 v0
-;;     v4 = load.i64 notrap aligned region0 v3
-;;     v5 = icmp ult v2, v4
-;;     trapnz v5, StackOverflow
 ;;     v7 = iconst.i32 1
 ;;     v8 = iadd v1, v7  ; v7 = 1
 ;;     return v8
@@ -97,31 +92,29 @@
 ;;     ss0 = explicit_slot 8, align = 8
 ;;     region0 = 0 "vm"
 ;;     region1 = 1 "memory head"
-;;     sig0 = (i64, i32, i64) system_v
+;;     region2 = 8 "memory"
 ;;
 ;; block0(v0: i64):
 ;;     v5 = stack_addr.i64 ss0
 ;;     store notrap v0, v5
-;;     v1 = get_stack_pointer.i64
-;;     v2 = load.i64 notrap aligned readonly can_move region0 v0
-;;     v3 = load.i64 notrap aligned region0 v2
-;;     v4 = icmp ult v1, v3
-;;     trapnz v4, StackOverflow
 ;;     v6 = iconst.i32 0
 ;;     v7 = iconst.i32 1
 ;;     v8 = iconst.i32 2
 ;;     v9 = uextend.i64 v6  ; v6 = 0
 ;;     v10 = uextend.i64 v8  ; v8 = 2
-;;     v11, v12 = uadd_overflow v9, v10
-;;     v13 = load.i64 notrap aligned region1 v0+24
-;;     v14 = icmp ugt v11, v13
-;;     v15 = bor v12, v14
-;;     trapnz v15, MemoryOutOfBounds
-;;     v16 = load.i64 notrap aligned region1 v0+16
-;;     v17 = iadd v16, v9
-;;     v18 = load.i64 notrap aligned readonly can_move region0 v0
-;;     v19 = load.i64 notrap aligned readonly can_move region0 v18+72
-;;     v20 = load.i64 notrap aligned readonly can_move region0 v19+24
-;;     call_indirect sig0, v20(v17, v7, v10)  ; v7 = 1
+;;     v11 = iadd v9, v10
+;;     v12 = load.i64 notrap aligned region1 v0+24
+;;     v13 = icmp ugt v11, v12
+;;     trapnz v13, MemoryOutOfBounds
+;;     v14 = load.i64 notrap aligned region1 v0+16
+;;     v15 = iadd v14, v9
+;;     v16 = iconst.i64 0
+;;     v17 = select_spectre_guard v13, v16, v15  ; v16 = 0
+;;     v18 = ireduce.i8 v7  ; v7 = 1
+;;     v19 = uextend.i64 v18
+;;     v20 = iconst.i64 0x0101_0101_0101_0101
+;;     v21 = imul v19, v20  ; v20 = 0x0101_0101_0101_0101
+;;     v22 = ireduce.i16 v21
+;;     store little region2 v22, v17
 ;;     return
 ;; }

@@ -84,28 +84,29 @@
 ;; function func3(i64 vmctx) tail {
 ;;     region0 = 1 "memory head"
 ;;     region1 = 0 "vm"
+;;     region2 = 8 "memory"
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly can_move gv0
 ;;     gv2 = load.i64 notrap aligned gv1
-;;     sig0 = (i64, i32, i64) system_v
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64):
-;;     v11 = load.i64 notrap aligned readonly can_move region1 v0+16
+;;     v9 = load.i64 notrap aligned readonly can_move region1 v0+16
 ;;     v1 = iconst.i32 0
 ;;     v2 = iconst.i32 1
 ;;     v3 = iconst.i32 2
 ;;     v4 = uextend.i64 v1  ; v1 = 0
 ;;     v5 = uextend.i64 v3  ; v3 = 2
-;;     v6, v7 = uadd_overflow v4, v5
-;;     v8 = load.i64 notrap aligned region0 v0+24
-;;     v9 = icmp ugt v6, v8
-;;     v10 = bor v7, v9
-;;     trapnz v10, MemoryOutOfBounds
-;;     v12 = iadd v11, v4
-;;     v13 = load.i64 notrap aligned readonly can_move region1 v0
-;;     v14 = load.i64 notrap aligned readonly can_move region1 v13+72
-;;     v15 = load.i64 notrap aligned readonly can_move region1 v14+24
-;;     call_indirect sig0, v15(v12, v2, v5)  ; v2 = 1
+;;     v6 = iadd v4, v5
+;;     v7 = load.i64 notrap aligned region0 v0+24
+;;     v8 = icmp ugt v6, v7
+;;     trapnz v8, MemoryOutOfBounds
+;;     v10 = iadd v9, v4
+;;     v11 = ireduce.i8 v2  ; v2 = 1
+;;     v12 = uextend.i64 v11
+;;     v13 = iconst.i64 0x0101_0101_0101_0101
+;;     v14 = imul v12, v13  ; v13 = 0x0101_0101_0101_0101
+;;     v15 = ireduce.i16 v14
+;;     store access[0] little region2 v15, v10
 ;;     return
 ;; }

@@ -23,38 +23,51 @@
 ;;     v5 = icmp sge v3, v4  ; v4 = -1
 ;;     trapnz v5, OutOfFuel
 ;;     v6 = iconst.i64 1
-;;     v7 = iadd v3, v6  ; v6 = 1
-;;     jump block1(v7, v1)
+;;     v7 = uadd_overflow_trap v3, v6, OutOfFuel  ; v6 = 1
+;;     v8 = iconst.i64 0
+;;     v9 = iadd v7, v8  ; v8 = 0
+;;     jump block1(v9, v1)
 ;;
-;; block1(v8: i64, v18: i32):
-;;     v17 -> v18
-;;     v9 = iconst.i64 0
-;;     v10 = icmp sge v8, v9  ; v9 = 0
-;;     trapnz v10, OutOfFuel
-;;     v11 = load.i64 notrap aligned readonly can_move region0 v0
+;; block1(v10: i64, v22: i32):
+;;     v21 -> v22
+;;     v11 = iconst.i64 0
+;;     v12 = iadd v10, v11  ; v11 = 0
+;;     v13 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     sequence_point
-;;     v12 = load.i64 notrap aligned region2 v11+16
-;;     v13 = icmp ult v11, v12
-;;     brif v13, block2, block3(v8)
+;;     v14 = load.i64 notrap aligned region2 v13+16
+;;     v15 = icmp ult v13, v14
+;;     brif v15, block2, block3(v12)
 ;;
 ;; block2 cold:
-;;     v14 = load.i64 notrap aligned readonly can_move region0 v0
-;;     store.i64 notrap aligned region1 v8, v14+8
+;;     v16 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store.i64 notrap aligned region1 v12, v16+8
 ;;     call fn0(v0)
-;;     v15 = load.i64 notrap aligned readonly can_move region0 v0
-;;     v16 = load.i64 notrap aligned region1 v15+8
-;;     jump block3(v16)
+;;     v17 = load.i64 notrap aligned readonly can_move region0 v0
+;;     v18 = load.i64 notrap aligned region1 v17+8
+;;     v19 = iconst.i64 0
+;;     v20 = iadd v18, v19  ; v19 = 0
+;;     jump block3(v20)
 ;;
-;; block3(v21: i64):
-;;     v19 = iconst.i32 1
-;;     v20 = isub.i32 v18, v19  ; v19 = 1
-;;     v22 = iconst.i64 5
-;;     v23 = iadd v21, v22  ; v22 = 5
-;;     brif v20, block1(v23, v20), block4
+;; block3(v25: i64):
+;;     v23 = iconst.i32 1
+;;     v24 = isub.i32 v22, v23  ; v23 = 1
+;;     brif v24, block5, block4
+;;
+;; block5:
+;;     v26 = iconst.i64 5
+;;     v27 = iadd.i64 v25, v26  ; v26 = 5
+;;     v28 = iconst.i64 0
+;;     v29 = icmp sge v27, v28  ; v28 = 0
+;;     trapnz v29, OutOfFuel
+;;     v30 = iconst.i64 0
+;;     v31 = iadd v27, v30  ; v30 = 0
+;;     jump block1(v31, v24)
 ;;
 ;; block4:
-;;     v24 = load.i64 notrap aligned readonly can_move region0 v0
-;;     store.i64 notrap aligned region1 v23, v24+8
+;;     v32 = iconst.i64 5
+;;     v33 = iadd.i64 v25, v32  ; v32 = 5
+;;     v34 = load.i64 notrap aligned readonly can_move region0 v0
+;;     store notrap aligned region1 v33, v34+8
 ;;     return
 ;; }
 ;; function func1(i64 vmctx, i32) tail {
@@ -73,7 +86,7 @@
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i32):
-;;     v25 = load.i64 notrap aligned readonly can_move region0 v0+16
+;;     v23 = load.i64 notrap aligned readonly can_move region0 v0+16
 ;;     v2 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     v3 = load.i64 notrap aligned region1 v2+8
 ;;     v4 = iconst.i64 -1
@@ -99,19 +112,20 @@
 ;;     v17 = iadd v15, v16  ; v16 = -5
 ;;     jump block2(v17)
 ;;
-;; block2(v28: i64):
+;; block2(v26: i64):
 ;;     v18 = uextend.i64 v6  ; v6 = 0
 ;;     v19 = uextend.i64 v1
-;;     v20, v21 = uadd_overflow v18, v19
-;;     v22 = load.i64 notrap aligned region3 v0+24
-;;     v23 = icmp ugt v20, v22
-;;     v24 = bor v21, v23
-;;     trapnz v24, MemoryOutOfBounds
-;;     v26 = iadd.i64 v25, v18
-;;     v27 = uextend.i64 v1
-;;     v29 = iconst.i64 5
-;;     v30 = iadd v28, v29  ; v29 = 5
-;;     v31 = iadd v30, v27
+;;     v20 = iadd v18, v19
+;;     v21 = load.i64 notrap aligned region3 v0+24
+;;     v22 = icmp ugt v20, v21
+;;     trapnz v22, MemoryOutOfBounds
+;;     v24 = iadd.i64 v23, v18
+;;     v25 = uextend.i64 v1
+;;     v27 = iadd v26, v25
+;;     v28 = iconst.i64 5
+;;     v29 = iadd v27, v28  ; v28 = 5
+;;     v30 = iconst.i64 0
+;;     v31 = iadd v29, v30  ; v30 = 0
 ;;     v40 -> v31
 ;;     v32 = iconst.i64 0
 ;;     v33 = icmp sge v31, v32  ; v32 = 0
@@ -123,14 +137,14 @@
 ;; block3 cold:
 ;;     v36 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     store.i64 notrap aligned region1 v31, v36+8
-;;     call fn1(v0, v26, v7, v19)  ; v7 = 1
+;;     call fn1(v0, v24, v7, v19)  ; v7 = 1
 ;;     jump block5
 ;;
 ;; block4:
 ;;     v37 = load.i64 notrap aligned readonly can_move region0 v0
 ;;     v38 = load.i64 notrap aligned readonly can_move region0 v37+72
 ;;     v39 = load.i64 notrap aligned readonly can_move region0 v38+24
-;;     call_indirect sig2, v39(v26, v7, v19)  ; v7 = 1
+;;     call_indirect sig2, v39(v24, v7, v19)  ; v7 = 1
 ;;     jump block5
 ;;
 ;; block5:

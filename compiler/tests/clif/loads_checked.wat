@@ -17,28 +17,20 @@
 ;; block0(v0: i64, v1: i32):
 ;;     v6 = stack_addr.i64 ss0
 ;;     store notrap v0, v6
-;;     v2 = get_stack_pointer.i64
-;;     v3 = load.i64 notrap aligned readonly can_move region0 v0
-;;     v4 = load.i64 notrap aligned region0 v3
-;;     v5 = icmp ult v2, v4
-;;     trapnz v5, StackOverflow
-;;     v7 = uload32 notrap aligned region2 v0+24
-;;     v8 = ireduce.i32 v7
-;;     v9 = iconst.i32 8
-;;     v10 = isub v8, v9  ; v9 = 8
-;;     v11 = icmp ugt v1, v10
-;;     trapnz v11, MemoryOutOfBounds
-;;     v12 = load.i32 notrap aligned region2 v0+32
-;;     v13 = band v1, v12
-;;     v14 = uextend.i64 v13
+;;     v7 = load.i32 notrap aligned region2 v0+52
+;;     v8 = icmp ugt v1, v7
+;;     trapnz v8, MemoryOutOfBounds
+;;     v9 = load.i32 notrap aligned region2 v0+32
+;;     v10 = band v1, v9
+;;     v11 = uextend.i64 v10
+;;     v12 = load.i64 notrap aligned region2 v0+16
+;;     v13 = iadd v12, v11
+;;     v14 = load.i32 little region1 v13+4
 ;;     v15 = load.i64 notrap aligned region2 v0+16
-;;     v16 = iadd v15, v14
-;;     v17 = load.i32 little region1 v16+4
-;;     v18 = load.i64 notrap aligned region2 v0+16
-;;     v19 = iadd v18, v14
-;;     v20 = uload8.i32 little region1 v19
-;;     v21 = iadd v17, v20
-;;     return v21
+;;     v16 = iadd v15, v11
+;;     v17 = uload8.i32 little region1 v16
+;;     v18 = iadd v14, v17
+;;     return v18
 ;; }
 ;; function func1(i64 vmctx, i32, f64) tail {
 ;;     ss0 = explicit_slot 8, align = 8
@@ -49,11 +41,6 @@
 ;; block0(v0: i64, v1: i32, v2: f64):
 ;;     v7 = stack_addr.i64 ss0
 ;;     store notrap v0, v7
-;;     v3 = get_stack_pointer.i64
-;;     v4 = load.i64 notrap aligned readonly can_move region0 v0
-;;     v5 = load.i64 notrap aligned region0 v4
-;;     v6 = icmp ult v3, v5
-;;     trapnz v6, StackOverflow
 ;;     v8 = uextend.i64 v1
 ;;     v9 = load.i64 notrap aligned region2 v0+24
 ;;     v10 = iconst.i64 0x0200_0000

@@ -9,11 +9,6 @@
 ;; block0(v0: i64):
 ;;     v5 = stack_addr.i64 ss0
 ;;     store notrap v0, v5
-;;     v1 = get_stack_pointer.i64
-;;     v2 = load.i64 notrap aligned readonly can_move region0 v0
-;;     v3 = load.i64 notrap aligned region0 v2
-;;     v4 = icmp ult v1, v3
-;;     trapnz v4, StackOverflow
 ;;     return
 ;; }
 ;; function func1(i64 vmctx) tail {

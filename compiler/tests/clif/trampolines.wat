@@ -120,8 +120,8 @@
 ;;     sig0 = (i64 vmctx, i32, f64) -> i64 tail
 ;;
 ;; block0(v0: i64, v1: i32, v2: f64):
-;;     v3 = load.i64 notrap aligned v0+40
-;;     v4 = load.i64 notrap aligned v0+48
+;;     v3 = load.i64 notrap aligned v0+112
+;;     v4 = load.i64 notrap aligned v0+120
 ;;     return_call_indirect sig0, v3(v4, v1, v2)
 ;; }
 ;; function builtin[memory_grow](i64, i32, i64) -> i64 tail {

@@ -73,15 +73,15 @@
 ;;
 ;; block0(v0: i64, v1: i64):
 ;;     v2 = iconst.i32 1
-;;     brif v1, block2, block1
+;;     brif v1, block1, block2
 ;;
-;; block2:
+;; block1:
 ;;     v3 = load.i64 notrap aligned region0 v1
 ;;     v4 = load.i64 notrap aligned readonly region0 v1+8
 ;;     v5 = call_indirect sig0, v3(v4, v2)  ; v2 = 1
 ;;     return v5
 ;;
-;; block1:
+;; block2:
 ;;     v6 = iconst.i32 2
 ;;     return v6  ; v6 = 2
 ;; }
@@ -95,9 +95,9 @@
 ;;     stack_limit = gv2
 ;;
 ;; block0(v0: i64, v1: i64):
-;;     brif v1, block1(v1), block2
+;;     brif v1, block2(v1), block1
 ;;
-;; block2:
+;; block1:
 ;;     v3 = iconst.i64 48
 ;;     v4 = iadd.i64 v0, v3  ; v3 = 48
 ;;     v5 = load.i64 notrap aligned region0 v4
@@ -109,9 +109,9 @@
 ;;     jump block4
 ;;
 ;; block4:
-;;     jump block1(v4)
+;;     jump block2(v4)
 ;;
-;; block1(v2: i64):
+;; block2(v2: i64):
 ;;     return v2
 ;; }
 ;; function func5(i64 vmctx, i64) -> i64 tail {

@@ -94,11 +94,8 @@ impl MemoryEntity {
         };
         let mut reservation = Reservation::new(room.next_multiple_of(page_size()))?;
         reservation.commit(0, len.next_multiple_of(page_size()))?;
-        let own = VmMemory {
-            base: reservation.base().as_ptr(),
-            len,
-            mask: mask_of(ty, guarded, len),
-        };
+        let base = reservation.base().as_ptr();
+        let own = VmMemory::new(base, len, mask_of(ty, guarded, len));
         let (vm, images) = (std::ptr::null_mut(), Vec::new());
         Ok(Self {
             vm,
@@ -121,11 +118,7 @@ impl MemoryEntity {
         let (ty, guarded, vm) = (shared.ty(), shared.is_guarded(), shared.head());
         Self {
             vm,
-            own: VmMemory {
-                base: std::ptr::null_mut(),
-                len: 0,
-                mask: 0,
-            },
+            own: VmMemory::new(std::ptr::null_mut(), 0, 0),
             ty,
             initial: 0,
             expected: 0,
@@ -179,10 +172,10 @@ impl MemoryEntity {
         if let Place::Shared(_) = self.place {
             return;
         }
-        let VmMemory { base, len, mask } = self.own;
+        let own = self.own;
         self.vm = vm.map_or(&raw mut self.own, NonNull::as_ptr);
         // SAFETY: by this function's contract.
-        unsafe { self.vm.write(VmMemory { base, len, mask }) };
+        unsafe { self.vm.write(own) };
     }
 
     pub(crate) fn vm(&self) -> *mut VmMemory {
@@ -284,11 +277,8 @@ impl MemoryEntity {
                 .or_else(|_| reservation.move_to(committed, needed, least, has_file))?;
             self.moved = true;
         }
-        let vm = VmMemory {
-            base: reservation.base().as_ptr(),
-            len: new_len,
-            mask: mask_of(self.ty, self.guarded, new_len),
-        };
+        let mask = mask_of(self.ty, self.guarded, new_len);
+        let vm = VmMemory::new(reservation.base().as_ptr(), new_len, mask);
         // SAFETY: published when it was made.
         unsafe { self.vm.write(vm) };
         Ok(())
@@ -337,9 +327,8 @@ impl MemoryEntity {
             }
         }
         again.vm = self.vm;
-        let VmMemory { base, len, mask } = again.own;
         // SAFETY: published when it was made.
-        unsafe { self.vm.write(VmMemory { base, len, mask }) };
+        unsafe { self.vm.write(again.own) };
         *self = again;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! A linear memory that several threads use at the same time.
 //!
 //! ```text
-//!   Shared  { head: VmMemory { base, len, mask }, reservation, waiters }
+//!   Shared  { head: VmMemory { base, len, mask, … }, reservation, waiters }
 //!              ↑ every VM context with this memory has a pointer here
 //! ```
 //! The memory belongs to everything that uses it together: instances of any store on any thread,

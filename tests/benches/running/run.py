@@ -2,8 +2,8 @@
 """How fast compiled code runs: the kernels in this folder and real programs, by precast with several settings and
 by Wasmtime.
 
-run.py [--rounds N] [--precast FILE] [--wasmtime FILE] [--zig COMMAND] [--programs FOLDER] [--out FOLDER]
-       [--way NAME=OPTIONS]... [NAME...]
+run.py [--rounds N] [--instructions] [--precast FILE] [--wasmtime FILE] [--zig COMMAND] [--programs FOLDER]
+       [--out FOLDER] [--way NAME=OPTIONS]... [NAME...]
 
 Kernels are C, compiled by `zig cc` (the package `ziglang` of PyPI). Programs are those of programs.py whose modules are
 in --programs. NAME is a part of the name of a kernel or program; without names, all kernels are run, and with
@@ -15,8 +15,12 @@ minima. The outputs of all ways must be equal.
 With --wasmtime (fetch.sh of tests/programs fetches `wasmtime48`, whose Cranelift is precast's), the first way is Wasmtime at its
 best: code for this CPU, once without and once with its inlining, of which the faster one counts in each row. The ways
 of precast are then its baseline, x86-64-v3 and this CPU, unless others are named.
+
+With --instructions, a figure is the number of instructions that are executed, in millions, counted by `valgrind` in one
+round, which takes about 50 times as long. It does not depend on what else the machine does. Since valgrind has no
+AVX-512, `--cpu x86-64-v3` takes the place of `--cpu native`; Wasmtime cannot be counted.
 """
-import argparse, math, os, pathlib, resource, statistics, subprocess, sys
+import argparse, math, os, pathlib, re, resource, statistics, subprocess, sys
 from programs import PROGRAMS
 
 here = pathlib.Path(__file__).resolve().parent
@@ -24,6 +28,7 @@ root = here.parents[2]
 parser = argparse.ArgumentParser(usage=__doc__)
 parser.add_argument("names", nargs="*")
 parser.add_argument("--rounds", type=int, default=7)
+parser.add_argument("--instructions", action="store_true")
 parser.add_argument("--precast", default=root / "target/release/precast")
 parser.add_argument("--wasmtime")
 parser.add_argument("--zig", default=f"{sys.executable} -m ziglang")
@@ -35,6 +40,9 @@ args = parser.parse_args()
 BASELINE = ["baseline=--cpu baseline", "v3=--cpu x86-64-v3", "native=--cpu native"]
 PASSES = ["without=--cpu native --passes inline=never,products=never,switches=never", "default=--cpu native"]
 ways = dict(way.split("=", 1) for way in args.way or (BASELINE if args.wasmtime else PASSES))
+if args.instructions:
+    args.rounds, args.wasmtime = 1, None
+    ways = {way: options.replace("--cpu native", "--cpu x86-64-v3") for way, options in ways.items()}
 # Wasmtime's ways: the options of `wasmtime compile`.
 theirs = {"": [], "inlined": ["-C", "inlining=y"]} if args.wasmtime else {}
 args.out.mkdir(parents=True, exist_ok=True)
@@ -53,7 +61,16 @@ def used():
     return children.ru_utime + children.ru_stime
 
 
+def counted(command, given):
+    valgrind = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
+    done = subprocess.run([*valgrind, *command], check=True, input=given.encode(), capture_output=True)
+    # Billions, of which thousandths are printed.
+    return int(re.search(rb"I +refs: +([0-9,]+)", done.stderr)[1].replace(b",", b"")) / 1e9, done.stdout
+
+
 def timed(command, given):
+    if args.instructions:
+        return counted(command, given)
     everywhere = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(everywhere)})
     before = used()
@@ -112,7 +129,8 @@ def report(name, figures):
     (base, least), line, ratios = next(iter(figures.values())), f"{name:30}", {}
     for way, (median, minimum) in figures.items():
         ratios[way] = (median / base, minimum / least)
-        line += f"{median * 1000:8.1f} ms {ratios[way][0]:5.3f} ({ratios[way][1]:5.3f})"
+        unit = "M " if args.instructions else "ms"
+        line += f"{median * 1000:8.1f} {unit} {ratios[way][0]:5.3f} ({ratios[way][1]:5.3f})"
     print(line, flush=True)
     return ratios
 

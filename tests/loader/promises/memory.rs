@@ -2,10 +2,11 @@
 
 use precast_artifact::Strategy;
 use precast_artifact::abi::MASKED_OFFSET_LIMIT;
+use precast_artifact::vm::VmMemory;
 use precast_loader::{
     Caller, Engine, Error, Func, Instance, Memory, MemoryType, Store, StoreLimitsBuilder, Trap,
 };
-use precast_tests::{module, strategies, strategy_pairs};
+use precast_tests::{module, strategies, strategy_pairs, trap};
 
 use super::ways::{self, IMPORTS, WAYS, linker};
 
@@ -309,6 +310,76 @@ fn masked_indices_stay_in_the_reservation() {
                     "{limits} {more} {at}"
                 );
                 get.call(&mut store, at).unwrap_err();
+            }
+        }
+    }
+}
+
+/// Accesses of every end, known to [`VmMemory::last`] or not, are in bounds up to the last index and
+/// not behind it, whoever makes the memory grow: its own code between two accesses, another
+/// instance, the host; for the owner and for who imports it.
+#[test]
+fn last_indices_follow_the_length() {
+    const MOST: u32 = 70;
+    let accesses: String = (1..=MOST)
+        .map(|end| {
+            let offset = end - 1;
+            format!(
+                r#"(func (export "{end}") (param i32) (result i32)
+                    (i32.load8_u offset={offset} (local.get 0)))
+                (func (export "grown {end}") (param i32) (result i32)
+                    (drop (i32.load8_u offset={offset} (i32.sub (local.get 0) (i32.const 65536))))
+                    (drop (memory.grow (i32.const 1)))
+                    (i32.load8_u offset={offset} (local.get 0)))"#
+            )
+        })
+        .collect();
+    assert!(VmMemory::ENDS.iter().all(|end| *end < MOST));
+    let engine = Engine::default();
+    for limits in ["1", "1 300", "300"] {
+        let owner = format!(r#"(module (memory (export "m") {limits}) {accesses})"#);
+        let user = format!(r#"(module (import "o" "m" (memory {limits})) {accesses})"#);
+        for (owner_by, user_by) in strategy_pairs() {
+            // A memory that its owner does not guard does not fit code that needs a guard.
+            if (owner_by, user_by) == (Strategy::Checked, Strategy::Guarded) {
+                continue;
+            }
+            let mut store = Store::new(&engine, ());
+            let owner = module(&engine, &owner, owner_by);
+            let owner = Instance::new(&mut store, &owner, &[]).unwrap();
+            let memory = owner.get_memory(&mut store, "m").unwrap();
+            let user = module(&engine, &user, user_by);
+            let user = Instance::new(&mut store, &user, &[memory.into()]).unwrap();
+            for end in 1..=MOST {
+                for (instance, other) in [(owner, user), (user, owner)] {
+                    let check = |store: &mut Store<()>, name: &str, len: usize, last: bool| {
+                        let func = instance
+                            .get_typed_func::<u32, i32>(&mut *store, name)
+                            .unwrap();
+                        let at = len as u32 - end + u32::from(!last);
+                        let result = func.call(&mut *store, at);
+                        match last {
+                            true => assert_eq!(result.unwrap(), 0, "{name} {limits}"),
+                            false => assert_eq!(trap(result), Trap::MemoryOutOfBounds, "{name}"),
+                        }
+                    };
+                    let name = end.to_string();
+                    let len = memory.data_size(&store);
+                    check(&mut store, &name, len, true);
+                    check(&mut store, &name, len, false);
+                    if end % 7 == 0 || end % 8 == 0 {
+                        check(&mut store, &format!("grown {end}"), len + 65536, true);
+                        assert_eq!(memory.data_size(&store), len + 65536);
+                        check(&mut store, &name, len + 65536, false);
+                        let by_other = other.get_typed_func::<u32, i32>(&mut store, "grown 1");
+                        by_other.unwrap().call(&mut store, 65536).unwrap();
+                        check(&mut store, &name, len + 2 * 65536, true);
+                        check(&mut store, &name, len + 2 * 65536, false);
+                        memory.grow(&mut store, 1).unwrap();
+                        check(&mut store, &name, len + 3 * 65536, true);
+                        check(&mut store, &name, len + 3 * 65536, false);
+                    }
+                }
             }
         }
     }

@@ -5,7 +5,7 @@
 #define Q(a, b, c, d) a += b, d = R(d ^ a, 16), c += d, b = R(b ^ c, 12), a += b, d = R(d ^ a, 8), c += d, b = R(b ^ c, 7)
 int main(void) {
   uint32_t in[16] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574, 1, 2, 3, 4, 5, 6, 7, 8}, x[16], h = 0;
-  for (int k = 0; k < 500000; k++) {
+  for (int k = 0; k < 1500000; k++) {
     in[12] = k;
     for (int i = 0; i < 16; i++) x[i] = in[i];
     for (int i = 0; i < 10; i++) {

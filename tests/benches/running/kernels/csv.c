@@ -19,6 +19,6 @@ int main(void) {
   char *o = text;
   for (int i = 0; o < text + sizeof text - 100; i++) o += sprintf(o, "%d,name %d,\"quoted \"\"%d\"\", here\",%d.%d\n", i, i * 7, i, i % 97, i % 10);
   struct parser p = {0};
-  for (int k = 0; k < 100; k++) { p.at = text; p.end = o; while (p.at < p.end) record(&p); }
+  for (int k = 0; k < 1000; k++) { p.at = text; p.end = o; while (p.at < p.end) record(&p); }
   printf("%ld %ld %x\n", p.fields, p.records, p.hash);
 }

@@ -8,7 +8,7 @@ int main(void) {
   unsigned x = 12345;
   for (int i = 0; i < N; i++) { x = x * 1103515245 + 12345; text[i] = ' ' + (x >> 16) % 95; if ((x >> 24) % 6 == 0) text[i] = ' '; }
   long words = 0, alpha = 0, digits = 0, upper = 0, punct = 0;
-  for (int round = 0; round < 120; round++) {
+  for (int round = 0; round < 400; round++) {
     int in = 0;
     for (int i = 0; i < N; i++) {
       int c = text[i];

@@ -27,7 +27,7 @@ int main(void) {
   fe x1 = {9}, x2 = {1}, z2 = {0}, x3 = {9}, z3 = {1}, a, b, c, d, e, f;
   const fe k = {121665};
   uint64_t bits = 0x123456789abcdef1u, last = 0;
-  for (int i = 0; i < 60000; i++) {
+  for (int i = 0; i < 200000; i++) {
     bits = bits * 6364136223846793005u + 1442695040888963407u;
     uint64_t bit = bits >> 63;
     swap(x2, x3, bit ^ last); swap(z2, z3, bit ^ last); last = bit;

@@ -13,7 +13,7 @@ int main(void) {
   static char keys[KEYS][24]; static int slots[N]; static long counts[KEYS];
   for (int i = 0; i < KEYS; i++) snprintf(keys[i], sizeof keys[i], "key-%d-%d", i * 977 % 100003, i);
   long probes = 0;
-  for (int k = 0; k < 60; k++) {
+  for (int k = 0; k < 200; k++) {
     memset(slots, 0, sizeof slots);
     for (int i = 0; i < KEYS; i++) {
       size_t n = strlen(keys[i]); uint64_t h = hash(keys[i], n);

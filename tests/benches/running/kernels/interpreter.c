@@ -28,6 +28,6 @@ int main(void) {
     /*15*/ LOAD, 2, DUP, MUL, LOAD, 1, PUSH, 1, ADD, LT, JZ, 38, LOAD, 1, LOAD, 2, MOD, JZ, 41, INC, 2, JMP, 15,
     /*38*/ NOP, INC, 0, /*41*/ INC, 1, JMP, 4, /*45*/ HALT};
   long sum = 0;
-  for (int i = 0; i < 25; i++) sum += run(code);
+  for (int i = 0; i < 50; i++) sum += run(code);
   printf("%ld\n", sum);
 }

@@ -5,7 +5,7 @@ int main(void) {
   unsigned x = 7;
   for (unsigned i = 0; i < sizeof text; i++) { x = x * 1664525 + 1013904223; text[i] = "0123456789.eE+- \n,x"[(x >> 20) % 19]; }
   long ints = 0, floats = 0, others = 0;
-  for (int k = 0; k < 150; k++) {
+  for (int k = 0; k < 300; k++) {
     int state = 0;
     for (unsigned i = 0; i < sizeof text; i++) {
       int class;

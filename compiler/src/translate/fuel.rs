@@ -1,0 +1,386 @@
+//! The count of fuel in a function: a variable, and what is *pending*.
+//!
+//! The count of a store is negative; it is what is left, negated. A function has it in a variable,
+//! to which the cost of operators is not added one by one: what is pending is a constant that the
+//! translation knows at each position, and the true count is the variable plus that constant. It
+//! becomes part of the variable where code checks whether fuel is left, and is added to what is
+//! stored for others.
+//!
+//! Where two ways through a block meet, both must have the same cost pending. The greatest one of
+//! all ways is taken, and a way that is cheaper subtracts the difference from its variable. So the
+//! way that costs most, which is often the one that does not leave the block early, has no
+//! instruction for that. The greatest cost is only known at the end of the block, so each way
+//! subtracts a constant that is written then ([`Edge`]).
+//!
+//! A check adds what is pending and traps if the sum is not negative any more. Where the last check
+//! has seen the count of this activation, this is the carry of the addition, one instruction and a
+//! jump: the variable cannot have passed zero before, because no more was added than what is
+//! pending now. It may have passed the least number downwards, by a subtraction; the carry is right
+//! all the same, because the sum is what counts. Behind a call the variable is any number, so the
+//! sign of the sum is compared.
+//!
+//! The header of a loop adds the greatest cost of the ways *back* to it, so that such a way has no
+//! instruction of its own, and the way out of the loop none either. The way into the loop subtracts
+//! that cost before. If more than that is pending there, it is checked there, too; so is, in any
+//! case, what was not checked since a call ([`LoopFuel`]).
+//!
+//! Between two calls without a branch the count is never needed in a register, so it is not loaded:
+//! its cost is added in memory ([`Pending::loaded`]).
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::immediates::Imm64;
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{Inst, InstBuilder, InstructionData, Opcode, SourceLoc, Value};
+use cranelift_frontend::Variable;
+use precast_artifact::TrapCode;
+use precast_artifact::promises::Promise;
+use precast_artifact::vm::VmStoreContext;
+use std::mem::offset_of;
+use target_lexicon::Architecture;
+
+use super::FuncTranslator;
+use super::trap::clif_code;
+
+/// The count of fuel while a function is translated.
+pub(super) struct Fuel {
+    /// The variable that holds what [`VmStoreContext::fuel`] would be, except for what is pending.
+    count: Variable,
+    pending: Pending,
+}
+
+/// What is known about the count at a position.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pending {
+    /// Cost of operators that the variable does not have yet, or more, if the variable has been
+    /// made less by the difference.
+    cost: i64,
+    /// Whether the count was checked on every way here since it was loaded, and the variable has
+    /// only become less since then.
+    checked: bool,
+    /// Whether the variable has the count. Otherwise the store has it, except for the cost.
+    loaded: bool,
+}
+
+/// A way to the end of a block, or back to the header of a loop.
+#[derive(Debug)]
+pub(super) struct Edge {
+    /// The constant that this way adds to the variable.
+    constant: Inst,
+    pending: Pending,
+}
+
+/// What a loop does with the count, as far as the end of the loop decides about it.
+#[derive(Debug)]
+pub(super) struct LoopFuel {
+    /// What is pending on the way into the loop. This way adds twice.
+    entry: Pending,
+    /// The first addition, which may become a check, and its constant.
+    first: (Inst, Inst),
+    /// The constant of the second addition.
+    second: Inst,
+    /// The check in the header, and its constant.
+    check: (Inst, Inst),
+}
+
+impl FuncTranslator<'_, '_> {
+    /// Loads and checks the count at the start of a function, whose entry costs one.
+    pub(super) fn begin_fuel(&mut self) {
+        let count = self.builder.declare_var(I64);
+        let pending = Pending::default();
+        self.fuel = Some(Fuel { count, pending });
+        let loaded = self.count();
+        // The variable is not the sum, which is needed at the next check.
+        let out = self
+            .builder
+            .ins()
+            .icmp_imm_s(IntCC::SignedGreaterThanOrEqual, loaded, -1);
+        self.trapnz(out, TrapCode::OutOfFuel);
+        self.set_pending(1, true);
+    }
+
+    /// The variable, into which the count is loaded now unless it is there.
+    fn count(&mut self) -> Value {
+        let &Fuel { count, pending } = self.fuel.as_ref().expect("code that counts fuel");
+        if pending.loaded {
+            return self.builder.use_var(count);
+        }
+        let loaded = self.loaded_fuel();
+        self.builder.def_var(count, loaded);
+        self.restore_pending(Pending {
+            loaded: true,
+            ..pending
+        });
+        loaded
+    }
+
+    /// Loads the count before the code forks, unless that is done.
+    pub(super) fn fuel_before_fork(&mut self) {
+        if self.fuel.is_some() {
+            self.count();
+        }
+    }
+
+    /// Adds to what is pending.
+    pub(super) fn charge(&mut self, cost: i64) {
+        if let Some(fuel) = &mut self.fuel {
+            fuel.pending.cost += cost;
+        }
+    }
+
+    /// What is pending here.
+    pub(super) fn pending(&self) -> Pending {
+        self.fuel
+            .as_ref()
+            .map_or(Pending::default(), |fuel| fuel.pending)
+    }
+
+    /// Continues where this was pending.
+    pub(super) fn restore_pending(&mut self, pending: Pending) {
+        if let Some(fuel) = &mut self.fuel {
+            fuel.pending = pending;
+        }
+    }
+
+    fn set_pending(&mut self, cost: i64, checked: bool) {
+        self.restore_pending(Pending {
+            cost,
+            checked,
+            loaded: true,
+        });
+    }
+
+    /// Adds what is pending to the variable, and traps if no fuel is left.
+    pub(super) fn check_fuel(&mut self) {
+        let Some(&Fuel { count, pending }) = self.fuel.as_ref() else {
+            return;
+        };
+        let Pending { cost, checked, .. } = pending;
+        if checked && cost == 0 {
+            return;
+        }
+        let before = self.count();
+        let cost = self.builder.ins().iconst(I64, cost);
+        let sum = if checked && self.has_carry_traps() {
+            let code = clif_code(TrapCode::OutOfFuel);
+            self.builder.ins().uadd_overflow_trap(before, cost, code)
+        } else {
+            self.checked_sum(before, cost)
+        };
+        self.builder.def_var(count, sum);
+        self.set_pending(0, true);
+    }
+
+    /// The sum of any two numbers, unless it says that no fuel is left.
+    fn checked_sum(&mut self, a: Value, b: Value) -> Value {
+        let sum = self.builder.ins().iadd(a, b);
+        let compare = IntCC::SignedGreaterThanOrEqual;
+        let out = self.builder.ins().icmp_imm_s(compare, sum, 0);
+        self.trapnz(out, TrapCode::OutOfFuel);
+        sum
+    }
+
+    /// Whether an addition that carries can trap by itself.
+    fn has_carry_traps(&self) -> bool {
+        self.traps_by_signal()
+            && matches!(
+                self.env.isa.triple().architecture,
+                Architecture::X86_64 | Architecture::Aarch64(_)
+            )
+    }
+
+    /// Prepares the jump into a loop, and the loop's header, to which `enter` makes that jump.
+    pub(super) fn fuel_into_loop(&mut self, enter: impl FnOnce(&mut Self)) -> Option<LoopFuel> {
+        let Some(&Fuel { count, pending }) = self.fuel.as_ref() else {
+            enter(self);
+            return None;
+        };
+        let by_carry = self.has_carry_traps();
+        if by_carry && !pending.checked {
+            self.check_fuel();
+        }
+        let before = self.count();
+        let entry = self.pending();
+        let (cost, first) = self.constant_to_come();
+        let sum = self.builder.ins().iadd(before, cost);
+        let first = (self.inst(sum), first);
+        let (rest, second) = self.constant_to_come();
+        let sum = self.builder.ins().iadd(sum, rest);
+        self.builder.def_var(count, sum);
+        enter(self);
+        let before = self.builder.use_var(count);
+        let (cost, constant) = self.constant_to_come();
+        let sum = if by_carry {
+            let code = clif_code(TrapCode::OutOfFuel);
+            self.builder.ins().uadd_overflow_trap(before, cost, code)
+        } else {
+            self.checked_sum(before, cost)
+        };
+        self.builder.def_var(count, sum);
+        self.set_pending(0, true);
+        Some(LoopFuel {
+            entry,
+            first,
+            second,
+            check: (self.inst(sum), constant),
+        })
+    }
+
+    /// Prepares a jump back to the header of the loop at this depth and this position.
+    pub(super) fn fuel_to_header(&mut self, depth: usize, position: SourceLoc) {
+        if self.fuel.is_some() && self.has_carry_traps() && !self.pending().checked {
+            let here = self.builder.srcloc();
+            self.builder.set_srcloc(position);
+            self.check_fuel();
+            self.builder.set_srcloc(here);
+        }
+        self.fuel_to_exit(depth);
+    }
+
+    /// Decides at the end of a loop what its header and the ways there add.
+    pub(super) fn end_fuel_of_loop(&mut self, fuel: &LoopFuel, edges: &[Edge]) {
+        let LoopFuel {
+            entry,
+            first,
+            second,
+            check,
+        } = *fuel;
+        let back = edges.iter().map(|edge| edge.pending.cost).max();
+        let cost = back.unwrap_or(entry.cost);
+        for edge in edges {
+            self.set_constant(edge.constant, edge.pending.cost - cost);
+        }
+        let by_carry = self.has_carry_traps();
+        self.set_constant(check.1, cost);
+        let insts = &mut self.builder.func.dfg.insts;
+        let args = |inst: &InstructionData| match *inst {
+            InstructionData::Binary { args, .. } | InstructionData::IntAddTrap { args, .. } => args,
+            _ => unreachable!("an addition"),
+        };
+        if by_carry && cost == 0 {
+            // Every way here was checked by itself.
+            insts[check.0] = InstructionData::Binary {
+                opcode: Opcode::Iadd,
+                args: args(&insts[check.0]),
+            };
+        }
+        if by_carry && entry.cost > cost {
+            // The sum in the header would not tell whether more than its own cost was too much.
+            insts[first.0] = InstructionData::IntAddTrap {
+                opcode: Opcode::UaddOverflowTrap,
+                args: args(&insts[first.0]),
+                code: clif_code(TrapCode::OutOfFuel),
+            };
+            self.set_constant(first.1, entry.cost);
+            self.set_constant(second, -cost);
+        } else {
+            self.set_constant(second, entry.cost - cost);
+        }
+    }
+
+    /// A constant of 64 bits that is [set](Self::set_constant) later.
+    fn constant_to_come(&mut self) -> (Value, Inst) {
+        let value = self.builder.ins().iconst(I64, 0);
+        (value, self.inst(value))
+    }
+
+    fn set_constant(&mut self, constant: Inst, number: i64) {
+        self.builder.func.dfg.insts[constant] = InstructionData::UnaryImm {
+            opcode: Opcode::Iconst,
+            imm: Imm64::new(number),
+        };
+    }
+
+    /// The instruction that has just made a value.
+    fn inst(&self, value: Value) -> Inst {
+        self.builder.func.dfg.value_def(value).unwrap_inst()
+    }
+
+    /// Prepares a jump to the end of the frame at this depth.
+    pub(super) fn fuel_to_exit(&mut self, depth: usize) {
+        if self.fuel.is_none() {
+            return;
+        }
+        let before = self.count();
+        let (difference, constant) = self.constant_to_come();
+        let after = self.builder.ins().iadd(before, difference);
+        let &Fuel { count, pending } = self.fuel.as_ref().expect("seen above");
+        self.builder.def_var(count, after);
+        self.control[depth].edges.push(Edge { constant, pending });
+    }
+
+    /// Continues where these ways meet.
+    pub(super) fn join_fuel(&mut self, edges: &[Edge]) {
+        let costs = edges.iter().map(|edge| edge.pending.cost);
+        let Some(cost) = costs.max() else {
+            return;
+        };
+        for edge in edges {
+            self.set_constant(edge.constant, edge.pending.cost - cost);
+        }
+        let checked = edges.iter().all(|edge| edge.pending.checked);
+        self.set_pending(cost, checked);
+    }
+
+    /// Counts one for each unit, without a check.
+    pub(super) fn count_units(&mut self, units: Value) -> Value {
+        let before = self.count();
+        let &Fuel { count, pending } = self.fuel.as_ref().expect("code that counts fuel");
+        let sum = self.builder.ins().iadd(before, units);
+        let sum = self.builder.ins().iadd_imm_s(sum, pending.cost);
+        self.builder.def_var(count, sum);
+        self.set_pending(0, false);
+        sum
+    }
+
+    /// Stores the count, so that other code can read it.
+    pub(super) fn save_fuel(&mut self) {
+        self.save_fuel_aside();
+        if let Some(fuel) = &mut self.fuel
+            && !fuel.pending.loaded
+        {
+            fuel.pending.cost = 0;
+        }
+    }
+
+    /// Stores the count in code that does not continue here.
+    pub(super) fn save_fuel_aside(&mut self) {
+        let Some(&Fuel { count, pending }) = self.fuel.as_ref() else {
+            return;
+        };
+        let mut sum = match pending.loaded {
+            true => self.builder.use_var(count),
+            false if pending.cost == 0 => return,
+            false => self.loaded_fuel(),
+        };
+        if pending.cost != 0 {
+            sum = self.builder.ins().iadd_imm_s(sum, pending.cost);
+        }
+        let store = self.store_context();
+        let offset = offset_of!(VmStoreContext, fuel);
+        self.write(Promise::Fuel, sum, store, offset);
+    }
+
+    /// Forgets the variable behind a call that may have changed the count. Before the call, the
+    /// count was [stored](Self::save_fuel).
+    pub(super) fn forget_fuel(&mut self) {
+        self.restore_pending(Pending::default());
+    }
+
+    /// Loads the count on one of two ways that meet soon, behind a call before which it was stored:
+    /// what is pending stays pending.
+    pub(super) fn reload_fuel(&mut self) {
+        let Some(&Fuel { count, pending }) = self.fuel.as_ref() else {
+            return;
+        };
+        let loaded = self.loaded_fuel();
+        let loaded = self.builder.ins().iadd_imm_s(loaded, -pending.cost);
+        self.builder.def_var(count, loaded);
+        self.set_pending(pending.cost, false);
+    }
+
+    fn loaded_fuel(&mut self) -> Value {
+        let store = self.store_context();
+        let offset = offset_of!(VmStoreContext, fuel);
+        self.read(Promise::Fuel, store, offset)
+    }
+}
