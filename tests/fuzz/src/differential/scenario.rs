@@ -207,10 +207,12 @@ impl<M: Machine> Reference<M> {
 /// Whether two outcomes are the same failure, which the engines report differently. An active
 /// segment that does not fit is a trap in one engine and a refusal in the other. Only precast
 /// distinguishes an indirect call outside of a table from other accesses outside of a table, and a
-/// call through null from other uses of null.
+/// call through null from other uses of null. An atomic access may be both unaligned and out of
+/// bounds.
 fn is_same_failure(expected: &Outcome, found: &Outcome) -> bool {
     use Trap::{
-        MemoryOutOfBounds, NullFunctionReference, NullReference, TableOutOfBounds, UndefinedElement,
+        HeapMisaligned, MemoryOutOfBounds, NullFunctionReference, NullReference, TableOutOfBounds,
+        UndefinedElement,
     };
     matches!(
         (expected, found),
@@ -223,6 +225,9 @@ fn is_same_failure(expected: &Outcome, found: &Outcome) -> bool {
         ) | (
             Outcome::Trapped(NullReference),
             Outcome::Trapped(NullFunctionReference)
+        ) | (
+            Outcome::Trapped(MemoryOutOfBounds),
+            Outcome::Trapped(HeapMisaligned)
         )
     )
 }
