@@ -86,7 +86,7 @@ module       everything
 source       231 bytes, BLAKE3 [DIGEST]
 digest       [DIGEST] (matches)
 build id     [BUILD ID]
-context      192 bytes for each instance
+context      256 bytes for each instance
 
 imports (2)
   func   env.log (i32 f64) -> ()
