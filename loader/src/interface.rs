@@ -5,7 +5,8 @@ use std::sync::Arc;
 use precast_artifact::records::{ExportRecord, ExternKind, ImportRecord};
 
 use crate::module::Module;
-use crate::types::{ExternType, extern_type, import_type};
+use crate::types::ExternType;
+use crate::vm::item_types::{extern_type, import_type};
 use crate::vm::module::MappedModule;
 
 /// An import of a module, see [`Module::imports`].

@@ -21,9 +21,10 @@ use crate::module::Module;
 use crate::redirect::Redirections;
 use crate::shared_memory::SharedMemory;
 use crate::store::{AsContext, AsContextMut, Invariant};
-use crate::types::{ExternType, FuncType, import_type};
+use crate::types::{ExternType, FuncType};
 use crate::val::Val;
 use crate::vm::host::HostFunc;
+use crate::vm::item_types::import_type;
 
 /// Names for what modules import.
 ///

@@ -5,7 +5,7 @@ mod value;
 
 use std::fmt;
 
-use precast_artifact::records::{ExternKind, INDEX64, ImportRecord, MUTABLE, SHARED};
+use precast_artifact::records::{INDEX64, SHARED};
 use precast_artifact::signature::{INTERNED_TYPE_ID, is_tail_like_c};
 use precast_artifact::{Artifact, Strategy, reader, types as artifact};
 use smallvec::SmallVec;
@@ -15,7 +15,6 @@ pub use value::{ConcreteFunc, HeapType, RefType, ValType};
 
 use crate::arch::ARCH;
 use crate::error::Error;
-use crate::vm::module::MappedModule;
 
 /// Base-two logarithm of the bytes of a wasm page, unless a module says otherwise.
 const PAGE_SHIFT: u8 = 16;
@@ -117,21 +116,12 @@ impl FuncType {
 
     /// The type of a signature whose parameters and results determine it. `types` are those of the
     /// artifact's signatures, as far as the signature refers to them.
-    fn of_artifact(signature: reader::Signature<'_>, types: &[ConcreteFunc]) -> Self {
+    pub(crate) fn of_artifact(signature: reader::Signature<'_>, types: &[ConcreteFunc]) -> Self {
         let value = |ty| ValType::of_artifact(ty, types);
         Self::of(
             signature.params().map(value),
             signature.results().map(value),
         )
-    }
-
-    /// The type of a module's signature; one without parameters and results if there is none.
-    pub(crate) fn of_signature(module: &MappedModule, signature: u32) -> Self {
-        if let Some(ty) = module.types().get(signature as usize) {
-            return ty.ty().clone();
-        }
-        let found = module.artifact().signature(signature);
-        found.map_or_else(|| Self::of([], []), |found| Self::of_artifact(found, &[]))
     }
 
     /// The type id, if the type is its own id.
@@ -189,15 +179,8 @@ pub(crate) fn names(types: &[ValType]) -> String {
     names.join(" ")
 }
 
-/// The type id of a module's signature.
-pub(crate) fn type_id(module: &MappedModule, signature: u32) -> u64 {
-    match module.artifact().signatures().get(signature as usize) {
-        Some(record) if record.type_id != 0 => record.type_id,
-        _ => FuncType::of_signature(module, signature).id(),
-    }
-}
-
-/// [`type_id`] for an artifact whose module does not exist yet, which refers to these types.
+/// The type id of a signature of an artifact whose module does not exist yet, which refers to these
+/// types.
 pub(crate) fn type_id_in(
     artifact: &Artifact<'_>,
     types: &[ConcreteFunc],
@@ -542,60 +525,4 @@ pub(crate) fn memory_type(artifact: &Artifact<'_>, index: u32) -> Option<MemoryT
         shared: r.flags & SHARED != 0,
         page_size_log2: r.page_shift as u8,
     })
-}
-
-/// The type with this number in a module.
-fn val_type(module: &MappedModule, number: u32) -> Option<ValType> {
-    let ty = artifact::ValType::from_number(number)?;
-    Some(ValType::of_artifact(ty, module.types()))
-}
-
-pub(crate) fn table_type(module: &MappedModule, index: u32) -> Option<TableType> {
-    let r = module.artifact().tables().get(index as usize)?;
-    Some(TableType {
-        element: val_type(module, r.element)?,
-        min: r.min,
-        max: maximum(r.max),
-        table64: r.flags & INDEX64 != 0,
-    })
-}
-
-pub(crate) fn global_type(module: &MappedModule, index: u32) -> Option<GlobalType> {
-    let r = module.artifact().globals().get(index as usize)?;
-    Some(GlobalType::new(
-        val_type(module, r.ty)?,
-        r.flags & MUTABLE != 0,
-    ))
-}
-
-/// Type of an item of a module. The parser checks indices; a function whose own record is damaged
-/// reads as one without parameters and results.
-pub(crate) fn extern_type(module: &MappedModule, kind: ExternKind, index: u32) -> ExternType {
-    let found = match kind {
-        ExternKind::Func => func_type(module, index).map(ExternType::Func),
-        ExternKind::Memory => memory_type(&module.artifact(), index).map(ExternType::Memory),
-        ExternKind::Table => table_type(module, index).map(ExternType::Table),
-        ExternKind::Global => global_type(module, index).map(ExternType::Global),
-        ExternKind::Tag => tag_type(module, index).map(ExternType::Tag),
-    };
-    found.unwrap_or(ExternType::Func(FuncType::of([], [])))
-}
-
-/// Type of an import.
-pub(crate) fn import_type(module: &MappedModule, import: &ImportRecord) -> ExternType {
-    let kind = ExternKind::from_number(import.kind).unwrap_or(ExternKind::Func);
-    if kind == ExternKind::Func {
-        return ExternType::Func(FuncType::of_signature(module, import.signature));
-    }
-    extern_type(module, kind, import.index)
-}
-
-fn tag_type(module: &MappedModule, index: u32) -> Option<FuncType> {
-    let record = module.artifact().tags().get(index as usize)?;
-    Some(FuncType::of_signature(module, record.signature))
-}
-
-fn func_type(module: &MappedModule, index: u32) -> Option<FuncType> {
-    let signature = module.artifact().function_signature(index).ok()?;
-    Some(FuncType::of_signature(module, signature))
 }

@@ -11,9 +11,10 @@ use smallvec::SmallVec;
 
 use super::global::{read_global, write_global};
 use super::instance::InstanceData;
+use super::item_types::global_type;
 use super::table::range;
 use crate::error::Error;
-use crate::types::{ValType, global_type};
+use crate::types::ValType;
 
 impl InstanceData {
     /// Initialises the globals, tables and segments whose values are known only at instantiation.

@@ -12,6 +12,7 @@ use precast_artifact::{
 
 use super::close::closed;
 use super::host::{HOST_ENTRY, HostFunc, host_func, host_import};
+use super::item_types::{global_type, table_type, type_id};
 use super::memory::{Image, MemoryEntity};
 use super::module::MappedModule;
 use super::pool::Owner;
@@ -21,7 +22,7 @@ use super::state::State;
 use super::store::StoreCore;
 use super::table::TableEntity;
 use crate::error::Error;
-use crate::types::{GlobalType, global_type, memory_type, table_type, type_id};
+use crate::types::{GlobalType, memory_type};
 
 /// An item of a store, as the public handles point to it.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,7 @@
 //! | module | what |
 //! |---|---|
 //! | `store`, `store_id` | what a store owns, without the host's data; its number |
-//! | `module` | a mapped artifact and the addresses of its code |
+//! | `module`, `item_types` | a mapped artifact and the addresses of its code; the types of its items |
 //! | `instance`, `initialise`, `state` | an instance: its VM context, its start, its snapshots |
 //! | `roots`, `reset`, `close` | where an instance holds references; how it is as new again, or closed |
 //! | `memory`, `images`, `keep` | memories: their initial content and their reset |
@@ -37,6 +37,7 @@ pub(crate) mod images;
 pub(crate) mod initialise;
 pub(crate) mod instance;
 pub(crate) mod interrupt;
+pub(crate) mod item_types;
 pub(crate) mod keep;
 pub(crate) mod listeners;
 pub(crate) mod memory;

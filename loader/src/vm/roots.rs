@@ -4,7 +4,7 @@ use precast_artifact::records::IMPORTED;
 
 use super::externrefs::is_kept;
 use super::instance::InstanceData;
-use crate::types::global_type;
+use super::item_types::global_type;
 
 impl InstanceData {
     /// Gives the numbers of the external and exception references in the instance's own tables and

@@ -16,9 +16,10 @@ use precast_artifact::vm::{VmContextHeader, VmFuncRef};
 
 use super::images::{Images, Part};
 use super::instance::InstanceData;
+use super::item_types::global_type;
 use crate::error::Error;
 use crate::sys::map::page_size;
-use crate::types::{HeapType, ValType, global_type};
+use crate::types::{HeapType, ValType};
 
 /// Maximum number of pages in one part of the image of a memory.
 const PART: usize = 256;
