@@ -9,7 +9,7 @@ use std::path::Path;
 
 use wasmtime::{
     Config, Enabled, Engine, Instance, InstancePre, Linker, Module, PoolingAllocationConfig, Store,
-    TypedFunc,
+    TypedFunc, WasmFeatures,
 };
 
 use super::Peer;
@@ -89,6 +89,10 @@ pub fn settings() -> Vec<Setting> {
 /// The part of the configuration that must be the same for compilation and execution.
 pub fn compile_config() -> Config {
     let mut config = Config::new();
+    // The compiler may have been built with more features than the runtime, which then refuses what
+    // it compiles.
+    let absent = WasmFeatures::GC | WasmFeatures::GC_TYPES | WasmFeatures::FUNCTION_REFERENCES;
+    config.wasm_features(absent | WasmFeatures::EXCEPTIONS | WasmFeatures::THREADS, false);
     config.native_unwind_info(false);
     config.memory_init_cow(true);
     config.memory_guaranteed_dense_image_size(128 << 20);
