@@ -148,7 +148,7 @@ fn load_signed(
         Ok((_, bytes)) => bytes,
         Err(fault) => return Ok(Found::Unusable(fault)),
     };
-    match Module::from_bytes_signed(engine, &*bytes, keys) {
+    match Module::from_bytes_signed(engine, &bytes, keys) {
         Ok(module) => Ok(Found::Module {
             module,
             bytes: found.len(),

@@ -248,9 +248,9 @@ impl StoreCore {
         // SAFETY: the list loses the pointer before the store is dropped, see `forget_interrupts`.
         let interrupt = unsafe { Interrupt::of(self.this) };
         let old = self.interrupt_users.deadline;
-        let (new, woken) = self.epochs.set(self.id, &interrupt, old, ticks);
+        // The task is dropped at the end, where no lock is held.
+        let (new, _task) = self.epochs.set(self.id, &interrupt, old, ticks);
         self.interrupt_users.deadline = new;
-        drop(woken);
     }
 
     /// Sets who decides when a deadline has passed; `None` ends the code.
