@@ -131,7 +131,7 @@ impl Guest {
         type Host<'a> = Caller<'a, Option<Instance>>;
         linker
             .func_wrap("h", "again", |mut caller: Host<'_>, n: i32| {
-                let instance = caller.data().clone().unwrap();
+                let instance = caller.data().unwrap();
                 let early = instance.get_typed_func::<i32, i32>(&mut caller, "early")?;
                 let found = early.call(&mut caller, n)?;
                 let trap = instance.get_typed_func::<i32, i32>(&mut caller, "trap")?;
@@ -153,7 +153,7 @@ impl Guest {
         let mut store = Store::new(&engine, None);
         store.set_function_listener(trace.clone());
         let instance = linker.instantiate(&mut store, &module).unwrap();
-        *store.data_mut() = Some(instance.clone());
+        *store.data_mut() = Some(instance);
         Self {
             store,
             instance,

@@ -190,8 +190,7 @@ fn every_amount_stops_at_one_place() {
         let left = store.get_fuel().unwrap();
         let memory = instance.get_memory(&mut store, "memory").unwrap();
         let steps = u32::from_le_bytes(memory.data(&store)[..4].try_into().unwrap());
-        if result.is_err() {
-            let error = result.as_ref().unwrap_err();
+        if let Err(error) = &result {
             assert_eq!(error.trap(), Some(Trap::OutOfFuel), "{error}");
         }
         (left, steps, result.ok())
