@@ -39,7 +39,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write_as(Kind::Data, path, bytes)
 }
 
-/// Like [`write`], for a file that can be executed.
+/// Like [`write()`], for a file that can be executed.
 pub(crate) fn write_executable(path: &Path, bytes: &[u8]) -> Result<()> {
     write_as(Kind::Executable, path, bytes)
 }

@@ -22,7 +22,7 @@ pub fn core(case: &mut Case) -> Option<Scenario> {
     scenario(&bytes, config)
 }
 
-/// Like [`core`], also with exceptions, atomic operators, wide arithmetic and pages of one byte.
+/// Like [`core()`], also with exceptions, atomic operators, wide arithmetic and pages of one byte.
 /// There are no shared memories, on which a module might wait for ever.
 pub fn everything(case: &mut Case) -> Option<Scenario> {
     let bytes = bytes(case);

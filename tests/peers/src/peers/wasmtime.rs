@@ -92,7 +92,10 @@ pub fn compile_config() -> Config {
     // The compiler may have been built with more features than the runtime, which then refuses what
     // it compiles.
     let absent = WasmFeatures::GC | WasmFeatures::GC_TYPES | WasmFeatures::FUNCTION_REFERENCES;
-    config.wasm_features(absent | WasmFeatures::EXCEPTIONS | WasmFeatures::THREADS, false);
+    config.wasm_features(
+        absent | WasmFeatures::EXCEPTIONS | WasmFeatures::THREADS,
+        false,
+    );
     config.native_unwind_info(false);
     config.memory_init_cow(true);
     config.memory_guaranteed_dense_image_size(128 << 20);
