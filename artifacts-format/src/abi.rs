@@ -16,15 +16,15 @@
 ///   [tags](crate::vm::VmTag) in the VM context, [handlers](crate::handlers) of calls, three
 ///   builtins. Atomic operators, with two trap codes. A memory has a
 ///   [mask](crate::vm::VmMemory::mask) for its indices, and the
-///   [last](crate::vm::VmMemory::last) indices that accesses can have. Memories can be shared between threads,
-///   with three more builtins, and can have pages of one byte. Code can have both kinds of
-///   interruption. Code that finds the interrupt word raised calls a builtin, after which it may go
-///   on. [Address maps](crate::addresses) know calls that are compiled in. Value types are
-///   32-bit numbers, so that references can have the type of a signature; types have supertypes
+///   [last](crate::vm::VmMemory::last) indices that accesses can have. Memories can be shared
+///   between threads, with three more builtins, and can have pages of one byte. Code can have both
+///   kinds of interruption. Code that finds the interrupt word raised calls a builtin, after which
+///   it may go on. [Address maps](crate::addresses) know calls that are compiled in. Value types
+///   are 32-bit numbers, so that references can have the type of a signature; types have supertypes
 ///   and recursive groups ([`TypeRecord`](crate::records::TypeRecord)), which a builtin compares.
 ///   Code can call the host's listener at the entry and the end of
-///   [functions](Builtin::FunctionBefore). The header has the
-///   [proposals](crate::Header::features) of the module.
+///   [functions](Builtin::FunctionBefore). The header has the [proposals](crate::Header::features)
+///   of the module.
 /// - **2** Builtins are reached through the store context, not through the GOT. Interruption
 ///   by fuel and by epochs exists.
 /// - **1** The first version.

@@ -136,8 +136,8 @@ pub struct VmMemory {
     /// For each of the [`ENDS`](Self::ENDS) the greatest index at which an access that ends so many
     /// bytes behind its index is in bounds: `len` minus the end, or 0 if the memory is shorter.
     /// Code with checks compares 32-bit indices with them, where the memory's minimum is not less
-    /// than the end. They change with `len`. Those of a memory with 64-bit indices mean nothing. Nor
-    /// do those of a shared memory, whose growth other threads must see as one change.
+    /// than the end. They change with `len`. Those of a memory with 64-bit indices mean nothing.
+    /// Nor do those of a shared memory, whose growth other threads must see as one change.
     pub last: [u32; Self::ENDS.len()],
 }
 

@@ -106,8 +106,8 @@ fn fuel_is_counted_exactly() {
     }
 }
 
-/// Code with loops, ways out of them, calls in them, and blocks whose ways cost differently. What it
-/// has done is in memory, one step each.
+/// Code with loops, ways out of them, calls in them, and blocks whose ways cost differently. What
+/// it has done is in memory, one step each.
 const WAYS: &str = r#"(module
     (memory (export "memory") 1)
     (tag $t)

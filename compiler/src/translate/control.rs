@@ -384,8 +384,8 @@ impl FuncTranslator<'_, '_> {
             .collect();
         let arity = self.target(depths[depths.len() - 1]).1;
 
-        // A switch passes no arguments. If there are values to pass, or fuel is counted, each target
-        // gets a bridge, a block of its own that does this.
+        // A switch passes no arguments. If there are values to pass, or fuel is counted, each
+        // target gets a bridge, a block of its own that does this.
         let mut bridges: Vec<(usize, Block)> = Vec::new();
         let mut known: HashMap<usize, Block> = HashMap::new();
         let mut destinations = Vec::with_capacity(depths.len());

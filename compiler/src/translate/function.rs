@@ -157,9 +157,9 @@ pub(crate) fn guard(
 }
 
 /// Whether the code of a function calls nothing. Then it needs no comparison with the stack limit
-/// if its frame is at most [`UNCHECKED_FRAME`](precast_artifact::abi::UNCHECKED_FRAME) long, because
-/// so much is always left below the limit. Library calls that Cranelift makes do not count: they go
-/// to thunks, for which there is room behind that.
+/// if its frame is at most [`UNCHECKED_FRAME`](precast_artifact::abi::UNCHECKED_FRAME) long,
+/// because so much is always left below the limit. Library calls that Cranelift makes do not count:
+/// they go to thunks, for which there is room behind that.
 pub(crate) fn calls_nothing(func: &ir::Function) -> bool {
     func.dfg.signatures.is_empty()
 }

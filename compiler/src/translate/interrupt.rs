@@ -16,11 +16,11 @@
 //! page of a range that an operator worked on. The count is in a local variable (see `fuel.rs`).
 //! It is stored before calls and returns and loaded again after calls, so that callees, host
 //! functions and hosts see the right count. Code checks it in the same places as epoch code, and in
-//! short functions, too. Costs and places are those of Wasmtime 49, so the same module with the same fuel stops at
-//! the same place. For instance, an operator on a range that fails costs only one, whatever the
-//! length of the range, but growth by a small constant is counted beforehand. The only difference:
-//! Wasmtime fills or copies memory before it checks whether there was enough fuel for that, and
-//! code here checks after the bounds check and before it writes.
+//! short functions, too. Costs and places are those of Wasmtime 49, so the same module with the
+//! same fuel stops at the same place. For instance, an operator on a range that fails costs only
+//! one, whatever the length of the range, but growth by a small constant is counted beforehand. The
+//! only difference: Wasmtime fills or copies memory before it checks whether there was enough fuel
+//! for that, and code here checks after the bounds check and before it writes.
 //!
 //! After a trap other than [`TrapCode::OutOfFuel`], the count includes everything that was executed
 //! under the checked strategy, because the code that raises the trap stores it. Under the guarded
@@ -98,8 +98,8 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Counts an operator that is about to be translated: by a call, or by the callee's body if that
-    /// is compiled in.
+    /// Counts an operator that is about to be translated: by a call, or by the callee's body if
+    /// that is compiled in.
     pub(super) fn interruption_before(&mut self, operator: &Operator<'_>, is_compiled_in: bool) {
         if !self.reachable || self.fuel.is_none() {
             return;

@@ -315,8 +315,8 @@ fn masked_indices_stay_in_the_reservation() {
     }
 }
 
-/// Accesses of every end, known to [`VmMemory::last`] or not, are in bounds up to the last index and
-/// not behind it, whoever makes the memory grow: its own code between two accesses, another
+/// Accesses of every end, known to [`VmMemory::last`] or not, are in bounds up to the last index
+/// and not behind it, whoever makes the memory grow: its own code between two accesses, another
 /// instance, the host; for the owner and for who imports it.
 #[test]
 fn last_indices_follow_the_length() {

@@ -2,9 +2,9 @@
 //!
 //! precast and Wasmtime take turns on the same module, which both compile for this processor. The
 //! loops are in the guest, so that a row shows the time of one operation in nanoseconds: minimum,
-//! median and maximum of the rounds, and the ratio of the medians. Wasmtime has one setting for each
-//! of its garbage collectors, because its exceptions are objects of the collector. Each sample has a
-//! new store.
+//! median and maximum of the rounds, and the ratio of the medians. Wasmtime has one setting for
+//! each of its garbage collectors, because its exceptions are objects of the collector. Each sample
+//! has a new store.
 
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicU32, Ordering};
