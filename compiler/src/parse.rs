@@ -93,7 +93,7 @@ pub(crate) fn parse_with(
         }
     }
     let mut module = reader.module;
-    module.facts = validate_bodies(&functions, workers)?;
+    module.facts.merge(validate_bodies(&functions, workers)?);
     module.bodies = functions.into_iter().map(|(_, body)| body).collect();
     Ok(module)
 }
@@ -176,6 +176,11 @@ impl<'a> Reader<'a> {
     /// Adds the types of a recursive group, which is a known one if its structure is.
     fn group(&mut self, group: &RecGroup) -> Result<(), Error> {
         let module = &mut self.module;
+        if group.is_explicit_rec_group() {
+            // The signature does not tell a group of one type from that type without a group.
+            let feature = Some(WasmFeatures::FUNCTION_REFERENCES);
+            module.facts.add_features(feature);
+        }
         let types = Types::new(&module.types);
         let len = u32::try_from(group.types().len()).expect("fewer types than 2^32");
         let members = group

@@ -106,6 +106,41 @@ fn fuel_is_counted_exactly() {
     }
 }
 
+/// A reference to a function is made by the loader at its first use only. What callees have used
+/// before is not forgotten, whether that happens or not.
+#[test]
+fn references_to_functions_forget_nothing() {
+    const WAT: &str = r#"(module
+        (table 1 funcref)
+        (elem declare func $callee)
+        (func $callee (param $n i32)
+            (try_table
+                (loop (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))))
+        (func (export "run") (param $n i32)
+            (call $callee (local.get $n))
+            (table.set (i32.const 0) (ref.func $callee))))"#;
+    for strategy in strategies() {
+        for kind in [Interruption::Fuel, Interruption::FuelAndEpoch] {
+            let engine = Engine::default();
+            let source = Source::new(strategy).interruption(kind);
+            let module = source.module(&engine, WAT);
+            let mut store = Store::new(&engine, ());
+            let instance = Linker::new(&engine).instantiate(&mut store, &module);
+            let run = instance
+                .unwrap()
+                .get_typed_func::<i32, ()>(&mut store, "run");
+            let run = run.unwrap();
+            for n in [10, 10, 1000, 10] {
+                store.set_fuel(10_000).unwrap();
+                run.call(&mut store, n).unwrap();
+                let used = 10_000 - store.get_fuel().unwrap();
+                let expected = (1 + 2) + (1 + 1 + 5 * n as u64) + 3;
+                assert_eq!(used, expected, "{strategy:?} {kind:?} {n}");
+            }
+        }
+    }
+}
+
 /// Code with loops, ways out of them, calls in them, and blocks whose ways cost differently. What
 /// it has done is in memory, one step each.
 const WAYS: &str = r#"(module

@@ -191,7 +191,6 @@ impl FuncTranslator<'_, '_> {
                 self.call_builtin(in_pieces, &args);
             }
             None => {
-                self.fuel_before_fork();
                 let piece = self.builder.ins().iconst(I64, PIECE.cast_signed());
                 let is_short = self
                     .builder

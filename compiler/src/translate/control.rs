@@ -565,6 +565,8 @@ impl FuncTranslator<'_, '_> {
     /// Branches to `next` if `condition` is not zero, else to `cold`, and returns `(cold, next)`.
     /// The caller fills and ends the cold block, then seals `next` and continues there.
     pub(super) fn unless_cold(&mut self, condition: Value) -> (Block, Block) {
+        // A call in the cold block must not be the only way on which the count is loaded.
+        self.fuel_before_fork();
         let (cold, next) = (self.builder.create_block(), self.builder.create_block());
         self.builder.ins().brif(condition, next, &[], cold, &[]);
         self.builder.seal_block(cold);

@@ -298,7 +298,7 @@ impl FuncTranslator<'_, '_> {
                 thunk
             }
         };
-        // This may be code that does not always run.
+        // Who calls this in code that does not always run has loaded the count before that.
         self.fuel_before_fork();
         self.save_fuel();
         self.args.clear();
