@@ -15,6 +15,8 @@ mod externrefs;
 mod features;
 mod files;
 mod fuel;
+#[cfg(feature = "compiler")]
+mod fuel_places;
 mod globals;
 mod golden;
 mod handlers;
