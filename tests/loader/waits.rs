@@ -12,7 +12,7 @@ use precast_artifact::{Interruption, Strategy};
 use precast_loader::runtime::{self, HostModule, InstanceConfig, Runtime, State};
 use precast_loader::{
     AsContextMut, Caller, Engine, Error, Func, Linker, MemoryType, SharedMemory, Store, Trap,
-    TypedFunc, UpdateDeadline,
+    TypedFunc, UpdateDeadline, WaitResult,
 };
 use precast_tests::executor::{block_on, poll_once};
 use precast_tests::{Source, Watchdog, strategies, trap};
@@ -192,6 +192,32 @@ fn code_that_waits_ends_with_what_the_callback_fails_with() {
         });
         assert_eq!(trap(wait.call(&mut guest.store, -1)), Trap::Interrupt);
         guest.nobody_waits();
+    }
+}
+
+/// A call whose future is leaked while it waits takes no notification from others when its store is
+/// gone.
+#[test]
+fn nobody_notifies_a_leaked_call_of_a_store_that_was_dropped() {
+    let _watchdog = Watchdog::new(Duration::from_secs(60));
+    for into_data in [false, true] {
+        let mut guest = guest(Strategy::Guarded);
+        let (wait, memory) = (guest.wait, guest.memory.clone());
+        guest.store.epoch_deadline_async_yield_and_update(0);
+        guest.store.set_epoch_deadline(0).unwrap();
+        let mut future = Box::pin(wait.call_async(&mut guest.store, -1));
+        assert!(poll_once(future.as_mut()).is_pending());
+        std::mem::forget(future);
+        match into_data {
+            true => drop(guest.store.into_data()),
+            false => drop(guest.store),
+        }
+        let waiter = memory.clone();
+        let waits = std::thread::spawn(move || waiter.atomic_wait32(0, 0, None).unwrap());
+        while memory.atomic_notify(0, 1).unwrap() == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(waits.join().unwrap(), WaitResult::Ok);
     }
 }
 

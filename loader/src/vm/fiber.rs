@@ -114,6 +114,11 @@ impl Fibers {
         }
     }
 
+    /// Whether futures of suspended calls were leaked, asked once when the store is dropped.
+    pub(super) fn take_leaked(&mut self) -> bool {
+        std::mem::take(&mut self.suspended) != 0
+    }
+
     /// Notes that the fiber that is running enters wasm code.
     pub(crate) fn note_entry(&mut self) {
         // SAFETY: a running fiber is on its stack, which is there.

@@ -242,6 +242,11 @@ impl StoreCore {
         if let Some(handle) = self.interrupt_users.handle.take() {
             *lock(&handle) = None;
         }
+        #[cfg(feature = "async")]
+        if self.fibers.take_leaked() {
+            // SAFETY: as for `set_deadline`.
+            waiting::abandon(&unsafe { Interrupt::of(self.this) });
+        }
     }
 
     pub(crate) fn set_deadline(&mut self, ticks: Option<u64>) {

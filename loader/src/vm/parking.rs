@@ -45,6 +45,9 @@ pub(crate) enum Woken {
 pub(crate) struct Parker {
     /// Set under the lock of the list by the thread that takes this one out of it.
     notified: AtomicBool,
+    /// Nobody waits on it any more, although it is in a list: the future of a suspended call was
+    /// leaked, and its store is gone.
+    abandoned: AtomicBool,
     /// Whether there is a reason to look what has happened.
     token: Mutex<bool>,
     changed: Condvar,
@@ -55,6 +58,11 @@ impl Parker {
     pub(super) fn unpark(&self) {
         *lock(&self.token) = true;
         self.changed.notify_one();
+    }
+
+    #[cfg(feature = "async")]
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
     }
 
     /// Sleeps until [`Parker::unpark`], or until a moment.
@@ -140,7 +148,9 @@ impl Waiters {
     pub(crate) fn notify(&self, at: u64, count: u32) -> u32 {
         let mut woken = SmallVec::<[Arc<Parker>; 4]>::new();
         let mut list = lock(&self.0);
-        let here = list.extract_if(.., |(of, _)| *of == at);
+        let here = list
+            .extract_if(.., |(of, _)| *of == at)
+            .filter(|(_, parker)| !parker.abandoned.load(Ordering::Relaxed));
         for (_, parker) in here.take(count as usize) {
             parker.notified.store(true, Ordering::Release);
             woken.push(parker);

@@ -73,6 +73,23 @@ pub(super) fn wake(interrupt: &Interrupt) {
     }
 }
 
+/// Forgets what waits in a store that is dropped: the future of a call that was suspended while it
+/// waited at an address of a shared memory was leaked, and nothing wakes that call.
+#[cfg(feature = "async")]
+pub(super) fn abandon(interrupt: &Interrupt) {
+    let mut all = waiting();
+    let address = address(interrupt);
+    all.retain(|(of, bell)| match bell {
+        Bell::Parker(parker) if *of == address => {
+            parker.abandon();
+            COUNT.fetch_sub(1, Ordering::SeqCst);
+            false
+        }
+        // A thread of the host, which takes its event out itself.
+        Bell::Parker(_) | Bell::Event(_) => true,
+    });
+}
+
 /// What the list knows a store by.
 fn address(interrupt: &Interrupt) -> usize {
     std::ptr::from_ref(interrupt.word()) as usize
