@@ -1,12 +1,13 @@
 //! Sleeping without a thread: [`Timer`], and the one that is used if the host gives no other.
 //!
 //! One thread of the process wakes all that sleep. It is started when something sleeps for the
-//! first time, and never ends.
+//! first time, and never ends. A child by `fork` does not have it, and may find its lock taken for
+//! ever, so each process has a timer of its own.
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -48,12 +49,23 @@ impl Timer for ThreadTimer {
         Box::pin(Sleeping {
             // A time that is too long to be added means for ever.
             end: Instant::now().checked_add(time),
-            key: None,
+            place: None,
         })
     }
 }
 
+/// The timer of a process.
+struct ProcessTimer {
+    process: u32,
+    queue: Mutex<Queue>,
+    /// Something sleeps that wakes before all others.
+    changed: Condvar,
+    /// The timer of a child by `fork`.
+    child: OnceLock<Box<ProcessTimer>>,
+}
+
 /// All that sleep, by when they wake.
+#[derive(Default)]
 struct Queue {
     sleeping: BTreeMap<Key, Waker>,
     next: u64,
@@ -63,23 +75,67 @@ struct Queue {
 /// When something wakes, and a number that nothing else has.
 type Key = (Instant, u64);
 
-static QUEUE: Mutex<Queue> = Mutex::new(Queue {
-    sleeping: BTreeMap::new(),
-    next: 0,
-    has_thread: false,
-});
+/// The timer of the first process that needs one.
+static FIRST: OnceLock<Box<ProcessTimer>> = OnceLock::new();
 
-/// Something sleeps that wakes before all others.
-static CHANGED: Condvar = Condvar::new();
+impl ProcessTimer {
+    /// The timer of this process.
+    fn get() -> &'static Self {
+        let process = std::process::id();
+        let mut place = &FIRST;
+        loop {
+            let timer = place.get_or_init(|| Box::new(Self::of(process)));
+            if timer.process == process {
+                return timer;
+            }
+            place = &timer.child;
+        }
+    }
 
-fn queue() -> MutexGuard<'static, Queue> {
-    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+    fn of(process: u32) -> Self {
+        Self {
+            process,
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            child: OnceLock::new(),
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes all whose time is over, for ever.
+    fn wake(&self) {
+        let mut queue = self.queue();
+        loop {
+            let now = Instant::now();
+            let Some(&(end, _)) = queue.sleeping.keys().next() else {
+                let woken = self.changed.wait(queue);
+                queue = woken.unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            if end > now {
+                let waited = self.changed.wait_timeout(queue, end - now);
+                queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
+            let waker = queue.sleeping.pop_first();
+            drop(queue);
+            if let Some((_, waker)) = waker {
+                // A waker that panics must not end the thread that others wait for.
+                let woken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
+                drop(woken);
+            }
+            queue = self.queue();
+        }
+    }
 }
 
 struct Sleeping {
     end: Option<Instant>,
-    /// Where it is in the queue.
-    key: Option<Key>,
+    /// Where it is in the queue of a timer.
+    place: Option<(&'static ProcessTimer, Key)>,
 }
 
 impl Future for Sleeping {
@@ -92,16 +148,23 @@ impl Future for Sleeping {
         if end <= Instant::now() {
             return Poll::Ready(());
         }
-        let mut queue = queue();
-        let key = *self.key.get_or_insert_with(|| {
-            queue.next += 1;
-            (end, queue.next)
-        });
+        let timer = ProcessTimer::get();
+        let mut queue = timer.queue();
+        // What a parent by `fork` noted is in its own queue.
+        let own = self.place.filter(|(of, _)| std::ptr::eq(*of, timer));
+        let key = match own {
+            Some((_, key)) => key,
+            None => {
+                queue.next += 1;
+                (end, queue.next)
+            }
+        };
+        self.place = Some((timer, key));
         let former = queue.sleeping.insert(key, cx.waker().clone());
         let is_first = queue.sleeping.keys().next() == Some(&key);
         if !queue.has_thread {
             let thread = std::thread::Builder::new().name("precast-timer".to_owned());
-            queue.has_thread = thread.spawn(wake).is_ok();
+            queue.has_thread = thread.spawn(|| timer.wake()).is_ok();
         }
         let has_thread = queue.has_thread;
         drop(queue);
@@ -113,7 +176,7 @@ impl Future for Sleeping {
             return Poll::Ready(());
         }
         if is_first {
-            CHANGED.notify_one();
+            timer.changed.notify_one();
         }
         Poll::Pending
     }
@@ -121,33 +184,11 @@ impl Future for Sleeping {
 
 impl Drop for Sleeping {
     fn drop(&mut self) {
-        let waker = self.key.and_then(|key| queue().sleeping.remove(&key));
+        let own = self
+            .place
+            .filter(|(timer, _)| timer.process == std::process::id());
+        let waker = own.and_then(|(timer, key)| timer.queue().sleeping.remove(&key));
         drop(waker);
-    }
-}
-
-/// Wakes all whose time is over, for ever.
-fn wake() {
-    let mut queue = queue();
-    loop {
-        let now = Instant::now();
-        let Some(&(end, _)) = queue.sleeping.keys().next() else {
-            queue = CHANGED.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            continue;
-        };
-        if end > now {
-            let waited = CHANGED.wait_timeout(queue, end - now);
-            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
-            continue;
-        }
-        let waker = queue.sleeping.pop_first();
-        drop(queue);
-        if let Some((_, waker)) = waker {
-            // A waker that panics must not end the thread that others wait for.
-            let woken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
-            drop(woken);
-        }
-        queue = self::queue();
     }
 }
 
@@ -196,7 +237,8 @@ mod tests {
             sleeper.join().unwrap();
         }
         drop(long);
-        let left = queue()
+        let left = ProcessTimer::get()
+            .queue()
             .sleeping
             .keys()
             .filter(|key| key.0 > start + Duration::from_secs(1800))
