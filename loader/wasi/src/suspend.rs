@@ -208,10 +208,18 @@ fn with_memory<T: 'static, W: WasiView, R>(
 
 /// Looks at streams as a function does that can wait for them.
 fn suspending<R>(ctx: &mut WasiCtx, look: impl FnOnce(&mut WasiCtx) -> R) -> R {
+    /// Takes the note back, also when a stream of the host panics.
+    struct Suspends<'a>(&'a mut WasiCtx);
+
+    impl Drop for Suspends<'_> {
+        fn drop(&mut self) {
+            self.0.suspends = false;
+        }
+    }
+
     ctx.suspends = true;
-    let result = look(ctx);
-    ctx.suspends = false;
-    result
+    let suspends = Suspends(ctx);
+    look(&mut *suspends.0)
 }
 
 /// Whether a call was answered with `AGAIN`, and is to be made again when the stream is ready.
@@ -283,4 +291,21 @@ async fn ready<T: 'static, W: WasiView>(
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn a_stream_that_panics_changes_nothing_for_later_calls() {
+        let mut ctx = crate::WasiCtxBuilder::new().build();
+        assert!(suspending(&mut ctx, |ctx| ctx.suspends));
+        let look = |ctx: &mut WasiCtx| assert!(!ctx.suspends, "a stream that panics");
+        let panicked = catch_unwind(AssertUnwindSafe(|| suspending(&mut ctx, look)));
+        assert!(panicked.is_err());
+        assert!(!ctx.suspends);
+    }
 }
