@@ -21,6 +21,9 @@ use crate::error::Error;
 /// for what a host loads in years.
 const MAX_TYPES: usize = 1 << 20;
 
+/// Maximum number of parameters and results of these types together: about a gigabyte of memory.
+const MAX_VALUES: usize = 1 << 24;
+
 /// A type that is kept for ever.
 pub(crate) struct Entry {
     pub(super) id: u64,
@@ -46,6 +49,8 @@ impl Entry {
 struct Registry {
     /// By id, without its mark.
     entries: Vec<&'static Entry>,
+    /// The parameters and results of all types.
+    values: usize,
     /// Types that parameters and results determine.
     plain: HashMap<FuncType, &'static Entry>,
     /// The first type of each other group.
@@ -94,12 +99,36 @@ impl Registry {
         entry
     }
 
+    /// Checks that types with so many parameters and results together can be added.
+    ///
+    /// # Errors
+    /// [`Error::Limit`].
+    fn check_room(&self, types: usize, values: usize) -> Result<(), Error> {
+        let of_types = self.entries.len() + self.plain.len() + types;
+        let of_values = self.values + values;
+        let (what, wanted, limit) = if of_types > MAX_TYPES {
+            let what = "types that modules of this process refer to";
+            (what, of_types, MAX_TYPES)
+        } else if of_values > MAX_VALUES {
+            let what = "parameters and results of types that modules of this process refer to";
+            (what, of_values, MAX_VALUES)
+        } else {
+            return Ok(());
+        };
+        Err(Error::Limit {
+            what,
+            wanted: wanted as u64,
+            limit: limit as u64,
+        })
+    }
+
     /// The entry of a type that parameters and results determine.
     fn plain(&mut self, ty: &FuncType) -> ConcreteFunc {
         if let Some(known) = self.plain.get(ty) {
             return ConcreteFunc(known);
         }
         let entry = self.add(ty.own_id(), None);
+        self.values += ty.types.len();
         entry.ty.get_or_init(|| ty.clone());
         self.plain.insert(ty.clone(), entry);
         ConcreteFunc(entry)
@@ -134,6 +163,7 @@ impl Registry {
                 member.params.iter().map(value),
                 member.results.iter().map(value),
             );
+            self.values += ty.types.len();
             this.0.ty.get_or_init(|| ty.with_identity(*this));
         }
         let entries: Box<[_]> = entries.into();
@@ -190,14 +220,10 @@ pub(crate) fn types_of(artifact: &Artifact<'_>) -> Result<Box<[ConcreteFunc]>, E
     while types.len() < count {
         let first = types.len() as u32;
         let (_, len) = artifact.type_group(first);
-        let present = registry.entries.len() + registry.plain.len();
-        if present + len as usize > MAX_TYPES {
-            return Err(Error::Limit {
-                what: "types that modules of this process refer to",
-                wanted: present as u64 + u64::from(len),
-                limit: MAX_TYPES as u64,
-            });
-        }
+        let group = artifact.signatures().get(first as usize..).unwrap_or(&[]);
+        let group = group.iter().take(len as usize);
+        let values = group.map(|s| s.params as usize + s.results as usize).sum();
+        registry.check_room(len as usize, values)?;
         let is_single = len == 1 && artifact.type_record(first).is_none();
         let signature = artifact.signature(first);
         let is_plain = is_single
@@ -261,4 +287,28 @@ pub(super) fn own_id(params: &[ValType], results: &[ValType]) -> Option<u64> {
     }
     let (params, results) = plain[..params.len() + results.len()].split_at(params.len());
     signature::type_id(params, results)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Types are kept for ever, so modules cannot add any number of long ones.
+    #[test]
+    fn long_types_use_up_the_room_before_many_do() {
+        let mut registry = Registry::default();
+        let long = FuncType::of([ValType::I32; 1000], [ValType::I64; 1000]);
+        registry.plain(&long);
+        registry.plain(&long);
+        assert_eq!(registry.values, 2000);
+        assert!(registry.check_room(1000, MAX_VALUES - 2000).is_ok());
+        assert!(registry.check_room(MAX_TYPES - 2, 0).is_ok());
+        for (types, values, expected) in [
+            (1, MAX_VALUES, "parameters and results"),
+            (MAX_TYPES, 0, "types that modules"),
+        ] {
+            let error = registry.check_room(types, values).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
 }
