@@ -128,7 +128,8 @@ impl<U: FileSystem, L: FileSystem> Overlay<U, L> {
         let mut piece = vec![0; PIECE];
         let mut at = 0;
         loop {
-            let n = from.read_at(&mut piece, at)?;
+            // An implementation may say anything.
+            let n = from.read_at(&mut piece, at)?.min(PIECE);
             if n == 0 {
                 return Ok(());
             }
@@ -136,7 +137,7 @@ impl<U: FileSystem, L: FileSystem> Overlay<U, L> {
             while written < n {
                 match to.write_at(&piece[written..n], at + written as u64)? {
                     0 => return Err(Errno::NOSPC),
-                    more => written += more,
+                    more => written += more.min(n - written),
                 }
             }
             at += n as u64;
@@ -330,5 +331,55 @@ impl File for Lower {
             ino: found.ino | LOWER,
             ..found
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::MemoryFs;
+
+    /// A file system with one file, which says that it has read and written more than it was asked.
+    struct Boaster;
+
+    impl FileSystem for Boaster {
+        fn stat(&self, path: &str) -> Result<Stat, Errno> {
+            match path {
+                "" => Ok(Stat::new(FileKind::Directory, 0)),
+                "file" => Ok(Stat::new(FileKind::File, 10)),
+                _ => Err(Errno::NOENT),
+            }
+        }
+
+        fn open(&self, _: &str, _: OpenOptions) -> Result<Box<dyn File>, Errno> {
+            Ok(Box::new(Self))
+        }
+
+        fn read_dir(&self, _: &str) -> Result<Vec<DirEntry>, Errno> {
+            Ok(Vec::new())
+        }
+    }
+
+    impl File for Boaster {
+        fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<usize, Errno> {
+            bytes.fill(b'x');
+            Ok(if offset == 0 { usize::MAX } else { 0 })
+        }
+
+        fn stat(&self) -> Result<Stat, Errno> {
+            Ok(Stat::new(FileKind::File, 10))
+        }
+    }
+
+    #[test]
+    fn a_file_that_says_it_has_read_more_than_there_is_room_for_is_copied() {
+        let upper = MemoryFs::new(1 << 20);
+        let overlay = Overlay::new(upper.clone(), Boaster);
+        let options = OpenOptions {
+            write: true,
+            ..OpenOptions::default()
+        };
+        overlay.open("file", options).unwrap();
+        assert_eq!(upper.read("file").unwrap(), [b'x'; PIECE]);
     }
 }
