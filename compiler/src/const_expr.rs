@@ -227,7 +227,6 @@ fn constant(bits: u128) -> ConstInstr {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     fn expr(instrs: &[ConstInstr]) -> ConstExpr {

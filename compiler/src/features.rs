@@ -87,6 +87,9 @@ impl Module<'_> {
                 used |= WasmFeatures::FUNCTION_REFERENCES;
             }
         }
+        for element in self.elements.values() {
+            used |= element.features;
+        }
         used |= self.of_expressions();
         let mut note =
             |is_used: bool, feature| used.set(feature, is_used || used.contains(feature));
@@ -140,9 +143,6 @@ impl Module<'_> {
             if let ElementItems::Expressions(items) = &element.items {
                 items.iter().for_each(&mut add);
             }
-        }
-        for element in self.elements.values() {
-            used |= element.features;
         }
         used
     }

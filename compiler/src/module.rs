@@ -249,7 +249,7 @@ impl Facts {
 }
 
 impl Module<'_> {
-    /// Whether a signature's type is another one's, or has it above itself.
+    /// Whether the type `sub` is the type `of`, or `of` is one of its supertypes.
     pub(crate) fn is_subtype(&self, sub: SigIndex, of: SigIndex) -> bool {
         let above = |index: &SigIndex| self.signatures[*index].kind?.supertype;
         std::iter::successors(Some(sub), above).any(|index| index == of)

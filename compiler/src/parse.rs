@@ -173,7 +173,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Adds the types of a recursive group, which is a known one if its structure is.
+    /// Adds the types of a recursive group. If a group with the same structure is known, the types
+    /// are those of that group.
     fn group(&mut self, group: &RecGroup) -> Result<(), Error> {
         let module = &mut self.module;
         if group.is_explicit_rec_group() {

@@ -33,8 +33,7 @@
 //! | open an artifact that nobody else can write to | [`Module::open`] |
 //! | open an artifact that others can write to | [`Module::open_sealed`] |
 //! | open an artifact of which only the digest is known | [`Module::open_verified`] |
-//! | open an artifact that a trusted key has signed | `Module::open_signed` (feature `signatures`)
-//! |
+//! | open an artifact that trusted keys signed (feature `signatures`) | `Module::open_signed` |
 //! | use an artifact that a build script put into the executable | [`include_artifact!`] |
 //! | call a module by generated Rust types | [`include_bindings!`] |
 //! | define functions that modules import | [`Linker`], [`Func`] |
@@ -49,15 +48,14 @@
 //! | bound the memory and the tables of instances | [`Store::set_limits`], [`ResourceLimiter`] |
 //! | stop code that runs too long | [`InterruptHandle`], [`Store::set_epoch_deadline`] |
 //! | count what code does, and stop it at a bound | [`Store::set_fuel`] |
-//! | let host functions wait without blocking their thread (feature `async`) | [`Func`]'s,
-//! [`TypedFunc`]'s and [`Linker`]'s methods with `async` in their names |
+//! | let host functions wait, and block no thread (`async`) | [`Func`], [`Linker`]: `…_async` |
 //! | let instances find each other by name, and close them with an exit code | [`runtime`] |
 //! | take imports from elsewhere | [`Redirections`] |
-//! | learn why code stopped, and where | [`Error`], [`Trap`], [`WasmBacktrace`]; source lines:
-//! `precast-symbols` |
+//! | learn why code stopped, and where | [`Error`], [`Trap`], [`WasmBacktrace`] |
+//! | learn the source lines of a backtrace | the crate `precast-symbols` |
 //! | have names in the backtraces of stripped artifacts | [`Module::load_debug`] |
-//! | read and write numbers, texts and slices of a memory | [`Memory::read_number`],
-//! [`Memory::str`], [`Memory::slice`] |
+//! | read and write numbers of a memory | [`Memory::read_number`], [`Memory::write_number`] |
+//! | read texts and slices of a memory | [`Memory::str`], [`Memory::slice`] |
 //! | move here from Wasmtime or wazero | [`moving`] |
 //! | learn what the loader needs of its process, such as signals and stacks | [`hosts`] |
 //!

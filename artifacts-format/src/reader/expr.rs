@@ -118,9 +118,7 @@ impl Artifact<'_> {
             | ConstOpcode::I64Mul => false,
         }
     }
-}
 
-impl Artifact<'_> {
     /// Whether references to a function that exists are values of this type. The record of the
     /// function is read only if the type is that of a signature.
     fn is_func(&self, function: u32, ty: ValType) -> bool {

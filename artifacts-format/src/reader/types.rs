@@ -62,13 +62,11 @@ impl<'a> Artifact<'a> {
             }
     }
 
-    /// Whether the type of a signature is another one's, or has it above itself. The search ends at
-    /// the greatest depth, so that types that are not checked yet cannot make it long.
+    /// Whether the type of the signature `sub` is that of `of`, or has it as a supertype. The search
+    /// ends at the greatest depth, so that types that are not checked yet cannot make it long.
     fn descends(&self, sub: u32, of: u32) -> bool {
         let above = |signature: &u32| self.supertype(*signature);
-        let mut chain = std::iter::successors(Some(sub), above);
-        chain
-            .by_ref()
+        std::iter::successors(Some(sub), above)
             .take(MAX_DEPTH as usize + 1)
             .any(|signature| signature == of)
     }
@@ -139,8 +137,8 @@ impl<'a> Artifact<'a> {
         Ok(())
     }
 
-    /// Checks that each supertype is one: it is open for subtypes, and the parameters and results
-    /// match.
+    /// Checks that each type may have its supertype: the supertype is open for subtypes, and the
+    /// parameters and results match.
     fn check_supertypes(&self) -> Result<(), Error> {
         for (i, r) in self.type_records().iter().enumerate() {
             if r.supertype == NONE {

@@ -1,10 +1,9 @@
 //! Operators on ranges of linear memories, and on data segments.
 //!
 //! Ranges of a small constant length are read and written by code itself. Others are checked in
-//! machine code and then copied or filled by the loader's `memmove` and
-//! `memset`. Code calls these directly: they neither trap nor walk wasm frames, so they need no
-//! thunk. Code that epochs can interrupt calls other routines for long ranges, which work in pieces
-//! and can stop in between.
+//! machine code and then copied or filled by the loader's `memmove` and `memset`. Code calls these
+//! directly: they neither trap nor walk wasm frames, so they need no thunk. Code that epochs can
+//! interrupt calls other routines for long ranges, which work in pieces and can stop in between.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I8X16, I16, I32, I64};

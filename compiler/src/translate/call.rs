@@ -75,6 +75,11 @@ impl FuncTranslator<'_, '_> {
             return self.return_call(function.as_u32());
         }
         let (signature, code) = self.prepare_indirect(table, ty);
+        self.emit_return_call(signature, code);
+    }
+
+    /// Ends the function by a call of this code with the arguments in `args`.
+    fn emit_return_call(&mut self, signature: SigRef, code: Value) {
         let args = take(&mut self.args);
         self.listen_at_tail_call();
         self.args = args;
@@ -120,13 +125,7 @@ impl FuncTranslator<'_, '_> {
 
     pub(super) fn return_call_ref(&mut self, ty: u32) {
         let (signature, code) = self.prepare_ref(ty);
-        let args = take(&mut self.args);
-        self.listen_at_tail_call();
-        self.args = args;
-        self.builder
-            .ins()
-            .return_call_indirect(signature, code, &self.args);
-        self.reachable = false;
+        self.emit_return_call(signature, code);
     }
 
     /// Checks the reference of a call, unless its type has no null reference, and takes the

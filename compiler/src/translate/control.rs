@@ -86,13 +86,19 @@ impl Frame {
     /// The frame of a function as a whole. Its parameters are locals.
     pub(super) fn function(signature: SigIndex) -> Self {
         let ty = FrameType::Signature(signature);
+        let (checks, pending) = (Mark::START, Pending::default());
+        Self::new(FrameKind::Function, ty, 0, checks, pending)
+    }
+
+    /// A frame whose exceptions go to the function's caller.
+    fn new(kind: FrameKind, ty: FrameType, height: usize, checks: Mark, pending: Pending) -> Self {
         Self {
-            kind: FrameKind::Function,
+            kind,
             ty,
-            height: 0,
+            height,
             exit: None,
-            checks: Mark::START,
-            pending: Pending::default(),
+            checks,
+            pending,
             fuel: None,
             edges: Vec::new(),
             handler: None,
@@ -107,16 +113,10 @@ impl Frame {
         handler: Option<Block>,
         pending: Pending,
     ) -> Self {
+        let ty = FrameType::Signature(signature);
         Self {
-            kind: FrameKind::CompiledIn,
-            ty: FrameType::Signature(signature),
-            height,
-            exit: None,
-            checks,
-            pending,
-            fuel: None,
-            edges: Vec::new(),
             handler,
+            ..Self::new(FrameKind::CompiledIn, ty, height, checks, pending)
         }
     }
 }
@@ -298,27 +298,49 @@ impl FuncTranslator<'_, '_> {
         let depth = self.depth(relative_depth);
         let next = self.builder.create_block();
         let hint = self.hint();
-        if hint == Some(false) || self.fuel.is_some() {
-            // The target may be reached in other ways, which are not rare. So a cold block leads
-            // there from here. With fuel, a block does what only this way there has to do.
-            let bridge = self.builder.create_block();
-            if hint == Some(false) {
-                self.builder.set_cold_block(bridge);
-            }
-            self.builder.ins().brif(condition, bridge, &[], next, &[]);
-            self.bridge(bridge, depth);
-        } else {
-            let (target, count) = self.target(depth);
-            self.fill_block_args(count);
-            self.builder
-                .ins()
-                .brif(condition, target, &self.block_args, next, &[]);
-        }
+        self.branch_if(condition, true, depth, next, hint == Some(false));
         if hint == Some(true) {
             self.builder.set_cold_block(next);
         }
         self.builder.seal_block(next);
         self.builder.switch_to_block(next);
+    }
+
+    /// Branches to a frame if a condition is zero or not, as `wanted` says, and goes on in `next`
+    /// otherwise.
+    fn branch_if(
+        &mut self,
+        condition: Value,
+        wanted: bool,
+        depth: usize,
+        next: Block,
+        is_cold: bool,
+    ) {
+        // The target may be reached in other ways, which are not rare. So a cold block leads there
+        // from here. With fuel, a block does what only this way there has to do.
+        let bridge = (is_cold || self.fuel.is_some()).then(|| self.builder.create_block());
+        let target = match bridge {
+            Some(bridge) => {
+                self.block_args.clear();
+                bridge
+            }
+            None => {
+                let (target, count) = self.target(depth);
+                self.fill_block_args(count);
+                target
+            }
+        };
+        let (args, ins) = (&self.block_args, self.builder.ins());
+        match wanted {
+            true => ins.brif(condition, target, args, next, &[]),
+            false => ins.brif(condition, next, &[], target, args),
+        };
+        if let Some(bridge) = bridge {
+            if is_cold {
+                self.builder.set_cold_block(bridge);
+            }
+            self.bridge(bridge, depth);
+        }
     }
 
     /// Whether the module says of the branch that is being translated that it is likely or unlikely
@@ -335,17 +357,7 @@ impl FuncTranslator<'_, '_> {
         let reference = self.pop();
         let depth = self.depth(relative_depth);
         let next = self.builder.create_block();
-        if self.fuel.is_some() {
-            let bridge = self.builder.create_block();
-            self.builder.ins().brif(reference, next, &[], bridge, &[]);
-            self.bridge(bridge, depth);
-        } else {
-            let (target, count) = self.target(depth);
-            self.fill_block_args(count);
-            self.builder
-                .ins()
-                .brif(reference, next, &[], target, &self.block_args);
-        }
+        self.branch_if(reference, false, depth, next, false);
         self.builder.seal_block(next);
         self.builder.switch_to_block(next);
         self.push(reference);
@@ -356,17 +368,7 @@ impl FuncTranslator<'_, '_> {
         let depth = self.depth(relative_depth);
         let reference = self.peek();
         let next = self.builder.create_block();
-        if self.fuel.is_some() {
-            let bridge = self.builder.create_block();
-            self.builder.ins().brif(reference, bridge, &[], next, &[]);
-            self.bridge(bridge, depth);
-        } else {
-            let (target, count) = self.target(depth);
-            self.fill_block_args(count);
-            self.builder
-                .ins()
-                .brif(reference, target, &self.block_args, next, &[]);
-        }
+        self.branch_if(reference, true, depth, next, false);
         self.pop();
         self.builder.seal_block(next);
         self.builder.switch_to_block(next);
@@ -433,17 +435,10 @@ impl FuncTranslator<'_, '_> {
 
     /// Tracks the nesting of a block that is never reached.
     pub(super) fn open_dead(&mut self) {
-        self.control.push(Frame {
-            kind: FrameKind::Dead,
-            ty: FrameType::Empty,
-            height: self.stack.len(),
-            exit: None,
-            checks: self.caches.checks.mark(),
-            pending: self.pending(),
-            fuel: None,
-            edges: Vec::new(),
-            handler: None,
-        });
+        let (checks, pending) = (self.caches.checks.mark(), self.pending());
+        let (kind, ty, height) = (FrameKind::Dead, FrameType::Empty, self.stack.len());
+        let frame = Frame::new(kind, ty, height, checks, pending);
+        self.control.push(frame);
     }
 
     /// Opens a block whose parameters are on the operand stack.
@@ -454,16 +449,10 @@ impl FuncTranslator<'_, '_> {
             FrameKind::Try { pad } => Some(pad),
             _ => self.handler(),
         };
+        let (checks, pending) = (self.caches.checks.mark(), self.pending());
         self.control.push(Frame {
-            kind,
-            ty,
-            height,
-            exit: None,
-            checks: self.caches.checks.mark(),
-            pending: self.pending(),
-            fuel: None,
-            edges: Vec::new(),
             handler,
+            ..Frame::new(kind, ty, height, checks, pending)
         });
     }
 

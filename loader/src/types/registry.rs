@@ -39,7 +39,7 @@ impl Entry {
         self.ty.get_or_init(|| FuncType::of([], []))
     }
 
-    /// Whether this type has the other one above itself.
+    /// Whether the other type is a supertype of this one.
     pub(super) fn is_below(&self, other: &'static Entry) -> bool {
         self.above.iter().any(|above| std::ptr::eq(*above, other))
     }
@@ -84,6 +84,11 @@ enum Type {
 }
 
 impl Registry {
+    /// The entry with an id that is not a type itself.
+    fn entry(&self, id: u64) -> Option<&'static Entry> {
+        self.entries.get((id ^ INTERNED_TYPE_ID) as usize).copied()
+    }
+
     fn add(&mut self, id: Option<u64>, above: Option<ConcreteFunc>) -> &'static Entry {
         let supertypes = above.iter().flat_map(|ConcreteFunc(entry)| {
             std::iter::once(*entry).chain(entry.above.iter().copied())
@@ -189,20 +194,24 @@ pub(super) fn concrete(ty: &FuncType) -> ConcreteFunc {
 /// The type with an id that is not a type itself.
 pub(super) fn of_id(id: u64) -> Option<ConcreteFunc> {
     let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
-    let entry = registry.entries.get((id ^ INTERNED_TYPE_ID) as usize);
-    entry.map(|entry| ConcreteFunc(entry))
+    registry.entry(id).map(ConcreteFunc)
 }
 
-/// Whether the type with the id `found` is the one with the id `expected`, or has it above itself.
+/// Whether the type with the id `found` is the one with the id `expected`, or has it as a
+/// supertype.
 pub(crate) fn is_subtype(found: u64, expected: u64) -> bool {
+    if found == expected {
+        return true;
+    }
     // A type that is its own id has neither supertypes nor subtypes.
-    let both = found & expected & INTERNED_TYPE_ID != 0;
-    found == expected
-        || both
-            && match (of_id(found), of_id(expected)) {
-                (Some(found), Some(expected)) => found.0.is_below(expected.0),
-                _ => false,
-            }
+    if found & expected & INTERNED_TYPE_ID == 0 {
+        return false;
+    }
+    let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
+    match (registry.entry(found), registry.entry(expected)) {
+        (Some(found), Some(expected)) => found.is_below(expected),
+        _ => false,
+    }
 }
 
 /// The types of all signatures of an artifact that was checked, if it

@@ -54,6 +54,22 @@ pub(crate) struct RawValues<'a> {
     pub(crate) values: *const ValRaw,
 }
 
+impl<'a> RawValues<'a> {
+    fn new(
+        core: &'a StoreCore,
+        instance: &'a InstanceData,
+        function: u32,
+        values: *const ValRaw,
+    ) -> Self {
+        Self {
+            core,
+            module: &instance.module,
+            function,
+            values,
+        }
+    }
+}
+
 /// A listener and what it was told of.
 pub(crate) struct Listeners {
     listener: Box<dyn Listen>,
@@ -182,24 +198,14 @@ pub(crate) unsafe extern "C" fn function_before(
     // through a thunk, which noted the frame of the function.
     unsafe {
         tell(vmctx, |this, core, instance| {
-            let Listeners {
-                listener,
-                active,
-                ended_entry: _,
-            } = this;
+            let (listener, active) = (&mut this.listener, &mut this.active);
             active.push(Active {
                 module: NonNull::from(&*instance.module),
                 function,
                 fp: core.vm.exit_fp,
                 entry_fp: core.vm.entry_fp,
             });
-            let params = RawValues {
-                core,
-                module: &instance.module,
-                function,
-                values: params,
-            };
-            listener.before(active, &params);
+            listener.before(active, &RawValues::new(core, instance, function, params));
         });
     }
 }
@@ -213,11 +219,7 @@ pub(crate) unsafe extern "C" fn function_after(
     // SAFETY: as for `function_before`.
     unsafe {
         tell(vmctx, |this, core, instance| {
-            let Listeners {
-                listener,
-                active,
-                ended_entry: _,
-            } = this;
+            let (listener, active) = (&mut this.listener, &mut this.active);
             let fp = core.vm.exit_fp;
             // A listener that was set after the function had begun was not told of it.
             if active
@@ -228,12 +230,8 @@ pub(crate) unsafe extern "C" fn function_after(
             }
             let keep = active.len() - 1;
             let ended = Ended { active, keep };
-            let results = (!results.is_null()).then_some(RawValues {
-                core,
-                module: &instance.module,
-                function,
-                values: results,
-            });
+            let results =
+                (!results.is_null()).then(|| RawValues::new(core, instance, function, results));
             listener.after(ended.active, results.as_ref());
         });
     }

@@ -145,21 +145,18 @@ pub(crate) fn fd_readdir(
     } else {
         0
     };
-    let new = |listing: &mut Option<Listing>| {
-        if is_new {
-            *listing = None;
-        }
-        listing.is_none()
-    };
+    // The former listing is dropped before the new one is made.
     let listing = match &mut ctx.descriptors.get_mut(fd)?.kind {
         Kind::MountedDir(dir) => {
-            if new(&mut dir.listing) {
+            if is_new {
+                dir.listing = None;
                 dir.listing = Some(Listing::of_mounted(dir, room)?);
             }
             &dir.listing
         }
         Kind::Dir(dir) => {
-            if new(&mut dir.listing) {
+            if is_new {
+                dir.listing = None;
                 dir.listing = Some(Listing::new(&dir.dir, room)?);
             }
             &dir.listing
