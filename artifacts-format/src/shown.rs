@@ -3,8 +3,8 @@
 //! The author of a module chooses its names, which may hold escape sequences that a terminal obeys,
 //! line breaks that forge lines of a backtrace, and marks that change the direction of the text
 //! after them. This module is the one rule for all such text, applied wherever it gets into a
-//! message, a listing or a log. What programs read (names of frames and exports, JSON, symbols) is
-//! not escaped.
+//! message, a listing or a log. What programs read (names of frames and exports, symbols) is not
+//! escaped, and JSON escapes by its own rules.
 
 use core::fmt::{self, Write};
 

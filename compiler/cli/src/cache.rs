@@ -208,12 +208,12 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         (Command::Pin { entries }, Some(cache)) => pin(cache, entries, true)?,
         (Command::Unpin { entries }, Some(cache)) => pin(cache, entries, false)?,
     };
-    let mut out = io::stdout().lock();
-    if args.json {
-        writeln!(out, "{value:#}")?;
+    let text = if args.json {
+        crate::json::text(&value)
     } else {
-        out.write_all(text.as_bytes())?;
-    }
+        text
+    };
+    io::stdout().write_all(text.as_bytes())?;
     Ok(code)
 }
 

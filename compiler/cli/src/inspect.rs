@@ -43,7 +43,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     }
     let report = Report::new(&artifact)?;
     let text = if args.json {
-        format!("{:#}\n", report.json())
+        crate::json::text(&report.json())
     } else {
         report.text(&args.file.display().to_string())
     };

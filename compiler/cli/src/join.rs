@@ -71,10 +71,7 @@ pub(crate) fn inspect(bytes: &[u8], as_json: bool) -> Result<Option<String>> {
             .map_err(|_| anyhow!("a string takes any text"))?;
     }
     if as_json {
-        text = format!(
-            "{:#}\n",
-            json!({ "file_size": bytes.len(), "variants": list })
-        );
+        text = crate::json::text(&json!({ "file_size": bytes.len(), "variants": list }));
     }
     Ok(Some(text))
 }

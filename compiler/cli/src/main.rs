@@ -20,6 +20,7 @@ mod exposure;
 mod files;
 mod inspect;
 mod join;
+mod json;
 mod key;
 mod limits;
 mod objdump;

@@ -78,7 +78,7 @@ pub(crate) fn explain<T: 'static>(
     }
     if as_json {
         let value = json!({ "imports": imports, "unmatched_redirections": unmatched });
-        text = format!("{value:#}\n");
+        text = crate::json::text(&value);
     }
     io::stdout().write_all(text.as_bytes())?;
     Ok(())

@@ -340,7 +340,7 @@ fn completions_for_shells() {
 #[test]
 fn hostile_names_are_written_out() {
     let dir = Dir::new();
-    let name = r"x\1b[31m\n   1: f\u{202e}";
+    let name = r"x\1b[31m\u{9b}2J\n   1: f\u{202e}";
     let text = format!(
         r#"(module $"m{name}" (import "i{name}" "j{name}" (func))
             (func $"f{name}" (export "e{name}") (unreachable)))"#
@@ -367,7 +367,7 @@ fn hostile_names_are_written_out() {
         );
     }
     let inspected = dir.precast(&["inspect", "hostile.precast"]).stdout();
-    let shown = r"x\u{1b}[31m\u{a}   1: f\u{202e}";
+    let shown = r"x\u{1b}[31m\u{9b}2J\u{a}   1: f\u{202e}";
     for start in ["m", "i", "j", "e"] {
         assert!(
             inspected.contains(&format!("{start}{shown}")),
@@ -377,8 +377,10 @@ fn hostile_names_are_written_out() {
     let json = dir
         .precast(&["inspect", "--json", "hostile.precast"])
         .stdout();
+    assert!(!json.contains(|c: char| c != '\n' && c.is_control()));
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json["exports"][0]["name"], "ex\u{1b}[31m\n   1: f\u{202e}");
+    let name = "ex\u{1b}[31m\u{9b}2J\n   1: f\u{202e}";
+    assert_eq!(json["exports"][0]["name"], name);
 }
 
 #[test]
