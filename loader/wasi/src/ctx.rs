@@ -1,5 +1,7 @@
 //! [`WasiCtx`], which holds what a guest is given, and its builder.
 
+mod error;
+
 use std::io::{Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -23,71 +25,7 @@ use crate::suspend::{AsyncInput, AsyncOutput};
 use crate::timer::Timer;
 use crate::types::Rights;
 
-/// What [`WasiCtxBuilder`] refuses to give a guest, and why.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// An argument contains a NUL byte.
-    #[error("argument {index} has a NUL byte: {arg:?}; arguments end at the first NUL")]
-    Arg {
-        /// The index of the argument, from 0.
-        index: usize,
-        /// The argument.
-        arg: String,
-    },
-    /// An environment variable has a name or value that no environment can hold.
-    #[error("environment variable {key:?}: {what}")]
-    Env {
-        /// The name of the variable.
-        key: String,
-        /// What is wrong with the variable.
-        what: &'static str,
-    },
-    /// A directory cannot be opened.
-    #[error("cannot open directory {} for the guest's {guest:?}", host.display())]
-    Preopen {
-        /// The host's directory.
-        host: PathBuf,
-        /// The guest's name for the directory.
-        guest: String,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// The guest's name for a directory is not a valid path.
-    #[error("the guest's name {guest:?} of directory {}: {what}", host.display())]
-    GuestPath {
-        /// The host's directory.
-        host: PathBuf,
-        /// The guest's name for the directory.
-        guest: String,
-        /// What is wrong with the name.
-        what: &'static str,
-    },
-    /// The guest's name for a mounted file system is not a valid path.
-    #[error("the guest's name {guest:?} of a file system: {what}")]
-    MountPath {
-        /// The guest's name for the file system.
-        guest: String,
-        /// What is wrong with the name.
-        what: &'static str,
-    },
-    /// The files to protect could not be found out.
-    #[error("cannot protect {} from the guest", path.display())]
-    Protect {
-        /// The file or directory to protect.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// The guest has more directories than there are descriptors.
-    #[error("{wanted} preopened directories, at most {limit} are possible")]
-    TooManyPreopens {
-        /// How many directories were given.
-        wanted: usize,
-        /// How many directories a guest can have at most.
-        limit: usize,
-    },
-}
+pub use error::ConfigError;
 
 /// What a guest may do with a directory and everything in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

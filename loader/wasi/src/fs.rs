@@ -377,3 +377,12 @@ fn host_path(path: &str) -> Result<String, Errno> {
     }
     Ok(names.join("/"))
 }
+
+/// Reads from an offset of a file's content, and returns how many bytes.
+fn read_at(content: &[u8], bytes: &mut [u8], offset: u64) -> usize {
+    let start = usize::try_from(offset).unwrap_or(usize::MAX);
+    let rest = content.get(start..).unwrap_or(&[]);
+    let n = rest.len().min(bytes.len());
+    bytes[..n].copy_from_slice(&rest[..n]);
+    n
+}

@@ -126,15 +126,10 @@ pub fn add_to_linker_async<T: Send + 'static, W: WasiView + 'static>(
         "fd_read",
         move |mut caller: Caller<'_, T>, (fd, buffers, count, read): (u32, u32, u32, u32)| {
             Box::new(async move {
-                loop {
-                    let done = with_memory(&mut caller, get, "fd_read", |access, memory| {
-                        fd::fd_read(access, memory, fd, buffers, count, read)
-                    })?;
-                    if !goes_on_later(&mut caller, get, fd, done) {
-                        return Ok(status(done));
-                    }
-                    ready(&mut caller, get, &[fd], None).await;
-                }
+                repeated(&mut caller, get, "fd_read", fd, |access, memory| {
+                    fd::fd_read(access, memory, fd, buffers, count, read)
+                })
+                .await
             }) as Waiting<'_>
         },
     )?;
@@ -143,15 +138,10 @@ pub fn add_to_linker_async<T: Send + 'static, W: WasiView + 'static>(
         "fd_write",
         move |mut caller: Caller<'_, T>, (fd, buffers, count, written): (u32, u32, u32, u32)| {
             Box::new(async move {
-                loop {
-                    let done = with_memory(&mut caller, get, "fd_write", |mut access, memory| {
-                        access.with(|ctx| fd::fd_write(ctx, memory, fd, buffers, count, written))
-                    })?;
-                    if !goes_on_later(&mut caller, get, fd, done) {
-                        return Ok(status(done));
-                    }
-                    ready(&mut caller, get, &[fd], None).await;
-                }
+                repeated(&mut caller, get, "fd_write", fd, |mut access, memory| {
+                    access.with(|ctx| fd::fd_write(ctx, memory, fd, buffers, count, written))
+                })
+                .await
             }) as Waiting<'_>
         },
     )?;
@@ -191,6 +181,24 @@ pub fn add_to_linker_async<T: Send + 'static, W: WasiView + 'static>(
 }
 
 type Waiting<'a> = Box<dyn Future<Output = Result<i32, Error>> + Send + 'a>;
+
+/// Calls a function on a stream again whenever the stream is ready, for as long as the answer is
+/// that it is not.
+async fn repeated<T: 'static, W: WasiView>(
+    caller: &mut Caller<'_, T>,
+    get: impl Fn(&mut T) -> &mut W + Copy,
+    function: &'static str,
+    fd: u32,
+    call: impl Fn(Access<'_>, &mut GuestMemory<'_>) -> Result<()>,
+) -> Result<i32, Error> {
+    loop {
+        let done = with_memory(caller, get, function, &call)?;
+        if !goes_on_later(caller, get, fd, done) {
+            return Ok(status(done));
+        }
+        ready(caller, get, &[fd], None).await;
+    }
+}
 
 /// Calls a function with the guest's memory and context.
 fn with_memory<T: 'static, W: WasiView, R>(

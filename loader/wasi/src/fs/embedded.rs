@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::errno::{Errno, Result};
 use crate::fs::{
-    Creation, DirEntry, File, FileKind, FileSystem, OpenOptions, Stat, host_path, split,
+    Creation, DirEntry, File, FileKind, FileSystem, OpenOptions, Stat, host_path, read_at, split,
 };
 
 /// A read-only file system of files that are part of the program.
@@ -162,11 +162,7 @@ struct Handle {
 
 impl File for Handle {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<usize, Errno> {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let rest = self.bytes.get(start..).unwrap_or(&[]);
-        let n = rest.len().min(bytes.len());
-        bytes[..n].copy_from_slice(&rest[..n]);
-        Ok(n)
+        Ok(read_at(self.bytes, bytes, offset))
     }
 
     fn stat(&self) -> Result<Stat, Errno> {

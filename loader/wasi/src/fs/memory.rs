@@ -5,6 +5,8 @@
 //! the room for contents that was allocated, names, and a flat sum for each node. A file that has
 //! lost its last name is charged until its last handle is closed.
 
+mod file;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +17,7 @@ use crate::fs::{
     Creation, DirEntry, File, FileKind, FileSystem, OpenOptions, Stat, Times, host_path, is_in,
     split,
 };
+use file::{FileNode, Handle};
 
 /// What a file, a directory or a symbolic link takes besides contents and names, in bytes.
 const NODE: u64 = 256;
@@ -85,27 +88,6 @@ enum Node {
     File(Arc<FileNode>),
 }
 
-/// A file, which its names and its handles keep.
-struct FileNode {
-    ino: u64,
-    content: Mutex<Content>,
-    account: Arc<Account>,
-}
-
-struct Content {
-    bytes: Vec<u8>,
-    /// Bytes that are charged for `bytes`, which never grows beyond that.
-    charged: u64,
-    nlink: u64,
-    times: [Duration; 3],
-}
-
-impl Drop for FileNode {
-    fn drop(&mut self) {
-        self.account.release(NODE + self.content().charged);
-    }
-}
-
 impl MemoryFs {
     /// An empty file system that takes at most `limit` bytes of memory. While a file grows, its
     /// former contents are in memory once more.
@@ -170,12 +152,8 @@ impl MemoryFs {
     /// # Errors
     /// `NOENT`, `ISDIR`, `NOTDIR`; `INVAL` for a path with `.` or `..`.
     pub fn read(&self, path: &str) -> Result<Vec<u8>, Errno> {
-        let tree = self.tree();
-        match tree.node(&host_path(path)?)?.1 {
-            Node::File(file) => Ok(file.content().bytes.clone()),
-            Node::Dir { .. } => Err(Errno::ISDIR),
-            Node::Link { .. } => Err(Errno::LOOP),
-        }
+        let file = self.file(&host_path(path)?)?;
+        Ok(file.content().bytes.clone())
     }
 
     fn tree(&self) -> MutexGuard<'_, Tree> {
@@ -204,18 +182,13 @@ impl MemoryFs {
         Ok(ino)
     }
 
-    fn new_file(&self, ino: u64, now: Duration) -> Arc<FileNode> {
-        let content = Content {
-            bytes: Vec::new(),
-            charged: 0,
-            nlink: 1,
-            times: [now; 3],
-        };
-        Arc::new(FileNode {
-            ino,
-            content: Mutex::new(content),
-            account: Arc::clone(&self.0.account),
-        })
+    /// The file with a path.
+    fn file(&self, path: &str) -> Result<Arc<FileNode>> {
+        match self.tree().node(path)?.1 {
+            Node::File(node) => Ok(Arc::clone(node)),
+            Node::Dir { .. } => Err(Errno::ISDIR),
+            Node::Link { .. } => Err(Errno::LOOP),
+        }
     }
 
     /// Drops a node that has lost a name.
@@ -324,7 +297,7 @@ impl FileSystem for MemoryFs {
         let mut file = None;
         if options.create != Creation::Never {
             let made = self.add(path, NODE, |ino| {
-                let new = self.new_file(ino, now);
+                let new = FileNode::new(ino, now, &self.0.account);
                 file = Some(Arc::clone(&new));
                 Node::File(new)
             });
@@ -335,11 +308,7 @@ impl FileSystem for MemoryFs {
         }
         let node = match file {
             Some(node) => node,
-            None => match self.tree().node(path)?.1 {
-                Node::File(node) => Arc::clone(node),
-                Node::Dir { .. } => return Err(Errno::ISDIR),
-                Node::Link { .. } => return Err(Errno::LOOP),
-            },
+            None => self.file(path)?,
         };
         let file = Handle {
             node,
@@ -497,127 +466,6 @@ fn set(own: &mut [Duration; 3], times: Times, now: Duration) {
     own[ACCESSED] = times.accessed.unwrap_or(own[ACCESSED]);
     own[MODIFIED] = times.modified.unwrap_or(own[MODIFIED]);
     own[CHANGED] = now;
-}
-
-impl FileNode {
-    fn content(&self) -> MutexGuard<'_, Content> {
-        self.content.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Content {
-    fn stat(&self, ino: u64) -> Stat {
-        stat(
-            FileKind::File,
-            ino,
-            self.nlink,
-            self.bytes.len() as u64,
-            self.times,
-        )
-    }
-
-    /// Makes room for `len` bytes: twice what there was, if the limit allows that.
-    fn reserve(&mut self, len: u64, account: &Account) -> Result<()> {
-        if len <= self.charged {
-            return Ok(());
-        }
-        let double = len.max(self.charged.saturating_mul(2));
-        let wanted = match account.charge(double - self.charged) {
-            Ok(()) => double,
-            Err(_) => {
-                account.charge(len - self.charged)?;
-                len
-            }
-        };
-        let more = usize::try_from(wanted)
-            .ok()
-            .map(|all| all - self.bytes.len());
-        if more.is_none_or(|more| self.bytes.try_reserve_exact(more).is_err()) {
-            account.release(wanted - self.charged);
-            return Err(Errno::NOMEM);
-        }
-        self.charged = wanted;
-        Ok(())
-    }
-
-    fn write(&mut self, bytes: &[u8], offset: u64, account: &Account) -> Result<usize> {
-        let end = offset.checked_add(bytes.len() as u64).ok_or(Errno::FBIG)?;
-        if bytes.is_empty() {
-            return Ok(0);
-        }
-        self.reserve(end, account)?;
-        let (start, end) = (offset as usize, end as usize);
-        if self.bytes.len() < end {
-            self.bytes.resize(end, 0);
-        }
-        self.bytes[start..end].copy_from_slice(bytes);
-        Ok(bytes.len())
-    }
-}
-
-/// An open file.
-struct Handle {
-    node: Arc<FileNode>,
-    fs: MemoryFs,
-    write: bool,
-}
-
-impl Handle {
-    /// Changes the content, and its times.
-    fn change<R>(&self, change: impl FnOnce(&mut Content, &Account) -> Result<R>) -> Result<R> {
-        if !self.write {
-            return Err(Errno::BADF);
-        }
-        let now = self.fs.now();
-        let mut content = self.node.content();
-        let result = change(&mut content, &self.node.account)?;
-        (content.times[MODIFIED], content.times[CHANGED]) = (now, now);
-        Ok(result)
-    }
-}
-
-impl File for Handle {
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<usize, Errno> {
-        let content = self.node.content();
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let rest = content.bytes.get(start..).unwrap_or(&[]);
-        let n = rest.len().min(bytes.len());
-        bytes[..n].copy_from_slice(&rest[..n]);
-        Ok(n)
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<usize, Errno> {
-        self.change(|content, account| content.write(bytes, offset, account))
-    }
-
-    fn append(&self, bytes: &[u8]) -> Result<usize, Errno> {
-        self.change(|content, account| content.write(bytes, content.bytes.len() as u64, account))
-    }
-
-    fn stat(&self) -> Result<Stat, Errno> {
-        Ok(self.node.content().stat(self.node.ino))
-    }
-
-    fn set_len(&self, len: u64) -> Result<(), Errno> {
-        self.change(|content, account| {
-            content.reserve(len, account)?;
-            let len = len as usize;
-            content.bytes.resize(len, 0);
-            // Half of the room may stay, for what is written next.
-            if len < content.bytes.capacity() / 2 {
-                content.bytes.shrink_to(len);
-                account.release(content.charged - len as u64);
-                content.charged = len as u64;
-            }
-            Ok(())
-        })
-    }
-
-    fn set_times(&self, times: Times) -> Result<(), Errno> {
-        let now = self.fs.now();
-        set(&mut self.node.content().times, times, now);
-        Ok(())
-    }
 }
 
 impl std::fmt::Debug for MemoryFs {
