@@ -6,37 +6,29 @@
 //! the translator sees only valid code. If several functions are invalid, the error is about the
 //! first of them, whatever the number of threads.
 
+mod bodies;
 mod types;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
-use cranelift_entity::{EntityRef, EntitySet, PrimaryMap};
+use cranelift_entity::PrimaryMap;
 use wasmparser::{
-    DataKind, Encoding, ExternalKind, FuncToValidate, FuncValidatorAllocations, FunctionBody,
-    KnownCustom, Name, NameSectionReader, Operator, OperatorsReader, OperatorsReaderAllocations,
-    Parser, Payload, RecGroup, RefType, TableInit, TypeRef, ValidPayload, Validator,
-    ValidatorResources, WasmFeatures,
+    DataKind, Encoding, ExternalKind, KnownCustom, Name, NameSectionReader, Parser, Payload,
+    RecGroup, RefType, TableInit, TypeRef, ValidPayload, Validator, WasmFeatures,
 };
 
 use crate::Error;
 use crate::const_expr::ConstExpr;
 use crate::features::of_type;
-use crate::key::{
-    DataIndex, ElemIndex, FuncIndex, GlobalIndex, MemoryIndex, SigIndex, TableIndex, TagIndex,
-    TypeIndex,
-};
+use crate::key::{FuncIndex, GlobalIndex, MemoryIndex, SigIndex, TableIndex, TagIndex, TypeIndex};
 use crate::module::{
     Data, Element, ElementItems, ElementMode, Export, Extern, Facts, Global, Import, Memory,
     Module, Names, PAGE_SHIFT, Signature, Table,
 };
-use crate::operator::find_class;
 use crate::workers::Workers;
 
+use bodies::validate_bodies;
 use types::Types;
-
-/// Validating code is about this many times faster than compiling it.
-const FASTER: usize = 16;
 
 /// WebAssembly 2.0 and the other proposals that this compiler implements.
 pub(crate) fn features() -> WasmFeatures {
@@ -480,157 +472,6 @@ fn unexpected(what: &str) -> Error {
         proposal: "unknown".to_owned(),
         offset: 0,
         message: format!("found {what}"),
-    }
-}
-
-type Function<'a> = (FuncToValidate<ValidatorResources>, FunctionBody<'a>);
-
-/// Validates all function bodies and gathers what they refer to.
-fn validate_bodies(functions: &[Function<'_>], workers: Workers) -> Result<Facts, Error> {
-    let bytes = functions
-        .iter()
-        .map(|(_, body)| body.as_bytes().len())
-        .sum::<usize>();
-    let states = Mutex::new(Vec::<(Facts, Allocations)>::new());
-    workers.map(
-        functions,
-        bytes / FASTER,
-        &states,
-        |(facts, allocations), function| validate_body(function, facts, allocations),
-    )?;
-    let states = states.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let mut all = Facts::default();
-    for (facts, _) in states {
-        all.merge(facts);
-    }
-    Ok(all)
-}
-
-#[derive(Default)]
-struct Allocations {
-    validator: FuncValidatorAllocations,
-    reader: OperatorsReaderAllocations,
-}
-
-fn validate_body(
-    (function, body): &Function<'_>,
-    facts: &mut Facts,
-    allocations: &mut Allocations,
-) -> Result<(), Error> {
-    let function = FuncToValidate {
-        resources: function.resources.clone(),
-        index: function.index,
-        ty: function.ty,
-        features: function.features,
-    };
-    let mut validator = function.into_validator(std::mem::take(&mut allocations.validator));
-    let mut reader = body.get_binary_reader();
-    reader.set_features(validated(features()));
-    validator.read_locals(&mut reader)?;
-    for local in body.get_locals_reader()? {
-        facts.record_type(local?.1);
-    }
-    let mut reader =
-        OperatorsReader::new_with_allocs(reader, std::mem::take(&mut allocations.reader));
-    while !reader.eof() {
-        let (operator, offset) = reader.read_with_offset()?;
-        if let Operator::CallRef { .. } | Operator::ReturnCallRef { .. } = operator
-            && let Some(Some(wasmparser::ValType::Ref(ty))) = validator.get_operand_type(0)
-            && !ty.is_nullable()
-        {
-            // The cast is right: modules are below 4 GiB.
-            facts.non_null_calls.insert(offset as u32);
-        }
-        validator.op(offset, &operator)?;
-        if !facts.record(&operator) {
-            return Err(Error::Unsupported {
-                proposal: "gc".to_owned(),
-                offset,
-                message: format!("found {operator:?}"),
-            });
-        }
-    }
-    reader.finish()?;
-    allocations.validator = validator.into_allocations();
-    allocations.reader = reader.into_allocations();
-    Ok(())
-}
-
-impl Facts {
-    /// Records what a valid operator refers to. Returns false if the operator belongs to a proposal
-    /// that this compiler does not implement.
-    fn record(&mut self, operator: &Operator<'_>) -> bool {
-        let Some(class) = find_class(operator) else {
-            return false;
-        };
-        self.add_features(Some(class.feature));
-        self.record_types_of(operator);
-        match *operator {
-            Operator::CallIndirect {
-                type_index,
-                table_index,
-            }
-            | Operator::ReturnCallIndirect {
-                type_index,
-                table_index,
-            } => {
-                let table = TableIndex::from_u32(table_index);
-                self.indirect_calls
-                    .insert((table, TypeIndex::from_u32(type_index)));
-            }
-            Operator::CallRef { type_index } | Operator::ReturnCallRef { type_index } => {
-                self.ref_calls.insert(TypeIndex::from_u32(type_index));
-            }
-            Operator::TableGet { table }
-            | Operator::TableSet { table }
-            | Operator::TableFill { table } => {
-                self.tables_accessed.insert(TableIndex::from_u32(table));
-            }
-            Operator::TableGrow { table } => {
-                self.tables_accessed.insert(TableIndex::from_u32(table));
-                self.tables_grown.insert(TableIndex::from_u32(table));
-            }
-            Operator::TableCopy {
-                dst_table,
-                src_table,
-            } => {
-                self.tables_accessed.insert(TableIndex::from_u32(dst_table));
-                self.tables_accessed.insert(TableIndex::from_u32(src_table));
-            }
-            Operator::TableInit { elem_index, table } => {
-                self.tables_accessed.insert(TableIndex::from_u32(table));
-                self.elements_named.insert(ElemIndex::from_u32(elem_index));
-            }
-            Operator::ElemDrop { elem_index } => {
-                self.elements_named.insert(ElemIndex::from_u32(elem_index));
-            }
-            Operator::MemoryInit { data_index, .. } | Operator::DataDrop { data_index } => {
-                self.data_named.insert(DataIndex::from_u32(data_index));
-            }
-            Operator::RefFunc { function_index } => {
-                self.functions_referenced
-                    .insert(FuncIndex::from_u32(function_index));
-            }
-            _ => assert!(!class.has_facts, "{operator:?} is not recorded"),
-        }
-        true
-    }
-
-    fn merge(&mut self, other: Self) {
-        fn extend<K: EntityRef>(set: &mut EntitySet<K>, other: &EntitySet<K>) {
-            for key in other.iter() {
-                set.insert(key);
-            }
-        }
-        extend(&mut self.tables_accessed, &other.tables_accessed);
-        extend(&mut self.tables_grown, &other.tables_grown);
-        extend(&mut self.data_named, &other.data_named);
-        extend(&mut self.elements_named, &other.elements_named);
-        extend(&mut self.functions_referenced, &other.functions_referenced);
-        self.indirect_calls.extend(other.indirect_calls);
-        self.ref_calls.extend(other.ref_calls);
-        self.non_null_calls.extend(other.non_null_calls);
-        self.add_features(other.features);
     }
 }
 
