@@ -160,7 +160,7 @@ impl<'a> Artifact<'a> {
             if !good {
                 return Err(damaged(
                     at::<TypeRecord>(self.header.type_records, i),
-                    "a type's supertype is none: final, too deep, behind it, or of another form",
+                    "a type cannot have its supertype: final, too deep, not before it, or of another form",
                 ));
             }
         }
