@@ -115,7 +115,7 @@ promises! {
     /// Base of a memory that is not guarded and cannot grow: its maximum is its minimum.
     FixedMemoryBase: Instance, Valid,
         kept by "grow_memory" "MemoryEntity::release" "limits_fit",
-        broken by "loader::promises::memory::fixed_memories_cannot_grow"
+        broken by "loader::promises::lengths::fixed_memories_cannot_grow"
             "loader::promises::closing::memories_keep_base_and_length";
     /// Base of any other memory: growth moves it.
     MovingMemoryBase: UntilCall, Valid,
@@ -129,9 +129,9 @@ promises! {
     /// Length of a memory whose maximum is its minimum.
     FixedMemoryLen: Instance, Valid,
         kept by "grow_memory" "MemoryEntity::release" "limits_fit" "Instance::reset",
-        broken by "loader::promises::memory::a_reset_keeps_what_importers_expect"
-            "loader::promises::memory::fixed_memories_cannot_grow"
-            "loader::promises::memory::fixed_imports_get_fixed_memories"
+        broken by "loader::promises::lengths::a_reset_keeps_what_importers_expect"
+            "loader::promises::lengths::fixed_memories_cannot_grow"
+            "loader::promises::lengths::fixed_imports_get_fixed_memories"
             "loader::promises::closing::memories_keep_base_and_length";
     /// Length of a shared memory whose maximum is more than its minimum. Any thread that uses it
     /// may make it grow, at any moment. It never shrinks.
@@ -142,15 +142,15 @@ promises! {
     GrowingMemoryLen: UntilCall, Valid,
         kept by "MemoryEntity::grow" "MemoryEntity::release",
         broken by "loader::promises::memory::memories_move_and_grow_under_running_code"
-            "loader::promises::memory::last_indices_follow_the_length"
+            "loader::promises::lengths::last_indices_follow_the_length"
             "loader::promises::closing::memories_keep_base_and_length";
     /// Minimum length of a memory, as the module declares it that defines or imports the memory.
     /// The memory is never shorter, so accesses below the minimum need no check, and cannot fault.
     MemoryMinimum: Instance, Valid,
         kept by "MemoryEntity::new" "MemoryEntity::release" "limits_fit" "MemoryEntity::expect"
             "Instance::reset",
-        broken by "loader::promises::memory::memories_are_never_below_their_minimum"
-            "loader::promises::memory::a_reset_keeps_what_importers_expect";
+        broken by "loader::promises::lengths::memories_are_never_below_their_minimum"
+            "loader::promises::lengths::a_reset_keeps_what_importers_expect";
     /// Mask of a memory with 32-bit indices. It grows with the length, so both are read after the
     /// same calls; that of a shared memory never changes.
     MemoryMask: UntilCall, Valid,

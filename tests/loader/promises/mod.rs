@@ -8,6 +8,7 @@
 mod call;
 mod closing;
 mod global;
+mod lengths;
 mod memory;
 mod shared;
 mod store;
