@@ -4,7 +4,6 @@
 mod types;
 
 use precast_artifact::records::*;
-use precast_artifact::signature::type_id;
 use precast_artifact::writer::ArtifactBuilder;
 use precast_artifact::{
     Aligned, Artifact, Error, Feature, HEADER_OFFSET, Header, HeapType, RefType, Section, ValType,

@@ -155,7 +155,7 @@ impl Facts {
         true
     }
 
-    fn merge(&mut self, other: Self) {
+    pub(super) fn merge(&mut self, other: Self) {
         fn extend<K: EntityRef>(set: &mut EntitySet<K>, other: &EntitySet<K>) {
             for key in other.iter() {
                 set.insert(key);

@@ -298,7 +298,7 @@ impl FuncTranslator<'_, '_> {
                 thunk
             }
         };
-        // Who calls this in code that does not always run has loaded the count before that.
+        // In a cold block the count is loaded already, before the branch to it: see `unless_cold`.
         self.fuel_before_fork();
         self.save_fuel();
         self.args.clear();

@@ -3,7 +3,7 @@
 use precast_artifact::Strategy;
 use precast_artifact::abi::MASKED_OFFSET_LIMIT;
 use precast_loader::{Caller, Engine, Error, Func, Instance, Memory, MemoryType, Store, Trap};
-use precast_tests::{module, strategies, strategy_pairs, trap};
+use precast_tests::{module, strategies, strategy_pairs};
 
 use super::ways::{self, IMPORTS, WAYS, linker};
 

@@ -9,7 +9,7 @@ mod values;
 
 use std::fmt::Write;
 
-use super::world::{Function, Ty, constant};
+use super::world::{Function, Ty};
 use crate::Case;
 
 /// Nested statements.
