@@ -7,8 +7,8 @@ use std::task::Poll;
 
 use precast_artifact::Strategy;
 use precast_loader::{
-    Caller, Config, Engine, Error, ExternRef, Func, FuncType, Instance, InstancePre, Linker, Store,
-    StoreLimitsBuilder, Trap, V128, Val, ValType,
+    Caller, Config, Engine, Error, Extern, ExternRef, Func, FuncType, Instance, InstancePre,
+    Linker, Store, StoreLimitsBuilder, Trap, TypedFunc, V128, Val, ValType, WasmBacktrace,
 };
 use precast_tests::executor::{Pending, block_on, poll_once};
 use precast_tests::{module, strategies, trap};
@@ -422,6 +422,73 @@ fn a_panic_and_an_error_of_a_host_future_reach_the_poller() {
         let panic = std::panic::catch_unwind(call).unwrap_err();
         assert_eq!(panic.downcast_ref(), Some(&"in a future"));
         block_on(run.call_async(&mut store, 0)).unwrap();
+    }
+}
+
+/// Calls are active on several stacks: the host's own, and those of calls that can be suspended.
+#[test]
+fn a_backtrace_has_the_frames_of_all_stacks() {
+    type Traces = Vec<Vec<(String, bool)>>;
+    fn frames(trace: &WasmBacktrace) -> Vec<(String, bool)> {
+        let frames = trace.frames().iter();
+        frames
+            .map(|frame| {
+                let name = frame.func_name().unwrap();
+                (name.to_owned(), frame.is_called_by_host())
+            })
+            .collect()
+    }
+    fn next(caller: &mut Caller<'_, Traces>, left: i32) -> TypedFunc<i32, ()> {
+        let trace = frames(&WasmBacktrace::capture(&*caller));
+        caller.data_mut().push(trace);
+        let name = if left == 0 { "fail" } else { "f" };
+        let next = caller.get_export(name).and_then(Extern::into_func);
+        next.unwrap().typed(&*caller).unwrap()
+    }
+    // Of two calls, one asks a host function that can suspend, which calls the next function on the
+    // same stack. The other asks one that cannot, which makes a call on a stack of its own.
+    let wat = r#"(module
+        (import "h" "suspends" (func $suspends (param i32)))
+        (import "h" "blocks" (func $blocks (param i32)))
+        (func $f (export "f") (param i32)
+            (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
+            (if (i32.and (local.get 0) (i32.const 1))
+                (then (call $blocks (local.get 0)))
+                (else (call $suspends (local.get 0)))))
+        (func $fail (export "fail") (param i32) unreachable))"#;
+    for strategy in strategies() {
+        let pre = linked::<Traces>(&Config::new(), strategy, wat, |linker| {
+            linker
+                .func_wrap_async("h", "suspends", |mut caller, (left,): (i32,)| {
+                    Box::new(async move {
+                        Pending(1).await;
+                        next(&mut caller, left).call(&mut caller, left)
+                    })
+                })
+                .unwrap();
+            let blocks = |mut caller: Caller<'_, Traces>, left: i32| {
+                let next = next(&mut caller, left);
+                block_on(next.call_async(&mut caller, left))
+            };
+            linker.func_wrap("h", "blocks", blocks).unwrap();
+        });
+        // From the stack of the host, and from one of its own.
+        for (calls, on_fiber) in [(4, false), (5, true)] {
+            let (mut store, instance) = start(&pre, Traces::new());
+            let f = instance.get_typed_func::<i32, ()>(&mut store, "f").unwrap();
+            let error = match on_fiber {
+                true => block_on(f.call_async(&mut store, calls)),
+                false => f.call(&mut store, calls),
+            };
+            let all = |n| vec![("f".to_owned(), true); n];
+            let mut expected = all(calls as usize);
+            expected.insert(0, ("fail".to_owned(), true));
+            let error = error.unwrap_err();
+            assert_eq!(frames(error.backtrace().unwrap()), expected, "{strategy}");
+            let expected: Vec<_> = (1..=calls as usize).map(all).collect();
+            assert_eq!(*store.data(), expected);
+            assert!(WasmBacktrace::capture(&store).frames().is_empty());
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use precast_artifact::TrapCode;
 use super::ending::{Ending, RawFrames};
 use super::externrefs::Point;
 #[cfg(feature = "async")]
-use super::fiber::SUSPENDED;
+use super::fiber::{Fiber, SUSPENDED};
 use super::module::MappedModule;
 use super::store::StoreCore;
 use crate::arch;
@@ -268,11 +268,6 @@ impl SavedActivation {
         (pc, self.exit_fp, self.entry_fp)
     }
 
-    /// The activation around this one, or null.
-    pub(crate) fn outer(&self) -> *const Self {
-        self.outer
-    }
-
     /// # Safety
     /// `core` is valid.
     unsafe fn restore(&self, core: *mut StoreCore) {
@@ -286,6 +281,52 @@ impl SavedActivation {
             (*vm).entry_handler = self.entry_handler;
             (*vm).exit_fp = self.exit_fp;
             (*vm).exit_sp = self.exit_sp;
+        }
+    }
+}
+
+/// The activations of a store around the innermost one, from the inside out: those on its stack,
+/// then those on the stacks that run the fibers which are running.
+pub(crate) struct Around {
+    /// The next one on the same stack, or null.
+    next: *const SavedActivation,
+    /// The fiber whose stack that is, or null.
+    #[cfg(feature = "async")]
+    fiber: *const Fiber,
+}
+
+impl Around {
+    /// # Safety
+    /// `core` is valid, and no activation begins or ends while this is used.
+    pub(crate) unsafe fn of(core: *const StoreCore) -> Self {
+        // SAFETY: by this function's contract.
+        unsafe {
+            Self {
+                next: (*core).outer,
+                #[cfg(feature = "async")]
+                fiber: (*core).fibers.running(),
+            }
+        }
+    }
+}
+
+impl Iterator for Around {
+    type Item = *const SavedActivation;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // SAFETY: by the contract of `of`: what an activation has saved is on the stack for as long
+        // as it lasts, and so is a fiber that is running.
+        unsafe {
+            #[cfg(feature = "async")]
+            while self.next.is_null()
+                && let Some(fiber) = self.fiber.as_ref()
+            {
+                self.next = fiber.active_elsewhere();
+                self.fiber = fiber.around();
+            }
+            let found = self.next.as_ref()?;
+            self.next = found.outer;
+            Some(found)
         }
     }
 }
@@ -337,18 +378,18 @@ fn resolve(frames: &RawFrames, core: &StoreCore) -> WasmBacktrace {
 pub(crate) unsafe fn capture(core: &StoreCore) -> WasmBacktrace {
     // SAFETY: by this function's contract, the stored edges are those of the innermost activation.
     unsafe {
-        if !is_active(core) {
-            return WasmBacktrace::default();
-        }
-        let vm = &core.vm;
+        let (mut frames, around) = (RawFrames::EMPTY, Around::of(core));
+        let is_here = is_active(core);
         // The edges of a suspended call are those that its fiber keeps.
         #[cfg(feature = "async")]
-        if vm.entry_sp == SUSPENDED {
-            return WasmBacktrace::default();
+        let is_here = is_here && core.vm.entry_sp != SUSPENDED;
+        if is_here {
+            let vm = &core.vm;
+            let pc = *(vm.exit_sp as *const usize);
+            frames.walk(pc, vm.exit_fp, vm.entry_fp, false, around);
+        } else {
+            frames.walk_around(around);
         }
-        let pc = *(vm.exit_sp as *const usize);
-        let mut frames = RawFrames::EMPTY;
-        frames.walk(pc, vm.exit_fp, vm.entry_fp, false, core.outer);
         resolve(&frames, core)
     }
 }

@@ -9,7 +9,7 @@ use std::any::Any;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use super::activation::SavedActivation;
+use super::activation::Around;
 use crate::backtrace::{FrameInfo, WasmBacktrace};
 use crate::error::Error;
 
@@ -83,34 +83,42 @@ impl RawFrames {
     };
 
     /// Walks the frames from `pc` and `fp` to the entry trampoline whose frame pointer is
-    /// `entry_fp`, and those of the activations `outer` around this one. Allocates nothing.
+    /// `entry_fp`, and those of the activations `around` this one. Allocates nothing.
     ///
     /// # Safety
     /// `fp` is the frame pointer of the wasm function that contains `pc` (a return address unless
     /// `exact`), and the chain of frame pointers from there on reaches `entry_fp`. Machine code of
-    /// artifacts keeps frame pointers everywhere. `outer` is null or an activation that is not
-    /// over.
+    /// artifacts keeps frame pointers everywhere. The activations `around` are not over.
     pub(crate) unsafe fn walk(
         &mut self,
         pc: usize,
         fp: usize,
         entry_fp: usize,
         exact: bool,
-        outer: *const SavedActivation,
+        around: Around,
     ) {
         (self.len, self.truncated, self.exact) = (0, false, exact);
         (self.by_host, self.exnref) = (0, 0);
-        let mut outer = outer;
-        // SAFETY: by this function's contract; each activation notes the edges of its frames and
-        // the one around it.
+        // SAFETY: by this function's contract.
         unsafe {
             self.walk_activation(pc, fp, entry_fp);
-            while let Some(saved) = outer.as_ref()
-                && !self.truncated
-            {
-                let (pc, fp, entry_fp) = saved.frames();
+            self.walk_around(around);
+        }
+    }
+
+    /// Adds the frames of these activations.
+    ///
+    /// # Safety
+    /// They are not over.
+    pub(crate) unsafe fn walk_around(&mut self, around: Around) {
+        for saved in around {
+            if self.truncated {
+                return;
+            }
+            // SAFETY: by this function's contract; each activation notes the edges of its frames.
+            unsafe {
+                let (pc, fp, entry_fp) = (*saved).frames();
                 self.walk_activation(pc, fp, entry_fp);
-                outer = saved.outer();
             }
         }
     }

@@ -19,7 +19,7 @@ use std::ptr::NonNull;
 use precast_artifact::TrapCode;
 use precast_artifact::vm::{VmContextHeader, VmException, VmTag};
 
-use super::activation::raise;
+use super::activation::{Around, raise};
 use super::deadline;
 use super::ending::Ending;
 use super::externrefs::Point;
@@ -159,9 +159,8 @@ unsafe fn note_frames(core: *mut StoreCore, exnref: u64) {
     unsafe {
         let vm = &raw const (*core).vm;
         let (pc, fp) = (*((*vm).exit_sp as *const usize), (*vm).exit_fp);
-        (*core)
-            .frames
-            .walk(pc, fp, (*vm).entry_fp, false, (*core).outer);
+        let around = Around::of(core);
+        (*core).frames.walk(pc, fp, (*vm).entry_fp, false, around);
         (*core).frames.exnref = exnref;
     }
 }

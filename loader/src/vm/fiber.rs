@@ -127,6 +127,11 @@ impl Fibers {
         }
     }
 
+    /// The innermost fiber that is running, or null.
+    pub(super) fn running(&self) -> *const Fiber {
+        self.running
+    }
+
     /// Whether frames of the store are on other stacks than that of the innermost activation: on
     /// those that the pollers of the running fibers run on, or on those of suspended ones.
     pub(crate) fn are_nested(&self) -> bool {
@@ -198,6 +203,21 @@ pub(crate) struct Fiber {
     is_pinned: bool,
     is_cancelled: bool,
     is_done: bool,
+}
+
+impl Fiber {
+    /// While this fiber is running: the innermost activation on the stack of the poller, or null.
+    pub(super) fn active_elsewhere(&self) -> *const SavedActivation {
+        match self.elsewhere.is_active() {
+            true => &raw const self.elsewhere,
+            false => std::ptr::null(),
+        }
+    }
+
+    /// While this fiber is running: the fiber that the poller runs on, or null.
+    pub(super) fn around(&self) -> *const Self {
+        self.around
+    }
 }
 
 /// What is at the top of the stack of a call.

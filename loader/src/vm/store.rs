@@ -16,7 +16,7 @@ use std::sync::Arc;
 use precast_artifact::vm::{VmStoreContext, VmTag};
 use smallvec::SmallVec;
 
-use super::activation::SavedActivation;
+use super::activation::{Around, SavedActivation};
 use super::builtins::BUILTINS;
 use super::deadline::AskHost;
 use super::ending::{Ending, RawFrames};
@@ -261,8 +261,8 @@ impl StoreCore {
         }
         // SAFETY: by this function's contract.
         unsafe {
-            let outer = self.outer;
-            self.frames.walk(pc, fp, entry, exact, outer);
+            let around = Around::of(self);
+            self.frames.walk(pc, fp, entry, exact, around);
         }
     }
 
