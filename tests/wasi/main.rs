@@ -2,6 +2,7 @@
 //! program.
 
 mod deadlines;
+mod full;
 mod mounted;
 mod streams;
 mod suspend;

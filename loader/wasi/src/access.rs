@@ -5,7 +5,7 @@
 //! for input or for a time: [`Access::wait`] waits without the lock. So a thread that sleeps does
 //! not keep the others from writing.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,14 +13,15 @@ use precast_loader::InterruptHandle;
 
 use crate::ctx::WasiCtx;
 use crate::errno::Result;
-use crate::{poll, wait};
+use crate::poll;
+use crate::wait::{self, Until};
 
 /// What the threads of a program have together: arguments, environment, descriptors, clocks. Cheap
 /// to clone.
 ///
-/// A thread that waits in `poll_oneoff` or `fd_read` for the host's standard input, for a pipe or
-/// for a time does not keep other threads from using the context; the system's clock measures the
-/// time. A reader or writer of the host that makes a thread wait does.
+/// A thread that waits in `poll_oneoff`, `fd_read` or `fd_write` for the host's standard streams, for
+/// a pipe or for a time does not keep other threads from using the context; the system's clock
+/// measures the time. A reader or writer of the host that makes a thread wait does.
 #[derive(Debug, Clone)]
 pub struct SharedWasiCtx(Arc<Mutex<WasiCtx>>);
 
@@ -98,12 +99,24 @@ impl Access<'_> {
         matches!(self.0, Way::Shared { .. })
     }
 
-    /// Waits until one of these descriptors can be read, for at most `timeout`. Without
-    /// descriptors, sleeps for that time. Returns whether one can be read.
+    /// Waits for a short time.
+    ///
+    /// # Errors
+    /// `INTR` if the guest must end.
+    pub(crate) fn pause(&mut self, time: Duration) -> Result<()> {
+        let interrupt = match &self.0 {
+            Way::Own(ctx) => ctx.interrupt.as_ref(),
+            Way::Shared { interrupt, .. } => interrupt.as_ref(),
+        };
+        wait::ready(interrupt, &[], Some(time)).map(drop)
+    }
+
+    /// Waits until one of these descriptors is ready, for at most `timeout`. Without descriptors,
+    /// sleeps for that time. Returns whether one is ready.
     ///
     /// # Errors
     /// `INTR` if the guest must end, and those of the system.
-    pub(crate) fn wait(&mut self, fds: &[u32], timeout: Option<Duration>) -> Result<bool> {
+    pub(crate) fn wait(&mut self, fds: &[(u32, Until)], timeout: Option<Duration>) -> Result<bool> {
         let (shared, interrupt) = match &mut self.0 {
             Way::Own(ctx) if fds.is_empty() => {
                 // There is a timeout here, see `poll`.
@@ -116,21 +129,21 @@ impl Access<'_> {
             Way::Own(ctx) => {
                 let fds: Vec<_> = fds
                     .iter()
-                    .filter_map(|fd| poll::readable_end(ctx, *fd))
+                    .filter_map(|(fd, until)| Some((poll::end(ctx, *fd, *until)?, *until)))
                     .collect();
-                return wait::readable(ctx.interrupt.as_ref(), &fds, timeout);
+                return wait::ready(ctx.interrupt.as_ref(), &fds, timeout);
             }
             Way::Shared { ctx, interrupt } => (ctx, interrupt.as_ref()),
         };
         let ctx = shared.lock().unwrap_or_else(PoisonError::into_inner);
         // Another thread may close a descriptor in the meantime, so the thread has its own.
-        let fds: Vec<OwnedFd> = fds
+        let fds: Vec<(OwnedFd, Until)> = fds
             .iter()
-            .filter_map(|fd| poll::readable_end(&ctx, *fd))
-            .map(|fd| fd.try_clone_to_owned())
+            .filter_map(|(fd, until)| Some((poll::end(&ctx, *fd, *until)?, *until)))
+            .map(|(fd, until)| Ok((fd.try_clone_to_owned()?, until)))
             .collect::<std::io::Result<_>>()?;
         drop(ctx);
-        let fds: Vec<_> = fds.iter().map(std::os::fd::AsFd::as_fd).collect();
-        wait::readable(interrupt, &fds, timeout)
+        let fds: Vec<_> = fds.iter().map(|(fd, until)| (fd.as_fd(), *until)).collect();
+        wait::ready(interrupt, &fds, timeout)
     }
 }

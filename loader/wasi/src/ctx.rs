@@ -18,7 +18,7 @@ use crate::fs::FileSystem;
 use crate::fs::mounted::{Mount, MountedDir};
 use crate::protect::Protected;
 use crate::reach::Reach;
-use crate::stdio::{Input, Output};
+use crate::stdio::{Input, Output, Target};
 #[cfg(feature = "async")]
 use crate::suspend::{AsyncInput, AsyncOutput};
 #[cfg(feature = "async")]
@@ -183,13 +183,13 @@ impl WasiCtxBuilder {
 
     /// Gives the guest the host's standard output.
     pub fn inherit_stdout(mut self) -> Self {
-        self.ctx.stdout = Output::Stdout;
+        self.ctx.stdout = Output::of(Target::Stdout);
         self
     }
 
     /// Gives the guest the host's standard error.
     pub fn inherit_stderr(mut self) -> Self {
-        self.ctx.stderr = Output::Stderr;
+        self.ctx.stderr = Output::of(Target::Stderr);
         self
     }
 
@@ -216,6 +216,20 @@ impl WasiCtxBuilder {
     /// ```
     pub fn stdin_from(mut self, source: impl Into<OwnedFd>) -> Self {
         self.ctx.stdin = Input::of(Some(source.into()));
+        self
+    }
+
+    /// Sets where the guest's standard output goes: to a pipe, a socket, a terminal or a file of the
+    /// host. A guest that waits because a pipe is full ends at its deadline, which a
+    /// [writer](Self::stdout) would not let it.
+    pub fn stdout_to(mut self, target: impl Into<OwnedFd>) -> Self {
+        self.ctx.stdout = Output::of(Target::Owned(target.into()));
+        self
+    }
+
+    /// Sets where the guest's standard error goes, like [`stdout_to`](Self::stdout_to).
+    pub fn stderr_to(mut self, target: impl Into<OwnedFd>) -> Self {
+        self.ctx.stderr = Output::of(Target::Owned(target.into()));
         self
     }
 

@@ -33,7 +33,8 @@ pub(crate) struct OpenFile {
     /// The guest may change nothing about the file. The file is then not open for writing either,
     /// but its times could be set without that.
     pub(crate) read_only: bool,
-    /// Whether a read may have to wait, because this is not a regular file.
+    /// Whether a read or a write may have to wait, because this is not a regular file. The system
+    /// then answers with `AGAIN` instead of waiting.
     pub(crate) may_wait: bool,
 }
 

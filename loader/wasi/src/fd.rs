@@ -15,9 +15,9 @@ use crate::ctx::WasiCtx;
 use crate::descriptor::Kind;
 use crate::errno::{Errno, Result};
 use crate::guest::GuestMemory;
-use crate::poll::readable_end;
+use crate::poll;
 use crate::types::{FdFlags, Rights};
-use crate::wait;
+use crate::wait::{self, Until};
 
 pub(crate) fn fd_read<'a>(
     ctx: impl Into<Access<'a>>,
@@ -34,8 +34,10 @@ pub(crate) fn fd_read<'a>(
             access.with(|ctx| read_current(ctx, fd, buffers))
         });
         match found {
-            Err(Errno::AGAIN) if access.is_shared() && access.with(|ctx| waits(ctx, fd)) => {
-                access.wait(&[fd], None)?;
+            Err(Errno::AGAIN)
+                if access.is_shared() && access.with(|ctx| waits(ctx, fd, Until::Readable)) =>
+            {
+                access.wait(&[(fd, Until::Readable)], None)?;
             }
             found => break found?,
         }
@@ -43,11 +45,11 @@ pub(crate) fn fd_read<'a>(
     memory.write_u32(read, n as u32)
 }
 
-/// Whether a read of this descriptor waits for input.
-fn waits(ctx: &WasiCtx, fd: u32) -> bool {
+/// Whether a read of this descriptor waits for input, or a write for room.
+fn waits(ctx: &WasiCtx, fd: u32, until: Until) -> bool {
     let descriptor = ctx.descriptors.get(fd);
     descriptor.is_ok_and(|descriptor| !descriptor.flags.contains(FdFlags::NONBLOCK))
-        && readable_end(ctx, fd).is_some()
+        && poll::end(ctx, fd, until).is_some()
 }
 
 fn read_current(ctx: &mut WasiCtx, fd: u32, buffers: &mut [IoSliceMut<'_>]) -> Result<usize> {
@@ -66,8 +68,8 @@ fn read_current(ctx: &mut WasiCtx, fd: u32, buffers: &mut [IoSliceMut<'_>]) -> R
             loop {
                 if waits {
                     let max = ctx.at_once.then_some(Duration::ZERO);
-                    let file = [file.file.as_fd()];
-                    if !wait::readable(ctx.interrupt.as_ref(), &file, max)? {
+                    let file = [(file.file.as_fd(), Until::Readable)];
+                    if !wait::ready(ctx.interrupt.as_ref(), &file, max)? {
                         return Err(Errno::AGAIN);
                     }
                 }
@@ -85,7 +87,8 @@ fn read_current(ctx: &mut WasiCtx, fd: u32, buffers: &mut [IoSliceMut<'_>]) -> R
             if let Some(stdin) = ctx.stdin.waits_for() {
                 let at_once = ctx.at_once || descriptor.flags.contains(FdFlags::NONBLOCK);
                 let max = at_once.then_some(Duration::ZERO);
-                if !wait::readable(ctx.interrupt.as_ref(), &[stdin], max)? {
+                let stdin = [(stdin, Until::Readable)];
+                if !wait::ready(ctx.interrupt.as_ref(), &stdin, max)? {
                     return Err(Errno::AGAIN);
                 }
             }
@@ -95,8 +98,8 @@ fn read_current(ctx: &mut WasiCtx, fd: u32, buffers: &mut [IoSliceMut<'_>]) -> R
     }
 }
 
-pub(crate) fn fd_write(
-    ctx: &mut WasiCtx,
+pub(crate) fn fd_write<'a>(
+    ctx: impl Into<Access<'a>>,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     buffers: u32,
@@ -104,10 +107,42 @@ pub(crate) fn fd_write(
     written: u32,
 ) -> Result<()> {
     memory.check(written, 4)?;
-    let n = memory.gather(buffers, count, |buffers| write_current(ctx, fd, buffers))?;
+    let mut access: Access<'_> = ctx.into();
+    let n = memory.gather(buffers, count, |buffers| {
+        write_all(&mut access, fd, buffers)
+    })?;
     memory.write_u32(written, n as u32)
 }
 
+/// Writes once to a file or to a writer of the embedder. To a pipe, a socket or a terminal writes
+/// everything, as POSIX has it, and waits for room whenever there is none.
+fn write_all(access: &mut Access<'_>, fd: u32, buffers: &[IoSlice<'_>]) -> Result<usize> {
+    let len: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+    let mut written = access.with(|ctx| write_current(ctx, fd, buffers));
+    let mut total = 0;
+    loop {
+        match written {
+            Ok(n) => total += n,
+            Err(Errno::AGAIN) => {}
+            Err(error) if total == 0 => return Err(error),
+            // The bytes written so far are reported. The guest's next call gets the error.
+            Err(_) => return Ok(total),
+        }
+        let is_done = total >= len || written == Ok(0);
+        if is_done || !access.with(|ctx| waits(ctx, fd, Until::Writable)) {
+            return if total > 0 { Ok(total) } else { written };
+        }
+        if written.is_err() {
+            access.wait(&[(fd, Until::Writable)], None)?;
+        }
+        let mut rest = buffers.to_vec();
+        let mut rest = &mut rest[..];
+        IoSlice::advance_slices(&mut rest, total);
+        written = access.with(|ctx| write_current(ctx, fd, rest));
+    }
+}
+
+/// Writes what there is room for, without waiting.
 fn write_current(ctx: &mut WasiCtx, fd: u32, buffers: &[IoSlice<'_>]) -> Result<usize> {
     let descriptor = ctx.descriptors.with(fd, Rights::FD_WRITE)?;
     let appends = descriptor.flags.contains(FdFlags::APPEND);

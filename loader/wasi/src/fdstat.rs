@@ -52,7 +52,8 @@ pub(crate) fn fd_fdstat_set_flags(
         Kind::File(file) => {
             let mut system = fcntl_getfl(&file.file)?;
             system.set(OFlags::APPEND, flags.contains(FdFlags::APPEND));
-            system.set(OFlags::NONBLOCK, flags.contains(FdFlags::NONBLOCK));
+            let answers = file.may_wait || flags.contains(FdFlags::NONBLOCK);
+            system.set(OFlags::NONBLOCK, answers);
             fcntl_setfl(&file.file, system)?;
         }
         // The flags of the system's stream do not change: the host and other processes share it.

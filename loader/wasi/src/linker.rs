@@ -94,9 +94,6 @@ fn add_transfers<T: 'static, W: WasiView + 'static>(
     functions! {
         (linker, from, get) true:
         fd::fd_read(fd: u32, buffers: u32, count: u32, read: u32);
-    }
-    functions! {
-        (linker, from, get) false:
         fd::fd_write(fd: u32, buffers: u32, count: u32, written: u32);
     }
     Ok(())
@@ -166,10 +163,6 @@ pub(crate) fn add_common<T: 'static, W: WasiView + 'static>(
             old_fd: u32, old_flags: u32, old_path: u32, old_path_len: u32,
             new_fd: u32, new_path: u32, new_path_len: u32
         );
-        open::path_open(
-            fd: u32, lookup: u32, path: u32, path_len: u32, oflags: u32,
-            rights: u64, inheriting: u64, fdflags: u32, opened_fd: u32
-        );
         path::path_readlink(
             fd: u32, path: u32, path_len: u32, buf: u32, buf_len: u32, used: u32
         );
@@ -194,6 +187,13 @@ pub(crate) fn add_common<T: 'static, W: WasiView + 'static>(
     linker.func_wrap(from, "proc_raise", |signal: u32| -> Result<i32, Error> {
         process::proc_raise(signal)
     })?;
+    functions! {
+        (linker, from, get) true:
+        open::path_open(
+            fd: u32, lookup: u32, path: u32, path_len: u32, oflags: u32,
+            rights: u64, inheriting: u64, fdflags: u32, opened_fd: u32
+        );
+    }
     Ok(())
 }
 

@@ -4,10 +4,14 @@
 //! both. All other rights that the directory passes on are given even if the guest did not ask for
 //! them, because guests ask for very different sets without relying on what is missing.
 
+use std::path::Path;
+use std::time::Duration;
+
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
 use cap_std::fs::{Dir, File, FileTypeExt, OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags as SystemFlags;
 
+use crate::access::Access;
 use crate::ctx::WasiCtx;
 use crate::descriptor::{Descriptor, Kind, OpenDir, OpenFile};
 use crate::errno::{Errno, Result};
@@ -17,8 +21,8 @@ use crate::path_at::{names_directory, utf8};
 use crate::types::{FdFlags, LookupFlags, OFlags, Rights};
 
 #[expect(clippy::too_many_arguments, reason = "as many as the snapshot has")]
-pub(crate) fn path_open(
-    ctx: &mut WasiCtx,
+pub(crate) fn path_open<'a>(
+    ctx: impl Into<Access<'a>>,
     memory: &mut GuestMemory<'_>,
     fd: u32,
     lookup: u32,
@@ -42,6 +46,26 @@ pub(crate) fn path_open(
         return Err(Errno::INVAL);
     }
     let path = &*memory.path(path, path_len)?;
+    let mut access: Access<'_> = ctx.into();
+    let mut pause = Duration::from_millis(1);
+    let opened = loop {
+        match access.with(|ctx| open(ctx, fd, path, request)) {
+            Err(Errno::AGAIN) if !request.fdflags.contains(FdFlags::NONBLOCK) => {
+                access.pause(pause)?;
+                pause = (pause * 2).min(Duration::from_millis(16));
+            }
+            opened => break opened?,
+        }
+    };
+    memory.write_u32(opened_fd, opened)
+}
+
+/// Opens a path for a guest and returns its new descriptor.
+///
+/// # Errors
+/// `AGAIN` for a pipe that nobody reads yet, if the guest wants to wait for a reader; those of the
+/// system.
+fn open(ctx: &mut WasiCtx, fd: u32, path: &Path, request: Request) -> Result<u32> {
     let inheriting = ctx.descriptors.get(fd)?.inheriting;
     let mounted = ctx.descriptors.mounted_dir(fd, request.needed())?;
     if mounted.is_none() {
@@ -59,8 +83,7 @@ pub(crate) fn path_open(
     }
     if let Some(parent) = mounted {
         let descriptor = parent.open(utf8(path)?, request, inheriting)?;
-        let fd = ctx.descriptors.insert(descriptor)?;
-        return memory.write_u32(opened_fd, fd);
+        return ctx.descriptors.insert(descriptor);
     }
     let parent = ctx.descriptors.dir(fd, request.needed())?;
     let exclusive = request.creates() && request.oflags.contains(OFlags::EXCL);
@@ -90,6 +113,7 @@ pub(crate) fn path_open(
         // Reading from a pipe removes bytes and lets its writer continue.
         return Err(Errno::ROFS);
     }
+    let may_wait = !found.is_dir() && !found.is_file();
     let descriptor = if found.is_dir() {
         let dir = OpenDir {
             dir: Dir::from_std_file(file.into_std()),
@@ -104,15 +128,14 @@ pub(crate) fn path_open(
             kind: Kind::File(OpenFile {
                 file,
                 read_only,
-                may_wait: !found.is_file(),
+                may_wait,
             }),
             flags: request.fdflags,
             rights: rights.common(inheriting),
             inheriting: Rights::NONE,
         }
     };
-    let fd = ctx.descriptors.insert(descriptor)?;
-    memory.write_u32(opened_fd, fd)
+    ctx.descriptors.insert(descriptor)
 }
 
 /// How the system opens a path for a guest.
@@ -154,7 +177,7 @@ impl Request {
 
     /// Opens a path in a directory where nothing may change. Asking to create a file is allowed if
     /// the file exists.
-    fn open_read_only(&self, dir: &Dir, path: &std::path::Path) -> Result<File> {
+    fn open_read_only(&self, dir: &Dir, path: &Path) -> Result<File> {
         if self.write || self.truncates() {
             return Err(Errno::ROFS);
         }
@@ -173,7 +196,7 @@ impl Request {
         }
     }
 
-    fn open(&self, dir: &Dir, path: &std::path::Path) -> Result<File> {
+    fn open(&self, dir: &Dir, path: &Path) -> Result<File> {
         // cap-std, like the standard library, creates files only when it opens them for writing. A
         // guest that does not ask to write must be able to open an existing file without permission
         // to write, so the file is opened without creating it first.
@@ -201,7 +224,20 @@ impl Request {
                 FollowSymlinks::No
             })
             .custom_flags(self.system_flags().bits() as i32);
-        Ok(dir.open_with(path, &options)?)
+        match dir.open_with(path, &options) {
+            Err(error) if self.waits_for_reader(dir, path, &error) => Err(Errno::AGAIN),
+            opened => Ok(opened?),
+        }
+    }
+
+    /// Whether opening failed because the path is that of a pipe that nobody reads, and is to wait
+    /// for a reader.
+    fn waits_for_reader(&self, dir: &Dir, path: &Path, error: &std::io::Error) -> bool {
+        error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error())
+            && !self.fdflags.contains(FdFlags::NONBLOCK)
+            && dir
+                .metadata(path)
+                .is_ok_and(|found| found.file_type().is_fifo())
     }
 
     fn system_flags(&self) -> SystemFlags {
@@ -213,12 +249,10 @@ impl Request {
         if self.fdflags.contains(FdFlags::APPEND) {
             flags |= SystemFlags::APPEND;
         }
-        // Opening a pipe for reading must not wait for a writer, because that wait could not be
-        // ended. Reads wait for a writer instead. The flag has no effect on files, directories and
-        // most devices.
-        if self.fdflags.contains(FdFlags::NONBLOCK) || !self.write {
-            flags |= SystemFlags::NONBLOCK;
-        }
+        // Opening a pipe must not wait for its other side, because that wait could not be ended.
+        // Reads wait for a writer instead, and the guest waits for a reader before it opens the pipe
+        // again. The flag has no effect on files, directories and most devices.
+        flags |= SystemFlags::NONBLOCK;
         if self.fdflags.contains(FdFlags::DSYNC) {
             flags |= SystemFlags::DSYNC;
         }

@@ -1,8 +1,8 @@
 //! The function that waits for events: `poll_oneoff`.
 //!
 //! A guest subscribes to clocks and descriptors. The call returns as soon as one of them is ready,
-//! and tells which ones are. Among descriptors, only those that it wants to read from make the
-//! guest wait: the host's standard input, pipes and terminals. Files are always ready, as in POSIX.
+//! and tells which ones are. Among descriptors, only pipes, sockets and terminals make the guest
+//! wait, of the host's standard streams too. Files are always ready, as in POSIX.
 //! The subscriptions are read twice in guest memory, first to find out what to wait for and then to
 //! report what is ready.
 
@@ -17,7 +17,7 @@ use crate::descriptor::{Kind, MAX_DESCRIPTORS};
 use crate::errno::{Errno, Result};
 use crate::guest::GuestMemory;
 use crate::types::{Rights, SubClockFlags};
-use crate::wait;
+use crate::wait::{self, Until};
 
 /// The number of subscriptions of one call at most. Each costs time in which the guest cannot be
 /// stopped. This is enough to read and write every descriptor, and for as many clocks.
@@ -69,13 +69,13 @@ pub(crate) fn poll<'a>(
     check(memory, form, subscriptions, events, count, ready)?;
     let mut access: Access<'_> = ctx.into();
     let plan = access.with(|ctx| Plan::new(ctx, memory, form, subscriptions, count))?;
-    let has_input = match plan.timeout {
+    let is_ready = match plan.timeout {
         // Without anything to wait for, the call looks once more, to report what is ready.
         Some(Duration::ZERO) if plan.waited_for.is_empty() => false,
         timeout => access.wait(&plan.waited_for, timeout)?,
     };
     access.with(|ctx| {
-        let told = plan.report(ctx, memory, has_input, events)?;
+        let told = plan.report(ctx, memory, is_ready, events)?;
         memory.write_u32(ready, told)
     })
 }
@@ -113,8 +113,8 @@ pub(crate) struct Plan {
     count: u32,
     start: Moment,
     pub(crate) timeout: Option<Duration>,
-    /// Descriptors, each once.
-    pub(crate) waited_for: Vec<u32>,
+    /// Descriptors, each once, or twice if it is waited for in both directions.
+    pub(crate) waited_for: Vec<(u32, Until)>,
 }
 
 impl Plan {
@@ -140,8 +140,8 @@ impl Plan {
                     timeout = Some(timeout.map_or(left, |t| t.min(left)));
                 }
                 What::Invalid(_) => is_ready = true,
-                What::Fd { fd, writes } => match look(ctx, fd, writes) {
-                    Look::Waits => waited_for.push(fd),
+                What::Fd { fd, until } => match look(ctx, fd, until) {
+                    Look::Waits => waited_for.push((fd, until)),
                     Look::Ready { .. } | Look::Failed(_) => is_ready = true,
                 },
             }
@@ -166,7 +166,7 @@ impl Plan {
         &self,
         ctx: &mut WasiCtx,
         memory: &mut GuestMemory<'_>,
-        has_input: bool,
+        is_ready: bool,
         events: u32,
     ) -> Result<u32> {
         let Self {
@@ -189,18 +189,23 @@ impl Plan {
                     // If nothing else is ready, the call has slept for the shortest timeout, so
                     // that one is over even if the clocks disagree.
                     let left = start.left(clock, at, is_absolute);
-                    let is_over = !has_input && timeout.is_some_and(|t| left <= t);
+                    let is_over = !is_ready && timeout.is_some_and(|t| left <= t);
                     if !is_over && !left.is_zero() {
                         continue;
                     }
                     Event::new(0)
                 }
                 What::Invalid(errno) => Event::failed(subscription.tag, errno),
-                What::Fd { fd, writes } => match look(ctx, fd, writes) {
-                    Look::Waits if !has_input => continue,
-                    Look::Waits => match readable_end(ctx, fd) {
-                        Some(end) if wait::readable(None, &[end], Some(Duration::ZERO))? => Event {
-                            bytes: rustix::io::ioctl_fionread(end).unwrap_or(1).max(1),
+                What::Fd { fd, until } => match look(ctx, fd, until) {
+                    Look::Waits if !is_ready => continue,
+                    Look::Waits => match end(ctx, fd, until) {
+                        Some(end) if wait::is_ready(end, until)? => Event {
+                            bytes: match until {
+                                Until::Readable => {
+                                    rustix::io::ioctl_fionread(end).unwrap_or(1).max(1)
+                                }
+                                Until::Writable => 1,
+                            },
                             ..Event::new(subscription.tag)
                         },
                         _ => continue,
@@ -259,7 +264,7 @@ enum What {
     },
     Fd {
         fd: u32,
-        writes: bool,
+        until: Until,
     },
     /// The subscription is invalid. Its event reports this error.
     Invalid(Errno),
@@ -296,9 +301,13 @@ impl Subscription {
                     is_absolute: flags.contains(SubClockFlags::ABSTIME),
                 },
             },
-            1 | 2 => What::Fd {
+            1 => What::Fd {
                 fd: id,
-                writes: tag == 2,
+                until: Until::Readable,
+            },
+            2 => What::Fd {
+                fd: id,
+                until: Until::Writable,
             },
             _ => return Err(Errno::INVAL),
         };
@@ -312,8 +321,7 @@ impl Subscription {
 
 /// The state of a descriptor.
 enum Look {
-    /// A read may have to wait, see [`readable_end`]. Streams of the host that suspend the guest
-    /// wait in either direction.
+    /// The guest may have to wait, see [`end`], or for a stream of the host that suspends it.
     Waits,
     Ready {
         bytes: u64,
@@ -322,15 +330,14 @@ enum Look {
     Failed(Errno),
 }
 
-fn look(ctx: &mut WasiCtx, fd: u32, writes: bool) -> Look {
-    try_look(ctx, fd, writes).unwrap_or_else(Look::Failed)
+fn look(ctx: &mut WasiCtx, fd: u32, until: Until) -> Look {
+    try_look(ctx, fd, until).unwrap_or_else(Look::Failed)
 }
 
-fn try_look(ctx: &mut WasiCtx, fd: u32, writes: bool) -> Result<Look> {
-    let rights = if writes {
-        Rights::FD_WRITE
-    } else {
-        Rights::FD_READ
+fn try_look(ctx: &mut WasiCtx, fd: u32, until: Until) -> Result<Look> {
+    let rights = match until {
+        Until::Readable => Rights::FD_READ,
+        Until::Writable => Rights::FD_WRITE,
     };
     let needed = Rights::POLL_FD_READWRITE.and(rights);
     ctx.descriptors.with(fd, needed)?;
@@ -338,15 +345,17 @@ fn try_look(ctx: &mut WasiCtx, fd: u32, writes: bool) -> Result<Look> {
     if ctx.suspends && ctx.is_suspending(fd) {
         return Ok(Look::Waits);
     }
+    if end(ctx, fd, until).is_some() {
+        return Ok(Look::Waits);
+    }
+    let reads = until == Until::Readable;
     let descriptor = ctx.descriptors.with(fd, needed)?;
     match &descriptor.kind {
-        Kind::Stdin if ctx.stdin.waits_for().is_some() => Ok(Look::Waits),
         Kind::Stdin => Ok(Look::Ready {
             bytes: ctx.stdin.available(),
             is_end: false,
         }),
-        Kind::File(file) if file.may_wait && !writes => Ok(Look::Waits),
-        Kind::File(file) if !writes => {
+        Kind::File(file) if reads => {
             let len = file.file.metadata()?.len();
             let bytes = len.saturating_sub((&file.file).stream_position()?);
             Ok(Look::Ready {
@@ -354,7 +363,7 @@ fn try_look(ctx: &mut WasiCtx, fd: u32, writes: bool) -> Result<Look> {
                 is_end: bytes == 0,
             })
         }
-        Kind::MountedFile(file) if !writes => {
+        Kind::MountedFile(file) if reads => {
             let bytes = file.left()?;
             Ok(Look::Ready {
                 bytes,
@@ -368,17 +377,16 @@ fn try_look(ctx: &mut WasiCtx, fd: u32, writes: bool) -> Result<Look> {
     }
 }
 
-/// The descriptor to wait for before a read. `None` if a read never waits.
-pub(crate) fn readable_end(ctx: &WasiCtx, fd: u32) -> Option<BorrowedFd<'_>> {
-    match &ctx.descriptors.get(fd).ok()?.kind {
-        Kind::Stdin => ctx.stdin.waits_for(),
-        Kind::File(file) if file.may_wait => Some(file.file.as_fd()),
-        Kind::File(_)
-        | Kind::Stdout
-        | Kind::Stderr
-        | Kind::Dir(_)
-        | Kind::MountedFile(_)
-        | Kind::MountedDir(_) => None,
+/// The descriptor of the system to wait for before a read or a write. `None` if that never waits.
+pub(crate) fn end(ctx: &WasiCtx, fd: u32, until: Until) -> Option<BorrowedFd<'_>> {
+    match (&ctx.descriptors.get(fd).ok()?.kind, until) {
+        (Kind::Stdin, Until::Readable) => ctx.stdin.waits_for(),
+        (Kind::Stdout, Until::Writable) => ctx.stdout.waits_for(),
+        (Kind::Stderr, Until::Writable) => ctx.stderr.waits_for(),
+        (Kind::File(file), _) if file.may_wait => Some(file.file.as_fd()),
+        (Kind::Stdin, Until::Writable)
+        | (Kind::Stdout | Kind::Stderr, Until::Readable)
+        | (Kind::File(_) | Kind::Dir(_) | Kind::MountedFile(_) | Kind::MountedDir(_), _) => None,
     }
 }
 

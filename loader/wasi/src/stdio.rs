@@ -14,6 +14,7 @@ use rustix::fs::FileType;
 #[cfg(feature = "async")]
 use crate::suspend::{AsyncInput, AsyncOutput};
 use crate::types::Filetype;
+use crate::wait;
 
 /// Where a guest's standard input comes from.
 pub(crate) enum Input {
@@ -106,15 +107,86 @@ pub(crate) enum Output {
     Writer(Box<dyn Write + Send>),
     #[cfg(feature = "async")]
     Async(Box<dyn AsyncOutput>),
-    /// The host's standard output, written without a buffer.
+    /// A descriptor of the host, written without a buffer.
+    Descriptor {
+        target: Target,
+        /// Whether a write may have to wait, because this is not a regular file.
+        may_wait: bool,
+    },
+}
+
+/// A descriptor for output.
+pub(crate) enum Target {
     Stdout,
-    /// The host's standard error, written without a buffer.
     Stderr,
+    Owned(OwnedFd),
+}
+
+impl Target {
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Stdout => rustix::stdio::stdout(),
+            Self::Stderr => rustix::stdio::stderr(),
+            Self::Owned(fd) => fd.as_fd(),
+        }
+    }
+
+    fn write(&self, buffers: &[IoSlice<'_>], may_wait: bool) -> io::Result<usize> {
+        let write = || {
+            if may_wait {
+                wait::write_now(self.fd(), buffers)
+            } else {
+                Ok(rustix::io::writev(self.fd(), buffers)?)
+            }
+        };
+        match self {
+            Self::Stdout => {
+                // Output that the host itself has buffered comes first, and the lock keeps the host
+                // from printing in between.
+                let mut stdout = io::stdout().lock();
+                stdout.flush()?;
+                write()
+            }
+            Self::Stderr => {
+                let _lock = io::stderr().lock();
+                write()
+            }
+            Self::Owned(_) => write(),
+        }
+    }
 }
 
 impl Output {
+    /// The host's standard output or error, or a descriptor of its own.
+    pub(crate) fn of(target: Target) -> Self {
+        let file = rustix::fs::fstat(target.fd());
+        let is_regular = file.is_ok_and(|file| FileType::from_raw_mode(file.st_mode).is_file());
+        Self::Descriptor {
+            target,
+            may_wait: !is_regular,
+        }
+    }
+
+    /// The descriptor to wait for before a write. `None` for a writer of the embedder and for a
+    /// regular file, which always count as having room.
+    pub(crate) fn waits_for(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Descriptor {
+                target,
+                may_wait: true,
+            } => Some(target.fd()),
+            Self::Descriptor {
+                may_wait: false, ..
+            }
+            | Self::Writer(_) => None,
+            #[cfg(feature = "async")]
+            Self::Async(_) => None,
+        }
+    }
+
     /// Writes as many bytes as the other side accepts at once, and returns their number after they
-    /// have arrived there.
+    /// have arrived there. `AGAIN` if a descriptor has no room, see
+    /// [`waits_for`](Self::waits_for).
     pub(crate) fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let written = retry(|| match self {
             Self::Writer(writer) => writer.write_vectored(buffers),
@@ -123,17 +195,7 @@ impl Output {
                 Some(buffer) => Ok(output.write(buffer)?.min(buffer.len())),
                 None => Ok(0),
             },
-            Self::Stdout => {
-                // Output that the host itself has buffered comes first, and the lock keeps the host
-                // from printing in between.
-                let mut stdout = io::stdout().lock();
-                stdout.flush()?;
-                Ok(rustix::io::writev(rustix::stdio::stdout(), buffers)?)
-            }
-            Self::Stderr => {
-                let _lock = io::stderr().lock();
-                Ok(rustix::io::writev(rustix::stdio::stderr(), buffers)?)
-            }
+            Self::Descriptor { target, may_wait } => target.write(buffers, *may_wait),
         })?;
         if let Self::Writer(writer) = self {
             retry(|| writer.flush())?;
@@ -146,8 +208,7 @@ impl Output {
             Self::Writer(_) => false,
             #[cfg(feature = "async")]
             Self::Async(_) => false,
-            Self::Stdout => io::stdout().is_terminal(),
-            Self::Stderr => io::stderr().is_terminal(),
+            Self::Descriptor { target, .. } => target.fd().is_terminal(),
         };
         if is_terminal {
             Filetype::CharacterDevice

@@ -17,6 +17,7 @@ use crate::linker::{MODULE, add_common, add_preview1, enter};
 use crate::poll::{Form, Plan, check};
 use crate::stdio::{Input, Output};
 use crate::types::FdFlags;
+use crate::wait::Until;
 use crate::{fd, timer};
 
 /// A source of standard input that may have nothing yet, see
@@ -81,7 +82,7 @@ impl Output {
     fn stream(&mut self) -> Option<&mut dyn PollReady> {
         match self {
             Self::Async(output) => Some(output),
-            Self::Writer(_) | Self::Stdout | Self::Stderr => None,
+            Self::Writer(_) | Self::Descriptor { .. } => None,
         }
     }
 }
@@ -138,8 +139,8 @@ pub fn add_to_linker_async<T: Send + 'static, W: WasiView + 'static>(
         "fd_write",
         move |mut caller: Caller<'_, T>, (fd, buffers, count, written): (u32, u32, u32, u32)| {
             Box::new(async move {
-                repeated(&mut caller, get, "fd_write", fd, |mut access, memory| {
-                    access.with(|ctx| fd::fd_write(ctx, memory, fd, buffers, count, written))
+                repeated(&mut caller, get, "fd_write", fd, |access, memory| {
+                    fd::fd_write(access, memory, fd, buffers, count, written)
                 })
                 .await
             }) as Waiting<'_>
@@ -248,12 +249,12 @@ fn goes_on_later<T: 'static, W: WasiView>(
 async fn wait<T: 'static, W: WasiView>(
     caller: &mut Caller<'_, T>,
     get: impl Fn(&mut T) -> &mut W,
-    fds: &[u32],
+    fds: &[(u32, Until)],
     timeout: Option<Duration>,
 ) -> Result<bool> {
     let of_system = {
         let mut access = get(caller.data_mut()).access();
-        access.with(|ctx| fds.iter().any(|fd| ctx.stream(*fd).is_none()))
+        access.with(|ctx| fds.iter().any(|(fd, _)| ctx.stream(*fd).is_none()))
     };
     if of_system {
         // The system tells nobody when one of these is ready.
@@ -262,7 +263,8 @@ async fn wait<T: 'static, W: WasiView>(
         access.set_interrupt(Some(interrupt));
         return access.wait(fds, timeout);
     }
-    Ok(ready(caller, get, fds, timeout).await)
+    let fds: Vec<u32> = fds.iter().map(|(fd, _)| *fd).collect();
+    Ok(ready(caller, get, &fds, timeout).await)
 }
 
 /// Suspends the guest until one of these streams is ready, for at most `timeout`. Returns whether

@@ -4,22 +4,34 @@
 //! end a guest that waits. Therefore every wait also waits for the interrupt of the store. The call
 //! then fails with `INTR`. No guest sees that error, because its code ends when the call returns.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, IoSlice, IsTerminal};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use precast_loader::InterruptHandle;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::{Errno as Error, ReadWriteFlags};
 
 use crate::errno::{Errno, Result};
 
-/// Waits until one of the descriptors can be read or is at its end, for at most `timeout`, or for
-/// ever if that is `None`. Returns whether one can be read.
+/// What a descriptor is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Until {
+    /// It can be read, or is at its end.
+    Readable,
+    /// There is room for a write, or writing is an error.
+    Writable,
+}
+
+/// Waits until one of the descriptors is ready, for at most `timeout`, or for ever if that is
+/// `None`. Returns whether one is.
 ///
 /// # Errors
 /// `INTR` if the guest must end, and those of the system.
-pub(crate) fn readable(
+pub(crate) fn ready(
     interrupt: Option<&InterruptHandle>,
-    fds: &[BorrowedFd<'_>],
+    fds: &[(BorrowedFd<'_>, Until)],
     timeout: Option<Duration>,
 ) -> Result<bool> {
     // Waiting for the interrupt takes more system calls, so first check without it.
@@ -31,7 +43,7 @@ pub(crate) fn readable(
     }
     let waited = interrupt.and_then(|handle| {
         let wait = |event: BorrowedFd<'_>| {
-            let mut all = vec![event];
+            let mut all = vec![(event, Until::Readable)];
             all.extend_from_slice(fds);
             match one_of(&all, timeout)? {
                 Some(0) => Err(Errno::INTR),
@@ -47,16 +59,30 @@ pub(crate) fn readable(
 /// Waits for this time, or until `interrupt` can be read.
 pub(crate) fn sleep(interrupt: BorrowedFd<'_>, time: Duration) {
     // Waiting for this descriptor cannot fail.
-    one_of(&[interrupt], Some(time)).ok();
+    one_of(&[(interrupt, Until::Readable)], Some(time)).ok();
 }
 
-/// Waits until a descriptor can be read. Returns the index of the first one, or `None` after the
+/// Whether a descriptor is ready now.
+///
+/// # Errors
+/// Those of the system.
+pub(crate) fn is_ready(fd: BorrowedFd<'_>, until: Until) -> Result<bool> {
+    Ok(one_of(&[(fd, until)], Some(Duration::ZERO))?.is_some())
+}
+
+/// Waits until a descriptor is ready. Returns the index of the first one, or `None` after the
 /// timeout.
-fn one_of(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Option<usize>> {
+fn one_of(fds: &[(BorrowedFd<'_>, Until)], timeout: Option<Duration>) -> Result<Option<usize>> {
     let start = Instant::now();
     let mut fds: Vec<_> = fds
         .iter()
-        .map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN))
+        .map(|(fd, until)| {
+            let events = match until {
+                Until::Readable => PollFlags::IN,
+                Until::Writable => PollFlags::OUT,
+            };
+            PollFd::from_borrowed_fd(fd.as_fd(), events)
+        })
         .collect();
     loop {
         let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
@@ -68,4 +94,41 @@ fn one_of(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Option<us
             Ok(_) => return Ok(fds.iter().position(|fd| !fd.revents().is_empty())),
         }
     }
+}
+
+/// Bytes that fit into a pipe that the system calls writable: a page of the smallest size.
+const ROOM: usize = 4096;
+
+/// Writes what there is room for. A descriptor that others share must not become one that does not
+/// wait, so each write asks for that.
+///
+/// # Errors
+/// `AGAIN` if there is no room, and those of the system.
+pub(crate) fn write_now(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+    // Pipes and sockets know this flag; named pipes, terminals and old kernels do not.
+    match rustix::io::pwritev2(fd, buffers, u64::MAX, ReadWriteFlags::NOWAIT) {
+        Err(Error::AGAIN | Error::OPNOTSUPP | Error::NOSYS | Error::INVAL | Error::PERM) => {}
+        result => return Ok(result?),
+    }
+    let mut room = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+    if poll(&mut room, Some(&Timespec::default()))? == 0 {
+        return Err(Error::AGAIN.into());
+    }
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode);
+    if kind.is_file() {
+        return Ok(rustix::io::writev(fd, buffers)?);
+    }
+    // There may be room for less than what is to be written. The same pipe or terminal can be opened
+    // once more, as one that does not wait.
+    if kind.is_fifo() || fd.is_terminal() {
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let how = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        if let Ok(again) = rustix::fs::open(path, how, Mode::empty()) {
+            return Ok(rustix::io::writev(again, buffers)?);
+        }
+    }
+    // Without `/proc` or the permission, write what fits, unless another writer was faster.
+    let first = buffers.iter().find(|buffer| !buffer.is_empty());
+    let first = first.map_or(&[][..], |buffer| &buffer[..buffer.len().min(ROOM)]);
+    Ok(rustix::io::write(fd, first)?)
 }

@@ -226,6 +226,15 @@ const WAIT: &str = r#"(module
     (i32.store (i32.const 4) (i32.const 8))
     (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
 
+/// Fills its standard output.
+const WRITE: &str = r#"(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (i32.store (i32.const 4) (i32.const 60000))
+    (loop $again
+      (br_if $again (i32.eqz (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))))"#;
+
 #[test]
 fn a_timeout_ends_the_program_with_124() {
     let dir = Dir::new();
@@ -261,6 +270,14 @@ fn a_timeout_ends_the_program_with_124() {
     let stdin = child.stdin.take();
     assert_eq!(child.wait().expect("ends").code(), Some(124));
     drop(stdin);
+    dir.wasm("write", WRITE);
+    let mut command = dir.command(&["run", "--no-cache", "--timeout", "50ms", "write.wasm"]);
+    command.stdout(std::process::Stdio::piped());
+    command.stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("runs");
+    let stdout = child.stdout.take();
+    assert_eq!(child.wait().expect("ends").code(), Some(124));
+    drop(stdout);
 
     // A program that ends in time is not affected.
     dir.wasm("add", ADD);
