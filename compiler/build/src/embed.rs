@@ -41,11 +41,16 @@ pub(crate) fn as_object(
     let symbol = symbol(artifact, name, cargo);
     let object = precast_object::object_file(artifact.bytes(), &symbol)?;
     let library = archive(&symbol, &object);
-    cargo.write(&format!("lib{symbol}.a"), &library)?;
+    let path = cargo.write(&format!("lib{symbol}.a"), &library)?;
     write_expression(name, &symbol, "", cargo)?;
     Ok(vec![
         format!("rustc-link-search=native={}", cargo.out_dir.display()),
+        // If the package has a library, cargo gives this to the library alone, which passes it on
+        // to all that use the library.
         format!("rustc-link-lib=static={symbol}"),
+        // Programs, tests and examples of the package may include the artifact without using the
+        // library. The linker takes nothing from here if it has the symbol already.
+        format!("rustc-link-arg={}", path.display()),
     ])
 }
 

@@ -172,7 +172,11 @@ fn an_object_is_a_library_for_the_linker() {
     let symbol = library.expect("linked");
     let search = format!("rustc-link-search=native={}", cargo.out_dir.display());
     assert!(directives.contains(&search), "{directives:?}");
-    let library = fs::read(cargo.out_dir.join(format!("lib{symbol}.a"))).expect("written");
+    let path = cargo.out_dir.join(format!("lib{symbol}.a"));
+    // For programs of the package that do not use its library.
+    let argument = format!("rustc-link-arg={}", path.display());
+    assert!(directives.contains(&argument), "{directives:?}");
+    let library = fs::read(path).expect("written");
     assert!(library.starts_with(b"!<arch>\n/ "));
     // The index leads to the header of the object, and all members start at even offsets.
     let at = u32::from_be_bytes(library[72..76].try_into().expect("four bytes")) as usize;
