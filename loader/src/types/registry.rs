@@ -5,11 +5,15 @@
 //! itself: it is compared by address and read without a lock. An id means the same type in every
 //! engine, so types of different engines cannot be mixed up, and modules that several engines use
 //! are mapped once.
+//!
+//! Types are not given back when their modules are dropped, because values of the host may have
+//! them. So the number of types is limited, for each module and for the process. A host that loads
+//! any number of strangers' modules that refer to types gives each process a number of them.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, OnceLock, PoisonError, RwLock};
 
-use precast_artifact::records::{FINAL, NONE};
+use precast_artifact::records::{FINAL, NONE, SignatureRecord};
 use precast_artifact::signature::{self, INTERNED_TYPE_ID};
 use precast_artifact::{Artifact, types as artifact};
 
@@ -17,12 +21,19 @@ use super::FuncType;
 use super::value::{ConcreteFunc, HeapType, RefType, ValType};
 use crate::error::Error;
 
-/// Maximum number of types that modules may add: far more than programs have, and little memory
-/// for what a host loads in years.
+/// Maximum number of types that all modules together may add: far more than programs have, and
+/// little memory for what a host loads in years.
 const MAX_TYPES: usize = 1 << 20;
 
 /// Maximum number of parameters and results of these types together: about a gigabyte of memory.
 const MAX_VALUES: usize = 1 << 24;
+
+/// Maximum number of types of one module that refers to types, so that a few modules do not take
+/// the room of all others. Programs have some hundreds.
+const MAX_MODULE_TYPES: usize = 1 << 14;
+
+/// Maximum number of parameters and results of these types together.
+const MAX_MODULE_VALUES: usize = 1 << 18;
 
 /// A type that is kept for ever.
 pub(crate) struct Entry {
@@ -109,22 +120,11 @@ impl Registry {
     /// # Errors
     /// [`Error::Limit`].
     fn check_room(&self, types: usize, values: usize) -> Result<(), Error> {
-        let of_types = self.entries.len() + self.plain.len() + types;
-        let of_values = self.values + values;
-        let (what, wanted, limit) = if of_types > MAX_TYPES {
-            let what = "types that modules of this process refer to";
-            (what, of_types, MAX_TYPES)
-        } else if of_values > MAX_VALUES {
-            let what = "parameters and results of types that modules of this process refer to";
-            (what, of_values, MAX_VALUES)
-        } else {
-            return Ok(());
-        };
-        Err(Error::Limit {
-            what,
-            wanted: wanted as u64,
-            limit: limit as u64,
-        })
+        let types = self.entries.len() + self.plain.len() + types;
+        let what = "types that modules of this process refer to";
+        check(what, types, MAX_TYPES)?;
+        let what = "parameters and results of types that modules of this process refer to";
+        check(what, self.values + values, MAX_VALUES)
     }
 
     /// The entry of a type that parameters and results determine.
@@ -177,6 +177,31 @@ impl Registry {
     }
 }
 
+/// # Errors
+/// [`Error::Limit`].
+fn check(what: &'static str, wanted: usize, limit: usize) -> Result<(), Error> {
+    let (is_within, wanted, limit) = (wanted <= limit, wanted as u64, limit as u64);
+    match is_within {
+        true => Ok(()),
+        false => Err(Error::Limit {
+            what,
+            wanted,
+            limit,
+        }),
+    }
+}
+
+/// Checks how many types a module has that refers to types.
+///
+/// # Errors
+/// [`Error::Limit`].
+fn check_module(types: usize, values: usize) -> Result<(), Error> {
+    let what = "types of a module that refers to types";
+    check(what, types, MAX_MODULE_TYPES)?;
+    let what = "parameters and results of all types of a module that refers to types";
+    check(what, values, MAX_MODULE_VALUES)
+}
+
 /// The entry of a function type.
 pub(super) fn concrete(ty: &FuncType) -> ConcreteFunc {
     if let Some(identity) = ty.identity() {
@@ -218,21 +243,20 @@ pub(crate) fn is_subtype(found: u64, expected: u64) -> bool {
 /// [refers](Artifact::refers_to_types) to types, else nothing. Types that are new are added.
 ///
 /// # Errors
-/// [`Error::Limit`] if there are too many types in the process.
+/// [`Error::Limit`] if there are too many types in the module or in the process.
 pub(crate) fn types_of(artifact: &Artifact<'_>) -> Result<Box<[ConcreteFunc]>, Error> {
     if !artifact.refers_to_types() {
         return Ok(Box::default());
     }
-    let count = artifact.signatures().len();
+    let signatures = artifact.signatures();
+    let count = signatures.len();
+    let values = |s: &SignatureRecord| s.params as usize + s.results as usize;
+    check_module(count, signatures.iter().map(values).sum())?;
     let mut registry = REGISTRY.write().unwrap_or_else(PoisonError::into_inner);
     let mut types: Vec<ConcreteFunc> = Vec::with_capacity(count);
     while types.len() < count {
         let first = types.len() as u32;
         let (_, len) = artifact.type_group(first);
-        let group = artifact.signatures().get(first as usize..).unwrap_or(&[]);
-        let group = group.iter().take(len as usize);
-        let values = group.map(|s| s.params as usize + s.results as usize).sum();
-        registry.check_room(len as usize, values)?;
         let is_single = len == 1 && artifact.type_record(first).is_none();
         let signature = artifact.signature(first);
         let is_plain = is_single
@@ -243,10 +267,18 @@ pub(crate) fn types_of(artifact: &Artifact<'_>) -> Result<Box<[ConcreteFunc]>, E
             });
         if let (true, Some(signature)) = (is_plain, signature) {
             let ty = FuncType::of_artifact(signature, &types);
+            if !registry.plain.contains_key(&ty) {
+                registry.check_room(1, ty.types.len())?;
+            }
             types.push(registry.plain(&ty));
         } else {
             let members = (first..first + len).map(|i| member(artifact, i, first, &types));
-            types.extend(registry.group(members.collect()));
+            let group: Box<[_]> = members.collect();
+            if !registry.groups.contains_key(&group) {
+                let values = |m: &Member| m.params.len() + m.results.len();
+                registry.check_room(group.len(), group.iter().map(values).sum())?;
+            }
+            types.extend(registry.group(group));
         }
     }
     Ok(types.into())
@@ -319,5 +351,17 @@ mod tests {
             let error = registry.check_room(types, values).unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn one_module_cannot_take_the_room_of_all() {
+        assert!(check_module(MAX_MODULE_TYPES, MAX_MODULE_VALUES).is_ok());
+        let error = check_module(MAX_MODULE_TYPES + 1, 0).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("types of a module") && text.contains("16385"),
+            "{text}"
+        );
+        assert!(check_module(1, MAX_MODULE_VALUES + 1).is_err());
     }
 }
