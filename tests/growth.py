@@ -111,6 +111,11 @@ def table(count):
     return b"\x70\x00" + uleb(count)
 
 
+def try_call():
+    """Calls function 0 with local 0 and catches every exception."""
+    return BLOCK + b"\x1f\x40\x01\x02\x00" + get(0) + b"\x10\x00" + put(0) + END + END
+
+
 # --- the dimensions: start size, end, module of a size -------------------------------------------------------------------------------
 
 DIMENSIONS = {}
@@ -218,6 +223,33 @@ def nested_loops_with_locals(n):
     return one(LOOP * n + steps + (get(0) + b"\x0d\x00" + END) * n + get(0), [(n, I32)])
 
 
+@dimension(50)
+def nested_loops_reading_locals(n):
+    reads = b"".join(get(i) + DROP for i in range(n))
+    return one(LOOP * n + reads + (get(0) + b"\x0d\x00" + END) * n + get(0), [(n, I32)])
+
+
+@dimension(50)
+def nested_loops_summing_locals(n):
+    sets = b"".join(get(0) + load(4 * i) + put(i + 1) for i in range(n - 1))
+    sums = get(0) + b"".join(get(i) + XOR for i in range(n)) + put(0)
+    return one(sets + LOOP * n + sums + (get(0) + b"\x0d\x00" + END) * n + get(0), [(n, I32)], memory=600)
+
+
+@dimension(50)
+def nested_blocks_with_locals(n):
+    sets = b"".join(get(0) + load(4 * i) + put(i) for i in range(n))
+    sums = get(0) + b"".join(get(i) + XOR for i in range(n))
+    return one(BLOCK * n + b"".join(get(0) + b"\x0d" + uleb(i) for i in range(n)) + sets + END * n + sums, [(n, I32)], memory=600)
+
+
+@dimension(500, 50_000)
+def locals_behind_blocks(n):
+    """Each local is assigned in a block of its own, behind many blocks."""
+    each = b"".join(BLOCK + get(0) + b"\x0d\x00" + const(i) + put(i) + END for i in range(n))
+    return one((BLOCK + get(0) + b"\x0d\x00" + END) * n + each + get(0), [(n, I32)])
+
+
 @dimension(200)
 def nested_ifs(n):
     return one((get(0) + IF) * n + get(0) + load(4) + put(0) + END * n + get(0))
@@ -262,6 +294,47 @@ def params(n):
 @dimension(10, 1000)
 def results(n):
     return module([functype([I32] * n, [I32] * n)], bodies=[body(b"".join(get(i) for i in range(n)) + b"\x10\x00")])
+
+
+@dimension(10)
+def functions_with_results(n):
+    """Functions that forward 1,000 results each."""
+    return module([functype([], [I32] * 1000)], bodies=[body(b"\x10" + uleb((i + 1) % n)) for i in range(n)])
+
+
+@dimension(200, 50_000)
+def try_locals_alive(n):
+    sets = b"".join(get(0) + load(4 * i) + put(i + 1) for i in range(n - 1))
+    return one(sets + try_call() + get(0) + b"".join(get(i) + XOR for i in range(n)), [(n, I32)], memory=600)
+
+
+@dimension(200, 50_000)
+def try_calls_with_locals(n):
+    """Locals that are assigned and alive around many calls with a handler."""
+    each = b"".join(try_call() + get(0) + load(4 * i) + put(i) for i in range(n))
+    return one(each + get(0) + b"".join(get(i) + XOR for i in range(n)), [(n, I32)], memory=600)
+
+
+@dimension(50)
+def try_nested_loops_with_locals(n):
+    steps = b"".join(get(i) + const(1) + ADD + put(i) for i in range(n))
+    return one(LOOP * n + try_call() + steps + (get(0) + b"\x0d\x00" + END) * n + get(0), [(n, I32)])
+
+
+@dimension(100)
+def try_operands_alive(n):
+    operands = b"".join(get(0) + load(4 * i) for i in range(n))
+    return one(operands + try_call() + get(0) + XOR * n, memory=600)
+
+
+@dimension(10)
+def try_blocks_with_values(n):
+    """Nested blocks of 500 values each, around calls with a handler."""
+    types_ = [functype([I32], [I32]), functype([], [I32] * 500)]
+    values = get(0) * 500
+    branch = values + get(0) + b"\x0d\x00" + DROP * 500
+    code = b"\x02\x01" * n + try_call() + (branch + values + END + DROP * 500) * n + get(0)
+    return one(code, types=types_)
 
 
 @dimension(500)

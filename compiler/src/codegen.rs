@@ -28,7 +28,7 @@ use crate::key::{Float, GotEntry, Rounding, Symbol};
 use crate::pressure;
 use crate::stops::{self, Rewritten, Stop};
 use crate::trampoline;
-use crate::translate::{self, Env, Scratch};
+use crate::translate::{self, Env, Mode, Scratch, Stopped};
 use crate::workers::Workers;
 
 /// Bytes of WebAssembly code that take about as long to compile as one trampoline.
@@ -209,6 +209,8 @@ fn targets(functions: &[CompiledFunction]) -> impl Iterator<Item = Symbol> {
 
 /// The reusable data structures for compiling one function at a time.
 struct Worker {
+    /// Whether the locals of the present function are kept in its frame.
+    in_frame: bool,
     context: Context,
     builder: FunctionBuilderContext,
     scratch: Scratch,
@@ -218,6 +220,7 @@ struct Worker {
 impl Default for Worker {
     fn default() -> Self {
         Self {
+            in_frame: false,
             context: Context::new(),
             builder: FunctionBuilderContext::new(),
             scratch: Scratch::default(),
@@ -236,6 +239,7 @@ impl Worker {
         {
             return Ok(omitted(symbol, env.isa.triple().architecture));
         }
+        self.in_frame = !env.variables;
         let has_stops = stops::are_possible(env);
         self.build(env, symbol, has_stops, false)?;
         let is_guarded_leaf = matches!(symbol, Symbol::Function(_))
@@ -260,7 +264,11 @@ impl Worker {
             self.scratch.stops.clear();
             let (func, builder) = (&mut self.context.func, &mut self.builder);
             translate::guard(env, index, frame, func, builder);
-            self.generate(env, symbol)?;
+            match self.generate(env, symbol) {
+                Ok(()) => {}
+                Err(Stopped::Failed(error)) => return Err(error),
+                Err(Stopped::Explodes) => unreachable!("a guard handles no exceptions"),
+            }
             self.frame(env, symbol)?;
             let guard = self.finish(env, symbol).expect("nothing to rewrite");
             function = function.with_guard(guard);
@@ -277,13 +285,37 @@ impl Worker {
         has_stops: bool,
         is_deep: bool,
     ) -> Result<(), Error> {
+        loop {
+            match self.try_build(env, symbol, has_stops, is_deep) {
+                Ok(()) => return Ok(()),
+                Err(Stopped::Failed(error)) => return Err(error),
+                Err(Stopped::Explodes) => {
+                    assert!(!self.in_frame, "without variables nothing explodes");
+                    self.in_frame = true;
+                    self.builder = FunctionBuilderContext::new();
+                }
+            }
+        }
+    }
+
+    fn try_build(
+        &mut self,
+        env: &Env<'_>,
+        symbol: Symbol,
+        has_stops: bool,
+        is_deep: bool,
+    ) -> Result<(), Stopped> {
         self.context.clear();
         self.scratch.stops.clear();
         let (func, builder) = (&mut self.context.func, &mut self.builder);
         match symbol {
             Symbol::Function(index) => {
-                let scratch = &mut self.scratch;
-                translate::translate(env, index, has_stops, func, builder, scratch)?;
+                let (scratch, in_frame) = (&mut self.scratch, self.in_frame);
+                let mode = Mode {
+                    has_stops,
+                    in_frame,
+                };
+                translate::translate(env, index, mode, func, builder, scratch)?;
                 if !is_deep && translate::calls_nothing(func) {
                     func.stack_limit = None;
                 }
@@ -293,7 +325,7 @@ impl Worker {
         self.generate(env, symbol)
     }
 
-    fn generate(&mut self, env: &Env<'_>, symbol: Symbol) -> Result<(), Error> {
+    fn generate(&mut self, env: &Env<'_>, symbol: Symbol) -> Result<(), Stopped> {
         let (context, control) = (&mut self.context, &mut self.control);
         let failed = |error: CodegenError| Error::Codegen {
             symbol: describe(env, symbol),
@@ -301,11 +333,21 @@ impl Worker {
         };
         let mut isa = env.isa;
         if context.func.dfg.num_values() > pressure::MANY {
-            context.optimize(isa, control).map_err(failed)?;
+            // An optimisation would keep the locals' values alive that the frame has.
+            if !self.in_frame {
+                context.optimize(isa, control).map_err(failed)?;
+            }
+            let is_high = pressure::is_high(&context.func);
             // Only the usual allocator is known to be right for calls with handlers of exceptions.
-            let is_high =
-                context.func.dfg.exception_tables.is_empty() && pressure::is_high(&context.func);
-            isa = env.finishers[usize::from(is_high)];
+            if is_high && !context.func.dfg.exception_tables.is_empty() {
+                if !self.in_frame {
+                    return Err(Stopped::Explodes);
+                }
+                pressure::check_handlers(&context.func, || describe(env, symbol))?;
+                isa = env.finishers[0];
+            } else {
+                isa = env.finishers[usize::from(is_high)];
+            }
         }
         let done = context.compile(isa, control);
         done.map_err(|error| failed(error.inner))?;

@@ -197,6 +197,7 @@ impl Compiler {
             plan: &plan,
             middle: &middle,
             switches: passes.switches,
+            variables: passes.variables,
             isa: &*self.target.isa,
             finishers: self.target.finishers(),
             strategy: self.settings.strategy,

@@ -5,9 +5,16 @@
 //! 70,000 minutes. Such code comes from generators and attackers, not from compilers, and runs at
 //! the speed of its stack accesses anyway. So a function with more than [`MANY`] is given to the
 //! other allocator, which passes over the code once. This depends on the function alone.
+//!
+//! The other allocator has been wrong about calls with handlers of exceptions, whose results are
+//! defined by a branch. A function with such calls is translated again with its locals
+//! [in the frame](crate::translate::Stopped::Explodes). What is alive then are operands, and a
+//! function with too many of them is refused.
 
 use cranelift_codegen::ir::{Function, Opcode, Value, ValueDef};
 use cranelift_entity::SecondaryMap;
+
+use crate::Error;
 
 /// More values than this are many. Code of C compilers has some hundreds at most.
 pub(crate) const MANY: usize = 1000;
@@ -19,18 +26,53 @@ const MANY_PARAMS: usize = 4096;
 /// Parameters of a block. Code of compilers has fewer than ten on average.
 const WIDE: usize = 32;
 
-/// Whether more than [`MANY`] values are alive at one place of an optimised function, in the order
-/// of its layout, or its blocks have very many parameters.
+/// Operands that may be alive at one place of a function that handles exceptions.
+const HANDLED: usize = 2000;
+
+/// Parameters and results of blocks of such a function, if the blocks have more than [`WIDE`] on
+/// average.
+const HANDLED_PARAMS: usize = 8192;
+
+/// Whether more than [`MANY`] values are alive at one place of a function, in the order of its
+/// layout, or its blocks have very many parameters.
 pub(crate) fn is_high(func: &Function) -> bool {
-    let dfg = &func.dfg;
-    if dfg.num_values() <= MANY {
-        return false;
-    }
-    let params = func.layout.blocks().map(|b| dfg.block_params(b).len());
+    func.dfg.num_values() > MANY && (wide_params(func).is_some() || most_alive(func) > MANY)
+}
+
+/// Checks that the usual allocator can cope with a function that handles exceptions, and whose
+/// locals are in the frame.
+///
+/// # Errors
+/// [`Error::TooLarge`].
+pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> Result<(), Error> {
+    let (what, found, limit) = match (most_alive(func), wide_params(func)) {
+        (alive, _) if alive > HANDLED => ("operands that are alive at one place", alive, HANDLED),
+        (_, Some(params)) if params > HANDLED_PARAMS => {
+            let what = "parameters and results of blocks";
+            (what, params, HANDLED_PARAMS)
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::TooLarge {
+        what: format!(
+            "the number of {what} of {}, which handles exceptions,",
+            describe()
+        ),
+        found: found as u64,
+        limit: limit as u64,
+    })
+}
+
+/// The number of blocks' parameters, if there are many and blocks have many.
+fn wide_params(func: &Function) -> Option<usize> {
+    let params = func.layout.blocks().map(|b| func.dfg.block_params(b).len());
     let (blocks, params) = params.fold((0, 0), |(n, sum), params| (n + 1, sum + params));
-    if params > MANY_PARAMS && params / WIDE > blocks {
-        return true;
-    }
+    (params > MANY_PARAMS && params / WIDE > blocks).then_some(params)
+}
+
+/// The largest number of values that are alive at one place.
+fn most_alive(func: &Function) -> usize {
+    let dfg = &func.dfg;
     // Of each value the place where it is defined and the one behind its last use.
     let mut ranges: SecondaryMap<_, (u32, u32)> = SecondaryMap::with_capacity(dfg.num_values());
     let mut place = 0_u32;
@@ -56,11 +98,11 @@ pub(crate) fn is_high(func: &Function) -> bool {
             changes[end as usize] -= 1;
         }
     }
-    let mut alive = 0;
-    changes.iter().any(|change| {
-        alive += change;
-        alive > MANY as i32
-    })
+    let alive = changes.iter().scan(0, |alive, change| {
+        *alive += change;
+        Some(*alive)
+    });
+    alive.max().unwrap_or(0) as usize
 }
 
 /// Whether a value is made again wherever it is used.

@@ -50,6 +50,8 @@ pub struct Passes {
     pub products: bool,
     /// Whether a `br_table` may become comparisons.
     pub switches: bool,
+    /// Whether locals are variables, unless there are too many. Otherwise they are in the frame.
+    pub variables: bool,
 }
 
 impl Default for Passes {
@@ -58,6 +60,7 @@ impl Default for Passes {
             inline: Inline::default(),
             products: true,
             switches: true,
+            variables: true,
         }
     }
 }

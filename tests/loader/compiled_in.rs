@@ -101,7 +101,7 @@ fn module(engine: &Engine, inline: Inline, settings: &Settings) -> Module {
 fn compiled(engine: &Engine, wat: &str, inline: Inline, settings: &Settings) -> Module {
     let passes = Passes {
         inline,
-        ..Passes::default()
+        ..settings.passes
     };
     let settings = Settings {
         passes,
@@ -174,6 +174,14 @@ fn nothing_that_can_be_seen_depends_on_it() {
                 };
                 let [never, by_cost, always] = [Inline::Never, Inline::ByCost, Inline::Always]
                     .map(|inline| module(&engine, inline, &settings));
+                let in_frame = Settings {
+                    passes: Passes {
+                        variables: false,
+                        ..Passes::default()
+                    },
+                    ..settings.clone()
+                };
+                let in_frame = module(&engine, Inline::Always, &in_frame);
                 let amounts: &[Option<u64>] = match interruption {
                     Interruption::Fuel => {
                         &[Some(0), Some(1), Some(9), Some(17), Some(30), Some(9999)]
@@ -183,7 +191,7 @@ fn nothing_that_can_be_seen_depends_on_it() {
                 for fuel in amounts {
                     let expected = outcomes(&never, strategy, *fuel);
                     assert!(expected.iter().any(|o| o.contains("Some(")));
-                    for other in [&by_cost, &always] {
+                    for other in [&by_cost, &always, &in_frame] {
                         let found = outcomes(other, strategy, *fuel);
                         for (found, expected) in found.iter().zip(&expected) {
                             assert_eq!(found, expected, "{strategy} {interruption} {opt_level:?}");

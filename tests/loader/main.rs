@@ -31,6 +31,8 @@ mod limits;
 mod lines;
 mod linking;
 mod long_lists;
+#[cfg(feature = "compiler")]
+mod many_locals;
 mod mapping;
 mod names;
 mod offsets;

@@ -124,9 +124,11 @@ fn passes(text: &str) -> Result<Passes, String> {
             "inline=always" => passes.inline = Inline::Always,
             "products=never" => passes.products = false,
             "switches=never" => passes.switches = false,
+            "variables=never" => passes.variables = false,
             _ => {
                 return Err(
-                    "expected inline=never, inline=always, products=never or switches=never"
+                    "expected inline=never, inline=always, products=never, switches=never or \
+                     variables=never"
                         .to_owned(),
                 );
             }

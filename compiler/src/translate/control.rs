@@ -199,6 +199,8 @@ impl FuncTranslator<'_, '_> {
                 return;
             }
             FrameKind::Loop { header, .. } => {
+                let params = self.builder.block_params(header).len();
+                self.extent.end_loop(params);
                 self.builder.seal_block(header);
                 if let Some(fuel) = self.control[depth].fuel.take() {
                     let edges = take(&mut self.control[depth].edges);

@@ -11,6 +11,7 @@ use std::mem::{offset_of, take};
 use wasmparser::{Catch, FunctionBody, Operator, OperatorsReader};
 
 use super::control::Frame;
+use super::homes::Stopped;
 use super::locals::Assigned;
 use super::promises;
 use super::state::{Env, FuncTranslator, Scratch, vm_offset};
@@ -19,16 +20,25 @@ use crate::Error;
 use crate::key::{DefinedFuncIndex, Symbol, TagIndex};
 use crate::signature::{self, clif_type};
 
-/// Translates a validated function of the module into `func`, which is empty. With `has_stops`, its
-/// conditional traps are to become [stops](crate::stops).
+/// How a function is translated.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Mode {
+    /// Conditional traps are to become [stops](crate::stops).
+    pub(crate) has_stops: bool,
+    /// Locals are kept in the frame, see [`Stopped::Explodes`].
+    pub(crate) in_frame: bool,
+}
+
+/// Translates a validated function of the module into `func`, which is empty. If that stops, what
+/// `func` and `context` have is of no use.
 pub(crate) fn translate(
     env: &Env<'_>,
     index: DefinedFuncIndex,
-    has_stops: bool,
+    mode: Mode,
     func: &mut ir::Function,
     context: &mut FunctionBuilderContext,
     scratch: &mut Scratch,
-) -> Result<(), Error> {
+) -> Result<(), Stopped> {
     let signature = env.module.signature(env.module.func_index(index));
     func.name = ir::UserFuncName::User(Symbol::Function(index).to_name());
     func.signature = signature::wasm(signature);
@@ -51,6 +61,8 @@ pub(crate) fn translate(
         control: take(&mut scratch.control),
         reachable: true,
         locals: take(&mut scratch.locals),
+        extent: take(&mut scratch.extent),
+        in_frame: mode.in_frame,
         positions: take(&mut scratch.positions),
         body: 0,
         args: take(&mut scratch.args),
@@ -63,7 +75,7 @@ pub(crate) fn translate(
         fuel: None,
         assigned: None,
         accesses: take(&mut scratch.accesses),
-        has_stops,
+        has_stops: mode.has_stops,
         stops: take(&mut scratch.stops),
         // The cast is right: a module is shorter than 4 GiB.
         body_start: env.module.bodies[index].range().start as u32,
@@ -74,12 +86,14 @@ pub(crate) fn translate(
     translator.accesses.clear();
     translator.stops.clear();
     translator.locals.clear();
+    translator.extent.clear();
     translator.positions.clear();
     translator.function(index, signature)?;
 
     scratch.stack = translator.stack;
     scratch.control = translator.control;
     scratch.locals = translator.locals;
+    scratch.extent = translator.extent;
     scratch.positions = translator.positions;
     scratch.args = translator.args;
     scratch.block_args = translator.block_args;
@@ -196,11 +210,12 @@ impl FuncTranslator<'_, '_> {
         &mut self,
         index: DefinedFuncIndex,
         signature: &crate::module::Signature,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Stopped> {
         let body = &self.env.module.bodies[index];
         let start = u32::try_from(body.range().start).expect("modules are below 4 GiB");
         self.builder.set_srcloc(SourceLoc::new(start));
-        if self.env.module.memories.keys().any(|m| !self.is_guarded(m)) {
+        let is_checked = self.env.module.memories.keys().any(|m| !self.is_guarded(m));
+        if is_checked && !self.in_frame {
             self.assigned = Some(Assigned::find(body)?);
         }
         for (i, ty) in signature.params.iter().enumerate() {
@@ -253,10 +268,10 @@ impl FuncTranslator<'_, '_> {
     }
 
     /// Translates the operators of a function's body, whose frame is the innermost one.
-    pub(super) fn operators(&mut self, function: DefinedFuncIndex) -> Result<(), Error> {
+    pub(super) fn operators(&mut self, function: DefinedFuncIndex) -> Result<(), Stopped> {
         let body = &self.env.module.bodies[function];
         if let Some(halves) = self.env.middle.product(function) {
-            return self.product(body, halves);
+            return Ok(self.product(body, halves)?);
         }
         let mut reader = OperatorsReader::new(body.get_binary_reader_for_operators()?);
         let mut operators = 0;
@@ -266,10 +281,11 @@ impl FuncTranslator<'_, '_> {
                 let rest = reader.into_iter().count() as u64;
                 let function = self.env.module.func_index(function).as_u32();
                 let limits = self.env.limits;
-                return limits.check_operators(function, operators - 1 + rest);
+                return Ok(limits.check_operators(function, operators - 1 + rest)?);
             }
             let (operator, offset) = reader.read_with_offset()?;
             self.check_values(function, &operator)?;
+            self.check_extent()?;
             // The cast is right: a module is shorter than 4 GiB, as checked where bodies start.
             let offset = offset as u32;
             self.builder.set_srcloc(self.positions.of(offset));
@@ -319,10 +335,10 @@ impl FuncTranslator<'_, '_> {
     /// Makes the next local of the innermost body, with this value.
     pub(super) fn local(&mut self, ty: Type, value: Value) {
         let free = self.locals.take_free(ty);
-        let variable = free.unwrap_or_else(|| self.builder.declare_var(ty));
-        self.builder.def_var(variable, value);
+        let home = free.unwrap_or_else(|| self.new_home(ty));
+        self.write_home(home, value);
         self.track(self.locals.next(), value);
-        self.locals.push(variable, ty);
+        self.locals.push(home, ty);
     }
 
     /// The zero or null of a wasm value's type.
@@ -366,7 +382,7 @@ impl FuncTranslator<'_, '_> {
         let value = match self.caches.checks.locals.get(self.locals.slot(index)) {
             Some(value) => value,
             None => {
-                let value = self.builder.use_var(self.locals.variable(index));
+                let value = self.read_home(self.locals.home(index));
                 self.track(self.locals.slot(index), value);
                 value
             }
@@ -385,7 +401,8 @@ impl FuncTranslator<'_, '_> {
     }
 
     fn assign(&mut self, index: u32, value: Value) {
-        self.builder.def_var(self.locals.variable(index), value);
+        let (home, _) = self.locals.home(index);
+        self.write_home(home, value);
         self.track(self.locals.slot(index), value);
     }
 

@@ -2,7 +2,7 @@
 //! [`Middle`](crate::middle::Middle) decided.
 //!
 //! The body becomes a block of the caller whose results are those of the call. A return branches to
-//! the end of that block. Parameters and locals become variables of the caller; those of bodies
+//! the end of that block. Parameters and locals become [locals](super::homes) of the caller; those of bodies
 //! that have ended are used again, because Cranelift's front end takes memory for each variable in
 //! proportion to the caller's blocks.
 //!
@@ -11,14 +11,13 @@
 //! are equal.
 
 use cranelift_codegen::ir::{SourceLoc, Type};
-use cranelift_frontend::Variable;
 use precast_artifact::addresses::{Change, Place};
 use wasmparser::Operator;
 
 use super::FuncTranslator;
 use super::control::Frame;
+use super::homes::{Home, Stopped};
 use super::locals::Assigned;
-use crate::Error;
 use crate::key::{DefinedFuncIndex, FuncIndex};
 
 /// The positions of the code that is being translated.
@@ -47,20 +46,20 @@ impl Positions {
     }
 }
 
-/// The variables of locals.
+/// The locals of a function and of what is compiled into it.
 #[derive(Default)]
 pub(super) struct Variables {
-    /// The variables of all open bodies, innermost last.
-    variables: Vec<(Variable, Type)>,
+    /// The places of all open bodies' locals, innermost last.
+    homes: Vec<(Home, Type)>,
     /// Where those of the innermost body start.
     first: usize,
-    /// Variables of bodies that have ended.
-    free: Vec<(Variable, Type)>,
+    /// Places of bodies that have ended.
+    free: Vec<(Home, Type)>,
 }
 
 impl Variables {
     pub(super) fn clear(&mut self) {
-        self.variables.clear();
+        self.homes.clear();
         self.first = 0;
         self.free.clear();
     }
@@ -72,20 +71,20 @@ impl Variables {
 
     /// The slot of the local that is made next.
     pub(super) fn next(&self) -> u32 {
-        self.variables.len() as u32
+        self.homes.len() as u32
     }
 
-    /// The variable of a local of the innermost body.
-    pub(super) fn variable(&self, index: u32) -> Variable {
-        self.variables[self.first + index as usize].0
+    /// The place of a local of the innermost body, and its type.
+    pub(super) fn home(&self, index: u32) -> (Home, Type) {
+        self.homes[self.first + index as usize]
     }
 
-    pub(super) fn push(&mut self, variable: Variable, ty: Type) {
-        self.variables.push((variable, ty));
+    pub(super) fn push(&mut self, home: Home, ty: Type) {
+        self.homes.push((home, ty));
     }
 
-    /// A variable of this type that no open body uses.
-    pub(super) fn take_free(&mut self, ty: Type) -> Option<Variable> {
+    /// A place for a local of this type that no open body uses.
+    pub(super) fn take_free(&mut self, ty: Type) -> Option<Home> {
         let found = self.free.iter().rposition(|(_, other)| *other == ty)?;
         Some(self.free.swap_remove(found).0)
     }
@@ -114,7 +113,7 @@ impl FuncTranslator<'_, '_> {
         &mut self,
         callee: DefinedFuncIndex,
         call: u32,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Stopped> {
         let env = self.env;
         let body = &env.module.bodies[callee];
         let signature = env.module.func_type(callee);
@@ -143,7 +142,7 @@ impl FuncTranslator<'_, '_> {
         }
         let outer_start = std::mem::replace(&mut self.body_start, start);
         let outer_hints = std::mem::replace(&mut self.hints, env.module.hints(callee));
-        let first = self.locals.variables.len();
+        let first = self.locals.homes.len();
         let outer_first = std::mem::replace(&mut self.locals.first, first);
         let args = self.stack.len() - env.module.signatures[signature].params.len();
         for i in args..self.stack.len() {
@@ -170,7 +169,7 @@ impl FuncTranslator<'_, '_> {
         self.assigned = outer_assigned;
         self.body_start = outer_start;
         self.hints = outer_hints;
-        let ended = self.locals.variables.drain(first..);
+        let ended = self.locals.homes.drain(first..);
         self.locals.free.extend(ended);
         self.locals.first = outer_first;
         let left = self.positions.of(end).bits();

@@ -41,6 +41,7 @@ mod exception;
 mod fuel;
 mod function;
 mod global;
+mod homes;
 mod inline;
 mod interrupt;
 mod listen;
@@ -60,7 +61,8 @@ mod trap;
 mod wide;
 
 pub(crate) use accesses::{is_access, place, resolve};
-pub(crate) use function::{calls_nothing, guard, translate};
+pub(crate) use function::{Mode, calls_nothing, guard, translate};
+pub(crate) use homes::Stopped;
 pub(crate) use state::{Env, Scratch, declare_symbol, vm_offset};
 pub(crate) use trap::{AFTER_NO_RETURN, artifact_code};
 

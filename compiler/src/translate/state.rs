@@ -23,6 +23,7 @@ use super::accesses::Access;
 use super::checks::Checks;
 use super::control::Frame;
 use super::fuel::Fuel;
+use super::homes::Extent;
 use super::inline::{Positions, Variables};
 use super::locals::Assigned;
 use crate::key::{FuncIndex, MemoryIndex, SigIndex, Symbol};
@@ -39,6 +40,8 @@ pub(crate) struct Env<'a> {
     pub(crate) middle: &'a Middle,
     /// Whether a `br_table` may become comparisons.
     pub(crate) switches: bool,
+    /// Whether locals are variables, unless there are too many.
+    pub(crate) variables: bool,
     pub(crate) isa: &'a dyn TargetIsa,
     /// See [`Target::finishers`](crate::target::Target::finishers).
     pub(crate) finishers: [&'a dyn TargetIsa; 2],
@@ -60,6 +63,9 @@ pub(crate) struct FuncTranslator<'a, 'b> {
     /// Whether the current position is reachable.
     pub(super) reachable: bool,
     pub(super) locals: Variables,
+    pub(super) extent: Extent,
+    /// Whether locals are kept in the frame.
+    pub(super) in_frame: bool,
     pub(super) positions: Positions,
     /// The frame of the innermost body that is being translated: that of the function itself, or of
     /// a callee that is compiled in.
@@ -101,6 +107,7 @@ pub(crate) struct Scratch {
     pub(super) stack: Vec<Value>,
     pub(super) control: Vec<Frame>,
     pub(super) locals: Variables,
+    pub(super) extent: Extent,
     pub(super) positions: Positions,
     pub(super) args: Vec<Value>,
     pub(super) block_args: Vec<BlockArg>,

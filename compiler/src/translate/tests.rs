@@ -5,7 +5,7 @@
 //! A first line such as `;; checked epoch` chooses the memory strategy (`guarded` by default) and
 //! the kind of interruption (none by default). With `trampolines` in that line, the file has the IR
 //! of the module's trampolines instead. With `inline`, every call that can be is compiled in,
-//! otherwise none. The target is x86-64 without extensions, although hardly anything depends on the
+//! otherwise none. With `in-frame`, locals are kept in the frame. The target is x86-64 without extensions, although hardly anything depends on the
 //! target before instruction selection.
 //!
 //! Cranelift prints symbols and trap codes as numbers. The files have their names: `func3` is a
@@ -23,7 +23,7 @@ use precast_artifact::{Interruption, Strategy};
 
 use super::accesses::access_number;
 use super::trap::{AFTER_NO_RETURN, artifact_code};
-use super::{Env, Scratch, translate};
+use super::{Env, Mode, Scratch, translate};
 use crate::key::{GotEntry, Symbol};
 use crate::middle::Middle;
 use crate::parse::parse;
@@ -103,6 +103,7 @@ fn clif(source: &str) -> String {
         plan: &plan,
         middle: &middle,
         switches: passes.switches,
+        variables: !chosen("in-frame"),
         isa: &*target.isa,
         finishers: target.finishers(),
         strategy: settings.strategy,
@@ -117,7 +118,10 @@ fn clif(source: &str) -> String {
         translate(
             &env,
             index,
-            stops::are_possible(&env),
+            Mode {
+                has_stops: stops::are_possible(&env),
+                in_frame: !env.variables,
+            },
             &mut func,
             &mut context,
             &mut scratch,

@@ -78,8 +78,7 @@ impl FuncTranslator<'_, '_> {
 
     /// The halves of the 128-bit product of parameters 1 and 2 by parameters 3 and 4.
     fn product_of_parameters(&mut self) -> (Value, Value) {
-        let [a, a_high, b, b_high] =
-            [1, 2, 3, 4].map(|i| self.builder.use_var(self.locals.variable(i)));
+        let [a, a_high, b, b_high] = [1, 2, 3, 4].map(|i| self.read_home(self.locals.home(i)));
         let wide = [a, b].map(|word| self.builder.ins().uextend(I128, word));
         let product = self.builder.ins().imul(wide[0], wide[1]);
         let (low, upper) = self.builder.ins().isplit(product);

@@ -35,6 +35,8 @@ pub struct Way {
     pub inlined: bool,
     /// Whether a `br_table` may become comparisons.
     pub switches: bool,
+    /// Whether locals are variables. Otherwise they are in the frame.
+    pub variables: bool,
 }
 
 /// Optimisation levels in a form that can be part of a key.
@@ -54,6 +56,7 @@ impl Way {
         interruption: Interruption::None,
         inlined: false,
         switches: false,
+        variables: true,
     };
 }
 
@@ -99,6 +102,7 @@ impl Ways {
             ]),
             inlined: *case.one_of(&[true, true, false]),
             switches: !case.once_in(6),
+            variables: !case.once_in(6),
         }
     }
 
@@ -106,11 +110,16 @@ impl Ways {
     pub fn describe(&self, way: Way) -> String {
         let level = format!("{:?}", way.level).to_lowercase();
         let (strategy, interruption) = (way.strategy, way.interruption);
-        let passes = match (way.inlined, way.switches) {
-            (false, true) => "",
-            (true, true) => " --passes inline=always",
-            (false, false) => " --passes switches=never",
-            (true, false) => " --passes inline=always,switches=never",
+        let passes = [
+            (way.inlined, "inline=always"),
+            (!way.switches, "switches=never"),
+            (!way.variables, "variables=never"),
+        ];
+        let passes = passes.iter().filter(|(differs, _)| *differs);
+        let passes: Vec<_> = passes.map(|(_, name)| *name).collect();
+        let passes = match passes.is_empty() {
+            true => String::new(),
+            false => format!(" --passes {}", passes.join(",")),
         };
         format!(
             "--strategy {strategy} --opt-level {level} --interruption {interruption} --cpu {}{passes}",
@@ -143,6 +152,7 @@ impl Ways {
                         Inline::ByCost
                     },
                     switches: way.switches,
+                    variables: way.variables,
                     ..Passes::default()
                 },
                 ..Settings::default()

@@ -1,0 +1,200 @@
+//! Where the locals of a function are kept: in variables of Cranelift's front end, or in the frame.
+//!
+//! The front end makes a block parameter of a variable wherever ways join, as long as it does not
+//! know that they bring the same value, and it keeps a table of each variable's values by blocks.
+//! So code with many locals and many nested blocks takes time and memory for their product: 1,000
+//! nested loops that only read 1,000 locals have 7 KB of code and a million parameters. Such code
+//! comes from generators and attackers. Its translation stops ([`Stopped::Explodes`]) and begins
+//! again with the locals in the frame, where each of them has a place of its own. That takes time
+//! and memory for the code only, and the code runs at the speed of its stack accesses.
+//!
+//! Code with handlers of exceptions whose locals are more than the register allocator can cope with
+//! is translated in the same way, see [`pressure`](crate::pressure). Which way is taken depends on
+//! the function and what is compiled into it alone.
+
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{InstBuilder, StackSlot, StackSlotData, StackSlotKind, Type, Value};
+use cranelift_entity::SecondaryMap;
+use cranelift_frontend::Variable;
+use wasmparser::BinaryReaderError;
+
+use super::FuncTranslator;
+use crate::Error;
+
+/// Values that a function may have in any case.
+const VALUES: usize = 1 << 15;
+
+/// Values that a function with more than [`VALUES`] may have for each operator. Code of compilers
+/// has one to ten.
+const VALUES_PER_OPERATOR: usize = 32;
+
+/// Entries that the tables of all variables may have together, of four bytes each.
+const ENTRIES: u64 = 1 << 25;
+
+/// Steps for the parameters of loops that a function may have in any case, and for each operator.
+/// The front end removes parameters that turn out to be needless one by one from the list of all.
+const STEPS: u64 = 1 << 27;
+const STEPS_PER_OPERATOR: u64 = 1 << 12;
+
+/// Why a translation stopped before its end.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    Failed(Error),
+    /// Variables take far more time and memory than the code deserves. The function is to be
+    /// translated again with its locals in the frame.
+    Explodes,
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<BinaryReaderError> for Stopped {
+    fn from(error: BinaryReaderError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Where a local is kept.
+#[derive(Clone, Copy)]
+pub(super) enum Home {
+    Variable(Variable),
+    Frame(StackSlot),
+}
+
+/// How much the variables of a function take.
+#[derive(Default)]
+pub(super) struct Extent {
+    /// Of each variable the number of entries in its table.
+    tables: SecondaryMap<Variable, u32>,
+    entries: u64,
+    steps: u64,
+    operators: usize,
+}
+
+impl Extent {
+    pub(super) fn clear(&mut self) {
+        self.tables.clear();
+        self.entries = 0;
+        self.steps = 0;
+        self.operators = 0;
+    }
+
+    /// Notes that a loop ends whose header has so many parameters.
+    pub(super) fn end_loop(&mut self, params: usize) {
+        self.steps = self.steps.saturating_add((params as u64).pow(2));
+    }
+
+    /// Notes that a variable is read or assigned in the block with this number.
+    fn touch(&mut self, variable: Variable, block: u32) {
+        let known = &mut self.tables[variable];
+        if block >= *known {
+            self.entries += u64::from(block + 1 - *known);
+            *known = block + 1;
+        }
+    }
+
+    /// Counts an operator of a function that has so many values before it. Returns whether its
+    /// variables take too much.
+    fn explodes(&mut self, values: usize) -> bool {
+        self.operators += 1;
+        let operators = self.operators as u64;
+        self.entries > ENTRIES
+            || self.steps > STEPS && self.steps / STEPS_PER_OPERATOR > operators
+            || values > VALUES && values / VALUES_PER_OPERATOR > self.operators
+    }
+}
+
+impl FuncTranslator<'_, '_> {
+    /// A new place for a local.
+    pub(super) fn new_home(&mut self, ty: Type) -> Home {
+        if !self.in_frame {
+            return Home::Variable(self.builder.declare_var(ty));
+        }
+        let align = ty.bytes().ilog2() as u8;
+        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, ty.bytes(), align);
+        Home::Frame(self.builder.create_sized_stack_slot(data))
+    }
+
+    pub(super) fn read_home(&mut self, (home, ty): (Home, Type)) -> Value {
+        match home {
+            Home::Variable(variable) => {
+                self.touch(variable);
+                self.builder.use_var(variable)
+            }
+            Home::Frame(slot) => self.builder.ins().stack_load(I64, ty, slot, 0),
+        }
+    }
+
+    pub(super) fn write_home(&mut self, home: Home, value: Value) {
+        match home {
+            Home::Variable(variable) => {
+                self.touch(variable);
+                self.builder.def_var(variable, value);
+            }
+            Home::Frame(slot) => {
+                self.builder.ins().stack_store(I64, value, slot, 0);
+            }
+        }
+    }
+
+    fn touch(&mut self, variable: Variable) {
+        let block = self.builder.current_block().expect("code is in a block");
+        self.extent.touch(variable, block.as_u32());
+    }
+
+    /// Stops the translation if variables take too much.
+    pub(super) fn check_extent(&mut self) -> Result<(), Stopped> {
+        let values = self.builder.func.dfg.num_values();
+        match self.extent.explodes(values) && !self.in_frame {
+            true => Err(Stopped::Explodes),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cranelift_entity::EntityRef;
+
+    use super::*;
+
+    #[test]
+    fn many_values_explode_only_if_the_operators_are_few() {
+        let mut extent = Extent::default();
+        assert!(!extent.explodes(VALUES));
+        assert!(extent.explodes(VALUES + 1));
+        extent.operators = VALUES;
+        assert!(!extent.explodes(VALUES_PER_OPERATOR * VALUES));
+        assert!(extent.explodes(VALUES_PER_OPERATOR * (VALUES + 3)));
+        extent.clear();
+        assert!(extent.explodes(VALUES + 1000));
+    }
+
+    #[test]
+    fn parameters_of_loops_take_their_square() {
+        let mut extent = Extent::default();
+        extent.end_loop(1000);
+        assert!(!extent.explodes(0));
+        (0..200).for_each(|_| extent.end_loop(1000));
+        assert!(extent.explodes(0));
+        extent.operators = 1 << 20;
+        assert!(!extent.explodes(0));
+    }
+
+    #[test]
+    fn tables_of_variables_reach_to_their_last_blocks() {
+        let mut extent = Extent::default();
+        let (first, second) = (Variable::new(0), Variable::new(1));
+        extent.touch(first, 9);
+        extent.touch(first, 3);
+        extent.touch(second, 4);
+        assert_eq!(extent.entries, 15);
+        extent.touch(first, ENTRIES as u32 - 6);
+        assert!(!extent.explodes(0));
+        extent.touch(first, ENTRIES as u32 - 5);
+        assert!(extent.explodes(0));
+    }
+}

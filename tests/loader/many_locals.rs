@@ -1,0 +1,140 @@
+//! Functions whose locals are kept in the frame: they are compiled in little time, and do what they
+//! do otherwise.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use precast_compiler::{Compiler, Passes, Settings};
+use precast_loader::{Engine, Instance, Module, Store};
+use precast_tests::{Watchdog, strategies};
+
+fn compile(wat: &str, settings: &Settings) -> Result<Vec<u8>, String> {
+    let wasm = wat::parse_str(wat).unwrap();
+    let compiler = Compiler::new(settings.clone()).unwrap();
+    match compiler.compile(&wasm) {
+        Ok(compiled) => {
+            precast_compiler::verify(&compiled.artifact).unwrap();
+            Ok(compiled.artifact)
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What `f` returns for each of these arguments.
+fn results(artifact: &[u8], arguments: &[i32]) -> Vec<Option<i32>> {
+    let engine = Engine::default();
+    // SAFETY: our own compiler has just written these bytes.
+    let module = unsafe { Module::from_bytes(&engine, artifact) }.unwrap();
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    let f = instance.get_typed_func::<i32, i32>(&mut store, "f");
+    let f = f.unwrap();
+    let call = |n: &i32| f.call(&mut store, *n).ok();
+    arguments.iter().map(call).collect()
+}
+
+/// `depth` nested loops over `locals` locals, each of which is made of the one before. The
+/// innermost loop calls `$g` with a handler if `handles`.
+fn nested(depth: usize, locals: usize, handles: bool) -> String {
+    let mut code = String::new();
+    for i in 1..=locals {
+        let before = i - 1;
+        write!(
+            code,
+            "(local.set {i} (i32.add (i32.mul (local.get {i}) (i32.const 3)) (local.get {before})))"
+        )
+        .unwrap();
+    }
+    let call = match handles {
+        true => {
+            "(block $caught (try_table (catch_all $caught)
+                (local.set 1 (call $g (local.get 1))) (br $called))
+            (local.set 2 (i32.const 77)))"
+        }
+        false => "(local.set 1 (call $g (local.get 1)))",
+    };
+    // Every loop runs twice at most: the counter ends all of them.
+    let again = "(local.set $left (i32.sub (local.get $left) (i32.const 1)))
+        (br_if 0 (i32.gt_s (local.get $left) (i32.const 0)))";
+    format!(
+        r#"(module (tag $t)
+        (func $g (param i32) (result i32)
+            (if (i32.and (local.get 0) (i32.const 1)) (then (throw $t)))
+            (i32.add (local.get 0) (i32.const 1)))
+        (func (export "f") (param i32) (result i32) (local {}) (local $left i32) (local v128)
+            (local.set $left (i32.const 7))
+            {} (block $called {call}) {code} {}
+            (i32.xor (local.get {locals}) (local.get {}))))"#,
+        "i32 ".repeat(locals),
+        "(loop ".repeat(depth),
+        format!("{again})").repeat(depth),
+        locals / 2,
+    )
+}
+
+#[test]
+fn code_does_the_same_with_its_locals_in_the_frame() {
+    let arguments = [0, 1, 2, 5, -1];
+    for strategy in strategies() {
+        for handles in [false, true] {
+            let settings = Settings {
+                strategy,
+                ..Settings::default()
+            };
+            let in_frame = Settings {
+                passes: Passes {
+                    variables: false,
+                    ..Passes::default()
+                },
+                ..settings.clone()
+            };
+            let wat = nested(5, 20, handles);
+            let expected = results(&compile(&wat, &settings).unwrap(), &arguments);
+            let found = results(&compile(&wat, &in_frame).unwrap(), &arguments);
+            assert_eq!(found, expected, "{strategy} {handles}");
+            assert!(found.iter().any(Option::is_some));
+        }
+    }
+}
+
+/// As variables, these locals would be a million parameters of blocks, and more than the register
+/// allocator can cope with beside handlers of exceptions.
+#[test]
+fn a_million_values_of_little_code_take_little_time() {
+    let _watchdog = Watchdog::new(Duration::from_secs(120));
+    for handles in [false, true] {
+        let wat = nested(1000, 1000, handles);
+        for strategy in strategies() {
+            let settings = Settings {
+                strategy,
+                ..Settings::default()
+            };
+            let artifact = compile(&wat, &settings).unwrap();
+            assert!(artifact.len() < 4 << 20, "{}", artifact.len());
+            assert_eq!(results(&artifact, &[2]).len(), 1);
+        }
+    }
+}
+
+#[test]
+fn too_many_operands_beside_handlers_are_refused() {
+    let wat = |operands: usize| {
+        let load = |i| format!("(i32.load offset={} (local.get 0))", 4 * i);
+        let loads: String = (0..operands).map(load).collect();
+        let sums = "i32.xor ".repeat(operands - 1);
+        format!(
+            r#"(module (memory 1) (func $g (export "f") (param i32) (result i32)
+                {loads}
+                (block $caught (try_table (catch_all $caught) (drop (call $g (local.get 0)))))
+                {sums}))"#
+        )
+    };
+    let settings = Settings::default();
+    assert!(compile(&wat(1500), &settings).is_ok());
+    let error = compile(&wat(3000), &settings).unwrap_err();
+    assert!(
+        error.contains("operands that are alive at one place of function `g` (0")
+            && error.contains("at most 2000"),
+        "{error}"
+    );
+}
