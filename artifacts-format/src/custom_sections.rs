@@ -7,6 +7,14 @@
 //! Only hosts and tools read them, by asking for a name: nothing is checked when an artifact is
 //! opened, and where the table is damaged it ends. Several sections may have one name.
 
+/// The name of the custom section of DWARF that the others are read from.
+pub const DEBUG_INFO: &str = ".debug_info";
+
+/// The name of a section that the compiler puts in front of [`DEBUG_INFO`] if the artifact keeps
+/// that: the offset of the code section's content in the module, which addresses in DWARF count
+/// from, as four bytes.
+pub const CODE_START: &str = "precast.code-start";
+
 /// Encodes custom sections, each a name and bytes.
 pub fn encode<'a>(sections: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
     let mut out = Vec::new();
@@ -37,7 +45,7 @@ pub fn entries(mut table: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
 /// Whether only debuggers read custom sections with this name: those of DWARF, and the names of
 /// functions. A stripped artifact is without them.
 pub fn is_debug(name: &str) -> bool {
-    name == "name" || name.starts_with(".debug_")
+    name == "name" || name == CODE_START || name.starts_with(".debug_")
 }
 
 #[cfg(test)]

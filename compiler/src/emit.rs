@@ -50,7 +50,14 @@ pub(crate) fn emit(
     b.metadata = metadata(wasm, module, target, settings);
     let kept = module.custom_sections.iter().copied();
     let kept = kept.filter(|(name, _)| settings.custom_sections.includes(name));
-    b.custom_sections = custom_sections::encode(kept);
+    // Addresses in DWARF are of no use without it.
+    let code_start = module.code_start.to_le_bytes();
+    let code_start = (custom_sections::CODE_START, &code_start[..]);
+    let with_start = kept.flat_map(|section| {
+        let is_dwarf = section.0 == custom_sections::DEBUG_INFO;
+        is_dwarf.then_some(code_start).into_iter().chain([section])
+    });
+    b.custom_sections = custom_sections::encode(with_start);
 
     signatures(&mut b, module, &placed);
     imports_and_exports(&mut b, module, plan);

@@ -47,6 +47,8 @@ pub(crate) struct Module<'a> {
     pub(crate) branch_hints: HashMap<FuncIndex, Box<[(u32, bool)]>>,
     /// All custom sections, in the module's order.
     pub(crate) custom_sections: Vec<(&'a str, &'a [u8])>,
+    /// Offset of the content of the code section, which addresses in DWARF count from.
+    pub(crate) code_start: u32,
     /// What the code refers to.
     pub(crate) facts: Facts,
 }

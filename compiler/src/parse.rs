@@ -157,6 +157,7 @@ impl<'a> Reader<'a> {
             names: Names::default(),
             branch_hints: HashMap::new(),
             custom_sections: Vec::new(),
+            code_start: 0,
             facts: Facts::default(),
         };
         Self {
@@ -205,9 +206,12 @@ impl<'a> Reader<'a> {
                 encoding: Encoding::Module,
                 ..
             }
-            | Payload::CodeSectionStart { .. }
             | Payload::DataCountSection { .. }
             | Payload::End(_) => {}
+            // The cast is right: a module is shorter than 4 GiB.
+            Payload::CodeSectionStart {
+                unchecked_range, ..
+            } => module.code_start = unchecked_range.start as u32,
             Payload::TypeSection(section) => {
                 for group in section {
                     self.group(&group?)?;

@@ -58,6 +58,37 @@ fn frames_have_the_lines_of_the_source() {
     }
 }
 
+/// An artifact that keeps the module's DWARF has the same lines as the module, and so has the debug
+/// file of a stripped artifact, which is the artifact as it was before.
+#[cfg(feature = "compiler")]
+#[test]
+fn an_artifact_that_keeps_custom_sections_has_the_lines() {
+    use precast_compiler::{Compiler, CustomSections, Settings};
+
+    let compile = |custom_sections| {
+        let settings = Settings {
+            custom_sections,
+            ..Settings::default()
+        };
+        let compiled = Compiler::new(settings).unwrap().compile(GUEST);
+        compiled.unwrap().artifact
+    };
+    let kept = Symbols::of_artifact(&compile(CustomSections::All)).unwrap();
+    let module = Symbols::of_module(GUEST).unwrap();
+    let offsets = 0..GUEST.len();
+    let mut found = 0;
+    for offset in offsets {
+        let symbols = kept.at(offset).unwrap();
+        assert_eq!(symbols, module.at(offset).unwrap(), "{offset}");
+        found += symbols.len();
+    }
+    assert!(found > 0);
+    let error = Symbols::of_artifact(&compile(CustomSections::None)).unwrap_err();
+    assert!(matches!(error, DebugInfoError::NotKept), "{error}");
+    let error = Symbols::of_artifact(GUEST).unwrap_err();
+    assert!(matches!(error, DebugInfoError::Artifact(_)), "{error}");
+}
+
 #[test]
 fn wrong_offsets_and_damaged_information_are_harmless() {
     let symbols = Symbols::of_module(GUEST).unwrap();

@@ -1,10 +1,11 @@
 //! Source files and lines of wasm backtraces, from the DWARF of the module that an artifact was
 //! made of.
 //!
-//! The loader reads no DWARF, and artifacts carry none of the module's. A frame of a backtrace says
+//! The loader reads no DWARF, and artifacts carry none of the module's by default. A frame of a backtrace says
 //! where in the module it is, and [`Symbols`] tells which line that is. They come from the module
-//! itself, or from its debugging information alone, which [`debug_part`] takes out of the module
-//! when it is compiled. Nothing is parsed until the first question.
+//! itself, from its debugging information alone, which [`debug_part`] takes out of the module when
+//! it is compiled, or from an artifact that keeps the module's custom sections. Nothing is parsed
+//! until the first question.
 //!
 //! ```no_run
 //! use precast_loader::Error;
@@ -49,6 +50,15 @@ pub enum DebugInfoError {
          and do not strip it"
     )]
     None,
+    /// The artifact keeps no DWARF of its module.
+    #[error(
+        "the artifact keeps no section `.debug_info`: compile a module that has it with \
+         --keep-custom-sections all, and read the artifact before it is stripped"
+    )]
+    NotKept,
+    /// The bytes are not an artifact.
+    #[error("the artifact cannot be read")]
+    Artifact(#[from] precast_artifact::Error),
     /// The DWARF is damaged.
     #[error("the debugging information is damaged")]
     Dwarf(#[from] gimli::Error),
@@ -95,13 +105,31 @@ impl Symbols {
     /// [`DebugInfoError::NotAModule`] and [`DebugInfoError::None`].
     pub fn of_module(wasm: &[u8]) -> Result<Self, DebugInfoError> {
         let sections = Sections::of_module(wasm)?;
-        if sections.debug.iter().all(|(name, _)| name != ".debug_info") {
-            return Err(DebugInfoError::None);
+        match sections.has_dwarf() {
+            true => Ok(Self::of(sections)),
+            false => Err(DebugInfoError::None),
         }
-        Ok(Self {
+    }
+
+    /// The debugging information that an artifact keeps of its module, if it was compiled to keep
+    /// custom sections (`precast compile --keep-custom-sections all`). A stripped artifact has
+    /// none: its debug file, which `--split-debug` wrote, is the artifact that has.
+    ///
+    /// # Errors
+    /// [`DebugInfoError::Artifact`] and [`DebugInfoError::NotKept`].
+    pub fn of_artifact(bytes: &[u8]) -> Result<Self, DebugInfoError> {
+        let sections = Sections::of_artifact(bytes)?;
+        match sections.has_dwarf() {
+            true => Ok(Self::of(sections)),
+            false => Err(DebugInfoError::NotKept),
+        }
+    }
+
+    fn of(sections: Sections) -> Self {
+        Self {
             sections,
             context: OnceLock::new(),
-        })
+        }
     }
 
     /// The function at an offset in the module and the functions that it was inlined into,

@@ -7,11 +7,12 @@
 
 use std::sync::Arc;
 
+use precast_artifact::custom_sections::{self, CODE_START, DEBUG_INFO};
+use precast_artifact::{Aligned, Artifact};
+
 use crate::DebugInfoError;
 
-/// Name of the custom section of a [`debug_part`] that says where the code of the module was.
-const CODE_START: &str = "precast.code-start";
-
+#[derive(Default)]
 pub(crate) struct Sections {
     /// Offset of the content of the code section, which addresses count from.
     pub(crate) code: usize,
@@ -25,10 +26,7 @@ impl Sections {
             let (what, offset) = ("other first bytes", 0);
             return Err(DebugInfoError::NotAModule { what, offset });
         }
-        let mut this = Self {
-            code: 0,
-            debug: Vec::new(),
-        };
+        let mut this = Self::default();
         let mut at = 8;
         while at < wasm.len() {
             let damaged = DebugInfoError::NotAModule {
@@ -41,14 +39,7 @@ impl Sections {
             match id {
                 10 => this.code = content,
                 0 => match custom(&wasm[content..end]) {
-                    Some((CODE_START, bytes)) => {
-                        let bytes = bytes.try_into().map_err(|_| damaged)?;
-                        this.code = u32::from_le_bytes(bytes) as usize;
-                    }
-                    Some((name, bytes)) if name.starts_with(".debug_") => {
-                        this.debug.push((name.to_owned(), Arc::from(bytes)));
-                    }
-                    Some(_) => {}
+                    Some((name, bytes)) => this.add(name, bytes).ok_or(damaged)?,
                     None => return Err(damaged),
                 },
                 _ => {}
@@ -56,6 +47,36 @@ impl Sections {
             at = end;
         }
         Ok(this)
+    }
+
+    /// The sections that an artifact keeps of its module.
+    pub(crate) fn of_artifact(bytes: &[u8]) -> Result<Self, DebugInfoError> {
+        let bytes = Aligned::new(bytes);
+        let artifact = Artifact::parse(&bytes, None)?;
+        let table = artifact.section(artifact.header().custom_sections);
+        let mut this = Self::default();
+        for (name, bytes) in custom_sections::entries(table) {
+            // A damaged section says nothing.
+            this.add(name, bytes).unwrap_or(());
+        }
+        Ok(this)
+    }
+
+    /// Adds a custom section, if it has debugging information. `None` if the section is damaged.
+    fn add(&mut self, name: &str, bytes: &[u8]) -> Option<()> {
+        match name {
+            CODE_START => self.code = u32::from_le_bytes(bytes.try_into().ok()?) as usize,
+            name if name.starts_with(".debug_") => {
+                self.debug.push((name.to_owned(), Arc::from(bytes)));
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// Whether there is anything to look up.
+    pub(crate) fn has_dwarf(&self) -> bool {
+        self.debug.iter().any(|(name, _)| name == DEBUG_INFO)
     }
 }
 

@@ -43,6 +43,7 @@ fn an_artifact_keeps_the_custom_sections_that_were_asked_for() {
     compile("all", &["--keep-custom-sections", "all"]);
     let rest = [
         ("config", 4),
+        ("precast.code-start", 4),
         (".debug_info", 5),
         ("config", 4),
         ("other", 2),
