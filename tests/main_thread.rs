@@ -50,6 +50,12 @@ const CASES: &[Case] = &[
         run: under_a_large_environment,
     },
     Case {
+        name: "of_256_kib",
+        limit: 256 << 10,
+        environment: 0,
+        run: of_256_kib,
+    },
+    Case {
         name: "forked_by_a_thread",
         limit: 8 * MIB,
         environment: 0,
@@ -141,6 +147,12 @@ fn under_a_large_environment() {
     deep(7000, &mut || {
         overflow(&linked);
     });
+}
+
+/// A program with imports runs, and an overflow is a trap.
+fn of_256_kib() {
+    let depth = overflow(&linked(&Config::default()));
+    assert!(depth > 20, "only {depth} levels deep");
 }
 
 /// The limit at the time when the stack has to grow is the one that counts.

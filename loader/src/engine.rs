@@ -76,7 +76,8 @@ impl Config {
 
     /// Sets the maximum of bytes of stack that wasm code may use from where the host enters it. The
     /// default is 1 MiB. If less is left of a thread's stack, wasm code gets less: a guest never
-    /// reaches the end of the stack. The loader does not know the end of a stack that the program
+    /// reaches the end of the stack, and 96 KiB are left for each host function that it calls. The
+    /// loader does not know the end of a stack that the program
     /// made itself, for a coroutine: such a stack must have 256 KiB more than this maximum.
     pub fn max_wasm_stack(&mut self, bytes: usize) -> &mut Self {
         self.max_wasm_stack = bytes;

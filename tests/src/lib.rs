@@ -9,6 +9,7 @@
 //! | [`child`] | test cases that need a process of their own |
 //! | [`executor`] | runs futures |
 //! | [`overflow`] | a module that overflows the stack |
+//! | `small_stack` | threads with a stack of an exact size |
 //! | `watchdog` | ends a test that hangs |
 //!
 //! Temporary directories come from the crate `tempfile`, random numbers from `fastrand`.
@@ -33,11 +34,13 @@ mod file;
 mod guest;
 mod handmade;
 pub mod overflow;
+mod small_stack;
 mod source;
 mod watchdog;
 
 pub use file::ArtifactFile;
 pub use guest::{Guest, trap};
 pub use handmade::handmade;
+pub use small_stack::on_stack_of;
 pub use source::{Source, artifact, module, store, strategies, strategy_pairs};
 pub use watchdog::Watchdog;

@@ -2,6 +2,7 @@
 //! program.
 
 mod deadlines;
+mod depth;
 mod full;
 mod mounted;
 mod streams;

@@ -1,9 +1,12 @@
 //! Where the current thread's stack ends.
 //!
 //! ```text
-//!   low           floor                       sp            high
-//!    | HOST_RESERVE |  wasm code may use this  |  in use      |
+//!   low      floor                       sp            high
+//!    | reserve |  wasm code may use this  |  in use      |
 //! ```
+//!
+//! The reserve is [`HOST_RESERVE`], but a quarter of a stack that is smaller than 1 MiB, and
+//! [`LEAST_RESERVE`] at least. So there is room for small guests in a stack of 256 KiB.
 //!
 //! The end is found once per thread, when wasm code is first entered on the thread. A thread that
 //! pthread made has a stack of fixed size, which pthread knows. The stack of the initial thread
@@ -36,10 +39,17 @@ use crate::sys::map::page_size;
 /// address that wasm code may use.
 pub(crate) const HOST_RESERVE: usize = 256 << 10;
 
+/// The same of a small stack.
+const LEAST_RESERVE: usize = MACHINE_RESERVE + HOST_SHARE;
+
+/// Bytes of stack that every host function and every builtin may use. A host function enters wasm
+/// code again only if [`MACHINE_RESERVE`] bytes are left.
+const HOST_SHARE: usize = 96 << 10;
+
 // When a host function or a builtin starts, machine code may have taken its share of the reserve.
-// It may take that share again when the host function enters wasm code. At least 64 KiB are left
-// for the host function.
-const _: () = assert!(2 * MACHINE_RESERVE + (64 << 10) <= HOST_RESERVE);
+// It may take that share again when the host function enters wasm code: then the host function may
+// have used what is left, and the code that it enters traps at the limit.
+const _: () = assert!(LEAST_RESERVE <= HOST_RESERVE);
 
 /// Bytes that the initial thread's stack grows beyond what is needed, so that entering wasm code a
 /// little deeper in the host needs no system call.
@@ -55,6 +65,16 @@ thread_local! {
     /// The stack that the system made for this thread: from its lowest usable address, or the
     /// lowest that it may grow to, to its end.
     static RANGE: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+    /// Bytes below the floor that are left for the host.
+    static RESERVE: Cell<usize> = const { Cell::new(HOST_RESERVE) };
+}
+
+/// The reserve of a stack of this size; of 0 bytes, of one that the loader does not know.
+fn reserve_of(stack: usize) -> usize {
+    match stack {
+        0 => HOST_RESERVE,
+        stack => (stack / 4).clamp(LEAST_RESERVE, HOST_RESERVE),
+    }
 }
 
 /// The stack limit for wasm code that is entered now and may use `max` bytes of stack. `None` if
@@ -73,7 +93,7 @@ pub(crate) fn limit(max: usize) -> Option<usize> {
 
 /// Whether code can be entered once more inside of an activation with this stack limit.
 pub(crate) fn has_room(limit: usize) -> bool {
-    arch::stack_pointer() >= limit.saturating_sub(HOST_RESERVE - MACHINE_RESERVE)
+    arch::stack_pointer() >= limit.saturating_sub(RESERVE.get() - MACHINE_RESERVE)
 }
 
 /// Whether an address of a stack that code runs on is one of the stack that this code runs on. Of
@@ -98,6 +118,7 @@ pub(crate) fn range() -> Range<usize> {
 pub(crate) struct Bounds {
     floor: usize,
     range: (usize, usize),
+    reserve: usize,
 }
 
 #[cfg(feature = "async")]
@@ -107,6 +128,7 @@ impl Bounds {
         Self {
             floor: range.start + HOST_RESERVE,
             range: (range.start, range.end),
+            reserve: HOST_RESERVE,
         }
     }
 
@@ -115,6 +137,7 @@ impl Bounds {
         Self {
             floor: FLOOR.replace(self.floor),
             range: RANGE.replace(self.range),
+            reserve: RESERVE.replace(self.reserve),
         }
     }
 }
@@ -130,9 +153,10 @@ fn limit_near_floor(sp: usize, by_config: usize) -> Option<usize> {
     }
     // The present end of the stack. It is above the start of the range only if the stack may still
     // grow.
-    let end = FLOOR.get() - HOST_RESERVE;
+    let reserve = RESERVE.get();
+    let end = FLOOR.get() - reserve;
     if by_config < FLOOR.get() && range().start < end {
-        grow(sp, by_config.saturating_sub(HOST_RESERVE + AHEAD), end);
+        grow(sp, by_config.saturating_sub(reserve + AHEAD), end);
     }
     has_room(FLOOR.get()).then(|| by_config.max(FLOOR.get()))
 }
@@ -146,7 +170,8 @@ fn find(sp: usize) {
     RANGE.set((range.start, range.end));
     // The loader relies on no part of a stack that may grow until it has made it grow.
     let end = if may_grow { range.end } else { range.start };
-    FLOOR.set(end + HOST_RESERVE);
+    RESERVE.set(reserve_of(range.len()));
+    FLOOR.set(end + RESERVE.get());
 }
 
 /// Makes the stack that ends at `end` grow down to `target`, or as far as the kernel lets it.
@@ -168,7 +193,7 @@ fn grow(sp: usize, target: usize, end: usize) {
         // Later entries do not try to grow further.
         RANGE.set((target.min(end), high));
     }
-    FLOOR.set(target.min(end) + HOST_RESERVE);
+    FLOOR.set(target.min(end) + RESERVE.get());
 }
 
 /// Makes the stack grow to an address, and returns whether that was possible.
