@@ -338,16 +338,15 @@ impl Worker {
                 context.optimize(isa, control).map_err(failed)?;
             }
             let is_high = pressure::is_high(&context.func);
-            // Only the usual allocator is known to be right for calls with handlers of exceptions.
-            if is_high && !context.func.dfg.exception_tables.is_empty() {
+            let handles = !context.func.dfg.exception_tables.is_empty();
+            if is_high && handles && matches!(symbol, Symbol::Function(_)) {
                 if !self.in_frame {
                     return Err(Stopped::Explodes);
                 }
                 pressure::check_handlers(&context.func, || describe(env, symbol))?;
-                isa = env.finishers[0];
-            } else {
-                isa = env.finishers[usize::from(is_high)];
             }
+            // Only the usual allocator is known to be right for calls with handlers of exceptions.
+            isa = env.finishers[usize::from(is_high && !handles)];
         }
         let done = context.compile(isa, control);
         done.map_err(|error| failed(error.inner))?;
