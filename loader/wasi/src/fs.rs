@@ -49,6 +49,8 @@ pub use host::HostFs;
 pub use memory::MemoryFs;
 pub use overlay::Overlay;
 
+pub(crate) use resolve::is_name;
+
 /// A file system that can be given to guests.
 ///
 /// # Paths

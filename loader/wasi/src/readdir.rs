@@ -19,6 +19,7 @@ use cap_std::fs::{Dir, MetadataExt};
 use crate::ctx::WasiCtx;
 use crate::descriptor::{Descriptors, Kind};
 use crate::errno::{Errno, Result};
+use crate::fs::is_name;
 use crate::fs::mounted::MountedDir;
 use crate::guest::GuestMemory;
 use crate::types::{Filetype, Rights};
@@ -76,6 +77,11 @@ impl Listing {
             listing.push(ino, Filetype::Directory, name);
         }
         for entry in entries {
+            // An implementation may say anything. What no path can name is left out: guests join
+            // names to paths, and C programs end them at a NUL.
+            if !is_name(&entry.name) {
+                continue;
+            }
             listing.push(entry.ino, entry.kind.into(), entry.name.as_bytes());
             if listing.size() > room {
                 return Err(Errno::NOMEM);

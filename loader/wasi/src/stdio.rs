@@ -52,7 +52,11 @@ impl Input {
 
     pub(crate) fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         retry(|| match self {
-            Self::Reader(reader) => reader.read_vectored(buffers),
+            Self::Reader(reader) => {
+                // A reader of the host's may say anything.
+                let room = buffers.iter().map(|buffer| buffer.len()).sum();
+                Ok(reader.read_vectored(buffers)?.min(room))
+            }
             #[cfg(feature = "async")]
             Self::Async(input) => match buffers.iter_mut().find(|buffer| !buffer.is_empty()) {
                 Some(buffer) => Ok(input.read(buffer)?.min(buffer.len())),
@@ -189,7 +193,10 @@ impl Output {
     /// [`waits_for`](Self::waits_for).
     pub(crate) fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let written = retry(|| match self {
-            Self::Writer(writer) => writer.write_vectored(buffers),
+            Self::Writer(writer) => {
+                let len = buffers.iter().map(|buffer| buffer.len()).sum();
+                Ok(writer.write_vectored(buffers)?.min(len))
+            }
             #[cfg(feature = "async")]
             Self::Async(output) => match buffers.iter().find(|buffer| !buffer.is_empty()) {
                 Some(buffer) => Ok(output.write(buffer)?.min(buffer.len())),

@@ -346,7 +346,9 @@ impl MountedFile {
         let buffers = buffers.iter().map(|buffer| &**buffer);
         let append = |bytes: &mut &[u8], _| self.file.append(bytes);
         let n = transfer(0, buffers, |bytes| bytes.len(), append)?;
-        self.position = self.file.stat()?.size;
+        // What was written is reported even if the file does not tell its size.
+        let end = self.file.stat().map(|found| found.size);
+        self.position = end.unwrap_or(self.position.saturating_add(n as u64));
         Ok(n)
     }
 

@@ -16,6 +16,12 @@ const MAX_DEPTH: usize = 256;
 /// The length of a name in bytes at most: that of most file systems.
 const MAX_NAME: usize = 255;
 
+/// Whether a directory may have an entry of this name. `.` and `..` are no entries.
+pub(crate) fn is_name(name: &str) -> bool {
+    let is_short = (1..=MAX_NAME).contains(&name.len());
+    is_short && !matches!(name, "." | "..") && !name.contains(['/', '\0'])
+}
+
 /// Where a path leads.
 #[derive(Debug)]
 pub(super) struct Resolved {

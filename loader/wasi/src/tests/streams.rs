@@ -60,6 +60,34 @@ fn each_write_has_reached_the_host_when_it_returns() {
     assert_eq!(log.flushed().len(), 4);
 }
 
+/// Streams of the host that say they have done more than they were asked to.
+struct Boaster;
+
+impl io::Read for Boaster {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        bytes.fill(b'x');
+        Ok(usize::MAX)
+    }
+}
+
+impl Write for Boaster {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Ok(usize::MAX)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn no_guest_is_told_of_more_bytes_than_its_buffers_have() {
+    let builder = WasiCtxBuilder::new().stdin(Boaster).stdout(Boaster);
+    let mut guest = Guest::new(builder.build());
+    assert_eq!(guest.write(1, b"abc"), Ok(3));
+    assert_eq!(guest.read(0, 4), Ok(b"xxxx".to_vec()));
+}
+
 #[test]
 fn outputs_can_be_synced_closed_and_renumbered() {
     let (log, mut guest) = guest("");
