@@ -10,7 +10,7 @@ mod body;
 use std::fmt::Write;
 
 use crate::Case;
-use crate::differential::scenario::{Call, Scenario};
+use crate::differential::scenario::{Call, Features, Scenario};
 use crate::differential::value::Value;
 use crate::edges::{REFILL, steps};
 use body::Body;
@@ -131,7 +131,7 @@ pub fn scenario(case: &mut Case) -> Option<Scenario> {
         calls: Vec::new(),
         random_calls: 8,
         before_each: Some(refill),
-        is_beyond_oracle: true,
+        needs: Features::Three,
     })
 }
 

@@ -32,6 +32,7 @@ pub use crate::edges::scenario as edges;
 pub use crate::references::scenario as references;
 pub use oracle::Oracle;
 pub use smith::{core, everything};
+pub use subject::PLENTY;
 
 /// Modules of `wasm-smith`.
 pub const SMITH: Target = Target {
@@ -84,13 +85,13 @@ struct Engines<O> {
 impl<O: Oracle> Engines<O> {
     fn compare(&mut self, case: &mut Case, mut scenario: Scenario) -> Result<(), String> {
         case.show(|| text(&scenario));
-        let beyond = scenario.is_beyond_oracle && !O::HAS_EVERYTHING;
+        let beyond = scenario.needs > O::FEATURES;
         // Only precast itself can say what the backtraces of another way to compile must be.
         if beyond || case.once_in(8) {
             let plain = compile(&mut self.ways, Way::PLAIN, &scenario)?;
             let exports = plain.iter().map(Subject::exported_functions);
             add_calls(case, &mut scenario, exports);
-            let machine = Running::new(&plain, u64::MAX);
+            let machine = Running::new(&plain, PLENTY);
             let reference = Reference::run(&scenario, machine);
             return compare_ways(&mut self.ways, case, &scenario, reference);
         }
@@ -121,10 +122,10 @@ fn compare_ways(
         let name = ways.describe(way);
         case.show(|| name.clone());
         let subjects = compile(ways, way, scenario)?;
-        let fuel = if way.interruption.counts_fuel() && case.once_in(4) {
-            case.rng.u64(..2000)
-        } else {
-            u64::MAX
+        let fuel = match way.interruption.counts_fuel() {
+            false => u64::MAX,
+            true if case.once_in(4) => case.rng.u64(..2000),
+            true => PLENTY,
         };
         // In the second run, instances come from the pool where possible.
         let runs = if case.once_in(3) { 2 } else { 1 };

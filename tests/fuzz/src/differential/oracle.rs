@@ -2,13 +2,12 @@
 
 use precast_loader::ValType;
 
-use super::scenario::Machine;
+use super::scenario::{Features, Machine};
 
 /// The engine that precast is compared with.
 pub trait Oracle {
-    /// Whether the engine has every feature that precast has. Otherwise precast is compared with
-    /// itself in scenarios that are beyond the engine.
-    const HAS_EVERYTHING: bool;
+    /// What the engine has. precast is compared with itself in scenarios that need more.
+    const FEATURES: Features;
     /// A module that the engine has compiled or parsed.
     type Module;
     /// The engine in the middle of a scenario with these modules.

@@ -1,5 +1,7 @@
 //! Scenarios: modules that are linked with each other, and then calls of their exports.
 
+use std::borrow::Cow;
+
 use precast_loader::Trap;
 
 use super::value::{Outcome, Value};
@@ -22,9 +24,22 @@ pub struct Scenario {
     pub random_calls: usize,
     /// A call that precedes each of the added calls.
     pub before_each: Option<Call>,
-    /// Whether the other engine lacks what the modules use. Then the reference is precast itself,
-    /// in its plainest way.
-    pub is_beyond_oracle: bool,
+    /// What the modules use. If the other engine has less, the reference is precast itself, in its
+    /// plainest way.
+    pub needs: Features,
+}
+
+/// What modules use, or an engine has. Each has all that is before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Features {
+    /// WebAssembly 2.0, and the proposals that `wasmi` has.
+    #[default]
+    Two,
+    /// Exceptions, typed references, atomic operators on memories that are not shared, and wide
+    /// arithmetic.
+    Three,
+    /// Exceptions of the former encoding, and shared memories.
+    All,
 }
 
 /// One call.
@@ -71,7 +86,7 @@ pub trait Machine {
     fn items(&mut self, module: usize) -> Vec<(String, Item)>;
 
     /// The bytes of an exported memory.
-    fn memory(&mut self, module: usize, name: &str) -> &[u8];
+    fn memory(&mut self, module: usize, name: &str) -> Cow<'_, [u8]>;
 
     /// The elements of an exported table, or the value of an exported global.
     fn values(&mut self, module: usize, name: &str) -> Vec<Value>;
@@ -83,6 +98,12 @@ pub trait Machine {
     /// in the module. Only precast lists them, and they must not depend on how it compiles.
     fn traces(&self) -> &[Vec<(u32, Option<usize>)>] {
         &[]
+    }
+
+    /// The fuel that wasm code has used so far, by Wasmtime's costs. `None` if the engine has other
+    /// costs, or does not count.
+    fn fuel(&self) -> Option<u64> {
+        None
     }
 }
 
@@ -103,25 +124,40 @@ pub struct Reference<M> {
     pub machine: M,
     /// How each instantiation ended, and then each call.
     pub outcomes: Vec<Outcome>,
+    /// The fuel that was used when each of them had ended.
+    fuel: Vec<Option<u64>>,
 }
 
 impl<M: Machine> Reference<M> {
     /// Runs a scenario on the reference engine. It stops after an outcome that is not binding.
-    pub fn run(scenario: &Scenario, mut machine: M) -> Self {
-        let mut outcomes = Vec::new();
+    pub fn run(scenario: &Scenario, machine: M) -> Self {
+        let mut this = Self {
+            machine,
+            outcomes: Vec::new(),
+            fuel: Vec::new(),
+        };
         for _ in &scenario.modules {
-            outcomes.push(machine.instantiate());
-            if !matches!(outcomes.last(), Some(Outcome::Returned(_))) {
-                return Self { machine, outcomes };
+            let outcome = this.machine.instantiate();
+            let is_made = matches!(outcome, Outcome::Returned(_));
+            this.note(outcome);
+            if !is_made {
+                return this;
             }
         }
         for call in &scenario.calls {
-            outcomes.push(machine.call(call));
-            if !outcomes.last().is_some_and(Outcome::is_binding) {
+            let outcome = this.machine.call(call);
+            let is_binding = outcome.is_binding();
+            this.note(outcome);
+            if !is_binding {
                 break;
             }
         }
-        Self { machine, outcomes }
+        this
+    }
+
+    fn note(&mut self, outcome: Outcome) {
+        self.outcomes.push(outcome);
+        self.fuel.push(self.machine.fuel());
     }
 
     /// Runs the scenario on another engine, and returns the first difference as an error. Returns
@@ -132,6 +168,8 @@ impl<M: Machine> Reference<M> {
         other: &mut impl Machine,
     ) -> Result<bool, String> {
         let modules = scenario.modules.len();
+        // After a trap, code of the guarded strategy has not stored all that it counted.
+        let mut fuel_is_exact = true;
         for (i, expected) in self.outcomes.iter().enumerate() {
             let call = i.checked_sub(modules).map(|i| &scenario.calls[i]);
             let found = match call {
@@ -157,6 +195,14 @@ impl<M: Machine> Reference<M> {
                     "{what}:\n  expected {expected:?}\n  found    {found:?}"
                 ));
             }
+            fuel_is_exact &= matches!(found, Outcome::Returned(_) | Outcome::Threw(_));
+            if let (true, Some(expected), Some(found)) = (fuel_is_exact, self.fuel[i], other.fuel())
+                && expected != found
+            {
+                return Err(format!(
+                    "fuel after {i} instantiations and calls: expected {expected}, found {found}"
+                ));
+            }
         }
         self.compare_state(modules, other)?;
         Ok(true)
@@ -178,7 +224,7 @@ impl<M: Machine> Reference<M> {
                     let expected = self.machine.memory(module, &name);
                     let found = other.memory(module, &name);
                     if expected != found {
-                        return Err(difference(&name, expected, found));
+                        return Err(difference(&name, &expected, &found));
                     }
                 } else {
                     let expected = self.machine.values(module, &name);

@@ -48,12 +48,13 @@ pub enum Level {
 }
 
 impl Way {
-    /// The plainest way: every call, every check and every table is in the code as in the module.
+    /// The plainest way that counts fuel: every call, every check and every table is in the code as
+    /// in the module.
     pub const PLAIN: Self = Self {
         strategy: Strategy::Checked,
         level: Level::None,
         cpu: 0,
-        interruption: Interruption::None,
+        interruption: Interruption::Fuel,
         inlined: false,
         switches: false,
         variables: true,

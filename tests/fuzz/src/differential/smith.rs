@@ -8,7 +8,7 @@ use arbitrary::Unstructured;
 use wasm_smith::{Config, InstructionKind, InstructionKinds, MemoryOffsetChoices};
 use wasmparser::{Parser, Payload, TypeRef};
 
-use super::scenario::Scenario;
+use super::scenario::{Features, Scenario};
 use crate::Case;
 
 /// How many loop iterations and calls an instance may make in all.
@@ -48,7 +48,7 @@ pub fn everything(case: &mut Case) -> Option<Scenario> {
     config.wide_arithmetic_enabled = true;
     config.custom_page_sizes_enabled = case.once_in(4);
     let mut scenario = scenario(&bytes, config)?;
-    scenario.is_beyond_oracle = true;
+    scenario.needs = Features::Three;
     let shares = scenario.modules.iter().any(|m| has_shared_memory(m));
     (!shares).then_some(scenario)
 }
@@ -79,7 +79,7 @@ fn scenario(bytes: &[u8], config: Config) -> Option<Scenario> {
         calls: Vec::new(),
         random_calls: 6,
         before_each: None,
-        is_beyond_oracle: false,
+        needs: Features::Two,
     })
 }
 

@@ -1,5 +1,7 @@
 //! precast, with one of its settings, in the middle of a scenario.
 
+use std::borrow::Cow;
+
 use precast_loader::{
     Caller, Error, ExportType, Extern, ExternRef, ExternType, Func, FuncType, Global, Instance,
     InstancePre, Linker, Memory, Module, Store, StoreLimitsBuilder, Table, Tag, Val, ValType,
@@ -66,16 +68,21 @@ fn host_function(
     }
 }
 
+/// Fuel of which no scenario uses up so much.
+pub const PLENTY: u64 = 1 << 40;
+
 /// precast in the middle of a scenario.
 pub struct Running<'s> {
     store: Store<HostLog>,
     subjects: &'s [Subject],
     instances: Vec<Instance>,
     traces: Vec<Vec<(u32, Option<usize>)>>,
+    /// The fuel that the store got.
+    fuel: u64,
 }
 
 impl<'s> Running<'s> {
-    /// Modules that count fuel get `fuel`.
+    /// Modules that count fuel get `fuel`. A store with less than `u64::MAX` takes no others.
     pub fn new(subjects: &'s [Subject], fuel: u64) -> Self {
         let engine = *subjects[0].module.engine();
         let mut store = Store::new(&engine, HostLog::default());
@@ -89,6 +96,7 @@ impl<'s> Running<'s> {
             subjects,
             instances: Vec::new(),
             traces: Vec::new(),
+            fuel,
         }
     }
 
@@ -182,9 +190,16 @@ impl Machine for Running<'_> {
             .collect()
     }
 
-    fn memory(&mut self, module: usize, name: &str) -> &[u8] {
-        let memory = self.export(module, name).into_memory();
-        memory.expect("the name of a memory").data(&self.store)
+    fn memory(&mut self, module: usize, name: &str) -> Cow<'_, [u8]> {
+        match self.export(module, name) {
+            Extern::Memory(memory) => Cow::Borrowed(memory.data(&self.store)),
+            Extern::SharedMemory(memory) => {
+                let mut bytes = vec![0; memory.data_size()];
+                memory.read(0, &mut bytes).expect("all of its bytes");
+                Cow::Owned(bytes)
+            }
+            other => unreachable!("found {other:?}, expected a memory"),
+        }
     }
 
     fn values(&mut self, module: usize, name: &str) -> Vec<Value> {
@@ -205,6 +220,10 @@ impl Machine for Running<'_> {
 
     fn traces(&self) -> &[Vec<(u32, Option<usize>)>] {
         &self.traces
+    }
+
+    fn fuel(&self) -> Option<u64> {
+        (self.fuel == PLENTY).then(|| PLENTY - self.store.get_fuel().unwrap())
     }
 }
 

@@ -1,6 +1,8 @@
 //! wasmi as the engine that precast is compared with. It is an interpreter that shares no code with
 //! precast except the parser.
 
+use std::borrow::Cow;
+
 use precast_loader::{Trap, ValType};
 use wasmi::{
     Engine, Error, Extern, ExternRef, ExternType, Func, Global, Instance, Memory, Module, Ref,
@@ -9,7 +11,7 @@ use wasmi::{
 
 use super::Oracle;
 use super::host::{self, HostLog};
-use super::scenario::{Call, Item, MEMORY_LIMIT, Machine, TABLE_LIMIT, linked_module};
+use super::scenario::{Call, Features, Item, MEMORY_LIMIT, Machine, TABLE_LIMIT, linked_module};
 use super::value::{Outcome, Value};
 
 /// wasmi with the features that the targets in this crate use.
@@ -33,7 +35,7 @@ impl Wasmi {
 }
 
 impl Oracle for Wasmi {
-    const HAS_EVERYTHING: bool = false;
+    const FEATURES: Features = Features::Two;
     type Module = Module;
     type Machine<'m> = Running<'m>;
 
@@ -177,9 +179,9 @@ impl Machine for Running<'_> {
         self.modules[module].exports().filter_map(item).collect()
     }
 
-    fn memory(&mut self, module: usize, name: &str) -> &[u8] {
+    fn memory(&mut self, module: usize, name: &str) -> Cow<'_, [u8]> {
         let memory = self.export(module, name).into_memory();
-        memory.expect("the name of a memory").data(&self.store)
+        Cow::Borrowed(memory.expect("the name of a memory").data(&self.store))
     }
 
     fn values(&mut self, module: usize, name: &str) -> Vec<Value> {

@@ -11,14 +11,14 @@ use crate::Case;
 
 /// How many locals of each type every function has besides its parameters. It also has a loop
 /// counter for each depth.
-const LOCALS: usize = 3;
+pub(super) const LOCALS: usize = 3;
 const DEPTH: u32 = 3;
 
 /// Writes one function.
 pub struct Body<'w> {
-    world: &'w World,
-    module: usize,
-    function: usize,
+    pub(super) world: &'w World,
+    pub(super) module: usize,
+    pub(super) function: usize,
 }
 
 impl<'w> Body<'w> {
@@ -51,6 +51,7 @@ impl<'w> Body<'w> {
         for depth in 0..DEPTH {
             writeln!(text, "    (local $n{depth} i32)").expect("strings take everything");
         }
+        text += &self.locals_of_three();
         text += "    (if (i32.eqz (global.get $steps)) (then";
         for ty in &function.results {
             text += zero(*ty);
@@ -83,7 +84,7 @@ impl<'w> Body<'w> {
     }
 
     /// The functions that this function may call directly.
-    fn callees(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn callees(&self) -> impl Iterator<Item = usize> {
         let later = self.world.functions.iter().enumerate();
         let here = self.module;
         let from = self.function;
@@ -92,7 +93,7 @@ impl<'w> Body<'w> {
             .map(|(i, _)| i)
     }
 
-    fn arguments(&self, case: &mut Case, callee: usize, depth: u32) -> String {
+    pub(super) fn arguments(&self, case: &mut Case, callee: usize, depth: u32) -> String {
         let mut text = String::new();
         for ty in &self.world.functions[callee].params {
             text.push(' ');
@@ -101,7 +102,10 @@ impl<'w> Body<'w> {
         text
     }
 
-    fn statement(&self, case: &mut Case, depth: u32) -> String {
+    pub(super) fn statement(&self, case: &mut Case, depth: u32) -> String {
+        if self.world.three && case.once_in(3) {
+            return self.statement_of_three(case, depth);
+        }
         match case.rng.u32(..14) {
             0..=2 => self.store(case),
             3 => self.grow_memory(case),
@@ -138,7 +142,7 @@ impl<'w> Body<'w> {
     }
 
     /// A memory that this module can use.
-    fn memory(&self, case: &mut Case) -> Option<usize> {
+    pub(super) fn memory(&self, case: &mut Case) -> Option<usize> {
         let memories = self.world.memories.iter().enumerate();
         let seen =
             |m: &(usize, &super::world::Memory)| World::sees(self.module, m.1.owner, m.1.exported);
@@ -164,7 +168,7 @@ impl<'w> Body<'w> {
     }
 
     /// The address of an access, and its static offset.
-    fn address(&self, case: &mut Case, memory: usize) -> (String, String) {
+    pub(super) fn address(&self, case: &mut Case, memory: usize) -> (String, String) {
         let m = &self.world.memories[memory];
         let (ty, name) = (m.index(), m.index().name());
         let near = |case: &mut Case, n: u64| n.wrapping_add_signed(case.rng.i64(-20..6));
@@ -357,13 +361,15 @@ impl<'w> Body<'w> {
                 (format!("(call $fn{callee}{args})"), callee)
             }
         };
-        let mut text = format!("    {call}\n");
-        for ty in self.world.functions[callee].results.iter().rev() {
-            text += &format!(
-                "    (local.set ${}{})\n",
-                ty.name(),
-                case.rng.usize(..LOCALS)
-            );
+        format!("    {call}\n") + &self.to_locals(case, &self.world.functions[callee].results)
+    }
+
+    /// Puts the values on top of the stack, which have these types, into locals.
+    pub(super) fn to_locals(&self, case: &mut Case, types: &[Ty]) -> String {
+        let mut text = String::new();
+        for ty in types.iter().rev() {
+            let local = case.rng.usize(..LOCALS);
+            text += &format!("    (local.set ${}{local})\n", ty.name());
         }
         text
     }
@@ -382,7 +388,7 @@ impl<'w> Body<'w> {
         format!("    (global.set $glob{global} {value})\n")
     }
 
-    fn leaf(&self, case: &mut Case, ty: Ty) -> String {
+    pub(super) fn leaf(&self, case: &mut Case, ty: Ty) -> String {
         let name = ty.name();
         let function = &self.world.functions[self.function];
         match case.rng.u32(..5) {
@@ -410,9 +416,15 @@ impl<'w> Body<'w> {
         }
     }
 
-    fn expression(&self, case: &mut Case, ty: Ty, depth: u32) -> String {
+    pub(super) fn expression(&self, case: &mut Case, ty: Ty, depth: u32) -> String {
         if depth == 0 {
             return self.leaf(case, ty);
+        }
+        if self.world.three
+            && case.once_in(6)
+            && let Some(atomic) = self.atomic(case, ty, depth)
+        {
+            return atomic;
         }
         let name = ty.name();
         match (case.rng.u32(..10), ty) {

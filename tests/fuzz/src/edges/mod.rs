@@ -5,29 +5,42 @@
 //! | `world` | memories, tables, globals and functions of modules that import from each other |
 //! | `body` | function bodies that use them near their limits, also while others grow them |
 //! | `frames` | many parameters and results, large frames, tail calls between them |
+//! | `three` | what bodies do with exceptions in both encodings, typed references and atomic operators |
 //! | `small` | small functions that call each other in loops, for calls that are compiled in and others that the compiler changes; exceptions |
 
 mod body;
 mod frames;
 mod small;
+mod three;
 mod world;
 
 use std::fmt::Write;
 
 use crate::Case;
-use crate::differential::scenario::{Call, Scenario};
+use crate::differential::scenario::{Call, Features, Scenario};
 use crate::differential::value::Value;
 use body::Body;
 use world::{World, constant};
 
 /// The modules of one of the generators.
 pub fn scenario(case: &mut Case) -> Option<Scenario> {
-    let is_beyond_oracle = case.once_in(6);
+    let needs = match case.rng.u32(..12) {
+        0 => Features::Three,
+        1 => Features::All,
+        _ => Features::Two,
+    };
     let texts = match case.rng.u32(..12) {
-        _ if is_beyond_oracle => small::modules(case, true),
+        0..=5 if needs == Features::Three => small::modules(case, true),
+        _ if needs > Features::Two => {
+            let world = World::of_three(case, needs == Features::All);
+            modules(case, &world)
+        }
         0 => frames::modules(case),
         1..=5 => small::modules(case, false),
-        _ => linked(case),
+        _ => {
+            let world = World::random(case);
+            modules(case, &world)
+        }
     };
     let parse = |text: &String| {
         wat::parse_str(text).unwrap_or_else(|error| panic!("what was generated: {error}\n{text}"))
@@ -42,22 +55,21 @@ pub fn scenario(case: &mut Case) -> Option<Scenario> {
         calls: Vec::new(),
         random_calls: 8,
         before_each: Some(refill),
-        is_beyond_oracle,
+        needs,
     })
 }
 
 /// Modules that import from the modules before them.
-fn linked(case: &mut Case) -> Vec<String> {
-    let world = World::random(case);
-    (0..world.modules)
-        .map(|m| module(case, &world, m))
-        .collect()
+fn modules(case: &mut Case, world: &World) -> Vec<String> {
+    (0..world.modules).map(|m| module(case, world, m)).collect()
 }
 
 fn module(case: &mut Case, world: &World, module: usize) -> String {
     let mut text = "(module\n".to_owned();
     text += steps(module);
+    text += &three::types(world);
     text += &world.declarations(case, module);
+    text += &three::declarations(case, world, module);
     text += &segments(case, world, module);
     if module == 0 {
         text += REFILL;

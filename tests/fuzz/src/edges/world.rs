@@ -35,6 +35,8 @@ pub struct Memory {
     pub max: Option<u64>,
     /// Whether other modules can import it.
     pub exported: bool,
+    /// Whether threads may share it. There is only one thread.
+    pub shared: bool,
 }
 
 impl Memory {
@@ -91,6 +93,14 @@ impl Function {
     }
 }
 
+/// A tag of exceptions.
+#[derive(Debug, Clone)]
+pub struct Tag {
+    pub owner: usize,
+    pub params: Vec<Ty>,
+    pub exported: bool,
+}
+
 /// All items. A function may only call functions after it, so that calls from outside start with
 /// the first functions.
 #[derive(Debug, Clone, Default)]
@@ -100,9 +110,38 @@ pub struct World {
     pub tables: Vec<Table>,
     pub globals: Vec<Global>,
     pub functions: Vec<Function>,
+    /// Whether bodies use exceptions, typed references and atomic operators.
+    pub three: bool,
+    /// Whether they also use the former encoding of exceptions.
+    pub legacy: bool,
+    pub tags: Vec<Tag>,
 }
 
 impl World {
+    /// A world whose bodies use WebAssembly 3.0, and with `all` the former encoding of exceptions
+    /// and shared memories, too.
+    pub fn of_three(case: &mut Case, all: bool) -> Self {
+        let mut world = Self::random(case);
+        world.three = true;
+        world.legacy = all;
+        for memory in &mut world.memories {
+            if all && case.once_in(2) {
+                memory.max.get_or_insert(memory.min + 20);
+                memory.shared = true;
+            }
+        }
+        for _ in 0..case.rng.usize(1..4) {
+            let len = case.rng.usize(..4);
+            let tag = Tag {
+                owner: case.rng.usize(..world.modules),
+                params: (0..len).map(|_| *case.one_of(&Ty::ALL)).collect(),
+                exported: !case.once_in(3),
+            };
+            world.tags.push(tag);
+        }
+        world
+    }
+
     pub fn random(case: &mut Case) -> Self {
         let modules = *case.one_of(&[1, 1, 2, 2, 3]);
         let mut world = Self {
@@ -150,12 +189,18 @@ impl World {
         for (i, memory) in self.memories.iter().enumerate() {
             if memory.owner == module {
                 let index = memory.index().name();
-                let limits = limits(memory.min, memory.max);
+                let (limits, shared) = (limits(memory.min, memory.max), shared(memory));
                 let export = export(memory.exported, "mem", i);
                 line(
                     &mut text,
-                    format!("(memory $mem{i} {export} {index} {limits})"),
+                    format!("(memory $mem{i} {export} {index} {limits}{shared})"),
                 );
+            }
+        }
+        for (i, tag) in self.tags.iter().enumerate() {
+            if tag.owner == module {
+                let export = export(tag.exported, "tag", i);
+                line(&mut text, format!("(tag $tag{i} {export}{})", params(tag)));
             }
         }
         for (i, table) in self.tables.iter().enumerate() {
@@ -187,10 +232,21 @@ impl World {
         for (i, m) in self.memories.iter().enumerate() {
             if m.owner < module && m.exported {
                 let (index, limits) = (m.index().name(), limits(m.min, m.max));
-                let from = m.owner;
+                let (from, shared) = (m.owner, shared(m));
                 line(
                     text,
-                    format!(r#"(import "m{from}" "mem{i}" (memory $mem{i} {index} {limits}))"#),
+                    format!(
+                        r#"(import "m{from}" "mem{i}" (memory $mem{i} {index} {limits}{shared}))"#
+                    ),
+                );
+            }
+        }
+        for (i, tag) in self.tags.iter().enumerate() {
+            if tag.owner < module && tag.exported {
+                let (from, params) = (tag.owner, params(tag));
+                line(
+                    text,
+                    format!(r#"(import "m{from}" "tag{i}" (tag $tag{i}{params}))"#),
                 );
             }
         }
@@ -231,6 +287,18 @@ fn line(text: &mut String, line: String) {
 
 fn limits(min: u64, max: Option<u64>) -> String {
     max.map_or_else(|| min.to_string(), |max| format!("{min} {max}"))
+}
+
+fn shared(memory: &Memory) -> &'static str {
+    if memory.shared { " shared" } else { "" }
+}
+
+fn params(tag: &Tag) -> String {
+    let all = tag
+        .params
+        .iter()
+        .fold(String::new(), |s, t| s + " " + t.name());
+    format!(" (param{all})")
 }
 
 fn export(exported: bool, kind: &str, i: usize) -> String {
@@ -281,6 +349,7 @@ fn memory(case: &mut Case, modules: usize) -> Memory {
         min,
         max,
         exported: case.once_in(2),
+        shared: false,
     }
 }
 

@@ -1,14 +1,15 @@
 //! Wasmtime as the engine that precast is compared with.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
-use precast_fuzz::differential::Oracle;
 use precast_fuzz::differential::host::{self, HostLog};
 use precast_fuzz::differential::scenario::{
-    Call, Item, MEMORY_LIMIT, Machine, TABLE_LIMIT, linked_module,
+    Call, Features, Item, MEMORY_LIMIT, Machine, TABLE_LIMIT, linked_module,
 };
 use precast_fuzz::differential::value::{Outcome, Value};
+use precast_fuzz::differential::{Oracle, PLENTY};
 use precast_loader::{Trap, ValType};
 use wasmtime::{
     AsContextMut, Caller, Config, Engine, Error, Extern, ExternRef, ExternType, Func, Global,
@@ -26,6 +27,7 @@ impl Wasmtime {
             .wasm_wide_arithmetic(true)
             .wasm_custom_page_sizes(true)
             .relaxed_simd_deterministic(true)
+            .consume_fuel(true)
             .cranelift_opt_level(OptLevel::None)
             // The frames of some modules of `edges` have 64 KiB.
             .max_wasm_stack(2 << 20);
@@ -34,7 +36,7 @@ impl Wasmtime {
 }
 
 impl Oracle for Wasmtime {
-    const HAS_EVERYTHING: bool = true;
+    const FEATURES: Features = Features::Three;
     type Module = Module;
     type Machine<'m> = Running<'m>;
 
@@ -66,6 +68,7 @@ impl Oracle for Wasmtime {
         };
         let mut store = Store::new(&self.0, host);
         store.limiter(|host| &mut host.limits);
+        store.set_fuel(PLENTY).expect("an engine that counts fuel");
         Running {
             store,
             modules,
@@ -221,9 +224,9 @@ impl Machine for Running<'_> {
         self.modules[module].exports().filter_map(item).collect()
     }
 
-    fn memory(&mut self, module: usize, name: &str) -> &[u8] {
+    fn memory(&mut self, module: usize, name: &str) -> Cow<'_, [u8]> {
         let memory = self.export(module, name).into_memory();
-        memory.expect("the name of a memory").data(&self.store)
+        Cow::Borrowed(memory.expect("the name of a memory").data(&self.store))
     }
 
     fn values(&mut self, module: usize, name: &str) -> Vec<Value> {
@@ -245,6 +248,11 @@ impl Machine for Running<'_> {
 
     fn log(&self) -> &[Vec<Value>] {
         self.store.data().log.calls()
+    }
+
+    fn fuel(&self) -> Option<u64> {
+        let left = self.store.get_fuel().expect("an engine that counts fuel");
+        Some(PLENTY - left)
     }
 }
 
