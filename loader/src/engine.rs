@@ -88,6 +88,9 @@ impl Config {
     /// gone. The default is 16. Each of them keeps its address space and the pages that it writes
     /// to again and again, see [`InstancePre`]. A host that starts one instance chooses zero.
     ///
+    /// Whatever this number is, a thread also keeps the address space of up to two memories of
+    /// instances that are gone. Nothing of these memories is left in it, and it takes no memory.
+    ///
     /// When the system is short of memory or mappings, all threads give back what they keep, and
     /// the system is asked once more.
     ///

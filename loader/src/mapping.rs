@@ -461,7 +461,7 @@ impl Mapping {
     /// A sealed file with the image at its offset in the artifact.
     fn sealed_image(&self, image: Section) -> Result<ImageFile, Error> {
         let start = HEADER_OFFSET as u64 + image.start;
-        let parts = [(start, self.artifact().section(image))];
+        let parts = [(start, self.artifact().section(image).into())];
         let file = sealed::of_parts(start + image.len, parts.into_iter());
         let file = file.map_err(|source| Error::File {
             action: "make a sealed copy in memory of the image of",

@@ -12,6 +12,7 @@
 //! [`quiet_allocator`].
 
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -73,9 +74,11 @@ impl Kernel {
                 calls: Vec::with_capacity(100_000),
             }),
         };
-        let listener = AtomicI32::new(0);
+        let (listener, number) = (AtomicI32::new(0), AtomicI32::new(0));
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
+                // SAFETY: no preconditions.
+                number.store(unsafe { libc::gettid() }, Ordering::Relaxed);
                 match filter() {
                     Ok(fd) => listener.store(fd, Ordering::Release),
                     Err(error) => {
@@ -97,7 +100,11 @@ impl Kernel {
             if fd >= 0 {
                 // SAFETY: the descriptor was just made and belongs to nobody else.
                 let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-                kernel.listen(&fd, || thread.is_finished());
+                // The thread makes calls after its work, down to that by which it ends. Without a
+                // listener, that one would fail for ever.
+                let number = number.load(Ordering::Relaxed);
+                let task = PathBuf::from(format!("/proc/self/task/{number}"));
+                kernel.listen(&fd, || !task.exists());
             }
             match thread.join() {
                 Ok(result) => result,

@@ -11,7 +11,8 @@ use std::path::Path;
 
 use precast_artifact::Strategy;
 use precast_loader::{
-    Config, Engine, Error, ExternRef, InstancePre, Linker, Module, Store, Trap, Val,
+    Config, Engine, Error, ExternRef, InstancePre, Linker, Memory, MemoryType, Module, Store, Trap,
+    Val,
 };
 use precast_tests::{ArtifactFile, artifact, strategies};
 
@@ -75,7 +76,10 @@ fn run(test: &str, scenario: fn(&Kernel, Strategy, &[u8])) {
         return Kernel::with(|kernel| {
             for strategy in strategies() {
                 let path = path(Path::new(&dir), strategy);
-                scenario(kernel, strategy, &std::fs::read(path).unwrap());
+                let bytes = std::fs::read(path).unwrap();
+                // What the process has once for all, to learn which pages were written.
+                assert_fresh(&pre(&module(&Engine::default(), &bytes)));
+                scenario(kernel, strategy, &bytes);
             }
         });
     }
@@ -101,6 +105,7 @@ fn each_refused(
     for count in [1, usize::MAX] {
         for from in 0.. {
             assert!(from < 500, "{what}: no end");
+            give_back(kernel);
             let before = maps();
             let refusal = Refusal { calls, from, count };
             let seen = once(kernel, refusal);
@@ -110,6 +115,7 @@ fn each_refused(
                 .filter(|call| call.number == libc::SYS_munmap)
                 .map(|call| call.args[1].next_multiple_of(4096))
                 .sum();
+            give_back(kernel);
             let after = maps();
             assert_eq!(
                 bytes(&after) - bytes(&before),
@@ -125,6 +131,21 @@ fn each_refused(
         }
     }
     total
+}
+
+/// Makes the thread give back the address space that it keeps: the system refuses some for a memory
+/// of the host once.
+fn give_back(kernel: &Kernel) {
+    let mut store = Store::new(&Engine::default(), ());
+    let refusal = Refusal {
+        calls: &[libc::SYS_mmap],
+        from: 0,
+        count: 1,
+    };
+    // There may be nothing to give back. Then the memory is refused.
+    kernel.refuse(refusal, || {
+        Memory::new(&mut store, MemoryType::new(1, None)).ok()
+    });
 }
 
 fn maps() -> String {

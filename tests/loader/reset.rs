@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use precast_artifact::Strategy;
 use precast_loader::{Config, Engine, InstancePre, Linker, Module, Store};
-use precast_tests::{ArtifactFile, artifact, module, strategies};
+use precast_tests::{artifact, module, strategies};
 
 use crate::child::{case, passes_in_child};
 use crate::kernel::{Call, Kernel, emulated, names, quiet_allocator};
 use crate::poison::{pre, tenants};
+use crate::scan::can_scan;
 
 /// A module with 8 MiB of memory. The parameters of `write` are the first page to write to, the
 /// number of pages, and their distance.
@@ -28,13 +29,13 @@ const WRITER: &str = r#"(module (memory (export "m") 128 256)
     (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
     (func (export "load") (param i32) (result i32) (i32.load (local.get 0))))"#;
 
-fn writer(engine: &Engine, strategy: Strategy) -> InstancePre<()> {
+pub(crate) fn writer(engine: &Engine, strategy: Strategy) -> InstancePre<()> {
     let module = module(engine, WRITER, strategy);
     Linker::new(engine).instantiate_pre(&module).unwrap()
 }
 
 /// Makes an instance, writes to `count` pages, and drops the instance.
-fn write(pre: &InstancePre<()>, first: usize, count: usize, step: usize) {
+pub(crate) fn write(pre: &InstancePre<()>, first: usize, count: usize, step: usize) {
     let mut store = Store::new(pre.module().engine(), ());
     let instance = pre.instantiate(&mut store).unwrap();
     let write = instance.get_typed_func::<(i32, i32, i32), ()>(&mut store, "write");
@@ -44,7 +45,7 @@ fn write(pre: &InstancePre<()>, first: usize, count: usize, step: usize) {
 }
 
 #[track_caller]
-fn assert_fresh(pre: &InstancePre<()>) {
+pub(crate) fn assert_fresh(pre: &InstancePre<()>) {
     let mut store = Store::new(pre.module().engine(), ());
     let instance = pre.instantiate(&mut store).unwrap();
     let memory = instance.get_memory(&mut store, "m").unwrap();
@@ -64,9 +65,9 @@ fn faults() -> i64 {
     }
 }
 
-/// In the steady state there are no page faults, and as many system calls as there are holes
-/// between the written pages. The numbers of pages are around the limits of earlier
-/// implementations, and far beyond.
+/// In the steady state there are no page faults, and one system call: it discards what was not
+/// written, or says which pages were, if these are in several places. The numbers of pages are
+/// around the limits of earlier implementations, and far beyond.
 #[test]
 fn the_steady_state_has_no_faults() {
     const NAME: &str = "reset::the_steady_state_has_no_faults";
@@ -90,24 +91,32 @@ fn the_steady_state_has_no_faults() {
                 (256, 1, 1),
                 (1024, 1, 1),
                 (2048, 1, 0),
+                (3, 100, 3),
+                (4, 100, 4),
                 (16, 100, 16),
                 (200, 10, 1),
+                (1000, 2, 1),
             ] {
                 let pre = writer(&engine, strategy);
                 for _ in 0..20 {
                     write(&pre, 0, count, step);
                 }
                 let what = format!("{strategy}: {count} pages, {step} apart");
+                let asks = can_scan() && step > 1 && count > 3;
                 let before = faults();
                 let mut more = 0;
                 for _ in 0..50 {
                     let ((), calls) = kernel.watch(|| write(&pre, 0, count, step));
                     let mut calls = names(&calls);
-                    more += usize::from(calls.iter().any(|name| name == "ioctl"));
+                    let asked = calls.iter().filter(|name| *name == "ioctl").count();
+                    // A thousand runs of pages are more than one answer holds.
+                    more += asked / count.div_ceil(128).max(1);
                     calls.retain(|name| ["mmap", "mprotect", "madvise"].contains(&&**name));
-                    assert_eq!(calls, vec!["madvise"; max], "{what}");
+                    let calls_for_holes = if asks { 0 } else { max };
+                    assert_eq!(calls, vec!["madvise"; calls_for_holes], "{what}");
                 }
-                assert!(more <= 3, "{what}: {more} samples");
+                let (least, most) = if asks { (50, 53) } else { (0, 3) };
+                assert!((least..=most).contains(&more), "{what}: asked {more} times");
                 let faults = faults() - before;
                 assert!(faults < 25, "{what}: {faults} faults of 50 tenants");
                 assert_fresh(&pre);
@@ -504,65 +513,6 @@ fn a_shortage_is_met_with_what_is_parked() {
             assert!(refused);
             parked.wait();
         });
-    }
-}
-
-/// Data in many pieces of a memory is one mapping, unless there are no memory files.
-#[test]
-fn images_in_many_pieces_are_one_mapping() {
-    const NAME: &str = "reset::images_in_many_pieces_are_one_mapping";
-    const STEP: usize = 72 << 10;
-    if case().is_none() {
-        if !emulated(NAME) {
-            passes_in_child(NAME, "pieces");
-        }
-        return;
-    }
-    let data: String = (0..1000)
-        .map(|i| format!("(data (i32.const {}) \"piece {i:4}\")", 500 + i * STEP))
-        .collect();
-    let wat = format!(
-        "(module (memory (export \"m\") 1200) {data}
-            (func (export \"store\") (param i32) (i64.store (local.get 0) (i64.const -1))))"
-    );
-    let mut expected = vec![0; 1200 * 65536];
-    for i in 0..1000 {
-        expected[500 + i * STEP..][..10].copy_from_slice(format!("piece {i:4}").as_bytes());
-    }
-    for strategy in strategies() {
-        let file = ArtifactFile::new(&artifact(&wat, strategy));
-        for refused in [false, true] {
-            let engine = Engine::default();
-            let module = file.open(&engine);
-            let pre = Linker::new(&engine).instantiate_pre(&module).unwrap();
-            let tenants = || {
-                for round in 0..10 {
-                    let mut store = Store::new(&engine, ());
-                    let before = mappings();
-                    let instance = pre.instantiate(&mut store).unwrap();
-                    let more = mappings().saturating_sub(before);
-                    assert!(refused || more <= 4, "{strategy}: {more}");
-                    let memory = instance.get_memory(&mut store, "m").unwrap();
-                    assert!(memory.data(&store) == expected, "{strategy}: as new");
-                    let write = instance.get_typed_func::<i32, ()>(&mut store, "store");
-                    let write = write.unwrap();
-                    for i in 0..100 {
-                        let at = 400 + i * (STEP * 5 + round);
-                        write.call(&mut store, at as i32).unwrap();
-                    }
-                }
-            };
-            if !refused {
-                tenants();
-                continue;
-            }
-            Kernel::with(|kernel| {
-                let answer = |call: &Call| {
-                    (call.number == libc::SYS_memfd_create).then_some(-i64::from(libc::ENOSYS))
-                };
-                kernel.answer(answer, tenants);
-            });
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! The image is mapped page by page. So a segment of one byte may cost a page in the artifact, and
 //! a segment far from all others costs a mapping in every instance. Compilers write segments that
 //! are close together. A memory whose segments are scattered over too many pages for their size has
-//! no image: its segments are copied at instantiation.
+//! no image: the loader copies its segments, once for all instances if it knows their places.
 
 use cranelift_entity::{EntitySet, PrimaryMap};
 

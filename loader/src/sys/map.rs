@@ -123,6 +123,17 @@ impl Reservation {
         }
     }
 
+    /// Reserves `len` bytes of address space, of which the first `accessible` bytes can be read and
+    /// written. Both are multiples of the page size.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn with_accessible(len: usize, accessible: usize) -> Result<Self, Error> {
+        let mut reservation = Self::new(len)?;
+        reservation.commit(0, accessible)?;
+        Ok(reservation)
+    }
+
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
     }
@@ -239,6 +250,31 @@ impl Reservation {
         Err(Error::system(format!("discard {len} bytes")))
     }
 
+    /// Puts a new mapping in the place of the first `len` bytes, a multiple of the page size: they
+    /// are zero, and can be read and written, whatever was there. Returns whether that worked. If
+    /// not, the reservation must not be used any more.
+    #[must_use]
+    pub(crate) fn clear(&mut self, len: usize) -> bool {
+        assert!(len <= self.len, "inside the reservation");
+        if len == 0 {
+            return true;
+        }
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
+        // SAFETY: the range is inside this reservation, whose owner asked for it to be replaced.
+        let at = unsafe { mmap(self.base.as_ptr().cast(), len, access, flags, -1, 0) };
+        at != libc::MAP_FAILED
+    }
+
+    /// Takes the address space away, so that nothing is left here.
+    pub(crate) fn take(&mut self) -> Self {
+        let nothing = Self {
+            base: NonNull::dangling(),
+            len: 0,
+        };
+        std::mem::replace(self, nothing)
+    }
+
     /// Asks the system for pages of the usual size only, so that to touch one page takes one page.
     /// A system without huge pages refuses, which does no harm.
     #[cfg(feature = "async")]
@@ -301,6 +337,9 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
+        if self.len == 0 {
+            return;
+        }
         // SAFETY: the reservation is the owner's, and nobody can use it after the owner. If the
         // system refuses (to split what it merged with a neighbour), the range stays unused.
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };

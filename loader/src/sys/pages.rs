@@ -1,29 +1,76 @@
 //! Which pages of a range are the process's own copies, and neither pages of a file nor the
 //! system's page of zeros.
 //!
-//! The answer is a hint: if it is wrong, callers lose time and nothing else. It may be wrong if the
-//! host closed the descriptor, if the system implements the interface differently, or if other
-//! threads write meanwhile.
+//! Linux 6.7 and later answer for a whole range at once (`PAGEMAP_SCAN`, [`Answer::Scan`]). Where
+//! that is refused (by age, by a filter of system calls, by another kernel), the pages' entries are
+//! read one by one from the same file, for as many pages as that is worth ([`Answer::Entries`]).
+//! Without `/proc` there is no answer.
 //!
-//! Linux 6.7 and later answer for a whole range at once (`PAGEMAP_SCAN`). Where that is refused (by
-//! age, by a filter of system calls, by another kernel), the pages' entries are read one by one
-//! from the same file, for as many pages as that is worth. Without `/proc` there is no answer.
+//! The file belongs to the process that opened it: in a forked child, it would tell of the parent's
+//! pages. So a page of memory says who opened it, which the system wipes in children. (The number
+//! of the process does not: a child can have the same one in a namespace of its own.)
+//!
+//! An answer may still be wrong, if the host closed the descriptor or if the system implements the
+//! interface differently. So callers take it as a hint, or check that it names pages that they know
+//! to be the process's own.
 
 use std::fs::File;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
-use std::sync::Mutex;
+use std::sync::RwLock;
 
-use super::map::page_size;
+use super::map::{Reservation, page_size};
 
 /// Maximum number of pages whose entries are read one by one.
 const MAX_READ: usize = 1 << 14;
 
-/// `/proc/self/pagemap`, and the process that opened it. In a forked child, the file would tell of
-/// the parent's pages.
-static PAGEMAP: Mutex<Option<(u32, File)>> = Mutex::new(None);
+/// Regions that one call of the system tells of.
+const REGIONS: usize = 128;
+
+static PAGEMAP: RwLock<Option<Pagemap>> = RwLock::new(None);
+
+/// How much a caller knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Nothing.
+    None,
+    /// What the entries of the first pages say, which leave out no page that is present or swapped.
+    Entries,
+    /// What the system says of the whole range.
+    Scan,
+}
+
+/// `/proc/self/pagemap`.
+struct Pagemap {
+    file: File,
+    /// A page whose first byte is 1 in the process that opened the file.
+    mark: Reservation,
+}
+
+impl Pagemap {
+    /// `None` without `/proc`, or if the system cannot wipe pages of children (before Linux 4.14).
+    fn open() -> Option<Self> {
+        let file = File::open("/proc/self/pagemap").ok()?;
+        let mut mark = Reservation::new(page_size()).ok()?;
+        mark.commit(0, page_size()).ok()?;
+        // SAFETY: an accessible page of our own.
+        unsafe {
+            let at = mark.base().as_ptr();
+            if libc::madvise(at.cast(), page_size(), libc::MADV_WIPEONFORK) != 0 {
+                return None;
+            }
+            at.write_volatile(1);
+        }
+        Some(Self { file, mark })
+    }
+
+    fn is_own(&self) -> bool {
+        // SAFETY: an accessible page of our own.
+        unsafe { self.mark.base().as_ptr().read_volatile() == 1 }
+    }
+}
 
 /// `struct page_region` of the kernel.
 #[repr(C)]
@@ -63,26 +110,53 @@ const PAGEMAP_SCAN: u32 =
 
 /// Calls `give` with the process's own pages among those of `len` bytes from `base` on, in
 /// ascending order: their offsets in bytes, and whether they are part of a huge page, of which
-/// perhaps only a part was written. Returns whether there is an answer.
+/// perhaps only a part was written.
 ///
-/// This never waits: there is no answer while another thread asks.
-pub(crate) fn own(base: NonNull<u8>, len: usize, give: &mut dyn FnMut(Range<usize>, bool)) -> bool {
-    let Ok(mut pagemap) = PAGEMAP.try_lock() else {
-        return false;
-    };
-    let process = std::process::id();
-    if pagemap.as_ref().is_none_or(|(owner, _)| *owner != process) {
-        *pagemap = File::open("/proc/self/pagemap").ok().map(|f| (process, f));
+/// This never waits: there is no answer while another thread opens the file.
+pub(crate) fn own(
+    base: NonNull<u8>,
+    len: usize,
+    give: &mut dyn FnMut(Range<usize>, bool),
+) -> Answer {
+    if !PAGEMAP.try_read().is_ok_and(|map| is_own(&map)) {
+        let Ok(mut pagemap) = PAGEMAP.try_write() else {
+            return Answer::None;
+        };
+        if !is_own(&pagemap) {
+            *pagemap = Pagemap::open();
+        }
     }
-    let Some((_, file)) = &*pagemap else {
-        return false;
-    };
     let base = base.as_ptr() as usize;
-    scan(file, base, len, give) || read(file, base, len, give)
+    with_file(|file| match scan(file, base, len, give) {
+        true => Answer::Scan,
+        false if read(file, base, len, give) => Answer::Entries,
+        false => Answer::None,
+    })
+    .unwrap_or(Answer::None)
+}
+
+/// Like [`own`], if the system answers for the whole range, and if it was asked by that before.
+/// Returns whether there is an answer; some pages may have been given although there is none.
+pub(crate) fn scan_again(
+    base: NonNull<u8>,
+    len: usize,
+    give: &mut dyn FnMut(Range<usize>, bool),
+) -> bool {
+    with_file(|file| scan(file, base.as_ptr() as usize, len, give)).unwrap_or(false)
+}
+
+fn with_file<R>(work: impl FnOnce(&File) -> R) -> Option<R> {
+    let pagemap = PAGEMAP.try_read().ok()?;
+    let pagemap = pagemap.as_ref().filter(|pagemap| pagemap.is_own())?;
+    Some(work(&pagemap.file))
+}
+
+fn is_own(pagemap: &Option<Pagemap>) -> bool {
+    pagemap.as_ref().is_some_and(Pagemap::is_own)
 }
 
 fn scan(file: &File, base: usize, len: usize, give: &mut dyn FnMut(Range<usize>, bool)) -> bool {
-    let mut regions = [Region::default(); 64];
+    let mut regions = [Region::default(); REGIONS];
     let end = (base + len) as u64;
     let mut start = base as u64;
     while start < end {

@@ -13,6 +13,7 @@
 //!   open it for writing, whoever asks. The answer counts only from file systems of the kernel,
 //!   because a file system in user space (FUSE) can give any answer.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
@@ -59,7 +60,7 @@ pub(crate) fn of_pieces(
 /// As for [`of_bytes`].
 pub(crate) fn of_parts<'a>(
     len: u64,
-    parts: impl Iterator<Item = (u64, &'a [u8])>,
+    parts: impl Iterator<Item = (u64, Cow<'a, [u8]>)>,
 ) -> io::Result<File> {
     let mut most = MaybeUninit::<libc::rlimit>::uninit();
     // The system would not only refuse a file that is too long, but end the process by a signal.
@@ -74,7 +75,7 @@ pub(crate) fn of_parts<'a>(
     let file = memory_file()?;
     file.set_len(len)?;
     for (at, bytes) in parts {
-        file.write_all_at(bytes, at)?;
+        file.write_all_at(&bytes, at)?;
     }
     seal(&file)?;
     Ok(file)

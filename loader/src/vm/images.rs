@@ -1,28 +1,20 @@
 //! The initial content of memories, in a memory file that the loader makes: one piece for each
 //! memory, whose holes take no memory.
 //!
-//! Snapshots use such a file. So do artifacts whose images are in many pieces, each of which would
-//! otherwise be a mapping of every instance. The file is sealed, so it never changes.
+//! Snapshots use such a file. So do artifacts whose images are in many pieces, or whose data is
+//! scattered, see [`gather`](super::gather). The file is sealed, so it never changes.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::ptr::NonNull;
 
-use precast_artifact::Section;
-use precast_artifact::records::IMPORTED;
+use smallvec::SmallVec;
 
 use super::memory::Image;
-use super::module::MappedModule;
 use crate::sys::file_map::FileMap;
 use crate::sys::sealed;
-
-/// Maximum number of pieces of an artifact's images that are mapped from the artifact, unless the
-/// pieces are large.
-const MOST_PIECES: usize = 8;
-
-/// Pieces that have this many bytes on average are mapped from the artifact, however many they are.
-const LARGE: u64 = 1 << 20;
 
 /// Whole pages of the initial content of a memory.
 pub(super) struct Part<'a> {
@@ -30,7 +22,25 @@ pub(super) struct Part<'a> {
     pub(super) memory: usize,
     /// First byte in the memory.
     pub(super) guest: usize,
-    pub(super) bytes: &'a [u8],
+    /// Number of bytes.
+    pub(super) len: usize,
+    /// What is not zero: the offset in this part, and the bytes. Later ones win where they overlap.
+    pub(super) pieces: SmallVec<[(usize, &'a [u8]); 1]>,
+}
+
+impl<'a> Part<'a> {
+    pub(super) fn content(&self) -> Cow<'a, [u8]> {
+        if let [(0, bytes)] = *self.pieces
+            && bytes.len() == self.len
+        {
+            return Cow::Borrowed(bytes);
+        }
+        let mut content = vec![0; self.len];
+        for (at, bytes) in &self.pieces {
+            content[*at..][..bytes.len()].copy_from_slice(bytes);
+        }
+        Cow::Owned(content)
+    }
 }
 
 /// Images of memories in one file.
@@ -63,11 +73,11 @@ impl Images {
                 Some((_, guest, file)) => {
                     let at = file.start + (part.guest - *guest);
                     offsets.push(at as u64);
-                    file.end = at + part.bytes.len();
+                    file.end = at + part.len;
                 }
                 None => {
                     offsets.push(end as u64);
-                    places.push((part.memory, part.guest, end..end + part.bytes.len()));
+                    places.push((part.memory, part.guest, end..end + part.len));
                 }
             }
         }
@@ -75,7 +85,7 @@ impl Images {
             return Ok(None);
         };
         let parts = offsets.iter().zip(parts);
-        let file = sealed::of_parts(len as u64, parts.map(|(at, part)| (*at, part.bytes)))?;
+        let file = sealed::of_parts(len as u64, parts.map(|(at, part)| (*at, part.content())))?;
         // SAFETY: the file is sealed.
         let map = unsafe { FileMap::new(&file, 0, len, None)? };
         let images = places.into_iter().map(|(memory, guest, place)| {
@@ -92,35 +102,6 @@ impl Images {
             _map: map,
             images,
         }))
-    }
-
-    /// Puts the images of an artifact together if it has many. `None` if it has few, or if they are
-    /// damaged, which is reported when they are mapped.
-    pub(super) fn of_many(module: &MappedModule) -> Option<Self> {
-        let artifact = module.artifact();
-        let image = artifact.header().image;
-        let count = artifact.images().len();
-        if count <= MOST_PIECES || image.len / count as u64 >= LARGE {
-            return None;
-        }
-        let imported = artifact
-            .memories()
-            .iter()
-            .filter(|m| m.flags & IMPORTED != 0);
-        let imported = imported.count();
-        let mut parts = Vec::with_capacity(count);
-        for run in artifact.image_runs() {
-            let run = run.ok()?;
-            parts.push(Part {
-                memory: (run.memory as usize).checked_sub(imported)?,
-                guest: usize::try_from(run.guest).ok()?,
-                bytes: artifact.section(Section {
-                    start: image.start + run.offset,
-                    len: run.len,
-                }),
-            });
-        }
-        Self::new(&parts).ok().flatten()
     }
 
     /// The file that the images are in.

@@ -9,6 +9,7 @@ use precast_artifact::vm::ValRaw;
 use precast_artifact::{Error as ArtifactError, HEADER_OFFSET, TrapCode};
 use smallvec::SmallVec;
 
+use super::gather::Gathered;
 use super::global::{read_global, write_global};
 use super::instance::InstanceData;
 use super::item_types::global_type;
@@ -53,13 +54,36 @@ impl InstanceData {
                 self.drop_element(i);
             }
         }
+        if !artifact.data().is_empty() {
+            self.initialise_memories()?;
+        }
+        Ok(())
+    }
+
+    /// Copies the data segments that were not gathered, and drops all that are copied.
+    fn initialise_memories(&mut self) -> Result<(), Error> {
+        let module = self.held_module();
+        let artifact = module.artifact();
+        let gathered = module.gathered();
+        if gathered.is_some_and(Gathered::has_all_segments) {
+            self.drop_all_data();
+            return Ok(());
+        }
+        let imported = artifact.memories().len() - self.memories.len();
         for (i, record) in (0_u32..).zip(artifact.data()) {
-            if record.memory != NONE {
+            if record.memory == NONE {
+                continue;
+            }
+            let own = (record.memory as usize).checked_sub(imported);
+            let is_there = own
+                .zip(gathered)
+                .is_some_and(|(i, all)| all.has_segments(i));
+            if !is_there {
                 let offset = self.offset(record.offset)?;
                 self.memory_init(record.memory, record.segment, offset, 0, record.len)
                     .map_err(Error::from)?;
-                self.drop_data(i);
             }
+            self.drop_data(i);
         }
         Ok(())
     }
@@ -219,6 +243,13 @@ impl InstanceData {
         let flags = self.module.artifact().header().vm.data_dropped;
         // SAFETY: as for `is_dropped`.
         unsafe { self.at::<u8>(flags).add(i as usize).write(1) };
+    }
+
+    fn drop_all_data(&mut self) {
+        let artifact = self.module.artifact();
+        let flags = self.at::<u8>(artifact.header().vm.data_dropped);
+        // SAFETY: as for `is_dropped`.
+        unsafe { flags.write_bytes(1, artifact.data().len()) };
     }
 
     fn drop_element(&mut self, i: u32) {

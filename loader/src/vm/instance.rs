@@ -11,6 +11,7 @@ use precast_artifact::{
 };
 
 use super::close::closed;
+use super::gather::Gathered;
 use super::host::{HOST_ENTRY, HostFunc, host_func, host_import};
 use super::item_types::{global_type, table_type, type_id};
 use super::memory::{Image, MemoryEntity};
@@ -90,6 +91,8 @@ unsafe impl Send for InstanceData {}
 
 impl Drop for InstanceData {
     fn drop(&mut self) {
+        // Nobody has the memories but the instance: its store is gone, or was never told of it.
+        self.memories.iter_mut().for_each(MemoryEntity::retire);
         // SAFETY: allocated with this layout in `new`.
         unsafe { std::alloc::dealloc(self.vmctx.as_ptr().cast(), self.layout) };
     }
@@ -118,7 +121,7 @@ impl InstanceData {
                 let ty = memory_type(&artifact, i).ok_or(DAMAGED)?;
                 let pages = state.map_or(ty.min, |state| state.pages(memories.len()));
                 let guarded = ty.is_guarded_by(artifact.strategy());
-                memories.push(MemoryEntity::of_pages(ty, pages, guarded)?);
+                memories.push(MemoryEntity::of_instance(ty, pages, guarded)?);
             }
         }
         Self::map_images(module, &mut memories, state)?;
@@ -204,16 +207,20 @@ impl InstanceData {
         state: Option<&Arc<State>>,
     ) -> Result<(), Error> {
         let gathered = match state {
-            Some(state) => state.images(),
-            None => module.gathered_images(),
+            Some(_) => None,
+            None => module.gathered(),
         };
-        if let Some(images) = gathered {
+        let images = match state {
+            Some(state) => state.images(),
+            None => gathered.map(Gathered::images),
+        };
+        if let Some(images) = images {
             for (memory, image) in images.iter() {
                 let memory = memories.get_mut(memory).ok_or(DAMAGED)?;
                 memory.map_image(images.file(), image)?;
             }
         }
-        if gathered.is_some() || state.is_some() {
+        if state.is_some() || gathered.is_some_and(|gathered| !gathered.leaves_runs()) {
             return Ok(());
         }
         let artifact = module.artifact();
@@ -221,6 +228,9 @@ impl InstanceData {
         for run in artifact.image_runs() {
             let run = run?;
             let memory = (run.memory as usize).checked_sub(first_defined);
+            if memory.is_some_and(|i| gathered.is_some_and(|gathered| gathered.has_runs(i))) {
+                continue;
+            }
             let memory = memory.and_then(|i| memories.get_mut(i)).ok_or(DAMAGED)?;
             let from = module.mapping().image_file()?.ok_or(DAMAGED)?;
             let offset = artifact.header().image.start + run.offset;

@@ -10,6 +10,7 @@ use precast_artifact::abi::{GUARDED_RESERVATION, MASKED_OFFSET_LIMIT};
 use precast_artifact::vm::VmMemory;
 
 use super::keep::{Keeper, Learned};
+use super::pool;
 use super::shared::{GrowError, Shared};
 use crate::error::Error;
 use crate::sys::map::{Reservation, page_size};
@@ -71,15 +72,25 @@ impl MemoryEntity {
     /// # Errors
     /// [`Error::Memory`] when the system refuses, [`Error::Limit`] beyond what there can be.
     pub(crate) fn new(ty: MemoryType, strategy: Strategy) -> Result<Self, Error> {
-        Self::of_pages(ty, ty.min, ty.is_guarded_by(strategy))
+        let guarded = ty.is_guarded_by(strategy);
+        Self::of_pages(ty, ty.min, guarded, Reservation::with_accessible)
     }
 
-    /// A memory of this type that starts with more pages than it must have, or as many. A memory
+    /// A memory of an instance that starts with more pages than it must have, or as many. A memory
     /// that is to be shared has room for its maximum; [`MemoryEntity::share`] shares it.
     ///
     /// # Errors
     /// As for [`MemoryEntity::new`].
-    pub(super) fn of_pages(ty: MemoryType, pages: u64, guarded: bool) -> Result<Self, Error> {
+    pub(super) fn of_instance(ty: MemoryType, pages: u64, guarded: bool) -> Result<Self, Error> {
+        Self::of_pages(ty, pages, guarded, pool::space)
+    }
+
+    fn of_pages(
+        ty: MemoryType,
+        pages: u64,
+        guarded: bool,
+        reserve: fn(usize, usize) -> Result<Reservation, Error>,
+    ) -> Result<Self, Error> {
         let len = initial_len(ty, pages)?;
         let room = if guarded {
             usize::try_from(GUARDED_RESERVATION).unwrap_or(usize::MAX)
@@ -92,8 +103,8 @@ impl MemoryEntity {
             };
             room_for(ty, usize::try_from(room).unwrap_or(usize::MAX))
         };
-        let mut reservation = Reservation::new(room.next_multiple_of(page_size()))?;
-        reservation.commit(0, len.next_multiple_of(page_size()))?;
+        let page = page_size();
+        let reservation = reserve(room.next_multiple_of(page), len.next_multiple_of(page))?;
         let base = reservation.base().as_ptr();
         let own = VmMemory::new(base, len, mask_of(ty, guarded, len));
         let (vm, images) = (std::ptr::null_mut(), Vec::new());
@@ -309,6 +320,18 @@ impl MemoryEntity {
         bytes as u64
     }
 
+    /// Gives the address space of a memory that nobody uses any more to the next one of this
+    /// thread, unless it has moved, is other threads' too, or was never published.
+    pub(super) fn retire(&mut self) {
+        if self.moved || self.vm.is_null() || self.shared().is_some() {
+            return;
+        }
+        let high = self.len().max(self.keeper.high());
+        if let Place::Own(reservation) = &mut self.place {
+            pool::keep_space(reservation.take(), high.next_multiple_of(page_size()));
+        }
+    }
+
     /// Takes another place, with its initial size and content, if it has left the first one: a
     /// memory of an instance, of whose place nobody knows but through the instance. Its images are
     /// in `file`.
@@ -320,7 +343,7 @@ impl MemoryEntity {
             return Ok(());
         }
         let pages = self.ty.pages(self.initial as u64);
-        let mut again = Self::of_pages(self.ty, pages, self.guarded)?;
+        let mut again = Self::of_instance(self.ty, pages, self.guarded)?;
         if let Some(file) = file {
             for image in &self.images {
                 again.map_image(file, *image)?;

@@ -9,7 +9,7 @@
 //! | `module`, `item_types` | a mapped artifact and the addresses of its code; the types of its items |
 //! | `instance`, `initialise`, `state` | an instance: its VM context, its start, its snapshots |
 //! | `roots`, `reset`, `close` | where an instance holds references; how it is as new again, or closed |
-//! | `memory`, `images`, `keep` | memories: their initial content and their reset |
+//! | `memory`, `images`, `gather`, `keep` | memories: their initial content and their reset |
 //! | `shared`, `parking` | memories of several threads; the threads that wait at their addresses |
 //! | `table`, `elements`, `global`, `externrefs`, `host` | the other items of a store |
 //! | `quota` | counts what a store's items take, and asks before one is made or grows |
@@ -19,7 +19,7 @@
 //! | `listeners` | the function listener of a store, and the functions that are active |
 //! | `interrupt`, `deadline`, `waiting` | stopping code from outside, and waking what waits |
 //! | `builtins` | routines that machine code calls |
-//! | `pool` | instances kept for reuse |
+//! | `pool`, `space` | instances, and address space of memories, kept for reuse |
 
 pub(crate) mod activation;
 pub(crate) mod builtins;
@@ -31,6 +31,7 @@ pub(crate) mod exception;
 pub(crate) mod externrefs;
 #[cfg(feature = "async")]
 pub(crate) mod fiber;
+pub(crate) mod gather;
 pub(crate) mod global;
 pub(crate) mod host;
 pub(crate) mod images;
@@ -49,6 +50,7 @@ pub(crate) mod reset;
 pub(crate) mod roots;
 pub(crate) mod shared;
 pub(crate) mod signal;
+mod space;
 pub(crate) mod state;
 pub(crate) mod store;
 pub(crate) mod store_id;

@@ -7,7 +7,7 @@ use precast_artifact::reader::function_name;
 use precast_artifact::records::{NONE, SignatureRecord};
 use precast_artifact::{Artifact, TrapCode, addresses, module_name, traps};
 
-use super::images::Images;
+use super::gather::Gathered;
 use crate::backtrace::{FrameInfo, FrameModule, MAX_NAME};
 use crate::mapping::Mapping;
 use crate::types::{ConcreteFunc, FuncType};
@@ -19,7 +19,7 @@ pub(crate) struct MappedModule {
     text: usize,
     text_len: usize,
     /// Made when the first instance is.
-    gathered: OnceLock<Option<Images>>,
+    gathered: OnceLock<Option<Gathered>>,
     /// Names and addresses of an artifact that was stripped of them, once they are loaded.
     debug: OnceLock<DebugData>,
     /// Read when it is asked for.
@@ -75,9 +75,9 @@ impl MappedModule {
         self.debug.get_or_init(|| data);
     }
 
-    /// The images of memories, if they are in so many pieces that they were put together.
-    pub(crate) fn gathered_images(&self) -> Option<&Images> {
-        let gathered = self.gathered.get_or_init(|| Images::of_many(self));
+    /// The content of memories that is in so many places that it was put together.
+    pub(crate) fn gathered(&self) -> Option<&Gathered> {
+        let gathered = self.gathered.get_or_init(|| Gathered::of(self));
         gathered.as_ref()
     }
 

@@ -14,6 +14,9 @@
 //! thread that dropped the handle, and on other threads when they next find no instance or park
 //! one.
 //!
+//! A thread also keeps some address space of instances that it does not park, see
+//! [`space`](super::space).
+//!
 //! Parked instances hold mappings and memory. Two bounds hold for the memory, one for the thread
 //! and one for the process, and the instances that were parked first give theirs back first. When
 //! the system refuses memory or mappings to a thread, that thread drops what *all* threads have
@@ -25,12 +28,17 @@
     reason = "contexts point to their instance, which must not move"
 )]
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
+use smallvec::SmallVec;
+
 use super::instance::InstanceData;
 use super::keep::Learned;
-use crate::sys::map;
+use super::space::{MOST_SPACES, Space};
+use crate::error::Error;
+use crate::sys::map::{self, Reservation};
 
 /// Unit, in bytes, of a thread's share of what the process may keep resident. It is large, so that
 /// threads seldom write to the same place.
@@ -44,6 +52,9 @@ static SHARED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static OWN: Own = Own::new();
+
+    /// Whether this thread is giving everything back, so that it keeps nothing of it.
+    static GIVES_BACK: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What a thread may keep.
@@ -104,6 +115,8 @@ struct Parked {
     resident: usize,
     /// Bytes that they may keep resident together; a part of [`SHARED`].
     share: usize,
+    /// Address space for new memories.
+    spaces: SmallVec<[Space; MOST_SPACES]>,
 }
 
 impl Parked {
@@ -122,10 +135,13 @@ impl Parked {
         closed
     }
 
-    fn take_all(&mut self) -> Vec<Box<InstanceData>> {
+    fn take_all(&mut self) -> Everything {
         self.resident = 0;
         self.share(0);
-        std::mem::take(&mut self.instances)
+        Everything {
+            instances: std::mem::take(&mut self.instances),
+            spaces: std::mem::take(&mut self.spaces),
+        }
     }
 
     /// Makes room for `bytes` more resident bytes, and returns whether there is room. Other
@@ -174,6 +190,24 @@ impl Parked {
     }
 }
 
+/// What a thread keeps.
+#[derive(Default)]
+struct Everything {
+    instances: Vec<Box<InstanceData>>,
+    spaces: SmallVec<[Space; MOST_SPACES]>,
+}
+
+impl Everything {
+    /// Drops it. Returns whether there was anything.
+    fn give_back(self) -> bool {
+        let any = !self.instances.is_empty() || !self.spaces.is_empty();
+        let before = GIVES_BACK.replace(true);
+        drop(self);
+        GIVES_BACK.set(before);
+        any
+    }
+}
+
 /// A thread's hold on its pool.
 struct Own(Arc<Pool>);
 
@@ -195,7 +229,7 @@ impl Drop for Own {
         let mut parked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all = parked.take_all();
         drop(parked);
-        drop(all);
+        all.give_back();
     }
 }
 
@@ -263,6 +297,46 @@ pub(crate) fn park(mut instance: Box<InstanceData>, ran: bool) {
     drop(lost);
 }
 
+/// Address space of `room` bytes, of which the first `accessible` bytes are zero and accessible;
+/// both are whole pages. It may be what a memory of this thread had before.
+///
+/// # Errors
+/// The system's.
+pub(super) fn space(room: usize, accessible: usize) -> Result<Reservation, Error> {
+    let found = with_own(|parked| {
+        let fits = |space: &Space| space.size() == (room, accessible);
+        let has_room = |space: &Space| space.size().0 == room;
+        let spaces = &parked.spaces;
+        let i = spaces.iter().position(fits);
+        i.or_else(|| spaces.iter().position(has_room))
+            .map(|i| parked.spaces.remove(i))
+    });
+    match found.flatten() {
+        Some(space) => space.with_accessible(accessible),
+        None => Reservation::with_accessible(room, accessible),
+    }
+}
+
+/// Keeps the address space of a memory that nobody uses any more, or drops it. No tenant could
+/// access more than the first `high` bytes, whole pages. What was kept first makes room.
+pub(super) fn keep_space(reservation: Reservation, high: usize) {
+    if GIVES_BACK.get() {
+        return;
+    }
+    let Some(space) = Space::emptied(reservation, high) else {
+        return;
+    };
+    let keep = |parked: &mut Parked| {
+        let full = parked.spaces.len() >= MOST_SPACES;
+        let first = full.then(|| parked.spaces.remove(0));
+        parked.spaces.push(space);
+        first
+    };
+    // Without a pool, the space is dropped together with `keep`. The pool is not locked where what
+    // makes room is dropped.
+    drop(with_own(keep));
+}
+
 /// Whether an instance was made for this owner, which can take it over.
 fn is_of(instance: &InstanceData, owner: &Arc<Owner>) -> bool {
     let own = instance.owner.as_ref();
@@ -285,7 +359,7 @@ fn relieve() -> bool {
             break;
         };
         let all = try_with(&pool, Parked::take_all).unwrap_or_default();
-        any |= !all.is_empty();
+        any |= all.give_back();
     }
     any
 }

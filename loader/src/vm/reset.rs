@@ -5,6 +5,8 @@ use std::ptr::NonNull;
 use precast_artifact::records::IMPORTED;
 use precast_artifact::vm::VmContextHeader;
 
+use super::gather::Gathered;
+use super::images::Images;
 use super::instance::InstanceData;
 use super::memory::MemoryEntity;
 use crate::error::Error;
@@ -111,14 +113,20 @@ impl InstanceData {
     pub(crate) fn reset_in_store(&mut self, ran: bool) -> Result<(), Error> {
         let module = self.held_module();
         let gathered = match &self.state {
+            Some(_) => None,
+            None => module.gathered(),
+        };
+        let made = match &self.state {
             Some(state) => state.images(),
-            None => module.gathered_images(),
+            None => gathered.map(Gathered::images),
         };
-        let file = match gathered {
-            Some(images) => Some(images.file()),
-            None => module.mapping().image_file()?.map(|images| &images.file),
-        };
-        for memory in &mut self.memories {
+        let made = made.map(Images::file);
+        for (i, memory) in self.memories.iter_mut().enumerate() {
+            let is_made = self.state.is_some() || gathered.is_some_and(|all| all.has_runs(i));
+            let file = match is_made {
+                true => made,
+                false => module.mapping().image_file()?.map(|images| &images.file),
+            };
             memory.come_back(file)?;
         }
         let imported = self.imported_places();

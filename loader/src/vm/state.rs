@@ -207,10 +207,12 @@ fn images(instance: &InstanceData) -> Result<Option<Images>, Error> {
         let mut run = 0..0;
         let mut add = |run: std::ops::Range<usize>| {
             if !run.is_empty() {
+                let pieces = [(0, &bytes[run.clone()])];
                 parts.push(Part {
                     memory: number,
                     guest: run.start,
-                    bytes: &bytes[run],
+                    len: run.len(),
+                    pieces: pieces.into(),
                 });
             }
         };

@@ -77,8 +77,8 @@ struct Side<'a, P: Peer> {
     module: P::Module,
     linker: P::Linker,
     linked: P::Linked,
-    /// See [`Side::count_for_a_millisecond`].
-    count: OnceCell<u32>,
+    /// See [`Side::count_for_a_millisecond`]: without and with a call.
+    counts: [OnceCell<u32>; 2],
 }
 
 impl<'a, P: Peer> Side<'a, P> {
@@ -93,7 +93,7 @@ impl<'a, P: Peer> Side<'a, P> {
             module,
             linker,
             linked,
-            count: OnceCell::new(),
+            counts: Default::default(),
         })
     }
 
@@ -169,14 +169,21 @@ impl<'a, P: Peer> Side<'a, P> {
         Ok(time * n / n.next_multiple_of(AT_ONCE))
     }
 
-    /// Two threads make and drop instances for about a millisecond each. The result is the time
-    /// that both together take for `n`, so that twice the rate is half the time.
-    fn on_two_threads(&self, n: u32) -> Result<Duration> {
+    /// Two threads make and drop instances, which they may call, for about a millisecond each. The
+    /// result is the time that both together take for `n`, so that twice the rate is half the time.
+    fn on_two_threads(&self, n: u32, calls: bool) -> Result<Duration> {
         let (peer, linked, ready) = (self.peer, &self.linked, AtomicU32::new(0));
-        let count = self.count_for_a_millisecond()?;
+        let count = self.count_for_a_millisecond(calls)?;
         let instance = || {
-            let live = peer.instantiate(linked);
-            drop(black_box(live.map_err(|error| error.to_string())?));
+            let one = || -> Result<P::Live> {
+                let mut live = peer.instantiate(linked)?;
+                if calls {
+                    let f = peer.func(&mut live, "f")?;
+                    black_box(peer.call(&mut live, &f, black_box(7))?);
+                }
+                Ok(live)
+            };
+            drop(black_box(one().map_err(|error| error.to_string())?));
             Ok::<_, String>(())
         };
         let run = |processor| {
@@ -208,16 +215,21 @@ impl<'a, P: Peer> Side<'a, P> {
 
     /// How many instances one thread makes in a millisecond. With two threads, disturbances would
     /// be taken for work.
-    fn count_for_a_millisecond(&self) -> Result<u32> {
-        if let Some(&count) = self.count.get() {
+    fn count_for_a_millisecond(&self, calls: bool) -> Result<u32> {
+        let known = &self.counts[usize::from(calls)];
+        if let Some(&count) = known.get() {
             return Ok(count);
         }
         let mut shortest = Duration::MAX;
         for _ in 0..20 {
-            shortest = shortest.min(self.instances(100)?);
+            let time = match calls {
+                false => self.instances(100)?,
+                true => self.uses(100)?,
+            };
+            shortest = shortest.min(time);
         }
         let count = Duration::from_millis(100).div_duration_f64(shortest);
-        Ok(*self.count.get_or_init(|| count.ceil() as u32))
+        Ok(*known.get_or_init(|| count.ceil() as u32))
     }
 
     /// Calls an export with the number of repetitions as the argument. The loop is in the guest.
@@ -340,18 +352,9 @@ impl Bench {
         let two = format!("the same on 2 threads, {name}");
         table.measure(row!(&*one, &ours, pooled, |s, n| s.instances(n)))?;
         table.measure(
-            row!(&*two, &ours, pooled, |s, n| s.on_two_threads(n)).floor(Duration::ZERO),
+            row!(&*two, &ours, pooled, |s, n| s.on_two_threads(n, false)).floor(Duration::ZERO),
         )?;
-        for (column, runtime) in COLUMNS.iter().enumerate().take(2) {
-            let samples = (table.samples(&one, column), table.samples(&two, column));
-            if let (Some(one), Some(two)) = samples {
-                println!(
-                    "    rate on 2 threads / on 1: {runtime} {:.2} ({:.2})",
-                    one.median() / two.median(),
-                    one.min() / two.min()
-                );
-            }
-        }
+        print_rates(table, &one, &two);
         if name.starts_with("tiny") {
             let call = format!("pooled instance + call + drop, {name}");
             table.measure(row!(call, &ours, pooled, |s, n| s.uses(n)))?;
@@ -423,6 +426,12 @@ impl Bench {
             table.measure(row!(&*names[0], &ours, &theirs[..2], |s, n| s.opens(n)))?;
             table.measure(row!(&*names[1], &ours, pooled, |s, n| s.instances(n)))?;
             table.measure(row!(&*names[2], &ours, pooled, |s, n| s.uses(n)))?;
+            if subject.name == "writes-256" {
+                let two = format!("the same on 2 threads, {}", subject.name);
+                let row = row!(&*two, &ours, pooled, |s, n| s.on_two_threads(n, true));
+                table.measure(row.floor(Duration::ZERO))?;
+                print_rates(table, &names[2], &two);
+            }
         }
         for kind in kinds {
             let of = |column| {
@@ -438,6 +447,20 @@ impl Bench {
             }
         }
         Ok(())
+    }
+}
+
+/// Prints how the rate on two threads compares with that on one, of two rows of the table.
+fn print_rates(table: &Table, one: &str, two: &str) {
+    for (column, runtime) in COLUMNS.iter().enumerate().take(2) {
+        let samples = (table.samples(one, column), table.samples(two, column));
+        if let (Some(one), Some(two)) = samples {
+            println!(
+                "    rate on 2 threads / on 1: {runtime} {:.2} ({:.2})",
+                one.median() / two.median(),
+                one.min() / two.min()
+            );
+        }
     }
 }
 

@@ -1,0 +1,141 @@
+//! Address space for memories, which is used again.
+//!
+//! To reserve the address space of a guarded memory, to make its first bytes accessible, and to
+//! unmap it takes the system more than twice as long as to map and unmap the accessible bytes
+//! alone. So when an instance is dropped and not [parked](super::pool), the thread keeps the
+//! address space of its memories, for up to [`MOST_SPACES`] memories of at most [`MOST_BYTES`]
+//! bytes each. The next memory of any module that needs as much address space takes it over.
+//!
+//! **Nothing of a memory stays.** What was accessible is replaced by a new mapping of zero pages
+//! before the thread keeps the address space. So files that were mapped there are gone as well,
+//! whether the loader mapped them or the host did, and so are locks, advice and protections.
+//! Address space that is kept takes no memory (unless the process locks all that it maps).
+//!
+//! What was measured, in µs, for 8 MiB: `mmap` and `munmap` of these bytes 3.4; to reserve 8 GiB
+//! and unmap them 5.9, with `mprotect` in between 7.9; to replace what was accessible 3.1. To
+//! discard it by `madvise` would take 0.5 µs, but leave whatever else the host did to these pages.
+//! To map a file of the memory's length over all of the address space, so that there is no access
+//! behind its end, takes 6.7, and every page that is written first becomes one of the file.
+
+use crate::error::Error;
+use crate::sys::map::Reservation;
+
+/// Maximum number of memories for which a thread keeps address space.
+pub(super) const MOST_SPACES: usize = 2;
+
+/// Maximum number of bytes that were accessible in address space that is kept.
+const MOST_BYTES: usize = 64 << 20;
+
+/// Address space of which the first bytes are accessible, and zero.
+#[derive(Debug)]
+pub(super) struct Space {
+    reservation: Reservation,
+    accessible: usize,
+}
+
+impl Space {
+    /// Empties the address space of a memory that nobody uses any more. No tenant could access
+    /// more than the first `high` bytes, whole pages. `None` if it is too large, or if the system
+    /// refuses.
+    pub(super) fn emptied(mut reservation: Reservation, high: usize) -> Option<Self> {
+        if high > MOST_BYTES || !reservation.clear(high) {
+            return None;
+        }
+        Some(Self {
+            reservation,
+            accessible: high,
+        })
+    }
+
+    /// The bytes of address space, and how many of them are accessible.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.reservation.len(), self.accessible)
+    }
+
+    /// The address space with as many accessible bytes, whole pages. All of them are zero.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn with_accessible(mut self, accessible: usize) -> Result<Reservation, Error> {
+        let now = self.accessible;
+        if accessible > now {
+            self.reservation.commit(now, accessible - now)?;
+        } else if accessible < now {
+            self.reservation.close(accessible, now - accessible)?;
+        }
+        Ok(self.reservation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::map::page_size;
+
+    /// Whether `/proc` says that exactly the first bytes of a reservation are accessible.
+    fn is_accessible(reservation: &Reservation, bytes: usize) -> bool {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let start = reservation.base().as_ptr() as usize;
+        let end = start + reservation.len();
+        let mut found = 0;
+        for line in maps.lines() {
+            let (range, rest) = line.split_once(' ').unwrap();
+            let (from, to) = range.split_once('-').unwrap();
+            let number = |hex| usize::from_str_radix(hex, 16).unwrap();
+            let (from, to) = (number(from).max(start), number(to).min(end));
+            if from < to && !rest.starts_with("---p") {
+                assert!(
+                    rest.starts_with("rw-p") && rest.contains(" 00:00 0"),
+                    "{line}"
+                );
+                assert_eq!(from, start + found, "{line}");
+                found += to - from;
+            }
+        }
+        found == bytes
+    }
+
+    /// Whatever was in a memory, and however large the next one is, the next one is zero and has
+    /// not one page more than it should.
+    #[test]
+    fn nothing_stays() {
+        let page = page_size();
+        let (room, file) = (40 * page, std::fs::File::open("/proc/self/exe").unwrap());
+        for before in [0, 1, 7, 40] {
+            for after in [0, 1, 6, 7, 8, 40] {
+                let mut old = Reservation::new(room).unwrap();
+                old.commit(0, before * page).unwrap();
+                if before >= 7 {
+                    old.map_file(2 * page, 3 * page, &file, 0).unwrap();
+                    // SAFETY: accessible pages of our own, which are made read-only.
+                    unsafe {
+                        let at = old.base().add(5 * page);
+                        crate::sys::map::protect(at, page, libc::PROT_READ).unwrap();
+                    }
+                }
+                if before > 0 {
+                    // SAFETY: accessible pages of our own.
+                    unsafe { old.base().write_bytes(0xaa, before.min(5) * page) };
+                }
+                let space = Space::emptied(old, before * page).unwrap();
+                assert_eq!(space.size(), (room, before * page));
+                assert!(is_accessible(&space.reservation, before * page));
+                let new = space.with_accessible(after * page).unwrap();
+                assert!(is_accessible(&new, after * page), "{before}, {after}");
+                // SAFETY: accessible pages of our own.
+                let bytes =
+                    unsafe { std::slice::from_raw_parts(new.base().as_ptr(), after * page) };
+                assert!(bytes.iter().all(|byte| *byte == 0), "{before}, {after}");
+            }
+        }
+    }
+
+    #[test]
+    fn large_memories_are_not_kept() {
+        for (bytes, is_kept) in [(MOST_BYTES, true), (MOST_BYTES + page_size(), false)] {
+            let mut reservation = Reservation::new(2 * MOST_BYTES).unwrap();
+            reservation.commit(0, bytes).unwrap();
+            assert_eq!(Space::emptied(reservation, bytes).is_some(), is_kept);
+        }
+    }
+}

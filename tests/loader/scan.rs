@@ -1,0 +1,107 @@
+//! The loader asks the system which pages were written, where that is cheaper than to discard them
+//! unasked. A wrong answer leaves nothing of a tenant.
+
+use precast_loader::Engine;
+use precast_tests::strategies;
+
+use crate::child::{case, passes_in_child};
+use crate::kernel::{Call, Kernel, emulated, names};
+use crate::reset::{assert_fresh, write, writer};
+
+/// Whether this kernel tells of all pages of a range at once: Linux 6.7.
+pub(crate) fn can_scan() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map(|part| part.parse().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(7))
+}
+
+/// What the system says of written pages is believed only if it can be true. Otherwise everything
+/// is discarded: when the call stops working, when it answers that nothing was written, and in a
+/// forked child, whose file tells of the parent's pages.
+#[test]
+fn answers_are_not_believed_blindly() {
+    const NAME: &str = "scan::answers_are_not_believed_blindly";
+    let Some(state) = case() else {
+        if !emulated(NAME) {
+            for state in ["refused", "nothing", "forked", "no mark"] {
+                passes_in_child(NAME, state);
+            }
+        }
+        return;
+    };
+    if state == "no mark" {
+        return without_a_mark();
+    }
+    for strategy in strategies() {
+        let pre = writer(&Engine::default(), strategy);
+        for _ in 0..20 {
+            write(&pre, 0, 16, 100);
+        }
+        assert_fresh(&pre);
+        // Pages that no tenant has written before: between the others, before and behind them.
+        let elsewhere = || {
+            for first in [50, 151, 1999, 2047, 1, 99] {
+                write(&pre, first, 1, 1);
+                assert_fresh(&pre);
+            }
+        };
+        let answer = |answer: fn(&Call) -> Option<i64>| {
+            Kernel::with(|kernel| {
+                // The slot belongs to this thread.
+                for _ in 0..3 {
+                    write(&pre, 0, 16, 100);
+                }
+                let ((), calls) = kernel.answer(answer, elsewhere);
+                let asked = names(&calls).iter().any(|name| name == "ioctl");
+                assert!(asked || !can_scan(), "{strategy}: {state}");
+            });
+        };
+        match &*state {
+            "refused" => {
+                answer(|call| (call.number == libc::SYS_ioctl).then_some(-i64::from(libc::EPERM)))
+            }
+            "nothing" => answer(|call| (call.number == libc::SYS_ioctl).then_some(0)),
+            "forked" => {
+                // SAFETY: the child only runs tenants, and no other thread of this process holds a
+                // lock that the child needs.
+                let child = unsafe { libc::fork() };
+                if child == 0 {
+                    let passed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(elsewhere));
+                    // SAFETY: the call ends the child at once.
+                    unsafe { libc::_exit(if passed.is_ok() { 9 } else { 1 }) };
+                }
+                // The parent's pages stay as they are meanwhile.
+                let mut status = 0;
+                // SAFETY: the call only writes to a local variable.
+                assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+                assert_eq!(libc::WEXITSTATUS(status), 9);
+                elsewhere();
+            }
+            other => panic!("{other}"),
+        }
+    }
+}
+
+/// Where the system does not wipe a page of forked children, the loader does not ask at all.
+fn without_a_mark() {
+    for strategy in strategies() {
+        let pre = writer(&Engine::default(), strategy);
+        Kernel::with(|kernel| {
+            let answer = |call: &Call| {
+                let wipes = call.number == libc::SYS_madvise
+                    && call.args[2] == libc::MADV_WIPEONFORK as u64;
+                wipes.then_some(-i64::from(libc::EINVAL))
+            };
+            let ((), calls) = kernel.answer(answer, || {
+                for first in [0, 50, 151, 500] {
+                    write(&pre, first, 16, 100);
+                    assert_fresh(&pre);
+                }
+            });
+            assert!(calls.iter().any(|call| answer(call).is_some()));
+            assert!(!names(&calls).iter().any(|name| name == "ioctl"));
+        });
+    }
+}
