@@ -11,8 +11,8 @@
 #
 # NAME is a case or a program (`python` stands for every case that starts with `python-`). Without names,
 # all short cases run, which takes one to two minutes on two cores after fetching. --long adds the cases of
-# clang, yosys and CPython 3.15, whose 69 to 99 MB take minutes to compile, the first two with Wasmtime as
-# well. Cases of packages that a registry does not have any more are skipped, with a message. PRECAST=FILE
+# clang, yosys, CPython 3.15 and DuckDB, whose 34 to 99 MB take minutes to compile, the first two with
+# Wasmtime as well. Cases of packages that a registry does not have any more are skipped, with a message. PRECAST=FILE
 # tests that binary instead of building target/release/precast.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -25,7 +25,7 @@ guest=$here/guest
 short=(c-tour c-plain c-unopened rust-tour rust-panic python-answer python-tour python-stdin python-trace python-overflow quickjs-tour quickjs-eval
   quickjs-uncaught quickjs-overflow quickjs-fuel sqlite-shop sqlite-twice gofmt-stdin gofmt-diff gofmt-write gofmt-error ruby-answer threads-sum cxx-nested
   cxxold-nested nextpnr-counter micropython-tour sharp-compiles)
-long=(clang-hello clang-warnings clang-sqlite yosys-counter python315-tour)
+long=(clang-hello clang-warnings clang-sqlite yosys-counter python315-tour duckdb-compiles)
 
 # --- the cases ------------------------------------------------------------------------------------
 # guest PROGRAM [OPTION…] -- ARG…: runs a program. The options must be those of both command lines. Standard
