@@ -20,6 +20,7 @@ step() { printf '\n== %s\n' "${*##*/}"; "$@"; }
 target=${CARGO_TARGET_DIR:-target}
 step "$target/release/prepare"
 step "$target/measured/runtime-bench" --rounds "$rounds"
+step "$target/measured/dprint-bench" --rounds "$rounds"
 step "$target/release/feature-bench" --rounds "$rounds"
 step "$target/measured/process-bench" --runs "$runs"
 step "$target/measured/memory-bench"

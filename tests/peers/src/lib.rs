@@ -8,11 +8,13 @@
 //! |---|---|
 //! | [`subjects`] | the modules that are measured, and where their artifacts are |
 //! | [`peers`] | precast, Wasmtime and Wasmer behind one trait |
+//! | [`dprint`] | a host of dprint's plug-ins |
 //! | [`table`] | rounds, columns, ratios |
 //! | [`child`] | runs a command and reads its time and memory from the kernel |
 //! | [`stats`] | minimum, median and maximum, and how they are printed |
 
 pub mod child;
+pub mod dprint;
 pub mod peers;
 pub mod stats;
 pub mod subjects;

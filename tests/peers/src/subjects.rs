@@ -66,6 +66,14 @@ pub fn programs() -> Vec<Subject> {
     subjects
 }
 
+/// dprint's formatter plug-ins for Markdown, JSON and TOML.
+pub fn plugins() -> [Subject; 3] {
+    ["dprint-markdown", "dprint-json", "dprint-toml"].map(|program| Subject {
+        name: program.into(),
+        source: Source::Program(program),
+    })
+}
+
 /// The module whose calls are measured.
 pub fn calls() -> Subject {
     text("calls", CALLS.into())

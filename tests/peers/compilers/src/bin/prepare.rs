@@ -21,6 +21,7 @@ fn main() -> Result<()> {
     let mut all = subjects::programs();
     all.push(subjects::calls());
     let of_wasmer = all.len();
+    all.extend(subjects::plugins());
     all.extend(subjects::memories().into_iter().map(|(subject, _)| subject));
     all.extend(
         subjects::sweeps()
