@@ -66,7 +66,7 @@ fn tenants(pre: &InstancePre<()>, expected: &[u8], most_mappings: usize) {
         let write = write.unwrap();
         for i in 0..100 {
             let at = 400 + i * ((360 << 10) + round);
-            write.call(&mut store, at as i32).unwrap();
+            write.call(&mut store, at).unwrap();
         }
     }
 }

@@ -6,7 +6,7 @@ mod types;
 use precast_artifact::records::*;
 use precast_artifact::writer::ArtifactBuilder;
 use precast_artifact::{
-    Aligned, Artifact, Error, Feature, HEADER_OFFSET, Header, HeapType, RefType, Section, ValType,
+    Aligned, Artifact, Error, Feature, HEADER_OFFSET, Header, Section, ValType,
 };
 
 use crate::damage::{header, seal};
