@@ -10,6 +10,7 @@
 
 mod elf;
 mod join;
+mod output;
 
 use std::borrow::Cow;
 

@@ -68,7 +68,7 @@ fn reader_finds_what_the_builder_wrote() {
     );
     assert_eq!(
         addresses::lookup(a.section(a.header().addresses), 0, 3),
-        [addresses::Place {
+        [addresses::Location {
             function: 0,
             wasm: 103
         }]
@@ -153,6 +153,10 @@ fn elf_tools_see_the_same() {
         assert_eq!(
             symbols,
             [("add", 0, 4), ("run", 16, 2), ("trampoline", 32, 1)]
+        );
+        assert!(
+            elf.symbols()
+                .all(|s| s.section_index() == Some(text.index()))
         );
         let flags: Vec<_> = elf
             .segments()

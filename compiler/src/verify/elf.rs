@@ -138,11 +138,12 @@ fn sections(check: &mut Check<'_>, file: &File<'_>) {
 fn symbols(check: &mut Check<'_>, file: &File<'_>) -> Vec<Code> {
     let text = check.header.text;
     let text_start = text.start + HEADER_OFFSET as u64;
+    let text_index = file.section_by_name(".text").map(|section| section.index());
     let mut code = Vec::new();
     for (i, symbol) in file.symbols().enumerate() {
         let start = symbol.address().wrapping_sub(text_start);
         let end = start.checked_add(symbol.size());
-        let inside = end.is_some_and(|end| end <= text.len);
+        let inside = end.is_some_and(|end| end <= text.len) && symbol.section_index() == text_index;
         let named = symbol.name_bytes().is_ok_and(|name| !name.is_empty());
         check.expect(inside && named && symbol.kind() == SymbolKind::Text, || {
             format!("symbol {} is not a function with a name in the text", i + 1)
