@@ -81,8 +81,8 @@ fn the_tree_of_the_loader_is_short_and_known() {
     assert_eq!(names, known);
 }
 
-/// The feature `signatures` adds one library of cryptography, and what that library needs. Who only
-/// checks signatures has no code for secret keys.
+/// The feature `signatures` adds one library of cryptography, and what that library needs. A
+/// host that only checks signatures has no code for secret keys.
 #[test]
 fn what_signatures_add_is_known() {
     let features = |list| ["--edges", "no-proc-macro", "--features", list];
@@ -130,11 +130,12 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "deadline",
             "error",
             "exception",
+            "extents",
             "externref",
             "libcalls",
             "limits",
             "mapping",
-            "place",
+            "static_artifact",
             "sys",
             "types",
         ],

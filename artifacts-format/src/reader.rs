@@ -85,6 +85,8 @@ pub struct Artifact<'a> {
     hot: &'a [u8],
     bytes: &'a [u8],
     header: &'a Header,
+    /// See [`Artifact::with_function_imports`].
+    function_imports: &'a [u32],
 }
 
 impl<'a> Artifact<'a> {
@@ -107,6 +109,7 @@ impl<'a> Artifact<'a> {
             hot,
             bytes,
             header: check::header(hot, bytes.len())?,
+            function_imports: &[],
         };
         if let Some(host) = host {
             this.check_host(host)?;
@@ -134,6 +137,7 @@ impl<'a> Artifact<'a> {
             hot,
             bytes,
             header: bytemuck::try_from_bytes(header).ok()?,
+            function_imports: &[],
         })
     }
 

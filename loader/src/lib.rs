@@ -71,7 +71,8 @@
 // | layer | files | what |
 // |---|---|---|
 // | ground | `sys`, `arch` | the operating system; all that differs between architectures |
-// | | `mapping`, `place`, `libcalls` | a mapped artifact: checked, patched, executable |
+// | | `mapping`, `extents`, `libcalls` | a mapped artifact: checked, patched, executable |
+// | | `static_artifact` | an artifact that is a part of the executable |
 // | | `types`, `error`, `backtrace`, `limits`, `deadline` | types without a pointer into a store |
 // | | `externref`, `exception` | values that stores keep for machine code |
 // | machine | `vm` | what machine code and the signal handler work with, see its own map |
@@ -91,9 +92,8 @@
 // | | `interrupt`, `hosts`, `moving` | stopping code from outside; what is asked of the process |
 // | runtime | `runtime` | instances that find each other by name |
 //
-// A new kind of trap starts in `precast_artifact::traps` and is raised in `vm/signal.rs` or
-// `vm/builtins.rs`. A new routine for machine code goes to `vm/builtins.rs`. A new convention for
-// host calls goes to `into_func.rs` and `arch`. A new architecture is a file in `arch`. A new kind
+// A new kind of trap starts in `precast_artifact::abi`, and a new convention for calls of the host
+// in `precast_artifact::vm`, which say how. A new routine for machine code goes to `vm/builtins`. A new architecture is a file in `arch`. A new kind
 // of item is an entity in `vm`, a handle above it, and a variant of `vm::instance::Item` and of
 // `Extern`.
 
@@ -109,6 +109,7 @@ mod engine;
 mod error;
 mod exception;
 mod exnref;
+mod extents;
 mod externref;
 mod externs;
 mod func;
@@ -131,13 +132,13 @@ mod mapping;
 mod memory;
 mod module;
 pub mod moving;
-mod place;
 mod redirect;
 pub mod runtime;
 mod shared_memory;
 #[cfg(feature = "signatures")]
 mod signed;
 mod snapshot;
+mod static_artifact;
 mod store;
 mod stored;
 mod sys;
@@ -169,13 +170,13 @@ pub use into_func::{IntoFunc, WasmRet};
 pub use limits::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 pub use linker::Linker;
 pub use listener::{FunctionCall, FunctionListener};
-pub use mapping::{EmbeddedArtifact, StaticArtifact};
 pub use memory::Memory;
 pub use memory::access::WasmNumber;
 pub use module::{Module, WeakModule};
 pub use redirect::{Redirected, Redirections};
 pub use shared_memory::{SharedMemory, WaitResult};
 pub use snapshot::Snapshot;
+pub use static_artifact::{EmbeddedArtifact, StaticArtifact};
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
 pub use table::Table;
 pub use tag::Tag;

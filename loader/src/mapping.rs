@@ -23,6 +23,7 @@
 //! file: from that of the executable, which is opened when the first instance is made. If it cannot
 //! be, the image alone is copied into a sealed file.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
@@ -41,7 +42,8 @@ use precast_artifact::{
 use precast_signature::{KeyId, TrustedKeys};
 
 use crate::error::Error;
-use crate::place::Place;
+use crate::extents::Extents;
+use crate::static_artifact::{EmbeddedArtifact, StaticArtifact};
 use crate::sys::file_map::FileMap;
 use crate::sys::map::{page_size, protect, read_start};
 use crate::sys::own_file::own_file;
@@ -50,7 +52,6 @@ use crate::types::{ConcreteFunc, type_id_in, types_of};
 use crate::{arch, libcalls};
 
 /// An artifact in memory.
-#[derive(Debug)]
 pub(crate) struct Mapping {
     bytes: Bytes,
     /// A copy of the start of the file, which holds the hot tables. It is empty if the file cannot
@@ -62,6 +63,9 @@ pub(crate) struct Mapping {
     hot: Box<[u64]>,
     /// The types of its signatures, if the artifact refers to types.
     types: Box<[ConcreteFunc]>,
+    /// Where [imported functions](Artifact::with_function_imports) are among the imports, if many
+    /// imports are something else.
+    function_imports: Box<[u32]>,
     /// The file that memory images are mapped from, if the artifact has images. It is set when a
     /// file is mapped, and for an artifact of the executable when it is first instantiated.
     images: OnceLock<ImageFile>,
@@ -77,6 +81,20 @@ pub(crate) struct ImageFile {
     /// Distance from a place of the image in the artifact to the same place in the file. It may be
     /// negative, in two's complement.
     pub(crate) shift: u64,
+}
+
+/// Names what is large instead of showing all of it.
+impl fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Mapping");
+        shown
+            .field("address", &self.bytes.as_ptr())
+            .field("len", &self.bytes.len())
+            .field("images", &self.images);
+        #[cfg(feature = "signatures")]
+        shown.field("signers", &self.signers);
+        shown.finish_non_exhaustive()
+    }
 }
 
 /// The bytes of an artifact, with code that can run.
@@ -97,90 +115,6 @@ impl Deref for Bytes {
             Self::Mapped(map) => map,
             Self::Static(bytes) => bytes,
         }
-    }
-}
-
-/// The first bytes of an artifact that is in an executable: the type of the symbol that
-/// `precast_object::object_file` defines. [`Module::from_static`](crate::Module::from_static) takes
-/// its address; the rest of the artifact follows in memory.
-///
-/// ```no_run
-/// use precast_loader::StaticArtifact;
-///
-/// unsafe extern "C" {
-///     /// The symbol that the build script named.
-///     static GUEST: StaticArtifact;
-/// }
-/// let start: *const StaticArtifact = &raw const GUEST;
-/// # assert!(!start.is_null());
-/// ```
-#[derive(Debug)]
-#[repr(C, align(8))]
-pub struct StaticArtifact {
-    start: [u8; HEADER_OFFSET + size_of::<Header>()],
-}
-
-impl StaticArtifact {
-    /// All bytes of the artifact.
-    ///
-    /// # Errors
-    /// [`Error::Artifact`] if it does not start like an artifact of this format, or at an address
-    /// where its code cannot run.
-    ///
-    /// # Safety
-    /// As for [`Module::from_static`](crate::Module::from_static).
-    unsafe fn bytes(artifact: *const Self) -> Result<&'static [u8], Error> {
-        /// Code of aarch64 counts distances in these, from the one that it is in.
-        const ALIGN: usize = 4096;
-        if !artifact.addr().is_multiple_of(ALIGN) {
-            let expected = ALIGN as u32;
-            return Err(ArtifactError::Misaligned { expected }.into());
-        }
-        // SAFETY: there is at least a header's length behind the address, which nobody writes to.
-        let start: &'static [u8] = unsafe { &(*artifact).start };
-        let len = Artifact::file_len(start)?;
-        // SAFETY: the artifact is as long as its header says, by the caller's contract.
-        Ok(unsafe { std::slice::from_raw_parts(artifact.cast(), len) })
-    }
-}
-
-/// An artifact in this executable: what [`include_artifact!`](crate::include_artifact) gives, and
-/// [`Module::embedded`](crate::Module::embedded) takes.
-///
-/// ```no_run
-/// use precast_loader::{EmbeddedArtifact, StaticArtifact};
-///
-/// unsafe extern "C" {
-///     /// A symbol of an object file that the build script made.
-///     static GUEST: StaticArtifact;
-/// }
-/// // SAFETY: the build script made the object with precast.
-/// static EMBEDDED: EmbeddedArtifact = unsafe { EmbeddedArtifact::new(&raw const GUEST) };
-/// ```
-#[derive(Debug, Clone, Copy)]
-pub struct EmbeddedArtifact(*const StaticArtifact);
-
-// SAFETY: a pointer to what nobody writes to.
-unsafe impl Send for EmbeddedArtifact {}
-// SAFETY: as above.
-unsafe impl Sync for EmbeddedArtifact {}
-
-impl EmbeddedArtifact {
-    /// The artifact that starts at this address.
-    ///
-    /// # Safety
-    /// As for [`Module::from_static`](crate::Module::from_static).
-    pub const unsafe fn new(artifact: *const StaticArtifact) -> Self {
-        Self(artifact)
-    }
-
-    /// The bytes of the artifact.
-    ///
-    /// # Errors
-    /// [`Error::Artifact`] if it does not start like an artifact of this format.
-    pub fn bytes(self) -> Result<&'static [u8], Error> {
-        // SAFETY: by the contract of `new`.
-        unsafe { StaticArtifact::bytes(self.0) }
     }
 }
 
@@ -224,18 +158,21 @@ impl Mapping {
         }
         let first = read_start(&file, 0, FIRST);
         let variants = variants::parse(bytemuck::cast_slice(&first), len)?;
-        let place = match variants {
-            None => Place::whole(len),
-            Some(all) => Place::of(variants::choose(&all, &full_host())?),
+        let extents = match variants {
+            None => Extents::whole(len),
+            Some(all) => Extents::of(variants::choose(&all, &full_host())?),
         };
         if matches!(trust, Trust::Unchecked) || sealed::has_verity(&file) {
-            return Self::map(file, &place, path, trust, first);
+            return Self::map(file, &extents, path, trust, first);
         }
         // The copy is of one variant only, in one piece.
-        let pieces = place.pieces().iter().map(|piece| (piece.start, piece.len));
+        let pieces = extents
+            .pieces()
+            .iter()
+            .map(|piece| (piece.start, piece.len));
         let copy = sealed::of_pieces(&file, pieces);
         let (copy, len) = copy.map_err(|e| fail("make a sealed copy in memory of", e))?;
-        Self::map(copy, &Place::whole(len), path, trust, Vec::new())
+        Self::map(copy, &Extents::whole(len), path, trust, Vec::new())
     }
 
     /// Maps a sealed copy of `bytes`.
@@ -258,7 +195,7 @@ impl Mapping {
                 (sealed::of_bytes(bytes), bytes.len())
             }
             Some(all) => {
-                let chosen = Place::of(variants::choose(&all, &full_host())?);
+                let chosen = Extents::of(variants::choose(&all, &full_host())?);
                 // The pieces are inside of the bytes, which was checked.
                 let piece = |p: &Piece| bytes.get(p.start as usize..(p.start + p.len) as usize);
                 let pieces: Vec<&[u8]> = chosen.pieces().iter().filter_map(piece).collect();
@@ -266,8 +203,8 @@ impl Mapping {
                 (sealed::of_bytes(&all), all.len())
             }
         };
-        let place = Place::whole(len as u64);
-        Self::map(file.map_err(fail)?, &place, &name, trust, Vec::new())
+        let extents = Extents::whole(len as u64);
+        Self::map(file.map_err(fail)?, &extents, &name, trust, Vec::new())
     }
 
     /// Uses an artifact of this executable where it is.
@@ -289,6 +226,7 @@ impl Mapping {
             bytes: Bytes::Static(bytes),
             hot: Box::default(),
             types: types_of(&parsed)?,
+            function_imports: parsed.scattered_function_imports().into(),
             images: OnceLock::new(),
             #[cfg(feature = "signatures")]
             signers: Box::default(),
@@ -304,19 +242,19 @@ impl Mapping {
             return Self::from_bytes(bytes, Trust::Sealed);
         }
         // SAFETY: by the contract of `EmbeddedArtifact::new`.
-        unsafe { Self::from_static(artifact.0) }
+        unsafe { Self::from_static(artifact.start()) }
     }
 
-    /// Maps the artifact at a place of a file that starts with `first`, which is empty if nothing
-    /// was read yet.
+    /// Maps the artifact in these extents of a file that starts with `first`, which is empty if
+    /// nothing was read yet.
     fn map(
         file: File,
-        place: &Place,
+        extents: &Extents,
         path: &Path,
         trust: Trust<'_>,
         first: Vec<u64>,
     ) -> Result<Self, Error> {
-        let len = usize::try_from(place.len()).unwrap_or(usize::MAX);
+        let len = usize::try_from(extents.len()).unwrap_or(usize::MAX);
         let fail = |action, source| Error::File {
             action,
             path: path.to_path_buf(),
@@ -325,15 +263,15 @@ impl Mapping {
         // The digest is that of the mapped bytes themselves, which become executable only after the
         // check.
         let (hot, code) = match trust {
-            Trust::Unchecked => hot_tables(&file, place, first, len),
-            Trust::Sealed => hot_tables(&file, place, first, MAX_COPIED),
+            Trust::Unchecked => hot_tables(&file, extents, first, len),
+            Trust::Sealed => hot_tables(&file, extents, first, MAX_COPIED),
             Trust::Digest(_) => (Box::default(), None),
             #[cfg(feature = "signatures")]
             Trust::Signed(_) => (Box::default(), None),
         };
         // SAFETY: nobody can truncate or overwrite a sealed file. For any other file, the contract
         // of the public functions forbids both while it is mapped.
-        let bytes = unsafe { place.map(&file, len, code) };
+        let bytes = unsafe { extents.map(&file, len, code) };
         let (bytes, has_code) = bytes.map_err(|e| fail("map", e))?;
         let start = start_of(&hot, &bytes);
         #[cfg(feature = "signatures")]
@@ -347,23 +285,25 @@ impl Mapping {
         }
         let header = artifact.header();
         let types = types_of(&artifact)?;
+        let function_imports = artifact.scattered_function_imports().into();
         if header.got.len > 0 {
             Self::patch(&bytes, &artifact, &types)?;
         }
         if header.text.len > 0 && !has_code {
             let (start, len) = pages(header.text);
-            let offset = in_one_piece(place, header.text)? as usize;
+            let offset = in_one_piece(extents, header.text)? as usize;
             let again = bytes.make_executable(&file, start, len, offset);
             again.map_err(|e| fail("map the code of", e))?;
         }
         let images = OnceLock::new();
         if header.image.len > 0 {
-            let offset = in_one_piece(place, header.image)?;
+            let offset = in_one_piece(extents, header.image)?;
             let shift = offset.wrapping_sub(HEADER_OFFSET as u64 + header.image.start);
             images.get_or_init(|| ImageFile { file, shift });
         }
         Ok(Self {
             bytes: Bytes::Mapped(bytes),
+            function_imports,
             hot,
             types,
             images,
@@ -409,7 +349,7 @@ impl Mapping {
     #[inline]
     pub(crate) fn artifact(&self) -> Artifact<'_> {
         match Artifact::reopen(start_of(&self.hot, &self.bytes), &self.bytes) {
-            Some(artifact) => artifact,
+            Some(artifact) => artifact.with_function_imports(&self.function_imports),
             None => unreachable!("parsed when it was mapped"),
         }
     }
@@ -506,20 +446,20 @@ const FIRST: usize = 4096 / size_of::<u64>();
 /// would have more than `max` bytes. `first` are the first words of the file.
 fn hot_tables(
     file: &File,
-    place: &Place,
+    extents: &Extents,
     first: Vec<u64>,
     max: usize,
 ) -> (Box<[u64]>, Option<usize>) {
-    let len = usize::try_from(place.len()).unwrap_or(usize::MAX);
+    let len = usize::try_from(extents.len()).unwrap_or(usize::MAX);
     let mut words = first;
-    if place.start() != 0 || words.is_empty() {
-        words = read_start(file, place.start(), FIRST);
+    if extents.start() != 0 || words.is_empty() {
+        words = read_start(file, extents.start(), FIRST);
     }
     let end = Artifact::hot_end(bytemuck::cast_slice(&words)).unwrap_or(usize::MAX);
     // A damaged header may name an end beyond the file. Parsing reports it.
     let wanted = end.div_ceil(size_of::<u64>());
     if wanted > words.len() && end <= max.min(len) {
-        words = read_start(file, place.start(), wanted);
+        words = read_start(file, extents.start(), wanted);
     }
     let code = code_at_end(bytemuck::cast_slice(&words), len);
     if wanted > words.len() {
@@ -560,9 +500,9 @@ fn pages(section: Section) -> (usize, usize) {
 }
 
 /// The offset in the file of a section that must be in one piece there.
-fn in_one_piece(place: &Place, section: Section) -> Result<u64, ArtifactError> {
+fn in_one_piece(extents: &Extents, section: Section) -> Result<u64, ArtifactError> {
     let start = HEADER_OFFSET as u64 + section.start;
-    let offset = place.offset_of(start, section.len);
+    let offset = extents.offset_of(start, section.len);
     offset.ok_or(ArtifactError::Damaged {
         offset: start,
         what: "code or an image that is in several pieces of the file",

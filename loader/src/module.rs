@@ -9,7 +9,8 @@ use precast_artifact::{HEADER_OFFSET, Interruption, custom_sections};
 use crate::backtrace::FrameModule;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::mapping::{EmbeddedArtifact, Mapping, StaticArtifact, Trust};
+use crate::mapping::{Mapping, Trust};
+use crate::static_artifact::{EmbeddedArtifact, StaticArtifact};
 use crate::vm::module::MappedModule;
 
 /// A compiled module. Cheap to clone; clones share the mapping.

@@ -1,6 +1,8 @@
 //! Modules with more of something than fits in 15 or 16 bits.
 
-use precast_loader::{Instance, Store, TypedFunc, Val};
+use std::time::Instant;
+
+use precast_loader::{Extern, Func, Global, GlobalType, Instance, Store, TypedFunc, Val, ValType};
 use precast_tests::{module, store, strategies};
 
 fn function(wat: &str, strategy: precast_artifact::Strategy) -> (Store<()>, TypedFunc<i32, i32>) {
@@ -121,4 +123,51 @@ fn element_segments() {
             assert!(init.call(&mut store, &[Val::I32(0)], &mut results).is_err());
         }
     }
+}
+
+#[test]
+fn functions_among_many_other_imports() {
+    // A table refers to imported functions that are behind, among and before imports of globals.
+    // What that takes must not grow with the product of references and imports.
+    const REFERENCES: usize = 200_000;
+    let globals = |count| r#"(import "e" "g" (global i32))"#.repeat(count);
+    let import = |name: &str| format!(r#"(import "e" "{name}" (func ${name} (result i32)))"#);
+    let mut took = Vec::new();
+    for count in [1, 60_000] {
+        let (first, second, third) = (import("a"), import("b"), import("c"));
+        let (some, rest) = (globals(count / 3), globals(count - count / 3));
+        let references = "$c $b $a $b ".repeat(REFERENCES / 4);
+        let wat = format!(
+            r#"(module {first} {some} {second} {rest} {third}
+            (table (export "t") {REFERENCES} funcref) (elem (i32.const 0) {references})
+            (func (export "f") (param i32) (result i32)
+                (call_indirect (result i32) (local.get 0))))"#
+        );
+        for strategy in strategies() {
+            let mut store = store();
+            let module = module(store.engine(), &wat, strategy);
+            assert!(format!("{module:?}").len() < 2000, "{module:?}");
+            let ty = GlobalType::new(ValType::I32, false);
+            let global = Global::new(&mut store, ty, Val::I32(0)).unwrap();
+            let imports: Vec<Extern> = module
+                .imports()
+                .map(|import| match import.name() {
+                    "g" => global.into(),
+                    name => {
+                        let value = i32::from(name.as_bytes()[0]);
+                        Func::wrap(&mut store, move || value).into()
+                    }
+                })
+                .collect();
+            let start = Instant::now();
+            let instance = Instance::new(&mut store, &module, &imports).unwrap();
+            took.push(start.elapsed());
+            let f = instance.get_typed_func::<i32, i32>(&mut store, "f");
+            let f = f.unwrap();
+            let mut call = |index| f.call(&mut store, index).unwrap() as u8;
+            assert_eq!([0, 1, 2, 3].map(&mut call), *b"cbab");
+            assert_eq!(call(REFERENCES as i32 - 1), b'b');
+        }
+    }
+    assert!(took[2] < took[0] * 50 && took[3] < took[1] * 50, "{took:?}");
 }

@@ -5,6 +5,9 @@ use super::check::{at, damaged, field};
 use super::{Artifact, Error};
 use crate::records::*;
 
+/// A search through this many imports costs less than memory for their positions.
+const FEW: usize = 16;
+
 impl<'a> Artifact<'a> {
     /// The record of defined function `index`.
     ///
@@ -32,13 +35,50 @@ impl<'a> Artifact<'a> {
     }
 
     /// The import of function `index` of the index space, if that function is imported.
+    ///
+    /// Without the positions that [`Artifact::with_function_imports`] takes, the time grows with
+    /// the number of imports that are not functions.
     pub fn imported_function(&self, index: u32) -> Option<&'a ImportRecord> {
         let imports = self.imports();
-        let is_func = |import: &&ImportRecord| import.kind == ExternKind::Func as u32;
-        // Most modules import functions only. Indices of functions ascend among the imports.
-        let at = imports.get(index as usize).filter(is_func);
-        at.filter(|import| import.index == index)
-            .or_else(|| imports.iter().filter(is_func).nth(index as usize))
+        let is_it = |i: &&ImportRecord| i.kind == ExternKind::Func as u32 && i.index == index;
+        // Indices of functions ascend among the imports, and most modules import functions first.
+        let first = index as usize;
+        match self.function_imports.get(first) {
+            Some(at) => imports.get(*at as usize).filter(is_it),
+            None => {
+                let places = self.imports_of_others().saturating_add(1);
+                imports.get(first..)?.iter().take(places).find(is_it)
+            }
+        }
+    }
+
+    /// The number of imports that are not functions.
+    fn imports_of_others(&self) -> usize {
+        let functions = self.header.vm.func_import_count as usize;
+        self.imports().len().saturating_sub(functions)
+    }
+
+    /// The positions of imported functions among the imports, for
+    /// [`Artifact::with_function_imports`]; none if at most [`FEW`] imports are something else, so
+    /// that [`Artifact::imported_function`] needs none.
+    pub fn scattered_function_imports(&self) -> Vec<u32> {
+        if self.imports_of_others() <= FEW {
+            return Vec::new();
+        }
+        let imports = (0_u32..).zip(self.imports());
+        let functions = imports.filter(|(_, import)| import.kind == ExternKind::Func as u32);
+        functions.map(|(at, _)| at).collect()
+    }
+
+    /// The view with these positions of imported functions among the imports, so that
+    /// [`Artifact::imported_function`] searches for none. Wrong positions lead to imports that are
+    /// not found.
+    #[must_use]
+    pub fn with_function_imports(self, function_imports: &'a [u32]) -> Self {
+        Self {
+            function_imports,
+            ..self
+        }
     }
 
     /// Index of the signature of function `index` of the index space.

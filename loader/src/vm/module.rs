@@ -1,5 +1,6 @@
 //! A module as its instances use it: its artifact and the addresses of its code.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use precast_artifact::handlers::{self, Handler};
@@ -38,11 +39,21 @@ impl FrameModule for MappedModule {
 }
 
 /// What backtraces show, from the artifact of the same code that has it.
-#[derive(Debug)]
 pub(crate) struct DebugData {
     symtab: Box<[u8]>,
     strtab: Box<[u8]>,
     addresses: Box<[u8]>,
+}
+
+/// Shows how much there is, not all of it.
+impl fmt::Debug for DebugData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DebugData")
+            .field("symtab_len", &self.symtab.len())
+            .field("strtab_len", &self.strtab.len())
+            .field("addresses_len", &self.addresses.len())
+            .finish()
+    }
 }
 
 impl DebugData {

@@ -10,12 +10,12 @@ use crate::sys::file_map::FileMap;
 /// The pieces of a file that are an artifact, in the artifact's order. They are in whole pages of
 /// this system, except the end of the last one.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Extents {
     pieces: [Piece; MAX_PIECES],
     count: usize,
 }
 
-impl Place {
+impl Extents {
     /// The first `len` bytes of a file.
     pub(crate) fn whole(len: u64) -> Self {
         let mut pieces = [Piece::default(); MAX_PIECES];
@@ -23,7 +23,7 @@ impl Place {
         Self { pieces, count: 1 }
     }
 
-    /// The place of a variant, which was chosen for this system.
+    /// The extents of a variant, which was chosen for this system.
     pub(crate) fn of(record: &VariantRecord) -> Self {
         Self {
             pieces: record.piece,
