@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use crate::error::Error;
+use crate::store::Store;
 use crate::types::ValType;
 use crate::val::Val;
-use crate::vm::listeners::{Active, Listen, RawValues};
+use crate::vm::listeners::{Active, Listen, Listeners, RawValues};
 
 /// Is told when functions of modules begin and end, see [`Store::set_function_listener`].
 ///
@@ -45,6 +46,23 @@ pub trait FunctionListener: Send {
     /// callers, or a host function panicked.
     fn abort(&mut self, call: &FunctionCall<'_>, error: Option<&Error>) {
         let _ = (call, error);
+    }
+}
+
+impl<T: 'static> Store<T> {
+    /// Sets who is told when functions begin and end, instead of the listener before. Only modules
+    /// that are compiled for listeners call one (`precast compile --listeners`); others pay
+    /// nothing, and are silent.
+    pub fn set_function_listener(&mut self, listener: impl FunctionListener + 'static) {
+        let listeners = Listeners::new(Box::new(Listening::new(listener)));
+        self.core_mut().made_mut().listeners = Some(listeners);
+    }
+
+    /// Removes the listener of [`set_function_listener`](Self::set_function_listener).
+    pub fn remove_function_listener(&mut self) {
+        if let Some(made) = &mut self.core_mut().made {
+            made.listeners = None;
+        }
     }
 }
 

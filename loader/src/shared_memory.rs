@@ -159,16 +159,16 @@ impl SharedMemory {
         let ty = self.ty();
         loop {
             let len = self.data_size();
-            let (before, most) = (ty.pages(len as u64), ty.max.unwrap_or(0));
+            let (before, max) = (ty.pages(len as u64), ty.max.unwrap_or(0));
             if delta == 0 {
                 return Ok(before);
             }
             let pages = before.saturating_add(delta);
-            if pages > most {
+            if pages > max {
                 return Err(Error::Limit {
                     what: "pages of a shared memory",
                     wanted: pages,
-                    limit: most,
+                    limit: max,
                 });
             }
             let new_len = usize::try_from(ty.bytes(pages)).unwrap_or(usize::MAX);

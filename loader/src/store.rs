@@ -12,8 +12,6 @@ use crate::deadline::UpdateDeadline;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::limits::{ResourceLimiter, StoreLimits};
-use crate::listener::{FunctionListener, Listening};
-use crate::vm::listeners::Listeners;
 use crate::vm::store::StoreCore;
 
 /// A store: instances, and data of the host's own type `T` that host functions can reach.
@@ -209,21 +207,6 @@ impl<T: 'static> Store<T> {
         let inner = self.inner_mut();
         inner.core.set_ask_host(None);
         inner.on_deadline = None;
-    }
-
-    /// Sets who is told when functions begin and end, instead of the listener before. Only modules
-    /// that are compiled for listeners call one (`precast compile --listeners`); others pay
-    /// nothing, and are silent.
-    pub fn set_function_listener(&mut self, listener: impl FunctionListener + 'static) {
-        let listeners = Listeners::new(Box::new(Listening::new(listener)));
-        self.core_mut().made_mut().listeners = Some(listeners);
-    }
-
-    /// Removes the listener of [`set_function_listener`](Self::set_function_listener).
-    pub fn remove_function_listener(&mut self) {
-        if let Some(made) = &mut self.core_mut().made {
-            made.listeners = None;
-        }
     }
 
     /// Drops the store and returns the data of the host.

@@ -201,5 +201,5 @@ fn range(start: u64, len: u64, size: usize) -> Result<Range<usize>, Error> {
         len,
         size: size as u64,
     };
-    crate::vm::table::range(start, len, size).map_err(|_| out_of_bounds)
+    crate::vm::bounds::range(start, len, size).map_err(|_| out_of_bounds)
 }

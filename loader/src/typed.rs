@@ -13,7 +13,6 @@ use crate::externref::ExternRef;
 use crate::func::Func;
 use crate::types::{HeapType, RefType, ValType};
 use crate::val::V128;
-use crate::vm::externrefs::is_kept;
 use crate::vm::store::StoreCore;
 
 /// A Rust type for one wasm type: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, [`V128`],
@@ -149,7 +148,7 @@ const fn is_word<T: WasmTy>() -> bool {
 }
 
 const fn is_externref<T: WasmTy>() -> bool {
-    is_kept(T::TYPE)
+    T::TYPE.is_kept()
 }
 
 /// A native value in an integer register. The register is not initialised if the value is too long.

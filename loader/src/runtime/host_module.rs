@@ -16,7 +16,6 @@ use crate::store::{Invariant, StoreContextMut};
 use crate::table::Table;
 use crate::types::{ExternType, FuncType, GlobalType, MemoryType, TableType};
 use crate::val::Val;
-use crate::vm::externrefs::is_kept;
 use crate::vm::host::HostFunc;
 
 use super::group::State;
@@ -85,7 +84,7 @@ impl Planned {
     fn without_store(&self) -> Option<HostItem> {
         match self {
             Self::Func(host) => Some(HostItem::Func(Arc::clone(host))),
-            Self::Global(ty, value) if !ty.mutable && !is_kept(ty.content) => {
+            Self::Global(ty, value) if !ty.mutable && !ty.content.is_kept() => {
                 Some(HostItem::Const(*ty, value.clone()))
             }
             _ => None,

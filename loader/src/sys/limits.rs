@@ -25,10 +25,10 @@ pub(crate) fn reached() -> Option<String> {
 
 /// The number of mappings of the process, and its maximum.
 fn mappings() -> Option<(u64, u64)> {
-    let most = fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
-    let most = most.trim().parse().ok()?;
+    let max = fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
+    let max = max.trim().parse().ok()?;
     let maps = BufReader::new(fs::File::open("/proc/self/maps").ok()?);
-    Some((maps.split(b'\n').count() as u64, most))
+    Some((maps.split(b'\n').count() as u64, max))
 }
 
 /// The limit of the address space, if there is one.

@@ -26,10 +26,10 @@ use crate::error::Error;
 const GUARD: usize = 64 << 10;
 
 /// Least size of a stack.
-const LEAST: usize = HOST_RESERVE + (64 << 10);
+const MIN: usize = HOST_RESERVE + (64 << 10);
 
 /// More than any system has, and little enough to count with.
-const MOST: usize = 1 << 48;
+const MAX: usize = 1 << 48;
 
 /// Bytes of a stack that stay resident while it is not used.
 const WARM: usize = 32 << 10;
@@ -65,7 +65,7 @@ impl Stack {
     /// # Errors
     /// The system's.
     pub(crate) fn take(bytes: usize) -> Result<Self, Error> {
-        let len = bytes.clamp(LEAST, MOST).next_multiple_of(page_size()) + GUARD;
+        let len = bytes.clamp(MIN, MAX).next_multiple_of(page_size()) + GUARD;
         let own = OWN.try_with(|own| find(&mut own.borrow_mut(), len));
         if let Some(stack) = own.ok().flatten() {
             return Ok(stack);
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(again.range(), range);
         // Another size is another stack.
         let other = Stack::take(0).unwrap();
-        assert_eq!(other.range().len(), LEAST);
+        assert_eq!(other.range().len(), MIN);
         assert_ne!(other.range().end, range.end);
         again.park(0);
         other.park(0);

@@ -196,6 +196,12 @@ impl ValType {
         }
     }
 
+    /// Whether values of this type are numbers of what a store keeps: external references and
+    /// exceptions.
+    pub(crate) const fn is_kept(self) -> bool {
+        matches!(self.top(), Some(HeapType::Extern | HeapType::Exn))
+    }
+
     /// The same type in the artifact's form, if it refers to no other type.
     pub(crate) const fn to_plain(self) -> Option<artifact::ValType> {
         use artifact::ValType as A;

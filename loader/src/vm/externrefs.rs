@@ -30,7 +30,6 @@ use super::store::StoreCore;
 use crate::error::Error;
 use crate::exception::Exception;
 use crate::externref::ExternRef;
-use crate::types::{HeapType, ValType};
 
 /// Where a collection may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,11 +204,6 @@ impl ExternRefs {
             self.free.shrink_to(self.due);
         }
     }
-}
-
-/// Whether values of this type are numbers of what a store keeps.
-pub(crate) const fn is_kept(ty: ValType) -> bool {
-    matches!(ty.top(), Some(HeapType::Extern | HeapType::Exn))
 }
 
 impl StoreCore {

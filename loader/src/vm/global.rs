@@ -4,7 +4,6 @@ use std::ptr::NonNull;
 
 use precast_artifact::vm::ValRaw;
 
-use super::externrefs::is_kept;
 use crate::types::{GlobalType, ValType};
 
 /// The first byte of the value of a global, which [`read_global`] and [`write_global`] know the
@@ -22,7 +21,7 @@ pub(crate) struct HostGlobal {
 impl HostGlobal {
     /// Calls `visit` with the number of the external reference in it, if there is one.
     pub(crate) fn visit_externref(&self, visit: &mut impl FnMut(u64)) {
-        if is_kept(self.ty.content) {
+        if self.ty.content.is_kept() {
             // SAFETY: the value is of this type.
             visit(unsafe { self.value.externref });
         }

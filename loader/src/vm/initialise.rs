@@ -9,11 +9,11 @@ use precast_artifact::vm::ValRaw;
 use precast_artifact::{Error as ArtifactError, HEADER_OFFSET, TrapCode};
 use smallvec::SmallVec;
 
+use super::bounds::range;
 use super::gather::Gathered;
 use super::global::{read_global, write_global};
 use super::instance::InstanceData;
 use super::item_types::global_type;
-use super::table::range;
 use crate::error::Error;
 use crate::types::ValType;
 

@@ -262,7 +262,7 @@ impl StoreCore {
     pub(crate) fn set_ask_host(&mut self, ask: Option<AskHost>) {
         self.ask_host = ask;
         self.set_asks(ask.is_some());
-        // Whoever waits was not told of a deadline about which nobody decides any more.
+        // Code that waits was not told of the deadline while the host was to decide about it.
         // SAFETY: as for `set_deadline`.
         waiting::wake(&unsafe { Interrupt::of(self.this) });
     }

@@ -31,7 +31,7 @@ pub(crate) struct Active {
 // SAFETY: a module can be used by all threads, and the store that holds it moves with the list.
 unsafe impl Send for Active {}
 
-/// Who is told. The last of the active functions is the one that begins or ends.
+/// Is told when functions begin and end: each time the last of the active functions.
 pub(crate) trait Listen: Send {
     /// # Safety
     /// The values are the function's parameters, and the store holds the modules of `active`.

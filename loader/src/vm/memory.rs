@@ -385,7 +385,7 @@ impl MemoryEntity {
     /// # Errors
     /// The system's; the memory must not be used any more then.
     pub(crate) fn reset(&mut self, ran: bool, learned: Option<&Learned>) -> Result<(), Error> {
-        // Whoever expects more is gone, or there would be no reset.
+        // Importers that expect more bytes are gone: else the instance is not reset.
         self.expected = 0;
         let initial = self.initial_len();
         let present = self.len().next_multiple_of(page_size());

@@ -6,12 +6,13 @@
 //! | module | what |
 //! |---|---|
 //! | `store`, `store_id` | what a store owns, without the host's data; its number |
-//! | `module`, `item_types` | a mapped artifact and the addresses of its code; the types of its items |
+//! | `module`, `item_types` | a mapped artifact, its code's addresses, its items' types |
 //! | `instance`, `initialise`, `state` | an instance: its VM context, its start, its snapshots |
-//! | `roots`, `reset`, `close` | where an instance holds references; how it is as new again, or closed |
+//! | `roots`, `reset`, `close` | where an instance holds references; its reset, its end |
 //! | `memory`, `images`, `gather`, `keep` | memories: their initial content and their reset |
 //! | `shared`, `parking` | memories of several threads; the threads that wait at their addresses |
 //! | `table`, `elements`, `global`, `externrefs`, `host` | the other items of a store |
+//! | `bounds` | whether a range is inside of a memory, a table or a segment |
 //! | `quota` | counts what a store's items take, and asks before one is made or grows |
 //! | `activation`, `ending`, `signal` | entering wasm code and leaving it early |
 //! | `fiber` | calls on stacks of their own, which can be suspended |
@@ -22,6 +23,7 @@
 //! | `pool`, `space` | instances, and address space of memories, kept for reuse |
 
 pub(crate) mod activation;
+pub(crate) mod bounds;
 pub(crate) mod builtins;
 pub(crate) mod close;
 pub(crate) mod deadline;

@@ -2,9 +2,9 @@
 
 use precast_artifact::records::IMPORTED;
 
-use super::externrefs::is_kept;
 use super::instance::InstanceData;
 use super::item_types::global_type;
+use crate::types::ValType;
 
 impl InstanceData {
     /// Gives the numbers of the external and exception references in the instance's own tables and
@@ -16,7 +16,7 @@ impl InstanceData {
         let artifact = self.module.artifact();
         for (i, record) in (0_u32..).zip(artifact.globals()) {
             let content = global_type(&self.module, i).map(|ty| ty.content);
-            if content.is_some_and(is_kept) && record.flags & IMPORTED == 0 {
+            if content.is_some_and(ValType::is_kept) && record.flags & IMPORTED == 0 {
                 // SAFETY: the parser checked the place; an external reference is 8 bytes.
                 visit(unsafe { self.at::<u64>(record.vm_offset).read() });
             }

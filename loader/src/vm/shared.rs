@@ -25,8 +25,8 @@ use std::sync::{Mutex, PoisonError};
 
 use precast_artifact::vm::VmMemory;
 
+use super::bounds::range;
 use super::parking::Waiters;
-use super::table::range;
 use crate::error::Error;
 use crate::sys::map::{Reservation, page_size};
 use crate::types::MemoryType;

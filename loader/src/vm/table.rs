@@ -1,13 +1,10 @@
 //! A table as its owner, an instance or a store, keeps it.
 
-use std::ops::Range;
 use std::ptr::NonNull;
 
-use precast_artifact::TrapCode;
 use precast_artifact::vm::VmTable;
 
 use super::elements::Elements;
-use super::externrefs::is_kept;
 use crate::error::Error;
 use crate::types::TableType;
 
@@ -94,7 +91,7 @@ impl TableEntity {
 
     /// Calls `visit` with the numbers of the external references in the table.
     pub(crate) fn visit_externrefs(&self, visit: &mut impl FnMut(u64)) {
-        if is_kept(self.ty.element) {
+        if self.ty.element.is_kept() {
             self.elements.iter().copied().for_each(visit);
         }
     }
@@ -116,7 +113,7 @@ impl TableEntity {
     /// # Errors
     /// [`Error::Memory`]; the table must not be used any more then.
     pub(crate) fn reset(&mut self) -> Result<(), Error> {
-        // Whoever expects more is gone, or there would be no reset.
+        // Importers that expect more elements are gone: else the instance is not reset.
         self.expected = 0;
         let len = usize::try_from(self.ty.min).unwrap_or(usize::MAX);
         self.elements.reset(len)
@@ -142,11 +139,4 @@ impl TableEntity {
         self.update();
         Ok(())
     }
-}
-
-/// The elements `start..start + len` of a table of `size` elements.
-pub(crate) fn range(start: u64, len: u64, size: usize) -> Result<Range<usize>, TrapCode> {
-    let end = start.checked_add(len).filter(|end| *end <= size as u64);
-    end.map(|end| start as usize..end as usize)
-        .ok_or(TrapCode::TableOutOfBounds)
 }

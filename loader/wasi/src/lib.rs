@@ -4,7 +4,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `ctx`, `descriptor`, `stdio`, `pipe` | what a guest has: context, descriptors, standard streams |
+//! | `ctx`, `descriptor`, `stdio`, `pipe` | a guest's context, descriptors and standard streams |
 //! | `guest` | guest memory; every pointer is checked here |
 //! | `path`, `open`, `path_at` | functions on paths: the sandbox of the file system |
 //! | [`fs`] | file systems that the host makes, and their sandbox |

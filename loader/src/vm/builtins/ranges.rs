@@ -13,11 +13,11 @@ use precast_artifact::abi::PIECE;
 use precast_artifact::vm::VmContextHeader;
 
 use super::{or_raise, parts};
+use crate::vm::bounds::range;
 use crate::vm::deadline::ends;
 use crate::vm::ending::Ending;
 use crate::vm::instance::InstanceData;
 use crate::vm::store::StoreCore;
-use crate::vm::table::range;
 
 /// Bytes of an element of a table.
 const ELEMENT: u64 = size_of::<u64>() as u64;
