@@ -3,6 +3,15 @@
 //!
 //! Each variant of an enum has a fixed number, and numbers are never reused. A change to anything
 //! here that old machine code would notice needs a new [`ABI`] number.
+//!
+//! # Adding a kind of trap
+//! 1. Add a variant to [`TrapCode`], with the next number and its message, and say so at [`ABI`].
+//! 2. Raise it. Code does so through `compiler/src/translate/trap.rs`, the only file that knows the
+//!    difference between the strategies; where Cranelift has a trap code of its own, that file says
+//!    which trap it is. A routine of the loader (`loader/src/vm/builtins`) returns the trap as its
+//!    error.
+//! 3. Add tests for both strategies, with the function and the offset of the backtrace, to
+//!    `tests/loader/traps.rs`.
 
 /// Version of what machine code assumes about the loader.
 ///

@@ -44,9 +44,9 @@ use core::iter;
 /// reader goes no deeper.
 pub const MAX_DEPTH: usize = 16;
 
-/// A place in the module.
+/// A location in the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// Index among the defined functions.
     pub function: u32,
     /// Offset from the module's first byte.
@@ -59,21 +59,21 @@ pub struct Change {
     /// The first position of the body, or the first position behind it.
     pub position: u32,
     /// The function, and where its body is in the module. `None` where the innermost body ends.
-    pub body: Option<Place>,
+    pub body: Option<Location>,
 }
 
-/// The places that the code at `code_offset` of defined function `function` comes from: the
+/// The locations that the code at `code_offset` of defined function `function` comes from: the
 /// innermost first, then the call for which it was compiled in, and so on. There is none if the map
 /// does not know the code.
-pub fn lookup(map: &[u8], function: u32, code_offset: u32) -> Vec<Place> {
+pub fn lookup(map: &[u8], function: u32, code_offset: u32) -> Vec<Location> {
     let last = entries(map, function)
         .take_while(|e| e.0 <= code_offset)
         .last();
-    last.map_or_else(Vec::new, |(_, position)| places(map, function, position))
+    last.map_or_else(Vec::new, |(_, position)| locations(map, function, position))
 }
 
-/// The places that a position in a defined function stands for, innermost first.
-pub fn places(map: &[u8], function: u32, position: u32) -> Vec<Place> {
+/// The locations that a position in a defined function stands for, innermost first.
+pub fn locations(map: &[u8], function: u32, position: u32) -> Vec<Location> {
     /// A body around the position: an offset in the module is a position minus the shift.
     struct Body {
         function: u32,
@@ -105,17 +105,17 @@ pub fn places(map: &[u8], function: u32, position: u32) -> Vec<Place> {
         }
     }
     let mut at = i64::from(position);
-    let mut places = Vec::with_capacity(bodies.len());
+    let mut locations = Vec::with_capacity(bodies.len());
     for body in bodies.into_iter().rev() {
         let Ok(wasm) = u32::try_from(at - body.shift) else {
             break;
         };
         let function = body.function;
-        places.push(Place { function, wasm });
+        locations.push(Location { function, wasm });
         // The call starts one byte before the body.
         at = body.start - 1;
     }
-    places
+    locations
 }
 
 /// The entries of one function: code offset and position. The iterator ends early where the
@@ -150,7 +150,7 @@ pub fn changes(map: &[u8], function: u32) -> impl Iterator<Item = Change> + '_ {
         position = position.checked_add(uleb(&mut run)?)?;
         let body = match uleb(&mut run)? {
             0 => None,
-            number => Some(Place {
+            number => Some(Location {
                 function: number - 1,
                 wasm: uleb(&mut run)?,
             }),
@@ -381,10 +381,10 @@ mod tests {
                 let found: Vec<(u32, u32)> = entries(&map, i as u32).collect();
                 assert_eq!(found, *expected, "function {i}, scale {scale}");
             }
-            let place = |function, wasm| vec![Place { function, wasm }];
-            assert_eq!(lookup(&map, 0, 3), place(0, 100));
-            assert_eq!(lookup(&map, 0, 4), place(0, 104));
-            assert_eq!(lookup(&map, 0, u32::MAX), place(0, 99));
+            let location = |function, wasm| vec![Location { function, wasm }];
+            assert_eq!(lookup(&map, 0, 3), location(0, 100));
+            assert_eq!(lookup(&map, 0, 4), location(0, 104));
+            assert_eq!(lookup(&map, 0, u32::MAX), location(0, 99));
             assert_eq!(lookup(&map, 1, 0), []);
             assert_eq!(lookup(&map, 2, 3), []);
             assert_eq!(lookup(&map, 6, 0), []);
@@ -412,7 +412,7 @@ mod tests {
     ];
 
     const fn entered(position: u32, function: u32, wasm: u32) -> Change {
-        let body = Some(Place { function, wasm });
+        let body = Some(Location { function, wasm });
         Change { position, body }
     }
 
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_in_calls_that_are_compiled_in_have_several_places() {
+    fn positions_in_calls_that_are_compiled_in_have_several_locations() {
         let mut builder = AddressMapBuilder::new(0);
         builder.function(&[(0, 100), (4, 107)], &CHANGES);
         builder.function(&[(0, 400)], &[]);
@@ -446,15 +446,15 @@ mod tests {
             (1, 131, &[(1, 131)]),
             (2, 525, &[(1, 419), (2, 505)]),
         ] {
-            let found: Vec<_> = places(&map, function, position)
+            let found: Vec<_> = locations(&map, function, position)
                 .iter()
-                .map(|place| (place.function, place.wasm))
+                .map(|location| (location.function, location.wasm))
                 .collect();
             assert_eq!(found, expected, "{function}, {position}");
         }
         assert_eq!(
             lookup(&map, 0, 4)[2],
-            Place {
+            Location {
                 function: 0,
                 wasm: 100
             }
@@ -468,8 +468,8 @@ mod tests {
         builder.function(&[(0, 1)], &deep);
         builder.function(&[(0, 1)], &[ended(0), ended(0), entered(5, 0, u32::MAX)]);
         let map = builder.finish();
-        assert_eq!(places(&map, 0, 1000).len(), MAX_DEPTH);
-        assert_eq!(places(&map, 1, 7).len(), 1);
+        assert_eq!(locations(&map, 0, 1000).len(), MAX_DEPTH);
+        assert_eq!(locations(&map, 1, 7).len(), 1);
     }
 
     #[test]
@@ -483,7 +483,7 @@ mod tests {
             assert!(entries(map, function).count() <= map.len());
             assert!(changes(map, function).count() <= map.len());
             for position in [0, 120, u32::MAX] {
-                assert!(places(map, function, position).len() <= MAX_DEPTH);
+                assert!(locations(map, function, position).len() <= MAX_DEPTH);
             }
         };
         for at in 0..good.len() {

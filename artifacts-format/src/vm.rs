@@ -55,7 +55,18 @@
 //!   the activation, with the address of its [`VmException`] in the register for the first payload
 //!   that Cranelift gives the convention `tail`.
 //!
-//! Byte order: machine code and the loader run on the same machine, so everything that the loader
+//! # Adding a convention for calls of the host
+//! 1. Add a row above, and a field for its exit to
+//!    [`SignatureRecord`](crate::records::SignatureRecord).
+//! 2. Make the exit in `compiler/src/trampoline.rs`, under a symbol of its own, and decide in
+//!    `compiler/src/plan.rs` which signatures have one.
+//! 3. Make the shim in `loader/src/into_func.rs`, or in `loader/src/arch` if it is machine code.
+//!    `loader/src/vm/host.rs` chooses the exit and the shim of each import.
+//! 4. The exit must fit into [`TRAMPOLINE_FRAME`](crate::abi::TRAMPOLINE_FRAME). Add tests with
+//!    values of every type, errors and panics to `tests/loader/host.rs`.
+//!
+//! # Byte order
+//! Machine code and the loader run on the same machine, so everything that the loader
 //! makes for machine code (VM context, GOT, store context, tables) is in the target's own
 //! order. So is the artifact's template of the VM context, because it holds the initial values of
 //! globals. Guest memory, [`FrozenEntry`](crate::records::FrozenEntry) and arrays of [`ValRaw`] are

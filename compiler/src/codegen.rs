@@ -24,9 +24,9 @@ use precast_artifact::{Builtin, LibCall, Strategy, TrapCode, shown};
 use target_lexicon::Architecture;
 
 use crate::Error;
-use crate::key::{Float, GotEntry, Rounding, Symbol};
 use crate::pressure;
 use crate::stops::{self, Rewritten, Stop};
+use crate::symbol::{Float, GotEntry, Rounding, Symbol};
 use crate::trampoline;
 use crate::translate::{self, Env, Mode, Scratch, Stopped};
 use crate::workers::Workers;

@@ -10,7 +10,7 @@ use wasmparser::{Operator, RefType, WasmFeatures};
 
 use crate::Error;
 use crate::features::of_type;
-use crate::key::{FuncIndex, GlobalIndex};
+use crate::symbol::{FuncIndex, GlobalIndex};
 
 /// A validated constant expression of the module.
 #[derive(Debug, Clone, PartialEq, Eq)]

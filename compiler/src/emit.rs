@@ -21,11 +21,11 @@ use precast_artifact::{Feature, custom_sections, handlers, traps};
 use wasmparser::{BinaryReader, ProducersSectionReader};
 
 use crate::error::feature_name;
-use crate::key::{FuncIndex, GotEntry, SigIndex, Symbol};
 use crate::layout::{PlacedText, RodataLayout};
 use crate::module::{ElementMode, Extern, Module, Signature};
 use crate::plan::Plan;
 use crate::settings::Settings;
+use crate::symbol::{FuncIndex, GotEntry, SigIndex, Symbol};
 use crate::target::Target;
 use crate::verify::verify;
 use crate::{Error, identity};

@@ -52,7 +52,7 @@ pub enum Error {
     },
 
     /// The module exceeds one of the [`Limits`](crate::Limits) that were set.
-    #[error("the module exceeds the limit `{name}`: {what} is {found}, at most {most} is allowed")]
+    #[error("the module exceeds the limit `{name}`: {what} is {found}, at most {max} is allowed")]
     Limit {
         /// The limit's name.
         name: &'static str,
@@ -61,7 +61,7 @@ pub enum Error {
         /// How much there is.
         found: u64,
         /// How much is allowed.
-        most: u64,
+        max: u64,
     },
 
     /// A setting names something unknown, or does not fit the other settings.

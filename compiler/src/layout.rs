@@ -21,8 +21,8 @@ use precast_artifact::target::Arch;
 use precast_artifact::writer::TextLayout;
 
 use crate::codegen::{CompiledFunction, CompiledModule, Relocation};
-use crate::key::{GotEntry, Symbol, TableIndex};
 use crate::plan::Plan;
+use crate::symbol::{GotEntry, Symbol, TableIndex};
 use island::Island;
 use relocate::Reference;
 

@@ -26,7 +26,7 @@
 //! | `workers` | runs the parallel phases on threads of the compilation |
 //! | [`Limits`] | what a compilation may take |
 //! | `identity` | lists what artifacts depend on besides the module |
-//! | `key` | names everything that the phases refer to |
+//! | `symbol` | names everything that the phases refer to |
 
 mod codegen;
 mod const_expr;
@@ -34,7 +34,6 @@ mod emit;
 mod error;
 mod features;
 mod identity;
-mod key;
 mod layout;
 mod limits;
 mod middle;
@@ -47,6 +46,7 @@ mod rounding;
 mod settings;
 mod signature;
 mod stops;
+mod symbol;
 mod target;
 mod trampoline;
 mod translate;

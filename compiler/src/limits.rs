@@ -102,8 +102,8 @@ impl Limits {
                  operators that are allowed,"
             )
         };
-        let most = self.operators.saturating_mul(VALUES);
-        check("operators", what, count, most)
+        let max = self.operators.saturating_mul(VALUES);
+        check("operators", what, count, max)
     }
 
     /// Checks an artifact, or a part of one, that was made of a module of `module` bytes.
@@ -114,8 +114,8 @@ impl Limits {
             let times = self.artifact_growth;
             format!("the size of the artifact in bytes, limited to {times} times the module's,")
         };
-        let most = (module as u64).saturating_mul(self.artifact_growth);
-        check("artifact-growth", what, size as u64, most.max(FREE))
+        let max = (module as u64).saturating_mul(self.artifact_growth);
+        check("artifact-growth", what, size as u64, max.max(FREE))
     }
 }
 
@@ -123,9 +123,9 @@ fn check(
     name: &'static str,
     what: impl FnOnce() -> String,
     found: u64,
-    most: u64,
+    max: u64,
 ) -> Result<(), Error> {
-    if found <= most {
+    if found <= max {
         return Ok(());
     }
     let what = what();
@@ -133,7 +133,7 @@ fn check(
         name,
         what,
         found,
-        most,
+        max,
     })
 }
 

@@ -1,6 +1,6 @@
 //! A WebAssembly module as the compiler sees it: validated, and still borrowing from its bytes.
 //!
-//! Each index space has an index type of its own (see [`key`](crate::key)). Equal types of the type
+//! Each index space has an index type of its own (see [`key`](crate::symbol)). Equal types of the type
 //! section share a [`SigIndex`]. Nothing in this file decides anything about the code to be
 //! generated: [`plan`](crate::plan) does.
 
@@ -13,7 +13,7 @@ use precast_artifact::signature::{is_native, type_id};
 use wasmparser::{FunctionBody, WasmFeatures};
 
 use crate::const_expr::ConstExpr;
-use crate::key::{
+use crate::symbol::{
     DataIndex, DefinedFuncIndex, ElemIndex, FuncIndex, GlobalIndex, MemoryIndex, SigIndex,
     TableIndex, TagIndex, TypeIndex,
 };

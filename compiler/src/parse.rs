@@ -20,10 +20,12 @@ use wasmparser::{
 use crate::Error;
 use crate::const_expr::ConstExpr;
 use crate::features::of_type;
-use crate::key::{FuncIndex, GlobalIndex, MemoryIndex, SigIndex, TableIndex, TagIndex, TypeIndex};
 use crate::module::{
     Data, Element, ElementItems, ElementMode, Export, Extern, Facts, Global, Import, Memory,
     Module, Names, PAGE_SHIFT, Signature, Table,
+};
+use crate::symbol::{
+    FuncIndex, GlobalIndex, MemoryIndex, SigIndex, TableIndex, TagIndex, TypeIndex,
 };
 use crate::workers::Workers;
 

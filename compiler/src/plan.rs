@@ -36,10 +36,10 @@ use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, V
 
 use crate::Error;
 use crate::const_expr::ConstValue;
-use crate::key::{
+use crate::module::{ElementMode, Extern, Module};
+use crate::symbol::{
     DataIndex, ElemIndex, FuncIndex, GlobalIndex, MemoryIndex, SigIndex, TableIndex, TagIndex,
 };
-use crate::module::{ElementMode, Extern, Module};
 
 /// Decisions about a module.
 #[derive(Debug)]

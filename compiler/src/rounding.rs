@@ -15,7 +15,7 @@ use cranelift_codegen::ir::types::{F32, F64};
 use cranelift_codegen::ir::{BlockArg, InstBuilder, Type, Value};
 use cranelift_frontend::FunctionBuilder;
 
-use crate::key::{Float, Rounding};
+use crate::symbol::{Float, Rounding};
 
 impl Float {
     pub(crate) fn clif_type(self) -> Type {

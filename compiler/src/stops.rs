@@ -38,7 +38,7 @@ use precast_artifact::{Builtin, Strategy, TrapCode};
 use target_lexicon::Architecture;
 
 use crate::codegen::{CompiledFunction, Relocation};
-use crate::key::Symbol;
+use crate::symbol::Symbol;
 use crate::translate::Env;
 
 /// The bit that marks the source location of a check; the other bits are the check's number in its

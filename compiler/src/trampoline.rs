@@ -15,10 +15,10 @@ use precast_artifact::vm::{ValRaw, VmContextHeader, VmFuncImport, VmStoreContext
 use precast_artifact::{Builtin, LibCall, TrapCode};
 use std::mem::{offset_of, size_of};
 
-use crate::key::{FuncIndex, GotEntry, Symbol};
 use crate::module::Signature;
 use crate::rounding;
 use crate::signature::{self, clif_type};
+use crate::symbol::{FuncIndex, GotEntry, Symbol};
 use crate::translate::{AFTER_NO_RETURN, Env, declare_symbol, vm_offset};
 
 /// Builds into `func`, which is empty, the code of a symbol that is not a function of the module.

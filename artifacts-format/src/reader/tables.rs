@@ -141,7 +141,7 @@ impl Artifact<'_> {
     fn check_memories(&self) -> Result<(), Error> {
         let h = self.header;
         for (i, r) in self.memories().iter().enumerate() {
-            let most = match r.page_shift {
+            let max = match r.page_shift {
                 0 => Some(MAX_BYTES),
                 16 => Some(MAX_PAGES),
                 _ => None,
@@ -149,7 +149,7 @@ impl Artifact<'_> {
             let good = r.flags & !(IMPORTED | INDEX64 | SHARED) == 0
                 && (r.flags & SHARED == 0 || r.max != u64::MAX)
                 && r.reserved == 0
-                && most.is_some_and(|most| limits_ok(r.min, r.max, r.flags, most));
+                && max.is_some_and(|max| limits_ok(r.min, r.max, r.flags, max));
             if !good {
                 return Err(damaged(
                     at::<MemoryRecord>(h.memories, i),

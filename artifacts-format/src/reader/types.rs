@@ -62,8 +62,9 @@ impl<'a> Artifact<'a> {
             }
     }
 
-    /// Whether the type of the signature `sub` is that of `of`, or has it as a supertype. The search
-    /// ends at the greatest depth, so that types that are not checked yet cannot make it long.
+    /// Whether the type of the signature `sub` is that of `of`, or has it as a supertype. The
+    /// search ends at the greatest depth, so that types that are not checked yet cannot make it
+    /// long.
     fn descends(&self, sub: u32, of: u32) -> bool {
         let above = |signature: &u32| self.supertype(*signature);
         std::iter::successors(Some(sub), above)

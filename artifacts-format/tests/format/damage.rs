@@ -63,7 +63,7 @@ fn read_all(a: &Artifact<'_>) -> usize {
         seen += a.function_name(i).map_or(0, <[u8]>::len);
         seen += addresses::entries(a.section(h.addresses), i).count();
         seen += addresses::changes(a.section(h.addresses), i).count();
-        seen += addresses::places(a.section(h.addresses), i, 113).len();
+        seen += addresses::locations(a.section(h.addresses), i, 113).len();
     }
     seen += a.image_runs().filter(Result::is_ok).count();
     seen += a.start_function().map_or(0, |start| start.map_or(1, |_| 2));

@@ -1,6 +1,6 @@
 //! An artifact made by hand that has something in every table, for the other tests here.
 
-use precast_artifact::addresses::{AddressMapBuilder, Change, Place};
+use precast_artifact::addresses::{AddressMapBuilder, Change, Location};
 use precast_artifact::handlers::{self, Handler};
 use precast_artifact::records::*;
 use precast_artifact::target::{Arch, Os};
@@ -188,7 +188,7 @@ pub fn full() -> ArtifactBuilder<'static> {
     b.handlers = handlers::encode(&[(3, Handler { code: 2, frame: 16 })]);
     let mut addresses = AddressMapBuilder::new(0);
     addresses.function(&[(0, 100), (3, 103)], &[]);
-    let body = Some(Place {
+    let body = Some(Location {
         function: 0,
         wasm: 100,
     });

@@ -114,7 +114,7 @@ fn format() {
     };
     let handlers = precast_artifact::handlers::encode(&[(1, handler)]);
     let mut addresses = precast_artifact::addresses::AddressMapBuilder::new(1);
-    let body = Some(precast_artifact::addresses::Place {
+    let body = Some(precast_artifact::addresses::Location {
         function: 1,
         wasm: 400,
     });

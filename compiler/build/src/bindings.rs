@@ -4,7 +4,7 @@
 //! functions of the trait `Imports`, but for those of WASI, which `precast_wasi` defines. Memories,
 //! tables, globals and tags that it imports are defined in the linker by the host.
 //!
-//! A function with more than [`MOST_VALUES`] parameters or results is called with slices of values.
+//! A function with more than [`MAX_VALUES`] parameters or results is called with slices of values.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
@@ -15,7 +15,7 @@ use precast_artifact::{Artifact, HeapType, RefType, ValType, shown};
 use crate::identifier::Identifiers;
 
 /// The most parameters or results for which the loader has Rust types.
-const MOST_VALUES: usize = 16;
+const MAX_VALUES: usize = 16;
 
 /// The modules whose functions are WASI's.
 const WASI: [&str; 3] = ["wasi_snapshot_preview1", "wasi_unstable", "wasi"];
@@ -56,7 +56,7 @@ impl Signature {
     }
 
     fn is_typed(&self) -> bool {
-        self.params.len() <= MOST_VALUES && self.results.len() <= MOST_VALUES
+        self.params.len() <= MAX_VALUES && self.results.len() <= MAX_VALUES
     }
 
     /// Parameters with their types, each with a comma in front.

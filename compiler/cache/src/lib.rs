@@ -223,7 +223,7 @@ impl CompilationCache {
         let path = path.as_ref();
         let mut source = Source::open(path)?;
         let directory = self.0.directory.as_ref();
-        // Who can write to the directory could make one module be taken for another.
+        // Others who can write to the directory could give one module the digest of another.
         let believed = directory.filter(|_| self.0.options.trusted.is_none());
         let known = believed.and_then(|directory| source.digest(directory));
         if let Some(digest) = known

@@ -21,7 +21,6 @@ mod files;
 mod inspect;
 mod join;
 mod json;
-mod key;
 mod limits;
 mod objdump;
 mod program;
@@ -30,6 +29,7 @@ mod quantity;
 mod redirect;
 mod run;
 mod settings;
+mod signing;
 mod strip;
 mod value;
 mod warnings;
@@ -71,11 +71,11 @@ enum Command {
     /// picked when it is opened
     Join(join::Args),
     /// Make a pair of keys: one to sign artifacts with, one to check signatures with
-    Key(key::KeyArgs),
+    Key(signing::KeyArgs),
     /// Sign an artifact, in addition to the signatures that it has
-    Sign(key::SignArgs),
+    Sign(signing::SignArgs),
     /// Check that trusted keys have signed artifacts, and print the ids of these keys
-    Verify(key::VerifyArgs),
+    Verify(signing::VerifyArgs),
     /// Run an artifact or a WebAssembly module: a WASI program, or one of its functions
     Run(run::Args),
     /// Show and manage the cache of compiled modules
@@ -126,9 +126,9 @@ fn main() -> ExitCode {
         Command::Digest(args) => digest::run(args),
         Command::Strip(args) => strip::run(args),
         Command::Join(args) => join::run(args),
-        Command::Key(args) => key::make(args),
-        Command::Sign(args) => key::sign(args),
-        Command::Verify(args) => key::verify(args),
+        Command::Key(args) => signing::make(args),
+        Command::Sign(args) => signing::sign(args),
+        Command::Verify(args) => signing::verify(args),
         Command::Run(args) => run::run(args),
         Command::Cache(args) => cache::run(args),
         Command::Wast(args) => wast::run(args),

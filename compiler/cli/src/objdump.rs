@@ -173,7 +173,7 @@ impl<'a> Disassembly<'a> {
             while let Some((_, p)) = places.next_if(|p| code.start + u64::from(p.0) <= at) {
                 position = Some(p);
             }
-            let found = position.map_or_else(Vec::new, |p| addresses::places(map, index, p));
+            let found = position.map_or_else(Vec::new, |p| addresses::locations(map, index, p));
             if let Some(innermost) = found.first() {
                 wasm = format!("{:#x}", innermost.wasm);
                 if innermost.function != within {

@@ -21,7 +21,7 @@ use precast_wasi::{
 
 use crate::exposure::Exposure;
 use crate::program::Program;
-use crate::{Failure, cache, key, limits, redirect, report, settings, usage_error, value};
+use crate::{Failure, cache, limits, redirect, report, settings, signing, usage_error, value};
 
 /// Exit code after a trap: that of a native program that aborts, 128 plus the number of SIGABRT.
 const TRAPPED: u8 = 134;
@@ -80,7 +80,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
     #[command(flatten)]
-    trusted: key::Trusted,
+    trusted: signing::Trusted,
     /// The debug file of a stripped artifact, for names in backtraces, or a directory of such files
     #[arg(long, value_name = "FILE")]
     debug_file: Option<PathBuf>,

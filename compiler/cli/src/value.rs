@@ -96,8 +96,8 @@ mod tests {
         for text in ["4294967296", "-2147483649", "x", "", "1 2", "0x", "1.0"] {
             assert_eq!(shown(ValType::I32, text), None, "{text}");
         }
-        let most = shown(ValType::I64, "-0x8000000000000000");
-        assert_eq!(most, Some(i64::MIN.to_string()));
+        let min = shown(ValType::I64, "-0x8000000000000000");
+        assert_eq!(min, Some(i64::MIN.to_string()));
     }
 
     #[test]

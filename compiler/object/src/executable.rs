@@ -77,7 +77,7 @@ pub fn executable(runner: &[u8], artifact: &[u8], options: &Options) -> Result<V
     };
     let bytes = bytemuck::bytes_of(&record);
     file[payload.offset..][..bytes.len()].copy_from_slice(bytes);
-    let place = Place {
+    let place = Appended {
         start,
         address,
         options_at,
@@ -95,7 +95,7 @@ struct Payload {
 }
 
 /// Where in file and memory something was appended.
-struct Place {
+struct Appended {
     start: u64,
     address: u64,
     options_at: u64,
@@ -176,9 +176,9 @@ fn write_sections(
     elf: &Elf<'_>,
     sections: &[Section],
     artifact: &Artifact<'_>,
-    place: Place,
+    place: Appended,
 ) {
-    let Place {
+    let Appended {
         start,
         address,
         options_at,

@@ -15,9 +15,9 @@ use std::ops::Range;
 use precast_artifact::records::ImageRecord;
 use precast_artifact::writer::ArtifactBuilder;
 
-use crate::key::MemoryIndex;
 use crate::module::Module;
 use crate::plan::Plan;
+use crate::symbol::MemoryIndex;
 
 /// Maximum length of a hole that is filled, in bytes.
 const MAX_HOLE: u64 = 64 << 10;

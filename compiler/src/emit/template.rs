@@ -40,7 +40,7 @@ pub(super) fn template(module: &Module<'_>, plan: &Plan, order: Endianness) -> V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::GlobalIndex;
+    use crate::symbol::GlobalIndex;
 
     #[test]
     fn globals_have_the_byte_order_of_the_target() {

@@ -18,7 +18,7 @@ use precast_artifact::target::Arch;
 
 use super::relocate::{self, Reference};
 use crate::codegen::CompiledFunction;
-use crate::key::Symbol;
+use crate::symbol::Symbol;
 
 /// Maximum number of bytes of functions in a group. A group and its island together must be shorter
 /// than a branch reaches; 16 MiB have room for 1.4 million veneers.

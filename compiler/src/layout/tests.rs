@@ -4,7 +4,7 @@ use precast_artifact::{LibCall, addresses};
 
 use super::*;
 use crate::codegen::Relocation;
-use crate::key::{DefinedFuncIndex, SigIndex};
+use crate::symbol::{DefinedFuncIndex, SigIndex};
 
 fn function(symbol: Symbol, code: &[u8], relocs: &[(u32, Reloc, Symbol, i64)]) -> CompiledFunction {
     CompiledFunction {
@@ -248,11 +248,11 @@ fn gaps_trap_and_tables_are_in_text_offsets() {
             (18, TrapCode::NullReference)
         ]
     );
-    let place = addresses::Place {
+    let location = addresses::Location {
         function: 1,
         wasm: 66,
     };
-    assert_eq!(addresses::lookup(&placed.addresses, 1, 2), [place]);
+    assert_eq!(addresses::lookup(&placed.addresses, 1, 2), [location]);
     assert_eq!(addresses::lookup(&placed.addresses, 2, 0), []);
     assert_eq!(
         placed

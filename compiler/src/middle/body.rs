@@ -7,10 +7,10 @@ use precast_artifact::records::NONE;
 use wasmparser::{FunctionBody, Operator, OperatorsReader, OperatorsReaderAllocations};
 
 use crate::Error;
-use crate::key::{DefinedFuncIndex, FuncIndex};
 use crate::module::Module;
 use crate::operator::{Flow, class};
 use crate::plan::Plan;
+use crate::symbol::{DefinedFuncIndex, FuncIndex};
 use crate::workers::Workers;
 
 /// A function that declares more locals is never compiled in: each is a variable of the caller, and

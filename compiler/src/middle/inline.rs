@@ -25,10 +25,10 @@ use precast_artifact::addresses::MAX_DEPTH;
 use super::body::{self, Body, Call};
 use super::order::{self, Order};
 use crate::Error;
-use crate::key::DefinedFuncIndex;
 use crate::module::Module;
 use crate::plan::Plan;
 use crate::settings::{Inline, OptLevel};
+use crate::symbol::DefinedFuncIndex;
 use crate::workers::Workers;
 
 /// Sizes of bodies are in operators that compute something.

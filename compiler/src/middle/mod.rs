@@ -22,10 +22,10 @@ pub(crate) use multiply::Half;
 use inline::Inlining;
 
 use crate::Error;
-use crate::key::DefinedFuncIndex;
 use crate::module::Module;
 use crate::plan::Plan;
 use crate::settings::{OptLevel, Passes};
+use crate::symbol::DefinedFuncIndex;
 use crate::workers::Workers;
 
 /// Operators that take as much space as the code of a product.

@@ -26,8 +26,8 @@ use std::collections::BTreeMap;
 use precast_artifact::ValType;
 use wasmparser::{FunctionBody, Operator};
 
-use crate::key::DefinedFuncIndex;
 use crate::module::Module;
+use crate::symbol::DefinedFuncIndex;
 
 /// No helper is longer, in bytes.
 const LONGEST: usize = 512;

@@ -7,7 +7,7 @@
 use cranelift_entity::{EntityRef, PrimaryMap, SecondaryMap};
 
 use super::body::Body;
-use crate::key::DefinedFuncIndex;
+use crate::symbol::DefinedFuncIndex;
 
 /// The order, and what it is made from.
 pub(super) struct Order {

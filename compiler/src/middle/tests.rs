@@ -3,10 +3,10 @@
 use cranelift_entity::EntityRef;
 
 use super::Middle;
-use crate::key::DefinedFuncIndex;
 use crate::parse::parse;
 use crate::plan::Plan;
 use crate::settings::{Inline, OptLevel, Passes};
+use crate::symbol::DefinedFuncIndex;
 use crate::workers::Workers;
 
 /// For each defined function the number of calls of other functions in it that are compiled in, and

@@ -10,9 +10,9 @@ use wasmparser::{
 
 use super::{features, validated};
 use crate::Error;
-use crate::key::{DataIndex, ElemIndex, FuncIndex, TableIndex, TypeIndex};
 use crate::module::Facts;
 use crate::operator::find_class;
+use crate::symbol::{DataIndex, ElemIndex, FuncIndex, TableIndex, TypeIndex};
 use crate::workers::Workers;
 
 /// Validating code is about this many times faster than compiling it.

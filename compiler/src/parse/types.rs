@@ -8,8 +8,8 @@ use precast_artifact::{HeapType, RefType, ValType};
 use wasmparser::{AbstractHeapType, CompositeInnerType, SubType, UnpackedIndex};
 
 use crate::Error;
-use crate::key::{SigIndex, TypeIndex};
 use crate::module::{Signature, TypeKind};
+use crate::symbol::{SigIndex, TypeIndex};
 
 /// The bit that marks a type of the group that is being read: the other bits are its place in the
 /// group. A module has far fewer types.

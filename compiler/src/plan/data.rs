@@ -9,8 +9,8 @@ use cranelift_entity::{EntitySet, PrimaryMap};
 
 use super::{SegmentPlan, record};
 use crate::const_expr::ConstValue;
-use crate::key::{DataIndex, GlobalIndex, MemoryIndex};
 use crate::module::Module;
+use crate::symbol::{DataIndex, GlobalIndex, MemoryIndex};
 
 /// The size of a page in these estimates; the target's pages may be larger.
 const PAGE: u64 = 4096;

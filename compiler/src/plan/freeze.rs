@@ -10,8 +10,8 @@ use precast_artifact::{HeapType, RefType, ValType};
 
 use super::{Exports, FrozenTable};
 use crate::const_expr::ConstValue;
-use crate::key::{FuncIndex, GlobalIndex, TableIndex, TypeIndex};
 use crate::module::{ElementMode, Module};
+use crate::symbol::{FuncIndex, GlobalIndex, TableIndex, TypeIndex};
 
 /// Entries that each item of a table's segments allows. Compilers make tables that are full except
 /// for the first element.

@@ -15,7 +15,7 @@ use precast_artifact::{Builtin, TrapCode};
 use wasmparser::{MemArg, MemArgTarget, Operator};
 
 use super::FuncTranslator;
-use crate::key::MemoryIndex;
+use crate::symbol::MemoryIndex;
 
 /// What becomes of a value in memory.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -52,7 +52,7 @@ use super::FuncTranslator;
 use super::checks::Checked;
 use super::ranges;
 use super::state::Region;
-use crate::key::MemoryIndex;
+use crate::symbol::MemoryIndex;
 
 impl FuncTranslator<'_, '_> {
     /// Pops the index operand, and returns what an access of `size` bytes at that index needs:

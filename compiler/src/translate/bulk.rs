@@ -16,9 +16,9 @@ use std::mem::{offset_of, size_of};
 use target_lexicon::Architecture;
 
 use super::FuncTranslator;
-use crate::key::{DataIndex, MemoryIndex};
 use crate::plan::SegmentPlan;
 use crate::signature;
+use crate::symbol::{DataIndex, MemoryIndex};
 
 /// Maximum length of a constant range that code reads and writes itself, in bytes: more would take
 /// more space than a call.

@@ -16,8 +16,8 @@ use std::mem::{offset_of, size_of, take};
 use super::FuncTranslator;
 use super::exception::Target;
 use super::state::vm_offset;
-use crate::key::{FuncIndex, GotEntry, SigIndex, Symbol, TableIndex, TypeIndex};
 use crate::plan::FrozenTable;
+use crate::symbol::{FuncIndex, GotEntry, SigIndex, Symbol, TableIndex, TypeIndex};
 
 /// The code and the VM context that a call through a slot or table needs.
 struct Callee {

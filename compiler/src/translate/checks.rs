@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use cranelift_codegen::ir::Value;
 
 use super::locals::Locals;
-use crate::key::MemoryIndex;
+use crate::symbol::MemoryIndex;
 
 /// What a check has established about an index.
 #[derive(Debug, Clone, Copy)]

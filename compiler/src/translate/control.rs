@@ -17,8 +17,8 @@ use wasmparser::{BlockType, BrTable};
 use super::FuncTranslator;
 use super::checks::Mark;
 use super::fuel::{Edge, LoopFuel, Pending};
-use crate::key::{SigIndex, TypeIndex};
 use crate::signature::clif_type;
+use crate::symbol::{SigIndex, TypeIndex};
 
 /// An open block.
 pub(crate) struct Frame {

@@ -29,8 +29,8 @@ use super::FuncTranslator;
 use super::control::FrameKind;
 use super::state::vm_offset;
 use super::trap::AFTER_NO_RETURN;
-use crate::key::TagIndex;
 use crate::signature::clif_type;
+use crate::symbol::TagIndex;
 
 /// The callee of a call.
 #[derive(Clone, Copy)]

@@ -160,18 +160,19 @@ impl FuncTranslator<'_, '_> {
         }
         let before = self.count();
         let cost = self.builder.ins().iconst(I64, cost);
-        let sum = if checked && self.has_carry_traps() {
-            let code = clif_code(TrapCode::OutOfFuel);
-            self.builder.ins().uadd_overflow_trap(before, cost, code)
-        } else {
-            self.checked_sum(before, cost)
-        };
+        let by_carry = checked && self.has_carry_traps();
+        let sum = self.checked_sum(before, cost, by_carry);
         self.builder.def_var(count, sum);
         self.set_pending(0, true);
     }
 
-    /// The sum of any two numbers, unless it says that no fuel is left.
-    fn checked_sum(&mut self, a: Value, b: Value) -> Value {
+    /// The sum of a count and a cost, unless it says that no fuel is left. `by_carry` says that the
+    /// last check has seen the count, so that only the carry counts.
+    fn checked_sum(&mut self, a: Value, b: Value, by_carry: bool) -> Value {
+        if by_carry {
+            let code = clif_code(TrapCode::OutOfFuel);
+            return self.builder.ins().uadd_overflow_trap(a, b, code);
+        }
         let sum = self.builder.ins().iadd(a, b);
         let compare = IntCC::SignedGreaterThanOrEqual;
         let out = self.builder.ins().icmp_imm_s(compare, sum, 0);
@@ -209,12 +210,7 @@ impl FuncTranslator<'_, '_> {
         enter(self);
         let before = self.builder.use_var(count);
         let (cost, constant) = self.constant_to_come();
-        let sum = if by_carry {
-            let code = clif_code(TrapCode::OutOfFuel);
-            self.builder.ins().uadd_overflow_trap(before, cost, code)
-        } else {
-            self.checked_sum(before, cost)
-        };
+        let sum = self.checked_sum(before, cost, by_carry);
         self.builder.def_var(count, sum);
         self.set_pending(0, true);
         Some(LoopFuel {
@@ -257,14 +253,15 @@ impl FuncTranslator<'_, '_> {
             _ => unreachable!("an addition"),
         };
         if by_carry && cost == 0 {
-            // Every way here was checked by itself.
+            // The header adds nothing, and every way to it has a check of its own.
             insts[check.0] = InstructionData::Binary {
                 opcode: Opcode::Iadd,
                 args: args(&insts[check.0]),
             };
         }
         if by_carry && entry.cost > cost {
-            // The sum in the header would not tell whether more than its own cost was too much.
+            // The check in the header covers only `cost`, and more is pending on the way into the
+            // loop. So that way has a check of its own.
             insts[first.0] = InstructionData::IntAddTrap {
                 opcode: Opcode::UaddOverflowTrap,
                 args: args(&insts[first.0]),

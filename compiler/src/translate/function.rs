@@ -17,8 +17,8 @@ use super::promises;
 use super::state::{Env, FuncTranslator, Scratch, vm_offset};
 use super::trap::AFTER_NO_RETURN;
 use crate::Error;
-use crate::key::{DefinedFuncIndex, Symbol, TagIndex};
 use crate::signature::{self, clif_type};
+use crate::symbol::{DefinedFuncIndex, Symbol, TagIndex};
 
 /// How a function is translated.
 #[derive(Debug, Clone, Copy, Default)]

@@ -9,8 +9,8 @@ use super::FuncTranslator;
 use super::promises::with_promise;
 use super::state::{Region, vm_offset};
 use crate::const_expr::ConstValue;
-use crate::key::GlobalIndex;
 use crate::signature::clif_type;
+use crate::symbol::GlobalIndex;
 
 /// Alias analysis does not distinguish globals from this index on.
 const MAX_REGIONS: u32 = 1024;

@@ -11,14 +11,14 @@
 //! are equal.
 
 use cranelift_codegen::ir::{SourceLoc, Type};
-use precast_artifact::addresses::{Change, Place};
+use precast_artifact::addresses::{Change, Location};
 use wasmparser::Operator;
 
 use super::FuncTranslator;
 use super::control::Frame;
 use super::homes::{Home, Stopped};
 use super::locals::Assigned;
-use crate::key::{DefinedFuncIndex, FuncIndex};
+use crate::symbol::{DefinedFuncIndex, FuncIndex};
 
 /// The positions of the code that is being translated.
 #[derive(Default)]
@@ -128,7 +128,7 @@ impl FuncTranslator<'_, '_> {
         self.positions.shift = entered.wrapping_sub(start);
         self.positions.changes.push(Change {
             position: entered,
-            body: Some(Place {
+            body: Some(Location {
                 function: callee.as_u32(),
                 wasm: start,
             }),

@@ -98,8 +98,8 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Counts an operator that is about to be translated. `is_compiled_in` says that the operator is
-    /// a call in whose place the body of the callee is translated.
+    /// Counts an operator that is about to be translated. `is_compiled_in` says that the operator
+    /// is a call in whose place the body of the callee is translated.
     pub(super) fn interruption_before(&mut self, operator: &Operator<'_>, is_compiled_in: bool) {
         if !self.reachable || self.fuel.is_none() {
             return;

@@ -13,7 +13,7 @@ use std::mem::{offset_of, size_of};
 use wasmparser::{MemArg, Operator};
 
 use super::FuncTranslator;
-use crate::key::MemoryIndex;
+use crate::symbol::MemoryIndex;
 
 impl<'b> FuncTranslator<'_, 'b> {
     /// Translates `op` if it is a scalar load or store, and returns whether it was.
@@ -175,8 +175,8 @@ impl<'b> FuncTranslator<'_, 'b> {
         }
     }
 
-    /// The length of a shared memory that can grow. Who reads that a thread has made it longer also
-    /// sees what that thread wrote before.
+    /// The length of a shared memory that can grow. Code that reads a length that another thread
+    /// has set also sees what that thread wrote before.
     fn shared_memory_len(&mut self, memory: MemoryIndex) -> Value {
         let (head, offset) = self.memory_head(memory, offset_of!(VmMemory, len));
         let len = self.builder.ins().iadd_imm_s(head, offset as i64);

@@ -22,13 +22,13 @@ struct Ranges<'a> {
 
 impl Ranges<'_> {
     fn greatest(&self, value: Value, depth: u32) -> u64 {
-        let most = self.most(value);
+        let max = self.max(value);
         self.by_definition(value, depth)
-            .map_or(most, |found| found.min(most))
+            .map_or(max, |found| found.min(max))
     }
 
     /// The greatest number of the value's type.
-    fn most(&self, value: Value) -> u64 {
+    fn max(&self, value: Value) -> u64 {
         match self.dfg.value_type(value) {
             I8 => u64::from(u8::MAX),
             I16 => u64::from(u16::MAX),
@@ -41,16 +41,16 @@ impl Ranges<'_> {
     /// It may be greater than the type's only if the instruction cannot wrap then.
     fn by_definition(&self, value: Value, depth: u32) -> Option<u64> {
         let depth = depth.checked_sub(1)?;
-        let most = self.most(value);
+        let max = self.max(value);
         let of = |value| self.greatest(value, depth);
-        let unwrapped = |sum: Option<u64>| sum.filter(|sum| *sum <= most);
+        let unwrapped = |sum: Option<u64>| sum.filter(|sum| *sum <= max);
         let value = self.dfg.resolve_aliases(value);
         let inst = self.dfg.value_def(value).inst()?;
         match self.dfg.insts[inst] {
             InstructionData::UnaryImm {
                 opcode: Opcode::Iconst,
                 imm,
-            } => Some(imm.bits().cast_unsigned() & most),
+            } => Some(imm.bits().cast_unsigned() & max),
             InstructionData::Load { opcode, .. } => match opcode {
                 Opcode::Uload8 => Some(u64::from(u8::MAX)),
                 Opcode::Uload16 => Some(u64::from(u16::MAX)),
@@ -76,10 +76,10 @@ impl Ranges<'_> {
                 Opcode::Iadd => unwrapped(of(a).checked_add(of(b))),
                 Opcode::Imul => unwrapped(of(a).checked_mul(of(b))),
                 Opcode::Ishl => {
-                    let factor = 1_u64 << self.shift(b, most)?;
+                    let factor = 1_u64 << self.shift(b, max)?;
                     unwrapped(of(a).checked_mul(factor))
                 }
-                Opcode::Ushr => Some(of(a) >> self.shift(b, most)?),
+                Opcode::Ushr => Some(of(a) >> self.shift(b, max)?),
                 Opcode::Udiv => Some(of(a)),
                 // The divisor is not zero, or there is no result.
                 Opcode::Urem => Some(of(a).min(of(b).saturating_sub(1))),
@@ -96,7 +96,7 @@ impl Ranges<'_> {
 
     /// The constant that a shift is by, which counts modulo the bits of the type with this greatest
     /// number.
-    fn shift(&self, value: Value, most: u64) -> Option<u32> {
+    fn shift(&self, value: Value, max: u64) -> Option<u32> {
         let value = self.dfg.resolve_aliases(value);
         let inst = self.dfg.value_def(value).inst()?;
         let InstructionData::UnaryImm {
@@ -106,7 +106,7 @@ impl Ranges<'_> {
         else {
             return None;
         };
-        Some(imm.bits() as u32 & (most.count_ones() - 1))
+        Some(imm.bits() as u32 & (max.count_ones() - 1))
     }
 }
 
@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    const I32_MOST: u64 = u32::MAX as u64;
+    const I32_MAX: u64 = u32::MAX as u64;
 
     /// The greatest number of the value that `build` makes of two parameters of this type.
     fn found(ty: Type, build: impl FnOnce(&mut FuncCursor<'_>, Value, Value) -> Value) -> u64 {
@@ -135,16 +135,16 @@ mod tests {
 
     #[test]
     fn numbers_without_a_limit() {
-        assert_eq!(found(I32, |_, a, _| a), I32_MOST);
+        assert_eq!(found(I32, |_, a, _| a), I32_MAX);
         assert_eq!(found(I64, |_, a, _| a), u64::MAX);
-        assert_eq!(found(I32, |c, a, b| c.ins().iadd(a, b)), I32_MOST);
-        assert_eq!(found(I32, |c, a, b| c.ins().isub(a, b)), I32_MOST);
-        assert_eq!(found(I32, |c, a, b| c.ins().imul(a, b)), I32_MOST);
-        assert_eq!(found(I32, |c, a, b| c.ins().ishl(a, b)), I32_MOST);
-        assert_eq!(found(I32, |c, a, b| c.ins().bxor(a, b)), I32_MOST);
-        assert_eq!(found(I32, |c, a, b| c.ins().urem(a, b)), I32_MOST - 1);
+        assert_eq!(found(I32, |c, a, b| c.ins().iadd(a, b)), I32_MAX);
+        assert_eq!(found(I32, |c, a, b| c.ins().isub(a, b)), I32_MAX);
+        assert_eq!(found(I32, |c, a, b| c.ins().imul(a, b)), I32_MAX);
+        assert_eq!(found(I32, |c, a, b| c.ins().ishl(a, b)), I32_MAX);
+        assert_eq!(found(I32, |c, a, b| c.ins().bxor(a, b)), I32_MAX);
+        assert_eq!(found(I32, |c, a, b| c.ins().urem(a, b)), I32_MAX - 1);
         assert_eq!(found(I64, |c, a, b| c.ins().iadd(a, b)), u64::MAX);
-        assert_eq!(found(I8, |c, a, _| c.ins().sextend(I32, a)), I32_MOST);
+        assert_eq!(found(I8, |c, a, _| c.ins().sextend(I32, a)), I32_MAX);
     }
 
     #[test]
@@ -155,12 +155,12 @@ mod tests {
             c.ins().band(a, mask)
         };
         assert_eq!(found(I8, |c, a, _| c.ins().uextend(I32, a)), 255);
-        assert_eq!(found(I32, |c, a, _| c.ins().uextend(I64, a)), I32_MOST);
+        assert_eq!(found(I32, |c, a, _| c.ins().uextend(I64, a)), I32_MAX);
         assert_eq!(found(I32, |c, a, _| and(c, a, 0x1f0)), 0x1f0);
-        assert_eq!(found(I32, |c, a, _| and(c, a, -1)), I32_MOST);
+        assert_eq!(found(I32, |c, a, _| and(c, a, -1)), I32_MAX);
         assert_eq!(
             found(I32, |c, _, _| c.ins().iconst(I32, -2 & 0xffff_ffff)),
-            I32_MOST - 1
+            I32_MAX - 1
         );
         let flags = MemFlagsData::new();
         assert_eq!(found(I64, |c, a, _| c.ins().uload8(I32, flags, a, 0)), 255);
@@ -170,11 +170,11 @@ mod tests {
         );
         assert_eq!(
             found(I64, |c, a, _| c.ins().sload8(I32, flags, a, 0)),
-            I32_MOST
+            I32_MAX
         );
         assert_eq!(
             found(I64, |c, a, _| c.ins().load(I32, flags, a, 0)),
-            I32_MOST
+            I32_MAX
         );
         assert_eq!(found(I32, |c, a, b| c.ins().icmp(IntCC::Equal, a, b)), 1);
         assert_eq!(found(I32, |c, a, _| c.ins().popcnt(a)), 64);
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(both(|c, a, b| c.ins().urem(b, a)), 0x11);
         assert_eq!(both(|c, a, b| c.ins().udiv(a, b)), 0x12);
         assert_eq!(both(|c, a, b| c.ins().select(a, a, b)), 0x21);
-        assert_eq!(both(|c, a, b| c.ins().isub(a, b)), I32_MOST);
+        assert_eq!(both(|c, a, b| c.ins().isub(a, b)), I32_MAX);
     }
 
     #[test]
@@ -209,7 +209,7 @@ mod tests {
         };
         assert_eq!(shifted(I32, 4), 0xff0);
         assert_eq!(shifted(I32, 24), 0xff00_0000);
-        assert_eq!(shifted(I32, 25), I32_MOST);
+        assert_eq!(shifted(I32, 25), I32_MAX);
         assert_eq!(shifted(I32, 32), 0xff);
         assert_eq!(shifted(I32, 36), 0xff0);
         assert_eq!(shifted(I64, 36), 0xff0_0000_0000);
@@ -222,7 +222,7 @@ mod tests {
         };
         assert_eq!(
             (right(20), right(32), right(33)),
-            (0xfff, I32_MOST, I32_MOST >> 1)
+            (0xfff, I32_MAX, I32_MAX >> 1)
         );
     }
 
@@ -237,9 +237,9 @@ mod tests {
             })
         };
         assert_eq!(sum(0x1000), 0x10ff);
-        assert_eq!(sum(-1), I32_MOST);
-        assert_eq!(sum(-0x100), I32_MOST);
-        assert_eq!(sum(-0x101), I32_MOST - 1);
+        assert_eq!(sum(-1), I32_MAX);
+        assert_eq!(sum(-0x100), I32_MAX);
+        assert_eq!(sum(-0x101), I32_MAX - 1);
     }
 
     #[test]
@@ -252,6 +252,6 @@ mod tests {
             }
             sum
         });
-        assert_eq!(deep, I32_MOST);
+        assert_eq!(deep, I32_MAX);
     }
 }

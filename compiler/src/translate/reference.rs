@@ -10,7 +10,7 @@ use precast_artifact::{Builtin, TrapCode};
 use std::mem::offset_of;
 
 use super::FuncTranslator;
-use crate::key::FuncIndex;
+use crate::symbol::FuncIndex;
 
 impl FuncTranslator<'_, '_> {
     pub(super) fn ref_null(&mut self) {

@@ -26,12 +26,12 @@ use super::fuel::Fuel;
 use super::homes::Extent;
 use super::inline::{Positions, Variables};
 use super::locals::Assigned;
-use crate::key::{FuncIndex, MemoryIndex, SigIndex, Symbol};
 use crate::limits::Limits;
 use crate::middle::Middle;
 use crate::module::Module;
 use crate::plan::Plan;
 use crate::signature;
+use crate::symbol::{FuncIndex, MemoryIndex, SigIndex, Symbol};
 
 /// What the translation of every function reads: the module, the plan and the target.
 pub(crate) struct Env<'a> {

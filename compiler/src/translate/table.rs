@@ -10,8 +10,8 @@ use precast_artifact::{Builtin, TrapCode};
 use std::mem::offset_of;
 
 use super::FuncTranslator;
-use crate::key::{ElemIndex, TableIndex};
 use crate::plan::SegmentPlan;
+use crate::symbol::{ElemIndex, TableIndex};
 
 impl FuncTranslator<'_, '_> {
     pub(super) fn table_get(&mut self, table: u32) {
