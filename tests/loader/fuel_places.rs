@@ -94,15 +94,15 @@ fn every_amount_stops_at_one_place() {
         }
         (left, steps, result.ok())
     };
-    const MOST: u64 = i64::MAX.cast_unsigned();
-    let (left, all, result) = run(&modules[0].0, MOST);
-    let total = MOST - left;
+    const MAX: u64 = i64::MAX.cast_unsigned();
+    let (left, all, result) = run(&modules[0].0, MAX);
+    let total = MAX - left;
     assert!(
         all > 20 && total > 500 && result.is_some(),
         "{all} steps, {total} fuel"
     );
     let mut before = 0;
-    for fuel in (0..total + 3).chain([MOST - 1, MOST, u64::MAX]) {
+    for fuel in (0..total + 3).chain([MAX - 1, MAX, u64::MAX]) {
         let expected = run(&modules[0].0, fuel);
         for (module, name) in &modules[1..] {
             assert_eq!(
@@ -115,7 +115,7 @@ fn every_amount_stops_at_one_place() {
         assert!(expected.1 >= before, "fuel {fuel}");
         before = expected.1;
         if fuel >= total {
-            let left = fuel.min(MOST) - total;
+            let left = fuel.min(MAX) - total;
             assert_eq!(expected, (left, all, result), "fuel {fuel} of {total}");
         } else if expected.2.is_none() {
             assert_eq!(expected.0, 0);

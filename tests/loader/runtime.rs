@@ -1,14 +1,15 @@
 //! Runtimes: names, closing, limits, redirection, and when things are freed.
 
+mod closing;
+mod redirection;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use precast_artifact::Strategy;
-use precast_loader::runtime::{Caller, HostModule, Instance, InstanceConfig, Runtime, Target};
+use precast_loader::runtime::{Caller, HostModule, InstanceConfig, Runtime};
 use precast_loader::{
-    Engine, Error, ExternType, GlobalType, MemoryType, Module, StoreLimitsBuilder, Val, ValType,
+    Engine, Error, GlobalType, MemoryType, Module, StoreLimitsBuilder, Val, ValType,
 };
 use precast_tests::{module, strategies};
 
@@ -46,6 +47,11 @@ fn named(name: &str) -> InstanceConfig {
 fn message<V: std::fmt::Debug>(result: Result<V, Error>) -> String {
     result.unwrap_err().to_string()
 }
+
+/// Calls `env.f`, then `env.on`, which records that the guest went on.
+const CALLS: &str = r#"(module (import "env" "f" (func $f)) (import "env" "on" (func $on))
+    (func (export "run") (call $f) (call $on))
+    (func (export "nothing")))"#;
 
 /// A runtime that counts its stores.
 fn counting(engine: &Engine) -> (Runtime<Counted>, Arc<AtomicUsize>) {
@@ -285,144 +291,6 @@ fn limits_are_of_the_runtime() {
 }
 
 #[test]
-fn closing_is_idempotent_and_reaches_everything_in_reverse() {
-    let engine = Engine::default();
-    let closed = Arc::new(std::sync::Mutex::new(Vec::new()));
-    struct Last(usize, Arc<std::sync::Mutex<Vec<usize>>>);
-    impl Drop for Last {
-        fn drop(&mut self) {
-            self.1.lock().unwrap().push(self.0);
-        }
-    }
-    let (order, next) = (Arc::clone(&closed), AtomicUsize::new(0));
-    let make = move || Last(next.fetch_add(1, Ordering::SeqCst), Arc::clone(&order));
-    let runtime = Runtime::with_data(&engine, make);
-    let guest = compile(&engine, r#"(module (func (export "f")))"#);
-    let instances: Vec<_> = ["a", "", "b", ""]
-        .map(|name| runtime.instantiate(&guest, InstanceConfig::new().with_name(name)))
-        .into_iter()
-        .map(Result::unwrap)
-        .collect();
-    instances[2].close_with_exit_code(3);
-    instances[2].close_with_exit_code(4);
-    runtime.close_with_exit_code(7);
-    runtime.close_with_exit_code(8);
-    assert_eq!(*closed.lock().unwrap(), [2, 3, 1, 0]);
-    let codes: Vec<_> = instances.iter().map(Instance::exit_code).collect();
-    assert_eq!(codes, [Some(7), Some(7), Some(3), Some(7)]);
-    assert_eq!(runtime.exit_code(), Some(7));
-    let late = runtime.instantiate(&guest, InstanceConfig::new());
-    assert_eq!(message(late), "runtime closed with exit_code(7)");
-    let late = HostModule::builder("env").instantiate(&runtime);
-    assert_eq!(message(late), "runtime closed with exit_code(7)");
-    assert_eq!(
-        message(instances[0].call("f", &[])),
-        "module closed with exit_code(7)"
-    );
-    assert_eq!(
-        message(instances[2].call("f", &[])),
-        "module closed with exit_code(3)"
-    );
-}
-
-/// Calls `env.f`, then `env.on`, which records that the guest went on.
-const CALLS: &str = r#"(module (import "env" "f" (func $f)) (import "env" "on" (func $on))
-    (func (export "run") (call $f) (call $on))
-    (func (export "nothing")))"#;
-
-#[test]
-fn closing_inside_of_a_host_function_ends_the_guest() {
-    let engine = Engine::default();
-    // The host function closes the instance by its name, closes the runtime, returns an exit, or
-    // closes its caller and returns.
-    for how in 0..4 {
-        let runtime = runtime(&engine);
-        let went_on = Arc::new(AtomicBool::new(false));
-        let on = Arc::clone(&went_on);
-        let f = move |mut caller: Caller<'_>| -> Result<(), Error> {
-            let runtime = caller.data().runtime().unwrap();
-            match how {
-                0 => runtime.instance("m").unwrap().close_with_exit_code(9),
-                1 => runtime.close_with_exit_code(9),
-                2 => return Err(caller.exit(9)),
-                _ => caller.calling_instance().unwrap().close_with_exit_code(9),
-            }
-            Ok(())
-        };
-        HostModule::builder("env")
-            .func("f", f)
-            .func("on", move || on.store(true, Ordering::SeqCst))
-            .instantiate(&runtime)
-            .unwrap();
-        let guest = compile(&engine, CALLS);
-        let instance = runtime.instantiate(&guest, named("m")).unwrap();
-        let error = message(instance.call("run", &[]));
-        assert_eq!(error, "module closed with exit_code(9)", "{how}");
-        assert!(!went_on.load(Ordering::SeqCst), "{how}");
-        assert_eq!(instance.exit_code(), Some(9));
-        assert_eq!(
-            message(instance.call("nothing", &[])),
-            "module closed with exit_code(9)"
-        );
-        assert!(runtime.instance("m").is_none());
-    }
-}
-
-#[test]
-fn closing_from_another_thread_ends_the_call_at_the_next_host_function() {
-    let engine = Engine::default();
-    let runtime = runtime(&engine);
-    let (entered, wait) = channel();
-    let f = move || {
-        entered.send(()).ok();
-        std::thread::sleep(Duration::from_millis(1));
-    };
-    HostModule::builder("env")
-        .func("f", f)
-        .instantiate(&runtime)
-        .unwrap();
-    let forever = r#"(module (import "env" "f" (func $f))
-        (func (export "run") (loop $l (call $f) (br $l))) (func (export "nothing")))"#;
-    let guest = compile(&engine, forever);
-    let instance = runtime.instantiate(&guest, named("m")).unwrap();
-    let other = runtime.instantiate(&guest, named("other")).unwrap();
-    let running = instance.clone();
-    let thread = std::thread::spawn(move || message(running.call("run", &[])));
-    wait.recv().unwrap();
-    instance.close_with_exit_code(5);
-    assert_eq!(thread.join().unwrap(), "module closed with exit_code(5)");
-    other.call("nothing", &[]).unwrap();
-}
-
-#[test]
-fn a_neighbour_in_the_same_store_goes_on_after_an_interrupted_call() {
-    let engine = Engine::default();
-    let runtime = runtime(&engine);
-    let close = |caller: Caller<'_>| {
-        let runtime = caller.data().runtime().unwrap();
-        runtime.instance("user").unwrap().close_with_exit_code(6);
-    };
-    HostModule::builder("env")
-        .func("f", close)
-        .instantiate(&runtime)
-        .unwrap();
-    let library = compile(
-        &engine,
-        r#"(module (func (export "four") (result i32) (i32.const 4)))"#,
-    );
-    let user = r#"(module (import "lib" "four" (func (result i32))) (import "env" "f" (func $f))
-        (func (export "run") (call $f)))"#;
-    let user = compile(&engine, user);
-    let library = runtime.instantiate(&library, named("lib")).unwrap();
-    let user = runtime.instantiate(&user, named("user")).unwrap();
-    assert_eq!(
-        message(user.call("run", &[])),
-        "module closed with exit_code(6)"
-    );
-    assert_eq!(library.call_typed::<(), i32>("four", ()).unwrap(), 4);
-}
-
-#[test]
 fn calling_back_by_a_handle_is_an_error_not_a_deadlock() {
     let engine = Engine::default();
     let runtime = runtime(&engine);
@@ -485,138 +353,6 @@ fn start_functions() {
     assert_eq!(log.lock().unwrap().len(), 2);
     runtime.instantiate(&guest, InstanceConfig::new()).unwrap();
     assert_eq!(*log.lock().unwrap(), [2, 1, 1]);
-}
-
-#[test]
-fn redirection() {
-    let engine = Engine::default();
-    let runtime = runtime(&engine);
-    for (name, value) in [("env", 1), ("other", 2), ("third", 3)] {
-        HostModule::builder(name)
-            .func("f", move || value)
-            .func("g", move || value * 10)
-            .func("wrong", || 1_i64)
-            .instantiate(&runtime)
-            .unwrap();
-    }
-    let wat = r#"(module (import "env" "f" (func $f (result i32)))
-        (import "env" "g" (func $g (result i32)))
-        (func (export "f") (result i32) (call $f)) (func (export "g") (result i32) (call $g)))"#;
-    let guest = compile(&engine, wat);
-    let run = |config: InstanceConfig| {
-        let instance = runtime.instantiate(&guest, config).unwrap();
-        let call = |name| instance.call_typed::<(), i32>(name, ()).unwrap();
-        let unmatched = instance.unmatched_redirections().to_vec();
-        ((call("f"), call("g")), unmatched)
-    };
-    let new = InstanceConfig::new;
-    assert_eq!(run(new()), ((1, 10), vec![]));
-    assert_eq!(
-        run(new().with_import("env", "f", "other", "g")),
-        ((20, 10), vec![])
-    );
-    assert_eq!(
-        run(new().with_import_module("env", "third")),
-        ((3, 30), vec![])
-    );
-    let both = new()
-        .with_import("other", "g", "env", "f")
-        .with_import_module("env", "other");
-    assert_eq!(run(both), ((2, 1), vec![]));
-    let last = new()
-        .with_import("env", "f", "other", "f")
-        .with_import("env", "f", "third", "f")
-        .with_import("env", "typo", "third", "f");
-    let unmatched = ["`env`.`f` -> `other`.`f`", "`env`.`typo` -> `third`.`f`"];
-    assert_eq!(run(last), ((3, 10), unmatched.map(str::to_owned).to_vec()));
-
-    let missing = new().with_import("env", "f", "other", "h");
-    let error = message(runtime.instantiate(&guest, missing));
-    let expected = "import `env`.`f`: incompatible import type: found nothing at `other`.`h`, \
-        where it is redirected to, expected func () -> (i32)";
-    assert!(error.contains(expected), "{error}");
-    let wrong = new().with_import("env", "f", "other", "wrong");
-    let error = message(runtime.instantiate(&guest, wrong));
-    let expected = "found func () -> (i64) at `other`.`wrong`, where it is redirected to, expected \
-        func () -> (i32)";
-    assert!(error.contains(expected), "{error}");
-    let nowhere = new().with_import_module("env", "nowhere");
-    let error = message(runtime.instantiate(&guest, nowhere));
-    assert_eq!(error, "module[nowhere] not instantiated");
-    // These are names that no module has.
-    let long = "long".repeat(50_000);
-    for (name, shown) in [("", ""), ("\u{0}", r"\u{0}"), (&*long, &*long)] {
-        let odd = new().with_import("env", "f", "other", name);
-        let error = message(runtime.instantiate(&guest, odd));
-        let expected = format!("found nothing at `other`.`{shown}`, where");
-        assert!(error.contains(&expected), "{} bytes", error.len());
-    }
-}
-
-#[test]
-fn redirection_to_another_kind_or_type() {
-    let engine = Engine::default();
-    let runtime = runtime(&engine);
-    let library = r#"(module
-        (func (export "f")) (memory (export "m") 1 2) (table (export "t") 3 funcref)
-        (global (export "g") i32 (i32.const 1)) (global (export "v") (mut i64) (i64.const 1)))"#;
-    let library = compile(&engine, library);
-    runtime.instantiate(&library, named("lib")).unwrap();
-    for (import, target, found, expected) in [
-        ("(func)", "m", "memory", "func"),
-        ("(func)", "g", "global", "func"),
-        ("(memory 1)", "f", "func", "memory"),
-        ("(memory 2)", "m", "memory", "memory"),
-        ("(table 1 externref)", "t", "table", "table"),
-        ("(table 1 funcref)", "m", "memory", "table"),
-        ("(global (mut i32))", "g", "global", "global"),
-        ("(global i64)", "v", "global", "global"),
-    ] {
-        let guest = compile(&engine, &format!("(module (import \"a\" \"b\" {import}))"));
-        let config = InstanceConfig::new().with_import("a", "b", "lib", target);
-        let error = message(runtime.instantiate(&guest, config));
-        let start = format!("import `a`.`b`: incompatible import type: found {found}");
-        let end = format!(" at `lib`.`{target}`, where it is redirected to, expected {expected}");
-        assert!(error.contains(&start) && error.contains(&end), "{error}");
-    }
-}
-
-#[test]
-fn resolvers_reach_anonymous_instances() {
-    let engine = Engine::default();
-    let runtime = runtime(&engine);
-    let library = r#"(module (global $n (mut i32) (i32.const 0))
-        (func (export "next") (result i32)
-            (global.set $n (i32.add (global.get $n) (i32.const 1))) (global.get $n)))"#;
-    let library = compile(&engine, library);
-    let user = r#"(module (import "lib" "f" (func $f (result i32)))
-        (func (export "run") (result i32) (call $f)))"#;
-    let user = compile(&engine, user);
-    let mut users = Vec::new();
-    for _ in 0..3 {
-        let lib = runtime
-            .instantiate(&library, InstanceConfig::new())
-            .unwrap();
-        let config = InstanceConfig::new().with_import_resolver(move |ty, module, name| {
-            assert!(matches!(ty, ExternType::Func(_)));
-            assert_eq!((module, name), ("lib", "f"));
-            Some(Target::Instance(lib.clone(), "next".into()))
-        });
-        users.push(runtime.instantiate(&user, config).unwrap());
-    }
-    for n in 1..3 {
-        for user in &users {
-            assert_eq!(user.call_typed::<(), i32>("run", ()).unwrap(), n);
-        }
-    }
-    let closed = runtime
-        .instantiate(&library, InstanceConfig::new())
-        .unwrap();
-    closed.close_with_exit_code(2);
-    let config = InstanceConfig::new()
-        .with_import_resolver(move |_, _, _| Some(Target::Instance(closed.clone(), "next".into())));
-    let error = message(runtime.instantiate(&user, config));
-    assert_eq!(error, "module closed with exit_code(2)");
 }
 
 #[test]

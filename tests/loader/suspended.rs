@@ -13,6 +13,8 @@ use precast_loader::{
 use precast_tests::executor::{Pending, block_on, poll_once};
 use precast_tests::{Source, strategies};
 
+use crate::async_calls::define_references;
+
 type Data = Option<Func>;
 
 /// `run` holds a reference while `beneath` is called. `wait` waits once.
@@ -51,15 +53,7 @@ fn linked(strategy: Strategy, interruption: Interruption) -> InstancePre<Data> {
             block_on(func.call_async(&mut caller, ()))
         })
         .unwrap();
-    linker
-        .func_wrap("h", "fresh", || Some(ExternRef::new(5_u8)))
-        .unwrap();
-    let check = |value: Option<ExternRef>| -> Result<(), Error> {
-        value
-            .map(|_| ())
-            .ok_or_else(|| Error::host("the reference is gone"))
-    };
-    linker.func_wrap("h", "check", check).unwrap();
+    define_references(&mut linker);
     linker.instantiate_pre(&module).unwrap()
 }
 

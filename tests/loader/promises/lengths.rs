@@ -15,8 +15,8 @@ use super::ways::WAYS;
 /// instance, the host; for the owner and for who imports it.
 #[test]
 fn last_indices_follow_the_length() {
-    const MOST: u32 = 70;
-    let accesses: String = (1..=MOST)
+    const MAX_END: u32 = 70;
+    let accesses: String = (1..=MAX_END)
         .map(|end| {
             let offset = end - 1;
             format!(
@@ -29,7 +29,7 @@ fn last_indices_follow_the_length() {
             )
         })
         .collect();
-    assert!(VmMemory::ENDS.iter().all(|end| *end < MOST));
+    assert!(VmMemory::ENDS.iter().all(|end| *end < MAX_END));
     let engine = Engine::default();
     for limits in ["1", "1 300", "300"] {
         let owner = format!(r#"(module (memory (export "m") {limits}) {accesses})"#);
@@ -45,7 +45,7 @@ fn last_indices_follow_the_length() {
             let memory = owner.get_memory(&mut store, "m").unwrap();
             let user = module(&engine, &user, user_by);
             let user = Instance::new(&mut store, &user, &[memory.into()]).unwrap();
-            for end in 1..=MOST {
+            for end in 1..=MAX_END {
                 for (instance, other) in [(owner, user), (user, owner)] {
                     let check = |store: &mut Store<()>, name: &str, len: usize, last: bool| {
                         let func = instance
