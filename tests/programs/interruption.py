@@ -22,40 +22,12 @@ PROGRAMS = Path(os.environ.get("PRECAST_PROGRAMS", ROOT / "target/programs"))
 PRECAST = os.environ.get("PRECAST", str(ROOT / "target/release/precast"))
 KINDS = ("none", "fuel", "epoch")
 
-# Each takes about a second, nearly all of it in the guest's own code.
-PYTHON = """
-def run(n):
-    total, seen = 0, {}
-    for i in range(n):
-        total = (total * 31 + i) % 1000003
-        if total not in seen: seen[total] = i
-    return total, len(seen)
-print(run(900000))
-"""
-QUICKJS = """
-function sieve(n) {
-  const a = new Uint8Array(n + 1); let count = 0;
-  for (let i = 2; i <= n; i++) { if (!a[i]) { count++; for (let j = i * 2; j <= n; j += i) a[j] = 1; } }
-  return count;
-}
-let s = 0; for (let k = 0; k < 8; k++) s += sieve(250000);
-const o = {}; for (let i = 0; i < 600000; i++) { const k = 'k' + (i % 997); o[k] = (o[k] || 0) + i; }
-print(s, Object.keys(o).length);
-"""
-SQLITE = """
-pragma temp_store = memory;
-create table t (a integer primary key, b integer, c text);
-with recursive n(i) as (select 1 union all select i + 1 from n where i < 200000)
-  insert into t select i, (i * 7919) % 100003, 'row ' || (i % 1009) from n;
-create index tb on t (b);
-select count(*), sum(x.a * y.b % 13) from t x join t y on y.b = x.a where x.c like '%7%';
-select c, sum(b) from t group by c order by 2 desc limit 3;
-"""
-WORK = {
-    "python": (["-c", PYTHON], None),
-    "quickjs": (["-e", QUICKJS], None),
-    "sqlite": (["-batch"], SQLITE),
-}
+sys.path.append(str(ROOT / "tests/benches/running"))
+from programs import PROGRAMS as ALL_WORK
+
+# One piece of work for each program.
+ROWS = ("CPython, a loop with a dict", "QuickJS, sieve and properties", "SQLite, joins and an index")
+WORK = {program: (args, stdin) for program, args, stdin in map(ALL_WORK.get, ROWS)}
 
 
 def run(artifact, program):
@@ -67,7 +39,7 @@ def run(artifact, program):
         stdout=subprocess.PIPE,
         text=True,
     )
-    process.stdin.write(stdin or "")
+    process.stdin.write(stdin)
     process.stdin.close()
     out = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
