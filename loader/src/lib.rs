@@ -93,9 +93,9 @@
 // | runtime | `runtime` | instances that find each other by name |
 //
 // A new kind of trap starts in `precast_artifact::abi`, and a new convention for calls of the host
-// in `precast_artifact::vm`, which say how. A new routine for machine code goes to `vm/builtins`. A new architecture is a file in `arch`. A new kind
-// of item is an entity in `vm`, a handle above it, and a variant of `vm::instance::Item` and of
-// `Extern`.
+// in `precast_artifact::vm`, which say how. A new routine for machine code goes to `vm/builtins`. A
+// new architecture is a file in `arch`. A new kind of item is an entity in `vm`, a handle above it,
+// and a variant of `vm::instance::Item` and of `Extern`.
 
 mod arch;
 mod backtrace;

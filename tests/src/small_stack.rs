@@ -9,8 +9,8 @@ type Run = Box<dyn FnOnce() + Send>;
 /// Bytes without access below the stack.
 const GUARD: usize = 64 << 10;
 
-/// Runs on a thread whose stack has exactly this many bytes, with some without access below it. (The
-/// standard library and the C library may give a thread a stack that is larger.)
+/// Runs on a thread whose stack has exactly this many bytes, with some without access below it.
+/// (The standard library and the C library may give a thread a stack that is larger.)
 ///
 /// # Panics
 /// If the thread cannot be started, or panics.

@@ -119,7 +119,8 @@ fn named_pipe() -> (tempfile::TempDir, OwnedFd) {
 fn terminal() -> (OwnedFd, OwnedFd) {
     let (mut reader, mut target) = (0, 0);
     let null = std::ptr::null_mut();
-    // SAFETY: the calls write to the two numbers and to the attributes, and the descriptors are new.
+    // SAFETY: the calls write to the two numbers and to the attributes, and the descriptors are
+    // new.
     unsafe {
         let made = libc::openpty(&mut reader, &mut target, null, null.cast(), null.cast());
         assert_eq!(made, 0);

@@ -59,7 +59,7 @@ impl<'a> Artifact<'a> {
     }
 
     /// The positions of imported functions among the imports, for
-    /// [`Artifact::with_function_imports`]; none if at most [`FEW`] imports are something else, so
+    /// [`Artifact::with_function_imports`]; none if only a few imports are something else, so
     /// that [`Artifact::imported_function`] needs none.
     pub fn scattered_function_imports(&self) -> Vec<u32> {
         if self.imports_of_others() <= FEW {

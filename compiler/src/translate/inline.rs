@@ -2,9 +2,9 @@
 //! [`Middle`](crate::middle::Middle) decided.
 //!
 //! The body becomes a block of the caller whose results are those of the call. A return branches to
-//! the end of that block. Parameters and locals become [locals](super::homes) of the caller; those of bodies
-//! that have ended are used again, because Cranelift's front end takes memory for each variable in
-//! proportion to the caller's blocks.
+//! the end of that block. Parameters and locals become [locals](super::homes) of the caller; those
+//! of bodies that have ended are used again, because Cranelift's front end takes memory for each
+//! variable in proportion to the caller's blocks.
 //!
 //! Source locations are *positions* ([`precast_artifact::addresses`]), which ascend through the
 //! translation of a function as offsets in the module do. Without calls that are compiled in they

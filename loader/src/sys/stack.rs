@@ -30,7 +30,7 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use precast_artifact::abi::MACHINE_RESERVE;
+use precast_artifact::abi::{MACHINE_RESERVE, TRAMPOLINE_FRAME, UNCHECKED_FRAME};
 
 use crate::arch;
 use crate::sys::map::page_size;
@@ -43,13 +43,20 @@ pub(crate) const HOST_RESERVE: usize = 256 << 10;
 const LEAST_RESERVE: usize = MACHINE_RESERVE + HOST_SHARE;
 
 /// Bytes of stack that every host function and every builtin may use. A host function enters wasm
-/// code again only if [`MACHINE_RESERVE`] bytes are left.
+/// code again only if [`ENTRY_RESERVE`] bytes are left.
 const HOST_SHARE: usize = 96 << 10;
 
-// When a host function or a builtin starts, machine code may have taken its share of the reserve.
-// It may take that share again when the host function enters wasm code: then the host function may
-// have used what is left, and the code that it enters traps at the limit.
-const _: () = assert!(LEAST_RESERVE <= HOST_RESERVE);
+/// Bytes of stack that must be left where wasm code is entered: the entry of an artifact takes its
+/// frame, then a function takes one before it compares with the limit, and then a builtin raises
+/// the trap. A host function that is called by its handle has no entry.
+const ENTRY_RESERVE: usize = (TRAMPOLINE_FRAME + UNCHECKED_FRAME) as usize + RAISE_SHARE;
+
+/// Bytes of stack for the code that raises a trap, with a signal's frame.
+const RAISE_SHARE: usize = 16 << 10;
+
+// Where a host function or a builtin starts, machine code may have taken its share of the reserve.
+// The host function may enter wasm code again where that needs no more than is left.
+const _: () = assert!(LEAST_RESERVE <= HOST_RESERVE && ENTRY_RESERVE <= LEAST_RESERVE);
 
 /// Bytes that the initial thread's stack grows beyond what is needed, so that entering wasm code a
 /// little deeper in the host needs no system call.
@@ -79,7 +86,7 @@ fn reserve_of(stack: usize) -> usize {
 
 /// The stack limit for wasm code that is entered now and may use `max` bytes of stack. `None` if
 /// the host has used so much stack that code cannot be entered at all, since code takes up to
-/// [`MACHINE_RESERVE`] bytes before it compares with the limit.
+/// [`ENTRY_RESERVE`] bytes before it has raised a trap at the limit.
 #[inline]
 pub(crate) fn limit(max: usize) -> Option<usize> {
     let sp = arch::stack_pointer();
@@ -93,7 +100,7 @@ pub(crate) fn limit(max: usize) -> Option<usize> {
 
 /// Whether code can be entered once more inside of an activation with this stack limit.
 pub(crate) fn has_room(limit: usize) -> bool {
-    arch::stack_pointer() >= limit.saturating_sub(RESERVE.get() - MACHINE_RESERVE)
+    arch::stack_pointer() >= limit.saturating_sub(RESERVE.get() - ENTRY_RESERVE)
 }
 
 /// Whether an address of a stack that code runs on is one of the stack that this code runs on. Of

@@ -1,11 +1,11 @@
 //! Source files and lines of wasm backtraces, from the DWARF of the module that an artifact was
 //! made of.
 //!
-//! The loader reads no DWARF, and artifacts carry none of the module's by default. A frame of a backtrace says
-//! where in the module it is, and [`Symbols`] tells which line that is. They come from the module
-//! itself, from its debugging information alone, which [`debug_part`] takes out of the module when
-//! it is compiled, or from an artifact that keeps the module's custom sections. Nothing is parsed
-//! until the first question.
+//! The loader reads no DWARF, and artifacts carry none of the module's by default. A frame of a
+//! backtrace says where in the module it is, and [`Symbols`] tells which line that is. They come
+//! from the module itself, from its debugging information alone, which [`debug_part`] takes out of
+//! the module when it is compiled, or from an artifact that keeps the module's custom sections.
+//! Nothing is parsed until the first question.
 //!
 //! ```no_run
 //! use precast_loader::Error;

@@ -19,8 +19,8 @@ use crate::wait::{self, Until};
 /// What the threads of a program have together: arguments, environment, descriptors, clocks. Cheap
 /// to clone.
 ///
-/// A thread that waits in `poll_oneoff`, `fd_read` or `fd_write` for the host's standard streams, for
-/// a pipe or for a time does not keep other threads from using the context; the system's clock
+/// A thread that waits in `poll_oneoff`, `fd_read` or `fd_write` for the host's standard streams,
+/// for a pipe or for a time does not keep other threads from using the context; the system's clock
 /// measures the time. A reader or writer of the host that makes a thread wait does.
 #[derive(Debug, Clone)]
 pub struct SharedWasiCtx(Arc<Mutex<WasiCtx>>);

@@ -219,8 +219,8 @@ impl WasiCtxBuilder {
         self
     }
 
-    /// Sets where the guest's standard output goes: to a pipe, a socket, a terminal or a file of the
-    /// host. A guest that waits because a pipe is full ends at its deadline, which a
+    /// Sets where the guest's standard output goes: to a pipe, a socket, a terminal or a file of
+    /// the host. A guest that waits because a pipe is full ends at its deadline, which a
     /// [writer](Self::stdout) would not let it.
     pub fn stdout_to(mut self, target: impl Into<OwnedFd>) -> Self {
         self.ctx.stdout = Output::of(Target::Owned(target.into()));

@@ -250,8 +250,8 @@ impl Request {
             flags |= SystemFlags::APPEND;
         }
         // Opening a pipe must not wait for its other side, because that wait could not be ended.
-        // Reads wait for a writer instead, and the guest waits for a reader before it opens the pipe
-        // again. The flag has no effect on files, directories and most devices.
+        // Reads wait for a writer instead, and the guest waits for a reader before it opens the
+        // pipe again. The flag has no effect on files, directories and most devices.
         flags |= SystemFlags::NONBLOCK;
         if self.fdflags.contains(FdFlags::DSYNC) {
             flags |= SystemFlags::DSYNC;

@@ -118,8 +118,8 @@ pub(crate) fn write_now(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Resu
     if kind.is_file() {
         return Ok(rustix::io::writev(fd, buffers)?);
     }
-    // There may be room for less than what is to be written. The same pipe or terminal can be opened
-    // once more, as one that does not wait.
+    // There may be room for less than what is to be written. The same pipe or terminal can be
+    // opened once more, as one that does not wait.
     if kind.is_fifo() || fd.is_terminal() {
         let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
         let how = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;

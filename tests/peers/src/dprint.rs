@@ -2,10 +2,10 @@
 //!
 //! The plug-ins are those of npm. Host and plug-in exchange texts through *shared bytes*, a buffer
 //! of the plug-in that one of its exports makes (`clear_shared_bytes`) and another one finds
-//! (`get_shared_bytes_ptr`): the host writes a text there and calls what takes it (`register_config`,
-//! `set_file_path`, `format`), or calls what leaves a text there (`get_formatted_text`,
-//! `get_error_text`) and reads it. A plug-in that finds code in another language asks the host to
-//! have it formatted (`host_format`).
+//! (`get_shared_bytes_ptr`): the host writes a text there and calls what takes it
+//! (`register_config`, `set_file_path`, `format`), or calls what leaves a text there
+//! (`get_formatted_text`, `get_error_text`) and reads it. A plug-in that finds code in another
+//! language asks the host to have it formatted (`host_format`).
 //!
 //! `dprint/host.rs` has the host. It is compiled twice, once with precast-loader as `wasm` and once
 //! with Wasmtime, without any difference: this is what moving from one to the other takes. Only

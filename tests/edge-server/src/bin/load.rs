@@ -38,7 +38,8 @@ const PARKED: u64 = 500;
 /// How much later than the deadline answers may be.
 const SLACK: Duration = Duration::from_millis(5);
 
-/// How many parts the load has. What the server holds is compared after half of them and in the end.
+/// How many parts the load has. What the server holds is compared after half of them and in the
+/// end.
 const PARTS: usize = 4;
 
 /// The kinds of [`KINDS`], and `echo`.
