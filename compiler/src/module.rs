@@ -1,8 +1,8 @@
 //! A WebAssembly module as the compiler sees it: validated, and still borrowing from its bytes.
 //!
-//! Each index space has an index type of its own (see [`symbol`](crate::symbol)). Equal types of the
-//! type section share a [`SigIndex`]. Nothing in this file decides anything about the code to be
-//! generated: [`plan`](crate::plan) does.
+//! Each index space has an index type of its own (see [`symbol`](crate::symbol)). Equal types of
+//! the type section share a [`SigIndex`]. Nothing in this file decides anything about the code to
+//! be generated: [`plan`](crate::plan) does.
 
 use std::collections::HashMap;
 use std::ops::Range;
