@@ -9,9 +9,19 @@ use precast_tests::{module, strategies};
 use crate::child::{case, passes_in_child};
 use crate::kernel::{Kernel, Refusal, emulated, names, quiet_allocator};
 
-/// A module of another kind for each number of pages: with data or without.
+/// A module of another kind for each number of pages: with data or without. No instance is parked.
 fn pre(strategy: Strategy, pages: usize, data: bool) -> InstancePre<()> {
-    let engine = Engine::new(Config::new().pool_per_thread(0)).unwrap();
+    pre_with_pool(0, strategy, pages, data)
+}
+
+/// The same; so many instances are parked on the thread.
+fn pre_with_pool(
+    instances: usize,
+    strategy: Strategy,
+    pages: usize,
+    data: bool,
+) -> InstancePre<()> {
+    let engine = Engine::new(Config::new().pool_per_thread(instances)).unwrap();
     let data = if data {
         "(data (i32.const 5000) \"data\")"
     } else {
@@ -26,8 +36,9 @@ fn pre(strategy: Strategy, pages: usize, data: bool) -> InstancePre<()> {
     Linker::new(&engine).instantiate_pre(&module).unwrap()
 }
 
-/// Checks that a new instance has exactly its memory, grows it, and writes everywhere.
-fn tenant(pre: &InstancePre<()>, pages: usize, data: bool, delta: usize) {
+/// Checks that a new instance has exactly its memory, and if it `writes`, grows it and writes
+/// everywhere.
+fn tenant(pre: &InstancePre<()>, pages: usize, data: bool, delta: usize, writes: bool) {
     let mut store = Store::new(pre.module().engine(), ());
     let instance = pre.instantiate(&mut store).unwrap();
     let memory = instance.get_memory(&mut store, "m").unwrap();
@@ -46,6 +57,9 @@ fn tenant(pre: &InstancePre<()>, pages: usize, data: bool, delta: usize) {
             let trap = error.unwrap_err().trap();
             assert_eq!(trap, Some(Trap::MemoryOutOfBounds), "{len} + {beyond}");
         }
+        if !writes {
+            return;
+        }
         memory.data_mut(&mut store).fill(0xaa);
         assert_eq!(grow.call(&mut store, delta as i32).unwrap(), len as i32);
         let grown = &memory.data(&store)[len * 65536..];
@@ -53,14 +67,25 @@ fn tenant(pre: &InstancePre<()>, pages: usize, data: bool, delta: usize) {
     }
 }
 
+/// Neither of one that was dropped as its tenant left it, nor of one that was reset and parked, and
+/// then made room for another.
 #[test]
 fn nothing_of_a_memory_is_left_for_another_module() {
-    for strategy in strategies() {
+    for (strategy, instances) in strategies()
+        .into_iter()
+        .flat_map(|strategy| [0, 1, 2].map(|instances| (strategy, instances)))
+    {
         let kinds = [(1, true), (1, false), (3, true), (20, false), (2, true)];
-        let pres = kinds.map(|(pages, data)| (pre(strategy, pages, data), pages, data));
+        let pres = kinds.map(|(pages, data)| {
+            let pre = || pre_with_pool(instances, strategy, pages, data);
+            (pre(), pre(), pages, data)
+        });
         for round in 0..60 {
-            let (pre, pages, data) = &pres[round * 7 % 13 % pres.len()];
-            tenant(pre, *pages, *data, [0, 1, 5, 40][round % 4]);
+            let (writer, reader, pages, data) = &pres[round * 7 % 13 % pres.len()];
+            tenant(writer, *pages, *data, [0, 1, 5, 40][round % 4], true);
+            let (_, reader_too, pages_too, data_too) = &pres[round * 5 % 11 % pres.len()];
+            tenant(reader_too, *pages_too, *data_too, 0, false);
+            tenant(reader, *pages, *data, 0, false);
         }
     }
 }
@@ -88,7 +113,7 @@ fn what_the_host_mapped_goes_too() {
                 assert_eq!(libc::mprotect(last, 65536, libc::PROT_READ), 0);
             }
             drop(store);
-            tenant(&second, 2, true, 1);
+            tenant(&second, 2, true, 1, true);
         }
         let mut bytes = vec![0; 65536];
         std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, 0).unwrap();

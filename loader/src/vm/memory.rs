@@ -326,7 +326,9 @@ impl MemoryEntity {
         if self.moved || self.vm.is_null() || self.shared().is_some() {
             return;
         }
-        let high = self.len().max(self.keeper.high());
+        // A memory that was reset is not published, so `len` is 0, but the initial bytes are
+        // accessible.
+        let high = self.initial_len().max(self.len()).max(self.keeper.high());
         if let Place::Own(reservation) = &mut self.place {
             pool::keep_space(reservation.take(), high.next_multiple_of(page_size()));
         }
