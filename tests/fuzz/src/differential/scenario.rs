@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use precast_loader::Trap;
+use wasmparser::{Parser, Payload};
 
 use super::value::{Outcome, Value};
 
@@ -56,6 +57,33 @@ pub struct Call {
 /// The index of the module whose exports are imported by this name.
 pub fn linked_module(name: &str) -> Option<usize> {
     name.strip_prefix('m')?.parse().ok()
+}
+
+/// Whether a module has operators that cost fuel in proportion to a length, for which engines have
+/// different costs.
+pub fn has_costs_by_length(wasm: &[u8]) -> bool {
+    use wasmparser::Operator as Op;
+    let is_one = |op: Op<'_>| {
+        matches!(
+            op,
+            Op::MemoryGrow { .. }
+                | Op::MemoryCopy { .. }
+                | Op::MemoryFill { .. }
+                | Op::MemoryInit { .. }
+                | Op::TableGrow { .. }
+                | Op::TableCopy { .. }
+                | Op::TableFill { .. }
+                | Op::TableInit { .. }
+        )
+    };
+    let in_body = |payload: Payload<'_>| match payload {
+        Payload::CodeSectionEntry(body) => {
+            let operators = body.get_operators_reader().into_iter().flatten();
+            operators.flatten().any(is_one)
+        }
+        _ => false,
+    };
+    Parser::new(0).parse_all(wasm).flatten().any(in_body)
 }
 
 /// An engine in the middle of a scenario.
@@ -263,12 +291,12 @@ impl<M: Machine> Reference<M> {
 /// Whether two outcomes are the same failure, which the engines report differently. An active
 /// segment that does not fit is a trap in one engine and a refusal in the other. Only precast
 /// distinguishes an indirect call outside of a table from other accesses outside of a table, and a
-/// call through null from other uses of null. An atomic access may be both unaligned and out of
-/// bounds.
+/// call through null from other uses of null. An atomic access may be unaligned or wait on a memory
+/// that is not shared, and be out of bounds, too.
 fn is_same_failure(expected: &Outcome, found: &Outcome) -> bool {
     use Trap::{
-        HeapMisaligned, MemoryOutOfBounds, NullFunctionReference, NullReference, TableOutOfBounds,
-        UndefinedElement,
+        AtomicWaitNonSharedMemory, HeapMisaligned, MemoryOutOfBounds, NullFunctionReference,
+        NullReference, TableOutOfBounds, UndefinedElement,
     };
     matches!(
         (expected, found),
@@ -283,7 +311,7 @@ fn is_same_failure(expected: &Outcome, found: &Outcome) -> bool {
             Outcome::Trapped(NullFunctionReference)
         ) | (
             Outcome::Trapped(MemoryOutOfBounds),
-            Outcome::Trapped(HeapMisaligned)
+            Outcome::Trapped(HeapMisaligned | AtomicWaitNonSharedMemory)
         )
     )
 }

@@ -6,7 +6,7 @@ use std::fmt;
 
 use precast_fuzz::differential::host::{self, HostLog};
 use precast_fuzz::differential::scenario::{
-    Call, Features, Item, MEMORY_LIMIT, Machine, TABLE_LIMIT, linked_module,
+    Call, Features, Item, MEMORY_LIMIT, Machine, TABLE_LIMIT, has_costs_by_length, linked_module,
 };
 use precast_fuzz::differential::value::{Outcome, Value};
 use precast_fuzz::differential::{Oracle, PLENTY};
@@ -37,16 +37,23 @@ impl Wasmtime {
 
 impl Oracle for Wasmtime {
     const FEATURES: Features = Features::Three;
-    type Module = Module;
+    type Module = Compiled;
     type Machine<'m> = Running<'m>;
 
-    fn modules(&self, modules: &[Vec<u8>]) -> std::result::Result<Vec<Module>, String> {
-        let compile = |wasm: &Vec<u8>| Module::new(&self.0, wasm);
+    fn modules(&self, modules: &[Vec<u8>]) -> std::result::Result<Vec<Compiled>, String> {
+        let compile = |wasm: &Vec<u8>| {
+            let module = Module::new(&self.0, wasm)?;
+            let has_other_costs = has_costs_by_length(wasm);
+            Ok(Compiled {
+                module,
+                has_other_costs,
+            })
+        };
         let modules: Result<_> = modules.iter().map(compile).collect();
         modules.map_err(|error| format!("Wasmtime refuses a module: {error:?}"))
     }
 
-    fn exported_functions(&self, module: &Module) -> Vec<(String, Vec<ValType>)> {
+    fn exported_functions(&self, compiled: &Compiled) -> Vec<(String, Vec<ValType>)> {
         let function = |export: wasmtime::ExportType<'_>| match export.ty() {
             ExternType::Func(ty) => {
                 let params = ty.params().map(|ty| val_type(&ty)).collect();
@@ -54,10 +61,10 @@ impl Oracle for Wasmtime {
             }
             _ => None,
         };
-        module.exports().filter_map(function).collect()
+        compiled.module.exports().filter_map(function).collect()
     }
 
-    fn machine<'m>(&'m self, modules: &'m [Module]) -> Running<'m> {
+    fn machine<'m>(&'m self, modules: &'m [Compiled]) -> Running<'m> {
         let limits = StoreLimitsBuilder::new()
             .memory_size(MEMORY_LIMIT)
             .table_elements(TABLE_LIMIT)
@@ -75,6 +82,14 @@ impl Oracle for Wasmtime {
             instances: Vec::new(),
         }
     }
+}
+
+/// A module that Wasmtime has compiled.
+pub struct Compiled {
+    module: Module,
+    /// Whether it uses operators for which precast has the costs of Wasmtime 49, where those of
+    /// this version are different.
+    has_other_costs: bool,
 }
 
 struct Host {
@@ -97,7 +112,7 @@ impl StdError for HostFailure {}
 /// Wasmtime in the middle of a scenario.
 pub struct Running<'m> {
     store: Store<Host>,
-    modules: &'m [Module],
+    modules: &'m [Compiled],
     instances: Vec<Instance>,
 }
 
@@ -137,7 +152,7 @@ impl Running<'_> {
 
     fn next_instance(&mut self) -> Result<Instance> {
         let modules = self.modules;
-        let module = &modules[self.instances.len()];
+        let module = &modules[self.instances.len()].module;
         let mut imports = Vec::new();
         for import in module.imports() {
             let linked =
@@ -221,7 +236,11 @@ impl Machine for Running<'_> {
             };
             Some((export.name().to_owned(), item))
         };
-        self.modules[module].exports().filter_map(item).collect()
+        self.modules[module]
+            .module
+            .exports()
+            .filter_map(item)
+            .collect()
     }
 
     fn memory(&mut self, module: usize, name: &str) -> Cow<'_, [u8]> {
@@ -251,6 +270,9 @@ impl Machine for Running<'_> {
     }
 
     fn fuel(&self) -> Option<u64> {
+        if self.modules.iter().any(|module| module.has_other_costs) {
+            return None;
+        }
         let left = self.store.get_fuel().expect("an engine that counts fuel");
         Some(PLENTY - left)
     }
