@@ -80,11 +80,11 @@ fn programs_come_through_pipes() {
     writer.write_all(&read("add.precast")).expect("room enough");
     drop(writer);
     let fd = std::os::fd::AsRawFd::as_raw_fd(&reader);
-    let mut command = dir.command(&invoke("/dev/fd/7"));
+    let mut command = dir.command(&invoke(&format!("/dev/fd/{fd}")));
     // SAFETY: the call is one of the few that are allowed between fork and exec.
     unsafe {
         command.pre_exec(move || {
-            (libc::dup2(fd, 7) == 7)
+            (libc::fcntl(fd, libc::F_SETFD, 0) == 0)
                 .then_some(())
                 .ok_or(std::io::Error::last_os_error())
         })
