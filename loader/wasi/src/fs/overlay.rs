@@ -23,8 +23,8 @@ const PIECE: usize = 64 << 10;
 /// - What is removed there is hidden. The overlay itself remembers that, so an upper file system
 ///   alone does not tell it to another overlay.
 /// - A directory that is in the lower one cannot be renamed: `XDEV`, as the overlays of Linux
-///   answer
-///   by default. Programs such as `mv` copy then. A file can be renamed: it is copied first.
+///   answer by default. Programs such as `mv` copy then. A file can be renamed: it is copied
+///   first.
 #[derive(Debug)]
 pub struct Overlay<U, L> {
     upper: U,
