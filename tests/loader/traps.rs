@@ -122,8 +122,13 @@ fn the_address_of_an_access_is_known_where_a_guard_page_caught_it() {
                 continue;
             };
             assert_eq!(strategy, Strategy::Guarded);
+            // QEMU may load an unaligned value from the aligned one, of up to 16 bytes, around it.
+            let first = match std::env::var_os("PRECAST_RUNNER") {
+                Some(_) => addresses.start() & !15,
+                None => *addresses.start(),
+            };
             assert!(
-                addresses.contains(&fault.address),
+                (first..=*addresses.end()).contains(&fault.address),
                 "{name} {arg}: {fault:?}"
             );
             assert_eq!(fault.size, 65536);

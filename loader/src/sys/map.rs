@@ -93,6 +93,9 @@ pub(crate) fn page_size() -> usize {
 pub(crate) struct Reservation {
     base: NonNull<u8>,
     len: usize,
+    /// Nothing behind so many bytes was ever accessible. Whoever makes bytes accessible notes that
+    /// here, in this file only, so that [`Reservation::clear`] knows all that may have content.
+    reach: usize,
 }
 
 // SAFETY: plain address space; its owner decides who may read or write it.
@@ -116,7 +119,11 @@ impl Reservation {
             )));
         }
         match NonNull::new(base.cast()) {
-            Some(base) => Ok(Self { base, len }),
+            Some(base) => Ok(Self {
+                base,
+                len,
+                reach: 0,
+            }),
             None => Err(Error::system(
                 "reserve address space: the system gave address zero",
             )),
@@ -142,6 +149,11 @@ impl Reservation {
         self.len
     }
 
+    /// How many bytes from the start on may ever have been accessible.
+    pub(crate) fn reach(&self) -> usize {
+        self.reach
+    }
+
     /// Makes `len` bytes from `start` on readable and writable. Both are multiples of the page
     /// size.
     ///
@@ -155,6 +167,7 @@ impl Reservation {
         if len == 0 {
             return Ok(());
         }
+        self.reach = self.reach.max(start + len);
         // SAFETY: the range is inside this reservation.
         unsafe {
             protect(
@@ -198,7 +211,7 @@ impl Reservation {
         if let Some(base) = NonNull::new(base.cast()).filter(|_| base != libc::MAP_FAILED) {
             // The system has unmapped the first `used` bytes at their old place.
             let rest = (self.base, self.len);
-            (self.base, self.len) = (base, room);
+            (self.base, self.len, self.reach) = (base, room, room);
             // SAFETY: both ranges belong to this reservation: the rest of the old place, and the
             // part of the new place that nobody uses yet. If the system refuses, that part keeps
             // more access than it needs, which does no harm.
@@ -250,12 +263,12 @@ impl Reservation {
         Err(Error::system(format!("discard {len} bytes")))
     }
 
-    /// Puts a new mapping in the place of the first `len` bytes, a multiple of the page size: they
-    /// are zero, and can be read and written, whatever was there. Returns whether that worked. If
-    /// not, the reservation must not be used any more.
+    /// Puts a new mapping in the place of all that was ever accessible: it is zero, and can be read
+    /// and written, whatever was there. Returns whether that worked. If not, the reservation must
+    /// not be used any more.
     #[must_use]
-    pub(crate) fn clear(&mut self, len: usize) -> bool {
-        assert!(len <= self.len, "inside the reservation");
+    pub(crate) fn clear(&mut self) -> bool {
+        let len = self.reach;
         if len == 0 {
             return true;
         }
@@ -266,11 +279,27 @@ impl Reservation {
         at != libc::MAP_FAILED
     }
 
+    /// Makes exactly the first `accessible` bytes readable and writable, whole pages, of a
+    /// reservation that was [cleared](Self::clear) and not used since. All of them are zero.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn open_cleared(&mut self, accessible: usize) -> Result<(), Error> {
+        let reach = self.reach;
+        if accessible >= reach {
+            return self.commit(reach, accessible - reach);
+        }
+        self.close(accessible, reach - accessible)?;
+        self.reach = accessible;
+        Ok(())
+    }
+
     /// Takes the address space away, so that nothing is left here.
     pub(crate) fn take(&mut self) -> Self {
         let nothing = Self {
             base: NonNull::dangling(),
             len: 0,
+            reach: 0,
         };
         std::mem::replace(self, nothing)
     }
@@ -316,6 +345,7 @@ impl Reservation {
         if len == 0 {
             return Ok(());
         }
+        self.reach = self.reach.max(start + len);
         let offset = libc::off_t::try_from(offset).unwrap_or(libc::off_t::MAX);
         // SAFETY: the range is inside this reservation, whose owner asked for it to be replaced.
         let at = unsafe {

@@ -12,7 +12,7 @@
 //!   whenever one is reused. In the file, only pages with content take memory, and later those
 //!   that instances have touched, once for all instances. The file stays as long as the module,
 //!   though, while the pages of an instance go with it. So the content has a bound,
-//!   [`MOST_COPIED`].
+//!   [`MAX_COPIED`].
 //!
 //! The order in which segments are copied is that of the module, so later ones win. A memory of
 //! which any segment has an unknown place, or one out of bounds, keeps all of its segments for
@@ -30,16 +30,16 @@ use super::module::MappedModule;
 use crate::sys::map::page_size;
 
 /// Maximum number of runs of a memory that are mapped from the artifact, unless the runs are large.
-const MOST_RUNS: usize = 8;
+const MAX_RUNS: usize = 8;
 
 /// Runs that have this many bytes on average are mapped from the artifact, however many they are.
 const LARGE: u64 = 1 << 20;
 
 /// Maximum number of bytes, in whole pages, that the segments of all memories take in the file.
-const MOST_COPIED: usize = 16 << 20;
+const MAX_COPIED: usize = 16 << 20;
 
 /// Neighbouring parts are written to the file together up to this many bytes.
-const MOST_AT_ONCE: usize = 1 << 20;
+const MAX_AT_ONCE: usize = 1 << 20;
 
 /// The memories whose content was gathered.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ struct Content<'a> {
 
 impl Content<'_> {
     fn has_many_runs(&self) -> bool {
-        self.runs > MOST_RUNS && self.run_bytes / (self.runs as u64) < LARGE
+        self.runs > MAX_RUNS && self.run_bytes / (self.runs as u64) < LARGE
     }
 
     fn has_scattered_segments(&self) -> bool {
@@ -80,11 +80,11 @@ impl Gathered {
     pub(super) fn of(module: &MappedModule) -> Option<Self> {
         let artifact = module.artifact();
         let mut copied = artifact.data().iter().filter(|r| r.memory != NONE);
-        if copied.next().is_none() && artifact.images().len() <= MOST_RUNS {
+        if copied.next().is_none() && artifact.images().len() <= MAX_RUNS {
             return None;
         }
         let mut contents = contents(&artifact)?;
-        let (mut parts, mut room) = (Vec::new(), MOST_COPIED);
+        let (mut parts, mut room) = (Vec::new(), MAX_COPIED);
         let mut memories = Vec::with_capacity(contents.len());
         let mut leaves_runs = false;
         for (i, content) in contents.iter_mut().enumerate() {
@@ -214,7 +214,7 @@ fn pages<'a>(memory: usize, pieces: &[(usize, &'a [u8])], page: usize) -> Vec<Pa
         let end = (start + bytes.len()).next_multiple_of(page);
         let last = found
             .last_mut()
-            .filter(|(from, to, _)| first < *to || (first == *to && end - *from <= MOST_AT_ONCE));
+            .filter(|(from, to, _)| first < *to || (first == *to && end - *from <= MAX_AT_ONCE));
         match last {
             Some((_, to, members)) => {
                 *to = end.max(*to);

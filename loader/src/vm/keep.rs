@@ -362,11 +362,6 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Nothing is resident beyond this many bytes but what the present tenant has.
-    pub(super) fn high(&self) -> usize {
-        self.high
-    }
-
     /// Bytes that the last reset left resident.
     pub(super) fn kept(&self) -> usize {
         self.kept

@@ -321,16 +321,13 @@ impl MemoryEntity {
     }
 
     /// Gives the address space of a memory that nobody uses any more to the next one of this
-    /// thread, unless it has moved, is other threads' too, or was never published.
+    /// thread, unless it has moved, or is other threads' too.
     pub(super) fn retire(&mut self) {
-        if self.moved || self.vm.is_null() || self.shared().is_some() {
+        if self.moved {
             return;
         }
-        // A memory that was reset is not published, so `len` is 0, but the initial bytes are
-        // accessible.
-        let high = self.initial_len().max(self.len()).max(self.keeper.high());
         if let Place::Own(reservation) = &mut self.place {
-            pool::keep_space(reservation.take(), high.next_multiple_of(page_size()));
+            pool::keep_space(reservation.take());
         }
     }
 

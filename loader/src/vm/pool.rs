@@ -36,7 +36,7 @@ use smallvec::SmallVec;
 
 use super::instance::InstanceData;
 use super::keep::Learned;
-use super::space::{MOST_SPACES, Space};
+use super::space::{MAX_SPACES, Space};
 use crate::error::Error;
 use crate::sys::map::{self, Reservation};
 
@@ -116,7 +116,7 @@ struct Parked {
     /// Bytes that they may keep resident together; a part of [`SHARED`].
     share: usize,
     /// Address space for new memories.
-    spaces: SmallVec<[Space; MOST_SPACES]>,
+    spaces: SmallVec<[Space; MAX_SPACES]>,
 }
 
 impl Parked {
@@ -194,7 +194,7 @@ impl Parked {
 #[derive(Default)]
 struct Everything {
     instances: Vec<Box<InstanceData>>,
-    spaces: SmallVec<[Space; MOST_SPACES]>,
+    spaces: SmallVec<[Space; MAX_SPACES]>,
 }
 
 impl Everything {
@@ -317,17 +317,17 @@ pub(super) fn space(room: usize, accessible: usize) -> Result<Reservation, Error
     }
 }
 
-/// Keeps the address space of a memory that nobody uses any more, or drops it. No tenant could
-/// access more than the first `high` bytes, whole pages. What was kept first makes room.
-pub(super) fn keep_space(reservation: Reservation, high: usize) {
+/// Keeps the address space of a memory that nobody uses any more, or drops it. What was kept first
+/// makes room.
+pub(super) fn keep_space(reservation: Reservation) {
     if GIVES_BACK.get() {
         return;
     }
-    let Some(space) = Space::emptied(reservation, high) else {
+    let Some(space) = Space::emptied(reservation) else {
         return;
     };
     let keep = |parked: &mut Parked| {
-        let full = parked.spaces.len() >= MOST_SPACES;
+        let full = parked.spaces.len() >= MAX_SPACES;
         let first = full.then(|| parked.spaces.remove(0));
         parked.spaces.push(space);
         first

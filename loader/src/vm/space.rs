@@ -3,7 +3,7 @@
 //! To reserve the address space of a guarded memory, to make its first bytes accessible, and to
 //! unmap it takes the system more than twice as long as to map and unmap the accessible bytes
 //! alone. So when an instance is dropped and not [parked](super::pool), the thread keeps the
-//! address space of its memories, for up to [`MOST_SPACES`] memories of at most [`MOST_BYTES`]
+//! address space of its memories, for up to [`MAX_SPACES`] memories of at most [`MAX_BYTES`]
 //! bytes each. The next memory of any module that needs as much address space takes it over.
 //!
 //! **Nothing of a memory stays.** What was accessible is replaced by a new mapping of zero pages
@@ -21,35 +21,25 @@ use crate::error::Error;
 use crate::sys::map::Reservation;
 
 /// Maximum number of memories for which a thread keeps address space.
-pub(super) const MOST_SPACES: usize = 2;
+pub(super) const MAX_SPACES: usize = 2;
 
 /// Maximum number of bytes that were accessible in address space that is kept.
-const MOST_BYTES: usize = 64 << 20;
+const MAX_BYTES: usize = 64 << 20;
 
 /// Address space of which the first bytes are accessible, and zero.
 #[derive(Debug)]
-pub(super) struct Space {
-    reservation: Reservation,
-    accessible: usize,
-}
+pub(super) struct Space(Reservation);
 
 impl Space {
-    /// Empties the address space of a memory that nobody uses any more. No tenant could access
-    /// more than the first `high` bytes, whole pages. `None` if it is too large, or if the system
-    /// refuses.
-    pub(super) fn emptied(mut reservation: Reservation, high: usize) -> Option<Self> {
-        if high > MOST_BYTES || !reservation.clear(high) {
-            return None;
-        }
-        Some(Self {
-            reservation,
-            accessible: high,
-        })
+    /// Empties the address space of a memory that nobody uses any more. `None` if it is too large,
+    /// or if the system refuses.
+    pub(super) fn emptied(mut reservation: Reservation) -> Option<Self> {
+        (reservation.reach() <= MAX_BYTES && reservation.clear()).then_some(Self(reservation))
     }
 
     /// The bytes of address space, and how many of them are accessible.
     pub(super) fn size(&self) -> (usize, usize) {
-        (self.reservation.len(), self.accessible)
+        (self.0.len(), self.0.reach())
     }
 
     /// The address space with as many accessible bytes, whole pages. All of them are zero.
@@ -57,13 +47,8 @@ impl Space {
     /// # Errors
     /// The system's.
     pub(super) fn with_accessible(mut self, accessible: usize) -> Result<Reservation, Error> {
-        let now = self.accessible;
-        if accessible > now {
-            self.reservation.commit(now, accessible - now)?;
-        } else if accessible < now {
-            self.reservation.close(accessible, now - accessible)?;
-        }
-        Ok(self.reservation)
+        self.0.open_cleared(accessible)?;
+        Ok(self.0)
     }
 }
 
@@ -117,9 +102,9 @@ mod tests {
                     // SAFETY: accessible pages of our own.
                     unsafe { old.base().write_bytes(0xaa, before.min(5) * page) };
                 }
-                let space = Space::emptied(old, before * page).unwrap();
+                let space = Space::emptied(old).unwrap();
                 assert_eq!(space.size(), (room, before * page));
-                assert!(is_accessible(&space.reservation, before * page));
+                assert!(is_accessible(&space.0, before * page));
                 let new = space.with_accessible(after * page).unwrap();
                 assert!(is_accessible(&new, after * page), "{before}, {after}");
                 // SAFETY: accessible pages of our own.
@@ -132,10 +117,10 @@ mod tests {
 
     #[test]
     fn large_memories_are_not_kept() {
-        for (bytes, is_kept) in [(MOST_BYTES, true), (MOST_BYTES + page_size(), false)] {
-            let mut reservation = Reservation::new(2 * MOST_BYTES).unwrap();
+        for (bytes, is_kept) in [(MAX_BYTES, true), (MAX_BYTES + page_size(), false)] {
+            let mut reservation = Reservation::new(2 * MAX_BYTES).unwrap();
             reservation.commit(0, bytes).unwrap();
-            assert_eq!(Space::emptied(reservation, bytes).is_some(), is_kept);
+            assert_eq!(Space::emptied(reservation).is_some(), is_kept);
         }
     }
 }
