@@ -12,7 +12,7 @@ use precast_loader::{
     Caller, Engine, Error, Func, Instance, InstancePre, Linker, Store, TypedFunc,
 };
 use precast_tests::executor::{Pending, block_on, poll_once, poll_times};
-use precast_tests::{module, strategies};
+use precast_tests::{mappings, module, strategies};
 
 use crate::child::{case, passes_in_child};
 
@@ -224,14 +224,6 @@ fn thousands_are_suspended_on_two_threads() {
         scope.spawn(|| take_turns(from_a, to_a, &results));
     });
     assert_eq!(results.load(Ordering::SeqCst), GUESTS as usize);
-}
-
-/// The number of mappings of this process.
-fn mappings() -> usize {
-    std::fs::read_to_string("/proc/self/maps")
-        .unwrap()
-        .lines()
-        .count()
 }
 
 /// In a process of its own, because other tests map and unmap.

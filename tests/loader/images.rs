@@ -5,7 +5,7 @@ use precast_artifact::Strategy;
 use precast_loader::{
     Engine, Error, InstancePre, Linker, Memory, MemoryType, Module, Store, StoreLimitsBuilder, Trap,
 };
-use precast_tests::{ArtifactFile, artifact, module, strategies};
+use precast_tests::{ArtifactFile, artifact, faults, mappings, module, strategies};
 
 use crate::child::{case, passes_in_child};
 use crate::kernel::{Call, Kernel, Refusal, emulated, names, quiet_allocator};
@@ -36,11 +36,6 @@ fn runs_and_segments() -> [(&'static str, String, Vec<u8>); 2] {
 fn linked(module: &Module) -> InstancePre<()> {
     let engine = module.engine();
     Linker::new(engine).instantiate_pre(module).unwrap()
-}
-
-fn mappings() -> usize {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    maps.lines().count()
 }
 
 /// Makes an instance and compares its memory.
@@ -127,16 +122,6 @@ fn what_was_not_written_costs_nothing() {
             }
         }
     });
-}
-
-/// The number of minor page faults of this thread.
-fn faults() -> i64 {
-    // SAFETY: an rusage may be zeroed, and the call only writes to it.
-    unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        assert_eq!(libc::getrusage(libc::RUSAGE_THREAD, &mut usage), 0);
-        usage.ru_minflt
-    }
 }
 
 /// The system refuses memory at each call while the first instance gathers its content. The next

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use precast_artifact::Strategy;
 use precast_loader::{Config, Engine, InstancePre, Linker, Module, Store};
-use precast_tests::{artifact, module, strategies};
+use precast_tests::{artifact, faults, mappings, module, strategies};
 
 use crate::child::{case, passes_in_child};
 use crate::kernel::{Call, Kernel, emulated, names, quiet_allocator};
@@ -53,16 +53,6 @@ pub(crate) fn assert_fresh(pre: &InstancePre<()>) {
     expected[1000..1009].copy_from_slice(b"somewhere");
     expected[4 << 20..][..13].copy_from_slice(b"in the middle");
     assert!(memory.data(&store) == expected, "not as new");
-}
-
-/// The number of minor page faults of this thread.
-fn faults() -> i64 {
-    // SAFETY: an rusage may be zeroed, and the call only writes to it.
-    unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        assert_eq!(libc::getrusage(libc::RUSAGE_THREAD, &mut usage), 0);
-        usage.ru_minflt
-    }
 }
 
 /// In the steady state there are no page faults, and one system call: it discards what was not
@@ -397,14 +387,6 @@ fn advise_mappings(advice: libc::c_int) {
         // SAFETY: the advice changes no byte.
         unsafe { libc::madvise(start as *mut _, end - start, advice) };
     }
-}
-
-/// The number of mappings of this process.
-fn mappings() -> usize {
-    std::fs::read_to_string("/proc/self/maps")
-        .unwrap()
-        .lines()
-        .count()
 }
 
 fn resident() -> usize {

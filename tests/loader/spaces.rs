@@ -4,7 +4,7 @@ use std::os::fd::AsRawFd;
 
 use precast_artifact::Strategy;
 use precast_loader::{Config, Engine, InstancePre, Linker, Store, Trap};
-use precast_tests::{module, strategies};
+use precast_tests::{mappings, module, strategies};
 
 use crate::child::{case, passes_in_child};
 use crate::kernel::{Kernel, Refusal, emulated, names, quiet_allocator};
@@ -184,9 +184,4 @@ fn address_space_is_kept_until_there_is_a_shortage() {
         // The thread has ended.
         assert!(mappings() <= at_start + 2, "{strategy}");
     }
-}
-
-fn mappings() -> usize {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    maps.lines().count()
 }

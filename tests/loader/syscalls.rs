@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use precast_artifact::Strategy;
 use precast_loader::runtime::{Context, HostModule, InstanceConfig, Runtime};
 use precast_loader::{Config, Engine, InstancePre, Linker, Module, Store};
-use precast_tests::artifact;
+use precast_tests::{artifact, faults};
 
 use crate::child::{case, passes_in_child};
 use crate::kernel::{Kernel, emulated, names, quiet_allocator};
@@ -282,14 +282,4 @@ fn pages_of_this_process(dir: &Path) {
         max <= 4 && found.iter().all(|faults| *faults <= max),
         "{found:?}"
     );
-}
-
-/// The number of minor page faults of this thread.
-fn faults() -> i64 {
-    // SAFETY: an rusage may be zeroed, and the call only writes to it.
-    unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        assert_eq!(libc::getrusage(libc::RUSAGE_THREAD, &mut usage), 0);
-        usage.ru_minflt
-    }
 }

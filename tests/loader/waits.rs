@@ -400,9 +400,14 @@ fn leave_a_panicking_task(mut caller: Caller<'_, State>) -> Result<(), Error> {
     });
     let forever = forever.typed::<(), ()>(&caller)?;
     let mut future = Box::pin(forever.call_async(&mut caller, ()));
-    let waker = Waker::from(Arc::new(Task(|| panic!("in a waker"), || {})));
+    // On a slow machine, the code may have to end already while the call is polled.
+    let is_left = Arc::new(AtomicBool::new(false));
+    let panics = Arc::clone(&is_left);
+    let wake = move || assert!(!panics.load(Ordering::SeqCst), "in a waker");
+    let waker = Waker::from(Arc::new(Task(wake, || {})));
     let mut context = Context::from_waker(&waker);
     assert!(future.as_mut().poll(&mut context).is_pending());
+    is_left.store(true, Ordering::SeqCst);
     std::mem::forget(future);
     while !handle.is_interrupted() {
         std::thread::yield_now();

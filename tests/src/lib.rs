@@ -8,6 +8,7 @@
 //! | `handmade` | an artifact that is made without the compiler |
 //! | [`child`] | test cases that need a process of their own |
 //! | [`executor`] | runs futures |
+//! | `held` | mappings of the process, page faults of the thread |
 //! | [`overflow`] | a module that overflows the stack |
 //! | `small_stack` | threads with a stack of an exact size |
 //! | `watchdog` | ends a test that hangs |
@@ -33,6 +34,7 @@ pub mod executor;
 mod file;
 mod guest;
 mod handmade;
+mod held;
 pub mod overflow;
 mod small_stack;
 mod source;
@@ -41,6 +43,7 @@ mod watchdog;
 pub use file::ArtifactFile;
 pub use guest::{Guest, trap};
 pub use handmade::handmade;
+pub use held::{faults, mappings};
 pub use small_stack::on_stack_of;
 pub use source::{Source, artifact, module, store, strategies, strategy_pairs};
 pub use watchdog::Watchdog;
