@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use precast_artifact::{Interruption, Strategy};
-use precast_compiler::{Cpu, CpuLevel, OptLevel, Settings};
+use precast_compiler::{Cpu, CpuLevel, OptLevel, Passes, Settings};
 
 use crate::expected::Expected;
 use crate::scripts::Script;
@@ -29,19 +29,22 @@ struct Variant {
     interruption: Interruption,
     opt_level: OptLevel,
     cpu: CpuLevel,
+    /// Whether locals are variables. Otherwise they are in the frame.
+    variables: bool,
     /// The collections of scripts that run with this variant. All do if the list is empty.
     collections: &'static [&'static str],
 }
 
 /// The variants. For this machine's CPU, and without optimisation, the compiler chooses other
 /// instructions, most of all for vectors.
-const VARIANTS: [Variant; 7] = [
+const VARIANTS: [Variant; 8] = [
     Variant {
         name: "guarded",
         strategy: Strategy::Guarded,
         interruption: Interruption::None,
         opt_level: OptLevel::Speed,
         cpu: CpuLevel::Baseline,
+        variables: true,
         collections: &[],
     },
     Variant {
@@ -50,6 +53,7 @@ const VARIANTS: [Variant; 7] = [
         interruption: Interruption::None,
         opt_level: OptLevel::Speed,
         cpu: CpuLevel::Baseline,
+        variables: true,
         collections: &[],
     },
     Variant {
@@ -58,6 +62,7 @@ const VARIANTS: [Variant; 7] = [
         interruption: Interruption::None,
         opt_level: OptLevel::Speed,
         cpu: CpuLevel::Native,
+        variables: true,
         collections: &["own", "relaxed-simd", "simd"],
     },
     Variant {
@@ -66,7 +71,17 @@ const VARIANTS: [Variant; 7] = [
         interruption: Interruption::None,
         opt_level: OptLevel::None,
         cpu: CpuLevel::Baseline,
+        variables: true,
         collections: &["own", "relaxed-simd", "simd"],
+    },
+    Variant {
+        name: "in-frame",
+        strategy: Strategy::Guarded,
+        interruption: Interruption::None,
+        opt_level: OptLevel::Speed,
+        cpu: CpuLevel::Baseline,
+        variables: false,
+        collections: &[],
     },
     Variant {
         name: "fuel",
@@ -74,6 +89,7 @@ const VARIANTS: [Variant; 7] = [
         interruption: Interruption::Fuel,
         opt_level: OptLevel::Speed,
         cpu: CpuLevel::Baseline,
+        variables: true,
         collections: &["memory64", "own", "tail-call", "wasm-v2"],
     },
     Variant {
@@ -82,6 +98,7 @@ const VARIANTS: [Variant; 7] = [
         interruption: Interruption::Epoch,
         opt_level: OptLevel::Speed,
         cpu: CpuLevel::Baseline,
+        variables: true,
         collections: &["memory64", "own", "tail-call", "wasm-v2"],
     },
     Variant {
@@ -90,6 +107,7 @@ const VARIANTS: [Variant; 7] = [
         interruption: Interruption::FuelAndEpoch,
         opt_level: OptLevel::Speed,
         cpu: CpuLevel::Baseline,
+        variables: true,
         collections: &["memory64", "own", "tail-call", "wasm-v2"],
     },
 ];
@@ -110,6 +128,10 @@ impl Variant {
             },
             // The trials themselves run in parallel.
             threads: Some(1),
+            passes: Passes {
+                variables: self.variables,
+                ..Passes::default()
+            },
             ..Settings::default()
         }
     }
