@@ -208,6 +208,18 @@ def loops(n):
 
 
 @dimension(200)
+def branches_with_locals(n):
+    assigned = b"".join(get(0) + put(i) + get(0) + b"\x0d\x00" for i in range(1, n + 1))
+    return one(BLOCK + assigned + END + get(0) + b"".join(get(i) + ADD for i in range(1, n + 1)), [(n, I32)])
+
+
+@dimension(200)
+def branches_to_loop_with_locals(n):
+    counted = b"".join(get(i) + const(1) + ADD + put(i) + get(0) + b"\x0d\x00" for i in range(1, n + 1))
+    return one(LOOP + counted + END + get(0) + b"".join(get(i) + ADD for i in range(1, n + 1)), [(n, I32)])
+
+
+@dimension(200)
 def nested_blocks(n):
     return one(BLOCK * n + b"".join(get(0) + b"\x0d" + uleb(i % n) for i in range(n)) + END * n + get(0))
 

@@ -116,6 +116,39 @@ fn a_million_values_of_little_code_take_little_time() {
     }
 }
 
+/// `count` branches out of a block, or to the start of a loop, between which as many locals are
+/// assigned that are read later. Argument 0 takes no branch.
+fn branches(count: usize, construct: &str) -> String {
+    let (mut assigned, mut sum) = (String::new(), String::new());
+    for i in 1..=count {
+        let step = "(i32.add (local.get 0) (i32.const 3))";
+        let once = format!("(i32.and (local.get 0) (i32.eqz (local.get {i})))");
+        write!(assigned, "{once} (local.set {i} {step}) br_if 0").unwrap();
+        write!(sum, "(local.get {i}) i32.add").unwrap();
+    }
+    format!(
+        r#"(module (func (export "f") (param i32) (result i32) (local {})
+            ({construct} {assigned}) (local.get 0) {sum}))"#,
+        "i32 ".repeat(count),
+    )
+}
+
+/// As variables, these locals would be millions of arguments of branches.
+#[test]
+fn millions_of_arguments_of_little_code_take_little_time() {
+    let _watchdog = Watchdog::new(Duration::from_secs(120));
+    for (construct, taken) in [("block", 7 + 10), ("loop", 7 + 8 * 10)] {
+        let found = |count, arguments: &[i32]| {
+            let artifact = compile(&branches(count, construct), &Settings::default());
+            results(&artifact.unwrap(), arguments)
+        };
+        assert_eq!(found(8, &[0]), [Some(8 * 3)], "{construct}");
+        assert_eq!(found(8, &[7]), [Some(taken)], "{construct}");
+        let many = 6000;
+        assert_eq!(found(many, &[0]), [Some(3 * many as i32)], "{construct}");
+    }
+}
+
 #[test]
 fn too_many_operands_beside_handlers_are_refused() {
     let wat = |operands: usize| {

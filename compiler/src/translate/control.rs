@@ -488,13 +488,20 @@ impl FuncTranslator<'_, '_> {
 
     /// The block that a branch to this frame goes to, and the number of values that it passes.
     pub(super) fn target(&mut self, depth: usize) -> (Block, usize) {
-        match self.control[depth].kind {
-            FrameKind::Loop { header, .. } => (header, self.param_count(self.control[depth].ty)),
-            _ => {
-                let exit = self.exit(depth);
-                (exit, self.builder.block_params(exit).len())
-            }
-        }
+        let FrameKind::Loop { header, .. } = self.control[depth].kind else {
+            return self.way_to_exit(depth);
+        };
+        let params = self.builder.block_params(header).len();
+        self.extent.branch(header, params);
+        (header, self.param_count(self.control[depth].ty))
+    }
+
+    /// The exit of a frame, and the number of values that a jump there passes.
+    fn way_to_exit(&mut self, depth: usize) -> (Block, usize) {
+        let exit = self.exit(depth);
+        let params = self.builder.block_params(exit).len();
+        self.extent.branch(exit, params);
+        (exit, params)
     }
 
     /// The number of values that a branch to this frame passes.
@@ -531,8 +538,7 @@ impl FuncTranslator<'_, '_> {
 
     pub(super) fn jump_to_exit(&mut self, depth: usize) {
         self.fuel_to_exit(depth);
-        let exit = self.exit(depth);
-        let count = self.builder.block_params(exit).len();
+        let (exit, count) = self.way_to_exit(depth);
         self.jump(exit, count);
     }
 

@@ -1,9 +1,11 @@
 //! Where the locals of a function are kept: in variables of Cranelift's front end, or in the frame.
 //!
 //! The front end makes a block parameter of a variable wherever ways join, as long as it does not
-//! know that they bring the same value, and it keeps a table of each variable's values by blocks.
-//! So code with many locals and many nested blocks takes time and memory for their product: 1,000
-//! nested loops that only read 1,000 locals have 7 KB of code and a million parameters. Such code
+//! know that they bring the same value, with an argument in each branch to that block, and it keeps
+//! a table of each variable's values by blocks. So code with many locals and many nested blocks or
+//! branches takes time and memory for their product: 1,000 nested loops that only read 1,000 locals
+//! have 7 KB of code and a million parameters, and 1,000 branches out of a block behind which 1,000
+//! locals are read have 10 KB of code and a million arguments. Such code
 //! comes from generators and attackers. Its translation stops ([`Stopped::Explodes`]) and begins
 //! again with the locals in the frame, where each of them has a place of its own. That takes time
 //! and memory for the code only, and the code runs at the speed of its stack accesses.
@@ -13,7 +15,9 @@
 //! the function and what is compiled into it alone.
 
 use cranelift_codegen::ir::types::I64;
-use cranelift_codegen::ir::{InstBuilder, StackSlot, StackSlotData, StackSlotKind, Type, Value};
+use cranelift_codegen::ir::{
+    Block, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Type, Value, ValueDef,
+};
 use cranelift_entity::SecondaryMap;
 use cranelift_frontend::Variable;
 use wasmparser::BinaryReaderError;
@@ -21,12 +25,12 @@ use wasmparser::BinaryReaderError;
 use super::FuncTranslator;
 use crate::Error;
 
-/// Values that a function may have in any case.
-const VALUES: usize = 1 << 15;
+/// Values and arguments of branches that a function may have in any case.
+const VALUES: u64 = 1 << 15;
 
-/// Values that a function with more than [`VALUES`] may have for each operator. Code of compilers
-/// has one to ten.
-const VALUES_PER_OPERATOR: usize = 32;
+/// Values and arguments that a function with more than [`VALUES`] may have for each operator. Code
+/// of compilers has one to ten.
+const VALUES_PER_OPERATOR: u64 = 32;
 
 /// Entries that the tables of all variables may have together, of four bytes each.
 const ENTRIES: u64 = 1 << 25;
@@ -71,6 +75,10 @@ pub(super) struct Extent {
     tables: SecondaryMap<Variable, u32>,
     entries: u64,
     steps: u64,
+    /// Of each block the number of branches to it.
+    ways: SecondaryMap<Block, u32>,
+    /// Arguments of all branches.
+    args: u64,
     operators: usize,
 }
 
@@ -79,7 +87,20 @@ impl Extent {
         self.tables.clear();
         self.entries = 0;
         self.steps = 0;
+        self.ways.clear();
+        self.args = 0;
         self.operators = 0;
+    }
+
+    /// Notes a branch to a block that has so many parameters.
+    pub(super) fn branch(&mut self, to: Block, params: usize) {
+        self.ways[to] += 1;
+        self.args += params as u64;
+    }
+
+    /// Notes that a block has got another parameter.
+    fn param(&mut self, of: Block) {
+        self.args += u64::from(self.ways[of]);
     }
 
     /// Notes that a loop ends whose header has so many parameters.
@@ -101,9 +122,10 @@ impl Extent {
     fn explodes(&mut self, values: usize) -> bool {
         self.operators += 1;
         let operators = self.operators as u64;
+        let values = self.args.saturating_add(values as u64);
         self.entries > ENTRIES
             || self.steps > STEPS && self.steps / STEPS_PER_OPERATOR > operators
-            || values > VALUES && values / VALUES_PER_OPERATOR > self.operators
+            || values > VALUES && values / VALUES_PER_OPERATOR > operators
     }
 }
 
@@ -122,7 +144,16 @@ impl FuncTranslator<'_, '_> {
         match home {
             Home::Variable(variable) => {
                 self.touch(variable);
-                self.builder.use_var(variable)
+                let known = self.builder.func.dfg.num_values();
+                let value = self.builder.use_var(variable);
+                let dfg = &self.builder.func.dfg;
+                for made in known..dfg.num_values() {
+                    let made = Value::from_u32(made as u32);
+                    if let ValueDef::Param(block, _) = dfg.value_def(made) {
+                        self.extent.param(block);
+                    }
+                }
+                value
             }
             Home::Frame(slot) => self.builder.ins().stack_load(I64, ty, slot, 0),
         }
@@ -164,13 +195,25 @@ mod tests {
     #[test]
     fn many_values_explode_only_if_the_operators_are_few() {
         let mut extent = Extent::default();
-        assert!(!extent.explodes(VALUES));
-        assert!(extent.explodes(VALUES + 1));
-        extent.operators = VALUES;
-        assert!(!extent.explodes(VALUES_PER_OPERATOR * VALUES));
-        assert!(extent.explodes(VALUES_PER_OPERATOR * (VALUES + 3)));
+        let (values, per_operator) = (VALUES as usize, VALUES_PER_OPERATOR as usize);
+        assert!(!extent.explodes(values));
+        assert!(extent.explodes(values + 1));
+        extent.operators = values;
+        assert!(!extent.explodes(per_operator * values));
+        assert!(extent.explodes(per_operator * (values + 3)));
         extent.clear();
-        assert!(extent.explodes(VALUES + 1000));
+        assert!(extent.explodes(values + 1000));
+    }
+
+    #[test]
+    fn arguments_count_like_values() {
+        let (mut extent, block) = (Extent::default(), Block::new(7));
+        (0..VALUES / 16).for_each(|_| extent.branch(block, 8));
+        (0..8).for_each(|_| extent.param(block));
+        (0..100).for_each(|_| extent.param(Block::new(8)));
+        assert!(!extent.explodes(0));
+        extent.param(block);
+        assert!(extent.explodes(0));
     }
 
     #[test]
