@@ -135,7 +135,14 @@ impl Access<'_> {
             }
             Way::Shared { ctx, interrupt } => (ctx, interrupt.as_ref()),
         };
-        let ctx = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ctx = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        // What another thread has closed or replaced by now is for the guest to find out.
+        if fds
+            .iter()
+            .any(|(fd, until)| poll::is_gone(&mut ctx, *fd, *until))
+        {
+            return Ok(true);
+        }
         // Another thread may close a descriptor in the meantime, so the thread has its own.
         let fds: Vec<(OwnedFd, Until)> = fds
             .iter()
@@ -145,5 +152,31 @@ impl Access<'_> {
         drop(ctx);
         let fds: Vec<_> = fds.iter().map(|(fd, until)| (fd.as_fd(), *until)).collect();
         wait::ready(interrupt, &fds, timeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::ctx::WasiCtxBuilder;
+
+    /// Another thread may close a descriptor after this one has seen that it must wait, and before
+    /// it waits.
+    #[test]
+    fn nobody_waits_for_a_descriptor_that_is_closed() {
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let ctx = WasiCtxBuilder::new().stdin_from(reader).build();
+        let mut shared = SharedWasiCtx::new(ctx);
+        let stdin = [(0, Until::Readable)];
+        let short = Some(Duration::from_millis(1));
+        assert_eq!(shared.access().wait(&stdin, short), Ok(false));
+        let closed = shared.access().with(|ctx| ctx.descriptors.remove(0));
+        assert!(closed.is_ok());
+        let (send, receive) = mpsc::channel();
+        std::thread::spawn(move || send.send(shared.access().wait(&stdin, None)));
+        let waited = receive.recv_timeout(Duration::from_secs(20));
+        assert_eq!(waited, Ok(Ok(true)));
     }
 }

@@ -390,6 +390,16 @@ pub(crate) fn end(ctx: &WasiCtx, fd: u32, until: Until) -> Option<BorrowedFd<'_>
     }
 }
 
+/// Whether a descriptor never makes a guest wait, although it did when the guest looked: another
+/// thread has closed it, or put another in its place.
+pub(crate) fn is_gone(ctx: &mut WasiCtx, fd: u32, until: Until) -> bool {
+    #[cfg(feature = "async")]
+    if ctx.is_stream(fd) {
+        return false;
+    }
+    end(ctx, fd, until).is_none()
+}
+
 struct Event {
     tag: u8,
     errno: u16,

@@ -62,6 +62,11 @@ impl WasiCtx {
         }
     }
 
+    /// Whether a descriptor is a stream of the host that may have to wait.
+    pub(crate) fn is_stream(&mut self, fd: u32) -> bool {
+        self.stream(fd).is_some()
+    }
+
     /// Whether a descriptor is a stream of the host that is not ready, and a wait for it is to
     /// suspend the guest.
     pub(crate) fn is_suspending(&mut self, fd: u32) -> bool {
@@ -74,7 +79,7 @@ impl WasiCtx {
     fn waits_for_stream(&mut self, fd: u32) -> bool {
         let descriptor = self.descriptors.get(fd);
         descriptor.is_ok_and(|descriptor| !descriptor.flags.contains(FdFlags::NONBLOCK))
-            && self.stream(fd).is_some()
+            && self.is_stream(fd)
     }
 }
 
@@ -254,7 +259,7 @@ async fn wait<T: 'static, W: WasiView>(
 ) -> Result<bool> {
     let of_system = {
         let mut access = get(caller.data_mut()).access();
-        access.with(|ctx| fds.iter().any(|(fd, _)| ctx.stream(*fd).is_none()))
+        access.with(|ctx| fds.iter().any(|(fd, _)| !ctx.is_stream(*fd)))
     };
     if of_system {
         // The system tells nobody when one of these is ready.
