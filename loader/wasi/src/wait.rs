@@ -114,13 +114,16 @@ pub(crate) fn write_now(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Resu
     if poll(&mut room, Some(&Timespec::default()))? == 0 {
         return Err(Error::AGAIN.into());
     }
-    let kind = FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode);
+    let file = rustix::fs::fstat(fd)?;
+    let kind = FileType::from_raw_mode(file.st_mode);
     if kind.is_file() {
         return Ok(rustix::io::writev(fd, buffers)?);
     }
     // There may be room for less than what is to be written. The same pipe or terminal can be
-    // opened once more, as one that does not wait.
-    if kind.is_fifo() || fd.is_terminal() {
+    // opened once more, as one that does not wait. The other side of a terminal cannot: opening it
+    // makes a new terminal.
+    let is_other_side = file.st_rdev == rustix::fs::makedev(5, 2);
+    if kind.is_fifo() || fd.is_terminal() && !is_other_side {
         let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
         let how = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         if let Ok(again) = rustix::fs::open(path, how, Mode::empty()) {
@@ -131,4 +134,45 @@ pub(crate) fn write_now(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Resu
     let first = buffers.iter().find(|buffer| !buffer.is_empty());
     let first = first.map_or(&[][..], |buffer| &buffer[..buffer.len().min(ROOM)]);
     Ok(rustix::io::write(fd, first)?)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::ffi::{CStr, c_int};
+    use std::fs::File;
+    use std::io::Read;
+
+    use super::*;
+
+    /// A new terminal: the side of the emulator, and that of programs.
+    fn terminal() -> Option<(File, File)> {
+        let ours = File::options().read(true).write(true).open("/dev/ptmx");
+        let ours = ours.ok()?;
+        let mut name = [0; 64];
+        let fd: c_int = ours.as_raw_fd();
+        // SAFETY: the descriptor is open, and the name has room for as many bytes as are said.
+        let is_named = unsafe {
+            libc::grantpt(fd) == 0
+                && libc::unlockpt(fd) == 0
+                && libc::ptsname_r(fd, name.as_mut_ptr(), name.len()) == 0
+        };
+        assert!(is_named);
+        // SAFETY: the name has just been written, with a zero at its end.
+        let name = unsafe { CStr::from_ptr(name.as_ptr()) };
+        let theirs = File::options().read(true).open(name.to_str().ok()?);
+        Some((ours, theirs.ok()?))
+    }
+
+    #[test]
+    fn what_an_emulator_writes_reaches_the_program_in_its_terminal() {
+        let Some((ours, mut theirs)) = terminal() else {
+            return;
+        };
+        let line = IoSlice::new(b"hello\n");
+        assert_eq!(write_now(ours.as_fd(), &[line]).unwrap(), 6);
+        assert!(is_ready(theirs.as_fd(), Until::Readable).unwrap());
+        let mut bytes = [0; 16];
+        assert_eq!(theirs.read(&mut bytes).unwrap(), 6);
+        assert_eq!(&bytes[..6], b"hello\n");
+    }
 }
