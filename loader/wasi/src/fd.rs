@@ -132,8 +132,10 @@ fn write_all(access: &mut Access<'_>, fd: u32, buffers: &[IoSlice<'_>]) -> Resul
         if is_done || !access.with(|ctx| waits(ctx, fd, Until::Writable)) {
             return if total > 0 { Ok(total) } else { written };
         }
-        if written.is_err() {
-            access.wait(&[(fd, Until::Writable)], None)?;
+        if written.is_err()
+            && let Err(error) = access.wait(&[(fd, Until::Writable)], None)
+        {
+            return if total > 0 { Ok(total) } else { Err(error) };
         }
         let mut rest = buffers.to_vec();
         let mut rest = &mut rest[..];

@@ -7,7 +7,7 @@ use precast_loader::Error;
 
 use super::*;
 use crate::ctx::ConfigError;
-use crate::process;
+use crate::{SharedWasiCtx, WasiView, process};
 
 /// Records each flush of a [`Stream`], with the bytes that were written before it.
 #[derive(Clone, Default)]
@@ -262,4 +262,38 @@ fn a_writer_that_fails_is_reported_by_the_call_that_wrote() {
         // A failure of one stream is not reported by the other.
         assert_eq!(guest.write(2, b"x"), Ok(1));
     }
+}
+
+/// The threads of a program need another descriptor for each wait, because another thread may close
+/// theirs.
+#[test]
+fn what_was_written_before_a_wait_fails_is_reported() {
+    const CHILD: &str = "PRECAST_TEST_IN_CHILD";
+    if std::env::var_os(CHILD).is_none() {
+        // The limit is one of a process.
+        let name = "tests::streams::what_was_written_before_a_wait_fails_is_reported";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let status = child.args(["--exact", name]).env(CHILD, "1").status();
+        assert!(status.unwrap().success());
+        return;
+    }
+    let (_reader, writer) = io::pipe().unwrap();
+    let ctx = WasiCtxBuilder::new().stdout_to(writer).build();
+    let mut shared = SharedWasiCtx::new(ctx);
+    let limit = libc::rlimit {
+        rlim_cur: 4,
+        rlim_max: 4,
+    };
+    // SAFETY: the structure is valid.
+    let done = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    assert_eq!(done, 0);
+    let mut guest = Guest::new(WasiCtxBuilder::new().build());
+    let (list, count) = guest.put_list(&[(0, 200_000)]);
+    let mut write = || {
+        let done = guest.call(|_, m| fd::fd_write(shared.access(), m, 1, list, count, OUT));
+        done.map(|()| guest.u32(OUT))
+    };
+    let written = write().unwrap();
+    assert!(0 < written && written < 200_000, "{written}");
+    assert_eq!(write(), Err(Errno::MFILE));
 }
