@@ -184,8 +184,9 @@ fn scan(file: &File, base: usize, len: usize, give: &mut dyn FnMut(Range<usize>,
             let range = offset(region.start)..offset(region.end);
             give(range, region.categories & IS_HUGE != 0);
         }
-        if found.len() < regions.len() || scan.walk_end <= start {
-            break;
+        // An answer may be about a part of the range only.
+        if scan.walk_end <= start {
+            return false;
         }
         start = scan.walk_end;
     }
