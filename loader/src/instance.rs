@@ -221,17 +221,16 @@ impl Instance {
             check_idle(core, &*instance, "reset the instance")?;
             (*instance).check_expectations()?;
             let (before, ran) = ((*instance).sizes(), (*core).ran());
-            if let Err(error) = (*instance).reset_in_store(ran) {
+            let state = (*instance).state.clone();
+            let mut result = (*instance).reset_in_store(ran);
+            if let (Ok(()), Some(state)) = (&result, &state) {
+                result = state.restore(&mut *instance);
+            }
+            (*core).usage.resize(before, (*instance).sizes());
+            if let Err(error) = result {
                 (*core).close_instance(data, 1);
                 return Err(error);
             }
-            let state = (*instance).state.clone();
-            let restored = match &state {
-                Some(state) => state.restore(&mut *instance),
-                None => Ok(()),
-            };
-            (*core).usage.resize(before, (*instance).sizes());
-            restored?;
             if state.is_none() {
                 let start = Self::initialise(data)?;
                 let instance = *self;

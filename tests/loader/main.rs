@@ -19,6 +19,7 @@ mod fuel;
 mod fuel_places;
 mod globals;
 mod golden;
+mod half_way;
 mod handlers;
 mod host;
 mod host_errors;

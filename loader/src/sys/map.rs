@@ -93,6 +93,8 @@ pub(crate) fn page_size() -> usize {
 pub(crate) struct Reservation {
     base: NonNull<u8>,
     len: usize,
+    /// No byte from here on is accessible.
+    accessible: usize,
     /// Nothing behind so many bytes was ever accessible. Whoever makes bytes accessible notes that
     /// here, in this file only, so that [`Reservation::clear`] knows all that may have content.
     reach: usize,
@@ -122,6 +124,7 @@ impl Reservation {
             Some(base) => Ok(Self {
                 base,
                 len,
+                accessible: 0,
                 reach: 0,
             }),
             None => Err(Error::system(
@@ -149,16 +152,23 @@ impl Reservation {
         self.len
     }
 
+    /// No byte from here on is accessible, a multiple of the page size. These are more than the
+    /// owner has asked for only after the system has refused something.
+    pub(crate) fn accessible(&self) -> usize {
+        self.accessible
+    }
+
     /// How many bytes from the start on may ever have been accessible.
     pub(crate) fn reach(&self) -> usize {
         self.reach
     }
 
-    /// Makes `len` bytes from `start` on readable and writable. Both are multiples of the page
-    /// size.
+    /// Makes `len` bytes from `start` on, which are not accessible, readable and writable. Both are
+    /// multiples of the page size.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's. The bytes are not accessible then, or [`Reservation::accessible`] says that
+    /// they may be.
     pub(crate) fn commit(&mut self, start: usize, len: usize) -> Result<(), Error> {
         assert!(
             start.checked_add(len).is_some_and(|end| end <= self.len),
@@ -167,15 +177,25 @@ impl Reservation {
         if len == 0 {
             return Ok(());
         }
-        self.reach = self.reach.max(start + len);
-        // SAFETY: the range is inside this reservation.
+        let before = self.accessible;
+        self.note_access(start + len);
+        // SAFETY: the range is inside this reservation, and nobody uses it yet.
         unsafe {
-            protect(
-                self.base.add(start),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-            )
+            let at = self.base.add(start);
+            protect(at, len, libc::PROT_READ | libc::PROT_WRITE).inspect_err(|_| {
+                // If the range is in several mappings of the system, the first ones may be
+                // accessible now.
+                if libc::mprotect(at.as_ptr().cast(), len, libc::PROT_NONE) == 0 {
+                    self.accessible = before;
+                }
+            })
         }
+    }
+
+    /// Notes that bytes up to `end` may be accessible from now on.
+    fn note_access(&mut self, end: usize) {
+        self.accessible = self.accessible.max(end);
+        self.reach = self.reach.max(end);
     }
 
     /// Moves the reservation to another place of `room` bytes, of which the first `accessible`
@@ -211,22 +231,17 @@ impl Reservation {
         if let Some(base) = NonNull::new(base.cast()).filter(|_| base != libc::MAP_FAILED) {
             // The system has unmapped the first `used` bytes at their old place.
             let rest = (self.base, self.len);
-            (self.base, self.len, self.reach) = (base, room, room);
-            // SAFETY: both ranges belong to this reservation: the rest of the old place, and the
-            // part of the new place that nobody uses yet. If the system refuses, that part keeps
-            // more access than it needs, which does no harm.
+            (self.base, self.len) = (base, room);
+            self.note_access(room);
+            // SAFETY: the rest of the old place belongs to this reservation.
             unsafe {
                 if rest.1 > used {
                     libc::munmap(rest.0.add(used).as_ptr().cast(), rest.1 - used);
                 }
-                if room > accessible {
-                    libc::mprotect(
-                        base.add(accessible).as_ptr().cast(),
-                        room - accessible,
-                        libc::PROT_NONE,
-                    );
-                }
             }
+            // If the system refuses, this part, which nobody uses yet, keeps more access than it
+            // needs, which does no harm.
+            self.close(accessible, room - accessible).ok();
             return Ok(());
         }
         let mut moved = Self::new(room)?;
@@ -276,6 +291,7 @@ impl Reservation {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
         // SAFETY: the range is inside this reservation, whose owner asked for it to be replaced.
         let at = unsafe { mmap(self.base.as_ptr().cast(), len, access, flags, -1, 0) };
+        self.accessible = len;
         at != libc::MAP_FAILED
     }
 
@@ -299,6 +315,7 @@ impl Reservation {
         let nothing = Self {
             base: NonNull::dangling(),
             len: 0,
+            accessible: 0,
             reach: 0,
         };
         std::mem::replace(self, nothing)
@@ -322,8 +339,15 @@ impl Reservation {
             start.checked_add(len).is_some_and(|end| end <= self.len),
             "inside the reservation"
         );
+        if len == 0 {
+            return Ok(());
+        }
         // SAFETY: the range is inside this reservation, whose owner asked for it.
-        unsafe { protect(self.base.add(start), len, libc::PROT_NONE) }
+        unsafe { protect(self.base.add(start), len, libc::PROT_NONE)? };
+        if start + len >= self.accessible {
+            self.accessible = self.accessible.min(start);
+        }
+        Ok(())
     }
 
     /// Maps pages of a file into the reservation, copy-on-write. All numbers are multiples of the
@@ -345,7 +369,7 @@ impl Reservation {
         if len == 0 {
             return Ok(());
         }
-        self.reach = self.reach.max(start + len);
+        self.note_access(start + len);
         let offset = libc::off_t::try_from(offset).unwrap_or(libc::off_t::MAX);
         // SAFETY: the range is inside this reservation, whose owner asked for it to be replaced.
         let at = unsafe {

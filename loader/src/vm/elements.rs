@@ -89,7 +89,7 @@ impl Elements {
     /// written. Much room beyond `len` elements is given back.
     ///
     /// # Errors
-    /// [`Error::Memory`]; the elements must not be used any more then.
+    /// [`Error::Memory`]; there are as many elements as before then, and some may be null.
     pub(super) fn reset(&mut self, len: usize) -> Result<(), Error> {
         match self {
             Self::Short(elements) if len <= elements.len() => {

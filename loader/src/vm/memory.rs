@@ -382,7 +382,8 @@ impl MemoryEntity {
     /// it. The cost is in proportion to the pages that tenants write, see [`keep`](super::keep).
     ///
     /// # Errors
-    /// The system's; the memory must not be used any more then.
+    /// The system's. Nobody may take the memory over then, and anything may be left in it, but code
+    /// of others can still use it.
     pub(crate) fn reset(&mut self, ran: bool, learned: Option<&Learned>) -> Result<(), Error> {
         // Importers that expect more bytes are gone: else the instance is not reset.
         self.expected = 0;
@@ -398,10 +399,20 @@ impl MemoryEntity {
             }
             self.written = false;
         }
-        if present > initial
-            && let Place::Own(reservation) = &mut self.place
-        {
-            reservation.close(initial, present - initial)?;
+        let Place::Own(reservation) = &mut self.place else {
+            return Ok(());
+        };
+        let accessible = reservation.accessible();
+        if accessible > present {
+            // The system has refused to make the memory longer, and to take the access away again.
+            reservation.discard(present, accessible - present)?;
+        }
+        if accessible > initial {
+            // First the length is shorter, since code of other instances may use the memory if
+            // something is refused.
+            // SAFETY: published when it was made.
+            unsafe { self.vm.write(self.own) };
+            reservation.close(initial, accessible - initial)?;
         }
         Ok(())
     }

@@ -35,7 +35,8 @@ impl InstanceData {
     /// store ever ran.
     ///
     /// # Errors
-    /// When the system refuses; the instance must be dropped then.
+    /// When the system refuses; the instance must be dropped or closed then. Code of others can use
+    /// its memories and tables, of whose content anything may be left.
     pub(crate) fn reset(&mut self, ran: bool) -> Result<(), Error> {
         let learned = self.owner.as_ref().map_or(&[][..], |owner| owner.learned());
         for (i, memory) in self.memories.iter_mut().enumerate() {

@@ -111,12 +111,15 @@ impl TableEntity {
     /// Restores the initial size, and makes all elements null.
     ///
     /// # Errors
-    /// [`Error::Memory`]; the table must not be used any more then.
+    /// [`Error::Memory`]; some elements may be left then.
     pub(crate) fn reset(&mut self) -> Result<(), Error> {
         // Importers that expect more elements are gone: else the instance is not reset.
         self.expected = 0;
         let len = usize::try_from(self.ty.min).unwrap_or(usize::MAX);
-        self.elements.reset(len)
+        self.elements.reset(len)?;
+        // At once, since code of other instances may use the table if something else is refused.
+        self.update();
+        Ok(())
     }
 
     /// The maximum of its type.
