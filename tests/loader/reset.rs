@@ -7,7 +7,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use precast_artifact::Strategy;
-use precast_loader::{Config, Engine, InstancePre, Linker, Module, Store};
+use precast_loader::{
+    Config, Engine, Error, InstancePre, Linker, Module, Store, StoreLimitsBuilder,
+};
 use precast_tests::{artifact, faults, mappings, module, strategies};
 
 use crate::child::{case, passes_in_child};
@@ -322,6 +324,56 @@ fn tenants_in_every_state_of_a_process() {
         }
         tenants(&pre, 10, 10);
     }
+}
+
+/// What is learned of a memory of 4 TiB, of which nobody writes more than a page, takes little
+/// memory.
+#[test]
+fn long_memories_take_no_memory_of_the_host() {
+    const NAME: &str = "reset::long_memories_take_no_memory_of_the_host";
+    if case().is_none() {
+        if !emulated(NAME) {
+            passes_in_child(NAME, "long");
+        }
+        return;
+    }
+    let wat = r#"(module (memory i64 0x4000000)
+        (func (export "write") (param i64) (i64.store (local.get 0) (i64.const -1)))
+        (func (export "load") (param i64) (result i64) (i64.load (local.get 0))))"#;
+    let last = (4_i64 << 40) - 8;
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let module = module(&engine, wat, strategy);
+        let pre = Linker::new(&engine).instantiate_pre(&module).unwrap();
+        for at in [0, last, 4096, last, 0, 1 << 40] {
+            let mut store = Store::new(&engine, ());
+            let limits = StoreLimitsBuilder::new().total_memory_size(usize::MAX);
+            store.set_limits(limits.build());
+            let instance = match pre.instantiate(&mut store) {
+                Ok(instance) => instance,
+                // A system that counts what is reserved, or with little address space.
+                Err(error @ Error::Memory { .. }) => {
+                    eprintln!("skipped {NAME}: {error}");
+                    return;
+                }
+                Err(error) => panic!("{error}"),
+            };
+            let load = instance.get_typed_func::<i64, i64>(&mut store, "load");
+            let load = load.unwrap();
+            for at in [0, last, 4096, 1 << 40] {
+                assert_eq!(load.call(&mut store, at).unwrap(), 0, "{strategy}");
+            }
+            let write = instance.get_typed_func::<i64, ()>(&mut store, "write");
+            write.unwrap().call(&mut store, at).unwrap();
+        }
+    }
+    // SAFETY: an rusage may be zeroed, and the call only writes to it.
+    let most = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        assert_eq!(libc::getrusage(libc::RUSAGE_SELF, &mut usage), 0);
+        usage.ru_maxrss
+    };
+    assert!(most < 400 << 10, "{most} KiB");
 }
 
 /// Runs tenants that do not trap in new slots and in reused slots.

@@ -79,6 +79,11 @@ const BEST: u8 = 32;
 /// Maximum number of resets from one sample to the next.
 const RAREST: u32 = 512;
 
+/// Bytes of a memory of which the loader learns what is written: all that a memory with 32-bit
+/// addresses can have. What is behind them is never kept, so that a memory takes no more of the
+/// host's, however long it is.
+const MAX_LEARNED: usize = 1 << 32;
+
 /// A run of pages that stay resident; offsets in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Run {
@@ -433,6 +438,7 @@ impl Keeper {
     /// Finds out what was written, if the system can tell and no other thread is just doing so.
     fn sample(&self, memory: &Reservation, len: usize, images: &[Image], learned: &Learned) {
         let (size, base) = (page_size(), memory.base());
+        let len = len.min(MAX_LEARNED);
         let Ok(mut found) = learned.found.try_lock() else {
             return;
         };
