@@ -214,10 +214,17 @@ fn x86_64(
         .flat_map(|(trap, group)| group.chunks(ROW).map(|row| (*trap, row)))
         .collect();
     let size = stops.len() + rows.len() * HUB + END;
+    // Between them may be other instructions that fault, such as those of divisions, which keep
+    // their places in the tables of traps and positions.
+    let places = (first..).step_by(UD2.len());
+    let are_together = stops
+        .iter()
+        .map(|stop| stop.offset as usize)
+        .eq(places.take(stops.len()));
     let constants = if code[first..].len() == room {
         code.truncate(first);
         Vec::new()
-    } else if size <= room && code[first..first + room] == UD2.repeat(stops.len()) {
+    } else if size <= room && are_together {
         let constants = code.split_off(first + room);
         code.truncate(first);
         constants
@@ -444,6 +451,26 @@ mod tests {
         assert_eq!(new.code.len(), len + 16);
         assert_eq!(new.code[len..], [0xaa; 16]);
         assert_eq!(new.places[0].0, 40 * JUMP as u32);
+    }
+
+    /// An instruction of another operator, such as a signed division, may be among the traps.
+    #[test]
+    fn another_operators_trap_stays_where_it_is() {
+        let (mut code, mut srclocs, mut stops) = many(40);
+        code.extend_from_slice(&[0xaa; 16]);
+        let other = stops.remove(1);
+        srclocs.retain(|range| number(range.loc) != Some(1));
+        let new = rewrite(Architecture::X86_64, &code, &stops, &srclocs, FRAME).unwrap();
+        let at = other.offset as usize;
+        assert_eq!(new.code[at..at + 2], UD2);
+        assert_eq!(target(&new.code, JUMP), Some(i64::from(other.offset)));
+        assert_eq!(new.code[code.len() - 16..code.len()], [0xaa; 16]);
+        assert_eq!(new.places.len(), 39);
+        assert!(
+            new.places
+                .iter()
+                .all(|(place, _)| *place as usize >= code.len())
+        );
     }
 
     #[test]
