@@ -1,10 +1,9 @@
 //! The loader is part of every program that runs artifacts, so it must stay small. It must not
 //! depend on the compiler, or on crates for command lines and configuration files.
 //!
-//! Its files are in layers, and a file imports only from its own layer and the layers below. Every
-//! public type of it has an example. Every package that is published contains its licence.
+//! Every public type of it has an example. Every package that is published contains its licence.
+//! What its files import from each other is checked by `tests/import-graph.py`.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -119,111 +118,6 @@ fn the_compiler_would_be_noticed() {
     assert!(found.iter().any(|name| name == "wasmparser"), "{found:?}");
 }
 
-/// The layers of `loader/src`, from the lowest to the highest, with the names of the files and
-/// folders directly in it.
-const LAYERS: [(&str, &[&str]); 4] = [
-    (
-        "the system, the architecture, and types that hold no pointer into a store",
-        &[
-            "arch",
-            "backtrace",
-            "deadline",
-            "error",
-            "exception",
-            "extents",
-            "externref",
-            "libcalls",
-            "limits",
-            "mapping",
-            "static_artifact",
-            "sys",
-            "types",
-        ],
-    ),
-    (
-        "what machine code and the signal handler work with",
-        &["vm"],
-    ),
-    (
-        "handles, and what users call",
-        &[
-            "call_async",
-            "capture",
-            "debug",
-            "embedded",
-            "engine",
-            "exnref",
-            "externs",
-            "func",
-            "global",
-            "host",
-            "host_async",
-            "hosts",
-            "imports",
-            "instance",
-            "instance_pre",
-            "interface",
-            "interrupt",
-            "into_func",
-            "linker",
-            "listener",
-            "memory",
-            "module",
-            "moving",
-            "redirect",
-            "shared_memory",
-            "signed",
-            "snapshot",
-            "store",
-            "stored",
-            "table",
-            "tag",
-            "typed",
-            "val",
-        ],
-    ),
-    ("instances that find each other by name", &["runtime"]),
-];
-
-/// The layer of a name behind `crate::`. The crate's root exports types under names that start with
-/// a capital letter, and those are in the layer of `engine`.
-fn layer(name: &str) -> usize {
-    let name = match name.starts_with(char::is_uppercase) {
-        true => "engine",
-        false => name,
-    };
-    LAYERS
-        .iter()
-        .position(|(_, names)| names.contains(&name))
-        .unwrap_or_else(|| panic!("`{name}` has no layer: give it one"))
-}
-
-/// The names that code imports from its crate, except in comments and unit tests.
-fn imports(code: &str) -> BTreeSet<String> {
-    let code = code.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-    let lines = code
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or_default());
-    let code: String = lines.flat_map(|line| [line, "\n"]).collect();
-    assert!(!code.contains("super::super"), "say `crate::` instead");
-    let is_name = |c: char| c.is_alphanumeric() || c == '_';
-    let mut names = BTreeSet::new();
-    for (at, found) in code.match_indices("crate::") {
-        let rest = code[at + found.len()..].trim_start();
-        let list = match rest.strip_prefix('{') {
-            Some(list) => list.split('}').next().unwrap_or_default(),
-            None => &rest[..rest.find(|c| !is_name(c)).unwrap_or(rest.len())],
-        };
-        for item in list.split(',') {
-            let name = item.trim().split("::").next().unwrap_or_default();
-            if !name.is_empty() {
-                names.insert(name.to_owned());
-            }
-        }
-    }
-    names
-}
-
 /// The Rust files in a folder and in all folders below it.
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -236,41 +130,6 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
         }
     }
     files
-}
-
-#[test]
-fn no_file_of_the_loader_imports_from_a_layer_above_its_own() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../loader/src");
-    let mut upwards = Vec::new();
-    for path in rust_files(&root) {
-        let inside = path.strip_prefix(&root).expect("a file of the folder");
-        let first = inside.iter().next().and_then(|name| name.to_str());
-        let name = first.expect("names are UTF-8").trim_end_matches(".rs");
-        if name == "lib" {
-            continue;
-        }
-        let own = layer(name);
-        let code = fs::read_to_string(&path).expect("a file of the folder");
-        for import in imports(&code) {
-            if layer(&import) > own {
-                upwards.push(format!("{} imports `{import}`", inside.display()));
-            }
-        }
-    }
-    assert!(upwards.is_empty(), "{upwards:#?}");
-}
-
-#[test]
-fn an_import_from_above_would_be_noticed() {
-    let code = "//! See [`crate::linker`].\nuse crate::{arch, store::Store};\n\
-        fn f(func: crate::Func) { crate::vm::pool::take() } // crate::runtime\n\
-        #[cfg(test)]\nmod tests { use crate::runtime::Runtime; }";
-    let found = imports(code);
-    assert_eq!(
-        found.iter().collect::<Vec<_>>(),
-        ["Func", "arch", "store", "vm"]
-    );
-    assert!(layer("Func") > layer("vm") && layer("store") > layer("vm"));
 }
 
 /// The documentation of the public item with this name, as lines of the code.

@@ -25,7 +25,7 @@ use crate::types::FuncType;
 use crate::types::ValType;
 use crate::vm::interrupt::{self, Epochs};
 use crate::vm::module::MappedModule;
-use crate::vm::pool::Limits;
+use crate::vm::owner::Limits;
 
 /// Settings of an [`Engine`].
 ///

@@ -31,9 +31,10 @@ use crate::typed::{WasmParams, WasmResults};
 use crate::vm::activation::is_active_anywhere;
 use crate::vm::instance::InstanceData;
 use crate::vm::pool;
-use crate::vm::quota::{self, Demand};
+use crate::vm::quota;
 use crate::vm::state::State;
 use crate::vm::store::StoreCore;
+use crate::vm::usage::Demand;
 
 /// An instance of a module, in a store.
 ///

@@ -11,9 +11,10 @@ use crate::instance::{Begun, Instance};
 use crate::module::Module;
 use crate::snapshot::Snapshot;
 use crate::store::{AsContextMut, Invariant, StoreContextMut};
-use crate::vm::pool::Owner;
-use crate::vm::quota::Demand;
+use crate::vm::owner::Owner;
+use crate::vm::pool;
 use crate::vm::state::State;
+use crate::vm::usage::Demand;
 
 /// A module whose imports are resolved. Cheap to clone; can be used by many threads.
 ///
@@ -57,7 +58,7 @@ pub(crate) struct PreInner {
 impl Drop for PreInner {
     fn drop(&mut self) {
         if let Some(owner) = &self.owner {
-            owner.close();
+            pool::close(owner);
         }
     }
 }

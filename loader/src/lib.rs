@@ -66,7 +66,9 @@
 //! opened.
 
 // Where things are, for those who change the crate. A file imports only from its own layer and from
-// those below it, which a test keeps (tests/dependencies.rs). Lowest layer first:
+// those below it. `tests/import-graph.py` reads this table and fails if a file does not, or if too
+// many files import each other in a circle; with `--files` it prints what each file imports. Lowest
+// layer first:
 //
 // | layer | files | what |
 // |---|---|---|

@@ -231,7 +231,7 @@ impl SharedMemory {
     ) -> WaitResult {
         let go_on = || Ok::<(), Infallible>(());
         let waiters = &self.0.waiters;
-        let Ok(woken) = waiters.wait(address, is_expected, timeout, None, go_on);
+        let Ok(woken) = waiters.wait(address, is_expected, timeout, |_| (), go_on);
         match woken {
             Woken::Notified => WaitResult::Ok,
             Woken::Mismatch => WaitResult::Mismatch,

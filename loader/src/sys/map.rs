@@ -12,15 +12,21 @@ use std::sync::OnceLock;
 
 use crate::error::Error;
 
-/// Gives back what is kept in reserve, and returns whether there was anything.
-static SHORTAGE: OnceLock<fn() -> bool> = OnceLock::new();
+/// What is kept in reserve.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    Instances,
+    AddressSpace,
+}
 
-/// Registers a function that gives back mappings and memory that are kept in reserve. Only the
-/// first one counts.
+/// For each kind: gives back what is kept in reserve, and returns whether there was anything.
+static SHORTAGE: [OnceLock<fn() -> bool>; 2] = [const { OnceLock::new() }; 2];
+
+/// Registers the function that gives back mappings and memory that are kept in reserve.
 ///
 /// `relieve` can be called on any thread, in the middle of whatever asks for memory.
-pub(crate) fn on_shortage(relieve: fn() -> bool) {
-    SHORTAGE.get_or_init(|| relieve);
+pub(crate) fn on_shortage(kind: Kind, relieve: fn() -> bool) {
+    SHORTAGE[kind as usize].get_or_init(|| relieve);
 }
 
 /// Returns whether the system, which has just refused something, should be asked again.
@@ -32,7 +38,8 @@ fn relieved() -> bool {
 
 /// Gives back what is in stock. Returns whether there was anything.
 fn relieve() -> bool {
-    SHORTAGE.get().is_some_and(|relieve| relieve())
+    let all = SHORTAGE.iter().filter_map(OnceLock::get);
+    all.fold(false, |any, relieve| relieve() | any)
 }
 
 /// Asks the system for memory, and once more after a shortage.

@@ -26,7 +26,6 @@ use precast_artifact::Section;
 use precast_artifact::records::{ConstOpcode, DataRecord, IMPORTED, MemoryRecord, NONE};
 
 use super::images::{Images, Part};
-use super::module::MappedModule;
 use crate::sys::map::page_size;
 
 /// Maximum number of runs of a memory that are mapped from the artifact, unless the runs are large.
@@ -77,13 +76,12 @@ impl Content<'_> {
 impl Gathered {
     /// Gathers what is in many places. `None` if nothing is, or if it is damaged, which is reported
     /// when it is mapped.
-    pub(super) fn of(module: &MappedModule) -> Option<Self> {
-        let artifact = module.artifact();
+    pub(super) fn of(artifact: &Artifact<'_>) -> Option<Self> {
         let mut copied = artifact.data().iter().filter(|r| r.memory != NONE);
         if copied.next().is_none() && artifact.images().len() <= MAX_RUNS {
             return None;
         }
-        let mut contents = contents(&artifact)?;
+        let mut contents = contents(artifact)?;
         let (mut parts, mut room) = (Vec::new(), MAX_COPIED);
         let mut memories = Vec::with_capacity(contents.len());
         let mut leaves_runs = false;

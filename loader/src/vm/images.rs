@@ -12,9 +12,19 @@ use std::ptr::NonNull;
 
 use smallvec::SmallVec;
 
-use super::memory::Image;
 use crate::sys::file_map::FileMap;
 use crate::sys::sealed;
+
+/// A run of pages of the initial content.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Image {
+    /// First byte in the memory.
+    pub(crate) guest: usize,
+    /// The bytes, in the artifact's mapping, which outlives the memory.
+    pub(crate) bytes: NonNull<[u8]>,
+    /// Where they are in the artifact's file.
+    pub(crate) offset: u64,
+}
 
 /// Whole pages of the initial content of a memory.
 pub(super) struct Part<'a> {

@@ -13,10 +13,11 @@ use precast_artifact::{
 use super::close::closed;
 use super::gather::Gathered;
 use super::host::{HOST_ENTRY, HostFunc, host_func, host_import};
+use super::images::Image;
 use super::item_types::{global_type, table_type, type_id};
-use super::memory::{Image, MemoryEntity};
+use super::memory::MemoryEntity;
 use super::module::MappedModule;
-use super::pool::Owner;
+use super::owner::Owner;
 use super::shared::Shared;
 use super::signal;
 use super::state::State;

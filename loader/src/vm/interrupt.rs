@@ -72,7 +72,7 @@ impl Interrupt {
     /// code of the host.
     pub(crate) fn raise(&self, reason: Reason) -> Woken {
         self.word().fetch_or(reason as u64, Ordering::SeqCst);
-        waiting::wake(self);
+        self.wake_waiting();
         #[cfg(feature = "async")]
         return Woken(match self.ends() {
             // SAFETY: by the contract of `of` the store exists, and threads may share this field.
@@ -99,15 +99,25 @@ impl Interrupt {
     /// # Errors
     /// The system's, when it has no descriptor.
     pub(crate) fn wait(&self) -> std::io::Result<Waiting> {
-        Waiting::new(self)
+        Waiting::new(self.address(), || self.ends())
     }
 
     /// Registers this thread, which is going to sleep on `parker`, to be woken.
     pub(super) fn park(&self, parker: &Arc<Parker>) -> Registered {
-        Registered::parker(self, parker)
+        Registered::parker(self.address(), parker)
     }
 
-    pub(super) fn word(&self) -> &AtomicU64 {
+    /// Wakes the threads that wait in the store.
+    fn wake_waiting(&self) {
+        waiting::wake(self.address(), || self.ends());
+    }
+
+    /// What threads that wait know the store by.
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self.word()) as usize
+    }
+
+    fn word(&self) -> &AtomicU64 {
         // SAFETY: by the contract of `of` the store exists; an `AtomicU64` is laid out as a `u64`.
         unsafe { AtomicU64::from_ptr(&raw mut (*self.0.as_ptr()).vm.interrupt) }
     }
@@ -245,7 +255,7 @@ impl StoreCore {
         #[cfg(feature = "async")]
         if self.fibers.take_leaked() {
             // SAFETY: as for `set_deadline`.
-            waiting::abandon(&unsafe { Interrupt::of(self.this) });
+            waiting::abandon(unsafe { Interrupt::of(self.this) }.address());
         }
     }
 
@@ -264,7 +274,7 @@ impl StoreCore {
         self.set_asks(ask.is_some());
         // Code that waits was not told of the deadline while the host was to decide about it.
         // SAFETY: as for `set_deadline`.
-        waiting::wake(&unsafe { Interrupt::of(self.this) });
+        unsafe { Interrupt::of(self.this) }.wake_waiting();
     }
 
     /// Sets whether the host is asked when a deadline has passed.

@@ -56,7 +56,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::memory::Image;
+use super::images::Image;
 use crate::error::Error;
 use crate::sys::map::{Reservation, page_size};
 use crate::sys::pages::{self, Answer};

@@ -9,9 +9,10 @@ use precast_artifact::Strategy;
 use precast_artifact::abi::{GUARDED_RESERVATION, MASKED_OFFSET_LIMIT};
 use precast_artifact::vm::VmMemory;
 
+use super::images::Image;
 use super::keep::{Keeper, Learned};
-use super::pool;
 use super::shared::{GrowError, Shared};
+use super::space;
 use crate::error::Error;
 use crate::sys::map::{Reservation, page_size};
 use crate::types::MemoryType;
@@ -21,17 +22,6 @@ const MAX_BYTES64: u64 = 1 << 47;
 
 /// Bytes that a checked memory can grow in place beyond its initial size.
 const CHECKED_ROOM: u64 = 1 << 20;
-
-/// A run of pages of the initial content.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Image {
-    /// First byte in the memory.
-    pub(crate) guest: usize,
-    /// The bytes, in the artifact's mapping, which outlives the memory.
-    pub(crate) bytes: NonNull<[u8]>,
-    /// Where they are in the artifact's file.
-    pub(crate) offset: u64,
-}
 
 /// A linear memory.
 #[derive(Debug)]
@@ -82,7 +72,7 @@ impl MemoryEntity {
     /// # Errors
     /// As for [`MemoryEntity::new`].
     pub(super) fn of_instance(ty: MemoryType, pages: u64, guarded: bool) -> Result<Self, Error> {
-        Self::of_pages(ty, pages, guarded, pool::space)
+        Self::of_pages(ty, pages, guarded, space::take)
     }
 
     fn of_pages(
@@ -327,7 +317,7 @@ impl MemoryEntity {
             return;
         }
         if let Place::Own(reservation) = &mut self.place {
-            pool::keep_space(reservation.take());
+            space::keep(reservation.take());
         }
     }
 

@@ -88,7 +88,7 @@ impl MappedModule {
 
     /// The content of memories that is in so many places that it was put together.
     pub(crate) fn gathered(&self) -> Option<&Gathered> {
-        let gathered = self.gathered.get_or_init(|| Gathered::of(self));
+        let gathered = self.gathered.get_or_init(|| Gathered::of(&self.artifact()));
         gathered.as_ref()
     }
 

@@ -17,8 +17,6 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::interrupt::Interrupt;
-
 /// How often a thread looks for a notification before it sleeps. Threads that hand work to one
 /// another and back notify within this time, about a microsecond.
 const SPINS: u32 = 100;
@@ -94,24 +92,25 @@ pub(crate) struct Waiters(Mutex<Vec<(u64, Arc<Parker>)>>);
 
 impl Waiters {
     /// Waits at an address if `is_expected` says that the value there is the expected one, until a
-    /// notification, for at most `timeout`, or for as long as `go_on` says. The thread looks what
-    /// `go_on` says whenever `interrupt` is raised.
+    /// notification, for at most `timeout`, or for as long as `go_on` says. `register` tells others
+    /// of the thread before it looks at the value, until what it returns is dropped; whenever they
+    /// unpark the thread, it asks `go_on`.
     ///
     /// # Errors
     /// Those of `go_on`.
-    pub(crate) fn wait<E>(
+    pub(crate) fn wait<E, G>(
         &self,
         at: u64,
         is_expected: impl FnOnce() -> bool,
         timeout: Option<Duration>,
-        interrupt: Option<&Interrupt>,
+        register: impl FnOnce(&Arc<Parker>) -> G,
         go_on: impl FnMut() -> Result<(), E>,
     ) -> Result<Woken, E> {
         // A time that is too far away to be named is for ever.
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let parker = take_parker();
-        // Registered before the word is read, see `waiting`.
-        let registered = interrupt.map(|interrupt| interrupt.park(&parker));
+        // Before the interrupt word is read, see `waiting`.
+        let registered = register(&parker);
         let mut list = lock(&self.0);
         let woken = if is_expected() {
             parker.notified.store(false, Ordering::Relaxed);

@@ -20,93 +20,40 @@
 //! Parked instances hold mappings and memory. Two bounds hold for the memory, one for the thread
 //! and one for the process, and the instances that were parked first give theirs back first. When
 //! the system refuses memory or mappings to a thread, that thread drops what *all* threads have
-//! parked ([`relieve`]). So each thread's pool has a lock, for which nobody ever waits: a thread
-//! that finds its own pool locked goes on without it.
+//! parked, see [`per_thread`](super::per_thread).
 
 #![expect(
     clippy::vec_box,
     reason = "contexts point to their instance, which must not move"
 )]
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
-
-use smallvec::SmallVec;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::instance::InstanceData;
-use super::keep::Learned;
-use super::space::{MAX_SPACES, Space};
-use crate::error::Error;
-use crate::sys::map::{self, Reservation};
+use super::owner::{Limits, Owner};
+use super::per_thread::{Own, Reserve, Reserves};
+use super::space;
+use crate::sys::map::{self, Kind};
 
 /// Unit, in bytes, of a thread's share of what the process may keep resident. It is large, so that
 /// threads seldom write to the same place.
 const SHARE: usize = 1 << 20;
 
 /// The pools of all threads that have one.
-static POOLS: Mutex<Vec<Arc<Pool>>> = Mutex::new(Vec::new());
+static POOLS: Reserves<Parked> = Reserves::new();
 
 /// The shares of all threads.
 static SHARED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    static OWN: Own = Own::new();
-
-    /// Whether this thread is giving everything back, so that it keeps nothing of it.
-    static GIVES_BACK: Cell<bool> = const { Cell::new(false) };
-}
-
-/// What a thread may keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// Instances.
-    pub(crate) instances: usize,
-    /// Bytes of their memories that stay resident.
-    pub(crate) resident_per_thread: usize,
-    /// The same for all threads together.
-    pub(crate) resident_per_process: usize,
-}
-
-/// The identity of an [`InstancePre`](crate::InstancePre), which can take its parked instances over
-/// until it closes this.
-#[derive(Debug)]
-pub(crate) struct Owner {
-    limits: Limits,
-    /// What is known of the writes of instances to the memories that they own, by memory.
-    learned: Box<[Learned]>,
-    closed: AtomicBool,
-}
-
-impl Owner {
-    /// The owner of instances that have `memories` memories of their own.
-    pub(crate) fn new(limits: Limits, memories: usize) -> Self {
-        let learned = (0..memories).map(|_| Learned::new(limits.resident_per_thread));
-        Self {
-            limits,
-            learned: learned.collect(),
-            closed: AtomicBool::new(false),
-        }
-    }
-
-    /// Ends the reuse of instances. The parked ones of this thread are dropped at once.
-    pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
-        drop(with_own(Parked::take_closed));
-    }
-
-    pub(crate) fn learned(&self) -> &[Learned] {
-        &self.learned
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
-    }
+    static OWN: Own<Parked> = {
+        map::on_shortage(Kind::Instances, || POOLS.give_back());
+        POOLS.begin()
+    };
 }
 
 /// One thread's pool.
-type Pool = Mutex<Parked>;
-
 #[derive(Default)]
 struct Parked {
     /// The parked instances, the least recently parked one first.
@@ -115,8 +62,6 @@ struct Parked {
     resident: usize,
     /// Bytes that they may keep resident together; a part of [`SHARED`].
     share: usize,
-    /// Address space for new memories.
-    spaces: SmallVec<[Space; MAX_SPACES]>,
 }
 
 impl Parked {
@@ -133,15 +78,6 @@ impl Parked {
         let closed: Vec<_> = closed.collect();
         self.resident -= closed.iter().map(|i| i.kept()).sum::<usize>();
         closed
-    }
-
-    fn take_all(&mut self) -> Everything {
-        self.resident = 0;
-        self.share(0);
-        Everything {
-            instances: std::mem::take(&mut self.instances),
-            spaces: std::mem::take(&mut self.spaces),
-        }
     }
 
     /// Makes room for `bytes` more resident bytes, and returns whether there is room. Other
@@ -190,60 +126,29 @@ impl Parked {
     }
 }
 
-/// What a thread keeps.
-#[derive(Default)]
-struct Everything {
-    instances: Vec<Box<InstanceData>>,
-    spaces: SmallVec<[Space; MAX_SPACES]>,
-}
-
-impl Everything {
-    /// Drops it. Returns whether there was anything.
-    fn give_back(self) -> bool {
-        let any = !self.instances.is_empty() || !self.spaces.is_empty();
-        let before = GIVES_BACK.replace(true);
-        drop(self);
-        GIVES_BACK.set(before);
-        any
-    }
-}
-
-/// A thread's hold on its pool.
-struct Own(Arc<Pool>);
-
-impl Own {
-    fn new() -> Self {
-        map::on_shortage(relieve);
-        let pool = Arc::<Pool>::default();
-        let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.push(Arc::clone(&pool));
-        Self(pool)
-    }
-}
-
-impl Drop for Own {
+impl Drop for Parked {
     fn drop(&mut self) {
-        let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.retain(|pool| !Arc::ptr_eq(pool, &self.0));
-        drop(pools);
-        let mut parked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = parked.take_all();
-        drop(parked);
-        all.give_back();
+        self.share(0);
+    }
+}
+
+impl Reserve for Parked {
+    fn give_back(self) -> bool {
+        let any = !self.instances.is_empty();
+        space::keep_none_of(self);
+        any
     }
 }
 
 /// Works with this thread's pool, unless the thread is ending or another one is emptying the pool.
 fn with_own<R>(work: impl FnOnce(&mut Parked) -> R) -> Option<R> {
-    OWN.try_with(|own| try_with(&own.0, work)).ok().flatten()
+    OWN.try_with(|own| own.with(work)).ok().flatten()
 }
 
-fn try_with<R>(pool: &Pool, work: impl FnOnce(&mut Parked) -> R) -> Option<R> {
-    match pool.try_lock() {
-        Ok(mut parked) => Some(work(&mut parked)),
-        Err(TryLockError::Poisoned(parked)) => Some(work(&mut parked.into_inner())),
-        Err(TryLockError::WouldBlock) => None,
-    }
+/// Ends the reuse of an owner's instances. The parked ones of this thread are dropped at once.
+pub(crate) fn close(owner: &Owner) {
+    owner.close();
+    drop(with_own(Parked::take_closed));
 }
 
 /// Takes a parked instance over.
@@ -297,69 +202,8 @@ pub(crate) fn park(mut instance: Box<InstanceData>, ran: bool) {
     drop(lost);
 }
 
-/// Address space of `room` bytes, of which the first `accessible` bytes are zero and accessible;
-/// both are whole pages. It may be what a memory of this thread had before.
-///
-/// # Errors
-/// The system's.
-pub(super) fn space(room: usize, accessible: usize) -> Result<Reservation, Error> {
-    let found = with_own(|parked| {
-        let fits = |space: &Space| space.size() == (room, accessible);
-        let has_room = |space: &Space| space.size().0 == room;
-        let spaces = &parked.spaces;
-        let i = spaces.iter().position(fits);
-        i.or_else(|| spaces.iter().position(has_room))
-            .map(|i| parked.spaces.remove(i))
-    });
-    match found.flatten() {
-        Some(space) => space.with_accessible(accessible),
-        None => Reservation::with_accessible(room, accessible),
-    }
-}
-
-/// Keeps the address space of a memory that nobody uses any more, or drops it. What was kept first
-/// makes room.
-pub(super) fn keep_space(reservation: Reservation) {
-    if GIVES_BACK.get() {
-        return;
-    }
-    let Some(space) = Space::emptied(reservation) else {
-        return;
-    };
-    let keep = |parked: &mut Parked| {
-        let full = parked.spaces.len() >= MAX_SPACES;
-        let first = full.then(|| parked.spaces.remove(0));
-        parked.spaces.push(space);
-        first
-    };
-    // Without a pool, the space is dropped together with `keep`. The pool is not locked where what
-    // makes room is dropped.
-    drop(with_own(keep));
-}
-
 /// Whether an instance was made for this owner, which can take it over.
 fn is_of(instance: &InstanceData, owner: &Arc<Owner>) -> bool {
     let own = instance.owner.as_ref();
     own.is_some_and(|own| Arc::ptr_eq(own, owner))
-}
-
-/// Drops what all threads have parked. Returns whether there was anything.
-///
-/// This waits for no thread, because it can be called in the middle of anything. A thread that is
-/// using its pool at this moment keeps it.
-fn relieve() -> bool {
-    let mut any = false;
-    for i in 0.. {
-        // Nothing is allocated here, and nothing is dropped while the list is locked.
-        let Some(pool) = POOLS
-            .try_lock()
-            .ok()
-            .and_then(|pools| pools.get(i).cloned())
-        else {
-            break;
-        };
-        let all = try_with(&pool, Parked::take_all).unwrap_or_default();
-        any |= all.give_back();
-    }
-    any
 }

@@ -17,28 +17,107 @@
 //! To map a file of the memory's length over all of the address space, so that there is no access
 //! behind its end, takes 6.7, and every page that is written first becomes one of the file.
 
+use std::cell::Cell;
+
+use smallvec::SmallVec;
+
+use super::per_thread::{Own, Reserve, Reserves};
 use crate::error::Error;
-use crate::sys::map::Reservation;
+use crate::sys::map::{self, Kind, Reservation};
 
 /// Maximum number of memories for which a thread keeps address space.
-pub(super) const MAX_SPACES: usize = 2;
+const MAX_SPACES: usize = 2;
 
 /// Maximum number of bytes that were accessible in address space that is kept.
 const MAX_BYTES: usize = 64 << 20;
 
+/// What all threads keep.
+static SPACES: Reserves<Spaces> = Reserves::new();
+
+thread_local! {
+    static OWN: Own<Spaces> = {
+        map::on_shortage(Kind::AddressSpace, || SPACES.give_back());
+        SPACES.begin()
+    };
+
+    /// Whether this thread is giving everything back, so that it keeps nothing of it.
+    static GIVES_BACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The address space that a thread keeps.
+#[derive(Default)]
+struct Spaces(SmallVec<[Space; MAX_SPACES]>);
+
+impl Reserve for Spaces {
+    fn give_back(self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
+/// Works with what this thread keeps, unless the thread is ending or another one is emptying it.
+fn with_own<R>(work: impl FnOnce(&mut Spaces) -> R) -> Option<R> {
+    OWN.try_with(|own| own.with(work)).ok().flatten()
+}
+
+/// Drops a value. The thread keeps none of the address space that its memories had.
+pub(super) fn keep_none_of<V>(value: V) {
+    let before = GIVES_BACK.replace(true);
+    drop(value);
+    GIVES_BACK.set(before);
+}
+
+/// Address space of `room` bytes, of which the first `accessible` bytes are zero and accessible;
+/// both are whole pages. It may be what a memory of this thread had before.
+///
+/// # Errors
+/// The system's.
+pub(super) fn take(room: usize, accessible: usize) -> Result<Reservation, Error> {
+    let found = with_own(|Spaces(spaces)| {
+        let fits = |space: &Space| space.size() == (room, accessible);
+        let has_room = |space: &Space| space.size().0 == room;
+        let i = spaces.iter().position(fits);
+        i.or_else(|| spaces.iter().position(has_room))
+            .map(|i| spaces.remove(i))
+    });
+    match found.flatten() {
+        Some(space) => space.with_accessible(accessible),
+        None => Reservation::with_accessible(room, accessible),
+    }
+}
+
+/// Keeps the address space of a memory that nobody uses any more, or drops it. What was kept first
+/// makes room.
+pub(super) fn keep(reservation: Reservation) {
+    if GIVES_BACK.get() {
+        return;
+    }
+    let Some(space) = Space::emptied(reservation) else {
+        return;
+    };
+    let keep = |Spaces(spaces): &mut Spaces| {
+        let full = spaces.len() >= MAX_SPACES;
+        let first = full.then(|| spaces.remove(0));
+        spaces.push(space);
+        first
+    };
+    // Without a reserve, the space is dropped together with `keep`. The reserve is not locked where
+    // what makes room is dropped.
+    drop(with_own(keep));
+}
+
 /// Address space of which the first bytes are accessible, and zero.
 #[derive(Debug)]
-pub(super) struct Space(Reservation);
+struct Space(Reservation);
 
 impl Space {
     /// Empties the address space of a memory that nobody uses any more. `None` if it is too large,
     /// or if the system refuses.
-    pub(super) fn emptied(mut reservation: Reservation) -> Option<Self> {
+    fn emptied(mut reservation: Reservation) -> Option<Self> {
         (reservation.reach() <= MAX_BYTES && reservation.clear()).then_some(Self(reservation))
     }
 
     /// The bytes of address space, and how many of them are accessible.
-    pub(super) fn size(&self) -> (usize, usize) {
+    fn size(&self) -> (usize, usize) {
         (self.0.len(), self.0.reach())
     }
 
@@ -46,7 +125,7 @@ impl Space {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn with_accessible(mut self, accessible: usize) -> Result<Reservation, Error> {
+    fn with_accessible(mut self, accessible: usize) -> Result<Reservation, Error> {
         self.0.open_cleared(accessible)?;
         Ok(self.0)
     }

@@ -31,9 +31,9 @@ use super::listeners::Listeners;
 use super::memory::MemoryEntity;
 use super::module::MappedModule;
 use super::pool;
-use super::quota::Usage;
 use super::store_id::StoreId;
 use super::table::TableEntity;
+use super::usage::Usage;
 use crate::backtrace::MemoryFault;
 use crate::limits::{ResourceLimiter, StoreLimits};
 

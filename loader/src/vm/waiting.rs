@@ -17,7 +17,6 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::interrupt::Interrupt;
 use super::parking::Parker;
 
 /// The number of threads that wait.
@@ -57,14 +56,16 @@ fn waiting() -> MutexGuard<'static, Vec<(usize, Bell)>> {
 /// A thread that sleeps on a parker looks itself what has happened. For the others, their event
 /// says that the code is to end. Whether that is so is asked under the lock: the thread that runs
 /// the code has decided it before it registered itself.
-pub(super) fn wake(interrupt: &Interrupt) {
+///
+/// `store` is the address of the word.
+pub(super) fn wake(store: usize, ends: impl FnOnce() -> bool) {
     fence(Ordering::SeqCst);
     if COUNT.load(Ordering::SeqCst) == 0 {
         return;
     }
     let all = waiting();
-    let (address, ends) = (address(interrupt), interrupt.ends());
-    for (_, bell) in all.iter().filter(|(of, _)| *of == address) {
+    let ends = ends();
+    for (_, bell) in all.iter().filter(|(of, _)| *of == store) {
         match bell {
             Bell::Event(event) if ends => event.signal(),
             Bell::Event(_) => {}
@@ -76,11 +77,10 @@ pub(super) fn wake(interrupt: &Interrupt) {
 /// Forgets what waits in a store that is dropped: the future of a call that was suspended while it
 /// waited at an address of a shared memory was leaked, and nothing wakes that call.
 #[cfg(feature = "async")]
-pub(super) fn abandon(interrupt: &Interrupt) {
+pub(super) fn abandon(store: usize) {
     let mut all = waiting();
-    let address = address(interrupt);
     all.retain(|(of, bell)| match bell {
-        Bell::Parker(parker) if *of == address => {
+        Bell::Parker(parker) if *of == store => {
             parker.abandon();
             COUNT.fetch_sub(1, Ordering::SeqCst);
             false
@@ -88,11 +88,6 @@ pub(super) fn abandon(interrupt: &Interrupt) {
         // A thread of the host, which takes its event out itself.
         Bell::Parker(_) | Bell::Event(_) => true,
     });
-}
-
-/// What the list knows a store by.
-fn address(interrupt: &Interrupt) -> usize {
-    std::ptr::from_ref(interrupt.word()) as usize
 }
 
 /// An event. Its descriptor can be read after it was signalled.
@@ -132,30 +127,29 @@ impl Event {
 
 /// The entry of a thread in the list of those that wait, until this is dropped.
 pub(super) struct Registered {
-    address: usize,
+    store: usize,
     id: *const (),
 }
 
 impl Registered {
-    fn new(interrupt: &Interrupt, bell: Bell) -> Self {
-        let (address, id) = (address(interrupt), bell.id());
-        waiting().push((address, bell));
+    fn new(store: usize, bell: Bell) -> Self {
+        let id = bell.id();
+        waiting().push((store, bell));
         COUNT.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        Self { address, id }
+        Self { store, id }
     }
 
     /// Registers a thread that looks at the word after this, and each time before it sleeps.
-    pub(super) fn parker(interrupt: &Interrupt, parker: &Arc<Parker>) -> Self {
-        Self::new(interrupt, Bell::Parker(Arc::clone(parker)))
+    pub(super) fn parker(store: usize, parker: &Arc<Parker>) -> Self {
+        Self::new(store, Bell::Parker(Arc::clone(parker)))
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
         let mut all = waiting();
-        let this =
-            |(address, bell): &(usize, Bell)| *address == self.address && bell.id() == self.id;
+        let this = |(store, bell): &(usize, Bell)| *store == self.store && bell.id() == self.id;
         if let Some(i) = all.iter().position(this) {
             all.swap_remove(i);
         }
@@ -172,18 +166,19 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// Registers that this thread is going to wait in a store.
+    /// Registers that this thread is going to wait in a store. `ends` says whether its code is to
+    /// end already.
     ///
     /// # Errors
     /// The error of the system, if it has no descriptor.
-    pub(super) fn new(interrupt: &Interrupt) -> io::Result<Self> {
+    pub(super) fn new(store: usize, ends: impl FnOnce() -> bool) -> io::Result<Self> {
         let event = match EVENT.try_with(Cell::take).ok().flatten() {
             Some(event) => event,
             None => Arc::new(Event::new()?),
         };
         let bell = Bell::Event(Arc::clone(&event));
-        let registered = Some(Registered::new(interrupt, bell));
-        if interrupt.ends() {
+        let registered = Some(Registered::new(store, bell));
+        if ends() {
             event.signal();
         }
         Ok(Self { registered, event })

@@ -55,7 +55,13 @@ unsafe fn wait(
     // holds nothing meanwhile that belongs to a thread.
     let go_on = || unsafe { deadline::go_on(core) };
     let waiters = &shared.waiters;
-    let woken = waiters.wait(at, is_expected, timeout, Some(&interrupt), go_on)?;
+    let woken = waiters.wait(
+        at,
+        is_expected,
+        timeout,
+        |parker| interrupt.park(parker),
+        go_on,
+    )?;
     if interrupt.ends() {
         return Err(TrapCode::Interrupt.into());
     }
