@@ -1,5 +1,8 @@
 //! A runner without a program: see the library.
 
+#[cfg(panic = "abort")]
+mod no_backtrace;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 root=$(cd ../../.. && pwd)
 precast=${PRECAST:-$root/target/release/precast}
-runner=${RUNNER:-$root/target/x86_64-unknown-linux-gnu/runner/precast-runner}
+runner=${RUNNER:-$root/target/x86_64-unknown-linux-musl/runner/precast-runner}
 rounds=501
 if [ "${1:-}" = --rounds ]; then rounds=${2:?--rounds needs a number}; fi
 
