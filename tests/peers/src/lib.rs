@@ -74,6 +74,21 @@ pub fn machine() -> String {
     format!("{cores} cores, {model}, load {load}")
 }
 
+/// The pages that belong only to this process, in KiB.
+///
+/// # Errors
+/// The system does not say.
+pub fn private_kib() -> Result<u64> {
+    let mut sum = 0;
+    for line in std::fs::read_to_string("/proc/self/smaps_rollup")?.lines() {
+        if line.starts_with("Private_") {
+            let number = line.split_whitespace().nth(1).unwrap_or_default();
+            sum += number.parse::<u64>()?;
+        }
+    }
+    Ok(sum)
+}
+
 /// Keeps this thread on one of the processors that it may use. Otherwise two threads might share a
 /// processor while another program has the other one, and look as if they hindered each other. A
 /// failure is ignored, because the rate shows it.

@@ -88,6 +88,12 @@ pub fn memories() -> Vec<(Subject, usize)> {
     [1, 8, 64].map(of_mib).into()
 }
 
+/// A module with 8 MiB of memory, whose `f` writes to `n` pages in a row. `n` is one of the sizes in
+/// [`sweeps`].
+pub fn written_pages(n: usize) -> Subject {
+    writes(n)
+}
+
 /// Modules in which one dimension grows: the name of the dimension, and a module for each of three
 /// sizes.
 pub fn sweeps() -> Vec<(&'static str, Vec<Subject>)> {

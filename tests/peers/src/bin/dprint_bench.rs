@@ -19,14 +19,18 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use precast_peers::Result;
 use precast_peers::dprint::{Case, Formatter, Linked, Plugin, Runtime, cases, no_others};
 use precast_peers::peers::{Precast, Wasmtime, settings};
 use precast_peers::subjects::Subject;
 use precast_peers::table::{Row, Table};
+use precast_peers::{Result, private_kib};
 
 const PRECAST: usize = 0;
 const WASMTIME: usize = 1;
+
+/// A sample is of several requests, as a server has them. After the other runtimes' turns, the first
+/// one finds nothing of its own in the processor's caches.
+const SAMPLE: Duration = Duration::from_millis(5);
 
 /// The first argument of a process whose memory is measured.
 const CHILD: &str = "memory-of";
@@ -214,19 +218,18 @@ fn measure(
         row = row.with(WASMTIME, side.setting, |n| side.starts(n));
     }
     table.measure(row)?;
-    let mut row =
-        Row::new(format!("request, pooled, {name}")).with(PRECAST, "", |n| pooled.requests(n));
+    let request = |how: &str| Row::new(format!("request, {how}, {name}")).floor(SAMPLE);
+    let mut row = request("pooled").with(PRECAST, "", |n| pooled.requests(n));
     for side in pools {
         row = row.with(WASMTIME, side.setting, |n| side.requests(n));
     }
     table.measure(row)?;
-    let mut row =
-        Row::new(format!("request, fresh, {name}")).with(PRECAST, "", |n| fresh.requests(n));
+    let mut row = request("fresh").with(PRECAST, "", |n| fresh.requests(n));
     for side in on_demand {
         row = row.with(WASMTIME, side.setting, |n| side.requests(n));
     }
     table.measure(row)?;
-    let mut row = Row::new(format!("request, warm, {name}")).with(PRECAST, "", |n| pooled.warm(n));
+    let mut row = request("warm").with(PRECAST, "", |n| pooled.warm(n));
     for side in &theirs[..2] {
         row = row.with(WASMTIME, side.setting, |n| side.warm(n));
     }
@@ -272,16 +275,4 @@ fn memory_of(side: &str, name: &str) -> Result<()> {
     }
     let setting = settings().into_iter().find(|known| known.name == side);
     print(&Wasmtime::new(setting.ok_or("no such setting")?)?, case)
-}
-
-/// The pages that belong only to this process, in KiB.
-fn private_kib() -> Result<u64> {
-    let mut sum = 0;
-    for line in std::fs::read_to_string("/proc/self/smaps_rollup")?.lines() {
-        if line.starts_with("Private_") {
-            let number = line.split_whitespace().nth(1).unwrap_or_default();
-            sum += number.parse::<u64>()?;
-        }
-    }
-    Ok(sum)
 }

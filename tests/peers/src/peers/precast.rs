@@ -16,6 +16,21 @@ impl Precast {
         Self(Engine::default())
     }
 
+    /// An engine whose threads keep up to `instances`, with up to `resident` bytes of memory or the
+    /// default.
+    ///
+    /// # Errors
+    /// Those of precast.
+    pub fn keeping(instances: usize, resident: Option<usize>) -> Result<Self> {
+        let mut config = Config::new();
+        config.pool_per_thread(instances);
+        if let Some(bytes) = resident {
+            config.pool_resident_per_thread(bytes);
+            config.pool_resident_per_process(bytes);
+        }
+        Ok(Self(Engine::new(&config)?))
+    }
+
     /// An engine that keeps no instances.
     pub fn fresh() -> Self {
         let config = Config::new().pool_per_thread(0).clone();

@@ -37,6 +37,14 @@ pub struct Setting {
     slots: u32,
 }
 
+impl Setting {
+    /// The same with room for as many instances.
+    #[must_use]
+    pub fn with_slots(self, slots: u32) -> Self {
+        Self { slots, ..self }
+    }
+}
+
 /// The settings, first the one without a pool.
 pub fn settings() -> Vec<Setting> {
     let on_demand = Setting {
