@@ -8,7 +8,7 @@ use crate::store::AsContext;
 use crate::table::Table;
 use crate::tag::Tag;
 use crate::types::ExternType;
-use crate::vm::instance::{Item, RawImport};
+use crate::vm::item::{Item, RawImport};
 use crate::vm::store::StoreCore;
 
 /// An item of an instance or of the host.

@@ -67,7 +67,7 @@ impl Func {
     }
 
     pub(crate) fn from_host(core: &mut StoreCore, host: Arc<HostFunc>) -> Self {
-        let mut func = StoreFunc::new(core, host);
+        let mut func = StoreFunc::new(core.this.cast(), core.modules(), host);
         let this = Self::from_ref(core, NonNull::from(&mut func.func_ref));
         core.made_mut().funcs.push(func);
         this

@@ -13,8 +13,9 @@ use crate::interface::ModuleExport;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreInner};
 use crate::types::FuncType;
 use crate::val::Val;
-use crate::vm::host::{Body, HostFunc, Shims, array_shim};
+use crate::vm::host::{Body, HostFunc, Shims};
 use crate::vm::instance::InstanceData;
+use crate::vm::shims::array_shim;
 use crate::vm::store::StoreCore;
 
 /// The caller of a host function: its store, and the exports of the calling instance.

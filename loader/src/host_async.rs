@@ -21,7 +21,8 @@ use crate::typed::{WasmParams, WasmResults};
 use crate::types::FuncType;
 use crate::val::Val;
 use crate::vm::fiber::{HostFuture, suspendable, wait_and_drop};
-use crate::vm::host::{Body, HostFunc, Shims, array_shim};
+use crate::vm::host::{Body, HostFunc, Shims};
+use crate::vm::shims::array_shim;
 use crate::vm::store::StoreCore;
 
 /// Parameters of an asynchronous host function: a tuple of up to 16 [`WasmTy`](crate::WasmTy)

@@ -9,7 +9,7 @@ use crate::externs::Extern;
 use crate::func::Func;
 use crate::types::{ExternType, FuncType, MemoryType, TableType, is_subtype};
 use crate::vm::host::HostFunc;
-use crate::vm::instance::RawImport;
+use crate::vm::item::RawImport;
 use crate::vm::item_types::{extern_type, type_id};
 use crate::vm::module::MappedModule;
 use crate::vm::store::StoreCore;

@@ -11,6 +11,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use precast_artifact::vm::{ValRaw, VmFuncRef};
+use precast_artifact::{Artifact, Strategy};
 
 use crate::error::Error;
 use crate::externs::{Export, Extern};
@@ -29,9 +30,10 @@ use crate::table::Table;
 use crate::tag::Tag;
 use crate::typed::{WasmParams, WasmResults};
 use crate::vm::activation::is_active_anywhere;
-use crate::vm::instance::InstanceData;
+use crate::vm::instance::{Closed, InstanceData};
 use crate::vm::pool;
 use crate::vm::quota;
+use crate::vm::signal;
 use crate::vm::state::State;
 use crate::vm::store::StoreCore;
 use crate::vm::usage::Demand;
@@ -101,8 +103,9 @@ impl Instance {
             let artifact = module.code.artifact();
             let demand = Demand::of(&artifact, None);
             quota::for_instance(core, &demand, &artifact, None)?;
+            Self::prepare(&artifact);
             let mut raw = imports.iter().map(|import| import.to_raw(&*core));
-            let instance = InstanceData::new(&*core, &module.code, &mut raw, None, None)?;
+            let instance = InstanceData::new(core.cast(), &module.code, &mut raw, None, None)?;
             Self::begin(core, instance, &demand)
         }
     }
@@ -127,16 +130,24 @@ impl Instance {
             quota::for_instance(core, &pre.demand, &artifact, state.map(|state| &**state))?;
             let instance = match pre.owner.as_ref().and_then(pool::take) {
                 Some(mut instance) => {
-                    instance.enter_store(&*core);
+                    instance.enter_store(core.cast());
                     instance
                 }
                 None => {
+                    Self::prepare(&artifact);
                     let mut raw = pre.imports.iter().map(|import| import.to_raw(&*core));
                     let owner = pre.owner.as_ref();
-                    InstanceData::new(&*core, &pre.module.code, &mut raw, owner, state)?
+                    InstanceData::new(core.cast(), &pre.module.code, &mut raw, owner, state)?
                 }
             };
             Self::begin(core, instance, &pre.demand)
+        }
+    }
+
+    /// Prepares the process for the traps of an instance.
+    fn prepare(artifact: &Artifact<'_>) {
+        if artifact.strategy() == Strategy::Guarded {
+            signal::install();
         }
     }
 
@@ -412,7 +423,7 @@ unsafe fn check_idle(
     instance: &InstanceData,
     action: &'static str,
 ) -> Result<(), Error> {
-    if let Some(exit_code) = instance.closed {
+    if let Some(Closed { exit_code, .. }) = instance.closed {
         return Err(Error::module_closed(exit_code));
     }
     if instance.memories.iter().any(|m| m.shared().is_some()) {

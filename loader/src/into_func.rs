@@ -16,7 +16,8 @@ use crate::host::Caller;
 use crate::typed::{WasmParams, WasmResults, WasmTy, for_each_arity, read_value};
 use crate::types::FuncType;
 use crate::vm::externrefs::Point;
-use crate::vm::host::{Body, HostFunc, Shims, array_shim, finish};
+use crate::vm::host::{Body, HostFunc, Shims};
+use crate::vm::shims::{array_shim, finish};
 use crate::vm::store::StoreCore;
 
 /// A closure that can be a host function: `Fn(A, B, …) -> R` or `Fn(Caller<'_, T>, A, B, …) -> R`

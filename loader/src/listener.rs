@@ -7,6 +7,7 @@ use crate::store::Store;
 use crate::types::ValType;
 use crate::val::Val;
 use crate::vm::listeners::{Active, Listen, Listeners, RawValues};
+use crate::vm::store::StoreCore;
 
 /// Is told when functions of modules begin and end, see [`Store::set_function_listener`].
 ///
@@ -192,6 +193,8 @@ impl Drop for Told<'_> {
 /// # Safety
 /// The values are those of the function, and of its store.
 unsafe fn read(values: &mut Vec<Val>, raw: &RawValues<'_>, results: bool) {
+    // SAFETY: the store lives as long as `raw`, and nobody changes it meanwhile.
+    let core = unsafe { &*raw.store.cast::<StoreCore>() };
     let artifact = raw.module.artifact();
     let signature = artifact.function_signature(raw.function).ok();
     let Some(signature) = signature.and_then(|index| artifact.signature(index)) else {
@@ -200,7 +203,7 @@ unsafe fn read(values: &mut Vec<Val>, raw: &RawValues<'_>, results: bool) {
     let value = |(i, ty)| {
         let ty = ValType::of_artifact(ty, raw.module.types());
         // SAFETY: by this function's contract.
-        unsafe { Val::from_raw(ty, *raw.values.add(i), raw.core) }
+        unsafe { Val::from_raw(ty, *raw.values.add(i), core) }
     };
     match results {
         true => values.extend(signature.results().enumerate().map(value)),

@@ -12,6 +12,7 @@ use crate::deadline::UpdateDeadline;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::limits::{ResourceLimiter, StoreLimits};
+use crate::vm::builtins::BUILTINS;
 use crate::vm::store::StoreCore;
 
 /// A store: instances, and data of the host's own type `T` that host functions can reach.
@@ -74,7 +75,7 @@ unsafe impl<T: Sync> Sync for Store<T> {}
 impl<T: 'static> Store<T> {
     /// A store without instances.
     pub fn new(engine: &Engine, data: T) -> Self {
-        let core = StoreCore::new(engine.config().stack_bytes(), engine.epochs());
+        let core = StoreCore::new(engine.config().stack_bytes(), engine.epochs(), &BUILTINS.0);
         let inner = StoreInner {
             core,
             data,

@@ -89,7 +89,7 @@ fn is_stopped_half_way(
 ) {
     let started = Instant::now();
     call(this, name, params).unwrap();
-    let whole = started.elapsed();
+    let mut whole = started.elapsed();
     assert_eq!(done(this), all, "{name}");
     for attempt in 0..200 {
         let handle = this.0.interrupt_handle();
@@ -97,12 +97,18 @@ fn is_stopped_half_way(
             thread::sleep(whole * (attempt % 10) / 10);
             handle.interrupt();
         });
+        let started = Instant::now();
         let result = call(this, name, params);
+        let took = started.elapsed();
         asks.join().unwrap();
         this.0.interrupt_handle().clear();
         let done = done(this);
         match result {
-            Ok(_) => assert_eq!(done, all, "{name}"),
+            Ok(_) => {
+                assert_eq!(done, all, "{name}");
+                // The first call may have been slow, on a machine that does much else.
+                whole = whole.min(took);
+            }
             Err(code) => {
                 assert_eq!(code, Trap::Interrupt, "{name}");
                 if 0 < done && done < all {

@@ -14,10 +14,12 @@ use std::cell::Cell;
 
 use precast_artifact::TrapCode;
 
-use super::ending::{Ending, RawFrames};
+use super::edges::SavedActivation;
+use super::ending::Ending;
 use super::externrefs::Point;
 #[cfg(feature = "async")]
-use super::fiber::{Fiber, SUSPENDED};
+use super::fibers::SUSPENDED;
+use super::frames::{Around, RawFrames};
 use super::module::MappedModule;
 use super::store::StoreCore;
 use crate::arch;
@@ -50,13 +52,14 @@ pub(crate) unsafe fn enter<R>(core: *mut StoreCore, call: impl FnOnce() -> R) ->
             return enter_outermost(core, call);
         }
         let limit = nested_limit(core)?;
-        let saved = SavedActivation::save(core);
+        let saved = SavedActivation::save(&raw const (*core).vm, (*core).outer);
         (*core).outer = &raw const saved;
         (*core).vm.stack_limit = limit;
         let outer = CURRENT.replace(core);
         let result = call();
         CURRENT.set(outer);
-        saved.restore(core);
+        saved.restore(&raw mut (*core).vm);
+        (*core).outer = saved.outer;
         finish(core, result)
     }
 }
@@ -193,144 +196,6 @@ unsafe fn finish<R>(core: *mut StoreCore, result: R) -> Result<R, Error> {
     }
 }
 
-/// The fields of a store that an inner activation overwrites.
-pub(crate) struct SavedActivation {
-    stack_limit: usize,
-    entry_fp: usize,
-    entry_sp: usize,
-    entry_handler: usize,
-    exit_fp: usize,
-    exit_sp: usize,
-    /// The activation around this one, or null.
-    outer: *const SavedActivation,
-}
-
-impl SavedActivation {
-    /// The fields of a store whose code is not active.
-    #[cfg(feature = "async")]
-    pub(crate) const IDLE: Self = Self {
-        stack_limit: usize::MAX,
-        entry_fp: 0,
-        entry_sp: 0,
-        entry_handler: 0,
-        exit_fp: 0,
-        exit_sp: 0,
-        outer: std::ptr::null(),
-    };
-
-    /// Exchanges the fields with those of a store.
-    ///
-    /// # Safety
-    /// `core` is valid.
-    #[cfg(feature = "async")]
-    pub(crate) unsafe fn exchange(&mut self, core: *mut StoreCore) {
-        // SAFETY: by this function's contract.
-        unsafe {
-            let other = Self::save(core);
-            self.restore(core);
-            *self = other;
-        }
-    }
-
-    /// Whether these are the fields of a store whose code is active.
-    #[cfg(feature = "async")]
-    pub(crate) fn is_active(&self) -> bool {
-        self.entry_sp != 0
-    }
-
-    /// # Safety
-    /// `core` is valid.
-    unsafe fn save(core: *const StoreCore) -> Self {
-        // SAFETY: by this function's contract.
-        unsafe {
-            let vm = &raw const (*core).vm;
-            Self {
-                outer: (*core).outer,
-                stack_limit: (*vm).stack_limit,
-                entry_fp: (*vm).entry_fp,
-                entry_sp: (*vm).entry_sp,
-                entry_handler: (*vm).entry_handler,
-                exit_fp: (*vm).exit_fp,
-                exit_sp: (*vm).exit_sp,
-            }
-        }
-    }
-
-    /// Where the innermost frame of the activation goes on, its frame pointer, and that of the
-    /// entry.
-    ///
-    /// # Safety
-    /// The activation is not over.
-    pub(crate) unsafe fn frames(&self) -> (usize, usize, usize) {
-        // SAFETY: the code called out through an exit or a thunk, which noted where the return
-        // address is.
-        let pc = unsafe { *(self.exit_sp as *const usize) };
-        (pc, self.exit_fp, self.entry_fp)
-    }
-
-    /// # Safety
-    /// `core` is valid.
-    unsafe fn restore(&self, core: *mut StoreCore) {
-        // SAFETY: by this function's contract.
-        unsafe {
-            (*core).outer = self.outer;
-            let vm = &raw mut (*core).vm;
-            (*vm).stack_limit = self.stack_limit;
-            (*vm).entry_fp = self.entry_fp;
-            (*vm).entry_sp = self.entry_sp;
-            (*vm).entry_handler = self.entry_handler;
-            (*vm).exit_fp = self.exit_fp;
-            (*vm).exit_sp = self.exit_sp;
-        }
-    }
-}
-
-/// The activations of a store around the innermost one, from the inside out: those on its stack,
-/// then those on the stacks that run the fibers which are running.
-pub(crate) struct Around {
-    /// The next one on the same stack, or null.
-    next: *const SavedActivation,
-    /// The fiber whose stack that is, or null.
-    #[cfg(feature = "async")]
-    fiber: *const Fiber,
-}
-
-impl Around {
-    /// # Safety
-    /// `core` is valid, and no activation begins or ends while this is used.
-    pub(crate) unsafe fn of(core: *const StoreCore) -> Self {
-        // SAFETY: by this function's contract.
-        unsafe {
-            Self {
-                next: (*core).outer,
-                #[cfg(feature = "async")]
-                fiber: (*core).fibers.running(),
-            }
-        }
-    }
-}
-
-impl Iterator for Around {
-    type Item = *const SavedActivation;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        // SAFETY: by the contract of `of`: what an activation has saved is on the stack for as long
-        // as it lasts, and so is a fiber that is running.
-        unsafe {
-            #[cfg(feature = "async")]
-            while self.next.is_null()
-                && let Some(fiber) = self.fiber.as_ref()
-            {
-                self.next = fiber.active_elsewhere();
-                self.fiber = fiber.around();
-            }
-            let found = self.next.as_ref()?;
-            self.next = found.outer;
-            Some(found)
-        }
-    }
-}
-
 #[cold]
 #[inline(never)]
 unsafe fn ended(core: *mut StoreCore) -> Error {
@@ -378,7 +243,7 @@ fn resolve(frames: &RawFrames, core: &StoreCore) -> WasmBacktrace {
 pub(crate) unsafe fn capture(core: &StoreCore) -> WasmBacktrace {
     // SAFETY: by this function's contract, the stored edges are those of the innermost activation.
     unsafe {
-        let (mut frames, around) = (RawFrames::EMPTY, Around::of(core));
+        let (mut frames, around) = (RawFrames::EMPTY, around(core));
         let is_here = is_active(core);
         // The edges of a suspended call are those that its fiber keeps.
         #[cfg(feature = "async")]
@@ -462,5 +327,72 @@ pub(crate) unsafe fn raise(core: *mut StoreCore, ending: Ending) -> ! {
         let pc = *((*vm).exit_sp as *const usize);
         (*core).record(ending, pc, fp, false);
         arch::resume((*vm).entry_handler, (*vm).entry_sp, (*vm).entry_fp)
+    }
+}
+
+impl StoreCore {
+    /// Records why and where an activation ends. Allocates nothing.
+    ///
+    /// # Safety
+    /// As for [`RawFrames::walk`].
+    pub(crate) unsafe fn record(&mut self, ending: Ending, pc: usize, fp: usize, exact: bool) {
+        // The frames of an exception are known from where it was thrown, if no other was since
+        // then.
+        let is_known = self.knows_frames_of(&ending);
+        let entry = self.vm.entry_fp;
+        self.ending = Some(ending);
+        if let Some(listeners) = self.listeners() {
+            listeners.note_end(entry);
+        }
+        self.vm.trapped = 1;
+        if is_known {
+            return;
+        }
+        // SAFETY: by this function's contract.
+        unsafe {
+            let around = around(self);
+            self.frames.walk(pc, fp, entry, exact, around);
+        }
+    }
+
+    /// [`StoreCore::record`] for the signal handler.
+    ///
+    /// # Safety
+    /// `pc` and `fp` are those of wasm code of this store that was interrupted.
+    pub(crate) unsafe fn record_trap(&mut self, trap: Ending, pc: usize, fp: usize) {
+        // SAFETY: by this function's contract.
+        unsafe { self.record(trap, pc, fp, true) };
+    }
+    /// Whether an activation ends with the exception whose frames were recorded.
+    fn knows_frames_of(&self, ending: &Ending) -> bool {
+        let Ending::Error(Error::Exception { exception, .. }) = ending else {
+            return false;
+        };
+        let exception = exception.exception();
+        // SAFETY: the store that ends has its exceptions to itself.
+        exception.store == self.id.number()
+            && unsafe { (*exception.vm()).reference } == self.frames.exnref
+    }
+
+    /// Ends what was active in the activation that has just ended. The listener may panic.
+    fn abort_ended(&mut self, error: Option<&Error>) {
+        if let Some(listeners) = self.listeners() {
+            listeners.abort_ended(error);
+        }
+    }
+}
+
+/// The activations of a store around the innermost one.
+///
+/// # Safety
+/// `core` is valid, and no activation begins or ends while the result is used.
+pub(super) unsafe fn around(core: *const StoreCore) -> Around {
+    // SAFETY: by this function's contract.
+    unsafe {
+        Around::new(
+            (*core).outer,
+            #[cfg(feature = "async")]
+            (*core).fibers.running(),
+        )
     }
 }

@@ -6,6 +6,8 @@
 //! [`HOST_RESERVE`]: crate::sys::stack::HOST_RESERVE
 
 mod atomics;
+mod caller;
+mod listening;
 mod ranges;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,14 +19,13 @@ use super::activation::raise;
 use super::deadline;
 use super::ending::Ending;
 use super::exception;
-use super::instance::InstanceData;
-use super::listeners;
 use super::quota::{self, Denied};
 use super::store::StoreCore;
 use crate::error::Error;
 use crate::types;
 
 pub(crate) use atomics::place as atomic_place;
+use caller::{or_raise, parts};
 
 /// The table of routines, to which the context of each store has a pointer.
 pub(crate) static BUILTINS: Builtins = Builtins(VmBuiltins({
@@ -49,8 +50,8 @@ pub(crate) static BUILTINS: Builtins = Builtins(VmBuiltins({
     table[Builtin::MemoryNotify.position()] = atomics::memory_notify as *const ();
     table[Builtin::Interrupted.position()] = deadline::interrupted as *const ();
     table[Builtin::IsSubtype.position()] = is_subtype as *const ();
-    table[Builtin::FunctionBefore.position()] = listeners::function_before as *const ();
-    table[Builtin::FunctionAfter.position()] = listeners::function_after as *const ();
+    table[Builtin::FunctionBefore.position()] = listening::function_before as *const ();
+    table[Builtin::FunctionAfter.position()] = listening::function_after as *const ();
     table
 }));
 
@@ -59,28 +60,6 @@ pub(crate) struct Builtins(pub(crate) VmBuiltins);
 
 // SAFETY: addresses of code, which nobody changes.
 unsafe impl Sync for Builtins {}
-
-/// The instance and the store of a VM context.
-///
-/// # Safety
-/// `vmctx` is the context of a live instance whose code is calling; the references end before it
-/// goes on.
-unsafe fn parts<'a>(vmctx: *mut VmContextHeader) -> (&'a mut InstanceData, &'a mut StoreCore) {
-    // SAFETY: by this function's contract; the store is not part of the instance.
-    unsafe { (&mut *(*vmctx).instance.cast(), &mut *(*vmctx).store.cast()) }
-}
-
-/// Returns the value, or ends the activation.
-///
-/// # Safety
-/// As for [`raise`].
-unsafe fn or_raise<T, E: Into<Ending>>(core: &mut StoreCore, result: Result<T, E>) -> T {
-    match result {
-        Ok(value) => value,
-        // SAFETY: by this function's contract.
-        Err(ending) => unsafe { raise(core.this, ending.into()) },
-    }
-}
 
 unsafe extern "C" fn memory_grow(vmctx: *mut VmContextHeader, memory: u32, delta: u64) -> u64 {
     // SAFETY: called by machine code with its own context and one of its memories.

@@ -1,4 +1,6 @@
-//! Closing an instance in a store that goes on.
+//! The end of a store, and closing an instance in a store that goes on.
+//!
+//! When a store is dropped, its instances are parked for the next store of the thread.
 //!
 //! Tables and import slots of the store may lead to functions of the instance, and machine code may
 //! hold its context, or base and length of its memories. So every part of it lives until the store
@@ -17,10 +19,21 @@ use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef};
 
 use super::activation::raise;
 use super::ending::Ending;
-use super::instance::InstanceData;
+use super::instance::{Closed, InstanceData};
+use super::pool;
 use super::store::StoreCore;
 use crate::arch::closed_entry;
 use crate::error::Error;
+
+impl Drop for StoreCore {
+    fn drop(&mut self) {
+        self.forget_interrupts();
+        let ran = self.ran();
+        for instance in self.instances.drain(..) {
+            pool::park(instance, ran);
+        }
+    }
+}
 
 impl StoreCore {
     /// Closes an instance of this store. The exit code of the first call counts.
@@ -38,7 +51,10 @@ impl StoreCore {
             if instance.closed.is_some() {
                 return;
             }
-            instance.closed = Some(exit_code);
+            instance.closed = Some(Closed {
+                exit_code,
+                entry: closed as *const u8,
+            });
             for memory in &mut instance.memories {
                 self.usage.release(memory.release());
             }
@@ -81,15 +97,6 @@ impl InstanceData {
             }
         }
     }
-
-    /// Notes in the instance of `ctx` that others import its functions.
-    ///
-    /// # Safety
-    /// `ctx` is the context of an instance of a store, and no reference to the instance is held.
-    pub(super) unsafe fn note_importer(ctx: *mut VmContextHeader) {
-        // SAFETY: by this function's contract.
-        unsafe { (*(*ctx).instance.cast::<Self>()).has_importers = true };
-    }
 }
 
 closed_entry!(closed => call_of_closed);
@@ -103,7 +110,7 @@ pub(crate) unsafe extern "C" fn call_of_closed(ctx: *mut VmContextHeader) -> ! {
     // SAFETY: by this function's contract.
     unsafe {
         let instance = (*ctx).instance.cast::<InstanceData>();
-        let exit_code = (*instance).closed.unwrap_or_default();
+        let exit_code = (*instance).closed.map_or(0, |closed| closed.exit_code);
         let ending = Ending::Error(Error::module_closed(exit_code));
         raise((*ctx).store.cast(), ending)
     }

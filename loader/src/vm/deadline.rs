@@ -10,8 +10,6 @@
 //!
 //! While the host is asked, nobody is there to ask: what its callback calls ends at the deadline.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use precast_artifact::TrapCode;
 use precast_artifact::vm::VmContextHeader;
 
@@ -19,36 +17,10 @@ use super::activation::raise;
 use super::ending::{Ending, caught};
 #[cfg(feature = "async")]
 use super::fiber;
-use super::interrupt::{GO_ON, Reason};
+use super::interrupt::is_raised;
+use super::stopping::ends;
 use super::store::StoreCore;
 use crate::deadline::UpdateDeadline;
-use crate::error::Error;
-
-/// Asks the host. The store is used by nobody else meanwhile.
-pub(crate) type AskHost = unsafe fn(*mut StoreCore) -> Result<UpdateDeadline, Error>;
-
-/// # Safety
-/// `core` is valid.
-unsafe fn word(core: *mut StoreCore) -> u64 {
-    // SAFETY: by this function's contract; the word is aligned and lives as long as the store.
-    let word = unsafe { AtomicU64::from_ptr(&raw mut (*core).vm.interrupt) };
-    word.load(Ordering::SeqCst)
-}
-
-/// Whether code of the store is to end, without the host being asked. Any thread may ask this.
-///
-/// # Safety
-/// `core` is valid.
-#[inline]
-pub(crate) unsafe fn ends(core: *mut StoreCore) -> bool {
-    // SAFETY: by this function's contract.
-    match unsafe { word(core) } {
-        GO_ON => false,
-        word if word != Reason::Deadline as u64 => true,
-        // SAFETY: as above; threads share this field, and nothing else is referred to.
-        _ => unsafe { !(*core).interrupt_users.asks.load(Ordering::SeqCst) },
-    }
-}
 
 /// [`Builtin::Interrupted`](precast_artifact::Builtin::Interrupted).
 pub(crate) unsafe extern "C" fn interrupted(vmctx: *mut VmContextHeader) {
@@ -106,7 +78,7 @@ pub(super) unsafe fn go_on(core: *mut StoreCore) -> Result<(), Ending> {
 unsafe fn decide(core: *mut StoreCore) -> Result<UpdateDeadline, Ending> {
     // SAFETY: by this function's contract.
     unsafe {
-        if word(core) == GO_ON {
+        if !is_raised(&raw mut (*core).vm) {
             return Ok(UpdateDeadline::Continue(0));
         }
         let Some(ask) = (*core).ask_host.filter(|_| !ends(core)) else {

@@ -19,53 +19,14 @@ use std::ptr::NonNull;
 use precast_artifact::TrapCode;
 use precast_artifact::vm::{VmContextHeader, VmException, VmTag};
 
-use super::activation::{Around, raise};
-use super::deadline;
+use super::activation::{around, raise};
 use super::ending::Ending;
 use super::externrefs::Point;
-use super::listeners;
+use super::stopping::ends;
 use super::store::StoreCore;
 use crate::arch;
 use crate::error::Error;
-use crate::exception::{Exception, ExnRef};
-
-impl StoreCore {
-    /// Returns the number of an exception, which the store keeps from now on.
-    ///
-    /// # Errors
-    /// [`Error::WrongStore`] for an exception of another store, [`Error::Limit`].
-    pub(crate) fn exnref_to_raw(&mut self, value: Option<&ExnRef>) -> Result<u64, Error> {
-        let Some(value) = value else {
-            return Ok(0);
-        };
-        let exception = value.exception();
-        if exception.store != self.id.number() {
-            return Err(Error::WrongStore {
-                what: "the exception",
-            });
-        }
-        let reference = self.externref_to_raw(Some(&value.0))?;
-        // SAFETY: the store is borrowed exclusively, so nobody else uses it.
-        unsafe { (*exception.vm()).reference = reference };
-        Ok(reference)
-    }
-
-    pub(crate) fn exnref_from_raw(&self, raw: u64) -> Option<ExnRef> {
-        let value = self.externref_from_raw(raw)?;
-        Exception::of(&value).is_some().then_some(ExnRef(value))
-    }
-
-    /// Whether an activation ends with the exception whose frames were recorded.
-    pub(crate) fn knows_frames_of(&self, ending: &Ending) -> bool {
-        let Ending::Error(Error::Exception { exception, .. }) = ending else {
-            return false;
-        };
-        let exception = exception.exception();
-        // SAFETY: the store that ends has its exceptions to itself.
-        exception.store == self.id.number()
-            && unsafe { (*exception.vm()).reference } == self.frames.exnref
-    }
-}
+use crate::exception::Exception;
 
 /// Where a throw continues.
 struct Landing {
@@ -133,7 +94,7 @@ pub(crate) unsafe fn throw_from_host(core: *mut StoreCore, error: Error) -> Endi
         let Some(Landing { code, sp, fp }) = landing(core) else {
             return Ending::Error(error);
         };
-        if deadline::ends(core) {
+        if ends(core) {
             return Ending::Trap(TrapCode::Interrupt);
         }
         if let Err(limit) = (*core).exnref_to_raw(Some(exception)) {
@@ -141,12 +102,32 @@ pub(crate) unsafe fn throw_from_host(core: *mut StoreCore, error: Error) -> Endi
         }
         let vm = exception.exception().vm();
         note_frames(core, (*vm).reference);
-        if let Err(panic) = listeners::unwound_to(core, fp) {
+        if let Err(panic) = unwound_to(core, fp) {
             return Ending::Panic(panic);
         }
         // The store keeps the exception.
         drop(error);
         arch::land(code, sp, fp, vm)
+    }
+}
+
+/// Ends the functions of the innermost activation inside of the frame in which an exception is
+/// handled.
+///
+/// # Errors
+/// The panic of the listener.
+///
+/// # Safety
+/// `core` is a live store whose machine code called out.
+unsafe fn unwound_to(core: *mut StoreCore, fp: usize) -> std::thread::Result<()> {
+    // SAFETY: by this function's contract; no other reference to the store is used meanwhile.
+    unsafe {
+        let entry_fp = (*core).vm.entry_fp;
+        let Some(listeners) = (*core).listeners() else {
+            return Ok(());
+        };
+        let unwind = || listeners.unwound_to(entry_fp, fp);
+        catch_unwind(AssertUnwindSafe(unwind))
     }
 }
 
@@ -159,7 +140,7 @@ unsafe fn note_frames(core: *mut StoreCore, exnref: u64) {
     unsafe {
         let vm = &raw const (*core).vm;
         let (pc, fp) = (*((*vm).exit_sp as *const usize), (*vm).exit_fp);
-        let around = Around::of(core);
+        let around = around(core);
         (*core).frames.walk(pc, fp, (*vm).entry_fp, false, around);
         (*core).frames.exnref = exnref;
     }
@@ -220,7 +201,7 @@ pub(crate) unsafe extern "C" fn exception_throw(
     unsafe {
         let core: *mut StoreCore = (*vmctx).store.cast();
         if let Some(Landing { code, sp, fp }) = landing(core) {
-            if let Err(panic) = listeners::unwound_to(core, fp) {
+            if let Err(panic) = unwound_to(core, fp) {
                 raise(core, Ending::Panic(panic))
             }
             arch::land(code, sp, fp, exception)

@@ -19,14 +19,12 @@
 //! A collection costs in proportion to what it looks at, and is due when the number of references
 //! has grown by as much. It happens only where the host holds no number: before the arguments of a
 //! call from the host are turned into numbers, before a value is written to a table or global, and
-//! before a host function that machine code called begins ([`Point`]).
+//! before a host function that machine code called begins ([`Point`]). See
+//! [`collect`](super::collect).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Known;
 
-use super::activation;
-use super::ending::for_all;
-use super::store::StoreCore;
 use crate::error::Error;
 use crate::exception::Exception;
 use crate::externref::ExternRef;
@@ -55,7 +53,7 @@ pub(crate) struct ExternRefs {
     /// Indices of the entries by the address of their value.
     known: HashMap<usize, u32>,
     /// Number of collections so far.
-    generation: u32,
+    pub(super) generation: u32,
     /// Number of references that makes a collection due.
     due: usize,
     /// Exceptions that are marked, but not yet what they hold.
@@ -84,7 +82,7 @@ impl Default for ExternRefs {
 }
 
 impl ExternRefs {
-    fn is_due(&self) -> bool {
+    pub(super) fn is_due(&self) -> bool {
         self.known.len() >= self.due
     }
 
@@ -100,13 +98,13 @@ impl ExternRefs {
         (u64::from(generation) == number >> 32).then_some(index)
     }
 
-    fn get(&self, number: u64) -> Option<ExternRef> {
+    pub(super) fn get(&self, number: u64) -> Option<ExternRef> {
         self.entries[self.index(number)?].value.clone()
     }
 
     /// # Errors
     /// [`Error::Limit`] if there are no more numbers.
-    fn insert(&mut self, value: &ExternRef) -> Result<u64, Error> {
+    pub(super) fn insert(&mut self, value: &ExternRef) -> Result<u64, Error> {
         let index = match self.known.entry(value.address()) {
             Known::Occupied(known) => *known.get(),
             Known::Vacant(vacant) => {
@@ -137,7 +135,7 @@ impl ExternRefs {
     }
 
     /// Marks the entry of a word that something holds, if the word is a number.
-    fn mark(&mut self, number: u64) {
+    pub(super) fn mark(&mut self, number: u64) {
         if let Some(index) = self.index(number) {
             self.mark_entry(index);
         }
@@ -152,7 +150,7 @@ impl ExternRefs {
     }
 
     /// Marks the exceptions that the host holds, and what exceptions that are marked hold.
-    fn mark_what_exceptions_hold(&mut self) {
+    pub(super) fn mark_what_exceptions_hold(&mut self) {
         for index in 0..self.entries.len() {
             let value = self.entries[index].value.as_ref();
             let is_exception = |value: &&ExternRef| Exception::of(value).is_some();
@@ -170,7 +168,7 @@ impl ExternRefs {
     }
 
     /// Takes the values out whose entries are not marked.
-    fn sweep(&mut self) -> Vec<ExternRef> {
+    pub(super) fn sweep(&mut self) -> Vec<ExternRef> {
         let mut gone = Vec::new();
         for entry in &mut self.entries {
             if !std::mem::take(&mut entry.marked)
@@ -194,7 +192,7 @@ impl ExternRefs {
     }
 
     /// Sets when the next collection is due, after one that looked at `words` words.
-    fn wait(&mut self, words: usize) {
+    pub(super) fn wait(&mut self, words: usize) {
         let live = self.known.len();
         let more = live.max(words / WORDS_PER_REFERENCE).max(FEWEST);
         self.due = live + more;
@@ -203,76 +201,6 @@ impl ExternRefs {
             self.known.shrink_to(self.due);
             self.free.shrink_to(self.due);
         }
-    }
-}
-
-impl StoreCore {
-    /// Returns the number of an external reference, which the store keeps from now on.
-    ///
-    /// # Errors
-    /// [`Error::Limit`].
-    pub(crate) fn externref_to_raw(&mut self, value: Option<&ExternRef>) -> Result<u64, Error> {
-        match value {
-            None => Ok(0),
-            Some(value) => self.externrefs.get_or_insert_default().insert(value),
-        }
-    }
-
-    pub(crate) fn externref_from_raw(&self, raw: u64) -> Option<ExternRef> {
-        self.externrefs.as_ref()?.get(raw)
-    }
-
-    /// Drops the references that nothing holds, if a collection is due. Only tables, globals and
-    /// frames of machine code hold numbers at this point. The drop of a value may panic.
-    #[inline]
-    pub(crate) fn collect_externrefs(&mut self, point: Point) {
-        if self.externrefs.as_ref().is_some_and(|refs| refs.is_due()) {
-            self.collect(point);
-        }
-    }
-
-    /// Drops the references that nothing holds, for a host that holds no raw value.
-    pub(crate) fn collect_externrefs_now(&mut self) {
-        self.collect(Point::Host);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn collect(&mut self, point: Point) {
-        let Some(mut refs) = self.externrefs.take() else {
-            return;
-        };
-        let mut words = 0;
-        let mut mark = |word: u64| {
-            words += 1;
-            refs.mark(word);
-        };
-        // SAFETY: the store's machine code is not running, and `self` is what it would use.
-        let all_found = unsafe { activation::visit_words(self, point, &mut mark) };
-        if all_found {
-            for instance in &self.instances {
-                instance.visit_externrefs(&mut mark);
-            }
-            if let Some(made) = &self.made {
-                for table in &made.tables {
-                    table.visit_externrefs(&mut mark);
-                }
-                for global in &made.globals {
-                    global.visit_externref(&mut mark);
-                }
-            }
-            refs.mark_what_exceptions_hold();
-        }
-        // After the last generation, values are kept for ever.
-        let gone = if all_found && refs.generation < u32::MAX {
-            refs.sweep()
-        } else {
-            Vec::new()
-        };
-        refs.wait(words);
-        self.externrefs = Some(refs);
-        // Drops run code of the host, so the table is in its place again.
-        for_all(gone, drop);
     }
 }
 

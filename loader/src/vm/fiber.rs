@@ -37,111 +37,19 @@ use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicPtr, Ordering, fence};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use precast_artifact::TrapCode;
 
-use super::activation::{self, SavedActivation};
-use super::deadline;
+use super::activation;
+use super::edges::SavedActivation;
+use super::fibers::{Fiber, SUSPENDED};
+use super::stopping::ends;
 use super::store::StoreCore;
 use crate::arch::{prepare_stack, switch_stack};
 use crate::error::Error;
 use crate::sys::stack::Bounds;
 use crate::sys::stack_pool::{Stack, StackSettings};
-
-/// The value of `entry_sp` of a store whose only calls are suspended.
-pub(crate) const SUSPENDED: usize = usize::MAX;
-
-/// The fibers of a store.
-#[derive(Debug)]
-pub(crate) struct Fibers {
-    /// The innermost one that is running, or null.
-    running: *mut Fiber,
-    /// How many are suspended.
-    suspended: u32,
-    /// The task of the call that was suspended last.
-    pub(crate) waker: SharedWaker,
-}
-
-/// A task that other threads wake: null, or a box.
-#[derive(Debug)]
-pub(crate) struct SharedWaker(AtomicPtr<Waker>);
-
-impl SharedWaker {
-    /// The task, which other threads cannot take any more.
-    pub(crate) fn take(&self) -> Option<Waker> {
-        self.replace(std::ptr::null_mut())
-    }
-
-    /// Sets the task. What other threads have written before they took nothing can be read then.
-    fn set(&self, waker: &Waker) {
-        let old = self.replace(Box::into_raw(Box::new(waker.clone())));
-        fence(Ordering::SeqCst);
-        drop(old);
-    }
-
-    fn replace(&self, new: *mut Waker) -> Option<Waker> {
-        let old = NonNull::new(self.0.swap(new, Ordering::SeqCst));
-        // SAFETY: made by `Box::into_raw`, and nobody else has it any more.
-        old.map(|old| *unsafe { Box::from_raw(old.as_ptr()) })
-    }
-}
-
-impl Drop for SharedWaker {
-    fn drop(&mut self) {
-        drop(self.take());
-    }
-}
-
-impl Fibers {
-    pub(crate) const fn none() -> Self {
-        Self {
-            running: std::ptr::null_mut(),
-            suspended: 0,
-            waker: SharedWaker(AtomicPtr::new(std::ptr::null_mut())),
-        }
-    }
-
-    /// # Errors
-    /// [`Error::Suspended`] if there is a suspended call. Its future is leaked, since it borrows
-    /// the store.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.suspended == 0 {
-            Ok(())
-        } else {
-            Err(Error::Suspended)
-        }
-    }
-
-    /// Whether futures of suspended calls were leaked, asked once when the store is dropped.
-    pub(super) fn take_leaked(&mut self) -> bool {
-        std::mem::take(&mut self.suspended) != 0
-    }
-
-    /// Notes that the fiber that is running enters wasm code.
-    pub(crate) fn note_entry(&mut self) {
-        // SAFETY: a running fiber is on its stack, which is there.
-        if let Some(fiber) = unsafe { self.running.as_mut() } {
-            fiber.is_entered = true;
-        }
-    }
-
-    /// The innermost fiber that is running, or null.
-    pub(super) fn running(&self) -> *const Fiber {
-        self.running
-    }
-
-    /// Whether frames of the store are on other stacks than that of the innermost activation: on
-    /// those that the pollers of the running fibers run on, or on those of suspended ones.
-    pub(crate) fn are_nested(&self) -> bool {
-        // SAFETY: a running fiber is on its stack, which is there, and so are those around it.
-        let fiber_at = |fiber: *mut Fiber| unsafe { fiber.as_ref() };
-        let mut running =
-            std::iter::successors(fiber_at(self.running), |fiber| fiber_at(fiber.around));
-        self.suspended != 0 || running.any(|fiber| fiber.elsewhere.is_active())
-    }
-}
 
 /// While this exists, the host calls a host function, and not machine code: frames of the host are
 /// on the stack of the fiber, so the fiber cannot be suspended.
@@ -178,47 +86,6 @@ impl Drop for HostCall {
 
 /// A future of the host.
 pub(crate) type HostFuture<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
-
-/// A call on a stack of its own. It is at the top of that stack.
-pub(crate) struct Fiber {
-    core: *mut StoreCore,
-    /// Lowest address that the stack has.
-    low: usize,
-    /// Of the two sides, that of the poller and that of the fiber, the one that is not running: its
-    /// stack pointer,
-    sp: usize,
-    /// the bounds of its stack,
-    bounds: Bounds,
-    /// the store of its innermost activation,
-    current: *mut StoreCore,
-    /// and what the store knew of its activations.
-    elsewhere: SavedActivation,
-    /// The fiber of the store that the poller runs on, while this one is running.
-    around: *mut Fiber,
-    /// The [`Context`] of the poll while it lasts.
-    context: *mut c_void,
-    /// Whether the call is one of wasm code, and not of a host function.
-    is_entered: bool,
-    /// Whether frames of the host are on the stack, see [`HostCall`].
-    is_pinned: bool,
-    is_cancelled: bool,
-    is_done: bool,
-}
-
-impl Fiber {
-    /// While this fiber is running: the innermost activation on the stack of the poller, or null.
-    pub(super) fn active_elsewhere(&self) -> *const SavedActivation {
-        match self.elsewhere.is_active() {
-            true => &raw const self.elsewhere,
-            false => std::ptr::null(),
-        }
-    }
-
-    /// While this fiber is running: the fiber that the poller runs on, or null.
-    pub(super) fn around(&self) -> *const Self {
-        self.around
-    }
-}
 
 /// What is at the top of the stack of a call.
 #[repr(C)]
@@ -278,11 +145,11 @@ impl<F: FnOnce(*mut StoreCore, usize) -> Result<R, Error>, R> GuestCall<F, R> {
         // SAFETY: the place is at the top of a stack that nobody uses, aligned and large enough.
         unsafe {
             let fiber = Fiber {
-                core,
+                store: core.cast(),
                 low: range.start,
                 sp: prepare_stack(top, run::<F, R>, body.cast()),
                 bounds: Bounds::fixed(range),
-                current: core,
+                current: core.cast(),
                 elsewhere: SavedActivation::IDLE,
                 around: std::ptr::null_mut(),
                 context: std::ptr::null_mut(),
@@ -321,9 +188,9 @@ impl<F: FnOnce(*mut StoreCore, usize) -> Result<R, Error>, R> Future for GuestCa
             self.state = State::Suspended(stack, body);
             // SAFETY: the store is valid until the future is dropped.
             unsafe {
-                (*core).fibers.waker.set(context.waker());
+                (*core).interrupt_users.waker.set(context.waker());
                 // Who raised the word before that has woken nobody.
-                if deadline::ends(core) {
+                if ends(core) {
                     context.waker().wake_by_ref();
                 }
             }
@@ -334,7 +201,7 @@ impl<F: FnOnce(*mut StoreCore, usize) -> Result<R, Error>, R> Future for GuestCa
         stack.park(self.settings.kept);
         if !is_new {
             // SAFETY: the store is valid until the future is dropped.
-            drop(unsafe { (*core).fibers.waker.take() });
+            drop(unsafe { (*core).interrupt_users.waker.take() });
         }
         match result {
             Ok(result) => Poll::Ready(result),
@@ -358,7 +225,7 @@ impl<F, R> Drop for GuestCall<F, R> {
                 // Nothing that runs on a cancelled fiber is suspended, see `suspend`.
                 std::process::abort();
             }
-            drop((*self.core).fibers.waker.take());
+            drop((*self.core).interrupt_users.waker.take());
             (*body.as_ptr()).result.assume_init_read()
         };
         stack.park(self.settings.kept);
@@ -383,13 +250,14 @@ unsafe fn resume(fiber: NonNull<Fiber>, context: *mut c_void) -> bool {
     // SAFETY: by this function's contract; both sides reach the fiber and the store only through
     // these pointers.
     unsafe {
-        let core = (*fiber).core;
+        let core: *mut StoreCore = (*fiber).store.cast();
         if (*core).vm.entry_sp == SUSPENDED {
             (*core).vm.entry_sp = 0;
         }
         // The other edges do not say whether code of the store ran before.
         let ran = (*core).ran();
-        (*fiber).elsewhere.exchange(core);
+        let vm = &raw mut (*core).vm;
+        (*fiber).elsewhere.exchange(vm, &mut (*core).outer);
         if ran {
             (*core).note_that_code_ran();
         }
@@ -397,15 +265,15 @@ unsafe fn resume(fiber: NonNull<Fiber>, context: *mut c_void) -> bool {
         (*fiber).context = context;
         (*core).fibers.running = fiber;
         let bounds = (*fiber).bounds.replace();
-        let current = activation::replace_current((*fiber).current);
+        let current = activation::replace_current((*fiber).current.cast());
 
         switch_stack(&raw mut (*fiber).sp);
 
-        (*fiber).current = activation::replace_current(current);
+        (*fiber).current = activation::replace_current(current).cast();
         (*fiber).bounds = bounds.replace();
         (*core).fibers.running = (*fiber).around;
         (*fiber).context = std::ptr::null_mut();
-        (*fiber).elsewhere.exchange(core);
+        (*fiber).elsewhere.exchange(vm, &mut (*core).outer);
         (*core).note_that_code_ran();
         let is_done = (*fiber).is_done;
         if (*core).fibers.suspended != 0 && (*core).vm.entry_sp == 0 {
@@ -427,7 +295,7 @@ where
     // SAFETY: by this function's contract; the poller does not touch the body while this runs.
     unsafe {
         let call = (*body).call.assume_init_read();
-        let (core, low) = ((*body).fiber.core, (*body).fiber.low);
+        let (core, low) = ((*body).fiber.store.cast(), (*body).fiber.low);
         let result = catch_unwind(AssertUnwindSafe(|| call(core, low)));
         (*body).result.write(result);
         (*body).fiber.is_done = true;
@@ -482,7 +350,7 @@ unsafe fn wait<R>(
                 return Ok(result);
             }
             suspend(fiber)?;
-            if deadline::ends((*fiber.as_ptr()).core) {
+            if ends((*fiber.as_ptr()).store.cast()) {
                 return Err(TrapCode::Interrupt.into());
             }
         }
@@ -545,7 +413,7 @@ unsafe fn suspend(fiber: NonNull<Fiber>) -> Result<(), Error> {
     let fiber = fiber.as_ptr();
     // SAFETY: by this function's contract.
     unsafe {
-        let core = (*fiber).core;
+        let core: *mut StoreCore = (*fiber).store.cast();
         (*core).fibers.suspended += 1;
         switch_stack(&raw mut (*fiber).sp);
         (*core).fibers.suspended -= 1;

@@ -1,31 +1,12 @@
-//! Host functions as machine code and their stores keep them.
-//!
-//! Each typed closure gets *shims*, machine-level functions made for its very types (see
-//! [`into_func`](crate::into_func)). Wasm code reaches the native shim with the arguments in
-//! registers, through an exit trampoline of its own module. Where calling conventions allow, it
-//! calls the direct shim instead, which stores the edge of the wasm frames as an exit does and
-//! jumps to the native one: there is no frame and no second call. The array shim serves signatures
-//! that have no native form, and closures whose type is known only at run time.
-//!
-//! A shim catches panics. When the closure is done and everything it owned is dropped, an error or
-//! panic ends the activation (see [`activation`](super::activation)): nothing ever unwinds through
-//! wasm frames.
+//! Host functions as machine code and their stores keep them. How machine code calls them is in
+//! [`shims`](super::shims).
 
 use std::ffi::c_void;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use precast_artifact::TrapCode;
-use precast_artifact::vm::{ValRaw, VmFuncImport, VmFuncRef};
+use precast_artifact::vm::{ValRaw, VmFuncImport, VmFuncRef, VmStoreContext};
 
-use super::activation::raise;
-use super::deadline;
-use super::ending::Ending;
-use super::exception;
-use super::externrefs::Point;
-use super::interrupt;
 use super::module::MappedModule;
-use super::store::StoreCore;
 use crate::error::Error;
 use crate::types::FuncType;
 
@@ -148,40 +129,6 @@ pub(crate) struct Body<C> {
     pub(crate) closure: C,
 }
 
-/// Returns the results of a closure, or ends the activation if the closure failed or panicked.
-///
-/// # Safety
-/// Called by a shim that was called by machine code, its closure being done.
-pub(crate) unsafe fn finish<R>(
-    import: *const VmFuncImport,
-    result: std::thread::Result<Result<R, Error>>,
-) -> R {
-    let ending = match result {
-        // SAFETY: the slot's store is live: its code is calling.
-        Ok(Ok(result)) if unsafe { !interrupt::is_raised((*import).store) } => return result,
-        // SAFETY: as above.
-        Ok(Ok(result)) if unsafe { !deadline::ends((*import).store.cast()) } => return result,
-        Ok(Ok(_)) => Ending::Trap(TrapCode::Interrupt),
-        // SAFETY: by this function's contract.
-        Ok(Err(error)) => unsafe { exception::throw_from_host((*import).store.cast(), error) },
-        Err(panic) => Ending::Panic(panic),
-    };
-    // SAFETY: by this function's contract; `ending` is moved, nothing else is left to drop.
-    unsafe { raise((*import).store.cast(), ending) }
-}
-
-pub(crate) unsafe extern "C" fn array_shim(import: *const VmFuncImport, values: *mut ValRaw) {
-    // SAFETY: machine code calls this through an exit of the function's signature.
-    unsafe {
-        let call = AssertUnwindSafe(|| {
-            // The arguments are still in a frame of machine code.
-            (*(*import).store.cast::<StoreCore>()).collect_externrefs(Point::Shim);
-            HostFunc::call(import, values)
-        });
-        finish(import, catch_unwind(call));
-    }
-}
-
 /// A host function that a store owns.
 #[repr(C)]
 pub(crate) struct StoreFunc {
@@ -197,7 +144,12 @@ pub(crate) struct StoreFunc {
 pub(crate) static HOST_ENTRY: u8 = 0;
 
 impl StoreFunc {
-    pub(crate) fn new(core: &StoreCore, host: Arc<HostFunc>) -> Box<Self> {
+    /// A function of a store whose instances are of these modules.
+    pub(crate) fn new<'a>(
+        store: *mut VmStoreContext,
+        modules: impl Iterator<Item = &'a MappedModule>,
+        host: Arc<HostFunc>,
+    ) -> Box<Self> {
         // Without a direct shim, the code is an exit of a module, see `fill`.
         let code = host.direct_shim();
         let import = VmFuncImport {
@@ -206,7 +158,7 @@ impl StoreFunc {
             shim: std::ptr::null(),
             data: host.data(),
             owner: std::ptr::null_mut(),
-            store: core.this.cast(),
+            store,
         };
         let func_ref = VmFuncRef {
             code,
@@ -223,7 +175,7 @@ impl StoreFunc {
         let ctx: *mut c_void = (&raw mut *this).cast();
         this.func_ref.ctx = ctx;
         this.import.ctx = ctx;
-        for module in core.modules() {
+        for module in modules {
             this.fill(module);
         }
         this

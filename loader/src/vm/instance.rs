@@ -5,60 +5,23 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use precast_artifact::records::{ExportRecord, ExternKind, FROZEN, IMPORTED};
-use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable, VmTag};
-use precast_artifact::{
-    Artifact, Error as ArtifactError, HEADER_OFFSET, Interruption, Section, Strategy,
+use precast_artifact::vm::{
+    VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmStoreContext, VmTable, VmTag,
 };
+use precast_artifact::{Artifact, Error as ArtifactError, HEADER_OFFSET, Interruption, Section};
 
-use super::close::closed;
 use super::gather::Gathered;
 use super::host::{HOST_ENTRY, HostFunc, host_func, host_import};
 use super::images::Image;
+use super::item::{Item, RawImport};
 use super::item_types::{global_type, table_type, type_id};
 use super::memory::MemoryEntity;
 use super::module::MappedModule;
 use super::owner::Owner;
-use super::shared::Shared;
-use super::signal;
 use super::state::State;
-use super::store::StoreCore;
 use super::table::TableEntity;
 use crate::error::Error;
-use crate::types::{GlobalType, memory_type};
-
-/// An item of a store, as the public handles point to it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Item {
-    Func(NonNull<VmFuncRef>),
-    /// A memory, which may be one that other threads use too.
-    Memory(NonNull<MemoryEntity>),
-    Table(NonNull<TableEntity>),
-    /// The place of the value.
-    Global(NonNull<u8>, GlobalType),
-    Tag(NonNull<VmTag>),
-}
-
-/// What an import of an instance is linked to.
-pub(crate) enum RawImport<'a> {
-    /// A host function of no store yet.
-    Host(&'a Arc<HostFunc>),
-    /// A memory of several threads.
-    SharedMemory(&'a Arc<Shared>),
-    /// An item of the instance's store.
-    Item(Item),
-}
-
-impl RawImport<'_> {
-    /// The type id of a function; 0 for anything else.
-    fn type_id(&self) -> u64 {
-        match self {
-            Self::Host(host) => host.type_id(),
-            // SAFETY: the store that is making the instance owns the function.
-            Self::Item(Item::Func(func_ref)) => unsafe { func_ref.as_ref().type_id },
-            Self::Item(_) | Self::SharedMemory(_) => 0,
-        }
-    }
-}
+use crate::types::memory_type;
 
 /// An instance as its store keeps it.
 pub(crate) struct InstanceData {
@@ -81,8 +44,16 @@ pub(crate) struct InstanceData {
     pub(crate) owner: Option<Arc<Owner>>,
     /// Whether import slots of other instances lead to its functions.
     pub(crate) has_importers: bool,
-    /// The exit code, if the instance is closed while its store goes on.
-    pub(crate) closed: Option<u32>,
+    /// Whether the instance is closed while its store goes on.
+    pub(crate) closed: Option<Closed>,
+}
+
+/// What a closed instance does instead of running its code.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Closed {
+    pub(crate) exit_code: u32,
+    /// The code that is called in place of each function.
+    pub(super) entry: *const u8,
 }
 
 // SAFETY: the pointers lead to what the instance owns, or what the store that has it owns. Parked
@@ -101,21 +72,19 @@ impl Drop for InstanceData {
 
 impl InstanceData {
     /// Makes the memories and tables and fills the VM context, except for the pointers to the
-    /// instance itself and to its parts, which [`InstanceData::write_self_pointers`] writes.
+    /// instance itself and to its parts, which [`InstanceData::write_self_pointers`] writes. The
+    /// caller has installed the signal handlers if the module has guarded memories.
     ///
     /// # Errors
     /// [`Error::Memory`] and [`Error::Limit`] when there is no room.
     pub(crate) fn new(
-        core: &StoreCore,
+        store: *mut VmStoreContext,
         module: &Arc<MappedModule>,
         imports: &mut dyn Iterator<Item = RawImport<'_>>,
         owner: Option<&Arc<Owner>>,
         state: Option<&Arc<State>>,
     ) -> Result<Box<Self>, Error> {
         let artifact = module.artifact();
-        if artifact.strategy() == Strategy::Guarded {
-            signal::install();
-        }
         let mut memories = Vec::new();
         for (i, record) in (0_u32..).zip(artifact.memories()) {
             if record.flags & IMPORTED == 0 {
@@ -152,7 +121,7 @@ impl InstanceData {
             return Err(Error::no_memory(what));
         };
         // SAFETY: just allocated.
-        unsafe { (*vmctx.as_ptr()).store = core.this.cast() };
+        unsafe { (*vmctx.as_ptr()).store = store };
         let mut this = Self {
             module: Arc::clone(module),
             state: state.cloned(),
@@ -171,7 +140,7 @@ impl InstanceData {
         };
         this.fill_globals();
         this.make_tags(&module.artifact());
-        this.import(core, imports)?;
+        this.import(store, imports)?;
         Ok(Box::new(this))
     }
 
@@ -252,7 +221,7 @@ impl InstanceData {
     /// Fills the import slots. The imports have been checked.
     fn import(
         &mut self,
-        core: &StoreCore,
+        store: *mut VmStoreContext,
         imports: &mut dyn Iterator<Item = RawImport<'_>>,
     ) -> Result<(), ArtifactError> {
         let module = Arc::clone(&self.module);
@@ -276,12 +245,12 @@ impl InstanceData {
                 match import {
                     RawImport::Host(host) => {
                         hosts.push(Arc::clone(host));
-                        self.import_host(core, record.index, record.signature, host)?;
+                        self.import_host(store, record.index, record.signature, host)?;
                     }
                     RawImport::Item(Item::Func(func_ref)) => match host_func(func_ref.as_ref()) {
                         // The store holds the host function.
                         Some(host) => {
-                            self.import_host(core, record.index, record.signature, host)?;
+                            self.import_host(store, record.index, record.signature, host)?;
                         }
                         None => {
                             let func_ref = func_ref.as_ref();
@@ -340,7 +309,7 @@ impl InstanceData {
     /// `function` is an imported function of the module, of signature `signature`.
     unsafe fn import_host(
         &self,
-        core: &StoreCore,
+        store: *mut VmStoreContext,
         function: u32,
         signature: u32,
         host: &Arc<HostFunc>,
@@ -356,7 +325,7 @@ impl InstanceData {
             shim,
             data: host.data(),
             owner: self.vmctx.as_ptr(),
-            store: core.this.cast(),
+            store,
         };
         // SAFETY: the parser checked that the slots are inside the context.
         unsafe { slot.write(import) };
@@ -376,8 +345,7 @@ impl InstanceData {
     }
 
     /// Moves the instance into another store.
-    pub(crate) fn enter_store(&mut self, core: &StoreCore) {
-        let store = core.this.cast();
+    pub(crate) fn enter_store(&mut self, store: *mut VmStoreContext) {
         let imports = self.module.artifact().header().vm.func_import_count;
         // SAFETY: the context and its import slots, which the parser checked; all of them are host
         // functions.
@@ -387,6 +355,37 @@ impl InstanceData {
                 (*self.func_import(i)).store = store;
             }
         }
+    }
+
+    /// Fills what machine code changes of the context but for the dropped flags: what is between
+    /// its header and the import slots. Slots and references stay right for as long as the instance
+    /// exists.
+    pub(super) fn fill_globals(&mut self) {
+        let module = self.held_module();
+        let (header, size) = (module.artifact().header(), size_of::<VmContextHeader>());
+        let template = module.artifact().section(header.template);
+        let initial = match &self.state {
+            Some(state) => state.globals(),
+            None => template.get(size..).unwrap_or(&[]),
+        };
+        let len = header.vm.func_imports as usize - size;
+        let initial = &initial[..initial.len().min(len)];
+        // SAFETY: the parser checked that this part is inside the context, and that the template is
+        // zero where pointers go.
+        unsafe {
+            let to = self.vmctx.add(1).cast::<u8>();
+            to.copy_from_nonoverlapping(NonNull::from(initial).cast(), initial.len());
+            to.add(initial.len()).write_bytes(0, len - initial.len());
+        }
+    }
+
+    /// Notes in the instance of `ctx` that others import its functions.
+    ///
+    /// # Safety
+    /// `ctx` is the context of an instance of a store, and no reference to the instance is held.
+    unsafe fn note_importer(ctx: *mut VmContextHeader) {
+        // SAFETY: by this function's contract.
+        unsafe { (*(*ctx).instance.cast::<Self>()).has_importers = true };
     }
 
     /// Writes the pointers that lead to the instance itself, which must not move any more.
@@ -511,7 +510,7 @@ impl InstanceData {
                     let ctx = self.vmctx.as_ptr().cast();
                     let code = match self.closed {
                         None => self.module.code(code),
-                        Some(_) => closed as *const u8,
+                        Some(closed) => closed.entry,
                     };
                     (code, ctx, false)
                 }

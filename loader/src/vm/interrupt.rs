@@ -14,7 +14,7 @@
 //!
 //! Lifetimes: an [`Interrupt`] points into a store. The engine's list and the [`SharedInterrupt`]s
 //! lose theirs before the store is dropped, under the lock that they use it under
-//! ([`StoreCore::forget_interrupts`]).
+//! ([`StoreCore::forget_interrupts`](super::store::StoreCore::forget_interrupts)).
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,12 +25,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use precast_artifact::Interruption;
 use precast_artifact::vm::{INTERRUPT_LEAST, VmStoreContext};
 
-use super::deadline::{self, AskHost};
 use super::ending::for_all;
 use super::parking::Parker;
-use super::store::StoreCore;
 use super::store_id::StoreId;
 use super::waiting::{self, Registered, Waiting};
+#[cfg(feature = "async")]
+use super::waker::SharedWaker;
 use crate::error::Error;
 
 /// The value of the word while code may run.
@@ -51,20 +51,29 @@ pub(crate) enum Reason {
 /// A pointer to the interrupt word of a store, and to who is waiting in the store, for other
 /// threads.
 #[derive(Debug, Clone)]
-pub(crate) struct Interrupt(NonNull<StoreCore>);
+pub(crate) struct Interrupt {
+    word: NonNull<AtomicU64>,
+    users: NonNull<InterruptUsers>,
+}
 
 // SAFETY: every thread uses the word atomically, except for the store's own thread when it makes
-// the store.
+// the store; all threads may use `asks` and `waker`.
 unsafe impl Send for Interrupt {}
 // SAFETY: as above.
 unsafe impl Sync for Interrupt {}
 
 impl Interrupt {
     /// # Safety
-    /// `core` is valid, and the result is not used after the store is dropped.
-    pub(crate) unsafe fn of(core: *mut StoreCore) -> Self {
-        // SAFETY: by this function's contract.
-        Self(unsafe { NonNull::new_unchecked(core) })
+    /// Both are valid and of one store, and the result is not used after the store is dropped.
+    #[inline]
+    pub(super) unsafe fn new(store: *mut VmStoreContext, users: *mut InterruptUsers) -> Self {
+        // SAFETY: by this function's contract; an `AtomicU64` is laid out as a `u64`.
+        unsafe {
+            Self {
+                word: NonNull::new_unchecked((&raw mut (*store).interrupt).cast()),
+                users: NonNull::new_unchecked(users),
+            }
+        }
     }
 
     /// Asks the store's wasm code to stop, and wakes what waits in the store if the code is to end.
@@ -75,8 +84,8 @@ impl Interrupt {
         self.wake_waiting();
         #[cfg(feature = "async")]
         return Woken(match self.ends() {
-            // SAFETY: by the contract of `of` the store exists, and threads may share this field.
-            true => unsafe { (*self.0.as_ptr()).fibers.waker.take() },
+            // SAFETY: as for `asks`.
+            true => unsafe { (*self.users.as_ptr()).waker.take() },
             false => None,
         });
         #[cfg(not(feature = "async"))]
@@ -89,9 +98,13 @@ impl Interrupt {
     }
 
     /// Whether the store's code is to end, without the host being asked.
+    #[inline]
     pub(crate) fn ends(&self) -> bool {
-        // SAFETY: by the contract of `of` the store exists.
-        unsafe { deadline::ends(self.0.as_ptr()) }
+        match self.word().load(Ordering::SeqCst) {
+            GO_ON => false,
+            word if word != Reason::Deadline as u64 => true,
+            _ => !self.asks(),
+        }
     }
 
     /// Notes that this thread is going to wait for something, and wants to be woken.
@@ -107,8 +120,14 @@ impl Interrupt {
         Registered::parker(self.address(), parker)
     }
 
+    /// Forgets what waits in the store, which is dropped with a call that is suspended for ever.
+    #[cfg(feature = "async")]
+    pub(super) fn abandon(&self) {
+        waiting::abandon(self.address());
+    }
+
     /// Wakes the threads that wait in the store.
-    fn wake_waiting(&self) {
+    pub(super) fn wake_waiting(&self) {
         waiting::wake(self.address(), || self.ends());
     }
 
@@ -117,9 +136,17 @@ impl Interrupt {
         std::ptr::from_ref(self.word()) as usize
     }
 
+    #[inline]
     fn word(&self) -> &AtomicU64 {
-        // SAFETY: by the contract of `of` the store exists; an `AtomicU64` is laid out as a `u64`.
-        unsafe { AtomicU64::from_ptr(&raw mut (*self.0.as_ptr()).vm.interrupt) }
+        // SAFETY: by the contract of `new` the store exists.
+        unsafe { self.word.as_ref() }
+    }
+
+    /// Whether the host decides when a deadline has passed.
+    #[inline]
+    fn asks(&self) -> bool {
+        // SAFETY: as above; all threads may use this field, and nothing else is referred to.
+        unsafe { (*self.users.as_ptr()).asks.load(Ordering::SeqCst) }
     }
 }
 
@@ -202,7 +229,7 @@ impl Epochs {
 
     /// Sets or clears the deadline of a store, `ticks` epochs from now. Returns the new deadline,
     /// and a task to drop when no lock is held: the caller itself runs the code of the store.
-    fn set(
+    pub(super) fn set(
         &self,
         store: StoreId,
         interrupt: &Interrupt,
@@ -234,131 +261,18 @@ pub(crate) type SharedInterrupt = Arc<Mutex<Option<Interrupt>>>;
 /// The users of a store's interrupt word besides the store itself.
 #[derive(Debug, Default)]
 pub(crate) struct InterruptUsers {
-    deadline: Option<u64>,
-    handle: Option<SharedInterrupt>,
-    /// Whether the host decides when a deadline has passed, and not now already. Other threads read
-    /// this.
+    pub(super) deadline: Option<u64>,
+    pub(super) handle: Option<SharedInterrupt>,
+    /// Whether the host decides when a deadline has passed, instead of the code ending then. Other
+    /// threads read this.
     pub(super) asks: AtomicBool,
-    /// The host gave fuel, and not all there is.
-    fuel: bool,
+    /// The task of the call that was suspended last, which other threads wake.
+    #[cfg(feature = "async")]
+    pub(super) waker: SharedWaker,
+    /// Whether the host gave a limited amount of fuel.
+    pub(super) fuel: bool,
 }
 
-impl StoreCore {
-    /// Invalidates every pointer to the interrupt word, before the store is moved or dropped.
-    pub(crate) fn forget_interrupts(&mut self) {
-        if self.interrupt_users.deadline.is_some() {
-            self.set_deadline(None);
-        }
-        if let Some(handle) = self.interrupt_users.handle.take() {
-            *lock(&handle) = None;
-        }
-        #[cfg(feature = "async")]
-        if self.fibers.take_leaked() {
-            // SAFETY: as for `set_deadline`.
-            waiting::abandon(unsafe { Interrupt::of(self.this) }.address());
-        }
-    }
-
-    pub(crate) fn set_deadline(&mut self, ticks: Option<u64>) {
-        // SAFETY: the list loses the pointer before the store is dropped, see `forget_interrupts`.
-        let interrupt = unsafe { Interrupt::of(self.this) };
-        let old = self.interrupt_users.deadline;
-        // The task is dropped at the end, where no lock is held.
-        let (new, _task) = self.epochs.set(self.id, &interrupt, old, ticks);
-        self.interrupt_users.deadline = new;
-    }
-
-    /// Sets who decides when a deadline has passed; `None` ends the code.
-    pub(crate) fn set_ask_host(&mut self, ask: Option<AskHost>) {
-        self.ask_host = ask;
-        self.set_asks(ask.is_some());
-        // Code that waits was not told of the deadline while the host was to decide about it.
-        // SAFETY: as for `set_deadline`.
-        unsafe { Interrupt::of(self.this) }.wake_waiting();
-    }
-
-    /// Sets whether the host is asked when a deadline has passed.
-    pub(crate) fn set_asks(&mut self, asks: bool) {
-        self.interrupt_users.asks.store(asks, Ordering::SeqCst);
-    }
-
-    pub(crate) fn shared_interrupt(&mut self) -> SharedInterrupt {
-        let this = self.this;
-        let handle = self.interrupt_users.handle.get_or_insert_with(|| {
-            // SAFETY: as above.
-            let interrupt = unsafe { Interrupt::of(this) };
-            Arc::new(Mutex::new(Some(interrupt)))
-        });
-        handle.clone()
-    }
-
-    /// Gives a new store fuel; all there is for `None`, and nothing that asks modules to count it.
-    pub(crate) fn begin_with_fuel(&mut self, fuel: Option<u64>) {
-        let fuel = fuel.unwrap_or(u64::MAX);
-        self.interrupt_users.fuel = fuel != u64::MAX;
-        self.vm.fuel = -i64::try_from(fuel).unwrap_or(i64::MAX);
-    }
-
-    /// # Errors
-    /// [`Error::Interruption`] if code of the store does not count fuel, and there is a limit.
-    pub(crate) fn set_fuel(&mut self, fuel: u64) -> Result<(), Error> {
-        if fuel != u64::MAX {
-            self.require_of_all(Interruption::Fuel, FUEL)?;
-        }
-        self.begin_with_fuel(Some(fuel));
-        Ok(())
-    }
-
-    /// # Errors
-    /// [`Error::Interruption`] if code of the store does not know deadlines.
-    pub(crate) fn ask_for_deadline(&mut self, ticks: u64) -> Result<(), Error> {
-        self.require_of_all(Interruption::Epoch, DEADLINE)?;
-        self.set_deadline(Some(ticks));
-        Ok(())
-    }
-
-    /// # Errors
-    /// [`Error::Interruption`] if code of the store cannot be stopped in this way.
-    pub(crate) fn require_of_all(
-        &self,
-        expected: Interruption,
-        asked_by: &'static str,
-    ) -> Result<(), Error> {
-        let mut found = self
-            .modules()
-            .map(|module| module.artifact().interruption());
-        found.try_for_each(|found| require(found, expected, asked_by))
-    }
-
-    /// Whether a module whose code can be stopped as `found` says can be instantiated here.
-    ///
-    /// # Errors
-    /// [`Error::Interruption`] if it could not be stopped as the host has asked for.
-    #[inline]
-    pub(crate) fn check_interruption(&self, found: Interruption) -> Result<(), Error> {
-        if self.interrupt_users.fuel {
-            require(found, Interruption::Fuel, FUEL)?;
-        }
-        if self.interrupt_users.deadline.is_some() {
-            require(found, Interruption::Epoch, DEADLINE)?;
-        }
-        Ok(())
-    }
-
-    /// # Errors
-    /// [`Error::Interruption`] if code of the store does not count fuel.
-    pub(crate) fn get_fuel(&self) -> Result<u64, Error> {
-        self.require_of_all(Interruption::Fuel, FUEL)?;
-        Ok(self.fuel())
-    }
-
-    pub(crate) fn fuel(&self) -> u64 {
-        self.vm.fuel.saturating_neg().max(0).cast_unsigned()
-    }
-}
-
-const FUEL: &str = "the store's fuel";
-const DEADLINE: &str = "the store's deadline";
 pub(crate) const CONTEXT: &str = "the context's deadline";
 
 /// # Errors

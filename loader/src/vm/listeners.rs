@@ -5,17 +5,11 @@
 //! the list tells which ones are over when an exception has found its handler, or an activation has
 //! ended. An entry has the frame pointer of its function, and that of the entry of its activation.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
-use precast_artifact::vm::{ValRaw, VmContextHeader};
+use precast_artifact::vm::{ValRaw, VmStoreContext};
 
-use super::activation::raise;
-use super::ending::Ending;
-use super::instance::InstanceData;
 use super::module::MappedModule;
-use super::store::StoreCore;
 use crate::error::Error;
 
 /// A function that has begun.
@@ -48,26 +42,11 @@ pub(crate) trait Listen: Send {
 
 /// Parameters or results of a function, as machine code has them.
 pub(crate) struct RawValues<'a> {
-    pub(crate) core: &'a StoreCore,
+    /// The store, which lives as long as this.
+    pub(crate) store: *const VmStoreContext,
     pub(crate) module: &'a MappedModule,
     pub(crate) function: u32,
     pub(crate) values: *const ValRaw,
-}
-
-impl<'a> RawValues<'a> {
-    fn new(
-        core: &'a StoreCore,
-        instance: &'a InstanceData,
-        function: u32,
-        values: *const ValRaw,
-    ) -> Self {
-        Self {
-            core,
-            module: &instance.module,
-            function,
-            values,
-        }
-    }
 }
 
 /// A listener and what it was told of.
@@ -77,8 +56,6 @@ pub(crate) struct Listeners {
     /// The frame pointer of the entry of the activation that has ended early last.
     ended_entry: usize,
 }
-
-type Panic = Box<dyn Any + Send>;
 
 impl Listeners {
     pub(crate) fn new(listener: Box<dyn Listen>) -> Self {
@@ -92,6 +69,52 @@ impl Listeners {
     /// Notes that an activation ends early. A signal handler calls this.
     pub(crate) fn note_end(&mut self, entry_fp: usize) {
         self.ended_entry = entry_fp;
+    }
+
+    /// Notes a function that begins, and tells the listener.
+    ///
+    /// # Safety
+    /// The function is one of an instance of the store, and `params` are its parameters.
+    pub(super) unsafe fn begin(&mut self, fp: usize, entry_fp: usize, params: &RawValues<'_>) {
+        self.active.push(Active {
+            module: NonNull::from(params.module),
+            function: params.function,
+            fp,
+            entry_fp,
+        });
+        // SAFETY: by this function's contract.
+        unsafe { self.listener.before(&self.active, params) };
+    }
+
+    /// Tells the listener of the end of a function, which is not active any more then. `results`
+    /// may lead nowhere: of a function that calls another one in its place.
+    ///
+    /// # Safety
+    /// As for [`Listeners::begin`], with its results.
+    pub(super) unsafe fn end(&mut self, fp: usize, results: &RawValues<'_>) {
+        let active = &mut self.active;
+        let is_last = |last: &Active| last.fp == fp && last.function == results.function;
+        // A listener that was set after the function had begun was not told of it.
+        if !active.last().is_some_and(is_last) {
+            return;
+        }
+        let keep = active.len() - 1;
+        let ended = Ended { active, keep };
+        let results = (!results.values.is_null()).then_some(results);
+        // SAFETY: by this function's contract.
+        unsafe { self.listener.after(ended.active, results) };
+    }
+
+    /// Ends the functions of the activation that has ended early last.
+    pub(super) fn abort_ended(&mut self, error: Option<&Error>) {
+        let entry_fp = self.ended_entry;
+        self.abort(error, |active| active.entry_fp == entry_fp);
+    }
+
+    /// Ends the functions of an activation inside of the frame in which an exception is handled.
+    pub(super) fn unwound_to(&mut self, entry_fp: usize, fp: usize) {
+        let is_over = |active: &Active| active.entry_fp == entry_fp && active.fp < fp;
+        self.abort(None, is_over);
     }
 
     /// Ends the innermost functions for which `is_over` holds.
@@ -123,116 +146,5 @@ struct Ended<'a> {
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
         self.active.truncate(self.keep);
-    }
-}
-
-impl StoreCore {
-    /// Ends what was active in the activation that has just ended. The listener may panic.
-    pub(crate) fn abort_ended(&mut self, error: Option<&Error>) {
-        if let Some(listeners) = self.listeners() {
-            let entry_fp = listeners.ended_entry;
-            listeners.abort(error, |active| active.entry_fp == entry_fp);
-        }
-    }
-
-    pub(crate) fn listeners(&mut self) -> Option<&mut Listeners> {
-        self.made.as_mut()?.listeners.as_mut()
-    }
-}
-
-/// Ends the functions of the innermost activation inside of the frame in which an exception is
-/// handled.
-///
-/// # Errors
-/// The panic of the listener.
-///
-/// # Safety
-/// `core` is a live store whose machine code called out.
-pub(crate) unsafe fn unwound_to(core: *mut StoreCore, fp: usize) -> Result<(), Panic> {
-    // SAFETY: by this function's contract; no other reference to the store is used meanwhile.
-    unsafe {
-        let entry_fp = (*core).vm.entry_fp;
-        let Some(listeners) = (*core).listeners() else {
-            return Ok(());
-        };
-        let is_over = |active: &Active| active.entry_fp == entry_fp && active.fp < fp;
-        catch_unwind(AssertUnwindSafe(|| listeners.abort(None, is_over)))
-    }
-}
-
-/// Tells the listener of a store something about a function.
-///
-/// # Safety
-/// Called by machine code with its own context, through a thunk, with one of its functions.
-unsafe fn tell(
-    vmctx: *mut VmContextHeader,
-    tell: impl FnOnce(&mut Listeners, &StoreCore, &InstanceData),
-) {
-    // SAFETY: by this function's contract. The listener does not reach the store; it is taken out
-    // of the store, so that values of the store can be made in the meantime. When `raise` is
-    // called, nothing is left to drop.
-    unsafe {
-        let core: *mut StoreCore = (*vmctx).store.cast();
-        let made = (*core).made.as_mut();
-        let Some(mut listeners) = made.and_then(|made| made.listeners.take()) else {
-            return;
-        };
-        let told = catch_unwind(AssertUnwindSafe(|| {
-            let instance = &*(*vmctx).instance.cast::<InstanceData>();
-            tell(&mut listeners, &*core, instance);
-        }));
-        (*core).made_mut().listeners = Some(listeners);
-        if let Err(panic) = told {
-            raise(core, Ending::Panic(panic));
-        }
-    }
-}
-
-/// [`Builtin::FunctionBefore`](precast_artifact::Builtin::FunctionBefore).
-pub(crate) unsafe extern "C" fn function_before(
-    vmctx: *mut VmContextHeader,
-    function: u32,
-    params: *const ValRaw,
-) {
-    // SAFETY: called by machine code with its own context, one of its functions and its parameters,
-    // through a thunk, which noted the frame of the function.
-    unsafe {
-        tell(vmctx, |this, core, instance| {
-            let (listener, active) = (&mut this.listener, &mut this.active);
-            active.push(Active {
-                module: NonNull::from(&*instance.module),
-                function,
-                fp: core.vm.exit_fp,
-                entry_fp: core.vm.entry_fp,
-            });
-            listener.before(active, &RawValues::new(core, instance, function, params));
-        });
-    }
-}
-
-/// [`Builtin::FunctionAfter`](precast_artifact::Builtin::FunctionAfter).
-pub(crate) unsafe extern "C" fn function_after(
-    vmctx: *mut VmContextHeader,
-    function: u32,
-    results: *const ValRaw,
-) {
-    // SAFETY: as for `function_before`.
-    unsafe {
-        tell(vmctx, |this, core, instance| {
-            let (listener, active) = (&mut this.listener, &mut this.active);
-            let fp = core.vm.exit_fp;
-            // A listener that was set after the function had begun was not told of it.
-            if active
-                .last()
-                .is_none_or(|last| last.fp != fp || last.function != function)
-            {
-                return;
-            }
-            let keep = active.len() - 1;
-            let ended = Ended { active, keep };
-            let results =
-                (!results.is_null()).then(|| RawValues::new(core, instance, function, results));
-            listener.after(ended.active, results.as_ref());
-        });
     }
 }

@@ -3,38 +3,53 @@
 //! A public handle of the floor above is the number of a store and a pointer to an entity of this
 //! floor. Nothing here knows the handles.
 //!
+//! No two files of this folder import from each other, directly or by way of others, which
+//! `tests/import-graph.py` checks. The lowest come first: what a store consists of, the store, and
+//! what works with a whole store. Parts of a store that must lead back to it have a pointer to its
+//! [`VmStoreContext`](precast_artifact::vm::VmStoreContext), the first field of the store.
+//!
 //! | module | what |
 //! |---|---|
-//! | `store`, `store_id` | what a store owns, without the host's data; its number |
-//! | `module`, `item_types` | a mapped artifact, its code's addresses, its items' types |
-//! | `instance`, `initialise` | an instance: its VM context, its start |
-//! | `state`, `snapshot` | what an instance starts with; taking and restoring it |
-//! | `roots`, `reset`, `close` | where an instance holds references; its reset, its end |
-//! | `memory`, `images`, `gather`, `keep` | memories: their initial content and their reset |
-//! | `shared`, `parking` | memories of several threads; the threads that wait at their addresses |
-//! | `table`, `elements`, `global`, `externrefs`, `host` | the other items of a store |
 //! | `bounds` | whether a range is inside of a memory, a table or a segment |
-//! | `usage`, `quota` | what a store's items take; asking before one is made or grows |
-//! | `activation`, `ending`, `signal` | entering wasm code and leaving it early |
-//! | `fiber` | calls on stacks of their own, which can be suspended |
-//! | `exception` | exceptions, and how a throw finds its handler |
+//! | `module`, `item_types` | a mapped artifact, its code's addresses, its items' types |
+//! | `images`, `gather`, `keep` | memories: their initial content and their reset |
+//! | `per_thread`, `space` | what each thread keeps for reuse: address space of memories |
+//! | `memory`, `shared`, `parking` | memories, of one thread and of several; threads that wait there |
+//! | `table`, `elements`, `global`, `externrefs`, `host` | the other items of a store |
+//! | `item` | an item of any kind |
+//! | `state`, `owner`, `usage` | what an instance starts with; who may reuse it; what it takes |
+//! | `instance` | an instance: its VM context and its parts |
+//! | `edges`, `fibers`, `frames`, `ending` | activations: their frames, and why they end early |
 //! | `listeners` | the function listener of a store, and the functions that are active |
-//! | `interrupt`, `deadline`, `waiting` | stopping code from outside, and waking what waits |
-//! | `builtins` | routines that machine code calls |
-//! | `pool`, `owner`, `space` | instances, and address space of memories, kept for reuse |
-//! | `per_thread` | what each thread keeps, and all threads give back in a shortage |
+//! | `interrupt`, `waiting`, `waker` | the word that stops code from outside, and waking what waits |
+//! | `store`, `store_id` | what a store owns, without the host's data; its number |
+//! | `initialise`, `snapshot` | the start of an instance; taking and restoring its state |
+//! | `roots`, `reset`, `close` | where an instance holds references; its reset, its end |
+//! | `pool` | instances kept for reuse |
+//! | `quota` | asking before an item of a store is made or grows |
+//! | `stopping` | what a store can be stopped by: deadlines, handles, fuel |
+//! | `activation`, `signal` | entering wasm code and leaving it early |
+//! | `collect` | dropping values that nothing in a store holds any more |
+//! | `fiber`, `deadline` | calls on stacks of their own, which can be suspended; asking the host |
+//! | `exception` | how a throw finds its handler |
+//! | `shims`, `builtins` | what machine code calls: host functions, and routines of the loader |
 
 pub(crate) mod activation;
 pub(crate) mod bounds;
 pub(crate) mod builtins;
 pub(crate) mod close;
+mod collect;
 pub(crate) mod deadline;
+mod edges;
 pub(crate) mod elements;
 pub(crate) mod ending;
 pub(crate) mod exception;
 pub(crate) mod externrefs;
 #[cfg(feature = "async")]
 pub(crate) mod fiber;
+#[cfg(feature = "async")]
+mod fibers;
+mod frames;
 pub(crate) mod gather;
 pub(crate) mod global;
 pub(crate) mod host;
@@ -42,6 +57,7 @@ pub(crate) mod images;
 pub(crate) mod initialise;
 pub(crate) mod instance;
 pub(crate) mod interrupt;
+pub(crate) mod item;
 pub(crate) mod item_types;
 pub(crate) mod keep;
 pub(crate) mod listeners;
@@ -55,12 +71,16 @@ pub(crate) mod quota;
 pub(crate) mod reset;
 pub(crate) mod roots;
 pub(crate) mod shared;
+pub(crate) mod shims;
 pub(crate) mod signal;
 pub(crate) mod snapshot;
 mod space;
 pub(crate) mod state;
+pub(crate) mod stopping;
 pub(crate) mod store;
 pub(crate) mod store_id;
 pub(crate) mod table;
 pub(crate) mod usage;
 pub(crate) mod waiting;
+#[cfg(feature = "async")]
+mod waker;

@@ -1,9 +1,6 @@
 //! An instance as new: for the next store, or in the store that it stays in.
 
-use std::ptr::NonNull;
-
 use precast_artifact::records::IMPORTED;
-use precast_artifact::vm::VmContextHeader;
 
 use super::gather::Gathered;
 use super::images::Images;
@@ -56,28 +53,6 @@ impl InstanceData {
                 .write_bytes(0, artifact.elements().len());
         }
         Ok(())
-    }
-
-    /// Fills what machine code changes of the context but for the dropped flags: what is between
-    /// its header and the import slots. Slots and references stay right for as long as the instance
-    /// exists.
-    pub(super) fn fill_globals(&mut self) {
-        let module = self.held_module();
-        let (header, size) = (module.artifact().header(), size_of::<VmContextHeader>());
-        let template = module.artifact().section(header.template);
-        let initial = match &self.state {
-            Some(state) => state.globals(),
-            None => template.get(size..).unwrap_or(&[]),
-        };
-        let len = header.vm.func_imports as usize - size;
-        let initial = &initial[..initial.len().min(len)];
-        // SAFETY: the parser checked that this part is inside the context, and that the template is
-        // zero where pointers go.
-        unsafe {
-            let to = self.vmctx.add(1).cast::<u8>();
-            to.copy_from_nonoverlapping(NonNull::from(initial).cast(), initial.len());
-            to.add(initial.len()).write_bytes(0, len - initial.len());
-        }
     }
 
     /// Checks that the memories and tables may have their initial sizes again.

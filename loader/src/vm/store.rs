@@ -13,16 +13,15 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use precast_artifact::vm::{VmStoreContext, VmTag};
+use precast_artifact::vm::{VmBuiltins, VmStoreContext, VmTag};
 use smallvec::SmallVec;
 
-use super::activation::{Around, SavedActivation};
-use super::builtins::BUILTINS;
-use super::deadline::AskHost;
-use super::ending::{Ending, RawFrames};
+use super::edges::SavedActivation;
+use super::ending::Ending;
 use super::externrefs::ExternRefs;
 #[cfg(feature = "async")]
-use super::fiber::Fibers;
+use super::fibers::Fibers;
+use super::frames::RawFrames;
 use super::global::HostGlobal;
 use super::host::StoreFunc;
 use super::instance::InstanceData;
@@ -30,11 +29,12 @@ use super::interrupt::{self, Epochs, InterruptUsers};
 use super::listeners::Listeners;
 use super::memory::MemoryEntity;
 use super::module::MappedModule;
-use super::pool;
 use super::store_id::StoreId;
 use super::table::TableEntity;
 use super::usage::Usage;
 use crate::backtrace::MemoryFault;
+use crate::deadline::UpdateDeadline;
+use crate::error::Error;
 use crate::limits::{ResourceLimiter, StoreLimits};
 
 /// The part of a store that does not depend on `T`.
@@ -90,25 +90,23 @@ pub(crate) type FindLimiter = for<'a> unsafe fn(
     PhantomData<&'a mut ()>,
 ) -> &'a mut (dyn ResourceLimiter + 'a);
 
+/// Asks the host when a deadline has passed. Nobody else uses the store meanwhile.
+pub(crate) type AskHost = unsafe fn(*mut StoreCore) -> Result<UpdateDeadline, Error>;
+
 struct TextRange {
     start: usize,
     end: usize,
     module: *const MappedModule,
 }
 
-impl Drop for StoreCore {
-    fn drop(&mut self) {
-        self.forget_interrupts();
-        let ran = self.ran();
-        for instance in self.instances.drain(..) {
-            pool::park(instance, ran);
-        }
-    }
-}
-
 impl StoreCore {
-    /// A store without instances. The caller sets `this` when the core has its final address.
-    pub(crate) fn new(stack_bytes: usize, epochs: &'static Epochs) -> Self {
+    /// A store without instances, whose code calls these builtins. The caller sets `this` when the
+    /// core has its final address.
+    pub(crate) fn new(
+        stack_bytes: usize,
+        epochs: &'static Epochs,
+        builtins: &'static VmBuiltins,
+    ) -> Self {
         Self {
             vm: VmStoreContext {
                 stack_limit: usize::MAX,
@@ -120,7 +118,7 @@ impl StoreCore {
                 entry_sp: 0,
                 entry_handler: 0,
                 trapped: 0,
-                builtins: &raw const BUILTINS.0,
+                builtins,
             },
             this: std::ptr::null_mut(),
             stack_bytes,
@@ -157,6 +155,10 @@ impl StoreCore {
             // No frame is there. It is only read while code is active.
             self.vm.entry_fp = 1;
         }
+    }
+
+    pub(crate) fn listeners(&mut self) -> Option<&mut Listeners> {
+        self.made.as_mut()?.listeners.as_mut()
     }
 
     pub(crate) fn made_mut(&mut self) -> &mut HostItems {
@@ -240,38 +242,5 @@ impl StoreCore {
                 self.guarded.push(memory);
             }
         }
-    }
-
-    /// Records why and where an activation ends. Allocates nothing.
-    ///
-    /// # Safety
-    /// As for [`RawFrames::walk`].
-    pub(crate) unsafe fn record(&mut self, ending: Ending, pc: usize, fp: usize, exact: bool) {
-        // The frames of an exception are known from where it was thrown, if no other was since
-        // then.
-        let is_known = self.knows_frames_of(&ending);
-        let entry = self.vm.entry_fp;
-        self.ending = Some(ending);
-        if let Some(listeners) = self.listeners() {
-            listeners.note_end(entry);
-        }
-        self.vm.trapped = 1;
-        if is_known {
-            return;
-        }
-        // SAFETY: by this function's contract.
-        unsafe {
-            let around = Around::of(self);
-            self.frames.walk(pc, fp, entry, exact, around);
-        }
-    }
-
-    /// [`StoreCore::record`] for the signal handler.
-    ///
-    /// # Safety
-    /// `pc` and `fp` are those of wasm code of this store that was interrupted.
-    pub(crate) unsafe fn record_trap(&mut self, trap: Ending, pc: usize, fp: usize) {
-        // SAFETY: by this function's contract.
-        unsafe { self.record(trap, pc, fp, true) };
     }
 }

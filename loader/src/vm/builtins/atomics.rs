@@ -7,7 +7,7 @@ use std::time::Duration;
 use precast_artifact::TrapCode;
 use precast_artifact::vm::VmContextHeader;
 
-use super::{or_raise, parts};
+use super::caller::{or_raise, parts};
 use crate::vm::deadline;
 use crate::vm::ending::{Ending, caught};
 use crate::vm::interrupt::Interrupt;

@@ -12,11 +12,11 @@ use precast_artifact::TrapCode;
 use precast_artifact::abi::PIECE;
 use precast_artifact::vm::VmContextHeader;
 
-use super::{or_raise, parts};
+use super::caller::{or_raise, parts};
 use crate::vm::bounds::range;
-use crate::vm::deadline::ends;
 use crate::vm::ending::Ending;
 use crate::vm::instance::InstanceData;
+use crate::vm::stopping::ends;
 use crate::vm::store::StoreCore;
 
 /// Bytes of an element of a table.
