@@ -37,7 +37,7 @@ impl Future for Once {
 }
 
 /// A linked module with an instance.
-pub struct Costs {
+struct Linked {
     pre: InstancePre<()>,
     store: Store<()>,
     nothing: TypedFunc<i32, i32>,
@@ -46,43 +46,52 @@ pub struct Costs {
     pending: TypedFunc<i32, i32>,
 }
 
+/// The module linked with host functions that can be suspended, and without. Wasmtime takes no call
+/// that cannot be suspended of an instance with such imports.
+pub struct Costs {
+    can: Linked,
+    cannot: Linked,
+}
+
 /// The name of a case, and what makes [`CALLS`] calls.
 pub type Case = (&'static str, fn(&mut Costs) -> Result<()>);
 
 /// What is measured.
 pub const CASES: [Case; 8] = [
     ("call", |costs| {
-        (0..CALLS).try_for_each(|_| Ok(costs.nothing.call(&mut costs.store, 7).map(drop)?))
+        let Linked { nothing, store, .. } = &mut costs.cannot;
+        (0..CALLS).try_for_each(|_| Ok(nothing.call(&mut *store, 7).map(drop)?))
     }),
     ("call_async, never suspended", |costs| {
         (0..CALLS).try_for_each(|_| {
-            let call = costs.nothing.call_async(&mut costs.store, 7);
+            let call = costs.can.nothing.call_async(&mut costs.can.store, 7);
             Ok(block_on(call).map(drop)?)
         })
     }),
     ("host call in call", |costs| {
-        costs.sync.call(&mut costs.store, CALLS.cast_signed())?;
+        let Linked { sync, store, .. } = &mut costs.cannot;
+        sync.call(store, CALLS.cast_signed())?;
         Ok(())
     }),
     ("host call in call_async", |costs| {
         let n = CALLS.cast_signed();
-        block_on(costs.sync.call_async(&mut costs.store, n))?;
+        block_on(costs.can.sync.call_async(&mut costs.can.store, n))?;
         Ok(())
     }),
     ("host future that is ready", |costs| {
         let n = CALLS.cast_signed();
-        block_on(costs.ready.call_async(&mut costs.store, n))?;
+        block_on(costs.can.ready.call_async(&mut costs.can.store, n))?;
         Ok(())
     }),
     ("host future that is pending once", |costs| {
         let n = CALLS.cast_signed();
-        block_on(costs.pending.call_async(&mut costs.store, n))?;
+        block_on(costs.can.pending.call_async(&mut costs.can.store, n))?;
         Ok(())
     }),
     ("instantiate, call, drop", |costs| {
         (0..CALLS).try_for_each(|_| {
-            let mut store = Store::new(costs.pre.module().engine(), ());
-            let instance = costs.pre.instantiate(&mut store)?;
+            let mut store = Store::new(costs.cannot.pre.module().engine(), ());
+            let instance = costs.cannot.pre.instantiate(&mut store)?;
             let write = instance.get_typed_func::<i32, i32>(&mut store, "write")?;
             write.call(&mut store, 7)?;
             Ok(())
@@ -90,8 +99,8 @@ pub const CASES: [Case; 8] = [
     }),
     ("instantiate_async, call_async, drop", |costs| {
         (0..CALLS).try_for_each(|_| {
-            let mut store = Store::new(costs.pre.module().engine(), ());
-            let instance = block_on(costs.pre.instantiate_async(&mut store))?;
+            let mut store = Store::new(costs.can.pre.module().engine(), ());
+            let instance = block_on(costs.can.pre.instantiate_async(&mut store))?;
             let write = instance.get_typed_func::<i32, i32>(&mut store, "write")?;
             block_on(write.call_async(&mut store, 7))?;
             Ok(())
@@ -99,10 +108,16 @@ pub const CASES: [Case; 8] = [
     }),
 ];
 
-/// Links a module with functions that are synchronous, ready at once, or pending once.
-fn link(engine: &Engine, module: &Module) -> Result<InstancePre<()>> {
+/// Links a module with functions that are synchronous, ready at once, or pending once; if nothing
+/// can be suspended, the latter are synchronous too.
+fn link(engine: &Engine, module: &Module, can: bool) -> Result<InstancePre<()>> {
     let mut linker: Linker<()> = Linker::new(engine);
     linker.func_wrap("cost", "sync", |n: i32| n)?;
+    if !can {
+        linker.func_wrap("cost", "ready", |n: i32| n)?;
+        linker.func_wrap("cost", "pending", |n: i32| n)?;
+        return Ok(linker.instantiate_pre(module)?);
+    }
     linker.func_wrap_async("cost", "ready", |_: Caller<'_, ()>, (n,): (i32,)| {
         Box::new(std::future::ready(n))
     })?;
@@ -115,13 +130,8 @@ fn link(engine: &Engine, module: &Module) -> Result<InstancePre<()>> {
     Ok(linker.instantiate_pre(module)?)
 }
 
-impl Costs {
-    /// Links a module and makes an instance.
-    ///
-    /// # Errors
-    /// Those of the runtime.
-    pub fn new(engine: &Engine, module: &Module) -> Result<Self> {
-        let pre = link(engine, module)?;
+impl Linked {
+    fn new(engine: &Engine, pre: InstancePre<()>) -> Result<Self> {
         let mut store = Store::new(engine, ());
         let instance = block_on(pre.instantiate_async(&mut store))?;
         let mut func = |name: &str| instance.get_typed_func::<i32, i32>(&mut store, name);
@@ -134,6 +144,19 @@ impl Costs {
             sync,
             ready,
             pending,
+        })
+    }
+}
+
+impl Costs {
+    /// Links a module and makes instances.
+    ///
+    /// # Errors
+    /// Those of the runtime.
+    pub fn new(engine: &Engine, module: &Module) -> Result<Self> {
+        Ok(Self {
+            can: Linked::new(engine, link(engine, module, true)?)?,
+            cannot: Linked::new(engine, link(engine, module, false)?)?,
         })
     }
 }

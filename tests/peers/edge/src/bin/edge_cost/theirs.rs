@@ -1,0 +1,6 @@
+//! The cases on Wasmtime.
+
+use wasmtime as wasm;
+
+#[path = "../../../../../edge-server/src/costs.rs"]
+pub mod costs;
