@@ -36,7 +36,7 @@ const HANDLED_PARAMS: usize = 8192;
 /// Whether more than [`MANY`] values are alive at one place of a function, in the order of its
 /// layout, or its blocks have very many parameters.
 pub(crate) fn is_high(func: &Function) -> bool {
-    func.dfg.num_values() > MANY && (wide_params(func).is_some() || most_alive(func) > MANY)
+    func.dfg.num_values() > MANY && (wide_params(func).is_some() || max_alive(func) > MANY)
 }
 
 /// Checks that the usual allocator can cope with a function that handles exceptions, and whose
@@ -45,7 +45,7 @@ pub(crate) fn is_high(func: &Function) -> bool {
 /// # Errors
 /// [`Error::TooLarge`].
 pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> Result<(), Error> {
-    let (what, found, limit) = match (most_alive(func), wide_params(func)) {
+    let (what, found, limit) = match (max_alive(func), wide_params(func)) {
         (alive, _) if alive > HANDLED => ("operands that are alive at one place", alive, HANDLED),
         (_, Some(params)) if params > HANDLED_PARAMS => {
             let what = "parameters and results of blocks";
@@ -71,7 +71,7 @@ fn wide_params(func: &Function) -> Option<usize> {
 }
 
 /// The largest number of values that are alive at one place.
-fn most_alive(func: &Function) -> usize {
+fn max_alive(func: &Function) -> usize {
     let dfg = &func.dfg;
     // Of each value the place where it is defined and the one behind its last use.
     let mut ranges: SecondaryMap<_, (u32, u32)> = SecondaryMap::with_capacity(dfg.num_values());

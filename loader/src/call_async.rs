@@ -8,13 +8,14 @@ use precast_artifact::vm::{ValRaw, VmFuncRef};
 
 use crate::error::Error;
 use crate::externs::Extern;
-use crate::func::{Func, TypedFunc};
+use crate::func::Func;
 use crate::instance::{Begun, Instance};
 use crate::instance_pre::InstancePre;
 use crate::linker::Linker;
 use crate::module::Module;
 use crate::store::{AsContextMut, StoreContextMut};
 use crate::typed::{WasmParams, WasmResults};
+use crate::typed_func::TypedFunc;
 use crate::val::Val;
 use crate::vm::activation::enter_on_fiber;
 use crate::vm::externrefs::Point;

@@ -74,11 +74,11 @@ impl Config {
         Self::default()
     }
 
-    /// Sets the maximum of bytes of stack that wasm code may use from where the host enters it. The
-    /// default is 1 MiB. If less is left of a thread's stack, wasm code gets less: a guest never
-    /// reaches the end of the stack, and 96 KiB are left for each host function that it calls. The
-    /// loader does not know the end of a stack that the program
-    /// made itself, for a coroutine: such a stack must have 256 KiB more than this maximum.
+    /// Sets the maximum number of bytes of stack that wasm code may use, counted from where the
+    /// host calls it. The default is 1 MiB. If less is left of a thread's stack, wasm code gets
+    /// less: a guest never reaches the end of the stack, and 96 KiB are left for each host function
+    /// that the guest calls. The loader does not know the end of a stack that the program made
+    /// itself, for instance for a coroutine: such a stack must have 256 KiB more than this maximum.
     pub fn max_wasm_stack(&mut self, bytes: usize) -> &mut Self {
         self.max_wasm_stack = bytes;
         self
@@ -100,24 +100,24 @@ impl Config {
         self
     }
 
-    /// Most bytes of linear memories that stay in memory for the instances that a thread keeps; 64
-    /// MiB if not set. Beyond that, the instances that were used least recently give their pages
-    /// back to the system, and take them again page by page when they are used. Zero: all of them
-    /// always do.
+    /// Sets the maximum number of bytes of linear memories that stay in memory for the instances
+    /// that a thread keeps. The default is 64 MiB. Beyond that, the instances that were used least
+    /// recently give their pages back to the system, and take them again page by page when they are
+    /// used. With zero, all instances do so always.
     pub fn pool_resident_per_thread(&mut self, bytes: usize) -> &mut Self {
         self.pool.resident_per_thread = bytes;
         self
     }
 
-    /// The same bound for all threads of the process together, whatever engine; 512 MiB if not set.
-    /// Engines may have different bounds: each keeps to its own.
+    /// Sets the same bound for all threads of the process together, and for the instances of all
+    /// engines. The default is 512 MiB. Each engine keeps to the bound in its own settings.
     pub fn pool_resident_per_process(&mut self, bytes: usize) -> &mut Self {
         self.pool.resident_per_process = bytes;
         self
     }
 
     /// Sets whether every module must have been compiled so that a deadline stops it wherever it is
-    /// ([`Interruption::has_epochs`]). To instantiate any other module is an
+    /// ([`Interruption::has_epochs`]). Instantiating any other module fails with
     /// [`Error::Interruption`].
     ///
     /// Each engine made with this setting has an epoch of its own and lives as long as the process.
@@ -127,7 +127,7 @@ impl Config {
     }
 
     /// Sets whether every module must have been compiled so that it counts fuel
-    /// ([`Interruption::counts_fuel`]). To instantiate any other module is an
+    /// ([`Interruption::counts_fuel`]). Instantiating any other module fails with
     /// [`Error::Interruption`].
     pub fn consume_fuel(&mut self, required: bool) -> &mut Self {
         self.required = Interruption::of(required, self.required.has_epochs());
@@ -136,9 +136,8 @@ impl Config {
 
     /// Sets the size, in bytes, of the stacks that calls like
     /// [`TypedFunc::call_async`](crate::TypedFunc::call_async) run on. The default is 2 MiB, and
-    /// the least is 320 KiB. Wasm code may use all of it but 256 KiB, which are left for host
-    /// functions, and not more than [`Config::max_wasm_stack`] says. A stack takes memory as far as
-    /// it is used.
+    /// the minimum is 320 KiB. Of that, 256 KiB are left for host functions. Wasm code may use the
+    /// rest, up to [`Config::max_wasm_stack`]. Only the part of a stack that is used takes memory.
     #[cfg(feature = "async")]
     pub fn async_stack_size(&mut self, bytes: usize) -> &mut Self {
         self.async_stacks.bytes = bytes;
@@ -147,7 +146,7 @@ impl Config {
 
     /// Sets the maximum number of stacks that are kept for reuse after the calls that used them are
     /// over. The default is 1,024. Four of them are kept by each thread as they are; the others, by
-    /// the process, take up to 32 KiB of memory each. Zero: none is kept.
+    /// the process, take up to 32 KiB of memory each. With zero, no stack is kept.
     #[cfg(feature = "async")]
     pub fn async_stacks_kept(&mut self, stacks: usize) -> &mut Self {
         self.async_stacks.kept = stacks;
@@ -159,8 +158,8 @@ impl Config {
         self.async_stacks
     }
 
-    /// Sets whether modules may use a proposal. All are allowed if nothing is set. To open or to
-    /// instantiate a module that uses one that is not allowed is an [`Error::Features`].
+    /// Sets whether modules may use a proposal. By default, all proposals are allowed. Opening or
+    /// instantiating a module that uses a forbidden one fails with [`Error::Features`].
     ///
     /// What a module uses is recorded in its artifact, and `precast inspect` shows it. The loader
     /// believes the record: an artifact is trusted for its code, so it is trusted for this, too.
@@ -182,7 +181,7 @@ impl Config {
     }
 }
 
-/// Settings that modules and stores share. To copy an engine costs nothing.
+/// Settings that modules and stores share. Copying an engine costs nothing.
 ///
 /// ```
 /// use precast_loader::{Config, Engine, Store};

@@ -49,7 +49,7 @@ pub enum Error {
     #[cfg(feature = "signatures")]
     #[error(transparent)]
     Signature(#[from] precast_signature::Error),
-    /// A module that cannot be stopped in the way that is asked for.
+    /// The code of the module cannot be stopped in the way that is asked for.
     #[error(
         "the module was compiled with interruption `{found}`, and {asked_by} asks for \
          `{expected}`: compile it again with `--interruption {expected}`"
@@ -184,7 +184,7 @@ pub enum Error {
         /// The amount that is allowed.
         limit: u64,
     },
-    /// The store's own [`ResourceLimiter`](crate::ResourceLimiter) does not allow it.
+    /// The store's own [`ResourceLimiter`](crate::ResourceLimiter) refused the item or its growth.
     #[error("{what}: {wanted} asked for, which the store's limiter does not allow")]
     Refused {
         /// What was refused, with its unit.
@@ -270,12 +270,12 @@ pub enum Error {
         /// The other.
         second: &'static str,
     },
-    /// An instance that this cannot be done with as it is now.
+    /// The instance is not in a state in which the action is possible.
     #[error("cannot {action}: {why}")]
     Unsuitable {
         /// What was asked for.
         action: &'static str,
-        /// What about the instance stands against it, and what to do.
+        /// What about the instance prevents the action, and what to do.
         why: String,
     },
     /// A host function used a handle of a runtime to call into the store that it was called from.
@@ -332,8 +332,9 @@ impl Error {
     }
 
     /// Where wasm code accessed a memory out of bounds, if this is a trap for that reason and the
-    /// address is known: it is for accesses that a guard page caught ([`Strategy::Guarded`]), which
-    /// are all loads and stores of a memory with 32-bit indices, and not where code compares.
+    /// address is known. The address is known for accesses that a guard page caught
+    /// ([`Strategy::Guarded`]), which are all loads and stores of a memory with 32-bit indices. It
+    /// is not known where code compares the address with the size of the memory.
     ///
     /// [`Strategy::Guarded`]: precast_artifact::Strategy::Guarded
     ///

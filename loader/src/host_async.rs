@@ -57,7 +57,7 @@ impl HostFunc {
         F: for<'a> Fn(Caller<'a, T>, P) -> Answer<'a, R> + Send + Sync + 'static,
     {
         /// The parts before and after the wait are functions that are never inlined: they may use
-        /// thread-locals, and the call may go on on another thread than it began on.
+        /// thread-locals, and the call may continue on another thread than it began on.
         #[inline(never)]
         unsafe fn begin<'a, T: 'static, F, P: WasmTyList, R>(
             import: *const VmFuncImport,

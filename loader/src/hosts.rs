@@ -29,7 +29,7 @@ impl fmt::Display for SignalFaults {
             };
             let what = match fault {
                 SignalFault::Replaced => {
-                    "has another handler, which must pass the faults that it does not know on"
+                    "has another handler, which must pass on the faults that it does not handle"
                 }
                 SignalFault::Blocked => "is blocked",
             };
@@ -46,8 +46,8 @@ impl std::error::Error for SignalFaults {}
 /// handlers of their own.
 ///
 /// # Errors
-/// The signals that would not become traps. A handler that was installed after the loader's counts
-/// as one, since the loader cannot tell whether it passes other faults on.
+/// The signals that would not become traps. A signal whose handler was installed after the loader's
+/// counts as such a signal, since the loader cannot tell whether that handler passes faults on.
 pub fn check_signals() -> Result<(), SignalFaults> {
     let faults = signal::faults();
     if faults.is_empty() {

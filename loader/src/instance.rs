@@ -15,10 +15,9 @@ use precast_artifact::{Artifact, Strategy};
 
 use crate::error::Error;
 use crate::externs::{Export, Extern};
-use crate::func::{Func, TypedFunc};
+use crate::func::Func;
 use crate::global::Global;
 use crate::imports::{Import, check_imports};
-use crate::instance_pre::PreInner;
 use crate::interface::{ExportType, ModuleExport, exports};
 use crate::memory::Memory;
 use crate::module::Module;
@@ -29,9 +28,9 @@ use crate::stored::Stored;
 use crate::table::Table;
 use crate::tag::Tag;
 use crate::typed::{WasmParams, WasmResults};
+use crate::typed_func::TypedFunc;
 use crate::vm::activation::is_active_anywhere;
 use crate::vm::instance::{Closed, InstanceData};
-use crate::vm::pool;
 use crate::vm::quota;
 use crate::vm::signal;
 use crate::vm::state::State;
@@ -110,42 +109,8 @@ impl Instance {
         }
     }
 
-    /// Makes an instance with linked imports, or takes a parked one over. Its start function has
-    /// not run yet.
-    ///
-    /// # Safety
-    /// `core` is the pointer that machine code uses, of a store that is used by nobody else until
-    /// this returns.
-    pub(crate) unsafe fn from_pre(core: *mut StoreCore, pre: &PreInner) -> Result<Begun, Error> {
-        // SAFETY: by this function's contract.
-        unsafe {
-            (*core).check_interruption(pre.module.interruption())?;
-            // Host functions were checked when they were linked. The types of a store's items can
-            // change.
-            if pre.owner.is_none() {
-                check_imports(&*core, &pre.module.code, &pre.imports)?;
-            }
-            let artifact = pre.module.code.artifact();
-            let state = pre.state.as_ref();
-            quota::for_instance(core, &pre.demand, &artifact, state.map(|state| &**state))?;
-            let instance = match pre.owner.as_ref().and_then(pool::take) {
-                Some(mut instance) => {
-                    instance.enter_store(core.cast());
-                    instance
-                }
-                None => {
-                    Self::prepare(&artifact);
-                    let mut raw = pre.imports.iter().map(|import| import.to_raw(&*core));
-                    let owner = pre.owner.as_ref();
-                    InstanceData::new(core.cast(), &pre.module.code, &mut raw, owner, state)?
-                }
-            };
-            Self::begin(core, instance, &pre.demand)
-        }
-    }
-
     /// Prepares the process for the traps of an instance.
-    fn prepare(artifact: &Artifact<'_>) {
+    pub(crate) fn prepare(artifact: &Artifact<'_>) {
         if artifact.strategy() == Strategy::Guarded {
             signal::install();
         }
@@ -154,8 +119,9 @@ impl Instance {
     /// Gives a new instance to the store and initialises it.
     ///
     /// # Safety
-    /// As for [`Instance::from_pre`].
-    unsafe fn begin(
+    /// `core_ptr` is the pointer that machine code uses, of a store that is used by nobody else
+    /// until this returns.
+    pub(crate) unsafe fn begin(
         core_ptr: *mut StoreCore,
         mut instance: Box<InstanceData>,
         demand: &Demand,
@@ -194,7 +160,7 @@ impl Instance {
     /// Does what is left of instantiation, and returns the start function.
     ///
     /// # Safety
-    /// As for [`Instance::from_pre`]; the instance is one of the store's, and published.
+    /// As for [`Instance::begin`]; the instance is one of the store's, and published.
     unsafe fn initialise(mut data: NonNull<InstanceData>) -> Result<Option<VmFuncRef>, Error> {
         // SAFETY: by this function's contract.
         unsafe {

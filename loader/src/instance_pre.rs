@@ -6,14 +6,17 @@ use std::sync::Arc;
 use precast_artifact::records::IMPORTED;
 
 use crate::error::Error;
-use crate::imports::Import;
+use crate::imports::{Import, check_imports};
 use crate::instance::{Begun, Instance};
 use crate::module::Module;
 use crate::snapshot::Snapshot;
 use crate::store::{AsContextMut, Invariant, StoreContextMut};
+use crate::vm::instance::InstanceData;
 use crate::vm::owner::Owner;
 use crate::vm::pool;
+use crate::vm::quota;
 use crate::vm::state::State;
+use crate::vm::store::StoreCore;
 use crate::vm::usage::Demand;
 
 /// A module whose imports are resolved. Cheap to clone; can be used by many threads.
@@ -165,6 +168,40 @@ impl<T: 'static> InstancePre<T> {
         let module = &self.inner.module;
         store.0.engine.check(*module.engine(), &module.code)?;
         // SAFETY: the store is borrowed exclusively, and not used otherwise until this returns.
-        unsafe { Instance::from_pre(store.core_ptr(), &self.inner) }
+        unsafe { make(store.core_ptr(), &self.inner) }
+    }
+}
+
+/// Makes an instance with linked imports, or takes a parked one over. Its start function has
+/// not run yet.
+///
+/// # Safety
+/// `core` is the pointer that machine code uses, of a store that is used by nobody else until
+/// this returns.
+unsafe fn make(core: *mut StoreCore, pre: &PreInner) -> Result<Begun, Error> {
+    // SAFETY: by this function's contract.
+    unsafe {
+        (*core).check_interruption(pre.module.interruption())?;
+        // Host functions were checked when they were linked. The types of a store's items can
+        // change.
+        if pre.owner.is_none() {
+            check_imports(&*core, &pre.module.code, &pre.imports)?;
+        }
+        let artifact = pre.module.code.artifact();
+        let state = pre.state.as_ref();
+        quota::for_instance(core, &pre.demand, &artifact, state.map(|state| &**state))?;
+        let instance = match pre.owner.as_ref().and_then(pool::take) {
+            Some(mut instance) => {
+                instance.enter_store(core.cast());
+                instance
+            }
+            None => {
+                Instance::prepare(&artifact);
+                let mut raw = pre.imports.iter().map(|import| import.to_raw(&*core));
+                let owner = pre.owner.as_ref();
+                InstanceData::new(core.cast(), &pre.module.code, &mut raw, owner, state)?
+            }
+        };
+        Instance::begin(core, instance, &pre.demand)
     }
 }

@@ -153,8 +153,8 @@ impl Module {
         Some(ExportType { code, record }.ty())
     }
 
-    /// Where the module keeps the export of this name. To find exports in many instances, this
-    /// saves the search by name in each of them.
+    /// The place of the export of this name in the module. Looking an export up by its place saves
+    /// the search by name in each of many instances.
     pub fn get_export_index(&self, name: &str) -> Option<ModuleExport> {
         let artifact = self.code.artifact();
         let record = artifact.export(name)?;

@@ -4,8 +4,9 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use crate::error::Error;
+use crate::lock::lock;
 use crate::store::{Store, StoreContextMut};
-use crate::vm::interrupt::{Interrupt, Reason, SharedInterrupt, Woken, lock};
+use crate::vm::interrupt::{Interrupt, Reason, SharedInterrupt, Woken};
 
 /// Ends the wasm code of a store from another thread. A handle may outlive the store, and does
 /// nothing afterwards.
@@ -47,19 +48,19 @@ impl InterruptHandle {
         }
     }
 
-    /// Whether the store's code is to end, for whatever reason: this handle, a deadline, a context,
-    /// or because an instance is closed. Host functions need not ask, since the code ends when they
-    /// return. A deadline ends nothing as long as the host
-    /// [decides about it](Store::epoch_deadline_callback).
+    /// Whether the store's code is to end, because of this handle, a deadline, a context, or a
+    /// closed instance. Host functions need not ask, since the code ends when they return. A
+    /// deadline ends nothing in a store with an
+    /// [`epoch_deadline_callback`](Store::epoch_deadline_callback).
     pub fn is_interrupted(&self) -> bool {
         lock(&self.0).as_ref().is_some_and(Interrupt::ends)
     }
 
-    /// For host functions that wait for the system: calls `wait` with a descriptor that can be read
-    /// (`POLLIN`) from when on the store's code [is to end](Self::is_interrupted), to be waited for
-    /// together with what the function is about. It is not to be read or written. What the function
-    /// returns then does not matter: the code ends with
-    /// [`Trap::Interrupt`](crate::Trap::Interrupt), or as closing the instance says.
+    /// For host functions that wait for the system: calls `wait` with a descriptor that becomes
+    /// readable (`POLLIN`) when the store's code [is to end](Self::is_interrupted). `wait` waits
+    /// for this descriptor together with its own ones, and neither reads nor writes it. When the
+    /// code is to end, it does not matter what the host function returns: the code ends with
+    /// [`Trap::Interrupt`](crate::Trap::Interrupt), or with the exit code of the closed instance.
     ///
     /// ```no_run
     /// # use precast_loader::{AsContextMut, Caller, Linker};
@@ -87,7 +88,7 @@ impl InterruptHandle {
 }
 
 impl<T: 'static> Store<T> {
-    /// [`StoreContextMut::set_epoch_deadline`].
+    /// The same as [`StoreContextMut::set_epoch_deadline`].
     ///
     /// # Errors
     /// As there.
@@ -105,7 +106,7 @@ impl<T: 'static> Store<T> {
         InterruptHandle(self.core_mut().shared_interrupt())
     }
 
-    /// [`StoreContextMut::set_fuel`].
+    /// The same as [`StoreContextMut::set_fuel`].
     ///
     /// # Errors
     /// As there.
@@ -113,7 +114,7 @@ impl<T: 'static> Store<T> {
         self.core_mut().set_fuel(fuel)
     }
 
-    /// [`StoreContextMut::get_fuel`].
+    /// The same as [`StoreContextMut::get_fuel`].
     ///
     /// # Errors
     /// As there.
@@ -125,8 +126,8 @@ impl<T: 'static> Store<T> {
 impl<T: 'static> StoreContextMut<'_, T> {
     /// Ends wasm code of the store with [`Trap::Interrupt`](crate::Trap::Interrupt) when
     /// [`Engine::increment_epoch`](crate::Engine::increment_epoch) has been called `ticks` times
-    /// from now on, and so does code that is called after that, until this is called again. Zero:
-    /// at once. A new store has no deadline.
+    /// from now on. Code that is called after that ends, too, until this is called again. With zero
+    /// ticks, code ends at once. A new store has no deadline.
     ///
     /// Code compiled with [`Interruption::Epoch`](crate::Interruption::Epoch) stops wherever it is.
     /// As long as a store has a deadline, it takes no other modules.
@@ -138,8 +139,8 @@ impl<T: 'static> StoreContextMut<'_, T> {
         self.core().ask_for_deadline(ticks)
     }
 
-    /// What ends the store's wasm code from another thread, and what a host function that waits can
-    /// be woken by ([`InterruptHandle::wait`]).
+    /// A handle that ends the store's wasm code from another thread. It also wakes host functions
+    /// that wait ([`InterruptHandle::wait`]).
     pub fn interrupt_handle(&mut self) -> InterruptHandle {
         InterruptHandle(self.core().shared_interrupt())
     }
@@ -149,9 +150,10 @@ impl<T: 'static> StoreContextMut<'_, T> {
     /// each operator that does something, for each function that is entered, and for each byte,
     /// element or page that an operator on a range works on; as Wasmtime 49 counts. A new store has
     /// no fuel. The maximum is 2^63 - 1. A store that has been given fuel takes no modules that
-    /// were compiled otherwise, unless it is [`u64::MAX`], which limits nothing.
+    /// were compiled otherwise, unless the amount is [`u64::MAX`], which limits nothing.
     ///
-    /// If a host function calls this, it holds for its caller too.
+    /// If a host function calls this, the new amount also holds for the wasm code that called the
+    /// host function.
     ///
     /// # Errors
     /// [`Error::Interruption`] if the store has code that was compiled otherwise, which would use

@@ -77,6 +77,7 @@
 // | | `static_artifact` | an artifact that is a part of the executable |
 // | | `types`, `error`, `backtrace`, `limits`, `deadline` | types without a pointer into a store |
 // | | `externref`, `exception` | values that stores keep for machine code |
+// | | `lock` | mutexes whose content is right at all times |
 // | machine | `vm` | what machine code and the signal handler work with, see its own map |
 // | handles | `engine`, `module`, `store` | settings, modules, stores and access to them |
 // | | `signed`, `debug` | modules that trusted keys have signed; debug data beside a module |
@@ -88,6 +89,7 @@
 // | | `val`, `exnref`, `snapshot` | values; the state of instances |
 // | | `listener` | what a host learns of the calls of functions |
 // | | `host`, `into_func`, `typed` | host functions, and Rust types for wasm types |
+// | | `calls`, `typed_func` | calls of functions, with values and with Rust types |
 // | | `call_async`, `host_async` | calls and host functions that can be suspended |
 // | | `linker`, `imports`, `instance_pre`, `redirect` | resolving and checking imports |
 // | | `embedded` | macros for what build scripts made |
@@ -103,6 +105,7 @@ mod arch;
 mod backtrace;
 #[cfg(feature = "async")]
 mod call_async;
+mod calls;
 mod capture;
 mod deadline;
 mod debug;
@@ -130,6 +133,7 @@ mod libcalls;
 mod limits;
 mod linker;
 mod listener;
+mod lock;
 mod mapping;
 mod memory;
 mod module;
@@ -147,6 +151,7 @@ mod sys;
 mod table;
 mod tag;
 mod typed;
+mod typed_func;
 mod types;
 mod val;
 mod vm;
@@ -159,7 +164,7 @@ pub use error::{Error, LinkError};
 pub use exception::ExnRef;
 pub use externref::ExternRef;
 pub use externs::{Export, Extern};
-pub use func::{Func, TypedFunc};
+pub use func::Func;
 pub use global::Global;
 pub use host::Caller;
 #[cfg(feature = "async")]
@@ -183,6 +188,7 @@ pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
 pub use table::Table;
 pub use tag::Tag;
 pub use typed::{WasmParams, WasmResults, WasmTy};
+pub use typed_func::TypedFunc;
 pub use types::{
     ConcreteFunc, ExternType, FuncType, GlobalType, HeapType, MemoryType, RefType, TableType,
     ValType,

@@ -1,24 +1,24 @@
 //! Limits on what the instances of a store may take.
 //!
 //! A store counts what its items take (`Usage`): linear memories and their bytes, tables and their
-//! elements, instances. Before an item is made or grows, [`quota`](crate::vm::quota) compares with
-//! the [`StoreLimits`] of the store, or asks the host's own [`ResourceLimiter`], which takes their
-//! place.
+//! elements, instances. Before an item is made or grows, [`quota`](crate::vm::quota) compares the
+//! counts with the [`StoreLimits`] of the store, or asks the host's own [`ResourceLimiter`]
+//! instead.
 //!
-//! The counts are of what wasm code can reach: they have the length of a memory, not its address
-//! space nor the pages that were touched. Frozen tables, which are in the artifact, count nothing.
+//! A store counts what wasm code can reach: the length of a memory, and neither its address space
+//! nor the pages that were touched. Frozen tables, which are in the artifact, are not counted.
 //! A memory that moves when it grows takes its pages along, so it counts once.
 
 use crate::error::Error;
 
-/// Default maximum of items of one kind in a store, as in Wasmtime.
+/// Default maximum number of items of one kind in a store, as in Wasmtime.
 const DEFAULT_ITEMS: usize = 10_000;
 
-/// Default maximum of bytes of all linear memories of a store: four memories that are as large as
-/// 32-bit addresses allow.
+/// Default maximum number of bytes of all linear memories of a store: four memories that are as
+/// large as 32-bit addresses allow.
 const DEFAULT_TOTAL_MEMORY: usize = 16 << 30;
 
-/// Default maximum of elements of all tables of a store, which are 80 MB.
+/// Default maximum number of elements of all tables of a store, which take 80 MB.
 const DEFAULT_TOTAL_ELEMENTS: usize = 10_000_000;
 
 /// A host's own decisions about what the instances of a store may take, see
@@ -123,12 +123,12 @@ pub trait ResourceLimiter: Send {
         DEFAULT_ITEMS
     }
 
-    /// Maximum of bytes of all linear memories of the store together.
+    /// Maximum number of bytes of all linear memories of the store together.
     fn total_memory_size(&self) -> usize {
         DEFAULT_TOTAL_MEMORY
     }
 
-    /// Maximum of elements of all tables of the store together.
+    /// Maximum number of elements of all tables of the store together.
     fn total_table_elements(&self) -> usize {
         DEFAULT_TOTAL_ELEMENTS
     }
@@ -192,25 +192,26 @@ impl StoreLimitsBuilder {
         Self::default()
     }
 
-    /// Sets the maximum of bytes of each linear memory. The total bounds a single memory, too.
+    /// Sets the maximum number of bytes of each linear memory. The maximum for all memories
+    /// together bounds a single memory, too.
     pub fn memory_size(mut self, bytes: usize) -> Self {
         self.0.memory_size = bytes;
         self
     }
 
-    /// Sets the maximum of elements of each table.
+    /// Sets the maximum number of elements of each table.
     pub fn table_elements(mut self, elements: usize) -> Self {
         self.0.table_elements = elements;
         self
     }
 
-    /// Sets the maximum of bytes of all linear memories together.
+    /// Sets the maximum number of bytes of all linear memories together.
     pub fn total_memory_size(mut self, bytes: usize) -> Self {
         self.0.total_memory_size = bytes;
         self
     }
 
-    /// Sets the maximum of elements of all tables together.
+    /// Sets the maximum number of elements of all tables together.
     pub fn total_table_elements(mut self, elements: usize) -> Self {
         self.0.total_table_elements = elements;
         self

@@ -26,7 +26,7 @@ use crate::val::Val;
 use crate::vm::host::HostFunc;
 use crate::vm::item_types::import_type;
 
-/// Names for what modules import.
+/// Definitions of the items that modules import, by name.
 ///
 /// ```
 /// use precast_loader::{Error, Instance, Linker, Module, Store};
@@ -165,7 +165,7 @@ impl<T: 'static> Linker<T> {
     }
 
     /// Defines a memory of several threads. It belongs to no store, so a module that imports the
-    /// memory can be instantiated in any.
+    /// memory can be instantiated in any store.
     ///
     /// # Errors
     /// [`Error::Duplicate`].
@@ -195,7 +195,7 @@ impl<T: 'static> Linker<T> {
         Ok(self)
     }
 
-    /// Defines what is defined as `module`.`name` also as `as_module`.`as_name`.
+    /// Defines the item `module`.`name` a second time, as `as_module`.`as_name`.
     ///
     /// # Errors
     /// [`Error::Link`] if nothing is defined under the first name, [`Error::Duplicate`].
@@ -211,8 +211,8 @@ impl<T: 'static> Linker<T> {
         self.insert(as_module, as_name, item)
     }
 
-    /// Defines all that is defined under the module name `module` also under `as_module`. Does
-    /// nothing if nothing is.
+    /// Defines all items of the module name `module` a second time, under `as_module`. Does nothing
+    /// if `module` has no items.
     ///
     /// # Errors
     /// [`Error::Duplicate`].
@@ -228,8 +228,8 @@ impl<T: 'static> Linker<T> {
         self.definitions.get(module)?.get(name)
     }
 
-    /// What is defined under these names. A host function that belongs to no store yet becomes one
-    /// of this store.
+    /// The item that is defined under these names. A host function that belongs to no store yet
+    /// becomes a function of this store.
     pub fn get(
         &self,
         mut store: impl AsContextMut<Data = T>,
@@ -249,8 +249,8 @@ impl<T: 'static> Linker<T> {
         self.get(store, import.module(), import.name())
     }
 
-    /// The function that runs a module which [`Linker::module`] defined: the one named by the empty
-    /// string, or else `_start`.
+    /// The function that runs a module which [`Linker::module`] defined: the function whose name is
+    /// empty, or else `_start`.
     ///
     /// # Errors
     /// [`Error::NoExport`] if there is none.

@@ -11,9 +11,10 @@ use crate::vm::store::StoreCore;
 
 /// Is told when functions of modules begin and end, see [`Store::set_function_listener`].
 ///
-/// Each `before` has one `after` or `abort`, in the order of a stack. A listener sees functions
-/// that modules define, whoever calls them, and no host functions. It cannot use the store. A panic
-/// ends the call, and continues at the host's own call.
+/// Each `before` has one `after` or `abort`, in the order of a stack. A listener sees the functions
+/// that modules define, whether wasm code or the host calls them, and no host functions. A listener
+/// cannot use the store. A panic of the listener ends the call, and continues in the code of the
+/// host that made the call.
 ///
 /// [`Store::set_function_listener`]: crate::Store::set_function_listener
 ///

@@ -43,9 +43,9 @@ impl Module {
     ///
     /// # Safety
     /// A precast compiler wrote the file, whose machine code runs with all rights of this process.
-    /// While the module lives, **nobody may write to the file or truncate it**, by whatever name:
+    /// While the module lives, **nobody may write to the file or truncate it**, under any name:
     /// bytes that are written to it become running code, and a truncated file kills the process.
-    /// (To rename another file over it is fine. Precast itself replaces files like that.) This
+    /// (Renaming another file over it is fine: precast itself replaces files in this way.) This
     /// holds for guests too: no directory that a guest may write to, such as a preopened directory
     /// of WASI, may contain the file, a directory above it or a hard link to it.
     ///
@@ -83,7 +83,7 @@ impl Module {
     /// fs-verity, which the system keeps from changing, is mapped without a copy. (The digest of
     /// fs-verity is another one, so the content is read all the same.)
     ///
-    /// To copy and check takes time and memory in proportion to the file, about two milliseconds
+    /// Copying and checking take time and memory in proportion to the file, about two milliseconds
     /// for each MB. This takes 4 times as long as [`Module::open`] for an artifact of 20 KB, 40
     /// times for 1 MB and 3,000 times for 50 MB.
     ///
@@ -213,7 +213,7 @@ impl Module {
         WeakModule(Arc::downgrade(&self.code))
     }
 
-    /// How code of the module can be stopped where it calls nothing.
+    /// How code of the module can be stopped while it calls no host function.
     pub fn interruption(&self) -> Interruption {
         self.code.artifact().interruption()
     }

@@ -57,14 +57,16 @@ pub(crate) struct StoreInner<T: 'static> {
 /// Finds a limiter in the data of the host.
 type LimiterOf<T> = dyn (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync;
 
-/// Decides when a deadline has passed. Boxed twice, because few stores have it.
+/// The host's callback for deadlines that have passed. Boxed twice, because few stores have one,
+/// and a pointer to a box is half as large as a box of a closure.
 type OnDeadline<T> = Option<Box<Box<DeadlineOf<T>>>>;
 
 type DeadlineOf<T> =
     dyn (FnMut(StoreContextMut<'_, T>) -> Result<UpdateDeadline, Error>) + Send + Sync;
 
 /// A store without data of the host must not be larger than what the allocator takes from its
-/// cache. A store is made for each short-lived instance, and a larger one takes half as long again.
+/// cache. A store is made for each short-lived instance, and making a larger one takes 1.5 times as
+/// long.
 const _: () = assert!(size_of::<StoreInner<()>>() <= 1032);
 
 // SAFETY: the raw pointers lead to data that the store owns, which is `Send` if `T` is.
@@ -143,7 +145,7 @@ impl<T: 'static> Store<T> {
             let (data, limiter) = unsafe { (&mut (*inner).data, &mut (*inner).limiter) };
             match limiter {
                 Some(limiter) => limiter(data),
-                None => unreachable!("the two are set together"),
+                None => unreachable!("`core.limiter` is set only together with `limiter`"),
             }
         }
         let inner = self.inner_mut();
@@ -151,19 +153,19 @@ impl<T: 'static> Store<T> {
         inner.core.limiter = Some(find::<T>);
     }
 
-    /// [`StoreContextMut::gc`].
+    /// The same as [`StoreContextMut::gc`].
     pub fn gc(&mut self) {
         self.core_mut().collect_externrefs_now();
     }
 
-    /// Sets who decides when the [deadline](Store::set_epoch_deadline) of the store has passed,
-    /// instead of the code ending: code may go on with a new deadline, or be suspended first. A
-    /// deadline that passes while a host function runs, or waits, is decided on when code runs
-    /// again. Code that waits at an address of a shared memory is asked about while it waits. An
-    /// error ends the call.
+    /// Sets a callback that decides what happens when the [deadline](Store::set_epoch_deadline) of
+    /// the store has passed: the code ends, goes on with a new deadline, or is suspended first. If
+    /// the deadline passes while a host function runs or waits, `decide` is called when wasm code
+    /// runs again. While code waits at an address of a shared memory, `decide` is called at once.
+    /// An error that `decide` returns ends the call.
     ///
-    /// `decide` is not asked again while it runs: code that it calls ends at the deadline. Other
-    /// reasons to end, like an [`InterruptHandle`](crate::InterruptHandle), are not asked about.
+    /// `decide` is not called again while it runs: code that it calls ends at the deadline. It is
+    /// not called for other reasons to end, such as an [`InterruptHandle`](crate::InterruptHandle).
     pub fn epoch_deadline_callback(
         &mut self,
         decide: impl (FnMut(StoreContextMut<'_, T>) -> Result<UpdateDeadline, Error>)
@@ -203,7 +205,7 @@ impl<T: 'static> Store<T> {
     }
 
     /// When the deadline has passed, code ends with
-    /// [`Trap::Interrupt`](crate::Trap::Interrupt). So it is in a new store.
+    /// [`Trap::Interrupt`](crate::Trap::Interrupt). This is what a new store does.
     pub fn epoch_deadline_trap(&mut self) {
         let inner = self.inner_mut();
         inner.core.set_ask_host(None);
@@ -322,8 +324,8 @@ impl<T: 'static> StoreContextMut<'_, T> {
         &self.0.engine
     }
 
-    /// Drops the external references and exceptions that nothing holds any more, which the store
-    /// otherwise does now and then.
+    /// Drops the external references and exceptions that nothing holds any more. The store also
+    /// does this itself, from time to time.
     pub fn gc(&mut self) {
         self.core().collect_externrefs_now();
     }

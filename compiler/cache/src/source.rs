@@ -1,7 +1,7 @@
 //! The digests of module files, so that a hit neither reads nor hashes a file that did not change.
 //!
 //! A record says which digest a file had: the file by device and inode number, and its state by
-//! length, modification time and change time. To write to a file or to replace it changes one of
+//! length, modification time and change time. Writing to a file or replacing it changes one of
 //! these, and no program can set the change time. The clock may be too coarse to tell two writes
 //! apart, though: a file that changed less than [`SETTLED`] before it was read gets no record, as
 //! in the index of git.

@@ -36,7 +36,7 @@ pub(crate) fn is_access(code: ir::TrapCode) -> bool {
     access_number(code).is_some()
 }
 
-/// Which of the codes of accesses this is, if it is one.
+/// The number of a trap code of accesses; `None` for any other trap code.
 pub(super) fn access_number(code: ir::TrapCode) -> Option<u8> {
     let number = code.as_raw().get().checked_sub(FIRST)?;
     (usize::from(number) < COUNT).then_some(number)

@@ -232,7 +232,8 @@ impl FuncTranslator<'_, '_> {
         self.fuel_to_exit(depth);
     }
 
-    /// Decides at the end of a loop what its header and the ways there add.
+    /// Called at the end of a loop: settles how much fuel the header of the loop and the edges to
+    /// it add.
     pub(super) fn end_fuel_of_loop(&mut self, fuel: &LoopFuel, edges: &[Edge]) {
         let LoopFuel {
             entry,

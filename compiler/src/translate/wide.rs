@@ -9,7 +9,7 @@ use crate::Error;
 use crate::middle::Half;
 
 impl FuncTranslator<'_, '_> {
-    /// Translates an operator of this family. Whether it is one.
+    /// Translates an operator of this family. Returns `false` for any other operator.
     pub(super) fn wide(&mut self, operator: &Operator<'_>) -> bool {
         match operator {
             Operator::I64Add128 => {

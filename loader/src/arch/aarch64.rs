@@ -201,7 +201,7 @@ pub(crate) unsafe fn prepare_stack(
 ) -> usize {
     let frame = (top - SWITCHED) as *mut usize;
     let mut words = [0; SWITCHED / 8];
-    // x29, x30, x19, x20. A frame pointer of zero ends the walk of whoever follows frame pointers.
+    // x29, x30, x19, x20. A frame pointer of zero ends every walk along frame pointers.
     words[1] = start as *const () as usize;
     words[2] = data as usize;
     words[3] = run as usize;

@@ -251,8 +251,8 @@ pub(crate) unsafe fn prepare_stack(
     data: *mut c_void,
 ) -> usize {
     let frame = (top - SWITCHED * 8) as *mut usize;
-    // r15, r14, r13, r12, rbx, rbp, and the address to return to. A frame pointer of zero ends the
-    // walk of whoever follows frame pointers.
+    // r15, r14, r13, r12, rbx, rbp, and the address to return to. A frame pointer of zero ends
+    // every walk along frame pointers.
     let words = [
         0,
         0,

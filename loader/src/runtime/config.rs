@@ -143,8 +143,8 @@ impl<T: Send + 'static> InstanceConfig<T> {
         self
     }
 
-    /// Sets the data of the instance's own store, instead of the data that the runtime makes. To
-    /// instantiate is an error if the instance joins the store of others.
+    /// Sets the data of the instance's own store, instead of the data that the runtime makes.
+    /// Instantiation fails if the instance joins the store of others.
     pub fn with_data(mut self, data: T) -> Self {
         self.data = Some(data);
         self

@@ -6,9 +6,9 @@
 //! [`Error::Canceled`](crate::Error::Canceled), which later uses of the instance get too.
 //!
 //! One thread of the process watches deadlines. The first call with a deadline starts it, once more
-//! in a child after `fork`, and it sleeps until the next deadline. To end a call, it raises the
-//! interrupt word of the store and wakes the threads that wait in the store or for it. Contexts are
-//! cheap: one that is not used costs an allocation.
+//! in a child after `fork`, and it sleeps until the next deadline. The thread ends a call by
+//! raising the interrupt word of the store and waking the threads that wait in the store or for it.
+//! Contexts are cheap: a context that no call uses costs an allocation.
 //!
 //! A thread that ends a call holds no lock of the context. A call that is over waits for a thread
 //! that is just ending it, so that nothing happens to its instance after the call has returned. The
@@ -23,8 +23,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use super::lock;
 use crate::error::Error;
+use crate::lock::lock;
 
 /// Bytes of stack of the thread that watches deadlines, which only raises flags and wakes threads.
 const TIMER_STACK: usize = 128 << 10;
@@ -43,7 +43,7 @@ const TIMER_STACK: usize = 128 << 10;
 pub enum Done {
     /// Its deadline has passed.
     DeadlineExceeded,
-    /// Somebody cancelled it.
+    /// It was cancelled.
     Canceled,
 }
 
@@ -84,7 +84,7 @@ struct State {
 
 type Watcher = Box<dyn FnOnce(Done) -> Left + Send>;
 
-/// To drop it may drop data of the host.
+/// Dropping it may drop data of the host.
 type Left = Box<dyn Any + Send>;
 
 impl std::fmt::Debug for State {
@@ -136,7 +136,7 @@ impl Context {
         self.0.deadline
     }
 
-    /// Calls `end` when the context is done, or at once if it is done already. To drop the result
+    /// Calls `end` when the context is done, or at once if it is done already. Dropping the result
     /// takes this back. The result of `end` is dropped together with it, by the same thread, so
     /// that data of the host is not dropped on the thread that watches deadlines.
     ///

@@ -3,7 +3,7 @@
 //! One call at a time runs in a store, and other threads wait. A second call by the same thread,
 //! from a host function, would wait for itself, so it is an error.
 //!
-//! A host function can call into another store, whose host function calls into a third. To end the
+//! A host function can call into another store, whose host function calls into a third. Ending the
 //! outer call ends the inner calls as well: each gate knows the gate that its call has entered or
 //! waits for ([`Call::inner`]). A thread that waits watches two things: whether the instance that
 //! it wants to call is still open, and whether the outer call goes on. A thread that changes one of
@@ -19,11 +19,11 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 
 use crate::error::Error;
+use crate::lock::lock;
 use crate::vm::interrupt::{Interrupt, Reason, Woken};
 
+use super::closing::Closing;
 use super::context::Context;
-use super::lock;
-use super::member::Closing;
 
 /// The turns in one store.
 pub(super) struct Gate {

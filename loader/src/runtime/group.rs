@@ -13,13 +13,15 @@ use std::sync::{Arc, Mutex, TryLockError, Weak};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::limits::StoreLimits;
+use crate::lock::lock;
 use crate::store::{AsContextMut, Store, StoreContextMut};
 use crate::vm::interrupt::Interrupt;
 
+use super::closing::Closing;
 use super::context::Context;
 use super::gate::Gate;
-use super::member::{Closing, Member, Retired};
-use super::{Inner, Runtime, lock};
+use super::member::{Member, Retired};
+use super::{Inner, Runtime};
 
 /// The data of a store of a runtime: the host's own data, to which this dereferences.
 ///

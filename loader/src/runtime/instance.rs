@@ -5,21 +5,22 @@ use std::sync::Arc;
 use precast_artifact::{Interruption, shown};
 
 use crate::error::Error;
+use crate::lock::lock;
 use crate::store::{AsContext, StoreContextMut};
 use crate::typed::{WasmParams, WasmResults};
 use crate::types::ExternType;
 use crate::val::Val;
 use crate::vm::interrupt;
 
+use super::closing::Closing;
 use super::context::Context;
 use super::group::{Ended, Group, State};
-use super::lock;
-use super::member::{Closing, Exports, Member};
+use super::member::{Exports, Member};
 
 /// An instance of a runtime, which is a guest or a host module. Clones are cheap and are the same
 /// instance.
 ///
-/// Threads may share it. Calls on instances of one store wait for each other. To drop the last
+/// Threads may share it. Calls on instances of one store wait for each other. Dropping the last
 /// handle of an anonymous instance closes it.
 ///
 /// ```

@@ -4,11 +4,13 @@
 use std::sync::{Arc, Mutex};
 
 use crate::error::Error;
+use crate::lock::lock;
 
+use super::closing::{Closed, Closing};
 use super::gate::Gate;
 use super::group::Group;
-use super::member::{Closed, Closing, Member};
-use super::{Inner, Slot, lock};
+use super::member::Member;
+use super::{Inner, Slot};
 
 /// An instance that is being made, for the threads that may stop that.
 pub(super) struct Making {

@@ -2,12 +2,12 @@
 //!
 //! This is a thin layer over [`Engine`], [`Store`](crate::Store) and [`Linker`](crate::Linker) for
 //! hosts that do not want to own stores. A [`Runtime`] keeps the names of its instances. A compiled
-//! [`Module`] belongs to no runtime, and any number of runtimes can share it. To drop the last
-//! handle of a runtime drops everything that only the runtime held.
+//! [`Module`] belongs to no runtime, and any number of runtimes can share it. Dropping the
+//! last handle of a runtime drops everything that only the runtime held.
 //!
-//! # Where instances live, and what closing one frees
+//! # Where instances live, and what closing an instance frees
 //!
-//! - An instance that imports only host functions and constants gets a store of its own. To close
+//! - An instance that imports only host functions and constants gets a store of its own. Closing
 //!   the instance frees all of it at once, or at the end of the call that it is in. An anonymous
 //!   instance is closed when its last handle is dropped, so a host can make any number of them, and
 //!   only those that it holds take room. (A runtime keeps the last few modules that it linked, for
@@ -20,12 +20,12 @@
 //! - An instance cannot import from instances of two stores ([`Error::DifferentStores`]). Make such
 //!   instances with [`InstanceConfig::with_shared_store`]: all of those live in one store of the
 //!   runtime.
-//! - In a store of several instances, to close one frees its name. The pages of its memories are
-//!   given back as soon as all instances that import from it, directly or through others, are
+//! - In a store of several instances, closing one of them frees its name. The pages of its memories
+//!   are given back as soon as all instances that import from it, directly or through others, are
 //!   closed. The address space of its memories (4 GiB for each guarded one) and a few kilobytes
 //!   stay until the last instance of the store is closed, because tables may hold references to its
-//!   functions. To call such a function is an [`Error::Closed`]. So a library that stays open can
-//!   have about ten thousand importers in its life: close it now and then.
+//!   functions. Calling such a function fails with [`Error::Closed`]. So a library that stays open
+//!   can have about ten thousand importers in its life. Close it now and then, and make a new one.
 //!
 //! # Closing
 //!
@@ -47,6 +47,7 @@
 //! Data of the host is dropped by the thread that closes the instance or made the call, and never
 //! by the thread that watches deadlines.
 
+mod closing;
 mod config;
 mod context;
 mod gate;
@@ -58,29 +59,31 @@ mod member;
 mod resolve;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use precast_artifact::Interruption;
 
+pub use closing::{EXIT_CANCELED, EXIT_DEADLINE_EXCEEDED};
 pub use config::{InstanceConfig, Target};
 pub use context::{Context, Done};
 pub use group::State;
 pub use host_module::{HostModule, HostModuleBuilder};
 pub use instance::{Instance, InstanceIn};
-pub use member::{EXIT_CANCELED, EXIT_DEADLINE_EXCEEDED};
 
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::instance_pre::InstancePre;
 use crate::limits::{ResourceLimiter, StoreLimits};
+use crate::lock::lock;
 use crate::module::Module;
 use crate::store::StoreContextMut;
 use crate::vm::ending::for_all;
 use crate::vm::interrupt;
 
+use closing::Closing;
 use group::Group;
 use making::{Making, Reservation, Room};
-use member::{Closing, Exports, Member};
+use member::{Exports, Member};
 
 /// The caller of a host function, in a store of a runtime.
 ///
@@ -129,7 +132,7 @@ pub(crate) struct Inner<T: Send + 'static> {
 
 struct Registry<T: Send + 'static> {
     limits: StoreLimits,
-    /// `None` stands for as much as there can be.
+    /// `None` stands for the largest amount that there can be.
     fuel: Option<u64>,
     closed: Option<u32>,
     next: u64,
@@ -144,12 +147,6 @@ enum Slot<T: Send + 'static> {
     Named(Arc<Member<T>>),
     /// Only its handles hold the instance.
     Anonymous(Weak<Member<T>>),
-}
-
-/// Locks a mutex whose content is valid at all times, even if a thread panicked while it held the
-/// lock.
-fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<T: Send + 'static> Clone for Runtime<T> {
@@ -208,8 +205,8 @@ impl<T: Send + 'static> Runtime<T> {
     }
 
     /// Sets the fuel that later stores begin with, for code compiled with [`Interruption::Fuel`].
-    /// The default is as much as there can be. Other modules are an [`Error::Interruption`] when
-    /// they are instantiated, unless this is [`u64::MAX`].
+    /// The default is the largest amount that there can be. Instantiating a module that was
+    /// compiled otherwise fails with [`Error::Interruption`], unless the amount is [`u64::MAX`].
     pub fn set_fuel(&self, fuel: u64) {
         lock(&self.0.registry).fuel = Some(fuel);
     }
@@ -240,7 +237,7 @@ impl<T: Send + 'static> Runtime<T> {
         registry.names.clear();
         let slots = std::mem::take(&mut registry.slots);
         drop(registry);
-        // All instances are closed before anything is freed: to drop data of the host may panic.
+        // All instances are closed before anything is freed: dropping data of the host may panic.
         let mut leftovers = Vec::new();
         for slot in slots.into_values().rev() {
             match slot {

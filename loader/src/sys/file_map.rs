@@ -50,9 +50,9 @@ impl FileMap {
         if let Some(code) = code
             && code > 0
         {
-            // To divide one mapping costs less than to make two. Until this call, the bytes in
-            // front of the code are executable as well, but nobody knows their address yet. SAFETY:
-            // pages of this mapping, which nobody has used yet.
+            // Dividing one mapping costs less than making two. Until this call, the bytes in front
+            // of the code are executable as well, but no code has their address yet. SAFETY: pages
+            // of this mapping, which no code has used yet.
             let done = unsafe { libc::mprotect(base.as_ptr().cast(), code, libc::PROT_READ) };
             if done != 0 {
                 return Err(io::Error::last_os_error());

@@ -102,8 +102,9 @@ pub(crate) struct Reservation {
     len: usize,
     /// No byte from here on is accessible.
     accessible: usize,
-    /// Nothing behind so many bytes was ever accessible. Whoever makes bytes accessible notes that
-    /// here, in this file only, so that [`Reservation::clear`] knows all that may have content.
+    /// Nothing behind so many bytes was ever accessible. Each function that makes bytes accessible
+    /// notes that here (all of them are in this file), so [`Reservation::clear`] knows all bytes
+    /// that may have content.
     reach: usize,
 }
 

@@ -10,8 +10,8 @@
 //!   write to it, and the system refuses the seal while a writable mapping exists (`EBUSY`). The
 //!   loader checks the content after the seal.
 //! - **A file with fs-verity**, as it is: for as long as the file exists, the system refuses to
-//!   open it for writing, whoever asks. The answer counts only from file systems of the kernel,
-//!   because a file system in user space (FUSE) can give any answer.
+//!   open it for writing, even to root. Whether a file has fs-verity is believed only of file
+//!   systems of the kernel, because a file system in user space (FUSE) can give any answer.
 
 use std::borrow::Cow;
 use std::fs::File;

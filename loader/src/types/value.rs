@@ -64,7 +64,7 @@ pub enum HeapType {
     ConcreteFunc(ConcreteFunc),
 }
 
-/// A function type that references refer to. To copy it costs nothing. It is kept for as long as
+/// A function type that references refer to. Copying it costs nothing. It is kept for as long as
 /// the process lives, see [`HeapType::from`].
 #[derive(Clone, Copy)]
 pub struct ConcreteFunc(pub(super) &'static Entry);

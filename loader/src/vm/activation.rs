@@ -144,8 +144,8 @@ pub(crate) unsafe fn enter_outermost<R>(
 }
 
 /// [`enter_outermost`] on the stack of a fiber, as its only entry. The frame of this function may
-/// go on on another thread than it began on, so it uses no thread-local. The fiber that is resumed
-/// has what it needs there already.
+/// continue on another thread than it began on, so it uses no thread-local. [`fiber`](super::fiber)
+/// has set the thread-locals when it resumed the fiber.
 ///
 /// # Errors
 /// As for [`enter`].
@@ -222,7 +222,7 @@ unsafe fn ended(core: *mut StoreCore) -> Error {
             Error::from(TrapCode::MemoryOutOfBounds).with_backtrace(|| trace)
         }
         Some(Ending::Error(error)) => error.with_backtrace(|| resolve(&core.frames, core)),
-        None => unreachable!("whoever sets `trapped` says why"),
+        None => unreachable!("`trapped` is set together with `ending`"),
     };
     core.abort_ended(Some(&error));
     error

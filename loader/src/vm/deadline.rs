@@ -1,14 +1,15 @@
 //! Code whose interrupt word is raised: it ends, or the host decides.
 //!
 //! Code that finds the word raised calls [`interrupted`]. If the only reason is that a deadline has
-//! passed, and the store has somebody to ask, the answer counts: the code ends, goes on with a new
-//! deadline, or is suspended first. Other reasons end the code, and nobody is asked.
+//! passed, and the host has set a callback for that, its answer counts: the code ends, goes on with
+//! a new deadline, or is suspended first. Other reasons end the code, and the host is not asked.
 //!
 //! Host functions, and operators on long ranges, look at the word too, but cannot be suspended
-//! where they do: with somebody to ask they go on ([`ends`]), and the code that they return to
-//! asks. Code that waits at an address of a shared memory asks while it waits.
+//! there. If the store has a callback to ask, they go on ([`ends`]), and the code that they return
+//! to asks. Code that waits at an address of a shared memory asks while it waits.
 //!
-//! While the host is asked, nobody is there to ask: what its callback calls ends at the deadline.
+//! While the callback runs, there is no callback to ask: code that the callback calls ends at the
+//! deadline.
 
 use precast_artifact::TrapCode;
 use precast_artifact::vm::VmContextHeader;
@@ -45,11 +46,11 @@ pub(crate) unsafe extern "C" fn interrupted(vmctx: *mut VmContextHeader) {
 /// If code of the host does.
 ///
 /// # Safety
-/// As for [`raise`]; frames of the caller may go on on another thread, so they touch no
+/// As for [`raise`]; frames of the caller may continue on another thread, so they touch no
 /// thread-local after this.
 pub(super) unsafe fn go_on(core: *mut StoreCore) -> Result<(), Ending> {
-    // SAFETY: by this function's contract; the code may go on on another thread than it began on,
-    // so what may use thread-locals is not inlined here.
+    // SAFETY: by this function's contract; the code may continue on another thread than it began
+    // on, so what may use thread-locals is not inlined here.
     unsafe {
         match decide(core)? {
             UpdateDeadline::Interrupt => Err(Ending::Trap(TrapCode::Interrupt)),

@@ -9,12 +9,12 @@
 //!        Ready      <───── switch ───────  run, the call being over
 //! ```
 //!
-//! **What may be suspended.** The frames of a suspended fiber may go on on another thread. So it
-//! has no frames but those of this module, of wasm code, and of one shim, which holds a future that
-//! is `Send`. [`suspend`] refuses everything else: if a synchronous host function is between the
-//! fiber and the asynchronous one, the call fails with [`Error::NotAsync`]. Functions whose frames
-//! are there while the fiber is suspended touch no thread-local, because compilers take the address
-//! of one for a constant; they call host futures through a function that is never inlined.
+//! **What may be suspended.** The frames of a suspended fiber may continue on another thread. So
+//! its only frames are those of this module, of wasm code, and of one shim, which holds a future
+//! that is `Send`. [`suspend`] refuses everything else: if a synchronous host function is between
+//! the fiber and the asynchronous one, the call fails with [`Error::NotAsync`]. Functions whose
+//! frames are there while the fiber is suspended touch no thread-local, because compilers take the
+//! address of one for a constant; they call host futures through a function that is never inlined.
 //!
 //! **What belongs to a thread** is exchanged with each switch, by [`resume`], whose frame is on the
 //! poller's stack: the store of the innermost activation, which the signal handler reads, and the
@@ -189,7 +189,7 @@ impl<F: FnOnce(*mut StoreCore, usize) -> Result<R, Error>, R> Future for GuestCa
             // SAFETY: the store is valid until the future is dropped.
             unsafe {
                 (*core).interrupt_users.waker.set(context.waker());
-                // Who raised the word before that has woken nobody.
+                // A thread that raised the interrupt word before that has not woken the task.
                 if ends(core) {
                     context.waker().wake_by_ref();
                 }
@@ -357,7 +357,7 @@ unsafe fn wait<R>(
     }
 }
 
-/// [`wait`] for a future that is dropped in a function which is never inlined.
+/// Does what [`wait`] does, and drops the future in a function that is never inlined.
 ///
 /// # Errors
 /// As for [`wait`].

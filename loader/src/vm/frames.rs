@@ -175,8 +175,8 @@ impl Iterator for Around {
     type Item = *const SavedActivation;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // SAFETY: by the contract of `new`: what an activation has saved is on the stack for as long
-        // as it lasts, and so is a fiber that is running.
+        // SAFETY: by the contract of `new`: what an activation has saved is on the stack for as
+        // long as it lasts, and so is a fiber that is running.
         unsafe {
             #[cfg(feature = "async")]
             while self.next.is_null()

@@ -480,8 +480,8 @@ impl InstanceData {
         let artifact = self.module.artifact();
         let slot = artifact.funcref_slot(function)? as usize * size_of::<VmFuncRef>();
         let slots = artifact.header().vm.funcrefs as usize;
-        // SAFETY: the parser checked that the slots are inside the context, and whoever gave the
-        // number that there is a slot of that number.
+        // SAFETY: the parser checked that the slots are inside the context, and `funcref_slot` that
+        // there is a slot of this number.
         let slot = unsafe {
             self.vmctx
                 .cast::<u8>()

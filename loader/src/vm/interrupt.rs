@@ -1,12 +1,12 @@
 //! Stopping wasm code from outside: deadlines, handles, fuel.
 //!
-//! [`VmStoreContext::interrupt`] is the word that machine code reads
-//! [`Interruption::Epoch`](precast_artifact::Interruption::Epoch) looks at in every loop and every
-//! recursion, and that the shims of host functions look at when the host function is done, whatever
-//! the code. Not zero, it ends the activation with
+//! [`VmStoreContext::interrupt`] is the *interrupt word* of a store. Code that was compiled with
+//! [`Interruption::Epoch`](precast_artifact::Interruption::Epoch) reads the word in every loop and
+//! every recursion. The shims of host functions read the word when the host function is done,
+//! however the calling code was compiled. A word that is not zero ends the activation with
 //! [`TrapCode::Interrupt`](precast_artifact::TrapCode::Interrupt), unless the host decides
 //! otherwise when a deadline has passed, see [`deadline`](super::deadline). Each reason to stop has
-//! a bit of its own ([`Reason`]), so that to clear one does not clear another.
+//! a bit of its own ([`Reason`]), so clearing one reason leaves the others.
 //!
 //! Machine code reads nothing of the engine. An engine knows its stores that have a deadline, and
 //! raises the words of those that are due. Its lock is taken when a store gets a deadline, when
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use precast_artifact::Interruption;
 use precast_artifact::vm::{INTERRUPT_LEAST, VmStoreContext};
@@ -32,6 +32,7 @@ use super::waiting::{self, Registered, Waiting};
 #[cfg(feature = "async")]
 use super::waker::SharedWaker;
 use crate::error::Error;
+use crate::lock::lock;
 
 /// The value of the word while code may run.
 pub(crate) const GO_ON: u64 = 0;
@@ -77,8 +78,8 @@ impl Interrupt {
     }
 
     /// Asks the store's wasm code to stop, and wakes what waits in the store if the code is to end.
-    /// The caller wakes or drops what this returns when it holds no lock any more: both may run any
-    /// code of the host.
+    /// The caller must hold no lock when it wakes or drops the returned task, because both may run
+    /// any code of the host.
     pub(crate) fn raise(&self, reason: Reason) -> Woken {
         self.word().fetch_or(reason as u64, Ordering::SeqCst);
         self.wake_waiting();
@@ -162,8 +163,8 @@ impl Woken {
         }
     }
 
-    /// Wakes the task where others are to be woken afterwards: a panic of its waker has been
-    /// reported by the panic hook, and concerns nobody here.
+    /// Wakes the task, for a caller that has more tasks to wake. If the waker panics, the panic
+    /// hook has reported that, and the caller goes on with the other tasks.
     pub(crate) fn wake_and_go_on(self) {
         drop(catch_unwind(AssertUnwindSafe(|| self.wake())));
     }
@@ -186,11 +187,6 @@ pub(crate) unsafe fn is_raised(store: *mut VmStoreContext) -> bool {
     // SAFETY: by this function's contract; the word is aligned and lives as long as the store.
     let word = unsafe { AtomicU64::from_ptr(&raw mut (*store).interrupt) };
     word.load(Ordering::Acquire) != GO_ON
-}
-
-pub(crate) fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
-    // Nothing panics while it holds a lock.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The epoch of an engine, and its stores that have a deadline.

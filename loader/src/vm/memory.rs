@@ -224,8 +224,8 @@ impl MemoryEntity {
     }
 
     /// The maximum number of pages that the memory can have.
-    pub(crate) fn most_pages(&self) -> u64 {
-        let most = most_pages(self.ty);
+    pub(crate) fn max_pages(&self) -> u64 {
+        let most = max_pages(self.ty);
         self.ty.max.unwrap_or(most).min(most)
     }
 
@@ -249,7 +249,7 @@ impl MemoryEntity {
 
     fn grow_own(&mut self, new_len: usize) -> Result<(), Error> {
         let len = self.len();
-        let most = self.ty.bytes(self.most_pages());
+        let most = self.ty.bytes(self.max_pages());
         let Place::Own(reservation) = &mut self.place else {
             return Ok(());
         };
@@ -425,7 +425,7 @@ impl MemoryEntity {
 }
 
 /// The maximum number of pages that a memory of this type could have without a maximum.
-fn most_pages(ty: MemoryType) -> u64 {
+fn max_pages(ty: MemoryType) -> u64 {
     match ty.memory64 {
         true => ty.pages(MAX_BYTES64),
         false => ty.largest(),
@@ -467,7 +467,7 @@ fn too_long(wanted: u64, limit: u64) -> Error {
 /// The initial bytes, if they can exist: a valid module may ask for more than any address space
 /// has.
 fn initial_len(ty: MemoryType, pages: u64) -> Result<usize, Error> {
-    let limit = ty.bytes(most_pages(ty));
+    let limit = ty.bytes(max_pages(ty));
     let wanted = ty.bytes(pages);
     if wanted > limit {
         return Err(too_long(wanted, limit));

@@ -12,10 +12,12 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
+
+use crate::lock::lock;
 
 /// How often a thread looks for a notification before it sleeps. Threads that hand work to one
 /// another and back notify within this time, about a microsecond.
@@ -142,8 +144,8 @@ impl Waiters {
         found.is_some()
     }
 
-    /// Wakes up to `count` threads that wait at an address, those first that came first. Returns
-    /// how many.
+    /// Wakes up to `count` threads that wait at an address, in the order in which they came.
+    /// Returns the number of threads that were woken.
     pub(crate) fn notify(&self, at: u64, count: u32) -> u32 {
         let mut woken = SmallVec::<[Arc<Parker>; 4]>::new();
         let mut list = lock(&self.0);
@@ -211,7 +213,7 @@ impl Drop for Listed<'_> {
 }
 
 /// The parker of this thread. This and [`keep_parker`] are never inlined, because code that waits
-/// may go on on another thread than it began on, see [`fiber`](super::fiber).
+/// may continue on another thread than it began on, see [`fiber`](super::fiber).
 #[inline(never)]
 fn take_parker() -> Arc<Parker> {
     let kept = PARKER.try_with(Cell::take).ok().flatten();
@@ -221,9 +223,4 @@ fn take_parker() -> Arc<Parker> {
 #[inline(never)]
 fn keep_parker(parker: Arc<Parker>) {
     PARKER.try_with(|kept| kept.set(Some(parker))).ok();
-}
-
-fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
-    // Nothing panics while it holds a lock.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -295,9 +295,9 @@ pub(crate) unsafe fn grow_memory(
             return Ok(ty.pages(current));
         }
         let pages = ty.pages(current).saturating_add(delta);
-        if pages > entity.most_pages() {
+        if pages > entity.max_pages() {
             let what = "pages of a linear memory";
-            return Err(judge.memory_failed(limit_error(what, pages, entity.most_pages())));
+            return Err(judge.memory_failed(limit_error(what, pages, entity.max_pages())));
         }
         let desired = ty.bytes(pages);
         // SAFETY: as above.

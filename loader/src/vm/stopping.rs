@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use precast_artifact::Interruption;
 
-use super::interrupt::{Interrupt, SharedInterrupt, lock, require};
+use super::interrupt::{Interrupt, SharedInterrupt, require};
 use super::store::{AskHost, StoreCore};
 use crate::error::Error;
+use crate::lock::lock;
 
 const FUEL: &str = "the store's fuel";
 const DEADLINE: &str = "the store's deadline";

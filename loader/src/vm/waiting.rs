@@ -5,7 +5,7 @@
 //! that raises the interrupt word of a store then signals the events of those that wait in the
 //! store. Each side does its own part before it looks at the other's: a thread registers its event
 //! before it reads the word, and the word is raised before the registered events are read. So at
-//! least one of them sees the other. If nobody waits, to raise a word costs one more load.
+//! least one of them sees the other. If no thread waits, raising a word costs one additional load.
 //!
 //! A thread that waits at an address of a shared memory waits for nothing else of the system. It
 //! registers what it [sleeps on](super::parking) instead of an event.
@@ -15,9 +15,10 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::parking::Parker;
+use crate::lock::lock;
 
 /// The number of threads that wait.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -47,15 +48,14 @@ thread_local! {
 }
 
 fn waiting() -> MutexGuard<'static, Vec<(usize, Bell)>> {
-    // Nothing panics while it holds the lock.
-    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&WAITING)
 }
 
 /// Wakes the threads that wait in a store whose word was just raised.
 ///
-/// A thread that sleeps on a parker looks itself what has happened. For the others, their event
-/// says that the code is to end. Whether that is so is asked under the lock: the thread that runs
-/// the code has decided it before it registered itself.
+/// A thread that sleeps on a parker finds out itself what has happened. For the others, their event
+/// says that the code is to end, so it is signalled only if `ends` says that, too. `ends` is called
+/// under the lock: the thread that runs the code settled the answer before it registered itself.
 ///
 /// `store` is the address of the word.
 pub(super) fn wake(store: usize, ends: impl FnOnce() -> bool) {

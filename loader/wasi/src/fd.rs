@@ -114,8 +114,8 @@ pub(crate) fn fd_write<'a>(
     memory.write_u32(written, n as u32)
 }
 
-/// Writes once to a file or to a writer of the embedder. To a pipe, a socket or a terminal writes
-/// everything, as POSIX has it, and waits for room whenever there is none.
+/// Writes everything to a pipe, a socket or a terminal, as POSIX requires, and waits for room
+/// whenever there is none. Writes once to a file or to a writer of the embedder.
 fn write_all(access: &mut Access<'_>, fd: u32, buffers: &[IoSlice<'_>]) -> Result<usize> {
     let len: usize = buffers.iter().map(|buffer| buffer.len()).sum();
     let mut written = access.with(|ctx| write_current(ctx, fd, buffers));

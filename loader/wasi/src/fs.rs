@@ -56,8 +56,8 @@ pub(crate) use resolve::is_name;
 /// # Paths
 /// A path is relative to the root of the file system: names with `/` between them, and the empty
 /// path for the root. No name is empty, `.` or `..`, or longer than 255 bytes, and no path has more
-/// than 256 names or 4095 bytes. Whoever calls has resolved symbolic links, except one at the end
-/// of the path. So no implementation resolves paths, and no guest leaves a file system by one.
+/// than 256 names or 4095 bytes. The caller has resolved symbolic links, except one at the end of
+/// the path. So no implementation resolves paths, and no path leads a guest out of a file system.
 ///
 /// # What callers check
 /// A caller has looked at a path before, and refuses what can never work, such as to remove a
