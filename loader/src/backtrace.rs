@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use precast_artifact::shown;
 
-/// Bytes of a name that a backtrace has.
+/// Maximum number of bytes of a name in a backtrace.
 pub(crate) const MAX_NAME: usize = 4096;
 
 /// A mapped artifact as frames hold it. The layer above implements this, see
@@ -18,8 +18,8 @@ pub(crate) trait FrameModule: Any + Send + Sync + fmt::Debug {
 
 /// The wasm frames that were active in a store, innermost first.
 ///
-/// They are those of all calls of the host into the store that were active, not only of the
-/// innermost one. [`FrameInfo::is_called_by_host`] tells where one of these calls began.
+/// These are the frames of all calls of the host into the store that were active, not only of the
+/// innermost call. [`FrameInfo::is_called_by_host`] tells where one of these calls began.
 ///
 /// ```
 /// use precast_loader::Error;
@@ -99,8 +99,9 @@ impl FrameInfo {
     }
 
     /// The name of the function, from the module's name section or made from the index; `None` if
-    /// the artifact has no names. It is as the module has it and may have any characters, of which
-    /// the first 4096 bytes are kept. A displayed backtrace shows them as [`shown`] does.
+    /// the artifact has no names. The name is kept as it is in the module and may contain any
+    /// characters; its first 4096 bytes are kept. A displayed backtrace shows them as [`shown`]
+    /// does.
     pub fn func_name(&self) -> Option<&str> {
         (!self.name.is_empty()).then_some(&*self.name)
     }

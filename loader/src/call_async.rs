@@ -76,13 +76,14 @@ struct Start(VmFuncRef);
 unsafe impl Send for Start {}
 
 impl Func {
-    /// [`Func::call`] on a stack of its own, so that host functions can wait without blocking the
-    /// thread (see [`Func::wrap_async`]). The call begins when the future is first polled.
+    /// Calls the function like [`Func::call`], but on a stack of its own, so that host functions
+    /// can wait without blocking the thread (see [`Func::wrap_async`]). The call begins when the
+    /// future is first polled.
     ///
-    /// To drop the future before it is ready ends the call: no more wasm code runs, as after a
-    /// trap, and the futures of host functions are dropped. The store can be used again then. A
-    /// future that is leaked makes every later call of wasm code in its store, and every later
-    /// `call_async`, an [`Error::Suspended`]. A host function that the host itself calls by
+    /// Dropping the future before it is ready ends the call: no more wasm code runs, as after a
+    /// trap, and the futures of host functions are dropped. The store can be used again then. After
+    /// a future was leaked, every later call of wasm code in its store, and every later
+    /// `call_async`, fails with [`Error::Suspended`]. A host function that the host itself calls by
     /// [`Func::call`] needs no wasm code, and runs as before.
     ///
     /// # Errors
@@ -125,8 +126,8 @@ impl Values {
 }
 
 impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
-    /// [`TypedFunc::call`] on a stack of its own, so that host functions can wait without blocking
-    /// the thread, see [`Func::call_async`].
+    /// Calls the function like [`TypedFunc::call`], but on a stack of its own, so that host
+    /// functions can wait without blocking the thread, see [`Func::call_async`].
     ///
     /// ```
     /// use precast_loader::{Error, Store, TypedFunc};
@@ -226,7 +227,8 @@ impl Start {
 }
 
 impl Instance {
-    /// [`Instance::new`] whose start function runs on a stack of its own, see [`Func::call_async`].
+    /// Does what [`Instance::new`] does. The start function runs on a stack of its own, see
+    /// [`Func::call_async`].
     ///
     /// # Errors
     /// As for [`Instance::new`].
@@ -243,8 +245,8 @@ impl Instance {
 }
 
 impl<T: Send + 'static> InstancePre<T> {
-    /// [`InstancePre::instantiate`] whose start function runs on a stack of its own, see
-    /// [`Func::call_async`]. Without a start function, the future is ready at once.
+    /// Does what [`InstancePre::instantiate`] does. The start function runs on a stack of its own,
+    /// see [`Func::call_async`]. Without a start function, the future is ready at once.
     ///
     /// # Errors
     /// As for [`InstancePre::instantiate`].
@@ -260,7 +262,7 @@ impl<T: Send + 'static> InstancePre<T> {
 }
 
 impl<T: Send + 'static> Linker<T> {
-    /// [`Linker::instantiate`] whose start function runs on a stack of its own, see
+    /// Does what [`Linker::instantiate`] does. The start function runs on a stack of its own, see
     /// [`Func::call_async`].
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Functions that the host makes, and its calls of functions with values.
 //!
-//! Such calls use the *array entry* of the function's signature. Calls with Rust types need not, see
-//! [`typed_func`](crate::typed_func).
+//! Such calls use the *array entry* of the function's signature. Calls with Rust types need not,
+//! see [`typed_func`](crate::typed_func).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Items of instances and of the host, of whatever kind.
+//! Items of instances and of the host, of any kind.
 
 use crate::func::Func;
 use crate::global::Global;

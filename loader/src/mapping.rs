@@ -417,7 +417,7 @@ impl Mapping {
     }
 }
 
-/// Opens a file for reading. Without `O_NONBLOCK`, to open a FIFO waits for the other end.
+/// Opens a file for reading. Without `O_NONBLOCK`, opening a FIFO would wait for the other end.
 pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).custom_flags(libc::O_NONBLOCK).open(path)
@@ -433,7 +433,7 @@ pub(crate) fn regular_len(file: &File) -> io::Result<u64> {
     }
 }
 
-/// Hot tables of more bytes than this are copied only if the file could change: to copy them costs
+/// Hot tables of more bytes than this are copied only if the file could change: copying them costs
 /// more than the page faults that the copy avoids.
 const MAX_COPIED: usize = 16384;
 
@@ -509,7 +509,7 @@ fn in_one_piece(extents: &Extents, section: Section) -> Result<u64, ArtifactErro
     })
 }
 
-/// What this machine offers, all of it.
+/// Everything that this machine offers.
 fn full_host() -> Host {
     Host {
         arch: arch::ARCH,
@@ -519,8 +519,8 @@ fn full_host() -> Host {
     }
 }
 
-/// What this machine offers. CPU features are asked for only if the artifact uses any, because to
-/// ask takes microseconds under a hypervisor.
+/// What this machine offers. CPU features are asked for only if the artifact uses any, because
+/// asking takes microseconds under a hypervisor.
 fn host(start: &[u8]) -> Host {
     let needed = Artifact::reopen(start, start).map_or(0, |a| a.header().cpu_features);
     Host {

@@ -118,9 +118,9 @@ impl SharedMemory {
     /// The bytes, to which other threads and wasm code may write at any moment. They stay where
     /// they are, and accessible, as long as the handle exists.
     ///
-    /// To make a reference to the inside of a cell while anybody may write to it is undefined
-    /// behaviour: read and write through the pointers of the cells by atomic accesses, such as
-    /// those of [`AtomicU8::from_ptr`](std::sync::atomic::AtomicU8::from_ptr).
+    /// Making a reference to the inside of a cell while another thread may write to the cell is
+    /// undefined behaviour: read and write through the pointers of the cells by atomic accesses,
+    /// such as those of [`AtomicU8::from_ptr`](std::sync::atomic::AtomicU8::from_ptr).
     pub fn data(&self) -> &[UnsafeCell<u8>] {
         let (base, len) = (self.0.base(), self.0.len());
         // SAFETY: `len` bytes from `base` on are accessible, do not move and do not become fewer,

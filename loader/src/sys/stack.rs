@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The reserve is [`HOST_RESERVE`], but a quarter of a stack that is smaller than 1 MiB, and
-//! [`LEAST_RESERVE`] at least. So there is room for small guests in a stack of 256 KiB.
+//! [`MIN_RESERVE`] at least. So there is room for small guests in a stack of 256 KiB.
 //!
 //! The end is found once per thread, when wasm code is first entered on the thread. A thread that
 //! pthread made has a stack of fixed size, which pthread knows. The stack of the initial thread
@@ -40,7 +40,7 @@ use crate::sys::map::page_size;
 pub(crate) const HOST_RESERVE: usize = 256 << 10;
 
 /// The same of a small stack.
-const LEAST_RESERVE: usize = MACHINE_RESERVE + HOST_SHARE;
+const MIN_RESERVE: usize = MACHINE_RESERVE + HOST_SHARE;
 
 /// Bytes of stack that every host function and every builtin may use. A host function enters wasm
 /// code again only if [`ENTRY_RESERVE`] bytes are left.
@@ -56,7 +56,7 @@ const RAISE_SHARE: usize = 16 << 10;
 
 // Where a host function or a builtin starts, machine code may have taken its share of the reserve.
 // The host function may enter wasm code again where that needs no more than is left.
-const _: () = assert!(LEAST_RESERVE <= HOST_RESERVE && ENTRY_RESERVE <= LEAST_RESERVE);
+const _: () = assert!(MIN_RESERVE <= HOST_RESERVE && ENTRY_RESERVE <= MIN_RESERVE);
 
 /// Bytes that the initial thread's stack grows beyond what is needed, so that entering wasm code a
 /// little deeper in the host needs no system call.
@@ -80,7 +80,7 @@ thread_local! {
 fn reserve_of(stack: usize) -> usize {
     match stack {
         0 => HOST_RESERVE,
-        stack => (stack / 4).clamp(LEAST_RESERVE, HOST_RESERVE),
+        stack => (stack / 4).clamp(MIN_RESERVE, HOST_RESERVE),
     }
 }
 

@@ -25,10 +25,11 @@ use crate::error::Error;
 /// Bytes without access below each stack. It is more than most host functions skip at once.
 const GUARD: usize = 64 << 10;
 
-/// Least size of a stack.
+/// Minimum size of a stack, in bytes.
 const MIN: usize = HOST_RESERVE + (64 << 10);
 
-/// More than any system has, and little enough to count with.
+/// Maximum size of a stack, in bytes: more than any system has, and so small that sums of sizes do
+/// not overflow.
 const MAX: usize = 1 << 48;
 
 /// Bytes of a stack that stay resident while it is not used.
@@ -135,7 +136,7 @@ mod tests {
         stack.park(16);
         let again = Stack::take(1 << 20).unwrap();
         assert_eq!(again.range(), range);
-        // Another size is another stack.
+        // A stack of another size is not the same one.
         let other = Stack::take(0).unwrap();
         assert_eq!(other.range().len(), MIN);
         assert_ne!(other.range().end, range.end);

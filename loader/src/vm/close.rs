@@ -10,8 +10,8 @@
 //!   the same, and the bytes are the initial ones again. The memories cannot grow any more.
 //! - Wherever the store has the address of code that is called with the instance's context, it
 //!   writes the address of [`closed`], which ends the activation with [`Error::Closed`]. So no code
-//!   of the instance is entered any more, except by running code that has read the old address, and
-//!   that code finds everything as it was.
+//!   of the instance is entered any more, except by running code that has read the old address.
+//!   That code finds the instance as it was.
 
 use std::ptr::NonNull;
 

@@ -13,8 +13,8 @@
 //! An entry is reused with another generation, so its old number becomes invalid. If a collection
 //! overlooked a reference, it would read as null, and never as another value.
 //!
-//! Exceptions have entries too, and are kept in the same way. The numbers among their values count
-//! as held as long as the exception is; one that the host holds is.
+//! Exceptions have entries too, and are kept in the same way. The numbers among the values of an
+//! exception count as held while the exception itself is held, by machine code or by the host.
 //!
 //! A collection costs in proportion to what it looks at, and is due when the number of references
 //! has grown by as much. It happens only where the host holds no number: before the arguments of a
@@ -39,7 +39,7 @@ pub(crate) enum Point {
 }
 
 /// Minimum number of new references before a collection is due.
-const FEWEST: usize = 1024;
+const MIN_NEW: usize = 1024;
 
 /// Number of words that a collection may look at for each new reference before it.
 const WORDS_PER_REFERENCE: usize = 8;
@@ -75,7 +75,7 @@ impl Default for ExternRefs {
             free: Vec::new(),
             known: HashMap::new(),
             generation: 0,
-            due: FEWEST,
+            due: MIN_NEW,
             unseen: Vec::new(),
         }
     }
@@ -194,7 +194,7 @@ impl ExternRefs {
     /// Sets when the next collection is due, after one that looked at `words` words.
     pub(super) fn wait(&mut self, words: usize) {
         let live = self.known.len();
-        let more = live.max(words / WORDS_PER_REFERENCE).max(FEWEST);
+        let more = live.max(words / WORDS_PER_REFERENCE).max(MIN_NEW);
         self.due = live + more;
         if self.entries.capacity() > 4 * self.due {
             self.entries.shrink_to(self.due);
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(kept.due, 10_000 + 1_000_000 / WORDS_PER_REFERENCE);
         drop(kept.sweep());
         kept.wait(0);
-        assert_eq!(kept.due, FEWEST);
-        assert!(kept.entries.capacity() <= 4 * FEWEST);
+        assert_eq!(kept.due, MIN_NEW);
+        assert!(kept.entries.capacity() <= 4 * MIN_NEW);
     }
 }

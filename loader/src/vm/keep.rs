@@ -32,24 +32,24 @@
 //!
 //! Alternatives that were measured, with the costs on one machine:
 //!
-//! - To write-protect pages and note the first write to each in the signal handler (what this
-//!   replaced): no system call at all in the steady state, 0.1 µs for one page. But a process died
-//!   at a store of a guest that does not trap if a thread had blocked SIGSEGV or somebody had
-//!   installed another handler meanwhile, each page next to one of another kind is a mapping of its
-//!   own, and beyond a few dozen pages it had to be given up. That a signal will arrive cannot be
-//!   verified: another thread may change it the next moment.
-//! - To ask the system at each reset (`PAGEMAP_SCAN`): 1.3 µs for an empty memory, 2.3 µs with one
-//!   page table, 11 µs and 42 µs with 256 and 1,024 own pages; to discard the rest instead takes
+//! - Write-protecting pages, and noting the first write to each in the signal handler (what this
+//!   replaced): no system call at all in the steady state, 0.1 µs for one page. But if a thread had
+//!   blocked SIGSEGV, or the host had installed another handler meanwhile, the process died at an
+//!   ordinary store of a guest. Each page next to one of another kind is a mapping of its own, and
+//!   beyond a few dozen pages the protection had to be given up. Whether a signal will arrive
+//!   cannot be verified either: another thread may change that the next moment.
+//! - Asking the system at each reset (`PAGEMAP_SCAN`): 1.3 µs for an empty memory, 2.3 µs with one
+//!   page table, 11 µs and 42 µs with 256 and 1,024 own pages. Discarding the rest instead takes
 //!   0.7 to 1.2 µs whatever is kept.
-//! - To count this thread's page faults (`getrusage`), and discard only if there were any: 0.4 µs,
-//!   but pages also become writable without a fault (`mlockall` by another thread, huge pages that
-//!   the system collapses in the background), so a tenant's bytes could stay.
-//! - To compare kept pages with their initial content and write only what differs: 72 ns a page,
+//! - Counting this thread's page faults (`getrusage`), and discarding only if there were any: 0.4
+//!   µs, but pages also become writable without a fault (`mlockall` by another thread, huge pages
+//!   that the system collapses in the background), so a tenant's bytes could stay.
+//! - Comparing kept pages with their initial content, and writing only what differs: 72 ns a page,
 //!   where zeroing takes 45 ns and copying 83 ns, whatever was written.
-//! - To discard several ranges by one `process_madvise`: each range costs nearly as much as by a
-//!   call of its own, 0.7 µs. To ask costs 1.1 µs, 0.7 µs for each page table (2 MiB), and 0.04 µs
+//! - Discarding several ranges by one `process_madvise`: each range costs nearly as much as by a
+//!   call of its own, 0.7 µs. Asking costs 1.1 µs, 0.7 µs for each page table (2 MiB), and 0.04 µs
 //!   for each run of pages that is found: for 32 pages that are 64 KiB apart 3.3 µs instead of 22
-//!   µs. For one run of pages it is the dearer way.
+//!   µs. For one run of pages, asking is the slower way.
 
 use std::ops::Range;
 use std::ptr::NonNull;
@@ -61,12 +61,12 @@ use crate::error::Error;
 use crate::sys::map::{Reservation, page_size};
 use crate::sys::pages::{self, Answer};
 
-/// A hole of fewer pages than this between kept pages is kept too, because to discard it costs more
-/// than to zero it.
+/// A hole of fewer pages than this between kept pages is kept too, because discarding it costs more
+/// than zeroing it.
 const SHORT_HOLE: usize = 10;
 
 /// From so many holes on, the loader asks the system which ones to discard. Then no hole is kept,
-/// because each costs less than to zero a page.
+/// because each costs less than zeroing a page.
 const SCAN_FROM: usize = 4;
 
 /// What a sample adds to the score of a page that was written. It subtracts 1 from that of any

@@ -38,7 +38,7 @@ pub(crate) struct MemoryEntity {
     place: Place,
     images: Vec<Image>,
     keeper: Keeper,
-    /// Whether anybody other than machine code may have written to it.
+    /// Whether something other than machine code may have written to it.
     written: bool,
     released: bool,
     /// Whether it was moved from its first place, where its images were mapped. A comparison of
@@ -285,7 +285,7 @@ impl MemoryEntity {
         Ok(())
     }
 
-    /// Notes that somebody other than machine code is going to write to the memory.
+    /// Notes that something other than machine code is going to write to the memory.
     pub(crate) fn will_write(&mut self) {
         self.written = true;
     }

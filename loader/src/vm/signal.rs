@@ -16,9 +16,9 @@
 //! Code that does not trap never faults, so it also runs on a thread that blocks these signals, and
 //! after somebody has installed another handler.
 //!
-//! Why does the address count? Memory accesses need no entries in the trap table, of which they
-//! would be the largest part. And if wrong machine code faults outside of every memory, this is not
-//! mistaken for a trap.
+//! Why is the address compared, and not the instruction? Memory accesses then need no entries in
+//! the trap table, of which they would be the largest part. And a fault of wrong machine code
+//! outside of every memory is not mistaken for a trap.
 
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
@@ -44,7 +44,7 @@ static INSTALL: Once = Once::new();
 static PREVIOUS: Previous =
     Previous([const { UnsafeCell::new(MaybeUninit::uninit()) }; SIGNALS.len()]);
 
-/// Signals whose previous handler has gone over to the default action since.
+/// Signals whose previous handler has replaced itself by the default action since then.
 static GONE: [AtomicBool; SIGNALS.len()] = [const { AtomicBool::new(false) }; SIGNALS.len()];
 
 /// Why traps of guarded code would not work on a thread.

@@ -1,21 +1,22 @@
 //! Address space for memories, which is used again.
 //!
-//! To reserve the address space of a guarded memory, to make its first bytes accessible, and to
-//! unmap it takes the system more than twice as long as to map and unmap the accessible bytes
-//! alone. So when an instance is dropped and not [parked](super::pool), the thread keeps the
-//! address space of its memories, for up to [`MAX_SPACES`] memories of at most [`MAX_BYTES`]
-//! bytes each. The next memory of any module that needs as much address space takes it over.
+//! Reserving the address space of a guarded memory, making its first bytes accessible, and
+//! unmapping it takes the system more than twice as long as mapping and unmapping the accessible
+//! bytes alone. So when an instance is dropped and not [parked](super::pool), the thread keeps the
+//! address space of its memories, for up to [`MAX_SPACES`] memories of at most [`MAX_BYTES`] bytes
+//! each. The next memory of any module that needs as much address space takes it over.
 //!
 //! **Nothing of a memory stays.** What was accessible is replaced by a new mapping of zero pages
 //! before the thread keeps the address space. So files that were mapped there are gone as well,
 //! whether the loader mapped them or the host did, and so are locks, advice and protections.
 //! Address space that is kept takes no memory (unless the process locks all that it maps).
 //!
-//! What was measured, in µs, for 8 MiB: `mmap` and `munmap` of these bytes 3.4; to reserve 8 GiB
-//! and unmap them 5.9, with `mprotect` in between 7.9; to replace what was accessible 3.1. To
-//! discard it by `madvise` would take 0.5 µs, but leave whatever else the host did to these pages.
-//! To map a file of the memory's length over all of the address space, so that there is no access
-//! behind its end, takes 6.7, and every page that is written first becomes one of the file.
+//! What was measured, in µs, for 8 MiB: `mmap` and `munmap` of these bytes 3.4; reserving 8 GiB and
+//! unmapping them 5.9, with `mprotect` in between 7.9; replacing what was accessible 3.1.
+//! Discarding what was accessible by `madvise` would take 0.5 µs, but leave whatever else the host
+//! did to these pages. Mapping a file of the memory's length over all of the address space, so that
+//! there is no access behind its end, takes 6.7, and every page that is written first becomes one
+//! of the file.
 
 use std::cell::Cell;
 
