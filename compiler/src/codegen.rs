@@ -25,6 +25,7 @@ use target_lexicon::Architecture;
 
 use crate::Error;
 use crate::pressure;
+use crate::starts::Starts;
 use crate::stops::{self, Rewritten, Stop};
 use crate::symbol::{Float, GotEntry, Rounding, Symbol};
 use crate::trampoline;
@@ -37,6 +38,10 @@ const TRAMPOLINE: usize = 32;
 /// Maximum size of a function's frame, in bytes: more than any thread's stack in practice.
 const MAX_FRAME: u32 = 256 << 20;
 
+/// A guard and the function behind it start at multiples of this number of bytes, which is enough for
+/// the constants of both.
+const GUARD_ALIGN: u32 = 64;
+
 /// The machine code of one symbol, with relocations.
 #[derive(Debug)]
 pub(crate) struct CompiledFunction {
@@ -44,8 +49,8 @@ pub(crate) struct CompiledFunction {
     pub(crate) symbol: Symbol,
     /// Machine code, followed by its constants.
     pub(crate) code: Box<[u8]>,
-    /// Required alignment, a power of two.
-    pub(crate) align: u32,
+    /// Where in the text it may start.
+    pub(crate) starts: Starts,
     /// Relocations, in the order of their offsets.
     pub(crate) relocs: Box<[Relocation]>,
     /// Offsets in `code` of instructions that can trap, ascending, with their trap codes.
@@ -83,8 +88,8 @@ pub(crate) struct CompiledModule {
 impl CompiledFunction {
     /// Puts `guard` in front of this function. The guard jumps to this function's symbol.
     fn with_guard(self, guard: Self) -> Self {
-        let align = self.align.max(guard.align);
-        let body = (guard.code.len() as u32).next_multiple_of(align);
+        let starts = Starts::multiples(GUARD_ALIGN);
+        let body = (guard.code.len() as u32).next_multiple_of(GUARD_ALIGN);
         let mut code = guard.code.into_vec();
         code.resize(body as usize, 0);
         code.extend_from_slice(&self.code);
@@ -120,7 +125,7 @@ impl CompiledFunction {
         Self {
             symbol: self.symbol,
             code: code.into(),
-            align,
+            starts,
             relocs: to_body.chain(of_body).collect(),
             traps: guard.traps.into_iter().chain(traps).collect(),
             handlers: handlers.collect(),
@@ -386,9 +391,16 @@ impl Worker {
         let rewritten = self.rewrite(env)?;
         // Functions of the module get the alignment that is best for speed. Trampolines run seldom
         // enough that the least alignment will do.
-        let align = match symbol {
-            Symbol::Function(_) => env.isa.function_alignment().preferred,
-            _ => env.isa.function_alignment().minimum,
+        let (alignment, needed) = (env.isa.function_alignment(), buffer.alignment);
+        let starts = match symbol {
+            Symbol::Function(_) => {
+                let starts = Starts::multiples(alignment.preferred.max(needed));
+                match env.loops && env.isa.triple().architecture == Architecture::X86_64 {
+                    true => starts.best(needed, compiled),
+                    false => starts,
+                }
+            }
+            _ => Starts::multiples(alignment.minimum.max(needed)),
         };
         let mut relocs: Vec<_> = buffer
             .relocs()
@@ -441,7 +453,7 @@ impl Worker {
         Some(CompiledFunction {
             symbol,
             code: rewritten.code.into(),
-            align: align.max(buffer.alignment),
+            starts,
             relocs: relocs.into(),
             traps: traps.into(),
             handlers: handlers.into(),
@@ -512,7 +524,7 @@ fn omitted(symbol: Symbol, architecture: Architecture) -> CompiledFunction {
     CompiledFunction {
         symbol,
         code: [filler; 4].into(),
-        align: 4,
+        starts: Starts::multiples(4),
         relocs: Box::default(),
         traps: Box::default(),
         handlers: Box::default(),

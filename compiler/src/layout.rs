@@ -206,7 +206,7 @@ fn place(
     let mut end = 0_u64;
     for (i, function) in functions.iter().enumerate() {
         // Offsets wrap only if `end` is refused below.
-        let offset = end.next_multiple_of(function.align.into());
+        let offset = function.starts.next(end);
         end = offset + function.code.len() as u64;
         pieces.push(Placed {
             symbol: function.symbol,

@@ -20,6 +20,7 @@
 //! | `middle` | makes decisions about functions together, such as which calls are compiled in |
 //! | `translate`, `trampoline` | translate operators and calling conventions to Cranelift IR |
 //! | `codegen` | generates machine code, in parallel |
+//! | `starts` | finds where functions should start, so that their loops run fast |
 //! | `layout` | lays out the machine code as one text without relocations |
 //! | `emit` | writes the bytes of the artifact |
 //! | [`verify()`] | checks these bytes, independently of all other modules |
@@ -45,6 +46,7 @@ mod pressure;
 mod rounding;
 mod settings;
 mod signature;
+mod starts;
 mod stops;
 mod symbol;
 mod target;
@@ -198,6 +200,7 @@ impl Compiler {
             middle: &middle,
             switches: passes.switches,
             variables: passes.variables,
+            loops: passes.loops && opt_level == OptLevel::Speed,
             isa: &*self.target.isa,
             finishers: self.target.finishers(),
             strategy: self.settings.strategy,

@@ -52,6 +52,8 @@ pub struct Passes {
     pub switches: bool,
     /// Whether locals are variables, unless there are too many. Otherwise they are in the frame.
     pub variables: bool,
+    /// Whether functions start where their loops take few lines of the instruction cache.
+    pub loops: bool,
 }
 
 impl Default for Passes {
@@ -61,6 +63,7 @@ impl Default for Passes {
             products: true,
             switches: true,
             variables: true,
+            loops: true,
         }
     }
 }

@@ -38,6 +38,7 @@ use precast_artifact::{Builtin, Strategy, TrapCode};
 use target_lexicon::Architecture;
 
 use crate::codegen::{CompiledFunction, Relocation};
+use crate::starts::Starts;
 use crate::symbol::Symbol;
 use crate::translate::Env;
 
@@ -367,7 +368,7 @@ pub(crate) fn routine() -> CompiledFunction {
     CompiledFunction {
         symbol: Symbol::Stop,
         code: code.into(),
-        align: 1,
+        starts: Starts::multiples(1),
         relocs: relocs.into(),
         traps: Box::default(),
         handlers: Box::default(),

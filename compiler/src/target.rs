@@ -191,6 +191,8 @@ fn shared_flags(opt_level: OptLevel, regalloc: &str) -> Result<settings::Flags, 
         // Library calls go to thunks in the artifact.
         ("use_colocated_libcalls", "true"),
         ("enable_probestack", "false"),
+        // The blocks of machine code show where its loops are.
+        ("machine_code_cfg_info", "true"),
         (
             "enable_verifier",
             if cfg!(debug_assertions) {

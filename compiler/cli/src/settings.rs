@@ -37,7 +37,7 @@ pub(crate) struct Args {
     #[arg(long = "limit", value_name = "NAME=N", value_parser = limit)]
     limits: Vec<(String, u64)>,
     /// Which parts of the compiler's middle end run, for measurements: `inline=never`,
-    /// `inline=always`, `products=never`, `switches=never`
+    /// `inline=always`, `products=never`, `switches=never`, `variables=never`, `loops=never`
     #[arg(long, value_name = "LIST", value_parser = passes, hide = true)]
     passes: Option<Passes>,
 }
@@ -125,10 +125,11 @@ fn passes(text: &str) -> Result<Passes, String> {
             "products=never" => passes.products = false,
             "switches=never" => passes.switches = false,
             "variables=never" => passes.variables = false,
+            "loops=never" => passes.loops = false,
             _ => {
                 return Err(
-                    "expected inline=never, inline=always, products=never, switches=never or \
-                     variables=never"
+                    "expected inline=never, inline=always, products=never, switches=never, \
+                     variables=never or loops=never"
                         .to_owned(),
                 );
             }

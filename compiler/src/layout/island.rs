@@ -110,8 +110,8 @@ fn groups(functions: &[CompiledFunction], limit: u64) -> Vec<Range<usize>> {
     let mut groups: Vec<Range<usize>> = Vec::new();
     let mut len = 0;
     for (i, function) in functions.iter().enumerate() {
-        // The size includes padding for alignment.
-        let size = function.code.len() as u64 + u64::from(function.align);
+        // The size includes the gap in front.
+        let size = function.code.len() as u64 + function.starts.max_gap();
         match groups.last_mut() {
             Some(group) if len + size <= limit => group.end = i + 1,
             _ => {

@@ -4,13 +4,14 @@ use precast_artifact::{LibCall, addresses};
 
 use super::*;
 use crate::codegen::Relocation;
+use crate::starts::Starts;
 use crate::symbol::{DefinedFuncIndex, SigIndex};
 
 fn function(symbol: Symbol, code: &[u8], relocs: &[(u32, Reloc, Symbol, i64)]) -> CompiledFunction {
     CompiledFunction {
         symbol,
         code: code.into(),
-        align: 16,
+        starts: Starts::multiples(16),
         relocs: relocs
             .iter()
             .map(|&(offset, kind, target, addend)| Relocation {

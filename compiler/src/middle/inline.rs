@@ -5,7 +5,8 @@
 //!
 //! - The callee is *small*: its code takes about as much space as the call. No limit on the size of
 //!   the caller applies, but one that keeps attackers from making functions without end.
-//! - The call is in a *loop*, or passes a *constant*, and the callee is a leaf of moderate size.
+//! - The call is in a *loop*, in a *recursive* function, or passes a *constant*, and the callee is a
+//!   leaf of moderate size.
 //! - It is the *only call* of a function that nothing else reaches, so no code is added.
 //!
 //! The last two apply only as long as the caller stays of moderate size, and the second only within
@@ -39,6 +40,8 @@ const SMALL: u32 = 14;
 const SMALLEST: u32 = 8;
 /// Maximum size of a leaf that is called in a loop or with a constant.
 const MODERATE: u32 = 60;
+/// Maximum size of a leaf that a recursive function calls. Such a call is made at each level.
+const RECURSIVE: u32 = 120;
 /// Maximum size of a function that has only one call.
 const ONLY: u32 = 150;
 /// Maximum size of a caller into which more than small callees are compiled.
@@ -48,8 +51,8 @@ const CALLER: u32 = 3000;
 const LIMIT: u32 = 20_000;
 /// Positions are the offsets of a module that is no longer than this.
 const MODULE: u64 = 1 << 30;
-/// Leaves that are called in loops or with constants may make the module larger by one part in so
-/// many, and by [`CALLER`].
+/// Leaves that are called in loops and recursive functions and with constants may make the module
+/// larger by one part in so many, and by [`CALLER`].
 const BUDGET: u32 = 16;
 
 /// Which calls are compiled in, and which functions are omitted.
@@ -248,7 +251,12 @@ impl<'a> Choice<'a> {
             return true;
         }
         let is_hot = call.in_loop || call.constant;
-        if is_hot && callee.is_leaf && callee.size <= MODERATE && callee.size <= self.budget {
+        let limit = match self.order.is_recursive(function) {
+            true => RECURSIVE,
+            false if is_hot => MODERATE,
+            false => 0,
+        };
+        if callee.is_leaf && callee.size <= limit && callee.size <= self.budget {
             self.budget -= callee.size;
             return true;
         }

@@ -95,6 +95,23 @@ fn leaves_in_loops_and_with_constants() {
 }
 
 #[test]
+fn leaves_in_recursive_functions() {
+    let module = |size, body: &str| {
+        let twice = caller("h", TWICE);
+        let recursive = format!("(func $r (param i32) (result i32) {body})");
+        format!(
+            "(module {}{twice}{recursive} (export \"r\" (func $r)))",
+            leaf("f", size)
+        )
+    };
+    let recursive = "(call $f (call $r (local.get 0)))";
+    assert_eq!(by_cost(&module(40, recursive)), (vec![0, 0, 1], vec![]));
+    assert_eq!(by_cost(&module(100, recursive)), (vec![0, 0, 1], vec![]));
+    assert_eq!(by_cost(&module(140, recursive)), (vec![0, 0, 0], vec![]));
+    assert_eq!(by_cost(&module(40, CALL)), (vec![0, 0, 0], vec![]));
+}
+
+#[test]
 fn functions_that_something_else_reaches_are_kept() {
     for reason in [
         "(export \"f\" (func $f))",

@@ -42,6 +42,8 @@ pub(crate) struct Env<'a> {
     pub(crate) switches: bool,
     /// Whether locals are variables, unless there are too many.
     pub(crate) variables: bool,
+    /// Whether functions start where their loops run fast.
+    pub(crate) loops: bool,
     pub(crate) isa: &'a dyn TargetIsa,
     /// See [`Target::finishers`](crate::target::Target::finishers).
     pub(crate) finishers: [&'a dyn TargetIsa; 2],

@@ -104,6 +104,7 @@ fn clif(source: &str) -> String {
         middle: &middle,
         switches: passes.switches,
         variables: !chosen("in-frame"),
+        loops: true,
         isa: &*target.isa,
         finishers: target.finishers(),
         strategy: settings.strategy,

@@ -37,6 +37,8 @@ pub struct Way {
     pub switches: bool,
     /// Whether locals are variables. Otherwise they are in the frame.
     pub variables: bool,
+    /// Whether functions start where their loops run fast.
+    pub loops: bool,
 }
 
 /// Optimisation levels in a form that can be part of a key.
@@ -58,6 +60,7 @@ impl Way {
         inlined: false,
         switches: false,
         variables: true,
+        loops: false,
     };
 }
 
@@ -104,6 +107,7 @@ impl Ways {
             inlined: *case.one_of(&[true, true, false]),
             switches: !case.once_in(6),
             variables: !case.once_in(6),
+            loops: !case.once_in(6),
         }
     }
 
@@ -115,6 +119,7 @@ impl Ways {
             (way.inlined, "inline=always"),
             (!way.switches, "switches=never"),
             (!way.variables, "variables=never"),
+            (!way.loops, "loops=never"),
         ];
         let passes = passes.iter().filter(|(differs, _)| *differs);
         let passes: Vec<_> = passes.map(|(_, name)| *name).collect();
@@ -154,6 +159,7 @@ impl Ways {
                     },
                     switches: way.switches,
                     variables: way.variables,
+                    loops: way.loops,
                     ..Passes::default()
                 },
                 ..Settings::default()
