@@ -29,17 +29,19 @@ pub(crate) struct Args {
     /// Where to write the executable [default: INPUT without its extension]
     #[arg(short, long)]
     output: Option<PathBuf>,
-    /// Give the guest a directory, under its own or another name; with `::ro`, to look at only. A
-    /// relative one is relative to where the executable is started
+    /// Give the guest a directory, under its own or another name; with `::ro`, the guest can only
+    /// read it. A relative path is relative to the directory in which the executable is started
     #[arg(long = "dir", value_name = "HOST[::GUEST][::ro|::rw]", value_parser = run::directory)]
     dirs: Vec<GuestDir>,
-    /// Set an environment variable of the guest, or hand on the executable's of this name
+    /// Set an environment variable of the guest; without VALUE, pass on the value that the
+    /// executable has when it is started
     #[arg(long = "env", value_name = "NAME[=VALUE]")]
     env: Vec<String>,
-    /// An argument of the guest, in front of those of the executable
+    /// Give the guest an argument, in front of the arguments that the executable is started with
     #[arg(long = "arg", value_name = "ARG", allow_hyphen_values = true)]
     args: Vec<String>,
-    /// What the guest sees as its own name [default: what the executable is started as]
+    /// The name of the program that the guest sees [default: the name that the executable is
+    /// started by]
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
     /// The runner to copy [default: `precast-runner` beside this program, or else this program]

@@ -43,17 +43,18 @@ pub(crate) struct Args {
     /// arguments for the guest
     #[arg(required = true, trailing_var_arg = true, value_name = "FILE")]
     command: Vec<OsString>,
-    /// Give the guest a directory, under its own or another name; with `::ro`, to look at only
+    /// Give the guest a directory, under its own or another name; with `::ro`, the guest can only
+    /// read it
     #[arg(long = "dir", value_name = "HOST[::GUEST][::ro|::rw]", value_parser = directory)]
     dirs: Vec<GuestDir>,
-    /// Set an environment variable, or hand on the one of this name
+    /// Set an environment variable of the guest; without VALUE, pass on the value that precast has
     #[arg(long = "env", value_name = "NAME[=VALUE]")]
     env: Vec<String>,
     /// Call this exported function with ARGS as its parameters, and print its results
     #[arg(long, value_name = "NAME")]
     invoke: Option<String>,
-    /// Look up the imports of a module, or one import, under another name; may be repeated, and of
-    /// several rules for one name the last counts
+    /// Look up the imports of a module, or one import, under another name; may be repeated: the
+    /// last rule for a name counts
     #[arg(long = "redirect", value_name = "MODULE[::NAME]=MODULE[::NAME]")]
     redirections: Vec<String>,
     /// Print where each import comes from and why, instead of running anything
@@ -62,12 +63,11 @@ pub(crate) struct Args {
     /// With --explain-imports: print JSON
     #[arg(long, requires = "explain_imports")]
     json: bool,
-    /// What the guest sees as its own name [default: FILE]
+    /// The name of the program that the guest sees [default: FILE]
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
-    /// How the host can stop a module that is compiled: `none`, `fuel`, `epoch` or
-    /// `fuel+epoch`, as for
-    /// `compile`; --fuel and --timeout imply it
+    /// How the host can stop a module that is compiled: `none`, `fuel`, `epoch` or `fuel+epoch`, as
+    /// for `compile`; --fuel and --timeout imply it
     #[arg(long, value_name = "HOW", value_parser = settings::interruption,
         conflicts_with_all = ["fuel", "timeout"])]
     interruption: Option<Interruption>,
