@@ -12,8 +12,8 @@
 //! A variant is a whole artifact, which may have signatures, in one to three pieces of whole pages:
 //! put together in their order they are the artifact's file. So each variant has the digest and the
 //! signatures that it has alone. Variants share a piece by naming the same place: memory images are
-//! mostly the same for all CPUs, and then they are in the file once. Hot tables are small, and each
-//! variant has its own.
+//! mostly the same for all CPUs, and then they are in the file once, unless they are small: an
+//! artifact in one piece is opened faster. Hot tables are small, and each variant has its own.
 //!
 //! The file is no ELF file, because an ELF file has one architecture. No checksum covers the
 //! records: they only say where artifacts are, and each artifact is checked by itself.

@@ -6,11 +6,13 @@ use precast_loader::{Engine, Error, Instance, Linker, Module, Store, TrustedKeys
 use precast_signature::SecretKey;
 use precast_tests::{ArtifactFile, artifact, strategies};
 
-/// A module with an image, and code that tells variants apart: the constant.
+/// A module with an image that variants share, and code that tells them apart: the constant.
 fn wat(number: u32) -> String {
+    let large = "x".repeat(80_000);
     format!(
         r#"(module
-            (memory (export "m") 2)
+            (memory (export "m") 3)
+            (data (i32.const 100000) "{large}")
             (data (i32.const 0) "image")
             (data (i32.const 70000) "more")
             (func (export "f") (result i32) (i32.const {number}))

@@ -8,6 +8,10 @@ use crate::metadata::Metadata;
 use crate::reader::Artifact;
 use crate::variants::{MAGIC, MAX_VARIANTS, Piece, VERSION, VariantRecord};
 
+/// Images of fewer bytes are not shared: what is in several pieces takes more system calls to open
+/// than a whole artifact, and so little is not worth them.
+const MIN_SHARED: usize = 64 << 10;
+
 /// Puts artifacts of one module into one file. Each is a view of all the bytes of its file, with
 /// its signatures. Among those that a machine can run, the one that uses most CPU features is
 /// preferred.
@@ -97,7 +101,7 @@ pub fn join(artifacts: &[(Artifact<'_>, &[u8])]) -> Result<Vec<u8>, WriteError> 
                     start: piece.start + start as u64,
                     len: image.len() as u64,
                 };
-                if !image.is_empty() {
+                if image.len() >= MIN_SHARED {
                     images.push((place, image));
                 }
             }

@@ -9,7 +9,14 @@ use crate::sample::{HOST, full};
 
 /// The artifact of all tables, for these CPU features. The text depends on them.
 fn artifact(cpu_features: u64) -> Aligned {
+    with_image(cpu_features, 64 << 10)
+}
+
+/// The same with an image of so many bytes: whole pages, two at least.
+fn with_image(cpu_features: u64, image_len: u64) -> Aligned {
     let mut parts = full();
+    parts.images[1].len = image_len - parts.images[1].offset;
+    parts.images[1].guest -= parts.images[1].len;
     parts.cpu_features = cpu_features;
     parts.text.extend(cpu_features.to_le_bytes());
     Aligned::new(&parts.finish().expect("small"))
@@ -56,6 +63,20 @@ fn each_variant_is_whole_and_images_are_shared() {
     );
     assert_eq!(found[1].piece[1], found[2].piece[1]);
     assert_eq!(found[1].piece[1].len, image.len);
+}
+
+#[test]
+fn small_images_are_not_shared() {
+    for (len, pieces) in [(8 << 10, 1), (60 << 10, 1), (64 << 10, 3), (68 << 10, 3)] {
+        let all = [0, 1].map(|features| with_image(features, len));
+        let views = all
+            .each_ref()
+            .map(|bytes| (Artifact::parse(bytes, None).expect("whole"), &bytes[..]));
+        let file = join(&views).expect("of one module");
+        let found = records(&file);
+        assert_eq!(found[1].pieces().len(), pieces, "{len} bytes");
+        assert_eq!(bytes_of(&file, &found[1])[..], all[0][..]);
+    }
 }
 
 #[test]
