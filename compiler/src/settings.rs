@@ -188,9 +188,10 @@ impl FromStr for OptLevel {
 
 /// CPU features that the code may use: a level, and then single features that are added or removed.
 ///
-/// The text form is `baseline`, `native`, `x86-64-v2`, `x86-64-v3` or `x86-64-v4`, then any number
-/// of `,+feature` and `,-feature`. The level may be left out, which means `baseline`. Names of
-/// features are those of [`Arch::features`](precast_artifact::target::Arch::features).
+/// The text form is the name of a level, then any number of `,+feature` and `,-feature`. Levels are
+/// `baseline` and `native`, for x86-64 `x86-64-v2`, `x86-64-v3` and `x86-64-v4`, and for aarch64
+/// `armv8.1-a`, `armv8.4-a` and `armv9-a`. The level may be left out, which means `baseline`. Names
+/// of features are those of [`Arch::features`](precast_artifact::target::Arch::features).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cpu {
     /// The features to start from.
@@ -232,6 +233,32 @@ pub enum CpuLevel {
     X86_64V3,
     /// x86-64 with AVX-512.
     X86_64V4,
+    /// aarch64 with atomic instructions of their own (LSE, since 2016).
+    Armv8_1A,
+    /// aarch64 with LSE and dot products (2019).
+    Armv8_4A,
+    /// aarch64 with LSE, dot products and arithmetic on half-precision numbers (2021).
+    Armv9A,
+}
+
+impl CpuLevel {
+    /// The names of levels.
+    const NAMES: [(&str, Self); 8] = [
+        ("baseline", Self::Baseline),
+        ("native", Self::Native),
+        ("x86-64-v2", Self::X86_64V2),
+        ("x86-64-v3", Self::X86_64V3),
+        ("x86-64-v4", Self::X86_64V4),
+        ("armv8.1-a", Self::Armv8_1A),
+        ("armv8.4-a", Self::Armv8_4A),
+        ("armv9-a", Self::Armv9A),
+    ];
+
+    /// The name of the level, as in the text form of [`Cpu`].
+    pub fn name(self) -> &'static str {
+        let named = Self::NAMES.iter().find(|(_, level)| *level == self);
+        named.map_or("baseline", |(name, _)| name)
+    }
 }
 
 impl FromStr for Cpu {
@@ -246,19 +273,18 @@ impl FromStr for Cpu {
                         .push((part[1..].to_owned(), part.starts_with('+')));
                     continue;
                 }
-                "baseline" if i == 0 => CpuLevel::Baseline,
-                "native" if i == 0 => CpuLevel::Native,
-                "x86-64-v2" if i == 0 => CpuLevel::X86_64V2,
-                "x86-64-v3" if i == 0 => CpuLevel::X86_64V3,
-                "x86-64-v4" if i == 0 => CpuLevel::X86_64V4,
                 _ => {
-                    return Err(Error::Setting {
+                    let mut names = CpuLevel::NAMES.iter().filter(|_| i == 0);
+                    let named = names.find(|(name, _)| *name == part);
+                    let (_, level) = named.ok_or_else(|| Error::Setting {
                         setting: "CPU",
                         found: part.to_owned(),
-                        expected: "baseline, native, x86-64-v2, x86-64-v3 or x86-64-v4, then \
-                                   `+feature` or `-feature`, separated by commas"
+                        expected: "baseline, native, x86-64-v2, x86-64-v3, x86-64-v4, armv8.1-a, \
+                                   armv8.4-a or armv9-a, then `+feature` or `-feature`, separated \
+                                   by commas"
                             .to_owned(),
-                    });
+                    })?;
+                    *level
                 }
             };
         }
@@ -278,8 +304,20 @@ mod tests {
             cpu.features,
             [("avx512f".to_owned(), true), ("bmi2".to_owned(), false)]
         );
+        for (name, level) in CpuLevel::NAMES {
+            assert_eq!(name.parse::<Cpu>().unwrap().level, level);
+            assert_eq!(level.name(), name);
+        }
         assert_eq!("+popcnt".parse::<Cpu>().unwrap().level, CpuLevel::Baseline);
-        for bad in ["", "haswell", "native,baseline", "+", "native,", "avx"] {
+        for bad in [
+            "",
+            "haswell",
+            "native,baseline",
+            "+",
+            "native,",
+            "avx",
+            "armv8-a",
+        ] {
             assert!(
                 matches!(bad.parse::<Cpu>(), Err(Error::Setting { .. })),
                 "{bad}"

@@ -38,6 +38,11 @@ pub(crate) struct Target {
 const X86_64_V2: &[&str] = &["sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "cmpxchg16b"];
 const X86_64_V3: &[&str] = &["avx", "avx2", "fma", "bmi1", "bmi2", "lzcnt"];
 const X86_64_V4: &[&str] = &["avx512f", "avx512dq", "avx512vl"];
+// What an architecture requires and code does not use is left out, such as pointer authentication:
+// a system can switch that off, and code for the level runs there all the same.
+const ARMV8_1_A: &[&str] = &["lse"];
+const ARMV8_4_A: &[&str] = &["dotprod"];
+const ARMV9_A: &[&str] = &["fp16"];
 
 impl Target {
     /// The target that the settings ask for.
@@ -229,16 +234,31 @@ fn cpu_features(settings: &Settings, arch: Arch) -> Result<u64, Error> {
     let mut features = match level {
         CpuLevel::Baseline => 0,
         CpuLevel::Native => native_features(arch)?,
-        _ if arch != Arch::X86_64 => {
+        CpuLevel::X86_64V2 if arch == Arch::X86_64 => all(X86_64_V2),
+        CpuLevel::X86_64V3 if arch == Arch::X86_64 => all(X86_64_V2) | all(X86_64_V3),
+        CpuLevel::X86_64V4 if arch == Arch::X86_64 => {
+            all(X86_64_V2) | all(X86_64_V3) | all(X86_64_V4)
+        }
+        CpuLevel::Armv8_1A if arch == Arch::Aarch64 => all(ARMV8_1_A),
+        CpuLevel::Armv8_4A if arch == Arch::Aarch64 => all(ARMV8_1_A) | all(ARMV8_4_A),
+        CpuLevel::Armv9A if arch == Arch::Aarch64 => all(ARMV8_1_A) | all(ARMV8_4_A) | all(ARMV9_A),
+        CpuLevel::X86_64V2
+        | CpuLevel::X86_64V3
+        | CpuLevel::X86_64V4
+        | CpuLevel::Armv8_1A
+        | CpuLevel::Armv8_4A
+        | CpuLevel::Armv9A => {
+            let levels = match arch {
+                Arch::X86_64 => "baseline, native, x86-64-v2, x86-64-v3 or x86-64-v4",
+                Arch::Aarch64 => "baseline, native, armv8.1-a, armv8.4-a or armv9-a",
+                Arch::Riscv64 | Arch::S390x => "baseline or native",
+            };
             return Err(Error::Setting {
                 setting: "CPU",
-                found: format!("{level:?}"),
-                expected: format!("baseline or native: the target is {}", arch.name()),
+                found: level.name().to_owned(),
+                expected: format!("{levels}: the target is {}", arch.name()),
             });
         }
-        CpuLevel::X86_64V2 => all(X86_64_V2),
-        CpuLevel::X86_64V3 => all(X86_64_V2) | all(X86_64_V3),
-        CpuLevel::X86_64V4 => all(X86_64_V2) | all(X86_64_V3) | all(X86_64_V4),
     };
     for (name, on) in &settings.cpu.features {
         let known = position(arch, name).filter(|_| cranelift_flag(arch, name).is_some());
@@ -337,6 +357,8 @@ fn internal(error: impl std::fmt::Display) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use precast_artifact::reader::feature_names;
+
     use super::*;
 
     fn target(triple: &str, cpu: &str) -> Result<Target, Error> {
@@ -375,6 +397,32 @@ mod tests {
         assert_eq!(bits("baseline"), 0);
         assert!(v2 != 0 && v2 & v3 == v2 && v2 != v3 && v3 & v4 == v3 && v3 != v4);
         assert_eq!(bits("x86-64-v2,-popcnt,+popcnt"), v2);
+
+        let bits = |cpu| {
+            let target = target("aarch64-unknown-linux-gnu", cpu);
+            target.unwrap().cpu_features
+        };
+        let names = |cpu| feature_names(Arch::Aarch64, bits(cpu));
+        assert_eq!(bits("baseline"), 0);
+        assert_eq!(names("armv8.1-a"), "lse");
+        assert_eq!(names("armv8.4-a"), "lse, dotprod");
+        assert_eq!(names("armv9-a"), "lse, fp16, dotprod");
+    }
+
+    #[test]
+    fn a_level_of_another_architecture_is_named_with_those_that_there_are() {
+        let error = target("aarch64-unknown-linux-gnu", "x86-64-v3").map(drop);
+        let message = error.unwrap_err().to_string();
+        assert!(
+            message.contains("x86-64-v3") && message.contains("armv8.1-a"),
+            "{message}"
+        );
+        let error = target("x86_64-unknown-linux-gnu", "armv9-a").map(drop);
+        let message = error.unwrap_err().to_string();
+        assert!(
+            message.contains("armv9-a") && message.contains("x86-64-v2"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -384,6 +432,9 @@ mod tests {
             ("powerpc64-unknown-linux-gnu", "baseline"),
             ("potato", "baseline"),
             ("aarch64-unknown-linux-gnu", "x86-64-v2"),
+            ("x86_64-unknown-linux-gnu", "armv8.1-a"),
+            ("riscv64gc-unknown-linux-gnu", "armv8.1-a"),
+            ("aarch64-unknown-linux-gnu", "+fcma"),
             ("x86_64-unknown-linux-gnu", "+potato"),
             ("x86_64-unknown-linux-gnu", "+f16c"),
             ("s390x-unknown-linux-gnu", "native"),

@@ -11,8 +11,8 @@ pub(crate) struct Args {
     /// [default: speed]
     #[arg(short = 'O', long, value_name = "LEVEL", value_parser = opt_level)]
     opt_level: Option<OptLevel>,
-    /// CPU to compile for: baseline, native, x86-64-v2, x86-64-v3 or x86-64-v4, followed by any
-    /// number of `,+feature` and `,-feature` [default: baseline]
+    /// CPU to compile for: baseline, native, x86-64-v2, x86-64-v3, x86-64-v4, armv8.1-a, armv8.4-a
+    /// or armv9-a, followed by any number of `,+feature` and `,-feature` [default: baseline]
     #[arg(long, allow_hyphen_values = true)]
     cpu: Option<Cpu>,
     /// How memory accesses are kept in bounds: `guarded` by guard pages and signals, `checked` by

@@ -36,6 +36,26 @@ fn one_file_for_several_cpus_and_targets() {
         lines[2..].iter().any(|l| l.starts_with("  x86_64-linux: ")),
         "{shown}"
     );
+    let arm = [
+        "compile",
+        "add.wasm",
+        "--target",
+        "aarch64-unknown-linux-gnu",
+        "--variant",
+        "aarch64-unknown-linux-gnu/armv9-a",
+        "--variant",
+        "armv8.1-a,+dotprod",
+        "-o",
+        "arm",
+    ];
+    dir.precast(&arm).is("", "", 0);
+    let shown = dir.precast(&["inspect", "arm"]).stdout();
+    for features in [" with lse, fp16, dotprod: ", " with lse, dotprod: ", ": "] {
+        assert!(
+            shown.contains(&format!("  aarch64-linux{features}")),
+            "{shown}"
+        );
+    }
     let json = dir.precast(&["inspect", "--json", "all"]).stdout();
     assert!(json.contains("\"variants\": ["), "{json}");
 
