@@ -33,7 +33,8 @@
 ///   and recursive groups ([`TypeRecord`](crate::records::TypeRecord)), which a builtin compares.
 ///   Code can call the host's listener at the entry and the end of
 ///   [functions](Builtin::FunctionBefore). The header has the [proposals](crate::Header::features)
-///   of the module.
+///   of the module. An artifact with a GOT ends with a whole page, so that the GOT can be filled in
+///   wherever a linker puts the artifact.
 /// - **2** Builtins are reached through the store context, not through the GOT. Interruption
 ///   by fuel and by epochs exists.
 /// - **1** The first version.

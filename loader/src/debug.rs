@@ -11,7 +11,7 @@ use precast_artifact::reader::hex;
 use precast_artifact::{Aligned, Artifact};
 
 use crate::error::Error;
-use crate::mapping::{open_at_once, regular_len};
+use crate::mapping::{open_at_once, regular};
 use crate::module::Module;
 use crate::vm::module::DebugData;
 
@@ -69,7 +69,7 @@ impl Module {
 /// The bytes of a regular file.
 fn read(path: &Path) -> io::Result<Aligned> {
     let mut file = open_at_once(path)?;
-    let len = usize::try_from(regular_len(&file)?).unwrap_or(usize::MAX);
+    let len = usize::try_from(regular(&file)?.len()).unwrap_or(usize::MAX);
     let mut bytes = Aligned::zeros(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
     file.read_exact(&mut bytes)?;
     Ok(bytes)

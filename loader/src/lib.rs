@@ -62,8 +62,8 @@
 //! # Invariants
 //!
 //! No mapping is ever writable and executable. The signal handler takes no lock and allocates
-//! nothing. Nothing unwinds through wasm frames. Nothing is registered anywhere when a module is
-//! opened.
+//! nothing. Nothing unwinds through wasm frames. What is known of the modules that are open keeps
+//! none of them, and nobody waits for it.
 
 // Where things are, for those who change the crate. A file imports only from its own layer and from
 // those below it. `tests/import-graph.py` reads this table and fails if a file does not, or if too
@@ -73,13 +73,14 @@
 // | layer | files | what |
 // |---|---|---|
 // | ground | `sys`, `arch` | the operating system; all that differs between architectures |
-// | | `mapping`, `extents`, `libcalls` | a mapped artifact: checked, patched, executable |
-// | | `static_artifact` | an artifact that is a part of the executable |
+// | | `mapping`, `extents`, `got`, `libcalls` | a mapped artifact: checked, patched, executable |
+// | | `static_artifact`, `checked` | an artifact that is a part of the executable |
 // | | `types`, `error`, `backtrace`, `limits`, `deadline` | types without a pointer into a store |
 // | | `externref`, `exception` | values that stores keep for machine code |
 // | | `lock` | mutexes whose content is right at all times |
 // | machine | `vm` | what machine code and the signal handler work with, see its own map |
 // | handles | `engine`, `module`, `store` | settings, modules, stores and access to them |
+// | | `opened` | the files that modules are mapped from |
 // | | `signed`, `debug` | modules that trusted keys have signed; debug data beside a module |
 // | | `stored` | what a handle is: the number of a store, and a pointer to an item of it |
 // | | `instance`, `func`, `memory`, `table`, `global`, `tag` | items of stores |
@@ -107,6 +108,7 @@ mod backtrace;
 mod call_async;
 mod calls;
 mod capture;
+mod checked;
 mod deadline;
 mod debug;
 mod embedded;
@@ -119,6 +121,7 @@ mod externref;
 mod externs;
 mod func;
 mod global;
+mod got;
 mod host;
 #[cfg(feature = "async")]
 mod host_async;
@@ -138,6 +141,7 @@ mod mapping;
 mod memory;
 mod module;
 pub mod moving;
+mod opened;
 mod redirect;
 pub mod runtime;
 mod shared_memory;

@@ -24,18 +24,17 @@
 //! be, the image alone is copied into a sealed file.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::ops::Deref;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use precast_artifact::records::{GotKind, GotRecord};
 use precast_artifact::target::Os;
 use precast_artifact::variants::{self, Piece};
 use precast_artifact::{
-    Artifact, Error as ArtifactError, FoundFile, HEADER_OFFSET, Header, Host, LibCall, Section,
+    Artifact, Error as ArtifactError, FoundFile, HEADER_OFFSET, Header, Host, Section,
 };
 
 #[cfg(feature = "signatures")]
@@ -44,12 +43,13 @@ use precast_signature::{KeyId, TrustedKeys};
 use crate::error::Error;
 use crate::extents::Extents;
 use crate::static_artifact::{EmbeddedArtifact, StaticArtifact};
+use crate::sys::file_id::FileId;
 use crate::sys::file_map::FileMap;
-use crate::sys::map::{page_size, protect, read_start};
+use crate::sys::map::{page_size, read_start};
 use crate::sys::own_file::own_file;
 use crate::sys::sealed;
-use crate::types::{ConcreteFunc, type_id_in, types_of};
-use crate::{arch, libcalls};
+use crate::types::{ConcreteFunc, types_of};
+use crate::{arch, checked, got};
 
 /// An artifact in memory.
 pub(crate) struct Mapping {
@@ -137,22 +137,39 @@ pub(crate) enum Trust<'a> {
 impl Mapping {
     /// Maps the artifact at `path`.
     pub(crate) fn open(path: &Path, trust: Trust<'_>) -> Result<Self, Error> {
-        let file = open_at_once(path).map_err(|source| Error::File {
-            action: "open",
-            path: path.to_path_buf(),
-            source,
-        })?;
-        Self::from_file(file, path, trust)
+        Ok(Self::open_with_id(path, trust)?.0)
     }
 
-    /// Maps the artifact in `file`; `path` is for errors.
-    pub(crate) fn from_file(file: File, path: &Path, trust: Trust<'_>) -> Result<Self, Error> {
+    /// Maps the artifact at `path`, and says which file that is.
+    pub(crate) fn open_with_id(path: &Path, trust: Trust<'_>) -> Result<(Self, FileId), Error> {
         let fail = |action, source| Error::File {
             action,
             path: path.to_path_buf(),
             source,
         };
-        let len = regular_len(&file).map_err(|e| fail("map", e))?;
+        let file = open_at_once(path).map_err(|e| fail("open", e))?;
+        let data = regular(&file).map_err(|e| fail("map", e))?;
+        let mapping = Self::from_regular(file, data.len(), path, trust)?;
+        Ok((mapping, FileId::of(&data)))
+    }
+
+    /// Maps the artifact in `file`; `path` is for errors.
+    pub(crate) fn from_file(file: File, path: &Path, trust: Trust<'_>) -> Result<Self, Error> {
+        let data = regular(&file).map_err(|source| Error::File {
+            action: "map",
+            path: path.to_path_buf(),
+            source,
+        })?;
+        Self::from_regular(file, data.len(), path, trust)
+    }
+
+    /// Maps the artifact in a regular file of `len` bytes.
+    fn from_regular(file: File, len: u64, path: &Path, trust: Trust<'_>) -> Result<Self, Error> {
+        let fail = |action, source| Error::File {
+            action,
+            path: path.to_path_buf(),
+            source,
+        };
         if len == 0 {
             return Err(ArtifactError::NotArtifact(FoundFile::Empty).into());
         }
@@ -214,18 +231,23 @@ impl Mapping {
     pub(crate) unsafe fn from_static(artifact: *const StaticArtifact) -> Result<Self, Error> {
         // SAFETY: by this function's contract.
         let bytes = unsafe { StaticArtifact::bytes(artifact)? };
-        let parsed = Artifact::parse(bytes, Some(&host(bytes)))?;
-        if parsed.header().got.len > 0 {
-            return Err(ArtifactError::Damaged {
-                offset: HEADER_OFFSET as u64 + parsed.header().got.start,
-                what: "a GOT in the text of an executable, which cannot be written to",
+        let known = Artifact::reopen(bytes, bytes).filter(checked::is_checked);
+        let parsed = match known {
+            Some(known) => known,
+            None => Artifact::parse(bytes, Some(&host(bytes)))?,
+        };
+        let types = types_of(&parsed)?;
+        if known.is_none() {
+            if parsed.header().got.len > 0 {
+                // SAFETY: the artifact is checked, and only the loader writes to it.
+                unsafe { got::patch_in_place(&parsed, &types)? };
             }
-            .into());
+            checked::remember(&parsed);
         }
         Ok(Self {
             bytes: Bytes::Static(bytes),
             hot: Box::default(),
-            types: types_of(&parsed)?,
+            types,
             function_imports: parsed.scattered_function_imports().into(),
             images: OnceLock::new(),
             #[cfg(feature = "signatures")]
@@ -234,15 +256,19 @@ impl Mapping {
     }
 
     /// Uses an artifact of this executable where it is, or a sealed copy if the loader has to write
-    /// into it.
+    /// into it and cannot.
     pub(crate) fn embedded(artifact: EmbeddedArtifact) -> Result<Self, Error> {
+        // SAFETY: by the contract of `EmbeddedArtifact::new`.
+        let error = match unsafe { Self::from_static(artifact.start()) } {
+            Ok(in_place) => return Ok(in_place),
+            Err(error) => error,
+        };
         let bytes = artifact.bytes()?;
         let header = Artifact::reopen(bytes, bytes).map(|artifact| artifact.header());
-        if header.is_some_and(|header| header.got.len > 0) {
-            return Self::from_bytes(bytes, Trust::Sealed);
+        match header.is_some_and(|header| header.got.len > 0) {
+            true => Self::from_bytes(bytes, Trust::Sealed),
+            false => Err(error),
         }
-        // SAFETY: by the contract of `EmbeddedArtifact::new`.
-        unsafe { Self::from_static(artifact.start()) }
     }
 
     /// Maps the artifact in these extents of a file that starts with `first`, which is empty if
@@ -287,7 +313,8 @@ impl Mapping {
         let types = types_of(&artifact)?;
         let function_imports = artifact.scattered_function_imports().into();
         if header.got.len > 0 {
-            Self::patch(&bytes, &artifact, &types)?;
+            // SAFETY: the artifact is checked, and its mapping is private and new.
+            unsafe { got::patch(&artifact, &types)? };
         }
         if header.text.len > 0 && !has_code {
             let (start, len) = pages(header.text);
@@ -310,39 +337,6 @@ impl Mapping {
             #[cfg(feature = "signatures")]
             signers,
         })
-    }
-
-    fn patch(
-        bytes: &FileMap,
-        artifact: &Artifact<'_>,
-        types: &[ConcreteFunc],
-    ) -> Result<(), Error> {
-        let section = artifact.header().got;
-        let mut values = Vec::with_capacity(artifact.got_records().len());
-        for (i, record) in artifact.got_records().iter().enumerate() {
-            values.push(
-                got_value(artifact, types, record).ok_or(ArtifactError::Damaged {
-                    offset: HEADER_OFFSET as u64
-                        + artifact.header().got_records.start
-                        + 8 * i as u64,
-                    what: "a GOT record that this loader does not know",
-                })?,
-            );
-        }
-        let (start, len) = pages(section);
-        let start = bytes.pages(start, len);
-        // SAFETY: the GOT has pages of its own (checked: it starts on one, and what follows
-        // it starts on another), there are as many values as slots (checked when parsing), and no
-        // reference to these bytes is alive but `bytes` itself, which nobody reads meanwhile.
-        unsafe {
-            protect(start, len, libc::PROT_READ | libc::PROT_WRITE)?;
-            let slots = bytes
-                .as_ptr()
-                .add(HEADER_OFFSET + section.start as usize)
-                .cast_mut();
-            std::ptr::copy_nonoverlapping(values.as_ptr(), slots.cast::<u64>(), values.len());
-            protect(start, len, libc::PROT_READ)
-        }
     }
 
     /// The artifact's tables.
@@ -423,11 +417,11 @@ pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
     options.read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
-/// The length of a regular file. Others have no end, or wait for somebody to write.
-pub(crate) fn regular_len(file: &File) -> io::Result<u64> {
+/// What the system says about a regular file. Others have no end, or wait for somebody to write.
+pub(crate) fn regular(file: &File) -> io::Result<Metadata> {
     let data = file.metadata()?;
     match data.is_file() {
-        true => Ok(data.len()),
+        true => Ok(data),
         false if data.is_dir() => Err(io::Error::other("it is a directory")),
         false => Err(io::Error::other("it is not a regular file")),
     }
@@ -529,16 +523,4 @@ fn host(start: &[u8]) -> Host {
         cpu_features: if needed == 0 { 0 } else { arch::cpu_features() },
         page_size: page_size() as u32,
     }
-}
-
-/// The value of the slot of a GOT record; `None` for a record that this loader does not know.
-pub(crate) fn got_value(
-    artifact: &Artifact<'_>,
-    types: &[ConcreteFunc],
-    record: &GotRecord,
-) -> Option<u64> {
-    Some(match GotKind::from_number(record.kind)? {
-        GotKind::LibCall => libcalls::address(LibCall::from_number(record.index)?)? as u64,
-        GotKind::TypeId => type_id_in(artifact, types, record.index)?,
-    })
 }

@@ -10,6 +10,7 @@ use crate::backtrace::FrameModule;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::mapping::{Mapping, Trust};
+use crate::opened;
 use crate::static_artifact::{EmbeddedArtifact, StaticArtifact};
 use crate::vm::module::MappedModule;
 
@@ -38,6 +39,10 @@ pub struct Module {
 impl Module {
     /// Maps the artifact at `path`, which takes microseconds, whatever its size.
     ///
+    /// While a module lives that was opened by the same path, this gives the same module, if the
+    /// path still leads to that file and the file's length and times are the same. To ask for
+    /// these is all that it costs then.
+    ///
     /// # Errors
     /// [`Error::File`], [`Error::Artifact`] or [`Error::Features`].
     ///
@@ -51,7 +56,15 @@ impl Module {
     ///
     /// [`Module::open_sealed`] requires less, and [`Module::open_verified`] requires nothing.
     pub unsafe fn open(engine: &Engine, path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::new(engine, Mapping::open(path.as_ref(), Trust::Unchecked)?)
+        let path = path.as_ref();
+        if let Some(code) = opened::find(path) {
+            engine.check_features(&code)?;
+            return Ok(Self::of_code(code, *engine));
+        }
+        let (mapping, id) = Mapping::open_with_id(path, Trust::Unchecked)?;
+        let module = Self::new(engine, mapping)?;
+        opened::remember(path, id, &module.code);
+        Ok(module)
     }
 
     /// Maps a sealed copy of the artifact at `path`, which nobody can change, not even this
@@ -161,12 +174,15 @@ impl Module {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Artifact`]; artifacts with a GOT cannot run in place. [`Error::Features`].
+    /// [`Error::Artifact`], [`Error::Features`]. Where the system refuses to make pages of the
+    /// executable writable, an artifact with a GOT (function types of more than 20 values, or fused
+    /// multiplication and byte shuffles for CPUs that may lack them) is an error. Elsewhere the
+    /// loader fills the GOT in, which has pages of its own that are never executable again.
     ///
     /// # Safety
-    /// At the address is an artifact that a precast compiler wrote, whole, in memory that can be
-    /// read and executed and that nobody ever writes to or unmaps. Its code runs with all rights of
-    /// this process.
+    /// At the address is an artifact that a precast compiler wrote, whole, in private memory that
+    /// can be read and executed and that nobody but the loader ever writes to or unmaps. Its code
+    /// runs with all rights of this process.
     pub unsafe fn from_static(
         engine: &Engine,
         artifact: *const StaticArtifact,
@@ -178,10 +194,9 @@ impl Module {
     /// Uses an artifact that a build script with `precast_build` put into this executable, see
     /// [`include_artifact!`](crate::include_artifact).
     ///
-    /// Its code runs where it is, as with [`Module::from_static`], and nothing is copied. An
-    /// artifact with a GOT (function types of more than 20 values, or fused multiplication and byte
-    /// shuffles for CPUs that may lack them) cannot run there: a sealed copy is made of it, as by
-    /// [`Module::from_bytes`].
+    /// Its code runs where it is, as with [`Module::from_static`], and nothing is copied. Where the
+    /// system refuses to let the loader fill in a GOT there, a sealed copy is made of the artifact,
+    /// as by [`Module::from_bytes`].
     ///
     /// # Errors
     /// [`Error::Artifact`]: it is of another format, ABI or target than this loader's.
@@ -218,7 +233,7 @@ impl Module {
         self.code.artifact().interruption()
     }
 
-    /// Whether both are clones of one module.
+    /// Whether both are clones of one module, or were opened from one file at the same time.
     pub fn same(a: &Self, b: &Self) -> bool {
         Arc::ptr_eq(&a.code, &b.code) && Engine::same(&a.engine, &b.engine)
     }

@@ -1,6 +1,8 @@
 //! Artifacts that a linker put into the executable: their code runs where it is.
 
-use precast_artifact::{Error as ArtifactError, HEADER_OFFSET, Header, Strategy, TrapCode};
+use precast_artifact::{
+    Aligned, Artifact, Error as ArtifactError, HEADER_OFFSET, Header, TrapCode,
+};
 use precast_loader::{EmbeddedArtifact, Engine, Error, Linker, Module, StaticArtifact, Store};
 use precast_tests::{artifact, strategies};
 
@@ -110,28 +112,151 @@ fn what_cannot_run_in_place_is_refused() {
             ArtifactError::Checksum { .. }
         ));
     }
-    // A type id in a slot that would have to be filled in.
-    let params = "i64 ".repeat(21);
-    let zeros = "(i64.const 0)".repeat(21);
-    let patched = format!(
-        r#"(module (type $t (func (param {params})))
-            (table (export "t") 1 funcref)
-            (func (export "g") (call_indirect (type $t) {zeros} (i32.const 0))))"#
-    );
-    let error = refused(&artifact(&patched, Strategy::Guarded), 0);
-    assert!(error.to_string().contains("GOT"), "{error}");
 }
 
-#[test]
-fn an_embedded_artifact_that_has_to_be_patched_is_copied() {
+/// A module with a type id in a GOT: `g` calls a function with 21 parameters, which returns 7.
+fn patched() -> String {
     let params = "i64 ".repeat(21);
     let zeros = "(i64.const 0)".repeat(21);
-    let many = format!(
+    format!(
         r#"(module (type $t (func (param {params}) (result i32)))
             (table 1 funcref) (elem (i32.const 0) $f)
             (func $f (type $t) (i32.const 7)) (export "t" (table 0))
             (func (export "g") (result i32) (call_indirect (type $t) {zeros} (i32.const 0))))"#
-    );
+    )
+}
+
+/// What a function of no parameters returns.
+fn result(module: &Module, name: &str) -> i32 {
+    let mut store = Store::new(module.engine(), ());
+    let instance = Linker::new(module.engine()).instantiate(&mut store, module);
+    let func = instance
+        .unwrap()
+        .get_typed_func::<(), i32>(&mut store, name);
+    func.unwrap().call(&mut store, ()).unwrap()
+}
+
+/// The access of the page that an address is in, as the system shows it.
+fn access(address: usize) -> String {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let hex = |text: &str| usize::from_str_radix(text, 16).unwrap();
+    let found = maps.lines().find_map(|line| {
+        let (range, rest) = line.split_once(' ')?;
+        let (start, end) = range.split_once('-')?;
+        (hex(start)..hex(end))
+            .contains(&address)
+            .then(|| rest[..4].to_owned())
+    });
+    found.expect("it is mapped")
+}
+
+#[test]
+fn a_got_is_filled_in_where_it_is() {
+    let engine = Engine::default();
+    for strategy in strategies() {
+        let bytes = artifact(&patched(), strategy);
+        let header = *Artifact::parse(Aligned::new(&bytes).leak(), None)
+            .unwrap()
+            .header();
+        // Other code follows at once, and runs while several threads open the artifact.
+        let start = link(&bytes, 4096);
+        let got = start.addr() + HEADER_OFFSET + header.got.start as usize;
+        let others = start.addr() + bytes.len();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let start = start.addr();
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        let start = std::ptr::with_exposed_provenance(start);
+                        // SAFETY: our own compiler made it, and only the loader writes there.
+                        let module = unsafe { Module::from_static(&engine, start) }.unwrap();
+                        assert_eq!(result(&module, "g"), 7);
+                    }
+                });
+            }
+        });
+        assert_eq!(access(got), "r--p");
+        assert_eq!(access(others), "r-xp");
+        // SAFETY: as above.
+        let module = unsafe { Module::from_static(&engine, start) }.unwrap();
+        assert_eq!(module.serialize().unwrap(), bytes, "the compiler's bytes");
+    }
+}
+
+/// An artifact whose GOT shares its page with what follows: as older compilers wrote them.
+fn unpadded(bytes: &[u8]) -> Vec<u8> {
+    use std::mem::offset_of;
+    let header = *Artifact::parse(Aligned::new(bytes).leak(), None)
+        .unwrap()
+        .header();
+    let end = HEADER_OFFSET + (header.got.start + header.got.len) as usize;
+    let mut cut = bytes[..end].to_vec();
+    let mut set = |at: usize, with: &[u8]| {
+        cut[HEADER_OFFSET + at..][..with.len()].copy_from_slice(with);
+        Aligned::new(&cut).leak()
+    };
+    set(offset_of!(Header, file_len), &(end as u64).to_le_bytes());
+    let hot = set(offset_of!(Header, checksum), &[0; 4]);
+    let digest = precast_artifact::digest(hot);
+    let all = set(offset_of!(Header, digest), &digest);
+    let covered = &all[HEADER_OFFSET..Artifact::hot_end(all).unwrap()];
+    let sum = precast_artifact::reader::checksum(covered);
+    set(offset_of!(Header, checksum), &sum.to_le_bytes()).to_vec()
+}
+
+#[test]
+fn a_got_that_shares_its_page_is_never_filled_in_there() {
+    for strategy in strategies() {
+        let bytes = unpadded(&artifact(&patched(), strategy));
+        let start = link(&bytes, 0);
+        // SAFETY: our own compiler made it, and nobody writes there.
+        let error = unsafe { Module::from_static(&Engine::default(), start) }.unwrap_err();
+        assert!(error.to_string().contains("shares a page"), "{error}");
+        assert_eq!(access(start.addr() + bytes.len() - 1), "r-xp");
+        // A copy of it runs.
+        // SAFETY: as above.
+        let embedded = unsafe { EmbeddedArtifact::new(start) };
+        let module = Module::embedded(&Engine::default(), embedded).unwrap();
+        assert_eq!(result(&module, "g"), 7);
+    }
+}
+
+#[test]
+fn what_is_known_of_an_address_is_not_believed_of_another_artifact() {
+    for strategy in strategies() {
+        let bytes = artifact(WAT, strategy);
+        let start = link(&bytes, 0);
+        let engine = Engine::default();
+        // More often than the loader remembers places.
+        for _ in 0..100 {
+            // SAFETY: our own compiler made it, and nobody writes there.
+            drop(unsafe { Module::from_static(&engine, start) }.unwrap());
+            drop(open(&bytes, 0).unwrap());
+        }
+        // Against the contract, another artifact comes to the same address, and is damaged.
+        let mut other = artifact(&WAT.replace("image", "other"), strategy);
+        other[HEADER_OFFSET + 200] ^= 1;
+        let at = start.cast::<u8>().cast_mut();
+        let len = other.len().next_multiple_of(PAGE);
+        // SAFETY: the pages are the test's own, no module uses them, and the new ones are as long.
+        unsafe {
+            let access = libc::PROT_READ | libc::PROT_WRITE;
+            assert_eq!(libc::mprotect(at.cast(), len, access), 0);
+            at.copy_from_nonoverlapping(other.as_ptr(), other.len());
+            assert_eq!(
+                libc::mprotect(at.cast(), len, libc::PROT_READ | libc::PROT_EXEC),
+                0
+            );
+            let error = Module::from_static(&engine, start).unwrap_err();
+            let is_found = matches!(error, Error::Artifact(ArtifactError::Checksum { .. }));
+            assert!(is_found, "{error}");
+        }
+    }
+}
+
+#[test]
+fn an_embedded_artifact_runs_with_and_without_a_got() {
+    let many = patched();
     for (wat, name, expected) in [(WAT, "load", i32::from(b'i')), (&many, "g", 7)] {
         for strategy in strategies() {
             let bytes = artifact(wat, strategy);

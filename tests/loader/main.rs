@@ -38,6 +38,7 @@ mod many_locals;
 mod mapping;
 mod names;
 mod offsets;
+mod opened;
 mod page_sizes;
 mod pieces;
 mod poison;

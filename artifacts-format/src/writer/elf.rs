@@ -273,6 +273,11 @@ impl Output {
         let slots = self.append_zeros(self.page, 8 * code.slots as u64);
         self.describe(h, info!(got), slots);
         self.segment_of(elf::PF_R | elf::PF_W, h.got);
+        if code.slots > 0 {
+            // A loader can write to these pages wherever the artifact is, also where a linker puts
+            // other code behind it.
+            self.pad_to(self.len().next_multiple_of(self.page));
+        }
         front
     }
 }

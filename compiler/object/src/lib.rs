@@ -14,11 +14,13 @@
 //! The object's text is the whole artifact, at a symbol that the host names, and the artifact's
 //! code runs where the linker put it: `precast_loader::Module::from_static` maps nothing and makes
 //! no page executable, so it works where the system allows no code but that of executables. All of
-//! the artifact, tables and memory image too, can be executed there; nothing of it can be written
-//! to.
+//! the artifact but a GOT, tables and memory image too, can be executed there; nothing of it can be
+//! written to.
 //!
-//! References inside of an artifact are relative, so the object has no relocations. What a loader
-//! has to patch cannot be in it: an artifact with a GOT is refused.
+//! References inside of an artifact are relative, so the object has no relocations. The loader
+//! fills in a GOT once, where the linker put it: in pages that nothing else is in, and that it makes
+//! writable for that time only. Systems other than Linux refuse this, so artifacts with a GOT are
+//! refused for them.
 //!
 //! Functions of the guest are local symbols of the object, so debuggers and profilers know them.
 //!
@@ -65,8 +67,8 @@ pub enum Error {
 
     /// The loader would have to write into the artifact.
     #[error(
-        "the artifact has {count} GOT slots, which a loader fills in when it opens a file, and an \
-         executable's text cannot be written to; compile for a CPU with SSSE3 and FMA (such as \
+        "the artifact has {count} GOT slots, which a loader fills in, and the text of an executable \
+         of this system cannot be written to; compile for a CPU with SSSE3 and FMA (such as \
          `--cpu x86-64-v3`), and without function types of more than 20 values"
     )]
     NeedsPatching {
@@ -154,7 +156,7 @@ pub fn object_file_for(artifact: &[u8], symbol: &str, system: System) -> Result<
     let parsed = Artifact::parse(&aligned, None)?;
     let header = parsed.header();
     let count = parsed.got_records().len();
-    if count > 0 {
+    if count > 0 && system != System::Linux {
         return Err(Error::NeedsPatching { count });
     }
     let triple = match (Arch::from_number(header.arch), Os::from_number(header.os)) {

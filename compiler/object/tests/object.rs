@@ -80,11 +80,17 @@ fn says_what_cannot_be_an_object() {
             (func (export \"g\") (call_indirect (type $t) {} (i32.const 0))))",
         "(i64.const 0)".repeat(21)
     );
-    let error = refusal(&artifact(&many, X86_64), "GUEST");
-    assert!(
-        matches!(error, Error::NeedsPatching { count: 1.. }),
-        "{error}"
-    );
+    // The loader fills in a GOT on Linux, where its pages hold nothing else.
+    let patched = artifact(&many, X86_64);
+    assert_eq!(patched.len() % 4096, 0);
+    assert!(object_file(&patched, "GUEST").is_ok());
+    for system in [System::Darwin, System::Windows] {
+        let error = object_file_for(&patched, "GUEST", system).expect_err("refused");
+        assert!(
+            matches!(error, Error::NeedsPatching { count: 1.. }),
+            "{error}"
+        );
+    }
 }
 
 /// The containers of other systems hold the same bytes at their symbol. What runs where is said at

@@ -1,6 +1,7 @@
 //! The operating system: address space and its limits, files in memory and of this process, pages,
 //! stacks.
 
+pub(crate) mod file_id;
 pub(crate) mod file_map;
 pub(crate) mod limits;
 pub(crate) mod map;
