@@ -38,8 +38,8 @@ const TRAMPOLINE: usize = 32;
 /// Maximum size of a function's frame, in bytes: more than any thread's stack in practice.
 const MAX_FRAME: u32 = 256 << 20;
 
-/// A guard and the function behind it start at multiples of this number of bytes, which is enough for
-/// the constants of both.
+/// A guard and the function behind it start at multiples of this number of bytes, which is enough
+/// for the constants of both.
 const GUARD_ALIGN: u32 = 64;
 
 /// The machine code of one symbol, with relocations.

@@ -5,8 +5,8 @@
 //!
 //! - The callee is *small*: its code takes about as much space as the call. No limit on the size of
 //!   the caller applies, but one that keeps attackers from making functions without end.
-//! - The call is in a *loop*, in a *recursive* function, or passes a *constant*, and the callee is a
-//!   leaf of moderate size.
+//! - The call is in a *loop*, in a *recursive* function, or passes a *constant*, and the callee is
+//!   a leaf of moderate size.
 //! - It is the *only call* of a function that nothing else reaches, so no code is added.
 //!
 //! The last two apply only as long as the caller stays of moderate size, and the second only within

@@ -88,8 +88,8 @@ pub fn memories() -> Vec<(Subject, usize)> {
     [1, 8, 64].map(of_mib).into()
 }
 
-/// A module with 8 MiB of memory, whose `f` writes to `n` pages in a row. `n` is one of the sizes in
-/// [`sweeps`].
+/// A module with 8 MiB of memory, whose `f` writes to `n` pages in a row. `n` is one of the sizes
+/// in [`sweeps`].
 pub fn written_pages(n: usize) -> Subject {
     writes(n)
 }

@@ -28,8 +28,8 @@ use precast_peers::{Result, private_kib};
 const PRECAST: usize = 0;
 const WASMTIME: usize = 1;
 
-/// A sample is of several requests, as a server has them. After the other runtimes' turns, the first
-/// one finds nothing of its own in the processor's caches.
+/// A sample is of several requests, as a server has them. After the other runtimes' turns, the
+/// first one finds nothing of its own in the processor's caches.
 const SAMPLE: Duration = Duration::from_millis(5);
 
 /// The first argument of a process whose memory is measured.
