@@ -18,9 +18,9 @@
 //! written to.
 //!
 //! References inside of an artifact are relative, so the object has no relocations. The loader
-//! fills in a GOT once, where the linker put it: in pages that nothing else is in, and that it makes
-//! writable for that time only. Systems other than Linux refuse this, so artifacts with a GOT are
-//! refused for them.
+//! fills in a GOT once, where the linker put it: in pages that nothing else is in, and that it
+//! makes writable for that time only. Systems other than Linux refuse this, so artifacts with a GOT
+//! are refused for them.
 //!
 //! Functions of the guest are local symbols of the object, so debuggers and profilers know them.
 //!

@@ -7,7 +7,8 @@
 //! of swc (`env`), which swc gives to each instance as closures of its own.
 //!
 //! Those closures are data of a store here. The functions that a module is linked with only find
-//! the closure of their store, so a module is linked once, and instances come out of precast's pool.
+//! the closure of their store, so a module is linked once, and instances come out of precast's
+//! pool.
 
 mod instance;
 mod link;
