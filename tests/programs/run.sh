@@ -336,13 +336,21 @@ done
   $(case " ${cases[*]} " in *\ cxxold-*) echo cxx ;; esac)
 wasmtime=$out/tools/wasmtime/wasmtime_cli/wasmtime
 if [ -z "${PRECAST:-}" ]; then
-  # With the features of the workspace, `cargo test --release --workspace` builds none of this again. Other
-  # programs of the workspace have build scripts, for which cargo would build the compiler a second time.
+  target=${CARGO_TARGET_DIR:-$root/target}
   hosts=(--bin precast)
   case " ${cases[*]} " in *\ ruby-*) hosts+=(--bin ruby) ;; esac
-  echo "building precast (on a machine that has built nothing yet, this takes some minutes of processor time)" >&2
-  cargo build --release --manifest-path "$root/Cargo.toml" --workspace "${hosts[@]}"
-  PRECAST=${CARGO_TARGET_DIR:-$root/target}/release/precast
+  if [ ! -x "$target/release/precast" ] && [ ${#hosts[@]} = 2 ]; then
+    echo "building precast for the first time: for this machine's architecture only, without its disassembler, and" \
+      "quickly rather than for speed, which takes three to six minutes of processor time" >&2
+    cargo build --profile quick --manifest-path "$root/Cargo.toml" --package precast --no-default-features
+    PRECAST=$target/quick/precast
+  else
+    # With the features of the workspace, `cargo test --release --workspace` builds none of this again. Other
+    # programs of the workspace have build scripts, for which cargo would build the compiler a second time.
+    echo "building precast" >&2
+    cargo build --release --manifest-path "$root/Cargo.toml" --workspace "${hosts[@]}"
+    PRECAST=$target/release/precast
+  fi
 fi
 [ -x "$PRECAST" ] || die "$PRECAST is not a program (PRECAST should name precast's command line)"
 precast=$(realpath "$PRECAST")

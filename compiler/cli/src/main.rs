@@ -22,6 +22,7 @@ mod inspect;
 mod join;
 mod json;
 mod limits;
+#[cfg(feature = "disassembler")]
 mod objdump;
 mod program;
 mod progress;
@@ -62,6 +63,7 @@ enum Command {
     /// Show what an artifact is for and what is in it
     Inspect(inspect::Args),
     /// Disassemble an artifact, with the offsets in the WebAssembly module that code comes from
+    #[cfg(feature = "disassembler")]
     Objdump(objdump::Args),
     /// Print the digests of artifacts, by which they can be verified when they are opened
     Digest(digest::Args),
@@ -122,6 +124,7 @@ fn main() -> ExitCode {
         Command::Compile(args) => compile::run(args),
         Command::Exe(args) => exe::run(args),
         Command::Inspect(args) => inspect::run(args),
+        #[cfg(feature = "disassembler")]
         Command::Objdump(args) => objdump::run(args),
         Command::Digest(args) => digest::run(args),
         Command::Strip(args) => strip::run(args),
