@@ -341,7 +341,7 @@ if [ -z "${PRECAST:-}" ]; then
   case " ${cases[*]} " in *\ ruby-*) hosts+=(--bin ruby) ;; esac
   if [ ! -x "$target/release/precast" ] && [ ${#hosts[@]} = 2 ]; then
     echo "building precast for the first time: for this machine's architecture only, without its disassembler, and" \
-      "quickly rather than for speed, which takes three to six minutes of processor time" >&2
+      "quickly rather than for speed, which takes some minutes of processor time" >&2
     cargo build --profile quick --manifest-path "$root/Cargo.toml" --package precast --no-default-features
     PRECAST=$target/quick/precast
   else
