@@ -242,22 +242,30 @@ pub enum CpuLevel {
 }
 
 impl CpuLevel {
-    /// The names of levels.
-    const NAMES: [(&str, Self); 8] = [
-        ("baseline", Self::Baseline),
-        ("native", Self::Native),
-        ("x86-64-v2", Self::X86_64V2),
-        ("x86-64-v3", Self::X86_64V3),
-        ("x86-64-v4", Self::X86_64V4),
-        ("armv8.1-a", Self::Armv8_1A),
-        ("armv8.4-a", Self::Armv8_4A),
-        ("armv9-a", Self::Armv9A),
+    /// All levels.
+    const ALL: [Self; 8] = [
+        Self::Baseline,
+        Self::Native,
+        Self::X86_64V2,
+        Self::X86_64V3,
+        Self::X86_64V4,
+        Self::Armv8_1A,
+        Self::Armv8_4A,
+        Self::Armv9A,
     ];
 
     /// The name of the level, as in the text form of [`Cpu`].
     pub fn name(self) -> &'static str {
-        let named = Self::NAMES.iter().find(|(_, level)| *level == self);
-        named.map_or("baseline", |(name, _)| name)
+        match self {
+            Self::Baseline => "baseline",
+            Self::Native => "native",
+            Self::X86_64V2 => "x86-64-v2",
+            Self::X86_64V3 => "x86-64-v3",
+            Self::X86_64V4 => "x86-64-v4",
+            Self::Armv8_1A => "armv8.1-a",
+            Self::Armv8_4A => "armv8.4-a",
+            Self::Armv9A => "armv9-a",
+        }
     }
 }
 
@@ -274,17 +282,16 @@ impl FromStr for Cpu {
                     continue;
                 }
                 _ => {
-                    let mut names = CpuLevel::NAMES.iter().filter(|_| i == 0);
-                    let named = names.find(|(name, _)| *name == part);
-                    let (_, level) = named.ok_or_else(|| Error::Setting {
+                    let mut levels = CpuLevel::ALL.into_iter().filter(|_| i == 0);
+                    let named = levels.find(|level| level.name() == part);
+                    named.ok_or_else(|| Error::Setting {
                         setting: "CPU",
                         found: part.to_owned(),
                         expected: "baseline, native, x86-64-v2, x86-64-v3, x86-64-v4, armv8.1-a, \
                                    armv8.4-a or armv9-a, then `+feature` or `-feature`, separated \
                                    by commas"
                             .to_owned(),
-                    })?;
-                    *level
+                    })?
                 }
             };
         }
@@ -304,9 +311,8 @@ mod tests {
             cpu.features,
             [("avx512f".to_owned(), true), ("bmi2".to_owned(), false)]
         );
-        for (name, level) in CpuLevel::NAMES {
-            assert_eq!(name.parse::<Cpu>().unwrap().level, level);
-            assert_eq!(level.name(), name);
+        for level in CpuLevel::ALL {
+            assert_eq!(level.name().parse::<Cpu>().unwrap().level, level);
         }
         assert_eq!("+popcnt".parse::<Cpu>().unwrap().level, CpuLevel::Baseline);
         for bad in [

@@ -62,8 +62,8 @@
 //! # Invariants
 //!
 //! No mapping is ever writable and executable. The signal handler takes no lock and allocates
-//! nothing. Nothing unwinds through wasm frames. What is known of the modules that are open keeps
-//! none of them, and nobody waits for it.
+//! nothing. Nothing unwinds through wasm frames. The loader remembers which files are open; this
+//! keeps no module alive, and no thread waits for it.
 
 // Where things are, for those who change the crate. A file imports only from its own layer and from
 // those below it. `tests/import-graph.py` reads this table and fails if a file does not, or if too

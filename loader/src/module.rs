@@ -39,9 +39,9 @@ pub struct Module {
 impl Module {
     /// Maps the artifact at `path`, which takes microseconds, whatever its size.
     ///
-    /// While a module lives that was opened by the same path, this gives the same module, if the
-    /// path still leads to that file and the file's length and times are the same. To ask for
-    /// these is all that it costs then.
+    /// While a module lives that was opened by the same path, this function gives the same module,
+    /// if the path still leads to that file and the file's length and times are the same. Then the
+    /// only cost is asking the system for these.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::Artifact`] or [`Error::Features`].

@@ -2,24 +2,13 @@
 //! believe of memories and tables is still true.
 
 use precast_artifact::Strategy;
-use precast_loader::{Config, Engine, Error, Instance, InstancePre, Linker, Store, Trap};
-use precast_tests::{module, strategies};
+use precast_loader::{Config, Engine, Error, InstancePre, Linker, Store, Trap};
+use precast_tests::{call, module, strategies};
 
 use crate::child::{case, passes_in_child};
 use crate::kernel::{Kernel, Refusal, emulated, names};
 
 const WASM_PAGE: usize = 65536;
-
-/// Calls an exported function.
-fn call<P: precast_loader::WasmParams, R: precast_loader::WasmResults>(
-    store: &mut Store<()>,
-    instance: Instance,
-    name: &str,
-    params: P,
-) -> Result<R, Error> {
-    let func = instance.get_typed_func::<P, R>(&mut *store, name).unwrap();
-    func.call(store, params)
-}
 
 /// Replaces the second page behind a memory of one page of wasm by something that cannot become
 /// writable, or by what was there before.

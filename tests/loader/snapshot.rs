@@ -3,10 +3,10 @@
 
 use precast_artifact::Strategy;
 use precast_loader::{
-    Caller, Config, Engine, Error, Extern, ExternRef, Func, Instance, InstancePre, Linker, Memory,
+    Caller, Config, Engine, Extern, ExternRef, Func, Instance, InstancePre, Linker, Memory,
     MemoryType, Store, StoreLimitsBuilder, Trap, Val,
 };
-use precast_tests::{module, strategies};
+use precast_tests::{call, module, strategies};
 
 /// A module with every kind of state, with a start function that counts, and with memory that can
 /// grow beyond the reservation of a checked memory.
@@ -72,16 +72,6 @@ fn pre_of(engine: &Engine, strategy: Strategy) -> InstancePre<Data> {
     };
     linker.func_wrap("h", "call", call).unwrap();
     linker.instantiate_pre(&module).unwrap()
-}
-
-fn call<P: precast_loader::WasmParams, R: precast_loader::WasmResults>(
-    store: &mut Store<Data>,
-    instance: Instance,
-    name: &str,
-    params: P,
-) -> Result<R, Error> {
-    let func = instance.get_typed_func::<P, R>(&mut *store, name).unwrap();
-    func.call(store, params)
 }
 
 fn bytes(store: &mut Store<Data>, instance: Instance, name: &str) -> Vec<u8> {

@@ -87,6 +87,24 @@ impl<T: 'static> Guest<T> {
     }
 }
 
+/// Calls an exported function of an instance.
+///
+/// # Errors
+/// Those of the call, such as traps.
+///
+/// # Panics
+/// If there is no such function.
+pub fn call<P: WasmParams, R: WasmResults>(
+    store: &mut Store<impl Sized + 'static>,
+    instance: Instance,
+    name: &str,
+    params: P,
+) -> Result<R, Error> {
+    let func = instance.get_typed_func::<P, R>(&mut *store, name);
+    func.unwrap_or_else(|error| panic!("{error}"))
+        .call(store, params)
+}
+
 /// The trap that a call ended with.
 ///
 /// # Panics

@@ -41,7 +41,7 @@ mod source;
 mod watchdog;
 
 pub use file::ArtifactFile;
-pub use guest::{Guest, trap};
+pub use guest::{Guest, call, trap};
 pub use handmade::handmade;
 pub use held::{faults, mappings};
 pub use small_stack::on_stack_of;

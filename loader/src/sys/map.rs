@@ -240,7 +240,7 @@ impl Reservation {
             // The system has unmapped the first `used` bytes at their old place.
             let rest = (self.base, self.len);
             (self.base, self.len) = (base, room);
-            self.note_access(room);
+            (self.accessible, self.reach) = (room, room);
             // SAFETY: the rest of the old place belongs to this reservation.
             unsafe {
                 if rest.1 > used {

@@ -363,6 +363,7 @@ impl StoreCore {
         // SAFETY: by this function's contract.
         unsafe { self.record(trap, pc, fp, true) };
     }
+
     /// Whether an activation ends with the exception whose frames were recorded.
     fn knows_frames_of(&self, ending: &Ending) -> bool {
         let Ending::Error(Error::Exception { exception, .. }) = ending else {

@@ -19,7 +19,7 @@ mod serve;
 use std::future::Future;
 use std::time::Duration;
 
-pub use serve::{Body, Streams, listen, serve};
+pub use serve::{Body, Streams, run};
 
 /// How long a guest may take.
 pub const DEADLINE: Duration = Duration::from_millis(100);

@@ -13,7 +13,6 @@ mod guests;
 mod streams;
 
 use std::error::Error as StdError;
-use std::time::Duration;
 
 use precast_loader as wasm;
 use precast_loader::{Config, Engine, Error, Module, Store};
@@ -40,18 +39,7 @@ fn main() -> Result<(), Box<dyn StdError>> {
     let streaming = unsafe { Module::open(&engine, streaming)? };
     let guests = guests::OfRuntime::new(&engine, &module)?;
     streams::link(&engine, &streaming)?;
-    std::thread::spawn(move || {
-        loop {
-            std::thread::sleep(Duration::from_millis(1));
-            engine.increment_epoch();
-        }
-    });
-
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    let listener = runtime.block_on(edge_server::listen(port))?;
-    println!("http://{}", listener.local_addr()?);
-    Ok(runtime.block_on(edge_server::serve(listener, guests, Some(streams::streams)))?)
+    let streams = Some(streams::streams as edge_server::Streams);
+    edge_server::run(port, guests, streams, move || engine.increment_epoch())?;
+    Ok(())
 }

@@ -75,22 +75,42 @@ async fn respond(
 /// Connections that the system keeps until they are accepted, when many come at once.
 const BACKLOG: u32 = 4096;
 
-/// Listens on 127.0.0.1; port 0 stands for any.
+/// Serves for ever, on two threads: on 127.0.0.1, where port 0 stands for any. Prints the address,
+/// and calls `tick` each millisecond.
 ///
 /// # Errors
 /// The system's.
-pub async fn listen(port: u16) -> std::io::Result<TcpListener> {
+pub fn run(
+    port: u16,
+    guests: impl Guests,
+    streams: Option<Streams>,
+    tick: impl Fn() + Send + 'static,
+) -> std::io::Result<()> {
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(Duration::from_millis(1));
+            tick();
+        }
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let listener = listen(port)?;
+        println!("http://{}", listener.local_addr()?);
+        serve(listener, guests, streams).await
+    })
+}
+
+fn listen(port: u16) -> std::io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
     socket.listen(BACKLOG)
 }
 
-/// Serves for ever.
-///
-/// # Errors
-/// The listener's.
-pub async fn serve(
+async fn serve(
     listener: TcpListener,
     guests: impl Guests,
     streams: Option<Streams>,

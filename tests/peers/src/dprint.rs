@@ -35,11 +35,17 @@ pub trait Runtime {
     /// Those of the runtime.
     fn open_plugin(&self, artifact: &Path, others: Formatter) -> Result<Self::Linked>;
 
-    /// Like [`Runtime::open_plugin`], with the artifact of this runtime of a subject.
+    /// Opens and links the artifact of this runtime of a subject, which stays open.
     ///
     /// # Errors
     /// Those of the runtime, or there is no artifact.
     fn open_subject(&self, subject: &Subject, others: Formatter) -> Result<Self::Linked>;
+
+    /// Does the same for a measurement of what opening costs, see [`Subject::other_name`].
+    ///
+    /// # Errors
+    /// Those of the runtime, or there is no artifact.
+    fn open_anew(&self, subject: &Subject, others: Formatter) -> Result<Self::Linked>;
 }
 
 /// A plug-in that has been opened and linked.

@@ -211,6 +211,19 @@ impl Subject {
         let make = "cargo run --release -p precast-peers-compilers --bin prepare";
         Err(format!("{} is not there; `{make}` makes it", path.display()).into())
     }
+
+    /// Another path to the same artifact, for the module that stays open while rows measure what
+    /// opening costs. precast does not open a file a second time while a module that was opened by
+    /// the same path lives.
+    ///
+    /// # Errors
+    /// When there is no such artifact, and the system's.
+    pub fn other_name(&self, extension: &str) -> Result<PathBuf> {
+        let other = self.file(&format!("open.{extension}"));
+        std::fs::remove_file(&other).ok();
+        std::os::unix::fs::symlink(self.artifact(extension)?.canonicalize()?, &other)?;
+        Ok(other)
+    }
 }
 
 /// The directory of the modules and artifacts that `prepare` makes.

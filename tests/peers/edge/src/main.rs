@@ -8,7 +8,6 @@
 mod guests;
 
 use std::error::Error as StdError;
-use std::time::Duration;
 
 use edge_server::PAGES;
 use wasmtime as wasm;
@@ -51,18 +50,6 @@ fn main() -> Result<(), Box<dyn StdError>> {
     let engine = Engine::new(&config)?;
     let module = Module::new(&engine, wat::parse_file(guest)?)?;
     let guests = guests::OfRuntime::new(&engine, &module)?;
-    std::thread::spawn(move || {
-        loop {
-            std::thread::sleep(Duration::from_millis(1));
-            engine.increment_epoch();
-        }
-    });
-
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    let listener = runtime.block_on(edge_server::listen(port))?;
-    println!("http://{}", listener.local_addr()?);
-    Ok(runtime.block_on(edge_server::serve(listener, guests, None))?)
+    edge_server::run(port, guests, None, move || engine.increment_epoch())?;
+    Ok(())
 }

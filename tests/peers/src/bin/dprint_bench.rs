@@ -165,7 +165,7 @@ impl<'a, R: Runtime> Side<'a, R> {
 
     fn starts(&self, n: u32) -> Result<Duration> {
         per(n, || {
-            let linked = self.runtime.open_subject(&self.case.subject, no_others())?;
+            let linked = self.runtime.open_anew(&self.case.subject, no_others())?;
             black_box(linked.start()?);
             Ok(())
         })

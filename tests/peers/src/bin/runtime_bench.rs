@@ -84,7 +84,7 @@ struct Side<'a, P: Peer> {
 impl<'a, P: Peer> Side<'a, P> {
     fn new(peer: &'a P, subject: &Subject) -> Result<Self> {
         let artifact = subject.artifact(P::EXTENSION)?;
-        let module = peer.open(&artifact)?;
+        let module = peer.open(&subject.other_name(P::EXTENSION)?)?;
         let linker = peer.linker(&module)?;
         let linked = peer.link(&linker, &module)?;
         Ok(Self {

@@ -21,6 +21,10 @@ impl Runtime for Precast {
     }
 
     fn open_subject(&self, subject: &Subject, others: Formatter) -> Result<host::OfRuntime> {
+        self.open_plugin(&subject.other_name(Self::EXTENSION)?, others)
+    }
+
+    fn open_anew(&self, subject: &Subject, others: Formatter) -> Result<host::OfRuntime> {
         self.open_plugin(&subject.artifact(Self::EXTENSION)?, others)
     }
 }
