@@ -207,6 +207,12 @@ def loops(n):
     return one((LOOP + get(0) + const(1) + b"\x6b" + b"\x22\x00\x0d\x00" + END) * n + get(0))
 
 
+@dimension(1000)
+def loops_without_end(n):
+    table = get(0) + b"\x0e" + vec(uleb(i) for i in range(n - 1)) + uleb(n - 1)
+    return one(BLOCK * n + table + (END + LOOP + b"\x0c\x00" + END) * n + get(0))
+
+
 @dimension(200)
 def branches_with_locals(n):
     assigned = b"".join(get(0) + put(i) + get(0) + b"\x0d\x00" for i in range(1, n + 1))

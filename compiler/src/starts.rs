@@ -102,14 +102,18 @@ fn loops(blocks: &[u32], code: &[u8]) -> Vec<Loop> {
     let mut blocks = blocks.to_vec();
     blocks.sort_unstable();
     let mut ranges: Vec<(u32, u32)> = Vec::new();
+    let mut block = 0;
     for &end in &blocks {
         let mut at = end;
-        while let Some((start, target)) = jump_before(code, at) {
+        // What is in front of this block ends another one. Looking at it for each block behind it
+        // would take time quadratic in the blocks that are nothing but a jump.
+        while let Some((start, target)) = jump_before(code, at).filter(|(at, _)| *at >= block) {
             if target <= start && blocks.binary_search(&target).is_ok() {
                 ranges.push((target, end));
             }
             at = start;
         }
+        block = end;
     }
     // Of those with the same start the longest one comes first.
     ranges.sort_unstable_by_key(|(start, end)| (*start, std::cmp::Reverse(*end)));
@@ -204,6 +208,15 @@ mod tests {
     fn loops_that_are_long_count_for_those_inside_only() {
         let code = code(600, &[(40, 20, true), (500, 0, false)]);
         assert_eq!(found(&[0, 20, 40, 500], &code), [(20, 40, 1)]);
+    }
+
+    #[test]
+    fn each_block_that_is_one_jump_is_a_loop_of_its_own() {
+        let count = 200_000;
+        let blocks: Vec<u32> = (0..=count).map(|i| 5 * i).collect();
+        let code = [0xe9, 0xfb, 0xff, 0xff, 0xff].repeat(count as usize);
+        let expected: Vec<_> = (0..count).map(|i| (5 * i, 5 * i + 5, 0)).collect();
+        assert!(found(&blocks, &code) == expected);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! An artifact in the executable never changes, by the contract of [`Module::from_static`], so it
 //! passes the same checks for as long as the process lives. The loader remembers the addresses of
 //! those that have passed. Another artifact that is at the same address later, against the
-//! contract, has another digest in its header and is checked.
+//! contract, has another digest in its header and is checked. What the loader has written into an
+//! artifact is no part of this: the [GOT](crate::got) is looked at each time.
 //!
 //! There is no lock, and nothing is allocated. A thread that does not see what another one has just
 //! noted checks once more.

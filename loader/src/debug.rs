@@ -30,7 +30,8 @@ impl Module {
     /// that has it under the name `BUILD_ID.debug`. Its digest and its signatures are not checked:
     /// it can make backtraces say anything, and do nothing else.
     ///
-    /// All clones of the module use the data from now on. If it has some already, nothing changes.
+    /// All that [`Module::open`] gives for the same module, and all clones, use the data from now
+    /// on. If the module has some already, nothing changes.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::Artifact`], and [`Error::Debug`] if the file is of other code or

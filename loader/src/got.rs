@@ -4,10 +4,11 @@
 //! of the artifact, which can be written to only meanwhile.
 
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use precast_artifact::records::{GotKind, GotRecord};
-use precast_artifact::{Artifact, Error as ArtifactError, HEADER_OFFSET, LibCall};
+use precast_artifact::{Artifact, Error as ArtifactError, HEADER_OFFSET, LibCall, Section};
 
 use crate::error::Error;
 use crate::libcalls;
@@ -28,10 +29,12 @@ pub(crate) unsafe fn patch(artifact: &Artifact<'_>, types: &[ConcreteFunc]) -> R
     unsafe { write(artifact, &values) }
 }
 
-/// Fills in the GOT of an artifact of this executable, unless it is filled in.
+/// Fills in the GOT of an artifact of this executable, unless it is filled in. The slots are read
+/// each time: those of a library that was unloaded and loaded again are empty again.
 ///
 /// # Errors
-/// As for [`patch`]. [`Error::Artifact`] if the last page of the GOT is not all the artifact's.
+/// As for [`patch`]. [`Error::Artifact`] if the last page of the GOT is not all the artifact's, or
+/// if something else has written to the GOT.
 ///
 /// # Safety
 /// `artifact` is checked, and its bytes are private memory, of which nobody writes to the GOT
@@ -43,6 +46,12 @@ pub(crate) unsafe fn patch_in_place(
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
     let values = values(artifact, types)?;
+    // SAFETY: by this function's contract, and there are as many slots as values.
+    let slots = unsafe { std::slice::from_raw_parts(slots(artifact), values.len()) };
+    let found = || slots.iter().map(|slot| slot.load(Ordering::Relaxed));
+    if found().eq(values.iter().copied()) {
+        return Ok(());
+    }
     let section = artifact.header().got;
     let start = HEADER_OFFSET as u64 + section.start;
     let bytes = artifact.bytes();
@@ -58,13 +67,14 @@ pub(crate) unsafe fn patch_in_place(
         .into());
     }
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let slots = slots(artifact);
-    let is_filled = values.iter().enumerate().all(|(i, value)| {
-        // SAFETY: there are as many slots as values, and only the owner of the lock writes there.
-        unsafe { slots.add(i).read_volatile() == *value }
-    });
-    if is_filled {
-        return Ok(());
+    let mut both = found().zip(&values);
+    if let Some(at) = both.position(|(found, value)| found != 0 && found != *value) {
+        return Err(ArtifactError::Damaged {
+            offset: start + 8 * at as u64,
+            what: "a GOT in the text of an executable that something else has filled in: another \
+                   copy of the loader in this process uses the artifact",
+        }
+        .into());
     }
     // SAFETY: by this function's contract. The pages are the artifact's alone, as was checked, and
     // code that reads the slots meanwhile finds the same values again.
@@ -95,11 +105,21 @@ pub(crate) fn got_value(
     })
 }
 
-/// The first slot.
-fn slots(artifact: &Artifact<'_>) -> *mut u64 {
+/// The first slot. Another thread may be filling it in with the same value.
+fn slots(artifact: &Artifact<'_>) -> *const AtomicU64 {
     let start = HEADER_OFFSET + artifact.header().got.start as usize;
     let at = artifact.bytes().as_ptr().wrapping_add(start);
-    at.cast_mut().cast()
+    at.cast()
+}
+
+/// The bytes of an artifact's file as the compiler wrote them: with zeros in the GOT, which has
+/// addresses of this process once it is filled in, and which another thread may be filling in.
+pub(crate) fn as_written(bytes: &[u8], got: Section) -> Vec<u8> {
+    // The artifact may be one that was never checked.
+    let start = (HEADER_OFFSET as u64).saturating_add(got.start);
+    let inside = |at: u64| usize::try_from(at).map_or(bytes.len(), |at| at.min(bytes.len()));
+    let (start, end) = (inside(start), inside(start.saturating_add(got.len)));
+    [&bytes[..start], &vec![0; end - start], &bytes[end..]].concat()
 }
 
 /// # Safety
@@ -107,15 +127,17 @@ fn slots(artifact: &Artifact<'_>) -> *mut u64 {
 unsafe fn write(artifact: &Artifact<'_>, values: &[u64]) -> Result<(), Error> {
     let slots = slots(artifact);
     let len = size_of_val(values).next_multiple_of(page_size());
-    let Some(start) = NonNull::new(slots.cast::<u8>()) else {
+    let Some(start) = NonNull::new(slots.cast_mut().cast::<u8>()) else {
         return Ok(());
     };
     // SAFETY: the GOT has pages of its own (checked: it starts on one, and what follows it starts
-    // on another), there are as many values as slots (checked when parsing), and nobody reads these
-    // bytes of the artifact meanwhile.
+    // on another), there are as many values as slots (checked when parsing), and whoever reads
+    // these bytes of the artifact meanwhile expects them to change.
     unsafe {
         protect(start, len, libc::PROT_READ | libc::PROT_WRITE)?;
-        std::ptr::copy_nonoverlapping(values.as_ptr(), slots, values.len());
+        for (i, value) in values.iter().enumerate() {
+            (*slots.add(i)).store(*value, Ordering::Relaxed);
+        }
         protect(start, len, libc::PROT_READ)
     }
 }

@@ -23,6 +23,7 @@
 //! file: from that of the executable, which is opened when the first instance is made. If it cannot
 //! be, the image alone is copied into a sealed file.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::io;
@@ -237,11 +238,11 @@ impl Mapping {
             None => Artifact::parse(bytes, Some(&host(bytes)))?,
         };
         let types = types_of(&parsed)?;
+        if parsed.header().got.len > 0 {
+            // SAFETY: the artifact is checked, and only the loader writes to it.
+            unsafe { got::patch_in_place(&parsed, &types)? };
+        }
         if known.is_none() {
-            if parsed.header().got.len > 0 {
-                // SAFETY: the artifact is checked, and only the loader writes to it.
-                unsafe { got::patch_in_place(&parsed, &types)? };
-            }
             checked::remember(&parsed);
         }
         Ok(Self {
@@ -263,11 +264,10 @@ impl Mapping {
             Ok(in_place) => return Ok(in_place),
             Err(error) => error,
         };
-        let bytes = artifact.bytes()?;
-        let header = Artifact::reopen(bytes, bytes).map(|artifact| artifact.header());
-        match header.is_some_and(|header| header.got.len > 0) {
-            true => Self::from_bytes(bytes, Trust::Sealed),
-            false => Err(error),
+        // Only an artifact with a GOT is copied here.
+        match artifact.bytes()? {
+            Cow::Owned(bytes) => Self::from_bytes(&bytes, Trust::Sealed),
+            Cow::Borrowed(_) => Err(error),
         }
     }
 

@@ -4,15 +4,15 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use precast_artifact::{HEADER_OFFSET, Interruption, custom_sections};
+use precast_artifact::{Interruption, custom_sections};
 
 use crate::backtrace::FrameModule;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::mapping::{Mapping, Trust};
-use crate::opened;
 use crate::static_artifact::{EmbeddedArtifact, StaticArtifact};
 use crate::vm::module::MappedModule;
+use crate::{got, opened};
 
 /// A compiled module. Cheap to clone; clones share the mapping.
 ///
@@ -41,7 +41,8 @@ impl Module {
     ///
     /// While a module lives that was opened by the same path, this function gives the same module,
     /// if the path still leads to that file and the file's length and times are the same. Then the
-    /// only cost is asking the system for these.
+    /// only cost is asking the system for these; whether this thread may read the file is not asked
+    /// again. Threads that open at the same moment may get different modules.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::Artifact`] or [`Error::Features`].
@@ -278,15 +279,8 @@ impl Module {
     /// # Errors
     /// None at present.
     pub fn serialize(&self) -> Result<Vec<u8>, Error> {
-        let mut bytes = self.code.mapping().bytes().to_vec();
-        // A loaded GOT has addresses of this process, where the compiler wrote zeros.
-        let got = self.code.mapping().header().got;
-        let got = bytes
-            .iter_mut()
-            .skip(HEADER_OFFSET + got.start as usize)
-            .take(got.len as usize);
-        got.for_each(|byte| *byte = 0);
-        Ok(bytes)
+        let mapping = self.code.mapping();
+        Ok(got::as_written(mapping.bytes(), mapping.header().got))
     }
 }
 

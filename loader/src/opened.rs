@@ -9,8 +9,9 @@
 //! This is only for files that are mapped as they are. Where the caller requires more, as with
 //! [`Module::open_sealed`], the content may have changed since the last time, and counts.
 //!
-//! A thread that finds the lock taken does without it. So nobody waits, neither for another thread
-//! nor in a child process whose parent forked while a thread held the lock.
+//! Threads that look for a path do so at the same time. A thread that finds the lock taken by one
+//! that notes a path tries again a few times, and then does without it. So nobody waits for ever,
+//! also not in a child process whose parent forked while a thread held the lock.
 //!
 //! [`Module::open`]: crate::Module::open
 //! [`Module::open_sealed`]: crate::Module::open_sealed
@@ -18,7 +19,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
+use std::sync::{Arc, RwLock, TryLockError, TryLockResult, Weak};
 
 use crate::sys::file_id::FileId;
 use crate::vm::module::MappedModule;
@@ -29,19 +30,22 @@ const FEW: usize = 64;
 struct Opened {
     by_path: BTreeMap<OsString, (FileId, Weak<MappedModule>)>,
     /// Above this number of paths, those whose modules are gone are removed.
-    most: usize,
+    max: usize,
 }
 
-static OPENED: Mutex<Opened> = Mutex::new(Opened {
+/// The number of times that a thread tries to take the lock.
+const TRIES: usize = 20;
+
+static OPENED: RwLock<Opened> = RwLock::new(Opened {
     by_path: BTreeMap::new(),
-    most: FEW,
+    max: FEW,
 });
 
 /// The module that is mapped from the file that `path` leads to now, if it was opened by this path
 /// and still lives.
 pub(crate) fn find(path: &Path) -> Option<Arc<MappedModule>> {
     let (id, module) = {
-        let opened = lock()?;
+        let opened = locked(|| OPENED.try_read())?;
         let (id, module) = opened.by_path.get(path.as_os_str())?;
         (*id, module.upgrade()?)
     };
@@ -51,31 +55,57 @@ pub(crate) fn find(path: &Path) -> Option<Arc<MappedModule>> {
 
 /// Remembers that a module was mapped from the file that `path` leads to.
 pub(crate) fn remember(path: &Path, id: FileId, module: &Arc<MappedModule>) {
-    if let Some(mut opened) = lock() {
+    if let Some(mut opened) = locked(|| OPENED.try_write()) {
         opened.add(path.as_os_str(), (id, Arc::downgrade(module)));
     }
 }
 
-fn lock() -> Option<MutexGuard<'static, Opened>> {
-    match OPENED.try_lock() {
-        Ok(opened) => Some(opened),
-        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
+fn locked<G>(try_lock: impl Fn() -> TryLockResult<G>) -> Option<G> {
+    for _ in 0..TRIES {
+        match try_lock() {
+            Ok(opened) => return Some(opened),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+        }
     }
+    None
 }
 
 impl Opened {
     fn add(&mut self, path: &OsStr, entry: (FileId, Weak<MappedModule>)) {
         if let Some(known) = self.by_path.get_mut(path) {
-            *known = entry;
+            // A thread that could not look opened the file once more: the others keep what they
+            // have found so far.
+            if known.0 != entry.0 || known.1.strong_count() == 0 {
+                *known = entry;
+            }
             return;
         }
-        if self.by_path.len() >= self.most {
+        if self.by_path.len() >= self.max {
             self.by_path
                 .retain(|_, (_, module)| module.strong_count() > 0);
             // So that a look at all of them is rare.
-            self.most = FEW.max(2 * self.by_path.len());
+            self.max = FEW.max(2 * self.by_path.len());
         }
         self.by_path.insert(path.to_owned(), entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_whose_modules_are_gone_are_forgotten() {
+        let file = std::fs::File::open("/dev/null").and_then(|file| file.metadata());
+        let id = FileId::of(&file.expect("a file that is always there"));
+        let mut opened = Opened {
+            by_path: BTreeMap::new(),
+            max: FEW,
+        };
+        for i in 0..10 * FEW {
+            opened.add(OsStr::new(&i.to_string()), (id, Weak::new()));
+            assert!(opened.by_path.len() <= FEW && opened.max == FEW);
+        }
     }
 }

@@ -1,8 +1,11 @@
 //! An artifact that is a part of the executable, by the address of its first byte.
 
+use std::borrow::Cow;
+
 use precast_artifact::{Artifact, Error as ArtifactError, HEADER_OFFSET, Header};
 
 use crate::error::Error;
+use crate::got;
 
 /// The first bytes of an artifact that is in an executable: the type of the symbol that
 /// `precast_object::object_file` defines. [`Module::from_static`](crate::Module::from_static) takes
@@ -78,13 +81,28 @@ impl EmbeddedArtifact {
         Self(artifact)
     }
 
-    /// The bytes of the artifact.
+    /// The bytes of the artifact, as the compiler wrote them. They are a copy if it has a GOT, which
+    /// the loader fills in where it is.
     ///
     /// # Errors
     /// [`Error::Artifact`] if it does not start like an artifact of this format.
-    pub fn bytes(self) -> Result<&'static [u8], Error> {
+    pub fn bytes(self) -> Result<Cow<'static, [u8]>, Error> {
         // SAFETY: by the contract of `new`.
-        unsafe { StaticArtifact::bytes(self.0) }
+        let bytes = unsafe { StaticArtifact::bytes(self.0)? };
+        let got = Artifact::reopen(bytes, bytes).map(|artifact| artifact.header().got);
+        Ok(match got.filter(|got| got.len > 0) {
+            Some(got) => Cow::Owned(got::as_written(bytes, got)),
+            None => Cow::Borrowed(bytes),
+        })
+    }
+
+    /// The number of bytes of the artifact.
+    ///
+    /// # Errors
+    /// As for [`EmbeddedArtifact::bytes`].
+    pub fn file_len(self) -> Result<usize, Error> {
+        // SAFETY: by the contract of `new`.
+        Ok(unsafe { StaticArtifact::bytes(self.0)? }.len())
     }
 
     /// The address of the first byte.

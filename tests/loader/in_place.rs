@@ -273,3 +273,68 @@ fn an_embedded_artifact_runs_with_and_without_a_got() {
         }
     }
 }
+
+/// A library that is unloaded and loaded again is often where it was, and the system maps its pages
+/// anew: without what the loader wrote into them.
+#[test]
+fn a_got_that_is_new_again_is_filled_in_again() {
+    let engine = Engine::default();
+    for strategy in strategies() {
+        let bytes = artifact(&patched(), strategy);
+        let start = link(&bytes, 0);
+        for _ in 0..3 {
+            // SAFETY: our own compiler made it, and no module uses it when it is written anew.
+            let module = unsafe { Module::from_static(&engine, start) }.unwrap();
+            assert_eq!(result(&module, "g"), 7);
+            drop(module);
+            link_at(&bytes, start);
+        }
+    }
+}
+
+/// Puts the bytes where they were put before.
+fn link_at(bytes: &[u8], start: *const StaticArtifact) {
+    let new = link(bytes, 0).cast_mut().cast();
+    let len = bytes.len().next_multiple_of(PAGE);
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+    // SAFETY: two mappings of the test's own, of this length.
+    let moved = unsafe { libc::mremap(new, len, len, flags, start.cast_mut()) };
+    assert_ne!(moved, libc::MAP_FAILED);
+}
+
+#[test]
+fn the_bytes_of_an_embedded_artifact_stay_as_the_compiler_wrote_them() {
+    let engine = Engine::default();
+    for wat in [WAT, &patched()] {
+        for strategy in strategies() {
+            let bytes = artifact(wat, strategy);
+            // SAFETY: our own compiler made it, and nobody but the loader writes there.
+            let embedded = unsafe { EmbeddedArtifact::new(link(&bytes, 0)) };
+            let module = Module::embedded(&engine, embedded).unwrap();
+            let found = embedded.bytes().unwrap();
+            assert_eq!(found[..], bytes[..]);
+            Module::from_bytes_verified(&engine, &found, module.digest()).unwrap();
+        }
+    }
+}
+
+/// Another copy of the loader has other numbers for types, and code of its modules runs with them.
+#[test]
+fn a_got_that_something_else_has_filled_in_is_left_alone() {
+    let engine = Engine::default();
+    for strategy in strategies() {
+        let mut bytes = artifact(&patched(), strategy);
+        let header = *Artifact::parse(Aligned::new(&bytes).leak(), None)
+            .unwrap()
+            .header();
+        bytes[HEADER_OFFSET + header.got.start as usize] = 1;
+        let start = link(&bytes, 0);
+        // SAFETY: our own compiler made it, and nobody but the loader writes there.
+        let error = unsafe { Module::from_static(&engine, start) }.unwrap_err();
+        assert!(error.to_string().contains("another copy"), "{error}");
+        // SAFETY: as above.
+        let embedded = unsafe { EmbeddedArtifact::new(start) };
+        let module = Module::embedded(&engine, embedded).unwrap();
+        assert_eq!(result(&module, "g"), 7);
+    }
+}

@@ -182,3 +182,30 @@ fn many_files_are_opened_one_after_another() {
     let again = unsafe { Module::open(&engine, &kept) }.unwrap();
     assert!(Module::same(&first, &again));
 }
+
+/// Threads that look for what is open do not get in each other's way, but for the moment in which a
+/// path is noted.
+#[test]
+fn threads_that_open_what_is_open_get_the_same_module() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = &dir.path().join("a.precast");
+    std::fs::write(path, number(1, Strategy::Guarded)).unwrap();
+    let engine = &Engine::default();
+    // SAFETY: as in `open`.
+    let again = move || unsafe { Module::open(engine, path) }.unwrap();
+    let first = &again();
+    let others: usize = std::thread::scope(|scope| {
+        let count = move || {
+            (0..20_000)
+                .filter(|_| !Module::same(first, &again()))
+                .count()
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(count)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum()
+    });
+    assert!(others < 800, "{others} of 80000 are other modules");
+    assert!(Module::same(first, &again()));
+}

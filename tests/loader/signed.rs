@@ -54,6 +54,7 @@ fn a_signed_module_runs_however_it_is_opened() {
         for module in [&verified, &sealed, &mapped] {
             assert!(module.signers().is_empty());
         }
+        assert_eq!(mapped.serialize().unwrap(), signed, "with the signatures");
         for module in [by_key, bytes, verified, sealed, mapped] {
             assert_eq!(*module.digest(), digest);
             assert_eq!(f(&engine, &module), i32::from(b's'));

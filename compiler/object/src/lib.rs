@@ -98,8 +98,8 @@ pub enum Error {
     Write(String),
 }
 
-/// Alignment of the artifact in bytes. Code of aarch64 refers to places by their distance in units
-/// of 4 KiB from the unit that it is in.
+/// Alignment of an artifact without a GOT, in bytes. Code of aarch64 refers to places by their
+/// distance in units of 4 KiB from the unit that it is in.
 const ALIGN: u64 = 4096;
 
 /// The system that an object file is for, and so its format.
@@ -205,8 +205,13 @@ fn write(
     let whole = module
         .declare_function(symbol, Linkage::Export, &signature)
         .map_err(|e| failed(&e))?;
+    // The loader makes the pages of a GOT writable, so these are pages on every system.
+    let align = match artifact.got_records() {
+        [] => ALIGN,
+        _ => artifact.header().page_size.into(),
+    };
     module
-        .define_function_bytes(whole, ALIGN, artifact.bytes(), &[])
+        .define_function_bytes(whole, align, artifact.bytes(), &[])
         .map_err(|e| failed(&e))?;
 
     let mut product = module.finish();

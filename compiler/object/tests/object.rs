@@ -84,6 +84,15 @@ fn says_what_cannot_be_an_object() {
     let patched = artifact(&many, X86_64);
     assert_eq!(patched.len() % 4096, 0);
     assert!(object_file(&patched, "GUEST").is_ok());
+    // Systems of aarch64 have pages of up to 64 KiB.
+    let large = artifact(&many, "aarch64-unknown-linux-gnu");
+    assert_eq!(large.len() % 65536, 0);
+    let bytes = object_file(&large, "GUEST").expect("can be an object");
+    let file = object::File::parse(&*bytes).expect("an object file");
+    let guest = file.symbol_by_name("GUEST").expect("named");
+    let section = guest.section_index().expect("defined");
+    let section = file.section_by_index(section).expect("there is code");
+    assert_eq!((section.align(), guest.address() % 65536), (65536, 0));
     for system in [System::Darwin, System::Windows] {
         let error = object_file_for(&patched, "GUEST", system).expect_err("refused");
         assert!(

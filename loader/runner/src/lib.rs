@@ -117,9 +117,8 @@ fn run(payload: &PayloadRecord) -> Result<(), Failure> {
     let Some(options) = Options::decode(options) else {
         return Err("the executable is damaged: its options cannot be read".into());
     };
-    let bytes = artifact.bytes()?;
-    if bytes.len() as u64 != payload.artifact_len {
-        let (found, expected) = (bytes.len(), payload.artifact_len);
+    let (found, expected) = (artifact.file_len()? as u64, payload.artifact_len);
+    if found != expected {
         let what = "the executable is damaged: its artifact has";
         return Err(format!("{what} {found} bytes, expected {expected}").into());
     }
