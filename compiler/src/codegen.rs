@@ -38,8 +38,8 @@ const TRAMPOLINE: usize = 32;
 /// Maximum size of a function's frame, in bytes: more than any thread's stack in practice.
 const MAX_FRAME: u32 = 256 << 20;
 
-/// A guard and the function behind it start at multiples of this number of bytes, which is enough
-/// for the constants of both.
+/// A guard and the function behind it start at multiples of this number of bytes. The constants of
+/// both need no higher alignment.
 const GUARD_ALIGN: u32 = 64;
 
 /// The machine code of one symbol, with relocations.
@@ -49,7 +49,7 @@ pub(crate) struct CompiledFunction {
     pub(crate) symbol: Symbol,
     /// Machine code, followed by its constants.
     pub(crate) code: Box<[u8]>,
-    /// Where in the text it may start.
+    /// Where in the text the code may start.
     pub(crate) starts: Starts,
     /// Relocations, in the order of their offsets.
     pub(crate) relocs: Box<[Relocation]>,
@@ -59,7 +59,7 @@ pub(crate) struct CompiledFunction {
     pub(crate) handlers: Box<[(u32, Handler)]>,
     /// Address map: offsets in `code`, ascending, each with the position of the code from there on.
     pub(crate) addresses: Box<[(u32, u32)]>,
-    /// Where the bodies of callees that are compiled in start and end.
+    /// Where the bodies of inlined callees start and end.
     pub(crate) changes: Box<[Change]>,
 }
 
@@ -281,8 +281,8 @@ impl Worker {
         Ok(function)
     }
 
-    /// Makes Cranelift compile a symbol. With `is_deep`, guarded code compares with the stack limit
-    /// even if it calls nothing.
+    /// Makes Cranelift compile a symbol. With `is_deep`, guarded code compares the stack pointer
+    /// with the stack limit even if it calls nothing.
     fn build(
         &mut self,
         env: &Env<'_>,
@@ -338,7 +338,8 @@ impl Worker {
         };
         let mut isa = env.isa;
         if context.func.dfg.num_values() > pressure::MANY {
-            // An optimisation would keep the locals' values alive that the frame has.
+            // With locals in the frame, the optimiser would keep their values alive in registers
+            // too.
             if !self.in_frame {
                 context.optimize(isa, control).map_err(failed)?;
             }
@@ -381,8 +382,8 @@ impl Worker {
         Ok(frame)
     }
 
-    /// Copies what the artifact needs of the code in the context. `None` if its [`stops`] cannot be
-    /// made.
+    /// Copies what the artifact needs of the code in the context. `None` if the code cannot be
+    /// rewritten with [`stops`].
     fn finish(&self, env: &Env<'_>, symbol: Symbol) -> Option<CompiledFunction> {
         let compiled = self.context.compiled_code().expect("compiled");
         let buffer = &compiled.buffer;
@@ -462,7 +463,8 @@ impl Worker {
         })
     }
 
-    /// The code that the context has just compiled, with its [`stops`].
+    /// The code that the context has just compiled, rewritten with its [`stops`]. `None` if that is
+    /// not possible.
     fn rewrite(&self, env: &Env<'_>) -> Option<Rewritten> {
         let compiled = self.context.compiled_code().expect("compiled");
         let buffer = &compiled.buffer;
@@ -514,11 +516,11 @@ impl Worker {
     }
 }
 
-/// What the text has in the place of a function that nothing calls: instructions that fault.
+/// Instructions that fault, in the place of a function that nothing calls.
 fn omitted(symbol: Symbol, architecture: Architecture) -> CompiledFunction {
     let filler = match architecture {
         Architecture::X86_64 => 0xcc,
-        // Zeros are no instruction.
+        // Zeros are an illegal instruction.
         _ => 0,
     };
     CompiledFunction {
@@ -533,7 +535,8 @@ fn omitted(symbol: Symbol, architecture: Architecture) -> CompiledFunction {
     }
 }
 
-/// The handler of a call, if it has one. Calls have at most one, for exceptions of every tag.
+/// The handler of a call, if it has one. A call has at most one handler, for exceptions of every
+/// tag.
 fn handler(call: FinalizedMachCallSite<'_>) -> Option<(u32, Handler)> {
     let code = match call.exception_handlers {
         [] => return None,
@@ -553,10 +556,10 @@ fn instruction_unit(architecture: Architecture) -> u32 {
     }
 }
 
-/// The address map of a function: where the position changes, as far as backtraces can tell.
-/// Backtraces only see program counters of instructions that can fault or that call, and `seen` has
-/// all of them. Code between two of these counts as part of the first. An offset inside an
-/// instruction, as s390x has for its conditional traps, is rounded down to a multiple of `unit`.
+/// The address map of a function: the offsets where the position changes. Backtraces only see
+/// program counters of instructions that can fault or that call, and `seen` has all of them. Code
+/// between two of these counts as part of the first. An offset inside an instruction, as s390x has
+/// for its conditional traps, is rounded down to a multiple of `unit`.
 fn addresses(mut seen: Vec<(u32, u32)>, unit: u32) -> Box<[(u32, u32)]> {
     for (at, _) in &mut seen {
         *at = *at / unit * unit;

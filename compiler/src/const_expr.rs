@@ -16,7 +16,7 @@ use crate::symbol::{FuncIndex, GlobalIndex};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConstExpr {
     instrs: Vec<ConstInstr>,
-    /// The proposals of the operators, as far as these say it.
+    /// The proposals of the operators, except for those that [`ConstExpr::features`] adds.
     features: WasmFeatures,
 }
 
@@ -118,7 +118,7 @@ impl ConstExpr {
     pub(crate) fn features(&self, imported_globals: usize) -> WasmFeatures {
         let of = |instr: &ConstInstr| match instr {
             ConstInstr::Binary(_) => WasmFeatures::EXTENDED_CONST,
-            // What other globals an expression can read has changed with types.
+            // Before this proposal, an expression could read imported globals only.
             ConstInstr::GlobalGet(index) if index.index() >= imported_globals => {
                 WasmFeatures::FUNCTION_REFERENCES
             }

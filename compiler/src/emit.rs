@@ -50,7 +50,7 @@ pub(crate) fn emit(
     b.metadata = metadata(wasm, module, target, settings);
     let kept = module.custom_sections.iter().copied();
     let kept = kept.filter(|(name, _)| settings.custom_sections.includes(name));
-    // Addresses in DWARF are of no use without it.
+    // Addresses in DWARF count from this offset, so it goes in front of the debugging information.
     let code_start = module.code_start.to_le_bytes();
     let code_start = (custom_sections::CODE_START, &code_start[..]);
     let with_start = kept.flat_map(|section| {
@@ -174,7 +174,7 @@ fn memories(b: &mut ArtifactBuilder<'_>, module: &Module<'_>, plan: &Plan) {
         b.memories.push(MemoryRecord {
             min: memory.min,
             max: match memory.max {
-                // No memory has as many pages, and the number itself means that there is none.
+                // `u64::MAX` stands for no maximum, and no memory has as many pages.
                 Some(max) if memory.shared => max.min(u64::MAX - 1),
                 max => max.unwrap_or(u64::MAX),
             },
@@ -362,8 +362,8 @@ fn symbol_name(module: &Module<'_>, symbol: Symbol) -> String {
     }
 }
 
-/// A signature without spaces, at which tools for profiles would cut it: `i32,i64->f32`. Types that
-/// it refers to are numbers.
+/// The text of a signature, such as `i32,i64->f32`. It has no spaces, because profilers cut names
+/// at spaces. Types that the signature refers to are numbers.
 fn text(signature: &Signature) -> String {
     let names = |types: &[precast_artifact::ValType]| {
         types
@@ -445,7 +445,7 @@ mod tests {
     fn every_proposal_has_a_bit() {
         for (name, _) in crate::parse::features().iter_names() {
             let name = feature_name(name);
-            // What was part of WebAssembly before its second version is recorded nowhere.
+            // Parts of the first version of WebAssembly have no bit.
             let is_old = matches!(&*name, "mutable-global" | "floats" | "gc-types");
             assert!(is_old || Feature::from_name(&name).is_some(), "{name}");
         }

@@ -84,11 +84,11 @@ pub enum Error {
         message: String,
     },
 
-    /// The machine code has no place in an artifact.
+    /// The machine code cannot be laid out in an artifact.
     #[error("cannot lay out the machine code")]
     Layout(#[from] crate::LayoutError),
 
-    /// The compiled module does not make an artifact.
+    /// The compiled module cannot be written as an artifact.
     #[error("cannot write the artifact")]
     Write(#[from] precast_artifact::writer::WriteError),
 
@@ -98,7 +98,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The same error, at this byte if it does not know where it is.
+    /// The same error, at this byte if the error has no offset yet.
     pub(crate) fn at(mut self, byte: u64) -> Self {
         if let Self::Unsupported { offset, .. } = &mut self
             && *offset == 0
@@ -132,7 +132,7 @@ fn proposal_name(features: WasmFeatures) -> String {
     names.join(" and ")
 }
 
-/// The name of a proposal, as people write it.
+/// The name of a proposal in the usual spelling, from wasmparser's name.
 pub(crate) fn feature_name(name: &str) -> String {
     name.to_lowercase().replace('_', "-")
 }

@@ -1,10 +1,9 @@
 //! Which proposals, beyond the first version of WebAssembly, a module uses.
 //!
-//! The artifact records them, and a host can refuse them. So what is found here must be exact: a
-//! module that uses certain proposals is valid where these are allowed and no others, and invalid
-//! where one of them is not. Operators bring their own proposals (see
-//! [`Class`](crate::operator::Class)); this module adds those of types, segments and constant
-//! expressions.
+//! The artifact records the proposals, and a host can refuse them. So the result must be exact: a
+//! module is valid if exactly these proposals are allowed, and invalid if any of them is not.
+//! Operators bring their own proposals (see [`Class`](crate::operator::Class)); this module adds
+//! those of types, segments and constant expressions.
 
 use precast_artifact::ValType;
 use wasmparser::{BlockType, Operator, RefType, WasmFeatures};
@@ -28,7 +27,7 @@ pub(crate) fn of_type(ty: wasmparser::ValType) -> WasmFeatures {
     }
 }
 
-/// The same for types in an artifact's form.
+/// The same for a type as artifacts represent it.
 fn of_known(ty: ValType) -> WasmFeatures {
     match ty {
         ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64 => WasmFeatures::empty(),
@@ -79,7 +78,7 @@ impl Module<'_> {
         let types = types.chain(self.globals.values().map(|global| &global.ty));
         types.for_each(|ty| used |= of_known(*ty));
         for table in self.tables.values() {
-            // The first version has tables of functions.
+            // The first version of WebAssembly has tables of functions.
             if table.element != ValType::FUNCREF {
                 used |= of_known(table.element);
             }
@@ -246,7 +245,7 @@ mod tests {
         all
     }
 
-    /// A module is valid with what it is said to use, and not without any part of it.
+    /// A module is valid with the proposals that were found, and invalid without any one of them.
     #[test]
     fn what_is_found_is_exact() {
         let all = crate::parse::features();

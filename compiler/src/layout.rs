@@ -41,7 +41,8 @@ pub enum LayoutError {
         /// The limit.
         limit: u64,
     },
-    /// A branch or an address is further away than the architecture's instruction can reach.
+    /// The target of a branch or an address is further away than the architecture's instruction can
+    /// reach.
     #[error(
         "{from} is {distance} bytes away from {to}, which one instruction refers to; \
          {arch} reaches {limit} bytes: the module is too large for this target"
@@ -115,7 +116,8 @@ impl RodataLayout {
             if let Some(frozen) = &table.frozen {
                 // Offsets wrap only where the writer refuses the artifact, beyond 4 GiB in total.
                 layout.tables.push((index, layout.len as u32));
-                // The last entry is null: code reads it for indices out of bounds.
+                // The table has one more entry, which is null: code reads it for indices out of
+                // bounds.
                 layout.len += ((frozen.elements.len() + 1) * size_of::<FrozenEntry>()) as u64;
             }
         }
@@ -199,7 +201,7 @@ fn place(
     functions: &[CompiledFunction],
     mut islands: Vec<Island>,
 ) -> Result<(Vec<Placed>, Vec<Island>, u32), LayoutError> {
-    // Every offset, including that of the end, must be different from `NONE`.
+    // Every offset, including the end of the text, must be different from `NONE`.
     let limit = u64::from(u32::MAX) - 1;
     let mut pieces = Vec::with_capacity(functions.len());
     let mut ahead = islands.iter_mut().peekable();

@@ -14,12 +14,15 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | `settings`, `target` | what the user chooses, and the Cranelift target that follows |
 //! | `parse` | reads and validates the bytes of a `module::Module` |
 //! | `operator` | the class of each operator, for everything that does not translate it |
 //! | `plan` | makes every decision: VM context, frozen tables, memory image, trampolines |
-//! | `middle` | makes decisions about functions together, such as which calls are compiled in |
+//! | `middle` | makes decisions about functions together, such as which calls are inlined |
 //! | `translate`, `trampoline` | translate operators and calling conventions to Cranelift IR |
 //! | `codegen` | generates machine code, in parallel |
+//! | `pressure` | chooses the register allocator for a function |
+//! | `stops` | makes checks that fail call the loader, by rewriting machine code |
 //! | `starts` | finds where functions should start, so that their loops run fast |
 //! | `layout` | lays out the machine code as one text without relocations |
 //! | `emit` | writes the bytes of the artifact |

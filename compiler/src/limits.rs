@@ -10,7 +10,7 @@ use crate::Error;
 const FREE: u64 = 64 << 20;
 
 /// Values that the code of a function may have for each operator that [`Limits::operators`] allows.
-/// Compilers' code has one to ten, also with checks and interruption.
+/// Code of compilers has one to ten, even with bounds checks and interruption.
 const VALUES: u64 = 16;
 
 /// Limits of a [`Compiler`](crate::Compiler). A module that exceeds one is refused with
@@ -23,8 +23,9 @@ pub struct Limits {
     /// `functions`: functions that a module defines. Validation allows 1,000,000.
     pub functions: u64,
     /// `operators`: operators of one function. Validation allows as many as fit in 7,654,321 bytes.
-    /// The limit is also one of 16 values for each of so many operators, because a branch of two
-    /// bytes may pass 1,000 values, and takes the compiler as much memory as 1,000 other operators.
+    /// The values of one function are also limited, to 16 times this number, because a branch of
+    /// two bytes may pass 1,000 values, and takes the compiler as much memory as 1,000 other
+    /// operators.
     pub operators: u64,
     /// `artifact-size`: bytes of an artifact.
     pub artifact_size: u64,
@@ -93,7 +94,7 @@ impl Limits {
         check("operators", what, count, self.operators)
     }
 
-    /// Checks the number of values that the code of a function has and passes, as far as it is
+    /// Checks the number of values that the code of a function defines and passes, as far as it is
     /// translated.
     pub(crate) fn check_values(&self, function: u32, count: u64) -> Result<(), Error> {
         let what = || {
@@ -206,7 +207,7 @@ mod tests {
                     + &times(1000, "end "),
             ),
             ("calls", times(1000, "call $v call $w ") + &constants),
-            // These do it in one operator.
+            // The following modules have many values because of one operator.
             (
                 "table",
                 times(1000, "(block (type $r) ")
@@ -240,7 +241,7 @@ mod tests {
         let small = "(module (func))";
         assert!(compile("artifact-size", 1000, small).contains("`artifact-size`"));
         assert_eq!(compile("artifact-size", 1 << 20, small), "");
-        // A small artifact of an even smaller module is nobody's problem.
+        // A small artifact is allowed even if its module is far smaller.
         assert_eq!(compile("artifact-growth", 0, small), "");
         let limits = Limits::default();
         limits.check_artifact(FREE as usize, 1).unwrap();

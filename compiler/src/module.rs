@@ -53,8 +53,8 @@ pub(crate) struct Module<'a> {
     pub(crate) facts: Facts,
 }
 
-/// Parameters and results of a function, and what else makes them a type. Concrete types in them
-/// are numbers of signatures.
+/// A function type: parameters, results, and what else makes the type differ from others. Indices
+/// of concrete types in it are those of signatures.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Signature {
     pub(crate) params: Box<[ValType]>,
@@ -63,7 +63,7 @@ pub(crate) struct Signature {
     pub(crate) kind: Option<TypeKind>,
 }
 
-/// What makes a type another than those with the same parameters and results.
+/// What makes a type differ from others with the same parameters and results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TypeKind {
     pub(crate) is_final: bool,
@@ -79,7 +79,7 @@ impl Signature {
         is_native(&self.params, &self.results)
     }
 
-    /// The type id, unless only the loader can give the type one.
+    /// The type id; `None` if only the loader can assign it.
     pub(crate) fn type_id(&self) -> Option<u64> {
         match self.kind {
             Some(_) => None,
@@ -242,7 +242,7 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Notes the proposals that an operator, or many, belong to.
+    /// Adds the proposals that one or several operators belong to.
     pub(crate) fn add_features(&mut self, features: Option<WasmFeatures>) {
         if let Some(features) = features {
             self.features = Some(self.features.map_or(features, |known| known | features));
@@ -288,7 +288,8 @@ impl Module<'_> {
         index.index() < self.imported_memories
     }
 
-    /// Whether the VM context has a pointer to the head of a memory, which is elsewhere.
+    /// Whether the VM context has only a pointer to the head of a memory, because the head is
+    /// elsewhere.
     pub(crate) fn is_memory_elsewhere(&self, index: MemoryIndex) -> bool {
         self.is_imported_memory(index) || self.memories[index].shared
     }

@@ -1,7 +1,7 @@
 //! The class of each operator, for all code that examines operators without translating them: where
 //! fuel is counted, how unreachable code nests, which functions call others.
 //!
-//! wasmparser lists all operators, by proposal. [`class`] is generated from that list, and
+//! wasmparser lists all operators, by proposal. [`find_class`] is generated from that list, and
 //! `class_of!` has a rule for each proposal. So if wasmparser adds a proposal, this file does not
 //! compile until it has a rule for its operators. An operator of a proposal that this compiler does
 //! not implement has no class, so it cannot be mistaken for a plain one.
@@ -193,7 +193,8 @@ macro_rules! class_of {
     (exceptions ThrowRef) => {
         Some(flow(Flow::Throws))
     };
-    // The legacy encoding. Operators cost as much as those of the new encoding that are like them.
+    // The legacy encoding. Its operators cost as much as the corresponding operators of the new
+    // encoding.
     (legacy_exceptions Try) => {
         Some(flow(Flow::OpensTry))
     };
@@ -260,7 +261,8 @@ macro_rules! class_of {
     };
 }
 
-/// The feature of one proposal; none for the first version, and for what nobody implements.
+/// The feature of one proposal. It is empty for the first version, and for proposals that this
+/// compiler does not implement.
 macro_rules! feature_of {
     (sign_extension) => {
         WasmFeatures::SIGN_EXTENSION

@@ -462,7 +462,7 @@ fn branch_hints(
                 .into_iter()
                 .map(|hint| hint.map(|hint| (hint.func_offset, hint.taken)))
                 .collect::<wasmparser::Result<_>>()?;
-            // The specification wants them in order, each place once.
+            // The specification requires the hints in order, with each offset once.
             if of_function.is_sorted_by(|a, b| a.0 < b.0) {
                 hints.insert(FuncIndex::from_u32(function.func), of_function);
             }

@@ -1,4 +1,5 @@
-//! How many values are alive at the same time in a function, and what follows from it.
+//! Counts the values that are alive at the same time in a function, and chooses the register
+//! allocator.
 //!
 //! Cranelift's usual register allocator takes time in the square of the number of values that are
 //! alive at one place, as soon as these are far more than there are registers: 4,000 take a second,
@@ -16,21 +17,22 @@ use cranelift_entity::SecondaryMap;
 
 use crate::Error;
 
-/// More values than this are many. Code of C compilers has some hundreds at most.
+/// A function with more live values than this has many. Code of C compilers has some hundreds at
+/// most.
 pub(crate) const MANY: usize = 1000;
 
-/// More parameters of blocks than this are many, if the blocks have more than [`WIDE`] on average.
-/// The usual allocator tries each of them against the others: 250 nested loops that assign 250
-/// locals took 7.5 seconds, and 0.07 seconds with the other allocator.
+/// A function with more block parameters than this has many, if the blocks have more than [`WIDE`]
+/// on average. The usual allocator compares each parameter with all others: 250 nested loops that
+/// assign 250 locals took 7.5 seconds, and 0.07 seconds with the other allocator.
 const MANY_PARAMS: usize = 4096;
-/// Parameters of a block. Code of compilers has fewer than ten on average.
+/// Average number of parameters of a block that is high. Code of compilers has fewer than ten.
 const WIDE: usize = 32;
 
-/// Operands that may be alive at one place of a function that handles exceptions.
+/// Maximum number of operands that may be alive at one place of a function that handles exceptions.
 const HANDLED: usize = 2000;
 
-/// Parameters and results of blocks of such a function, if the blocks have more than [`WIDE`] on
-/// average.
+/// Maximum number of parameters and results of blocks of such a function, if the blocks have more
+/// than [`WIDE`] on average.
 const HANDLED_PARAMS: usize = 8192;
 
 /// Whether more than [`MANY`] values are alive at one place of a function, in the order of its
@@ -39,8 +41,8 @@ pub(crate) fn is_high(func: &Function) -> bool {
     func.dfg.num_values() > MANY && (wide_params(func).is_some() || max_alive(func) > MANY)
 }
 
-/// Checks that the usual allocator can cope with a function that handles exceptions, and whose
-/// locals are in the frame.
+/// Checks that the usual allocator can cope with a function that handles exceptions and has its
+/// locals in the frame.
 ///
 /// # Errors
 /// [`Error::TooLarge`].
@@ -63,7 +65,8 @@ pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> 
     })
 }
 
-/// The number of blocks' parameters, if there are many and blocks have many.
+/// The number of block parameters, if there are more than [`MANY_PARAMS`] and a block has more than
+/// [`WIDE`] on average.
 fn wide_params(func: &Function) -> Option<usize> {
     let params = func.layout.blocks().map(|b| func.dfg.block_params(b).len());
     let (blocks, params) = params.fold((0, 0), |(n, sum), params| (n + 1, sum + params));
@@ -73,7 +76,7 @@ fn wide_params(func: &Function) -> Option<usize> {
 /// The largest number of values that are alive at one place.
 fn max_alive(func: &Function) -> usize {
     let dfg = &func.dfg;
-    // Of each value the place where it is defined and the one behind its last use.
+    // For each value, the place of its definition and the place of its last use.
     let mut ranges: SecondaryMap<_, (u32, u32)> = SecondaryMap::with_capacity(dfg.num_values());
     let mut place = 0_u32;
     for block in func.layout.blocks() {
@@ -92,7 +95,7 @@ fn max_alive(func: &Function) -> usize {
     }
     let mut changes = vec![0_i32; place as usize + 2];
     for (value, &(start, end)) in ranges.iter() {
-        // What the optimisation has removed has no definition either.
+        // A value that the optimiser has removed has an empty range.
         if end > start && !is_constant(func, value) {
             changes[start as usize] += 1;
             changes[end as usize] -= 1;
@@ -105,7 +108,7 @@ fn max_alive(func: &Function) -> usize {
     alive.max().unwrap_or(0) as usize
 }
 
-/// Whether a value is made again wherever it is used.
+/// Whether a value is a constant, which is made again wherever it is used.
 fn is_constant(func: &Function, value: Value) -> bool {
     let ValueDef::Result(inst, _) = func.dfg.value_def(value) else {
         return false;
@@ -124,7 +127,8 @@ mod tests {
 
     use super::*;
 
-    /// A function that makes so many values one after the other, or first all and then uses them.
+    /// A function that makes `count` values. It uses each before it makes the next one, or makes
+    /// all of them `together` before it uses the first.
     fn function(count: usize, together: bool) -> Function {
         let (mut func, mut context) = (Function::new(), FunctionBuilderContext::new());
         func.signature.params.push(AbiParam::new(I32));
@@ -152,7 +156,7 @@ mod tests {
         func
     }
 
-    /// A chain of so many blocks, each of which passes its parameters on to the next.
+    /// A chain of blocks, each of which passes its parameters on to the next.
     fn chain(blocks: usize, params: usize) -> Function {
         let (mut func, mut context) = (Function::new(), FunctionBuilderContext::new());
         let mut builder = FunctionBuilder::new(&mut func, &mut context);

@@ -20,11 +20,12 @@ pub struct Settings {
     pub strategy: Strategy,
     /// How the host can stop running code.
     pub interruption: Interruption,
-    /// Proposals that modules may use (`true`) or not, in this order, where that differs from all
-    /// that are supported. Names are those of `inspect`, such as `legacy-exceptions`.
+    /// Proposals that modules may use (`true`) or must not use. Each entry changes the set of all
+    /// supported proposals, in this order. Names are those of `inspect`, such as
+    /// `legacy-exceptions`.
     pub features: Vec<(String, bool)>,
     /// Whether functions call the listener of the host's store at their entry and where they
-    /// return. No call is compiled in then, and the code is slower even without a listener.
+    /// return. No function is inlined then, and the code is slower even without a listener.
     pub listeners: bool,
     /// Which custom sections of modules the artifacts keep, for hosts that ask for them.
     pub custom_sections: CustomSections,
@@ -44,7 +45,7 @@ pub struct Settings {
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Passes {
-    /// Which calls are compiled in.
+    /// Which calls are inlined.
     pub inline: Inline,
     /// Whether the compilers' helper for 128-bit products becomes a multiplication.
     pub products: bool,
@@ -52,7 +53,8 @@ pub struct Passes {
     pub switches: bool,
     /// Whether locals are variables, unless there are too many. Otherwise they are in the frame.
     pub variables: bool,
-    /// Whether functions start where their loops take few lines of the instruction cache.
+    /// Whether functions start at addresses where their loops take few lines of the instruction
+    /// cache.
     pub loops: bool,
 }
 
@@ -68,7 +70,7 @@ impl Default for Passes {
     }
 }
 
-/// Which calls are compiled in.
+/// Which calls are inlined.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Inline {
@@ -82,7 +84,8 @@ pub enum Inline {
 }
 
 impl Settings {
-    /// The passes that run: with listeners, each function keeps its own code.
+    /// The passes that run. With listeners, each function keeps its own code, so passes that join
+    /// functions are off.
     pub(crate) fn passes(&self) -> Passes {
         let passes = self.passes;
         if !self.listeners {
@@ -201,8 +204,8 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// The baseline and those of the named features that code can be compiled for; other names are
-    /// left out. The names are those of Rust's `target_feature`, as in `CARGO_CFG_TARGET_FEATURE`.
+    /// The baseline with the named features, except for those that code cannot be compiled for. The
+    /// names are those of Rust's `target_feature`, as in `CARGO_CFG_TARGET_FEATURE`.
     ///
     /// # Errors
     /// [`Error::Setting`] for a target that is not supported.

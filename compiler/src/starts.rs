@@ -1,28 +1,29 @@
 //! Where functions may start in the text, so that their loops run fast.
 //!
 //! A CPU fetches code by *lines* of 64 bytes. A short loop that is in two lines where one would do
-//! takes up to twice the time, and which of both it is depends on nothing but where its function
-//! starts. So a function with loops starts where they take the fewest lines, inner loops before
-//! outer ones. No instruction is added: the space in front of the function gets larger or smaller.
+//! takes up to twice the time, and the number of lines depends only on where the loop's function
+//! starts. So a function with loops starts where the loops take the fewest lines, and inner loops
+//! count more than outer ones. No instruction is added: the space in front of the function gets
+//! larger or smaller.
 //!
-//! A function's constants come with its code and need their alignment, so only starts with that
+//! The constants of a function follow its code and need their alignment, so only starts with that
 //! alignment are considered.
 
 use cranelift_codegen::CompiledCode;
 
 /// Bytes of a line of the instruction cache.
 const LINE: u32 = 64;
-/// Bytes that are fetched together. A loop's first bytes should be at the start of these.
+/// Number of bytes that are fetched together. A loop should start at a multiple of this number.
 const FETCH: u32 = 32;
-/// Maximum length of a loop whose place counts. A longer one takes many lines anyway.
+/// Maximum length of a loop whose place counts. A longer loop takes many lines anyway.
 const MAX_LOOP: u32 = 4 * LINE;
-/// How many times as often a loop is taken to run as the loop around it.
+/// Estimated number of times that a loop runs for each run of the loop around it.
 const OFTEN: u64 = 8;
-/// Loops that are nested deeper than this count as if they were not.
+/// Loops that are nested deeper than this count as if they had this depth.
 const MAX_DEPTH: usize = 6;
 
-/// The text offsets where a function may start: those for whose remainder modulo [`LINE`] a bit is
-/// set. The bit of zero is that of a start which every function can have.
+/// The text offsets where a function may start: bit `n` is set if a function may start at an offset
+/// whose remainder modulo [`LINE`] is `n`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Starts(u64);
 
@@ -43,14 +44,14 @@ impl Starts {
         end + u64::from(self.0.rotate_right(before).trailing_zeros())
     }
 
-    /// How many bytes there are at most between the end of something and the next start.
+    /// Maximum number of bytes between any offset and the next start.
     pub(crate) fn max_gap(self) -> u64 {
         let ends = 0..u64::from(LINE);
         ends.map(|end| self.next(end) - end).max().unwrap_or(0)
     }
 
-    /// Those of these starts with which the loops of this code take the fewest lines. All of them
-    /// if the code has no loops that are short enough for that.
+    /// The starts, at multiples of `align`, with which the loops of this code take the fewest
+    /// lines. The same starts as before if the code has no short loops.
     pub(crate) fn best(self, align: u32, code: &CompiledCode) -> Self {
         let loops = loops(&code.bb_starts, code.buffer.data());
         if loops.is_empty() {
@@ -75,12 +76,12 @@ impl Starts {
 struct Loop {
     start: u32,
     end: u32,
-    /// How many loops it is in.
+    /// Number of loops around this one.
     depth: usize,
 }
 
 impl Loop {
-    /// What it costs that the loop is where it is if the function starts at this offset in a line.
+    /// The cost of the loop's place if the function starts at the offset `start` in a line.
     fn cost(&self, start: u32) -> u64 {
         let first = (start + self.start % LINE) % LINE;
         let len = self.end - self.start;
@@ -94,7 +95,7 @@ impl Loop {
 /// The loops whose place counts, by their starts. `blocks` are the offsets where blocks of the code
 /// start.
 ///
-/// Cranelift also tells which blocks follow which, but takes some for others in functions that have
+/// Cranelift also lists the successors of blocks, but some entries are wrong in functions that have
 /// cold blocks. So jumps are read from the code: in front of the next block, with a distance of 4
 /// bytes, which is the only form that Cranelift uses. Other bytes that look like a jump to the
 /// start of a block do no harm.
@@ -105,8 +106,8 @@ fn loops(blocks: &[u32], code: &[u8]) -> Vec<Loop> {
     let mut block = 0;
     for &end in &blocks {
         let mut at = end;
-        // What is in front of this block ends another one. Looking at it for each block behind it
-        // would take time quadratic in the blocks that are nothing but a jump.
+        // Only jumps within the block that ends here are read. Going further back for each block
+        // would take quadratic time if many blocks are a single jump.
         while let Some((start, target)) = jump_before(code, at).filter(|(at, _)| *at >= block) {
             if target <= start && blocks.binary_search(&target).is_ok() {
                 ranges.push((target, end));
@@ -115,7 +116,7 @@ fn loops(blocks: &[u32], code: &[u8]) -> Vec<Loop> {
         }
         block = end;
     }
-    // Of those with the same start the longest one comes first.
+    // Of loops with the same start, the longest comes first.
     ranges.sort_unstable_by_key(|(start, end)| (*start, std::cmp::Reverse(*end)));
     ranges.dedup_by_key(|(start, _)| *start);
     let (mut loops, mut open) = (Vec::new(), Vec::<u32>::new());
@@ -166,7 +167,7 @@ mod tests {
         assert_eq!(Starts(1 << 7 | 1 << 20).next(85), 135);
     }
 
-    /// Code of so many bytes with these jumps, by their ends. Those with a condition are as given.
+    /// Code of `len` bytes with these jumps: end, target, and whether the jump is conditional.
     fn code(len: usize, jumps: &[(usize, i32, bool)]) -> Vec<u8> {
         let mut code = vec![0x90; len];
         for &(end, target, is_conditional) in jumps {
@@ -255,7 +256,7 @@ mod tests {
         assert_eq!(deep.cost(29), OFTEN.pow(6));
     }
 
-    /// For each function of a module whether its only loop is in one line. The functions compute
+    /// Whether the only loop of each function of a module is in one line. The functions compute
     /// more and more before the loop, which counts down.
     fn are_in_one_line(loops: bool) -> Vec<bool> {
         let before = |count| "(local.set 0 (i32.rotl (local.get 0) (local.get 1)))\n".repeat(count);
@@ -305,7 +306,7 @@ mod tests {
     #[test]
     fn a_loop_is_in_one_line_wherever_it_is_in_its_function() {
         assert!(are_in_one_line(true).iter().all(|is_in_one| *is_in_one));
-        // This needs the starts to be chosen.
+        // That is so only because the starts are chosen.
         assert!(!are_in_one_line(false).iter().all(|is_in_one| *is_in_one));
     }
 }

@@ -50,9 +50,9 @@ const CHECK: u32 = 1 << 31;
 /// a thunk may take.
 const ROW: usize = 64;
 
-/// On x86-64: bytes of the push and call at the end of a row, and maximum number of bytes of the
-/// code that they call.
+/// On x86-64: number of bytes of the push and the call at the end of a row.
 const HUB: usize = 7;
+/// On x86-64: maximum number of bytes of the code at the end of the function, which rows call.
 const END: usize = 19;
 
 /// The instructions that Cranelift's conditional traps jump to.
@@ -215,8 +215,8 @@ fn x86_64(
         .flat_map(|(trap, group)| group.chunks(ROW).map(|row| (*trap, row)))
         .collect();
     let size = stops.len() + rows.len() * HUB + END;
-    // Between them may be other instructions that fault, such as those of divisions, which keep
-    // their places in the tables of traps and positions.
+    // Other instructions that fault, such as those of divisions, may be between the old places.
+    // They must stay, because the tables of traps and positions have their offsets.
     let places = (first..).step_by(UD2.len());
     let are_together = stops
         .iter()
@@ -341,8 +341,9 @@ fn jumps(code: &[u8], stops: &[Stop], srclocs: &[MachSrcLoc<Final>]) -> Option<V
 
 /// The code of [`Symbol::Stop`] on x86-64, behind the jump at the end of a function:
 ///
-/// - `rax` is what `rsp` was where the function stopped, `rdi` its VM context;
-/// - on the stack are the address behind the row's call, the trap code and what the row pushed.
+/// - `rax` is the value that `rsp` had where the function stopped, and `rdi` is its VM context;
+/// - the stack holds the address behind the row's call, the trap code and the values that the row
+///   pushed.
 ///
 /// The routine makes a tail call of the thunk of `raise_trap`, `(vmctx, code)`, as if the stop's
 /// byte had called it.

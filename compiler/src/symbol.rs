@@ -96,13 +96,14 @@ pub(crate) enum Float {
 pub(crate) enum Symbol {
     /// A function of the module.
     Function(DefinedFuncIndex),
-    /// The host calls it with native arguments; it calls a function of this signature.
+    /// Code that the host calls with native arguments, and that calls a function of this signature.
     NativeEntry(SigIndex),
-    /// The host calls it with an array of values; it calls a function of this signature.
+    /// Code that the host calls with an array of values, and that calls a function of this
+    /// signature.
     ArrayEntry(SigIndex),
-    /// Wasm code calls it; it calls a host function's native shim.
+    /// Code that wasm code calls, and that calls a host function's native shim.
     NativeExit(SigIndex),
-    /// Wasm code calls it; it calls a host function's array shim.
+    /// Code that wasm code calls, and that calls a host function's array shim.
     ArrayExit(SigIndex),
     /// Code for an imported function in a frozen table, whose elements are called with the VM
     /// context of the caller.

@@ -38,8 +38,8 @@ pub(crate) struct Target {
 const X86_64_V2: &[&str] = &["sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "cmpxchg16b"];
 const X86_64_V3: &[&str] = &["avx", "avx2", "fma", "bmi1", "bmi2", "lzcnt"];
 const X86_64_V4: &[&str] = &["avx512f", "avx512dq", "avx512vl"];
-// What an architecture requires and code does not use is left out, such as pointer authentication:
-// a system can switch that off, and code for the level runs there all the same.
+// Features that a level requires but that code does not use are left out, such as pointer
+// authentication: a system can switch that off, and code for the level runs there all the same.
 const ARMV8_1_A: &[&str] = &["lse"];
 const ARMV8_4_A: &[&str] = &["dotprod"];
 const ARMV9_A: &[&str] = &["fp16"];
@@ -87,14 +87,15 @@ impl Target {
         })
     }
 
-    /// What makes machine code of functions that are optimised already: for few values that are
-    /// alive at the same time, and for [many](crate::pressure).
+    /// Code generators for functions that are optimised already. The first is for functions with
+    /// few values that are alive at the same time, the second for those with
+    /// [many](crate::pressure).
     pub(crate) fn finishers(&self) -> [&dyn TargetIsa; 2] {
         self.finishers.each_ref().map(|isa| &**isa)
     }
 
-    /// Features that modules may use: those that this compiler implements and the CPU supports, as
-    /// far as the settings allow them.
+    /// Features that modules may use: those that this compiler implements, the CPU supports and the
+    /// settings allow.
     pub(crate) fn wasm_features(&self) -> WasmFeatures {
         self.supported_features() - self.forbidden
     }
@@ -155,7 +156,7 @@ pub(crate) fn known_cpu_features(target: &str) -> Result<Vec<&'static str>, Erro
         .collect())
 }
 
-/// The features of modules that the settings forbid, none of which is forbidden and allowed again.
+/// The features of modules that the settings forbid. The last entry for a feature counts.
 fn forbidden(settings: &Settings) -> Result<WasmFeatures, Error> {
     let all = parse::features();
     let mut forbidden = WasmFeatures::empty();
@@ -215,7 +216,7 @@ fn shared_flags(opt_level: OptLevel, regalloc: &str) -> Result<settings::Flags, 
 /// Cranelift's name for a CPU feature, if it has one.
 fn cranelift_flag(arch: Arch, feature: &str) -> Option<String> {
     match (arch, feature) {
-        // These are listed in the format for later code generators.
+        // The format lists these for later code generators.
         (Arch::X86_64, "f16c") | (Arch::Aarch64, "fcma") => None,
         (Arch::Aarch64, "paca") => Some("has_pauth".to_owned()),
         _ => Some(format!("has_{}", feature.replace('.', ""))),

@@ -1,8 +1,9 @@
 //! Code between the host and wasm: entries, exits and thunks.
 //!
-//! Their calling conventions are those of [`precast_artifact::vm`]. An entry records where its
-//! frame is, so that a trap in frames below it can resume at its landing pad. An exit, and the
-//! thunk of a builtin, records where the wasm frames above it end, so that the host can walk them.
+//! The calling conventions of this code are those of [`precast_artifact::vm`]. An entry records
+//! where its frame is, so that a trap in frames below the entry can resume at its landing pad. An
+//! exit, and the thunk of a builtin, records where the wasm frames above it end, so that the host
+//! can walk them.
 
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{
@@ -101,7 +102,8 @@ impl Trampoline<'_, '_> {
         self.builder.ins().return_(&results);
     }
 
-    /// `(vmctx, code, values)`: calls `code` with arguments from `values`, stores results there.
+    /// `(vmctx, code, values)`: calls `code` with arguments from `values`, and stores the results
+    /// there.
     fn array_entry(&mut self, signature: &Signature) {
         let values = self.params[2];
         let mut args = vec![self.params[0]];

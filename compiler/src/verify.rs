@@ -1,12 +1,13 @@
 //! An independent verifier of finished artifacts.
 //!
-//! It works from the bytes alone, like any program that opens the file: it checks the loader's view
-//! through [`Artifact`], the view of ELF tools through the `object` crate, and that both agree. It
-//! shares no code with what computed the layout. The reader only makes sure that damage is
-//! harmless; the verifier makes sure that there is none: the reader refuses nothing, neither at
-//! opening nor later, tables are sorted, and every offset points at the start of what it should.
+//! The verifier works from the bytes alone, like any program that opens the file: it checks the
+//! loader's view through [`Artifact`], the view of ELF tools through the `object` crate, and that
+//! both agree. Except for [`TextLayout`], it shares no code with what computed the layout. The
+//! reader only makes sure that damage is harmless; the verifier makes sure that there is none: the
+//! reader refuses nothing, neither at opening nor later, tables are sorted, and every offset points
+//! at the start of what it should.
 //!
-//! It runs on every artifact that a debug build writes, and in all tests.
+//! It runs on every artifact that a debug build writes, and on many artifacts that tests make.
 
 mod elf;
 
@@ -77,14 +78,15 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// Records a problem unless `ok`, up to a limit: a damaged table must not fill the memory.
+    /// Records a problem unless `ok`, up to a limit, so that a damaged table does not fill the
+    /// memory.
     fn expect(&mut self, ok: bool, problem: impl FnOnce() -> String) {
         if !ok && self.problems.len() < 20 {
             self.problems.push(problem());
         }
     }
 
-    /// Expects that parts do not overlap.
+    /// Expects that parts, each a start, a length and a name, do not overlap.
     fn disjoint(&mut self, what: &str, mut parts: Vec<(u64, u64, String)>) {
         parts.sort();
         for pair in parts.windows(2) {
@@ -105,7 +107,7 @@ impl Check<'_> {
             text_len: h.text.len,
         };
         let rodata = h.text.start.checked_sub(layout.rodata_before_text());
-        // Only code depends on where the rodata is.
+        // Without code, it does not matter where the rodata is.
         let no_code = h.rodata.len == 0 || h.text.len == 0;
         self.expect(no_code || Some(h.rodata.start) == rodata, || {
             format!(
@@ -196,7 +198,7 @@ impl Check<'_> {
         }
     }
 
-    /// A call and what handles its exceptions are in the same function.
+    /// Expects that a call and the handler of its exceptions are in the same function.
     fn handlers(&mut self) {
         let table = self.artifact.section(self.header.handlers);
         let entries: Vec<_> = handlers::entries(table).collect();
@@ -206,7 +208,7 @@ impl Check<'_> {
         self.expect(entries.is_sorted_by(|a, b| a.0 < b.0), || {
             "unsorted table of handlers".to_owned()
         });
-        // Of the stack pointer, by the conventions of each architecture.
+        // The alignment of the stack pointer, by the conventions of each architecture.
         let align = match Arch::from_number(self.header.arch) {
             Some(Arch::S390x) => 8,
             Some(Arch::X86_64 | Arch::Aarch64 | Arch::Riscv64) | None => 16,
@@ -255,7 +257,7 @@ impl Check<'_> {
                 }
             }
             self.expect(nested && depth == 1, || {
-                format!("calls that are compiled into function {i}")
+                format!("inlined calls of function {i}")
             });
         }
     }

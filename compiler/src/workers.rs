@@ -4,9 +4,9 @@
 //! starts helpers as long as there is work for them ([`Workers::map`]). The threads belong to one
 //! compilation, because a pool that outlives it would be shared with other code:
 //!
-//! - A worker of the host's thread pool may ask for a module. It can wait for the compilation
-//!   without keeping the compilation from its threads, and it takes up no other job of its pool
-//!   meanwhile, which could ask for the same module.
+//! - A worker of the host's thread pool may ask for a module. While that worker waits, the
+//!   compilation has threads of its own, and the worker runs no other job of its pool, which could
+//!   ask for the same module and wait for itself.
 //! - After `fork`, no state in the child refers to threads that do not exist there.
 //! - If the system refuses threads (`RLIMIT_NPROC`, seccomp, WebAssembly), the calling thread does
 //!   the work alone.

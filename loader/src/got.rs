@@ -1,7 +1,7 @@
 //! The GOT of an artifact: what only the loader knows, in slots that code reads.
 //!
 //! The loader fills the slots in before any code of the artifact can run. They are in whole pages
-//! of the artifact, which can be written to only meanwhile.
+//! of the artifact, which are writable only while the loader fills them in.
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,15 +30,14 @@ pub(crate) unsafe fn patch(artifact: &Artifact<'_>, types: &[ConcreteFunc]) -> R
 }
 
 /// Fills in the GOT of an artifact of this executable, unless it is filled in. The slots are read
-/// each time: those of a library that was unloaded and loaded again are empty again.
+/// each time, because those of a library that was unloaded and loaded again are empty again.
 ///
 /// # Errors
 /// As for [`patch`]. [`Error::Artifact`] if the last page of the GOT is not all the artifact's, or
 /// if something else has written to the GOT.
 ///
 /// # Safety
-/// `artifact` is checked, and its bytes are private memory, of which nobody writes to the GOT
-/// elsewhere.
+/// `artifact` is checked, its bytes are private memory, and no other code writes to its GOT.
 pub(crate) unsafe fn patch_in_place(
     artifact: &Artifact<'_>,
     types: &[ConcreteFunc],
@@ -115,7 +114,7 @@ fn slots(artifact: &Artifact<'_>) -> *const AtomicU64 {
 /// The bytes of an artifact's file as the compiler wrote them: with zeros in the GOT, which has
 /// addresses of this process once it is filled in, and which another thread may be filling in.
 pub(crate) fn as_written(bytes: &[u8], got: Section) -> Vec<u8> {
-    // The artifact may be one that was never checked.
+    // The artifact may never have been checked.
     let start = (HEADER_OFFSET as u64).saturating_add(got.start);
     let inside = |at: u64| usize::try_from(at).map_or(bytes.len(), |at| at.min(bytes.len()));
     let (start, end) = (inside(start), inside(start.saturating_add(got.len)));
@@ -131,8 +130,8 @@ unsafe fn write(artifact: &Artifact<'_>, values: &[u64]) -> Result<(), Error> {
         return Ok(());
     };
     // SAFETY: the GOT has pages of its own (checked: it starts on one, and what follows it starts
-    // on another), there are as many values as slots (checked when parsing), and whoever reads
-    // these bytes of the artifact meanwhile expects them to change.
+    // on another), there are as many values as slots (checked when parsing), and all code that
+    // reads these bytes of the artifact meanwhile expects them to change.
     unsafe {
         protect(start, len, libc::PROT_READ | libc::PROT_WRITE)?;
         for (i, value) in values.iter().enumerate() {

@@ -164,7 +164,7 @@ impl<T: 'static> StoreContextMut<'_, T> {
 
     /// Returns how much fuel is left. The number is exact after wasm code has returned, in a host
     /// function, and when the fuel is used up. If code ended in another way, the work of the
-    /// innermost function since its last call, with calls that were compiled into it, is not
+    /// innermost function since its last call, with calls that were inlined into it, is not
     /// subtracted.
     ///
     /// # Errors

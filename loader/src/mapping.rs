@@ -19,9 +19,9 @@
 //! memory already (`include_bytes!`) are copied into a sealed file too, so that there is one way to
 //! map code and images.
 //!
-//! An artifact that is a part of the executable runs where it is. Memories map their image from a
-//! file: from that of the executable, which is opened when the first instance is made. If it cannot
-//! be, the image alone is copied into a sealed file.
+//! An artifact that is a part of the executable runs where it is. Memories map their image from the
+//! executable's file, which is opened when the first instance is made. If it cannot be opened, the
+//! image alone is copied into a sealed file.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -68,9 +68,10 @@ pub(crate) struct Mapping {
     /// imports are something else.
     function_imports: Box<[u32]>,
     /// The file that memory images are mapped from, if the artifact has images. It is set when a
-    /// file is mapped, and for an artifact of the executable when it is first instantiated.
+    /// file is mapped. For an artifact of the executable, it is set when the artifact is first
+    /// instantiated.
     images: OnceLock<ImageFile>,
-    /// The trusted keys that have signed the artifact, if it was opened because they have.
+    /// The trusted keys that have signed the artifact, if it was opened with [`Trust::Signed`].
     #[cfg(feature = "signatures")]
     pub(crate) signers: Box<[KeyId]>,
 }
@@ -79,8 +80,8 @@ pub(crate) struct Mapping {
 #[derive(Debug)]
 pub(crate) struct ImageFile {
     pub(crate) file: File,
-    /// Distance from a place of the image in the artifact to the same place in the file. It may be
-    /// negative, in two's complement.
+    /// Distance from an offset of the image in the artifact to the same byte's offset in the file.
+    /// It may be negative, in two's complement.
     pub(crate) shift: u64,
 }
 
@@ -119,7 +120,7 @@ impl Deref for Bytes {
     }
 }
 
-/// What the loader must know about the bytes before machine code becomes executable.
+/// What the loader must check or ensure before machine code becomes executable.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Trust<'a> {
     /// The caller vouches for the bytes, and for the file not to change while it is mapped.
@@ -183,7 +184,7 @@ impl Mapping {
         if matches!(trust, Trust::Unchecked) || sealed::has_verity(&file) {
             return Self::map(file, &extents, path, trust, first);
         }
-        // The copy is of one variant only, in one piece.
+        // The copy holds only the chosen variant, in one piece.
         let pieces = extents
             .pieces()
             .iter()
@@ -257,7 +258,7 @@ impl Mapping {
     }
 
     /// Uses an artifact of this executable where it is, or a sealed copy if the loader has to write
-    /// into it and cannot.
+    /// into the artifact and cannot.
     pub(crate) fn embedded(artifact: EmbeddedArtifact) -> Result<Self, Error> {
         // SAFETY: by the contract of `EmbeddedArtifact::new`.
         let error = match unsafe { Self::from_static(artifact.start()) } {
@@ -381,7 +382,7 @@ impl Mapping {
     }
 
     /// The executable's file, for an artifact that is a part of it. Header and hot tables are
-    /// compared: the digest of the whole artifact is among them.
+    /// compared; the header holds the digest of the whole artifact.
     fn own_file(&self) -> Option<ImageFile> {
         let Bytes::Static(bytes) = self.bytes else {
             return None;
@@ -417,7 +418,8 @@ pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
     options.read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
-/// What the system says about a regular file. Others have no end, or wait for somebody to write.
+/// The metadata of a regular file. Other files are an error, because they may have no end, or
+/// reading them may wait for a writer.
 pub(crate) fn regular(file: &File) -> io::Result<Metadata> {
     let data = file.metadata()?;
     match data.is_file() {
@@ -431,8 +433,8 @@ pub(crate) fn regular(file: &File) -> io::Result<Metadata> {
 /// more than the page faults that the copy avoids.
 const MAX_COPIED: usize = 16384;
 
-/// Words to read first: enough for nearly every artifact, and for all records of variants, and one
-/// page of fresh memory.
+/// Number of words to read first. They are enough for nearly every artifact and for all records of
+/// variants, and the buffer takes one page of memory.
 const FIRST: usize = 4096 / size_of::<u64>();
 
 /// Returns a copy of the start of an artifact up to the end of the hot tables, and the offset of

@@ -2,16 +2,17 @@
 //!
 //! A module that lives keeps its file from being deleted, so no other file has the same numbers of
 //! device and inode meanwhile. And nobody writes to the file, by the contract of [`Module::open`].
-//! So a path that leads to a file with these numbers leads to what is mapped. To ask the system
-//! where a path leads is one system call. Length and times of the file are compared as well: if
-//! somebody wrote to it against the contract, it is opened anew.
+//! So a path that leads to a file with these numbers leads to what is mapped. Finding the file that
+//! a path leads to takes one system call. The length and the times of the file are compared as
+//! well: if somebody wrote to the file against the contract, it is opened anew.
 //!
-//! This is only for files that are mapped as they are. Where the caller requires more, as with
-//! [`Module::open_sealed`], the content may have changed since the last time, and counts.
+//! This is only for files that are mapped as they are. [`Module::open_sealed`] and the functions
+//! that verify a file do not use it: they must see the present content, which may have changed
+//! since the last time.
 //!
 //! Threads that look for a path do so at the same time. A thread that finds the lock taken by one
-//! that notes a path tries again a few times, and then does without it. So nobody waits for ever,
-//! also not in a child process whose parent forked while a thread held the lock.
+//! that notes a path tries again a few times, and then does without it. So no thread waits for
+//! ever, not even in a child process whose parent forked while a thread held the lock.
 //!
 //! [`Module::open`]: crate::Module::open
 //! [`Module::open_sealed`]: crate::Module::open_sealed
@@ -24,7 +25,7 @@ use std::sync::{Arc, RwLock, TryLockError, TryLockResult, Weak};
 use crate::sys::file_id::FileId;
 use crate::vm::module::MappedModule;
 
-/// The number of paths that may be known without a look at whether their modules are gone.
+/// Up to this number of paths, the loader does not look for modules that are gone.
 const FEW: usize = 64;
 
 struct Opened {
@@ -74,8 +75,8 @@ fn locked<G>(try_lock: impl Fn() -> TryLockResult<G>) -> Option<G> {
 impl Opened {
     fn add(&mut self, path: &OsStr, entry: (FileId, Weak<MappedModule>)) {
         if let Some(known) = self.by_path.get_mut(path) {
-            // A thread that could not look opened the file once more: the others keep what they
-            // have found so far.
+            // A thread that could not take the lock has opened the file once more. The entry stays,
+            // so that the other threads find the same module as before.
             if known.0 != entry.0 || known.1.strong_count() == 0 {
                 *known = entry;
             }
@@ -84,7 +85,7 @@ impl Opened {
         if self.by_path.len() >= self.max {
             self.by_path
                 .retain(|_, (_, module)| module.strong_count() > 0);
-            // So that a look at all of them is rare.
+            // The bound doubles, so all paths are looked at only rarely.
             self.max = FEW.max(2 * self.by_path.len());
         }
         self.by_path.insert(path.to_owned(), entry);

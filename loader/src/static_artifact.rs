@@ -81,8 +81,8 @@ impl EmbeddedArtifact {
         Self(artifact)
     }
 
-    /// The bytes of the artifact, as the compiler wrote them. They are a copy if it has a GOT, which
-    /// the loader fills in where it is.
+    /// The bytes of the artifact, as the compiler wrote them. They are a copy if the artifact has a
+    /// GOT, which the loader fills in where it is.
     ///
     /// # Errors
     /// [`Error::Artifact`] if it does not start like an artifact of this format.

@@ -548,7 +548,7 @@ fn traps_and_stack_overflows_are_not_caught() {
 fn damaged_tables_of_handlers_are_harmless() {
     const WAT: &str = r#"(module
         (tag $t)
-        ;; Calls of a function with a `try_table` are not compiled in.
+        ;; Calls of a function with a `try_table` are not inlined.
         (func $throw (param i32) (try_table) (throw $t))
         (func (export "f") (param i32) (result i32)
             (block $h (try_table (catch $t $h) (call $throw (local.get 0))) (return (i32.const 1)))

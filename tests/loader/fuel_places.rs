@@ -51,7 +51,7 @@ const WAYS: &str = r#"(module
             (br_if $outer (i32.gt_s (local.get $n) (i32.const 0))))
         (local.get $s)))"#;
 
-/// Wherever the fuel ends, code stops at the same place, whether calls are compiled in, the code is
+/// Wherever the fuel ends, code stops at the same place, whether calls are inlined, the code is
 /// optimised, or fuel is counted by the carry of additions, as guarded code does.
 #[test]
 fn every_amount_stops_at_one_place() {

@@ -4,8 +4,6 @@ mod async_calls;
 mod async_drops;
 mod async_epochs;
 mod calls;
-#[cfg(feature = "compiler")]
-mod compiled_in;
 mod context;
 mod custom_sections;
 mod damage;
@@ -26,6 +24,8 @@ mod host_errors;
 mod idioms;
 mod images;
 mod in_place;
+#[cfg(feature = "compiler")]
+mod inlining;
 mod interrupt;
 mod kernel;
 mod limiter;

@@ -159,7 +159,7 @@ impl<'a> Disassembly<'a> {
             u32::MAX
         };
         let mut places = addresses::entries(map, index).peekable();
-        // The function whose code this is: the one that is printed, or one that is compiled in.
+        // The function whose code this is: the one that is printed, or one that is inlined into it.
         let mut within = index;
 
         let mut instructions = self

@@ -19,10 +19,10 @@ use crate::module::Module;
 use crate::plan::Plan;
 use crate::symbol::MemoryIndex;
 
-/// Maximum length of a hole that is filled, in bytes.
+/// Maximum number of bytes of a hole that is filled.
 const MAX_HOLE: u64 = 64 << 10;
 
-/// Bytes that filled holes may have together even if there is less content.
+/// Number of bytes that all filled holes may have together, even if there is less content.
 const HOLES_ALWAYS: u64 = 256 << 10;
 
 /// Adds the images of all memories.
@@ -77,8 +77,8 @@ fn pieces<'a>(
         })
 }
 
-/// Runs of pages, as page-aligned ranges of addresses in the memory, ascending. Outside of them the
-/// segments leave only zeros.
+/// Runs of pages, as page-aligned ranges of addresses in the memory, ascending. The segments have
+/// only zeros outside of the runs.
 fn runs(segments: &[(u64, &[u8])], page: u64) -> Vec<Range<u64>> {
     let mut pages: Vec<u64> = Vec::new();
     for &(start, bytes) in segments {

@@ -1,4 +1,4 @@
-//! The template of a VM context: initial values of globals, as bytes.
+//! The template of a VM context: the initial values of globals, as bytes.
 //!
 //! Machine code reads globals in the byte order of its target, so the template is the only part of
 //! an artifact with big-endian data, on a big-endian target. A v128 has its lane 0 first on every

@@ -71,7 +71,8 @@ impl Island {
     }
 }
 
-/// Plans the islands for these functions, without offsets. There are none if all branches reach.
+/// Plans the islands for these functions, without offsets. There are none if all branches reach
+/// their targets.
 pub(super) fn plan(functions: &[CompiledFunction], arch: Arch) -> Vec<Island> {
     match arch {
         Arch::Aarch64 => plan_groups(functions, GROUP),
@@ -110,7 +111,7 @@ fn groups(functions: &[CompiledFunction], limit: u64) -> Vec<Range<usize>> {
     let mut groups: Vec<Range<usize>> = Vec::new();
     let mut len = 0;
     for (i, function) in functions.iter().enumerate() {
-        // The size includes the gap in front.
+        // The size includes the largest possible gap in front of the function.
         let size = function.code.len() as u64 + function.starts.max_gap();
         match groups.last_mut() {
             Some(group) if len + size <= limit => group.end = i + 1,

@@ -1,4 +1,4 @@
-//! What decisions about functions need to know of their bodies: size, calls, loops.
+//! The facts about function bodies that decisions need: size, calls, loops.
 
 use std::sync::Mutex;
 
@@ -13,31 +13,31 @@ use crate::plan::Plan;
 use crate::symbol::{DefinedFuncIndex, FuncIndex};
 use crate::workers::Workers;
 
-/// A function that declares more locals is never compiled in: each is a variable of the caller, and
-/// most such code is generated.
+/// A function that declares more locals than this is never inlined: each local would be a variable
+/// of the caller, and most such code is generated.
 const MAX_LOCALS: u32 = 128;
 
-/// Bytes that count like an operator. Operators that only structure code cost no time when it runs,
-/// and nearly no space, but each place that they are compiled into costs time of the compiler. Real
-/// code has two to three bytes for each operator that computes something.
+/// Number of bytes of a body that count as one operator. Operators that only structure code cost no
+/// time when the code runs, and nearly no space, but translating them at each call costs time of
+/// the compiler. Real code has two to three bytes for each operator that computes something.
 const BYTES: u32 = 8;
 
-/// Reading bodies takes less time than compiling them by about this factor.
+/// Reading bodies is about this many times as fast as compiling them.
 const FASTER: usize = 64;
 
 /// A function's body.
 #[derive(Debug, Default)]
 pub(crate) struct Body {
-    /// Number of operators that compute something; more for a body that is mostly something else.
+    /// Number of operators that compute something, but at least one for each [`BYTES`] of the body.
     pub(crate) size: u32,
     /// Calls of defined functions, in the order of the code.
     pub(crate) calls: Vec<Call>,
-    /// Whether the body calls something else: an import, an element of a table, a reference.
+    /// Whether the body calls anything else: an import, an element of a table, a reference.
     pub(crate) calls_out: bool,
     pub(crate) has_loop: bool,
-    /// Whether translation can put the body in the place of a call. Bodies with tail calls would
-    /// grow the stack there, and those that catch exceptions or have very many locals are not worth
-    /// it.
+    /// Whether translation can put the body in the place of a call. Tail calls in an inlined body
+    /// would grow the stack. Bodies that catch exceptions or have very many locals are not worth
+    /// inlining.
     pub(crate) fits: bool,
     /// Functions that tail calls name.
     pub(crate) tail_calls: Vec<DefinedFuncIndex>,
@@ -46,7 +46,7 @@ pub(crate) struct Body {
 /// A call of a defined function.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call {
-    /// Where the operator is in the module.
+    /// Offset of the operator in the module.
     pub(crate) offset: u32,
     pub(crate) callee: DefinedFuncIndex,
     pub(crate) in_loop: bool,
@@ -131,7 +131,7 @@ fn read(
                     body.tail_calls.extend(module.defined(callee));
                 }
                 Operator::CallIndirect { .. } | Operator::CallRef { .. } => body.calls_out = true,
-                // Tail calls, and whatever else leaves the function.
+                // Other tail calls leave the function.
                 _ => {
                     body.calls_out = true;
                     body.fits = false;
@@ -159,7 +159,7 @@ impl Body {
     }
 }
 
-/// The functions that something else than calls in the module's code may call.
+/// The functions that may be called otherwise than by direct calls in the module's code.
 pub(super) fn reached_from_outside(
     module: &Module<'_>,
     plan: &Plan,

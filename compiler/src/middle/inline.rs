@@ -1,24 +1,25 @@
-//! Which calls are compiled in: translation puts the callee's body in the place of the call.
+//! Which calls are inlined, that is, where translation puts the callee's body in the place of the
+//! call.
 //!
-//! Callees are decided about before their callers, so the size of a callee is that with everything
-//! that is compiled into it. A call is compiled in if one of these holds:
+//! Callees are decided about before their callers, so the size of a callee includes everything that
+//! is inlined into it. A call is inlined if one of these holds:
 //!
-//! - The callee is *small*: its code takes about as much space as the call. No limit on the size of
-//!   the caller applies, but one that keeps attackers from making functions without end.
+//! - The callee is *small*: its code takes about as much space as the call. The only limit on the
+//!   size of the caller is one against attacks, [`LIMIT`].
 //! - The call is in a *loop*, in a *recursive* function, or passes a *constant*, and the callee is
 //!   a leaf of moderate size.
 //! - It is the *only call* of a function that nothing else reaches, so no code is added.
 //!
 //! The last two apply only as long as the caller stays of moderate size, and the second only within
-//! a budget for the whole module. Calls inside of a circle of calls are never compiled in.
+//! a budget for the whole module. Calls inside of a circle of calls are never inlined.
 //!
-//! A function that is called nowhere after that is *omitted*: it has no code but a trap that
-//! nothing reaches.
+//! A function that nothing calls afterwards is *omitted*: its only code is a trap that nothing
+//! reaches.
 //!
-//! Everything that can be seen stays the same: a position of the address map stands for the callee
-//! and the call ([`precast_artifact::addresses`]), fuel is counted as it was, and traps come in the
-//! same order. What changes is how deep calls can be nested before the stack overflows, and that
-//! there is no check of epochs where the callee's entry was.
+//! Inlining changes nearly nothing that can be observed: a position of the address map stands for
+//! the callee and the call ([`precast_artifact::addresses`]), fuel is counted in the same way, and
+//! traps come in the same order. But calls can be nested to another depth before the stack
+//! overflows, and there is no check of epochs at the entry of an inlined callee.
 
 use cranelift_entity::{PrimaryMap, SecondaryMap};
 use precast_artifact::addresses::MAX_DEPTH;
@@ -32,9 +33,9 @@ use crate::settings::{Inline, OptLevel};
 use crate::symbol::DefinedFuncIndex;
 use crate::workers::Workers;
 
-/// Sizes of bodies are in operators that compute something.
+/// Size of a body whose code takes about as much space as a call. All sizes here are numbers of
+/// operators that compute something.
 ///
-/// The code of a body of this size takes about as much space as a call.
 const SMALL: u32 = 14;
 /// The same, for code that is optimised for its size.
 const SMALLEST: u32 = 8;
@@ -44,28 +45,28 @@ const MODERATE: u32 = 60;
 const RECURSIVE: u32 = 120;
 /// Maximum size of a function that has only one call.
 const ONLY: u32 = 150;
-/// Maximum size of a caller into which more than small callees are compiled.
+/// Maximum size of a caller into which callees that are not small are inlined.
 const CALLER: u32 = 3000;
-/// Maximum size of any caller. It also limits the bytes that are translated for one function, and
-/// so the positions, because a body has few bytes for its size.
+/// Maximum size of any caller. It also limits the bytes that are translated for one function,
+/// because a body counts at least one for each [`BYTES`](body) bytes, and therefore the positions.
 const LIMIT: u32 = 20_000;
-/// Positions are the offsets of a module that is no longer than this.
+/// Maximum length of a module, in bytes, whose calls are inlined: its offsets must be positions.
 const MODULE: u64 = 1 << 30;
-/// Leaves that are called in loops and recursive functions and with constants may make the module
-/// larger by one part in so many, and by [`CALLER`].
+/// Leaves that are inlined into loops and recursive functions and for constants may make the module
+/// larger by its size divided by this number, plus [`CALLER`].
 const BUDGET: u32 = 16;
 
-/// Which calls are compiled in, and which functions are omitted.
+/// Which calls are inlined, and which functions are omitted.
 #[derive(Debug, Default)]
 pub(crate) struct Inlining {
-    /// Where these calls are in the module, ascending.
+    /// Offsets in the module of the inlined calls, ascending.
     calls: Vec<u32>,
     omitted: SecondaryMap<DefinedFuncIndex, bool>,
 }
 
 impl Inlining {
-    /// Makes the decisions for a module. `sizes` are those of functions whose code is smaller than
-    /// it looks.
+    /// Makes the decisions for a module. `sizes` replace the sizes of functions whose code is
+    /// smaller than their bodies suggest.
     pub(super) fn new(
         module: &Module<'_>,
         plan: &Plan,
@@ -99,8 +100,8 @@ impl Inlining {
         Ok(inlining)
     }
 
-    /// Whether the callee is compiled in where this call is.
-    pub(crate) fn is_compiled_in(&self, call: u32) -> bool {
+    /// Whether the call at this offset in the module is inlined.
+    pub(crate) fn is_inlined(&self, call: u32) -> bool {
         self.calls.binary_search(&call).is_ok()
     }
 
@@ -134,7 +135,7 @@ impl Inlining {
                 }
             };
             for call in &body.calls {
-                visit(call.callee, !self.is_compiled_in(call.offset));
+                visit(call.callee, !self.is_inlined(call.offset));
             }
             body.tail_calls
                 .iter()
@@ -147,7 +148,7 @@ impl Inlining {
     }
 }
 
-/// A function with everything that is compiled into it.
+/// A function with everything that is inlined into it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Grown {
     size: u32,
@@ -228,7 +229,7 @@ impl<'a> Choice<'a> {
         self.grown[function] = grown;
     }
 
-    /// Whether translation can compile a call in, and nothing grows without end.
+    /// Whether translation can inline a call without unlimited growth.
     fn is_possible(&self, function: DefinedFuncIndex, call: &Call, caller: Grown) -> bool {
         let callee = self.grown[call.callee];
         self.bodies[call.callee].fits
@@ -245,7 +246,7 @@ impl<'a> Choice<'a> {
         if caller.size + callee.size > CALLER {
             return false;
         }
-        // Its frame would be taken at each level of the recursion.
+        // The callee would make the frame larger at each level of the recursion.
         let is_deep = self.order.is_recursive(function) && callee.size > MODERATE;
         if self.only[call.callee] && callee.size <= ONLY && !is_deep {
             return true;

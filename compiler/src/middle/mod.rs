@@ -1,16 +1,16 @@
-//! The middle end: what is decided about functions together, between the plan of the module and the
-//! translation of each function.
+//! The middle end: decisions about several functions together, between the plan of the module and
+//! the translation of each function.
 //!
 //! | module | what |
 //! |---|---|
-//! | `body` | what these decisions need to know of each function's body |
-//! | `order` | callees before their callers, and which functions are recursive |
-//! | `inline` | which calls are compiled in |
+//! | `body` | the facts about each function's body that these decisions need |
+//! | `order` | sorts callees before their callers, and finds recursive functions |
+//! | `inline` | which calls are inlined |
 //! | `multiply` | which functions are the compilers' helper for 128-bit products |
 //!
 //! The decisions depend on the module alone, so they are the same for any number of threads. They
-//! are made from WebAssembly code, before translation, so that a callee is translated where it is
-//! called, and no Cranelift IR is kept or copied.
+//! are made from WebAssembly code, before translation. So an inlined callee is translated at its
+//! call, and no Cranelift IR is kept or copied.
 
 mod body;
 mod inline;
@@ -28,7 +28,7 @@ use crate::settings::{OptLevel, Passes};
 use crate::symbol::DefinedFuncIndex;
 use crate::workers::Workers;
 
-/// Operators that take as much space as the code of a product.
+/// Size of the code of a product, in operators.
 const PRODUCT: u32 = 10;
 
 /// All decisions.
@@ -58,9 +58,9 @@ impl Middle {
         Ok(Self { inlining, products })
     }
 
-    /// Whether the callee is compiled in where this call is, by its offset in the module.
-    pub(crate) fn is_compiled_in(&self, call: u32) -> bool {
-        self.inlining.is_compiled_in(call)
+    /// Whether the call at this offset in the module is inlined.
+    pub(crate) fn is_inlined(&self, call: u32) -> bool {
+        self.inlining.is_inlined(call)
     }
 
     /// Whether nothing calls a function.

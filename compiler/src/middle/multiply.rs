@@ -2,9 +2,9 @@
 //!
 //! WebAssembly has no instruction for the upper half of a 64-bit product, so C, C++, Rust and Zig
 //! call a helper, `(result address, x low, x high, y low, y high)`, which multiplies halves of 32
-//! bits with carries. CPUs have that instruction. A function is taken for the helper if it stores
-//! two words and a proof shows that these are the halves of the product. Names do not matter, nor
-//! does how the helper computes; what the proof does not cover is left alone.
+//! bits with carries. CPUs have that instruction. A function counts as the helper if it stores two
+//! words and a proof shows that these are the halves of the product. Neither its name nor its way
+//! of computing matters. A function that the proof does not cover is compiled as usual.
 //!
 //! # The proof
 //! Each value of the body is a polynomial, with coefficients modulo 2^128, over *atoms*: the four
@@ -29,11 +29,11 @@ use wasmparser::{FunctionBody, Operator};
 use crate::module::Module;
 use crate::symbol::DefinedFuncIndex;
 
-/// No helper is longer, in bytes.
-const LONGEST: usize = 512;
+/// Maximum number of bytes of a helper's body.
+const MAX_BODY: usize = 512;
 
 /// Maximum number of atoms: 4 words and the quotients.
-const ATOMS: usize = 20;
+const MAX_ATOMS: usize = 20;
 
 const HALF: u128 = 1 << 32;
 const WORD: u128 = 1 << 64;
@@ -54,7 +54,7 @@ pub(crate) fn find(module: &Module<'_>, function: DefinedFuncIndex) -> Option<[H
         return None;
     }
     let body = &module.bodies[function];
-    if body.as_bytes().len() > LONGEST {
+    if body.as_bytes().len() > MAX_BODY {
         return None;
     }
     let stored = Proof::new().run(body).ok()??;
@@ -170,7 +170,7 @@ impl Proof {
         for declaration in body.get_locals_reader()? {
             let (count, ty) = declaration?;
             let is_word = ty == wasmparser::ValType::I64;
-            if !is_word || self.locals.len() + count as usize > ATOMS {
+            if !is_word || self.locals.len() + count as usize > MAX_ATOMS {
                 return Ok(None);
             }
             let zero = Operand::Word(Word::new(Polynomial::new(), Some(0)));
@@ -211,7 +211,7 @@ impl Proof {
                 let (a, b) = (self.word()?, self.word()?);
                 Operand::Word(sum(a, &b))
             }
-            // The sum, if no bit is set in both.
+            // The result is the sum, if no bit is set in both operands.
             Operator::I64Or => {
                 let (a, b) = (self.word()?, self.word()?);
                 let below = |a: &Word, b: &Word| b.max.is_some_and(|max| max < 1 << a.zeros);
@@ -247,7 +247,7 @@ impl Proof {
                 if !is_constant(&by, 32) {
                     return None;
                 }
-                // Without its upper half, nothing is lost.
+                // The shift drops the upper half, so only the remainder matters.
                 let of = match of.max {
                     Some(_) => self.remainder(of)?,
                     None => of,
@@ -294,7 +294,7 @@ impl Proof {
             return Some(known.atom);
         }
         let number = usize::from(B_HIGH) + 1 + quotients.len();
-        let atom = u8::try_from(number).ok().filter(|_| number < ATOMS)?;
+        let atom = u8::try_from(number).ok().filter(|_| number < MAX_ATOMS)?;
         quotients.push(Quotient {
             of: of.polynomial.clone(),
             atom,
@@ -334,7 +334,8 @@ impl Quotient {
 }
 
 impl Stored {
-    /// Which halves of the product were stored, if they were.
+    /// The halves of the product in the order in which they were stored; `None` if the words are
+    /// anything else.
     fn halves(&self) -> Option<[Half; 2]> {
         let [(first_place, first), (second_place, second)] = &*self.words else {
             return None;

@@ -9,7 +9,7 @@ use cranelift_entity::{EntityRef, PrimaryMap, SecondaryMap};
 use super::body::Body;
 use crate::symbol::DefinedFuncIndex;
 
-/// The order, and what it is made from.
+/// The order of the functions, and the circles of calls.
 pub(super) struct Order {
     /// All functions, callees first.
     pub(super) functions: Vec<DefinedFuncIndex>,

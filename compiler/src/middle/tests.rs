@@ -1,4 +1,4 @@
-//! Which calls are compiled in, and which functions are omitted.
+//! Tests of which calls are inlined, and which functions are omitted.
 
 use cranelift_entity::EntityRef;
 
@@ -9,8 +9,7 @@ use crate::settings::{Inline, OptLevel, Passes};
 use crate::symbol::DefinedFuncIndex;
 use crate::workers::Workers;
 
-/// For each defined function the number of calls of other functions in it that are compiled in, and
-/// the omitted functions.
+/// For each defined function, the number of its calls that are inlined; and the omitted functions.
 fn decide(source: &str, how: Inline, level: OptLevel) -> (Vec<usize>, Vec<usize>) {
     let wasm = wat::parse_str(source).unwrap();
     let module = parse(&wasm).unwrap();
@@ -25,7 +24,7 @@ fn decide(source: &str, how: Inline, level: OptLevel) -> (Vec<usize>, Vec<usize>
         let mut count = 0;
         while !reader.eof() {
             let (_, offset) = reader.read_with_offset().unwrap();
-            count += usize::from(inlining.is_compiled_in(offset as u32));
+            count += usize::from(inlining.is_inlined(offset as u32));
         }
         count
     });
@@ -39,7 +38,7 @@ fn by_cost(source: &str) -> (Vec<usize>, Vec<usize>) {
     decide(source, Inline::ByCost, OptLevel::Speed)
 }
 
-/// A function of about so many operators that calls nothing.
+/// A function of about `size` operators that calls nothing.
 fn leaf(name: &str, size: usize) -> String {
     let add = "local.get 0 i32.add\n".repeat(size / 2);
     format!("(func ${name} (param i32) (result i32) local.get 0\n{add})\n")
@@ -64,7 +63,8 @@ fn small_functions_always_and_large_ones_only_once() {
     assert_eq!(size(TWICE), (vec![0, 0], vec![]));
 }
 
-/// Translating them for each of their calls would take time in the square of the module.
+/// Translating such bodies for each of their calls would take time quadratic in the size of the
+/// module.
 #[test]
 fn bodies_that_cost_only_the_compiler_are_not_small() {
     let module =
@@ -148,7 +148,7 @@ fn what_cannot_be_compiled_in_is_not() {
         ("(return_call $c)", [0, 0, 1]),
         ("(return_call_indirect (i32.const 0))", [0, 0, 1]),
         ("(block (try_table (catch_all 0)))", [0, 0, 1]),
-        // Recursive functions are compiled into others, but not into themselves.
+        // Recursive functions are inlined into others, but not into themselves.
         ("(local i64 i64) (call $f)", [0, 1, 2]),
         ("(call $h)", [0, 0, 2]),
     ] {
@@ -177,7 +177,7 @@ fn depth_and_growth_are_bounded() {
         format!("(module {functions} (func $f{count} nop) (export \"f\" (func $f0)))")
     };
     let (calls, _) = decide(&chain(40, "(call $fN)"), Inline::Always, OptLevel::Speed);
-    // One in sixteen is a real one.
+    // One call in sixteen remains.
     let real: Vec<_> = (0..40).filter(|i| calls[*i] == 0).collect();
     assert_eq!(real, [8, 24]);
     let (calls, _) = decide(

@@ -15,7 +15,7 @@ use crate::operator::find_class;
 use crate::symbol::{DataIndex, ElemIndex, FuncIndex, TableIndex, TypeIndex};
 use crate::workers::Workers;
 
-/// Validating code is about this many times faster than compiling it.
+/// Validating code is about this many times as fast as compiling it.
 const FASTER: usize = 16;
 
 /// A function of the module: what the validator knows about it, and its body.

@@ -1,7 +1,8 @@
 //! Types of the type section: recursive groups, and what other sections say about types.
 //!
-//! A group is known by its structure: references to its own types are relative to its first type
-//! ([`LOCAL`]), all others are signatures. So equal groups of a module have the same signatures.
+//! A group is identified by its structure: references to its own types are relative to its first
+//! type ([`LOCAL`]), and all other references are signatures. So equal groups of a module have the
+//! same signatures.
 
 use cranelift_entity::PrimaryMap;
 use precast_artifact::{HeapType, RefType, ValType};
@@ -11,11 +12,11 @@ use crate::Error;
 use crate::module::{Signature, TypeKind};
 use crate::symbol::{SigIndex, TypeIndex};
 
-/// The bit that marks a type of the group that is being read: the other bits are its place in the
-/// group. A module has far fewer types.
+/// The bit that marks a reference to a type of the group that is being read: the other bits are the
+/// type's position in the group. A module has far fewer types than this number.
 const LOCAL: u32 = 1 << 28;
 
-/// The types that types refer to.
+/// The types that are known so far, which later types and sections refer to.
 pub(super) struct Types<'a> {
     types: &'a PrimaryMap<TypeIndex, SigIndex>,
 }
@@ -25,7 +26,8 @@ impl<'a> Types<'a> {
         Self { types }
     }
 
-    /// The signature of a type, or its place in the group behind all known types.
+    /// The signature of a known type. Any other type is one of the group that is being read, and
+    /// the result is its [local](LOCAL) index.
     fn index(&self, index: UnpackedIndex) -> Result<u32, Error> {
         let UnpackedIndex::Module(index) = index else {
             return Err(unsupported("a type of no module"));
@@ -94,7 +96,7 @@ impl<'a> Types<'a> {
     }
 }
 
-/// The signature of a type whose group starts at `first`.
+/// The signature of a type with [local](LOCAL) indices, if its group starts at `first`.
 pub(super) fn placed(signature: &Signature, first: SigIndex) -> Signature {
     let index = |index: u32| match index & LOCAL {
         0 => index,

@@ -3,7 +3,8 @@
 //! The image is mapped page by page. So a segment of one byte may cost a page in the artifact, and
 //! a segment far from all others costs a mapping in every instance. Compilers write segments that
 //! are close together. A memory whose segments are scattered over too many pages for their size has
-//! no image: the loader copies its segments, once for all instances if it knows their places.
+//! no image. The loader copies the segments of such a memory, once for all instances if it can
+//! compute their offsets.
 
 use cranelift_entity::{EntitySet, PrimaryMap};
 
@@ -15,10 +16,10 @@ use crate::symbol::{DataIndex, GlobalIndex, MemoryIndex};
 /// The size of a page in these estimates; the target's pages may be larger.
 const PAGE: u64 = 4096;
 
-/// Bytes of image pages that each byte of its segments allows.
+/// Bytes of image pages that are allowed for each byte of the memory's segments.
 const PER_BYTE: u64 = 16;
 
-/// Bytes of image pages that are allowed in addition.
+/// Bytes of image pages that are allowed for a memory in addition.
 const SPARE: u64 = 1 << 20;
 
 /// Maximum number of runs of neighbouring segments in an image, each of which is a mapping.

@@ -13,8 +13,8 @@ use crate::const_expr::ConstValue;
 use crate::module::{ElementMode, Module};
 use crate::symbol::{FuncIndex, GlobalIndex, TableIndex, TypeIndex};
 
-/// Entries that each item of a table's segments allows. Compilers make tables that are full except
-/// for the first element.
+/// Entries of a table that are allowed for each item of its segments. Compilers make tables that
+/// are full except for the first element.
 const PER_ITEM: u64 = 2;
 
 /// Entries that all frozen tables of a module together may have in addition.

@@ -2,9 +2,9 @@
 //!
 //! On x86-64 Cranelift fuses a load into the instruction that consumes its value. That instruction
 //! has the consumer's source location, or none if an optimisation made it, but the trap record has
-//! the trap code of the load itself. So accesses get one of [`COUNT`] codes in turn, and code and
-//! location together identify the access: a load never moves past another access, so it is the last
-//! one with its code before the place where it ended up.
+//! the trap code of the load itself. So accesses get one of [`COUNT`] trap codes in turn, and trap
+//! code and location together identify the access: a load never moves past another access, so it is
+//! the last access with its trap code in front of the instruction's location.
 //!
 //! Cranelift may fuse a load, an operation and a store of the result into one instruction, but only
 //! if both accesses have the same code. Such an instruction faults as the load.

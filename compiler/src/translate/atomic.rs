@@ -4,9 +4,9 @@
 //! and waking are routines of the loader, which also check the address.
 //!
 //! Only one thread can reach a memory that is not shared, so a load, a computation and a store are
-//! as good as one atomic instruction, and the accesses are those of `memory.rs`, bounds checks and
-//! all. What remains is that addresses must be aligned, that nobody can be woken, and that nobody
-//! may wait.
+//! as good as one atomic instruction. The accesses are those of `memory.rs`, with their bounds
+//! checks. In addition, addresses must be aligned, waking finds no thread that waits, and waiting
+//! traps.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I16, I32, I64};
@@ -17,7 +17,7 @@ use wasmparser::{MemArg, MemArgTarget, Operator};
 use super::FuncTranslator;
 use crate::symbol::MemoryIndex;
 
-/// What becomes of a value in memory.
+/// How an operator changes a value in memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Update {
     Add,
@@ -37,7 +37,7 @@ impl FuncTranslator<'_, '_> {
                 if self.env.module.memories.values().any(|m| m.shared) {
                     self.builder.ins().fence();
                 }
-                // Otherwise there is nobody whose accesses could be seen in another order.
+                // Without a shared memory, no other thread can see the order of accesses.
             }
             Operator::MemoryAtomicNotify { ref memarg } if self.is_shared(memarg) => {
                 let count = self.pop();
@@ -189,7 +189,7 @@ impl FuncTranslator<'_, '_> {
         let old = self.pop();
         let new = match (update, expected) {
             (Update::CompareExchange, Some(expected)) => {
-                // What is loaded is zero-extended, and so is what it is compared with.
+                // The loaded value is zero-extended, so the expected value must be too.
                 let expected = self.low_bytes(expected, size);
                 let equal = self.builder.ins().icmp(IntCC::Equal, old, expected);
                 self.builder.ins().select(equal, value, old)
@@ -327,7 +327,7 @@ impl FuncTranslator<'_, '_> {
         self.builder.ins().band(value, mask)
     }
 
-    /// Stops unless an access is aligned.
+    /// Traps unless an access is aligned.
     fn check_alignment(&mut self, memarg: &MemArg, address: Value, size: u32) {
         let mask = i64::from(size) - 1;
         if mask == 0 {

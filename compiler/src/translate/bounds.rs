@@ -23,18 +23,18 @@
 //!    size)` with `len`. `end` cannot wrap for a 32-bit index (the sum is below 2^34); for a 64-bit
 //!    index the carry is checked as well.
 //!
-//! Speculation: after a mispredicted check, execution continues with an index or address that is
-//! in the memory's own address space. Rules 1 and 2 need nothing for that. After one of rule 3:
+//! Speculation: after a mispredicted check, execution continues with an index or address that is in
+//! the memory's own address space. Rules 1 and 2 need nothing for that. After a check by rule 3:
 //!
 //! - A 32-bit index is masked ([`VmMemory::mask`](precast_artifact::vm::VmMemory::mask)), where the
 //!   end is at most [`MASKED_OFFSET_LIMIT`]. That is one instruction, `and` with an operand in
-//!   memory, 3 or 4 bytes on x86-64; where the length is what was compared, the mask changes
-//!   nothing. A conditional move on the same comparison would take three instructions and 10 bytes,
+//!   memory, 3 or 4 bytes on x86-64; if the index has passed the check, the mask does not change
+//!   it. A conditional move on the same comparison would take three instructions and 10 bytes,
 //!   because flags do not outlive the branch.
 //! - Other indices become the greatest that passes the check, by a conditional move.
 //!
-//! After one of rule 4 the address is null, by a conditional move. Later accesses use the masked
-//! index.
+//! After a check by rule 4, the address is null, by a conditional move. Later accesses use the
+//! masked index.
 //!
 //! An access that rule 3 or 4 has checked cannot fault, because `len` never shrinks. It keeps the
 //! trap code of other accesses all the same, so that Cranelift never moves it away from its check.
@@ -98,8 +98,8 @@ impl FuncTranslator<'_, '_> {
     }
 
     /// Traps unless `index + end` is at most the memory's length, whose minimum is at least `end`.
-    /// Returns a 64-bit index and what is to be added to it and does not wrap; speculation that
-    /// gets past the check stays in the memory's address space with them.
+    /// Returns a 64-bit index and a number to add to it. The sum does not wrap, and keeps
+    /// speculation that gets past the check in the memory's address space.
     fn checked_index(&mut self, memory: MemoryIndex, index: Value, end: u64) -> (Value, u64) {
         let index = self.builder.func.dfg.resolve_aliases(index);
         let known = self.caches.checks.get(memory, index);
@@ -175,8 +175,8 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// What a value is the sum of, if one of the two is a constant: the other, and the constant,
-    /// zero extended.
+    /// If a value is the sum of another value and a constant: that value and the constant, zero
+    /// extended.
     fn plus_constant(&self, value: Value) -> Option<(Value, u64)> {
         let dfg = &self.builder.func.dfg;
         let inst = dfg.value_def(value).inst()?;

@@ -1,9 +1,10 @@
 //! Operators on ranges of linear memories, and on data segments.
 //!
-//! Ranges of a small constant length are read and written by code itself. Others are checked in
+//! Code reads and writes ranges of a small constant length itself. Other ranges are checked in
 //! machine code and then copied or filled by the loader's `memmove` and `memset`. Code calls these
-//! directly: they neither trap nor walk wasm frames, so they need no thunk. Code that epochs can
-//! interrupt calls other routines for long ranges, which work in pieces and can stop in between.
+//! two directly: they neither trap nor walk wasm frames, so they need no thunk. Code that epochs
+//! can interrupt calls other routines for long ranges, which work in pieces and can stop in
+//! between.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I8X16, I16, I32, I64};
@@ -20,8 +21,8 @@ use crate::plan::SegmentPlan;
 use crate::signature;
 use crate::symbol::{DataIndex, MemoryIndex};
 
-/// Maximum length of a constant range that code reads and writes itself, in bytes: more would take
-/// more space than a call.
+/// Maximum length of a constant range that code reads and writes itself, in bytes. For longer
+/// ranges, the code would take more space than a call.
 const INLINE: u64 = 64;
 
 impl FuncTranslator<'_, '_> {

@@ -89,8 +89,8 @@ impl FuncTranslator<'_, '_> {
         self.reachable = false;
     }
 
-    /// The function of the module that an indirect call certainly calls: the index on top of the
-    /// stack is constant, and the table frozen.
+    /// The function of the module that an indirect call always calls, if the index on top of the
+    /// stack is constant and the table is frozen.
     fn constant_element(&self, table: u32, ty: u32) -> Option<FuncIndex> {
         let env = self.env;
         let frozen = env.plan.tables[TableIndex::from_u32(table)]
@@ -173,8 +173,8 @@ impl FuncTranslator<'_, '_> {
     ///
     /// The last element is followed by a null entry. An index out of bounds is replaced by the
     /// index of that entry, without a branch, so the check of the signature is a check of the
-    /// bounds as well, and speculation has no check to get past. Which of the two was wrong is
-    /// found out in a cold block.
+    /// bounds as well, and speculation has no check to get past. A cold block finds out which of
+    /// the two was wrong.
     ///
     /// If all elements have the expected signature and none is null, the bounds are checked
     /// instead, and the signature is not even loaded.

@@ -5,7 +5,7 @@
 //! never shrinks, this holds from then on wherever the check has been executed before: in the rest
 //! of its block, and in all blocks that this block dominates. WebAssembly's control is structured,
 //! so these blocks are easy to track. What is known at the start of a construct is known inside it,
-//! and what was learned inside is forgotten where another way through the construct joins
+//! and what was learned inside is forgotten where another path through the construct joins
 //! ([`Checks::forget`]).
 //!
 //! A later access uses the index that the check masked, not the index that was checked, so
@@ -23,8 +23,8 @@ use crate::symbol::MemoryIndex;
 pub(super) struct Checked {
     /// `index + end` is at most the length of the memory.
     pub(super) end: u64,
-    /// The 64-bit index; if speculation has got past the check, one that is in the memory's address
-    /// space.
+    /// The 64-bit index. If speculation has got past the check, the value is an index in the
+    /// memory's address space.
     pub(super) index: Value,
     /// The same in 32 bits, if the memory's mask has been used.
     pub(super) narrow: Option<Value>,
@@ -38,7 +38,7 @@ pub(super) struct Checks {
     known: HashMap<Key, Checked>,
     /// The former entries of `known`, oldest first, for [`Checks::forget`].
     journal: Vec<(Key, Option<Checked>)>,
-    /// The values that locals have, where they are tracked.
+    /// The values of locals, if they are tracked.
     pub(super) locals: Locals,
 }
 

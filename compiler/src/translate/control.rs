@@ -31,11 +31,11 @@ pub(crate) struct Frame {
     exit: Option<Block>,
     /// The facts about checked addresses that hold at the start of the block.
     pub(super) checks: Mark,
-    /// The fuel that is pending at the start of the block.
+    /// The fuel that is pending at the start of the block, see [`Pending`].
     pending: Pending,
-    /// What a loop that counts fuel does with it.
+    /// How a loop counts fuel; `None` for other blocks and without fuel.
     fuel: Option<LoopFuel>,
-    /// The ways to `exit`, or to a loop's header, if fuel is counted.
+    /// The edges to `exit`, or to a loop's header, if fuel is counted.
     pub(super) edges: Vec<Edge>,
     /// The block that exceptions of calls in this block go to; `None` if they go to the function's
     /// caller.
@@ -45,12 +45,12 @@ pub(crate) struct Frame {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum FrameKind {
     Function,
-    /// The body of a callee that is [compiled in](super::inline). Its parameters are locals.
-    CompiledIn,
+    /// The body of an [inlined](super::inline) callee. Its parameters are locals.
+    Inlined,
     Block,
     Loop {
         header: Block,
-        /// Where the `loop` is.
+        /// Source location of the `loop`.
         position: SourceLoc,
     },
     /// An `if` before its `else`. The block's parameters are on the stack twice: the lower copy for
@@ -105,8 +105,8 @@ impl Frame {
         }
     }
 
-    /// The frame of a callee that is compiled in, whose exceptions go to `handler`.
-    pub(super) fn compiled_in(
+    /// The frame of an inlined callee, whose exceptions go to `handler`.
+    pub(super) fn inlined(
         signature: SigIndex,
         height: usize,
         checks: Mark,
@@ -116,7 +116,7 @@ impl Frame {
         let ty = FrameType::Signature(signature);
         Self {
             handler,
-            ..Self::new(FrameKind::CompiledIn, ty, height, checks, pending)
+            ..Self::new(FrameKind::Inlined, ty, height, checks, pending)
         }
     }
 }
@@ -219,7 +219,7 @@ impl FuncTranslator<'_, '_> {
                 } = self.control[depth];
                 let params = self.param_count(ty);
                 if self.reachable {
-                    // With fuel, both ways may have to do something before they meet.
+                    // With fuel, both paths may have to change the count before they meet.
                     if params == 0 && exit.is_none() && self.fuel.is_none() {
                         self.jump(otherwise, 0);
                     } else {
@@ -235,7 +235,7 @@ impl FuncTranslator<'_, '_> {
             }
             FrameKind::Try { pad } => self.end_try(depth, pad),
             FrameKind::Catch { next, .. } => self.end_catch(depth, next),
-            FrameKind::Function | FrameKind::CompiledIn | FrameKind::Block => {}
+            FrameKind::Function | FrameKind::Inlined | FrameKind::Block => {}
         }
 
         let Frame {
@@ -308,8 +308,8 @@ impl FuncTranslator<'_, '_> {
         self.builder.switch_to_block(next);
     }
 
-    /// Branches to a frame if a condition is zero or not, as `wanted` says, and goes on in `next`
-    /// otherwise.
+    /// Branches to a frame if `condition` is not zero, or, with `wanted` false, if it is zero.
+    /// Otherwise, the code continues in `next`.
     fn branch_if(
         &mut self,
         condition: Value,
@@ -318,8 +318,9 @@ impl FuncTranslator<'_, '_> {
         next: Block,
         is_cold: bool,
     ) {
-        // The target may be reached in other ways, which are not rare. So a cold block leads there
-        // from here. With fuel, a block does what only this way there has to do.
+        // Other, frequent branches may reach the target, so the target itself must not be cold: a
+        // cold block in between leads there. With fuel, such a block changes the count for this
+        // edge only.
         let bridge = (is_cold || self.fuel.is_some()).then(|| self.builder.create_block());
         let target = match bridge {
             Some(bridge) => {
@@ -345,8 +346,7 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Whether the module says of the branch that is being translated that it is likely or unlikely
-    /// taken.
+    /// The module's hint for the branch that is being translated: whether it is likely taken.
     fn hint(&self) -> Option<bool> {
         let offset = self.positions.offset(self.builder.srcloc());
         let at = offset.checked_sub(self.body_start)?;
@@ -354,7 +354,7 @@ impl FuncTranslator<'_, '_> {
         Some(self.hints[i].1)
     }
 
-    /// Branches if the reference on top is null; else it stays there.
+    /// Branches if the reference on top is null. Otherwise, the reference stays on the stack.
     pub(super) fn br_on_null(&mut self, relative_depth: u32) {
         let reference = self.pop();
         let depth = self.depth(relative_depth);
@@ -365,7 +365,8 @@ impl FuncTranslator<'_, '_> {
         self.push(reference);
     }
 
-    /// Branches with the reference on top if it is not null; else it is gone.
+    /// Branches if the reference on top is not null, and passes it. Otherwise, the reference is
+    /// dropped.
     pub(super) fn br_on_non_null(&mut self, relative_depth: u32) {
         let depth = self.depth(relative_depth);
         let reference = self.peek();
@@ -562,7 +563,7 @@ impl FuncTranslator<'_, '_> {
     /// Branches to `next` if `condition` is not zero, else to `cold`, and returns `(cold, next)`.
     /// The caller fills and ends the cold block, then seals `next` and continues there.
     pub(super) fn unless_cold(&mut self, condition: Value) -> (Block, Block) {
-        // A call in the cold block must not be the only way on which the count is loaded.
+        // The count of fuel must be loaded on both paths, not only by a call in the cold block.
         self.fuel_before_fork();
         let (cold, next) = (self.builder.create_block(), self.builder.create_block());
         self.builder.ins().brif(condition, next, &[], cold, &[]);

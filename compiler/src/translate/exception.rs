@@ -8,7 +8,7 @@
 //! inside a `try` has one more block but no more instructions.
 //!
 //! The address of an exception is valid only until the next call. So its values are read at once,
-//! and what is kept is the reference.
+//! and later code uses the reference.
 //!
 //! The pad of a `try_table` is filled when the `try_table` is opened, because its clauses are known
 //! then, and their targets are outside of it. The pad of a `try` is filled clause by clause, as

@@ -1,31 +1,31 @@
 //! The count of fuel in a function: a variable, and what is *pending*.
 //!
-//! The count of a store is negative; it is what is left, negated. A function has it in a variable,
-//! to which the cost of operators is not added one by one: what is pending is a constant that the
-//! translation knows at each position, and the true count is the variable plus that constant. It
-//! becomes part of the variable where code checks whether fuel is left, and is added to what is
-//! stored for others.
+//! The count of a store is the fuel that is left, negated. A function keeps the count in a
+//! variable. The cost of operators is not added to the variable one by one: the *pending* cost is a
+//! constant that the translation knows at each position, and the true count is the variable plus
+//! that constant. The pending cost is added to the variable where code checks whether fuel is left,
+//! and where the count is stored for other code.
 //!
-//! Where two ways through a block meet, both must have the same cost pending. The greatest one of
-//! all ways is taken, and a way that is cheaper subtracts the difference from its variable. So the
-//! way that costs most, which is often the one that does not leave the block early, has no
-//! instruction for that. The greatest cost is only known at the end of the block, so each way
-//! subtracts a constant that is written then ([`Edge`]).
+//! Where paths through a block meet, all must have the same pending cost. It is the greatest
+//! pending cost of all paths, and each cheaper path subtracts the difference from its variable. So
+//! the most expensive path, which is often the one that does not leave the block early, needs no
+//! instruction. The greatest cost is only known at the end of the block, so each path subtracts a
+//! constant that is filled in then ([`Edge`]).
 //!
-//! A check adds what is pending and traps if the sum is not negative any more. Where the last check
-//! has seen the count of this activation, this is the carry of the addition, one instruction and a
-//! jump: the variable cannot have passed zero before, because no more was added than what is
-//! pending now. It may have passed the least number downwards, by a subtraction; the carry is right
-//! all the same, because the sum is what counts. Behind a call the variable is any number, so the
-//! sign of the sum is compared.
+//! A check adds the pending cost and traps if the sum is not negative any more. If the count was
+//! checked since it was last loaded, the carry of the addition tells this, which takes one
+//! instruction and a jump: the variable cannot have passed zero before, because nothing was added
+//! since but the pending cost. A subtraction may have made the variable wrap below the least
+//! number. The carry is right all the same, because only the sum matters. After a call the variable
+//! can be any number, so the sign of the sum is compared.
 //!
-//! The header of a loop adds the greatest cost of the ways *back* to it, so that such a way has no
-//! instruction of its own, and the way out of the loop none either. The way into the loop subtracts
-//! that cost before. If more than that is pending there, it is checked there, too; so is, in any
-//! case, what was not checked since a call ([`LoopFuel`]).
+//! The header of a loop adds the greatest pending cost of the edges *back* to it, so that such an
+//! edge needs no instruction of its own, and the path out of the loop needs none either. The edge
+//! into the loop subtracts that cost before. This edge has a check of its own if its pending cost
+//! is greater, or if the count was not checked since a call ([`LoopFuel`]).
 //!
 //! Between two calls without a branch the count is never needed in a register, so it is not loaded:
-//! its cost is added in memory ([`Pending::loaded`]).
+//! the cost is added in memory ([`Pending::loaded`]).
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::immediates::Imm64;
@@ -43,7 +43,7 @@ use super::trap::clif_code;
 
 /// The count of fuel while a function is translated.
 pub(super) struct Fuel {
-    /// The variable that holds what [`VmStoreContext::fuel`] would be, except for what is pending.
+    /// The variable that holds the value of [`VmStoreContext::fuel`], without the pending cost.
     count: Variable,
     pending: Pending,
 }
@@ -51,34 +51,33 @@ pub(super) struct Fuel {
 /// What is known about the count at a position.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Pending {
-    /// Cost of operators that the variable does not have yet, or more, if the variable has been
-    /// made less by the difference.
+    /// The pending cost: the true count is the variable plus this number.
     cost: i64,
-    /// Whether the count was checked on every way here since it was loaded, and the variable has
-    /// only become less since then.
+    /// Whether the count was checked on every path to here since it was loaded, and the variable
+    /// was only made less since then.
     checked: bool,
     /// Whether the variable has the count. Otherwise the store has it, except for the cost.
     loaded: bool,
 }
 
-/// A way to the end of a block, or back to the header of a loop.
+/// A jump to the end of a block, or back to the header of a loop.
 #[derive(Debug)]
 pub(super) struct Edge {
-    /// The constant that this way adds to the variable.
+    /// The constant that this edge adds to the variable.
     constant: Inst,
     pending: Pending,
 }
 
-/// What a loop does with the count, as far as the end of the loop decides about it.
+/// The instructions of a loop that are only completed at the loop's end.
 #[derive(Debug)]
 pub(super) struct LoopFuel {
-    /// What is pending on the way into the loop. This way adds twice.
+    /// What is pending on the edge into the loop. This edge makes two additions.
     entry: Pending,
-    /// The first addition, which may become a check, and its constant.
+    /// The first addition, which may become a check, and the constant that it adds.
     first: (Inst, Inst),
     /// The constant of the second addition.
     second: Inst,
-    /// The check in the header, and its constant.
+    /// The check in the header, and the constant that it adds.
     check: (Inst, Inst),
 }
 
@@ -89,7 +88,8 @@ impl FuncTranslator<'_, '_> {
         let pending = Pending::default();
         self.fuel = Some(Fuel { count, pending });
         let loaded = self.count();
-        // The variable is not the sum, which is needed at the next check.
+        // The variable keeps the count without the cost of the entry, which stays pending until the
+        // next check.
         let out = self
             .builder
             .ins()
@@ -98,7 +98,7 @@ impl FuncTranslator<'_, '_> {
         self.set_pending(1, true);
     }
 
-    /// The variable, into which the count is loaded now unless it is there.
+    /// The value of the variable, into which the count is loaded now unless that was done.
     fn count(&mut self) -> Value {
         let &Fuel { count, pending } = self.fuel.as_ref().expect("code that counts fuel");
         if pending.loaded {
@@ -113,7 +113,7 @@ impl FuncTranslator<'_, '_> {
         loaded
     }
 
-    /// Loads the count before the code forks, unless that is done.
+    /// Loads the count before the code branches, unless that was done.
     pub(super) fn fuel_before_fork(&mut self) {
         if self.fuel.is_some() {
             self.count();
@@ -134,7 +134,7 @@ impl FuncTranslator<'_, '_> {
             .map_or(Pending::default(), |fuel| fuel.pending)
     }
 
-    /// Continues where this was pending.
+    /// Continues at a position where this was pending.
     pub(super) fn restore_pending(&mut self, pending: Pending) {
         if let Some(fuel) = &mut self.fuel {
             fuel.pending = pending;
@@ -166,8 +166,8 @@ impl FuncTranslator<'_, '_> {
         self.set_pending(0, true);
     }
 
-    /// The sum of a count and a cost, unless it says that no fuel is left. `by_carry` says that the
-    /// last check has seen the count, so that only the carry counts.
+    /// The sum of a count and a cost. Traps if the sum shows that no fuel is left. With `by_carry`,
+    /// the count was checked since it was loaded, so only the carry matters.
     fn checked_sum(&mut self, a: Value, b: Value, by_carry: bool) -> Value {
         if by_carry {
             let code = clif_code(TrapCode::OutOfFuel);
@@ -306,7 +306,7 @@ impl FuncTranslator<'_, '_> {
         self.control[depth].edges.push(Edge { constant, pending });
     }
 
-    /// Continues where these ways meet.
+    /// Continues where these edges meet.
     pub(super) fn join_fuel(&mut self, edges: &[Edge]) {
         let costs = edges.iter().map(|edge| edge.pending.cost);
         let Some(cost) = costs.max() else {
@@ -340,7 +340,7 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Stores the count in code that does not continue here.
+    /// Stores the count on a path that does not come back, so that the state here does not change.
     pub(super) fn save_fuel_aside(&mut self) {
         let Some(&Fuel { count, pending }) = self.fuel.as_ref() else {
             return;
@@ -358,14 +358,14 @@ impl FuncTranslator<'_, '_> {
         self.write(Promise::Fuel, sum, store, offset);
     }
 
-    /// Forgets the variable behind a call that may have changed the count. Before the call, the
+    /// Forgets the variable after a call that may have changed the count. Before the call, the
     /// count was [stored](Self::save_fuel).
     pub(super) fn forget_fuel(&mut self) {
         self.restore_pending(Pending::default());
     }
 
-    /// Loads the count on one of two ways that meet soon, behind a call before which it was stored:
-    /// what is pending stays pending.
+    /// Loads the count on one of two paths that meet soon, after a call before which the count was
+    /// stored. What is pending stays pending.
     pub(super) fn reload_fuel(&mut self) {
         let Some(&Fuel { count, pending }) = self.fuel.as_ref() else {
             return;

@@ -29,8 +29,8 @@ pub(crate) struct Mode {
     pub(crate) in_frame: bool,
 }
 
-/// Translates a validated function of the module into `func`, which is empty. If that stops, what
-/// `func` and `context` have is of no use.
+/// Translates a validated function of the module into `func`, which is empty. After an error, the
+/// content of `func` and `context` must not be used.
 pub(crate) fn translate(
     env: &Env<'_>,
     index: DefinedFuncIndex,
@@ -105,8 +105,8 @@ pub(crate) fn translate(
 }
 
 /// Builds into `func`, which is empty, the code in front of a function whose frame is too large to
-/// be taken before the stack pointer is compared. This code compares, then makes a tail call of the
-/// function.
+/// be made before the stack pointer is compared with its limit. This code makes the comparison,
+/// then a tail call of the function.
 pub(crate) fn guard(
     env: &Env<'_>,
     index: DefinedFuncIndex,
@@ -170,10 +170,10 @@ pub(crate) fn guard(
     builder.finalize(env.isa.frontend_config());
 }
 
-/// Whether the code of a function calls nothing. Then it needs no comparison with the stack limit
-/// if its frame is at most [`UNCHECKED_FRAME`](precast_artifact::abi::UNCHECKED_FRAME) long,
-/// because so much is always left below the limit. Library calls that Cranelift makes do not count:
-/// they go to thunks, for which there is room behind that.
+/// Whether the code of a function calls nothing. Such a function needs no comparison with the stack
+/// limit if its frame is at most [`UNCHECKED_FRAME`](precast_artifact::abi::UNCHECKED_FRAME) bytes
+/// long, because that much is always left below the limit. Library calls that Cranelift makes do
+/// not count: they go to thunks, for which there is more room below the limit.
 pub(crate) fn calls_nothing(func: &ir::Function) -> bool {
     func.dfg.signatures.is_empty()
 }
@@ -289,10 +289,10 @@ impl FuncTranslator<'_, '_> {
             // The cast is right: a module is shorter than 4 GiB, as checked where bodies start.
             let offset = offset as u32;
             self.builder.set_srcloc(self.positions.of(offset));
-            let callee = self.compiled_in(&operator, offset);
+            let callee = self.inlined_callee(&operator, offset);
             self.interruption_before(&operator, callee.is_some());
             if let Some(callee) = callee {
-                self.call_compiled_in(callee, offset)?;
+                self.call_inlined(callee, offset)?;
                 continue;
             }
             self.operator(&operator);
@@ -301,7 +301,7 @@ impl FuncTranslator<'_, '_> {
         Ok(())
     }
 
-    /// Checks how many values there are, before an operator that may make many more.
+    /// Checks the number of values, including those that the next operator is about to make.
     fn check_values(
         &self,
         function: DefinedFuncIndex,
@@ -406,7 +406,7 @@ impl FuncTranslator<'_, '_> {
         self.track(self.locals.slot(index), value);
     }
 
-    /// Notes that a local, by its slot, has this value, where that is of use.
+    /// Notes that a local, by its slot, has this value, if the values of locals are tracked.
     fn track(&mut self, slot: u32, value: Value) {
         if self.assigned.is_some() {
             self.caches.checks.locals.set(slot, value);

@@ -1,5 +1,5 @@
-//! Globals. They are inline in the VM context, or pointers there if imported; constants are folded
-//! into the code.
+//! Globals. The VM context has their values, or pointers to them if they are imported. Constants
+//! are folded into the code.
 
 use cranelift_codegen::ir::types::{F32, F64, I8X16, I64};
 use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Type, Value};

@@ -1,18 +1,19 @@
 //! Where the locals of a function are kept: in variables of Cranelift's front end, or in the frame.
 //!
-//! The front end makes a block parameter of a variable wherever ways join, as long as it does not
-//! know that they bring the same value, with an argument in each branch to that block, and it keeps
-//! a table of each variable's values by blocks. So code with many locals and many nested blocks or
-//! branches takes time and memory for their product: 1,000 nested loops that only read 1,000 locals
-//! have 7 KB of code and a million parameters, and 1,000 branches out of a block behind which 1,000
-//! locals are read have 10 KB of code and a million arguments. Such code
-//! comes from generators and attackers. Its translation stops ([`Stopped::Explodes`]) and begins
-//! again with the locals in the frame, where each of them has a place of its own. That takes time
-//! and memory for the code only, and the code runs at the speed of its stack accesses.
+//! Wherever paths join, the front end makes a block parameter of a variable, as long as it does not
+//! know that all paths bring the same value. Each branch to that block then has an argument. The
+//! front end also keeps a table of each variable's values by blocks. So code with many locals and
+//! many nested blocks or branches takes time and memory in proportion to their product: 1,000
+//! nested loops that only read 1,000 locals have 7 KB of code and a million parameters, and 1,000
+//! branches out of a block behind which 1,000 locals are read have 10 KB of code and a million
+//! arguments. Such code comes from generators and attackers. Its translation stops
+//! ([`Stopped::Explodes`]) and begins again with the locals in the frame, where each of them has a
+//! place of its own. Then, time and memory are in proportion to the code, and the code runs at the
+//! speed of its stack accesses.
 //!
-//! Code with handlers of exceptions whose locals are more than the register allocator can cope with
-//! is translated in the same way, see [`pressure`](crate::pressure). Which way is taken depends on
-//! the function and what is compiled into it alone.
+//! Code that handles exceptions and has more locals than the register allocator can cope with is
+//! translated in the same way, see [`pressure`](crate::pressure). The choice depends only on the
+//! function and what is inlined into it.
 
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{
@@ -25,19 +26,21 @@ use wasmparser::BinaryReaderError;
 use super::FuncTranslator;
 use crate::Error;
 
-/// Values and arguments of branches that a function may have in any case.
+/// Number of values and of branch arguments, together, that every function may have.
 const VALUES: u64 = 1 << 15;
 
-/// Values and arguments that a function with more than [`VALUES`] may have for each operator. Code
-/// of compilers has one to ten.
+/// Number of values and branch arguments for each operator that a function with more than
+/// [`VALUES`] may have. Code of compilers has one to ten.
 const VALUES_PER_OPERATOR: u64 = 32;
 
-/// Entries that the tables of all variables may have together, of four bytes each.
+/// Maximum number of entries, of four bytes each, that the tables of all variables may have
+/// together.
 const ENTRIES: u64 = 1 << 25;
 
-/// Steps for the parameters of loops that a function may have in any case, and for each operator.
-/// The front end removes parameters that turn out to be needless one by one from the list of all.
+/// Number of steps for the parameters of loops that every function may take. The front end removes
+/// needless parameters one by one from the list of all parameters of a block.
 const STEPS: u64 = 1 << 27;
+/// Number of such steps for each operator that a function with more than [`STEPS`] may take.
 const STEPS_PER_OPERATOR: u64 = 1 << 12;
 
 /// Why a translation stopped before its end.
@@ -71,11 +74,11 @@ pub(super) enum Home {
 /// How much the variables of a function take.
 #[derive(Default)]
 pub(super) struct Extent {
-    /// Of each variable the number of entries in its table.
+    /// For each variable, the number of entries in its table.
     tables: SecondaryMap<Variable, u32>,
     entries: u64,
     steps: u64,
-    /// Of each block the number of branches to it.
+    /// For each block, the number of branches to it.
     ways: SecondaryMap<Block, u32>,
     /// Arguments of all branches.
     args: u64,
@@ -92,7 +95,7 @@ impl Extent {
         self.operators = 0;
     }
 
-    /// Notes a branch to a block that has so many parameters.
+    /// Notes a branch to a block that has `params` parameters.
     pub(super) fn branch(&mut self, to: Block, params: usize) {
         self.ways[to] += 1;
         self.args += params as u64;
@@ -103,7 +106,7 @@ impl Extent {
         self.args += u64::from(self.ways[of]);
     }
 
-    /// Notes that a loop ends whose header has so many parameters.
+    /// Notes the end of a loop whose header has `params` parameters.
     pub(super) fn end_loop(&mut self, params: usize) {
         self.steps = self.steps.saturating_add((params as u64).pow(2));
     }
@@ -117,8 +120,8 @@ impl Extent {
         }
     }
 
-    /// Counts an operator of a function that has so many values before it. Returns whether its
-    /// variables take too much.
+    /// Counts an operator, before which the function has `values` values. Returns whether the
+    /// function's variables take too much time or memory.
     fn explodes(&mut self, values: usize) -> bool {
         self.operators += 1;
         let operators = self.operators as u64;
@@ -176,7 +179,7 @@ impl FuncTranslator<'_, '_> {
         self.extent.touch(variable, block.as_u32());
     }
 
-    /// Stops the translation if variables take too much.
+    /// Stops the translation if variables take too much time or memory.
     pub(super) fn check_extent(&mut self) -> Result<(), Stopped> {
         let values = self.builder.func.dfg.num_values();
         match self.extent.explodes(values) && !self.in_frame {

@@ -1,14 +1,14 @@
-//! Calls that are compiled in: the callee's body is translated in the place of the call, as
+//! Inlined calls: the callee's body is translated in the place of the call, as
 //! [`Middle`](crate::middle::Middle) decided.
 //!
 //! The body becomes a block of the caller whose results are those of the call. A return branches to
 //! the end of that block. Parameters and locals become [locals](super::homes) of the caller; those
-//! of bodies that have ended are used again, because Cranelift's front end takes memory for each
+//! of bodies that have ended are reused, because Cranelift's front end takes memory for each
 //! variable in proportion to the caller's blocks.
 //!
 //! Source locations are *positions* ([`precast_artifact::addresses`]), which ascend through the
-//! translation of a function as offsets in the module do. Without calls that are compiled in they
-//! are equal.
+//! translation of a function as offsets in the module do. Without inlined calls, positions and
+//! offsets are equal.
 
 use cranelift_codegen::ir::{SourceLoc, Type};
 use precast_artifact::addresses::{Change, Location};
@@ -46,12 +46,12 @@ impl Positions {
     }
 }
 
-/// The locals of a function and of what is compiled into it.
+/// The locals of a function and of the bodies that are inlined into it.
 #[derive(Default)]
 pub(super) struct Variables {
     /// The places of all open bodies' locals, innermost last.
     homes: Vec<(Home, Type)>,
-    /// Where those of the innermost body start.
+    /// Index of the first local of the innermost body in `homes`.
     first: usize,
     /// Places of bodies that have ended.
     free: Vec<(Home, Type)>,
@@ -91,8 +91,8 @@ impl Variables {
 }
 
 impl FuncTranslator<'_, '_> {
-    /// The callee of an operator, if it is a call that is compiled in.
-    pub(super) fn compiled_in(
+    /// The callee of an operator, if the operator is an inlined call.
+    pub(super) fn inlined_callee(
         &self,
         operator: &Operator<'_>,
         offset: u32,
@@ -104,12 +104,12 @@ impl FuncTranslator<'_, '_> {
             .env
             .module
             .defined(FuncIndex::from_u32(function_index))?;
-        let is_in = self.reachable && self.env.middle.is_compiled_in(offset);
+        let is_in = self.reachable && self.env.middle.is_inlined(offset);
         is_in.then_some(callee)
     }
 
     /// Translates the body of a callee in the place of the call at this offset.
-    pub(super) fn call_compiled_in(
+    pub(super) fn call_inlined(
         &mut self,
         callee: DefinedFuncIndex,
         call: u32,
@@ -135,7 +135,8 @@ impl FuncTranslator<'_, '_> {
         });
         self.builder.set_srcloc(self.positions.of(start));
 
-        // The values of locals are tracked by their slots, which are set here before they are read.
+        // The values of locals are tracked by slot. A slot may have belonged to another body
+        // before, but the callee sets each of its slots here before it is read.
         let outer_assigned = self.assigned.take();
         if outer_assigned.is_some() {
             self.assigned = Some(Assigned::find(body)?);
@@ -152,11 +153,12 @@ impl FuncTranslator<'_, '_> {
         }
         self.stack.truncate(args);
         self.declared_locals(body)?;
-        // Epoch code needs no check here: the stretch without one ends with the caller.
+        // Epoch code needs no check here: inlining lengthens the stretch without a check only by
+        // the callee's body, whose size is limited.
         self.charge(1);
         self.check_fuel();
         let outer_body = std::mem::replace(&mut self.body, self.control.len());
-        self.control.push(Frame::compiled_in(
+        self.control.push(Frame::inlined(
             signature,
             self.stack.len(),
             self.caches.checks.mark(),

@@ -1,31 +1,31 @@
 //! Interruption: where code checks whether it should stop, and what its execution costs.
 //!
-//! Every loop and every recursion passes a check, with both kinds of interruption, so no code can
-//! run forever without one. Code with both kinds has the checks of both.
+//! With either kind of interruption, every loop and every recursion passes a check, so no code can
+//! run forever without a check. Code with both kinds has the checks of both.
 //!
 //! *Epoch* code reads one word of the store, which other threads write: at loop headers, at the
 //! entry of functions, and before operators on ranges of memories and tables (unless the range is
 //! constant and small). Long ranges are worked on in pieces of [`PIECE`] bytes, with a check
 //! between two pieces. A function that calls nothing and is short ([`SHORT`]) has no check at its
-//! entry: a caller that calls it often enough to matter has checks. Neither has a function where it
-//! is compiled into its caller. So the longest stretch without a check is one piece, or one
-//! function without loops, with what is compiled into it and the short functions that it calls.
+//! entry: a caller that calls it often enough to matter has checks. An inlined body has none at its
+//! start either. So the longest stretch without a check is one piece, or one function without
+//! loops, with what is inlined into it and the short functions that it calls.
 //!
 //! *Fuel* code counts what it executes: one for each operator, except for those that only structure
 //! code (see [`Class::fuel`]); one for each entry of a function; and one for each byte, element or
-//! page of a range that an operator worked on. The count is in a local variable (see `fuel.rs`).
-//! It is stored before calls and returns and loaded again after calls, so that callees, host
-//! functions and hosts see the right count. Code checks it in the same places as epoch code, and in
-//! short functions, too. Costs and places are those of Wasmtime 49, so the same module with the
-//! same fuel stops at the same place. For instance, an operator on a range that fails costs only
-//! one, whatever the length of the range, but growth by a small constant is counted beforehand. The
-//! only difference: Wasmtime fills or copies memory before it checks whether there was enough fuel
-//! for that, and code here checks after the bounds check and before it writes.
+//! page of a range that an operator worked on. The count is in a local variable (see `fuel.rs`). It
+//! is stored before calls and returns and loaded again after calls, so that callees, host functions
+//! and hosts see the right count. Code checks it in the same places as epoch code, and in short
+//! functions, too. Costs and places are those of Wasmtime 49, so the same module with the same fuel
+//! stops at the same place. For instance, an operator on a range that fails costs only one,
+//! whatever the length of the range, but growth by a small constant is counted beforehand. There is
+//! one difference: Wasmtime fills or copies memory before it checks whether there was enough fuel
+//! for that. Code here checks after the bounds check and before it writes.
 //!
 //! After a trap other than [`TrapCode::OutOfFuel`], the count includes everything that was executed
 //! under the checked strategy, because the code that raises the trap stores it. Under the guarded
-//! strategy it lacks what the innermost function executed since its last call. What is compiled
-//! into a function is a part of it in this respect.
+//! strategy it lacks what the innermost function executed since its last call. Bodies that are
+//! inlined into a function count as a part of the function.
 //!
 //! [`PIECE`]: precast_artifact::abi::PIECE
 
@@ -45,8 +45,8 @@ use crate::operator::{Class, Flow, class};
 /// Maximum length of a constant range, in bytes or elements, that has no check before it.
 const SMALL_RANGE: i64 = 128;
 
-/// Maximum fuel that one operator costs: far more than any store has, but too little for a count to
-/// overflow.
+/// Maximum fuel that one operator costs: more than the fuel of any real store, but too little for a
+/// count to overflow.
 const MAX_COST: i64 = 1 << 61;
 
 /// Maximum number of bytes of a wasm function without calls that has no check at its entry.
@@ -91,23 +91,24 @@ impl FuncTranslator<'_, '_> {
         Ok(())
     }
 
-    /// Emits the check at the start of a loop, in its header. Fuel is checked on the way there.
+    /// Emits the check of epochs at the start of a loop, in its header. Fuel is checked by
+    /// `fuel_into_loop`.
     pub(super) fn interruption_at_loop(&mut self) {
         if self.env.interruption.has_epochs() {
             self.check_interrupt();
         }
     }
 
-    /// Counts an operator that is about to be translated. `is_compiled_in` says that the operator
-    /// is a call in whose place the body of the callee is translated.
-    pub(super) fn interruption_before(&mut self, operator: &Operator<'_>, is_compiled_in: bool) {
+    /// Counts an operator that is about to be translated. `is_inlined` says that the operator is an
+    /// inlined call.
+    pub(super) fn interruption_before(&mut self, operator: &Operator<'_>, is_inlined: bool) {
         if !self.reachable || self.fuel.is_none() {
             return;
         }
         let Class { flow, fuel, .. } = class(operator);
         self.charge(fuel);
         match flow {
-            // What is pending goes along with every way out of here.
+            // Both paths continue with the same pending cost.
             Flow::OpensConditionally | Flow::Branches => self.fuel_before_fork(),
             Flow::Straight
             | Flow::Opens
@@ -116,7 +117,7 @@ impl FuncTranslator<'_, '_> {
             | Flow::Divides
             | Flow::Closes
             | Flow::Returns => {}
-            Flow::Calls if is_compiled_in => {}
+            Flow::Calls if is_inlined => {}
             // Other code will read the count. A return stores it by itself.
             Flow::Calls | Flow::Traps | Flow::Throws => self.save_fuel(),
         }
@@ -164,7 +165,7 @@ impl FuncTranslator<'_, '_> {
         let none = self.builder.ins().iconst(I64, 0);
         let units = self.builder.ins().select(failed, none, units);
         let count = self.count_units(units);
-        // Like Wasmtime, this checks only after growth that took place.
+        // Like Wasmtime's code, this code checks only after growth that took place.
         let full = self.builder.ins().iconst(I64, i64::MIN);
         let count = self.builder.ins().select(failed, full, count);
         let out = self

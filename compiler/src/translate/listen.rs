@@ -52,7 +52,7 @@ impl FuncTranslator<'_, '_> {
         self.call_builtin(builtin, &[function, place]);
     }
 
-    /// Puts values where the listener finds them, and returns the address.
+    /// Stores values in the array for the listener, and returns its address.
     fn listened(&mut self, values: &[Value]) -> Value {
         let slot = match self.caches.listened {
             Some(slot) => slot,

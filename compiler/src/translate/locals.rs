@@ -1,13 +1,14 @@
-//! Which value each local has, as far as the position in structured control tells.
+//! The value of each local, as far as it is known at the current position.
 //!
-//! Cranelift's frontend makes a block parameter of a local that is read in a loop, and only at the
-//! end of the loop does it turn out that the parameter always has the value from before. Until then
-//! it is another value, of which no [check](super::checks) knows. So where checks matter, locals
-//! are also tracked here, and a local that a loop does not assign keeps its value in it. That takes
-//! a look at the loop before: [`Assigned`].
+//! Cranelift's front end makes a block parameter of a local that is read in a loop. Only at the end
+//! of the loop does the front end find out that the parameter always has the value from before the
+//! loop. Until then the parameter is a different value, about which no [check](super::checks) is
+//! known. So where checks matter, locals are also tracked here, and a local that a loop does not
+//! assign keeps its value in the loop. For that, the loops of a function are examined first:
+//! [`Assigned`].
 //!
-//! A value that is known here dominates the current position, by the same reasoning as for checks:
-//! what was noted inside a construct is forgotten where another way joins.
+//! A value that is known here dominates the current position, for the same reason as with checks:
+//! what was noted inside a construct is forgotten where another path joins.
 
 use cranelift_codegen::ir::Value;
 use wasmparser::{FunctionBody, Operator, OperatorsReader};
@@ -15,14 +16,14 @@ use wasmparser::{FunctionBody, Operator, OperatorsReader};
 use crate::Error;
 use crate::operator::{Flow, class};
 
-/// Entries of all loops' lists together, for each byte of a function. Only loops that are nested
-/// deeply and assign many locals need more.
+/// Maximum number of entries of all loops' lists together, for each byte of a function. Only loops
+/// that are nested deeply and assign many locals need more.
 const ENTRIES_PER_BYTE: usize = 4;
 
 /// The values of locals at the current position.
 #[derive(Debug, Default)]
 pub(super) struct Locals {
-    /// Of each local the value, and the epoch in which it was noted.
+    /// For each local, the epoch in which its value was noted, and the value.
     values: Vec<(u32, Option<Value>)>,
     /// Values of other epochs are not known any more.
     epoch: u32,
@@ -52,7 +53,7 @@ impl Locals {
         self.journal.push(local);
     }
 
-    /// How much has been noted.
+    /// The current point, for [`Locals::forget`].
     pub(super) fn mark(&self) -> usize {
         self.journal.len()
     }
@@ -84,15 +85,16 @@ impl Locals {
 /// The locals that each loop of a function assigns.
 #[derive(Debug, Default)]
 pub(super) struct Assigned {
-    /// Of each loop the wasm offset and the end of its list in `locals`, by their ends in the code.
+    /// For each loop, its wasm offset, and the start and end of its list in `locals`; sorted by
+    /// offset.
     loops: Vec<(u32, usize, usize)>,
     locals: Vec<u32>,
-    /// Whether the lists would take too long.
+    /// Whether the lists would be too long.
     is_too_long: bool,
 }
 
 impl Assigned {
-    /// Looks at the loops of a function.
+    /// Finds the locals that the loops of a function assign.
     ///
     /// # Errors
     /// If the body cannot be read.
@@ -100,7 +102,8 @@ impl Assigned {
         let range = body.range();
         let budget = (range.end - range.start) as usize * ENTRIES_PER_BYTE;
         let mut found = Self::default();
-        // Open constructs, loops with their offset and the start of what they assign in `pending`.
+        // Open constructs. A loop has its offset and the index in `pending` of the first local that
+        // it assigns.
         let mut open: Vec<Option<(u32, usize)>> = Vec::new();
         let mut pending: Vec<u32> = Vec::new();
         let mut loops = 0_usize;
@@ -151,7 +154,7 @@ impl Assigned {
         Ok(found)
     }
 
-    /// What the loop at this wasm offset assigns, or `None` if that may be any local.
+    /// The locals that the loop at this wasm offset assigns, or `None` if it may assign any local.
     pub(super) fn by(&self, offset: u32) -> Option<&[u32]> {
         if self.is_too_long {
             return None;

@@ -236,7 +236,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         self.read_low(Promise::MemoryMask, base, offset)
     }
 
-    /// Where a field of the [`VmMemory`] of a memory is: base and offset.
+    /// The address of a field of the [`VmMemory`] of a memory: base and offset.
     fn memory_head(&mut self, memory: MemoryIndex, field: usize) -> (Value, usize) {
         let place = self.env.plan.memories[memory].offset as usize;
         if self.env.module.is_memory_elsewhere(memory) {

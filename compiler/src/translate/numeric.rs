@@ -244,7 +244,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         self.trapnz(overflow, TrapCode::IntegerOverflow);
     }
 
-    /// The number that `value` is, if it is an `iconst`.
+    /// The number of a value that is an `iconst`.
     pub(super) fn constant(&self, value: Value) -> Option<i64> {
         let dfg = &self.builder.func.dfg;
         let ValueDef::Result(inst, _) = dfg.value_def(value) else {
@@ -286,7 +286,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         self.push(value);
     }
 
-    /// Whether `x` was an integer of 32 bits, and is one that `to` has.
+    /// Whether `x` was converted from an integer of 32 bits, and fits in `to`.
     fn is_whole_number(&self, x: Value, to: Type, sign: Sign) -> bool {
         let dfg = &self.builder.func.dfg;
         let Some(inst) = dfg.value_def(x).inst() else {
@@ -295,7 +295,7 @@ impl<'b> FuncTranslator<'_, 'b> {
         let InstructionData::Unary { opcode, arg } = dfg.insts[inst] else {
             return false;
         };
-        // An f32 may be the next greater number, which an i64 still has.
+        // An f32 may have been rounded up to 2^31 or 2^32, which still fits in an i64.
         let is_exact = dfg.value_type(x) == F64 || to == I64;
         let fits = match (opcode, sign) {
             (Opcode::FcvtFromSint, Signed) | (Opcode::FcvtFromUint, Unsigned) => true,
@@ -305,9 +305,9 @@ impl<'b> FuncTranslator<'_, 'b> {
         fits && is_exact && dfg.value_type(arg) == I32
     }
 
-    /// Converts a float to an integer of 64 bits and that to an i32; traps unless it is the same
-    /// number. What does not fit into 64 bits becomes the least or greatest of these integers, and
-    /// does not fit into 32 either.
+    /// Converts a float to an integer of 64 bits, and that integer to an i32. Traps unless both are
+    /// the same number. A float that does not fit into 64 bits becomes the least or greatest 64-bit
+    /// integer, which does not fit into 32 bits either.
     fn truncate_through_64(&mut self, x: Value, sign: Sign) -> Value {
         self.check_number(x);
         let wide = self.builder.ins().fcvt_to_sint_sat(I64, x);

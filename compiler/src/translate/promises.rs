@@ -88,8 +88,8 @@ impl FuncTranslator<'_, '_> {
         self.read_as(I32, promise, base, offset)
     }
 
-    /// The same for a value that a constant is added to: by an instruction of its own, because a
-    /// constant fits into that of the addition, and not into one that also loads.
+    /// The same for a value to which a constant is added. The load is an instruction of its own,
+    /// because an addition that loads an operand has no room for a constant.
     pub(super) fn read_low_apart(&mut self, promise: Promise, base: Value, offset: usize) -> Value {
         let offset = vm_offset(self.low_half(offset));
         self.forget_if_momentary(promise);
@@ -103,7 +103,7 @@ impl FuncTranslator<'_, '_> {
         self.read_as(I32, promise, base, offset)
     }
 
-    /// Where the low half of a value of 64 bits is.
+    /// The offset of the low half of a value of 64 bits.
     fn low_half(&self, offset: usize) -> usize {
         match self.env.isa.endianness() {
             ir::Endianness::Big => offset + 4,
@@ -111,8 +111,8 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Another thread may write the value. The sequence point, which costs no instruction, keeps
-    /// Cranelift from reusing the result of an earlier load.
+    /// Keeps Cranelift from reusing the result of an earlier load of a value that another thread
+    /// may write. The sequence point costs no instruction.
     fn forget_if_momentary(&mut self, promise: Promise) {
         if promise.lifetime() == Lifetime::Moment {
             self.builder.ins().sequence_point();

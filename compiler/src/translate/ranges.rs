@@ -1,13 +1,13 @@
-//! The greatest number that a value can be, as far as its definition tells.
+//! The greatest number that a value can be, as far as its definition shows.
 //!
 //! An access whose greatest index is below the memory's minimum needs no check: a table that is
-//! indexed by a byte, for instance. What is said here relies on nothing but the arithmetic of the
-//! value itself. It does not rely on any branch, so it also holds while the CPU speculates.
+//! indexed by a byte, for instance. The result relies only on the arithmetic of the value itself,
+//! and not on any branch, so it also holds while the CPU speculates.
 
 use cranelift_codegen::ir::types::{I8, I16, I32};
 use cranelift_codegen::ir::{DataFlowGraph, InstructionData, Opcode, Value};
 
-/// Operands that are looked at, one behind the other. Each has at most two of its own, so that this
+/// Maximum depth of operands of operands that are examined. Each has at most two operands, so this
 /// also limits the time.
 const DEPTH: u32 = 5;
 
@@ -37,8 +37,8 @@ impl Ranges<'_> {
         }
     }
 
-    /// The greatest number that the value's instruction gives, if that instruction says anything.
-    /// It may be greater than the type's only if the instruction cannot wrap then.
+    /// The greatest number that the value's instruction can give, if that is known. It may be
+    /// greater than the type's maximum only for instructions that do not wrap.
     fn by_definition(&self, value: Value, depth: u32) -> Option<u64> {
         let depth = depth.checked_sub(1)?;
         let max = self.max(value);
@@ -59,7 +59,7 @@ impl Ranges<'_> {
             },
             InstructionData::Unary { opcode, arg } => match opcode {
                 Opcode::Uextend => Some(of(arg)),
-                // The low bits are the number itself if no others are set.
+                // The low bits are the number itself if no other bits are set.
                 Opcode::Ireduce => unwrapped(Some(of(arg))),
                 Opcode::Clz | Opcode::Ctz | Opcode::Popcnt => Some(64),
                 _ => None,
@@ -94,8 +94,8 @@ impl Ranges<'_> {
         }
     }
 
-    /// The constant that a shift is by, which counts modulo the bits of the type with this greatest
-    /// number.
+    /// The constant number of bits of a shift, modulo the bits of the type whose greatest number is
+    /// `max`.
     fn shift(&self, value: Value, max: u64) -> Option<u32> {
         let value = self.dfg.resolve_aliases(value);
         let inst = self.dfg.value_def(value).inst()?;

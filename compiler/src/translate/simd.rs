@@ -3,7 +3,7 @@
 //! operators in [`relaxed`].
 //!
 //! Between operators every vector is an `I8X16`, whatever its lanes are: WebAssembly has one type
-//! for vectors, Cranelift one for each shape. All of them are the same register, so a cast between
+//! for vectors, Cranelift one for each shape. All of them use the same registers, so a cast between
 //! them is a `bitcast` that costs no instruction.
 
 mod float;

@@ -69,13 +69,13 @@ pub(crate) struct FuncTranslator<'a, 'b> {
     /// Whether locals are kept in the frame.
     pub(super) in_frame: bool,
     pub(super) positions: Positions,
-    /// The frame of the innermost body that is being translated: that of the function itself, or of
-    /// a callee that is compiled in.
+    /// Index in `control` of the frame of the innermost body: the function itself, or an inlined
+    /// callee.
     pub(super) body: usize,
     /// Arguments of the call or jump that is being built.
     pub(super) args: Vec<Value>,
     pub(super) block_args: Vec<BlockArg>,
-    /// How many values all calls and jumps so far pass.
+    /// Number of values that all calls and jumps so far pass.
     pub(super) passed: u64,
     pub(super) vmctx: Value,
     pub(super) entry: Block,
@@ -86,15 +86,15 @@ pub(crate) struct FuncTranslator<'a, 'b> {
     pub(super) accesses: Vec<Access>,
     /// Whether conditional traps become [stops](crate::stops).
     pub(super) has_stops: bool,
-    /// The position of each.
+    /// The position of each stop.
     pub(super) stops: Vec<u32>,
     pub(super) fuel: Option<Fuel>,
     /// Wasm offset of the innermost body.
     pub(super) body_start: u32,
     /// Branches of the innermost body, by offset in it, and whether they are likely taken.
     pub(super) hints: &'a [(u32, bool)],
-    /// What loops of the innermost body assign, where the values of locals are tracked because
-    /// accesses are checked.
+    /// The locals that the loops of the innermost body assign, if the values of locals are tracked
+    /// because accesses are checked.
     pub(super) assigned: Option<Assigned>,
 }
 
@@ -117,12 +117,12 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Where the bodies of callees that are compiled into the last function start and end.
+    /// Where the bodies that are inlined into the last function start and end.
     pub(crate) fn changes(&self) -> &[Change] {
         &self.positions.changes
     }
 
-    /// Where the last function keeps the VM context, if it does.
+    /// The stack slot in which the last function keeps the VM context, if it has one.
     pub(crate) fn vmctx_slot(&self) -> Option<StackSlot> {
         self.caches.vmctx_slot
     }
@@ -139,7 +139,7 @@ pub(super) struct Caches {
     pub(super) vmctx_slot: Option<StackSlot>,
     /// Stack slot with the values that a listener is told.
     pub(super) listened: Option<StackSlot>,
-    /// There are few enough of these for a linear search.
+    /// There are few enough symbols, thunks and raises for a linear search.
     symbols: Vec<(Symbol, GlobalValue)>,
     thunks: Vec<(Builtin, FuncRef)>,
     raises: Vec<(TrapCode, FuncRef)>,
@@ -307,7 +307,7 @@ impl FuncTranslator<'_, '_> {
                 thunk
             }
         };
-        // In a cold block the count is loaded already, before the branch to it: see `unless_cold`.
+        // Before a branch to a cold block, `unless_cold` has loaded the count already.
         self.fuel_before_fork();
         self.save_fuel();
         self.args.clear();
@@ -343,7 +343,7 @@ impl FuncTranslator<'_, '_> {
         self.builder.ins().stack_load(I64, I64, slot, 0)
     }
 
-    /// The place in the frame where code that stops finds the VM context.
+    /// The stack slot from which code that raises a trap loads the VM context.
     pub(super) fn vmctx_slot(&mut self) -> StackSlot {
         if let Some(slot) = self.caches.vmctx_slot {
             return slot;

@@ -31,7 +31,7 @@ struct Range<T> {
 enum Choice<T> {
     /// There is only this one.
     Jump(T),
-    /// This one for so many indices from a start on, and otherwise the default.
+    /// This target for `count` indices from `start` on, and otherwise the default.
     Inside {
         start: u32,
         count: u32,
@@ -39,7 +39,8 @@ enum Choice<T> {
     },
     /// Ranges in order; the last one has no end.
     Ranges(Vec<Range<T>>),
-    /// For each target a bit for each index; the default for all others.
+    /// For each target, a mask with a bit for each of its indices; the default for all other
+    /// indices.
     Bits(Vec<(T, u64)>),
     Table,
 }
@@ -218,7 +219,7 @@ mod tests {
         assert_eq!(chosen(&(long + "a"), 'd'), Choice::Table);
     }
 
-    /// What a choice leads to for an index.
+    /// The target that a choice leads to for an index.
     fn follow(choice: &Choice<char>, targets: &[char], default: char, index: u32) -> char {
         match choice {
             Choice::Jump(target) => *target,

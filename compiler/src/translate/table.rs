@@ -1,5 +1,5 @@
 //! Tables that are not frozen. Elements are 8 bytes, and code reads and writes them inline; the
-//! loader grows, copies and fills.
+//! loader grows, copies and fills tables.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I64;

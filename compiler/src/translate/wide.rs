@@ -22,7 +22,7 @@ impl FuncTranslator<'_, '_> {
                 let difference = self.builder.ins().isub(a, b);
                 self.push_wide(difference);
             }
-            // Cranelift knows these products as one instruction of the CPU.
+            // Cranelift turns such a product into one instruction of the CPU.
             Operator::I64MulWideS => {
                 let (a, b) = self.pop2();
                 let [a, b] = [a, b].map(|v| self.builder.ins().sextend(I128, v));
@@ -89,7 +89,7 @@ impl FuncTranslator<'_, '_> {
         (low, high)
     }
 
-    /// Pops two numbers, the low half of each in front of its high half.
+    /// Pops two numbers. The low half of each was pushed before its high half.
     fn pop_wide_pair(&mut self) -> (Value, Value) {
         let b = self.pop_wide();
         (self.pop_wide(), b)

@@ -72,7 +72,8 @@ fn segments(check: &mut Check<'_>, file: &File<'_>) {
         if flags & PF_X == PF_X {
             executable.push((start, len));
         }
-        // Segments that share a page would both get the access of the one that is mapped last.
+        // If two segments shared a page, both would get the access of the segment that is mapped
+        // last.
         parts.push((start, len.next_multiple_of(page), format!("segment {i}")));
     }
     check.disjoint("segments", parts);

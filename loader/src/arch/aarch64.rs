@@ -29,7 +29,7 @@ pub(crate) unsafe fn resume(handler: usize, sp: usize, fp: usize) -> ! {
     }
 }
 
-/// Continues at a handler of wasm code; every frame below it is forgotten.
+/// Continues at a handler of wasm code, and abandons every frame below it.
 ///
 /// # Safety
 /// `handler` is that of a call of wasm code in a frame of the innermost activation on this thread's
@@ -51,16 +51,16 @@ pub(crate) unsafe fn land(handler: usize, sp: usize, fp: usize, exception: *mut 
     }
 }
 
-/// Integers of a call.
+/// The integer arguments of a call.
 pub(crate) type Words = [std::mem::MaybeUninit<u64>; 5];
 
 /// Whether [`call_wasm`] exists.
 pub(crate) const CALLS_WASM: bool = false;
 
-/// Never called: `tail` and C pass values in other registers here.
+/// Never called, because the `tail` convention and C pass arguments in different registers here.
 ///
 /// # Safety
-/// None is enough.
+/// It is never safe to call this.
 pub(crate) unsafe fn call_wasm(
     _: *mut VmStoreContext,
     _: *mut c_void,
@@ -70,7 +70,8 @@ pub(crate) unsafe fn call_wasm(
     unreachable!("`CALLS_WASM` is false")
 }
 
-/// Never needed: `tail` and C pass values in other registers here.
+/// There are no direct shims, because the `tail` convention and C pass arguments in different
+/// registers here.
 macro_rules! direct_shim {
     (fn $($definition:tt)*) => {};
     ($shim:path) => {
@@ -119,7 +120,7 @@ pub(crate) fn stack_pointer() -> usize {
 }
 
 /// The registers that a function preserves. They hold values of callers further up, if no function
-/// in between has saved them. Of vector registers a function preserves the lower halves.
+/// in between has saved them. A function preserves only the lower halves of vector registers.
 #[inline(always)]
 pub(crate) fn saved_registers() -> [u64; 20] {
     let mut saved = [0; 20];
@@ -147,15 +148,15 @@ pub(crate) fn saved_registers() -> [u64; 20] {
 #[cfg(feature = "async")]
 const SWITCHED: usize = 160;
 
-/// Goes on where another stack was left, and leaves this one: saves on this stack what a function
-/// preserves, and exchanges the stack pointer with the one in `saved`. Returns when somebody comes
-/// back in the same way, perhaps on another thread.
+/// Switches to another stack: saves the registers that a function preserves on this stack, and
+/// exchanges the stack pointer with the one in `saved`. Returns when another call switches back to
+/// this stack, perhaps on another thread.
 ///
 /// The settings of floating-point arithmetic stay those of the thread.
 ///
 /// # Safety
-/// `saved` is the stack pointer of a stack that was left in this way, or one made by
-/// [`prepare_stack`], and nobody else goes on there.
+/// `saved` is the stack pointer that this function left for a stack, or one made by
+/// [`prepare_stack`], and no other thread switches to that stack.
 #[cfg(feature = "async")]
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn switch_stack(saved: *mut usize) {
@@ -188,8 +189,8 @@ pub(crate) unsafe extern "C" fn switch_stack(saved: *mut usize) {
     )
 }
 
-/// Makes a new stack go on at the start of `run`, which is given `data` and must not return. The
-/// result is its stack pointer for [`switch_stack`].
+/// Prepares a new stack, so that the first switch to it calls `run` with `data`. `run` must not
+/// return. The result is the stack pointer for [`switch_stack`].
 ///
 /// # Safety
 /// `top` is a multiple of 16, and the words below it can be written.
@@ -210,7 +211,8 @@ pub(crate) unsafe fn prepare_stack(
     frame as usize
 }
 
-/// Where a new stack starts. No unwind information leads further up.
+/// The code that a new stack starts with. It has no unwind information, so no unwinder goes
+/// further.
 #[cfg(feature = "async")]
 #[unsafe(naked)]
 unsafe extern "C" fn start() {

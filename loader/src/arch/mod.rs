@@ -12,12 +12,13 @@
 //! | `stack_pointer()` | the stack pointer of the calling frame |
 //! | `saved_registers()` | registers that may hold references while a host function runs |
 //! | `resume(handler, sp, fp)` | continues at a landing pad and abandons all frames below it |
+//! | `land(handler, sp, fp, exception)` | continues at a handler of wasm code, likewise |
 //! | `context_pc_fp`, `context_resume` | the same from the context that a signal handler is given |
 //! | `closed_entry!` | a function that calls of closed instances enter instead |
 //! | `CALLS_WASM` | whether wasm functions can be called without an entry trampoline |
 //! | `Words`, `call_wasm` | such calls |
 //! | `direct_shim!` | a shim of a host function that takes the place of an exit; or null |
-//! | `switch_stack`, `prepare_stack` | going on on another stack (feature `async`) |
+//! | `switch_stack`, `prepare_stack` | switching to another stack (feature `async`) |
 //! | `pshufb` | on x86-64 only: a library call of Cranelift's |
 //!
 //! Traps that the CPU raises by signals other than SIGSEGV, SIGBUS, SIGILL and SIGFPE need a line

@@ -31,7 +31,7 @@ pub(crate) unsafe fn resume(handler: usize, sp: usize, fp: usize) -> ! {
     }
 }
 
-/// Continues at a handler of wasm code; every frame below it is forgotten.
+/// Continues at a handler of wasm code, and abandons every frame below it.
 ///
 /// # Safety
 /// `handler` is that of a call of wasm code in a frame of the innermost activation on this thread's
@@ -53,7 +53,8 @@ pub(crate) unsafe fn land(handler: usize, sp: usize, fp: usize, exception: *mut 
     }
 }
 
-/// The integers of a call, in their order. The others are not passed.
+/// The integer arguments of a call, in order. Those that the function has no parameter for are not
+/// initialised.
 pub(crate) type Words = [MaybeUninit<u64>; 5];
 
 /// Whether [`call_wasm`] exists.
@@ -207,15 +208,15 @@ pub(crate) fn saved_registers() -> [u64; 6] {
 #[cfg(feature = "async")]
 const SWITCHED: usize = 7;
 
-/// Goes on where another stack was left, and leaves this one: saves on this stack what a function
-/// preserves, and exchanges the stack pointer with the one in `saved`. Returns when somebody comes
-/// back in the same way, perhaps on another thread.
+/// Switches to another stack: saves the registers that a function preserves on this stack, and
+/// exchanges the stack pointer with the one in `saved`. Returns when another call switches back to
+/// this stack, perhaps on another thread.
 ///
 /// The settings of floating-point arithmetic stay those of the thread.
 ///
 /// # Safety
-/// `saved` is the stack pointer of a stack that was left in this way, or one made by
-/// [`prepare_stack`], and nobody else goes on there.
+/// `saved` is the stack pointer that this function left for a stack, or one made by
+/// [`prepare_stack`], and no other thread switches to that stack.
 #[cfg(feature = "async")]
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn switch_stack(saved: *mut usize) {
@@ -239,8 +240,8 @@ pub(crate) unsafe extern "C" fn switch_stack(saved: *mut usize) {
     )
 }
 
-/// Makes a new stack go on at the start of `run`, which is given `data` and must not return. The
-/// result is its stack pointer for [`switch_stack`].
+/// Prepares a new stack, so that the first switch to it calls `run` with `data`. `run` must not
+/// return. The result is the stack pointer for [`switch_stack`].
 ///
 /// # Safety
 /// `top` is a multiple of 16, and the words below it can be written.
@@ -267,7 +268,8 @@ pub(crate) unsafe fn prepare_stack(
     frame as usize
 }
 
-/// Where a new stack starts. No unwind information leads further up.
+/// The code that a new stack starts with. It has no unwind information, so no unwinder goes
+/// further.
 #[cfg(feature = "async")]
 #[unsafe(naked)]
 unsafe extern "C" fn start() {
@@ -330,7 +332,7 @@ pub(crate) fn cpu_features() -> u64 {
     reason = "machine code calls it, with vectors in registers"
 )]
 pub(crate) extern "C" fn pshufb(value: __m128i, mask: __m128i) -> __m128i {
-    // SAFETY: 16 bytes are 16 bytes.
+    // SAFETY: both types are 16 bytes, and every value of them is valid.
     let [value, mask] =
         [value, mask].map(|v| unsafe { std::mem::transmute::<__m128i, [u8; 16]>(v) });
     let out: [u8; 16] = std::array::from_fn(|i| match mask[i] {

@@ -1,10 +1,10 @@
-//! Which file this is.
+//! The identity of a file.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
-/// What tells a file from every other one that exists at the same time, and from itself before
-/// somebody wrote to it.
+/// Identifies a file among all files that exist at the same time. It changes when somebody writes
+/// to the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileId {
     device: u64,

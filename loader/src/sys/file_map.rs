@@ -61,9 +61,10 @@ impl FileMap {
         Ok(map)
     }
 
-    /// Maps a part of the file in place of a part of this mapping, from `start` on. The part ends
-    /// with the page of the last byte at the latest, and all numbers but the last part's length are
-    /// multiples of the page size.
+    /// Maps `len` bytes of a file from `offset` on in place of the bytes of this mapping from
+    /// `start` on. They end within the last page of the mapping at the latest. `start` and `offset`
+    /// are multiples of the page size; `len` may be another number only for the last part of a
+    /// mapping.
     ///
     /// # Safety
     /// As for [`FileMap::new`], and nobody has used this part of the mapping yet.
@@ -81,9 +82,9 @@ impl FileMap {
         unsafe { self.replace(file, start, len, offset, libc::PROT_READ) }
     }
 
-    /// Maps a part of the file a second time, in its place, so that it can be executed. `start` is
-    /// its place in the mapping, and `offset` in the file. These and `len` are multiples of the
-    /// page size, and the part ends with the page of the last byte at the latest.
+    /// Maps a part of the file a second time, in its place, so that its code can run. The part
+    /// starts at `start` in the mapping and at `offset` in the file. These and `len` are multiples
+    /// of the page size, and the part ends within the last page of the mapping at the latest.
     ///
     /// # Errors
     /// The system's.
@@ -95,7 +96,7 @@ impl FileMap {
         offset: usize,
     ) -> io::Result<()> {
         let access = libc::PROT_READ | libc::PROT_EXEC;
-        // SAFETY: the same pages of the same file, so readers see no difference.
+        // SAFETY: these are the same pages of the same file, so readers see no difference.
         unsafe { self.replace(file, start, len, offset, access) }
     }
 
@@ -115,7 +116,7 @@ impl FileMap {
         access: libc::c_int,
     ) -> io::Result<()> {
         let at = self.pages(start, len).as_ptr();
-        // SAFETY: whole pages of this mapping, of which this function's contract speaks.
+        // SAFETY: these are whole pages of this mapping; the rest is this function's contract.
         let part = unsafe { map(at, len, access, libc::MAP_FIXED, file, offset) };
         part.map(drop).map_err(explained)
     }

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 /// refusal. This makes many system calls, so it is only for errors.
 pub(crate) fn reached() -> Option<String> {
     if let Some((mappings, max)) = mappings()
-        // A refused call may have needed several.
+        // The refused call may have needed several mappings.
         && mappings + 8 >= max
     {
         return Some(format!(

@@ -1,8 +1,9 @@
 //! Address space: reservations, protection, file pages inside them.
 //!
 //! A process can have only a limited number of mappings, and limited memory. A part of the loader
-//! that keeps some in reserve registers for shortages ([`on_shortage`]): when the system refuses
-//! because there are no more, the reserve is given back and the system is asked once more.
+//! that keeps mappings or memory in reserve registers a function that gives them back
+//! ([`on_shortage`]). When the system refuses a request for lack of them, the loader gives the
+//! reserves back and asks the system once more.
 
 use std::fs::File;
 use std::io;
@@ -24,7 +25,7 @@ static SHORTAGE: [OnceLock<fn() -> bool>; 2] = [const { OnceLock::new() }; 2];
 
 /// Registers the function that gives back mappings and memory that are kept in reserve.
 ///
-/// `relieve` can be called on any thread, in the middle of whatever asks for memory.
+/// `relieve` can be called on any thread, whenever the loader asks the system for memory.
 pub(crate) fn on_shortage(kind: Kind, relieve: fn() -> bool) {
     SHORTAGE[kind as usize].get_or_init(|| relieve);
 }
@@ -36,7 +37,7 @@ fn relieved() -> bool {
     refused.raw_os_error() == Some(libc::ENOMEM) && relieve()
 }
 
-/// Gives back what is in stock. Returns whether there was anything.
+/// Gives back all that is kept in reserve. Returns whether there was anything.
 fn relieve() -> bool {
     let all = SHORTAGE.iter().filter_map(OnceLock::get);
     all.fold(false, |any, relieve| relieve() | any)
@@ -102,9 +103,9 @@ pub(crate) struct Reservation {
     len: usize,
     /// No byte from here on is accessible.
     accessible: usize,
-    /// Nothing behind so many bytes was ever accessible. Each function that makes bytes accessible
-    /// notes that here (all of them are in this file), so [`Reservation::clear`] knows all bytes
-    /// that may have content.
+    /// No byte from here on was ever accessible. Each function that makes bytes accessible raises
+    /// this (all such functions are in this file), so [`Reservation::clear`] knows all bytes that
+    /// may have content.
     reach: usize,
 }
 
@@ -160,13 +161,13 @@ impl Reservation {
         self.len
     }
 
-    /// No byte from here on is accessible, a multiple of the page size. These are more than the
-    /// owner has asked for only after the system has refused something.
+    /// Number of bytes after which no byte is accessible, a multiple of the page size. The number
+    /// is larger than what the owner has asked for only if the system has refused a change.
     pub(crate) fn accessible(&self) -> usize {
         self.accessible
     }
 
-    /// How many bytes from the start on may ever have been accessible.
+    /// Number of bytes after which no byte was ever accessible.
     pub(crate) fn reach(&self) -> usize {
         self.reach
     }
@@ -206,7 +207,7 @@ impl Reservation {
         self.reach = self.reach.max(end);
     }
 
-    /// Moves the reservation to another place of `room` bytes, of which the first `accessible`
+    /// Moves the reservation to another place with `room` bytes, of which the first `accessible`
     /// bytes can be read and written afterwards. The content of the first `used` bytes, which are
     /// accessible now, moves along. All numbers are multiples of the page size, only `used` may be
     /// zero, and `used <= accessible <= room`.
@@ -260,8 +261,8 @@ impl Reservation {
         Ok(())
     }
 
-    /// Discards the content of `len` bytes from `start` on: they read as they did when they were
-    /// mapped. Both numbers are multiples of the page size.
+    /// Discards the content of `len` bytes from `start` on: they have the content again that they
+    /// had when they were mapped. Both numbers are multiples of the page size.
     ///
     /// # Errors
     /// The system's.
@@ -270,7 +271,7 @@ impl Reservation {
             start.checked_add(len).is_some_and(|end| end <= self.len),
             "inside the reservation"
         );
-        /// For pages that a process has locked in memory. Linux 5.18.
+        /// For pages that a process has locked in memory. Linux has this since version 5.18.
         const DONTNEED_LOCKED: libc::c_int = 24;
         // SAFETY: the range is inside this reservation, whose owner asked for it.
         let discard = |advice| unsafe {
@@ -286,9 +287,9 @@ impl Reservation {
         Err(Error::system(format!("discard {len} bytes")))
     }
 
-    /// Puts a new mapping in the place of all that was ever accessible: it is zero, and can be read
-    /// and written, whatever was there. Returns whether that worked. If not, the reservation must
-    /// not be used any more.
+    /// Maps new pages in the place of all bytes that were ever accessible. They are zero and can be
+    /// read and written, whatever was mapped there before. Returns whether that worked. If not, the
+    /// reservation must not be used any more.
     #[must_use]
     pub(crate) fn clear(&mut self) -> bool {
         let len = self.reach;
@@ -303,8 +304,9 @@ impl Reservation {
         at != libc::MAP_FAILED
     }
 
-    /// Makes exactly the first `accessible` bytes readable and writable, whole pages, of a
-    /// reservation that was [cleared](Self::clear) and not used since. All of them are zero.
+    /// Makes exactly the first `accessible` bytes of a reservation readable and writable, which was
+    /// [cleared](Self::clear) and not used since. `accessible` is a multiple of the page size. All
+    /// of the bytes are zero.
     ///
     /// # Errors
     /// The system's.
@@ -318,7 +320,7 @@ impl Reservation {
         Ok(())
     }
 
-    /// Takes the address space away, so that nothing is left here.
+    /// Moves the address space out, and leaves an empty reservation here.
     pub(crate) fn take(&mut self) -> Self {
         let nothing = Self {
             base: NonNull::dangling(),
@@ -329,8 +331,8 @@ impl Reservation {
         std::mem::replace(self, nothing)
     }
 
-    /// Asks the system for pages of the usual size only, so that to touch one page takes one page.
-    /// A system without huge pages refuses, which does no harm.
+    /// Asks the system for pages of the usual size only, so that the first use of a byte takes the
+    /// memory of one such page. A system without huge pages refuses, which does no harm.
     #[cfg(feature = "async")]
     pub(crate) fn refuse_huge_pages(&mut self) {
         let base = self.base.as_ptr().cast();
@@ -338,7 +340,7 @@ impl Reservation {
         unsafe { libc::madvise(base, self.len, libc::MADV_NOHUGEPAGE) };
     }
 
-    /// Takes the access to `len` bytes from `start` on away, which keep their content until then.
+    /// Takes away the access to `len` bytes from `start` on. Their content stays.
     ///
     /// # Errors
     /// The system's.
@@ -437,8 +439,8 @@ unsafe fn move_pages(from: NonNull<u8>, to: NonNull<u8>, len: usize) {
     }
 }
 
-/// The first words of a file from `offset` on, at most `max` of them. There are fewer if the file
-/// ends earlier or cannot be read.
+/// The first words of a file from `offset` on, at most `max` of them. The result has fewer words if
+/// the file ends earlier or cannot be read.
 pub(crate) fn read_start(file: &File, offset: u64, max: usize) -> Vec<u64> {
     let mut words = Vec::<u64>::with_capacity(max);
     let Ok(offset) = libc::off_t::try_from(offset) else {

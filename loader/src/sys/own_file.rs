@@ -1,8 +1,8 @@
 //! The file that a part of this process's own code or constants was mapped from: the executable, or
 //! a shared library.
 //!
-//! The answer is the file as it is found by its name, `/proc/self/exe` for the executable. That can
-//! be another file: `ld.so program` runs under the name of `ld.so`, a library may have been
+//! The file is opened by its name, which is `/proc/self/exe` for the executable. That name can lead
+//! to another file: `ld.so program` runs under the name of `ld.so`, a library may have been
 //! replaced since it was loaded, and an executable can be unpacked by a stub in front of it. So the
 //! caller compares what it needs with the bytes in memory.
 
@@ -13,8 +13,9 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 /// The file from which these bytes were mapped at the start of the program, and the offset of their
-/// first byte in it. `None` if they were not, or can be written to, if the file is not there, or if
-/// its first `compared` bytes at that offset differ from those in memory.
+/// first byte in it. `None` if the bytes were not mapped from a file or can be written to, if the
+/// file is not there, or if the first `compared` bytes at that offset of the file differ from those
+/// in memory.
 pub(crate) fn own_file(bytes: &'static [u8], compared: usize) -> Option<(File, u64)> {
     let (path, offset) = segment_of(bytes)?;
     let file = File::open(path).ok()?;
@@ -41,8 +42,8 @@ fn segment_of(bytes: &'static [u8]) -> Option<(PathBuf, u64)> {
         len: bytes.len() as u64,
         found: None,
     };
-    // SAFETY: the function is given the search, which lives until the call returns, and it unwinds
-    // from nothing.
+    // SAFETY: `visit` is given the search, which lives until the call returns, and `visit` never
+    // unwinds.
     unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
     search.found
 }

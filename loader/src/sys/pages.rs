@@ -2,13 +2,14 @@
 //! system's page of zeros.
 //!
 //! Linux 6.7 and later answer for a whole range at once (`PAGEMAP_SCAN`, [`Answer::Scan`]). Where
-//! that is refused (by age, by a filter of system calls, by another kernel), the pages' entries are
-//! read one by one from the same file, for as many pages as that is worth ([`Answer::Entries`]).
-//! Without `/proc` there is no answer.
+//! that is refused (by an older kernel, by a filter of system calls, by an emulation of Linux), the
+//! entries of the pages are read one by one from the same file, for as many pages as that is worth
+//! ([`Answer::Entries`]). Without `/proc` there is no answer.
 //!
-//! The file belongs to the process that opened it: in a forked child, it would tell of the parent's
-//! pages. So a page of memory says who opened it, which the system wipes in children. (The number
-//! of the process does not: a child can have the same one in a namespace of its own.)
+//! The file belongs to the process that opened it: in a forked child, it would describe the
+//! parent's pages. So a page of memory, which the system wipes in children, marks the process that
+//! opened the file. (The number of the process would not do: a child in a namespace of its own can
+//! have the same number.)
 //!
 //! An answer may still be wrong, if the host closed the descriptor or if the system implements the
 //! interface differently. So callers take it as a hint, or check that it names pages that they know
@@ -26,19 +27,20 @@ use super::map::{Reservation, page_size};
 /// Maximum number of pages whose entries are read one by one.
 const MAX_READ: usize = 1 << 14;
 
-/// Regions that one call of the system tells of.
+/// Maximum number of regions that one call of the system returns.
 const REGIONS: usize = 128;
 
 static PAGEMAP: RwLock<Option<Pagemap>> = RwLock::new(None);
 
-/// How much a caller knows.
+/// What an answer is based on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Nothing.
+    /// There is no answer.
     None,
-    /// What the entries of the first pages say, which leave out no page that is present or swapped.
+    /// The entries of the first pages of the range. No page among them that is present or swapped
+    /// is left out.
     Entries,
-    /// What the system says of the whole range.
+    /// The system's answer for the whole range.
     Scan,
 }
 
@@ -50,7 +52,7 @@ struct Pagemap {
 }
 
 impl Pagemap {
-    /// `None` without `/proc`, or if the system cannot wipe pages of children (before Linux 4.14).
+    /// `None` without `/proc`, or if the system cannot wipe a page in children (before Linux 4.14).
     fn open() -> Option<Self> {
         let file = File::open("/proc/self/pagemap").ok()?;
         let mut mark = Reservation::new(page_size()).ok()?;
@@ -108,9 +110,9 @@ const IS_HUGE: u64 = 1 << 6;
 const PAGEMAP_SCAN: u32 =
     (3 << 30) | ((size_of::<Scan>() as u32) << 16) | ((b'f' as u32) << 8) | 16;
 
-/// Calls `give` with the process's own pages among those of `len` bytes from `base` on, in
-/// ascending order: their offsets in bytes, and whether they are part of a huge page, of which
-/// perhaps only a part was written.
+/// Calls `give` for the process's own pages among those of `len` bytes from `base` on, in ascending
+/// order, with their offsets in bytes, and whether they are part of a huge page. Perhaps only a
+/// part of a huge page was written.
 ///
 /// This never waits: there is no answer while another thread opens the file.
 pub(crate) fn own(
@@ -135,8 +137,9 @@ pub(crate) fn own(
     .unwrap_or(Answer::None)
 }
 
-/// Like [`own`], if the system answers for the whole range, and if it was asked by that before.
-/// Returns whether there is an answer; some pages may have been given although there is none.
+/// Like [`own`], but only if [`own`] has opened the file before and the system answers for the
+/// whole range. Returns whether there is an answer. `give` may have been called for some pages
+/// although there is none.
 pub(crate) fn scan_again(
     base: NonNull<u8>,
     len: usize,
@@ -184,7 +187,7 @@ fn scan(file: &File, base: usize, len: usize, give: &mut dyn FnMut(Range<usize>,
             let range = offset(region.start)..offset(region.end);
             give(range, region.categories & IS_HUGE != 0);
         }
-        // An answer may be about a part of the range only.
+        // An answer may cover only a part of the range.
         if scan.walk_end <= start {
             return false;
         }

@@ -20,7 +20,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::FileExt;
 
-/// All seals of content and length, and the one that forbids to change the seals.
+/// The seals of content and length, and the seal that forbids further seals.
 const SEALS: libc::c_int =
     libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
 
@@ -53,8 +53,8 @@ pub(crate) fn of_pieces(
     Ok((copy, copied))
 }
 
-/// A sealed file of `len` bytes that are zero but for `parts`: offset, bytes. What is zero takes no
-/// memory until it is read.
+/// A sealed file of `len` bytes. Each part is an offset and the bytes there; all other bytes are
+/// zero, and take no memory until they are read.
 ///
 /// # Errors
 /// As for [`of_bytes`].
@@ -62,12 +62,12 @@ pub(crate) fn of_parts<'a>(
     len: u64,
     parts: impl Iterator<Item = (u64, Cow<'a, [u8]>)>,
 ) -> io::Result<File> {
-    let mut most = MaybeUninit::<libc::rlimit>::uninit();
-    // The system would not only refuse a file that is too long, but end the process by a signal.
-    // SAFETY: the call writes the structure, or fails.
+    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+    // The system would not only refuse a file that is longer than this limit, but end the process
+    // by a signal. SAFETY: the call writes the structure, or fails.
     let fits = unsafe {
-        libc::getrlimit(libc::RLIMIT_FSIZE, most.as_mut_ptr()) == 0
-            && most.assume_init().rlim_cur >= len
+        libc::getrlimit(libc::RLIMIT_FSIZE, limit.as_mut_ptr()) == 0
+            && limit.assume_init().rlim_cur >= len
     };
     if !fits {
         return Err(io::ErrorKind::FileTooLarge.into());
@@ -99,7 +99,7 @@ pub(crate) fn has_verity(file: &File) -> bool {
     if unsafe { libc::fstatfs(file.as_raw_fd(), system.as_mut_ptr()) } != 0 {
         return false;
     }
-    // SAFETY: the call has filled it.
+    // SAFETY: the call has filled the structure.
     let kind = unsafe { system.assume_init() }.f_type as u32;
     if ![EXT4, BTRFS, F2FS].contains(&kind) {
         return false;
@@ -173,14 +173,14 @@ fn transfer(from: &File, to: &mut File, start: u64, len: u64) -> io::Result<u64>
     Ok(offset as u64 - start)
 }
 
-/// Copies from `start` to `end`, and returns where it ended.
-fn transfer_in_pieces(from: &File, to: &mut File, start: u64, len: u64) -> io::Result<u64> {
+/// Copies the bytes from `start` to `end`, and returns the offset of the end of what was copied.
+fn transfer_in_pieces(from: &File, to: &mut File, start: u64, end: u64) -> io::Result<u64> {
     let mut piece = vec![0; 64 << 10];
     let mut at = start;
-    while at < len {
+    while at < end {
         let max = piece
             .len()
-            .min(usize::try_from(len - at).unwrap_or(usize::MAX));
+            .min(usize::try_from(end - at).unwrap_or(usize::MAX));
         match from.read_at(&mut piece[..max], at) {
             Ok(0) => break,
             Ok(read) => {

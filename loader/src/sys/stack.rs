@@ -39,7 +39,7 @@ use crate::sys::map::page_size;
 /// address that wasm code may use.
 pub(crate) const HOST_RESERVE: usize = 256 << 10;
 
-/// The same of a small stack.
+/// Minimum of that reserve, on a small stack.
 const MIN_RESERVE: usize = MACHINE_RESERVE + HOST_SHARE;
 
 /// Bytes of stack that every host function and every builtin may use. A host function enters wasm
@@ -54,12 +54,12 @@ const ENTRY_RESERVE: usize = (TRAMPOLINE_FRAME + UNCHECKED_FRAME) as usize + RAI
 /// Bytes of stack for the code that raises a trap, with a signal's frame.
 const RAISE_SHARE: usize = 16 << 10;
 
-// Where a host function or a builtin starts, machine code may have taken its share of the reserve.
-// The host function may enter wasm code again where that needs no more than is left.
+// When a host function or a builtin starts, machine code may have used its share of the reserve. If
+// the host function enters wasm code again, the rest of the reserve must be enough for that.
 const _: () = assert!(MIN_RESERVE <= HOST_RESERVE && ENTRY_RESERVE <= MIN_RESERVE);
 
-/// Bytes that the initial thread's stack grows beyond what is needed, so that entering wasm code a
-/// little deeper in the host needs no system call.
+/// Bytes by which the initial thread's stack grows beyond what is needed, so that entering wasm
+/// code a little deeper in the host needs no system call.
 const AHEAD: usize = 1 << 20;
 
 /// Bytes of address space that the kernel leaves to the initial thread's stack, whatever its limit.
@@ -76,7 +76,7 @@ thread_local! {
     static RESERVE: Cell<usize> = const { Cell::new(HOST_RESERVE) };
 }
 
-/// The reserve of a stack of this size; of 0 bytes, of one that the loader does not know.
+/// The reserve of a stack of `stack` bytes. 0 stands for a stack that the loader does not know.
 fn reserve_of(stack: usize) -> usize {
     match stack {
         0 => HOST_RESERVE,
@@ -103,8 +103,8 @@ pub(crate) fn has_room(limit: usize) -> bool {
     arch::stack_pointer() >= limit.saturating_sub(RESERVE.get() - ENTRY_RESERVE)
 }
 
-/// Whether an address of a stack that code runs on is one of the stack that this code runs on. Of
-/// stacks that the loader does not know, all are taken for the same.
+/// Whether `address`, which is on a stack that code runs on, is on the stack that this code runs
+/// on. All stacks that the loader does not know count as one.
 pub(crate) fn is_this(address: usize) -> bool {
     let sp = arch::stack_pointer();
     if FLOOR.get() == usize::MAX {
@@ -139,7 +139,7 @@ impl Bounds {
         }
     }
 
-    /// Exchanges what is known of the stack that this thread runs on.
+    /// Makes these the bounds of the stack that this thread runs on, and returns the bounds before.
     pub(crate) fn replace(self) -> Self {
         Self {
             floor: FLOOR.replace(self.floor),

@@ -22,7 +22,8 @@ use super::map::{Reservation, page_size};
 use super::stack::HOST_RESERVE;
 use crate::error::Error;
 
-/// Bytes without access below each stack. It is more than most host functions skip at once.
+/// Bytes without access below each stack. Few host functions have a frame that is larger, and could
+/// skip the guard.
 const GUARD: usize = 64 << 10;
 
 /// Minimum size of a stack, in bytes.
@@ -45,7 +46,7 @@ thread_local! {
     static OWN: RefCell<Vec<Stack>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What stacks calls get.
+/// The size and the number of the stacks of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StackSettings {
     /// Bytes of each stack.
@@ -100,7 +101,7 @@ impl Stack {
                 own.extend(this.take());
             }
         };
-        // Without the thread's own list, which is gone while the thread ends, there is the pool.
+        // While the thread ends, its own list is gone. The stack can go into the pool then.
         OWN.try_with(keep).unwrap_or_default();
         let Some(mut this) = this else {
             return;
@@ -112,7 +113,7 @@ impl Stack {
                 pool.push(this);
                 return;
             }
-            // The lock is not held while a stack is unmapped.
+            // The stack is unmapped after the lock is released.
             drop(pool);
         }
     }

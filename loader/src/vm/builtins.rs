@@ -1,7 +1,7 @@
 //! Routines that machine code calls through its store.
 //!
 //! They run on the stack of the guest, in the [`HOST_RESERVE`] below its limit. A routine that
-//! traps has nothing left to drop then, see [`raise`].
+//! traps must have nothing left to drop at that point, see [`raise`].
 //!
 //! [`HOST_RESERVE`]: crate::sys::stack::HOST_RESERVE
 

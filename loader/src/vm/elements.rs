@@ -1,9 +1,9 @@
 //! The elements of a table.
 //!
 //! The elements of a short table are in a vector. Those of a long table are in pages of their own,
-//! which take memory only when an element in them is first written: a guest that asks for ten
-//! million null elements takes nothing yet. Such a table grows without copying, and its pages are
-//! discarded to make the elements null again.
+//! which take memory only when an element in them is first written, so ten million null elements
+//! take no memory. Such a table grows without copying, and its pages are discarded to make the
+//! elements null again.
 
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -34,7 +34,7 @@ pub(super) enum Elements {
 }
 
 impl Elements {
-    /// `len` times `init`.
+    /// Makes `len` elements that are all `init`.
     ///
     /// # Errors
     /// [`Error::Memory`].
@@ -85,11 +85,11 @@ impl Elements {
         Ok(())
     }
 
-    /// Makes it a table of `len` null elements. The cost is in proportion to the pages that were
-    /// written. Much room beyond `len` elements is given back.
+    /// Makes this a table of `len` null elements. The cost is in proportion to the pages that were
+    /// written. Room for many more than `len` elements is given back.
     ///
     /// # Errors
-    /// [`Error::Memory`]; there are as many elements as before then, and some may be null.
+    /// [`Error::Memory`]; the number of elements has not changed then, but some may be null.
     pub(super) fn reset(&mut self, len: usize) -> Result<(), Error> {
         match self {
             Self::Short(elements) if len <= elements.len() => {

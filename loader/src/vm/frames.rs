@@ -112,7 +112,7 @@ impl RawFrames {
     }
 
     /// Looks up functions and offsets for people to read. `frames_at` returns the frames of an
-    /// address, innermost first: several if calls are compiled in there.
+    /// address, innermost first: several if calls are inlined there.
     pub(crate) fn resolve(&self, frames_at: impl Fn(usize) -> Vec<FrameInfo>) -> WasmBacktrace {
         let len = self.len as usize;
         let mut frames = Vec::with_capacity(len);
@@ -124,12 +124,12 @@ impl RawFrames {
             // counts.
             let pc = if i == 0 && self.exact { pc } else { pc - 1 };
             let mut found = frames_at(pc);
-            // The last one is the function that was called; the others are compiled into it.
+            // The last one is the function that was called; the others are inlined into it.
             if let Some(called) = found.last_mut() {
                 called.by_host = self.by_host >> i & 1 != 0;
             }
             frames.extend(found);
-            // Calls that are compiled in make several frames of one.
+            // Inlined calls make several frames of one.
             if frames.len() > MAX_FRAMES || (frames.len() == MAX_FRAMES && i + 1 < len) {
                 frames.truncate(MAX_FRAMES);
                 truncated = true;

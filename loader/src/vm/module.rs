@@ -156,7 +156,7 @@ impl MappedModule {
     }
 
     /// The frames that an address in the text stands for, innermost first, without where they were
-    /// called from: that of its function, and before it those of calls that are compiled in there.
+    /// called from: that of its function, and before it those of calls that are inlined there.
     /// There are at most [`MAX_DEPTH`](addresses::MAX_DEPTH).
     pub(crate) fn frames_at(this: &Arc<Self>, pc: usize) -> Vec<FrameInfo> {
         let artifact = this.artifact();

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::{ADD, Dir};
 
-/// Calls of a function with a `try_table` are not compiled in.
+/// Calls of a function with a `try_table` are not inlined.
 const TRAP: &str = r#"(module
   (func $inner (try_table) (unreachable))
   (func $outer (export "outer") (call $inner)))"#;

@@ -24,7 +24,7 @@ pub(crate) fn place(shared: &Shared, at: u64, size: usize) -> Result<NonNull<u8>
     shared.place(at, size).ok_or(TrapCode::MemoryOutOfBounds)
 }
 
-/// A timeout of an instruction: nanoseconds, none if it is negative.
+/// The timeout of an instruction. A negative number of nanoseconds means that there is none.
 fn timeout(nanoseconds: i64) -> Option<Duration> {
     nanoseconds.try_into().ok().map(Duration::from_nanos)
 }
@@ -51,8 +51,8 @@ unsafe fn wait(
     };
     let place = place(&shared, at, size)?;
     let is_expected = || is_expected(&shared, place);
-    // SAFETY: the code that waits has called out through a thunk. It may be suspended here, and
-    // holds nothing meanwhile that belongs to a thread.
+    // SAFETY: the code that waits has called this through a thunk. It may be suspended here,
+    // because it holds nothing that belongs to a thread.
     let go_on = || unsafe { deadline::go_on(core) };
     let waiters = &shared.waiters;
     let woken = waiters.wait(

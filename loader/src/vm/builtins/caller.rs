@@ -1,4 +1,4 @@
-//! Whose code calls a builtin, and how the builtin returns.
+//! The instance whose code calls a builtin, and how the builtin returns.
 
 use precast_artifact::vm::VmContextHeader;
 
@@ -10,8 +10,8 @@ use crate::vm::store::StoreCore;
 /// The instance and the store of a VM context.
 ///
 /// # Safety
-/// `vmctx` is the context of a live instance whose code is calling; the references end before it
-/// goes on.
+/// `vmctx` is the context of a live instance whose code is calling. The references are not used
+/// after that code continues.
 pub(super) unsafe fn parts<'a>(
     vmctx: *mut VmContextHeader,
 ) -> (&'a mut InstanceData, &'a mut StoreCore) {

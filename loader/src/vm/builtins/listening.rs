@@ -1,4 +1,4 @@
-//! What machine code tells the function listener of its store.
+//! Calls of machine code to the function listener of its store.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,7 +10,7 @@ use crate::vm::instance::InstanceData;
 use crate::vm::listeners::{Listeners, RawValues};
 use crate::vm::store::StoreCore;
 
-/// Tells the listener of a store something about a function.
+/// Calls `tell` with the listeners of a store and the values of a function.
 ///
 /// # Safety
 /// Called by machine code with its own context, through a thunk, with one of its functions.
@@ -20,9 +20,9 @@ unsafe fn tell(
     values: *const ValRaw,
     tell: impl FnOnce(&mut Listeners, &StoreCore, &RawValues<'_>),
 ) {
-    // SAFETY: by this function's contract. The listener does not reach the store; it is taken out
-    // of the store, so that values of the store can be made in the meantime. When `raise` is
-    // called, nothing is left to drop.
+    // SAFETY: by this function's contract. The listeners are taken out of the store during the
+    // call, so that they and the store can be borrowed at the same time. When `raise` is called,
+    // nothing is left to drop.
     unsafe {
         let core: *mut StoreCore = (*vmctx).store.cast();
         let made = (*core).made.as_mut();

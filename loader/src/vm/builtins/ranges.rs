@@ -3,7 +3,7 @@
 //! Code that reads the interrupt word
 //! ([`Interruption::has_epochs`](precast_artifact::Interruption::has_epochs)) can be stopped in the
 //! middle of a long range, after each [`PIECE`]. The whole range is checked first. The pieces that
-//! are done stay done, as they would for another thread that looks in the middle of the operator.
+//! are done stay done, and another thread could have seen them before the operator ended anyway.
 //! Growth is not stopped, since limits bound it.
 
 use std::ops::Range;
@@ -22,7 +22,7 @@ use crate::vm::store::StoreCore;
 /// Bytes of an element of a table.
 const ELEMENT: u64 = size_of::<u64>() as u64;
 
-/// The store whose code works on a range, and whether it can be stopped half way.
+/// The store whose code works on a range, and whether that code can be stopped half way.
 #[derive(Clone, Copy)]
 struct Worker {
     core: *mut StoreCore,
@@ -88,8 +88,8 @@ pub(super) unsafe extern "C" fn memory_copy(
     src: *const u8,
     len: u64,
 ) {
-    // SAFETY: called by machine code with its own context; it has checked both ranges. Where they
-    // overlap, no piece overwrites what a later one reads.
+    // SAFETY: called by machine code with its own context. Machine code has checked both ranges.
+    // Where they overlap, no piece overwrites what a later piece reads.
     unsafe {
         let worker = Worker::new(vmctx);
         let result = worker.pieces(len, 1, dst.cast_const() > src, |piece| {
@@ -107,7 +107,7 @@ pub(super) unsafe extern "C" fn memory_fill(
     value: u32,
     len: u64,
 ) {
-    // SAFETY: called by machine code with its own context; it has checked the range.
+    // SAFETY: called by machine code with its own context. Machine code has checked the range.
     unsafe {
         let worker = Worker::new(vmctx);
         let result = worker.pieces(len, 1, false, |piece| {
@@ -177,7 +177,7 @@ unsafe fn initialise<E: Into<Ending>>(
     // SAFETY: by this function's contract; what `copy` captures needs no drop.
     unsafe {
         let worker = Worker::new(vmctx);
-        // The last piece comes first: if it is in bounds, so is the whole range.
+        // The last piece comes first: if that piece is in bounds, so is the whole range.
         let result = worker.pieces(len, size, true, |piece| {
             let (dst, src) = (at(dst, &piece, out)?, at(src, &piece, out)?);
             let range = [dst, src, piece.end - piece.start];

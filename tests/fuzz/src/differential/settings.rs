@@ -31,7 +31,7 @@ pub struct Way {
     /// The index in the list of the CPUs that this machine can run.
     pub cpu: usize,
     pub interruption: Interruption,
-    /// Whether every call that can be is compiled in.
+    /// Whether every call that can be inlined is.
     pub inlined: bool,
     /// Whether a `br_table` may become comparisons.
     pub switches: bool,

@@ -6,7 +6,7 @@
 //! | `body` | function bodies that use them near their limits, also while others grow them |
 //! | `frames` | many parameters and results, large frames, tail calls between them |
 //! | `three` | what bodies do with exceptions in both encodings, typed references and atomic operators |
-//! | `small` | small functions that call each other in loops, for calls that are compiled in and others that the compiler changes; exceptions |
+//! | `small` | small functions that call each other in loops, for inlined calls and others that the compiler changes; exceptions |
 
 mod body;
 mod frames;

@@ -1,4 +1,4 @@
-//! Calls that are compiled in: nothing that can be seen depends on whether they are.
+//! Inlined calls: nothing that a program can observe depends on whether a call is inlined.
 
 use precast_artifact::{Interruption, Strategy};
 use precast_compiler::{Compiler, Inline, OptLevel, Passes, Settings};
@@ -204,9 +204,9 @@ fn nothing_that_can_be_seen_depends_on_it() {
 }
 
 /// A call through a reference that may be null is checked, wherever in the code it gets: its
-/// position after calls that are compiled in may be the offset of a call that needs no check.
+/// position after inlined calls may be the offset of a call that needs no check.
 #[test]
-fn calls_through_null_are_checked_after_calls_that_are_compiled_in() {
+fn calls_through_null_are_checked_after_inlined_calls() {
     let engine = Engine::default();
     // Every fourth byte of `$dense` is a call through a reference that is never null.
     let dense = "(call_ref $t (local.get 0))".repeat(60);
@@ -240,7 +240,7 @@ fn calls_through_null_are_checked_after_calls_that_are_compiled_in() {
     }
 }
 
-/// All kinds of frames are in one backtrace: of calls that are compiled in, and of real ones.
+/// All kinds of frames are in one backtrace: of inlined calls, and of real calls.
 #[test]
 fn backtraces_name_every_function() {
     const WAT: &str = r#"(module
