@@ -24,17 +24,16 @@
 ///   [`Strategy::Guarded`], so ABI 3 withdraws both, see [`LEAST_SAFE`]. Exceptions exist:
 ///   [tags](crate::vm::VmTag) in the VM context, [handlers](crate::handlers) of calls, three
 ///   builtins. Atomic operators, with two trap codes. A memory has a
-///   [mask](crate::vm::VmMemory::mask) for its indices, and the
-///   [last](crate::vm::VmMemory::last) indices that accesses can have. Memories can be shared
-///   between threads, with three more builtins, and can have pages of one byte. Code can have both
-///   kinds of interruption. Code that finds the interrupt word raised calls a builtin, after which
-///   it may go on. [Address maps](crate::addresses) know calls that are compiled in. Value types
-///   are 32-bit numbers, so that references can have the type of a signature; types have supertypes
-///   and recursive groups ([`TypeRecord`](crate::records::TypeRecord)), which a builtin compares.
-///   Code can call the host's listener at the entry and the end of
-///   [functions](Builtin::FunctionBefore). The header has the [proposals](crate::Header::features)
-///   of the module. An artifact with a GOT ends with a whole page, so that the GOT can be filled in
-///   wherever a linker puts the artifact.
+///   [mask](crate::vm::VmMemory::mask) for its indices, and the [last](crate::vm::VmMemory::last)
+///   indices that accesses can have. Memories can be shared between threads, with three more
+///   builtins, and can have pages of one byte. Code can have both kinds of interruption. Code that
+///   finds the interrupt word raised calls a builtin, after which it may go on. [Address
+///   maps](crate::addresses) know inlined calls. Value types are 32-bit numbers, so that references
+///   can have the type of a signature; types have supertypes and recursive groups
+///   ([`TypeRecord`](crate::records::TypeRecord)), which a builtin compares. Code can call the
+///   host's listener at the entry and the end of [functions](Builtin::FunctionBefore). The header
+///   has the [proposals](crate::Header::features) of the module. An artifact with a GOT ends with a
+///   whole page, so that the GOT can be filled in wherever a linker puts the artifact.
 /// - **2** Builtins are reached through the store context, not through the GOT. Interruption
 ///   by fuel and by epochs exists.
 /// - **1** The first version.
@@ -173,8 +172,8 @@ numbered! {
         /// `(vmctx, memory, address: u64, expected: u32, timeout: i64) -> u32`:
         /// `memory.atomic.wait32` on a shared memory, at an address that includes the static
         /// offset; may raise a trap. The timeout is in nanoseconds, and there is none if it is
-        /// negative. Returns 0 if the thread was notified, 1 if the value was another, 2 after the
-        /// timeout.
+        /// negative. Returns 0 if the thread was notified, 1 if the value differed from `expected`,
+        /// 2 after the timeout.
         MemoryWait32 = 16 "memory_wait32",
         /// `(vmctx, memory, address: u64, expected: u64, timeout: i64) -> u32`: the same for
         /// `memory.atomic.wait64`.
@@ -184,7 +183,7 @@ numbered! {
         MemoryNotify = 18 "memory_notify",
         /// `(vmctx)`: called by code that finds
         /// [`VmStoreContext::interrupt`](crate::vm::VmStoreContext::interrupt) raised. Returns if
-        /// the code is to go on, or raises a trap. The thunk preserves all registers.
+        /// the code should continue, or raises a trap. The thunk preserves all registers.
         Interrupted = 19 "interrupted",
         /// `(vmctx, found: u64, expected: u64) -> u64`: returns 1 if the type with the
         /// [type id](crate::signature) `found` is a subtype of `expected`, which differs from it,
@@ -249,7 +248,7 @@ impl Strategy {
     /// unless it is shared. The length of a memory with pages of one byte is no multiple of the
     /// system's page size, so the system cannot find the accesses right behind its end.
     ///
-    /// Compiler and loader both use this function and no rule of their own.
+    /// Compiler and loader both use this function, so that they cannot disagree.
     pub const fn guards(self, memory64: bool, page_shift: u32) -> bool {
         matches!(self, Self::Guarded) && !memory64 && page_shift == 16
     }
@@ -258,7 +257,7 @@ impl Strategy {
 numbered! {
     /// How the host can stop running code.
     pub enum Interruption {
-        /// Not at all: code stops only where it calls the host.
+        /// The host cannot: code stops only where it calls the host.
         None = 0 "none",
         /// Code counts its work in [`VmStoreContext::fuel`](crate::vm::VmStoreContext::fuel), and
         /// stops when the fuel is used up.
@@ -266,7 +265,8 @@ numbered! {
         /// Code reads [`VmStoreContext::interrupt`](crate::vm::VmStoreContext::interrupt) in every
         /// loop and every recursion.
         Epoch = 2 "epoch",
-        /// Both: fuel bounds the work, and the host can stop the code before the fuel is used up.
+        /// Code does both: fuel bounds the work, and the host can stop the code before the fuel is
+        /// used up.
         FuelAndEpoch = 3 "fuel+epoch",
     }
 }
@@ -313,12 +313,12 @@ pub const TRAMPOLINE_FRAME: u32 = 64 << 10;
 /// Maximum number of bytes of stack that machine code takes below the stack limit before the
 /// loader's code, or a host function, runs there: those of a function that has not compared yet,
 /// then those of an exit or thunk. A function's arguments on the stack belong to its caller's
-/// frame. Those of a tail call do not, but the exit's share has room for as many.
+/// frame. Those of a tail call do not, but the exit's share has room for them.
 pub const MACHINE_RESERVE: usize = UNCHECKED_FRAME as usize + TRAMPOLINE_FRAME as usize;
 
-/// Static offsets, counted to the access's end, up to which code relies on
-/// [`VmMemory::mask`](crate::vm::VmMemory::mask): that many bytes are reserved behind what a masked
-/// index reaches.
+/// Maximum sum of static offset and size of an access for which code relies on
+/// [`VmMemory::mask`](crate::vm::VmMemory::mask): that many bytes are reserved behind the greatest
+/// masked index.
 pub const MASKED_OFFSET_LIMIT: u64 = 64 << 10;
 
 /// Bytes of address space that are reserved for a guarded 32-bit memory: every sum of a 32-bit

@@ -6,7 +6,7 @@
 //!   u32 len          bytes of entries
 //!   u32 start × n    where each function's entries start, in bytes from the end of this array
 //!   entries          each function's entries end where the next function's start
-//!   u32 m            number of functions with calls that are compiled in
+//!   u32 m            number of functions with inlined calls
 //!   (u32 function, u32 start) × m    ascending by function; start of its changes, in bytes from
 //!                    the end of this array
 //!   changes          each function's changes end where the next function's start
@@ -40,8 +40,8 @@
 
 use core::iter;
 
-/// The greatest number of bodies that are inside of each other, that of the function included. A
-/// reader goes no deeper.
+/// Maximum number of bodies that are inside of each other, including the function's own. A reader
+/// goes no deeper.
 pub const MAX_DEPTH: usize = 16;
 
 /// A location in the module.
@@ -53,7 +53,7 @@ pub struct Location {
     pub wasm: u32,
 }
 
-/// Where the body of a callee that is compiled in starts or ends.
+/// Where the body of an inlined callee starts or ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
     /// The first position of the body, or the first position behind it.
@@ -63,8 +63,8 @@ pub struct Change {
 }
 
 /// The locations that the code at `code_offset` of defined function `function` comes from: the
-/// innermost first, then the call for which it was compiled in, and so on. There is none if the map
-/// does not know the code.
+/// innermost first, then the call that it was inlined for, and so on. There is none if the map does
+/// not know the code.
 pub fn lookup(map: &[u8], function: u32, code_offset: u32) -> Vec<Location> {
     let last = entries(map, function)
         .take_while(|e| e.0 <= code_offset)
@@ -142,7 +142,7 @@ pub fn entries(map: &[u8], function: u32) -> impl Iterator<Item = (u32, u32)> + 
 }
 
 /// The changes of one function, in the order of their positions. The iterator ends early where the
-/// bytes make no sense, and is empty for a function without calls that are compiled in.
+/// bytes make no sense, and is empty for a function without inlined calls.
 pub fn changes(map: &[u8], function: u32) -> impl Iterator<Item = Change> + '_ {
     let mut run = changes_run(map, function).unwrap_or(&[]);
     let mut position = 0_u32;
@@ -186,8 +186,8 @@ impl AddressMapBuilder {
     /// ascending and multiples of the unit. `changes` are ascending by their positions.
     ///
     /// # Panics
-    /// If a code offset is not a multiple of the unit, or not greater than the one before, or if a
-    /// change is before the change in front of it.
+    /// If a code offset is not a multiple of the unit or not greater than the offset before it, or
+    /// if the position of a change is below that of the change before it.
     pub fn function(&mut self, pairs: &[(u32, u32)], changes: &[Change]) {
         if !changes.is_empty() {
             let function = self.starts.len() as u32;
@@ -254,7 +254,7 @@ impl AddressMapBuilder {
 /// Bytes in front of the array of starts.
 const HEAD: usize = 12;
 
-/// Number of bytes. It saturates at 4 GiB, which the writer of the artifact refuses.
+/// Number of bytes. The number saturates at 4 GiB, which the writer of the artifact refuses.
 fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
@@ -401,7 +401,7 @@ mod tests {
         assert_eq!(map.len(), HEAD + 4 + 4 + 1 + 1 + 2 + 2);
     }
 
-    /// Function 0 calls function 2, in which function 1 is compiled in, and then function 1.
+    /// Function 0 calls function 2, into which function 1 is inlined, and then function 1.
     const CHANGES: [Change; 6] = [
         entered(101, 2, 500),
         entered(106, 1, 400),
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_in_calls_that_are_compiled_in_have_several_locations() {
+    fn positions_in_inlined_calls_have_several_locations() {
         let mut builder = AddressMapBuilder::new(0);
         builder.function(&[(0, 100), (4, 107)], &CHANGES);
         builder.function(&[(0, 400)], &[]);

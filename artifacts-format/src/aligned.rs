@@ -3,8 +3,8 @@
 use std::collections::TryReserveError;
 use std::ops::{Deref, DerefMut};
 
-/// Bytes at an address that [`Artifact::parse`](crate::Artifact::parse) takes: records are read
-/// where they are, so they must be aligned, which a `Vec<u8>` need not be.
+/// Bytes with the alignment that [`Artifact::parse`](crate::Artifact::parse) needs: records are
+/// read in place, so they must be aligned, and the bytes of a `Vec<u8>` may not be.
 ///
 /// ```
 /// use precast_artifact::{Aligned, Artifact, Error};
@@ -32,7 +32,7 @@ impl Aligned {
         this
     }
 
-    /// So many zeros, to read a file into.
+    /// `len` zeros, to read a file into.
     ///
     /// # Errors
     /// If there is no memory for them.

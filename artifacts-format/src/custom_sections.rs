@@ -4,15 +4,15 @@
 //!   { length of the name: u64, length of the bytes: u64, name, bytes }*
 //! ```
 //!
-//! Only hosts and tools read them, by asking for a name: nothing is checked when an artifact is
-//! opened, and where the table is damaged it ends. Several sections may have one name.
+//! Only hosts and tools read these sections, by name. So nothing is checked when an artifact is
+//! opened, and a damaged table ends at the damage. Several sections may have one name.
 
-/// The name of the custom section of DWARF that the others are read from.
+/// The name of the custom section at which readers of DWARF start.
 pub const DEBUG_INFO: &str = ".debug_info";
 
 /// The name of a section that the compiler puts in front of [`DEBUG_INFO`] if the artifact keeps
-/// that: the offset of the code section's content in the module, which addresses in DWARF count
-/// from, as four bytes.
+/// the latter. It has four bytes: the offset of the code section's content in the module, from
+/// which addresses in DWARF count.
 pub const CODE_START: &str = "precast.code-start";
 
 /// Encodes custom sections, each a name and bytes.
@@ -42,8 +42,8 @@ pub fn entries(mut table: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
     .fuse()
 }
 
-/// Whether only debuggers read custom sections with this name: those of DWARF, and the names of
-/// functions. A stripped artifact is without them.
+/// Whether only debuggers read custom sections with this name, that is, DWARF and the names of
+/// functions. A stripped artifact does not have these sections.
 pub fn is_debug(name: &str) -> bool {
     name == "name" || name == CODE_START || name.starts_with(".debug_")
 }

@@ -20,7 +20,7 @@ pub const PAYLOAD_SECTION: &str = ".precast.payload";
 /// Starts every record.
 pub const PAYLOAD_MAGIC: [u8; 8] = *b"precast\x7f";
 
-/// Changes when the record or the options do.
+/// Version of the record and of the options.
 pub const PAYLOAD_VERSION: u32 = 1;
 
 /// Where the program of an executable is: a constant of the runner that is filled in.
@@ -64,14 +64,14 @@ impl PayloadRecord {
     }
 }
 
-/// What the guest is given, in addition to what the system gives the executable.
+/// What the guest gets in addition to what the system gives the executable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
-    /// What the guest sees as its own name; otherwise what the executable was started as.
+    /// The guest's own name; if `None`, the name with which the executable was started.
     pub argv0: Option<String>,
     /// Arguments in front of those that the executable is started with.
     pub args: Vec<String>,
-    /// Environment variables: `NAME=VALUE`, or `NAME` to hand on the executable's.
+    /// Environment variables: `NAME=VALUE`, or `NAME` to pass on the executable's variable.
     pub env: Vec<String>,
     /// Directories.
     pub dirs: Vec<Directory>,
@@ -80,11 +80,11 @@ pub struct Options {
 /// A directory for the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory {
-    /// The host's name. A relative one starts where the executable is started.
+    /// The host's path. A relative path starts at the working directory of the executable.
     pub host: String,
-    /// The guest's name.
+    /// The guest's path.
     pub guest: String,
-    /// Whether the guest can only look.
+    /// Whether the guest can only read.
     pub read_only: bool,
 }
 
@@ -93,7 +93,8 @@ mod tag {
     pub(super) const ARGV0: u8 = 0;
     pub(super) const ARG: u8 = 1;
     pub(super) const ENV: u8 = 2;
-    /// The host's name of a directory; the guest's follows as [`GUEST`] or [`READ_ONLY_GUEST`].
+    /// The host's path of a directory; the guest's path follows as [`GUEST`] or
+    /// [`READ_ONLY_GUEST`].
     pub(super) const HOST: u8 = 3;
     pub(super) const GUEST: u8 = 4;
     pub(super) const READ_ONLY_GUEST: u8 = 5;
@@ -180,7 +181,7 @@ mod tests {
         let bytes = options.encode();
         assert_eq!(Options::decode(&bytes), Some(options));
         assert_eq!(Options::decode(&[]), Some(Options::default()));
-        // Damage is not read beyond the end, and is noticed or is another text.
+        // Truncated bytes are refused, or are valid options with fewer texts.
         for len in 0..bytes.len() {
             if let Some(shorter) = Options::decode(&bytes[..len]) {
                 assert_eq!(shorter.encode(), bytes[..len], "{len}");

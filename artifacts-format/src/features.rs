@@ -1,7 +1,7 @@
 //! The proposals that a module may use beyond the first version of WebAssembly.
 //!
-//! The header has a bit for each that the module uses, so that a loader can refuse an artifact
-//! whose proposals its host has turned off.
+//! The header has a bit for each proposal that the module uses, so that a loader can refuse an
+//! artifact whose proposals its host has turned off.
 
 use crate::abi::numbered;
 

@@ -6,13 +6,13 @@
 //!   u32 frame × n     bytes from the frame pointer down to the stack pointer during the call
 //! ```
 //!
-//! The length of the section gives n (twelve bytes per entry). A call without an entry passes
+//! The length of the section gives n (twelve bytes for each entry). A call without an entry passes
 //! exceptions on to the caller of its function. A handler takes every exception: the function's
-//! code compares the tag, and throws an exception again if none of its clauses catches it. So
-//! throwing looks up one number in each frame, and code that throws nothing pays nothing.
+//! code compares the tag, and throws an exception again if none of its clauses catches it. So a
+//! throw looks up one number for each frame, and code that throws nothing pays nothing.
 //!
-//! A handler expects the stack pointer and the frame pointer that they had during the call, and the
-//! address of the exception in the first payload register; it may clobber all other registers.
+//! A handler expects the stack pointer and the frame pointer of the call, and the address of the
+//! exception in the first payload register; it may clobber all other registers.
 //!
 //! [`lookup`] neither allocates nor panics, whatever the bytes are, but its result need not make
 //! sense.

@@ -14,19 +14,19 @@
 //! ```
 //!
 //! The GOT (global offset table) has a slot for each address or id that only the loader knows. Few
-//! modules need one, so the text ends nearly every file: a mapping of the file then has one part
-//! that is read and one that is executed. Readers do not depend on that order, or on any other.
-//! Sections do not overlap. Readers check that, because overlapping sections could make the loader
-//! write where it must not. [`SECTIONS`] is the table of all sections.
+//! modules need a GOT, so nearly every file ends with the text: a mapping of the file then has one
+//! part that is read and one that is executed. Readers do not depend on that order, or on any
+//! other. Sections do not overlap. Readers check that, because overlapping sections could make the
+//! loader write where it must not. [`SECTIONS`] is the table of all sections.
 //!
 //! Sections are located relative to the header itself, so the same header serves an artifact that
 //! is a file, bytes in memory, or part of an executable. Integers are little-endian, except those
 //! in the template and in ELF structures, which are in the byte order of the architecture.
 //!
 //! `digest` is BLAKE3 over the whole file with `digest` and `checksum` taken as zero; `checksum` is
-//! CRC-32 (IEEE) over header and hot tables with `checksum` taken as zero. The checksum is certain
-//! to catch any single damaged byte there. Only the digest helps against intent. Signatures of the
-//! digest can follow the artifact in its file, see [`trailer`](crate::trailer).
+//! CRC-32 (IEEE) over header and hot tables with `checksum` taken as zero. The checksum always
+//! detects a single damaged byte there. Only the digest detects changes that were made on purpose.
+//! Signatures of the digest can follow the artifact in its file, see [`trailer`](crate::trailer).
 
 mod sections;
 

@@ -16,9 +16,9 @@
 //! | [`target`] | architectures and CPU features |
 //! | [`handlers`] | maps calls to the code that handles exceptions they throw |
 //! | [`traps`], [`addresses`] | maps from code offsets to trap codes and to wasm offsets |
-//! | [`executable`] | where the artifact of an executable is, and what its guest is given |
+//! | [`executable`] | where the artifact of an executable is, and the options of its guest |
 //! | `metadata` | cold metadata, the only user of bincode (feature `metadata`) |
-//! | [`module_name()`] | reads one field of them without bincode |
+//! | [`module_name()`] | reads one field of the metadata without bincode |
 //! | [`custom_sections`] | the custom sections that an artifact keeps |
 //! | [`trailer`] | the signatures behind an artifact |
 //! | [`variants`] | several artifacts in one file, for several CPUs and targets |

@@ -1,8 +1,9 @@
-//! Cold metadata: what people and tools ask about an artifact, and what running it never reads.
+//! Cold metadata: what people and tools ask about an artifact. Running an artifact never reads it.
 //!
-//! This module is the only user of bincode. The decoder is configured with a limit on the bytes it
-//! may claim, so hostile input costs bounded memory and ends in an error. Names of functions are
-//! not here: they exist once, in `.strtab`.
+//! This module is the only user of bincode. The decoder has a limit on the bytes that it may claim,
+//! so hostile input takes limited memory and ends in an error. Names of functions are only in
+//! `.strtab`.
+
 use bincode::config::{self, Config};
 use bincode::{Decode, Encode};
 

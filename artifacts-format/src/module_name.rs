@@ -2,11 +2,11 @@
 //!
 //! The loader shows the name in backtraces and reads nothing else of the metadata, so it does not
 //! need a decoder. In bincode's encoding, a length is one byte up to 250; the bytes 251, 252 and
-//! 253 say that it follows in two, four or eight bytes. The name is the third field of the
-//! metadata, behind two strings; `module_name_is_read_as_bincode_reads_it` keeps this so.
+//! 253 say that the length follows in two, four or eight bytes. The name is the third field of the
+//! metadata, behind two strings; the test `module_name_is_read_as_bincode_reads_it` checks this.
 
-/// The name of the module that an artifact with these metadata was made of, if it has one and the
-/// bytes are metadata.
+/// The name of the module that an artifact was compiled from, read from the artifact's metadata.
+/// `None` if the module has no name, or if the bytes are not metadata.
 pub fn module_name(metadata: &[u8]) -> Option<&str> {
     let mut rest = metadata;
     string(&mut rest)?;

@@ -1,10 +1,12 @@
 //! The front of a table that is searched by text offsets: `u32` offsets, ascending, without
-//! duplicates, little-endian. [`traps`](crate::traps) and [`handlers`](crate::handlers) begin so.
+//! duplicates, little-endian. The tables of [`traps`](crate::traps) and
+//! [`handlers`](crate::handlers) begin like this.
 //!
 //! Nothing here allocates or panics, whatever the bytes are, because a signal handler and a throw
-//! look things up. If the offsets are not ascending, the result is wrong and nothing worse.
+//! look things up. If the offsets are not ascending, the result may be wrong, but nothing worse
+//! happens.
 
-/// Which of the first `n` offsets of the table is exactly this one.
+/// The position of this offset among the first `n` offsets of the table.
 pub(crate) fn find(table: &[u8], n: usize, text_offset: u32) -> Option<usize> {
     let (mut low, mut high) = (0, n);
     while low < high {

@@ -1,11 +1,11 @@
-//! What machine code may take for constant, and who keeps it so.
+//! Which values machine code may treat as constant, and which functions keep them constant.
 //!
 //! Machine code reads values that the loader made. The compiler keeps them in registers, moves the
 //! reads to better places, or folds the values into code, and each such use relies on the loader
-//! leaving the value alone for long enough. So this table has a row for every value that machine
+//! not changing the value for long enough. So this table has a row for every value that machine
 //! code reads. A row says how long a value that was read stays right, whether its address can be
-//! read at any time, which functions of the loader keep the promise, and which tests fail if they
-//! do not.
+//! read at any time, which functions of the loader keep the promise, and which tests fail if one of
+//! them does not.
 //!
 //! The compiler derives from these rows, and from nothing else, which loads are read-only, which it
 //! may move or hoist, and what it may fold. If a promise can no longer be kept, its row gets a
@@ -15,20 +15,20 @@
 //!
 //! - The length of a memory or table never shrinks while code may use it, so what was checked once
 //!   stays in bounds.
-//! - Nothing of an instance goes away before its store does, whether the instance is closed or not:
-//!   neither VM context, nor memories with base and length, nor tables, nor code. Code of a closed
-//!   instance is only never entered again.
+//! - No part of an instance goes away before its store does, even if the instance is closed:
+//!   neither VM context, nor memories with base and length, nor tables, nor code. But code of a
+//!   closed instance is never entered again.
 
 /// How long a value that machine code has read stays right. A longer lifetime compares as greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lifetime {
-    /// Not at all: other threads may change the value, so code reads it each time.
+    /// Other threads may change the value at any moment, so code reads it each time.
     Moment,
     /// Until the code that read the value calls something. Any callee, even a routine of the
     /// loader, may change it.
     UntilCall,
     /// As long as the instance is in a store, closed or not. If the loader replaces such a value
-    /// all the same, the old value must go on working for code that has read it.
+    /// nevertheless, the old value must still work for code that has read it.
     Instance,
     /// The value is the same for every instance of the artifact.
     Forever,

@@ -1,8 +1,8 @@
 //! A checked view of an artifact's bytes.
 //!
-//! Reading is harmless whatever the bytes say, and so is everything that a loader does with what it
-//! read until the first instruction of the artifact's machine code runs: code is trusted, records
-//! are not. The checksum is against accidents only, because an attacker can correct it.
+//! Whatever the bytes say, reading them is harmless, and so is everything that a loader does with
+//! them until the first instruction of the artifact's machine code runs: code is trusted, records
+//! are not. The checksum protects against accidents only, because an attacker can correct it.
 //!
 //! These are checked at opening, in this order:
 //!
@@ -26,7 +26,7 @@
 //! - Traps, handlers, addresses, names, metadata, custom sections: in their readers, for which
 //!   damage means "not found". The loader checks where a handler is when an exception is thrown.
 //! - Frozen tables (rodata), bytes of segments, pages of the image: nowhere. Only machine code
-//!   reads the first, and any bytes are valid for the others.
+//!   reads frozen tables, and any bytes are valid for the others.
 //!
 //! The cost of opening grows with imports, exports, globals and tables, not with functions. Hot
 //! tables must not change between check and use, so a loader checks and uses the same copy. Checks
@@ -81,7 +81,7 @@ impl<'a> Signature<'a> {
 /// A checked view of an artifact.
 #[derive(Debug, Clone, Copy)]
 pub struct Artifact<'a> {
-    /// The start of the file, at least to the end of the hot tables where that was given.
+    /// The start of the file, if possible up to the end of the hot tables.
     hot: &'a [u8],
     bytes: &'a [u8],
     header: &'a Header,
@@ -128,8 +128,8 @@ impl<'a> Artifact<'a> {
 
     /// Makes the view of parts that were checked before, without checking them again.
     ///
-    /// If the bytes were never checked, results may be wrong, but nothing worse happens: slices
-    /// that damaged bytes would make impossible are empty.
+    /// If the bytes were never checked, results may be wrong, but nothing worse happens: impossible
+    /// slices are empty.
     #[inline]
     pub fn reopen(hot: &'a [u8], bytes: &'a [u8]) -> Option<Self> {
         let header = hot.get(HEADER_OFFSET..HEADER_OFFSET + size_of::<Header>())?;
@@ -141,7 +141,7 @@ impl<'a> Artifact<'a> {
         })
     }
 
-    /// How many bytes an artifact that starts with `start` has, by its header.
+    /// The length in bytes of an artifact that starts with `start`, as its header says.
     ///
     /// # Errors
     /// [`Error::NotArtifact`], [`Error::Format`], [`Error::Truncated`] if `start` ends before the
@@ -186,7 +186,7 @@ impl<'a> Artifact<'a> {
         self.split().0
     }
 
-    /// The signatures behind the artifact. Nobody has checked them: they may be any bytes.
+    /// The signatures behind the artifact. They are not checked, and may be any bytes.
     ///
     /// # Errors
     /// [`Error::TrailingBytes`] and [`Error::Damaged`], only for parts that were never checked.
@@ -355,7 +355,7 @@ impl<'a> Artifact<'a> {
         (text_offset - function.text_offset < function.text_len).then_some((i as u32, function))
     }
 
-    /// Symbol name of defined function `index`, as people read it; not always UTF-8.
+    /// Symbol name of defined function `index`. It is not always UTF-8.
     pub fn function_name(&self, index: u32) -> Option<&'a [u8]> {
         let (symbols, names) = (self.header.symtab, self.header.strtab);
         function_name(self.section(symbols), self.section(names), index)
@@ -369,7 +369,8 @@ impl<'a> Artifact<'a> {
     }
 
     /// Identifies the machine code: a hash of the text and of where the functions are in it. An
-    /// artifact has the same build id with and without names, so it is found again by it.
+    /// artifact has the same build id with and without names, so the id of a stripped artifact
+    /// leads to the artifact with names.
     pub fn build_id(&self) -> [u8; 20] {
         let mut hasher = blake3::Hasher::new_derive_key("precast build id, version 1");
         hasher.update(&self.header.text.len.to_le_bytes());
@@ -406,7 +407,7 @@ pub fn checksum(covered: &[u8]) -> u32 {
 /// header taken as zero. `precast digest` prints it, `Compiled::digest` of `precast-compiler` holds
 /// it, and `Module::open_verified` of `precast-loader` asks for it.
 ///
-/// Bytes that are too short for a header, and so are no artifact, are hashed unchanged.
+/// Bytes that are too short to be an artifact are hashed unchanged.
 pub fn digest(file: &[u8]) -> [u8; 32] {
     let sum = HEADER_OFFSET + core::mem::offset_of!(Header, checksum);
     let dig = HEADER_OFFSET + core::mem::offset_of!(Header, digest);

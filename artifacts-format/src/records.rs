@@ -1,9 +1,9 @@
 //! The plain-data tables of an artifact: fixed-size little-endian records, used in place.
 //!
-//! Indices and offsets in hot tables are checked when an artifact is opened, those in all other
-//! tables when a record is read; [`reader`](crate::reader) lists which are which. Reserved fields
-//! and unknown flags must be zero, so that a loader that does not know their meaning refuses the
-//! artifact. [`NONE`] in a u32 field means "there is none".
+//! Indices and offsets in hot tables are checked when an artifact is opened, and those in all other
+//! tables when a record is read; see [`reader`](crate::reader). Reserved fields and unknown flags
+//! must be zero, so that a loader that does not know their meaning refuses the artifact. [`NONE`]
+//! in a u32 field means "there is none".
 
 use bytemuck::{Pod, Zeroable};
 
@@ -20,8 +20,8 @@ pub struct Slice {
     pub len: u32,
 }
 
-/// A run of consecutive records in another table. All runs of [`ConstOp`]s together have no more
-/// operations than there are; the runs of element segments follow one another without gaps.
+/// A run of consecutive records in another table. All runs of [`ConstOp`]s together are no longer
+/// than their table. The runs of element segments follow one another without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Run {
@@ -58,13 +58,13 @@ pub struct SignatureRecord {
 /// Flag of types: final, which means that no other type has this one as its supertype.
 pub const FINAL: u32 = 1;
 
-/// What makes a signature another type than those with the same parameters and results. A signature
-/// without such a record is final, has no supertype, and is a recursive group of its own. The table
-/// is in the order of the signatures.
+/// What makes the type of a signature differ from types with the same parameters and results. A
+/// signature without such a record is final, has no supertype, and is a recursive group of its own.
+/// The table is in the order of the signatures.
 ///
-/// The types of a recursive group are consecutive signatures, and each of them has a record if they
-/// are several. A type refers only to types of its own group and of earlier ones, and its supertype
-/// comes before it.
+/// The types of a recursive group are consecutive signatures. If a group has several types, each of
+/// them has a record. A type refers only to types of its own group and of earlier ones, and its
+/// supertype comes before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct TypeRecord {
@@ -358,7 +358,7 @@ pub struct ElementRecord {
 }
 
 /// Initial value of a table, if it is not null: one reference for all elements. A table whose type
-/// has no null reference has one. The table of records is in the order of the tables.
+/// has no null reference must have such a record. The records are in the order of the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct TableInitRecord {
@@ -375,7 +375,7 @@ pub struct TableInitRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct ImageRecord {
-    /// Index of the memory, which is a defined one, in the memory index space.
+    /// Index of the memory in the memory index space. It is a defined memory.
     pub memory: u32,
     /// Zero.
     pub reserved: u32,

@@ -2,9 +2,9 @@
 //!
 //! The author of a module chooses its names, which may hold escape sequences that a terminal obeys,
 //! line breaks that forge lines of a backtrace, and marks that change the direction of the text
-//! after them. This module is the one rule for all such text, applied wherever it gets into a
-//! message, a listing or a log. What programs read (names of frames and exports, symbols) is not
-//! escaped, and JSON escapes by its own rules.
+//! after them. This module has the only rule for such text, which is applied wherever the text gets
+//! into a message, a listing or a log. What programs read (names of frames and exports, symbols) is
+//! not escaped, and JSON escapes by its own rules.
 
 use core::fmt::{self, Write};
 
@@ -30,8 +30,8 @@ pub const fn shown(text: &str) -> Shown<'_> {
     }
 }
 
-/// Escapes a message of several lines like [`shown()`], but for its line breaks and tabs. This is
-/// for messages that quote the lines of a file.
+/// Escapes a message of several lines like [`shown()`], except for its line breaks and tabs. This
+/// is for messages that quote the lines of a file.
 ///
 /// ```
 /// let message = precast_artifact::shown_lines("line 1:\n\tf\u{1b}[2J");

@@ -18,22 +18,24 @@
 //! The loader interns recursive groups by their structure: references inside the group are relative
 //! to its start, all others are ids. Groups come in the order of the module, so every id is known
 //! where it is needed. Two groups of two modules are the same exactly if their structures are, as
-//! [the specification](https://webassembly.github.io/spec/core/valid/conventions.html) says. It
-//! interns the groups of a module when the module is opened, if the module has such types, and
-//! keeps them for as long as the process lives: ids are in the GOT of modules, in function
-//! references, in tags and in types that hosts hold, so a count of what uses them would be
-//! everywhere and wrong somewhere. The number of types that modules bring is limited instead.
+//! [the specification](https://webassembly.github.io/spec/core/valid/conventions.html) says. The
+//! loader interns the groups of a module when the module is opened, if the module has such types,
+//! and keeps them for as long as the process lives: ids are in the GOT of modules, in function
+//! references, in tags and in types that hosts hold, so counting the uses of an id would be needed
+//! in many places, and easily wrong in one of them. The number of types that modules bring is
+//! limited instead.
 //!
 //! A final expected type is compared in one instruction, because it has no subtypes but itself. For
-//! other types, code compares first, and calls
+//! other types, code compares the ids first, and calls
 //! [`Builtin::IsSubtype`](crate::Builtin::IsSubtype) if the ids differ.
 //!
 //! # How types of garbage collection join
 //! Structures and arrays are members of the same recursive groups, so their ids come from the same
 //! table, and [`ValType`] has room for their abstract heap types and for concrete types beyond the
 //! signatures. Their records are a table of their own, whose rows name the group as a `TypeRecord`
-//! does. Nothing that exists changes: a function reference keeps its 64-bit id, a cast is the
-//! comparison and the builtin above, and an object's header is one such id. So the ABI stays.
+//! does. Nothing that exists has to change: a function reference keeps its 64-bit id, a cast is the
+//! comparison and the builtin above, and an object's header is one such id. So the ABI stays the
+//! same.
 
 use crate::ValType;
 use crate::target::Arch;
@@ -41,7 +43,7 @@ use crate::target::Arch;
 /// Maximum number of parameters and results together that a type id can encode by itself.
 pub const MAX_ENCODED_VALUES: usize = 20;
 
-/// The greatest number of a value type that a type id can encode by itself.
+/// Maximum number of a value type that a type id can encode by itself.
 pub const MAX_ENCODED_TYPE: u64 = 7;
 
 /// The bit that is set in type ids from the loader's table, and in no others.
@@ -96,7 +98,7 @@ pub fn is_native(params: &[ValType], results: &[ValType]) -> bool {
 }
 
 /// Whether the `tail` and the C convention agree for functions with one pointer and then these
-/// parameters, and with these results. They do on x86-64, where both use the same registers, as
+/// parameters, and with these results. They agree on x86-64, where both use the same registers, as
 /// long as no value is on the stack.
 pub fn is_tail_like_c(arch: Arch, params: &[ValType], results: &[ValType]) -> bool {
     let floats = params

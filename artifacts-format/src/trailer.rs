@@ -14,7 +14,7 @@
 //! artifact holds machine code: bytes that were not checked are never executable. Machine code and
 //! the loader's tables never refer to these bytes.
 //!
-//! What a signature signs is [`message`]. This crate only reads and writes signatures, and
+//! A signature signs a [`message`]. This crate only reads and writes signatures;
 //! `precast-signature` makes and checks them.
 
 use bytemuck::{Pod, Zeroable};
@@ -33,7 +33,7 @@ pub const MAX_SIGNATURES: usize = 64;
 /// Maximum number of bytes behind an artifact: padding and signatures.
 pub const MAX_LEN: u64 = (1 << 16) + (FIXED + MAX_SIGNATURES * size_of::<FileSignature>()) as u64;
 
-/// Bytes in front of the signatures.
+/// Number of bytes in front of the signatures, without padding.
 const FIXED: usize = 16;
 
 /// A signature of a file. Ids and signatures may be any bytes.
@@ -57,7 +57,8 @@ pub fn message(digest: &[u8; 32]) -> [u8; 64] {
     message
 }
 
-/// The bytes to write behind an artifact of `file_len` bytes; none if there are no signatures.
+/// The bytes to write behind an artifact of `file_len` bytes. There are none if there are no
+/// signatures.
 ///
 /// # Panics
 /// If there are more than [`MAX_SIGNATURES`].
@@ -77,8 +78,8 @@ pub fn encode(file_len: u64, page_size: u32, signatures: &[FileSignature]) -> Ve
 /// The signatures in `tail`, the bytes of a file behind its artifact of `file_len` bytes.
 ///
 /// # Errors
-/// [`Error::TrailingBytes`] if there are bytes that are no signatures, and [`Error::Damaged`] if
-/// there are damaged or unknown ones.
+/// [`Error::TrailingBytes`] if the bytes are not signatures, and [`Error::Damaged`] if the
+/// signatures are damaged or of an unknown version.
 pub(crate) fn decode(
     tail: &[u8],
     file_len: u64,
@@ -130,8 +131,8 @@ pub(crate) fn decode(
     Ok(bytemuck::cast_slice(records))
 }
 
-/// Number of zeros between the artifact and the signatures. A page size that is not one gives none:
-/// the artifact is refused for that later.
+/// Number of zeros between the artifact and the signatures. An impossible page size gives no
+/// padding; the artifact is refused later.
 fn padding(file_len: u64, page_size: u32) -> u64 {
     let page = u64::from(page_size).max(1);
     file_len.checked_next_multiple_of(page).unwrap_or(file_len) - file_len

@@ -1,8 +1,8 @@
 //! Value types, as numbers in the artifact.
 //!
-//! A number says everything about a type but what a *concrete* heap type is: that is the index of a
-//! signature of the same artifact. So types of two artifacts cannot be compared by their numbers;
-//! the loader gives each concrete type one identity for the whole process (see
+//! A number describes a type completely, except for a *concrete* heap type, whose number is the
+//! index of a signature of the same artifact. So types of two artifacts cannot be compared by their
+//! numbers; the loader gives each concrete type one identity for the whole process (see
 //! [`signature`](crate::signature)).
 //!
 //! ```text
@@ -156,7 +156,7 @@ impl ValType {
             n if n & REF != 0 => {
                 let nullable = n & NULLABLE != 0;
                 match HeapType::from_number(n & !(REF | NULLABLE)) {
-                    // These have the numbers above.
+                    // These types have the numbers 6 to 8.
                     Some(HeapType::Func | HeapType::Extern | HeapType::Exn) if nullable => {
                         return None;
                     }
@@ -184,7 +184,7 @@ impl ValType {
         }
     }
 
-    /// Whether code starts values of the type at zero or null.
+    /// Whether the type has a default value, which is zero or null.
     pub const fn is_defaultable(self) -> bool {
         !matches!(
             self,

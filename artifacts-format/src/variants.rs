@@ -1,5 +1,5 @@
-//! Several artifacts in one file: the same module for several CPUs and targets, of which a loader
-//! opens the best that its machine can run.
+//! Several artifacts in one file: the same module for several CPUs and targets. A loader opens the
+//! best of them that its machine can run.
 //!
 //! ```text
 //!   0    u8 × 8                  MAGIC
@@ -9,11 +9,12 @@
 //!        pieces of artifacts     each at a multiple of its artifact's page size
 //! ```
 //!
-//! A variant is a whole artifact, which may have signatures, in one to three pieces of whole pages:
-//! put together in their order they are the artifact's file. So each variant has the digest and the
-//! signatures that it has alone. Variants share a piece by naming the same place: memory images are
-//! mostly the same for all CPUs, and then they are in the file once, unless they are small: an
-//! artifact in one piece is opened faster. Hot tables are small, and each variant has its own.
+//! A variant is a whole artifact, which may have signatures, in one to three pieces of whole pages.
+//! The pieces, put together in their order, are the artifact's file. So each variant has the same
+//! digest and signatures as its own file. Variants share a piece by naming the same place. Memory
+//! images are mostly the same for all CPUs, and are in the file once then, unless they are small,
+//! because an artifact in one piece is opened faster. Hot tables are small, and each variant has
+//! its own.
 //!
 //! The file is no ELF file, because an ELF file has one architecture. No checksum covers the
 //! records: they only say where artifacts are, and each artifact is checked by itself.
@@ -84,7 +85,7 @@ impl VariantRecord {
         self.len() == 0
     }
 
-    /// What the variant is for, as people read it.
+    /// The target and the CPU features of the variant, for messages.
     pub fn describe(&self) -> String {
         let arch = Arch::from_number(self.arch);
         let name = arch.map_or("unknown", Arch::name);
@@ -118,8 +119,8 @@ impl VariantRecord {
     }
 }
 
-/// The variants of a file of `file_len` bytes that starts with `start`, at least its first 4096
-/// bytes or all of them. `None` if it is no file of variants.
+/// The variants of a file of `file_len` bytes. `start` must have the first 4096 bytes of the file
+/// at least, or the whole file. `None` if the file is not one of variants.
 ///
 /// # Errors
 /// [`Error::Damaged`].

@@ -19,7 +19,7 @@
 //! ```
 //!
 //! Machine code writes only to globals, which are in front of `func_imports`, and to the dropped
-//! flags. So a loader must restore only those before it uses a context again.
+//! flags. So a loader only has to restore these before it reuses a context.
 //!
 //! Calling conventions, for a wasm signature `(P…) -> (R…)`:
 //!
@@ -73,6 +73,7 @@
 //! little-endian even on a big-endian target (s390x), and code there says so at each access. A v128
 //! always has its lane 0 first, in a global too. All other records and tables of the artifact are
 //! little-endian, and machine code does not read them.
+
 /// State of one store that machine code reads and writes: limits, and the edges of the innermost
 /// wasm activation.
 #[derive(Debug)]
@@ -144,11 +145,11 @@ pub struct VmMemory {
     /// bytes from `base` on are reserved for the memory. All bits are set if the memory's indices
     /// are 64-bit; such indices are not masked with it.
     pub mask: usize,
-    /// For each of the [`ENDS`](Self::ENDS) the greatest index at which an access that ends so many
-    /// bytes behind its index is in bounds: `len` minus the end, or 0 if the memory is shorter.
-    /// Code with checks compares 32-bit indices with them, where the memory's minimum is not less
-    /// than the end. They change with `len`. Those of a memory with 64-bit indices mean nothing.
-    /// Nor do those of a shared memory, whose growth other threads must see as one change.
+    /// For each of the [`ENDS`](Self::ENDS), the greatest index at which an access that ends that
+    /// many bytes behind its index is in bounds: `len` minus the end, or 0 if the memory is
+    /// shorter. Checked code compares 32-bit indices with these numbers, if the memory's minimum is
+    /// not less than the end. They change with `len`. They are not used for a memory with 64-bit
+    /// indices, nor for a shared memory, because other threads must see its growth as one change.
     pub last: [u32; Self::ENDS.len()],
 }
 
@@ -171,7 +172,7 @@ impl VmMemory {
         }
     }
 
-    /// What [`last`](Self::last) is for a length.
+    /// The value of the field [`last`](Self::last) for a length.
     #[must_use]
     pub fn last(len: usize) -> [u32; Self::ENDS.len()] {
         // The cast is right for 32-bit indices: such a memory is at most 2^32 bytes long.
@@ -194,7 +195,7 @@ pub struct VmTable {
 ///
 /// For a function of another instance, `code` is its machine code and `ctx` its VM context; the
 /// other fields are unused. For a host function, `code` is an exit trampoline of the *importing*
-/// module (or code that stands in for it) and `ctx` is the address of this very struct.
+/// module (or code that stands in for it) and `ctx` is the address of this struct itself.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct VmFuncImport {

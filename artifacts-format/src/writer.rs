@@ -49,10 +49,11 @@ pub enum WriteError {
 }
 
 /// Returns the artifact without what only people and tools read: the names of functions, the
-/// address map, and the [custom sections](crate::custom_sections::is_debug) of debuggers. It runs
-/// in the same way, and its backtraces have numbers in place of names, and no offsets in the
-/// module. Its [build id](Artifact::build_id) stays the same, so that both can be found in the
-/// artifact that was stripped. Its digest is another one, and signatures are left out.
+/// address map, and the [custom sections](crate::custom_sections::is_debug) of debuggers. The
+/// stripped artifact runs in the same way, but its backtraces have numbers in place of names, and
+/// no offsets in the module. Its [build id](Artifact::build_id) stays the same, so names and
+/// offsets can be found in the artifact that was stripped. Its digest differs, and signatures are
+/// left out.
 ///
 /// # Errors
 /// [`WriteError::Target`].
@@ -97,7 +98,7 @@ impl TextLayout {
 /// A symbol of the ELF symbol table.
 #[derive(Debug, Clone)]
 pub struct Symbol<'a> {
-    /// Name, as people read it.
+    /// Name of the symbol.
     pub name: Cow<'a, str>,
     /// Text offset of the first byte.
     pub text_offset: u32,
@@ -262,7 +263,7 @@ impl<'a> ArtifactBuilder<'a> {
     /// Adds a record about a signature that was added before. Records must be added in the order of
     /// the signatures.
     pub fn type_record(&mut self, record: TypeRecord) {
-        // Such a type is not its own id.
+        // The id of a type with a record comes from the loader.
         self.signatures[record.signature as usize].type_id = 0;
         self.type_records.push(record);
     }
@@ -319,7 +320,7 @@ impl<'a> ArtifactBuilder<'a> {
         }
     }
 
-    /// Adds a data segment that is copied at run time; `memory` is `None` for a passive segment.
+    /// Adds a data segment that is copied at run time. `memory` is `None` for a passive segment.
     pub fn data_segment(
         &mut self,
         segment: u32,
@@ -378,7 +379,7 @@ impl<'a> ArtifactBuilder<'a> {
     /// The bytes of the file.
     ///
     /// # Errors
-    /// When a part is too large for the format.
+    /// [`WriteError::TooLarge`].
     pub fn finish(mut self) -> Result<Vec<u8>, WriteError> {
         let strings = &self.strings;
         let name = |slice: Slice| &strings[slice.offset as usize..][..slice.len as usize];

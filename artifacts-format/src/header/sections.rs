@@ -5,12 +5,12 @@
 //!
 //! # Adding a section
 //! 1. Add a field to [`Header`] behind the others, and a row to [`SECTIONS`] at the place where the
-//!    section's bytes shall be in the file. This file does not compile until both are there.
+//!    section's bytes should be in the file. This file does not compile until both are there.
 //! 2. Write the section: add a field to `ArtifactBuilder`, and a line to `writer/elf.rs` at the
 //!    same place as the row.
 //! 3. Read the section: add an accessor to `reader.rs`. Check what the section says before any
 //!    loader uses it, in the file that the top of `reader.rs` names for that time.
-//! 4. Let the compiler's verifier (`compiler/src/verify`) check the section by its own rules.
+//! 4. Make the compiler's verifier (`compiler/src/verify`) check the section by its own rules.
 //! 5. The tests of the format's versions now fail: raise the number that they name.
 
 use core::mem::{offset_of, size_of};
@@ -23,7 +23,7 @@ use crate::records::*;
 pub struct SectionInfo {
     /// Distance of the section's field from the first byte of the [`Header`].
     pub field: usize,
-    /// The name that people read.
+    /// The name in listings.
     pub title: &'static str,
     /// Bytes of each record; 1 if the section does not consist of records.
     pub record_len: usize,
@@ -59,7 +59,7 @@ pub struct ElfSection {
     pub name: &'static str,
     /// How a running program may access the section.
     pub access: Access,
-    /// Bytes of each entry; 0 if ELF tools need not know.
+    /// Bytes of each entry; 0 if ELF tools do not need the number.
     pub entry_len: u64,
 }
 

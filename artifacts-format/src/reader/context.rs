@@ -1,4 +1,5 @@
-//! Checks of the VM context: its parts do not overlap, and its template forges no pointer.
+//! Checks of the VM context: its parts do not overlap, and its template has no bytes where pointers
+//! go.
 //!
 //! ```text
 //!   header │ globals, memories, tables │ func_imports │ funcrefs │ tags │ dropped flags
@@ -24,7 +25,8 @@ struct Part {
     start: u32,
     size: u32,
     align: u32,
-    /// Whether the template may have bytes there: only for a value that is no reference.
+    /// Whether the template may have bytes there, which is so only for a value that is no
+    /// reference.
     is_plain: bool,
     /// Distance of its record from the header.
     record: usize,
@@ -74,7 +76,6 @@ impl Artifact<'_> {
         if end > vm.size.into() {
             return bad("a part of the VM context outside of it");
         }
-        self.check_tags()?;
         self.check_tags()?;
         self.check_parts()
     }

@@ -1,9 +1,10 @@
 //! Type checks of constant expressions and of elements.
 //!
-//! All operations of an expression have the type of its value or a subtype, because arithmetic has
-//! operands and result of one type. So a single pass that counts operands is the whole type
-//! checker, and an integer cannot become a reference. All expressions together may have no more
-//! operations than there are, so checking them takes no longer than reading each operation once.
+//! All operations of an expression have the type of its value or a subtype, because the operands
+//! and the result of arithmetic have the same type. So a single pass that counts operands is the
+//! whole type checker, and an integer cannot become a reference. All expressions together may not
+//! have more operations than the table, so checking them takes no longer than reading each
+//! operation once.
 
 use super::check::{at, damaged};
 use super::{Artifact, Error};
@@ -13,7 +14,7 @@ use crate::types::{HeapType, RefType, ValType};
 /// Checks the expressions of an artifact, one after the other.
 pub(super) struct ExprChecker<'a> {
     artifact: Artifact<'a>,
-    /// Operations that expressions not checked yet may have: those of all together are limited.
+    /// Number of operations that all expressions which are not checked yet may have together.
     left: usize,
 }
 

@@ -5,7 +5,7 @@ use super::check::{at, damaged, field};
 use super::{Artifact, Error};
 use crate::records::*;
 
-/// A search through this many imports costs less than memory for their positions.
+/// Up to this number of other imports, a search costs less than the memory for positions.
 const FEW: usize = 16;
 
 impl<'a> Artifact<'a> {
@@ -59,8 +59,8 @@ impl<'a> Artifact<'a> {
     }
 
     /// The positions of imported functions among the imports, for
-    /// [`Artifact::with_function_imports`]; none if only a few imports are something else, so
-    /// that [`Artifact::imported_function`] needs none.
+    /// [`Artifact::with_function_imports`]. The result is empty if few imports are something else,
+    /// because [`Artifact::imported_function`] finds functions quickly then.
     pub fn scattered_function_imports(&self) -> Vec<u32> {
         if self.imports_of_others() <= FEW {
             return Vec::new();
@@ -71,7 +71,7 @@ impl<'a> Artifact<'a> {
     }
 
     /// The view with these positions of imported functions among the imports, so that
-    /// [`Artifact::imported_function`] searches for none. Wrong positions lead to imports that are
+    /// [`Artifact::imported_function`] does not have to search. With wrong positions, imports are
     /// not found.
     #[must_use]
     pub fn with_function_imports(self, function_imports: &'a [u32]) -> Self {

@@ -11,7 +11,7 @@ use crate::{LibCall, ValType};
 /// Maximum number of pages of a memory with 32-bit and with 64-bit indices, and pages of 64 KiB.
 const MAX_PAGES: [u64; 2] = [1 << 16, 1 << 48];
 
-/// The same with pages of one byte.
+/// The same maximum with pages of one byte.
 const MAX_BYTES: [u64; 2] = [u32::MAX as u64, u64::MAX];
 
 /// Maximum number of elements of a table with 32-bit and with 64-bit indices.
@@ -59,7 +59,7 @@ impl Artifact<'_> {
                 return Err(damaged(at, "unknown value type in a signature"));
             }
             let (params, results) = types.split_at(params);
-            // Linking of imports and typed calls compare this id alone.
+            // Linking and typed calls compare only this id.
             let own = match self.type_record(i as u32) {
                 Some(_) => 0,
                 None => type_id_of_numbers(params, results).unwrap_or(0),
@@ -198,7 +198,7 @@ impl Artifact<'_> {
         }
         for (i, r) in self.globals().iter().enumerate() {
             let good = self.val_type(r.ty).is_some_and(|ty| {
-                // No other value than null can be in the template.
+                // The only reference that the template can hold is null.
                 ty.is_defaultable() || r.flags & IMPORTED != 0 || r.init != NONE
             }) && r.flags & !(IMPORTED | MUTABLE) == 0
                 && r.reserved == 0;

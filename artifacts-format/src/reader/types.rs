@@ -9,7 +9,7 @@ use super::{Artifact, Error};
 use crate::records::*;
 use crate::types::{HeapType, RefType, ValType};
 
-/// Maximum number of supertypes of a type, one above the other: that of WebAssembly itself.
+/// Maximum length of a chain of supertypes, which is the limit of WebAssembly.
 const MAX_DEPTH: u32 = 63;
 
 impl<'a> Artifact<'a> {
@@ -29,7 +29,7 @@ impl<'a> Artifact<'a> {
             .map_or((signature, 1), |r| (r.group, r.group_len))
     }
 
-    /// Whether any signature, table or global has the type of a signature, or is a type that has a
+    /// Whether any signature, table or global refers to the type of a signature, or any type has a
     /// record. Only then does the loader need a registry of types.
     pub fn refers_to_types(&self) -> bool {
         let is_concrete = |n: u32| {

@@ -3,14 +3,14 @@
 //! Sections are appended to an [`Output`] in the order that [`header`](crate::header) documents.
 //! Addresses equal file offsets.
 //!
-//! The text comes last, so that a mapping of the whole file has two parts, one that is read and one
-//! that is executed, and not three: that saves a tenth of the time it takes to open an artifact. So
-//! the sections that describe the text (symbols, section headers) get their place before their
-//! content is known.
+//! The text comes last, so that a mapping of the whole file has only two parts, one that is read
+//! and one that is executed. That saves a tenth of the time to open an artifact. The sections that
+//! describe the text (symbols, section headers) are in front of it, so they get their place before
+//! their content is known.
 //!
-//! All of the file is in segments, one for each kind of access. Tables that are only looked up are
-//! sections without an address, like debug information in other ELF files. Program headers fit
-//! between the ELF header and [`HEADER_OFFSET`].
+//! The whole file is in segments, one for each kind of access. Tables in which tools and loaders
+//! look things up are sections without an address, like debug information in other ELF files.
+//! Program headers fit between the ELF header and [`HEADER_OFFSET`].
 
 use core::mem::{offset_of, size_of, take};
 use std::borrow::Cow;
@@ -274,8 +274,8 @@ impl Output {
         self.describe(h, info!(got), slots);
         self.segment_of(elf::PF_R | elf::PF_W, h.got);
         if code.slots > 0 {
-            // A loader can write to these pages wherever the artifact is, also where a linker puts
-            // other code behind it.
+            // A loader can write to these pages even if a linker has put other code behind the
+            // artifact.
             self.pad_to(self.len().next_multiple_of(self.page));
         }
         front

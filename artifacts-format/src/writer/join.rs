@@ -8,8 +8,8 @@ use crate::metadata::Metadata;
 use crate::reader::Artifact;
 use crate::variants::{MAGIC, MAX_VARIANTS, Piece, VERSION, VariantRecord};
 
-/// Images of fewer bytes are not shared: what is in several pieces takes more system calls to open
-/// than a whole artifact, and so little is not worth them.
+/// Images of fewer bytes are not shared: an artifact in several pieces takes more system calls to
+/// open than a whole artifact, and a small image is not worth them.
 const MIN_SHARED: usize = 64 << 10;
 
 /// Puts artifacts of one module into one file. Each is a view of all the bytes of its file, with

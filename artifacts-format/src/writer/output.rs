@@ -34,8 +34,8 @@ pub(super) struct Output {
     segments: Vec<ProgramHeader>,
 }
 
-/// Sections in front of the text that describe it: their place is reserved, their content comes
-/// later.
+/// Sections in front of the text that describe the text. Their place is reserved, and their content
+/// comes later.
 pub(super) struct Front {
     /// Names of the sections.
     names: Section,
@@ -211,7 +211,7 @@ impl Output {
         let names = take(&mut self.section_names);
         self.fill(front.names, &names);
 
-        // This says that no executable stack is needed.
+        // This segment says that no executable stack is needed.
         self.segments.push(ProgramHeader {
             p_type: elf::PT_GNU_STACK,
             p_flags: elf::PF_R | elf::PF_W,

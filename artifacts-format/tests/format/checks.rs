@@ -1,5 +1,5 @@
-//! What the reader refuses although the checksum is right. Each test makes one record or field lie
-//! in a way that would mislead a reader that believed it, and expects an error with its place.
+//! What the reader refuses although the checksum is right. Each test gives one record or field a
+//! false value that would mislead a reader, and expects an error with its place.
 
 mod context;
 mod expr;
@@ -17,7 +17,7 @@ use crate::sample::{HOST, full, full_bytes};
 /// The section in which an error is expected.
 type SectionOf = fn(&Header) -> Section;
 
-/// Makes an artifact lie.
+/// Changes an artifact so that it is wrong.
 type Change = fn(&mut ArtifactBuilder<'_>);
 
 /// Expects `found` to be an error that says `what` and names an offset in the section `place`.

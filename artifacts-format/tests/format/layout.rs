@@ -117,7 +117,7 @@ fn the_text_is_the_end_of_the_file() {
     );
     let bytes = full_bytes();
     let h = Artifact::parse(&bytes, None).expect("undamaged").header();
-    // A GOT comes behind it, and has its pages for itself.
+    // A GOT comes behind the text, and has pages of its own.
     let end = HEADER_OFFSET as u64 + h.got.start + h.got.len;
     let page = u64::from(h.page_size);
     assert_eq!(end.next_multiple_of(page), bytes.len() as u64);

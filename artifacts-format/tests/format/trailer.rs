@@ -1,4 +1,5 @@
-//! Signatures behind an artifact: they change nothing of it, and anything else there is an error.
+//! Signatures behind an artifact: they change nothing about the artifact, and any other bytes there
+//! are an error.
 
 use precast_artifact::trailer::{FileSignature, MAX_SIGNATURES, encode};
 use precast_artifact::{Aligned, Artifact, Error, Section};

@@ -1,5 +1,5 @@
-//! Files of several artifacts: each is whole in its pieces, the best is chosen, and records that
-//! lie are errors.
+//! Files of several artifacts: the pieces of each make a whole artifact, the best is chosen, and
+//! wrong records are errors.
 
 use precast_artifact::variants::{MAX_PIECES, Piece, VariantRecord, choose, parse};
 use precast_artifact::writer::join;
@@ -12,7 +12,7 @@ fn artifact(cpu_features: u64) -> Aligned {
     with_image(cpu_features, 64 << 10)
 }
 
-/// The same with an image of so many bytes: whole pages, two at least.
+/// The same with an image of `image_len` bytes, which are whole pages, two at least.
 fn with_image(cpu_features: u64, image_len: u64) -> Aligned {
     let mut parts = full();
     parts.images[1].len = image_len - parts.images[1].offset;
@@ -130,7 +130,7 @@ fn records_that_lie_are_errors() {
         for change in [1, 0x80, 0xff] {
             let mut bad = file.clone();
             bad[at] ^= change;
-            // Whatever it says, all pieces are inside of the file.
+            // Whatever the record says, all pieces are inside of the file.
             for record in parse(&bad, len).into_iter().flatten().flatten() {
                 for Piece { start, len: piece } in record.pieces() {
                     assert!(start.checked_add(*piece).is_some_and(|end| end <= len));
