@@ -1,8 +1,8 @@
 //! Rust types for the imports and exports of a module, as text of Rust.
 //!
-//! What a module exports becomes methods of `Exports`, and the functions that it imports become
-//! functions of the trait `Imports`, but for those of WASI, which `precast_wasi` defines. Memories,
-//! tables, globals and tags that it imports are defined in the linker by the host.
+//! The exports of a module become methods of `Exports`, and its imported functions become functions
+//! of the trait `Imports`, except for those of WASI, which `precast_wasi` defines. The host defines
+//! imported memories, tables, globals and tags in the linker.
 //!
 //! A function with more than [`MAX_VALUES`] parameters or results is called with slices of values.
 
@@ -14,10 +14,10 @@ use precast_artifact::{Artifact, HeapType, RefType, ValType, shown};
 
 use crate::identifier::Identifiers;
 
-/// The most parameters or results for which the loader has Rust types.
+/// Maximum number of parameters or results for which the loader has Rust types.
 const MAX_VALUES: usize = 16;
 
-/// The modules whose functions are WASI's.
+/// The modules whose functions belong to WASI.
 const WASI: [&str; 3] = ["wasi_snapshot_preview1", "wasi_unstable", "wasi"];
 
 /// The text that `include_bindings!` includes.
@@ -40,7 +40,7 @@ pub(crate) fn write(artifact: &Artifact<'_>, name: &str) -> String {
     text
 }
 
-/// A function type as Rust has it.
+/// A function type, and its forms in Rust.
 struct Signature {
     params: Vec<ValType>,
     results: Vec<ValType>,
@@ -107,7 +107,7 @@ impl Signature {
     }
 }
 
-/// Types as a tuple; a single one is not a tuple unless `always`.
+/// Types as a tuple. A single type is a tuple only with `always`.
 fn tuple(types: &[ValType], always: bool) -> String {
     let names: Vec<&str> = types.iter().map(|ty| rust_type(*ty)).collect();
     match &names[..] {
@@ -124,8 +124,8 @@ fn rust_type(ty: ValType) -> &'static str {
         ValType::F32 => "f32",
         ValType::F64 => "f64",
         ValType::V128 => "::precast_loader::V128",
-        // Functions that take references to functions of one type are found with another type when
-        // they are looked up, which is an error.
+        // Rust has no type for references to functions of one type only. Looking up a function with
+        // such a parameter or result is an error of types.
         ValType::Ref(RefType { nullable, heap }) => match heap.top() {
             HeapType::Extern => "::core::option::Option<::precast_loader::ExternRef>",
             HeapType::Exn => "::core::option::Option<::precast_loader::ExnRef>",
@@ -135,7 +135,7 @@ fn rust_type(ty: ValType) -> &'static str {
     }
 }
 
-/// The type as a value of the loader's. Types that refer to others are those of all functions.
+/// The type as a `ValType` of the loader. A heap type becomes the top of its hierarchy.
 fn value_type(ty: ValType) -> String {
     match ty {
         ValType::Ref(RefType { nullable, heap }) => {
@@ -154,8 +154,9 @@ fn result(of: &str) -> String {
     format!("::core::result::Result<{of}, ::precast_loader::Error>")
 }
 
-/// A name of the module as code in documentation. The name must not end that code or its line: what
-/// follows would be markup, and a block of code is a test, which `cargo test` of the host runs.
+/// A name of the module as code in documentation. The name must not end that code or its line: the
+/// rest of the name would be markup, and a block of code in it would be a test, which `cargo test`
+/// of the host runs.
 fn documented(name: &str) -> String {
     let name = shown(name).to_string();
     format!("`{}`", name.replace('`', "\\u{60}"))
@@ -189,7 +190,7 @@ fn imports<'a>(artifact: &Artifact<'a>) -> Vec<Import<'a>> {
         let named = functions.map(names);
         named.filter(|(module, ..)| !WASI.contains(module))
     };
-    // A name that several modules have is shown with the module's.
+    // A name that several modules have gets the module's name in front.
     let (mut seen, mut ambiguous) = (HashSet::new(), HashSet::new());
     let mut first = HashMap::new();
     for (module, name, _) in functions() {
@@ -342,7 +343,7 @@ fn exports<'a>(artifact: &Artifact<'a>) -> Vec<Export<'a>> {
     listed
 }
 
-/// The type of the function with this index: of one that is imported, or defined.
+/// The type of the function with this index, imported or defined.
 fn signature_of(artifact: &Artifact<'_>, index: u32) -> Option<Signature> {
     Signature::of(artifact, artifact.function_signature(index).ok()?)
 }
@@ -360,12 +361,12 @@ fn write_exports(text: &mut String, artifact: &Artifact<'_>) {
         text,
         "pub struct Exports {{\n    instance: ::precast_loader::Instance,"
     );
-    // Fields have numbers, so that no name of an export is one of them.
+    // Fields have numbers, so that they differ from the names of exports.
     for (i, export) in exports.iter().enumerate() {
         line!(text, "    f{i}: {},", ty(&export.item));
     }
     line!(text, "}}\n");
-    // Not derived: long tuples cannot be shown.
+    // `Debug` is not derived, because long tuples do not implement it.
     text.push_str(
         "impl ::core::fmt::Debug for Exports {\n    \
          fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {\n        \
@@ -484,7 +485,7 @@ fn write_exports(text: &mut String, artifact: &Artifact<'_>) {
     line!(text, "}}");
 }
 
-/// Finds an export of which no type is checked.
+/// Writes code that finds an export without checking its type.
 fn write_search(text: &mut String, number: usize, name: &str, method: &str) {
     let kind = method.trim_start_matches("get_");
     line!(

@@ -45,16 +45,16 @@ pub(crate) fn as_object(
     write_expression(name, &symbol, "", cargo)?;
     Ok(vec![
         format!("rustc-link-search=native={}", cargo.out_dir.display()),
-        // If the package has a library, cargo gives this to the library alone, which passes it on
-        // to all that use the library.
+        // If the package has a library, cargo passes this only to the library, and the library
+        // passes it on to everything that uses the library.
         format!("rustc-link-lib=static={symbol}"),
         // Programs, tests and examples of the package may include the artifact without using the
-        // library. The linker takes nothing from here if it has the symbol already.
+        // library. The linker ignores this file if it has the symbol already.
         format!("rustc-link-arg={}", path.display()),
     ])
 }
 
-/// The symbol of an artifact: the same one only for the same bytes.
+/// The symbol of an artifact. Artifacts with different bytes have different symbols.
 fn symbol(artifact: &Artifact<'_>, name: &str, cargo: &Environment) -> String {
     let names = format!("{}_{name}", cargo.package);
     let names = names.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
@@ -85,10 +85,10 @@ fn write_expression(
 
 /// The artifact as a section of text.
 ///
-/// The symbol is weak, and the whole is left out if the symbol is there already: a program can hold
-/// several copies of a crate that includes the artifact, for instance a library and its own tests,
-/// and link-time optimisation makes one text of them. The guest's names have the module's name in
-/// front, so that none can be taken for a function of the host.
+/// The symbol is weak, and the whole section is left out if the symbol exists already: a program
+/// can hold several copies of a crate that includes the artifact, for instance a library and its
+/// own tests, and link-time optimisation makes one assembly text of them. The guest's names have
+/// the module's name in front, so that they differ from those of the host's functions.
 fn assembly(artifact: &Artifact<'_>, name: &str, symbol: &str, path: &Path) -> String {
     let header = artifact.header();
     let (align, len) = (header.page_size, artifact.bytes().len());
@@ -139,7 +139,7 @@ fn assembly(artifact: &Artifact<'_>, name: &str, symbol: &str, path: &Path) -> S
 /// A static library with one object, in the format of System V: an index of symbols, then the
 /// object.
 fn archive(symbol: &str, object: &[u8]) -> Vec<u8> {
-    /// All numbers but the index's are decimal text, filled up with spaces.
+    /// A member. The numbers in its header are decimal text, padded with spaces.
     fn member(name: &str, content: &[u8]) -> Vec<u8> {
         let len = content.len();
         let header = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{len:<10}`\n", 0, 0, 0, 644);

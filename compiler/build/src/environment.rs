@@ -28,7 +28,7 @@ impl Environment {
         };
         Ok(Self {
             target: text("TARGET")?,
-            // It is not set for a target without any.
+            // The variable is not set for a target without features.
             features: env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default(),
             out_dir: text("OUT_DIR")?.into(),
             package: text("CARGO_PKG_NAME")?,
@@ -51,7 +51,8 @@ impl Environment {
     }
 }
 
-/// Whether a variable is about the host, so that the build of a guest must not see it.
+/// Whether a variable describes the host's build. The build of a guest must not see such a
+/// variable.
 pub(crate) fn is_of_the_host(variable: &str) -> bool {
     const PREFIXES: [&str; 6] = [
         "CARGO_CFG_",

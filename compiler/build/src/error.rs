@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 /// Why a guest could not be compiled in a build script.
 ///
-/// Its `Debug` form is its message, because that is what is printed when the `main` of a build
-/// script returns an error.
+/// The `Debug` form is the message, because Rust prints that form when the `main` of a build script
+/// returns an error.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -17,7 +17,7 @@ pub enum Error {
         variable: &'static str,
     },
 
-    /// The name cannot be that of a file and a part of a symbol.
+    /// The name cannot be used for a file and in a symbol.
     #[error(
         "`{}` is no name for a module: expected letters, digits, `_`, `-` and `.`; give another by \
          `Module::name`",
@@ -31,7 +31,7 @@ pub enum Error {
     /// A file or directory could not be read or written.
     #[error("cannot {action} `{}`: {source}", path.display())]
     File {
-        /// What was tried: "read".
+        /// What the build script tried to do, such as "read".
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -98,11 +98,11 @@ pub enum Error {
         found: Vec<String>,
     },
 
-    /// The artifact cannot be read, which a compiler has just made.
+    /// The artifact that the compiler has just made cannot be read.
     #[error(transparent)]
     Artifact(#[from] precast_artifact::Error),
 
-    /// The artifact cannot be an object file.
+    /// The artifact cannot be made an object file.
     #[error(transparent)]
     Object(#[from] precast_object::Error),
 }

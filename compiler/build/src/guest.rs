@@ -1,4 +1,4 @@
-//! Gets the module of a guest: reads it, or has it built.
+//! Gets the module of a guest: reads the module, or runs the tools that build it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -135,7 +135,8 @@ fn of_crate(
     cargo: &Environment,
 ) -> Result<Guest, Error> {
     let manifest = directory.join("Cargo.toml");
-    // A directory of its own: the host's is locked while this script runs.
+    // The guest has a target directory of its own, because the host's is locked while this script
+    // runs.
     let built = cargo.out_dir.join(format!("{name}-guest"));
     let mut command = Command::new(&cargo.cargo);
     command.args(["build", "--release", "--target", target]);
@@ -148,7 +149,7 @@ fn of_crate(
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
         .collect();
     found.sort();
-    // Cargo has `_` for `-` in the names of libraries.
+    // Cargo replaces `-` by `_` in the names of libraries.
     let is_chosen =
         |name: &String| binary.is_none_or(|b| name == b || *name == b.replace('-', "_"));
     let mut chosen = found.iter().filter(|name| is_chosen(name));
@@ -175,7 +176,7 @@ fn of_rust(
 ) -> Result<Guest, Error> {
     let wasm = cargo.out_dir.join(format!("{name}.guest.wasm"));
     let deps = wasm.with_extension("d");
-    // What no program starts with `main` is a library that the host calls into.
+    // Without WASI, nothing calls `main`, so the guest is a library that the host calls into.
     let kind = if target.contains("wasi") {
         "bin"
     } else {
@@ -265,8 +266,8 @@ fn run(command: &mut Command, path: &Path) -> Result<String, Error> {
     })
 }
 
-/// The files that a file in make's format says something depends on. None if it cannot be read: not
-/// every compiler writes one.
+/// The dependencies that are listed in a file in make's format. The result is empty if the file
+/// cannot be read, because not every compiler writes it.
 fn dependencies(file: &Path) -> Vec<PathBuf> {
     let text = fs::read_to_string(file).unwrap_or_default();
     let mut files: Vec<PathBuf> = Vec::new();
@@ -274,7 +275,7 @@ fn dependencies(file: &Path) -> Vec<PathBuf> {
         let Some((_, inputs)) = rule.split_once(": ") else {
             continue;
         };
-        // A backslash is in front of a space in a name.
+        // In a name, a space has a backslash in front.
         let inputs = inputs.replace("\\ ", "\0");
         let inputs = inputs.split_whitespace();
         files.extend(inputs.map(|input| PathBuf::from(input.replace('\0', " "))));

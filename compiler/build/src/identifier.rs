@@ -1,4 +1,4 @@
-//! Identifiers of Rust for names of modules, which can be any text.
+//! Rust identifiers for names in modules, which can be any text.
 
 use std::collections::HashMap;
 
@@ -60,21 +60,21 @@ const KEYWORDS: [&str; 54] = [
     "macro_rules",
 ];
 
-/// Gives out identifiers, each once: those that were given out, with the number that the next name
-/// gets that becomes the same one. A module may have any number of such names, so the number is not
-/// searched for.
+/// Gives each name an identifier of its own. The map has the identifiers that are in use, each with
+/// the number that the next name with the same identifier gets. A module may have any number of
+/// such names, so counting from the start each time would take too long.
 #[derive(Debug)]
 pub(crate) struct Identifiers(HashMap<String, usize>);
 
 impl Identifiers {
-    /// No name becomes one of the reserved identifiers.
+    /// Makes a map in which no name gets one of the reserved identifiers.
     pub(crate) fn new(reserved: &[&str]) -> Self {
         let reserved = reserved.iter().map(|name| ((*name).to_owned(), 2));
         Self(reserved.collect())
     }
 
-    /// An identifier for a name: the name itself where it is one, otherwise with `_` for what
-    /// cannot be in it, and a number behind it if it was given out already.
+    /// An identifier for a name: the name itself, with `_` in place of characters that an
+    /// identifier cannot have, and with a number behind it if the identifier is in use already.
     pub(crate) fn give(&mut self, name: &str) -> String {
         let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
         let mut identifier: String = name.chars().map(plain).collect();
@@ -89,7 +89,7 @@ impl Identifiers {
             self.0.insert(identifier.clone(), 2);
             return identifier;
         };
-        // Names of the module may have such numbers themselves.
+        // Another name of the module may be this identifier with a number.
         let free = loop {
             let free = format!("{identifier}_{number}");
             number += 1;

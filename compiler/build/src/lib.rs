@@ -8,8 +8,9 @@
 //! }
 //! ```
 //!
-//! The host includes what the script made. The artifact is in the executable, at the start of a
-//! page, and its code runs where it is, so that nothing is copied and no page becomes executable:
+//! The host includes the files that the script writes. The artifact is in the executable, at the
+//! start of a page, and its code runs where it is, so that nothing is copied and no page becomes
+//! executable:
 //!
 //! ```ignore
 //! mod guest {
@@ -36,11 +37,11 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `environment` | what cargo tells a build script, and what the script tells cargo |
+//! | `environment` | the variables that cargo sets for a build script |
 //! | `guest` | gets the module: reads it, or builds it with cargo, rustc or another compiler |
 //! | `embed` | the artifact as assembly or as a library with one object |
 //! | `bindings` | Rust types for imports and exports |
-//! | `identifier` | names of Rust for names of modules |
+//! | `identifier` | Rust identifiers for names in modules |
 
 mod bindings;
 mod embed;
@@ -92,8 +93,8 @@ impl Module {
     }
 
     /// The module that cargo makes of the package in a directory: its only program or `cdylib`, or
-    /// that of [`Module::binary`]. It is built in its `release` profile for `wasm32-wasip1`, or for
-    /// another [`Module::wasm_target`].
+    /// the one that [`Module::binary`] chooses. It is built in its `release` profile for
+    /// `wasm32-wasip1`, or for another [`Module::wasm_target`].
     ///
     /// The package must not be a member of the host's workspace: it needs a `[workspace]` table of
     /// its own, or the host's workspace excludes it.
@@ -115,10 +116,9 @@ impl Module {
         })
     }
 
-    /// The module that a command makes of a file, such as of a C file with
-    /// `["clang", "--target=wasm32-wasi", "-O2"]`. After these arguments, the command is given the
-    /// file, `-o` and the module's path, and is expected to understand `-MD` and `-MF` as C
-    /// compilers do, for the names of the headers.
+    /// The module that a command makes of a file, such as `["clang", "--target=wasm32-wasi",
+    /// "-O2"]` of a C file. After these arguments, the command gets `-MD`, `-MF` and a path, with
+    /// which C compilers write the names of the headers, then the file, `-o` and the module's path.
     pub fn from_c(
         file: impl AsRef<Path>,
         command: impl IntoIterator<Item = impl Into<String>>,
@@ -177,8 +177,8 @@ impl Module {
         self
     }
 
-    /// Settings of the compiler. If their target is not set it is cargo's, and the CPU is as for
-    /// [`Module::cpu`].
+    /// Settings of the compiler. If they have no target, it is cargo's. If they have neither a
+    /// target nor a CPU, the CPU is the default of [`Module::cpu`].
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.own_cpu = settings.cpu != Cpu::default() || settings.target.is_some();
@@ -186,8 +186,8 @@ impl Module {
         self
     }
 
-    /// The CPU features that the code may use. By default they are those that rustc compiles the
-    /// host for, such as by `-C target-cpu`.
+    /// The CPU features that the code may use. By default, they are those that rustc compiles the
+    /// host for, for example because of `-C target-cpu`.
     #[must_use]
     pub fn cpu(mut self, cpu: Cpu) -> Self {
         self.own_cpu = true;
@@ -196,7 +196,7 @@ impl Module {
     }
 
     /// Links the artifact as an object file of `precast_object`, instead of including it by rustc's
-    /// assembler. To the host there is no difference.
+    /// assembler. This makes no difference to the host.
     #[must_use]
     pub fn as_object(mut self) -> Self {
         self.as_object = true;
@@ -213,17 +213,18 @@ impl Module {
     /// Whether rustc has the standard library for the target of a guest in Rust. True for other
     /// guests.
     ///
-    /// A host that has its guest as a module as well can use that instead.
+    /// If it has not, a host that also has its guest as a compiled module can use that module
+    /// instead.
     pub fn is_target_installed(&self) -> bool {
         let cargo = Environment::of_cargo();
         cargo.is_ok_and(|cargo| self.source.check_target(&cargo).is_ok())
     }
 
     /// Compiles the module, and writes the artifact, and what the macros of `precast_loader`
-    /// include, into `OUT_DIR`. Tells cargo when to run the build script again, and of errors.
+    /// include, into `OUT_DIR`. Tells cargo when to run the build script again, and reports errors.
     ///
     /// # Errors
-    /// [`Error`]: also if this is not called in a build script.
+    /// [`Error`], also if this is not called in a build script.
     pub fn compile(self) -> Result<Built, Error> {
         let made = Environment::of_cargo().and_then(|cargo| self.compile_in(&cargo));
         match made {
@@ -246,7 +247,7 @@ impl Module {
     fn compile_in(mut self, cargo: &Environment) -> Result<(Built, Vec<String>), Error> {
         let mut directives = vec![
             format!("rerun-if-env-changed={}", precast_cache::DIRECTORY_VARIABLE),
-            // A script that names nothing is run again for every change of the package.
+            // Cargo runs a script that names no file again for every change of the package.
             "rerun-if-changed=build.rs".to_owned(),
         ];
         let name = match self.name.take() {
@@ -289,7 +290,7 @@ impl Module {
 
     fn artifact(&self, wasm: &[u8]) -> Result<Vec<u8>, Error> {
         let directory = precast_cache::default_directory().filter(|_| self.cached);
-        // A cache that cannot be used is no reason not to compile.
+        // If the cache cannot be used, the module is compiled without it.
         let cache = directory.and_then(|directory| CompilationCache::open(directory).ok());
         let failed = |source| self.source.not_compiled(source);
         match cache.map(|cache| cache.artifact(wasm, &self.settings)) {

@@ -16,7 +16,7 @@ const GUEST: &str = r#"(module
     (func $add (export "add") (param i32 i32) (result i32)
         (i32.add (local.get 0) (local.get 1))))"#;
 
-/// A directory with an environment for it.
+/// A temporary directory, and an environment whose paths are in it.
 fn environment(target: &str) -> (TempDir, Environment) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let out_dir = directory.path().join("out");
@@ -95,7 +95,7 @@ fn names_of_the_module_stay_text() {
         "{bindings}"
     );
     assert!(bindings.contains("pub fn type_(") && bindings.contains("pub fn new_2("));
-    // What a name holds is nowhere but in literals of text.
+    // The text of a name is only in string literals.
     let outside: String = bindings
         .lines()
         .filter(|line| !line.contains('"'))
@@ -152,7 +152,7 @@ fn cpu_features_and_target_are_those_of_the_host() {
     );
     let aarch64 = "aarch64-unknown-linux-gnu";
     assert_eq!(features(aarch64, "neon", same).0, "aarch64");
-    // An artifact names what its code really needs.
+    // An artifact names the features that its code may use.
     let cpu = |module: Module| module.cpu("x86-64-v3".parse().expect("known"));
     let (_, found) = features(X86_64, "", cpu);
     assert_eq!(

@@ -2,7 +2,8 @@
 //! crashed processes, or everything.
 //!
 //! Removing an entry only removes its name: a process that has mapped the entry keeps the mapping.
-//! One process at a time evicts entries; a process that finds another one at it does nothing.
+//! One process at a time evicts entries. A process that finds another process evicting does
+//! nothing.
 
 use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
@@ -190,8 +191,8 @@ fn sweep(directory: &Directory, older_than: Duration) -> Result<u64, Error> {
 pub(crate) fn clear(directory: &Directory) -> Result<Removed, Error> {
     let mut removed = Removed::default();
     for entry in entries(directory)? {
-        // A file of somebody else under the name of an entry is not deleted. The next lookup of
-        // that entry moves it aside.
+        // A file with the name of an entry that precast did not write is not deleted. The next
+        // lookup of that entry moves the file aside.
         if crate::entry::is_ours(&entry.path) && remove(&entry.path)? {
             removed.entries += 1;
             removed.bytes += entry.bytes;

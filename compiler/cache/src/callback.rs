@@ -1,9 +1,9 @@
 //! Progress callbacks. A thread that runs one must not wait for another compilation.
 //!
 //! A progress callback runs in the middle of a compilation, while the slot and the lock of the
-//! module are held. If it asks a cache for a module that is being compiled, that compilation may be
-//! the one that called it, or one whose own callback asks for this module. So a request inside of a
-//! callback does not wait, and does without the slot or the lock.
+//! module are held. If the callback asks a cache for a module that is being compiled, that
+//! compilation may be the one that called the callback, or one whose own callback asks for this
+//! module. So a request inside of a callback does not wait, and works without the slot or the lock.
 
 use std::cell::Cell;
 

@@ -87,7 +87,8 @@ impl CompilationCache {
         if let Some(module) = self.load(engine, request)? {
             return Ok(module);
         }
-        // There is no progress callback: one that asks for its own module would do so for ever.
+        // There is no progress callback, because a callback that asks for its own module would
+        // start compilations without end.
         let artifact = self.compile(wasm, settings, request, &|_, _| {})?;
         // SAFETY: the compiler has just written these bytes in this process.
         Ok(unsafe { Module::from_bytes(engine, &artifact) }?)
@@ -107,8 +108,8 @@ impl CompilationCache {
         )
     }
 
-    /// Reads the artifact from the directory, or compiles it and stores it. It is not mapped, so it
-    /// can be for another machine.
+    /// Reads the artifact from the directory, or compiles and stores it. The artifact is not
+    /// mapped, so it can be for another machine.
     pub(crate) fn read_or_compile(
         &self,
         wasm: &[u8],

@@ -48,7 +48,7 @@ pub(crate) struct Directory {
     no_executable_files: AtomicBool,
 }
 
-/// What a file in the directory of the entries is, by its name.
+/// The kind of a file in the directory of the entries, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name {
     Entry(Key),

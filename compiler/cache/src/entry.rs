@@ -74,8 +74,8 @@ impl Found {
 /// Looks for an entry and maps it.
 ///
 /// # Errors
-/// For failures that are no damage of the entry: the artifact is whole but cannot run here, or the
-/// system has no memory.
+/// If the entry is not damaged but cannot be used: the artifact cannot run here, or the system has
+/// no memory.
 pub(crate) fn load(
     directory: &Directory,
     engine: &Engine,
@@ -134,8 +134,8 @@ pub(crate) fn load(
     }
 }
 
-/// Reads an entry in full, checks that trusted keys have signed it, and maps a sealed copy of the
-/// very bytes that were checked.
+/// Reads an entry in full, checks that trusted keys have signed it, and maps a sealed copy of
+/// exactly the bytes that were checked.
 fn load_signed(
     file: &mut File,
     found: &Metadata,
@@ -161,8 +161,8 @@ fn load_signed(
     }
 }
 
-/// An entry that no trusted key has signed. It is replaced only by a cache that can sign another
-/// one.
+/// The fault of an entry that no trusted key has signed. Only a cache that can sign replaces such
+/// an entry.
 fn not_trusted(error: &precast_loader::SignatureError, options: &Options) -> Unusable {
     Unusable {
         reason: error.to_string(),
@@ -214,7 +214,7 @@ fn map(
         Ok(bytes)
     };
     let bytes = read().map_err(Error::file("read", path))?;
-    // SAFETY: the bytes are those of the file, of which the same is true.
+    // SAFETY: the bytes are those of the file, so they are trusted for the same reasons.
     unsafe { Module::from_bytes(engine, &bytes) }.map_err(|error| match error {
         precast_loader::Error::File { source, .. }
             if source.kind() == ErrorKind::PermissionDenied =>
@@ -403,7 +403,7 @@ fn read_checked(
     Ok((metadata, bytes))
 }
 
-/// Looks for an entry, reads it and checks it in full, for a caller that wants its bytes and maps
+/// Looks for an entry, reads it and checks it in full, for a caller that needs the bytes and maps
 /// nothing. `None` if there is no entry.
 pub(crate) fn read(
     directory: &Directory,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::Key;
 
-/// Why a module could not be got, or a cache not be used.
+/// Why a module could not be loaded or compiled, or why a cache could not be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

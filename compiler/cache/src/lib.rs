@@ -111,7 +111,7 @@ impl Options {
     ///
     /// # Errors
     /// [`Error::Directory`] when there is something else at that path, or somebody else's
-    /// directory; [`Error::File`] when the directory cannot be made.
+    /// directory; [`Error::File`] when the directory cannot be created.
     pub fn open(self, directory: impl AsRef<Path>) -> Result<CompilationCache, Error> {
         let directory = Directory::open(directory.as_ref(), self.read_only)?;
         if directory.is_writable()
@@ -175,9 +175,9 @@ impl CompilationCache {
     /// Like [`get_or_compile`](Self::get_or_compile), and reports the progress of a compilation;
     /// see [`Compiler::compile_with_progress`].
     ///
-    /// `progress` may use the cache. If it asks for a module that somebody is just getting, such as
-    /// the one whose progress it hears of, it does not wait for that, and compiles the module once
-    /// more.
+    /// `progress` may use the cache. If it asks for a module that another request is just getting,
+    /// such as the module whose progress it reports, it does not wait for that request, and
+    /// compiles the module once more.
     ///
     /// # Errors
     /// Those of [`get_or_compile`](Self::get_or_compile).
@@ -194,7 +194,8 @@ impl CompilationCache {
 
     /// Like [`get_or_compile`](Self::get_or_compile), for a module in a file. If the cache has a
     /// directory, it remembers the digest of the file, and a hit does not read the file again until
-    /// the file changes: device, inode number, length, modification time and change time tell.
+    /// the file changes. The cache recognises a change by device, inode number, length,
+    /// modification time and change time.
     ///
     /// # Errors
     /// [`Error::File`] when the file cannot be read, and those of
@@ -223,7 +224,7 @@ impl CompilationCache {
         let path = path.as_ref();
         let mut source = Source::open(path)?;
         let directory = self.0.directory.as_ref();
-        // Others who can write to the directory could give one module the digest of another.
+        // Another user who can write to the directory could give one module the digest of another.
         let believed = directory.filter(|_| self.0.options.trusted.is_none());
         let known = believed.and_then(|directory| source.digest(directory));
         if let Some(digest) = known
@@ -302,8 +303,8 @@ impl CompilationCache {
     }
 
     /// Returns the artifact that `wasm` compiles to with these settings: from the directory, or
-    /// compiled now. It is not mapped, so it can be for another machine. This is for build scripts
-    /// and packagers.
+    /// compiled now. The artifact is not mapped, so it can be for another machine. This is for
+    /// build scripts and packagers.
     ///
     /// An entry is read and its digest is checked, which takes about a millisecond for each MB.
     ///

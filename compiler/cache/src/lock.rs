@@ -39,7 +39,7 @@ impl FileLock {
     /// stopped, or whose children inherited the open file, may keep the lock for ever. The pause
     /// between two attempts grows to 10 ms, which is short compared to a compilation.
     pub(crate) fn take(path: &Path, patience: Duration) -> io::Result<Locked> {
-        // A pipe must not make us wait, a link must not lead elsewhere.
+        // Opening must not wait for the other end of a pipe, and must not follow a link.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let start = Instant::now();
         let mut pause = Duration::from_micros(500);

@@ -45,8 +45,8 @@ impl Options {
         Self::default()
     }
 
-    /// The number of bytes of artifacts to keep at most, `None` for no limit. Beyond it, the least
-    /// recently used artifacts are evicted. Modules in use keep working after that.
+    /// Maximum number of bytes of artifacts to keep, `None` for no limit. Beyond the limit, the
+    /// least recently used artifacts are evicted. Evicted modules that are in use keep working.
     #[must_use]
     pub fn max_bytes(mut self, bytes: Option<u64>) -> Self {
         self.max_bytes = bytes;
@@ -79,10 +79,10 @@ impl Options {
 
     /// Use entries of the directory only if trusted keys have signed them, for a directory that
     /// others can write to. Each entry is then read in full, and its code runs from a sealed copy,
-    /// so nobody can change it after the check: see `Module::open_signed` of `precast-loader`. Nor
-    /// is a remembered digest of a module's file believed. An entry without such a signature is a
-    /// miss. What is compiled is stored only if the cache can [sign](Self::sign) it, and kept in
-    /// memory otherwise.
+    /// so nobody can change it after the check: see `Module::open_signed` of `precast-loader`.
+    /// Remembered digests of modules' files are not trusted either. An entry without such a
+    /// signature is a miss. What is compiled is stored only if the cache can [sign](Self::sign) it,
+    /// and kept in memory otherwise.
     ///
     /// The directory must still belong to this user or to root.
     #[must_use]

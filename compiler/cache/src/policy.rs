@@ -2,7 +2,7 @@
 //! used of the others, within a maximal age and a maximal number of bytes of all entries.
 //!
 //! The rule applies to entries in a directory ([`budget`](crate::budget)) and to modules in memory
-//! ([`kept`](crate::kept)). Another policy would be written here. What it needs to know about an
+//! ([`kept`](crate::kept)). Another policy belongs here. What the policy needs to know about an
 //! entry becomes a field of [`Candidate`], which both callers fill in. What a user may choose
 //! becomes a field of [`Options`](crate::Options).
 

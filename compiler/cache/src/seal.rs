@@ -1,4 +1,5 @@
-//! The seal answers in constant time: has anybody written to this file since it was checked?
+//! The seal of an entry, which shows in constant time whether the file was written to since it was
+//! checked.
 //!
 //! Every write to a file sets the file's modification time to the current time. When this cache has
 //! written an entry, or has read and checked all of it, it sets the modification time itself. It
@@ -6,14 +7,14 @@
 //! nanoseconds mean that the entry was written to, truncated, renamed from another key, or copied
 //! without its times. Such an entry is read and checked in full once, and sealed again.
 //!
-//! A write sets the nanoseconds of a seal by accident with a probability of one in a thousand
+//! A write sets exactly these nanoseconds by accident with a probability of one in a thousand
 //! million. A seal does not stop an attacker who forges it: that takes write access to the
 //! directory, whose content is trusted like any other program of its owner. Nor does a seal detect
 //! bits that change on the disk. The checksum in the header detects those in the hot tables, and
 //! `verify` detects all of them.
 //!
 //! On a file system that does not keep nanoseconds no seal ever holds, and every lookup checks the
-//! entry in full: slower, but correct.
+//! entry in full, which is slower but correct.
 
 use std::fs::{File, FileTimes, Metadata};
 use std::io;

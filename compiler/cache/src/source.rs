@@ -1,10 +1,10 @@
 //! The digests of module files, so that a hit neither reads nor hashes a file that did not change.
 //!
-//! A record says which digest a file had: the file by device and inode number, and its state by
-//! length, modification time and change time. Writing to a file or replacing it changes one of
-//! these, and no program can set the change time. The clock may be too coarse to tell two writes
-//! apart, though: a file that changed less than [`SETTLED`] before it was read gets no record, as
-//! in the index of git.
+//! A record holds the digest that a file had. It identifies the file by device and inode number,
+//! and the file's state by length, modification time and change time. Writing to a file or
+//! replacing it changes one of these, and no program can set the change time. The clock may be too
+//! coarse to tell two writes apart, though: a file that changed less than [`SETTLED`] before it was
+//! read gets no record, as in the index of git.
 //!
 //! One kind of change is not seen: a program that has mapped the file and writes to pages that it
 //! has written to before, until the system writes these pages to the disk. No compiler or linker
@@ -19,7 +19,7 @@
 //! as one that opens the artifact by name, and 14 times as long when it hashed the file (medians of
 //! 25 interleaved runs).
 //!
-//! Records are trusted like entries, by their owner and mode. One that is damaged is a miss.
+//! Records are trusted like entries, by their owner and mode. A damaged record is a miss.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -30,8 +30,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::directory::Directory;
 use crate::{Error, Key, entry};
 
-/// How long a file must not have changed before its digest is remembered. Longer than one tick of
-/// the clock of any file system.
+/// How long a file must not have changed before its digest is remembered. The time is longer than
+/// one tick of the clock of any file system.
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// How long a record is kept. A file that is still in use then is hashed once more.
@@ -82,7 +82,7 @@ impl State {
             .collect()
     }
 
-    /// What names the record of this file, whatever its state.
+    /// The name of the record of this file, whatever the file's state.
     fn name(&self) -> Key {
         let mut hasher = blake3::Hasher::new_derive_key("precast name of a module file, layout 1");
         hasher.update(&self.bytes()[..16]);
@@ -138,7 +138,7 @@ impl Source {
         Ok(bytes)
     }
 
-    /// Remembers the digest of what was just read, unless the file is changing.
+    /// Remembers the digest of the bytes that were just read, unless the file has changed recently.
     ///
     /// # Errors
     /// When the record cannot be written.

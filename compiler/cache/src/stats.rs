@@ -10,10 +10,10 @@ pub struct Stats {
     pub memory_hits: u64,
     /// Requests for modules that were mapped from the directory.
     pub disk_hits: u64,
-    /// Of the hits, those for [files](crate::CompilationCache::get_or_compile_file) that were
-    /// neither read nor hashed, because they had not changed.
+    /// Hits for [files](crate::CompilationCache::get_or_compile_file) that were neither read nor
+    /// hashed, because they had not changed. They also count as memory hits or disk hits.
     pub unread_hits: u64,
-    /// Requests for modules that were in neither.
+    /// Requests for modules that were neither mapped already nor in the directory.
     pub misses: u64,
     /// Modules that this process compiled. There are fewer of them than misses if compilations fail
     /// or [`Options::require_hit`](crate::Options::require_hit) forbids them.

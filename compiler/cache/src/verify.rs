@@ -53,10 +53,10 @@ pub(crate) fn verify(directory: &Directory) -> Result<Vec<Verified>, Error> {
     Ok(all)
 }
 
-/// Whether an entry is whole; nothing when it is gone meanwhile.
+/// Checks an entry in full. `None` if the entry was removed meanwhile.
 ///
 /// # Errors
-/// If it cannot be looked at.
+/// [`Error::File`] if the file cannot be opened.
 fn check_at(directory: &Directory, key: &Key) -> Result<Option<Result<(), Unusable>>, Error> {
     let path = directory.entry(key);
     let mut file = match open(&path) {

@@ -1,4 +1,4 @@
-//! Reads artifacts for commands, and names the types of what is in them.
+//! Reads artifacts for commands, and shows the types of their items.
 
 use std::path::Path;
 

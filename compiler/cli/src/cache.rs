@@ -173,7 +173,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let cache = if matches!(args.command, Command::Path) {
         None
     } else {
-        // Commands that only look, and commands that find no directory, must not create one.
+        // Commands that only read, and commands that find no directory, must not create one.
         Some(
             Options::new()
                 .read_only(reads || !directory.exists())
@@ -357,8 +357,8 @@ fn pin(cache: &CompilationCache, wanted: &[String], on: bool) -> Result<(String,
     Ok((text, Value::Array(values)))
 }
 
-/// The existing entries that match a key, the beginning of a key, or a module. If there is none,
-/// that is an error, because a mistyped key would otherwise stay pinned for ever.
+/// The existing entries that match a key, the beginning of a key, or a module. It is an error if
+/// there is no such entry, because a mistyped key would otherwise stay pinned for ever.
 fn find<'a>(
     cache: &CompilationCache,
     entries: &'a [Entry],
@@ -375,7 +375,7 @@ fn find<'a>(
                 "there is no entry {wanted} in the cache; `precast cache list` prints those there are"
             ),
             1 => return Ok(found),
-            many => bail!("{many} keys begin with {wanted}; give more of the one that is meant"),
+            many => bail!("{many} keys begin with {wanted}; give more digits of the key"),
         }
     }
     if !Path::new(wanted).is_file() {

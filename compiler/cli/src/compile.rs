@@ -67,7 +67,7 @@ enum Emit {
 }
 
 impl Emit {
-    /// The extension of such files.
+    /// The extension of files of this kind.
     fn extension(self) -> &'static str {
         match self {
             Self::Artifact => "precast",
@@ -176,7 +176,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A target, if it is another one, and a CPU.
+/// A CPU, and its target if that differs from the command's.
 #[derive(Debug, Clone)]
 struct Variant {
     target: Option<String>,
@@ -193,7 +193,8 @@ fn variant(text: &str) -> Result<Variant, String> {
 }
 
 /// The target to compile for, and the system of the object file. Machine code is the same for all
-/// systems of an architecture, so for an object file of another one it is compiled for Linux.
+/// systems of an architecture, so it is compiled for Linux even if the object file is for another
+/// system.
 fn object_target(emit: Emit, target: Option<String>) -> (Option<String>, System) {
     let Some(triple) = target.as_deref().filter(|_| emit == Emit::Obj) else {
         return (target, System::Linux);

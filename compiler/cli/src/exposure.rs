@@ -1,5 +1,5 @@
-//! Which machine code a guest of `precast run` could change through the directories that it was
-//! given: the artifact that runs now, and the cached code that runs later.
+//! The machine code that a guest of `precast run` could change through its directories: the
+//! artifact that runs now, and the cached code that runs later.
 //!
 //! An artifact is mapped from its file, so writing to the file changes the code. For a guest that
 //! may write to the file (see [`WasiCtxBuilder::reaches`]) there are two defences: the code runs

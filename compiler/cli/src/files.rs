@@ -55,7 +55,7 @@ fn write_as(kind: Kind, path: &Path, bytes: &[u8]) -> Result<()> {
         bail!("{}: it is a directory", context());
     }
     // Devices and pipes are written in place: a file must not replace them, and they have no old
-    // content to keep. Their permissions are the system's affair.
+    // content to keep. Their permissions do not change.
     let special = fs::metadata(path).is_ok_and(|found| !found.is_file());
     if special {
         fs::write(path, bytes)
@@ -75,7 +75,7 @@ fn replace(kind: Kind, path: &Path, bytes: &[u8]) -> io::Result<()> {
             Kind::Executable => mode | (mode & 0o444) >> 2,
         }
     });
-    // The system takes away what the umask says.
+    // The system removes the permissions that the umask forbids.
     let new = match kind {
         Kind::Data => 0o666,
         Kind::Executable => 0o777,
@@ -146,7 +146,7 @@ mod tests {
             found.permissions().mode() & 0o777
         };
         let path = temporary.path().join("out");
-        // What the umask allows is found out by making a file and a directory.
+        // A new file and a new directory show the permissions that the umask allows.
         File::create(temporary.path().join("file")).expect("writable");
         fs::create_dir(temporary.path().join("directory")).expect("writable");
         write(&path, b"new").expect("writable");

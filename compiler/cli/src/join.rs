@@ -47,8 +47,8 @@ pub(crate) fn join(artifacts: &[Vec<u8>]) -> Result<Vec<u8>> {
     Ok(writer::join(&parsed)?)
 }
 
-/// What `precast inspect` prints of a file of variants: what each is for, its length and how much
-/// of that no variant before it has. `None` for any other file.
+/// What `precast inspect` prints for a file of variants: the target of each variant, its length,
+/// and the number of bytes that no variant before it has. `None` for any other file.
 pub(crate) fn inspect(bytes: &[u8], as_json: bool) -> Result<Option<String>> {
     let Some(records) = variants::parse(bytes, bytes.len() as u64)? else {
         return Ok(None);
@@ -57,7 +57,7 @@ pub(crate) fn inspect(bytes: &[u8], as_json: bool) -> Result<Option<String>> {
     let mut text = format!("variants     {}, {} bytes\n", records.len(), bytes.len());
     let mut list = Vec::new();
     for record in &records {
-        // A piece may be a part of one that a variant before it has.
+        // A piece may be a part of another variant's piece.
         let is_new = |piece: &&Piece| {
             !seen.iter().any(|other| {
                 other.start <= piece.start && piece.start + piece.len <= other.start + other.len

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-/// A value in indented lines. Text in it may come from a module, and terminals obey some characters
-/// that JSON can have as they are: DEL and the control characters behind it are escaped.
+/// A value in indented lines. Text in the value may come from a module, and JSON does not have to
+/// escape DEL and the control characters behind it, which terminals obey. So they are escaped here.
 pub(crate) fn text(value: &Value) -> String {
     let plain = format!("{value:#}\n");
     let mut text = String::with_capacity(plain.len());

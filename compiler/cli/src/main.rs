@@ -69,8 +69,8 @@ enum Command {
     Digest(digest::Args),
     /// Remove the names and the address map of an artifact, which only backtraces and tools use
     Strip(strip::Args),
-    /// Put artifacts of one module for several CPUs and targets into one file, of which the best is
-    /// picked when it is opened
+    /// Put artifacts of one module for several CPUs and targets into one file; when the file is
+    /// opened, the best of them is picked
     Join(join::Args),
     /// Make a pair of keys: one to sign artifacts with, one to check signatures with
     Key(signing::KeyArgs),

@@ -55,7 +55,7 @@ struct Code {
 struct Disassembly<'a> {
     artifact: &'a Artifact<'a>,
     text: &'a [u8],
-    /// In the order of the symbols: the defined functions come first.
+    /// All code in the order of the symbols: the defined functions come first.
     code: Vec<Code>,
     /// Indices in `code` by the offset in the text where the symbol starts.
     names: BTreeMap<u64, usize>,
@@ -77,7 +77,7 @@ impl<'a> Disassembly<'a> {
             })
             .collect();
         if code.is_empty() {
-            // It was stripped. Where functions are is still known.
+            // The artifact was stripped, but it still has the offsets of its functions.
             let imported = h.vm.func_import_count;
             code.extend(
                 (imported..)
@@ -200,7 +200,7 @@ impl<'a> Disassembly<'a> {
         Ok(())
     }
 
-    /// The symbol at whose start a call or jump ends, as an index in `code`.
+    /// The symbol to whose start a call or jump goes, as an index in `code`.
     fn target(&self, mnemonic: &str, operands: &str) -> Option<usize> {
         let branches = ["call", "j", "b"];
         if !branches.iter().any(|start| mnemonic.starts_with(start)) {

@@ -425,7 +425,8 @@ fn function(instance: &Instance, store: &mut Store<WasiCtx>, name: &str) -> Resu
         .with_context(|| format!("`{}` is not a function", shown(name)))
 }
 
-/// The error for a function that the module does not export. It names the functions that it does.
+/// The error for a function that the module does not export. It names the functions that the module
+/// exports.
 fn no_function(module: &Module, invoke: Option<&str>) -> anyhow::Error {
     let functions: Vec<String> = module
         .exports()

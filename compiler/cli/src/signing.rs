@@ -1,6 +1,7 @@
-//! `precast key`, `precast sign` and `precast verify`: who vouches for an artifact.
+//! `precast key`, `precast sign` and `precast verify`: signatures of artifacts.
 //!
-//! Keys are in files, and a secret key is never an argument: others see the arguments of a program.
+//! Keys are in files. A secret key is never an argument, because other users can see the arguments
+//! of a program.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -78,8 +79,7 @@ pub(crate) fn make(args: KeyArgs) -> Result<ExitCode, Failure> {
     let secret = SecretKey::generate().context("cannot get random numbers for a key")?;
     let mut beside = args.file.clone().into_os_string();
     beside.push(".pub");
-    // The public key comes first: if it cannot be written, there is no secret key that nobody
-    // needs.
+    // The public key comes first: if it cannot be written, no useless secret key is left.
     let public = secret.public();
     write_new(&PathBuf::from(&beside), public.to_pem().as_bytes(), 0o644)?;
     if let Err(error) = write_new(&args.file, secret.to_pem().as_bytes(), 0o600) {
@@ -171,7 +171,8 @@ fn read(path: &Path) -> Result<(Zeroizing<String>, u32)> {
     let read = || {
         let file = File::open(path)?;
         let mode = file.metadata()?.mode();
-        // Room for all of it, so that no copy of a secret is left behind by growing.
+        // There is room for the whole key, because a string that grows leaves a copy of the secret
+        // behind.
         let mut text = Zeroizing::new(String::with_capacity(4096));
         file.take(MAX_KEY).read_to_string(&mut text)?;
         Ok::<_, io::Error>((text, mode))

@@ -1,4 +1,5 @@
-//! Values of `run --invoke`: arguments as people and the text format write them, and results.
+//! Values of `run --invoke`: arguments in usual notations and in that of the text format, and
+//! results.
 
 use precast_loader::{ExternRef, HeapType, V128, Val, ValType};
 use wast::parser::{Parse, ParseBuffer, parse};

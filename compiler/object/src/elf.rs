@@ -1,7 +1,6 @@
-//! The few tables of an ELF64 file, little-endian, that making an executable has to read and write.
+//! The tables of a little-endian ELF64 file that must be read and written to make an executable.
 //!
-//! Everything is checked against the file's length where it is read, so that any bytes can be
-//! given.
+//! All reads are checked against the file's length, so any bytes are harmless.
 
 /// Kind of a program header: a segment to map.
 pub(crate) const PT_LOAD: u32 = 1;
@@ -13,7 +12,7 @@ const PROGRAM_LEN: usize = 56;
 /// Bytes of a section header.
 pub(crate) const SECTION_LEN: usize = 64;
 
-/// An executable or a position-independent one.
+/// An ELF executable, position-independent or not.
 pub(crate) struct Elf<'a> {
     pub(crate) bytes: &'a [u8],
     programs: usize,
@@ -159,8 +158,8 @@ impl<'a> Elf<'a> {
         name.get(..name.iter().position(|byte| *byte == 0)?)
     }
 
-    /// Sets where the section headers are in a copy of the file, how many, and which one has the
-    /// names.
+    /// Sets the offset and the number of the section headers in a copy of the file, and which
+    /// section has the names.
     pub(crate) fn write_section_table(&self, file: &mut [u8], at: u64, count: u16, names: u16) {
         file[40..48].copy_from_slice(&at.to_le_bytes());
         file[58..60].copy_from_slice(&(SECTION_LEN as u16).to_le_bytes());

@@ -1,14 +1,14 @@
 //! Executables: a runner with an artifact as one more segment, without a linker.
 //!
 //! A runner is an ELF executable without a program, which has a [`PayloadRecord`] in a section of
-//! its own. This module appends the artifact and the options to the runner's file, turns the
-//! program header of its notes (which nothing reads when it runs) into one that maps what was
-//! appended, and fills in the record. The section headers are written anew behind that, with
-//! sections for what was appended and symbols for the guest's functions: debuggers, profilers and
-//! disassemblers know them, and `strip` leaves the program in place.
+//! its own. This module appends the artifact and the options to the runner's file, replaces the
+//! program header of the runner's notes (which nothing reads at run time) by one that maps what was
+//! appended, and fills in the record. New section headers follow, with sections for what was
+//! appended and symbols for the guest's functions. So debuggers, profilers and disassemblers know
+//! the functions, and `strip` leaves the program in place.
 //!
-//! The segment comes last in memory, behind all that the runner has. It can be read and executed,
-//! as the text of an object file, and never written to.
+//! The segment comes last in memory, behind all of the runner. It can be read and executed, like
+//! the text of an object file, and never written to.
 
 use precast_artifact::executable::{
     Options, PAYLOAD_MAGIC, PAYLOAD_SECTION, PAYLOAD_VERSION, PayloadRecord,
@@ -19,18 +19,19 @@ use precast_artifact::{Aligned, Artifact, HEADER_OFFSET};
 use crate::Error;
 use crate::elf::{Elf, PT_LOAD, PT_NOTE, Program, SECTION_LEN, Section, Symbols};
 
-/// No program is linked to run at addresses from here on.
+/// Maximum address of the new segment. No program is linked to run at higher addresses.
 const MAX_ADDRESS: u64 = 1 << 46;
 
-/// Numbers of sections from here on have other meanings.
+/// Maximum number of the runner's sections. ELF uses section numbers from 0xff00 on for other
+/// purposes, and new sections are added.
 const MAX_SECTIONS: usize = 0xff00 - 16;
 
 /// The executable that runs an artifact: a copy of the runner with the artifact and the options in
 /// it.
 ///
 /// # Errors
-/// [`Error::Runner`] if the runner is not one, is one of another version or for another machine, or
-/// has a program already; [`Error::Artifact`] for a damaged artifact.
+/// [`Error::Runner`] if the file is not a runner, or if it is of another version, for another
+/// machine, or has a program already; [`Error::Artifact`] for a damaged artifact.
 pub fn executable(runner: &[u8], artifact: &[u8], options: &Options) -> Result<Vec<u8>, Error> {
     let aligned = Aligned::new(artifact);
     let artifact = Artifact::parse(&aligned, None)?;
@@ -87,7 +88,7 @@ pub fn executable(runner: &[u8], artifact: &[u8], options: &Options) -> Result<V
     Ok(file)
 }
 
-/// The record of a runner.
+/// The record of a runner, and its place in file and memory.
 struct Payload {
     record: PayloadRecord,
     offset: usize,
@@ -190,7 +191,7 @@ fn write_sections(
         let mut section = *section;
         let name = elf.name(sections, &section).unwrap_or_default().to_vec();
         if section.is_symbols() || section.is_unallocated_strings() {
-            // Its place in the list stays: others refer to their sections by number.
+            // An empty section stays in its place, because sections refer to each other by number.
             section = Section::default();
         } else {
             section.name = name_of(&mut names, &name);

@@ -13,25 +13,26 @@
 //!
 //! The object's text is the whole artifact, at a symbol that the host names, and the artifact's
 //! code runs where the linker put it: `precast_loader::Module::from_static` maps nothing and makes
-//! no page executable, so it works where the system allows no code but that of executables. All of
-//! the artifact but a GOT, tables and memory image too, can be executed there; nothing of it can be
-//! written to.
+//! no page executable, so it works where the system allows only code of executables. All of the
+//! artifact except for a GOT can be executed there, including tables and memory image, and none of
+//! it can be written to.
 //!
 //! References inside of an artifact are relative, so the object has no relocations. The loader
 //! fills in a GOT once, where the linker put it: in pages that nothing else is in, and that it
 //! makes writable for that time only. Systems other than Linux refuse this, so artifacts with a GOT
 //! are refused for them.
 //!
-//! Functions of the guest are local symbols of the object, so debuggers and profilers know them.
+//! Functions of the guest are local symbols of the object, so that debuggers and profilers know
+//! them.
 //!
 //! # What runs
 //! The loader runs on Linux, so ELF objects run today, on x86-64 and aarch64. Mach-O and COFF
-//! objects are containers for a loader to come: their content is right, linkers take them, and
+//! objects are containers for a future loader: their content is right, linkers accept them, and
 //! nothing calls their code yet. The machine code is that of Linux. It calls the host by the System
 //! V convention of x86-64, which macOS shares and Windows does not, so a loader for Windows has to
-//! declare its entry points as `extern "sysv64"`. On aarch64 the code leaves the register x18
-//! alone, which Apple and Windows keep for themselves. It does not probe stacks as Windows expects:
-//! a loader there has to run guests on stacks that are committed beforehand.
+//! declare its entry points as `extern "sysv64"`. On aarch64 the code does not use the register
+//! x18, which Apple and Windows reserve. The code does not probe the stack as Windows expects, so a
+//! loader there has to run guests on stacks that are committed beforehand.
 
 mod elf;
 mod executable;
@@ -47,7 +48,7 @@ use cranelift_object::{ObjectBuilder, ObjectModule, ObjectProduct};
 use precast_artifact::target::{Arch, Os};
 use precast_artifact::{Aligned, Artifact, HEADER_OFFSET};
 
-/// Why an artifact cannot be an object file.
+/// Why an object file or an executable cannot be made of an artifact.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -55,7 +56,7 @@ pub enum Error {
     #[error(transparent)]
     Artifact(#[from] precast_artifact::Error),
 
-    /// Object files for this target are not made.
+    /// Object files are not supported for this target.
     #[error(
         "the artifact is for {found}; object files are made of artifacts for x86_64-linux and \
          aarch64-linux, where the loader runs"
@@ -76,7 +77,7 @@ pub enum Error {
         count: usize,
     },
 
-    /// The symbol's name is not one that C and Rust programs can refer to.
+    /// C and Rust programs cannot refer to a symbol of this name.
     #[error(
         "`{}` is no name for a symbol: expected letters, digits and underscores, and no digit in front",
         precast_artifact::shown(found)
@@ -86,7 +87,7 @@ pub enum Error {
         found: String,
     },
 
-    /// The runner cannot have the artifact in it.
+    /// The artifact cannot be put into the runner.
     #[error("the runner cannot be used: {what}")]
     Runner {
         /// What was found, and what was expected.
@@ -98,8 +99,8 @@ pub enum Error {
     Write(String),
 }
 
-/// Alignment of an artifact without a GOT, in bytes. Code of aarch64 refers to places by their
-/// distance in units of 4 KiB from the unit that it is in.
+/// Alignment of an artifact without a GOT, in bytes. Code of aarch64 computes addresses relative to
+/// its own unit of 4 KiB.
 const ALIGN: u64 = 4096;
 
 /// The system that an object file is for, and so its format.
@@ -134,7 +135,7 @@ impl System {
 /// The ELF object file of an artifact, with a global symbol for its first byte.
 ///
 /// # Errors
-/// [`Error`]: the bytes are not an artifact, or one that cannot be an object file.
+/// [`Error`] if the bytes are not an artifact, or if it cannot be an object file.
 pub fn object_file(artifact: &[u8], symbol: &str) -> Result<Vec<u8>, Error> {
     object_file_for(artifact, symbol, System::Linux)
 }
@@ -205,7 +206,8 @@ fn write(
     let whole = module
         .declare_function(symbol, Linkage::Export, &signature)
         .map_err(|e| failed(&e))?;
-    // The loader makes the pages of a GOT writable, so these are pages on every system.
+    // The loader makes the pages of a GOT writable, so the GOT is aligned to the largest page size
+    // of the architecture.
     let align = match artifact.got_records() {
         [] => ALIGN,
         _ => artifact.header().page_size.into(),
@@ -216,11 +218,11 @@ fn write(
 
     let mut product = module.finish();
     let whole = product.function_symbol(whole);
-    // It is not one function: tools shall look for those in it.
+    // The artifact is not one function: tools should use the symbols of the functions in it.
     product.object.symbol_mut(whole).kind = SymbolKind::Data;
     name_functions(&mut product, artifact, whole, system);
     if system == System::Linux {
-        // Without this section, linkers take an object for one that needs an executable stack.
+        // Without this section, linkers assume that the object needs an executable stack.
         let stack = b".note.GNU-stack".to_vec();
         product
             .object

@@ -1,5 +1,5 @@
-//! Executables that are made of runners: of real ones in the tests of the command line, of made-up
-//! ones and damaged ones here.
+//! Executables that are made of artificial and damaged runners. The tests of the command line use
+//! real runners.
 
 use object::read::elf::{ElfFile64, FileHeader, ProgramHeader};
 use object::{Endianness, Object, ObjectSection, ObjectSymbol};

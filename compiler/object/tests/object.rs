@@ -1,4 +1,4 @@
-//! Object files as linkers and debuggers see them, and what cannot be one.
+//! Object files as linkers and debuggers see them, and artifacts that cannot be object files.
 
 use object::read::elf::ElfFile64;
 use object::{
@@ -149,7 +149,7 @@ fn mach_o_and_coff_hold_the_artifact_too() {
     }
 }
 
-/// Lets LLVM's tool read the file, if there is one.
+/// Lets `llvm-objdump` read the file, if it is installed.
 fn disassembles(bytes: &[u8], triple: &str) {
     let path = std::env::temp_dir().join(format!("{}-{triple}.o", std::process::id()));
     std::fs::write(&path, bytes).expect("writable");
