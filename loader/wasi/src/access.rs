@@ -1,9 +1,9 @@
-//! How functions reach the context of the guest that calls them: it belongs to one store, or is
-//! shared by the threads of a program.
+//! How functions reach the context of the guest that calls them. A context belongs to one store, or
+//! is shared by the threads of a program.
 //!
-//! Each thread of a program locks the shared context for the time of a call, but not while it waits
-//! for input or for a time: [`Access::wait`] waits without the lock. So a thread that sleeps does
-//! not keep the others from writing.
+//! Each thread of a program locks the shared context during a call, but [`Access::wait`] waits for
+//! input or for a time without the lock. So a thread that sleeps does not keep the others from
+//! writing.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,8 @@ use crate::wait::{self, Until};
 ///
 /// A thread that waits in `poll_oneoff`, `fd_read` or `fd_write` for the host's standard streams,
 /// for a pipe or for a time does not keep other threads from using the context; the system's clock
-/// measures the time. A reader or writer of the host that makes a thread wait does.
+/// measures the time. But a reader or writer of the host that blocks its thread also blocks the
+/// other threads.
 #[derive(Debug, Clone)]
 pub struct SharedWasiCtx(Arc<Mutex<WasiCtx>>);
 
@@ -81,13 +82,13 @@ impl Access<'_> {
         match &mut self.0 {
             Way::Own(ctx) => work(ctx),
             Way::Shared { ctx, .. } => {
-                // A host's reader, writer or clock that panicked ends its own call only.
+                // A host's reader, writer or clock that panicked ends only its own call.
                 work(&mut ctx.lock().unwrap_or_else(PoisonError::into_inner))
             }
         }
     }
 
-    /// Notes what ends a wait of the store that calls.
+    /// Sets the handle that ends a wait of the calling store.
     pub(crate) fn set_interrupt(&mut self, handle: Option<InterruptHandle>) {
         match &mut self.0 {
             Way::Own(ctx) => ctx.interrupt = handle,
@@ -136,14 +137,16 @@ impl Access<'_> {
             Way::Shared { ctx, interrupt } => (ctx, interrupt.as_ref()),
         };
         let mut ctx = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        // What another thread has closed or replaced by now is for the guest to find out.
+        // If another thread has closed or replaced a descriptor, the guest's next look at it says
+        // so.
         if fds
             .iter()
             .any(|(fd, until)| poll::is_gone(&mut ctx, *fd, *until))
         {
             return Ok(true);
         }
-        // Another thread may close a descriptor in the meantime, so the thread has its own.
+        // Another thread may close a descriptor in the meantime, so this thread waits for
+        // duplicates.
         let fds: Vec<(OwnedFd, Until)> = fds
             .iter()
             .filter_map(|(fd, until)| Some((poll::end(&ctx, *fd, *until)?, *until)))

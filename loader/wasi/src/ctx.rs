@@ -200,8 +200,8 @@ impl WasiCtxBuilder {
     }
 
     /// Sets where the guest's standard input comes from: a pipe, a socket or a file of the host. A
-    /// guest that waits for it ends at its deadline, which a [reader](Self::stdin) would not let
-    /// it.
+    /// guest that waits for this input ends at its deadline, unlike a guest that waits in a
+    /// [reader](Self::stdin).
     ///
     /// ```
     /// use std::io::Write;
@@ -220,8 +220,8 @@ impl WasiCtxBuilder {
     }
 
     /// Sets where the guest's standard output goes: to a pipe, a socket, a terminal or a file of
-    /// the host. A guest that waits because a pipe is full ends at its deadline, which a
-    /// [writer](Self::stdout) would not let it.
+    /// the host. A guest that waits because a pipe is full ends at its deadline, unlike a guest
+    /// that waits in a [writer](Self::stdout).
     pub fn stdout_to(mut self, target: impl Into<OwnedFd>) -> Self {
         self.ctx.stdout = Output::of(Target::Owned(target.into()));
         self
@@ -233,9 +233,10 @@ impl WasiCtxBuilder {
         self
     }
 
-    /// Sets where the guest's standard input comes from: a stream that suspends the guest while
-    /// there is nothing. The guest's functions must be those of
-    /// [`add_to_linker_async`](crate::add_to_linker_async); others tell the guest `EAGAIN` then.
+    /// Sets the stream of the guest's standard input, which suspends the guest while there is no
+    /// input. The guest's functions must be those of
+    /// [`add_to_linker_async`](crate::add_to_linker_async); other functions return `EAGAIN` while
+    /// there is no input.
     #[cfg(feature = "async")]
     pub fn stdin_async(mut self, input: impl AsyncInput + 'static) -> Self {
         self.ctx.stdin = Input::Async(Box::new(input));
@@ -334,7 +335,7 @@ impl WasiCtxBuilder {
     /// the next descriptor from 3 on. No path leads out of the file system, nor from it into
     /// another one.
     ///
-    /// What the guest can make the host keep is up to the file system: a
+    /// The file system decides how much memory the guest can make it use: a
     /// [`MemoryFs`](crate::fs::MemoryFs) has a limit.
     ///
     /// # Errors
@@ -356,7 +357,7 @@ impl WasiCtxBuilder {
         let mount = Mount {
             fs: Box::new(fs),
             read_only: access == DirAccess::ReadOnly,
-            // No device of a system has such a number.
+            // No device of the system has a number this large.
             dev: (1 << 63) + self.preopens as u64,
         };
         let dir = MountedDir {
@@ -448,7 +449,8 @@ impl WasiCtxBuilder {
         self
     }
 
-    /// Sets how the guest sleeps, for example not at all. A deadline does not interrupt it.
+    /// Sets how the guest sleeps, for example not at all. A deadline does not interrupt such a
+    /// sleep.
     pub fn sleep(mut self, sleep: impl FnMut(Duration) + Send + 'static) -> Self {
         self.ctx.clocks = Box::new(Replaced {
             sleep: Some(Box::new(sleep)),

@@ -2,8 +2,8 @@
 //!
 //! Numbers 0 to 2 are the standard streams, and the preopened directories follow from 3 on. A new
 //! descriptor gets the lowest free number, as in POSIX. The position and flags of a file are kept
-//! by the system, in its open file description. Each belongs to one descriptor only, because the
-//! snapshot has no `dup`.
+//! by the system, in its open file description. Each open file description belongs to one
+//! descriptor only, because the snapshot has no `dup`.
 
 use cap_std::fs::{Dir, File};
 
@@ -12,8 +12,8 @@ use crate::fs::mounted::{MountedDir, MountedFile, Moved};
 use crate::readdir::Listing;
 use crate::types::{FdFlags, Rights};
 
-/// The number of descriptors that a guest can have at most: the default limit of a process on
-/// Linux. Each costs the host a descriptor of its own.
+/// The maximum number of descriptors of a guest: the default limit of a process on Linux. Each
+/// costs the host a descriptor of its own.
 pub(crate) const MAX_DESCRIPTORS: usize = 1024;
 
 /// What a descriptor refers to.
@@ -147,8 +147,8 @@ impl Descriptors {
         Ok(descriptor)
     }
 
-    /// The file of a mounted file system with this number, if it has these rights; `None` if the
-    /// number is that of something else, or of nothing.
+    /// The file of a mounted file system with this number, if it has these rights; `None` if no
+    /// such file has the number.
     ///
     /// # Errors
     /// `BADF` or `NOTCAPABLE` if it lacks a right.
@@ -168,7 +168,7 @@ impl Descriptors {
     }
 
     /// The directory of a mounted file system with this number, if it has these rights; `None` if
-    /// the number is that of something else, or of nothing.
+    /// no such directory has the number.
     ///
     /// # Errors
     /// `NOTCAPABLE` if it lacks a right.
@@ -210,7 +210,8 @@ impl Descriptors {
         }
     }
 
-    /// Lets the open directories of the file system of a directory follow a change of names in it.
+    /// Updates the paths of open directories after a change of names in the file system of this
+    /// directory.
     pub(crate) fn follow(&mut self, fd: u32, moved: &Moved) {
         let Ok(Descriptor {
             kind: Kind::MountedDir(dir),

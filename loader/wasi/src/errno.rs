@@ -1,8 +1,7 @@
 //! The error numbers of the snapshot.
 //!
 //! A host function returns 0 or one of these numbers to its guest; see `errno` in the snapshot's
-//! `wasi_snapshot_preview1.witx`. The system's own numbers are different ones, and differ between
-//! systems.
+//! `wasi_snapshot_preview1.witx`. The system has other numbers, which differ between systems.
 
 use std::io;
 

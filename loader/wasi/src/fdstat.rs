@@ -90,7 +90,7 @@ pub(crate) fn fd_filestat_get(
     memory.write(stat, &filestat.to_bytes())
 }
 
-/// The attributes of what a descriptor is.
+/// The attributes of the file, directory or stream that a descriptor refers to.
 pub(crate) fn filestat(ctx: &mut WasiCtx, fd: u32) -> Result<Filestat> {
     Ok(
         match &ctx.descriptors.with(fd, Rights::FD_FILESTAT_GET)?.kind {

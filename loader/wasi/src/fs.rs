@@ -1,15 +1,15 @@
 //! File systems that a host makes itself, and the trait that they implement.
 //!
 //! [`WasiCtxBuilder::mount`](crate::WasiCtxBuilder::mount) gives a guest such a file system under a
-//! name of its choice. [`WasiCtxBuilder::preopened_dir`](crate::WasiCtxBuilder::preopened_dir) is
-//! for directories of the system that guests may write to, and resolves paths in the system.
+//! name. [`WasiCtxBuilder::preopened_dir`](crate::WasiCtxBuilder::preopened_dir) is for directories
+//! of the system that guests may write to, and resolves paths in the system.
 //!
 //! | file system | what |
 //! |---|---|
 //! | [`MemoryFs`] | in memory, up to a number of bytes |
 //! | [`EmbeddedFs`] | files that are part of the program; read-only |
 //! | [`HostFs`] | a directory of the system; read-only |
-//! | [`Overlay`] | one over another, which is only read |
+//! | [`Overlay`] | one file system over another, which is only read |
 //!
 //! ```
 //! use precast_wasi::fs::{EmbeddedFs, MemoryFs, Overlay};
@@ -61,8 +61,8 @@ pub(crate) use resolve::is_name;
 ///
 /// # What callers check
 /// A caller has looked at a path before, and refuses what can never work, such as to remove a
-/// directory as a file. But guests on other threads may share the file system: the answer of an
-/// implementation counts, and it must keep its own structure intact.
+/// directory as a file. But guests on other threads may share the file system, so an implementation
+/// must check again and keep its own structure intact.
 ///
 /// # Errors
 /// An implementation returns the [`Errno`] that POSIX names for the case: `NOENT` where nothing is,
@@ -71,8 +71,8 @@ pub(crate) use resolve::is_name;
 /// Functions that change something return `ROFS` unless they are implemented.
 ///
 /// # Time
-/// A call that takes long keeps its guest from being stopped, and every other guest that waits for
-/// a lock of the file system.
+/// While a call runs, its guest cannot be stopped, and neither can any other guest that waits for a
+/// lock of the file system. So no call should take long.
 pub trait FileSystem: Send + Sync {
     /// The attributes of a file, a directory, or a symbolic link itself.
     ///
@@ -127,8 +127,8 @@ pub trait FileSystem: Send + Sync {
         Err(Errno::ROFS)
     }
 
-    /// Gives a file or directory another path. What was there is replaced, at once, by one of the
-    /// same kind: a file, or an empty directory.
+    /// Gives a file or directory another path. A file there is replaced by a file, and an empty
+    /// directory by a directory, in one step.
     ///
     /// # Errors
     /// `NOTEMPTY`, `ISDIR`, `NOTDIR`, `INVAL` for a directory that would move into itself, `XDEV`,
@@ -166,7 +166,7 @@ pub trait FileSystem: Send + Sync {
     }
 }
 
-/// An open file of a [`FileSystem`]. Positions are the caller's.
+/// An open file of a [`FileSystem`]. The caller keeps the position.
 ///
 /// Functions that change something return `BADF` unless they are implemented, as for a file that is
 /// not open for writing.
@@ -174,7 +174,7 @@ pub trait File: Send {
     /// Reads from an offset, and returns how many bytes; 0 only at the end of the file.
     ///
     /// # Errors
-    /// `IO`, or what else POSIX names.
+    /// `IO`, or another error that POSIX names for the function.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<usize, Errno>;
 
     /// Writes at an offset, and returns how many bytes. A gap before the offset is filled with
@@ -188,7 +188,7 @@ pub trait File: Send {
     }
 
     /// Writes at the end, and returns how many bytes. An implementation whose files several guests
-    /// have open does that at once.
+    /// may have open must find the end and write in one step.
     ///
     /// # Errors
     /// Those of [`write_at`](Self::write_at).
@@ -199,7 +199,7 @@ pub trait File: Send {
     /// The attributes.
     ///
     /// # Errors
-    /// `IO`, or what else POSIX names.
+    /// `IO`, or another error that POSIX names for the function.
     fn stat(&self) -> Result<Stat, Errno>;
 
     /// Sets the size. What is added is zero.
@@ -220,7 +220,7 @@ pub trait File: Send {
         Err(Errno::BADF)
     }
 
-    /// Makes what was written last, as far as the file system can.
+    /// Makes what was written survive a crash, as far as the file system can.
     ///
     /// # Errors
     /// `IO`.
@@ -229,7 +229,7 @@ pub trait File: Send {
     }
 }
 
-/// What something in a file system is.
+/// The kinds of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     /// A file.
@@ -240,14 +240,14 @@ pub enum FileKind {
     Symlink,
 }
 
-/// The attributes of something in a file system. Times count from 1970-01-01 00:00 UTC.
+/// The attributes of a file, a directory or a symbolic link. Times count from 1970-01-01 00:00 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// What it is.
     pub kind: FileKind,
     /// A number that nothing else in the file system has; 0 if there are no such numbers.
     pub ino: u64,
-    /// How many names it has.
+    /// The number of names (hard links).
     pub nlink: u64,
     /// Size in bytes.
     pub size: u64,
@@ -260,7 +260,7 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Something of this kind and size, with one name, without a number, of the year 1970.
+    /// Attributes with this kind and size, one name, no number, and times of 1970.
     pub fn new(kind: FileKind, size: u64) -> Self {
         Self {
             kind,
@@ -293,23 +293,23 @@ pub struct DirEntry {
 /// descriptor is checked by the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OpenOptions {
-    /// Open it for writing.
+    /// Whether the file is opened for writing.
     pub write: bool,
-    /// Make it empty. This is only set with `write`.
+    /// Whether the file is made empty. This is only set with `write`.
     pub truncate: bool,
-    /// Whether it is created. Anything but [`Creation::Never`] is only set with `write`.
+    /// Whether the file is created. Anything but [`Creation::Never`] is only set with `write`.
     pub create: Creation,
 }
 
 /// Whether opening creates a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Creation {
-    /// No.
+    /// Opening creates no file.
     #[default]
     Never,
-    /// If nothing has the path.
+    /// Opening creates the file if nothing has the path.
     IfMissing,
-    /// Yes; anything that has the path is an error.
+    /// Opening creates the file, and fails if anything has the path.
     New,
 }
 
@@ -322,7 +322,7 @@ pub struct Times {
     pub modified: Option<Duration>,
 }
 
-/// Implements the trait by another implementation.
+/// Implements the trait for a pointer to an implementation.
 macro_rules! forwarded {
     ($(fn $name:ident(&self $(, $arg:ident: $ty:ty)*) -> $result:ty;)*) => {
         $(fn $name(&self $(, $arg: $ty)*) -> Result<$result, Errno> {

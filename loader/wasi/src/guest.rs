@@ -1,13 +1,13 @@
 //! Guest memory. Every pointer and length that a guest passes is checked here.
 //!
-//! Addresses and lengths are 32 bits wide and are added in 64 bits, so no sum wraps. A range that
-//! is not within the memory is `FAULT`. The host allocates nothing in proportion to a length that a
-//! guest passes: data is copied directly between guest memory and the system, lists are read in
-//! place, and the length of paths is limited.
+//! Addresses and lengths are 32 bits wide and are added in 64 bits, so no sum wraps. For a range
+//! that is not within the memory the error is `FAULT`. The host allocates nothing in proportion to
+//! a length that a guest passes: data is copied directly between guest memory and the system, lists
+//! are read in place, and the length of paths is limited.
 //!
 //! Other threads may write to a shared memory at any moment, so no reference to its bytes is ever
-//! made: everything is copied out before it is looked at, once, and results are copied in. Data
-//! goes through a buffer of [`BOUNCE`] bytes then.
+//! made: inputs are copied out once before they are looked at, and results are copied in. Data then
+//! goes through a buffer of [`BOUNCE`] bytes.
 
 use std::borrow::Cow;
 use std::io::{IoSlice, IoSliceMut};
@@ -17,7 +17,7 @@ use precast_loader::SharedMemory;
 
 use crate::errno::{Errno, Result};
 
-/// The length of a path in bytes at most: the limit of Linux, without the NUL.
+/// The maximum length of a path in bytes: the limit of Linux, without the NUL.
 pub(crate) const MAX_PATH: usize = 4095;
 
 /// How many buffers of a list one call passes to the system. Longer lists are legal: the call then
@@ -25,10 +25,10 @@ pub(crate) const MAX_PATH: usize = 4095;
 const MAX_READ_BUFFERS: usize = 8;
 const MAX_WRITE_BUFFERS: usize = 32;
 
-/// How many bytes one call transfers at most: the limit of Linux.
+/// The maximum number of bytes that one call transfers: the limit of Linux.
 const MAX_TRANSFER: u64 = 0x7fff_f000;
 
-/// How many bytes one call transfers between a shared memory and the system at most.
+/// The maximum number of bytes that one call transfers between a shared memory and the system.
 const BOUNCE: usize = 256 << 10;
 
 /// The memory of the calling instance.
@@ -148,7 +148,7 @@ impl<'a> GuestMemory<'a> {
     fn buffers(&self, list: u32, count: u32) -> Result<impl Iterator<Item = (u32, u32)>> {
         self.range(list, u64::from(count) * 8)?;
         let pair = move |i: u32| {
-            // In bounds, as was just checked: no memory shrinks.
+            // The range was just checked, and memories never shrink.
             let pair: [u8; 8] = self.read(list + 8 * i).unwrap_or_default();
             let word = |i| u32::from_le_bytes([pair[i], pair[i + 1], pair[i + 2], pair[i + 3]]);
             (word(0), word(4))

@@ -21,10 +21,10 @@
 //! # Adding a function
 //! Write the function in the file of its family. It takes the context, the guest's memory and its
 //! arguments, and returns an `Errno`. Add a line to the list in `linker.rs`, with the snapshot's
-//! names of its parameters. Only `guest` follows pointers, and only `path`, `path_at` and
-//! `fs::resolve` follow paths. A function that changes a file asks `protect` first. A function that
-//! waits does so in `poll`, so that deadlines and cancellation end it. Tests are in `src/tests`,
-//! grouped by what a guest could do.
+//! names of its parameters. Only `guest` follows pointers, and only `path`, `open`, `path_at` and
+//! `fs::resolve` follow paths. A function that changes a file asks `protect` first. A function
+//! waits only through `Access`, so that deadlines and cancellation end the wait. Tests are in
+//! `src/tests`, grouped by what a guest could do.
 //!
 //! ```no_run
 //! use precast_loader::{Engine, Error, Linker, Module, Store};

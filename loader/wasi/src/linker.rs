@@ -10,7 +10,7 @@ use crate::{clock, fd, fdstat, open, path, poll, process, readdir, unstable};
 /// The module name that guests import the functions from.
 pub const MODULE: &str = "wasi_snapshot_preview1";
 
-/// The module name of the snapshot before, see [`add_unstable_to_linker`].
+/// The module name of the snapshot before preview 1, see [`add_unstable_to_linker`].
 pub const UNSTABLE_MODULE: &str = "wasi_unstable";
 
 /// The error for a guest that does not export its memory.
@@ -23,7 +23,8 @@ struct NoMemory {
     function: &'static str,
 }
 
-/// Defines functions in a linker, of those modules and with those parameters. Some may wait.
+/// Defines functions in a linker, with the modules that they are in and their parameters. Some may
+/// wait.
 macro_rules! functions {
     (@call true $access:ident, $function:path $(, $arg:expr)*) => {
         $function($access, $($arg),*)
@@ -70,7 +71,7 @@ pub fn add_to_linker<T: 'static, W: WasiView + 'static>(
     Ok(())
 }
 
-/// The functions that the snapshot before has in another form, except those that wait.
+/// The functions that have another form in the snapshot before preview 1, except those that wait.
 pub(crate) fn add_preview1<T: 'static, W: WasiView + 'static>(
     linker: &mut Linker<T>,
     get: impl Fn(&mut T) -> &mut W + Copy + Send + Sync + 'static,

@@ -230,8 +230,8 @@ impl Request {
         }
     }
 
-    /// Whether opening failed because the path is that of a pipe that nobody reads, and is to wait
-    /// for a reader.
+    /// Whether opening failed because the path leads to a pipe that nobody reads, and the guest
+    /// wants to wait for a reader.
     fn waits_for_reader(&self, dir: &Dir, path: &Path, error: &std::io::Error) -> bool {
         error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error())
             && !self.fdflags.contains(FdFlags::NONBLOCK)

@@ -12,7 +12,7 @@
 //! directory can be [protected](crate::protect). If any are, a path is first resolved to a
 //! [`PathAt`](crate::path_at::PathAt), and the function is refused or works on the resolved name.
 //!
-//! Paths in [file systems of the host](crate::fs) go another way, see `fs::resolve`.
+//! Paths in [file systems of the host](crate::fs) are resolved by `fs::resolve` instead.
 
 use std::path::Path;
 
@@ -163,8 +163,8 @@ pub(crate) fn path_readlink(
         Some(dir) => dir.read_link(utf8(path)?)?,
         None => {
             let dir = &ctx.descriptors.dir(fd, Rights::PATH_READLINK)?.dir;
-            // cap-std refuses an absolute target with `PERM`. It would tell the guest about the
-            // host.
+            // cap-std refuses an absolute target with `PERM`, because the target would tell the
+            // guest about the host.
             utf8(&dir.read_link(path)?)?.to_owned()
         }
     };

@@ -1,4 +1,4 @@
-//! A path of which everything but the last name has been resolved: one name in one open directory.
+//! A path that has been resolved except for its last name: one name in one open directory.
 //!
 //! Functions use the name without following symbolic links, so they work in exactly that directory,
 //! even if the path changes meanwhile. Symbolic links at the end of the path are followed here, by
@@ -23,7 +23,7 @@ const MAX_LINKS: usize = 40;
 /// A directory and a name in it.
 pub(crate) struct PathAt<'a> {
     dir: Handle<'a>,
-    /// A single name; any path if it is [not resolved](PathAt::unresolved).
+    /// A single name, or any path if the path is [not resolved](PathAt::unresolved).
     path: Cow<'a, Path>,
     is_unresolved: bool,
     /// The file or directory that had the name when the path was resolved, if any.

@@ -46,20 +46,20 @@ impl OutputPipe {
         }))
     }
 
-    /// What was written and not taken yet. It stays in the pipe.
+    /// The bytes that were written and not taken yet. They stay in the pipe.
     pub fn contents(&self) -> Vec<u8> {
         self.lock().clone()
     }
 
-    /// Takes out what was written.
+    /// Takes out all bytes that were written.
     pub fn take(&self) -> Vec<u8> {
         std::mem::take(&mut self.lock())
     }
 
-    /// [`OutputPipe::take`] that waits until something was written, for at most so long. `None` if
-    /// nothing was.
+    /// Like [`OutputPipe::take`], but waits for at most this time until something was written.
+    /// `None` if nothing was.
     pub fn wait(&self, at_most: Duration) -> Option<Vec<u8>> {
-        // A time that is too far away to be named is for ever.
+        // A time too far away for `Instant` means to wait for ever.
         let end = Instant::now().checked_add(at_most);
         let mut bytes = self.lock();
         while bytes.is_empty() {

@@ -2,8 +2,8 @@
 //!
 //! A guest subscribes to clocks and descriptors. The call returns as soon as one of them is ready,
 //! and tells which ones are. Among descriptors, only pipes, sockets and terminals make the guest
-//! wait, of the host's standard streams too. Files are always ready, as in POSIX.
-//! The subscriptions are read twice in guest memory, first to find out what to wait for and then to
+//! wait, also as the host's standard streams. Files are always ready, as in POSIX. The
+//! subscriptions are read from guest memory twice, first to find out what to wait for and then to
 //! report what is ready.
 
 use std::io::Seek;
@@ -19,7 +19,7 @@ use crate::guest::GuestMemory;
 use crate::types::{Rights, SubClockFlags};
 use crate::wait::{self, Until};
 
-/// The number of subscriptions of one call at most. Each costs time in which the guest cannot be
+/// The maximum number of subscriptions of one call. Each costs time in which the guest cannot be
 /// stopped. This is enough to read and write every descriptor, and for as many clocks.
 const MAX_SUBSCRIPTIONS: u32 = 4 * MAX_DESCRIPTORS as u32;
 
@@ -31,7 +31,7 @@ const HANGUP: u16 = 1;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Preview1,
-    /// With a number in front of each clock.
+    /// A clock's subscription has a number of its own in front of the clock's number.
     Unstable,
 }
 
@@ -113,7 +113,7 @@ pub(crate) struct Plan {
     count: u32,
     start: Moment,
     pub(crate) timeout: Option<Duration>,
-    /// Descriptors, each once, or twice if it is waited for in both directions.
+    /// The descriptors: each once, or twice if the call waits for both directions.
     pub(crate) waited_for: Vec<(u32, Until)>,
 }
 
@@ -280,7 +280,7 @@ impl Subscription {
         let start = list.wrapping_add(i.wrapping_mul(form.size()));
         let bytes: [u8; SUBSCRIPTION as usize] = memory.read(start)?;
         let tag = bytes[8];
-        // What is behind the number in front of a clock is what preview 1 has there.
+        // After the number in front of a clock comes what preview 1 has at that place.
         let bytes = match (form, tag) {
             (Form::Unstable, 0) => {
                 let mut clock = bytes;
@@ -321,7 +321,8 @@ impl Subscription {
 
 /// The state of a descriptor.
 enum Look {
-    /// The guest may have to wait, see [`end`], or for a stream of the host that suspends it.
+    /// The guest may have to wait for the descriptor that [`end`] returns, or for a stream of the
+    /// host that suspends the guest.
     Waits,
     Ready {
         bytes: u64,
@@ -377,7 +378,8 @@ fn try_look(ctx: &mut WasiCtx, fd: u32, until: Until) -> Result<Look> {
     }
 }
 
-/// The descriptor of the system to wait for before a read or a write. `None` if that never waits.
+/// The descriptor of the system to wait for before a read or a write. `None` if the read or write
+/// never waits.
 pub(crate) fn end(ctx: &WasiCtx, fd: u32, until: Until) -> Option<BorrowedFd<'_>> {
     match (&ctx.descriptors.get(fd).ok()?.kind, until) {
         (Kind::Stdin, Until::Readable) => ctx.stdin.waits_for(),
@@ -390,8 +392,8 @@ pub(crate) fn end(ctx: &WasiCtx, fd: u32, until: Until) -> Option<BorrowedFd<'_>
     }
 }
 
-/// Whether a descriptor never makes a guest wait, although it did when the guest looked: another
-/// thread has closed it, or put another in its place.
+/// Whether a descriptor that made the guest wait does so no longer, because another thread has
+/// closed it or put another descriptor in its place.
 pub(crate) fn is_gone(ctx: &mut WasiCtx, fd: u32, until: Until) -> bool {
     #[cfg(feature = "async")]
     if ctx.is_stream(fd) {

@@ -1,11 +1,11 @@
 //! Files and directories that a guest must not change although they are in its directories: those
-//! that the host runs as code, or that decide what it runs.
+//! that the host runs as code, or that decide what the host runs.
 //!
 //! Three things are protected. Files are recognised by device and inode, so the name that a guest
 //! uses makes no difference.
 //!
-//! - **Files**: a guest cannot open them for writing, truncate them, set their times, or give or
-//!   take away names of theirs.
+//! - **Files**: a guest cannot open them for writing, truncate them, set their times, or add or
+//!   remove names of theirs.
 //! - **Directories** with everything in them. Whether something is in a protected directory is
 //!   found out by going up from its own directory, so files that are created later are included.
 //! - **Names** that lead to a protected file or directory from the root of the file system, each in
@@ -15,8 +15,9 @@
 //!
 //! Reading is allowed. Other calls fail with `ROFS`, as in a read-only directory.
 //!
-//! Limits: a file system that gives one file several inode numbers (the layers of an overlay beside
-//! the overlay, some file systems in user space), and changes by other processes.
+//! This does not protect against changes by other processes, nor in a file system that gives one
+//! file several inode numbers (the layers of an overlay beside the overlay, some file systems in
+//! user space).
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};

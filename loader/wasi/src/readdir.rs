@@ -24,7 +24,7 @@ use crate::fs::mounted::MountedDir;
 use crate::guest::GuestMemory;
 use crate::types::{Filetype, Rights};
 
-/// The size of all listings of a guest together, in bytes at most. Without a limit, a guest could
+/// The maximum size in bytes of all listings of a guest together. Without a limit, a guest could
 /// open a large directory many times.
 const MAX_LISTED: usize = 256 << 20;
 
@@ -77,8 +77,8 @@ impl Listing {
             listing.push(ino, Filetype::Directory, name);
         }
         for entry in entries {
-            // An implementation may say anything. What no path can name is left out: guests join
-            // names to paths, and C programs end them at a NUL.
+            // An implementation may return any names. Names that no path can contain are left out,
+            // because guests join names to paths, and C programs end names at a NUL.
             if !is_name(&entry.name) {
                 continue;
             }

@@ -21,8 +21,8 @@ pub(crate) enum Input {
     Reader(Box<dyn Read + Send>),
     #[cfg(feature = "async")]
     Async(Box<dyn AsyncInput>),
-    /// A descriptor of the host, read without a buffer. So the system knows whether there is more
-    /// input, and can wait for it.
+    /// A descriptor of the host, read without a buffer, so that the system knows whether there is
+    /// more input, and can wait for more.
     Descriptor {
         /// `None` for the host's standard input.
         owned: Option<OwnedFd>,
@@ -53,7 +53,7 @@ impl Input {
     pub(crate) fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         retry(|| match self {
             Self::Reader(reader) => {
-                // A reader of the host's may say anything.
+                // A reader of the host may return any number.
                 let room = buffers.iter().map(|buffer| buffer.len()).sum();
                 Ok(reader.read_vectored(buffers)?.min(room))
             }
@@ -92,8 +92,8 @@ impl Input {
         }
     }
 
-    /// The number of bytes that can be read at once, as far as known; at least 1. Only called when
-    /// there is input, or its end.
+    /// The number of bytes that can be read at once, as far as known; at least 1. This is only
+    /// called at the end of the input or when there is input.
     pub(crate) fn available(&self) -> u64 {
         match self {
             Self::Descriptor { owned, .. } => rustix::io::ioctl_fionread(source(owned))

@@ -23,8 +23,8 @@ use crate::{fd, timer};
 /// A source of standard input that may have nothing yet, see
 /// [`WasiCtxBuilder::stdin_async`](crate::WasiCtxBuilder::stdin_async).
 pub trait AsyncInput: Send {
-    /// Is ready if [`read`](Self::read) would not have to wait. Otherwise the task is woken when
-    /// that is so.
+    /// Is ready if [`read`](Self::read) would not have to wait. Otherwise the task is woken as soon
+    /// as a read would not have to wait.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()>;
 
     /// Reads what is there; 0 at the end of the input.
@@ -37,8 +37,8 @@ pub trait AsyncInput: Send {
 /// A stream for output that may have no room yet, see
 /// [`WasiCtxBuilder::stdout_async`](crate::WasiCtxBuilder::stdout_async).
 pub trait AsyncOutput: Send {
-    /// Is ready if [`write`](Self::write) would not have to wait. Otherwise the task is woken when
-    /// that is so.
+    /// Is ready if [`write`](Self::write) would not have to wait. Otherwise the task is woken as
+    /// soon as a write would not have to wait.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()>;
 
     /// Writes as much as there is room for.
@@ -49,7 +49,7 @@ pub trait AsyncOutput: Send {
 }
 
 impl WasiCtx {
-    /// The stream of the host that a descriptor is, if it may have to wait.
+    /// The asynchronous stream of the host that a descriptor refers to, if any.
     fn stream(&mut self, fd: u32) -> Option<&mut dyn PollReady> {
         match self.descriptors.get(fd).ok()?.kind {
             Kind::Stdin => match &mut self.stdin {
@@ -62,20 +62,20 @@ impl WasiCtx {
         }
     }
 
-    /// Whether a descriptor is a stream of the host that may have to wait.
+    /// Whether a descriptor refers to an asynchronous stream of the host.
     pub(crate) fn is_stream(&mut self, fd: u32) -> bool {
         self.stream(fd).is_some()
     }
 
-    /// Whether a descriptor is a stream of the host that is not ready, and a wait for it is to
-    /// suspend the guest.
+    /// Whether a descriptor refers to an asynchronous stream that is not ready, so that a wait for
+    /// the stream suspends the guest.
     pub(crate) fn is_suspending(&mut self, fd: u32) -> bool {
         let mut context = Context::from_waker(Waker::noop());
         let stream = self.stream(fd);
         stream.is_some_and(|stream| stream.poll_ready(&mut context).is_pending())
     }
 
-    /// Whether a call that was answered with `AGAIN` is to be made again when the stream is ready.
+    /// Whether a call that returned `AGAIN` must be repeated when the stream is ready.
     fn waits_for_stream(&mut self, fd: u32) -> bool {
         let descriptor = self.descriptors.get(fd);
         descriptor.is_ok_and(|descriptor| !descriptor.flags.contains(FdFlags::NONBLOCK))
@@ -111,13 +111,14 @@ impl PollReady for Box<dyn AsyncOutput> {
 
 /// Like [`add_to_linker`](crate::add_to_linker), but guests that wait are suspended: in
 /// `poll_oneoff` for a time or for streams, and in `fd_read` and `fd_write` for streams of the host
-/// that are [asynchronous](crate::WasiCtxBuilder::stdin_async). So these three functions can only
-/// be called in a call that suspends, such as `TypedFunc::call_async`; any other is an error.
+/// that are [asynchronous](crate::WasiCtxBuilder::stdin_async). So guests can call these three
+/// functions only within a call that suspends, such as `TypedFunc::call_async`. Within any other
+/// call they are an error.
 ///
 /// A guest that waits for a descriptor of the system (a pipe, the host's standard input) still
-/// waits with its thread. Times are those of the [timer](crate::WasiCtxBuilder::timer). A guest
-/// that is suspended is woken and ends at a deadline, as by an interrupt handle, and when the
-/// future of its call is dropped.
+/// waits with its thread. Times are those of the [timer](crate::WasiCtxBuilder::timer). A deadline
+/// or an interrupt handle wakes and ends a suspended guest. The guest also ends when the future of
+/// its call is dropped.
 ///
 /// # Errors
 /// [`Error::Duplicate`] if one of the functions is defined already.
@@ -188,8 +189,8 @@ pub fn add_to_linker_async<T: Send + 'static, W: WasiView + 'static>(
 
 type Waiting<'a> = Box<dyn Future<Output = Result<i32, Error>> + Send + 'a>;
 
-/// Calls a function on a stream again whenever the stream is ready, for as long as the answer is
-/// that it is not.
+/// Calls a function on a stream, and again whenever the stream is ready, until the function has not
+/// returned `AGAIN`.
 async fn repeated<T: 'static, W: WasiView>(
     caller: &mut Caller<'_, T>,
     get: impl Fn(&mut T) -> &mut W + Copy,
@@ -220,9 +221,9 @@ fn with_memory<T: 'static, W: WasiView, R>(
     Ok(call(access, &mut memory))
 }
 
-/// Looks at streams as a function does that can wait for them.
+/// Looks at streams as in a function that can suspend the guest until they are ready.
 fn suspending<R>(ctx: &mut WasiCtx, look: impl FnOnce(&mut WasiCtx) -> R) -> R {
-    /// Takes the note back, also when a stream of the host panics.
+    /// Resets the flag, also when a stream of the host panics.
     struct Suspends<'a>(&'a mut WasiCtx);
 
     impl Drop for Suspends<'_> {
@@ -236,7 +237,7 @@ fn suspending<R>(ctx: &mut WasiCtx, look: impl FnOnce(&mut WasiCtx) -> R) -> R {
     look(&mut *suspends.0)
 }
 
-/// Whether a call was answered with `AGAIN`, and is to be made again when the stream is ready.
+/// Whether a call returned `AGAIN` and must be repeated when the stream is ready.
 fn goes_on_later<T: 'static, W: WasiView>(
     caller: &mut Caller<'_, T>,
     get: impl Fn(&mut T) -> &mut W,
@@ -262,7 +263,7 @@ async fn wait<T: 'static, W: WasiView>(
         access.with(|ctx| fds.iter().any(|(fd, _)| !ctx.is_stream(*fd)))
     };
     if of_system {
-        // The system tells nobody when one of these is ready.
+        // The system does not wake a task when such a descriptor is ready, so the thread waits.
         let interrupt = caller.as_context_mut().interrupt_handle();
         let mut access = get(caller.data_mut()).access();
         access.set_interrupt(Some(interrupt));
@@ -290,8 +291,8 @@ async fn ready<T: 'static, W: WasiView>(
     poll_fn(|context| {
         let mut access = get(caller.data_mut()).access();
         let is_ready = access.with(|ctx| {
-            // All of them are polled, because each must wake the task. One that is gone in the
-            // meantime, by another thread, is for the guest to find out.
+            // All streams are polled, because each must wake the task. If another thread has closed
+            // a descriptor meanwhile, the guest's next call reports that.
             fds.iter().fold(false, |ready, fd| {
                 let stream = ctx.stream(*fd);
                 ready | stream.is_none_or(|stream| stream.poll_ready(context).is_ready())

@@ -5,8 +5,8 @@
 //! instance of the same module in a store of its own, on a thread of the system, with the same
 //! memory, and begins in the exported function `wasi_thread_start`. The program ends when its main
 //! thread returns, or when any thread traps, throws or exits: then all threads are interrupted. A
-//! thread that waits, or calls the host, ends at once then; one that only computes ends where its
-//! code [can be stopped](precast_loader::Interruption::Epoch).
+//! thread that waits or calls the host then ends at once. A thread that only computes ends where
+//! its code [can be stopped](precast_loader::Interruption::Epoch).
 //!
 //! [wasi-threads]: https://github.com/WebAssembly/wasi-threads
 
@@ -29,7 +29,7 @@ const START: &str = "wasi_thread_start";
 /// The largest identifier of a thread that the proposal allows.
 const MAX_TID: i32 = (1 << 29) - 1;
 
-/// The number of no thread.
+/// A number that no thread has.
 const NOBODY: i32 = -1;
 
 /// The threads of a program. Clones are of the same program.
@@ -73,11 +73,11 @@ struct Threads<T: 'static> {
 
 struct State<T: 'static> {
     program: Option<Program<T>>,
-    /// What ends the code of each thread that runs; `None` while it starts. The main thread is
-    /// number 0.
+    /// The handle that ends the code of each running thread; `None` while the thread starts. The
+    /// main thread is number 0.
     running: HashMap<i32, Option<InterruptHandle>>,
     last: i32,
-    /// How the program has ended, or was ended before its start.
+    /// How the program has ended. It may have been stopped before its start.
     ended: Option<Result<(), Error>>,
     has_ended: bool,
 }
@@ -140,7 +140,7 @@ impl<T: Send + 'static> WasiThreads<T> {
                 linker.shared_memory(import.module(), import.name(), memory)?;
             }
         }
-        // The program has the linker's functions, so they must not have the program.
+        // The program owns the linker's functions, so they must not own the program.
         let threads = Arc::downgrade(&self.0);
         linker.func_wrap(MODULE, SPAWN, move |argument: i32| {
             spawn(&threads, argument)
@@ -148,11 +148,11 @@ impl<T: Send + 'static> WasiThreads<T> {
         Ok(())
     }
 
-    /// Runs a program, which must export `_start`, to its end: until its main thread returns, or
-    /// any thread fails or exits. `new_store` makes the store of each thread.
+    /// Runs a program, which must export `_start`, until its main thread returns, or any thread
+    /// fails or exits. `new_store` makes the store of each thread.
     ///
-    /// Threads that still run then are told to end, and are not waited for: the process may end,
-    /// or [`WasiThreads::wait`] waits for them.
+    /// Threads that still run then are told to end, but this function does not wait for them: the
+    /// process may end, or [`WasiThreads::wait`] waits.
     ///
     /// # Errors
     /// The first error of any thread, [`Error::Exit`] for its exit code; [`Error::Memory`] if the
@@ -210,7 +210,8 @@ impl<T> Threads<T> {
         woken.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes the end of a thread. It ends the program if it is the main one or if it failed.
+    /// Records the end of a thread. The program ends too if this was the main thread or if the
+    /// thread failed.
     fn end(&self, tid: i32, result: Result<(), Error>) {
         let mut state = self.lock();
         let handle = state.running.remove(&tid);
@@ -229,7 +230,7 @@ impl<T> Threads<T> {
         };
         drop(state);
         self.changed.notify_all();
-        // To wake what waits in a store may run code of the host, so no lock is held.
+        // Interrupting a store that waits may run code of the host, so no lock is held.
         others.iter().for_each(InterruptHandle::interrupt);
         drop((handle, program));
     }
@@ -287,8 +288,8 @@ fn start<T: Send + 'static>(
     Ok(())
 }
 
-/// The place of a thread that starts, which others get when this is dropped: if the thread does not
-/// start, because of an error or because `new_store` panics.
+/// The place of a thread that starts, among the limited number of threads. Dropping this frees the
+/// place, if the thread does not start because of an error or because `new_store` panics.
 struct Place<'a, T: 'static> {
     threads: &'a Threads<T>,
     tid: i32,
@@ -336,7 +337,7 @@ fn begin<T: Send + 'static>(
     Ok(())
 }
 
-/// A thread that runs; one that panics ends the program.
+/// A running thread. Dropping this, when the thread panics, ends the program.
 struct Running<T: 'static> {
     threads: Arc<Threads<T>>,
     tid: i32,

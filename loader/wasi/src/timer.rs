@@ -1,7 +1,7 @@
-//! Sleeping without a thread: [`Timer`], and the one that is used if the host gives no other.
+//! Sleeping without a thread: [`Timer`], and the timer that is used if the host sets no other.
 //!
-//! One thread of the process wakes all that sleep. It is started when something sleeps for the
-//! first time, and never ends. A child by `fork` does not have it, and may find its lock taken for
+//! One thread of the process wakes all sleepers. The thread is started by the first sleep, and
+//! never ends. A child by `fork` does not have this thread, and may find the timer's lock taken for
 //! ever, so each process has a timer of its own.
 
 use std::collections::BTreeMap;
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 /// The future of a [`Timer`].
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What wakes guests that sleep in functions of
-/// [`add_to_linker_async`](crate::add_to_linker_async). A closure is one:
+/// Wakes guests that sleep in functions of [`add_to_linker_async`](crate::add_to_linker_async). A
+/// closure can be a timer:
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,7 +28,7 @@ pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// # drop(wasi);
 /// ```
 ///
-/// Without one, a thread of the process wakes them, whatever the executor is.
+/// Without a timer, a thread of the process wakes the guests, whatever the executor is.
 pub trait Timer: Send + Sync {
     /// A future that is ready after this time. Time counts from this call, or from when the future
     /// is polled first.
@@ -41,13 +41,13 @@ impl<F: Fn(Duration) -> Sleep + Send + Sync> Timer for F {
     }
 }
 
-/// The timer whose thread wakes all that sleep.
+/// The timer that uses one thread of the process.
 pub(crate) struct ThreadTimer;
 
 impl Timer for ThreadTimer {
     fn sleep(&self, time: Duration) -> Sleep {
         Box::pin(Sleeping {
-            // A time that is too long to be added means for ever.
+            // A time too long for `Instant` means to sleep for ever.
             end: Instant::now().checked_add(time),
             place: None,
         })
@@ -58,13 +58,13 @@ impl Timer for ThreadTimer {
 struct ProcessTimer {
     process: u32,
     queue: Mutex<Queue>,
-    /// Something sleeps that wakes before all others.
+    /// Notified when there is a new first sleeper.
     changed: Condvar,
     /// The timer of a child by `fork`.
     child: OnceLock<Box<ProcessTimer>>,
 }
 
-/// All that sleep, by when they wake.
+/// All sleepers, by the time when they wake.
 #[derive(Default)]
 struct Queue {
     sleeping: BTreeMap<Key, Waker>,
@@ -72,7 +72,7 @@ struct Queue {
     has_thread: bool,
 }
 
-/// When something wakes, and a number that nothing else has.
+/// When a sleeper wakes, and a number that no other sleeper has.
 type Key = (Instant, u64);
 
 /// The timer of the first process that needs one.
@@ -105,7 +105,7 @@ impl ProcessTimer {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes all whose time is over, for ever.
+    /// Wakes every sleeper whose time is over. Never returns.
     fn wake(&self) {
         let mut queue = self.queue();
         loop {
@@ -123,7 +123,7 @@ impl ProcessTimer {
             let waker = queue.sleeping.pop_first();
             drop(queue);
             if let Some((_, waker)) = waker {
-                // A waker that panics must not end the thread that others wait for.
+                // A waker that panics must not end the thread that other sleepers need.
                 let woken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
                 drop(woken);
             }
@@ -134,7 +134,7 @@ impl ProcessTimer {
 
 struct Sleeping {
     end: Option<Instant>,
-    /// Where it is in the queue of a timer.
+    /// The key of this sleeper in the queue of a timer.
     place: Option<(&'static ProcessTimer, Key)>,
 }
 
@@ -150,7 +150,7 @@ impl Future for Sleeping {
         }
         let timer = ProcessTimer::get();
         let mut queue = timer.queue();
-        // What a parent by `fork` noted is in its own queue.
+        // After a `fork`, the entry of the parent is in the parent's queue.
         let own = self.place.filter(|(of, _)| std::ptr::eq(*of, timer));
         let key = match own {
             Some((_, key)) => key,
@@ -168,10 +168,10 @@ impl Future for Sleeping {
         }
         let has_thread = queue.has_thread;
         drop(queue);
-        // Wakers are the executor's, and may do anything when they are dropped.
+        // A waker runs code of the executor when it is dropped, so the lock is not held here.
         drop(former);
         if !has_thread {
-            // The system has no thread for this process: then this one sleeps itself.
+            // The system refuses another thread, so this thread sleeps itself.
             std::thread::sleep(end.saturating_duration_since(Instant::now()));
             return Poll::Ready(());
         }

@@ -177,7 +177,7 @@ flags!(
     FdFlags { APPEND = 0; DSYNC = 1; NONBLOCK = 2; RSYNC = 3; SYNC = 4; }
 );
 flags!(
-    /// How `path_open` opens.
+    /// How `path_open` opens a path.
     OFlags { CREAT = 0; DIRECTORY = 1; EXCL = 2; TRUNC = 3; }
 );
 flags!(

@@ -1,8 +1,8 @@
-//! What was otherwise in `wasi_unstable`, the snapshot before preview 1.
+//! Functions that differ in `wasi_unstable`, the snapshot before preview 1.
 //!
-//! Old programs import from it. Its functions are those of preview 1, but for four: the number of
-//! links to a file had 32 bits, so attributes of files are 8 bytes shorter; a subscription to a
-//! clock had a number of its own in front; and the places to seek from had other numbers.
+//! Old programs import from it. Four functions differ from those of preview 1: the number of links
+//! to a file has 32 bits, so the attributes of files are 8 bytes shorter; a subscription to a clock
+//! has a number of its own in front; and the places to seek from have other numbers.
 
 use crate::access::Access;
 use crate::ctx::WasiCtx;

@@ -1,4 +1,4 @@
-//! Waiting for the system or for the end of the guest.
+//! Waiting for the system, or until the guest must end.
 //!
 //! A deadline, a cancelled context or a closed instance ends a guest that computes, and must also
 //! end a guest that waits. Therefore every wait also waits for the interrupt of the store. The call
@@ -15,17 +15,17 @@ use rustix::io::{Errno as Error, ReadWriteFlags};
 
 use crate::errno::{Errno, Result};
 
-/// What a descriptor is waited for.
+/// What to wait for on a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Until {
-    /// It can be read, or is at its end.
+    /// The descriptor can be read, or is at its end.
     Readable,
     /// There is room for a write, or writing is an error.
     Writable,
 }
 
-/// Waits until one of the descriptors is ready, for at most `timeout`, or for ever if that is
-/// `None`. Returns whether one is.
+/// Waits until one of the descriptors is ready, for at most `timeout`, or for ever if `timeout` is
+/// `None`. Returns whether one is ready.
 ///
 /// # Errors
 /// `INTR` if the guest must end, and those of the system.
@@ -96,11 +96,12 @@ fn one_of(fds: &[(BorrowedFd<'_>, Until)], timeout: Option<Duration>) -> Result<
     }
 }
 
-/// Bytes that fit into a pipe that the system calls writable: a page of the smallest size.
+/// The number of bytes that fit into every pipe that the system reports as writable: the smallest
+/// page size.
 const ROOM: usize = 4096;
 
-/// Writes what there is room for. A descriptor that others share must not become one that does not
-/// wait, so each write asks for that.
+/// Writes as many bytes as there is room for. Other processes may share the descriptor, so it must
+/// not be switched to non-blocking mode. Instead each write asks not to wait.
 ///
 /// # Errors
 /// `AGAIN` if there is no room, and those of the system.
@@ -119,18 +120,19 @@ pub(crate) fn write_now(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Resu
     if kind.is_file() {
         return Ok(rustix::io::writev(fd, buffers)?);
     }
-    // There may be room for less than what is to be written. The same pipe or terminal can be
-    // opened once more, as one that does not wait. The other side of a terminal cannot: opening it
+    // There may be room for only a part of the bytes. The same pipe or terminal can be opened once
+    // more in non-blocking mode. The emulator's side of a terminal cannot, because opening it again
     // makes a new terminal.
-    let is_other_side = file.st_rdev == rustix::fs::makedev(5, 2);
-    if kind.is_fifo() || fd.is_terminal() && !is_other_side {
+    let is_emulator = file.st_rdev == rustix::fs::makedev(5, 2);
+    if kind.is_fifo() || fd.is_terminal() && !is_emulator {
         let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
         let how = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         if let Ok(again) = rustix::fs::open(path, how, Mode::empty()) {
             return Ok(rustix::io::writev(again, buffers)?);
         }
     }
-    // Without `/proc` or the permission, write what fits, unless another writer was faster.
+    // Without `/proc` or the permission, write only what certainly fits, unless another writer is
+    // faster.
     let first = buffers.iter().find(|buffer| !buffer.is_empty());
     let first = first.map_or(&[][..], |buffer| &buffer[..buffer.len().min(ROOM)]);
     Ok(rustix::io::write(fd, first)?)

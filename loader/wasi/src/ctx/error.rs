@@ -1,8 +1,8 @@
-//! Why a guest cannot be given what the host asked for.
+//! The errors of [`WasiCtxBuilder`](crate::WasiCtxBuilder).
 
 use std::path::PathBuf;
 
-/// What [`WasiCtxBuilder`](crate::WasiCtxBuilder) refuses to give a guest, and why.
+/// Why [`WasiCtxBuilder`](crate::WasiCtxBuilder) cannot give a guest what the host asked for.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -50,7 +50,7 @@ pub enum ConfigError {
         /// What is wrong with the name.
         what: &'static str,
     },
-    /// The files to protect could not be found out.
+    /// The system cannot tell which files to protect.
     #[error("cannot protect {} from the guest", path.display())]
     Protect {
         /// The file or directory to protect.
@@ -63,7 +63,7 @@ pub enum ConfigError {
     TooManyPreopens {
         /// How many directories were given.
         wanted: usize,
-        /// How many directories a guest can have at most.
+        /// The maximum number of directories of a guest.
         limit: usize,
     },
 }

@@ -36,7 +36,7 @@ struct Node {
     bytes: Option<&'static [u8]>,
 }
 
-/// A list of files that is none.
+/// Why a list of files is not a file system.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the embedded file {path:?}: {what}")]
 pub struct EmbeddedError {
@@ -86,7 +86,7 @@ impl EmbeddedFs {
 
     fn node(&self, path: &str) -> Result<&Node> {
         self.nodes.get(path).ok_or_else(|| {
-            // The next directory above that is there may be a file.
+            // The nearest path above that exists may be a file.
             let mut above = split(path);
             while let Some((dir, _)) = above {
                 if let Some(node) = self.nodes.get(dir) {
@@ -136,7 +136,8 @@ impl FileSystem for EmbeddedFs {
         if self.node(path)?.bytes.is_some() {
             return Err(Errno::NOTDIR);
         }
-        // Paths in a directory follow one another, because `/` is in front of its names.
+        // The paths in a directory are adjacent in the map, because all start with the directory
+        // and `/`.
         let prefix = if path.is_empty() {
             String::new()
         } else {

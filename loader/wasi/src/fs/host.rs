@@ -18,7 +18,7 @@ use crate::fs::{Creation, DirEntry, File, FileKind, FileSystem, OpenOptions, Sta
 /// [`preopened_dir`](crate::WasiCtxBuilder::preopened_dir) is faster, and can let it write.
 ///
 /// Files and directories can be read, and symbolic links that stay in the directory are followed.
-/// Pipes, sockets and devices are as if they were not there.
+/// Pipes, sockets and devices are hidden.
 #[derive(Debug)]
 pub struct HostFs(Dir);
 
@@ -82,7 +82,7 @@ impl FileSystem for HostFs {
             FileKind::Directory => return Err(Errno::ISDIR),
             FileKind::Symlink => return Err(Errno::LOOP),
         }
-        // Another process may put something else there: a link, or a pipe that nobody writes to.
+        // Another process may have put a link there meanwhile, or a pipe that nobody writes to.
         let mut how = cap_std::fs::OpenOptions::new();
         how.read(true)
             .follow(FollowSymlinks::No)
@@ -98,7 +98,7 @@ impl FileSystem for HostFs {
         let mut entries = Vec::new();
         for entry in self.0.read_dir(here(path))? {
             let entry = entry?;
-            // Paths of guests are UTF-8, so a guest could do nothing with another name.
+            // Paths of guests are UTF-8, so a guest could not use another name.
             let (Ok(name), Some(kind)) =
                 (entry.file_name().into_string(), kind(entry.file_type()?))
             else {

@@ -1,9 +1,9 @@
 //! [`MemoryFs`], a file system in memory.
 //!
-//! Nodes are in one table and directories have their numbers, so nothing recurses, however deep a
-//! guest nests directories. Everything that a guest makes is charged to the file system's limit:
-//! the room for contents that was allocated, names, and a flat sum for each node. A file that has
-//! lost its last name is charged until its last handle is closed.
+//! All nodes are in one table, and directories refer to them by number, so nothing recurses,
+//! however deep a guest nests directories. Everything that a guest makes is charged to the file
+//! system's limit: the memory that is allocated for contents, names, and a fixed sum for each node.
+//! A file that has lost its last name is charged until its last handle is closed.
 
 mod file;
 
@@ -19,10 +19,11 @@ use crate::fs::{
 };
 use file::{FileNode, Handle};
 
-/// What a file, a directory or a symbolic link takes besides contents and names, in bytes.
+/// The bytes that are charged for a file, a directory or a symbolic link besides contents and
+/// names.
 const NODE: u64 = 256;
 
-/// What an entry of a directory takes besides its name, in bytes.
+/// The bytes that are charged for an entry of a directory besides its name.
 const ENTRY: u64 = 96;
 
 const ROOT: u64 = 1;
@@ -90,7 +91,7 @@ enum Node {
 
 impl MemoryFs {
     /// An empty file system that takes at most `limit` bytes of memory. While a file grows, its
-    /// former contents are in memory once more.
+    /// contents may be in memory twice.
     pub fn new(limit: u64) -> Self {
         Self::with_clock(limit, || {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -157,7 +158,7 @@ impl MemoryFs {
     }
 
     fn tree(&self) -> MutexGuard<'_, Tree> {
-        // Nothing between two changes of the tree can panic.
+        // No code panics between two changes of the tree that belong together.
         self.0.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -182,7 +183,7 @@ impl MemoryFs {
         Ok(ino)
     }
 
-    /// The file with a path.
+    /// The file with this path.
     fn file(&self, path: &str) -> Result<Arc<FileNode>> {
         match self.tree().node(path)?.1 {
             Node::File(node) => Ok(Arc::clone(node)),
@@ -201,7 +202,7 @@ impl MemoryFs {
                 if content.nlink > 0 {
                     return;
                 }
-                // The node releases what it costs itself, with its last handle.
+                // When the last handle is closed, the file's node releases its own cost.
                 0
             }
             Some(Node::Dir { .. }) => NODE,
@@ -246,7 +247,7 @@ impl Node {
 }
 
 impl Tree {
-    /// The node with a path, and its number.
+    /// The node with this path, and its number.
     fn node(&self, path: &str) -> Result<(u64, &Node)> {
         let mut ino = ROOT;
         for name in path.split('/').filter(|_| !path.is_empty()) {
@@ -276,7 +277,8 @@ impl Tree {
         }
     }
 
-    /// The number of the directory that a path is in, its name there, and its number.
+    /// The number of the directory that contains this path, the name in that directory, and the
+    /// number of the node.
     fn named<'a>(&self, path: &'a str) -> Result<(u64, &'a str, u64)> {
         let (dir, name) = split(path).ok_or(Errno::BUSY)?;
         let (parent, _) = self.node(dir)?;
@@ -401,7 +403,7 @@ impl FileSystem for MemoryFs {
                 Err(_) => {}
             }
         }
-        // The new name is charged before the old one is given back, as far as it costs more.
+        // The difference is charged first, if the new name costs more than the old one.
         let (before, after) = match there {
             Some(_) => (entry_cost(name), 0),
             None => (entry_cost(name), entry_cost(to_name)),

@@ -33,10 +33,10 @@ impl Mount {
 /// An open directory of a mounted file system.
 pub(crate) struct MountedDir {
     pub(crate) mount: Arc<Mount>,
-    /// Its path in the file system, which follows the directory if the guest renames it; `None`
-    /// when the guest has removed it.
+    /// The directory's path in the file system. It is updated if the guest renames the directory,
+    /// and is `None` if the guest has removed it.
     pub(crate) path: Option<String>,
-    /// The guest's name for the directory, if it is where the file system is mounted.
+    /// The guest's name for the directory, if the file system is mounted there.
     pub(crate) preopen: Option<String>,
     /// The listing that `fd_readdir` reads from.
     pub(crate) listing: Option<Listing>,
@@ -74,8 +74,8 @@ impl MountedDir {
         resolve(&*self.mount.fs, self.path()?, path, follow)
     }
 
-    /// Resolves the path of a name that is created, removed or replaced. It may end in a slash if
-    /// it is that of a directory.
+    /// Resolves the path of a name that is created, removed or replaced. The path of a directory
+    /// may end in a slash.
     fn name(&self, path: &str, may_be_dir: bool) -> Result<Resolved> {
         if !may_be_dir || !names_directory(path.as_ref()) {
             return self.resolve(path, false);
@@ -159,7 +159,7 @@ impl MountedDir {
             return Err(Errno::INVAL);
         }
         let target = self.mount.fs.read_link(&at.path)?;
-        // As in directories of the system, guests get no absolute targets.
+        // Guests get no absolute targets, as in directories of the system.
         if target.starts_with('/') {
             Err(Errno::PERM)
         } else {
@@ -223,7 +223,7 @@ impl MountedDir {
         }
     }
 
-    /// Gives a file of this directory a second name in another one of the same file system.
+    /// Gives a file of this directory a second name in another directory of the same file system.
     pub(crate) fn link(&self, old: &str, follow: bool, to: &Self, new: &str) -> Result<()> {
         self.same_mount(to)?;
         let old = self.resolve(old, follow)?;
@@ -236,7 +236,7 @@ impl MountedDir {
         }
     }
 
-    /// Renames something of this directory to a name in another one of the same file system.
+    /// Moves a file or directory of this directory to another directory of the same file system.
     pub(crate) fn rename(&self, old: &str, to: &Self, new: &str) -> Result<Moved> {
         self.same_mount(to)?;
         let wants_dir = names_directory(old.as_ref()) || names_directory(new.as_ref());
@@ -276,7 +276,7 @@ impl MountedDir {
         self.mount.require_writable()
     }
 
-    /// Follows a change of names in the same file system.
+    /// Updates the path of this directory after a change of names in the same file system.
     pub(crate) fn follow(&mut self, mount: &Arc<Mount>, moved: &Moved) {
         if !Arc::ptr_eq(&self.mount, mount) {
             return;
@@ -385,7 +385,7 @@ impl MountedFile {
         self.file.set_len(len)
     }
 
-    /// Makes the file at least as long as this.
+    /// Makes the file at least `end` bytes long.
     pub(crate) fn allocate(&self, end: u64) -> Result<()> {
         if self.file.stat()?.size < end {
             self.file.set_len(end)?;
@@ -398,7 +398,7 @@ impl MountedFile {
         self.file.set_times(times)
     }
 
-    /// How many bytes are behind the position.
+    /// The number of bytes after the position.
     pub(crate) fn left(&self) -> Result<u64> {
         Ok(self.file.stat()?.size.saturating_sub(self.position))
     }
@@ -419,7 +419,7 @@ fn transfer<B>(
         let wanted = len(&buffer);
         match one(&mut buffer, offset + total as u64) {
             Ok(n) => {
-                // An implementation may say anything.
+                // An implementation may return any number.
                 total += n.min(wanted);
                 if n < wanted {
                     break;

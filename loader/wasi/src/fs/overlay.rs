@@ -8,37 +8,37 @@ use crate::fs::{
     Creation, DirEntry, File, FileKind, FileSystem, OpenOptions, Stat, Times, join, split,
 };
 
-/// Numbers of files of the lower file system have this bit, those of the upper one do not.
+/// This bit is set in the numbers of files of the lower file system, and not in those of the upper
+/// one.
 const LOWER: u64 = 1 << 63;
 
 /// How much is copied from the lower to the upper file system at once.
 const PIECE: usize = 64 << 10;
 
-/// A file system over another one that is only read: guests see both, and what they change is in
-/// the upper one. See the example of the [module](super).
+/// A file system over another one that is only read: guests see both, and their changes go to the
+/// upper one. See the example of the [module](super).
 ///
-/// - A file of the lower one is copied when it is opened for writing, or gets other times, and the
-///   first time that it is written to may so take long. Handles that were open before go on to read
-///   what the lower one has.
-/// - What is removed there is hidden. The overlay itself remembers that, so an upper file system
-///   alone does not tell it to another overlay.
-/// - A directory that is in the lower one cannot be renamed: `XDEV`, as the overlays of Linux
-///   answer by default. Programs such as `mv` copy then. A file can be renamed: it is copied
-///   first.
+/// - A file of the lower file system is copied when it is opened for writing, renamed or linked, or
+///   gets other times. This can take long for a large file. Handles that were open before continue
+///   to read the lower file.
+/// - A file or directory of the lower file system that is removed becomes hidden. Only the overlay
+///   itself knows what is hidden, so another overlay with the same upper file system does not.
+/// - A directory of the lower file system cannot be renamed: the error is `XDEV`, as for the
+///   overlays of Linux by default, and programs such as `mv` then copy.
 #[derive(Debug)]
 pub struct Overlay<U, L> {
     upper: U,
     lower: L,
-    /// Paths of the lower file system that are hidden, with everything below them. It is locked
-    /// while something changes.
+    /// Paths of the lower file system that are hidden, with everything below them. The set is
+    /// locked while anything changes.
     hidden: Mutex<HashSet<String>>,
 }
 
 type Hidden<'a> = MutexGuard<'a, HashSet<String>>;
 
 impl<U: FileSystem, L: FileSystem> Overlay<U, L> {
-    /// Puts `upper` over `lower`. Something that both have is that of the upper one; directories
-    /// are put together.
+    /// Puts `upper` over `lower`. Where both have a file of the same path, guests see the upper
+    /// one. Directories are merged.
     pub fn new(upper: U, lower: L) -> Self {
         Self {
             upper,
@@ -52,14 +52,14 @@ impl<U: FileSystem, L: FileSystem> Overlay<U, L> {
         self.hidden.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the lower file system has at a path, if it is visible there.
+    /// What the lower file system has at a path, if it is not hidden or covered.
     fn below(&self, hidden: &HashSet<String>, path: &str) -> Result<Stat> {
         let above = path.match_indices('/').map(|(end, _)| &path[..end]);
         for part in above.chain([path]) {
             if hidden.contains(part) {
                 return Err(Errno::NOENT);
             }
-            // Anything but a directory above it covers a directory below.
+            // A file or link of the upper file system covers a directory of the lower one.
             if part.len() < path.len() && self.upper.stat(part).is_ok_and(|found| !found.is_dir()) {
                 return Err(Errno::NOTDIR);
             }
@@ -80,8 +80,8 @@ impl<U: FileSystem, L: FileSystem> Overlay<U, L> {
         }
     }
 
-    /// Makes the directory of a path in the upper file system, with those above it. It is there in
-    /// one of them.
+    /// Makes the directories above a path in the upper file system. Each must exist in one of the
+    /// two file systems.
     fn make_parents(&self, hidden: &HashSet<String>, path: &str) -> Result<()> {
         let dirs = path.match_indices('/').map(|(end, _)| &path[..end]);
         for dir in dirs {
@@ -130,7 +130,7 @@ impl<U: FileSystem, L: FileSystem> Overlay<U, L> {
         let mut piece = vec![0; PIECE];
         let mut at = 0;
         loop {
-            // An implementation may say anything.
+            // An implementation may return any number.
             let n = from.read_at(&mut piece, at)?.min(PIECE);
             if n == 0 {
                 return Ok(());
@@ -146,8 +146,8 @@ impl<U: FileSystem, L: FileSystem> Overlay<U, L> {
         }
     }
 
-    /// Makes something of a path that is in the upper file system.
-    fn raise(&self, hidden: &HashSet<String>, path: &str) -> Result<Stat> {
+    /// Copies a file or directory into the upper file system, unless it is there already.
+    fn copy_up_if_lower(&self, hidden: &HashSet<String>, path: &str) -> Result<Stat> {
         let (found, is_upper) = self.find(hidden, path)?;
         if !is_upper {
             self.make_parents(hidden, path)?;
@@ -156,7 +156,8 @@ impl<U: FileSystem, L: FileSystem> Overlay<U, L> {
         Ok(found)
     }
 
-    /// Checks that nothing has a path, and makes the directories above it in the upper file system.
+    /// Checks that nothing has this path, and makes the directories above it in the upper file
+    /// system.
     fn make_room(&self, hidden: &HashSet<String>, path: &str) -> Result<()> {
         match self.find(hidden, path) {
             Err(Errno::NOENT) => self.make_parents(hidden, path),
@@ -290,10 +291,10 @@ impl<U: FileSystem, L: FileSystem> FileSystem for Overlay<U, L> {
             return Ok(());
         }
         self.make_parents(&hidden, to)?;
-        self.raise(&hidden, from)?;
+        self.copy_up_if_lower(&hidden, from)?;
         self.upper.rename(from, to)?;
         if found.is_dir() {
-            // Nothing of a directory that was there shows through the new one.
+            // The entries of a lower directory at this path must not appear in the new directory.
             self.hide(&mut hidden, to);
         }
         self.hide(&mut hidden, from);
@@ -309,12 +310,12 @@ impl<U: FileSystem, L: FileSystem> FileSystem for Overlay<U, L> {
     fn link(&self, file: &str, path: &str) -> Result<(), Errno> {
         let hidden = self.hidden();
         self.make_room(&hidden, path)?;
-        self.raise(&hidden, file)?;
+        self.copy_up_if_lower(&hidden, file)?;
         self.upper.link(file, path)
     }
 
     fn set_times(&self, path: &str, times: Times) -> Result<(), Errno> {
-        self.raise(&self.hidden(), path)?;
+        self.copy_up_if_lower(&self.hidden(), path)?;
         self.upper.set_times(path, times)
     }
 }
@@ -341,7 +342,7 @@ mod tests {
     use super::*;
     use crate::fs::MemoryFs;
 
-    /// A file system with one file, which says that it has read and written more than it was asked.
+    /// A file system with one file that claims to have read more bytes than there is room for.
     struct Boaster;
 
     impl FileSystem for Boaster {

@@ -10,10 +10,11 @@ use crate::guest::MAX_PATH;
 /// How many symbolic links one path may lead through: the limit of Linux.
 const MAX_LINKS: usize = 40;
 
-/// How many names a path has at most. The time that a file system takes grows with their square.
+/// The maximum number of names of a path. The time that a file system takes grows with the square
+/// of this number.
 const MAX_DEPTH: usize = 256;
 
-/// The length of a name in bytes at most: that of most file systems.
+/// The maximum length of a name in bytes, as in most file systems.
 const MAX_NAME: usize = 255;
 
 /// Whether a directory may have an entry of this name. `.` and `..` are no entries.
@@ -27,15 +28,14 @@ pub(crate) fn is_name(name: &str) -> bool {
 pub(super) struct Resolved {
     /// The path in the file system.
     pub(super) path: String,
-    /// What is there, if anything.
+    /// The attributes of the file or directory at the path, if any.
     pub(super) found: Option<Stat>,
-    /// Whether the path ends in a name, not in `.` or `..`: only a name can be given and taken
-    /// away.
+    /// Whether the path ends in a name, not in `.` or `..`. Only names can be created and removed.
     pub(super) is_named: bool,
 }
 
 impl Resolved {
-    /// What is there.
+    /// The attributes of the file or directory at the path.
     ///
     /// # Errors
     /// `NOENT` if nothing is.
@@ -60,7 +60,7 @@ pub(super) fn resolve(
     let mut rest = names(path)?;
     let mut at = base.to_owned();
     let mut links = 0;
-    // `at` is a directory, because it is `base` or was looked at.
+    // `at` is a directory: it is `base`, or the loop has checked it.
     while let Some(name) = rest.pop() {
         match &*name {
             "." => continue,

@@ -171,7 +171,7 @@ fn inodes_agree_with_those_of_the_files() {
     assert_eq!(guest.u64(OUT + 8), told);
 }
 
-/// Paths of guests are UTF-8, so a guest never meets a name that is not.
+/// Paths of guests are UTF-8, so guests are not told of other names.
 #[test]
 fn names_that_are_not_utf8_stay_with_the_host() {
     use std::ffi::OsStr;

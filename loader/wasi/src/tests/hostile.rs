@@ -232,7 +232,7 @@ fn flags_that_do_not_exist() {
 }
 
 #[test]
-fn names_that_are_none() {
+fn invalid_names_are_refused() {
     let (_folder, mut guest) = guest();
     let long = "n".repeat(256);
     let deep = "d/".repeat(5000);

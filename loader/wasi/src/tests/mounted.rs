@@ -1,5 +1,5 @@
-//! File systems of the host's making. Two of them are compared with a directory of the system, call
-//! by call: what a guest is told must be the same.
+//! File systems that the host makes. Two of them are compared with a directory of the system, call
+//! by call: the guest must get the same answers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -93,7 +93,7 @@ impl Call {
             Self::Readlink(path) => guest.readlink(path, 64),
             Self::Stat(path, lookup) => {
                 let (kind, size) = guest.stat(path, *lookup)?;
-                // The size of a directory of the system is of no use to anybody.
+                // Directories have a size only in the system.
                 let size = if kind == 3 { 0 } else { size };
                 Ok(format!("{kind} {size}"))
             }
@@ -161,8 +161,8 @@ impl Random {
     }
 }
 
-/// Runs the same calls in a folder and in a file system, and compares what they tell. `differs`
-/// says for which answers of the file system a call is not made in the folder.
+/// Runs the same calls in a folder and in a file system, and compares the answers. A call for which
+/// `differs` is true, given the answer of the file system, is not made in the folder.
 fn compare(seed: u64, fs: impl FileSystem + 'static, differs: fn(&Call, &Answer) -> bool) {
     let folder = folder();
     write_files(&folder);
@@ -178,8 +178,8 @@ fn compare(seed: u64, fs: impl FileSystem + 'static, differs: fn(&Call, &Answer)
         }
         let expected = call.of(&mut system);
         seen.push(format!("{call:?}: {expected:?}"));
-        // Of two paths that are wrong, either may be looked at first. Where cap-std resolves paths
-        // itself, it tells of errors in another order than the kernel.
+        // Of two wrong paths, either may be looked at first. Where cap-std resolves paths itself,
+        // it finds errors in another order than the kernel.
         let either =
             matches!(call, Call::Rename(..) | Call::Link(..)) || without_openat2::is_asked();
         if found != expected && !(either && found.is_err() && expected.is_err()) {

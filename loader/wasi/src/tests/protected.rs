@@ -120,7 +120,7 @@ fn no_name_is_taken_away_or_given_to_another() {
     let (folder, mut guest) = guest();
     let before = state(&folder);
     let refused = Err(Errno::ROFS);
-    // The names of the files, of the directories above them, and of the link on the way.
+    // These are the names of the files, of the directories above them, and of the link on the way.
     for name in [
         "app/code",
         "link/code",

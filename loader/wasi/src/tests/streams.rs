@@ -264,13 +264,13 @@ fn a_writer_that_fails_is_reported_by_the_call_that_wrote() {
     }
 }
 
-/// The threads of a program need another descriptor for each wait, because another thread may close
-/// theirs.
+/// Each wait of a thread of a shared program needs one more descriptor, because another thread may
+/// close the first.
 #[test]
 fn what_was_written_before_a_wait_fails_is_reported() {
     const CHILD: &str = "PRECAST_TEST_IN_CHILD";
     if std::env::var_os(CHILD).is_none() {
-        // The limit is one of a process.
+        // The limit applies to a whole process.
         let name = "tests::streams::what_was_written_before_a_wait_fails_is_reported";
         let mut child = std::process::Command::new(std::env::current_exe().unwrap());
         let status = child.args(["--exact", name]).env(CHILD, "1").status();

@@ -7,7 +7,7 @@ use super::{Account, CHANGED, MODIFIED, MemoryFs, NODE, set, stat};
 use crate::errno::{Errno, Result};
 use crate::fs::{File, FileKind, Stat, Times, read_at};
 
-/// A file, which its names and its handles keep.
+/// A file. Its names and its handles keep it alive.
 pub(super) struct FileNode {
     ino: u64,
     content: Mutex<Content>,
@@ -16,7 +16,7 @@ pub(super) struct FileNode {
 
 pub(super) struct Content {
     pub(super) bytes: Vec<u8>,
-    /// Bytes that are charged for `bytes`, which never grows beyond that.
+    /// The number of bytes that are charged for `bytes`, which never grows beyond this number.
     charged: u64,
     pub(super) nlink: u64,
     pub(super) times: [Duration; 3],
@@ -60,7 +60,7 @@ impl Content {
         )
     }
 
-    /// Makes room for `len` bytes: twice what there was, if the limit allows that.
+    /// Makes room for `len` bytes, and for twice the former size if the limit allows that.
     fn reserve(&mut self, len: u64, account: &Account) -> Result<()> {
         if len <= self.charged {
             return Ok(());
@@ -142,7 +142,7 @@ impl File for Handle {
             content.reserve(len, account)?;
             let len = len as usize;
             content.bytes.resize(len, 0);
-            // Half of the room may stay, for what is written next.
+            // Up to half of the room may stay unused, for later writes.
             if len < content.bytes.capacity() / 2 {
                 content.bytes.shrink_to(len);
                 account.release(content.charged - len as u64);
