@@ -143,7 +143,7 @@ fn what_only_omitted_functions_call_is_omitted() {
 }
 
 #[test]
-fn what_cannot_be_compiled_in_is_not() {
+fn what_cannot_be_inlined_is_not() {
     for (body, expected) in [
         ("(return_call $c)", [0, 0, 1]),
         ("(return_call_indirect (i32.const 0))", [0, 0, 1]),

@@ -13,9 +13,8 @@
 //! | `wasi` | sequences of WASI calls on paths and descriptors |
 //!
 //! A [`Target`] turns the random numbers of a case into an input and checks what must hold. Cases
-//! do not depend on each other. A case that fails in a long run also fails alone, so that its seed
-//! is all that must be reported. `README.md` says how to run the fuzzers, and what long runs have
-//! found.
+//! do not depend on each other. A case that fails in a long run also fails alone, so its seed is
+//! enough to repeat it. `README.md` says how to run the fuzzers, and what long runs have found.
 
 mod api;
 mod artifacts;

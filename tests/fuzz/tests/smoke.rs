@@ -1,4 +1,4 @@
-//! Each fuzzer for one second, from a fixed seed on.
+//! Runs each fuzzer for one second, from a fixed seed on.
 
 use std::path::Path;
 use std::time::Duration;
@@ -48,7 +48,7 @@ targets! {
     wasi_by_steps: "wasi-by-steps",
 }
 
-/// However a case fails, it is found and the cases after it are run.
+/// The driver finds a failed case, in whatever way it fails, and runs the cases after it.
 #[test]
 fn failures_are_found() {
     let target = precast_fuzz::target("self-test").expect("the driver's own target");

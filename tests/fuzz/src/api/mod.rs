@@ -44,10 +44,7 @@ fn prepare() -> Run {
         }
         match Arc::strong_count(&token) {
             1 => Ok(()),
-            n => Err(format!(
-                "{} things of the host's are still held by something",
-                n - 1
-            )),
+            n => Err(format!("{} values of the host are still held", n - 1)),
         }
     })
 }

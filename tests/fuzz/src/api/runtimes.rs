@@ -113,8 +113,8 @@ impl Run<'_> {
         self.members.iter().position(is_it)
     }
 
-    /// Whether `error` is the error that instantiating under this name must return. `None` if it
-    /// must not return one because of the name.
+    /// Whether `error` is the error that instantiating under this name must return. `None` if the
+    /// name must not cause an error.
     fn name_error(&self, name: &str, error: Option<&Error>) -> Option<bool> {
         if let Some(code) = self.closed {
             return Some(
@@ -279,7 +279,8 @@ impl Run<'_> {
             drop(copy);
             return check("the exit code", member.instance.exit_code(), member.closed);
         }
-        // Other instances may import from it by a handle. A named instance can still be looked up.
+        // A named instance stays a member, because it can still be looked up. Instances that import
+        // from an anonymous one keep it alive.
         if self.members[i].name.is_empty() {
             case.show(|| format!("forget {i}"));
             self.members.swap_remove(i);
@@ -321,7 +322,7 @@ impl Run<'_> {
             (Some(code), Err(Error::Closed { exit_code, .. })) => {
                 check("exit code", exit_code, code)
             }
-            // The error is the one of the earlier closing.
+            // The instance was closed by an earlier call with a context.
             (Some(EXIT_CANCELED), Err(Error::Canceled)) => Ok(()),
             (None, Err(Error::Canceled)) if is_done => {
                 member.closed = Some(EXIT_CANCELED);

@@ -12,6 +12,7 @@ use super::host::Data;
 use super::model::{Ending, State};
 use super::{Token, check};
 use crate::Case;
+
 /// A store and its guests.
 pub struct Slot {
     pub store: Store<Data>,
@@ -110,8 +111,8 @@ impl Slot {
         Ok(())
     }
 
-    /// Whether its code is to stop just now: a store with a deadline takes only code that knows
-    /// some.
+    /// Whether code of the store must stop now. A store with a deadline accepts only modules whose
+    /// code checks deadlines.
     pub fn is_interrupted(&self) -> bool {
         self.interrupted
     }
@@ -263,7 +264,7 @@ impl Slot {
             Ending::Value(10)
         };
         check("spin when interrupted", found, expected)?;
-        // All code stops when a host function returns, whatever its kind of interruption.
+        // Code with any kind of interruption stops when a host function returns.
         let found = call(
             &mut self.store,
             guest.instance,

@@ -1,6 +1,5 @@
-//! Everything that can be done with an artifact without running its machine code: reading all of
-//! it, opening, listing, linking and instantiating it, looking at its exports, and reusing
-//! instances.
+//! Does everything that can be done with an artifact without running its machine code: reads all of
+//! it, opens, lists, links and instantiates it, looks at its exports, and reuses instances.
 
 use precast_artifact::metadata::Metadata;
 use precast_artifact::{
@@ -13,14 +12,14 @@ use precast_loader::{
 
 use super::mutate::Mutant;
 
-/// How far a mutant got.
+/// The last step that succeeded for a mutant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It does not open.
+    /// The loader refuses to open the mutant.
     Refused,
-    /// It opens, but it cannot be linked or instantiated.
+    /// The mutant opens, but it cannot be linked or instantiated.
     Opened,
-    /// It was instantiated.
+    /// The mutant was instantiated.
     Instantiated,
 }
 

@@ -1,5 +1,5 @@
-//! Artifacts with wrong values in their records and with right checksums. Up to the first
-//! instruction of their machine code, which never runs here, there must be no undefined behaviour.
+//! Artifacts with wrong values in their records and with right checksums. The loader must open,
+//! link and instantiate them without undefined behaviour. Their machine code never runs here.
 //!
 //! | module | what |
 //! |---|---|

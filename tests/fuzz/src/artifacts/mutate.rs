@@ -85,7 +85,7 @@ impl Mutant {
         }
     }
 
-    /// The file offset of record `i` of a table. `None` if it is not inside of the file.
+    /// The file offset of record `i` of a table. `None` if the record is not inside of the file.
     fn record(&self, section: Section, size: usize, i: usize) -> Option<usize> {
         let start = usize::try_from(section.start).ok()?;
         let at = HEADER_OFFSET.checked_add(start)?.checked_add(i * size)?;

@@ -1,4 +1,4 @@
-//! Modules that precast, in all its ways to compile them, and another engine run.
+//! Modules that are run by another engine and by precast, compiled in all ways.
 //!
 //! | module | what |
 //! |---|---|
@@ -139,7 +139,7 @@ fn compare_ways(
 }
 
 /// Adds calls of exported functions with random arguments. `exports` are the names and parameters
-/// of those of each module.
+/// of each module's exported functions.
 fn add_calls(
     case: &mut Case,
     scenario: &mut Scenario,

@@ -30,7 +30,7 @@ pub struct Scenario {
     pub needs: Features,
 }
 
-/// What modules use, or an engine has. Each has all that is before it.
+/// The features that modules use, or that an engine has. Each level includes the levels before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Features {
     /// WebAssembly 2.0, and the proposals that `wasmi` has.
@@ -152,7 +152,7 @@ pub struct Reference<M> {
     pub machine: M,
     /// How each instantiation ended, and then each call.
     pub outcomes: Vec<Outcome>,
-    /// The fuel that was used when each of them had ended.
+    /// The fuel used up to the end of each instantiation and call.
     fuel: Vec<Option<u64>>,
 }
 
@@ -198,8 +198,8 @@ impl<M: Machine> Reference<M> {
         let modules = scenario.modules.len();
         // After a trap, code of the guarded strategy has not stored all that it counted.
         let mut fuel_is_exact = true;
-        // What was used before the calls. Wasmtime counts 1 for an instance that it initialises by
-        // code of its own.
+        // The fuel that both engines used before the calls. Wasmtime counts 1 for an instance that
+        // it initialises by code of its own.
         let mut before_calls = (0, 0);
         for (i, expected) in self.outcomes.iter().enumerate() {
             let call = i.checked_sub(modules).map(|i| &scenario.calls[i]);
@@ -291,8 +291,8 @@ impl<M: Machine> Reference<M> {
 /// Whether two outcomes are the same failure, which the engines report differently. An active
 /// segment that does not fit is a trap in one engine and a refusal in the other. Only precast
 /// distinguishes an indirect call outside of a table from other accesses outside of a table, and a
-/// call through null from other uses of null. An atomic access may be unaligned or wait on a memory
-/// that is not shared, and be out of bounds, too.
+/// call through null from other uses of null. An atomic access that is out of bounds may also be
+/// unaligned, or wait on a memory that is not shared.
 fn is_same_failure(expected: &Outcome, found: &Outcome) -> bool {
     use Trap::{
         AtomicWaitNonSharedMemory, HeapMisaligned, MemoryOutOfBounds, NullFunctionReference,

@@ -31,13 +31,13 @@ pub struct Way {
     /// The index in the list of the CPUs that this machine can run.
     pub cpu: usize,
     pub interruption: Interruption,
-    /// Whether every call that can be inlined is.
+    /// Whether every call is inlined that can be.
     pub inlined: bool,
     /// Whether a `br_table` may become comparisons.
     pub switches: bool,
     /// Whether locals are variables. Otherwise they are in the frame.
     pub variables: bool,
-    /// Whether functions start where their loops run fast.
+    /// Whether functions are placed so that their loops run fast.
     pub loops: bool,
 }
 
@@ -50,8 +50,7 @@ pub enum Level {
 }
 
 impl Way {
-    /// The plainest way that counts fuel: every call, every check and every table is in the code as
-    /// in the module.
+    /// The plainest way that counts fuel: the code has every call, check and table of the module.
     pub const PLAIN: Self = Self {
         strategy: Strategy::Checked,
         level: Level::None,

@@ -14,8 +14,8 @@ use crate::Case;
 /// How many loop iterations and calls an instance may make in all.
 const STEPS: u32 = 600;
 
-/// A module of random operators of the features that wasmi has. `None` if `wasm-smith` could not
-/// make one of the random bytes.
+/// A module of random operators of the features that wasmi has. `None` if `wasm-smith` cannot make
+/// a module from the random bytes.
 pub fn core(case: &mut Case) -> Option<Scenario> {
     let bytes = bytes(case);
     let config = config(case);

@@ -12,8 +12,8 @@ use super::host::{self, HostLog};
 use super::scenario::{Call, Item, MEMORY_LIMIT, Machine, TABLE_LIMIT, linked_module};
 use super::value::{Outcome, Value};
 
-/// A module and, if all of its imports are functions of the host, the same module linked. A second
-/// run then reuses the instances of the first.
+/// A module and, if all of its imports are functions of the host, the same module linked, so that a
+/// second run reuses the instances of the first.
 pub struct Subject {
     module: Module,
     linked: Option<InstancePre<HostLog>>,
@@ -68,7 +68,7 @@ fn host_function(
     }
 }
 
-/// Fuel of which no scenario uses up so much.
+/// More fuel than any scenario uses.
 pub const PLENTY: u64 = 1 << 40;
 
 /// precast in the middle of a scenario.
@@ -77,12 +77,12 @@ pub struct Running<'s> {
     subjects: &'s [Subject],
     instances: Vec<Instance>,
     traces: Vec<Vec<(u32, Option<usize>)>>,
-    /// The fuel that the store got.
+    /// The fuel that the store has got.
     fuel: u64,
 }
 
 impl<'s> Running<'s> {
-    /// Modules that count fuel get `fuel`. A store with less than `u64::MAX` takes no others.
+    /// The store gets `fuel`. With less than `u64::MAX`, it accepts only modules that count fuel.
     pub fn new(subjects: &'s [Subject], fuel: u64) -> Self {
         let engine = *subjects[0].module.engine();
         let mut store = Store::new(&engine, HostLog::default());

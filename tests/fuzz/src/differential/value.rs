@@ -107,11 +107,11 @@ impl Value {
 /// How an instantiation or a call ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It succeeded with these results.
+    /// Success, with these results.
     Returned(Vec<Value>),
-    /// It trapped.
+    /// A trap.
     Trapped(Trap),
-    /// Nothing caught an exception with these values.
+    /// An exception with these values, which nothing caught.
     Threw(Vec<Value>),
     /// A host function of the harness failed.
     HostFailed,

@@ -6,7 +6,7 @@
 //! | `body` | function bodies that use them near their limits, also while others grow them |
 //! | `frames` | many parameters and results, large frames, tail calls between them |
 //! | `three` | what bodies do with exceptions in both encodings, typed references and atomic operators |
-//! | `small` | small functions that call each other in loops, for inlined calls and others that the compiler changes; exceptions |
+//! | `small` | small functions that call each other in loops, for inlining and other passes of the compiler; exceptions |
 
 mod body;
 mod frames;
@@ -90,7 +90,7 @@ pub(crate) fn steps(module: usize) -> &'static str {
     }
 }
 
-/// The text of the function that refills it.
+/// The text of the function that refills the counter.
 pub(crate) const REFILL: &str =
     "  (func (export \"refill\") (param i32) (global.set $steps (local.get 0)))\n";
 

@@ -1,5 +1,5 @@
-//! One module of small functions that call each other in loops, for what the compiler decides about
-//! calls that it compiles in, `br_table`s, and indices of which it knows the greatest number.
+//! One module of small functions that call each other in loops, to test how the compiler inlines
+//! calls, compiles `br_table`s, and leaves out checks of indices whose maximum it knows.
 //!
 //! Functions have locals that they read before they write them, loops, ways out of several blocks,
 //! early returns, traps and unreachable code. Locals are indices at several offsets, with
@@ -12,7 +12,7 @@ use std::fmt::Write;
 use super::world::{Function, Ty};
 use crate::Case;
 
-/// Nested statements.
+/// The maximum depth of nested statements.
 const DEPTH: u32 = 3;
 
 /// The module. With `more` it has what wasmi lacks: exceptions, calls through typed references,
@@ -120,7 +120,7 @@ struct Writer<'w> {
     locals: Vec<Ty>,
     /// The open blocks, whose labels are `$b0` and so on: whether a branch passes a value.
     labels: Vec<bool>,
-    /// How many calls there may still be.
+    /// The number of calls that may still be written.
     calls: u32,
 }
 
@@ -328,7 +328,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Leaves a block or the function, sometimes always, so that what follows is not reached.
+    /// Leaves a block or the function. This is sometimes unconditional, so that what follows is not
+    /// reached.
     fn leave(&mut self, case: &mut Case) -> String {
         let condition = self.value(case, Ty::I32, 1);
         let is_certain = case.once_in(6);
@@ -393,8 +394,8 @@ impl Writer<'_> {
         format!("(if (i32.eqz (i32.and {condition} (i32.const 3))) (then {throw}))\n")
     }
 
-    /// Statements whose exceptions are caught: some without their values, some with, and some to be
-    /// thrown again behind other statements.
+    /// Statements whose exceptions are caught: with or without their values, or to be thrown again
+    /// after other statements.
     fn catch(&mut self, case: &mut Case, depth: u32) -> String {
         let end = self.open(false);
         let inside = self.statements(case, depth);
@@ -431,13 +432,13 @@ impl Writer<'_> {
         )
     }
 
-    /// A call of a function before this one; its results become locals.
+    /// A call, mostly of an earlier function. Its results go to locals.
     fn call(&mut self, case: &mut Case) -> String {
         let Some(left) = self.calls.checked_sub(1) else {
             return self.assign(case);
         };
         self.calls = left;
-        // Calls of itself and of later functions go on while there are steps.
+        // Calls of the function itself and of later functions are only made while steps are left.
         let callee = match case.once_in(12) {
             true => case.rng.usize(..self.functions.len()),
             false if self.own == 0 => return self.assign(case),

@@ -154,7 +154,7 @@ impl Body<'_> {
             body += &self.statement(case, depth);
         }
         if case.once_in(4) {
-            // What is thrown inside goes to the outer `try`, or past it.
+            // The exception goes to the outer `try`, or past it.
             let outer = unique(case);
             let to = match case.once_in(2) {
                 true => "1".to_owned(),
@@ -233,7 +233,7 @@ impl Body<'_> {
         }
     }
 
-    /// A call through a reference, of one of the ways to treat null.
+    /// A call through a reference, with one of several ways to treat null.
     fn call_reference(&self, case: &mut Case) -> String {
         let i = case.rng.usize(..self.world.functions.len());
         let id = unique(case);
@@ -321,7 +321,7 @@ impl Body<'_> {
             2 if ty == Ty::I32 && bits.is_empty() => {
                 format!("(memory.atomic.notify {place} {value})")
             }
-            // Nobody notifies, so this does not wait.
+            // No other thread notifies, so the timeout is 0.
             3 if ty == Ty::I32 && bits.is_empty() => {
                 format!("(memory.atomic.wait32 {place} {value} (i64.const 0))")
             }

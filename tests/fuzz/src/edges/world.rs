@@ -1,5 +1,5 @@
 //! The memories, tables, globals and functions of a scenario. Each is defined by one module, and
-//! the modules after it import it.
+//! can be imported by later modules.
 
 use std::fmt::Write;
 
@@ -35,7 +35,7 @@ pub struct Memory {
     pub max: Option<u64>,
     /// Whether other modules can import it.
     pub exported: bool,
-    /// Whether threads may share it. There is only one thread.
+    /// Whether the memory is a shared one. There is only one thread.
     pub shared: bool,
 }
 
@@ -101,8 +101,8 @@ pub struct Tag {
     pub exported: bool,
 }
 
-/// All items. A function may only call functions after it, so that calls from outside start with
-/// the first functions.
+/// All items. A function calls directly only functions of earlier modules and later functions of
+/// its own module.
 #[derive(Debug, Clone, Default)]
 pub struct World {
     pub modules: usize,

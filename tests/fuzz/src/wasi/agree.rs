@@ -26,8 +26,8 @@ pub enum Faults {
 }
 
 impl Faults {
-    /// The faults of a call with one path. A path that ends in a slash or a dot must name a
-    /// directory, which is a second demand.
+    /// The faults of a call with one path. A path that ends in a slash or a dot must also name a
+    /// directory, which can be a second fault.
     pub fn of(path: &str) -> Self {
         match path.is_empty() || path.ends_with(['/', '.']) {
             true => Self::Several,
@@ -36,7 +36,7 @@ impl Faults {
     }
 
     /// Whether the guest may get the error `found` where the model expects `expected`. If a call is
-    /// refused whatever its path is, an error of the path itself is as right.
+    /// refused whatever its path is, the guest may get an error of the path instead.
     fn allow(self, found: Errno, expected: Errno) -> bool {
         let either = OF_PATHS.contains(&found) && OF_PATHS.contains(&expected);
         found == expected

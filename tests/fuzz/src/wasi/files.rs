@@ -156,7 +156,7 @@ fn read(mut file: &File, len: u32, at: Option<u64>) -> Result<Vec<u8>, Errno> {
 fn write(mut file: &File, bytes: &[u8], at: Option<u64>) -> Result<u32, Errno> {
     let n = match at {
         // POSIX writes at the offset, but Linux appends if the descriptor is open for appending. So
-        // the model writes through another descriptor, which is not.
+        // the model writes through another descriptor, which is not open for appending.
         Some(at) => File::options()
             .write(true)
             .open(format!("/proc/self/fd/{}", file.as_raw_fd()))

@@ -13,7 +13,7 @@ pub const TRUNC: u32 = 8;
 pub struct Pair {
     /// The guest's descriptor.
     pub guest: u32,
-    /// The model's.
+    /// The model's descriptor.
     pub model: Open,
     pub is_dir: bool,
     pub read_only: bool,
@@ -146,9 +146,10 @@ impl Pair {
         })?;
         let kind = opened.file().metadata().map(|found| found.file_type());
         match kind {
-            // As `open` of the system has it, but only for a call that could create the file.
+            // The system's `open` reports the same error, but only for a call that could create the
+            // file.
             Ok(kind) if has(CREAT) && kind.is_dir() => Err(ISDIR),
-            // To read from a pipe changes it.
+            // Reading from a pipe changes it.
             Ok(kind) if self.read_only && kind.is_fifo() => Err(ROFS),
             _ => Ok(opened),
         }

@@ -8,7 +8,8 @@ use crate::Case;
 
 pub struct Run {
     pub(super) guest: Guest,
-    /// What is open: first the preopened directories, the read-write one and the read-only one.
+    /// The open files and directories. The first two are the preopened directories: the read-write
+    /// one and the read-only one.
     pub(super) open: Vec<Pair>,
 }
 
@@ -50,7 +51,7 @@ impl Run {
                 let dirs: Vec<_> = dirs.map(|(i, _)| i).collect();
                 *case.one_of(&dirs)
             }
-            // Sometimes this is a file, which is an error.
+            // Sometimes this is a file, so that the call must fail.
             3 if case.once_in(4) => case.rng.usize(..self.open.len()),
             _ => 0,
         }

@@ -10,7 +10,7 @@ impl Writer<'_> {
         if self.is64 { Ty::I64 } else { Ty::I32 }
     }
 
-    /// A local that is an index, most likely one in bounds.
+    /// A local as an index that is most likely in bounds.
     pub(super) fn masked(&self, local: usize) -> String {
         let name = self.index().name();
         format!("({name}.and (local.get {local}) ({name}.const 0xfff))")
@@ -38,7 +38,7 @@ impl Writer<'_> {
     pub(super) fn address(&mut self, case: &mut Case) -> String {
         let ty = self.index();
         let name = ty.name();
-        let (address, greatest) = match case.rng.u32(..14) {
+        let (address, max) = match case.rng.u32(..14) {
             0 => {
                 let mask = case.one_of(&[0xff, 0xffff, 0xfff8, 0x1_ffff]);
                 (
@@ -51,7 +51,7 @@ impl Writer<'_> {
             }
             1 => {
                 let by = case.rng.u32(1..u32::BITS);
-                let most = if self.is64 {
+                let max = if self.is64 {
                     u64::MAX >> by
                 } else {
                     u64::from(u32::MAX >> by)
@@ -61,7 +61,7 @@ impl Writer<'_> {
                         "({name}.shr_u {} ({name}.const {by}))",
                         self.value(case, ty, 1)
                     ),
-                    most,
+                    max,
                 )
             }
             2 => {
@@ -128,7 +128,7 @@ impl Writer<'_> {
                 None => (self.number(case.rng.u64(..self.min)), 0),
             },
         };
-        let left = self.min.saturating_sub(greatest);
+        let left = self.min.saturating_sub(max);
         let offset = match case.rng.u32(..6) {
             0..=2 => case.rng.u64(..64),
             3 => left.saturating_sub(case.rng.u64(..20)),
@@ -156,7 +156,7 @@ impl Writer<'_> {
                     Ty::V128 => &["load", "load64_zero", "load8x8_u", "load32_splat"],
                 };
                 let load = case.one_of(loads);
-                // Addresses have values of their own, so that this is not much deeper.
+                // An address has a value inside, so the innermost loads use locals only.
                 match depth {
                     1 => match self.local(case, self.index()) {
                         Some(local) => {
