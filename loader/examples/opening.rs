@@ -1,7 +1,7 @@
-//! What each way of opening an artifact costs: `opening FILE... [--rounds N]`.
+//! Measures the cost of each way to open an artifact: `opening FILE... [--rounds N]`.
 //!
-//! Every round opens and drops each file in each way, one after the other, so that all see the same
-//! machine; the table has the medians and their ratios to `Module::open`.
+//! Every round opens and drops the file in each way, so that the load of the machine is the same
+//! for all. The table has the medians and their ratios to `Module::open`.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let engine = Engine::default();
     for file in &files {
         let bytes = std::fs::read(file)?;
-        // SAFETY: whoever runs this says that precast made the file and nobody writes to it.
+        // SAFETY: the user must pass files that precast made and that nobody writes to.
         let digest = *unsafe { Module::open(&engine, file) }?.digest();
         let open = || {
             // SAFETY: as above.

@@ -1,5 +1,5 @@
-//! Guests that wait for the system are ended as soon as guests that compute: by a deadline, by an
-//! interrupt handle, by cancelling, and by closing.
+//! Guests that wait for the system are ended as quickly as guests that compute: by a deadline, by
+//! an interrupt handle, by cancelling, and by closing.
 
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -248,8 +248,8 @@ fn input_that_comes_ends_the_waiting() {
     }
 }
 
-/// A deadline about which the host decides ends nothing that waits: the guest goes on waiting, and
-/// the host is asked afterwards.
+/// A deadline with a callback of the host does not end a wait: the guest continues to wait, and the
+/// callback runs afterwards.
 #[test]
 fn a_deadline_that_the_host_decides_about_ends_no_wait() {
     if !with_a_silent_input("a_deadline_that_the_host_decides_about_ends_no_wait") {

@@ -1,4 +1,4 @@
-//! WASI's functions need less stack than the loader keeps for host functions.
+//! WASI's functions need less stack than the loader reserves for host functions.
 
 use std::collections::BTreeSet;
 

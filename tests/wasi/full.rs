@@ -1,5 +1,5 @@
-//! Guests that write into a pipe, a socket or a terminal whose other side does not read: they wait,
-//! get all of their bytes through, and are ended by what ends other waiting guests.
+//! Guests that write into a pipe, a socket or a terminal whose other side does not read. They wait
+//! until all of their bytes are written, and are ended like other waiting guests.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -13,7 +13,7 @@ use precast_wasi::{DirAccess, SharedWasiCtx, WasiCtx, WasiCtxBuilder, WasiView, 
 
 /// `write` writes 32 KiB to standard output, `poll` waits for room there or for a minute,
 /// `open_and_write` writes the same to the file `pipe` of directory 3 again and again, and
-/// `answer_at_once` makes standard output one that does not wait.
+/// `answer_at_once` makes standard output nonblocking.
 const GUEST: &str = r#"(module
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
@@ -247,8 +247,8 @@ fn a_slow_reader_gets_everything() {
     }
 }
 
-/// A guest can ask for answers instead of waiting. The descriptor, which the host shares with
-/// others, does not change.
+/// A guest can ask for nonblocking writes. The host's descriptor, which others share, does not
+/// change.
 #[test]
 fn a_guest_that_does_not_wait_is_told_so() {
     for kind in KINDS {

@@ -1,4 +1,4 @@
-//! A compiled guest in file systems of the host's making.
+//! A compiled guest that uses file systems made by the host.
 
 use precast_loader::{Engine, Error, Linker, Store};
 use precast_tests::{module, strategies};

@@ -1,5 +1,5 @@
-//! Streams that the host reads and writes while the guest runs, clocks of which some are replaced,
-//! and WASI in a runtime.
+//! Streams that the host reads and writes while the guest runs, replaced clocks, and WASI in a
+//! runtime.
 
 use std::io::Write;
 use std::thread;

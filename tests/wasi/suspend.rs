@@ -1,4 +1,4 @@
-//! WASI in calls that suspend: guests that sleep or wait for streams of the host keep no thread,
+//! WASI in calls that suspend: guests that sleep or wait for streams of the host block no thread,
 //! and may be dropped wherever they wait.
 
 use std::collections::VecDeque;
@@ -161,7 +161,7 @@ impl AsyncOutput for Pipe {
     }
 }
 
-/// A timer whose sleepers wake when the test says so.
+/// A timer whose time the test advances.
 #[derive(Clone, Default)]
 struct Clock(Arc<Mutex<(Duration, Vec<Waker>)>>, Arc<AtomicUsize>);
 
@@ -197,7 +197,7 @@ impl Clock {
         }))
     }
 
-    /// How many sleep.
+    /// The number of sleepers.
     fn sleeping(&self) -> usize {
         self.1.load(Ordering::Relaxed)
     }
@@ -400,7 +400,8 @@ fn what_comes_first_ends_a_poll() {
 #[test]
 fn guests_are_dropped_wherever_they_wait() {
     for strategy in strategies() {
-        // Before it begins, asleep, without input, without room, in a poll.
+        // The guest is dropped before it begins, asleep, without input, without room, and in a
+        // poll.
         for (name, sent, polls) in [
             ("sleep", "", 0),
             ("sleep", "", 1),

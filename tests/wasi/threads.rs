@@ -10,8 +10,8 @@ use precast_loader::{Engine, Error, Linker, Store, Trap};
 use precast_tests::{Watchdog, module, strategies};
 use precast_wasi::{SharedWasiCtx, WasiCtxBuilder, WasiThreads, add_to_linker};
 
-/// What all programs import. At 0 is a counter, at 4 the number 1 that nobody changes, from 16 on a
-/// buffer list for `text`.
+/// What all programs import and use. At address 0 is a counter, and at 4 the number 0, which no
+/// thread changes.
 const IMPORTS: &str = r#"
     (import "env" "memory" (memory 2 2 shared))
     (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
@@ -67,7 +67,7 @@ fn run(body: &str, strategy: Strategy, limit: usize) -> (Result<(), Error>, Stri
     (ended, String::from_utf8(output).unwrap())
 }
 
-/// Threads whose main one waits for all others.
+/// The main thread waits for all others.
 #[test]
 fn threads_work_on_one_memory() {
     let _watchdog = Watchdog::new(Duration::from_secs(60));
@@ -139,7 +139,7 @@ fn a_thread_ends_the_program() {
     }
 }
 
-/// Threads that outlive the main one end with it.
+/// Threads that still run when the main thread ends are ended.
 #[test]
 fn the_main_thread_ends_the_program() {
     let _watchdog = Watchdog::new(Duration::from_secs(60));
@@ -161,7 +161,7 @@ fn the_main_thread_ends_the_program() {
     }
 }
 
-/// A thousand threads are more than the limit: the others get an error code.
+/// Of a thousand threads, those beyond the limit are refused with an error code.
 #[test]
 fn threads_have_a_limit() {
     let _watchdog = Watchdog::new(Duration::from_secs(60));
@@ -237,8 +237,8 @@ fn a_program_runs_once() {
     }
 }
 
-/// A thread whose store cannot be made does not start: an error tells the program, and a panic ends
-/// it. In both cases nobody waits for the thread.
+/// A thread whose store cannot be made does not start: the program gets an error code, or ends if
+/// `new_store` panicked. In both cases `wait` does not wait for the thread.
 #[test]
 fn a_thread_without_a_store_does_not_start() {
     let _watchdog = Watchdog::new(Duration::from_secs(60));

@@ -4,7 +4,7 @@ use precast_loader::{Engine, Instance, Linker, Store};
 use precast_tests::{module, strategies};
 use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker, add_unstable_to_linker};
 
-/// A directory is descriptor 3; the results are put from 1024 on.
+/// Descriptor 3 is a directory. Results are written from address 1024 on.
 const WAT: &str = r#"(module
     (import "wasi_unstable" "path_open"
         (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
@@ -66,7 +66,8 @@ fn old_programs_find_the_forms_of_their_time() {
             func.call(store, ()).unwrap()
         };
         assert_eq!(call(&mut store, "open"), 0);
-        // Five bytes were written; current place, end, start.
+        // Five bytes were written. `whence` is 0 for the current position, 1 for the end and 2 for
+        // the start.
         let seek = instance
             .get_typed_func::<(i64, i32), i64>(&mut store, "seek")
             .unwrap();

@@ -21,8 +21,8 @@
 //! That is 670 KB. With the C library of GNU (`--target x86_64-unknown-linux-gnu`, and
 //! `-C target-feature=+crt-static` in `RUSTFLAGS`) a runner is twice as large.
 //!
-//! It is a library too, so that any program which has the loader can be the runner of another one:
-//! then it calls [`program`] first.
+//! This crate is also a library, so that any program with the loader can be a runner: the program
+//! calls [`program`] first.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -50,7 +50,8 @@ const ARCH: Arch = Arch::X86_64;
 #[cfg(target_arch = "aarch64")]
 const ARCH: Arch = Arch::Aarch64;
 
-/// Where the program is. `precast exe` fills it in; the section's name is [`PAYLOAD_SECTION`].
+/// The place of the program, which `precast exe` fills in. The section's name is
+/// [`PAYLOAD_SECTION`].
 ///
 /// [`PAYLOAD_SECTION`]: precast_artifact::executable::PAYLOAD_SECTION
 #[used]
@@ -59,7 +60,8 @@ static PAYLOAD: PayloadRecord = PayloadRecord::empty(ARCH as u32);
 
 /// Runs the program in this executable. Returns its exit code, or `None` if there is no program.
 pub fn program() -> Option<ExitCode> {
-    // SAFETY: a constant of this program. The compiler must not take its value for the one above.
+    // SAFETY: the record is a static of this program. The read is volatile because `precast exe`
+    // has changed the value above.
     let payload = unsafe { (&raw const PAYLOAD).read_volatile() };
     if payload.artifact == 0 {
         return None;
@@ -99,7 +101,7 @@ impl<E: Display> From<E> for Failure {
 
 fn run(payload: &PayloadRecord) -> Result<(), Failure> {
     if payload.magic != PAYLOAD_MAGIC {
-        return Err("the executable is damaged: its payload record is not one".into());
+        return Err("the executable is damaged: its payload record has other first bytes".into());
     }
     check_whole()?;
     let start = (&raw const PAYLOAD).cast::<u8>();
@@ -125,9 +127,8 @@ fn run(payload: &PayloadRecord) -> Result<(), Failure> {
     start_guest(artifact, &options)
 }
 
-/// Checks that the file is not shorter than its segments: the system maps them all the same, and
-/// ends a process that touches what is not there. Where the file cannot be looked at, it is taken
-/// for whole.
+/// Checks that the file is not shorter than its segments. The system maps missing parts all the
+/// same, and kills a process that touches them. A file that cannot be looked at counts as whole.
 fn check_whole() -> Result<(), Failure> {
     let Ok(data) = File::open("/proc/self/exe").and_then(|file| file.metadata()) else {
         return Ok(());
@@ -172,7 +173,7 @@ fn start_guest(artifact: EmbeddedArtifact, options: &Options) -> Result<(), Fail
         Err(Error::Exit(0)) => Ok(()),
         Err(Error::Exit(code)) => Err(Failure {
             message: None,
-            // The system keeps the lowest eight bits, and a failure stays one.
+            // The system keeps only the lowest eight bits. A failure must not become 0.
             code: if code as u8 == 0 { 1 } else { code as u8 },
         }),
         Err(error @ (Error::Trap { .. } | Error::Exception { .. })) => Err(Failure {
@@ -183,7 +184,7 @@ fn start_guest(artifact: EmbeddedArtifact, options: &Options) -> Result<(), Fail
     }
 }
 
-/// What the guest is given.
+/// The guest's arguments, variables and directories.
 fn context(options: &Options) -> Result<WasiCtx, Failure> {
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
@@ -210,7 +211,7 @@ fn context(options: &Options) -> Result<WasiCtx, Failure> {
         };
         wasi = wasi.preopened_dir(&dir.host, &dir.guest, access)?;
     }
-    // The guest must not write itself anew.
+    // The guest must not overwrite its own executable.
     if options.dirs.iter().any(|dir| !dir.read_only)
         && let Ok(own) = std::env::current_exe()
         && wasi.reaches(&own)

@@ -56,7 +56,7 @@ impl PublicKey {
     /// The public key with these bytes, of RFC 8032.
     ///
     /// # Errors
-    /// [`NotAKey`] if they are no point of the curve, or one with which anybody could make
+    /// [`NotAKey`] if the bytes are no point of the curve, or a key with which anybody could make
     /// signatures.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, NotAKey> {
         match VerifyingKey::from_bytes(bytes) {
@@ -155,8 +155,8 @@ mod tests {
         }
     }
 
-    /// Adds the order of the group to the second half of a signature: the same number for who does
-    /// not check its range.
+    /// Adds the order of the group to the second half of a signature: the same number for code that
+    /// does not check the range.
     fn with_another_form(signature: &[u8; 64]) -> [u8; 64] {
         let order: [u8; 32] =
             bytes("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010");
@@ -188,13 +188,13 @@ mod tests {
                 assert!(!key.has_signed(&digest, &bad), "{at}");
             }
         }
-        // Without the text in front of the digest, it is a signature of something else.
+        // A signature of the digest without the text in front is not valid.
         let other = secret.sign(&[1; 32]).to_bytes();
         assert!(!key.has_signed(&[1; 32], &other));
     }
 
-    /// The points of small order in their canonical forms, and some in others. For the first ones,
-    /// a signature of zeros would be right for one message in eight or more.
+    /// The points of small order in their canonical forms, and some in other forms. For the first
+    /// ones, a signature of zeros would be valid for one message in eight or more.
     const WEAK: [&str; 8] = [
         "0100000000000000000000000000000000000000000000000000000000000000",
         "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",

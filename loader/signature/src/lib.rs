@@ -15,15 +15,14 @@
 //! # What a signature says
 //! The owner of the key has signed this very artifact: each bit of it, and so its target, its
 //! settings and the digest of the WebAssembly module that it was made of. A signature has no date.
-//! A program that shall not accept a key any longer stops trusting it, and one that shall not
-//! accept an old artifact must know the digest or the number of the new one.
+//! A program that must not accept a key any longer stops trusting the key. A program that must not
+//! accept an old artifact needs other means, such as the digest of the new one.
 //!
 //! # Strictness
-//! A signature is accepted only in its one canonical form, and public keys of small order, for
-//! which signatures of many messages can be made without a secret key, are refused as keys. So
-//! nobody but the owner of the key can make another valid signature out of a given one. The key in
-//! a signature's record is never used: only its id is compared, and the key itself comes from
-//! [`TrustedKeys`].
+//! A signature is accepted only in its one canonical form. Public keys of small order, for which
+//! signatures of many messages can be made without a secret key, are refused. So only the owner of
+//! the key can make another valid signature out of a given one. A signature's record names its key
+//! by the id only: the key itself comes from [`TrustedKeys`].
 
 mod keys;
 mod pem;

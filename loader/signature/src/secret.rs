@@ -1,7 +1,6 @@
 //! Secret keys, and signing.
 //!
-//! A secret key is wiped from memory when it is dropped, and nothing here prints one or puts one
-//! into an error.
+//! A secret key is wiped from memory when it is dropped, and is never printed or put into an error.
 
 use std::fmt;
 use std::io;
@@ -59,7 +58,7 @@ impl SecretKey {
     /// Signs an artifact, after computing its digest. Signatures are deterministic.
     ///
     /// # Errors
-    /// [`Error::Artifact`] if the artifact's digest is not the one that its header says.
+    /// [`Error::Artifact`] if the artifact does not have the digest in its header.
     pub fn sign(&self, artifact: &Artifact<'_>) -> Result<FileSignature, Error> {
         artifact.verify_digest(None)?;
         let digest = &artifact.header().digest;
@@ -69,8 +68,8 @@ impl SecretKey {
         })
     }
 
-    /// The file of an artifact with a signature of this key: the signatures that the file has stay,
-    /// but for one of the same key.
+    /// The file of an artifact with a signature of this key. Other signatures in the file stay, and
+    /// one of the same key is replaced.
     ///
     /// # Errors
     /// As for [`sign`](Self::sign), and [`Error::TooMany`].

@@ -28,7 +28,7 @@ pub enum Error {
         count(found), if count(found) == 1 { "key" } else { "keys" }, lines(found)
     )]
     NotTrusted {
-        /// What is wrong or right with each signature of the file.
+        /// The key and the state of each signature in the file.
         found: Vec<(KeyId, State)>,
         /// How many trusted keys must have signed.
         expected: usize,
@@ -39,14 +39,14 @@ pub enum Error {
     TooMany,
 }
 
-/// What a signature in a file is worth.
+/// The result of checking a signature in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// A trusted key has signed this artifact.
     Valid,
-    /// The signature says that it is of a trusted key, and that key has not signed this artifact.
+    /// The signature names a trusted key, but that key has not signed this artifact.
     Invalid,
-    /// The signature says that it is of a key that is not trusted. It was not checked.
+    /// The signature names a key that is not trusted. It was not checked.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! Artifacts that are signed, and signatures that are not worth anything.
+//! Signed artifacts, and signatures that must not count.
 
 use std::num::NonZero;
 

@@ -1,11 +1,11 @@
 //! Source files and lines of wasm backtraces, from the DWARF of the module that an artifact was
 //! made of.
 //!
-//! The loader reads no DWARF, and artifacts carry none of the module's by default. A frame of a
-//! backtrace says where in the module it is, and [`Symbols`] tells which line that is. They come
-//! from the module itself, from its debugging information alone, which [`debug_part`] takes out of
-//! the module when it is compiled, or from an artifact that keeps the module's custom sections.
-//! Nothing is parsed until the first question.
+//! The loader reads no DWARF, and artifacts do not carry the module's by default. A frame of a
+//! backtrace has an offset in the module, and [`Symbols`] finds the source line of this offset.
+//! Symbols are made of the module itself, of its debugging information alone, which [`debug_part`]
+//! takes out of the module, or of an artifact that keeps the module's custom sections. Nothing is
+//! parsed before the first lookup.
 //!
 //! ```no_run
 //! use precast_loader::Error;
@@ -41,7 +41,7 @@ pub enum DebugInfoError {
     NotAModule {
         /// What was found.
         what: &'static str,
-        /// Where.
+        /// The offset of what was found.
         offset: usize,
     },
     /// The module has no DWARF.
@@ -133,7 +133,7 @@ impl Symbols {
     }
 
     /// The function at an offset in the module and the functions that it was inlined into,
-    /// innermost first. There are none where no function is.
+    /// innermost first. The list is empty if there is no function at the offset.
     ///
     /// # Errors
     /// [`DebugInfoError::Dwarf`].
@@ -174,7 +174,7 @@ impl Symbols {
     }
 
     /// A backtrace with source files and lines, for people to read. All frames should be of this
-    /// module: for frames of another module, pass what has their symbols to [`describe`].
+    /// module. For a backtrace through several modules, use the function [`describe`].
     pub fn describe<'a>(&'a self, trace: &'a WasmBacktrace) -> impl fmt::Display {
         describe(trace, move |_| Some(self))
     }
@@ -198,7 +198,7 @@ pub fn describe<'a>(
         f.write_str("wasm backtrace, innermost first:")?;
         for (i, frame) in trace.frames().iter().enumerate() {
             let found = frame.module_offset().zip(symbols(frame));
-            // Damage in the debugging information hides the lines, and not the backtrace.
+            // If the debugging information is damaged, the backtrace is shown without lines.
             let found = found.and_then(|(offset, symbols)| symbols.at(offset).ok());
             let found = found.filter(|symbols| !symbols.is_empty());
             let names = found.unwrap_or_else(|| {

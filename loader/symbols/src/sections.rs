@@ -56,7 +56,7 @@ impl Sections {
         let table = artifact.section(artifact.header().custom_sections);
         let mut this = Self::default();
         for (name, bytes) in custom_sections::entries(table) {
-            // A damaged section says nothing.
+            // A damaged section is ignored.
             this.add(name, bytes).unwrap_or(());
         }
         Ok(this)
