@@ -1,6 +1,6 @@
 //! What a host decides when a deadline has passed.
 
-/// What code does whose deadline has passed, see
+/// What happens to code whose deadline has passed, see
 /// [`Store::epoch_deadline_callback`](crate::Store::epoch_deadline_callback).
 ///
 /// ```
@@ -19,15 +19,16 @@
 /// ```
 #[non_exhaustive]
 pub enum UpdateDeadline {
-    /// It ends with [`Trap::Interrupt`](crate::Trap::Interrupt).
+    /// The code ends with [`Trap::Interrupt`](crate::Trap::Interrupt).
     Interrupt,
-    /// It goes on, and has a new deadline, this number of epochs from now.
+    /// The code goes on, and has a new deadline, this number of epochs from now.
     Continue(u64),
-    /// It is suspended, so that other tasks of the executor have a turn, and has a new deadline.
-    /// The call ends with [`Error::NotAsync`](crate::Error::NotAsync) if it cannot be suspended.
+    /// The code is suspended, so that other tasks of the executor have a turn, and has a new
+    /// deadline. The call ends with [`Error::NotAsync`](crate::Error::NotAsync) if it cannot be
+    /// suspended.
     #[cfg(feature = "async")]
     Yield(u64),
-    /// It is suspended until the future is ready, and has a new deadline.
+    /// The code is suspended until the future is ready, and has a new deadline.
     #[cfg(feature = "async")]
     YieldCustom(u64, std::pin::Pin<Box<dyn Future<Output = ()> + Send>>),
 }

@@ -55,11 +55,11 @@ pub enum Error {
          `{expected}`: compile it again with `--interruption {expected}`"
     )]
     Interruption {
-        /// What asks for it: the engine, a deadline, or fuel.
+        /// What requires this: the engine, a deadline, or fuel.
         asked_by: &'static str,
         /// How the code of the module can be stopped.
         found: precast_artifact::Interruption,
-        /// How it is required to be stopped.
+        /// How the code must be stoppable.
         expected: precast_artifact::Interruption,
     },
     /// A file does not have the names and addresses of this module's code.
@@ -275,7 +275,7 @@ pub enum Error {
     Unsuitable {
         /// What was asked for.
         action: &'static str,
-        /// What about the instance prevents the action, and what to do.
+        /// The state of the instance that prevents the action, and what to do.
         why: String,
     },
     /// A host function used a handle of a runtime to call into the store that it was called from.

@@ -160,7 +160,7 @@ fn mismatch(
 fn fits(found: &ExternType, expected: &ExternType) -> bool {
     match (found, expected) {
         (ExternType::Func(f), ExternType::Func(e)) => f.matches(e),
-        // What can be written must be of the very type.
+        // Mutable globals must have equal types.
         (ExternType::Global(f), ExternType::Global(e)) => {
             f == e || !f.mutable && !e.mutable && f.content.matches(e.content)
         }

@@ -52,9 +52,8 @@ pub trait FunctionListener: Send {
 }
 
 impl<T: 'static> Store<T> {
-    /// Sets who is told when functions begin and end, instead of the listener before. Only modules
-    /// that are compiled for listeners call one (`precast compile --listeners`); others pay
-    /// nothing, and are silent.
+    /// Sets the listener, which replaces an earlier one. Only modules that are compiled for
+    /// listeners (`precast compile --listeners`) call it. Other modules pay nothing.
     pub fn set_function_listener(&mut self, listener: impl FunctionListener + 'static) {
         let listeners = Listeners::new(Box::new(Listening::new(listener)));
         self.core_mut().made_mut().listeners = Some(listeners);
@@ -138,7 +137,7 @@ impl std::fmt::Debug for FunctionCall<'_> {
     }
 }
 
-/// A listener that is told values as the host has them.
+/// A listener that gets values in the form of the host.
 pub(crate) struct Listening<L> {
     listener: L,
     values: Vec<Val>,
@@ -180,7 +179,7 @@ impl<L: FunctionListener> Listen for Listening<L> {
     }
 }
 
-/// Values that are dropped when the listener was told of them.
+/// Values that are dropped after the listener has seen them.
 struct Told<'a>(&'a mut Vec<Val>);
 
 impl Drop for Told<'_> {
@@ -189,7 +188,7 @@ impl Drop for Told<'_> {
     }
 }
 
-/// Reads a function's parameters or results. There are none of a function that does not exist.
+/// Reads a function's parameters or results. There are none if the function does not exist.
 ///
 /// # Safety
 /// The values are those of the function, and of its store.

@@ -1,4 +1,4 @@
-//! For those who move here from another runtime.
+//! Guides for hosts that move here from another runtime.
 
 #[doc = include_str!("../MOVING-FROM-WASMTIME.md")]
 pub mod from_wasmtime {}

@@ -57,11 +57,11 @@ pub struct SharedMemory(Arc<Shared>);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitResult {
-    /// Another thread has notified this one.
+    /// Another thread has notified this thread.
     Ok = 0,
     /// The value at the address was another than expected.
     Mismatch = 1,
-    /// The time was over.
+    /// The timeout has passed.
     TimedOut = 2,
 }
 

@@ -16,7 +16,7 @@ impl Module {
     /// the sealed copy, which nobody can change, so the code that runs is the code that was signed,
     /// whatever happens to the file. A file with fs-verity is mapped without a copy.
     ///
-    /// A signature says who made the artifact, and not when or what for. A program that shall not
+    /// A signature says who made the artifact, and not when or what for. A program that must not
     /// accept a key any longer opens modules without that key among the trusted ones, or looks at
     /// [`Module::signers`]. An old artifact stays signed.
     ///
@@ -57,8 +57,8 @@ impl Module {
         Self::new(engine, mapping)
     }
 
-    /// The trusted keys that have signed the artifact, in ascending order. None if the module was
-    /// opened in a way that checks no signatures.
+    /// The trusted keys that have signed the artifact, in ascending order. The list is empty if the
+    /// module was opened in a way that checks no signatures.
     pub fn signers(&self) -> &[KeyId] {
         &self.code.mapping().signers
     }

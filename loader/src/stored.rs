@@ -1,7 +1,7 @@
 //! What the public handles are: the number of a store, and a pointer to an item that the store
 //! owns.
 //!
-//! A store drops its items only when it is dropped itself. So a caller who shows the store with
+//! A store drops its items only when it is dropped itself. So a caller who passes the store with
 //! that number keeps the item alive, and the pointer is valid for as long as the store is borrowed.
 
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::vm::table::TableEntity;
 
 /// A kind of items that stores own.
 pub(crate) trait StoreItem {
-    /// What messages call one.
+    /// The name of such an item in messages.
     const WHAT: &'static str;
 }
 
@@ -46,7 +46,7 @@ impl StoreItem for InstanceData {
     const WHAT: &'static str = "an instance";
 }
 
-/// A handle to an item of a store. To use it, the caller shows the store.
+/// A handle to an item of a store. A caller who uses the handle must pass the store.
 pub(crate) struct Stored<T> {
     store: StoreId,
     item: NonNull<T>,
@@ -74,7 +74,7 @@ impl<T> fmt::Debug for Stored<T> {
     }
 }
 
-// SAFETY: only callers who show the store that owns the item can follow the pointer.
+// SAFETY: only callers who pass the store that owns the item can follow the pointer.
 unsafe impl<T> Send for Stored<T> {}
 // SAFETY: as above.
 unsafe impl<T> Sync for Stored<T> {}

@@ -1,7 +1,8 @@
 //! Tags of exceptions.
 //!
-//! A tag has the types of the values of an exception. Code that catches exceptions tells them apart
-//! by their tags: two tags are the same only if they are the same item, whatever their types are.
+//! A tag has the types of the values of an exception. Code that catches exceptions distinguishes
+//! them by their tags: two tags are the same only if they are the same item, whatever their types
+//! are.
 
 use std::ptr::NonNull;
 

@@ -11,7 +11,7 @@ use crate::types::{ExternType, FuncType};
 use crate::vm::host::HostFunc;
 
 /// Exports that commands have for their runtime, and that [`Linker::module`] leaves out.
-const OF_NO_INTEREST: [&str; 5] = [
+const IGNORED_EXPORTS: [&str; 5] = [
     "memory",
     "__indirect_function_table",
     "__heap_base",
@@ -75,7 +75,7 @@ impl<T: 'static> Linker<T> {
                     self.insert(name, export.name(), Import::Host(Arc::new(host)))?;
                 }
                 ExternType::Func(_) => {}
-                _ if OF_NO_INTEREST.contains(&export.name()) || self.allow_unknown_exports => {}
+                _ if IGNORED_EXPORTS.contains(&export.name()) || self.allow_unknown_exports => {}
                 ty => {
                     return Err(Error::Unsuitable {
                         action: "define the exports of a command",

@@ -1,4 +1,4 @@
-//! Definitions for the imports that a host knows nothing about.
+//! Definitions for imports that a host does not know.
 
 use std::sync::Arc;
 

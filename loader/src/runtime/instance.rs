@@ -273,7 +273,8 @@ impl<T: Send + 'static> InstanceIn<'_, T> {
         f: impl FnOnce(StoreContextMut<'_, State<T>>, crate::Instance) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let ended = self.run(f)?;
-        // The instance's own reason counts, whatever else the call ended with.
+        // If the instance is closed, the call fails with the reason for that, however the call
+        // ended.
         self.instance.member().check()?;
         ended.into_result()
     }

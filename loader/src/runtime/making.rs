@@ -16,7 +16,7 @@ use super::{Inner, Slot};
 pub(super) struct Making {
     seq: u64,
     pub(super) closed: Closed,
-    /// The gate of the store that the instance will live in, once that is known.
+    /// The gate of the store that the instance will live in, once the store is known.
     gate: Mutex<Option<Arc<Gate>>>,
 }
 
@@ -29,8 +29,8 @@ impl Making {
         }
     }
 
-    /// Notes the gate of the store in which the instance is made. A thread that enters the gate
-    /// later reads `closed`, so it misses nothing.
+    /// Records the gate of the store in which the instance is made. The thread that makes the
+    /// instance reads `closed` after this, so it does not miss a `stop`.
     pub(super) fn is_in(&self, gate: &Arc<Gate>) {
         *lock(&self.gate) = Some(Arc::clone(gate));
     }

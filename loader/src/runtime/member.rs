@@ -160,7 +160,7 @@ impl<T: Send + 'static> Member<T> {
 }
 
 impl Dependents {
-    /// Returns whether the instance is to be retired now, which is so once.
+    /// Returns whether the instance must be retired now. This is true once.
     fn retires(&mut self) -> bool {
         let now = self.closed && self.count == 0 && !self.retired;
         self.retired |= now;

@@ -101,7 +101,7 @@ impl InstanceData {
 
 closed_entry!(closed => call_of_closed);
 
-/// What [`closed`] goes on to: ends the activation.
+/// Ends the activation. [`closed`] continues here.
 ///
 /// # Safety
 /// Called in place of a function of the closed instance that `ctx` belongs to, the edge of the wasm

@@ -14,9 +14,9 @@ pub(super) const SUSPENDED: usize = usize::MAX;
 /// The fibers of a store.
 #[derive(Debug)]
 pub(crate) struct Fibers {
-    /// The innermost one that is running, or null.
+    /// The innermost running fiber, or null.
     pub(super) running: *mut Fiber,
-    /// How many are suspended.
+    /// The number of suspended fibers.
     pub(super) suspended: u32,
 }
 
@@ -74,14 +74,13 @@ pub(crate) struct Fiber {
     pub(super) store: *mut VmStoreContext,
     /// Lowest address that the stack has.
     pub(super) low: usize,
-    /// Of the two sides, that of the poller and that of the fiber, the one that is not running: its
-    /// stack pointer,
+    /// One of the two sides, poller and fiber, is not running. This is its stack pointer.
     pub(super) sp: usize,
-    /// the bounds of its stack,
+    /// The bounds of the stack of the side that is not running.
     pub(super) bounds: Bounds,
-    /// the store of its innermost activation,
+    /// The store of the innermost activation of that side.
     pub(super) current: *mut VmStoreContext,
-    /// and what the store knew of its activations.
+    /// The store's fields about its activations on that side.
     pub(super) elsewhere: SavedActivation,
     /// The fiber of the store that the poller runs on, while this one is running.
     pub(super) around: *mut Fiber,

@@ -67,7 +67,7 @@ impl RawFrames {
     /// Adds the frames of these activations.
     ///
     /// # Safety
-    /// They are not over.
+    /// The activations are not over.
     pub(crate) unsafe fn walk_around(&mut self, around: Around) {
         for saved in around {
             if self.truncated {
@@ -129,7 +129,7 @@ impl RawFrames {
                 called.by_host = self.by_host >> i & 1 != 0;
             }
             frames.extend(found);
-            // Inlined calls make several frames of one.
+            // One frame of machine code can be several frames of wasm, because of inlined calls.
             if frames.len() > MAX_FRAMES || (frames.len() == MAX_FRAMES && i + 1 < len) {
                 frames.truncate(MAX_FRAMES);
                 truncated = true;

@@ -1,9 +1,9 @@
 //! Initial content of memories that is in many places, put together in one file.
 //!
 //! An artifact has the content of a memory as page runs that are mapped, each by itself, and as
-//! segments that are copied when an instance is made. Two kinds of memories would be dear for every
-//! instance, so the first instance of the module gathers their content in a file with holes, of
-//! which later ones map one piece:
+//! segments that are copied when an instance is made. Two kinds of memories would be expensive for
+//! every instance, so the first instance of the module gathers their content in a file with holes,
+//! of which later instances map one piece:
 //!
 //! - **Many small runs**, because each is a mapping of every instance.
 //! - **Scattered segments.** The compiler has no page runs for segments that are far from each
@@ -74,8 +74,8 @@ impl Content<'_> {
 }
 
 impl Gathered {
-    /// Gathers what is in many places. `None` if nothing is, or if it is damaged, which is reported
-    /// when it is mapped.
+    /// Gathers the content that is in many places. `None` if there is none, or if the artifact is
+    /// damaged, which is reported when the content is mapped.
     pub(super) fn of(artifact: &Artifact<'_>) -> Option<Self> {
         let mut copied = artifact.data().iter().filter(|r| r.memory != NONE);
         if copied.next().is_none() && artifact.images().len() <= MAX_RUNS {

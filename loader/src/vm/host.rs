@@ -138,9 +138,9 @@ pub(crate) struct StoreFunc {
     host: Arc<HostFunc>,
 }
 
-/// Its address, as array entry, marks function references of host functions, whose context is a
-/// [`VmFuncImport`]: that of a [`StoreFunc`], or the import slot of an instance that passes the
-/// function on. The host calls these without any trampoline.
+/// The address of this static, as array entry, marks function references of host functions. The
+/// context of such a reference is a [`VmFuncImport`]: that of a [`StoreFunc`], or the import slot of
+/// an instance that passes the function on. The host calls these functions without a trampoline.
 pub(crate) static HOST_ENTRY: u8 = 0;
 
 impl StoreFunc {
@@ -212,8 +212,8 @@ pub(crate) fn host_import(func_ref: &VmFuncRef) -> Option<*const VmFuncImport> {
 /// The store that the reference belongs to lives as long as the result.
 pub(crate) unsafe fn host_func<'a>(func_ref: &VmFuncRef) -> Option<&'a Arc<HostFunc>> {
     let import = host_import(func_ref)?;
-    // SAFETY: what the mark says; a slot without an owner is the first field of a `StoreFunc`,
-    // which the store owns.
+    // SAFETY: the mark shows that the context is an import slot. A slot without an owner is the
+    // first field of a `StoreFunc`, which the store owns.
     unsafe {
         let is_of_store = (*import).owner.is_null();
         is_of_store.then(|| &(*import.cast::<StoreFunc>()).host)

@@ -34,7 +34,8 @@ pub(super) struct Part<'a> {
     pub(super) guest: usize,
     /// Number of bytes.
     pub(super) len: usize,
-    /// What is not zero: the offset in this part, and the bytes. Later ones win where they overlap.
+    /// The bytes that are not zero, with their offset in this part. Where pieces overlap, the later
+    /// one counts.
     pub(super) pieces: SmallVec<[(usize, &'a [u8]); 1]>,
 }
 

@@ -63,7 +63,7 @@ unsafe impl Send for InstanceData {}
 
 impl Drop for InstanceData {
     fn drop(&mut self) {
-        // Nobody has the memories but the instance: its store is gone, or was never told of it.
+        // Only the instance uses its memories: its store is gone, or never got the instance.
         self.memories.iter_mut().for_each(MemoryEntity::retire);
         // SAFETY: allocated with this layout in `new`.
         unsafe { std::alloc::dealloc(self.vmctx.as_ptr().cast(), self.layout) };
@@ -357,9 +357,9 @@ impl InstanceData {
         }
     }
 
-    /// Fills what machine code changes of the context but for the dropped flags: what is between
-    /// its header and the import slots. Slots and references stay right for as long as the instance
-    /// exists.
+    /// Fills the part of the context that machine code changes, between its header and the import
+    /// slots, but not the flags of dropped segments. Slots and references stay valid for as long as
+    /// the instance exists.
     pub(super) fn fill_globals(&mut self) {
         let module = self.held_module();
         let (header, size) = (module.artifact().header(), size_of::<VmContextHeader>());
@@ -379,7 +379,7 @@ impl InstanceData {
         }
     }
 
-    /// Notes in the instance of `ctx` that others import its functions.
+    /// Records in the instance of `ctx` that other instances import its functions.
     ///
     /// # Safety
     /// `ctx` is the context of an instance of a store, and no reference to the instance is held.

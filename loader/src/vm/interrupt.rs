@@ -49,8 +49,7 @@ pub(crate) enum Reason {
     Deadline = INTERRUPT_LEAST << 2,
 }
 
-/// A pointer to the interrupt word of a store, and to who is waiting in the store, for other
-/// threads.
+/// A pointer to the interrupt word of a store and to its [`InterruptUsers`], for other threads.
 #[derive(Debug, Clone)]
 pub(crate) struct Interrupt {
     word: NonNull<AtomicU64>,
@@ -108,7 +107,7 @@ impl Interrupt {
         }
     }
 
-    /// Notes that this thread is going to wait for something, and wants to be woken.
+    /// Registers this thread, which is going to wait for the system, to be woken.
     ///
     /// # Errors
     /// The system's, when it has no descriptor.
@@ -132,7 +131,7 @@ impl Interrupt {
         waiting::wake(self.address(), || self.ends());
     }
 
-    /// What threads that wait know the store by.
+    /// The address by which waiting threads identify the store.
     fn address(&self) -> usize {
         std::ptr::from_ref(self.word()) as usize
     }

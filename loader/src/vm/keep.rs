@@ -69,8 +69,8 @@ const SHORT_HOLE: usize = 10;
 /// because each costs less than zeroing a page.
 const SCAN_FROM: usize = 4;
 
-/// What a sample adds to the score of a page that was written. It subtracts 1 from that of any
-/// other page.
+/// A sample adds this to the score of a page that was written, and subtracts 1 from the score of
+/// any other page.
 const WRITTEN: u8 = 8;
 
 /// The highest score.
@@ -79,9 +79,9 @@ const BEST: u8 = 32;
 /// Maximum number of resets from one sample to the next.
 const RAREST: u32 = 512;
 
-/// Bytes of a memory of which the loader learns what is written: all that a memory with 32-bit
-/// addresses can have. What is behind them is never kept, so that a memory takes no more of the
-/// host's, however long it is.
+/// The loader learns what is written only in this many bytes of a memory: as many as a memory with
+/// 32-bit addresses can have. Pages behind them are never kept, so that the host's own memory for
+/// the scores is bounded.
 const MAX_LEARNED: usize = 1 << 32;
 
 /// A run of pages that stay resident; offsets in bytes.
@@ -152,8 +152,8 @@ impl Plan {
     }
 
     /// Discards the holes of the first `high` bytes in which pages are the process's own. Returns
-    /// whether that is all that was to be discarded: whether the system's answer names all pages of
-    /// the plan before `restored`.
+    /// whether this was enough, which is so if the system's answer names all pages of the plan
+    /// before `restored`.
     ///
     /// # Errors
     /// As for [`Plan::restore`].

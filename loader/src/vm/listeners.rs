@@ -1,4 +1,4 @@
-//! The function listener of a store, and the functions that it was told of.
+//! The function listener of a store, and the active functions that the listener knows.
 //!
 //! Machine code that is compiled for listeners calls a builtin at the entry of a function and where
 //! it returns. The functions between are kept in a list, because one that ends early calls nothing:
@@ -86,15 +86,15 @@ impl Listeners {
         unsafe { self.listener.before(&self.active, params) };
     }
 
-    /// Tells the listener of the end of a function, which is not active any more then. `results`
-    /// may lead nowhere: of a function that calls another one in its place.
+    /// Tells the listener of the end of a function, which is not active any more then. For a
+    /// function that ends by a tail call, `results` need not be valid.
     ///
     /// # Safety
     /// As for [`Listeners::begin`], with its results.
     pub(super) unsafe fn end(&mut self, fp: usize, results: &RawValues<'_>) {
         let active = &mut self.active;
         let is_last = |last: &Active| last.fp == fp && last.function == results.function;
-        // A listener that was set after the function had begun was not told of it.
+        // A listener that was set after the function had begun does not know the function.
         if !active.last().is_some_and(is_last) {
             return;
         }

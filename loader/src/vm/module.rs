@@ -19,11 +19,11 @@ pub(crate) struct MappedModule {
     mapping: Mapping,
     text: usize,
     text_len: usize,
-    /// Made when the first instance is.
+    /// Made together with the first instance.
     gathered: OnceLock<Option<Gathered>>,
     /// Names and addresses of an artifact that was stripped of them, once they are loaded.
     debug: OnceLock<DebugData>,
-    /// Read when it is asked for.
+    /// Read at the first use.
     name: OnceLock<Option<String>>,
 }
 
@@ -38,7 +38,7 @@ impl FrameModule for MappedModule {
     }
 }
 
-/// What backtraces show, from the artifact of the same code that has it.
+/// Names and addresses for backtraces, from the unstripped artifact of the same code.
 pub(crate) struct DebugData {
     symtab: Box<[u8]>,
     strtab: Box<[u8]>,
@@ -86,7 +86,7 @@ impl MappedModule {
         self.debug.get_or_init(|| data);
     }
 
-    /// The content of memories that is in so many places that it was put together.
+    /// The content of memories that was gathered because it is in many places.
     pub(crate) fn gathered(&self) -> Option<&Gathered> {
         let gathered = self.gathered.get_or_init(|| Gathered::of(&self.artifact()));
         gathered.as_ref()

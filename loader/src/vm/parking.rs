@@ -28,13 +28,13 @@ thread_local! {
     static PARKER: Cell<Option<Arc<Parker>>> = const { Cell::new(None) };
 }
 
-/// Why a thread waits no longer. The numbers are those of the instruction's results.
+/// Why a wait has ended. The numbers are the results of the wasm operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Woken {
-    /// Another thread has notified it.
+    /// Another thread has notified the thread.
     Notified = 0,
-    /// The value was another than the thread expected.
+    /// The value was not the expected one.
     Mismatch = 1,
     /// The time is over.
     TimedOut = 2,
@@ -45,10 +45,10 @@ pub(crate) enum Woken {
 pub(crate) struct Parker {
     /// Set under the lock of the list by the thread that takes this one out of it.
     notified: AtomicBool,
-    /// Nobody waits on it any more, although it is in a list: the future of a suspended call was
-    /// leaked, and its store is gone.
+    /// No thread waits on this any more, although it is in a list: the future of a suspended call
+    /// was leaked, and its store is gone.
     abandoned: AtomicBool,
-    /// Whether there is a reason to look what has happened.
+    /// Whether the thread has a reason to check what has happened.
     token: Mutex<bool>,
     changed: Condvar,
 }
@@ -108,7 +108,7 @@ impl Waiters {
         register: impl FnOnce(&Arc<Parker>) -> G,
         go_on: impl FnMut() -> Result<(), E>,
     ) -> Result<Woken, E> {
-        // A time that is too far away to be named is for ever.
+        // A time too far away for `Instant` means to wait for ever.
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let parker = take_parker();
         // Before the interrupt word is read, see `waiting`.
@@ -196,8 +196,8 @@ impl Listed<'_> {
             }
             parker.park(until);
         }
-        // A notification that came in the meantime counts: its sender was told of a thread that
-        // was woken.
+        // A notification that came in the meantime counts, because its sender has counted this
+        // thread as woken.
         std::mem::forget(self);
         match list.leave(parker) {
             true => Ok(Woken::TimedOut),

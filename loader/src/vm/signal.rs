@@ -58,8 +58,8 @@ pub enum SignalFault {
     Blocked,
 }
 
-/// What is wrong with the signals that guarded code traps by: numbers and faults; empty if traps
-/// work on this thread. Installs the handlers if that has not been done.
+/// The signals of guarded code that would not become traps on this thread, with the reasons. Empty
+/// if all traps work. Installs the handlers if they are not installed yet.
 pub(crate) fn faults() -> Vec<(c_int, SignalFault)> {
     install();
     let mut faults = Vec::new();
@@ -160,7 +160,7 @@ unsafe fn trap(signal: c_int, info: &siginfo_t, context: &mut ucontext_t) -> boo
     true
 }
 
-/// Does what would happen without this handler.
+/// Handles a signal as if this handler did not exist.
 ///
 /// # Safety
 /// Called from a signal handler with its arguments.
@@ -209,10 +209,10 @@ unsafe fn chain(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     }
 }
 
-/// Keeps the handler installed after a chained one has put the default action in its place, as that
-/// of Rust's standard library does for what it does not know, and expects the fault to come again.
-/// A signal that was sent does not. The next one finds the default action, as it would without this
-/// handler.
+/// Installs the handler again after a chained handler has replaced it by the default action. Rust's
+/// standard library does this for faults that it does not know, and expects the fault to come
+/// again, but a signal that was sent does not. The next such signal gets the default action, as it
+/// would without this handler.
 fn stay(i: usize, signal: c_int) {
     // SAFETY: zero is a valid sigaction, which the call writes.
     let now = unsafe {

@@ -117,7 +117,8 @@ impl TableEntity {
         self.expected = 0;
         let len = usize::try_from(self.ty.min).unwrap_or(usize::MAX);
         self.elements.reset(len)?;
-        // At once, since code of other instances may use the table if something else is refused.
+        // The table is updated at once, because code of other instances may use it if the system
+        // refuses something else.
         self.update();
         Ok(())
     }

@@ -50,7 +50,7 @@ pub(crate) struct Demand {
 }
 
 impl Demand {
-    /// Of an instance, which may start with the state of another one.
+    /// The demand of an instance, which may start with the state of a snapshot.
     pub(crate) fn of(artifact: &Artifact<'_>, state: Option<&State>) -> Self {
         let mut this = Self {
             instances: 1,

@@ -33,7 +33,7 @@ enum Bell {
 }
 
 impl Bell {
-    /// The address of what is rung, which tells bells apart.
+    /// The address of the event or parker, which identifies the bell.
     fn id(&self) -> *const () {
         match self {
             Self::Event(event) => Arc::as_ptr(event).cast(),

@@ -9,12 +9,13 @@ use std::task::Waker;
 pub(super) struct SharedWaker(AtomicPtr<Waker>);
 
 impl SharedWaker {
-    /// The task, which other threads cannot take any more.
+    /// Takes the task, so that other threads cannot take it any more.
     pub(super) fn take(&self) -> Option<Waker> {
         self.replace(std::ptr::null_mut())
     }
 
-    /// Sets the task. What other threads have written before they took nothing can be read then.
+    /// Sets the task. If another thread found no task before this, the caller sees what that thread
+    /// wrote earlier.
     pub(super) fn set(&self, waker: &Waker) {
         let old = self.replace(Box::into_raw(Box::new(waker.clone())));
         fence(Ordering::SeqCst);
