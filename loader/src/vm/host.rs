@@ -139,8 +139,8 @@ pub(crate) struct StoreFunc {
 }
 
 /// The address of this static, as array entry, marks function references of host functions. The
-/// context of such a reference is a [`VmFuncImport`]: that of a [`StoreFunc`], or the import slot of
-/// an instance that passes the function on. The host calls these functions without a trampoline.
+/// context of such a reference is a [`VmFuncImport`]: that of a [`StoreFunc`], or the import slot
+/// of an instance that passes the function on. The host calls these functions without a trampoline.
 pub(crate) static HOST_ENTRY: u8 = 0;
 
 impl StoreFunc {
