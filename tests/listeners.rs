@@ -1,4 +1,4 @@
-//! Function listeners: what they are told, in which order, however functions begin and end.
+//! Function listeners get all calls in the right order, however functions begin and end.
 
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -56,7 +56,7 @@ const WAT: &str = r#"(module $m
   (func $recurse (export "recurse") (param i32) (result i32)
     (i32.add (i32.const 1) (call $recurse (local.get 0)))))"#;
 
-/// Writes what it is told into a text.
+/// Writes the calls of the listener into a text.
 #[derive(Clone, Default)]
 struct Trace {
     text: Arc<Mutex<String>>,

@@ -1,5 +1,5 @@
-//! Whatever is in the place of an entry and is not that entry is a miss. It is never an error, it
-//! is never run, and it is deleted only if precast wrote it.
+//! A file or directory in the place of an entry that is not this entry is a miss. It is never an
+//! error, it is never run, and it is deleted only if precast wrote it.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -42,7 +42,7 @@ fn one(cache: &CompilationCache) -> [u64; 4] {
 fn only_signed_entries_are_used() {
     let scratch = Scratch::new("signed");
     let open = |options: Options| options.open(scratch.path()).unwrap();
-    // An entry without a signature is left as it is by a cache that cannot sign another one.
+    // A cache that cannot sign leaves an entry without a signature as it is.
     assert_eq!(one(&open(Options::new())), [0, 1, 1, 0]);
     assert_eq!(one(&open(trusting(1))), [0, 1, 0, 1]);
     assert_eq!(one(&open(Options::new())), [1, 0, 0, 0]);

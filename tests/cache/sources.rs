@@ -60,7 +60,7 @@ fn a_file_that_did_not_change_is_not_read() {
     let dir = Scratch::new("sources");
     let (cache, path) = remembered(&dir);
 
-    // By another name, and in a cache that was opened later.
+    // The digest is also known by another name, and in a cache that was opened later.
     let link = dir.path().join("link");
     fs::hard_link(&path, &link).unwrap();
     sleep(SETTLED);
@@ -70,7 +70,7 @@ fn a_file_that_did_not_change_is_not_read() {
     check(0, &get(&later, &path)).unwrap();
     assert_eq!((later.stats().unread_hits, later.stats().disk_hits), (1, 1));
 
-    // A digest without an entry: the file is read and compiled.
+    // The digest has no entry any more, so the file is read and compiled.
     let entries = cache.directory().unwrap().join("artifacts-1");
     fs::remove_file(entries.join(format!("{}.precast", key(0)))).unwrap();
     let before = cache.stats().compilations;
@@ -93,7 +93,7 @@ fn a_file_that_changed_is_read() {
     let lens = [0, 7, 14].map(|i| wasm(i).len());
     assert!(lens.iter().all(|len| *len == lens[0]), "{lens:?}");
 
-    // Written in place, with the modification time that it had.
+    // The file is written in place, and gets its old modification time back.
     let old = times(&path);
     fs::write(&path, wasm(7)).unwrap();
     File::options()
@@ -104,7 +104,7 @@ fn a_file_that_changed_is_read() {
         .unwrap();
     check(7, &get(&cache, &path)).unwrap();
 
-    // Another file by the same name, with the same length and time.
+    // Another file gets the same name, length and time.
     let (old, new) = (times(&path), dir.path().join("new"));
     fs::write(&new, wasm(14)).unwrap();
     File::options()
@@ -116,7 +116,7 @@ fn a_file_that_changed_is_read() {
     fs::rename(&new, &path).unwrap();
     check(14, &get(&cache, &path)).unwrap();
 
-    // Written again and again, faster than any clock ticks.
+    // The file is written again and again, faster than any clock ticks.
     for i in [0, 7, 14].into_iter().cycle().take(30) {
         fs::write(&path, wasm(i)).unwrap();
         check(i, &get(&cache, &path)).unwrap();
@@ -161,7 +161,7 @@ fn records_that_lie_are_not_believed() {
         check(0, &get(&cache, &path)).unwrap();
         assert_eq!(cache.stats().unread_hits, 1);
     }
-    // Somebody else may have written the record.
+    // Another user may have written the record.
     fs::set_permissions(record, Permissions::from_mode(0o666)).unwrap();
     check(0, &get(&cache, &path)).unwrap();
     assert_eq!(cache.stats().unread_hits, 1);

@@ -237,7 +237,7 @@ fn asynchronous_calls_nest() {
         *store.data_mut() = "trap";
         let result = block_on(direct.call_async(&mut store, 5));
         assert_eq!(trap(result), Trap::UnreachableCodeReached);
-        // To drop the outermost future ends all levels, wherever they are.
+        // Dropping the outermost future ends all levels, wherever they are.
         *store.data_mut() = "leaf";
         for polls in 0..14 {
             let mut future = Box::pin(direct.call_async(&mut store, 5));

@@ -276,7 +276,7 @@ fn a_leaked_future_leaves_a_store_that_refuses_calls() {
             }
             assert!(instance.reset(&mut store).is_err());
             assert!(instance.snapshot(&mut store).is_err());
-            // What needs no code goes on.
+            // Operations that need no code still work.
             let memory = instance.get_memory(&mut store, "memory").unwrap();
             assert_eq!(memory.data(&store)[0], u8::from(stop == 5));
             let host = Func::wrap(&mut store, || 5);

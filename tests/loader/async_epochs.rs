@@ -201,7 +201,7 @@ fn what_the_host_decides_counts() {
         *store.data_mut() = 5;
         let result = block_on(endless.call_async(&mut store, ()));
         assert_eq!(trap(result), Trap::Interrupt);
-        // Nobody is asked about other reasons.
+        // The callback is not called for other reasons.
         store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Continue(0)));
         let handle = store.interrupt_handle();
         handle.interrupt();

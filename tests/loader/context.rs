@@ -244,7 +244,7 @@ fn deadlines_race_with_returns() {
     });
 }
 
-/// To close a runtime closes all instances, even if the drop of the data of some panics.
+/// Closing a runtime closes all instances, even if the drop of the data of some panics.
 #[test]
 fn panics_of_dropped_data_keep_no_instance_open() {
     struct Data(bool);

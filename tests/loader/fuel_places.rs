@@ -5,8 +5,8 @@ use precast_compiler::{Compiler, Inline, OptLevel, Passes, Settings};
 use precast_loader::{Engine, Instance, Module, Store, Trap};
 use precast_tests::strategies;
 
-/// Code with loops, ways out of them, calls in them, and blocks whose ways cost differently. What
-/// it has done is in memory, one step each.
+/// Code with loops, exits and calls in them, and blocks whose branches have different costs. Each
+/// step is recorded in memory.
 const WAYS: &str = r#"(module
     (memory (export "memory") 1)
     (tag $t)

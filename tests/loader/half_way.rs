@@ -1,5 +1,5 @@
-//! The system refuses something when a part of the work is done. What machine code and the host
-//! believe of memories and tables is still true.
+//! The system refuses something when a part of the work is done. Afterwards machine code and the
+//! host still have the right bases and lengths of memories and tables.
 
 use precast_artifact::Strategy;
 use precast_loader::{Config, Engine, Error, InstancePre, Linker, Store, Trap};

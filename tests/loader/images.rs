@@ -203,7 +203,8 @@ fn gathers(kernel: &Kernel, pre: &InstancePre<()>) -> bool {
     names(&calls).iter().any(|name| name == "memfd_create")
 }
 
-/// What is gathered and what is not, and that neither changes what an instance starts with.
+/// Some content is gathered and some is not. The initial content of an instance is the same in both
+/// cases.
 #[test]
 fn segments_keep_their_order_and_their_bounds() {
     const NAME: &str = "images::segments_keep_their_order_and_their_bounds";

@@ -227,7 +227,7 @@ fn what_is_known_of_an_address_is_not_believed_of_another_artifact() {
         let bytes = artifact(WAT, strategy);
         let start = link(&bytes, 0);
         let engine = Engine::default();
-        // More often than the loader remembers places.
+        // There are more places than the loader remembers.
         for _ in 0..100 {
             // SAFETY: our own compiler made it, and nobody writes there.
             drop(unsafe { Module::from_static(&engine, start) }.unwrap());

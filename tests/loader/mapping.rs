@@ -54,8 +54,8 @@ fn nothing_is_writable_and_executable() {
 
 #[test]
 fn the_text_of_the_mapping_is_that_of_the_file() {
-    // The loader fills in the GOT and does not change the text. The module needs a link
-    // table because its signature has too many values to be its own id.
+    // The loader fills in the GOT and does not change the text. The module needs a GOT because its
+    // signature has too many values to be its own id.
     let wat = format!(
         "(module (type $long (func (param {}))) (table (export \"t\") 1 funcref)
             (func (export \"f\") {} (call_indirect (type $long) (i32.const 0))))",

@@ -99,7 +99,8 @@ fn a_file_whose_length_or_times_differ_is_opened_anew() {
     }
 }
 
-/// What requires more than that nobody writes to the file is never answered by what is open.
+/// Ways of opening that protect against changes of the file never return a module that is open by
+/// path.
 #[test]
 fn copies_and_checks_are_made_each_time() {
     for strategy in strategies() {
@@ -162,7 +163,7 @@ fn open_digest(bytes: &[u8]) -> &'static [u8; 32] {
         .digest
 }
 
-/// What is known of files whose modules are gone does not grow without end.
+/// The memory for files whose modules are gone does not grow without end.
 #[test]
 fn many_files_are_opened_one_after_another() {
     let dir = tempfile::tempdir().unwrap();

@@ -67,8 +67,8 @@ fn tenant(pre: &InstancePre<()>, pages: usize, data: bool, delta: usize, writes:
     }
 }
 
-/// Neither of one that was dropped as its tenant left it, nor of one that was reset and parked, and
-/// then made room for another.
+/// Nothing is left of a memory that was dropped as its tenant left it, nor of one that was reset,
+/// parked, and then made room for another.
 #[test]
 fn nothing_of_a_memory_is_left_for_another_module() {
     for (strategy, instances) in strategies()

@@ -206,8 +206,8 @@ fn an_instance_is_not_reset_while_its_code_is_beneath_other_stacks() {
             });
             *store.data_mut() = Some(try_to_reset);
             run.call(&mut store, ()).unwrap();
-            // When nothing is beneath, there is nothing to refuse. What code of the store wrote
-            // before, on another stack, is gone then.
+            // When no call is beneath, nothing is refused, and what code of the store wrote before,
+            // on another stack, is gone.
             func(&mut store, instance, "write")
                 .call(&mut store, ())
                 .unwrap();

@@ -138,8 +138,8 @@ fn the_address_of_an_access_is_known_where_a_guard_page_caught_it() {
             );
             assert!(error.to_string().contains(&line), "{error}");
         }
-        // What the loader or the code compares has no address, and nothing is left of the one
-        // before.
+        // An access that the loader or the code compares with the length has no address, and the
+        // address of an earlier trap is not reported.
         let init = [Val::I32(65534), Val::I32(3)];
         let error = guest.call_untyped("init", &init).unwrap_err();
         assert_eq!(error.trap(), Some(Trap::MemoryOutOfBounds));

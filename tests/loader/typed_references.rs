@@ -263,7 +263,7 @@ fn imports_take_subtypes() {
             func.call(&mut store, &[], &mut results).unwrap();
             assert!(results[0].unwrap_funcref().is_some(), "{name}");
         }
-        // What passes a function on does not change its type.
+        // An instance that passes a function on does not change the function's type.
         let again = instance.get_func(&mut store, "again").unwrap();
         let last = exporter.get_func(&mut store, "last").unwrap();
         assert_eq!(again.ty(&store), last.ty(&store));
@@ -296,7 +296,7 @@ fn imports_take_subtypes() {
     }
 }
 
-/// What can be written is of the very type, what cannot may be of a subtype.
+/// A mutable global must have exactly the type of the import. An immutable one may have a subtype.
 #[test]
 fn globals_of_subtypes() {
     let cases = [

@@ -1,4 +1,4 @@
-//! Code and host functions that wait when a deadline passes about which the host decides; and what
+//! Code and host functions that wait when a deadline with a callback of the host passes, and what
 //! wakes them.
 
 use std::os::fd::AsRawFd;
@@ -184,7 +184,7 @@ fn code_that_waits_ends_with_what_the_callback_fails_with() {
         let panic = catch_unwind(call).unwrap_err();
         assert_eq!(panic.downcast_ref(), Some(&"in a callback"));
         guest.nobody_waits();
-        // What the callback itself calls has nobody to ask.
+        // Code that the callback itself calls ends at the deadline.
         let wait = guest.wait;
         guest.store.epoch_deadline_callback(move |mut store| {
             assert_eq!(trap(wait.call(&mut store, -1)), Trap::Interrupt);
@@ -280,7 +280,7 @@ fn host_functions_that_wait_are_not_told_to_end_if_the_host_decides() {
     }
 }
 
-/// A handle whose descriptor another thread waits for learns that nobody decides any more.
+/// A thread that waits for the descriptor of a handle is woken when the callback is removed.
 #[test]
 fn a_waiting_thread_is_told_when_nobody_decides_any_more() {
     let _watchdog = Watchdog::new(Duration::from_secs(60));

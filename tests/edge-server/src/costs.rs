@@ -1,4 +1,4 @@
-//! What is measured of calls that can be suspended, and of calls that cannot. `wasm` is
+//! The cases that are measured: calls that can be suspended, and calls that cannot. `wasm` is
 //! precast-loader, or Wasmtime in `tests/peers/edge`: the same code is compiled for both.
 
 use std::error::Error as StdError;
@@ -46,8 +46,8 @@ struct Linked {
     pending: TypedFunc<i32, i32>,
 }
 
-/// The module linked with host functions that can be suspended, and without. Wasmtime takes no call
-/// that cannot be suspended of an instance with such imports.
+/// The module linked with host functions that can be suspended, and without. Wasmtime allows only
+/// calls that can be suspended for an instance with such imports.
 pub struct Costs {
     can: Linked,
     cannot: Linked,

@@ -12,7 +12,7 @@
 //! | `streams.rs` | guests for WASI that read a request and write the answer while both are on their way |
 //! | `lib.rs`, `serve.rs` | HTTP, for guests on any runtime |
 //! | `bin/load.rs` | many requests, whose answers are checked |
-//! | `bin/cost.rs` | what calls cost that can be suspended |
+//! | `bin/cost.rs` | the cost of calls that can be suspended |
 
 mod serve;
 
@@ -24,7 +24,7 @@ pub use serve::{Body, Streams, run};
 /// How long a guest may take.
 pub const DEADLINE: Duration = Duration::from_millis(100);
 
-/// How long a guest may take that is to wait for long.
+/// How long a guest may take whose request asks for a long wait.
 pub const LONG_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How much memory a guest may have, in pages of 64 KiB.
@@ -47,7 +47,7 @@ pub fn deadline(kind: usize) -> Duration {
 /// Why a guest has no answer.
 #[derive(Debug)]
 pub enum Failure {
-    /// It did what it must not do.
+    /// The guest trapped.
     Trap,
     /// Anything else.
     Other(String),

@@ -55,7 +55,7 @@ pub fn streams(request: Incoming) -> Pin<Box<dyn Future<Output = Body> + Send>> 
             Ok(Err(error)) => io::Error::other(error),
             Err(_) => ErrorKind::TimedOut.into(),
         };
-        // Nobody is told if the client has gone.
+        // Sending fails if the client has gone, which needs no report.
         sender.send(Err(error)).await.ok();
     });
     Box::pin(std::future::ready(Answer(receiver).boxed_unsync()))

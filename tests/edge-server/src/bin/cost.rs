@@ -1,4 +1,4 @@
-//! What calls cost that can be suspended, beside calls that cannot: `./run.sh --cost`.
+//! Measures calls that can be suspended, and calls that cannot: `./run.sh --cost`.
 //!
 //! Each line is the median of rounds in which all cases take turns, in nanoseconds for one call, or
 //! for one call of a host function.

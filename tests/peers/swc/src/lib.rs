@@ -121,8 +121,8 @@ impl runtime::Runtime for PrecastRuntime {
     }
 
     unsafe fn load_cache(&self, path: &Path) -> Option<runtime::ModuleCache> {
-        // An artifact of another version is none.
-        // SAFETY: by the contract of this function, `store_cache` wrote the file.
+        // An artifact of another version counts as missing. SAFETY: by the contract of this
+        // function, `store_cache` wrote the file.
         let module = unsafe { Module::open(&self.engine, path).ok()? };
         Some(Compiled::new(module).into_cache())
     }

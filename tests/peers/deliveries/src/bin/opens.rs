@@ -1,4 +1,5 @@
-//! What opening costs in each delivery: `opens [--rounds N] [--key FILE.pub] ARTIFACT...`.
+//! Measures the cost of opening in each delivery: `opens [--rounds N] [--key FILE.pub]
+//! ARTIFACT...`.
 //!
 //! Every round takes each way once, one after the other, as often as about a fifth of a millisecond
 //! allows. The table has medians and minima for one opening and dropping, in microseconds.

@@ -1,5 +1,5 @@
-//! What calls cost that can be suspended, on precast and on Wasmtime: `edge-cost COST.precast
-//! COST.wat [--rounds N]`.
+//! Measures the cost of calls that can be suspended, on precast and on Wasmtime: `edge-cost
+//! COST.precast COST.wat [--rounds N]`.
 //!
 //! Both take turns in one process, with the same code. Wasmtime has a pool, also of stacks. Times
 //! are of one call, or of one call of a host function.
