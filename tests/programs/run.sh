@@ -340,8 +340,9 @@ if [ -z "${PRECAST:-}" ]; then
   hosts=(--bin precast)
   case " ${cases[*]} " in *\ ruby-*) hosts+=(--bin ruby) ;; esac
   if [ ! -x "$target/release/precast" ] && [ ${#hosts[@]} = 2 ]; then
-    echo "building precast for the first time: for this machine's architecture only, without its disassembler, and" \
-      "quickly rather than for speed, which takes some minutes of processor time" >&2
+    echo "building precast for the first time: for this machine's architecture only, without its disassembler and" \
+      "without optimisation, so that a compilation takes about ten times as long; this takes some minutes of" \
+      "processor time" >&2
     cargo build --profile quick --manifest-path "$root/Cargo.toml" --package precast --no-default-features
     PRECAST=$target/quick/precast
   else
