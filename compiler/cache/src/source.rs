@@ -6,6 +6,12 @@
 //! coarse to tell two writes apart, though: a file that changed less than [`SETTLED`] before it was
 //! read gets no record, as in the index of git.
 //!
+//! Some file systems have no change time of their own and report the modification time, which
+//! programs can set: squashfs, EROFS, ISO 9660, FAT. Images of the same build at different versions
+//! often have one time in all of their files, and the same numbers of device and inode when one is
+//! mounted in the place of the other. Such times are in whole [`COARSE`] units, so a file with such
+//! a change time gets no record. Other clocks give such a time for one file in millions.
+//!
 //! One kind of change is not seen: a program that has mapped the file and writes to pages that it
 //! has written to before, until the system writes these pages to the disk. No compiler or linker
 //! does this to a file that it has completed.
@@ -33,6 +39,10 @@ use crate::{Error, Key, entry};
 /// How long a file must not have changed before its digest is remembered. The time is longer than
 /// one tick of the clock of any file system.
 const SETTLED: Duration = Duration::from_secs(2);
+
+/// A change time in whole units of this many nanoseconds may be a modification time: seconds in
+/// images, hundredths of a second on exFAT.
+const COARSE: u64 = 10_000_000;
 
 /// How long a record is kept. A file that is still in use then is hashed once more.
 pub(crate) const RECORDS_LIVE: Duration = Duration::from_hours(30 * 24);
@@ -64,9 +74,13 @@ impl State {
         ])
     }
 
-    /// Whether the last change is so long ago that a later change will have another time.
+    /// Whether the last change is so long ago that a later change will have another time, and the
+    /// change time is one that no program has set.
     fn is_settled(&self, now: SystemTime) -> bool {
-        let [.., modified, _, changed, _] = self.0;
+        let [.., modified, _, changed, nanoseconds] = self.0;
+        if nanoseconds.is_multiple_of(COARSE) {
+            return false;
+        }
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         // A time in the future, or before 1970, is not settled.
         let latest = modified.max(changed);
@@ -193,5 +207,18 @@ mod tests {
                 "{modified} {changed}"
             );
         }
+    }
+
+    /// An image of a file system, whose files all have one time, may be replaced by another one.
+    #[test]
+    fn change_times_that_may_be_set_are_not_believed() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let state = |nanoseconds| State([1, 2, 3, 999_000, 4, 999_000, nanoseconds]);
+        assert!(state(1).is_settled(now) && state(COARSE + 1).is_settled(now));
+        for coarse in [0, COARSE, 990_000_000] {
+            assert!(!state(coarse).is_settled(now), "{coarse}");
+        }
+        let of_an_image = State([1798, 1, 96, 0, 0, 0, 0]);
+        assert!(!of_an_image.is_settled(now));
     }
 }
