@@ -177,6 +177,7 @@ impl<'a> Artifact<'a> {
     }
 
     /// The header.
+    #[inline]
     pub fn header(&self) -> &'a Header {
         self.header
     }
@@ -204,16 +205,19 @@ impl<'a> Artifact<'a> {
     }
 
     /// How memory accesses are kept in bounds.
+    #[inline]
     pub fn strategy(&self) -> Strategy {
         Strategy::from_number(self.header.strategy).unwrap_or(Strategy::Checked)
     }
 
     /// How the host can stop running code.
+    #[inline]
     pub fn interruption(&self) -> Interruption {
         Interruption::from_number(self.header.interruption).unwrap_or(Interruption::None)
     }
 
     /// The bytes of a section; empty if the section is not inside the file.
+    #[inline]
     pub fn section(&self, section: Section) -> &'a [u8] {
         let start = (HEADER_OFFSET as u64).saturating_add(section.start);
         let end = start.saturating_add(section.len);
@@ -224,20 +228,25 @@ impl<'a> Artifact<'a> {
         hot.or_else(|| self.bytes.get(start..end)).unwrap_or(&[])
     }
 
+    #[inline]
     fn records<T: Pod>(&self, section: Section) -> &'a [T] {
         bytemuck::try_cast_slice(self.section(section)).unwrap_or(&[])
     }
 
     /// The name that a record refers to.
     pub fn str(&self, s: Slice) -> Option<&'a str> {
+        core::str::from_utf8(self.name_bytes(s)?).ok()
+    }
+
+    /// The bytes of such a name.
+    fn name_bytes(&self, s: Slice) -> Option<&'a [u8]> {
         let end = (s.offset as usize).checked_add(s.len as usize)?;
-        let bytes = self
-            .section(self.header.strings)
-            .get(s.offset as usize..end)?;
-        core::str::from_utf8(bytes).ok()
+        self.section(self.header.strings)
+            .get(s.offset as usize..end)
     }
 
     /// Signatures.
+    #[inline]
     pub fn signatures(&self) -> &'a [SignatureRecord] {
         self.records(self.header.signatures)
     }
@@ -270,6 +279,7 @@ impl<'a> Artifact<'a> {
     }
 
     /// Exports, sorted by hash.
+    #[inline]
     pub fn exports(&self) -> &'a [ExportRecord] {
         self.records(self.header.exports)
     }
@@ -282,25 +292,29 @@ impl<'a> Artifact<'a> {
         exports[first..]
             .iter()
             .take_while(|e| e.hash == hash)
-            .find(|e| self.str(e.name) == Some(name))
+            .find(|e| self.name_bytes(e.name) == Some(name.as_bytes()))
     }
 
     /// Memories, in index space order.
+    #[inline]
     pub fn memories(&self) -> &'a [MemoryRecord] {
         self.records(self.header.memories)
     }
 
     /// Tables, in index space order.
+    #[inline]
     pub fn tables(&self) -> &'a [TableRecord] {
         self.records(self.header.tables)
     }
 
     /// Globals, in index space order.
+    #[inline]
     pub fn globals(&self) -> &'a [GlobalRecord] {
         self.records(self.header.globals)
     }
 
     /// Tags of exceptions, in index space order.
+    #[inline]
     pub fn tags(&self) -> &'a [TagRecord] {
         self.records(self.header.tags)
     }
@@ -311,11 +325,13 @@ impl<'a> Artifact<'a> {
     }
 
     /// Initial values of tables.
+    #[inline]
     pub fn table_inits(&self) -> &'a [TableInitRecord] {
         self.records(self.header.table_inits)
     }
 
     /// Element segments.
+    #[inline]
     pub fn elements(&self) -> &'a [ElementRecord] {
         self.records(self.header.elements)
     }
@@ -326,6 +342,7 @@ impl<'a> Artifact<'a> {
     }
 
     /// Data segments.
+    #[inline]
     pub fn data(&self) -> &'a [DataRecord] {
         self.records(self.header.data)
     }
@@ -341,6 +358,7 @@ impl<'a> Artifact<'a> {
     }
 
     /// Defined functions.
+    #[inline]
     pub fn functions(&self) -> &'a [FunctionRecord] {
         self.records(self.header.functions)
     }

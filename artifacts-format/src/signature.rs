@@ -58,35 +58,47 @@ pub const MAX_NATIVE_PARAMS: usize = 16;
 /// Base-8 digits from the least significant: parameters, a zero, results.
 pub fn type_id(params: &[ValType], results: &[ValType]) -> Option<u64> {
     let digit = |t: &ValType| u64::from(t.number());
+    encode(params.iter().map(digit), results.iter().map(digit))
+}
+
+/// [`type_id`] of types that come one by one. `None` is for a type without a number, which no type
+/// with an id of its own has.
+#[inline]
+pub fn type_id_of(
+    params: impl IntoIterator<Item = Option<ValType>>,
+    results: impl IntoIterator<Item = Option<ValType>>,
+) -> Option<u64> {
+    let digit = |t: Option<ValType>| t.map_or(u64::MAX, |t| u64::from(t.number()));
     encode(
-        params.len() + results.len(),
-        params.iter().map(digit),
-        results.iter().map(digit),
+        params.into_iter().map(digit),
+        results.into_iter().map(digit),
     )
 }
 
 /// [`type_id`] of valid value types as an artifact holds them.
 pub(crate) fn type_id_of_numbers(params: &[u32], results: &[u32]) -> Option<u64> {
     let digit = |n: &u32| u64::from(*n);
-    encode(
-        params.len() + results.len(),
-        params.iter().map(digit),
-        results.iter().map(digit),
-    )
+    encode(params.iter().map(digit), results.iter().map(digit))
 }
 
-fn encode(
-    values: usize,
-    params: impl Iterator<Item = u64>,
-    results: impl Iterator<Item = u64>,
-) -> Option<u64> {
-    if values > MAX_ENCODED_VALUES {
-        return None;
+#[inline]
+fn encode(params: impl Iterator<Item = u64>, results: impl Iterator<Item = u64>) -> Option<u64> {
+    let (mut id, mut values) = (0, 0);
+    for digit in params {
+        if values == MAX_ENCODED_VALUES || digit > MAX_ENCODED_TYPE {
+            return None;
+        }
+        id |= digit << (3 * values);
+        values += 1;
     }
-    let mut digits = params.chain([0]).chain(results).enumerate();
-    digits.try_fold(0, |id, (i, digit)| {
-        (digit <= MAX_ENCODED_TYPE).then_some(id | digit << (3 * i))
-    })
+    for digit in results {
+        if values == MAX_ENCODED_VALUES || digit > MAX_ENCODED_TYPE {
+            return None;
+        }
+        values += 1;
+        id |= digit << (3 * values);
+    }
+    Some(id)
 }
 
 /// Whether the native convention covers this signature: at most one result, at most
@@ -141,6 +153,14 @@ mod tests {
         }
         assert_eq!(type_id(&[I32, I64], &[F64]), Some(0o4021));
         assert_eq!(type_id(&[I32; 20], &[I32]), None);
+        assert_eq!(type_id(&[I32; 21], &[]), None);
+        assert_eq!(type_id(&[], &[I32; 21]), None);
+        assert_eq!(type_id(&[], &[I32; 20]).map(u64::count_ones), Some(20));
+        assert_eq!(
+            type_id_of([Some(I32), Some(I64)], [Some(F64)]),
+            Some(0o4021)
+        );
+        assert_eq!(type_id_of([Some(I32), None], []), None);
         assert_eq!(type_id(&[I32], &[ValType::EXNREF]), None);
         assert_eq!(type_id(&[ValType::EXNREF], &[]), None);
         assert_eq!(

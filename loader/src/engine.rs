@@ -60,10 +60,7 @@ impl Default for Config {
             required: Interruption::None,
             forbidden: 0,
             #[cfg(feature = "async")]
-            async_stacks: StackSettings {
-                bytes: 2 << 20,
-                kept: 1024,
-            },
+            async_stacks: StackSettings::new(2 << 20, 1024),
         }
     }
 }
@@ -140,7 +137,7 @@ impl Config {
     /// rest, up to [`Config::max_wasm_stack`]. Only the part of a stack that is used takes memory.
     #[cfg(feature = "async")]
     pub fn async_stack_size(&mut self, bytes: usize) -> &mut Self {
-        self.async_stacks.bytes = bytes;
+        self.async_stacks.set_bytes(bytes);
         self
     }
 

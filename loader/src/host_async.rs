@@ -1,15 +1,21 @@
 //! Host functions that return futures: `wrap_async`, `func_wrap_async`.
 //!
-//! Such a function is called like one whose type is known only at run time, with its values in an
-//! array. Its shim polls the future on the stack of the guest's call, which is suspended while the
-//! future is pending. A future that is ready at once costs no switch of stacks.
+//! Wasm code calls such a function like any other host function, with its arguments in registers
+//! where its signature allows that. Its shim polls the future on the stack of the guest's call,
+//! which is suspended while the future is pending. A future that is ready at once costs no switch
+//! of stacks.
 
 use std::ffi::c_void;
 use std::future::Future;
+use std::marker::PhantomData;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use precast_artifact::vm::{ValRaw, VmFuncImport};
 
+use crate::arch::direct_shim;
 use crate::error::Error;
 use crate::func::Func;
 use crate::host::Caller;
@@ -17,16 +23,17 @@ use crate::imports::Import;
 use crate::into_func::WasmRet;
 use crate::linker::Linker;
 use crate::store::AsContextMut;
-use crate::typed::{WasmParams, WasmResults};
+use crate::typed::{WasmParams, WasmResults, WasmTy, for_each_arity};
 use crate::types::FuncType;
 use crate::val::Val;
-use crate::vm::fiber::{HostFuture, suspendable, wait_and_drop};
+use crate::vm::externrefs::Point;
+use crate::vm::fiber::{Fiber, HostFuture, begin_to_poll, suspendable, wait_and_drop, wait_on};
 use crate::vm::host::{Body, HostFunc, Shims};
-use crate::vm::shims::array_shim;
+use crate::vm::shims::{array_shim, finish};
 use crate::vm::store::StoreCore;
 
-/// Parameters of an asynchronous host function: a tuple of up to 16 [`WasmTy`](crate::WasmTy)
-/// values.
+/// Parameters of an asynchronous host function: a tuple of up to 16 [`WasmTy`] values that are
+/// `Send`. This trait is sealed.
 ///
 /// ```
 /// use precast_loader::{Linker, Error, WasmTyList};
@@ -37,9 +44,9 @@ use crate::vm::store::StoreCore;
 ///     Ok(())
 /// }
 /// ```
-pub trait WasmTyList: WasmParams + WasmResults + Send + 'static {}
+pub trait WasmTyList: WasmParams + WasmResults + Send + 'static + sealed::List {}
 
-impl<P: WasmParams + WasmResults + Send + 'static> WasmTyList for P {}
+impl<P: WasmParams + WasmResults + Send + 'static + sealed::List> WasmTyList for P {}
 
 /// What a host function returns in Rust: a future of its result.
 type Answer<'a, R> = Box<dyn Future<Output = R> + Send + 'a>;
@@ -50,64 +57,212 @@ const SHIMS: Shims = Shims {
     array: array_shim as *const u8,
 };
 
+pub(crate) mod sealed {
+    use super::{NativeCall, Shims, WasmParams};
+
+    /// What [`WasmTyList`](super::WasmTyList) needs besides the values.
+    pub trait List: WasmParams + Sized {
+        /// Shims that make a call, for a signature with a native form.
+        #[expect(private_bounds, private_interfaces, reason = "the trait is sealed")]
+        fn shims<C: NativeCall<Self>>() -> Shims;
+    }
+}
+
+/// What native shims for parameters `P` do.
+pub(crate) trait NativeCall<P> {
+    /// What they return to wasm code.
+    type Native;
+
+    /// Whether the result has external references.
+    const EXTERNREFS: bool;
+
+    /// # Safety
+    /// `import` is the slot of the function, which wasm code has called with these arguments.
+    unsafe fn call(import: *const VmFuncImport, params: P) -> Result<Self::Native, Error>;
+}
+
+macro_rules! list {
+    ($($A:ident $a:ident)*) => {
+        impl<$($A: WasmTy),*> sealed::List for ($($A,)*) {
+            #[expect(
+                private_bounds,
+                private_interfaces,
+                reason = "the trait is sealed"
+            )]
+            #[allow(unused_variables, clippy::unused_unit, reason = "for the empty tuple")]
+            fn shims<C: NativeCall<Self>>() -> Shims {
+                unsafe extern "C" fn native<C, $($A: WasmTy),*>(
+                    import: *const VmFuncImport,
+                    $($a: $A::Native),*
+                ) -> C::Native
+                where
+                    C: NativeCall<($($A,)*)>,
+                {
+                    // SAFETY: machine code calls this through the native exit of the signature.
+                    unsafe {
+                        let call = AssertUnwindSafe(|| {
+                            let core = (*import).store.cast::<StoreCore>();
+                            let params = ($($A::from_native($a, &*core),)*);
+                            if const { C::EXTERNREFS } {
+                                (*core).collect_externrefs(Point::Shim);
+                            }
+                            C::call(import, params)
+                        });
+                        finish(import, catch_unwind(call))
+                    }
+                }
+
+                direct_shim! {
+                    fn direct<C, $($A: WasmTy),*>() -> native::<C, $($A),*>
+                    where
+                        C: NativeCall<($($A,)*)>
+                }
+
+                Shims {
+                    direct: direct_shim!(direct::<C, $($A),*>),
+                    native: native::<C, $($A),*> as *const u8,
+                    array: SHIMS.array,
+                }
+            }
+        }
+    };
+}
+
+for_each_arity!(list);
+
+/// The calls of a closure.
+struct Typed<T, F, R>(PhantomData<(T, F, R)>);
+
+impl<T: Send + 'static, F, P: WasmTyList, R: WasmRet> NativeCall<P> for Typed<T, F, R>
+where
+    F: for<'a> Fn(Caller<'a, T>, P) -> Answer<'a, R> + 'static,
+{
+    type Native = <R::Ok as WasmResults>::Native;
+
+    const EXTERNREFS: bool = <R::Ok as WasmResults>::EXTERNREFS;
+
+    #[inline]
+    unsafe fn call(import: *const VmFuncImport, params: P) -> Result<Self::Native, Error> {
+        let convert = |result: R::Ok, core: &mut StoreCore| result.results_into_native(core);
+        // SAFETY: by the contract of this function.
+        unsafe { Self::run(import, params, convert) }
+    }
+}
+
+impl<T: Send + 'static, F, R: WasmRet> Typed<T, F, R> {
+    /// Calls the closure in the body of a slot, waits for its future, and converts the result.
+    ///
+    /// # Errors
+    /// That of the closure or of `convert`; an error if the call cannot be suspended, or is to end.
+    ///
+    /// # Safety
+    /// `import` is the slot of a function with an `F`, which was just called.
+    #[inline]
+    unsafe fn run<P: WasmTyList, O>(
+        import: *const VmFuncImport,
+        params: P,
+        convert: impl Fn(R::Ok, &mut StoreCore) -> Result<O, Error> + Copy,
+    ) -> Result<O, Error>
+    where
+        F: for<'a> Fn(Caller<'a, T>, P) -> Answer<'a, R> + 'static,
+    {
+        // SAFETY: by this function's contract; nothing is held here but the future.
+        unsafe {
+            let fiber = suspendable((*import).store.cast())?;
+            match Self::begin(fiber, import, params, convert)? {
+                ControlFlow::Break(done) => Ok(done),
+                ControlFlow::Continue(future) => {
+                    let result = wait_on(fiber, future)?;
+                    Self::end(import, result, convert)
+                }
+            }
+        }
+    }
+
+    /// What happens before the code can be suspended: makes the future, polls it once, and if it is
+    /// ready, that is all.
+    ///
+    /// This and [`end`](Self::end) are never inlined: they may use thread-locals, and their caller
+    /// may continue on another thread than it began on.
+    ///
+    /// # Errors
+    /// That of the closure or of `convert`.
+    ///
+    /// # Safety
+    /// As for [`Typed::run`]; `fiber` is what [`suspendable`] has returned.
+    #[inline(never)]
+    unsafe fn begin<'a, P: WasmTyList, O>(
+        fiber: NonNull<Fiber>,
+        import: *const VmFuncImport,
+        params: P,
+        convert: impl Fn(R::Ok, &mut StoreCore) -> Result<O, Error>,
+    ) -> Result<ControlFlow<O, HostFuture<'a, R>>, Error>
+    where
+        F: Fn(Caller<'a, T>, P) -> Answer<'a, R> + 'static,
+    {
+        // SAFETY: by this function's contract; `data` is a body with an `F`.
+        unsafe {
+            let func = &(*(*import).data.cast::<Body<F>>()).closure;
+            let future = Box::into_pin(func(Caller::new(import), params));
+            match begin_to_poll(fiber, future) {
+                ControlFlow::Continue(future) => Ok(ControlFlow::Continue(future)),
+                ControlFlow::Break(result) => {
+                    let core = &mut *(*import).store.cast::<StoreCore>();
+                    convert(result.into_result()?, core).map(ControlFlow::Break)
+                }
+            }
+        }
+    }
+
+    /// What happens after the code was suspended.
+    ///
+    /// # Errors
+    /// As for [`Typed::begin`].
+    ///
+    /// # Safety
+    /// As for [`Typed::run`].
+    #[inline(never)]
+    unsafe fn end<O>(
+        import: *const VmFuncImport,
+        result: R,
+        convert: impl Fn(R::Ok, &mut StoreCore) -> Result<O, Error>,
+    ) -> Result<O, Error> {
+        // SAFETY: by this function's contract.
+        let core = unsafe { &mut *(*import).store.cast::<StoreCore>() };
+        convert(result.into_result()?, core)
+    }
+}
+
 impl HostFunc {
     /// A host function that returns a future, from a closure over wasm's own types.
     pub(crate) fn wrap_async<T: Send + 'static, F, P: WasmTyList, R: WasmRet>(func: F) -> Self
     where
         F: for<'a> Fn(Caller<'a, T>, P) -> Answer<'a, R> + Send + Sync + 'static,
     {
-        /// The parts before and after the wait are functions that are never inlined: they may use
-        /// thread-locals, and the call may continue on another thread than it began on.
-        #[inline(never)]
-        unsafe fn begin<'a, T: 'static, F, P: WasmTyList, R>(
+        unsafe fn array<T: Send + 'static, F, P: WasmTyList, R: WasmRet>(
             import: *const VmFuncImport,
-            data: *const c_void,
-            values: *mut ValRaw,
-        ) -> HostFuture<'a, R>
-        where
-            F: Fn(Caller<'a, T>, P) -> Answer<'a, R> + 'static,
-        {
-            // SAFETY: by the contract of `call`.
-            unsafe {
-                let core = (*import).store.cast::<StoreCore>();
-                let params = P::read_results(values, &mut *core);
-                let func = &(*data.cast::<Body<F>>()).closure;
-                Box::into_pin(func(Caller::new(import), params))
-            }
-        }
-
-        #[inline(never)]
-        unsafe fn end<R: WasmRet>(
-            import: *const VmFuncImport,
-            result: R,
-            values: *mut ValRaw,
-        ) -> Result<(), Error> {
-            // SAFETY: by the contract of `call`.
-            let core = unsafe { &mut *(*import).store.cast::<StoreCore>() };
-            // SAFETY: as above.
-            unsafe { result.into_result()?.write_results(values, core) }
-        }
-
-        unsafe fn call<T: Send + 'static, F, P: WasmTyList, R: WasmRet>(
-            import: *const VmFuncImport,
-            data: *const c_void,
+            _: *const c_void,
             values: *mut ValRaw,
         ) -> Result<(), Error>
         where
             F: for<'a> Fn(Caller<'a, T>, P) -> Answer<'a, R> + 'static,
         {
-            // SAFETY: the values are those of the signature, with room for the results; `data` is a
-            // body with an `F`; nothing is held here but the future.
+            // SAFETY: the values are those of the signature, with room for the results.
             unsafe {
-                let fiber = suspendable((*import).store.cast())?;
-                let future = begin::<T, F, P, R>(import, data, values);
-                let result = wait_and_drop(fiber, future)?;
-                end(import, result, values)
+                let params = P::read_results(values, &mut *(*import).store.cast());
+                let convert =
+                    |result: R::Ok, core: &mut StoreCore| result.write_results(values, core);
+                Typed::<T, F, R>::run(import, params, convert)
             }
         }
 
         let ty = FuncType::of(<P as WasmParams>::types(), <R::Ok as WasmResults>::types());
-        Self::with(ty, SHIMS, call::<T, F, P, R>, func)
+        let is_native = <P as WasmParams>::NATIVE && <R::Ok as WasmResults>::NATIVE;
+        let shims = match is_native {
+            true => P::shims::<Typed<T, F, R>>(),
+            false => SHIMS,
+        };
+        Self::with(ty, shims, array::<T, F, P, R>, func)
     }
 
     /// A host function that returns a future, and whose type is known only at run time.

@@ -77,18 +77,20 @@ unsafe impl<T: Sync> Sync for Store<T> {}
 impl<T: 'static> Store<T> {
     /// A store without instances.
     pub fn new(engine: &Engine, data: T) -> Self {
+        // Allocated first, so that the store is made in its place and not copied there.
+        let inner = Box::leak(Box::new_uninit());
         let core = StoreCore::new(engine.config().stack_bytes(), engine.epochs(), &BUILTINS.0);
-        let inner = StoreInner {
+        let inner = inner.write(StoreInner {
             core,
             data,
             engine: *engine,
             limiter: None,
             on_deadline: None,
             invariant: PhantomData,
-        };
-        let mut inner = NonNull::from(Box::leak(Box::new(inner)));
+        });
+        let inner = NonNull::from(inner);
         // SAFETY: just allocated, and nobody else knows it.
-        unsafe { inner.as_mut().core.this = inner.as_ptr().cast() };
+        unsafe { (*inner.as_ptr()).core.this = inner.as_ptr().cast() };
         Self {
             inner,
             owns: PhantomData,

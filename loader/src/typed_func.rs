@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::func::Func;
 use crate::store::{AsContext, AsContextMut, Invariant};
 use crate::typed::{WasmParams, WasmResults, from_word};
-use crate::types::FuncType;
+use crate::types::{FuncType, own_id};
 use crate::vm::activation::{enter, enter_outermost, is_active};
 use crate::vm::externrefs::Point;
 use crate::vm::store::StoreCore;
@@ -29,9 +29,9 @@ impl Func {
         &self,
         store: impl AsContext,
     ) -> Result<TypedFunc<P, R>, Error> {
-        let expected = FuncType::of(P::types(), R::types());
         let found = self.type_id(&store.as_context().0.core);
-        if found != expected.id() {
+        if own_id(P::types(), R::types()) != Some(found) {
+            let expected = FuncType::of(P::types(), R::types());
             let found = FuncType::from_id(found);
             if !found.can_be_called_as(&expected) {
                 return Err(Error::Type {

@@ -10,7 +10,7 @@ use precast_artifact::signature::{INTERNED_TYPE_ID, is_tail_like_c};
 use precast_artifact::{Artifact, Strategy, reader, types as artifact};
 use smallvec::SmallVec;
 
-pub(crate) use registry::{is_subtype, types_of};
+pub(crate) use registry::{is_subtype, own_id, types_of};
 pub use value::{ConcreteFunc, HeapType, RefType, ValType};
 
 use crate::arch::ARCH;
@@ -128,7 +128,10 @@ impl FuncType {
     fn own_id(&self) -> Option<u64> {
         match self.identity {
             Some(_) => None,
-            None => registry::own_id(self.params(), self.results()),
+            None => own_id(
+                self.params().iter().copied(),
+                self.results().iter().copied(),
+            ),
         }
     }
 

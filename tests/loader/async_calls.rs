@@ -137,6 +137,108 @@ fn values_of_every_type_pass_both_ways_across_a_suspension() {
 }
 
 #[test]
+fn values_in_registers_pass_whether_or_not_the_future_is_ready() {
+    let many = |ty: &str, n: usize| format!("{ty} ").repeat(n);
+    let wat = format!(
+        r#"(module
+        (import "h" "nothing" (func $nothing))
+        (import "h" "floats" (func $floats (param i32 {}) (result f64)))
+        (import "h" "sixteen" (func $sixteen (param {}) (result i64)))
+        (import "h" "two" (func $two (param i32 f32) (result i32 f32)))
+        (import "h" "fresh" (func $fresh (param i32 externref funcref) (result externref)))
+        (func (export "floats") (param i32) (result f64) (call $floats (local.get 0) {}))
+        (func (export "sixteen") (param i64) (result i64) (call $sixteen (local.get 0) {}))
+        (func (export "two") (param i32) (result i32 f32)
+            (call $nothing) (call $two (local.get 0) (f32.const 0.5)))
+        (func (export "fresh") (param $n i32) (param $times i32) (param externref)
+            (result externref)
+            (loop $l
+                (drop (call $fresh (local.get $n) (local.get 2) (ref.null func)))
+                (br_if $l (local.tee $times (i32.sub (local.get $times) (i32.const 1)))))
+            (local.get 2)))"#,
+        many("f64", 9),
+        many("i64", 16),
+        (1..=9)
+            .map(|i| format!("(f64.const {i}) "))
+            .collect::<String>(),
+        (1..=15)
+            .map(|i| format!("(i64.const {i}) "))
+            .collect::<String>(),
+    );
+    type Nine = (i32, f64, f64, f64, f64, f64, f64, f64, f64, f64);
+    #[rustfmt::skip]
+    type Sixteen =
+        (i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64);
+    for strategy in strategies() {
+        let pre = linked::<()>(&Config::new(), strategy, &wat, |linker| {
+            linker
+                .func_wrap_async("h", "nothing", |_, (): ()| Box::new(async {}))
+                .unwrap()
+                .func_wrap_async("h", "floats", |_, (n, a, _, c, _, _, _, g, _, i): Nine| {
+                    Box::new(async move {
+                        Pending(n.cast_unsigned()).await;
+                        a + 10.0 * c + 100.0 * g + 1000.0 * i
+                    })
+                })
+                .unwrap()
+                .func_wrap_async("h", "sixteen", |_, all: Sixteen| {
+                    Box::new(async move {
+                        Pending(all.0 as u32).await;
+                        all.1 + 100 * all.8 + 10_000 * all.15
+                    })
+                })
+                .unwrap()
+                .func_wrap_async("h", "two", |_, (n, x): (i32, f32)| {
+                    Box::new(async move {
+                        Pending(n.cast_unsigned()).await;
+                        (n + 1, x + 1.0)
+                    })
+                })
+                .unwrap();
+            type Refs = (i32, Option<ExternRef>, Option<Func>);
+            linker
+                .func_wrap_async("h", "fresh", |_, (n, kept, none): Refs| {
+                    Box::new(async move {
+                        Pending(n.cast_unsigned()).await;
+                        match (kept, none) {
+                            (Some(_), None) => Ok(Some(ExternRef::new(5_u8))),
+                            _ => Err(Error::host("the reference is gone")),
+                        }
+                    })
+                })
+                .unwrap();
+        });
+        let (mut store, instance) = start(&pre, ());
+        for waits in [0, 1, 3] {
+            let floats = instance
+                .get_typed_func::<i32, f64>(&mut store, "floats")
+                .unwrap();
+            let got = block_on(floats.call_async(&mut store, waits)).unwrap();
+            assert_eq!(got, 9731.0);
+            let sixteen = instance
+                .get_typed_func::<i64, i64>(&mut store, "sixteen")
+                .unwrap();
+            let got = block_on(sixteen.call_async(&mut store, i64::from(waits))).unwrap();
+            assert_eq!(got, 150_801);
+            let two = instance
+                .get_typed_func::<i32, (i32, f32)>(&mut store, "two")
+                .unwrap();
+            let got = block_on(two.call_async(&mut store, waits)).unwrap();
+            assert_eq!(got, (waits + 1, 1.5));
+            // So many references that they are collected meanwhile.
+            type Refs = (i32, i32, Option<ExternRef>);
+            let fresh = instance
+                .get_typed_func::<Refs, Option<ExternRef>>(&mut store, "fresh")
+                .unwrap();
+            let kept = ExternRef::new("kept");
+            let all = (waits, 5000, Some(kept.clone()));
+            let got = block_on(fresh.call_async(&mut store, all)).unwrap();
+            assert!(got.unwrap().ptr_eq(&kept));
+        }
+    }
+}
+
+#[test]
 fn a_start_function_may_wait() {
     let wat = r#"(module
         (import "h" "wait" (func $wait (result i32)))

@@ -18,7 +18,7 @@
 //! | `CALLS_WASM` | whether wasm functions can be called without an entry trampoline |
 //! | `Words`, `call_wasm` | such calls |
 //! | `direct_shim!` | a shim of a host function that takes the place of an exit; or null |
-//! | `switch_stack`, `prepare_stack` | switching to another stack (feature `async`) |
+//! | `prepare_stack`, `enter_stack`, `switch_stack`, `leave_stack` | switching to another stack (feature `async`) |
 //! | `pshufb` | on x86-64 only: a library call of Cranelift's |
 //!
 //! Traps that the CPU raises by signals other than SIGSEGV, SIGBUS, SIGILL and SIGFPE need a line

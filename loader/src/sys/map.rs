@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::Error;
 
@@ -89,11 +90,33 @@ unsafe fn mremap(at: *mut libc::c_void, old: usize, new: usize) -> *mut libc::c_
     }
 }
 
-/// Bytes of a page of this system.
+/// Bytes of a page of this system, a power of two.
+#[inline]
 pub(crate) fn page_size() -> usize {
-    // SAFETY: no preconditions. The size is in the auxiliary vector, so this makes no system call.
-    let size = unsafe { libc::getauxval(libc::AT_PAGESZ) };
-    if size == 0 { 4096 } else { size as usize }
+    /// Zero before the first call. All threads find the same.
+    static KNOWN: AtomicUsize = AtomicUsize::new(0);
+
+    #[cold]
+    fn find() -> usize {
+        // SAFETY: no preconditions. The size is in the auxiliary vector, so this makes no system
+        // call.
+        let found = unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize;
+        let size = if found.is_power_of_two() { found } else { 4096 };
+        KNOWN.store(size, Ordering::Relaxed);
+        size
+    }
+
+    match KNOWN.load(Ordering::Relaxed) {
+        0 => find(),
+        size => size,
+    }
+}
+
+/// The least number of whole pages that has so many bytes, in bytes. There is one.
+#[inline]
+pub(crate) fn whole_pages(bytes: usize) -> usize {
+    let last = page_size() - 1;
+    (bytes + last) & !last
 }
 
 /// Address space that belongs to its owner alone. Unmapped when dropped.

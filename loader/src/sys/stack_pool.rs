@@ -1,9 +1,11 @@
 //! Stacks for calls that can be suspended, kept for reuse.
 //!
 //! ```text
-//!   low                                                         high
-//!    | GUARD: no access | HOST_RESERVE |  wasm code may use this  |
+//!   low                                                                high
+//!    | GUARD: no access | HOST_RESERVE |  wasm code may use this  | head |
 //! ```
+//!
+//! The head is what the loader knows of the stack, so that a stack is one pointer.
 //!
 //! Wasm code compares with its limit and never comes near the guard. The guard is for host
 //! functions that use more than the reserve: the process ends then, as when a thread overflows its
@@ -16,9 +18,10 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
+use std::ptr::NonNull;
 use std::sync::{Mutex, PoisonError};
 
-use super::map::{Reservation, page_size};
+use super::map::{Reservation, whole_pages};
 use super::stack::HOST_RESERVE;
 use crate::error::Error;
 
@@ -49,25 +52,53 @@ thread_local! {
 /// The size and the number of the stacks of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StackSettings {
-    /// Bytes of each stack.
-    pub(crate) bytes: usize,
+    /// Bytes of address space of each stack.
+    len: usize,
     /// How many stacks are kept for reuse.
     pub(crate) kept: usize,
 }
 
-/// A stack for one call at a time.
-#[derive(Debug)]
-pub(crate) struct Stack {
+impl StackSettings {
+    /// Stacks of at least `bytes` bytes, of which `kept` are kept.
+    pub(crate) fn new(bytes: usize, kept: usize) -> Self {
+        let len = whole_pages(bytes.clamp(MIN, MAX) + size_of::<Head>()) + GUARD;
+        Self { len, kept }
+    }
+
+    pub(crate) fn set_bytes(&mut self, bytes: usize) {
+        *self = Self::new(bytes, self.kept);
+    }
+}
+
+/// What is at the very top of a stack.
+#[repr(align(16))]
+struct Head {
+    /// The address space of the stack, and of this.
     map: Reservation,
 }
 
+/// A stack for one call at a time.
+#[derive(Debug)]
+pub(crate) struct Stack(NonNull<Head>);
+
+// SAFETY: plain memory that belongs to this value alone.
+unsafe impl Send for Stack {}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: written when the stack was made, and nobody uses it after this. The head moves
+        // out of the stack before its drop unmaps the stack.
+        drop(unsafe { self.0.read() });
+    }
+}
+
 impl Stack {
-    /// A stack of at least `bytes` bytes that was used before, or a new one.
+    /// A stack that was used before, or a new one.
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn take(bytes: usize) -> Result<Self, Error> {
-        let len = bytes.clamp(MIN, MAX).next_multiple_of(page_size()) + GUARD;
+    pub(crate) fn take(settings: StackSettings) -> Result<Self, Error> {
+        let len = settings.len;
         let own = OWN.try_with(|own| find(&mut own.borrow_mut(), len));
         if let Some(stack) = own.ok().flatten() {
             return Ok(stack);
@@ -83,13 +114,25 @@ impl Stack {
         let mut map = Reservation::new(len)?;
         map.commit(GUARD, len - GUARD)?;
         map.refuse_huge_pages();
-        Ok(Self { map })
+        // SAFETY: the topmost bytes of the reservation, which are accessible, aligned, and used for
+        // nothing else.
+        unsafe {
+            let head = map.base().add(len - size_of::<Head>()).cast::<Head>();
+            head.write(Head { map });
+            Ok(Self(head))
+        }
+    }
+
+    /// The address space.
+    fn map(&self) -> &Reservation {
+        // SAFETY: written when the stack was made, and never changed through another pointer.
+        unsafe { &self.0.as_ref().map }
     }
 
     /// The addresses that the stack may use.
     pub(crate) fn range(&self) -> Range<usize> {
-        let low = self.map.base().as_ptr() as usize;
-        low + GUARD..low + self.map.len()
+        let low = self.map().base().as_ptr() as usize;
+        low + GUARD..self.0.as_ptr() as usize
     }
 
     /// Keeps the stack for later calls, if not too many are kept. Nothing uses it any more.
@@ -106,8 +149,10 @@ impl Stack {
         let Some(mut this) = this else {
             return;
         };
-        let cold = this.map.len() - GUARD - WARM;
-        if kept > PER_THREAD && this.map.discard(GUARD, cold).is_ok() {
+        // SAFETY: as for `map`; the head is above what is discarded.
+        let map = unsafe { &mut this.0.as_mut().map };
+        let cold = map.len() - GUARD - WARM;
+        if kept > PER_THREAD && map.discard(GUARD, cold).is_ok() {
             let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
             if pool.len() < kept - PER_THREAD {
                 pool.push(this);
@@ -120,26 +165,28 @@ impl Stack {
 }
 
 fn find(stacks: &mut Vec<Stack>, len: usize) -> Option<Stack> {
-    let found = stacks.iter().rposition(|stack| stack.map.len() == len)?;
+    let found = stacks.iter().rposition(|stack| stack.map().len() == len)?;
     Some(stacks.swap_remove(found))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::map::page_size;
 
     #[test]
     fn a_stack_is_used_again_and_has_a_guard() {
-        let stack = Stack::take(1 << 20).unwrap();
+        let take = |bytes| Stack::take(StackSettings::new(bytes, 16)).unwrap();
+        let stack = take(1 << 20);
         let range = stack.range();
-        assert_eq!(range.len(), 1 << 20);
+        assert!((1 << 20..(1 << 20) + page_size()).contains(&range.len()));
         assert!(range.end.is_multiple_of(16));
         stack.park(16);
-        let again = Stack::take(1 << 20).unwrap();
+        let again = take(1 << 20);
         assert_eq!(again.range(), range);
         // A stack of another size is not the same one.
-        let other = Stack::take(0).unwrap();
-        assert_eq!(other.range().len(), MIN);
+        let other = take(0);
+        assert!((MIN..MIN + page_size()).contains(&other.range().len()));
         assert_ne!(other.range().end, range.end);
         again.park(0);
         other.park(0);
@@ -147,8 +194,8 @@ mod tests {
 
     #[test]
     fn a_stack_in_the_pool_has_given_its_memory_back() {
-        let stacks: Vec<_> = (0..=PER_THREAD).map(|_| Stack::take(3 << 20)).collect();
-        let stacks: Vec<_> = stacks.into_iter().map(Result::unwrap).collect();
+        let take = |_| Stack::take(StackSettings::new(3 << 20, 100)).unwrap();
+        let stacks: Vec<_> = (0..=PER_THREAD).map(take).collect();
         for stack in &stacks {
             // SAFETY: the lowest word of a stack that nobody uses.
             unsafe { (stack.range().start as *mut u64).write(7) };
@@ -156,7 +203,7 @@ mod tests {
         for stack in stacks {
             stack.park(100);
         }
-        let words = (0..=PER_THREAD).map(|_| Stack::take(3 << 20).unwrap());
+        let words = (0..=PER_THREAD).map(take);
         // SAFETY: as above.
         let words = words.map(|stack| unsafe { (stack.range().start as *const u64).read() });
         assert_eq!(words.filter(|word| *word == 0).count(), 1);

@@ -318,16 +318,16 @@ fn member(artifact: &Artifact<'_>, signature: u32, first: u32, types: &[Concrete
 }
 
 /// The id of a type that parameters and results determine, if it is the type itself.
-pub(super) fn own_id(params: &[ValType], results: &[ValType]) -> Option<u64> {
-    if params.len() + results.len() > signature::MAX_ENCODED_VALUES {
-        return None;
-    }
-    let mut plain = [artifact::ValType::I32; signature::MAX_ENCODED_VALUES];
-    for (to, ty) in plain.iter_mut().zip(params.iter().chain(results)) {
-        *to = ty.to_plain()?;
-    }
-    let (params, results) = plain[..params.len() + results.len()].split_at(params.len());
-    signature::type_id(params, results)
+#[inline]
+pub(crate) fn own_id(
+    params: impl IntoIterator<Item = ValType>,
+    results: impl IntoIterator<Item = ValType>,
+) -> Option<u64> {
+    let plain = |ty: ValType| ty.to_plain();
+    signature::type_id_of(
+        params.into_iter().map(plain),
+        results.into_iter().map(plain),
+    )
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ use std::ffi::c_void;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::ptr::NonNull;
@@ -43,10 +44,11 @@ use precast_artifact::TrapCode;
 
 use super::activation;
 use super::edges::SavedActivation;
-use super::fibers::{Fiber, SUSPENDED};
+pub(crate) use super::fibers::Fiber;
+use super::fibers::SUSPENDED;
 use super::stopping::ends;
 use super::store::StoreCore;
-use crate::arch::{prepare_stack, switch_stack};
+use crate::arch::{enter_stack, leave_stack, prepare_stack, switch_stack};
 use crate::error::Error;
 use crate::sys::stack::Bounds;
 use crate::sys::stack_pool::{Stack, StackSettings};
@@ -175,7 +177,7 @@ impl<F: FnOnce(*mut StoreCore, usize) -> Result<R, Error>, R> Future for GuestCa
                 State::New(call) => {
                     // SAFETY: the store is valid until the future is dropped.
                     unsafe { (*core).fibers.check() }?;
-                    let stack = Stack::take(self.settings.bytes)?;
+                    let stack = Stack::take(self.settings)?;
                     let body = Self::place(core, &stack, call);
                     (stack, body, true)
                 }
@@ -267,7 +269,7 @@ unsafe fn resume(fiber: NonNull<Fiber>, context: *mut c_void) -> bool {
         let bounds = (*fiber).bounds.replace();
         let current = activation::replace_current((*fiber).current.cast());
 
-        switch_stack(&raw mut (*fiber).sp);
+        enter_stack(&raw mut (*fiber).sp);
 
         (*fiber).current = activation::replace_current(current).cast();
         (*fiber).bounds = bounds.replace();
@@ -299,10 +301,8 @@ where
         let result = catch_unwind(AssertUnwindSafe(|| call(core, low)));
         (*body).result.write(result);
         (*body).fiber.is_done = true;
-        switch_stack(&raw mut (*body).fiber.sp);
+        leave_stack((*body).fiber.sp)
     }
-    // A fiber that is done is never resumed.
-    std::process::abort()
 }
 
 /// The fiber that the running code of a store can be suspended with, seen from a host function that
@@ -329,42 +329,37 @@ pub(crate) unsafe fn suspendable(core: *const StoreCore) -> Result<NonNull<Fiber
     fiber.ok_or(Error::NotAsync)
 }
 
-/// Waits for a future of the host; the fiber is suspended meanwhile.
+/// Polls a future of the host for the first time, and drops it if it is ready. The code is not
+/// suspended meanwhile, so this may be inlined where thread-locals are used.
+///
+/// # Safety
+/// `fiber` is what [`suspendable`] has returned for this host function.
+#[inline(always)]
+pub(crate) unsafe fn begin_to_poll<'a, R>(
+    fiber: NonNull<Fiber>,
+    mut future: HostFuture<'a, R>,
+) -> ControlFlow<R, HostFuture<'a, R>> {
+    // SAFETY: by this function's contract; the context is valid while the poll lasts.
+    let context = unsafe { &mut *(*fiber.as_ptr()).context.cast::<Context<'_>>() };
+    match future.as_mut().poll(context) {
+        Poll::Ready(result) => ControlFlow::Break(result),
+        Poll::Pending => ControlFlow::Continue(future),
+    }
+}
+
+/// Waits for a future of the host that is pending, and drops it in a function that is never
+/// inlined. The fiber is suspended meanwhile.
 ///
 /// # Errors
 /// An error if the call is to end, because its future was dropped or because the store is
 /// interrupted.
 ///
 /// # Safety
-/// `fiber` is what [`suspendable`] has returned for this host function. The caller's frames hold
-/// nothing that is not `Send`, and touch no thread-local after this.
-unsafe fn wait<R>(
-    fiber: NonNull<Fiber>,
-    future: Pin<&mut (dyn Future<Output = R> + Send + '_)>,
-) -> Result<R, Error> {
-    let mut future = future;
-    loop {
-        // SAFETY: by this function's contract.
-        unsafe {
-            if let Poll::Ready(result) = poll(fiber, future.as_mut()) {
-                return Ok(result);
-            }
-            suspend(fiber)?;
-            if ends((*fiber.as_ptr()).store.cast()) {
-                return Err(TrapCode::Interrupt.into());
-            }
-        }
-    }
-}
-
-/// Does what [`wait`] does, and drops the future in a function that is never inlined.
-///
-/// # Errors
-/// As for [`wait`].
-///
-/// # Safety
-/// As for [`wait`].
-pub(crate) unsafe fn wait_and_drop<R>(
+/// `fiber` is what [`suspendable`] has returned for this host function, which has polled the future
+/// before. The caller's frames hold nothing that is not `Send`, and touch no thread-local after
+/// this.
+#[inline(never)]
+pub(crate) unsafe fn wait_on<R>(
     fiber: NonNull<Fiber>,
     future: HostFuture<'_, R>,
 ) -> Result<R, Error> {
@@ -379,10 +374,50 @@ pub(crate) unsafe fn wait_and_drop<R>(
     }
 
     let mut held = Held(Some(future));
-    match &mut held.0 {
+    loop {
         // SAFETY: by this function's contract.
-        Some(future) => unsafe { wait(fiber, future.as_mut()) },
-        None => unreachable!("just put there"),
+        unsafe {
+            suspend(fiber)?;
+            if ends((*fiber.as_ptr()).store.cast()) {
+                return Err(TrapCode::Interrupt.into());
+            }
+            let Some(future) = &mut held.0 else {
+                unreachable!("just put there");
+            };
+            if let Poll::Ready(result) = poll(fiber, future.as_mut()) {
+                return Ok(result);
+            }
+        }
+    }
+}
+
+/// Polls a future of the host, and does what [`wait_on`] does if it is pending.
+///
+/// # Errors
+/// As for [`wait_on`].
+///
+/// # Safety
+/// As for [`wait_on`], but the future was not polled before.
+pub(crate) unsafe fn wait_and_drop<R>(
+    fiber: NonNull<Fiber>,
+    future: HostFuture<'_, R>,
+) -> Result<R, Error> {
+    /// As it is, but never inlined.
+    #[inline(never)]
+    unsafe fn begin<'a, R>(
+        fiber: NonNull<Fiber>,
+        future: HostFuture<'a, R>,
+    ) -> ControlFlow<R, HostFuture<'a, R>> {
+        // SAFETY: by the contract of the function around this.
+        unsafe { begin_to_poll(fiber, future) }
+    }
+
+    // SAFETY: by this function's contract.
+    unsafe {
+        match begin(fiber, future) {
+            ControlFlow::Break(result) => Ok(result),
+            ControlFlow::Continue(future) => wait_on(fiber, future),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::keep::{Keeper, Learned};
 use super::shared::{GrowError, Shared};
 use super::space;
 use crate::error::Error;
-use crate::sys::map::{Reservation, page_size};
+use crate::sys::map::{Reservation, page_size, whole_pages};
 use crate::types::MemoryType;
 
 /// Maximum of bytes of a memory with 64-bit addresses: a 47-bit address space can hold no more.
@@ -231,7 +231,7 @@ impl MemoryEntity {
 
     /// Bytes that are accessible from the start, in whole pages of the system.
     fn initial_len(&self) -> usize {
-        self.initial.next_multiple_of(page_size())
+        whole_pages(self.initial)
     }
 
     /// Makes the memory `new_len` bytes long, if it is `len` bytes long now. These are whole pages
@@ -303,9 +303,7 @@ impl MemoryEntity {
         if self.released {
             return 0;
         }
-        reservation
-            .discard(0, bytes.next_multiple_of(page_size()))
-            .ok();
+        reservation.discard(0, whole_pages(bytes)).ok();
         self.released = true;
         bytes as u64
     }
@@ -378,7 +376,7 @@ impl MemoryEntity {
         // Importers that expect more bytes are gone: else the instance is not reset.
         self.expected = 0;
         let initial = self.initial_len();
-        let present = self.len().next_multiple_of(page_size());
+        let present = whole_pages(self.len());
         if ran || self.written || present > initial {
             // SAFETY: the owner resets it, so nobody uses it.
             unsafe {

@@ -102,6 +102,7 @@ struct TextRange {
 impl StoreCore {
     /// A store without instances, whose code calls these builtins. The caller sets `this` when the
     /// core has its final address.
+    #[inline]
     pub(crate) fn new(
         stack_bytes: usize,
         epochs: &'static Epochs,
