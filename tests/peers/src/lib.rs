@@ -9,12 +9,14 @@
 //! | [`subjects`] | the modules that are measured, and where their artifacts are |
 //! | [`peers`] | precast, Wasmtime and Wasmer behind one trait |
 //! | [`dprint`] | a host of dprint's plug-ins |
+//! | [`interpreters`] | a host of QuickJS and CPython |
 //! | [`table`] | rounds, columns, ratios |
 //! | [`child`] | runs a command and reads its time and memory from the kernel |
 //! | [`stats`] | minimum, median and maximum, and how they are printed |
 
 pub mod child;
 pub mod dprint;
+pub mod interpreters;
 pub mod peers;
 pub mod stats;
 pub mod subjects;

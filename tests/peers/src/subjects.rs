@@ -74,6 +74,14 @@ pub fn plugins() -> [Subject; 3] {
     })
 }
 
+/// QuickJS as a reactor, and CPython as a command.
+pub fn interpreters() -> [Subject; 2] {
+    [("QuickJS", "quickjs-reactor"), ("CPython", "python")].map(|(name, program)| Subject {
+        name: name.into(),
+        source: Source::Program(program),
+    })
+}
+
 /// The module whose calls are measured.
 pub fn calls() -> Subject {
     text("calls", CALLS.into())

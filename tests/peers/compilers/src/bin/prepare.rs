@@ -22,6 +22,7 @@ fn main() -> Result<()> {
     all.push(subjects::calls());
     let of_wasmer = all.len();
     all.extend(subjects::plugins());
+    all.extend(subjects::interpreters());
     all.extend(subjects::memories().into_iter().map(|(subject, _)| subject));
     all.extend(
         subjects::sweeps()
