@@ -305,8 +305,9 @@ pub(crate) unsafe fn prepare_stack(
     data: *mut c_void,
 ) -> usize {
     let frame = (top - SWITCHED * 8) as *mut usize;
-    // r15, r14, r13, r12, rbx, rbp, the address to jump to, and the return address of `run`. A frame pointer of zero ends every walk along frame pointers, and a return
-    // address of zero every other one.
+    // r15, r14, r13, r12, rbx, rbp, the address to jump to, and the return address of `run`. A
+    // frame pointer of zero ends every walk along frame pointers, and a return address of zero
+    // every other one.
     let words = [
         0,
         0,
