@@ -233,6 +233,52 @@ fn signals_that_are_sent_do_what_they_did_before() {
     }
 }
 
+/// A signal that is sent while wasm code runs is no trap, even if it interrupts an instruction that
+/// can trap with this signal.
+#[test]
+fn signals_that_are_sent_to_wasm_code_are_no_traps() {
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    const TEST: &str = "signals::signals_that_are_sent_to_wasm_code_are_no_traps";
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    static IS_OVER: AtomicBool = AtomicBool::new(false);
+    extern "C" fn count(_: libc::c_int) {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+    }
+    if case().is_none() {
+        return child::passes_in_child(TEST, "all");
+    }
+    // SAFETY: a valid action for a valid signal.
+    unsafe {
+        let mut new: libc::sigaction = std::mem::zeroed();
+        new.sa_sigaction = count as *const () as usize;
+        assert_eq!(libc::sigaction(libc::SIGFPE, &new, std::ptr::null_mut()), 0);
+    }
+    // Nearly all of its time goes to divisions, each of which needs the result of the one before.
+    let wat = "(module (func (export \"f\") (param i32 i64 i64)
+        (loop $again
+            (local.set 1 (i64.xor (i64.div_u (local.get 1) (local.get 2)) (i64.const -1)))
+            (local.set 1 (i64.xor (i64.rem_u (local.get 1) (local.get 2)) (i64.const -1)))
+            (br_if $again (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))))";
+    let mut guest = Guest::new(wat, Strategy::Guarded);
+    // SAFETY: takes nothing.
+    let thread = unsafe { libc::pthread_self() };
+    std::thread::spawn(move || {
+        for sent in 0..100 {
+            // SAFETY: the thread waits for `IS_OVER`.
+            assert_eq!(unsafe { libc::pthread_kill(thread, libc::SIGFPE) }, 0);
+            while COUNT.load(Ordering::Relaxed) == sent {
+                std::thread::yield_now();
+            }
+        }
+        IS_OVER.store(true, Ordering::Relaxed);
+    });
+    while !IS_OVER.load(Ordering::Relaxed) {
+        let done = guest.call::<(i32, i64, i64), ()>("f", (10_000, -1, 3));
+        done.expect("no division by zero");
+    }
+    assert_eq!(COUNT.load(Ordering::Relaxed), 100);
+}
+
 #[test]
 fn a_host_can_ask_whether_traps_work() {
     use precast_loader::hosts::{SignalFault, check_signals};

@@ -7,8 +7,8 @@
 //! passes every other fault on to the handler that was installed before, as if it did not exist
 //! itself.
 //!
-//! A fault is a trap when its program counter lies in the text of a module of the running store,
-//! and
+//! A fault is a trap when an instruction made it (nobody has sent the signal), when its program
+//! counter lies in the text of a module of the running store, and
 //! - the address of an access (SIGSEGV, SIGBUS) lies in the reservation of one of the store's
 //!   memories: out of bounds; or
 //! - the trap table of the artifact has an entry for that very instruction.
@@ -125,13 +125,19 @@ unsafe extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut 
     }
 }
 
-/// Turns the fault into a trap if wasm code made it.
+/// Whether the signal was sent, and not made by an instruction, which would make it again.
+fn is_sent(info: &siginfo_t) -> bool {
+    info.si_code <= 0
+}
+
+/// Turns the fault into a trap if wasm code made it. A signal that was sent is no fault, even if it
+/// interrupts an instruction that can trap.
 ///
 /// # Safety
 /// Called from a signal handler, with that signal's context.
 unsafe fn trap(signal: c_int, info: &siginfo_t, context: &mut ucontext_t) -> bool {
     let core = activation::current();
-    if core.is_null() {
+    if core.is_null() || is_sent(info) {
         return false;
     }
     let by_access = matches!(signal, libc::SIGSEGV | libc::SIGBUS);
@@ -171,8 +177,7 @@ unsafe fn chain(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: written before the handler was installed; the function pointers are those that the
     // program gave to `sigaction`.
     unsafe {
-        // Whether the signal was sent, and not made by an instruction, which would make it again.
-        let is_sent = (*info).si_code <= 0;
+        let is_sent = is_sent(&*info);
         let previous = (*PREVIOUS.0[i].get()).assume_init_ref();
         let action = if GONE[i].load(Ordering::Relaxed) {
             libc::SIG_DFL
