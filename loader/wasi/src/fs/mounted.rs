@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::descriptor::{Descriptor, Kind};
 use crate::errno::{Errno, Result};
-use crate::fs::resolve::{Resolved, resolve};
+use crate::fs::resolve::{Resolved, is_path, resolve};
 use crate::fs::{Creation, DirEntry, File, FileKind, FileSystem, OpenOptions, Stat, Times, is_in};
 use crate::path_at::{names_directory, utf8, without_slashes};
 use crate::readdir::Listing;
@@ -34,7 +34,7 @@ impl Mount {
 pub(crate) struct MountedDir {
     pub(crate) mount: Arc<Mount>,
     /// The directory's path in the file system. It is updated if the guest renames the directory,
-    /// and is `None` if the guest has removed it.
+    /// and is `None` if the guest has removed it, or has moved it to where no path leads.
     pub(crate) path: Option<String>,
     /// The guest's name for the directory, if the file system is mounted there.
     pub(crate) preopen: Option<String>,
@@ -287,8 +287,11 @@ impl MountedDir {
         match moved {
             Moved::Removed(removed) if path == removed => self.path = None,
             Moved::Renamed { from, to } if from != to && path == to => self.path = None,
+            // A guest can nest directories deeper than any path may lead. File systems get no such
+            // path, and the host keeps none, which could be as long as the guest likes.
             Moved::Renamed { from, to } if is_in(path, from) => {
-                *path = format!("{to}{}", &path[from.len()..]);
+                let moved = format!("{to}{}", &path[from.len()..]);
+                self.path = is_path(&moved).then_some(moved);
             }
             Moved::Removed(_) | Moved::Renamed { .. } => {}
         }

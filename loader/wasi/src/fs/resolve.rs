@@ -23,6 +23,11 @@ pub(crate) fn is_name(name: &str) -> bool {
     is_short && !matches!(name, "." | "..") && !name.contains(['/', '\0'])
 }
 
+/// Whether a path of a file system is short enough for it.
+pub(super) fn is_path(path: &str) -> bool {
+    path.len() <= MAX_PATH && path.matches('/').count() < MAX_DEPTH
+}
+
 /// Where a path leads.
 #[derive(Debug)]
 pub(super) struct Resolved {
@@ -72,8 +77,7 @@ pub(super) fn resolve(
             _ => {}
         }
         let next = join(&at, &name);
-        let depth = next.matches('/').count() + 1;
-        if name.len() > MAX_NAME || next.len() > MAX_PATH || depth > MAX_DEPTH {
+        if name.len() > MAX_NAME || !is_path(&next) {
             return Err(Errno::NAMETOOLONG);
         }
         let is_last = rest.is_empty();

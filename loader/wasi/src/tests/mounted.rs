@@ -365,6 +365,34 @@ fn open_directories_follow_their_names() {
     );
 }
 
+/// Each round puts the directory `x` one directory deeper, by short paths only. The host keeps the
+/// path of an open directory below it, but only while paths can be so long.
+#[test]
+fn an_open_directory_can_be_moved_out_of_reach() {
+    let fs = MemoryFs::new(1 << 20);
+    let mut guest = guest(fs, DirAccess::ReadWrite);
+    guest.at(MKDIR, "x").unwrap();
+    guest.at(MKDIR, "x/open").unwrap();
+    let dir = guest.open("x/open", DIRECTORY, READ).unwrap();
+    let deeper = |guest: &mut Guest| {
+        guest.at(MKDIR, "top").unwrap();
+        guest.rename((DIR, "x"), (DIR, "top/x")).unwrap();
+        guest.rename((DIR, "top"), (DIR, "x")).unwrap();
+    };
+    // A path may have 256 names; two of them are `x` and `open`.
+    for round in 0..=254 {
+        let found = guest.open_with(dir, ".", Open::default());
+        assert!(found.is_ok(), "{round}: {found:?}");
+        guest.close(found.unwrap()).unwrap();
+        deeper(&mut guest);
+    }
+    for _ in 0..2 {
+        let gone = guest.open_with(dir, ".", Open::default());
+        assert_eq!(gone, Err(Errno::NOENT));
+        deeper(&mut guest);
+    }
+}
+
 #[test]
 fn a_guest_cannot_make_the_host_keep_more_than_the_limit() {
     let fs = MemoryFs::new(100_000);
