@@ -148,9 +148,11 @@ impl<T: 'static> StoreContextMut<'_, T> {
     /// Sets how much more code compiled with [`Interruption::Fuel`](crate::Interruption::Fuel) may
     /// do before it ends with [`Trap::OutOfFuel`](crate::Trap::OutOfFuel): one unit for
     /// each operator that does something, for each function that is entered, and for each byte,
-    /// element or page that an operator on a range works on; as Wasmtime 49 counts. A new store has
-    /// no fuel. The maximum is 2^63 - 1. A store that has been given fuel takes no modules that
-    /// were compiled otherwise, unless the amount is [`u64::MAX`], which limits nothing.
+    /// element or page that an operator on a range works on; as Wasmtime 49 counts. A start
+    /// function costs what it does. The rest of an instantiation costs nothing, but something in
+    /// Wasmtime 49. A new store has no fuel. The maximum is 2^63 - 1. A store that has been given
+    /// fuel takes no modules that were compiled otherwise, unless the amount is [`u64::MAX`], which
+    /// limits nothing.
     ///
     /// If a host function calls this, the new amount also holds for the wasm code that called the
     /// host function.
