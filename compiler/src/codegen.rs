@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::{ExternalName, LibCall as ClifLibCall};
+use cranelift_codegen::ir::{ExternalName, Function, LibCall as ClifLibCall};
 use cranelift_codegen::{
     CodegenError, Context, FinalizedMachCallSite, FinalizedMachExceptionHandler,
     FinalizedMachReloc, FinalizedRelocTarget,
@@ -25,6 +25,7 @@ use target_lexicon::Architecture;
 
 use crate::Error;
 use crate::pressure;
+use crate::relax::{self, Known, Shortened};
 use crate::starts::Starts;
 use crate::stops::{self, Rewritten, Stop};
 use crate::symbol::{Float, GotEntry, Rounding, Symbol};
@@ -37,6 +38,11 @@ const TRAMPOLINE: usize = 32;
 
 /// Maximum size of a function's frame, in bytes: more than any thread's stack in practice.
 const MAX_FRAME: u32 = 256 << 20;
+
+/// Cranelift needs time in the square of the number of blocks without code that follow one another
+/// to tell where blocks start: 300,000 take 45 seconds. A function with more blocks than this does
+/// without.
+const MANY_BLOCKS: usize = 1 << 15;
 
 /// A guard and the function behind it start at multiples of this number of bytes. The constants of
 /// both need no higher alignment.
@@ -86,6 +92,19 @@ pub(crate) struct CompiledModule {
 }
 
 impl CompiledFunction {
+    /// Gives this function short jumps.
+    fn shorten(&mut self, shortened: Shortened) {
+        let place = |at: &mut u32| *at = shortened.place(*at);
+        self.relocs.iter_mut().for_each(|r| place(&mut r.offset));
+        self.traps.iter_mut().for_each(|(at, _)| place(at));
+        for (call, handler) in &mut self.handlers {
+            place(call);
+            place(&mut handler.code);
+        }
+        self.addresses.iter_mut().for_each(|(at, _)| place(at));
+        self.code = shortened.code.into();
+    }
+
     /// Puts `guard` in front of this function. The guard jumps to this function's symbol.
     fn with_guard(self, guard: Self) -> Self {
         let starts = Starts::multiples(GUARD_ALIGN);
@@ -337,7 +356,8 @@ impl Worker {
             message: format!("{error:?}"),
         };
         let mut isa = env.isa;
-        if context.func.dfg.num_values() > pressure::MANY {
+        let has_many_blocks = blocks(&context.func) > MANY_BLOCKS;
+        if context.func.dfg.num_values() > pressure::MANY || has_many_blocks {
             // With locals in the frame, the optimiser would keep their values alive in registers
             // too.
             if !self.in_frame {
@@ -352,7 +372,8 @@ impl Worker {
                 pressure::check_handlers(&context.func, || describe(env, symbol))?;
             }
             // Only the usual allocator is known to be right for calls with handlers of exceptions.
-            isa = env.finishers[usize::from(is_high && !handles)];
+            isa =
+                env.finishers[usize::from(is_high && !handles) + 2 * usize::from(has_many_blocks)];
         }
         let done = context.compile(isa, control);
         done.map_err(|error| failed(error.inner))?;
@@ -390,19 +411,6 @@ impl Worker {
         let srclocs = buffer.get_srclocs_sorted();
         let is_stop = |at| !self.scratch.stops.is_empty() && stops::is_stop(srclocs, at);
         let rewritten = self.rewrite(env)?;
-        // Functions of the module get the alignment that is best for speed. Trampolines run seldom
-        // enough that the least alignment will do.
-        let (alignment, needed) = (env.isa.function_alignment(), buffer.alignment);
-        let starts = match symbol {
-            Symbol::Function(_) => {
-                let starts = Starts::multiples(alignment.preferred.max(needed));
-                match env.loops && env.isa.triple().architecture == Architecture::X86_64 {
-                    true => starts.best(needed, compiled),
-                    false => starts,
-                }
-            }
-            _ => Starts::multiples(alignment.minimum.max(needed)),
-        };
         let mut relocs: Vec<_> = buffer
             .relocs()
             .iter()
@@ -451,7 +459,14 @@ impl Worker {
             Symbol::Function(_) => self.scratch.changes().into(),
             _ => Box::default(),
         };
-        Some(CompiledFunction {
+        // Functions of the module get the alignment that is best for speed. Trampolines run seldom
+        // enough that the least alignment will do.
+        let alignment = env.isa.function_alignment();
+        let starts = match symbol {
+            Symbol::Function(_) => Starts::multiples(alignment.preferred.max(buffer.alignment)),
+            _ => Starts::multiples(alignment.minimum.max(buffer.alignment)),
+        };
+        let mut function = CompiledFunction {
             symbol,
             code: rewritten.code.into(),
             starts,
@@ -460,7 +475,46 @@ impl Worker {
             handlers: handlers.into(),
             addresses,
             changes,
-        })
+        };
+        let is_x86_64 = env.isa.triple().architecture == Architecture::X86_64;
+        if is_x86_64 && matches!(symbol, Symbol::Function(_)) {
+            let shortened = env.jumps.then(|| self.shorten(&function)).flatten();
+            let mut blocks = compiled.bb_starts.clone();
+            if let Some(shortened) = shortened {
+                blocks.iter_mut().for_each(|at| *at = shortened.place(*at));
+                function.shorten(shortened);
+            }
+            if env.loops {
+                let code = &function.code;
+                function.starts = starts.best(buffer.alignment, &mut blocks, code);
+            }
+        }
+        Some(function)
+    }
+
+    /// The code of a function, which is the code in the context, with short jumps. `None` if the
+    /// code stays as it is.
+    fn shorten(&self, function: &CompiledFunction) -> Option<Shortened> {
+        let compiled = self.context.compiled_code().expect("compiled");
+        let (blocks, align) = (&compiled.bb_starts, compiled.buffer.alignment);
+        let mut relocs = compiled.buffer.relocs().iter();
+        if relocs.any(|reloc| matches!(reloc.target, FinalizedRelocTarget::Func(_))) {
+            return None;
+        }
+        let handlers = function.handlers.iter().map(|(_, handler)| handler.code);
+        let traps = function.traps.iter().map(|(at, _)| *at);
+        let places: Vec<_> = handlers.chain(traps).collect();
+        let tables = &self.context.func.dfg.jump_tables;
+        let mut tables: Vec<_> = tables.values().map(|t| t.all_branches().len()).collect();
+        tables.sort_unstable();
+        let known = Known {
+            blocks,
+            places: &places,
+            tables: &tables,
+            relocs: &function.relocs,
+            align,
+        };
+        relax::shorten(&function.code, &known)
     }
 
     /// The code that the context has just compiled, rewritten with its [`stops`]. `None` if that is
@@ -514,6 +568,13 @@ impl Worker {
             addend,
         }
     }
+}
+
+/// How many blocks a function has, with those that branches to many targets may need.
+fn blocks(func: &Function) -> usize {
+    let tables = func.dfg.jump_tables.values();
+    let targets = tables.map(|table| table.all_branches().len());
+    func.dfg.num_blocks() + targets.sum::<usize>()
 }
 
 /// Instructions that fault, in the place of a function that nothing calls.

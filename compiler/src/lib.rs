@@ -23,6 +23,7 @@
 //! | `codegen` | generates machine code, in parallel |
 //! | `pressure` | chooses the register allocator for a function |
 //! | `stops` | makes checks that fail call the loader, by rewriting machine code |
+//! | `relax` | gives jumps their short form |
 //! | `starts` | finds where functions should start, so that their loops run fast |
 //! | `layout` | lays out the machine code as one text without relocations |
 //! | `emit` | writes the bytes of the artifact |
@@ -46,6 +47,7 @@ mod operator;
 mod parse;
 mod plan;
 mod pressure;
+mod relax;
 mod rounding;
 mod settings;
 mod signature;
@@ -204,6 +206,7 @@ impl Compiler {
             switches: passes.switches,
             variables: passes.variables,
             loops: passes.loops && opt_level == OptLevel::Speed,
+            jumps: passes.jumps && opt_level != OptLevel::None,
             isa: &*self.target.isa,
             finishers: self.target.finishers(),
             strategy: self.settings.strategy,

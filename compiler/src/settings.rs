@@ -56,6 +56,8 @@ pub struct Passes {
     /// Whether functions start at addresses where their loops take few lines of the instruction
     /// cache.
     pub loops: bool,
+    /// Whether jumps have their short form where they can.
+    pub jumps: bool,
 }
 
 impl Default for Passes {
@@ -66,6 +68,7 @@ impl Default for Passes {
             switches: true,
             variables: true,
             loops: true,
+            jumps: true,
         }
     }
 }

@@ -9,8 +9,6 @@
 //! The constants of a function follow its code and need their alignment, so only starts with that
 //! alignment are considered.
 
-use cranelift_codegen::CompiledCode;
-
 /// Bytes of a line of the instruction cache.
 const LINE: u32 = 64;
 /// Number of bytes that are fetched together. A loop should start at a multiple of this number.
@@ -51,9 +49,11 @@ impl Starts {
     }
 
     /// The starts, at multiples of `align`, with which the loops of this code take the fewest
-    /// lines. The same starts as before if the code has no short loops.
-    pub(crate) fn best(self, align: u32, code: &CompiledCode) -> Self {
-        let loops = loops(&code.bb_starts, code.buffer.data());
+    /// lines. The same starts as before if the code has no short loops. `blocks` are the offsets
+    /// where blocks of the code start.
+    pub(crate) fn best(self, align: u32, blocks: &mut [u32], code: &[u8]) -> Self {
+        blocks.sort_unstable();
+        let loops = loops(blocks, code);
         if loops.is_empty() {
             return self;
         }
@@ -93,22 +93,19 @@ impl Loop {
 }
 
 /// The loops whose place counts, by their starts. `blocks` are the offsets where blocks of the code
-/// start.
+/// start, ascending.
 ///
 /// Cranelift also lists the successors of blocks, but some entries are wrong in functions that have
-/// cold blocks. So jumps are read from the code: in front of the next block, with a distance of 4
-/// bytes, which is the only form that Cranelift uses. Other bytes that look like a jump to the
-/// start of a block do no harm.
+/// cold blocks. So jumps are read from the code: in front of the next block. Other bytes that look
+/// like a jump to the start of a block do no harm.
 fn loops(blocks: &[u32], code: &[u8]) -> Vec<Loop> {
-    let mut blocks = blocks.to_vec();
-    blocks.sort_unstable();
     let mut ranges: Vec<(u32, u32)> = Vec::new();
     let mut block = 0;
-    for &end in &blocks {
+    for &end in blocks {
         let mut at = end;
         // Only jumps within the block that ends here are read. Going further back for each block
         // would take quadratic time if many blocks are a single jump.
-        while let Some((start, target)) = jump_before(code, at).filter(|(at, _)| *at >= block) {
+        while let Some((start, target)) = jump_before(code, at).filter(|jump| jump.0 >= block) {
             if target <= start && blocks.binary_search(&target).is_ok() {
                 ranges.push((target, end));
             }
@@ -134,18 +131,30 @@ fn loops(blocks: &[u32], code: &[u8]) -> Vec<Loop> {
 /// The offset and the target of the jump that ends at an offset, if there is one.
 fn jump_before(code: &[u8], end: u32) -> Option<(u32, u32)> {
     let before = code.get(..end as usize)?;
-    let (rest, distance) = before.split_last_chunk()?;
-    let len = match rest {
-        [.., 0x0f, 0x80..=0x8f] => 6,
-        [.., 0xe9] => 5,
-        _ => return None,
-    };
-    let target = end.checked_add_signed(i32::from_le_bytes(*distance))?;
-    Some((end - len, target))
+    let to = |distance| end.checked_add_signed(distance);
+    let long = before.split_last_chunk().and_then(|(rest, distance)| {
+        let len = match rest {
+            [.., 0x0f, 0x80..=0x8f] => 6,
+            [.., 0xe9] => 5,
+            _ => return None,
+        };
+        Some((end - len, to(i32::from_le_bytes(*distance))?))
+    });
+    // Bytes that only end like a long jump go far outside of the code.
+    if let Some((start, target)) = long.filter(|jump| jump.1 as usize <= code.len()) {
+        return Some((start, target));
+    }
+    match before {
+        [.., 0x70..=0x7f | 0xeb, distance] => {
+            Some((end - 2, to(i32::from(distance.cast_signed()))?))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use iced_x86::{Decoder, DecoderOptions, OpKind};
     use precast_artifact::Artifact;
 
     use super::*;
@@ -200,9 +209,27 @@ mod tests {
         let code = code(150, &jumps);
         let expected = [(10, 90, 0), (20, 40, 1), (90, 110, 0), (110, 130, 0)];
         assert_eq!(found(&blocks, &code), expected);
-        // The order of the blocks does not matter.
-        let turned: Vec<_> = blocks.iter().rev().copied().collect();
-        assert_eq!(found(&turned, &code), expected);
+    }
+
+    /// The same with distances of one byte.
+    #[test]
+    fn short_jumps_make_loops_too() {
+        let blocks = [0, 10, 20, 40, 90, 110];
+        let mut code = vec![0x90; 110];
+        for (end, target, opcode) in [(40, 20, 0x75), (90, 10, 0xeb), (108, 90, 0x7f)] {
+            code[end - 2] = opcode;
+            code[end - 1] = (target - end as i32) as u8;
+        }
+        // A short jump behind something that looks like the start of a long one, and one in front
+        // of a long one.
+        code[36..38].copy_from_slice(&[0x0f, 0x84]);
+        code[108..].copy_from_slice(&[0xeb, 0xfe]);
+        let expected = [(10, 90, 0), (20, 40, 1), (90, 110, 0), (108, 110, 1)];
+        let found = found(&[&blocks[..5], &[108, 110]].concat(), &code);
+        assert_eq!(
+            found,
+            [&expected[..2], &[(90, 108, 0), (108, 110, 0)]].concat()
+        );
     }
 
     #[test]
@@ -293,11 +320,15 @@ mod tests {
                     function.text_offset,
                     function.text_offset + function.text_len,
                 );
-                let jump = (start + 6..=end).find_map(|at| {
-                    let (jump, target) = jump_before(text, at)?;
-                    (start..jump).contains(&target).then_some((target, at - 1))
+                let code = &text[start as usize..end as usize];
+                let instructions = Decoder::with_ip(64, code, start.into(), DecoderOptions::NONE);
+                let mut ranges = instructions.into_iter().filter_map(|instruction| {
+                    let is_jump = instruction.op0_kind() == OpKind::NearBranch64;
+                    let (first, last) = (instruction.near_branch_target(), instruction.next_ip());
+                    let is_loop = is_jump && first <= instruction.ip();
+                    is_loop.then_some((first as u32, last as u32 - 1))
                 });
-                let (first, last) = jump.expect("a loop");
+                let (first, last) = ranges.next().expect("a loop");
                 line(first) == line(last)
             })
             .collect()

@@ -26,7 +26,7 @@ use crate::settings::{CpuLevel, OptLevel, Settings};
 pub(crate) struct Target {
     pub(crate) isa: Arc<dyn TargetIsa>,
     /// See [`Target::finishers`].
-    finishers: [Arc<dyn TargetIsa>; 2],
+    finishers: [Arc<dyn TargetIsa>; 4],
     pub(crate) arch: Arch,
     pub(crate) os: Os,
     /// Bits of [`Arch::features`] that the code may use, and that a CPU must therefore have.
@@ -68,14 +68,17 @@ impl Target {
                 builder.enable(&flag).map_err(internal)?;
             }
         }
-        let finish = |opt_level, regalloc| {
-            let flags = shared_flags(opt_level, regalloc)?;
+        let has_starts = arch == Arch::X86_64;
+        let finish = |opt_level, regalloc, has_starts| {
+            let flags = shared_flags(opt_level, regalloc, has_starts)?;
             builder.finish(flags).map_err(internal)
         };
-        let isa = finish(settings.opt_level, "backtracking")?;
+        let isa = finish(settings.opt_level, "backtracking", has_starts)?;
         let finishers = [
-            finish(OptLevel::None, "backtracking")?,
-            finish(OptLevel::None, "single_pass")?,
+            finish(OptLevel::None, "backtracking", has_starts)?,
+            finish(OptLevel::None, "single_pass", has_starts)?,
+            finish(OptLevel::None, "backtracking", false)?,
+            finish(OptLevel::None, "single_pass", false)?,
         ];
         Ok(Self {
             isa,
@@ -89,8 +92,8 @@ impl Target {
 
     /// Code generators for functions that are optimised already. The first is for functions with
     /// few values that are alive at the same time, the second for those with
-    /// [many](crate::pressure).
-    pub(crate) fn finishers(&self) -> [&dyn TargetIsa; 2] {
+    /// [many](crate::pressure). The last two are the same without the places where blocks start.
+    pub(crate) fn finishers(&self) -> [&dyn TargetIsa; 4] {
         self.finishers.each_ref().map(|isa| &**isa)
     }
 
@@ -178,8 +181,13 @@ fn forbidden(settings: &Settings) -> Result<WasmFeatures, Error> {
     Ok(forbidden)
 }
 
-/// Cranelift's settings that do not depend on the architecture.
-fn shared_flags(opt_level: OptLevel, regalloc: &str) -> Result<settings::Flags, Error> {
+/// Cranelift's settings that do not depend on the architecture, except that only what
+/// `has_starts` tells where the blocks of machine code start.
+fn shared_flags(
+    opt_level: OptLevel,
+    regalloc: &str,
+    has_starts: bool,
+) -> Result<settings::Flags, Error> {
     let mut flags = settings::builder();
     let opt_level = match opt_level {
         OptLevel::None => "none",
@@ -197,8 +205,11 @@ fn shared_flags(opt_level: OptLevel, regalloc: &str) -> Result<settings::Flags, 
         // Library calls go to thunks in the artifact.
         ("use_colocated_libcalls", "true"),
         ("enable_probestack", "false"),
-        // The blocks of machine code show where its loops are.
-        ("machine_code_cfg_info", "true"),
+        // The starts of blocks show where loops and jump tables are.
+        (
+            "machine_code_cfg_info",
+            if has_starts { "true" } else { "false" },
+        ),
         (
             "enable_verifier",
             if cfg!(debug_assertions) {

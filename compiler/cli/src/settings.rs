@@ -37,7 +37,8 @@ pub(crate) struct Args {
     #[arg(long = "limit", value_name = "NAME=N", value_parser = limit)]
     limits: Vec<(String, u64)>,
     /// Which parts of the compiler's middle end run, for measurements: `inline=never`,
-    /// `inline=always`, `products=never`, `switches=never`, `variables=never`, `loops=never`
+    /// `inline=always`, `products=never`, `switches=never`, `variables=never`, `loops=never`,
+    /// `jumps=never`
     #[arg(long, value_name = "LIST", value_parser = passes, hide = true)]
     passes: Option<Passes>,
 }
@@ -126,10 +127,11 @@ fn passes(text: &str) -> Result<Passes, String> {
             "switches=never" => passes.switches = false,
             "variables=never" => passes.variables = false,
             "loops=never" => passes.loops = false,
+            "jumps=never" => passes.jumps = false,
             _ => {
                 return Err(
                     "expected inline=never, inline=always, products=never, switches=never, \
-                     variables=never or loops=never"
+                     variables=never, loops=never or jumps=never"
                         .to_owned(),
                 );
             }

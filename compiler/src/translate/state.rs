@@ -44,9 +44,11 @@ pub(crate) struct Env<'a> {
     pub(crate) variables: bool,
     /// Whether functions start where their loops run fast.
     pub(crate) loops: bool,
+    /// Whether jumps have their short form where they can.
+    pub(crate) jumps: bool,
     pub(crate) isa: &'a dyn TargetIsa,
     /// See [`Target::finishers`](crate::target::Target::finishers).
-    pub(crate) finishers: [&'a dyn TargetIsa; 2],
+    pub(crate) finishers: [&'a dyn TargetIsa; 4],
     pub(crate) strategy: Strategy,
     pub(crate) interruption: Interruption,
     /// Whether functions call the host's listener.

@@ -105,6 +105,7 @@ fn clif(source: &str) -> String {
         switches: passes.switches,
         variables: !chosen("in-frame"),
         loops: true,
+        jumps: true,
         isa: &*target.isa,
         finishers: target.finishers(),
         strategy: settings.strategy,

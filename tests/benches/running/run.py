@@ -38,7 +38,7 @@ parser.add_argument("--way", action="append", help="options of `precast compile`
 args = parser.parse_args()
 
 BASELINE = ["baseline=--cpu baseline", "v3=--cpu x86-64-v3", "native=--cpu native"]
-PASSES = ["without=--cpu native --passes inline=never,products=never,switches=never,loops=never", "default=--cpu native"]
+PASSES = ["without=--cpu native --passes inline=never,products=never,switches=never,loops=never,jumps=never", "default=--cpu native"]
 ways = dict(way.split("=", 1) for way in args.way or (BASELINE if args.wasmtime else PASSES))
 if args.instructions:
     args.rounds, args.wasmtime = 1, None

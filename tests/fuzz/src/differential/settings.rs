@@ -39,6 +39,8 @@ pub struct Way {
     pub variables: bool,
     /// Whether functions are placed so that their loops run fast.
     pub loops: bool,
+    /// Whether jumps have their short form where they can.
+    pub jumps: bool,
 }
 
 /// Optimisation levels in a form that can be part of a key.
@@ -60,6 +62,7 @@ impl Way {
         switches: false,
         variables: true,
         loops: false,
+        jumps: false,
     };
 }
 
@@ -107,6 +110,7 @@ impl Ways {
             switches: !case.once_in(6),
             variables: !case.once_in(6),
             loops: !case.once_in(6),
+            jumps: !case.once_in(6),
         }
     }
 
@@ -119,6 +123,7 @@ impl Ways {
             (!way.switches, "switches=never"),
             (!way.variables, "variables=never"),
             (!way.loops, "loops=never"),
+            (!way.jumps, "jumps=never"),
         ];
         let passes = passes.iter().filter(|(differs, _)| *differs);
         let passes: Vec<_> = passes.map(|(_, name)| *name).collect();
@@ -159,6 +164,7 @@ impl Ways {
                     switches: way.switches,
                     variables: way.variables,
                     loops: way.loops,
+                    jumps: way.jumps,
                     ..Passes::default()
                 },
                 ..Settings::default()
