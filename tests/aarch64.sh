@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # aarch64.sh                cross-compiles with the x86_64 compiler, and runs the loader's tests and a
-#                           sample of the official suite as aarch64 programs under qemu
+#                           sample of the official suite as aarch64 programs under qemu; then `levels`
+# aarch64.sh levels         opens a file with several CPU levels on emulated CPUs of each level
 # aarch64.sh toolchain      only sets up the tools for that
 # aarch64.sh run COMMAND…   runs a command with the cross toolchain in its environment, such as
 #                           `run cargo test -p X --target $TARGET`
@@ -110,9 +111,54 @@ run_tests() {
     crossed cargo test --release -p precast-tests --no-default-features --test loader --test main-thread --test sample --target "$TARGET"
 }
 
+# On each emulated CPU, the best level that it can run must be opened, and its code must run. That code has
+# atomic instructions, which are others from Armv8.1 on: a CPU without them faults.
+run_levels() {
+  cd "$root"
+  local dir=$cross/levels program=$cross/build/$TARGET/release/examples/levels level file cpu expected found
+  rm -rf "$dir"; mkdir -p "$dir"
+  cat > "$dir/guest.wat" << 'WAT'
+(module
+  (memory 1 1 shared)
+  (func (export "sum") (param i32) (result i32)
+    (loop $again
+      (drop (i32.atomic.rmw.add (i32.const 0) (local.get 0)))
+      (br_if $again (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+    (i32.atomic.load (i32.const 0))))
+WAT
+  cargo build --release --workspace --bin precast
+  crossed cargo build --release -p precast-loader --example levels --target "$TARGET"
+  local compile=(target/release/precast --quiet compile --target "$TARGET" "$dir/guest.wat")
+  for level in armv9-a armv8.4-a armv8.1-a baseline; do
+    "${compile[@]}" --cpu "$level" -o "$dir/$level"
+  done
+  "${compile[@]}" --cpu armv9-a --variant armv8.4-a --variant armv8.1-a --variant baseline -o "$dir/all"
+  "${compile[@]}" --cpu armv9-a --variant armv8.1-a -o "$dir/new"
+
+  # check FILE CPU EXPECTED: what the program prints about a file on this CPU.
+  check() {
+    found=$("$cross/toolchain/bin/qemu-aarch64" -cpu "$2" -L /usr/aarch64-linux-gnu "$program" "$dir/$1")
+    [ "$found" = "$3" ] || die "$1 on $2: found '$found', expected '$3'"
+    echo "$1 on $2: $found"
+  }
+  # digest LEVEL: the digest of the artifact of this level, which is also that of the variant.
+  digest() { target/release/precast inspect "$dir/$1" | awk '$1 == "digest" { print $2 }'; }
+  # An emulated A64FX has the atomics of Armv8.1, but not the dot products of the next level.
+  for cpu in cortex-a53:baseline cortex-a72:baseline a64fx:armv8.1-a neoverse-n1:armv9-a max:armv9-a; do
+    check all "${cpu%:*}" "$(digest "${cpu#*:}") 500500"
+  done
+  check new a64fx "$(digest armv8.1-a) 500500"
+  none='error: no variant for this host'
+  for cpu in cortex-a53 cortex-a72; do
+    check new "$cpu" "$none"
+    check armv9-a "$cpu" "$none"
+  done
+}
+
 case ${1:-} in
-  '') mkdir -p "$cross"; toolchain; run_tests ;;
+  '') mkdir -p "$cross"; toolchain; run_tests; run_levels ;;
+  levels) mkdir -p "$cross"; toolchain; run_levels ;;
   toolchain) mkdir -p "$cross"; toolchain; "$cross/toolchain/bin/rustc" -V; "$cross/toolchain/bin/qemu-aarch64" --version | head -n 1 ;;
   run) shift; mkdir -p "$cross"; toolchain; crossed "$@" ;;
-  *) die "unknown command '$1' (expected toolchain, run or nothing)" ;;
+  *) die "unknown command '$1' (expected levels, toolchain, run or nothing)" ;;
 esac
