@@ -4,9 +4,9 @@
 //! to the next, such as a jump, another one starts only where something is known to start: a block,
 //! the target of a jump, an instruction that can trap. Otherwise there is data:
 //!
-//! - a *jump table*, directly behind the indirect jump that uses it, up to the next known place. Its
-//!   words are distances of code from the table's start. Its length must be that of a table in the
-//!   Cranelift IR.
+//! - a *jump table*, directly behind the indirect jump that uses it, up to the next known place.
+//!   Its words are distances of code from the table's start. Its length must be that of a table in
+//!   the Cranelift IR.
 //! - *constants*, behind all code but [stops](crate::stops). The first of them starts at the lowest
 //!   address that an instruction refers to.
 //!
