@@ -76,8 +76,8 @@ async fn respond(
 const BACKLOG: u32 = 4096;
 
 /// After so many turns of tasks, a thread looks for what has arrived and which timers are due. An
-/// endless guest's turn lasts until the next tick, so with tokio's default of 61 turns, threads that
-/// have such guests would notice a deadline up to 61 ms too late.
+/// endless guest's turn lasts until the next tick, so with tokio's default of 61 turns, threads
+/// that have such guests would notice a deadline up to 61 ms too late.
 const TURNS: u32 = 2;
 
 /// Serves for ever, on two threads: on 127.0.0.1, where port 0 stands for any. Prints the address,

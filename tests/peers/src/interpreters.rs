@@ -5,10 +5,10 @@
 //! - **CPython** (`../programs/fetch.sh python`) is a command, with its standard library inside: an
 //!   instance evaluates one script.
 //!
-//! `interpreters/host.rs` has the host. It is compiled twice, with precast-loader as `wasm` and with
-//! Wasmtime, without any difference. Its functions of WASI are the same few lines for both: they
-//! know no files, a clock that stands still, and random numbers that are not. So the scripts of
-//! both sides do exactly the same.
+//! `interpreters/host.rs` has the host. It is compiled twice, with precast-loader as `wasm` and
+//! with Wasmtime, without any difference. Its functions of WASI are the same few lines for both:
+//! they know no files, a clock that stands still, and random numbers that are always the same. So
+//! the scripts of both sides do exactly the same.
 
 mod on_precast;
 mod on_wasmtime;
