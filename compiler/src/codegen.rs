@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::{ExternalName, Function, LibCall as ClifLibCall};
+use cranelift_codegen::ir::ExternalName;
 use cranelift_codegen::{
     CodegenError, Context, FinalizedMachCallSite, FinalizedMachExceptionHandler,
     FinalizedMachReloc, FinalizedRelocTarget,
@@ -20,15 +20,15 @@ use cranelift_frontend::FunctionBuilderContext;
 use precast_artifact::abi::{TRAMPOLINE_FRAME, UNCHECKED_FRAME};
 use precast_artifact::addresses::Change;
 use precast_artifact::handlers::Handler;
-use precast_artifact::{Builtin, LibCall, Strategy, TrapCode, shown};
+use precast_artifact::{Builtin, Strategy, TrapCode, shown};
 use target_lexicon::Architecture;
 
 use crate::Error;
 use crate::pressure;
-use crate::relax::{self, Known, Shortened};
+use crate::relax;
 use crate::starts::Starts;
 use crate::stops::{self, Rewritten, Stop};
-use crate::symbol::{Float, GotEntry, Rounding, Symbol};
+use crate::symbol::{GotEntry, Symbol};
 use crate::trampoline;
 use crate::translate::{self, Env, Mode, Scratch, Stopped};
 use crate::workers::Workers;
@@ -38,11 +38,6 @@ const TRAMPOLINE: usize = 32;
 
 /// Maximum size of a function's frame, in bytes: more than any thread's stack in practice.
 const MAX_FRAME: u32 = 256 << 20;
-
-/// Cranelift needs time in the square of the number of blocks without code that follow one another
-/// to tell where blocks start: 300,000 take 45 seconds. A function with more blocks than this does
-/// without.
-const MANY_BLOCKS: usize = 1 << 15;
 
 /// A guard and the function behind it start at multiples of this number of bytes. The constants of
 /// both need no higher alignment.
@@ -92,19 +87,6 @@ pub(crate) struct CompiledModule {
 }
 
 impl CompiledFunction {
-    /// Gives this function short jumps.
-    fn shorten(&mut self, shortened: Shortened) {
-        let place = |at: &mut u32| *at = shortened.place(*at);
-        self.relocs.iter_mut().for_each(|r| place(&mut r.offset));
-        self.traps.iter_mut().for_each(|(at, _)| place(at));
-        for (call, handler) in &mut self.handlers {
-            place(call);
-            place(&mut handler.code);
-        }
-        self.addresses.iter_mut().for_each(|(at, _)| place(at));
-        self.code = shortened.code.into();
-    }
-
     /// Puts `guard` in front of this function. The guard jumps to this function's symbol.
     fn with_guard(self, guard: Self) -> Self {
         let starts = Starts::multiples(GUARD_ALIGN);
@@ -356,7 +338,7 @@ impl Worker {
             message: format!("{error:?}"),
         };
         let mut isa = env.isa;
-        let has_many_blocks = blocks(&context.func) > MANY_BLOCKS;
+        let has_many_blocks = pressure::has_many_blocks(&context.func);
         if context.func.dfg.num_values() > pressure::MANY || has_many_blocks {
             // With locals in the frame, the optimiser would keep their values alive in registers
             // too.
@@ -478,11 +460,9 @@ impl Worker {
         };
         let is_x86_64 = env.isa.triple().architecture == Architecture::X86_64;
         if is_x86_64 && matches!(symbol, Symbol::Function(_)) {
-            let shortened = env.jumps.then(|| self.shorten(&function)).flatten();
             let mut blocks = compiled.bb_starts.clone();
-            if let Some(shortened) = shortened {
-                blocks.iter_mut().for_each(|at| *at = shortened.place(*at));
-                function.shorten(shortened);
+            if env.jumps {
+                relax::shorten_function(&mut function, &mut blocks, &self.context);
             }
             if env.loops {
                 let code = &function.code;
@@ -490,31 +470,6 @@ impl Worker {
             }
         }
         Some(function)
-    }
-
-    /// The code of a function, which is the code in the context, with short jumps. `None` if the
-    /// code stays as it is.
-    fn shorten(&self, function: &CompiledFunction) -> Option<Shortened> {
-        let compiled = self.context.compiled_code().expect("compiled");
-        let (blocks, align) = (&compiled.bb_starts, compiled.buffer.alignment);
-        let mut relocs = compiled.buffer.relocs().iter();
-        if relocs.any(|reloc| matches!(reloc.target, FinalizedRelocTarget::Func(_))) {
-            return None;
-        }
-        let handlers = function.handlers.iter().map(|(_, handler)| handler.code);
-        let traps = function.traps.iter().map(|(at, _)| *at);
-        let places: Vec<_> = handlers.chain(traps).collect();
-        let tables = &self.context.func.dfg.jump_tables;
-        let mut tables: Vec<_> = tables.values().map(|t| t.all_branches().len()).collect();
-        tables.sort_unstable();
-        let known = Known {
-            blocks,
-            places: &places,
-            tables: &tables,
-            relocs: &function.relocs,
-            align,
-        };
-        relax::shorten(&function.code, &known)
     }
 
     /// The code that the context has just compiled, rewritten with its [`stops`]. `None` if that is
@@ -555,7 +510,7 @@ impl Worker {
                 (Symbol::from_name(&names[*name]), reloc.addend)
             }
             FinalizedRelocTarget::ExternalName(ExternalName::LibCall(libcall)) => {
-                (libcall_symbol(*libcall), reloc.addend)
+                (Symbol::of_libcall(*libcall), reloc.addend)
             }
             // The relocation refers to another place in the same function.
             FinalizedRelocTarget::Func(offset) => (symbol, reloc.addend + i64::from(*offset)),
@@ -568,13 +523,6 @@ impl Worker {
             addend,
         }
     }
-}
-
-/// How many blocks a function has, with those that branches to many targets may need.
-fn blocks(func: &Function) -> usize {
-    let tables = func.dfg.jump_tables.values();
-    let targets = tables.map(|table| table.all_branches().len());
-    func.dfg.num_blocks() + targets.sum::<usize>()
 }
 
 /// Instructions that fault, in the place of a function that nothing calls.
@@ -629,26 +577,6 @@ fn addresses(mut seen: Vec<(u32, u32)>, unit: u32) -> Box<[(u32, u32)]> {
     seen.dedup_by_key(|(at, _)| *at);
     seen.dedup_by_key(|(_, wasm)| *wasm);
     seen.into()
-}
-
-/// The symbol of the code that one of Cranelift's library calls goes to.
-fn libcall_symbol(libcall: ClifLibCall) -> Symbol {
-    use Float::{F32, F64};
-    use Rounding::{Ceil, Floor, Nearest, Trunc};
-    match libcall {
-        ClifLibCall::CeilF32 => Symbol::Round(Ceil, F32),
-        ClifLibCall::CeilF64 => Symbol::Round(Ceil, F64),
-        ClifLibCall::FloorF32 => Symbol::Round(Floor, F32),
-        ClifLibCall::FloorF64 => Symbol::Round(Floor, F64),
-        ClifLibCall::TruncF32 => Symbol::Round(Trunc, F32),
-        ClifLibCall::TruncF64 => Symbol::Round(Trunc, F64),
-        ClifLibCall::NearestF32 => Symbol::Round(Nearest, F32),
-        ClifLibCall::NearestF64 => Symbol::Round(Nearest, F64),
-        ClifLibCall::FmaF32 => Symbol::LibCallThunk(LibCall::FmaF32),
-        ClifLibCall::FmaF64 => Symbol::LibCallThunk(LibCall::FmaF64),
-        ClifLibCall::X86Pshufb => Symbol::LibCallThunk(LibCall::X86Pshufb),
-        other => panic!("wasm code never needs {other:?}"),
-    }
 }
 
 /// Describes a symbol in an error.

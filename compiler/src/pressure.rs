@@ -1,5 +1,5 @@
-//! Counts the values that are alive at the same time in a function, and chooses the register
-//! allocator.
+//! Counts the values that are alive at the same time in a function, and its blocks, and chooses the
+//! register allocator and what the code generator tells about its code.
 //!
 //! Cranelift's usual register allocator takes time in the square of the number of values that are
 //! alive at one place, as soon as these are far more than there are registers: 4,000 take a second,
@@ -28,12 +28,25 @@ const MANY_PARAMS: usize = 4096;
 /// Average number of parameters of a block that is high. Code of compilers has fewer than ten.
 const WIDE: usize = 32;
 
+/// Cranelift needs time in the square of the number of blocks without code that follow one another
+/// to tell where blocks start: 300,000 take 45 seconds. A function with more blocks than this does
+/// without.
+const MANY_BLOCKS: usize = 1 << 15;
+
 /// Maximum number of operands that may be alive at one place of a function that handles exceptions.
 const HANDLED: usize = 2000;
 
 /// Maximum number of parameters and results of blocks of such a function, if the blocks have more
 /// than [`WIDE`] on average.
 const HANDLED_PARAMS: usize = 8192;
+
+/// Whether a function has so many blocks that where they start in the code is not asked for. The
+/// blocks that branches to many targets may need are among them.
+pub(crate) fn has_many_blocks(func: &Function) -> bool {
+    let tables = func.dfg.jump_tables.values();
+    let targets = tables.map(|table| table.all_branches().len());
+    func.dfg.num_blocks() + targets.sum::<usize>() > MANY_BLOCKS
+}
 
 /// Whether more than [`MANY`] values are alive at one place of a function, in the order of its
 /// layout, or its blocks have very many parameters.

@@ -21,43 +21,90 @@ mod code;
 
 use std::ops::Range;
 
-use crate::codegen::Relocation;
+use cranelift_codegen::{Context, FinalizedRelocTarget};
+
+use crate::codegen::{CompiledFunction, Relocation};
 use code::{Code, Form, Reference};
 
 /// What is known about a function's code besides its bytes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Known<'a> {
+struct Known<'a> {
     /// Offsets where blocks start, in any order.
-    pub(crate) blocks: &'a [u32],
+    blocks: &'a [u32],
     /// Offsets of other instructions that are reached or looked up: those that can trap, and
     /// handlers of exceptions.
-    pub(crate) places: &'a [u32],
+    places: &'a [u32],
     /// How many entries jump tables have, ascending.
-    pub(crate) tables: &'a [usize],
+    tables: &'a [usize],
     /// Relocations, in the order of their offsets.
-    pub(crate) relocs: &'a [Relocation],
+    relocs: &'a [Relocation],
     /// The alignment of the code, which is enough for its constants.
-    pub(crate) align: u32,
+    align: u32,
 }
 
 /// Code with short jumps.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Shortened {
+struct Shortened {
     /// The code.
-    pub(crate) code: Vec<u8>,
-    /// Where each byte of the code that was given has gone, and its end.
+    code: Vec<u8>,
+    /// Where each byte of the code that was given has gone, and its end. A byte that is left out
+    /// has gone to what follows, and one of a jump that is short now to the jump.
     places: Vec<u32>,
 }
 
 impl Shortened {
-    /// Where an instruction has gone, or a byte of one that is no jump.
-    pub(crate) fn place(&self, old: u32) -> u32 {
+    /// Where a byte has gone.
+    fn place(&self, old: u32) -> u32 {
         self.places[old as usize]
     }
 }
 
+/// Gives jumps of a function that the context has just compiled their short form, and moves what
+/// refers to places of the code. `blocks` are the offsets where blocks start. Nothing changes where
+/// the code stays as it is.
+pub(crate) fn shorten_function(
+    function: &mut CompiledFunction,
+    blocks: &mut [u32],
+    context: &Context,
+) {
+    let compiled = context.compiled_code().expect("compiled");
+    let mut relocs = compiled.buffer.relocs().iter();
+    if relocs.any(|reloc| matches!(reloc.target, FinalizedRelocTarget::Func(_))) {
+        return;
+    }
+    let handlers = function.handlers.iter().map(|(_, handler)| handler.code);
+    let traps = function.traps.iter().map(|(at, _)| *at);
+    let places: Vec<_> = handlers.chain(traps).collect();
+    let tables = context.func.dfg.jump_tables.values();
+    let mut tables: Vec<_> = tables.map(|table| table.all_branches().len()).collect();
+    tables.sort_unstable();
+    let known = Known {
+        blocks,
+        places: &places,
+        tables: &tables,
+        relocs: &function.relocs,
+        align: compiled.buffer.alignment,
+    };
+    let Some(shortened) = shorten(&function.code, &known) else {
+        return;
+    };
+    let place = |at: &mut u32| *at = shortened.place(*at);
+    blocks.iter_mut().for_each(place);
+    function
+        .relocs
+        .iter_mut()
+        .for_each(|r| place(&mut r.offset));
+    function.traps.iter_mut().for_each(|(at, _)| place(at));
+    for (call, handler) in &mut function.handlers {
+        place(call);
+        place(&mut handler.code);
+    }
+    function.addresses.iter_mut().for_each(|(at, _)| place(at));
+    function.code = shortened.code.into();
+}
+
 /// Gives jumps in a function's code their short form. Returns `None` if the code stays as it is.
-pub(crate) fn shorten(old: &[u8], known: &Known<'_>) -> Option<Shortened> {
+fn shorten(old: &[u8], known: &Known<'_>) -> Option<Shortened> {
     let code = Code::read(old, known)?;
     let is_short = choose(&code);
     let shortened = write(old, &code, &is_short, known.align)?;
@@ -125,7 +172,8 @@ fn write(old: &[u8], code: &Code, is_short: &[bool], align: u32) -> Option<Short
     }
     writer.code(at..code.end, code);
     // A call that does not return may be the last instruction.
-    writer.places[old.len()] = writer.end();
+    let end = writer.end();
+    writer.places[code.end as usize..].fill(end);
     let constants = &code.constants;
     if !constants.is_empty() {
         // Constants keep their place relative to the alignment.
@@ -188,6 +236,8 @@ impl Writer<'_> {
     fn code(&mut self, range: Range<u32>, code: &Code) {
         if range.contains(&code.gap.start) {
             self.copy(range.start..code.gap.start);
+            let (gap, end) = (code.gap.start as usize..code.gap.end as usize, self.end());
+            self.places[gap].fill(end);
             self.copy(code.gap.end..range.end);
         } else {
             self.copy(range);
@@ -202,7 +252,8 @@ impl Writer<'_> {
             Form::Conditional => self.old[jump.start as usize + 1] - 0x10,
             Form::Short | Form::Fixed => unreachable!("this form saves nothing"),
         };
-        self.places[jump.start as usize] = self.end();
+        let end = self.end();
+        self.places[jump.start as usize..jump.end as usize].fill(end);
         self.new.extend_from_slice(&[opcode, 0]);
     }
 }

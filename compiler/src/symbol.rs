@@ -6,7 +6,7 @@
 //! follow the module's own functions in the text in the order of their symbols, so this order must
 //! depend on nothing but the module.
 
-use cranelift_codegen::ir::UserExternalName;
+use cranelift_codegen::ir::{LibCall as ClifLibCall, UserExternalName};
 use cranelift_entity::{EntityRef, entity_impl};
 use precast_artifact::{Builtin, LibCall, TrapCode};
 
@@ -128,6 +128,26 @@ pub(crate) enum Symbol {
 }
 
 impl Symbol {
+    /// The code that one of Cranelift's library calls goes to.
+    pub(crate) fn of_libcall(libcall: ClifLibCall) -> Self {
+        use Float::{F32, F64};
+        use Rounding::{Ceil, Floor, Nearest, Trunc};
+        match libcall {
+            ClifLibCall::CeilF32 => Self::Round(Ceil, F32),
+            ClifLibCall::CeilF64 => Self::Round(Ceil, F64),
+            ClifLibCall::FloorF32 => Self::Round(Floor, F32),
+            ClifLibCall::FloorF64 => Self::Round(Floor, F64),
+            ClifLibCall::TruncF32 => Self::Round(Trunc, F32),
+            ClifLibCall::TruncF64 => Self::Round(Trunc, F64),
+            ClifLibCall::NearestF32 => Self::Round(Nearest, F32),
+            ClifLibCall::NearestF64 => Self::Round(Nearest, F64),
+            ClifLibCall::FmaF32 => Self::LibCallThunk(LibCall::FmaF32),
+            ClifLibCall::FmaF64 => Self::LibCallThunk(LibCall::FmaF64),
+            ClifLibCall::X86Pshufb => Self::LibCallThunk(LibCall::X86Pshufb),
+            other => panic!("wasm code never needs {other:?}"),
+        }
+    }
+
     /// The name that stands for this symbol inside Cranelift.
     pub(crate) fn to_name(self) -> UserExternalName {
         let (namespace, index) = match self {
