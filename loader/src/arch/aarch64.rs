@@ -15,20 +15,9 @@ pub(crate) const ARCH: Arch = Arch::Aarch64;
 /// The three values are the `entry_*` of the innermost activation on this thread's stack, and no
 /// frame below has anything left to drop.
 pub(crate) unsafe fn resume(handler: usize, sp: usize, fp: usize) -> ! {
-    // SAFETY: the trampoline declared this landing pad to clobber every register but these two. The
-    // operands have registers of their own: any register may be `x29` in a function without a frame
-    // pointer, and `x29` is overwritten before the jump.
-    unsafe {
-        asm!(
-            "mov sp, x9",
-            "mov x29, x10",
-            "br x11",
-            in("x9") sp,
-            in("x10") fp,
-            in("x11") handler,
-            options(noreturn),
-        )
-    }
+    // SAFETY: the trampoline declared this landing pad to clobber every register but these two, and
+    // takes no payload.
+    unsafe { land(handler, sp, fp, std::ptr::null_mut()) }
 }
 
 /// Continues at a handler of wasm code, and abandons every frame below it.
@@ -38,7 +27,8 @@ pub(crate) unsafe fn resume(handler: usize, sp: usize, fp: usize) -> ! {
 /// stack, `sp` and `fp` are that frame's, and no frame below has anything left to drop.
 pub(crate) unsafe fn land(handler: usize, sp: usize, fp: usize, exception: *mut VmException) -> ! {
     // SAFETY: the call declared its handler to clobber every register but these two, and to take
-    // its payload in `x0`. For the registers of the operands see `resume`.
+    // its payload in `x0`. The operands have registers of their own: any register may be `x29`
+    // in a function without a frame pointer, and `x29` is overwritten before the jump.
     unsafe {
         asm!(
             "mov sp, x9",

@@ -17,20 +17,9 @@ pub(crate) const ARCH: Arch = Arch::X86_64;
 /// The three values are the `entry_*` of the innermost activation on this thread's stack, and no
 /// frame below has anything left to drop.
 pub(crate) unsafe fn resume(handler: usize, sp: usize, fp: usize) -> ! {
-    // SAFETY: the trampoline declared this landing pad to clobber every register but these two. The
-    // operands have registers of their own: any register may be `rbp` in a function without a frame
-    // pointer, and `rbp` is overwritten before the jump.
-    unsafe {
-        asm!(
-            "mov rsp, rcx",
-            "mov rbp, rdx",
-            "jmp rsi",
-            in("rcx") sp,
-            in("rdx") fp,
-            in("rsi") handler,
-            options(noreturn),
-        )
-    }
+    // SAFETY: the trampoline declared this landing pad to clobber every register but these two, and
+    // takes no payload.
+    unsafe { land(handler, sp, fp, std::ptr::null_mut()) }
 }
 
 /// Continues at a handler of wasm code, and abandons every frame below it.
@@ -40,7 +29,8 @@ pub(crate) unsafe fn resume(handler: usize, sp: usize, fp: usize) -> ! {
 /// stack, `sp` and `fp` are that frame's, and no frame below has anything left to drop.
 pub(crate) unsafe fn land(handler: usize, sp: usize, fp: usize, exception: *mut VmException) -> ! {
     // SAFETY: the call declared its handler to clobber every register but these two, and to take
-    // its payload in `rax`. For the registers of the operands see `resume`.
+    // its payload in `rax`. The operands have registers of their own: any register may be `rbp`
+    // in a function without a frame pointer, and `rbp` is overwritten before the jump.
     unsafe {
         asm!(
             "mov rsp, rcx",

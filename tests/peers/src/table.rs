@@ -88,15 +88,31 @@ pub struct Table {
 }
 
 impl Table {
-    /// Makes a table whose first column is compared with each of the others.
-    pub fn new(columns: &[&'static str], rounds: usize, filter: String, all: bool) -> Self {
-        Self {
-            rounds,
-            filter,
+    /// Makes a table whose first column is compared with each of the others, as the arguments of
+    /// the process say: `[--rounds N] [--settings] [FILTER]`.
+    ///
+    /// # Errors
+    /// An argument that is none of these.
+    pub fn of_args(columns: &[&'static str]) -> Result<Self> {
+        let mut table = Self {
+            rounds: 41,
+            filter: String::new(),
             columns: columns.to_vec(),
-            all,
+            all: false,
             measured: HashMap::new(),
+        };
+        let mut args = std::env::args().skip(1);
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--rounds" => {
+                    table.rounds = args.next().ok_or("--rounds needs a number")?.parse()?;
+                }
+                "--settings" => table.all = true,
+                _ if arg.starts_with('-') => return Err(format!("unknown option {arg}").into()),
+                _ => table.filter = arg,
+            }
         }
+        Ok(table)
     }
 
     /// Whether the filter includes rows with this name.
@@ -110,8 +126,10 @@ impl Table {
         !self.filter.contains(", ") || self.filter.ends_with(end) || end.contains(&self.filter)
     }
 
-    /// Prints the headings of the columns.
+    /// Prints the machine, the number of rounds and the headings of the columns.
     pub fn head(&self) {
+        let (machine, rounds) = (crate::machine(), self.rounds);
+        println!("{machine}, {rounds} rounds; min / median / max");
         print!("{:<40}", "nanoseconds");
         for column in &self.columns {
             print!(" {column:>34}");

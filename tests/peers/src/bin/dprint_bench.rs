@@ -39,20 +39,11 @@ const CHILD: &str = "memory-of";
 const INSTANCES: u64 = 50;
 
 fn main() -> Result<()> {
-    let (mut rounds, mut all, mut filter) = (41, false, String::new());
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            CHILD => {
-                let (side, name) = (args.next(), args.next());
-                return memory_of(&side.unwrap_or_default(), &name.unwrap_or_default());
-            }
-            "--rounds" => rounds = args.next().ok_or("--rounds needs a number")?.parse()?,
-            "--settings" => all = true,
-            _ if arg.starts_with('-') => return Err(format!("unknown option {arg}").into()),
-            _ => filter = arg,
-        }
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [CHILD, side, name] = args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        return memory_of(side, name);
     }
+    let mut table = Table::of_args(&["precast", "wasmtime"])?;
     let cases = cases();
     if let Some(missing) = cases.iter().find(|case| !case.subject.is_there()) {
         let name = &missing.subject.name;
@@ -66,11 +57,6 @@ fn main() -> Result<()> {
         .collect::<Result<_>>()?;
     check(&pooled, &wasmtimes[0], &cases)?;
 
-    println!(
-        "{}, {rounds} rounds; min / median / max",
-        precast_peers::machine()
-    );
-    let mut table = Table::new(&["precast", "wasmtime"], rounds, filter, all);
     table.head();
     for case in &cases {
         measure(&mut table, case, &pooled, &fresh, &wasmtimes)?;

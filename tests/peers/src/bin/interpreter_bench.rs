@@ -25,27 +25,13 @@ const WASMTIME: usize = 1;
 const SAMPLE: Duration = Duration::from_millis(5);
 
 fn main() -> Result<()> {
-    let (mut rounds, mut all, mut filter) = (41, false, String::new());
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "--rounds" => rounds = args.next().ok_or("--rounds needs a number")?.parse()?,
-            "--settings" => all = true,
-            _ if arg.starts_with('-') => return Err(format!("unknown option {arg}").into()),
-            _ => filter = arg,
-        }
-    }
-    println!(
-        "{}, {rounds} rounds; min / median / max",
-        precast_peers::machine()
-    );
+    let mut table = Table::of_args(&["precast", "wasmtime"])?;
+    table.head();
     let (pooled, fresh) = (Precast::pooled(), Precast::fresh());
     let wasmtimes: Vec<Wasmtime> = settings()
         .into_iter()
         .map(Wasmtime::new)
         .collect::<Result<_>>()?;
-    let mut table = Table::new(&["precast", "wasmtime"], rounds, filter, all);
-    table.head();
     for case in &cases() {
         if case.subject.is_there() {
             measure(&mut table, case, &pooled, &fresh, &wasmtimes)?;

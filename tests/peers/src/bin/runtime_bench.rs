@@ -31,21 +31,7 @@ const WASMER: usize = 2;
 const SYSTEM: usize = 3;
 
 fn main() -> Result<()> {
-    let (mut rounds, mut all, mut filter) = (41, false, String::new());
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "--rounds" => rounds = args.next().ok_or("--rounds needs a number")?.parse()?,
-            "--settings" => all = true,
-            _ if arg.starts_with('-') => return Err(format!("unknown option {arg}").into()),
-            _ => filter = arg,
-        }
-    }
-    println!(
-        "{}, {rounds} rounds; min / median / max",
-        precast_peers::machine()
-    );
-    let mut bench = Bench::new(Table::new(&COLUMNS, rounds, filter, all))?;
+    let mut bench = Bench::new(Table::of_args(&COLUMNS)?)?;
     bench.table.head();
     for subject in subjects::programs() {
         bench.program(&subject)?;

@@ -123,18 +123,7 @@ const MODULE: &str = r#"(module
         (call $turns (local.get 0) (i32.const 1) (i32.const 0))))"#;
 
 fn main() -> Result<()> {
-    let (mut rounds, mut all, mut filter) = (41, false, String::new());
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "--rounds" => rounds = args.next().ok_or("--rounds needs a number")?.parse()?,
-            "--settings" => all = true,
-            _ if arg.starts_with('-') => return Err(format!("unknown option {arg}").into()),
-            _ => filter = arg,
-        }
-    }
-    let machine = precast_peers::machine();
-    println!("{machine}, {rounds} rounds; min / median / max");
+    let mut table = Table::of_args(&["precast", "wasmtime"])?;
     let wasm = wat::parse_str(MODULE)?;
     let ours = Ours::new(&wasm)?;
     let collectors = [
@@ -149,7 +138,6 @@ fn main() -> Result<()> {
     for (name, collector) in collectors {
         theirs.push((name, Theirs::new(&wasm, collector)?));
     }
-    let mut table = Table::new(&["precast", "wasmtime"], rounds, filter, all);
     table.head();
     for &(name, export) in LOOPS {
         let mut row = Row::new(name).with(PRECAST, "", |n| ours.repeats(export, n));
