@@ -29,8 +29,8 @@ const MANY_PARAMS: usize = 4096;
 const WIDE: usize = 32;
 
 /// Cranelift needs time in the square of the number of blocks without code that follow one another
-/// to tell where blocks start: 300,000 take 45 seconds. A function with more blocks than this does
-/// without.
+/// to tell where blocks start: 300,000 take 45 seconds. In a function with more
+/// blocks than this, the code generator is not asked for that.
 const MANY_BLOCKS: usize = 1 << 15;
 
 /// Maximum number of operands that may be alive at one place of a function that handles exceptions.
@@ -40,8 +40,8 @@ const HANDLED: usize = 2000;
 /// than [`WIDE`] on average.
 const HANDLED_PARAMS: usize = 8192;
 
-/// Whether a function has so many blocks that where they start in the code is not asked for. The
-/// blocks that branches to many targets may need are among them.
+/// Whether a function has more than [`MANY_BLOCKS`] blocks. The count includes a block for each
+/// target of a branch table, because the code generator may make such blocks.
 pub(crate) fn has_many_blocks(func: &Function) -> bool {
     let tables = func.dfg.jump_tables.values();
     let targets = tables.map(|table| table.all_branches().len());

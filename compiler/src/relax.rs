@@ -47,8 +47,9 @@ struct Known<'a> {
 struct Shortened {
     /// The code.
     code: Vec<u8>,
-    /// Where each byte of the code that was given has gone, and its end. A byte that is left out
-    /// has gone to what follows, and one of a jump that is short now to the jump.
+    /// The new offset of each byte of the code that was given, and of its end. Bytes that were left
+    /// out have the offset of what follows them. All bytes of a jump that is short now have the
+    /// offset of that jump.
     places: Vec<u32>,
 }
 

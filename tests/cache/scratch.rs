@@ -21,6 +21,16 @@ impl Scratch {
         }
     }
 
+    /// An empty directory on a tmpfs, whose change times tell of every change. The directory for
+    /// temporary files may be on a file system whose times do not.
+    pub(crate) fn in_memory(name: &str) -> Self {
+        let prefix = format!("precast-test-{name}-");
+        Self {
+            dir: TempDir::with_prefix_in(prefix, "/dev/shm").unwrap(),
+            mounted: false,
+        }
+    }
+
     /// A file system of its own with this size in KiB. Where mounting is not allowed, it prints a
     /// message and returns `None`.
     pub(crate) fn disk(name: &str, kib: u32) -> Option<Self> {

@@ -57,7 +57,7 @@ fn records(cache: &CompilationCache) -> Vec<PathBuf> {
 
 #[test]
 fn a_file_that_did_not_change_is_not_read() {
-    let dir = Scratch::new("sources");
+    let dir = Scratch::in_memory("sources");
     let (cache, path) = remembered(&dir);
 
     // The digest is also known by another name, and in a cache that was opened later.
@@ -84,7 +84,7 @@ fn a_file_that_did_not_change_is_not_read() {
 
 #[test]
 fn a_file_that_changed_is_read() {
-    let dir = Scratch::new("changed");
+    let dir = Scratch::in_memory("changed");
     let (cache, path) = remembered(&dir);
     let times = |path: &Path| {
         let modified = fs::metadata(path).unwrap().modified().unwrap();
@@ -142,7 +142,7 @@ fn a_file_that_changed_is_read() {
 
 #[test]
 fn records_that_lie_are_not_believed() {
-    let dir = Scratch::new("records");
+    let dir = Scratch::in_memory("records");
     let (cache, path) = remembered(&dir);
     let [record] = &records(&cache)[..] else {
         panic!("one record")
@@ -169,7 +169,7 @@ fn records_that_lie_are_not_believed() {
 
 #[test]
 fn paths_that_are_no_files() {
-    let dir = Scratch::new("paths");
+    let dir = Scratch::in_memory("paths");
     let cache = CompilationCache::open(dir.path().join("cache")).unwrap();
     let engine = Engine::default();
     let get = |path: &Path| cache.get_or_compile_file(&engine, path, &Settings::default());

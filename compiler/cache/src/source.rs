@@ -6,11 +6,12 @@
 //! coarse to tell two writes apart, though: a file that changed less than [`SETTLED`] before it was
 //! read gets no record, as in the index of git.
 //!
-//! Some file systems have no change time of their own and report the modification time, which
-//! programs can set: squashfs, EROFS, ISO 9660, FAT. Images of the same build at different versions
-//! often have one time in all of their files, and the same numbers of device and inode when one is
-//! mounted in the place of the other. Such times are in whole [`COARSE`] units, so a file with such
-//! a change time gets no record. Other clocks give such a time for one file in millions.
+//! Many file systems have no change time of their own. They report the modification time, which
+//! programs can set, or what a server says: squashfs, EROFS, FAT, FUSE, NFS, and overlays of these.
+//! So a file gets a record only on a file system of [`KEEPS_CHANGE_TIMES`]. Images of these too may
+//! have been made with one constant time in all files, and one may be mounted in the place of
+//! another. Such times are whole seconds, so a file with such a change time gets no record. The
+//! clock gives a whole second to one file in millions.
 //!
 //! One kind of change is not seen: a program that has mapped the file and writes to pages that it
 //! has written to before, until the system writes these pages to the disk. No compiler or linker
@@ -40,9 +41,16 @@ use crate::{Error, Key, entry};
 /// one tick of the clock of any file system.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// A change time in whole units of this many nanoseconds may be a modification time: seconds in
-/// images, hundredths of a second on exFAT.
-const COARSE: u64 = 10_000_000;
+/// The types, in `statfs`, of the file systems whose change times the kernel sets by its clock, and
+/// nothing else.
+const KEEPS_CHANGE_TIMES: [u64; 6] = [
+    0xef53,      // ext2, ext3, ext4
+    0x5846_5342, // XFS
+    0x9123_683e, // Btrfs
+    0xf2f5_2010, // F2FS
+    0xca45_1a4e, // bcachefs
+    0x0102_1994, // tmpfs
+];
 
 /// How long a record is kept. A file that is still in use then is hashed once more.
 pub(crate) const RECORDS_LIVE: Duration = Duration::from_hours(30 * 24);
@@ -78,7 +86,7 @@ impl State {
     /// change time is one that no program has set.
     fn is_settled(&self, now: SystemTime) -> bool {
         let [.., modified, _, changed, nanoseconds] = self.0;
-        if nanoseconds.is_multiple_of(COARSE) {
+        if nanoseconds == 0 {
             return false;
         }
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -102,6 +110,11 @@ impl State {
         hasher.update(&self.bytes()[..16]);
         Key::new(hasher.finalize().into())
     }
+}
+
+/// Whether a file system of this type says when a file was changed.
+fn keeps_change_times(kind: u64) -> bool {
+    KEEPS_CHANGE_TIMES.contains(&kind)
 }
 
 impl Source {
@@ -152,7 +165,8 @@ impl Source {
         Ok(bytes)
     }
 
-    /// Remembers the digest of the bytes that were just read, unless the file has changed recently.
+    /// Remembers the digest of the bytes that were just read, unless the file has changed recently,
+    /// or its change time would not tell that it has changed.
     ///
     /// # Errors
     /// When the record cannot be written.
@@ -165,6 +179,9 @@ impl Source {
         let found = self.file.metadata()?;
         let is_same = State::of(&found) == self.state && found.len() == read as u64;
         if !found.is_file() || !is_same || !self.state.is_settled(SystemTime::now()) {
+            return Ok(());
+        }
+        if !keeps_change_times(rustix::fs::fstatfs(&self.file)?.f_type as u64) {
             return Ok(());
         }
         let mut bytes = self.state.bytes();
@@ -214,11 +231,20 @@ mod tests {
     fn change_times_that_may_be_set_are_not_believed() {
         let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
         let state = |nanoseconds| State([1, 2, 3, 999_000, 4, 999_000, nanoseconds]);
-        assert!(state(1).is_settled(now) && state(COARSE + 1).is_settled(now));
-        for coarse in [0, COARSE, 990_000_000] {
-            assert!(!state(coarse).is_settled(now), "{coarse}");
-        }
+        assert!(state(1).is_settled(now));
+        assert!(!state(0).is_settled(now));
         let of_an_image = State([1798, 1, 96, 0, 0, 0, 0]);
         assert!(!of_an_image.is_settled(now));
+        assert!(keeps_change_times(0xef53));
+        let others = [
+            ("squashfs", 0x7371_7368),
+            ("EROFS", 0xe0f5_e1e2),
+            ("FUSE", 0x6573_5546),
+            ("overlay", 0x794c_7630),
+            ("NFS", 0x6969),
+        ];
+        for (name, kind) in others {
+            assert!(!keeps_change_times(kind), "{name}");
+        }
     }
 }

@@ -6,8 +6,8 @@ use super::{Shortened, word};
 /// Whether `new` has the same instructions, jump tables and constants as `old`, in the same order,
 /// and all of them refer to the same of these.
 ///
-/// The places are found here by following the instructions through the new code. Those that it
-/// claims must be the same.
+/// The places are found here by following the instructions through the new code. Those that
+/// `new` claims must be the same.
 pub(super) fn is_same(old: &[u8], code: &Code, new: &Shortened, align: u32) -> bool {
     Comparison {
         old,

@@ -5,10 +5,10 @@
 //! the target of a jump, an instruction that can trap. Otherwise there is data:
 //!
 //! - a *jump table*, directly behind the indirect jump that uses it, up to the next known place.
-//!   Its words are distances of code from the table's start. Its length must be that of a table in
-//!   the Cranelift IR.
-//! - *constants*, behind all code but [stops](crate::stops). The first of them starts at the lowest
-//!   address that an instruction refers to.
+//!   Code with a table that no known place follows is not read. The words of a table are distances
+//!   of code from its start. Its length must be that of a table in the Cranelift IR.
+//! - *constants*, behind all code but [stops](crate::stops). The first constant starts at the
+//!   lowest address in the data that an instruction refers to.
 //!
 //! Each known place must be the start of an instruction in the end, and each relocation must be a
 //! field of one. If anything is different, the code is not read.

@@ -26,7 +26,7 @@ fn aim(code: &mut [u8], end: usize, target: usize) {
     code[end - 4..end].copy_from_slice(&distance.to_le_bytes());
 }
 
-/// Code of `je` to a `ret` that many bytes behind it, and of a jump from there to the start.
+/// A `je`, then `distance` bytes, then the `ret` that the `je` goes to.
 fn ahead(distance: usize) -> Vec<u8> {
     let mut code = [&JE[..], &vec![NOP; distance], &[RET]].concat();
     aim(&mut code, 6, 6 + distance);
@@ -96,8 +96,8 @@ fn many_jumps_take_linear_time() {
     for i in 0..count {
         aim(&mut code, 6 * i + 6, (6 * i + 6 + 6 * 22).min(6 * count));
     }
-    let new = shorten(&code, &NOTHING).unwrap();
-    assert!(new.code.len() <= code.len());
+    // In the square of the jumps, this would take minutes.
+    assert!(shorten(&code, &NOTHING).is_some());
 }
 
 /// A function with a jump table of two entries, a constant of 16 bytes, a call to another function,

@@ -5,7 +5,7 @@
 //!    | GUARD: no access | HOST_RESERVE |  wasm code may use this  | head |
 //! ```
 //!
-//! The head is what the loader knows of the stack, so that a stack is one pointer.
+//! The head is what the loader knows of the stack, so that a [`Stack`] is one pointer.
 //!
 //! Wasm code compares with its limit and never comes near the guard. The guard is for host
 //! functions that use more than the reserve: the process ends then, as when a thread overflows its
@@ -73,7 +73,7 @@ impl StackSettings {
 /// What is at the very top of a stack.
 #[repr(align(16))]
 struct Head {
-    /// The address space of the stack, and of this.
+    /// The address space of the stack, of which the head is a part.
     map: Reservation,
 }
 
