@@ -58,30 +58,62 @@ impl Arch {
     }
 }
 
-/// CPU features of x86-64, in the spelling of Rust's `target_feature`.
-pub static X86_64_FEATURES: [&str; 18] = [
-    "sse3",
-    "ssse3",
-    "sse4.1",
-    "sse4.2",
-    "popcnt",
-    "avx",
-    "avx2",
-    "fma",
-    "bmi1",
-    "bmi2",
-    "lzcnt",
-    "cmpxchg16b",
-    "avx512f",
-    "avx512bitalg",
-    "avx512dq",
-    "avx512vl",
-    "avx512vbmi",
-    "f16c",
-];
+/// Makes the table of an architecture's CPU features and, in programs for that architecture, the
+/// function that finds which of them this machine has.
+macro_rules! features {
+    ($(#[$doc:meta])* $table:ident, $arch:literal, $has:ident, [$($name:tt),* $(,)?]) => {
+        $(#[$doc])*
+        pub static $table: [&str; [$($name),*].len()] = [$($name),*];
 
-/// CPU features of aarch64.
-pub static AARCH64_FEATURES: [&str; 5] = ["lse", "paca", "fp16", "dotprod", "fcma"];
+        #[cfg(target_arch = $arch)]
+        fn detect() -> u64 {
+            let all = [$(std::arch::$has!($name)),*];
+            all.iter().rev().fold(0, |bits, has| bits << 1 | u64::from(*has))
+        }
+    };
+}
+
+features!(
+    /// CPU features of x86-64, in the spelling of Rust's `target_feature`.
+    X86_64_FEATURES, "x86_64", is_x86_feature_detected, [
+        "sse3",
+        "ssse3",
+        "sse4.1",
+        "sse4.2",
+        "popcnt",
+        "avx",
+        "avx2",
+        "fma",
+        "bmi1",
+        "bmi2",
+        "lzcnt",
+        "cmpxchg16b",
+        "avx512f",
+        "avx512bitalg",
+        "avx512dq",
+        "avx512vl",
+        "avx512vbmi",
+        "f16c",
+    ]
+);
+
+features!(
+    /// CPU features of aarch64.
+    AARCH64_FEATURES, "aarch64", is_aarch64_feature_detected,
+    ["lse", "paca", "fp16", "dotprod", "fcma"]
+);
+
+/// The CPU features of the machine that this program runs on, as bits of the architecture's table.
+/// `None` if this program is for another architecture.
+pub fn native_features(arch: Arch) -> Option<u64> {
+    match arch {
+        #[cfg(target_arch = "x86_64")]
+        Arch::X86_64 => Some(detect()),
+        #[cfg(target_arch = "aarch64")]
+        Arch::Aarch64 => Some(detect()),
+        _ => None,
+    }
+}
 
 /// CPU features of riscv64 beyond `gc`.
 pub static RISCV64_FEATURES: [&str; 24] = [

@@ -236,12 +236,7 @@ fn cranelift_flag(arch: Arch, feature: &str) -> Option<String> {
 
 /// The CPU feature bits that the settings ask for.
 fn cpu_features(settings: &Settings, arch: Arch) -> Result<u64, Error> {
-    let all = |names: &[&'static str]| {
-        bits(
-            arch,
-            &names.iter().map(|name| (*name, true)).collect::<Vec<_>>(),
-        )
-    };
+    let all = |names: &[&str]| all(arch, names);
     let level = settings.cpu.level;
     let mut features = match level {
         CpuLevel::Baseline => 0,
@@ -293,60 +288,25 @@ fn position(arch: Arch, name: &str) -> Option<usize> {
     arch.features().iter().position(|feature| *feature == name)
 }
 
-/// The bits of the listed features that are on.
-fn bits(arch: Arch, features: &[(&'static str, bool)]) -> u64 {
-    let on = features.iter().filter(|(_, on)| *on);
-    on.fold(0, |bits, (name, _)| {
+/// The bits of these features.
+fn all(arch: Arch, features: &[&str]) -> u64 {
+    features.iter().fold(0, |bits, name| {
         bits | 1 << position(arch, name).expect("a listed feature")
     })
 }
 
 /// The CPU features of the machine that the compiler runs on.
 fn native_features(arch: Arch) -> Result<u64, Error> {
-    #[cfg(target_arch = "x86_64")]
-    if arch == Arch::X86_64 {
-        use std::is_x86_feature_detected as has;
-        return Ok(bits(
-            arch,
-            &[
-                ("sse3", has!("sse3")),
-                ("ssse3", has!("ssse3")),
-                ("sse4.1", has!("sse4.1")),
-                ("sse4.2", has!("sse4.2")),
-                ("popcnt", has!("popcnt")),
-                ("avx", has!("avx")),
-                ("avx2", has!("avx2")),
-                ("fma", has!("fma")),
-                ("bmi1", has!("bmi1")),
-                ("bmi2", has!("bmi2")),
-                ("lzcnt", has!("lzcnt")),
-                ("cmpxchg16b", has!("cmpxchg16b")),
-                ("avx512f", has!("avx512f")),
-                ("avx512bitalg", has!("avx512bitalg")),
-                ("avx512dq", has!("avx512dq")),
-                ("avx512vl", has!("avx512vl")),
-                ("avx512vbmi", has!("avx512vbmi")),
-            ],
-        ));
-    }
-    #[cfg(target_arch = "aarch64")]
-    if arch == Arch::Aarch64 {
-        use std::arch::is_aarch64_feature_detected as has;
-        return Ok(bits(
-            arch,
-            &[
-                ("lse", has!("lse")),
-                ("paca", has!("paca")),
-                ("fp16", has!("fp16")),
-                ("dotprod", has!("dotprod")),
-            ],
-        ));
-    }
-    Err(Error::Setting {
-        setting: "CPU",
-        found: "native".to_owned(),
-        expected: format!("the target to be this machine's; it is {}", arch.name()),
-    })
+    let with_flag = |feature: &&str| cranelift_flag(arch, feature).is_some();
+    let known: Vec<_> = arch.features().iter().copied().filter(with_flag).collect();
+    let found = precast_artifact::target::native_features(arch);
+    found
+        .map(|bits| bits & all(arch, &known))
+        .ok_or_else(|| Error::Setting {
+            setting: "CPU",
+            found: "native".to_owned(),
+            expected: format!("the target to be this machine's; it is {}", arch.name()),
+        })
 }
 
 fn unsupported_triple(found: &str) -> Error {

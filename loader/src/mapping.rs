@@ -32,7 +32,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use precast_artifact::target::Os;
+use precast_artifact::target::{Os, native_features};
 use precast_artifact::variants::{self, Piece};
 use precast_artifact::{
     Artifact, Error as ArtifactError, FoundFile, HEADER_OFFSET, Header, Host, Section,
@@ -505,12 +505,17 @@ fn in_one_piece(extents: &Extents, section: Section) -> Result<u64, ArtifactErro
     })
 }
 
+/// The CPU features of this machine.
+fn cpu_features() -> u64 {
+    native_features(arch::ARCH).unwrap_or(0)
+}
+
 /// Everything that this machine offers.
 fn full_host() -> Host {
     Host {
         arch: arch::ARCH,
         os: Os::Linux,
-        cpu_features: arch::cpu_features(),
+        cpu_features: cpu_features(),
         page_size: page_size() as u32,
     }
 }
@@ -522,7 +527,7 @@ fn host(start: &[u8]) -> Host {
     Host {
         arch: arch::ARCH,
         os: Os::Linux,
-        cpu_features: if needed == 0 { 0 } else { arch::cpu_features() },
+        cpu_features: if needed == 0 { 0 } else { cpu_features() },
         page_size: page_size() as u32,
     }
 }

@@ -4,7 +4,7 @@ use std::arch::asm;
 use std::ffi::c_void;
 
 use libc::ucontext_t;
-use precast_artifact::target::{AARCH64_FEATURES, Arch};
+use precast_artifact::target::Arch;
 use precast_artifact::vm::{VmException, VmStoreContext};
 
 pub(crate) const ARCH: Arch = Arch::Aarch64;
@@ -279,18 +279,4 @@ pub(crate) fn context_resume(context: &mut ucontext_t, handler: usize, sp: usize
     regs.pc = handler as u64;
     regs.sp = sp as u64;
     regs.regs[29] = fp as u64;
-}
-
-/// CPU features of this machine, as bits of [`AARCH64_FEATURES`].
-pub(crate) fn cpu_features() -> u64 {
-    macro_rules! detect {
-        ($($name:tt),*) => {{
-            let mut bits = 0;
-            $(if std::arch::is_aarch64_feature_detected!($name) {
-                bits |= 1 << AARCH64_FEATURES.iter().position(|f| *f == $name).unwrap_or(63);
-            })*
-            bits
-        }};
-    }
-    detect!("lse", "paca", "fp16", "dotprod", "fcma")
 }

@@ -2,13 +2,12 @@
 //!
 //! # Adding an architecture
 //! The compiler's side comes first: `compiler/src/target.rs` (settings, CPU features),
-//! `compiler/src/layout/relocate.rs` (its relocations) and `precast_artifact::target` (its number
-//! and the bits of its features). The loader's side is one file here that provides:
+//! `compiler/src/layout/relocate.rs` (its relocations) and `precast_artifact::target` (its number,
+//! the bits of its features, and which of them a machine has). The loader's side is one file here that provides:
 //!
 //! | item | what |
 //! |---|---|
 //! | `ARCH` | the architecture, as artifacts name it |
-//! | `cpu_features()` | what this CPU has, as bits of `precast_artifact::target` |
 //! | `stack_pointer()` | the stack pointer of the calling frame |
 //! | `saved_registers()` | registers that may hold references while a host function runs |
 //! | `resume(handler, sp, fp)` | continues at a landing pad and abandons all frames below it |

@@ -6,7 +6,7 @@ use std::ffi::c_void;
 use std::mem::{MaybeUninit, offset_of};
 
 use libc::{REG_RBP, REG_RIP, REG_RSP, ucontext_t};
-use precast_artifact::target::{Arch, X86_64_FEATURES};
+use precast_artifact::target::Arch;
 use precast_artifact::vm::{VmException, VmStoreContext};
 
 pub(crate) const ARCH: Arch = Arch::X86_64;
@@ -337,39 +337,6 @@ pub(crate) fn context_resume(context: &mut ucontext_t, handler: usize, sp: usize
     regs[REG_RIP as usize] = handler as i64;
     regs[REG_RSP as usize] = sp as i64;
     regs[REG_RBP as usize] = fp as i64;
-}
-
-/// CPU features of this machine, as bits of [`X86_64_FEATURES`].
-pub(crate) fn cpu_features() -> u64 {
-    macro_rules! detect {
-        ($($name:tt),*) => {{
-            let mut bits = 0;
-            $(if is_x86_feature_detected!($name) {
-                bits |= 1 << X86_64_FEATURES.iter().position(|f| *f == $name).unwrap_or(63);
-            })*
-            bits
-        }};
-    }
-    detect!(
-        "sse3",
-        "ssse3",
-        "sse4.1",
-        "sse4.2",
-        "popcnt",
-        "avx",
-        "avx2",
-        "fma",
-        "bmi1",
-        "bmi2",
-        "lzcnt",
-        "cmpxchg16b",
-        "avx512f",
-        "avx512bitalg",
-        "avx512dq",
-        "avx512vl",
-        "avx512vbmi",
-        "f16c"
-    )
 }
 
 /// The instruction `pshufb`, for CPUs without SSSE3.

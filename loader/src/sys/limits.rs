@@ -19,7 +19,8 @@ pub(crate) fn reached() -> Option<String> {
     let limit = address_space()?;
     Some(format!(
         "the address space of the process is limited to {limit} bytes (RLIMIT_AS, `ulimit -v`): \
-         compile with `--strategy checked`, which reserves little, or raise that limit"
+         raise that limit, or reserve less: memories of modules compiled with `--strategy checked` \
+         reserve little, and `Config::async_stack_size` sets the size of stacks"
     ))
 }
 

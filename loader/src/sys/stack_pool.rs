@@ -17,6 +17,7 @@
 //! read only what they have written.
 
 use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::{Mutex, PoisonError};
@@ -137,16 +138,15 @@ impl Stack {
 
     /// Keeps the stack for later calls, if not too many are kept. Nothing uses it any more.
     pub(crate) fn park(self, kept: usize) {
-        let mut this = Some(self);
-        let keep = |own: &RefCell<Vec<Self>>| {
-            let mut own = own.borrow_mut();
-            if own.len() < PER_THREAD.min(kept) {
-                own.extend(this.take());
-            }
+        let mut rest = Some(self);
+        let park = |own: &RefCell<Vec<Self>>| {
+            rest = rest
+                .take()
+                .and_then(|stack| add(&mut own.borrow_mut(), PER_THREAD.min(kept), stack));
         };
         // While the thread ends, its own list is gone. The stack can go into the pool then.
-        OWN.try_with(keep).unwrap_or_default();
-        let Some(mut this) = this else {
+        OWN.try_with(park).unwrap_or_default();
+        let Some(mut this) = rest else {
             return;
         };
         // SAFETY: as for `map`; the head is above what is discarded.
@@ -154,16 +154,36 @@ impl Stack {
         let cold = map.len() - GUARD - WARM;
         if kept > PER_THREAD && map.discard(GUARD, cold).is_ok() {
             let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-            if pool.len() < kept - PER_THREAD {
-                pool.push(this);
-                return;
-            }
-            // The stack is unmapped after the lock is released.
+            let rest = add(&mut pool, kept - PER_THREAD, this);
+            // A stack that is left over is unmapped after the lock is released.
             drop(pool);
+            drop(rest);
         }
     }
 }
 
+/// Adds a stack to a list of at most `max`, and returns the one that has no place there. If the list
+/// is full, that is a stack of another size, if there is one: nobody may want such stacks any more,
+/// and they would keep their places for ever.
+fn add(stacks: &mut Vec<Stack>, max: usize, stack: Stack) -> Option<Stack> {
+    match stacks.len().cmp(&max) {
+        Ordering::Less => {
+            stacks.push(stack);
+            None
+        }
+        Ordering::Equal => {
+            let is_other = |other: &Stack| other.map().len() != stack.map().len();
+            match stacks.iter().position(is_other) {
+                Some(other) => Some(std::mem::replace(&mut stacks[other], stack)),
+                None => Some(stack),
+            }
+        }
+        // Another engine keeps more.
+        Ordering::Greater => Some(stack),
+    }
+}
+
+/// Takes a stack of this size out of a list.
 fn find(stacks: &mut Vec<Stack>, len: usize) -> Option<Stack> {
     let found = stacks.iter().rposition(|stack| stack.map().len() == len)?;
     Some(stacks.swap_remove(found))
@@ -190,6 +210,22 @@ mod tests {
         assert_ne!(other.range().end, range.end);
         again.park(0);
         other.park(0);
+    }
+
+    #[test]
+    fn stacks_of_a_size_that_nobody_wants_make_room() {
+        // A thread of its own: other tests may have left stacks on this one.
+        let check = || {
+            let take = |bytes| Stack::take(StackSettings::new(bytes, 4)).unwrap();
+            let all: Vec<_> = (0..PER_THREAD).map(|_| take(5 << 20)).collect();
+            all.into_iter().for_each(|stack| stack.park(4));
+            let stack = take(6 << 20);
+            let range = stack.range();
+            stack.park(4);
+            OWN.with_borrow(|own| assert_eq!(own.len(), PER_THREAD));
+            assert_eq!(take(6 << 20).range(), range);
+        };
+        std::thread::spawn(check).join().unwrap();
     }
 
     #[test]

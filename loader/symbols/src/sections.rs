@@ -94,7 +94,7 @@ impl Sections {
 /// [`DebugInfoError::NotAModule`], and [`DebugInfoError::None`] if there is no such information.
 pub fn debug_part(wasm: &[u8]) -> Result<Vec<u8>, DebugInfoError> {
     let sections = Sections::of_module(wasm)?;
-    if sections.debug.is_empty() {
+    if !sections.has_dwarf() {
         return Err(DebugInfoError::None);
     }
     let mut part = b"\0asm\x01\0\0\0".to_vec();
