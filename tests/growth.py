@@ -333,6 +333,14 @@ def try_calls_with_locals(n):
     return one(each + get(0) + b"".join(get(i) + XOR for i in range(n)), [(n, I32)], memory=600)
 
 
+@dimension(500)
+def try_calls_and_locals(n):
+    """Many calls with the same handler, behind which many locals are read."""
+    sets = b"".join(const(i) + put(i) for i in range(n))
+    calls = sets + (get(0) + b"\x10\x00" + put(0)) * n
+    return one(BLOCK + b"\x1f\x40\x01\x02\x00" + calls + END + END + get(0) + b"".join(get(i) + XOR for i in range(n)), [(n, I32)])
+
+
 @dimension(50)
 def try_nested_loops_with_locals(n):
     steps = b"".join(get(i) + const(1) + ADD + put(i) for i in range(n))

@@ -14,6 +14,9 @@ use crate::error::Error;
 use crate::externref::ExternRef;
 use crate::types::{FuncType, names};
 
+/// About how many bytes an exception without values takes, with the store's records of it.
+const OVERHEAD: usize = 256;
+
 /// An exception of a store.
 pub(crate) struct Exception {
     /// Number of the store.
@@ -32,10 +35,18 @@ unsafe impl Sync for Exception {}
 
 impl Exception {
     /// An exception whose values are zero, without a reference.
-    pub(crate) fn make(store: u64, tag: NonNull<VmTag>) -> ExnRef {
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if there is no memory for the values.
+    pub(crate) fn make(store: u64, tag: NonNull<VmTag>) -> Result<ExnRef, Error> {
         // SAFETY: the tag belongs to the store.
         let VmTag { type_id, values } = unsafe { *tag.as_ref() };
-        let words = SmallVec::from_elem(ValRaw { v128: 0 }, 1 + values as usize);
+        let mut words = SmallVec::new();
+        let count = 1 + values as usize;
+        if words.try_reserve_exact(count).is_err() {
+            return Err(Error::no_memory("make an exception"));
+        }
+        words.resize(count, ValRaw { v128: 0 });
         let this = Self {
             store,
             type_id,
@@ -50,7 +61,19 @@ impl Exception {
             // SAFETY: nobody else knows the words yet, and there is room with the right alignment.
             unsafe { this.vm().write(head) };
         }
-        ExnRef(value)
+        Ok(ExnRef(value))
+    }
+
+    /// About how many bytes of the host's memory an exception with this tag takes.
+    pub(crate) fn bytes_of(tag: &VmTag) -> usize {
+        OVERHEAD + tag.values as usize * size_of::<ValRaw>()
+    }
+
+    /// About how many bytes of the host's memory the exception takes.
+    pub(crate) fn bytes(&self) -> usize {
+        // SAFETY: nobody holds a reference to the words, whose number never changes.
+        let words = unsafe { (*self.words.get()).len() };
+        OVERHEAD + (words - 1) * size_of::<ValRaw>()
     }
 
     /// The exception that a store keeps as this value, if the value is an exception.

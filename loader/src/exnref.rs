@@ -18,7 +18,7 @@ impl ExnRef {
     ///
     /// # Errors
     /// [`Error::Type`] if the values are not of the types of the tag, [`Error::WrongStore`] if they
-    /// belong to another store.
+    /// belong to another store, [`Error::Memory`] if there is no memory for the values.
     ///
     /// # Panics
     /// If the tag belongs to another store.
@@ -29,7 +29,7 @@ impl ExnRef {
         let ty = FuncType::from_id(tag.get(core).type_id);
         check_values("values of an exception", values, ty.params(), core)?;
         core.collect_externrefs(Point::Host);
-        let this = Exception::make(core.id.number(), vm);
+        let this = Exception::make(core.id.number(), vm)?;
         for (i, value) in values.iter().enumerate() {
             let raw = value.to_raw(core)?;
             // SAFETY: there is room for as many values as the tag says; nobody else knows the

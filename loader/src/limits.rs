@@ -123,7 +123,8 @@ pub trait ResourceLimiter: Send {
         DEFAULT_ITEMS
     }
 
-    /// Maximum number of bytes of all linear memories of the store together.
+    /// Maximum number of bytes of all linear memories of the store together. The exceptions that
+    /// the store keeps may take as many again.
     fn total_memory_size(&self) -> usize {
         DEFAULT_TOTAL_MEMORY
     }
@@ -205,7 +206,8 @@ impl StoreLimitsBuilder {
         self
     }
 
-    /// Sets the maximum number of bytes of all linear memories together.
+    /// Sets the maximum number of bytes of all linear memories together. The exceptions that the
+    /// store keeps may take as many again.
     pub fn total_memory_size(mut self, bytes: usize) -> Self {
         self.0.total_memory_size = bytes;
         self

@@ -60,6 +60,7 @@ impl FuncTranslator<'_, '_> {
                 .extend_from_slice(self.builder.inst_results(call));
             return;
         };
+        self.note_way(pad);
         let next = self.builder.create_block();
         let results = self.builder.func.dfg.signatures[signature].returns.len();
         for i in 0..results {
@@ -127,12 +128,19 @@ impl FuncTranslator<'_, '_> {
         self.pass_on(handler, exception.expect("a result"));
     }
 
+    /// Notes a way to a pad. It has an argument for each local that the pad needs.
+    fn note_way(&mut self, pad: Block) {
+        let params = self.builder.block_params(pad).len();
+        self.extent.branch(pad, params);
+    }
+
     /// Passes an exception on to this handler. Code after it is unreachable.
     fn pass_on(&mut self, handler: Option<Block>, exception: Value) {
         match handler {
             Some(pad) => {
                 // Pads load the count of fuel from the store.
                 self.save_fuel();
+                self.note_way(pad);
                 let exception = [BlockArg::Value(exception)];
                 self.builder.ins().jump(pad, &exception);
             }

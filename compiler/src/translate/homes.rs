@@ -33,9 +33,14 @@ const VALUES: u64 = 1 << 15;
 /// [`VALUES`] may have. Code of compilers has one to ten.
 const VALUES_PER_OPERATOR: u64 = 32;
 
-/// Maximum number of entries, of four bytes each, that the tables of all variables may have
-/// together.
-const ENTRIES: u64 = 1 << 25;
+/// Number of entries, of four bytes each, that the tables of all variables of every function may
+/// have together. The largest functions of programs have about as many.
+const ENTRIES: u64 = 1 << 22;
+/// Number of entries for each operator that a function with more than [`ENTRIES`] may have. The
+/// large functions of programs have up to 50.
+const ENTRIES_PER_OPERATOR: u64 = 1 << 7;
+/// Maximum number of entries of any function.
+const MAX_ENTRIES: u64 = 1 << 25;
 
 /// Number of steps for the parameters of loops that every function may take. The front end removes
 /// needless parameters one by one from the list of all parameters of a block.
@@ -111,7 +116,7 @@ impl Extent {
         self.steps = self.steps.saturating_add((params as u64).pow(2));
     }
 
-    /// Notes that a variable is read or assigned in the block with this number.
+    /// Notes that a variable's table may reach as far as the block with this number.
     fn touch(&mut self, variable: Variable, block: u32) {
         let known = &mut self.tables[variable];
         if block >= *known {
@@ -126,7 +131,8 @@ impl Extent {
         self.operators += 1;
         let operators = self.operators as u64;
         let values = self.args.saturating_add(values as u64);
-        self.entries > ENTRIES
+        self.entries > MAX_ENTRIES
+            || self.entries > ENTRIES && self.entries / ENTRIES_PER_OPERATOR > operators
             || self.steps > STEPS && self.steps / STEPS_PER_OPERATOR > operators
             || values > VALUES && values / VALUES_PER_OPERATOR > operators
     }
@@ -146,7 +152,10 @@ impl FuncTranslator<'_, '_> {
     pub(super) fn read_home(&mut self, (home, ty): (Home, Type)) -> Value {
         match home {
             Home::Variable(variable) => {
-                self.touch(variable);
+                // The front end goes back through blocks in front of which there is only one other,
+                // and notes the value in each. Any block may be among them.
+                let blocks = self.builder.func.dfg.num_blocks() as u32;
+                self.extent.touch(variable, blocks - 1);
                 let known = self.builder.func.dfg.num_values();
                 let value = self.builder.use_var(variable);
                 let dfg = &self.builder.func.dfg;
@@ -165,18 +174,14 @@ impl FuncTranslator<'_, '_> {
     pub(super) fn write_home(&mut self, home: Home, value: Value) {
         match home {
             Home::Variable(variable) => {
-                self.touch(variable);
+                let block = self.builder.current_block().expect("code is in a block");
+                self.extent.touch(variable, block.as_u32());
                 self.builder.def_var(variable, value);
             }
             Home::Frame(slot) => {
                 self.builder.ins().stack_store(I64, value, slot, 0);
             }
         }
-    }
-
-    fn touch(&mut self, variable: Variable) {
-        let block = self.builder.current_block().expect("code is in a block");
-        self.extent.touch(variable, block.as_u32());
     }
 
     /// Stops the translation if variables take too much time or memory.
@@ -241,6 +246,11 @@ mod tests {
         extent.touch(first, ENTRIES as u32 - 6);
         assert!(!extent.explodes(0));
         extent.touch(first, ENTRIES as u32 - 5);
+        assert!(extent.explodes(0));
+        // More operators may have more entries, but not any number.
+        extent.operators = 1 << 20;
+        assert!(!extent.explodes(0));
+        extent.touch(first, MAX_ENTRIES as u32);
         assert!(extent.explodes(0));
     }
 }

@@ -3,7 +3,7 @@
 
 use super::activation;
 use super::ending::for_all;
-use super::externrefs::Point;
+use super::externrefs::{ExternRefs, Point};
 use super::store::StoreCore;
 use crate::error::Error;
 use crate::exception::{Exception, ExnRef};
@@ -57,6 +57,27 @@ impl StoreCore {
         if self.externrefs.as_ref().is_some_and(|refs| refs.is_due()) {
             self.collect(point);
         }
+    }
+
+    /// The same if no collection is due, but one may give enough back for what it costs.
+    pub(super) fn collect_externrefs_early(&mut self, point: Point) {
+        let pays = |refs: &ExternRefs| refs.pays();
+        if self.externrefs.as_deref().is_some_and(pays) {
+            self.collect(point);
+        }
+    }
+
+    /// Makes [`StoreCore::collect_externrefs_early`] collect, whatever that costs.
+    pub(super) fn allow_early_collection(&mut self) {
+        if let Some(refs) = &mut self.externrefs {
+            refs.allow_early_collection();
+        }
+    }
+
+    /// About how many bytes the exceptions take that the store keeps.
+    pub(super) fn exception_bytes(&self) -> usize {
+        let refs = self.externrefs.as_ref();
+        refs.map_or(0, |refs| refs.exception_bytes())
     }
 
     /// Drops the references that nothing holds, for a host that holds no raw value.

@@ -22,6 +22,7 @@ use precast_artifact::vm::{VmContextHeader, VmException, VmTag};
 use super::activation::{around, raise};
 use super::ending::Ending;
 use super::externrefs::Point;
+use super::quota::for_exception;
 use super::stopping::ends;
 use super::store::StoreCore;
 use crate::arch;
@@ -161,7 +162,8 @@ pub(crate) unsafe extern "C" fn exception_new(
             let Some(tag) = NonNull::new(tag) else {
                 unreachable!("the address of a tag");
             };
-            let exception = Exception::make((*core).id.number(), tag);
+            for_exception(core, Exception::bytes_of(tag.as_ref()))?;
+            let exception = Exception::make((*core).id.number(), tag)?;
             (*core).exnref_to_raw(Some(&exception))?;
             Ok(exception.exception().vm())
         });

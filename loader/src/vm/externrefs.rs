@@ -16,8 +16,8 @@
 //! Exceptions have entries too, and are kept in the same way. The numbers among the values of an
 //! exception count as held while the exception itself is held, by machine code or by the host.
 //!
-//! A collection costs in proportion to what it looks at, and is due when the number of references
-//! has grown by as much. It happens only where the host holds no number: before the arguments of a
+//! A collection costs in proportion to what it looks at, and is due when the number of references,
+//! or the bytes of exceptions, have grown by as much. It happens only where the host holds no number: before the arguments of a
 //! call from the host are turned into numbers, before a value is written to a table or global, and
 //! before a host function that machine code called begins ([`Point`]). See
 //! [`collect`](super::collect).
@@ -44,6 +44,16 @@ const MIN_NEW: usize = 1024;
 /// Number of words that a collection may look at for each new reference before it.
 const WORDS_PER_REFERENCE: usize = 8;
 
+/// Minimum number of bytes of new exceptions before a collection is due.
+const MIN_NEW_BYTES: usize = 1 << 20;
+
+/// Number of bytes of new exceptions for each word that a collection looks at.
+const BYTES_PER_WORD: usize = 64;
+
+/// Number of words that a collection which is not due may look at for each byte of new exceptions:
+/// so many that a store with a low limit and deep calls still has one before its limit is reached.
+const WORDS_PER_BYTE: usize = 8;
+
 /// The references that a store keeps.
 #[derive(Debug)]
 pub(crate) struct ExternRefs {
@@ -56,6 +66,12 @@ pub(crate) struct ExternRefs {
     pub(super) generation: u32,
     /// Number of references that makes a collection due.
     due: usize,
+    /// Bytes of the exceptions among the references.
+    bytes: usize,
+    /// Number of these bytes that makes a collection due.
+    due_bytes: usize,
+    /// Number of these bytes that is worth a collection that is not due.
+    enough_bytes: usize,
     /// Exceptions that are marked, but not yet what they hold.
     unseen: Vec<u32>,
 }
@@ -76,6 +92,9 @@ impl Default for ExternRefs {
             known: HashMap::new(),
             generation: 0,
             due: MIN_NEW,
+            bytes: 0,
+            due_bytes: MIN_NEW_BYTES,
+            enough_bytes: 0,
             unseen: Vec::new(),
         }
     }
@@ -83,7 +102,22 @@ impl Default for ExternRefs {
 
 impl ExternRefs {
     pub(super) fn is_due(&self) -> bool {
-        self.known.len() >= self.due
+        self.known.len() >= self.due || self.bytes >= self.due_bytes
+    }
+
+    /// Whether there are enough new exceptions for what a collection costs, although none is due.
+    pub(super) fn pays(&self) -> bool {
+        self.bytes >= self.enough_bytes
+    }
+
+    /// Makes the next collection worth what it costs.
+    pub(super) fn allow_early_collection(&mut self) {
+        self.enough_bytes = 0;
+    }
+
+    /// About how many bytes the exceptions take.
+    pub(super) fn exception_bytes(&self) -> usize {
+        self.bytes
     }
 
     fn number(&self, index: u32) -> u64 {
@@ -124,6 +158,7 @@ impl ExternRefs {
                     generation: self.generation,
                     marked: false,
                 };
+                self.bytes += bytes(value);
                 match self.entries.get_mut(index as usize) {
                     Some(free) => *free = entry,
                     None => self.entries.push(entry),
@@ -175,6 +210,7 @@ impl ExternRefs {
                 && let Some(value) = entry.value.take()
             {
                 self.known.remove(&value.address());
+                self.bytes -= bytes(&value);
                 gone.push(value);
             }
         }
@@ -196,6 +232,8 @@ impl ExternRefs {
         let live = self.known.len();
         let more = live.max(words / WORDS_PER_REFERENCE).max(MIN_NEW);
         self.due = live + more;
+        self.due_bytes = self.bytes + self.bytes.max(words * BYTES_PER_WORD).max(MIN_NEW_BYTES);
+        self.enough_bytes = self.bytes + words / WORDS_PER_BYTE;
         if self.entries.capacity() > 4 * self.due {
             self.entries.shrink_to(self.due);
             self.known.shrink_to(self.due);
@@ -204,8 +242,17 @@ impl ExternRefs {
     }
 }
 
+/// About how many bytes an exception takes; zero for what is none.
+fn bytes(value: &ExternRef) -> usize {
+    Exception::of(value).map_or(0, Exception::bytes)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::ptr::NonNull;
+
+    use precast_artifact::vm::VmTag;
+
     use super::*;
 
     fn refs(count: usize) -> Vec<ExternRef> {
@@ -289,5 +336,34 @@ mod tests {
         kept.wait(0);
         assert_eq!(kept.due, MIN_NEW);
         assert!(kept.entries.capacity() <= 4 * MIN_NEW);
+    }
+
+    #[test]
+    fn bytes_of_exceptions_make_a_collection_due() {
+        let mut kept = ExternRefs::default();
+        let tag = VmTag {
+            type_id: 0,
+            values: 1000,
+        };
+        let mut insert = |kept: &mut ExternRefs| {
+            let exception = Exception::make(1, NonNull::from(&tag)).unwrap();
+            kept.insert(&exception.0).unwrap();
+        };
+        let each = Exception::bytes_of(&tag);
+        (1..MIN_NEW_BYTES / each).for_each(|_| insert(&mut kept));
+        assert!(!kept.is_due());
+        insert(&mut kept);
+        insert(&mut kept);
+        assert!(kept.is_due());
+        let bytes = kept.exception_bytes();
+        assert_eq!(bytes, (MIN_NEW_BYTES / each + 1) * each);
+        // What a collection looked at is worth some bytes of garbage.
+        kept.wait(1_000_000);
+        assert_eq!(kept.due_bytes, bytes + 1_000_000 * BYTES_PER_WORD);
+        assert!(!kept.pays());
+        kept.allow_early_collection();
+        assert!(kept.pays());
+        drop(kept.sweep());
+        assert_eq!(kept.exception_bytes(), 0);
     }
 }

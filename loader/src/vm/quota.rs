@@ -9,6 +9,7 @@ use std::ptr::NonNull;
 use precast_artifact::Artifact;
 use precast_artifact::records::{FROZEN, IMPORTED};
 
+use super::externrefs::Point;
 use super::memory::MemoryEntity;
 use super::shared::GrowError;
 use super::state::State;
@@ -62,6 +63,13 @@ impl Judge<'_> {
         match self {
             Self::Limits(limits) => *limits,
             Self::Limiter(limiter) => *limiter,
+        }
+    }
+
+    fn total_memory_size(&mut self) -> usize {
+        match self {
+            Self::Limits(limits) => limits.total_memory_size(),
+            Self::Limiter(limiter) => limiter.total_memory_size(),
         }
     }
 
@@ -185,6 +193,7 @@ unsafe fn taken(core: *const StoreCore) -> (usize, Usage) {
 }
 
 const ALL_MEMORIES: &str = "bytes of all linear memories of a store";
+const ALL_EXCEPTIONS: &str = "bytes of all exceptions of a store";
 const ALL_TABLES: &str = "elements of all tables of a store";
 
 /// Asks for an instance of a module and its items.
@@ -273,6 +282,31 @@ pub(crate) unsafe fn for_table(core: *mut StoreCore, ty: TableType) -> Result<De
     totals(judge.as_limiter(), taken, &demand)?;
     judge.table(0, ty.min, ty.max)?;
     Ok(demand)
+}
+
+/// Asks for an exception of `bytes` bytes that machine code throws.
+///
+/// # Errors
+/// [`Error::Limit`].
+///
+/// # Safety
+/// As for [`for_instance`]. The machine code called a shim, from which this is called.
+pub(crate) unsafe fn for_exception(core: *mut StoreCore, bytes: usize) -> Result<(), Error> {
+    // SAFETY: by this function's contract.
+    let (max, core) = unsafe { (Judge::of(core).total_memory_size(), &mut *core) };
+    let fits = |core: &StoreCore| {
+        let total = core.exception_bytes().saturating_add(bytes);
+        within(ALL_EXCEPTIONS, total as u64, max)
+    };
+    if fits(core).is_err() {
+        core.collect_externrefs_early(Point::Shim);
+    }
+    let fitted = fits(core);
+    if fitted.is_err() {
+        // This ends the call, so the next call can look again.
+        core.allow_early_collection();
+    }
+    fitted
 }
 
 /// Adds `delta` pages to a memory if it may grow, and returns the number of pages before. A store
