@@ -43,8 +43,10 @@ const SMALLEST: u32 = 8;
 const MODERATE: u32 = 60;
 /// Maximum size of a leaf that a recursive function calls. Such a call is made at each level.
 const RECURSIVE: u32 = 120;
+/// The same if the call passes a constant: of an allocator, only the part for that size remains.
+const RECURSIVE_CONSTANT: u32 = 240;
 /// Maximum size of a function that has only one call.
-const ONLY: u32 = 150;
+const ONLY: u32 = 300;
 /// Maximum size of a caller into which callees that are not small are inlined.
 const CALLER: u32 = 3000;
 /// Maximum size of any caller. It also limits the bytes that are translated for one function,
@@ -253,6 +255,7 @@ impl<'a> Choice<'a> {
         }
         let is_hot = call.in_loop || call.constant;
         let limit = match self.order.is_recursive(function) {
+            true if call.constant => RECURSIVE_CONSTANT,
             true => RECURSIVE,
             false if is_hot => MODERATE,
             false => 0,

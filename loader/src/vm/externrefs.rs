@@ -345,7 +345,7 @@ mod tests {
             type_id: 0,
             values: 1000,
         };
-        let mut insert = |kept: &mut ExternRefs| {
+        let insert = |kept: &mut ExternRefs| {
             let exception = Exception::make(1, NonNull::from(&tag)).unwrap();
             kept.insert(&exception.0).unwrap();
         };
