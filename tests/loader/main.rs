@@ -21,6 +21,7 @@ mod half_way;
 mod handlers;
 mod host;
 mod host_errors;
+mod huge;
 mod idioms;
 mod images;
 mod in_place;

@@ -130,6 +130,10 @@ pub(crate) struct Reservation {
     /// this (all such functions are in this file), so [`Reservation::clear`] knows all bytes that
     /// may have content.
     reach: usize,
+    /// From here on, the system was asked for huge pages.
+    huge: Option<usize>,
+    /// Whether the system may remember advice about any of the bytes.
+    has_advice: bool,
 }
 
 // SAFETY: plain address space; its owner decides who may read or write it.
@@ -158,6 +162,8 @@ impl Reservation {
                 len,
                 accessible: 0,
                 reach: 0,
+                huge: None,
+                has_advice: false,
             }),
             None => Err(Error::system(
                 "reserve address space: the system gave address zero",
@@ -350,17 +356,86 @@ impl Reservation {
             len: 0,
             accessible: 0,
             reach: 0,
+            huge: None,
+            has_advice: false,
         };
         std::mem::replace(self, nothing)
+    }
+
+    /// Asks the system for huge pages where bytes from `start` on are used first, if the address
+    /// space of a whole one is accessible then. A system without huge pages refuses, which does no
+    /// harm. `start` is a multiple of the page size.
+    pub(crate) fn ask_for_huge_pages(&mut self, start: usize) {
+        if self.advise(start, libc::MADV_HUGEPAGE) {
+            self.huge = Some(start);
+        }
+    }
+
+    /// Whether the system may remember advice about any of the bytes.
+    pub(crate) fn has_advice(&self) -> bool {
+        self.has_advice
+    }
+
+    /// The offset from which on the system was asked for huge pages.
+    pub(crate) fn huge(&self) -> Option<usize> {
+        self.huge
+    }
+
+    /// Like [`Reservation::commit`], and lets the system give memory to all `block` bytes around
+    /// the end, which is one huge page at best. Their other bytes, which nobody has used yet, are
+    /// not accessible afterwards. The first byte of these `block` bytes is at `start` or behind.
+    ///
+    /// # Errors
+    /// As for [`Reservation::commit`].
+    pub(crate) fn commit_ahead(
+        &mut self,
+        start: usize,
+        len: usize,
+        block: std::ops::Range<usize>,
+    ) -> Result<(), Error> {
+        let end = start + len;
+        assert!(start <= block.start && block.start < end && end <= block.end);
+        if self.commit(start, block.end - start).is_err() {
+            return self.commit(start, len);
+        }
+        // SAFETY: accessible since now, so nobody uses it yet, and the byte is zero.
+        unsafe { self.base.add(block.start).write_volatile(0) };
+        self.close(end, block.end - end)
+    }
+
+    /// Discards the content of all bytes for which the system was asked for huge pages, and asks
+    /// for pages of the usual size from now on.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn end_huge_pages(&mut self) -> Result<(), Error> {
+        let Some(start) = self.huge else {
+            return Ok(());
+        };
+        self.discard(start, self.reach.saturating_sub(start))?;
+        if self.advise(start, libc::MADV_NOHUGEPAGE) {
+            self.huge = None;
+        }
+        Ok(())
+    }
+
+    /// Gives advice on the bytes from `start` on. Returns whether the system takes it.
+    fn advise(&mut self, start: usize, advice: libc::c_int) -> bool {
+        assert!(start <= self.len, "inside the reservation");
+        self.has_advice = true;
+        // SAFETY: the range is inside this reservation, and no advice that is given here changes
+        // the content.
+        unsafe {
+            let at = self.base.add(start).as_ptr().cast();
+            libc::madvise(at, self.len - start, advice) == 0
+        }
     }
 
     /// Asks the system for pages of the usual size only, so that the first use of a byte takes the
     /// memory of one such page. A system without huge pages refuses, which does no harm.
     #[cfg(feature = "async")]
     pub(crate) fn refuse_huge_pages(&mut self) {
-        let base = self.base.as_ptr().cast();
-        // SAFETY: the range is this reservation; the content does not change.
-        unsafe { libc::madvise(base, self.len, libc::MADV_NOHUGEPAGE) };
+        self.advise(0, libc::MADV_NOHUGEPAGE);
     }
 
     /// Takes away the access to `len` bytes from `start` on. Their content stays.

@@ -229,6 +229,11 @@ impl Learned {
         }
     }
 
+    /// Maximum number of bytes that a plan keeps.
+    pub(super) fn max(&self) -> usize {
+        self.max
+    }
+
     fn ask_less(&self) {
         let interval = self.interval.load(Ordering::Relaxed);
         let next = (2 * interval).min(RAREST);
@@ -370,6 +375,11 @@ impl Keeper {
     /// Bytes that the last reset left resident.
     pub(super) fn kept(&self) -> usize {
         self.kept
+    }
+
+    /// Notes that nothing from `end` on will be resident when the memory is used again.
+    pub(super) fn cut(&mut self, end: usize) {
+        self.high = self.high.min(end);
     }
 
     /// Restores the initial content, which is `images` and zero elsewhere. The first `len` bytes

@@ -9,6 +9,7 @@ use precast_artifact::Strategy;
 use precast_artifact::abi::{GUARDED_RESERVATION, MASKED_OFFSET_LIMIT};
 use precast_artifact::vm::VmMemory;
 
+use super::huge;
 use super::images::Image;
 use super::keep::{Keeper, Learned};
 use super::shared::{GrowError, Shared};
@@ -44,6 +45,9 @@ pub(crate) struct MemoryEntity {
     /// Whether it was moved from its first place, where its images were mapped. A comparison of
     /// addresses does not show this, since it may have moved back.
     moved: bool,
+    /// Whether its pages are to have the usual size, however long it becomes, see
+    /// [`huge`](super::huge).
+    usual_pages: bool,
 }
 
 /// Where the bytes of a memory are.
@@ -111,6 +115,7 @@ impl MemoryEntity {
             written: false,
             released: false,
             moved: false,
+            usual_pages: false,
         })
     }
 
@@ -130,6 +135,7 @@ impl MemoryEntity {
             written: false,
             released: false,
             moved: false,
+            usual_pages: false,
         }
     }
 
@@ -262,7 +268,11 @@ impl MemoryEntity {
         if needed <= reservation.len()
             && (self.guarded || room_for(self.ty, needed) <= reservation.len())
         {
-            reservation.commit(committed, needed - committed)?;
+            // A memory that will have to move has one mapping until then.
+            match (self.guarded || self.moved) && !self.usual_pages {
+                true => huge::grow(reservation, committed, needed, self.moved)?,
+                false => reservation.commit(committed, needed - committed)?,
+            }
         } else if self.guarded {
             // A guarded memory must not move, since code keeps its base. Its reservation holds all
             // that a 32-bit memory can have.
@@ -277,6 +287,7 @@ impl MemoryEntity {
                 .move_to(committed, needed, room, has_file)
                 .or_else(|_| reservation.move_to(committed, needed, least, has_file))?;
             self.moved = true;
+            huge::ask(reservation, committed, needed, true);
         }
         let mask = mask_of(self.ty, self.guarded, new_len);
         let vm = VmMemory::new(reservation.base().as_ptr(), new_len, mask);
@@ -303,7 +314,7 @@ impl MemoryEntity {
         if self.released {
             return 0;
         }
-        reservation.discard(0, whole_pages(bytes)).ok();
+        reservation.discard(0, reservation.reach()).ok();
         self.released = true;
         bytes as u64
     }
@@ -377,13 +388,17 @@ impl MemoryEntity {
         self.expected = 0;
         let initial = self.initial_len();
         let present = whole_pages(self.len());
+        self.usual_pages = present <= learned.map_or(0, Learned::max);
         if ran || self.written || present > initial {
-            // SAFETY: the owner resets it, so nobody uses it.
-            unsafe {
-                if let Place::Own(reservation) = &mut self.place {
-                    let images = &self.images;
-                    self.keeper.restore(reservation, present, images, learned)?;
+            if let Place::Own(reservation) = &mut self.place {
+                let (keeper, mut end) = (&mut self.keeper, present);
+                if let Some(huge) = reservation.huge() {
+                    // What may be in huge pages is discarded below.
+                    keeper.cut(huge);
+                    end = end.min(huge);
                 }
+                // SAFETY: the owner resets it, so nobody uses it.
+                unsafe { keeper.restore(reservation, end, &self.images, learned)? };
             }
             self.written = false;
         }
@@ -395,12 +410,13 @@ impl MemoryEntity {
             // The system has refused to make the memory longer, and to take the access away again.
             reservation.discard(present, accessible - present)?;
         }
-        if accessible > initial {
+        if accessible > initial || reservation.huge().is_some() {
             // First the length is shorter, since code of other instances may use the memory if
             // something is refused.
             // SAFETY: published when it was made.
             unsafe { self.vm.write(self.own) };
-            reservation.close(initial, accessible - initial)?;
+            reservation.end_huge_pages()?;
+            reservation.close(initial, reservation.accessible() - initial)?;
         }
         Ok(())
     }

@@ -13,6 +13,7 @@
 //! | `bounds` | whether a range is inside of a memory, a table or a segment |
 //! | `module`, `item_types` | a mapped artifact, its code's addresses, its items' types |
 //! | `images`, `gather`, `keep` | memories: their initial content and their reset |
+//! | `huge` | large memories in huge pages |
 //! | `per_thread`, `space` | what each thread keeps for reuse: address space of memories |
 //! | `memory`, `shared`, `parking` | memories, of one thread and of several; threads that wait there |
 //! | `table`, `elements`, `global`, `externrefs`, `host` | the other items of a store |
@@ -53,6 +54,7 @@ mod frames;
 pub(crate) mod gather;
 pub(crate) mod global;
 pub(crate) mod host;
+mod huge;
 pub(crate) mod images;
 pub(crate) mod initialise;
 pub(crate) mod instance;

@@ -26,6 +26,7 @@ use std::sync::{Mutex, PoisonError};
 use precast_artifact::vm::VmMemory;
 
 use super::bounds::range;
+use super::huge;
 use super::parking::Waiters;
 use crate::error::Error;
 use crate::sys::map::{Reservation, page_size};
@@ -124,6 +125,7 @@ impl Shared {
                 limit: reservation.len() as u64,
             }));
         }
+        huge::ask(&mut reservation, committed, needed, false);
         let grown = reservation.commit(committed, needed - committed);
         grown.map_err(GrowError::Refused)?;
         // SAFETY: as for `len`.

@@ -4,7 +4,8 @@
 //! unmapping it takes the system more than twice as long as mapping and unmapping the accessible
 //! bytes alone. So when an instance is dropped and not [parked](super::pool), the thread keeps the
 //! address space of its memories, for up to [`MAX_SPACES`] memories of at most [`MAX_BYTES`] bytes
-//! each. The next memory of any module that needs as much address space takes it over.
+//! each that were never to be in [huge pages](super::huge). The next memory of any module that needs
+//! as much address space takes it over.
 //!
 //! **Nothing of a memory stays.** What was accessible is replaced by a new mapping of zero pages
 //! before the thread keeps the address space. So files that were mapped there are gone as well,
@@ -112,9 +113,10 @@ struct Space(Reservation);
 
 impl Space {
     /// Empties the address space of a memory that nobody uses any more. `None` if it is too large,
-    /// or if the system refuses.
+    /// if the system remembers advice about any of it, or if the system refuses.
     fn emptied(mut reservation: Reservation) -> Option<Self> {
-        (reservation.reach() <= MAX_BYTES && reservation.clear()).then_some(Self(reservation))
+        let fits = reservation.reach() <= MAX_BYTES && !reservation.has_advice();
+        (fits && reservation.clear()).then_some(Self(reservation))
     }
 
     /// The bytes of address space, and how many of them are accessible.
