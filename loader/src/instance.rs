@@ -104,7 +104,8 @@ impl Instance {
             quota::for_instance(core, &demand, &artifact, None)?;
             Self::prepare(&artifact);
             let mut raw = imports.iter().map(|import| import.to_raw(&*core));
-            let instance = InstanceData::new(core.cast(), &module.code, &mut raw, None, None)?;
+            let instance = InstanceData::new(core.cast(), &module.code, &mut raw, None, None)
+                .inspect_err(|_| (*core).settle())?;
             Self::begin(core, instance, &demand)
         }
     }
@@ -205,6 +206,7 @@ impl Instance {
                 result = state.restore(&mut *instance);
             }
             (*core).usage.resize(before, (*instance).sizes());
+            (*core).settle();
             if let Err(error) = result {
                 (*core).close_instance(data, 1);
                 return Err(error);

@@ -199,7 +199,8 @@ unsafe fn make(core: *mut StoreCore, pre: &PreInner) -> Result<Begun, Error> {
                 Instance::prepare(&artifact);
                 let mut raw = pre.imports.iter().map(|import| import.to_raw(&*core));
                 let owner = pre.owner.as_ref();
-                InstanceData::new(core.cast(), &pre.module.code, &mut raw, owner, state)?
+                InstanceData::new(core.cast(), &pre.module.code, &mut raw, owner, state)
+                    .inspect_err(|_| (*core).settle())?
             }
         };
         Instance::begin(core, instance, &pre.demand)

@@ -87,6 +87,16 @@ impl<'a> ExportType<'a> {
         let kind = ExternKind::from_number(self.record.kind).unwrap_or(ExternKind::Func);
         extern_type(self.code, kind, self.record.index)
     }
+
+    /// The import that the module exports again; `None` if the module defines the item.
+    pub fn import(&self) -> Option<ImportType<'a>> {
+        // The imports of each kind have the first indices of their kind, in the module's order.
+        let imports = self.code.artifact().imports().iter();
+        let mut of_kind = imports.filter(|import| import.kind == self.record.kind);
+        let record = of_kind.nth(self.record.index as usize)?;
+        let code = self.code;
+        Some(ImportType { code, record })
+    }
 }
 
 impl std::fmt::Debug for ExportType<'_> {

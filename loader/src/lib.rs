@@ -46,6 +46,7 @@
 //! | bound the instances that are kept for reuse | [`Config::pool_per_thread`] |
 //! | bound the memory that is kept for reuse | [`Config::pool_resident_per_process`] |
 //! | bound the memory and the tables of instances | [`Store::set_limits`], [`ResourceLimiter`] |
+//! | bound what several stores and their shared memories take together | [`SharedLimits`] |
 //! | stop code that runs too long | [`InterruptHandle`], [`Store::set_epoch_deadline`] |
 //! | count what code does, and stop it at a bound | [`Store::set_fuel`] |
 //! | let host functions wait, and block no thread (`async`) | [`Func`], [`Linker`]: `…_async` |
@@ -78,6 +79,7 @@
 // | | `types`, `error`, `backtrace`, `limits`, `deadline` | types without a pointer into a store |
 // | | `externref`, `exception` | values that stores keep for machine code |
 // | | `lock` | mutexes whose content is right at all times |
+// | | `shared_limits` | limits on what several stores take together |
 // | machine | `vm` | what machine code and the signal handler work with, see its own map |
 // | handles | `engine`, `module`, `store` | settings, modules, stores and access to them |
 // | | `opened` | the files that modules are mapped from |
@@ -144,6 +146,7 @@ pub mod moving;
 mod opened;
 mod redirect;
 pub mod runtime;
+mod shared_limits;
 mod shared_memory;
 #[cfg(feature = "signatures")]
 mod signed;
@@ -185,6 +188,7 @@ pub use memory::Memory;
 pub use memory::access::WasmNumber;
 pub use module::{Module, WeakModule};
 pub use redirect::{Redirected, Redirections};
+pub use shared_limits::SharedLimits;
 pub use shared_memory::{SharedMemory, WaitResult};
 pub use snapshot::Snapshot;
 pub use static_artifact::{EmbeddedArtifact, StaticArtifact};

@@ -266,6 +266,11 @@ impl StoreLimits {
         within("elements of a table", elements as u64, self.table_elements)
     }
 
+    /// Whether growth that fails ends the call.
+    pub(crate) fn ends_calls(&self) -> bool {
+        self.trap_on_grow_failure
+    }
+
     fn answer(&self, checked: Result<(), Error>) -> Result<bool, Error> {
         match checked {
             Ok(()) => Ok(true),

@@ -60,7 +60,8 @@ impl Memory {
         let demand = unsafe { quota::for_memory(store.core_ptr(), ty)? };
         let core = store.core();
         // The memory is guarded if it can be, so that modules of both strategies can import it.
-        let mut entity = Box::new(MemoryEntity::new(ty, Strategy::Guarded)?);
+        let made = MemoryEntity::new(ty, Strategy::Guarded);
+        let mut entity = Box::new(made.inspect_err(|_| core.settle())?);
         // SAFETY: a boxed entity does not move.
         unsafe { entity.publish(None) };
         let pointer = NonNull::from(&mut *entity);
@@ -178,6 +179,7 @@ impl Memory {
     pub(crate) fn release(&self, core: &mut StoreCore) {
         let bytes = self.0.borrow_mut(core).release();
         core.usage.release(bytes);
+        core.settle();
     }
 
     /// Adds `delta` pages of zeros, and returns the number of pages before.

@@ -9,6 +9,7 @@ use precast_artifact::{Strategy, TrapCode as Trap};
 
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::shared_limits::{Counts, Member, SharedLimits};
 use crate::types::MemoryType;
 use crate::vm::builtins::atomic_place;
 use crate::vm::memory::MemoryEntity;
@@ -24,8 +25,13 @@ use crate::vm::shared::{GrowError, Shared};
 /// What the host does with the bytes cannot be a data race with wasm code or with other threads of
 /// the host: [`read`](Self::read) and [`write`](Self::write) access each byte atomically, and
 /// [`data`](Self::data) leaves it to its user. An instance that has a shared memory of its own is
-/// never reset, reused or part of a snapshot. Limits of stores hold for the growth that their own
-/// wasm code asks for.
+/// never reset, reused or part of a snapshot.
+///
+/// What it takes is bounded by the [`SharedLimits`] that it is
+/// [made within](Self::new_within), whoever makes it grow. Of other memories, only a store that
+/// makes them grow judges the growth, by its own limits: as if the whole new length were the
+/// store's, so that several stores together cannot pass the limit of the one that asks. A store
+/// that only imports the memory does not count it, and [`grow`](Self::grow) asks no store.
 ///
 /// ```
 /// use precast_loader::{Engine, Error, MemoryType, SharedMemory};
@@ -73,6 +79,25 @@ impl SharedMemory {
     /// [`Error::InvalidType`] when there can be no such memory, or when it is not a shared one;
     /// [`Error::Limit`] and [`Error::Memory`] when there is no room for its maximum.
     pub fn new(_engine: &Engine, ty: MemoryType) -> Result<Self, Error> {
+        Self::make(ty, None)
+    }
+
+    /// The same memory within limits that it shares with others: what it takes counts there, once,
+    /// and not in the stores that share the limits, too. All its growth is judged by them, that of
+    /// the host included.
+    ///
+    /// # Errors
+    /// Those of [`SharedMemory::new`]; [`Error::Limit`] if the limits do not allow its minimum,
+    /// and nothing is made then.
+    pub fn new_within(
+        _engine: &Engine,
+        ty: MemoryType,
+        limits: &SharedLimits,
+    ) -> Result<Self, Error> {
+        Self::make(ty, Some(Member::new(limits)))
+    }
+
+    fn make(ty: MemoryType, mut member: Option<Member>) -> Result<Self, Error> {
         ty.check()?;
         if !ty.shared {
             return Err(Error::InvalidType {
@@ -81,7 +106,12 @@ impl SharedMemory {
                 expected: "a shared type, as `MemoryType::shared` makes it".into(),
             });
         }
-        Ok(Self(MemoryEntity::new(ty, Strategy::Guarded)?.share()))
+        if let Some(member) = &mut member {
+            let bytes = ty.bytes(ty.min);
+            member.ask(Counts::of_memory(bytes), (bytes, 0))?;
+        }
+        let memory = MemoryEntity::new(ty, Strategy::Guarded)?;
+        Ok(Self(memory.share(member)))
     }
 
     pub(crate) fn from_vm(shared: &Arc<Shared>) -> Self {
@@ -154,7 +184,8 @@ impl SharedMemory {
     /// using the memory.
     ///
     /// # Errors
-    /// [`Error::Limit`] beyond the memory's maximum, [`Error::Memory`] if the system refuses.
+    /// [`Error::Limit`] beyond the memory's maximum or the limits that it was made within,
+    /// [`Error::Memory`] if the system refuses.
     pub fn grow(&self, delta: u64) -> Result<u64, Error> {
         let ty = self.ty();
         loop {

@@ -12,6 +12,7 @@ use crate::deadline::UpdateDeadline;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::limits::{ResourceLimiter, StoreLimits};
+use crate::shared_limits::SharedLimits;
 use crate::vm::builtins::BUILTINS;
 use crate::vm::store::StoreCore;
 
@@ -119,6 +120,13 @@ impl<T: 'static> Store<T> {
         inner.core.limits = limits;
         inner.core.limiter = None;
         inner.limiter = None;
+    }
+
+    /// Shares limits with other stores from now on, instead of those that the store shared before.
+    /// They hold beside its own limits and its limiter. Items that exist stay, even if they exceed
+    /// the limits, and count.
+    pub fn share_limits(&mut self, limits: &SharedLimits) {
+        self.core_mut().share_limits(limits);
     }
 
     /// Sets a [`ResourceLimiter`], which is a part of the data of the host. It decides on later

@@ -45,7 +45,8 @@ impl Table {
         // SAFETY: the store is borrowed exclusively.
         let demand = unsafe { quota::for_table(store.core_ptr(), ty)? };
         let core = store.core();
-        let mut entity = Box::new(TableEntity::new(ty, init)?);
+        let made = TableEntity::new(ty, init);
+        let mut entity = Box::new(made.inspect_err(|_| core.settle())?);
         // SAFETY: a boxed entity does not move.
         unsafe { entity.set_vm(None) };
         let this = Self::from_entity(core, NonNull::from(&mut *entity));

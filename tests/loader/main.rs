@@ -51,6 +51,7 @@ mod runtime;
 mod scan;
 mod sealed;
 mod shared;
+mod shared_limits;
 mod signals;
 mod signed;
 mod small_modules;

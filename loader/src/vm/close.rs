@@ -58,6 +58,7 @@ impl StoreCore {
             for memory in &mut instance.memories {
                 self.usage.release(memory.release());
             }
+            self.settle();
             (instance.vmctx, instance.has_importers)
         };
         if has_importers {

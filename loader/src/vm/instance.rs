@@ -96,7 +96,7 @@ impl InstanceData {
         }
         Self::map_images(module, &mut memories, state)?;
         let memories = memories.into_iter().map(|memory| match memory.ty().shared {
-            true => MemoryEntity::of_shared(memory.share()),
+            true => MemoryEntity::of_shared(memory.share(None)),
             false => memory,
         });
         let memories: Box<[MemoryEntity]> = memories.collect();

@@ -15,6 +15,7 @@ use super::keep::{Keeper, Learned};
 use super::shared::{GrowError, Shared};
 use super::space;
 use crate::error::Error;
+use crate::shared_limits::Member;
 use crate::sys::map::{Reservation, page_size, whole_pages};
 use crate::types::MemoryType;
 
@@ -139,12 +140,14 @@ impl MemoryEntity {
         }
     }
 
-    /// Makes a memory that nobody uses yet one that other threads can use too.
-    pub(crate) fn share(self) -> Arc<Shared> {
+    /// Makes a memory that nobody uses yet one that other threads can use too. What it takes counts
+    /// in the limits of `member`.
+    pub(crate) fn share(self, member: Option<Member>) -> Arc<Shared> {
         match self.place {
             Place::Shared(shared) => shared,
             Place::Own(reservation) => {
-                Arc::new(Shared::new(self.ty, self.guarded, reservation, self.own))
+                let (ty, guarded, head) = (self.ty, self.guarded, self.own);
+                Arc::new(Shared::new(ty, guarded, reservation, head, member))
             }
         }
     }

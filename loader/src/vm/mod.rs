@@ -19,6 +19,7 @@
 //! | `table`, `elements`, `global`, `externrefs`, `host` | the other items of a store |
 //! | `item` | an item of any kind |
 //! | `state`, `owner`, `usage` | what an instance starts with; who may reuse it; what it takes |
+//! | `together` | what a store counts together with others |
 //! | `instance` | an instance: its VM context and its parts |
 //! | `edges`, `fibers`, `frames`, `ending` | activations: their frames, and why they end early |
 //! | `listeners` | the function listener of a store, and the functions that are active |
@@ -82,6 +83,7 @@ pub(crate) mod stopping;
 pub(crate) mod store;
 pub(crate) mod store_id;
 pub(crate) mod table;
+pub(crate) mod together;
 pub(crate) mod usage;
 pub(crate) mod waiting;
 #[cfg(feature = "async")]

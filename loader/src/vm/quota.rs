@@ -1,23 +1,27 @@
-//! Asks the limiter of a store before an item is made or grows.
+//! Asks the limiter of a store, and the limits that it shares with others, before an item is made
+//! or grows.
 //!
 //! The limiter is code of the host and a part of the store's data, so no reference to the whole
 //! store is held while it runs. It cannot reach the items of the store.
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use precast_artifact::Artifact;
 use precast_artifact::records::{FROZEN, IMPORTED};
 
 use super::externrefs::Point;
 use super::memory::MemoryEntity;
-use super::shared::GrowError;
+use super::shared::{GrowError, Shared};
 use super::state::State;
 use super::store::StoreCore;
 use super::table::TableEntity;
+use super::together::Together;
 use super::usage::{Demand, Usage};
 use crate::error::Error;
 use crate::limits::{ResourceLimiter, StoreLimits, limit_error, within};
+use crate::shared_limits::SharedLimits;
 use crate::types::{MemoryType, TableType, maximum, memory_type};
 
 /// Why an item does not grow, and what happens then.
@@ -192,6 +196,16 @@ unsafe fn taken(core: *const StoreCore) -> (usize, Usage) {
     unsafe { ((*core).instances.len(), (*core).usage) }
 }
 
+/// What the store counts together with others.
+///
+/// # Safety
+/// `core` is valid, and nobody else uses this part of it while the result exists.
+#[inline(always)]
+unsafe fn together<'a>(core: *mut StoreCore) -> Option<&'a mut Together> {
+    // SAFETY: by this function's contract.
+    unsafe { (*core).made.as_mut()?.together.as_mut() }
+}
+
 const ALL_MEMORIES: &str = "bytes of all linear memories of a store";
 const ALL_EXCEPTIONS: &str = "bytes of all exceptions of a store";
 const ALL_TABLES: &str = "elements of all tables of a store";
@@ -213,7 +227,7 @@ pub(crate) unsafe fn for_instance(
 ) -> Result<(), Error> {
     // SAFETY: by this function's contract.
     unsafe {
-        if (*core).limiter.is_none() {
+        if (*core).limiter.is_none() && together(core).is_none() {
             let limits = &(*core).limits;
             totals(limits, taken(core), demand)?;
             limits.check_memory(size(demand.largest_memory))?;
@@ -223,7 +237,7 @@ pub(crate) unsafe fn for_instance(
     }
 }
 
-/// [`for_instance`] if the host has a limiter.
+/// [`for_instance`] if the host has a limiter, or the store counts something with others.
 #[cold]
 unsafe fn for_items(
     core: *mut StoreCore,
@@ -231,9 +245,20 @@ unsafe fn for_items(
     artifact: &Artifact<'_>,
     state: Option<&State>,
 ) -> Result<(), Error> {
-    // SAFETY: by the caller's contract.
-    let (mut judge, taken) = unsafe { (Judge::of(core), taken(core)) };
-    totals(judge.as_limiter(), taken, demand)?;
+    // SAFETY: by the caller's contract; the items are no part of what decides.
+    unsafe {
+        let mut judge = Judge::of(core);
+        ask(core, &mut judge, demand)?;
+        judge_items(&mut judge, artifact, state).inspect_err(|_| (*core).settle())
+    }
+}
+
+/// Asks for each memory and table of an instance.
+fn judge_items(
+    judge: &mut Judge<'_>,
+    artifact: &Artifact<'_>,
+    state: Option<&State>,
+) -> Result<(), Error> {
     let own = |flags: u32| flags & IMPORTED == 0;
     let memories = (0_u32..).zip(artifact.memories());
     for (own, (i, _)) in memories.filter(|(_, r)| own(r.flags)).enumerate() {
@@ -252,7 +277,24 @@ unsafe fn for_items(
     Ok(())
 }
 
-/// Asks for a memory that the host makes.
+/// Compares the totals with the store's limits, and then with those that it shares.
+///
+/// # Safety
+/// As for [`for_instance`]; `judge` is what decides for the store.
+unsafe fn ask(core: *mut StoreCore, judge: &mut Judge<'_>, demand: &Demand) -> Result<(), Error> {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let taken = taken(core);
+        totals(judge.as_limiter(), taken, demand)?;
+        match together(core) {
+            Some(together) => together.ask(taken, demand),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Asks for a memory that the host makes. If it is not made then, the store is to
+/// [`settle`](StoreCore::settle).
 ///
 /// # Errors
 /// As for [`for_instance`].
@@ -262,13 +304,16 @@ unsafe fn for_items(
 pub(crate) unsafe fn for_memory(core: *mut StoreCore, ty: MemoryType) -> Result<Demand, Error> {
     let demand = Demand::of_memory(ty);
     // SAFETY: by this function's contract.
-    let (mut judge, taken) = unsafe { (Judge::of(core), taken(core)) };
-    totals(judge.as_limiter(), taken, &demand)?;
-    judge.memory(0, demand.memory_bytes, ty.max.map(|max| ty.bytes(max)))?;
+    unsafe {
+        let mut judge = Judge::of(core);
+        ask(core, &mut judge, &demand)?;
+        let judged = judge.memory(0, demand.memory_bytes, ty.max.map(|max| ty.bytes(max)));
+        judged.inspect_err(|_| (*core).settle())?;
+    }
     Ok(demand)
 }
 
-/// Asks for a table that the host makes.
+/// Asks for a table that the host makes, in the same way.
 ///
 /// # Errors
 /// As for [`for_instance`].
@@ -278,9 +323,12 @@ pub(crate) unsafe fn for_memory(core: *mut StoreCore, ty: MemoryType) -> Result<
 pub(crate) unsafe fn for_table(core: *mut StoreCore, ty: TableType) -> Result<Demand, Error> {
     let demand = Demand::of_table(ty);
     // SAFETY: by this function's contract.
-    let (mut judge, taken) = unsafe { (Judge::of(core), taken(core)) };
-    totals(judge.as_limiter(), taken, &demand)?;
-    judge.table(0, ty.min, ty.max)?;
+    unsafe {
+        let mut judge = Judge::of(core);
+        ask(core, &mut judge, &demand)?;
+        let judged = judge.table(0, ty.min, ty.max);
+        judged.inspect_err(|_| (*core).settle())?;
+    }
     Ok(demand)
 }
 
@@ -310,7 +358,7 @@ pub(crate) unsafe fn for_exception(core: *mut StoreCore, bytes: usize) -> Result
 }
 
 /// Adds `delta` pages to a memory if it may grow, and returns the number of pages before. A store
-/// counts what its own code and host add to a shared memory.
+/// judges a shared memory by its whole length, whoever has made it so long.
 ///
 /// # Safety
 /// As for [`for_instance`]; the store owns the memory.
@@ -319,38 +367,66 @@ pub(crate) unsafe fn grow_memory(
     mut memory: NonNull<MemoryEntity>,
     delta: u64,
 ) -> Result<u64, Denied> {
-    // SAFETY: by this function's contract; the entity is no part of the host's data, which the
-    // limiter is.
-    let (mut judge, entity) = unsafe { (Judge::of(core), memory.as_mut()) };
-    let ty = entity.ty();
-    loop {
-        let current = entity.len() as u64;
-        if delta == 0 {
-            return Ok(ty.pages(current));
-        }
-        let pages = ty.pages(current).saturating_add(delta);
-        if pages > entity.max_pages() {
-            let what = "pages of a linear memory";
-            return Err(judge.memory_failed(limit_error(what, pages, entity.max_pages())));
-        }
-        let desired = ty.bytes(pages);
-        // SAFETY: as above.
-        let used = unsafe { (*core).usage.memory_bytes };
-        let total = used.saturating_add(desired - current);
-        let max = judge.as_limiter().total_memory_size();
-        if let Err(error) = within(ALL_MEMORIES, total, max) {
-            return Err(judge.memory_failed(error));
-        }
-        judge.memory(current, desired, ty.max.map(|max| ty.bytes(max)))?;
-        match entity.grow(current, desired) {
-            Ok(()) => {
-                // SAFETY: as above.
-                unsafe { (*core).usage.memory_bytes = total };
+    // SAFETY: by this function's contract, here and below; the memory is no part of the host's
+    // data, which the limiter is.
+    unsafe {
+        let ty = memory.as_ref().ty();
+        let max_bytes = ty.max.map(|max| ty.bytes(max));
+        loop {
+            let current = memory.as_ref().len() as u64;
+            if delta == 0 {
                 return Ok(ty.pages(current));
             }
-            // Another thread was faster, so that the limiter has judged another growth.
-            Err(GrowError::Changed) => {}
-            Err(GrowError::Refused(error)) => return Err(judge.memory_failed(error)),
+            let pages = ty.pages(current).saturating_add(delta);
+            let max = memory.as_ref().max_pages();
+            if pages > max {
+                let error = limit_error("pages of a linear memory", pages, max);
+                return Err(memory_failed(core, error));
+            }
+            let desired = ty.bytes(pages);
+            let shared = memory.as_ref().shared().map(Arc::clone);
+            (*core).recount();
+            let counted = match &shared {
+                None => current,
+                Some(shared) => (*core).counted(shared),
+            };
+            // More may count already, if another thread has just made the memory longer.
+            let others = (*core).usage.memory_bytes.saturating_sub(counted);
+            let total = others.saturating_add(desired);
+            let max = Judge::of(core).total_memory_size();
+            if let Err(error) = within(ALL_MEMORIES, total, max) {
+                return Err(memory_failed(core, error));
+            }
+            let demand = Demand {
+                memory_bytes: desired.saturating_sub(counted),
+                largest_memory: desired,
+                ..Demand::default()
+            };
+            if let Err(error) = ask_to_grow(core, shared.as_deref(), &demand) {
+                return Err(memory_failed(core, error));
+            }
+            let grown = match Judge::of(core).memory(current, desired, max_bytes) {
+                Ok(()) => memory.as_mut().grow(current, desired),
+                Err(denied) => {
+                    (*core).settle();
+                    return Err(denied);
+                }
+            };
+            match grown {
+                Ok(()) => {
+                    (*core).usage.memory_bytes = total;
+                    if let Some(shared) = &shared {
+                        (*core).note_growth(shared, desired);
+                    }
+                    return Ok(ty.pages(current));
+                }
+                // Another thread was faster, so that the limiter has judged another growth.
+                Err(GrowError::Changed) => (*core).settle(),
+                Err(GrowError::Refused(error)) => {
+                    (*core).settle();
+                    return Err(memory_failed(core, error));
+                }
+            }
         }
     }
 }
@@ -365,30 +441,151 @@ pub(crate) unsafe fn grow_table(
     delta: u64,
     init: u64,
 ) -> Result<u64, Denied> {
-    // SAFETY: by this function's contract; the entity is no part of the host's data, which the
-    // limiter is.
-    let (mut judge, entity) = unsafe { (Judge::of(core), table.as_mut()) };
-    let current = entity.len() as u64;
-    if delta == 0 {
-        return Ok(current);
+    // SAFETY: by this function's contract, here and below; the entity is no part of the host's
+    // data, which the limiter is.
+    unsafe {
+        let entity = table.as_mut();
+        let current = entity.len() as u64;
+        if delta == 0 {
+            return Ok(current);
+        }
+        let desired = current.saturating_add(delta);
+        if desired > entity.max_elements() {
+            let error = limit_error("elements of a table", desired, entity.max_elements());
+            return Err(table_failed(core, error));
+        }
+        let used = (*core).usage.table_elements;
+        let total = used.saturating_add(delta);
+        let max = Judge::of(core).as_limiter().total_table_elements();
+        if let Err(error) = within(ALL_TABLES, total, max) {
+            return Err(table_failed(core, error));
+        }
+        let demand = Demand {
+            table_elements: delta,
+            largest_table: desired,
+            ..Demand::default()
+        };
+        if let Err(error) = ask_to_grow(core, None, &demand) {
+            return Err(table_failed(core, error));
+        }
+        if let Err(denied) = Judge::of(core).table(current, desired, entity.max()) {
+            (*core).settle();
+            return Err(denied);
+        }
+        if let Err(error) = entity.grow(delta, init) {
+            (*core).settle();
+            return Err(table_failed(core, error));
+        }
+        (*core).usage.table_elements = total;
+        Ok(current)
     }
-    let desired = current.saturating_add(delta);
-    if desired > entity.max_elements() {
-        let what = "elements of a table";
-        return Err(judge.table_failed(limit_error(what, desired, entity.max_elements())));
+}
+
+/// Asks the limits that the store shares. A memory that was made within them asks by itself.
+///
+/// # Safety
+/// As for [`for_instance`].
+unsafe fn ask_to_grow(
+    core: *mut StoreCore,
+    shared: Option<&Shared>,
+    demand: &Demand,
+) -> Result<(), Error> {
+    // SAFETY: by this function's contract.
+    let (taken, together) = unsafe { (taken(core), together(core)) };
+    match together {
+        Some(together) if !shared.is_some_and(|shared| together.has_in_common(shared)) => {
+            together.ask(taken, demand)
+        }
+        _ => Ok(()),
     }
-    // SAFETY: as above.
-    let used = unsafe { (*core).usage.table_elements };
-    let total = used.saturating_add(delta);
-    let max = judge.as_limiter().total_table_elements();
-    if let Err(error) = within(ALL_TABLES, total, max) {
-        return Err(judge.table_failed(error));
+}
+
+/// Tells the limiter that a memory did not grow. Its answer decides what happens, unless the limits
+/// that the store shares end the call.
+///
+/// # Safety
+/// As for [`for_instance`].
+#[cold]
+unsafe fn memory_failed(core: *mut StoreCore, error: Error) -> Denied {
+    // SAFETY: by this function's contract.
+    unsafe {
+        match ends_calls(core) {
+            true => Denied::Ended(error),
+            false => Judge::of(core).memory_failed(error),
+        }
     }
-    judge.table(current, desired, entity.max())?;
-    if let Err(error) = entity.grow(delta, init) {
-        return Err(judge.table_failed(error));
+}
+
+/// [`memory_failed`] for a table.
+///
+/// # Safety
+/// As for [`for_instance`].
+#[cold]
+unsafe fn table_failed(core: *mut StoreCore, error: Error) -> Denied {
+    // SAFETY: by this function's contract.
+    unsafe {
+        match ends_calls(core) {
+            true => Denied::Ended(error),
+            false => Judge::of(core).table_failed(error),
+        }
     }
-    // SAFETY: as above.
-    unsafe { (*core).usage.table_elements = total };
-    Ok(current)
+}
+
+/// Whether growth that fails ends the call, because of the limits that the store shares.
+///
+/// # Safety
+/// As for [`for_instance`].
+unsafe fn ends_calls(core: *mut StoreCore) -> bool {
+    // SAFETY: by this function's contract.
+    let together = unsafe { together(core) };
+    together.is_some_and(|together| together.ends_calls())
+}
+
+impl StoreCore {
+    /// Shares limits with others from now on.
+    pub(crate) fn share_limits(&mut self, limits: &SharedLimits) {
+        let together = self.made_mut().together.get_or_insert_default();
+        together.share_limits(limits);
+        self.settle();
+    }
+
+    /// Tells the limits that the store shares what it takes now, after something was given back, or
+    /// was not made although they allowed it.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        let taken = (self.instances.len(), self.usage);
+        let made = self.made.as_mut();
+        if let Some(together) = made.and_then(|made| made.together.as_mut()) {
+            together.settle(taken);
+        }
+    }
+
+    /// Counts the present lengths of the shared memories that the store has made to grow.
+    fn recount(&mut self) {
+        let made = self.made.as_mut();
+        if let Some(together) = made.and_then(|made| made.together.as_mut()) {
+            together.recount(&mut self.usage);
+        }
+    }
+
+    /// The bytes that the usage has for a shared memory.
+    fn counted(&self, shared: &Arc<Shared>) -> u64 {
+        let made = self.made.as_ref();
+        let together = made.and_then(|made| made.together.as_ref());
+        if let Some(counted) = together.and_then(|together| together.counted(shared)) {
+            return counted;
+        }
+        let is_it = |memory: &MemoryEntity| memory.shared().is_some_and(|s| Arc::ptr_eq(s, shared));
+        let mut instances = self.instances.iter();
+        match instances.any(|instance| instance.memories.iter().any(is_it)) {
+            // An instance that defines it has counted its first pages.
+            true => shared.ty().bytes(shared.ty().min),
+            false => 0,
+        }
+    }
+
+    fn note_growth(&mut self, shared: &Arc<Shared>, bytes: u64) {
+        let together = self.made_mut().together.get_or_insert_default();
+        together.note_growth(shared, bytes);
+    }
 }

@@ -20,8 +20,8 @@
 
 use std::cell::UnsafeCell;
 use std::ptr::NonNull;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use precast_artifact::vm::VmMemory;
 
@@ -29,6 +29,8 @@ use super::bounds::range;
 use super::huge;
 use super::parking::Waiters;
 use crate::error::Error;
+use crate::lock::lock;
+use crate::shared_limits::{Counts, Member, SharedLimits};
 use crate::sys::map::{Reservation, page_size};
 use crate::types::MemoryType;
 
@@ -40,10 +42,20 @@ pub(crate) struct Shared {
     guarded: bool,
     /// First and last address of its address space, exclusive.
     space: (usize, usize),
+    /// The limits that it was made within.
+    limits: Option<SharedLimits>,
     /// Locked by the thread that makes the memory longer.
-    reservation: Mutex<Reservation>,
+    growth: Mutex<Growth>,
     /// The threads that wait for a notification.
     pub(crate) waiters: Waiters,
+}
+
+/// What changes when a shared memory grows.
+#[derive(Debug)]
+struct Growth {
+    reservation: Reservation,
+    /// What counts for it in the limits that it was made within. Dropped last.
+    member: Option<Member>,
 }
 
 // SAFETY: the head's base never changes, its length is only accessed atomically, and so are the
@@ -56,18 +68,19 @@ unsafe impl Sync for Shared {}
 pub(crate) enum GrowError {
     /// Another thread has made it longer in between.
     Changed,
-    /// The system has refused.
+    /// The system has refused, or the limits that the memory was made within.
     Refused(Error),
 }
 
 impl Shared {
     /// A memory of this type in a reservation that has room for its maximum, with this base, length
-    /// and mask, which is that of its maximum.
+    /// and mask, which is that of its maximum. What it takes counts in the limits of `member`.
     pub(crate) fn new(
         ty: MemoryType,
         guarded: bool,
         reservation: Reservation,
         head: VmMemory,
+        member: Option<Member>,
     ) -> Self {
         let start = reservation.base().as_ptr() as usize;
         Self {
@@ -75,7 +88,11 @@ impl Shared {
             ty,
             guarded,
             space: (start, start + reservation.len()),
-            reservation: Mutex::new(reservation),
+            limits: member.as_ref().map(|member| member.limits().clone()),
+            growth: Mutex::new(Growth {
+                reservation,
+                member,
+            }),
             waiters: Waiters::default(),
         }
     }
@@ -91,6 +108,12 @@ impl Shared {
 
     pub(crate) fn is_guarded(&self) -> bool {
         self.guarded
+    }
+
+    /// Whether it was made within these limits.
+    pub(crate) fn is_within(&self, limits: &SharedLimits) -> bool {
+        let own = self.limits.as_ref();
+        own.is_some_and(|own| own.are(limits))
     }
 
     pub(crate) fn space(&self) -> (usize, usize) {
@@ -111,8 +134,11 @@ impl Shared {
     /// Makes the memory `new_len` bytes long, which are more than `len`, if it is `len` bytes long
     /// now. The caller has checked the maximum.
     pub(crate) fn grow(&self, len: usize, new_len: usize) -> Result<(), GrowError> {
-        let reservation = self.reservation.lock();
-        let mut reservation = reservation.unwrap_or_else(PoisonError::into_inner);
+        let mut growth = lock(&self.growth);
+        let Growth {
+            reservation,
+            member,
+        } = &mut *growth;
         if self.len() != len {
             return Err(GrowError::Changed);
         }
@@ -125,9 +151,17 @@ impl Shared {
                 limit: reservation.len() as u64,
             }));
         }
-        huge::ask(&mut reservation, committed, needed, false);
-        let grown = reservation.commit(committed, needed - committed);
-        grown.map_err(GrowError::Refused)?;
+        if let Some(member) = member {
+            let asked = member.ask(Counts::of_memory(new_len as u64), (new_len as u64, 0));
+            asked.map_err(GrowError::Refused)?;
+        }
+        huge::ask(reservation, committed, needed, false);
+        if let Err(error) = reservation.commit(committed, needed - committed) {
+            if let Some(member) = member {
+                member.settle(Counts::of_memory(len as u64));
+            }
+            return Err(GrowError::Refused(error));
+        }
         // SAFETY: as for `len`.
         let place = unsafe { AtomicUsize::from_ptr(&raw mut (*self.head.get()).len) };
         place.store(new_len, Ordering::SeqCst);

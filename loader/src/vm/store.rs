@@ -31,6 +31,7 @@ use super::memory::MemoryEntity;
 use super::module::MappedModule;
 use super::store_id::StoreId;
 use super::table::TableEntity;
+use super::together::Together;
 use super::usage::Usage;
 use crate::backtrace::MemoryFault;
 use crate::deadline::UpdateDeadline;
@@ -63,7 +64,8 @@ pub struct StoreCore {
     modules: SmallVec<[TextRange; 1]>,
     guarded: SmallVec<[NonNull<MemoryEntity>; 1]>,
     pub(crate) instances: SmallVec<[Box<InstanceData>; 2]>,
-    /// Items that the host made, and its listener; `None` before the first one.
+    /// Items that the host made, its listener, and what counts together with other stores; `None`
+    /// before the first one.
     pub(crate) made: Option<Box<HostItems>>,
     /// `None` before the first external reference.
     pub(crate) externrefs: Option<Box<ExternRefs>>,
@@ -73,7 +75,7 @@ pub struct StoreCore {
     pub(crate) fibers: Fibers,
 }
 
-/// What the host made in a store besides instances.
+/// What few stores have: what the host made in them besides instances, and what they share.
 #[derive(Default)]
 pub(crate) struct HostItems {
     pub(crate) funcs: Vec<Box<StoreFunc>>,
@@ -82,6 +84,9 @@ pub(crate) struct HostItems {
     pub(crate) globals: Vec<Box<HostGlobal>>,
     pub(crate) tags: Vec<Box<VmTag>>,
     pub(crate) listeners: Option<Listeners>,
+    /// `None` as long as the store shares no limits and grows no shared memory. The last field, so
+    /// that the items are gone when the shared limits learn of that.
+    pub(crate) together: Option<Together>,
 }
 
 /// Finds the limiter in the data of a store. Nobody else uses the data while the limiter is in use.

@@ -1,0 +1,115 @@
+//! What a store counts together with others: shared memories, and shared limits.
+//!
+//! The first pages of a shared memory count in the store whose instance defines it. From the first
+//! time that code or the host makes a shared memory grow through a store, it counts there with its
+//! whole length, whichever thread has added to that. A store that only imports a shared memory does
+//! not count it. If the memory was made within the limits that the store shares, it counts in these
+//! limits itself, and not as a part of the store once more.
+
+use std::sync::Arc;
+
+use super::shared::Shared;
+use super::usage::{Demand, Usage};
+use crate::error::Error;
+use crate::shared_limits::{Counts, Member, SharedLimits};
+
+/// What few stores have.
+#[derive(Default)]
+pub(crate) struct Together {
+    /// The shared memories that the store has made to grow, with the bytes that its usage has for
+    /// each.
+    grown: Vec<(Arc<Shared>, u64)>,
+    member: Option<Member>,
+}
+
+impl Together {
+    /// What a store takes, as the limits that it shares count it.
+    fn counts(&self, limits: &SharedLimits, (instances, usage): (usize, Usage)) -> Counts {
+        let own = self
+            .grown
+            .iter()
+            .filter(|(shared, _)| shared.is_within(limits));
+        let elsewhere: u64 = own.map(|(_, bytes)| bytes).sum();
+        Counts {
+            instances: instances as u64,
+            memories: usage.memories as u64,
+            tables: usage.tables as u64,
+            memory_bytes: usage.memory_bytes.saturating_sub(elsewhere),
+            table_elements: usage.table_elements,
+        }
+    }
+
+    /// Asks the shared limits, if there are any, for more than a store takes now. It counts as
+    /// taken from then on, until it is [settled](Together::settle) what the store takes.
+    ///
+    /// # Errors
+    /// [`Error::Limit`].
+    pub(super) fn ask(&mut self, taken: (usize, Usage), demand: &Demand) -> Result<(), Error> {
+        let Some(member) = &self.member else {
+            return Ok(());
+        };
+        let mut wanted = self.counts(member.limits(), taken);
+        let more = |count: &mut u64, by: u64| *count = count.saturating_add(by);
+        more(&mut wanted.instances, demand.instances as u64);
+        more(&mut wanted.memories, demand.memories as u64);
+        more(&mut wanted.tables, demand.tables as u64);
+        more(&mut wanted.memory_bytes, demand.memory_bytes);
+        more(&mut wanted.table_elements, demand.table_elements);
+        let largest = (demand.largest_memory, demand.largest_table);
+        match &mut self.member {
+            Some(member) => member.ask(wanted, largest),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether growth that fails ends the call, because of the shared limits.
+    pub(super) fn ends_calls(&self) -> bool {
+        let member = self.member.as_ref();
+        member.is_some_and(|member| member.limits().end_calls())
+    }
+
+    /// Shares limits with others from now on.
+    pub(super) fn share_limits(&mut self, limits: &SharedLimits) {
+        self.member = Some(Member::new(limits));
+    }
+
+    /// Tells the shared limits what the store takes now.
+    pub(super) fn settle(&mut self, taken: (usize, Usage)) {
+        if let Some(mut member) = self.member.take() {
+            member.settle(self.counts(member.limits(), taken));
+            self.member = Some(member);
+        }
+    }
+
+    /// Counts the present lengths of the shared memories that the store has made to grow. Other
+    /// threads may have added to them.
+    pub(super) fn recount(&mut self, usage: &mut Usage) {
+        for (shared, counted) in &mut self.grown {
+            let bytes = shared.len() as u64;
+            usage.resize((*counted, 0), (bytes, 0));
+            *counted = bytes;
+        }
+    }
+
+    /// The bytes that the usage has for a shared memory that the store has made to grow.
+    pub(super) fn counted(&self, shared: &Arc<Shared>) -> Option<u64> {
+        let mut grown = self.grown.iter();
+        let found = grown.find(|(other, _)| Arc::ptr_eq(other, shared));
+        found.map(|(_, counted)| *counted)
+    }
+
+    /// Notes that the store has made a shared memory so many bytes long.
+    pub(super) fn note_growth(&mut self, shared: &Arc<Shared>, bytes: u64) {
+        let mut grown = self.grown.iter_mut();
+        match grown.find(|(other, _)| Arc::ptr_eq(other, shared)) {
+            Some((_, counted)) => *counted = bytes,
+            None => self.grown.push((Arc::clone(shared), bytes)),
+        }
+    }
+
+    /// Whether a shared memory was made within the limits that the store shares.
+    pub(super) fn has_in_common(&self, shared: &Shared) -> bool {
+        let member = self.member.as_ref();
+        member.is_some_and(|member| shared.is_within(member.limits()))
+    }
+}
