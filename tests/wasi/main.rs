@@ -7,6 +7,7 @@ mod full;
 mod mounted;
 mod streams;
 mod suspend;
+mod thread_limits;
 mod threads;
 mod unstable;
 

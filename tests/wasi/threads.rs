@@ -237,6 +237,29 @@ fn a_program_runs_once() {
     }
 }
 
+/// A second call of `run` is an error at once, and takes no result away from the first one.
+#[test]
+fn a_program_that_runs_is_not_run_again() {
+    let _watchdog = Watchdog::new(Duration::from_secs(60));
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let module = module(&engine, r#"(module (func (export "_start")))"#, strategy);
+        let linker: Linker<()> = Linker::new(&engine);
+        let program = linker.instantiate_pre(&module).unwrap();
+        for _ in 0..500 {
+            let threads = WasiThreads::new(1);
+            let run = || threads.run(&program, move || Ok(Store::new(&engine, ())));
+            let ended = std::thread::scope(|scope| {
+                let calls = [(); 2].map(|()| scope.spawn(run));
+                calls.map(|call| call.join().unwrap())
+            });
+            assert_eq!(ended.iter().filter(|end| end.is_ok()).count(), 1);
+            let error = ended.into_iter().find_map(Result::err).unwrap();
+            assert!(error.to_string().contains("run already"), "{error}");
+        }
+    }
+}
+
 /// A thread whose store cannot be made does not start: the program gets an error code, or ends if
 /// `new_store` panicked. In both cases `wait` does not wait for the thread.
 #[test]

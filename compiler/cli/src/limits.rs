@@ -1,4 +1,4 @@
-//! The resource limits of `precast run`.
+//! The resource limits of `precast run`. They are those of the whole program, with all its threads.
 
 use precast_loader::{StoreLimits, StoreLimitsBuilder};
 
@@ -6,15 +6,15 @@ use crate::quantity;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Limit for the linear memories of the guest, all together: a number of bytes, or a number
-    /// with KiB, MiB or GiB [default: 16GiB]
+    /// Limit for the linear memories of the guest and its threads, all together: a number of bytes,
+    /// or a number with KiB, MiB or GiB [default: 16GiB]
     #[arg(long, value_name = "SIZE", value_parser = quantity::size)]
     max_memory: Option<u64>,
     /// Limit for the elements of the guest's tables, all together; tables that nothing can change
     /// do not count [default: 10000000]
     #[arg(long, value_name = "N")]
     max_table_elements: Option<u64>,
-    /// Limit for the number of instances [default: 10000]
+    /// Limit for the number of instances, of which each thread is one [default: 10000]
     #[arg(long, value_name = "N")]
     max_instances: Option<u64>,
 }

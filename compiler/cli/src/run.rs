@@ -178,8 +178,8 @@ fn new_store<T: 'static>(module: &Module, args: &Args, data: T) -> Result<Store<
     Ok(store)
 }
 
-/// Runs a program that starts threads. Each of them has the limits and the fuel of the options.
-/// Threads that still run when the program ends end with the process.
+/// Runs a program that starts threads, which share the limits of the options. Each of them has the
+/// fuel. Threads that still run when the program ends end with the process.
 fn run_threads(
     module: &Module,
     redirections: &Redirections,
@@ -190,6 +190,7 @@ fn run_threads(
         return Err(no_function(module, None));
     }
     let threads = WasiThreads::with_stack(MAX_THREADS, MAX_STACK + (1 << 20));
+    threads.set_limits(args.limits.limits());
     let mut linker = linker::<SharedWasiCtx>(module)?;
     threads.add_to_linker(&mut linker, module)?;
     let program = linker.instantiate_pre_redirected(module, redirections)?;

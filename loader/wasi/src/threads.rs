@@ -8,15 +8,18 @@
 //! thread that waits or calls the host then ends at once. A thread that only computes ends where
 //! its code [can be stopped](precast_loader::Interruption::Epoch).
 //!
+//! All threads of a program share its [limits](WasiThreads::set_limits): their stores and the
+//! shared memory count together, and what a thread had is given back when it ends.
+//!
 //! [wasi-threads]: https://github.com/WebAssembly/wasi-threads
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 
 use precast_loader::{
-    Error, ExternType, FuncType, InstancePre, InterruptHandle, Linker, Module, SharedMemory, Store,
-    Trap, ValType,
+    Error, ExternType, FuncType, InstancePre, InterruptHandle, Linker, Module, SharedLimits,
+    SharedMemory, Store, StoreLimits, Trap, ValType,
 };
 
 use crate::errno::Errno;
@@ -25,6 +28,9 @@ use crate::errno::Errno;
 const MODULE: &str = "wasi";
 const SPAWN: &str = "thread-spawn";
 const START: &str = "wasi_thread_start";
+
+/// The name that programs export their memory by.
+const MEMORY: &str = "memory";
 
 /// The largest identifier of a thread that the proposal allows.
 const MAX_TID: i32 = (1 << 29) - 1;
@@ -66,12 +72,14 @@ impl<T: 'static> std::fmt::Debug for WasiThreads<T> {
 struct Threads<T: 'static> {
     limit: usize,
     stack: usize,
+    limits: SharedLimits,
     state: Mutex<State<T>>,
     /// Notified when the program or a thread has ended.
     changed: Condvar,
 }
 
 struct State<T: 'static> {
+    was_run: bool,
     program: Option<Program<T>>,
     /// The handle that ends the code of each running thread; `None` while the thread starts. The
     /// main thread is number 0.
@@ -109,7 +117,9 @@ impl<T: Send + 'static> WasiThreads<T> {
         Self(Arc::new(Threads {
             limit,
             stack,
+            limits: SharedLimits::default(),
             state: Mutex::new(State {
+                was_run: false,
                 program: None,
                 running: HashMap::new(),
                 last: 0,
@@ -127,16 +137,30 @@ impl<T: Send + 'static> WasiThreads<T> {
             .any(|import| (import.module(), import.name()) == (MODULE, SPAWN))
     }
 
-    /// Defines the function that starts threads, and the shared memory that the module imports.
+    /// Sets what the program may take: the instances, memories and tables of all its threads and
+    /// its shared memories together. The limits are [`StoreLimits::default`] otherwise. They hold
+    /// for what is made from now on, beside those of each store: set them before
+    /// [`add_to_linker`](Self::add_to_linker), which makes the shared memory. A program ends with
+    /// the error if a thread's instance would exceed them.
+    pub fn set_limits(&self, limits: StoreLimits) {
+        self.0.limits.set(limits);
+    }
+
+    /// Defines the function that starts threads, and the shared memories that the module imports.
     ///
     /// # Errors
-    /// [`Error::Duplicate`] if one of them is defined already; those of [`SharedMemory::new`].
+    /// [`Error::Duplicate`] if one of them is defined already; those of
+    /// [`SharedMemory::new_within`]; an error for a module that exports a memory of its own as the
+    /// program's, because each thread would have another one.
     pub fn add_to_linker(&self, linker: &mut Linker<T>, module: &Module) -> Result<(), Error> {
+        check_memory(module)?;
+        let mut seen = HashSet::new();
         for import in module.imports() {
             if let ExternType::Memory(ty) = import.ty()
                 && ty.shared
+                && seen.insert((import.module(), import.name()))
             {
-                let memory = SharedMemory::new(module.engine(), ty)?;
+                let memory = SharedMemory::new_within(module.engine(), ty, &self.0.limits)?;
                 linker.shared_memory(import.module(), import.name(), memory)?;
             }
         }
@@ -149,7 +173,8 @@ impl<T: Send + 'static> WasiThreads<T> {
     }
 
     /// Runs a program, which must export `_start`, until its main thread returns, or any thread
-    /// fails or exits. `new_store` makes the store of each thread.
+    /// fails or exits. `new_store` makes the store of each thread, which shares the limits of the
+    /// program from then on.
     ///
     /// Threads that still run then are told to end, but this function does not wait for them: the
     /// process may end, or [`WasiThreads::wait`] waits.
@@ -163,12 +188,12 @@ impl<T: Send + 'static> WasiThreads<T> {
         new_store: impl Fn() -> Result<Store<T>, Error> + Send + Sync + 'static,
     ) -> Result<(), Error> {
         let mut state = self.0.lock();
-        if state.has_ended || state.program.is_some() {
-            let ended = state.ended.take();
-            return ended.unwrap_or_else(|| {
-                let why = "the program was run already: each one has `WasiThreads` of its own";
-                Err(Error::host(why))
-            });
+        if std::mem::replace(&mut state.was_run, true) {
+            let why = "the program was run already: each one has `WasiThreads` of its own";
+            return Err(Error::host(why));
+        }
+        if let Some(ended) = state.ended.take() {
+            return ended;
         }
         state.program = Some(Program {
             pre: pre.clone(),
@@ -234,6 +259,27 @@ impl<T> Threads<T> {
         others.iter().for_each(InterruptHandle::interrupt);
         drop((handle, program));
     }
+}
+
+/// Checks that the memory of a program is one that its threads share.
+///
+/// # Errors
+/// [`Error::Host`](Error::host) if the module defines it.
+fn check_memory(module: &Module) -> Result<(), Error> {
+    for export in module.exports() {
+        let (ExternType::Memory(ty), None) = (export.ty(), export.import()) else {
+            continue;
+        };
+        if ty.shared || export.name() == MEMORY {
+            return Err(Error::host(format!(
+                "the module imports `{SPAWN}` of `{MODULE}`, and exports as {:?} a memory that it \
+                 defines, of which each thread would have another one: expected a shared memory \
+                 that it imports; linkers make that with --import-memory and --shared-memory",
+                export.name()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// `thread-spawn`: returns the number of the new thread, or an error code below zero.
@@ -310,6 +356,7 @@ fn begin<T: Send + 'static>(
     let ended = || Error::host("the program has ended");
     let program = threads.lock().program.clone().ok_or_else(ended)?;
     let mut store = (program.new_store)()?;
+    store.share_limits(&threads.limits);
     let handle = store.interrupt_handle();
     let mut state = threads.lock();
     let has_ended = state.has_ended;

@@ -416,6 +416,70 @@ fn guests_take_no_more_than_they_may() {
     );
 }
 
+/// A program of two threads beside the main one, each with ten elements in a table of its own. It
+/// exits with the number of pages that all of them can get.
+const THREADS: &str = r#"(module
+  (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (import "env" "memory" (memory 2 100 shared))
+  (export "memory" (memory 0))
+  (table (export "table") 10 funcref)
+  (func $wait (param $count i32) (local $now i32)
+    (loop $again
+      (local.set $now (i32.atomic.load (i32.const 0)))
+      (if (i32.lt_u (local.get $now) (local.get $count)) (then
+        (drop (memory.atomic.wait32 (i32.const 0) (local.get $now) (i64.const -1)))
+        (br $again)))))
+  (func (export "wasi_thread_start") (param i32 i32)
+    (loop $more (br_if $more (i32.ge_s (memory.grow (i32.const 1)) (i32.const 0))))
+    (drop (i32.atomic.rmw.add (i32.const 0) (i32.const 1)))
+    (drop (memory.atomic.notify (i32.const 0) (i32.const -1)))
+    (call $wait (i32.const 3)))
+  (func (export "_start")
+    (drop (call $spawn (i32.const 0)))
+    (drop (call $spawn (i32.const 0)))
+    (call $wait (i32.const 2))
+    (call $exit (memory.size))))"#;
+
+#[test]
+fn threads_take_no_more_than_their_program_may() {
+    let dir = Dir::new();
+    dir.artifact("threads", THREADS);
+    let run = |limit: &[&str]| dir.precast(&[&["run"], limit, &["threads.precast"]].concat());
+    run(&[]).is("", "", 100);
+    run(&["--max-memory", "640KiB"]).is("", "", 10);
+    run(&["--max-memory", "64KiB"]).is(
+        "",
+        "error: bytes of all linear memories of all stores together: 131072 asked for, the limit \
+         is 65536\n",
+        1,
+    );
+    run(&["--max-table-elements", "30"]).is("", "", 100);
+    run(&["--max-table-elements", "29"]).is(
+        "",
+        "error: elements of all tables of all stores together: 30 asked for, the limit is 29\n",
+        1,
+    );
+    run(&["--max-instances", "3"]).is("", "", 100);
+    run(&["--max-instances", "2"]).is(
+        "",
+        "error: instances of all stores together: 3 asked for, the limit is 2\n",
+        1,
+    );
+    let own = THREADS.replace(
+        "(import \"env\" \"memory\" (memory 2 100 shared))",
+        "(memory 2 9 shared)",
+    );
+    dir.artifact("own", &own);
+    let ran = dir.precast(&["run", "own.precast"]);
+    assert_eq!(ran.0.status.code(), Some(1));
+    let error = ran.stderr();
+    assert!(
+        error.contains("exports as \"memory\" a memory that it defines"),
+        "{error}"
+    );
+}
+
 /// A program that creates the file `new` in its first directory, and exits with the error number.
 const MAKE: &str = r#"(module
   (import "wasi_snapshot_preview1" "path_open"
