@@ -89,6 +89,35 @@ fn an_artifact_that_keeps_custom_sections_has_the_lines() {
     assert!(matches!(error, DebugInfoError::Artifact(_)), "{error}");
 }
 
+/// What takes too much to read is refused, and the rest of the backtrace is shown.
+#[test]
+fn a_backtrace_with_hostile_debugging_information_has_no_lines() {
+    // A unit whose only entry has 300 attributes that take no bytes.
+    let attributes = r"\3f\19".repeat(300);
+    let text = format!(
+        r#"(module (func $inner (export "f") unreachable)
+            (@custom ".debug_abbrev" "\01\11\00{attributes}\00\00\00")
+            (@custom ".debug_info" "\08\00\00\00\04\00\00\00\00\00\04\01"))"#
+    );
+    let wasm = wat::parse_str(text).unwrap();
+    let symbols = Symbols::of_module(&wasm).unwrap();
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let artifact = Source::new(strategy).artifact(&wasm).unwrap();
+        // SAFETY: our own compiler has just written these bytes.
+        let module = unsafe { Module::from_bytes(&engine, &artifact) }.unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let f = instance.get_typed_func::<(), ()>(&mut store, "f").unwrap();
+        let error = f.call(&mut store, ()).unwrap_err();
+        let trace = error.backtrace().unwrap();
+        let found = symbols.at(trace.frames()[0].module_offset().unwrap());
+        assert!(matches!(found, Err(DebugInfoError::Excessive)), "{found:?}");
+        let text = symbols.describe(trace).to_string();
+        assert_eq!(text, "wasm backtrace, innermost first:\n   0: inner");
+    }
+}
+
 #[test]
 fn wrong_offsets_and_damaged_information_are_harmless() {
     let symbols = Symbols::of_module(GUEST).unwrap();

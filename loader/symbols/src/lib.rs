@@ -7,6 +7,11 @@
 //! takes out of the module, or of an artifact that keeps the module's custom sections. Nothing is
 //! parsed before the first lookup.
 //!
+//! Modules need not be trusted. A lookup takes time and memory in proportion to the sections, and
+//! less than 256 KiB of stack. Where the DWARF would take more, [`Symbols::at`] returns
+//! [`DebugInfoError::Excessive`], and [`describe`] shows these frames without lines, like those of
+//! a module whose DWARF is damaged. Names and files are escaped when they are shown ([`Symbol`]).
+//!
 //! ```no_run
 //! use precast_loader::Error;
 //! use precast_symbols::Symbols;
@@ -18,19 +23,22 @@
 //! }
 //! ```
 
+mod reader;
 mod sections;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use addr2line::Context;
-use gimli::{Dwarf, EndianArcSlice, LittleEndian, SectionId};
+use addr2line::{Context, demangle_auto};
+use gimli::{Dwarf, SectionId};
+use precast_artifact::shown;
 use precast_loader::WasmBacktrace;
 
+use reader::{EXCESSIVE, Meter, Reader, check_abbreviations};
 use sections::Sections;
 pub use sections::debug_part;
-
-type Reader = EndianArcSlice<LittleEndian>;
 
 /// Bytes that have no debugging information, or that are no module.
 #[derive(Debug, thiserror::Error)]
@@ -61,10 +69,28 @@ pub enum DebugInfoError {
     Artifact(#[from] precast_artifact::Error),
     /// The DWARF is damaged.
     #[error("the debugging information is damaged")]
-    Dwarf(#[from] gimli::Error),
+    Dwarf(#[source] gimli::Error),
+    /// The DWARF takes far more time, memory or stack than its size explains: it was made to do
+    /// that.
+    #[error(
+        "the debugging information takes too much to read: its parts refer to each other more often, \
+         or are in each other more deeply, than in any real module"
+    )]
+    Excessive,
 }
 
-/// A function and the place in its source that an instruction belongs to.
+impl From<gimli::Error> for DebugInfoError {
+    fn from(error: gimli::Error) -> Self {
+        match error {
+            EXCESSIVE => Self::Excessive,
+            damaged => Self::Dwarf(damaged),
+        }
+    }
+}
+
+/// A function and the place in its source that an instruction belongs to. Its fields are as the
+/// module has them. When a symbol is shown, characters that a terminal obeys, and line breaks, are
+/// escaped.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Symbol {
@@ -80,11 +106,11 @@ pub struct Symbol {
 
 impl fmt::Display for Symbol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name.as_deref().unwrap_or("?"))?;
+        write!(f, "{}", shown(self.name.as_deref().unwrap_or("?")))?;
         let Some(file) = &self.file else {
             return Ok(());
         };
-        write!(f, "\n             at {file}")?;
+        write!(f, "\n             at {}", shown(file))?;
         for number in [self.line, self.column].into_iter().flatten() {
             write!(f, ":{number}")?;
         }
@@ -92,9 +118,15 @@ impl fmt::Display for Symbol {
     }
 }
 
+/// Bytes of names and files that one lookup may find, besides as many as the sections have.
+const ROOM: usize = 1 << 16;
+
 /// The debugging information of a module.
 pub struct Symbols {
     sections: Sections,
+    /// Bytes of all sections.
+    size: usize,
+    meter: Arc<Meter>,
     context: OnceLock<Result<Mutex<Context<Reader>>, gimli::Error>>,
 }
 
@@ -126,8 +158,11 @@ impl Symbols {
     }
 
     fn of(sections: Sections) -> Self {
+        let size = sections.debug.iter().map(|(_, bytes)| bytes.len()).sum();
         Self {
             sections,
+            size,
+            meter: Arc::new(Meter::new(size)),
             context: OnceLock::new(),
         }
     }
@@ -136,7 +171,7 @@ impl Symbols {
     /// innermost first. The list is empty if there is no function at the offset.
     ///
     /// # Errors
-    /// [`DebugInfoError::Dwarf`].
+    /// [`DebugInfoError::Dwarf`] and [`DebugInfoError::Excessive`].
     pub fn at(&self, module_offset: usize) -> Result<Vec<Symbol>, DebugInfoError> {
         // Addresses count from the start of the code section's content.
         let Some(address) = module_offset.checked_sub(self.sections.code) else {
@@ -146,16 +181,21 @@ impl Symbols {
             Ok(context) => context.lock().unwrap_or_else(PoisonError::into_inner),
             Err(error) => return Err((*error).into()),
         };
+        self.meter.start();
         let mut frames = context.find_frames(address as u64).skip_all_loads()?;
         let mut symbols = Vec::new();
+        // Many functions may have one long name.
+        let mut room = self.size + ROOM;
         while let Some(frame) = frames.next()? {
-            let name = frame
-                .function
-                .map(|f| f.demangle().map(|name| name.into_owned()));
+            let name = frame.function.as_ref();
+            let name = name.map(|f| demangle_auto(f.name.text(), f.language).into_owned());
             let location = frame.location;
+            let file = location.as_ref().and_then(|l| l.file);
+            let taken = name.as_ref().map_or(0, String::len) + file.map_or(0, str::len);
+            room = room.checked_sub(taken).ok_or(DebugInfoError::Excessive)?;
             symbols.push(Symbol {
-                name: name.and_then(Result::ok),
-                file: location.as_ref().and_then(|l| l.file).map(str::to_owned),
+                name,
+                file: file.map(str::to_owned),
                 line: location.as_ref().and_then(|l| l.line),
                 column: location.and_then(|l| l.column).filter(|column| *column > 0),
             });
@@ -164,13 +204,16 @@ impl Symbols {
     }
 
     fn parse(&self) -> Result<Mutex<Context<Reader>>, gimli::Error> {
+        self.meter.start();
         let load = |id: SectionId| {
             let mut sections = self.sections.debug.iter();
             let found = sections.find(|(name, _)| name == id.name());
             let bytes = found.map_or_else(|| Arc::from([]), |(_, bytes)| Arc::clone(bytes));
-            Ok::<_, gimli::Error>(Reader::new(bytes, LittleEndian))
+            Ok::<_, gimli::Error>(Reader::new(bytes, &self.meter))
         };
-        Context::from_dwarf(Dwarf::load(load)?).map(Mutex::new)
+        let dwarf = Dwarf::load(load)?;
+        check_abbreviations(&dwarf)?;
+        Context::from_dwarf(dwarf).map(Mutex::new)
     }
 
     /// A backtrace with source files and lines, for people to read. All frames should be of this
@@ -212,20 +255,9 @@ pub fn describe<'a>(
                     0 => write!(f, "\n{i:>4}: ")?,
                     _ => f.write_str("\n      ")?,
                 }
-                // Names and files come from the module and may have any characters.
-                write!(f, "{}", shown_lines(&symbol.to_string()))?;
+                write!(f, "{symbol}")?;
             }
         }
         Ok(())
     })
-}
-
-/// The text with each control character but line ends escaped.
-fn shown_lines(text: &str) -> String {
-    let shown = |c: char| match c {
-        '\n' => c.to_string(),
-        c if c.is_control() => c.escape_default().to_string(),
-        c => c.to_string(),
-    };
-    text.chars().map(shown).collect()
 }

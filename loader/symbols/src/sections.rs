@@ -123,7 +123,7 @@ fn custom(content: &[u8]) -> Option<(&str, &[u8])> {
     Some((name, rest))
 }
 
-fn write_custom(module: &mut Vec<u8>, name: &str, bytes: &[u8]) {
+pub(crate) fn write_custom(module: &mut Vec<u8>, name: &str, bytes: &[u8]) {
     let mut content = Vec::with_capacity(name.len() + bytes.len() + 5);
     write_leb128(&mut content, name.len());
     content.extend_from_slice(name.as_bytes());
@@ -146,7 +146,7 @@ fn leb128(rest: &mut &[u8]) -> Option<usize> {
     None
 }
 
-fn write_leb128(to: &mut Vec<u8>, mut value: usize) {
+pub(crate) fn write_leb128(to: &mut Vec<u8>, mut value: usize) {
     while value >= 0x80 {
         to.push(value as u8 | 0x80);
         value >>= 7;
