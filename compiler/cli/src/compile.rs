@@ -53,7 +53,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     split_debug: Option<PathBuf>,
     /// Threads to compile with [default: one for each CPU]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     threads: Option<NonZero<usize>>,
     /// Print how long each phase took
     #[arg(long)]
@@ -108,12 +108,15 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
 
     let start = Instant::now();
     let wasm = program::read_module(&args.input)?;
-    if wasm.starts_with(b"\0asm") && is_same_file(&args.input, &output) {
-        let message = format!(
-            "the artifact would replace the module `{}`: give another --output",
-            args.input.display()
+    // Anything else is no module, which the compiler's error says better.
+    if wasm.starts_with(b"\0asm") {
+        let mut outputs = vec![("the artifact", output.as_path())];
+        outputs.extend(
+            args.split_debug
+                .as_deref()
+                .map(|path| ("the debug file", path)),
         );
-        usage_error("compile", message);
+        files::check_outputs("compile", &[("the module", &args.input)], &outputs);
     }
     let mut times = vec![("read", start.elapsed())];
     let progress = Progress::new();
@@ -142,10 +145,6 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     }
     let writing = Instant::now();
     if let Some(debug) = &args.split_debug {
-        if is_same_file(&args.input, debug) || *debug == output {
-            let message = "the debug file would replace another file: give another --split-debug";
-            usage_error("compile", message.to_owned());
-        }
         files::write(debug, &artifact)?;
     }
     if others.is_empty() && (args.strip || args.split_debug.is_some()) {
@@ -203,13 +202,4 @@ fn object_target(emit: Emit, target: Option<String>) -> (Option<String>, System)
         Some((system, linux)) => (Some(linux.to_owned()), system),
         None => (target, System::Linux),
     }
-}
-
-/// Whether two paths lead to the same existing file.
-fn is_same_file(one: &Path, other: &Path) -> bool {
-    let real = |path: &Path| {
-        let path = std::fs::canonicalize(path).ok()?;
-        path.is_file().then_some(path)
-    };
-    real(one).is_some_and(|one| real(other) == Some(one))
 }

@@ -1,14 +1,13 @@
 //! `precast digest`: prints the digests that `Module::open_verified` takes.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use precast_artifact::reader::hex;
 
-use crate::Failure;
 use crate::artifact::Bytes;
+use crate::{Failure, files};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -25,8 +24,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         artifact
             .verify_digest(None)
             .with_context(|| format!("cannot use `{}`", file.display()))?;
-        text += &format!("{}  {}\n", hex(&artifact.header().digest), file.display());
+        let digest = hex(&artifact.header().digest);
+        text += &format!("{digest}  {}\n", files::shown_path(file));
     }
-    io::stdout().write_all(text.as_bytes())?;
+    files::print(text)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,13 +4,19 @@
 //! disk or an interrupt leaves the old file, and a process that has mapped the old file does not
 //! see it change. An output has the permissions of the file that it replaces, which may be private,
 //! and otherwise those that the umask allows.
+//!
+//! A command whose output would replace one of its inputs or another output is refused before it
+//! writes anything ([`check_outputs`]), whatever the paths look like.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use precast_artifact::shown;
+
+use crate::usage_error;
 
 /// Reads a file, or standard input for `-`.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
@@ -44,30 +50,147 @@ pub(crate) fn write_executable(path: &Path, bytes: &[u8]) -> Result<()> {
     write_as(Kind::Executable, path, bytes)
 }
 
-fn write_as(kind: Kind, path: &Path, bytes: &[u8]) -> Result<()> {
-    if path == Path::new("-") {
-        return io::stdout()
-            .write_all(bytes)
-            .context("cannot write to standard output");
+/// Writes to standard output.
+pub(crate) fn print(bytes: impl AsRef<[u8]>) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes.as_ref())
+        .and_then(|()| out.flush())
+        .context("cannot write to standard output")
+}
+
+/// A path as text for standard output. A name of a file may have any characters.
+pub(crate) fn shown_path(path: &Path) -> String {
+    shown(&path.display().to_string()).to_string()
+}
+
+/// What a file is, such as "the module", and its path.
+type Named<'a> = (&'static str, &'a Path);
+
+/// Exits with a usage error if a file that the command is about to write is one of its inputs, or
+/// is written twice.
+pub(crate) fn check_outputs(command: &str, inputs: &[Named<'_>], outputs: &[Named<'_>]) {
+    let stdin = Path::new("/dev/stdin");
+    let inputs = inputs
+        .iter()
+        .map(|(what, path)| match *path == Path::new("-") {
+            true => (*what, stdin),
+            false => (*what, *path),
+        });
+    let inputs: Vec<Named<'_>> = inputs.collect();
+    for (i, (what, output)) in outputs.iter().enumerate() {
+        let Some(place) = Place::of(output) else {
+            continue;
+        };
+        let mut others = inputs.iter().chain(&outputs[..i]);
+        let same = others.find(|(_, other)| Place::of(other).as_ref() == Some(&place));
+        if let Some((other_what, other)) = same {
+            let message = format!(
+                "{what} `{}` and {other_what} `{}` are the same file: give another name",
+                output.display(),
+                other.display()
+            );
+            usage_error(command, message);
+        }
     }
+}
+
+/// The place of a file, which is the same for all paths that lead to the file.
+#[derive(PartialEq, Eq)]
+enum Place {
+    /// Device and inode.
+    Existing(u64, u64),
+    /// Device and inode of the directory, and the name in the directory.
+    New(u64, u64, std::ffi::OsString),
+}
+
+impl Place {
+    /// `None` for what nothing can replace (standard streams, devices, pipes, directories), and for
+    /// what cannot be written.
+    fn of(path: &Path) -> Option<Self> {
+        let path = match Target::of(path) {
+            // An open file may have a name that leads to the other path.
+            Ok(Target::File(path) | Target::InPlace(path)) => path,
+            Ok(Target::Stdout) | Err(_) => return None,
+        };
+        if let Ok(found) = fs::metadata(&path) {
+            let is_file = found.is_file();
+            return is_file.then(|| Self::Existing(found.dev(), found.ino()));
+        }
+        let name = path.file_name()?.to_owned();
+        let directory = fs::metadata(directory(&path)).ok()?;
+        Some(Self::New(directory.dev(), directory.ino(), name))
+    }
+}
+
+/// Where an output goes.
+enum Target {
+    /// To standard output, at the place where other programs have written to it and go on.
+    Stdout,
+    /// To what exists under a path that is not a name of a file: devices and pipes, which a file
+    /// must not replace and which have no old content to keep, and open files of a process.
+    InPlace(PathBuf),
+    /// To a file, which may exist. The path is no symbolic link.
+    File(PathBuf),
+}
+
+impl Target {
+    fn of(path: &Path) -> io::Result<Self> {
+        /// As many links as Linux follows.
+        const MAX_LINKS: usize = 40;
+        if path == Path::new("-") {
+            return Ok(Self::Stdout);
+        }
+        // A symbolic link is followed, as it would be by writing in place, even to a file that
+        // does not exist yet.
+        let mut path = path.to_owned();
+        for _ in 0..MAX_LINKS {
+            let Ok(link) = fs::read_link(&path) else {
+                let special = fs::metadata(&path).is_ok_and(|found| !found.is_file());
+                return Ok(match special {
+                    true => Self::InPlace(path),
+                    false => Self::File(path),
+                });
+            };
+            // `/dev/stdout` leads to a link of the system to the open file, which may have a name
+            // that other files have by now.
+            let parent = fs::canonicalize(directory(&path))?;
+            if parent == Path::new(&format!("/proc/{}/fd", std::process::id()))
+                && path.file_name().is_some_and(|name| name == "1")
+            {
+                return Ok(Self::Stdout);
+            }
+            if parent.starts_with("/proc") {
+                return Ok(Self::InPlace(path));
+            }
+            path = directory(&path).join(link);
+        }
+        Err(io::Error::from_raw_os_error(libc::ELOOP))
+    }
+}
+
+/// The directory that a path's last name is in.
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn write_as(kind: Kind, path: &Path, bytes: &[u8]) -> Result<()> {
     let context = || format!("cannot write `{}`", path.display());
-    if path.is_dir() {
+    let target = Target::of(path).with_context(context)?;
+    if path.is_dir() && !matches!(target, Target::Stdout) {
         bail!("{}: it is a directory", context());
     }
-    // Devices and pipes are written in place: a file must not replace them, and they have no old
-    // content to keep. Their permissions do not change.
-    let special = fs::metadata(path).is_ok_and(|found| !found.is_file());
-    if special {
-        fs::write(path, bytes)
-    } else {
-        replace(kind, path, bytes)
+    match target {
+        Target::Stdout => print(bytes),
+        // Permissions do not change.
+        Target::InPlace(path) => fs::write(path, bytes).with_context(context),
+        Target::File(file) => replace(kind, &file, bytes).with_context(context),
     }
-    .with_context(context)
 }
 
 fn replace(kind: Kind, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // A symbolic link is followed, as it would be by writing in place.
-    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let old = fs::metadata(path).ok().map(|found| {
         let mode = found.permissions().mode() & 0o777;
         match kind {
@@ -93,12 +216,12 @@ fn replace(kind: Kind, path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-/// Creates a temporary file in the same directory, under a name that is not in use.
+/// Creates a temporary file in the same directory, under a name that is not in use. The name is
+/// short, because the output's may be as long as the file system allows.
 fn create_beside(path: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
     let process = std::process::id();
     for attempt in 0..100 {
-        let temporary = path.with_file_name(format!(".{name}.{process}-{attempt}.tmp"));
+        let temporary = path.with_file_name(format!(".precast.{process}-{attempt}.tmp"));
         match OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -136,6 +259,33 @@ mod tests {
             "not changed in place"
         );
         assert_eq!(fs::read_dir(dir).expect("exists").count(), 2);
+    }
+
+    #[test]
+    fn links_are_followed_to_files_that_do_not_exist() {
+        let temporary = tempfile::tempdir().expect("a temporary directory");
+        let dir = temporary.path();
+        fs::create_dir(dir.join("sub")).expect("writable");
+        let link = |to: &str, name: &str| {
+            std::os::unix::fs::symlink(to, dir.join(name)).expect("writable");
+        };
+        link("sub/second", "first");
+        link("../out", "sub/second");
+        write(&dir.join("first"), b"new").expect("writable");
+        assert!(dir.join("first").is_symlink() && dir.join("sub/second").is_symlink());
+        assert_eq!(read(&dir.join("out")).expect("there"), b"new");
+        link("circle", "circle");
+        let error = write(&dir.join("circle"), b"new").expect_err("a circle");
+        assert!(format!("{error:#}").contains("symbolic links"), "{error:#}");
+        assert!(dir.join("circle").is_symlink());
+    }
+
+    #[test]
+    fn names_may_be_as_long_as_the_file_system_allows() {
+        let temporary = tempfile::tempdir().expect("a temporary directory");
+        let path = temporary.path().join("n".repeat(255));
+        write(&path, b"new").expect("writable");
+        assert_eq!(read(&path).expect("there"), b"new");
     }
 
     #[test]

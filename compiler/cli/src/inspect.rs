@@ -1,7 +1,6 @@
 //! `precast inspect`: prints what an artifact is for and what is in it, as text or JSON.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,7 +14,7 @@ use precast_artifact::{Artifact, Feature, custom_sections, shown};
 use serde_json::{Map, Value, json};
 
 use crate::artifact::{Bytes, defined, function_type, item_type};
-use crate::{Failure, join};
+use crate::{Failure, files, join};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -32,7 +31,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let bytes = Bytes::read(&args.file)?;
     if let Some(text) = join::inspect(bytes.all(), args.json)? {
-        io::stdout().write_all(text.as_bytes())?;
+        files::print(text)?;
         return Ok(ExitCode::SUCCESS);
     }
     let artifact = bytes.parse(&args.file)?;
@@ -47,7 +46,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     } else {
         report.text(&args.file.display().to_string())
     };
-    io::stdout().write_all(text.as_bytes())?;
+    files::print(text)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -65,7 +64,7 @@ fn print_custom_section(artifact: &Artifact<'_>, name: &str) -> Result<()> {
         );
     }
     for (_, bytes) in found {
-        io::stdout().write_all(bytes)?;
+        files::print(bytes)?;
     }
     Ok(())
 }

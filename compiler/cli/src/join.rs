@@ -23,6 +23,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
+    let inputs = args.files.iter();
+    let inputs: Vec<_> = inputs
+        .map(|path| ("the artifact", path.as_path()))
+        .collect();
+    files::check_outputs("join", &inputs, &[("the file of variants", &args.output)]);
     let read = |path: &PathBuf| Bytes::read_artifact(path);
     let all = args.files.iter().map(read).collect::<Result<Vec<_>>>()?;
     let parsed = all

@@ -36,7 +36,7 @@ mod value;
 mod warnings;
 mod wast;
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -151,7 +151,7 @@ fn main() -> ExitCode {
 fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "precast", &mut script);
-    io::stdout().write_all(&script)?;
+    files::print(&script)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,7 +3,7 @@
 //! works too, and shows the bytes.)
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Write};
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,8 +14,8 @@ use object::{Object, ObjectSymbol};
 use precast_artifact::target::Arch;
 use precast_artifact::{Artifact, addresses, shown, traps};
 
-use crate::Failure;
 use crate::artifact::{Bytes, signature, spelled};
+use crate::{Failure, files};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -34,14 +34,14 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Some(name) => disassembly.find(name)?,
         None => (0..disassembly.code.len()).collect(),
     };
-    let mut out = BufWriter::new(io::stdout().lock());
     for (n, i) in wanted.into_iter().enumerate() {
+        let mut text = String::new();
         if n != 0 {
-            writeln!(out)?;
+            text.push('\n');
         }
-        disassembly.print(&mut out, i)?;
+        disassembly.print(&mut text, i)?;
+        files::print(text)?;
     }
-    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use precast_loader::{PublicKey, TrustedKeys};
 use precast_signature::SecretKey;
 use zeroize::Zeroizing;
@@ -57,7 +57,12 @@ pub(crate) struct Trusted {
     #[arg(long = "trusted-key", value_name = "KEYFILE")]
     keys: Vec<PathBuf>,
     /// How many trusted keys must have signed [default: 1]
-    #[arg(long, value_name = "N", requires = "keys")]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "keys",
+        allow_negative_numbers = true
+    )]
     signatures: Option<NonZero<usize>>,
 }
 
@@ -76,6 +81,10 @@ impl Trusted {
 }
 
 pub(crate) fn make(args: KeyArgs) -> Result<ExitCode, Failure> {
+    if args.file == Path::new("-") {
+        let message = "a secret key is not printed: expected the name of a file";
+        usage_error("key", message.to_owned());
+    }
     let secret = SecretKey::generate().context("cannot get random numbers for a key")?;
     let mut beside = args.file.clone().into_os_string();
     beside.push(".pub");
@@ -86,7 +95,7 @@ pub(crate) fn make(args: KeyArgs) -> Result<ExitCode, Failure> {
         std::fs::remove_file(&beside).ok();
         return Err(error.into());
     }
-    writeln!(io::stdout(), "{}", public.id())?;
+    files::print(format!("{}\n", public.id()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -95,13 +104,19 @@ pub(crate) fn sign(args: SignArgs) -> Result<ExitCode, Failure> {
         let message = "standard input cannot be replaced: give --output";
         usage_error("sign", message.to_owned());
     }
+    let output = args.output.as_ref().unwrap_or(&args.file);
+    files::check_outputs(
+        "sign",
+        &[("the key", &args.key)],
+        &[("the signed artifact", output)],
+    );
     let secret = secret(&args.key)?;
     let bytes = Bytes::read_artifact(&args.file)?;
     let artifact = bytes.parse(&args.file)?;
     let signed = secret
         .sign_file(&artifact)
         .with_context(|| format!("cannot sign `{}`", args.file.display()))?;
-    files::write(args.output.as_ref().unwrap_or(&args.file), &signed)?;
+    files::write(output, &signed)?;
     tracing::info!(
         "signed `{}` with key {}",
         args.file.display(),
@@ -122,30 +137,32 @@ pub(crate) fn verify(args: VerifyArgs) -> Result<ExitCode, Failure> {
             .verify(&bytes.parse(file)?)
             .with_context(|| format!("cannot trust `{}`", file.display()))?;
         for id in signers {
-            text += &format!("{id}  {}\n", file.display());
+            text += &format!("{id}  {}\n", files::shown_path(file));
         }
     }
-    io::stdout().write_all(text.as_bytes())?;
+    files::print(text)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Writes a new file, which only its owner may write to. A file that exists is never replaced:
 /// it may be the only copy of a key.
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let context = || format!("cannot write `{}`", path.display());
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(mode);
-    let write = || {
-        let mut file = options.open(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    match write() {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(anyhow!(
+    let mut file = match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => bail!(
             "`{}` exists already; a key is never replaced",
             path.display()
-        )),
-        done => done.with_context(|| format!("cannot write `{}`", path.display())),
+        ),
+        opened => opened.with_context(context)?,
+    };
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // The file is new, and what is in it is no key.
+        std::fs::remove_file(path).ok();
     }
+    written.with_context(context)
 }
 
 fn public(path: &Path) -> Result<PublicKey> {
@@ -155,6 +172,8 @@ fn public(path: &Path) -> Result<PublicKey> {
 
 fn secret(path: &Path) -> Result<SecretKey> {
     let (text, mode) = read(path)?;
+    let secret =
+        SecretKey::from_pem(&text).with_context(|| format!("cannot use `{}`", path.display()))?;
     if mode & 0o077 != 0 {
         bail!(
             "others may read or write the secret key in `{path}` (mode {:03o}): take that from them \
@@ -163,7 +182,7 @@ fn secret(path: &Path) -> Result<SecretKey> {
             path = path.display(),
         );
     }
-    SecretKey::from_pem(&text).with_context(|| format!("cannot use `{}`", path.display()))
+    Ok(secret)
 }
 
 /// The text in the file of a key, and the file's mode.

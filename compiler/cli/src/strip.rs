@@ -28,9 +28,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         let message = "standard input cannot be replaced: give --output";
         usage_error("strip", message.to_owned());
     }
-    if args.split_debug.as_ref() == Some(output) {
-        let message = "the debug file and the stripped artifact are the same file";
-        usage_error("strip", message.to_owned());
+    if let Some(debug) = &args.split_debug {
+        let debug = ("the debug file", debug.as_path());
+        files::check_outputs("strip", &[("the artifact", &args.file)], &[debug]);
+        files::check_outputs("strip", &[], &[("the stripped artifact", output), debug]);
     }
     let bytes = Bytes::read_artifact(&args.file)?;
     let artifact = bytes.parse(&args.file)?;

@@ -6,6 +6,7 @@ mod custom_sections;
 mod exe;
 mod exposure;
 mod look;
+mod outputs;
 mod redirect;
 mod run;
 mod signed;
