@@ -1,11 +1,11 @@
 //! `precast cache`, and the cache that `precast run` uses.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
+use precast_artifact::shown;
 use precast_cache::{
     CompilationCache, DIRECTORY_VARIABLE, Entry, Options, Removed, default_directory,
 };
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::program::Wasm;
 use crate::progress::Progress;
-use crate::{Failure, program, quantity};
+use crate::{Failure, files, program, quantity};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -44,7 +44,8 @@ enum Command {
     #[command(group(clap::ArgGroup::new("budget").required(true).multiple(true)))]
     Prune {
         /// Keep at most this many bytes: a number, or a number with K, M, G or T
-        #[arg(long, value_name = "N", group = "budget", value_parser = quantity::size)]
+        #[arg(long, value_name = "N", group = "budget", value_parser = quantity::size,
+            allow_negative_numbers = true)]
         max_bytes: Option<u64>,
         /// Remove entries that were not used for this long: a number with s, m, h, d or w
         #[arg(long, value_name = "AGE", group = "budget", value_parser = age)]
@@ -184,6 +185,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let (text, value) = match (&args.command, &cache) {
         (Command::Path, _) | (_, None) => {
             let path = std::path::absolute(&directory)?;
+            // Scripts take the line as a path, so that it is not escaped.
             let shown = path.display().to_string();
             (format!("{shown}\n"), json!({ "path": shown }))
         }
@@ -213,20 +215,20 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     } else {
         text
     };
-    io::stdout().write_all(text.as_bytes())?;
+    files::print(text)?;
     Ok(code)
 }
 
 fn stats(cache: &CompilationCache) -> Result<(String, Value)> {
     let usage = cache.usage()?;
-    let path = cache.directory().map(|path| path.display().to_string());
+    let path = cache.directory();
     let ago = |time: Option<SystemTime>| {
         time.map_or_else(|| "never".to_owned(), |t| shown_age(t) + " ago")
     };
     let text = format!(
         "directory        {}\nentries          {}\nbytes            {}\npinned           {}\n\
          unfinished       {}\nforeign          {}\nleast recent use {}\nmost recent use  {}\n",
-        path.as_deref().unwrap_or_default(),
+        path.map(files::shown_path).unwrap_or_default(),
         usage.entries,
         usage.bytes,
         usage.pinned,
@@ -236,7 +238,7 @@ fn stats(cache: &CompilationCache) -> Result<(String, Value)> {
         ago(usage.newest_use),
     );
     let value = json!({
-        "directory": path,
+        "directory": path.map(|path| path.display().to_string()),
         "entries": usage.entries,
         "bytes": usage.bytes,
         "pinned": usage.pinned,
@@ -261,7 +263,7 @@ fn list(cache: &CompilationCache) -> Result<(String, Value)> {
             entry.key,
             entry.bytes,
             shown_age(entry.used),
-            name.unwrap_or("-"),
+            shown(name.unwrap_or("-")),
             if entry.pinned { "  (pinned)" } else { "" }
         );
         values.push(entry_value(&entry, about.as_ref()));
@@ -299,7 +301,8 @@ fn verify(cache: &CompilationCache) -> Result<(String, Value, bool)> {
             } else {
                 "still there"
             };
-            text += &format!("{}: {fault} ({done})\n", entry.path.display());
+            let path = files::shown_path(&entry.path);
+            text += &format!("{path}: {} ({done})\n", shown(&fault.to_string()));
         }
     }
     let damaged = all.iter().filter(|entry| entry.fault.is_some()).count();
@@ -367,7 +370,8 @@ fn find<'a>(
     const SHORTEST: usize = 4;
     let is_key = wanted.len() >= SHORTEST && wanted.bytes().all(|b| b.is_ascii_hexdigit());
     if is_key {
-        let begins = |entry: &&Entry| entry.key.to_string().starts_with(wanted);
+        let digits = wanted.to_lowercase();
+        let begins = |entry: &&Entry| entry.key.to_string().starts_with(&digits);
         let found: Vec<_> = entries.iter().filter(begins).collect();
         match found.len() {
             0 if Path::new(wanted).is_file() => {}

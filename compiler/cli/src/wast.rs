@@ -1,11 +1,10 @@
 //! `precast wast`: runs scripts of the official test suite.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
-use precast_artifact::{Interruption, Strategy};
+use precast_artifact::{Interruption, Strategy, shown_lines};
 use precast_compiler::{Cpu, OptLevel, Settings};
 
 use crate::{Failure, files, settings};
@@ -36,11 +35,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         None => Strategy::ALL.to_vec(),
     };
     let (mut passed, mut failed) = (0, 0);
-    let mut out = io::stdout().lock();
     for file in &args.files {
-        let shown = file.display();
+        let name = files::shown_path(file);
         let text = String::from_utf8(files::read(file)?)
-            .map_err(|_| anyhow!("`{shown}` is not text: expected a script (.wast)"))?;
+            .map_err(|_| anyhow!("`{name}` is not text: expected a script (.wast)"))?;
         for strategy in &strategies {
             let settings = Settings {
                 strategy: *strategy,
@@ -50,15 +48,18 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
                 ..Settings::default()
             };
             let report = precast_wast::run(&text, &settings)
-                .with_context(|| format!("cannot run `{shown}`"))?;
+                .with_context(|| format!("cannot run `{name}`"))?;
             passed += report.passed;
             failed += report.failures.len();
             for failure in report.failures {
-                writeln!(out, "{shown}:{failure} ({strategy})")?;
+                // Messages have names of the script, and may have several lines.
+                let failure = shown_lines(&failure.to_string()).to_string();
+                let failure = failure.replace('\n', "\n    ");
+                files::print(format!("{name}:{failure} ({strategy})\n"))?;
             }
         }
     }
-    writeln!(out, "{passed} passed, {failed} failed")?;
+    files::print(format!("{passed} passed, {failed} failed\n"))?;
     Ok(if failed == 0 {
         ExitCode::SUCCESS
     } else {

@@ -128,6 +128,12 @@ impl<'scope, 'env: 'scope> Runner<'scope, 'env> {
 
     /// Starts a thread that executes directives of its own.
     fn thread(&mut self, thread: WastThread<'env>) -> Result<(), String> {
+        let name = thread.name.name();
+        if self.threads.contains_key(name) {
+            return Err(format!(
+                "found another thread `{name}` that runs, expected another name"
+            ));
+        }
         let mut shared = HashMap::new();
         if let Some(module) = thread.shared_module {
             let exports = self.instance(Some(module))?.exports(&mut self.store);
@@ -145,7 +151,7 @@ impl<'scope, 'env: 'scope> Runner<'scope, 'env> {
             runner.directives(thread.directives, &mut report);
             Ok(report)
         });
-        self.threads.insert(thread.name.name().to_owned(), handle);
+        self.threads.insert(name.to_owned(), handle);
         Ok(())
     }
 

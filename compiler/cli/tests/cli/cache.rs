@@ -208,3 +208,77 @@ fn pinned_entries_outlive_the_budget() {
         1,
     );
 }
+
+#[test]
+fn names_of_modules_are_escaped_and_keys_may_have_capitals() {
+    let dir = Dir::new();
+    // The text format has no such names: the module's name is in its `name` section.
+    let mut wasm = wat::parse_str(r#"(module (func (export "f")))"#).expect("valid text");
+    let name = "a\u{1b}[2J\n\u{202e}";
+    let len = name.len() as u8;
+    wasm.extend([0, len + 8, 4]);
+    wasm.extend(b"name");
+    wasm.extend([0, len + 1, len]);
+    wasm.extend(name.as_bytes());
+    dir.write("evil.wasm", wasm);
+    dir.cached(&["run", "--invoke", "f", "evil.wasm"])
+        .is("", "", 0);
+    let list = dir.cached(&["cache", "list"]).stdout();
+    assert!(list.ends_with("  a\\u{1b}[2J\\u{a}\\u{202e}\n"), "{list:?}");
+    let key = list[..64].to_owned();
+    let capitals = key[..20].to_uppercase();
+    dir.cached(&["cache", "pin", &capitals])
+        .is(&format!("{key}  pinned\n"), "", 0);
+}
+
+#[test]
+fn names_in_scripts_are_escaped() {
+    let dir = Dir::new();
+    let script = "(module)\n(assert_return (invoke \"\\1b[2J\\e2\\80\\ae\"))\n";
+    dir.write("\u{1b}.wast", script);
+    let ran = dir.precast(&["wast", "--strategy", "checked", "\u{1b}.wast"]);
+    let text = ran.stdout();
+    assert!(
+        text.starts_with("\\u{1b}.wast:2: assert_return: "),
+        "{text:?}"
+    );
+    let is_line = |c: char| !c.is_control() || c == '\n';
+    assert!(
+        text.chars().all(is_line) && !text.contains('\u{202e}'),
+        "{text:?}"
+    );
+    assert_eq!(ran.0.status.code(), Some(1));
+}
+
+/// A report of a thread is lost if its name is given to another thread.
+#[test]
+fn threads_of_a_script_have_names_of_their_own() {
+    let dir = Dir::new();
+    let thread = |value| {
+        format!(
+            r#"(thread $T (module (func (export "f") (result i32) (i32.const 1)))
+                 (assert_return (invoke "f") (i32.const {value})))"#
+        )
+    };
+    let script = [
+        "(module)".to_owned(),
+        thread(2),
+        thread(1),
+        "(wait $T)".to_owned(),
+    ];
+    let script = script.join("\n");
+    dir.write("threads.wast", script);
+    let ran = dir.precast(&["wast", "--strategy", "checked", "threads.wast"]);
+    let text = ran.stdout();
+    assert!(text.contains("another thread `T` that runs"), "{text}");
+    assert!(
+        text.contains("assert_return") && text.ends_with(" 2 failed\n"),
+        "{text}"
+    );
+    // When the first one has ended, its name is free.
+    let script = thread(1) + "(wait $T)";
+    let script = format!("(module){script}{script}");
+    dir.write("threads.wast", script);
+    let ran = dir.precast(&["wast", "--strategy", "checked", "threads.wast"]);
+    assert!(ran.stdout().ends_with(" 0 failed\n"), "{}", ran.stdout());
+}
