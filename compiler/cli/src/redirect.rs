@@ -1,12 +1,13 @@
 //! `precast run --redirect` and `--explain-imports`.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 
 use anyhow::{Result, bail};
 use precast_artifact::shown;
-use precast_loader::{ExternType, Linker, Module, Redirections};
+use precast_loader::{Linker, Module, Redirections, Store};
 use serde_json::json;
+
+use crate::files;
 
 /// Parses rules of the form `OLD=NEW`, where both sides are `MODULE` or both are `MODULE::NAME`.
 pub(crate) fn parse(rules: &[String]) -> Result<Redirections> {
@@ -34,6 +35,7 @@ pub(crate) fn parse(rules: &[String]) -> Result<Redirections> {
 pub(crate) fn explain<T: 'static>(
     module: &Module,
     linker: &Linker<T>,
+    store: &mut Store<T>,
     redirections: &Redirections,
     as_json: bool,
 ) -> Result<()> {
@@ -41,8 +43,8 @@ pub(crate) fn explain<T: 'static>(
     let mut text = String::new();
     for import in redirections.explain(module) {
         let (target_module, target_name) = &import.target;
-        let found = linker.host_func(target_module, target_name).cloned();
-        let found = found.map(ExternType::Func);
+        let found = linker.get(&mut *store, target_module, target_name);
+        let found = found.map(|item| item.ty(&*store));
         let fits = found.as_ref() == Some(&import.ty);
         // Writing to a string cannot fail.
         writeln!(
@@ -55,6 +57,7 @@ pub(crate) fn explain<T: 'static>(
         if !import.rules.is_empty() {
             let (module, name) = (shown(target_module), shown(target_name));
             let rules = import.rules.join(", then ");
+            let rules = shown(&rules);
             writeln!(text, "    looked up as {module}.{name}, by {rules}")?;
         }
         match &found {
@@ -74,12 +77,11 @@ pub(crate) fn explain<T: 'static>(
     }
     let unmatched = redirections.unmatched(module);
     for rule in &unmatched {
-        writeln!(text, "the redirection {rule} matches no import")?;
+        writeln!(text, "the redirection {} matches no import", shown(rule))?;
     }
     if as_json {
         let value = json!({ "imports": imports, "unmatched_redirections": unmatched });
         text = crate::json::text(&value);
     }
-    io::stdout().write_all(text.as_bytes())?;
-    Ok(())
+    files::print(text)
 }

@@ -3,7 +3,6 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,7 +20,9 @@ use precast_wasi::{
 
 use crate::exposure::Exposure;
 use crate::program::Program;
-use crate::{Failure, cache, limits, redirect, report, settings, signing, usage_error, value};
+use crate::{
+    Failure, cache, files, limits, redirect, report, settings, signing, usage_error, value,
+};
 
 /// Exit code after a trap: that of a native program that aborts, 128 plus the number of SIGABRT.
 const TRAPPED: u8 = 134;
@@ -73,11 +74,11 @@ pub(crate) struct Args {
     interruption: Option<Interruption>,
     /// End the program when it has used this much fuel, about one unit for each WebAssembly
     /// operator
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     fuel: Option<u64>,
     /// End the program after this time, with exit code 124: a number with ms, s, m or h, such as
     /// 1.5s
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration, allow_negative_numbers = true)]
     timeout: Option<Duration>,
     #[command(flatten)]
     trusted: signing::Trusted,
@@ -121,7 +122,11 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let program = Program::open(&file).with_context(context)?;
     if args.explain_imports {
         let module = open(program, &file, &args, &Exposure::default())?;
-        redirect::explain(&module, &explained(&module)?, &redirections, args.json)?;
+        let linker = explained(&module)?;
+        // Nothing runs in this store.
+        let wasi = SharedWasiCtx::new(WasiCtxBuilder::new().build());
+        let mut store = Store::new(module.engine(), wasi);
+        redirect::explain(&module, &linker, &mut store, &redirections, args.json)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut wasi = WasiCtxBuilder::new().inherit_stdio();
@@ -161,6 +166,21 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
                 error,
                 code: TRAPPED,
             }),
+            // The loader does not know which options ask for this.
+            Some(Error::Interruption {
+                found, expected, ..
+            }) => {
+                let options = match (args.fuel.is_some(), args.timeout.is_some()) {
+                    (true, true) => "--fuel and --timeout need",
+                    (true, false) => "--fuel needs",
+                    (false, _) => "--timeout needs",
+                };
+                let error = anyhow!(
+                    "{options} interruption `{expected}`, found an artifact with `{found}`: \
+                     compile it again with `--interruption {expected}`"
+                );
+                Err(error.context(context()).into())
+            }
             _ => Err(error.into()),
         },
     }
@@ -413,11 +433,8 @@ fn call(
     };
     let mut returned: Vec<Val> = results.iter().map(|ty| Val::default_for(*ty)).collect();
     func.call(&mut store, &values, &mut returned)?;
-    let mut out = io::stdout().lock();
-    for value in &returned {
-        writeln!(out, "{}", value::show(value))?;
-    }
-    Ok(())
+    let shown = returned.iter().map(|value| value::show(value) + "\n");
+    files::print(shown.collect::<String>())
 }
 
 fn function(instance: &Instance, store: &mut Store<WasiCtx>, name: &str) -> Result<Func> {

@@ -88,3 +88,25 @@ fn rules_are_checked() {
         assert!(ran.stderr().contains(&expected), "{}", ran.stderr());
     }
 }
+
+/// The memory that threads share is defined for them, like their functions.
+#[test]
+fn imports_of_programs_with_threads_are_explained() {
+    let dir = Dir::new();
+    dir.artifact(
+        "threads",
+        r#"(module (import "wasi" "thread-spawn" (func (param i32) (result i32)))
+          (import "env" "memory" (memory 1 16 shared))
+          (import "env" "table" (table 1 funcref))
+          (func (export "_start")) (func (export "wasi_thread_start") (param i32 i32)))"#,
+    );
+    let ran = dir.precast(&["run", "--explain-imports", "threads.precast"]);
+    let text = ran.stdout();
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with(' ')).collect();
+    let expected = [
+        "    defined by the host",
+        "    defined by the host",
+        "    nothing is defined there",
+    ];
+    assert_eq!(lines, expected, "{text}{}", ran.stderr());
+}

@@ -250,8 +250,8 @@ fn a_timeout_ends_the_program_with_124() {
     dir.precast(&["compile", "loop.wasm"]).is("", "", 0);
     dir.precast(&["run", "--timeout", "50ms", "loop.precast"]).is(
         "",
-        "error: the module was compiled with interruption `none`, and the engine asks for `epoch`: \
-         compile it again with `--interruption epoch`\n",
+        "error: cannot run `loop.precast`\nCaused by:\n    --timeout needs interruption `epoch`, \
+         found an artifact with `none`: compile it again with `--interruption epoch`\n",
         1,
     );
     dir.precast(&["compile", "--interruption", "epoch", "loop.wasm"])
@@ -364,8 +364,8 @@ fn fuel_that_is_used_up_is_a_trap() {
         .is("3\n", "", 0);
     dir.precast(&["run", "--timeout", "5s", "--invoke", "add", "add.precast"]).is(
         "",
-        "error: the module was compiled with interruption `fuel`, and the engine asks for `epoch`: \
-         compile it again with `--interruption epoch`\n",
+        "error: cannot run `add.precast`\nCaused by:\n    --timeout needs interruption `epoch`, \
+         found an artifact with `fuel`: compile it again with `--interruption epoch`\n",
         1,
     );
 }
