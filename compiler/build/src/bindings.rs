@@ -5,6 +5,9 @@
 //! imported memories, tables, globals and tags in the linker.
 //!
 //! A function with more than [`MAX_VALUES`] parameters or results is called with slices of values.
+//! So is an exported function with a parameter for which Rust has no type: a reference to functions
+//! of one type only, for instance. An imported function with such a parameter or result is not in
+//! the trait: the host defines it in the linker with the type that the module's import has.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
@@ -40,6 +43,9 @@ pub(crate) fn write(artifact: &Artifact<'_>, name: &str) -> String {
     text
 }
 
+/// What the text allows lints for: the module chooses the names and the types.
+const ALLOW: &str = "#[allow(dead_code, non_snake_case, unused_variables, clippy::all)]";
+
 /// A function type, and its forms in Rust.
 struct Signature {
     params: Vec<ValType>,
@@ -55,8 +61,20 @@ impl Signature {
         })
     }
 
+    /// Whether a call has Rust types. The loader accepts a more general type for a result.
     fn is_typed(&self) -> bool {
-        self.params.len() <= MAX_VALUES && self.results.len() <= MAX_VALUES
+        self.params.len() <= MAX_VALUES
+            && self.results.len() <= MAX_VALUES
+            && self.params.iter().all(|ty| is_exact(*ty))
+    }
+
+    /// Whether the host can define such a function from Rust types, or from value types without
+    /// the module's function types.
+    fn can_be_defined(&self) -> bool {
+        self.params
+            .iter()
+            .chain(&self.results)
+            .all(|ty| is_exact(*ty))
     }
 
     /// Parameters with their types, each with a comma in front.
@@ -124,14 +142,24 @@ fn rust_type(ty: ValType) -> &'static str {
         ValType::F32 => "f32",
         ValType::F64 => "f64",
         ValType::V128 => "::precast_loader::V128",
-        // Rust has no type for references to functions of one type only. Looking up a function with
-        // such a parameter or result is an error of types.
         ValType::Ref(RefType { nullable, heap }) => match heap.top() {
             HeapType::Extern => "::core::option::Option<::precast_loader::ExternRef>",
             HeapType::Exn => "::core::option::Option<::precast_loader::ExnRef>",
             _ if nullable => "::core::option::Option<::precast_loader::Func>",
             _ => "::precast_loader::Func",
         },
+    }
+}
+
+/// Whether [`rust_type`] is this type, and not a more general one.
+fn is_exact(ty: ValType) -> bool {
+    match ty {
+        ValType::Ref(RefType { nullable, heap }) => match heap {
+            HeapType::Func => true,
+            HeapType::Extern | HeapType::Exn => nullable,
+            _ => false,
+        },
+        _ => true,
     }
 }
 
@@ -175,7 +203,8 @@ struct Import<'a> {
     signature: Signature,
 }
 
-fn imports<'a>(artifact: &Artifact<'a>) -> Vec<Import<'a>> {
+/// The functions of the trait, and the names of those that the host defines by itself.
+fn imports<'a>(artifact: &Artifact<'a>) -> (Vec<Import<'a>>, Vec<String>) {
     let functions = || {
         let records = artifact.imports().iter();
         let functions = records.filter(|record| record.kind == ExternKind::Func as u32);
@@ -200,7 +229,7 @@ fn imports<'a>(artifact: &Artifact<'a>) -> Vec<Import<'a>> {
         seen.insert((module, name));
     }
     let mut identifiers = Identifiers::new(&[]);
-    let mut listed = Vec::new();
+    let (mut listed, mut left) = (Vec::new(), Vec::new());
     for (module, name, signature) in functions() {
         // A function that is imported twice has one definition.
         let Some(signature) = seen
@@ -209,6 +238,11 @@ fn imports<'a>(artifact: &Artifact<'a>) -> Vec<Import<'a>> {
         else {
             continue;
         };
+        if !signature.can_be_defined() {
+            let item = format!("{module}.{name}");
+            left.push(format!("{}: {}", documented(&item), signature.shown()));
+            continue;
+        }
         let identifier = match ambiguous.contains(name) {
             true => identifiers.give(&format!("{module}_{name}")),
             false => identifiers.give(name),
@@ -220,16 +254,27 @@ fn imports<'a>(artifact: &Artifact<'a>) -> Vec<Import<'a>> {
             signature,
         });
     }
-    listed
+    (listed, left)
 }
 
 fn write_imports(text: &mut String, artifact: &Artifact<'_>) {
-    let imports = imports(artifact);
+    let (imports, left) = imports(artifact);
     line!(
         text,
         "/// What the module imports: functions of the host, whose store's data implement this."
     );
-    line!(text, "#[allow(dead_code, non_snake_case)]");
+    if !left.is_empty() {
+        line!(
+            text,
+            "///\n/// Rust has no types for these, which the host defines with \
+             [`Linker::func_new`](::precast_loader::Linker::func_new) and the types of the \
+             module's imports:\n///"
+        );
+    }
+    for item in left {
+        line!(text, "#[doc = {:?}]", format!("- {item}"));
+    }
+    line!(text, "{ALLOW}");
     line!(text, "pub trait Imports: Sized + 'static {{");
     for Import {
         module,
@@ -261,7 +306,7 @@ fn write_imports(text: &mut String, artifact: &Artifact<'_>) {
         text,
         "///\n/// # Errors\n/// [`Error::Duplicate`](::precast_loader::Error::Duplicate)."
     );
-    line!(text, "#[allow(dead_code, unused_variables)]");
+    line!(text, "{ALLOW}");
     line!(text, "pub fn add_to_linker<T: Imports>(");
     line!(text, "    linker: &mut ::precast_loader::Linker<T>,");
     line!(text, ") -> {} {{", result("()"));
@@ -355,7 +400,7 @@ fn write_exports(text: &mut String, artifact: &Artifact<'_>) {
         ExportedItem::Other(ty, _) => format!("::precast_loader::{ty}"),
     };
     line!(text, "/// What an instance of the module exports.");
-    line!(text, "#[allow(dead_code, non_snake_case)]");
+    line!(text, "{ALLOW}");
     line!(text, "#[derive(Clone)]");
     line!(
         text,
@@ -372,10 +417,7 @@ fn write_exports(text: &mut String, artifact: &Artifact<'_>) {
          fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {\n        \
          f.debug_struct(\"Exports\").finish_non_exhaustive()\n    }\n}\n\n",
     );
-    line!(
-        text,
-        "#[allow(dead_code, non_snake_case, clippy::too_many_arguments, clippy::type_complexity)]"
-    );
+    line!(text, "{ALLOW}");
     line!(text, "impl Exports {{");
     line!(
         text,

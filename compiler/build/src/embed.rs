@@ -120,9 +120,9 @@ fn assembly(artifact: &Artifact<'_>, name: &str, symbol: &str, path: &Path) -> S
             "{name}::{}",
             found.iter().map(printable).collect::<String>()
         );
-        if !taken.insert(full.clone()) {
+        // The longer name may be taken too, by a function that has it as its own.
+        while !taken.insert(full.clone()) {
             full += &format!("#{i}");
-            taken.insert(full.clone());
         }
         let at = start + u64::from(function.text_offset);
         let len = function.text_len;

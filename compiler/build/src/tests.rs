@@ -323,3 +323,67 @@ fn a_rust_file_is_a_program_or_a_library() {
         assert!(given.contains(&format!("--crate-type {kind}")), "{given}");
     }
 }
+
+/// Rust has no types for references to functions of one type only, and the loader would refuse a
+/// more general one.
+#[test]
+fn functions_without_a_type_in_rust_leave_the_others_usable() {
+    let (directory, cargo) = environment(X86_64);
+    let text = r#"(module (type $t (func (result i32)))
+        (import "m" "typed" (func (param (ref null $t))))
+        (import "m" "none" (func (result (ref null nofunc))))
+        (import "m" "plain" (func (param funcref) (result (ref func))))
+        (func (export "ok") (result i32) (i32.const 7))
+        (func (export "bad") (param (ref null $t)))
+        (func (export "host") (param (ref extern)))
+        (func (export "gives") (result (ref null $t)) (ref.null $t)))"#;
+    guest(&directory, text)
+        .compile_in(&cargo)
+        .expect("compiles");
+    let bindings = fs::read_to_string(cargo.out_dir.join("guest.bindings.rs")).expect("written");
+    for expected in [
+        "#[doc = \"- `m.typed`: (",
+        "#[doc = \"- `m.none`: (",
+        "fn plain(caller: ::precast_loader::Caller<'_, Self>, p0: \
+         ::core::option::Option<::precast_loader::Func>)",
+        "f0: ::precast_loader::TypedFunc<(), i32>,",
+        "f1: ::precast_loader::Func,",
+        "f2: ::precast_loader::Func,",
+        "f3: ::precast_loader::TypedFunc<(), ::core::option::Option<::precast_loader::Func>>,",
+        "pub fn bad(&self, store: impl ::precast_loader::AsContextMut, params: \
+         &[::precast_loader::Val], results: &mut [::precast_loader::Val])",
+    ] {
+        assert!(bindings.contains(expected), "{expected} in\n{bindings}");
+    }
+    assert!(
+        !bindings.contains("fn typed(") && !bindings.contains("fn none("),
+        "{bindings}"
+    );
+    // The module chooses names and types, so that lints about them would blame the host.
+    for item in [
+        "pub trait",
+        "pub fn add_to_linker",
+        "pub struct",
+        "impl Exports",
+    ] {
+        let (before, _) = bindings.split_once(&format!("\n{item}")).expect("there");
+        let attributes = before.rsplit("\n\n").next().unwrap_or_default();
+        assert!(attributes.contains("clippy::all"), "{item}: {attributes}");
+    }
+}
+
+#[test]
+fn each_function_has_a_symbol_of_its_own() {
+    let (directory, cargo) = environment(X86_64);
+    let text = r#"(module (func (@name "f#2")) (func (@name "f")) (func (@name "f"))
+        (func (@name "f")) (func (@name "f#3")) (func (@name "f#2#2")))"#;
+    guest(&directory, text)
+        .compile_in(&cargo)
+        .expect("compiles");
+    let assembly = fs::read_to_string(cargo.out_dir.join("guest.s")).expect("written");
+    let symbols = assembly.lines().filter(|line| line.starts_with(".set "));
+    let symbols: Vec<_> = symbols.filter_map(|line| line.split('"').nth(1)).collect();
+    assert_eq!(symbols.len(), 6);
+    let all: std::collections::HashSet<_> = symbols.iter().collect();
+    assert_eq!(all.len(), 6, "{symbols:?}");
+}
