@@ -123,7 +123,7 @@ impl VariantRecord {
 /// at least, or the whole file. `None` if the file is not one of variants.
 ///
 /// # Errors
-/// [`Error::Damaged`].
+/// [`Error::Damaged`], and [`Error::TrailingBytes`] if the file goes on behind the last variant.
 pub fn parse(start: &[u8], file_len: u64) -> Result<Option<Vec<VariantRecord>>, Error> {
     if !start.starts_with(&MAGIC) {
         return Ok(None);
@@ -157,6 +157,14 @@ pub fn parse(start: &[u8], file_len: u64) -> Result<Option<Vec<VariantRecord>>, 
             return Err(damaged(at, "a variant is not in whole pages of the file"));
         }
         records.push(record);
+    }
+    let ends = records.iter().flat_map(VariantRecord::pieces);
+    let expected = ends.map(|piece| piece.start + piece.len).max().unwrap_or(0);
+    if expected != file_len {
+        return Err(Error::TrailingBytes {
+            found: file_len,
+            expected,
+        });
     }
     Ok(Some(records))
 }

@@ -142,3 +142,15 @@ fn records_that_lie_are_errors() {
     let error = Artifact::parse(&Aligned::new(&file), None).expect_err("not one artifact");
     assert!(error.to_string().contains("several artifacts"), "{error}");
 }
+
+#[test]
+fn the_file_ends_with_its_last_variant() {
+    let mut file = joined(&[0, 1]);
+    let expected = file.len() as u64;
+    file.push(0);
+    let found = expected + 1;
+    assert_eq!(
+        parse(&file, found),
+        Err(Error::TrailingBytes { found, expected })
+    );
+}

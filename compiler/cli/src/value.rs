@@ -29,16 +29,19 @@ pub(crate) fn read(ty: ValType, text: &str) -> Option<Val> {
         ValType::I32 => Val::I32(token(text)?),
         ValType::I64 => Val::I64(token(text)?),
         // Rust accepts more decimal numbers (`.5`, `NaN`), and the text format also accepts
-        // hexadecimal numbers and payloads of NaNs.
+        // hexadecimal numbers and payloads of NaNs. Rust makes infinity of numbers that are too
+        // large, which the text format refuses, as integers are refused.
         ValType::F32 => Val::F32(match text.parse::<f32>() {
-            Ok(value) => value.to_bits(),
-            Err(_) => token::<wast::token::F32>(text)?.bits,
+            Ok(value) if value.is_finite() || !has_digits(text) => value.to_bits(),
+            _ => token::<wast::token::F32>(text)?.bits,
         }),
         ValType::F64 => Val::F64(match text.parse::<f64>() {
-            Ok(value) => value.to_bits(),
-            Err(_) => token::<wast::token::F64>(text)?.bits,
+            Ok(value) if value.is_finite() || !has_digits(text) => value.to_bits(),
+            _ => token::<wast::token::F64>(text)?.bits,
         }),
         ValType::V128 => Val::V128(V128::from(match text.strip_prefix("0x") {
+            // Rust would accept a sign.
+            Some(digits) if digits.contains('+') => return None,
             Some(digits) => u128::from_str_radix(&digits.replace('_', ""), 16).ok()?,
             None => u128::from_le_bytes(token::<wast::core::V128Const>(text)?.to_le_bytes()),
         })),
@@ -50,6 +53,11 @@ pub(crate) fn read(ty: ValType, text: &str) -> Option<Val> {
         }
         ValType::Ref(_) => return None,
     })
+}
+
+/// Whether a number is written in digits, and not as `inf` or `nan`.
+fn has_digits(text: &str) -> bool {
+    text.contains(|c: char| c.is_ascii_digit())
 }
 
 fn token<T: for<'a> Parse<'a>>(text: &str) -> Option<T> {
@@ -119,7 +127,12 @@ mod tests {
             panic!("a payload");
         };
         assert_eq!(bits, 0x7fa0_0001);
-        assert!(read(ValType::F32, "0x").is_none() && read(ValType::F64, "one").is_none());
+        for text in ["0x", "one", "1e999", "-1e999", "0x1p9999", "1e309_"] {
+            for ty in [ValType::F32, ValType::F64] {
+                assert!(read(ty, text).is_none(), "{text}");
+            }
+        }
+        assert!(read(ValType::F32, "1e39").is_none() && read(ValType::F64, "1e39").is_some());
     }
 
     #[test]
@@ -128,7 +141,9 @@ mod tests {
         assert_eq!(shown(ValType::V128, "i32x4 1 2 3 4"), Some(four));
         let low = shown(ValType::V128, "0xff");
         assert_eq!(low, Some(format!("{:#034x}", 255)));
-        assert_eq!(shown(ValType::V128, "1"), None);
+        for text in ["1", "0x+5", "0x-5", "0x_+5", "0x", "+0x5"] {
+            assert_eq!(shown(ValType::V128, text), None, "{text}");
+        }
         assert_eq!(shown(ValType::FUNCREF, "null").as_deref(), Some("null"));
         assert_eq!(shown(ValType::FUNCREF, "f"), None);
         assert_eq!(shown(ValType::EXTERNREF, "x y").as_deref(), Some("x y"));
