@@ -40,6 +40,21 @@ pub enum Error {
         message: String,
     },
 
+    /// The module needs a proposal that this compiler implements and the settings forbid.
+    #[error(
+        "the module uses the {proposal} proposal, which the settings forbid: {} \
+         (at byte {offset:#x})",
+        shown(message)
+    )]
+    Forbidden {
+        /// Name of the proposal.
+        proposal: String,
+        /// Byte offset of the first use, from the start of the module.
+        offset: u64,
+        /// What was found there.
+        message: String,
+    },
+
     /// A limit of this compiler is exceeded.
     #[error("the module is too large: {what} is {found}, at most {limit} is supported")]
     TooLarge {

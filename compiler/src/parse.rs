@@ -113,6 +113,12 @@ fn sniff(wasm: &[u8]) -> Result<(), Error> {
             "if it is a precast artifact, it is compiled already",
         );
     }
+    if wasm.starts_with(&precast_artifact::variants::MAGIC) {
+        return not_a_module(
+            "a file with several artifacts, for several CPUs",
+            "it is compiled already",
+        );
+    }
     let text = wasm
         .iter()
         .position(|b| !b.is_ascii_whitespace())
@@ -502,6 +508,10 @@ mod tests {
         for (bytes, expected) in [
             (&b""[..], "nothing (0 bytes)"),
             (b"\x7fELF\x02", "an ELF file"),
+            (
+                b"precvar\n",
+                "a file with several artifacts, for several CPUs",
+            ),
             (b"\0asm\x0d\0\x01\0", "a component"),
             (b"  (module)", "WebAssembly text"),
             (b"MZ", "bytes that do not start with `\\0asm`"),

@@ -116,8 +116,25 @@ impl Target {
             || position(self.arch, "v").is_some_and(|bit| self.cpu_features & (1 << bit) != 0)
     }
 
-    /// Explains an error if the module would compile for another CPU of this architecture.
+    /// Explains an error if the module would compile for another CPU of this architecture, or with
+    /// other settings.
     pub(crate) fn explain(&self, mut error: Error) -> Error {
+        let forbids = |proposal: &str| {
+            let mut names = self.forbidden.iter_names();
+            names.any(|(name, _)| proposal.split(" and ").any(|p| feature_name(name) == p))
+        };
+        error = match error {
+            Error::Unsupported {
+                proposal,
+                offset,
+                message,
+            } if forbids(&proposal) => Error::Forbidden {
+                proposal,
+                offset,
+                message,
+            },
+            other => other,
+        };
         if let Error::Unsupported {
             proposal, message, ..
         } = &mut error

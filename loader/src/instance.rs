@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use precast_artifact::vm::{ValRaw, VmFuncRef};
-use precast_artifact::{Artifact, Strategy};
+use precast_artifact::{Artifact, Strategy, shown};
 
 use crate::error::Error;
 use crate::externs::{Export, Extern};
@@ -309,11 +309,20 @@ impl Instance {
         name: &str,
     ) -> Result<TypedFunc<P, R>, Error> {
         let func = self.get_func(store.as_context_mut(), name);
-        func.ok_or_else(|| Error::NoExport {
+        let func = func.ok_or_else(|| Error::NoExport {
             kind: "function",
             name: name.into(),
-        })?
-        .typed(store)
+        })?;
+        func.typed(store).map_err(|error| match error {
+            Error::Type {
+                found, expected, ..
+            } => Error::Type {
+                what: format!("the exported function `{}`", shown(name)),
+                found,
+                expected,
+            },
+            other => other,
+        })
     }
 
     /// The export at a place in the module, see [`Module::get_export_index`]. `None` if the

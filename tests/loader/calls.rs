@@ -183,7 +183,8 @@ fn wrong_types_are_errors() {
             .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "function: found func (i32 i32) -> (i32), expected func (i32 i64) -> (i32)"
+            "the exported function `add`: found func (i32 i32) -> (i32), \
+             expected func (i32 i64) -> (i32)"
         );
         let error = instance
             .get_typed_func::<(), ()>(&mut *store, "absent")

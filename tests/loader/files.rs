@@ -37,7 +37,8 @@ fn other_files() {
     let own = std::fs::read("/proc/self/exe").unwrap();
     assert_eq!(
         message(&own),
-        "expected a precast artifact, found an ELF file that precast did not write"
+        "expected a precast artifact, found an ELF file that is no artifact; if it was made of \
+         one, by `precast exe` or `--emit obj`, use the artifact"
     );
     let error = open(&std::env::temp_dir()).map(|_| ()).unwrap_err();
     assert!(

@@ -83,7 +83,7 @@ pub enum FoundFile {
     WasmText,
     /// A file with several artifacts, see [`variants`](crate::variants).
     Variants,
-    /// An ELF file that precast did not write.
+    /// An ELF file that is no artifact. There may be an artifact in it.
     OtherElf,
     /// A file of another kind, with its first four bytes.
     Unknown([u8; 4]),
@@ -120,10 +120,14 @@ impl core::fmt::Display for FoundFile {
                 f.write_str("a WebAssembly component: only core modules can be compiled")
             }
             Self::WasmText => f.write_str("WebAssembly text: compile it first"),
-            Self::Variants => {
-                f.write_str("a file with several artifacts, for several CPUs: expected one of them")
-            }
-            Self::OtherElf => f.write_str("an ELF file that precast did not write"),
+            Self::Variants => f.write_str(
+                "a file with several artifacts, for several CPUs: expected one of them, as it was \
+                 before `precast join`",
+            ),
+            Self::OtherElf => f.write_str(
+                "an ELF file that is no artifact; if it was made of one, by `precast exe` or \
+                 `--emit obj`, use the artifact",
+            ),
             Self::Unknown(b) => {
                 write!(
                     f,

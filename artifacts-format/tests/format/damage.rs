@@ -276,7 +276,8 @@ fn errors_about_other_files_name_their_kind() {
         (b"ab", "a file that starts with 61 62"),
         (
             &[&b"\x7fELF"[..], &[0; 2000]].concat(),
-            "an ELF file that precast did not write",
+            "an ELF file that is no artifact; if it was made of one, by `precast exe` or \
+             `--emit obj`, use the artifact",
         ),
     ] {
         let error = Artifact::parse(&Aligned::new(bytes), None).expect_err(name);

@@ -1,4 +1,4 @@
-//! Sizes on the command line.
+//! Sizes and other large numbers on the command line.
 
 /// Parses a number of bytes such as `512`, `64K`, `64KiB` or `2G`. The units are powers of 1024.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
@@ -16,8 +16,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     bytes
         .and_then(|n| n.checked_mul(1 << shift))
         .ok_or_else(|| {
-            "expected a number of bytes, or a number with K, M, G or T, such as 64M or 64MiB"
-                .to_owned()
+            "expected a number, or a number with K, M, G or T, such as 64M or 64MiB".to_owned()
         })
 }
 

@@ -24,13 +24,14 @@
 //! This crate is also a library, so that any program with the loader can be a runner: the program
 //! calls [`program`] first.
 
+use std::error::Error as StdError;
 use std::ffi::OsString;
-use std::fmt::Display;
 use std::fs::File;
 use std::io::Write;
 use std::process::ExitCode;
 
 use precast_artifact::executable::{Options, PAYLOAD_MAGIC, PayloadRecord};
+use precast_artifact::shown_lines;
 use precast_artifact::target::Arch;
 use precast_loader::{
     Config, EmbeddedArtifact, Engine, Error, Linker, Module, StaticArtifact, Store,
@@ -77,8 +78,10 @@ pub fn program() -> Option<ExitCode> {
     })
 }
 
-/// Prints an error. If that fails, there is nowhere to report it.
+/// Prints an error, which may quote names of the program. If that fails, there is nowhere to report
+/// it.
 pub fn report(message: &str) {
+    let message = shown_lines(message);
     std::io::stderr()
         .write_all(format!("error: {message}\n").as_bytes())
         .unwrap_or(());
@@ -90,13 +93,27 @@ struct Failure {
     code: u8,
 }
 
-impl<E: Display> From<E> for Failure {
+impl<E: Into<Box<dyn StdError>>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self {
-            message: Some(error.to_string()),
+            message: Some(with_causes(&*error.into())),
             code: 1,
         }
     }
+}
+
+/// An error and its causes, as `precast run` prints them.
+fn with_causes(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    if cause.is_some() {
+        text += "\nCaused by:";
+    }
+    while let Some(error) = cause {
+        text += &format!("\n    {}", error.to_string().replace('\n', "\n    "));
+        cause = error.source();
+    }
+    text
 }
 
 fn run(payload: &PayloadRecord) -> Result<(), Failure> {
@@ -167,7 +184,6 @@ fn start_guest(artifact: EmbeddedArtifact, options: &Options) -> Result<(), Fail
     let mut store = Store::new(&engine, context(options)?);
     let instance = linker.instantiate(&mut store, &module)?;
     let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
-    let message = |error: &Error| Some(error.to_string());
     match start.call(&mut store, ()) {
         Ok(()) => Ok(()),
         Err(Error::Exit(0)) => Ok(()),
@@ -177,7 +193,7 @@ fn start_guest(artifact: EmbeddedArtifact, options: &Options) -> Result<(), Fail
             code: if code as u8 == 0 { 1 } else { code as u8 },
         }),
         Err(error @ (Error::Trap { .. } | Error::Exception { .. })) => Err(Failure {
-            message: message(&error),
+            message: Some(with_causes(&error)),
             code: TRAPPED,
         }),
         Err(error) => Err(error.into()),

@@ -20,7 +20,7 @@ pub(crate) fn reached() -> Option<String> {
     Some(format!(
         "the address space of the process is limited to {limit} bytes (RLIMIT_AS, `ulimit -v`): \
          raise that limit, or reserve less: memories of modules compiled with `--strategy checked` \
-         reserve little, and `Config::async_stack_size` sets the size of stacks"
+         reserve little, and stacks of suspended calls reserve what the host has configured"
     ))
 }
 

@@ -168,8 +168,8 @@ fn tells_what_is_wrong_with_the_module() {
         .is(
             "",
             "error: cannot compile `threads.wasm`\nCaused by:\n    the module uses the threads \
-         proposal, which is not supported: threads must be enabled for shared memories (at byte \
-         0xb); turn that feature off in the toolchain that made the module\n",
+         proposal, which the settings forbid: threads must be enabled for shared memories (at byte \
+         0xb)\n",
             1,
         );
 }

@@ -265,3 +265,24 @@ fn strip_leaves_the_program() {
     let expected = "it has a program already; expected one without";
     assert!(ran.stderr().contains(expected), "{}", ran.stderr());
 }
+
+#[test]
+fn an_executable_prints_the_causes_of_errors_without_what_terminals_obey() {
+    let dir = Dir::new();
+    dir.wasm("show", SHOW);
+    dir.exe(&["show.wasm", "--dir", "no\u{1b}where"])
+        .is("", "", 0);
+    let text = dir.start("show", &[]).stderr();
+    assert!(
+        text.starts_with("error: ") && text.contains("no\\u{1b}where"),
+        "{text:?}"
+    );
+    let cause = "\nCaused by:\n    No such file or directory (os error 2)\n";
+    assert!(text.ends_with(cause), "{text:?}");
+    // Such an executable is no artifact, and the message does not deny who made it.
+    let text = dir.precast(&["run", "show"]).stderr();
+    assert!(
+        text.contains("an ELF file that is no artifact; if it was made of one"),
+        "{text}"
+    );
+}

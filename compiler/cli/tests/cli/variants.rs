@@ -77,8 +77,26 @@ fn one_file_for_several_cpus_and_targets() {
     dir.precast(&["digest", "both"]).is(
         "",
         "error: cannot use `both`\nCaused by:\n    expected a precast artifact, found a file with \
-         several artifacts, for several CPUs: expected one of them\n",
+         several artifacts, for several CPUs: expected one of them, as it was before `precast \
+         join`\n",
         1,
+    );
+    let mut longer = std::fs::read(dir.path("both")).expect("there");
+    longer.push(b'x');
+    dir.write("longer", &longer);
+    for args in [
+        &["run", "--invoke", "add", "longer", "3", "4"][..],
+        &["inspect", "longer"],
+    ] {
+        let ran = dir.precast(args);
+        assert!(ran.stderr().contains("bytes long, but"), "{}", ran.stderr());
+        assert_eq!(ran.0.status.code(), Some(1));
+    }
+    let ran = dir.precast(&["compile", "both", "-o", "z"]);
+    assert!(
+        ran.stderr().contains("it is compiled already"),
+        "{}",
+        ran.stderr()
     );
     dir.precast(&["join", "x", "x", "-o", "twice"]).is(
         "",
