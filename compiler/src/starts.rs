@@ -17,6 +17,8 @@ const FETCH: u32 = 32;
 const MAX_LOOP: u32 = 4 * LINE;
 /// Estimated number of times that a loop runs for each run of the loop around it.
 const OFTEN: u64 = 8;
+/// The instruction that returns.
+const RETURN: u8 = 0xc3;
 /// Loops that are nested deeper than this count as if they had this depth.
 const MAX_DEPTH: usize = 6;
 
@@ -100,16 +102,23 @@ impl Loop {
 /// like a jump to the start of a block do no harm.
 fn loops(blocks: &[u32], code: &[u8]) -> Vec<Loop> {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
+    // The end of the last return before the present block.
+    let mut returned = 0;
     let mut block = 0;
     for &end in blocks {
         let mut at = end;
         // Only jumps within the block that ends here are read. Going further back for each block
         // would take quadratic time if many blocks are a single jump.
         while let Some((start, target)) = jump_before(code, at).filter(|jump| jump.0 >= block) {
-            if target <= start && blocks.binary_search(&target).is_ok() {
+            // A long way back over a return is that of a cold block, which follows all other code.
+            let is_way_back = target < returned && end - target > MAX_LOOP;
+            if target <= start && !is_way_back && blocks.binary_search(&target).is_ok() {
                 ranges.push((target, end));
             }
             at = start;
+        }
+        if end > 0 && code.get(end as usize - 1) == Some(&RETURN) {
+            returned = end;
         }
         block = end;
     }
@@ -236,6 +245,15 @@ mod tests {
     fn loops_that_are_long_count_for_those_inside_only() {
         let code = code(600, &[(40, 20, true), (500, 0, false)]);
         assert_eq!(found(&[0, 20, 40, 500], &code), [(20, 40, 1)]);
+    }
+
+    #[test]
+    fn cold_code_at_the_end_makes_no_loops() {
+        let blocks = [0, 10, 20, 40, 400, 450];
+        let mut code = code(450, &[(40, 20, true), (450, 10, false)]);
+        assert_eq!(found(&blocks, &code), [(20, 40, 1)]);
+        code[399] = RETURN;
+        assert_eq!(found(&blocks, &code), [(20, 40, 0)]);
     }
 
     #[test]
