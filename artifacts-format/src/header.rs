@@ -6,8 +6,8 @@
 //!         hot tables: strings, types, …        / covered by `checksum`, verified at every open
 //!         image                                  page aligned; mapped copy-on-write into memories
 //!         elements, image records                read when an instance is made for the first time
-//!         functions, traps, handlers, addresses, segments: read lazily
-//!         metadata (bincode), custom sections, .symtab, .strtab, .shstrtab, ELF section headers
+//!         functions, order, traps, handlers, addresses, segments: read lazily
+//!         metadata (bincode), custom sections, counters, .symtab, .strtab, .shstrtab, ELF section headers
 //!         rodata (frozen tables)                 read-only for machine code
 //!         text                                   page aligned; read + execute
 //!         GOT                                    page aligned; copy-on-write, patched at open
@@ -159,6 +159,11 @@ pub struct Header {
     pub strtab: Section,
     /// Custom sections of the module, see [`custom_sections`](crate::custom_sections).
     pub custom_sections: Section,
+    /// Indices of the defined functions in the order of their code. Empty if both are in the same
+    /// order.
+    pub order: Section,
+    /// What code that makes profiles counts, see [`counters`](crate::counters).
+    pub counters: Section,
 }
 
 const _: () = {

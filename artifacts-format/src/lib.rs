@@ -16,6 +16,7 @@
 //! | [`target`] | architectures and CPU features |
 //! | [`handlers`] | maps calls to the code that handles exceptions they throw |
 //! | [`traps`], [`addresses`] | maps from code offsets to trap codes and to wasm offsets |
+//! | [`counters`], [`profile`] | what code counts for profiles, and the files of profiles |
 //! | [`executable`] | where the artifact of an executable is, and the options of its guest |
 //! | `metadata` | cold metadata, the only user of bincode (feature `metadata`) |
 //! | [`module_name()`] | reads one field of the metadata without bincode |
@@ -33,6 +34,7 @@
 pub mod abi;
 pub mod addresses;
 mod aligned;
+pub mod counters;
 pub mod custom_sections;
 pub mod executable;
 pub mod features;
@@ -42,6 +44,7 @@ pub mod header;
 pub mod metadata;
 mod module_name;
 mod offsets;
+pub mod profile;
 pub mod promises;
 pub mod reader;
 pub mod records;
@@ -61,6 +64,7 @@ pub use aligned::Aligned;
 pub use features::Feature;
 pub use header::{FORMAT, HEADER_OFFSET, Header, MAGIC, Section};
 pub use module_name::module_name;
+pub use profile::{Profile, ProfileError};
 pub use reader::{Artifact, Error, FoundFile, Host, Mismatch, digest};
 pub use shown::{Shown, shown, shown_lines};
 pub use types::{HeapType, RefType, ValType};

@@ -103,6 +103,11 @@ promises! {
         kept by "Store::set_fuel",
         broken by "loader::promises::store::fuel_that_a_host_function_gives_counts";
 
+    /// [Counters](crate::counters) of code that makes profiles. Only that code writes them.
+    Counters: UntilCall, Valid,
+        kept by "InstanceData::new" "InstanceData::reset",
+        broken by "loader::profiles::counters_survive_resets_and_reuse";
+
     /// Base of a [guarded](crate::Strategy::guards) memory. The [`GUARDED_RESERVATION`] bytes from
     /// the base on are the memory's, and an access to them beyond the first `len` bytes faults.
     ///

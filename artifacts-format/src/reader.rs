@@ -23,7 +23,8 @@
 //!   the start function.
 //! - Elements (types, functions, globals): in `expr`, where an element is put into a table.
 //! - Runs of the image (inside image and memory, disjoint): in `lazy`, where they are mapped.
-//! - Traps, handlers, addresses, names, metadata, custom sections: in their readers, for which
+//! - Counters: in `lazy`, where an instance gets them.
+//! - Order of functions, traps, handlers, addresses, names, metadata, custom sections: in their readers, for which
 //!   damage means "not found". The loader checks where a handler is when an exception is thrown.
 //! - Frozen tables (rodata), bytes of segments, pages of the image: nowhere. Only machine code
 //!   reads frozen tables, and any bytes are valid for the others.
@@ -366,11 +367,27 @@ impl<'a> Artifact<'a> {
     /// The defined function whose code contains this text offset: its index and its record.
     pub fn function_at(&self, text_offset: u32) -> Option<(u32, &'a FunctionRecord)> {
         let functions = self.functions();
-        let i = functions
-            .partition_point(|f| f.text_offset <= text_offset)
-            .checked_sub(1)?;
-        let function = &functions[i];
-        (text_offset - function.text_offset < function.text_len).then_some((i as u32, function))
+        let order = self.order();
+        let i = if order.is_empty() {
+            let after = functions.partition_point(|f| f.text_offset <= text_offset);
+            after.checked_sub(1)? as u32
+        } else {
+            let starts_before = |i: &u32| {
+                let function = functions.get(*i as usize);
+                function.is_some_and(|f| f.text_offset <= text_offset)
+            };
+            let after = order.partition_point(starts_before);
+            order[after.checked_sub(1)?]
+        };
+        let function = functions.get(i as usize)?;
+        let distance = text_offset.checked_sub(function.text_offset)?;
+        (distance < function.text_len).then_some((i, function))
+    }
+
+    /// Indices of the defined functions in the order of their code; empty if the order of their
+    /// code is that of their indices.
+    pub fn order(&self) -> &'a [u32] {
+        self.records(self.header.order)
     }
 
     /// Symbol name of defined function `index`. It is not always UTF-8.

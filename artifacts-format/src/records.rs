@@ -249,8 +249,8 @@ pub struct TagRecord {
     pub reserved: u32,
 }
 
-/// A defined function. The table is in index order, which is also the order of the code in the
-/// text. It is read lazily, and the header's checksum does not cover it.
+/// A defined function. The table is in index order. The order of the code in the text is the same,
+/// unless the artifact has a section that says otherwise. The table is read lazily, and the header's checksum does not cover it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct FunctionRecord {
@@ -421,7 +421,7 @@ impl GotKind {
 /// Where the parts of the VM context are, in bytes from its start. The compiler writes this; the
 /// loader never computes a layout. Import slots, funcref slots and dropped flags follow one another
 /// in the order of these fields; globals, memories and tables are in front of them, tags between
-/// funcref slots and flags.
+/// funcref slots and flags, [`counters`](crate::counters) behind the flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct VmLayout {

@@ -16,10 +16,12 @@
 //!   ...   funcrefs     [VmFuncRef]            one per function whose reference can escape
 //!   ...   tags         VmTag                  defined tags; imported ones are *const VmTag
 //!   ...   dropped      [u8]                   one per run-time data and element segment
+//!   ...   counters     [u64]                  of code that makes profiles
 //! ```
 //!
-//! Machine code writes only to globals, which are in front of `func_imports`, and to the dropped
-//! flags. So a loader only has to restore these before it reuses a context.
+//! Machine code writes only to globals, which are in front of `func_imports`, to the dropped flags,
+//! and to [`counters`](crate::counters). A loader has to restore the first two before it reuses a
+//! context, and lets counters go on.
 //!
 //! Calling conventions, for a wasm signature `(P…) -> (R…)`:
 //!

@@ -171,7 +171,7 @@ pub struct ArtifactBuilder<'a> {
     pub rodata: Vec<u8>,
     /// Machine code.
     pub text: Vec<u8>,
-    /// Defined functions.
+    /// Defined functions, in index order. Their code may be in another order.
     pub functions: Vec<FunctionRecord>,
     /// Symbols: those of the defined functions first, in index order.
     pub symbols: Vec<Symbol<'a>>,
@@ -185,6 +185,8 @@ pub struct ArtifactBuilder<'a> {
     pub metadata: Metadata,
     /// Custom sections, see [`custom_sections::encode`](crate::custom_sections::encode).
     pub custom_sections: Vec<u8>,
+    /// Counters, see [`counters::encode`](crate::counters::encode).
+    pub counters: Vec<u8>,
 }
 
 impl<'a> ArtifactBuilder<'a> {
@@ -238,6 +240,7 @@ impl<'a> ArtifactBuilder<'a> {
             addresses: Vec::new(),
             metadata: Metadata::default(),
             custom_sections: Vec::new(),
+            counters: Vec::new(),
         }
     }
 

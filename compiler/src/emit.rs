@@ -20,6 +20,7 @@ use precast_artifact::writer::{ArtifactBuilder, Symbol as NamedCode};
 use precast_artifact::{Feature, custom_sections, handlers, traps};
 use wasmparser::{BinaryReader, ProducersSectionReader};
 
+use crate::counters::Counters;
 use crate::error::feature_name;
 use crate::layout::{PlacedText, RodataLayout};
 use crate::module::{ElementMode, Extern, Module, Signature};
@@ -30,11 +31,20 @@ use crate::target::Target;
 use crate::verify::verify;
 use crate::{Error, identity};
 
-/// Writes the artifact of `module`, whose bytes are `wasm` and whose code is `placed`.
+/// What identifies the bytes of a module.
+pub(crate) struct Source {
+    pub(crate) len: u64,
+    /// BLAKE3 of the bytes.
+    pub(crate) digest: [u8; 32],
+}
+
+/// Writes the artifact of `module`, whose bytes are `source` and whose code is `placed`.
+#[expect(clippy::too_many_arguments, reason = "the results of all phases")]
 pub(crate) fn emit(
-    wasm: &[u8],
+    source: Source,
     module: &Module<'_>,
     plan: &Plan,
+    counters: Option<&Counters>,
     target: &Target,
     settings: &Settings,
     rodata: &RodataLayout,
@@ -47,7 +57,10 @@ pub(crate) fn emit(
     b.interruption = settings.interruption;
     b.features = features(module);
     b.template = template::template(module, plan, target.isa.endianness());
-    b.metadata = metadata(wasm, module, target, settings);
+    if let Some(counters) = counters {
+        b.counters = counters.section(source.digest);
+    }
+    b.metadata = metadata(source, module, target, settings);
     let kept = module.custom_sections.iter().copied();
     let kept = kept.filter(|(name, _)| settings.custom_sections.includes(name));
     // Addresses in DWARF count from this offset, so it goes in front of the debugging information.
@@ -390,15 +403,15 @@ fn got_record(entry: GotEntry) -> GotRecord {
     }
 }
 
-fn metadata(wasm: &[u8], module: &Module<'_>, target: &Target, settings: &Settings) -> Metadata {
+fn metadata(source: Source, module: &Module<'_>, target: &Target, settings: &Settings) -> Metadata {
     Metadata {
         producer: identity::PRODUCER.to_owned(),
         target: target.isa.triple().to_string(),
         module_name: module.names.module.map(str::to_owned),
         settings: identity::settings(target, settings),
         producers: producers(module).unwrap_or_default(),
-        source_len: wasm.len() as u64,
-        source_digest: blake3::hash(wasm).into(),
+        source_len: source.len,
+        source_digest: source.digest,
     }
 }
 

@@ -107,6 +107,10 @@ pub enum Error {
     #[error("cannot write the artifact")]
     Write(#[from] precast_artifact::writer::WriteError),
 
+    /// The profile is of another module.
+    #[error("cannot use the profile")]
+    Profile(#[from] precast_artifact::ProfileError),
+
     /// The artifact that was written is not correct: a fault of this compiler.
     #[error("the artifact is not correct, which is a fault of precast")]
     Verify(#[from] crate::VerifyError),

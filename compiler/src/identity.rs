@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use precast_artifact::reader::feature_names;
+use precast_artifact::reader::{feature_names, hex};
 use precast_artifact::{ABI, FORMAT};
 
 use crate::Compiler;
@@ -60,6 +60,8 @@ pub(crate) fn settings(target: &Target, settings: &Settings) -> Vec<(String, Str
         interruption,
         features,
         listeners,
+        counters,
+        profile,
         custom_sections,
         limits: _,
         threads: _,
@@ -91,6 +93,12 @@ pub(crate) fn settings(target: &Target, settings: &Settings) -> Vec<(String, Str
     if *listeners {
         list.push(setting("listeners", "true"));
     }
+    if *counters {
+        list.push(setting("counters", "true"));
+    }
+    if let Some(profile) = profile {
+        list.push(setting("profile", &hex(&profile.digest())));
+    }
     match custom_sections {
         CustomSections::None => {}
         CustomSections::Named(names) => {
@@ -108,6 +116,10 @@ pub(crate) fn settings(target: &Target, settings: &Settings) -> Vec<(String, Str
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use precast_artifact::Profile;
+
     use super::*;
 
     fn identity(change: impl FnOnce(&mut Settings)) -> Identity {
@@ -133,6 +145,9 @@ mod tests {
         assert_eq!(keep(&["a", "b"]), keep(&["b", "a", "b"]));
         let others = [
             identity(|s| s.listeners = true),
+            identity(|s| s.counters = true),
+            identity(|s| s.profile = Some(Arc::new(Profile::new([0; 32])))),
+            identity(|s| s.profile = Some(Arc::new(Profile::new([1; 32])))),
             keep(&["a", "b"]),
             keep(&["a\", \"b"]),
             keep(&["a, b"]),

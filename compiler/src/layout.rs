@@ -1,10 +1,10 @@
 //! Lays out pieces of machine code as one text without relocations.
 //!
 //! The pieces are placed in the order in which they come (the module's functions by index, then the
-//! rest by symbol), each with the alignment that it needs. Everything that code refers to is then
-//! at a known distance from it: other code by that order, the GOT and the read-only data by
-//! [`TextLayout`]. So the text runs at any address and is never patched. Code reaches what only the
-//! host knows through the GOT.
+//! rest by symbol), hot ones first and cold ones last if a profile says which these are, each with
+//! the alignment that it needs. Everything that code refers to is then at a known distance from it:
+//! other code by that order, the GOT and the read-only data by [`TextLayout`]. So the text runs at
+//! any address and is never patched. Code reaches what only the host knows through the GOT.
 //!
 //! Gaps between functions are filled with instructions that trap.
 
@@ -21,6 +21,7 @@ use precast_artifact::target::Arch;
 use precast_artifact::writer::TextLayout;
 
 use crate::codegen::{CompiledFunction, CompiledModule, Relocation};
+use crate::middle::Heat;
 use crate::plan::Plan;
 use crate::symbol::{GotEntry, Symbol, TableIndex};
 use island::Island;
@@ -77,7 +78,7 @@ pub(crate) struct Placed {
 pub(crate) struct PlacedText {
     /// The text.
     pub(crate) text: Vec<u8>,
-    /// The pieces of the text in order, which is also the order of their symbols.
+    /// The pieces of the text, in the order of their symbols.
     pub(crate) pieces: Vec<Placed>,
     /// Islands between pieces: offset and length. They consist of veneers only.
     pub(crate) islands: Vec<(u32, u32)>,
@@ -130,12 +131,27 @@ impl RodataLayout {
 /// # Panics
 /// If code refers to something that does not exist, which is a bug in this compiler.
 pub(crate) fn lay_out(
-    module: CompiledModule,
+    mut module: CompiledModule,
     arch: Arch,
     rodata: &RodataLayout,
+    heat: &dyn Fn(Symbol) -> Heat,
 ) -> Result<PlacedText, LayoutError> {
+    debug_assert!(module.functions.is_sorted_by(|a, b| a.symbol < b.symbol));
+    let mut addresses = AddressMapBuilder::new(instruction_scale(arch));
+    for function in &module.functions {
+        if matches!(function.symbol, Symbol::Function(_)) {
+            addresses.function(&function.addresses, &function.changes);
+        }
+    }
+    // The sort is stable: code that is equally hot stays in the order of its symbols.
+    module
+        .functions
+        .sort_by_key(|function| heat(function.symbol));
     let islands = island::plan(&module.functions, arch);
-    lay_out_with_islands(module, islands, arch, rodata)
+    Ok(PlacedText {
+        addresses: addresses.finish(),
+        ..lay_out_with_islands(module, islands, arch, rodata)?
+    })
 }
 
 fn lay_out_with_islands(
@@ -145,9 +161,10 @@ fn lay_out_with_islands(
     rodata: &RodataLayout,
 ) -> Result<PlacedText, LayoutError> {
     let CompiledModule { functions, got } = module;
-    debug_assert!(functions.is_sorted_by(|a, b| a.symbol < b.symbol));
     debug_assert!(got.is_sorted_by(|a, b| a < b));
-    let (pieces, islands, text_len) = place(&functions, islands)?;
+    let (places, islands, text_len) = place(&functions, islands)?;
+    let mut pieces = places.clone();
+    pieces.sort_unstable_by_key(|piece| piece.symbol);
     let layout = TextLayout {
         page_size: arch.page_size(),
         rodata_len: rodata.len,
@@ -164,10 +181,9 @@ fn lay_out_with_islands(
     let mut text = Vec::with_capacity(text_len as usize);
     let mut traps = Vec::with_capacity(functions.iter().map(|f| f.traps.len()).sum());
     let mut handlers = Vec::new();
-    let mut addresses = AddressMapBuilder::new(instruction_scale(arch));
     let mut ahead = islands.iter().peekable();
     // Each piece is dropped as soon as it is copied.
-    for (i, (function, placed)) in functions.into_iter().zip(&pieces).enumerate() {
+    for (i, (function, placed)) in functions.into_iter().zip(&places).enumerate() {
         text.resize(placed.offset as usize, filler(arch));
         text.extend_from_slice(&function.code);
         let place = |(at, code): &(u32, TrapCode)| (placed.offset + at, *code);
@@ -176,9 +192,6 @@ fn lay_out_with_islands(
             let code = placed.offset + handler.code;
             (placed.offset + call, Handler { code, ..*handler })
         }));
-        if matches!(function.symbol, Symbol::Function(_)) {
-            addresses.function(&function.addresses, &function.changes);
-        }
         targets.resolve(&function, *placed, ahead.peek().copied(), &mut text)?;
         if let Some(island) = ahead.next_if(|island| island.group.end == i + 1) {
             text.resize(island.offset as usize, filler(arch));
@@ -192,7 +205,7 @@ fn lay_out_with_islands(
         got,
         traps,
         handlers,
-        addresses: addresses.finish(),
+        addresses: Vec::new(),
     })
 }
 

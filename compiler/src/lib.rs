@@ -17,6 +17,7 @@
 //! | `settings`, `target` | what the user chooses, and the Cranelift target that follows |
 //! | `parse` | reads and validates the bytes of a `module::Module` |
 //! | `operator` | the class of each operator, for everything that does not translate it |
+//! | `places`, `counters` | what code that makes profiles counts, and where |
 //! | `plan` | makes every decision: VM context, frozen tables, memory image, trampolines |
 //! | `middle` | makes decisions about functions together, such as which calls are inlined |
 //! | `translate`, `trampoline` | translate operators and calling conventions to Cranelift IR |
@@ -35,6 +36,7 @@
 
 mod codegen;
 mod const_expr;
+mod counters;
 mod emit;
 mod error;
 mod features;
@@ -45,6 +47,7 @@ mod middle;
 mod module;
 mod operator;
 mod parse;
+mod places;
 mod plan;
 mod pressure;
 mod relax;
@@ -71,7 +74,7 @@ pub use settings::{Cpu, CpuLevel, CustomSections, OptLevel, Settings};
 pub use settings::{Inline, Passes};
 pub use verify::{VerifyError, verify};
 
-pub use precast_artifact::{Interruption, Strategy};
+pub use precast_artifact::{Interruption, Profile, ProfileError, Strategy};
 
 use precast_artifact::{HEADER_OFFSET, Header};
 
@@ -157,7 +160,8 @@ impl Compiler {
     ///
     /// # Errors
     /// [`Error::NotAModule`], [`Error::Invalid`] and [`Error::Unsupported`] if something is wrong
-    /// with the bytes; [`Error::TooLarge`] and [`Error::Limit`] if a limit is exceeded.
+    /// with the bytes; [`Error::TooLarge`] and [`Error::Limit`] if a limit is exceeded;
+    /// [`Error::Profile`] if the profile is of another module.
     pub fn compile(&self, wasm: &[u8]) -> Result<Compiled, Error> {
         self.compile_with_progress(wasm, &|_, _| {})
     }
@@ -194,15 +198,25 @@ impl Compiler {
             .map_err(|error| self.target.explain(error))?;
         lap(&mut timings.parse);
         limits.check_functions(module.bodies.len())?;
-        let plan = plan::Plan::new(&module)?;
+        let source = blake3::hash(wasm).into();
+        let profile = self.settings.profile.as_deref();
+        if let Some(profile) = profile {
+            profile.check_module(&source)?;
+        }
+        let mut plan = plan::Plan::new(&module)?;
+        let counters = match self.settings.counters {
+            true => Some(counters::Counters::new(&module, &mut plan, workers)?),
+            false => None,
+        };
         let Settings { opt_level, .. } = self.settings;
         let passes = self.settings.passes();
-        let middle = middle::Middle::new(&module, &plan, passes, opt_level, workers)?;
+        let middle = middle::Middle::new(&module, &plan, passes, opt_level, profile, workers)?;
         lap(&mut timings.plan);
         let env = translate::Env {
             module: &module,
             plan: &plan,
             middle: &middle,
+            counters: counters.as_ref(),
             switches: passes.switches,
             variables: passes.variables,
             loops: passes.loops && opt_level == OptLevel::Speed,
@@ -219,12 +233,17 @@ impl Compiler {
         limits.check_artifact(text.sum(), wasm.len())?;
         lap(&mut timings.codegen);
         let rodata = layout::RodataLayout::new(&plan);
-        let placed = layout::lay_out(code, self.target.arch, &rodata)?;
+        let heat = |symbol| middle.heat(symbol);
+        let placed = layout::lay_out(code, self.target.arch, &rodata, &heat)?;
         lap(&mut timings.layout);
         let artifact = emit::emit(
-            wasm,
+            emit::Source {
+                len: wasm.len() as u64,
+                digest: source,
+            },
             &module,
             &plan,
+            counters.as_ref(),
             &self.target,
             &self.settings,
             &rodata,

@@ -227,13 +227,7 @@ impl Plan {
         let data_dropped = layout.place(data_records.len() as u64, 1);
         let elem_dropped = layout.place(element_records.len() as u64, 1);
         let size = layout.place(0, 16);
-        if layout.end > MAX_VM_CONTEXT {
-            return Err(Error::TooLarge {
-                what: "the size in bytes of the VM context".to_owned(),
-                found: layout.end,
-                limit: MAX_VM_CONTEXT,
-            });
-        }
+        layout.check()?;
 
         let signature = |index: FuncIndex| module.functions[index];
         let entries = escaping.iter().chain(module.start).map(signature).collect();
@@ -279,6 +273,18 @@ impl Plan {
         })
     }
 
+    /// Makes room for this many words of counters at the end of the VM context, and returns their
+    /// offset.
+    pub(crate) fn place_counters(&mut self, words: u64) -> Result<u32, Error> {
+        let mut layout = Layout {
+            end: self.vm.size.into(),
+        };
+        let start = layout.place(8 * words, 8);
+        self.vm.size = layout.place(0, 16);
+        layout.check()?;
+        Ok(start)
+    }
+
     /// Offset in the VM context of the import slot of an imported function.
     pub(crate) fn func_import(&self, index: FuncIndex) -> u32 {
         self.vm.func_imports + index.as_u32() * size_of::<VmFuncImport>() as u32
@@ -306,6 +312,17 @@ impl Layout {
         let place = self.end.next_multiple_of(align);
         self.end = place + size;
         place as u32
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.end <= MAX_VM_CONTEXT {
+            return Ok(());
+        }
+        Err(Error::TooLarge {
+            what: "the size in bytes of the VM context".to_owned(),
+            found: self.end,
+            limit: MAX_VM_CONTEXT,
+        })
     }
 }
 

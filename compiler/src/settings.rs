@@ -1,8 +1,9 @@
 //! The settings that a user may choose. They are few, and the artifact records each of them.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
-use precast_artifact::{Interruption, Strategy};
+use precast_artifact::{Interruption, Profile, Strategy};
 
 use crate::{Error, Limits};
 
@@ -27,6 +28,12 @@ pub struct Settings {
     /// Whether functions call the listener of the host's store at their entry and where they
     /// return. No function is inlined then, and the code is slower even without a listener.
     pub listeners: bool,
+    /// Whether code counts what it does, for profiles: `Module::profile` of the loader has the
+    /// counts, and `precast run --profile-out` writes them.
+    pub counters: bool,
+    /// What the module did when it ran before: code is optimised for doing the same. A profile
+    /// never changes what code does, whatever it says.
+    pub profile: Option<Arc<Profile>>,
     /// Which custom sections of modules the artifacts keep, for hosts that ask for them.
     pub custom_sections: CustomSections,
     /// What a compilation may take.
@@ -112,6 +119,8 @@ impl Default for Settings {
             interruption: Interruption::None,
             features: Vec::new(),
             listeners: false,
+            counters: false,
+            profile: None,
             custom_sections: CustomSections::None,
             limits: Limits::default(),
             threads: None,

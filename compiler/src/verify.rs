@@ -51,6 +51,7 @@ pub fn verify(bytes: &[u8]) -> Result<(), VerifyError> {
     check.handlers();
     check.addresses();
     check.frozen_tables(&code);
+    check.counters();
     check.exports();
     check.images();
     check.references();
@@ -140,7 +141,17 @@ impl Check<'_> {
                 format!("function {i} is at {start:#x}, {len} bytes, but its symbol is {symbol:x?}")
             });
         }
-        self.expect(functions.is_sorted_by_key(|f| f.text_offset), || {
+        let order = self.artifact.order();
+        let start = |i: &u32| functions.get(*i as usize).map(|f| f.text_offset);
+        let is_right = match order.is_empty() {
+            true => functions.is_sorted_by_key(|f| f.text_offset),
+            // As many functions as there are, each of them in the order of its code, are all.
+            false => {
+                order.len() == functions.len()
+                    && order.is_sorted_by(|a, b| start(a).is_some() && start(a) < start(b))
+            }
+        };
+        self.expect(is_right, || {
             "functions are not in the order of their code".to_owned()
         });
         let imported = self.artifact.imports().iter().map(|i| i.funcref);
@@ -265,7 +276,8 @@ impl Check<'_> {
     fn frozen_tables(&mut self, code: &[Code]) {
         let starts = starts(code);
         let rodata = self.artifact.section(self.header.rodata);
-        let functions = self.artifact.functions();
+        let mut functions: Vec<_> = self.artifact.functions().iter().collect();
+        functions.sort_by_key(|function| function.text_offset);
         let mut parts = Vec::new();
         for (i, table) in self.artifact.tables().iter().enumerate() {
             if table.flags & FROZEN == 0 {
@@ -285,7 +297,7 @@ impl Check<'_> {
                 let [a, b, c, d, signature @ ..] = *entry;
                 let offset = u32::from_le_bytes([a, b, c, d]);
                 let signature = u32::from_le_bytes(signature);
-                let ok = match function_at(functions, offset) {
+                let ok = match function_at(&functions, offset) {
                     _ if signature == NONE => offset == 0,
                     // Code reads the entry behind the last element for indices out of bounds, so it
                     // must be null.
@@ -303,6 +315,41 @@ impl Check<'_> {
             }
         }
         self.disjoint("frozen tables", parts);
+    }
+
+    /// Expects that the counters are the last part of the VM context, and that each has one place.
+    fn counters(&mut self) {
+        let section = self.artifact.section(self.header.counters);
+        let counters = self.artifact.counters();
+        self.expect(counters.is_ok(), || format!("counters: {counters:?}"));
+        let Ok(Some(counters)) = counters else {
+            return;
+        };
+        let end = u64::from(counters.vm_offset()) + 8 * counters.words() as u64;
+        let size = u64::from(self.header.vm.size);
+        self.expect(end.next_multiple_of(16) == size, || {
+            format!("the counters end at {end} in a context of {size} bytes")
+        });
+        // The record has 48 bytes; the numbers of places and sites are the third and second to last
+        // words.
+        let words: Vec<u32> = section
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|word| u32::from_le_bytes(*word))
+            .collect();
+        let (places, sites) = words[12..].split_at((words[9] as usize).min(words.len() - 12));
+        for (what, list) in [("places", places), ("sites", sites)] {
+            self.expect(list.is_sorted_by(|a, b| a < b), || {
+                format!("the {what} of counters are not ascending")
+            });
+        }
+        let metadata = Metadata::decode(self.artifact.section(self.header.metadata));
+        let source = metadata.map(|metadata| metadata.source_digest);
+        let is_of_module = source.is_ok_and(|source| section.starts_with(&source));
+        self.expect(is_of_module, || {
+            "the counters are of another module".to_owned()
+        });
     }
 
     fn exports(&mut self) {
@@ -398,11 +445,11 @@ fn starts(code: &[Code]) -> Vec<u64> {
     starts
 }
 
-fn function_at(functions: &[FunctionRecord], offset: u32) -> Option<&FunctionRecord> {
+fn function_at<'a>(functions: &[&'a FunctionRecord], offset: u32) -> Option<&'a FunctionRecord> {
     let i = functions
         .binary_search_by_key(&offset, |f| f.text_offset)
         .ok()?;
-    Some(&functions[i])
+    Some(functions[i])
 }
 
 #[cfg(test)]

@@ -52,6 +52,7 @@
 //! | let host functions wait, and block no thread (`async`) | [`Func`], [`Linker`]: `…_async` |
 //! | let instances find each other by name, and close them with an exit code | [`runtime`] |
 //! | take imports from elsewhere | [`Redirections`] |
+//! | learn how often code runs, for the compiler | [`Module::profile`] |
 //! | learn why code stopped, and where | [`Error`], [`Trap`], [`WasmBacktrace`] |
 //! | learn the source lines of a backtrace | the crate `precast-symbols` |
 //! | have names in the backtraces of stripped artifacts | [`Module::load_debug`] |
@@ -203,6 +204,6 @@ pub use types::{
 };
 pub use val::{V128, Val};
 
-pub use precast_artifact::{Feature, Interruption, TrapCode as Trap};
+pub use precast_artifact::{Feature, Interruption, Profile, ProfileError, TrapCode as Trap};
 #[cfg(feature = "signatures")]
 pub use precast_signature::{Error as SignatureError, KeyId, NotAKey, PublicKey, TrustedKeys};

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use precast_artifact::{Interruption, custom_sections};
+use precast_artifact::{Interruption, Profile, custom_sections};
 
 use crate::backtrace::FrameModule;
 use crate::engine::Engine;
@@ -272,6 +272,30 @@ impl Module {
         custom_sections::entries(table)
             .filter(move |(found, _)| *found == name)
             .map(|(_, bytes)| bytes)
+    }
+
+    /// How often each part of the module's code ran until now, in all instances that there are or
+    /// were of this module and its clones. `None` if its code counts nothing: the compiler's
+    /// setting `counters`, or `precast compile --counters`, makes code that does.
+    ///
+    /// ```
+    /// use precast_loader::{Error, Module};
+    ///
+    /// /// Writes a file for `precast compile --profile`.
+    /// fn write_profile(module: &Module, path: &str) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let profile = module.profile()?.ok_or("compiled without counters")?;
+    ///     Ok(std::fs::write(path, profile.encode())?)
+    /// }
+    /// ```
+    ///
+    /// Resets and reuse of instances do not end their counts. Instances on other threads go on
+    /// while they are read.
+    ///
+    /// # Errors
+    /// [`Error::Artifact`] if the artifact is damaged.
+    pub fn profile(&self) -> Result<Option<Profile>, Error> {
+        let counters = self.code.artifact().counters()?;
+        Ok(counters.map(|counters| self.code.counted().profile(&counters)))
     }
 
     /// The bytes of the artifact, as the compiler wrote them. [`Module::from_bytes`] takes them.

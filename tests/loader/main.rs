@@ -44,6 +44,8 @@ mod page_sizes;
 mod pieces;
 mod poison;
 mod pool;
+#[cfg(feature = "compiler")]
+mod profiles;
 mod promises;
 mod refusals;
 mod reset;

@@ -3,6 +3,7 @@
 
 use super::check::{at, damaged, field};
 use super::{Artifact, Error};
+use crate::counters::{self, Counters, CountersRecord};
 use crate::records::*;
 
 /// Up to this number of other imports, a search costs less than the memory for positions.
@@ -32,6 +33,40 @@ impl<'a> Artifact<'a> {
                 "a function's record refers to code, a signature or a slot that does not exist",
             )),
         }
+    }
+
+    /// The counters of code that makes profiles; `None` if the code counts nothing.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if they are not behind all other parts of the VM context, or if their
+    /// number is another one than the section's.
+    pub fn counters(&self) -> Result<Option<Counters<'a>>, Error> {
+        let h = self.header;
+        let bytes = self.section(h.counters);
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let bad = || {
+            damaged(
+                h.counters.start as usize,
+                "the counters are not where an instance has room for them",
+            )
+        };
+        let (record, offsets) = bytes
+            .split_at_checked(size_of::<CountersRecord>())
+            .ok_or_else(bad)?;
+        let record: CountersRecord = *bytemuck::try_from_bytes(record).map_err(|_| bad())?;
+        let offsets: &[u32] = bytemuck::try_cast_slice(offsets).map_err(|_| bad())?;
+        let flags = u64::from(h.vm.elem_dropped) + self.elements().len() as u64;
+        let words = counters::words(record.places, record.sites);
+        let start = u64::from(record.vm_offset);
+        let good = record.reserved == 0
+            && start.is_multiple_of(8)
+            && start >= flags
+            && start + 8 * words <= h.vm.size.into()
+            && offsets.len() as u64 == u64::from(record.places) + u64::from(record.sites);
+        let counters = Counters { record, offsets };
+        good.then_some(Some(counters)).ok_or_else(bad)
     }
 
     /// The import of function `index` of the index space, if that function is imported.

@@ -25,7 +25,7 @@ use super::{ArtifactBuilder, Symbol, TextLayout, WriteError};
 use crate::custom_sections;
 use crate::header::{Access, ElfSection, HOT, SECTIONS, SectionInfo};
 use crate::reader::Artifact;
-use crate::records::NONE;
+use crate::records::{FunctionRecord, NONE};
 use crate::target::Arch;
 use crate::{ABI, FORMAT, HEADER_OFFSET, Header, MAGIC, Section};
 
@@ -61,6 +61,7 @@ pub(super) fn write(mut parts: ArtifactBuilder<'_>) -> Result<Vec<u8>, WriteErro
     put!(out, h, element_items, cast_slice(&parts.element_items));
     put!(out, h, images, cast_slice(&parts.images));
     put!(out, h, functions, cast_slice(&parts.functions));
+    put!(out, h, order, cast_slice(&order(&parts.functions)));
     put!(out, h, traps, &take(&mut parts.traps));
     put!(out, h, handlers, &take(&mut parts.handlers));
     put!(out, h, addresses, &take(&mut parts.addresses));
@@ -71,6 +72,7 @@ pub(super) fn write(mut parts: ArtifactBuilder<'_>) -> Result<Vec<u8>, WriteErro
     out.describe(&mut h, info!(segments), segments);
     put!(out, h, metadata, &parts.metadata.encode());
     put!(out, h, custom_sections, &take(&mut parts.custom_sections));
+    put!(out, h, counters, &take(&mut parts.counters));
 
     let encoder = encoder(parts.arch);
     let symbols = take(&mut parts.symbols);
@@ -83,6 +85,16 @@ pub(super) fn write(mut parts: ArtifactBuilder<'_>) -> Result<Vec<u8>, WriteErro
     let front = out.code(&mut h, encoder, code);
     out.fill_symbols(&h, encoder, &symbols, &names, front.text);
     out.finish(h, front, encoder, parts.arch)
+}
+
+/// The indices of functions in the order of their code, if that is another one.
+fn order(functions: &[FunctionRecord]) -> Vec<u32> {
+    if functions.is_sorted_by_key(|function| function.text_offset) {
+        return Vec::new();
+    }
+    let mut order: Vec<u32> = (0_u32..).take(functions.len()).collect();
+    order.sort_by_key(|i| functions[*i as usize].text_offset);
+    order
 }
 
 /// Copies an artifact without the sections that only people and tools read.
@@ -330,6 +342,7 @@ fn size_estimate(parts: &ArtifactBuilder<'_>) -> u64 {
         + parts.traps.len()
         + parts.addresses.len()
         + parts.custom_sections.len()
+        + parts.counters.len()
         + names
         + 16 * (parts.functions.len() + parts.element_items.len() + parts.const_ops.len())
         + 32 * (parts.imports.len() + parts.exports.len() + parts.data.len())

@@ -2,6 +2,7 @@
 //! damaged is an error.
 
 mod checks;
+mod counters;
 mod damage;
 mod golden;
 mod layout;

@@ -9,7 +9,9 @@ use std::fmt::Write;
 use std::mem::{offset_of, size_of};
 
 use precast_artifact::abi::{GUARDED_OFFSET_LIMIT, GUARDED_RESERVATION, MASKED_OFFSET_LIMIT};
+use precast_artifact::counters::CountersRecord;
 use precast_artifact::executable::{self, PayloadRecord};
+use precast_artifact::profile::{self, Profile, Target};
 use precast_artifact::promises::Promise;
 use precast_artifact::records::*;
 use precast_artifact::signature::{INTERNED_TYPE_ID, MAX_ENCODED_VALUES, MAX_NATIVE_PARAMS};
@@ -58,7 +60,7 @@ fn format() {
             table_inits,
             elements, data, images, got_records, template, rodata, text, got, image, element_items,
             segments, functions, traps, handlers, addresses, metadata, symtab, strtab,
-            custom_sections,
+            custom_sections, order, counters,
         }
         Slice { offset, len }
         Run { first, count }
@@ -79,6 +81,7 @@ fn format() {
         TableInitRecord { table, reserved, value }
         ImageRecord { memory, reserved, guest, offset, len }
         GotRecord { kind, index }
+        CountersRecord { module, vm_offset, places, sites, reserved }
     );
     writeln!(
         out,
@@ -130,7 +133,7 @@ fn format() {
         addresses.finish()
     )
     .unwrap();
-    unchanged("FORMAT", FORMAT, &out, &[(1, "5e5cc404b7b60503")]);
+    unchanged("FORMAT", FORMAT, &out, &[(1, "51fe50cbf6191a6f")]);
 }
 
 #[test]
@@ -199,7 +202,23 @@ fn abi() {
         "{INTERNED_TYPE_ID} {MAX_ENCODED_VALUES} {MAX_NATIVE_PARAMS}"
     )
     .unwrap();
-    unchanged("ABI", ABI, &out, &[(3, "b037ec964915cbbe")]);
+    unchanged("ABI", ABI, &out, &[(3, "ab6bb4819593c2d2")]);
+}
+
+#[test]
+fn profiles() {
+    let target = Target {
+        index: 1,
+        votes: 300,
+    };
+    let profile = Profile::of([7; 32], [(1, 2), (500, 70_000)], [(9, target)]);
+    let out = format!("{:?}", profile.encode());
+    unchanged(
+        "a profile's VERSION",
+        profile::VERSION,
+        &out,
+        &[(1, "5816193e863584c5")],
+    );
 }
 
 /// Signatures behind artifacts, and files of several artifacts, have numbers of their own.

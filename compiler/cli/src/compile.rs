@@ -46,6 +46,9 @@ pub(crate) struct Args {
     /// `epoch` (the code checks whether a deadline has passed)
     #[arg(long, value_name = "HOW", default_value = "none", value_parser = settings::interruption)]
     interruption: Interruption,
+    /// Let the code count what it does, for `precast run --profile-out`: it is slower
+    #[arg(long)]
+    counters: bool,
     /// Write an artifact without names and address map, which is smaller: see `precast strip`
     #[arg(long)]
     strip: bool,
@@ -94,7 +97,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let settings = Settings {
         target,
         threads: args.threads.map(NonZero::get),
-        ..args.settings.settings(args.interruption)
+        counters: args.counters,
+        ..args.settings.settings(args.interruption)?
     };
     let others = args.variants.iter().map(|variant| {
         Compiler::new(Settings {

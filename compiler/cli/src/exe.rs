@@ -103,7 +103,7 @@ fn artifact(args: &Args) -> Result<Vec<u8>> {
         Program::Module(wasm) => {
             let compiler = Compiler::new(Settings {
                 target: args.target.clone(),
-                ..args.settings.settings(Interruption::None)
+                ..args.settings.settings(Interruption::None)?
             })?;
             return Ok(compiler.compile(&wasm.read()?)?.artifact);
         }

@@ -24,6 +24,7 @@ mod json;
 mod limits;
 #[cfg(feature = "disassembler")]
 mod objdump;
+mod profile;
 mod program;
 mod progress;
 mod quantity;

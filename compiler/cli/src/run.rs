@@ -19,6 +19,7 @@ use precast_wasi::{
 };
 
 use crate::exposure::Exposure;
+use crate::profile::Output;
 use crate::program::Program;
 use crate::{
     Failure, cache, files, limits, redirect, report, settings, signing, usage_error, value,
@@ -80,6 +81,10 @@ pub(crate) struct Args {
     /// 1.5s
     #[arg(long, value_name = "TIME", value_parser = duration, allow_negative_numbers = true)]
     timeout: Option<Duration>,
+    /// Count what the program does, and add it to this file when the program ends, however it ends:
+    /// a profile for --profile
+    #[arg(long, value_name = "FILE", conflicts_with = "explain_imports")]
+    profile_out: Option<PathBuf>,
     #[command(flatten)]
     trusted: signing::Trusted,
     /// The debug file of a stripped artifact, for names in backtraces, or a directory of such files
@@ -146,14 +151,20 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     for rule in redirections.unmatched(&module) {
         tracing::warn!("the redirection {rule} matches no import");
     }
+    let output = args.profile_out.as_deref();
+    let output = output.map(|path| Output::new(path, &module)).transpose();
+    let output = output.with_context(context)?;
     let wasi = exposure.protect(wasi)?.build();
     let invoke = args.invoke.as_deref();
     let called = if invoke.is_none() && WasiThreads::<SharedWasiCtx>::are_used_by(&module) {
-        run_threads(&module, &redirections, &args, wasi)
+        run_threads(&module, &redirections, &args, output.clone(), wasi)
     } else {
-        let store = new_store(&module, &args, wasi)?;
+        let store = new_store(&module, &args, output.clone(), wasi)?;
         call(&module, &redirections, store, invoke, &guest_args)
     };
+    if let Some(output) = output {
+        output.write()?;
+    }
     match called {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<Error>() {
@@ -187,13 +198,18 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
 }
 
 /// Makes a store with what the options give it.
-fn new_store<T: 'static>(module: &Module, args: &Args, data: T) -> Result<Store<T>, Error> {
+fn new_store<T: 'static>(
+    module: &Module,
+    args: &Args,
+    output: Option<Output>,
+    data: T,
+) -> Result<Store<T>, Error> {
     let mut store = Store::new(module.engine(), data);
     store.set_limits(args.limits.limits());
     store.set_fuel(args.fuel.unwrap_or(u64::MAX))?;
     if let Some(timeout) = args.timeout {
         let handle = store.interrupt_handle();
-        end_after(timeout, move || handle.interrupt());
+        end_after(timeout, output, move || handle.interrupt());
     }
     Ok(store)
 }
@@ -204,6 +220,7 @@ fn run_threads(
     module: &Module,
     redirections: &Redirections,
     args: &Args,
+    output: Option<Output>,
     wasi: WasiCtx,
 ) -> Result<()> {
     if !matches!(module.get_export("_start"), Some(ExternType::Func(_))) {
@@ -217,7 +234,7 @@ fn run_threads(
     let wasi = SharedWasiCtx::new(wasi);
     if let Some(timeout) = args.timeout {
         let threads = threads.clone();
-        end_after(timeout, move || threads.stop());
+        end_after(timeout, output, move || threads.stop());
     }
     let (module, limits, fuel) = (module.clone(), args.limits.limits(), args.fuel);
     let new_store = move || {
@@ -241,12 +258,15 @@ fn exit_code(code: i32) -> u8 {
 
 /// Ends the program when its time is over. A guest may wait where it cannot be woken, for example
 /// for a disk. Therefore the process exits after a grace period.
-fn end_after(timeout: Duration, stop: impl FnOnce() + Send + 'static) {
+fn end_after(timeout: Duration, output: Option<Output>, stop: impl FnOnce() + Send + 'static) {
     const GRACE: Duration = Duration::from_millis(500);
     std::thread::spawn(move || {
         std::thread::sleep(timeout);
         stop();
         std::thread::sleep(GRACE);
+        if let Some(Err(error)) = output.map(|output| output.write()) {
+            report(&error);
+        }
         report(&anyhow!(timed_out(Some(timeout))).context("the guest waits for the system"));
         std::process::exit(TIMED_OUT.into());
     });
@@ -272,7 +292,8 @@ fn open(program: Program, file: &Path, args: &Args, exposure: &Exposure) -> Resu
                 context()
             );
         }
-        let settings = args.settings.settings(interruption);
+        let mut settings = args.settings.settings(interruption)?;
+        settings.counters = args.profile_out.is_some();
         let module = args
             .cache
             .module(&engine, wasm, &settings, exposure.cache());

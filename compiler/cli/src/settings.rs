@@ -1,9 +1,13 @@
 //! The options of all commands that compile modules.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
 use precast_artifact::{Interruption, Strategy};
 use precast_compiler::{Cpu, CustomSections, Inline, Limits, OptLevel, Passes, Settings};
 
-use crate::quantity;
+use crate::{profile, quantity};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -27,6 +31,10 @@ pub(crate) struct Args {
     /// slower, even without a listener
     #[arg(long)]
     listeners: bool,
+    /// Optimise for what the module did in earlier runs: a profile that `precast run --profile-out`
+    /// wrote
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
     /// Custom sections of the module to keep in the artifact for hosts that ask for them, by their
     /// names, separated by commas, or `all` [default: none]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -44,25 +52,29 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    pub(crate) fn settings(&self, interruption: Interruption) -> Settings {
+    /// The settings for these options, with the profile read.
+    pub(crate) fn settings(&self, interruption: Interruption) -> Result<Settings> {
         let default = Settings::default();
         let mut limits = default.limits;
         for (name, value) in &self.limits {
             limits.set(name, *value).expect("the parser knows the name");
         }
-        Settings {
+        let profile = self.profile.as_deref().map(profile::read).transpose()?;
+        Ok(Settings {
             opt_level: self.opt_level.unwrap_or(default.opt_level),
             cpu: self.cpu.clone().unwrap_or(default.cpu),
             strategy: self.strategy.unwrap_or(default.strategy),
             interruption,
             features: self.features.clone(),
             listeners: self.listeners,
+            counters: false,
+            profile: profile.map(Arc::new),
             custom_sections: self.custom_sections(),
             limits,
             target: None,
             threads: None,
             passes: self.passes.unwrap_or_default(),
-        }
+        })
     }
 
     fn custom_sections(&self) -> CustomSections {
@@ -88,6 +100,8 @@ impl Args {
             Some("--features")
         } else if self.listeners {
             Some("--listeners")
+        } else if self.profile.is_some() {
+            Some("--profile")
         } else if !self.keep_custom_sections.is_empty() {
             Some("--keep-custom-sections")
         } else if !self.limits.is_empty() {

@@ -89,13 +89,13 @@ pub(super) fn plan_groups(functions: &[CompiledFunction], limit: u64) -> Vec<Isl
         .into_iter()
         .map(|group| {
             let members = &functions[group.clone()];
-            let (first, last) = (members[0].symbol, members[members.len() - 1].symbol);
+            let symbols: BTreeSet<Symbol> = members.iter().map(|member| member.symbol).collect();
             let targets: BTreeSet<Symbol> = members
                 .iter()
                 .flat_map(|function| &function.relocs)
                 .filter(|reloc| reloc.kind == Reloc::Arm64Call)
                 .map(|reloc| reloc.target)
-                .filter(|target| !(first..=last).contains(target))
+                .filter(|target| !symbols.contains(target))
                 .collect();
             Island {
                 group,

@@ -7,6 +7,9 @@ use crate::codegen::Relocation;
 use crate::starts::Starts;
 use crate::symbol::{DefinedFuncIndex, SigIndex};
 
+/// All code is equally hot.
+const EQUAL: &dyn Fn(Symbol) -> Heat = &|_| Heat::Warm;
+
 fn function(symbol: Symbol, code: &[u8], relocs: &[(u32, Reloc, Symbol, i64)]) -> CompiledFunction {
     CompiledFunction {
         symbol,
@@ -49,7 +52,7 @@ fn lay_out_two(arch: Arch, code: &[u8], relocs: &[(u32, Reloc, Symbol, i64)]) ->
         tables: vec![(TableIndex::from_u32(7), 8)],
         len: 40,
     };
-    let placed = lay_out(CompiledModule { functions, got }, arch, &rodata).expect("small");
+    let placed = lay_out(CompiledModule { functions, got }, arch, &rodata, EQUAL).expect("small");
     assert_eq!(placed.find(defined(1)).map(|p| p.offset), Some(0x20));
     placed.text
 }
@@ -196,7 +199,8 @@ fn out_of_reach_says_what_and_how_far() {
         functions,
         got: vec![],
     };
-    let error = lay_out(module, Arch::Aarch64, &RodataLayout::default()).expect_err("too far");
+    let error =
+        lay_out(module, Arch::Aarch64, &RodataLayout::default(), EQUAL).expect_err("too far");
     let LayoutError::OutOfReach {
         distance,
         limit,
@@ -238,7 +242,7 @@ fn gaps_trap_and_tables_are_in_text_offsets() {
         functions: vec![first, second, entry],
         got: vec![],
     };
-    let placed = lay_out(module, Arch::X86_64, &RodataLayout::default()).expect("small");
+    let placed = lay_out(module, Arch::X86_64, &RodataLayout::default(), EQUAL).expect("small");
     assert_eq!(placed.text.len(), 33);
     assert!(placed.text[1..16].iter().all(|b| *b == 0xcc));
     assert_eq!(
@@ -265,6 +269,43 @@ fn gaps_trap_and_tables_are_in_text_offsets() {
         placed.find(Symbol::NativeEntry(SigIndex::from_u32(1))),
         None
     );
+}
+
+#[test]
+fn hot_functions_come_first_and_cold_ones_last() {
+    let entry = Symbol::NativeEntry(SigIndex::from_u32(0));
+    let call = (1, Reloc::X86CallPCRel4, defined(0), -4);
+    let mut functions = vec![
+        function(defined(0), &[0x90; 5], &[]),
+        function(defined(1), &[0xe8, 0, 0, 0, 0], &[call]),
+        function(defined(2), &[0xe8, 0, 0, 0, 0], &[call]),
+        function(entry, &[0xc3], &[]),
+    ];
+    for (i, function) in (0..).zip(&mut functions) {
+        function.traps = Box::new([(i, TrapCode::NullReference)]);
+        function.addresses = Box::new([(0, 50 + i)]);
+    }
+    let module = CompiledModule {
+        functions,
+        got: vec![],
+    };
+    let heat = |symbol| match symbol {
+        Symbol::Function(f) if f.as_u32() == 0 => Heat::Cold,
+        Symbol::Function(f) if f.as_u32() == 2 => Heat::Hot,
+        _ => Heat::Warm,
+    };
+    let placed = lay_out(module, Arch::X86_64, &RodataLayout::default(), &heat).expect("small");
+    let offsets: Vec<u32> = placed.pieces.iter().map(|p| p.offset).collect();
+    assert_eq!(offsets, [48, 16, 0, 32]);
+    assert_eq!(placed.find(entry).map(|p| p.offset), Some(32));
+    assert_eq!(words(&placed.text[1..]).first(), Some(&(48 - 5)));
+    assert_eq!(words(&placed.text[17..]).first(), Some(&(48 - 21)));
+    let traps: Vec<u32> = placed.traps.iter().map(|(at, _)| *at).collect();
+    assert_eq!(traps, [2, 17, 35, 48]);
+    for (i, wasm) in (0..3).zip(50..) {
+        let location = addresses::Location { function: i, wasm };
+        assert_eq!(addresses::lookup(&placed.addresses, i, 0), [location]);
+    }
 }
 
 #[test]

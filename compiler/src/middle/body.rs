@@ -6,6 +6,8 @@ use cranelift_entity::PrimaryMap;
 use precast_artifact::records::NONE;
 use wasmparser::{FunctionBody, Operator, OperatorsReader, OperatorsReaderAllocations};
 
+use super::Counts;
+use super::guard::{self, Guard};
 use crate::Error;
 use crate::module::Module;
 use crate::operator::{Flow, class};
@@ -30,7 +32,8 @@ const FASTER: usize = 64;
 pub(crate) struct Body {
     /// Number of operators that compute something, but at least one for each [`BYTES`] of the body.
     pub(crate) size: u32,
-    /// Calls of defined functions, in the order of the code.
+    /// Calls of defined functions, in the order of the code, with indirect calls that are compared
+    /// with a known function first.
     pub(crate) calls: Vec<Call>,
     /// Whether the body calls anything else: an import, an element of a table, a reference.
     pub(crate) calls_out: bool,
@@ -57,14 +60,22 @@ pub(crate) struct Call {
 /// Reads all bodies.
 pub(super) fn read_all(
     module: &Module<'_>,
+    plan: &Plan,
+    counts: Option<&Counts>,
     workers: Workers,
 ) -> Result<PrimaryMap<DefinedFuncIndex, Body>, Error> {
-    let functions: Vec<_> = module.bodies.values().collect();
-    let bytes: usize = functions.iter().map(|body| body.as_bytes().len()).sum();
+    let functions: Vec<_> = module.bodies.iter().collect();
+    let bytes: usize = functions.iter().map(|(_, b)| b.as_bytes().len()).sum();
     let states = Mutex::new(Vec::<Allocations>::new());
-    let bodies = workers.map(&functions, bytes / FASTER, &states, |allocations, body| {
-        read(module, body, allocations)
-    })?;
+    let bodies = workers.map(
+        &functions,
+        bytes / FASTER,
+        &states,
+        |allocations, (function, body)| {
+            let guard = |call| guard::find(module, plan, counts?, *function, call);
+            read(module, body, &guard, allocations)
+        },
+    )?;
     Ok(bodies.into_iter().collect())
 }
 
@@ -78,6 +89,7 @@ struct Allocations {
 fn read(
     module: &Module<'_>,
     code: &FunctionBody<'_>,
+    guard: &dyn Fn((u32, u32, u32)) -> Option<Guard>,
     allocations: &mut Allocations,
 ) -> Result<Body, Error> {
     let range = code.range();
@@ -98,6 +110,7 @@ fn read(
     let mut reader = OperatorsReader::new_with_allocs(operators, reader);
     while !reader.eof() {
         let (operator, offset) = reader.read_with_offset()?;
+        let position = u32::try_from(offset).unwrap_or(u32::MAX);
         let class = class(&operator);
         body.size += u32::from(class.fuel != 0);
         match class.flow {
@@ -117,7 +130,7 @@ fn read(
                     let callee = module.defined(FuncIndex::from_u32(function_index));
                     match callee {
                         Some(callee) => body.calls.push(Call {
-                            offset: u32::try_from(offset).unwrap_or(u32::MAX),
+                            offset: position,
                             callee,
                             in_loop: loops > 0,
                             constant: after_constant,
@@ -130,7 +143,20 @@ fn read(
                     let callee = FuncIndex::from_u32(function_index);
                     body.tail_calls.extend(module.defined(callee));
                 }
-                Operator::CallIndirect { .. } | Operator::CallRef { .. } => body.calls_out = true,
+                Operator::CallIndirect {
+                    type_index,
+                    table_index,
+                } => {
+                    body.calls_out = true;
+                    let guard = guard((position, table_index, type_index));
+                    body.calls.extend(guard.map(|guard| Call {
+                        offset: position,
+                        callee: guard.callee,
+                        in_loop: loops > 0,
+                        constant: false,
+                    }));
+                }
+                Operator::CallRef { .. } => body.calls_out = true,
                 // Other tail calls leave the function.
                 _ => {
                     body.calls_out = true;

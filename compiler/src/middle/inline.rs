@@ -9,9 +9,12 @@
 //! - The call is in a *loop*, in a *recursive* function, or passes a *constant*, and the callee is
 //!   a leaf of moderate size.
 //! - It is the *only call* of a function that nothing else reaches, so no code is added.
+//! - It is *hot* according to a profile, and the callee is of moderate size.
 //!
-//! The last two apply only as long as the caller stays of moderate size, and the second only within
-//! a budget for the whole module. Calls inside of a circle of calls are never inlined.
+//! The last three apply only as long as the caller stays of moderate size, and those of loops and
+//! profiles only within budgets for the whole module. A call that never ran according to a profile
+//! is inlined only if the callee's code is smaller than the call. Calls inside of a circle of calls
+//! are never inlined.
 //!
 //! A function that nothing calls afterwards is *omitted*: its only code is a trap that nothing
 //! reaches.
@@ -25,6 +28,7 @@ use cranelift_entity::{PrimaryMap, SecondaryMap};
 use precast_artifact::addresses::MAX_DEPTH;
 
 use super::body::{self, Body, Call};
+use super::counts::Counts;
 use super::order::{self, Order};
 use crate::Error;
 use crate::module::Module;
@@ -45,6 +49,8 @@ const MODERATE: u32 = 60;
 const RECURSIVE: u32 = 120;
 /// The same if the call passes a constant: of an allocator, only the part for that size remains.
 const RECURSIVE_CONSTANT: u32 = 240;
+/// Maximum size of a function whose call is hot according to a profile.
+const HOT: u32 = 200;
 /// Maximum size of a function that has only one call.
 const ONLY: u32 = 300;
 /// Maximum size of a caller into which callees that are not small are inlined.
@@ -72,23 +78,26 @@ impl Inlining {
     pub(super) fn new(
         module: &Module<'_>,
         plan: &Plan,
-        how: Inline,
-        level: OptLevel,
+        how: How<'_>,
         sizes: impl Iterator<Item = (DefinedFuncIndex, u32)>,
         workers: Workers,
     ) -> Result<Self, Error> {
         let end = module.bodies.values().map(|body| body.range().end).max();
-        let is_off = how == Inline::Never || how == Inline::ByCost && level == OptLevel::None;
+        let is_off = match how.calls {
+            Inline::Never => true,
+            Inline::ByCost => how.level == OptLevel::None,
+            Inline::Always => false,
+        };
         if is_off || end.is_none_or(|end| end > MODULE) {
             return Ok(Self::default());
         }
-        let mut bodies = body::read_all(module, workers)?;
+        let mut bodies = body::read_all(module, plan, how.counts, workers)?;
         for (function, size) in sizes {
             bodies[function].size = size;
         }
         let reached = body::reached_from_outside(module, plan);
         let order = order::sort(&bodies);
-        let mut choice = Choice::new(&bodies, &reached, &order, how, level);
+        let mut choice = Choice::new(&bodies, &reached, &order, how);
         for function in &order.functions {
             choice.decide(*function);
         }
@@ -150,6 +159,14 @@ impl Inlining {
     }
 }
 
+/// What the decisions depend on besides the module.
+#[derive(Clone, Copy)]
+pub(super) struct How<'a> {
+    pub(super) calls: Inline,
+    pub(super) level: OptLevel,
+    pub(super) counts: Option<&'a Counts>,
+}
+
 /// A function with everything that is inlined into it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Grown {
@@ -161,12 +178,14 @@ struct Grown {
 struct Choice<'a> {
     bodies: &'a PrimaryMap<DefinedFuncIndex, Body>,
     order: &'a Order,
-    how: Inline,
+    how: How<'a>,
     small: u32,
     /// Whether a function has one call and is not reached otherwise.
     only: SecondaryMap<DefinedFuncIndex, bool>,
     grown: SecondaryMap<DefinedFuncIndex, Grown>,
     budget: u32,
+    /// The same as the budget, for hot calls.
+    hot_budget: u32,
     calls: Vec<u32>,
 }
 
@@ -175,8 +194,7 @@ impl<'a> Choice<'a> {
         bodies: &'a PrimaryMap<DefinedFuncIndex, Body>,
         reached: &PrimaryMap<DefinedFuncIndex, bool>,
         order: &'a Order,
-        how: Inline,
-        level: OptLevel,
+        how: How<'a>,
     ) -> Self {
         let mut counts: SecondaryMap<DefinedFuncIndex, u32> = SecondaryMap::new();
         let mut total = 0_u32;
@@ -191,7 +209,7 @@ impl<'a> Choice<'a> {
         for (function, reached) in reached.iter() {
             only[function] = counts[function] == 1 && !reached;
         }
-        let (small, budget) = match level {
+        let (small, budget) = match how.level {
             OptLevel::None | OptLevel::Size => (SMALLEST, 0),
             OptLevel::Speed => (SMALL, total / BUDGET + CALLER),
         };
@@ -203,6 +221,7 @@ impl<'a> Choice<'a> {
             only,
             grown: SecondaryMap::with_capacity(bodies.len()),
             budget,
+            hot_budget: 2 * budget,
             calls: Vec::new(),
         }
     }
@@ -242,7 +261,15 @@ impl<'a> Choice<'a> {
 
     fn is_worth(&mut self, function: DefinedFuncIndex, call: &Call, caller: Grown) -> bool {
         let callee = self.grown[call.callee];
-        if self.how == Inline::Always || callee.size <= self.small {
+        if self.how.calls == Inline::Always || callee.size <= SMALLEST {
+            return true;
+        }
+        let counts = self.how.counts;
+        let count = counts.map(|counts| (counts, counts.at(function, call.offset)));
+        if count.is_some_and(|(_, count)| count == 0) {
+            return false;
+        }
+        if callee.size <= self.small {
             return true;
         }
         if caller.size + callee.size > CALLER {
@@ -252,6 +279,16 @@ impl<'a> Choice<'a> {
         let is_deep = self.order.is_recursive(function) && callee.size > MODERATE;
         if self.only[call.callee] && callee.size <= ONLY && !is_deep {
             return true;
+        }
+        if count.is_some_and(|(counts, count)| counts.is_hot(count)) {
+            let limit = match self.order.is_recursive(function) {
+                true => RECURSIVE,
+                false => HOT,
+            };
+            if callee.size <= limit && callee.size <= self.hot_budget {
+                self.hot_budget -= callee.size;
+                return true;
+            }
         }
         let is_hot = call.in_loop || call.constant;
         let limit = match self.order.is_recursive(function) {

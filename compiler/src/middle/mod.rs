@@ -4,28 +4,35 @@
 //! | module | what |
 //! |---|---|
 //! | `body` | the facts about each function's body that these decisions need |
+//! | `counts` | how often code ran, according to a profile |
 //! | `order` | sorts callees before their callers, and finds recursive functions |
+//! | `guard` | which indirect calls are compared with a known index first |
 //! | `inline` | which calls are inlined |
 //! | `multiply` | which functions are the compilers' helper for 128-bit products |
 //!
-//! The decisions depend on the module alone, so they are the same for any number of threads. They
+//! The decisions depend on the module and the profile alone, so they are the same for any number of threads. They
 //! are made from WebAssembly code, before translation. So an inlined callee is translated at its
 //! call, and no Cranelift IR is kept or copied.
 
 mod body;
+mod counts;
+mod guard;
 mod inline;
 mod multiply;
 mod order;
 
+pub(crate) use counts::{Counts, Heat};
+pub(crate) use guard::Guard;
 pub(crate) use multiply::Half;
 
-use inline::Inlining;
+use inline::{How, Inlining};
+use precast_artifact::Profile;
 
 use crate::Error;
 use crate::module::Module;
 use crate::plan::Plan;
 use crate::settings::{OptLevel, Passes};
-use crate::symbol::DefinedFuncIndex;
+use crate::symbol::{DefinedFuncIndex, Symbol};
 use crate::workers::Workers;
 
 /// Size of the code of a product, in operators.
@@ -35,6 +42,8 @@ const PRODUCT: u32 = 10;
 #[derive(Debug, Default)]
 pub(crate) struct Middle {
     inlining: Inlining,
+    /// How often code ran, if there is a profile.
+    pub(crate) counts: Option<Counts>,
     /// The helpers for 128-bit products, ascending, each with what it stores.
     products: Vec<(DefinedFuncIndex, [Half; 2])>,
 }
@@ -46,6 +55,7 @@ impl Middle {
         plan: &Plan,
         passes: Passes,
         level: OptLevel,
+        profile: Option<&Profile>,
         workers: Workers,
     ) -> Result<Self, Error> {
         let mut products = Vec::new();
@@ -53,9 +63,44 @@ impl Middle {
             let all = module.bodies.keys();
             products.extend(all.filter_map(|f| Some((f, multiply::find(module, f)?))));
         }
+        let counts = match profile {
+            Some(profile) => Some(Counts::new(module, profile, workers)?),
+            None => None,
+        };
         let sizes = products.iter().map(|(function, _)| (*function, PRODUCT));
-        let inlining = Inlining::new(module, plan, passes.inline, level, sizes, workers)?;
-        Ok(Self { inlining, products })
+        let how = How {
+            calls: passes.inline,
+            level,
+            counts: counts.as_ref(),
+        };
+        let inlining = Inlining::new(module, plan, how, sizes, workers)?;
+        Ok(Self {
+            inlining,
+            counts,
+            products,
+        })
+    }
+
+    /// The guard of an indirect call of this function, given by its offset in the module, its table
+    /// and its type.
+    pub(crate) fn guard(
+        &self,
+        module: &Module<'_>,
+        plan: &Plan,
+        function: DefinedFuncIndex,
+        call: (u32, u32, u32),
+    ) -> Option<Guard> {
+        let counts = self.counts.as_ref()?;
+        guard::find(module, plan, counts, function, call)
+    }
+
+    /// How hot the code of a symbol is. Without a profile, all code is equal.
+    pub(crate) fn heat(&self, symbol: Symbol) -> Heat {
+        match (&self.counts, symbol) {
+            (Some(_), Symbol::Function(function)) if self.is_omitted(function) => Heat::Cold,
+            (Some(counts), Symbol::Function(function)) => counts.heat(function),
+            _ => Heat::Warm,
+        }
     }
 
     /// Whether the call at this offset in the module is inlined.

@@ -18,7 +18,7 @@ fn decide(source: &str, how: Inline, level: OptLevel) -> (Vec<usize>, Vec<usize>
         inline: how,
         ..Passes::default()
     };
-    let inlining = Middle::new(&module, &plan, passes, level, Workers::new(Some(1))).unwrap();
+    let inlining = Middle::new(&module, &plan, passes, level, None, Workers::new(Some(1))).unwrap();
     let calls = module.bodies.values().map(|body| {
         let mut reader = body.get_operators_reader().unwrap();
         let mut count = 0;

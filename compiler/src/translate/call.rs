@@ -61,6 +61,12 @@ impl FuncTranslator<'_, '_> {
     }
 
     pub(super) fn call_indirect(&mut self, table: u32, ty: u32) {
+        self.count_target();
+        self.call_element(table, ty);
+    }
+
+    /// Calls the function at the index on top of the stack.
+    pub(super) fn call_element(&mut self, table: u32, ty: u32) {
         if let Some(function) = self.constant_element(table, ty) {
             self.pop();
             return self.call(function.as_u32());

@@ -11,6 +11,7 @@ use std::mem::{offset_of, take};
 use wasmparser::{Catch, FunctionBody, Operator, OperatorsReader};
 
 use super::control::Frame;
+use super::counters::begins_region;
 use super::homes::Stopped;
 use super::locals::Assigned;
 use super::promises;
@@ -79,7 +80,7 @@ pub(crate) fn translate(
         stops: take(&mut scratch.stops),
         // The cast is right: a module is shorter than 4 GiB.
         body_start: env.module.bodies[index].range().start as u32,
-        hints: env.module.hints(index),
+        hints: env.hints(index),
     };
     translator.stack.clear();
     translator.control.clear();
@@ -270,6 +271,7 @@ impl FuncTranslator<'_, '_> {
     /// Translates the operators of a function's body, whose frame is the innermost one.
     pub(super) fn operators(&mut self, function: DefinedFuncIndex) -> Result<(), Stopped> {
         let body = &self.env.module.bodies[function];
+        self.count_place(self.body_start);
         if let Some(halves) = self.env.middle.product(function) {
             return Ok(self.product(body, halves)?);
         }
@@ -290,13 +292,22 @@ impl FuncTranslator<'_, '_> {
             let offset = offset as u32;
             self.builder.set_srcloc(self.positions.of(offset));
             let callee = self.inlined_callee(&operator, offset);
-            self.interruption_before(&operator, callee.is_some());
+            let guard = self.guard(function, &operator, offset);
+            self.interruption_before(&operator, callee.is_some() || guard.is_some());
             if let Some(callee) = callee {
                 self.call_inlined(callee, offset)?;
                 continue;
             }
+            if let Some(guard) = guard {
+                self.call_guarded(guard, &operator, offset)?;
+                continue;
+            }
             self.operator(&operator);
             self.interruption_after(&operator);
+            if begins_region(&operator) {
+                self.mark_cold(function, offset);
+                self.count_place(offset);
+            }
         }
         Ok(())
     }

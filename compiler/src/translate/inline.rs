@@ -142,7 +142,7 @@ impl FuncTranslator<'_, '_> {
             self.assigned = Some(Assigned::find(body)?);
         }
         let outer_start = std::mem::replace(&mut self.body_start, start);
-        let outer_hints = std::mem::replace(&mut self.hints, env.module.hints(callee));
+        let outer_hints = std::mem::replace(&mut self.hints, env.hints(callee));
         let first = self.locals.homes.len();
         let outer_first = std::mem::replace(&mut self.locals.first, first);
         let args = self.stack.len() - env.module.signatures[signature].params.len();

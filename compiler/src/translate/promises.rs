@@ -52,6 +52,7 @@ impl Region {
             | Promise::DroppedFlags => Self::Vm,
             Promise::InterruptWord => Self::Interrupt,
             Promise::Fuel => Self::Fuel,
+            Promise::Counters => Self::Counters,
             Promise::MovingMemoryBase
             | Promise::GrowingMemoryLen
             | Promise::SharedMemoryLen

@@ -26,6 +26,7 @@ use super::fuel::Fuel;
 use super::homes::Extent;
 use super::inline::{Positions, Variables};
 use super::locals::Assigned;
+use crate::counters::Counters;
 use crate::limits::Limits;
 use crate::middle::Middle;
 use crate::module::Module;
@@ -38,6 +39,8 @@ pub(crate) struct Env<'a> {
     pub(crate) module: &'a Module<'a>,
     pub(crate) plan: &'a Plan,
     pub(crate) middle: &'a Middle,
+    /// The counters, if code counts what it does.
+    pub(crate) counters: Option<&'a Counters>,
     /// Whether a `br_table` may become comparisons.
     pub(crate) switches: bool,
     /// Whether locals are variables, unless there are too many.
@@ -93,7 +96,8 @@ pub(crate) struct FuncTranslator<'a, 'b> {
     pub(super) fuel: Option<Fuel>,
     /// Wasm offset of the innermost body.
     pub(super) body_start: u32,
-    /// Branches of the innermost body, by offset in it, and whether they are likely taken.
+    /// Branches of the innermost body, by offset in it, and whether they are likely taken. Empty if
+    /// a profile knows better.
     pub(super) hints: &'a [(u32, bool)],
     /// The locals that the loops of the innermost body assign, if the values of locals are tracked
     /// because accesses are checked.
@@ -202,6 +206,8 @@ pub(super) enum Region {
     Interrupt,
     /// The count of fuel.
     Fuel,
+    /// What code counts for profiles.
+    Counters,
     /// Base and length of a memory.
     MemoryHead,
     /// Base and length of a table.
@@ -233,6 +239,7 @@ impl Region {
             Self::SharedGlobal => (6, "shared global"),
             Self::Interrupt => (7, "interrupt"),
             Self::Fuel => (u32::MAX, "fuel"),
+            Self::Counters => (u32::MAX - 1, "counters"),
             Self::Memory(i) => (8 + 2 * i, "memory"),
             Self::Global(i) => (9 + 2 * i, "global"),
         };

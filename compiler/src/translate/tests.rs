@@ -5,7 +5,9 @@
 //! A first line such as `;; checked epoch` chooses the memory strategy (`guarded` by default) and
 //! the kind of interruption (none by default). With `trampolines` in that line, the file has the IR
 //! of the module's trampolines instead. With `inline`, every call that can be inlined is; otherwise
-//! none. With `in-frame`, locals are kept in the frame. The target is x86-64 without extensions,
+//! none. With `counters`, code counts what it does. With `counts=1,2` and `votes=1:2,3:4`, there is a
+//! profile with these counts of places, and these indices and votes of indirect calls, in the order
+//! of the module. With `in-frame`, locals are kept in the frame. The target is x86-64 without extensions,
 //! although the IR hardly depends on the target.
 //!
 //! Cranelift prints symbols and trap codes as numbers. The files have their names: `func3` is a
@@ -19,13 +21,17 @@ use std::path::Path;
 
 use cranelift_codegen::ir::{self, Function, UserExternalName};
 use cranelift_frontend::FunctionBuilderContext;
-use precast_artifact::{Interruption, Strategy};
+use precast_artifact::profile::Target as Vote;
+use precast_artifact::{Interruption, Profile, Strategy};
 
 use super::accesses::access_number;
 use super::trap::{AFTER_NO_RETURN, artifact_code};
 use super::{Env, Mode, Scratch, translate};
+use crate::counters::Counters;
 use crate::middle::Middle;
+use crate::module::Module;
 use crate::parse::parse;
+use crate::places;
 use crate::plan::Plan;
 use crate::settings::{Inline, Passes, Settings};
 use crate::stops;
@@ -65,6 +71,34 @@ fn files() {
     );
 }
 
+/// The profile in a module's first line, if there is one.
+fn profile(source: &str, module: &Module<'_>) -> Option<Profile> {
+    let words = source.lines().next()?.split_whitespace();
+    let list = |name: &str| {
+        let found = words.clone().find_map(|word| word.strip_prefix(name));
+        found.map(|list| list.split(','))
+    };
+    let counts = list("counts=")?.map(|count| count.parse().unwrap());
+    let votes = list("votes=").into_iter().flatten().map(|vote| {
+        let (index, votes) = vote.split_once(':').unwrap();
+        Vote {
+            index: index.parse().unwrap(),
+            votes: votes.parse().unwrap(),
+        }
+    });
+    let found: Vec<_> = module
+        .bodies
+        .values()
+        .map(|body| places::find(body, &|_| 0).unwrap())
+        .collect();
+    let regions = found.iter().flat_map(|body| &body.regions);
+    let places = regions
+        .filter(|region| region.is_counted)
+        .map(|region| region.start);
+    let sites = found.iter().flat_map(|body| &body.sites).copied();
+    Some(Profile::of([0; 32], places.zip(counts), sites.zip(votes)))
+}
+
 /// The IR of all functions, as comments.
 fn clif(source: &str) -> String {
     let chosen = |word| {
@@ -87,7 +121,7 @@ fn clif(source: &str) -> String {
     let target = Target::new(&settings).unwrap();
     let wasm = wat::parse_str(source).unwrap();
     let module = parse(&wasm).unwrap();
-    let plan = Plan::new(&module).unwrap();
+    let mut plan = Plan::new(&module).unwrap();
     let passes = Passes {
         inline: if chosen("inline") {
             Inline::Always
@@ -97,11 +131,15 @@ fn clif(source: &str) -> String {
         ..Passes::default()
     };
     let workers = Workers::new(Some(1));
-    let middle = Middle::new(&module, &plan, passes, settings.opt_level, workers).unwrap();
+    let profile = profile(source, &module);
+    let counters = chosen("counters").then(|| Counters::new(&module, &mut plan, workers).unwrap());
+    let profile = profile.as_ref();
+    let middle = Middle::new(&module, &plan, passes, settings.opt_level, profile, workers).unwrap();
     let env = Env {
         module: &module,
         plan: &plan,
         middle: &middle,
+        counters: counters.as_ref(),
         switches: passes.switches,
         variables: !chosen("in-frame"),
         loops: true,

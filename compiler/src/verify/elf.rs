@@ -108,6 +108,8 @@ fn sections(check: &mut Check<'_>, file: &File<'_>) {
         (".precast.segments", h.segments),
         (".precast.meta", h.metadata),
         (".precast.custom", h.custom_sections),
+        (".precast.order", h.order),
+        (".precast.counters", h.counters),
         (".symtab", h.symtab),
         (".strtab", h.strtab),
     ];

@@ -65,6 +65,11 @@ impl Drop for InstanceData {
     fn drop(&mut self) {
         // Only the instance uses its memories: its store is gone, or never got the instance.
         self.memories.iter_mut().for_each(MemoryEntity::retire);
+        let artifact = self.module.artifact();
+        if artifact.header().counters.len != 0 {
+            let counters = artifact.counters().unwrap_or(None);
+            self.module.counted().end(counters, self.vmctx);
+        }
         // SAFETY: allocated with this layout in `new`.
         unsafe { std::alloc::dealloc(self.vmctx.as_ptr().cast(), self.layout) };
     }
@@ -138,6 +143,10 @@ impl InstanceData {
             has_importers: false,
             closed: None,
         };
+        if artifact.counters()?.is_some() {
+            // SAFETY: the context has the size that the artifact says, and `drop` ends it.
+            unsafe { module.counted().begin(vmctx) };
+        }
         this.fill_globals();
         this.make_tags(&module.artifact());
         this.import(store, imports)?;

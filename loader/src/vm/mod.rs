@@ -11,6 +11,7 @@
 //! | module | what |
 //! |---|---|
 //! | `bounds` | whether a range is inside of a memory, a table or a segment |
+//! | `counting` | what instances have counted for profiles |
 //! | `module`, `item_types` | a mapped artifact, its code's addresses, its items' types |
 //! | `images`, `gather`, `keep` | memories: their initial content and their reset |
 //! | `huge` | large memories in huge pages |
@@ -41,6 +42,7 @@ pub(crate) mod bounds;
 pub(crate) mod builtins;
 pub(crate) mod close;
 mod collect;
+mod counting;
 pub(crate) mod deadline;
 mod edges;
 pub(crate) mod elements;

@@ -8,6 +8,7 @@ use precast_artifact::reader::function_name;
 use precast_artifact::records::{NONE, SignatureRecord};
 use precast_artifact::{Artifact, TrapCode, addresses, module_name, traps};
 
+use super::counting::Counted;
 use super::gather::Gathered;
 use crate::backtrace::{FrameInfo, FrameModule, MAX_NAME};
 use crate::mapping::Mapping;
@@ -25,6 +26,8 @@ pub(crate) struct MappedModule {
     debug: OnceLock<DebugData>,
     /// Read at the first use.
     name: OnceLock<Option<String>>,
+    /// What its instances have counted, if its code counts.
+    counted: Counted,
 }
 
 impl FrameModule for MappedModule {
@@ -78,12 +81,18 @@ impl MappedModule {
             gathered: OnceLock::new(),
             debug: OnceLock::new(),
             name: OnceLock::new(),
+            counted: Counted::default(),
         }
     }
 
     /// Uses these names and addresses from now on, unless there are some already.
     pub(crate) fn set_debug(&self, data: DebugData) {
         self.debug.get_or_init(|| data);
+    }
+
+    /// What its instances have counted.
+    pub(crate) fn counted(&self) -> &Counted {
+        &self.counted
     }
 
     /// The content of memories that was gathered because it is in many places.

@@ -7,6 +7,7 @@ mod exe;
 mod exposure;
 mod look;
 mod outputs;
+mod profile;
 mod redirect;
 mod run;
 mod signed;

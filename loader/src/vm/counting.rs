@@ -1,0 +1,89 @@
+//! What the instances of a module have counted, for profiles.
+//!
+//! Machine code counts in the VM contexts of instances. These go on counting when instances are
+//! reset or reused, so only the end of a context needs care: its counts are then added to those of
+//! earlier contexts. Reading the counts stops nobody, so the counts of code that runs meanwhile are
+//! those of slightly different moments.
+
+use std::ptr::NonNull;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use precast_artifact::Profile;
+use precast_artifact::counters::Counters;
+use precast_artifact::vm::VmContextHeader;
+
+use crate::lock::lock;
+
+/// The counts of all instances of a module that there are or were.
+#[derive(Debug, Default)]
+pub(crate) struct Counted(Mutex<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Addresses of the VM contexts that count.
+    contexts: Vec<usize>,
+    /// What contexts that are gone have counted.
+    ended: Option<Profile>,
+}
+
+impl Counted {
+    /// Notes a new VM context of the module.
+    ///
+    /// # Safety
+    /// It is as large as the artifact says, and stays until [`Counted::end`].
+    pub(crate) unsafe fn begin(&self, context: NonNull<VmContextHeader>) {
+        lock(&self.0).contexts.push(context.as_ptr() as usize);
+    }
+
+    /// Keeps what a context has counted that is about to go away. Without counters, which is
+    /// possible only if the artifact changed, its counts are lost.
+    pub(crate) fn end(&self, counters: Option<Counters<'_>>, context: NonNull<VmContextHeader>) {
+        let mut counts = lock(&self.0);
+        let address = context.as_ptr() as usize;
+        let Some(place) = counts.contexts.iter().position(|other| *other == address) else {
+            return;
+        };
+        counts.contexts.swap_remove(place);
+        if let Some(counters) = counters {
+            // SAFETY: `begin` was given this context, and it is still there.
+            let profile = unsafe { profile(&counters, address) };
+            counts.ended = Some(sum(counts.ended.take(), profile));
+        }
+    }
+
+    /// What all contexts have counted.
+    pub(crate) fn profile(&self, counters: &Counters<'_>) -> Profile {
+        let counts = lock(&self.0);
+        let mut all = counts.ended.clone();
+        for context in &counts.contexts {
+            // SAFETY: the list has only contexts that are there, and the lock keeps them there.
+            let one = unsafe { profile(counters, *context) };
+            all = Some(sum(all, one));
+        }
+        all.unwrap_or_else(|| counters.profile(&[]))
+    }
+}
+
+fn sum(all: Option<Profile>, mut one: Profile) -> Profile {
+    if let Some(all) = all {
+        // Both are of this module, unless the artifact changed between. Then the newer one counts.
+        one.add(&all).ok();
+    }
+    one
+}
+
+/// What a context has counted.
+///
+/// # Safety
+/// A VM context of the artifact that the counters are of is at this address.
+unsafe fn profile(counters: &Counters<'_>, context: usize) -> Profile {
+    let first = context + counters.vm_offset() as usize;
+    let words = (0..counters.words()).map(|i| {
+        let word = (first + 8 * i) as *mut u64;
+        // SAFETY: by this function's contract; the reader checked that the counters are inside of
+        // the context and aligned. Machine code may write to them at the same time.
+        unsafe { AtomicU64::from_ptr(word) }.load(Ordering::Relaxed)
+    });
+    counters.profile(&words.collect::<Vec<_>>())
+}
