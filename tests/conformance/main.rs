@@ -31,13 +31,15 @@ struct Variant {
     cpu: CpuLevel,
     /// Whether locals are variables. Otherwise they are in the frame.
     variables: bool,
+    /// Whether code counts what it does.
+    counters: bool,
     /// The collections of scripts that run with this variant. All do if the list is empty.
     collections: &'static [&'static str],
 }
 
 /// The variants. For this machine's CPU, and without optimisation, the compiler chooses other
 /// instructions, most of all for vectors.
-const VARIANTS: [Variant; 8] = [
+const VARIANTS: [Variant; 9] = [
     Variant {
         name: "guarded",
         strategy: Strategy::Guarded,
@@ -45,6 +47,7 @@ const VARIANTS: [Variant; 8] = [
         opt_level: OptLevel::Speed,
         cpu: CpuLevel::Baseline,
         variables: true,
+        counters: false,
         collections: &[],
     },
     Variant {
@@ -54,6 +57,7 @@ const VARIANTS: [Variant; 8] = [
         opt_level: OptLevel::Speed,
         cpu: CpuLevel::Baseline,
         variables: true,
+        counters: false,
         collections: &[],
     },
     Variant {
@@ -63,6 +67,7 @@ const VARIANTS: [Variant; 8] = [
         opt_level: OptLevel::Speed,
         cpu: CpuLevel::Native,
         variables: true,
+        counters: false,
         collections: &["own", "relaxed-simd", "simd"],
     },
     Variant {
@@ -72,6 +77,7 @@ const VARIANTS: [Variant; 8] = [
         opt_level: OptLevel::None,
         cpu: CpuLevel::Baseline,
         variables: true,
+        counters: false,
         collections: &["own", "relaxed-simd", "simd"],
     },
     Variant {
@@ -81,6 +87,7 @@ const VARIANTS: [Variant; 8] = [
         opt_level: OptLevel::Speed,
         cpu: CpuLevel::Baseline,
         variables: false,
+        counters: false,
         collections: &[],
     },
     Variant {
@@ -90,6 +97,7 @@ const VARIANTS: [Variant; 8] = [
         opt_level: OptLevel::Speed,
         cpu: CpuLevel::Baseline,
         variables: true,
+        counters: false,
         collections: &["memory64", "own", "tail-call", "wasm-v2"],
     },
     Variant {
@@ -99,6 +107,7 @@ const VARIANTS: [Variant; 8] = [
         opt_level: OptLevel::Speed,
         cpu: CpuLevel::Baseline,
         variables: true,
+        counters: false,
         collections: &["memory64", "own", "tail-call", "wasm-v2"],
     },
     Variant {
@@ -108,6 +117,17 @@ const VARIANTS: [Variant; 8] = [
         opt_level: OptLevel::Speed,
         cpu: CpuLevel::Baseline,
         variables: true,
+        counters: false,
+        collections: &["memory64", "own", "tail-call", "wasm-v2"],
+    },
+    Variant {
+        name: "counters",
+        strategy: Strategy::Guarded,
+        interruption: Interruption::None,
+        opt_level: OptLevel::Speed,
+        cpu: CpuLevel::Baseline,
+        variables: true,
+        counters: true,
         collections: &["memory64", "own", "tail-call", "wasm-v2"],
     },
 ];
@@ -126,6 +146,7 @@ impl Variant {
                 level: self.cpu,
                 ..Cpu::default()
             },
+            counters: self.counters,
             // The trials themselves run in parallel.
             threads: Some(1),
             passes: Passes {

@@ -16,6 +16,8 @@ With --wasmtime (fetch.sh of tests/programs fetches `wasmtime48`, whose Cranelif
 best: code for this CPU, once without and once with its inlining, of which the faster one counts in each row. The ways
 of precast are then its baseline, x86-64-v3 and this CPU, unless others are named.
 
+A way with the option `--profile PROFILE` gets a profile that is made by one run of the same program beforehand.
+
 With --instructions, a figure is the number of instructions that are executed, in millions, counted by `valgrind` in one
 round, which takes about 50 times as long. It does not depend on what else the machine does. Since valgrind has no
 AVX-512, `--cpu x86-64-v3` takes the place of `--cpu native`; Wasmtime cannot be counted.
@@ -87,7 +89,15 @@ def kernel(source):
     return wasm
 
 
-def commands(wasm):
+def profile(wasm, arguments, given):
+    """The file with the profile of one run."""
+    file = args.out / f"{wasm.stem}.profile"
+    file.unlink(missing_ok=True)
+    run([str(args.precast), "run", "--profile-out", str(file), str(wasm), *arguments], given)
+    return file
+
+
+def commands(wasm, arguments, given):
     """The command that runs the module in each way."""
     found = {}
     for way, options in theirs.items():
@@ -97,6 +107,8 @@ def commands(wasm):
         found["wasmtime " + way] = [args.wasmtime, "run", "--allow-precompiled", *options, str(artifact)]
     for way, options in ways.items():
         artifact = args.out / f"{wasm.stem}-{way}.precast"
+        if "PROFILE" in options:
+            options = options.replace("PROFILE", str(profile(wasm, arguments, given)))
         run([str(args.precast), "compile", *options.split(), "-o", str(artifact), str(wasm)])
         found[way] = [str(args.precast), "run", str(artifact)]
     return found
@@ -105,7 +117,7 @@ def commands(wasm):
 def measure(wasm, arguments, given, start={}):
     """Median and minimum of the times of each way less its start, Wasmtime's best one as `wasmtime`."""
     times, output = {}, None
-    each = commands(wasm)
+    each = commands(wasm, arguments, given)
     for round in range(args.rounds):
         # Each is the first one as often as the others.
         order = list(each.items())

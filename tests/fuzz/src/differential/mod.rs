@@ -19,7 +19,8 @@ mod subject;
 pub mod value;
 mod wasmi;
 
-use precast_loader::ValType;
+use precast_artifact::profile;
+use precast_loader::{Profile, ValType};
 
 use self::wasmi::Wasmi;
 use crate::{Case, Run, Target};
@@ -134,8 +135,82 @@ fn compare_ways(
             let compared = reference.compare(scenario, &mut running);
             compared.map_err(|error| format!("{name}, run {run}, fuel {fuel}: {error}"))?;
         }
+        if way.counters {
+            let subjects = compile_again(ways, case, way, &scenario.modules, &subjects);
+            let subjects = subjects.map_err(|error| format!("{name}, profile: {error}"))?;
+            let mut running = Running::new(&subjects, fuel);
+            let compared = reference.compare(scenario, &mut running);
+            compared.map_err(|error| format!("{name}, profile, fuel {fuel}: {error}"))?;
+        }
     }
     Ok(())
+}
+
+/// Compiles modules again with the profiles that were made, or with false ones.
+fn compile_again(
+    ways: &mut Ways,
+    case: &mut Case,
+    way: Way,
+    modules: &[Vec<u8>],
+    counted: &[Subject],
+) -> Result<Vec<Subject>, String> {
+    let way = Way {
+        counters: case.once_in(8),
+        ..way
+    };
+    let kind = case.rng.u8(..3);
+    let mut subjects = Vec::new();
+    for (wasm, counted) in modules.iter().zip(counted) {
+        let profile = counted.module().profile().map_err(|e| e.to_string())?;
+        let mut profile = profile.ok_or("an artifact without counters")?;
+        match kind {
+            0 => {}
+            1 => profile = falsified(case, &profile),
+            _ => profile = everywhere(case, wasm.len() as u32, &profile),
+        }
+        let bytes = profile.encode();
+        let profile = Profile::decode(&bytes).map_err(|error| error.to_string())?;
+        subjects.push(Subject::new(ways.compile_with(way, profile, wasm)?));
+    }
+    Ok(subjects)
+}
+
+/// A profile of the same places with random numbers.
+fn falsified(case: &mut Case, old: &Profile) -> Profile {
+    let mut number = |old: u64| match case.rng.u8(..5) {
+        0 => 0,
+        1 => old,
+        2 => u64::MAX,
+        3 => case.rng.u64(..8),
+        _ => case.rng.u64(..),
+    };
+    let mut counts = Vec::new();
+    for (offset, count) in old.counts() {
+        counts.push((*offset, number(*count)));
+    }
+    let mut targets = Vec::new();
+    for (offset, target) in old.targets() {
+        let (index, votes) = (number(target.index), number(target.votes));
+        targets.push((*offset, profile::Target { index, votes }));
+    }
+    Profile::of(*old.module(), counts, targets)
+}
+
+/// A profile that says that all code ran, and that each indirect call has used some index.
+fn everywhere(case: &mut Case, len: u32, old: &Profile) -> Profile {
+    // The indices that calls really used come first, and count.
+    let votes = 1 << 30;
+    let real = old.targets().iter();
+    let mut targets: Vec<_> = real
+        .map(|(offset, target)| (*offset, profile::Target { votes, ..*target }))
+        .collect();
+    for offset in 0..len {
+        let index = case.rng.u64(..8);
+        targets.push((offset, profile::Target { index, votes }));
+    }
+    let count = case.rng.u64(1..4);
+    let counts = (0..len).map(|offset| (offset, count));
+    Profile::of(*old.module(), counts, targets)
 }
 
 /// Adds calls of exported functions with random arguments. `exports` are the names and parameters

@@ -1,8 +1,11 @@
 //! The ways to compile that are compared.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use precast_compiler::{Compiler, Cpu, Inline, Interruption, OptLevel, Passes, Settings, Strategy};
+use precast_compiler::{
+    Compiler, Cpu, Inline, Interruption, OptLevel, Passes, Profile, Settings, Strategy,
+};
 use precast_loader::{Engine, Module};
 
 use crate::Case;
@@ -41,6 +44,8 @@ pub struct Way {
     pub loops: bool,
     /// Whether jumps have their short form where they can.
     pub jumps: bool,
+    /// Whether code counts what it does. Then the module is compiled again with the profile.
+    pub counters: bool,
 }
 
 /// Optimisation levels in a form that can be part of a key.
@@ -63,6 +68,7 @@ impl Way {
         variables: true,
         loops: false,
         jumps: false,
+        counters: false,
     };
 }
 
@@ -111,6 +117,7 @@ impl Ways {
             variables: !case.once_in(6),
             loops: !case.once_in(6),
             jumps: !case.once_in(6),
+            counters: case.once_in(4),
         }
     }
 
@@ -131,8 +138,9 @@ impl Ways {
             true => String::new(),
             false => format!(" --passes {}", passes.join(",")),
         };
+        let counters = if way.counters { " --counters" } else { "" };
         format!(
-            "--strategy {strategy} --opt-level {level} --interruption {interruption} --cpu {}{passes}",
+            "--strategy {strategy} --opt-level {level} --interruption {interruption} --cpu {}{passes}{counters}",
             CPUS[way.cpu]
         )
     }
@@ -144,36 +152,57 @@ impl Ways {
     pub fn compile(&mut self, way: Way, wasm: &[u8]) -> Result<Module, String> {
         let cpu = &self.cpus[way.cpu];
         let compiler = self.compilers.entry(way).or_insert_with(|| {
-            let settings = Settings {
-                opt_level: match way.level {
-                    Level::None => OptLevel::None,
-                    Level::Speed => OptLevel::Speed,
-                    Level::Size => OptLevel::Size,
-                },
-                cpu: cpu.clone(),
-                strategy: way.strategy,
-                interruption: way.interruption,
-                // Compiling a small function takes less time than waking a thread.
-                threads: Some(1),
-                passes: Passes {
-                    inline: if way.inlined {
-                        Inline::Always
-                    } else {
-                        Inline::ByCost
-                    },
-                    switches: way.switches,
-                    variables: way.variables,
-                    loops: way.loops,
-                    jumps: way.jumps,
-                    ..Passes::default()
-                },
-                ..Settings::default()
-            };
-            Compiler::new(settings).expect("settings that are supported")
+            Compiler::new(settings(way, cpu.clone())).expect("settings that are supported")
         });
-        let compiled = compiler.compile(wasm).map_err(|error| error.to_string())?;
-        // SAFETY: the compiler has just written these bytes.
-        let module = unsafe { Module::from_bytes(&self.engine, &compiled.artifact) };
-        module.map_err(|error| error.to_string())
+        open(&self.engine, compiler, wasm)
     }
+
+    /// The same with a profile.
+    ///
+    /// # Errors
+    /// Those of the compiler and of the loader.
+    pub fn compile_with(&self, way: Way, profile: Profile, wasm: &[u8]) -> Result<Module, String> {
+        let settings = Settings {
+            profile: Some(Arc::new(profile)),
+            ..settings(way, self.cpus[way.cpu].clone())
+        };
+        let compiler = Compiler::new(settings).map_err(|error| error.to_string())?;
+        open(&self.engine, &compiler, wasm)
+    }
+}
+
+fn settings(way: Way, cpu: Cpu) -> Settings {
+    Settings {
+        opt_level: match way.level {
+            Level::None => OptLevel::None,
+            Level::Speed => OptLevel::Speed,
+            Level::Size => OptLevel::Size,
+        },
+        cpu,
+        strategy: way.strategy,
+        interruption: way.interruption,
+        counters: way.counters,
+        // Compiling a small function takes less time than waking a thread.
+        threads: Some(1),
+        passes: Passes {
+            inline: if way.inlined {
+                Inline::Always
+            } else {
+                Inline::ByCost
+            },
+            switches: way.switches,
+            variables: way.variables,
+            loops: way.loops,
+            jumps: way.jumps,
+            ..Passes::default()
+        },
+        ..Settings::default()
+    }
+}
+
+fn open(engine: &Engine, compiler: &Compiler, wasm: &[u8]) -> Result<Module, String> {
+    let compiled = compiler.compile(wasm).map_err(|error| error.to_string())?;
+    // SAFETY: the compiler has just written these bytes.
+    let module = unsafe { Module::from_bytes(engine, &compiled.artifact) };
+    module.map_err(|error| error.to_string())
 }

@@ -25,6 +25,10 @@ impl Subject {
         Self { module, linked }
     }
 
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
     /// The names and parameters of the functions that the module exports.
     pub fn exported_functions(&self) -> Vec<(String, Vec<ValType>)> {
         let function = |export: ExportType<'_>| match export.ty() {

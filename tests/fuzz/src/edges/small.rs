@@ -449,10 +449,18 @@ impl Writer<'_> {
         } = self.functions[callee].clone();
         let args = self.values(case, &params, 2);
         let mut text = match case.rng.u32(..6) {
-            0 if self.has_table => {
+            0 | 3 if self.has_table => {
                 let other = case.rng.usize(..=self.functions.len());
                 let at = if case.once_in(20) { other } else { callee };
-                format!("(call_indirect $tab (type $ty{callee}){args} (i32.const {at}))\n")
+                // Mostly one index, so that profiles name it, or always.
+                let index = match case.once_in(2) {
+                    true => format!("(i32.const {at})"),
+                    false => format!(
+                        "(i32.sub (i32.const {at}) (i32.eqz {}))",
+                        self.value(case, Ty::I32, 2)
+                    ),
+                };
+                format!("(call_indirect $tab (type $ty{callee}){args} {index})\n")
             }
             1 | 2 if self.declares => {
                 format!("(call_ref $ty{callee}{args} (ref.func $fn{callee}))\n")
