@@ -7,7 +7,8 @@
 //!         image                                  page aligned; mapped copy-on-write into memories
 //!         elements, image records                read when an instance is made for the first time
 //!         functions, order, traps, handlers, addresses, segments: read lazily
-//!         metadata (bincode), custom sections, counters, .symtab, .strtab, .shstrtab, ELF section headers
+//!         metadata (bincode), custom sections, counters, .symtab, .strtab, .shstrtab,
+//!         ELF section headers
 //!         rodata (frozen tables)                 read-only for machine code
 //!         text                                   page aligned; read + execute
 //!         GOT                                    page aligned; copy-on-write, patched at open

@@ -24,8 +24,9 @@
 //! - Elements (types, functions, globals): in `expr`, where an element is put into a table.
 //! - Runs of the image (inside image and memory, disjoint): in `lazy`, where they are mapped.
 //! - Counters: in `lazy`, where an instance gets them.
-//! - Order of functions, traps, handlers, addresses, names, metadata, custom sections: in their readers, for which
-//!   damage means "not found". The loader checks where a handler is when an exception is thrown.
+//! - Order of functions, traps, handlers, addresses, names, metadata, custom sections: in their
+//!   readers, for which damage means "not found". The loader checks where a handler is when an
+//!   exception is thrown.
 //! - Frozen tables (rodata), bytes of segments, pages of the image: nowhere. Only machine code
 //!   reads frozen tables, and any bytes are valid for the others.
 //!

@@ -250,7 +250,8 @@ pub struct TagRecord {
 }
 
 /// A defined function. The table is in index order. The order of the code in the text is the same,
-/// unless the artifact has a section that says otherwise. The table is read lazily, and the header's checksum does not cover it.
+/// unless the artifact has a section that says otherwise. The table is read lazily, and the
+/// header's checksum does not cover it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct FunctionRecord {

@@ -10,9 +10,9 @@
 //! | `inline` | which calls are inlined |
 //! | `multiply` | which functions are the compilers' helper for 128-bit products |
 //!
-//! The decisions depend on the module and the profile alone, so they are the same for any number of threads. They
-//! are made from WebAssembly code, before translation. So an inlined callee is translated at its
-//! call, and no Cranelift IR is kept or copied.
+//! The decisions depend on the module and the profile alone, so they are the same for any number of
+//! threads. They are made from WebAssembly code, before translation. So an inlined callee is
+//! translated at its call, and no Cranelift IR is kept or copied.
 
 mod body;
 mod counts;
