@@ -191,6 +191,15 @@ fn bodies() -> Vec<String> {
     bodies.push("(br_if 0 (i32.load offset=4321 (local.get 0)))".to_owned());
     bodies.push("(if (i32.load8_u offset=4321 (local.get 0)) (then (call $n)))".to_owned());
     bodies.push("(call_indirect (i32.load offset=4321 (local.get 0)))".to_owned());
+    // The product belongs to no operator, and in front of the loop is what was moved out of it.
+    bodies.push(
+        "(loop $l
+            (br_if 1 (i32.eqz
+                (i32.mul (i32.const -1030400936) (i32.load offset=4321 (local.get 0)))))
+            (memory.fill (i32.const 5) (local.get 0) (i32.const 18))
+            (br $l))"
+            .to_owned(),
+    );
     bodies.push(
         "(memory.fill (i32.const 0) (i32.load offset=4321 (local.get 0)) (i32.const 3))".to_owned(),
     );

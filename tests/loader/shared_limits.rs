@@ -272,7 +272,7 @@ fn what_fails_is_given_back_to_shared_limits() {
         for _ in 0..3 {
             assert!(Instance::new(&mut store, &module, &[]).is_err());
             assert!(Memory::new(&mut store, MemoryType::new(2, None)).is_err());
-            assert!(Table::new(&mut store, ty.clone(), Val::FuncRef(None)).is_err());
+            assert!(Table::new(&mut store, ty, Val::FuncRef(None)).is_err());
         }
         let instance = Instance::new(&mut other, &module, &[]).unwrap();
         assert_eq!(call(&mut other, instance, "memory", 1).unwrap(), 1);

@@ -133,7 +133,9 @@ fn find(
         return before(range.loc.bits().saturating_add(1));
     }
     // The instruction belongs to no operator. The next instruction with a location belongs to the
-    // same block, unless its location is earlier; then the access is after the previous location.
+    // same block, unless its location is earlier. Then the access is after the previous location,
+    // or else what is in front of the instruction was moved out of a loop that the instruction is
+    // in.
     let next = srclocs[behind..].iter().find(known).map(|r| r.loc.bits());
     let previous = srclocs[..behind].iter().rev().find(known);
     let previous = previous.map_or(0, |range| range.loc.bits());
@@ -141,7 +143,8 @@ fn find(
         Some(next) => before(next),
         None => {
             let start = accesses.partition_point(|access| access.wasm < previous);
-            accesses[start..].iter().find(|a| a.code == code).copied()
+            let after = accesses[start..].iter().find(|a| a.code == code).copied();
+            after.or_else(|| before(next?))
         }
     }
 }
