@@ -63,6 +63,25 @@ impl Counters<'_> {
         words(self.record.places, self.record.sites) as usize
     }
 
+    /// Adds the words of a VM context to the sums of others. Missing sums are zero.
+    pub fn add(&self, sums: &mut Vec<u64>, words: &[u64]) {
+        sums.resize(self.words(), 0);
+        let places = self.record.places as usize;
+        for (sum, count) in sums.iter_mut().zip(words).take(places) {
+            *sum = sum.saturating_add(*count);
+        }
+        let votes = sums.get_mut(places..).unwrap_or_default();
+        let (votes, own) = (
+            votes.as_chunks_mut().0,
+            words.get(places..).unwrap_or_default(),
+        );
+        for ([index, votes], own) in votes.iter_mut().zip(own.as_chunks().0) {
+            let target = |[index, votes]: [u64; 2]| Target { index, votes };
+            let joined = target([*index, *votes]).joined(target(*own));
+            (*index, *votes) = (joined.index, joined.votes);
+        }
+    }
+
     /// The profile of what was counted in these words. Missing words count as zero.
     pub fn profile(&self, words: &[u64]) -> Profile {
         let places = (self.record.places as usize).min(self.offsets.len());

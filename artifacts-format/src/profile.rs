@@ -260,7 +260,7 @@ impl Profile {
 
 impl Target {
     /// The result of both votes together.
-    fn joined(self, other: Self) -> Self {
+    pub(crate) fn joined(self, other: Self) -> Self {
         if self.index == other.index {
             return Self {
                 votes: self.votes.saturating_add(other.votes),

@@ -93,24 +93,32 @@ struct Failure {
     code: u8,
 }
 
-impl<E: Into<Box<dyn StdError>>> From<E> for Failure {
+impl<E: StdError> From<E> for Failure {
     fn from(error: E) -> Self {
+        Self::because(with_causes(error.to_string(), error.source()))
+    }
+}
+
+impl Failure {
+    fn because(message: impl Into<String>) -> Self {
         Self {
-            message: Some(with_causes(&*error.into())),
+            message: Some(message.into()),
             code: 1,
         }
     }
 }
 
-/// An error and its causes, as `precast run` prints them.
-fn with_causes(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
+/// The text of an error and its causes, as `precast run` prints them. The error itself is not given,
+/// because a `dyn Error` has code for `Debug`, which would be a fortieth of the runner.
+fn with_causes(mut text: String, mut cause: Option<&dyn StdError>) -> String {
     if cause.is_some() {
         text += "\nCaused by:";
     }
     while let Some(error) = cause {
-        text += &format!("\n    {}", error.to_string().replace('\n', "\n    "));
+        for line in error.to_string().lines() {
+            text += "\n    ";
+            text += line;
+        }
         cause = error.source();
     }
     text
@@ -118,7 +126,9 @@ fn with_causes(error: &dyn StdError) -> String {
 
 fn run(payload: &PayloadRecord) -> Result<(), Failure> {
     if payload.magic != PAYLOAD_MAGIC {
-        return Err("the executable is damaged: its payload record has other first bytes".into());
+        return Err(Failure::because(
+            "the executable is damaged: its payload record has other first bytes",
+        ));
     }
     check_whole()?;
     let start = (&raw const PAYLOAD).cast::<u8>();
@@ -134,12 +144,16 @@ fn run(payload: &PayloadRecord) -> Result<(), Failure> {
         )
     };
     let Some(options) = Options::decode(options) else {
-        return Err("the executable is damaged: its options cannot be read".into());
+        return Err(Failure::because(
+            "the executable is damaged: its options cannot be read",
+        ));
     };
     let (found, expected) = (artifact.file_len()? as u64, payload.artifact_len);
     if found != expected {
         let what = "the executable is damaged: its artifact has";
-        return Err(format!("{what} {found} bytes, expected {expected}").into());
+        return Err(Failure::because(format!(
+            "{what} {found} bytes, expected {expected}"
+        )));
     }
     start_guest(artifact, &options)
 }
@@ -165,7 +179,9 @@ fn check_whole() -> Result<(), Failure> {
     let (found, expected) = (data.len(), end.max().unwrap_or(0));
     if found < expected {
         let what = "the executable is truncated: it has";
-        return Err(format!("{what} {found} bytes, its program ends at {expected}").into());
+        return Err(Failure::because(format!(
+            "{what} {found} bytes, its program ends at {expected}"
+        )));
     }
     Ok(())
 }
@@ -193,7 +209,7 @@ fn start_guest(artifact: EmbeddedArtifact, options: &Options) -> Result<(), Fail
             code: if code as u8 == 0 { 1 } else { code as u8 },
         }),
         Err(error @ (Error::Trap { .. } | Error::Exception { .. })) => Err(Failure {
-            message: Some(with_causes(&error)),
+            message: Some(with_causes(error.to_string(), error.source())),
             code: TRAPPED,
         }),
         Err(error) => Err(error.into()),
@@ -240,6 +256,8 @@ fn context(options: &Options) -> Result<WasiCtx, Failure> {
 /// WASI's strings are UTF-8.
 fn text(found: OsString) -> Result<String, Failure> {
     found.into_string().map_err(|found| {
-        format!("{found:?} is not UTF-8, as arguments and variables of a guest must be").into()
+        Failure::because(format!(
+            "{found:?} is not UTF-8, as arguments and variables of a guest must be"
+        ))
     })
 }

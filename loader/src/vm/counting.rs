@@ -23,8 +23,8 @@ pub(crate) struct Counted(Mutex<Counts>);
 struct Counts {
     /// Addresses of the VM contexts that count.
     contexts: Vec<usize>,
-    /// What contexts that are gone have counted.
-    ended: Option<Profile>,
+    /// What contexts that are gone have counted, in the words of a context.
+    ended: Vec<u64>,
 }
 
 impl Counted {
@@ -47,8 +47,7 @@ impl Counted {
         counts.contexts.swap_remove(place);
         if let Some(counters) = counters {
             // SAFETY: `begin` was given this context, and it is still there.
-            let profile = unsafe { profile(&counters, address) };
-            counts.ended = Some(sum(counts.ended.take(), profile));
+            unsafe { add(&counters, &mut counts.ended, address) };
         }
     }
 
@@ -58,26 +57,17 @@ impl Counted {
         let mut all = counts.ended.clone();
         for context in &counts.contexts {
             // SAFETY: the list has only contexts that are there, and the lock keeps them there.
-            let one = unsafe { profile(counters, *context) };
-            all = Some(sum(all, one));
+            unsafe { add(counters, &mut all, *context) };
         }
-        all.unwrap_or_else(|| counters.profile(&[]))
+        counters.profile(&all)
     }
 }
 
-fn sum(all: Option<Profile>, mut one: Profile) -> Profile {
-    if let Some(all) = all {
-        // Both are of this module, unless the artifact changed between. Then the newer one counts.
-        one.add(&all).ok();
-    }
-    one
-}
-
-/// What a context has counted.
+/// Adds what a context has counted.
 ///
 /// # Safety
 /// A VM context of the artifact that the counters are of is at this address.
-unsafe fn profile(counters: &Counters<'_>, context: usize) -> Profile {
+unsafe fn add(counters: &Counters<'_>, sums: &mut Vec<u64>, context: usize) {
     let first = context + counters.vm_offset() as usize;
     let words = (0..counters.words()).map(|i| {
         let word = (first + 8 * i) as *mut u64;
@@ -85,5 +75,5 @@ unsafe fn profile(counters: &Counters<'_>, context: usize) -> Profile {
         // the context and aligned. Machine code may write to them at the same time.
         unsafe { AtomicU64::from_ptr(word) }.load(Ordering::Relaxed)
     });
-    counters.profile(&words.collect::<Vec<_>>())
+    counters.add(sums, &words.collect::<Vec<_>>());
 }
