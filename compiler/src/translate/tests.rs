@@ -5,10 +5,10 @@
 //! A first line such as `;; checked epoch` chooses the memory strategy (`guarded` by default) and
 //! the kind of interruption (none by default). With `trampolines` in that line, the file has the IR
 //! of the module's trampolines instead. With `inline`, every call that can be inlined is; otherwise
-//! none. With `counters`, code counts what it does. With `counts=1,2` and `votes=1:2,3:4`, there is a
-//! profile with these counts of places, and these indices and votes of indirect calls, in the order
-//! of the module. With `in-frame`, locals are kept in the frame. The target is x86-64 without extensions,
-//! although the IR hardly depends on the target.
+//! none. With `counters`, code counts what it does. With `counts=1,2` and `votes=1:2,3:4`, there is
+//! a profile with these counts of places, and these indices and votes of indirect calls, in the
+//! order of the module. With `in-frame`, locals are kept in the frame. The target is x86-64 without
+//! extensions, although the IR hardly depends on the target.
 //!
 //! Cranelift prints symbols and trap codes as numbers. The files have their names: `func3` is a
 //! function by its index, `builtin[memory_grow]` the thunk of a routine of the loader,

@@ -108,8 +108,8 @@ impl Failure {
     }
 }
 
-/// The text of an error and its causes, as `precast run` prints them. The error itself is not given,
-/// because a `dyn Error` has code for `Debug`, which would be a fortieth of the runner.
+/// The text of an error and its causes, as `precast run` prints them. The error itself is not
+/// given, because a `dyn Error` has code for `Debug`, which would be a fortieth of the runner.
 fn with_causes(mut text: String, mut cause: Option<&dyn StdError>) -> String {
     if cause.is_some() {
         text += "\nCaused by:";

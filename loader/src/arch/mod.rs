@@ -3,7 +3,8 @@
 //! # Adding an architecture
 //! The compiler's side comes first: `compiler/src/target.rs` (settings, CPU features),
 //! `compiler/src/layout/relocate.rs` (its relocations) and `precast_artifact::target` (its number,
-//! the bits of its features, and which of them a machine has). The loader's side is one file here that provides:
+//! the bits of its features, and which of them a machine has). The loader's side is one file here
+//! that provides:
 //!
 //! | item | what |
 //! |---|---|

@@ -162,9 +162,9 @@ impl Stack {
     }
 }
 
-/// Adds a stack to a list of at most `max`, and returns the one that has no place there. If the list
-/// is full, that is a stack of another size, if there is one: nobody may want such stacks any more,
-/// and they would keep their places for ever.
+/// Adds a stack to a list of at most `max`, and returns the one that has no place there. If the
+/// list is full, that is a stack of another size, if there is one: nobody may want such stacks any
+/// more, and they would keep their places for ever.
 fn add(stacks: &mut Vec<Stack>, max: usize, stack: Stack) -> Option<Stack> {
     match stacks.len().cmp(&max) {
         Ordering::Less => {

@@ -17,10 +17,10 @@
 //! exception count as held while the exception itself is held, by machine code or by the host.
 //!
 //! A collection costs in proportion to what it looks at, and is due when the number of references,
-//! or the bytes of exceptions, have grown by as much. It happens only where the host holds no number: before the arguments of a
-//! call from the host are turned into numbers, before a value is written to a table or global, and
-//! before a host function that machine code called begins ([`Point`]). See
-//! [`collect`](super::collect).
+//! or the bytes of exceptions, have grown by as much. It happens only where the host holds no
+//! number: before the arguments of a call from the host are turned into numbers, before a value is
+//! written to a table or global, and before a host function that machine code called begins
+//! ([`Point`]). See [`collect`](super::collect).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Known;

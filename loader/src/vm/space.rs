@@ -4,8 +4,8 @@
 //! unmapping it takes the system more than twice as long as mapping and unmapping the accessible
 //! bytes alone. So when an instance is dropped and not [parked](super::pool), the thread keeps the
 //! address space of its memories, for up to [`MAX_SPACES`] memories of at most [`MAX_BYTES`] bytes
-//! each that were never to be in [huge pages](super::huge). The next memory of any module that needs
-//! as much address space takes it over.
+//! each that were never to be in [huge pages](super::huge). The next memory of any module that
+//! needs as much address space takes it over.
 //!
 //! **Nothing of a memory stays.** What was accessible is replaced by a new mapping of zero pages
 //! before the thread keeps the address space. So files that were mapped there are gone as well,

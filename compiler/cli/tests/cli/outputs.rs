@@ -116,7 +116,8 @@ fn no_output_replaces_an_input_or_another_output() {
         ran.stderr()
     );
     assert!(content() == before);
-    // What nothing can replace may be named twice, and a file may be replaced by what is made of it.
+    // What nothing can replace may be named twice, and a file may be replaced by what is made of
+    // it.
     for args in [
         &[
             "compile",
