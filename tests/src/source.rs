@@ -123,7 +123,9 @@ fn record(path: &Path, result: &Result<Vec<u8>, String>) -> std::io::Result<()> 
         Err(message) => (b"-", message.as_bytes()),
     };
     std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-    let temporary = path.with_extension(format!("{:?}", std::thread::current().id()));
+    // Other threads and other processes may record the same module.
+    let thread = std::thread::current().id();
+    let temporary = path.with_extension(format!("{}-{thread:?}", std::process::id()));
     std::fs::write(&temporary, [tag, bytes].concat())?;
     std::fs::rename(temporary, path)
 }
