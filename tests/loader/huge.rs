@@ -190,6 +190,7 @@ fn nothing_stays() {
         };
         tenant(1, MIB, 1);
         let (before, mappings_before) = (resident(), mappings());
+        let is_emulated = emulated(NAME);
         for pages in [1, 50, 1024] {
             // Tenants that have more than is kept change how the next one's memory grows.
             for (round, mib) in [40, 40, 3, 10, 10, 10, 20, 9, 40, 3].iter().enumerate() {
@@ -199,7 +200,7 @@ fn nothing_stays() {
                 let what = format!("{strategy}: by {pages} pages, round {round}");
                 assert!(kept < KEPT + 2 * MIB, "{what}: {kept} bytes");
                 let more = mappings().saturating_sub(mappings_before);
-                assert!(more <= 3, "{what}: {more} mappings");
+                assert!(is_emulated || more <= 3, "{what}: {more} mappings");
             }
         }
     }
