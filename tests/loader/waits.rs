@@ -267,7 +267,12 @@ fn host_functions_that_wait_are_not_told_to_end_if_the_host_decides() {
         let host = guest.host;
         guest.go_on(u32::MAX);
         assert_eq!(guest.call(host, 30).unwrap(), 0);
-        assert_eq!(*guest.store.data(), 0, "host functions are not asked about");
+        // On a slow machine an epoch passes before the code has come to its host function, and
+        // about fifteen pass in the host function.
+        assert!(
+            *guest.store.data() <= 1,
+            "host functions are not asked about"
+        );
         // Passed before.
         guest.store.set_epoch_deadline(0).unwrap();
         assert_eq!(guest.call(host, 5).unwrap(), 0);
