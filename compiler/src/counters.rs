@@ -2,8 +2,6 @@
 //!
 //! Inlined code has the counters of the callee, so profiles do not depend on inlining.
 
-use std::sync::Mutex;
-
 use precast_artifact::counters;
 
 use crate::Error;
@@ -11,9 +9,6 @@ use crate::module::Module;
 use crate::places;
 use crate::plan::Plan;
 use crate::workers::Workers;
-
-/// Reading a body is about this many times as fast as compiling it.
-const FASTER: usize = 64;
 
 /// All counters of a module.
 #[derive(Debug)]
@@ -36,11 +31,7 @@ impl Counters {
         plan: &mut Plan,
         workers: Workers,
     ) -> Result<Self, Error> {
-        let bodies: Vec<_> = module.bodies.values().collect();
-        let bytes: usize = bodies.iter().map(|body| body.as_bytes().len()).sum();
-        let found = workers.map(&bodies, bytes / FASTER, &Mutex::default(), |(), body| {
-            places::find(body, &|_| 0)
-        })?;
+        let found = places::find_all(module, workers, &|_| 0)?;
         let regions = found.iter().flat_map(|body| &body.regions);
         let places: Vec<_> = regions
             .filter(|region| region.is_counted)

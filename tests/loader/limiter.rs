@@ -12,14 +12,15 @@ use precast_tests::{module, strategies};
 
 const PAGE: usize = 65536;
 
-const GROW: &str = r#"(module
+/// A module whose memory and table can grow.
+pub(crate) const GROW: &str = r#"(module
     (memory (export "m") 1 200)
     (table (export "t") 10 5000 funcref)
     (func (export "memory") (param i32) (result i32) (memory.grow (local.get 0)))
     (func (export "table") (param i32) (result i32)
         (table.grow (ref.null func) (local.get 0))))"#;
 
-fn call<T: 'static>(
+pub(crate) fn call<T: 'static>(
     store: &mut Store<T>,
     instance: Instance,
     name: &str,
@@ -29,7 +30,8 @@ fn call<T: 'static>(
     func.unwrap().call(store, by)
 }
 
-fn message<T>(result: Result<T, Error>) -> String {
+/// The message of an error.
+pub(crate) fn message<T>(result: Result<T, Error>) -> String {
     match result {
         Ok(_) => panic!("expected an error"),
         Err(error) => error.to_string(),

@@ -8,14 +8,9 @@ use precast_loader::{
 };
 use precast_tests::{module, strategies};
 
-const PAGE: usize = 65536;
+use crate::limiter::{GROW, call, message};
 
-const OWN: &str = r#"(module
-    (memory (export "m") 1 200)
-    (table (export "t") 10 5000 funcref)
-    (func (export "memory") (param i32) (result i32) (memory.grow (local.get 0)))
-    (func (export "table") (param i32) (result i32)
-        (table.grow (ref.null func) (local.get 0))))"#;
+const PAGE: usize = 65536;
 
 const TWO: &str = r#"(module
     (import "h" "a" (memory $a 1 100 shared))
@@ -40,23 +35,6 @@ fn sharing(engine: &Engine, limits: &SharedLimits) -> Store<()> {
     store
 }
 
-fn call<T: 'static>(
-    store: &mut Store<T>,
-    instance: Instance,
-    name: &str,
-    by: i32,
-) -> Result<i32, Error> {
-    let func = instance.get_typed_func::<i32, i32>(&mut *store, name);
-    func.unwrap().call(store, by)
-}
-
-fn message<T>(result: Result<T, Error>) -> String {
-    match result {
-        Ok(_) => panic!("expected an error"),
-        Err(error) => error.to_string(),
-    }
-}
-
 fn memory(engine: &Engine) -> SharedMemory {
     SharedMemory::new(engine, MemoryType::shared(1, 100)).unwrap()
 }
@@ -73,7 +51,7 @@ fn two(store: &mut Store<()>, module: &Module, a: &SharedMemory, b: &SharedMemor
 fn stores_share_totals() {
     for strategy in strategies() {
         let engine = Engine::default();
-        let module = module(&engine, OWN, strategy);
+        let module = module(&engine, GROW, strategy);
         let limits = shared_limits(
             StoreLimitsBuilder::new()
                 .total_memory_size(5 * PAGE)
@@ -117,7 +95,7 @@ fn stores_share_totals() {
 fn stores_share_counts_and_bounds_of_single_items() {
     for strategy in strategies() {
         let engine = Engine::default();
-        let module = module(&engine, OWN, strategy);
+        let module = module(&engine, GROW, strategy);
         let limits = |limits: StoreLimitsBuilder| shared_limits(limits);
         for (limits, expected) in [
             (
@@ -256,7 +234,7 @@ fn what_fails_is_given_back_to_shared_limits() {
     }
     for strategy in strategies() {
         let engine = Engine::default();
-        let module = module(&engine, OWN, strategy);
+        let module = module(&engine, GROW, strategy);
         let limits = shared_limits(
             StoreLimitsBuilder::new()
                 .total_memory_size(2 * PAGE)
@@ -295,7 +273,7 @@ fn what_fails_is_given_back_to_shared_limits() {
 fn shared_limits_can_end_calls_and_change() {
     for strategy in strategies() {
         let engine = Engine::default();
-        let module = module(&engine, OWN, strategy);
+        let module = module(&engine, GROW, strategy);
         let small = StoreLimitsBuilder::new()
             .total_memory_size(PAGE)
             .trap_on_grow_failure(true);

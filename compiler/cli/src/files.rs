@@ -169,7 +169,7 @@ impl Target {
 }
 
 /// The directory that a path's last name is in.
-fn directory(path: &Path) -> &Path {
+pub(crate) fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),

@@ -63,12 +63,8 @@ impl Output {
         let Some(mut profile) = module.profile()? else {
             return Ok(()); // checked when this was made
         };
-        let directory = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
         let context = || format!("cannot lock the directory of `{}`", path.display());
-        let lock = File::open(directory).with_context(context)?;
+        let lock = File::open(files::directory(path)).with_context(context)?;
         lock.lock().with_context(context)?;
         add_file(&mut profile, path)?;
         files::write(path, &profile.encode())

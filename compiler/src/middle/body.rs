@@ -11,6 +11,7 @@ use super::guard::{self, Guard};
 use crate::Error;
 use crate::module::Module;
 use crate::operator::{Flow, class};
+use crate::places::FASTER;
 use crate::plan::Plan;
 use crate::symbol::{DefinedFuncIndex, FuncIndex};
 use crate::workers::Workers;
@@ -23,9 +24,6 @@ const MAX_LOCALS: u32 = 128;
 /// time when the code runs, and nearly no space, but translating them at each call costs time of
 /// the compiler. Real code has two to three bytes for each operator that computes something.
 const BYTES: u32 = 8;
-
-/// Reading bodies is about this many times as fast as compiling them.
-const FASTER: usize = 64;
 
 /// A function's body.
 #[derive(Debug, Default)]

@@ -3,24 +3,19 @@
 //! Nothing here is more than a hint, because a profile may say anything. A function that never ran
 //! is compiled as if there were no profile, apart from what is inlined into it.
 
-use std::sync::Mutex;
-
 use cranelift_entity::PrimaryMap;
 use precast_artifact::Profile;
 use precast_artifact::profile::Target;
 
 use crate::Error;
 use crate::module::Module;
-use crate::places::{self, Region};
+use crate::places::{self, Places, Region};
 use crate::symbol::DefinedFuncIndex;
 use crate::workers::Workers;
 
 /// Code is hot that runs as often as the code that makes up this share of all that ran, in
 /// hundredths.
 const HOT: u128 = 99;
-
-/// Reading a body is about this many times as fast as compiling it.
-const FASTER: usize = 64;
 
 /// How often code ran.
 #[derive(Debug)]
@@ -53,19 +48,18 @@ impl Counts {
         profile: &Profile,
         workers: Workers,
     ) -> Result<Self, Error> {
-        let bodies: Vec<_> = module.bodies.values().collect();
-        let bytes: usize = bodies.iter().map(|body| body.as_bytes().len()).sum();
-        let found = workers.map(&bodies, bytes / FASTER, &Mutex::default(), |(), body| {
-            let regions = places::find(body, &|place| profile.count(place))?.regions;
+        let found = places::find_all(module, workers, &|place| profile.count(place))?;
+        let hot = threshold(found.iter().flat_map(|places| &places.regions));
+        let functions = found.into_iter().map(|Places { regions, .. }| {
             let most = regions.iter().map(|region| region.count).max();
-            Ok(Function {
+            Function {
                 regions,
                 most: most.unwrap_or(0),
-            })
-        })?;
+            }
+        });
         Ok(Self {
-            hot: threshold(found.iter().flat_map(|function| &function.regions)),
-            functions: found.into_iter().collect(),
+            hot,
+            functions: functions.collect(),
             profile: profile.clone(),
         })
     }

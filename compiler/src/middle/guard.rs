@@ -18,6 +18,9 @@ const CALLS: u64 = 3;
 /// An index that an indirect call is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Guard {
+    /// The table and the type that the call names.
+    pub(crate) table: u32,
+    pub(crate) ty: u32,
     pub(crate) index: u64,
     /// The function at that index, which has the type that the call expects.
     pub(crate) callee: DefinedFuncIndex,
@@ -44,6 +47,8 @@ pub(super) fn find(
     let fits = module.functions[callee] == module.types[TypeIndex::from_u32(ty)];
     let callee = module.defined(callee).filter(|_| fits)?;
     Some(Guard {
+        table,
+        ty,
         index: target.index,
         callee,
         is_likely: target.votes > calls - calls / 8,

@@ -299,7 +299,7 @@ impl FuncTranslator<'_, '_> {
                 continue;
             }
             if let Some(guard) = guard {
-                self.call_guarded(guard, &operator, offset)?;
+                self.call_guarded(guard, offset)?;
                 continue;
             }
             self.operator(&operator);

@@ -35,19 +35,7 @@ impl FuncTranslator<'_, '_> {
     }
 
     /// Translates an indirect call with a guard. The fuel that it costs is pending.
-    pub(super) fn call_guarded(
-        &mut self,
-        guard: Guard,
-        operator: &Operator<'_>,
-        offset: u32,
-    ) -> Result<(), Stopped> {
-        let Operator::CallIndirect {
-            type_index,
-            table_index,
-        } = *operator
-        else {
-            unreachable!("only indirect calls have guards")
-        };
+    pub(super) fn call_guarded(&mut self, guard: Guard, offset: u32) -> Result<(), Stopped> {
         self.count_target();
         self.fuel_before_fork();
         let index = self.pop();
@@ -55,14 +43,14 @@ impl FuncTranslator<'_, '_> {
         let known = guard.index.cast_signed();
         let other = self.builder.ins().icmp_imm_u(IntCC::NotEqual, index, known);
         self.push(other);
-        self.if_(BlockType::FuncType(type_index));
+        self.if_(BlockType::FuncType(guard.ty));
         if guard.is_likely {
             let block = self.builder.current_block().expect("just begun");
             self.builder.set_cold_block(block);
         }
         self.push(index);
         self.save_fuel();
-        self.call_element(table_index, type_index);
+        self.call_element(guard.table, guard.ty);
         self.forget_fuel();
         self.else_();
         if self.env.middle.is_inlined(offset) {

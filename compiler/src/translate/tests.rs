@@ -86,11 +86,7 @@ fn profile(source: &str, module: &Module<'_>) -> Option<Profile> {
             votes: votes.parse().unwrap(),
         }
     });
-    let found: Vec<_> = module
-        .bodies
-        .values()
-        .map(|body| places::find(body, &|_| 0).unwrap())
-        .collect();
+    let found = places::find_all(module, Workers::new(Some(1)), &|_| 0).unwrap();
     let regions = found.iter().flat_map(|body| &body.regions);
     let places = regions
         .filter(|region| region.is_counted)

@@ -70,13 +70,6 @@ impl Judge<'_> {
         }
     }
 
-    fn total_memory_size(&mut self) -> usize {
-        match self {
-            Self::Limits(limits) => limits.total_memory_size(),
-            Self::Limiter(limiter) => limiter.total_memory_size(),
-        }
-    }
-
     fn memory(&mut self, current: u64, desired: u64, max: Option<u64>) -> Result<(), Denied> {
         let (current, desired, max) = (size(current), size(desired), max.map(size));
         let allowed = match self {
@@ -341,7 +334,8 @@ pub(crate) unsafe fn for_table(core: *mut StoreCore, ty: TableType) -> Result<De
 /// As for [`for_instance`]. The machine code called a shim, from which this is called.
 pub(crate) unsafe fn for_exception(core: *mut StoreCore, bytes: usize) -> Result<(), Error> {
     // SAFETY: by this function's contract.
-    let (max, core) = unsafe { (Judge::of(core).total_memory_size(), &mut *core) };
+    let (mut judge, core) = unsafe { (Judge::of(core), &mut *core) };
+    let max = judge.as_limiter().total_memory_size();
     let fits = |core: &StoreCore| {
         let total = core.exception_bytes().saturating_add(bytes);
         within(ALL_EXCEPTIONS, total as u64, max)
@@ -393,7 +387,7 @@ pub(crate) unsafe fn grow_memory(
             // More may count already, if another thread has just made the memory longer.
             let others = (*core).usage.memory_bytes.saturating_sub(counted);
             let total = others.saturating_add(desired);
-            let max = Judge::of(core).total_memory_size();
+            let max = Judge::of(core).as_limiter().total_memory_size();
             if let Err(error) = within(ALL_MEMORIES, total, max) {
                 return Err(memory_failed(core, error));
             }

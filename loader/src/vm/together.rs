@@ -22,33 +22,35 @@ pub(crate) struct Together {
     member: Option<Member>,
 }
 
-impl Together {
-    /// What a store takes, as the limits that it shares count it.
-    fn counts(&self, limits: &SharedLimits, (instances, usage): (usize, Usage)) -> Counts {
-        let own = self
-            .grown
-            .iter()
-            .filter(|(shared, _)| shared.is_within(limits));
-        let elsewhere: u64 = own.map(|(_, bytes)| bytes).sum();
-        Counts {
-            instances: instances as u64,
-            memories: usage.memories as u64,
-            tables: usage.tables as u64,
-            memory_bytes: usage.memory_bytes.saturating_sub(elsewhere),
-            table_elements: usage.table_elements,
-        }
+/// What a store takes, as the limits that it shares count it. `grown` are the shared memories that
+/// the store has made to grow.
+fn counts(
+    grown: &[(Arc<Shared>, u64)],
+    limits: &SharedLimits,
+    (instances, usage): (usize, Usage),
+) -> Counts {
+    let own = grown.iter().filter(|(shared, _)| shared.is_within(limits));
+    let elsewhere: u64 = own.map(|(_, bytes)| bytes).sum();
+    Counts {
+        instances: instances as u64,
+        memories: usage.memories as u64,
+        tables: usage.tables as u64,
+        memory_bytes: usage.memory_bytes.saturating_sub(elsewhere),
+        table_elements: usage.table_elements,
     }
+}
 
-    /// Asks the shared limits, if there are any, for more than a store takes now. It counts as
-    /// taken from then on, until it is [settled](Together::settle) what the store takes.
+impl Together {
+    /// Asks the shared limits, if there are any, for more than a store takes now. The demand counts
+    /// as taken until the store [settles](Together::settle) what it takes.
     ///
     /// # Errors
     /// [`Error::Limit`].
     pub(super) fn ask(&mut self, taken: (usize, Usage), demand: &Demand) -> Result<(), Error> {
-        let Some(member) = &self.member else {
+        let Some(member) = &mut self.member else {
             return Ok(());
         };
-        let mut wanted = self.counts(member.limits(), taken);
+        let mut wanted = counts(&self.grown, member.limits(), taken);
         let more = |count: &mut u64, by: u64| *count = count.saturating_add(by);
         more(&mut wanted.instances, demand.instances as u64);
         more(&mut wanted.memories, demand.memories as u64);
@@ -56,10 +58,7 @@ impl Together {
         more(&mut wanted.memory_bytes, demand.memory_bytes);
         more(&mut wanted.table_elements, demand.table_elements);
         let largest = (demand.largest_memory, demand.largest_table);
-        match &mut self.member {
-            Some(member) => member.ask(wanted, largest),
-            None => Ok(()),
-        }
+        member.ask(wanted, largest)
     }
 
     /// Whether growth that fails ends the call, because of the shared limits.
@@ -75,9 +74,8 @@ impl Together {
 
     /// Tells the shared limits what the store takes now.
     pub(super) fn settle(&mut self, taken: (usize, Usage)) {
-        if let Some(mut member) = self.member.take() {
-            member.settle(self.counts(member.limits(), taken));
-            self.member = Some(member);
+        if let Some(member) = &mut self.member {
+            member.settle(counts(&self.grown, member.limits(), taken));
         }
     }
 
