@@ -461,8 +461,9 @@ impl Worker {
         let is_x86_64 = env.isa.triple().architecture == Architecture::X86_64;
         if is_x86_64 && matches!(symbol, Symbol::Function(_)) {
             let mut blocks = compiled.bb_starts.clone();
-            if env.jumps {
-                relax::shorten_function(&mut function, &mut blocks, &self.context);
+            if env.jumps.short || env.jumps.copied {
+                let (context, jumps) = (&self.context, env.jumps);
+                relax::relax_function(&mut function, &mut blocks, context, jumps);
             }
             if env.loops {
                 let code = &function.code;
@@ -569,7 +570,7 @@ fn instruction_unit(architecture: Architecture) -> u32 {
 /// program counters of instructions that can fault or that call, and `seen` has all of them. Code
 /// between two of these counts as part of the first. An offset inside an instruction, as s390x has
 /// for its conditional traps, is rounded down to a multiple of `unit`.
-fn addresses(mut seen: Vec<(u32, u32)>, unit: u32) -> Box<[(u32, u32)]> {
+pub(crate) fn addresses(mut seen: Vec<(u32, u32)>, unit: u32) -> Box<[(u32, u32)]> {
     for (at, _) in &mut seen {
         *at = *at / unit * unit;
     }

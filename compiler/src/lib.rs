@@ -24,7 +24,7 @@
 //! | `codegen` | generates machine code, in parallel |
 //! | `pressure` | chooses the register allocator for a function |
 //! | `stops` | makes checks that fail call the loader, by rewriting machine code |
-//! | `relax` | gives jumps their short form |
+//! | `relax` | gives jumps their short form, and copies the dispatch of interpreters |
 //! | `starts` | finds where functions should start, so that their loops run fast |
 //! | `layout` | lays out the machine code as one text without relocations |
 //! | `emit` | writes the bytes of the artifact |
@@ -220,7 +220,10 @@ impl Compiler {
             switches: passes.switches,
             variables: passes.variables,
             loops: passes.loops && opt_level == OptLevel::Speed,
-            jumps: passes.jumps && opt_level != OptLevel::None,
+            jumps: relax::Jumps {
+                short: passes.jumps && opt_level != OptLevel::None,
+                copied: passes.dispatches && opt_level == OptLevel::Speed,
+            },
             isa: &*self.target.isa,
             finishers: self.target.finishers(),
             strategy: self.settings.strategy,

@@ -1,16 +1,18 @@
-//! Short jumps in machine code for x86-64. This module rewrites machine code.
+//! Short jumps and copies of dispatches in machine code for x86-64. This module rewrites machine
+//! code.
 //!
 //! Cranelift writes every jump with a distance of four bytes. Two thirds of them go less than 128
 //! bytes far, for which the architecture has a form with one byte: a jump takes 2 bytes then
-//! instead of 5 or 6, and the code of a program becomes 7 % smaller. [`shorten`] gives jumps this
-//! form:
+//! instead of 5 or 6, and the code of a program becomes 7 % smaller. Jumps to the dispatch of an
+//! interpreter become copies of the dispatch ([`dispatch`]). [`rewrite`] makes both:
 //!
 //! 1. [`Code::read`] decodes the function. It finds all instructions that refer to other places of
 //!    the function by their distance: jumps, calls, and uses of constants and of jump tables.
-//! 2. `choose` finds which jumps are near enough, over and over, because each jump that becomes
+//! 2. [`dispatch::find`] finds the jumps that become copies.
+//! 3. `choose` finds which jumps are near enough, over and over, because each jump that becomes
 //!    shorter brings others closer together. Distances only shrink, so what is near stays near.
-//! 3. `write` writes the shorter code and where each of its bytes has gone.
-//! 4. [`check`] compares both, instruction by instruction, and shares no arithmetic with `write`.
+//! 4. `write` writes the new code and where each byte of the old code has gone.
+//! 5. [`check`] compares both, instruction by instruction, and shares no arithmetic with `write`.
 //!
 //! Jump tables and constants are data between and behind the instructions. Constants that have code
 //! behind them come to the end. Where it is not certain what is code and what is data, or if the
@@ -18,13 +20,16 @@
 
 mod check;
 mod code;
+mod dispatch;
 
 use std::ops::Range;
 
 use cranelift_codegen::{Context, FinalizedRelocTarget};
+use precast_artifact::TrapCode;
 
-use crate::codegen::{CompiledFunction, Relocation};
+use crate::codegen::{CompiledFunction, Relocation, addresses};
 use code::{Code, Form, Reference};
+use dispatch::Copies;
 
 /// What is known about a function's code besides its bytes.
 #[derive(Debug, Clone, Copy)]
@@ -42,31 +47,46 @@ struct Known<'a> {
     align: u32,
 }
 
-/// Code with short jumps.
-#[derive(Debug, PartialEq, Eq)]
-struct Shortened {
+/// What becomes of jumps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Jumps {
+    /// Whether they have their short form where they can.
+    pub(crate) short: bool,
+    /// Whether jumps to a dispatch become copies of it.
+    pub(crate) copied: bool,
+}
+
+/// Rewritten code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Relaxed {
     /// The code.
     code: Vec<u8>,
     /// The new offset of each byte of the code that was given, and of its end. Bytes that were left
-    /// out have the offset of what follows them. All bytes of a jump that is short now have the
-    /// offset of that jump.
+    /// out have the offset of what follows them. All bytes of a jump that is short now, or a copy,
+    /// have the offset of the start of what has taken their place.
     places: Vec<u32>,
+    /// For each instruction of a copy its offset in the new code, and the offset in the old code of
+    /// the instruction that it is a copy of.
+    copies: Vec<(u32, u32)>,
+    /// The end of each copy in the new code, and of the jump whose place it takes in the old code.
+    ends: Vec<(u32, u32)>,
 }
 
-impl Shortened {
+impl Relaxed {
     /// Where a byte has gone.
     fn place(&self, old: u32) -> u32 {
         self.places[old as usize]
     }
 }
 
-/// Gives jumps of a function that the context has just compiled their short form, and moves what
-/// refers to places of the code. `blocks` are the offsets where blocks start. Nothing changes where
-/// the code stays as it is.
-pub(crate) fn shorten_function(
+/// Rewrites the jumps of a function that the context has just compiled, and moves what refers to
+/// places of the code. `blocks` are the offsets where blocks start. Nothing changes where the code
+/// stays as it is.
+pub(crate) fn relax_function(
     function: &mut CompiledFunction,
     blocks: &mut [u32],
     context: &Context,
+    jumps: Jumps,
 ) {
     let compiled = context.compiled_code().expect("compiled");
     let mut relocs = compiled.buffer.relocs().iter();
@@ -86,10 +106,12 @@ pub(crate) fn shorten_function(
         relocs: &function.relocs,
         align: compiled.buffer.alignment,
     };
-    let Some(shortened) = shorten(&function.code, &known) else {
+    let Some(relaxed) = rewrite(&function.code, &known, jumps) else {
         return;
     };
-    let place = |at: &mut u32| *at = shortened.place(*at);
+    let traps = copied_traps(function, &relaxed);
+    let addresses = copied_addresses(function, &relaxed);
+    let place = |at: &mut u32| *at = relaxed.place(*at);
     blocks.iter_mut().for_each(place);
     function
         .relocs
@@ -100,23 +122,60 @@ pub(crate) fn shorten_function(
         place(call);
         place(&mut handler.code);
     }
-    function.addresses.iter_mut().for_each(|(at, _)| place(at));
-    function.code = shortened.code.into();
+    function.traps = [&function.traps, &traps[..]].concat().into();
+    function.traps.sort_by_key(|(at, _)| *at);
+    function.addresses = addresses;
+    function.code = relaxed.code.into();
 }
 
-/// Gives jumps in a function's code their short form. Returns `None` if the code stays as it is.
-fn shorten(old: &[u8], known: &Known<'_>) -> Option<Shortened> {
+/// The traps of the instructions of copies.
+fn copied_traps(function: &CompiledFunction, relaxed: &Relaxed) -> Vec<(u32, TrapCode)> {
+    let of = |&(new, old): &(u32, u32)| {
+        let first = function.traps.partition_point(|(at, _)| *at < old);
+        let here = function.traps[first..].iter();
+        let here = here.take_while(move |(at, _)| *at == old);
+        here.map(move |(_, code)| (new, *code))
+    };
+    relaxed.copies.iter().flat_map(of).collect()
+}
+
+/// The address map with the instructions of copies, and with what follows each copy.
+fn copied_addresses(function: &CompiledFunction, relaxed: &Relaxed) -> Box<[(u32, u32)]> {
+    let position = |old: u32| {
+        let behind = function.addresses.partition_point(|(at, _)| *at <= old);
+        let (_, wasm) = *function.addresses[..behind].last()?;
+        Some(wasm)
+    };
+    let ends = relaxed.ends.iter();
+    let ends = ends.filter(|(new, _)| (*new as usize) < relaxed.code.len());
+    let copied = relaxed.copies.iter().chain(ends);
+    let copied = copied.filter_map(|(new, old)| Some((*new, position(*old)?)));
+    let own = function.addresses.iter();
+    let own = own.map(|(old, wasm)| (relaxed.place(*old), *wasm));
+    // An entry of the function's own and that of the end of a copy in front of it are the same.
+    addresses(own.chain(copied).collect(), 1)
+}
+
+/// Rewrites the jumps in a function's code. Returns `None` if the code stays as it is.
+fn rewrite(old: &[u8], known: &Known<'_>, jumps: Jumps) -> Option<Relaxed> {
     let code = Code::read(old, known)?;
-    let is_short = choose(&code);
-    let shortened = write(old, &code, &is_short, known.align)?;
-    check::is_same(old, &code, &shortened, known.align).then_some(shortened)
+    let copies = match jumps.copied {
+        true => dispatch::find(old, &code, known.relocs),
+        false => Copies::new(),
+    };
+    let is_short = match jumps.short {
+        true => choose(&code, &copies),
+        false => vec![false; code.references.len()],
+    };
+    let relaxed = write(old, &code, &is_short, &copies, known.align)?;
+    check::is_same(old, &code, &relaxed, known).then_some(relaxed)
 }
 
 /// Rounds in which jumps become short. Real code needs four; a limit keeps the time linear.
 const ROUNDS: usize = 8;
 
 /// For each reference whether it is a jump that takes the short form.
-fn choose(code: &Code) -> Vec<bool> {
+fn choose(code: &Code, copies: &Copies) -> Vec<bool> {
     let references = &code.references;
     let mut is_short = vec![false; references.len()];
     // Nothing is between the code in front of the gap and the code behind it any more.
@@ -125,13 +184,21 @@ fn choose(code: &Code) -> Vec<bool> {
     // How many references end before the target of each.
     let before = |target| references.partition_point(|other| other.end <= target);
     let targets: Vec<_> = references.iter().map(|r| before(r.target)).collect();
-    // The bytes that the references in front of each save together.
+    // The bytes that the references in front of each save together, less those that copies add.
     let mut saved = vec![0_i64; references.len() + 1];
+    let growth = |i| copies.get(&i).map(|copy| copy.code.len() as i64);
     for _ in 0..ROUNDS {
+        for (i, reference) in references.iter().enumerate() {
+            let own = match growth(i) {
+                Some(len) => i64::from(reference.end - reference.start) - len,
+                None => i64::from(is_short[i]) * i64::from(reference.form.saving()),
+            };
+            saved[i + 1] = saved[i] + own;
+        }
         let mut has_changed = false;
         for (i, reference) in references.iter().enumerate() {
             let own = i64::from(reference.form.saving());
-            if is_short[i] || own == 0 {
+            if is_short[i] || own == 0 || copies.contains_key(&i) {
                 continue;
             }
             let distance = joined(reference.target) - joined(reference.end);
@@ -147,17 +214,19 @@ fn choose(code: &Code) -> Vec<bool> {
         if !has_changed {
             break;
         }
-        for (i, reference) in references.iter().enumerate() {
-            let own = i64::from(is_short[i]) * i64::from(reference.form.saving());
-            saved[i + 1] = saved[i] + own;
-        }
     }
     is_short
 }
 
-/// Writes the code with the chosen jumps. Returns `None` if none was chosen.
-fn write(old: &[u8], code: &Code, is_short: &[bool], align: u32) -> Option<Shortened> {
-    if !is_short.contains(&true) {
+/// Writes the code with the chosen jumps and the copies. Returns `None` if there are none.
+fn write(
+    old: &[u8],
+    code: &Code,
+    is_short: &[bool],
+    copies: &Copies,
+    align: u32,
+) -> Option<Relaxed> {
+    if !is_short.contains(&true) && copies.is_empty() {
         return None;
     }
     let mut writer = Writer {
@@ -166,9 +235,16 @@ fn write(old: &[u8], code: &Code, is_short: &[bool], align: u32) -> Option<Short
         places: vec![0; old.len() + 1],
     };
     let mut at = 0;
-    for (reference, _) in code.references.iter().zip(is_short).filter(|r| *r.1) {
+    for (i, reference) in code.references.iter().enumerate() {
+        let copy = copies.get(&i);
+        if !is_short[i] && copy.is_none() {
+            continue;
+        }
         writer.code(at..reference.start, code);
-        writer.jump(reference);
+        match copy {
+            Some(copy) => writer.replace(reference, &copy.code),
+            None => writer.jump(reference),
+        }
         at = reference.end;
     }
     writer.code(at..code.end, code);
@@ -187,18 +263,30 @@ fn write(old: &[u8], code: &Code, is_short: &[bool], align: u32) -> Option<Short
     } = writer;
 
     let place = |old: u32| places[old as usize];
-    for (reference, is_short) in code.references.iter().zip(is_short) {
+    let (mut copied, mut ends) = (Vec::new(), Vec::new());
+    for (i, reference) in code.references.iter().enumerate() {
+        let start = place(reference.start);
+        if let Some(copy) = copies.get(&i) {
+            for &(end, target) in &copy.distances {
+                let distance = place(target).wrapping_sub(start + end);
+                set(&mut new, start + end - 4, distance.cast_signed());
+            }
+            let instructions = copy.instructions.iter();
+            copied.extend(instructions.map(|(new, old)| (start + new, *old)));
+            ends.push((start + copy.code.len() as u32, reference.end));
+            continue;
+        }
         // The end of an instruction need not be the start of another.
-        let length = match is_short {
+        let length = match is_short[i] {
             true => 2,
             false => reference.end - reference.start,
         };
-        let end = place(reference.start) + length;
+        let end = start + length;
         let distance = place(reference.target).wrapping_sub(end).cast_signed();
-        if *is_short || reference.form == Form::Short {
+        if is_short[i] || reference.form == Form::Short {
             new[end as usize - 1] = i8::try_from(distance).ok()?.cast_unsigned();
         } else {
-            let field = place(reference.start) + reference.field - reference.start;
+            let field = start + reference.field - reference.start;
             set(&mut new, field, distance);
         }
     }
@@ -209,13 +297,18 @@ fn write(old: &[u8], code: &Code, is_short: &[bool], align: u32) -> Option<Short
             set(&mut new, place(entry), distance.cast_signed());
         }
     }
-    Some(Shortened { code: new, places })
+    Some(Relaxed {
+        code: new,
+        places,
+        copies: copied,
+        ends,
+    })
 }
 
 struct Writer<'a> {
     old: &'a [u8],
     new: Vec<u8>,
-    /// See [`Shortened`].
+    /// See [`Relaxed`].
     places: Vec<u32>,
 }
 
@@ -253,9 +346,14 @@ impl Writer<'_> {
             Form::Conditional => self.old[jump.start as usize + 1] - 0x10,
             Form::Short | Form::Fixed => unreachable!("this form saves nothing"),
         };
+        self.replace(jump, &[opcode, 0]);
+    }
+
+    /// Writes other code in the place of a jump.
+    fn replace(&mut self, jump: &Reference, code: &[u8]) {
         let end = self.end();
         self.places[jump.start as usize..jump.end as usize].fill(end);
-        self.new.extend_from_slice(&[opcode, 0]);
+        self.new.extend_from_slice(code);
     }
 }
 

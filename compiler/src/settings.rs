@@ -65,6 +65,8 @@ pub struct Passes {
     pub loops: bool,
     /// Whether jumps have their short form where they can.
     pub jumps: bool,
+    /// Whether each operation of an interpreter has an indirect jump of its own.
+    pub dispatches: bool,
 }
 
 impl Default for Passes {
@@ -76,6 +78,7 @@ impl Default for Passes {
             variables: true,
             loops: true,
             jumps: true,
+            dispatches: true,
         }
     }
 }

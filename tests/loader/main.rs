@@ -7,6 +7,8 @@ mod calls;
 mod context;
 mod custom_sections;
 mod damage;
+#[cfg(feature = "compiler")]
+mod dispatches;
 mod edge;
 mod exceptions;
 mod externrefs;

@@ -142,10 +142,11 @@ fn passes(text: &str) -> Result<Passes, String> {
             "variables=never" => passes.variables = false,
             "loops=never" => passes.loops = false,
             "jumps=never" => passes.jumps = false,
+            "dispatches=never" => passes.dispatches = false,
             _ => {
                 return Err(
                     "expected inline=never, inline=always, products=never, switches=never, \
-                     variables=never, loops=never or jumps=never"
+                     variables=never, loops=never, jumps=never or dispatches=never"
                         .to_owned(),
                 );
             }

@@ -308,7 +308,7 @@ impl Reader<'_> {
 
 /// Whether the next instruction may run after this one. `None` for instructions that Cranelift does
 /// not make.
-fn goes_on(instruction: &Instruction) -> Option<bool> {
+pub(super) fn goes_on(instruction: &Instruction) -> Option<bool> {
     Some(match instruction.mnemonic() {
         Mnemonic::Jmp | Mnemonic::Ret | Mnemonic::Ud2 => false,
         Mnemonic::Xbegin | Mnemonic::Iretq | Mnemonic::Retf | Mnemonic::Int3 => return None,

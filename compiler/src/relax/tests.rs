@@ -6,6 +6,8 @@ use super::*;
 use crate::symbol::Symbol;
 use crate::{Compiler, Passes, Settings};
 
+mod copies;
+
 const JE: [u8; 6] = [0x0f, 0x84, 0, 0, 0, 0];
 const JMP: [u8; 5] = [0xe9, 0, 0, 0, 0];
 const NOP: u8 = 0x90;
@@ -19,6 +21,15 @@ const NOTHING: Known<'static> = Known {
     relocs: &[],
     align: 16,
 };
+
+/// The code with short jumps.
+fn short(code: &[u8], known: &Known<'_>) -> Option<Relaxed> {
+    let jumps = Jumps {
+        short: true,
+        copied: false,
+    };
+    rewrite(code, known, jumps)
+}
 
 /// Writes the distance of the instruction that ends at `end`.
 fn aim(code: &mut [u8], end: usize, target: usize) {
@@ -38,7 +49,7 @@ fn near_jumps_become_short() {
     let mut code = [&JE[..], &[NOP], &JMP, &[RET]].concat();
     aim(&mut code, 6, 12);
     aim(&mut code, 12, 6);
-    let new = shorten(&code, &NOTHING).unwrap();
+    let new = short(&code, &NOTHING).unwrap();
     assert_eq!(new.code, [0x74, 3, NOP, 0xeb, 0xfd, RET]);
     let places: Vec<_> = [0, 6, 7, 12, 13].map(|at| new.place(at)).into();
     assert_eq!(places, [0, 2, 3, 5, 6]);
@@ -49,7 +60,7 @@ fn each_condition_is_kept() {
     for condition in 0..16 {
         let mut code = ahead(3);
         code[1] = 0x80 | condition;
-        let new = shorten(&code, &NOTHING).unwrap();
+        let new = short(&code, &NOTHING).unwrap();
         assert_eq!(new.code, [0x70 | condition, 3, NOP, NOP, NOP, RET]);
     }
 }
@@ -57,16 +68,16 @@ fn each_condition_is_kept() {
 #[test]
 fn short_jumps_go_as_far_as_they_can() {
     for distance in [0, 1, 127] {
-        let new = shorten(&ahead(distance), &NOTHING).unwrap();
+        let new = short(&ahead(distance), &NOTHING).unwrap();
         assert_eq!(new.code[..2], [0x74, distance as u8]);
     }
-    assert_eq!(shorten(&ahead(128), &NOTHING), None);
+    assert_eq!(short(&ahead(128), &NOTHING), None);
     // Backwards, the jump's own bytes count.
     for (between, is_short) in [(0, true), (126, true), (127, false), (200, false)] {
         let mut code = [&vec![NOP; between][..], &JMP].concat();
         let end = code.len();
         aim(&mut code, end, 0);
-        let new = shorten(&code, &NOTHING);
+        let new = short(&code, &NOTHING);
         assert_eq!(new.is_some(), is_short, "{between}");
         if let Some(new) = new {
             assert_eq!(new.code[between..], [0xeb, (-2 - between as i32) as u8]);
@@ -82,7 +93,7 @@ fn jumps_bring_others_closer_together() {
         code[6 + 6 * i..][..6].copy_from_slice(&JE);
         aim(&mut code, 12 + 6 * i, 6 + 140);
     }
-    let new = shorten(&code, &NOTHING).unwrap();
+    let new = short(&code, &NOTHING).unwrap();
     assert_eq!(new.code.len(), code.len() - 11 * 4);
     assert_eq!(new.code[..4], [0x74, 100, 0x74, 98]);
 }
@@ -97,7 +108,7 @@ fn many_jumps_take_linear_time() {
         aim(&mut code, 6 * i + 6, (6 * i + 6 + 6 * 22).min(6 * count));
     }
     // In the square of the jumps, this would take minutes.
-    assert!(shorten(&code, &NOTHING).is_some());
+    assert!(short(&code, &NOTHING).is_some());
 }
 
 /// A function with a jump table of two entries, a constant of 16 bytes, a call to another function,
@@ -168,7 +179,7 @@ fn known<'a>(blocks: &'a [u32], relocs: &'a [Relocation]) -> Known<'a> {
 fn tables_constants_and_calls_go_where_they_went() {
     for is_behind in [false, true] {
         let (code, blocks, relocs) = everything(is_behind);
-        let new = shorten(&code, &known(&blocks, &relocs)).unwrap();
+        let new = short(&code, &known(&blocks, &relocs)).unwrap();
         // The trap follows the code now, wherever it was.
         assert_eq!(new.code[..2], [0x74, 52]);
         assert_eq!(new.code[54..56], UD2);
@@ -201,8 +212,9 @@ fn check_finds_every_difference(is_behind: bool) {
     let (code, blocks, relocs) = everything(is_behind);
     let known = known(&blocks, &relocs);
     let read = Code::read(&code, &known).unwrap();
-    let good = write(&code, &read, &choose(&read), 16).unwrap();
-    let is_same = |new: &Shortened| check::is_same(&code, &read, new, 16);
+    let copies = Copies::new();
+    let good = write(&code, &read, &choose(&read, &copies), &copies, 16).unwrap();
+    let is_same = |new: &Relaxed| check::is_same(&code, &read, new, &known);
     assert!(is_same(&good));
     let places = read.instructions.iter().map(|at| good.place(*at));
     let last = places.max().unwrap() as usize;
@@ -214,23 +226,20 @@ fn check_finds_every_difference(is_behind: bool) {
     let padding = padding..good.code.len() - 16;
     for at in (0..good.code.len()).filter(|at| !padding.contains(at)) {
         for bit in 0..8 {
-            let mut new = good.code.clone();
-            new[at] ^= 1 << bit;
-            let places = good.places.clone();
-            assert!(
-                !is_same(&Shortened { code: new, places }),
-                "bit {bit} of {at}"
-            );
+            let mut new = good.clone();
+            new.code[at] ^= 1 << bit;
+            assert!(!is_same(&new), "bit {bit} of {at}");
         }
     }
     for &instruction in &read.instructions {
-        let (code, mut places) = (good.code.clone(), good.places.clone());
-        places[instruction as usize] += 1;
-        assert!(!is_same(&Shortened { code, places }), "{instruction}");
+        let mut new = good.clone();
+        new.places[instruction as usize] += 1;
+        assert!(!is_same(&new), "{instruction}");
     }
     for len in 0..good.code.len() {
-        let (code, places) = (good.code[..len].to_vec(), good.places.clone());
-        assert!(!is_same(&Shortened { code, places }), "{len} bytes");
+        let mut new = good.clone();
+        new.code.truncate(len);
+        assert!(!is_same(&new), "{len} bytes");
     }
 }
 
@@ -293,9 +302,9 @@ fn any_bytes_are_harmless() {
             for byte in 0..=255 {
                 let mut bad = code.clone();
                 bad[at] = byte;
-                let _: Option<Shortened> = shorten(&bad, &known);
+                let _: Option<Relaxed> = short(&bad, &known);
             }
-            let _: Option<Shortened> = shorten(&code[..at], &known);
+            let _: Option<Relaxed> = short(&code[..at], &known);
         }
     }
 }

@@ -31,6 +31,7 @@ use crate::limits::Limits;
 use crate::middle::Middle;
 use crate::module::Module;
 use crate::plan::Plan;
+use crate::relax::Jumps;
 use crate::signature;
 use crate::symbol::{FuncIndex, MemoryIndex, SigIndex, Symbol};
 
@@ -47,8 +48,8 @@ pub(crate) struct Env<'a> {
     pub(crate) variables: bool,
     /// Whether functions start where their loops run fast.
     pub(crate) loops: bool,
-    /// Whether jumps have their short form where they can.
-    pub(crate) jumps: bool,
+    /// What becomes of jumps.
+    pub(crate) jumps: Jumps,
     pub(crate) isa: &'a dyn TargetIsa,
     /// See [`Target::finishers`](crate::target::Target::finishers).
     pub(crate) finishers: [&'a dyn TargetIsa; 4],

@@ -139,7 +139,10 @@ fn clif(source: &str) -> String {
         switches: passes.switches,
         variables: !chosen("in-frame"),
         loops: true,
-        jumps: true,
+        jumps: crate::relax::Jumps {
+            short: true,
+            copied: true,
+        },
         isa: &*target.isa,
         finishers: target.finishers(),
         strategy: settings.strategy,

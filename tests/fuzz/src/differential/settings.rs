@@ -44,6 +44,8 @@ pub struct Way {
     pub loops: bool,
     /// Whether jumps have their short form where they can.
     pub jumps: bool,
+    /// Whether jumps to a dispatch become copies of it.
+    pub dispatches: bool,
     /// Whether code counts what it does. Then the module is compiled again with the profile.
     pub counters: bool,
 }
@@ -68,6 +70,7 @@ impl Way {
         variables: true,
         loops: false,
         jumps: false,
+        dispatches: false,
         counters: false,
     };
 }
@@ -117,6 +120,7 @@ impl Ways {
             variables: !case.once_in(6),
             loops: !case.once_in(6),
             jumps: !case.once_in(6),
+            dispatches: !case.once_in(6),
             counters: case.once_in(4),
         }
     }
@@ -131,6 +135,7 @@ impl Ways {
             (!way.variables, "variables=never"),
             (!way.loops, "loops=never"),
             (!way.jumps, "jumps=never"),
+            (!way.dispatches, "dispatches=never"),
         ];
         let passes = passes.iter().filter(|(differs, _)| *differs);
         let passes: Vec<_> = passes.map(|(_, name)| *name).collect();
@@ -194,6 +199,7 @@ fn settings(way: Way, cpu: Cpu) -> Settings {
             variables: way.variables,
             loops: way.loops,
             jumps: way.jumps,
+            dispatches: way.dispatches,
             ..Passes::default()
         },
         ..Settings::default()
