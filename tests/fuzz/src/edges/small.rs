@@ -172,7 +172,7 @@ impl Writer<'_> {
     }
 
     fn statement(&mut self, case: &mut Case, depth: u32) -> String {
-        let kind = case.rng.u32(..if depth == 0 { 9 } else { 17 });
+        let kind = case.rng.u32(..if depth == 0 { 9 } else { 18 });
         match kind {
             _ if self.more && case.once_in(8) => self.throw(case),
             _ if self.more && case.once_in(12) => self.atomic(case),
@@ -211,6 +211,7 @@ impl Writer<'_> {
                 format!("(block {label}\n{before}(br_if {label} {condition})\n{behind})\n")
             }
             14 | 15 => self.table(case, depth - 1),
+            16 => self.interpreter(case, depth - 1),
             _ => self.table_of_values(case),
         }
     }
@@ -269,6 +270,40 @@ impl Writer<'_> {
             }
         }
         text
+    }
+
+    /// A loop of operations whose numbers are in the memory. It ends when no steps are left.
+    fn interpreter(&mut self, case: &mut Case, depth: u32) -> String {
+        let (at, start) = (format!("$c{depth}"), case.rng.u32(..310));
+        let exit = self.open(false);
+        let labels: Vec<String> = (0..case.rng.usize(5..9))
+            .map(|_| self.open(false))
+            .collect();
+        let place = format!("(i32.and (local.get {at}) (i32.const 511))");
+        let place = match self.is64 {
+            true => format!("(i64.extend_i32_u {place})"),
+            false => place,
+        };
+        let mut text = format!(
+            "(local.set {at} (i32.const {start}))
+    (block {exit} (loop {exit}l
+    (global.set $steps (i32.sub (global.get $steps) (i32.const 1)))
+    (br_if {exit} (i32.le_s (global.get $steps) (i32.const 0)))
+    (local.set {at} (i32.add (local.get {at}) (i32.const 1)))\n"
+        );
+        text += &labels
+            .iter()
+            .map(|l| format!("(block {l} "))
+            .collect::<String>();
+        let mask = *case.one_of(&[7, 255]);
+        let number = format!("(i32.and (i32.load8_u $mem {place}) (i32.const {mask}))");
+        text += &format!("(br_table{} {number})\n", targets(case, &labels));
+        for _ in &labels {
+            self.labels.pop();
+            text += &format!(")\n{}(br {exit}l)\n", self.statement(case, depth));
+        }
+        self.labels.pop();
+        text + "))\n"
     }
 
     /// A `br_table` that passes a value.
