@@ -18,6 +18,7 @@ mod digest;
 mod exe;
 mod exposure;
 mod files;
+mod held;
 mod inspect;
 mod join;
 mod json;

@@ -7,6 +7,7 @@ use anyhow::Result;
 use precast_artifact::{Interruption, Strategy};
 use precast_compiler::{Cpu, CustomSections, Inline, Limits, OptLevel, Passes, Settings};
 
+use crate::files::Named;
 use crate::{profile, quantity};
 
 #[derive(clap::Args)]
@@ -46,7 +47,7 @@ pub(crate) struct Args {
     limits: Vec<(String, u64)>,
     /// Which parts of the compiler's middle end run, for measurements: `inline=never`,
     /// `inline=always`, `products=never`, `switches=never`, `variables=never`, `loops=never`,
-    /// `jumps=never`
+    /// `jumps=never`, `dispatches=never`
     #[arg(long, value_name = "LIST", value_parser = passes, hide = true)]
     passes: Option<Passes>,
 }
@@ -75,6 +76,12 @@ impl Args {
             threads: None,
             passes: self.passes.unwrap_or_default(),
         })
+    }
+
+    /// The files that these options read.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = Named<'_>> {
+        let profile = self.profile.as_deref();
+        profile.map(|path| ("the profile", path)).into_iter()
     }
 
     fn custom_sections(&self) -> CustomSections {

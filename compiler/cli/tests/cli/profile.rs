@@ -1,6 +1,9 @@
 //! Profiles: made by `run --profile-out`, used by `--profile`.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use crate::{ADD, Dir};
 
@@ -170,4 +173,162 @@ fn what_is_no_profile_is_refused() {
         1,
     );
     assert_eq!(fs::read(dir.path("prof")).expect("written"), before);
+}
+
+/// A program that replaces the file of its profile, in the directory that it has, by a link.
+const LINKS: &str = r#"(module
+    (import "wasi_snapshot_preview1" "path_symlink"
+        (func $link (param i32 i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_unlink_file" (func $unlink (param i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "../outside")
+    (data (i32.const 32) "prof")
+    (func (export "_start")
+        (drop (call $unlink (i32.const 3) (i32.const 32) (i32.const 4)))
+        (call $exit (call $link
+            (i32.const 0) (i32.const 10) (i32.const 3) (i32.const 32) (i32.const 4)))))"#;
+
+#[test]
+fn a_guest_does_not_choose_the_file() {
+    let dir = Dir::new();
+    dir.wasm("links", LINKS);
+    fs::create_dir(dir.path("own")).expect("writable");
+    let run = || {
+        let args = [
+            "run",
+            "--no-cache",
+            "--dir",
+            "own::.",
+            "--profile-out",
+            "own/prof",
+        ];
+        dir.precast(&[&args[..], &["links.wasm"]].concat())
+            .is("", "", 0);
+    };
+    for outside in [None, Some("theirs")] {
+        if let Some(content) = outside {
+            dir.write("outside", content);
+        }
+        run();
+        let found = fs::read_to_string(dir.path("outside")).ok();
+        assert_eq!(found.as_deref(), outside);
+        let written = fs::read(dir.path("own/prof")).expect("written");
+        precast_artifact::Profile::decode(&written).expect("a profile");
+        assert!(!dir.path("own/prof").is_symlink());
+    }
+}
+
+/// Two paths to one file share a lock, and whoever holds it does not stop a run for ever.
+#[test]
+fn runs_at_the_same_time_add_up() {
+    let dir = Dir::new();
+    dir.wasm("add", ADD);
+    for sub in ["a", "b"] {
+        fs::create_dir(dir.path(sub)).expect("writable");
+        symlink("../prof", dir.path(&format!("{sub}/link"))).expect("writable");
+    }
+    let args = |link| {
+        let options = ["run", "--cache-dir", "cache", "--profile-out", link];
+        [&options[..], &["--invoke", "add", "add.wasm", "1", "2"]].concat()
+    };
+    dir.precast(&args("a/link")).is("3\n", "", 0);
+    let count = || {
+        let bytes = fs::read(dir.path("prof")).expect("written");
+        let profile = precast_artifact::Profile::decode(&bytes).expect("a profile");
+        profile.counts().iter().map(|(_, count)| *count).max()
+    };
+    let once = count();
+    for _ in 0..10 {
+        let runs = ["a/link", "b/link"].map(|link| {
+            let mut command = dir.command(&args(link));
+            command.stdout(Stdio::null()).spawn().expect("starts")
+        });
+        for mut run in runs {
+            assert!(run.wait().expect("ends").success());
+        }
+    }
+    assert_eq!(count(), once.map(|count| 21 * count));
+}
+
+#[test]
+fn a_lock_that_stays_is_an_error() {
+    let dir = Dir::new();
+    dir.wasm("add", ADD);
+    let lock = File::open(dir.path(".")).expect("a directory");
+    lock.lock().expect("free");
+    let args = [
+        "run",
+        "--no-cache",
+        "--profile-out",
+        "prof",
+        "--invoke",
+        "add",
+        "add.wasm",
+    ];
+    let ran = dir.precast(&[&args[..], &["1", "2"]].concat());
+    assert!(
+        ran.stderr()
+            .contains("another process has held the lock for 10s"),
+        "{}",
+        ran.stderr()
+    );
+    assert_eq!(ran.0.status.code(), Some(1));
+}
+
+#[test]
+fn signals_that_end_a_program_leave_its_profile() {
+    let dir = Dir::new();
+    dir.wasm("program", PROGRAM);
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let args = [
+            "run",
+            "--no-cache",
+            "--argv0",
+            "p",
+            "--profile-out",
+            "prof",
+            "program.wasm",
+        ];
+        let mut run = dir.command(&args).spawn().expect("starts");
+        std::thread::sleep(Duration::from_millis(700));
+        let id = i32::try_from(run.id()).expect("a process");
+        // SAFETY: the call touches no memory. The process is a child that was not waited for.
+        assert_eq!(unsafe { libc::kill(id, signal) }, 0);
+        let start = Instant::now();
+        let status = run.wait().expect("ends");
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&status),
+            Some(signal)
+        );
+        assert!(start.elapsed() < Duration::from_secs(20));
+        let bytes = fs::read(dir.path("prof")).expect("written");
+        let profile = precast_artifact::Profile::decode(&bytes).expect("a profile");
+        assert!(profile.counts().iter().any(|(_, count)| *count > 1000));
+        fs::remove_file(dir.path("prof")).expect("ours");
+    }
+}
+
+#[test]
+fn special_names_have_no_old_profile() {
+    let dir = Dir::new();
+    dir.wasm("start", r#"(module (func (export "_start")))"#);
+    dir.write("-", "not a profile");
+    dir.write("empty", "");
+    for out in ["-", "/dev/stdout", "empty", "/dev/null"] {
+        let args = ["run", "--no-cache", "--profile-out", out, "start.wasm"];
+        let mut command = dir.command(&args);
+        let stdout = File::create(dir.path("stdout")).expect("writable");
+        let ran = command.stdout(stdout).output().expect("runs");
+        assert!(
+            ran.stderr.is_empty(),
+            "{out}: {}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
+        let file = if out == "empty" { "empty" } else { "stdout" };
+        let bytes = fs::read(dir.path(file)).expect("written");
+        let is_profile = precast_artifact::Profile::decode(&bytes).is_ok();
+        assert_eq!(is_profile, out != "/dev/null", "{out}");
+    }
+    assert_eq!(fs::read(dir.path("-")).expect("there"), b"not a profile");
 }
