@@ -30,7 +30,7 @@ enum Place {
     Stdout,
     /// A device, a pipe, or an open file of a process: a descriptor of the system's object, without
     /// the right to read or write.
-    InPlace(File),
+    Special(File),
     /// A file that exists or not.
     File {
         directory: File,
@@ -53,7 +53,7 @@ impl Held {
         let place = match Target::of(path).with_context(context)? {
             Target::Stdout => Place::Stdout,
             _ if path.is_dir() => bail!("{}: it is a directory", context()),
-            Target::InPlace(path) => Place::InPlace(hold(&path, libc::O_PATH)?),
+            Target::InPlace(path) => Place::Special(hold(&path, libc::O_PATH)?),
             Target::File(file) => Place::File {
                 directory: hold(files::directory(&file), libc::O_DIRECTORY)?,
                 name: file.file_name().with_context(context)?.to_owned(),
@@ -124,7 +124,7 @@ impl Held {
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<()> {
         let written = match &self.place {
             Place::Stdout => return files::print(bytes),
-            Place::InPlace(object) => std::fs::write(descriptor(object), bytes),
+            Place::Special(object) => std::fs::write(descriptor(object), bytes),
             Place::File { directory, name } => files::replace(&entry(directory, name), bytes),
         };
         written.with_context(|| format!("cannot write `{}`", self.path.display()))
