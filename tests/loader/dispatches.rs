@@ -116,7 +116,7 @@ fn programs(count: usize) -> Vec<Vec<u8>> {
             .collect();
         if i % 2 == 1 {
             program.push(OPERATIONS.len() as u8 - 1);
-        } else if i % 4 == 0 {
+        } else if i.is_multiple_of(4) {
             // Operations that always go on.
             program.iter_mut().for_each(|byte| *byte %= 4);
         }
