@@ -120,9 +120,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
                 .as_deref()
                 .map(|path| ("the debug file", path)),
         );
-        let inputs = args.settings.inputs();
-        let inputs: Vec<_> = inputs.chain([("the module", &*args.input)]).collect();
-        files::check_outputs("compile", &inputs, &outputs);
+        files::check_outputs("compile", &[("the module", &args.input)], &outputs);
     }
     let mut times = vec![("read", start.elapsed())];
     let progress = Progress::new();

@@ -79,9 +79,11 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         dirs: args.dirs.into_iter().map(GuestDir::baked).collect(),
     };
     let runner = find_runner(args.runner, args.target.as_deref(), &artifact)?;
-    let inputs = [("the program", &*args.input), ("the runner", &*runner)];
-    let inputs: Vec<_> = args.settings.inputs().chain(inputs).collect();
-    files::check_outputs("exe", &inputs, &[("the executable", &output)]);
+    files::check_outputs(
+        "exe",
+        &[("the program", &args.input), ("the runner", &runner)],
+        &[("the executable", &output)],
+    );
     let bytes = files::read(&runner)?;
     let executable = precast_object::executable(&bytes, artifact.bytes(), &options)
         .with_context(|| format!("cannot put the program into `{}`", runner.display()))?;

@@ -64,7 +64,7 @@ pub(crate) fn shown_path(path: &Path) -> String {
 }
 
 /// What a file is, such as "the module", and its path.
-pub(crate) type Named<'a> = (&'static str, &'a Path);
+type Named<'a> = (&'static str, &'a Path);
 
 /// Exits with a usage error if a file that the command is about to write is one of its inputs, or
 /// is written twice.
@@ -123,7 +123,7 @@ impl Place {
 }
 
 /// Where an output goes.
-pub(crate) enum Target {
+enum Target {
     /// To standard output, at the place where other programs have written to it and go on.
     Stdout,
     /// To what exists under a path that is not a name of a file: devices and pipes, which a file
@@ -134,7 +134,7 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+    fn of(path: &Path) -> io::Result<Self> {
         /// As many links as Linux follows.
         const MAX_LINKS: usize = 40;
         if path == Path::new("-") {
@@ -186,19 +186,12 @@ fn write_as(kind: Kind, path: &Path, bytes: &[u8]) -> Result<()> {
         Target::Stdout => print(bytes),
         // Permissions do not change.
         Target::InPlace(path) => fs::write(path, bytes).with_context(context),
-        Target::File(file) => replace_as(kind, &file, bytes).with_context(context),
+        Target::File(file) => replace(kind, &file, bytes).with_context(context),
     }
 }
 
-/// Writes a file, all or nothing. If the path is that of a symbolic link, the file takes the place
-/// of the link.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace_as(Kind::Data, path, bytes)
-}
-
-fn replace_as(kind: Kind, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let old = fs::symlink_metadata(path).ok();
-    let old = old.filter(|found| found.is_file()).map(|found| {
+fn replace(kind: Kind, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let old = fs::metadata(path).ok().map(|found| {
         let mode = found.permissions().mode() & 0o777;
         match kind {
             Kind::Data => mode,

@@ -18,7 +18,6 @@ mod digest;
 mod exe;
 mod exposure;
 mod files;
-mod held;
 mod inspect;
 mod join;
 mod json;

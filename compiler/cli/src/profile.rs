@@ -3,7 +3,9 @@
 //! Runs at the same time add up: each reads and replaces the file while it holds a lock on the
 //! file's directory.
 
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
@@ -11,7 +13,6 @@ use precast_artifact::Profile;
 use precast_loader::Module;
 
 use crate::files;
-use crate::held::Held;
 
 /// Reads the profile in a file.
 pub(crate) fn read(path: &Path) -> Result<Profile> {
@@ -24,14 +25,14 @@ pub(crate) fn read(path: &Path) -> Result<Profile> {
 pub(crate) struct Output(Arc<Writing>);
 
 struct Writing {
-    file: Held,
+    path: PathBuf,
     module: Module,
     is_written: Mutex<bool>,
 }
 
 impl Output {
     /// Checks, before the program runs, that there will be a profile, and that it can be added to
-    /// what the file has. From now on nothing that the program does changes which file that is.
+    /// what the file has.
     pub(crate) fn new(path: &Path, module: &Module) -> Result<Self> {
         let Some(mut profile) = module.profile()? else {
             bail!(
@@ -39,10 +40,9 @@ impl Output {
                  module itself, or compile it with `precast compile --counters`"
             );
         };
-        let file = Held::new(path)?;
-        add_old(&mut profile, &file)?;
+        add_file(&mut profile, path)?;
         Ok(Self(Arc::new(Writing {
-            file,
+            path: path.to_owned(),
             module: module.clone(),
             is_written: Mutex::default(),
         })))
@@ -52,7 +52,7 @@ impl Output {
     /// for its end.
     pub(crate) fn write(&self) -> Result<()> {
         let Writing {
-            file,
+            path,
             module,
             is_written,
         } = &*self.0;
@@ -63,19 +63,24 @@ impl Output {
         let Some(mut profile) = module.profile()? else {
             return Ok(()); // checked when this was made
         };
-        let _lock = file.lock()?;
-        add_old(&mut profile, file)?;
-        file.write(&profile.encode())
+        let context = || format!("cannot lock the directory of `{}`", path.display());
+        let lock = File::open(files::directory(path)).with_context(context)?;
+        lock.lock().with_context(context)?;
+        add_file(&mut profile, path)?;
+        files::write(path, &profile.encode())
+        // Closing the directory ends the lock.
     }
 }
 
-/// Adds the profile that the file has, if it has one.
-fn add_old(profile: &mut Profile, file: &Held) -> Result<()> {
-    let Some(bytes) = file.read()? else {
-        return Ok(());
-    };
-    let path = file.path().display();
-    let old = Profile::decode(&bytes).with_context(|| format!("cannot use `{path}`"))?;
-    let added = profile.add(&old);
-    added.with_context(|| format!("cannot add to `{path}`"))
+/// Adds the profile in a file, if there is one. Pipes and devices have none.
+fn add_file(profile: &mut Profile, path: &Path) -> Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        _ => {}
+    }
+    let old = read(path)?;
+    profile
+        .add(&old)
+        .with_context(|| format!("cannot add to `{}`", path.display()))
 }

@@ -3,7 +3,6 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,9 +17,6 @@ use precast_wasi::{
     DirAccess, SharedWasiCtx, UNSTABLE_MODULE, WasiCtx, WasiCtxBuilder, WasiThreads, WasiView,
     add_to_linker, add_unstable_to_linker,
 };
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-use signal_hook::low_level::emulate_default_handler;
 
 use crate::exposure::Exposure;
 use crate::profile::Output;
@@ -85,8 +81,8 @@ pub(crate) struct Args {
     /// 1.5s
     #[arg(long, value_name = "TIME", value_parser = duration, allow_negative_numbers = true)]
     timeout: Option<Duration>,
-    /// Count what the program does, and add it to this file when the program ends, also by a trap,
-    /// by --timeout, SIGINT or SIGTERM: a profile for --profile
+    /// Count what the program does, and add it to this file when the program ends, however it ends:
+    /// a profile for --profile
     #[arg(long, value_name = "FILE", conflicts_with = "explain_imports")]
     profile_out: Option<PathBuf>,
     #[command(flatten)]
@@ -158,9 +154,6 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let output = args.profile_out.as_deref();
     let output = output.map(|path| Output::new(path, &module)).transpose();
     let output = output.with_context(context)?;
-    if let Some(output) = &output {
-        write_on_signals(output.clone()).context("cannot handle signals for `--profile-out`")?;
-    }
     let wasi = exposure.protect(wasi)?.build();
     let invoke = args.invoke.as_deref();
     let called = if invoke.is_none() && WasiThreads::<SharedWasiCtx>::are_used_by(&module) {
@@ -235,14 +228,14 @@ fn run_threads(
     }
     let threads = WasiThreads::with_stack(MAX_THREADS, MAX_STACK + (1 << 20));
     threads.set_limits(args.limits.limits());
-    if let Some(timeout) = args.timeout {
-        let threads = threads.clone();
-        end_after(timeout, output, move || threads.stop());
-    }
     let mut linker = linker::<SharedWasiCtx>(module)?;
     threads.add_to_linker(&mut linker, module)?;
     let program = linker.instantiate_pre_redirected(module, redirections)?;
     let wasi = SharedWasiCtx::new(wasi);
+    if let Some(timeout) = args.timeout {
+        let threads = threads.clone();
+        end_after(timeout, output, move || threads.stop());
+    }
     let (module, limits, fuel) = (module.clone(), args.limits.limits(), args.fuel);
     let new_store = move || {
         let mut store = Store::new(module.engine(), wasi.clone());
@@ -277,32 +270,6 @@ fn end_after(timeout: Duration, output: Option<Output>, stop: impl FnOnce() + Se
         report(&anyhow!(timed_out(Some(timeout))).context("the guest waits for the system"));
         std::process::exit(TIMED_OUT.into());
     });
-}
-
-/// Writes the profile when a signal is about to end the process.
-fn write_on_signals(output: Output) -> io::Result<()> {
-    let ending = [SIGINT, SIGTERM].into_iter();
-    let mut signals = Signals::new(ending.filter(|signal| !is_ignored(*signal)))?;
-    std::thread::Builder::new().spawn(move || {
-        for signal in signals.forever() {
-            if let Err(error) = output.write() {
-                report(&error);
-            }
-            // The process ends by the signal, as it would without this handler.
-            emulate_default_handler(signal).ok();
-        }
-    })?;
-    Ok(())
-}
-
-/// Whether this program was started with a signal ignored, as shells do for jobs in the background.
-fn is_ignored(signal: i32) -> bool {
-    let mut found = std::mem::MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: the call changes nothing, and writes to `found` if it succeeds.
-    unsafe {
-        libc::sigaction(signal, std::ptr::null(), found.as_mut_ptr()) == 0
-            && found.assume_init().sa_sigaction == libc::SIG_IGN
-    }
 }
 
 fn timed_out(timeout: Option<Duration>) -> String {

@@ -7,7 +7,6 @@ use anyhow::Result;
 use precast_artifact::{Interruption, Strategy};
 use precast_compiler::{Cpu, CustomSections, Inline, Limits, OptLevel, Passes, Settings};
 
-use crate::files::Named;
 use crate::{profile, quantity};
 
 #[derive(clap::Args)]
@@ -76,12 +75,6 @@ impl Args {
             threads: None,
             passes: self.passes.unwrap_or_default(),
         })
-    }
-
-    /// The files that these options read.
-    pub(crate) fn inputs(&self) -> impl Iterator<Item = Named<'_>> {
-        let profile = self.profile.as_deref();
-        profile.map(|path| ("the profile", path)).into_iter()
     }
 
     fn custom_sections(&self) -> CustomSections {

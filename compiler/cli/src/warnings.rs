@@ -62,9 +62,7 @@ const INFO: Style = AnsiColor::Green.on_default().bold();
 /// nowhere to report that.
 pub(crate) fn print(kind: &str, style: Style, text: &str) {
     let text = shown_lines(text);
-    // Standard error is not buffered, and the text is made of many small pieces.
-    let line = format!("{style}{kind}:{style:#} {text}\n");
-    anstream::stderr().write_all(line.as_bytes()).ok();
+    writeln!(anstream::stderr(), "{style}{kind}:{style:#} {text}").ok();
 }
 
 /// Whether a warning would be shown.

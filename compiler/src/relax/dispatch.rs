@@ -4,7 +4,7 @@
 //! operation and jumps through a jump table to the code of that operation, at whose end a jump goes
 //! back to the dispatch. So all operations share one indirect jump. A processor predicts where an
 //! indirect jump goes from the address of the jump and the jumps before it, and succeeds more often
-//! if each operation ends with an indirect jump of its own, as people have it who write interpreters
+//! if each operation ends with an indirect jump of its own, as in interpreters that are written
 //! with computed `goto`s (M. A. Ertl and D. Gregg, "The Structure and Performance of Efficient
 //! Interpreters", 2003). WebAssembly has no computed `goto`, and compilers undo the copies that
 //! people write, so they are made here: a jump to a dispatch becomes a copy of it, which uses the

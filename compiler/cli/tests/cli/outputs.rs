@@ -31,8 +31,6 @@ fn no_output_replaces_an_input_or_another_output() {
         .is("", "", 0);
     assert_eq!(dir.precast(&["key", "k"]).0.status.code(), Some(0));
     dir.write("runner", "a runner");
-    let profiled = ["run", "--no-cache", "--profile-out", "prof", "start.wat"];
-    dir.precast(&profiled).is("", "", 0);
     fs::create_dir(dir.path("sub")).expect("writable");
     symlink("a.precast", dir.path("link")).expect("writable");
     symlink("../new", dir.path("sub/dangling")).expect("writable");
@@ -83,16 +81,6 @@ fn no_output_replaces_an_input_or_another_output() {
         ],
         &["compile", "start.wat", "-o", "./start.wat"],
         &["exe", "start.wat", "-o", "start.wat"],
-        &["compile", "add.wasm", "--profile", "prof", "-o", "prof"],
-        &[
-            "compile",
-            "add.wasm",
-            "--profile",
-            "prof",
-            "--split-debug",
-            "./prof",
-        ],
-        &["exe", "start.wat", "--profile", "prof", "-o", "prof"],
         &["exe", "start.precast", "-o", "./start.precast"],
         &[
             "exe",
