@@ -1,5 +1,6 @@
-//! The machine code that a guest of `precast run` could change through its directories: the
-//! artifact that runs now, and the cached code that runs later.
+//! What a guest of `precast run` could change through its directories although that is not its
+//! business: the artifact that runs now, the cached code that runs later, and the name of the profile
+//! that precast writes when the guest has ended.
 //!
 //! An artifact is mapped from its file, so writing to the file changes the code. For a guest that
 //! may write to the file (see [`WasiCtxBuilder::reaches`]) there are two defences: the code runs
@@ -9,17 +10,22 @@
 //! cache, this run neither takes code from the cache (an earlier guest may have written there) nor
 //! stores code in it. The guest cannot change the cache either, whether this run uses it or not.
 //!
+//! The profile (`--profile-out`) is written with the rights of precast. If the guest could replace the
+//! profile's name by a symbolic link, precast would write to a place that the guest has no access to.
+//! So the guest cannot change the file or any name that leads to it. An earlier guest may have made
+//! such a link, so a profile that is exposed must not have a symbolic link in its path.
+//!
 //! Nothing protects other files that a guest may write to and that somebody runs, sources or reads
 //! as configuration later: other artifacts, this program, start-up files of shells, other caches.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use precast_wasi::WasiCtxBuilder;
 
 use crate::program::Program;
 
-/// The files that hold machine code and that the guest could change.
+/// The files that the guest could change and must not.
 #[derive(Default)]
 pub(crate) struct Exposure {
     /// The artifact that is run, if it is exposed. A WebAssembly module is never exposed code: a
@@ -27,20 +33,42 @@ pub(crate) struct Exposure {
     artifact: Option<PathBuf>,
     /// The directory of the cache, if it is exposed.
     cache: Option<PathBuf>,
+    /// The file for the profile, if it is exposed.
+    profile: Option<PathBuf>,
 }
 
 impl Exposure {
     /// Finds out whether a guest with the directories of `wasi` could change the program that is
-    /// run or the cache.
-    pub(crate) fn new(wasi: &WasiCtxBuilder, program: &Program, cache: Option<PathBuf>) -> Self {
+    /// run, the cache or the profile.
+    ///
+    /// # Errors
+    /// The profile is exposed, and its path has a symbolic link.
+    pub(crate) fn new(
+        wasi: &WasiCtxBuilder,
+        program: &Program,
+        cache: Option<PathBuf>,
+        profile: Option<&Path>,
+    ) -> Result<Self> {
         let artifact = match program {
             Program::File(file) => Some(file).filter(|file| wasi.reaches(file)),
             Program::Bytes(_) | Program::Module(_) => None,
         };
-        Self {
+        let profile = profile.filter(|profile| wasi.reaches(profile));
+        let link = profile.and_then(|path| path.ancestors().find(|name| name.is_symlink()));
+        if let (Some(profile), Some(link)) = (profile, link) {
+            bail!(
+                "cannot write `{}`: the guest may write to a directory that leads to this file, and \
+                 `{}` is a symbolic link, which a guest may have made: give a path without links, or \
+                 a file that the guest cannot reach",
+                profile.display(),
+                link.display()
+            );
+        }
+        Ok(Self {
             artifact: artifact.cloned(),
             cache: cache.filter(|cache| wasi.reaches(cache)),
-        }
+            profile: profile.map(Path::to_owned),
+        })
     }
 
     /// Whether the artifact is exposed.
@@ -55,7 +83,7 @@ impl Exposure {
 
     /// Keeps the guest from changing the exposed files.
     pub(crate) fn protect(&self, wasi: WasiCtxBuilder) -> Result<WasiCtxBuilder> {
-        let exposed = self.artifact.iter().chain(&self.cache);
+        let exposed = self.artifact.iter().chain(&self.cache).chain(&self.profile);
         Ok(exposed
             .into_iter()
             .try_fold(wasi, |wasi, path| wasi.protect(path))?)

@@ -42,12 +42,12 @@ enum Kind {
 
 /// Writes a file, all or nothing, or writes to standard output for `-`.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_as(Kind::Data, path, bytes)
+    Target::find(path)?.write(path, bytes)
 }
 
 /// Like [`write()`], for a file that can be executed.
 pub(crate) fn write_executable(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_as(Kind::Executable, path, bytes)
+    Target::find(path)?.write_as(Kind::Executable, path, bytes)
 }
 
 /// Writes to standard output.
@@ -64,7 +64,7 @@ pub(crate) fn shown_path(path: &Path) -> String {
 }
 
 /// What a file is, such as "the module", and its path.
-type Named<'a> = (&'static str, &'a Path);
+pub(crate) type Named<'a> = (&'static str, &'a Path);
 
 /// Exits with a usage error if a file that the command is about to write is one of its inputs, or
 /// is written twice.
@@ -123,7 +123,7 @@ impl Place {
 }
 
 /// Where an output goes.
-enum Target {
+pub(crate) enum Target {
     /// To standard output, at the place where other programs have written to it and go on.
     Stdout,
     /// To what exists under a path that is not a name of a file: devices and pipes, which a file
@@ -134,6 +134,31 @@ enum Target {
 }
 
 impl Target {
+    /// Where an output with this path goes. The error names the path.
+    pub(crate) fn find(path: &Path) -> Result<Self> {
+        let context = || format!("cannot write `{}`", path.display());
+        let target = Self::of(path).with_context(context)?;
+        if path.is_dir() && !matches!(target, Self::Stdout) {
+            bail!("{}: it is a directory", context());
+        }
+        Ok(target)
+    }
+
+    /// Writes an output, whose path errors name.
+    pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        self.write_as(Kind::Data, path, bytes)
+    }
+
+    fn write_as(&self, kind: Kind, path: &Path, bytes: &[u8]) -> Result<()> {
+        let context = || format!("cannot write `{}`", path.display());
+        match self {
+            Self::Stdout => print(bytes),
+            // Permissions do not change.
+            Self::InPlace(path) => fs::write(path, bytes).with_context(context),
+            Self::File(file) => replace(kind, file, bytes).with_context(context),
+        }
+    }
+
     fn of(path: &Path) -> io::Result<Self> {
         /// As many links as Linux follows.
         const MAX_LINKS: usize = 40;
@@ -173,20 +198,6 @@ pub(crate) fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
-    }
-}
-
-fn write_as(kind: Kind, path: &Path, bytes: &[u8]) -> Result<()> {
-    let context = || format!("cannot write `{}`", path.display());
-    let target = Target::of(path).with_context(context)?;
-    if path.is_dir() && !matches!(target, Target::Stdout) {
-        bail!("{}: it is a directory", context());
-    }
-    match target {
-        Target::Stdout => print(bytes),
-        // Permissions do not change.
-        Target::InPlace(path) => fs::write(path, bytes).with_context(context),
-        Target::File(file) => replace(kind, &file, bytes).with_context(context),
     }
 }
 

@@ -1,31 +1,120 @@
 //! Profiles: `--profile`, which reads one, and `precast run --profile-out`, which adds to one.
 //!
 //! Runs at the same time add up: each reads and replaces the file while it holds a lock on the
-//! file's directory.
+//! file's directory. Everybody who may read the directory may lock it, so a run waits only for a
+//! while for the lock.
 
-use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use precast_artifact::Profile;
 use precast_loader::Module;
 
-use crate::files;
+use crate::files::{self, Target};
+
+/// How long a run waits for others that add to a file in the same directory. Each of them takes
+/// milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Reads the profile in a file.
 pub(crate) fn read(path: &Path) -> Result<Profile> {
-    let bytes = files::read(path)?;
-    Profile::decode(&bytes).with_context(|| format!("cannot use `{}`", path.display()))
+    decode(&files::read(path)?, path)
 }
 
-/// The file that gets the profile of a program when the program ends.
+fn decode(bytes: &[u8], path: &Path) -> Result<Profile> {
+    Profile::decode(bytes).with_context(|| format!("cannot use `{}`", path.display()))
+}
+
+/// Where a profile goes. This is found out before the program runs, which may change what a path
+/// leads to.
+pub(crate) struct Place {
+    path: PathBuf,
+    target: Target,
+}
+
+impl Place {
+    pub(crate) fn new(path: &Path) -> Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            target: Target::find(path)?,
+        })
+    }
+
+    /// The path; `None` for standard output.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self.target {
+            Target::Stdout => None,
+            Target::InPlace(_) | Target::File(_) => Some(&self.path),
+        }
+    }
+
+    /// Adds the profile that was written here before, if there is one.
+    fn add_to(&self, profile: &mut Profile) -> Result<()> {
+        // Nothing else has old content to keep.
+        let Target::File(file) = &self.target else {
+            return Ok(());
+        };
+        let bytes = match fs::read(file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            read => read.with_context(|| format!("cannot read `{}`", self.path.display()))?,
+        };
+        // mktemp(1) makes an empty file.
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let old = decode(&bytes, &self.path)?;
+        profile
+            .add(&old)
+            .with_context(|| format!("cannot add to `{}`", self.path.display()))
+    }
+
+    /// Waits for other runs that add to the file, and keeps them waiting until the lock is dropped.
+    fn lock(&self) -> Option<File> {
+        let Target::File(file) = &self.target else {
+            return None;
+        };
+        let locked = lock(files::directory(file));
+        if let Err(error) = &locked {
+            tracing::warn!(
+                "cannot lock the directory of `{}`: {error}: if another run adds to the file at this \
+                 moment, what one of them has counted is lost",
+                self.path.display()
+            );
+        }
+        locked.ok()
+    }
+}
+
+/// Locks a directory. Closing the file ends the lock.
+fn lock(directory: &Path) -> io::Result<File> {
+    const PAUSE: Duration = Duration::from_millis(10);
+    let file = File::open(directory)?;
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => {
+                std::thread::sleep(PAUSE);
+            }
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("another process has kept it locked for {PATIENCE:?}");
+                return Err(io::Error::new(ErrorKind::WouldBlock, message));
+            }
+        }
+    }
+}
+
+/// The place that gets the profile of a program when the program ends.
 #[derive(Clone)]
 pub(crate) struct Output(Arc<Writing>);
 
 struct Writing {
-    path: PathBuf,
+    place: Place,
     module: Module,
     is_written: Mutex<bool>,
 }
@@ -33,16 +122,16 @@ struct Writing {
 impl Output {
     /// Checks, before the program runs, that there will be a profile, and that it can be added to
     /// what the file has.
-    pub(crate) fn new(path: &Path, module: &Module) -> Result<Self> {
+    pub(crate) fn new(place: Place, module: &Module) -> Result<Self> {
         let Some(mut profile) = module.profile()? else {
             bail!(
                 "the artifact was compiled without counters, so there is no profile of it: run the \
                  module itself, or compile it with `precast compile --counters`"
             );
         };
-        add_file(&mut profile, path)?;
+        place.add_to(&mut profile)?;
         Ok(Self(Arc::new(Writing {
-            path: path.to_owned(),
+            place,
             module: module.clone(),
             is_written: Mutex::default(),
         })))
@@ -52,7 +141,7 @@ impl Output {
     /// for its end.
     pub(crate) fn write(&self) -> Result<()> {
         let Writing {
-            path,
+            place,
             module,
             is_written,
         } = &*self.0;
@@ -63,24 +152,8 @@ impl Output {
         let Some(mut profile) = module.profile()? else {
             return Ok(()); // checked when this was made
         };
-        let context = || format!("cannot lock the directory of `{}`", path.display());
-        let lock = File::open(files::directory(path)).with_context(context)?;
-        lock.lock().with_context(context)?;
-        add_file(&mut profile, path)?;
-        files::write(path, &profile.encode())
-        // Closing the directory ends the lock.
+        let _lock = place.lock();
+        place.add_to(&mut profile)?;
+        place.target.write(&place.path, &profile.encode())
     }
-}
-
-/// Adds the profile in a file, if there is one. Pipes and devices have none.
-fn add_file(profile: &mut Profile, path: &Path) -> Result<()> {
-    match fs::metadata(path) {
-        Ok(found) if !found.is_file() => return Ok(()),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        _ => {}
-    }
-    let old = read(path)?;
-    profile
-        .add(&old)
-        .with_context(|| format!("cannot add to `{}`", path.display()))
 }

@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -19,7 +21,7 @@ use precast_wasi::{
 };
 
 use crate::exposure::Exposure;
-use crate::profile::Output;
+use crate::profile::{Output, Place};
 use crate::program::Program;
 use crate::{
     Failure, cache, files, limits, redirect, report, settings, signing, usage_error, value,
@@ -78,7 +80,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     fuel: Option<u64>,
     /// End the program after this time, with exit code 124: a number with ms, s, m or h, such as
-    /// 1.5s
+    /// 1.5s. The time in which a module is compiled does not count
     #[arg(long, value_name = "TIME", value_parser = duration, allow_negative_numbers = true)]
     timeout: Option<Duration>,
     /// Count what the program does, and add it to this file when the program ends, however it ends:
@@ -143,7 +145,11 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         wasi = wasi.arg(argv0)?.args(&guest_args)?;
     }
     let wasi = grant(wasi, &args.dirs, &args.env)?;
-    let exposure = Exposure::new(&wasi, &program, args.cache.directory());
+    let output = args.profile_out.as_deref();
+    let output = output.map(Place::new).transpose().with_context(context)?;
+    let file_out = output.as_ref().and_then(Place::path);
+    let exposure = Exposure::new(&wasi, &program, args.cache.directory(), file_out);
+    let exposure = exposure.with_context(context)?;
     let module = open(program, &file, &args, &exposure)?;
     if let Some(path) = &args.debug_file {
         module.load_debug(path).with_context(context)?;
@@ -151,17 +157,21 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     for rule in redirections.unmatched(&module) {
         tracing::warn!("the redirection {rule} matches no import");
     }
-    let output = args.profile_out.as_deref();
-    let output = output.map(|path| Output::new(path, &module)).transpose();
-    let output = output.with_context(context)?;
+    let output = output.map(|place| Output::new(place, &module));
+    let output = output.transpose().with_context(context)?;
     let wasi = exposure.protect(wasi)?.build();
     let invoke = args.invoke.as_deref();
+    let ending = Ending {
+        output: output.clone(),
+        has_ended: Arc::default(),
+    };
     let called = if invoke.is_none() && WasiThreads::<SharedWasiCtx>::are_used_by(&module) {
-        run_threads(&module, &redirections, &args, output.clone(), wasi)
+        run_threads(&module, &redirections, &args, &ending, wasi)
     } else {
-        let store = new_store(&module, &args, output.clone(), wasi)?;
+        let store = new_store(&module, &args, &ending, wasi)?;
         call(&module, &redirections, store, invoke, &guest_args)
     };
+    ending.has_ended.store(true, Ordering::Release);
     if let Some(output) = output {
         output.write()?;
     }
@@ -201,7 +211,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
 fn new_store<T: 'static>(
     module: &Module,
     args: &Args,
-    output: Option<Output>,
+    ending: &Ending,
     data: T,
 ) -> Result<Store<T>, Error> {
     let mut store = Store::new(module.engine(), data);
@@ -209,7 +219,7 @@ fn new_store<T: 'static>(
     store.set_fuel(args.fuel.unwrap_or(u64::MAX))?;
     if let Some(timeout) = args.timeout {
         let handle = store.interrupt_handle();
-        end_after(timeout, output, move || handle.interrupt());
+        ending.after(timeout, move || handle.interrupt());
     }
     Ok(store)
 }
@@ -220,7 +230,7 @@ fn run_threads(
     module: &Module,
     redirections: &Redirections,
     args: &Args,
-    output: Option<Output>,
+    ending: &Ending,
     wasi: WasiCtx,
 ) -> Result<()> {
     if !matches!(module.get_export("_start"), Some(ExternType::Func(_))) {
@@ -228,14 +238,14 @@ fn run_threads(
     }
     let threads = WasiThreads::with_stack(MAX_THREADS, MAX_STACK + (1 << 20));
     threads.set_limits(args.limits.limits());
+    if let Some(timeout) = args.timeout {
+        let threads = threads.clone();
+        ending.after(timeout, move || threads.stop());
+    }
     let mut linker = linker::<SharedWasiCtx>(module)?;
     threads.add_to_linker(&mut linker, module)?;
     let program = linker.instantiate_pre_redirected(module, redirections)?;
     let wasi = SharedWasiCtx::new(wasi);
-    if let Some(timeout) = args.timeout {
-        let threads = threads.clone();
-        end_after(timeout, output, move || threads.stop());
-    }
     let (module, limits, fuel) = (module.clone(), args.limits.limits(), args.fuel);
     let new_store = move || {
         let mut store = Store::new(module.engine(), wasi.clone());
@@ -256,20 +266,35 @@ fn exit_code(code: i32) -> u8 {
     }
 }
 
-/// Ends the program when its time is over. A guest may wait where it cannot be woken, for example
-/// for a disk. Therefore the process exits after a grace period.
-fn end_after(timeout: Duration, output: Option<Output>, stop: impl FnOnce() + Send + 'static) {
-    const GRACE: Duration = Duration::from_millis(500);
-    std::thread::spawn(move || {
-        std::thread::sleep(timeout);
-        stop();
-        std::thread::sleep(GRACE);
-        if let Some(Err(error)) = output.map(|output| output.write()) {
-            report(&error);
-        }
-        report(&anyhow!(timed_out(Some(timeout))).context("the guest waits for the system"));
-        std::process::exit(TIMED_OUT.into());
-    });
+/// How a program is ended from outside.
+struct Ending {
+    output: Option<Output>,
+    /// Whether the program has ended by itself, so that only its profile is to be written.
+    has_ended: Arc<AtomicBool>,
+}
+
+impl Ending {
+    /// Ends the program when its time is over. A guest may wait where it cannot be woken, for
+    /// example for a disk, and linking a large module takes a while. Therefore the process exits
+    /// after a grace period.
+    fn after(&self, timeout: Duration, stop: impl FnOnce() + Send + 'static) {
+        const GRACE: Duration = Duration::from_millis(500);
+        let (output, has_ended) = (self.output.clone(), self.has_ended.clone());
+        std::thread::spawn(move || {
+            std::thread::sleep(timeout);
+            stop();
+            std::thread::sleep(GRACE);
+            if has_ended.load(Ordering::Acquire) {
+                return;
+            }
+            if let Some(Err(error)) = output.map(|output| output.write()) {
+                report(&error);
+            }
+            let why = "the program is still being linked, or waits for the system";
+            report(&anyhow!(timed_out(Some(timeout))).context(why));
+            std::process::exit(TIMED_OUT.into());
+        });
+    }
 }
 
 fn timed_out(timeout: Option<Duration>) -> String {

@@ -1,6 +1,11 @@
 //! Profiles: made by `run --profile-out`, used by `--profile`.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::process::Stdio;
+use std::time::Duration;
+
+use precast_artifact::Profile;
 
 use crate::{ADD, Dir};
 
@@ -41,7 +46,7 @@ fn every_end_of_a_program_is_counted() {
     dir.wasm("program", PROGRAM);
     let entries = |dir: &Dir| {
         let bytes = fs::read(dir.path("prof")).expect("written");
-        let profile = precast_artifact::Profile::decode(&bytes).expect("a profile");
+        let profile = Profile::decode(&bytes).expect("a profile");
         // `_start` is the last body, and the largest of its offsets that are bodies.
         profile.counts().iter().map(|(_, count)| *count).max()
     };
@@ -170,4 +175,155 @@ fn what_is_no_profile_is_refused() {
         1,
     );
     assert_eq!(fs::read(dir.path("prof")).expect("written"), before);
+}
+
+/// A program that puts a symbolic link to `../outside/new` in the place of `prof`, and exits with
+/// the error number of that call.
+const LINKER: &str = r#"(module
+    (import "wasi_snapshot_preview1" "path_unlink_file" (func $unlink (param i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_symlink" (func $symlink (param i32 i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "../outside/newprof")
+    (func (export "_start")
+        (drop (call $unlink (i32.const 3) (i32.const 14) (i32.const 4)))
+        (call $exit (call $symlink
+            (i32.const 0) (i32.const 14) (i32.const 3) (i32.const 14) (i32.const 4)))))"#;
+
+#[test]
+fn a_guest_does_not_choose_where_its_profile_goes() {
+    /// `EROFS` of the snapshot, the error for changing a protected name.
+    const KEPT: i32 = 69;
+    let dir = Dir::new();
+    for name in ["in", "in/sub", "outside"] {
+        fs::create_dir(dir.path(name)).expect("writable");
+    }
+    dir.wasm("linker", LINKER);
+    let run = |out: &str, granted: &str| {
+        let start = ["run", "--no-cache", "--profile-out", out, "--dir", granted];
+        dir.precast(&[&start[..], &["linker.wasm"]].concat())
+    };
+    let is_profile = |name: &str| {
+        let bytes = fs::read(dir.path(name)).expect("written");
+        Profile::decode(&bytes).is_ok()
+    };
+    // The file does not exist yet, then it does.
+    for _ in 0..2 {
+        run("in/prof", "in").is("", "", KEPT);
+        assert!(is_profile("in/prof") && !dir.path("in/prof").is_symlink());
+    }
+    // The guest's directory is below another one.
+    run("in/sub/prof", "in/sub").is("", "", KEPT);
+    // What an earlier guest has made leads nowhere.
+    fs::remove_file(dir.path("in/prof")).expect("there");
+    dir.precast(&["run", "--no-cache", "--dir", "in", "linker.wasm"])
+        .is("", "", 0);
+    symlink("../../outside", dir.path("in/sub/up")).expect("writable");
+    for (out, link) in [
+        ("in/prof", "in/prof"),
+        ("in/sub/up/new", "in/sub/up"),
+        ("in/sub/../sub/up/new", "in/sub/../sub/up"),
+    ] {
+        let expected = format!(
+            "error: cannot run `linker.wasm`\nCaused by:\n    cannot write `{out}`: the guest may \
+             write to a directory that leads to this file, and `{link}` is a symbolic link, which a \
+             guest may have made: give a path without links, or a file that the guest cannot reach\n"
+        );
+        run(out, "in").is("", &expected, 1);
+    }
+    assert_eq!(
+        fs::read_dir(dir.path("outside")).expect("there").count(),
+        0,
+        "nothing was written there"
+    );
+    // A guest that cannot write to the directory is no danger, and links are followed.
+    run("in/prof", "in::in::ro").is("", "", KEPT);
+    run("in/sub/up/other", "in::in::ro").is("", "", KEPT);
+    assert!(is_profile("outside/new") && is_profile("outside/other"));
+}
+
+#[test]
+fn only_a_file_has_an_old_profile() {
+    let dir = Dir::new();
+    dir.wasm("add", "(module (func (export \"f\")))");
+    dir.write("-", "not a profile");
+    dir.write("empty", "");
+    let run = "precast run --no-cache --invoke f --profile-out";
+    let ran = dir.bash(&format!(
+        "{run} - add.wasm > a </dev/full && {run} /dev/stdout add.wasm > b && {run} empty add.wasm \
+         && {run} /dev/fd/3 add.wasm 3> c"
+    ));
+    ran.is("", "", 0);
+    let expected = fs::read(dir.path("a")).expect("written");
+    assert!(Profile::decode(&expected).is_ok());
+    for name in ["b", "c", "empty"] {
+        assert!(
+            fs::read(dir.path(name)).expect("written") == expected,
+            "{name}"
+        );
+    }
+    assert_eq!(fs::read(dir.path("-")).expect("there"), b"not a profile");
+    // A directory is refused before anything runs.
+    let ran = dir.precast(&["run", "--profile-out", ".", "add.wasm"]);
+    let expected = "error: cannot run `add.wasm`\nCaused by:\n    cannot write `.`: it is a \
+                    directory\n";
+    ran.is("", expected, 1);
+}
+
+#[test]
+fn a_lock_that_another_process_keeps_does_not_hold_up_a_run_for_ever() {
+    let dir = Dir::new();
+    dir.wasm("add", ADD);
+    let lock = File::open(dir.0.path()).expect("there");
+    lock.lock().expect("nobody else has it");
+    let invoke = ["--invoke", "add", "add.wasm", "1", "2"];
+    let run = ["run", "--no-cache", "--profile-out", "prof"];
+    // The program ends before its time is over.
+    let ran = dir.precast(&[&run[..], &["--timeout", "3s"], &invoke].concat());
+    ran.is(
+        "3\n",
+        "warning: cannot lock the directory of `prof`: another process has kept it locked for 10s: \
+         if another run adds to the file at this moment, what one of them has counted is lost\n",
+        0,
+    );
+    assert!(dir.path("prof").exists());
+}
+
+#[test]
+fn runs_at_the_same_time_add_up_whatever_names_they_use() {
+    const RUNS: usize = 6;
+    let dir = Dir::new();
+    dir.wasm("add", ADD);
+    let total = |name: &str| -> u64 {
+        let profile = Profile::decode(&fs::read(dir.path(name)).expect("written"));
+        let profile = profile.expect("a profile");
+        profile.counts().iter().map(|(_, count)| *count).sum()
+    };
+    let invoke = ["--invoke", "add", "add.wasm", "1", "2"];
+    let run =
+        |out| dir.command(&[&["run", "--profile-out", out, "--no-cache"][..], &invoke].concat());
+    run("once").output().expect("runs");
+    for name in ["a", "b"] {
+        fs::create_dir(dir.path(name)).expect("writable");
+        symlink("../prof", dir.path(name).join("p")).expect("writable");
+    }
+    // While this lock is held, no run can write its profile.
+    let lock = File::open(dir.0.path()).expect("there");
+    lock.lock().expect("nobody else has it");
+    let start = |out| {
+        let mut command = run(out);
+        command.stdout(Stdio::piped()).spawn().expect("runs")
+    };
+    let runs: Vec<_> = (0..RUNS).map(|i| start(["a/p", "b/p"][i % 2])).collect();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(
+        !dir.path("prof").exists(),
+        "a run has not waited for the lock"
+    );
+    lock.unlock().expect("locked");
+    for run in runs {
+        let output = run.wait_with_output().expect("runs");
+        assert_eq!(output.status.code(), Some(0));
+    }
+    assert_eq!(total("prof"), RUNS as u64 * total("once"));
 }
