@@ -120,7 +120,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
                 .as_deref()
                 .map(|path| ("the debug file", path)),
         );
-        files::check_outputs("compile", &[("the module", &args.input)], &outputs);
+        let mut inputs = vec![("the module", args.input.as_path())];
+        inputs.extend(args.settings.inputs());
+        files::check_outputs("compile", &inputs, &outputs);
     }
     let mut times = vec![("read", start.elapsed())];
     let progress = Progress::new();

@@ -79,11 +79,12 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         dirs: args.dirs.into_iter().map(GuestDir::baked).collect(),
     };
     let runner = find_runner(args.runner, args.target.as_deref(), &artifact)?;
-    files::check_outputs(
-        "exe",
-        &[("the program", &args.input), ("the runner", &runner)],
-        &[("the executable", &output)],
-    );
+    let mut inputs = vec![
+        ("the program", args.input.as_path()),
+        ("the runner", &runner),
+    ];
+    inputs.extend(args.settings.inputs());
+    files::check_outputs("exe", &inputs, &[("the executable", &output)]);
     let bytes = files::read(&runner)?;
     let executable = precast_object::executable(&bytes, artifact.bytes(), &options)
         .with_context(|| format!("cannot put the program into `{}`", runner.display()))?;

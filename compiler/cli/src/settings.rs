@@ -7,6 +7,7 @@ use anyhow::Result;
 use precast_artifact::{Interruption, Strategy};
 use precast_compiler::{Cpu, CustomSections, Inline, Limits, OptLevel, Passes, Settings};
 
+use crate::files::Named;
 use crate::{profile, quantity};
 
 #[derive(clap::Args)]
@@ -75,6 +76,13 @@ impl Args {
             threads: None,
             passes: self.passes.unwrap_or_default(),
         })
+    }
+
+    /// The files that the settings are read from, by what they are.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = Named<'_>> {
+        self.profile
+            .iter()
+            .map(|path| ("the profile", path.as_path()))
     }
 
     fn custom_sections(&self) -> CustomSections {

@@ -11,7 +11,7 @@ const START: &str = r#"(module (func (export "_start")))"#;
 impl Dir {
     /// Runs a script of bash, in which `precast` is the program.
     #[track_caller]
-    fn bash(&self, script: &str) -> Ran {
+    pub(crate) fn bash(&self, script: &str) -> Ran {
         let precast = env!("CARGO_BIN_EXE_precast");
         let script = format!("precast() {{ '{precast}' \"$@\"; }}\n{script}");
         let mut bash = std::process::Command::new("bash");
@@ -35,6 +35,24 @@ fn no_output_replaces_an_input_or_another_output() {
     symlink("a.precast", dir.path("link")).expect("writable");
     symlink("../new", dir.path("sub/dangling")).expect("writable");
     fs::hard_link(dir.path("k"), dir.path("hard")).expect("writable");
+    for (out, function, module) in [
+        ("prof", "add", "add.wasm"),
+        ("start.prof", "_start", "start.wat"),
+    ] {
+        let mut run = vec![
+            "run",
+            "--no-cache",
+            "--profile-out",
+            out,
+            "--invoke",
+            function,
+            module,
+        ];
+        if function == "add" {
+            run.extend(["1", "2"]);
+        }
+        assert_eq!(dir.precast(&run).0.status.code(), Some(0));
+    }
     let content = || {
         let names = dir.names().into_iter().filter(|name| name != "sub");
         let read = |name: String| (fs::read(dir.path(&name)).expect("readable"), name);
@@ -80,6 +98,25 @@ fn no_output_replaces_an_input_or_another_output() {
             "sub/../add.wasm",
         ],
         &["compile", "start.wat", "-o", "./start.wat"],
+        &["compile", "add.wasm", "--profile", "prof", "-o", "./prof"],
+        &[
+            "compile",
+            "add.wasm",
+            "--profile",
+            "prof",
+            "-o",
+            "new",
+            "--split-debug",
+            "prof",
+        ],
+        &[
+            "exe",
+            "start.wat",
+            "--profile",
+            "start.prof",
+            "-o",
+            "start.prof",
+        ],
         &["exe", "start.wat", "-o", "start.wat"],
         &["exe", "start.precast", "-o", "./start.precast"],
         &[
