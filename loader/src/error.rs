@@ -501,6 +501,13 @@ fn what(found: Option<&str>, expected: &str) -> String {
     }
 }
 
+/// One line for each error. A module may have a hundred thousand imports, so only some are named.
 fn lines(errors: &[LinkError]) -> String {
-    errors.iter().map(|e| format!("\n  {e}")).collect()
+    const NAMED: usize = 20;
+    let lines = errors.iter().take(NAMED).map(|e| format!("\n  {e}"));
+    let mut lines: String = lines.collect();
+    if errors.len() > NAMED {
+        lines += &format!("\n  and {} more", errors.len() - NAMED);
+    }
+    lines
 }

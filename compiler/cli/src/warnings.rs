@@ -62,7 +62,9 @@ const INFO: Style = AnsiColor::Green.on_default().bold();
 /// nowhere to report that.
 pub(crate) fn print(kind: &str, style: Style, text: &str) {
     let text = shown_lines(text);
-    writeln!(anstream::stderr(), "{style}{kind}:{style:#} {text}").ok();
+    // In one piece: the text comes in single characters, each of which would be a system call.
+    let line = format!("{style}{kind}:{style:#} {text}\n");
+    anstream::stderr().write_all(line.as_bytes()).ok();
 }
 
 /// Whether a warning would be shown.

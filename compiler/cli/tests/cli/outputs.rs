@@ -2,7 +2,10 @@
 //! and errors of standard output name it.
 
 use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 use crate::{ADD, Dir, Ran};
 
@@ -240,6 +243,44 @@ fn errors_of_standard_output_name_it() {
         );
         assert_eq!(output.status.code(), Some(1), "{args:?}");
     }
+}
+
+#[test]
+fn an_error_is_written_in_few_pieces_and_names_few_of_many_imports() {
+    let dir = Dir::new();
+    let imports: String = (0..1000)
+        .map(|i| format!("(import \"host\" \"f{i}\" (func))"))
+        .collect();
+    dir.wasm(
+        "imports",
+        &format!("(module {imports} (func (export \"_start\")))"),
+    );
+    // Each write to this socket is a message of its own.
+    let (stderr, messages) = UnixDatagram::pair().expect("a pair of sockets");
+    let mut run = dir.command(&["run", "--no-cache", "imports.wasm"]);
+    run.stderr(OwnedFd::from(stderr));
+    let mut run = run.spawn().expect("runs");
+    let timeout = Some(Duration::from_secs(60));
+    messages.set_read_timeout(timeout).expect("not zero");
+    let mut error = String::new();
+    let mut buffer = vec![0; 100_000];
+    for _ in 0..5 {
+        let length = messages.recv(&mut buffer).expect("a message in time");
+        error += str::from_utf8(&buffer[..length]).expect("UTF-8");
+        if error.ends_with('\n') {
+            break;
+        }
+    }
+    drop(messages);
+    let imports = (0..20).map(|i| {
+        format!(
+            "\n  import `host`.`f{i}`: unknown import: nothing is defined, expected func () -> ()"
+        )
+    });
+    let imports: String = imports.collect();
+    let expected = format!("error: cannot link the module:{imports}\n  and 980 more\n");
+    assert_eq!(error, expected);
+    assert_eq!(run.wait().expect("a child").code(), Some(1));
 }
 
 #[test]
