@@ -15,6 +15,7 @@ mod artifact;
 mod cache;
 mod compile;
 mod digest;
+mod ending;
 mod exe;
 mod exposure;
 mod files;
@@ -167,6 +168,16 @@ fn manual(directory: &Path) -> Result<ExitCode, Failure> {
 fn leave_file_sizes_to_errors() {
     // SAFETY: the call installs no handler.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+/// Whether the process ignores a signal. Its parent may have asked for that.
+fn is_ignored(signal: i32) -> bool {
+    let mut old = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: the call installs no handler, and writes to `old`, which is as large as it should be.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), old.as_mut_ptr()) };
+    // SAFETY: all bytes are zero or were written by the system, which are valid values.
+    let old = unsafe { old.assume_init() };
+    asked == 0 && old.sa_sigaction == libc::SIG_IGN
 }
 
 /// Exits with a usage error, in clap's form, for a mistake on the command line that clap cannot

@@ -5,8 +5,6 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -20,18 +18,14 @@ use precast_wasi::{
     add_to_linker, add_unstable_to_linker,
 };
 
+use crate::ending::{Ending, TIMED_OUT, timed_out};
 use crate::exposure::Exposure;
 use crate::profile::{Output, Place};
 use crate::program::Program;
-use crate::{
-    Failure, cache, files, limits, redirect, report, settings, signing, usage_error, value,
-};
+use crate::{Failure, cache, files, limits, redirect, settings, signing, usage_error, value};
 
 /// Exit code after a trap: that of a native program that aborts, 128 plus the number of SIGABRT.
 const TRAPPED: u8 = 134;
-
-/// Exit code after a timeout: that of timeout(1).
-const TIMED_OUT: u8 = 124;
 
 /// Threads that a program may have at the same time besides the main one.
 const MAX_THREADS: usize = 512;
@@ -83,8 +77,8 @@ pub(crate) struct Args {
     /// 1.5s. The time in which a module is compiled does not count
     #[arg(long, value_name = "TIME", value_parser = duration, allow_negative_numbers = true)]
     timeout: Option<Duration>,
-    /// Count what the program does, and add it to this file when the program ends, however it ends:
-    /// a profile for --profile
+    /// Count what the program does, and add it to this file when the program ends, also by a trap, a
+    /// timeout, SIGINT or SIGTERM: a profile for --profile
     #[arg(long, value_name = "FILE", conflicts_with = "explain_imports")]
     profile_out: Option<PathBuf>,
     #[command(flatten)]
@@ -161,17 +155,15 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let output = output.transpose().with_context(context)?;
     let wasi = exposure.protect(wasi)?.build();
     let invoke = args.invoke.as_deref();
-    let ending = Ending {
-        output: output.clone(),
-        has_ended: Arc::default(),
-    };
+    let ending = Ending::new(output.clone());
+    ending.at_signals().with_context(context)?;
     let called = if invoke.is_none() && WasiThreads::<SharedWasiCtx>::are_used_by(&module) {
         run_threads(&module, &redirections, &args, &ending, wasi)
     } else {
         let store = new_store(&module, &args, &ending, wasi)?;
         call(&module, &redirections, store, invoke, &guest_args)
     };
-    ending.has_ended.store(true, Ordering::Release);
+    ending.has_come();
     if let Some(output) = output {
         output.write()?;
     }
@@ -264,41 +256,6 @@ fn exit_code(code: i32) -> u8 {
         0 if code != 0 => 1,
         code => code,
     }
-}
-
-/// How a program is ended from outside.
-struct Ending {
-    output: Option<Output>,
-    /// Whether the program has ended by itself, so that only its profile is to be written.
-    has_ended: Arc<AtomicBool>,
-}
-
-impl Ending {
-    /// Ends the program when its time is over. A guest may wait where it cannot be woken, for
-    /// example for a disk, and linking a large module takes a while. Therefore the process exits
-    /// after a grace period.
-    fn after(&self, timeout: Duration, stop: impl FnOnce() + Send + 'static) {
-        const GRACE: Duration = Duration::from_millis(500);
-        let (output, has_ended) = (self.output.clone(), self.has_ended.clone());
-        std::thread::spawn(move || {
-            std::thread::sleep(timeout);
-            stop();
-            std::thread::sleep(GRACE);
-            if has_ended.load(Ordering::Acquire) {
-                return;
-            }
-            if let Some(Err(error)) = output.map(|output| output.write()) {
-                report(&error);
-            }
-            let why = "the program is still being linked, or waits for the system";
-            report(&anyhow!(timed_out(Some(timeout))).context(why));
-            std::process::exit(TIMED_OUT.into());
-        });
-    }
-}
-
-fn timed_out(timeout: Option<Duration>) -> String {
-    format!("timed out after {:?}", timeout.unwrap_or_default())
 }
 
 fn open(program: Program, file: &Path, args: &Args, exposure: &Exposure) -> Result<Module> {

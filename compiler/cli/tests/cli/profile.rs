@@ -1,8 +1,10 @@
 //! Profiles: made by `run --profile-out`, used by `--profile`.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
-use std::process::Stdio;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use precast_artifact::Profile;
@@ -326,4 +328,75 @@ fn runs_at_the_same_time_add_up_whatever_names_they_use() {
         assert_eq!(output.status.code(), Some(0));
     }
     assert_eq!(total("prof"), RUNS as u64 * total("once"));
+}
+
+/// A program that prints a line, then runs for ever.
+const FOREVER: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\08\00\00\00\01\00\00\00\n")
+    (func (export "_start")
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))
+        (loop $l (br $l))))"#;
+
+/// Waits until the program of a command runs.
+fn started(mut command: Command) -> (Child, BufReader<ChildStdout>) {
+    let mut run = command.stdout(Stdio::piped()).spawn().expect("runs");
+    let mut stdout = BufReader::new(run.stdout.take().expect("piped"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("readable");
+    assert_eq!(line, "\n");
+    (run, stdout)
+}
+
+/// Sends a signal to a process that has not been waited for.
+fn send(signal: &str, process: &Child) {
+    let mut kill = Command::new("kill");
+    kill.args(["-s", signal, &process.id().to_string()]);
+    assert!(kill.status().expect("runs").success());
+}
+
+#[test]
+fn a_signal_ends_a_program_after_its_profile_is_written() {
+    let dir = Dir::new();
+    dir.wasm("forever", FOREVER);
+    let run = |out| dir.command(&["run", "--no-cache", "--profile-out", out, "forever.wasm"]);
+    for (signal, number) in [("INT", 2), ("TERM", 15)] {
+        let (mut process, _stdout) = started(run(signal));
+        std::thread::sleep(Duration::from_millis(500));
+        send(signal, &process);
+        let status = process.wait().expect("a child");
+        assert_eq!(status.signal(), Some(number));
+        let profile = Profile::decode(&fs::read(dir.path(signal)).expect("written"));
+        let profile = profile.expect("a profile");
+        let most = profile.counts().iter().map(|(_, count)| *count).max();
+        assert!(most > Some(1000), "{most:?}");
+    }
+    // As a parent wants it that ignores the signal.
+    let mut bash = Command::new("bash");
+    bash.args(["-c", "trap '' INT; exec \"$@\"", "-"]);
+    bash.arg(run("none").get_program())
+        .args(run("none").get_args());
+    bash.current_dir(dir.0.path());
+    let (mut process, _stdout) = started(bash);
+    send("INT", &process);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(process.try_wait().expect("a child"), None, "it was ended");
+    send("TERM", &process);
+    assert_eq!(process.wait().expect("a child").signal(), Some(15));
+}
+
+#[test]
+fn a_second_signal_ends_a_program_whose_profile_cannot_be_written() {
+    let dir = Dir::new();
+    dir.wasm("forever", FOREVER);
+    // Writing waits for a reader of the pipe.
+    dir.bash("mkfifo pipe").is("", "", 0);
+    let run = ["run", "--no-cache", "--profile-out", "pipe", "forever.wasm"];
+    let (mut process, _stdout) = started(dir.command(&run));
+    send("TERM", &process);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(process.try_wait().expect("a child"), None, "it waits");
+    send("TERM", &process);
+    assert_eq!(process.wait().expect("a child").signal(), Some(15));
 }

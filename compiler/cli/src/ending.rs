@@ -1,0 +1,96 @@
+//! What ends a program of `precast run` from outside: its time is over, or a signal. Its profile, if
+//! there is to be one, is written before the process ends. The code may still run then: counts are
+//! read while others write them.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+
+use crate::profile::Output;
+use crate::{is_ignored, report};
+
+/// Exit code after a timeout: that of timeout(1).
+pub(crate) const TIMED_OUT: u8 = 124;
+
+/// What ends a program from outside.
+pub(crate) struct Ending {
+    output: Option<Output>,
+    /// Whether the program has ended by itself, so that only its profile is to be written.
+    has_ended: Arc<AtomicBool>,
+}
+
+impl Ending {
+    pub(crate) fn new(output: Option<Output>) -> Self {
+        Self {
+            output,
+            has_ended: Arc::default(),
+        }
+    }
+
+    /// The program has ended by itself: its time does not count any longer.
+    pub(crate) fn has_come(&self) {
+        self.has_ended.store(true, Ordering::Release);
+    }
+
+    /// Lets SIGINT and SIGTERM end the process only after its profile is written, if there is to be
+    /// one. A second signal ends the process at once. A signal that is ignored, as SIGINT is in
+    /// background jobs of scripts, stays ignored.
+    pub(crate) fn at_signals(&self) -> io::Result<()> {
+        let Some(output) = self.output.clone() else {
+            return Ok(());
+        };
+        let signals = [SIGINT, SIGTERM].into_iter();
+        let signals: Vec<i32> = signals.filter(|signal| !is_ignored(*signal)).collect();
+        let is_second = Arc::new(AtomicBool::new(false));
+        for signal in &signals {
+            flag::register_conditional_default(*signal, is_second.clone())?;
+            flag::register(*signal, is_second.clone())?;
+        }
+        let mut signals = Signals::new(signals)?;
+        std::thread::spawn(move || {
+            for signal in signals.forever() {
+                if let Err(error) = output.write() {
+                    report(&error);
+                }
+                // The process ends as if there were no handler, which the parent sees.
+                if let Err(error) = emulate_default_handler(signal) {
+                    report(&error.into());
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Ends the program when its time is over. A guest may wait where it cannot be woken, for
+    /// example for a disk, and linking a large module takes a while. Therefore the process exits
+    /// after a grace period.
+    pub(crate) fn after(&self, timeout: Duration, stop: impl FnOnce() + Send + 'static) {
+        const GRACE: Duration = Duration::from_millis(500);
+        let (output, has_ended) = (self.output.clone(), self.has_ended.clone());
+        std::thread::spawn(move || {
+            std::thread::sleep(timeout);
+            stop();
+            std::thread::sleep(GRACE);
+            if has_ended.load(Ordering::Acquire) {
+                return;
+            }
+            if let Some(Err(error)) = output.map(|output| output.write()) {
+                report(&error);
+            }
+            let why = "the program is still being linked, or waits for the system";
+            report(&anyhow!(timed_out(Some(timeout))).context(why));
+            std::process::exit(TIMED_OUT.into());
+        });
+    }
+}
+
+pub(crate) fn timed_out(timeout: Option<Duration>) -> String {
+    format!("timed out after {:?}", timeout.unwrap_or_default())
+}
