@@ -219,6 +219,43 @@ def branches_with_locals(n):
     return one(BLOCK + assigned + END + get(0) + b"".join(get(i) + ADD for i in range(1, n + 1)), [(n, I32)])
 
 
+@dimension(1000)
+def branches_to_one_loop(n):
+    return one(LOOP + (get(0) + b"\x0d\x00") * n + END + get(0))
+
+
+@dimension(1000)
+def branches_out_of_one_block(n):
+    return one(BLOCK + (get(0) + b"\x0d\x00" + get(0) + const(3) + b"\x6c" + put(0)) * n + END + get(0))
+
+
+@dimension(1000)
+def branches_to_loop_of_ten(n):
+    steps = b"".join(get(i) + get(0) + ADD + put(i) for i in range(1, 11))
+    return one(LOOP + (get(0) + b"\x0d\x00") * n + steps + END + get(1), [(10, I32)])
+
+
+@dimension(100)
+def locals_of_inner_loop(n):
+    """Branches to an outer loop, before its locals are read in an inner one."""
+    read = b"".join(get(0) + get(i) + ADD + put(0) for i in range(1, n + 1))
+    inner = LOOP + read + get(0) + b"\x0d\x00" + END
+    changed = b"".join(get(0) + put(i) for i in range(1, n + 1))
+    return one(LOOP + (get(0) + b"\x0d\x00") * 10 * n + inner + changed + get(0) + b"\x0d\x00" + END + get(0), [(n, I32)])
+
+
+@dimension(500)
+def read_modify_writes(n):
+    return one((get(0) + get(0) + load(0) + const(1) + ADD + b"\x36\x02\x00") * n + get(0))
+
+
+@dimension(10)
+def declared_locals_in_frame(n):
+    """Functions that keep their locals in the frame, with locals that nothing uses."""
+    nested = LOOP * 210 + b"".join(get(i) + DROP for i in range(1, 159)) + END * 210
+    return module(bodies=[body(nested + get(0), [(158, I32), (40000, V128)])] * n)
+
+
 @dimension(200)
 def branches_to_loop_with_locals(n):
     counted = b"".join(get(i) + const(1) + ADD + put(i) + get(0) + b"\x0d\x00" for i in range(1, n + 1))

@@ -339,10 +339,13 @@ impl Worker {
         };
         let mut isa = env.isa;
         let has_many_blocks = pressure::has_many_blocks(&context.func);
-        if context.func.dfg.num_values() > pressure::MANY || has_many_blocks {
-            // With locals in the frame, the optimiser would keep their values alive in registers
-            // too.
+        if !pressure::is_small(&context.func) {
+            // With locals in the frame, it would keep their values alive in registers too.
             if !self.in_frame {
+                // With these, the optimiser too is slow, and frames would be large.
+                if pressure::is_crowded(&context.func) {
+                    return Err(Stopped::Explodes);
+                }
                 context.optimize(isa, control).map_err(failed)?;
             }
             let is_high = pressure::is_high(&context.func);
@@ -354,8 +357,8 @@ impl Worker {
                 pressure::check_handlers(&context.func, || describe(env, symbol))?;
             }
             // Only the usual allocator is known to be right for calls with handlers of exceptions.
-            isa =
-                env.finishers[usize::from(is_high && !handles) + 2 * usize::from(has_many_blocks)];
+            let other = usize::from(is_high && !handles);
+            isa = env.finishers[other + 2 * usize::from(has_many_blocks)];
         }
         let done = context.compile(isa, control);
         done.map_err(|error| failed(error.inner))?;

@@ -236,6 +236,27 @@ mod tests {
         }
     }
 
+    /// What is inlined into a function counts there.
+    #[test]
+    fn an_error_about_values_names_the_function_that_has_them() {
+        let wat = format!(
+            "(module (func $g (param i32) (block (result {}) {} {}) {})
+                (func (export \"f\") (param i32) {}))",
+            "i32 ".repeat(100),
+            "i32.const 0 ".repeat(100),
+            "(br_if 0 (local.get 0))".repeat(10),
+            "drop ".repeat(100),
+            "(call $g (local.get 0))".repeat(20)
+        );
+        let mut settings = Settings::default();
+        settings.passes.inline = crate::settings::Inline::Always;
+        settings.limits.operators = 250;
+        let wasm = wat::parse_str(wat).unwrap();
+        let error = Compiler::new(settings).unwrap().compile(&wasm);
+        let error = error.map_or_else(|error| error.to_string(), |_| String::new());
+        assert!(error.contains("values in function 1,"), "{error}");
+    }
+
     #[test]
     fn artifacts_are_limited() {
         let small = "(module (func))";

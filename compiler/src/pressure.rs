@@ -12,14 +12,14 @@
 //! [in the frame](crate::translate::Stopped::Explodes). What is alive then are operands, and a
 //! function with too many of them is refused.
 
-use cranelift_codegen::ir::{Function, Opcode, Value, ValueDef};
+use cranelift_codegen::ir::{Block, Function, Opcode, Value, ValueDef};
 use cranelift_entity::SecondaryMap;
 
 use crate::Error;
 
 /// A function with more live values than this has many. Code of C compilers has some hundreds at
 /// most.
-pub(crate) const MANY: usize = 1000;
+const MANY: usize = 1000;
 
 /// A function with more block parameters than this has many, if the blocks have more than [`WIDE`]
 /// on average. The usual allocator compares each parameter with all others: 250 nested loops that
@@ -33,6 +33,15 @@ const WIDE: usize = 32;
 /// blocks than this, the code generator is not asked for that.
 const MANY_BLOCKS: usize = 1 << 15;
 
+/// [`crowding`] that every function may have. The usual allocator compares the branches to one
+/// block with one another, and again for each parameter of the block: 5,000 branches to a loop with ten
+/// parameters took 4 seconds, 80,000 to one without parameters 5 seconds. The main loop of an
+/// interpreter has an eighth of this.
+const CROWDING: u64 = 1 << 24;
+/// Crowding for each instruction that a function with more than [`CROWDING`] may have. Functions of
+/// programs have up to 300.
+const CROWDING_PER_INSTRUCTION: u64 = 1 << 11;
+
 /// Maximum number of operands that may be alive at one place of a function that handles exceptions.
 const HANDLED: usize = 2000;
 
@@ -40,18 +49,68 @@ const HANDLED: usize = 2000;
 /// than [`WIDE`] on average.
 const HANDLED_PARAMS: usize = 8192;
 
-/// Whether a function has more than [`MANY_BLOCKS`] blocks. The count includes a block for each
-/// target of a branch table, because the code generator may make such blocks.
+/// Maximum [`crowding`] of such a function, if its instructions do not deserve it: 20,000 branches
+/// to one block without parameters.
+const HANDLED_CROWDING: u64 = 20_000 * 20_000;
+
+/// Whether a function has more than [`MANY_BLOCKS`] blocks.
 pub(crate) fn has_many_blocks(func: &Function) -> bool {
+    blocks(func) > MANY_BLOCKS
+}
+
+/// Whether a function is so small that [`is_high`] does not hold.
+pub(crate) fn is_small(func: &Function) -> bool {
+    func.dfg.num_values() <= MANY && blocks(func) <= MANY
+}
+
+/// Number of blocks. It includes a block for each target of a branch table, because the code
+/// generator may make such blocks.
+fn blocks(func: &Function) -> usize {
     let tables = func.dfg.jump_tables.values();
     let targets = tables.map(|table| table.all_branches().len());
-    func.dfg.num_blocks() + targets.sum::<usize>() > MANY_BLOCKS
+    func.dfg.num_blocks() + targets.sum::<usize>()
+}
+
+/// For all blocks together, the square of the number of branches to the block, times its parameters
+/// and one.
+fn crowding(func: &Function) -> u64 {
+    let mut ways: SecondaryMap<Block, u32> = SecondaryMap::new();
+    let (pool, dfg) = (&func.dfg.value_lists, &func.dfg);
+    for inst in func
+        .layout
+        .blocks()
+        .filter_map(|b| func.layout.last_inst(b))
+    {
+        let (tables, handlers) = (&dfg.jump_tables, &dfg.exception_tables);
+        for call in dfg.insts[inst].branch_destination(tables, handlers) {
+            ways[call.block(pool)] += 1;
+        }
+    }
+    let crowding = ways.iter().map(|(block, ways)| {
+        let params = dfg.block_params(block).len() as u64;
+        u64::from(*ways).pow(2).saturating_mul(params + 1)
+    });
+    crowding.fold(0, u64::saturating_add)
 }
 
 /// Whether more than [`MANY`] values are alive at one place of a function, in the order of its
-/// layout, or its blocks have very many parameters.
+/// layout, or its blocks have very many parameters, or there are very many branches to one block.
 pub(crate) fn is_high(func: &Function) -> bool {
-    func.dfg.num_values() > MANY && (wide_params(func).is_some() || max_alive(func) > MANY)
+    let has_many = func.dfg.num_values() > MANY;
+    has_many && (wide_params(func).is_some() || max_alive(func) > MANY) || is_crowded(func)
+}
+
+/// Whether the [`crowding`] of a function is more than every function may have, and than its
+/// instructions deserve.
+pub(crate) fn is_crowded(func: &Function) -> bool {
+    let crowding = crowding(func);
+    crowding > CROWDING && {
+        let insts = func
+            .layout
+            .blocks()
+            .map(|b| func.layout.block_insts(b).count());
+        crowding / CROWDING_PER_INSTRUCTION > insts.sum::<usize>() as u64
+    }
 }
 
 /// Checks that the usual allocator can cope with a function that handles exceptions and has its
@@ -61,10 +120,17 @@ pub(crate) fn is_high(func: &Function) -> bool {
 /// [`Error::TooLarge`].
 pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> Result<(), Error> {
     let (what, found, limit) = match (max_alive(func), wide_params(func)) {
-        (alive, _) if alive > HANDLED => ("operands that are alive at one place", alive, HANDLED),
+        (alive, _) if alive > HANDLED => {
+            let what = "operands that are alive at one place";
+            (what, alive as u64, HANDLED as u64)
+        }
         (_, Some(params)) if params > HANDLED_PARAMS => {
             let what = "parameters and results of blocks";
-            (what, params, HANDLED_PARAMS)
+            (what, params as u64, HANDLED_PARAMS as u64)
+        }
+        _ if is_crowded(func) && crowding(func) > HANDLED_CROWDING => {
+            let what = "branches to the same block, as a sum of their squares times parameters,";
+            (what, crowding(func), HANDLED_CROWDING)
         }
         _ => return Ok(()),
     };
@@ -73,8 +139,8 @@ pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> 
             "the number of {what} of {}, which handles exceptions,",
             describe()
         ),
-        found: found as u64,
-        limit: limit as u64,
+        found,
+        limit,
     })
 }
 
@@ -188,6 +254,51 @@ mod tests {
         builder.ins().return_(&[]);
         builder.seal_all_blocks();
         func
+    }
+
+    /// A loop that this many branches lead to, whose header has this many parameters.
+    fn crowd(ways: usize, params: usize) -> Function {
+        let (mut func, mut context) = (Function::new(), FunctionBuilderContext::new());
+        let mut builder = FunctionBuilder::new(&mut func, &mut context);
+        let (entry, header) = (builder.create_block(), builder.create_block());
+        builder.switch_to_block(entry);
+        let zero = builder.ins().iconst(I32, 0);
+        let args = vec![BlockArg::Value(zero); params];
+        for _ in 0..params {
+            builder.append_block_param(header, I32);
+        }
+        builder.ins().jump(header, &args);
+        builder.switch_to_block(header);
+        for _ in 1..ways {
+            let next = builder.create_block();
+            builder.ins().brif(zero, header, &args, next, &[]);
+            builder.switch_to_block(next);
+        }
+        builder.ins().return_(&[]);
+        builder.seal_all_blocks();
+        func
+    }
+
+    #[test]
+    fn counts_branches_to_one_block() {
+        assert!(!is_high(&crowd(4000, 0)));
+        assert!(is_high(&crowd(4200, 0)));
+        assert!(!is_high(&crowd(1200, 10)));
+        assert!(is_high(&crowd(1300, 10)));
+        assert!(!is_small(&crowd(1300, 10)));
+        // The same number of branches, to as many blocks.
+        assert!(!is_high(&chain(4200, 0)));
+    }
+
+    #[test]
+    fn handlers_limit_branches_to_one_block() {
+        let describe = || "function 0".to_owned();
+        check_handlers(&crowd(19_000, 0), describe).unwrap();
+        let error = check_handlers(&crowd(20_001, 0), describe).unwrap_err();
+        assert!(
+            error.to_string().contains("branches to the same block"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -116,6 +116,58 @@ fn a_million_values_of_little_code_take_little_time() {
     }
 }
 
+/// Locals that nothing reads take no code of their own where locals are in the frame.
+#[test]
+fn fifty_thousand_declared_locals_take_little_code() {
+    let depth = 300;
+    let wat = |more: &str| {
+        nested(depth, depth, false)
+            .replace("(local $left i32)", &format!("(local $left i32) {more}"))
+    };
+    let settings = Settings::default();
+    let few = compile(&wat(""), &settings).unwrap();
+    let many = wat(&format!("(local {})", "i32 i64 v128 ".repeat(16_000)));
+    let many = compile(&many, &settings).unwrap();
+    // Their offsets in the frame are larger.
+    assert!(
+        many.len() < few.len() + few.len() / 2,
+        "{} {}",
+        many.len(),
+        few.len()
+    );
+    let arguments = [0, 2, 4];
+    assert_eq!(results(&many, &arguments), results(&few, &arguments));
+}
+
+/// The usual register allocator would take minutes for each of these.
+#[test]
+fn very_many_branches_to_one_block_take_little_time() {
+    let _watchdog = Watchdog::new(Duration::from_secs(120));
+    let branches =
+        |count: usize, code: &str| format!("(br_if 0 (local.get 0)) {code}").repeat(count);
+    let steps = |locals: usize| -> String {
+        let step = |i| format!("(local.set {i} (i32.add (local.get {i}) (local.get 0)))");
+        (1..=locals).map(step).collect()
+    };
+    let set = "(local.set 1 (i32.mul (local.get 1) (i32.const 3)))";
+    for (what, code) in [
+        ("loop", format!("(loop {})", branches(600_000, ""))),
+        (
+            "loop with locals",
+            format!("(loop {} {})", branches(40_000, ""), steps(10)),
+        ),
+        ("block", format!("(block {})", branches(250_000, set))),
+    ] {
+        let locals = "i32 ".repeat(10);
+        let wat = format!(
+            r#"(module (func (export "f") (param i32) (result i32) (local {locals})
+                (local.set 1 (i32.const 1)) {code} (local.get 1)))"#
+        );
+        let artifact = compile(&wat, &Settings::default()).unwrap();
+        assert!(results(&artifact, &[0])[0].is_some(), "{what}");
+    }
+}
+
 /// `count` branches out of a block, or to the start of a loop, between which as many locals are
 /// assigned that are read later. Argument 0 takes no branch.
 fn branches(count: usize, construct: &str) -> String {

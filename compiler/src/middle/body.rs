@@ -25,10 +25,15 @@ const MAX_LOCALS: u32 = 128;
 /// the compiler. Real code has two to three bytes for each operator that computes something.
 const BYTES: u32 = 8;
 
+/// Number of declared locals that count as one operator: where locals are in the frame, each takes
+/// an instruction that sets it to zero. Real code uses each local in several operators.
+const LOCALS: u32 = 4;
+
 /// A function's body.
 #[derive(Debug, Default)]
 pub(crate) struct Body {
-    /// Number of operators that compute something, but at least one for each [`BYTES`] of the body.
+    /// Number of operators that compute something, but at least one for each [`BYTES`] of the body,
+    /// and for each [`LOCALS`] declared locals.
     pub(crate) size: u32,
     /// Calls of defined functions, in the order of the code, with indirect calls that are compared
     /// with a known function first.
@@ -171,7 +176,7 @@ fn read(
     }
     allocations.reader = reader.into_allocations();
     let bytes = u32::try_from(range.end - range.start).unwrap_or(u32::MAX);
-    body.size = body.size.max(bytes / BYTES);
+    body.size = body.size.max(bytes / BYTES).max(locals / LOCALS);
     body.fits &= locals <= MAX_LOCALS;
     Ok(body)
 }

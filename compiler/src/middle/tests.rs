@@ -75,6 +75,9 @@ fn bodies_that_cost_only_the_compiler_are_not_small() {
     let table = |count| module(&format!("(br_table {}(i32.const 0))", "0 ".repeat(count)));
     assert_eq!(by_cost(&table(50)), (vec![0, 2], vec![0]));
     assert_eq!(by_cost(&table(500)), (vec![0, 0], vec![]));
+    let locals = |count| module(&format!("(local {})", "v128 ".repeat(count)));
+    assert_eq!(by_cost(&locals(30)), (vec![0, 2], vec![0]));
+    assert_eq!(by_cost(&locals(100)), (vec![0, 0], vec![]));
     let dead = module(&format!("(return) {}", "(nop)".repeat(1000)));
     assert_eq!(by_cost(&dead), (vec![0, 0], vec![]));
 }

@@ -9,6 +9,8 @@
 //! Cranelift may fuse a load, an operation and a store of the result into one instruction, but only
 //! if both accesses have the same code. Such an instruction faults as the load.
 
+use std::collections::HashSet;
+
 use cranelift_codegen::ir::{
     self, Inst, InstructionData, MemFlagsData, SourceLoc, Value, ValueDef,
 };
@@ -100,13 +102,13 @@ pub(crate) fn resolve(
         .iter()
         .filter_map(|(at, code)| Some((*at, find(accesses, *at, *code, srclocs)?)))
         .collect();
-    let alone = |load: u32| {
-        found
-            .iter()
-            .any(|(_, access)| access.load.is_none() && access.wasm == load)
-    };
+    let alone: HashSet<u32> = found
+        .iter()
+        .filter(|(_, access)| access.load.is_none())
+        .map(|(_, access)| access.wasm)
+        .collect();
     let wasm = |access: &Access| match access.load {
-        Some((inst, load)) if remains(inst) && !alone(load) => load,
+        Some((inst, load)) if remains(inst) && !alone.contains(&load) => load,
         _ => access.wasm,
     };
     found

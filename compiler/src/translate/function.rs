@@ -12,7 +12,7 @@ use wasmparser::{Catch, FunctionBody, Operator, OperatorsReader};
 
 use super::control::Frame;
 use super::counters::begins_region;
-use super::homes::Stopped;
+use super::homes::{Home, Stopped};
 use super::locals::Assigned;
 use super::promises;
 use super::state::{Env, FuncTranslator, Scratch, vm_offset};
@@ -206,6 +206,17 @@ fn stack_limit(func: &mut ir::Function) -> ir::GlobalValue {
     })
 }
 
+/// Cranelift's type of a local.
+fn type_of_local(ty: wasmparser::ValType) -> Type {
+    clif_type(match ty {
+        wasmparser::ValType::I32 => ValType::I32,
+        wasmparser::ValType::F32 => ValType::F32,
+        wasmparser::ValType::F64 => ValType::F64,
+        wasmparser::ValType::V128 => ValType::V128,
+        wasmparser::ValType::I64 | wasmparser::ValType::Ref(_) => ValType::I64,
+    })
+}
+
 impl FuncTranslator<'_, '_> {
     fn function(
         &mut self,
@@ -223,7 +234,10 @@ impl FuncTranslator<'_, '_> {
             let value = self.builder.block_params(self.entry)[1 + i];
             self.local(clif_type(*ty), value);
         }
-        self.declared_locals(body)?;
+        match self.in_frame {
+            true => self.declared_locals_in_frame(body)?,
+            false => self.declared_locals(body)?,
+        }
         let check = (self.env.strategy == Strategy::Checked).then(|| self.check_stack());
         self.interruption_at_entry(body)?;
 
@@ -246,13 +260,7 @@ impl FuncTranslator<'_, '_> {
         let mut zeros = Vec::new();
         for declaration in body.get_locals_reader()? {
             let (count, ty) = declaration?;
-            let ty = clif_type(match ty {
-                wasmparser::ValType::I32 => ValType::I32,
-                wasmparser::ValType::F32 => ValType::F32,
-                wasmparser::ValType::F64 => ValType::F64,
-                wasmparser::ValType::V128 => ValType::V128,
-                wasmparser::ValType::I64 | wasmparser::ValType::Ref(_) => ValType::I64,
-            });
+            let ty = type_of_local(ty);
             let zero = match zeros.iter().find(|(other, _)| *other == ty) {
                 Some((_, zero)) => *zero,
                 None => {
@@ -264,6 +272,28 @@ impl FuncTranslator<'_, '_> {
             for _ in 0..count {
                 self.local(ty, zero);
             }
+        }
+        Ok(())
+    }
+
+    /// Makes the locals that the function itself declares, in the frame. They are zeroed together:
+    /// a declaration of five bytes may make 50,000.
+    fn declared_locals_in_frame(&mut self, body: &FunctionBody<'_>) -> Result<(), Error> {
+        let (mut places, mut end) = (Vec::new(), 0_u32);
+        for declaration in body.get_locals_reader()? {
+            let (count, ty) = declaration?;
+            let ty = type_of_local(ty);
+            let start = end.next_multiple_of(ty.bytes());
+            // A function has at most 50,000 locals.
+            end = start + count * ty.bytes();
+            places.extend((start..end).step_by(ty.bytes() as usize).map(|at| (at, ty)));
+        }
+        if end == 0 {
+            return Ok(());
+        }
+        let slot = self.zeroed_slot(end);
+        for (offset, ty) in places {
+            self.locals.push(Home::Frame(slot, offset as i32), ty);
         }
         Ok(())
     }
@@ -286,7 +316,7 @@ impl FuncTranslator<'_, '_> {
                 return Ok(limits.check_operators(function, operators - 1 + rest)?);
             }
             let (operator, offset) = reader.read_with_offset()?;
-            self.check_values(function, &operator)?;
+            self.check_values(&operator)?;
             self.check_extent()?;
             // The cast is right: a module is shorter than 4 GiB, as checked where bodies start.
             let offset = offset as u32;
@@ -313,11 +343,7 @@ impl FuncTranslator<'_, '_> {
     }
 
     /// Checks the number of values, including those that the next operator is about to make.
-    fn check_values(
-        &self,
-        function: DefinedFuncIndex,
-        operator: &Operator<'_>,
-    ) -> Result<(), Error> {
+    fn check_values(&self, operator: &Operator<'_>) -> Result<(), Error> {
         let module = self.env.module;
         let next = match operator {
             Operator::BrTable { targets } if self.reachable => {
@@ -338,7 +364,8 @@ impl FuncTranslator<'_, '_> {
             _ => 0,
         };
         let made = self.builder.func.dfg.num_values() + self.stack.len() + next;
-        let function = module.func_index(function).as_u32();
+        // The values are those of the whole function, with everything that is inlined into it.
+        let function = self.function.as_u32();
         let limits = &self.env.limits;
         limits.check_values(function, self.passed.saturating_add(made as u64))
     }
@@ -383,9 +410,10 @@ impl FuncTranslator<'_, '_> {
         let values = [pointer, store, limit, below];
         let dfg = &self.builder.func.dfg;
         let mut check: Vec<_> = values.map(|v| dfg.value_def(v).unwrap_inst()).into();
+        let block = self.builder.current_block().expect("code is in a block");
         self.trapnz(below, TrapCode::StackOverflow);
         // Without stops, the trap is a call.
-        check.extend(self.builder.func.layout.last_inst(self.entry));
+        check.extend(self.builder.func.layout.last_inst(block));
         check
     }
 

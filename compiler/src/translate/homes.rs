@@ -15,9 +15,11 @@
 //! translated in the same way, see [`pressure`](crate::pressure). The choice depends only on the
 //! function and what is inlined into it.
 
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{
-    Block, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Type, Value, ValueDef,
+    Block, InstBuilder, MemFlagsData, StackSlot, StackSlotData, StackSlotKind, Type, Value,
+    ValueDef,
 };
 use cranelift_entity::SecondaryMap;
 use cranelift_frontend::Variable;
@@ -48,6 +50,9 @@ const STEPS: u64 = 1 << 27;
 /// Number of such steps for each operator that a function with more than [`STEPS`] may take.
 const STEPS_PER_OPERATOR: u64 = 1 << 12;
 
+/// Number of bytes that become zero in each turn of the loop that does it.
+const ZEROED: u32 = 32;
+
 /// Why a translation stopped before its end.
 #[derive(Debug)]
 pub(crate) enum Stopped {
@@ -73,7 +78,8 @@ impl From<BinaryReaderError> for Stopped {
 #[derive(Clone, Copy)]
 pub(super) enum Home {
     Variable(Variable),
-    Frame(StackSlot),
+    /// A slot, and the offset in it.
+    Frame(StackSlot, i32),
 }
 
 /// How much the variables of a function take.
@@ -146,7 +152,7 @@ impl FuncTranslator<'_, '_> {
         }
         let align = ty.bytes().ilog2() as u8;
         let data = StackSlotData::new(StackSlotKind::ExplicitSlot, ty.bytes(), align);
-        Home::Frame(self.builder.create_sized_stack_slot(data))
+        Home::Frame(self.builder.create_sized_stack_slot(data), 0)
     }
 
     pub(super) fn read_home(&mut self, (home, ty): (Home, Type)) -> Value {
@@ -158,16 +164,29 @@ impl FuncTranslator<'_, '_> {
                 self.extent.touch(variable, blocks - 1);
                 let known = self.builder.func.dfg.num_values();
                 let value = self.builder.use_var(variable);
-                let dfg = &self.builder.func.dfg;
-                for made in known..dfg.num_values() {
-                    let made = Value::from_u32(made as u32);
-                    if let ValueDef::Param(block, _) = dfg.value_def(made) {
-                        self.extent.param(block);
-                    }
-                }
+                self.note_params(known);
                 value
             }
-            Home::Frame(slot) => self.builder.ins().stack_load(I64, ty, slot, 0),
+            Home::Frame(slot, offset) => self.builder.ins().stack_load(I64, ty, slot, offset),
+        }
+    }
+
+    /// Seals a block, for which the front end may make parameters of other blocks that are not
+    /// sealed yet.
+    pub(super) fn seal(&mut self, block: Block) {
+        let known = self.builder.func.dfg.num_values();
+        self.builder.seal_block(block);
+        self.note_params(known);
+    }
+
+    /// Notes the parameters of blocks among the values that were made since there were `known`.
+    fn note_params(&mut self, known: usize) {
+        let dfg = &self.builder.func.dfg;
+        for made in known..dfg.num_values() {
+            let made = Value::from_u32(made as u32);
+            if let ValueDef::Param(block, _) = dfg.value_def(made) {
+                self.extent.param(block);
+            }
         }
     }
 
@@ -178,10 +197,37 @@ impl FuncTranslator<'_, '_> {
                 self.extent.touch(variable, block.as_u32());
                 self.builder.def_var(variable, value);
             }
-            Home::Frame(slot) => {
-                self.builder.ins().stack_store(I64, value, slot, 0);
+            Home::Frame(slot, offset) => {
+                self.builder.ins().stack_store(I64, value, slot, offset);
             }
         }
+    }
+
+    /// A slot of the frame that is zero here, and this long. The code has the same length for any
+    /// slot.
+    pub(super) fn zeroed_slot(&mut self, bytes: u32) -> StackSlot {
+        let size = bytes.next_multiple_of(ZEROED);
+        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, size, 4);
+        let slot = self.builder.create_sized_stack_slot(data);
+        let (header, next) = (self.builder.create_block(), self.builder.create_block());
+        let start = self.builder.ins().stack_addr(I64, slot, 0);
+        let end = self.builder.ins().iadd_imm_u(start, i64::from(size));
+        let zero = self.builder.ins().iconst(I64, 0);
+        let at = self.builder.append_block_param(header, I64);
+        self.builder.ins().jump(header, &[start.into()]);
+        self.builder.switch_to_block(header);
+        for offset in (0..ZEROED as i32).step_by(8) {
+            let flags = MemFlagsData::trusted();
+            self.builder.ins().store(flags, zero, at, offset);
+        }
+        let at = self.builder.ins().iadd_imm_u(at, i64::from(ZEROED));
+        let again = self.builder.ins().icmp(IntCC::UnsignedLessThan, at, end);
+        let branch = self.builder.ins();
+        branch.brif(again, header, &[at.into()], next, &[]);
+        self.builder.seal_block(header);
+        self.builder.seal_block(next);
+        self.builder.switch_to_block(next);
+        slot
     }
 
     /// Stops the translation if variables take too much time or memory.
