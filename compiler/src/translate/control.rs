@@ -201,7 +201,7 @@ impl FuncTranslator<'_, '_> {
             FrameKind::Loop { header, .. } => {
                 let params = self.builder.block_params(header).len();
                 self.extent.end_loop(params);
-                self.seal(header);
+                self.builder.seal_block(header);
                 if let Some(fuel) = self.control[depth].fuel.take() {
                     let edges = take(&mut self.control[depth].edges);
                     self.end_fuel_of_loop(&fuel, &edges);

@@ -171,14 +171,6 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// Seals a block, for which the front end may make parameters of other blocks that are not
-    /// sealed yet.
-    pub(super) fn seal(&mut self, block: Block) {
-        let known = self.builder.func.dfg.num_values();
-        self.builder.seal_block(block);
-        self.note_params(known);
-    }
-
     /// Notes the parameters of blocks among the values that were made since there were `known`.
     fn note_params(&mut self, known: usize) {
         let dfg = &self.builder.func.dfg;
