@@ -1,6 +1,6 @@
-//! What ends a program of `precast run` from outside: its time is over, or a signal. Its profile, if
-//! there is to be one, is written before the process ends. The code may still run then: counts are
-//! read while others write them.
+//! What ends a program of `precast run` from outside: its time is over, or a signal. Its profile,
+//! if there is to be one, is written before the process ends. The code may still run then: counts
+//! are read while others write them.
 
 use std::io;
 use std::sync::Arc;

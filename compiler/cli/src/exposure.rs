@@ -1,6 +1,6 @@
 //! What a guest of `precast run` could change through its directories although that is not its
-//! business: the artifact that runs now, the cached code that runs later, and the name of the profile
-//! that precast writes when the guest has ended.
+//! business: the artifact that runs now, the cached code that runs later, and the name of the
+//! profile that precast writes when the guest has ended.
 //!
 //! An artifact is mapped from its file, so writing to the file changes the code. For a guest that
 //! may write to the file (see [`WasiCtxBuilder::reaches`]) there are two defences: the code runs
@@ -10,10 +10,11 @@
 //! cache, this run neither takes code from the cache (an earlier guest may have written there) nor
 //! stores code in it. The guest cannot change the cache either, whether this run uses it or not.
 //!
-//! The profile (`--profile-out`) is written with the rights of precast. If the guest could replace the
-//! profile's name by a symbolic link, precast would write to a place that the guest has no access to.
-//! So the guest cannot change the file or any name that leads to it. An earlier guest may have made
-//! such a link, so a profile that is exposed must not have a symbolic link in its path.
+//! The profile (`--profile-out`) is written with the rights of precast. If the guest could replace
+//! the profile's name by a symbolic link, precast would write to a place that the guest has no
+//! access to. So the guest cannot change the file or any name that leads to it. An earlier guest
+//! may have made such a link, so a profile that is exposed must not have a symbolic link in its
+//! path.
 //!
 //! Nothing protects other files that a guest may write to and that somebody runs, sources or reads
 //! as configuration later: other artifacts, this program, start-up files of shells, other caches.
@@ -57,9 +58,9 @@ impl Exposure {
         let link = profile.and_then(|path| path.ancestors().find(|name| name.is_symlink()));
         if let (Some(profile), Some(link)) = (profile, link) {
             bail!(
-                "cannot write `{}`: the guest may write to a directory that leads to this file, and \
-                 `{}` is a symbolic link, which a guest may have made: give a path without links, or \
-                 a file that the guest cannot reach",
+                "cannot write `{}`: the guest may write to a directory that leads to this file, \
+                 and `{}` is a symbolic link, which a guest may have made: give a path without \
+                 links, or a file that the guest cannot reach",
                 profile.display(),
                 link.display()
             );

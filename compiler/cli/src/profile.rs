@@ -80,8 +80,8 @@ impl Place {
         let locked = lock(files::directory(file));
         if let Err(error) = &locked {
             tracing::warn!(
-                "cannot lock the directory of `{}`: {error}: if another run adds to the file at this \
-                 moment, what one of them has counted is lost",
+                "cannot lock the directory of `{}`: {error}: if another run adds to the file at \
+                 this moment, what one of them has counted is lost",
                 self.path.display()
             );
         }
