@@ -7,7 +7,7 @@ use precast_artifact::handlers::{self, Handler};
 use precast_artifact::{Artifact, HEADER_OFFSET, Interruption, Strategy, TrapCode};
 use precast_loader::{
     Caller, Engine, Error, ExnRef, Extern, ExternRef, Func, FuncType, Instance, Linker, Module,
-    Store, StoreLimitsBuilder, Tag, V128, Val, ValType,
+    Store, Tag, V128, Val, ValType,
 };
 use precast_tests::{Source, artifact, module, strategies};
 
@@ -590,62 +590,6 @@ fn damaged_tables_of_handlers_are_harmless() {
         ] {
             let error = run(&damaged).unwrap_err();
             assert!(error.exception().is_some(), "{error}");
-        }
-    }
-}
-
-/// A tag whose exceptions have 100 vectors and a reference to another exception.
-const LARGE: &str = r#"
-    (type $large (func (param exnref VECTORS)))
-    (tag $t (type $large))
-    (global $last (mut exnref) (ref.null exn))
-    (func $throw (param exnref) (throw $t (local.get 0) ZEROS))
-    (func (export "drop") (global.set $last (ref.null exn)))
-    (func (export "chain") (param i32)
-        (loop $again
-            (global.set $last (block $h (result exnref)
-                (try_table (catch_all_ref $h) (call $throw (global.get $last)))
-                (unreachable)))
-            (br_if $again (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
-    (func $deep (export "deep") (param $depth i32) (param $times i32)
-        (if (local.get $depth)
-            (then (call $deep (i32.sub (local.get $depth) (i32.const 1)) (local.get $times)))
-            (else (loop $again
-                (block $h (try_table (catch_all $h) (call $throw (ref.null exn))))
-                (br_if $again (local.tee $times (i32.sub (local.get $times) (i32.const 1))))))))"#;
-
-#[test]
-fn exceptions_are_within_the_limits_of_their_store() {
-    let zeros = "(v128.const i64x2 0 0) ".repeat(100);
-    let wat = LARGE
-        .replace("VECTORS", &"v128 ".repeat(100))
-        .replace("ZEROS", &zeros);
-    for strategy in strategies() {
-        let mut store = store();
-        store.set_limits(StoreLimitsBuilder::new().total_memory_size(1 << 20).build());
-        let instance = instance(&mut store, &format!("(module {wat})"), strategy);
-        let chain = instance
-            .get_typed_func::<i32, ()>(&mut store, "chain")
-            .unwrap();
-        let drop = instance
-            .get_typed_func::<(), ()>(&mut store, "drop")
-            .unwrap();
-        let deep = instance
-            .get_typed_func::<(i32, i32), ()>(&mut store, "deep")
-            .unwrap();
-        // Exceptions that nothing holds do not count.
-        deep.call(&mut store, (1000, 10_000)).unwrap();
-        for _ in 0..3 {
-            chain.call(&mut store, 400).unwrap();
-            let error = chain.call(&mut store, 400).unwrap_err();
-            let is_limit = matches!(
-                error,
-                Error::Limit { what: "bytes of all exceptions of a store", limit, .. }
-                    if limit == 1 << 20
-            );
-            assert!(is_limit, "{error}");
-            drop.call(&mut store, ()).unwrap();
-            store.gc();
         }
     }
 }

@@ -10,6 +10,7 @@ mod damage;
 #[cfg(feature = "compiler")]
 mod dispatches;
 mod edge;
+mod exception_limits;
 mod exceptions;
 mod externrefs;
 mod features;

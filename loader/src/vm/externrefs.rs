@@ -16,9 +16,15 @@
 //! Exceptions have entries too, and are kept in the same way. The numbers among the values of an
 //! exception count as held while the exception itself is held, by machine code or by the host.
 //!
-//! A collection costs in proportion to what it looks at, and is due when the number of references,
-//! or the bytes of exceptions, have grown by as much. It happens only where the host holds no
-//! number: before the arguments of a call from the host are turned into numbers, before a value is
+//! A collection costs in proportion to what it looks at: the words of tables, globals and frames, the
+//! entries, and the words of the exceptions that are held. It is due when the number of references,
+//! or the bytes of exceptions, have grown by as much. A store whose exceptions reach their limit
+//! before that has one if a smaller part of what it looks at is new, because the call ends otherwise
+//! ([`ExternRefs::pays`]). So throws cost little on average, however many exceptions are held. But a
+//! store whose exceptions take nearly all of the limit, by less than that part, gets the error of
+//! the limit although some of them are garbage. Nothing interrupts one collection.
+//!
+//! A collection happens only where the host holds no number: before the arguments of a call from the host are turned into numbers, before a value is
 //! written to a table or global, and before a host function that machine code called begins
 //! ([`Point`]). See [`collect`](super::collect).
 
@@ -51,7 +57,8 @@ const MIN_NEW_BYTES: usize = 1 << 20;
 const BYTES_PER_WORD: usize = 64;
 
 /// Number of words that a collection which is not due may look at for each byte of new exceptions:
-/// so many that a store with a low limit and deep calls still has one before its limit is reached.
+/// so many that a store with a low limit and deep calls still has one before its limit is reached,
+/// and that a store can use nearly all of a limit.
 const WORDS_PER_BYTE: usize = 8;
 
 /// The references that a store keeps.
@@ -227,13 +234,16 @@ impl ExternRefs {
         gone
     }
 
-    /// Sets when the next collection is due, after one that looked at `words` words.
+    /// Sets when the next collection is due, after one that looked at `words` words outside of
+    /// exceptions.
     pub(super) fn wait(&mut self, words: usize) {
+        // What the collection looked at besides, to find what exceptions hold and what is garbage.
+        let inside = self.entries.len() + self.bytes / size_of::<u64>();
         let live = self.known.len();
         let more = live.max(words / WORDS_PER_REFERENCE).max(MIN_NEW);
         self.due = live + more;
         self.due_bytes = self.bytes + self.bytes.max(words * BYTES_PER_WORD).max(MIN_NEW_BYTES);
-        self.enough_bytes = self.bytes + words / WORDS_PER_BYTE;
+        self.enough_bytes = self.bytes + (words + inside) / WORDS_PER_BYTE;
         if self.entries.capacity() > 4 * self.due {
             self.entries.shrink_to(self.due);
             self.known.shrink_to(self.due);
@@ -363,6 +373,13 @@ mod tests {
         assert!(!kept.pays());
         kept.allow_early_collection();
         assert!(kept.pays());
+        // So is what it looked at in exceptions.
+        kept.wait(0);
+        while !kept.pays() {
+            insert(&mut kept);
+        }
+        let new = kept.exception_bytes() - bytes;
+        assert!((bytes / 64..bytes / 64 + 2 * each).contains(&new), "{new}");
         drop(kept.sweep());
         assert_eq!(kept.exception_bytes(), 0);
     }
