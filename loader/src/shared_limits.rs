@@ -18,6 +18,8 @@ use crate::lock::lock;
 ///
 /// - The instances, memories and tables of each store that
 ///   [shares the limits](crate::Store::share_limits), until the store is dropped.
+/// - The exceptions that each of these stores keeps, beside the first 64 KiB of each store, and in
+///   blocks of 64 KiB. Together they may take as much as all memories may take, beside these.
 /// - Each [`SharedMemory`](crate::SharedMemory) that was
 ///   [made within the limits](crate::SharedMemory::new_within), once, whoever imports it and
 ///   whoever makes it grow, until nobody has it any more.
@@ -87,6 +89,7 @@ pub(crate) struct Counts {
     pub(crate) tables: u64,
     pub(crate) memory_bytes: u64,
     pub(crate) table_elements: u64,
+    pub(crate) exception_bytes: u64,
 }
 
 impl Counts {
@@ -111,6 +114,7 @@ impl Counts {
             tables: change(|counts| counts.tables),
             memory_bytes: change(|counts| counts.memory_bytes),
             table_elements: change(|counts| counts.table_elements),
+            exception_bytes: change(|counts| counts.exception_bytes),
         }
     }
 }
@@ -176,6 +180,11 @@ impl Member {
             "elements of all tables of all stores together",
             |counts| counts.table_elements,
             limits.total_table_elements(),
+        )?;
+        check(
+            "bytes of all exceptions of all stores together",
+            |counts| counts.exception_bytes,
+            limits.total_memory_size(),
         )?;
         limits.check_memory(usize::try_from(largest_memory).unwrap_or(usize::MAX))?;
         limits.check_table(usize::try_from(largest_table).unwrap_or(usize::MAX))?;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use precast_artifact::Strategy;
 use precast_loader::{
-    Engine, Error, ExternRef, Instance, Linker, Module, Store, StoreLimitsBuilder,
+    Engine, Error, ExternRef, Instance, Linker, Module, SharedLimits, Store, StoreLimitsBuilder,
 };
 use precast_tests::{module, strategies};
 
@@ -146,5 +146,58 @@ fn throws_near_the_limit_do_not_each_cost_a_collection() {
         let error = ended.unwrap_err();
         assert!(matches!(error, Error::Limit { .. }), "{error}");
         assert!(collections <= 1, "{collections}");
+    }
+}
+
+#[test]
+fn stores_share_the_limit_of_exceptions() {
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let module = module(&engine, &large(""), strategy);
+        let limits = StoreLimitsBuilder::new().total_memory_size(1 << 20);
+        let limits = SharedLimits::new(limits.build());
+        let make = || {
+            let mut store = Store::new(&engine, ());
+            store.share_limits(&limits);
+            let instance = Instance::new(&mut store, &module, &[]).unwrap();
+            (store, instance)
+        };
+        let chain = |(store, instance): &mut (Store<()>, Instance), length: i32| {
+            let chain = instance.get_typed_func::<i32, ()>(&mut *store, "chain");
+            chain.unwrap().call(store, length)
+        };
+        let is_limit = |ended: Result<(), Error>| {
+            let error = ended.unwrap_err();
+            let expected = "bytes of all exceptions of all stores together";
+            assert!(error.to_string().contains(expected), "{error}");
+        };
+        // Of 1872 bytes each, 560 take a MiB.
+        let (mut one, mut two) = (make(), make());
+        chain(&mut one, 400).unwrap();
+        is_limit(chain(&mut two, 400));
+        is_limit(chain(&mut one, 400));
+        // What nothing holds gives way: the store of the call drops it, however full the limit is.
+        let mut three = make();
+        let deep = three
+            .1
+            .get_typed_func::<(i32, i32), ()>(&mut three.0, "deep");
+        deep.unwrap().call(&mut three.0, (100, 2000)).unwrap();
+        // A store gives back what a collection drops.
+        let forget = one.1.get_typed_func::<(), ()>(&mut one.0, "drop");
+        forget.unwrap().call(&mut one.0, ()).unwrap();
+        one.0.gc();
+        two.0.gc();
+        chain(&mut two, 100).unwrap();
+        // It gives everything back when it is dropped, or when it shares other limits.
+        drop(two);
+        chain(&mut three, 400).unwrap();
+        is_limit(chain(&mut one, 400));
+        three.0.share_limits(&SharedLimits::default());
+        let mut four = make();
+        drop(one);
+        chain(&mut four, 500).unwrap();
+        // What a store has counts in limits that it shares later.
+        three.0.share_limits(&limits);
+        is_limit(chain(&mut four, 100));
     }
 }

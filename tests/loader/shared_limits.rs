@@ -1,5 +1,6 @@
 //! Limits that several stores share, and limits of a store on shared memories.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Barrier;
 
 use precast_loader::{
@@ -221,17 +222,20 @@ fn threads_do_not_pass_shared_limits() {
     }
 }
 
+/// A limiter that refuses all growth.
+struct Never;
+
+impl ResourceLimiter for Never {
+    fn memory_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool, Error> {
+        Ok(false)
+    }
+    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool, Error> {
+        Ok(false)
+    }
+}
+
 #[test]
 fn what_fails_is_given_back_to_shared_limits() {
-    struct Never;
-    impl ResourceLimiter for Never {
-        fn memory_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool, Error> {
-            Ok(false)
-        }
-        fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool, Error> {
-            Ok(false)
-        }
-    }
     for strategy in strategies() {
         let engine = Engine::default();
         let module = module(&engine, GROW, strategy);
@@ -376,6 +380,111 @@ fn a_start_that_fails_counts_until_its_store_is_gone() {
             let mut other = sharing(&engine, &limits);
             assert!(Memory::new(&mut other, MemoryType::new(2, None)).is_err());
             Memory::new(&mut other, MemoryType::new(1, None)).unwrap();
+        }
+    }
+}
+
+/// What other threads have added to a memory counts when a store makes an item, too.
+#[test]
+fn growth_by_others_counts_when_items_are_made() {
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let module = module(&engine, TWO, strategy);
+        for shares in [false, true] {
+            let (a, b) = (memory(&engine), memory(&engine));
+            let limits = StoreLimitsBuilder::new().total_memory_size(10 * PAGE);
+            let mut store = Store::new(&engine, ());
+            match shares {
+                true => store.share_limits(&shared_limits(limits)),
+                false => store.set_limits(limits.build()),
+            }
+            let instance = two(&mut store, &module, &a, &b);
+            // The store has a page, and counts two of the shared memory.
+            assert_eq!(call(&mut store, instance, "a", 1).unwrap(), 1);
+            a.grow(7).unwrap();
+            let error = message(Memory::new(&mut store, MemoryType::new(1, None)));
+            assert!(error.contains("720896 asked for"), "{error}");
+            let mut linker = Linker::new(&engine);
+            linker.shared_memory("h", "a", a.clone()).unwrap();
+            linker.shared_memory("h", "b", b.clone()).unwrap();
+            let error = message(linker.instantiate(&mut store, &module));
+            assert!(error.contains("720896 asked for"), "{error}");
+        }
+    }
+}
+
+/// Whatever denies growth: the shared limits, those of the store, or its limiter.
+#[test]
+fn shared_limits_end_calls_after_every_failure() {
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let module = module(&engine, GROW, strategy);
+        for ends in [false, true] {
+            let limits = shared_limits(StoreLimitsBuilder::new().trap_on_grow_failure(ends));
+            let small = StoreLimitsBuilder::new()
+                .memory_size(PAGE)
+                .table_elements(10);
+            let total = StoreLimitsBuilder::new()
+                .total_memory_size(PAGE)
+                .total_table_elements(10);
+            for own in [small, total] {
+                let mut store = sharing(&engine, &limits);
+                store.set_limits(own.build());
+                let instance = Instance::new(&mut store, &module, &[]).unwrap();
+                for name in ["memory", "table"] {
+                    assert_eq!(call(&mut store, instance, name, 1).is_err(), ends, "{name}");
+                }
+            }
+            let mut store = Store::new(&engine, Never);
+            store.share_limits(&limits);
+            let instance = Instance::new(&mut store, &module, &[]).unwrap();
+            store.limiter(|never| never);
+            for name in ["memory", "table"] {
+                assert_eq!(call(&mut store, instance, name, 1).is_err(), ends, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_limiter_that_panics_leaves_nothing_counted() {
+    struct Panics;
+    impl ResourceLimiter for Panics {
+        fn memory_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool, Error> {
+            panic!("no memory")
+        }
+        fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool, Error> {
+            panic!("no table")
+        }
+    }
+    fn panics<R>(run: impl FnOnce() -> R) {
+        assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
+    }
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let module = module(&engine, GROW, strategy);
+        let limits = shared_limits(
+            StoreLimitsBuilder::new()
+                .total_memory_size(2 * PAGE)
+                .total_table_elements(20)
+                .instances(2),
+        );
+        let mut store = Store::new(&engine, Panics);
+        store.share_limits(&limits);
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        store.limiter(|panics| panics);
+        let ty = TableType::new(ValType::FUNCREF, 10, None);
+        // After each of these, all that is left is there for another store.
+        for what in 0..5 {
+            match what {
+                0 => panics(|| Instance::new(&mut store, &module, &[])),
+                1 => panics(|| Memory::new(&mut store, MemoryType::new(1, None))),
+                2 => panics(|| Table::new(&mut store, ty, Val::FuncRef(None))),
+                3 => panics(|| call(&mut store, instance, "memory", 1)),
+                _ => panics(|| call(&mut store, instance, "table", 10)),
+            }
+            let mut other = sharing(&engine, &limits);
+            Instance::new(&mut other, &module, &[]).unwrap();
         }
     }
 }

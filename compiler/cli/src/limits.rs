@@ -7,14 +7,15 @@ use crate::quantity;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Limit for the linear memories of the guest and its threads, all together: a number of bytes,
-    /// or a number with KiB, MiB or GiB [default: 16GiB]
+    /// or a number with KiB, MiB or GiB; exceptions may take as much again [default: 16GiB]
     #[arg(long, value_name = "SIZE", value_parser = quantity::size, allow_negative_numbers = true)]
     max_memory: Option<u64>,
     /// Limit for the elements of the guest's tables, all together; tables that nothing can change
     /// do not count [default: 10000000]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_table_elements: Option<u64>,
-    /// Limit for the number of instances, of which each thread is one [default: 10000]
+    /// Limit for the number of instances, of which each thread is one until shortly after its end
+    /// [default: 10000]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_instances: Option<u64>,
 }

@@ -74,12 +74,6 @@ impl StoreCore {
         }
     }
 
-    /// About how many bytes the exceptions take that the store keeps.
-    pub(super) fn exception_bytes(&self) -> usize {
-        let refs = self.externrefs.as_ref();
-        refs.map_or(0, |refs| refs.exception_bytes())
-    }
-
     /// Drops the references that nothing holds, for a host that holds no raw value.
     pub(crate) fn collect_externrefs_now(&mut self) {
         self.collect(Point::Host);
@@ -120,6 +114,7 @@ impl StoreCore {
         };
         refs.wait(words);
         self.externrefs = Some(refs);
+        self.settle_exceptions();
         // Drops run code of the host, so the table is in its place again.
         for_all(gone, drop);
     }

@@ -16,17 +16,18 @@
 //! Exceptions have entries too, and are kept in the same way. The numbers among the values of an
 //! exception count as held while the exception itself is held, by machine code or by the host.
 //!
-//! A collection costs in proportion to what it looks at: the words of tables, globals and frames, the
-//! entries, and the words of the exceptions that are held. It is due when the number of references,
-//! or the bytes of exceptions, have grown by as much. A store whose exceptions reach their limit
-//! before that has one if a smaller part of what it looks at is new, because the call ends otherwise
-//! ([`ExternRefs::pays`]). So throws cost little on average, however many exceptions are held. But a
-//! store whose exceptions take nearly all of the limit, by less than that part, gets the error of
-//! the limit although some of them are garbage. Nothing interrupts one collection.
+//! A collection costs in proportion to what it looks at: the words of tables, globals and frames,
+//! the entries, and the words of the exceptions that are held. It is due when the number of
+//! references, or the bytes of exceptions, have grown by as much. A store whose exceptions reach
+//! their limit before that has one if a smaller part of what it looks at is new, because the call
+//! ends otherwise ([`ExternRefs::pays`]). So throws cost little on average, however many exceptions
+//! are held. But a store whose exceptions take nearly all of the limit, by less than that part,
+//! gets the error of the limit although some of them are garbage. Nothing interrupts one
+//! collection.
 //!
-//! A collection happens only where the host holds no number: before the arguments of a call from the host are turned into numbers, before a value is
-//! written to a table or global, and before a host function that machine code called begins
-//! ([`Point`]). See [`collect`](super::collect).
+//! A collection happens only where the host holds no number: before the arguments of a call from
+//! the host are turned into numbers, before a value is written to a table or global, and before a
+//! host function that machine code called begins ([`Point`]). See [`collect`](super::collect).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Known;

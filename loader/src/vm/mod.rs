@@ -29,6 +29,7 @@
 //! | `initialise`, `snapshot` | the start of an instance; taking and restoring its state |
 //! | `roots`, `reset`, `close` | where an instance holds references; its reset, its end |
 //! | `pool` | instances kept for reuse |
+//! | `settling` | telling limits that several stores share what a store takes |
 //! | `quota` | asking before an item of a store is made or grows |
 //! | `stopping` | what a store can be stopped by: deadlines, handles, fuel |
 //! | `activation`, `signal` | entering wasm code and leaving it early |
@@ -75,6 +76,7 @@ pub(crate) mod pool;
 pub(crate) mod quota;
 pub(crate) mod reset;
 pub(crate) mod roots;
+pub(crate) mod settling;
 pub(crate) mod shared;
 pub(crate) mod shims;
 pub(crate) mod signal;

@@ -21,7 +21,6 @@ use super::together::Together;
 use super::usage::{Demand, Usage};
 use crate::error::Error;
 use crate::limits::{ResourceLimiter, StoreLimits, limit_error, within};
-use crate::shared_limits::SharedLimits;
 use crate::types::{MemoryType, TableType, maximum, memory_type};
 
 /// Why an item does not grow, and what happens then.
@@ -199,6 +198,19 @@ unsafe fn together<'a>(core: *mut StoreCore) -> Option<&'a mut Together> {
     unsafe { (*core).made.as_mut()?.together.as_mut() }
 }
 
+/// Counts the present lengths of the shared memories that the store has made to grow.
+///
+/// # Safety
+/// As for [`together`].
+unsafe fn recount(core: *mut StoreCore) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        if let Some(together) = together(core) {
+            together.recount(&mut (*core).usage);
+        }
+    }
+}
+
 const ALL_MEMORIES: &str = "bytes of all linear memories of a store";
 const ALL_EXCEPTIONS: &str = "bytes of all exceptions of a store";
 const ALL_TABLES: &str = "elements of all tables of a store";
@@ -241,8 +253,10 @@ unsafe fn for_items(
     // SAFETY: by the caller's contract; the items are no part of what decides.
     unsafe {
         let mut judge = Judge::of(core);
-        ask(core, &mut judge, demand)?;
-        judge_items(&mut judge, artifact, state).inspect_err(|_| (*core).settle())
+        let asked = ask(core, &mut judge, demand)?;
+        judge_items(&mut judge, artifact, state)?;
+        asked.keep();
+        Ok(())
     }
 }
 
@@ -270,19 +284,43 @@ fn judge_items(
     Ok(())
 }
 
+/// What the limits that a store shares have allowed, and count from then on. If the item is not made
+/// then, for whatever reason, dropping this tells them what the store takes.
+struct Asked(*mut StoreCore);
+
+impl Asked {
+    /// The item is made, or its maker tells the limits if it is not.
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        // SAFETY: by the contracts of the functions that make this. The host's code that decides
+        // has returned, or has panicked.
+        unsafe { (*self.0).settle() }
+    }
+}
+
 /// Compares the totals with the store's limits, and then with those that it shares.
 ///
 /// # Safety
-/// As for [`for_instance`]; `judge` is what decides for the store.
-unsafe fn ask(core: *mut StoreCore, judge: &mut Judge<'_>, demand: &Demand) -> Result<(), Error> {
+/// As for [`for_instance`], until the result is dropped; `judge` is what decides for the store.
+unsafe fn ask(
+    core: *mut StoreCore,
+    judge: &mut Judge<'_>,
+    demand: &Demand,
+) -> Result<Asked, Error> {
     // SAFETY: by this function's contract.
     unsafe {
+        recount(core);
         let taken = taken(core);
         totals(judge.as_limiter(), taken, demand)?;
-        match together(core) {
-            Some(together) => together.ask(taken, demand),
-            None => Ok(()),
+        if let Some(together) = together(core) {
+            together.ask(taken, demand)?;
         }
+        Ok(Asked(core))
     }
 }
 
@@ -299,9 +337,9 @@ pub(crate) unsafe fn for_memory(core: *mut StoreCore, ty: MemoryType) -> Result<
     // SAFETY: by this function's contract.
     unsafe {
         let mut judge = Judge::of(core);
-        ask(core, &mut judge, &demand)?;
-        let judged = judge.memory(0, demand.memory_bytes, ty.max.map(|max| ty.bytes(max)));
-        judged.inspect_err(|_| (*core).settle())?;
+        let asked = ask(core, &mut judge, &demand)?;
+        judge.memory(0, demand.memory_bytes, ty.max.map(|max| ty.bytes(max)))?;
+        asked.keep();
     }
     Ok(demand)
 }
@@ -318,9 +356,9 @@ pub(crate) unsafe fn for_table(core: *mut StoreCore, ty: TableType) -> Result<De
     // SAFETY: by this function's contract.
     unsafe {
         let mut judge = Judge::of(core);
-        ask(core, &mut judge, &demand)?;
-        let judged = judge.table(0, ty.min, ty.max);
-        judged.inspect_err(|_| (*core).settle())?;
+        let asked = ask(core, &mut judge, &demand)?;
+        judge.table(0, ty.min, ty.max)?;
+        asked.keep();
     }
     Ok(demand)
 }
@@ -334,21 +372,36 @@ pub(crate) unsafe fn for_table(core: *mut StoreCore, ty: TableType) -> Result<De
 /// As for [`for_instance`]. The machine code called a shim, from which this is called.
 pub(crate) unsafe fn for_exception(core: *mut StoreCore, bytes: usize) -> Result<(), Error> {
     // SAFETY: by this function's contract.
-    let (mut judge, core) = unsafe { (Judge::of(core), &mut *core) };
-    let max = judge.as_limiter().total_memory_size();
-    let fits = |core: &StoreCore| {
-        let total = core.exception_bytes().saturating_add(bytes);
-        within(ALL_EXCEPTIONS, total as u64, max)
-    };
-    if fits(core).is_err() {
-        core.collect_externrefs_early(Point::Shim);
+    unsafe {
+        if exception_fits(core, bytes).is_ok() {
+            return Ok(());
+        }
+        (*core).collect_externrefs_early(Point::Shim);
+        let fitted = exception_fits(core, bytes);
+        if fitted.is_err() {
+            // This ends the call, so the next call can look again.
+            (*core).allow_early_collection();
+        }
+        fitted
     }
-    let fitted = fits(core);
-    if fitted.is_err() {
-        // This ends the call, so the next call can look again.
-        core.allow_early_collection();
+}
+
+/// Compares the exceptions of the store and another one with its limits, and those that it shares.
+///
+/// # Safety
+/// As for [`for_instance`].
+unsafe fn exception_fits(core: *mut StoreCore, bytes: usize) -> Result<(), Error> {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let total = (*core).exception_bytes().saturating_add(bytes) as u64;
+        let max = Judge::of(core).as_limiter().total_memory_size();
+        within(ALL_EXCEPTIONS, total, max)?;
+        let taken = taken(core);
+        match together(core) {
+            Some(together) => together.ask_for_exceptions(taken, total),
+            None => Ok(()),
+        }
     }
-    fitted
 }
 
 /// Adds `delta` pages to a memory if it may grow, and returns the number of pages before. A store
@@ -379,7 +432,7 @@ pub(crate) unsafe fn grow_memory(
             }
             let desired = ty.bytes(pages);
             let shared = memory.as_ref().shared().map(Arc::clone);
-            (*core).recount();
+            recount(core);
             let counted = match &shared {
                 None => current,
                 Some(shared) => (*core).counted(shared),
@@ -396,18 +449,15 @@ pub(crate) unsafe fn grow_memory(
                 largest_memory: desired,
                 ..Demand::default()
             };
-            if let Err(error) = ask_to_grow(core, shared.as_deref(), &demand) {
-                return Err(memory_failed(core, error));
-            }
-            let grown = match Judge::of(core).memory(current, desired, max_bytes) {
-                Ok(()) => memory.as_mut().grow(current, desired),
-                Err(denied) => {
-                    (*core).settle();
-                    return Err(denied);
-                }
+            let asked = match ask_to_grow(core, shared.as_deref(), &demand) {
+                Ok(asked) => asked,
+                Err(error) => return Err(memory_failed(core, error)),
             };
-            match grown {
+            let judged = Judge::of(core).memory(current, desired, max_bytes);
+            judged.map_err(|denied| denied_in(core, denied))?;
+            match memory.as_mut().grow(current, desired) {
                 Ok(()) => {
+                    asked.keep();
                     (*core).usage.memory_bytes = total;
                     if let Some(shared) = &shared {
                         (*core).note_growth(shared, desired);
@@ -415,9 +465,9 @@ pub(crate) unsafe fn grow_memory(
                     return Ok(ty.pages(current));
                 }
                 // Another thread was faster, so that the limiter has judged another growth.
-                Err(GrowError::Changed) => (*core).settle(),
+                Err(GrowError::Changed) => drop(asked),
                 Err(GrowError::Refused(error)) => {
-                    (*core).settle();
+                    drop(asked);
                     return Err(memory_failed(core, error));
                 }
             }
@@ -459,17 +509,17 @@ pub(crate) unsafe fn grow_table(
             largest_table: desired,
             ..Demand::default()
         };
-        if let Err(error) = ask_to_grow(core, None, &demand) {
-            return Err(table_failed(core, error));
-        }
-        if let Err(denied) = Judge::of(core).table(current, desired, entity.max()) {
-            (*core).settle();
-            return Err(denied);
-        }
+        let asked = match ask_to_grow(core, None, &demand) {
+            Ok(asked) => asked,
+            Err(error) => return Err(table_failed(core, error)),
+        };
+        let judged = Judge::of(core).table(current, desired, entity.max());
+        judged.map_err(|denied| denied_in(core, denied))?;
         if let Err(error) = entity.grow(delta, init) {
-            (*core).settle();
+            drop(asked);
             return Err(table_failed(core, error));
         }
+        asked.keep();
         (*core).usage.table_elements = total;
         Ok(current)
     }
@@ -478,20 +528,20 @@ pub(crate) unsafe fn grow_table(
 /// Asks the limits that the store shares. A memory that was made within them asks by itself.
 ///
 /// # Safety
-/// As for [`for_instance`].
+/// As for [`for_instance`], until the result is dropped.
 unsafe fn ask_to_grow(
     core: *mut StoreCore,
     shared: Option<&Shared>,
     demand: &Demand,
-) -> Result<(), Error> {
+) -> Result<Asked, Error> {
     // SAFETY: by this function's contract.
     let (taken, together) = unsafe { (taken(core), together(core)) };
-    match together {
-        Some(together) if !shared.is_some_and(|shared| together.has_in_common(shared)) => {
-            together.ask(taken, demand)
-        }
-        _ => Ok(()),
+    if let Some(together) = together
+        && !shared.is_some_and(|shared| together.has_in_common(shared))
+    {
+        together.ask(taken, demand)?;
     }
+    Ok(Asked(core))
 }
 
 /// Tells the limiter that a memory did not grow. Its answer decides what happens, unless the limits
@@ -525,6 +575,20 @@ unsafe fn table_failed(core: *mut StoreCore, error: Error) -> Denied {
     }
 }
 
+/// What a denial of the store's own is, if the limits that it shares may end the call.
+///
+/// # Safety
+/// As for [`for_instance`].
+#[cold]
+unsafe fn denied_in(core: *mut StoreCore, denied: Denied) -> Denied {
+    // SAFETY: by this function's contract.
+    let ends = unsafe { ends_calls(core) };
+    match denied {
+        Denied::Failed(error) if ends => Denied::Ended(error),
+        denied => denied,
+    }
+}
+
 /// Whether growth that fails ends the call, because of the limits that the store shares.
 ///
 /// # Safety
@@ -533,53 +597,4 @@ unsafe fn ends_calls(core: *mut StoreCore) -> bool {
     // SAFETY: by this function's contract.
     let together = unsafe { together(core) };
     together.is_some_and(|together| together.ends_calls())
-}
-
-impl StoreCore {
-    /// Shares limits with others from now on.
-    pub(crate) fn share_limits(&mut self, limits: &SharedLimits) {
-        let together = self.made_mut().together.get_or_insert_default();
-        together.share_limits(limits);
-        self.settle();
-    }
-
-    /// Tells the limits that the store shares what it takes now, after something was given back, or
-    /// was not made although they allowed it.
-    #[inline]
-    pub(crate) fn settle(&mut self) {
-        let taken = (self.instances.len(), self.usage);
-        let made = self.made.as_mut();
-        if let Some(together) = made.and_then(|made| made.together.as_mut()) {
-            together.settle(taken);
-        }
-    }
-
-    /// Counts the present lengths of the shared memories that the store has made to grow.
-    fn recount(&mut self) {
-        let made = self.made.as_mut();
-        if let Some(together) = made.and_then(|made| made.together.as_mut()) {
-            together.recount(&mut self.usage);
-        }
-    }
-
-    /// The bytes that the usage has for a shared memory.
-    fn counted(&self, shared: &Arc<Shared>) -> u64 {
-        let made = self.made.as_ref();
-        let together = made.and_then(|made| made.together.as_ref());
-        if let Some(counted) = together.and_then(|together| together.counted(shared)) {
-            return counted;
-        }
-        let is_it = |memory: &MemoryEntity| memory.shared().is_some_and(|s| Arc::ptr_eq(s, shared));
-        let mut instances = self.instances.iter();
-        match instances.any(|instance| instance.memories.iter().any(is_it)) {
-            // An instance that defines it has counted its first pages.
-            true => shared.ty().bytes(shared.ty().min),
-            false => 0,
-        }
-    }
-
-    fn note_growth(&mut self, shared: &Arc<Shared>, bytes: u64) {
-        let together = self.made_mut().together.get_or_insert_default();
-        together.note_growth(shared, bytes);
-    }
 }

@@ -5,6 +5,10 @@
 //! whole length, whichever thread has added to that. A store that only imports a shared memory does
 //! not count it. If the memory was made within the limits that the store shares, it counts in these
 //! limits itself, and not as a part of the store once more.
+//!
+//! Exceptions count in the shared limits by blocks, so that few throws ask. The first block of each
+//! store is free: a thread that throws for the first time has nothing that it could drop when the
+//! garbage of the others fills the limits.
 
 use std::sync::Arc;
 
@@ -13,19 +17,31 @@ use super::usage::{Demand, Usage};
 use crate::error::Error;
 use crate::shared_limits::{Counts, Member, SharedLimits};
 
+/// Number of bytes of exceptions that a store may have before it asks the shared limits, and asks
+/// for at once from then on.
+const BLOCK: u64 = 64 << 10;
+
 /// What few stores have.
 #[derive(Default)]
 pub(crate) struct Together {
     /// The shared memories that the store has made to grow, with the bytes that its usage has for
     /// each.
     grown: Vec<(Arc<Shared>, u64)>,
+    /// Bytes of exceptions that the shared limits count: whole blocks, beside the first one.
+    exceptions: u64,
     member: Option<Member>,
 }
 
+/// The bytes that the shared limits count for so many bytes of exceptions.
+fn blocks(bytes: u64) -> u64 {
+    bytes.saturating_sub(BLOCK).next_multiple_of(BLOCK)
+}
+
 /// What a store takes, as the limits that it shares count it. `grown` are the shared memories that
-/// the store has made to grow.
+/// the store has made to grow, and `exceptions` the bytes that count for exceptions.
 fn counts(
     grown: &[(Arc<Shared>, u64)],
+    exceptions: u64,
     limits: &SharedLimits,
     (instances, usage): (usize, Usage),
 ) -> Counts {
@@ -37,6 +53,7 @@ fn counts(
         tables: usage.tables as u64,
         memory_bytes: usage.memory_bytes.saturating_sub(elsewhere),
         table_elements: usage.table_elements,
+        exception_bytes: exceptions,
     }
 }
 
@@ -50,7 +67,7 @@ impl Together {
         let Some(member) = &mut self.member else {
             return Ok(());
         };
-        let mut wanted = counts(&self.grown, member.limits(), taken);
+        let mut wanted = counts(&self.grown, self.exceptions, member.limits(), taken);
         let more = |count: &mut u64, by: u64| *count = count.saturating_add(by);
         more(&mut wanted.instances, demand.instances as u64);
         more(&mut wanted.memories, demand.memories as u64);
@@ -61,6 +78,39 @@ impl Together {
         member.ask(wanted, largest)
     }
 
+    /// Asks the shared limits, if there are any, for exceptions of so many bytes in all.
+    ///
+    /// # Errors
+    /// [`Error::Limit`].
+    #[inline]
+    pub(super) fn ask_for_exceptions(
+        &mut self,
+        taken: (usize, Usage),
+        bytes: u64,
+    ) -> Result<(), Error> {
+        match bytes > self.exceptions + BLOCK {
+            true => self.ask_for_blocks(taken, blocks(bytes)),
+            false => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn ask_for_blocks(&mut self, taken: (usize, Usage), wanted: u64) -> Result<(), Error> {
+        if let Some(member) = &mut self.member {
+            let wanted = counts(&self.grown, wanted, member.limits(), taken);
+            member.ask(wanted, (0, 0))?;
+        }
+        self.exceptions = wanted;
+        Ok(())
+    }
+
+    /// Notes that exceptions take only so many bytes now. Returns whether fewer count.
+    pub(super) fn forget_exceptions(&mut self, bytes: u64) -> bool {
+        let before = self.exceptions;
+        self.exceptions = before.min(blocks(bytes));
+        self.exceptions < before
+    }
+
     /// Whether growth that fails ends the call, because of the shared limits.
     pub(super) fn ends_calls(&self) -> bool {
         let member = self.member.as_ref();
@@ -68,14 +118,15 @@ impl Together {
     }
 
     /// Shares limits with others from now on.
-    pub(super) fn share_limits(&mut self, limits: &SharedLimits) {
+    pub(super) fn share_limits(&mut self, limits: &SharedLimits, exceptions: u64) {
+        self.exceptions = blocks(exceptions);
         self.member = Some(Member::new(limits));
     }
 
     /// Tells the shared limits what the store takes now.
     pub(super) fn settle(&mut self, taken: (usize, Usage)) {
         if let Some(member) = &mut self.member {
-            member.settle(counts(&self.grown, member.limits(), taken));
+            member.settle(counts(&self.grown, self.exceptions, member.limits(), taken));
         }
     }
 
