@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use precast_artifact::records::{ExportRecord, ExternKind, ImportRecord};
+use precast_artifact::records::{ExportRecord, ExternKind, IMPORTED, ImportRecord};
 
 use crate::module::Module;
 use crate::types::ExternType;
@@ -88,12 +88,31 @@ impl<'a> ExportType<'a> {
         extern_type(self.code, kind, self.record.index)
     }
 
-    /// The import that the module exports again; `None` if the module defines the item.
+    /// Whether the item is one that the module imports.
+    pub fn is_imported(&self) -> bool {
+        let artifact = self.code.artifact();
+        let index = self.record.index as usize;
+        let flags = match ExternKind::from_number(self.record.kind) {
+            Some(ExternKind::Memory) => artifact.memories().get(index).map(|r| r.flags),
+            Some(ExternKind::Table) => artifact.tables().get(index).map(|r| r.flags),
+            Some(ExternKind::Global) => artifact.globals().get(index).map(|r| r.flags),
+            Some(ExternKind::Tag) => artifact.tags().get(index).map(|r| r.flags),
+            Some(ExternKind::Func) | None => {
+                return self.record.index < artifact.header().vm.func_import_count;
+            }
+        };
+        flags.is_some_and(|flags| flags & IMPORTED != 0)
+    }
+
+    /// The import that the module exports again; `None` if the module defines the item. This takes
+    /// time in proportion to the imports if the item [is imported](Self::is_imported).
     pub fn import(&self) -> Option<ImportType<'a>> {
-        // The imports of each kind have the first indices of their kind, in the module's order.
-        let imports = self.code.artifact().imports().iter();
-        let mut of_kind = imports.filter(|import| import.kind == self.record.kind);
-        let record = of_kind.nth(self.record.index as usize)?;
+        if !self.is_imported() {
+            return None;
+        }
+        let (kind, index) = (self.record.kind, self.record.index);
+        let mut imports = self.code.artifact().imports().iter();
+        let record = imports.find(|import| (import.kind, import.index) == (kind, index))?;
         let code = self.code;
         Some(ImportType { code, record })
     }

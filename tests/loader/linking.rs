@@ -1,8 +1,8 @@
 //! Imports: which items fit, which do not, and items that instances share.
 
 use precast_loader::{
-    Error, ExternType, Func, Global, GlobalType, Instance, Linker, Memory, MemoryType, Store,
-    Table, TableType, Val, ValType,
+    Engine, Error, ExternType, Func, Global, GlobalType, Instance, Linker, Memory, MemoryType,
+    Store, Table, TableType, Val, ValType,
 };
 use precast_tests::{module, store, strategies};
 
@@ -266,5 +266,33 @@ fn imports_that_nothing_is_defined_for_can_be_made_to_fail_when_they_are_called(
             "nothing is defined for `a`.`unknown`, which was called"
         );
         assert_eq!(error.backtrace().unwrap().frames().len(), 1);
+    }
+}
+
+#[test]
+fn exports_that_are_imports() {
+    let wat = r#"(module
+        (import "a" "g" (global i32))
+        (import "a" "f1" (func))
+        (import "a" "t" (table 1 funcref))
+        (import "a" "m" (memory 1))
+        (import "a" "e" (tag))
+        (import "a" "f2" (func (param i32)))
+        (func) (global i32 (i32.const 1)) (table 1 funcref) (memory 1) (tag)
+        (export "f1" (func 0)) (export "f2" (func 1)) (export "f" (func 2))
+        (export "g" (global 0)) (export "own g" (global 1))
+        (export "t" (table 0)) (export "own t" (table 1))
+        (export "m" (memory 0)) (export "own m" (memory 1))
+        (export "e" (tag 0)) (export "own e" (tag 1)))"#;
+    for strategy in strategies() {
+        let module = module(&Engine::default(), wat, strategy);
+        let imported = ["f1", "f2", "g", "t", "m", "e"];
+        for export in module.exports() {
+            let name = export.name();
+            let expected = imported.contains(&name).then_some(name);
+            assert_eq!(export.import().map(|import| import.name()), expected);
+            assert_eq!(export.is_imported(), expected.is_some(), "{name}");
+        }
+        assert_eq!(module.exports().len(), 11);
     }
 }

@@ -1,6 +1,6 @@
 //! What programs with threads may take, and what they must import.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use precast_artifact::Strategy;
 use precast_loader::{Engine, Error, Linker, Store, StoreLimits, StoreLimitsBuilder};
@@ -196,5 +196,40 @@ fn a_program_must_import_its_memory() {
         let own = r#"(memory $own 1) (export "memory" (memory $m)) (export "own" (memory $own))"#;
         let wat = format!(r#"{imported} {own} (func (export "_start"))"#);
         run(&wat, strategy, 1, StoreLimits::default()).unwrap();
+    }
+}
+
+/// Linking looks at each import and each export once: it happens before a host counts the time.
+#[test]
+fn many_imports_and_exports_are_linked_at_once() {
+    const MANY: usize = 20_000;
+    let functions = r#"(import "wasi" "thread-spawn" (func (param i32) (result i32)))"#;
+    let mut wat = format!("(module {}", functions.repeat(MANY));
+    wat += r#"(import "env" "m" (memory $m 1 2 shared)) (memory $own 1) (func $f)"#;
+    for i in 0..MANY {
+        let item = ["(func $f)", "(memory $m)", "(memory $own)"][i % 3];
+        wat += &format!(r#"(export "{i}" {item})"#);
+    }
+    wat += ")";
+    let engine = Engine::default();
+    for strategy in strategies() {
+        let module = module(&engine, &wat, strategy);
+        let start = Instant::now();
+        let types = module
+            .exports()
+            .filter(|export| export.ty().func().is_some());
+        assert_eq!(types.count(), MANY.div_ceil(3));
+        let once = start.elapsed();
+        let mut linker = Linker::<()>::new(&engine);
+        let start = Instant::now();
+        WasiThreads::new(1)
+            .add_to_linker(&mut linker, &module)
+            .unwrap();
+        let linked = start.elapsed();
+        let most = 30 * once.max(Duration::from_millis(3));
+        assert!(
+            linked < most,
+            "{linked:?}, where looking at the exports takes {once:?}"
+        );
     }
 }

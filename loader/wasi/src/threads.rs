@@ -9,7 +9,8 @@
 //! its code [can be stopped](precast_loader::Interruption::Epoch).
 //!
 //! All threads of a program share its [limits](WasiThreads::set_limits): their stores and the
-//! shared memory count together, and what a thread had is given back when it ends.
+//! shared memory count together, and what a thread had is given back when it ends, soon after its
+//! last instruction.
 //!
 //! [wasi-threads]: https://github.com/WebAssembly/wasi-threads
 
@@ -137,11 +138,16 @@ impl<T: Send + 'static> WasiThreads<T> {
             .any(|import| (import.module(), import.name()) == (MODULE, SPAWN))
     }
 
-    /// Sets what the program may take: the instances, memories and tables of all its threads and
-    /// its shared memories together. The limits are [`StoreLimits::default`] otherwise. They hold
-    /// for what is made from now on, beside those of each store: set them before
-    /// [`add_to_linker`](Self::add_to_linker), which makes the shared memory. A program ends with
-    /// the error if a thread's instance would exceed them.
+    /// Sets what the program may take: the instances, memories, tables and exceptions of all its
+    /// threads and its shared memories together. The limits are [`StoreLimits::default`] otherwise.
+    /// They hold for what is made from now on, beside those of each store: set them before
+    /// [`add_to_linker`](Self::add_to_linker), which makes the shared memory.
+    ///
+    /// A program ends with the error if a thread's instance would exceed them. What a thread had
+    /// counts until its store is dropped, after its last instruction. So a program that learns from
+    /// its own memory that a thread is done, and starts another one at once, may for a moment have
+    /// both: leave room for that, or give [`WasiThreads::new`] a smaller number of threads, which a
+    /// program cannot exceed, because `thread-spawn` fails instead.
     pub fn set_limits(&self, limits: StoreLimits) {
         self.0.limits.set(limits);
     }
@@ -267,10 +273,10 @@ impl<T> Threads<T> {
 /// [`Error::Host`](Error::host) if the module defines it.
 fn check_memory(module: &Module) -> Result<(), Error> {
     for export in module.exports() {
-        let (ExternType::Memory(ty), None) = (export.ty(), export.import()) else {
-            continue;
-        };
-        if ty.shared || export.name() == MEMORY {
+        if let ExternType::Memory(ty) = export.ty()
+            && (ty.shared || export.name() == MEMORY)
+            && !export.is_imported()
+        {
             return Err(Error::host(format!(
                 "the module imports `{SPAWN}` of `{MODULE}`, and exports as {:?} a memory that it \
                  defines, of which each thread would have another one: expected a shared memory \
