@@ -34,8 +34,8 @@ const WIDE: usize = 32;
 const MANY_BLOCKS: usize = 1 << 15;
 
 /// [`crowding`] that every function may have. The usual allocator compares the branches to one
-/// block with one another, and again for each parameter of the block: 5,000 branches to a loop with ten
-/// parameters took 4 seconds, 80,000 to one without parameters 5 seconds. The main loop of an
+/// block with one another, and again for each parameter of the block: 5,000 branches to a loop with
+/// ten parameters took 4 seconds, 80,000 to one without parameters 5 seconds. The main loop of an
 /// interpreter has an eighth of this.
 const CROWDING: u64 = 1 << 24;
 /// Crowding for each instruction that a function with more than [`CROWDING`] may have. Functions of

@@ -208,12 +208,12 @@ impl StoreLimitsBuilder {
 
     /// Sets the maximum number of bytes of all linear memories together.
     ///
-    /// The exceptions that the store keeps may take as many again. Those that nothing holds any more
-    /// count until the store drops them, which it does together, after having looked at all. That
-    /// takes time in proportion to what the guest holds (some 15 ms for 64 MiB of exceptions), and
-    /// cannot be interrupted, but happens only when enough exceptions are new, so that throws cost
-    /// little on average. A guest that holds more than about 98 % of what its exceptions may take
-    /// therefore gets the error of the limit, although some of them may be held by nothing.
+    /// The exceptions that the store keeps may take as many again. Those that nothing holds any
+    /// more count until the store drops them, which it does together, after having looked at all.
+    /// That takes time in proportion to what the guest holds (some 15 ms for 64 MiB of exceptions),
+    /// and cannot be interrupted, but happens only when enough exceptions are new, so that throws
+    /// cost little on average. A guest that holds more than about 98 % of what its exceptions may
+    /// take therefore gets the error of the limit, although some of them may be held by nothing.
     pub fn total_memory_size(mut self, bytes: usize) -> Self {
         self.0.total_memory_size = bytes;
         self

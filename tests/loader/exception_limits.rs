@@ -136,8 +136,8 @@ fn throws_near_the_limit_do_not_each_cost_a_collection() {
         let module = module(&Engine::default(), &large(SMALL), strategy);
         // So many large exceptions fit.
         let full = (1 << 20) / (256 + 101 * 16);
-        // With a part of 32 left, which is more than a collection costs: of 272 bytes each, at least
-        // 60 small exceptions are worth one.
+        // With a part of 32 left, which is more than a collection costs: of 272 bytes each, at
+        // least 60 small exceptions are worth one.
         let (ended, collections) = small_ones(&module, full - full / 32 - 1);
         ended.unwrap();
         assert!((1..=1000 / 60).contains(&collections), "{collections}");

@@ -77,8 +77,8 @@ pub(crate) struct Args {
     /// 1.5s. The time in which a module is compiled does not count
     #[arg(long, value_name = "TIME", value_parser = duration, allow_negative_numbers = true)]
     timeout: Option<Duration>,
-    /// Count what the program does, and add it to this file when the program ends, also by a trap, a
-    /// timeout, SIGINT or SIGTERM: a profile for --profile
+    /// Count what the program does, and add it to this file when the program ends, also by a trap,
+    /// a timeout, SIGINT or SIGTERM: a profile for --profile
     #[arg(long, value_name = "FILE", conflicts_with = "explain_imports")]
     profile_out: Option<PathBuf>,
     #[command(flatten)]

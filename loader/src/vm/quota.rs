@@ -284,8 +284,8 @@ fn judge_items(
     Ok(())
 }
 
-/// What the limits that a store shares have allowed, and count from then on. If the item is not made
-/// then, for whatever reason, dropping this tells them what the store takes.
+/// What the limits that a store shares have allowed, and count from then on. If the item is not
+/// made then, for whatever reason, dropping this tells them what the store takes.
 struct Asked(*mut StoreCore);
 
 impl Asked {
