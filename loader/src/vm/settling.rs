@@ -1,5 +1,6 @@
 //! What a store tells the limits that it shares, and what it counts [together](super::together)
-//! with others: what it takes after something was given back, and how far a shared memory has grown.
+//! with others: what it takes after something was given back, and how far a shared memory has
+//! grown.
 
 use std::sync::Arc;
 
