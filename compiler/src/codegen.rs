@@ -340,9 +340,8 @@ impl Worker {
         let mut isa = env.isa;
         let has_many_blocks = pressure::has_many_blocks(&context.func);
         if !pressure::is_small(&context.func) {
-            // With locals in the frame, it would keep their values alive in registers too.
+            // The optimiser keeps locals of the frame in registers, and takes long for crowded blocks.
             if !self.in_frame {
-                // With these, the optimiser too is slow, and frames would be large.
                 if pressure::is_crowded(&context.func) {
                     return Err(Stopped::Explodes);
                 }
