@@ -340,7 +340,7 @@ impl Worker {
         let mut isa = env.isa;
         let has_many_blocks = pressure::has_many_blocks(&context.func);
         if !pressure::is_small(&context.func) {
-            // The optimiser keeps locals of the frame in registers, and takes long for crowded blocks.
+            // The optimiser keeps locals of the frame in registers, and is slow for crowded blocks.
             if !self.in_frame {
                 if pressure::is_crowded(&context.func) {
                     return Err(Stopped::Explodes);
