@@ -26,6 +26,16 @@ const DEFINED: &str = r#"(module
     (memory (export "m") 2 100 shared)
     (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))"#;
 
+/// Limits of two pages, 20 elements and so many instances.
+fn small_limits(instances: usize) -> SharedLimits {
+    shared_limits(
+        StoreLimitsBuilder::new()
+            .total_memory_size(2 * PAGE)
+            .total_table_elements(20)
+            .instances(instances),
+    )
+}
+
 fn shared_limits(limits: StoreLimitsBuilder) -> SharedLimits {
     SharedLimits::new(limits.build())
 }
@@ -239,12 +249,7 @@ fn what_fails_is_given_back_to_shared_limits() {
     for strategy in strategies() {
         let engine = Engine::default();
         let module = module(&engine, GROW, strategy);
-        let limits = shared_limits(
-            StoreLimitsBuilder::new()
-                .total_memory_size(2 * PAGE)
-                .total_table_elements(20)
-                .instances(1),
-        );
+        let limits = small_limits(1);
         let mut store = Store::new(&engine, Never);
         store.share_limits(&limits);
         let ty = TableType::new(ValType::FUNCREF, 20, None);
@@ -463,12 +468,7 @@ fn a_limiter_that_panics_leaves_nothing_counted() {
     for strategy in strategies() {
         let engine = Engine::default();
         let module = module(&engine, GROW, strategy);
-        let limits = shared_limits(
-            StoreLimitsBuilder::new()
-                .total_memory_size(2 * PAGE)
-                .total_table_elements(20)
-                .instances(2),
-        );
+        let limits = small_limits(2);
         let mut store = Store::new(&engine, Panics);
         store.share_limits(&limits);
         let instance = Instance::new(&mut store, &module, &[]).unwrap();

@@ -165,7 +165,8 @@ impl Comparison<'_> {
         distances: &mut Vec<Distance>,
     ) -> Option<u32> {
         // Each jump that is left out is one of the function's.
-        for _ in 0..(copy_end - at) + self.code.references.len() as u32 {
+        let max = copy_end.checked_sub(at)? + self.code.references.len() as u32;
+        for _ in 0..max {
             let bytes = self.old.get(from as usize..)?;
             let decoded = Decoder::with_ip(64, bytes, from.into(), DecoderOptions::NONE).decode();
             let end = from + decoded.len() as u32;

@@ -62,14 +62,19 @@ fn copied(code: &[u8], head: u32, known: &Known<'_>) -> Vec<u32> {
     of_head.map(|(new, _)| *new).collect()
 }
 
+/// What is known of an interpreter of four operations.
+fn of_four(blocks: &[u32]) -> Known<'_> {
+    Known {
+        blocks,
+        tables: &[4],
+        ..NOTHING
+    }
+}
+
 #[test]
 fn jumps_to_a_dispatch_become_copies() {
     let (code, head, blocks) = interpreter(4, READ);
-    let known = Known {
-        blocks: &blocks,
-        tables: &[4],
-        ..NOTHING
-    };
+    let known = of_four(&blocks);
     let new = rewrite(&code, &known, COPIED).unwrap();
     let copies = copied(&code, head, &known);
     let (&last, of_operations) = copies.split_last().unwrap();
@@ -132,11 +137,7 @@ fn other_code_is_not_copied() {
 #[test]
 fn the_check_finds_every_difference_in_copies() {
     let (code, _, blocks) = interpreter(4, READ);
-    let known = Known {
-        blocks: &blocks,
-        tables: &[4],
-        ..NOTHING
-    };
+    let known = of_four(&blocks);
     let read = Code::read(&code, &known).unwrap();
     let copies = dispatch::find(&code, &read, &[]);
     assert_eq!(copies.len(), 5);
@@ -180,11 +181,7 @@ fn the_check_finds_every_difference_in_copies() {
 #[test]
 fn any_interpreter_is_harmless() {
     let (code, _, blocks) = interpreter(4, READ);
-    let known = Known {
-        blocks: &blocks,
-        tables: &[4],
-        ..NOTHING
-    };
+    let known = of_four(&blocks);
     for at in 0..code.len() {
         for byte in 0..=255 {
             let mut bad = code.clone();
@@ -204,10 +201,6 @@ fn jumps_in_a_circle_are_followed_once() {
         let end = code.len();
         aim(&mut code, end, end - 5);
     }
-    let known = Known {
-        blocks: &blocks,
-        tables: &[4],
-        ..NOTHING
-    };
+    let known = of_four(&blocks);
     assert_eq!(rewrite(&code, &known, COPIED).unwrap().ends.len(), 5);
 }
