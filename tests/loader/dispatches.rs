@@ -173,3 +173,57 @@ fn nothing_that_can_be_seen_depends_on_copies() {
         assert!(count > 5, "{count} times {what}");
     }
 }
+
+/// More labels lead to one block here than Cranelift joins, so it leaves blocks of one jump each,
+/// and copies stand right behind one another. The dispatch is behind them in the module.
+#[test]
+fn copies_behind_one_another_keep_their_positions() {
+    let engine = Engine::default();
+    let labels: String = (0..=150).map(|i| format!("{i} ")).collect();
+    let part = |i: u32| {
+        format!(
+            "(block $s{i} (br_if $s{i} (i32.ne (local.get $x) (i32.const {i})))
+                {} (block (br_table {labels} (i32.load8_u offset={} (local.get $y))))
+                (local.set $x (i32.add (i32.mul (local.get $x) (i32.const {})) (local.get $y)))
+                (br $d) {} (br $d))",
+            "(block ".repeat(150),
+            40_000 + i,
+            i + 3,
+            ")".repeat(150)
+        )
+    };
+    let parts: String = (0..6).map(part).collect();
+    let loops: String = (1..8)
+        .map(|i| format!("(loop $t{i} (local.set $x (i32.sub (local.get $x) (i32.const {i})))"))
+        .collect();
+    let wat = format!(
+        r#"(module (memory (export "memory") 1)
+            (data (i32.const 40000) "\05\05\05\05\05\05\05\05")
+            (func (export "run") (param $p i32) (param $x i32) (result i32) (local $y i32)
+                (block $done {loops}
+                    (local.set $x (i32.rem_u (local.get $x) (i32.const 7)))
+                    (block $d {parts})
+                    (br_table $t1 $t2 $t3 $t4 $t5 $t6 $t7 $t2 $t1 $t4 $done
+                        (i32.load8_u (local.get $p)))
+                    {})
+                (local.get $x)))"#,
+        ")".repeat(7)
+    );
+    let settings = Settings::default();
+    let mut places = [false, true].map(|copied| {
+        let artifact = compiled(&wat, copied, &settings);
+        // SAFETY: our own compiler has just written these bytes.
+        let module = unsafe { Module::from_bytes(&engine, &artifact) }.unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let run: TypedFunc<(i32, i32), i32> = instance.get_typed_func(&mut store, "run").unwrap();
+        (0..50)
+            .map(|x| {
+                let error = run.call(&mut store, (70_000, x)).unwrap_err();
+                error.backtrace().unwrap().frames()[0].module_offset()
+            })
+            .collect::<Vec<_>>()
+    });
+    let with = std::mem::take(&mut places[1]);
+    assert_eq!(with, places[0]);
+}

@@ -19,6 +19,9 @@ use crate::{is_ignored, report};
 /// Exit code after a timeout: that of timeout(1).
 pub(crate) const TIMED_OUT: u8 = 124;
 
+/// How long after a signal another one ends the process without a profile.
+const SECOND: Duration = Duration::from_secs(1);
+
 /// What ends a program from outside.
 pub(crate) struct Ending {
     output: Option<Output>,
@@ -40,22 +43,27 @@ impl Ending {
     }
 
     /// Lets SIGINT and SIGTERM end the process only after its profile is written, if there is to be
-    /// one. A second signal ends the process at once. A signal that is ignored, as SIGINT is in
-    /// background jobs of scripts, stays ignored.
+    /// one. A second signal that comes later than [`SECOND`] ends the process at once: timeout(1)
+    /// sends its signal to the process, and again to all of the process's group. A signal that is
+    /// ignored, as SIGINT is in background jobs of scripts, stays ignored.
     pub(crate) fn at_signals(&self) -> io::Result<()> {
         let Some(output) = self.output.clone() else {
             return Ok(());
         };
         let signals = [SIGINT, SIGTERM].into_iter();
         let signals: Vec<i32> = signals.filter(|signal| !is_ignored(*signal)).collect();
-        let is_second = Arc::new(AtomicBool::new(false));
+        let ends_at_once = Arc::new(AtomicBool::new(false));
         for signal in &signals {
-            flag::register_conditional_default(*signal, is_second.clone())?;
-            flag::register(*signal, is_second.clone())?;
+            flag::register_conditional_default(*signal, ends_at_once.clone())?;
         }
         let mut signals = Signals::new(signals)?;
         std::thread::spawn(move || {
             for signal in signals.forever() {
+                let ends_at_once = ends_at_once.clone();
+                std::thread::spawn(move || {
+                    std::thread::sleep(SECOND);
+                    ends_at_once.store(true, Ordering::Release);
+                });
                 if let Err(error) = output.write() {
                     report(&error);
                 }
