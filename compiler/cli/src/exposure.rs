@@ -12,18 +12,19 @@
 //!
 //! The profile (`--profile-out`) is written with the rights of precast. If the guest could replace
 //! the profile's name by a symbolic link, precast would write to a place that the guest has no
-//! access to. So the guest cannot change the file or any name that leads to it. An earlier guest
-//! may have made such a link, so a profile that is exposed must not have a symbolic link in its
-//! path.
+//! access to. So the guest cannot change the file, the temporary file beside it, or any name that
+//! leads to them. An earlier guest may have made such a link, so a profile that is exposed must not
+//! have a symbolic link in its path that a guest with these directories could have made.
 //!
 //! Nothing protects other files that a guest may write to and that somebody runs, sources or reads
 //! as configuration later: other artifacts, this program, start-up files of shells, other caches.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use precast_wasi::WasiCtxBuilder;
 
+use crate::profile::Place;
 use crate::program::Program;
 
 /// The files that the guest could change and must not.
@@ -34,8 +35,8 @@ pub(crate) struct Exposure {
     artifact: Option<PathBuf>,
     /// The directory of the cache, if it is exposed.
     cache: Option<PathBuf>,
-    /// The file for the profile, if it is exposed.
-    profile: Option<PathBuf>,
+    /// The file for the profile and its temporary file, if they are exposed.
+    profile: Vec<PathBuf>,
 }
 
 impl Exposure {
@@ -43,32 +44,26 @@ impl Exposure {
     /// run, the cache or the profile.
     ///
     /// # Errors
-    /// The profile is exposed, and its path has a symbolic link.
+    /// The profile is exposed, and its path has a symbolic link that a guest may have made.
     pub(crate) fn new(
         wasi: &WasiCtxBuilder,
         program: &Program,
         cache: Option<PathBuf>,
-        profile: Option<&Path>,
+        profile: Option<&Place>,
     ) -> Result<Self> {
         let artifact = match program {
             Program::File(file) => Some(file).filter(|file| wasi.reaches(file)),
             Program::Bytes(_) | Program::Module(_) => None,
         };
-        let profile = profile.filter(|profile| wasi.reaches(profile));
-        let link = profile.and_then(|path| path.ancestors().find(|name| name.is_symlink()));
-        if let (Some(profile), Some(link)) = (profile, link) {
-            bail!(
-                "cannot write `{}`: the guest may write to a directory that leads to this file, \
-                 and `{}` is a symbolic link, which a guest may have made: give a path without \
-                 links, or a file that the guest cannot reach",
-                profile.display(),
-                link.display()
-            );
-        }
+        let profile = match profile {
+            Some(place) => exposed_profile(wasi, place)
+                .with_context(|| format!("cannot write `{}`", place.path().display()))?,
+            None => Vec::new(),
+        };
         Ok(Self {
             artifact: artifact.cloned(),
             cache: cache.filter(|cache| wasi.reaches(cache)),
-            profile: profile.map(Path::to_owned),
+            profile,
         })
     }
 
@@ -89,4 +84,24 @@ impl Exposure {
             .into_iter()
             .try_fold(wasi, |wasi, path| wasi.protect(path))?)
     }
+}
+
+/// The files that are written for a profile, if the guest could change them.
+fn exposed_profile(wasi: &WasiCtxBuilder, place: &Place) -> Result<Vec<PathBuf>> {
+    let Some((file, temporary)) = place.files() else {
+        return Ok(Vec::new());
+    };
+    if !wasi.reaches(place.path()) && !wasi.reaches(file) {
+        return Ok(Vec::new());
+    }
+    if let Some(link) = wasi.writable_link(place.path())? {
+        bail!(
+            "the guest may write to a directory that leads to this file, and `{}` is a symbolic \
+             link, which a guest may have made: give a path without this link, or a file that the \
+             guest cannot reach",
+            link.display()
+        );
+    }
+    let files = [place.path(), file, temporary];
+    Ok(files.map(Path::to_owned).into())
 }

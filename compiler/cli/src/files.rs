@@ -9,6 +9,7 @@
 //! writes anything ([`check_outputs`]), whatever the paths look like.
 
 use std::fs::{self, File, OpenOptions, Permissions};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -109,7 +110,7 @@ impl Place {
     fn of(path: &Path) -> Option<Self> {
         let path = match Target::of(path) {
             // An open file may have a name that leads to the other path.
-            Ok(Target::File(path) | Target::InPlace(path)) => path,
+            Ok(Target::File { file: path, .. } | Target::InPlace(path)) => path,
             Ok(Target::Stdout) | Err(_) => return None,
         };
         if let Ok(found) = fs::metadata(&path) {
@@ -129,8 +130,8 @@ pub(crate) enum Target {
     /// To what exists under a path that is not a name of a file: devices and pipes, which a file
     /// must not replace and which have no old content to keep, and open files of a process.
     InPlace(PathBuf),
-    /// To a file, which may exist. The path is no symbolic link.
-    File(PathBuf),
+    /// To a file, which may exist, by way of a temporary file. The path is no symbolic link.
+    File { file: PathBuf, temporary: PathBuf },
 }
 
 impl Target {
@@ -155,8 +156,20 @@ impl Target {
             Self::Stdout => print(bytes),
             // Permissions do not change.
             Self::InPlace(path) => fs::write(path, bytes).with_context(context),
-            Self::File(file) => replace(kind, file, bytes).with_context(context),
+            Self::File { file, temporary } => {
+                replace(kind, file, temporary, bytes).with_context(context)
+            }
         }
+    }
+
+    /// Whether the directory of a file allows that the file is written. Errors name the path.
+    pub(crate) fn check(&self, path: &Path) -> Result<()> {
+        let Self::File { temporary, .. } = self else {
+            return Ok(());
+        };
+        create(temporary, 0o600)
+            .and_then(|_| fs::remove_file(temporary))
+            .with_context(|| format!("cannot write `{}`", path.display()))
     }
 
     fn of(path: &Path) -> io::Result<Self> {
@@ -173,7 +186,10 @@ impl Target {
                 let special = fs::metadata(&path).is_ok_and(|found| !found.is_file());
                 return Ok(match special {
                     true => Self::InPlace(path),
-                    false => Self::File(path),
+                    false => Self::File {
+                        temporary: temporary_beside(&path),
+                        file: path,
+                    },
                 });
             };
             // `/dev/stdout` leads to a link of the system to the open file, which may have a name
@@ -201,7 +217,7 @@ pub(crate) fn directory(path: &Path) -> &Path {
     }
 }
 
-fn replace(kind: Kind, path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn replace(kind: Kind, path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<()> {
     let old = fs::metadata(path).ok().map(|found| {
         let mode = found.permissions().mode() & 0o777;
         match kind {
@@ -214,39 +230,31 @@ fn replace(kind: Kind, path: &Path, bytes: &[u8]) -> io::Result<()> {
         Kind::Data => 0o666,
         Kind::Executable => 0o777,
     };
-    let (temporary, mut file) = create_beside(path, old.map_or(new, |_| 0o600))?;
+    let mut file = create(temporary, old.map_or(new, |_| 0o600))?;
     let permissions = old.map(Permissions::from_mode);
     let written = permissions
         .map_or(Ok(()), |permissions| file.set_permissions(permissions))
         .and_then(|()| file.write_all(bytes))
         .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&temporary, path));
+        .and_then(|()| fs::rename(temporary, path));
     if written.is_err() {
-        fs::remove_file(&temporary).ok();
+        fs::remove_file(temporary).ok();
     }
     written
 }
 
-/// Creates a temporary file in the same directory, under a name that is not in use. The name is
-/// short, because the output's may be as long as the file system allows.
-fn create_beside(path: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
-    let process = std::process::id();
-    for attempt in 0..100 {
-        let temporary = path.with_file_name(format!(".precast.{process}-{attempt}.tmp"));
-        match OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&temporary)
-        {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            opened => return Ok((temporary, opened?)),
-        }
-    }
-    Err(io::Error::new(
-        io::ErrorKind::AlreadyExists,
-        "no free name for a temporary file",
-    ))
+/// The name of a temporary file in the same directory, which nobody else uses. The name is short,
+/// because the output's may be as long as the file system allows.
+fn temporary_beside(path: &Path) -> PathBuf {
+    // Each state has keys of its own.
+    let random = RandomState::new().hash_one(std::process::id());
+    path.with_file_name(format!(".precast.{random:016x}.tmp"))
+}
+
+/// Creates a file that does not exist.
+fn create(path: &Path, mode: u32) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(mode).open(path)
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ fn decode(bytes: &[u8], path: &Path) -> Result<Profile> {
 }
 
 /// Where a profile goes. This is found out before the program runs, which may change what a path
-/// leads to.
+/// leads to, and which may take long: an error comes early.
 pub(crate) struct Place {
     path: PathBuf,
     target: Target,
@@ -38,24 +38,32 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new(path: &Path) -> Result<Self> {
+        let target = Target::find(path)?;
+        target.check(path)?;
         Ok(Self {
             path: path.to_owned(),
-            target: Target::find(path)?,
+            target,
         })
     }
 
-    /// The path; `None` for standard output.
-    pub(crate) fn path(&self) -> Option<&Path> {
-        match self.target {
-            Target::Stdout => None,
-            Target::InPlace(_) | Target::File(_) => Some(&self.path),
+    /// The path as the user wrote it.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file that the path leads to, and the temporary file beside it; `None` if no file is made
+    /// or replaced.
+    pub(crate) fn files(&self) -> Option<(&Path, &Path)> {
+        match &self.target {
+            Target::Stdout | Target::InPlace(_) => None,
+            Target::File { file, temporary } => Some((file, temporary)),
         }
     }
 
     /// Adds the profile that was written here before, if there is one.
     fn add_to(&self, profile: &mut Profile) -> Result<()> {
         // Nothing else has old content to keep.
-        let Target::File(file) = &self.target else {
+        let Target::File { file, .. } = &self.target else {
             return Ok(());
         };
         let bytes = match fs::read(file) {
@@ -74,7 +82,7 @@ impl Place {
 
     /// Waits for other runs that add to the file, and keeps them waiting until the lock is dropped.
     fn lock(&self) -> Option<File> {
-        let Target::File(file) = &self.target else {
+        let Target::File { file, .. } = &self.target else {
             return None;
         };
         let locked = lock(files::directory(file));

@@ -141,8 +141,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let wasi = grant(wasi, &args.dirs, &args.env)?;
     let output = args.profile_out.as_deref();
     let output = output.map(Place::new).transpose().with_context(context)?;
-    let file_out = output.as_ref().and_then(Place::path);
-    let exposure = Exposure::new(&wasi, &program, args.cache.directory(), file_out);
+    let exposure = Exposure::new(&wasi, &program, args.cache.directory(), output.as_ref());
     let exposure = exposure.with_context(context)?;
     let module = open(program, &file, &args, &exposure)?;
     if let Some(path) = &args.debug_file {

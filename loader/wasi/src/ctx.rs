@@ -2,9 +2,9 @@
 
 mod error;
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -390,6 +390,17 @@ impl WasiCtxBuilder {
         self.reach.includes(path.as_ref())
     }
 
+    /// The first symbolic link on the way to `path` that a guest with the read-write directories
+    /// that were given so far could have made. Its path is without other links.
+    ///
+    /// A host that writes to a path with such a link writes where a guest wants it to.
+    ///
+    /// # Errors
+    /// Those of the system, if it cannot tell.
+    pub fn writable_link(&self, path: impl AsRef<Path>) -> io::Result<Option<PathBuf>> {
+        self.reach.link(path.as_ref())
+    }
+
     /// Keeps the guest from changing the file or directory at `path`, even if it is in a directory
     /// that the guest can write to.
     ///
@@ -398,7 +409,8 @@ impl WasiCtxBuilder {
     /// link, a symbolic link, another mount) makes no difference, because files are recognised by
     /// device and inode. Nor can the guest change the names that lead to `path`: it cannot rename a
     /// directory above it, replace the file by another one, or create the file if it does not exist
-    /// yet. Such calls fail with `EROFS`.
+    /// yet. A file that the host creates there later is protected too, a directory is not. Such
+    /// calls fail with `EROFS`.
     ///
     /// This is for files that the host runs as code or that decide what it runs: artifacts, caches
     /// of compiled modules, programs, configuration. It makes every call with a path some

@@ -11,7 +11,7 @@
 //! - **Names** that lead to a protected file or directory from the root of the file system, each in
 //!   its directory. A guest that renames a directory above a file and puts another directory there
 //!   has changed the file for everybody who uses its path. Names that do not exist yet are
-//!   included: a guest cannot create them.
+//!   included: a guest cannot create them, nor change files that the host creates there later.
 //!
 //! Reading is allowed. Other calls fail with `ROFS`, as in a read-only directory.
 //!
@@ -113,8 +113,11 @@ impl Protected {
         follow: bool,
     ) -> Result<(PathAt<'a>, bool)> {
         let at = PathAt::resolve(dir, path, follow)?;
+        // A file that does not exist at this moment may exist when it is opened.
+        let is_dir = at.found.as_ref().is_some_and(Metadata::is_dir);
         let kept = at.found.as_ref().is_some_and(|found| self.has(found))
-            || self.holds_directory(at.dir())?;
+            || self.holds_directory(at.dir())?
+            || (!is_dir && self.keeps_name(&at)?);
         Ok((at, !kept))
     }
 

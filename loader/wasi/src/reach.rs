@@ -20,7 +20,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::mounts::{Location, Mounts};
-use crate::names::{Inode, Names};
+use crate::names::{Inode, Name, Names};
 
 /// The directories that a guest can write to.
 #[derive(Debug, Default)]
@@ -41,34 +41,89 @@ impl Reach {
 
     fn try_includes(&self, path: &Path) -> io::Result<bool> {
         let mounts = Mounts::read()?;
-        let unknown = || io::Error::from(io::ErrorKind::NotFound);
-        let location = |path: &Path| mounts.location(path).ok_or_else(unknown);
         let target = Names::of(path)?;
         for dir in &self.dirs {
-            let dir = dir.as_deref().ok_or_else(unknown)?;
-            let inode = Inode::of(&fs::metadata(dir)?);
-            let mut regions: Vec<Location> = mounts.below(dir).collect();
-            regions.push(location(dir)?);
+            let granted = Granted::new(dir.as_deref(), &mounts)?;
             for name in &target.names {
-                if name.dir == inode || is_in_any(&location(&name.path)?, &regions) {
+                if granted.has(name, &mounts)? {
                     return Ok(true);
                 }
             }
             let Some((path, found)) = &target.end else {
                 continue;
             };
-            let end = location(path)?;
+            let end = location(&mounts, path)?;
+            let regions = &granted.regions;
             let is_part = regions.iter().any(|region| region.is_in(&end));
             let has_other_names = !found.is_dir() && found.nlink() > 1;
             let is_beside = regions.iter().any(|region| region.is_beside(&end));
-            if Inode::of(found) == inode || is_part || (has_other_names && is_beside) {
+            if Inode::of(found) == granted.inode || is_part || (has_other_names && is_beside) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
+
+    /// The first symbolic link on the way of a path that is in one of the regions, by its path
+    /// without other links.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(crate) fn link(&self, path: &Path) -> io::Result<Option<PathBuf>> {
+        if self.dirs.is_empty() {
+            return Ok(None);
+        }
+        let mounts = Mounts::read()?;
+        let dirs = self.dirs.iter();
+        let granted = dirs.map(|dir| Granted::new(dir.as_deref(), &mounts));
+        let granted: Vec<Granted> = granted.collect::<io::Result<_>>()?;
+        for name in Names::of(path)?.names {
+            let link = name.path.join(&name.name);
+            if !link.is_symlink() {
+                continue;
+            }
+            for granted in &granted {
+                if granted.has(&name, &mounts)? {
+                    return Ok(Some(link));
+                }
+            }
+        }
+        Ok(None)
+    }
 }
 
-fn is_in_any(location: &Location, regions: &[Location]) -> bool {
-    regions.iter().any(|region| location.is_in(region))
+/// A directory that the guest may write to.
+struct Granted {
+    inode: Inode,
+    /// Its region, and those of the directories that are mounted below it.
+    regions: Vec<Location>,
+}
+
+impl Granted {
+    fn new(dir: Option<&Path>, mounts: &Mounts) -> io::Result<Self> {
+        let dir = dir.ok_or_else(unknown)?;
+        let mut regions: Vec<Location> = mounts.below(dir).collect();
+        regions.push(location(mounts, dir)?);
+        Ok(Self {
+            inode: Inode::of(&fs::metadata(dir)?),
+            regions,
+        })
+    }
+
+    /// Whether a name is in one of the regions.
+    fn has(&self, name: &Name, mounts: &Mounts) -> io::Result<bool> {
+        if name.dir == self.inode {
+            return Ok(true);
+        }
+        let location = location(mounts, &name.path)?;
+        Ok(self.regions.iter().any(|region| location.is_in(region)))
+    }
+}
+
+fn location(mounts: &Mounts, path: &Path) -> io::Result<Location> {
+    mounts.location(path).ok_or_else(unknown)
+}
+
+fn unknown() -> io::Error {
+    io::Error::from(io::ErrorKind::NotFound)
 }

@@ -205,6 +205,7 @@ fn a_guest_does_not_choose_where_its_profile_goes() {
         let start = ["run", "--no-cache", "--profile-out", out, "--dir", granted];
         dir.precast(&[&start[..], &["linker.wasm"]].concat())
     };
+    let here = dir.0.path().canonicalize().expect("there");
     let is_profile = |name: &str| {
         let bytes = fs::read(dir.path(name)).expect("written");
         Profile::decode(&bytes).is_ok()
@@ -216,6 +217,9 @@ fn a_guest_does_not_choose_where_its_profile_goes() {
     }
     // The guest's directory is below another one.
     run("in/sub/prof", "in/sub").is("", "", KEPT);
+    // A link that no guest can have made is followed.
+    symlink("in", dir.path("to")).expect("writable");
+    run("to/prof", "to").is("", "", KEPT);
     // What an earlier guest has made leads nowhere.
     fs::remove_file(dir.path("in/prof")).expect("there");
     dir.precast(&["run", "--no-cache", "--dir", "in", "linker.wasm"])
@@ -224,12 +228,15 @@ fn a_guest_does_not_choose_where_its_profile_goes() {
     for (out, link) in [
         ("in/prof", "in/prof"),
         ("in/sub/up/new", "in/sub/up"),
-        ("in/sub/../sub/up/new", "in/sub/../sub/up"),
+        ("in/sub/../sub/up/new", "in/sub/up"),
+        ("to/sub/up/new", "in/sub/up"),
     ] {
         let expected = format!(
-            "error: cannot run `linker.wasm`\nCaused by:\n    cannot write `{out}`: the guest may \
-             write to a directory that leads to this file, and `{link}` is a symbolic link, which a \
-             guest may have made: give a path without links, or a file that the guest cannot reach\n"
+            "error: cannot run `linker.wasm`\nCaused by:\n    cannot write `{out}`\n    the guest \
+             may write to a directory that leads to this file, and `{}` is a symbolic link, which a \
+             guest may have made: give a path without this link, or a file that the guest cannot \
+             reach\n",
+            here.join(link).display()
         );
         run(out, "in").is("", &expected, 1);
     }
@@ -265,11 +272,93 @@ fn only_a_file_has_an_old_profile() {
         );
     }
     assert_eq!(fs::read(dir.path("-")).expect("there"), b"not a profile");
-    // A directory is refused before anything runs.
-    let ran = dir.precast(&["run", "--profile-out", ".", "add.wasm"]);
-    let expected = "error: cannot run `add.wasm`\nCaused by:\n    cannot write `.`: it is a \
-                    directory\n";
-    ran.is("", expected, 1);
+    // A directory, and a directory that does not exist, are refused before anything runs.
+    for (out, cause) in [
+        (".", ": it is a directory"),
+        (
+            "missing/prof",
+            "\n    No such file or directory (os error 2)",
+        ),
+        ("add.wasm/prof", "\n    Not a directory (os error 20)"),
+    ] {
+        let ran = dir.precast(&["run", "--profile-out", out, "add.wasm"]);
+        let expected =
+            format!("error: cannot run `add.wasm`\nCaused by:\n    cannot write `{out}`{cause}\n");
+        ran.is("", &expected, 1);
+    }
+}
+
+/// A program that prints a line, then puts a symbolic link in the place of every file of its
+/// directory that has another name than those that it is protected from, again and again.
+const RACER: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_readdir"
+        (func $readdir (param i32 i32 i32 i64 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_open"
+        (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_unlink_file" (func $unlink (param i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_symlink" (func $symlink (param i32 i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\08\00\00\00\01\00\00\00\n")
+    (data (i32.const 32) "../outside")
+    (func $replace (param $name i32) (param $len i32)
+        ;; Opening with the right to write and `TRUNC` would empty the file.
+        (if (i32.eqz (call $open (i32.const 3) (i32.const 0) (local.get $name) (local.get $len)
+                (i32.const 8) (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 16)))
+            (then (drop (call $close (i32.load (i32.const 16))))))
+        (drop (call $unlink (i32.const 3) (local.get $name) (local.get $len)))
+        (drop (call $symlink (i32.const 32) (i32.const 10) (i32.const 3)
+            (local.get $name) (local.get $len))))
+    (func (export "_start") (local $at i32) (local $end i32) (local $name i32) (local $len i32)
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))
+        (loop $again
+            (drop (call $readdir (i32.const 3) (i32.const 1024) (i32.const 60000) (i64.const 0)
+                (i32.const 20)))
+            (local.set $at (i32.const 1024))
+            (local.set $end (i32.add (i32.const 1024) (i32.load (i32.const 20))))
+            (loop $entries
+                (local.set $name (i32.add (local.get $at) (i32.const 24)))
+                (if (i32.lt_u (local.get $name) (local.get $end)) (then
+                    (local.set $len (i32.load offset=16 (local.get $at)))
+                    ;; `.` and `..` are left alone.
+                    (if (i32.gt_u (local.get $len) (i32.const 2))
+                        (then (call $replace (local.get $name) (local.get $len))))
+                    (local.set $at (i32.add (local.get $name) (local.get $len)))
+                    (br $entries))))
+            (br $again))))"#;
+
+#[test]
+fn a_guest_that_still_runs_does_not_choose_either() {
+    let dir = Dir::new();
+    for name in ["in", "outside"] {
+        fs::create_dir(dir.path(name)).expect("writable");
+    }
+    dir.wasm("racer", RACER);
+    dir.write("in/other", "");
+    let run = [
+        "run",
+        "--dir",
+        "in",
+        "--profile-out",
+        "in/prof",
+        "racer.wasm",
+    ];
+    for _ in 0..5 {
+        let (mut process, _stdout) = started(dir.command(&run));
+        std::thread::sleep(Duration::from_millis(50));
+        send("TERM", &process);
+        assert_eq!(process.wait().expect("a child").signal(), Some(15));
+        // The process may have ended between removing a file and making the link.
+        assert!(!dir.path("in/other").is_file(), "the program does nothing");
+        assert!(!dir.path("in/prof").is_symlink());
+        let profile = Profile::decode(&fs::read(dir.path("in/prof")).expect("written"));
+        assert!(profile.is_ok());
+        let names = fs::read_dir(dir.path("in")).expect("there");
+        let names = names.map(|entry| entry.expect("readable").file_name());
+        let names: Vec<_> = names.filter(|name| name != "other").collect();
+        assert_eq!(names, ["prof"], "nothing is left beside");
+    }
 }
 
 #[test]

@@ -176,6 +176,20 @@ fn names_that_do_not_exist_yet_are_not_made() {
     assert_eq!(guest.symlink("later", "mine"), Ok(()));
     assert_eq!(guest.open("mine", CREAT, WRITE), Err(Errno::ROFS));
     assert!(!folder.path().join("later").exists());
+    // A file that the host creates there is not changed either.
+    fs::write(folder.path().join("later"), "host").unwrap();
+    for name in ["later", "LATER", "link/../later", "mine"] {
+        for (oflags, rights) in [(0, WRITE), (TRUNC, READ), (CREAT, READ | WRITE)] {
+            let opened = guest.open(name, oflags, rights);
+            assert_eq!(opened, Err(Errno::ROFS), "{name} {oflags}");
+        }
+    }
+    assert_eq!(guest.at(UNLINK, "later"), refused);
+    assert_eq!(guest.link(0, (DIR, "later"), (DIR, "new")), refused);
+    assert_eq!(guest.set_times("later", 0, (1, 1, 5)), refused);
+    let fd = guest.open("later", 0, READ).unwrap();
+    assert_eq!(guest.read(fd, 100).unwrap(), b"host");
+    assert_eq!(contents(folder.path().join("later")), "host");
 }
 
 #[test]
@@ -328,6 +342,39 @@ fn what_writable_directories_reach() {
     let builder = with(elsewhere.path().into(), DirAccess::ReadWrite);
     assert!(builder.reaches(elsewhere.path().join("cache")));
     assert!(!builder.reaches(at("cache")));
+}
+
+#[test]
+fn links_that_a_guest_could_have_made() {
+    let (folder, _) = guest();
+    let at = |path: &str| folder.path().join(path);
+    let root = folder.path().canonicalize().unwrap();
+    symlink("../cache", at("app/up")).unwrap();
+    symlink("app/up", at("nested")).unwrap();
+    let link = |dir: &str, access, path: &str| {
+        let builder = WasiCtxBuilder::new().preopened_dir(at(dir), "/", access);
+        builder.unwrap().writable_link(at(path)).unwrap()
+    };
+    for (dir, path, expected) in [
+        ("", "link/code", Some("link")),
+        ("", "app/../link/new", Some("link")),
+        ("", "app/code", None),
+        ("", "missing/new", None),
+        // The guest has what the link leads to, not the link.
+        ("app", "link/code", None),
+        ("cache/entries", "app/up/entries/key", None),
+        // The link is where another link leads.
+        ("app", "nested/new", Some("app/up")),
+        ("app", "link/up/new", Some("app/up")),
+    ] {
+        let found = link(dir, DirAccess::ReadWrite, path);
+        assert_eq!(found, expected.map(|name| root.join(name)), "{dir} {path}");
+        assert_eq!(link(dir, DirAccess::ReadOnly, path), None);
+    }
+    assert_eq!(
+        WasiCtxBuilder::new().writable_link(at("link")).unwrap(),
+        None
+    );
 }
 
 /// A second mount of a directory. Dropping it unmounts the directory there.
