@@ -257,6 +257,11 @@ def declared_locals_in_frame(n):
 
 
 @dimension(200)
+def functions_with_locals_that_nothing_uses(n):
+    return module(bodies=[body(get(0), [(49000, I32)])] * n)
+
+
+@dimension(200)
 def branches_to_loop_with_locals(n):
     counted = b"".join(get(i) + const(1) + ADD + put(i) + get(0) + b"\x0d\x00" for i in range(1, n + 1))
     return one(LOOP + counted + END + get(0) + b"".join(get(i) + ADD for i in range(1, n + 1)), [(n, I32)])

@@ -140,6 +140,41 @@ fn references_to_functions_forget_nothing() {
     }
 }
 
+/// A function that declares far more locals than its code can use keeps them in its frame, and makes
+/// them zero whenever it is called. That takes long, so it costs.
+#[test]
+fn zeroing_a_large_frame_costs() {
+    const LOCALS: usize = 40_000;
+    let wat = format!(
+        r#"(module
+            (func (export "many") (param $x i64) (result i64) (local {})
+                (i64.add (local.get $x) (i64x2.extract_lane 1 (local.get {LOCALS})))))"#,
+        "v128 ".repeat(LOCALS)
+    );
+    for strategy in strategies() {
+        for kind in [Interruption::Fuel, Interruption::FuelAndEpoch] {
+            let engine = Engine::default();
+            let module = Source::new(strategy)
+                .interruption(kind)
+                .module(&engine, &wat);
+            let mut store = Store::new(&engine, ());
+            let instance = Linker::new(&engine).instantiate(&mut store, &module);
+            let many = instance
+                .unwrap()
+                .get_typed_func::<i64, i64>(&mut store, "many");
+            let many = many.unwrap();
+            // Entering, four operators, and two for each local beyond the first 4 KiB.
+            let cost = 1 + 4 + 2 * LOCALS as u64 - 4096 / 8;
+            store.set_fuel(2 * cost).unwrap();
+            assert_eq!(many.call(&mut store, 7).unwrap(), 7);
+            assert_eq!(store.get_fuel().unwrap(), cost);
+            many.call(&mut store, 7).unwrap();
+            assert_eq!(store.get_fuel().unwrap(), 0);
+            assert_eq!(trap(many.call(&mut store, 7)), Trap::OutOfFuel);
+        }
+    }
+}
+
 /// An operator on a range costs one for each unit if it succeeds. If it fails, it costs as much as
 /// any operator, however long the range is. Growth by a small constant is charged in either case.
 #[test]

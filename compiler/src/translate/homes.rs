@@ -23,7 +23,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_entity::SecondaryMap;
 use cranelift_frontend::Variable;
-use wasmparser::BinaryReaderError;
+use wasmparser::{BinaryReaderError, FunctionBody};
 
 use super::FuncTranslator;
 use crate::Error;
@@ -49,6 +49,15 @@ const MAX_ENTRIES: u64 = 1 << 25;
 const STEPS: u64 = 1 << 27;
 /// Number of such steps for each operator that a function with more than [`STEPS`] may take.
 const STEPS_PER_OPERATOR: u64 = 1 << 12;
+
+/// Number of locals that every function may declare.
+const LOCALS: u64 = 1 << 10;
+/// Number of locals for each byte of its body that a function with more than [`LOCALS`] may
+/// declare. Most of them can then not be used.
+const LOCALS_PER_BYTE: u64 = 8;
+
+/// Number of bytes of the frame that become zero without a cost.
+const ZEROED_FREELY: u32 = 4096;
 
 /// Number of bytes that become zero in each turn of the loop that does it.
 const ZEROED: u32 = 32;
@@ -142,6 +151,26 @@ impl Extent {
             || self.steps > STEPS && self.steps / STEPS_PER_OPERATOR > operators
             || values > VALUES && values / VALUES_PER_OPERATOR > operators
     }
+}
+
+/// Stops the translation of a function that declares far more locals than its body can use.
+/// Making a variable takes longer than making a place in the frame.
+pub(super) fn check_declared_locals(body: &FunctionBody<'_>) -> Result<(), Stopped> {
+    let mut locals = 0;
+    for declaration in body.get_locals_reader()? {
+        locals += u64::from(declaration?.0);
+    }
+    let bytes = body.range().end - body.range().start;
+    match locals > LOCALS && locals / LOCALS_PER_BYTE > bytes as u64 {
+        true => Err(Stopped::Explodes),
+        false => Ok(()),
+    }
+}
+
+/// What it costs, in fuel, that this many bytes of the frame become zero at the entry of a
+/// function: as much as one operator for each local of eight bytes. Frames of programs cost nothing.
+pub(super) fn zeroing_cost(bytes: u32) -> i64 {
+    i64::from(bytes.saturating_sub(ZEROED_FREELY) / 8)
 }
 
 impl FuncTranslator<'_, '_> {

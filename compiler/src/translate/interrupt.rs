@@ -20,7 +20,9 @@
 //! stops at the same place. For instance, an operator on a range that fails costs only one,
 //! whatever the length of the range, but growth by a small constant is counted beforehand. There is
 //! one difference: Wasmtime fills or copies memory before it checks whether there was enough fuel
-//! for that. Code here checks after the bounds check and before it writes.
+//! for that. Code here checks after the bounds check and before it writes. And there is one
+//! addition: a function whose locals are in its frame, and take more than 4 KiB there, costs as
+//! much as it takes to make them zero (see `homes.rs`).
 //!
 //! After a trap other than [`TrapCode::OutOfFuel`], the count includes everything that was executed
 //! under the checked strategy, because the code that raises the trap stores it. Under the guarded
