@@ -12,7 +12,7 @@ use wasmparser::{Catch, FunctionBody, Operator, OperatorsReader};
 
 use super::control::Frame;
 use super::counters::begins_region;
-use super::homes::{Home, Stopped, check_declared_locals, zeroing_cost};
+use super::homes::{Home, Stopped, check_declared_locals};
 use super::locals::Assigned;
 use super::promises;
 use super::state::{Env, FuncTranslator, Scratch, vm_offset};
@@ -207,7 +207,7 @@ fn stack_limit(func: &mut ir::Function) -> ir::GlobalValue {
 }
 
 /// Cranelift's type of a local.
-fn type_of_local(ty: wasmparser::ValType) -> Type {
+pub(super) fn type_of_local(ty: wasmparser::ValType) -> Type {
     clif_type(match ty {
         wasmparser::ValType::I32 => ValType::I32,
         wasmparser::ValType::F32 => ValType::F32,
@@ -234,17 +234,15 @@ impl FuncTranslator<'_, '_> {
             let value = self.builder.block_params(self.entry)[1 + i];
             self.local(clif_type(*ty), value);
         }
-        let zeroed = match self.in_frame {
+        match self.in_frame {
             true => self.declared_locals_in_frame(body)?,
             false => {
                 check_declared_locals(body)?;
                 self.declared_locals(body)?;
-                0
             }
-        };
+        }
         let check = (self.env.strategy == Strategy::Checked).then(|| self.check_stack());
         self.interruption_at_entry(body)?;
-        self.charge(zeroing_cost(zeroed));
 
         self.control
             .push(Frame::function(self.env.module.func_type(index)));
@@ -282,8 +280,8 @@ impl FuncTranslator<'_, '_> {
     }
 
     /// Makes the locals that the function itself declares, in the frame. They are zeroed together:
-    /// a declaration of five bytes may make 50,000. Returns the number of bytes that become zero.
-    fn declared_locals_in_frame(&mut self, body: &FunctionBody<'_>) -> Result<u32, Error> {
+    /// a declaration of five bytes may make 50,000.
+    fn declared_locals_in_frame(&mut self, body: &FunctionBody<'_>) -> Result<(), Error> {
         let (mut places, mut end) = (Vec::new(), 0_u32);
         for declaration in body.get_locals_reader()? {
             let (count, ty) = declaration?;
@@ -294,13 +292,13 @@ impl FuncTranslator<'_, '_> {
             places.extend((start..end).step_by(ty.bytes() as usize).map(|at| (at, ty)));
         }
         if end == 0 {
-            return Ok(0);
+            return Ok(());
         }
         let slot = self.zeroed_slot(end);
         for (offset, ty) in places {
             self.locals.push(Home::Frame(slot, offset as i32), ty);
         }
-        Ok(end)
+        Ok(())
     }
 
     /// Translates the operators of a function's body, whose frame is the innermost one.

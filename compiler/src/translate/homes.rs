@@ -56,9 +56,6 @@ const LOCALS: u64 = 1 << 10;
 /// declare. Most of them can then not be used.
 const LOCALS_PER_BYTE: u64 = 8;
 
-/// Number of bytes of the frame that become zero without a cost.
-const ZEROED_FREELY: u32 = 4096;
-
 /// Number of bytes that become zero in each turn of the loop that does it.
 const ZEROED: u32 = 32;
 
@@ -165,12 +162,6 @@ pub(super) fn check_declared_locals(body: &FunctionBody<'_>) -> Result<(), Stopp
         true => Err(Stopped::Explodes),
         false => Ok(()),
     }
-}
-
-/// What it costs, in fuel, that this many bytes of the frame become zero at the entry of a
-/// function: as much as one operator for each local of eight bytes. Frames of programs cost nothing.
-pub(super) fn zeroing_cost(bytes: u32) -> i64 {
-    i64::from(bytes.saturating_sub(ZEROED_FREELY) / 8)
 }
 
 impl FuncTranslator<'_, '_> {

@@ -17,6 +17,7 @@ use wasmparser::Operator;
 use super::FuncTranslator;
 use super::control::Frame;
 use super::homes::{Home, Stopped};
+use super::interrupt::declaration_cost;
 use super::locals::Assigned;
 use crate::symbol::{DefinedFuncIndex, FuncIndex};
 
@@ -155,7 +156,7 @@ impl FuncTranslator<'_, '_> {
         self.declared_locals(body)?;
         // Epoch code needs no check here: inlining lengthens the stretch without a check only by
         // the callee's body, whose size is limited.
-        self.charge(1);
+        self.charge(1 + declaration_cost(body)?);
         self.check_fuel();
         let outer_body = std::mem::replace(&mut self.body, self.control.len());
         self.control.push(Frame::inlined(

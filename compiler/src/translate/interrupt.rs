@@ -21,8 +21,8 @@
 //! whatever the length of the range, but growth by a small constant is counted beforehand. There is
 //! one difference: Wasmtime fills or copies memory before it checks whether there was enough fuel
 //! for that. Code here checks after the bounds check and before it writes. And there is one
-//! addition: a function whose locals are in its frame, and take more than 4 KiB there, costs as
-//! much as it takes to make them zero (see `homes.rs`).
+//! addition: a function that declares more than 16 KiB of locals costs as much as it may take to
+//! make them zero, wherever they are kept ([`declaration_cost`]).
 //!
 //! After a trap other than [`TrapCode::OutOfFuel`], the count includes everything that was executed
 //! under the checked strategy, because the code that raises the trap stores it. Under the guarded
@@ -41,6 +41,7 @@ use std::mem::offset_of;
 use wasmparser::{FunctionBody, Operator, OperatorsReader};
 
 use super::FuncTranslator;
+use super::function::type_of_local;
 use crate::Error;
 use crate::operator::{Class, Flow, class};
 
@@ -53,6 +54,21 @@ const MAX_COST: i64 = 1 << 61;
 
 /// Maximum number of bytes of a wasm function without calls that has no check at its entry.
 const SHORT: usize = 256;
+
+/// Maximum number of bytes of locals that a function declares without a cost.
+const FREE_LOCALS: i64 = 16 << 10;
+
+/// What the declaration of a function's locals costs whenever the function is called: for more than
+/// [`FREE_LOCALS`], one for each eight bytes. Whether they are in variables, which costs no time, or
+/// in the frame depends on the settings, but what a call costs does not.
+pub(super) fn declaration_cost(body: &FunctionBody<'_>) -> Result<i64, Error> {
+    let mut bytes = 0;
+    for declaration in body.get_locals_reader()? {
+        let (count, ty) = declaration?;
+        bytes += i64::from(count) * i64::from(type_of_local(ty).bytes());
+    }
+    Ok((bytes - FREE_LOCALS).max(0) / 8)
+}
 
 /// What an operator on a range costs in addition to the cost of every operator.
 #[must_use]
@@ -86,6 +102,7 @@ impl FuncTranslator<'_, '_> {
         let interruption = self.env.interruption;
         if interruption.counts_fuel() {
             self.begin_fuel();
+            self.charge(declaration_cost(body)?);
         }
         if interruption.has_epochs() && !is_short(body)? {
             self.check_interrupt();

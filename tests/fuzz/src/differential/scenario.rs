@@ -59,8 +59,8 @@ pub fn linked_module(name: &str) -> Option<usize> {
     name.strip_prefix('m')?.parse().ok()
 }
 
-/// Whether a module has operators that cost fuel in proportion to a length, for which engines have
-/// different costs.
+/// Whether a module has operators that cost fuel in proportion to a length, or very many locals, for
+/// which engines have different costs.
 pub fn has_costs_by_length(wasm: &[u8]) -> bool {
     use wasmparser::Operator as Op;
     let is_one = |op: Op<'_>| {
@@ -78,8 +78,11 @@ pub fn has_costs_by_length(wasm: &[u8]) -> bool {
     };
     let in_body = |payload: Payload<'_>| match payload {
         Payload::CodeSectionEntry(body) => {
+            // The limit is that of the compiler's `declaration_cost`, if all were vectors.
+            let locals = body.get_locals_reader().into_iter().flatten();
+            let locals: u64 = locals.flatten().map(|(count, _)| u64::from(count)).sum();
             let operators = body.get_operators_reader().into_iter().flatten();
-            operators.flatten().any(is_one)
+            16 * locals > 16 << 10 || operators.flatten().any(is_one)
         }
         _ => false,
     };
