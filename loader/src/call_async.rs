@@ -32,7 +32,7 @@ where
     T: Send + 'static,
     F: FnOnce(*mut StoreCore, usize) -> Result<R, Error>,
 {
-    let settings = store.0.engine.config().async_stacks();
+    let settings = store.engine().config().async_stacks();
     // SAFETY: by this function's contract.
     unsafe { GuestCall::new(store.core_ptr(), settings, call) }
 }

@@ -53,16 +53,16 @@ impl<'a, T: 'static> Caller<'a, T> {
     pub(crate) unsafe fn new(import: *const VmFuncImport) -> Self {
         // SAFETY: by this function's contract.
         unsafe {
-            let store = (*import).store.cast::<StoreInner<T>>();
+            let store = NonNull::new((*import).store.cast::<StoreInner<T>>());
             Self {
-                store: StoreContextMut(&mut *store),
+                store: StoreContextMut::new(store.unwrap_unchecked()),
                 owner: (*import).owner,
             }
         }
     }
 
-    /// An export of the instance that imported the host function. `None` if there is no such
-    /// export, or if there is no instance because the call came from the host or through a table.
+    /// An export of the [instance](Self::instance) that imported the host function. `None` if there
+    /// is no such export or no instance.
     pub fn get_export(&mut self, name: &str) -> Option<Extern> {
         if self.owner.is_null() {
             return None;
@@ -86,8 +86,12 @@ impl<'a, T: 'static> Caller<'a, T> {
         self.store.engine()
     }
 
-    /// The instance that imported the host function. `None` if the call came from the host or
-    /// through a table.
+    /// The instance that imported the host function, and calls it or gave a reference to it: one
+    /// that exports it again, or has put it into a table, from where others call it. An instance
+    /// that imports such an export and calls it is meant itself.
+    ///
+    /// `None` for a function that no instance has imported: the host calls it, or has put it into a
+    /// table.
     pub fn instance(&mut self) -> Option<Instance> {
         let owner = NonNull::new(self.owner)?;
         // SAFETY: the owner is a live instance of this store.

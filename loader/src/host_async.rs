@@ -29,7 +29,7 @@ use crate::val::Val;
 use crate::vm::externrefs::Point;
 use crate::vm::fiber::{Fiber, HostFuture, begin_to_poll, suspendable, wait_and_drop, wait_on};
 use crate::vm::host::{Body, HostFunc, Shims};
-use crate::vm::shims::{array_shim, finish};
+use crate::vm::shims::{array_shim, finish_here};
 use crate::vm::store::StoreCore;
 
 /// Parameters of an asynchronous host function: a tuple of up to 16 [`WasmTy`] values that are
@@ -108,7 +108,7 @@ macro_rules! list {
                             }
                             C::call(import, params)
                         });
-                        finish(import, catch_unwind(call))
+                        finish_here(import, catch_unwind(call))
                     }
                 }
 

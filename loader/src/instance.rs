@@ -93,7 +93,7 @@ impl Instance {
             .iter()
             .map(|item| Import::Extern(item.clone()))
             .collect();
-        store.0.engine.check(*module.engine(), &module.code)?;
+        store.engine().check(*module.engine(), &module.code)?;
         let core = store.core_ptr();
         // SAFETY: the store is borrowed exclusively, and not used otherwise until this returns.
         unsafe {

@@ -166,7 +166,7 @@ impl<T: 'static> InstancePre<T> {
     #[inline]
     pub(crate) fn begin(&self, store: &mut StoreContextMut<'_, T>) -> Result<Begun, Error> {
         let module = &self.inner.module;
-        store.0.engine.check(*module.engine(), &module.code)?;
+        store.engine().check(*module.engine(), &module.code)?;
         // SAFETY: the store is borrowed exclusively, and not used otherwise until this returns.
         unsafe { make(store.core_ptr(), &self.inner) }
     }

@@ -173,6 +173,6 @@ impl<T: 'static> StoreContextMut<'_, T> {
     /// [`Error::Interruption`] if the store has code that was compiled otherwise, which uses no
     /// fuel.
     pub fn get_fuel(&self) -> Result<u64, Error> {
-        self.0.core.get_fuel()
+        self.inner().core.get_fuel()
     }
 }

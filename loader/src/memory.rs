@@ -140,7 +140,7 @@ impl Memory {
         store: impl Into<crate::StoreContextMut<'a, T>>,
     ) -> (&'a mut [u8], &'a mut T) {
         let store = store.into();
-        let crate::store::StoreInner { core, data, .. } = store.0;
+        let (core, data) = store.into_parts();
         (self.writable(core), data)
     }
 

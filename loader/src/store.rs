@@ -184,18 +184,20 @@ impl<T: 'static> Store<T> {
         + 'static,
     ) {
         unsafe fn ask<T: 'static>(core: *mut StoreCore) -> Result<UpdateDeadline, Error> {
-            let inner = core.cast::<StoreInner<T>>();
+            let Some(inner) = NonNull::new(core.cast::<StoreInner<T>>()) else {
+                unreachable!("the pointer is to a store");
+            };
             // SAFETY: the pointer is to the whole store, of this `T`; by the contract of `AskHost`
             // nobody else uses it.
-            let inner = unsafe { &mut *inner };
-            let Some(mut decide) = inner.on_deadline.take() else {
+            let mut store = unsafe { StoreContextMut::new(inner) };
+            let Some(mut decide) = store.inner_mut().on_deadline.take() else {
                 return Ok(UpdateDeadline::Interrupt);
             };
-            inner.core.set_asks(false);
-            let asked = AssertUnwindSafe(|| decide(StoreContextMut(&mut *inner)));
+            store.core().set_asks(false);
+            let asked = AssertUnwindSafe(|| decide(store.as_context_mut()));
             let decision = catch_unwind(asked);
-            inner.on_deadline = Some(decide);
-            inner.core.set_asks(true);
+            store.inner_mut().on_deadline = Some(decide);
+            store.core().set_asks(true);
             decision.unwrap_or_else(|panic| resume_unwind(panic))
         }
         let inner = self.inner_mut();
@@ -295,7 +297,14 @@ pub struct StoreContext<'a, T: 'static>(pub(crate) &'a StoreInner<T>);
 /// add(store.as_context_mut(), 2);
 /// assert_eq!(*store.data(), 3);
 /// ```
-pub struct StoreContextMut<'a, T: 'static>(pub(crate) &'a mut StoreInner<T>);
+pub struct StoreContextMut<'a, T: 'static> {
+    /// A pointer and not a reference: a function that gets a reference may take for granted that
+    /// nobody else changes the store before the function returns, even after its last use of the
+    /// reference. But a call of wasm code changes the store through the pointers that machine code
+    /// and host functions have, see `tests/loader/aliasing.rs`.
+    inner: NonNull<StoreInner<T>>,
+    exclusive: PhantomData<&'a mut StoreInner<T>>,
+}
 
 // SAFETY: as for the stores that they are references to.
 unsafe impl<T: Sync> Send for StoreContext<'_, T> {}
@@ -319,19 +328,32 @@ impl<'a, T: 'static> StoreContext<'a, T> {
 }
 
 impl<T: 'static> StoreContextMut<'_, T> {
+    /// # Safety
+    /// The pointer is to a live store that nobody else uses as long as the result lives, except
+    /// through the result.
+    #[inline]
+    pub(crate) unsafe fn new(inner: NonNull<StoreInner<T>>) -> Self {
+        Self {
+            inner,
+            exclusive: PhantomData,
+        }
+    }
+
     /// The data of the host.
+    #[inline]
     pub fn data(&self) -> &T {
-        &self.0.data
+        &self.inner().data
     }
 
     /// The host's data.
+    #[inline]
     pub fn data_mut(&mut self) -> &mut T {
-        &mut self.0.data
+        &mut self.inner_mut().data
     }
 
     /// The engine that the store was made with.
     pub fn engine(&self) -> &Engine {
-        &self.0.engine
+        &self.inner().engine
     }
 
     /// Drops the external references and exceptions that nothing holds any more. The store also
@@ -340,13 +362,39 @@ impl<T: 'static> StoreContextMut<'_, T> {
         self.core().collect_externrefs_now();
     }
 
+    /// The core, for what enters no code and calls nothing of the host.
+    #[inline]
     pub(crate) fn core(&mut self) -> &mut StoreCore {
-        &mut self.0.core
+        &mut self.inner_mut().core
+    }
+
+    /// The core and the data of the host.
+    pub(crate) fn into_parts<'a>(self) -> (&'a mut StoreCore, &'a mut T)
+    where
+        Self: 'a,
+    {
+        // SAFETY: the store is borrowed exclusively for `'a`, and this context is gone.
+        let inner = unsafe { &mut *self.inner.as_ptr() };
+        (&mut inner.core, &mut inner.data)
     }
 
     /// The pointer for all fields that machine code uses too.
+    #[inline]
     pub(crate) fn core_ptr(&self) -> *mut StoreCore {
-        self.0.core.this
+        self.inner.as_ptr().cast()
+    }
+
+    #[inline]
+    pub(crate) fn inner(&self) -> &StoreInner<T> {
+        // SAFETY: the store is borrowed exclusively, and whatever changes it takes this context by
+        // an exclusive reference or by value.
+        unsafe { self.inner.as_ref() }
+    }
+
+    #[inline]
+    fn inner_mut(&mut self) -> &mut StoreInner<T> {
+        // SAFETY: as above, exclusively.
+        unsafe { self.inner.as_mut() }
     }
 }
 
@@ -396,7 +444,8 @@ impl<T: 'static> AsContext for Store<T> {
 impl<T: 'static> AsContextMut for Store<T> {
     #[inline]
     fn as_context_mut(&mut self) -> StoreContextMut<'_, T> {
-        StoreContextMut(self.inner_mut())
+        // SAFETY: this store owns it, and is borrowed exclusively.
+        unsafe { StoreContextMut::new(self.inner) }
     }
 }
 
@@ -411,14 +460,17 @@ impl<T: 'static> AsContext for StoreContext<'_, T> {
 impl<T: 'static> AsContext for StoreContextMut<'_, T> {
     type Data = T;
 
+    #[inline]
     fn as_context(&self) -> StoreContext<'_, T> {
-        StoreContext(self.0)
+        StoreContext(self.inner())
     }
 }
 
 impl<T: 'static> AsContextMut for StoreContextMut<'_, T> {
+    #[inline]
     fn as_context_mut(&mut self) -> StoreContextMut<'_, T> {
-        StoreContextMut(self.0)
+        // SAFETY: this context is exclusive, and is borrowed exclusively.
+        unsafe { StoreContextMut::new(self.inner) }
     }
 }
 

@@ -290,3 +290,71 @@ fn a_wrong_dynamic_result_is_an_error() {
         );
     }
 }
+
+/// An instance that exports a host function again lends its memory to nobody: the function works on
+/// the memory of the instance that imports the export and calls it.
+#[test]
+fn host_functions_that_are_passed_on_work_for_their_caller() {
+    const LIBRARY: &str = r#"(module
+        (import "h" "typed" (func $typed (param i32)))
+        (import "h" "untyped" (func $untyped (param i32)))
+        (memory (export "memory") 1)
+        (export "typed" (func $typed)) (export "untyped" (func $untyped)))"#;
+    const PLUGIN: &str = r#"(module
+        (import "library" "typed" (func $typed (param i32)))
+        (import "library" "untyped" (func $untyped (param i32)))
+        (memory (export "memory") 1)
+        (export "typed" (func $typed)) (export "untyped" (func $untyped))
+        (table 2 funcref) (elem (i32.const 0) $typed $untyped)
+        (func (export "call") (param i32)
+            (call $typed (local.get 0))
+            (call $untyped (i32.add (local.get 0) (i32.const 1))))
+        (func (export "call through a table") (param i32)
+            (call_indirect (param i32) (local.get 0) (i32.const 0))
+            (call_indirect (param i32) (i32.add (local.get 0) (i32.const 1)) (i32.const 1))))"#;
+    fn mark(caller: &mut Caller<'_, ()>, at: usize) -> Result<(), Error> {
+        let memory = caller.get_export("memory").and_then(Extern::into_memory);
+        Ok(memory.unwrap().write(&mut *caller, at, b"x")?)
+    }
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let mut linker: Linker<()> = Linker::new(&engine);
+        let typed = |mut caller: Caller<'_, ()>, at: u32| mark(&mut caller, at as usize);
+        linker.func_wrap("h", "typed", typed).unwrap();
+        let ty = FuncType::new(&engine, [ValType::I32], []);
+        let untyped = |mut caller: Caller<'_, ()>, params: &[Val], _: &mut [Val]| {
+            mark(&mut caller, params[0].unwrap_i32() as usize)
+        };
+        linker.func_new("h", "untyped", ty, untyped).unwrap();
+        let mut store = Store::new(&engine, ());
+        let module = |wat| precast_tests::module(&engine, wat, strategy);
+        let library = linker.instantiate(&mut store, &module(LIBRARY)).unwrap();
+        linker.instance(&mut store, "library", library).unwrap();
+        let plugin = linker.instantiate(&mut store, &module(PLUGIN)).unwrap();
+        // A chain of two.
+        let mut chain: Linker<()> = Linker::new(&engine);
+        chain.instance(&mut store, "library", plugin).unwrap();
+        let last = chain.instantiate(&mut store, &module(PLUGIN)).unwrap();
+        let mut at = 0;
+        for caller in [plugin, last] {
+            for name in ["call", "call through a table"] {
+                let call = caller.get_typed_func::<u32, ()>(&mut store, name);
+                call.unwrap().call(&mut store, at).unwrap();
+                for instance in [library, plugin, last] {
+                    let memory = instance.get_memory(&mut store, "memory").unwrap();
+                    let found = &memory.data(&store)[at as usize..][..2];
+                    let expected: &[u8] = if instance == caller { b"xx" } else { &[0, 0] };
+                    assert_eq!(found, expected, "{strategy:?} {name} {at}");
+                }
+                at += 2;
+            }
+        }
+        // The host calls exports of the plug-in.
+        for name in ["typed", "untyped"] {
+            let func = plugin.get_typed_func::<u32, ()>(&mut store, name);
+            func.unwrap().call(&mut store, 100).unwrap();
+        }
+        let memory = plugin.get_memory(&mut store, "memory").unwrap();
+        assert_eq!(memory.data(&store)[100], b'x');
+    }
+}

@@ -1,10 +1,12 @@
 //! The behaviour of the loader, tested through its public interface.
 
+mod aliasing;
 mod async_calls;
 mod async_drops;
 mod async_epochs;
 mod calls;
 mod context;
+mod coroutines;
 mod custom_sections;
 mod damage;
 #[cfg(feature = "compiler")]

@@ -158,7 +158,7 @@ pub(super) fn check_declared_locals(body: &FunctionBody<'_>) -> Result<(), Stopp
         locals += u64::from(declaration?.0);
     }
     let bytes = body.range().end - body.range().start;
-    match locals > LOCALS && locals / LOCALS_PER_BYTE > bytes as u64 {
+    match locals > LOCALS && locals / LOCALS_PER_BYTE > bytes {
         true => Err(Stopped::Explodes),
         false => Ok(()),
     }

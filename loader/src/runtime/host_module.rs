@@ -101,7 +101,7 @@ impl Planned {
         }
         Ok(HostItem::Stored(match self {
             Self::Func(host) => return Ok(HostItem::Func(Arc::clone(host))),
-            Self::Memory(ty) if ty.shared => SharedMemory::new(&store.0.engine, *ty)?.into(),
+            Self::Memory(ty) if ty.shared => SharedMemory::new(store.engine(), *ty)?.into(),
             Self::Memory(ty) => Memory::new(store, *ty)?.into(),
             Self::Table(ty) => Table::new(store, *ty, Val::default_for(ty.element))?.into(),
             Self::Global(ty, value) => Global::new(store, *ty, value.clone())?.into(),

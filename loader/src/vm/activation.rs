@@ -2,8 +2,8 @@
 //!
 //! An *activation* is one call of the host into wasm code. Entry trampolines, which are in the
 //! artifact, store where to resume if the activation ends early. [`enter`] saves what they have
-//! stored for an outer activation of the same store, the stack limit, and the thread-local that the
-//! signal handler reads.
+//! stored for an outer activation of the same store and the stack limit, and says to the signal
+//! handler whose code runs on this thread ([`running`]).
 //!
 //! To end an activation early, [`raise`] (for host functions and builtins) or the signal handler
 //! records the reason and the frames, and continues at the landing pad of the trampoline, which
@@ -28,12 +28,36 @@ use crate::error::Error;
 use crate::sys::stack;
 
 thread_local! {
-    static CURRENT: Cell<*mut StoreCore> = const { Cell::new(std::ptr::null_mut()) };
+    static RUNNING: Cell<*mut StoreCore> = const { Cell::new(std::ptr::null_mut()) };
 }
 
-/// The store of the innermost activation on this thread, or null.
-pub(crate) fn current() -> *mut StoreCore {
-    CURRENT.get()
+/// The store whose machine code runs on this thread. While host code runs, the store that the host
+/// code was called from, or null.
+///
+/// This is set where machine code is entered, and again wherever host code that machine code has
+/// called returns to it. So it holds whatever host code does meanwhile: it may call other stores,
+/// and switch to another stack of its own where another store's call is under way.
+pub(crate) fn running() -> *mut StoreCore {
+    RUNNING.get()
+}
+
+/// Host code is about to return to machine code of a store.
+#[inline(always)]
+pub(crate) fn goes_on(core: *mut StoreCore) {
+    RUNNING.set(core);
+}
+
+/// [`goes_on`] where the frame of the caller may have begun on another thread. A function that is
+/// inlined there could use that thread's variable.
+#[inline(never)]
+pub(crate) fn goes_on_here(core: *mut StoreCore) {
+    goes_on(core);
+}
+
+/// No machine code runs on this thread any longer.
+#[inline(always)]
+pub(crate) fn is_left() {
+    RUNNING.set(std::ptr::null_mut());
 }
 
 /// Runs `call`, which calls an entry trampoline of machine code that belongs to `core`.
@@ -55,9 +79,9 @@ pub(crate) unsafe fn enter<R>(core: *mut StoreCore, call: impl FnOnce() -> R) ->
         let saved = SavedActivation::save(&raw const (*core).vm, (*core).outer);
         (*core).outer = &raw const saved;
         (*core).vm.stack_limit = limit;
-        let outer = CURRENT.replace(core);
+        goes_on(core);
         let result = call();
-        CURRENT.set(outer);
+        is_left();
         saved.restore(&raw mut (*core).vm);
         (*core).outer = saved.outer;
         finish(core, result)
@@ -135,9 +159,9 @@ pub(crate) unsafe fn enter_outermost<R>(
             return Err(no_stack());
         };
         (*core).vm.stack_limit = limit;
-        let outer = CURRENT.replace(core);
+        goes_on(core);
         let result = call();
-        CURRENT.set(outer);
+        is_left();
         (*core).vm.entry_sp = 0;
         finish(core, result)
     }
@@ -168,12 +192,6 @@ pub(crate) unsafe fn enter_on_fiber<R>(
         (*core).vm.entry_sp = 0;
         finish(core, result)
     }
-}
-
-/// Makes `core` the store of the innermost activation on this thread, and returns the former one.
-#[cfg(feature = "async")]
-pub(crate) fn replace_current(core: *mut StoreCore) -> *mut StoreCore {
-    CURRENT.replace(core)
 }
 
 /// The trap of code that cannot be entered for want of stack.

@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use precast_artifact::vm::{VmBuiltins, VmContextHeader, VmFuncRef};
 use precast_artifact::{Builtin, TrapCode};
 
-use super::activation::raise;
+use super::activation::{goes_on, raise};
 use super::deadline;
 use super::ending::Ending;
 use super::exception;
@@ -100,7 +100,9 @@ unsafe extern "C" fn table_grow(
 /// # Safety
 /// As for [`raise`].
 unsafe fn grown(core: *mut StoreCore, grow: impl FnOnce() -> Result<u64, Denied>) -> u64 {
-    let ending = match catch_unwind(AssertUnwindSafe(grow)) {
+    let grown = catch_unwind(AssertUnwindSafe(grow));
+    goes_on(core);
+    let ending = match grown {
         Ok(Ok(before)) => return before,
         Ok(Err(Denied::Failed(_))) => return u64::MAX,
         Ok(Err(Denied::Ended(error))) => Ending::Error(error),

@@ -14,7 +14,7 @@
 use precast_artifact::TrapCode;
 use precast_artifact::vm::VmContextHeader;
 
-use super::activation::raise;
+use super::activation::{goes_on_here, raise};
 use super::ending::{Ending, caught};
 #[cfg(feature = "async")]
 use super::fiber;
@@ -53,19 +53,21 @@ pub(super) unsafe fn go_on(core: *mut StoreCore) -> Result<(), Ending> {
     // on, so what may use thread-locals is not inlined here.
     unsafe {
         match decide(core)? {
-            UpdateDeadline::Interrupt => Err(Ending::Trap(TrapCode::Interrupt)),
-            UpdateDeadline::Continue(_) => Ok(()),
+            UpdateDeadline::Interrupt => return Err(Ending::Trap(TrapCode::Interrupt)),
+            UpdateDeadline::Continue(_) => {}
             #[cfg(feature = "async")]
             UpdateDeadline::Yield(_) => {
                 let fiber = fiber::suspendable(core)?;
-                Ok(fiber::wait_and_drop(fiber, yield_now())?)
+                fiber::wait_and_drop(fiber, yield_now())?;
             }
             #[cfg(feature = "async")]
             UpdateDeadline::YieldCustom(_, future) => {
-                Ok(fiber::wait_and_drop(fiber::suspendable(core)?, future)?)
+                fiber::wait_and_drop(fiber::suspendable(core)?, future)?;
             }
         }
+        goes_on_here(core);
     }
+    Ok(())
 }
 
 /// Asks the host, and sets the new deadline.

@@ -19,7 +19,7 @@ use std::ptr::NonNull;
 use precast_artifact::TrapCode;
 use precast_artifact::vm::{VmContextHeader, VmException, VmTag};
 
-use super::activation::{around, raise};
+use super::activation::{around, goes_on, goes_on_here, raise};
 use super::ending::Ending;
 use super::externrefs::Point;
 use super::quota::for_exception;
@@ -108,6 +108,8 @@ pub(crate) unsafe fn throw_from_host(core: *mut StoreCore, error: Error) -> Endi
         }
         // The store keeps the exception.
         drop(error);
+        // Listeners, and the drop of the error, were host code.
+        goes_on_here(core);
         arch::land(code, sp, fp, vm)
     }
 }
@@ -167,7 +169,9 @@ pub(crate) unsafe extern "C" fn exception_new(
             (*core).exnref_to_raw(Some(&exception))?;
             Ok(exception.exception().vm())
         });
-        match catch_unwind(make) {
+        let made = catch_unwind(make);
+        goes_on(core);
+        match made {
             Ok(Ok(exception)) => {
                 note_frames(core, (*exception).reference);
                 exception
@@ -206,6 +210,7 @@ pub(crate) unsafe extern "C" fn exception_throw(
             if let Err(panic) = unwound_to(core, fp) {
                 raise(core, Ending::Panic(panic))
             }
+            goes_on_here(core);
             arch::land(code, sp, fp, exception)
         }
         let ending = match (*core).exnref_from_raw((*exception).reference) {

@@ -151,7 +151,6 @@ impl<F: FnOnce(*mut StoreCore, usize) -> Result<R, Error>, R> GuestCall<F, R> {
                 low: range.start,
                 sp: prepare_stack(top, run::<F, R>, body.cast()),
                 bounds: Bounds::fixed(range),
-                current: core.cast(),
                 elsewhere: SavedActivation::IDLE,
                 around: std::ptr::null_mut(),
                 context: std::ptr::null_mut(),
@@ -267,11 +266,11 @@ unsafe fn resume(fiber: NonNull<Fiber>, context: *mut c_void) -> bool {
         (*fiber).context = context;
         (*core).fibers.running = fiber;
         let bounds = (*fiber).bounds.replace();
-        let current = activation::replace_current((*fiber).current.cast());
+        activation::goes_on(core);
 
         enter_stack(&raw mut (*fiber).sp);
 
-        (*fiber).current = activation::replace_current(current).cast();
+        activation::is_left();
         (*fiber).bounds = bounds.replace();
         (*core).fibers.running = (*fiber).around;
         (*fiber).context = std::ptr::null_mut();

@@ -78,8 +78,6 @@ pub(crate) struct Fiber {
     pub(super) sp: usize,
     /// The bounds of the stack of the side that is not running.
     pub(super) bounds: Bounds,
-    /// The store of the innermost activation of that side.
-    pub(super) current: *mut VmStoreContext,
     /// The store's fields about its activations on that side.
     pub(super) elsewhere: SavedActivation,
     /// The fiber of the store that the poller runs on, while this one is running.

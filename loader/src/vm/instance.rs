@@ -265,12 +265,19 @@ impl InstanceData {
                             let func_ref = func_ref.as_ref();
                             let (code, ctx) = (func_ref.code, func_ref.ctx);
                             let slot = self.func_import(record.index);
-                            ((*slot).code, (*slot).ctx) = (code, ctx);
-                            // Another instance passes a host function on. The slot must show that
-                            // it is one.
                             if let Some(import) = host_import(func_ref) {
-                                ((*slot).shim, (*slot).data) = ((*import).shim, (*import).data);
+                                // Another instance passes a host function on. The function is to
+                                // work on the memory of this instance, which calls it. The code is
+                                // an exit of the other instance's module, which the store keeps.
+                                slot.write(VmFuncImport {
+                                    code,
+                                    ctx: slot.cast(),
+                                    owner: self.vmctx.as_ptr(),
+                                    store,
+                                    ..*import
+                                });
                             } else {
+                                ((*slot).code, (*slot).ctx) = (code, ctx);
                                 Self::note_importer(ctx.cast());
                             }
                         }

@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use precast_artifact::TrapCode;
 use precast_artifact::vm::{ValRaw, VmFuncImport};
 
-use super::activation::raise;
+use super::activation::{goes_on, goes_on_here, raise};
 use super::ending::Ending;
 use super::exception::throw_from_host;
 use super::externrefs::Point;
@@ -30,7 +30,37 @@ use crate::error::Error;
 ///
 /// # Safety
 /// Called by a shim that was called by machine code, its closure being done.
+#[inline(always)]
 pub(crate) unsafe fn finish<R>(
+    import: *const VmFuncImport,
+    result: std::thread::Result<Result<R, Error>>,
+) -> R {
+    // SAFETY: by this function's contract.
+    unsafe {
+        goes_on((*import).store.cast());
+        settle(import, result)
+    }
+}
+
+/// [`finish`] for a closure that may have continued on another thread.
+///
+/// # Safety
+/// As for [`finish`].
+pub(crate) unsafe fn finish_here<R>(
+    import: *const VmFuncImport,
+    result: std::thread::Result<Result<R, Error>>,
+) -> R {
+    // SAFETY: by this function's contract.
+    unsafe {
+        goes_on_here((*import).store.cast());
+        settle(import, result)
+    }
+}
+
+/// # Safety
+/// As for [`finish`].
+#[inline(always)]
+unsafe fn settle<R>(
     import: *const VmFuncImport,
     result: std::thread::Result<Result<R, Error>>,
 ) -> R {
@@ -56,6 +86,6 @@ pub(crate) unsafe extern "C" fn array_shim(import: *const VmFuncImport, values: 
             (*(*import).store.cast::<StoreCore>()).collect_externrefs(Point::Shim);
             HostFunc::call(import, values)
         });
-        finish(import, catch_unwind(call));
+        finish_here(import, catch_unwind(call));
     }
 }

@@ -136,7 +136,7 @@ fn is_sent(info: &siginfo_t) -> bool {
 /// # Safety
 /// Called from a signal handler, with that signal's context.
 unsafe fn trap(signal: c_int, info: &siginfo_t, context: &mut ucontext_t) -> bool {
-    let core = activation::current();
+    let core = activation::running();
     if core.is_null() || is_sent(info) {
         return false;
     }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use precast_artifact::vm::{ValRaw, VmContextHeader};
 
-use crate::vm::activation::raise;
+use crate::vm::activation::{goes_on, raise};
 use crate::vm::ending::Ending;
 use crate::vm::instance::InstanceData;
 use crate::vm::listeners::{Listeners, RawValues};
@@ -39,6 +39,7 @@ unsafe fn tell(
             tell(&mut listeners, &*core, &values);
         }));
         (*core).made_mut().listeners = Some(listeners);
+        goes_on(core);
         if let Err(panic) = told {
             raise(core, Ending::Panic(panic));
         }
