@@ -83,8 +83,9 @@ impl Exception {
 
     /// The address that machine code uses, which is valid for as long as the exception exists.
     pub(crate) fn vm(&self) -> *mut VmException {
-        // SAFETY: nobody holds a reference to the words.
-        unsafe { (*self.words.get()).as_mut_ptr().cast() }
+        // SAFETY: the number and the place of the words never change, and this reference, which
+        // other threads may have too, is only for finding them.
+        unsafe { (*self.words.get()).as_ptr().cast_mut().cast() }
     }
 
     /// Calls `visit` with every word that may be the number of a reference that the exception

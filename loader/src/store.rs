@@ -174,6 +174,9 @@ impl<T: 'static> Store<T> {
     /// runs again. While code waits at an address of a shared memory, `decide` is called at once.
     /// An error that `decide` returns ends the call.
     ///
+    /// A store without a deadline gets one that has passed, so that `decide` is called first when
+    /// code runs.
+    ///
     /// `decide` is not called again while it runs: code that it calls ends at the deadline. It is
     /// not called for other reasons to end, such as an [`InterruptHandle`](crate::InterruptHandle).
     pub fn epoch_deadline_callback(
@@ -203,6 +206,10 @@ impl<T: 'static> Store<T> {
         let inner = self.inner_mut();
         inner.on_deadline = Some(Box::new(Box::new(decide)));
         inner.core.set_ask_host(Some(ask::<T>));
+        // Who decides about deadlines wants one.
+        if !inner.core.has_deadline() {
+            inner.core.set_deadline(Some(0));
+        }
     }
 
     /// When the deadline has passed, code lets other tasks of the executor have a turn, and gets a

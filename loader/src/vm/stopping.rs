@@ -51,6 +51,10 @@ impl StoreCore {
         }
     }
 
+    pub(crate) fn has_deadline(&self) -> bool {
+        self.interrupt_users.deadline.is_some()
+    }
+
     pub(crate) fn set_deadline(&mut self, ticks: Option<u64>) {
         // SAFETY: the list loses the pointer before the store is dropped, see `forget_interrupts`.
         let interrupt = unsafe { Interrupt::of(self.this) };

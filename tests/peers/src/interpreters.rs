@@ -4,17 +4,24 @@
 //!   and evaluates a script for each call of `qjs_init_argv`, and drops it for `qjs_destroy`.
 //! - **CPython** (`../programs/fetch.sh python`) is a command, with its standard library inside: an
 //!   instance evaluates one script.
+//! - **CPython 3.15** (`../programs/fetch.sh python315-snapshot`) is a reactor whose memory has what
+//!   was there after its start. It evaluates what standard input has. It uses exceptions, which
+//!   Wasmtime has only together with its garbage collection, so it is measured by a program of its
+//!   own (`features/`).
 //!
 //! `interpreters/host.rs` has the host. It is compiled twice, with precast-loader as `wasm` and
 //! with Wasmtime, without any difference. Its functions of WASI are the same few lines for both:
 //! they know no files, a clock that stands still, and random numbers that are always the same. So
 //! the scripts of both sides do exactly the same.
 
+mod bench;
 mod on_precast;
 mod on_wasmtime;
 
 use crate::Result;
-use crate::subjects::{Subject, interpreters};
+use crate::subjects::{Subject, interpreters, reactor};
+
+pub use bench::measure;
 
 /// A runtime that can run interpreters.
 pub trait Runtime {
@@ -85,7 +92,20 @@ shapes = [Shape(f"shape {i}", i) for i in range(20)]
 total = sum(shape.area() for shape in shapes)
 print(most, total, [s.name for s in shapes if s.side % 7 == 0])"#;
 
-/// The interpreters.
+const PYTHON_PRINTS: &str =
+    "[('o', 4), ('e', 3), ('h', 2)] 2470 ['shape 0', 'shape 7', 'shape 14']\n";
+
+/// CPython as a reactor.
+pub fn python_reactor() -> Case {
+    Case {
+        subject: reactor(),
+        script: PYTHON,
+        prints: PYTHON_PRINTS,
+        is_reactor: true,
+    }
+}
+
+/// The interpreters that need no exceptions.
 pub fn cases() -> [Case; 2] {
     let [quickjs, python] = interpreters();
     [
@@ -98,7 +118,7 @@ pub fn cases() -> [Case; 2] {
         Case {
             subject: python,
             script: PYTHON,
-            prints: "[('o', 4), ('e', 3), ('h', 2)] 2470 ['shape 0', 'shape 7', 'shape 14']\n",
+            prints: PYTHON_PRINTS,
             is_reactor: false,
         },
     ]

@@ -82,6 +82,14 @@ pub fn interpreters() -> [Subject; 2] {
     })
 }
 
+/// CPython as a reactor, which has exceptions.
+pub fn reactor() -> Subject {
+    Subject {
+        name: "CPython 3.15".into(),
+        source: Source::Program("python315-snapshot"),
+    }
+}
+
 /// The module whose calls are measured.
 pub fn calls() -> Subject {
     text("calls", CALLS.into())

@@ -10,7 +10,7 @@ use crate::interpreters::{Interpreter, Linked};
 const WASI: &str = "wasi_snapshot_preview1";
 
 /// The functions that do something. All others fail.
-const DEFINED: [&str; 11] = [
+const DEFINED: [&str; 12] = [
     "args_sizes_get",
     "args_get",
     "environ_sizes_get",
@@ -18,6 +18,7 @@ const DEFINED: [&str; 11] = [
     "clock_res_get",
     "clock_time_get",
     "random_get",
+    "fd_read",
     "fd_write",
     "fd_fdstat_get",
     "fd_prestat_get",
@@ -36,6 +37,8 @@ const NOW: u64 = 1_800_000_000_000_000_000;
 pub struct Host {
     /// The arguments of a command, each with a zero at its end.
     arguments: Vec<u8>,
+    /// What standard input has still.
+    input: Vec<u8>,
     output: Vec<u8>,
     exit_code: Option<i32>,
 }
@@ -86,6 +89,7 @@ impl OfRuntime {
                 Ok::<_, Error>(0)
             },
         )?;
+        linker.func_wrap(WASI, "fd_read", fd_read)?;
         linker.func_wrap(WASI, "fd_write", fd_write)?;
         linker.func_wrap(WASI, "fd_fdstat_get", fd_fdstat_get)?;
         linker.func_wrap(WASI, "fd_prestat_get", |_: u32, _: u32| BADF)?;
@@ -161,6 +165,36 @@ fn fd_fdstat_get(caller: Caller<'_, Host>, fd: u32, to: u32) -> std::result::Res
     Ok(0)
 }
 
+fn fd_read(
+    caller: Caller<'_, Host>,
+    fd: i32,
+    vectors: u32,
+    n: u32,
+    read: u32,
+) -> std::result::Result<i32, Error> {
+    if fd != 0 {
+        return Ok(BADF);
+    }
+    let mut guest = Guest(caller);
+    let memory = guest.memory()?;
+    let mut sum = 0;
+    for i in 0..n {
+        let mut vector = [0; 8];
+        memory.read(&guest.0, (vectors + 8 * i) as usize, &mut vector)?;
+        let [at, len] = [0, 4].map(|i| {
+            let word = vector[i..].first_chunk().copied();
+            u32::from_le_bytes(word.unwrap_or_default())
+        });
+        let input = &mut guest.0.data_mut().input;
+        let len = input.len().min(len as usize);
+        let bytes: Vec<u8> = input.drain(..len).collect();
+        guest.write(at, &bytes)?;
+        sum += len as u32;
+    }
+    guest.write(read, &sum.to_le_bytes())?;
+    Ok(0)
+}
+
 fn fd_write(
     caller: Caller<'_, Host>,
     _: u32,
@@ -199,9 +233,11 @@ impl Linked for OfRuntime {
         let mut store = Store::new(self.pre.module().engine(), Host::default());
         let instance = self.pre.instantiate(&mut store)?;
         let s = &mut store;
-        let kind = match instance.get_func(&mut *s, "_start") {
-            Some(_) => Kind::Command(instance.get_typed_func(&mut *s, "_start")?),
-            None => {
+        let has = |s: &mut _, name| instance.get_func(s, name).is_some();
+        let kind = match (has(&mut *s, "_start"), has(&mut *s, "run")) {
+            (true, _) => Kind::Command(instance.get_typed_func(&mut *s, "_start")?),
+            (false, true) => Kind::Reader(instance.get_typed_func(&mut *s, "run")?),
+            (false, false) => {
                 let initialize = instance.get_typed_func::<(), ()>(&mut *s, "_initialize")?;
                 initialize.call(&mut *s, ())?;
                 let memory = instance.get_memory(&mut *s, "memory");
@@ -226,6 +262,7 @@ pub struct Instance {
 
 enum Kind {
     Command(TypedFunc<(), ()>),
+    Reader(TypedFunc<(), i32>),
     Reactor {
         memory: Memory,
         malloc: TypedFunc<u32, u32>,
@@ -246,6 +283,14 @@ impl Interpreter for Instance {
                 let ended = start.call(&mut *s, ());
                 if s.data().exit_code != Some(0) {
                     ended?;
+                }
+            }
+            Kind::Reader(run) => {
+                s.data_mut().input = script.into();
+                let failed = run.call(&mut *s, ())?;
+                if failed != 0 {
+                    let said = String::from_utf8_lossy(&s.data().output).into_owned();
+                    return Err(format!("`run` returned {failed}: {said}").into());
                 }
             }
             Kind::Reactor {

@@ -116,14 +116,21 @@ impl Wasmtime {
     /// # Errors
     /// When there is not enough address space for the pool.
     pub fn new(setting: Setting) -> Result<Self> {
-        let mut config = compile_config();
+        Self::with_config(setting, compile_config())
+    }
+
+    /// Makes an engine with this setting and another configuration.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and when the configuration needs what is not compiled in.
+    pub fn with_config(setting: Setting, mut config: Config) -> Result<Self> {
         if let Some(keep) = setting.keep {
             let mut pooling = PoolingAllocationConfig::new();
             pooling.max_memory_size(4 << 30);
             pooling.total_memories(setting.slots);
             pooling.total_core_instances(setting.slots);
             pooling.total_tables(setting.slots);
-            pooling.table_elements(20_000);
+            pooling.table_elements(100_000);
             pooling.max_core_instance_size(16 << 20);
             pooling.max_unused_warm_slots(setting.slots);
             pooling.linear_memory_keep_resident(keep);
@@ -139,6 +146,13 @@ impl Wasmtime {
         }
         let engine = Engine::new(&config)?;
         Ok(Self { setting, engine })
+    }
+}
+
+impl Wasmtime {
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 }
 
