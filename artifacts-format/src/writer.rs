@@ -46,6 +46,9 @@ pub enum WriteError {
         /// The architecture's number.
         found: u32,
     },
+    /// An artifact that is damaged.
+    #[error(transparent)]
+    Artifact(#[from] crate::Error),
 }
 
 /// Returns the artifact without what only people and tools read: the names of functions, the
@@ -56,8 +59,10 @@ pub enum WriteError {
 /// left out.
 ///
 /// # Errors
-/// [`WriteError::Target`].
+/// [`WriteError::Target`], and [`WriteError::Artifact`] if the digest is not that of the artifact's
+/// bytes: the new digest would make damaged code look whole.
 pub fn strip(artifact: &Artifact<'_>) -> Result<Vec<u8>, WriteError> {
+    artifact.verify_digest(None)?;
     elf::strip(artifact)
 }
 

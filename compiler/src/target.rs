@@ -14,7 +14,7 @@ use std::sync::Arc;
 use cranelift_codegen::isa::{self, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use precast_artifact::target::{Arch, Os};
-use target_lexicon::{Architecture, OperatingSystem, Triple};
+use target_lexicon::{Aarch64Architecture, Architecture, Environment, OperatingSystem, Triple};
 use wasmparser::WasmFeatures;
 
 use crate::Error;
@@ -156,13 +156,20 @@ fn parse_triple(text: &str) -> Result<Triple, Error> {
 fn supported(triple: &Triple) -> Result<(Arch, Os), Error> {
     let arch = match triple.architecture {
         Architecture::X86_64 => Arch::X86_64,
-        Architecture::Aarch64(_) => Arch::Aarch64,
+        // Not its variants: the big-endian one has no code generator.
+        Architecture::Aarch64(Aarch64Architecture::Aarch64) => Arch::Aarch64,
         Architecture::Riscv64(_) => Arch::Riscv64,
         Architecture::S390x => Arch::S390x,
         _ => return Err(unsupported_triple(&triple.to_string())),
     };
+    // Programs of these environments have pointers of 32 bits, or no system.
+    let other = [
+        Environment::GnuIlp32,
+        Environment::Gnux32,
+        Environment::None,
+    ];
     match triple.operating_system {
-        OperatingSystem::Linux => Ok((arch, Os::Linux)),
+        OperatingSystem::Linux if !other.contains(&triple.environment) => Ok((arch, Os::Linux)),
         _ => Err(unsupported_triple(&triple.to_string())),
     }
 }
@@ -356,6 +363,23 @@ mod tests {
             cpu: cpu.parse()?,
             ..Settings::default()
         })
+    }
+
+    #[test]
+    fn variants_of_targets_are_refused() {
+        for triple in [
+            "aarch64_be-unknown-linux-gnu",
+            "aarch64-unknown-linux-gnu_ilp32",
+            "x86_64-unknown-linux-gnux32",
+            "x86_64-unknown-linux-none",
+        ] {
+            let error = target(triple, "baseline").err().expect(triple).to_string();
+            let expected = format!("target `{triple}` is not supported; expected x86_64");
+            assert!(error.starts_with(&expected), "{error}");
+        }
+        for triple in ["aarch64-unknown-linux-musl", "x86_64-unknown-linux"] {
+            assert!(target(triple, "baseline").is_ok(), "{triple}");
+        }
     }
 
     #[test]

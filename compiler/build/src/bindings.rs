@@ -43,8 +43,13 @@ pub(crate) fn write(artifact: &Artifact<'_>, name: &str) -> String {
     text
 }
 
+/// Names that methods for exports cannot have. The first three are those of the other methods. The
+/// last two would be called in place of a method of that name, because they take `self` by value.
+const RESERVED: [&str; 5] = ["new", "instance", "instantiate", "into", "try_into"];
+
 /// What the text allows lints for: the module chooses the names and the types.
-const ALLOW: &str = "#[allow(dead_code, non_snake_case, unused_variables, clippy::all)]";
+const ALLOW: &str =
+    "#[allow(dead_code, non_snake_case, unused_variables, unused_results, clippy::all)]";
 
 /// A function type, and its forms in Rust.
 struct Signature {
@@ -362,7 +367,7 @@ enum ExportedItem {
 fn exports<'a>(artifact: &Artifact<'a>) -> Vec<Export<'a>> {
     let mut records: Vec<_> = artifact.exports().iter().collect();
     records.sort_by_key(|record| record.ordinal);
-    let mut identifiers = Identifiers::new(&["new", "instance", "instantiate"]);
+    let mut identifiers = Identifiers::new(&RESERVED);
     let mut listed = Vec::new();
     for record in records {
         let Some(name) = artifact.str(record.name) else {

@@ -23,7 +23,8 @@ pub(crate) fn as_assembly(
     let text = assembly(artifact, name, &symbol, path);
     cargo.write(&format!("{name}.s"), text.as_bytes())?;
     let items = format!(
-        "    // The macro must be an item of a module.\n    mod assembly {{\n        \
+        "    // The macro must be an item of a module.\n    #[allow(unsafe_code)]\n    \
+         mod assembly {{\n        \
          ::core::arch::global_asm!(include_str!({:?}), options(raw));\n    }}\n",
         format!("{name}.s")
     );
@@ -72,7 +73,7 @@ fn write_expression(
     cargo: &Environment,
 ) -> Result<(), Error> {
     let expression = format!(
-        "{{\n{items}    unsafe extern \"C\" {{\n        #[link_name = {symbol:?}]\n        \
+        "{{\n{items}    #[allow(unsafe_code)]\n    unsafe extern \"C\" {{\n        #[link_name = {symbol:?}]\n        \
          static ARTIFACT: ::precast_loader::StaticArtifact;\n    }}\n    \
          // SAFETY: `precast_build` made the artifact and put it into the executable's text.\n    \
          #[allow(unsafe_code)]\n    let artifact = unsafe {{\n        \

@@ -39,6 +39,8 @@ pub(crate) enum Source {
 pub(crate) struct Guest {
     pub(crate) wasm: Vec<u8>,
     pub(crate) files: Vec<PathBuf>,
+    /// Environment variables that the module depends on.
+    pub(crate) variables: Vec<String>,
 }
 
 impl Source {
@@ -124,6 +126,7 @@ fn of_file(path: &Path) -> Result<Guest, Error> {
     Ok(Guest {
         wasm: wasm.into_owned(),
         files: vec![path.to_owned()],
+        variables: Vec::new(),
     })
 }
 
@@ -134,18 +137,31 @@ fn of_crate(
     name: &str,
     cargo: &Environment,
 ) -> Result<Guest, Error> {
-    let manifest = directory.join("Cargo.toml");
     // The guest has a target directory of its own, because the host's is locked while this script
     // runs.
     let built = cargo.out_dir.join(format!("{name}-guest"));
-    let mut command = Command::new(&cargo.cargo);
+    let modules = built.join(target).join("release");
+    // Cargo leaves modules there that the package does not have any more. It puts the others back,
+    // also if it compiles nothing.
+    for old in modules_in(&modules) {
+        fs::remove_file(&old).map_err(|source| Error::File {
+            action: "remove",
+            path: old,
+            source,
+        })?;
+    }
+    // In the guest's directory, cargo takes the guest's configuration and not the host's.
+    let cargo_in_guest = || {
+        let mut command = Command::new(&cargo.cargo);
+        command.current_dir(directory);
+        command
+    };
+    let mut command = cargo_in_guest();
     command.args(["build", "--release", "--target", target]);
-    command.arg("--manifest-path").arg(&manifest);
     command.arg("--target-dir").arg(&built);
     run(&mut command, directory)?;
-    let modules = built.join(target).join("release");
-    let mut found: Vec<String> = entries(&modules)?
-        .filter(|path| path.extension() == Some(OsStr::new("wasm")))
+    let mut found: Vec<String> = modules_in(&modules)
+        .into_iter()
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
         .collect();
     found.sort();
@@ -158,12 +174,23 @@ fn of_crate(
         return Err(Error::Binaries { path, found });
     };
     let wasm = modules.join(one).with_extension("wasm");
-    let mut files = vec![manifest, directory.join("Cargo.lock")];
+    // The lock file and the profiles are those of the guest's workspace.
+    let mut command = cargo_in_guest();
+    command.args(["locate-project", "--workspace", "--message-format=plain"]);
+    let root = PathBuf::from(run(&mut command, directory)?.trim_end());
+    let mut files = vec![
+        directory.join("Cargo.toml"),
+        directory.join(".cargo/config.toml"),
+        root.with_extension("lock"),
+        root,
+    ];
+    // Cargo would run the script again each time for a file that does not exist.
     files.retain(|file| file.exists());
     files.extend(dependencies(&wasm.with_extension("d")));
     Ok(Guest {
         wasm: read(&wasm)?,
         files,
+        variables: Vec::new(),
     })
 }
 
@@ -204,6 +231,7 @@ fn of_rust(
     Ok(Guest {
         wasm: read(&wasm)?,
         files,
+        variables: variables(&deps),
     })
 }
 
@@ -225,6 +253,7 @@ fn of_c(file: &Path, command: &[String], name: &str, cargo: &Environment) -> Res
     Ok(Guest {
         wasm: read(&wasm)?,
         files,
+        variables: Vec::new(),
     })
 }
 
@@ -271,7 +300,8 @@ fn run(command: &mut Command, path: &Path) -> Result<String, Error> {
 fn dependencies(file: &Path) -> Vec<PathBuf> {
     let text = fs::read_to_string(file).unwrap_or_default();
     let mut files: Vec<PathBuf> = Vec::new();
-    for rule in text.replace("\\\n", " ").lines() {
+    let text = text.replace("\\\n", " ");
+    for rule in text.lines().filter(|line| !line.starts_with('#')) {
         let Some((_, inputs)) = rule.split_once(": ") else {
             continue;
         };
@@ -285,14 +315,27 @@ fn dependencies(file: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn entries(directory: &Path) -> Result<impl Iterator<Item = PathBuf>, Error> {
-    let failed = |source| Error::File {
-        action: "list",
-        path: directory.to_owned(),
-        source,
-    };
-    let entries = fs::read_dir(directory).map_err(failed)?;
-    Ok(entries.filter_map(|entry| Some(entry.ok()?.path())))
+/// The environment variables that rustc names in comments of such a file. A guest does not see
+/// those of the host's build.
+fn variables(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let named = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# env-dep:"));
+    let names = named.filter_map(|variable| variable.split('=').next());
+    names
+        .filter(|name| !is_of_the_host(name))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The modules in a directory, which may not exist yet.
+fn modules_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths
+        .filter(|path| path.extension() == Some(OsStr::new("wasm")))
+        .collect()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

@@ -245,11 +245,12 @@ impl Module {
 
     /// Returns what was built, and what to tell cargo.
     fn compile_in(mut self, cargo: &Environment) -> Result<(Built, Vec<String>), Error> {
-        let mut directives = vec![
-            format!("rerun-if-env-changed={}", precast_cache::DIRECTORY_VARIABLE),
-            // Cargo runs a script that names no file again for every change of the package.
-            "rerun-if-changed=build.rs".to_owned(),
-        ];
+        // Because of this line, cargo does not run the script again for every change of the
+        // package. It compiles and runs a script that has changed itself in any case.
+        let mut directives = vec![format!(
+            "rerun-if-env-changed={}",
+            precast_cache::DIRECTORY_VARIABLE
+        )];
         let name = match self.name.take() {
             Some(name) => name,
             None => self.source.stem(),
@@ -269,6 +270,8 @@ impl Module {
         let guest = guest::build(&self.source, &name, cargo)?;
         let files = guest.files.iter();
         directives.extend(files.map(|file| format!("rerun-if-changed={}", file.display())));
+        let variables = guest.variables.iter();
+        directives.extend(variables.map(|name| format!("rerun-if-env-changed={name}")));
 
         let bytes = self.artifact(&guest.wasm)?;
         let path = cargo.write(&format!("{name}.precast"), &bytes)?;

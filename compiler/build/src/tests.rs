@@ -85,7 +85,8 @@ fn writes_what_the_macros_include() {
 fn names_of_the_module_stay_text() {
     let (directory, cargo) = environment(X86_64);
     let evil = r#"(module (import "a\"b" "x\22) { evil(); } //\0a" (func))
-        (func $x (export "y\"\\\n}{") ) (func (export "type")) (func (export "new")))"#;
+        (func $x (export "y\"\\\n}{") ) (func (export "type")) (func (export "new"))
+        (func (export "into")) (func (export "try_into")))"#;
     guest(&directory, evil)
         .compile_in(&cargo)
         .expect("compiles");
@@ -95,6 +96,8 @@ fn names_of_the_module_stay_text() {
         "{bindings}"
     );
     assert!(bindings.contains("pub fn type_(") && bindings.contains("pub fn new_2("));
+    // `exports.into()` would be `Into::into`.
+    assert!(bindings.contains("pub fn into_2(") && bindings.contains("pub fn try_into_2("));
     // The text of a name is only in string literals.
     let outside: String = bindings
         .lines()
@@ -276,8 +279,10 @@ fn a_crate_is_built_by_cargo_if_the_target_is_installed() {
     // Writes the modules that $MODULES names.
     let build = |modules: &str| {
         let text = format!(
-            r#"[ "$1 $2 $3 $4" = "build --release --target wasm32-wasip1" ] || exit 3
-            dir=$8/wasm32-wasip1/release; rm -rf "$dir"; mkdir -p "$dir"
+            r#"[ -f Cargo.toml ] || exit 2
+            if [ "$1" = locate-project ]; then echo "$(dirname "$PWD")/Cargo.toml"; exit; fi
+            [ "$1 $2 $3 $4" = "build --release --target wasm32-wasip1" ] || exit 3
+            dir=$6/wasm32-wasip1/release; mkdir -p "$dir"
             for name in {modules}; do
                 printf '\0asm\1\0\0\0' > "$dir/$name.wasm"
                 echo "$dir/$name.wasm: /src/main.rs" > "$dir/$name.d"
@@ -289,6 +294,15 @@ fn a_crate_is_built_by_cargo_if_the_target_is_installed() {
     let (built, directives) = module().compile_in(&cargo).expect("compiles");
     assert!(built.artifact.ends_with("out/plugin.precast"));
     assert!(directives.contains(&"rerun-if-changed=/src/main.rs".to_owned()));
+    // The package is a member of a workspace.
+    for name in ["Cargo.toml", "Cargo.lock"] {
+        let path = directory.path().join(name);
+        let changed = format!("rerun-if-changed={}", path.display());
+        assert!(!directives.contains(&changed), "it does not exist");
+        fs::write(&path, "").expect("writable");
+        let (_, directives) = module().compile_in(&cargo).expect("compiles");
+        assert!(directives.contains(&changed), "{directives:?}");
+    }
     build("");
     assert!(refusal(module(), &cargo).contains("has nothing that could be the guest"));
     build("one two_b");
@@ -322,6 +336,32 @@ fn a_rust_file_is_a_program_or_a_library() {
         assert!(given.contains(&format!("--target {target}")), "{given}");
         assert!(given.contains(&format!("--crate-type {kind}")), "{given}");
     }
+}
+
+#[test]
+fn variables_of_a_rust_file_are_tracked_and_are_no_files() {
+    let (directory, cargo) = environment(X86_64);
+    let file = directory.path().join("guest.rs");
+    fs::write(&file, "").expect("writable");
+    let rustc = r#"if [ "$1" = --print ]; then echo /; exit; fi
+        for a; do case $a in --emit=*)
+            a=${a#--emit=link=}; printf '\0asm\1\0\0\0' > "${a%%,*}"
+            printf 'x: /src/a.rs\n\n# env-dep:XX=a: zork\n# env-dep:YY\n# env-dep:OUT_DIR\n' \
+                > "${a##*=}" ;;
+        esac; done"#;
+    script(&directory, "rustc", rustc);
+    let module = Module::from_rust(&file).uncached();
+    let (_, directives) = module.compile_in(&cargo).expect("compiles");
+    for name in ["env-changed=XX", "env-changed=YY", "changed=/src/a.rs"] {
+        assert!(directives.contains(&format!("rerun-if-{name}")), "{name}");
+    }
+    let others = ["zork", "OUT_DIR", "build.rs"];
+    assert!(
+        !directives
+            .iter()
+            .any(|d| others.iter().any(|other| d.ends_with(other))),
+        "{directives:?}"
+    );
 }
 
 /// Rust has no types for references to functions of one type only, and the loader would refuse a

@@ -49,6 +49,16 @@ impl Bytes {
         Artifact::parse(self.all(), None)
             .with_context(|| format!("cannot use `{}`", path.display()))
     }
+
+    /// Like [`Bytes::parse`], and checks the digest of all bytes too, for commands that put them
+    /// into another file.
+    pub(crate) fn parse_whole(&self, path: &Path) -> Result<Artifact<'_>> {
+        let artifact = self.parse(path)?;
+        artifact
+            .verify_digest(None)
+            .with_context(|| format!("cannot use `{}`", path.display()))?;
+        Ok(artifact)
+    }
 }
 
 /// Parameters and results of a function type.

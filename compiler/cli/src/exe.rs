@@ -65,7 +65,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     };
     let context = || format!("cannot make an executable of `{}`", args.input.display());
     let artifact = Bytes::aligned(&artifact(&args).with_context(context)?);
-    let artifact = artifact.parse(&args.input)?;
+    let artifact = artifact.parse_whole(&args.input)?;
     check_program(&artifact).with_context(context)?;
     for variable in &args.env {
         if variable.starts_with('=') || variable.is_empty() {

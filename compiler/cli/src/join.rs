@@ -33,7 +33,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let parsed = all
         .iter()
         .zip(&args.files)
-        .map(|(bytes, path)| Ok((bytes.parse(path)?, bytes.all())))
+        .map(|(bytes, path)| Ok((bytes.parse_whole(path)?, bytes.all())))
         .collect::<Result<Vec<_>>>()?;
     files::write(&args.output, &writer::join(&parsed)?)?;
     Ok(ExitCode::SUCCESS)

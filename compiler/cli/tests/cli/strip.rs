@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use precast_artifact::{Aligned, Artifact};
+
 use crate::{ADD, Dir};
 
 /// Calls of a function with a `try_table` are not inlined.
@@ -111,6 +113,31 @@ fn signatures_of_a_stripped_artifact_are_left_out() {
         .precast(&["verify", "add.precast", "--trusted-key", "key.pub"])
         .stderr();
     assert!(text.contains("the artifact is not signed"), "{text}");
+}
+
+/// A new digest, or a new file, would make damaged code look whole.
+#[test]
+fn damaged_artifacts_are_not_put_into_other_files() {
+    let dir = Dir::new();
+    dir.artifact("start", r#"(module (func (export "_start")))"#);
+    let mut bytes = fs::read(dir.path("start.precast")).expect("there");
+    let header = Aligned::new(&bytes);
+    let text = Artifact::parse(&header, None).expect("whole").header().text;
+    bytes[precast_artifact::HEADER_OFFSET + text.start as usize] ^= 1;
+    dir.write("damaged", &bytes);
+    let refused = dir.precast(&["digest", "damaged"]).stderr();
+    for args in [
+        &["strip", "damaged", "-o", "out"][..],
+        &["join", "damaged", "-o", "out"],
+        &["exe", "damaged", "-o", "out"],
+    ] {
+        let ran = dir.precast(args);
+        let reason = refused.lines().last().expect("a reason");
+        assert!(reason.contains("digest"), "{refused}");
+        assert!(ran.stderr().contains(reason), "{args:?}: {}", ran.stderr());
+        assert_eq!(ran.0.status.code(), Some(1));
+    }
+    assert_eq!(dir.names(), ["damaged", "start.precast", "start.wasm"]);
 }
 
 /// Other tools' `strip` moves what a loader needs, and that is noticed.
