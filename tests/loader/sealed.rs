@@ -244,3 +244,34 @@ fn a_copy_is_made_unless_the_system_keeps_the_file() {
         drop(module);
     });
 }
+
+/// The system would end the process by a signal.
+#[test]
+fn copies_beyond_the_limit_of_files_are_errors() {
+    const NAME: &str = "sealed::copies_beyond_the_limit_of_files_are_errors";
+    if case().is_none() {
+        passes_in_child(NAME, "limited");
+        return;
+    }
+    let engine = Engine::default();
+    let artifacts = Artifacts::new(Strategy::Guarded);
+    let limit = libc::rlimit {
+        rlim_cur: artifacts.bytes.len() as u64 - 1,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: the structure lives during the call.
+    unsafe { assert_eq!(libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit), 0) };
+    let path = artifacts.file.path();
+    // SAFETY: our own compiler has just written these bytes, and nobody changes the file.
+    let (copied, sealed) = unsafe {
+        (
+            Module::from_bytes(&engine, &artifacts.bytes),
+            Module::open_sealed(&engine, path),
+        )
+    };
+    let verified = Module::open_verified(&engine, path, &artifacts.digest);
+    for result in [copied, sealed, verified] {
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("too large"), "{error}");
+    }
+}

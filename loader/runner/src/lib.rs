@@ -10,7 +10,7 @@
 //!
 //! ```console
 //! $ rustup target add x86_64-unknown-linux-musl
-//! $ cargo install --path loader/runner --profile runner --target x86_64-unknown-linux-musl
+//! $ cargo install --locked --path loader/runner --profile runner --target x86_64-unknown-linux-musl
 //! $ precast exe app.wasm -o app               # finds precast-runner beside precast
 //! $ cat Containerfile
 //! FROM scratch
@@ -67,6 +67,9 @@ pub fn program() -> Option<ExitCode> {
     if payload.artifact == 0 {
         return None;
     }
+    // A write beyond the allowed size of a file (`ulimit -f`) is then an error, for the guest too.
+    // SAFETY: the disposition is set before there are other threads.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     Some(match run(&payload) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { message, code }) => {

@@ -27,8 +27,9 @@ const SEALS: libc::c_int =
 /// A sealed copy of `bytes`.
 ///
 /// # Errors
-/// The system's: no memory files, no memory.
+/// The system's: no memory files, no memory, a limit of the length of files.
 pub(crate) fn of_bytes(bytes: &[u8]) -> io::Result<File> {
+    check_len(bytes.len() as u64)?;
     let mut file = memory_file()?;
     file.write_all(bytes)?;
     seal(&file)?;
@@ -45,8 +46,10 @@ pub(crate) fn of_pieces(
     pieces: impl Iterator<Item = (u64, u64)>,
 ) -> io::Result<(File, u64)> {
     let mut copy = memory_file()?;
-    let mut copied = 0;
+    let (mut copied, file_len) = (0, file.metadata()?.len());
     for (start, len) in pieces {
+        // There may be less in the file.
+        check_len(copied + len.min(file_len.saturating_sub(start)))?;
         copied += transfer(file, &mut copy, start, len)?;
     }
     seal(&copy)?;
@@ -62,16 +65,7 @@ pub(crate) fn of_parts<'a>(
     len: u64,
     parts: impl Iterator<Item = (u64, Cow<'a, [u8]>)>,
 ) -> io::Result<File> {
-    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
-    // The system would not only refuse a file that is longer than this limit, but end the process
-    // by a signal. SAFETY: the call writes the structure, or fails.
-    let fits = unsafe {
-        libc::getrlimit(libc::RLIMIT_FSIZE, limit.as_mut_ptr()) == 0
-            && limit.assume_init().rlim_cur >= len
-    };
-    if !fits {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
+    check_len(len)?;
     let file = memory_file()?;
     file.set_len(len)?;
     for (at, bytes) in parts {
@@ -79,6 +73,21 @@ pub(crate) fn of_parts<'a>(
     }
     seal(&file)?;
     Ok(file)
+}
+
+/// Whether the system allows a file of this length. It would not only refuse a longer one than
+/// `RLIMIT_FSIZE`, but end the process by a signal.
+fn check_len(len: u64) -> io::Result<()> {
+    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+    // SAFETY: the call writes the structure, or fails.
+    let fits = unsafe {
+        libc::getrlimit(libc::RLIMIT_FSIZE, limit.as_mut_ptr()) == 0
+            && limit.assume_init().rlim_cur >= len
+    };
+    match fits {
+        true => Ok(()),
+        false => Err(io::ErrorKind::FileTooLarge.into()),
+    }
 }
 
 /// Whether the system guarantees that the content of this file never changes.

@@ -1,6 +1,8 @@
 //! Runs a guest that is in this executable, at the start of a page: its code runs where it is, and
 //! its memory starts with pages of the executable's own file. The host has no `unsafe`.
 
+#![deny(unsafe_code)]
+
 use std::error::Error;
 
 use precast_loader::{Caller, Engine, Linker, Module, Store, include_artifact};
