@@ -45,12 +45,16 @@ pub(crate) fn of_pieces(
     file: &File,
     pieces: impl Iterator<Item = (u64, u64)>,
 ) -> io::Result<(File, u64)> {
-    let mut copy = memory_file()?;
-    let (mut copied, file_len) = (0, file.metadata()?.len());
+    let (mut copy, max) = (memory_file()?, max_len());
+    let mut copied = 0;
     for (start, len) in pieces {
-        // There may be less in the file.
-        check_len(copied + len.min(file_len.saturating_sub(start)))?;
-        copied += transfer(file, &mut copy, start, len)?;
+        let room = max - copied;
+        let now = transfer(file, &mut copy, start, len.min(room))?;
+        copied += now;
+        // There may be less in the file than `len`.
+        if len > room && now == room {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
     }
     seal(&copy)?;
     Ok((copy, copied))
@@ -75,16 +79,21 @@ pub(crate) fn of_parts<'a>(
     Ok(file)
 }
 
-/// Whether the system allows a file of this length. It would not only refuse a longer one than
-/// `RLIMIT_FSIZE`, but end the process by a signal.
-fn check_len(len: u64) -> io::Result<()> {
+/// The maximum length of a file. The system would not only refuse a longer one, but end the process
+/// by a signal.
+fn max_len() -> u64 {
     let mut limit = MaybeUninit::<libc::rlimit>::uninit();
     // SAFETY: the call writes the structure, or fails.
-    let fits = unsafe {
-        libc::getrlimit(libc::RLIMIT_FSIZE, limit.as_mut_ptr()) == 0
-            && limit.assume_init().rlim_cur >= len
-    };
-    match fits {
+    unsafe {
+        match libc::getrlimit(libc::RLIMIT_FSIZE, limit.as_mut_ptr()) {
+            0 => limit.assume_init().rlim_cur,
+            _ => 0,
+        }
+    }
+}
+
+fn check_len(len: u64) -> io::Result<()> {
+    match len <= max_len() {
         true => Ok(()),
         false => Err(io::ErrorKind::FileTooLarge.into()),
     }
