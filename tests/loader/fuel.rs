@@ -140,9 +140,9 @@ fn references_to_functions_forget_nothing() {
     }
 }
 
-/// A function that declares far more locals than its code can use keeps them in its frame, and makes
-/// them zero whenever it is called. That takes long, so it costs. Locals that are kept in registers
-/// cost the same.
+/// A function that declares far more locals than its code can use keeps them in its frame, and
+/// makes them zero whenever it is called. That takes long, so it costs. Locals that are kept in
+/// registers cost the same.
 #[test]
 fn declaring_very_many_locals_costs() {
     let kinds = [Interruption::Fuel, Interruption::FuelAndEpoch];

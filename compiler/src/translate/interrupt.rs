@@ -59,8 +59,8 @@ const SHORT: usize = 256;
 const FREE_LOCALS: i64 = 16 << 10;
 
 /// What the declaration of a function's locals costs whenever the function is called: for more than
-/// [`FREE_LOCALS`], one for each eight bytes. Whether they are in variables, which costs no time, or
-/// in the frame depends on the settings, but what a call costs does not.
+/// [`FREE_LOCALS`], one for each eight bytes. Whether they are in variables, which costs no time,
+/// or in the frame depends on the settings, but what a call costs does not.
 pub(super) fn declaration_cost(body: &FunctionBody<'_>) -> Result<i64, Error> {
     let mut bytes = 0;
     for declaration in body.get_locals_reader()? {

@@ -10,7 +10,8 @@
 //!
 //! ```console
 //! $ rustup target add x86_64-unknown-linux-musl
-//! $ cargo install --locked --path loader/runner --profile runner --target x86_64-unknown-linux-musl
+//! $ cargo install --locked --path loader/runner --profile runner \
+//!     --target x86_64-unknown-linux-musl
 //! $ precast exe app.wasm -o app               # finds precast-runner beside precast
 //! $ cat Containerfile
 //! FROM scratch

@@ -59,8 +59,8 @@ pub fn linked_module(name: &str) -> Option<usize> {
     name.strip_prefix('m')?.parse().ok()
 }
 
-/// Whether a module has operators that cost fuel in proportion to a length, or very many locals, for
-/// which engines have different costs.
+/// Whether a module has operators that cost fuel in proportion to a length, or very many locals,
+/// for which engines have different costs.
 pub fn has_costs_by_length(wasm: &[u8]) -> bool {
     use wasmparser::Operator as Op;
     let is_one = |op: Op<'_>| {
