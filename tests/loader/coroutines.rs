@@ -6,12 +6,11 @@ use std::ptr;
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use precast_artifact::{Interruption, Strategy};
-use precast_compiler::{Compiler, Settings};
 use precast_loader::{
     Caller, Engine, Error, ExnRef, FuncType, FunctionCall, FunctionListener, Linker, Module,
     ResourceLimiter, Store, Tag, Trap, UpdateDeadline, Val,
 };
-use precast_tests::{strategies, trap};
+use precast_tests::{Source, strategies, trap};
 
 thread_local! {
     static YIELDER: Cell<*const Yielder<(), ()>> = const { Cell::new(ptr::null()) };
@@ -66,22 +65,9 @@ const WAT: &str = r#"(module
     (func (export "grown") (drop (memory.grow (i32.const 1))) (call $trap))
     (func (export "asked") (loop) (call $trap)))"#;
 
-fn module(
-    engine: &Engine,
-    strategy: Strategy,
-    interruption: Interruption,
-    listeners: bool,
-) -> Module {
-    let settings = Settings {
-        strategy,
-        interruption,
-        listeners,
-        ..Settings::default()
-    };
-    let wasm = wat::parse_str(WAT).unwrap();
-    let compiled = Compiler::new(settings).unwrap().compile(&wasm).unwrap();
-    // SAFETY: our own compiler has just written these bytes.
-    unsafe { Module::from_bytes(engine, &compiled.artifact) }.unwrap()
+fn module(engine: &Engine, strategy: Strategy, interruption: Interruption) -> Module {
+    let source = Source::new(strategy).interruption(interruption);
+    source.module(engine, WAT)
 }
 
 /// Calls an export in a store of its own.
@@ -153,31 +139,49 @@ fn take_turns(engine: &Engine, module: &Module, exports: &[&'static str], revers
     assert!(rounds > 1, "nothing was suspended");
 }
 
+/// Lets calls of the exports take turns with each other and with other calls.
+fn all_orders(engine: &Engine, module: &Module, exports: &[&'static str]) {
+    for &export in exports {
+        for reverse in [false, true] {
+            take_turns(engine, module, &[export, export], reverse);
+            take_turns(engine, module, &["typed", export, "untyped"], reverse);
+        }
+    }
+    take_turns(engine, module, exports, true);
+}
+
 #[test]
 fn calls_that_take_turns_trap_each_for_itself() {
     let engine = Engine::default();
     for strategy in strategies() {
-        for (interruption, listeners) in [
-            (Interruption::None, false),
-            (Interruption::Epoch, false),
-            (Interruption::None, true),
-        ] {
-            let module = module(&engine, strategy, interruption, listeners);
+        for interruption in [Interruption::None, Interruption::Epoch] {
+            let module = module(&engine, strategy, interruption);
             let mut exports = vec!["typed", "untyped", "thrown", "grown"];
             if interruption.has_epochs() {
                 exports.push("asked");
             }
-            if listeners {
-                exports.push("told");
-            }
-            for &export in &exports {
-                for reverse in [false, true] {
-                    take_turns(&engine, &module, &[export, export], reverse);
-                    take_turns(&engine, &module, &["typed", export, "untyped"], reverse);
-                }
-            }
-            take_turns(&engine, &module, &exports, true);
+            all_orders(&engine, &module, &exports);
         }
+    }
+}
+
+#[cfg(feature = "compiler")]
+#[test]
+fn listeners_that_take_turns() {
+    use precast_compiler::{Compiler, Settings};
+
+    let engine = Engine::default();
+    let wasm = wat::parse_str(WAT).unwrap();
+    for strategy in strategies() {
+        let settings = Settings {
+            strategy,
+            listeners: true,
+            ..Settings::default()
+        };
+        let compiled = Compiler::new(settings).unwrap().compile(&wasm).unwrap();
+        // SAFETY: our own compiler has just written these bytes.
+        let module = unsafe { Module::from_bytes(&engine, &compiled.artifact) }.unwrap();
+        all_orders(&engine, &module, &["typed", "grown", "told"]);
     }
 }
 
@@ -186,7 +190,7 @@ fn calls_that_take_turns_trap_each_for_itself() {
 fn a_call_of_another_store_leaves_nothing_behind() {
     for strategy in strategies() {
         let engine = Engine::default();
-        let module = module(&engine, strategy, Interruption::None, false);
+        let module = module(&engine, strategy, Interruption::None);
         let inner = module.clone();
         let mut linker: Linker<()> = Linker::new(&engine);
         let call_other = move || {

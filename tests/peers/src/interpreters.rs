@@ -4,10 +4,10 @@
 //!   and evaluates a script for each call of `qjs_init_argv`, and drops it for `qjs_destroy`.
 //! - **CPython** (`../programs/fetch.sh python`) is a command, with its standard library inside: an
 //!   instance evaluates one script.
-//! - **CPython 3.15** (`../programs/fetch.sh python315-snapshot`) is a reactor whose memory has what
-//!   was there after its start. It evaluates what standard input has. It uses exceptions, which
-//!   Wasmtime has only together with its garbage collection, so it is measured by a program of its
-//!   own (`features/`).
+//! - **CPython 3.15** (`../programs/fetch.sh python315-snapshot`) is a reactor whose memory has
+//!   what was there after its start. It evaluates what standard input has. It uses exceptions,
+//!   which Wasmtime has only together with its garbage collection, so it is measured by a program
+//!   of its own (`features/`).
 //!
 //! `interpreters/host.rs` has the host. It is compiled twice, with precast-loader as `wasm` and
 //! with Wasmtime, without any difference. Its functions of WASI are the same few lines for both:
