@@ -5,9 +5,9 @@
 //! - **CPython** (`../programs/fetch.sh python`) is a command, with its standard library inside: an
 //!   instance evaluates one script.
 //! - **CPython 3.15** (`../programs/fetch.sh python315-snapshot`) is a reactor whose memory has
-//!   what was there after its start. It evaluates what standard input has. It uses exceptions,
-//!   which Wasmtime has only together with its garbage collection, so it is measured by a program
-//!   of its own (`features/`).
+//!   what was there after its start. An instance evaluates what standard input has, once. It uses
+//!   exceptions, which Wasmtime has only together with its garbage collection, so it is measured
+//!   by a program of its own (`features/`).
 //!
 //! `interpreters/host.rs` has the host. It is compiled twice, with precast-loader as `wasm` and
 //! with Wasmtime, without any difference. Its functions of WASI are the same few lines for both:
@@ -101,7 +101,7 @@ pub fn python_reactor() -> Case {
         subject: reactor(),
         script: PYTHON,
         prints: PYTHON_PRINTS,
-        is_reactor: true,
+        is_reactor: false,
     }
 }
 

@@ -10,6 +10,7 @@ use std::process::Command;
 use precast_peers::Result;
 use precast_peers::interpreters::{measure, python_reactor};
 use precast_peers::peers::{Peer, Precast, Wasmtime, compile_config, settings};
+use precast_peers::subjects;
 use precast_peers::table::Table;
 use wasmtime::{Collector, Config, WasmFeatures};
 
@@ -23,6 +24,7 @@ fn main() -> Result<()> {
         .into_iter()
         .map(|setting| Wasmtime::with_config(setting, config()))
         .collect::<Result<_>>()?;
+    std::fs::create_dir_all(subjects::directory())?;
     let wasm = precast_peers::program("python315-snapshot");
     let ours = case.subject.file(Precast::EXTENSION);
     if !ours.exists() {
