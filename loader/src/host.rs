@@ -53,9 +53,9 @@ impl<'a, T: 'static> Caller<'a, T> {
     pub(crate) unsafe fn new(import: *const VmFuncImport) -> Self {
         // SAFETY: by this function's contract.
         unsafe {
-            let store = NonNull::new((*import).store.cast::<StoreInner<T>>());
+            let store = (*import).store.cast::<StoreInner<T>>();
             Self {
-                store: StoreContextMut::new(store.unwrap_unchecked()),
+                store: StoreContextMut::new(NonNull::new_unchecked(store)),
                 owner: (*import).owner,
             }
         }

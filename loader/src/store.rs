@@ -187,12 +187,11 @@ impl<T: 'static> Store<T> {
         + 'static,
     ) {
         unsafe fn ask<T: 'static>(core: *mut StoreCore) -> Result<UpdateDeadline, Error> {
-            let Some(inner) = NonNull::new(core.cast::<StoreInner<T>>()) else {
-                unreachable!("the pointer is to a store");
-            };
             // SAFETY: the pointer is to the whole store, of this `T`; by the contract of `AskHost`
-            // nobody else uses it.
-            let mut store = unsafe { StoreContextMut::new(inner) };
+            // nobody else uses the store.
+            let mut store = unsafe {
+                StoreContextMut::new(NonNull::new_unchecked(core.cast::<StoreInner<T>>()))
+            };
             let Some(mut decide) = store.inner_mut().on_deadline.take() else {
                 return Ok(UpdateDeadline::Interrupt);
             };
@@ -206,7 +205,7 @@ impl<T: 'static> Store<T> {
         let inner = self.inner_mut();
         inner.on_deadline = Some(Box::new(Box::new(decide)));
         inner.core.set_ask_host(Some(ask::<T>));
-        // Who decides about deadlines wants one.
+        // Without a deadline, `decide` would never be called.
         if !inner.core.has_deadline() {
             inner.core.set_deadline(Some(0));
         }

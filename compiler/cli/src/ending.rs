@@ -20,7 +20,7 @@ use crate::{is_ignored, report};
 pub(crate) const TIMED_OUT: u8 = 124;
 
 /// How long after a signal another one ends the process without a profile.
-const SECOND: Duration = Duration::from_secs(1);
+const BETWEEN_SIGNALS: Duration = Duration::from_secs(1);
 
 /// What ends a program from outside.
 pub(crate) struct Ending {
@@ -43,9 +43,9 @@ impl Ending {
     }
 
     /// Lets SIGINT and SIGTERM end the process only after its profile is written, if there is to be
-    /// one. A second signal that comes later than [`SECOND`] ends the process at once: timeout(1)
-    /// sends its signal to the process, and again to all of the process's group. A signal that is
-    /// ignored, as SIGINT is in background jobs of scripts, stays ignored.
+    /// one. A second signal that comes later than [`BETWEEN_SIGNALS`] ends the process at once:
+    /// timeout(1) sends its signal to the process, and again to all of the process's group. A
+    /// signal that is ignored, as SIGINT is in background jobs of scripts, stays ignored.
     pub(crate) fn at_signals(&self) -> io::Result<()> {
         let Some(output) = self.output.clone() else {
             return Ok(());
@@ -61,7 +61,7 @@ impl Ending {
             for signal in signals.forever() {
                 let ends_at_once = ends_at_once.clone();
                 std::thread::spawn(move || {
-                    std::thread::sleep(SECOND);
+                    std::thread::sleep(BETWEEN_SIGNALS);
                     ends_at_once.store(true, Ordering::Release);
                 });
                 if let Err(error) = output.write() {

@@ -88,10 +88,8 @@ impl Exposure {
 
 /// The files that are written for a profile, if the guest could change them.
 fn exposed_profile(wasi: &WasiCtxBuilder, place: &Place) -> Result<Vec<PathBuf>> {
-    let Some((file, temporary)) = place.files() else {
-        return Ok(Vec::new());
-    };
-    if !wasi.reaches(place.path()) && !wasi.reaches(file) {
+    let files = place.files();
+    if files.is_empty() || !wasi.reaches(place.path()) {
         return Ok(Vec::new());
     }
     if let Some(link) = wasi.writable_link(place.path())? {
@@ -102,6 +100,5 @@ fn exposed_profile(wasi: &WasiCtxBuilder, place: &Place) -> Result<Vec<PathBuf>>
             link.display()
         );
     }
-    let files = [place.path(), file, temporary];
-    Ok(files.map(Path::to_owned).into())
+    Ok(files.into_iter().map(Path::to_owned).collect())
 }

@@ -51,12 +51,13 @@ impl Place {
         &self.path
     }
 
-    /// The file that the path leads to, and the temporary file beside it; `None` if no file is made
-    /// or replaced.
-    pub(crate) fn files(&self) -> Option<(&Path, &Path)> {
+    /// The paths that are written to: none for standard output; what the path leads to, such as a
+    /// pipe; or a file, and the temporary file beside it.
+    pub(crate) fn files(&self) -> Vec<&Path> {
         match &self.target {
-            Target::Stdout | Target::InPlace(_) => None,
-            Target::File { file, temporary } => Some((file, temporary)),
+            Target::Stdout => Vec::new(),
+            Target::InPlace(_) => vec![&self.path],
+            Target::File { temporary, .. } => vec![&self.path, temporary],
         }
     }
 

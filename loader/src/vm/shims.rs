@@ -57,6 +57,8 @@ pub(crate) unsafe fn finish_here<R>(
     }
 }
 
+/// The part of [`finish`] that uses no thread-local.
+///
 /// # Safety
 /// As for [`finish`].
 #[inline(always)]

@@ -217,6 +217,15 @@ fn a_guest_does_not_choose_where_its_profile_goes() {
     }
     // The guest's directory is below another one.
     run("in/sub/prof", "in/sub").is("", "", KEPT);
+    // A pipe is not replaced either.
+    fs::remove_file(dir.path("in/prof")).expect("there");
+    let ran = dir.bash(
+        "mkfifo in/prof; cat in/prof > got & \
+         precast run --no-cache --profile-out in/prof --dir in linker.wasm; code=$?; wait; exit $code",
+    );
+    ran.is("", "", KEPT);
+    assert!(is_profile("got") && !dir.path("in/prof").is_symlink());
+    fs::remove_file(dir.path("in/prof")).expect("there");
     // A link that no guest can have made is followed.
     symlink("in", dir.path("to")).expect("writable");
     run("to/prof", "to").is("", "", KEPT);
