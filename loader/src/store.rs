@@ -175,7 +175,8 @@ impl<T: 'static> Store<T> {
     /// An error that `decide` returns ends the call.
     ///
     /// A store without a deadline gets one that has passed, so that `decide` is called first when
-    /// code runs.
+    /// code runs. [`epoch_deadline_trap`](Self::epoch_deadline_trap) keeps it. A store that has
+    /// instances of code without epochs gets none: a deadline would be an error there.
     ///
     /// `decide` is not called again while it runs: code that it calls ends at the deadline. It is
     /// not called for other reasons to end, such as an [`InterruptHandle`](crate::InterruptHandle).
@@ -207,7 +208,8 @@ impl<T: 'static> Store<T> {
         inner.core.set_ask_host(Some(ask::<T>));
         // Without a deadline, `decide` would never be called.
         if !inner.core.has_deadline() {
-            inner.core.set_deadline(Some(0));
+            // Code that knows no deadlines cannot have one, which is no reason to refuse `decide`.
+            inner.core.ask_for_deadline(0).ok();
         }
     }
 
@@ -368,7 +370,7 @@ impl<T: 'static> StoreContextMut<'_, T> {
         self.core().collect_externrefs_now();
     }
 
-    /// The core, for what enters no code and calls nothing of the host.
+    /// The core, for what enters no code and gives host code no access to the store.
     #[inline]
     pub(crate) fn core(&mut self) -> &mut StoreCore {
         &mut self.inner_mut().core

@@ -342,3 +342,16 @@ fn a_callback_has_a_deadline_from_the_start() {
         mix.call(&mut store, 300).unwrap();
     }
 }
+
+/// Code without epochs goes on to work in a store with a callback that is never called.
+#[test]
+fn a_callback_asks_nothing_of_code_without_epochs() {
+    let engine = Engine::default();
+    for strategy in strategies() {
+        let module = Source::new(strategy).module(&engine, "(module (func (export \"f\")))");
+        let mut store = Store::new(&engine, ());
+        Instance::new(&mut store, &module, &[]).unwrap();
+        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Interrupt));
+        Instance::new(&mut store, &module, &[]).unwrap();
+    }
+}

@@ -59,11 +59,15 @@ impl Ending {
         let mut signals = Signals::new(signals)?;
         std::thread::spawn(move || {
             for signal in signals.forever() {
-                let ends_at_once = ends_at_once.clone();
-                std::thread::spawn(move || {
+                let flag = ends_at_once.clone();
+                let timer = std::thread::Builder::new().spawn(move || {
                     std::thread::sleep(BETWEEN_SIGNALS);
-                    ends_at_once.store(true, Ordering::Release);
+                    flag.store(true, Ordering::Release);
                 });
+                // The guest may have used up all threads.
+                if timer.is_err() {
+                    ends_at_once.store(true, Ordering::Release);
+                }
                 if let Err(error) = output.write() {
                     report(&error);
                 }

@@ -31,8 +31,7 @@ thread_local! {
     static RUNNING: Cell<*mut StoreCore> = const { Cell::new(std::ptr::null_mut()) };
 }
 
-/// The store whose machine code runs on this thread. While host code runs, the store that the host
-/// code was called from, or null.
+/// The store whose machine code runs on this thread. It says nothing while host code runs.
 ///
 /// This is set where machine code is entered, and again wherever host code that machine code has
 /// called returns to it. So it holds whatever host code does meanwhile: it may call other stores,
@@ -41,7 +40,7 @@ pub(crate) fn running() -> *mut StoreCore {
     RUNNING.get()
 }
 
-/// Host code is about to return to machine code of a store.
+/// Host code is about to enter machine code of a store, or to return to it.
 #[inline(always)]
 pub(crate) fn goes_on(core: *mut StoreCore) {
     RUNNING.set(core);

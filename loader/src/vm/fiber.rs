@@ -13,12 +13,12 @@
 //! its only frames are those of this module, of wasm code, and of one shim, which holds a future
 //! that is `Send`. [`suspend`] refuses everything else: if a synchronous host function is between
 //! the fiber and the asynchronous one, the call fails with [`Error::NotAsync`]. Functions whose
-//! frames are there while the fiber is suspended touch no thread-local, because compilers take the
-//! address of one for a constant; they call host futures through a function that is never inlined.
+//! frames are there while the fiber is suspended touch no thread-local but in functions that are
+//! never inlined, because compilers take the address of one for a constant.
 //!
-//! **What belongs to a thread** is exchanged with each switch, by [`resume`], whose frame is on the
-//! poller's stack: the store of the innermost activation, which the signal handler reads, and the
-//! bounds of the stack. So nothing of a suspended fiber is left on the thread that ran it.
+//! **What belongs to a thread** is set at each switch, by [`resume`], whose frame is on the
+//! poller's stack: the store whose code runs, which the signal handler reads, and the bounds of the
+//! stack, which are exchanged. So nothing of a suspended fiber is left on the thread that ran it.
 //!
 //! **What belongs to the store** is exchanged with each switch, too: the edges of the innermost
 //! activation and the stack limit. While its call is suspended, a store is marked as active, so
