@@ -1,6 +1,8 @@
 //! Stores whose calls take turns on one thread, each on a stack of its own that the program made.
 //! Whichever host code a call was suspended in, a trap afterwards is that call's.
 
+mod ends;
+
 use std::cell::Cell;
 use std::ptr;
 

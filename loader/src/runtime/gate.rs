@@ -9,6 +9,11 @@
 //! it wants to call is still open, and whether the outer call goes on. A thread that changes one of
 //! these wakes the gate. So even two calls that wait for each other can be ended from outside.
 //!
+//! Which call a call is inside of is known by the thread: it is the last that the thread has begun
+//! and not ended. Coroutines that take turns may end their calls in any order, and the call of one
+//! counts as inside of that of another if it begins meanwhile. A link between gates leads to a later
+//! turn, and goes with either turn, so links never form a circle.
+//!
 //! Locks: no thread locks two gates at the same time, or anything else while it has locked a gate.
 //! A waiting thread cannot lock the gate of its outer call, but must not miss the end of that call.
 //! So [`Gate::stopped`] is changed before the inner gate is locked to wake the thread.
@@ -38,6 +43,8 @@ pub(super) struct Gate {
 /// The call that is running.
 struct Call {
     thread: Option<ThreadId>,
+    /// How many turns began before this one.
+    turn: u64,
     /// Number of the instance that the host called.
     on: u64,
     /// The context of the host's call.
@@ -52,8 +59,8 @@ struct Call {
 }
 
 thread_local! {
-    /// The gate of the innermost call that this thread is in.
-    static INNERMOST: RefCell<Option<Arc<Gate>>> = const { RefCell::new(None) };
+    /// The gates of the calls that this thread is in, in the order in which they began.
+    static ENTERED: RefCell<Vec<Arc<Gate>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The turn of a call, which ends when this is dropped.
@@ -66,6 +73,8 @@ pub(super) struct Turn {
 /// The link from a call to the call that its host function makes or waits to make.
 struct Inside {
     outer: Arc<Gate>,
+    /// [`Call::turn`] of the outer call.
+    turn: u64,
 }
 
 impl Gate {
@@ -75,6 +84,7 @@ impl Gate {
         Self {
             call: Mutex::new(Call {
                 thread: None,
+                turn: 0,
                 on: 0,
                 context: None,
                 inner: None,
@@ -130,7 +140,9 @@ impl Gate {
         (call.thread, call.on) = (Some(thread), on);
         call.context = context.cloned();
         drop(call);
-        set_innermost(Some(self));
+        ENTERED
+            .try_with(|entered| entered.borrow_mut().push(Arc::clone(self)))
+            .ok();
         let gate = Some(Arc::clone(self));
         Ok(Turn { gate, outer })
     }
@@ -197,11 +209,12 @@ impl Turn {
 
     fn finish(&mut self) -> Option<Closing> {
         let gate = self.gate.take()?;
-        let outer = self.outer.take();
-        set_innermost(outer.as_ref().map(|inside| &inside.outer));
+        drop(self.outer.take());
+        forget_entered(&gate);
         let mut call = lock(&gate.call);
         call.thread = None;
-        let context = call.context.take();
+        call.turn += 1;
+        let (context, inner) = (call.context.take(), call.inner.take());
         let stopped = Closing::from_bits(gate.stopped.swap(0, Ordering::SeqCst));
         if let (Some(_), Some(interrupt)) = (stopped, &call.interrupt) {
             interrupt.clear(Reason::Closing);
@@ -211,8 +224,8 @@ impl Turn {
         if is_waited_for {
             gate.changed.notify_one();
         }
-        // The gate is not locked here, since this may be the last handle of the context.
-        drop(context);
+        // The gate is not locked here, since these may be the last handles.
+        drop((context, inner));
         stopped
     }
 }
@@ -225,22 +238,30 @@ impl Drop for Turn {
 
 /// The gate of the innermost call; `None` while the thread ends.
 fn innermost() -> Option<Arc<Gate>> {
-    let gate = INNERMOST.try_with(|gate| gate.borrow().clone());
+    let gate = ENTERED.try_with(|entered| entered.borrow().last().cloned());
     gate.ok().flatten()
 }
 
-fn set_innermost(gate: Option<&Arc<Gate>>) {
-    INNERMOST
-        .try_with(|innermost| innermost.replace(gate.cloned()))
-        .ok();
+/// This thread has ended its call in `gate`.
+fn forget_entered(gate: &Arc<Gate>) {
+    let forgotten = ENTERED.try_with(|entered| {
+        let mut entered = entered.borrow_mut();
+        let at = entered.iter().rposition(|other| Arc::ptr_eq(other, gate));
+        at.map(|at| entered.remove(at))
+    });
+    drop(forgotten);
 }
 
 impl Inside {
     /// # Errors
     /// The error that has ended the outer call.
     fn new(outer: Arc<Gate>, inner: Arc<Gate>) -> Result<Self, Error> {
-        lock(&outer.call).inner = Some(inner);
-        let this = Self { outer };
+        let turn = {
+            let mut call = lock(&outer.call);
+            call.inner = Some(inner);
+            call.turn
+        };
+        let this = Self { outer, turn };
         this.outer.check()?;
         Ok(this)
     }
@@ -248,7 +269,10 @@ impl Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        let inner = lock(&self.outer.call).inner.take();
+        let mut call = lock(&self.outer.call);
+        let is_over = call.turn != self.turn;
+        let inner = if is_over { None } else { call.inner.take() };
+        drop(call);
         drop(inner);
     }
 }

@@ -21,8 +21,9 @@
 //! initial one has forked, the only thread runs on that other thread's stack. The stack pointer
 //! shows this.
 //!
-//! While a call that can be suspended runs on a stack of its own, the thread-locals say where that
-//! stack ends.
+//! A call that can be suspended runs on a stack of its own. While it does, that stack is in a list of
+//! the thread. Which of the stacks that the thread knows code runs on is seen by the stack pointer,
+//! and not by what began or ended last, since the program may switch between stacks itself.
 //!
 //! The loader does not know a stack that the program made itself, for a coroutine. Only the
 //! configured limit holds there, see [`Config::max_wasm_stack`](crate::Config::max_wasm_stack).
@@ -66,6 +67,8 @@ const AHEAD: usize = 1 << 20;
 const KEPT_FREE: usize = 128 << 20;
 
 thread_local! {
+    /// [`FLOOR`], but `usize::MAX` while the thread runs code on further stacks.
+    static ENOUGH: Cell<usize> = const { Cell::new(usize::MAX) };
     /// Lowest address that wasm code may use on this thread's stack; `usize::MAX` before the first
     /// entry.
     static FLOOR: Cell<usize> = const { Cell::new(usize::MAX) };
@@ -74,6 +77,9 @@ thread_local! {
     static RANGE: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
     /// Bytes below the floor that are left for the host.
     static RESERVE: Cell<usize> = const { Cell::new(HOST_RESERVE) };
+    /// The further stack that this thread has begun to run code on last, or null.
+    #[cfg(feature = "async")]
+    static FURTHER: Cell<*mut FurtherStack> = const { Cell::new(std::ptr::null_mut()) };
 }
 
 /// The reserve of a stack of `stack` bytes. 0 stands for a stack that the loader does not know.
@@ -91,60 +97,127 @@ fn reserve_of(stack: usize) -> usize {
 pub(crate) fn limit(max: usize) -> Option<usize> {
     let sp = arch::stack_pointer();
     let by_config = sp.saturating_sub(max);
-    if by_config >= FLOOR.get() {
+    if by_config >= ENOUGH.get() {
         Some(by_config)
     } else {
         limit_near_floor(sp, by_config)
     }
 }
 
-/// Whether code can be entered once more inside of an activation with this stack limit.
+/// Whether code can be entered once more inside of an activation with this stack limit, which is on
+/// the stack that this code runs on.
 pub(crate) fn has_room(limit: usize) -> bool {
-    arch::stack_pointer() >= limit.saturating_sub(RESERVE.get() - ENTRY_RESERVE)
+    let sp = arch::stack_pointer();
+    let reserve = match further_with(sp) {
+        Some(_) => HOST_RESERVE,
+        None => RESERVE.get(),
+    };
+    has_room_below(sp, limit, reserve)
 }
 
-/// Whether `address`, which is on a stack that code runs on, is on the stack that this code runs
-/// on. All stacks that the loader does not know count as one.
-pub(crate) fn is_this(address: usize) -> bool {
+fn has_room_below(sp: usize, limit: usize, reserve: usize) -> bool {
+    sp >= limit.saturating_sub(reserve - ENTRY_RESERVE)
+}
+
+/// Whether an activation that was entered with the stack pointer `entry` is on the stack that this
+/// code runs on, further up. All stacks that the loader does not know count as one.
+pub(crate) fn is_this(entry: usize) -> bool {
     let sp = arch::stack_pointer();
-    if FLOOR.get() == usize::MAX {
-        find(sp);
+    sp <= entry && stack_with(entry) == stack_with(sp)
+}
+
+/// The stack that `address` is on, if this thread runs code on it and the loader knows it.
+pub(crate) fn stack_with(address: usize) -> Option<Range<usize>> {
+    if let Some(further) = further_with(address) {
+        return Some(further);
     }
-    range().contains(&address) == range().contains(&sp)
+    if FLOOR.get() == usize::MAX {
+        find(arch::stack_pointer());
+    }
+    Some(own()).filter(|own| own.contains(&address))
 }
 
 /// The stack that the system made for this thread, if wasm code was entered on the thread before.
-pub(crate) fn range() -> Range<usize> {
+fn own() -> Range<usize> {
     let (low, high) = RANGE.get();
     low..high
 }
 
-/// What is known of a stack that code runs on.
+#[cfg(not(feature = "async"))]
+fn further_with(_: usize) -> Option<Range<usize>> {
+    None
+}
+
+/// The further stack of this thread that `address` is on.
 #[cfg(feature = "async")]
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    floor: usize,
-    range: (usize, usize),
-    reserve: usize,
+fn further_with(address: usize) -> Option<Range<usize>> {
+    let mut next = FURTHER.get();
+    // SAFETY: a stack is in the list only as long as it is there, see `FurtherStack::enter`, and
+    // the list changes on this thread only.
+    while let Some(stack) = unsafe { next.as_ref() } {
+        if stack.range.contains(&address) {
+            return Some(stack.range.clone());
+        }
+        next = stack.older;
+    }
+    None
+}
+
+/// A stack of fixed size that is not the thread's own, while the thread runs code on it.
+#[cfg(feature = "async")]
+pub(crate) struct FurtherStack {
+    range: Range<usize>,
+    newer: *mut FurtherStack,
+    older: *mut FurtherStack,
 }
 
 #[cfg(feature = "async")]
-impl Bounds {
-    /// A stack of fixed size.
-    pub(crate) fn fixed(range: Range<usize>) -> Self {
+impl FurtherStack {
+    pub(crate) fn new(range: Range<usize>) -> Self {
+        let (newer, older) = (std::ptr::null_mut(), std::ptr::null_mut());
         Self {
-            floor: range.start + HOST_RESERVE,
-            range: (range.start, range.end),
-            reserve: HOST_RESERVE,
+            range,
+            newer,
+            older,
         }
     }
 
-    /// Makes these the bounds of the stack that this thread runs on, and returns the bounds before.
-    pub(crate) fn replace(self) -> Self {
-        Self {
-            floor: FLOOR.replace(self.floor),
-            range: RANGE.replace(self.range),
-            reserve: RESERVE.replace(self.reserve),
+    /// This thread begins to run code on a stack.
+    ///
+    /// # Safety
+    /// `this` is valid, and reached by nothing else, until [`FurtherStack::leave`] is called, once
+    /// and on the same thread.
+    pub(crate) unsafe fn enter(this: *mut Self) {
+        // SAFETY: by this function's contract, which everything in the list was put there by.
+        unsafe {
+            let older = FURTHER.replace(this);
+            ((*this).newer, (*this).older) = (std::ptr::null_mut(), older);
+            if !older.is_null() {
+                (*older).newer = this;
+            }
+        }
+        ENOUGH.set(usize::MAX);
+    }
+
+    /// This thread runs code on a stack no longer, or not for now. Stacks are left in any order.
+    ///
+    /// # Safety
+    /// As for [`FurtherStack::enter`].
+    pub(crate) unsafe fn leave(this: *mut Self) {
+        // SAFETY: by the contract of `enter`.
+        unsafe {
+            let (newer, older) = ((*this).newer, (*this).older);
+            if !older.is_null() {
+                (*older).newer = newer;
+            }
+            if newer.is_null() {
+                FURTHER.set(older);
+            } else {
+                (*newer).older = older;
+            }
+        }
+        if FURTHER.get().is_null() {
+            ENOUGH.set(FLOOR.get());
         }
     }
 }
@@ -152,20 +225,24 @@ impl Bounds {
 #[cold]
 #[inline(never)]
 fn limit_near_floor(sp: usize, by_config: usize) -> Option<usize> {
+    if let Some(further) = further_with(sp) {
+        let floor = further.start + HOST_RESERVE;
+        return has_room_below(sp, floor, HOST_RESERVE).then(|| by_config.max(floor));
+    }
     if FLOOR.get() == usize::MAX {
         find(sp);
     }
-    if !range().contains(&sp) {
+    if !own().contains(&sp) {
         return Some(by_config);
     }
     // The present end of the stack. It is above the start of the range only if the stack may still
     // grow.
     let reserve = RESERVE.get();
     let end = FLOOR.get() - reserve;
-    if by_config < FLOOR.get() && range().start < end {
+    if by_config < FLOOR.get() && own().start < end {
         grow(sp, by_config.saturating_sub(reserve + AHEAD), end);
     }
-    has_room(FLOOR.get()).then(|| by_config.max(FLOOR.get()))
+    has_room_below(sp, FLOOR.get(), reserve).then(|| by_config.max(FLOOR.get()))
 }
 
 /// Finds the stack of this thread.
@@ -178,7 +255,16 @@ fn find(sp: usize) {
     // The loader relies on no part of a stack that may grow until it has made it grow.
     let end = if may_grow { range.end } else { range.start };
     RESERVE.set(reserve_of(range.len()));
-    FLOOR.set(end + RESERVE.get());
+    set_floor(end + RESERVE.get());
+}
+
+fn set_floor(floor: usize) {
+    FLOOR.set(floor);
+    #[cfg(feature = "async")]
+    if !FURTHER.get().is_null() {
+        return;
+    }
+    ENOUGH.set(floor);
 }
 
 /// Makes the stack that ends at `end` grow down to `target`, or as far as the kernel lets it.
@@ -200,7 +286,7 @@ fn grow(sp: usize, target: usize, end: usize) {
         // Later entries do not try to grow further.
         RANGE.set((target.min(end), high));
     }
-    FLOOR.set(target.min(end) + RESERVE.get());
+    set_floor(target.min(end) + RESERVE.get());
 }
 
 /// Makes the stack grow to an address, and returns whether that was possible.

@@ -31,7 +31,7 @@ thread_local! {
     static RUNNING: Cell<*mut StoreCore> = const { Cell::new(std::ptr::null_mut()) };
 }
 
-/// The store whose machine code runs on this thread. It says nothing while host code runs.
+/// The store whose machine code runs on this thread. While host code runs, any store or null.
 ///
 /// This is set where machine code is entered, and again wherever host code that machine code has
 /// called returns to it. So it holds whatever host code does meanwhile: it may call other stores,
@@ -315,8 +315,8 @@ pub(crate) unsafe fn visit_words(
             (exit, entry) = (saved.exit_sp, saved.entry_fp);
             outer = saved.outer;
         }
-        let known = stack::range();
-        on_one_stack |= known.contains(&sp) && known.contains(&entry) && known.contains(&exit);
+        let known = stack::stack_with(sp);
+        on_one_stack |= known.is_some_and(|known| known.contains(&entry) && known.contains(&exit));
         if !in_order || !on_one_stack {
             return false;
         }

@@ -17,8 +17,9 @@
 //! never inlined, because compilers take the address of one for a constant.
 //!
 //! **What belongs to a thread** is set at each switch, by [`resume`], whose frame is on the
-//! poller's stack: the store whose code runs, which the signal handler reads, and the bounds of the
-//! stack, which are exchanged. So nothing of a suspended fiber is left on the thread that ran it.
+//! poller's stack: the store whose code runs, which the signal handler reads, and the list of the
+//! stacks that the thread runs code on. So nothing of a suspended fiber is left on the thread that
+//! ran it.
 //!
 //! **What belongs to the store** is exchanged with each switch, too: the edges of the innermost
 //! activation and the stack limit. While its call is suspended, a store is marked as active, so
@@ -50,7 +51,7 @@ use super::stopping::ends;
 use super::store::StoreCore;
 use crate::arch::{enter_stack, leave_stack, prepare_stack, switch_stack};
 use crate::error::Error;
-use crate::sys::stack::Bounds;
+use crate::sys::stack::FurtherStack;
 use crate::sys::stack_pool::{Stack, StackSettings};
 
 /// While this exists, the host calls a host function, and not machine code: frames of the host are
@@ -150,7 +151,7 @@ impl<F: FnOnce(*mut StoreCore, usize) -> Result<R, Error>, R> GuestCall<F, R> {
                 store: core.cast(),
                 low: range.start,
                 sp: prepare_stack(top, run::<F, R>, body.cast()),
-                bounds: Bounds::fixed(range),
+                stack: FurtherStack::new(range),
                 elsewhere: SavedActivation::IDLE,
                 around: std::ptr::null_mut(),
                 context: std::ptr::null_mut(),
@@ -265,13 +266,13 @@ unsafe fn resume(fiber: NonNull<Fiber>, context: *mut c_void) -> bool {
         (*fiber).around = (*core).fibers.running;
         (*fiber).context = context;
         (*core).fibers.running = fiber;
-        let bounds = (*fiber).bounds.replace();
+        FurtherStack::enter(&raw mut (*fiber).stack);
         activation::goes_on(core);
 
         enter_stack(&raw mut (*fiber).sp);
 
         activation::is_left();
-        (*fiber).bounds = bounds.replace();
+        FurtherStack::leave(&raw mut (*fiber).stack);
         (*core).fibers.running = (*fiber).around;
         (*fiber).context = std::ptr::null_mut();
         (*fiber).elsewhere.exchange(vm, &mut (*core).outer);

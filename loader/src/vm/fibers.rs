@@ -6,7 +6,7 @@ use precast_artifact::vm::VmStoreContext;
 
 use super::edges::SavedActivation;
 use crate::error::Error;
-use crate::sys::stack::Bounds;
+use crate::sys::stack::FurtherStack;
 
 /// The value of `entry_sp` of a store whose only calls are suspended.
 pub(super) const SUSPENDED: usize = usize::MAX;
@@ -76,8 +76,8 @@ pub(crate) struct Fiber {
     pub(super) low: usize,
     /// One of the two sides, poller and fiber, is not running. This is its stack pointer.
     pub(super) sp: usize,
-    /// The bounds of the stack of the side that is not running.
-    pub(super) bounds: Bounds,
+    /// The stack, in a list of the thread while this fiber is running.
+    pub(super) stack: FurtherStack,
     /// The store's fields about its activations on that side.
     pub(super) elsewhere: SavedActivation,
     /// The fiber of the store that the poller runs on, while this one is running.
