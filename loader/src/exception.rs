@@ -24,7 +24,7 @@ pub(crate) struct Exception {
     /// The type of the tag, for callers that have no store to look at the tag.
     pub(crate) type_id: u64,
     /// A [`VmException`] and its values, as machine code reads them.
-    words: UnsafeCell<SmallVec<[ValRaw; 3]>>,
+    words: SmallVec<[UnsafeCell<ValRaw>; 3]>,
 }
 
 // SAFETY: the words are read and written only by a thread that has the exception's store to itself,
@@ -46,11 +46,11 @@ impl Exception {
         if words.try_reserve_exact(count).is_err() {
             return Err(Error::no_memory("make an exception"));
         }
-        words.resize(count, ValRaw { v128: 0 });
+        words.resize_with(count, || UnsafeCell::new(ValRaw { v128: 0 }));
         let this = Self {
             store,
             type_id,
-            words: UnsafeCell::new(words),
+            words,
         };
         let head = VmException {
             tag: tag.as_ptr(),
@@ -71,9 +71,7 @@ impl Exception {
 
     /// About how many bytes of the host's memory the exception takes.
     pub(crate) fn bytes(&self) -> usize {
-        // SAFETY: nobody holds a reference to the words, whose number never changes.
-        let words = unsafe { (*self.words.get()).len() };
-        OVERHEAD + (words - 1) * size_of::<ValRaw>()
+        OVERHEAD + (self.words.len() - 1) * size_of::<ValRaw>()
     }
 
     /// The exception that a store keeps as this value, if the value is an exception.
@@ -83,19 +81,16 @@ impl Exception {
 
     /// The address that machine code uses, which is valid for as long as the exception exists.
     pub(crate) fn vm(&self) -> *mut VmException {
-        // SAFETY: the number and the place of the words never change, and this reference, which
-        // other threads may have too, is only for finding them.
-        unsafe { (*self.words.get()).as_ptr().cast_mut().cast() }
+        self.words.as_ptr().cast_mut().cast()
     }
 
     /// Calls `visit` with every word that may be the number of a reference that the exception
     /// holds.
     pub(crate) fn visit_words(&self, visit: &mut impl FnMut(u64)) {
-        // SAFETY: the store looks through its exceptions while none of its code runs.
-        let words = unsafe { &*self.words.get() };
-        for value in &words[1..] {
-            // SAFETY: any bytes are an integer, and all of them are defined: zero at first.
-            let bits = unsafe { value.v128 };
+        for value in &self.words[1..] {
+            // SAFETY: the store looks through its exceptions while none of its code runs. Any bytes
+            // are an integer, and all of them are defined: zero at first.
+            let bits = unsafe { (*value.get()).v128 };
             visit(bits as u64);
             visit((bits >> 64) as u64);
         }

@@ -11,8 +11,8 @@
 //!
 //! Which call a call is inside of is known by the thread: it is the last that the thread has begun
 //! and not ended. Coroutines that take turns may end their calls in any order, and the call of one
-//! counts as inside of that of another if it begins meanwhile. A link between gates leads to a later
-//! turn, and goes with either turn, so links never form a circle.
+//! counts as inside of that of another if it begins meanwhile. A link between gates leads to a
+//! later turn, and goes with either turn, so links never form a circle.
 //!
 //! Locks: no thread locks two gates at the same time, or anything else while it has locked a gate.
 //! A waiting thread cannot lock the gate of its outer call, but must not miss the end of that call.

@@ -21,9 +21,10 @@
 //! initial one has forked, the only thread runs on that other thread's stack. The stack pointer
 //! shows this.
 //!
-//! A call that can be suspended runs on a stack of its own. While it does, that stack is in a list of
-//! the thread. Which of the stacks that the thread knows code runs on is seen by the stack pointer,
-//! and not by what began or ended last, since the program may switch between stacks itself.
+//! A call that can be suspended runs on a stack of its own. While it does, that stack is in a list
+//! of the thread. Which of the stacks that the thread knows code runs on is seen by the stack
+//! pointer, and not by what began or ended last, since the program may switch between stacks
+//! itself.
 //!
 //! The loader does not know a stack that the program made itself, for a coroutine. Only the
 //! configured limit holds there, see [`Config::max_wasm_stack`](crate::Config::max_wasm_stack).
