@@ -92,7 +92,8 @@ pub struct Artifact<'a> {
 }
 
 impl<'a> Artifact<'a> {
-    /// Checks `bytes` and, where `host` is given, that the artifact fits it.
+    /// Checks `bytes` and, where `host` is given, that the artifact fits it. Without a host, an
+    /// artifact of another ABI is read if it has the tables that this reader knows.
     ///
     /// # Errors
     /// Everything but [`Error::Digest`].
@@ -123,9 +124,14 @@ impl<'a> Artifact<'a> {
         }
         this.check_checksum()?;
         this.file_signatures()?;
-        this.check_sections()?;
-        this.check_tables()?;
-        Ok(this)
+        let checked = this.check_sections().and_then(|()| this.check_tables());
+        match (checked, this.abi_mismatch()) {
+            (Ok(()), _) => Ok(this),
+            // Another ABI may have other tables: what this reader finds wrong with them is no
+            // damage.
+            (Err(_), Some(mismatch)) => Err(Error::Mismatch(vec![mismatch])),
+            (Err(error), None) => Err(error),
+        }
     }
 
     /// Makes the view of parts that were checked before, without checking them again.

@@ -51,17 +51,21 @@ pub(super) fn header(bytes: &[u8], len: usize) -> Result<&Header, Error> {
 }
 
 impl Artifact<'_> {
+    /// What is wrong with the artifact's ABI, if it is not this reader's.
+    pub(super) fn abi_mismatch(&self) -> Option<Mismatch> {
+        match self.header.abi {
+            ABI => None,
+            found if found < LEAST_SAFE => Some(Mismatch::UnsafeAbi { found }),
+            found => Some(Mismatch::Abi {
+                found,
+                expected: ABI,
+            }),
+        }
+    }
+
     pub(super) fn check_host(&self, host: &Host) -> Result<(), Error> {
         let h = self.header;
-        let mut mismatches = Vec::new();
-        if h.abi < LEAST_SAFE {
-            mismatches.push(Mismatch::UnsafeAbi { found: h.abi });
-        } else if h.abi != ABI {
-            mismatches.push(Mismatch::Abi {
-                found: h.abi,
-                expected: ABI,
-            });
-        }
+        let mut mismatches: Vec<Mismatch> = self.abi_mismatch().into_iter().collect();
         let name = |arch: Option<Arch>, os: Option<Os>| match (arch, os) {
             (Some(arch), Some(os)) => format!("{}-unknown-{}-gnu", arch.name(), os.name()),
             _ => format!(

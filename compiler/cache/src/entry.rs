@@ -380,7 +380,13 @@ fn read_checked(
         .and_then(|()| file.read_exact(&mut bytes))
         .map_err(unreadable)?;
     let damage = |error: &dyn std::fmt::Display| fault(error.to_string(), Remedy::Delete);
-    let artifact = Artifact::parse(&bytes, None).map_err(|e| damage(&e))?;
+    let artifact = match Artifact::parse(&bytes, None) {
+        // A precast of another ABI, which shares this directory, may have written the entry.
+        Err(error @ precast_artifact::Error::Mismatch(_)) if request.is_none() => {
+            return Err(fault(error.to_string(), Remedy::Leave));
+        }
+        parsed => parsed.map_err(|e| damage(&e))?,
+    };
     artifact.verify_digest(None).map_err(|e| damage(&e))?;
     let metadata = ArtifactMetadata::decode(artifact.section(artifact.header().metadata))
         .map_err(|e| damage(&e))?;

@@ -112,6 +112,26 @@ fn damage_is_told_and_mended() {
     assert_eq!(dir.json(&["stats"])["entries"], 0);
 }
 
+/// The older precast that wrote it may share the directory.
+#[test]
+fn an_entry_of_another_abi_is_told_and_stays() {
+    let dir = Dir::new();
+    dir.wasm("add", ADD);
+    dir.cached(&RUN).is("16\n", "", 0);
+    let old = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../artifacts-format/tests/format/golden/1-2.precast"
+    );
+    let entry = dir.entry().with_file_name("5a".repeat(32) + ".precast");
+    fs::copy(old, &entry).expect("writable");
+    fs::set_permissions(&entry, fs::Permissions::from_mode(0o400)).expect("ours");
+    let verified = dir.json(&["verify"]);
+    let fault = verified["damaged"][0]["fault"].as_str().expect("a fault");
+    assert!(fault.contains("it was made for loader ABI 2, "), "{fault}");
+    assert_eq!(verified["damaged"][0]["removed"], false);
+    assert!(entry.exists());
+}
+
 #[test]
 fn prune_wants_to_know_what() {
     let dir = Dir::new();
