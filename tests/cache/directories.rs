@@ -196,6 +196,9 @@ fn as_another_user() {
     };
     assert_eq!(path, dir.join("none"));
     assert_eq!(source.kind(), std::io::ErrorKind::PermissionDenied);
+    // Whether there is a cache cannot be seen.
+    let hidden = CompilationCache::open(dir.join("hidden"));
+    assert!(matches!(hidden, Err(Error::File { .. })), "{hidden:?}");
     // The cache of a third user.
     let message = refused(CompilationCache::open(dir.join("foreign")));
     let expected = "it belongs to user 54321, and this is user 12345";
@@ -213,15 +216,23 @@ fn caches_of_another_user() {
     for name in ["closed", "shared", "foreign"] {
         let root = dir.path().join(name);
         let cache = CompilationCache::open(&root).unwrap();
-        drop((get(&cache, 0), get(&cache, 1)));
+        // What was written while the directory was private stays private.
+        drop(get(&cache, 1));
+        if name == "shared" {
+            let readable = Permissions::from_mode(0o755);
+            fs::set_permissions(root.join("artifacts-1"), readable).unwrap();
+        }
+        drop(get(&cache, 0));
         fs::set_permissions(&root, Permissions::from_mode(0o755)).unwrap();
     }
-    let shared = dir.path().join("shared/artifacts-1");
-    fs::set_permissions(&shared, Permissions::from_mode(0o755)).unwrap();
-    let readable = shared.join(format!("{}.precast", key(0)));
-    fs::set_permissions(&readable, Permissions::from_mode(0o444)).unwrap();
+    let mode = |file: String| fs::metadata(dir.path().join(file)).unwrap().permissions();
+    let mode = |name, i| mode(format!("{name}/artifacts-1/{}.precast", key(i))).mode() & 0o777;
+    let modes = [("closed", 0), ("shared", 1), ("shared", 0)].map(|(name, i)| mode(name, i));
+    assert_eq!(modes, [0o400, 0o400, 0o444]);
     let foreign = dir.path().join("foreign/artifacts-1");
     std::os::unix::fs::chown(&foreign, Some(54321), None).unwrap();
+    fs::create_dir(dir.path().join("hidden")).unwrap();
+    fs::set_permissions(dir.path().join("hidden"), Permissions::from_mode(0o700)).unwrap();
     let before = listing(dir.path());
 
     let mut command = std::process::Command::new("/proc/self/exe");

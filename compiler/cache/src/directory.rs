@@ -4,7 +4,8 @@
 //! DIR/                            the user's directory; it may hold other files, too
 //!   artifacts-1/                  mode 0700, owned by this user or root, writable for nobody else
 //!     CACHEDIR.TAG                tells backup programs that the content can be made again
-//!     KEY.precast                 an entry: an artifact, mode 0400; appears whole, never changes
+//!     KEY.precast                 an entry: an artifact, mode 0400; appears whole, never changes;
+//!                                 those who may read this directory may read new entries
 //!     KEY.lock                    locked while a process compiles the entry
 //!     KEY.pin                     the entry is pinned: it is never evicted
 //!     KEY.source                  the digest of a module's file; here the key names that file
@@ -78,14 +79,16 @@ impl Directory {
         }
         let entries = root.join(ENTRIES);
         if !frozen && let Err(error) = create(&entries) {
-            if fs::symlink_metadata(&entries).is_ok() {
-                obstacle(&entries, error)?;
-            } else {
-                tracing::warn!(
-                    directory = %root.display(), %error,
-                    "cannot write to the cache: what is compiled stays in memory"
-                );
-                frozen = true;
+            match fs::symlink_metadata(&entries) {
+                Ok(_) => obstacle(&entries, error)?,
+                Err(missing) if missing.kind() == ErrorKind::NotFound => {
+                    tracing::warn!(
+                        directory = %root.display(), %error,
+                        "cannot write to the cache: what is compiled stays in memory"
+                    );
+                    frozen = true;
+                }
+                Err(error) => return Err(Error::file("use", &entries)(error)),
             }
         }
         let id = match fs::symlink_metadata(&entries) {
@@ -111,6 +114,12 @@ impl Directory {
             frozen: AtomicBool::new(frozen),
             no_executable_files: AtomicBool::new(false),
         })
+    }
+
+    /// The mode of a new entry: its owner may read it, and others who may read the directory. So
+    /// the mode of the directory decides whose code is private.
+    pub(crate) fn entry_mode(&self) -> io::Result<u32> {
+        Ok(0o400 | fs::metadata(&self.entries)?.mode() & 0o044)
     }
 
     pub(crate) fn is_writable(&self) -> bool {

@@ -7,9 +7,9 @@
 //! its seal is read and checked in full: its digest, and that its metadata name the requested
 //! module, compiler and settings.
 
-use std::fs::{self, File, FileTimes, Metadata, OpenOptions};
+use std::fs::{self, File, FileTimes, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -294,7 +294,7 @@ pub(crate) fn store(directory: &Directory, key: &Key, artifact: &[u8]) -> io::Re
     let (path, mut file) = create(directory, key)?;
     let mut write = || {
         file.write_all(artifact)?;
-        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o400))?;
+        file.set_permissions(Permissions::from_mode(directory.entry_mode()?))?;
         seal::set(&file, key, artifact.len() as u64)?;
         file.sync_all()?;
         fs::rename(&path, directory.entry(key))?;

@@ -109,6 +109,10 @@ impl Options {
     /// directory that cannot be written to works: modules that are not in it are compiled and kept
     /// in memory.
     ///
+    /// Only this user can read a subdirectory that the cache has made. To share what root compiles
+    /// with all users, root makes the subdirectory `artifacts-1` readable (mode 0755) before the
+    /// cache is filled: new entries are readable for those who may read the subdirectory.
+    ///
     /// # Errors
     /// [`Error::Directory`] when there is something else at that path, or somebody else's
     /// directory; [`Error::File`] when the directory cannot be created.

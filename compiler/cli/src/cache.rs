@@ -149,14 +149,14 @@ impl Use {
         }
         let asked_for = self.cache_dir.is_some()
             || self.require_cached
-            || std::env::var_os(DIRECTORY_VARIABLE).is_some();
+            || std::env::var_os(DIRECTORY_VARIABLE).is_some_and(|value| !value.is_empty());
         match self.directory() {
             None if asked_for => bail!(NOWHERE),
             None => Ok(options.in_memory()),
             Some(directory) => match options.clone().open(&directory) {
                 // The user did not choose this directory, and the program runs without a cache.
                 Err(error) if !asked_for => {
-                    tracing::warn!("no cache: {error}");
+                    tracing::warn!("no cache: {:#}", anyhow::Error::from(error));
                     Ok(options.in_memory())
                 }
                 cache => Ok(cache?),

@@ -177,6 +177,18 @@ fn without_a_usable_place_it_runs_in_memory() {
         file.display()
     );
     ran.is("16\n", &format!("warning: no cache: {found}\n"), 0);
+    // The warning says why. A variable without a value chooses nothing.
+    let ran = dir
+        .command(&RUN)
+        .env("PRECAST_CACHE_DIR", "")
+        .env("XDG_CACHE_HOME", "/proc/none")
+        .output();
+    Ran(ran.expect("runs")).is(
+        "16\n",
+        "warning: no cache: cannot create the directory `/proc/none/precast`: No such file or \
+         directory (os error 2)\n",
+        0,
+    );
     // If the user chose the directory, it is an error.
     let asked = [&["run", "--cache-dir", "file"], &RUN[1..]].concat();
     let expected = format!("error: cannot run `add.wasm`\nCaused by:\n    {found}\n");
