@@ -1,8 +1,9 @@
 //! Debug data beside a module: the names and addresses of an artifact that was stripped of them.
 //!
 //! The debug file of a stripped artifact is the artifact as it was before. Both have the same build
-//! id, which is a hash of their code, so no other file is mistaken for it. Only tables are read
-//! from the debug file, and nothing of it ever runs.
+//! id, which is a hash of their code, and the same metadata, which have a hash of the module and
+//! the settings: modules that differ in names alone have the same code. So no other file is
+//! mistaken for it. Only tables are read from the debug file, and nothing of it ever runs.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -34,8 +35,8 @@ impl Module {
     /// on. If the module has some already, nothing changes.
     ///
     /// # Errors
-    /// [`Error::File`], [`Error::Artifact`], and [`Error::Debug`] if the file is of other code or
-    /// has been stripped too.
+    /// [`Error::File`], [`Error::Artifact`], and [`Error::Debug`] if the file is of other code, of
+    /// another module that has the same code, or has been stripped too.
     pub fn load_debug(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let (mut path, id) = (path.as_ref().to_path_buf(), self.build_id());
         if path.is_dir() {
@@ -53,6 +54,14 @@ impl Module {
                 path,
                 found: format!("its build id is {found}"),
                 expected,
+            });
+        }
+        let ours = self.code.artifact();
+        if artifact.section(artifact.header().metadata) != ours.section(ours.header().metadata) {
+            return Err(Error::Debug {
+                path,
+                found: "it has the same code, of another module or another compilation".to_owned(),
+                expected: "the artifact before it was stripped".to_owned(),
             });
         }
         if artifact.is_stripped() {

@@ -106,6 +106,17 @@ fn no_other_file_is_taken_for_the_debug_file() {
             .unwrap_err();
         assert!(matches!(error, Error::Debug { .. }), "{error}");
         assert!(error.to_string().contains(&module.build_id()), "{error}");
+        // Other modules with the same code: another name, other offsets.
+        for same in [
+            WAT.replace("$inner", "$renamed"),
+            WAT.replace("(unreachable)", "(unreachable) (nop)"),
+        ] {
+            let same = ArtifactFile::new(&artifact(&same, strategy));
+            assert_eq!(same.open(&engine).build_id(), module.build_id());
+            let error = module.load_debug(same.path()).unwrap_err();
+            let text = "it has the same code, of another module or another compilation";
+            assert!(error.to_string().contains(text), "{error}");
+        }
         let error = module.load_debug(small.path()).unwrap_err();
         assert!(matches!(error, Error::Debug { .. }), "{error}");
         let cut = ArtifactFile::new(&full[..full.len() - 1]);

@@ -83,7 +83,8 @@ pub(crate) struct Args {
     profile_out: Option<PathBuf>,
     #[command(flatten)]
     trusted: signing::Trusted,
-    /// The debug file of a stripped artifact, for names in backtraces, or a directory of such files
+    /// The debug file of a stripped artifact, for names in backtraces, or a directory that has it
+    /// under the name BUILD_ID.debug, with the build id that `precast inspect` prints
     #[arg(long, value_name = "FILE")]
     debug_file: Option<PathBuf>,
     #[command(flatten)]
