@@ -40,6 +40,19 @@ pub enum WriteError {
     /// Artifacts that cannot be in one file.
     #[error("cannot join the artifacts: {0}")]
     Variants(&'static str),
+    /// Artifacts that would not behave alike on all machines.
+    #[error(
+        "cannot join the artifacts: the setting `{name}` is {} in one and {} in another, and all \
+         settings but the CPU must be the same",
+        .values[0].as_deref().unwrap_or("not there"),
+        .values[1].as_deref().unwrap_or("not there")
+    )]
+    VariantSettings {
+        /// The name of the setting.
+        name: String,
+        /// Its value in two of the artifacts.
+        values: [Option<String>; 2],
+    },
     /// An artifact for an architecture that this writer does not know.
     #[error("the artifact is for an unknown architecture: its number is {found}")]
     Target {

@@ -1,5 +1,7 @@
 //! Writes a file of variants, see [`variants`](crate::variants).
 
+use std::collections::BTreeMap;
+
 use bytemuck::{Zeroable, bytes_of};
 
 use super::WriteError;
@@ -12,12 +14,12 @@ use crate::variants::{MAGIC, MAX_VARIANTS, Piece, VERSION, VariantRecord};
 /// open than a whole artifact, and a small image is not worth them.
 const MIN_SHARED: usize = 64 << 10;
 
-/// Puts artifacts of one module into one file. Each is a view of all the bytes of its file, with
-/// its signatures. Among those that a machine can run, the one that uses most CPU features is
-/// preferred.
+/// Puts artifacts of one module, compiled with the same settings for several CPUs and targets, into
+/// one file. Each is a view of all the bytes of its file, with its signatures. Among those that a
+/// machine can run, the one that uses most CPU features is preferred.
 ///
 /// # Errors
-/// [`WriteError::Variants`].
+/// [`WriteError::Variants`] and [`WriteError::VariantSettings`].
 pub fn join(artifacts: &[(Artifact<'_>, &[u8])]) -> Result<Vec<u8>, WriteError> {
     if artifacts.is_empty() || artifacts.len() > MAX_VARIANTS {
         return Err(WriteError::Variants(
@@ -29,21 +31,23 @@ pub fn join(artifacts: &[(Artifact<'_>, &[u8])]) -> Result<Vec<u8>, WriteError> 
     sorted.sort_by_key(|(artifact, _)| {
         core::cmp::Reverse(artifact.header().cpu_features.count_ones())
     });
-    let source = |artifact: &Artifact<'_>| {
-        let metadata = artifact.section(artifact.header().metadata);
-        Metadata::decode(metadata).ok().map(|m| m.source_digest)
+    let metadata = |artifact: &Artifact<'_>| {
+        Metadata::decode(artifact.section(artifact.header().metadata))
+            .map_err(|_| WriteError::Variants("the metadata of an artifact are damaged"))
     };
-    let first = source(&sorted[0].0);
+    let first = metadata(&sorted[0].0)?;
     let needs = |artifact: &Artifact<'_>| {
         let h = artifact.header();
         (h.arch, h.os, h.cpu_features)
     };
     for (i, (artifact, _)) in sorted.iter().enumerate() {
-        if first.is_none() || source(artifact) != first {
+        let other = metadata(artifact)?;
+        if other.source_digest != first.source_digest {
             return Err(WriteError::Variants(
                 "the artifacts were compiled from different modules",
             ));
         }
+        same_settings(&first, &other)?;
         if sorted[..i].iter().any(|(a, _)| needs(a) == needs(artifact)) {
             return Err(WriteError::Variants(
                 "two artifacts are for the same target and CPU",
@@ -110,4 +114,20 @@ pub fn join(artifacts: &[(Artifact<'_>, &[u8])]) -> Result<Vec<u8>, WriteError> 
         file[at..at + size_of::<VariantRecord>()].copy_from_slice(bytes_of(&record));
     }
     Ok(file)
+}
+
+/// Checks that two artifacts have the same settings, but for the CPU.
+fn same_settings(first: &Metadata, other: &Metadata) -> Result<(), WriteError> {
+    let [first, other] = [first, other].map(|metadata| -> BTreeMap<_, _> {
+        let settings = metadata.settings.iter().filter(|(name, _)| name != "cpu");
+        settings.map(|(name, value)| (name, value)).collect()
+    });
+    let mut names = first.keys().chain(other.keys());
+    let different = names.find(|name| first.get(*name) != other.get(*name));
+    different.map_or(Ok(()), |name| {
+        Err(WriteError::VariantSettings {
+            name: (*name).clone(),
+            values: [&first, &other].map(|of| of.get(name).map(|value| (*value).clone())),
+        })
+    })
 }

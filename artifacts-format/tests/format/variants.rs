@@ -120,6 +120,48 @@ fn different_modules_and_equal_targets_are_not_joined() {
     assert!(join(&[one, other]).is_err());
 }
 
+/// What works on one machine must not fail on another because of its CPU.
+#[test]
+fn different_settings_are_not_joined() {
+    let with = |cpu_features: u64, settings: &[(&str, &str)]| {
+        let mut parts = full();
+        parts.cpu_features = cpu_features;
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        parts.metadata.settings = settings.iter().map(owned).collect();
+        Aligned::new(&parts.finish().expect("small"))
+    };
+    let settings = [("cpu", "baseline"), ("interruption", "epoch")];
+    let one = with(0, &settings);
+    let result = |other: &[(&str, &str)]| {
+        let other = with(1, other);
+        let views = [&one, &other].map(|bytes| (Artifact::parse(bytes, None).unwrap(), &bytes[..]));
+        join(&views).map(drop).map_err(|error| error.to_string())
+    };
+    let expected = |what: &str| {
+        Err(format!(
+            "cannot join the artifacts: the setting {what} in another, and all settings but the \
+             CPU must be the same"
+        ))
+    };
+    assert_eq!(
+        result(&[("interruption", "epoch"), ("cpu", "sse3")]),
+        Ok(())
+    );
+    assert_eq!(
+        result(&[("cpu", "sse3"), ("interruption", "none")]),
+        expected("`interruption` is none in one and epoch")
+    );
+    let more = [&settings[..], &[("listeners", "true")]].concat();
+    assert_eq!(
+        result(&more),
+        expected("`listeners` is true in one and not there")
+    );
+    assert_eq!(
+        result(&settings[..1]),
+        expected("`interruption` is not there in one and epoch")
+    );
+}
+
 #[test]
 fn records_that_lie_are_errors() {
     let file = joined(&[0, 1]);
