@@ -28,6 +28,17 @@ pub enum Error {
         found: String,
     },
 
+    /// Another module of the build script has the name.
+    #[error(
+        "two modules have the name `{}`, so that one would replace the other: give one another \
+         name by `Module::name`",
+        precast_artifact::shown(name)
+    )]
+    TakenName {
+        /// The name.
+        name: String,
+    },
+
     /// A file or directory could not be read or written.
     #[error("cannot {action} `{}`: {source}", path.display())]
     File {

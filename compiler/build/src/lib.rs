@@ -50,7 +50,9 @@ mod error;
 mod guest;
 mod identifier;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use precast_artifact::{Aligned, Artifact};
 use precast_cache::CompilationCache;
@@ -169,8 +171,9 @@ impl Module {
         self
     }
 
-    /// The name for `include_artifact!` and `include_bindings!`. By default it is the name of the
-    /// file or of the directory, without its extension.
+    /// The name for `include_artifact!` and `include_bindings!`, which no other module of the build
+    /// script has. By default it is the name of the file or of the directory, without its
+    /// extension.
     #[must_use]
     pub fn name(mut self, name: &str) -> Self {
         self.name = Some(name.to_owned());
@@ -226,7 +229,10 @@ impl Module {
     /// # Errors
     /// [`Error`], also if this is not called in a build script.
     pub fn compile(self) -> Result<Built, Error> {
-        let made = Environment::of_cargo().and_then(|cargo| self.compile_in(&cargo));
+        let made = Environment::of_cargo().and_then(|cargo| {
+            self.claim_name(&cargo)?;
+            self.compile_in(&cargo)
+        });
         match made {
             Ok((built, directives)) => {
                 for directive in directives {
@@ -243,6 +249,22 @@ impl Module {
         }
     }
 
+    fn name_or_stem(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.source.stem())
+    }
+
+    /// Refuses a name that another module of this build script has: the files of the second one
+    /// would replace those of the first.
+    fn claim_name(&self, cargo: &Environment) -> Result<(), Error> {
+        static TAKEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+        let name = self.name_or_stem();
+        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        match taken.insert(cargo.out_dir.join(&name)) {
+            true => Ok(()),
+            false => Err(Error::TakenName { name }),
+        }
+    }
+
     /// Returns what was built, and what to tell cargo.
     fn compile_in(mut self, cargo: &Environment) -> Result<(Built, Vec<String>), Error> {
         // Because of this line, cargo does not run the script again for every change of the
@@ -251,10 +273,7 @@ impl Module {
             "rerun-if-env-changed={}",
             precast_cache::DIRECTORY_VARIABLE
         )];
-        let name = match self.name.take() {
-            Some(name) => name,
-            None => self.source.stem(),
-        };
+        let name = self.name_or_stem();
         let is_part = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         if name.is_empty() || !name.chars().all(is_part) || name.starts_with('.') {
             return Err(Error::Name { found: name });

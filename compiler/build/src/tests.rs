@@ -229,6 +229,25 @@ fn errors_name_the_guest() {
 }
 
 #[test]
+fn a_second_module_of_one_name_is_refused() {
+    let (directory, cargo) = environment(X86_64);
+    let claim = |file: &str, cargo: &Environment| {
+        let module = Module::new(directory.path().join(file));
+        let named = module.clone().name("other");
+        let own = module.claim_name(cargo).map_err(|error| error.to_string());
+        (own, named.claim_name(cargo).is_ok())
+    };
+    assert_eq!(claim("one/guest.wat", &cargo), (Ok(()), true));
+    let expected = "two modules have the name `guest`, so that one would replace the other: give \
+                    one another name by `Module::name`";
+    let second = claim("two/guest.wasm", &cargo);
+    assert_eq!(second, (Err(expected.to_owned()), false));
+    // The script of another package, which only a test has in this process.
+    let (_directory, other) = environment(X86_64);
+    assert_eq!(claim("guest.wat", &other), (Ok(()), true));
+}
+
+#[test]
 fn a_c_guest_is_built_by_its_compiler() {
     let (directory, cargo) = environment(X86_64);
     let file = directory.path().join("guest.c");
