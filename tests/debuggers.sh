@@ -57,10 +57,10 @@ echo 'objdump'
 objdump -d spin.precast | grep '<busy_loop>:' > /dev/null || fails 'objdump: no function in the file'
 objdump -d spin | grep '<busy_loop>:' > /dev/null || fails 'objdump: no function in the executable'
 objdump -d "$examples/static-object" | grep '<greet>:' > /dev/null || fails 'objdump: no function of the object'
-objdump -d "$examples/embedded" | grep '<guest::greet>:' > /dev/null || fails 'objdump: no embedded function'
+objdump -d "$examples/embedded" | grep '<embedded::guest::greet>:' > /dev/null || fails 'objdump: no embedded function'
 
 echo 'gdb'
-for way in "busy_loop ./spin" "greet $examples/static-object" "guest::greet $examples/embedded"; do
+for way in "busy_loop ./spin" "greet $examples/static-object" "embedded::guest::greet $examples/embedded"; do
   read -r function program <<< "$way"
   found=$(stack_at "$function" "$program") || fails "gdb: $program does not stop at $function"
   grep -q "^#0 .* $function " <<< "$found" || fails "gdb: $program: $found"

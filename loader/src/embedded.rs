@@ -7,7 +7,7 @@
 /// The argument is the name that the build script gave the module with `precast_build`, which is
 /// that of the module's file without its extension. The artifact is in the executable's text, at
 /// the start of a page, so its code runs where it is. Debuggers and profilers know the guest's
-/// functions by their names.
+/// functions by their names, behind those of the crate and the module: `my_app::guest::add`.
 ///
 /// ```ignore
 /// // build.rs: precast_build::Module::new("guest.wasm").compile()?;

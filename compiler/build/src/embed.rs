@@ -20,7 +20,7 @@ pub(crate) fn as_assembly(
     cargo: &Environment,
 ) -> Result<Vec<String>, Error> {
     let symbol = symbol(artifact, name, cargo);
-    let text = assembly(artifact, name, &symbol, path);
+    let text = assembly(artifact, name, &symbol, path, cargo);
     cargo.write(&format!("{name}.s"), text.as_bytes())?;
     let items = format!(
         "    // The macro must be an item of a module.\n    #[allow(unsafe_code)]\n    \
@@ -88,9 +88,17 @@ fn write_expression(
 ///
 /// The symbol is weak, and the whole section is left out if the symbol exists already: a program
 /// can hold several copies of a crate that includes the artifact, for instance a library and its
-/// own tests, and link-time optimisation makes one assembly text of them. The guest's names have
-/// the module's name in front, so that they differ from those of the host's functions.
-fn assembly(artifact: &Artifact<'_>, name: &str, symbol: &str, path: &Path) -> String {
+/// own tests, and link-time optimisation makes one assembly text of them. So the guest's names have
+/// the names of the package and of the module in front, and differ from those of the host's
+/// functions and of the guests of other packages.
+fn assembly(
+    artifact: &Artifact<'_>,
+    name: &str,
+    symbol: &str,
+    path: &Path,
+    cargo: &Environment,
+) -> String {
+    let package = cargo.package.replace('-', "_");
     let header = artifact.header();
     let (align, len) = (header.page_size, artifact.bytes().len());
     let file = path.display().to_string();
@@ -118,7 +126,7 @@ fn assembly(artifact: &Artifact<'_>, name: &str, symbol: &str, path: &Path) -> S
             _ => '?',
         };
         let mut full = format!(
-            "{name}::{}",
+            "{package}::{name}::{}",
             found.iter().map(printable).collect::<String>()
         );
         // The longer name may be taken too, by a function that has it as its own.

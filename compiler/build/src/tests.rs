@@ -65,7 +65,8 @@ fn writes_what_the_macros_include() {
     let read = |name: &str| fs::read_to_string(cargo.out_dir.join(name)).expect("written");
     let assembly = read("guest.s");
     assert!(assembly.contains(".balign 4096"), "{assembly}");
-    assert!(assembly.contains("\"guest::add\", STT_FUNC"), "{assembly}");
+    let function = "\"my_host::guest::add\", STT_FUNC";
+    assert!(assembly.contains(function), "{assembly}");
     assert!(read("guest.embedded.rs").contains("precast_my_host_guest_"));
     let bindings = read("guest.bindings.rs");
     for expected in [
