@@ -19,16 +19,20 @@
 //! ENTRYPOINT ["/app"]
 //! ```
 //!
-//! That is 670 KB. With the C library of GNU (`--target x86_64-unknown-linux-gnu`, and
+//! That is 680 KB. With the C library of GNU (`--target x86_64-unknown-linux-gnu`, and
 //! `-C target-feature=+crt-static` in `RUSTFLAGS`) a runner is twice as large.
 //!
 //! This crate is also a library, so that any program with the loader can be a runner: the program
 //! calls [`program`] first.
 
 use std::error::Error as StdError;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
+use std::mem::offset_of;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use precast_artifact::executable::{Options, PAYLOAD_MAGIC, PayloadRecord};
@@ -165,9 +169,6 @@ fn run(payload: &PayloadRecord) -> Result<(), Failure> {
 /// Checks that the file is not shorter than its segments. The system maps missing parts all the
 /// same, and kills a process that touches them. A file that cannot be looked at counts as whole.
 fn check_whole() -> Result<(), Failure> {
-    let Ok(data) = File::open("/proc/self/exe").and_then(|file| file.metadata()) else {
-        return Ok(());
-    };
     // SAFETY: the system tells every process where the headers of its segments are, and how many.
     let headers = unsafe {
         let headers = libc::getauxval(libc::AT_PHDR) as *const libc::Elf64_Phdr;
@@ -179,15 +180,64 @@ fn check_whole() -> Result<(), Failure> {
     let loaded = headers
         .iter()
         .filter(|header| header.p_type == libc::PT_LOAD);
-    let end = loaded.map(|header| header.p_offset.saturating_add(header.p_filesz));
-    let (found, expected) = (data.len(), end.max().unwrap_or(0));
-    if found < expected {
-        let what = "the executable is truncated: it has";
-        return Err(Failure::because(format!(
-            "{what} {found} bytes, its program ends at {expected}"
-        )));
+    let ends = loaded.map(|header| header.p_offset.saturating_add(header.p_filesz));
+    let expected = ends.max().unwrap_or(0);
+    let len = |file: &File| file.metadata().map_or(u64::MAX, |data| data.len());
+    let Ok(executable) = File::open("/proc/self/exe") else {
+        return Ok(());
+    };
+    if len(&executable) >= expected {
+        return Ok(());
     }
-    Ok(())
+    // It is another file if `ld.so` was told to start this program, or if a stub has unpacked it.
+    let own = match has(&executable, headers) {
+        true => Some(executable),
+        false => mapped_file()
+            .and_then(|name| File::open(name).ok())
+            .filter(|file| has(file, headers)),
+    };
+    match own.map(|file| len(&file)) {
+        Some(found) if found < expected => {
+            let what = "the executable is truncated: it has";
+            Err(Failure::because(format!(
+                "{what} {found} bytes, its program ends at {expected}"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether these are the headers of the segments in an executable.
+fn has(file: &File, headers: &[libc::Elf64_Phdr]) -> bool {
+    let mut place = [0; 8];
+    let mut found = vec![0; size_of_val(headers)];
+    let read = file
+        .read_exact_at(&mut place, offset_of!(libc::Elf64_Ehdr, e_phoff) as u64)
+        .and_then(|()| file.read_exact_at(&mut found, u64::from_le_bytes(place)));
+    // SAFETY: the headers are plain numbers without bytes between them.
+    let headers = unsafe { std::slice::from_raw_parts(headers.as_ptr().cast(), found.len()) };
+    read.is_ok() && found == headers
+}
+
+/// The file that this program was mapped from. It is not the process's executable if `ld.so` was
+/// told to start the program.
+fn mapped_file() -> Option<PathBuf> {
+    let at = (&raw const PAYLOAD).addr();
+    // START-END, access, offset, device, inode and path.
+    let maps = std::fs::read("/proc/self/maps").ok()?;
+    let holds = |line: &&[u8]| {
+        let number = |digits: &[u8]| {
+            let digits = digits
+                .iter()
+                .filter_map(|digit| char::from(*digit).to_digit(16));
+            digits.fold(0, |number, digit| number << 4 | digit as usize)
+        };
+        let mut numbers = line.split(|byte| !byte.is_ascii_hexdigit()).map(number);
+        numbers.next() <= Some(at) && Some(at) < numbers.next()
+    };
+    let line = maps.split(|byte| *byte == b'\n').find(holds)?;
+    let path = line.iter().position(|byte| *byte == b'/')?;
+    Some(PathBuf::from(OsStr::from_bytes(&line[path..])))
 }
 
 fn start_guest(artifact: EmbeddedArtifact, options: &Options) -> Result<(), Failure> {
@@ -248,11 +298,12 @@ fn context(options: &Options) -> Result<WasiCtx, Failure> {
         wasi = wasi.preopened_dir(&dir.host, &dir.guest, access)?;
     }
     // The guest must not overwrite its own executable.
-    if options.dirs.iter().any(|dir| !dir.read_only)
-        && let Ok(own) = std::env::current_exe()
-        && wasi.reaches(&own)
-    {
-        wasi = wasi.protect(own)?;
+    if options.dirs.iter().any(|dir| !dir.read_only) {
+        for own in [std::env::current_exe().ok(), mapped_file()] {
+            if let Some(own) = own.filter(|own| wasi.reaches(own)) {
+                wasi = wasi.protect(own)?;
+            }
+        }
     }
     Ok(wasi.build())
 }

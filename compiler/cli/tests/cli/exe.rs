@@ -90,22 +90,21 @@ fn an_executable_has_its_program_and_its_options() {
     );
 }
 
+/// Opens `file` in the first directory for writing, and exits with the error's number.
+const OPEN: &str = r#"(module
+    (import "wasi_snapshot_preview1" "path_open"
+        (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "file")
+    (func (export "_start")
+        (call $exit (call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 4)
+            (i32.const 1) (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 8)))))"#;
+
 #[test]
 fn directories_are_given_as_they_were_set() {
     let dir = Dir::new();
-    // Opens `file` in the first directory for writing, and exits with the error's number.
-    dir.wasm(
-        "open",
-        r#"(module
-        (import "wasi_snapshot_preview1" "path_open"
-            (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
-        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
-        (memory (export "memory") 1)
-        (data (i32.const 0) "file")
-        (func (export "_start")
-            (call $exit (call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 4)
-                (i32.const 1) (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 8)))))"#,
-    );
+    dir.wasm("open", OPEN);
     for (option, code) in [(".::/data::rw", 0), (".::ro", 69)] {
         dir.exe(&["open.wasm", "--dir", option]).is("", "", 0);
         dir.start("open", &[]).is("", "", code);
@@ -246,6 +245,42 @@ fn damage_is_an_error() {
         );
         assert_eq!(ran.0.status.code(), Some(1));
     }
+}
+
+/// The process's executable is `ld.so` then.
+#[test]
+fn the_program_of_an_executable_that_ld_so_starts_is_known() {
+    let dir = Dir::new();
+    let loaders = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"];
+    let Some(loader) = loaders
+        .iter()
+        .find(|path| fs::exists(path).unwrap_or(false))
+    else {
+        eprintln!("skipped the_program_of_an_executable_that_ld_so_starts_is_known: no ld.so");
+        return;
+    };
+    let start = |name: &str| {
+        let mut command = Command::new(loader);
+        let output = command
+            .arg(dir.path(name))
+            .current_dir(dir.0.path())
+            .output();
+        Ran(output.expect("starts"))
+    };
+    dir.wasm("open", OPEN);
+    dir.exe(&["open.wasm", "--dir", "."]).is("", "", 0);
+    start("open").is("", "", 0);
+    assert!(dir.path("file").exists());
+    // The guest cannot write to its own executable.
+    dir.exe(&["open.wasm", "--dir", ".", "-o", "file"])
+        .is("", "", 0);
+    start("file").is("", "", 69);
+    let whole = fs::read(dir.path("file")).expect("made");
+    dir.write("file", &whole[..segment(&whole).end - 1]);
+    let ran = start("file");
+    let expected = "error: the executable is truncated: it has";
+    assert!(ran.stderr().starts_with(expected), "{}", ran.stderr());
+    assert_eq!(ran.0.status.code(), Some(1));
 }
 
 #[test]
