@@ -97,6 +97,10 @@ impl Module {
     /// fs-verity, which the system keeps from changing, is mapped without a copy. (The digest of
     /// fs-verity is another one, so the content is read all the same.)
     ///
+    /// In a file of variants for several CPUs, each variant has a digest of its own, and the
+    /// machine decides which is opened. So one digest cannot stand for such a file: sign the
+    /// variants and use `Module::open_signed`, or ship them as files of their own.
+    ///
     /// Copying and checking take time and memory in proportion to the file, about two milliseconds
     /// for each MB. This takes 4 times as long as [`Module::open`] for an artifact of 20 KB, 40
     /// times for 1 MB and 3,000 times for 50 MB.
