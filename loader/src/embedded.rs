@@ -9,6 +9,8 @@
 /// the start of a page, so its code runs where it is. Debuggers and profilers know the guest's
 /// functions by their names, behind those of the crate and the module: `my_app::guest::add`.
 ///
+/// A crate may deny `unsafe_code` but not forbid it, because what is included is unsafe code.
+///
 /// ```ignore
 /// // build.rs: precast_build::Module::new("guest.wasm").compile()?;
 /// use precast_loader::{Engine, Module, include_artifact};

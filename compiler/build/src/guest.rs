@@ -180,18 +180,38 @@ fn of_crate(
     let root = PathBuf::from(run(&mut command, directory)?.trim_end());
     let mut files = vec![
         directory.join("Cargo.toml"),
-        directory.join(".cargo/config.toml"),
         root.with_extension("lock"),
         root,
     ];
+    files.extend(configuration(directory));
     // Cargo would run the script again each time for a file that does not exist.
-    files.retain(|file| file.exists());
+    files.retain(|file| file.is_file());
     files.extend(dependencies(&wasm.with_extension("d")));
     Ok(Guest {
         wasm: read(&wasm)?,
         files,
         variables: Vec::new(),
     })
+}
+
+/// The files that configure cargo and rustup in a directory, where there are any.
+fn configuration(directory: &Path) -> Vec<PathBuf> {
+    const NAMES: [&str; 4] = [
+        ".cargo/config",
+        ".cargo/config.toml",
+        "rust-toolchain",
+        "rust-toolchain.toml",
+    ];
+    let directory = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    let places = directory.ancestors();
+    let mut files: Vec<PathBuf> = places
+        .flat_map(|place| NAMES.map(|name| place.join(name)))
+        .collect();
+    let home = env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
+    if let Some(home) = env::var_os("CARGO_HOME").map(PathBuf::from).or(home) {
+        files.extend(["config", "config.toml"].map(|name| home.join(name)));
+    }
+    files
 }
 
 fn of_rust(

@@ -25,6 +25,9 @@
 //! let sum = exports.add(&mut store, 1, 2)?;
 //! ```
 //!
+//! The included code is unsafe, and allowed even in a host that denies `unsafe_code`. A crate that
+//! forbids it cannot include an artifact: the artifact then needs a crate of its own.
+//!
 //! A script that fails prints what is wrong as an error of cargo. Compiled modules are cached in
 //! `precast_cache`'s default directory, so that compiling the same module again takes milliseconds.
 //!
@@ -100,6 +103,11 @@ impl Module {
     ///
     /// The package must not be a member of the host's workspace: it needs a `[workspace]` table of
     /// its own, or the host's workspace excludes it.
+    ///
+    /// The script runs again when a file that the build depends on has changed: sources, manifests,
+    /// the lock file, the configuration of cargo (`.cargo/config.toml`), the toolchain file. A
+    /// configuration or toolchain file that was not there before is noticed only when the script
+    /// runs for another reason: cargo would run a script that waits for a missing file every time.
     pub fn from_crate(directory: impl AsRef<Path>) -> Self {
         Self::of(Source::Crate {
             directory: directory.as_ref().to_owned(),

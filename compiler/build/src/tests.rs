@@ -323,6 +323,23 @@ fn a_crate_is_built_by_cargo_if_the_target_is_installed() {
         let (_, directives) = module().compile_in(&cargo).expect("compiles");
         assert!(directives.contains(&changed), "{directives:?}");
     }
+    // Cargo looks for its configuration, and rustup for the toolchain, in all parent directories.
+    let root = fs::canonicalize(directory.path()).expect("there");
+    for name in [
+        "plugin/.cargo/config",
+        "plugin/.cargo/config.toml",
+        ".cargo/config.toml",
+        "plugin/rust-toolchain",
+        "rust-toolchain.toml",
+    ] {
+        let path = root.join(name);
+        let changed = format!("rerun-if-changed={}", path.display());
+        assert!(!directives.contains(&changed), "it does not exist");
+        fs::create_dir_all(path.parent().expect("there")).expect("writable");
+        fs::write(&path, "").expect("writable");
+        let (_, directives) = module().compile_in(&cargo).expect("compiles");
+        assert!(directives.contains(&changed), "{directives:?}");
+    }
     build("");
     assert!(refusal(module(), &cargo).contains("has nothing that could be the guest"));
     build("one two_b");
