@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use precast_artifact::reader::hex;
 
 use crate::artifact::Bytes;
-use crate::{Failure, files};
+use crate::{Failure, files, of_each};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -16,13 +16,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
-    let mut text = String::new();
-    for file in &args.files {
+    of_each(&args.files, |file| {
         let bytes = Bytes::read_artifact(file)?;
         let artifact = bytes.parse_whole(file)?;
         let digest = hex(&artifact.header().digest);
-        text += &format!("{digest}  {}\n", files::shown_path(file));
-    }
-    files::print(text)?;
-    Ok(ExitCode::SUCCESS)
+        Ok(format!("{digest}  {}\n", files::shown_path(file)))
+    })
 }

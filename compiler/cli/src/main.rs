@@ -200,6 +200,29 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     io.is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe)
 }
 
+/// Prints what a command finds out about each file. A file for which that fails is reported, does
+/// not keep the command from the others, and makes the exit code 1.
+fn of_each(
+    files: &[PathBuf],
+    find: impl Fn(&Path) -> anyhow::Result<String>,
+) -> Result<ExitCode, Failure> {
+    let (mut text, mut code) = (String::new(), ExitCode::SUCCESS);
+    for file in files {
+        match find(file) {
+            Ok(found) => text += &found,
+            Err(error) => {
+                report(&error);
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    // A reader that has gone away does not make a failure a success.
+    match files::print(text) {
+        Err(error) if !is_closed_pipe(&error) => Err(error.into()),
+        _ => Ok(code),
+    }
+}
+
 /// Prints an error and its causes, in clap's colours. Only this function prints errors. If printing
 /// fails, there is nowhere to report that.
 fn report(error: &anyhow::Error) {

@@ -16,7 +16,7 @@ use precast_signature::SecretKey;
 use zeroize::Zeroizing;
 
 use crate::artifact::Bytes;
-use crate::{Failure, files, usage_error};
+use crate::{Failure, files, of_each, usage_error};
 
 /// Maximum size of the file of a key in bytes. Such a file has about 120.
 const MAX_KEY: u64 = 1 << 16;
@@ -130,18 +130,14 @@ pub(crate) fn verify(args: VerifyArgs) -> Result<ExitCode, Failure> {
         let message = "expected the public keys that you trust: give --trusted-key KEYFILE";
         usage_error("verify", message.to_owned());
     };
-    let mut text = String::new();
-    for file in &args.files {
+    of_each(&args.files, |file| {
         let bytes = Bytes::read_artifact(file)?;
         let signers = keys
             .verify(&bytes.parse(file)?)
             .with_context(|| format!("cannot trust `{}`", file.display()))?;
-        for id in signers {
-            text += &format!("{id}  {}\n", files::shown_path(file));
-        }
-    }
-    files::print(text)?;
-    Ok(ExitCode::SUCCESS)
+        let line = |id| format!("{id}  {}\n", files::shown_path(file));
+        Ok(signers.into_iter().map(line).collect())
+    })
 }
 
 /// Writes a new file, which only its owner may write to. A file that exists is never replaced:

@@ -123,6 +123,35 @@ fn a_signed_artifact_is_run_by_who_trusts_the_key() {
 }
 
 #[test]
+fn one_bad_file_does_not_hide_the_others() {
+    let (dir, [a, _]) = prepared();
+    fs::copy(dir.path("signed"), dir.path("last")).expect("writable");
+    dir.write("bad", "no artifact");
+    let refused = "error: cannot use `bad`\nCaused by:\n    expected a precast artifact, found a \
+                   file that starts with 6e 6f 20 61\n";
+    let verify = ["verify", "--trusted-key", "a.pub"];
+    dir.precast(&[&verify[..], &["signed", "bad", "missing", "last"]].concat())
+        .is(
+            &format!("{a}  signed\n{a}  last\n"),
+            &format!(
+                "{refused}error: cannot read `missing`\nCaused by:\n    No such file or directory \
+                 (os error 2)\n"
+            ),
+            1,
+        );
+    let line = |file| dir.precast(&["digest", file]).stdout();
+    let both = line("signed") + &line("last");
+    dir.precast(&["digest", "signed", "bad", "last"])
+        .is(&both, refused, 1);
+    // A reader that has gone away does not make that a success.
+    let mut command = dir.command(&["digest", "signed", "bad"]);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let ran = command.stdout(writer).output().expect("runs");
+    assert_eq!(ran.status.code(), Some(1));
+}
+
+#[test]
 fn damaged_files_and_wrong_keys_are_named() {
     let (dir, [a, _]) = prepared();
     let mut bytes = fs::read(dir.path("signed")).expect("there");
