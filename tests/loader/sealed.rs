@@ -228,8 +228,8 @@ fn a_copy_is_made_unless_the_system_keeps_the_file() {
     drop(open());
     Kernel::with(|kernel| {
         let copied = [
-            "memfd_create",
             "prlimit64",
+            "memfd_create",
             "sendfile",
             "fcntl",
             "mmap",

@@ -45,14 +45,23 @@ pub(crate) fn of_pieces(
     file: &File,
     pieces: impl Iterator<Item = (u64, u64)>,
 ) -> io::Result<(File, u64)> {
-    let (mut copy, max) = (memory_file()?, max_len());
+    up_to(max_len(), file, pieces)
+}
+
+/// [`of_pieces`], with `max` bytes in the copy at most.
+fn up_to(
+    max: u64,
+    file: &File,
+    pieces: impl Iterator<Item = (u64, u64)>,
+) -> io::Result<(File, u64)> {
+    let mut copy = memory_file()?;
     let mut copied = 0;
     for (start, len) in pieces {
         let room = max - copied;
         let now = transfer(file, &mut copy, start, len.min(room))?;
         copied += now;
-        // There may be less in the file than `len`.
-        if len > room && now == room {
+        // The file may end before `len` does, and then nothing is missing.
+        if len > room && now == room && file.read_at(&mut [0], start.saturating_add(now))? > 0 {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
     }
@@ -287,6 +296,16 @@ mod tests {
         let (copy, len) = of_pieces(&source, two.into_iter()).unwrap();
         let expected = [&bytes[100_000..150_000], &bytes[10..30]].concat();
         assert_eq!((content(&copy), len), (expected, 50_020));
+        // The limit counts what is copied, not what is asked for.
+        for len in [299_999, 300_000, 400_000, u64::MAX] {
+            let copied = up_to(300_000, &source, [(0, len)].into_iter()).unwrap().1;
+            assert_eq!(copied, len.min(300_000));
+        }
+        for (max, pieces) in [(299_999, [(0, 0), (0, 300_000)]), (9, [(0, 9), (9, 1)])] {
+            let error = up_to(max, &source, pieces.into_iter()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        }
+        assert!(up_to(9, &source, [(0, 9), (300_000, 9)].into_iter()).is_ok());
         let mut pieces = memory_file().unwrap();
         let len = transfer_in_pieces(&source, &mut pieces, 0, 400_000).unwrap();
         assert_eq!((content(&pieces), len), (bytes, 300_000));
