@@ -24,6 +24,7 @@ use precast_artifact::{Builtin, Strategy, TrapCode, shown};
 use target_lexicon::Architecture;
 
 use crate::Error;
+use crate::exits;
 use crate::pressure;
 use crate::relax;
 use crate::starts::Starts;
@@ -324,6 +325,9 @@ impl Worker {
                 translate::translate(env, index, mode, func, builder, scratch)?;
                 if !is_deep && translate::calls_nothing(func) {
                     func.stack_limit = None;
+                }
+                if env.exits {
+                    exits::put_behind_loops(&mut self.context);
                 }
             }
             _ => trampoline::build(env, symbol, func, builder),

@@ -39,6 +39,7 @@ mod const_expr;
 mod counters;
 mod emit;
 mod error;
+mod exits;
 mod features;
 mod identity;
 mod layout;
@@ -219,6 +220,7 @@ impl Compiler {
             counters: counters.as_ref(),
             switches: passes.switches,
             variables: passes.variables,
+            exits: passes.exits && opt_level == OptLevel::Speed,
             loops: passes.loops && opt_level == OptLevel::Speed,
             jumps: relax::Jumps {
                 short: passes.jumps && opt_level != OptLevel::None,

@@ -63,6 +63,8 @@ pub struct Passes {
     /// Whether functions start at addresses where their loops take few lines of the instruction
     /// cache.
     pub loops: bool,
+    /// Whether code that leaves a short counted loop is behind the loop.
+    pub exits: bool,
     /// Whether jumps have their short form where they can.
     pub jumps: bool,
     /// Whether each operation of an interpreter has an indirect jump of its own.
@@ -77,6 +79,7 @@ impl Default for Passes {
             switches: true,
             variables: true,
             loops: true,
+            exits: true,
             jumps: true,
             dispatches: true,
         }

@@ -47,7 +47,7 @@ pub(crate) struct Args {
     limits: Vec<(String, u64)>,
     /// Which parts of the compiler's middle end run, for measurements: `inline=never`,
     /// `inline=always`, `products=never`, `switches=never`, `variables=never`, `loops=never`,
-    /// `jumps=never`, `dispatches=never`
+    /// `exits=never`, `jumps=never`, `dispatches=never`
     #[arg(long, value_name = "LIST", value_parser = passes, hide = true)]
     passes: Option<Passes>,
 }
@@ -149,12 +149,13 @@ fn passes(text: &str) -> Result<Passes, String> {
             "switches=never" => passes.switches = false,
             "variables=never" => passes.variables = false,
             "loops=never" => passes.loops = false,
+            "exits=never" => passes.exits = false,
             "jumps=never" => passes.jumps = false,
             "dispatches=never" => passes.dispatches = false,
             _ => {
                 return Err(
                     "expected inline=never, inline=always, products=never, switches=never, \
-                     variables=never, loops=never, jumps=never or dispatches=never"
+                     variables=never, loops=never, exits=never, jumps=never or dispatches=never"
                         .to_owned(),
                 );
             }

@@ -48,6 +48,8 @@ pub(crate) struct Env<'a> {
     pub(crate) variables: bool,
     /// Whether functions start where their loops run fast.
     pub(crate) loops: bool,
+    /// Whether code that leaves a short counted loop is behind the loop.
+    pub(crate) exits: bool,
     /// What becomes of jumps.
     pub(crate) jumps: Jumps,
     pub(crate) isa: &'a dyn TargetIsa,

@@ -139,6 +139,7 @@ fn clif(source: &str) -> String {
         switches: passes.switches,
         variables: !chosen("in-frame"),
         loops: true,
+        exits: true,
         jumps: crate::relax::Jumps {
             short: true,
             copied: true,

@@ -42,6 +42,8 @@ pub struct Way {
     pub variables: bool,
     /// Whether functions are placed so that their loops run fast.
     pub loops: bool,
+    /// Whether code that leaves a short counted loop is behind the loop.
+    pub exits: bool,
     /// Whether jumps have their short form where they can.
     pub jumps: bool,
     /// Whether jumps to a dispatch become copies of it.
@@ -69,6 +71,7 @@ impl Way {
         switches: false,
         variables: true,
         loops: false,
+        exits: false,
         jumps: false,
         dispatches: false,
         counters: false,
@@ -119,6 +122,7 @@ impl Ways {
             switches: !case.once_in(6),
             variables: !case.once_in(6),
             loops: !case.once_in(6),
+            exits: !case.once_in(6),
             jumps: !case.once_in(6),
             dispatches: !case.once_in(6),
             counters: case.once_in(4),
@@ -134,6 +138,7 @@ impl Ways {
             (!way.switches, "switches=never"),
             (!way.variables, "variables=never"),
             (!way.loops, "loops=never"),
+            (!way.exits, "exits=never"),
             (!way.jumps, "jumps=never"),
             (!way.dispatches, "dispatches=never"),
         ];
@@ -198,6 +203,7 @@ fn settings(way: Way, cpu: Cpu) -> Settings {
             switches: way.switches,
             variables: way.variables,
             loops: way.loops,
+            exits: way.exits,
             jumps: way.jumps,
             dispatches: way.dispatches,
             ..Passes::default()
