@@ -70,7 +70,7 @@ pub(crate) struct Args {
         conflicts_with_all = ["fuel", "timeout"])]
     interruption: Option<Interruption>,
     /// End the program when it has used this much fuel, about one unit for each WebAssembly
-    /// operator
+    /// operator. Not for programs that start threads
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     fuel: Option<u64>,
     /// End the program after this time, with exit code 124: a number with ms, s, m or h, such as
@@ -216,8 +216,8 @@ fn new_store<T: 'static>(
     Ok(store)
 }
 
-/// Runs a program that starts threads, which share the limits of the options. Each of them has the
-/// fuel. Threads that still run when the program ends end with the process.
+/// Runs a program that starts threads, which share the limits of the options. Threads that still
+/// run when the program ends end with the process.
 fn run_threads(
     module: &Module,
     redirections: &Redirections,
@@ -227,6 +227,12 @@ fn run_threads(
 ) -> Result<()> {
     if !matches!(module.get_export("_start"), Some(ExternType::Func(_))) {
         return Err(no_function(module, None));
+    }
+    if args.fuel.is_some() {
+        bail!(
+            "--fuel limits one thread, and the program can start others: use --timeout, which ends \
+             all of them"
+        );
     }
     let threads = WasiThreads::with_stack(MAX_THREADS, MAX_STACK + (1 << 20));
     threads.set_limits(args.limits.limits());
@@ -238,11 +244,11 @@ fn run_threads(
     threads.add_to_linker(&mut linker, module)?;
     let program = linker.instantiate_pre_redirected(module, redirections)?;
     let wasi = SharedWasiCtx::new(wasi);
-    let (module, limits, fuel) = (module.clone(), args.limits.limits(), args.fuel);
+    let (module, limits) = (module.clone(), args.limits.limits());
     let new_store = move || {
         let mut store = Store::new(module.engine(), wasi.clone());
         store.set_limits(limits.clone());
-        store.set_fuel(fuel.unwrap_or(u64::MAX))?;
+        store.set_fuel(u64::MAX)?;
         Ok(store)
     };
     Ok(threads.run(&program, new_store)?)

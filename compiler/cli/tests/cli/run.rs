@@ -323,6 +323,27 @@ fn a_timeout_ends_the_program_with_124() {
 }
 
 #[test]
+fn fuel_is_refused_for_programs_that_start_threads() {
+    let dir = Dir::new();
+    let program = r#"(module
+        (import "wasi" "thread-spawn" (func (param i32) (result i32)))
+        (import "env" "memory" (memory 1 1 shared))
+        (func (export "_start"))
+        (func (export "wasi_thread_start") (param i32 i32)))"#;
+    dir.write("threads.wat", program);
+    let run = |options: &[&str]| {
+        let arguments = [&["run", "--no-cache"], options, &["threads.wat"]].concat();
+        dir.precast(&arguments)
+    };
+    run(&[]).is("", "", 0);
+    let ran = run(&["--fuel", "1000000"]);
+    let errors = ran.stderr();
+    let expected = "--fuel limits one thread, and the program can start others: use --timeout";
+    assert!(errors.contains(expected), "{errors}");
+    assert_eq!(ran.0.status.code(), Some(1));
+}
+
+#[test]
 fn fuel_that_is_used_up_is_a_trap() {
     let dir = Dir::new();
     dir.wasm("loop", LOOP);
