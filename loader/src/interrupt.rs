@@ -77,7 +77,10 @@ impl InterruptHandle {
     /// ```
     ///
     /// # Errors
-    /// When the store is gone, or the system has no descriptor; `wait` was not called then.
+    /// When the store is gone, or the system has no descriptor; `wait` was not called then. A guest
+    /// that can open files can use up the descriptors of the process. A host function that must end
+    /// all the same waits for short times, and asks [`is_interrupted`](Self::is_interrupted) in
+    /// between.
     pub fn wait<R>(&self, wait: impl FnOnce(BorrowedFd<'_>) -> R) -> io::Result<R> {
         let waiting = match &*lock(&self.0) {
             Some(interrupt) => interrupt.wait()?,

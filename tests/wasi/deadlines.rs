@@ -149,6 +149,90 @@ fn an_interrupt_ends_every_waiting_call() {
     }
 }
 
+/// A guest that has used up the descriptors of the process leaves none for the event that wakes it.
+#[test]
+fn an_interrupt_ends_every_waiting_call_without_descriptors() {
+    if !with_a_silent_input("an_interrupt_ends_every_waiting_call_without_descriptors") {
+        return;
+    }
+    let (engine, pipe) = (engine(), Pipe::new());
+    let limit = libc::rlimit {
+        rlim_cur: 64,
+        rlim_max: 64,
+    };
+    // SAFETY: the limit is a valid pointer.
+    let done = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    assert_eq!(done, 0);
+    let source = Source::new(Strategy::Guarded).interruption(Interruption::Epoch);
+    let module = source.module(&engine, GUEST);
+    let linker = linker(&engine, |wasi: &mut WasiCtx| wasi);
+    for name in CALLS {
+        let mut store = Store::new(&engine, pipe.wasi());
+        let instance = linker.instantiate(&mut store, &module).unwrap();
+        let handle = store.interrupt_handle();
+        let func = instance
+            .get_typed_func::<(), i32>(&mut store, name)
+            .unwrap();
+        let mut all: Vec<_> =
+            std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+        assert!(handle.wait(|_| ()).is_err(), "there is a descriptor left");
+        if name.ends_with("_pipe") {
+            // The descriptor that the guest opens.
+            all.pop();
+        }
+        let raised = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            handle.interrupt();
+            Instant::now()
+        });
+        let error = func.call(&mut store, ()).unwrap_err();
+        let late = raised.join().unwrap().elapsed();
+        assert_eq!(error.trap().unwrap(), TrapCode::Interrupt, "{error}");
+        assert!(late < Duration::from_secs(5), "{name}: {late:?} late");
+    }
+}
+
+/// A host that interrupts a guest and takes that back at once has not ended anything.
+#[test]
+fn an_interrupt_that_is_taken_back_does_not_end_a_wait() {
+    if !with_a_silent_input("an_interrupt_that_is_taken_back_does_not_end_a_wait") {
+        return;
+    }
+    let (engine, pipe) = (engine(), Pipe::new());
+    let source = Source::new(Strategy::Guarded).interruption(Interruption::Epoch);
+    let module = source.module(&engine, GUEST);
+    let linker = linker(&engine, |wasi: &mut WasiCtx| wasi);
+    for name in ["sleep", "poll", "poll_pipe"] {
+        let mut store = Store::new(&engine, pipe.wasi());
+        let instance = linker.instantiate(&mut store, &module).unwrap();
+        let memory = instance.get_memory(&mut store, "memory").unwrap();
+        let time = Duration::from_millis(200);
+        let nanoseconds = (time.as_nanos() as u64).to_le_bytes();
+        memory.write(&mut store, 256 + 24, &nanoseconds).unwrap();
+        let handle = store.interrupt_handle();
+        let func = instance
+            .get_typed_func::<(), i32>(&mut store, name)
+            .unwrap();
+        let start = Instant::now();
+        let raised = thread::spawn(move || {
+            for _ in 0..5 {
+                thread::sleep(Duration::from_millis(20));
+                handle.interrupt();
+                handle.clear();
+            }
+        });
+        let result = func.call(&mut store, ());
+        // The guest ends if it is faster than the host.
+        let is_ended = result.is_err_and(|error| error.trap() == Some(TrapCode::Interrupt));
+        assert!(
+            is_ended || start.elapsed() >= time,
+            "{name}: {:?}",
+            start.elapsed()
+        );
+        raised.join().unwrap();
+    }
+}
+
 #[test]
 fn deadlines_cancelling_and_closing_end_every_waiting_call() {
     if !with_a_silent_input("deadlines_cancelling_and_closing_end_every_waiting_call") {

@@ -1,7 +1,8 @@
 //! The clock functions, and the source of their time.
 
-use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant, SystemTime};
+
+use precast_loader::InterruptHandle;
 
 use crate::ctx::WasiCtx;
 use crate::errno::{Errno, Result};
@@ -21,10 +22,10 @@ pub trait Clocks: Send {
     /// Returns after this time.
     fn sleep(&mut self, duration: Duration);
 
-    /// Returns after this time, or as soon as `interrupt` can be read (`POLLIN`), because the guest
-    /// must end then, for example because of a deadline. The default is [`sleep`](Self::sleep), so
-    /// that the guest ends only after that time.
-    fn sleep_interruptibly(&mut self, duration: Duration, interrupt: BorrowedFd<'_>) {
+    /// Returns after this time, or as soon as the guest must end, for example because of a deadline:
+    /// see [`InterruptHandle::wait`], and [`InterruptHandle::is_interrupted`] for when that fails.
+    /// The default is [`sleep`](Self::sleep), so that the guest ends only after that time.
+    fn sleep_interruptibly(&mut self, duration: Duration, interrupt: &InterruptHandle) {
         let _ = interrupt;
         self.sleep(duration);
     }
@@ -65,8 +66,9 @@ impl Clocks for SystemClocks {
         std::thread::sleep(duration);
     }
 
-    fn sleep_interruptibly(&mut self, duration: Duration, interrupt: BorrowedFd<'_>) {
-        wait::sleep(interrupt, duration);
+    fn sleep_interruptibly(&mut self, duration: Duration, interrupt: &InterruptHandle) {
+        // Without descriptors, the only error is that the guest must end.
+        wait::ready(Some(interrupt), &[], Some(duration)).ok();
     }
 }
 
@@ -113,7 +115,7 @@ impl Clocks for Replaced {
         }
     }
 
-    fn sleep_interruptibly(&mut self, duration: Duration, interrupt: BorrowedFd<'_>) {
+    fn sleep_interruptibly(&mut self, duration: Duration, interrupt: &InterruptHandle) {
         match &mut self.sleep {
             Some(sleep) => sleep(duration),
             None => self.others.sleep_interruptibly(duration, interrupt),

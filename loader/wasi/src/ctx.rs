@@ -3,7 +3,7 @@
 mod error;
 
 use std::io::{self, Read, Write};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -326,7 +326,7 @@ impl WasiCtxBuilder {
             .insert(descriptor)
             .map_err(|_| ConfigError::TooManyPreopens {
                 wanted: self.preopens,
-                limit: MAX_DESCRIPTORS - 3,
+                limit: self.ctx.descriptors.max.saturating_sub(3),
             })?;
         Ok(self)
     }
@@ -399,6 +399,15 @@ impl WasiCtxBuilder {
     /// Those of the system, if it cannot tell.
     pub fn writable_link(&self, path: impl AsRef<Path>) -> io::Result<Option<PathBuf>> {
         self.reach.link(path.as_ref())
+    }
+
+    /// Sets how many descriptors the guest can have at most, with its three standard streams and the
+    /// directories that it is given. It keeps directories that were given before this call, even if
+    /// they are more. The default and the maximum is 1,024. Each descriptor takes one of the process,
+    /// except those of [mounted file systems](Self::mount).
+    pub fn max_descriptors(mut self, max: usize) -> Self {
+        self.ctx.descriptors.max = max.min(MAX_DESCRIPTORS);
+        self
     }
 
     /// Keeps the guest from changing the file or directory at `path`, even if it is in a directory
@@ -528,12 +537,9 @@ pub struct WasiCtx {
 impl WasiCtx {
     /// Waits for this time, or until the guest must end.
     pub(crate) fn sleep(&mut self, time: Duration) {
-        let clocks = &mut *self.clocks;
-        let interrupt = self.interrupt.as_ref();
-        let mut wait = |event: BorrowedFd<'_>| clocks.sleep_interruptibly(time, event);
-        let waited = interrupt.and_then(|handle| handle.wait(&mut wait).ok());
-        if waited.is_none() {
-            self.clocks.sleep(time);
+        match &self.interrupt {
+            Some(interrupt) => self.clocks.sleep_interruptibly(time, interrupt),
+            None => self.clocks.sleep(time),
         }
     }
 }

@@ -12,8 +12,8 @@ use crate::fs::mounted::{MountedDir, MountedFile, Moved};
 use crate::readdir::Listing;
 use crate::types::{FdFlags, Rights};
 
-/// The maximum number of descriptors of a guest: the default limit of a process on Linux. Each
-/// costs the host a descriptor of its own.
+/// The maximum number of descriptors of a guest, unless the host sets a lower one: the default
+/// limit of a process on Linux. Each costs the host a descriptor of its own.
 pub(crate) const MAX_DESCRIPTORS: usize = 1024;
 
 /// What a descriptor refers to.
@@ -104,6 +104,8 @@ impl Kind {
 /// All descriptors of a guest.
 pub(crate) struct Descriptors {
     slots: Vec<Option<Descriptor>>,
+    /// How many there may be.
+    pub(crate) max: usize,
 }
 
 impl Descriptors {
@@ -115,6 +117,7 @@ impl Descriptors {
                 .map(|kind| Some(Descriptor::stream(kind)))
                 .into_iter()
                 .collect(),
+            max: MAX_DESCRIPTORS,
         }
     }
 
@@ -320,11 +323,11 @@ impl Descriptors {
     /// Adds a descriptor under the lowest free number.
     ///
     /// # Errors
-    /// `MFILE` if there are [`MAX_DESCRIPTORS`] already.
+    /// `MFILE` if there are as many as there may be.
     pub(crate) fn insert(&mut self, descriptor: Descriptor) -> Result<u32> {
         let fd = self.slots.iter().position(Option::is_none);
         let fd = fd.unwrap_or(self.slots.len());
-        if fd >= MAX_DESCRIPTORS {
+        if fd >= self.max {
             return Err(Errno::MFILE);
         }
         if fd == self.slots.len() {
@@ -336,7 +339,7 @@ impl Descriptors {
 
     /// Whether [`insert`](Self::insert) would find a free number.
     pub(crate) fn has_room(&self) -> bool {
-        self.slots.len() < MAX_DESCRIPTORS || self.slots.iter().any(Option::is_none)
+        self.slots.iter().take(self.max).any(Option::is_none) || self.slots.len() < self.max
     }
 
     /// Removes the descriptor with this number.
@@ -388,6 +391,27 @@ mod tests {
         assert!(descriptors.has_room());
         let next = descriptors.insert(Descriptor::stream(Kind::Stdin));
         assert_eq!(next, Ok(10));
+    }
+
+    #[test]
+    fn a_host_can_lower_the_limit_and_descriptors_beyond_it_stay() {
+        let mut descriptors = Descriptors::new();
+        for _ in 0..3 {
+            descriptors.insert(Descriptor::stream(Kind::Stdin)).unwrap();
+        }
+        descriptors.max = 4;
+        assert!(!descriptors.has_room());
+        let next = descriptors.insert(Descriptor::stream(Kind::Stdin));
+        assert_eq!(next, Err(Errno::MFILE));
+        assert!(descriptors.get(5).is_ok());
+        descriptors.remove(4).unwrap();
+        assert!(!descriptors.has_room());
+        let next = descriptors.insert(Descriptor::stream(Kind::Stdin));
+        assert_eq!(next, Err(Errno::MFILE));
+        descriptors.remove(3).unwrap();
+        assert!(descriptors.has_room());
+        let next = descriptors.insert(Descriptor::stream(Kind::Stdin));
+        assert_eq!(next, Ok(3));
     }
 
     #[test]

@@ -41,6 +41,9 @@ impl<F: Fn(Duration) -> Sleep + Send + Sync> Timer for F {
     }
 }
 
+/// How long a thread of an executor sleeps at a time if there is no thread for the timer.
+const SLICE: Duration = Duration::from_millis(5);
+
 /// The timer that uses one thread of the process.
 pub(crate) struct ThreadTimer;
 
@@ -171,9 +174,11 @@ impl Future for Sleeping {
         // A waker runs code of the executor when it is dropped, so the lock is not held here.
         drop(former);
         if !has_thread {
-            // The system refuses another thread, so this thread sleeps itself.
-            std::thread::sleep(end.saturating_duration_since(Instant::now()));
-            return Poll::Ready(());
+            // The system refuses another thread, so this thread sleeps itself, for a short time, so
+            // that other tasks go on and a guest that must end does.
+            std::thread::sleep(end.saturating_duration_since(Instant::now()).min(SLICE));
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         if is_first {
             timer.changed.notify_one();

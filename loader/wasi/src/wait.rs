@@ -2,7 +2,11 @@
 //!
 //! A deadline, a cancelled context or a closed instance ends a guest that computes, and must also
 //! end a guest that waits. Therefore every wait also waits for the interrupt of the store. The call
-//! then fails with `INTR`. No guest sees that error, because its code ends when the call returns.
+//! then fails with `INTR`. The guest's code ends when the call returns. A guest sees that error only
+//! if the host takes the interrupt back in the moment between.
+//!
+//! Waiting for the interrupt takes a descriptor of the system. If there is none, because somebody
+//! has used them all up, the thread wakes every few milliseconds and looks itself.
 
 use std::io::{self, IoSlice, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -24,6 +28,9 @@ pub(crate) enum Until {
     Writable,
 }
 
+/// How long a thread waits before it looks at the interrupt itself.
+const SLICE: Duration = Duration::from_millis(5);
+
 /// Waits until one of the descriptors is ready, for at most `timeout`, or for ever if `timeout` is
 /// `None`. Returns whether one is ready.
 ///
@@ -41,25 +48,30 @@ pub(crate) fn ready(
     if timeout == Some(Duration::ZERO) {
         return Ok(false);
     }
-    let waited = interrupt.and_then(|handle| {
-        let wait = |event: BorrowedFd<'_>| {
+    let Some(interrupt) = interrupt else {
+        return Ok(one_of(fds, timeout)?.is_some());
+    };
+    let start = Instant::now();
+    loop {
+        let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
+        let waited = interrupt.wait(|event| -> Result<bool> {
             let mut all = vec![(event, Until::Readable)];
             all.extend_from_slice(fds);
-            match one_of(&all, timeout)? {
-                Some(0) => Err(Errno::INTR),
-                ready => Ok(ready.is_some()),
-            }
-        };
-        // If there is no descriptor for the interrupt, wait without it below.
-        handle.wait(wait).ok()
-    });
-    waited.unwrap_or_else(|| Ok(one_of(fds, timeout)?.is_some()))
-}
-
-/// Waits for this time, or until `interrupt` can be read.
-pub(crate) fn sleep(interrupt: BorrowedFd<'_>, time: Duration) {
-    // Waiting for this descriptor cannot fail.
-    one_of(&[(interrupt, Until::Readable)], Some(time)).ok();
+            // The event is the first one.
+            Ok(one_of(&all, left)?.is_some_and(|first| first > 0))
+        });
+        let is_ready = waited.unwrap_or_else(|_| {
+            let slice = left.map_or(SLICE, |left| left.min(SLICE));
+            Ok(one_of(fds, Some(slice))?.is_some())
+        })?;
+        if interrupt.is_interrupted() {
+            return Err(Errno::INTR);
+        }
+        // If the host has interrupted the guest and taken that back, the wait goes on.
+        if is_ready || timeout.is_some_and(|timeout| start.elapsed() >= timeout) {
+            return Ok(is_ready);
+        }
+    }
 }
 
 /// Whether a descriptor is ready now.
