@@ -3,7 +3,8 @@
 
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -371,6 +372,48 @@ fn a_deadline_that_the_host_decides_about_ends_no_wait() {
                 });
             }
         }
+    }
+}
+
+/// Random numbers for a whole memory take seconds: a guest that asks for them ends in between.
+#[test]
+fn a_guest_ends_while_it_gets_random_numbers() {
+    let engine = engine();
+    for shared in ["", "shared"] {
+        let wat = format!(
+            r#"(module
+              (import "wasi_snapshot_preview1" "random_get"
+                (func $random (param i32 i32) (result i32)))
+              (memory (export "memory") 8192 8192 {shared})
+              (func (export "run") (result i32)
+                (call $random (i32.const 0) (i32.const 0x20000000))))"#
+        );
+        let source = Source::new(Strategy::Guarded).interruption(Interruption::Epoch);
+        let module = source.module(&engine, &wat);
+        let linker = linker(&engine, |wasi: &mut WasiCtx| wasi);
+        let bytes = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&bytes);
+        // A source of a MiB per millisecond.
+        let wasi = WasiCtxBuilder::new().random(move |piece| {
+            count.fetch_add(piece.len(), Ordering::Relaxed);
+            thread::sleep(Duration::from_nanos(piece.len() as u64));
+        });
+        let mut store = Store::new(&engine, wasi.build());
+        let instance = linker.instantiate(&mut store, &module).unwrap();
+        let run = instance
+            .get_typed_func::<(), i32>(&mut store, "run")
+            .unwrap();
+        let handle = store.interrupt_handle();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(20));
+                handle.interrupt();
+            });
+            let error = run.call(&mut store, ()).unwrap_err();
+            assert_eq!(error.trap().unwrap(), TrapCode::Interrupt);
+        });
+        let bytes = bytes.load(Ordering::Relaxed);
+        assert!(bytes < 0x2000_0000, "{bytes} random bytes");
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use precast_loader::InterruptHandle;
 
 use crate::ctx::WasiCtx;
-use crate::errno::Result;
+use crate::errno::{Errno, Result};
 use crate::poll;
 use crate::wait::{self, Until};
 
@@ -100,16 +100,30 @@ impl Access<'_> {
         matches!(self.0, Way::Shared { .. })
     }
 
+    fn interrupt(&self) -> Option<&InterruptHandle> {
+        match &self.0 {
+            Way::Own(ctx) => ctx.interrupt.as_ref(),
+            Way::Shared { interrupt, .. } => interrupt.as_ref(),
+        }
+    }
+
+    /// For functions that take long without waiting.
+    ///
+    /// # Errors
+    /// `INTR` if the guest must end.
+    pub(crate) fn check_interrupt(&self) -> Result<()> {
+        match self.interrupt() {
+            Some(interrupt) if interrupt.is_interrupted() => Err(Errno::INTR),
+            _ => Ok(()),
+        }
+    }
+
     /// Waits for a short time.
     ///
     /// # Errors
     /// `INTR` if the guest must end.
     pub(crate) fn pause(&mut self, time: Duration) -> Result<()> {
-        let interrupt = match &self.0 {
-            Way::Own(ctx) => ctx.interrupt.as_ref(),
-            Way::Shared { interrupt, .. } => interrupt.as_ref(),
-        };
-        wait::ready(interrupt, &[], Some(time)).map(drop)
+        wait::ready(self.interrupt(), &[], Some(time)).map(drop)
     }
 
     /// Waits until one of these descriptors is ready, for at most `timeout`. Without descriptors,

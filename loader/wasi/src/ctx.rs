@@ -481,7 +481,7 @@ impl WasiCtxBuilder {
     }
 
     /// Sets the source of the random numbers of `random_get`, instead of the system's secure
-    /// source.
+    /// source. For many numbers it is called several times.
     pub fn random(mut self, fill: impl FnMut(&mut [u8]) + Send + 'static) -> Self {
         self.ctx.random = Some(Box::new(fill));
         self

@@ -31,6 +31,9 @@ const MAX_TRANSFER: u64 = 0x7fff_f000;
 /// The maximum number of bytes that one call transfers between a shared memory and the system.
 const BOUNCE: usize = 256 << 10;
 
+/// The maximum number of bytes that are filled before the guest can be ended.
+const PIECE: usize = 64 << 10;
+
 /// The memory of the calling instance.
 pub(crate) struct GuestMemory<'a>(Bytes<'a>);
 
@@ -48,7 +51,7 @@ impl<'a> GuestMemory<'a> {
         Self(Bytes::Shared(memory))
     }
 
-    /// Calls `fill` with the `len` bytes from `at` on, at once or in several pieces.
+    /// Calls `fill` with the `len` bytes from `at` on, in pieces of at most [`PIECE`] bytes.
     ///
     /// # Errors
     /// `FAULT` if they are not within the memory; those of `fill`.
@@ -60,7 +63,7 @@ impl<'a> GuestMemory<'a> {
     ) -> Result<()> {
         let range = self.range(at, u64::from(len))?;
         match &mut self.0 {
-            Bytes::Own(bytes) => fill(&mut bytes[range]),
+            Bytes::Own(bytes) => bytes[range].chunks_mut(PIECE).try_for_each(fill),
             Bytes::Shared(memory) => {
                 let mut piece = [0; 4096];
                 for at in range.clone().step_by(piece.len()) {

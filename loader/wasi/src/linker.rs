@@ -24,7 +24,7 @@ struct NoMemory {
 }
 
 /// Defines functions in a linker, with the modules that they are in and their parameters. Some may
-/// wait.
+/// wait, or take long, until the guest must end.
 macro_rules! functions {
     (@call true $access:ident, $function:path $(, $arg:expr)*) => {
         $function($access, $($arg),*)
@@ -125,7 +125,8 @@ pub fn add_unstable_to_linker<T: 'static, W: WasiView + 'static>(
     Ok(())
 }
 
-/// The functions that are the same in both snapshots, except those that may wait.
+/// The functions that are the same in both snapshots, except those that may wait for
+/// streams.
 pub(crate) fn add_common<T: 'static, W: WasiView + 'static>(
     linker: &mut Linker<T>,
     from: &str,
@@ -174,7 +175,6 @@ pub(crate) fn add_common<T: 'static, W: WasiView + 'static>(
         );
         path::path_symlink(target: u32, target_len: u32, fd: u32, path: u32, path_len: u32);
         path::path_unlink_file(fd: u32, path: u32, path_len: u32);
-        process::random_get(buf: u32, len: u32);
         process::sched_yield();
         process::sock_recv(
             fd: u32, buffers: u32, count: u32, flags: u32, received: u32, out_flags: u32
@@ -194,6 +194,7 @@ pub(crate) fn add_common<T: 'static, W: WasiView + 'static>(
             fd: u32, lookup: u32, path: u32, path_len: u32, oflags: u32,
             rights: u64, inheriting: u64, fdflags: u32, opened_fd: u32
         );
+        process::random_get(buf: u32, len: u32);
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use precast_loader::Error;
 
+use crate::access::Access;
 use crate::ctx::{Strings, WasiCtx};
 use crate::errno::{Errno, Result, status};
 use crate::guest::GuestMemory;
@@ -100,18 +101,24 @@ pub(crate) fn sched_yield(_: &mut WasiCtx, _: &mut GuestMemory<'_>) -> Result<()
     Ok(())
 }
 
-pub(crate) fn random_get(
-    ctx: &mut WasiCtx,
+/// Random numbers for a whole memory take many seconds, so a guest that must end does so between
+/// two pieces, and a shared context is not locked for longer than a piece.
+pub(crate) fn random_get<'a>(
+    ctx: impl Into<Access<'a>>,
     memory: &mut GuestMemory<'_>,
     buf: u32,
     len: u32,
 ) -> Result<()> {
+    let mut access: Access<'_> = ctx.into();
     memory.fill(buf, len, |piece| {
-        match &mut ctx.random {
-            Some(fill) => fill(piece),
-            None => getrandom::fill(piece).map_err(|_| Errno::IO)?,
-        }
-        Ok(())
+        access.check_interrupt()?;
+        access.with(|ctx| match &mut ctx.random {
+            Some(fill) => {
+                fill(piece);
+                Ok(())
+            }
+            None => getrandom::fill(piece).map_err(|_| Errno::IO),
+        })
     })
 }
 
