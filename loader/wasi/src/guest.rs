@@ -25,6 +25,12 @@ pub(crate) const MAX_PATH: usize = 4095;
 const MAX_READ_BUFFERS: usize = 8;
 const MAX_WRITE_BUFFERS: usize = 32;
 
+/// How many buffers of a list are looked at: as many as the longest list of Linux has. A list of
+/// empty buffers may be as long as the memory, and a look at all of them would take seconds. If the
+/// first ones are all empty and there are more, the call fails: a result of zero bytes would say
+/// that a file is at its end.
+const MAX_LOOKED_AT: u32 = 1024;
+
 /// The maximum number of bytes that one call transfers: the limit of Linux.
 const MAX_TRANSFER: u64 = 0x7fff_f000;
 
@@ -161,6 +167,10 @@ impl<'a> GuestMemory<'a> {
 
     /// The ranges of the first buffers of a list that are not empty, at most as many as fit into
     /// `ranges`, and at most `room` bytes together. Returns how many.
+    ///
+    /// # Errors
+    /// `FAULT` if the list or one of these buffers is not within the memory; `INVAL` if the list is
+    /// longer than [`MAX_LOOKED_AT`] and begins with that many empty buffers.
     fn ranges(
         &self,
         list: u32,
@@ -169,7 +179,7 @@ impl<'a> GuestMemory<'a> {
         mut room: u64,
     ) -> Result<usize> {
         let mut used = 0;
-        for (at, len) in self.buffers(list, count)? {
+        for (at, len) in self.buffers(list, count)?.take(MAX_LOOKED_AT as usize) {
             let range = self.range(at, u64::from(len))?;
             if range.is_empty() {
                 continue;
@@ -182,6 +192,9 @@ impl<'a> GuestMemory<'a> {
             used += 1;
             room -= taken;
         }
+        if used == 0 && count > MAX_LOOKED_AT {
+            return Err(Errno::INVAL);
+        }
         Ok(used)
     }
 
@@ -189,7 +202,8 @@ impl<'a> GuestMemory<'a> {
     /// first buffers are passed, at most [`MAX_WRITE_BUFFERS`] buffers and [`MAX_TRANSFER`] bytes.
     ///
     /// # Errors
-    /// `FAULT` if one of these buffers is not within the memory; those of `write`.
+    /// `FAULT` if one of these buffers is not within the memory; `INVAL` for a long list that begins
+    /// with nothing but empty buffers; those of `write`.
     pub(crate) fn gather<R>(
         &self,
         list: u32,
@@ -229,7 +243,8 @@ impl<'a> GuestMemory<'a> {
     /// [`MAX_TRANSFER`] bytes. If they overlap, only the first one is passed.
     ///
     /// # Errors
-    /// `FAULT` if one of these buffers is not within the memory; those of `read`.
+    /// `FAULT` if one of these buffers is not within the memory; `INVAL` for a long list that begins
+    /// with nothing but empty buffers; those of `read`.
     pub(crate) fn scatter(
         &mut self,
         list: u32,
@@ -359,6 +374,24 @@ mod tests {
         assert_eq!(*found.borrow(), [5, 5]);
         assert_eq!(memory.scatter(0, 1, sizes), Ok(1));
         assert_eq!(*found.borrow(), [0]);
+    }
+
+    #[test]
+    fn no_call_looks_at_a_memory_full_of_empty_buffers() {
+        let mut bytes = vec![0; 1 << 20];
+        let max = MAX_LOOKED_AT;
+        let mut memory = GuestMemory::new(&mut bytes);
+        assert_eq!(memory.gather(0, max, lengths), Ok(vec![]));
+        assert_eq!(memory.scatter(0, max, |_| Ok(0)), Ok(0));
+        for count in [max + 1, 1 << 17] {
+            assert_eq!(memory.gather(0, count, lengths), Err(Errno::INVAL));
+            assert_eq!(memory.scatter(0, count, |_| Ok(0)), Err(Errno::INVAL));
+        }
+        // The last buffer that is looked at has bytes.
+        list(&mut bytes, 8 * (max as usize - 1), &[(0, 5), (0, 6)]);
+        let mut memory = GuestMemory::new(&mut bytes);
+        assert_eq!(memory.gather(0, 1 << 17, lengths), Ok(vec![5]));
+        assert_eq!(memory.scatter(0, 1 << 17, |s| Ok(s[0].len())), Ok(5));
     }
 
     #[test]
