@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -20,6 +20,7 @@ use precast_wasi::{
 
 /// `sleep(ms)`, `echo()` copies standard input to standard output until its end, and `poll(ms)`
 /// waits for input and a time, and returns how many events there were, and the first one's tag.
+/// `poll_both(ms)` waits for room in standard output, too.
 const WAT: &str = r#"(module
   (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
@@ -38,6 +39,13 @@ const WAT: &str = r#"(module
     (call $clock (i32.const 256) (local.get $ms))
     (i32.store8 (i32.const 312) (i32.const 1))
     (if (call $poll (i32.const 256) (i32.const 512) (i32.const 2) (i32.const 8))
+      (then unreachable))
+    (i32.load (i32.const 8)) (i32.load8_u (i32.const 522)))
+  (func (export "poll_both") (param $ms i32) (result i32 i32)
+    (call $clock (i32.const 256) (local.get $ms))
+    (i32.store8 (i32.const 312) (i32.const 1))
+    (i32.store8 (i32.const 360) (i32.const 2)) (i32.store (i32.const 368) (i32.const 1))
+    (if (call $poll (i32.const 256) (i32.const 512) (i32.const 3) (i32.const 8))
       (then unreachable))
     (i32.load (i32.const 8)) (i32.load8_u (i32.const 522)))
   (func (export "nonblocking") (result i32)
@@ -394,6 +402,33 @@ fn what_comes_first_ends_a_poll() {
             "there is still input"
         );
         assert_eq!(clock.sleeping(), 0);
+    }
+}
+
+/// A pipe of the system cannot wake a task, but must not keep a stream from waking it either.
+#[test]
+fn a_poll_of_a_stream_and_a_pipe_of_the_system_ends_with_either() {
+    for strategy in strategies() {
+        let (input, mut writer) = io::pipe().unwrap();
+        let output = Pipe::default();
+        let wasi = WasiCtxBuilder::new()
+            .stdin_from(input)
+            .stdout_async(output.clone());
+        let (mut store, instance) = guest(strategy, wasi);
+        let poll = instance
+            .get_typed_func::<i32, (i32, i32)>(&mut store, "poll_both")
+            .unwrap();
+        let short = block_on(poll.call_async(&mut store, 20)).unwrap();
+        assert_eq!(short, (1, 0), "the time is over");
+        let mut polled = Box::pin(poll.call_async(&mut store, 20_000));
+        assert!(poll_once(polled.as_mut()).is_pending());
+        output.change(|state| state.capacity = 1);
+        assert_eq!(block_on(polled).unwrap(), (1, 2), "there is room");
+        output.change(|state| state.capacity = 0);
+        let mut polled = Box::pin(poll.call_async(&mut store, 20_000));
+        assert!(poll_once(polled.as_mut()).is_pending());
+        writer.write_all(b"x").unwrap();
+        assert_eq!(block_on(polled).unwrap(), (1, 1), "there is input");
     }
 }
 

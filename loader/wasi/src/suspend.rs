@@ -16,9 +16,10 @@ use crate::guest::GuestMemory;
 use crate::linker::{MODULE, add_common, add_preview1, enter};
 use crate::poll::{Form, Plan, check};
 use crate::stdio::{Input, Output};
+use crate::timer::{ThreadTimer, Timer};
 use crate::types::FdFlags;
 use crate::wait::Until;
-use crate::{fd, timer};
+use crate::{fd, poll, wait};
 
 /// A source of standard input that may have nothing yet, see
 /// [`WasiCtxBuilder::stdin_async`](crate::WasiCtxBuilder::stdin_async).
@@ -116,7 +117,8 @@ impl PollReady for Box<dyn AsyncOutput> {
 /// call they are an error.
 ///
 /// A guest that waits for a descriptor of the system (a pipe, the host's standard input) still
-/// waits with its thread. Times are those of the [timer](crate::WasiCtxBuilder::timer). A deadline
+/// waits with its thread. If it waits for such a descriptor and for a stream, it is suspended, and
+/// looks at the descriptor every 5 milliseconds. Times are those of the [timer](crate::WasiCtxBuilder::timer). A deadline
 /// or an interrupt handle wakes and ends a suspended guest. The guest also ends when the future of
 /// its call is dropped.
 ///
@@ -133,7 +135,8 @@ pub fn add_to_linker_async<T: Send + 'static, W: WasiView + 'static>(
         "fd_read",
         move |mut caller: Caller<'_, T>, (fd, buffers, count, read): (u32, u32, u32, u32)| {
             Box::new(async move {
-                repeated(&mut caller, get, "fd_read", fd, |access, memory| {
+                let end = (fd, Until::Readable);
+                repeated(&mut caller, get, "fd_read", end, |access, memory| {
                     fd::fd_read(access, memory, fd, buffers, count, read)
                 })
                 .await
@@ -145,7 +148,8 @@ pub fn add_to_linker_async<T: Send + 'static, W: WasiView + 'static>(
         "fd_write",
         move |mut caller: Caller<'_, T>, (fd, buffers, count, written): (u32, u32, u32, u32)| {
             Box::new(async move {
-                repeated(&mut caller, get, "fd_write", fd, |access, memory| {
+                let end = (fd, Until::Writable);
+                repeated(&mut caller, get, "fd_write", end, |access, memory| {
                     fd::fd_write(access, memory, fd, buffers, count, written)
                 })
                 .await
@@ -195,7 +199,7 @@ async fn repeated<T: 'static, W: WasiView>(
     caller: &mut Caller<'_, T>,
     get: impl Fn(&mut T) -> &mut W + Copy,
     function: &'static str,
-    fd: u32,
+    (fd, until): (u32, Until),
     call: impl Fn(Access<'_>, &mut GuestMemory<'_>) -> Result<()>,
 ) -> Result<i32, Error> {
     loop {
@@ -203,7 +207,7 @@ async fn repeated<T: 'static, W: WasiView>(
         if !goes_on_later(caller, get, fd, done) {
             return Ok(status(done));
         }
-        ready(caller, get, &[fd], None).await;
+        ready(caller, get, &[(fd, until)], None).await;
     }
 }
 
@@ -258,48 +262,71 @@ async fn wait<T: 'static, W: WasiView>(
     fds: &[(u32, Until)],
     timeout: Option<Duration>,
 ) -> Result<bool> {
-    let of_system = {
+    let has_streams = {
         let mut access = get(caller.data_mut()).access();
-        access.with(|ctx| fds.iter().any(|(fd, _)| !ctx.is_stream(*fd)))
+        access.with(|ctx| fds.iter().any(|(fd, _)| ctx.is_stream(*fd)))
     };
-    if of_system {
+    if !has_streams && !fds.is_empty() {
         // The system does not wake a task when such a descriptor is ready, so the thread waits.
         let interrupt = caller.as_context_mut().interrupt_handle();
         let mut access = get(caller.data_mut()).access();
         access.set_interrupt(Some(interrupt));
         return access.wait(fds, timeout);
     }
-    let fds: Vec<u32> = fds.iter().map(|(fd, _)| *fd).collect();
-    Ok(ready(caller, get, &fds, timeout).await)
+    Ok(ready(caller, get, fds, timeout).await)
 }
 
-/// Suspends the guest until one of these streams is ready, for at most `timeout`. Returns whether
-/// one is.
+/// How often a suspended guest looks at descriptors of the system.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Suspends the guest until one of these descriptors is ready, for at most `timeout`. Returns
+/// whether one is.
 async fn ready<T: 'static, W: WasiView>(
     caller: &mut Caller<'_, T>,
     get: impl Fn(&mut T) -> &mut W,
-    fds: &[u32],
+    fds: &[(u32, Until)],
     timeout: Option<Duration>,
 ) -> bool {
     let mut sleep = timeout.map(|timeout| {
         let mut access = get(caller.data_mut()).access();
         access.with(|ctx| match &ctx.timer {
             Some(timer) => timer.sleep(timeout),
-            None => timer::Timer::sleep(&timer::ThreadTimer, timeout),
+            None => ThreadTimer.sleep(timeout),
         })
     });
+    let mut look = None;
     poll_fn(|context| {
         let mut access = get(caller.data_mut()).access();
-        let is_ready = access.with(|ctx| {
-            // All streams are polled, because each must wake the task. If another thread has closed
-            // a descriptor meanwhile, the guest's next call reports that.
-            fds.iter().fold(false, |ready, fd| {
-                let stream = ctx.stream(*fd);
-                ready | stream.is_none_or(|stream| stream.poll_ready(context).is_ready())
-            })
+        let (mut is_ready, mut is_of_system) = (false, false);
+        // All streams are polled, because each must wake the task.
+        access.with(|ctx| {
+            for (fd, until) in fds {
+                is_ready |= if let Some(stream) = ctx.stream(*fd) {
+                    stream.poll_ready(context).is_ready()
+                } else if let Some(end) = poll::end(ctx, *fd, *until) {
+                    is_of_system = true;
+                    // The guest's next call reports an error.
+                    wait::is_ready(end, *until).unwrap_or(true)
+                } else {
+                    // Another thread has closed the descriptor; the next call reports that.
+                    true
+                };
+            }
         });
         if is_ready {
             return Poll::Ready(true);
+        }
+        if is_of_system {
+            // The time of the host's timer may be another one, so this is that of the process.
+            let next = || ThreadTimer.sleep(LOOK);
+            while look
+                .get_or_insert_with(next)
+                .as_mut()
+                .poll(context)
+                .is_ready()
+            {
+                look = None;
+            }
         }
         match &mut sleep {
             Some(sleep) => sleep.as_mut().poll(context).map(|()| false),
