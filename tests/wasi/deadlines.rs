@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use precast_artifact::{Interruption, Strategy, TrapCode};
 use precast_loader::runtime::{Context, HostModule, InstanceConfig, Runtime, State};
-use precast_loader::{Config, Engine, Error, Linker, Store, UpdateDeadline};
+use precast_loader::{Config, Engine, Error, InterruptHandle, Linker, Store, UpdateDeadline};
 use precast_tests::{Source, child};
 use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker};
 use tempfile::TempDir;
 
-/// A module with functions that wait. `sleep` takes a minute, `read` reads standard input, `poll`
-/// waits for standard input or a minute, `open` opens and reads the file `pipe` of directory 3, and
-/// `poll_pipe` waits for that file.
+/// A module with functions that wait. `sleep` takes a minute, `read` reads standard input,
+/// `read_on` does so for ever, `poll` waits for standard input or a minute, `read_pipe` opens and
+/// reads the file `pipe` of directory 3, and `poll_pipe` waits for that file.
 const GUEST: &str = r#"(module
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
@@ -33,6 +33,11 @@ const GUEST: &str = r#"(module
     (call $poll (i32.const 256) (i32.const 512) (i32.const 1) (i32.const 8)))
   (func (export "read") (result i32)
     (call $read (i32.const 0) (i32.const 16) (i32.const 1) (i32.const 8)))
+  (func (export "read_on") (result i32) (local $errno i32)
+    (loop $next
+      (local.set $errno (call $read (i32.const 0) (i32.const 16) (i32.const 1) (i32.const 8)))
+      (br_if $next (i32.eqz (local.get $errno))))
+    (local.get $errno))
   (func (export "poll") (result i32)
     (call $poll (i32.const 256) (i32.const 512) (i32.const 2) (i32.const 8)))
   (func $open_pipe
@@ -147,6 +152,43 @@ fn an_interrupt_ends_every_waiting_call() {
             let late = median(late.collect());
             assert!(late < Duration::from_millis(50), "{name}: {late:?} late");
         }
+    }
+}
+
+/// Several guests wait for the same pipe. All see input, and only one of them gets it.
+#[test]
+fn a_guest_whose_input_another_reader_takes_can_be_ended() {
+    let (input, mut writer) = io::pipe().unwrap();
+    let engine = engine();
+    let source = Source::new(Strategy::Guarded).interruption(Interruption::Epoch);
+    let module = source.module(&engine, GUEST);
+    let (send, receive) = std::sync::mpsc::channel();
+    let handles: Vec<_> = (0..8)
+        .map(|_| {
+            let wasi = WasiCtxBuilder::new().stdin_from(input.try_clone().unwrap());
+            let mut store = Store::new(&engine, wasi.build());
+            let handle = store.interrupt_handle();
+            let linker = linker(&engine, |wasi: &mut WasiCtx| wasi);
+            let (module, send) = (module.clone(), send.clone());
+            thread::spawn(move || {
+                let instance = linker.instantiate(&mut store, &module).unwrap();
+                let func = instance
+                    .get_typed_func::<(), i32>(&mut store, "read_on")
+                    .unwrap();
+                let ended = func.call(&mut store, ()).unwrap_err().trap();
+                send.send(ended).unwrap();
+            });
+            handle
+        })
+        .collect();
+    for _ in 0..100 {
+        writer.write_all(b"x").unwrap();
+        thread::sleep(Duration::from_millis(2));
+    }
+    handles.iter().for_each(InterruptHandle::interrupt);
+    for _ in handles {
+        let ended = receive.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!(ended, Some(TrapCode::Interrupt));
     }
 }
 

@@ -84,15 +84,23 @@ fn read_current(ctx: &mut WasiCtx, fd: u32, buffers: &mut [IoSliceMut<'_>]) -> R
             if buffers.iter().all(|b| b.is_empty()) {
                 return Ok(0);
             }
-            if let Some(stdin) = ctx.stdin.waits_for() {
-                let at_once = ctx.at_once || descriptor.flags.contains(FdFlags::NONBLOCK);
-                let max = at_once.then_some(Duration::ZERO);
-                let stdin = [(stdin, Until::Readable)];
-                if !wait::ready(ctx.interrupt.as_ref(), &stdin, max)? {
-                    return Err(Errno::AGAIN);
+            let at_once = ctx.at_once || descriptor.flags.contains(FdFlags::NONBLOCK);
+            let max = at_once.then_some(Duration::ZERO);
+            loop {
+                let mut waits = false;
+                if let Some(stdin) = ctx.stdin.waits_for() {
+                    let stdin = [(stdin, Until::Readable)];
+                    if !wait::ready(ctx.interrupt.as_ref(), &stdin, max)? {
+                        return Err(Errno::AGAIN);
+                    }
+                    waits = !at_once;
+                }
+                match ctx.stdin.read(buffers).map_err(Errno::from) {
+                    // Another reader was faster.
+                    Err(Errno::AGAIN) if waits => {}
+                    result => return result,
                 }
             }
-            Ok(ctx.stdin.read(buffers)?)
         }
         Kind::Stdout | Kind::Stderr | Kind::Dir(_) | Kind::MountedDir(_) => Err(Errno::BADF),
     }

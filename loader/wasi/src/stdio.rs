@@ -50,6 +50,7 @@ impl Input {
         }
     }
 
+    /// Reads what there is. `AGAIN` if a descriptor has nothing, see [`waits_for`](Self::waits_for).
     pub(crate) fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         retry(|| match self {
             Self::Reader(reader) => {
@@ -62,6 +63,10 @@ impl Input {
                 Some(buffer) => Ok(input.read(buffer)?.min(buffer.len())),
                 None => Ok(0),
             },
+            Self::Descriptor {
+                owned,
+                may_wait: true,
+            } => wait::read_now(source(owned), buffers),
             Self::Descriptor { owned, .. } => Ok(rustix::io::readv(source(owned), buffers)?),
         })
     }

@@ -8,8 +8,8 @@
 //! Waiting for the interrupt takes a descriptor of the system. If there is none, because somebody
 //! has used them all up, the thread wakes every few milliseconds and looks itself.
 
-use std::io::{self, IoSlice, IsTerminal};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::io::{self, IoSlice, IoSliceMut, IsTerminal};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use precast_loader::InterruptHandle;
@@ -41,6 +41,10 @@ pub(crate) fn ready(
     fds: &[(BorrowedFd<'_>, Until)],
     timeout: Option<Duration>,
 ) -> Result<bool> {
+    // A caller may wait again and again for something that others are faster to take.
+    if interrupt.is_some_and(InterruptHandle::is_interrupted) {
+        return Err(Errno::INTR);
+    }
     // Waiting for the interrupt takes more system calls, so first check without it.
     if one_of(fds, Some(Duration::ZERO))?.is_some() {
         return Ok(true);
@@ -108,6 +112,42 @@ fn one_of(fds: &[(BorrowedFd<'_>, Until)], timeout: Option<Duration>) -> Result<
     }
 }
 
+/// Reads what there is, without waiting. Other readers of a pipe or terminal may be faster than this
+/// one after both have waited for input, so each read asks not to wait, as [`write_now`] does.
+///
+/// # Errors
+/// `AGAIN` if there is nothing, and those of the system.
+pub(crate) fn read_now(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    match rustix::io::preadv2(fd, buffers, u64::MAX, ReadWriteFlags::NOWAIT) {
+        Err(Error::AGAIN | Error::OPNOTSUPP | Error::NOSYS | Error::INVAL | Error::PERM) => {}
+        result => return Ok(result?),
+    }
+    let mut input = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    if poll(&mut input, Some(&Timespec::default()))? == 0 {
+        return Err(Error::AGAIN.into());
+    }
+    match again(fd, OFlags::RDONLY)? {
+        Some(again) => Ok(rustix::io::readv(again, buffers)?),
+        // Without `/proc` or the permission, this waits if another reader is faster just now.
+        None => Ok(rustix::io::readv(fd, buffers)?),
+    }
+}
+
+/// Opens the pipe or terminal of a descriptor once more, in non-blocking mode, without a change for
+/// those who share the descriptor. `None` for other files, and if that is not possible.
+fn again(fd: BorrowedFd<'_>, direction: OFlags) -> io::Result<Option<OwnedFd>> {
+    let file = rustix::fs::fstat(fd)?;
+    // The emulator's side of a terminal cannot be opened again: that makes a new terminal.
+    let is_emulator = file.st_rdev == rustix::fs::makedev(5, 2);
+    let is_fifo = FileType::from_raw_mode(file.st_mode).is_fifo();
+    if !is_fifo && (!fd.is_terminal() || is_emulator) {
+        return Ok(None);
+    }
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let how = direction | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, how, Mode::empty()).ok())
+}
+
 /// The number of bytes that fit into every pipe that the system reports as writable: the smallest
 /// page size.
 const ROOM: usize = 4096;
@@ -128,20 +168,12 @@ pub(crate) fn write_now(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Resu
         return Err(Error::AGAIN.into());
     }
     let file = rustix::fs::fstat(fd)?;
-    let kind = FileType::from_raw_mode(file.st_mode);
-    if kind.is_file() {
+    if FileType::from_raw_mode(file.st_mode).is_file() {
         return Ok(rustix::io::writev(fd, buffers)?);
     }
-    // There may be room for only a part of the bytes. The same pipe or terminal can be opened once
-    // more in non-blocking mode. The emulator's side of a terminal cannot, because opening it again
-    // makes a new terminal.
-    let is_emulator = file.st_rdev == rustix::fs::makedev(5, 2);
-    if kind.is_fifo() || fd.is_terminal() && !is_emulator {
-        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        let how = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        if let Ok(again) = rustix::fs::open(path, how, Mode::empty()) {
-            return Ok(rustix::io::writev(again, buffers)?);
-        }
+    // There may be room for only a part of the bytes.
+    if let Some(again) = again(fd, OFlags::WRONLY)? {
+        return Ok(rustix::io::writev(again, buffers)?);
     }
     // Without `/proc` or the permission, write only what certainly fits, unless another writer is
     // faster.
@@ -154,7 +186,7 @@ pub(crate) fn write_now(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Resu
 mod tests {
     use std::ffi::{CStr, c_int};
     use std::fs::File;
-    use std::io::Read;
+    use std::io::{Read, Write};
 
     use super::*;
 
@@ -189,5 +221,56 @@ mod tests {
         let mut bytes = [0; 16];
         assert_eq!(theirs.read(&mut bytes).unwrap(), 6);
         assert_eq!(&bytes[..6], b"hello\n");
+    }
+
+    #[test]
+    fn nobody_waits_for_input_that_another_reader_has_taken() {
+        let is_silent = |input: BorrowedFd<'_>| {
+            let found = read_now(input, &mut [IoSliceMut::new(&mut [0; 8])]);
+            found.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        };
+        let gets_line = |input: BorrowedFd<'_>| {
+            let mut bytes = [0; 8];
+            let read = read_now(input, &mut [IoSliceMut::new(&mut bytes)]);
+            assert_eq!(read.unwrap(), 5);
+            assert_eq!(&bytes[..5], b"line\n");
+        };
+        let (input, mut output) = io::pipe().unwrap();
+        let (socket, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let c_path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        // SAFETY: the path is a C string.
+        assert_eq!(unsafe { libc::mkfifo(c_path.as_ptr(), 0o600) }, 0);
+        let mut named = File::options().read(true).write(true).open(path).unwrap();
+        for input in [input.as_fd(), socket.as_fd(), named.as_fd()] {
+            assert!(is_silent(input));
+        }
+        for to in [&mut output as &mut dyn Write, &mut peer, &mut named] {
+            to.write_all(b"line\n").unwrap();
+        }
+        for input in [input.as_fd(), socket.as_fd(), named.as_fd()] {
+            gets_line(input);
+            assert!(is_silent(input));
+        }
+        // What a system without these flags does.
+        for input in [input.as_fd(), named.as_fd()] {
+            let again = again(input, OFlags::RDONLY).unwrap().unwrap();
+            let found = rustix::io::read(&again, &mut [0; 8]);
+            assert_eq!(found, Err(Error::AGAIN));
+        }
+        drop(output);
+        assert_eq!(
+            read_now(input.as_fd(), &mut [IoSliceMut::new(&mut [0])]).unwrap(),
+            0
+        );
+        let Some((mut ours, theirs)) = terminal() else {
+            eprintln!("skipped: this system makes no terminals");
+            return;
+        };
+        assert!(is_silent(theirs.as_fd()));
+        ours.write_all(b"line\n").unwrap();
+        gets_line(theirs.as_fd());
+        assert!(is_silent(theirs.as_fd()));
     }
 }
