@@ -16,6 +16,7 @@ use crate::clock::{Clocks, Replaced, SystemClocks};
 use crate::descriptor::{Descriptor, Descriptors, MAX_DESCRIPTORS, OpenDir};
 use crate::fs::FileSystem;
 use crate::fs::mounted::{Mount, MountedDir};
+use crate::procfs::{self, Procfs};
 use crate::protect::Protected;
 use crate::reach::Reach;
 use crate::stdio::{Input, Output, Target};
@@ -82,6 +83,7 @@ impl WasiCtxBuilder {
             clocks: Box::new(SystemClocks::new()),
             random: None,
             descriptors: Descriptors::new(),
+            procfs: Procfs::new(),
             protected: Protected::default(),
             interrupt: None,
             at_once: false,
@@ -280,10 +282,11 @@ impl WasiCtxBuilder {
     }
 
     /// Gives the guest the directory `host` under the name `guest`, as the next descriptor from 3
-    /// on. No path leads out of the directory, whatever symbolic links are in it.
+    /// on. No path leads out of the directory, whatever symbolic links are in it. If the directory is
+    /// or has a file system of type `proc`, the guest cannot open what is there (`EPERM`).
     ///
     /// # Errors
-    /// [`ConfigError::Preopen`] if the directory cannot be opened; [`ConfigError::GuestPath`] if
+    /// [`ConfigError::Preopen`] if the directory cannot be opened or is in procfs; [`ConfigError::GuestPath`] if
     /// `guest` is empty or contains a NUL byte; [`ConfigError::TooManyPreopens`].
     pub fn preopened_dir(
         mut self,
@@ -299,12 +302,11 @@ impl WasiCtxBuilder {
                 what,
             });
         }
-        let dir = Dir::open_ambient_dir(host, ambient_authority()).map_err(|source| {
-            ConfigError::Preopen {
-                host: host.into(),
-                guest: guest.into(),
-                source,
-            }
+        let dir = Dir::open_ambient_dir(host, ambient_authority()).and_then(procfs::refuse_dir);
+        let dir = dir.map_err(|source| ConfigError::Preopen {
+            host: host.into(),
+            guest: guest.into(),
+            source,
         })?;
         let dir = OpenDir {
             dir,
@@ -520,6 +522,7 @@ pub struct WasiCtx {
     /// `None` for the system's secure source.
     pub(crate) random: Option<RandomSource>,
     pub(crate) descriptors: Descriptors,
+    pub(crate) procfs: Procfs,
     pub(crate) protected: Protected,
     /// The interrupt handle of the store from which the current call came. It is set before every
     /// call that may wait.

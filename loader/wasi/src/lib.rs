@@ -8,6 +8,7 @@
 //! | `guest` | guest memory; every pointer is checked here |
 //! | `path`, `open`, `path_at` | functions on paths: the sandbox of the file system |
 //! | [`fs`] | file systems that the host makes, and their sandbox |
+//! | `procfs` | keeps guests out of procfs |
 //! | `protect`, `names` | files in a guest's directories that it must not change |
 //! | `reach`, `mounts` | which files a guest could change |
 //! | `fd`, `fdstat`, `readdir` | functions on descriptors: data, attributes, directory listings |
@@ -78,6 +79,7 @@ mod path_at;
 mod pipe;
 mod poll;
 mod process;
+mod procfs;
 mod protect;
 mod reach;
 mod readdir;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
-use cap_std::fs::{Dir, File, FileTypeExt, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{Dir, File, FileTypeExt, MetadataExt, OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags as SystemFlags;
 
 use crate::access::Access;
@@ -105,6 +105,7 @@ fn open(ctx: &mut WasiCtx, fd: u32, path: &Path, request: Request) -> Result<u32
         request.open(at.dir(), at.path())?
     };
     let found = file.metadata()?;
+    ctx.procfs.refuse(&file, found.dev())?;
     if found.is_dir() && request.creates() {
         return Err(Errno::ISDIR);
     }

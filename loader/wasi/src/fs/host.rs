@@ -12,23 +12,31 @@ use rustix::fs::OFlags;
 
 use crate::errno::{Errno, Result};
 use crate::fs::{Creation, DirEntry, File, FileKind, FileSystem, OpenOptions, Stat};
+use crate::procfs::{self, Procfs};
 
 /// A directory of the system as a read-only file system, for example as the lower one of an
 /// [`Overlay`](super::Overlay). To give a guest the directory itself,
 /// [`preopened_dir`](crate::WasiCtxBuilder::preopened_dir) is faster, and can let it write.
 ///
 /// Files and directories can be read, and symbolic links that stay in the directory are followed.
-/// Pipes, sockets and devices are hidden.
+/// Pipes, sockets and devices are hidden, and nothing of procfs can be opened.
 #[derive(Debug)]
-pub struct HostFs(Dir);
+pub struct HostFs {
+    dir: Dir,
+    procfs: Procfs,
+}
 
 impl HostFs {
     /// The directory at `path`.
     ///
     /// # Errors
-    /// Those of the system.
+    /// Those of the system; `PermissionDenied` for a directory of procfs.
     pub fn new(path: impl AsRef<Path>) -> io::Result<Self> {
-        Dir::open_ambient_dir(path, ambient_authority()).map(Self)
+        let dir = Dir::open_ambient_dir(path, ambient_authority())?;
+        Ok(Self {
+            dir: procfs::refuse_dir(dir)?,
+            procfs: Procfs::new(),
+        })
     }
 }
 
@@ -67,7 +75,7 @@ fn stat(found: &Metadata) -> Result<Stat> {
 
 impl FileSystem for HostFs {
     fn stat(&self, path: &str) -> Result<Stat, Errno> {
-        stat(&self.0.symlink_metadata(here(path))?)
+        stat(&self.dir.symlink_metadata(here(path))?)
     }
 
     fn open(&self, path: &str, options: OpenOptions) -> Result<Box<dyn File>, Errno> {
@@ -87,8 +95,10 @@ impl FileSystem for HostFs {
         how.read(true)
             .follow(FollowSymlinks::No)
             .custom_flags((OFlags::NOCTTY | OFlags::NONBLOCK).bits() as i32);
-        let file = self.0.open_with(here(path), &how)?;
-        if !file.metadata()?.is_file() {
+        let file = self.dir.open_with(here(path), &how)?;
+        let found = file.metadata()?;
+        self.procfs.refuse(&file, found.dev())?;
+        if !found.is_file() {
             return Err(Errno::NOENT);
         }
         Ok(Box::new(Handle(file)))
@@ -96,7 +106,9 @@ impl FileSystem for HostFs {
 
     fn read_dir(&self, path: &str) -> Result<Vec<DirEntry>, Errno> {
         let mut entries = Vec::new();
-        for entry in self.0.read_dir(here(path))? {
+        let dir = self.dir.open_dir(here(path))?;
+        self.procfs.refuse(&dir, dir.dir_metadata()?.dev())?;
+        for entry in dir.entries()? {
             let entry = entry?;
             // Paths of guests are UTF-8, so a guest could not use another name.
             let (Ok(name), Some(kind)) =
@@ -111,7 +123,7 @@ impl FileSystem for HostFs {
     }
 
     fn read_link(&self, path: &str) -> Result<String, Errno> {
-        let target = self.0.read_link_contents(here(path))?;
+        let target = self.dir.read_link_contents(here(path))?;
         target
             .into_os_string()
             .into_string()

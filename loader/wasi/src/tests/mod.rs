@@ -6,6 +6,8 @@ mod dirs;
 mod files;
 mod hostile;
 mod mounted;
+#[cfg(target_os = "linux")]
+mod procfs;
 mod protected;
 mod read_only;
 mod sandbox;

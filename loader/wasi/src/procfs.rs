@@ -1,0 +1,74 @@
+//! Keeps guests out of procfs.
+//!
+//! Through the files of procfs a program reads and writes its own memory (`/proc/self/mem`, which
+//! also writes to pages of machine code) and reads its environment. So a guest that is given the
+//! root directory must not open them, and neither procfs nor a directory of it can be given. Links
+//! of procfs that lead elsewhere are refused by cap-std, as magic or absolute links.
+//!
+//! A file system is recognised by its type, whatever the path is. The system is asked once as long
+//! as a guest opens files of the same file system.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cap_std::fs::Dir;
+
+use crate::errno::{Errno, Result};
+
+/// Refuses files and directories of procfs.
+#[derive(Debug)]
+pub(crate) struct Procfs {
+    /// The device number of a file system that is not procfs.
+    other: AtomicU64,
+}
+
+impl Procfs {
+    pub(crate) fn new() -> Self {
+        Self {
+            // No file system has this number.
+            other: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// Refuses an open file or directory if it is of procfs. `dev` is its device number.
+    ///
+    /// # Errors
+    /// `PERM` for procfs; those of the system.
+    pub(crate) fn refuse(&self, file: impl AsFd, dev: u64) -> Result<()> {
+        if self.other.load(Ordering::Relaxed) == dev {
+            return Ok(());
+        }
+        if is_procfs(file)? {
+            return Err(Errno::PERM);
+        }
+        self.other.store(dev, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Refuses a directory of procfs that a host gives to a guest.
+///
+/// # Errors
+/// Those of the system, and one that says why the directory is refused.
+pub(crate) fn refuse_dir(dir: Dir) -> io::Result<Dir> {
+    if is_procfs(&dir)? {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it is in procfs, through which a guest could change the memory of the program: give \
+             the guest a directory with copies of the files that it needs",
+        ));
+    }
+    Ok(dir)
+}
+
+#[cfg(target_os = "linux")]
+fn is_procfs(file: impl AsFd) -> rustix::io::Result<bool> {
+    Ok(rustix::fs::fstatfs(file)?.f_type == rustix::fs::PROC_SUPER_MAGIC)
+}
+
+/// Other systems have nothing of the kind that is mounted by default.
+#[cfg(not(target_os = "linux"))]
+fn is_procfs(_: impl AsFd) -> rustix::io::Result<bool> {
+    Ok(false)
+}
