@@ -31,7 +31,9 @@ pub use error::ConfigError;
 /// What a guest may do with a directory and everything in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DirAccess {
-    /// The guest can read, but change nothing: neither contents nor names nor times.
+    /// The guest can read, but change nothing: neither contents nor names nor times. Named pipes are
+    /// refused, but a program that waits to open one for writing goes on when the guest tries, and
+    /// then has no reader.
     ReadOnly,
     /// The guest can read and change everything.
     ReadWrite,
@@ -424,8 +426,9 @@ impl WasiCtxBuilder {
     /// calls fail with `EROFS`.
     ///
     /// This is for files that the host runs as code or that decide what it runs: artifacts, caches
-    /// of compiled modules, programs, configuration. It makes every call with a path some
-    /// microseconds slower.
+    /// of compiled modules, programs, configuration. It makes every call with a path slower: by two
+    /// microseconds or so for each directory above the one that the path leads to, up to the root of
+    /// the system, so a guest that nests directories deep makes its own calls slow.
     ///
     /// # Errors
     /// [`ConfigError::Protect`] if the system cannot tell what `path` leads to.

@@ -57,7 +57,8 @@
 //! Invariants:
 //!
 //! - A guest reaches nothing of the host that the host did not give it.
-//! - No path leads out of a preopened directory, and nothing changes in a read-only one.
+//! - No path leads out of a preopened directory. No contents, name or time changes in a read-only
+//!   one.
 //! - Every pointer and length of a guest is checked before it is used. None makes the host panic or
 //!   allocate memory in proportion to it.
 
