@@ -14,6 +14,11 @@ const MAX_LINKS: usize = 40;
 /// of this number.
 const MAX_DEPTH: usize = 256;
 
+/// How many names of files and directories one path may lead through, with those of symbolic links.
+/// Each is looked up from the root, in a call that nothing interrupts. A path without links has
+/// fewer: `a/..` as often as fits is 819 look-ups.
+const MAX_LOOKUPS: usize = 1024;
+
 /// The maximum length of a name in bytes, as in most file systems.
 const MAX_NAME: usize = 255;
 
@@ -54,7 +59,7 @@ impl Resolved {
 ///
 /// # Errors
 /// `PERM` if the path leads out of the directory, `NOENT` and `NOTDIR` for names on the way, `LOOP`
-/// after too many symbolic links, `NAMETOOLONG`, and those of the file system.
+/// after too many symbolic links or names in them, `NAMETOOLONG`, and those of the file system.
 pub(super) fn resolve(
     fs: &dyn FileSystem,
     base: &str,
@@ -64,7 +69,7 @@ pub(super) fn resolve(
     // The names that are still to come, the next one last.
     let mut rest = names(path)?;
     let mut at = base.to_owned();
-    let mut links = 0;
+    let (mut links, mut lookups) = (0, 0);
     // `at` is a directory: it is `base`, or the loop has checked it.
     while let Some(name) = rest.pop() {
         match &*name {
@@ -79,6 +84,10 @@ pub(super) fn resolve(
         let next = join(&at, &name);
         if name.len() > MAX_NAME || !is_path(&next) {
             return Err(Errno::NAMETOOLONG);
+        }
+        lookups += 1;
+        if lookups > MAX_LOOKUPS {
+            return Err(Errno::LOOP);
         }
         let is_last = rest.is_empty();
         let found = match fs.stat(&next) {
@@ -134,8 +143,10 @@ fn names(path: &str) -> Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
-    use crate::fs::MemoryFs;
+    use crate::fs::{DirEntry, File, MemoryFs, OpenOptions};
 
     fn tree() -> MemoryFs {
         let fs = MemoryFs::new(1 << 20);
@@ -210,5 +221,50 @@ mod tests {
         let deep = ["a"; MAX_DEPTH].join("/");
         let found = resolve(&fs, &deep, "b", true).map(drop);
         assert_eq!(found, Err(Errno::NAMETOOLONG));
+    }
+
+    #[test]
+    fn links_cannot_make_a_path_endless() {
+        /// Counts the names that are looked up.
+        struct Counted(MemoryFs, AtomicUsize);
+
+        impl FileSystem for Counted {
+            fn stat(&self, path: &str) -> Result<Stat> {
+                self.1.fetch_add(1, Ordering::Relaxed);
+                self.0.stat(path)
+            }
+
+            fn open(&self, path: &str, options: OpenOptions) -> Result<Box<dyn File>> {
+                self.0.open(path, options)
+            }
+
+            fn read_dir(&self, path: &str) -> Result<Vec<DirEntry>> {
+                self.0.read_dir(path)
+            }
+
+            fn read_link(&self, path: &str) -> Result<String> {
+                self.0.read_link(path)
+            }
+        }
+
+        let fs = Counted(MemoryFs::new(1 << 20), AtomicUsize::new(0));
+        fs.0.write("a/file", b"1").unwrap();
+        // The longest path without links is legal, and a link to it, but not many in a row.
+        let winding = "a/../".repeat(818);
+        fs.0.symlink(&format!("{winding}a"), "0").unwrap();
+        for link in 1..30 {
+            let target = format!("{winding}{}", link - 1);
+            fs.0.symlink(&target, &link.to_string()).unwrap();
+        }
+        let looked = |path: &str| {
+            let found = resolve(&fs, "", path, true).map(|resolved| resolved.path);
+            (found, fs.1.swap(0, Ordering::Relaxed))
+        };
+        let straight = format!("{winding}a");
+        assert_eq!(looked(&straight), (Ok("a".into()), 819));
+        assert_eq!(looked("0/file"), (Ok("a/file".into()), 821));
+        let (found, lookups) = looked("29/file");
+        assert_eq!(found, Err(Errno::LOOP));
+        assert!(lookups <= MAX_LOOKUPS, "{lookups}");
     }
 }
