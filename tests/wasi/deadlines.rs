@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use precast_artifact::{Interruption, Strategy, TrapCode};
 use precast_loader::runtime::{Context, HostModule, InstanceConfig, Runtime, State};
 use precast_loader::{Config, Engine, Error, InterruptHandle, Linker, Store, UpdateDeadline};
+use precast_tests::executor::block_on;
 use precast_tests::{Source, child};
-use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker};
+use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker, add_to_linker_async};
 use tempfile::TempDir;
 
 /// A module with functions that wait. `sleep` takes a minute, `read` reads standard input,
@@ -233,6 +234,72 @@ fn an_interrupt_ends_every_waiting_call_without_descriptors() {
         assert_eq!(error.trap().unwrap(), TrapCode::Interrupt, "{error}");
         assert!(late < Duration::from_secs(5), "{name}: {late:?} late");
     }
+}
+
+/// Makes the system refuse to start threads for this thread.
+fn refuse_threads() {
+    let statement = |code: u32, jt, jf, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
+    let is = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    // The first word of the data that a filter gets is the number of the system call.
+    let mut program = [
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        statement(is, 1, 0, libc::SYS_clone as u32),
+        statement(is, 0, 1, libc::SYS_clone3 as u32),
+        statement(
+            libc::BPF_RET,
+            0,
+            0,
+            libc::SECCOMP_RET_ERRNO | libc::EAGAIN as u32,
+        ),
+        statement(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: the filter points to a valid program, which the system copies.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let mode = libc::SECCOMP_SET_MODE_FILTER;
+        let done = libc::syscall(libc::SYS_seccomp, mode, 0, &raw const filter);
+        assert_eq!(done, 0, "{}", io::Error::last_os_error());
+    }
+    assert!(thread::Builder::new().spawn(|| ()).is_err());
+}
+
+/// A guest that is suspended without a thread to wake it sleeps with the thread of its executor.
+#[test]
+fn an_interrupt_ends_a_suspended_call_without_threads() {
+    let test = "deadlines::an_interrupt_ends_a_suspended_call_without_threads";
+    if child::case().is_none() {
+        return child::passes_in_child(test, "no threads");
+    }
+    let engine = engine();
+    let source = Source::new(Strategy::Guarded).interruption(Interruption::Epoch);
+    let module = source.module(&engine, GUEST);
+    let mut linker = Linker::new(&engine);
+    add_to_linker_async(&mut linker, |wasi: &mut WasiCtx| wasi).unwrap();
+    let mut store = Store::new(&engine, WasiCtxBuilder::new().build());
+    let instance = linker.instantiate(&mut store, &module).unwrap();
+    let sleep = instance
+        .get_typed_func::<(), i32>(&mut store, "sleep")
+        .unwrap();
+    let handle = store.interrupt_handle();
+    let raised = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(50));
+        handle.interrupt();
+        Instant::now()
+    });
+    refuse_threads();
+    let error = block_on(sleep.call_async(&mut store, ())).unwrap_err();
+    let late = raised.join().unwrap().elapsed();
+    assert_eq!(error.trap().unwrap(), TrapCode::Interrupt, "{error}");
+    assert!(late < Duration::from_secs(5), "{late:?} late");
 }
 
 /// A host that interrupts a guest and takes that back at once has not ended anything.
