@@ -22,9 +22,10 @@ pub trait Clocks: Send {
     /// Returns after this time.
     fn sleep(&mut self, duration: Duration);
 
-    /// Returns after this time, or as soon as the guest must end, for example because of a deadline:
-    /// see [`InterruptHandle::wait`], and [`InterruptHandle::is_interrupted`] for when that fails.
-    /// The default is [`sleep`](Self::sleep), so that the guest ends only after that time.
+    /// Returns after this time, or as soon as the guest must end, for example because of a
+    /// deadline: see [`InterruptHandle::wait`], and [`InterruptHandle::is_interrupted`] for when
+    /// that fails. The default is [`sleep`](Self::sleep), so that the guest ends only after that
+    /// time.
     fn sleep_interruptibly(&mut self, duration: Duration, interrupt: &InterruptHandle) {
         let _ = interrupt;
         self.sleep(duration);

@@ -31,9 +31,9 @@ pub use error::ConfigError;
 /// What a guest may do with a directory and everything in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DirAccess {
-    /// The guest can read, but change nothing: neither contents nor names nor times. Named pipes are
-    /// refused, but a program that waits to open one for writing goes on when the guest tries, and
-    /// then has no reader.
+    /// The guest can read, but change nothing: neither contents nor names nor times. Named pipes
+    /// are refused, but a program that waits to open one for writing goes on when the guest tries,
+    /// and then has no reader.
     ReadOnly,
     /// The guest can read and change everything.
     ReadWrite,
@@ -284,12 +284,13 @@ impl WasiCtxBuilder {
     }
 
     /// Gives the guest the directory `host` under the name `guest`, as the next descriptor from 3
-    /// on. No path leads out of the directory, whatever symbolic links are in it. If the directory is
-    /// or has a file system of type `proc`, the guest cannot open what is there (`EPERM`).
+    /// on. No path leads out of the directory, whatever symbolic links are in it. Where procfs is
+    /// mounted below the directory, the guest can open nothing (`EPERM`).
     ///
     /// # Errors
-    /// [`ConfigError::Preopen`] if the directory cannot be opened or is in procfs; [`ConfigError::GuestPath`] if
-    /// `guest` is empty or contains a NUL byte; [`ConfigError::TooManyPreopens`].
+    /// [`ConfigError::Preopen`] if the directory cannot be opened or is in procfs;
+    /// [`ConfigError::GuestPath`] if `guest` is empty or contains a NUL byte;
+    /// [`ConfigError::TooManyPreopens`].
     pub fn preopened_dir(
         mut self,
         host: impl AsRef<Path>,
@@ -405,10 +406,10 @@ impl WasiCtxBuilder {
         self.reach.link(path.as_ref())
     }
 
-    /// Sets how many descriptors the guest can have at most, with its three standard streams and the
-    /// directories that it is given. It keeps directories that were given before this call, even if
-    /// they are more. The default and the maximum is 1,024. Each descriptor takes one of the process,
-    /// except those of [mounted file systems](Self::mount).
+    /// Sets how many descriptors the guest can have at most, with its three standard streams and
+    /// the directories that it is given. It keeps directories that were given before this call,
+    /// even if they are more. The default and the maximum is 1,024. Each descriptor takes one of
+    /// the process, except those of [mounted file systems](Self::mount).
     pub fn max_descriptors(mut self, max: usize) -> Self {
         self.ctx.descriptors.max = max.min(MAX_DESCRIPTORS);
         self
@@ -427,8 +428,8 @@ impl WasiCtxBuilder {
     ///
     /// This is for files that the host runs as code or that decide what it runs: artifacts, caches
     /// of compiled modules, programs, configuration. It makes every call with a path slower: by two
-    /// microseconds or so for each directory above the one that the path leads to, up to the root of
-    /// the system, so a guest that nests directories deep makes its own calls slow.
+    /// microseconds or so for each directory above the one that the path leads to, up to the root
+    /// of the system, so a guest that nests directories deep makes its own calls slow.
     ///
     /// # Errors
     /// [`ConfigError::Protect`] if the system cannot tell what `path` leads to.

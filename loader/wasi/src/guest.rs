@@ -202,8 +202,8 @@ impl<'a> GuestMemory<'a> {
     /// first buffers are passed, at most [`MAX_WRITE_BUFFERS`] buffers and [`MAX_TRANSFER`] bytes.
     ///
     /// # Errors
-    /// `FAULT` if one of these buffers is not within the memory; `INVAL` for a long list that begins
-    /// with nothing but empty buffers; those of `write`.
+    /// `FAULT` if one of these buffers is not within the memory; `INVAL` for a long list that
+    /// begins with nothing but empty buffers; those of `write`.
     pub(crate) fn gather<R>(
         &self,
         list: u32,
@@ -243,8 +243,8 @@ impl<'a> GuestMemory<'a> {
     /// [`MAX_TRANSFER`] bytes. If they overlap, only the first one is passed.
     ///
     /// # Errors
-    /// `FAULT` if one of these buffers is not within the memory; `INVAL` for a long list that begins
-    /// with nothing but empty buffers; those of `read`.
+    /// `FAULT` if one of these buffers is not within the memory; `INVAL` for a long list that
+    /// begins with nothing but empty buffers; those of `read`.
     pub(crate) fn scatter(
         &mut self,
         list: u32,

@@ -247,9 +247,9 @@ pub(crate) fn path_symlink(
         return dir.symlink(utf8(target)?, utf8(path)?);
     }
     let dir = ctx.descriptors.writable_dir(fd, Rights::PATH_SYMLINK)?;
-    // cap-std refuses an absolute target with `PERM`, as it refuses to follow one. A relative target
-    // may lead out of the directory: the guest cannot follow such a link, but other programs can,
-    // so they must not trust links in a directory that a guest writes to.
+    // cap-std refuses an absolute target with `PERM`, as it refuses to follow one. A relative
+    // target may lead out of the directory: the guest cannot follow such a link, but other programs
+    // can, so they must not trust links in a directory that a guest writes to.
     let at = ctx.protected.name(dir, path)?;
     Ok(at.dir().symlink(target, at.path())?)
 }

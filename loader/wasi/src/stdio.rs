@@ -50,7 +50,8 @@ impl Input {
         }
     }
 
-    /// Reads what there is. `AGAIN` if a descriptor has nothing, see [`waits_for`](Self::waits_for).
+    /// Reads what there is. `AGAIN` if a descriptor has nothing, see
+    /// [`waits_for`](Self::waits_for).
     pub(crate) fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         retry(|| match self {
             Self::Reader(reader) => {

@@ -2,8 +2,8 @@
 //!
 //! A deadline, a cancelled context or a closed instance ends a guest that computes, and must also
 //! end a guest that waits. Therefore every wait also waits for the interrupt of the store. The call
-//! then fails with `INTR`. The guest's code ends when the call returns. A guest sees that error only
-//! if the host takes the interrupt back in the moment between.
+//! then fails with `INTR`. The guest's code ends when the call returns. A guest sees that error
+//! only if the host takes the interrupt back in the moment between.
 //!
 //! Waiting for the interrupt takes a descriptor of the system. If there is none, because somebody
 //! has used them all up, the thread wakes every few milliseconds and looks itself.
@@ -112,8 +112,8 @@ fn one_of(fds: &[(BorrowedFd<'_>, Until)], timeout: Option<Duration>) -> Result<
     }
 }
 
-/// Reads what there is, without waiting. Other readers of a pipe or terminal may be faster than this
-/// one after both have waited for input, so each read asks not to wait, as [`write_now`] does.
+/// Reads what there is, without waiting. Other readers of a pipe or terminal may be faster than
+/// this one after both have waited for input, so each read asks not to wait, as [`write_now`] does.
 ///
 /// # Errors
 /// `AGAIN` if there is nothing, and those of the system.
