@@ -1,6 +1,7 @@
 //! Runtimes: names, closing, limits, redirection, and when things are freed.
 
 mod closing;
+mod joined;
 mod redirection;
 
 use std::sync::Arc;

@@ -29,8 +29,9 @@ impl Making {
         }
     }
 
-    /// Records the gate of the store in which the instance is made. The thread that makes the
-    /// instance reads `closed` after this, so it does not miss a `stop`.
+    /// Records the gate of the store in which the instance is made, or from which it imports. The
+    /// thread that makes the instance reads `closed` after this and before it waits for the store,
+    /// so it does not miss a `stop`.
     pub(super) fn is_in(&self, gate: &Arc<Gate>) {
         *lock(&self.gate) = Some(Arc::clone(gate));
     }

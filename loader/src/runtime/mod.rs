@@ -301,11 +301,11 @@ impl<T: Send + 'static> Runtime<T> {
         reservation: &Reservation<T>,
     ) -> Result<Arc<Member<T>>, Error> {
         let making = &reservation.making;
-        let is_wanted = || making.closed.check();
-        let imports = resolve::resolve(&self.0, module, config, &is_wanted)?;
+        let imports = resolve::resolve(&self.0, module, config, making)?;
         let unmatched = config.redirections.unmatched(module);
         let room = self.0.group_for(&imports, config)?;
         making.is_in(&room.group().gate);
+        let is_wanted = || making.closed.check();
         let context = config.context.as_ref();
         let make = |mut store: StoreContextMut<'_, State<T>>| {
             // The registry counts the open instances. Some of those in a store may be closed.

@@ -14,6 +14,7 @@ use crate::types::ExternType;
 
 use super::config::{InstanceConfig, Target};
 use super::group::{Group, State};
+use super::making::Making;
 use super::member::{Dependency, Exports, HostItem, Member};
 use super::{Inner, Instance};
 
@@ -27,7 +28,7 @@ pub(super) struct Imports<T: Send + 'static> {
 }
 
 /// Resolves the imports of a module: by rules first, then by the resolver, then by names. Waits for
-/// the stores of other instances only as long as `is_wanted` says so, which takes no lock.
+/// the stores of other instances only until `making` is stopped.
 ///
 /// # Errors
 /// [`Error::NotInstantiated`], [`Error::Link`] with all imports that are missing or of another
@@ -36,7 +37,7 @@ pub(super) fn resolve<T: Send + 'static>(
     runtime: &Inner<T>,
     module: &Module,
     config: &InstanceConfig<T>,
-    is_wanted: &dyn Fn() -> Result<(), Error>,
+    making: &Making,
 ) -> Result<Imports<T>, Error> {
     let mut imports = Imports {
         items: Vec::new(),
@@ -63,7 +64,7 @@ pub(super) fn resolve<T: Send + 'static>(
             let (module, name) = (import_module.to_owned(), import_name.to_owned());
             imports.redirected.push((module, name, to));
         }
-        let found = match find(&member, &name, is_wanted)? {
+        let found = match find(&member, &name, making)? {
             Some(item) => match host_type(&item).filter(|found| *found != ty) {
                 None => {
                     imports.add(item, dependency)?;
@@ -91,12 +92,14 @@ pub(super) fn resolve<T: Send + 'static>(
 fn find<T: Send + 'static>(
     member: &Arc<Member<T>>,
     name: &str,
-    is_wanted: &dyn Fn() -> Result<(), Error>,
+    making: &Making,
 ) -> Result<Option<HostItem>, Error> {
     match (&member.items, &member.group) {
         (Exports::Host(items), _) => Ok(items.get(name).cloned()),
         (Exports::Guest(instance, _), Some(group)) => {
-            let is_open = || member.check().and_then(|()| is_wanted());
+            // The instance will live in this store, or not at all.
+            making.is_in(&group.gate);
+            let is_open = || member.check().and_then(|()| making.closed.check());
             let find = |store: StoreContextMut<'_, _>| Ok(instance.get_export(store, name));
             let found = group.enter(member.seq, None, is_open, find)?;
             Ok(found.into_result()?.map(HostItem::Stored))
