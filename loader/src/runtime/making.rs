@@ -1,15 +1,17 @@
 //! Instances that are being made: their names and numbers in the runtime, their room in a store,
 //! and how to stop making one.
 
+use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 
 use crate::error::Error;
 use crate::lock::lock;
+use crate::store::StoreContextMut;
 
 use super::closing::{Closed, Closing};
 use super::gate::Gate;
-use super::group::Group;
-use super::member::Member;
+use super::group::{Group, State};
+use super::member::{Member, Retired};
 use super::{Inner, Slot};
 
 /// An instance that is being made, for the threads that may stop that.
@@ -105,6 +107,11 @@ impl<T: Send + 'static> Room<T> {
         &self.group
     }
 
+    /// Closes an instance that was made, but not in time, so that nobody gets it.
+    pub(super) fn retire(&self, instance: crate::Instance, exit_code: u32) {
+        self.group.retire(Retired::Guest(instance, exit_code));
+    }
+
     /// Gives the room to an instance, which frees it when it is closed.
     pub(super) fn keep(mut self) -> Arc<Group<T>> {
         self.kept = true;
@@ -117,6 +124,47 @@ impl<T: Send + 'static> Drop for Room<T> {
         if !self.kept {
             self.group.leave();
             self.group.tidy();
+        }
+    }
+}
+
+/// A store in which an instance is being made. If that fails after the instance has got a place in
+/// the store, or if the host panics, nobody has the instance, and it is closed like any other.
+pub(super) struct Unmade<'a, T: Send + 'static> {
+    pub(super) store: StoreContextMut<'a, State<T>>,
+    group: &'a Group<T>,
+    /// Number of instances in the store before this one.
+    before: usize,
+    made: bool,
+}
+
+impl<'a, T: Send + 'static> Unmade<'a, T> {
+    pub(super) fn new(group: &'a Group<T>, mut store: StoreContextMut<'a, State<T>>) -> Self {
+        let before = store.core().instances.len();
+        Self {
+            store,
+            group,
+            before,
+            made: false,
+        }
+    }
+
+    pub(super) fn keep(mut self) {
+        self.made = true;
+    }
+}
+
+impl<T: Send + 'static> Drop for Unmade<'_, T> {
+    fn drop(&mut self) {
+        if self.made {
+            return;
+        }
+        // The host may have made others, in functions that the start section called.
+        let core = self.store.core();
+        let data = core.instances.get_mut(self.before);
+        if let Some(data) = data.map(|data| NonNull::from(&mut **data)) {
+            let instance = crate::Instance::from_data(core, data);
+            self.group.retire(Retired::Guest(instance, 0));
         }
     }
 }

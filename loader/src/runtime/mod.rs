@@ -20,7 +20,8 @@
 //! - An instance cannot import from instances of two stores ([`Error::DifferentStores`]). Make such
 //!   instances with [`InstanceConfig::with_shared_store`]: all of those live in one store of the
 //!   runtime.
-//! - In a store of several instances, closing one of them frees its name. The pages of its memories
+//! - In a store of several instances, closing one of them frees its name. An instance whose
+//!   initialisation or start function fails is closed in the same way. The pages of its memories
 //!   are given back as soon as all instances that import from it, directly or through others, are
 //!   closed. The address space of its memories (4 GiB for each guarded one) and a few kilobytes
 //!   stay until the last instance of the store is closed, because tables may hold references to its
@@ -82,7 +83,7 @@ use crate::vm::interrupt;
 
 use closing::Closing;
 use group::Group;
-use making::{Making, Reservation, Room};
+use making::{Making, Reservation, Room, Unmade};
 use member::{Exports, Member};
 
 /// The caller of a host function, in a store of a runtime.
@@ -316,11 +317,17 @@ impl<T: Send + 'static> Runtime<T> {
                 interrupt::require(module.interruption(), epoch, context)?;
             }
             let pre = self.0.prepare(module, &mut store, &imports)?;
-            pre.instantiate(&mut store)
+            let mut unmade = Unmade::new(room.group(), store);
+            let instance = pre.instantiate(&mut unmade.store)?;
+            unmade.keep();
+            Ok(instance)
         };
         let made = room
             .group()
             .enter(reservation.seq, context, is_wanted, make)?;
+        if let (Ok(instance), Some(closing)) = (&made.result, made.stopped) {
+            room.retire(*instance, closing.exit_code());
+        }
         let instance = made.into_result().map_err(|error| match error {
             Error::Exit(code) => Error::module_closed(code.cast_unsigned()),
             error => imports.explain(error),

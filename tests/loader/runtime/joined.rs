@@ -1,16 +1,17 @@
 //! Stores of several instances: waiting for the store of an import, and what is left of instances
 //! that are closed or were never finished.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use precast_artifact::{Interruption, Strategy};
-use precast_loader::runtime::{Context, HostModule, Runtime};
-use precast_loader::{Config, Engine, Error};
+use precast_loader::runtime::{Context, HostModule, InstanceConfig, Runtime};
+use precast_loader::{Config, Engine, Error, StoreLimitsBuilder};
 use precast_tests::Source;
 
-use super::{named, runtime};
+use super::{compile, message, named, resident, runtime};
 
 /// Much longer than any operation here should take.
 const SOON: Duration = Duration::from_secs(5);
@@ -72,4 +73,52 @@ fn waiting_for_the_store_of_an_import_ends_with_the_context_and_the_runtime() {
         matches!(error, Error::Closed { exit_code: 4, .. }),
         "{error}"
     );
+}
+
+/// A library, and a module that imports from it and fails when it has filled 32 MiB.
+fn failing(fails: &str) -> (&'static str, String) {
+    let lib = r#"(module (func (export "f")) (table (export "t") 1 funcref)
+        (func (export "run") (call_indirect (i32.const 0))))"#;
+    let plug = format!(
+        r#"(module (import "lib" "f" (func)) (import "lib" "t" (table 1 funcref))
+        (import "env" "f" (func $f)) (memory 512)
+        (func $g (memory.fill (i32.const 0) (i32.const 1) (i32.const 1)))
+        (elem (i32.const 0) func $g)
+        (func $start (memory.fill (i32.const 0) (i32.const 1) (i32.const 0x2000000)) {fails})
+        (start $start))"#
+    );
+    (lib, plug)
+}
+
+#[test]
+fn an_instance_whose_start_section_fails_is_closed() {
+    let engine = Engine::default();
+    for (fails, panics) in [("unreachable", false), ("(call $f)", true)] {
+        let runtime = runtime(&engine);
+        let limits = StoreLimitsBuilder::new().total_memory_size(80 << 20);
+        runtime.set_limits(limits.build());
+        HostModule::builder("env")
+            .func("f", || -> () { panic!("on purpose") })
+            .instantiate(&runtime)
+            .unwrap();
+        let (lib, plug) = failing(fails);
+        let lib = runtime.instantiate(&compile(&engine, lib), named("lib"));
+        let plug = compile(&engine, &plug);
+        let before = resident();
+        // The third one would be beyond the limit if the first two counted.
+        for _ in 0..5 {
+            let make = || runtime.instantiate(&plug, InstanceConfig::new());
+            let made = catch_unwind(AssertUnwindSafe(make));
+            assert_eq!(made.is_err(), panics);
+            if let Ok(made) = made {
+                let error = message(made);
+                assert!(error.starts_with("wasm trap: unreachable"), "{error}");
+            }
+        }
+        let after = resident();
+        assert!(after < before + (40 << 20), "{before} {after}");
+        // The table of the library has got a function of the failed instances.
+        let error = message(lib.unwrap().call("run", &[]));
+        assert_eq!(error, "module closed with exit_code(0)");
+    }
 }
