@@ -179,8 +179,10 @@ promises! {
         broken by "loader::promises::table::fixed_tables_cannot_grow";
     /// Length of a table that cannot grow.
     FixedTableLen: Instance, Valid,
-        kept by "grow_table" "limits_fit" "TableEntity::expect" "Instance::reset",
+        kept by "grow_table" "limits_fit" "TableEntity::expect" "TableEntity::release"
+            "Instance::reset",
         broken by "loader::promises::table::a_reset_keeps_what_importers_expect"
+            "loader::promises::closing::tables_stay_as_long_as_instances_of_the_host_take_them_to_be"
             "loader::promises::table::fixed_tables_cannot_grow";
     /// Base of any other table: growth moves it.
     GrowingTableBase: UntilCall, Valid,

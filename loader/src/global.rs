@@ -2,6 +2,8 @@
 
 use std::ptr::NonNull;
 
+use precast_artifact::vm::ValRaw;
+
 use crate::error::Error;
 use crate::store::{AsContext, AsContextMut};
 use crate::stored::Stored;
@@ -102,5 +104,14 @@ impl Global {
         // SAFETY: the store owns the global and is borrowed exclusively.
         unsafe { write_global(self.value(core), self.ty, raw) };
         Ok(())
+    }
+
+    /// Makes an external reference or an exception in it null, unless it must not be.
+    pub(crate) fn release(&self, core: &mut StoreCore) {
+        if self.ty.content.is_kept() && self.ty.content.is_nullable() {
+            // SAFETY: the store owns the global and is borrowed exclusively.
+            unsafe { write_global(self.value(core), self.ty, ValRaw { externref: 0 }) };
+            core.allow_early_collection();
+        }
     }
 }

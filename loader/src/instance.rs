@@ -248,14 +248,20 @@ impl Instance {
         Self(Stored::new(core, data))
     }
 
-    /// Closes the instance, see [`close`](crate::vm::close).
+    /// Closes the instance, from which no open instance imports, see [`close`](crate::vm::close).
     ///
     /// # Panics
     /// If the instance belongs to another store.
     pub(crate) fn close(&self, core: &mut StoreCore, exit_code: u32) {
         let instance = self.0.get(core);
-        // SAFETY: the store owns the instance and is borrowed exclusively.
-        unsafe { core.close_instance(instance, exit_code) };
+        // SAFETY: the store owns the instance and is borrowed exclusively. If no code is running,
+        // code of the instance will never run: no code of a closed instance is entered.
+        unsafe {
+            core.close_instance(instance, exit_code);
+            if !is_active_anywhere(core) {
+                core.empty_instance(instance);
+            }
+        }
     }
 
     /// The export of this name.

@@ -10,6 +10,7 @@ use crate::store::{AsContext, AsContextMut};
 use crate::stored::Stored;
 use crate::types::{TableType, ValType};
 use crate::val::Val;
+use crate::vm::activation::is_active_anywhere;
 use crate::vm::quota;
 use crate::vm::store::StoreCore;
 use crate::vm::table::TableEntity;
@@ -169,6 +170,18 @@ impl Table {
         let from = from.0.borrow(core).elements_ref()[src].to_vec();
         self.0.borrow_mut(core).elements()[dst].copy_from_slice(&from);
         Ok(())
+    }
+
+    /// Gives up its elements, see [`TableEntity::release`], unless code of the store is running.
+    pub(crate) fn release(&self, core: &mut StoreCore) {
+        // SAFETY: the store is valid.
+        if unsafe { is_active_anywhere(core) } {
+            return;
+        }
+        let elements = self.0.borrow_mut(core).release();
+        core.usage.release_elements(elements);
+        core.settle();
+        core.allow_early_collection();
     }
 
     /// Adds `delta` elements, and returns the number of elements before.

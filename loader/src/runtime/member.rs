@@ -235,14 +235,19 @@ pub(super) enum Retired {
 }
 
 impl Retired {
-    /// Gives the pages of the memories back to the system. Afterwards the code of the instance is
+    /// Gives back what memories, tables and globals hold. Afterwards the code of the instance is
     /// not entered any more, although the store may hold references to its functions.
     pub(super) fn release(&self, core: &mut StoreCore) {
         match self {
             Self::Guest(instance, exit_code) => instance.close(core, *exit_code),
             Self::Host(items) => {
-                for memory in items.iter().filter_map(|item| item.clone().into_memory()) {
-                    memory.release(core);
+                for item in items {
+                    match item {
+                        Extern::Memory(memory) => memory.release(core),
+                        Extern::Table(table) => table.release(core),
+                        Extern::Global(global) => global.release(core),
+                        Extern::Func(_) | Extern::SharedMemory(_) | Extern::Tag(_) => {}
+                    }
                 }
             }
         }

@@ -21,12 +21,15 @@
 //!   instances with [`InstanceConfig::with_shared_store`]: all of those live in one store of the
 //!   runtime.
 //! - In a store of several instances, closing one of them frees its name. An instance whose
-//!   initialisation or start function fails is closed in the same way. The pages of its memories
-//!   are given back as soon as all instances that import from it, directly or through others, are
-//!   closed. The address space of its memories (4 GiB for each guarded one) and a few kilobytes
-//!   stay until the last instance of the store is closed, because tables may hold references to its
-//!   functions. Calling such a function fails with [`Error::Closed`]. So a library that stays open
-//!   can have about ten thousand importers in its life. Close it now and then, and make a new one.
+//!   initialisation or start function fails is closed in the same way. As soon as all instances
+//!   that import from it, directly or through others, are closed, the pages of its memories are
+//!   given back, its tables are emptied, and its globals hold no values of the host any more. (A
+//!   later [collection](crate::Store::gc) drops such values and exceptions.) The address space of
+//!   its memories (up to 8 GiB for each guarded one) and a few kilobytes stay until the last
+//!   instance of the store is closed, because tables may hold references to its functions. So do 8
+//!   bytes for each element that other instances took its tables to have at least. Calling such a
+//!   function fails with [`Error::Closed`]. So a library that stays open can have about ten
+//!   thousand importers in its life. Close it now and then, and make a new one.
 //!
 //! # Closing
 //!

@@ -202,6 +202,11 @@ impl ValType {
         matches!(self.top(), Some(HeapType::Extern | HeapType::Exn))
     }
 
+    /// Whether null is a value of this type.
+    pub(crate) const fn is_nullable(self) -> bool {
+        matches!(self, Self::Ref(ty) if ty.is_nullable())
+    }
+
     /// The same type in the artifact's form, if it refers to no other type.
     pub(crate) const fn to_plain(self) -> Option<artifact::ValType> {
         use artifact::ValType as A;

@@ -4,7 +4,7 @@
 //!
 //! Tables and import slots of the store may lead to functions of the instance, and machine code may
 //! hold its context, or base and length of its memories. So every part of it lives until the store
-//! is dropped (see [`precast_artifact::promises`]). Closing does two things:
+//! is dropped (see [`precast_artifact::promises`]). Closing does these things:
 //!
 //! - It gives the pages of the instance's memories back to the system. Base, length and access stay
 //!   the same, and the bytes are the initial ones again. The memories cannot grow any more.
@@ -12,6 +12,9 @@
 //!   writes the address of [`closed`], which ends the activation with [`Error::Closed`]. So no code
 //!   of the instance is entered any more, except by running code that has read the old address.
 //!   That code finds the instance as it was.
+//! - If no code of the store is running and no open instance imports from this one, its tables and
+//!   globals give up what they hold ([`StoreCore::empty_instance`]). Only what instances of the host
+//!   may rely on stays: the length of a table that they import.
 
 use std::ptr::NonNull;
 
@@ -69,6 +72,25 @@ impl StoreCore {
             // SAFETY: as above.
             unsafe { (*instance.as_ptr()).replace_code(ctx, closed as *const u8) };
         }
+    }
+}
+
+impl StoreCore {
+    /// Gives back what a closed instance has in tables and globals of its own.
+    ///
+    /// # Safety
+    /// As for [`StoreCore::close_instance`]. No code of the store is running, and no code of the
+    /// instance runs any more.
+    pub(crate) unsafe fn empty_instance(&mut self, instance: NonNull<InstanceData>) {
+        // SAFETY: by this function's contract.
+        let instance = unsafe { &mut *instance.as_ptr() };
+        for table in &mut instance.tables {
+            self.usage.release_elements(table.release());
+        }
+        instance.forget_kept_globals();
+        self.settle();
+        // What the references led to is worth a collection, if the store needs its memory.
+        self.allow_early_collection();
     }
 }
 

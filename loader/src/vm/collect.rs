@@ -68,7 +68,7 @@ impl StoreCore {
     }
 
     /// Makes [`StoreCore::collect_externrefs_early`] collect, whatever that costs.
-    pub(super) fn allow_early_collection(&mut self) {
+    pub(crate) fn allow_early_collection(&mut self) {
         if let Some(refs) = &mut self.externrefs {
             refs.allow_early_collection();
         }

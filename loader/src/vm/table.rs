@@ -123,6 +123,24 @@ impl TableEntity {
         Ok(())
     }
 
+    /// Gives up the elements of a table whose owner is closed. No code of the store is running.
+    ///
+    /// The table stays as long as other instances take it to be, because the host may have made
+    /// some that the caller does not know. The elements in that part become null, or stay if they
+    /// must not be null. Returns how many elements nobody needs from now on.
+    pub(crate) fn release(&mut self) -> u64 {
+        let before = self.elements.len();
+        let needed = usize::try_from(self.expected).unwrap_or(usize::MAX);
+        if needed == 0 || self.ty.element.is_nullable() {
+            // If there is no memory for the new elements, the old ones stay, which does no harm.
+            if let Ok(elements) = Elements::new(needed.min(before), 0) {
+                self.elements = elements;
+                self.update();
+            }
+        }
+        (before - self.elements.len()) as u64
+    }
+
     /// The maximum of its type.
     pub(crate) fn max(&self) -> Option<u64> {
         self.ty.max

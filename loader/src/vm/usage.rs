@@ -35,6 +35,11 @@ impl Usage {
     pub(crate) fn release(&mut self, bytes: u64) {
         self.memory_bytes -= bytes;
     }
+
+    /// Subtracts the elements that a table has given up.
+    pub(crate) fn release_elements(&mut self, elements: u64) {
+        self.table_elements = self.table_elements.saturating_sub(elements);
+    }
 }
 
 /// What an instance of a module or an item of the host takes when it is made.

