@@ -11,8 +11,7 @@
 //! since the last time.
 //!
 //! Threads that look for a path do so at the same time. A thread that finds the lock taken by one
-//! that notes a path tries again a few times, and then does without it. So no thread waits for
-//! ever, not even in a child process whose parent forked while a thread held the lock.
+//! that notes a path tries again a few times, and then does without it ([`lock_if_free`]).
 //!
 //! [`Module::open`]: crate::Module::open
 //! [`Module::open_sealed`]: crate::Module::open_sealed
@@ -20,8 +19,9 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
-use std::sync::{Arc, RwLock, TryLockError, TryLockResult, Weak};
+use std::sync::{Arc, RwLock, Weak};
 
+use crate::lock::lock_if_free;
 use crate::sys::file_id::FileId;
 use crate::vm::module::MappedModule;
 
@@ -34,9 +34,6 @@ struct Opened {
     max: usize,
 }
 
-/// The number of times that a thread tries to take the lock.
-const TRIES: usize = 20;
-
 static OPENED: RwLock<Opened> = RwLock::new(Opened {
     by_path: BTreeMap::new(),
     max: FEW,
@@ -46,7 +43,7 @@ static OPENED: RwLock<Opened> = RwLock::new(Opened {
 /// and still lives.
 pub(crate) fn find(path: &Path) -> Option<Arc<MappedModule>> {
     let (id, module) = {
-        let opened = locked(|| OPENED.try_read())?;
+        let opened = lock_if_free(|| OPENED.try_read())?;
         let (id, module) = opened.by_path.get(path.as_os_str())?;
         (*id, module.upgrade()?)
     };
@@ -56,20 +53,9 @@ pub(crate) fn find(path: &Path) -> Option<Arc<MappedModule>> {
 
 /// Remembers that a module was mapped from the file that `path` leads to.
 pub(crate) fn remember(path: &Path, id: FileId, module: &Arc<MappedModule>) {
-    if let Some(mut opened) = locked(|| OPENED.try_write()) {
+    if let Some(mut opened) = lock_if_free(|| OPENED.try_write()) {
         opened.add(path.as_os_str(), (id, Arc::downgrade(module)));
     }
-}
-
-fn locked<G>(try_lock: impl Fn() -> TryLockResult<G>) -> Option<G> {
-    for _ in 0..TRIES {
-        match try_lock() {
-            Ok(opened) => return Some(opened),
-            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
-        }
-    }
-    None
 }
 
 impl Opened {

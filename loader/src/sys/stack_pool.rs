@@ -15,16 +15,20 @@
 //! the next calls. All others give their memory back, except for the topmost [`WARM`] bytes, when
 //! their call is over. Nothing reads what an earlier call has left there: machine code and Rust
 //! read only what they have written.
+//!
+//! No thread waits for the stacks that all threads share: a thread that finds them locked makes a
+//! stack, or unmaps one.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::map::{Reservation, whole_pages};
 use super::stack::HOST_RESERVE;
 use crate::error::Error;
+use crate::lock::lock_if_free;
 
 /// Bytes without access below each stack. Few host functions have a frame that is larger, and could
 /// skip the guard.
@@ -104,11 +108,7 @@ impl Stack {
         if let Some(stack) = own.ok().flatten() {
             return Ok(stack);
         }
-        let pooled = find(
-            &mut POOL.lock().unwrap_or_else(PoisonError::into_inner),
-            len,
-        );
-        pooled.map_or_else(|| Self::new(len), Ok)
+        take_from(&POOL, len).map_or_else(|| Self::new(len), Ok)
     }
 
     fn new(len: usize) -> Result<Self, Error> {
@@ -153,12 +153,23 @@ impl Stack {
         let map = unsafe { &mut this.0.as_mut().map };
         let cold = map.len() - GUARD - WARM;
         if kept > PER_THREAD && map.discard(GUARD, cold).is_ok() {
-            let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-            let rest = add(&mut pool, kept - PER_THREAD, this);
             // A stack that is left over is unmapped after the lock is released.
-            drop(pool);
-            drop(rest);
+            drop(add_to(&POOL, kept - PER_THREAD, this));
         }
+    }
+}
+
+/// Takes a stack of this size out of a pool, unless another thread keeps the pool locked.
+fn take_from(pool: &Mutex<Vec<Stack>>, len: usize) -> Option<Stack> {
+    let mut pool = lock_if_free(|| pool.try_lock())?;
+    find(&mut pool, len)
+}
+
+/// Adds a stack to a pool of at most `max`, and returns the one that has no place there.
+fn add_to(pool: &Mutex<Vec<Stack>>, max: usize, stack: Stack) -> Option<Stack> {
+    match lock_if_free(|| pool.try_lock()) {
+        Some(mut pool) => add(&mut pool, max, stack),
+        None => Some(stack),
     }
 }
 
@@ -226,6 +237,20 @@ mod tests {
             assert_eq!(take(6 << 20).range(), range);
         };
         std::thread::spawn(check).join().unwrap();
+    }
+
+    /// As in a child process whose parent forked while another thread held the lock.
+    #[test]
+    fn nobody_waits_for_a_pool_that_stays_locked() {
+        let pool = Mutex::new(Vec::new());
+        let stack = Stack::new(1 << 20).unwrap();
+        let base = stack.range();
+        let held = pool.lock().unwrap();
+        let stack = add_to(&pool, 10, stack).expect("it is not kept");
+        assert!(take_from(&pool, 1 << 20).is_none());
+        drop(held);
+        assert!(add_to(&pool, 10, stack).is_none());
+        assert_eq!(take_from(&pool, 1 << 20).unwrap().range(), base);
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! What each thread keeps for reuse, and every thread can give back when the system runs short.
 //!
-//! The reserve of a thread has a lock, for which nobody ever waits: a thread that finds its own
-//! reserve locked goes on without it.
+//! The reserve of a thread has a lock, and so has the list of all reserves. Nobody waits for them
+//! for long: a thread that finds its own reserve locked, or cannot enter it in the list, goes on
+//! without it ([`lock_if_free`]).
 
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::cell::Cell;
+use std::sync::{Arc, Mutex, TryLockError};
+
+use crate::lock::lock_if_free;
 
 /// What a thread keeps for reuse.
 pub(super) trait Reserve: Default + 'static {
@@ -21,10 +25,11 @@ impl<V: Reserve> Reserves<V> {
 
     /// A reserve for this thread.
     pub(super) fn begin(&'static self) -> Own<V> {
-        let own = Arc::<Mutex<V>>::default();
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push(Arc::clone(&own));
-        Own { own, all: self }
+        Own {
+            own: Arc::default(),
+            all: self,
+            listed: Cell::new(false),
+        }
     }
 
     /// Gives back what all threads keep. Returns whether there was anything.
@@ -48,25 +53,31 @@ impl<V: Reserve> Reserves<V> {
 pub(super) struct Own<V: Reserve> {
     own: Arc<Mutex<V>>,
     all: &'static Reserves<V>,
+    /// Whether it is in the list, so that other threads can give it back.
+    listed: Cell<bool>,
 }
 
 impl<V: Reserve> Own<V> {
     /// Works with the reserve, unless another thread is emptying it.
     pub(super) fn with<R>(&self, work: impl FnOnce(&mut V) -> R) -> Option<R> {
+        if !self.listed.get() {
+            lock_if_free(|| self.all.0.try_lock())?.push(Arc::clone(&self.own));
+            self.listed.set(true);
+        }
         try_with(&self.own, work)
     }
 }
 
 impl<V: Reserve> Drop for Own<V> {
     fn drop(&mut self) {
-        let mut all = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|other| !Arc::ptr_eq(other, &self.own));
-        drop(all);
-        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = std::mem::take(&mut *own);
-        // The reserve is not locked when what it had is dropped.
-        drop(own);
-        kept.give_back();
+        if let Some(mut all) = lock_if_free(|| self.all.0.try_lock()) {
+            all.retain(|other| !Arc::ptr_eq(other, &self.own));
+        }
+        // A thread that is emptying it has taken everything. The reserve is not locked when what it
+        // had is dropped.
+        if let Some(kept) = try_with(&self.own, std::mem::take) {
+            kept.give_back();
+        }
     }
 }
 
@@ -75,5 +86,38 @@ fn try_with<V, R>(reserve: &Mutex<V>, work: impl FnOnce(&mut V) -> R) -> Option<
         Ok(mut reserve) => Some(work(&mut reserve)),
         Err(TryLockError::Poisoned(reserve)) => Some(work(&mut reserve.into_inner())),
         Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Kept(Vec<u32>);
+
+    impl Reserve for Kept {
+        fn give_back(self) -> bool {
+            !self.0.is_empty()
+        }
+    }
+
+    /// As in a child process whose parent forked while another thread held the lock.
+    #[test]
+    fn nobody_waits_for_a_list_that_stays_locked() {
+        static ALL: Reserves<Kept> = Reserves::new();
+        let before = ALL.begin();
+        assert!(before.with(|own| own.0.push(1)).is_some());
+        let held = ALL.0.lock().unwrap();
+        let after = ALL.begin();
+        assert!(after.with(|own| own.0.push(2)).is_none());
+        assert!(before.with(|own| own.0.push(3)).is_some());
+        drop(before);
+        drop(held);
+        // Now it is in the list, and there is nothing else to give back.
+        assert!(!ALL.give_back());
+        assert!(after.with(|own| own.0.push(4)).is_some());
+        assert!(ALL.give_back() && !ALL.give_back());
+        assert_eq!(after.with(|own| own.0.len()), Some(0));
     }
 }
