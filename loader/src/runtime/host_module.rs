@@ -1,6 +1,6 @@
 //! Host modules: functions, memories, tables and globals of the host under one module name.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -74,37 +74,27 @@ pub struct HostModuleBuilder<T: Send + 'static = ()> {
 
 enum Planned {
     Func(Arc<HostFunc>),
+    Const(GlobalType, Val),
+    Shared(MemoryType),
+    Stored(Stored),
+}
+
+/// An item that belongs to a store.
+enum Stored {
     Memory(MemoryType),
     Table(TableType),
     Global(GlobalType, Val),
 }
 
-impl Planned {
-    /// The item, if it belongs to no store.
-    fn without_store(&self) -> Option<HostItem> {
-        match self {
-            Self::Func(host) => Some(HostItem::Func(Arc::clone(host))),
-            Self::Global(ty, value) if !ty.mutable && !ty.content.is_kept() => {
-                Some(HostItem::Const(*ty, value.clone()))
-            }
-            _ => None,
-        }
-    }
-
-    /// The item, which is made in the store if it belongs to one.
+impl Stored {
     fn make<T: Send + 'static>(
-        &self,
+        self,
         store: &mut StoreContextMut<'_, State<T>>,
     ) -> Result<HostItem, Error> {
-        if let Some(item) = self.without_store() {
-            return Ok(item);
-        }
         Ok(HostItem::Stored(match self {
-            Self::Func(host) => return Ok(HostItem::Func(Arc::clone(host))),
-            Self::Memory(ty) if ty.shared => SharedMemory::new(store.engine(), *ty)?.into(),
-            Self::Memory(ty) => Memory::new(store, *ty)?.into(),
-            Self::Table(ty) => Table::new(store, *ty, Val::default_for(ty.element))?.into(),
-            Self::Global(ty, value) => Global::new(store, *ty, value.clone())?.into(),
+            Self::Memory(ty) => Memory::new(store, ty)?.into(),
+            Self::Table(ty) => Table::new(store, ty, Val::default_for(ty.element))?.into(),
+            Self::Global(ty, value) => Global::new(store, ty, value)?.into(),
         }))
     }
 }
@@ -115,6 +105,7 @@ impl HostItem {
         match self {
             Self::Func(host) => Some(ExternType::Func(host.ty().clone())),
             Self::Const(ty, _) => Some(ExternType::Global(*ty)),
+            Self::Shared(memory) => Some(ExternType::Memory(memory.ty())),
             Self::Stored(_) => None,
         }
     }
@@ -172,19 +163,28 @@ impl<T: Send + 'static> HostModuleBuilder<T> {
         self
     }
 
-    /// Adds a memory. Instances that import it share a store with it.
+    /// Adds a memory. Instances that import it share a store with it, unless it is a
+    /// [shared](MemoryType::shared) one.
     pub fn memory(self, name: &str, ty: MemoryType) -> Self {
-        self.item(name, Planned::Memory(ty))
+        let planned = match ty.shared {
+            true => Planned::Shared(ty),
+            false => Planned::Stored(Stored::Memory(ty)),
+        };
+        self.item(name, planned)
     }
 
     /// Adds a table of null references. Instances that import it share a store with it.
     pub fn table(self, name: &str, ty: TableType) -> Self {
-        self.item(name, Planned::Table(ty))
+        self.item(name, Planned::Stored(Stored::Table(ty)))
     }
 
     /// Adds a global. Instances that import a mutable global share a store with it.
     pub fn global(self, name: &str, ty: GlobalType, value: Val) -> Self {
-        self.item(name, Planned::Global(ty, value))
+        let planned = match ty.mutable || ty.content.is_kept() {
+            true => Planned::Stored(Stored::Global(ty, value)),
+            false => Planned::Const(ty, value),
+        };
+        self.item(name, planned)
     }
 
     /// Puts memories, tables and globals into the shared store, as
@@ -211,29 +211,39 @@ impl<T: Send + 'static> HostModuleBuilder<T> {
                 return Err(Error::Duplicate { module, name });
             }
         }
-        let of_no_store =
-            |(name, planned): &(String, Planned)| Some((name.clone(), planned.without_store()?));
-        let (items, group) = match self.items.iter().map(of_no_store).collect() {
-            Some(items) => (items, None),
-            None => {
-                let room = if self.shared_store {
-                    inner.shared_group(&mut None).0
-                } else {
-                    inner.new_group(None)
-                };
-                let make = |mut store: StoreContextMut<'_, State<T>>| {
-                    let make = |(name, planned): &(String, Planned)| {
-                        Ok((name.clone(), planned.make(&mut store)?))
-                    };
-                    self.items.iter().map(make).collect::<Result<_, Error>>()
-                };
-                let making = &reservation.making;
-                making.is_in(&room.group().gate);
-                let is_wanted = || making.closed.check();
-                let made = room.group().enter(reservation.seq, None, is_wanted, make)?;
-                (made.into_result()?, Some(room.keep()))
-            }
-        };
+        let (mut items, mut stored) = (HashMap::new(), Vec::new());
+        for (name, planned) in self.items {
+            let item = match planned {
+                Planned::Func(host) => HostItem::Func(host),
+                Planned::Const(ty, value) => HostItem::Const(ty, value),
+                Planned::Shared(ty) => HostItem::Shared(SharedMemory::new(runtime.engine(), ty)?),
+                Planned::Stored(item) => {
+                    stored.push((name, item));
+                    continue;
+                }
+            };
+            items.insert(name, item);
+        }
+        let mut group = None;
+        if !stored.is_empty() {
+            let room = if self.shared_store {
+                inner.shared_group(&mut None).0
+            } else {
+                inner.new_group(None)
+            };
+            let make = |mut store: StoreContextMut<'_, State<T>>| {
+                for (name, item) in stored {
+                    items.insert(name, item.make(&mut store)?);
+                }
+                Ok(())
+            };
+            let making = &reservation.making;
+            making.is_in(&room.group().gate);
+            let is_wanted = || making.closed.check();
+            let made = room.group().enter(reservation.seq, None, is_wanted, make)?;
+            made.into_result()?;
+            group = Some(room.keep());
+        }
         let identity = (Arc::downgrade(inner), self.name, reservation.seq);
         let member = Member::new(
             identity,
@@ -250,7 +260,7 @@ impl<T: Send + 'static> HostModuleBuilder<T> {
 
 fn check(planned: &Planned) -> Result<(), Error> {
     match planned {
-        Planned::Global(ty, value) => match value {
+        Planned::Const(ty, value) | Planned::Stored(Stored::Global(ty, value)) => match value {
             Val::FuncRef(Some(_)) => Err(Error::WrongStore {
                 what: "the function that a host module's global is to hold",
             }),

@@ -114,11 +114,11 @@ impl<T: Send + 'static> Instance<T> {
         &self.member().unmatched
     }
 
-    /// Names and types of its exports. For a host module, these are only its functions and
-    /// constants.
+    /// Names and types of its exports. For a host module, these are only its functions, constants
+    /// and shared memories.
     pub fn exports(&self) -> Vec<(String, ExternType)> {
         match &self.member().items {
-            Exports::Guest(_, module) => {
+            Exports::Guest(_, module, _) => {
                 let exports = module.exports();
                 exports.map(|e| (e.name().to_owned(), e.ty())).collect()
             }
@@ -131,7 +131,7 @@ impl<T: Send + 'static> Instance<T> {
 
     fn guest(&self) -> Result<(crate::Instance, &Arc<Group<T>>), Error> {
         match (&self.member().items, &self.member().group) {
-            (Exports::Guest(instance, _), Some(group)) => Ok((*instance, group)),
+            (Exports::Guest(instance, ..), Some(group)) => Ok((*instance, group)),
             _ => Err(Error::HostModule {
                 instance: Self::label(self.member()),
             }),
@@ -224,7 +224,7 @@ impl<T: Send + 'static> Instance<T> {
             context,
         };
         for name in names {
-            let Exports::Guest(_, module) = &self.member().items else {
+            let Exports::Guest(_, module, _) = &self.member().items else {
                 break;
             };
             if !matches!(module.get_export(name), Some(ExternType::Func(_))) {

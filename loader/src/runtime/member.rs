@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::externs::Extern;
 use crate::lock::lock;
 use crate::module::Module;
+use crate::shared_memory::SharedMemory;
 use crate::types::GlobalType;
 use crate::val::Val;
 use crate::vm::host::HostFunc;
@@ -49,17 +50,22 @@ struct Dependents {
 
 /// What an instance exports.
 pub(super) enum Exports {
-    Guest(crate::Instance, Module),
+    Guest(crate::Instance, Module, SharedMemories),
     Host(HashMap<String, HostItem>),
 }
 
-/// An item of a host module.
+/// The shared memories that a guest exports, by name. They belong to no store.
+pub(super) type SharedMemories = Vec<(String, SharedMemory)>;
+
+/// An item that an instance imports from another one.
 #[derive(Clone)]
 pub(super) enum HostItem {
     /// A function that belongs to no store: every instance can import it.
     Func(Arc<HostFunc>),
     /// A global that never changes. It is only a value, so it belongs to no store either.
     Const(GlobalType, Val),
+    /// A memory of several threads, which belongs to no store.
+    Shared(SharedMemory),
     /// An item of the group's store.
     Stored(Extern),
 }
@@ -137,13 +143,13 @@ impl<T: Send + 'static> Member<T> {
     fn retire(&self) -> Vec<Dependency<T>> {
         if let Some(group) = &self.group {
             group.retire(match &self.items {
-                Exports::Guest(instance, _) => {
+                Exports::Guest(instance, ..) => {
                     Retired::Guest(*instance, self.exit_code().unwrap_or_default())
                 }
                 Exports::Host(items) => {
                     let stored = items.values().filter_map(|item| match item {
                         HostItem::Stored(item) => Some(item.clone()),
-                        HostItem::Func(_) | HostItem::Const(..) => None,
+                        HostItem::Func(_) | HostItem::Const(..) | HostItem::Shared(_) => None,
                     });
                     Retired::Host(stored.collect())
                 }

@@ -12,11 +12,13 @@
 //!   instance is closed when its last handle is dropped, so a host can make any number of them, and
 //!   only those that it holds take room. (A runtime keeps the last few modules that it linked, for
 //!   later instances.)
-//! - An instance that imports from another instance, or imports a memory or a mutable global of a
-//!   host module, joins the store of what it imports. One call at a time runs in a store. Other
-//!   threads wait, until their context is done or the instance is closed. So host functions that
-//!   call into other stores should do so in one direction only: two calls that call each other's
-//!   stores wait until one of them is ended.
+//! - An instance that imports from another instance, or imports a memory, a table or a mutable
+//!   global of a host module, joins the store of what it imports. One call at a time runs in a
+//!   store. Other threads wait, until their context is done or the instance is closed. So host
+//!   functions that call into other stores should do so in one direction only: two calls that call
+//!   each other's stores wait until one of them is ended.
+//! - Shared memories belong to no store. Instances that import nothing else from each other or from
+//!   a host module have stores of their own, so they can run at the same time.
 //! - An instance cannot import from instances of two stores ([`Error::DifferentStores`]). Make such
 //!   instances with [`InstanceConfig::with_shared_store`]: all of those live in one store of the
 //!   runtime.
@@ -80,7 +82,7 @@ use crate::instance_pre::InstancePre;
 use crate::limits::{ResourceLimiter, StoreLimits};
 use crate::lock::lock;
 use crate::module::Module;
-use crate::store::StoreContextMut;
+use crate::store::{AsContextMut, StoreContextMut};
 use crate::vm::ending::for_all;
 use crate::vm::interrupt;
 
@@ -322,16 +324,18 @@ impl<T: Send + 'static> Runtime<T> {
             let pre = self.0.prepare(module, &mut store, &imports)?;
             let mut unmade = Unmade::new(room.group(), store);
             let instance = pre.instantiate(&mut unmade.store)?;
+            let store = unmade.store.as_context_mut();
+            let shared = resolve::shared_memories(store, instance, module);
             unmade.keep();
-            Ok(instance)
+            Ok((instance, shared))
         };
         let made = room
             .group()
             .enter(reservation.seq, context, is_wanted, make)?;
-        if let (Ok(instance), Some(closing)) = (&made.result, made.stopped) {
+        if let (Ok((instance, _)), Some(closing)) = (&made.result, made.stopped) {
             room.retire(*instance, closing.exit_code());
         }
-        let instance = made.into_result().map_err(|error| match error {
+        let (instance, shared) = made.into_result().map_err(|error| match error {
             Error::Exit(code) => Error::module_closed(code.cast_unsigned()),
             error => imports.explain(error),
         })?;
@@ -340,7 +344,7 @@ impl<T: Send + 'static> Runtime<T> {
             config.name.clone(),
             reservation.seq,
         );
-        let items = Exports::Guest(instance, module.clone());
+        let items = Exports::Guest(instance, module.clone(), shared);
         let group = room.keep();
         let member = Member::new(
             identity,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use precast_artifact::records::SHARED;
 use precast_artifact::shown;
 
 use crate::error::{Error, LinkError};
@@ -15,7 +16,7 @@ use crate::types::ExternType;
 use super::config::{InstanceConfig, Target};
 use super::group::{Group, State};
 use super::making::Making;
-use super::member::{Dependency, Exports, HostItem, Member};
+use super::member::{Dependency, Exports, HostItem, Member, SharedMemories};
 use super::{Inner, Instance};
 
 /// The resolved imports of a module.
@@ -96,7 +97,10 @@ fn find<T: Send + 'static>(
 ) -> Result<Option<HostItem>, Error> {
     match (&member.items, &member.group) {
         (Exports::Host(items), _) => Ok(items.get(name).cloned()),
-        (Exports::Guest(instance, _), Some(group)) => {
+        (Exports::Guest(instance, _, shared), Some(group)) => {
+            if let Some((_, memory)) = shared.iter().find(|(export, _)| export == name) {
+                return Ok(Some(HostItem::Shared(memory.clone())));
+            }
             // The instance will live in this store, or not at all.
             making.is_in(&group.gate);
             let is_open = || member.check().and_then(|()| making.closed.check());
@@ -114,8 +118,28 @@ fn host_type(item: &HostItem) -> Option<ExternType> {
     match item {
         HostItem::Func(host) => Some(ExternType::Func(host.ty().clone())),
         HostItem::Const(ty, _) => Some(ExternType::Global(*ty)),
-        HostItem::Stored(_) => None,
+        // The type of a memory fits other types, too.
+        HostItem::Shared(_) | HostItem::Stored(_) => None,
     }
+}
+
+/// The shared memories that an instance exports.
+pub(super) fn shared_memories<T: Send + 'static>(
+    mut store: StoreContextMut<'_, State<T>>,
+    instance: crate::Instance,
+    module: &Module,
+) -> SharedMemories {
+    let memories = module.code.artifact().memories();
+    if memories.iter().all(|record| record.flags & SHARED == 0) {
+        return Vec::new();
+    }
+    let shared = module.exports().filter_map(|export| {
+        let is_memory = matches!(export.ty(), ExternType::Memory(_));
+        let name = export.name();
+        let memory = is_memory.then(|| instance.get_shared_memory(&mut store, name))??;
+        Some((name.to_owned(), memory))
+    });
+    shared.collect()
 }
 
 impl<T: Send + 'static> Imports<T> {
@@ -151,6 +175,7 @@ impl<T: Send + 'static> Imports<T> {
                     let global = Global::new(&mut *store, *ty, value.clone())?;
                     Import::Extern(Extern::Global(global))
                 }
+                HostItem::Shared(memory) => Import::Extern(memory.clone().into()),
                 HostItem::Stored(item) => Import::Extern(item.clone()),
             })
         };
