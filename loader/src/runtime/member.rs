@@ -195,8 +195,12 @@ impl<T: Send + 'static> Drop for Leftovers<T> {
     }
 }
 
-/// An instance that another one imports from. Its memories are not released while this exists.
-pub(super) struct Dependency<T: Send + 'static>(Arc<Member<T>>);
+/// An instance that another one imports from. It is not retired while this exists.
+pub(super) struct Dependency<T: Send + 'static> {
+    member: Arc<Member<T>>,
+    /// Whether it counts no more.
+    gone: bool,
+}
 
 impl<T: Send + 'static> Dependency<T> {
     /// # Errors
@@ -210,26 +214,42 @@ impl<T: Send + 'static> Dependency<T> {
         }
         dependents.count += 1;
         drop(dependents);
-        Ok(Self(member))
+        let gone = false;
+        Ok(Self { member, gone })
     }
 
     pub(super) fn member(&self) -> &Arc<Member<T>> {
-        &self.0
+        &self.member
+    }
+
+    /// Counts one dependent less. If that retires the instance, its own dependencies are returned.
+    fn let_go(&mut self) -> Vec<Self> {
+        self.gone = true;
+        let retires = {
+            let mut dependents = lock(&self.member.dependents);
+            dependents.count -= 1;
+            dependents.retires()
+        };
+        match retires {
+            true => self.member.retire(),
+            false => Vec::new(),
+        }
     }
 }
 
 impl<T: Send + 'static> Drop for Dependency<T> {
     fn drop(&mut self) {
-        let retires = {
-            let mut dependents = lock(&self.0.dependents);
-            dependents.count -= 1;
-            dependents.retires()
-        };
-        if retires {
-            let dependencies = self.0.retire();
-            drop(dependencies);
-            self.0.tidy();
+        if self.gone {
+            return;
         }
+        // A chain of instances can be longer than the stack, so the drop of one does not drop the
+        // next.
+        let mut freed = self.let_go();
+        while let Some(mut next) = freed.pop() {
+            freed.extend(next.let_go());
+        }
+        // All of them were in one store.
+        self.member.tidy();
     }
 }
 

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use precast_artifact::{Interruption, Strategy};
-use precast_loader::runtime::{Context, HostModule, InstanceConfig, Runtime};
+use precast_loader::runtime::{Context, HostModule, InstanceConfig, Runtime, Target};
 use precast_loader::{
     Config, Engine, Error, ExternRef, ExternType, GlobalType, MemoryType, StoreContextMut,
     StoreLimitsBuilder, TableType, Val, ValType,
@@ -286,4 +286,37 @@ fn shared_memories_belong_to_no_store() {
         let error = runtime.instantiate(&larger, InstanceConfig::new());
         assert!(matches!(error, Err(Error::Link(_))), "{error:?}");
     }
+}
+
+/// Each instance imports from the one before. The last one that is closed closes all of them.
+#[test]
+fn closing_a_long_chain_takes_no_stack() {
+    // The C library may give a thread a larger stack that a thread of another test had.
+    if child::case().is_none() {
+        return child::passes_in_child(
+            "runtime::joined::closing_a_long_chain_takes_no_stack",
+            "alone",
+        );
+    }
+    const LEN: usize = 30_000;
+    let close = || {
+        let engine = Engine::default();
+        let runtime = runtime(&engine);
+        runtime.set_limits(StoreLimitsBuilder::new().instances(LEN + 1).build());
+        let first = compile(&engine, r#"(module (func (export "f")))"#);
+        let next = r#"(module (import "before" "f" (func $f)) (export "f" (func $f)))"#;
+        let next = compile(&engine, next);
+        let mut all = vec![runtime.instantiate(&first, InstanceConfig::new()).unwrap()];
+        for _ in 0..LEN {
+            let before = all.last().unwrap().clone();
+            let config = InstanceConfig::new().with_import_resolver(move |_, _, name| {
+                Some(Target::Instance(before.clone(), name.to_owned()))
+            });
+            all.push(runtime.instantiate(&next, config).unwrap());
+        }
+        all.last().unwrap().call("f", &[]).unwrap();
+        all.into_iter().for_each(drop);
+    };
+    let thread = thread::Builder::new().stack_size(1 << 20);
+    thread.spawn(close).unwrap().join().unwrap();
 }
