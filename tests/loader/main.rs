@@ -17,6 +17,7 @@ mod exceptions;
 mod externrefs;
 mod features;
 mod files;
+mod fork;
 mod fuel;
 #[cfg(feature = "compiler")]
 mod fuel_places;

@@ -13,8 +13,6 @@ use precast_loader::runtime::{
 use precast_loader::{Config, Engine, Error, MemoryType, Module};
 use precast_tests::{Source, strategies};
 
-use crate::child;
-
 /// Much longer than any operation here should take, and much shorter than the calls that block
 /// them.
 const SOON: Duration = Duration::from_secs(5);
@@ -509,45 +507,6 @@ fn deadlines_on_code_that_knows_none_are_errors() {
         "the module was compiled with interruption `none`, and the store's fuel asks for `fuel`: \
          compile it again with `--interruption fuel`"
     );
-}
-
-/// Returns whether a deadline ends a call.
-fn deadline_works() -> bool {
-    let engine = engine();
-    let runtime: Runtime = Runtime::new(&engine);
-    let module = compile(&engine, LOOP);
-    let instance = runtime.instantiate(&module, InstanceConfig::new()).unwrap();
-    let context = Context::with_timeout(Duration::from_millis(5));
-    let result = instance.with_context(&context).call("loop", &[]);
-    matches!(result, Err(Error::DeadlineExceeded))
-}
-
-#[test]
-fn deadlines_pass_in_a_child_after_fork() {
-    if child::case().is_none() {
-        return child::passes_in_child("turns::deadlines_pass_in_a_child_after_fork", "fork");
-    }
-    assert!(deadline_works());
-    // SAFETY: no other thread of this process holds a lock that the child needs.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        let code = i32::from(!deadline_works());
-        // SAFETY: the call ends the process.
-        unsafe { libc::_exit(code) };
-    }
-    let mut status = 0;
-    let end = Instant::now() + Duration::from_secs(20);
-    // SAFETY: `pid` is a child of this process, and the call only writes to a local variable.
-    while unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } == 0 {
-        if Instant::now() > end {
-            // SAFETY: `pid` is a child of this process that has not been waited for.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
-            panic!("the child hangs");
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    assert_eq!(status, 0);
-    assert!(deadline_works());
 }
 
 #[test]

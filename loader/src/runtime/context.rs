@@ -17,7 +17,6 @@
 use std::any::Any;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::io;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::{self, ThreadId};
@@ -25,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::lock::lock;
+use crate::sys::process::ProcessMark;
 
 /// Bytes of stack of the thread that watches deadlines, which only raises flags and wakes threads.
 const TIMER_STACK: usize = 128 << 10;
@@ -74,8 +74,8 @@ struct State {
     done: Option<Done>,
     /// The thread that is ending calls at this moment.
     firing: Option<ThreadId>,
-    /// Whether the timer knows the deadline.
-    timed: bool,
+    /// The timer that knows the deadline. A child by `fork` has another timer than its parent.
+    timer: Option<&'static Timer>,
     next: u64,
     watchers: BTreeMap<u64, Watcher>,
     /// The results of watchers that were called, which their owners drop.
@@ -154,6 +154,10 @@ impl Context {
         if let Some(done) = self.done() {
             return Ok(is_done(done, end));
         }
+        let timed = match self.0.deadline {
+            Some(deadline) => Some((deadline, Timer::get()?)),
+            None => None,
+        };
         let mut state = lock(&self.0.state);
         if let Some(done) = state.done {
             drop(state);
@@ -162,24 +166,20 @@ impl Context {
         let id = state.next;
         state.next += 1;
         state.watchers.insert(id, end);
-        let untimed = self.0.deadline.filter(|_| !state.timed);
-        state.timed = true;
+        let known = state.timer;
+        let is_new = |timer| !known.is_some_and(|known| std::ptr::eq(known, timer));
+        let untimed = timed.filter(|(_, timer)| is_new(*timer));
+        if let Some((_, timer)) = untimed {
+            state.timer = Some(timer);
+        }
         drop(state);
-        let watch = Watch {
+        if let Some((deadline, timer)) = untimed {
+            timer.add(deadline, Arc::downgrade(&self.0));
+        }
+        Ok(Watch {
             waiting: Some((&self.0, id)),
             left: None,
-        };
-        if let Some(deadline) = untimed {
-            match Timer::get() {
-                Ok(timer) => timer.add(deadline, Arc::downgrade(&self.0)),
-                Err(source) => {
-                    lock(&self.0.state).timed = false;
-                    let action = "start the thread that watches deadlines";
-                    return Err(Error::Thread { action, source });
-                }
-            }
-        }
-        Ok(watch)
+        })
     }
 }
 
@@ -236,8 +236,8 @@ impl Drop for Watch<'_> {
 
 /// The data of the thread that watches deadlines.
 struct Timer {
-    /// The process that has the thread. A child by `fork` does not have it.
-    process: u32,
+    /// The mark of the process that has the thread. A child by `fork` does not have it.
+    process: ProcessMark,
     queue: Mutex<BinaryHeap<Reverse<Entry>>>,
     changed: Condvar,
 }
@@ -271,15 +271,14 @@ impl Timer {
     /// The timer of the process. The first call starts its thread.
     ///
     /// # Errors
-    /// The error of the system, if it refuses a thread.
-    fn get() -> io::Result<&'static Self> {
+    /// [`Error::Thread`].
+    fn get() -> Result<&'static Self, Error> {
         static TIMER: AtomicPtr<Timer> = AtomicPtr::new(std::ptr::null_mut());
         static STARTING: Mutex<()> = Mutex::new(());
-        let process = std::process::id();
         let running = || {
             // SAFETY: null, or a timer that lives as long as the process.
             let timer = unsafe { TIMER.load(Ordering::Acquire).as_ref() };
-            timer.filter(|timer| timer.process == process)
+            timer.filter(|timer| timer.process.is_own())
         };
         if let Some(timer) = running() {
             return Ok(timer);
@@ -289,7 +288,7 @@ impl Timer {
             return Ok(timer);
         }
         let timer = Box::into_raw(Box::new(Self {
-            process,
+            process: ProcessMark::new(),
             queue: Mutex::default(),
             changed: Condvar::new(),
         }));
@@ -298,10 +297,11 @@ impl Timer {
         let thread = thread::Builder::new()
             .name("precast-timer".to_owned())
             .stack_size(TIMER_STACK);
-        if let Err(error) = thread.spawn(|| this.run()) {
+        if let Err(source) = thread.spawn(|| this.run()) {
             // SAFETY: as above; no thread has it.
             drop(unsafe { Box::from_raw(timer) });
-            return Err(error);
+            let action = "start the thread that watches deadlines";
+            return Err(Error::Thread { action, source });
         }
         TIMER.store(timer, Ordering::Release);
         Ok(this)

@@ -1,0 +1,46 @@
+//! Whether something was made by this process, or by a parent that has forked since.
+//!
+//! The number of the process alone would not do: a child in a namespace of its own can have the
+//! same number. So a page of memory, which the system wipes in children, marks the process.
+
+use super::map::{Reservation, page_size};
+
+/// A mark that only the process has that made it, and not its children by `fork`.
+pub(crate) struct ProcessMark {
+    /// Its first byte is 1 in this process. `None` if the system cannot wipe a page in children
+    /// (before Linux 4.14), or has no memory; the number decides then.
+    page: Option<Reservation>,
+    number: u32,
+}
+
+impl ProcessMark {
+    pub(crate) fn new() -> Self {
+        Self {
+            page: wiped_in_children(),
+            number: std::process::id(),
+        }
+    }
+
+    /// Whether this process has made the mark.
+    pub(crate) fn is_own(&self) -> bool {
+        match &self.page {
+            // SAFETY: an accessible page of our own.
+            Some(page) => unsafe { page.base().as_ptr().read_volatile() == 1 },
+            None => std::process::id() == self.number,
+        }
+    }
+}
+
+fn wiped_in_children() -> Option<Reservation> {
+    let mut page = Reservation::new(page_size()).ok()?;
+    page.commit(0, page_size()).ok()?;
+    // SAFETY: an accessible page of our own.
+    unsafe {
+        let at = page.base().as_ptr();
+        if libc::madvise(at.cast(), page_size(), libc::MADV_WIPEONFORK) != 0 {
+            return None;
+        }
+        at.write_volatile(1);
+    }
+    Some(page)
+}

@@ -1,0 +1,106 @@
+//! Children by `fork`: what works in them.
+
+use std::time::{Duration, Instant};
+
+use precast_artifact::{Interruption, Strategy};
+use precast_loader::runtime::{Context, Instance, InstanceConfig, Runtime};
+use precast_loader::{Config, Engine, Error};
+use precast_tests::Source;
+
+use crate::child;
+
+/// An instance with a loop that does not end.
+fn looping() -> Instance {
+    let engine = Engine::new(Config::new().epoch_interruption(true)).unwrap();
+    let source = Source::new(Strategy::Guarded).interruption(Interruption::Epoch);
+    let module = source.module(
+        &engine,
+        r#"(module (func (export "fine")) (func (export "loop") (loop (br 0))))"#,
+    );
+    let runtime: Runtime = Runtime::new(&engine);
+    runtime.instantiate(&module, InstanceConfig::new()).unwrap()
+}
+
+fn ends(instance: &Instance, context: &Context) -> bool {
+    let result = instance.with_context(context).call("loop", &[]);
+    matches!(result, Err(Error::DeadlineExceeded))
+}
+
+/// Returns whether a deadline ends a call.
+fn deadline_works() -> bool {
+    ends(&looping(), &Context::with_timeout(Duration::from_millis(5)))
+}
+
+/// Makes a child process, which ends with whether `work` returns `true`. With `flags`, it is in
+/// namespaces of its own. `None` if the system refuses that.
+fn child_process(flags: libc::c_int, work: impl FnOnce() -> bool) -> Option<bool> {
+    let with = libc::c_long::from(flags | libc::SIGCHLD);
+    // SAFETY: no other thread of this process holds a lock that the child needs. Without a stack of
+    // its own, a child by `clone` goes on like one by `fork`.
+    let pid = unsafe {
+        match flags {
+            0 => libc::fork().into(),
+            _ => libc::syscall(libc::SYS_clone, with, 0_usize, 0_usize, 0_usize, 0_usize),
+        }
+    };
+    if pid == 0 {
+        let code = i32::from(!work());
+        // SAFETY: the call ends the process.
+        unsafe { libc::_exit(code) };
+    }
+    let pid = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0)?;
+    let mut status = 0;
+    let end = Instant::now() + Duration::from_secs(20);
+    // SAFETY: `pid` is a child of this process, and the call only writes to a local variable.
+    while unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } == 0 {
+        if Instant::now() > end {
+            // SAFETY: `pid` is a child of this process that has not been waited for.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            panic!("the child hangs");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Some(status == 0)
+}
+
+#[test]
+fn deadlines_pass_in_a_child() {
+    if child::case().is_none() {
+        return child::passes_in_child("fork::deadlines_pass_in_a_child", "fork");
+    }
+    assert!(deadline_works());
+    assert_eq!(child_process(0, deadline_works), Some(true));
+    assert!(deadline_works());
+}
+
+#[test]
+fn the_deadline_of_a_context_that_the_parent_has_used_passes_in_a_child() {
+    let name = "fork::the_deadline_of_a_context_that_the_parent_has_used_passes_in_a_child";
+    if child::case().is_none() {
+        return child::passes_in_child(name, "fork");
+    }
+    let (instance, context) = (looping(), Context::with_timeout(Duration::from_millis(300)));
+    instance.with_context(&context).call("fine", &[]).unwrap();
+    assert_eq!(child_process(0, || ends(&instance, &context)), Some(true));
+    assert!(ends(&instance, &context));
+}
+
+/// A child can have the number of its parent: each is the first process of a namespace.
+#[test]
+fn deadlines_pass_in_a_child_with_the_number_of_its_parent() {
+    let name = "fork::deadlines_pass_in_a_child_with_the_number_of_its_parent";
+    if child::case().is_none() {
+        return child::passes_in_child(name, "fork");
+    }
+    let first = || {
+        let number = std::process::id();
+        deadline_works()
+            && child_process(libc::CLONE_NEWPID, || {
+                std::process::id() == number && deadline_works()
+            }) == Some(true)
+    };
+    match child_process(libc::CLONE_NEWUSER | libc::CLONE_NEWPID, first) {
+        Some(works) => assert!(works),
+        None => eprintln!("the system refuses namespaces"),
+    }
+}
