@@ -25,8 +25,10 @@ use crate::vm::usage::Demand;
 /// dropped, up to [`Config::pool_per_thread`](crate::Config::pool_per_thread). What the last
 /// instance wrote is restored then: pages that instances of this `InstancePre` write to again and
 /// again are copied and stay in memory, and the rest is given back to the system by a few system
-/// calls. Keep the `InstancePre` for as long as instances are wanted, because the parked instances
-/// are dropped with it.
+/// calls. Keep the `InstancePre` for as long as instances are wanted, because no parked instance is
+/// used after it. The thread that drops the last handle drops its own parked instances at once, and
+/// every other thread when it next needs an instance that it has not parked, or when it ends. Until
+/// then, they hold the module and the host functions.
 ///
 /// ```
 /// use precast_loader::{Error, InstancePre, Store};

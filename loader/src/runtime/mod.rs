@@ -3,7 +3,8 @@
 //! This is a thin layer over [`Engine`], [`Store`](crate::Store) and [`Linker`](crate::Linker) for
 //! hosts that do not want to own stores. A [`Runtime`] keeps the names of its instances. A compiled
 //! [`Module`] belongs to no runtime, and any number of runtimes can share it. Dropping the
-//! last handle of a runtime drops everything that only the runtime held.
+//! last handle of a runtime drops everything that only the runtime held, but for what other threads
+//! have [parked](crate::InstancePre).
 //!
 //! # Where instances live, and what closing an instance frees
 //!
@@ -28,10 +29,11 @@
 //!   given back, its tables are emptied, and its globals hold no values of the host any more. (A
 //!   later [collection](crate::Store::gc) drops such values and exceptions.) The address space of
 //!   its memories (up to 8 GiB for each guarded one) and a few kilobytes stay until the last
-//!   instance of the store is closed, because tables may hold references to its functions. So do 8
-//!   bytes for each element that other instances took its tables to have at least. Calling such a
-//!   function fails with [`Error::Closed`]. So a library that stays open can have about ten
-//!   thousand importers in its life. Close it now and then, and make a new one.
+//!   instance of the store is closed, because tables may hold references to its functions. Calling
+//!   such a function fails with [`Error::Closed`]. A table that other instances imported stays as
+//!   long as they took it to be, with null elements, or as it was if these cannot be null. So a
+//!   library that stays open can have about ten thousand importers in its life. Close it now and
+//!   then, and make a new one.
 //!
 //! # Closing
 //!

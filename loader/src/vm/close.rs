@@ -13,8 +13,10 @@
 //!   of the instance is entered any more, except by running code that has read the old address.
 //!   That code finds the instance as it was.
 //! - If no code of the store is running and no open instance imports from this one, its tables and
-//!   globals give up what they hold ([`StoreCore::empty_instance`]). Only what instances of the host
-//!   may rely on stays: the length of a table that they import.
+//!   globals give up what they hold ([`StoreCore::empty_instance`]). Instances of the host may
+//!   import its tables all the same, so what they rely on stays ([`TableEntity::release`]).
+//!
+//! [`TableEntity::release`]: super::table::TableEntity::release
 
 use std::ptr::NonNull;
 
