@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use precast_artifact::Interruption;
 use precast_compiler::{Compiler, Passes, Settings};
 use precast_loader::{Engine, Instance, Module, Store};
 use precast_tests::{Watchdog, strategies};
@@ -222,4 +223,35 @@ fn too_many_operands_beside_handlers_are_refused() {
             && error.contains("at most 2000"),
         "{error}"
     );
+}
+
+/// A hundred thousand loops inside of one another, with one local, are compiled in time that
+/// grows with their number, and count their rounds.
+#[test]
+fn loops_in_loops_are_compiled_in_little_time() {
+    let depth = 100_000;
+    let wat = format!(
+        "(module (func (export \"f\") (param i32) (result i32) (local i32)
+           {}{} (local.get 1)))",
+        "(loop ".repeat(depth),
+        "(local.set 1 (i32.add (local.get 1) (i32.const 1)))
+         (br_if 0 (i32.gt_s (local.tee 0 (i32.sub (local.get 0) (i32.const 1))) (i32.const 0))))"
+            .repeat(depth)
+    );
+    let _watchdog = Watchdog::new(Duration::from_secs(120));
+    for strategy in strategies() {
+        for interruption in [Interruption::None, Interruption::FuelAndEpoch] {
+            let settings = Settings {
+                strategy,
+                interruption,
+                ..Settings::default()
+            };
+            let artifact = compile(&wat, &settings).unwrap();
+            if interruption == Interruption::None {
+                let rounds = depth as i32;
+                let expected = [Some(rounds), Some(rounds + 99)];
+                assert_eq!(results(&artifact, &[1, 100]), expected);
+            }
+        }
+    }
 }

@@ -149,6 +149,7 @@ impl FuncTranslator<'_, '_> {
         self.stack.extend_from_slice(params);
         let position = self.builder.srcloc();
         self.open(FrameKind::Loop { header, position }, ty);
+        self.extent.loops += 1;
         self.control.last_mut().expect("just opened").fuel = fuel;
         self.interruption_at_loop();
     }
@@ -199,6 +200,7 @@ impl FuncTranslator<'_, '_> {
                 return;
             }
             FrameKind::Loop { header, .. } => {
+                self.extent.loops -= 1;
                 let params = self.builder.block_params(header).len();
                 self.extent.end_loop(params);
                 self.builder.seal_block(header);

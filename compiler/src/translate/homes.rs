@@ -50,6 +50,10 @@ const STEPS: u64 = 1 << 27;
 /// Number of such steps for each operator that a function with more than [`STEPS`] may take.
 const STEPS_PER_OPERATOR: u64 = 1 << 12;
 
+/// Number of loops inside of one another that every function may have. The front end follows a
+/// variable through all loops around its use.
+const LOOPS: u32 = 1000;
+
 /// Number of locals that every function may declare.
 const LOCALS: u64 = 1 << 10;
 /// Number of locals for each byte of its body that a function with more than [`LOCALS`] may
@@ -99,6 +103,8 @@ pub(super) struct Extent {
     ways: SecondaryMap<Block, u32>,
     /// Arguments of all branches.
     args: u64,
+    /// Loops around the present operator.
+    pub(super) loops: u32,
     operators: usize,
 }
 
@@ -109,6 +115,7 @@ impl Extent {
         self.steps = 0;
         self.ways.clear();
         self.args = 0;
+        self.loops = 0;
         self.operators = 0;
     }
 
@@ -143,7 +150,8 @@ impl Extent {
         self.operators += 1;
         let operators = self.operators as u64;
         let values = self.args.saturating_add(values as u64);
-        self.entries > MAX_ENTRIES
+        self.loops > LOOPS
+            || self.entries > MAX_ENTRIES
             || self.entries > ENTRIES && self.entries / ENTRIES_PER_OPERATOR > operators
             || self.steps > STEPS && self.steps / STEPS_PER_OPERATOR > operators
             || values > VALUES && values / VALUES_PER_OPERATOR > operators
@@ -269,6 +277,19 @@ mod tests {
         assert!(extent.explodes(per_operator * (values + 3)));
         extent.clear();
         assert!(extent.explodes(values + 1000));
+    }
+
+    #[test]
+    fn loops_count_while_they_are_open() {
+        let mut extent = Extent {
+            loops: LOOPS,
+            ..Extent::default()
+        };
+        assert!(!extent.explodes(0));
+        extent.loops += 1;
+        assert!(extent.explodes(0));
+        extent.clear();
+        assert!(!extent.explodes(0));
     }
 
     #[test]
