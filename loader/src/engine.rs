@@ -97,10 +97,10 @@ impl Config {
         self
     }
 
-    /// Sets the maximum number of bytes of linear memories that stay in memory for the instances
-    /// that a thread keeps. The default is 64 MiB. Beyond that, the instances that were used least
-    /// recently give their pages back to the system, and take them again page by page when they are
-    /// used. With zero, all instances do so always.
+    /// Sets the maximum number of bytes of linear memories and tables that stay in memory for the
+    /// instances that a thread keeps. The default is 64 MiB. Beyond that, the instances that were
+    /// used least recently give them back to the system, and take them again when they are used:
+    /// memories page by page. With zero, all instances do so always.
     pub fn pool_resident_per_thread(&mut self, bytes: usize) -> &mut Self {
         self.pool.resident_per_thread = bytes;
         self

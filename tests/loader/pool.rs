@@ -6,6 +6,9 @@ use precast_loader::{
 };
 use precast_tests::{module, strategies};
 
+use crate::child::{case, passes_in_child_with};
+use crate::reset::resident;
+
 /// A module with 8 pages of memory, data in some of them, and every kind of state that can change.
 const WAT: &str = r#"(module
     (import "h" "fail" (func $fail (result i32)))
@@ -253,6 +256,64 @@ fn start_functions_that_fail_leave_nothing() {
                     4 * 255
                 );
             }
+        }
+    }
+}
+
+/// Tables of parked instances count in the bounds, with what the loader keeps of them. When they
+/// were given back, the next instance has tables like any other.
+#[test]
+fn parked_tables_keep_to_their_bounds() {
+    const NAME: &str = "pool::parked_tables_keep_to_their_bounds";
+    let Some(bound) = case() else {
+        for bound in ["thread", "process"] {
+            // Tables have mappings of their own, so that the system gets back what is freed.
+            passes_in_child_with(NAME, bound, |child| {
+                child.env("MALLOC_MMAP_THRESHOLD_", "131072");
+            });
+        }
+        return;
+    };
+    const LEN: usize = 1 << 17;
+    let tables: String = (0..8)
+        .map(|i| format!("(table (export \"{i}\") {LEN} funcref)"))
+        .collect();
+    let wat = format!(
+        "(module {tables} (func $f) (elem (table 7) (i32.const {}) func $f))",
+        LEN - 1
+    );
+    for strategy in strategies() {
+        for max in [0, 20 << 20] {
+            let mut config = Config::new();
+            match &*bound {
+                "thread" => config.pool_resident_per_thread(max),
+                _ => config.pool_resident_per_process(max),
+            };
+            let engine = Engine::new(&config).unwrap();
+            let module = module(&engine, &wat, strategy);
+            let pre = Linker::new(&engine).instantiate_pre(&module).unwrap();
+            let before = resident();
+            for _ in 0..3 {
+                let mut stores: Vec<_> = (0..6).map(|_| Store::new(&engine, ())).collect();
+                for store in &mut stores {
+                    let instance = pre.instantiate(&mut *store).unwrap();
+                    let all: Vec<_> = (0..8)
+                        .map(|i| instance.get_table(&mut *store, &i.to_string()).unwrap())
+                        .collect();
+                    assert!(all.iter().all(|table| table.size(&*store) == LEN as u64));
+                    let is_set = |table: usize, i: usize| {
+                        let value = all[table].get(&*store, i as u64);
+                        value.unwrap().funcref().unwrap().is_some()
+                    };
+                    assert!(is_set(7, LEN - 1) && !is_set(7, 0) && !is_set(0, 5));
+                    let function = all[7].get(&*store, LEN as u64 - 1).unwrap();
+                    all[0].set(&mut *store, 5, function).unwrap();
+                }
+            }
+            let kept = resident().saturating_sub(before);
+            assert!(kept <= max + (2 << 20), "{strategy}: {kept} of {max}");
+            // An instance takes 8 MiB.
+            assert!(kept + (8 << 20) > max, "{strategy}: {kept} of {max}");
         }
     }
 }

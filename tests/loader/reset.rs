@@ -440,7 +440,8 @@ fn advise_mappings(advice: libc::c_int) {
     }
 }
 
-fn resident() -> usize {
+/// Bytes of the process that are resident.
+pub(crate) fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
     pages * 4096

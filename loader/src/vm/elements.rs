@@ -117,6 +117,21 @@ impl Elements {
         }
         Ok(())
     }
+
+    /// Bytes that the elements keep resident after a reset. Those of a long table are discarded.
+    pub(super) fn kept(&self) -> usize {
+        match self {
+            Self::Short(elements) => elements.capacity() * SIZE,
+            Self::Long { .. } => 0,
+        }
+    }
+
+    /// Gives these bytes back. A short table has no elements afterwards.
+    pub(super) fn discard_kept(&mut self) {
+        if let Self::Short(elements) = self {
+            *elements = Vec::new();
+        }
+    }
 }
 
 /// Bytes of the whole pages that so many elements take.
@@ -196,6 +211,22 @@ mod tests {
                     elements.fill(5);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_stays_resident_is_known_and_given_back() {
+        for len in [0, 1, KEPT, SHORT, SHORT + 1] {
+            let mut elements = Elements::new(len, 0).unwrap();
+            elements.grow(100, 1).unwrap();
+            elements.reset(len).unwrap();
+            let least = if len <= SHORT { len * SIZE } else { 0 };
+            let kept = elements.kept();
+            assert!((least..=least + (KEPT + 100) * SIZE).contains(&kept));
+            elements.discard_kept();
+            assert_eq!(elements.kept(), 0);
+            elements.reset(len).unwrap();
+            assert!(elements[..] == vec![0; len][..]);
         }
     }
 

@@ -9,7 +9,7 @@ use super::keep::Learned;
 pub(crate) struct Limits {
     /// Instances.
     pub(crate) instances: usize,
-    /// Bytes of their memories that stay resident.
+    /// Bytes of their memories and tables that stay resident.
     pub(crate) resident_per_thread: usize,
     /// The same for all threads together.
     pub(crate) resident_per_process: usize,

@@ -17,8 +17,9 @@
 //! A thread also keeps some address space of instances that it does not park, see
 //! [`space`](super::space).
 //!
-//! Parked instances hold mappings and memory. Two bounds hold for the memory, one for the thread
-//! and one for the process, and the instances that were parked first give theirs back first. When
+//! Parked instances hold mappings and memory. Two bounds hold for the pages of memories and the
+//! elements of tables that stay resident, one for the thread and one for the process, and the
+//! instances that were parked first give theirs back first. When
 //! the system refuses memory or mappings to a thread, that thread drops what *all* threads have
 //! parked, see [`per_thread`](super::per_thread).
 
@@ -106,7 +107,8 @@ impl Parked {
     /// Changes the share to at least `bytes` bytes, and not to many more. Returns whether that is
     /// possible.
     fn has_share(&mut self, bytes: usize, limits: Limits) -> bool {
-        let fits = bytes <= self.share;
+        // An engine with a higher bound may have made the share larger.
+        let fits = bytes <= self.share && bytes <= limits.resident_per_process;
         if fits && self.share <= 2 * bytes + 4 * SHARE {
             return true;
         }
@@ -151,7 +153,7 @@ pub(crate) fn close(owner: &Owner) {
     drop(with_own(Parked::take_closed));
 }
 
-/// Takes a parked instance over.
+/// Takes a parked instance over. `None` also if there is no memory for what it gave back.
 pub(crate) fn take(owner: &Arc<Owner>) -> Option<Box<InstanceData>> {
     let mut closed = Vec::new();
     let found = with_own(|parked| {
@@ -166,7 +168,8 @@ pub(crate) fn take(owner: &Arc<Owner>) -> Option<Box<InstanceData>> {
     });
     // The pool is not locked here, since the drop of an instance may drop other stores.
     drop(closed);
-    found.flatten()
+    let mut found = found.flatten()?;
+    found.renew().is_ok().then_some(found)
 }
 
 /// Resets an instance whose store is being dropped, and keeps it if that works and there is room.

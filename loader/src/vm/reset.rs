@@ -6,6 +6,7 @@ use super::gather::Gathered;
 use super::images::Images;
 use super::instance::InstanceData;
 use super::memory::MemoryEntity;
+use super::table::TableEntity;
 use crate::error::Error;
 
 impl InstanceData {
@@ -14,18 +15,29 @@ impl InstanceData {
         self.closed.is_none() && self.memories.iter().all(MemoryEntity::is_resettable)
     }
 
-    /// Bytes of its memories that stay resident while it is parked.
+    /// Bytes of its memories and tables that stay resident while it is parked.
     pub(crate) fn kept(&self) -> usize {
-        self.memories.iter().map(MemoryEntity::kept).sum()
+        let memories = self.memories.iter().map(MemoryEntity::kept);
+        let tables = self.tables.iter().map(TableEntity::kept);
+        memories.chain(tables).sum()
     }
 
-    /// Gives these bytes back to the system.
+    /// Gives these bytes back to the system. [`InstanceData::renew`] goes before the next use.
     ///
     /// # Errors
     /// The system's; the instance must be dropped then.
     pub(crate) fn discard_kept(&mut self) -> Result<(), Error> {
+        self.tables.iter_mut().for_each(TableEntity::discard_kept);
         let mut memories = self.memories.iter_mut();
         memories.try_for_each(MemoryEntity::discard_kept)
+    }
+
+    /// Makes what was given back while it was parked.
+    ///
+    /// # Errors
+    /// [`Error::Memory`]; the instance must be dropped then.
+    pub(crate) fn renew(&mut self) -> Result<(), Error> {
+        self.tables.iter_mut().try_for_each(TableEntity::renew)
     }
 
     /// Restores everything to the state after [`InstanceData::new`]. `ran` says whether code of its

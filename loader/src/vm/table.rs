@@ -141,6 +141,29 @@ impl TableEntity {
         (before - self.elements.len()) as u64
     }
 
+    /// Bytes that stay resident although nobody uses the table.
+    pub(crate) fn kept(&self) -> usize {
+        self.elements.kept()
+    }
+
+    /// Gives these bytes back, until [`TableEntity::renew`].
+    pub(crate) fn discard_kept(&mut self) {
+        self.elements.discard_kept();
+        self.update();
+    }
+
+    /// Makes the elements again that [`TableEntity::discard_kept`] has given back, all of them
+    /// null.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when there is no memory for them.
+    pub(crate) fn renew(&mut self) -> Result<(), Error> {
+        match self.len() as u64 == self.ty.min {
+            true => Ok(()),
+            false => self.reset(),
+        }
+    }
+
     /// The maximum of its type.
     pub(crate) fn max(&self) -> Option<u64> {
         self.ty.max
