@@ -85,6 +85,10 @@ impl Config {
     /// gone. The default is 16. Each of them keeps its address space and the pages that it writes
     /// to again and again, see [`InstancePre`]. A host that starts one instance chooses zero.
     ///
+    /// The instances that all threads keep have at most 16,384 mappings together, a quarter of what
+    /// Linux allows a process by default. An instance has two for each memory, and two more for
+    /// each piece of its initial content. One with more than 64 is never kept.
+    ///
     /// Whatever this number is, a thread also keeps the address space of up to two memories of
     /// instances that are gone. Nothing of these memories is left in it, and it takes no memory.
     ///

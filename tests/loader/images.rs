@@ -93,6 +93,39 @@ fn images_in_many_pieces_are_one_mapping() {
     }
 }
 
+/// Runs are counted for all memories of a module together: each memory's are one mapping.
+#[test]
+fn runs_in_many_memories_are_few_mappings() {
+    const NAME: &str = "images::runs_in_many_memories_are_few_mappings";
+    if case().is_none() {
+        return passes_in_child(NAME, "memories");
+    }
+    let (mut body, mut expected) = (String::new(), vec![0; 8 * 65536]);
+    for memory in 0..6 {
+        body += &format!("(memory $m{memory} (export \"{memory}\") 8)");
+        for run in 0..6 {
+            let (at, text) = (run * 70_000 + 500, "a run of pages".repeat(50));
+            body += &format!("(data (memory $m{memory}) (i32.const {at}) \"{text}\")");
+            expected[at..][..text.len()].copy_from_slice(text.as_bytes());
+        }
+    }
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let pre = linked(&module(&engine, &format!("(module {body})"), strategy));
+        for _ in 0..3 {
+            let mut store = Store::new(&engine, ());
+            let before = mappings();
+            let instance = pre.instantiate(&mut store).unwrap();
+            let more = mappings().saturating_sub(before);
+            assert!(more <= 6 * 4 + 4, "{strategy}: {more}");
+            for memory in 0..6 {
+                let memory = instance.get_memory(&mut store, &memory.to_string());
+                assert!(memory.unwrap().data(&store) == expected, "{strategy}");
+            }
+        }
+    }
+}
+
 /// A slot whose tenant wrote nothing is reused without a system call, wherever its content is.
 #[test]
 fn what_was_not_written_costs_nothing() {

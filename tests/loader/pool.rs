@@ -4,9 +4,9 @@ use precast_artifact::Strategy;
 use precast_loader::{
     Config, Engine, Error, Instance, InstancePre, Linker, Store, StoreLimitsBuilder, Val,
 };
-use precast_tests::{module, strategies};
+use precast_tests::{call, mappings, module, strategies};
 
-use crate::child::{case, passes_in_child_with};
+use crate::child::{case, passes_in_child, passes_in_child_with};
 use crate::reset::resident;
 
 /// A module with 8 pages of memory, data in some of them, and every kind of state that can change.
@@ -315,5 +315,80 @@ fn parked_tables_keep_to_their_bounds() {
             // An instance takes 8 MiB.
             assert!(kept + (8 << 20) > max, "{strategy}: {kept} of {max}");
         }
+    }
+}
+
+/// A module with this many memories, each with one piece of content.
+fn memories(count: usize) -> String {
+    let one =
+        |i| format!("(memory $m{i} 2) (data (memory $m{i}) (i32.const 9000) \"content of {i}\")");
+    let all: String = (0..count).map(one).collect();
+    format!(
+        "(module {all} (func (export \"load\") (result i32) (i32.load8_u $m0 (i32.const 9000))))"
+    )
+}
+
+/// Makes instances, all of which exist at once, and drops them.
+fn all_at_once(pre: &InstancePre<()>, count: usize) {
+    let mut stores: Vec<_> = (0..count)
+        .map(|_| Store::new(pre.module().engine(), ()))
+        .collect();
+    for store in &mut stores {
+        let instance = pre.instantiate(&mut *store).unwrap();
+        let load = call::<_, i32>(store, instance, "load", ()).unwrap();
+        assert_eq!(load, i32::from(b'c'));
+    }
+}
+
+/// Parked instances of all threads together leave most of a process's mappings to the host, and
+/// one with many mappings is not parked.
+#[test]
+fn parked_instances_leave_mappings_to_the_host() {
+    const NAME: &str = "pool::parked_instances_leave_mappings_to_the_host";
+    if case().is_none() {
+        return passes_in_child(NAME, "mappings");
+    }
+    const MAX: usize = 16_384;
+    for strategy in strategies() {
+        let mut config = Config::new();
+        config.pool_per_thread(10_000);
+        let engine = Engine::new(&config).unwrap();
+        let linked = |wat: &str| {
+            let module = module(&engine, wat, strategy);
+            Linker::new(&engine).instantiate_pre(&module).unwrap()
+        };
+        let before = mappings();
+        // 48 and 4 mappings.
+        let (pre, small) = (linked(&memories(12)), linked(&memories(1)));
+        let parked = std::sync::Barrier::new(2);
+        let all_kept = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                all_at_once(&pre, 250);
+                parked.wait();
+                parked.wait();
+            });
+            parked.wait();
+            all_at_once(&pre, 250);
+            let first = mappings() - before;
+            // Those that were used first make room for those that were used last.
+            all_at_once(&small, 300);
+            let kept = [first, mappings() - before];
+            parked.wait();
+            kept
+        });
+        for kept in all_kept {
+            let range = MAX / 2..MAX + 300;
+            assert!(range.contains(&kept), "{strategy}: {kept}");
+        }
+        drop((pre, small));
+        let before = mappings();
+        let pre = linked(&memories(40));
+        all_at_once(&pre, 3);
+        // The thread keeps the address space of two memories.
+        assert!(
+            mappings() < before + 20,
+            "{strategy}: {}",
+            mappings() - before
+        );
     }
 }

@@ -118,6 +118,14 @@ impl Elements {
         Ok(())
     }
 
+    /// The number of mappings of their own that the elements have.
+    pub(super) fn mappings(&self) -> usize {
+        match self {
+            Self::Short(_) => 0,
+            Self::Long { .. } => 1,
+        }
+    }
+
     /// Bytes that the elements keep resident after a reset. Those of a long table are discarded.
     pub(super) fn kept(&self) -> usize {
         match self {

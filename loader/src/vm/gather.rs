@@ -5,7 +5,7 @@
 //! every instance, so the first instance of the module gathers their content in a file with holes,
 //! of which later instances map one piece:
 //!
-//! - **Many small runs**, because each is a mapping of every instance.
+//! - **Many small runs** in the memories of a module, because each is a mapping of every instance.
 //! - **Scattered segments.** The compiler has no page runs for segments that are far from each
 //!   other and short, because the artifact would be many times as large as the module. Each copied
 //!   segment costs a page fault, so 1,024 of them take 1.5 ms when an instance is made and again
@@ -28,7 +28,9 @@ use precast_artifact::records::{ConstOpcode, DataRecord, IMPORTED, MemoryRecord,
 use super::images::{Images, Part};
 use crate::sys::map::page_size;
 
-/// Maximum number of runs of a memory that are mapped from the artifact, unless the runs are large.
+/// Maximum number of runs that are mapped from the artifact for each instance. If the memories of
+/// an instance have more together, those of each memory with several are gathered, unless they are
+/// large.
 const MAX_RUNS: usize = 8;
 
 /// Runs that have this many bytes on average are mapped from the artifact, however many they are.
@@ -64,8 +66,9 @@ struct Content<'a> {
 }
 
 impl Content<'_> {
-    fn has_many_runs(&self) -> bool {
-        self.runs > MAX_RUNS && self.run_bytes / (self.runs as u64) < LARGE
+    /// Whether the runs are to be one. A memory with a single run gains nothing.
+    fn has_small_runs(&self) -> bool {
+        self.runs > 1 && self.run_bytes / (self.runs as u64) < LARGE
     }
 
     fn has_scattered_segments(&self) -> bool {
@@ -85,6 +88,7 @@ impl Gathered {
         let (mut parts, mut room) = (Vec::new(), MAX_COPIED);
         let mut memories = Vec::with_capacity(contents.len());
         let mut leaves_runs = false;
+        let has_many_runs = contents.iter().map(|content| content.runs).sum::<usize>() > MAX_RUNS;
         for (i, content) in contents.iter_mut().enumerate() {
             let mut found = Vec::new();
             let mut has_segments = content.has_scattered_segments();
@@ -94,7 +98,7 @@ impl Gathered {
                 has_segments = len <= room;
                 room -= if has_segments { len } else { 0 };
             }
-            let has_runs = has_segments || content.has_many_runs();
+            let has_runs = has_segments || (has_many_runs && content.has_small_runs());
             if has_runs && !has_segments {
                 found = pages(i, &content.pieces[..content.runs], page_size());
             }

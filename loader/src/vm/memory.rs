@@ -424,6 +424,15 @@ impl MemoryEntity {
         Ok(())
     }
 
+    /// The number of mappings of a memory that was reset, at most: what is accessible, what is not,
+    /// and each image, which divides a mapping. None of a memory that is not this entity's alone.
+    pub(crate) fn mappings(&self) -> usize {
+        match self.place {
+            Place::Own(_) => 2 + 2 * self.images.len(),
+            Place::Shared(_) => 0,
+        }
+    }
+
     /// Bytes that stay resident although nobody uses the memory.
     pub(crate) fn kept(&self) -> usize {
         self.keeper.kept()

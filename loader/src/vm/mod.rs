@@ -28,7 +28,7 @@
 //! | `store`, `store_id` | what a store owns, without the host's data; its number |
 //! | `initialise`, `snapshot` | the start of an instance; taking and restoring its state |
 //! | `roots`, `reset`, `close` | where an instance holds references; its reset, its end |
-//! | `pool` | instances kept for reuse |
+//! | `pool`, `share` | instances kept for reuse; how much of that each thread may keep |
 //! | `settling` | telling limits that several stores share what a store takes |
 //! | `quota` | asking before an item of a store is made or grows |
 //! | `stopping` | what a store can be stopped by: deadlines, handles, fuel |
@@ -77,6 +77,7 @@ pub(crate) mod quota;
 pub(crate) mod reset;
 pub(crate) mod roots;
 pub(crate) mod settling;
+mod share;
 pub(crate) mod shared;
 pub(crate) mod shims;
 pub(crate) mod signal;

@@ -19,9 +19,11 @@
 //!
 //! Parked instances hold mappings and memory. Two bounds hold for the pages of memories and the
 //! elements of tables that stay resident, one for the thread and one for the process, and the
-//! instances that were parked first give theirs back first. When
-//! the system refuses memory or mappings to a thread, that thread drops what *all* threads have
-//! parked, see [`per_thread`](super::per_thread).
+//! instances that were parked first give theirs back first. One bound, [`MAX_MAPPINGS`], holds for
+//! the mappings of all threads, and an instance with many of its own is not parked: a host that has
+//! no mappings left cannot even start threads, and only the loader's own requests can be met with
+//! what is parked. When the system refuses memory or mappings to such a request, all that *any*
+//! thread has parked is dropped, see [`per_thread`](super::per_thread).
 
 #![expect(
     clippy::vec_box,
@@ -29,23 +31,30 @@
 )]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::instance::InstanceData;
 use super::owner::{Limits, Owner};
 use super::per_thread::{Own, Reserve, Reserves};
+use super::share::{Share, Total};
 use super::space;
 use crate::sys::map::{self, Kind};
 
-/// Unit, in bytes, of a thread's share of what the process may keep resident. It is large, so that
-/// threads seldom write to the same place.
-const SHARE: usize = 1 << 20;
+/// Maximum number of mappings of all parked instances of the process: a quarter of what Linux
+/// allows a process by default (`vm.max_map_count`).
+const MAX_MAPPINGS: usize = 1 << 14;
+
+/// Maximum number of mappings of an instance that is parked. Each mapping costs a system call when
+/// an instance is made, so a few instances with more would take what many others need.
+const MAX_OF_INSTANCE: usize = 64;
 
 /// The pools of all threads that have one.
 static POOLS: Reserves<Parked> = Reserves::new();
 
-/// The shares of all threads.
-static SHARED: AtomicUsize = AtomicUsize::new(0);
+/// Bytes that the instances of all threads keep resident.
+static RESIDENT: Total = Total::new(1 << 20);
+
+/// The mappings of the instances of all threads.
+static MAPPINGS: Total = Total::new(32);
 
 thread_local! {
     static OWN: Own<Parked> = {
@@ -55,20 +64,36 @@ thread_local! {
 }
 
 /// One thread's pool.
-#[derive(Default)]
 struct Parked {
     /// The parked instances, the least recently parked one first.
     instances: Vec<Box<InstanceData>>,
     /// Bytes that they keep resident.
     resident: usize,
-    /// Bytes that they may keep resident together; a part of [`SHARED`].
-    share: usize,
+    /// Bytes that they may keep resident together.
+    resident_share: Share,
+    /// Mappings that they have.
+    mappings: usize,
+    /// Mappings that they may have together.
+    mapping_share: Share,
+}
+
+impl Default for Parked {
+    fn default() -> Self {
+        Self {
+            instances: Vec::new(),
+            resident: 0,
+            resident_share: Share::new(&RESIDENT),
+            mappings: 0,
+            mapping_share: Share::new(&MAPPINGS),
+        }
+    }
 }
 
 impl Parked {
     fn remove(&mut self, i: usize) -> Box<InstanceData> {
         let instance = self.instances.remove(i);
         self.resident -= instance.kept();
+        self.mappings -= instance.mappings();
         instance
     }
 
@@ -78,7 +103,28 @@ impl Parked {
         });
         let closed: Vec<_> = closed.collect();
         self.resident -= closed.iter().map(|i| i.kept()).sum::<usize>();
+        self.mappings -= closed.iter().map(|i| i.mappings()).sum::<usize>();
         closed
+    }
+
+    /// Makes room for so many more mappings, and returns whether there is room. Other instances
+    /// are moved to `lost` for it.
+    fn make_room_for_mappings(
+        &mut self,
+        mappings: usize,
+        lost: &mut Vec<Box<InstanceData>>,
+    ) -> bool {
+        while mappings > 0
+            && !self
+                .mapping_share
+                .cover(self.mappings + mappings, MAX_MAPPINGS)
+        {
+            let Some(i) = self.instances.iter().position(|i| i.mappings() > 0) else {
+                return false;
+            };
+            lost.push(self.remove(i));
+        }
+        true
     }
 
     /// Makes room for `bytes` more resident bytes, and returns whether there is room. Other
@@ -91,7 +137,8 @@ impl Parked {
     ) -> bool {
         loop {
             let wanted = self.resident + bytes;
-            if wanted <= limits.resident_per_thread && self.has_share(wanted, limits) {
+            let max = limits.resident_per_process;
+            if wanted <= limits.resident_per_thread && self.resident_share.cover(wanted, max) {
                 return true;
             }
             let Some(i) = self.instances.iter().position(|i| i.kept() > 0) else {
@@ -99,38 +146,11 @@ impl Parked {
             };
             self.resident -= self.instances[i].kept();
             if self.instances[i].discard_kept().is_err() {
-                lost.push(self.instances.remove(i));
+                let instance = self.instances.remove(i);
+                self.mappings -= instance.mappings();
+                lost.push(instance);
             }
         }
-    }
-
-    /// Changes the share to at least `bytes` bytes, and not to many more. Returns whether that is
-    /// possible.
-    fn has_share(&mut self, bytes: usize, limits: Limits) -> bool {
-        // An engine with a higher bound may have made the share larger.
-        let fits = bytes <= self.share && bytes <= limits.resident_per_process;
-        if fits && self.share <= 2 * bytes + 4 * SHARE {
-            return true;
-        }
-        let wanted = bytes.next_multiple_of(SHARE);
-        let others = SHARED.load(Ordering::Relaxed) - self.share;
-        if !fits && others.saturating_add(wanted) > limits.resident_per_process {
-            return false;
-        }
-        self.share(wanted);
-        true
-    }
-
-    fn share(&mut self, bytes: usize) {
-        SHARED.fetch_add(bytes, Ordering::Relaxed);
-        SHARED.fetch_sub(self.share, Ordering::Relaxed);
-        self.share = bytes;
-    }
-}
-
-impl Drop for Parked {
-    fn drop(&mut self) {
-        self.share(0);
     }
 }
 
@@ -179,7 +199,8 @@ pub(crate) fn park(mut instance: Box<InstanceData>, ran: bool) {
         Some(owner) if !owner.is_closed() => owner.limits,
         _ => return,
     };
-    if limits.instances == 0 {
+    let mappings = instance.mappings();
+    if limits.instances == 0 || mappings > MAX_OF_INSTANCE {
         return;
     }
     if !instance.is_resettable() || instance.reset(ran).is_err() {
@@ -190,10 +211,15 @@ pub(crate) fn park(mut instance: Box<InstanceData>, ran: bool) {
         if parked.instances.len() >= limits.instances {
             lost.push(parked.remove(0));
         }
+        if !parked.make_room_for_mappings(mappings, &mut lost) {
+            lost.push(instance);
+            return;
+        }
         let kept = instance.kept();
         let has_room = kept == 0 || parked.make_room(kept, limits, &mut lost);
         if has_room || instance.discard_kept().is_ok() {
             parked.resident += instance.kept();
+            parked.mappings += mappings;
             parked.instances.push(instance);
         } else {
             lost.push(instance);

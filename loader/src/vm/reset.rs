@@ -15,6 +15,13 @@ impl InstanceData {
         self.closed.is_none() && self.memories.iter().all(MemoryEntity::is_resettable)
     }
 
+    /// The number of mappings that the loader has made for its memories and tables, at most.
+    pub(crate) fn mappings(&self) -> usize {
+        let memories = self.memories.iter().map(MemoryEntity::mappings);
+        let tables = self.tables.iter().map(TableEntity::mappings);
+        memories.chain(tables).sum()
+    }
+
     /// Bytes of its memories and tables that stay resident while it is parked.
     pub(crate) fn kept(&self) -> usize {
         let memories = self.memories.iter().map(MemoryEntity::kept);

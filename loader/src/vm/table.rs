@@ -141,6 +141,11 @@ impl TableEntity {
         (before - self.elements.len()) as u64
     }
 
+    /// The number of mappings that the table has of its own.
+    pub(crate) fn mappings(&self) -> usize {
+        self.elements.mappings()
+    }
+
     /// Bytes that stay resident although nobody uses the table.
     pub(crate) fn kept(&self) -> usize {
         self.elements.kept()
