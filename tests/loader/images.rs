@@ -28,7 +28,7 @@ fn segments(pages: usize, count: usize, step: usize, len: usize) -> (String, Vec
 /// Segments that the artifact has as many runs of pages, and segments that it has no pages for.
 fn runs_and_segments() -> [(&'static str, String, Vec<u8>); 2] {
     [("runs", 300), ("segments", 10)].map(|(what, len)| {
-        let (wat, expected) = segments(1200, 1000, 72 << 10, len);
+        let (wat, expected) = segments(1200, 1000, 64 << 10, len);
         (what, wat, expected)
     })
 }

@@ -25,6 +25,7 @@ mod globals;
 mod golden;
 mod half_way;
 mod handlers;
+mod holes;
 mod host;
 mod host_errors;
 mod huge;

@@ -2,17 +2,17 @@
 //!
 //! An artifact has the content of a memory as page runs that are mapped, each by itself, and as
 //! segments that are copied when an instance is made. Two kinds of memories would be expensive for
-//! every instance, so the first instance of the module gathers their content in a file with holes,
-//! of which later instances map one piece:
+//! every instance, so the first instance of the module gathers their content in a file, of which
+//! instances map one piece for each memory, or a few where holes are large, see [`Images`]:
 //!
 //! - **Many small runs** in the memories of a module, because each is a mapping of every instance.
 //! - **Scattered segments.** The compiler has no page runs for segments that are far from each
 //!   other and short, because the artifact would be many times as large as the module. Each copied
 //!   segment costs a page fault, so 1,024 of them take 1.5 ms when an instance is made and again
-//!   whenever one is reused. In the file, only pages with content take memory, and later those
+//!   whenever one is reused. In the file, pages with content take memory, and later those of holes
 //!   that instances have touched, once for all instances. The file stays as long as the module,
 //!   though, while the pages of an instance go with it. So the content has a bound,
-//!   [`MAX_COPIED`].
+//!   [`MAX_COPIED`], and so do holes.
 //!
 //! The order in which segments are copied is that of the module, so later ones win. A memory of
 //! which any segment has an unknown place, or one out of bounds, keeps all of its segments for

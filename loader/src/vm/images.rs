@@ -1,8 +1,13 @@
-//! The initial content of memories, in a memory file that the loader makes: one piece for each
-//! memory, whose holes take no memory.
+//! The initial content of memories, in a memory file that the loader makes, of which each memory
+//! maps a few pieces.
 //!
 //! Snapshots use such a file. So do artifacts whose images are in many pieces, or whose data is
 //! scattered, see [`gather`](super::gather). The file is sealed, so it never changes.
+//!
+//! A piece may have holes between its content. **A page of a hole takes memory from the moment that
+//! a guest reads it**, until the file is gone, and no limit of a store counts that. So pieces end at
+//! the largest holes, up to [`MAX_CUTS`] of them, and the other holes have a bound, [`MAX_HOLES`].
+//! Content behind a hole that would exceed it is not mapped but copied for each instance.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -14,6 +19,15 @@ use smallvec::SmallVec;
 
 use crate::sys::file_map::FileMap;
 use crate::sys::sealed;
+
+/// A piece may end at a hole of so many bytes. A shorter one costs less than two more mappings.
+const LARGE_HOLE: usize = 1 << 20;
+
+/// Maximum number of holes at which pieces of the memories of an instance end.
+const MAX_CUTS: usize = 15;
+
+/// Maximum number of bytes of all holes in pieces.
+const MAX_HOLES: usize = 64 << 20;
 
 /// A run of pages of the initial content.
 #[derive(Debug, Clone, Copy)]
@@ -58,9 +72,19 @@ impl<'a> Part<'a> {
 #[derive(Debug)]
 pub(crate) struct Images {
     file: File,
-    /// Keeps the bytes of the images mapped.
-    _map: FileMap,
+    /// The bytes of the file.
+    map: FileMap,
+    /// The pieces that are mapped, with the numbers of their memories.
     images: Box<[(usize, Image)]>,
+    copies: Box<[Copied]>,
+}
+
+/// Content that is copied for each instance.
+#[derive(Debug)]
+struct Copied {
+    memory: usize,
+    guest: usize,
+    place: Range<usize>,
 }
 
 // SAFETY: the pointers of the images lead into the mapping, which nobody writes to.
@@ -75,43 +99,34 @@ impl Images {
     /// # Errors
     /// The system's: no memory files, no memory.
     pub(super) fn new(parts: &[Part<'_>]) -> io::Result<Option<Self>> {
-        // For each memory: its part of the file, and the offset of that part in the memory.
-        let mut places: Vec<(usize, usize, Range<usize>)> = Vec::new();
-        let mut offsets = Vec::with_capacity(parts.len());
-        for part in parts {
-            let end = places.last().map_or(0, |(.., file)| file.end);
-            match places.last_mut().filter(|last| last.0 == part.memory) {
-                Some((_, guest, file)) => {
-                    let at = file.start + (part.guest - *guest);
-                    offsets.push(at as u64);
-                    file.end = at + part.len;
-                }
-                None => {
-                    offsets.push(end as u64);
-                    places.push((part.memory, part.guest, end..end + part.len));
-                }
-            }
-        }
-        let Some(len) = places.last().map(|(.., file)| file.end) else {
+        let layout = Layout::of(parts);
+        if layout.len == 0 {
             return Ok(None);
-        };
-        let parts = offsets.iter().zip(parts);
-        let file = sealed::of_parts(len as u64, parts.map(|(at, part)| (*at, part.content())))?;
+        }
+        let contents = layout.offsets.iter().zip(parts);
+        let contents = contents.map(|(at, part)| (*at as u64, part.content()));
+        let file = sealed::of_parts(layout.len as u64, contents)?;
         // SAFETY: the file is sealed.
-        let map = unsafe { FileMap::new(&file, 0, len, None)? };
-        let images = places.into_iter().map(|(memory, guest, place)| {
+        let map = unsafe { FileMap::new(&file, 0, layout.len, None)? };
+        let images = layout.pieces.iter().map(|piece| {
             let image = Image {
-                guest,
-                offset: place.start as u64,
-                bytes: NonNull::from(&map[place]),
+                guest: piece.guest,
+                offset: piece.at as u64,
+                bytes: NonNull::from(&map[piece.at..piece.at + piece.len]),
             };
-            (memory, image)
+            (piece.memory, image)
         });
-        let images = images.collect();
+        let copies = layout.copied.iter().map(|i| Copied {
+            memory: parts[*i].memory,
+            guest: parts[*i].guest,
+            place: layout.offsets[*i]..layout.offsets[*i] + parts[*i].len,
+        });
+        let (images, copies) = (images.collect(), copies.collect());
         Ok(Some(Self {
             file,
-            _map: map,
+            map,
             images,
+            copies,
         }))
     }
 
@@ -120,8 +135,191 @@ impl Images {
         &self.file
     }
 
-    /// The number of the memory, and the image.
+    /// What is mapped: the number of the memory, and the image.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, Image)> {
         self.images.iter().copied()
+    }
+
+    /// Whether anything is copied for each instance.
+    pub(super) fn has_copies(&self) -> bool {
+        !self.copies.is_empty()
+    }
+
+    /// What is copied for each instance: the number of the memory, the first byte in it, and the
+    /// bytes, which are whole pages and may be longer than the memory.
+    pub(super) fn copies(&self) -> impl Iterator<Item = (usize, usize, &[u8])> {
+        let bytes = |copied: &Copied| &self.map[copied.place.clone()];
+        let copies = self.copies.iter();
+        copies.map(move |copied| (copied.memory, copied.guest, bytes(copied)))
+    }
+}
+
+/// A part of a memory, from its first content to its last, that is mapped from the file.
+#[derive(Debug)]
+struct Piece {
+    memory: usize,
+    guest: usize,
+    len: usize,
+    /// Where it is in the file.
+    at: usize,
+}
+
+/// Where parts are in a file: first the pieces, then what is copied.
+struct Layout {
+    pieces: Vec<Piece>,
+    /// The numbers of the parts that are in no piece.
+    copied: Vec<usize>,
+    /// The place of each part.
+    offsets: Vec<usize>,
+    /// Bytes of the file.
+    len: usize,
+}
+
+impl Layout {
+    fn of(parts: &[Part<'_>]) -> Self {
+        let cuts = cuts(parts);
+        let (mut pieces, mut copied) = (Vec::<Piece>::new(), Vec::new());
+        let mut offsets = vec![0; parts.len()];
+        let (mut len, mut room) = (0, MAX_HOLES);
+        for (i, part) in parts.iter().enumerate() {
+            let last = pieces.last_mut();
+            match last.filter(|last| last.memory == part.memory && !cuts.contains(&i)) {
+                Some(piece) => {
+                    let from_start = part.guest - piece.guest;
+                    let hole = from_start - piece.len;
+                    if hole > room {
+                        copied.push(i);
+                        continue;
+                    }
+                    room -= hole;
+                    piece.len = from_start + part.len;
+                    offsets[i] = piece.at + from_start;
+                    len = piece.at + piece.len;
+                }
+                None => {
+                    pieces.push(Piece {
+                        memory: part.memory,
+                        guest: part.guest,
+                        len: part.len,
+                        at: len,
+                    });
+                    offsets[i] = len;
+                    len += part.len;
+                }
+            }
+        }
+        for i in &copied {
+            offsets[*i] = len;
+            len += parts[*i].len;
+        }
+        Self {
+            pieces,
+            copied,
+            offsets,
+            len,
+        }
+    }
+}
+
+/// The numbers of the parts before which there are the largest holes.
+fn cuts(parts: &[Part<'_>]) -> SmallVec<[usize; MAX_CUTS]> {
+    let holes = parts.windows(2).zip(1..).filter_map(|(pair, i)| {
+        let [before, part] = pair else { return None };
+        let is_same = before.memory == part.memory;
+        let hole = is_same.then(|| part.guest - (before.guest + before.len))?;
+        (hole >= LARGE_HOLE).then_some((hole, i))
+    });
+    let mut holes: Vec<_> = holes.collect();
+    holes.sort_unstable_by_key(|(hole, _)| std::cmp::Reverse(*hole));
+    holes.iter().map(|(_, i)| *i).take(MAX_CUTS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: usize = 4096;
+
+    /// A part of one page, whose content tells its place.
+    fn part(memory: usize, guest: usize, content: &[u8]) -> Part<'_> {
+        let pieces = [(0, content)].into();
+        Part {
+            memory,
+            guest,
+            len: PAGE,
+            pieces,
+        }
+    }
+
+    /// Random parts: pieces and copies together are the content, and holes have a bound.
+    #[test]
+    fn nothing_is_lost_and_holes_have_a_bound() {
+        let page = vec![7; PAGE];
+        for seed in 1..60_u64 {
+            let mut state = seed * 977;
+            let mut random = |max: usize| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                (state >> 20) as usize % max
+            };
+            let most = [1, 20, 600, 3000][random(4)];
+            let mut parts: Vec<Part<'_>> = Vec::new();
+            for memory in 0..1 + random(3) {
+                let mut at = random(9) * PAGE;
+                for _ in 0..1 + random(300) {
+                    parts.push(part(memory, at, &page));
+                    at += PAGE * (1 + random(most));
+                }
+            }
+            let memories = parts.last().unwrap().memory + 1;
+            let layout = Layout::of(&parts);
+            assert!(layout.pieces.len() <= memories + MAX_CUTS);
+            let mapped: usize = layout.pieces.iter().map(|piece| piece.len).sum();
+            let content = (parts.len() - layout.copied.len()) * PAGE;
+            assert!(mapped - content <= MAX_HOLES, "{seed}");
+            assert_eq!(layout.len, mapped + layout.copied.len() * PAGE);
+            let mut places = layout.offsets.clone();
+            places.sort_unstable();
+            assert!(places.windows(2).all(|pair| pair[0] + PAGE <= pair[1]));
+            for (i, part) in parts.iter().enumerate() {
+                let is_in = |piece: &&Piece| {
+                    let from = part.guest.checked_sub(piece.guest);
+                    piece.memory == part.memory && from.is_some_and(|from| from < piece.len)
+                };
+                match layout.pieces.iter().find(is_in) {
+                    Some(piece) if !layout.copied.contains(&i) => {
+                        let place = layout.offsets[i] - piece.at;
+                        assert_eq!(place, part.guest - piece.guest);
+                    }
+                    _ => assert!(layout.copied.contains(&i), "{seed}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_end_at_the_largest_holes() {
+        let page = vec![7; PAGE];
+        let at = [0, 2, 2 + 400, 2 + 400 + 256, 2 + 400 + 257 + 256];
+        let parts: Vec<_> = at.iter().map(|at| part(0, at * PAGE, &page)).collect();
+        let layout = Layout::of(&parts);
+        let pieces = layout.pieces.iter();
+        let pieces: Vec<_> = pieces.map(|p| (p.guest / PAGE, p.len / PAGE)).collect();
+        assert_eq!(pieces, [(0, 3), (402, 257), (915, 1)]);
+        // The smallest of more holes than there can be cuts is in a piece.
+        let mut at = 0;
+        let mut parts = Vec::new();
+        for i in 0..20 {
+            at += LARGE_HOLE + PAGE * (1 + (i * 7) % 20);
+            parts.push(part(0, at, &page));
+        }
+        let layout = Layout::of(&parts);
+        assert_eq!(
+            (layout.pieces.len(), layout.copied.len()),
+            (MAX_CUTS + 1, 0)
+        );
+        let holes: usize = layout.pieces.iter().map(|piece| piece.len).sum();
+        assert!(holes - 20 * PAGE <= 4 * (LARGE_HOLE + 6 * PAGE));
     }
 }

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use super::bounds::range;
 use super::gather::Gathered;
 use super::global::{read_global, write_global};
+use super::images::Images;
 use super::instance::InstanceData;
 use super::item_types::global_type;
 use crate::error::Error;
@@ -27,6 +28,11 @@ impl InstanceData {
     /// The store is used by nobody else.
     pub(crate) unsafe fn initialise(&mut self) -> Result<(), Error> {
         let module = self.held_module();
+        if let Some(gathered) = module.gathered()
+            && gathered.images().has_copies()
+        {
+            self.copy_content(gathered.images());
+        }
         let artifact = module.artifact();
         for (i, record) in (0_u32..).zip(artifact.globals()) {
             if record.init != NONE && record.flags & IMPORTED == 0 {
@@ -58,6 +64,27 @@ impl InstanceData {
             self.initialise_memories()?;
         }
         Ok(())
+    }
+
+    /// Copies the initial content that is not mapped.
+    #[cold]
+    pub(super) fn copy_content(&mut self, images: &Images) {
+        for (memory, guest, bytes) in images.copies() {
+            let memory = &mut self.memories[memory];
+            let len = bytes.len().min(memory.len().saturating_sub(guest));
+            if let Some(shared) = memory.shared() {
+                // It is in bounds.
+                shared.write(guest as u64, &bytes[..len]);
+                continue;
+            }
+            memory.will_write();
+            // SAFETY: in bounds of a memory that no code uses now. The bytes are in a file of the
+            // loader, which is not part of any memory.
+            unsafe {
+                let to = memory.base().add(guest);
+                to.copy_from_nonoverlapping(bytes.as_ptr(), len);
+            }
+        }
     }
 
     /// Copies the data segments that were not gathered, and drops all that are copied.

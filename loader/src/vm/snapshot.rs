@@ -118,6 +118,9 @@ impl State {
     /// # Safety
     /// `instance` is of the same module, and nobody else uses its store.
     pub(crate) unsafe fn restore(&self, instance: &mut InstanceData) -> Result<(), Error> {
+        if let Some(images) = &self.images {
+            instance.copy_content(images);
+        }
         for (at, function) in &self.funcref_globals {
             let func_ref = instance.func_ref(*function)?;
             // SAFETY: the place of a global of this type.
