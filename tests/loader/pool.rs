@@ -392,3 +392,39 @@ fn parked_instances_leave_mappings_to_the_host() {
         );
     }
 }
+
+/// Where all pages are locked in memory, a long table is discarded like memories.
+#[test]
+fn long_tables_that_are_locked() {
+    const NAME: &str = "pool::long_tables_that_are_locked";
+    if case().is_none() {
+        return passes_in_child(NAME, "locked");
+    }
+    // SAFETY: the call locks current and future pages and changes no byte.
+    if unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) } != 0 {
+        eprintln!("skipped: {}", std::io::Error::last_os_error());
+        return;
+    }
+    let wat = r#"(module (table $t (export "t") 150000 funcref) (func $f (export "f"))
+        (elem declare func $f)
+        (func (export "set") (param i32) (table.set $t (local.get 0) (ref.func $f)))
+        (func (export "is-set") (param i32) (result i32)
+            (i32.eqz (ref.is_null (table.get $t (local.get 0))))))"#;
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let module = module(&engine, wat, strategy);
+        let pre = Linker::new(&engine).instantiate_pre(&module).unwrap();
+        for _ in 0..3 {
+            let mut store = Store::new(&engine, ());
+            let instance = pre.instantiate(&mut store).unwrap();
+            for _ in 0..2 {
+                for at in [0, 77_777, 149_999] {
+                    let is_set = call::<_, i32>(&mut store, instance, "is-set", at).unwrap();
+                    assert_eq!(is_set, 0, "{strategy}");
+                    call::<_, ()>(&mut store, instance, "set", at).unwrap();
+                }
+                instance.reset(&mut store).unwrap();
+            }
+        }
+    }
+}

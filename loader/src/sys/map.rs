@@ -300,20 +300,11 @@ impl Reservation {
             start.checked_add(len).is_some_and(|end| end <= self.len),
             "inside the reservation"
         );
-        /// For pages that a process has locked in memory. Linux has this since version 5.18.
-        const DONTNEED_LOCKED: libc::c_int = 24;
         // SAFETY: the range is inside this reservation, whose owner asked for it.
-        let discard = |advice| unsafe {
-            libc::madvise(self.base.add(start).as_ptr().cast(), len, advice) == 0
-        };
-        let refused = || std::io::Error::last_os_error().raw_os_error();
-        let done = discard(libc::MADV_DONTNEED)
-            || (refused() == Some(libc::EINVAL) && discard(DONTNEED_LOCKED))
-            || (relieved() && discard(libc::MADV_DONTNEED));
-        if done {
-            return Ok(());
+        match unsafe { discard(self.base.add(start), len) } {
+            true => Ok(()),
+            false => Err(Error::system(format!("discard {len} bytes"))),
         }
-        Err(Error::system(format!("discard {len} bytes")))
     }
 
     /// Maps new pages in the place of all bytes that were ever accessible. They are zero and can be
@@ -535,6 +526,22 @@ unsafe fn move_pages(from: NonNull<u8>, to: NonNull<u8>, len: usize) {
             libc::madvise(place, end - start, libc::MADV_DONTNEED);
         }
     }
+}
+
+/// Discards the content of whole pages: they have the content again that they had when they were
+/// mapped. Returns whether that worked.
+///
+/// # Safety
+/// The pages are mapped, and nobody relies on their content.
+pub(crate) unsafe fn discard(at: NonNull<u8>, len: usize) -> bool {
+    /// For pages that a process has locked in memory. Linux has this since version 5.18.
+    const DONTNEED_LOCKED: libc::c_int = 24;
+    // SAFETY: by this function's contract.
+    let discard = |advice| unsafe { libc::madvise(at.as_ptr().cast(), len, advice) == 0 };
+    let refused = || io::Error::last_os_error().raw_os_error();
+    discard(libc::MADV_DONTNEED)
+        || (refused() == Some(libc::EINVAL) && discard(DONTNEED_LOCKED))
+        || (relieved() && discard(libc::MADV_DONTNEED))
 }
 
 /// The first words of a file from `offset` on, at most `max` of them. The result has fewer words if

@@ -7,11 +7,12 @@
 
 use std::io;
 use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
 
-use memmap2::{MmapMut, MmapOptions, RemapOptions, UncheckedAdvice};
+use memmap2::{MmapMut, MmapOptions, RemapOptions};
 
 use crate::error::Error;
-use crate::sys::map::{ask_twice, page_size};
+use crate::sys::map::{self, ask_twice, page_size};
 
 /// Maximum number of elements in a vector, which takes a mebibyte.
 const SHORT: usize = 1 << 17;
@@ -103,11 +104,13 @@ impl Elements {
                 pages,
                 len: present,
             } if len > SHORT && len <= *present => {
+                let (used, at) = (bytes(*present), pages.as_mut_ptr());
                 // SAFETY: nobody has a reference to the elements, which read as zero afterwards.
-                unsafe {
-                    pages.unchecked_advise_range(UncheckedAdvice::DontNeed, 0, bytes(*present))
+                if !NonNull::new(at).is_some_and(|at| unsafe { map::discard(at, used) }) {
+                    return Err(Error::system(format!(
+                        "discard a table of {present} elements"
+                    )));
                 }
-                .map_err(|e| refused(len, e))?;
                 if pages.len() / 2 > bytes(len) {
                     resize(pages, bytes(len)).map_err(|e| refused(len, e))?;
                 }

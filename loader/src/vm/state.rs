@@ -2,9 +2,9 @@
 //!
 //! The state is everything of an instance that wasm code can change: the content and size of its
 //! memories, its globals, its tables, and which segments were dropped. Memories are in a file that
-//! instances map copy-on-write, so a page that nobody writes to exists once (but for the few that are
-//! copied, see [`images`](super::images)). How a state is made
-//! and restored is in [`snapshot`](super::snapshot).
+//! instances map copy-on-write, so a page that nobody writes to exists once, unless it is one of
+//! those that are copied (see [`images`](super::images)). How a state is made and restored is in
+//! [`snapshot`](super::snapshot).
 
 use super::images::Images;
 
