@@ -1,8 +1,8 @@
 //! The loader asks the system which pages were written, where that is cheaper than to discard them
 //! unasked. A wrong answer leaves nothing of a tenant.
 
-use precast_loader::Engine;
-use precast_tests::strategies;
+use precast_loader::{Engine, InstancePre, Store};
+use precast_tests::{call, strategies};
 
 use crate::child::{case, passes_in_child};
 use crate::kernel::{Call, Kernel, emulated, names};
@@ -26,7 +26,9 @@ fn answers_are_not_believed_blindly() {
     const NAME: &str = "scan::answers_are_not_believed_blindly";
     let Some(state) = case() else {
         if !emulated(NAME) {
-            for state in ["refused", "nothing", "a part", "forked", "no mark"] {
+            for state in [
+                "refused", "nothing", "a part", "merged", "forked", "no mark",
+            ] {
                 passes_in_child(NAME, state);
             }
         }
@@ -65,6 +67,24 @@ fn answers_are_not_believed_blindly() {
             }
             "nothing" => answer(|call| (call.number == libc::SYS_ioctl).then_some(0)),
             "a part" => answer(of_a_part),
+            "merged" => {
+                // A tenant makes content of the image zero.
+                answer(merged);
+                Kernel::with(|kernel| {
+                    for _ in 0..3 {
+                        write(&pre, 0, 16, 100);
+                    }
+                    let ((), calls) = kernel.answer(merged, || {
+                        clear(&pre, 4 << 20);
+                        assert_fresh(&pre);
+                    });
+                    let discards = calls.iter().filter(|c| c.number == libc::SYS_madvise);
+                    assert!(
+                        discards.count() < 8 || !can_scan(),
+                        "{strategy}: asks for nothing"
+                    );
+                });
+            }
             "forked" => {
                 // SAFETY: the child only runs tenants, and no other thread of this process holds a
                 // lock that the child needs.
@@ -107,6 +127,62 @@ fn of_a_part(call: &Call) -> Option<i64> {
             -1 => -i64::from(std::io::Error::last_os_error().raw_os_error().unwrap()),
             found => found,
         })
+    }
+}
+
+/// Makes an instance, fills the page at an offset with zeros, writes to what tenants usually write
+/// to, and drops the instance.
+fn clear(pre: &InstancePre<()>, at: usize) {
+    let mut store = Store::new(pre.module().engine(), ());
+    let instance = pre.instantiate(&mut store).unwrap();
+    let memory = instance.get_memory(&mut store, "m").unwrap();
+    memory.write(&mut store, at, &[0; 4096]).unwrap();
+    let write = (0_i32, 16_i32, 100_i32);
+    call::<_, ()>(&mut store, instance, "write", write).unwrap();
+}
+
+/// Answers as if the system had put its page of zeros in the place of all pages of zeros (KSM with
+/// `use_zero_pages`).
+fn merged(call: &Call) -> Option<i64> {
+    const IS_PFNZERO: u64 = 1 << 5;
+    // The places of the regions, their number, and categories in `struct pm_scan_arg`.
+    let [vec, vec_len, inverted, told] = [5, 6, 8, 11];
+    if call.number != libc::SYS_ioctl {
+        return None;
+    }
+    // SAFETY: the thread that waits for the answer has put the structures there, nobody uses the
+    // pages of the memory meanwhile, and this process has the file.
+    unsafe {
+        let scan = std::slice::from_raw_parts(call.args[2] as *const u64, 12);
+        let (fd, request) = (call.args[0], call.args[1]);
+        let result = libc::syscall(libc::SYS_ioctl, fd, request, call.args[2]);
+        let Ok(count) = usize::try_from(result) else {
+            let error = std::io::Error::last_os_error().raw_os_error().unwrap();
+            return Some(-i64::from(error));
+        };
+        let regions = scan[vec] as *mut [u64; 3];
+        let found = std::slice::from_raw_parts(regions, count).to_vec();
+        let mut answer = Vec::<[u64; 3]>::new();
+        for [start, end, categories] in found {
+            for page in (start..end).step_by(4096) {
+                let bytes = std::slice::from_raw_parts(page as *const u64, 512);
+                let is_zero = bytes.iter().all(|word| *word == 0);
+                if is_zero && scan[inverted] & IS_PFNZERO != 0 {
+                    continue;
+                }
+                let zero = if is_zero { IS_PFNZERO & scan[told] } else { 0 };
+                match answer.last_mut() {
+                    Some([_, last, of]) if *last == page && *of == categories | zero => {
+                        *last += 4096;
+                    }
+                    _ => answer.push([page, page + 4096, categories | zero]),
+                }
+            }
+        }
+        assert!(answer.len() <= scan[vec_len] as usize);
+        let to = std::slice::from_raw_parts_mut(regions, answer.len());
+        to.copy_from_slice(&answer);
+        Some(answer.len() as i64)
     }
 }
 

@@ -1,6 +1,10 @@
 //! Which pages of a range are the process's own copies, and neither pages of a file nor the
 //! system's page of zeros.
 //!
+//! The system can put its page of zeros in the place of a page that a process has filled with zeros,
+//! if the process lets it look for such pages (KSM, `PR_SET_MEMORY_MERGE`, with `use_zero_pages`).
+//! So a page of zeros says only of memory that was zero at first that nobody wrote there.
+//!
 //! Linux 6.7 and later answer for a whole range at once (`PAGEMAP_SCAN`, [`Answer::Scan`]). Where
 //! that is refused (by an older kernel, by a filter of system calls, by an emulation of Linux), the
 //! entries of the pages are read one by one from the same file, for as many pages as that is worth
@@ -129,7 +133,8 @@ pub(crate) fn own(
         }
     }
     let base = base.as_ptr() as usize;
-    with_file(|file| match scan(file, base, len, give) {
+    let tells = Tells::Huge;
+    with_file(|file| match scan(file, base, len, tells, give) {
         true => Answer::Scan,
         false if read(file, base, len, give) => Answer::Entries,
         false => Answer::None,
@@ -140,12 +145,15 @@ pub(crate) fn own(
 /// Like [`own`], but only if [`own`] has opened the file before and the system answers for the
 /// whole range. Returns whether there is an answer. `give` may have been called for some pages
 /// although there is none.
+///
+/// `give` is also called for the places of the system's page of zeros, for which it is given true.
 pub(crate) fn scan_again(
     base: NonNull<u8>,
     len: usize,
     give: &mut dyn FnMut(Range<usize>, bool),
 ) -> bool {
-    with_file(|file| scan(file, base.as_ptr() as usize, len, give)).unwrap_or(false)
+    let base = base.as_ptr() as usize;
+    with_file(|file| scan(file, base, len, Tells::Zero, give)).unwrap_or(false)
 }
 
 fn with_file<R>(work: impl FnOnce(&File) -> R) -> Option<R> {
@@ -158,7 +166,26 @@ fn is_own(pagemap: &Option<Pagemap>) -> bool {
     pagemap.as_ref().is_some_and(Pagemap::is_own)
 }
 
-fn scan(file: &File, base: usize, len: usize, give: &mut dyn FnMut(Range<usize>, bool)) -> bool {
+/// What a scan tells of pages.
+#[derive(Clone, Copy)]
+enum Tells {
+    /// Whether they are huge. Those of zeros are left out.
+    Huge,
+    /// Whether they are the system's page of zeros.
+    Zero,
+}
+
+fn scan(
+    file: &File,
+    base: usize,
+    len: usize,
+    tells: Tells,
+    give: &mut dyn FnMut(Range<usize>, bool),
+) -> bool {
+    let (left_out, told) = match tells {
+        Tells::Huge => (IS_FILE | IS_PFNZERO, IS_HUGE),
+        Tells::Zero => (IS_FILE, IS_PFNZERO),
+    };
     let mut regions = [Region::default(); REGIONS];
     let end = (base + len) as u64;
     let mut start = base as u64;
@@ -172,10 +199,10 @@ fn scan(file: &File, base: usize, len: usize, give: &mut dyn FnMut(Range<usize>,
             vec: regions.as_mut_ptr() as u64,
             vec_len: regions.len() as u64,
             max_pages: 0,
-            category_inverted: IS_FILE | IS_PFNZERO,
-            category_mask: IS_FILE | IS_PFNZERO,
+            category_inverted: left_out,
+            category_mask: left_out,
             category_anyof_mask: IS_PRESENT | IS_SWAPPED,
-            return_mask: IS_HUGE,
+            return_mask: told,
         };
         // SAFETY: the kernel writes to the structure and to as many regions as there are.
         let found = unsafe { libc::ioctl(file.as_raw_fd(), PAGEMAP_SCAN as _, &raw mut scan) };
@@ -185,7 +212,7 @@ fn scan(file: &File, base: usize, len: usize, give: &mut dyn FnMut(Range<usize>,
         for region in found {
             let offset = |address: u64| (address.clamp(base as u64, end) - base as u64) as usize;
             let range = offset(region.start)..offset(region.end);
-            give(range, region.categories & IS_HUGE != 0);
+            give(range, region.categories & told != 0);
         }
         // An answer may cover only a part of the range.
         if scan.walk_end <= start {
@@ -248,7 +275,8 @@ mod tests {
             }
         }
         let file = File::open("/proc/self/pagemap").unwrap();
-        for find in [scan as Find, read] {
+        let scan: Find = |file, base, len, give| scan(file, base, len, Tells::Huge, give);
+        for find in [scan, read] {
             let mut found = Vec::new();
             let answered = find(
                 &file,

@@ -40,6 +40,13 @@ pub(crate) struct Image {
     pub(crate) offset: u64,
 }
 
+impl Image {
+    /// Whether any of these bytes of the memory are in the image.
+    pub(super) fn overlaps(&self, bytes: &Range<usize>) -> bool {
+        self.guest < bytes.end && bytes.start < self.guest + self.bytes.len()
+    }
+}
+
 /// Whole pages of the initial content of a memory.
 pub(super) struct Part<'a> {
     /// The number of the memory among those that the instance owns.

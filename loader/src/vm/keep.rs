@@ -17,7 +17,8 @@
 //! - **All holes**, whether anybody wrote to them or not, by one call of the system for each hole.
 //! - If there are [several](SCAN_FROM), the system is asked once which pages are the process's own
 //!   ([`pages::scan_again`]), and **only holes with such pages** are discarded. A page that is not
-//!   the process's own reads as it did when it was mapped. The loader believes the answer only if
+//!   the process's own reads as it did when it was mapped, except for the system's page of zeros in
+//!   the place of an image, which counts as written: KSM may have put it there. The loader believes the answer only if
 //!   it names every page that the last reset of the same memory has restored: these are the
 //!   process's own, because the reset wrote to them. A system that knows the call but answers
 //!   something else, a descriptor that is not the right one any more, or a process that was forked
@@ -117,15 +118,16 @@ impl Plan {
     /// The system's; the memory must not be used any more then.
     ///
     /// # Safety
-    /// `memory` is the one that the plan was made for, and nobody uses it now.
+    /// `memory` is one that the plan was made for, with these images, and nobody uses it now.
     unsafe fn restore(
         &self,
         memory: &mut Reservation,
         len: usize,
         high: usize,
         restored: usize,
+        images: &[Image],
     ) -> Result<usize, Error> {
-        let are_clean = self.scans && self.discard_written(memory, high, restored)?;
+        let are_clean = self.scans && self.discard_written(memory, high, restored, images)?;
         let (mut done, mut kept) = (0, 0);
         for run in self.runs.iter().take_while(|run| run.start < high) {
             if run.start > done && !are_clean {
@@ -151,7 +153,7 @@ impl Plan {
         Ok(kept)
     }
 
-    /// Discards the holes of the first `high` bytes in which pages are the process's own. Returns
+    /// Discards the holes of the first `high` bytes in which pages may have been written. Returns
     /// whether this was enough, which is so if the system's answer names all pages of the plan
     /// before `restored`.
     ///
@@ -162,6 +164,7 @@ impl Plan {
         memory: &mut Reservation,
         high: usize,
         restored: usize,
+        images: &[Image],
     ) -> Result<bool, Error> {
         let before = |end: usize, start: usize| end.min(restored).saturating_sub(start);
         let expected: usize = self.runs.iter().map(|r| before(r.end, r.start)).sum();
@@ -172,7 +175,10 @@ impl Plan {
         // Everything before this was looked at.
         let mut done = 0;
         let mut result = Ok(());
-        let answered = pages::scan_again(memory.base(), high, &mut |found, _| {
+        let answered = pages::scan_again(memory.base(), high, &mut |found, is_zero| {
+            if is_zero && !images.iter().any(|image| image.overlaps(&found)) {
+                return;
+            }
             let mut at = found.start.max(done);
             while at < found.end && result.is_ok() {
                 while runs.next_if(|run| run.end <= at).is_some() {}
@@ -180,7 +186,7 @@ impl Plan {
                 done = match next {
                     Some(run) if run.start <= at => {
                         let end = found.end.min(run.end);
-                        named += before(end, at);
+                        named += if is_zero { 0 } else { before(end, at) };
                         end
                     }
                     _ => {
@@ -412,7 +418,8 @@ impl Keeper {
         let nothing = Plan::default();
         let plan = self.plan.as_deref().unwrap_or(&nothing);
         // SAFETY: by this function's contract.
-        self.kept = unsafe { plan.restore(memory, len, self.high, self.restored.min(len))? };
+        self.kept =
+            unsafe { plan.restore(memory, len, self.high, self.restored.min(len), images)? };
         self.restored = len;
         self.high = plan.runs.last().map_or(0, |run| run.end).min(self.high);
         Ok(())

@@ -91,7 +91,8 @@ fn only_a_right_answer_is_believed() {
         }
     };
     let believed = |memory: &mut Reservation, restored: usize| {
-        plan.discard_written(memory, high, restored * size).unwrap()
+        plan.discard_written(memory, high, restored * size, &[])
+            .unwrap()
     };
     write(&memory, &[5, 63]);
     assert!(!believed(&mut memory, 0), "nothing was restored");
@@ -192,7 +193,9 @@ fn any_plan_restores() {
                     unsafe { base.add(next() % (len * size)).write(0xaa) };
                 }
                 // SAFETY: nobody else uses the memory.
-                let kept = unsafe { plan.restore(&mut memory, len * size, high * size, restored) };
+                let kept = unsafe {
+                    plan.restore(&mut memory, len * size, high * size, restored, &images)
+                };
                 assert!(kept.unwrap() <= plan.runs.iter().map(|r| r.end - r.start).sum());
                 restored = (1 + next() % len) * size;
                 for page in 0..len {
@@ -218,7 +221,7 @@ fn any_plan_restores() {
         memory.commit(0, len * size).unwrap();
         // SAFETY: nobody else uses the memory.
         let found = unsafe {
-            plan.restore(&mut memory, len * size, len * size, 0)
+            plan.restore(&mut memory, len * size, len * size, 0, &images)
                 .unwrap();
             std::slice::from_raw_parts(memory.base().as_ptr(), len * size)
         };
