@@ -11,8 +11,8 @@
 //! belongs to one `InstancePre` for good, so bytes never move between modules.
 //!
 //! When the last handle of an `InstancePre` is dropped, so are its parked instances: at once on the
-//! thread that dropped the handle, and on other threads when they next find no instance or park
-//! one.
+//! thread that dropped the handle, and on other threads when they next look for an instance and
+//! find none. A thread that is idle keeps them until then.
 //!
 //! A thread also keeps some address space of instances that it does not park, see
 //! [`space`](super::space).
