@@ -1,9 +1,10 @@
 //! Which pages of a range are the process's own copies, and neither pages of a file nor the
 //! system's page of zeros.
 //!
-//! The system can put its page of zeros in the place of a page that a process has filled with zeros,
-//! if the process lets it look for such pages (KSM, `PR_SET_MEMORY_MERGE`, with `use_zero_pages`).
-//! So a page of zeros says only of memory that was zero at first that nobody wrote there.
+//! The system can put its page of zeros in the place of a page that a process has filled with
+//! zeros, if the process lets it look for such pages (KSM, `PR_SET_MEMORY_MERGE`, with
+//! `use_zero_pages`). So a page of zeros says only of memory that was zero at first that nobody
+//! wrote there.
 //!
 //! Linux 6.7 and later answer for a whole range at once (`PAGEMAP_SCAN`, [`Answer::Scan`]). Where
 //! that is refused (by an older kernel, by a filter of system calls, by an emulation of Linux), the

@@ -5,9 +5,10 @@
 //! scattered, see [`gather`](super::gather). The file is sealed, so it never changes.
 //!
 //! A piece may have holes between its content. **A page of a hole takes memory from the moment that
-//! a guest reads it**, until the file is gone, and no limit of a store counts that. So pieces end at
-//! the largest holes, up to [`MAX_CUTS`] of them, and the other holes have a bound, [`MAX_HOLES`].
-//! Content behind a hole that would exceed it is not mapped but copied for each instance.
+//! a guest reads it**, until the file is gone, and no limit of a store counts that. So pieces end
+//! at the largest holes, up to [`MAX_CUTS`] of them, and the other holes have a bound,
+//! [`MAX_HOLES`]. Content behind a hole that would exceed it is not mapped but copied for each
+//! instance.
 
 use std::borrow::Cow;
 use std::fs::File;

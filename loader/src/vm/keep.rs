@@ -18,11 +18,11 @@
 //! - If there are [several](SCAN_FROM), the system is asked once which pages are the process's own
 //!   ([`pages::scan_again`]), and **only holes with such pages** are discarded. A page that is not
 //!   the process's own reads as it did when it was mapped, except for the system's page of zeros in
-//!   the place of an image, which counts as written: KSM may have put it there. The loader believes the answer only if
-//!   it names every page that the last reset of the same memory has restored: these are the
-//!   process's own, because the reset wrote to them. A system that knows the call but answers
-//!   something else, a descriptor that is not the right one any more, or a process that was forked
-//!   meanwhile gives no such answer. Then all holes are discarded.
+//!   the place of an image, which counts as written: KSM may have put it there. The loader believes
+//!   the answer only if it names every page that the last reset of the same memory has restored:
+//!   these are the process's own, because the reset wrote to them. A system that knows the call but
+//!   answers something else, a descriptor that is not the right one any more, or a process that was
+//!   forked meanwhile gives no such answer. Then all holes are discarded.
 //!
 //! What tenants write to is [`Learned`] for all instances of an `InstancePre` together, so that a
 //! new slot profits from what others have learned: now and then a reset asks the system first which
