@@ -428,3 +428,36 @@ fn long_tables_that_are_locked() {
         }
     }
 }
+
+/// Tables that calls have made long have mappings, and have none when they are parked.
+#[test]
+fn tables_that_grew_take_no_part_in_the_bound_of_mappings() {
+    const NAME: &str = "pool::tables_that_grew_take_no_part_in_the_bound_of_mappings";
+    if case().is_none() {
+        return passes_in_child(NAME, "grown");
+    }
+    const TABLES: usize = 50;
+    let grow = |i| format!("(drop (table.grow {i} (ref.null func) (i32.const 140000)))");
+    let wat = format!(
+        "(module {} (func (export \"grow\") {}))",
+        "(table 10 funcref)".repeat(TABLES),
+        (0..TABLES).map(grow).collect::<String>()
+    );
+    let engine = Engine::default();
+    let linked = |wat: &str| {
+        let module = module(&engine, wat, Strategy::Guarded);
+        Linker::new(&engine).instantiate_pre(&module).unwrap()
+    };
+    let grown = linked(&wat);
+    // More than all threads may have together.
+    for _ in 0..16_384 / TABLES + 100 {
+        let mut store = Store::new(&engine, ());
+        let instance = grown.instantiate(&mut store).unwrap();
+        let grow = instance.get_typed_func::<(), ()>(&mut store, "grow");
+        grow.unwrap().call(&mut store, ()).unwrap();
+    }
+    let small = linked(&memories(1));
+    let before = mappings();
+    all_at_once(&small, 8);
+    assert!(mappings() >= before + 8 * 2, "{}", mappings() - before);
+}

@@ -12,7 +12,8 @@
 //! Which call a call is inside of is known by the thread: it is the last that the thread has begun
 //! and not ended. Coroutines that take turns may end their calls in any order, and the call of one
 //! counts as inside of that of another if it begins meanwhile. A link between gates leads to a
-//! later turn, and goes with either turn, so links never form a circle.
+//! later turn, and goes with either turn, so links never form a circle. When a turn in the middle
+//! ends first, the turn before it is linked to the one after it.
 //!
 //! Locks: no thread locks two gates at the same time, or anything else while it has locked a gate.
 //! A waiting thread cannot lock the gate of its outer call, but must not miss the end of that call.
@@ -73,6 +74,7 @@ pub(super) struct Turn {
 /// The link from a call to the call that its host function makes or waits to make.
 struct Inside {
     outer: Arc<Gate>,
+    inner: Arc<Gate>,
     /// [`Call::turn`] of the outer call.
     turn: u64,
 }
@@ -157,7 +159,12 @@ impl Gate {
     pub(super) fn stop(&self, instance: u64, closing: Closing) {
         let here = thread::current().id();
         let concerned = |call: &Call| call.thread == Some(here) || call.on == instance;
-        let mut next = self.stop_if(closing, concerned);
+        let next = self.stop_if(closing, concerned);
+        Self::stop_inner(next, closing);
+    }
+
+    /// Ends the call of a thread in a gate, and the calls inside of that one.
+    fn stop_inner(mut next: Option<(Arc<Self>, ThreadId)>, closing: Closing) {
         while let Some((inner, thread)) = next {
             // In the inner gate, the call either waits and is woken, or has its turn.
             next = inner.stop_if(closing, |call| call.thread == Some(thread));
@@ -209,8 +216,8 @@ impl Turn {
 
     fn finish(&mut self) -> Option<Closing> {
         let gate = self.gate.take()?;
+        leave(&gate);
         drop(self.outer.take());
-        forget_entered(&gate);
         let mut call = lock(&gate.call);
         call.thread = None;
         call.turn += 1;
@@ -242,14 +249,32 @@ fn innermost() -> Option<Arc<Gate>> {
     gate.ok().flatten()
 }
 
-/// This thread has ended its call in `gate`.
-fn forget_entered(gate: &Arc<Gate>) {
-    let forgotten = ENTERED.try_with(|entered| {
+/// This thread has ended its call in `gate`. If the call was inside of another and had one inside
+/// of itself, which goes on because coroutines take turns, the latter is inside of the former now.
+fn leave(gate: &Arc<Gate>) {
+    let left = ENTERED.try_with(|entered| {
         let mut entered = entered.borrow_mut();
-        let at = entered.iter().rposition(|other| Arc::ptr_eq(other, gate));
-        at.map(|at| entered.remove(at))
+        let at = entered.iter().rposition(|other| Arc::ptr_eq(other, gate))?;
+        let left = entered.remove(at);
+        let outer = at.checked_sub(1).map(|before| Arc::clone(&entered[before]));
+        Some((left, outer, entered.get(at).cloned()))
     });
-    drop(forgotten);
+    let Ok(Some((_left, Some(outer), Some(inner)))) = left else {
+        return;
+    };
+    let before = {
+        let mut call = lock(&outer.call);
+        let is_linked = |to: &Arc<Gate>| Arc::ptr_eq(to, gate);
+        if !call.inner.as_ref().is_some_and(is_linked) {
+            return;
+        }
+        call.inner.replace(Arc::clone(&inner))
+    };
+    drop(before);
+    // Whoever ended the outer call meanwhile has not found the inner one.
+    if let Some(closing) = Closing::from_bits(outer.stopped.load(Ordering::SeqCst)) {
+        Gate::stop_inner(Some((inner, thread::current().id())), closing);
+    }
 }
 
 impl Inside {
@@ -258,10 +283,10 @@ impl Inside {
     fn new(outer: Arc<Gate>, inner: Arc<Gate>) -> Result<Self, Error> {
         let turn = {
             let mut call = lock(&outer.call);
-            call.inner = Some(inner);
+            call.inner = Some(Arc::clone(&inner));
             call.turn
         };
-        let this = Self { outer, turn };
+        let this = Self { outer, inner, turn };
         this.outer.check()?;
         Ok(this)
     }
@@ -271,7 +296,8 @@ impl Drop for Inside {
     fn drop(&mut self) {
         let mut call = lock(&self.outer.call);
         let is_over = call.turn != self.turn;
-        let inner = if is_over { None } else { call.inner.take() };
+        let is_this = |inner: &mut Arc<Gate>| !is_over && Arc::ptr_eq(inner, &self.inner);
+        let inner = call.inner.take_if(is_this);
         drop(call);
         drop(inner);
     }

@@ -7,8 +7,10 @@
 //! A piece may have holes between its content. **A page of a hole takes memory from the moment that
 //! a guest reads it**, until the file is gone, and no limit of a store counts that. So pieces end
 //! at the largest holes, up to [`MAX_CUTS`] of them, and the other holes have a bound,
-//! [`MAX_HOLES`]. Content behind a hole that would exceed it is not mapped but copied for each
-//! instance.
+//! [`MAX_HOLES`]. Behind a hole that would exceed it, long content begins a new piece, and short
+//! content is not mapped but copied for each instance. Both have bounds, too: a snapshot that has
+//! more short content behind more holes is mapped with its holes after all, since copying it would
+//! take far more memory.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -27,8 +29,15 @@ const LARGE_HOLE: usize = 1 << 20;
 /// Maximum number of holes at which pieces of the memories of an instance end.
 const MAX_CUTS: usize = 15;
 
-/// Maximum number of bytes of all holes in pieces.
+/// Maximum number of bytes of all holes in pieces, as long as what is behind the others can be
+/// copied.
 const MAX_HOLES: usize = 64 << 20;
+
+/// Content of so many bytes is long.
+const LONG: usize = 1 << 20;
+
+/// Maximum number of bytes that are copied for each instance, because they are behind a hole.
+const MAX_BEHIND_HOLES: usize = 16 << 20;
 
 /// A run of pages of the initial content.
 #[derive(Debug, Clone, Copy)]
@@ -188,23 +197,29 @@ impl Layout {
         let cuts = cuts(parts);
         let (mut pieces, mut copied) = (Vec::<Piece>::new(), Vec::new());
         let mut offsets = vec![0; parts.len()];
-        let (mut len, mut room) = (0, MAX_HOLES);
+        let (mut len, mut room, mut room_for_copies) = (0, MAX_HOLES, MAX_BEHIND_HOLES);
+        let mut more = MAX_CUTS;
         for (i, part) in parts.iter().enumerate() {
             let last = pieces.last_mut();
-            match last.filter(|last| last.memory == part.memory && !cuts.contains(&i)) {
-                Some(piece) => {
-                    let from_start = part.guest - piece.guest;
-                    let hole = from_start - piece.len;
-                    if hole > room {
+            let last = last.filter(|last| last.memory == part.memory && !cuts.contains(&i));
+            let hole = |last: &Piece| part.guest - last.guest - last.len;
+            let is_new = |last: &Piece| part.len >= LONG && more > 0 && hole(last) > room;
+            match last {
+                Some(piece) if !is_new(piece) => {
+                    let hole = hole(piece);
+                    if hole > room && part.len <= room_for_copies {
+                        room_for_copies -= part.len;
                         copied.push(i);
                         continue;
                     }
-                    room -= hole;
+                    room = room.saturating_sub(hole);
+                    let from_start = part.guest - piece.guest;
                     piece.len = from_start + part.len;
                     offsets[i] = piece.at + from_start;
                     len = piece.at + piece.len;
                 }
-                None => {
+                last => {
+                    more -= usize::from(last.is_some());
                     pieces.push(Piece {
                         memory: part.memory,
                         guest: part.guest,
@@ -304,6 +319,35 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A snapshot with more holes than pieces may have: what is long is mapped, and what is copied
+    /// has a bound.
+    #[test]
+    fn long_content_behind_holes_is_not_copied() {
+        let of = |guest, len| Part {
+            len,
+            ..part(0, guest, &[])
+        };
+        let layout = |short: usize, long: usize| {
+            let mut parts: Vec<_> = (0..short).map(|i| of(2 * i * PAGE, PAGE)).collect();
+            if long > 0 {
+                parts.push(of(2 * short * PAGE, long * PAGE));
+            }
+            let layout = Layout::of(&parts);
+            let copied = layout.copied.iter().map(|i| parts[*i].len).sum::<usize>();
+            let mapped = layout.pieces.iter().map(|piece| piece.len).sum::<usize>();
+            (layout.pieces.len(), copied, mapped)
+        };
+        let fitting = MAX_HOLES / PAGE;
+        assert_eq!(layout(fitting + 1, 0), (1, 0, MAX_HOLES * 2 + PAGE));
+        let (pieces, copied, mapped) = layout(fitting + 1000, 10_000);
+        assert_eq!((pieces, copied), (2, 999 * PAGE));
+        assert_eq!(mapped, MAX_HOLES * 2 + PAGE + 10_000 * PAGE);
+        // More than may be copied is mapped with its holes.
+        let (pieces, copied, mapped) = layout(3 * fitting, 0);
+        assert_eq!((pieces, copied), (1, MAX_BEHIND_HOLES));
+        assert_eq!(mapped, (6 * fitting - 1) * PAGE);
     }
 
     #[test]

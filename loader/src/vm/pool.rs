@@ -54,7 +54,7 @@ static POOLS: Reserves<Parked> = Reserves::new();
 static RESIDENT: Total = Total::new(1 << 20);
 
 /// The mappings of the instances of all threads.
-static MAPPINGS: Total = Total::new(32);
+static MAPPINGS: Total = Total::new(8);
 
 thread_local! {
     static OWN: Own<Parked> = {
@@ -199,13 +199,14 @@ pub(crate) fn park(mut instance: Box<InstanceData>, ran: bool) {
         Some(owner) if !owner.is_closed() => owner.limits,
         _ => return,
     };
-    let mappings = instance.mappings();
-    if limits.instances == 0 || mappings > MAX_OF_INSTANCE {
+    if limits.instances == 0 || instance.mappings() > MAX_OF_INSTANCE {
         return;
     }
     if !instance.is_resettable() || instance.reset(ran).is_err() {
         return;
     }
+    // A table that was long before the reset may be short now.
+    let mappings = instance.mappings();
     let mut lost = Vec::new();
     let work = |parked: &mut Parked| {
         if parked.instances.len() >= limits.instances {

@@ -16,7 +16,7 @@ use crate::clock::{Clocks, Replaced, SystemClocks};
 use crate::descriptor::{Descriptor, Descriptors, MAX_DESCRIPTORS, OpenDir};
 use crate::fs::FileSystem;
 use crate::fs::mounted::{Mount, MountedDir};
-use crate::procfs::{self, Procfs};
+use crate::procfs;
 use crate::protect::Protected;
 use crate::reach::Reach;
 use crate::stdio::{Input, Output, Target};
@@ -85,7 +85,6 @@ impl WasiCtxBuilder {
             clocks: Box::new(SystemClocks::new()),
             random: None,
             descriptors: Descriptors::new(),
-            procfs: Procfs::new(),
             protected: Protected::default(),
             interrupt: None,
             at_once: false,
@@ -526,7 +525,6 @@ pub struct WasiCtx {
     /// `None` for the system's secure source.
     pub(crate) random: Option<RandomSource>,
     pub(crate) descriptors: Descriptors,
-    pub(crate) procfs: Procfs,
     pub(crate) protected: Protected,
     /// The interrupt handle of the store from which the current call came. It is set before every
     /// call that may wait.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
-use cap_std::fs::{Dir, File, FileTypeExt, MetadataExt, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{Dir, File, FileTypeExt, OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags as SystemFlags;
 
 use crate::access::Access;
@@ -18,6 +18,7 @@ use crate::errno::{Errno, Result};
 use crate::fs::mounted::Request;
 use crate::guest::GuestMemory;
 use crate::path_at::{names_directory, utf8};
+use crate::procfs;
 use crate::types::{FdFlags, LookupFlags, OFlags, Rights};
 
 #[expect(clippy::too_many_arguments, reason = "as many as the snapshot has")]
@@ -105,7 +106,7 @@ fn open(ctx: &mut WasiCtx, fd: u32, path: &Path, request: Request) -> Result<u32
         request.open(at.dir(), at.path())?
     };
     let found = file.metadata()?;
-    ctx.procfs.refuse(&file, found.dev())?;
+    procfs::refuse(&file)?;
     if found.is_dir() && request.creates() {
         return Err(Errno::ISDIR);
     }

@@ -5,45 +5,24 @@
 //! root directory must not open them, and neither procfs nor a directory of it can be given. Links
 //! of procfs that lead elsewhere are refused by cap-std, as magic or absolute links.
 //!
-//! A file system is recognised by its type, whatever the path is. The system is asked once as long
-//! as a guest opens files of the same file system.
+//! A file system is recognised by its type, whatever the path is. The system is asked at each open:
+//! device numbers say nothing, since a system gives them to other file systems later.
 
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use cap_std::fs::Dir;
 
 use crate::errno::{Errno, Result};
 
-/// Refuses files and directories of procfs.
-#[derive(Debug)]
-pub(crate) struct Procfs {
-    /// The device number of a file system that is not procfs.
-    other: AtomicU64,
-}
-
-impl Procfs {
-    pub(crate) fn new() -> Self {
-        Self {
-            // No file system has this number.
-            other: AtomicU64::new(u64::MAX),
-        }
-    }
-
-    /// Refuses an open file or directory if it is of procfs. `dev` is its device number.
-    ///
-    /// # Errors
-    /// `PERM` for procfs; those of the system.
-    pub(crate) fn refuse(&self, file: impl AsFd, dev: u64) -> Result<()> {
-        if self.other.load(Ordering::Relaxed) == dev {
-            return Ok(());
-        }
-        if is_procfs(file)? {
-            return Err(Errno::PERM);
-        }
-        self.other.store(dev, Ordering::Relaxed);
-        Ok(())
+/// Refuses an open file or directory if it is of procfs.
+///
+/// # Errors
+/// `PERM` for procfs; those of the system.
+pub(crate) fn refuse(file: impl AsFd) -> Result<()> {
+    match is_procfs(file)? {
+        true => Err(Errno::PERM),
+        false => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Calls of coroutines that end in any order: calls that can be suspended, and calls of a runtime.
 
-use std::sync::{Barrier, mpsc};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -193,4 +193,55 @@ fn calls_that_are_over_have_no_calls_inside_of_them() {
         both.wait();
         assert!(turn(&mut after).unwrap().is_ok());
     });
+}
+
+/// `a` calls `c` while the call of `b` is under way, which began in between. When that one is over,
+/// closing `a` still ends the call of `c`.
+#[test]
+fn a_call_that_ends_in_the_middle_leaves_the_others_linked() {
+    let engine = Engine::default();
+    let runtime: Runtime = Runtime::new(&engine);
+    let inner: Arc<Mutex<Option<Instance>>> = Arc::default();
+    let to_call = Arc::clone(&inner);
+    let has_ended = Arc::new(Mutex::new(None));
+    let note = Arc::clone(&has_ended);
+    let wait = move || {
+        suspend();
+        let inner = to_call.lock().unwrap().take();
+        if let Some(inner) = inner {
+            *note.lock().unwrap() = Some(inner.call("run", &[]).map(drop));
+        }
+    };
+    HostModule::builder("h")
+        .func("wait", wait)
+        .instantiate(&runtime)
+        .unwrap();
+    let wat = r#"(module (import "h" "wait" (func $wait)) (func (export "run") (call $wait)))"#;
+    let module = Source::new(Strategy::Guarded).module(&engine, wat);
+    let [a, b, c] = ["a", "b", "c"].map(|name| {
+        let config = InstanceConfig::new().with_name(name);
+        runtime.instantiate(&module, config).unwrap()
+    });
+    let begin = |instance: &Instance| {
+        let instance = instance.clone();
+        let mut call: Call = Coroutine::new(move |yielder: &Yielder<(), ()>, ()| {
+            YIELDER.set(yielder);
+            instance.call("run", &[]).map(drop)
+        });
+        assert!(turn(&mut call).is_none());
+        call
+    };
+    let (mut of_a, mut of_b) = (begin(&a), begin(&b));
+    *inner.lock().unwrap() = Some(c.clone());
+    assert!(turn(&mut of_a).is_none());
+    assert!(turn(&mut of_b).unwrap().is_ok());
+    a.close_with_exit_code(6);
+    assert!(c.exit_code().is_none(), "only its call ends");
+    let ended = turn(&mut of_a).unwrap();
+    assert!(matches!(ended, Err(Error::Closed { exit_code: 6, .. })));
+    let ended = has_ended.lock().unwrap().take().unwrap();
+    assert!(
+        matches!(ended, Err(Error::Closed { exit_code: 6, .. })),
+        "{ended:?}"
+    );
 }

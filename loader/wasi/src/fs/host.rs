@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 
 use crate::errno::{Errno, Result};
 use crate::fs::{Creation, DirEntry, File, FileKind, FileSystem, OpenOptions, Stat};
-use crate::procfs::{self, Procfs};
+use crate::procfs;
 
 /// A directory of the system as a read-only file system, for example as the lower one of an
 /// [`Overlay`](super::Overlay). To give a guest the directory itself,
@@ -23,7 +23,6 @@ use crate::procfs::{self, Procfs};
 #[derive(Debug)]
 pub struct HostFs {
     dir: Dir,
-    procfs: Procfs,
 }
 
 impl HostFs {
@@ -35,7 +34,6 @@ impl HostFs {
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
         Ok(Self {
             dir: procfs::refuse_dir(dir)?,
-            procfs: Procfs::new(),
         })
     }
 }
@@ -97,7 +95,7 @@ impl FileSystem for HostFs {
             .custom_flags((OFlags::NOCTTY | OFlags::NONBLOCK).bits() as i32);
         let file = self.dir.open_with(here(path), &how)?;
         let found = file.metadata()?;
-        self.procfs.refuse(&file, found.dev())?;
+        procfs::refuse(&file)?;
         if !found.is_file() {
             return Err(Errno::NOENT);
         }
@@ -107,7 +105,7 @@ impl FileSystem for HostFs {
     fn read_dir(&self, path: &str) -> Result<Vec<DirEntry>, Errno> {
         let mut entries = Vec::new();
         let dir = self.dir.open_dir(here(path))?;
-        self.procfs.refuse(&dir, dir.dir_metadata()?.dev())?;
+        procfs::refuse(&dir)?;
         for entry in dir.entries()? {
             let entry = entry?;
             // Paths of guests are UTF-8, so a guest could not use another name.
