@@ -25,6 +25,7 @@
 //! | `pressure` | chooses the register allocator for a function |
 //! | `stops` | makes checks that fail call the loader, by rewriting machine code |
 //! | `relax` | gives jumps their short form, and copies the dispatch of interpreters |
+//! | `exits` | puts code that leaves a short counted loop behind the loop |
 //! | `starts` | finds where functions should start, so that their loops run fast |
 //! | `layout` | lays out the machine code as one text without relocations |
 //! | `emit` | writes the bytes of the artifact |
