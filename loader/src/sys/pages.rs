@@ -27,7 +27,8 @@ use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 use std::sync::RwLock;
 
-use super::map::{Reservation, page_size};
+use super::map::page_size;
+use super::process::ProcessMark;
 
 /// Maximum number of pages whose entries are read one by one.
 const MAX_READ: usize = 1 << 14;
@@ -52,30 +53,16 @@ pub(crate) enum Answer {
 /// `/proc/self/pagemap`.
 struct Pagemap {
     file: File,
-    /// A page whose first byte is 1 in the process that opened the file.
-    mark: Reservation,
+    /// The process that opened the file.
+    mark: ProcessMark,
 }
 
 impl Pagemap {
     /// `None` without `/proc`, or if the system cannot wipe a page in children (before Linux 4.14).
     fn open() -> Option<Self> {
         let file = File::open("/proc/self/pagemap").ok()?;
-        let mut mark = Reservation::new(page_size()).ok()?;
-        mark.commit(0, page_size()).ok()?;
-        // SAFETY: an accessible page of our own.
-        unsafe {
-            let at = mark.base().as_ptr();
-            if libc::madvise(at.cast(), page_size(), libc::MADV_WIPEONFORK) != 0 {
-                return None;
-            }
-            at.write_volatile(1);
-        }
+        let mark = ProcessMark::of_page()?;
         Some(Self { file, mark })
-    }
-
-    fn is_own(&self) -> bool {
-        // SAFETY: an accessible page of our own.
-        unsafe { self.mark.base().as_ptr().read_volatile() == 1 }
     }
 }
 
@@ -159,12 +146,14 @@ pub(crate) fn scan_again(
 
 fn with_file<R>(work: impl FnOnce(&File) -> R) -> Option<R> {
     let pagemap = PAGEMAP.try_read().ok()?;
-    let pagemap = pagemap.as_ref().filter(|pagemap| pagemap.is_own())?;
+    let pagemap = pagemap.as_ref().filter(|pagemap| pagemap.mark.is_own())?;
     Some(work(&pagemap.file))
 }
 
 fn is_own(pagemap: &Option<Pagemap>) -> bool {
-    pagemap.as_ref().is_some_and(Pagemap::is_own)
+    pagemap
+        .as_ref()
+        .is_some_and(|pagemap| pagemap.mark.is_own())
 }
 
 /// What a scan tells of pages.

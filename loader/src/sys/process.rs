@@ -21,6 +21,12 @@ impl ProcessMark {
         }
     }
 
+    /// A mark that no child has, whatever its number is. `None` if the system cannot wipe a page in
+    /// children, or has no memory.
+    pub(crate) fn of_page() -> Option<Self> {
+        Some(Self::new()).filter(|mark| mark.page.is_some())
+    }
+
     /// Whether this process has made the mark.
     pub(crate) fn is_own(&self) -> bool {
         match &self.page {
