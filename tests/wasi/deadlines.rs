@@ -12,7 +12,7 @@ use precast_artifact::{Interruption, Strategy, TrapCode};
 use precast_loader::runtime::{Context, HostModule, InstanceConfig, Runtime, State};
 use precast_loader::{Config, Engine, Error, InterruptHandle, Linker, Store, UpdateDeadline};
 use precast_tests::executor::block_on;
-use precast_tests::{Source, child};
+use precast_tests::{Source, child, refuse};
 use precast_wasi::{DirAccess, WasiCtx, WasiCtxBuilder, add_to_linker, add_to_linker_async};
 use tempfile::TempDir;
 
@@ -238,37 +238,7 @@ fn an_interrupt_ends_every_waiting_call_without_descriptors() {
 
 /// Makes the system refuse to start threads for this thread.
 fn refuse_threads() {
-    let statement = |code: u32, jt, jf, k: u32| libc::sock_filter {
-        code: code as u16,
-        jt,
-        jf,
-        k,
-    };
-    let is = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    // The first word of the data that a filter gets is the number of the system call.
-    let mut program = [
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        statement(is, 1, 0, libc::SYS_clone as u32),
-        statement(is, 0, 1, libc::SYS_clone3 as u32),
-        statement(
-            libc::BPF_RET,
-            0,
-            0,
-            libc::SECCOMP_RET_ERRNO | libc::EAGAIN as u32,
-        ),
-        statement(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let filter = libc::sock_fprog {
-        len: program.len() as u16,
-        filter: program.as_mut_ptr(),
-    };
-    // SAFETY: the filter points to a valid program, which the system copies.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        let mode = libc::SECCOMP_SET_MODE_FILTER;
-        let done = libc::syscall(libc::SYS_seccomp, mode, 0, &raw const filter);
-        assert_eq!(done, 0, "{}", io::Error::last_os_error());
-    }
+    refuse(&[libc::SYS_clone, libc::SYS_clone3], libc::EAGAIN);
     assert!(thread::Builder::new().spawn(|| ()).is_err());
 }
 
