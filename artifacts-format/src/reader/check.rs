@@ -127,6 +127,16 @@ impl Artifact<'_> {
     }
 }
 
+/// The record of a place that begins before another place ends which begins no later, if there is
+/// one. Each place has a start, an end, and the distance of its record from the header.
+pub(super) fn overlapping(mut places: Vec<(u64, u64, usize)>) -> Option<usize> {
+    places.sort_unstable();
+    let mut pairs = places.windows(2);
+    pairs
+        .find(|pair| pair[0].1 > pair[1].0)
+        .map(|pair| pair[1].2)
+}
+
 pub(super) fn damaged(header_offset: usize, what: &'static str) -> Error {
     Error::Damaged {
         offset: (HEADER_OFFSET + header_offset) as u64,

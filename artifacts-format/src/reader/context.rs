@@ -10,7 +10,7 @@
 //! the header, or template bytes where a pointer goes, would let an artifact write or call
 //! anywhere.
 
-use super::check::{at, damaged, field};
+use super::check::{at, damaged, field, overlapping};
 use super::{Artifact, Error};
 use crate::ValType;
 use crate::records::*;
@@ -139,14 +139,11 @@ impl Artifact<'_> {
         if in_order {
             return Ok(());
         }
-        let mut parts: Vec<Part> = self.parts().collect();
-        parts.sort_unstable_by_key(|part| part.start);
-        let overlap = parts
-            .windows(2)
-            .find(|pair| pair[0].end() > pair[1].start.into());
-        overlap.map_or(Ok(()), |pair| {
+        let parts = self.parts();
+        let places = parts.map(|part| (part.start.into(), part.end(), part.record));
+        overlapping(places.collect()).map_or(Ok(()), |record| {
             let what = "its place in the VM context overlaps another";
-            Err(damaged(pair[1].record, what))
+            Err(damaged(record, what))
         })
     }
 

@@ -3,7 +3,7 @@
 //! Overlaps would do harm, because the loader writes to the GOT, executes the text, and
 //! shows the image to a guest.
 
-use super::check::{damaged, field};
+use super::check::{damaged, field, overlapping};
 use super::{Artifact, Error};
 use crate::header::{Align, HOT, SECTIONS, SectionInfo};
 use crate::records::GotRecord;
@@ -98,15 +98,13 @@ impl Artifact<'_> {
         if in_order {
             return Ok(());
         }
-        let present = |info: &&SectionInfo| info.of(self.header).len != 0;
-        let mut placed: Vec<&SectionInfo> = infos.iter().filter(present).collect();
-        placed.sort_unstable_by_key(|info| info.of(self.header).start);
-        let overlap = placed.windows(2).find(|pair| {
-            let (first, second) = (pair[0].of(self.header), pair[1].of(self.header));
-            first.start + first.len > second.start
+        let present = infos.iter().filter_map(|info| {
+            let section = info.of(self.header);
+            let end = section.start + section.len;
+            (section.len != 0).then_some((section.start, end, info.field))
         });
-        overlap.map_or(Ok(()), |pair| {
-            Err(damaged(pair[1].field, "section overlaps another"))
+        overlapping(present.collect()).map_or(Ok(()), |field| {
+            Err(damaged(field, "section overlaps another"))
         })
     }
 }

@@ -206,12 +206,12 @@ fn segment<'a>(
 /// Sorts pieces of a memory, of which later ones win, into parts of whole pages that do not
 /// overlap, in ascending order.
 fn pages<'a>(memory: usize, pieces: &[(usize, &'a [u8])], page: usize) -> Vec<Part<'a>> {
-    let mut order: Vec<usize> = (0..pieces.len()).collect();
-    order.sort_by_key(|i| pieces[*i].0);
-    // The first byte, the end, and the numbers of the pieces.
-    let mut found: Vec<(usize, usize, Vec<usize>)> = Vec::new();
-    for i in order {
-        let (start, bytes) = pieces[i];
+    let mut order: Vec<(usize, usize)> = pieces.iter().map(|piece| piece.0).zip(0..).collect();
+    order.sort_unstable();
+    // The first byte, the end, and the numbers of the pieces with their places.
+    let mut found: Vec<(usize, usize, Vec<(usize, usize)>)> = Vec::new();
+    for (start, i) in order {
+        let bytes = pieces[i].1;
         let first = start - start % page;
         let end = (start + bytes.len()).next_multiple_of(page);
         let last = found
@@ -220,14 +220,14 @@ fn pages<'a>(memory: usize, pieces: &[(usize, &'a [u8])], page: usize) -> Vec<Pa
         match last {
             Some((_, to, members)) => {
                 *to = end.max(*to);
-                members.push(i);
+                members.push((i, start));
             }
-            None => found.push((first, end, vec![i])),
+            None => found.push((first, end, vec![(i, start)])),
         }
     }
-    let part = |(guest, end, mut members): (usize, usize, Vec<usize>)| {
+    let part = |(guest, end, mut members): (usize, usize, Vec<(usize, usize)>)| {
         members.sort_unstable();
-        let relative = |i: usize| (pieces[i].0 - guest, pieces[i].1);
+        let relative = |(i, start): (usize, usize)| (start - guest, pieces[i].1);
         Part {
             memory,
             guest,

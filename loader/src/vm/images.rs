@@ -253,8 +253,8 @@ fn cuts(parts: &[Part<'_>]) -> SmallVec<[usize; MAX_CUTS]> {
         (hole >= LARGE_HOLE).then_some((hole, i))
     });
     let mut holes: Vec<_> = holes.collect();
-    holes.sort_unstable_by_key(|(hole, _)| std::cmp::Reverse(*hole));
-    holes.iter().map(|(_, i)| *i).take(MAX_CUTS).collect()
+    holes.sort_unstable();
+    holes.iter().rev().map(|(_, i)| *i).take(MAX_CUTS).collect()
 }
 
 #[cfg(test)]
