@@ -351,7 +351,7 @@ impl Worker {
                 }
                 context.optimize(isa, control).map_err(failed)?;
             }
-            let is_high = pressure::is_high(&context.func);
+            let is_high = has_many_blocks || pressure::is_high(&context.func);
             let handles = !context.func.dfg.exception_tables.is_empty();
             if is_high && handles && matches!(symbol, Symbol::Function(_)) {
                 if !self.in_frame {

@@ -28,9 +28,13 @@ const MANY_PARAMS: usize = 4096;
 /// Average number of parameters of a block that is high. Code of compilers has fewer than ten.
 const WIDE: usize = 32;
 
-/// Cranelift needs time in the square of the number of blocks without code that follow one another
-/// to tell where blocks start: 300,000 take 45 seconds. In a function with more
-/// blocks than this, the code generator is not asked for that.
+/// The usual allocator takes time in the square of the number of blocks that assign the same local:
+/// 10,000 short loops in a row took 2.6 seconds, and 20,000 took 11. How much, no count of the
+/// function's values tells: two functions of CRuby have larger groups of joined values than such
+/// code, and take no time. Functions of programs have up to 29,546 blocks (DuckDB). Cranelift also
+/// needs time in the square of the number of blocks without code that follow one another to tell
+/// where blocks start: 300,000 take 45 seconds. A function with more blocks than this is given to
+/// the other allocator, and the code generator is not asked where its blocks start.
 const MANY_BLOCKS: usize = 1 << 15;
 
 /// [`crowding`] that every function may have. The usual allocator compares the branches to one
