@@ -284,7 +284,7 @@ impl WasiCtxBuilder {
 
     /// Gives the guest the directory `host` under the name `guest`, as the next descriptor from 3
     /// on. No path leads out of the directory, whatever symbolic links are in it. Where procfs is
-    /// mounted below the directory, the guest can open nothing (`EPERM`).
+    /// mounted below the directory, the guest can open and look at nothing (`EPERM`).
     ///
     /// # Errors
     /// [`ConfigError::Preopen`] if the directory cannot be opened or is in procfs;

@@ -72,6 +72,7 @@ mod fdstat;
 pub mod fs;
 mod guest;
 mod linker;
+mod look;
 mod mounts;
 mod names;
 mod open;

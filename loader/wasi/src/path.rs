@@ -23,6 +23,7 @@ use crate::ctx::WasiCtx;
 use crate::errno::{Errno, Result};
 use crate::fdstat::{mounted_times, times};
 use crate::guest::GuestMemory;
+use crate::look;
 use crate::path_at::{PathAt, names_directory, utf8, without_slashes};
 use crate::protect::Protected;
 use crate::types::{Filestat, LookupFlags, Rights};
@@ -77,11 +78,7 @@ pub(crate) fn filestat(
     }
     let dir = &ctx.descriptors.dir(fd, rights)?.dir;
     // A path that must be a directory is looked up through symbolic links in any case.
-    let metadata = if follow || names_directory(path) {
-        dir.metadata(path)?
-    } else {
-        dir.symlink_metadata(path)?
-    };
+    let metadata = look::metadata(dir, path, follow || names_directory(path))?;
     Ok(Filestat::from(&metadata))
 }
 
@@ -163,9 +160,12 @@ pub(crate) fn path_readlink(
         Some(dir) => dir.read_link(utf8(path)?)?,
         None => {
             let dir = &ctx.descriptors.dir(fd, Rights::PATH_READLINK)?.dir;
-            // cap-std refuses an absolute target with `PERM`, because the target would tell the
-            // guest about the host.
-            utf8(&dir.read_link(path)?)?.to_owned()
+            let target = look::read_link(dir, path)?;
+            // An absolute target would tell the guest about the host.
+            if target.is_absolute() {
+                return Err(Errno::PERM);
+            }
+            utf8(&target)?.to_owned()
         }
     };
     // As in POSIX, a target that does not fit is cut off.
@@ -220,9 +220,7 @@ pub(crate) fn path_rename(
     let (old_dir, new_dir) = fds.writable_dirs(from, to)?;
     // Only a directory may have an old or a new name that ends in a slash.
     if (names_directory(old_path) || names_directory(new_path))
-        && !old_dir
-            .symlink_metadata(without_slashes(old_path))?
-            .is_dir()
+        && !look::metadata(old_dir, without_slashes(old_path), false)?.is_dir()
     {
         return Err(Errno::NOTDIR);
     }
@@ -275,16 +273,15 @@ pub(crate) fn path_unlink_file(
 /// could block for ever.
 ///
 /// # Errors
-/// `ROFS` if the file or directory is protected; those of resolving the path.
+/// `ROFS` if the file or directory is protected; `PERM` if it is in procfs; those of resolving the
+/// path.
 fn changeable<'a>(
     protected: &Protected,
     dir: &'a Dir,
     path: &'a Path,
     follow: bool,
 ) -> Result<PathAt<'a>> {
-    let (at, changeable) = match follow {
-        true => protected.resolved(dir, path, true)?,
-        false => protected.object(dir, path, false)?,
-    };
+    let (at, changeable) = protected.resolved(dir, path, follow)?;
+    look::metadata(at.dir(), at.path(), false)?;
     if changeable { Ok(at) } else { Err(Errno::ROFS) }
 }

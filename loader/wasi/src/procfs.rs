@@ -3,9 +3,12 @@
 //! Through the files of procfs a program reads and writes its own memory (`/proc/self/mem`, which
 //! also writes to pages of machine code) and reads its environment. So a guest that is given the
 //! root directory must not open them, and neither procfs nor a directory of it can be given. Links
-//! of procfs that lead elsewhere are refused by cap-std, as magic or absolute links.
+//! of procfs that lead elsewhere are refused by cap-std, as magic or absolute links. Attributes and
+//! targets of links (when processes began, whose they are, which pipes they have) are not shown
+//! either, and times not set. What remains is that a guest finds out which names exist, because a
+//! missing one is another error. The system itself lets nobody create or remove names there.
 //!
-//! A file system is recognised by its type, whatever the path is. The system is asked at each open:
+//! A file system is recognised by its type, whatever the path is. The system is asked each time:
 //! device numbers say nothing, since a system gives them to other file systems later.
 
 use std::io;

@@ -12,14 +12,14 @@ use rustix::fs::OFlags;
 
 use crate::errno::{Errno, Result};
 use crate::fs::{Creation, DirEntry, File, FileKind, FileSystem, OpenOptions, Stat};
-use crate::procfs;
+use crate::{look, procfs};
 
 /// A directory of the system as a read-only file system, for example as the lower one of an
 /// [`Overlay`](super::Overlay). To give a guest the directory itself,
 /// [`preopened_dir`](crate::WasiCtxBuilder::preopened_dir) is faster, and can let it write.
 ///
 /// Files and directories can be read, and symbolic links that stay in the directory are followed.
-/// Pipes, sockets and devices are hidden, and nothing of procfs can be opened.
+/// Pipes, sockets and devices are hidden, and nothing of procfs can be looked at.
 #[derive(Debug)]
 pub struct HostFs {
     dir: Dir,
@@ -73,7 +73,7 @@ fn stat(found: &Metadata) -> Result<Stat> {
 
 impl FileSystem for HostFs {
     fn stat(&self, path: &str) -> Result<Stat, Errno> {
-        stat(&self.dir.symlink_metadata(here(path))?)
+        stat(&look::metadata(&self.dir, here(path).as_ref(), false)?)
     }
 
     fn open(&self, path: &str, options: OpenOptions) -> Result<Box<dyn File>, Errno> {
@@ -121,7 +121,7 @@ impl FileSystem for HostFs {
     }
 
     fn read_link(&self, path: &str) -> Result<String, Errno> {
-        let target = self.dir.read_link_contents(here(path))?;
+        let target = look::read_link(&self.dir, here(path).as_ref())?;
         target
             .into_os_string()
             .into_string()

@@ -49,6 +49,35 @@ fn nothing_of_procfs_can_be_opened() {
 }
 
 #[test]
+fn attributes_and_links_of_procfs_are_not_shown() {
+    let links = ["proc/self", "proc/mounts", "proc/self/fd/0"];
+    for access in [DirAccess::ReadOnly, DirAccess::ReadWrite] {
+        let builder = WasiCtxBuilder::new().preopened_dir("/", "/", access);
+        let mut guest = Guest::new(builder.unwrap().build());
+        for name in FILES.iter().chain(&DIRECTORIES).chain(&links) {
+            let is_magic = name.contains("fd");
+            if !is_magic {
+                assert_eq!(guest.stat(name, FOLLOW), Err(Errno::PERM), "{name}");
+            }
+            assert_eq!(guest.stat(name, 0), Err(Errno::PERM), "{name}");
+            assert_eq!(guest.readlink(name, 99), Err(Errno::PERM), "{name}");
+            let refused = match access {
+                DirAccess::ReadOnly => Errno::ROFS,
+                DirAccess::ReadWrite => Errno::PERM,
+            };
+            let of_now = (0, 0, 10);
+            assert_eq!(guest.set_times(name, 0, of_now), Err(refused), "{name}");
+            if !is_magic {
+                assert_eq!(guest.set_times(name, FOLLOW, of_now), Err(refused));
+            }
+        }
+        // What a path leads to counts, not what it leads through.
+        assert!(guest.stat("proc/self/../../etc", 0).is_ok());
+        assert_eq!(guest.stat("proc/no-such-name", 0), Err(Errno::NOENT));
+    }
+}
+
+#[test]
 fn no_directory_of_procfs_can_be_given() {
     for dir in ["/proc", "/proc/self/task", "/proc/self/fd/.."] {
         let given = WasiCtxBuilder::new().preopened_dir(dir, "/", DirAccess::ReadOnly);
@@ -67,7 +96,10 @@ fn a_directory_that_is_mounted_hides_procfs_too() {
     for name in FILES.iter().filter(|name| !name.contains("..")) {
         let opened = fs.open(name, OpenOptions::default());
         assert_eq!(opened.err(), Some(Errno::PERM), "{name}");
+        assert_eq!(fs.stat(name).err(), Some(Errno::PERM), "{name}");
     }
+    assert_eq!(fs.stat("proc").err(), Some(Errno::PERM));
+    assert_eq!(fs.read_link("proc/self").err(), Some(Errno::PERM));
     assert_eq!(fs.read_dir("proc").err(), Some(Errno::PERM));
     assert!(fs.read_dir("").is_ok());
 }
