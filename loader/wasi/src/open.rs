@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
-use cap_std::fs::{Dir, File, FileTypeExt, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{Dir, File, FileTypeExt, Metadata, OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags as SystemFlags;
 
 use crate::access::Access;
@@ -18,8 +18,8 @@ use crate::errno::{Errno, Result};
 use crate::fs::mounted::Request;
 use crate::guest::GuestMemory;
 use crate::path_at::{names_directory, utf8};
-use crate::procfs;
 use crate::types::{FdFlags, LookupFlags, OFlags, Rights};
+use crate::{look, procfs};
 
 #[expect(clippy::too_many_arguments, reason = "as many as the snapshot has")]
 pub(crate) fn path_open<'a>(
@@ -110,10 +110,9 @@ fn open(ctx: &mut WasiCtx, fd: u32, path: &Path, request: Request) -> Result<u32
     if found.is_dir() && request.creates() {
         return Err(Errno::ISDIR);
     }
-    let is_pipe = found.file_type().is_fifo();
-    if is_pipe && read_only {
-        // Reading from a pipe removes bytes and lets its writer continue.
-        return Err(Errno::ROFS);
+    if read_only {
+        // Whoever has put a pipe there since the look at it may open the pipe, too.
+        refuse_pipe(&found)?;
     }
     let may_wait = !found.is_dir() && !found.is_file();
     let descriptor = if found.is_dir() {
@@ -138,6 +137,15 @@ fn open(ctx: &mut WasiCtx, fd: u32, path: &Path, request: Request) -> Result<u32
         }
     };
     ctx.descriptors.insert(descriptor)
+}
+
+/// Refuses a named pipe in a directory where nothing may change: opening it for reading lets a
+/// writer continue, and reading removes bytes.
+fn refuse_pipe(found: &Metadata) -> Result<()> {
+    match found.file_type().is_fifo() {
+        true => Err(Errno::ROFS),
+        false => Ok(()),
+    }
 }
 
 /// How the system opens a path for a guest.
@@ -189,13 +197,14 @@ impl Request {
             oflags: self.oflags.without_creation(),
             ..*self
         };
-        match plain.open(dir, path) {
-            Ok(_) if exclusive => Err(Errno::EXIST),
-            Err(Errno::NOENT) if self.creates() => Err(Errno::ROFS),
-            // The path is a symbolic link, so it exists.
-            Err(Errno::LOOP) if exclusive => Err(Errno::EXIST),
-            result => result,
+        match look::metadata(dir, path, plain.follow) {
+            Err(Errno::NOENT) if self.creates() => return Err(Errno::ROFS),
+            Ok(_) if exclusive => return Err(Errno::EXIST),
+            // The system refuses a pipe as a directory, without opening it.
+            Ok(_) if self.oflags.contains(OFlags::DIRECTORY) => {}
+            found => refuse_pipe(&found?)?,
         }
+        plain.open(dir, path)
     }
 
     fn open(&self, dir: &Dir, path: &Path) -> Result<File> {

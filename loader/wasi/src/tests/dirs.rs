@@ -232,7 +232,35 @@ fn pipes_are_opened_without_waiting_and_read_when_there_is_something() {
     assert_eq!(guest.read(fd, 10).unwrap(), b"hello");
     assert_eq!(guest.read(fd, 10).unwrap(), b"", "the end");
     writer.join().unwrap();
-    // In a read-only directory, a guest cannot remove bytes from a pipe.
+}
+
+/// Opening a pipe for reading lets a writer go on that waits for a reader.
+#[test]
+fn pipes_in_read_only_directories_are_refused_without_opening_them() {
+    let folder = folder();
+    let path = folder.path().join("pipe");
+    pipe(&path);
+    std::os::unix::fs::symlink("pipe", folder.path().join("link")).unwrap();
+    let (opened, is_opened) = std::sync::mpsc::channel();
+    let writing = path.clone();
+    let writer = std::thread::spawn(move || {
+        let file = std::fs::File::options().write(true).open(writing);
+        opened.send(()).unwrap();
+        file.unwrap()
+    });
     let mut guest = Guest::in_folder(&folder, DirAccess::ReadOnly);
-    assert_eq!(guest.open("pipe", 0, READ), Err(Errno::ROFS));
+    // The writer may need a while to begin.
+    for _ in 0..100 {
+        for name in ["pipe", "link"] {
+            assert_eq!(guest.open(name, 0, READ), Err(Errno::ROFS));
+            assert_eq!(guest.open(name, CREAT, READ), Err(Errno::ROFS));
+            assert_eq!(guest.open(name, CREAT | EXCL, READ), Err(Errno::EXIST));
+            assert_eq!(guest.open(name, DIRECTORY, READ), Err(Errno::NOTDIR));
+        }
+        let pause = std::time::Duration::from_millis(2);
+        let waited = is_opened.recv_timeout(pause);
+        assert!(waited.is_err(), "the guest has opened the pipe");
+    }
+    let reader = std::fs::File::open(path).unwrap();
+    drop((writer.join().unwrap(), reader));
 }
