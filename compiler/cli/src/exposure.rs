@@ -19,7 +19,7 @@
 //! Nothing protects other files that a guest may write to and that somebody runs, sources or reads
 //! as configuration later: other artifacts, this program, start-up files of shells, other caches.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use precast_wasi::WasiCtxBuilder;
@@ -100,5 +100,5 @@ fn exposed_profile(wasi: &WasiCtxBuilder, place: &Place) -> Result<Vec<PathBuf>>
             link.display()
         );
     }
-    Ok(files.into_iter().map(Path::to_owned).collect())
+    Ok(files)
 }

@@ -8,15 +8,15 @@
 //! A command whose output would replace one of its inputs or another output is refused before it
 //! writes anything ([`check_outputs`]), whatever the paths look like.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::hash::{BuildHasher, RandomState};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use precast_artifact::shown;
 
+use crate::held::{HeldFile, Kind, replaced};
 use crate::usage_error;
 
 /// Reads a file, or standard input for `-`.
@@ -32,13 +32,6 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
         bail!("`{}` is a directory; expected a file", path.display());
     }
     fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))
-}
-
-/// Whether those who may read a file may execute it, too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Data,
-    Executable,
 }
 
 /// Writes a file, all or nothing, or writes to standard output for `-`.
@@ -110,7 +103,11 @@ impl Place {
     fn of(path: &Path) -> Option<Self> {
         let path = match Target::of(path) {
             // An open file may have a name that leads to the other path.
-            Ok(Target::File { file: path, .. } | Target::InPlace(path)) => path,
+            Ok(Target::InPlace(place)) => place.path,
+            Ok(Target::File(file)) => {
+                let [path, _temporary] = file.paths();
+                path
+            }
             Ok(Target::Stdout) | Err(_) => return None,
         };
         if let Ok(found) = fs::metadata(&path) {
@@ -129,9 +126,38 @@ pub(crate) enum Target {
     Stdout,
     /// To what exists under a path that is not a name of a file: devices and pipes, which a file
     /// must not replace and which have no old content to keep, and open files of a process.
-    InPlace(PathBuf),
-    /// To a file, which may exist, by way of a temporary file. The path is no symbolic link.
-    File { file: PathBuf, temporary: PathBuf },
+    InPlace(InPlace),
+    /// To a file, which may exist, by way of a temporary file.
+    File(HeldFile),
+}
+
+/// What an output is written to without replacing it.
+pub(crate) struct InPlace {
+    path: PathBuf,
+    /// The device and inode that the path led to when it was resolved.
+    found: (u64, u64),
+}
+
+impl InPlace {
+    fn new(path: PathBuf) -> io::Result<Self> {
+        let found = fs::metadata(&path)?;
+        Ok(Self {
+            path,
+            found: (found.dev(), found.ino()),
+        })
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).open(&self.path)?;
+        let found = file.metadata()?;
+        if (found.dev(), found.ino()) != self.found {
+            return Err(replaced());
+        }
+        if found.is_file() {
+            file.set_len(0)?;
+        }
+        file.write_all(bytes)
+    }
 }
 
 impl Target {
@@ -155,23 +181,21 @@ impl Target {
         match self {
             Self::Stdout => print(bytes),
             // Permissions do not change.
-            Self::InPlace(path) => fs::write(path, bytes).with_context(context),
-            Self::File { file, temporary } => {
-                replace(kind, file, temporary, bytes).with_context(context)
-            }
+            Self::InPlace(place) => place.write(bytes).with_context(context),
+            Self::File(file) => file.replace(kind, bytes).with_context(context),
         }
     }
 
     /// Whether the directory of a file allows that the file is written. Errors name the path.
     pub(crate) fn check(&self, path: &Path) -> Result<()> {
-        let Self::File { temporary, .. } = self else {
+        let Self::File(file) = self else {
             return Ok(());
         };
-        create(temporary, 0o600)
-            .and_then(|_| fs::remove_file(temporary))
+        file.check()
             .with_context(|| format!("cannot write `{}`", path.display()))
     }
 
+    /// The same, also for directories, which cannot be written to.
     fn of(path: &Path) -> io::Result<Self> {
         /// As many links as Linux follows.
         const MAX_LINKS: usize = 40;
@@ -185,11 +209,8 @@ impl Target {
             let Ok(link) = fs::read_link(&path) else {
                 let special = fs::metadata(&path).is_ok_and(|found| !found.is_file());
                 return Ok(match special {
-                    true => Self::InPlace(path),
-                    false => Self::File {
-                        temporary: temporary_beside(&path),
-                        file: path,
-                    },
+                    true => Self::InPlace(InPlace::new(path)?),
+                    false => Self::File(HeldFile::new(&path)?),
                 });
             };
             // `/dev/stdout` leads to a link of the system to the open file, which may have a name
@@ -201,7 +222,7 @@ impl Target {
                 return Ok(Self::Stdout);
             }
             if parent.starts_with("/proc") {
-                return Ok(Self::InPlace(path));
+                return Ok(Self::InPlace(InPlace::new(path)?));
             }
             path = directory(&path).join(link);
         }
@@ -210,55 +231,18 @@ impl Target {
 }
 
 /// The directory that a path's last name is in.
-pub(crate) fn directory(path: &Path) -> &Path {
+fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     }
 }
 
-fn replace(kind: Kind, path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<()> {
-    let old = fs::metadata(path).ok().map(|found| {
-        let mode = found.permissions().mode() & 0o777;
-        match kind {
-            Kind::Data => mode,
-            Kind::Executable => mode | (mode & 0o444) >> 2,
-        }
-    });
-    // The system removes the permissions that the umask forbids.
-    let new = match kind {
-        Kind::Data => 0o666,
-        Kind::Executable => 0o777,
-    };
-    let mut file = create(temporary, old.map_or(new, |_| 0o600))?;
-    let permissions = old.map(Permissions::from_mode);
-    let written = permissions
-        .map_or(Ok(()), |permissions| file.set_permissions(permissions))
-        .and_then(|()| file.write_all(bytes))
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(temporary, path));
-    if written.is_err() {
-        fs::remove_file(temporary).ok();
-    }
-    written
-}
-
-/// The name of a temporary file in the same directory, which nobody else uses. The name is short,
-/// because the output's may be as long as the file system allows.
-fn temporary_beside(path: &Path) -> PathBuf {
-    // Each state has keys of its own.
-    let random = RandomState::new().hash_one(std::process::id());
-    path.with_file_name(format!(".precast.{random:016x}.tmp"))
-}
-
-/// Creates a file that does not exist.
-fn create(path: &Path, mode: u32) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(mode).open(path)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::{File, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

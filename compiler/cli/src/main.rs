@@ -19,6 +19,7 @@ mod ending;
 mod exe;
 mod exposure;
 mod files;
+mod held;
 mod inspect;
 mod join;
 mod json;

@@ -3,9 +3,13 @@
 //! Runs at the same time add up: each reads and replaces the file while it holds a lock on the
 //! file's directory. Everybody who may read the directory may lock it, so a run waits only for a
 //! while for the lock.
+//!
+//! Everything that a program or guests of other processes could take away meanwhile is there before
+//! the program runs: the place of the file (see [`HeldFile`](crate::held::HeldFile)), the directory
+//! to lock, and descriptors.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind};
+use std::fs::{File, TryLockError};
+use std::io::{self, ErrorKind, PipeReader, PipeWriter};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,6 +38,8 @@ fn decode(bytes: &[u8], path: &Path) -> Result<Profile> {
 pub(crate) struct Place {
     path: PathBuf,
     target: Target,
+    /// The directory of a file, to lock it.
+    directory: Option<io::Result<File>>,
 }
 
 impl Place {
@@ -42,6 +48,10 @@ impl Place {
         target.check(path)?;
         Ok(Self {
             path: path.to_owned(),
+            directory: match &target {
+                Target::File(file) => Some(file.open_directory()),
+                Target::Stdout | Target::InPlace(_) => None,
+            },
             target,
         })
     }
@@ -53,23 +63,27 @@ impl Place {
 
     /// The paths that are written to: none for standard output; what the path leads to, such as a
     /// pipe; or a file, and the temporary file beside it.
-    pub(crate) fn files(&self) -> Vec<&Path> {
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
         match &self.target {
             Target::Stdout => Vec::new(),
-            Target::InPlace(_) => vec![&self.path],
-            Target::File { temporary, .. } => vec![&self.path, temporary],
+            Target::InPlace(_) => vec![self.path.clone()],
+            Target::File(file) => {
+                let [_, temporary] = file.paths();
+                vec![self.path.clone(), temporary]
+            }
         }
     }
 
     /// Adds the profile that was written here before, if there is one.
     fn add_to(&self, profile: &mut Profile) -> Result<()> {
         // Nothing else has old content to keep.
-        let Target::File { file, .. } = &self.target else {
+        let Target::File(file) = &self.target else {
             return Ok(());
         };
-        let bytes = match fs::read(file) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            read => read.with_context(|| format!("cannot read `{}`", self.path.display()))?,
+        let read = file.read();
+        let read = read.with_context(|| format!("cannot read `{}`", self.path.display()))?;
+        let Some(bytes) = read else {
+            return Ok(());
         };
         // mktemp(1) makes an empty file.
         if bytes.is_empty() {
@@ -82,11 +96,11 @@ impl Place {
     }
 
     /// Waits for other runs that add to the file, and keeps them waiting until the lock is dropped.
-    fn lock(&self) -> Option<File> {
-        let Target::File { file, .. } = &self.target else {
-            return None;
+    fn lock(&self) -> Option<Lock<'_>> {
+        let locked = match self.directory.as_ref()? {
+            Ok(directory) => Lock::new(directory).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
         };
-        let locked = lock(files::directory(file));
         if let Err(error) = &locked {
             tracing::warn!(
                 "cannot lock the directory of `{}`: {error}: if another run adds to the file at \
@@ -98,23 +112,33 @@ impl Place {
     }
 }
 
-/// Locks a directory. Closing the file ends the lock.
-fn lock(directory: &Path) -> io::Result<File> {
-    const PAUSE: Duration = Duration::from_millis(10);
-    let file = File::open(directory)?;
-    let start = Instant::now();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => {
-                std::thread::sleep(PAUSE);
-            }
-            Err(TryLockError::WouldBlock) => {
-                let message = format!("another process has kept it locked for {PATIENCE:?}");
-                return Err(io::Error::new(ErrorKind::WouldBlock, message));
+/// A lock on a directory, until this is dropped.
+struct Lock<'a>(&'a File);
+
+impl<'a> Lock<'a> {
+    fn new(directory: &'a File) -> io::Result<Self> {
+        const PAUSE: Duration = Duration::from_millis(10);
+        let start = Instant::now();
+        loop {
+            match directory.try_lock() {
+                Ok(()) => return Ok(Self(directory)),
+                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => {
+                    std::thread::sleep(PAUSE);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let message = format!("another process has kept it locked for {PATIENCE:?}");
+                    return Err(io::Error::new(ErrorKind::WouldBlock, message));
+                }
             }
         }
+    }
+}
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        // The lock also ends with the process.
+        self.0.unlock().ok();
     }
 }
 
@@ -125,7 +149,8 @@ pub(crate) struct Output(Arc<Writing>);
 struct Writing {
     place: Place,
     module: Module,
-    is_written: Mutex<bool>,
+    /// Two descriptors that the guest cannot use up; `None` when the profile is written.
+    reserve: Mutex<Option<(PipeReader, PipeWriter)>>,
 }
 
 impl Output {
@@ -139,10 +164,11 @@ impl Output {
             );
         };
         place.add_to(&mut profile)?;
+        let reserve = io::pipe().context("cannot reserve descriptors for writing the profile")?;
         Ok(Self(Arc::new(Writing {
             place,
             module: module.clone(),
-            is_written: Mutex::default(),
+            reserve: Mutex::new(Some(reserve)),
         })))
     }
 
@@ -152,10 +178,12 @@ impl Output {
         let Writing {
             place,
             module,
-            is_written,
+            reserve,
         } = &*self.0;
-        let mut is_written = is_written.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::replace(&mut *is_written, true) {
+        let mut reserve = reserve.lock().unwrap_or_else(PoisonError::into_inner);
+        // Threads of the guest that still run may take these descriptors, too. Their program has
+        // no profile then.
+        if reserve.take().is_none() {
             return Ok(());
         }
         let Some(mut profile) = module.profile()? else {

@@ -500,3 +500,98 @@ fn a_second_signal_ends_a_program_whose_profile_cannot_be_written() {
     send("TERM", &process);
     assert_eq!(process.wait().expect("a child").signal(), Some(15));
 }
+
+/// Guests of other processes may change names meanwhile.
+#[test]
+fn a_profile_goes_where_its_path_led_before_the_program_ran() {
+    let dir = Dir::new();
+    dir.wasm("forever", FOREVER);
+    let end = |out: &str, change: &dyn Fn()| {
+        let run = ["run", "--no-cache", "--profile-out", out, "forever.wasm"];
+        let mut command = dir.command(&run);
+        command.stderr(Stdio::piped());
+        let (process, _stdout) = started(command);
+        change();
+        send("TERM", &process);
+        let output = process.wait_with_output().expect("a child");
+        assert_eq!(output.status.signal(), Some(15));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let refused = |what| {
+        format!(
+            "error: cannot {what}\nCaused by:\n    something else has been put in its place since \
+             the start\n"
+        )
+    };
+    for name in ["in", "outside"] {
+        fs::create_dir(dir.path(name)).expect("writable");
+    }
+    // Another directory takes the place of the one that the path led to.
+    let error = end("in/prof", &|| {
+        fs::rename(dir.path("in"), dir.path("away")).expect("writable");
+        symlink("outside", dir.path("in")).expect("writable");
+    });
+    assert_eq!(error, "");
+    let profile = fs::read(dir.path("away/prof")).expect("written");
+    assert!(Profile::decode(&profile).is_ok());
+    let count = |name: &str| fs::read_dir(dir.path(name)).expect("there").count();
+    assert_eq!((count("away"), count("outside")), (1, 0));
+    // A link takes the place of the file: what it leads to is neither added nor written to.
+    dir.write("away/other", &profile);
+    let error = end("away/prof", &|| {
+        fs::remove_file(dir.path("away/prof")).expect("there");
+        symlink("other", dir.path("away/prof")).expect("writable");
+    });
+    assert_eq!(error, refused("read `away/prof`"));
+    assert!(dir.path("away/prof").is_symlink());
+    assert!(fs::read(dir.path("away/other")).expect("there") == profile);
+    // A link takes the place of a pipe.
+    dir.bash("mkfifo pipe").is("", "", 0);
+    let error = end("pipe", &|| {
+        fs::remove_file(dir.path("pipe")).expect("there");
+        symlink("away/other", dir.path("pipe")).expect("writable");
+    });
+    assert_eq!(error, refused("write `pipe`"));
+    assert!(fs::read(dir.path("away/other")).expect("there") == profile);
+}
+
+/// A program that opens a file until it gets no more descriptors, prints a line, then runs for ever.
+const HOARDER: &str = r#"(module
+    (import "wasi_snapshot_preview1" "path_open"
+        (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\08\00\00\00\01\00\00\00\n")
+    (data (i32.const 32) "file")
+    (func (export "_start")
+        (loop $again
+            (br_if $again (i32.eqz (call $open (i32.const 3) (i32.const 0) (i32.const 32)
+                (i32.const 4) (i32.const 0) (i64.const 2) (i64.const 0) (i32.const 0)
+                (i32.const 16)))))
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))
+        (loop $l (br $l))))"#;
+
+#[test]
+fn a_program_that_uses_up_the_descriptors_has_a_profile() {
+    let dir = Dir::new();
+    dir.wasm("hoarder", HOARDER);
+    fs::create_dir(dir.path("in")).expect("writable");
+    dir.write("in/file", "");
+    // A new profile, and one that is added to.
+    for _ in 0..2 {
+        let run = "run --no-cache --profile-out prof --dir in hoarder.wasm";
+        let precast = dir.command(&run.split(' ').collect::<Vec<_>>());
+        let mut bash = Command::new("bash");
+        bash.args(["-c", "ulimit -n 64; exec \"$@\"", "-"]);
+        bash.arg(precast.get_program()).args(precast.get_args());
+        bash.current_dir(dir.0.path()).stderr(Stdio::piped());
+        let (process, _stdout) = started(bash);
+        send("TERM", &process);
+        let output = process.wait_with_output().expect("a child");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        assert_eq!(output.status.signal(), Some(15));
+        let profile = Profile::decode(&fs::read(dir.path("prof")).expect("written"));
+        let profile = profile.expect("a profile");
+        assert!(profile.counts().iter().any(|(_, count)| *count > 1));
+    }
+}
