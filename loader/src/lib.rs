@@ -194,6 +194,8 @@ pub use shared_memory::{SharedMemory, WaitResult};
 pub use snapshot::Snapshot;
 pub use static_artifact::{EmbeddedArtifact, StaticArtifact};
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
+#[doc(hidden)]
+pub use sys::process::ProcessMark;
 pub use table::Table;
 pub use tag::Tag;
 pub use typed::{WasmParams, WasmResults, WasmTy};

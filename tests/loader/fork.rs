@@ -1,11 +1,11 @@
 //! Children by `fork`: what works in them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use precast_artifact::{Interruption, Strategy};
 use precast_loader::runtime::{Context, Instance, InstanceConfig, Runtime};
 use precast_loader::{Config, Engine, Error};
-use precast_tests::Source;
+use precast_tests::{Source, child_process};
 
 use crate::child;
 
@@ -29,38 +29,6 @@ fn ends(instance: &Instance, context: &Context) -> bool {
 /// Returns whether a deadline ends a call.
 fn deadline_works() -> bool {
     ends(&looping(), &Context::with_timeout(Duration::from_millis(5)))
-}
-
-/// Makes a child process, which ends with whether `work` returns `true`. With `flags`, it is in
-/// namespaces of its own. `None` if the system refuses that.
-fn child_process(flags: libc::c_int, work: impl FnOnce() -> bool) -> Option<bool> {
-    let with = libc::c_long::from(flags | libc::SIGCHLD);
-    // SAFETY: no other thread of this process holds a lock that the child needs. Without a stack of
-    // its own, a child by `clone` goes on like one by `fork`.
-    let pid = unsafe {
-        match flags {
-            0 => libc::fork().into(),
-            _ => libc::syscall(libc::SYS_clone, with, 0_usize, 0_usize, 0_usize, 0_usize),
-        }
-    };
-    if pid == 0 {
-        let code = i32::from(!work());
-        // SAFETY: the call ends the process.
-        unsafe { libc::_exit(code) };
-    }
-    let pid = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0)?;
-    let mut status = 0;
-    let end = Instant::now() + Duration::from_secs(20);
-    // SAFETY: `pid` is a child of this process, and the call only writes to a local variable.
-    while unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } == 0 {
-        if Instant::now() > end {
-            // SAFETY: `pid` is a child of this process that has not been waited for.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
-            panic!("the child hangs");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Some(status == 0)
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! | `source`, `compile` | artifacts: compiled, recorded or replayed |
 //! | `guest` | an instance in a store of its own |
 //! | `file` | artifacts in temporary files |
+//! | `fork` | children by `fork` |
 //! | `handmade` | an artifact that is made without the compiler |
 //! | [`child`] | test cases that need a process of their own |
 //! | [`executor`] | runs futures |
@@ -32,6 +33,7 @@ pub mod child;
 mod compile;
 pub mod executor;
 mod file;
+mod fork;
 mod guest;
 mod handmade;
 mod held;
@@ -42,6 +44,7 @@ mod source;
 mod watchdog;
 
 pub use file::ArtifactFile;
+pub use fork::child_process;
 pub use guest::{Guest, call, trap};
 pub use handmade::handmade;
 pub use held::{faults, mappings};

@@ -3,6 +3,7 @@
 
 mod deadlines;
 mod depth;
+mod fork;
 mod full;
 mod mounted;
 mod streams;

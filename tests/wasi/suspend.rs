@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use precast_artifact::Strategy;
 use precast_loader::{Engine, Error, Instance, Linker, Store};
 use precast_tests::executor::{block_on, poll_once};
-use precast_tests::{child, module, strategies};
+use precast_tests::{module, strategies};
 use precast_wasi::{
     AsyncInput, AsyncOutput, SharedWasiCtx, Sleep, WasiCtx, WasiCtxBuilder, WasiView,
     add_to_linker_async,
@@ -226,11 +226,11 @@ fn guest_of<W: WasiView + Send + 'static>(strategy: Strategy, wasi: W) -> (Store
     (store, instance)
 }
 
-fn guest(strategy: Strategy, wasi: WasiCtxBuilder) -> (Store<WasiCtx>, Instance) {
+pub(crate) fn guest(strategy: Strategy, wasi: WasiCtxBuilder) -> (Store<WasiCtx>, Instance) {
     guest_of(strategy, wasi.build())
 }
 
-async fn sleep<W>(guest: (Store<W>, Instance), time: i32) -> Result<i32, Error>
+pub(crate) async fn sleep<W>(guest: (Store<W>, Instance), time: i32) -> Result<i32, Error>
 where
     W: WasiView + Send + 'static,
 {
@@ -266,41 +266,6 @@ fn sleeping_guests_share_a_thread() {
             "one after the other: {took:?}"
         );
     }
-}
-
-/// A child does not have the thread that wakes the guests of its parent.
-#[test]
-fn guests_sleep_in_a_child_after_fork() {
-    let test = "suspend::guests_sleep_in_a_child_after_fork";
-    if child::case().is_none() {
-        return child::passes_in_child(test, "fork");
-    }
-    let strategy = Strategy::Checked;
-    let short = || block_on(sleep(guest(strategy, WasiCtxBuilder::new()), 20));
-    let mut slept = Box::pin(sleep(guest(strategy, WasiCtxBuilder::new()), 50));
-    assert!(poll_once(slept.as_mut()).is_pending());
-    // SAFETY: no other thread of this process holds a lock that the child needs.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        // A guest that already slept in the parent wakes, and so does a new one.
-        let woken = matches!(block_on(slept), Ok(0)) && matches!(short(), Ok(0));
-        // SAFETY: the call ends the process.
-        unsafe { libc::_exit(i32::from(!woken)) };
-    }
-    let mut status = 0;
-    let end = Instant::now() + Duration::from_secs(20);
-    // SAFETY: `pid` is a child of this process, and the call only writes to a local variable.
-    while unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } == 0 {
-        if Instant::now() > end {
-            // SAFETY: `pid` is a child of this process that has not been waited for.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
-            panic!("the child hangs");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    assert_eq!(status, 0);
-    assert_eq!(block_on(slept).unwrap(), 0);
-    assert_eq!(short().unwrap(), 0);
 }
 
 #[test]

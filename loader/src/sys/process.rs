@@ -5,8 +5,15 @@
 
 use super::map::{Reservation, page_size};
 
-/// A mark that only the process has that made it, and not its children by `fork`.
-pub(crate) struct ProcessMark {
+/// A mark that only the process has that made it, and not its children by `fork`. Those who need
+/// it are this crate and `precast-wasi`, for threads that only the process itself has.
+///
+/// ```
+/// use precast_loader::ProcessMark;
+///
+/// assert!(ProcessMark::new().is_own());
+/// ```
+pub struct ProcessMark {
     /// Its first byte is 1 in this process. `None` if the system cannot wipe a page in children
     /// (before Linux 4.14), or has no memory; the number decides then.
     page: Option<Reservation>,
@@ -14,7 +21,9 @@ pub(crate) struct ProcessMark {
 }
 
 impl ProcessMark {
-    pub(crate) fn new() -> Self {
+    /// A mark of this process.
+    #[expect(clippy::new_without_default, reason = "no value is a default one")]
+    pub fn new() -> Self {
         Self {
             page: wiped_in_children(),
             number: std::process::id(),
@@ -28,7 +37,7 @@ impl ProcessMark {
     }
 
     /// Whether this process has made the mark.
-    pub(crate) fn is_own(&self) -> bool {
+    pub fn is_own(&self) -> bool {
         match &self.page {
             // SAFETY: an accessible page of our own.
             Some(page) => unsafe { page.base().as_ptr().read_volatile() == 1 },

@@ -2,7 +2,7 @@
 //!
 //! One thread of the process wakes all sleepers. The thread is started by the first sleep, and
 //! never ends. A child by `fork` does not have this thread, and may find the timer's lock taken for
-//! ever, so each process has a timer of its own.
+//! ever, so each process has a timer of its own, which it knows by a [mark](ProcessMark).
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -10,6 +10,8 @@ use std::pin::Pin;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+
+use precast_loader::ProcessMark;
 
 /// The future of a [`Timer`].
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -59,7 +61,7 @@ impl Timer for ThreadTimer {
 
 /// The timer of a process.
 struct ProcessTimer {
-    process: u32,
+    process: ProcessMark,
     queue: Mutex<Queue>,
     /// Notified when there is a new first sleeper.
     changed: Condvar,
@@ -84,20 +86,19 @@ static FIRST: OnceLock<Box<ProcessTimer>> = OnceLock::new();
 impl ProcessTimer {
     /// The timer of this process.
     fn get() -> &'static Self {
-        let process = std::process::id();
         let mut place = &FIRST;
         loop {
-            let timer = place.get_or_init(|| Box::new(Self::of(process)));
-            if timer.process == process {
+            let timer = place.get_or_init(|| Box::new(Self::new()));
+            if timer.process.is_own() {
                 return timer;
             }
             place = &timer.child;
         }
     }
 
-    fn of(process: u32) -> Self {
+    fn new() -> Self {
         Self {
-            process,
+            process: ProcessMark::new(),
             queue: Mutex::default(),
             changed: Condvar::new(),
             child: OnceLock::new(),
@@ -189,9 +190,7 @@ impl Future for Sleeping {
 
 impl Drop for Sleeping {
     fn drop(&mut self) {
-        let own = self
-            .place
-            .filter(|(timer, _)| timer.process == std::process::id());
+        let own = self.place.filter(|(timer, _)| timer.process.is_own());
         let waker = own.and_then(|(timer, key)| timer.queue().sleeping.remove(&key));
         drop(waker);
     }
