@@ -49,6 +49,8 @@ fn openat2() -> i32 {
     0
 }
 
+/// The other tests share such a filter in a package of their own, which is not published. This
+/// crate is, and its tests with it.
 fn refuse(errno: u32) {
     let statement = |code: u32, jt, jf, k| libc::sock_filter {
         code: code as u16,

@@ -10,7 +10,6 @@
 //! | `pair` | a file or directory that is open on both sides |
 //! | `agree` | whether the two results of a call agree |
 //! | `tree` | the content of directories, and random paths |
-//! | `refuse` | makes the system refuse `openat2` |
 //!
 //! ```text
 //!   base/  inside/    the guest's directory 3, which it may change
@@ -29,7 +28,6 @@ mod guest;
 mod model;
 mod pair;
 mod paths;
-mod refuse;
 mod run;
 mod tree;
 
@@ -57,7 +55,7 @@ pub const WASI_BY_STEPS: Target = Target {
     name: "wasi-by-steps",
     about: "like wasi, while the system refuses `openat2`",
     prepare: || {
-        refuse::openat2();
+        precast_tests::refuse(&[libc::SYS_openat2], libc::ENOSYS);
         Box::new(Sandbox::prepare())
     },
 };
