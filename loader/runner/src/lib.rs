@@ -26,7 +26,7 @@
 //! calls [`program`] first.
 
 use std::error::Error as StdError;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
 use std::mem::offset_of;
@@ -169,14 +169,7 @@ fn run(payload: &PayloadRecord) -> Result<(), Failure> {
 /// Checks that the file is not shorter than its segments. The system maps missing parts all the
 /// same, and kills a process that touches them. A file that cannot be looked at counts as whole.
 fn check_whole() -> Result<(), Failure> {
-    // SAFETY: the system tells every process where the headers of its segments are, and how many.
-    let headers = unsafe {
-        let headers = libc::getauxval(libc::AT_PHDR) as *const libc::Elf64_Phdr;
-        if headers.is_null() {
-            return Ok(());
-        }
-        std::slice::from_raw_parts(headers, libc::getauxval(libc::AT_PHNUM) as usize)
-    };
+    let headers = headers();
     let loaded = headers
         .iter()
         .filter(|header| header.p_type == libc::PT_LOAD);
@@ -204,6 +197,18 @@ fn check_whole() -> Result<(), Failure> {
             )))
         }
         _ => Ok(()),
+    }
+}
+
+/// The headers of this program's segments. Empty if the system does not tell.
+fn headers() -> &'static [libc::Elf64_Phdr] {
+    // SAFETY: the system tells every process where the headers of its segments are, and how many.
+    unsafe {
+        let headers = libc::getauxval(libc::AT_PHDR) as *const libc::Elf64_Phdr;
+        if headers.is_null() {
+            return &[];
+        }
+        std::slice::from_raw_parts(headers, libc::getauxval(libc::AT_PHNUM) as usize)
     }
 }
 
@@ -238,6 +243,43 @@ fn mapped_file() -> Option<PathBuf> {
     let line = maps.split(|byte| *byte == b'\n').find(holds)?;
     let path = line.iter().position(|byte| *byte == b'/')?;
     Some(PathBuf::from(OsStr::from_bytes(&line[path..])))
+}
+
+/// The files that this program runs from, or may run from.
+///
+/// # Errors
+/// No file is known.
+fn own_files() -> Result<Vec<PathBuf>, Failure> {
+    let mut files: Vec<PathBuf> = std::env::current_exe().into_iter().collect();
+    files.extend(mapped_file());
+    if files.is_empty() {
+        // There is no `/proc`. The system also tells by which path the program was started. That is
+        // the path of another file if the program is the interpreter of a script.
+        files.extend(started_file().filter(|name| {
+            let file = File::open(name);
+            file.is_ok_and(|file| has(&file, headers()))
+        }));
+    }
+    match files.is_empty() {
+        true => Err(Failure::because(
+            "the guest may write to directories, and the executable does not find its own file, \
+             which the guest must not change: expected `/proc`, or to be started by its path",
+        )),
+        false => Ok(files),
+    }
+}
+
+/// The path that this process was started by. It is relative to the directory at that time.
+fn started_file() -> Option<PathBuf> {
+    // SAFETY: the system gives every process the address of a C string, or no address.
+    let name = unsafe {
+        let name = libc::getauxval(libc::AT_EXECFN) as *const libc::c_char;
+        if name.is_null() {
+            return None;
+        }
+        CStr::from_ptr(name)
+    };
+    Some(PathBuf::from(OsStr::from_bytes(name.to_bytes())))
 }
 
 fn start_guest(artifact: EmbeddedArtifact, options: &Options) -> Result<(), Failure> {
@@ -299,8 +341,8 @@ fn context(options: &Options) -> Result<WasiCtx, Failure> {
     }
     // The guest must not overwrite its own executable.
     if options.dirs.iter().any(|dir| !dir.read_only) {
-        for own in [std::env::current_exe().ok(), mapped_file()] {
-            if let Some(own) = own.filter(|own| wasi.reaches(own)) {
+        for own in own_files()? {
+            if wasi.reaches(&own) {
                 wasi = wasi.protect(own)?;
             }
         }

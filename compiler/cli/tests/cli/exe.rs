@@ -1,6 +1,6 @@
 //! `precast exe`: executables that this program makes of itself, which is a runner too.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::process::{Command, Output};
 
@@ -247,15 +247,54 @@ fn damage_is_an_error() {
     }
 }
 
+/// The program that starts programs of this C library.
+fn ld_so() -> Option<&'static str> {
+    let loaders = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"];
+    let is_there = |path: &&str| fs::exists(path).unwrap_or(false);
+    loaders.into_iter().find(is_there)
+}
+
+#[test]
+fn without_proc_an_executable_is_protected_or_does_not_start() {
+    let dir = Dir::new();
+    dir.wasm("open", OPEN);
+    dir.exe(&["open.wasm", "--dir", ".", "-o", "file"])
+        .is("", "", 0);
+    let start = |command: &str| {
+        let hidden = format!("mount -t tmpfs none /proc && exec {command}");
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--map-root-user", "--mount", "sh", "-c", &hidden]);
+        Ran(unshare.current_dir(dir.0.path()).output().expect("runs"))
+    };
+    if start("true").0.status.code() != Some(0) {
+        eprintln!("skipped: the system refuses namespaces");
+        return;
+    }
+    start("./file").is("", "", 69);
+    if let Some(ld_so) = ld_so() {
+        start(&format!("{ld_so} ./file")).is("", "", 69);
+    }
+    // The system tells only the path of the script.
+    dir.write("script", format!("#!{}\n", dir.path("file").display()));
+    let executable = Permissions::from_mode(0o755);
+    fs::set_permissions(dir.path("script"), executable).expect("ours");
+    start("./script").is(
+        "",
+        "error: the guest may write to directories, and the executable does not find its own file, \
+         which the guest must not change: expected `/proc`, or to be started by its path\n",
+        1,
+    );
+    // With nothing to protect it from, it starts.
+    dir.exe(&["open.wasm", "--dir", ".::.::ro", "-o", "file"])
+        .is("", "", 0);
+    start("./script").is("", "", 69);
+}
+
 /// The process's executable is `ld.so` then.
 #[test]
 fn the_program_of_an_executable_that_ld_so_starts_is_known() {
     let dir = Dir::new();
-    let loaders = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"];
-    let Some(loader) = loaders
-        .iter()
-        .find(|path| fs::exists(path).unwrap_or(false))
-    else {
+    let Some(loader) = ld_so() else {
         eprintln!("skipped the_program_of_an_executable_that_ld_so_starts_is_known: no ld.so");
         return;
     };
