@@ -1,6 +1,7 @@
 //! [`WasiCtx`], which holds what a guest is given, and its builder.
 
 mod error;
+mod strings;
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -27,13 +28,13 @@ use crate::timer::Timer;
 use crate::types::Rights;
 
 pub use error::ConfigError;
+pub(crate) use strings::Strings;
 
 /// What a guest may do with a directory and everything in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DirAccess {
     /// The guest can read, but change nothing: neither contents nor names nor times. Named pipes
-    /// are refused, but a program that waits to open one for writing goes on when the guest tries,
-    /// and then has no reader.
+    /// are refused before they are opened.
     ReadOnly,
     /// The guest can read and change everything.
     ReadWrite,
@@ -414,6 +415,14 @@ impl WasiCtxBuilder {
         self
     }
 
+    /// Sets how many bytes the listings of the guest's open directories can take in the memory of
+    /// the process, all together. The default is 256 MiB. A directory that is too large for what is
+    /// left cannot be listed (`ENOMEM`).
+    pub fn max_listings(mut self, bytes: usize) -> Self {
+        self.ctx.descriptors.max_listings = bytes;
+        self
+    }
+
     /// Keeps the guest from changing the file or directory at `path`, even if it is in a directory
     /// that the guest can write to.
     ///
@@ -558,36 +567,5 @@ impl std::fmt::Debug for WasiCtx {
 impl std::fmt::Debug for WasiCtxBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("WasiCtxBuilder").finish_non_exhaustive()
-    }
-}
-
-/// Strings in the form that guests expect: one after the other, each followed by a NUL byte.
-#[derive(Default)]
-pub(crate) struct Strings {
-    bytes: Vec<u8>,
-    starts: Vec<usize>,
-}
-
-impl Strings {
-    /// Adds one string, which is the concatenation of the parts.
-    fn push(&mut self, parts: &[&str]) {
-        self.starts.push(self.bytes.len());
-        for part in parts {
-            self.bytes.extend_from_slice(part.as_bytes());
-        }
-        self.bytes.push(0);
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.starts.len()
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The offset in the bytes where each string starts.
-    pub(crate) fn starts(&self) -> &[usize] {
-        &self.starts
     }
 }

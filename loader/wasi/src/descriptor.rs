@@ -16,6 +16,9 @@ use crate::types::{FdFlags, Rights};
 /// limit of a process on Linux. Each costs the host a descriptor of its own.
 pub(crate) const MAX_DESCRIPTORS: usize = 1024;
 
+/// The bytes that directory listings of a guest can take, unless the host sets another limit.
+const MAX_LISTINGS: usize = 256 << 20;
+
 /// What a descriptor refers to.
 pub(crate) enum Kind {
     Stdin,
@@ -106,6 +109,9 @@ pub(crate) struct Descriptors {
     slots: Vec<Option<Descriptor>>,
     /// How many there may be.
     pub(crate) max: usize,
+    /// The maximum size in bytes of all directory listings together. Without a limit, a guest could
+    /// list a large directory many times.
+    pub(crate) max_listings: usize,
 }
 
 impl Descriptors {
@@ -118,6 +124,7 @@ impl Descriptors {
                 .into_iter()
                 .collect(),
             max: MAX_DESCRIPTORS,
+            max_listings: MAX_LISTINGS,
         }
     }
 

@@ -24,10 +24,6 @@ use crate::fs::mounted::MountedDir;
 use crate::guest::GuestMemory;
 use crate::types::{Filetype, Rights};
 
-/// The maximum size in bytes of all listings of a guest together. Without a limit, a guest could
-/// open a large directory many times.
-const MAX_LISTED: usize = 256 << 20;
-
 const HEAD: usize = 24;
 
 /// The entries of a directory at the time when it was listed.
@@ -147,7 +143,8 @@ pub(crate) fn fd_readdir(
     };
     let is_new = cookie == 0 || listing.is_none();
     let room = if is_new {
-        MAX_LISTED - listed(&ctx.descriptors, fd).min(MAX_LISTED)
+        let max = ctx.descriptors.max_listings;
+        max.saturating_sub(listed(&ctx.descriptors, fd))
     } else {
         0
     };

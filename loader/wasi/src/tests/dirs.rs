@@ -234,6 +234,29 @@ fn pipes_are_opened_without_waiting_and_read_when_there_is_something() {
     writer.join().unwrap();
 }
 
+#[test]
+fn a_host_limits_what_listings_take() {
+    let folder = folder();
+    std::fs::write(folder.path().join("a"), "").unwrap();
+    // `.`, `..` and `a` take 24 bytes each, their names, and 8 bytes each for where they start.
+    const SIZE: usize = 3 * (24 + 8) + 4;
+    let with = |max| {
+        let builder = WasiCtxBuilder::new().max_listings(max);
+        let builder = builder.preopened_dir(folder.path(), "/", DirAccess::ReadOnly);
+        Guest::new(builder.unwrap().build())
+    };
+    let mut guest = with(SIZE - 1);
+    assert_eq!(guest.readdir(DIR, 100, 0), Err(Errno::NOMEM));
+    let mut guest = with(2 * SIZE - 1);
+    let fd = guest.open(".", DIRECTORY, READ).unwrap();
+    for _ in 0..3 {
+        assert_eq!(list(&mut guest, fd, 100).len(), 3);
+    }
+    assert_eq!(guest.readdir(DIR, 100, 0), Err(Errno::NOMEM));
+    guest.close(fd).unwrap();
+    assert_eq!(list(&mut guest, DIR, 100).len(), 3);
+}
+
 /// Opening a pipe for reading lets a writer go on that waits for a reader.
 #[test]
 fn pipes_in_read_only_directories_are_refused_without_opening_them() {
