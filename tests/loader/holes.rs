@@ -24,12 +24,13 @@ fn in_files() -> usize {
     blocks.sum::<u64>() as usize * 512
 }
 
-/// A module with a memory that has a byte at each of these places. `sum` reads a byte of each page,
-/// and `mark` writes one.
-fn bytes_at(pages: usize, places: &[usize]) -> String {
+/// A module with a memory that has so many bytes at each of these places. `sum` reads a byte of
+/// each page, and `mark` writes one.
+fn bytes_at(pages: usize, places: &[usize], count: usize) -> String {
     let mut data = String::new();
+    let bytes = "\\01".repeat(count);
     for at in places {
-        write!(data, "(data (i32.const {at}) \"\\01\")").unwrap();
+        write!(data, "(data (i32.const {at}) \"{bytes}\")").unwrap();
     }
     format!(
         r#"(module (memory (export "m") {pages} {pages}) {data}
@@ -104,7 +105,7 @@ fn holes_take_little_memory() {
         let places: Vec<usize> = (0..count).map(|i| i * step).collect();
         for strategy in strategies() {
             let (files, maps) = (in_files(), mappings());
-            let wat = bytes_at(pages, &places);
+            let wat = bytes_at(pages, &places, 1);
             let linked = pre(strategy, &wat);
             tenants(&linked, &places);
             let taken = in_files() - files;
@@ -112,7 +113,7 @@ fn holes_take_little_memory() {
             assert!(mappings() < maps + 50);
             drop(linked);
 
-            let empty = pre(strategy, &bytes_at(pages, &[]));
+            let empty = pre(strategy, &bytes_at(pages, &[], 0));
             let mut store = Store::new(empty.module().engine(), ());
             let instance = empty.instantiate(&mut store).unwrap();
             let made = (count as i32, step as i32);
@@ -124,5 +125,32 @@ fn holes_take_little_memory() {
             let taken = in_files() - files;
             assert!(taken > 0 && taken <= most, "{strategy}: {step}: {taken}");
         }
+    }
+}
+
+/// If there is more content behind more holes than may be copied, each instance of a module maps
+/// its content from the artifact, and holes take nothing.
+#[test]
+fn content_behind_too_many_holes_is_mapped_without_them() {
+    const NAME: &str = "holes::content_behind_too_many_holes_is_mapped_without_them";
+    if case().is_none() {
+        if !emulated(NAME) {
+            passes_in_child(NAME, "beyond");
+        }
+        return;
+    }
+    // The compiler makes runs of pages of such segments.
+    let places: Vec<usize> = (0..1000_usize)
+        .flat_map(|i| (0..7).map(move |page| (i << 18) + page * PAGE))
+        .collect();
+    for strategy in strategies() {
+        let linked = pre(strategy, &bytes_at(4096, &places, 256));
+        let files = in_files();
+        tenants(&linked, &places);
+        assert_eq!(in_files(), files, "{strategy}");
+        let maps = mappings();
+        let mut store = Store::new(linked.module().engine(), ());
+        linked.instantiate(&mut store).unwrap();
+        assert!(mappings() >= maps + 1000, "the compiler made no runs");
     }
 }

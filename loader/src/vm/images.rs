@@ -7,10 +7,10 @@
 //! A piece may have holes between its content. **A page of a hole takes memory from the moment that
 //! a guest reads it**, until the file is gone, and no limit of a store counts that. So pieces end
 //! at the largest holes, up to [`MAX_CUTS`] of them, and the other holes have a bound,
-//! [`MAX_HOLES`]. Behind a hole that would exceed it, long content begins a new piece, and short
-//! content is not mapped but copied for each instance. Both have bounds, too: a snapshot that has
-//! more short content behind more holes is mapped with its holes after all, since copying it would
-//! take far more memory.
+//! [`MAX_HOLES`]. Behind a hole that would exceed it, long content begins a new piece as long as
+//! there are cuts left, and short content is not mapped but copied for each instance, up to
+//! [`MAX_BEHIND_HOLES`] bytes. Content beyond that is mapped with its holes after all, or there is
+//! no file, as the caller [wishes](Beyond).
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -38,6 +38,15 @@ const LONG: usize = 1 << 20;
 
 /// Maximum number of bytes that are copied for each instance, because they are behind a hole.
 const MAX_BEHIND_HOLES: usize = 16 << 20;
+
+/// What happens to content with so many holes that their bounds do not suffice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beyond {
+    /// It is mapped with its holes: no other way would take less memory.
+    Mapped,
+    /// There is no file, because all of the content is elsewhere, too, without the holes.
+    NoFile,
+}
 
 /// A run of pages of the initial content.
 #[derive(Debug, Clone, Copy)]
@@ -111,13 +120,13 @@ unsafe impl Sync for Images {}
 
 impl Images {
     /// Writes parts to a file, in ascending order of memory and offset. `None` if there are no
-    /// parts.
+    /// parts, or too many holes for [`Beyond::NoFile`].
     ///
     /// # Errors
     /// The system's: no memory files, no memory.
-    pub(super) fn new(parts: &[Part<'_>]) -> io::Result<Option<Self>> {
+    pub(super) fn new(parts: &[Part<'_>], beyond: Beyond) -> io::Result<Option<Self>> {
         let layout = Layout::of(parts);
-        if layout.len == 0 {
+        if layout.len == 0 || (layout.is_beyond && beyond == Beyond::NoFile) {
             return Ok(None);
         }
         let contents = layout.offsets.iter().zip(parts);
@@ -190,6 +199,8 @@ struct Layout {
     offsets: Vec<usize>,
     /// Bytes of the file.
     len: usize,
+    /// Whether holes exceed their bound.
+    is_beyond: bool,
 }
 
 impl Layout {
@@ -198,7 +209,8 @@ impl Layout {
         let (mut pieces, mut copied) = (Vec::<Piece>::new(), Vec::new());
         let mut offsets = vec![0; parts.len()];
         let (mut len, mut room, mut room_for_copies) = (0, MAX_HOLES, MAX_BEHIND_HOLES);
-        let mut more = MAX_CUTS;
+        let mut more = MAX_CUTS - cuts.len();
+        let mut is_beyond = false;
         for (i, part) in parts.iter().enumerate() {
             let last = pieces.last_mut();
             let last = last.filter(|last| last.memory == part.memory && !cuts.contains(&i));
@@ -207,11 +219,12 @@ impl Layout {
             match last {
                 Some(piece) if !is_new(piece) => {
                     let hole = hole(piece);
-                    if hole > room && part.len <= room_for_copies {
+                    if hole > room && part.len < LONG && part.len <= room_for_copies {
                         room_for_copies -= part.len;
                         copied.push(i);
                         continue;
                     }
+                    is_beyond |= hole > room;
                     room = room.saturating_sub(hole);
                     let from_start = part.guest - piece.guest;
                     piece.len = from_start + part.len;
@@ -240,6 +253,7 @@ impl Layout {
             copied,
             offsets,
             len,
+            is_beyond,
         }
     }
 }
@@ -277,8 +291,8 @@ mod tests {
     /// Random parts: pieces and copies together are the content, and holes have a bound.
     #[test]
     fn nothing_is_lost_and_holes_have_a_bound() {
-        let page = vec![7; PAGE];
-        for seed in 1..60_u64 {
+        let mut beyond = 0;
+        for seed in 1..120_u64 {
             let mut state = seed * 977;
             let mut random = |max: usize| {
                 state ^= state << 13;
@@ -287,24 +301,31 @@ mod tests {
                 (state >> 20) as usize % max
             };
             let most = [1, 20, 600, 3000][random(4)];
+            // How many of ten parts are long.
+            let long = [0, 0, 1, 9][random(4)];
             let mut parts: Vec<Part<'_>> = Vec::new();
             for memory in 0..1 + random(3) {
                 let mut at = random(9) * PAGE;
                 for _ in 0..1 + random(300) {
-                    parts.push(part(memory, at, &page));
-                    at += PAGE * (1 + random(most));
+                    let len = if random(10) < long { LONG } else { PAGE };
+                    let page = part(memory, at, &[]);
+                    parts.push(Part { len, ..page });
+                    at += len - PAGE + PAGE * (1 + random(most));
                 }
             }
             let memories = parts.last().unwrap().memory + 1;
             let layout = Layout::of(&parts);
-            assert!(layout.pieces.len() <= memories + MAX_CUTS);
+            assert!(layout.pieces.len() <= memories + MAX_CUTS, "{seed}");
             let mapped: usize = layout.pieces.iter().map(|piece| piece.len).sum();
-            let content = (parts.len() - layout.copied.len()) * PAGE;
-            assert!(mapped - content <= MAX_HOLES, "{seed}");
-            assert_eq!(layout.len, mapped + layout.copied.len() * PAGE);
-            let mut places = layout.offsets.clone();
-            places.sort_unstable();
-            assert!(places.windows(2).all(|pair| pair[0] + PAGE <= pair[1]));
+            let copied: usize = layout.copied.iter().map(|i| parts[*i].len).sum();
+            let content = parts.iter().map(|part| part.len).sum::<usize>() - copied;
+            assert_eq!(mapped - content > MAX_HOLES, layout.is_beyond, "{seed}");
+            beyond += usize::from(layout.is_beyond);
+            assert_eq!(layout.len, mapped + copied);
+            let mut places: Vec<_> = layout.offsets.iter().zip(&parts).collect();
+            places.sort_unstable_by_key(|(at, _)| **at);
+            let apart = |pair: &[(&usize, &Part<'_>)]| pair[0].0 + pair[0].1.len <= *pair[1].0;
+            assert!(places.windows(2).all(apart));
             for (i, part) in parts.iter().enumerate() {
                 let is_in = |piece: &&Piece| {
                     let from = part.guest.checked_sub(piece.guest);
@@ -319,6 +340,7 @@ mod tests {
                 }
             }
         }
+        assert!((5..60).contains(&beyond), "{beyond}");
     }
 
     /// A snapshot with more holes than pieces may have: what is long is mapped, and what is copied
