@@ -86,8 +86,9 @@ impl Config {
     /// to again and again, see [`InstancePre`]. A host that starts one instance chooses zero.
     ///
     /// The instances that all threads keep have at most 16,384 mappings together, a quarter of what
-    /// Linux allows a process by default. An instance has two for each memory, and two more for
-    /// each piece of its initial content. One with more than 64 is never kept.
+    /// Linux allows a process by default, and those of one thread at most 256. An instance has two
+    /// for each memory, a third one after growth beyond 8 MiB, and two more for each piece of its
+    /// initial content. One with more than 64 is never kept.
     ///
     /// Whatever this number is, a thread also keeps the address space of up to two memories of
     /// instances that are gone. Nothing of these memories is left in it, and it takes no memory.
@@ -104,7 +105,9 @@ impl Config {
     /// Sets the maximum number of bytes of linear memories and tables that stay in memory for the
     /// instances that a thread keeps. The default is 64 MiB. Beyond that, the instances that were
     /// used least recently give them back to the system, and take them again when they are used:
-    /// memories page by page. With zero, all instances do so always.
+    /// memories page by page. With zero, all instances do so always. A context of more than 64 KiB,
+    /// which a module with thousands of globals or functions in tables has, counts too, and is not
+    /// given back: an instance whose context does not fit is not kept.
     pub fn pool_resident_per_thread(&mut self, bytes: usize) -> &mut Self {
         self.pool.resident_per_thread = bytes;
         self

@@ -318,6 +318,45 @@ fn parked_tables_keep_to_their_bounds() {
     }
 }
 
+/// Contexts of instances with very many globals count in the bound, and are not kept beyond it.
+#[test]
+fn large_contexts_keep_to_the_bound() {
+    const NAME: &str = "pool::large_contexts_keep_to_the_bound";
+    if case().is_none() {
+        return passes_in_child(NAME, "contexts");
+    }
+    /// Gives what is free to the system. The allocator keeps it otherwise.
+    fn trim() {
+        // SAFETY: the call changes nothing that is allocated.
+        unsafe { libc::malloc_trim(0) };
+    }
+    let global = |i| format!("(global (export \"{i}\") (mut v128) (v128.const i64x2 1 2))");
+    let wat = format!("(module {})", (0..100_000).map(global).collect::<String>());
+    // In the first round, the allocator has memory of its own left from compiling.
+    let given = [0, 0, 8 << 20, 64 << 20].map(|max| {
+        let mut config = Config::new();
+        config.pool_resident_per_thread(max);
+        let engine = Engine::new(&config).unwrap();
+        let module = module(&engine, &wat, Strategy::Guarded);
+        let pre = Linker::new(&engine).instantiate_pre(&module).unwrap();
+        trim();
+        let mut stores: Vec<_> = (0..16).map(|_| Store::new(&engine, ())).collect();
+        for store in &mut stores {
+            pre.instantiate(&mut *store).unwrap();
+        }
+        let all = resident();
+        drop(stores);
+        trim();
+        all.saturating_sub(resident())
+    });
+    // What the system gets back: everything, all but 8 MiB, nothing.
+    let context = 1_600_000;
+    let expected = [16 * context, 11 * context, 0];
+    for (found, expected) in given[1..].iter().zip(expected) {
+        assert!(found.abs_diff(expected) < 1 << 20, "{given:?}, {expected}");
+    }
+}
+
 /// A module with this many memories, each with one piece of content.
 fn memories(count: usize) -> String {
     let one =
@@ -340,8 +379,8 @@ fn all_at_once(pre: &InstancePre<()>, count: usize) {
     }
 }
 
-/// Parked instances of all threads together leave most of a process's mappings to the host, and
-/// one with many mappings is not parked.
+/// Parked instances of all threads together leave most of a process's mappings to the host, those
+/// of one thread leave some to other threads, and one with many mappings is not parked.
 #[test]
 fn parked_instances_leave_mappings_to_the_host() {
     const NAME: &str = "pool::parked_instances_leave_mappings_to_the_host";
@@ -349,6 +388,9 @@ fn parked_instances_leave_mappings_to_the_host() {
         return passes_in_child(NAME, "mappings");
     }
     const MAX: usize = 16_384;
+    const MAX_OF_THREAD: usize = 256;
+    /// Stacks and heaps of threads are mappings, too.
+    const OF_THREAD: usize = 6;
     for strategy in strategies() {
         let mut config = Config::new();
         config.pool_per_thread(10_000);
@@ -357,28 +399,33 @@ fn parked_instances_leave_mappings_to_the_host() {
             let module = module(&engine, wat, strategy);
             Linker::new(&engine).instantiate_pre(&module).unwrap()
         };
-        let before = mappings();
         // 48 and 4 mappings.
         let (pre, small) = (linked(&memories(12)), linked(&memories(1)));
-        let parked = std::sync::Barrier::new(2);
-        let all_kept = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                all_at_once(&pre, 250);
+        // Fewer threads than can take all mappings, and more.
+        for threads in [60, 80] {
+            let before = mappings();
+            let parked = std::sync::Barrier::new(threads + 1);
+            std::thread::scope(|scope| {
+                for _ in 0..threads {
+                    scope.spawn(|| {
+                        all_at_once(&pre, 8);
+                        parked.wait();
+                        parked.wait();
+                    });
+                }
                 parked.wait();
+                let kept = mappings() - before;
+                let max = MAX.min(threads * MAX_OF_THREAD) + threads * OF_THREAD;
+                assert!((MAX / 2..max).contains(&kept), "{strategy}: {kept}");
+                // Those that were used first make room for those that were used last.
+                all_at_once(&pre, 8);
+                all_at_once(&small, 100);
+                let own = mappings() - before - kept;
+                let least = if threads == 60 { MAX_OF_THREAD / 2 } else { 0 };
+                let range = least..MAX_OF_THREAD + 20;
+                assert!(range.contains(&own), "{strategy}: {own}");
                 parked.wait();
             });
-            parked.wait();
-            all_at_once(&pre, 250);
-            let first = mappings() - before;
-            // Those that were used first make room for those that were used last.
-            all_at_once(&small, 300);
-            let kept = [first, mappings() - before];
-            parked.wait();
-            kept
-        });
-        for kept in all_kept {
-            let range = MAX / 2..MAX + 300;
-            assert!(range.contains(&kept), "{strategy}: {kept}");
         }
         drop((pre, small));
         let before = mappings();

@@ -425,10 +425,11 @@ impl MemoryEntity {
     }
 
     /// The number of mappings of a memory that was reset, at most: what is accessible, what is not,
-    /// and each image, which divides a mapping. None of a memory that is not this entity's alone.
+    /// with and without advice about huge pages, and each image, which divides a mapping. None of a
+    /// memory that is not this entity's alone.
     pub(crate) fn mappings(&self) -> usize {
-        match self.place {
-            Place::Own(_) => 2 + 2 * self.images.len(),
+        match &self.place {
+            Place::Own(own) => 2 + usize::from(own.has_advice()) + 2 * self.images.len(),
             Place::Shared(_) => 0,
         }
     }

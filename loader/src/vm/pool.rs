@@ -17,12 +17,13 @@
 //! A thread also keeps some address space of instances that it does not park, see
 //! [`space`](super::space).
 //!
-//! Parked instances hold mappings and memory. Two bounds hold for the pages of memories and the
-//! elements of tables that stay resident, one for the thread and one for the process, and the
-//! instances that were parked first give theirs back first. One bound, [`MAX_MAPPINGS`], holds for
-//! the mappings of all threads, and an instance with many of its own is not parked: a host that has
-//! no mappings left cannot even start threads, and only the loader's own requests can be met with
-//! what is parked. When the system refuses memory or mappings to such a request, all that *any*
+//! Parked instances hold mappings and memory. Two bounds hold for the pages of memories, the
+//! elements of tables and the large contexts that stay resident, one for the thread and one for the
+//! process. The instances that were parked first give back first what they can, which is all but
+//! the contexts. Two bounds hold for mappings, [`MAX_MAPPINGS`] of all threads and
+//! [`MAX_OF_THREAD`], and an instance with many of its own is not parked: a host that has no
+//! mappings left cannot even start threads, and only the loader's own requests can be met with what
+//! is parked. When the system refuses memory or mappings to such a request, all that *any*
 //! thread has parked is dropped, see [`per_thread`](super::per_thread).
 
 #![expect(
@@ -42,6 +43,10 @@ use crate::sys::map::{self, Kind};
 /// Maximum number of mappings of all parked instances of the process: a quarter of what Linux
 /// allows a process by default (`vm.max_map_count`).
 const MAX_MAPPINGS: usize = 1 << 14;
+
+/// Maximum number of mappings of all parked instances of a thread. So no module keeps other modules
+/// from reuse on other threads, as long as there are at most 64 of them.
+const MAX_OF_THREAD: usize = MAX_MAPPINGS / 64;
 
 /// Maximum number of mappings of an instance that is parked. Each mapping costs a system call when
 /// an instance is made, so a few instances with more would take what many others need.
@@ -92,9 +97,16 @@ impl Default for Parked {
 impl Parked {
     fn remove(&mut self, i: usize) -> Box<InstanceData> {
         let instance = self.instances.remove(i);
-        self.resident -= instance.kept();
+        self.resident -= instance.resident();
         self.mappings -= instance.mappings();
         instance
+    }
+
+    /// Parks an instance, for which there is room.
+    fn insert(&mut self, i: usize, instance: Box<InstanceData>) {
+        self.resident += instance.resident();
+        self.mappings += instance.mappings();
+        self.instances.insert(i, instance);
     }
 
     fn take_closed(&mut self) -> Vec<Box<InstanceData>> {
@@ -102,7 +114,7 @@ impl Parked {
             instance.owner.as_ref().is_none_or(|o| o.is_closed())
         });
         let closed: Vec<_> = closed.collect();
-        self.resident -= closed.iter().map(|i| i.kept()).sum::<usize>();
+        self.resident -= closed.iter().map(|i| i.resident()).sum::<usize>();
         self.mappings -= closed.iter().map(|i| i.mappings()).sum::<usize>();
         closed
     }
@@ -114,11 +126,11 @@ impl Parked {
         mappings: usize,
         lost: &mut Vec<Box<InstanceData>>,
     ) -> bool {
-        while mappings > 0
-            && !self
-                .mapping_share
-                .cover(self.mappings + mappings, MAX_MAPPINGS)
-        {
+        let fits = |this: &mut Self| {
+            let wanted = this.mappings + mappings;
+            wanted <= MAX_OF_THREAD && this.mapping_share.cover(wanted, MAX_MAPPINGS)
+        };
+        while mappings > 0 && !fits(self) {
             let Some(i) = self.instances.iter().position(|i| i.mappings() > 0) else {
                 return false;
             };
@@ -144,10 +156,10 @@ impl Parked {
             let Some(i) = self.instances.iter().position(|i| i.kept() > 0) else {
                 return false;
             };
-            self.resident -= self.instances[i].kept();
-            if self.instances[i].discard_kept().is_err() {
-                let instance = self.instances.remove(i);
-                self.mappings -= instance.mappings();
+            let mut instance = self.remove(i);
+            if instance.discard_kept().is_ok() {
+                self.insert(i, instance);
+            } else {
                 lost.push(instance);
             }
         }
@@ -216,12 +228,12 @@ pub(crate) fn park(mut instance: Box<InstanceData>, ran: bool) {
             lost.push(instance);
             return;
         }
-        let kept = instance.kept();
-        let has_room = kept == 0 || parked.make_room(kept, limits, &mut lost);
-        if has_room || instance.discard_kept().is_ok() {
-            parked.resident += instance.kept();
-            parked.mappings += mappings;
-            parked.instances.push(instance);
+        let mut has_room = |instance: &InstanceData| {
+            let resident = instance.resident();
+            resident == 0 || parked.make_room(resident, limits, &mut lost)
+        };
+        if has_room(&instance) || (instance.discard_kept().is_ok() && has_room(&instance)) {
+            parked.insert(parked.instances.len(), instance);
         } else {
             lost.push(instance);
         }

@@ -9,6 +9,10 @@ use super::memory::MemoryEntity;
 use super::table::TableEntity;
 use crate::error::Error;
 
+/// A context of up to so many bytes does not count in what parked instances keep resident, so that
+/// threads whose instances keep nothing else need no part of what the process may keep.
+const SMALL_CONTEXT: usize = 64 << 10;
+
 impl InstanceData {
     /// Whether [`InstanceData::reset`] can put everything back.
     pub(crate) fn is_resettable(&self) -> bool {
@@ -22,7 +26,19 @@ impl InstanceData {
         memories.chain(tables).sum()
     }
 
-    /// Bytes of its memories and tables that stay resident while it is parked.
+    /// Bytes that stay resident while it is parked.
+    pub(crate) fn resident(&self) -> usize {
+        self.kept() + self.large_context()
+    }
+
+    /// Bytes of its context, which cannot be given back, if they are many.
+    fn large_context(&self) -> usize {
+        let size = self.module.artifact().header().vm.size as usize;
+        if size > SMALL_CONTEXT { size } else { 0 }
+    }
+
+    /// Bytes of its memories and tables that stay resident while it is parked, and can be given
+    /// back.
     pub(crate) fn kept(&self) -> usize {
         let memories = self.memories.iter().map(MemoryEntity::kept);
         let tables = self.tables.iter().map(TableEntity::kept);
