@@ -591,7 +591,7 @@ def measure(args, folder, title, options):
     mean = [sum(column) / len(growth) for column in zip(*growth)] if growth else None
     last = rows[-1] if rows else (size, 0, 0)
     text = f"time x {mean[0]:.2f}, memory x {mean[1]:.2f}" if mean else "-"
-    mark = " <== more than linear" if mean and mean[0] > 2.6 else ""
+    mark = " <== more than linear" if mean and max(mean) > 2.6 else ""
     print(f"{title:22} {' '.join(options[1::2]):14} {last[0]:>9} {last[1]:7.2f} s {last[2]:6.0f} MB  {text}{mark}", flush=True)
     if refused:
         print(f"{'':22} refused at {refused}", flush=True)

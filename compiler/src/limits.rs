@@ -1,8 +1,9 @@
 //! What a compilation may take, for hosts that compile strangers' modules.
 //!
-//! Time and memory grow nearly linearly with a module (`tests/growth.py` shows that), so a limit on
-//! the module's size limits both. The other limits are for what grows otherwise: a single function,
-//! which only one thread compiles, and an artifact that is far larger than its module.
+//! Time and memory grow nearly linearly with a module (`tests/growth.py` shows that, and the README
+//! what grows with the square of a single function, within bounds), so a limit on the module's size
+//! limits both. The other limits are for what grows otherwise: a single function, which only one
+//! thread compiles, and an artifact that is far larger than its module.
 
 use crate::Error;
 

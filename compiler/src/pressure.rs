@@ -5,7 +5,8 @@
 //! alive at one place, as soon as these are far more than there are registers: 4,000 take a second,
 //! 70,000 minutes. Such code comes from generators and attackers, not from compilers, and runs at
 //! the speed of its stack accesses anyway. So a function with more than [`MANY`] is given to the
-//! other allocator, which passes over the code once. This depends on the function alone.
+//! other allocator, which passes over the code once, and for each block over the blocks that branch
+//! to it. This depends on the function alone.
 //!
 //! The other allocator has been wrong about calls with handlers of exceptions, whose results are
 //! defined by a branch. A function with such calls is translated again with its locals
@@ -28,14 +29,15 @@ const MANY_PARAMS: usize = 4096;
 /// Average number of parameters of a block that is high. Code of compilers has fewer than ten.
 const WIDE: usize = 32;
 
-/// The usual allocator takes time in the square of the number of blocks that assign the same local:
-/// 10,000 short loops in a row took 2.6 seconds, and 20,000 took 11. How much, no count of the
-/// function's values tells: two functions of CRuby have larger groups of joined values than such
-/// code, and take no time. Functions of programs have up to 29,546 blocks (DuckDB). Cranelift also
-/// needs time in the square of the number of blocks without code that follow one another to tell
-/// where blocks start: 300,000 take 45 seconds. A function with more blocks than this is given to
-/// the other allocator, and the code generator is not asked where its blocks start.
-const MANY_BLOCKS: usize = 1 << 15;
+/// The usual allocator takes time, or memory, in the square of the number of blocks that assign the
+/// same local: 10,000 short loops in a row took 2.6 seconds, and 12,800 `if`s in one another a
+/// gigabyte. No count of the function's values tells which do: two functions of CRuby have larger
+/// groups of joined values than such code, and take no time. One function of DuckDB has 29,546
+/// blocks; other functions of programs have up to 15,719 (Yosys). Cranelift also needs time in the
+/// square of the number of blocks without code that follow one another to tell where blocks start:
+/// 300,000 take 45 seconds. A function with more blocks than this is given to the other allocator,
+/// and the code generator is not asked where its blocks start.
+const MANY_BLOCKS: usize = 1 << 14;
 
 /// [`crowding`] that every function may have. The usual allocator compares the branches to one
 /// block with one another, and again for each parameter of the block: 5,000 branches to a loop with
