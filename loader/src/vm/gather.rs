@@ -203,36 +203,47 @@ fn segment<'a>(
     (end <= initial).then_some((usize::try_from(op.bits).ok()?, bytes))
 }
 
+/// Whole pages of a memory that belong together.
+struct Pages {
+    first: usize,
+    end: usize,
+    /// The numbers of the pieces that are in them, with their places.
+    pieces: Vec<(usize, usize)>,
+}
+
 /// Sorts pieces of a memory, of which later ones win, into parts of whole pages that do not
 /// overlap, in ascending order.
 fn pages<'a>(memory: usize, pieces: &[(usize, &'a [u8])], page: usize) -> Vec<Part<'a>> {
     let mut order: Vec<(usize, usize)> = pieces.iter().map(|piece| piece.0).zip(0..).collect();
     order.sort_unstable();
-    // The first byte, the end, and the numbers of the pieces with their places.
-    let mut found: Vec<(usize, usize, Vec<(usize, usize)>)> = Vec::new();
+    let mut found: Vec<Pages> = Vec::new();
     for (start, i) in order {
         let bytes = pieces[i].1;
         let first = start - start % page;
         let end = (start + bytes.len()).next_multiple_of(page);
-        let last = found
-            .last_mut()
-            .filter(|(from, to, _)| first < *to || (first == *to && end - *from <= MAX_AT_ONCE));
+        let last = found.last_mut().filter(|last| {
+            first < last.end || (first == last.end && end - last.first <= MAX_AT_ONCE)
+        });
         match last {
-            Some((_, to, members)) => {
-                *to = end.max(*to);
-                members.push((i, start));
+            Some(last) => {
+                last.end = end.max(last.end);
+                last.pieces.push((i, start));
             }
-            None => found.push((first, end, vec![(i, start)])),
+            None => found.push(Pages {
+                first,
+                end,
+                pieces: vec![(i, start)],
+            }),
         }
     }
-    let part = |(guest, end, mut members): (usize, usize, Vec<(usize, usize)>)| {
-        members.sort_unstable();
-        let relative = |(i, start): (usize, usize)| (start - guest, pieces[i].1);
+    let part = |mut pages: Pages| {
+        pages.pieces.sort_unstable();
+        let relative = |(i, start): (usize, usize)| (start - pages.first, pieces[i].1);
         Part {
             memory,
-            guest,
-            len: end - guest,
-            pieces: members.into_iter().map(relative).collect(),
+            guest: pages.first,
+            len: pages.end - pages.first,
+            pieces: pages.pieces.iter().copied().map(relative).collect(),
         }
     };
     found.into_iter().map(part).collect()
