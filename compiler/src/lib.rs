@@ -22,6 +22,7 @@
 //! | `middle` | makes decisions about functions together, such as which calls are inlined |
 //! | `translate`, `trampoline` | translate operators and calling conventions to Cranelift IR |
 //! | `codegen` | generates machine code, in parallel |
+//! | `addresses` | makes the address map of a function, for backtraces |
 //! | `pressure` | chooses the register allocator for a function |
 //! | `stops` | makes checks that fail call the loader, by rewriting machine code |
 //! | `relax` | gives jumps their short form, and copies the dispatch of interpreters |
@@ -35,6 +36,7 @@
 //! | `identity` | lists what artifacts depend on besides the module |
 //! | `symbol` | names everything that the phases refer to |
 
+mod addresses;
 mod codegen;
 mod const_expr;
 mod counters;

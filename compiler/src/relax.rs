@@ -27,7 +27,8 @@ use std::ops::Range;
 use cranelift_codegen::{Context, FinalizedRelocTarget};
 use precast_artifact::TrapCode;
 
-use crate::codegen::{CompiledFunction, Relocation, addresses};
+use crate::addresses::addresses;
+use crate::codegen::{CompiledFunction, Relocation};
 use code::{Code, Form, Reference};
 use dispatch::Copies;
 

@@ -5,6 +5,7 @@ mod advisories;
 mod dirs;
 mod files;
 mod hostile;
+mod lying;
 mod mounted;
 #[cfg(target_os = "linux")]
 mod procfs;
