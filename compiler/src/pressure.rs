@@ -5,8 +5,8 @@
 //! alive at one place, as soon as these are far more than there are registers: 4,000 take a second,
 //! 70,000 minutes. Such code comes from generators and attackers, not from compilers, and runs at
 //! the speed of its stack accesses anyway. So a function with more than [`MANY`] is given to the
-//! other allocator, which passes over the code once, and for each block over the blocks that branch
-//! to it. This depends on the function alone.
+//! other allocator, which passes over the code once, and in each block over the values that are
+//! alive in it. This depends on the function alone.
 //!
 //! The other allocator has been wrong about calls with handlers of exceptions, whose results are
 //! defined by a branch. A function with such calls is translated again with its locals
