@@ -19,7 +19,7 @@ use crate::val::Val;
 use crate::vm::host::HostFunc;
 
 use super::group::State;
-use super::member::{Exports, HostItem, Member};
+use super::member::{Dependencies, Exports, HostItem, Member};
 use super::{Instance, Runtime};
 
 /// A module whose items the host makes, see [`HostModule::builder`].
@@ -249,7 +249,7 @@ impl<T: Send + 'static> HostModuleBuilder<T> {
             identity,
             Exports::Host(items),
             group,
-            Vec::new(),
+            Dependencies::none(),
             Vec::new(),
         );
         let this = Instance::new(Arc::clone(&member));

@@ -30,7 +30,7 @@ pub(super) struct Member<T: Send + 'static> {
     /// The group of its store; `None` for a host module without items in a store.
     pub(super) group: Option<Arc<Group<T>>>,
     /// The instances that it imports from, until nothing can reach this one any more.
-    dependencies: Mutex<Vec<Dependency<T>>>,
+    dependencies: Mutex<Dependencies<T>>,
     dependents: Mutex<Dependents>,
     /// The handles of the host.
     pub(super) handle: Mutex<Weak<Handle<T>>>,
@@ -75,7 +75,7 @@ impl<T: Send + 'static> Member<T> {
         (runtime, name, seq): (Weak<Inner<T>>, String, u64),
         items: Exports,
         group: Option<Arc<Group<T>>>,
-        dependencies: Vec<Dependency<T>>,
+        dependencies: Dependencies<T>,
         unmatched: Vec<String>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -113,7 +113,7 @@ impl<T: Send + 'static> Member<T> {
         let mut leftovers = Leftovers {
             runtime: self.runtime.upgrade(),
             slot: None,
-            dependencies: Vec::new(),
+            dependencies: Dependencies::none(),
             member: None,
         };
         if !self.closed.set(closing) {
@@ -140,7 +140,7 @@ impl<T: Send + 'static> Member<T> {
 
     /// Closes the instance in its store, when it is closed and no instance that imports from it can
     /// be reached. It does not keep its own imports any more.
-    fn retire(&self) -> Vec<Dependency<T>> {
+    fn retire(&self) -> Dependencies<T> {
         if let Some(group) = &self.group {
             group.retire(match &self.items {
                 Exports::Guest(instance, ..) => {
@@ -155,11 +155,26 @@ impl<T: Send + 'static> Member<T> {
                 }
             });
         }
-        std::mem::take(&mut *lock(&self.dependencies))
+        self.take_dependencies()
+    }
+
+    fn take_dependencies(&self) -> Dependencies<T> {
+        std::mem::replace(&mut *lock(&self.dependencies), Dependencies::none())
     }
 
     fn tidy(&self) {
         if let Some(group) = &self.group {
+            group.tidy();
+        }
+    }
+}
+
+impl<T: Send + 'static> Drop for Member<T> {
+    /// An instance that nobody has closed is dropped when its runtime is gone and nobody else has
+    /// it. It is open no more.
+    fn drop(&mut self) {
+        if let (None, Some(group)) = (self.closed.get(), &self.group) {
+            group.leave();
             group.tidy();
         }
     }
@@ -181,7 +196,7 @@ pub(super) struct Leftovers<T: Send + 'static> {
     runtime: Option<Arc<Inner<T>>>,
     /// The entry of the instance in the runtime.
     slot: Option<Slot<T>>,
-    dependencies: Vec<Dependency<T>>,
+    dependencies: Dependencies<T>,
     member: Option<Arc<Member<T>>>,
 }
 
@@ -195,17 +210,18 @@ impl<T: Send + 'static> Drop for Leftovers<T> {
     }
 }
 
-/// An instance that another one imports from. It is not retired while this exists.
-pub(super) struct Dependency<T: Send + 'static> {
-    member: Arc<Member<T>>,
-    /// Whether it counts no more.
-    gone: bool,
-}
+/// Instances of one group that another one imports from. They are not retired while they are in
+/// here.
+pub(super) struct Dependencies<T: Send + 'static>(Vec<Arc<Member<T>>>);
 
-impl<T: Send + 'static> Dependency<T> {
+impl<T: Send + 'static> Dependencies<T> {
+    pub(super) fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// # Errors
     /// The errors of [`Member::check`], since nothing can import from a closed instance.
-    pub(super) fn new(member: Arc<Member<T>>) -> Result<Self, Error> {
+    pub(super) fn one(member: Arc<Member<T>>) -> Result<Self, Error> {
         let mut dependents = lock(&member.dependents);
         if dependents.closed {
             drop(dependents);
@@ -214,42 +230,49 @@ impl<T: Send + 'static> Dependency<T> {
         }
         dependents.count += 1;
         drop(dependents);
-        let gone = false;
-        Ok(Self { member, gone })
+        Ok(Self(vec![member]))
     }
 
-    pub(super) fn member(&self) -> &Arc<Member<T>> {
-        &self.member
+    pub(super) fn first(&self) -> Option<&Arc<Member<T>>> {
+        self.0.first()
     }
 
-    /// Counts one dependent less. If that retires the instance, its own dependencies are returned.
-    fn let_go(&mut self) -> Vec<Self> {
-        self.gone = true;
-        let retires = {
-            let mut dependents = lock(&self.member.dependents);
-            dependents.count -= 1;
-            dependents.retires()
-        };
-        match retires {
-            true => self.member.retire(),
-            false => Vec::new(),
+    pub(super) fn contain(&self, member: &Arc<Member<T>>) -> bool {
+        self.0.iter().any(|known| Arc::ptr_eq(known, member))
+    }
+
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
+    /// Lets go of all of them. A chain of instances can be longer than the stack, so the drop of
+    /// one does not drop the next, whether the next one becomes free because this one is closed or
+    /// because nobody has this one any more.
+    fn clear(&mut self) {
+        let group = self.first().and_then(|member| member.group.clone());
+        while let Some(member) = self.0.pop() {
+            let retires = {
+                let mut dependents = lock(&member.dependents);
+                dependents.count -= 1;
+                dependents.retires()
+            };
+            if retires {
+                self.append(member.retire());
+            }
+            if let Some(last) = Arc::into_inner(member) {
+                self.append(last.take_dependencies());
+            }
+        }
+        // All of them were in one store.
+        if let Some(group) = group {
+            group.tidy();
         }
     }
 }
 
-impl<T: Send + 'static> Drop for Dependency<T> {
+impl<T: Send + 'static> Drop for Dependencies<T> {
     fn drop(&mut self) {
-        if self.gone {
-            return;
-        }
-        // A chain of instances can be longer than the stack, so the drop of one does not drop the
-        // next.
-        let mut freed = self.let_go();
-        while let Some(mut next) = freed.pop() {
-            freed.extend(next.let_go());
-        }
-        // All of them were in one store.
-        self.member.tidy();
+        self.clear();
     }
 }
 

@@ -446,8 +446,7 @@ impl<T: Send + 'static> Inner<T> {
         let (room, joined) = match imports.dependencies.first() {
             None if config.shared_store => self.shared_group(&mut config.data),
             None => (self.new_group(config.data.take()), false),
-            Some(dependency) => {
-                let member = dependency.member();
+            Some(member) => {
                 let room = member.group.as_ref().and_then(Room::join);
                 let Some(room) = room else {
                     member.check()?;

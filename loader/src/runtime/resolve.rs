@@ -16,14 +16,14 @@ use crate::types::ExternType;
 use super::config::{InstanceConfig, Target};
 use super::group::{Group, State};
 use super::making::Making;
-use super::member::{Dependency, Exports, HostItem, Member, SharedMemories};
+use super::member::{Dependencies, Exports, HostItem, Member, SharedMemories};
 use super::{Inner, Instance};
 
 /// The resolved imports of a module.
 pub(super) struct Imports<T: Send + 'static> {
     items: Vec<HostItem>,
     /// The instances that export items of a store, each once. All are in one group.
-    pub(super) dependencies: Vec<Dependency<T>>,
+    pub(super) dependencies: Dependencies<T>,
     /// Imports that were redirected: their module, their name, and their target.
     redirected: Vec<(String, String, String)>,
 }
@@ -42,7 +42,7 @@ pub(super) fn resolve<T: Send + 'static>(
 ) -> Result<Imports<T>, Error> {
     let mut imports = Imports {
         items: Vec::new(),
-        dependencies: Vec::new(),
+        dependencies: Dependencies::none(),
         redirected: Vec::new(),
     };
     let mut errors = Vec::new();
@@ -56,7 +56,7 @@ pub(super) fn resolve<T: Send + 'static>(
             Some(Target::Instance(instance, name)) => (Arc::clone(instance.member()), name),
         };
         // From here on it is not released, even if somebody closes it.
-        let dependency = Dependency::new(Arc::clone(&member))?;
+        let dependency = Dependencies::one(Arc::clone(&member))?;
         if (member.name.as_str(), name.as_str()) != (import_module, import_name) {
             let to = match member.name.as_str() {
                 "" => format!("`{}` of an anonymous instance", shown(&name)),
@@ -68,7 +68,7 @@ pub(super) fn resolve<T: Send + 'static>(
         let found = match find(&member, &name, making)? {
             Some(item) => match host_type(&item).filter(|found| *found != ty) {
                 None => {
-                    imports.add(item, dependency)?;
+                    imports.add(item, &member, dependency)?;
                     continue;
                 }
                 found => found,
@@ -143,21 +143,23 @@ pub(super) fn shared_memories<T: Send + 'static>(
 }
 
 impl<T: Send + 'static> Imports<T> {
-    fn add(&mut self, item: HostItem, dependency: Dependency<T>) -> Result<(), Error> {
-        let known = |known: &Dependency<T>| Arc::ptr_eq(known.member(), dependency.member());
-        if matches!(item, HostItem::Stored(_)) && !self.dependencies.iter().any(known) {
+    /// Adds an item of an instance, which `dependency` keeps.
+    fn add(
+        &mut self,
+        item: HostItem,
+        member: &Arc<Member<T>>,
+        dependency: Dependencies<T>,
+    ) -> Result<(), Error> {
+        if matches!(item, HostItem::Stored(_)) && !self.dependencies.contain(member) {
             if let Some(other) = self.dependencies.first()
-                && !same_group(
-                    other.member().group.as_ref(),
-                    dependency.member().group.as_ref(),
-                )
+                && !same_group(other.group.as_ref(), member.group.as_ref())
             {
                 return Err(Error::DifferentStores {
-                    first: Instance::label(other.member()),
-                    second: Instance::label(dependency.member()),
+                    first: Instance::label(other),
+                    second: Instance::label(member),
                 });
             }
-            self.dependencies.push(dependency);
+            self.dependencies.append(dependency);
         }
         self.items.push(item);
         Ok(())

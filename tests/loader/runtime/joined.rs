@@ -2,6 +2,7 @@
 //! that are closed or were never finished.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use precast_loader::{
 };
 use precast_tests::{Source, child};
 
-use super::{compile, message, named, resident, runtime};
+use super::{compile, counting, message, named, resident, runtime};
 
 /// Much longer than any operation here should take.
 const SOON: Duration = Duration::from_secs(5);
@@ -288,18 +289,28 @@ fn shared_memories_belong_to_no_store() {
     }
 }
 
-/// Each instance imports from the one before. The last one that is closed closes all of them.
+/// Each instance imports from the one before, and all of them become free at once.
 #[test]
-fn closing_a_long_chain_takes_no_stack() {
+fn a_long_chain_that_becomes_free_takes_no_stack() {
+    const CASES: [&str; 3] = [
+        "handles close it",
+        "the runtime goes last",
+        "handles go last",
+    ];
     // The C library may give a thread a larger stack that a thread of another test had.
-    if child::case().is_none() {
-        return child::passes_in_child(
-            "runtime::joined::closing_a_long_chain_takes_no_stack",
-            "alone",
-        );
-    }
+    let Some(case) = child::case() else {
+        for case in CASES {
+            child::passes_in_child(
+                "runtime::joined::a_long_chain_that_becomes_free_takes_no_stack",
+                case,
+            );
+        }
+        return;
+    };
     const LEN: usize = 30_000;
-    let close = || {
+    // Only the handles of anonymous instances close them.
+    let is_named = case != CASES[0];
+    let free = move || {
         let engine = Engine::default();
         let runtime = runtime(&engine);
         runtime.set_limits(StoreLimitsBuilder::new().instances(LEN + 1).build());
@@ -307,16 +318,42 @@ fn closing_a_long_chain_takes_no_stack() {
         let next = r#"(module (import "before" "f" (func $f)) (export "f" (func $f)))"#;
         let next = compile(&engine, next);
         let mut all = vec![runtime.instantiate(&first, InstanceConfig::new()).unwrap()];
-        for _ in 0..LEN {
+        for i in 0..LEN {
             let before = all.last().unwrap().clone();
             let config = InstanceConfig::new().with_import_resolver(move |_, _, name| {
                 Some(Target::Instance(before.clone(), name.to_owned()))
             });
-            all.push(runtime.instantiate(&next, config).unwrap());
+            let name = if is_named {
+                i.to_string()
+            } else {
+                String::new()
+            };
+            all.push(runtime.instantiate(&next, config.with_name(name)).unwrap());
         }
         all.last().unwrap().call("f", &[]).unwrap();
+        if case == CASES[2] {
+            drop(runtime);
+            all.last().unwrap().call("f", &[]).unwrap();
+        }
         all.into_iter().for_each(drop);
     };
     let thread = thread::Builder::new().stack_size(1 << 20);
-    thread.spawn(close).unwrap().join().unwrap();
+    thread.spawn(free).unwrap().join().unwrap();
+}
+
+/// An instance that only its runtime had is not open any more when the runtime is gone.
+#[test]
+fn instances_that_go_with_their_runtime_do_not_keep_a_store() {
+    let engine = Engine::default();
+    let (runtime, count) = counting(&engine);
+    let lib = compile(&engine, r#"(module (func (export "f")))"#);
+    let user = compile(&engine, r#"(module (import "lib" "f" (func)))"#);
+    let config = |name: &str| InstanceConfig::new().with_name(name);
+    let lib = runtime.instantiate(&lib, config("lib")).unwrap();
+    runtime.instantiate(&user, config("user")).unwrap();
+    drop(runtime);
+    lib.call("f", &[]).unwrap();
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+    lib.close();
+    assert_eq!(count.load(Ordering::SeqCst), 0);
 }
