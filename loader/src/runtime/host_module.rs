@@ -19,7 +19,7 @@ use crate::val::Val;
 use crate::vm::host::HostFunc;
 
 use super::group::State;
-use super::member::{Dependencies, Exports, HostItem, Member};
+use super::member::{Dependencies, Exports, HostItem, Member, Retired};
 use super::{Instance, Runtime};
 
 /// A module whose items the host makes, see [`HostModule::builder`].
@@ -241,7 +241,9 @@ impl<T: Send + 'static> HostModuleBuilder<T> {
             making.is_in(&room.group().gate);
             let is_wanted = || making.closed.check();
             let made = room.group().enter(reservation.seq, None, is_wanted, make)?;
-            made.into_result()?;
+            // Another instance may keep the store for long, and nobody has what was made.
+            made.into_result()
+                .inspect_err(|_| room.retire(Retired::host_module(&items)))?;
             group = Some(room.keep());
         }
         let identity = (Arc::downgrade(inner), self.name, reservation.seq);

@@ -107,9 +107,9 @@ impl<T: Send + 'static> Room<T> {
         &self.group
     }
 
-    /// Closes an instance that was made, but not in time, so that nobody gets it.
-    pub(super) fn retire(&self, instance: crate::Instance, exit_code: u32) {
-        self.group.retire(Retired::Guest(instance, exit_code));
+    /// Closes what was made, but not in time or not as a whole, so that nobody gets it.
+    pub(super) fn retire(&self, made: Retired) {
+        self.group.retire(made);
     }
 
     /// Gives the room to an instance, which frees it when it is closed.

@@ -146,13 +146,7 @@ impl<T: Send + 'static> Member<T> {
                 Exports::Guest(instance, ..) => {
                     Retired::Guest(*instance, self.exit_code().unwrap_or_default())
                 }
-                Exports::Host(items) => {
-                    let stored = items.values().filter_map(|item| match item {
-                        HostItem::Stored(item) => Some(item.clone()),
-                        HostItem::Func(_) | HostItem::Const(..) | HostItem::Shared(_) => None,
-                    });
-                    Retired::Host(stored.collect())
-                }
+                Exports::Host(items) => Retired::host_module(items),
             });
         }
         self.take_dependencies()
@@ -284,6 +278,15 @@ pub(super) enum Retired {
 }
 
 impl Retired {
+    /// The items of a host module.
+    pub(super) fn host_module(items: &HashMap<String, HostItem>) -> Self {
+        let stored = items.values().filter_map(|item| match item {
+            HostItem::Stored(item) => Some(item.clone()),
+            HostItem::Func(_) | HostItem::Const(..) | HostItem::Shared(_) => None,
+        });
+        Self::Host(stored.collect())
+    }
+
     /// Gives back what memories, tables and globals hold. Afterwards the code of the instance is
     /// not entered any more, although the store may hold references to its functions.
     pub(super) fn release(&self, core: &mut StoreCore) {

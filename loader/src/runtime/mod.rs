@@ -91,7 +91,7 @@ use crate::vm::interrupt;
 use closing::Closing;
 use group::Group;
 use making::{Making, Reservation, Room, Unmade};
-use member::{Exports, Member};
+use member::{Exports, Member, Retired};
 
 /// The caller of a host function, in a store of a runtime.
 ///
@@ -335,7 +335,7 @@ impl<T: Send + 'static> Runtime<T> {
             .group()
             .enter(reservation.seq, context, is_wanted, make)?;
         if let (Ok((instance, _)), Some(closing)) = (&made.result, made.stopped) {
-            room.retire(*instance, closing.exit_code());
+            room.retire(Retired::Guest(*instance, closing.exit_code()));
         }
         let (instance, shared) = made.into_result().map_err(|error| match error {
             Error::Exit(code) => Error::module_closed(code.cast_unsigned()),

@@ -139,6 +139,29 @@ fn an_instance_whose_start_section_fails_is_closed() {
 }
 
 #[test]
+fn a_host_module_that_cannot_be_made_leaves_nothing() {
+    let engine = Engine::default();
+    let runtime = runtime(&engine);
+    let limits = StoreLimitsBuilder::new()
+        .total_memory_size(64 << 20)
+        .total_table_elements(1000);
+    runtime.set_limits(limits.build());
+    let table = |elements| TableType::new(ValType::FUNCREF, elements, None);
+    let with_table = |name, elements| {
+        let module = HostModule::builder(name).memory("m", MemoryType::new(256, None));
+        module.table("t", table(elements)).with_shared_store()
+    };
+    let stays = with_table("stays", 100).instantiate(&runtime).unwrap();
+    // The memories of six such modules would be beyond the limit.
+    for _ in 0..6 {
+        let error = message(with_table("fails", 1000).instantiate(&runtime));
+        assert!(error.starts_with("elements of all tables"), "{error}");
+    }
+    with_table("fits", 900).instantiate(&runtime).unwrap();
+    assert_eq!(stays.exit_code(), None);
+}
+
+#[test]
 fn a_closed_instance_gives_up_its_tables() {
     // The resident memory is measured, to which no other test must add.
     if child::case().is_none() {
