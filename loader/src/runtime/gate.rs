@@ -163,6 +163,13 @@ impl Gate {
         Self::stop_inner(next, closing);
     }
 
+    /// [`Gate::stop`] for an instance that is being made, and may still wait to get into the store.
+    /// A call that stops that from inside of the store has closed nothing there, and goes on.
+    pub(super) fn stop_making(&self, instance: u64, closing: Closing) {
+        let next = self.stop_if(closing, |call| call.on == instance);
+        Self::stop_inner(next, closing);
+    }
+
     /// Ends the call of a thread in a gate, and the calls inside of that one.
     fn stop_inner(mut next: Option<(Arc<Self>, ThreadId)>, closing: Closing) {
         while let Some((inner, thread)) = next {

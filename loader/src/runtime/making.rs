@@ -43,7 +43,7 @@ impl Making {
         self.closed.set(closing);
         let gate = lock(&self.gate).clone();
         if let Some(gate) = gate {
-            gate.stop(self.seq, closing);
+            gate.stop_making(self.seq, closing);
         }
     }
 }

@@ -79,6 +79,44 @@ fn waiting_for_the_store_of_an_import_ends_with_the_context_and_the_runtime() {
     );
 }
 
+/// A call can stop making an instance that waits for the store of the call, and goes on.
+#[test]
+fn stopping_to_make_an_instance_does_not_end_the_call_that_does_so() {
+    let engine = Engine::default();
+    let runtime = runtime(&engine);
+    let context = Context::new();
+    let (entered, inside) = mpsc::channel::<()>();
+    let (waits, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new((entered, wait));
+    let cancelled = context.clone();
+    HostModule::builder("env")
+        .func("cancel", move || {
+            let wait = wait.lock().unwrap();
+            wait.0.send(()).unwrap();
+            wait.1.recv().unwrap();
+            cancelled.cancel();
+        })
+        .instantiate(&runtime)
+        .unwrap();
+    let lib = r#"(module (import "env" "cancel" (func $cancel)) (func (export "f"))
+        (func (export "run") (result i32) (call $cancel) (i32.const 5)))"#;
+    let lib = runtime.instantiate(&compile(&engine, lib), named("lib"));
+    let lib = lib.unwrap();
+    let late = compile(&engine, r#"(module (import "lib" "f" (func)))"#);
+    thread::scope(|scope| {
+        let call = scope.spawn(|| lib.call_typed::<(), i32>("run", ()));
+        inside.recv().unwrap();
+        let config = named("late").with_context(&context);
+        let made = scope.spawn(|| runtime.instantiate(&late, config));
+        thread::sleep(Duration::from_millis(30));
+        waits.send(()).unwrap();
+        let made = made.join().unwrap();
+        assert!(matches!(made, Err(Error::Canceled)), "{made:?}");
+        assert_eq!(call.join().unwrap().unwrap(), 5);
+    });
+    runtime.instantiate(&late, named("late")).unwrap();
+}
+
 /// A library, and a module that imports from it and fails when it has filled 32 MiB.
 fn failing(fails: &str) -> (&'static str, String) {
     let lib = r#"(module (func (export "f")) (table (export "t") 1 funcref)
