@@ -8,8 +8,9 @@
 //! its functions.
 
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use precast_artifact::records::SHARED;
 use precast_artifact::vm::{ValRaw, VmFuncRef};
 use precast_artifact::{Artifact, Strategy, shown};
 
@@ -32,6 +33,7 @@ use crate::typed_func::TypedFunc;
 use crate::vm::activation::is_active_anywhere;
 use crate::vm::instance::{Closed, InstanceData};
 use crate::vm::quota;
+use crate::vm::shared::Shared;
 use crate::vm::signal;
 use crate::vm::state::State;
 use crate::vm::store::StoreCore;
@@ -262,6 +264,23 @@ impl Instance {
                 core.empty_instance(instance);
             }
         }
+    }
+
+    /// The shared memories of the instance, imported ones included, with their indices.
+    ///
+    /// # Panics
+    /// If the instance belongs to another store.
+    pub(crate) fn shared_memories(&self, core: &mut StoreCore) -> Vec<(u32, Weak<Shared>)> {
+        let instance = self.0.borrow_mut(core);
+        let module = Arc::clone(&instance.module);
+        let records = (0..).zip(module.artifact().memories());
+        let shared = records.filter(|(_, record)| record.flags & SHARED != 0);
+        let memories = shared.filter_map(|(index, _)| {
+            // SAFETY: the store has the memory and is borrowed.
+            let memory = unsafe { instance.memory(index).as_ref() };
+            Some((index, Arc::downgrade(memory.shared()?)))
+        });
+        memories.collect()
     }
 
     /// The export of this name.

@@ -3,9 +3,11 @@
 mod closing;
 mod joined;
 mod redirection;
+mod shared;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use precast_artifact::Strategy;
 use precast_loader::runtime::{Caller, HostModule, InstanceConfig, Runtime};
@@ -48,6 +50,9 @@ fn named(name: &str) -> InstanceConfig {
 fn message<V: std::fmt::Debug>(result: Result<V, Error>) -> String {
     result.unwrap_err().to_string()
 }
+
+/// Much longer than any operation here should take.
+const SOON: Duration = Duration::from_secs(5);
 
 /// Calls `env.f`, then `env.on`, which records that the guest went on.
 const CALLS: &str = r#"(module (import "env" "f" (func $f)) (import "env" "on" (func $on))

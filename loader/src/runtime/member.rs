@@ -11,6 +11,7 @@ use crate::shared_memory::SharedMemory;
 use crate::types::GlobalType;
 use crate::val::Val;
 use crate::vm::host::HostFunc;
+use crate::vm::shared::Shared;
 use crate::vm::store::StoreCore;
 
 use super::closing::{Closed, Closing};
@@ -54,8 +55,9 @@ pub(super) enum Exports {
     Host(HashMap<String, HostItem>),
 }
 
-/// The shared memories that a guest exports, by name. They belong to no store.
-pub(super) type SharedMemories = Vec<(String, SharedMemory)>;
+/// The shared memories that a guest has, with their indices. They belong to no store. A closed
+/// guest does not keep them.
+pub(super) type SharedMemories = Vec<(u32, Weak<Shared>)>;
 
 /// An item that an instance imports from another one.
 #[derive(Clone)]

@@ -84,7 +84,7 @@ use crate::instance_pre::InstancePre;
 use crate::limits::{ResourceLimiter, StoreLimits};
 use crate::lock::lock;
 use crate::module::Module;
-use crate::store::{AsContextMut, StoreContextMut};
+use crate::store::StoreContextMut;
 use crate::vm::ending::for_all;
 use crate::vm::interrupt;
 
@@ -326,8 +326,7 @@ impl<T: Send + 'static> Runtime<T> {
             let pre = self.0.prepare(module, &mut store, &imports)?;
             let mut unmade = Unmade::new(room.group(), store);
             let instance = pre.instantiate(&mut unmade.store)?;
-            let store = unmade.store.as_context_mut();
-            let shared = resolve::shared_memories(store, instance, module);
+            let shared = instance.shared_memories(unmade.store.core());
             unmade.keep();
             Ok((instance, shared))
         };

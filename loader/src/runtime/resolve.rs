@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use precast_artifact::records::SHARED;
+use precast_artifact::records::ExternKind;
 use precast_artifact::shown;
 
 use crate::error::{Error, LinkError};
@@ -10,6 +10,7 @@ use crate::externs::Extern;
 use crate::global::Global;
 use crate::imports::Import;
 use crate::module::Module;
+use crate::shared_memory::SharedMemory;
 use crate::store::StoreContextMut;
 use crate::types::ExternType;
 
@@ -97,9 +98,9 @@ fn find<T: Send + 'static>(
 ) -> Result<Option<HostItem>, Error> {
     match (&member.items, &member.group) {
         (Exports::Host(items), _) => Ok(items.get(name).cloned()),
-        (Exports::Guest(instance, _, shared), Some(group)) => {
-            if let Some((_, memory)) = shared.iter().find(|(export, _)| export == name) {
-                return Ok(Some(HostItem::Shared(memory.clone())));
+        (Exports::Guest(instance, module, shared), Some(group)) => {
+            if let Some(memory) = shared_memory(module, shared, name) {
+                return Ok(Some(HostItem::Shared(memory)));
             }
             // The instance will live in this store, or not at all.
             making.is_in(&group.gate);
@@ -123,23 +124,15 @@ fn host_type(item: &HostItem) -> Option<ExternType> {
     }
 }
 
-/// The shared memories that an instance exports.
-pub(super) fn shared_memories<T: Send + 'static>(
-    mut store: StoreContextMut<'_, State<T>>,
-    instance: crate::Instance,
-    module: &Module,
-) -> SharedMemories {
-    let memories = module.code.artifact().memories();
-    if memories.iter().all(|record| record.flags & SHARED == 0) {
-        return Vec::new();
+/// The shared memory that a guest exports under this name.
+fn shared_memory(module: &Module, memories: &SharedMemories, name: &str) -> Option<SharedMemory> {
+    if memories.is_empty() {
+        return None;
     }
-    let shared = module.exports().filter_map(|export| {
-        let is_memory = matches!(export.ty(), ExternType::Memory(_));
-        let name = export.name();
-        let memory = is_memory.then(|| instance.get_shared_memory(&mut store, name))??;
-        Some((name.to_owned(), memory))
-    });
-    shared.collect()
+    let export = module.code.artifact().export(name)?;
+    let is_it = |index: u32| export.kind == ExternKind::Memory as u32 && export.index == index;
+    let (_, memory) = memories.iter().find(|(index, _)| is_it(*index))?;
+    memory.upgrade().as_ref().map(SharedMemory::from_vm)
 }
 
 impl<T: Send + 'static> Imports<T> {

@@ -10,15 +10,12 @@ use std::time::{Duration, Instant};
 use precast_artifact::{Interruption, Strategy};
 use precast_loader::runtime::{Context, HostModule, InstanceConfig, Runtime, Target};
 use precast_loader::{
-    Config, Engine, Error, ExternRef, ExternType, GlobalType, MemoryType, StoreContextMut,
-    StoreLimitsBuilder, TableType, Val, ValType,
+    Config, Engine, Error, ExternRef, GlobalType, MemoryType, StoreContextMut, StoreLimitsBuilder,
+    TableType, Val, ValType,
 };
 use precast_tests::{Source, child};
 
-use super::{compile, counting, message, named, resident, runtime};
-
-/// Much longer than any operation here should take.
-const SOON: Duration = Duration::from_secs(5);
+use super::{SOON, compile, counting, message, named, resident, runtime};
 
 /// Makes an instance that imports from one whose call goes on, and ends that by `end`.
 fn importing_from_a_busy_one(
@@ -301,53 +298,6 @@ fn a_closed_instance_gives_up_values_of_the_host_and_exceptions() {
     stays.with(collect).unwrap();
     // This test and the host function.
     assert_eq!(Arc::strong_count(&value), 2);
-}
-
-/// A wait at an address of a shared memory, by an instance of its own store, does not keep others
-/// from the memory.
-#[test]
-fn shared_memories_belong_to_no_store() {
-    let engine = Engine::default();
-    let ways = r#"(func (export "wait") (result i32)
-            (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const 20000000000)))
-        (func (export "wake") (result i32) (memory.atomic.notify (i32.const 0) (i32.const 1)))"#;
-    let importer = format!(r#"(module (import "env" "m" (memory 1 1 shared)) {ways})"#);
-    let importer = compile(&engine, &importer);
-    let exporter = format!(r#"(module (memory (export "m") 1 1 shared) {ways})"#);
-    let exporter = compile(&engine, &exporter);
-    for by_host in [true, false] {
-        let runtime = runtime(&engine);
-        let waits = if by_host {
-            let ty = MemoryType::shared(1, 1);
-            let env = HostModule::builder("env").memory("m", ty);
-            let env = env.instantiate(&runtime).unwrap();
-            assert_eq!(env.exports(), [("m".to_owned(), ExternType::Memory(ty))]);
-            runtime.instantiate(&importer, InstanceConfig::new())
-        } else {
-            runtime.instantiate(&exporter, named("env"))
-        };
-        let waits = waits.unwrap();
-        thread::scope(|scope| {
-            let wait = scope.spawn(|| waits.call_typed::<(), i32>("wait", ()));
-            let start = Instant::now();
-            // This one is made while the other one is in its call, or before that.
-            let wakes = runtime.instantiate(&importer, InstanceConfig::new());
-            let wakes = wakes.unwrap();
-            while wakes.call_typed::<(), i32>("wake", ()).unwrap() == 0 {
-                assert!(start.elapsed() < SOON);
-                thread::sleep(Duration::from_millis(5));
-            }
-            assert_eq!(wait.join().unwrap().unwrap(), 0);
-            assert!(start.elapsed() < SOON);
-        });
-        // The types are compared when the instance is made.
-        let larger = compile(
-            &engine,
-            r#"(module (import "env" "m" (memory 2 2 shared)))"#,
-        );
-        let error = runtime.instantiate(&larger, InstanceConfig::new());
-        assert!(matches!(error, Err(Error::Link(_))), "{error:?}");
-    }
 }
 
 /// Each instance imports from the one before, and all of them become free at once.

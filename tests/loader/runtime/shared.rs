@@ -1,0 +1,105 @@
+//! Shared memories of instances of runtimes: who can use them at the same time, and when they go.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use precast_loader::runtime::{HostModule, Instance, InstanceConfig, Runtime, Target};
+use precast_loader::{Engine, Error, ExternType, MemoryType, Module};
+use precast_tests::child;
+
+use super::{SOON, compile, named, resident, runtime};
+
+/// A wait at an address of a shared memory, by an instance of its own store, does not keep others
+/// from the memory.
+#[test]
+fn shared_memories_belong_to_no_store() {
+    let engine = Engine::default();
+    let ways = r#"(func (export "wait") (result i32)
+            (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const 20000000000)))
+        (func (export "wake") (result i32) (memory.atomic.notify (i32.const 0) (i32.const 1)))"#;
+    let importer = format!(r#"(module (import "env" "m" (memory 1 1 shared)) {ways})"#);
+    let importer = compile(&engine, &importer);
+    let exporter = format!(r#"(module (memory (export "m") 1 1 shared) {ways})"#);
+    let exporter = compile(&engine, &exporter);
+    for by_host in [true, false] {
+        let runtime = runtime(&engine);
+        let waits = if by_host {
+            let ty = MemoryType::shared(1, 1);
+            let env = HostModule::builder("env").memory("m", ty);
+            let env = env.instantiate(&runtime).unwrap();
+            assert_eq!(env.exports(), [("m".to_owned(), ExternType::Memory(ty))]);
+            runtime.instantiate(&importer, InstanceConfig::new())
+        } else {
+            runtime.instantiate(&exporter, named("env"))
+        };
+        let waits = waits.unwrap();
+        thread::scope(|scope| {
+            let wait = scope.spawn(|| waits.call_typed::<(), i32>("wait", ()));
+            let start = Instant::now();
+            // This one is made while the other one is in its call, or before that.
+            let wakes = runtime.instantiate(&importer, InstanceConfig::new());
+            let wakes = wakes.unwrap();
+            while wakes.call_typed::<(), i32>("wake", ()).unwrap() == 0 {
+                assert!(start.elapsed() < SOON);
+                thread::sleep(Duration::from_millis(5));
+            }
+            assert_eq!(wait.join().unwrap().unwrap(), 0);
+            assert!(start.elapsed() < SOON);
+        });
+        // The types are compared when the instance is made.
+        let larger = compile(
+            &engine,
+            r#"(module (import "env" "m" (memory 2 2 shared)))"#,
+        );
+        let error = runtime.instantiate(&larger, InstanceConfig::new());
+        assert!(matches!(error, Err(Error::Link(_))), "{error:?}");
+    }
+}
+
+/// An instance that imports `own.m` from the exporter.
+fn importing(runtime: &Runtime, module: &Module, exporter: &Instance) -> Instance {
+    let exporter = exporter.clone();
+    let config = InstanceConfig::new().with_import_resolver(move |_, module, name| {
+        (module == "own").then(|| Target::Instance(exporter.clone(), name.to_owned()))
+    });
+    runtime.instantiate(module, config).unwrap()
+}
+
+#[test]
+fn a_shared_memory_of_many_names_costs_an_instance_nothing() {
+    // The resident memory is measured, to which no other test must add.
+    if child::case().is_none() {
+        return child::passes_in_child(
+            "runtime::shared::a_shared_memory_of_many_names_costs_an_instance_nothing",
+            "alone",
+        );
+    }
+    const NAMES: usize = 50_000;
+    let engine = Engine::default();
+    let names: String = (0..NAMES)
+        .map(|i| format!(r#"(export "name {i}" (memory $m))"#))
+        .collect();
+    let wat =
+        format!(r#"(module (memory 1) (memory $m 1 1 shared) {names} (export "0" (memory 0)))"#);
+    let module = compile(&engine, &wat);
+    let runtime = runtime(&engine);
+    let make = || runtime.instantiate(&module, InstanceConfig::new()).unwrap();
+    let first = make();
+    let before = resident();
+    let others: Vec<_> = (0..20).map(|_| make()).collect();
+    let after = resident();
+    // A copy of the names would take about 80 MiB.
+    assert!(after < before + (20 << 20), "{before} {after}");
+    // Each name leads to the memory.
+    let wat = format!(
+        r#"(module (import "own" "name 0" (memory 1 1 shared))
+        (import "own" "name {}" (memory $m 1 1 shared))
+        (func (export "f") (result i32)
+            (i32.store8 0 (i32.const 0) (i32.const 7))
+            (i32.load8_u $m (i32.const 0))))"#,
+        NAMES - 1
+    );
+    let user = importing(&runtime, &compile(&engine, &wat), &first);
+    assert_eq!(user.call_typed::<(), i32>("f", ()).unwrap(), 7);
+    drop(others);
+}
