@@ -27,13 +27,14 @@
 //!   initialisation or start function fails is closed in the same way. As soon as all instances
 //!   that import from it, directly or through others, are closed, the pages of its memories are
 //!   given back, its tables are emptied, and its globals hold no values of the host any more. (A
-//!   later [collection](crate::Store::gc) drops such values and exceptions.) The address space of
-//!   its memories (4 GiB and 32 MiB for each guarded one) and a few kilobytes stay until the last
-//!   instance of the store is closed, because tables may hold references to its functions. Calling
-//!   such a function fails with [`Error::Closed`]. A table that other instances imported stays as
-//!   long as they took it to be, with null elements, or as it was if these cannot be null. So a
-//!   library that stays open can have about ten thousand importers in its life. Close it now and
-//!   then, and make a new one.
+//!   later [collection](crate::Store::gc) drops such values and exceptions. A shared memory is
+//!   given back if only closed instances of the store have it then: no handle of the host, and no
+//!   other instance.) The address space of its memories (4 GiB and 32 MiB for each guarded one) and
+//!   a few kilobytes stay until the last instance of the store is closed, because tables may hold
+//!   references to its functions. Calling such a function fails with [`Error::Closed`]. A table
+//!   that other instances imported stays as long as they took it to be, with null elements, or as
+//!   it was if these cannot be null. So a library that stays open can have about ten thousand
+//!   importers in its life. Close it now and then, and make a new one.
 //!
 //! # Closing
 //!

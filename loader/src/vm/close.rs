@@ -14,7 +14,9 @@
 //!   That code finds the instance as it was.
 //! - If no code of the store is running and no open instance imports from this one, its tables and
 //!   globals give up what they hold ([`StoreCore::empty_instance`]). Instances of the host may
-//!   import its tables all the same, so what they rely on stays ([`TableEntity::release`]).
+//!   import its tables all the same, so what they rely on stays ([`TableEntity::release`]). Shared
+//!   memories, its own and imported ones, give their pages back if nobody has them any more but
+//!   closed instances of the store.
 //!
 //! [`TableEntity::release`]: super::table::TableEntity::release
 
@@ -59,6 +61,7 @@ impl StoreCore {
             instance.closed = Some(Closed {
                 exit_code,
                 entry: closed as *const u8,
+                emptied: false,
             });
             for memory in &mut instance.memories {
                 self.usage.release(memory.release());
@@ -90,6 +93,19 @@ impl StoreCore {
             self.usage.release_elements(table.release());
         }
         instance.forget_kept_globals();
+        let closed = instance.closed.as_mut();
+        if closed.is_some_and(|closed| !std::mem::replace(&mut closed.emptied, true)) {
+            let own = instance.memories.iter().map(|memory| (memory, true));
+            let imported = instance.shared_imports.iter();
+            let imported = imported.map(|memory| (&**memory, false));
+            for (memory, is_own) in own.chain(imported) {
+                if let Some(shared) = memory.shared() {
+                    let together = self.made_mut().together.get_or_insert_default();
+                    let bytes = together.give_up(shared, is_own);
+                    self.usage.release(bytes);
+                }
+            }
+        }
         self.settle();
         // What the references led to is worth a collection, if the store needs its memory.
         self.allow_early_collection();

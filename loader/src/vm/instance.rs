@@ -54,6 +54,10 @@ pub(crate) struct Closed {
     pub(crate) exit_code: u32,
     /// The code that is called in place of each function.
     pub(super) entry: *const u8,
+    /// Whether it has given up what it has, see [`StoreCore::empty_instance`].
+    ///
+    /// [`StoreCore::empty_instance`]: super::store::StoreCore::empty_instance
+    pub(super) emptied: bool,
 }
 
 // SAFETY: the pointers lead to what the instance owns, or what the store that has it owns. Parked

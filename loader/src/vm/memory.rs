@@ -308,7 +308,7 @@ impl MemoryEntity {
     /// Code may hold base and length, so these stay the same and the bytes stay accessible: they
     /// are the initial ones, or zero. The memory never grows again, and is no longer
     /// [resettable](Self::is_resettable). Returns how many bytes nobody needs from now on: none of
-    /// a memory that other threads may be using.
+    /// a memory that other threads may be using, see [`Shared::release`].
     pub(crate) fn release(&mut self) -> u64 {
         let bytes = self.len();
         let Place::Own(reservation) = &mut self.place else {

@@ -168,6 +168,14 @@ impl Shared {
         Ok(())
     }
 
+    /// Gives the pages back to the system. If the system refuses, they stay, which does no harm.
+    /// The length stays the same, and the bytes are the initial ones, or zero. Nobody uses the
+    /// memory.
+    pub(super) fn release(&self) {
+        let reservation = &mut lock(&self.growth).reservation;
+        reservation.discard(0, reservation.reach()).ok();
+    }
+
     /// The address of a value of `size` bytes.
     ///
     /// # Errors

@@ -1,16 +1,19 @@
 //! What a store counts together with others: shared memories, and shared limits.
 //!
-//! The first pages of a shared memory count in the store whose instance defines it. From the first
-//! time that code or the host makes a shared memory grow through a store, it counts there with its
-//! whole length, whichever thread has added to that. A store that only imports a shared memory does
-//! not count it. If the memory was made within the limits that the store shares, it counts in these
-//! limits itself, and not as a part of the store once more.
+//! The first pages of a shared memory count in the store whose instance defines it, until they are
+//! released because only closed instances of the store have it ([`close`](super::close)). From the
+//! first time that code or the host makes a shared memory grow through a store, it counts there
+//! with its whole length, whichever thread has added to that. A store that only imports a shared
+//! memory does not count it. If the memory was made within the limits that the store shares, it
+//! counts in these limits itself, and not as a part of the store once more.
 //!
 //! Exceptions count in the shared limits by blocks, so that few throws ask. The first block of each
 //! store is free: a thread that throws for the first time has nothing that it could drop when the
 //! garbage of the others fills the limits.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 
 use super::shared::Shared;
 use super::usage::{Demand, Usage};
@@ -27,9 +30,19 @@ pub(crate) struct Together {
     /// The shared memories that the store has made to grow, with the bytes that its usage has for
     /// each.
     grown: Vec<(Arc<Shared>, u64)>,
+    /// What closed instances of the store have of shared memories. They keep these memories.
+    unused: HashMap<*const Shared, Unused>,
     /// Bytes of exceptions that the shared limits count: whole blocks, beside the first one.
     exceptions: u64,
     member: Option<Member>,
+}
+
+/// What closed instances of a store have of a shared memory.
+#[derive(Debug, Default)]
+struct Unused {
+    handles: usize,
+    /// The bytes that the usage has for its first pages, if one of them defines it.
+    bytes: Option<u64>,
 }
 
 /// The bytes that the shared limits count for so many bytes of exceptions.
@@ -140,11 +153,13 @@ impl Together {
         }
     }
 
-    /// The bytes that the usage has for a shared memory that the store has made to grow.
+    /// The bytes that the usage has for a shared memory that the store has made to grow, or that a
+    /// closed instance defines.
     pub(super) fn counted(&self, shared: &Arc<Shared>) -> Option<u64> {
         let mut grown = self.grown.iter();
         let found = grown.find(|(other, _)| Arc::ptr_eq(other, shared));
-        found.map(|(_, counted)| *counted)
+        let unused = || self.unused.get(&Arc::as_ptr(shared))?.bytes;
+        found.map(|(_, counted)| *counted).or_else(unused)
     }
 
     /// Notes that the store has made a shared memory so many bytes long.
@@ -154,6 +169,28 @@ impl Together {
             Some((_, counted)) => *counted = bytes,
             None => self.grown.push((Arc::clone(shared), bytes)),
         }
+    }
+
+    /// Notes that a closed instance has a handle of a shared memory, which is its own or imported.
+    /// The instance keeps the handle and does not use it any more. Gives the pages back if nobody
+    /// else has the memory, and returns how many bytes the usage has for it, which count no more.
+    pub(super) fn give_up(&mut self, shared: &Arc<Shared>, is_own: bool) -> u64 {
+        let unused = self.unused.entry(Arc::as_ptr(shared)).or_default();
+        unused.handles += 1;
+        if is_own {
+            let ty = shared.ty();
+            unused.bytes = Some(ty.bytes(ty.min));
+        }
+        let mut grown = self.grown.iter();
+        let grown = grown.position(|(other, _)| Arc::ptr_eq(other, shared));
+        if Arc::strong_count(shared) > unused.handles + usize::from(grown.is_some()) {
+            return 0;
+        }
+        // What another thread did before it dropped its handle is done before the pages go.
+        fence(Ordering::Acquire);
+        shared.release();
+        let first = unused.bytes.as_mut().map_or(0, std::mem::take);
+        grown.map_or(first, |grown| self.grown.swap_remove(grown).1)
     }
 
     /// Whether a shared memory was made within the limits that the store shares.

@@ -4,7 +4,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use precast_loader::runtime::{HostModule, Instance, InstanceConfig, Runtime, Target};
-use precast_loader::{Engine, Error, ExternType, MemoryType, Module};
+use precast_loader::{
+    Engine, Error, ExternType, MemoryType, Module, SharedMemory, StoreLimitsBuilder,
+};
 use precast_tests::child;
 
 use super::{SOON, compile, named, resident, runtime};
@@ -56,6 +58,32 @@ fn shared_memories_belong_to_no_store() {
     }
 }
 
+/// A runtime with an open library, which keeps its store, and room for two memories of 32 MiB.
+fn with_library(engine: &Engine) -> Runtime {
+    let runtime = runtime(engine);
+    let limits = StoreLimitsBuilder::new().total_memory_size(80 << 20);
+    runtime.set_limits(limits.build());
+    let lib = compile(engine, r#"(module (func (export "f")))"#);
+    runtime.instantiate(&lib, named("lib")).unwrap();
+    runtime
+}
+
+/// A module with a shared memory of 32 MiB at last, whose function `fill` writes to each page.
+fn filling(engine: &Engine, memory: &str, grow: &str) -> Module {
+    let wat = format!(
+        r#"(module (import "lib" "f" (func)) {memory}
+        (func (export "fill") (param i32) {grow}
+            (memory.fill (i32.const 0) (local.get 0) (i32.const 0x2000000)))
+        (func (export "first") (result i32) (i32.load8_u (i32.const 0))))"#
+    );
+    compile(engine, &wat)
+}
+
+const OWN: &str = "(memory 512 512 shared)";
+const EXPORTED: &str = r#"(memory (export "m") 512 512 shared)"#;
+const IMPORTED: &str = r#"(import "own" "m" (memory 512 512 shared))"#;
+const GROW: &str = "(drop (memory.grow (i32.const 511)))";
+
 /// An instance that imports `own.m` from the exporter.
 fn importing(runtime: &Runtime, module: &Module, exporter: &Instance) -> Instance {
     let exporter = exporter.clone();
@@ -63,6 +91,95 @@ fn importing(runtime: &Runtime, module: &Module, exporter: &Instance) -> Instanc
         (module == "own").then(|| Target::Instance(exporter.clone(), name.to_owned()))
     });
     runtime.instantiate(module, config).unwrap()
+}
+
+#[test]
+fn a_closed_instance_gives_up_its_shared_memories() {
+    // The resident memory is measured, to which no other test must add.
+    if child::case().is_none() {
+        return child::passes_in_child(
+            "runtime::shared::a_closed_instance_gives_up_its_shared_memories",
+            "alone",
+        );
+    }
+    let engine = Engine::default();
+    let short = r#"(memory (export "m") 1 512 shared)"#;
+    let importer = filling(&engine, IMPORTED, "");
+    let before = resident();
+    // The fifth of them would be beyond the limit if the others counted.
+    for (memory, grow) in [(OWN, ""), (EXPORTED, ""), (short, GROW)] {
+        let runtime = with_library(&engine);
+        let module = filling(&engine, memory, grow);
+        let mut handles = Vec::new();
+        for round in 0..5 {
+            let plug = runtime.instantiate(&module, InstanceConfig::new()).unwrap();
+            plug.call_typed::<i32, ()>("fill", 1).unwrap();
+            // Instances that import the memory are closed after the exporter, or before.
+            if memory != OWN {
+                let user = importing(&runtime, &importer, &plug);
+                user.call_typed::<i32, ()>("fill", 2).unwrap();
+                let order = if round % 2 == 0 {
+                    [&plug, &user]
+                } else {
+                    [&user, &plug]
+                };
+                order.into_iter().for_each(Instance::close);
+                handles.push(user);
+            }
+            plug.close();
+            // Handles of closed instances do not keep memories.
+            handles.push(plug);
+        }
+        let after = resident();
+        assert!(after < before + (20 << 20), "{before} {after}: {memory}");
+    }
+}
+
+#[test]
+fn a_shared_memory_stays_for_those_who_have_it() {
+    let engine = Engine::default();
+    let runtime = with_library(&engine);
+    let exporter = filling(&engine, EXPORTED, "");
+    let importer = filling(&engine, IMPORTED, "");
+    let first = |instance: &Instance| instance.call_typed::<(), i32>("first", ()).unwrap();
+    // An instance in the same store has it.
+    let plug = runtime
+        .instantiate(&exporter, InstanceConfig::new())
+        .unwrap();
+    plug.call_typed::<i32, ()>("fill", 3).unwrap();
+    let user = importing(&runtime, &importer, &plug);
+    plug.close();
+    assert_eq!(first(&user), 3);
+    user.close();
+    // An instance in another store has it.
+    let plug = runtime
+        .instantiate(&exporter, InstanceConfig::new())
+        .unwrap();
+    plug.call_typed::<i32, ()>("fill", 4).unwrap();
+    let alone = compile(
+        &engine,
+        r#"(module (import "own" "m" (memory 512 512 shared))
+        (func (export "first") (result i32) (i32.load8_u (i32.const 0))))"#,
+    );
+    let user = importing(&runtime, &alone, &plug);
+    plug.close();
+    assert_eq!(first(&user), 4);
+    user.close();
+    // The host has it.
+    let plug = runtime
+        .instantiate(&exporter, InstanceConfig::new())
+        .unwrap();
+    plug.call_typed::<i32, ()>("fill", 5).unwrap();
+    let get = |store: precast_loader::StoreContextMut<'_, _>,
+               instance: precast_loader::Instance| {
+        let memory: Option<SharedMemory> = instance.get_shared_memory(store, "m");
+        Ok(memory.unwrap())
+    };
+    let memory = plug.with(get).unwrap();
+    plug.close();
+    let mut byte = [0];
+    memory.read(0x1ff_ffff, &mut byte).unwrap();
+    assert_eq!(byte, [5]);
 }
 
 #[test]
