@@ -2,11 +2,11 @@
 //!
 //! - A table is *frozen*, that is read-only data, if it is defined and not exported, only indirect
 //!   calls of final types and `table.size` name it, its initial value and segments are all constant
-//!   and in bounds, and it is not much longer than they are.
-//! - The *memory image* has the active segments of defined memories whose offset is constant and in
-//!   bounds, but none after a segment of the same memory that has to wait for instantiation (where
-//!   segments overlap, their order is visible). A memory whose segments are scattered over many
-//!   more pages than they fill has no image.
+//!   and in bounds, its segments are [sure](sure), and it is not much longer than they are.
+//! - The *memory image* has the active segments of defined memories that are sure and whose offset
+//!   is constant and in bounds, but none after a segment of the same memory that has to wait for
+//!   instantiation (where segments overlap, their order is visible). A memory whose segments are
+//!   scattered over many more pages than they fill has no image.
 //! - A global is *constant*, and folded into code, if it is defined and immutable and the compiler
 //!   can compute its value.
 //! - A function *escapes*, and has a slot for its reference in the VM context, if it is exported,
@@ -25,6 +25,7 @@
 
 mod data;
 mod freeze;
+mod sure;
 
 use std::collections::BTreeSet;
 
@@ -34,6 +35,7 @@ use precast_artifact::promises::Promise;
 use precast_artifact::records::{NONE, VmLayout};
 use precast_artifact::vm::{VmContextHeader, VmFuncImport, VmFuncRef, VmMemory, VmTable, VmTag};
 
+use self::sure::Sure;
 use crate::Error;
 use crate::const_expr::ConstValue;
 use crate::module::{ElementMode, Extern, Module};
@@ -144,8 +146,9 @@ impl Plan {
         }
         let known = |index: GlobalIndex| constants[index];
 
-        let mut frozen = freeze::tables(module, &exports, known);
-        let (data, data_records, image) = data::plan(module, known);
+        let sure = Sure::new(module, known);
+        let mut frozen = freeze::tables(module, &exports, sure, known);
+        let (data, data_records, image) = data::plan(module, sure, known);
         let (elements, element_records) = plan_elements(module, &frozen);
         let escaping = escaping_functions(module, &exports, &frozen);
 

@@ -8,7 +8,7 @@
 
 use cranelift_entity::{EntitySet, PrimaryMap};
 
-use super::{SegmentPlan, record};
+use super::{SegmentPlan, Sure, record};
 use crate::const_expr::ConstValue;
 use crate::module::Module;
 use crate::symbol::{DataIndex, GlobalIndex, MemoryIndex};
@@ -39,12 +39,13 @@ pub(super) type DataPlans = (
 /// Plans the data segments.
 pub(super) fn plan(
     module: &Module<'_>,
+    sure: Sure,
     known: impl Fn(GlobalIndex) -> Option<ConstValue>,
 ) -> DataPlans {
     let mut places = PrimaryMap::<DataIndex, Option<u64>>::new();
-    for segment in module.data.values() {
+    for (index, segment) in module.data.iter() {
         places.push(segment.active.as_ref().and_then(|(memory, offset)| {
-            if module.is_imported_memory(*memory) {
+            if module.is_imported_memory(*memory) || !sure.has_data(index) {
                 return None;
             }
             let bytes = module.memories[*memory].min_bytes();

@@ -8,7 +8,7 @@ use cranelift_entity::{PrimaryMap, SecondaryMap};
 use precast_artifact::promises::Promise;
 use precast_artifact::{HeapType, RefType, ValType};
 
-use super::{Exports, FrozenTable};
+use super::{Exports, FrozenTable, Sure};
 use crate::const_expr::ConstValue;
 use crate::module::{ElementMode, Module};
 use crate::symbol::{FuncIndex, GlobalIndex, TableIndex, TypeIndex};
@@ -24,6 +24,7 @@ const SPARE: u64 = 4096;
 pub(super) fn tables(
     module: &Module<'_>,
     exports: &Exports,
+    sure: Sure,
     known: impl Fn(GlobalIndex) -> Option<ConstValue>,
 ) -> PrimaryMap<TableIndex, Option<FrozenTable>> {
     let mut items = SecondaryMap::<TableIndex, u64>::new();
@@ -67,7 +68,7 @@ pub(super) fn tables(
             })
         })
         .collect();
-    for segment in module.elements.values() {
+    for (index, segment) in module.elements.iter() {
         let ElementMode::Active { table, offset } = &segment.mode else {
             continue;
         };
@@ -76,6 +77,7 @@ pub(super) fn tables(
         };
         let place = offset
             .fold(&known)
+            .filter(|_| sure.has_element(index))
             .and_then(|offset| usize::try_from(offset.as_u64()).ok())
             .and_then(|start| {
                 target

@@ -206,6 +206,43 @@ fn memory_image_keeps_the_order_of_segments() {
     });
 }
 
+/// Behind a segment that can fail, nothing is frozen or in the image, but only if somebody may hold
+/// a function of the instance then.
+#[test]
+fn what_comes_behind_a_failing_segment_waits_for_it() {
+    let waits = |segments: &str| {
+        let wat = format!(
+            "(module (import \"\" \"\" (table $t 4 funcref)) (import \"\" \"\" (memory $m 1))
+            (import \"\" \"\" (global $g i32)) (memory $own 1) (table $first 2 funcref)
+            (table $last 2 funcref) (func $f) (elem (table $first) (i32.const 0) func $f)
+            {segments} (elem (table $last) (i32.const 0) func $f)
+            (data (memory $own) (i32.const 65533) \"abc\"))"
+        );
+        plan(&wat, |plan, _| {
+            let frozen = |i| plan.tables[TableIndex::new(i)].frozen.is_some();
+            assert!(frozen(1), "{segments}");
+            (!frozen(2), plan.image.is_empty())
+        })
+    };
+    let escapes = "(elem (table $t) (global.get $g) func $f)";
+    for (then, expected) in [
+        ("", (false, false)),
+        ("(elem (table $t) (i32.const 3) func $f)", (false, false)),
+        ("(elem (table $t) (i32.const 4) func)", (false, false)),
+        ("(elem (table $t) (i32.const 4) func $f)", (true, true)),
+        ("(elem (table $t) (i32.const -1) func $f)", (true, true)),
+        ("(elem (table $t) (global.get $g) func $f)", (true, true)),
+        ("(data (memory $m) (i32.const 65535) \"x\")", (false, false)),
+        ("(data (memory $m) (i32.const 65536) \"x\")", (false, true)),
+        ("(data (memory $m) (global.get $g) \"\")", (false, true)),
+    ] {
+        assert_eq!(waits(&format!("{escapes} {then}")), expected, "{then}");
+        // The same segment is the first that puts a function into the imported table, or nothing
+        // does.
+        assert_eq!(waits(then), (false, false), "{then}");
+    }
+}
+
 #[test]
 fn constants_are_folded_and_initial_values_known() {
     let wat = "(module (import \"\" \"\" (global $i i32))

@@ -16,14 +16,15 @@
 //!
 //! The order in which segments are copied is that of the module, so later ones win. A memory of
 //! which any segment has an unknown place, or one out of bounds, keeps all of its segments for
-//! instantiation, where the first that does not fit traps.
+//! instantiation, where the first that does not fit traps. So does one of which any segment is not
+//! sure, see [`sure`].
 //!
 //! If the system has no memory files, or no memory for one, everything is mapped and copied for
 //! each instance as if nothing were gathered.
 
 use precast_artifact::Artifact;
 use precast_artifact::Section;
-use precast_artifact::records::{ConstOpcode, DataRecord, IMPORTED, MemoryRecord, NONE};
+use precast_artifact::records::{ConstOpcode, DataRecord, IMPORTED, MemoryRecord, NONE, Run};
 
 use super::images::{Beyond, Images, Part};
 use crate::sys::map::page_size;
@@ -61,7 +62,7 @@ struct Content<'a> {
     pieces: Vec<(usize, &'a [u8])>,
     runs: usize,
     run_bytes: u64,
-    /// Whether some segment has no known place.
+    /// Whether some segment has no known place, or is not sure.
     is_open: bool,
 }
 
@@ -167,10 +168,12 @@ fn contents<'a>(artifact: &Artifact<'a>) -> Option<Vec<Content<'a>>> {
         content.runs += 1;
         content.run_bytes += run.len;
     }
-    for record in artifact.data().iter().filter(|r| r.memory != NONE) {
+    let sure = sure(artifact);
+    let records = artifact.data().iter().enumerate();
+    for (i, record) in records.filter(|(_, r)| r.memory != NONE) {
         let index = record.memory as usize;
         let (content, memory) = (contents.get_mut(index)?, memories.get(index)?);
-        match segment(artifact, record, memory) {
+        match segment(artifact, record, memory).filter(|_| i < sure) {
             Some((_, [])) => {}
             Some(piece) => content.pieces.push(piece),
             None => content.is_open = true,
@@ -181,6 +184,29 @@ fn contents<'a>(artifact: &Artifact<'a>) -> Option<Vec<Content<'a>>> {
     Some(contents)
 }
 
+/// The number of data segments in front of the first segment whose failure somebody can see. It
+/// ends instantiation, but functions that an earlier element segment has put into an imported table
+/// are there: they see the effects of no segment behind it. The compiler has the same rule, in
+/// `compiler/src/plan/sure.rs`.
+fn sure(artifact: &Artifact<'_>) -> usize {
+    let (tables, memories) = (artifact.tables(), artifact.memories());
+    let mut escapes = false;
+    for record in artifact.elements().iter().filter(|r| r.table != NONE) {
+        let table = tables.get(record.table as usize);
+        let place = place(artifact, record.offset, u64::from(record.items.count));
+        if escapes && place.zip(table).is_none_or(|((_, end), t)| end > t.min) {
+            return 0;
+        }
+        escapes |= table.is_some_and(|table| table.flags & IMPORTED != 0);
+    }
+    let fails = |record: &DataRecord| {
+        let memory = memories.get(record.memory as usize);
+        record.memory != NONE && memory.and_then(|m| segment(artifact, record, m)).is_none()
+    };
+    let first = artifact.data().iter().position(fails);
+    first.filter(|_| escapes).unwrap_or(artifact.data().len())
+}
+
 /// The place of a segment in a memory of the initial size, if it is known and in bounds, and its
 /// bytes.
 fn segment<'a>(
@@ -188,19 +214,22 @@ fn segment<'a>(
     record: &DataRecord,
     memory: &MemoryRecord,
 ) -> Option<(usize, &'a [u8])> {
-    let first = record.offset.first as usize;
-    let ops = artifact.const_ops();
-    let [op] = ops.get(first..first.checked_add(record.offset.count as usize)?)? else {
-        return None;
-    };
-    if ConstOpcode::from_number(op.op)? != ConstOpcode::Const {
-        return None;
-    }
+    let (start, end) = place(artifact, record.offset, record.len)?;
     let initial = memory.min.saturating_mul(1 << memory.page_shift);
-    let end = op.bits.checked_add(record.len)?;
     let segments = artifact.section(artifact.header().segments);
     let bytes = segments.get(record.bytes as usize..(record.bytes + record.len) as usize)?;
-    (end <= initial).then_some((usize::try_from(op.bits).ok()?, bytes))
+    (end <= initial).then_some((usize::try_from(start).ok()?, bytes))
+}
+
+/// Where a segment of this length starts and ends, if its offset is a constant.
+fn place(artifact: &Artifact<'_>, offset: Run, len: u64) -> Option<(u64, u64)> {
+    let first = offset.first as usize;
+    let ops = artifact.const_ops();
+    let [op] = ops.get(first..first.checked_add(offset.count as usize)?)? else {
+        return None;
+    };
+    let is_constant = ConstOpcode::from_number(op.op)? == ConstOpcode::Const;
+    is_constant.then_some((op.bits, op.bits.checked_add(len)?))
 }
 
 /// Whole pages of a memory that belong together.
