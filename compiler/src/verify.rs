@@ -38,6 +38,8 @@ pub fn verify(bytes: &[u8]) -> Result<(), VerifyError> {
     artifact
         .verify_digest(None)
         .map_err(|e| fatal(e.to_string()))?;
+    let function_imports = artifact.scattered_function_imports();
+    let artifact = artifact.with_function_imports(&function_imports);
     let mut check = Check {
         artifact,
         header: artifact.header(),

@@ -1,9 +1,11 @@
 //! Modules with more of something than fits in 15 or 16 bits.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use precast_loader::{Extern, Func, Global, GlobalType, Instance, Store, TypedFunc, Val, ValType};
-use precast_tests::{module, store, strategies};
+use precast_loader::{
+    Engine, Extern, Func, Global, GlobalType, Instance, Store, TypedFunc, Val, ValType,
+};
+use precast_tests::{ArtifactFile, artifact, module, store, strategies};
 
 fn function(wat: &str, strategy: precast_artifact::Strategy) -> (Store<()>, TypedFunc<i32, i32>) {
     let mut store = store();
@@ -170,4 +172,36 @@ fn functions_among_many_other_imports() {
         }
     }
     assert!(took[2] < took[0] * 50 && took[3] < took[1] * 50, "{took:?}");
+}
+
+#[test]
+fn references_to_functions_behind_other_imports() {
+    // Opening checks the function of each initial value of a global. What that takes must not grow
+    // with the product of such globals and of imports.
+    const REFERENCES: usize = 60_000;
+    for strategy in strategies() {
+        let mut took = Vec::new();
+        for others in [1, 60_000] {
+            let others = r#"(import "e" "g" (global i32))"#.repeat(others);
+            let references = "(global (ref null $t) (ref.func $f))".repeat(REFERENCES);
+            let wat = format!(
+                r#"(module (type $t (func)) {others} (import "e" "f" (func $f (type $t)))
+                {references})"#
+            );
+            let file = ArtifactFile::new(&artifact(&wat, strategy));
+            let engine = Engine::default();
+            took.push(fastest(|| drop(file.open(&engine))));
+        }
+        assert!(took[1] < took[0] * 50, "{took:?}");
+    }
+}
+
+/// The shortest time of a few runs.
+fn fastest(mut run: impl FnMut()) -> Duration {
+    let times = (0..3).map(|_| {
+        let start = Instant::now();
+        run();
+        start.elapsed()
+    });
+    times.min().unwrap_or_default()
 }

@@ -28,7 +28,9 @@ impl Artifact<'_> {
         self.check_memories()?;
         self.check_tables_and_globals()?;
         self.check_context()?;
-        let mut exprs = ExprChecker::new(*self);
+        // Expressions may refer to any number of imported functions.
+        let function_imports = self.scattered_function_imports();
+        let mut exprs = ExprChecker::new(self.with_function_imports(&function_imports));
         self.check_globals(&mut exprs)?;
         self.check_segments(&mut exprs)?;
         self.check_exports(strings)?;

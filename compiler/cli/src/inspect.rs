@@ -40,6 +40,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
             .with_context(|| format!("cannot print from `{}`", args.file.display()))?;
         return Ok(ExitCode::SUCCESS);
     }
+    let function_imports = artifact.scattered_function_imports();
+    let artifact = artifact.with_function_imports(&function_imports);
     let report = Report::new(&artifact)?;
     let text = if args.json {
         crate::json::text(&report.json())
