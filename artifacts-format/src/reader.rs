@@ -24,9 +24,9 @@
 //! - Elements (types, functions, globals): in `expr`, where an element is put into a table.
 //! - Runs of the image (inside image and memory, disjoint): in `lazy`, where they are mapped.
 //! - Counters: in `lazy`, where an instance gets them.
-//! - Order of functions, traps, handlers, addresses, names, metadata, custom sections: in their
-//!   readers, for which damage means "not found". The loader checks where a handler is when an
-//!   exception is thrown.
+//! - Order of exports with equal hashes, of functions, traps, handlers, addresses, names, metadata,
+//!   custom sections: in their readers, for which damage means "not found". The loader checks where
+//!   a handler is when an exception is thrown.
 //! - Frozen tables (rodata), bytes of segments, pages of the image: nowhere. Only machine code
 //!   reads frozen tables, and any bytes are valid for the others.
 //!
@@ -286,7 +286,7 @@ impl<'a> Artifact<'a> {
         self.records(self.header.imports)
     }
 
-    /// Exports, sorted by hash.
+    /// Exports, sorted by hash; those of equal hashes by name, if the artifact was not damaged.
     #[inline]
     pub fn exports(&self) -> &'a [ExportRecord] {
         self.records(self.header.exports)
@@ -294,13 +294,18 @@ impl<'a> Artifact<'a> {
 
     /// The export with this name.
     pub fn export(&self, name: &str) -> Option<&'a ExportRecord> {
-        let hash = crate::name_hash(name);
-        let exports = self.exports();
-        let first = exports.partition_point(|e| e.hash < hash);
-        exports[first..]
-            .iter()
-            .take_while(|e| e.hash == hash)
-            .find(|e| self.name_bytes(e.name) == Some(name.as_bytes()))
+        self.exports().get(self.export_position(name)?)
+    }
+
+    /// Where the export with this name is among [`Artifact::exports`]. Names of equal hashes are
+    /// easily made, so the search goes by both.
+    pub fn export_position(&self, name: &str) -> Option<usize> {
+        let (hash, bytes) = (crate::name_hash(name), Some(name.as_bytes()));
+        let order = |e: &ExportRecord| {
+            let by_hash = e.hash.cmp(&hash);
+            by_hash.then_with(|| self.name_bytes(e.name).cmp(&bytes))
+        };
+        self.exports().binary_search_by(order).ok()
     }
 
     /// Memories, in index space order.

@@ -371,7 +371,7 @@ impl Instance {
         let core = store.core();
         let module = Arc::clone(&self.0.borrow(core).module);
         let find = |export: ExportType<'_>| {
-            let item = self.0.borrow_mut(core).export(export.name())?;
+            let item = self.0.borrow_mut(core).export_at(export.record)?;
             Some(Export::new(export.name(), Extern::from_item(core, item)))
         };
         let found: Vec<_> = exports(&module).filter_map(find).collect();

@@ -70,7 +70,7 @@ impl std::fmt::Debug for ImportType<'_> {
 #[derive(Clone, Copy)]
 pub struct ExportType<'a> {
     code: &'a MappedModule,
-    record: &'a ExportRecord,
+    pub(crate) record: &'a ExportRecord,
 }
 
 impl<'a> ExportType<'a> {
@@ -185,12 +185,9 @@ impl Module {
     /// The place of the export of this name in the module. Looking an export up by its place saves
     /// the search by name in each of many instances.
     pub fn get_export_index(&self, name: &str) -> Option<ModuleExport> {
-        let artifact = self.code.artifact();
-        let record = artifact.export(name)?;
-        let mut records = artifact.exports().iter();
         Some(ModuleExport {
             module: Arc::clone(&self.code),
-            position: records.position(|other| std::ptr::eq(other, record))?,
+            position: self.code.artifact().export_position(name)?,
         })
     }
 }

@@ -1,13 +1,15 @@
 //! Modules with more of something than fits in 15 or 16 bits.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use precast_artifact::{Strategy, name_hash};
 use precast_loader::{
     Engine, Extern, Func, Global, GlobalType, Instance, Store, TypedFunc, Val, ValType,
 };
 use precast_tests::{ArtifactFile, artifact, module, store, strategies};
 
-fn function(wat: &str, strategy: precast_artifact::Strategy) -> (Store<()>, TypedFunc<i32, i32>) {
+fn function(wat: &str, strategy: Strategy) -> (Store<()>, TypedFunc<i32, i32>) {
     let mut store = store();
     let module = module(store.engine(), wat, strategy);
     let instance = Instance::new(&mut store, &module, &[]).unwrap();
@@ -194,6 +196,71 @@ fn references_to_functions_behind_other_imports() {
         }
         assert!(took[1] < took[0] * 50, "{took:?}");
     }
+}
+
+#[test]
+fn exports_whose_names_have_the_same_hash() {
+    // What listing all exports, and finding each of them, takes must not grow with the square of
+    // their number.
+    let names = colliding_names(14);
+    let strategy = Strategy::Guarded;
+    let mut took = Vec::new();
+    for collide in [false, true] {
+        let name = |i: usize| match collide {
+            true => names[i].clone(),
+            false => format!("{i:0len$}", len = names[i].len()),
+        };
+        let names: Vec<String> = (0..names.len()).map(name).collect();
+        let export = |name: &String| format!("(export \"{name}\")");
+        let exports: String = names.iter().map(export).collect();
+        let wat = format!("(module (func {exports}) (func (export \"other\")))");
+        let mut store = store();
+        let module = module(store.engine(), &wat, strategy);
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let found: Vec<_> = instance.exports(&mut store).collect();
+        let found: Vec<&str> = found.iter().map(|export| export.name()).collect();
+        assert_eq!(found.len(), names.len() + 1);
+        assert!(names.iter().eq(found[..names.len()].iter()));
+        took.push(fastest(|| drop(instance.exports(&mut store))));
+        took.push(fastest(|| {
+            for name in &names {
+                assert!(instance.get_func(&mut store, name).is_some());
+            }
+        }));
+        took.push(fastest(|| {
+            for name in &names {
+                let export = module.get_export_index(name).unwrap();
+                assert!(instance.get_module_export(&mut store, &export).is_some());
+            }
+        }));
+        assert!(instance.get_func(&mut store, &names[0][1..]).is_none());
+    }
+    let is_bound = (0..3).all(|i| took[i + 3] < took[i] * 20);
+    assert!(is_bound, "{took:?}");
+}
+
+/// Names of the same [`name_hash`], two to the power of `pairs`: each is one of the first two
+/// strings with the same hash, then one of two that have the same hash behind them, and so on.
+fn colliding_names(pairs: usize) -> Vec<String> {
+    let mut names = vec![String::new()];
+    for _ in 0..pairs {
+        let mut seen = HashMap::new();
+        let pair = (0_u32..).find_map(|i| {
+            let next = format!("{i:x}.");
+            let other = seen.insert(name_hash(&format!("{}{next}", names[0])), next.clone());
+            other.map(|other| [other, next])
+        });
+        let both = pair.into_iter().flatten();
+        names = both
+            .flat_map(|next| names.iter().map(move |name| format!("{name}{next}")))
+            .collect();
+    }
+    assert!(
+        names
+            .iter()
+            .all(|name| name_hash(name) == name_hash(&names[0]))
+    );
+    names
 }
 
 /// The shortest time of a few runs.
